@@ -1,0 +1,223 @@
+// Package results is the model of what was measured: runs, scenarios, variants, trials; their
+// storage in a run directory; and the statistics over them. It knows nothing of how a trial is
+// carried out: labels are plain strings, instants are nanoseconds.
+//
+// Conventions of run.json: base units, the unit last in the name; null means "not applicable
+// here"; a field that could not be measured is null, never 0.
+package results
+
+import "time"
+
+// SchemaVersion is written to run.json. It changes when a reader of the previous version could
+// misread the file; added fields do not change it.
+const SchemaVersion = 1
+
+// Run is everything one invocation did.
+type Run struct {
+	SchemaVersion int         `json:"schema_version"`
+	Program       string      `json:"program"` // "reuseport-bench"
+	Version       string      `json:"version"` // module version or VCS revision
+	Seed          uint64      `json:"seed"`
+	StartedAt     time.Time   `json:"started_at"`
+	FinishedAt    *time.Time  `json:"finished_at"` // null: interrupted, or still running
+	Environment   Environment `json:"environment"`
+	Scenarios     []*Scenario `json:"scenarios"`
+	Claims        []Claim     `json:"claims"` // null until the run has finished
+}
+
+// Environment is everything outside the scenario that could have changed a figure.
+type Environment struct {
+	Kernel       string            `json:"kernel"` // uname -r
+	Go           string            `json:"go"`
+	CPUs         int               `json:"cpus"` // usable by this process
+	CPUModel     string            `json:"cpu_model"`
+	Sysctls      map[string]string `json:"sysctls"`      // as set inside the lab
+	Capabilities map[string]string `json:"capabilities"` // probe → "yes" or the reason it is not
+	LoadCPUs     []int             `json:"load_cpus"`
+	ServerCPUs   []int             `json:"server_cpus"`
+	Privileged   bool              `json:"privileged"` // false: inside a user namespace
+}
+
+// Scenario holds the variants of one scenario.
+type Scenario struct {
+	Name     string            `json:"name"`
+	About    string            `json:"about"`
+	SHA256   string            `json:"sha256"`
+	Baseline map[string]string `json:"baseline"`
+	MinValid int               `json:"min_valid"`
+	Trials   int               `json:"trials"` // planned per variant
+	Variants []*Variant        `json:"variants"`
+	Gates    []GateResult      `json:"gates"`
+}
+
+// GateResult is the outcome of one gate on one variant.
+type GateResult struct {
+	Labels  map[string]string `json:"labels"`
+	Expect  string            `json:"expect"`
+	Outcome string            `json:"outcome"` // pass | fail | undecided
+	Note    string            `json:"note"`    // the figures that decided it
+}
+
+// Variant is one point of a scenario's matrix.
+type Variant struct {
+	Labels map[string]string `json:"labels"`
+	// SkippedReason is why the variant was not run here; null when it was.
+	SkippedReason *string            `json:"skipped_reason"`
+	Trials        []*Trial           `json:"trials"`
+	Summary       map[string]Summary `json:"summary"` // metric → value over valid trials
+}
+
+// Summary is one metric over the valid trials of a variant.
+type Summary struct {
+	Center     float64  `json:"center"`
+	Lo         *float64 `json:"lo"` // null: too few trials for the confidence asked for
+	Hi         *float64 `json:"hi"`
+	Confidence float64  `json:"confidence"` // the level actually reached, 0 to 1
+	N          int      `json:"n"`          // trials, or restarts for *_per_restart
+	// Warnings qualify the figure; reports print them as footnotes.
+	Warnings []string `json:"warnings"`
+}
+
+// Trial is one timed execution of one variant.
+type Trial struct {
+	Valid          bool     `json:"valid"`
+	InvalidReasons []string `json:"invalid_reasons"`
+	Block          int      `json:"block"` // 0-based
+	Order          int      `json:"order"` // position in the scenario's run, 0-based
+
+	Attempts    int64            `json:"attempts"`
+	Served      int64            `json:"served"`
+	Lost        int64            `json:"lost"`
+	Dropped     int64            `json:"dropped"` // lost for any cause but client
+	LostByCause map[string]int64 `json:"lost_by_cause"`
+	LostByPhase map[string]int64 `json:"lost_by_phase"`
+	Evidence    Evidence         `json:"evidence"`
+	Residual    int64            `json:"residual"`
+	// LostSentAfterClose counts lost attempts whose connect(2) started after the last listener of the
+	// stopped generation had been closed and before the next trigger; null without such a step.
+	LostSentAfterClose *int64 `json:"lost_sent_after_close"`
+	SYNRetransmits     *int64 `json:"syn_retransmits"`
+
+	OfferedPerSecond  float64 `json:"offered_per_second"`
+	AchievedPerSecond float64 `json:"achieved_per_second"`
+	TimeoutNS         int64   `json:"timeout_ns"`
+	ScheduleLagP99NS  int64   `json:"schedule_lag_p99_ns"`
+
+	// ResponseNS and ServiceNS are over served attempts; null when nothing was served.
+	ResponseNS *Percentiles `json:"response_ns"`
+	ServiceNS  *Percentiles `json:"service_ns"`
+	// Histogram is ResponseNS's: HdrHistogram V2, compressed, base64; 1 ns unit, 3 significant figures.
+	Histogram string `json:"histogram"`
+
+	Steps    []Step           `json:"steps"`
+	Workers  []Worker         `json:"workers"`
+	Fairness *Fairness        `json:"fairness"` // of the longest-lived generation
+	Kernel   map[string]int64 `json:"kernel"`   // counter → change over the trial, in the lab's namespaces
+	CPU      CPU              `json:"cpu"`
+
+	// Ledger is the client × server table, one row per pair that occurred.
+	Ledger []LedgerRow `json:"ledger"`
+	// Losses lists lost attempts one by one, up to a bound; LossesOmitted is how many more there were.
+	Losses        []Loss `json:"losses"`
+	LossesOmitted int64  `json:"losses_omitted"`
+}
+
+// Evidence counts lost attempts by what their cause rests on.
+type Evidence struct {
+	Kernel  int64 `json:"kernel"`  // a kernel event
+	Counter int64 `json:"counter"` // a kernel counter's change
+	Worker  int64 `json:"worker"`  // a worker's report
+	Client  int64 `json:"client"`  // the client's view alone
+}
+
+// Percentiles of a histogram, in nanoseconds.
+type Percentiles struct {
+	P50  int64 `json:"p50"`
+	P90  int64 `json:"p90"`
+	P99  int64 `json:"p99"`
+	P999 int64 `json:"p999"`
+	Max  int64 `json:"max"`
+}
+
+// Step is one firing of a step of the timeline. Instants count from the first scheduled attempt.
+type Step struct {
+	Do     string `json:"do"`
+	Target string `json:"target"` // what it acted on, for example "generation 1"
+
+	AtNS     int64  `json:"at_ns"`     // when it fired
+	ReadyNS  *int64 `json:"ready_ns"`  // the new generation's last worker said ready
+	StopNS   *int64 `json:"stop_ns"`   // the trigger: the stop signal was sent
+	ClosedNS *int64 `json:"closed_ns"` // the old generation's last listener was closed
+
+	GapNS            int64   `json:"gap_ns"`
+	OutageNS         int64   `json:"outage_ns"`
+	LostShare        float64 `json:"lost_share"` // within the outage, 0 to 1
+	ResolutionNS     int64   `json:"resolution_ns"`
+	Censored         bool    `json:"censored"` // the trial ended before serving resumed
+	StallNS          *int64  `json:"stall_ns"`
+	TakeoverNS       *int64  `json:"takeover_ns"`
+	TailNS           *int64  `json:"tail_ns"`
+	Lost             int64   `json:"lost"`
+	ScheduleLagMaxNS int64   `json:"schedule_lag_max_ns"`
+}
+
+// Worker is one listener process as the trial saw it.
+type Worker struct {
+	ID         int    `json:"id"`
+	Generation int    `json:"generation"`
+	Accepted   int64  `json:"accepted"` // connections
+	Served     int64  `json:"served"`   // responses written in full
+	CPUNS      *int64 `json:"cpu_ns"`   // user + system; null when it was killed before it could say
+	QueueMax   *int64 `json:"queue_max"`
+}
+
+// Fairness of the connections accepted by the workers of one generation.
+type Fairness struct {
+	Generation  int     `json:"generation"`
+	Jain        float64 `json:"jain"`          // (Σx)²/(n·Σx²), 1/n to 1
+	MaxOverMean float64 `json:"max_over_mean"` // 1 to n
+	Chi2P       float64 `json:"chi2_p"`        // p of Pearson's χ² against equal shares
+}
+
+// CPU is who used the processors during the trial.
+type CPU struct {
+	LoadNS    *int64 `json:"load_ns"`
+	ServersNS *int64 `json:"servers_ns"`
+	StealNS   *int64 `json:"steal_ns"`
+	// Pressure is the growth of "some" in /proc/pressure/cpu over the trial's wall time, 0 to 1.
+	Pressure *float64 `json:"pressure"`
+}
+
+// LedgerRow is one cell of the client × server table.
+type LedgerRow struct {
+	Client   string `json:"client"`
+	Server   string `json:"server"`
+	Cause    string `json:"cause"` // "" for served attempts
+	Attempts int64  `json:"attempts"`
+	// Explained is false for a row that the books do not allow: its attempts are the residual.
+	Explained bool `json:"explained"`
+}
+
+// Loss is one lost attempt.
+type Loss struct {
+	LoadProcess int    `json:"load_process"`
+	Sequence    int64  `json:"sequence"`
+	ScheduledNS int64  `json:"scheduled_ns"`
+	SentNS      int64  `json:"sent_ns"`
+	DoneNS      int64  `json:"done_ns"`
+	Source      string `json:"source"` // address:port
+	Phase       string `json:"phase"`
+	Error       string `json:"error"`
+	Server      string `json:"server"` // the server side's outcome
+	Cause       string `json:"cause"`
+	Evidence    string `json:"evidence"`
+	Worker      *int   `json:"worker"` // whose close, crash or answer it was, where known
+	Step        *int   `json:"step"`   // index into Steps
+}
+
+// Claim is one row of the claims ledger, decided by this run.
+type Claim struct {
+	ID       string   `json:"id"`
+	Verdict  string   `json:"verdict"`  // holds | fails | conditional | not tested
+	Evidence []string `json:"evidence"` // the figures that decided it, or why it was not tested
+}
