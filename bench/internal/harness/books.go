@@ -1,0 +1,238 @@
+package harness
+
+import (
+	"net/netip"
+	"sync"
+
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/results"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/wire"
+)
+
+// attempt is what is kept of each attempt: 32 bytes, so that ten million take 320 MB. Instants
+// are nanoseconds from the first scheduled attempt.
+type attempt struct {
+	sent, done int64
+	worker     int32 // as the response said, or -1
+	server     int32 // the worker that read the request, or -1
+	generation int16 // as the response said, or -1
+	class      results.Class
+	phase      results.Phase
+	state      serverState
+	seen       bool // a sample has come
+}
+
+// serverState is what the servers know of an attempt.
+type serverState uint8
+
+// The states: how far the attempt got, and what ended it there.
+const (
+	neverAccepted  serverState = iota
+	answered                   // the whole response was handed to the kernel
+	readUnanswered             // read, then the worker closed the connection without an answer
+	readAborted                // read, then the worker reset the connection on purpose
+	readPeerGone               // read, then the response could not be written
+	readDied                   // read, then the worker died
+	unreadClosed               // accepted, and closed by the worker before a request came
+	unreadPeerGone             // accepted, and the client was gone before a request came
+	unreadDied                 // accepted, and the worker died before a request came
+	readOpen                   // read, and not ended: only while the trial runs
+	numServerStates
+)
+
+var serverStateNames = [numServerStates]string{
+	"never accepted", "answered", "read, closed unanswered", "read, reset", "read, peer gone", "read, worker died",
+	"unread, closed", "unread, peer gone", "unread, worker died", "read, open",
+}
+
+func (s serverState) String() string { return serverStateNames[s] }
+
+// books joins the client's and the servers' accounts of every attempt. Samples and records may
+// come from several goroutines, in any order between them.
+type books struct {
+	begin     wire.Instant
+	schedule  load.Schedule
+	sources   load.Sources
+	processes uint64
+
+	mu       sync.Mutex
+	attempts []attempt
+	open     map[connKey]*conn
+	unread   map[uint64]unreadEnd // by attempt: connections on which no request was read
+	workers  map[int]*workerBooks
+	// strays are accounts that belong to no attempt of the schedule, or come twice: part of the residual.
+	strays int64
+}
+
+type connKey struct {
+	worker int
+	conn   uint32
+}
+
+type conn struct {
+	peer    netip.AddrPort
+	attempt int64 // index of the last request's attempt, or -1
+	read    bool  // at least one request was read
+}
+
+type unreadEnd struct {
+	state  serverState
+	worker int
+}
+
+type workerBooks struct {
+	accepted, served int64
+	lastAccept       wire.Instant
+}
+
+// newBooks opens the books of a trial whose load processes are configured so. start must be called
+// before the first sample.
+func newBooks(cfg []load.Config) (*books, error) {
+	b := &books{
+		schedule:  load.NewSchedule(cfg[0].Rate, cfg[0].Duration),
+		processes: uint64(len(cfg)),
+		open:      map[connKey]*conn{},
+		unread:    map[uint64]unreadEnd{},
+		workers:   map[int]*workerBooks{},
+	}
+	var err error
+	b.sources, err = load.NewSources(cfg[0].Sources, b.schedule.Len())
+	b.attempts = make([]attempt, b.schedule.Len())
+	for i := range b.attempts {
+		b.attempts[i].worker, b.attempts[i].server, b.attempts[i].generation = -1, -1, -1
+	}
+	return b, err
+}
+
+// start sets the instant of the first scheduled attempt.
+func (b *books) start(begin wire.Instant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begin = begin
+}
+
+// index is the position of an attempt in the schedule, or false for one that is not in it.
+func (b *books) index(process int, sequence uint64) (uint64, bool) {
+	i := sequence*b.processes + uint64(process)
+	return i, uint64(process) < b.processes && i < uint64(len(b.attempts))
+}
+
+func (b *books) scheduled(i int) int64 { return int64(b.schedule.At(uint64(i))) }
+
+func (b *books) since(i int64) int64 { return i - int64(b.begin) }
+
+// sample takes the client's account of an attempt.
+func (b *books) sample(s *results.Sample) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i, ok := b.index(s.Process, s.Sequence)
+	if !ok || b.attempts[i].seen {
+		b.strays++
+		return
+	}
+	a := &b.attempts[i]
+	a.seen = true
+	a.sent, a.done = b.since(s.Sent), b.since(s.Done)
+	a.class, a.phase = s.Class, s.Phase
+	a.worker, a.generation = int32(s.Worker), int16(s.Generation)
+}
+
+// record takes an entry of a worker's journal. Each worker's come in order.
+func (b *books) record(w *servers.Worker, r servers.Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wb := b.workers[w.ID]
+	if wb == nil {
+		wb = &workerBooks{}
+		b.workers[w.ID] = wb
+	}
+	key := connKey{w.ID, r.Conn}
+	if r.Kind == servers.RecordAccept {
+		wb.accepted++
+		wb.lastAccept = r.At
+		b.open[key] = &conn{peer: r.Peer, attempt: -1}
+		return
+	}
+	c := b.open[key]
+	if c == nil {
+		b.strays++
+		return
+	}
+	switch r.Kind {
+	case servers.RecordRequest:
+		b.request(w.ID, c, r)
+	case servers.RecordResponse:
+		wb.served++
+		if c.attempt >= 0 {
+			b.attempts[c.attempt].state = answered
+		}
+	case servers.RecordEnd:
+		b.ended(w.ID, c, r.End)
+		delete(b.open, key)
+	}
+}
+
+func (b *books) request(worker int, c *conn, r servers.Record) {
+	c.read, c.attempt = true, -1
+	i, ok := b.index(int(r.Attempt.Process), r.Attempt.Sequence)
+	if !r.Identified || !ok || b.attempts[i].state != neverAccepted {
+		b.strays++
+		return
+	}
+	c.attempt = int64(i)
+	b.attempts[i].state, b.attempts[i].server = readOpen, int32(worker)
+}
+
+// ended notes how a connection ended for the attempt it carried.
+func (b *books) ended(worker int, c *conn, end servers.End) {
+	read, unread := readPeerGone, unreadPeerGone
+	switch end {
+	case servers.EndUnanswered:
+		read, unread = readUnanswered, unreadClosed
+	case servers.EndAborted:
+		read, unread = readAborted, unreadClosed
+	case servers.EndServed:
+		unread = unreadClosed
+	}
+	b.settle(worker, c, read, unread)
+}
+
+func (b *books) settle(worker int, c *conn, read, unread serverState) {
+	if c.attempt >= 0 && b.attempts[c.attempt].state == readOpen {
+		b.attempts[c.attempt].state = read
+	}
+	if c.read {
+		return
+	}
+	if i, ok := b.sources.Of(c.peer); ok {
+		b.unread[i] = unreadEnd{unread, worker}
+	} else {
+		b.strays++
+	}
+}
+
+// close settles what was open when its worker died, and what the load never came to. After it
+// every attempt has its terminal state on either side.
+func (b *books) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, c := range b.open {
+		b.settle(key.worker, c, readDied, unreadDied)
+	}
+	clear(b.open)
+	for i, end := range b.unread {
+		if i >= uint64(len(b.attempts)) || b.attempts[i].state != neverAccepted {
+			b.strays++
+			continue
+		}
+		b.attempts[i].state, b.attempts[i].server = end.state, int32(end.worker)
+	}
+	clear(b.unread)
+	for i := range b.attempts {
+		if a := &b.attempts[i]; !a.seen {
+			at := b.scheduled(i)
+			a.sent, a.done, a.class, a.phase = at, at, results.ClassUnsent, results.PhaseConnect
+		}
+	}
+}

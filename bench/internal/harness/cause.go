@@ -1,0 +1,129 @@
+package harness
+
+import (
+	"time"
+
+	"reuseport-bench/results"
+)
+
+// The causes of a lost attempt. Some are told apart only by later instruments.
+const (
+	causeResetAtClose   = "reset_at_close"   // queued at a listener that was closed
+	causeResetHalfOpen  = "reset_half_open"  // the handshake was under way at a listener that was closed
+	causeAcceptOverflow = "accept_overflow"  // the accept queue was full
+	causeSYNTimeout     = "syn_timeout"      // no answer to the SYN
+	causeRefused        = "refused"          // nobody listened
+	causeClosedByWorker = "closed_by_worker" // a worker closed or reset the connection without an answer
+	causeWorkerCrash    = "worker_crash"     // the worker that had accepted it died
+	causeNoRoute        = "no_route"         // the network said unreachable
+	causeTimeout        = "timeout"          // connected, and no full response in time
+	causeClient         = "client"           // the load process itself
+	causeUnknown        = "unknown"          // no account explains it
+)
+
+// evidence is what a cause rests on.
+type evidence uint8
+
+const (
+	evidenceNone evidence = iota // served
+	evidenceKernel
+	evidenceCounter
+	evidenceWorker
+	evidenceClient
+)
+
+var evidenceNames = [...]string{"", "kernel", "counter", "worker", "client"}
+
+func (e evidence) String() string { return evidenceNames[e] }
+
+// closing is the end of a listener whose queue went with it, in nanoseconds from the first
+// scheduled attempt.
+type closing struct {
+	worker   int
+	from, to int64
+}
+
+// judgement is the terminal state of one attempt: what became of it, and why.
+type judgement struct {
+	cause    string // "" when served
+	evidence evidence
+	worker   int // whose close, crash or answer it was, or -1
+	// explained is false when the two sides contradict each other or no account explains the loss.
+	explained bool
+}
+
+// A judge finds causes without a kernel trace: from the client's phase and errno, the workers'
+// journals, the instants at which listeners were closed, and the namespace's counters.
+type judge struct {
+	closings  []closing // by from
+	overflows int64     // TcpExtListenOverflows
+}
+
+// clockSlack bounds the error between two processes' readings of one clock; see wire.Clock.
+const clockSlack = int64(50 * time.Microsecond)
+
+// closingDuring is the last listener that was being closed at some instant between sent and done.
+func (j *judge) closingDuring(a *attempt) (worker int, ok bool) {
+	for i := len(j.closings) - 1; i >= 0; i-- {
+		c := j.closings[i]
+		if c.from <= a.done+clockSlack && a.sent <= c.to+clockSlack {
+			return c.worker, true
+		}
+	}
+	return -1, false
+}
+
+func (j *judge) judge(a *attempt) judgement {
+	server := int(a.server)
+	lost := func(cause string, e evidence, worker int) judgement {
+		return judgement{cause: cause, evidence: e, worker: worker, explained: cause != causeUnknown}
+	}
+	if a.class == results.ClassNone {
+		// A worker that is killed between handing the response to the kernel and noting it has
+		// read the request and died, and yet the client is served.
+		ok := a.worker == a.server && (a.state == answered || a.state == readDied)
+		return judgement{worker: server, explained: ok}
+	}
+	switch a.class {
+	case results.ClassLocal, results.ClassUnsent:
+		return lost(causeClient, evidenceClient, -1)
+	case results.ClassUnreachable:
+		return lost(causeNoRoute, evidenceClient, -1)
+	case results.ClassTimeout:
+		return j.timeout(a)
+	case results.ClassRefused:
+		if a.state == neverAccepted {
+			return lost(causeRefused, evidenceClient, -1)
+		}
+		return lost(causeUnknown, evidenceClient, -1)
+	}
+	// The connection ended before the response was complete.
+	switch a.state {
+	case readUnanswered, readAborted, unreadClosed:
+		return lost(causeClosedByWorker, evidenceWorker, server)
+	case readDied, unreadDied:
+		return lost(causeWorkerCrash, evidenceWorker, server)
+	case neverAccepted:
+		if w, ok := j.closingDuring(a); ok && a.class == results.ClassReset {
+			if a.phase == results.PhaseConnect {
+				return lost(causeResetHalfOpen, evidenceWorker, w)
+			}
+			return lost(causeResetAtClose, evidenceWorker, w)
+		}
+	}
+	return lost(causeUnknown, evidenceClient, -1)
+}
+
+func (j *judge) timeout(a *attempt) judgement {
+	j2 := judgement{cause: causeTimeout, evidence: evidenceWorker, worker: int(a.server), explained: true}
+	switch {
+	case a.state != neverAccepted: // accepted, perhaps long after the client had left
+	case a.phase != results.PhaseConnect: // still in an accept queue
+		j2.evidence = evidenceClient
+	case j.overflows > 0:
+		j2.cause, j2.evidence = causeAcceptOverflow, evidenceCounter
+	default:
+		j2.cause, j2.evidence = causeSYNTimeout, evidenceClient
+	}
+	return j2
+}

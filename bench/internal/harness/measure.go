@@ -1,0 +1,332 @@
+package harness
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sort"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers"
+)
+
+// measured is a trial's attempts after the books are closed, with the judgement of each. It reads
+// them in the order of the schedule.
+type measured struct {
+	books    *books
+	judge    *judge
+	duration int64 // ns, of the schedule
+	steps    []*fired
+	verdicts map[int]judgement // of lost and of unexplained attempts, by index
+
+	response, service, lag *results.Histogram
+	stepOf                 map[int]int // lost attempt → step that it is put down to
+	lostIn                 [][]int     // the same, by step, in the order of the schedule
+}
+
+func measure(b *books, j *judge, duration int64, steps []*fired) *measured {
+	m := &measured{
+		books: b, judge: j, duration: duration, steps: steps,
+		verdicts: map[int]judgement{}, stepOf: map[int]int{}, lostIn: make([][]int, len(steps)),
+		response: results.NewHistogram(), service: results.NewHistogram(), lag: results.NewHistogram(),
+	}
+	for i := range b.attempts {
+		a := &b.attempts[i]
+		at := b.scheduled(i)
+		if a.class != results.ClassUnsent {
+			m.lag.Record(max(0, a.sent-at))
+		}
+		v := j.judge(a)
+		if a.class == results.ClassNone {
+			m.response.Record(a.done - at)
+			m.service.Record(a.done - a.sent)
+		}
+		if v.cause != "" || !v.explained {
+			m.verdicts[i] = v
+		}
+		if v.cause != "" {
+			if s, ok := m.attribute(i); ok {
+				m.stepOf[i] = s
+				m.lostIn[s] = append(m.lostIn[s], i)
+			}
+		}
+	}
+	return m
+}
+
+// lost are the indexes of the lost attempts, in the order of the schedule.
+func (m *measured) lost() []int {
+	var all []int
+	for i, v := range m.verdicts {
+		if v.cause != "" {
+			all = append(all, i)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// attribute puts a lost attempt down to a step: the last one triggered before the instant of the
+// loss. A timeout's instant says nothing of its cause, so there it is the last step triggered before
+// the attempt was due or, if there is none, the first after.
+func (m *measured) attribute(i int) (step int, ok bool) {
+	a := &m.books.attempts[i]
+	at := a.done
+	if a.class == results.ClassTimeout || a.class == results.ClassUnsent {
+		at = m.books.scheduled(i)
+	}
+	n, found := slices.BinarySearchFunc(m.steps, at, func(s *fired, at int64) int {
+		return cmp.Compare(m.books.since(int64(s.trigger)), at)
+	})
+	switch {
+	case found:
+		return n, true
+	case n > 0:
+		return n - 1, true
+	case a.class == results.ClassTimeout && len(m.steps) > 0 && m.books.since(int64(m.steps[0].trigger)) <= a.done:
+		return 0, true
+	}
+	return 0, false
+}
+
+// window is the stretch of the schedule from a step's trigger to the next one's, or to the end.
+func (m *measured) window(step int) (from, to int64) {
+	from, to = m.books.since(int64(m.steps[step].trigger)), m.duration
+	if step+1 < len(m.steps) {
+		to = m.books.since(int64(m.steps[step+1].trigger))
+	}
+	return from, to
+}
+
+// first is the index of the first attempt due at or after the instant.
+func (m *measured) first(at int64) int {
+	return sort.Search(len(m.books.attempts), func(i int) bool { return m.books.scheduled(i) >= at })
+}
+
+func (m *measured) step(k int) results.Step {
+	s := m.steps[k]
+	from, to := m.window(k)
+	r := results.Step{
+		Do: s.step.Do, Target: s.target,
+		AtNS:    m.books.since(int64(s.at)),
+		ReadyNS: m.instant(int64(s.ready)), StopNS: m.instant(int64(s.trigger)), ClosedNS: m.instant(int64(s.closed)),
+	}
+	lo, hi := m.first(from), m.first(to)
+	r.ResolutionNS = m.spacing(lo, hi)
+	m.losses(k, &r)
+	m.served(k, lo, hi, &r)
+	for i := lo; i < hi; i++ {
+		if a := &m.books.attempts[i]; a.class != results.ClassUnsent {
+			r.ScheduleLagMaxNS = max(r.ScheduleLagMaxNS, a.sent-m.books.scheduled(i))
+		}
+	}
+	if s.previous != nil {
+		r.TailNS = m.tail(s)
+	}
+	return r
+}
+
+func (m *measured) instant(i int64) *int64 {
+	if i == 0 {
+		return nil
+	}
+	i = m.books.since(i)
+	return &i
+}
+
+// spacing is the local spacing of attempts: the mean over a window.
+func (m *measured) spacing(lo, hi int) int64 {
+	if hi-lo < 2 {
+		return m.books.scheduled(1) - m.books.scheduled(0)
+	}
+	return (m.books.scheduled(hi-1) - m.books.scheduled(lo)) / int64(hi-1-lo)
+}
+
+// losses fills in gap, outage, lost share and lost: what the attempts put down to the step say.
+func (m *measured) losses(k int, r *results.Step) {
+	first, last, end := -1, -1, 0
+	for _, i := range m.lostIn[k] {
+		r.Lost++
+		if first < 0 {
+			first = i
+		}
+		if i >= end {
+			var gap int64
+			gap, end, r.Censored = m.gap(i)
+			r.GapNS = max(r.GapNS, gap)
+		}
+		last = i
+	}
+	if first < 0 {
+		return
+	}
+	r.OutageNS = m.books.scheduled(last) - m.books.scheduled(first) + r.ResolutionNS
+	r.LostShare = float64(r.Lost) / float64(last-first+1)
+}
+
+// gap is the length of the unbroken run of lost attempts around attempt i, from the due instant of
+// the first to that of the next served one, and the index of that one; censored if the schedule
+// ends before.
+func (m *measured) gap(i int) (ns int64, end int, censored bool) {
+	isLost := func(i int) bool { return m.books.attempts[i].class != results.ClassNone }
+	lo, hi := i, i
+	for lo > 0 && isLost(lo-1) {
+		lo--
+	}
+	for hi < len(m.books.attempts) && isLost(hi) {
+		hi++
+	}
+	if hi == len(m.books.attempts) {
+		return m.duration - m.books.scheduled(lo), hi, true
+	}
+	return m.books.scheduled(hi) - m.books.scheduled(lo), hi, false
+}
+
+// served fills in stall and takeover from the served attempts: those due in the window, and those
+// due before that were still waiting at the trigger.
+func (m *measured) served(k, lo, hi int, r *results.Step) {
+	s := m.steps[k]
+	trigger, _ := m.window(k)
+	stall, takeover := int64(-1), int64(math.MaxInt64)
+	next := int16(-2)
+	if s.next != nil {
+		next = int16(s.next.Number)
+	}
+	// Whatever is older than this cannot have been waiting: the timeout had passed.
+	for i := m.first(trigger - m.longest()); i < hi; i++ {
+		a := &m.books.attempts[i]
+		if a.class != results.ClassNone {
+			continue
+		}
+		if i >= lo || a.done >= trigger {
+			stall = max(stall, a.done-m.books.scheduled(i))
+		}
+		if a.generation == next {
+			// It may answer before the old one is told to stop: then there is nothing to wait for.
+			takeover = min(takeover, max(0, a.done-trigger))
+		}
+	}
+	if stall >= 0 {
+		r.StallNS = &stall
+	}
+	if takeover < math.MaxInt64 {
+		r.TakeoverNS = &takeover
+	}
+}
+
+// longest bounds how long an attempt can have been under way.
+func (m *measured) longest() int64 {
+	p := m.response.Percentiles()
+	if p == nil {
+		return 0
+	}
+	return p.Max + p.Max/256 // the histogram's resolution
+}
+
+// tail is the time from the trigger to the last connection that the old generation accepted.
+func (m *measured) tail(s *fired) *int64 {
+	tail := int64(0)
+	for _, w := range s.previous.Workers {
+		if wb := m.books.workers[w.ID]; wb != nil && wb.lastAccept > s.trigger {
+			tail = max(tail, int64(wb.lastAccept-s.trigger))
+		}
+	}
+	return &tail
+}
+
+// sentAfterClose counts the dropped attempts that were sent when a step's old listeners had all been
+// closed, and that no later closing accounts for. It is nil when no step closed a listener.
+func (m *measured) sentAfterClose() *int64 {
+	var closes []int64
+	for _, s := range m.steps {
+		if s.closed != 0 && s.previous != nil {
+			closes = append(closes, m.books.since(int64(s.closed)))
+		}
+	}
+	if len(closes) == 0 {
+		return nil
+	}
+	n := int64(0)
+	for i, v := range m.verdicts {
+		a := &m.books.attempts[i]
+		if v.cause == "" || v.cause == causeClient || a.sent <= closes[0] {
+			continue
+		}
+		if _, ok := m.judge.closingDuring(a); !ok {
+			n++
+		}
+	}
+	return &n
+}
+
+// ledger is the client × server table, largest rows first.
+func (m *measured) ledger() []results.LedgerRow {
+	type key struct {
+		client, server, cause string
+		explained             bool
+	}
+	rows := map[key]int64{}
+	for i := range m.books.attempts {
+		a := &m.books.attempts[i]
+		k := key{client: "served", server: a.state.String(), explained: true}
+		if v, ok := m.verdicts[i]; ok {
+			k.cause, k.explained = v.cause, v.explained
+		}
+		if a.class != results.ClassNone {
+			k.client = a.phase.String() + ": " + a.class.String()
+		}
+		rows[k]++
+	}
+	var out []results.LedgerRow
+	for k, n := range rows {
+		out = append(out, results.LedgerRow{Client: k.client, Server: k.server, Cause: k.cause, Attempts: n, Explained: k.explained})
+	}
+	slices.SortFunc(out, func(a, b results.LedgerRow) int {
+		return cmp.Or(cmp.Compare(b.Attempts, a.Attempts), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Server, b.Server), cmp.Compare(a.Cause, b.Cause))
+	})
+	return out
+}
+
+// maxLosses bounds the lost attempts that are stored one by one with a trial.
+const maxLosses = 2000
+
+// listed are the first lost attempts, one by one, and how many more there were.
+func (m *measured) listed() (list []results.Loss, omitted int64) {
+	lost := m.lost()
+	omitted = int64(max(0, len(lost)-maxLosses))
+	for _, i := range lost[:min(len(lost), maxLosses)] {
+		a, v := &m.books.attempts[i], m.verdicts[i]
+		l := results.Loss{
+			LoadProcess: i % int(m.books.processes), Sequence: int64(i / int(m.books.processes)),
+			ScheduledNS: m.books.scheduled(i), SentNS: a.sent, DoneNS: a.done,
+			Source: m.books.sources.At(uint64(i)).String(),
+			Phase:  a.phase.String(), Error: a.class.String(), Server: a.state.String(),
+			Cause: v.cause, Evidence: v.evidence.String(),
+		}
+		if v.worker >= 0 {
+			l.Worker = &v.worker
+		}
+		if s, ok := m.stepOf[i]; ok {
+			l.Step = &s
+		}
+		list = append(list, l)
+	}
+	return list, omitted
+}
+
+// workers are the group's processes as the trial saw them.
+func (m *measured) workers(all []*servers.Worker) []results.Worker {
+	var out []results.Worker
+	for _, w := range all {
+		r := results.Worker{ID: w.ID, Generation: w.Generation}
+		if wb := m.books.workers[w.ID]; wb != nil {
+			r.Accepted, r.Served = wb.accepted, wb.served
+		}
+		if cpu, ok := w.CPU(); ok {
+			ns := int64(cpu)
+			r.CPUNS = &ns
+		}
+		out = append(out, r)
+	}
+	return out
+}

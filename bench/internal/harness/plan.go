@@ -1,0 +1,279 @@
+package harness
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/scenarios"
+	"reuseport-bench/servers"
+)
+
+// A Machine is what a plan must know of where it will be carried out.
+type Machine struct {
+	CPUs []int // usable, ascending
+}
+
+// A Plan is everything a run will do, decided before it begins: a pure function of scenarios, seed
+// and machine.
+type Plan struct {
+	Seed       uint64
+	LoadCPUs   []int
+	ServerCPUs []int
+	Scenarios  []*ScenarioPlan
+}
+
+// A ScenarioPlan is a scenario's variants and the order of their trials.
+type ScenarioPlan struct {
+	Scenario *scenarios.Scenario
+	Variants []*VariantPlan
+	Trials   []TrialPlan // in order
+}
+
+// A VariantPlan is one variant, resolved.
+type VariantPlan struct {
+	Labels  scenarios.Labels
+	Setup   scenarios.Setup
+	Servers servers.Config
+	Load    []load.Config // one per load process
+	Sysctls []Sysctl
+	Firings []Firing
+}
+
+// A Sysctl is set in the lab before anything listens.
+type Sysctl struct{ Name, Value string }
+
+// A Firing is one occurrence of a step, at an instant from the first scheduled attempt.
+type Firing struct {
+	At   time.Duration
+	Step scenarios.Step
+}
+
+// A TrialPlan is one trial to be run.
+type TrialPlan struct {
+	Variant int // index into ScenarioPlan.Variants
+	Block   int
+}
+
+// Options of NewPlan. The zero value changes nothing.
+type Options struct {
+	// Trials replaces the scenarios' number of blocks.
+	Trials int
+	// Only keeps the variants whose labels include these.
+	Only scenarios.Labels
+	// Budget, per scenario, reduces the blocks so that it is expected to end within it, but not
+	// below one.
+	Budget time.Duration
+}
+
+// Addresses of a loopback lab.
+var (
+	serverAddress = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 8080)
+	sourceRange   = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 64, 0, 0}), 10)
+)
+
+// trialOverhead is what a trial takes beside its load: lab, processes, the last stop.
+const trialOverhead = 250 * time.Millisecond
+
+// NewPlan plans the scenarios. It fails when nothing is left to do.
+func NewPlan(all []*scenarios.Scenario, seed uint64, m Machine, o Options) (*Plan, error) {
+	if len(m.CPUs) == 0 {
+		return nil, fmt.Errorf("plan: no CPU is usable")
+	}
+	p := &Plan{Seed: seed}
+	p.LoadCPUs, p.ServerCPUs = splitCPUs(m.CPUs)
+	for _, s := range all {
+		sp, err := planScenario(s, seed, o)
+		if err != nil {
+			return nil, err
+		}
+		if len(sp.Variants) > 0 {
+			p.Scenarios = append(p.Scenarios, sp)
+		}
+	}
+	if len(p.Scenarios) == 0 {
+		return nil, fmt.Errorf("no variant has the labels %q; 'show NAME' lists a scenario's variants", o.Only)
+	}
+	return p, nil
+}
+
+// splitCPUs gives a quarter of the CPUs, at least one, to the load and the rest to the servers. A
+// single CPU is shared, and the run says so.
+func splitCPUs(cpus []int) (load, servers []int) {
+	if len(cpus) == 1 {
+		return cpus, cpus
+	}
+	n := max(1, len(cpus)/4)
+	return cpus[:n], cpus[n:]
+}
+
+func planScenario(s *scenarios.Scenario, seed uint64, o Options) (*ScenarioPlan, error) {
+	p := &ScenarioPlan{Scenario: s}
+	var block time.Duration
+	for _, v := range s.Expand() {
+		if !v.Labels.Includes(o.Only) {
+			continue
+		}
+		vp, err := planVariant(v)
+		if err != nil {
+			return nil, fmt.Errorf("scenario %s, variant %s: %w", s.Name, v.Labels, err)
+		}
+		p.Variants = append(p.Variants, vp)
+		block += vp.Duration()
+	}
+	trials := cmp.Or(o.Trials, s.Trials)
+	if o.Budget > 0 && block > 0 {
+		trials = max(1, min(trials, int(o.Budget/block)))
+	}
+	// One stream per scenario: adding a scenario does not reshuffle the others.
+	random := rand.New(rand.NewPCG(seed, nameSeed(s.Name)))
+	for b := range trials {
+		for _, v := range random.Perm(len(p.Variants)) {
+			p.Trials = append(p.Trials, TrialPlan{Variant: v, Block: b})
+		}
+	}
+	return p, nil
+}
+
+// nameSeed is FNV-1a of the name.
+func nameSeed(name string) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range []byte(name) {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
+func planVariant(v scenarios.Variant) (*VariantPlan, error) {
+	s := v.Setup
+	p := &VariantPlan{
+		Labels: v.Labels,
+		Setup:  s,
+		Servers: servers.Config{
+			Sockets: servers.Sockets(s.Sockets),
+			Workers: s.Workers,
+			Address: serverAddress,
+			Backlog: s.Server.Backlog,
+			Work:    servers.Work{Sleep: s.Server.Work.Sleep, Burn: s.Server.Work.Burn},
+			Fault:   servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
+		},
+		Load: []load.Config{{
+			Processes: 1,
+			Target:    serverAddress,
+			Rate:      float64(s.Load.Rate),
+			Duration:  s.Load.Duration,
+			Timeout:   s.Load.Timeout,
+			Sources:   sourceRange,
+		}},
+		Sysctls: sysctls(s),
+		Firings: firings(s),
+	}
+	_, err := load.NewSources(sourceRange, load.NewSchedule(p.Load[0].Rate, p.Load[0].Duration).Len())
+	return p, err
+}
+
+// faultFrom is the sequence number of the first request that a fault applies to: not the very
+// first, which meets a server that is still warming up.
+const faultFrom = 100
+
+// sysctls of the lab's network namespace. What is not here is at the kernel's default for a new one.
+func sysctls(s scenarios.Setup) []Sysctl {
+	migrate := "0"
+	if s.Stop == string(servers.Migrate) {
+		migrate = "1"
+	}
+	return []Sysctl{
+		// listen(2) cuts its backlog to somaxconn; the scenario's backlog is meant as written.
+		{"net.core.somaxconn", "65535"},
+		{"net.ipv4.tcp_max_syn_backlog", "65535"},
+		{"net.ipv4.tcp_migrate_req", migrate},
+		// Past this many TIME_WAIT sockets the kernel skips the state, and late segments meet RSTs
+		// (tcp_time_wait in net/ipv4/tcp_minisocks.c).
+		{"net.ipv4.tcp_max_tw_buckets", "4000000"},
+		// Out of the way of the ports that the load binds by itself.
+		{"net.ipv4.ip_local_port_range", "1024 9999"},
+	}
+}
+
+// firings are the occurrences of the steps before the load ends, in order.
+func firings(s scenarios.Setup) []Firing {
+	var all []Firing
+	for _, step := range s.Timeline {
+		for at := step.At; at < s.Load.Duration; at += step.Every {
+			all = append(all, Firing{At: at, Step: step})
+			if step.Every <= 0 {
+				break
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Firing) int { return cmp.Compare(a.At, b.At) })
+	return all
+}
+
+// Duration is how long a trial of the variant is expected to take.
+func (v *VariantPlan) Duration() time.Duration { return v.Setup.Load.Duration + trialOverhead }
+
+// Restarts is how often the timeline of one trial replaces workers.
+func (v *VariantPlan) Restarts() int {
+	n := 0
+	for _, f := range v.Firings {
+		if f.Step.Do == stepReplace {
+			n++
+		}
+	}
+	return n
+}
+
+// Duration is how long the scenario is expected to take, repeats of invalid trials aside.
+func (p *ScenarioPlan) Duration() time.Duration {
+	var d time.Duration
+	for _, t := range p.Trials {
+		d += p.Variants[t.Variant].Duration()
+	}
+	return d
+}
+
+// Blocks is the number of blocks.
+func (p *ScenarioPlan) Blocks() int {
+	if len(p.Variants) == 0 {
+		return 0
+	}
+	return len(p.Trials) / len(p.Variants)
+}
+
+// Repeats is how many invalid trials may be run again: half as many as were planned, and at least two.
+func (p *ScenarioPlan) Repeats() int { return max(2, len(p.Trials)/2) }
+
+// Duration is how long the run is expected to take, repeats of invalid trials aside.
+func (p *Plan) Duration() time.Duration {
+	var d time.Duration
+	for _, s := range p.Scenarios {
+		d += s.Duration()
+	}
+	return d
+}
+
+// describeCPUs writes a list of CPUs as the kernel does: 0-3,8.
+func describeCPUs(cpus []int) string {
+	s := ""
+	for i := 0; i < len(cpus); {
+		j := i
+		for j+1 < len(cpus) && cpus[j+1] == cpus[j]+1 {
+			j++
+		}
+		if s != "" {
+			s += ","
+		}
+		s += strconv.Itoa(cpus[i])
+		if j > i {
+			s += "-" + strconv.Itoa(cpus[j])
+		}
+		i = j + 1
+	}
+	return s
+}

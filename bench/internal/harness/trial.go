@@ -1,0 +1,365 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/wire"
+)
+
+// Roles make the commands of the three child roles, each running this program's binary.
+type Roles struct {
+	Init, Worker, Load func() *exec.Cmd
+}
+
+// lead is the time from the last preparation to the first attempt.
+const lead = 20 * time.Millisecond
+
+// recordedSysctls are read back in the lab, beside those that were set.
+var recordedSysctls = []string{
+	"net.ipv4.tcp_syncookies", "net.ipv4.tcp_abort_on_overflow", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_synack_retries",
+	"net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_tw_reuse",
+}
+
+// A trialRun is one trial under way: the lab, the processes in it, and what is known so far.
+type trialRun struct {
+	plan    *Plan
+	variant *VariantPlan
+	roles   Roles
+	clock   *wire.Clock
+
+	lab   *netlab.Lab
+	group *servers.Group
+	loads []*load.Process
+	books *books
+	line  *timeline
+
+	before, after kernel.Counters
+	sysctls       map[string]string
+	loadCPU       time.Duration
+	environment   machineUse
+	problems      []string // that make the trial invalid
+}
+
+// runTrial carries out one trial in a lab of its own, which is gone when it returns. An error means
+// that nothing was measured; a trial that was measured badly is returned as invalid.
+func runTrial(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (_ *results.Trial, sysctls map[string]string, err error) {
+	t := &trialRun{plan: p, variant: v, roles: roles, sysctls: map[string]string{}}
+	if t.clock, err = wire.NewClock(); err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	if err := t.prepare(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := t.drive(ctx); err != nil {
+		return nil, nil, err
+	}
+	return t.result(), t.sysctls, nil
+}
+
+// prepare makes the lab and starts the first generation and the load processes.
+func (t *trialRun) prepare(ctx context.Context) (err error) {
+	if t.lab, err = netlab.New(ctx, netlab.Options{Init: t.roles.Init}); err != nil {
+		return err
+	}
+	host := t.lab.Loopback()
+	for _, s := range t.variant.Sysctls {
+		if err := t.lab.SetSysctl(host, s.Name, s.Value); err != nil {
+			return err
+		}
+		if t.sysctls[s.Name], err = t.lab.Sysctl(host, s.Name); err != nil {
+			return err
+		}
+	}
+	for _, name := range recordedSysctls {
+		value, err := t.lab.Sysctl(host, name)
+		if err != nil {
+			value = "absent" // on an older kernel
+		}
+		t.sysctls[name] = value
+	}
+	if t.books, err = newBooks(t.variant.Load); err != nil {
+		return err
+	}
+	t.group, err = servers.NewGroup(t.variant.Servers, servers.Env{
+		Command: t.roles.Worker,
+		Start:   func(c *exec.Cmd) error { return t.lab.Start(host, c, t.plan.ServerCPUs) },
+		Do:      func(f func() error) error { return t.lab.Do(host, f) },
+		Account: t.books.record,
+		Clock:   t.clock,
+	})
+	if err != nil {
+		return err
+	}
+	first, err := t.group.StartGeneration(ctx)
+	if err != nil {
+		return err
+	}
+	t.line = &timeline{group: t.group, way: servers.Way(t.variant.Setup.Stop), clock: t.clock, current: first}
+	for _, cfg := range t.variant.Load {
+		start := func(c *exec.Cmd) error { return t.lab.Start(host, c, t.plan.LoadCPUs) }
+		p, err := load.Start(ctx, cfg, t.roles.Load, start)
+		if err != nil {
+			return err
+		}
+		t.loads = append(t.loads, p)
+	}
+	return nil
+}
+
+// drive runs load and timeline beside each other, then lets the servers finish.
+func (t *trialRun) drive(ctx context.Context) (err error) {
+	if t.before, err = t.counters(); err != nil {
+		return err
+	}
+	if err := t.environment.start(t.plan.ServerCPUs); err != nil {
+		return err
+	}
+	begin := t.clock.Now().Add(lead)
+	t.books.start(begin)
+	for _, p := range t.loads {
+		if err := p.Begin(begin); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// A load process ends by itself; if it does not, the trial is over all the same.
+	limit := time.AfterFunc(t.variant.Setup.Load.Duration+t.variant.Setup.Load.Timeout+10*time.Second, func() {
+		cancel(errors.New("the load did not end in time"))
+	})
+	defer limit.Stop()
+
+	steps := make(chan error, 1)
+	go func() { steps <- t.line.run(ctx, begin, t.variant.Firings) }()
+	loadErr := t.consume(ctx)
+	if loadErr != nil {
+		cancel(loadErr)
+	}
+	if err := <-steps; err != nil && loadErr == nil {
+		t.problem("%v", err)
+	}
+	if loadErr != nil {
+		return loadErr
+	}
+	t.environment.stop(t.plan.ServerCPUs)
+	if t.after, err = t.counters(); err != nil {
+		return err
+	}
+	return t.finish(ctx)
+}
+
+// consume reads the samples of every load process until the last, and waits for the processes.
+func (t *trialRun) consume(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		for _, p := range t.loads {
+			p.Interrupt()
+		}
+	})
+	defer stop()
+	errs := make([]error, len(t.loads))
+	cpus := make([]time.Duration, len(t.loads))
+	var wait sync.WaitGroup
+	for i, p := range t.loads {
+		wait.Go(func() {
+			err := p.Samples(t.books.sample)
+			var waitErr error
+			cpus[i], waitErr = p.Wait()
+			errs[i] = errors.Join(err, waitErr)
+		})
+	}
+	wait.Wait()
+	t.loads = nil
+	for _, cpu := range cpus {
+		t.loadCPU += cpu
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(errs...)
+}
+
+// finish lets the workers take what is still queued, and ends them.
+func (t *trialRun) finish(ctx context.Context) error {
+	if _, _, err := t.group.Stop(ctx, t.line.current, servers.Drain); err != nil {
+		t.problem("at the end: %v", err)
+	}
+	if err := t.group.Finish(ctx); err != nil {
+		t.problem("at the end: %v", err)
+	}
+	for _, w := range t.group.Workers() {
+		if err := w.Err(); err != nil {
+			t.problem("worker %d (generation %d): %v", w.ID, w.Generation, err)
+		}
+	}
+	if err := t.group.Close(); err != nil {
+		return err
+	}
+	for _, w := range t.group.Workers() {
+		if n := w.Missed(); n > 0 {
+			t.problem("worker %d: its journal was full: %d records are missing", w.ID, n)
+		}
+	}
+	t.books.close()
+	return nil
+}
+
+func (t *trialRun) problem(format string, args ...any) {
+	t.problems = append(t.problems, fmt.Sprintf(format, args...))
+}
+
+func (t *trialRun) counters() (c kernel.Counters, err error) {
+	err = t.lab.Do(t.lab.Loopback(), func() error {
+		c, err = kernel.ReadCounters("/proc/thread-self/net")
+		return err
+	})
+	return c, err
+}
+
+// close ends whatever is still there. It is safe at any point of a trial.
+func (t *trialRun) close() error {
+	var errs []error
+	for _, p := range t.loads {
+		errs = append(errs, p.Kill())
+	}
+	if t.group != nil {
+		errs = append(errs, t.group.Close())
+	}
+	if t.lab != nil {
+		errs = append(errs, t.lab.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// closings are the ends of listeners that took their queue with them. A shared socket outlives
+// every worker, so there are none.
+func (t *trialRun) closings() []closing {
+	var all []closing
+	if t.variant.Servers.Sockets == servers.Shared {
+		return nil
+	}
+	for _, w := range t.group.Workers() {
+		if c := w.Closing(); c.Way != "" {
+			all = append(all, closing{worker: w.ID, from: t.books.since(int64(c.From)), to: t.books.since(int64(c.To))})
+		}
+	}
+	slices.SortFunc(all, func(a, b closing) int { return int(a.from - b.from) })
+	return all
+}
+
+// result turns the closed books into a trial with its verdict.
+func (t *trialRun) result() *results.Trial {
+	moved := t.after.Since(t.before)
+	j := &judge{closings: t.closings(), overflows: moved["TcpExtListenOverflows"]}
+	m := measure(t.books, j, int64(t.variant.Setup.Load.Duration), t.line.fired)
+	r := &results.Trial{
+		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
+		Attempts:         int64(len(t.books.attempts)),
+		Residual:         t.books.strays,
+		OfferedPerSecond: t.variant.Load[0].Rate,
+		TimeoutNS:        int64(t.variant.Setup.Load.Timeout),
+		ResponseNS:       m.response.Percentiles(), ServiceNS: m.service.Percentiles(), Histogram: m.response.Encode(),
+		Workers: m.workers(t.group.Workers()),
+		Kernel:  nonZero(moved),
+		Ledger:  m.ledger(),
+	}
+	r.AchievedPerSecond = m.achieved()
+	if lag := m.lag.Percentiles(); lag != nil {
+		r.ScheduleLagP99NS = lag.P99
+	}
+	for i, v := range m.verdicts {
+		if !v.explained {
+			r.Residual++
+		}
+		if v.cause == "" {
+			continue
+		}
+		r.Lost++
+		r.LostByCause[v.cause]++
+		r.LostByPhase[t.books.attempts[i].phase.String()]++
+		count(&r.Evidence, v.evidence)
+	}
+	r.Served = r.Attempts - r.Lost
+	r.Dropped = r.Lost - r.LostByCause[causeClient]
+	r.LostSentAfterClose = m.sentAfterClose()
+	if n, ok := moved["TcpExtTCPSynRetrans"]; ok {
+		r.SYNRetransmits = &n
+	}
+	for k := range t.line.fired {
+		r.Steps = append(r.Steps, m.step(k))
+	}
+	r.Losses, r.LossesOmitted = m.listed()
+	r.Fairness = t.fairness(r.Workers)
+	r.CPU = t.cpu(r.Workers)
+	r.InvalidReasons = append(t.problems, judgeValidity(t.variant.Setup, r)...)
+	r.Valid = len(r.InvalidReasons) == 0
+	return r
+}
+
+func count(e *results.Evidence, kind evidence) {
+	switch kind {
+	case evidenceKernel:
+		e.Kernel++
+	case evidenceCounter:
+		e.Counter++
+	case evidenceWorker:
+		e.Worker++
+	case evidenceClient:
+		e.Client++
+	}
+}
+
+// nonZero leaves out the hundreds of counters that did not move; the ones that matter stay, for
+// there a 0 says something.
+func nonZero(moved kernel.Counters) map[string]int64 {
+	out := map[string]int64{}
+	for name, v := range moved {
+		if v != 0 || slices.Contains(shownCounters, name) {
+			out[name] = v
+		}
+	}
+	return out
+}
+
+var shownCounters = []string{
+	"TcpActiveOpens", "TcpPassiveOpens", "TcpOutRsts", "TcpEstabResets", "TcpAttemptFails", "TcpExtListenOverflows", "TcpExtListenDrops",
+	"TcpExtTCPMigrateReqSuccess", "TcpExtTCPMigrateReqFailure", "TcpExtTCPTimeWaitOverflow", "TcpExtTCPAbortOnClose", "TcpExtTCPSynRetrans",
+}
+
+// fairness is that of the generation that listened longest.
+func (t *trialRun) fairness(workers []results.Worker) *results.Fairness {
+	longest, generation := time.Duration(-1), 0
+	for _, w := range t.group.Workers() {
+		if life := w.Closing().To.Sub(w.ReadyAt()); life > longest {
+			longest, generation = life, w.Generation
+		}
+	}
+	var counts []int64
+	for _, w := range workers {
+		if w.Generation == generation {
+			counts = append(counts, w.Accepted)
+		}
+	}
+	return results.FairnessOf(generation, counts)
+}
+
+func (t *trialRun) cpu(workers []results.Worker) results.CPU {
+	load, servers := int64(t.loadCPU), int64(0)
+	for _, w := range workers {
+		if w.CPUNS != nil {
+			servers += *w.CPUNS
+		}
+	}
+	return results.CPU{LoadNS: &load, ServersNS: &servers, StealNS: t.environment.steal, Pressure: t.environment.pressure}
+}

@@ -1,0 +1,181 @@
+package load
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/wire"
+)
+
+// Main is a load process, from its configuration on the control pipe to its last sample.
+func Main() error {
+	// Little lives long here; collecting less often disturbs the schedule less.
+	debug.SetGCPercent(400)
+	lines := bufio.NewReader(os.NewFile(fdControl, "control"))
+	var cfg Config
+	if err := readLine(lines, &cfg); err != nil {
+		return fmt.Errorf("load: configuration: %w", err)
+	}
+	clock, err := wire.NewClock()
+	if err != nil {
+		return fmt.Errorf("load %d: %w", cfg.Process, err)
+	}
+	out := os.NewFile(fdSamples, "samples")
+	if _, err := out.Write([]byte{'r'}); err != nil {
+		return fmt.Errorf("load %d: ready: %w", cfg.Process, err)
+	}
+	var s start
+	if err := readLine(lines, &s); err != nil {
+		return fmt.Errorf("load %d: start: %w", cfg.Process, err)
+	}
+	w := newSampleWriter(out)
+	err = attack(cfg, clock, s.At, w)
+	return errors.Join(err, w.close())
+}
+
+func readLine(r *bufio.Reader, v any) error {
+	line, err := r.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, v)
+}
+
+// maxInFlight bounds the attempts of one process that are under way at once: beyond it the loop is
+// no longer open, the schedule lags, and the trial is invalid.
+const maxInFlight = 50_000
+
+// attack sends what the schedule calls for and returns when the last attempt has ended.
+func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) error {
+	t, err := newTransport(cfg, clock, begin, w)
+	if err != nil {
+		return fmt.Errorf("load %d: %w", cfg.Process, err)
+	}
+	inFlight := uint64(cfg.Rate/float64(cfg.Processes)*cfg.Timeout.Seconds()*1.2) + 64
+	a := vegeta.NewAttacker(
+		vegeta.Client(&http.Client{Transport: t}),
+		vegeta.Workers(16),
+		vegeta.MaxWorkers(min(inFlight, maxInFlight)),
+	)
+	targeter := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: "http://" + t.host})
+	for range a.Attack(targeter, &pacer{transport: t}, 0, "") {
+		// The samples are written by the transport, which knows more.
+	}
+	return nil
+}
+
+// pacer releases the attacker's ticks.
+//
+// It sleeps by clock_nanosleep itself, for vegeta's own time.Sleep rounds up to a millisecond, and
+// releases a tick a little early: the rest of the wait happens in the transport, with the
+// goroutine awake, the socket made and bound, and only connect(2) left to do.
+type pacer struct{ *transport }
+
+// early is the time from a tick to its due instant: about twice what waking a goroutine takes on a
+// busy machine, and much less than would pile attempts up.
+const early = 200 * time.Microsecond
+
+// overrun is how late, after the last due instant, a generator that cannot keep up still sends.
+const overrun = 250 * time.Millisecond
+
+// Pace implements vegeta.Pacer. It returns when the next attempt of this process is nearly due.
+func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
+	index := hits*uint64(p.cfg.Processes) + uint64(p.cfg.Process)
+	if index >= p.schedule.Len() {
+		return 0, true
+	}
+	due := p.begin.Add(p.schedule.At(index))
+	now := p.clock.Now()
+	if now > p.begin.Add(p.cfg.Duration+overrun) {
+		return 0, true
+	}
+	if wake := due.Add(-early); now < wake {
+		wire.SleepUntil(wake)
+	}
+	return 0, false
+}
+
+// Rate implements vegeta.Pacer.
+func (p *pacer) Rate(time.Duration) float64 { return p.cfg.Rate / float64(p.cfg.Processes) }
+
+// sampleWriter hands samples to the parent in batches, off the attempts' path.
+type sampleWriter struct {
+	out     io.WriteCloser
+	mu      sync.Mutex
+	pending []byte
+	err     error // of the first failed write
+	stop    chan struct{}
+	done    chan struct{}
+}
+
+// pendingLimit bounds what waits for a slow parent, in bytes; past it, attempts wait.
+const pendingLimit = 1 << 20
+
+func newSampleWriter(out io.WriteCloser) *sampleWriter {
+	w := &sampleWriter{out: out, stop: make(chan struct{}), done: make(chan struct{})}
+	go w.run()
+	return w
+}
+
+func (w *sampleWriter) add(s *results.Sample) {
+	w.mu.Lock()
+	w.pending = s.Append(w.pending)
+	full := len(w.pending) >= pendingLimit
+	w.mu.Unlock()
+	if full {
+		w.flush(nil)
+	}
+}
+
+func (w *sampleWriter) run() {
+	defer close(w.done)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	var spare []byte
+	for {
+		spare = w.flush(spare)
+		select {
+		case <-w.stop:
+			w.flush(nil)
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// flush writes what is pending and gives spare, an empty buffer, in exchange for the written one.
+func (w *sampleWriter) flush(spare []byte) []byte {
+	w.mu.Lock()
+	b := w.pending
+	w.pending = spare[:0]
+	w.mu.Unlock()
+	if len(b) > 0 {
+		if _, err := w.out.Write(b); err != nil {
+			w.mu.Lock()
+			w.err = errors.Join(w.err, err)
+			w.mu.Unlock()
+		}
+	}
+	return b[:0]
+}
+
+// close writes the rest and returns the first error of any write.
+func (w *sampleWriter) close() error {
+	close(w.stop)
+	<-w.done
+	if w.err != nil {
+		return fmt.Errorf("samples: %w", w.err)
+	}
+	return w.out.Close()
+}

@@ -1,0 +1,116 @@
+// Package load drives open-loop load: it sends each attempt when the schedule calls for it, however
+// slow the servers are, and accounts for every one.
+//
+// The work is done in child processes (Main), so that the harness never measures inside its own
+// process. In each, a vegeta Attacker makes the open loop: it starts one attempt per tick of our
+// Pacer and grows its pool of goroutines while all are busy. What vegeta calls the HTTP client is
+// our own RoundTripper (transport.go). It dials, writes and reads by itself, because it must
+//
+//   - choose source address and port: they are the key to the kernel's events, and one address
+//     pair would run out of ephemeral ports after 28,232 connections;
+//   - take the instants itself: vegeta's timestamps begin when a goroutine picked a tick up;
+//   - never repeat a request, which http.Transport does silently on a reused connection;
+//   - know the phase and errno of a loss, which vegeta reports as a string.
+package load
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"reuseport-bench/servers/wire"
+)
+
+// Config describes the part of the load that one process drives.
+type Config struct {
+	Process   int `json:"process"`   // from 0
+	Processes int `json:"processes"` // that share the schedule: process p sends attempts p, p+n, p+2n …
+
+	Target   netip.AddrPort `json:"target"`
+	Rate     float64        `json:"rate"` // attempts per second of all processes together
+	Duration time.Duration  `json:"duration_ns"`
+	Timeout  time.Duration  `json:"timeout_ns"` // of one attempt, from sent
+	// Sources is the range that source addresses are taken from. Every attempt of a trial has its
+	// own address and port, so it must have room: see NewSources.
+	Sources netip.Prefix `json:"sources"`
+}
+
+// fds of a load process, fixed by the order of exec.Cmd.ExtraFiles.
+const (
+	fdControl = 3 // read: Config, then start, as JSON lines
+	fdSamples = 4 // write: a byte once ready, then samples
+)
+
+// start is the second line on the control pipe.
+type start struct {
+	At wire.Instant `json:"at"` // of the first scheduled attempt
+}
+
+// A Schedule says when attempts are due. It is a pure function of the configuration, so that every
+// process, and the harness afterwards, computes the same one.
+type Schedule struct {
+	interval float64 // ns
+	n        uint64
+}
+
+// NewSchedule is a constant pace of rate per second over the duration.
+func NewSchedule(rate float64, d time.Duration) Schedule {
+	return Schedule{interval: 1e9 / rate, n: uint64(rate * d.Seconds())}
+}
+
+// Len is how many attempts the schedule calls for.
+func (s Schedule) Len() uint64 { return s.n }
+
+// At is when attempt i is due, from the start.
+func (s Schedule) At(i uint64) time.Duration { return time.Duration(float64(i) * s.interval) }
+
+// Ports that attempts are sent from: unprivileged, and many.
+const (
+	firstPort = 10_000
+	ports     = 50_000
+)
+
+// Sources gives every attempt an address and port of its own: the key that joins it to what the
+// kernel and the workers say of the connection.
+type Sources struct {
+	base netip.Addr
+}
+
+// NewSources checks that the range has an address for every 50,000 attempts.
+func NewSources(p netip.Prefix, attempts uint64) (Sources, error) {
+	need := attempts/ports + 2 // the first address names the network
+	if bits := p.Addr().BitLen() - p.Bits(); bits < 63 && uint64(1)<<bits < need {
+		return Sources{}, fmt.Errorf("source range %v: %d attempts need %d addresses of it", p, attempts, need)
+	}
+	return Sources{base: p.Masked().Addr()}, nil
+}
+
+// At is the source of attempt i, counted over all processes.
+func (s Sources) At(i uint64) netip.AddrPort {
+	return netip.AddrPortFrom(addAddr(s.base, i/ports+1), uint16(firstPort+i%ports))
+}
+
+// addAddr is the address n after a.
+func addAddr(a netip.Addr, n uint64) netip.Addr {
+	b := a.AsSlice()
+	for i := len(b) - 1; i >= 0 && n > 0; i-- {
+		n += uint64(b[i])
+		b[i] = byte(n)
+		n >>= 8
+	}
+	sum, _ := netip.AddrFromSlice(b)
+	return sum
+}
+
+// Of is the attempt that a source belongs to, or false if it is none of the range's.
+func (s Sources) Of(source netip.AddrPort) (uint64, bool) {
+	a, b := s.base.AsSlice(), source.Addr().Unmap().AsSlice()
+	if len(a) != len(b) || source.Port() < firstPort || source.Port() >= firstPort+ports {
+		return 0, false
+	}
+	var n uint64
+	for i := range a {
+		n = n<<8 + uint64(b[i]) - uint64(a[i])
+	}
+	return (n-1)*ports + uint64(source.Port()-firstPort), n > 0
+}

@@ -1,0 +1,269 @@
+package load
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/wire"
+)
+
+// transport is the RoundTripper behind the attacker's HTTP client. One call is one attempt.
+type transport struct {
+	cfg      Config
+	clock    *wire.Clock
+	begin    wire.Instant // of the schedule
+	schedule Schedule
+	sources  Sources
+	host     string
+	target   unix.Sockaddr
+	family   int
+	samples  *sampleWriter
+	buffers  sync.Pool // of *buffer
+}
+
+type buffer struct {
+	out []byte
+	in  [4096]byte
+}
+
+// errLost is what the attacker is told; the sample says more.
+var errLost = errors.New("lost")
+
+var okResponse = http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: http.NoBody, Header: http.Header{}}
+
+func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sampleWriter) (*transport, error) {
+	t := &transport{
+		cfg: cfg, clock: clock, begin: begin, schedule: NewSchedule(cfg.Rate, cfg.Duration),
+		host: cfg.Target.String(), target: sockaddr(cfg.Target), family: unix.AF_INET, samples: samples,
+	}
+	t.buffers.New = func() any { return &buffer{out: make([]byte, 0, 512)} }
+	if cfg.Target.Addr().Is6() {
+		t.family = unix.AF_INET6
+	}
+	var err error
+	t.sources, err = NewSources(cfg.Sources, t.schedule.Len())
+	return t, err
+}
+
+// RoundTrip carries out the attempt that the attacker's sequence number names. It reads the whole
+// response itself; the one it returns has no body.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	sequence, err := strconv.ParseUint(r.Header.Get("X-Vegeta-Seq"), 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	s := results.Sample{Process: t.cfg.Process, Sequence: sequence, Worker: -1, Generation: -1}
+	t.attempt(&s)
+	t.samples.add(&s)
+	if !s.Served() {
+		return nil, errLost
+	}
+	response := okResponse
+	response.Request = r
+	return &response, nil
+}
+
+// attempt fills the sample in.
+func (t *transport) attempt(s *results.Sample) {
+	index := s.Sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
+	due := t.begin.Add(t.schedule.At(index))
+	s.Scheduled = int64(due)
+	s.Source = t.sources.At(index)
+
+	b := t.buffers.Get().(*buffer)
+	defer t.buffers.Put(b)
+	b.out = wire.AppendRequest(b.out[:0], t.host, wire.Attempt{Process: uint16(t.cfg.Process), Sequence: s.Sequence}, nil, wire.Close)
+
+	fd, err := t.socket(s.Source)
+	if t.clock.Now() < due {
+		wire.SleepUntil(due)
+	}
+	s.Sent = int64(t.clock.Now())
+	if err != nil {
+		s.Phase, s.Class = results.PhaseConnect, results.ClassLocal
+		s.Done = s.Sent
+		return
+	}
+	x := exchange{sample: s, clock: t.clock, fd: fd, deadline: wire.Instant(s.Sent).Add(t.cfg.Timeout)}
+	s.Phase = results.PhaseConnect
+	err = x.run(t.target, b)
+	s.Done = int64(t.clock.Now())
+	s.Class = classify(err, s.Phase)
+	if s.Class == results.ClassNone {
+		s.Phase = results.PhaseNone
+	}
+	x.close()
+}
+
+// socket is a non-blocking socket bound to the source.
+func (t *transport) socket(source netip.AddrPort) (int, error) {
+	fd, err := unix.Socket(t.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Bind(fd, sockaddr(source)); err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// exchange is one request and its response on a connection of its own.
+type exchange struct {
+	sample   *results.Sample
+	clock    *wire.Clock
+	fd       int
+	file     *os.File // once the runtime's poller is needed; owns fd from then on
+	deadline wire.Instant
+}
+
+var (
+	errTimeout = os.ErrDeadlineExceeded
+	errEOF     = errors.New("closed by the server")
+	errInvalid = errors.New("invalid response")
+)
+
+// run connects, sends and reads. It moves the sample's phase on as it goes.
+//
+// On loopback the SYN-ACK is there when connect(2) returns, though a non-blocking connect still
+// says EINPROGRESS: the socket was locked by the call, so the segment waited in its backlog until the
+// lock was released (tcp_v4_rcv, sk_add_backlog). Writing at once saves a turn of the poller.
+func (x *exchange) run(target unix.Sockaddr, b *buffer) error {
+	if err := unix.Connect(x.fd, target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return err
+	}
+	err := x.write(b.out)
+	if err != nil {
+		return err
+	}
+	x.sample.Phase = results.PhaseWait
+	return x.read(b.in[:])
+}
+
+// write sends the request, which fits any socket buffer, as soon as the connection is there.
+func (x *exchange) write(out []byte) error {
+	n, err := unix.Write(x.fd, out)
+	if errors.Is(err, unix.EAGAIN) {
+		if err := x.poll(); err != nil {
+			return err
+		}
+		n, err = x.file.Write(out)
+	}
+	switch {
+	case err == nil && n == len(out):
+		x.sample.Connected = int64(x.clock.Now())
+	case err == nil:
+		err = errInvalid
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		// A reset in SYN_SENT is ECONNREFUSED (tcp_reset in net/ipv4/tcp_input.c), so the
+		// connection had been established.
+		x.sample.Connected = int64(x.clock.Now())
+		x.sample.Phase = results.PhaseSend
+	}
+	return err
+}
+
+// read reads until the response is complete.
+func (x *exchange) read(in []byte) error {
+	if err := x.poll(); err != nil {
+		return err
+	}
+	s, n := x.sample, 0
+	var r wire.Response
+	head := 0
+	for {
+		m, err := x.file.Read(in[n:])
+		if m > 0 && s.FirstByte == 0 {
+			s.FirstByte = int64(x.clock.Now())
+			s.Phase = results.PhaseBody
+		}
+		n += m
+		if head == 0 {
+			var perr error
+			if r, head, perr = wire.ParseResponse(in[:n]); perr != nil || (head > 0 && head+r.BodyLen > len(in)) {
+				return errInvalid
+			}
+			if head > 0 {
+				s.Status, s.Worker, s.Generation = r.Status, r.Worker, r.Generation
+			}
+		}
+		switch {
+		case head > 0 && n >= head+r.BodyLen && r.Status == http.StatusOK:
+			return nil
+		case head > 0 && n >= head+r.BodyLen:
+			return errInvalid
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return errTimeout
+		case m == 0 && err != nil && !isErrno(err):
+			return errEOF // io.EOF
+		case err != nil:
+			return err
+		case n == len(in):
+			return errInvalid
+		}
+	}
+}
+
+// poll hands the socket to the runtime's poller.
+func (x *exchange) poll() error {
+	if x.file != nil {
+		return nil
+	}
+	x.file = os.NewFile(uintptr(x.fd), "")
+	left := x.deadline.Sub(x.clock.Now())
+	if err := x.file.SetDeadline(time.Now().Add(left)); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (x *exchange) close() {
+	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is complete.
+	if x.file != nil {
+		_ = x.file.Close()
+	} else {
+		_ = unix.Close(x.fd)
+	}
+}
+
+func isErrno(err error) bool {
+	var errno unix.Errno
+	return errors.As(err, &errno)
+}
+
+// classify is the class of an attempt's error.
+func classify(err error, phase results.Phase) results.Class {
+	switch {
+	case err == nil:
+		return results.ClassNone
+	case errors.Is(err, errTimeout), errors.Is(err, unix.ETIMEDOUT):
+		return results.ClassTimeout
+	case errors.Is(err, unix.ECONNREFUSED):
+		return results.ClassRefused
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		return results.ClassReset
+	case errors.Is(err, errEOF):
+		return results.ClassEOF
+	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH):
+		return results.ClassUnreachable
+	case errors.Is(err, errInvalid):
+		return results.ClassInvalid
+	case phase == results.PhaseConnect:
+		return results.ClassLocal
+	}
+	return results.ClassInvalid
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is6() {
+		return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
+	}
+	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+}

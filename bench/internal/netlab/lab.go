@@ -1,0 +1,281 @@
+package netlab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Options of a Lab.
+type Options struct {
+	// Init makes the command that runs Init as the lab's PID 1. Required.
+	Init func() *exec.Cmd
+}
+
+// A Lab is a private network and the processes in it. Close ends both. Its methods may be called
+// from several goroutines; they take turns on the lab's thread.
+type Lab struct {
+	calls chan func()
+	done  chan struct{} // the thread has ended
+
+	init      *exec.Cmd
+	initStdin io.Closer
+	pids      *os.File // the PID namespace
+	loopback  *Host
+	cpus      unix.CPUSet // of the thread, to restore
+}
+
+// A Host is one network namespace of a lab.
+type Host struct {
+	Name string
+	ns   *os.File
+}
+
+// initLimit bounds how long the lab's init may take to come and to go.
+const initLimit = 5 * time.Second
+
+// New makes a lab with one host, whose only device is lo (127.0.0.0/8, ::1). It needs
+// CAP_SYS_ADMIN and CAP_NET_ADMIN in the current user namespace: see Enter.
+func New(ctx context.Context, o Options) (*Lab, error) {
+	l := &Lab{calls: make(chan func()), done: make(chan struct{})}
+	go l.thread()
+	err := l.call(func() error { return l.setup(ctx, o) })
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lab: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// thread runs the lab's calls. It never unlocks its thread, so the runtime ends the thread with
+// the goroutine, and with it every namespace it had entered.
+func (l *Lab) thread() {
+	runtime.LockOSThread()
+	defer close(l.done)
+	for f := range l.calls {
+		f()
+	}
+}
+
+func (l *Lab) call(f func() error) error {
+	result := make(chan error, 1)
+	select {
+	case l.calls <- func() { result <- f() }:
+		return <-result
+	case <-l.done:
+		return errors.New("the lab is closed")
+	}
+}
+
+func (l *Lab) setup(ctx context.Context, o Options) error {
+	if err := unix.SchedGetaffinity(0, &l.cpus); err != nil {
+		return fmt.Errorf("sched_getaffinity: %w", err)
+	}
+	// Children inherit it. The default of 50 µs would be half of a typical service time, and is
+	// added to every wait of the schedule (prctl(2), PR_SET_TIMERSLACK).
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("PR_SET_TIMERSLACK: %w", err)
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("network namespace: %w; see 'doctor'", err)
+	}
+	ns, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	l.loopback = &Host{Name: "loopback", ns: ns}
+	if err := linkUp("lo"); err != nil {
+		return err
+	}
+	return l.startInit(ctx, o.Init())
+}
+
+// startInit starts PID 1 of a new PID namespace and makes it the home of the thread's later children.
+func (l *Lab) startInit(ctx context.Context, cmd *exec.Cmd) error {
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return errors.Join(err, stdin.Close())
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setsid: true, Cloneflags: unix.CLONE_NEWPID}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("PID namespace: %w; see 'doctor'", err)
+	}
+	l.init, l.initStdin = cmd, stdin
+	ready := make(chan error, 1)
+	go func() {
+		_, err := io.ReadFull(stdout, make([]byte, 1))
+		ready <- err
+	}()
+	select {
+	case err = <-ready:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-time.After(initLimit):
+		err = os.ErrDeadlineExceeded
+	}
+	if err != nil {
+		return fmt.Errorf("lab init: %w", err)
+	}
+	if l.pids, err = os.Open(filepath.Join("/proc", fmt.Sprint(cmd.Process.Pid), "ns/pid")); err != nil {
+		return fmt.Errorf("lab init: %w", err)
+	}
+	if err := unix.Setns(int(l.pids.Fd()), unix.CLONE_NEWPID); err != nil {
+		return fmt.Errorf("lab init: enter its PID namespace: %w", err)
+	}
+	return nil
+}
+
+// Init is the life of the lab's PID 1: it says that it is there, reaps orphans, and ends with its
+// standard input.
+func Init(stdin io.Reader, stdout io.Writer) error {
+	// Nothing here waits for a child by name, so the kernel may reap them all (wait(2), NOTES).
+	signal.Ignore(unix.SIGCHLD)
+	if _, err := stdout.Write([]byte{'r'}); err != nil {
+		return fmt.Errorf("lab init: %w", err)
+	}
+	_, err := io.Copy(io.Discard, stdin)
+	return err
+}
+
+// Loopback is the host of a loopback lab.
+func (l *Lab) Loopback() *Host { return l.loopback }
+
+// Do runs f on the lab's thread, inside the host's network namespace. f must not call the lab.
+func (l *Lab) Do(h *Host, f func() error) error {
+	return l.call(func() error {
+		if err := unix.Setns(int(h.ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", h.Name, err)
+		}
+		return f()
+	})
+}
+
+// Start starts cmd inside the lab, on the given CPUs (all, if none are given), in a session of its
+// own, so that a Ctrl-C of the terminal does not reach it. The caller waits for it.
+func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
+	cmd.SysProcAttr.Setsid = true
+	return l.Do(h, func() (err error) {
+		if len(cpus) > 0 {
+			var set unix.CPUSet
+			for _, c := range cpus {
+				set.Set(c)
+			}
+			if err := unix.SchedSetaffinity(0, &set); err != nil {
+				return fmt.Errorf("CPUs %v: %w", cpus, err)
+			}
+			defer func() { err = errors.Join(err, unix.SchedSetaffinity(0, &l.cpus)) }()
+		}
+		return cmd.Start()
+	})
+}
+
+// SetSysctl writes a sysctl of the host's network namespace, "net.ipv4.tcp_migrate_req" for
+// example. Only net.* belongs to a network namespace, so nothing else is taken.
+func (l *Lab) SetSysctl(h *Host, name, value string) error {
+	path, err := sysctlPath(name)
+	if err != nil {
+		return err
+	}
+	return l.Do(h, func() error {
+		if err := os.WriteFile(path, []byte(value), 0); err != nil {
+			return fmt.Errorf("sysctl %s=%s in %s: %w", name, value, h.Name, err)
+		}
+		return nil
+	})
+}
+
+// Sysctl reads a sysctl of the host's network namespace.
+func (l *Lab) Sysctl(h *Host, name string) (value string, err error) {
+	path, err := sysctlPath(name)
+	if err != nil {
+		return "", err
+	}
+	err = l.Do(h, func() error {
+		b, err := os.ReadFile(path)
+		value = strings.Join(strings.Fields(string(b)), " ")
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("sysctl %s in %s: %w", name, h.Name, err)
+	}
+	return value, nil
+}
+
+func sysctlPath(name string) (string, error) {
+	if !strings.HasPrefix(name, "net.") || strings.Contains(name, "/") || strings.Contains(name, "..") {
+		return "", fmt.Errorf("sysctl %q: not a sysctl of a network namespace", name)
+	}
+	return "/proc/sys/" + strings.ReplaceAll(name, ".", "/"), nil
+}
+
+// Close kills everything in the lab, waits until it is gone, and ends the lab's thread. A caller
+// that started processes must be waiting for them, or the kernel keeps the namespace. Calling it
+// again does nothing.
+func (l *Lab) Close() error {
+	select {
+	case <-l.done:
+		return nil
+	default:
+	}
+	var errs []error
+	if l.init != nil {
+		errs = append(errs, l.endInit())
+	}
+	close(l.calls)
+	<-l.done
+	if l.pids != nil {
+		errs = append(errs, l.pids.Close())
+	}
+	if l.loopback != nil {
+		errs = append(errs, l.loopback.ns.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Lab) endInit() error {
+	if err := l.init.Process.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("lab init: kill: %w", err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- l.init.Wait() }()
+	select {
+	case err := <-waited:
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) { // killed, as meant
+			return fmt.Errorf("lab init: %w", err)
+		}
+		return nil
+	case <-time.After(initLimit):
+		return errors.New("lab init: a process of the lab does not end; is somebody waiting for it?")
+	}
+}
+
+func linkUp(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", name, err)
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("link %s up: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package results
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+)
+
+// A Sample is the client's account of one attempt. Instants are CLOCK_MONOTONIC nanoseconds; one
+// that was not reached is 0.
+type Sample struct {
+	Process  int
+	Sequence uint64 // within the load process
+
+	Scheduled, Sent, Connected, FirstByte, Done int64
+
+	Source netip.AddrPort // local address of the connection
+	Phase  Phase          // where it was lost
+	Class  Class          // ClassNone: served
+	Status int            // HTTP status, 0 without a response head
+	// Worker and Generation are what the response said; -1 without one.
+	Worker, Generation int
+}
+
+// Served says whether the attempt got its full, valid response in time.
+func (s *Sample) Served() bool { return s.Class == ClassNone }
+
+// Phase is the part of an attempt in which it was lost.
+type Phase uint8
+
+// The phases, in the order of an attempt's life.
+const (
+	PhaseNone    Phase = iota // served
+	PhaseConnect              // until the connection is established
+	PhaseSend                 // until the request is handed to the kernel
+	PhaseWait                 // until the first byte of the response
+	PhaseBody                 // until the last byte of the response
+)
+
+var phaseNames = [...]string{"", "connect", "send", "wait", "body"}
+
+func (p Phase) String() string { return nameOf(phaseNames[:], int(p)) }
+
+// Class is the class of the error that an attempt was lost with.
+type Class uint8
+
+// The classes.
+const (
+	ClassNone        Class = iota // served
+	ClassReset                    // ECONNRESET, EPIPE
+	ClassRefused                  // ECONNREFUSED
+	ClassEOF                      // the server closed in order, before its response was complete
+	ClassTimeout                  // the attempt's timeout
+	ClassUnreachable              // EHOSTUNREACH, ENETUNREACH
+	ClassInvalid                  // a response that is none: malformed, or not 200
+	ClassLocal                    // the client could not: EADDRINUSE, EMFILE, …
+	ClassUnsent                   // the generator never came to it
+)
+
+var classNames = [...]string{"served", "reset", "refused", "eof", "timeout", "unreachable", "invalid", "local", "unsent"}
+
+func (c Class) String() string { return nameOf(classNames[:], int(c)) }
+
+func nameOf(names []string, i int) string {
+	if i < len(names) {
+		return names[i]
+	}
+	return fmt.Sprintf("unknown(%d)", i)
+}
+
+// maxSample bounds an encoded sample: seven varints, an address, and single bytes.
+const maxSample = 128
+
+// Append appends the sample's encoding: a length byte, then the fields; instants as differences,
+// most of which fit three bytes.
+func (s *Sample) Append(dst []byte) []byte {
+	at := len(dst)
+	dst = append(dst, 0)
+	dst = binary.AppendUvarint(dst, uint64(s.Process))
+	dst = binary.AppendUvarint(dst, s.Sequence)
+	dst = binary.AppendVarint(dst, s.Scheduled)
+	for _, i := range [...]int64{s.Sent, s.Connected, s.FirstByte, s.Done} {
+		// 0 stands for "not reached", so a difference is moved out of its way.
+		if i == 0 {
+			dst = append(dst, 0)
+		} else if d := i - s.Scheduled; d >= 0 {
+			dst = binary.AppendVarint(dst, d+1)
+		} else {
+			dst = binary.AppendVarint(dst, d)
+		}
+	}
+	dst = append(dst, byte(s.Phase), byte(s.Class))
+	dst = binary.AppendUvarint(dst, uint64(s.Status))
+	dst = binary.AppendVarint(dst, int64(s.Worker))
+	dst = binary.AppendVarint(dst, int64(s.Generation))
+	addr := s.Source.Addr().AsSlice()
+	dst = binary.LittleEndian.AppendUint16(dst, s.Source.Port())
+	dst = append(dst, addr...)
+	dst[at] = byte(len(dst) - at - 1)
+	return dst
+}
+
+// ErrSample is the error of a stream of samples that is not one.
+var ErrSample = errors.New("malformed sample")
+
+// A SampleReader decodes a stream of samples.
+type SampleReader struct {
+	R interface {
+		io.Reader
+		io.ByteReader
+	}
+	buf [maxSample]byte
+}
+
+// Next decodes the next sample into s. It returns io.EOF at the end of the stream, and
+// io.ErrUnexpectedEOF if the stream ends inside a sample.
+func (r *SampleReader) Next(s *Sample) error {
+	n, err := r.R.ReadByte()
+	if err != nil {
+		return err
+	}
+	b := r.buf[:min(int(n), maxSample)]
+	if int(n) > maxSample {
+		return ErrSample
+	}
+	if _, err := io.ReadFull(r.R, b); err != nil {
+		if errors.Is(err, io.EOF) {
+			return io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	d := sampleDecoder{b: b}
+	s.Process = int(d.uvarint())
+	s.Sequence = d.uvarint()
+	s.Scheduled = d.varint()
+	for _, i := range [...]*int64{&s.Sent, &s.Connected, &s.FirstByte, &s.Done} {
+		switch v := d.varint(); {
+		case v == 0:
+			*i = 0
+		case v > 0:
+			*i = s.Scheduled + v - 1
+		default:
+			*i = s.Scheduled + v
+		}
+	}
+	s.Phase, s.Class = Phase(d.byte()), Class(d.byte())
+	s.Status = int(d.uvarint())
+	s.Worker, s.Generation = int(d.varint()), int(d.varint())
+	port := uint16(d.byte()) | uint16(d.byte())<<8
+	addr, ok := netip.AddrFromSlice(d.b)
+	if d.bad || (!ok && len(d.b) != 0) {
+		return ErrSample
+	}
+	s.Source = netip.AddrPortFrom(addr, port)
+	return nil
+}
+
+type sampleDecoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *sampleDecoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	return take(d, v, n)
+}
+
+func (d *sampleDecoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	return take(d, v, n)
+}
+
+func (d *sampleDecoder) byte() byte {
+	if len(d.b) == 0 {
+		d.bad = true
+		return 0
+	}
+	v := d.b[0]
+	d.b = d.b[1:]
+	return v
+}
+
+func take[T int64 | uint64](d *sampleDecoder, v T, n int) T {
+	if n <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}

@@ -1,0 +1,247 @@
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/wire"
+)
+
+// loop is the server kind "loop": one thread, one level-triggered epoll loop that accepts and
+// serves in line, as nginx, Envoy's workers, Redis and Node do. While it serves one request it
+// does nothing else.
+//
+// Like nginx with multi_accept off, it accepts one connection per readiness event of the
+// listener, so that connections already accepted get their turn.
+type loop struct {
+	*worker
+	epoll    int
+	open     map[int32]*loopConn // by descriptor
+	free     []*loopConn
+	out      []byte
+	stopping bool
+	deadline wire.Instant // of finishing, once stopping
+}
+
+type loopConn struct {
+	number    uint32
+	n         int  // bytes of buf in use
+	requested bool // a request was read and not yet answered
+	answered  bool // at least one response was written
+	buf       [wire.MaxHead + 1024]byte
+}
+
+func newLoop(w *worker) (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	l := &loop{worker: w, epoll: epoll, open: make(map[int32]*loopConn), out: make([]byte, 0, 512)}
+	for _, fd := range []int{w.listener, fdControl} {
+		if err := l.watch(fd); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func (l *loop) watch(fd int) error {
+	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
+	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
+		return fmt.Errorf("epoll_ctl %d: %w", fd, err)
+	}
+	return nil
+}
+
+// run serves until a stop command has been carried out.
+func (l *loop) run() error {
+	runtime.LockOSThread()
+	events := make([]unix.EpollEvent, 64)
+	for !l.stopping || len(l.open) > 0 {
+		timeout := -1
+		if l.stopping {
+			left := l.deadline.Sub(l.clock.Now())
+			if left <= 0 {
+				return l.abandon()
+			}
+			timeout = int((left + time.Millisecond - 1) / time.Millisecond)
+		}
+		n, err := unix.EpollWait(l.epoll, events, timeout)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("worker %d: epoll_wait: %w", l.cfg.ID, err)
+		}
+		for _, e := range events[:max(n, 0)] {
+			if err := l.handle(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *loop) handle(e unix.EpollEvent) error {
+	switch int(e.Fd) {
+	case fdControl:
+		c, err := l.nextCommand()
+		if err != nil {
+			return err
+		}
+		return l.stop(c.Stop)
+	case l.listener:
+		_, err := l.accept()
+		return err
+	}
+	if c, ok := l.open[e.Fd]; ok { // closed earlier in this batch otherwise
+		return l.read(int(e.Fd), c)
+	}
+	return nil
+}
+
+// stop begins the end of the worker, the way it is told.
+func (l *loop) stop(way Way) error {
+	switch way {
+	case Close, Migrate, Handoff:
+	case Drain:
+		for accepted := true; accepted; {
+			var err error
+			if accepted, err = l.accept(); err != nil {
+				return err
+			}
+		}
+	default:
+		return fmt.Errorf("worker %d: unknown way to stop %q", l.cfg.ID, way)
+	}
+	l.stopping, l.deadline = true, l.clock.Now().Add(l.cfg.Grace)
+	if l.cfg.Sockets == Shared {
+		// The open file lives on in other processes, so closing this descriptor does not take it
+		// out of the epoll set (epoll(7), questions and answers).
+		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil); err != nil {
+			return fmt.Errorf("worker %d: epoll_ctl del listener: %w", l.cfg.ID, err)
+		}
+	}
+	return l.closeListener()
+}
+
+// accept takes one connection off the queue, if there is one, and reads what it has sent so far.
+func (l *loop) accept() (bool, error) {
+	fd, sa, err := unix.Accept4(l.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return false, nil // another worker of a shared socket was faster, or the queue is empty
+	case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("worker %d: accept: %w", l.cfg.ID, err)
+	}
+	c := l.newConn()
+	l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordAccept, Peer: peer(sa)})
+	l.open[int32(fd)] = c
+	if err := l.read(fd, c); err != nil {
+		return false, err
+	}
+	if l.open[int32(fd)] == c {
+		return true, l.watch(fd)
+	}
+	return true, nil
+}
+
+func (l *loop) newConn() *loopConn {
+	var c *loopConn
+	if n := len(l.free); n > 0 {
+		c, l.free = l.free[n-1], l.free[:n-1]
+		c.n, c.requested, c.answered = 0, false, false
+	} else {
+		c = new(loopConn)
+	}
+	c.number = l.conns
+	l.conns++
+	return c
+}
+
+// read takes what the connection has to say and answers every whole request in it.
+func (l *loop) read(fd int, c *loopConn) error {
+	for {
+		n, err := unix.Read(fd, c.buf[c.n:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case err != nil:
+			return l.end(fd, c, EndPeerReset)
+		case n == 0:
+			return l.end(fd, c, EndPeer)
+		}
+		c.n += n
+		more, err := l.serve(fd, c)
+		if !more || err != nil {
+			return err
+		}
+	}
+}
+
+// serve answers the whole requests in the buffer. It returns false when the connection was ended.
+func (l *loop) serve(fd int, c *loopConn) (bool, error) {
+	for {
+		r, n, err := wire.ParseRequest(c.buf[:c.n])
+		if err != nil || n+r.BodyLen > len(c.buf) {
+			return false, l.end(fd, c, EndUnanswered)
+		}
+		n += r.BodyLen
+		if n == 0 || n > c.n {
+			return true, nil // incomplete
+		}
+		copy(c.buf[:], c.buf[n:c.n])
+		c.n -= n
+		c.requested = true
+		l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordRequest, Attempt: r.Attempt, Identified: r.Identified})
+		if l.faulty(r) {
+			if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+				return false, fmt.Errorf("worker %d: SO_LINGER: %w", l.cfg.ID, err)
+			}
+			return false, l.end(fd, c, EndAborted)
+		}
+		l.do()
+		closing := wire.KeepAlive
+		if r.Close || l.stopping {
+			closing = wire.Close
+		}
+		l.out = wire.AppendResponse(l.out[:0], l.cfg.ID, l.cfg.Generation, closing)
+		// A response fits any socket buffer, so a short write means that the peer is gone or stopped reading.
+		if n, err := unix.Write(fd, l.out); err != nil || n < len(l.out) {
+			return false, l.end(fd, c, EndWriteError)
+		}
+		c.requested, c.answered = false, true
+		l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordResponse, Attempt: r.Attempt, Identified: r.Identified})
+		if closing == wire.Close {
+			return false, l.end(fd, c, EndServed)
+		}
+	}
+}
+
+func (l *loop) end(fd int, c *loopConn, end End) error {
+	delete(l.open, int32(fd))
+	if err := unix.Close(fd); err != nil {
+		return fmt.Errorf("worker %d: close connection: %w", l.cfg.ID, err)
+	}
+	l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordEnd, End: end})
+	l.free = append(l.free, c)
+	return nil
+}
+
+// abandon closes what did not finish in time.
+func (l *loop) abandon() error {
+	var errs []error
+	for fd, c := range l.open {
+		end := EndUnanswered
+		if c.answered && !c.requested && c.n == 0 {
+			end = EndServed // idle between requests
+		}
+		errs = append(errs, l.end(int(fd), c, end))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,256 @@
+package servers
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/wire"
+)
+
+// A Worker is the parent's side of one worker process.
+type Worker struct {
+	ID         int // unique in the group, from 0
+	Generation int
+
+	clock   *wire.Clock
+	cmd     *exec.Cmd
+	control *os.File // write end
+	journal *journal
+	stderr  *bytes.Buffer // read only after exited
+
+	ready, closed, exited chan struct{}
+	readyAt               wire.Instant // valid once ready
+
+	mu      sync.Mutex
+	closing Closing
+	stopped bool
+	missed  uint64
+	err     error
+}
+
+// Closing is when and how a worker's listener went away.
+type Closing struct {
+	Way Way
+	// From is an instant before the kernel began to close it, To one after it had.
+	From, To wire.Instant
+}
+
+// start starts the process. It owns every descriptor it makes until the worker is released.
+func (w *Worker) start(g *Group, cfg workerConfig) (err error) {
+	var theirs []*os.File // closed here once the child has them
+	defer func() {
+		for _, f := range theirs {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	controlR, controlW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	w.control, theirs = controlW, append(theirs, controlR)
+	eventsR, eventsW, err := os.Pipe()
+	if err != nil {
+		return joinClose(err, controlW)
+	}
+	theirs = append(theirs, eventsW)
+	var memfd *os.File
+	if w.journal, memfd, err = createJournal(); err != nil {
+		return errors.Join(err, controlW.Close(), eventsR.Close())
+	}
+	theirs = append(theirs, memfd)
+	if g.listener >= 0 {
+		l, err := g.sharedListener()
+		if err != nil {
+			return errors.Join(err, controlW.Close(), eventsR.Close(), w.journal.close())
+		}
+		theirs = append(theirs, l)
+	}
+	w.stderr = new(bytes.Buffer)
+	w.cmd = g.env.Command()
+	w.cmd.ExtraFiles = theirs
+	w.cmd.Stderr = &limitedWriter{w: w.stderr, left: 64 << 10}
+	w.cmd.WaitDelay = time.Second
+	if err := g.env.Start(w.cmd); err != nil {
+		return errors.Join(fmt.Errorf("start: %w", err), controlW.Close(), eventsR.Close(), w.journal.close())
+	}
+	go w.listen(eventsR)
+	line, err := json.Marshal(cfg)
+	if err != nil {
+		panic(err) // plain data
+	}
+	if _, err := controlW.Write(append(line, '\n')); err != nil {
+		return errors.Join(fmt.Errorf("configure: %w", err), w.kill())
+	}
+	return nil
+}
+
+// listen reads events until the process is gone, then waits for it.
+func (w *Worker) listen(events *os.File) {
+	defer close(w.exited)
+	isClosed := false
+	lines := bufio.NewScanner(events)
+	for lines.Scan() {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			w.fail(fmt.Errorf("event %q: %w", lines.Text(), err))
+			continue
+		}
+		switch e.Event {
+		case eventReady:
+			w.readyAt = e.At
+			close(w.ready)
+		case eventClosed:
+			w.mu.Lock()
+			w.closing.From, w.closing.To = e.From, e.At
+			w.mu.Unlock()
+			isClosed = true
+			close(w.closed)
+		case eventStopped:
+		case eventFailed:
+			w.fail(errors.New(e.Error))
+		default:
+			w.fail(fmt.Errorf("unknown event %q", e.Event))
+		}
+	}
+	if err := lines.Err(); err != nil {
+		w.fail(fmt.Errorf("events: %w", err))
+	}
+	err := errors.Join(w.cmd.Wait(), events.Close())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.stopped && w.err == nil {
+		if err == nil {
+			err = errors.New("exited without being told to")
+		}
+		if s := strings.TrimSpace(w.stderr.String()); s != "" {
+			err = fmt.Errorf("%w: %s", err, s)
+		}
+		w.err = err
+	}
+	if !isClosed { // the kernel closed the listener when the process died
+		if !w.stopped { // nobody knows when it died
+			w.closing.From = w.readyAt
+		}
+		w.closing.Way, w.closing.To = Kill, w.clock.Now()
+		close(w.closed)
+	}
+}
+
+func (w *Worker) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+func (w *Worker) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// stop tells the worker to end, without waiting.
+func (w *Worker) stop(way Way) error {
+	w.mu.Lock()
+	w.stopped = true
+	w.closing = Closing{Way: way, From: w.clock.Now()}
+	w.mu.Unlock()
+	if way == Kill {
+		return w.kill()
+	}
+	line, err := json.Marshal(command{Stop: way})
+	if err != nil {
+		panic(err) // plain data
+	}
+	if _, err := w.control.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("worker %d: %s: %w", w.ID, way, err)
+	}
+	return nil
+}
+
+func (w *Worker) wasStopped() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stopped
+}
+
+// kill ends the process by its handle (a pidfd, so never a stranger with the same number).
+func (w *Worker) kill() error {
+	w.mu.Lock()
+	if !w.stopped {
+		w.stopped, w.closing = true, Closing{Way: Kill, From: w.clock.Now()}
+	}
+	w.mu.Unlock()
+	if err := w.cmd.Process.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("worker %d: kill: %w", w.ID, err)
+	}
+	return nil
+}
+
+// drain hands the journal's new records to account.
+func (w *Worker) drain(account func(*Worker, Record)) {
+	missed := w.journal.drain(func(r Record) { account(w, r) })
+	w.mu.Lock()
+	w.missed = missed
+	w.mu.Unlock()
+}
+
+// release frees what outlived the process.
+func (w *Worker) release() error {
+	return errors.Join(w.control.Close(), w.journal.close())
+}
+
+// Closing is how the worker's listener went away; its Way is empty while it listens.
+func (w *Worker) Closing() Closing {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closing
+}
+
+// ReadyAt is when the worker said ready. It is valid once its generation has been started.
+func (w *Worker) ReadyAt() wire.Instant { return w.readyAt }
+
+// Err is why the worker ended without being told to, or nil.
+func (w *Worker) Err() error { return w.failure() }
+
+// Missed is how many records the journal had no room for.
+func (w *Worker) Missed() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.missed
+}
+
+// CPU is the user and system time of the worker once it has exited; before, it is false.
+func (w *Worker) CPU() (time.Duration, bool) {
+	select {
+	case <-w.exited:
+		ps := w.cmd.ProcessState
+		return ps.UserTime() + ps.SystemTime(), true
+	default:
+		return 0, false
+	}
+}
+
+// limitedWriter keeps the first bytes and swallows the rest.
+type limitedWriter struct {
+	w    *bytes.Buffer
+	left int
+}
+
+func (l *limitedWriter) Write(p []byte) (int, error) {
+	n := min(len(p), l.left)
+	l.left -= n
+	l.w.Write(p[:n])
+	return len(p), nil
+}

@@ -1,0 +1,149 @@
+package servers
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/wire"
+)
+
+// Main is a worker process, from its configuration on the control pipe to its end. Its error has
+// been reported to the parent too.
+func Main() error {
+	// The loop allocates next to nothing; a collection would be charged to the socket under test.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(64 << 20) // a collection all the same before anything grows without bound
+
+	control := os.NewFile(fdControl, "control")
+	w := &worker{control: control, lines: bufio.NewReaderSize(control, 4096), events: os.NewFile(fdEvents, "events"), listener: -1}
+	err := w.run()
+	if err != nil && !errors.Is(err, errOrphaned) {
+		return errors.Join(err, w.say(event{Event: eventFailed, Error: err.Error()}))
+	}
+	return err
+}
+
+// errOrphaned: the control pipe ended, so the parent is gone.
+var errOrphaned = errors.New("worker: the control pipe has ended")
+
+// worker is what every kind of server shares: its configuration, its pipes, its journal, its listener.
+type worker struct {
+	cfg      workerConfig
+	control  *os.File
+	lines    *bufio.Reader
+	events   *os.File
+	clock    *wire.Clock
+	journal  *journal
+	listener int // -1 once closed
+	conns    uint32
+}
+
+func (w *worker) run() error {
+	line, err := w.lines.ReadBytes('\n')
+	if err != nil {
+		return errOrphaned
+	}
+	if err := json.Unmarshal(line, &w.cfg); err != nil {
+		return fmt.Errorf("worker configuration: %w", err)
+	}
+	if w.clock, err = wire.NewClock(); err != nil {
+		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+	}
+	if w.journal, err = mapJournal(fdJournal); err != nil {
+		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+	}
+	if w.cfg.Sockets == Shared {
+		w.listener = fdListener
+		unix.CloseOnExec(fdListener)
+	} else if w.listener, err = listen(w.cfg.Address, w.cfg.Sockets, w.cfg.Backlog); err != nil {
+		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+	}
+	l, err := newLoop(w)
+	if err != nil {
+		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+	}
+	if err := w.say(event{Event: eventReady, At: w.clock.Now()}); err != nil {
+		return err
+	}
+	if err := l.run(); err != nil {
+		return err
+	}
+	return w.say(event{Event: eventStopped, At: w.clock.Now()})
+}
+
+func (w *worker) say(e event) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if _, err := w.events.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("worker %d: event %s: %w", w.cfg.ID, e.Event, err)
+	}
+	return nil
+}
+
+// nextCommand reads the next line of the control pipe.
+func (w *worker) nextCommand() (command, error) {
+	var c command
+	line, err := w.lines.ReadBytes('\n')
+	if errors.Is(err, io.EOF) {
+		return c, errOrphaned
+	} else if err != nil {
+		return c, fmt.Errorf("worker %d: control pipe: %w", w.cfg.ID, err)
+	}
+	if err := json.Unmarshal(line, &c); err != nil {
+		return c, fmt.Errorf("worker %d: command %q: %w", w.cfg.ID, line, err)
+	}
+	return c, nil
+}
+
+// closeListener closes the worker's descriptor and says between which instants that happened.
+func (w *worker) closeListener() error {
+	from := w.clock.Now()
+	if err := unix.Close(w.listener); err != nil {
+		return fmt.Errorf("worker %d: close listener: %w", w.cfg.ID, err)
+	}
+	at := w.clock.Now()
+	w.listener = -1
+	return w.say(event{Event: eventClosed, From: from, At: at})
+}
+
+// faulty says whether the request is one to be answered with a reset.
+func (w *worker) faulty(r wire.Request) bool {
+	f := w.cfg.Fault
+	return r.Identified && r.Attempt.Process == 0 && r.Attempt.Sequence-f.ResetFrom < f.ResetCount
+}
+
+// do spends the service time of one request.
+func (w *worker) do() {
+	switch {
+	case w.cfg.Work.Sleep > 0:
+		wire.SleepUntil(w.clock.Now().Add(w.cfg.Work.Sleep))
+	case w.cfg.Work.Burn > 0:
+		burn(w.cfg.Work.Burn)
+	}
+}
+
+// burn uses CPU time of the calling thread, which the caller has locked. Wall time would make a
+// preempted server look faster than it is.
+func burn(d time.Duration) {
+	until := threadCPU() + int64(d)
+	for threadCPU() < until {
+	}
+}
+
+func threadCPU() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		panic(err) // the clock exists since Linux 2.6.12
+	}
+	return ts.Nano()
+}
