@@ -23,6 +23,9 @@ type Run struct {
 	Environment   Environment `json:"environment"`
 	Scenarios     []*Scenario `json:"scenarios"`
 	Claims        []Claim     `json:"claims"` // null until the run has finished
+	// Warnings say what is wrong with the files the run was read from, for example a last line
+	// that a crash cut off. They concern the whole run; a figure's own are in Summary.
+	Warnings []string `json:"warnings"`
 }
 
 // Environment is everything outside the scenario that could have changed a figure.
@@ -50,6 +53,13 @@ type Scenario struct {
 	Gates    []GateResult      `json:"gates"`
 }
 
+// The outcomes of a gate.
+const (
+	GatePass      = "pass"
+	GateFail      = "fail"
+	GateUndecided = "undecided" // the trials do not decide it
+)
+
 // GateResult is the outcome of one gate on one variant.
 type GateResult struct {
 	Labels  map[string]string `json:"labels"`
@@ -72,9 +82,13 @@ type Summary struct {
 	Center     float64  `json:"center"`
 	Lo         *float64 `json:"lo"` // null: too few trials for the confidence asked for
 	Hi         *float64 `json:"hi"`
-	Confidence float64  `json:"confidence"` // the level actually reached, 0 to 1
+	Confidence float64  `json:"confidence"` // the level actually reached, 0 to 1; 0 without an interval
 	N          int      `json:"n"`          // trials, or restarts for *_per_restart
-	// Warnings qualify the figure; reports print them as footnotes.
+	// Method is how lo and hi were computed, one of the Method constants; MethodNone when they
+	// are null.
+	Method string `json:"method"`
+	// Warnings qualify the figure; reports print them as footnotes. Of a figure that should have an
+	// interval and has none, the first says why.
 	Warnings []string `json:"warnings"`
 }
 

@@ -9,7 +9,8 @@ import "time"
 
 // A Scenario is one YAML file, decoded and valid. Expand gives its variants.
 type Scenario struct {
-	// Name is unique and spelled like the file: lower-case words joined by hyphens.
+	// Name is unique among the embedded scenarios, whose files are spelled like it: lower-case
+	// words and numbers joined by hyphens, at most 64 characters.
 	Name string `yaml:"name"`
 	// About says in a sentence or two which question the scenario answers.
 	About string `yaml:"about"`
@@ -19,11 +20,12 @@ type Scenario struct {
 
 	// Matrix is a list of product blocks. Each block's keys are dotted paths into Setup, each
 	// with a list of values; the block contributes the product of its lists. Empty: one variant
-	// without labels.
+	// without labels. At most 256 variants in all.
 	Matrix []Block `yaml:"matrix"`
-	// Baseline names the variant that comparisons start from, by its labels. Nil: the first.
-	Baseline Labels `yaml:"baseline"`
-	// Gates are expectations that make the run fail; see Gate.
+	// Baseline names the variant that comparisons start from, by labels that select exactly one.
+	// After Load it holds all labels of that variant. Default the first.
+	Baseline Labels `yaml:"baseline,omitempty"`
+	// Gates are expectations that make the run fail when a variant does not meet them.
 	Gates []Gate `yaml:"gates"`
 
 	// Trials is how many blocks to run, 1 to 1000. Default 8.
@@ -32,7 +34,10 @@ type Scenario struct {
 	// Default half of Trials, rounded up.
 	MinValid int `yaml:"min_valid"`
 
-	// SHA256 is the hex digest of the file as it was read.
+	// Source is the file as it was read. Expand works from it; nil, in a Scenario that was not
+	// loaded, stands for Setup as it is.
+	Source []byte `yaml:"-"`
+	// SHA256 is the hex digest of Source.
 	SHA256 string `yaml:"-"`
 	// File is where it was read from, for messages.
 	File string `yaml:"-"`
@@ -40,47 +45,61 @@ type Scenario struct {
 
 // Setup is everything a variant can change.
 type Setup struct {
-	Network string `yaml:"network"` // loopback
-	Path    string `yaml:"path"`    // direct
-	// Workers is the number of processes in a generation, 1 to 1024.
+	// Network is what the lab is made of.
+	Network string `yaml:"network"`
+	// Path is what stands between the load and the workers.
+	Path string `yaml:"path"`
+	// Workers is the number of processes in a generation, 1 to 1024. Default 2.
 	Workers int `yaml:"workers"`
-	// Sockets is how the workers of a generation listen: "shared" (one socket, which all
-	// inherit) or "reuseport" (one each, bound with SO_REUSEPORT).
+	// Sockets is how the workers of a generation listen.
 	Sockets string `yaml:"sockets"`
-	// Stop is how a worker ends when a step stops it; see Stops. Needed once the timeline
-	// stops workers.
-	Stop     string   `yaml:"stop"`
-	Server   Server   `yaml:"server"`
-	Load     Load     `yaml:"load"`
-	Timeline []Step   `yaml:"timeline"`
+	// Stop is how a worker ends when a step stops it. Needed once the timeline has a replace step.
+	Stop string `yaml:"stop,omitempty"`
+	// Server describes the process under test.
+	Server Server `yaml:"server"`
+	// Load is the open-loop load that the scenario drives.
+	Load OpenLoad `yaml:"load"`
+	// Timeline is what happens while the load runs, at most 256 steps.
+	Timeline []Step `yaml:"timeline"`
+	// Validity bounds what a trial may show before it counts as a measurement of the servers.
 	Validity Validity `yaml:"validity"`
 }
 
 // Server describes the process under test.
 type Server struct {
-	// Kind is "loop": one thread, one epoll loop that accepts and serves in line.
+	// Kind is the architecture of a worker.
 	Kind string `yaml:"kind"`
-	Work Work   `yaml:"work"`
+	// Work is the service time of one request.
+	Work Work `yaml:"work"`
 	// Backlog is the listen(2) backlog of each socket, 1 to 65535. Default 4096, the kernel's
 	// default for net.core.somaxconn since 5.4.
 	Backlog int `yaml:"backlog"`
+	// Fault is a defect built in on purpose, to see whether it is reported at its size.
+	Fault Fault `yaml:"fault,omitempty"`
+}
+
+// Fault is a known defect of known size. Zero: none.
+type Fault struct {
+	// Resets is how many attempts the workers answer with a RST, 0 to 100,000. Default 0.
+	Resets int `yaml:"resets"`
 }
 
 // Work is the service time of one request. At most one field is not zero; all zero: answer at once.
 type Work struct {
-	// Sleep waits without using the CPU, as a server waiting for a database does.
+	// Sleep waits without using the CPU, as a server waiting for a database does. 0 to 1 min.
 	Sleep time.Duration `yaml:"sleep"`
-	// Burn uses the thread's CPU time (CLOCK_THREAD_CPUTIME_ID), never wall time.
+	// Burn uses the thread's CPU time (CLOCK_THREAD_CPUTIME_ID), never wall time. 0 to 1 min.
 	Burn time.Duration `yaml:"burn"`
 }
 
-// Load describes the open-loop load.
-type Load struct {
-	// Rate is attempts per second, written "2000/s".
-	Rate Rate `yaml:"rate"`
-	// Duration is how long attempts are scheduled, 100 ms to 1 h.
-	Duration time.Duration `yaml:"duration"`
-	// Connections is "new": one connection per attempt.
+// OpenLoad is the open-loop load: attempts are sent when the schedule says so, whether or not
+// earlier ones have been answered. Rate × Duration is at least 1 and at most 10 million attempts.
+type OpenLoad struct {
+	// Rate is attempts per second, written "2000/s"; more than 0, at most 1,000,000/s. Required.
+	Rate Rate `yaml:"rate,omitempty"`
+	// Duration is how long attempts are scheduled, 100 ms to 1 h. Required.
+	Duration time.Duration `yaml:"duration,omitempty"`
+	// Connections is how attempts use connections.
 	Connections string `yaml:"connections"`
 	// Timeout bounds one attempt, from its sent instant, 1 ms to 1 min. Default 900 ms: under the first SYN
 	// retransmission (1 s), so that a SYN dropped at a full queue is a loss and not a latency.
@@ -92,14 +111,14 @@ type Rate float64
 
 // Step is an event of the timeline.
 type Step struct {
-	// At is the instant of the first firing, from the first scheduled attempt.
+	// At is the instant of the first firing, from the first scheduled attempt. 0 up to the load's end.
 	At time.Duration `yaml:"at"`
-	// Every repeats the step until the load ends. 0: once.
-	Every time.Duration `yaml:"every"`
-	// Do is the kind of step; see Steps.
+	// Every repeats the step until the load ends, at least 10 ms apart. 0: once.
+	Every time.Duration `yaml:"every,omitempty"`
+	// Do is the kind of step. Required.
 	Do string `yaml:"do"`
-	// For is the length of a step that lasts (stall).
-	For time.Duration `yaml:"for"`
+	// For is the length of a step that lasts (stall), more than 0 there and absent elsewhere.
+	For time.Duration `yaml:"for,omitempty"`
 }
 
 // Validity bounds what a trial may show before it counts as a measurement of the servers.
@@ -108,7 +127,8 @@ type Validity struct {
 	LagFloor time.Duration `yaml:"lag_floor"`
 	// StepLag bounds the schedule lag of any attempt inside a step's window. Default 20 ms.
 	StepLag time.Duration `yaml:"step_lag"`
-	// Achieved is the smallest share of the offered rate that was sent on schedule. Default 0.99.
+	// Achieved is the smallest share of the offered rate that was sent on schedule, more than 0
+	// and at most 1. Default 0.99.
 	Achieved float64 `yaml:"achieved"`
 }
 
@@ -117,9 +137,9 @@ type Block []Axis
 
 // Axis is one key of a product block.
 type Axis struct {
-	Key    string
-	Values []string
-	Line   int // where the key stands in the file
+	Key    string   // dotted path of a single value in Setup
+	Values []string // as written in the file
+	Line   int      // where the key stands in the file
 }
 
 // Labels identify a variant: the matrix keys that apply to it and their values.
@@ -130,9 +150,11 @@ type Gate struct {
 	// When selects variants whose labels include all of these. Empty: every variant.
 	When Labels `yaml:"when"`
 	// Expect is an expression over the variant's metrics that must be true, for example
-	// "lost_by_cause.reset_at_close == 0".
+	// "lost_by_cause.reset_at_close == 0". Metrics names what it can speak of; a duration
+	// such as 5ms stands for nanoseconds. Required.
 	Expect string `yaml:"expect"`
-	Line   int    `yaml:"-"`
+	// Line is where Expect stands in the file.
+	Line int `yaml:"-"`
 }
 
 // Variant is one point of the matrix.

@@ -32,7 +32,7 @@ type Env struct {
 	// Command makes the command that runs Main, not yet started.
 	Command func() *exec.Cmd
 	// Start starts a command in the servers' network namespace and on their CPUs, so that it
-	// dies with the caller.
+	// dies with this process.
 	Start func(*exec.Cmd) error
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error

@@ -23,6 +23,7 @@ type Machine struct {
 // and machine.
 type Plan struct {
 	Seed       uint64
+	Machine    Machine
 	LoadCPUs   []int
 	ServerCPUs []int
 	Scenarios  []*ScenarioPlan
@@ -85,7 +86,7 @@ func NewPlan(all []*scenarios.Scenario, seed uint64, m Machine, o Options) (*Pla
 	if len(m.CPUs) == 0 {
 		return nil, fmt.Errorf("plan: no CPU is usable")
 	}
-	p := &Plan{Seed: seed}
+	p := &Plan{Seed: seed, Machine: m}
 	p.LoadCPUs, p.ServerCPUs = splitCPUs(m.CPUs)
 	for _, s := range all {
 		sp, err := planScenario(s, seed, o)
@@ -160,7 +161,6 @@ func planVariant(v scenarios.Variant) (*VariantPlan, error) {
 			Address: serverAddress,
 			Backlog: s.Server.Backlog,
 			Work:    servers.Work{Sleep: s.Server.Work.Sleep, Burn: s.Server.Work.Burn},
-			Fault:   servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
 		},
 		Load: []load.Config{{
 			Processes: 1,

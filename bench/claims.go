@@ -1,0 +1,28 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/report"
+	"reuseport-bench/scenarios"
+)
+
+func newClaims() *cobra.Command {
+	return &cobra.Command{
+		Use:   "claims [RUN]",
+		Short: "Print the claims ledger: what a run decides, and what it does not",
+		Long: `Claims prints what is widely said about SO_REUSEPORT, zero-downtime restarts and Kubernetes, each with
+the verdict of a run on its machine and the figures that decide it. Without RUN it takes the newest
+under ` + runsDir + `.`,
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			run, err := loadRun(args)
+			if err != nil {
+				return usage(err)
+			}
+			run.Claims = results.DecideClaims(run, scenarios.Names())
+			return report.Claims(c.OutOrStdout(), run)
+		},
+	}
+}

@@ -1,0 +1,85 @@
+package harness
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Summary says in a line what the plan will take.
+func (p *Plan) Summary() string {
+	n := 0
+	for _, s := range p.Scenarios {
+		n += len(s.Trials)
+	}
+	return fmt.Sprintf("%d trials of %d scenarios, about %v, seed %d", n, len(p.Scenarios), roughly(p.Duration()), p.Seed)
+}
+
+func roughly(d time.Duration) time.Duration { return d.Round(time.Second) }
+
+// Describe prints the whole plan.
+func (p *Plan) Describe(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", p.Summary())
+	fmt.Fprintf(&b, "load on CPUs %s, servers on CPUs %s", describeCPUs(p.LoadCPUs), describeCPUs(p.ServerCPUs))
+	if len(p.Machine.CPUs) == 1 {
+		b.WriteString(" (the only one: they will disturb each other)")
+	}
+	b.WriteString("\n")
+	for _, s := range p.Scenarios {
+		s.describe(&b)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (p *ScenarioPlan) describe(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%s: %d variants × %d blocks, about %v, at most %d repeats of invalid trials\n",
+		p.Scenario.Name, len(p.Variants), p.Blocks(), roughly(p.Duration()), p.Repeats())
+	for i, v := range p.Variants {
+		l := v.Load[0]
+		fmt.Fprintf(b, "  %c  %s\n", letter(i), orNone(v.Labels.String()))
+		fmt.Fprintf(b, "     %d workers at %v, %g attempts/s for %v to %v from %v, timeout %v\n",
+			v.Servers.Workers, l.Target, l.Rate, l.Duration, l.Target, l.Sources, l.Timeout)
+		if len(v.Firings) > 0 {
+			fmt.Fprintf(b, "     %d steps:", len(v.Firings))
+			for k, f := range v.Firings {
+				if k == 3 && len(v.Firings) > 4 {
+					last := v.Firings[len(v.Firings)-1]
+					fmt.Fprintf(b, " … %s at %v", last.Step.Do, last.At)
+					break
+				}
+				fmt.Fprintf(b, " %s at %v,", f.Step.Do, f.At)
+			}
+			b.WriteString("\n")
+		}
+		for _, s := range v.Sysctls {
+			fmt.Fprintf(b, "     %s = %s\n", s.Name, s.Value)
+		}
+	}
+	b.WriteString("  order of trials, a block a line:\n")
+	for block := range p.Blocks() {
+		b.WriteString("    ")
+		for _, t := range p.Trials[block*len(p.Variants) : (block+1)*len(p.Variants)] {
+			fmt.Fprintf(b, " %c", letter(t.Variant))
+		}
+		b.WriteString("\n")
+	}
+}
+
+// letter names a variant in the order of trials.
+func letter(i int) rune {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	if i < len(letters) {
+		return rune(letters[i])
+	}
+	return rune(0x4e00 + i) // past 52 variants: any distinct letters
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(the only variant)"
+	}
+	return s
+}

@@ -1,0 +1,237 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results"
+)
+
+// RunConfig is what Run needs beside the plan.
+type RunConfig struct {
+	Roles Roles
+	// Version of the program, for the record.
+	Version string
+	// Dir is the run directory: new or empty or, with Resume, that of an unfinished run of the same plan.
+	Dir    string
+	Resume bool
+	// Conclude adds what follows from all trials (claims, gates) before the run is written. Nil: nothing.
+	Conclude func(*results.Run) error
+	// Progress is told of every trial, from the calling goroutine. Nil: nobody is.
+	Progress func(Progress)
+}
+
+// Progress is the state of a run after a trial, or before the first one.
+type Progress struct {
+	Done, Total int // trials; repeats of invalid ones raise both
+	Left        time.Duration
+	Scenario    string
+	Variant     *VariantPlan
+	Block       int
+	Trial       *results.Trial // nil before the first
+}
+
+// A runner carries a plan out.
+type runner struct {
+	plan  *Plan
+	cfg   RunConfig
+	store *results.Store
+	run   *results.Run
+	state Progress
+}
+
+// Run carries the plan out and returns the run, which is also on disk: each trial when it ends, the
+// whole when all have. After an error, or when ctx ends, what was finished is kept and returned.
+func Run(ctx context.Context, p *Plan, cfg RunConfig) (*results.Run, error) {
+	r := &runner{plan: p, cfg: cfg}
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	for i, sp := range p.Scenarios {
+		if err := r.scenario(ctx, sp, r.run.Scenarios[i]); err != nil {
+			r.run.Summarize()
+			return r.run, errors.Join(err, r.store.Close())
+		}
+	}
+	return r.run, r.finish()
+}
+
+// finish completes the run and writes it.
+func (r *runner) finish() error {
+	now := time.Now().UTC().Truncate(time.Second)
+	r.run.FinishedAt = &now
+	r.run.Summarize()
+	if r.cfg.Conclude != nil {
+		if err := r.cfg.Conclude(r.run); err != nil {
+			return errors.Join(err, r.store.Close())
+		}
+	}
+	return r.store.Finish(r.run)
+}
+
+// open makes or reopens the run directory.
+func (r *runner) open() (err error) {
+	r.state.Left = r.plan.Duration()
+	for _, sp := range r.plan.Scenarios {
+		r.state.Total += len(sp.Trials)
+	}
+	if !r.cfg.Resume {
+		r.run = newRun(r.plan, r.cfg.Version)
+		r.store, err = results.Create(r.cfg.Dir, r.run)
+		return err
+	}
+	if r.store, r.run, err = results.Open(r.cfg.Dir); err != nil {
+		return err
+	}
+	return r.samePlan()
+}
+
+// samePlan checks that the stored run is one of this plan, so that its trials can be told apart.
+func (r *runner) samePlan() error {
+	want := newRun(r.plan, r.cfg.Version)
+	if r.run.Seed != want.Seed || len(r.run.Scenarios) != len(want.Scenarios) {
+		return fmt.Errorf("%s: not a run of these scenarios with this seed; start a new one", r.cfg.Dir)
+	}
+	for i, s := range want.Scenarios {
+		have := r.run.Scenarios[i]
+		if have.Name != s.Name || have.SHA256 != s.SHA256 || len(have.Variants) != len(s.Variants) || have.Trials != s.Trials {
+			return fmt.Errorf("%s: scenario %s has changed since the run began; start a new one", r.cfg.Dir, s.Name)
+		}
+		for k, v := range s.Variants {
+			if !maps.Equal(v.Labels, have.Variants[k].Labels) {
+				return fmt.Errorf("%s: the variants of scenario %s have changed since the run began; start a new one", r.cfg.Dir, s.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func newRun(p *Plan, version string) *results.Run {
+	run := &results.Run{
+		SchemaVersion: results.SchemaVersion,
+		Program:       "reuseport-bench",
+		Version:       version,
+		Seed:          p.Seed,
+		StartedAt:     time.Now().UTC().Truncate(time.Second),
+		Environment: results.Environment{
+			Kernel:     kernel.Release(),
+			Go:         runtime.Version(),
+			CPUs:       len(p.Machine.CPUs),
+			CPUModel:   kernel.CPUModel(),
+			LoadCPUs:   p.LoadCPUs,
+			ServerCPUs: p.ServerCPUs,
+			Privileged: netlab.Privileged(),
+		},
+	}
+	for _, sp := range p.Scenarios {
+		s := &results.Scenario{
+			Name: sp.Scenario.Name, About: sp.Scenario.About, SHA256: sp.Scenario.SHA256, Baseline: sp.Scenario.Baseline,
+			MinValid: min(sp.Scenario.MinValid, sp.Blocks()), Trials: sp.Blocks(),
+		}
+		for _, v := range sp.Variants {
+			s.Variants = append(s.Variants, &results.Variant{Labels: v.Labels})
+		}
+		run.Scenarios = append(run.Scenarios, s)
+	}
+	return run
+}
+
+// scenario runs the scenario's trials, block by block. A trial that was invalid is repeated at the
+// end of its block, close in time to those it will be compared with, while the budget lasts.
+func (r *runner) scenario(ctx context.Context, sp *ScenarioPlan, out *results.Scenario) error {
+	repeats := sp.Repeats()
+	for _, v := range out.Variants {
+		repeats -= max(0, len(v.Trials)-sp.Blocks())
+	}
+	for block := range sp.Blocks() {
+		queue := slices.Clone(sp.Trials[block*len(sp.Variants) : (block+1)*len(sp.Variants)])
+		for len(queue) > 0 {
+			t := queue[0]
+			queue = queue[1:]
+			variant := out.Variants[t.Variant]
+			if r.cfg.Resume && hasValid(variant, block) {
+				r.progress(sp, t, nil)
+				continue
+			}
+			trial, err := r.trial(ctx, sp, t, out)
+			if err != nil {
+				return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Scenario.Name, sp.Variants[t.Variant].Labels, block, err)
+			}
+			if !trial.Valid && repeats > 0 && !hopeless(variant) {
+				repeats--
+				queue = append(queue, t)
+				r.state.Total++
+				r.state.Left += sp.Variants[t.Variant].Duration()
+			}
+			r.progress(sp, t, trial)
+		}
+	}
+	return nil
+}
+
+// hopeless says that a variant has failed so often, and never been valid, that repeating it would
+// only take the budget from the others.
+func hopeless(v *results.Variant) bool {
+	for _, t := range v.Trials {
+		if t.Valid {
+			return false
+		}
+	}
+	return len(v.Trials) >= 3
+}
+
+func hasValid(v *results.Variant, block int) bool {
+	return slices.ContainsFunc(v.Trials, func(t *results.Trial) bool { return t.Block == block && t.Valid })
+}
+
+func (r *runner) trial(ctx context.Context, sp *ScenarioPlan, t TrialPlan, out *results.Scenario) (*results.Trial, error) {
+	variant := sp.Variants[t.Variant]
+	trial, sysctls, err := runTrial(ctx, r.plan, variant, r.cfg.Roles)
+	if err != nil {
+		return nil, err
+	}
+	r.run.Environment.Sysctls = addValues(r.run.Environment.Sysctls, sysctls)
+	trial.Block = t.Block
+	for _, v := range out.Variants {
+		trial.Order += len(v.Trials)
+	}
+	v := out.Variants[t.Variant]
+	if err := r.store.Append(out.Name, v.Labels, trial); err != nil {
+		return nil, err
+	}
+	v.Trials = append(v.Trials, trial)
+	return trial, nil
+}
+
+func (r *runner) progress(sp *ScenarioPlan, t TrialPlan, trial *results.Trial) {
+	v := sp.Variants[t.Variant]
+	r.state.Done++
+	r.state.Left = max(0, r.state.Left-v.Duration())
+	r.state.Scenario, r.state.Variant, r.state.Block, r.state.Trial = sp.Scenario.Name, v, t.Block, trial
+	if r.cfg.Progress != nil {
+		r.cfg.Progress(r.state)
+	}
+}
+
+// addValues notes each sysctl's value; where variants differ, all of them.
+func addValues(all, values map[string]string) map[string]string {
+	if all == nil {
+		all = map[string]string{}
+	}
+	for name, value := range values {
+		if have, ok := all[name]; !ok {
+			all[name] = value
+		} else if !slices.Contains(strings.Split(have, " | "), value) {
+			all[name] = have + " | " + value
+		}
+	}
+	return all
+}

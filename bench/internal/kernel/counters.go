@@ -1,0 +1,129 @@
+package kernel
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Counters holds the protocol counters of one network namespace, by the names nstat(8) gives them: the protocol followed
+// by the counter, "TcpOutRsts", "TcpExtListenDrops", "MPTcpExtMPCapableSYNRX". A counter the kernel does not have is
+// absent, so that "did not happen" and "cannot be known" stay apart; use the two-value form of the index.
+//
+// What the kernel counts in those this program relies on (file: function in the kernel's tree, net/ipv4 unless noted):
+//
+//	TcpActiveOpens              connect() sent a first SYN                          tcp_output.c: tcp_connect
+//	TcpPassiveOpens             a handshake made a child socket                     tcp_minisocks.c: tcp_create_openreq_child
+//	TcpAttemptFails             a handshake ended in CLOSE, on either side          tcp.c: tcp_done; tcp_minisocks.c: tcp_check_req
+//	TcpEstabResets              ESTABLISHED or CLOSE_WAIT went straight to CLOSE    tcp.c: tcp_set_state
+//	TcpCurrEstab                sockets in ESTABLISHED or CLOSE_WAIT now (a gauge)  tcp.c: tcp_set_state
+//	TcpOutRsts                  RST sent: in answer to a segment, or on our own     tcp_ipv4.c: tcp_v4_send_reset; tcp_output.c: tcp_send_active_reset
+//	TcpRetransSegs              segments sent again, SYN and SYN-ACK included       tcp_output.c: __tcp_retransmit_skb, tcp_rtx_synack
+//	TcpExtTCPSynRetrans         of those, SYN and SYN-ACK                           tcp_output.c: __tcp_retransmit_skb, tcp_rtx_synack
+//	TcpExtListenOverflows       SYN or last ACK refused by a full accept queue      tcp_input.c: tcp_conn_request; tcp_ipv4.c: tcp_v4_syn_recv_sock
+//	TcpExtListenDrops           the same, and handshakes refused for other reasons  include/net/tcp.h: tcp_listendrop
+//	TcpExtTCPReqQFullDrop       SYN refused by a full SYN queue, no cookies         tcp_input.c: tcp_syn_flood_action
+//	TcpExtTCPReqQFullDoCookies  SYN answered by a cookie, its queue being full      tcp_input.c: tcp_syn_flood_action
+//	TcpExtEmbryonicRsts         RST received by a half-open connection              tcp_minisocks.c: tcp_check_req
+//	TcpExtTCPMigrateReqSuccess  queued or half-open connection moved to a socket    inet_connection_sock.c: inet_csk_listen_stop,
+//	                            of the same reuseport group                           reqsk_timer_handler, inet_csk_complete_hashdance
+//	TcpExtTCPMigrateReqFailure  one that should have moved and could not            the same; inet_reqsk_clone; tcp_minisocks.c: tcp_check_req
+//	TcpExtTCPAbortOnClose       close() with unread data in the receive queue       tcp.c: __tcp_close
+//	TcpExtTCPAbortOnData        close() with SO_LINGER 0; data arriving after it    tcp.c: __tcp_close; tcp_input.c: tcp_rcv_state_process
+//	TcpExtTCPBacklogDrop        segment dropped, its socket's backlog being full    tcp_ipv4.c: tcp_add_backlog
+//	TcpExtTW                    sockets that entered TIME_WAIT (or FIN_WAIT_2       inet_timewait_sock.c: __inet_twsk_schedule
+//	                            without owner); under 4 s counts as TWKilled
+//	TcpExtTWRecycled            TIME_WAIT ended early by a new connect()            inet_hashtables.c: __inet_check_established
+//	TcpExtTCPTimeWaitOverflow   TIME_WAIT skipped, the table being full             tcp_minisocks.c: tcp_time_wait
+//
+// Closing a listener moves TcpOutRsts and TcpEstabResets only: ListenDrops and TCPAbortOnClose do not see the connections
+// that were waiting in its queue. On loopback both ends are in the namespace, and EstabResets counts each of them.
+type Counters map[string]int64
+
+// ReadCounters reads procNet/snmp and procNet/netstat. procNet is the net directory of a process that lives in the
+// namespace of interest, such as "/proc/1234/net". Do not use "/proc/net" or "/proc/self/net" for a thread that has changed
+// its namespace: they follow the main thread; "/proc/thread-self/net" follows the caller's.
+//
+// The two files are read one after the other, and the kernel sums per-CPU counters while others count on: a difference of
+// a few between counters that "must" agree is possible while traffic flows.
+func ReadCounters(procNet string) (Counters, error) {
+	counters := make(Counters)
+	for _, name := range []string{"snmp", "netstat"} {
+		if err := readCounterFile(counters, filepath.Join(procNet, name)); err != nil {
+			return nil, err
+		}
+	}
+	return counters, nil
+}
+
+func readCounterFile(counters Counters, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := parseCounters(counters, file); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// Since returns how far each counter has moved from before to after. A counter that before lacks counts from 0, because
+// the kernel prints some only once they have moved (IcmpMsg); one that after lacks stays absent. For the few gauges among
+// them (TcpCurrEstab, MPTcpExtMPCurrEstab) the result is the change, possibly negative.
+func (after Counters) Since(before Counters) Counters {
+	moved := make(Counters, len(after))
+	for name, value := range after {
+		moved[name] = value - before[name]
+	}
+	return moved
+}
+
+// maxCounterLine bounds one line; TcpExt takes about 3 kB today.
+const maxCounterLine = 256 << 10
+
+// parseCounters adds to counters what r holds: pairs of lines, the names and then the values, both opening with the
+// protocol ("Tcp: InSegs OutSegs", "Tcp: 10 12"). Format: net/ipv4/proc.c, snmp_seq_show and netstat_seq_show.
+func parseCounters(counters Counters, r io.Reader) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxCounterLine)
+	for n := 1; lines.Scan(); n += 2 {
+		names := strings.Fields(lines.Text())
+		if !lines.Scan() {
+			break
+		}
+		values := strings.Fields(lines.Text())
+		if err := addPair(counters, names, values); err != nil {
+			return fmt.Errorf("line %d: %w", n+1, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	if len(counters) == 0 {
+		return fmt.Errorf("no counters: %w", io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+func addPair(counters Counters, names, values []string) error {
+	if len(names) == 0 || len(names) != len(values) || names[0] != values[0] {
+		return fmt.Errorf("%d names followed by %d values", len(names), len(values))
+	}
+	protocol, found := strings.CutSuffix(names[0], ":")
+	if !found {
+		return fmt.Errorf("%q is not the name of a protocol", names[0])
+	}
+	for i, name := range names[1:] {
+		value, err := strconv.ParseInt(values[i+1], 10, 64)
+		if err != nil {
+			return fmt.Errorf("%s%s: %w", protocol, name, err)
+		}
+		counters[protocol+name] = value
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package kernel
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// The test binary plays the children too, told by its first argument.
+const (
+	childProbeNamespace = "probe-namespace" // what the command gives Options.UserNamespaceChild
+	childSelfReport     = "self-report"     // prints a selfReport
+	childHang           = "hang"            // never ends
+	childSilent         = "silent"          // ends at once, without a word
+	childBurn           = "burn"            // uses burnedByChild on a thread other than the main one, says so, and waits for its input to end
+)
+
+// selfReport is what a child says of itself.
+type selfReport struct {
+	Privileged    bool
+	PrivilegedBPF bool
+	Results       []Result
+}
+
+func TestMain(m *testing.M) {
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // children built with -race would take a second to exit
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case childProbeNamespace:
+			exit(ServeNamespace(context.Background(), os.Stdin, os.Stdout))
+		case childSelfReport:
+			exit(json.NewEncoder(os.Stdout).Encode(selfReport{Privileged(), PrivilegedBPF(), Probes(context.Background(), withChild())}))
+		case childHang:
+			select {}
+		case childSilent:
+			exit(nil)
+		case childBurn:
+			exit(onThrowawayThread(burnAndWait))
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// withChild are the options the command uses.
+func withChild() Options {
+	return Options{UserNamespaceChild: []string{"/proc/self/exe", childProbeNamespace}}
+}
+
+// skip skips a test that this machine cannot run, which is a failure where REQUIRE_KERNEL=1 says that it can.
+func skip(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("REQUIRE_KERNEL") == "1" {
+		t.Fatalf("REQUIRE_KERNEL=1: "+format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// inNetwork runs f in a private network namespace. f must not call FailNow or Skip: it is not on the test's goroutine.
+func inNetwork(t *testing.T, f func() error) {
+	t.Helper()
+	if !Privileged() {
+		skip(t, "needs root, for a network namespace")
+	}
+	if err := inPrivateNetwork(f); err != nil {
+		t.Fatal(err)
+	}
+}

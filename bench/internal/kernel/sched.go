@@ -1,0 +1,215 @@
+package kernel
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sched says what the scheduler did with the threads of a process since each of them began.
+type Sched struct {
+	Run        time.Duration // on a CPU; precise, unlike the ticks in /proc/<pid>/stat
+	Delay      time.Duration // runnable, but waiting for a CPU ("run-queue delay")
+	Timeslices int64         // times put on a CPU
+}
+
+// Schedstat adds up the threads that process pid has now. A thread that has ended takes its time with it, so a difference
+// of two readings is a lower bound. ErrNotSupported where the kernel keeps no such statistics (CONFIG_SCHED_INFO);
+// fs.ErrNotExist where there is no such process. Source: fs/proc/base.c, proc_pid_schedstat; /proc/<pid>/schedstat itself
+// covers the main thread only.
+func Schedstat(pid int) (Sched, error) {
+	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
+	threads, err := os.ReadDir(tasks)
+	if err != nil {
+		return Sched{}, err
+	}
+	var sum Sched
+	read := 0
+	for _, thread := range threads {
+		one, err := readSchedstat(filepath.Join(tasks, thread.Name(), "schedstat"))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // the thread has just ended, or the kernel keeps none at all
+		}
+		if err != nil {
+			return Sched{}, err
+		}
+		sum.Run += one.Run
+		sum.Delay += one.Delay
+		sum.Timeslices += one.Timeslices
+		read++
+	}
+	if read > 0 {
+		return sum, nil
+	}
+	if _, err := os.Stat("/proc/thread-self/schedstat"); err != nil {
+		return Sched{}, fmt.Errorf("%s/*/schedstat: %w", tasks, ErrNotSupported)
+	}
+	return Sched{}, fmt.Errorf("process %d has just ended: %w", pid, fs.ErrNotExist)
+}
+
+func readSchedstat(path string) (Sched, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return Sched{}, err
+	}
+	defer file.Close()
+	sched, err := parseSchedstat(file)
+	if err != nil {
+		return Sched{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return sched, nil
+}
+
+// parseSchedstat reads "run delay timeslices", the first two in nanoseconds.
+func parseSchedstat(r io.Reader) (Sched, error) {
+	var run, delay, timeslices int64
+	if _, err := fmt.Fscan(r, &run, &delay, &timeslices); err != nil {
+		return Sched{}, err
+	}
+	return Sched{Run: time.Duration(run), Delay: time.Duration(delay), Timeslices: timeslices}, nil
+}
+
+// ReadPressure returns for how long, since boot, at least one runnable task on the machine was waiting for a CPU: the
+// total of the "some" line of /proc/pressure/cpu, which the kernel keeps in microseconds. ErrNotSupported without
+// CONFIG_PSI or with psi=0. Source: Documentation/accounting/psi.rst.
+func ReadPressure() (time.Duration, error) {
+	const path = "/proc/pressure/cpu"
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, absent(err)
+	}
+	defer file.Close()
+	some, err := parsePressure(file)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, absent(err))
+	}
+	return some, nil
+}
+
+// absent turns "no such file" and "switched off" into ErrNotSupported and keeps the text of the cause.
+func absent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("%w (%v)", ErrNotSupported, err)
+	}
+	return err
+}
+
+func parsePressure(r io.Reader) (time.Duration, error) {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 0 || fields[0] != "some" {
+			continue
+		}
+		for _, field := range fields[1:] {
+			if total, found := strings.CutPrefix(field, "total="); found {
+				microseconds, err := strconv.ParseInt(total, 10, 64)
+				return time.Duration(microseconds) * time.Microsecond, err
+			}
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return 0, err
+	}
+	return 0, fmt.Errorf(`no "some" line with a total: %w`, io.ErrUnexpectedEOF)
+}
+
+// ReadSteal returns, for each of cpus (nil: every CPU online), the time since boot during which the hypervisor ran
+// something else while the CPU had work to do. It comes in ticks of usually 10 ms, and is always 0 on hardware and under
+// hypervisors that do not report it. ErrNotSupported where /proc/stat has no such column; an error for a CPU that is not
+// online. Source: fs/proc/stat.c, show_stat.
+func ReadSteal(cpus []int) (map[int]time.Duration, error) {
+	const path = "/proc/stat"
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	all, err := parseSteal(file, ticksPerSecond())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if cpus == nil {
+		return all, nil
+	}
+	steal := make(map[int]time.Duration, len(cpus))
+	for _, cpu := range cpus {
+		value, online := all[cpu]
+		if !online {
+			return nil, fmt.Errorf("%s: no CPU %d", path, cpu)
+		}
+		steal[cpu] = value
+	}
+	return steal, nil
+}
+
+// parseSteal reads the lines "cpu<n> user nice system idle iowait irq softirq steal ...". The other lines of the file may
+// be long (one number for each interrupt), hence no Scanner with its limit on a line.
+func parseSteal(r io.Reader, ticksPerSecond int64) (map[int]time.Duration, error) {
+	const stealColumn = 8
+	steal := make(map[int]time.Duration)
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadString('\n')
+		if number, found := strings.CutPrefix(line, "cpu"); found && !strings.HasPrefix(number, " ") {
+			fields := strings.Fields(number)
+			if len(fields) <= stealColumn {
+				return nil, fmt.Errorf("no steal column: %w", ErrNotSupported)
+			}
+			cpu, err := strconv.Atoi(fields[0])
+			if err != nil {
+				return nil, err
+			}
+			ticks, err := strconv.ParseInt(fields[stealColumn], 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("cpu%d: steal: %w", cpu, err)
+			}
+			steal[cpu] = ticksToDuration(ticks, ticksPerSecond)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(steal) == 0 {
+		return nil, fmt.Errorf("no line for a CPU: %w", io.ErrUnexpectedEOF)
+	}
+	return steal, nil
+}
+
+// ticksToDuration converts without overflow; what does not fit becomes the longest duration, 292 years.
+func ticksToDuration(ticks, perSecond int64) time.Duration {
+	whole, rest := ticks/perSecond, ticks%perSecond
+	if whole >= math.MaxInt64/int64(time.Second) {
+		return math.MaxInt64
+	}
+	return time.Duration(whole)*time.Second + time.Duration(rest)*time.Second/time.Duration(perSecond)
+}
+
+// ticksPerSecond is CLK_TCK, the unit of the times in /proc, which the kernel hands every process in its auxiliary vector
+// (getauxval(3), AT_CLKTCK). 100 on every architecture that Go supports, should the vector be unreadable.
+func ticksPerSecond() int64 {
+	const atCLKTCK, usual = 17, 100
+	vector, err := unix.Auxv()
+	if err != nil {
+		return usual
+	}
+	at := slices.IndexFunc(vector, func(entry [2]uintptr) bool { return entry[0] == atCLKTCK })
+	if at < 0 || vector[at][1] == 0 {
+		return usual
+	}
+	return int64(vector[at][1])
+}

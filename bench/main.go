@@ -1,0 +1,201 @@
+// Reuseport-bench measures how processes that share a listening socket compare with processes that
+// each have their own, and what it costs to replace them under load.
+//
+// Usage: reuseport-bench COMMAND; 'reuseport-bench help' lists the commands. Standard output is the
+// product; progress and messages go to standard error.
+//
+// Exit status:
+//
+//	0    ok
+//	1    a gate or a comparison failed
+//	2    usage or bad input
+//	3    could not measure
+//	130  interrupted, and cleaned up
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"reuseport-bench/bench/internal/harness"
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/servers"
+)
+
+// The exit statuses that other programs rely on.
+const (
+	exitFailed       = 1
+	exitUsage        = 2
+	exitNotMeasured  = 3
+	exitInterrupted  = 130
+	interruptMessage = "interrupted; everything that was started is gone"
+)
+
+// exitError is an error with its exit status. A nil err has been reported already.
+type exitError struct {
+	status int
+	err    error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{exitUsage, err}
+}
+
+func notMeasured(err error) error { return &exitError{exitNotMeasured, err} }
+
+// errInterrupted is the cause of the context that a signal ends.
+var errInterrupted = errors.New("interrupted")
+
+func main() {
+	// The labs' threads change their namespaces and end with their goroutines. A goroutine that
+	// lands on the main thread could not end it, so nothing else may run there.
+	runtime.LockOSThread()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program; it returns the exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		if role, ok := childRoles[args[0]]; ok {
+			if err := role(); err != nil {
+				fmt.Fprintln(stderr, err)
+				return exitFailed
+			}
+			return 0
+		}
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		if _, ok := <-signals; ok {
+			cancel(errInterrupted)
+			signal.Stop(signals) // a second one ends the program at once; the kernel clears the lab away
+		}
+	}()
+
+	root := newRoot(stdout, stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var exit *exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errInterrupted):
+		fmt.Fprintln(stderr, "reuseport-bench:", interruptMessage)
+		return exitInterrupted
+	case errors.As(err, &exit):
+		if exit.err != nil {
+			fmt.Fprintln(stderr, "reuseport-bench:", exit.err)
+		}
+		return exit.status
+	}
+	fmt.Fprintln(stderr, "reuseport-bench:", err)
+	return exitUsage
+}
+
+// The hidden child roles: the same binary, started by itself.
+const (
+	roleInit   = "lab-init"
+	roleWorker = "worker"
+	roleLoad   = "load"
+	roleProbe  = "probe-namespace"
+)
+
+var childRoles = map[string]func() error{
+	roleInit:   func() error { return netlab.Init(os.Stdin, os.Stdout) },
+	roleWorker: servers.Main,
+	roleLoad:   load.Main,
+	roleProbe:  func() error { return kernel.ServeNamespace(context.Background(), os.Stdin, os.Stdout) },
+}
+
+// self is a command that runs this binary in a child role, with its own scheduler's width: the
+// runtime would take it from the CPUs that the child may use.
+func self(role string, maxProcs string) func() *exec.Cmd {
+	return func() *exec.Cmd {
+		cmd := exec.Command("/proc/self/exe", role)
+		cmd.Args[0] = os.Args[0]
+		cmd.Env = append(os.Environ(), "GOMAXPROCS="+maxProcs)
+		return cmd
+	}
+}
+
+func roles() harness.Roles {
+	return harness.Roles{
+		Init:   self(roleInit, "1"),
+		Worker: self(roleWorker, "1"),
+		// Two even on one CPU: the thread that keeps the schedule must not wait for one that sends.
+		Load: self(roleLoad, "2"),
+	}
+}
+
+func newRoot(stdout, stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "reuseport-bench",
+		Short: "One shared listening socket or one SO_REUSEPORT socket each? Measured on this machine.",
+		Long: `reuseport-bench starts real listener processes in a private network, drives open-loop load at them,
+replaces, kills and stalls them meanwhile, and reports latency, drops and switchover gaps: each lost
+connection with its cause, each figure with its interval.
+
+No command needs root. Without it, everything runs inside a user namespace; 'doctor' says what this
+machine can do.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version(),
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
+	})
+	root.AddCommand(newRun(), newList(), newShow(), newSchema(), newReport(), newClaims(), newDoctor())
+	return root
+}
+
+// version is the module's, or the revision it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	revision, modified := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			modified = "+modified"
+		}
+	}
+	if revision != "" {
+		return revision + modified
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/report"
+)
+
+type reportFunc func(io.Writer, *results.Run, report.Options) error
+
+var formats = map[string]reportFunc{
+	"text": report.Text, "markdown": report.Markdown, "html": report.HTML, "csv": report.CSV, "json": report.JSON,
+}
+
+func newReport() *cobra.Command {
+	var format string
+	var ledger, losses bool
+	var only []string
+	c := &cobra.Command{
+		Use:   "report [RUN]",
+		Short: "Print the report of a run",
+		Long: `Report prints the report of a run: a run directory, finished or not, or a run.json file. Without
+RUN it takes the newest under ` + runsDir + `.`,
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			print, ok := formats[format]
+			switch {
+			case !ok:
+				return usage(fmt.Errorf("--format %s: must be one of %s", format, strings.Join(slices.Sorted(maps.Keys(formats)), ", ")))
+			case ledger:
+				print = report.Ledger
+			case losses:
+				print = report.Losses
+			}
+			run, err := loadRun(args)
+			if err != nil {
+				return usage(err)
+			}
+			return print(c.OutOrStdout(), run, report.Options{Scenarios: only})
+		},
+	}
+	c.Flags().StringVar(&format, "format", "text", "text, markdown, html, csv or json")
+	c.Flags().BoolVar(&ledger, "ledger", false, "print what became of every attempt, as the client and as the servers saw it")
+	c.Flags().BoolVar(&losses, "losses", false, "list the lost attempts one by one")
+	c.Flags().StringArrayVar(&only, "scenario", nil, "only this scenario; may be repeated")
+	c.MarkFlagsMutuallyExclusive("ledger", "losses", "format")
+	return c
+}
+
+// loadRun reads the run that is named, or the newest.
+func loadRun(args []string) (*results.Run, error) {
+	path := ""
+	if len(args) > 0 {
+		path = args[0]
+	} else {
+		var err error
+		if path, err = results.Latest(runsDir); err != nil {
+			return nil, err
+		}
+	}
+	return results.Load(path)
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"reuseport-bench/bench/internal/harness"
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results"
+	"reuseport-bench/results/report"
+	"reuseport-bench/scenarios"
+)
+
+// runsDir is where runs go by default, beneath the current directory.
+const runsDir = "results/runs"
+
+// quickBudget is what --quick allows a scenario, repeats of invalid trials included.
+const quickBudget = 40 * time.Second
+
+type runFlags struct {
+	trials int
+	seed   uint64
+	quick  bool
+	only   []string
+	out    string
+	dryRun bool
+	json   bool
+	resume string
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [NAME|FILE.yaml …]",
+		Short: "Run scenarios, print the report, and keep the results",
+		Long: `Run runs the named scenarios (see 'list'), or YAML files of your own, or without any the default suite.
+Trials are run in blocks, one trial of each variant in random order. Invalid trials are shown with
+their reasons and repeated, at most half as many as were planned.
+
+The report goes to standard output, the results to a new directory under ` + runsDir + `. An
+interrupted run keeps every trial that had ended: 'report' reads it, --resume goes on with it.`,
+		RunE: func(c *cobra.Command, args []string) error { return runScenarios(c, args, f) },
+	}
+	c.Flags().IntVar(&f.trials, "trials", 0, "number of blocks, instead of the scenarios' own")
+	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed of the order of trials (default: random, and recorded)")
+	c.Flags().BoolVar(&f.quick, "quick", false, "at most a minute per scenario: fewer blocks, wider intervals")
+	c.Flags().StringArrayVar(&f.only, "only", nil, "only variants with this label, KEY=VALUE; may be repeated")
+	c.Flags().StringVar(&f.out, "out", "", "run directory, new or empty (default: "+runsDir+"/TIME)")
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and do nothing")
+	c.Flags().BoolVar(&f.json, "json", false, "print run.json instead of the report")
+	c.Flags().StringVar(&f.resume, "resume", "", "go on with the unfinished run in this directory")
+	c.MarkFlagsMutuallyExclusive("out", "resume")
+	c.MarkFlagsMutuallyExclusive("resume", "seed")
+	return c
+}
+
+func runScenarios(c *cobra.Command, names []string, f runFlags) error {
+	plan, err := makePlan(names, f)
+	if err != nil {
+		return usage(err)
+	}
+	if f.dryRun {
+		return plan.Describe(c.OutOrStdout())
+	}
+	// From here on the lab needs namespaces: an ordinary user gets them in a child.
+	status, entered, err := netlab.Enter()
+	switch {
+	case err != nil:
+		return notMeasured(err)
+	case entered && status != 0:
+		return &exitError{status: status}
+	case entered:
+		return nil
+	}
+	cfg := harness.RunConfig{
+		Roles: roles(), Version: version(), Dir: f.out, Resume: f.resume != "",
+		Conclude: func(run *results.Run) error { return conclude(plan, run) },
+	}
+	if f.resume != "" {
+		cfg.Dir = f.resume
+	} else if f.out == "" {
+		cfg.Dir = filepath.Join(runsDir, time.Now().Format("2006-01-02T15-04-05"))
+	}
+	stderr := c.ErrOrStderr()
+	p := newProgress(stderr)
+	fmt.Fprintf(stderr, "%s; results go to %s\n", plan.Summary(), cfg.Dir)
+	cfg.Progress = p.show
+	run, err := harness.Run(c.Context(), plan, cfg)
+	p.close()
+	if err != nil {
+		return runError(c.Context(), stderr, run, cfg.Dir, err)
+	}
+	if err := printRun(c.OutOrStdout(), run, f.json); err != nil {
+		return err
+	}
+	fmt.Fprintf(stderr, "results are in %s; 'reuseport-bench report %s --format markdown' prints them again\n", cfg.Dir, cfg.Dir)
+	return verdict(run)
+}
+
+// runError says what an unfinished run has left behind.
+func runError(ctx context.Context, stderr io.Writer, run *results.Run, dir string, err error) error {
+	if run != nil {
+		fmt.Fprintf(stderr, "unfinished: %d trials are kept; 'reuseport-bench run --resume %s' goes on, with the same scenarios\n", countTrials(run), dir)
+	}
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	return notMeasured(err)
+}
+
+func countTrials(run *results.Run) (n int) {
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			n += len(v.Trials)
+		}
+	}
+	return n
+}
+
+// makePlan loads the scenarios and plans them for this machine.
+func makePlan(names []string, f runFlags) (*harness.Plan, error) {
+	if f.trials < 0 {
+		return nil, fmt.Errorf("--trials %d: must be at least 1", f.trials)
+	}
+	only, err := parseLabels(f.only)
+	if err != nil {
+		return nil, err
+	}
+	o := harness.Options{Trials: f.trials, Only: only}
+	if f.quick {
+		o.Budget = quickBudget
+	}
+	seed := f.seed
+	if seed == 0 {
+		seed = rand.Uint64()>>12 + 1 // fits a JSON number exactly
+	}
+	if f.resume != "" {
+		unfinished, err := results.Load(f.resume)
+		if err != nil {
+			return nil, err
+		}
+		seed = unfinished.Seed
+		if len(names) == 0 {
+			for _, s := range unfinished.Scenarios {
+				names = append(names, s.Name)
+			}
+		}
+		if f.trials == 0 && len(unfinished.Scenarios) > 0 {
+			o.Trials = unfinished.Scenarios[0].Trials
+		}
+	}
+	if len(names) == 0 {
+		names = scenarios.Default()
+	}
+	all, err := loadScenarios(names)
+	if err != nil {
+		return nil, err
+	}
+	cpus, err := kernel.UsableCPUs()
+	if err != nil {
+		return nil, err
+	}
+	return harness.NewPlan(all, seed, harness.Machine{CPUs: cpus}, o)
+}
+
+func loadScenarios(names []string) ([]*scenarios.Scenario, error) {
+	var all []*scenarios.Scenario
+	var errs []error
+	seen := map[string]bool{}
+	for _, name := range names {
+		s, err := scenarios.Load(name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if seen[s.Name] {
+			errs = append(errs, fmt.Errorf("scenario %s is named twice", s.Name))
+			continue
+		}
+		seen[s.Name] = true
+		all = append(all, s)
+	}
+	return all, errors.Join(errs...)
+}
+
+func parseLabels(list []string) (scenarios.Labels, error) {
+	labels := scenarios.Labels{}
+	for _, kv := range list {
+		k, v, ok := strings.Cut(kv, "=")
+		if !ok || k == "" || v == "" {
+			return nil, fmt.Errorf("--only %q: must be KEY=VALUE, for example stop=close", kv)
+		}
+		if _, twice := labels[k]; twice {
+			return nil, fmt.Errorf("--only %s is given twice; a variant has one value for a key", k)
+		}
+		labels[k] = v
+	}
+	return labels, nil
+}
+
+// conclude adds gates and claims to a run whose trials have all ended.
+func conclude(plan *harness.Plan, run *results.Run) error {
+	for i, sp := range plan.Scenarios {
+		gates, err := harness.EvaluateGates(sp.Scenario, run.Scenarios[i])
+		if err != nil {
+			return err
+		}
+		run.Scenarios[i].Gates = gates
+	}
+	run.Claims = results.DecideClaims(run, scenarios.Names())
+	return nil
+}
+
+func printRun(w io.Writer, run *results.Run, asJSON bool) error {
+	if asJSON {
+		return report.JSON(w, run, report.Options{})
+	}
+	return report.Text(w, run, report.Options{})
+}
+
+// verdict is nil when everything was measured and every gate passed.
+func verdict(run *results.Run) error {
+	var unmeasured, failed []string
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			if n := len(v.ValidTrials()); v.SkippedReason == nil && n < s.MinValid {
+				unmeasured = append(unmeasured, fmt.Sprintf("%s %s has %d valid trials and needs %d%s",
+					s.Name, results.LabelString(v.Labels), n, s.MinValid, firstReason(v)))
+			}
+		}
+		for _, g := range s.Gates {
+			text := fmt.Sprintf("%s %s: %s: %s", s.Name, results.LabelString(g.Labels), g.Expect, g.Note)
+			switch g.Outcome {
+			case results.GateFail:
+				failed = append(failed, text)
+			case results.GateUndecided:
+				unmeasured = append(unmeasured, "undecided: "+text)
+			}
+		}
+	}
+	switch {
+	case len(unmeasured) > 0:
+		return notMeasured(fmt.Errorf("could not measure:\n  %s", strings.Join(append(unmeasured, failed...), "\n  ")))
+	case len(failed) > 0:
+		return &exitError{exitFailed, fmt.Errorf("gates failed:\n  %s", strings.Join(failed, "\n  "))}
+	}
+	return nil
+}
+
+// firstReason is the commonest reason for which the variant's trials were invalid.
+func firstReason(v *results.Variant) string {
+	if _, reasons := v.InvalidTrials(); len(reasons) > 0 {
+		return ": invalid: " + reasons[0].Reason
+	}
+	return ""
+}
+

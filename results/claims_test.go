@@ -1,0 +1,219 @@
+package results
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/expr-lang/expr"
+	"github.com/google/go-cmp/cmp"
+)
+
+// A predicate may speak of the required figures only, and must be true or false of them.
+func TestClaimRulesAreSound(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range ClaimRules() {
+		if r.ID == "" || seen[r.ID] {
+			t.Errorf("id %q: empty or twice", r.ID)
+		}
+		seen[r.ID] = true
+		if r.Scenario == "" || r.Note == "" || !strings.HasSuffix(r.Sentence, ".") || strings.Count(r.Sentence, ". ") > 0 {
+			t.Errorf("%s: needs a scenario, a note and one sentence; has %q, %q, %q", r.ID, r.Scenario, r.Note, r.Sentence)
+		}
+		env := map[string]any{}
+		for name, f := range r.Figures {
+			if !slices.Contains(Metrics(), f.Metric) {
+				t.Errorf("%s: figure %s: no metric %q", r.ID, name, f.Metric)
+			}
+			if !f.Optional {
+				env[name] = figure{}
+			}
+		}
+		for _, predicate := range []string{r.Fails, r.Conditional, r.Holds} {
+			if predicate == "" {
+				continue
+			}
+			if _, err := expr.Compile(predicate, expr.Env(env), expr.AsBool()); err != nil {
+				t.Errorf("%s: %s: %v", r.ID, predicate, err)
+			}
+		}
+		if (r.Conditional == "") != (r.Condition == "") {
+			t.Errorf("%s: conditional and condition go together", r.ID)
+		}
+		if decidable := r.Holds != "" || r.Fails != ""; decidable != (len(env) > 0) {
+			t.Errorf("%s: predicates and figures go together", r.ID)
+		}
+	}
+	for _, id := range []string{"instant-switch", "close-is-enough", "restart-without", "lb-coordination", "own-queue-latency", "even-spread",
+		"less-loss", "stalled-worker", "cold-start", "independent-of-control-plane", "k8s-endpoint-instant",
+		"k8s-sigterm-after-isolation", "k8s-not-needed", "same-node-sharing", "pod-move-window", "rules-lag", "dns-ttl",
+		"service-shields", "retry-masks"} {
+		if !seen[id] {
+			t.Errorf("claim %s is missing", id)
+		}
+		delete(seen, id)
+	}
+	if len(seen) > 0 {
+		t.Errorf("claims unknown to this test: %q", slices.Collect(maps.Keys(seen)))
+	}
+}
+
+// restarts is a variant of ten trials of four restarts, of which the first ones lost these many.
+func restarts(labels map[string]string, lost ...int64) *Variant {
+	v := &Variant{Labels: labels}
+	for range 10 {
+		v.Trials = append(v.Trials, restartTrial(0, 0, 0, 0))
+	}
+	for i, n := range lost {
+		v.Trials[i] = restartTrial(n, 0, 0, 0)
+	}
+	return v
+}
+
+// runOf is a run of rolling-restart with these variants, summarized.
+func runOf(variants ...*Variant) *Run {
+	run := &Run{Scenarios: []*Scenario{{Name: "rolling-restart", MinValid: 4, Variants: variants}}}
+	run.Summarize()
+	return run
+}
+
+func withLabel(v *Variant, key, value string) *Variant {
+	v.Labels = maps.Clone(v.Labels)
+	v.Labels[key] = value
+	return v
+}
+
+// decided is the verdict and evidence of one claim.
+func decided(t *testing.T, id string, run *Run) (string, string) {
+	t.Helper()
+	claims := DecideClaims(run, []string{"rolling-restart"})
+	i := slices.IndexFunc(claims, func(c Claim) bool { return c.ID == id })
+	if i < 0 {
+		t.Fatalf("no claim %s", id)
+	}
+	return claims[i].Verdict, strings.Join(claims[i].Evidence, "\n")
+}
+
+func TestDecideClaims(t *testing.T) {
+	lossy := func() *Variant { return restarts(closeLabels, 2, 1, 1, 2, 1, 1) }
+	late := func(n int64) *Variant {
+		v := lossy()
+		for _, trial := range v.Trials {
+			trial.LostSentAfterClose = ptr(n)
+		}
+		return v
+	}
+	oneLate := restarts(closeLabels)
+	oneLate.Trials[0].LostSentAfterClose = ptr[int64](1)
+	few := &Variant{Labels: closeLabels, Trials: restarts(nil, 1).Trials[:3]}
+	fewClean := &Variant{Labels: closeLabels, Trials: restarts(nil).Trials[:7]}
+	skipped := &Variant{Labels: closeLabels, SkippedReason: ptr("needs CAP_BPF")}
+	unclosed := restarts(closeLabels)
+	for _, trial := range unclosed.Trials {
+		trial.LostSentAfterClose = nil
+	}
+
+	tests := []struct {
+		name, id string
+		run      *Run
+		verdict  string
+		evidence []string // parts
+	}{
+		{"queued ones are reset", "instant-switch", runOf(lossy()), VerdictConditional, []string{
+			"those already in the closing listener's queue are reset\n",
+			"sockets=reuseport stop=close, lost_sent_after_close_per_restart: none in 40 restarts (≤ 0.075)",
+			"reset_at_close_per_restart: 0.2 [",
+			"loss_window_ns: 100µs [", "takeover_ns: 18ns [",
+		}},
+		{"nothing is lost", "instant-switch", runOf(restarts(closeLabels)), VerdictHolds, []string{"none in 40 restarts"}},
+		{"later ones are lost", "instant-switch", runOf(late(1)), VerdictFails, []string{"lost_sent_after_close_per_restart: 0.25 ["}},
+		{"one stray loss", "instant-switch", runOf(oneLate), VerdictNotTested, []string{"the figures do not decide"}},
+		{"too few restarts", "instant-switch", runOf(fewClean), VerdictNotTested, []string{"the figures do not decide"}},
+		{"closing not observed", "instant-switch", runOf(unclosed), VerdictNotTested, []string{"has no lost_sent_after_close_per_restart"}},
+
+		{"close loses", "close-is-enough", runOf(lossy(), restarts(drainLabels)), VerdictFails, []string{
+			"sockets=reuseport stop=close, lost_per_restart: 0.2 [",
+			"sockets=reuseport stop=drain, lost_per_restart: none in 40 restarts (≤ 0.075)",
+		}},
+		{"close loses nothing", "close-is-enough", runOf(restarts(closeLabels), restarts(drainLabels, 5)), VerdictHolds, []string{
+			"stop=drain, lost_per_restart: 0.125 [",
+		}},
+		{"one cluster", "close-is-enough", runOf(restarts(closeLabels, 9)), VerdictNotTested, []string{"the figures do not decide", "0.225 [0, "}},
+		{"too few valid", "close-is-enough", runOf(few), VerdictNotTested, []string{"stop=close has 3 valid trials of 3, and needs 4"}},
+		{"skipped", "close-is-enough", runOf(skipped), VerdictNotTested, []string{"stop=close was skipped: needs CAP_BPF"}},
+		{"not in the matrix", "close-is-enough", runOf(restarts(drainLabels)), VerdictNotTested,
+			[]string{"rolling-restart was run without a variant sockets=reuseport stop=close"}},
+		{"not run", "close-is-enough", &Run{}, VerdictNotTested, []string{"run scenario rolling-restart"}},
+		{"no such scenario", "even-spread", runOf(lossy()), VerdictNotTested, []string{"needs scenario distribution (not in this version)"}},
+		{"no such scenario", "own-queue-latency", &Run{}, VerdictNotTested, []string{"needs scenario unequal-work (not in this version)"}},
+
+		{"same at both rates", "close-is-enough",
+			runOf(withLabel(lossy(), "load.rate", "500/s"), withLabel(lossy(), "load.rate", "2000/s")), VerdictFails,
+			[]string{"at load.rate=500/s: sockets=reuseport stop=close", "at load.rate=2000/s: "}},
+		{"another at each rate", "close-is-enough",
+			runOf(withLabel(restarts(closeLabels), "load.rate", "500/s"), withLabel(lossy(), "load.rate", "2000/s")), VerdictConditional,
+			[]string{"holds at load.rate=500/s, fails at load.rate=2000/s\n"}},
+		{"only one rate decides", "close-is-enough",
+			runOf(withLabel(few, "load.rate", "500/s"), withLabel(lossy(), "load.rate", "2000/s")), VerdictFails,
+			[]string{"at load.rate=500/s: sockets=reuseport stop=close load.rate=500/s has 3 valid trials"}},
+	}
+	for _, test := range tests {
+		t.Run(test.id+" "+test.name, func(t *testing.T) {
+			verdict, evidence := decided(t, test.id, test.run)
+			if verdict != test.verdict {
+				t.Errorf("got %q, want %q; evidence:\n%s", verdict, test.verdict, evidence)
+			}
+			for _, part := range test.evidence {
+				if !strings.Contains(evidence, part) {
+					t.Errorf("evidence lacks %q:\n%s", part, evidence)
+				}
+			}
+		})
+	}
+}
+
+func TestClaimWithoutRule(t *testing.T) {
+	claims := DecideClaims(&Run{}, []string{"dns-ttl"})
+	i := slices.IndexFunc(claims, func(c Claim) bool { return c.ID == "dns-ttl" })
+	want := Claim{"dns-ttl", VerdictNotTested, []string{"this version has no rule to decide it by"}}
+	if diff := cmp.Diff(want, claims[i]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The verdicts follow the ledger's order, and no evidence is empty.
+func TestClaimsAreAllAnswered(t *testing.T) {
+	rules := ClaimRules()
+	for i, c := range DecideClaims(runOf(restarts(closeLabels, 1)), []string{"rolling-restart"}) {
+		if c.ID != rules[i].ID || len(c.Evidence) == 0 || slices.Contains(c.Evidence, "") {
+			t.Errorf("%d: %+v, want an answer on %s", i, c, rules[i].ID)
+		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	for _, test := range []struct {
+		metric  string
+		summary Summary
+		want    string
+	}{
+		{MetricTakeover, Summary{Center: 44_123_456, Lo: ptr(40_100_000.), Hi: ptr(1_234_567_890.), N: 8}, "takeover_ns: 44.1ms [40.1ms, 1.23s] over 8 trials"},
+		{MetricTakeover, Summary{Center: 7, N: 2}, "takeover_ns: 7ns over 2 trials"},
+		{MetricGap, Summary{N: 8}, "gap_ns: 0s over 8 trials"},
+		{MetricLostPerRestart, Summary{Center: 0.123456, N: 80}, "lost_per_restart: 0.123 over 80 restarts"},
+		{MetricLossWindow, Summary{Hi: ptr(18_750.), N: 80, Method: MethodRuleOfThree}, "loss_window_ns: none in 80 restarts (≤ 18.8µs)"},
+	} {
+		if got := describe(test.metric, test.summary); got != test.want {
+			t.Errorf("got  %s\nwant %s", got, test.want)
+		}
+	}
+}
+
+// No text of the ledger may hold a verdict: verdicts are computed.
+func TestNoVerdictInLedger(t *testing.T) {
+	if line := regexp.MustCompile(`(?m)^\s*verdict\s*:.*$`).Find(claimsYAML); line != nil {
+		t.Errorf("claims.yaml: %s", line)
+	}
+}

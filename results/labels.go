@@ -1,0 +1,45 @@
+package results
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// LabelString writes labels as "sockets=reuseport stop=close": sockets first, then stop, then the
+// others in alphabetical order. It is a variant's name in every report.
+func LabelString(labels map[string]string) string {
+	if len(labels) == 0 {
+		return "(no labels)"
+	}
+	first := []string{"stop", "sockets"} // backwards: what is not in it has index -1
+	rank := func(key string) int { return -slices.Index(first, key) }
+	keys := slices.SortedFunc(maps.Keys(labels), func(a, b string) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
+	})
+	for i, key := range keys {
+		keys[i] = key + "=" + labels[key]
+	}
+	return strings.Join(keys, " ")
+}
+
+// Scenario returns the scenario of that name, or nil.
+func (r *Run) Scenario(name string) *Scenario {
+	for _, s := range r.Scenarios {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// Variant returns the variant with exactly these labels, or nil.
+func (s *Scenario) Variant(labels map[string]string) *Variant {
+	for _, v := range s.Variants {
+		if maps.Equal(v.Labels, labels) {
+			return v
+		}
+	}
+	return nil
+}

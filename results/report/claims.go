@@ -1,0 +1,55 @@
+package report
+
+import (
+	"io"
+	"slices"
+	"strings"
+
+	"reuseport-bench/results"
+)
+
+// Claims prints the claims ledger as the run decided it: each claim in a sentence, the scenario
+// that tests it, the verdict, the figures behind it, and how to read them.
+func Claims(w io.Writer, run *results.Run) error {
+	d := &document{}
+	d.heading(1, "Claims")
+	if run.Claims == nil {
+		d.paragraph(undecided)
+		return d.text(w)
+	}
+	rules := results.ClaimRules()
+	t := &table{columns: []column{{head: "claim"}, {head: "verdict"}, {head: "what it says, and what decides it here"}}, ruled: true}
+	for _, c := range run.Claims {
+		lines := c.Evidence
+		if i := slices.IndexFunc(rules, func(r results.ClaimRule) bool { return r.ID == c.ID }); i >= 0 {
+			lines = slices.Concat([]string{rules[i].Sentence}, bullets(c.Evidence), []string{rules[i].Note})
+		}
+		t.add(c.ID, c.Verdict, strings.Join(lines, "\n"))
+	}
+	d.table(t)
+	return d.text(w)
+}
+
+const undecided = "Not decided: the run has not finished."
+
+// claimBlocks is the verdicts with their evidence.
+func claimBlocks(d *document, run *results.Run) {
+	d.heading(2, "Claims")
+	if run.Claims == nil {
+		d.paragraph(undecided)
+		return
+	}
+	t := &table{columns: []column{{head: "claim"}, {head: "verdict"}, {head: "evidence"}}}
+	for _, c := range run.Claims {
+		t.add(c.ID, c.Verdict, strings.Join(c.Evidence, "\n"))
+	}
+	d.table(t)
+}
+
+func bullets(lines []string) []string {
+	out := make([]string, len(lines))
+	for i, line := range lines {
+		out[i] = "- " + line
+	}
+	return out
+}

@@ -1,0 +1,85 @@
+package report
+
+import (
+	_ "embed"
+	"html/template"
+	"io"
+	"strconv"
+
+	"reuseport-bench/results"
+)
+
+//go:embed page.html
+var pageTemplate string
+
+// HTML prints the run as one page that needs no other file and no script.
+func HTML(w io.Writer, run *results.Run, opts Options) error {
+	d, err := runDocument(run, opts)
+	if err != nil {
+		return err
+	}
+	page, err := template.New("page").Funcs(template.FuncMap{
+		"mark": func(i int) string { return mark(i + 1) },
+	}).Parse(pageTemplate)
+	if err != nil {
+		return err
+	}
+	var blocks []htmlBlock
+	for _, b := range d.blocks {
+		blocks = append(blocks, newHTMLBlock(b))
+	}
+	return page.Execute(w, blocks)
+}
+
+// An htmlBlock has one of its fields set.
+type htmlBlock struct {
+	H1, H2, H3, Paragraph string
+	List                  []string
+	Table                 *htmlTable
+}
+
+type htmlTable struct {
+	Heads []htmlCell
+	Rows  [][]htmlCell
+	Notes []string
+}
+
+type htmlCell struct {
+	Text  string
+	Right bool
+}
+
+func newHTMLBlock(b block) htmlBlock {
+	switch b := b.(type) {
+	case heading:
+		switch b.level {
+		case 1:
+			return htmlBlock{H1: b.text}
+		case 2:
+			return htmlBlock{H2: b.text}
+		}
+		return htmlBlock{H3: b.text}
+	case paragraph:
+		return htmlBlock{Paragraph: string(b)}
+	case list:
+		return htmlBlock{List: b}
+	case *table:
+		return htmlBlock{Table: b.html()}
+	}
+	panic("report: unknown block " + strconv.Quote(template.HTMLEscaper(b)))
+}
+
+func (t *table) html() *htmlTable {
+	out := &htmlTable{Notes: t.notes}
+	for _, c := range t.columns {
+		out.Heads = append(out.Heads, htmlCell{c.head, c.right})
+	}
+	for _, row := range t.rows {
+		cells := make([]htmlCell, len(row))
+		for i, cell := range row {
+			cells[i] = htmlCell{cell, t.columns[i].right}
+		}
+		out.Rows = append(out.Rows, cells)
+	}
+	return out
+}

@@ -1,0 +1,194 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"reuseport-bench/results"
+)
+
+// Ledger prints the books of each variant: the client's outcome against the server's, summed over
+// the trials that count, the balance, and the kernel's counters over the same trials. Rows that nothing explains occur
+// in invalid trials only; they are listed apart.
+func Ledger(w io.Writer, run *results.Run, opts Options) error {
+	scenarios, err := opts.scenarios(run)
+	if err != nil {
+		return err
+	}
+	d := &document{}
+	for _, s := range scenarios {
+		d.heading(1, "Ledger of "+s.Name)
+		for _, v := range s.Variants {
+			if v.SkippedReason == nil {
+				ledgerBlocks(d, v)
+			}
+		}
+	}
+	return d.text(w)
+}
+
+func ledgerBlocks(d *document, v *results.Variant) {
+	d.heading(2, results.LabelString(v.Labels))
+	valid := v.ValidTrials()
+	if len(valid) > 0 {
+		d.paragraph(balance(valid))
+		d.table(ledgerTable(valid, func(results.LedgerRow) bool { return true }))
+		if counters := counterLine(valid); counters != "" {
+			d.paragraph("Kernel counters: " + counters)
+		}
+	}
+	invalid := slices.DeleteFunc(slices.Clone(v.Trials), (*results.Trial).Counts)
+	if len(invalid) == 0 {
+		return
+	}
+	d.paragraph(fmt.Sprintf("Left out: %s, not valid.", plural(len(invalid), "trial")))
+	if t := ledgerTable(invalid, func(row results.LedgerRow) bool { return !row.Explained }); len(t.rows) > 0 {
+		d.paragraph("What nothing explains in those:")
+		d.table(t)
+	}
+}
+
+// balance is the equation that the ledger must satisfy.
+func balance(trials []*results.Trial) string {
+	var attempts, served, residual int64
+	lost := map[string]int64{}
+	for _, t := range trials {
+		attempts += t.Attempts
+		served += t.Served
+		residual += t.Residual
+		for cause, n := range t.LostByCause {
+			lost[cause] += n
+		}
+	}
+	terms := []string{integer(served) + " served"}
+	sum := served
+	for _, cause := range slices.Sorted(maps.Keys(lost)) {
+		if lost[cause] != 0 {
+			terms = append(terms, integer(lost[cause])+" "+cause)
+			sum += lost[cause]
+		}
+	}
+	sign := "="
+	if sum != attempts {
+		sign = "≠"
+	}
+	return fmt.Sprintf("%s: %s attempts %s %s; residual %s", plural(len(trials), "valid trial"),
+		integer(attempts), sign, strings.Join(terms, " + "), integer(residual))
+}
+
+// ledgerTable sums the trials' ledger rows that keep selects, largest first.
+func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *table {
+	attempts := map[results.LedgerRow]int64{}
+	for _, t := range trials {
+		for _, row := range t.Ledger {
+			if keep(row) {
+				cell := row
+				cell.Attempts = 0
+				attempts[cell] += row.Attempts
+			}
+		}
+	}
+	rows := slices.SortedFunc(maps.Keys(attempts), func(a, b results.LedgerRow) int {
+		return cmp.Or(cmp.Compare(attempts[b], attempts[a]), cmp.Compare(a.Client, b.Client),
+			cmp.Compare(a.Server, b.Server), cmp.Compare(a.Cause, b.Cause))
+	})
+	t := &table{columns: []column{{head: "client"}, {head: "server"}, {head: "cause"}, {"attempts", true}}}
+	for _, row := range rows {
+		cause := cmp.Or(row.Cause, missing)
+		if !row.Explained {
+			cause += t.note("not allowed by the books: these attempts are the residual")
+		}
+		t.add(row.Client, row.Server, cause, integer(attempts[row]))
+	}
+	return t
+}
+
+// counterLine sums the kernel's counters that moved.
+func counterLine(trials []*results.Trial) string {
+	sums := map[string]int64{}
+	for _, t := range trials {
+		for name, change := range t.Kernel {
+			sums[name] += change
+		}
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		if sums[name] != 0 {
+			parts = append(parts, fmt.Sprintf("%s %+d", name, sums[name]))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Losses lists every lost attempt that the run recorded, trial by trial, the invalid ones too.
+// Instants count from the trial's first scheduled attempt.
+func Losses(w io.Writer, run *results.Run, opts Options) error {
+	scenarios, err := opts.scenarios(run)
+	if err != nil {
+		return err
+	}
+	d := &document{}
+	for _, s := range scenarios {
+		d.heading(1, "Lost attempts of "+s.Name)
+		none := true
+		for _, v := range s.Variants {
+			for _, t := range v.Trials {
+				if len(t.Losses) > 0 || t.LossesOmitted > 0 {
+					lossBlocks(d, v, t)
+					none = false
+				}
+			}
+		}
+		if none {
+			d.paragraph("None was recorded.")
+		}
+	}
+	return d.text(w)
+}
+
+func lossBlocks(d *document, v *results.Variant, t *results.Trial) {
+	title := fmt.Sprintf("%s, block %d", results.LabelString(v.Labels), t.Block)
+	if !t.Counts() {
+		title += " (invalid: " + strings.Join(t.Reasons(), "; ") + ")"
+	}
+	d.heading(2, title)
+	out := &table{columns: []column{
+		{"due\n[ms]", true}, {"took\n[ms]", true}, {head: "source"}, {head: "phase: error"}, {head: "server"},
+		{head: "cause\n(known from)"}, {"worker", true}, {"step", true},
+	}}
+	losses := slices.SortedFunc(slices.Values(t.Losses), func(a, b results.Loss) int {
+		return cmp.Or(cmp.Compare(a.ScheduledNS, b.ScheduledNS), cmp.Compare(a.LoadProcess, b.LoadProcess), cmp.Compare(a.Sequence, b.Sequence))
+	})
+	for _, l := range losses {
+		worker, step := missing, missing
+		if l.Worker != nil {
+			worker = strconv.Itoa(*l.Worker)
+		}
+		if l.Step != nil {
+			step = strconv.Itoa(*l.Step)
+		}
+		out.add(milliseconds(l.ScheduledNS), milliseconds(l.DoneNS-l.ScheduledNS), l.Source, l.Phase+": "+l.Error, l.Server,
+			l.Cause+"\n("+l.Evidence+")", worker, step)
+	}
+	d.table(out)
+	if t.LossesOmitted > 0 {
+		d.paragraph(fmt.Sprintf("%s more, not recorded one by one.", integer(t.LossesOmitted)))
+	}
+}
+
+// milliseconds with microseconds: instants are compared with one another, so they keep their figures.
+func milliseconds(ns int64) string { return strconv.FormatFloat(float64(ns)/1e6, 'f', 3, 64) }
+
+func integer(n int64) string { return strconv.FormatInt(n, 10) }
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}

@@ -1,0 +1,113 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"reuseport-bench/results"
+)
+
+// names lists the run's scenarios.
+func names(run *results.Run) string {
+	if len(run.Scenarios) == 0 {
+		return "none"
+	}
+	var out []string
+	for _, s := range run.Scenarios {
+		out = append(out, s.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// runDocument is the whole report: where, what, and how the claims stand.
+func runDocument(run *results.Run, opts Options) (*document, error) {
+	scenarios, err := opts.scenarios(run)
+	if err != nil {
+		return nil, err
+	}
+	d := &document{}
+	d.heading(1, fmt.Sprintf("%s %s, %s", run.Program, run.Version, run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC")))
+	if run.FinishedAt == nil {
+		d.paragraph("INTERRUPTED, or still running: " + progress(scenarios) + ". What follows rests on those alone.")
+	}
+	d.list(run.Warnings)
+	d.list(environment(run))
+	for _, s := range scenarios {
+		scenarioBlocks(d, s)
+	}
+	claimBlocks(d, run)
+	return d, nil
+}
+
+// progress is how far an unfinished run came.
+func progress(scenarios []*results.Scenario) string {
+	done, planned := 0, 0
+	for _, s := range scenarios {
+		for _, v := range s.Variants {
+			if v.SkippedReason == nil {
+				done += len(v.Trials)
+				planned += s.Trials
+			}
+		}
+	}
+	return fmt.Sprintf("%d of %d planned trials were done", done, planned)
+}
+
+// environment is what could have changed a figure, one line each.
+func environment(run *results.Run) []string {
+	e := run.Environment
+	where := "inside a user namespace (unprivileged)"
+	if e.Privileged {
+		where = "privileged"
+	}
+	items := []string{
+		fmt.Sprintf("kernel %s, %s, %s", e.Kernel, e.Go, where),
+		fmt.Sprintf("%d CPUs (%s): load on %s, servers on %s", e.CPUs, e.CPUModel, cpuSet(e.LoadCPUs), cpuSet(e.ServerCPUs)),
+		"seed " + strconv.FormatUint(run.Seed, 10),
+	}
+	if run.FinishedAt != nil {
+		items[2] += ", took " + run.FinishedAt.Sub(run.StartedAt).Round(time.Second).String()
+	}
+	var sysctls, lacking []string
+	for _, name := range slices.Sorted(maps.Keys(e.Sysctls)) {
+		sysctls = append(sysctls, name+"="+e.Sysctls[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Capabilities)) {
+		if reason := e.Capabilities[name]; reason != "yes" {
+			lacking = append(lacking, fmt.Sprintf("%s (%s)", name, reason))
+		}
+	}
+	if len(sysctls) > 0 {
+		items = append(items, "sysctls in the lab: "+strings.Join(sysctls, " "))
+	}
+	if len(lacking) > 0 {
+		items = append(items, "not available here: "+strings.Join(lacking, ", "))
+	}
+	return items
+}
+
+// cpuSet writes CPU numbers as the kernel's lists do: "0-2,5".
+func cpuSet(cpus []int) string {
+	if len(cpus) == 0 {
+		return "any"
+	}
+	sorted := slices.Compact(slices.Sorted(slices.Values(cpus)))
+	var parts []string
+	for first := 0; first < len(sorted); {
+		last := first
+		for last+1 < len(sorted) && sorted[last+1] == sorted[last]+1 {
+			last++
+		}
+		part := strconv.Itoa(sorted[first])
+		if last > first {
+			part += "-" + strconv.Itoa(sorted[last])
+		}
+		parts = append(parts, part)
+		first = last + 1
+	}
+	return strings.Join(parts, ",")
+}

@@ -1,0 +1,274 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+
+	"reuseport-bench/results"
+)
+
+// A figureColumn is one column of a table of variants: a metric, or text of its own.
+type figureColumn struct {
+	head     string
+	metric   string
+	kind     kind
+	interval bool
+	// beside is a metric printed after "±", in the same scale.
+	beside string
+	// text, where set, writes the cell instead of the metric.
+	text func(*table, *results.Scenario, *results.Variant) string
+}
+
+var (
+	trialsColumn  = figureColumn{head: "valid/all\ntrials", kind: plain, text: trialCount}
+	offeredColumn = figureColumn{head: "offered [1/s]", metric: results.MetricOffered, kind: plain}
+
+	restartLossColumns = []figureColumn{
+		trialsColumn,
+		{head: "restarts", kind: plain, text: restartCount},
+		offeredColumn,
+		{head: "lost/restart [95 %]", metric: results.MetricLostPerRestart, kind: losses, interval: true},
+		{head: "loss window", metric: results.MetricLossWindow, interval: true},
+	}
+	steadyLossColumns = []figureColumn{
+		trialsColumn,
+		offeredColumn,
+		{head: "lost/attempt [95 %]", metric: results.MetricLostPerAttempt, kind: plain, interval: true},
+	}
+	switchColumns = []figureColumn{
+		{head: "gap ± resolution", metric: results.MetricGap, interval: true, beside: results.MetricResolution},
+		{head: "outage", metric: results.MetricOutage},
+		{head: "stall", metric: results.MetricStall},
+		{head: "takeover", metric: results.MetricTakeover},
+		{head: "tail", metric: results.MetricTail},
+	}
+	responseColumns = []figureColumn{
+		{head: "p50", metric: "response_p50_ns", interval: true},
+		{head: "p90", metric: "response_p90_ns"},
+		{head: "p99", metric: "response_p99_ns", interval: true},
+		{head: "p99.9", metric: "response_p999_ns"},
+		{head: "max", metric: "response_max_ns"},
+	}
+	spreadColumns = []figureColumn{
+		{head: "Jain", metric: results.MetricJain, kind: plain, interval: true},
+		{head: "max/mean", metric: results.MetricMaxOverMean, kind: plain, interval: true},
+		{head: "χ² p", metric: results.MetricChi2P, kind: probability},
+	}
+)
+
+// scenarioBlocks adds one scenario: what it is, its tables, and what is in none of them.
+func scenarioBlocks(d *document, s *results.Scenario) {
+	d.heading(2, s.Name)
+	about := s.About
+	if about != "" {
+		about += "\n"
+	}
+	d.paragraph(fmt.Sprintf("%sTrials per variant: %d planned, %d valid needed. Baseline: %s.",
+		about, s.Trials, s.MinValid, results.LabelString(s.Baseline)))
+	measured := slices.DeleteFunc(slices.Clone(s.Variants), func(v *results.Variant) bool { return v.SkippedReason != nil })
+	if len(measured) > 0 {
+		figureBlocks(d, s, measured)
+	}
+	causeBlocks(d, s, measured)
+	outsideBlocks(d, s)
+	gateBlocks(d, s)
+}
+
+// figureBlocks adds the tables of figures: switchover where there were steps, spread where not.
+func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant) {
+	restarts, steps := kinds(measured)
+	lossColumns := steadyLossColumns
+	if restarts {
+		lossColumns = restartLossColumns
+	}
+	d.heading(3, "Losses")
+	d.table(figureTable(s, measured, lossColumns))
+	if steps {
+		d.heading(3, "Switchover")
+		d.table(figureTable(s, measured, switchColumns))
+	}
+	d.heading(3, "Response time of served attempts")
+	d.table(figureTable(s, measured, responseColumns))
+	if !steps {
+		d.heading(3, "Spread of connections over workers")
+		d.table(figureTable(s, measured, spreadColumns))
+	}
+}
+
+// kinds says whether any trial that counts had restarts, and whether any had steps at all.
+func kinds(variants []*results.Variant) (restarts, steps bool) {
+	for _, v := range variants {
+		for _, t := range v.ValidTrials() {
+			steps = steps || len(t.Steps) > 0
+			restarts = restarts || len(t.Restarts()) > 0
+		}
+	}
+	return restarts, steps
+}
+
+// figureTable is a row per variant, a column per metric.
+func figureTable(s *results.Scenario, variants []*results.Variant, columns []figureColumn) *table {
+	t := &table{columns: []column{{head: "variant"}}}
+	units := make([]scale, len(columns))
+	for i, c := range columns {
+		units[i] = c.scale(variants)
+		t.columns = append(t.columns, column{c.headIn(units[i]), true})
+	}
+	for _, v := range variants {
+		cells := []string{results.LabelString(v.Labels)}
+		for i, c := range columns {
+			cells = append(cells, c.cell(t, s, v, units[i]))
+		}
+		t.add(cells...)
+	}
+	return t
+}
+
+// trialCount is "valid/all", noted when too few are valid.
+func trialCount(t *table, s *results.Scenario, v *results.Variant) string {
+	valid := len(v.ValidTrials())
+	text := fmt.Sprintf("%d/%d", valid, len(v.Trials))
+	if valid < s.MinValid {
+		text += t.note(fmt.Sprintf("fewer valid trials than the %d that the scenario needs: its figures decide nothing", s.MinValid))
+	}
+	return text
+}
+
+func restartCount(_ *table, _ *results.Scenario, v *results.Variant) string {
+	n := 0
+	for _, t := range v.ValidTrials() {
+		n += len(t.Restarts())
+	}
+	return count(int64(n))
+}
+
+// scale is one for the whole column.
+func (c figureColumn) scale(variants []*results.Variant) scale {
+	if c.kind != duration {
+		return scale{"", 1}
+	}
+	var values []float64
+	for _, v := range variants {
+		if s, ok := v.Summary[c.metric]; ok {
+			values = append(values, s.Center)
+			if s.Method == results.MethodRuleOfThree && s.Hi != nil {
+				values = append(values, *s.Hi)
+			}
+		}
+		if s, ok := v.Summary[c.beside]; ok {
+			values = append(values, s.Center)
+		}
+	}
+	return durationScale(values)
+}
+
+func (c figureColumn) headIn(unit scale) string {
+	if unit.unit == "" {
+		return c.head
+	}
+	return c.head + " [" + unit.unit + "]"
+}
+
+// cell writes the variant's figure and the marks of its warnings.
+func (c figureColumn) cell(t *table, scenario *results.Scenario, v *results.Variant, unit scale) string {
+	if c.text != nil {
+		return c.text(t, scenario, v)
+	}
+	s, ok := v.Summary[c.metric]
+	if !ok {
+		return missing
+	}
+	var text string
+	if beside, ok := v.Summary[c.beside]; ok {
+		text = number(s.Center/unit.factor) + " ± " + number(beside.Center/unit.factor)
+		if c.interval && s.Lo != nil && s.Hi != nil {
+			text += " [" + number(*s.Lo/unit.factor) + ", " + number(*s.Hi/unit.factor) + "]"
+		}
+	} else {
+		text = figure(s, c.kind, unit, c.interval)
+	}
+	warnings := s.Warnings
+	if !c.interval && s.Method == results.MethodNone && len(warnings) > 0 {
+		warnings = warnings[1:] // why there is no interval: none is printed here
+	}
+	return text + t.note(warnings...)
+}
+
+// causeBlocks says why attempts were lost, and what that rests on.
+func causeBlocks(d *document, s *results.Scenario, variants []*results.Variant) {
+	causes := s.Causes()
+	if len(causes) == 0 {
+		return
+	}
+	evidence := []string{"kernel", "counter", "worker", "client"}
+	t := &table{columns: []column{{head: "variant"}, {"attempts", true}, {"lost", true}}}
+	for _, c := range causes {
+		t.columns = append(t.columns, column{c, true})
+	}
+	t.columns = append(t.columns, column{"known from\nkernel/counter/worker/client", true})
+	for _, v := range variants {
+		var attempts, lost int64
+		byCause := map[string]int64{}
+		var by [4]int64
+		for _, trial := range v.ValidTrials() {
+			attempts += trial.Attempts
+			lost += trial.Lost
+			for cause, n := range trial.LostByCause {
+				byCause[cause] += n
+			}
+			for i, n := range []int64{trial.Evidence.Kernel, trial.Evidence.Counter, trial.Evidence.Worker, trial.Evidence.Client} {
+				by[i] += n
+			}
+		}
+		cells := []string{results.LabelString(v.Labels), count(attempts), count(lost)}
+		for _, c := range causes {
+			cells = append(cells, count(byCause[c]))
+		}
+		known := ""
+		for i := range evidence {
+			if i > 0 {
+				known += "/"
+			}
+			known += count(by[i])
+		}
+		t.add(append(cells, known)...)
+	}
+	d.heading(3, "Lost by cause")
+	d.table(t)
+}
+
+// outsideBlocks lists what is in no figure: invalid trials and skipped variants.
+func outsideBlocks(d *document, s *results.Scenario) {
+	var invalid, skipped []string
+	for _, v := range s.Variants {
+		name := results.LabelString(v.Labels)
+		if v.SkippedReason != nil {
+			skipped = append(skipped, name+": "+*v.SkippedReason)
+		}
+		n, reasons := v.InvalidTrials()
+		for _, r := range reasons {
+			invalid = append(invalid, fmt.Sprintf("%s: %d of %d: %s", name, r.Trials, n, r.Reason))
+		}
+	}
+	if len(invalid) > 0 {
+		d.heading(3, "Invalid trials, in no figure above")
+		d.list(invalid)
+	}
+	if len(skipped) > 0 {
+		d.heading(3, "Skipped variants")
+		d.list(skipped)
+	}
+}
+
+// gateBlocks shows how the gates came out.
+func gateBlocks(d *document, s *results.Scenario) {
+	if len(s.Gates) == 0 {
+		return
+	}
+	t := &table{columns: []column{{head: "gate"}, {head: "variant"}, {head: "expected"}, {head: "figures"}}}
+	for _, g := range s.Gates {
+		t.add(g.Outcome, results.LabelString(g.Labels), g.Expect, g.Note)
+	}
+	d.heading(3, "Gates")
+	d.table(t)
+}

@@ -1,0 +1,212 @@
+package results
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// near compares figures to a relative 10⁻⁶ and a like absolute margin.
+var near = cmpopts.EquateApprox(1e-6, 1e-6)
+
+func ptr[T any](x T) *T { return &x }
+
+// upTo is 1, 2, … n: its order statistics are their own ranks. Reversed, so that sorting matters.
+func upTo(n int) []float64 {
+	xs := make([]float64, n)
+	for i := range xs {
+		xs[i] = float64(n - i)
+	}
+	return xs
+}
+
+// The ranks and levels are those of the usual tables for a 95 % interval of the median, for example
+// Conover, Practical Nonparametric Statistics, table A3 (n, r, s).
+func TestMedian(t *testing.T) {
+	tests := []struct {
+		n              int
+		center, lo, hi float64
+		level          float64
+	}{
+		{6, 3.5, 1, 6, 1 - 2./64},
+		{7, 4, 1, 7, 1 - 2./128},
+		{8, 4.5, 1, 8, 1 - 2./256}, // both ends: benchmath has 1 to 7
+		{9, 5, 2, 8, 1 - 2*(1+9)/512.},
+		{10, 5.5, 2, 9, 1 - 2*(1+10)/1024.},
+		{20, 10.5, 6, 15, 1 - 2*(1+20+190+1140+4845+15504)/1048576.},
+		{30, 15.5, 10, 21, 0.957226},
+		{100, 50.5, 40, 61, 0.964800},
+	}
+	for _, test := range tests {
+		got := Median(upTo(test.n))
+		want := Summary{Center: test.center, Lo: &test.lo, Hi: &test.hi, Confidence: test.level, N: test.n, Method: MethodOrder}
+		if diff := cmp.Diff(want, got, near); diff != "" {
+			t.Errorf("n = %d (-want +got):\n%s", test.n, diff)
+		}
+	}
+}
+
+func TestMedianOfTooFew(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		got := Median(upTo(n))
+		if got.Lo != nil || got.Hi != nil || got.Confidence != 0 || got.Method != MethodNone {
+			t.Errorf("n = %d: got an interval: %+v", n, got)
+		}
+		if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "need ≥ 6 trials for a 95 % interval") {
+			t.Errorf("n = %d: warnings %q", n, got.Warnings)
+		}
+		if want := float64(n+1) / 2; got.Center != want {
+			t.Errorf("n = %d: center %v, want %v", n, got.Center, want)
+		}
+	}
+}
+
+func TestMedianLeavesItsArgument(t *testing.T) {
+	xs := []float64{3, 1, 2}
+	Median(xs)
+	if !slices.Equal(xs, []float64{3, 1, 2}) {
+		t.Errorf("sorted in place: %v", xs)
+	}
+}
+
+// Deaths by horse kick in 14 Prussian corps over 20 years, 10 of the corps: the textbook
+// Poisson sample (L. von Bortkiewicz, Das Gesetz der kleinen Zahlen, 1898). Mean 0.61, variance 0.611.
+func horseKicks() (counts []int64, exposure []float64) {
+	for deaths, years := range []int{109, 65, 22, 3, 1} {
+		for range years {
+			counts = append(counts, int64(deaths))
+			exposure = append(exposure, 1)
+		}
+	}
+	return counts, exposure
+}
+
+func TestDispersion(t *testing.T) {
+	kicks, years := horseKicks()
+	tests := []struct {
+		name     string
+		counts   []int64
+		exposure []float64
+		want     float64
+	}{
+		{"horse kicks", kicks, years, 0.610955 / 0.61},
+		{"one cluster of four in four", []int64{0, 0, 0, 4}, []float64{1, 1, 1, 1}, 4},
+		{"equal counts", []int64{2, 2, 2}, []float64{1, 1, 1}, 0},
+		// Rate 0.5: expected 1 and 5; (2−1)²/1 + (4−5)²/5 over one degree of freedom.
+		{"unequal exposure", []int64{2, 4}, []float64{2, 10}, 1.2},
+	}
+	for _, test := range tests {
+		if got := Dispersion(test.counts, test.exposure); math.Abs(got-test.want) > 1e-5 {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// Limits for k events as in the table of Garwood (1936), also in Ulm, Am. J. Epidemiol. 131 (1990) 373.
+func TestGarwood(t *testing.T) {
+	for _, test := range []struct{ k, lo, hi float64 }{
+		{1, 0.025318, 5.571643},
+		{2, 0.242209, 7.224688},
+		{5, 1.623486, 11.668332},
+		{10, 4.795389, 18.390356},
+		{100, 81.363952, 121.627}, // 81.36 to 121.63
+	} {
+		lo, hi := garwood(test.k)
+		if math.Abs(lo-test.lo) > 1e-4 || math.Abs(hi-test.hi) > 1e-3 {
+			t.Errorf("k = %v: got %v to %v, want %v to %v", test.k, lo, hi, test.lo, test.hi)
+		}
+	}
+}
+
+func TestRate(t *testing.T) {
+	ones := func(n int) []float64 { return slices.Repeat([]float64{1}, n) }
+	tests := []struct {
+		name     string
+		counts   []int64
+		exposure []float64
+		want     Summary
+	}{
+		{
+			"even: Poisson", slices.Repeat([]int64{1}, 10), ones(10),
+			Summary{Center: 1, Lo: ptr(0.4795389), Hi: ptr(1.8390356), Confidence: 0.95, N: 10, Method: MethodPoisson},
+		},
+		{
+			"per attempt: Poisson over the exposure", []int64{5, 5}, []float64{1000, 1000},
+			Summary{Center: 0.005, Lo: ptr(4.795389 / 2000), Hi: ptr(18.390356 / 2000), Confidence: 0.95, N: 2, Method: MethodPoisson},
+		},
+		{
+			// 4·B/50 with B binomial(50, ½): its 2.5 % and 97.5 % points are 18 and 32.
+			"clusters of four: bootstrap", append(slices.Repeat([]int64{0}, 25), slices.Repeat([]int64{4}, 25)...), ones(50),
+			Summary{Center: 2, Lo: ptr(4 * 18 / 50.), Hi: ptr(4 * 32 / 50.), Confidence: 0.95, N: 50, Method: MethodBootstrap},
+		},
+		{
+			"none: rule of three", slices.Repeat([]int64{0}, 300), ones(300),
+			Summary{Center: 0, Lo: ptr(0.), Hi: ptr(0.01), Confidence: 0.95, N: 300, Method: MethodRuleOfThree},
+		},
+		{
+			"one restart says nothing of clusters", []int64{3}, ones(1),
+			Summary{Center: 3, N: 1, Method: MethodNone,
+				Warnings: []string{"one count only: whether events come in clusters cannot be told, so no interval"}},
+		},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, Rate(test.counts, test.exposure), near); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+func TestRateWarnsOfFewClusters(t *testing.T) {
+	got := Rate([]int64{0, 0, 9}, []float64{1, 1, 1})
+	if got.Method != MethodBootstrap || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "over only 3 counts") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// The two sides of the threshold of 1.3.
+func TestRateChoosesByDispersion(t *testing.T) {
+	for _, test := range []struct {
+		zeros, twos int
+		want        string
+	}{
+		{4, 6, MethodPoisson},   // mean 1.2, variance 1.0667: 0.89
+		{7, 3, MethodBootstrap}, // mean 0.6, variance 0.9333: 1.56
+	} {
+		counts := append(slices.Repeat([]int64{0}, test.zeros), slices.Repeat([]int64{2}, test.twos)...)
+		exposure := slices.Repeat([]float64{1}, len(counts))
+		if got := Rate(counts, exposure); got.Method != test.want {
+			t.Errorf("dispersion %.2f: got %s, want %s", Dispersion(counts, exposure), got.Method, test.want)
+		}
+	}
+}
+
+func TestFairnessOf(t *testing.T) {
+	tests := []struct {
+		name   string
+		counts []int64
+		want   *Fairness
+	}{
+		{"equal", []int64{5, 5, 5, 5}, &Fairness{Generation: 7, Jain: 1, MaxOverMean: 1, Chi2P: 1}},
+		// Jain, Chiu & Hawe: k of n users served equally have index k/n. χ² is 4·5²/5 = 20, then
+		// (6² + 3·2²)/2 = 24, with 3 degrees of freedom: p is erfc(√(x/2)) + √(2x/π)·exp(−x/2).
+		{"two of four", []int64{10, 10, 0, 0}, &Fairness{Generation: 7, Jain: 0.5, MaxOverMean: 2, Chi2P: 0.000169742}},
+		{"one of four", []int64{8, 0, 0, 0}, &Fairness{Generation: 7, Jain: 0.25, MaxOverMean: 4, Chi2P: 0.0000249800}},
+		// A die thrown 60 times: χ² = 13.4 with 5 degrees of freedom, the worked example of
+		// Wikipedia's "Pearson's chi-squared test". Jain: 60²/(6·734).
+		{"die", []int64{5, 8, 9, 8, 10, 20}, &Fairness{Generation: 7, Jain: 3600. / 4404, MaxOverMean: 2, Chi2P: 0.0199052}},
+		// χ² is 2·10²/50 = 4, two standard deviations of a normal.
+		{"coin", []int64{60, 40}, &Fairness{Generation: 7, Jain: 10000. / 10400, MaxOverMean: 1.2, Chi2P: 0.0455003}},
+		{"alone", []int64{9}, &Fairness{Generation: 7, Jain: 1, MaxOverMean: 1, Chi2P: 1}},
+		{"nothing accepted", []int64{0, 0}, nil},
+		{"nobody", nil, nil},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, FairnessOf(7, test.counts), cmpopts.EquateApprox(1e-4, 1e-6)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}

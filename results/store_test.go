@@ -1,0 +1,439 @@
+package results
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	closeLabels = map[string]string{"sockets": "reuseport", "stop": "close"}
+	drainLabels = map[string]string{"sockets": "reuseport", "stop": "drain"}
+)
+
+func startedAt() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
+
+// newRun is a run of one scenario with two variants, nothing done yet.
+func newRun() *Run {
+	return &Run{
+		SchemaVersion: SchemaVersion, Program: "reuseport-bench", Version: "v0.1.0", Seed: 42, StartedAt: startedAt(),
+		Environment: Environment{Kernel: "6.18.44", Sysctls: map[string]string{}, Capabilities: map[string]string{}},
+		Scenarios: []*Scenario{{
+			Name: "rolling-restart", Trials: 2, MinValid: 1,
+			Variants: []*Variant{{Labels: closeLabels}, {Labels: drainLabels}},
+		}},
+	}
+}
+
+// create starts a run directory below a new one.
+func create(t *testing.T) *Store {
+	t.Helper()
+	s, err := Create(filepath.Join(t.TempDir(), "runs", "one"), newRun())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func appendTrial(t *testing.T, s *Store, labels map[string]string, trial *Trial) {
+	t.Helper()
+	if err := s.Append("rolling-restart", labels, trial); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func load(t *testing.T, path string) *Run {
+	t.Helper()
+	run, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+// files are the names in dir, sorted.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func wantError(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error; want one with %q", parts)
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("error %q\nlacks %q", err, part)
+		}
+	}
+}
+
+func TestUnfinishedRunIsReadable(t *testing.T) {
+	s := create(t)
+	if diff := cmp.Diff([]string{RunFile, TrialsFile}, files(t, s.Dir())); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	appendTrial(t, s, closeLabels, restartTrial(1, 0))
+	appendTrial(t, s, drainLabels, restartTrial(0, 0))
+	appendTrial(t, s, closeLabels, restartTrial(2, 0))
+
+	want := newRun()
+	want.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1, 0), restartTrial(2, 0)}
+	want.Scenarios[0].Variants[1].Trials = []*Trial{restartTrial(0, 0)}
+	want.Summarize()
+	for _, path := range []string{s.Dir(), filepath.Join(s.Dir(), RunFile)} {
+		if diff := cmp.Diff(want, load(t, path)); diff != "" {
+			t.Errorf("Load(%s) (-want +got):\n%s", path, diff)
+		}
+	}
+}
+
+func TestFinish(t *testing.T) {
+	s := create(t)
+	run := newRun()
+	trial := restartTrial(1, 0)
+	appendTrial(t, s, closeLabels, trial)
+	run.Scenarios[0].Variants[0].Trials = []*Trial{trial}
+	run.FinishedAt = ptr(startedAt().Add(time.Minute))
+	run.Summarize()
+	run.Claims = DecideClaims(run, nil)
+	if err := s.Finish(run); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{RunFile}, files(t, s.Dir())); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	run.Scenarios[0].Variants[1].Trials = []*Trial{}
+	if diff := cmp.Diff(run, load(t, s.Dir())); diff != "" {
+		t.Errorf("(-finished +loaded):\n%s", diff)
+	}
+	_, _, err := Open(s.Dir())
+	wantError(t, err, "has finished")
+}
+
+func TestFinishNeedsAnEnd(t *testing.T) {
+	s := create(t)
+	wantError(t, s.Finish(newRun()), "without finished_at")
+}
+
+func TestFinishedRunWinsOverTrialsFile(t *testing.T) {
+	s := create(t)
+	appendTrial(t, s, closeLabels, restartTrial(1))
+	run := newRun()
+	run.FinishedAt = ptr(startedAt())
+	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(2), restartTrial(3)}
+	// As a crash between the rename and the removal leaves it.
+	if err := writeRun(s.Dir(), withTrials(run)); err != nil {
+		t.Fatal(err)
+	}
+	if got := load(t, s.Dir()); len(got.Scenarios[0].Variants[0].Trials) != 2 {
+		t.Errorf("got %d trials, want the finished run's 2", len(got.Scenarios[0].Variants[0].Trials))
+	}
+}
+
+func TestCreateRefusesWhatIsThere(t *testing.T) {
+	s := create(t)
+	_, err := Create(s.Dir(), newRun())
+	wantError(t, err, s.Dir(), "is not empty", "--resume")
+
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Create(file, newRun())
+	wantError(t, err, "run directory", file)
+}
+
+func TestCreateTakesAnEmptyDirectory(t *testing.T) {
+	s, err := Create(t.TempDir(), newRun())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Errorf("closing twice: %v", err)
+	}
+}
+
+// A run that JSON cannot hold: nothing of the attempt may stay behind.
+func TestCreateCleansUp(t *testing.T) {
+	dir := t.TempDir()
+	run := newRun()
+	run.StartedAt = time.Date(123456, 1, 1, 0, 0, 0, 0, time.UTC) // year out of RFC 3339
+	_, err := Create(dir, run)
+	wantError(t, err, RunFile)
+	if left := files(t, dir); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestResume(t *testing.T) {
+	s := create(t)
+	appendTrial(t, s, closeLabels, restartTrial(1))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, run, err := Open(s.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if n := len(run.Scenarios[0].Variants[0].Trials); n != 1 {
+		t.Errorf("Open: got %d trials, want 1", n)
+	}
+	appendTrial(t, again, closeLabels, restartTrial(2))
+	if n := len(load(t, s.Dir()).Scenarios[0].Variants[0].Trials); n != 2 {
+		t.Errorf("after going on: got %d trials, want 2", n)
+	}
+}
+
+func TestOneProcessAtATime(t *testing.T) {
+	s := create(t)
+	_, _, err := Open(s.Dir())
+	wantError(t, err, TrialsFile, "another process")
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		t.Errorf("%v does not wrap EWOULDBLOCK", err)
+	}
+}
+
+// damage appends raw bytes to the trials file, as a crash in mid-write leaves them.
+func damage(t *testing.T, s *Store, raw string) {
+	t.Helper()
+	f, err := os.OpenFile(s.path(), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(raw); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTruncatedLastLine(t *testing.T) {
+	s := create(t)
+	appendTrial(t, s, closeLabels, restartTrial(1))
+	damage(t, s, `{"scenario":"rolling-restart","labels":{"sock`)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run := load(t, s.Dir())
+	if len(run.Warnings) != 1 || !strings.Contains(run.Warnings[0], TrialsFile+":2: cut off") {
+		t.Errorf("warnings %q", run.Warnings)
+	}
+	if n := len(run.Scenarios[0].Variants[0].Trials); n != 1 {
+		t.Errorf("got %d trials, want 1", n)
+	}
+	// Going on must not glue the next trial to the rest of the last.
+	again, _, err := Open(s.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	appendTrial(t, again, drainLabels, restartTrial(0))
+	run = load(t, s.Dir())
+	if len(run.Warnings) != 0 || len(run.Scenarios[0].Variants[1].Trials) != 1 {
+		t.Errorf("after going on: warnings %q, %d trials of drain", run.Warnings, len(run.Scenarios[0].Variants[1].Trials))
+	}
+}
+
+func TestDamagedTrialsFile(t *testing.T) {
+	for _, test := range []struct {
+		name, line string
+		want       []string
+	}{
+		{"not JSON", "\x00\x00\x00", []string{TrialsFile + ":2:", "damaged"}},
+		{"unknown field", `{"scenario":"rolling-restart","colour":1}`, []string{TrialsFile + ":2:", `"colour"`}},
+		{"two values", `{} {}`, []string{TrialsFile + ":2:", "more data"}},
+		{"no trial", `{"scenario":"rolling-restart","labels":{"sockets":"reuseport","stop":"close"}}`, []string{"no trial"}},
+		{"another scenario", `{"scenario":"burst","labels":{},"trial":{}}`, []string{`scenario "burst"`, "one run?"}},
+		{"another variant", `{"scenario":"rolling-restart","labels":{"stop":"kill"},"trial":{}}`, []string{"stop=kill", "not in " + RunFile}},
+		{"empty line", ``, []string{TrialsFile + ":2:"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := create(t)
+			appendTrial(t, s, closeLabels, restartTrial(1))
+			damage(t, s, test.line+"\n")
+			_, err := Load(s.Dir())
+			wantError(t, err, test.want...)
+		})
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name, content string
+		want          []string
+	}{
+		{"empty", "", []string{":1:", "unexpected end of JSON input", "damaged or cut off"}},
+		{"cut off", "{\n\"schema_version\": 1,\n\"program\": \"reu", []string{":3:", "damaged or cut off"}},
+		{"not JSON", "hello", []string{":1:", "invalid character"}},
+		{"not a run", `{"name":"x"}`, []string{"no schema_version"}},
+		{"newer", `{"schema_version":2,"unheard_of":true}`, []string{"schema_version is 2, this program reads 1", "make a new run"}},
+		{"unknown field", `{"schema_version":1,"unheard_of":true}`, []string{`unknown field "unheard_of"`, "newer reuseport-bench"}},
+		{"wrong type", "{\"schema_version\":1,\n\"seed\":\"x\"}", []string{":2:", "seed"}},
+		{"trailing data", `{"schema_version":1} {}`, []string{"after top-level value"}},
+		{"null scenario", `{"schema_version":1,"scenarios":[null]}`, []string{"scenarios[0] is null"}},
+		{"null variant", `{"schema_version":1,"scenarios":[{"name":"s","variants":[null]}]}`, []string{"scenario s: variants[0] is null"}},
+		{"null trial", `{"schema_version":1,"scenarios":[{"name":"s","variants":[{"trials":[{},null]}]}]}`, []string{"trials[1] is null"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), RunFile)
+			if err := os.WriteFile(file, []byte(test.content), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Load(file)
+			wantError(t, err, append(test.want, file)...)
+		})
+	}
+}
+
+func TestNoRun(t *testing.T) {
+	dir := t.TempDir()
+	absent := filepath.Join(dir, "absent")
+	_, errAbsent := Load(absent)
+	_, errEmpty := Load(dir)
+	_, _, errOpen := Open(absent)
+	_, errLatest := Latest(dir)
+	_, errLatestAbsent := Latest(absent)
+	for name, err := range map[string]error{
+		absent: errAbsent, dir: errEmpty, "at " + absent: errOpen, "under " + dir: errLatest, "under " + absent: errLatestAbsent,
+	} {
+		wantError(t, err, "no run", name, `make one with "reuseport-bench run"`)
+		if !errors.Is(err, ErrNoRun) {
+			t.Errorf("%v does not wrap ErrNoRun", err)
+		}
+	}
+}
+
+func TestTwiceCountedTrials(t *testing.T) {
+	s := create(t)
+	run := newRun()
+	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1)}
+	if err := writeRun(s.Dir(), withTrials(run)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(s.Dir())
+	wantError(t, err, TrialsFile, "unfinished and yet holds trials of rolling-restart")
+}
+
+// full makes every write of the store fail as on a full disk.
+func full(t *testing.T, s *Store) {
+	t.Helper()
+	dev, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	if err := s.trials.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.trials = dev
+}
+
+func TestAppendOnFullDisk(t *testing.T) {
+	s := create(t)
+	appendTrial(t, s, closeLabels, restartTrial(1))
+	appendTrial(t, s, closeLabels, restartTrial(2))
+	damage(t, s, `{"scena`) // what a write that stops half-way leaves
+	full(t, s)
+	err := s.Append("rolling-restart", closeLabels, restartTrial(3))
+	wantError(t, err, "no space left", "2 trials before this one are saved", "--resume "+s.Dir())
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%v does not wrap ENOSPC", err)
+	}
+	run := load(t, s.Dir())
+	if len(run.Warnings) != 0 || len(run.Scenarios[0].Variants[0].Trials) != 2 {
+		t.Errorf("on disk: %d trials, warnings %q; want the 2 that were saved",
+			len(run.Scenarios[0].Variants[0].Trials), run.Warnings)
+	}
+}
+
+func TestAppendSaysWhichTrialCannotBeEncoded(t *testing.T) {
+	s := create(t)
+	err := s.Append("rolling-restart", closeLabels, &Trial{OfferedPerSecond: math.NaN()})
+	wantError(t, err, "rolling-restart", "stop=close", "NaN")
+}
+
+// When the last step fails the trials must still be there.
+func TestFinishFails(t *testing.T) {
+	s := create(t)
+	appendTrial(t, s, closeLabels, restartTrial(1))
+	run := newRun()
+	run.FinishedAt = ptr(startedAt())
+	run.Scenarios[0].Variants[0].Trials = []*Trial{{OfferedPerSecond: math.Inf(1)}}
+	wantError(t, s.Finish(run), "Inf", "all 1 trials are saved in", TrialsFile)
+	if diff := cmp.Diff([]string{RunFile, TrialsFile}, files(t, s.Dir())); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	if got := load(t, s.Dir()); len(got.Scenarios[0].Variants[0].Trials) != 1 {
+		t.Errorf("got %d trials, want 1", len(got.Scenarios[0].Variants[0].Trials))
+	}
+}
+
+func TestLatest(t *testing.T) {
+	parent := t.TempDir()
+	for i, name := range []string{"b", "c", "a"} { // the first is the newest
+		run := newRun()
+		run.StartedAt = startedAt().Add(time.Duration(-i) * time.Hour)
+		s, err := Create(filepath.Join(parent, name), run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"not-a-run", "broken"} {
+		if err := os.Mkdir(filepath.Join(parent, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(parent, "broken", RunFile), []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Latest(parent)
+	if want := filepath.Join(parent, "b"); err != nil || got != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
+	}
+}
+
+// The names are a contract: see README.md.
+func TestJSONNames(t *testing.T) {
+	run := newRun()
+	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1)}
+	run.Summarize()
+	var out strings.Builder
+	if err := EncodeJSON(&out, run); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"schema_version": 1`, `"finished_at": null`, `"claims": null`, `"started_at": "2026-03-04T05:06:07Z"`,
+		`"skipped_reason": null`, `"trials": []`, `"summary": {}`, `"lost_sent_after_close": 0`, `"service_ns": null`,
+		`"p999": 4`, `"stop_ns": null`, `"takeover_ns": 7`, `"method": "none"`, `"reset_at_close": 1`,
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in\n%s", want, out.String())
+		}
+	}
+}

@@ -1,0 +1,360 @@
+package results
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// StepReplace is the Step.Do of a restart: a step that replaces a generation.
+const StepReplace = "replace"
+
+// CauseResetAtClose is the cause of an attempt that was queued at a listener when that closed.
+const CauseResetAtClose = "reset_at_close"
+
+// The metrics that more than this file names. Metrics lists them all.
+const (
+	MetricLostPerRestart       = "lost_per_restart"
+	MetricLossWindow           = "loss_window_ns"
+	MetricLostPerAttempt       = "lost_per_attempt"
+	MetricSentAfterClose       = "lost_sent_after_close"
+	MetricSentAfterClosePer    = "lost_sent_after_close_per_restart"
+	MetricResetAtClosePer      = "reset_at_close_per_restart"
+	MetricGap                  = "gap_ns"
+	MetricOutage               = "outage_ns"
+	MetricResolution           = "resolution_ns"
+	MetricStall                = "stall_ns"
+	MetricTakeover             = "takeover_ns"
+	MetricTail                 = "tail_ns"
+	MetricOffered              = "offered_per_second"
+	MetricJain                 = "jain"
+	MetricMaxOverMean          = "max_over_mean"
+	MetricChi2P                = "chi2_p"
+	MetricScheduleLag          = "schedule_lag_p99_ns"
+	MetricLoadCPUPerAttempt    = "load_cpu_per_attempt_ns"
+	MetricServersCPUPerAttempt = "servers_cpu_per_attempt_ns"
+)
+
+// medianMetrics are one value per trial, from (*Trial).Figures, summarized by Median.
+var medianMetrics = []string{
+	"response_p50_ns", "response_p90_ns", "response_p99_ns", "response_p999_ns", "response_max_ns",
+	"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns",
+	MetricGap, MetricOutage, MetricResolution, MetricStall, MetricTakeover, MetricTail,
+	MetricOffered, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
+	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt,
+}
+
+// Metrics returns the name of every metric that Summarize knows.
+func Metrics() []string {
+	return append(slices.Clone(medianMetrics), MetricLostPerRestart, MetricLossWindow, MetricLostPerAttempt,
+		MetricSentAfterClose, MetricSentAfterClosePer, MetricResetAtClosePer)
+}
+
+// Counts reports whether the trial's figures count: it is valid and its books balance.
+func (t *Trial) Counts() bool { return t.Valid && t.Residual == 0 }
+
+// ValidTrials are the trials whose figures count.
+func (v *Variant) ValidTrials() []*Trial {
+	var valid []*Trial
+	for _, t := range v.Trials {
+		if t.Counts() {
+			valid = append(valid, t)
+		}
+	}
+	return valid
+}
+
+// Invalid is a reason why trials of a variant do not count, and how many it spoilt.
+type Invalid struct {
+	Reason string
+	Trials int
+}
+
+// InvalidTrials says how many of the variant's trials do not count, and why, most frequent
+// reason first. A trial with two reasons is under both.
+func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
+	count := map[string]int{}
+	for _, t := range v.Trials {
+		if t.Counts() {
+			continue
+		}
+		trials++
+		for _, r := range t.Reasons() {
+			count[r]++
+		}
+	}
+	for r, n := range count {
+		reasons = append(reasons, Invalid{r, n})
+	}
+	slices.SortFunc(reasons, func(a, b Invalid) int {
+		if a.Trials != b.Trials {
+			return b.Trials - a.Trials
+		}
+		return strings.Compare(a.Reason, b.Reason)
+	})
+	return trials, reasons
+}
+
+// Reasons are why the trial does not count: InvalidReasons, or what is to be said when there are
+// none; nil when it counts.
+func (t *Trial) Reasons() []string {
+	switch {
+	case t.Counts():
+		return nil
+	case len(t.InvalidReasons) > 0:
+		return t.InvalidReasons
+	case t.Residual != 0:
+		return []string{fmt.Sprintf("residual %d", t.Residual)}
+	}
+	return []string{"no reason recorded"}
+}
+
+// Restarts are the trial's steps that replaced a generation.
+func (t *Trial) Restarts() []Step {
+	var restarts []Step
+	for _, s := range t.Steps {
+		if s.Do == StepReplace {
+			restarts = append(restarts, s)
+		}
+	}
+	return restarts
+}
+
+// Figures returns the trial's one value for each metric that is one value per trial; a metric it
+// does not have is absent.
+//
+// A trial with several steps pools them: gap_ns, outage_ns, resolution_ns and stall_ns by the
+// largest, because one bad switchover is what a user meets; takeover_ns and tail_ns by the median, because they
+// describe the way of switching and not an accident.
+func (t *Trial) Figures() map[string]float64 {
+	f := map[string]float64{
+		MetricOffered:     t.OfferedPerSecond,
+		MetricScheduleLag: float64(t.ScheduleLagP99NS),
+	}
+	percentiles := func(name string, p *Percentiles) {
+		if p == nil {
+			return
+		}
+		f[name+"_p50_ns"], f[name+"_p90_ns"] = float64(p.P50), float64(p.P90)
+		f[name+"_p99_ns"], f[name+"_p999_ns"] = float64(p.P99), float64(p.P999)
+		f[name+"_max_ns"] = float64(p.Max)
+	}
+	percentiles("response", t.ResponseNS)
+	percentiles("service", t.ServiceNS)
+	t.stepFigures(f)
+	if t.Fairness != nil {
+		f[MetricJain], f[MetricMaxOverMean], f[MetricChi2P] = t.Fairness.Jain, t.Fairness.MaxOverMean, t.Fairness.Chi2P
+	}
+	if t.Attempts > 0 {
+		if t.CPU.LoadNS != nil {
+			f[MetricLoadCPUPerAttempt] = float64(*t.CPU.LoadNS) / float64(t.Attempts)
+		}
+		if t.CPU.ServersNS != nil {
+			f[MetricServersCPUPerAttempt] = float64(*t.CPU.ServersNS) / float64(t.Attempts)
+		}
+	}
+	return f
+}
+
+// stepFigures adds what the trial's steps pool to.
+func (t *Trial) stepFigures(f map[string]float64) {
+	var takeovers, tails []float64
+	largest := func(metric string, ns int64) { f[metric] = max(f[metric], float64(ns)) }
+	for _, s := range t.Steps {
+		largest(MetricGap, s.GapNS)
+		largest(MetricOutage, s.OutageNS)
+		largest(MetricResolution, s.ResolutionNS)
+		if s.StallNS != nil {
+			largest(MetricStall, *s.StallNS)
+		}
+		if s.TakeoverNS != nil {
+			takeovers = append(takeovers, float64(*s.TakeoverNS))
+		}
+		if s.TailNS != nil {
+			tails = append(tails, float64(*s.TailNS))
+		}
+	}
+	for metric, values := range map[string][]float64{MetricTakeover: takeovers, MetricTail: tails} {
+		if len(values) > 0 {
+			slices.Sort(values)
+			f[metric] = middle(values)
+		}
+	}
+}
+
+// Summarize fills v.Summary from the trials that count; invalid ones never enter a figure. A
+// metric that no such trial has is absent.
+//
+// The unit of replication is the trial: fresh processes, one value per metric, from (*Trial).Figures. A
+// trial's percentile comes from its own merged histogram; over trials the center is the median and the interval
+// that of Median. Percentiles are never averaged, and requests of different trials never
+// thrown into one histogram: ten thousand requests of one trial share that trial's luck, so they are
+// one observation, and an interval over requests would be far too narrow.
+//
+// Losses are rates, see Rate: lost_per_restart over restarts, lost_per_attempt over trials. loss_window_ns is
+// lost_per_restart over the offered connections per second, its interval scaled; it assumes one
+// connection per attempt. lost_sent_after_close is a plain total and has no interval;
+// lost_sent_after_close_per_restart and reset_at_close_per_restart have, with trials as clusters.
+func (v *Variant) Summarize() {
+	v.Summary = map[string]Summary{}
+	trials := v.ValidTrials()
+	if len(trials) == 0 {
+		return
+	}
+	values := map[string][]float64{}
+	for _, t := range trials {
+		for metric, value := range t.Figures() {
+			values[metric] = append(values[metric], value)
+		}
+	}
+	for metric, xs := range values {
+		s := Median(xs)
+		if len(xs) < len(trials) {
+			s.warn("only %d of %d valid trials have this figure", len(xs), len(trials))
+		}
+		v.Summary[metric] = s
+	}
+	v.warnCensored(trials)
+	v.summarizeLosses(trials)
+	v.summarizeRestarts(trials)
+}
+
+// warnCensored marks gaps and outages of steps that the trial's end cut short.
+func (v *Variant) warnCensored(trials []*Trial) {
+	steps, censored := 0, 0
+	for _, t := range trials {
+		for _, s := range t.Steps {
+			steps++
+			if s.Censored {
+				censored++
+			}
+		}
+	}
+	if censored == 0 {
+		return
+	}
+	for _, metric := range []string{MetricGap, MetricOutage} {
+		s := v.Summary[metric]
+		s.warn("%d of %d steps were cut off by the trial's end: the true value may be larger", censored, steps)
+		v.Summary[metric] = s
+	}
+}
+
+func (v *Variant) summarizeLosses(trials []*Trial) {
+	var lost []int64
+	var attempts []float64
+	for _, t := range trials {
+		if t.Attempts > 0 {
+			lost = append(lost, t.Lost)
+			attempts = append(attempts, float64(t.Attempts))
+		}
+	}
+	if len(lost) == 0 {
+		return
+	}
+	s := Rate(lost, attempts)
+	if s.Method == MethodRuleOfThree {
+		s.warn("nothing lost in %d trials; the bound takes losses for independent", len(lost))
+	}
+	v.Summary[MetricLostPerAttempt] = s
+}
+
+// summarizeRestarts fills what is counted per restart; nothing when there was none.
+func (v *Variant) summarizeRestarts(trials []*Trial) {
+	var perRestart, afterClose, resets []int64
+	var restartsAfterClose, restarts []float64
+	var lost, inRestarts int64
+	for _, t := range trials {
+		steps := t.Restarts()
+		if len(steps) == 0 {
+			continue
+		}
+		for _, s := range steps {
+			perRestart = append(perRestart, s.Lost)
+			inRestarts += s.Lost
+		}
+		lost += t.Lost
+		resets = append(resets, t.LostByCause[CauseResetAtClose])
+		restarts = append(restarts, float64(len(steps)))
+		if t.LostSentAfterClose != nil {
+			afterClose = append(afterClose, *t.LostSentAfterClose)
+			restartsAfterClose = append(restartsAfterClose, float64(len(steps)))
+		}
+	}
+	if len(perRestart) == 0 {
+		return
+	}
+	s := LostPerRestart(perRestart)
+	if lost > inRestarts {
+		s.warn("%d more attempts were lost outside any restart", lost-inRestarts)
+	}
+	v.Summary[MetricLostPerRestart] = s
+	if offered := v.Summary[MetricOffered].Center; offered > 0 {
+		v.Summary[MetricLossWindow] = s.scaled(1e9 / offered)
+	}
+	v.Summary[MetricResetAtClosePer] = ratePerRestart(resets, restarts)
+	if len(afterClose) > 0 {
+		v.Summary[MetricSentAfterClosePer] = ratePerRestart(afterClose, restartsAfterClose)
+		v.Summary[MetricSentAfterClose] = Summary{Center: float64(sum(afterClose)), N: int(sum(restartsAfterClose)), Method: MethodNone}
+	}
+}
+
+// LostPerRestart is Rate over restarts, one count each.
+func LostPerRestart(counts []int64) Summary {
+	s := Rate(counts, slices.Repeat([]float64{1}, len(counts)))
+	s.warnNoneSeen()
+	return s
+}
+
+// ratePerRestart is Rate with trials as clusters, their restarts as exposure; N is the restarts.
+func ratePerRestart(counts []int64, restarts []float64) Summary {
+	s := Rate(counts, restarts)
+	s.N = int(sum(restarts))
+	s.warnNoneSeen()
+	return s
+}
+
+// warnNoneSeen words what 0 of N restarts shows.
+func (s *Summary) warnNoneSeen() {
+	if s.Method == MethodRuleOfThree {
+		s.warn("none seen in %d restarts: at most 3/%d restarts with loss (one-sided 95 %%); how many such a restart loses is unknown", s.N, s.N)
+	}
+}
+
+// warn attaches a footnote.
+func (s *Summary) warn(format string, args ...any) {
+	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
+}
+
+func sum[T int64 | float64](xs []T) T {
+	var total T
+	for _, x := range xs {
+		total += x
+	}
+	return total
+}
+
+// Summarize fills the summary of every variant.
+func (r *Run) Summarize() {
+	for _, s := range r.Scenarios {
+		for _, v := range s.Variants {
+			v.Summarize()
+		}
+	}
+}
+
+// Causes returns every cause of loss in the variants' trials that count, sorted.
+func (s *Scenario) Causes() []string {
+	seen := map[string]bool{}
+	for _, v := range s.Variants {
+		for _, t := range v.ValidTrials() {
+			for cause, n := range t.LostByCause {
+				if n != 0 {
+					seen[cause] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}

@@ -1,0 +1,217 @@
+package results
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// restartTrial is a valid trial of 1000 attempts at 2000/s whose restarts lost these many.
+func restartTrial(lost ...int64) *Trial {
+	t := &Trial{
+		Valid: true, Attempts: 1000, OfferedPerSecond: 2000, ScheduleLagP99NS: 100_000,
+		LostByCause:        map[string]int64{},
+		LostSentAfterClose: ptr[int64](0),
+		ResponseNS:         &Percentiles{P50: 1, P90: 2, P99: 3, P999: 4, Max: 5},
+	}
+	for i, n := range lost {
+		t.Lost += n
+		t.LostByCause[CauseResetAtClose] += n
+		t.Steps = append(t.Steps, Step{
+			Do: StepReplace, Lost: n, GapNS: int64(i+1) * 100, OutageNS: int64(i+1) * 1000, ResolutionNS: 500,
+			StallNS: ptr(int64(i+1) * 10), TakeoverNS: ptr(int64(i+1) * 7), TailNS: ptr(int64(i + 1)),
+		})
+	}
+	t.Served = t.Attempts - t.Lost
+	return t
+}
+
+func TestFiguresPoolsSteps(t *testing.T) {
+	trial := restartTrial(0, 1, 0, 0)
+	trial.Steps[3].StallNS = nil
+	trial.Steps[3].TakeoverNS = nil
+	got := trial.Figures()
+	want := map[string]float64{
+		MetricGap: 400, MetricOutage: 4000, MetricResolution: 500,
+		MetricStall:    30,  // the largest of 10, 20, 30
+		MetricTakeover: 14,  // the median of 7, 14, 21
+		MetricTail:     2.5, // the median of 1, 2, 3, 4
+		MetricOffered:  2000, MetricScheduleLag: 100_000,
+		"response_p50_ns": 1, "response_p90_ns": 2, "response_p99_ns": 3, "response_p999_ns": 4, "response_max_ns": 5,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestFiguresOfCPU(t *testing.T) {
+	trial := restartTrial()
+	trial.CPU = CPU{LoadNS: ptr[int64](150_000_000), ServersNS: ptr[int64](50_000_000)}
+	trial.Fairness = &Fairness{Jain: 0.9, MaxOverMean: 1.2, Chi2P: 0.3}
+	got := trial.Figures()
+	for metric, want := range map[string]float64{
+		MetricLoadCPUPerAttempt: 150_000, MetricServersCPUPerAttempt: 50_000,
+		MetricJain: 0.9, MetricMaxOverMean: 1.2, MetricChi2P: 0.3,
+	} {
+		if got[metric] != want {
+			t.Errorf("%s: got %v, want %v", metric, got[metric], want)
+		}
+	}
+	trial.Attempts = 0
+	if got := trial.Figures(); slices.Contains(slices.Collect(maps.Keys(got)), MetricLoadCPUPerAttempt) {
+		t.Error("CPU per attempt without attempts")
+	}
+}
+
+// Invalid trials, and trials that claim to be valid with a residual, must not move any figure.
+func TestSummarizeLeavesOutInvalidTrials(t *testing.T) {
+	clean := &Variant{}
+	for range 8 {
+		clean.Trials = append(clean.Trials, restartTrial(1, 0, 0))
+	}
+	invalid, unbalanced := restartTrial(900, 90, 9), restartTrial(900, 90, 9)
+	for _, bad := range []*Trial{invalid, unbalanced} {
+		bad.ResponseNS = &Percentiles{P50: 1e9, P90: 1e9, P99: 1e9, P999: 1e9, Max: 1e9}
+		bad.OfferedPerSecond = 7
+		bad.LostSentAfterClose = ptr[int64](55)
+		bad.ServiceNS = bad.ResponseNS
+	}
+	invalid.Valid, unbalanced.Residual = false, 3
+	dirty := &Variant{Trials: append([]*Trial{invalid, unbalanced}, clean.Trials...)}
+	clean.Summarize()
+	dirty.Summarize()
+	if diff := cmp.Diff(clean.Summary, dirty.Summary); diff != "" {
+		t.Errorf("invalid trials entered the figures (-without +with):\n%s", diff)
+	}
+	if _, ok := dirty.Summary["service_p50_ns"]; ok {
+		t.Error("a metric that only an invalid trial has is there")
+	}
+}
+
+func TestSummarizeRestarts(t *testing.T) {
+	v := &Variant{}
+	for range 10 {
+		v.Trials = append(v.Trials, restartTrial(1, 0, 1, 0)) // 20 in 40, one cluster each: dispersion 0.51
+	}
+	v.Trials[0].LostSentAfterClose = ptr[int64](2)
+	v.Summarize()
+	// Garwood for 20: 12.2165 to 30.8884.
+	want := map[string]Summary{
+		MetricLostPerRestart:  {Center: 0.5, Lo: ptr(12.21652 / 40), Hi: ptr(30.88838 / 40), Confidence: 0.95, N: 40, Method: MethodPoisson},
+		MetricLossWindow:      {Center: 250_000, Lo: ptr(12.21652 / 40 / 2000 * 1e9), Hi: ptr(30.88838 / 40 / 2000 * 1e9), Confidence: 0.95, N: 40, Method: MethodPoisson},
+		MetricLostPerAttempt:  {Center: 0.002, Lo: ptr(12.21652 / 10_000), Hi: ptr(30.88838 / 10_000), Confidence: 0.95, N: 10, Method: MethodPoisson},
+		MetricResetAtClosePer: {Center: 0.5, Lo: ptr(12.21652 / 40), Hi: ptr(30.88838 / 40), Confidence: 0.95, N: 40, Method: MethodPoisson},
+		MetricSentAfterClose:  {Center: 2, N: 40, Method: MethodNone},
+		MetricGap:             {Center: 400, Lo: ptr(400.), Hi: ptr(400.), Confidence: 1 - 22/1024., N: 10, Method: MethodOrder},
+		"response_p99_ns":     {Center: 3, Lo: ptr(3.), Hi: ptr(3.), Confidence: 1 - 22/1024., N: 10, Method: MethodOrder},
+	}
+	for metric, summary := range want {
+		if diff := cmp.Diff(summary, v.Summary[metric], near); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", metric, diff)
+		}
+	}
+	// Two losses in one trial of ten: dispersion 2, so clusters.
+	after := v.Summary[MetricSentAfterClosePer]
+	if after.Center != 0.05 || after.N != 40 || after.Method != MethodBootstrap {
+		t.Errorf("%s: %+v", MetricSentAfterClosePer, after)
+	}
+}
+
+func TestSummarizeNoLoss(t *testing.T) {
+	v := &Variant{Trials: []*Trial{restartTrial(0, 0, 0), restartTrial(0, 0, 0)}}
+	v.Summarize()
+	for metric, hi := range map[string]float64{
+		MetricLostPerRestart:    3. / 6,
+		MetricLossWindow:        3. / 6 / 2000 * 1e9,
+		MetricResetAtClosePer:   3. / 6,
+		MetricSentAfterClosePer: 3. / 6,
+	} {
+		s := v.Summary[metric]
+		want := Summary{Lo: ptr(0.), Hi: &hi, Confidence: 0.95, N: 6, Method: MethodRuleOfThree, Warnings: s.Warnings}
+		if diff := cmp.Diff(want, s, near); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", metric, diff)
+		}
+		if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "at most 3/6 restarts with loss") {
+			t.Errorf("%s: warnings %q", metric, s.Warnings)
+		}
+	}
+}
+
+func TestSummarizeWarns(t *testing.T) {
+	v := &Variant{Trials: []*Trial{restartTrial(1, 0), restartTrial(0, 1)}}
+	v.Trials[0].Lost += 4 // outside any restart
+	v.Trials[1].Steps[0].Censored = true
+	v.Trials[1].ServiceNS = &Percentiles{P50: 1}
+	v.Summarize()
+	for metric, want := range map[string]string{
+		MetricLostPerRestart: "4 more attempts were lost outside any restart",
+		MetricGap:            "1 of 4 steps were cut off by the trial's end",
+		MetricOutage:         "1 of 4 steps were cut off by the trial's end",
+		"service_p50_ns":     "only 1 of 2 valid trials have this figure",
+	} {
+		if got := strings.Join(v.Summary[metric].Warnings, "\n"); !strings.Contains(got, want) {
+			t.Errorf("%s: warnings %q, want %q among them", metric, got, want)
+		}
+	}
+}
+
+func TestSummarizeAbsentMetrics(t *testing.T) {
+	nothing := &Variant{Trials: []*Trial{{Valid: false}}}
+	nothing.Summarize()
+	if len(nothing.Summary) != 0 || nothing.Summary == nil {
+		t.Errorf("without a valid trial: %v", nothing.Summary)
+	}
+	steady := &Variant{Trials: []*Trial{{Valid: true, Attempts: 10, Served: 10, Steps: []Step{{Do: "stall", Lost: 3}}}}}
+	steady.Summarize()
+	for _, metric := range []string{MetricLostPerRestart, MetricLossWindow, MetricSentAfterClose, MetricSentAfterClosePer,
+		MetricResetAtClosePer, MetricTakeover, MetricStall, MetricJain, "response_p50_ns", MetricLoadCPUPerAttempt} {
+		if s, ok := steady.Summary[metric]; ok {
+			t.Errorf("without restarts: %s is there: %+v", metric, s)
+		}
+	}
+	if _, ok := steady.Summary[MetricGap]; !ok {
+		t.Error("a stall has a gap; it is not there")
+	}
+}
+
+func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
+	v := &Variant{Trials: []*Trial{restartTrial(1, 0)}}
+	v.Trials[0].ServiceNS = v.Trials[0].ResponseNS
+	v.Trials[0].Fairness = &Fairness{}
+	v.Trials[0].CPU = CPU{LoadNS: ptr[int64](1), ServersNS: ptr[int64](1)}
+	v.Summarize()
+	got := slices.Sorted(maps.Keys(v.Summary))
+	want := slices.Sorted(slices.Values(Metrics()))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("metrics of a trial that has everything (-Metrics +Summary):\n%s", diff)
+	}
+}
+
+func TestInvalidTrials(t *testing.T) {
+	v := &Variant{Trials: []*Trial{
+		{Valid: true},
+		{InvalidReasons: []string{"lag", "residual"}},
+		{InvalidReasons: []string{"lag"}},
+		{Valid: true, Residual: 2},
+		{},
+	}}
+	n, reasons := v.InvalidTrials()
+	want := []Invalid{{"lag", 2}, {"no reason recorded", 1}, {"residual", 1}, {"residual 2", 1}}
+	if diff := cmp.Diff(want, reasons); n != 4 || diff != "" {
+		t.Errorf("%d trials; reasons (-want +got):\n%s", n, diff)
+	}
+}
+
+func TestLabelString(t *testing.T) {
+	for want, labels := range map[string]map[string]string{
+		"(no labels)": nil,
+		"sockets=reuseport stop=close load.rate=500/s workers=4": {"workers": "4", "stop": "close", "load.rate": "500/s", "sockets": "reuseport"},
+	} {
+		if got := LabelString(labels); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

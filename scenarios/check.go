@@ -1,0 +1,166 @@
+package scenarios
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// checkScenario looks at what each value alone cannot show: the whole and its variants. d has
+// decoded s from root.
+func checkScenario(s *Scenario, d *decoder, root *yaml.Node) {
+	switch {
+	case !d.trusts("name"):
+	case s.Name == "":
+		d.fail(root.Line, "", "name is missing", "for example name: my-scenario")
+	case len(s.Name) > 64 || !namePattern.MatchString(s.Name):
+		d.fail(d.line("name"), "name", fmt.Sprintf("%q is not a name", s.Name), "use lower-case words joined by hyphens, at most 64 characters")
+	}
+	if d.trusts("trials", "min_valid") && s.MinValid > s.Trials {
+		d.fail(d.line("min_valid"), "min_valid", fmt.Sprintf("%d is more than trials, %d", s.MinValid, s.Trials), "")
+	}
+
+	all, ok := points(s.Matrix)
+	if !ok {
+		d.fail(d.line("matrix"), "matrix", fmt.Sprintf("more than %d variants", maxVariants), "split the scenario, or list fewer values")
+	}
+	clean := ok
+	for bad := range d.bad {
+		clean = clean && !strings.HasPrefix(bad, "matrix")
+	}
+	if !clean && len(s.Matrix) == 0 || len(d.problems) > maxListLen {
+		all, clean = nil, false // what would complete the setup could not be read
+	}
+	setups := checkVariants(s, d, root, all)
+	if clean {
+		checkDuplicates(d, all, setups)
+		checkBaseline(s, d, all)
+	}
+	for i := range s.Gates {
+		checkGate(s, d, i, all, clean)
+	}
+}
+
+// checkVariants checks every variant's setup and returns them. A problem that the file has without
+// its matrix, and that every variant has, is reported where it stands; any other at the matrix,
+// once per block, with the labels of the first variant that has it.
+func checkVariants(s *Scenario, d *decoder, root *yaml.Node, all []point) []Setup {
+	type place struct {
+		finding
+		block int
+	}
+	var (
+		setups []Setup
+		order  []place
+		where  = map[place][]Labels{}
+		count  = map[finding]int{}
+	)
+	for _, p := range all {
+		setup := p.setup(root)
+		setups = append(setups, setup)
+		for _, f := range checkSetup(&setup, d) {
+			at := place{f, p.block}
+			if where[at] == nil {
+				order = append(order, at)
+			}
+			where[at] = append(where[at], p.labels)
+			count[f]++
+		}
+	}
+	inFile := map[finding]bool{}
+	base := point{}.setup(root)
+	for _, f := range checkSetup(&base, d) {
+		if len(all) > 0 && count[f] == len(all) {
+			inFile[f] = true
+			d.problems = append(d.problems, Problem{Line: d.line(f.path), What: f.what, Hint: f.hint})
+		}
+	}
+	for _, at := range order {
+		if inFile[at.finding] {
+			continue
+		}
+		variant := "in variant " + where[at][0].String()
+		if more := len(where[at]) - 1; more > 0 {
+			variant += fmt.Sprintf(" (and %d more)", more)
+		}
+		d.problems = append(d.problems, Problem{Line: matrixLine(s, d, at.block, at.path), What: variant + ": " + at.what, Hint: at.hint})
+	}
+	return setups
+}
+
+// matrixLine is the line of the axis that varies path in a block, or of the block.
+func matrixLine(s *Scenario, d *decoder, block int, path string) int {
+	for _, axis := range s.Matrix[block] {
+		if axis.Key == path {
+			return axis.Line
+		}
+	}
+	return d.line(fmt.Sprintf("matrix[%d]", block))
+}
+
+// checkDuplicates refuses variants that are the same experiment twice.
+func checkDuplicates(d *decoder, all []point, setups []Setup) {
+	for i, p := range all {
+		for j := range i {
+			if !reflect.DeepEqual(setups[i], setups[j]) {
+				continue
+			}
+			what := fmt.Sprintf("variant %s is listed twice", p.labels)
+			if !p.labels.Equal(all[j].labels) {
+				what = fmt.Sprintf("variant %s is the same setup as variant %s", p.labels, all[j].labels)
+			}
+			path := fmt.Sprintf("matrix[%d]", p.block)
+			d.fail(d.line(path), path, what, "remove one of them")
+			break
+		}
+	}
+}
+
+// checkBaseline makes s.Baseline the labels of the one variant it selects.
+func checkBaseline(s *Scenario, d *decoder, all []point) {
+	if !d.trusts("baseline") {
+		return
+	}
+	if s.Baseline == nil {
+		s.Baseline = maps.Clone(all[0].labels)
+		return
+	}
+	var selected []Labels
+	for _, p := range all {
+		if p.labels.Includes(s.Baseline) {
+			selected = append(selected, p.labels)
+		}
+	}
+	switch len(selected) {
+	case 0:
+		d.fail(d.line("baseline"), "baseline", s.Baseline.String()+" names no variant", variantsHint(all))
+	case 1:
+		s.Baseline = maps.Clone(selected[0])
+	default:
+		what := fmt.Sprintf("%q names %d variants", s.Baseline.String(), len(selected))
+		d.fail(d.line("baseline"), "baseline", what, fmt.Sprintf("name one, for example %s", selected[0]))
+	}
+}
+
+// variantsHint lists the variants, or as many as fit a line.
+func variantsHint(all []point) string {
+	const most = 8
+	var names []string
+	for i, p := range all {
+		if i == most {
+			names = append(names, fmt.Sprintf("and %d more", len(all)-most))
+			break
+		}
+		names = append(names, p.labels.String())
+	}
+	if len(all) == 1 && len(all[0].labels) == 0 {
+		return "the scenario has no matrix, so its only variant has no labels"
+	}
+	return "the variants are " + strings.Join(names, ", ")
+}

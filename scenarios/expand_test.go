@@ -1,0 +1,72 @@
+package scenarios
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestExpand(t *testing.T) {
+	s, err := Load("rolling-restart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setup := defaults()
+	setup.Server.Work.Sleep = 100 * time.Microsecond
+	setup.Load.Rate = 2000
+	setup.Load.Duration = 2500 * time.Millisecond
+	setup.Timeline = []Step{{At: 300 * time.Millisecond, Every: 200 * time.Millisecond, Do: "replace"}}
+	var want []Variant
+	for _, labels := range []Labels{
+		{"sockets": "reuseport", "stop": "kill"},
+		{"sockets": "reuseport", "stop": "close"},
+		{"sockets": "reuseport", "stop": "drain"},
+		{"sockets": "reuseport", "stop": "migrate"},
+		{"sockets": "shared", "stop": "kill"},
+		{"sockets": "shared", "stop": "handoff"},
+	} {
+		setup.Sockets, setup.Stop = labels["sockets"], labels["stop"]
+		want = append(want, Variant{Labels: labels, Setup: setup})
+	}
+	if diff := cmp.Diff(s.Expand(), want); diff != "" {
+		t.Errorf("Expand (-got +want):\n%s", diff)
+	}
+
+	// A copy that was never a file has the same variants.
+	s.Source = nil
+	if diff := cmp.Diff(s.Expand(), want); diff != "" {
+		t.Errorf("Expand without Source (-got +want):\n%s", diff)
+	}
+}
+
+func TestExpandWithoutMatrix(t *testing.T) {
+	s, err := Parse("f", []byte(head))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s.Expand(), []Variant{{Labels: Labels{}, Setup: defaults()}}); diff != "" {
+		t.Errorf("Expand (-got +want):\n%s", diff)
+	}
+}
+
+// The matrix puts values where the file has none, several keys deep, and over those it has; nothing
+// of one variant is left in the next.
+func TestExpandOverrides(t *testing.T) {
+	s, err := Parse("f", []byte("name: x\nload: {rate: 100/s}\nmatrix:\n- {load.duration: [1s, 2s], load.rate: [50/s]}\n- {server.work.sleep: [1ms], load.duration: [1s]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second, third := defaults(), defaults(), defaults()
+	first.Load.Rate = 50
+	second.Load.Rate, second.Load.Duration = 50, 2*time.Second
+	third.Server.Work.Sleep = time.Millisecond
+	want := []Variant{
+		{Labels{"load.duration": "1s", "load.rate": "50/s"}, first},
+		{Labels{"load.duration": "2s", "load.rate": "50/s"}, second},
+		{Labels{"load.duration": "1s", "server.work.sleep": "1ms"}, third},
+	}
+	if diff := cmp.Diff(s.Expand(), want); diff != "" {
+		t.Errorf("Expand (-got +want):\n%s", diff)
+	}
+}

@@ -1,0 +1,90 @@
+package scenarios
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Explain writes the scenario with every default written out, and then, as comments, its variants
+// with what sets each apart from the baseline. The whole is a scenario file again: a copy to start
+// a scenario of one's own from. s must be valid, as Load returns it.
+func (s *Scenario) Explain(w io.Writer) error {
+	file, err := yaml.Dump(encode(reflect.ValueOf(*s)), yaml.WithLineWidth(-1))
+	if err != nil {
+		return fmt.Errorf("explain %s: %w", s.Name, err)
+	}
+	var out bytes.Buffer
+	out.Write(file)
+	s.explainVariants(&out)
+	if _, err := w.Write(out.Bytes()); err != nil {
+		return fmt.Errorf("explain %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+func (s *Scenario) explainVariants(out *bytes.Buffer) {
+	variants := s.Expand()
+	var load time.Duration
+	width := 0
+	for _, v := range variants {
+		load += time.Duration(s.Trials) * v.Setup.Load.Duration
+		width = max(width, len(v.Labels.String()))
+	}
+	fmt.Fprintf(out, "\n# %s, %s each, %s of load in all.\n", count(len(variants), "variant"), count(s.Trials, "trial"), durationText(load))
+	base := slices.IndexFunc(variants, func(v Variant) bool { return v.Labels.Equal(s.Baseline) })
+	if len(variants) == 1 || base < 0 {
+		return
+	}
+	fmt.Fprintf(out, "# Each variant, and how it differs from the baseline:\n")
+	for i, v := range variants {
+		difference := "(the baseline)"
+		if i != base {
+			difference = s.difference(variants[base].Setup, v.Setup)
+		}
+		fmt.Fprintf(out, "#   %-*s  %s\n", width, v.Labels, difference)
+	}
+}
+
+// difference lists what the matrix made different in other, as "stop: close -> drain".
+func (s *Scenario) difference(base, other Setup) string {
+	keys := Labels{} // for their order
+	for _, block := range s.Matrix {
+		for _, axis := range block {
+			keys[axis.Key] = ""
+		}
+	}
+	var differences []string
+	for _, key := range keys.keys() {
+		from, to := settingText(base, key), settingText(other, key)
+		if from != to {
+			differences = append(differences, fmt.Sprintf("%s: %s -> %s", key, from, to))
+		}
+	}
+	return strings.Join(differences, ", ")
+}
+
+// settingText is the value at a dotted path as a file would say it, "none" for empty text.
+func settingText(s Setup, path string) string {
+	v, ok := lookup(reflect.ValueOf(&s).Elem(), path)
+	if !ok {
+		return "none"
+	}
+	if text := encode(v).Value; text != "" {
+		return text
+	}
+	return "none"
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

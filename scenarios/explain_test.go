@@ -1,0 +1,103 @@
+package scenarios
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files in testdata")
+
+func TestExplain(t *testing.T) {
+	for _, name := range []string{"rolling-restart", "steady"} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+".explained.yaml", explain(t, s))
+			if diff := cmp.Diff(explained(t, s), s, likeFile); diff != "" {
+				t.Errorf("the explained scenario, loaded (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestExplainOneVariant(t *testing.T) {
+	s, err := Parse("f", []byte("name: x\nabout: 'It is: #1'\nload: {rate: 0.5/s, duration: 1h}\nserver: {fault: {resets: 3}}\nmatrix: [{workers: [2]}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "one-variant.explained.yaml", explain(t, s))
+	if diff := cmp.Diff(explained(t, s), s, likeFile); diff != "" {
+		t.Errorf("the explained scenario, loaded (-got +want):\n%s", diff)
+	}
+}
+
+func TestExplainToBrokenWriter(t *testing.T) {
+	s, err := Load("steady")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Explain(brokenWriter{}); !errors.Is(err, errBroken) {
+		t.Errorf("Explain: %v, want %v", err, errBroken)
+	}
+}
+
+var errBroken = errors.New("broken")
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
+
+// likeFile ignores what differs between two files that say the same. A list that is not there is
+// the same as an empty one.
+var likeFile = cmp.Options{
+	cmpopts.IgnoreFields(Scenario{}, "Source", "SHA256", "File"),
+	cmpopts.IgnoreFields(Axis{}, "Line"),
+	cmpopts.IgnoreFields(Gate{}, "Line"),
+	cmpopts.EquateEmpty(),
+}
+
+func explain(t *testing.T, s *Scenario) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := s.Explain(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// explained returns s written out by Explain and loaded again.
+func explained(t *testing.T, s *Scenario) *Scenario {
+	t.Helper()
+	text := explain(t, s)
+	again, err := Parse("explained", text)
+	if err != nil {
+		t.Fatalf("%v, in:\n%s", err, text)
+	}
+	return again
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(got), string(want)); diff != "" {
+		t.Errorf("%s (-got +want):\n%s", file, diff)
+	}
+}

@@ -1,0 +1,170 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/vm"
+)
+
+// Eval reports whether m meets the gate's expectation. It is an error when the expression is not
+// valid, which Load would have refused, or speaks of something that was not measured (NaN).
+func (g Gate) Eval(m Metrics) (bool, error) {
+	program, names, problem := compileGate(g.Expect)
+	if problem != nil {
+		return false, fmt.Errorf("gate %q: %s", g.Expect, problem.What)
+	}
+	for metric := range m.all() {
+		if math.IsNaN(metric.value) && slices.Contains(names, metric.name) {
+			return false, fmt.Errorf("gate %q: %s was not measured", g.Expect, metric.name)
+		}
+	}
+	met, err := expr.Run(program, m)
+	if err != nil {
+		return false, fmt.Errorf("gate %q: %s", g.Expect, exprMessage(err))
+	}
+	return met.(bool), nil
+}
+
+// compileGate checks an expression against the metrics, and returns it with the metrics it names;
+// or what is wrong with it, and a hint, as a problem without a place.
+func compileGate(expect string) (*vm.Program, []string, *Problem) {
+	expect, err := nanoseconds(expect)
+	if err != nil {
+		return nil, nil, &Problem{What: err.Error(), Hint: "write a duration such as 5ms"}
+	}
+	tree, err := parser.Parse(expect)
+	if err != nil {
+		return nil, nil, &Problem{What: "not an expression: " + exprMessage(err), Hint: "for example lost_by_cause.reset_at_close == 0"}
+	}
+	names := namesIn(&tree.Node)
+	known := metricNames()
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, nil, unknownMetric(name, known)
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil, &Problem{What: "the expression names no metric", Hint: "for example lost_by_cause.reset_at_close == 0"}
+	}
+	options := []expr.Option{expr.Env(Metrics{}), expr.AsBool(), expr.DisableAllBuiltins()}
+	for _, name := range []string{"abs", "min", "max"} {
+		options = append(options, expr.EnableBuiltin(name))
+	}
+	program, err := expr.Compile(expect, options...)
+	if err != nil {
+		return nil, nil, &Problem{What: exprMessage(err), Hint: "it must compare numbers, for example lost_by_cause.reset_at_close == 0"}
+	}
+	return program, names, nil
+}
+
+// unknownMetric is the problem for a name that is not a metric, or only the beginning of some.
+func unknownMetric(name string, known []string) *Problem {
+	var inside []string
+	for _, k := range known {
+		if rest, ok := strings.CutPrefix(k, name+"."); ok {
+			inside = append(inside, rest)
+		}
+	}
+	if len(inside) > 0 {
+		return &Problem{What: fmt.Sprintf("%q is not a single metric", name), Hint: "add one of ." + strings.Join(inside, ", .")}
+	}
+	hint := "metrics are named as in run.json"
+	if near := nearest(name, known); near != "" {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	return &Problem{What: fmt.Sprintf("unknown metric %q", name), Hint: hint}
+}
+
+// exprMessage is err without the excerpt of the expression that the library adds.
+func exprMessage(err error) string {
+	var detail *file.Error
+	if errors.As(err, &detail) {
+		return detail.Message
+	}
+	return err.Error()
+}
+
+// durationLiteral is a duration as time.ParseDuration reads it; \b keeps names such as p50 out.
+var durationLiteral = regexp.MustCompile(`\b([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+\b`)
+
+// nanoseconds replaces duration literals such as 5ms by their number of nanoseconds.
+func nanoseconds(expect string) (string, error) {
+	var errs []error
+	expect = durationLiteral.ReplaceAllStringFunc(expect, func(literal string) string {
+		d, err := time.ParseDuration(literal)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s is not a duration", literal))
+		}
+		return strconv.FormatInt(int64(d), 10)
+	})
+	return expect, errors.Join(errs...)
+}
+
+// namesIn lists the dotted names in an expression, sorted: "baseline.response.p99" is one.
+func namesIn(node *ast.Node) []string {
+	found := dottedNames{}
+	ast.Walk(node, found)
+	return slices.Sorted(maps.Values(found))
+}
+
+// dottedNames collects the longest dotted name around each identifier. Walk visits a node after
+// what it is made of, so a longer name takes the place of the one it continues.
+type dottedNames map[ast.Node]string
+
+func (found dottedNames) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode:
+		found[n] = n.Value
+	case *ast.MemberNode:
+		property, ok := n.Property.(*ast.StringNode)
+		if base, named := found[n.Node]; named && ok {
+			delete(found, n.Node)
+			found[n] = base + "." + property.Value
+		}
+	}
+}
+
+// checkGate checks gate i of s. clean says that the matrix could be read in full, so that what a
+// gate selects from all can be judged.
+func checkGate(s *Scenario, d *decoder, i int, all []point, clean bool) {
+	g, path := s.Gates[i], fmt.Sprintf("gates[%d]", i)
+	selects := slices.ContainsFunc(all, func(p point) bool { return p.labels.Includes(g.When) })
+	if clean && !selects && d.trusts(path+".when") {
+		d.fail(d.line(path+".when"), path+".when", g.When.String()+" selects no variant", variantsHint(all))
+	}
+	switch {
+	case !d.trusts(path + ".expect"):
+		return
+	case g.Expect == "":
+		d.fail(d.line(path), path, "expect is missing", "for example expect: lost_by_cause.reset_at_close == 0")
+		return
+	}
+	_, names, problem := compileGate(g.Expect)
+	if problem != nil {
+		d.fail(g.Line, path+".expect", problem.What, problem.Hint)
+		return
+	}
+	// A gate on what the timeline never causes would stay undecided after all the trials.
+	for metric := range (Metrics{}).all() {
+		if metric.needs != "" && slices.Contains(names, metric.name) && d.trusts("timeline") && !s.has(metric.needs) {
+			d.fail(g.Line, path+".expect", metric.name+" is never measured", "the timeline has no "+metric.needs)
+		}
+	}
+}
+
+// has reports whether the timeline holds a step of a kind, or any if kind is "step".
+func (s Setup) has(kind string) bool {
+	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return kind == "step" || step.Do == kind })
+}

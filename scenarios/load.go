@@ -1,0 +1,88 @@
+package scenarios
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+//go:embed *.yaml
+var embedded embed.FS
+
+// Load reads a scenario: an embedded one by its name, or a file, when nameOrPath ends in .yaml or
+// .yml or contains a slash. What is wrong inside the file comes as *Problems.
+func Load(nameOrPath string) (*Scenario, error) {
+	if strings.Contains(nameOrPath, "/") || slices.Contains([]string{".yaml", ".yml"}, path.Ext(nameOrPath)) {
+		return loadFile(nameOrPath)
+	}
+	if !slices.Contains(Names(), nameOrPath) {
+		hint := didYouMean(nameOrPath, Names(), "there are:")
+		return nil, fmt.Errorf("no scenario is called %q; %s (a file needs a name that ends in .yaml)", nameOrPath, hint)
+	}
+	file := nameOrPath + ".yaml"
+	data, err := embedded.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("embedded scenario: %w", err)
+	}
+	return Parse(file, data)
+}
+
+func loadFile(name string) (*Scenario, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("scenario: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileSize)) // Parse refuses that many bytes
+	if err != nil {
+		return nil, fmt.Errorf("scenario: %w", err)
+	}
+	return Parse(name, data)
+}
+
+// Parse reads a scenario from data; file is its name, for messages. All that is wrong is reported
+// at once, as *Problems.
+func Parse(file string, data []byte) (*Scenario, error) {
+	root, problems := parseTree(data)
+	if root == nil {
+		return nil, problemsError(file, problems)
+	}
+	sum := sha256.Sum256(data)
+	s := &Scenario{File: file, Source: slices.Clone(data), SHA256: hex.EncodeToString(sum[:])}
+	v := reflect.ValueOf(s).Elem()
+	setDefaults(v)
+	d := newDecoder()
+	d.problems = problems
+	d.value(root, v, "")
+	if s.MinValid == 0 {
+		s.MinValid = (s.Trials + 1) / 2
+	}
+	checkScenario(s, d, root)
+	if err := problemsError(file, d.problems); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Names lists the embedded scenarios in alphabetical order.
+func Names() []string {
+	files, err := fs.Glob(embedded, "*.yaml")
+	if err != nil {
+		panic(err) // the pattern is constant
+	}
+	for i, file := range files {
+		files[i] = strings.TrimSuffix(file, ".yaml")
+	}
+	return files
+}
+
+// Default lists the embedded scenarios of the default suite in the order to run them.
+func Default() []string { return []string{"steady", "rolling-restart"} }

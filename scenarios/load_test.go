@@ -1,0 +1,210 @@
+package scenarios
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestEmbedded(t *testing.T) {
+	if diff := cmp.Diff(Names(), []string{"rolling-restart", "steady"}); diff != "" {
+		t.Errorf("Names (-got +want):\n%s", diff)
+	}
+	for _, name := range Names() {
+		s, err := Load(name)
+		if err != nil {
+			t.Errorf("Load(%q): %v", name, err)
+			continue
+		}
+		if s.Name != name || s.About == "" {
+			t.Errorf("%s: name %q, about %q; want the file's name and a sentence", name, s.Name, s.About)
+		}
+		if got, want := s.SHA256, fmt.Sprintf("%x", sha256.Sum256(s.Source)); got != want {
+			t.Errorf("%s: SHA256 = %s, want %s", name, got, want)
+		}
+	}
+	if diff := cmp.Diff(Default(), []string{"steady", "rolling-restart"}); diff != "" {
+		t.Errorf("Default (-got +want):\n%s", diff)
+	}
+	for _, name := range Default() {
+		if !slices.Contains(Names(), name) {
+			t.Errorf("Default has %q, which is not embedded", name)
+		}
+	}
+}
+
+// defaults is what a file that says only what it must stands for.
+func defaults() Setup {
+	return Setup{
+		Network: "loopback", Path: "direct", Workers: 2, Sockets: "reuseport",
+		Server:   Server{Kind: "loop", Backlog: 4096},
+		Load:     OpenLoad{Rate: 100, Duration: time.Second, Connections: "new", Timeout: 900 * time.Millisecond},
+		Validity: Validity{LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99},
+	}
+}
+
+func TestParse(t *testing.T) {
+	least := Scenario{Name: "x", Setup: defaults(), Baseline: Labels{}, Trials: 8, MinValid: 4, File: "f"}
+	full := least
+	full.About, full.Trials, full.MinValid = "Everything said.", 9, 3
+	full.Setup = Setup{
+		Network: "loopback", Path: "direct", Workers: 3, Sockets: "shared", Stop: "handoff",
+		Server:   Server{Kind: "loop", Work: Work{Burn: 1500 * time.Microsecond}, Backlog: 8, Fault: Fault{Resets: 7}},
+		Load:     OpenLoad{Rate: 1500.5, Duration: 2 * time.Minute, Connections: "new", Timeout: time.Second},
+		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", For: 50 * time.Microsecond}},
+		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1},
+	}
+	full.Matrix = []Block{
+		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 14}, {Key: "workers", Values: []string{"1", "2"}, Line: 15}},
+		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 16}},
+	}
+	full.Baseline = Labels{"load.rate": "1_000/s"}
+	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Line: 20}}
+	trials := least
+	trials.Trials, trials.MinValid = 5, 3
+
+	tests := []struct {
+		name string
+		text string
+		want Scenario
+	}{
+		{"least", head, least},
+		{"min_valid is half of trials, rounded up", head + "trials: 5\n", trials},
+		{"full", `# Every key.
+name: x
+about: Everything said.
+network: loopback
+path: direct
+workers: 3
+sockets: shared
+stop: handoff
+server: {kind: loop, work: {sleep: 0, burn: 1.5ms}, backlog: 0x8, fault: {resets: 7}}
+load: {rate: 1_500.5/s, duration: 2m, connections: new, timeout: "1s"}
+timeline: [{at: 0s, every: 10ms, do: replace}, {at: 1s, do: stall, for: 50µs}]
+validity: {lag_floor: 0ns, step_lag: 1ns, achieved: 1}
+matrix:
+- stop: [kill, handoff]
+  workers: [1, 2]
+- load.rate: [1_000/s]
+baseline: {load.rate: 1_000/s}
+gates:
+- when: {workers: 2}
+  expect: residual == 0
+trials: 9
+min_valid: 3
+`, full},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := Parse("f", []byte(test.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.want.Source = []byte(test.text)
+			test.want.SHA256 = got.SHA256 // TestEmbedded looks at it
+			if diff := cmp.Diff(*got, test.want); diff != "" {
+				t.Errorf("Parse (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Where several variants match, one has to be named; fewer labels than it has will do.
+func TestBaselineByFewerLabels(t *testing.T) {
+	s, err := Parse("f", []byte(head+"matrix: [{sockets: [shared, reuseport], workers: [1]}]\nbaseline: {sockets: reuseport}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s.Baseline, Labels{"sockets": "reuseport", "workers": "1"}); diff != "" {
+		t.Errorf("Baseline (-got +want):\n%s", diff)
+	}
+}
+
+func TestLoadFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "mine.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(head)
+	s, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.File != file || string(s.Source) != head {
+		t.Errorf("Load: file %q, source %q; want %q, %q", s.File, s.Source, file, head)
+	}
+
+	write("")
+	_, err = Load(file)
+	if got, want := fmt.Sprint(err), file+":1: the file is empty"; !strings.HasPrefix(got, want) {
+		t.Errorf("Load of an empty file: %s, want %s…", got, want)
+	}
+	write(head + "about: " + strings.Repeat("x", maxFileSize))
+	_, err = Load(file)
+	if got, want := fmt.Sprint(err), file+": the file is larger than 1048575 bytes; a scenario fits a page"; got != want {
+		t.Errorf("Load of a large file: %s, want %s", got, want)
+	}
+	for _, name := range []string{"missing.yaml", "missing.yml", dir + "/missing"} {
+		if _, err := Load(name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Load(%q): %v, want fs.ErrNotExist", name, err)
+		}
+	}
+}
+
+func TestLoadUnknownName(t *testing.T) {
+	tests := []struct{ name, want string }{
+		{"stedy", `no scenario is called "stedy"; did you mean "steady"? (a file needs a name that ends in .yaml)`},
+		{"", `no scenario is called ""; there are: rolling-restart, steady (a file needs a name that ends in .yaml)`},
+	}
+	for _, test := range tests {
+		_, err := Load(test.name)
+		if got := fmt.Sprint(err); got != test.want {
+			t.Errorf("Load(%q): %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, name := range Names() {
+		data, err := embedded.ReadFile(name + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte("name: x\nmatrix:\n- &a {stop: [kill, *a]}\n--- {\n"))
+	f.Add([]byte(head + "gates: [{when: {a: b}, expect: 'lost_by_cause[0] < 5ms ?? $env'}]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := Parse("f", data)
+		if err != nil {
+			var problems *Problems
+			if !errors.As(err, &problems) || len(problems.Problems) == 0 {
+				t.Fatalf("Parse: %v, want *Problems", err)
+			}
+			return
+		}
+		// What is valid can be written out, and read again as the same.
+		again := explained(t, s)
+		if diff := cmp.Diff(again.Expand(), s.Expand(), likeFile); diff != "" {
+			t.Fatalf("variants after Explain (-got +want):\n%s", diff)
+		}
+		for _, g := range s.Gates {
+			if _, err := g.Eval(Metrics{}); err != nil && strings.Contains(err.Error(), "unknown") {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,113 @@
+package scenarios
+
+import (
+	"iter"
+	"reflect"
+	"strings"
+)
+
+// Metrics is what a gate's expression can speak of: the figures of the variant under their own
+// names, and those of the scenario's baseline variant behind "baseline.".
+type Metrics struct {
+	Figures
+	Baseline Figures `expr:"baseline"`
+}
+
+// Figures are the figures of one variant over its valid trials. The counts are totals, the others
+// centres over trials; NaN stands for what was not measured.
+type Figures struct {
+	Attempts int64 `expr:"attempts"`
+	Served   int64 `expr:"served"`
+	Lost     int64 `expr:"lost"`
+	Dropped  int64 `expr:"dropped"` // lost for any cause but client
+	// LostByCause and LostByPhase may leave out what did not occur.
+	LostByCause map[string]int64 `expr:"lost_by_cause"`
+	LostByPhase map[string]int64 `expr:"lost_by_phase"`
+	Residual    int64            `expr:"residual"`
+	// LostSentAfterClose counts lost attempts sent after the last old listener had been closed.
+	LostSentAfterClose int64 `expr:"lost_sent_after_close" needs:"replace"`
+
+	GapNS      float64 `expr:"gap_ns" needs:"step"`
+	OutageNS   float64 `expr:"outage_ns" needs:"step"`
+	StallNS    float64 `expr:"stall_ns" needs:"step"`
+	TakeoverNS float64 `expr:"takeover_ns" needs:"replace"`
+	TailNS     float64 `expr:"tail_ns" needs:"replace"`
+
+	Response Percentiles `expr:"response"`
+	Service  Percentiles `expr:"service"`
+
+	LostPerRestart float64 `expr:"lost_per_restart" needs:"replace"`
+}
+
+// Percentiles of response or service time, in nanoseconds.
+type Percentiles struct {
+	P50  float64 `expr:"p50"`
+	P90  float64 `expr:"p90"`
+	P99  float64 `expr:"p99"`
+	P999 float64 `expr:"p999"`
+	Max  float64 `expr:"max"`
+}
+
+// causes are the keys of LostByCause.
+func causes() []string {
+	return []string{
+		"reset_at_close", "reset_half_open", "accept_overflow", "syn_timeout", "refused", "closed_by_worker",
+		"worker_crash", "no_route", "stale_endpoint", "stale_conntrack", "timeout", "client", "unknown",
+	}
+}
+
+// phases are the keys of LostByPhase.
+func phases() []string { return []string{"connect", "send", "wait", "body"} }
+
+// metric is one figure as an expression names it.
+type metric struct {
+	name  string
+	value float64
+	needs string // what the timeline must hold for it to exist: "", "step" or "replace"
+}
+
+// all yields every metric of m, in the order of the fields.
+func (m Metrics) all() iter.Seq[metric] {
+	return func(yield func(metric) bool) { eachMetric(reflect.ValueOf(m), "", "", yield) }
+}
+
+// eachMetric yields the metrics below v until yield says stop, and reports whether it did not.
+func eachMetric(v reflect.Value, name, needs string, yield func(metric) bool) bool {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			tag := v.Type().Field(i).Tag
+			if !eachMetric(v.Field(i), strings.Trim(name+"."+tag.Get("expr"), "."), tag.Get("needs"), yield) {
+				return false
+			}
+		}
+		return true
+	case reflect.Map:
+		keys := causes()
+		if strings.HasSuffix(name, "lost_by_phase") {
+			keys = phases()
+		}
+		for _, key := range keys {
+			var value float64
+			if entry := v.MapIndex(reflect.ValueOf(key)); entry.IsValid() {
+				value = float64(entry.Int())
+			}
+			if !yield(metric{name + "." + key, value, needs}) {
+				return false
+			}
+		}
+		return true
+	case reflect.Int64:
+		return yield(metric{name, float64(v.Int()), needs})
+	}
+	return yield(metric{name, v.Float(), needs})
+}
+
+// metricNames lists every name that an expression may use.
+func metricNames() []string {
+	var names []string
+	for m := range (Metrics{}).all() {
+		names = append(names, m.name)
+	}
+	return names
+}

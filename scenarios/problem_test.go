@@ -1,0 +1,542 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// head is the least a scenario needs; what a case is about follows on line 3.
+const head = "name: x\nload: {rate: 100/s, duration: 1s}\n"
+
+func TestParseProblems(t *testing.T) {
+	tests := []struct {
+		name string
+		text string
+		want []string
+	}{
+		{"unknown key", head + `sokets: shared
+`, []string{
+			`f:3: unknown key "sokets"; did you mean "sockets"?`,
+		}},
+		{"unknown key like no other", head + `server: {colour: red}
+`, []string{
+			`f:3: server: unknown key "colour"; known here: kind, work, backlog, fault`,
+		}},
+		{"unknown key is not also missing", `name: x
+load: {rte: 100/s, duration: 1s}
+`, []string{
+			`f:2: load: unknown key "rte"; did you mean "rate"?`,
+		}},
+		{"unknown key inside", head + `server: {work: {slep: 1ms}}
+`, []string{
+			`f:3: server.work: unknown key "slep"; did you mean "sleep"?`,
+		}},
+		{"duplicate key", head + `workers: 2
+workers: 3
+`, []string{
+			`f:4: key "workers" is given twice; first on line 3`,
+		}},
+		{"wrong types", head + `workers: two
+sockets: [shared]
+server: loop
+timeline: {at: 1s}
+stop:
+`, []string{
+			`f:3: workers: expected a whole number, found the text "two"`,
+			`f:4: sockets: expected a single value, found a list; allowed: shared, reuseport`,
+			`f:5: server: expected a mapping, found the text "loop"; write {key: value}, or indented lines of key: value`,
+			`f:6: timeline: expected a list, found a mapping; write [...], or lines that start with a hyphen`,
+			`f:7: stop: expected a single value, found nothing; allowed: kill, close, drain, migrate, handoff`,
+		}},
+		{"wrong numbers", head + `workers: 1.5
+server: {backlog: "8"}
+validity: {achieved: most}
+`, []string{
+			`f:3: workers: expected a whole number, found the number 1.5`,
+			`f:4: server.backlog: expected a whole number, found the text "8"`,
+			`f:5: validity.achieved: expected a number, found the text "most"`,
+		}},
+		{"key that is a list", head + `? [a, b]
+: 1
+`, []string{
+			`f:3: a key is a list; keys are plain words`,
+		}},
+		{"integer overflow", head + `workers: 99999999999999999999
+`, []string{
+			`f:3: workers: 99999999999999999999 is out of range; allowed: 1 to 1024`,
+		}},
+		{"bad durations", `name: x
+load: {rate: 100/s, duration: 1000, timeout: 5 days}
+server: {work: {sleep: -5ms}}
+`, []string{
+			`f:2: load.duration: 1000 has no unit; write 1000ms, say; units are ns, us, ms, s, m, h`,
+			`f:2: load.timeout: "5 days" is not a duration; write a number and a unit (ns, us, ms, s, m, h), for example 900ms`,
+			`f:3: server.work.sleep: -5ms is out of range; allowed: 0s to 1m`,
+		}},
+		{"durations out of range", `name: x
+load: {rate: 100/s, duration: 99ms, timeout: 61s}
+validity: {lag_floor: -1us, step_lag: 0s}
+`, []string{
+			`f:2: load.duration: 99ms is out of range; allowed: 100ms to 1h`,
+			`f:2: load.timeout: 1m1s is out of range; allowed: 1ms to 1m`,
+			`f:3: validity.lag_floor: -1us is out of range; allowed: 0s to 1m`,
+			`f:3: validity.step_lag: 0s is out of range; allowed: more than 0s, up to 1m`,
+		}},
+		{"numbers out of range", head + `workers: 0
+server: {backlog: 65536, fault: {resets: -1}}
+trials: 1001
+min_valid: 0
+`, []string{
+			`f:3: workers: 0 is out of range; allowed: 1 to 1024`,
+			`f:4: server.backlog: 65536 is out of range; allowed: 1 to 65535`,
+			`f:4: server.fault.resets: -1 is out of range; allowed: 0 to 100000`,
+			`f:5: trials: 1001 is out of range; allowed: 1 to 1000`,
+			`f:6: min_valid: 0 is out of range; allowed: 1 to 1000`,
+		}},
+		{"negative and not a number", head + `workers: -1
+validity: {achieved: .nan}
+`, []string{
+			`f:3: workers: -1 is out of range; allowed: 1 to 1024`,
+			`f:4: validity.achieved: .nan is out of range; allowed: more than 0, up to 1`,
+		}},
+		{"share above one", head + `validity: {achieved: 1.5}
+`, []string{
+			`f:3: validity.achieved: 1.5 is out of range; allowed: more than 0, up to 1`,
+		}},
+		{"min_valid above trials", head + `trials: 4
+min_valid: 5
+`, []string{
+			`f:4: min_valid: 5 is more than trials, 4`,
+		}},
+		{"anchor and alias", head + `sockets: &s shared
+stop: *s
+`, []string{
+			`f:3: anchor &s is not allowed; write the value where it is used`,
+			`f:4: alias *s is not allowed; write the value where it is used`,
+		}},
+		{"merge key", head + `server: {<<: {kind: loop}}
+`, []string{
+			`f:3: merge key << is not allowed; write the value where it is used`,
+		}},
+		{"tags", head + `workers: !!int 2
+about: !hello you
+`, []string{
+			`f:3: tag !!int is not allowed; write the value alone`,
+			`f:4: tag !hello is not allowed; write the value alone`,
+		}},
+		{"unknown anchor", head + `stop: *nowhere
+`, []string{
+			`f:3: not YAML: unknown anchor 'nowhere' referenced`,
+		}},
+		{"second document", head + `---
+name: y
+`, []string{
+			`f:3: a second document starts here; put each scenario in a file of its own`,
+		}},
+		{"broken second document", head + `---
+[
+`, []string{
+			`f:5: not YAML: did not find expected node content while parsing a flow node`,
+		}},
+		{"empty", "", []string{
+			`f:1: the file is empty; start from the output of: reuseport-bench show steady`,
+		}},
+		{"only a comment", `# nothing
+`, []string{
+			`f:1: the file is empty; start from the output of: reuseport-bench show steady`,
+		}},
+		{"null", `~
+`, []string{
+			`f:1: the file is empty; start from the output of: reuseport-bench show steady`,
+		}},
+		{"list at the top", `[1, 2]
+`, []string{
+			`f:1: a scenario is a mapping, this is a list; start with a line such as name: my-scenario`,
+		}},
+		{"unclosed bracket", `name: x
+load: {rate: 100/s
+`, []string{
+			`f:3: not YAML: did not find expected ',' or '}' while parsing a flow mapping that starts on line 2`,
+		}},
+		{"tab", "name: x\n\tload: y\n", []string{
+			`f:2: not YAML: found a tab character that violates indentation while scanning a plain scalar that starts on line 1`,
+		}},
+		{"not UTF-8", "name: x\nabout: \"\xff\"\n", []string{
+			`f:2: the file is not UTF-8 text`,
+		}},
+		{"no name", `about: no name
+load: {rate: 100/s, duration: 1s}
+`, []string{
+			`f:1: name is missing; for example name: my-scenario`,
+		}},
+		{"bad name", `name: Has Blanks
+load: {rate: 100/s, duration: 1s}
+`, []string{
+			`f:1: name: "Has Blanks" is not a name; use lower-case words joined by hyphens, at most 64 characters`,
+		}},
+		{"no load", `name: x
+`, []string{
+			`f:1: load.rate is missing; for example rate: 2000/s`,
+			`f:1: load.duration is missing; for example duration: 3s`,
+		}},
+		{"rate zero", `name: x
+load: {rate: 0/s, duration: 1s}
+`, []string{
+			`f:2: load.rate: 0/s is out of range; allowed: more than 0/s, up to 1000000/s`,
+		}},
+		{"rate negative", `name: x
+load: {rate: -5/s, duration: 1s}
+`, []string{
+			`f:2: load.rate: -5/s is out of range; allowed: more than 0/s, up to 1000000/s`,
+		}},
+		{"rate too high", `name: x
+load: {rate: 1000001/s, duration: 1s}
+`, []string{
+			`f:2: load.rate: 1000001/s is out of range; allowed: more than 0/s, up to 1000000/s`,
+		}},
+		{"rate without unit", `name: x
+load: {rate: 2000, duration: 1s}
+`, []string{
+			`f:2: load.rate: 2000 has no unit; write 2000/s`,
+		}},
+		{"rate per minute", `name: x
+load: {rate: 2000/m, duration: 1s}
+`, []string{
+			`f:2: load.rate: "2000/m" is not a rate; write attempts per second, for example 2000/s`,
+		}},
+		{"rate as a share", `name: x
+load: {rate: 0.7*capacity, duration: 1s}
+`, []string{
+			`f:2: load.rate: a share of the capacity is not supported yet; write a fixed rate, for example 2000/s`,
+		}},
+		{"too many attempts", `name: x
+load: {rate: 1_000_000/s, duration: 11s}
+`, []string{
+			`f:2: load: 1000000/s for 11s schedules 11000000 attempts; at most 10000000; lower the rate or the duration`,
+		}},
+		{"no attempts", `name: x
+load: {rate: 0.5/s, duration: 1s}
+`, []string{
+			`f:2: load: 0.5/s for 1s schedules no attempt; raise the rate or the duration`,
+		}},
+		{"unknown values", head + `network: bridge
+path: haproxy
+sockets: share
+server: {kind: http}
+stop: closed
+`, []string{
+			`f:3: network: unknown value "bridge"; allowed: loopback`,
+			`f:4: path: unknown value "haproxy"; allowed: direct`,
+			`f:5: sockets: unknown value "share"; did you mean "shared"? (allowed: shared, reuseport)`,
+			`f:6: server.kind: unknown value "http"; allowed: loop`,
+			`f:7: stop: unknown value "closed"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff)`,
+		}},
+		{"unknown connections", `name: x
+load: {rate: 100/s, duration: 1s, connections: old}
+`, []string{
+			`f:2: load.connections: unknown value "old"; allowed: new`,
+		}},
+		{"unknown step", head + `stop: close
+timeline: [{at: 0s, do: replce}]
+`, []string{
+			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, stall)`,
+		}},
+		{"step that does nothing", head + `timeline: [{at: 0s}]
+`, []string{
+			`f:3: timeline[0].do is missing; steps are replace, stall`,
+		}},
+		{"replace without stop", head + `timeline: [{at: 0s, do: replace}]
+`, []string{
+			`f:3: timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff`,
+		}},
+		{"step at the load's end", head + `timeline: [{at: 1s, do: stall, for: 10ms}]
+`, []string{
+			`f:3: timeline[0].at: 1s is not before the load's end at 1s; fire earlier, or lengthen load.duration`,
+		}},
+		{"step before the start", head + `timeline: [{at: -1ms, do: stall, for: 10ms}]
+`, []string{
+			`f:3: timeline[0].at: -1ms is out of range; allowed: 0s to 1h`,
+		}},
+		{"step too often", head + `timeline: [{at: 0s, every: 9ms, do: stall, for: 1ms}]
+`, []string{
+			`f:3: timeline[0].every: 9ms is out of range; allowed: 10ms to 1h, or 0`,
+		}},
+		{"stall without end", head + `timeline:
+- {at: 0s, every: 100ms, do: stall, for: 100ms}
+- {at: 0s, do: stall}
+`, []string{
+			`f:4: timeline[0].every: a stall of 100ms every 100ms never ends; make for shorter than every`,
+			`f:5: timeline[1].for: a stall needs a length; for example for: 50ms`,
+		}},
+		{"replace with a length", head + `stop: close
+timeline:
+- {at: 0s, do: replace, for: 1s}
+`, []string{
+			`f:5: timeline[0].for: only a stall has a length; remove for, or use do: stall`,
+		}},
+		{"shared with drain", head + `sockets: shared
+stop: drain
+`, []string{
+			`f:4: stop: drain needs sockets: reuseport; a shared socket stays open in the successor; use handoff`,
+		}},
+		{"shared with close", head + `sockets: shared
+stop: close
+`, []string{
+			`f:4: stop: close needs sockets: reuseport; a shared socket stays open in the successor; use handoff`,
+		}},
+		{"shared with migrate", head + `sockets: shared
+stop: migrate
+`, []string{
+			`f:4: stop: migrate needs sockets: reuseport; a shared socket stays open in the successor; use handoff`,
+		}},
+		{"reuseport with handoff", head + `stop: handoff
+`, []string{
+			`f:3: stop: handoff needs sockets: shared; a reuseport socket belongs to one worker; use migrate`,
+		}},
+		{"two kinds of work", head + `server: {work: {sleep: 1ms, burn: 1ms}}
+`, []string{
+			`f:3: server.work: both sleep and burn are set; use one of them`,
+		}},
+		{"matrix that is a mapping", head + `matrix: {sockets: [shared]}
+`, []string{
+			`f:3: matrix: expected a list, found a mapping; write [...], or lines that start with a hyphen`,
+		}},
+		{"matrix block that is text", head + `matrix: [sockets]
+`, []string{
+			`f:3: matrix[0]: expected a mapping, found the text "sockets"; write {key: value}, or indented lines of key: value`,
+		}},
+		{"empty matrix block", head + `matrix: [{}]
+`, []string{
+			`f:3: matrix[0]: the block is empty; give it a key with a list of values, for example sockets: [shared, reuseport]`,
+		}},
+		{"matrix keys", head + `matrix:
+- {sokets: [shared]}
+- {load: [1]}
+- {server.work.slip: [1s]}
+`, []string{
+			`f:4: matrix[0]: "sokets" is not a setting that can vary; did you mean "sockets"?`,
+			`f:5: matrix[1]: "load" holds more than one value; vary load.rate, load.duration, load.connections, load.timeout`,
+			`f:6: matrix[2]: "server.work.slip" is not a setting that can vary; did you mean "server.work.sleep"?`,
+		}},
+		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
+`, []string{
+			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, path, workers, sockets, stop, server.kind, server.work.sleep, server.work.burn, server.backlog, server.fault.resets, load.rate, load.duration, load.connections, load.timeout, validity.lag_floor, validity.step_lag, validity.achieved`,
+		}},
+		{"matrix values", head + `matrix:
+- {sockets: shared}
+- {sockets: []}
+- {sockets: [share, reuseport]}
+- {workers: [two]}
+- {sockets: [[shared]]}
+- {load.timeout: [5]}
+`, []string{
+			`f:4: matrix[0].sockets: expected a list of values, found the text "shared"; write [shared]`,
+			`f:5: matrix[1].sockets: no values; remove the key, or list what it should be`,
+			`f:6: matrix[2].sockets: unknown value "share"; did you mean "shared"? (allowed: shared, reuseport)`,
+			`f:7: matrix[3].workers: expected a whole number, found the text "two"`,
+			`f:8: matrix[4].sockets: expected a single value, found a list; allowed: shared, reuseport`,
+			`f:9: matrix[5].load.timeout: 5 has no unit; write 5ms, say; units are ns, us, ms, s, m, h`,
+		}},
+		{"variant twice", head + `matrix:
+- {sockets: [shared, shared]}
+`, []string{
+			`f:4: matrix[0]: variant sockets=shared is listed twice; remove one of them`,
+		}},
+		{"variants of one setup", head + `matrix:
+- {sockets: [reuseport]}
+- {workers: [2]}
+`, []string{
+			`f:5: matrix[1]: variant workers=2 is the same setup as variant sockets=reuseport; remove one of them`,
+		}},
+		{"variants that cannot be", head + `matrix:
+- sockets: [shared, reuseport]
+  stop: [close, kill, drain]
+- {sockets: [reuseport], stop: [handoff]}
+`, []string{
+			`f:5: in variant sockets=shared stop=close: stop: close needs sockets: reuseport; a shared socket stays open in the successor; use handoff`,
+			`f:5: in variant sockets=shared stop=drain: stop: drain needs sockets: reuseport; a shared socket stays open in the successor; use handoff`,
+			`f:6: in variant sockets=reuseport stop=handoff: stop: handoff needs sockets: shared; a reuseport socket belongs to one worker; use migrate`,
+		}},
+		{"variants that share a problem", head + `timeline: [{at: 0s, do: replace}]
+matrix:
+- {stop: [kill]}
+- {workers: [1, 2, 3]}
+`, []string{
+			`f:6: in variant workers=1 (and 2 more): timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff`,
+		}},
+		{"step after the end of some variants", head + `timeline: [{at: 500ms, do: stall, for: 1ms}]
+matrix:
+- {workers: [1, 2]}
+- {load.duration: [200ms, 600ms]}
+`, []string{
+			`f:6: in variant load.duration=200ms: timeline[0].at: 500ms is not before the load's end at 200ms; fire earlier, or lengthen load.duration`,
+		}},
+		{"problem of the file in every variant", head + `timeline: [{at: 2s, do: stall, for: 1ms}]
+matrix:
+- {workers: [1, 2]}
+`, []string{
+			`f:3: timeline[0].at: 2s is not before the load's end at 1s; fire earlier, or lengthen load.duration`,
+		}},
+		{"misspelt matrix key is not also missing", head + `timeline: [{at: 0s, do: replace}]
+matrix: [{stpo: [close]}]
+`, []string{
+			`f:4: matrix[0]: "stpo" is not a setting that can vary; did you mean "stop"?`,
+		}},
+		{"too many variants", head + `matrix:
+- workers: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]
+  server.backlog: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]
+`, []string{
+			`f:4: matrix: more than 256 variants; split the scenario, or list fewer values`,
+		}},
+		{"baseline of no variant", head + `matrix: [{sockets: [shared, reuseport]}]
+baseline: {sockets: share}
+`, []string{
+			`f:4: baseline: sockets=share names no variant; the variants are sockets=shared, sockets=reuseport`,
+		}},
+		{"baseline of two variants", head + `matrix: [{sockets: [shared, reuseport], workers: [1, 2]}]
+baseline: {sockets: shared}
+`, []string{
+			`f:4: baseline: "sockets=shared" names 2 variants; name one, for example sockets=shared workers=1`,
+		}},
+		{"baseline without matrix", head + `baseline: {sockets: shared}
+`, []string{
+			`f:3: baseline: sockets=shared names no variant; the scenario has no matrix, so its only variant has no labels`,
+		}},
+		{"baseline that is text", head + `baseline: shared
+`, []string{
+			`f:3: baseline: expected a mapping, found the text "shared"; write {key: value}, or indented lines of key: value`,
+		}},
+		{"baseline with a list", head + `baseline: {sockets: [shared]}
+`, []string{
+			`f:3: baseline.sockets: expected a single value, found a list`,
+		}},
+		{"gate for no variant", head + `matrix: [{sockets: [shared, reuseport]}]
+gates: [{when: {sockets: both}, expect: residual == 0}]
+`, []string{
+			`f:4: gates[0].when: sockets=both selects no variant; the variants are sockets=shared, sockets=reuseport`,
+		}},
+		{"gate without expectation", head + `gates: [{when: {}}]
+`, []string{
+			`f:3: gates[0]: expect is missing; for example expect: lost_by_cause.reset_at_close == 0`,
+		}},
+		{"gate on unknown metrics", head + `gates:
+- expect: lots == 0
+- expect: lost_by_cause.reset_on_close == 0
+- expect: throughput > 0
+- expect: service == 0
+`, []string{
+			`f:4: gates[0].expect: unknown metric "lots"; did you mean "lost"?`,
+			`f:5: gates[1].expect: unknown metric "lost_by_cause.reset_on_close"; did you mean "lost_by_cause.reset_at_close"?`,
+			`f:6: gates[2].expect: unknown metric "throughput"; metrics are named as in run.json`,
+			`f:7: gates[3].expect: "service" is not a single metric; add one of .p50, .p90, .p99, .p999, .max`,
+		}},
+		{"gate that is not a condition", head + `gates:
+- expect: lost ==
+- expect: lost + 1
+- expect: "true"
+- expect: lost == "0"
+- expect: len("a") == lost
+- expect: response.p99 < 99999999999h
+`, []string{
+			`f:4: gates[0].expect: not an expression: unexpected token EOF; for example lost_by_cause.reset_at_close == 0`,
+			`f:5: gates[1].expect: expected bool, but got int; it must compare numbers, for example lost_by_cause.reset_at_close == 0`,
+			`f:6: gates[2].expect: the expression names no metric; for example lost_by_cause.reset_at_close == 0`,
+			`f:7: gates[3].expect: invalid operation: == (mismatched types int64 and string); it must compare numbers, for example lost_by_cause.reset_at_close == 0`,
+			`f:8: gates[4].expect: unknown name len; it must compare numbers, for example lost_by_cause.reset_at_close == 0`,
+			`f:9: gates[5].expect: 99999999999h is not a duration; write a duration such as 5ms`,
+		}},
+		{"gate on what never happens", head + `timeline: [{at: 0s, do: stall, for: 1ms}]
+gates:
+- expect: gap_ns < 5ms
+- expect: lost < baseline.takeover_ns
+`, []string{
+			`f:6: gates[1].expect: baseline.takeover_ns is never measured; the timeline has no replace`,
+		}},
+		{"gate on steps without steps", head + `gates: [{expect: gap_ns < 5ms}]
+`, []string{
+			`f:3: gates[0].expect: gap_ns is never measured; the timeline has no step`,
+		}},
+		{"gates that are text", head + `gates: residual == 0
+`, []string{
+			`f:3: gates: expected a list, found the text "residual == 0"; write [...], or lines that start with a hyphen`,
+		}},
+		{"everything at once, by line", `nam: x
+load: {rate: 100, duration: 1s}
+workers: 0
+sockets: shared
+stop: close
+matrix: [{stop: [klose]}]
+gates: [{expect: losst == 0}]
+`, []string{
+			`f:1: unknown key "nam"; did you mean "name"?`,
+			`f:2: load.rate: 100 has no unit; write 100/s`,
+			`f:3: workers: 0 is out of range; allowed: 1 to 1024`,
+			`f:6: matrix[0].stop: unknown value "klose"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff)`,
+			`f:7: gates[0].expect: unknown metric "losst"; did you mean "lost"?`,
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Parse("f", []byte(test.text))
+			var problems *Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("Parse: %v, want *Problems", err)
+			}
+			if diff := cmp.Diff(strings.Split(err.Error(), "\n"), test.want); diff != "" {
+				t.Errorf("problems (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Limits that keep a hostile file from taking long.
+func TestParseLimits(t *testing.T) {
+	tests := []struct {
+		name string
+		text string
+		want string
+	}{
+		{"file", strings.Repeat("#", maxFileSize), "f: the file is larger than 1048575 bytes; a scenario fits a page"},
+		{"list", head + "timeline: [" + strings.Repeat("{}, ", maxListLen+1) + "]\n", "f:3: timeline: 257 entries; at most 256"},
+		{"values", head + "matrix: [{workers: [" + strings.Repeat("1, ", maxVariants+1) + "]}]\n", "f:3: matrix[0].workers: 257 values; at most 256"},
+		{"keys", head + "baseline: {" + numbered("k%d: 1, ", maxListLen+1) + "}\n", "f:3: baseline: 257 keys; at most 256"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Parse("f", []byte(test.text))
+			if diff := cmp.Diff(fmt.Sprint(err), test.want); diff != "" {
+				t.Errorf("error (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+// numbered repeats format n times, with the number put in.
+func numbered(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
+func TestNearest(t *testing.T) {
+	tests := []struct{ word, want string }{
+		{"close", "close"},
+		{"closed", "close"},
+		{"clsoe", "close"},
+		{"drian", "drain"},
+		{"hand-off", "handoff"},
+		{"stop", ""},
+		{"", ""},
+	}
+	for _, test := range tests {
+		if got := nearest(test.word, findSetting("stop").values()); got != test.want {
+			t.Errorf("nearest(%q) = %q, want %q", test.word, got, test.want)
+		}
+	}
+}

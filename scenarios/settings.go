@@ -1,0 +1,181 @@
+package scenarios
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds on a whole file, so that no input makes the loader work for long.
+const (
+	maxFileSize = 1 << 20 // a file of this many bytes or more is refused
+	maxVariants = 256
+	maxListLen  = 256 // steps, gates, blocks of the matrix
+	maxAttempts = 10_000_000
+)
+
+// Choice is one allowed value of a setting.
+type Choice struct {
+	Value string
+	Doc   string
+}
+
+// Networks are the values of network.
+func Networks() []Choice {
+	return []Choice{
+		{"loopback", "the loopback interface of a private network namespace"},
+	}
+}
+
+// Paths are the values of path.
+func Paths() []Choice {
+	return []Choice{
+		{"direct", "the load connects to the workers' own address"},
+	}
+}
+
+// SocketsModes are the values of sockets.
+func SocketsModes() []Choice {
+	return []Choice{
+		{"shared", "one listening socket, which all workers inherit"},
+		{"reuseport", "one listening socket each, bound with SO_REUSEPORT"},
+	}
+}
+
+// Stops are the values of stop.
+func Stops() []Choice {
+	return []Choice{
+		{"kill", "SIGKILL, whatever is queued or being served"},
+		{"close", "close the listener, finish what was accepted, exit"},
+		{"drain", "accept until the queue is empty, then close"},
+		{"migrate", "close, and let the kernel move the queue to a surviving socket of the group (net.ipv4.tcp_migrate_req)"},
+		{"handoff", "leave the listening socket to the successor, finish what was accepted, exit"},
+	}
+}
+
+// ServerKinds are the values of server.kind.
+func ServerKinds() []Choice {
+	return []Choice{
+		{"loop", "one thread, one epoll loop that accepts and serves in line"},
+	}
+}
+
+// ConnectionsModes are the values of load.connections.
+func ConnectionsModes() []Choice {
+	return []Choice{
+		{"new", "one connection per attempt"},
+	}
+}
+
+// StepKinds are the values of a step's do.
+func StepKinds() []Choice {
+	return []Choice{
+		{"replace", "start a new generation, wait until it is ready, stop the old one"},
+		{"stall", "SIGSTOP every worker of the current generation, SIGCONT after for"},
+	}
+}
+
+// setting is what there is to know about one value of the file beside its Go type. It is the one
+// place that the loader, the defaults and the schema take it from.
+type setting struct {
+	path     string // dotted; [] stands for any element of a list
+	choices  []Choice
+	min, max float64 // durations in ns, rates in attempts/s
+	above    bool    // min itself is not allowed
+	orZero   bool    // 0 is allowed beside min to max
+	def      string  // the default as it would be written; "": none
+	example  string  // for a hint
+}
+
+// settings lists every single value of a scenario file that is not free text.
+func settings() []setting {
+	const (
+		ms     = float64(time.Millisecond)
+		minute = float64(time.Minute)
+		hour   = float64(time.Hour)
+	)
+	return []setting{
+		{path: "network", choices: Networks(), def: "loopback"},
+		{path: "path", choices: Paths(), def: "direct"},
+		{path: "workers", min: 1, max: 1024, def: "2"},
+		{path: "sockets", choices: SocketsModes(), def: "reuseport"},
+		{path: "stop", choices: Stops()},
+		{path: "server.kind", choices: ServerKinds(), def: "loop"},
+		{path: "server.work.sleep", max: minute, def: "0s", example: "100us"},
+		{path: "server.work.burn", max: minute, def: "0s", example: "100us"},
+		{path: "server.backlog", min: 1, max: 65535, def: "4096"},
+		{path: "server.fault.resets", max: 100_000, def: "0"},
+		{path: "load.rate", above: true, max: 1e6, example: "2000/s"},
+		{path: "load.duration", min: 100 * ms, max: hour, example: "3s"},
+		{path: "load.connections", choices: ConnectionsModes(), def: "new"},
+		{path: "load.timeout", min: ms, max: minute, def: "900ms", example: "900ms"},
+		{path: "timeline[].at", max: hour, example: "500ms"},
+		{path: "timeline[].every", min: 10 * ms, max: hour, orZero: true, example: "200ms"},
+		{path: "timeline[].do", choices: StepKinds()},
+		{path: "timeline[].for", max: hour, example: "50ms"},
+		{path: "validity.lag_floor", max: minute, def: "500us", example: "500us"},
+		{path: "validity.step_lag", above: true, max: minute, def: "20ms", example: "20ms"},
+		{path: "validity.achieved", above: true, max: 1, def: "0.99"},
+		{path: "trials", min: 1, max: 1000, def: "8"},
+		{path: "min_valid", min: 1, max: 1000},
+	}
+}
+
+// findSetting returns the setting at path, in which elements of lists may be numbered: a zero
+// setting (no choices, no bounds) for free text.
+func findSetting(path string) setting {
+	path = listIndex.ReplaceAllString(path, "[]")
+	for _, s := range settings() {
+		if s.path == path {
+			return s
+		}
+	}
+	return setting{path: path}
+}
+
+// values are the allowed values, for a message.
+func (s setting) values() []string {
+	values := make([]string, len(s.choices))
+	for i, c := range s.choices {
+		values[i] = c.Value
+	}
+	return values
+}
+
+// allows reports whether x, in the unit of min and max, is in range. NaN never is.
+func (s setting) allows(x float64) bool {
+	if s.orZero && x == 0 {
+		return true
+	}
+	return (x > s.min || x == s.min && !s.above) && x <= s.max
+}
+
+// rangeText says what is allowed, with bounds written by text.
+func (s setting) rangeText(text func(float64) string) string {
+	bounds := "allowed: " + text(s.min) + " to " + text(s.max)
+	if s.above {
+		bounds = "allowed: more than " + text(s.min) + ", up to " + text(s.max)
+	}
+	if s.orZero {
+		bounds += ", or 0"
+	}
+	return bounds
+}
+
+// durationText writes d as a scenario would: ASCII, without trailing zero parts.
+func durationText(d time.Duration) string {
+	s := strings.Replace(d.String(), "µs", "us", 1)
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// String writes r as a scenario would: "2000/s".
+func (r Rate) String() string { return strconv.FormatFloat(float64(r), 'f', -1, 64) + "/s" }
+
+var listIndex = regexp.MustCompile(`\[\d+\]`)
