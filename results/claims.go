@@ -183,14 +183,21 @@ func (r *ClaimRule) missing(s *Scenario) string {
 // judge decides at one setting.
 func (r *ClaimRule) judge(s *Scenario, rest string) (verdict string, evidence []string) {
 	env := map[string]any{}
+	byLabels := map[string]int{} // → line of evidence
 	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
 		rule := r.Figures[name]
 		v := rule.find(s, rest)
 		summary, reason := rule.read(s, v)
 		switch {
 		case reason == "":
-			evidence = append(evidence, fmt.Sprintf("%s, %s", LabelString(rule.Labels), describe(rule.Metric, summary)))
 			env[name] = newFigure(summary)
+			variant, text := LabelString(rule.Labels), describe(rule.Metric, summary)
+			if i, ok := byLabels[variant]; ok {
+				evidence[i] += "; " + text
+				continue
+			}
+			byLabels[variant] = len(evidence)
+			evidence = append(evidence, variant+": "+text)
 		case !rule.Optional:
 			return VerdictNotTested, []string{reason}
 		}
@@ -258,13 +265,13 @@ func describe(metric string, s Summary) string {
 		over = "restarts"
 	}
 	if s.Method == MethodRuleOfThree && s.Hi != nil {
-		return fmt.Sprintf("%s: none in %d %s (≤ %s)", metric, s.N, over, write(*s.Hi))
+		return fmt.Sprintf("%s none in %d %s (≤ %s)", metric, s.N, over, write(*s.Hi))
 	}
-	text := metric + ": " + write(s.Center)
+	text := metric + " " + write(s.Center)
 	if s.Lo != nil && s.Hi != nil {
 		text += fmt.Sprintf(" [%s, %s]", write(*s.Lo), write(*s.Hi))
 	}
-	return fmt.Sprintf("%s over %d %s", text, s.N, over)
+	return fmt.Sprintf("%s (%d %s)", text, s.N, over)
 }
 
 // significant is ns nanoseconds, rounded to three significant figures.

@@ -107,7 +107,7 @@ func TestDecideClaims(t *testing.T) {
 	}
 	oneLate := restarts(closeLabels)
 	oneLate.Trials[0].LostSentAfterClose = ptr[int64](1)
-	few := &Variant{Labels: closeLabels, Trials: restarts(nil, 1).Trials[:3]}
+	few := func() *Variant { return &Variant{Labels: closeLabels, Trials: restarts(nil, 1).Trials[:3]} }
 	fewClean := &Variant{Labels: closeLabels, Trials: restarts(nil).Trials[:7]}
 	skipped := &Variant{Labels: closeLabels, SkippedReason: ptr("needs CAP_BPF")}
 	unclosed := restarts(closeLabels)
@@ -123,25 +123,25 @@ func TestDecideClaims(t *testing.T) {
 	}{
 		{"queued ones are reset", "instant-switch", runOf(lossy()), VerdictConditional, []string{
 			"those already in the closing listener's queue are reset\n",
-			"sockets=reuseport stop=close, lost_sent_after_close_per_restart: none in 40 restarts (≤ 0.075)",
-			"reset_at_close_per_restart: 0.2 [",
-			"loss_window_ns: 100µs [", "takeover_ns: 18ns [",
+			"sockets=reuseport stop=close: lost_sent_after_close_per_restart none in 40 restarts (≤ 0.075)",
+			"; reset_at_close_per_restart 0.2 [",
+			"; loss_window_ns 100µs [", "; takeover_ns 18ns [",
 		}},
 		{"nothing is lost", "instant-switch", runOf(restarts(closeLabels)), VerdictHolds, []string{"none in 40 restarts"}},
-		{"later ones are lost", "instant-switch", runOf(late(1)), VerdictFails, []string{"lost_sent_after_close_per_restart: 0.25 ["}},
+		{"later ones are lost", "instant-switch", runOf(late(1)), VerdictFails, []string{"lost_sent_after_close_per_restart 0.25 ["}},
 		{"one stray loss", "instant-switch", runOf(oneLate), VerdictNotTested, []string{"the figures do not decide"}},
 		{"too few restarts", "instant-switch", runOf(fewClean), VerdictNotTested, []string{"the figures do not decide"}},
 		{"closing not observed", "instant-switch", runOf(unclosed), VerdictNotTested, []string{"has no lost_sent_after_close_per_restart"}},
 
 		{"close loses", "close-is-enough", runOf(lossy(), restarts(drainLabels)), VerdictFails, []string{
-			"sockets=reuseport stop=close, lost_per_restart: 0.2 [",
-			"sockets=reuseport stop=drain, lost_per_restart: none in 40 restarts (≤ 0.075)",
+			"sockets=reuseport stop=close: lost_per_restart 0.2 [",
+			"sockets=reuseport stop=drain: lost_per_restart none in 40 restarts (≤ 0.075)",
 		}},
 		{"close loses nothing", "close-is-enough", runOf(restarts(closeLabels), restarts(drainLabels, 5)), VerdictHolds, []string{
-			"stop=drain, lost_per_restart: 0.125 [",
+			"stop=drain: lost_per_restart 0.125 [",
 		}},
 		{"one cluster", "close-is-enough", runOf(restarts(closeLabels, 9)), VerdictNotTested, []string{"the figures do not decide", "0.225 [0, "}},
-		{"too few valid", "close-is-enough", runOf(few), VerdictNotTested, []string{"stop=close has 3 valid trials of 3, and needs 4"}},
+		{"too few valid", "close-is-enough", runOf(few()), VerdictNotTested, []string{"stop=close has 3 valid trials of 3, and needs 4"}},
 		{"skipped", "close-is-enough", runOf(skipped), VerdictNotTested, []string{"stop=close was skipped: needs CAP_BPF"}},
 		{"not in the matrix", "close-is-enough", runOf(restarts(drainLabels)), VerdictNotTested,
 			[]string{"rolling-restart was run without a variant sockets=reuseport stop=close"}},
@@ -156,7 +156,7 @@ func TestDecideClaims(t *testing.T) {
 			runOf(withLabel(restarts(closeLabels), "load.rate", "500/s"), withLabel(lossy(), "load.rate", "2000/s")), VerdictConditional,
 			[]string{"holds at load.rate=500/s, fails at load.rate=2000/s\n"}},
 		{"only one rate decides", "close-is-enough",
-			runOf(withLabel(few, "load.rate", "500/s"), withLabel(lossy(), "load.rate", "2000/s")), VerdictFails,
+			runOf(withLabel(few(), "load.rate", "500/s"), withLabel(lossy(), "load.rate", "2000/s")), VerdictFails,
 			[]string{"at load.rate=500/s: sockets=reuseport stop=close load.rate=500/s has 3 valid trials"}},
 	}
 	for _, test := range tests {
@@ -199,11 +199,11 @@ func TestDescribe(t *testing.T) {
 		summary Summary
 		want    string
 	}{
-		{MetricTakeover, Summary{Center: 44_123_456, Lo: ptr(40_100_000.), Hi: ptr(1_234_567_890.), N: 8}, "takeover_ns: 44.1ms [40.1ms, 1.23s] over 8 trials"},
-		{MetricTakeover, Summary{Center: 7, N: 2}, "takeover_ns: 7ns over 2 trials"},
-		{MetricGap, Summary{N: 8}, "gap_ns: 0s over 8 trials"},
-		{MetricLostPerRestart, Summary{Center: 0.123456, N: 80}, "lost_per_restart: 0.123 over 80 restarts"},
-		{MetricLossWindow, Summary{Hi: ptr(18_750.), N: 80, Method: MethodRuleOfThree}, "loss_window_ns: none in 80 restarts (≤ 18.8µs)"},
+		{MetricTakeover, Summary{Center: 44_123_456, Lo: ptr(40_100_000.), Hi: ptr(1_234_567_890.), N: 8}, "takeover_ns 44.1ms [40.1ms, 1.23s] (8 trials)"},
+		{MetricTakeover, Summary{Center: 7, N: 2}, "takeover_ns 7ns (2 trials)"},
+		{MetricGap, Summary{N: 8}, "gap_ns 0s (8 trials)"},
+		{MetricLostPerRestart, Summary{Center: 0.123456, N: 80}, "lost_per_restart 0.123 (80 restarts)"},
+		{MetricLossWindow, Summary{Hi: ptr(18_750.), N: 80, Method: MethodRuleOfThree}, "loss_window_ns none in 80 restarts (≤ 18.8µs)"},
 	} {
 		if got := describe(test.metric, test.summary); got != test.want {
 			t.Errorf("got  %s\nwant %s", got, test.want)

@@ -30,7 +30,7 @@ func checkScenario(s *Scenario, d *decoder, root *yaml.Node) {
 	if !ok {
 		d.fail(d.line("matrix"), "matrix", fmt.Sprintf("more than %d variants", maxVariants), "split the scenario, or list fewer values")
 	}
-	clean := ok
+	clean := len(all) > 0
 	for bad := range d.bad {
 		clean = clean && !strings.HasPrefix(bad, "matrix")
 	}

@@ -117,7 +117,9 @@ func (d *decoder) pairs(n *yaml.Node, path string, each func(key, value *yaml.No
 		key, value := n.Content[i], n.Content[i+1]
 		switch {
 		case key.Kind == yaml.AliasNode || key.Tag == "!!merge": // refused already
+			d.bad[path] = true
 		case key.Kind != yaml.ScalarNode:
+			d.bad[path] = true
 			d.problems = append(d.problems, Problem{Line: key.Line, What: within(path) + "a key is " + describe(key), Hint: "keys are plain words"})
 		case first[key.Value] != 0:
 			what := fmt.Sprintf("%skey %q is given twice", within(path), key.Value)

@@ -341,6 +341,10 @@ stop: migrate
 			`f:8: matrix[4].sockets: expected a single value, found a list; allowed: shared, reuseport`,
 			`f:9: matrix[5].load.timeout: 5 has no unit; write 5ms, say; units are ns, us, ms, s, m, h`,
 		}},
+		{"matrix block without a readable key", head + `matrix: [{[workers]: [1]}]
+`, []string{
+			`f:3: matrix[0]: a key is a list; keys are plain words`,
+		}},
 		{"variant twice", head + `matrix:
 - {sockets: [shared, shared]}
 `, []string{

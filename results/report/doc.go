@@ -6,8 +6,8 @@
 //   - Text lines have at most 100 columns, whatever the run holds. A table that does not fit wraps its
 //     first column, then continues as a second table with the same first column.
 //   - One scale per column, its unit in the header: "p99 [ms]".
-//   - An interval stands in brackets after its figure: "0.42 [0.31, 0.57]", at 95 % unless a note
-//     says otherwise. No brackets: too few trials, and a note says so.
+//   - An interval stands in brackets after its figure: "0.42 [0.31, 0.57]", at 95 % or the next
+//     level above that so few trials allow. No brackets: too few trials, and a note says so.
 //   - "≤ 3/80" in a column of losses: none in 80 restarts; see results.Rate.
 //   - "–" means that the variant has no such figure. "~" is kept for "no significant difference".
 //   - What qualifies a figure is a numbered note under its table, the mark beside the figure.

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"reuseport-bench/results"
 )
@@ -200,41 +201,45 @@ func causeBlocks(d *document, s *results.Scenario, variants []*results.Variant) 
 	if len(causes) == 0 {
 		return
 	}
-	evidence := []string{"kernel", "counter", "worker", "client"}
 	t := &table{columns: []column{{head: "variant"}, {"attempts", true}, {"lost", true}}}
 	for _, c := range causes {
 		t.columns = append(t.columns, column{c, true})
 	}
 	t.columns = append(t.columns, column{"known from\nkernel/counter/worker/client", true})
 	for _, v := range variants {
-		var attempts, lost int64
-		byCause := map[string]int64{}
-		var by [4]int64
-		for _, trial := range v.ValidTrials() {
-			attempts += trial.Attempts
-			lost += trial.Lost
-			for cause, n := range trial.LostByCause {
-				byCause[cause] += n
-			}
-			for i, n := range []int64{trial.Evidence.Kernel, trial.Evidence.Counter, trial.Evidence.Worker, trial.Evidence.Client} {
-				by[i] += n
-			}
-		}
-		cells := []string{results.LabelString(v.Labels), count(attempts), count(lost)}
+		l := sumLosses(v)
+		cells := []string{results.LabelString(v.Labels), count(l.attempts), count(l.lost)}
 		for _, c := range causes {
-			cells = append(cells, count(byCause[c]))
+			cells = append(cells, count(l.byCause[c]))
 		}
-		known := ""
-		for i := range evidence {
-			if i > 0 {
-				known += "/"
-			}
-			known += count(by[i])
-		}
-		t.add(append(cells, known)...)
+		known := []string{count(l.evidence.Kernel), count(l.evidence.Counter), count(l.evidence.Worker), count(l.evidence.Client)}
+		t.add(append(cells, strings.Join(known, "/"))...)
 	}
 	d.heading(3, "Lost by cause")
 	d.table(t)
+}
+
+// lossSum is what the trials of a variant that count add up to.
+type lossSum struct {
+	attempts, lost int64
+	byCause        map[string]int64
+	evidence       results.Evidence
+}
+
+func sumLosses(v *results.Variant) lossSum {
+	l := lossSum{byCause: map[string]int64{}}
+	for _, t := range v.ValidTrials() {
+		l.attempts += t.Attempts
+		l.lost += t.Lost
+		for cause, n := range t.LostByCause {
+			l.byCause[cause] += n
+		}
+		l.evidence.Kernel += t.Evidence.Kernel
+		l.evidence.Counter += t.Evidence.Counter
+		l.evidence.Worker += t.Evidence.Worker
+		l.evidence.Client += t.Evidence.Client
+	}
+	return l
 }
 
 // outsideBlocks lists what is in no figure: invalid trials and skipped variants.
@@ -246,8 +251,12 @@ func outsideBlocks(d *document, s *results.Scenario) {
 			skipped = append(skipped, name+": "+*v.SkippedReason)
 		}
 		n, reasons := v.InvalidTrials()
+		var parts []string
 		for _, r := range reasons {
-			invalid = append(invalid, fmt.Sprintf("%s: %d of %d: %s", name, r.Trials, n, r.Reason))
+			parts = append(parts, fmt.Sprintf("%d × %s", r.Trials, r.Reason))
+		}
+		if n > 0 {
+			invalid = append(invalid, fmt.Sprintf("%s, %d of %s: %s", name, n, plural(len(v.Trials), "trial"), strings.Join(parts, "; ")))
 		}
 	}
 	if len(invalid) > 0 {

@@ -271,7 +271,10 @@ func wrapLine(line string, width int) []string {
 		}
 		current = word
 	}
-	return append(lines, current)
+	if current != "" {
+		lines = append(lines, current)
+	}
+	return lines
 }
 
 // cut takes as many whole characters off word as fit into width, at least one.

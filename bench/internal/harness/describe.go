@@ -37,25 +37,25 @@ func (p *Plan) Describe(w io.Writer) error {
 func (p *ScenarioPlan) describe(b *strings.Builder) {
 	fmt.Fprintf(b, "\n%s: %d variants × %d blocks, about %v, at most %d repeats of invalid trials\n",
 		p.Scenario.Name, len(p.Variants), p.Blocks(), roughly(p.Duration()), p.Repeats())
+	common := p.commonSysctls()
+	b.WriteString("  in every lab:\n")
+	for _, s := range p.Variants[0].Sysctls {
+		if common[s] {
+			fmt.Fprintf(b, "     %s = %s\n", s.Name, s.Value)
+		}
+	}
 	for i, v := range p.Variants {
 		l := v.Load[0]
 		fmt.Fprintf(b, "  %c  %s\n", letter(i), orNone(v.Labels.String()))
-		fmt.Fprintf(b, "     %d workers at %v, %g attempts/s for %v to %v from %v, timeout %v\n",
-			v.Servers.Workers, l.Target, l.Rate, l.Duration, l.Target, l.Sources, l.Timeout)
+		fmt.Fprintf(b, "     %d workers at %v; %g attempts/s for %v from %v, timeout %v\n",
+			v.Servers.Workers, l.Target, l.Rate, l.Duration, l.Sources, l.Timeout)
 		if len(v.Firings) > 0 {
-			fmt.Fprintf(b, "     %d steps:", len(v.Firings))
-			for k, f := range v.Firings {
-				if k == 3 && len(v.Firings) > 4 {
-					last := v.Firings[len(v.Firings)-1]
-					fmt.Fprintf(b, " … %s at %v", last.Step.Do, last.At)
-					break
-				}
-				fmt.Fprintf(b, " %s at %v,", f.Step.Do, f.At)
-			}
-			b.WriteString("\n")
+			fmt.Fprintf(b, "     %d steps: %s\n", len(v.Firings), describeFirings(v.Firings))
 		}
 		for _, s := range v.Sysctls {
-			fmt.Fprintf(b, "     %s = %s\n", s.Name, s.Value)
+			if !common[s] {
+				fmt.Fprintf(b, "     %s = %s\n", s.Name, s.Value)
+			}
 		}
 	}
 	b.WriteString("  order of trials, a block a line:\n")
@@ -66,6 +66,35 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 		}
 		b.WriteString("\n")
 	}
+}
+
+// commonSysctls are those that all variants set alike.
+func (p *ScenarioPlan) commonSysctls() map[Sysctl]bool {
+	count := map[Sysctl]int{}
+	for _, v := range p.Variants {
+		for _, s := range v.Sysctls {
+			count[s]++
+		}
+	}
+	common := map[Sysctl]bool{}
+	for s, n := range count {
+		common[s] = n == len(p.Variants)
+	}
+	return common
+}
+
+// describeFirings names the first three steps and the last.
+func describeFirings(all []Firing) string {
+	var parts []string
+	for i, f := range all {
+		switch {
+		case i < 3 || i == len(all)-1:
+			parts = append(parts, fmt.Sprintf("%s at %v", f.Step.Do, f.At))
+		case i == 3:
+			parts = append(parts, "…")
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // letter names a variant in the order of trials.

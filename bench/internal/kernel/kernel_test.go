@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -53,9 +54,9 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// withChild are the options the command uses.
+// withChild are the options the command uses, but for the time: the race detector multiplies it, and so may the machine.
 func withChild() Options {
-	return Options{UserNamespaceChild: []string{"/proc/self/exe", childProbeNamespace}}
+	return Options{UserNamespaceChild: []string{"/proc/self/exe", childProbeNamespace}, Timeout: time.Minute}
 }
 
 // skip skips a test that this machine cannot run, which is a failure where REQUIRE_KERNEL=1 says that it can.

@@ -61,16 +61,30 @@ func TestProbeTable(t *testing.T) {
 }
 
 func TestProbesAfterTheEnd(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
+	canceled, cancel := context.WithCancel(context.Background())
 	cancel()
-	results := Probes(ctx, withChild())
-	if len(results) != len(probes()) {
-		t.Errorf("%d results, want %d", len(results), len(probes()))
-	}
-	for _, r := range results {
-		if r.Status != Unknown || !strings.Contains(r.Detail, context.Canceled.Error()) {
-			t.Errorf("%s: %s, %q, want unknown and the reason", r.Name, r.Status, r.Detail)
-		}
+	hurried := withChild()
+	hurried.Timeout = time.Nanosecond
+	for _, test := range []struct {
+		name    string
+		ctx     context.Context
+		options Options
+		reason  error
+	}{
+		{"canceled", canceled, withChild(), context.Canceled},
+		{"no time", context.Background(), hurried, context.DeadlineExceeded},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			results := Probes(test.ctx, test.options)
+			if len(results) != len(probes()) {
+				t.Errorf("%d results, want %d", len(results), len(probes()))
+			}
+			for _, r := range results {
+				if r.Status != Unknown || !strings.Contains(r.Detail, test.reason.Error()) {
+					t.Errorf("%s: %s, %q, want unknown and the reason", r.Name, r.Status, r.Detail)
+				}
+			}
+		})
 	}
 }
 
@@ -294,9 +308,7 @@ func TestKernelProbes(t *testing.T) {
 	}
 	begin := time.Now()
 	results := Probes(t.Context(), withChild())
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("took %v, want less than 3 s", took)
-	}
+	t.Logf("took %v; 0.4 s is usual", time.Since(begin)) // not judged: it is the machine's load that decides
 	if len(results) != len(probes()) {
 		t.Errorf("%d results, want %d", len(results), len(probes()))
 	}
@@ -323,7 +335,7 @@ func TestKernelProbesLeaveNothing(t *testing.T) {
 	before := traces(t)
 	Probes(t.Context(), withChild())
 	var diff string
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) { // threads end unheard
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) { // threads end unheard
 		if diff = cmp.Diff(traces(t), before); diff == "" {
 			return
 		}
@@ -483,10 +495,10 @@ func TestKernelUserNamespaceChild(t *testing.T) {
 		want   Status
 		detail string
 	}{
-		{"the real one", withChild().UserNamespaceChild, 0, Yes, "made one"},
-		{"none", nil, 0, Unknown, "no child command"},
-		{"no such command", []string{"/reuseport-no-such-command"}, 0, Unknown, "no such file"},
-		{"silent", []string{"/proc/self/exe", childSilent}, 0, Unknown, "reported nothing"},
+		{"the real one", withChild().UserNamespaceChild, time.Minute, Yes, "made one"},
+		{"none", nil, time.Minute, Unknown, "no child command"},
+		{"no such command", []string{"/reuseport-no-such-command"}, time.Minute, Unknown, "no such file"},
+		{"silent", []string{"/proc/self/exe", childSilent}, time.Minute, Unknown, "reported nothing"},
 		{"hanging", []string{"/proc/self/exe", childHang}, 100 * time.Millisecond, Unknown, "killed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -498,8 +510,8 @@ func TestKernelUserNamespaceChild(t *testing.T) {
 			if got.Status != test.want || !strings.Contains(got.Detail, test.detail) {
 				t.Errorf("%s, %q, want %s, %q", got.Status, got.Detail, test.want, test.detail)
 			}
-			if took := time.Since(begin); took > 3*time.Second {
-				t.Errorf("took %v", took)
+			if took := time.Since(begin); test.limit < time.Second && took > 10*time.Second {
+				t.Errorf("took %v, with a limit of %v", took, test.limit)
 			}
 		})
 	}
@@ -546,7 +558,7 @@ type childAttributes struct{ userNamespace, nobody bool }
 // reportOf runs this binary again and returns what it says of itself.
 func reportOf(t *testing.T, as childAttributes) (selfReport, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", childSelfReport)
 	cmd.Stderr = os.Stderr

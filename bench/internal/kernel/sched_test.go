@@ -110,7 +110,7 @@ func TestAbsent(t *testing.T) {
 
 // A thread that works shows in the sum, although it is not the main thread.
 func TestKernelSchedstat(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", childBurn)
 	in, err := cmd.StdinPipe()

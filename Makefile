@@ -1,0 +1,38 @@
+# The two commands a newcomer needs: make bench, make test. 'make check' is what must pass before a commit.
+
+BIN := bin/reuseport-bench
+GO  ?= go
+
+# Results of one bench are a run directory; REPORT is where its text report is repeated.
+.PHONY: build bench bench-full test test-kernel check generate clean
+
+build:
+	$(GO) build -o $(BIN) ./bench
+
+# The default suite: at most three minutes on two CPUs. RUN_FLAGS adds options, for example
+# make bench RUN_FLAGS='--trials 20'.
+bench: build
+	./$(BIN) run $(RUN_FLAGS)
+
+# Every scenario. An interrupted run goes on with RUN_FLAGS='--resume DIR'.
+bench-full: build
+	./$(BIN) run $(RUN_FLAGS) $$(./$(BIN) list --names)
+
+# Kernel tests skip what the machine cannot do; REQUIRE_KERNEL=1 makes a skip a failure.
+test:
+	$(GO) test ./...
+
+# Once more with the race detector, where there is a C compiler.
+test-race:
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+check:
+	@scripts/check.sh
+
+# Rewrites golden files. Look at the difference before you commit it.
+generate:
+	$(GO) generate ./...
+	$(GO) test ./... -run Golden -update
+
+clean:
+	rm -rf bin

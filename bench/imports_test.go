@@ -1,0 +1,46 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "reuseport-bench/"
+
+// allowed is the graph of ARCHITECTURE.md: what each package may import of this module, besides
+// the standard library and other modules. Arrows point one way, so there are no cycles.
+var allowed = map[string][]string{
+	"scenarios":              {},
+	"results":                {},
+	"servers/wire":           {},
+	"bench/internal/netlab":  {},
+	"bench/internal/kernel":  {},
+	"results/report":         {"results"},
+	"servers":                {"servers/wire"},
+	"bench/internal/load":    {"results", "servers/wire"},
+	"bench/internal/harness": {"scenarios", "results", "servers", "servers/wire", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"},
+	"bench": {"bench/internal/harness", "results", "results/report", "scenarios",
+		"servers", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		pkg := strings.TrimPrefix(fields[0], module)
+		may, known := allowed[pkg]
+		if !known {
+			t.Errorf("%s: a new package; put it into the graph here and in ARCHITECTURE.md", pkg)
+		}
+		for _, imported := range fields[1:] {
+			if name, ours := strings.CutPrefix(imported, module); ours && !slices.Contains(may, name) {
+				t.Errorf("%s imports %s, against the graph in ARCHITECTURE.md", pkg, name)
+			}
+		}
+	}
+}

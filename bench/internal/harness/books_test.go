@@ -1,0 +1,298 @@
+package harness
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/wire"
+)
+
+const ms = int64(time.Millisecond)
+
+// begin is the instant of the first attempt in these tests; attempt i is due i ms later.
+const begin = wire.Instant(1_000_000_000)
+
+func testBooks(t *testing.T, n int) *books {
+	t.Helper()
+	b, err := newBooks([]load.Config{{Processes: 1, Rate: 1000, Duration: time.Duration(n) * time.Millisecond, Sources: sourceRange}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.start(begin)
+	return b
+}
+
+// account is one attempt as both sides tell of it.
+type account struct {
+	class results.Class
+	phase results.Phase
+	// done is when it ended, in ms after it was due. Worker 3 of generation 1 serves.
+	done int64
+	// server is what the worker says: any of the letters a (accept), q (request), r (response), and
+	// then the end.
+	server string
+	end    servers.End
+}
+
+var testWorker = &servers.Worker{ID: 3, Generation: 1}
+
+func (b *books) tell(i int, a account) {
+	due := int64(begin) + b.scheduled(i)
+	s := results.Sample{Sequence: uint64(i), Scheduled: due, Sent: due, Done: due + a.done*ms, Class: a.class, Phase: a.phase, Worker: -1, Generation: -1}
+	if a.class == results.ClassNone {
+		s.Worker, s.Generation = testWorker.ID, testWorker.Generation
+	}
+	b.sample(&s)
+	r := servers.Record{At: wire.Instant(due), Conn: uint32(i), Attempt: wire.Attempt{Sequence: uint64(i)}, Identified: true}
+	for _, c := range a.server {
+		r.Kind = map[rune]servers.RecordKind{'a': servers.RecordAccept, 'q': servers.RecordRequest, 'r': servers.RecordResponse}[c]
+		r.Peer = b.sources.At(uint64(i))
+		b.record(testWorker, r)
+	}
+	if a.end != 0 {
+		r.Kind, r.End = servers.RecordEnd, a.end
+		b.record(testWorker, r)
+	}
+}
+
+var served = account{done: 1, server: "aqr", end: servers.EndServed}
+
+func TestJudge(t *testing.T) {
+	const (
+		wait    = results.PhaseWait
+		connect = results.PhaseConnect
+	)
+	closed := []closing{{worker: 7, from: 2 * ms, to: 3 * ms}} // attempt 0 is due at 0
+	for _, tt := range []struct {
+		name      string
+		account   account
+		closings  []closing
+		overflows int64
+		want      judgement
+	}{
+		{"served", served, nil, 0, judgement{"", evidenceNone, 3, true}},
+		{"served by a worker killed before it could note it", account{done: 1, server: "aq"}, nil, 0, judgement{"", evidenceNone, 3, true}},
+		{"served, and no worker knows of it", account{done: 1}, nil, 0, judgement{"", evidenceNone, -1, false}},
+		{"served, and the worker says it closed unanswered", account{done: 1, server: "aq", end: servers.EndUnanswered}, nil, 0, judgement{"", evidenceNone, 3, false}},
+		{"reset in the queue of a closed listener", account{results.ClassReset, wait, 2, "", 0}, closed, 0, judgement{causeResetAtClose, evidenceWorker, 7, true}},
+		{"reset before the listener closed", account{results.ClassReset, wait, 1, "", 0}, closed, 0, judgement{causeUnknown, evidenceClient, -1, false}},
+		{"reset, and nothing closed", account{results.ClassReset, wait, 2, "", 0}, nil, 0, judgement{causeUnknown, evidenceClient, -1, false}},
+		{"reset in the handshake", account{results.ClassReset, connect, 2, "", 0}, closed, 0, judgement{causeResetHalfOpen, evidenceWorker, 7, true}},
+		{"end of file in the queue is no reset at close", account{results.ClassEOF, wait, 2, "", 0}, closed, 0, judgement{causeUnknown, evidenceClient, -1, false}},
+		{"reset by the worker on purpose", account{results.ClassReset, wait, 1, "aq", servers.EndAborted}, nil, 0, judgement{causeClosedByWorker, evidenceWorker, 3, true}},
+		{"closed unanswered", account{results.ClassEOF, wait, 1, "aq", servers.EndUnanswered}, nil, 0, judgement{causeClosedByWorker, evidenceWorker, 3, true}},
+		{"closed before it was read", account{results.ClassReset, wait, 1, "a", servers.EndUnanswered}, nil, 0, judgement{causeClosedByWorker, evidenceWorker, 3, true}},
+		{"worker died serving", account{results.ClassReset, wait, 1, "aq", 0}, closed, 0, judgement{causeWorkerCrash, evidenceWorker, 3, true}},
+		{"worker died before reading", account{results.ClassEOF, wait, 1, "a", 0}, nil, 0, judgement{causeWorkerCrash, evidenceWorker, 3, true}},
+		{"reset, and the worker says it answered", account{results.ClassReset, wait, 1, "aqr", servers.EndServed}, closed, 0, judgement{causeUnknown, evidenceClient, -1, false}},
+		{"refused", account{results.ClassRefused, connect, 0, "", 0}, nil, 0, judgement{causeRefused, evidenceClient, -1, true}},
+		{"refused, and accepted", account{results.ClassRefused, connect, 0, "aqr", servers.EndServed}, nil, 0, judgement{causeUnknown, evidenceClient, -1, false}},
+		{"no answer to the SYN", account{results.ClassTimeout, connect, 900, "", 0}, nil, 0, judgement{causeSYNTimeout, evidenceClient, -1, true}},
+		{"no answer to the SYN, a queue overflowed", account{results.ClassTimeout, connect, 900, "", 0}, nil, 5, judgement{causeAcceptOverflow, evidenceCounter, -1, true}},
+		{"waited in the queue", account{results.ClassTimeout, wait, 900, "", 0}, nil, 5, judgement{causeTimeout, evidenceClient, -1, true}},
+		{"served too late", account{results.ClassTimeout, wait, 900, "aqr", servers.EndServed}, nil, 0, judgement{causeTimeout, evidenceWorker, 3, true}},
+		{"accepted after the client had left", account{results.ClassTimeout, wait, 900, "a", servers.EndPeer}, nil, 0, judgement{causeTimeout, evidenceWorker, 3, true}},
+		{"unreachable", account{results.ClassUnreachable, connect, 0, "", 0}, nil, 0, judgement{causeNoRoute, evidenceClient, -1, true}},
+		{"out of descriptors", account{results.ClassLocal, connect, 0, "", 0}, nil, 0, judgement{causeClient, evidenceClient, -1, true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBooks(t, 1)
+			b.tell(0, tt.account)
+			b.close()
+			j := judge{closings: tt.closings, overflows: tt.overflows}
+			got := j.judge(&b.attempts[0])
+			if diff := cmp.Diff(got, tt.want, cmp.AllowUnexported(judgement{})); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+			if b.strays != 0 {
+				t.Errorf("%d strays", b.strays)
+			}
+		})
+	}
+}
+
+func TestBooksUnsent(t *testing.T) {
+	b := testBooks(t, 2)
+	b.tell(0, served)
+	b.close()
+	if got := (&judge{}).judge(&b.attempts[1]); got.cause != causeClient {
+		t.Errorf("an attempt without a sample is put down to %q, want %q", got.cause, causeClient)
+	}
+}
+
+func TestBooksStrays(t *testing.T) {
+	record := func(kind servers.RecordKind, conn uint32, sequence uint64) servers.Record {
+		return servers.Record{Kind: kind, Conn: conn, Peer: netip.MustParseAddrPort("127.64.0.1:10000"), Identified: true, Attempt: wire.Attempt{Sequence: sequence}}
+	}
+	for _, tt := range []struct {
+		name string
+		tell func(*books)
+	}{
+		{"sample twice", func(b *books) { b.sample(&results.Sample{}) }},
+		{"sample beyond the schedule", func(b *books) { b.sample(&results.Sample{Sequence: 99}) }},
+		{"sample of a process that is not there", func(b *books) { b.sample(&results.Sample{Process: 1}) }},
+		{"request served twice", func(b *books) {
+			b.record(testWorker, record(servers.RecordAccept, 50, 0))
+			b.record(testWorker, record(servers.RecordRequest, 50, 0))
+		}},
+		{"request nobody sent", func(b *books) {
+			b.record(testWorker, record(servers.RecordAccept, 50, 0))
+			b.record(testWorker, record(servers.RecordRequest, 50, 77))
+		}},
+		{"end of a connection that never began", func(b *books) { b.record(testWorker, record(servers.RecordEnd, 51, 0)) }},
+		{"connection from elsewhere", func(b *books) {
+			r := record(servers.RecordAccept, 52, 0)
+			r.Peer = netip.MustParseAddrPort("127.0.0.1:5")
+			b.record(testWorker, r)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBooks(t, 2)
+			b.tell(0, served)
+			b.tell(1, served)
+			tt.tell(b)
+			b.close()
+			if b.strays == 0 {
+				t.Error("not noticed")
+			}
+		})
+	}
+}
+
+// step is a fired step with its trigger at the given ms.
+func step(at int64, do string) *fired {
+	trigger := begin + wire.Instant(at*ms)
+	return &fired{step: scenarios.Step{Do: do}, target: "generation 0", at: trigger, trigger: trigger}
+}
+
+func TestStepMetrics(t *testing.T) {
+	const n = 1000
+	reset := account{results.ClassReset, results.PhaseWait, 0, "", 0}
+	timeout := account{results.ClassTimeout, results.PhaseWait, 300, "", 0}
+	for _, tt := range []struct {
+		name  string
+		steps []int64
+		lost  map[int]account
+		step  int
+		want  results.Step
+	}{
+		{"nothing lost", []int64{100}, nil, 0, results.Step{}},
+		{"a run of three", []int64{100}, map[int]account{200: reset, 201: reset, 202: reset}, 0,
+			results.Step{GapNS: 3 * ms, OutageNS: 3 * ms, LostShare: 1, Lost: 3}},
+		{"two runs: gap is the longer, outage spans both", []int64{100}, map[int]account{200: reset, 210: reset, 211: reset}, 0,
+			results.Step{GapNS: 2 * ms, OutageNS: 12 * ms, LostShare: 0.25, Lost: 3}},
+		{"every other one", []int64{100}, map[int]account{200: reset, 202: reset, 204: reset}, 0,
+			results.Step{GapNS: 1 * ms, OutageNS: 5 * ms, LostShare: 0.6, Lost: 3}},
+		{"queued before the trigger", []int64{100}, map[int]account{98: {results.ClassReset, results.PhaseWait, 3, "", 0}, 99: {results.ClassReset, results.PhaseWait, 2, "", 0}}, 0,
+			results.Step{GapNS: 2 * ms, OutageNS: 2 * ms, LostShare: 1, Lost: 2}},
+		{"lost before the trigger is nobody's", []int64{100}, map[int]account{50: reset}, 0, results.Step{}},
+		{"put down to the later of two steps", []int64{100, 200}, map[int]account{199: {results.ClassReset, results.PhaseWait, 2, "", 0}, 201: reset}, 1,
+			results.Step{GapNS: 1 * ms, OutageNS: 3 * ms, LostShare: 2. / 3, Lost: 2}},
+		{"a timeout belongs to the step before it was due", []int64{100, 200}, map[int]account{150: timeout}, 0,
+			results.Step{GapNS: 1 * ms, OutageNS: 1 * ms, LostShare: 1, Lost: 1}},
+		{"a timeout due before the first step, still waiting then", []int64{100, 200}, map[int]account{99: timeout}, 0,
+			results.Step{GapNS: 1 * ms, OutageNS: 1 * ms, LostShare: 1, Lost: 1}},
+		{"cut off by the end", []int64{100}, map[int]account{998: reset, 999: reset}, 0,
+			results.Step{GapNS: 2 * ms, OutageNS: 2 * ms, LostShare: 1, Lost: 2, Censored: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBooks(t, n)
+			for i := range n {
+				if a, ok := tt.lost[i]; ok {
+					b.tell(i, a)
+				} else {
+					b.tell(i, served)
+				}
+			}
+			b.close()
+			var steps []*fired
+			for _, at := range tt.steps {
+				steps = append(steps, step(at, stepReplace))
+			}
+			j := &judge{closings: []closing{{worker: 7, from: 0, to: n * ms}}}
+			got := measure(b, j, n*ms, steps).step(tt.step)
+			want := tt.want
+			want.Do, want.Target, want.AtNS, want.ResolutionNS = stepReplace, "generation 0", tt.steps[tt.step]*ms, ms
+			want.StopNS = &want.AtNS
+			stall := ms
+			want.StallNS = &stall
+			if diff := cmp.Diff(got, want); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestStall(t *testing.T) {
+	const n = 500
+	b := testBooks(t, n)
+	for i := range n {
+		a := served
+		if i >= 90 && i < 150 { // served only when the servers go on at 150
+			a.done = int64(150 - i)
+		}
+		b.tell(i, a)
+	}
+	b.close()
+	got := measure(b, &judge{}, n*ms, []*fired{step(100, stepStall)}).step(0)
+	if got.StallNS == nil || *got.StallNS != 60*ms {
+		t.Errorf("stall %v, want 60 ms: the attempt due at 90 ms was waiting when the step came", got.StallNS)
+	}
+	if got.GapNS != 0 || got.Lost != 0 {
+		t.Errorf("gap %d, lost %d; nothing was lost", got.GapNS, got.Lost)
+	}
+}
+
+func TestTakeoverAndTail(t *testing.T) {
+	const n = 300
+	b := testBooks(t, n)
+	for i := range n {
+		b.tell(i, served)
+		if i >= 105 { // the new generation answers
+			b.attempts[i].generation = 2
+		}
+	}
+	b.workers[testWorker.ID].lastAccept = begin + wire.Instant(107*ms)
+	b.close()
+	s := step(100, stepReplace)
+	s.previous = &servers.Generation{Number: 1, Workers: []*servers.Worker{testWorker}}
+	s.next = &servers.Generation{Number: 2}
+	got := measure(b, &judge{}, n*ms, []*fired{s}).step(0)
+	if got.TakeoverNS == nil || *got.TakeoverNS != 6*ms { // due at 105, answered 1 ms later
+		t.Errorf("takeover %v, want 6 ms", got.TakeoverNS)
+	}
+	if got.TailNS == nil || *got.TailNS != 7*ms {
+		t.Errorf("tail %v, want 7 ms", got.TailNS)
+	}
+}
+
+func TestSentAfterClose(t *testing.T) {
+	const n = 300
+	reset := account{results.ClassRefused, results.PhaseConnect, 0, "", 0}
+	b := testBooks(t, n)
+	for i := range n {
+		if i == 98 || i == 120 { // one before the close, one after
+			b.tell(i, reset)
+		} else {
+			b.tell(i, served)
+		}
+	}
+	b.close()
+	s := step(99, stepReplace)
+	s.previous = &servers.Generation{Number: 1}
+	s.closed = begin + wire.Instant(100*ms)
+	m := measure(b, &judge{closings: []closing{{worker: 7, from: 99 * ms, to: 100 * ms}}}, n*ms, []*fired{s})
+	if got := m.sentAfterClose(); got == nil || *got != 1 {
+		t.Errorf("sent after close: %v, want 1", got)
+	}
+	if got := measure(b, &judge{}, n*ms, nil).sentAfterClose(); got != nil {
+		t.Errorf("sent after close without a step that closes: %d, want none", *got)
+	}
+}

@@ -1,0 +1,141 @@
+package harness
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/scenarios"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(got), string(want)); diff != "" {
+		t.Errorf("%s: got -, want +:\n%s", path, diff)
+	}
+}
+
+func mustLoad(t *testing.T, names ...string) []*scenarios.Scenario {
+	t.Helper()
+	var all []*scenarios.Scenario
+	for _, name := range names {
+		s, err := scenarios.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+const planTestScenario = `
+name: plan-test
+about: A scenario for the plan's golden file.
+workers: 3
+server: {work: {burn: 50us}, backlog: 64}
+load: {rate: 1000/s, duration: 1s}
+timeline:
+  - {at: 100ms, every: 300ms, do: replace}
+  - {at: 150ms, do: stall, for: 20ms}
+matrix:
+  - {sockets: [reuseport], stop: [close, migrate]}
+  - {sockets: [shared], stop: [handoff]}
+trials: 3
+`
+
+func TestPlanGolden(t *testing.T) {
+	s, err := scenarios.Parse("plan-test.yaml", []byte(planTestScenario))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewPlan([]*scenarios.Scenario{s}, 42, Machine{CPUs: []int{0, 1, 2, 3, 6, 7, 9, 11}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := p.Describe(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "plan.golden", b.Bytes())
+}
+
+func TestPlanIsPure(t *testing.T) {
+	order := func(seed uint64, names ...string) []TrialPlan {
+		p, err := NewPlan(mustLoad(t, names...), seed, Machine{CPUs: []int{0, 1}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Scenarios[0].Trials
+	}
+	alone := order(7, "rolling-restart")
+	if diff := cmp.Diff(order(7, "rolling-restart", "steady"), alone); diff != "" {
+		t.Errorf("another scenario reshuffles this one:\n%s", diff)
+	}
+	if cmp.Equal(order(8, "rolling-restart"), alone) {
+		t.Error("another seed gives the same order")
+	}
+}
+
+func TestPlanBlocksAreComplete(t *testing.T) {
+	p, err := NewPlan(mustLoad(t, "rolling-restart"), 1, Machine{CPUs: []int{0}}, Options{Trials: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[TrialPlan]int{}
+	for _, trial := range p.Scenarios[0].Trials {
+		seen[trial]++
+	}
+	if want := 5 * len(p.Scenarios[0].Variants); len(seen) != want || len(p.Scenarios[0].Trials) != want {
+		t.Errorf("%d trials, %d different, want %d", len(p.Scenarios[0].Trials), len(seen), want)
+	}
+}
+
+func TestPlanOptions(t *testing.T) {
+	machine := Machine{CPUs: []int{0, 1}}
+	if _, err := NewPlan(mustLoad(t, "steady"), 1, machine, Options{Only: scenarios.Labels{"sockets": "none"}}); err == nil {
+		t.Error("a label that no variant has is accepted")
+	}
+	p, err := NewPlan(mustLoad(t, "steady"), 1, machine, Options{Only: scenarios.Labels{"sockets": "shared"}, Budget: 4 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, n := len(p.Scenarios[0].Variants), p.Scenarios[0].Blocks(); v != 1 || n != 2 {
+		t.Errorf("%d variants, %d blocks; want 1 and 2 (1.75 s each) in 4 s", v, n)
+	}
+}
+
+func TestSplitCPUs(t *testing.T) {
+	for _, tt := range []struct{ n, load int }{{1, 1}, {2, 1}, {4, 1}, {8, 2}, {64, 16}} {
+		var cpus []int
+		for i := range tt.n {
+			cpus = append(cpus, i)
+		}
+		load, servers := splitCPUs(cpus)
+		if len(load) != tt.load || (tt.n > 1 && len(load)+len(servers) != tt.n) {
+			t.Errorf("%d CPUs: %v and %v", tt.n, load, servers)
+		}
+	}
+}
+
+func TestDescribeCPUs(t *testing.T) {
+	if got, want := describeCPUs([]int{0, 1, 2, 5, 7, 8}), "0-2,5,7-8"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -1,0 +1,267 @@
+package report
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files in testdata")
+
+// printer is any of the package's formats.
+type printer func(io.Writer, *results.Run, Options) error
+
+func claims(w io.Writer, run *results.Run, _ Options) error { return Claims(w, run) }
+
+func printed(t *testing.T, p printer, run *results.Run) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := p(&out, run, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestGolden(t *testing.T) {
+	for _, test := range []struct {
+		file  string
+		print printer
+		run   *results.Run
+	}{
+		{"finished.txt", Text, finishedRun()},
+		{"finished.md", Markdown, finishedRun()},
+		{"finished.html", HTML, finishedRun()},
+		{"finished.csv", CSV, finishedRun()},
+		{"small.json", JSON, smallRun()},
+		{"interrupted.txt", Text, interruptedRun()},
+		{"interrupted.md", Markdown, interruptedRun()},
+		{"ledger.txt", Ledger, finishedRun()},
+		{"losses.txt", Losses, finishedRun()},
+		{"claims.txt", claims, finishedRun()},
+	} {
+		t.Run(test.file, func(t *testing.T) {
+			got := printed(t, test.print, test.run)
+			path := filepath.Join("testdata", test.file)
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("%s, rewrite with -update if this is wanted (-want +got):\n%s", path, diff)
+			}
+		})
+	}
+}
+
+// What is printed as JSON is what is read back, and prints the same again.
+func TestJSONRoundTrip(t *testing.T) {
+	run, err := results.Load(filepath.Join("testdata", "small.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]printer{"text": Text, "json": JSON, "ledger": Ledger} {
+		if diff := cmp.Diff(printed(t, p, smallRun()), printed(t, p, run)); diff != "" {
+			t.Errorf("%s (-made +loaded):\n%s", name, diff)
+		}
+	}
+}
+
+// No line of text is wider than 100 columns, and none holds anything that moves the cursor.
+func TestTextWidth(t *testing.T) {
+	for name, run := range map[string]*results.Run{"finished": finishedRun(), "interrupted": interruptedRun(), "nasty": nastyRun()} {
+		for format, p := range map[string]printer{"text": Text, "ledger": Ledger, "losses": Losses, "claims": claims} {
+			out := printed(t, p, run)
+			for number, line := range strings.Split(out, "\n") {
+				if w := displayWidth(line); w > maxWidth {
+					t.Errorf("%s %s:%d: %d columns: %s", name, format, number+1, w, line)
+				}
+				if line != strings.TrimRight(line, " ") {
+					t.Errorf("%s %s:%d: trailing space: %q", name, format, number+1, line)
+				}
+				if i := strings.IndexFunc(line, unicode.IsControl); i >= 0 || !utf8.ValidString(line) {
+					t.Errorf("%s %s:%d: control character: %q", name, format, number+1, line)
+				}
+			}
+		}
+	}
+}
+
+// A terminal set to Chinese must not change the layout: tablewriter looks at LANG.
+func TestTextIgnoresLocale(t *testing.T) {
+	want := printed(t, Text, finishedRun())
+	t.Setenv("LANG", "zh_CN.UTF-8")
+	t.Setenv("LC_ALL", "zh_CN.UTF-8")
+	t.Setenv("RUNEWIDTH_EASTASIAN", "1")
+	if diff := cmp.Diff(want, printed(t, Text, finishedRun())); diff != "" {
+		t.Errorf("(-usual +LANG=zh_CN):\n%s", diff)
+	}
+}
+
+// The invalid trials' 88.8 s and the words that reports keep for something else must not show.
+func TestTextKeepsItsWord(t *testing.T) {
+	out := printed(t, Text, finishedRun())
+	if strings.Contains(out, "88.8") || strings.Contains(out, "888") {
+		t.Error("an invalid trial's response time shows")
+	}
+	if strings.Contains(out, "~") {
+		t.Error(`"~" is kept for no significant difference`)
+	}
+	for _, want := range []string{
+		"≤ 3/40",                 // no loss in 40 restarts
+		"8/10",                   // valid of all trials
+		"needs CAP_BPF",          // why a variant was skipped
+		"residual is 1, not 0",   // why a trial is invalid
+		"0 ± 500",                // the gap's resolution
+		"need ≥ 6 trials for a",  // why there is no interval
+		"cut off by the trial's", // a censored gap
+		"< 0.001",                // a tiny p
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+// Corrupt or empty runs give a report, not a stack trace.
+func TestEveryFormatOfLittle(t *testing.T) {
+	runs := map[string]*results.Run{
+		"nothing":         {},
+		"empty scenario":  {Scenarios: []*results.Scenario{{Name: "s"}}},
+		"untried variant": {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{}}}}},
+		"bare trial":      {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}},
+		"half a summary": {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Summary: map[string]results.Summary{
+			results.MetricLostPerRestart: {Method: results.MethodRuleOfThree}, results.MetricGap: {Lo: ptr(1.)},
+		}, Trials: []*results.Trial{{Valid: true, Steps: []results.Step{{Do: "replace"}}, Losses: []results.Loss{{}}}}}}}}},
+	}
+	for name, run := range runs {
+		for format, p := range map[string]printer{
+			"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "ledger": Ledger, "losses": Losses, "claims": claims,
+		} {
+			t.Run(name+" "+format, func(t *testing.T) {
+				if out := printed(t, p, run); out == "" && run.Scenarios != nil {
+					t.Error("printed nothing")
+				}
+			})
+		}
+	}
+}
+
+func TestOptionsScenarios(t *testing.T) {
+	var out bytes.Buffer
+	if err := Text(&out, finishedRun(), Options{Scenarios: []string{"steady"}}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "rolling-restart\n───") || !strings.Contains(out.String(), "steady\n───") {
+		t.Errorf("want steady alone:\n%s", out.String())
+	}
+	for format, p := range map[string]printer{"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "ledger": Ledger, "losses": Losses} {
+		err := p(io.Discard, finishedRun(), Options{Scenarios: []string{"burst"}})
+		if err == nil || !strings.Contains(err.Error(), `"burst" is not in this run; it has rolling-restart, steady`) {
+			t.Errorf("%s: got %v", format, err)
+		}
+	}
+}
+
+// failing is a writer whose disk is full after so many bytes.
+type failing int
+
+func (f *failing) Write(p []byte) (int, error) {
+	if *f -= failing(len(p)); *f < 0 {
+		return 0, io.ErrShortWrite
+	}
+	return len(p), nil
+}
+
+// A full disk behind the pipe must not pass for success.
+func TestWriteErrors(t *testing.T) {
+	for format, p := range map[string]printer{
+		"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "ledger": Ledger, "losses": Losses, "claims": claims,
+	} {
+		whole := len(printed(t, p, finishedRun()))
+		for _, room := range []int{0, 1, whole / 2, whole - 1} {
+			w := failing(room)
+			if err := p(&w, finishedRun(), Options{}); err == nil {
+				t.Errorf("%s: no error although only %d of %d bytes were written", format, room, whole)
+			}
+		}
+	}
+}
+
+func TestCSVIsOneRowPerTrial(t *testing.T) {
+	rows, err := csv.NewReader(strings.NewReader(printed(t, CSV, finishedRun()))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 1 + 8 + 10 + 3 + 8; len(rows) != want {
+		t.Errorf("got %d rows, want %d", len(rows), want)
+	}
+	column := map[string]int{}
+	for i, name := range rows[0] {
+		column[name] = i
+	}
+	first, lagging, steady := rows[1], rows[1+8+9], rows[1+8+10+3]
+	for _, test := range []struct {
+		row          []string
+		column, want string
+	}{
+		{first, "scenario", "rolling-restart"}, {first, "label.stop", "close"}, {first, "valid", "true"}, {first, "lost", "2"},
+		{first, "lost_by_cause.reset_at_close", "2"}, {first, "response_p99_ns", "910000"}, {first, "gap_ns", "500000"},
+		{lagging, "valid", "false"}, {lagging, "invalid_reasons", "schedule lag p99 31.2 ms > 10 % of response p99; residual is 1, not 0"},
+		{steady, "scenario", "steady"}, {steady, "label.stop", ""}, {steady, "gap_ns", ""}, {steady, "lost_sent_after_close", ""},
+	} {
+		if got := test.row[column[test.column]]; got != test.want {
+			t.Errorf("%s: got %q, want %q", test.column, got, test.want)
+		}
+	}
+}
+
+// What a file holds must not become markup.
+func TestMarkupIsEscaped(t *testing.T) {
+	run := finishedRun()
+	run.Scenarios[0].About = "<script>alert(1)</script> a|b *c* `d`"
+	run.Scenarios[0].Variants[0].Labels = labels("stop", "a|b\nc<script>")
+	page := printed(t, HTML, run)
+	if strings.Contains(page, "<script") {
+		t.Error("html: <script> came through")
+	}
+	for _, outside := range []string{"http://", "https://", "src=", "@import"} {
+		if strings.Contains(page, outside) {
+			t.Errorf("html: not self-contained: %s", outside)
+		}
+	}
+	text := printed(t, Markdown, run)
+	if strings.Contains(text, "<script") || !strings.Contains(text, `a\|b<br>c&lt;script>`) || !strings.Contains(text, "\\*c\\* \\`d\\`") {
+		t.Errorf("markdown:\n%s", text)
+	}
+}
+
+func TestJSONSelects(t *testing.T) {
+	var out bytes.Buffer
+	if err := JSON(&out, finishedRun(), Options{Scenarios: []string{"steady"}}); err != nil {
+		t.Fatal(err)
+	}
+	var run results.Run
+	if err := json.Unmarshal(out.Bytes(), &run); err != nil {
+		t.Fatal(err)
+	}
+	if len(run.Scenarios) != 1 || run.Scenarios[0].Name != "steady" {
+		t.Errorf("got %d scenarios", len(run.Scenarios))
+	}
+}

@@ -1,0 +1,217 @@
+package report
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+)
+
+func rendered(t *testing.T, table *table) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := table.text(&out); err != nil {
+		t.Fatal(err)
+	}
+	return "\n" + out.String()
+}
+
+// The library would write "P 50 [MS]", trim and pad on its own: none of it.
+func TestTableText(t *testing.T) {
+	plain := &table{columns: []column{{head: "variant"}, {"p50 [µs]", true}, {head: "note_x"}}}
+	plain.add("a", "1"+plain.note("first"), "")
+	plain.add("b b", "22"+plain.note("second", "first"), "two\nlines")
+	want := `
+variant  p50 [µs]  note_x
+─────────────────────────
+a              1¹
+b b         22²⁺¹  two
+                   lines
+¹ first
+² second
+`
+	if diff := cmp.Diff(want, rendered(t, plain)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTableRules(t *testing.T) {
+	ruled := &table{columns: []column{{head: "a"}, {head: "b"}}, ruled: true}
+	ruled.add("1", "2")
+	ruled.add("3", "4")
+	if diff := cmp.Diff("\na  b\n────\n1  2\n────\n3  4\n", rendered(t, ruled)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Wrapping comes before splitting, and each part repeats the first column.
+func TestTableWrapsThenSplits(t *testing.T) {
+	wide := &table{columns: []column{{head: "variant"}}}
+	cells := []string{"sockets=reuseport stop=migrate"}
+	for range 5 {
+		wide.columns = append(wide.columns, column{strings.Repeat("h", 13), true})
+		cells = append(cells, "1")
+	}
+	wide.add(cells...)
+	want := `
+variant            hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh
+────────────────────────────────────────────────────────────────────────────────────────────
+sockets=reuseport              1              1              1              1              1
+stop=migrate
+`
+	if diff := cmp.Diff(want, rendered(t, wide)); diff != "" {
+		t.Errorf("wrapped (-want +got):\n%s", diff)
+	}
+	wide.columns = append(wide.columns, column{"more", true})
+	wide.columns = append(wide.columns, column{"and more", true})
+	wide.rows[0] = append(wide.rows[0], "2", "3")
+	want = `
+variant                         hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh
+──────────────────────────────────────────────────────────────────────────────────────────
+sockets=reuseport stop=migrate              1              1              1              1
+
+variant                         hhhhhhhhhhhhh  more  and more
+─────────────────────────────────────────────────────────────
+sockets=reuseport stop=migrate              1     2         3
+`
+	if diff := cmp.Diff(want, rendered(t, wide)); diff != "" {
+		t.Errorf("split (-want +got):\n%s", diff)
+	}
+}
+
+// Whatever the cells hold: no line too wide, and no character lost.
+func TestTableFitsAnything(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	alphabet := []string{"a", "b=", "1", "漢", "é", "e\u0301", "👩‍🚀", " ", "\n", "-", "µ", "±"}
+	text := func() string {
+		var s strings.Builder
+		for range random.IntN(60) * random.IntN(4) {
+			s.WriteString(alphabet[random.IntN(len(alphabet))])
+		}
+		return s.String()
+	}
+	for range 300 {
+		columns := 2 + random.IntN(12)
+		table := &table{ruled: random.IntN(2) == 0}
+		for range columns {
+			table.columns = append(table.columns, column{clean(text()), random.IntN(2) == 0})
+		}
+		for range 1 + random.IntN(4) {
+			cells := make([]string, columns)
+			for i := range cells {
+				cells[i] = text()
+			}
+			table.add(cells...)
+		}
+		out := rendered(t, table)
+		for line := range strings.Lines(out) {
+			if w := displayWidth(strings.TrimSuffix(line, "\n")); w > maxWidth {
+				t.Fatalf("%d columns: %q", w, line)
+			}
+		}
+		for _, row := range table.rows {
+			for _, cell := range row[1:] { // the first column is repeated
+				if strings.Count(out, "漢") < strings.Count(cell, "漢") {
+					t.Fatalf("characters of %q are missing in:\n%s", cell, out)
+				}
+			}
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, test := range []struct {
+		in    string
+		width int
+		want  string
+	}{
+		{"one two three", 7, "one two\nthree"},
+		{"exactly", 7, "exactly"},
+		{"eight888", 7, "eight88\n8"},
+		{"a eight888", 7, "a\neight88\n8"},
+		{"漢字漢", 5, "漢字\n漢"},
+		{"漢", 1, "漢"},
+		{"keep\nbreaks", 9, "keep\nbreaks"},
+		{"", 5, ""},
+	} {
+		if got := wrap(test.in, test.width); got != test.want {
+			t.Errorf("wrap(%q, %d): got %q, want %q", test.in, test.width, got, test.want)
+		}
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for want, x := range map[string]float64{
+		"0": 0, "1.00": 1, "1.23": 1.234, "12.3": 12.34, "123": 123.4, "1234": 1234.5, "0.500": 0.5, "0.0123": 0.01234,
+		"0.00123": 0.001234, "6.25e-05": 6.25e-5, "1.23e+07": 12345678, "9999999": 9999999, "-4.50": -4.5, "-1.23e+300": -1.234e300,
+	} {
+		if got := number(x); got != want || len(got) > 10 {
+			t.Errorf("number(%v): got %q, want %q", x, got, want)
+		}
+	}
+}
+
+func TestDurationScale(t *testing.T) {
+	for _, test := range []struct {
+		ns   []float64
+		want string
+	}{
+		{nil, "ns"}, {[]float64{0}, "ns"}, {[]float64{999}, "ns"}, {[]float64{1, 1000}, "µs"}, {[]float64{999_999}, "µs"},
+		{[]float64{1e6, 3}, "ms"}, {[]float64{9.9e9}, "ms"}, {[]float64{1e10}, "s"}, {[]float64{-5e6}, "ms"},
+	} {
+		if got := durationScale(test.ns); got.unit != test.want {
+			t.Errorf("%v: got %s, want %s", test.ns, got.unit, test.want)
+		}
+	}
+}
+
+func TestFigure(t *testing.T) {
+	ms := scale{"ms", 1e6}
+	none := results.Summary{Lo: ptr(0.), Hi: ptr(0.0375), N: 80, Method: results.MethodRuleOfThree}
+	some := results.Summary{Center: 2.5e6, Lo: ptr(2e6), Hi: ptr(3e6)}
+	for _, test := range []struct {
+		name     string
+		summary  results.Summary
+		kind     kind
+		unit     scale
+		interval bool
+		want     string
+	}{
+		{"with interval", some, duration, ms, true, "2.50 [2.00, 3.00]"},
+		{"without", some, duration, ms, false, "2.50"},
+		{"too few trials", results.Summary{Center: 2.5e6}, duration, ms, true, "2.50"},
+		{"no loss", none, losses, scale{"", 1}, true, "≤ 3/80"},
+		{"no loss, as a rate", none, plain, scale{"", 1}, true, "≤ 0.0375"},
+		{"tiny p", results.Summary{Center: 1e-9}, probability, scale{"", 1}, false, "< 0.001"},
+		{"p", results.Summary{Center: 0.03}, probability, scale{"", 1}, false, "0.0300"},
+	} {
+		if got := figure(test.summary, test.kind, test.unit, test.interval); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestCPUSet(t *testing.T) {
+	for _, test := range []struct {
+		cpus []int
+		want string
+	}{
+		{nil, "any"}, {[]int{3}, "3"}, {[]int{0, 1, 2, 5, 7, 8}, "0-2,5,7-8"}, {[]int{2, 0, 1, 1}, "0-2"},
+	} {
+		if got := cpuSet(test.cpus); got != test.want {
+			t.Errorf("%v: got %s, want %s", test.cpus, got, test.want)
+		}
+	}
+}
+
+func TestMark(t *testing.T) {
+	for n, want := range map[int]string{1: "¹", 9: "⁹", 10: "¹⁰", 123: "¹²³"} {
+		if got := mark(n); got != want {
+			t.Errorf("mark(%d): got %s, want %s", n, got, want)
+		}
+	}
+}

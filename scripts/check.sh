@@ -1,0 +1,15 @@
+#!/bin/sh
+# What must hold before a commit: format, vet, staticcheck, go.mod. The import directions are a test (bench/imports_test.go).
+set -eu
+cd "$(dirname "$0")/.."
+
+unformatted=$(gofmt -l bench results scenarios servers)
+if [ -n "$unformatted" ]; then
+	echo "gofmt: run 'gofmt -w' on:" >&2
+	echo "$unformatted" >&2
+	exit 1
+fi
+go vet ./...
+go tool staticcheck ./...
+go mod tidy -diff
+go test ./bench -run TestImports
