@@ -263,4 +263,3 @@ func firstReason(v *results.Variant) string {
 	}
 	return ""
 }
-

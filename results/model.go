@@ -159,7 +159,7 @@ type Step struct {
 	Target string `json:"target"` // what it acted on, for example "generation 1"
 
 	AtNS     int64  `json:"at_ns"`     // when it fired
-	ReadyNS  *int64 `json:"ready_ns"`  // the new generation's last worker said ready
+	ReadyNS  *int64 `json:"ready_ns"`  // the new generation's last worker said ready; stopped workers went on
 	StopNS   *int64 `json:"stop_ns"`   // the trigger: the stop signal was sent
 	ClosedNS *int64 `json:"closed_ns"` // the old generation's last listener was closed
 

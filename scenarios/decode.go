@@ -272,7 +272,7 @@ func decodeRate(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {
 	case !perSecond || !bareNumber.MatchString(number):
 		return fmt.Sprintf("%q is not a rate", n.Value), "write attempts per second, for example 2000/s"
 	}
-	rate, err := strconv.ParseFloat(strings.ReplaceAll(number, "_", ""), 64)
+	rate, err := strconv.ParseFloat(number, 64)
 	if err != nil || !s.allows(rate) {
 		return n.Value + " is out of range", s.rangeText(func(x float64) string { return Rate(x).String() })
 	}
@@ -281,7 +281,7 @@ func decodeRate(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {
 }
 
 // bareNumber is a decimal number without a unit; underscores may group its digits.
-var bareNumber = regexp.MustCompile(`^[+-]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)$`)
+var bareNumber = regexp.MustCompile(`^[+-]?([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)$`)
 
 // fieldNamed returns the field of the struct v that the YAML key stands for.
 func fieldNamed(v reflect.Value, key string) (reflect.Value, bool) {

@@ -72,11 +72,20 @@ func TestParse(t *testing.T) {
 	trials := least
 	trials.Trials, trials.MinValid = 5, 3
 
+	few, many := least, least
+	few.Load.Rate, few.Load.Duration = 0.1, 10*time.Second
+	many.Load.Rate, many.Load.Duration = 1e6, 10*time.Second
+	long := least
+	long.Name = strings.Repeat("x", 64)
+
 	tests := []struct {
 		name string
 		text string
 		want Scenario
 	}{
+		{"one attempt", "name: x\nload: {rate: .1/s, duration: 10s}\n", few},
+		{"ten million attempts", "name: x\nload: {rate: 1_000_000/s, duration: 10s}\n", many},
+		{"long name", strings.Replace(head, "x", long.Name, 1), long},
 		{"least", head, least},
 		{"min_valid is half of trials, rounded up", head + "trials: 5\n", trials},
 		{"full", `# Every key.

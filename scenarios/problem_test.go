@@ -178,6 +178,11 @@ load: {rate: 100/s, duration: 1s}
 `, []string{
 			`f:1: name: "Has Blanks" is not a name; use lower-case words joined by hyphens, at most 64 characters`,
 		}},
+		{"long name", `name: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+load: {rate: 100/s, duration: 1s}
+`, []string{
+			`f:1: name: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" is not a name; use lower-case words joined by hyphens, at most 64 characters`,
+		}},
 		{"no load", `name: x
 `, []string{
 			`f:1: load.rate is missing; for example rate: 2000/s`,
@@ -207,6 +212,16 @@ load: {rate: 2000, duration: 1s}
 load: {rate: 2000/m, duration: 1s}
 `, []string{
 			`f:2: load.rate: "2000/m" is not a rate; write attempts per second, for example 2000/s`,
+		}},
+		{"rate of stray underscores", `name: x
+load: {rate: 2__0/s, duration: 1s}
+`, []string{
+			`f:2: load.rate: "2__0/s" is not a rate; write attempts per second, for example 2000/s`,
+		}},
+		{"rate out of all proportion", `name: x
+load: {rate: 9999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999/s, duration: 1s}
+`, []string{
+			`f:2: load.rate: 9999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999/s is out of range; allowed: more than 0/s, up to 1000000/s`,
 		}},
 		{"rate as a share", `name: x
 load: {rate: 0.7*capacity, duration: 1s}
@@ -305,9 +320,10 @@ stop: migrate
 `, []string{
 			`f:3: matrix: expected a list, found a mapping; write [...], or lines that start with a hyphen`,
 		}},
-		{"matrix block that is text", head + `matrix: [sockets]
+		{"matrix block that is text", head + `timeline: [{at: 0s, do: replace}]
+matrix: [sockets]
 `, []string{
-			`f:3: matrix[0]: expected a mapping, found the text "sockets"; write {key: value}, or indented lines of key: value`,
+			`f:4: matrix[0]: expected a mapping, found the text "sockets"; write {key: value}, or indented lines of key: value`,
 		}},
 		{"empty matrix block", head + `matrix: [{}]
 `, []string{
@@ -386,7 +402,7 @@ matrix:
 			`f:3: timeline[0].at: 2s is not before the load's end at 1s; fire earlier, or lengthen load.duration`,
 		}},
 		{"misspelt matrix key is not also missing", head + `timeline: [{at: 0s, do: replace}]
-matrix: [{stpo: [close]}]
+matrix: [{workers: [1, 2], stpo: [close]}]
 `, []string{
 			`f:4: matrix[0]: "stpo" is not a setting that can vary; did you mean "stop"?`,
 		}},

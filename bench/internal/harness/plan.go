@@ -161,6 +161,7 @@ func planVariant(v scenarios.Variant) (*VariantPlan, error) {
 			Address: serverAddress,
 			Backlog: s.Server.Backlog,
 			Work:    servers.Work{Sleep: s.Server.Work.Sleep, Burn: s.Server.Work.Burn},
+			Fault:   servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
 		},
 		Load: []load.Config{{
 			Processes: 1,

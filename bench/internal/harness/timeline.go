@@ -23,10 +23,9 @@ type fired struct {
 	step    scenarios.Step
 	target  string
 	at      wire.Instant
-	ready   wire.Instant // 0: starts nothing
+	ready   wire.Instant // the new generation was ready, or stopped workers went on; 0: neither
 	trigger wire.Instant
 	closed  wire.Instant // 0: closes nothing
-	resumed wire.Instant // 0: stalls nothing
 	// previous and next are the generations that a replacement stopped and started.
 	previous, next *servers.Generation
 }
@@ -88,7 +87,8 @@ func (t *timeline) stall(ctx context.Context, s *fired) error {
 	if err := t.current.Signal(unix.SIGCONT); err != nil {
 		return err
 	}
-	s.resumed = t.clock.Now()
+	s.ready = t.clock.Now()
+	s.ready = t.clock.Now()
 	return interrupted
 }
 

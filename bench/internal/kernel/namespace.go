@@ -87,7 +87,7 @@ func probeUserNamespace(ctx context.Context, options Options) Result {
 	case errors.Is(err, fs.ErrNotExist):
 		return unknown(err.Error(), "")
 	case errors.As(err, &refused):
-		why, hint := explainRefusal(err, os.DirFS("/proc"))
+		why, hint := explainRefusal(refused.Err, os.DirFS("/proc"))
 		return no("clone(CLONE_NEWUSER|CLONE_NEWNET): "+why, hint)
 	case err != nil:
 		return unknown(err.Error(), "")

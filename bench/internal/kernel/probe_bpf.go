@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -28,14 +29,32 @@ func load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 
 // refusedBPF is the result for an error of bpf(2).
 func refusedBPF(what string, err error) Result {
-	switch {
-	case errors.Is(err, unix.EPERM) && !PrivilegedBPF():
-		return no(what+": needs CAP_BPF", "run as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
-	case errors.Is(err, unix.EPERM):
-		return no(what+": refused although CAP_BPF is held: "+err.Error(),
-			"a seccomp filter or a security module forbids it; before Linux 5.11 also a low limit: ulimit -l unlimited")
+	if !errors.Is(err, unix.EPERM) {
+		return no(what+": "+err.Error(), "")
 	}
-	return no(what+": "+err.Error(), "")
+	if missing := missingForBPF(); len(missing) > 0 {
+		return no(what+": needs "+strings.Join(missing, ", "), "run as root, or grant what is missing")
+	}
+	return no(what+": refused although every capability is held: "+err.Error(),
+		"a seccomp filter or a security module forbids it; before Linux 5.11 also a low limit: ulimit -l unlimited")
+}
+
+// missingForBPF names the capabilities that the calling thread lacks for sk_reuseport programs and tracing.
+func missingForBPF() []string {
+	initial := inInitialUserNamespace()
+	if initial && holds(unix.CAP_SYS_ADMIN) {
+		return nil // stands for all of them
+	}
+	var missing []string
+	for _, needed := range []struct {
+		name       string
+		capability int
+	}{{"CAP_BPF", unix.CAP_BPF}, {"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}, {"CAP_PERFMON", unix.CAP_PERFMON}} {
+		if !initial || !holds(needed.capability) {
+			missing = append(missing, needed.name)
+		}
+	}
+	return missing
 }
 
 // probeBPF loads the simplest program of the oldest type, and of the type that selectors have.

@@ -222,7 +222,7 @@ func TestRefusedBPF(t *testing.T) {
 	}
 	want := "needs CAP_BPF"
 	if PrivilegedBPF() {
-		want = "although CAP_BPF is held"
+		want = "although every capability is held"
 	}
 	if got := refusedBPF("x", fmt.Errorf("load: %w", unix.EPERM)); got.Status != No || !strings.Contains(got.Detail, want) || got.Hint == "" {
 		t.Errorf("refused: %+v, want %q and a hint", got, want)
