@@ -63,9 +63,9 @@ func ClaimRules() []ClaimRule {
 }
 
 // DecideClaims gives a verdict on every claim of the ledger from the run's summaries, which must
-// have been computed. Available names the scenarios that this version has. The verdict is "not tested",
-// with the reason, where the scenario does not exist, was not run, lacks a variant or has too few valid trials of it, and where
-// the figures do not decide.
+// have been computed. Available names the scenarios that this version has. The verdict is "not
+// tested", with the reason, where the scenario does not exist, was not run, lacks a variant or has
+// too few valid trials of it, and where the figures do not decide.
 func DecideClaims(run *Run, available []string) []Claim {
 	rules := ClaimRules()
 	claims := make([]Claim, len(rules))

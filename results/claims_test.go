@@ -193,6 +193,16 @@ func TestClaimsAreAllAnswered(t *testing.T) {
 	}
 }
 
+// A bound that does not exist must not decide: 0 would, in "hi < 1".
+func TestFigureWithoutInterval(t *testing.T) {
+	env := map[string]any{"f": newFigure(Summary{Center: 1, N: 2})}
+	for _, predicate := range []string{"f.hi < 1", "f.hi > 1", "f.lo < 1", "f.lo > 1", "f.lo == 0"} {
+		if evaluate(predicate, env) {
+			t.Errorf("%s is true of a figure without an interval", predicate)
+		}
+	}
+}
+
 func TestDescribe(t *testing.T) {
 	for _, test := range []struct {
 		metric  string

@@ -94,15 +94,19 @@ func TestHistogramEncode(t *testing.T) {
 }
 
 func TestDecodeHistogramRefuses(t *testing.T) {
-	other, err := hdr.New(1, 1000, 2).EncodeV2()
-	if err != nil {
-		t.Fatal(err)
+	encoded := func(h *hdr.Histogram) string {
+		out, err := h.EncodeV2()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
 	}
 	for _, test := range []struct{ name, encoded, want string }{
 		{"empty", "", "empty"},
 		{"not base64", "…", "illegal base64"},
 		{"cut off", NewHistogram().Encode()[:12], "histogram: "},
-		{"another geometry", string(other), "1 to 1000 at 2 figures"},
+		{"another range", encoded(hdr.New(1, 1000, 3)), "1 to 1000 at 3 figures"},
+		{"another precision", encoded(hdr.New(1, histogramMaxNS, 2)), "at 2 figures"},
 	} {
 		if _, err := DecodeHistogram(test.encoded); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want …%s…", test.name, err, test.want)

@@ -109,6 +109,25 @@ func TestUnfinishedRunIsReadable(t *testing.T) {
 	}
 }
 
+// Trials are appended one by one: what the caller's run already holds must not be there twice.
+func TestCreateLeavesOutTrials(t *testing.T) {
+	run := newRun()
+	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1)}
+	run.Summarize()
+	s, err := Create(t.TempDir(), run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	appendTrial(t, s, closeLabels, restartTrial(1))
+	if n := len(load(t, s.Dir()).Scenarios[0].Variants[0].Trials); n != 1 {
+		t.Errorf("got %d trials, want 1", n)
+	}
+	if v := run.Scenarios[0].Variants[0]; len(v.Trials) != 1 || v.Summary == nil {
+		t.Error("Create changed its argument")
+	}
+}
+
 func TestFinish(t *testing.T) {
 	s := create(t)
 	run := newRun()

@@ -3,8 +3,8 @@ package results
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
-	"strings"
 )
 
 // StepReplace is the Step.Do of a restart: a step that replaces a generation.
@@ -67,33 +67,42 @@ func (v *Variant) ValidTrials() []*Trial {
 
 // Invalid is a reason why trials of a variant do not count, and how many it spoilt.
 type Invalid struct {
-	Reason string
+	Reason string // the first trial's
+	Varied bool   // the others' differ from it in their numbers
 	Trials int
 }
 
 // InvalidTrials says how many of the variant's trials do not count, and why, most frequent
-// reason first. A trial with two reasons is under both.
+// reason first. Reasons that differ only in numbers are one. A trial with two reasons is under both.
 func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
-	count := map[string]int{}
 	for _, t := range v.Trials {
 		if t.Counts() {
 			continue
 		}
 		trials++
+		counted := map[string]bool{}
 		for _, r := range t.Reasons() {
-			count[r]++
+			shape := withoutNumbers(r)
+			if counted[shape] {
+				continue
+			}
+			counted[shape] = true
+			i := slices.IndexFunc(reasons, func(have Invalid) bool { return withoutNumbers(have.Reason) == shape })
+			if i < 0 {
+				i = len(reasons)
+				reasons = append(reasons, Invalid{Reason: r})
+			}
+			reasons[i].Trials++
+			reasons[i].Varied = reasons[i].Varied || reasons[i].Reason != r
 		}
 	}
-	for r, n := range count {
-		reasons = append(reasons, Invalid{r, n})
-	}
-	slices.SortFunc(reasons, func(a, b Invalid) int {
-		if a.Trials != b.Trials {
-			return b.Trials - a.Trials
-		}
-		return strings.Compare(a.Reason, b.Reason)
-	})
+	slices.SortStableFunc(reasons, func(a, b Invalid) int { return b.Trials - a.Trials })
 	return trials, reasons
+}
+
+// withoutNumbers is reason with every number, and a unit right behind it, replaced.
+func withoutNumbers(reason string) string {
+	return regexp.MustCompile(`[0-9][0-9.]*[a-zµ]*`).ReplaceAllString(reason, "#")
 }
 
 // Reasons are why the trial does not count: InvalidReasons, or what is to be said when there are
@@ -285,7 +294,7 @@ func (v *Variant) summarizeRestarts(trials []*Trial) {
 	if len(perRestart) == 0 {
 		return
 	}
-	s := LostPerRestart(perRestart)
+	s := lostPerRestart(perRestart)
 	if lost > inRestarts {
 		s.warn("%d more attempts were lost outside any restart", lost-inRestarts)
 	}
@@ -300,8 +309,8 @@ func (v *Variant) summarizeRestarts(trials []*Trial) {
 	}
 }
 
-// LostPerRestart is Rate over restarts, one count each.
-func LostPerRestart(counts []int64) Summary {
+// lostPerRestart is Rate over restarts, one count each.
+func lostPerRestart(counts []int64) Summary {
 	s := Rate(counts, slices.Repeat([]float64{1}, len(counts)))
 	s.warnNoneSeen()
 	return s

@@ -33,6 +33,7 @@ func TestFiguresPoolsSteps(t *testing.T) {
 	trial := restartTrial(0, 1, 0, 0)
 	trial.Steps[3].StallNS = nil
 	trial.Steps[3].TakeoverNS = nil
+	trial.Steps[0], trial.Steps[1], trial.Steps[3] = trial.Steps[3], trial.Steps[0], trial.Steps[1] // in no order of size
 	got := trial.Figures()
 	want := map[string]float64{
 		MetricGap: 400, MetricOutage: 4000, MetricResolution: 500,
@@ -193,14 +194,16 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 func TestInvalidTrials(t *testing.T) {
 	v := &Variant{Trials: []*Trial{
 		{Valid: true},
-		{InvalidReasons: []string{"lag", "residual"}},
-		{InvalidReasons: []string{"lag"}},
+		{InvalidReasons: []string{"stalled"}},
+		{InvalidReasons: []string{"lag 1.2s > 3ms", "stalled", "lag 7s > 3ms"}},
+		{InvalidReasons: []string{"lag 130µs > 3ms"}},
+		{InvalidReasons: []string{"lag 4ms > 3ms"}},
 		{Valid: true, Residual: 2},
 		{},
 	}}
 	n, reasons := v.InvalidTrials()
-	want := []Invalid{{"lag", 2}, {"no reason recorded", 1}, {"residual", 1}, {"residual 2", 1}}
-	if diff := cmp.Diff(want, reasons); n != 4 || diff != "" {
+	want := []Invalid{{"lag 1.2s > 3ms", true, 3}, {"stalled", false, 2}, {"residual 2", false, 1}, {"no reason recorded", false, 1}}
+	if diff := cmp.Diff(want, reasons); n != 6 || diff != "" {
 		t.Errorf("%d trials; reasons (-want +got):\n%s", n, diff)
 	}
 }

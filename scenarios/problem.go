@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Problem is one thing that is wrong with a scenario file.
@@ -48,10 +50,29 @@ func problemsError(file string, found []Problem) error {
 		return nil
 	}
 	for i := range found {
-		found[i].File = file
+		p := &found[i]
+		p.File, p.What, p.Hint = file, oneLine(p.What, 512), oneLine(p.Hint, 512)
 	}
 	slices.SortStableFunc(found, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	return &Problems{Problems: slices.Compact(found)}
+}
+
+// oneLine keeps what a file says from spilling over: control characters become blanks, and what is
+// longer than limit bytes is cut off.
+func oneLine(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) <= limit {
+		return s
+	}
+	for !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit] + "…"
 }
 
 // nearest returns the candidate that word was probably meant to be, or "".

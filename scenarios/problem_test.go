@@ -218,11 +218,6 @@ load: {rate: 2__0/s, duration: 1s}
 `, []string{
 			`f:2: load.rate: "2__0/s" is not a rate; write attempts per second, for example 2000/s`,
 		}},
-		{"rate out of all proportion", `name: x
-load: {rate: 9999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999/s, duration: 1s}
-`, []string{
-			`f:2: load.rate: 9999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999/s is out of range; allowed: more than 0/s, up to 1000000/s`,
-		}},
 		{"rate as a share", `name: x
 load: {rate: 0.7*capacity, duration: 1s}
 `, []string{
@@ -491,12 +486,14 @@ sockets: shared
 stop: close
 matrix: [{stop: [klose]}]
 gates: [{expect: losst == 0}]
+about: &a text
 `, []string{
 			`f:1: unknown key "nam"; did you mean "name"?`,
 			`f:2: load.rate: 100 has no unit; write 100/s`,
 			`f:3: workers: 0 is out of range; allowed: 1 to 1024`,
 			`f:6: matrix[0].stop: unknown value "klose"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff)`,
 			`f:7: gates[0].expect: unknown metric "losst"; did you mean "lost"?`,
+			`f:8: anchor &a is not allowed; write the value where it is used`,
 		}},
 	}
 	for _, test := range tests {
@@ -521,6 +518,10 @@ func TestParseLimits(t *testing.T) {
 		want string
 	}{
 		{"file", strings.Repeat("#", maxFileSize), "f: the file is larger than 1048575 bytes; a scenario fits a page"},
+		{"message", head + "stop: " + strings.Repeat("ö", 1000) + "\n",
+			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) + "…; allowed: kill, close, drain, migrate, handoff"},
+		{"message of several lines", head + "baseline: {sockets: \"a\\nb\"}\n",
+			"f:3: baseline: sockets=a b names no variant; the scenario has no matrix, so its only variant has no labels"},
 		{"list", head + "timeline: [" + strings.Repeat("{}, ", maxListLen+1) + "]\n", "f:3: timeline: 257 entries; at most 256"},
 		{"values", head + "matrix: [{workers: [" + strings.Repeat("1, ", maxVariants+1) + "]}]\n", "f:3: matrix[0].workers: 257 values; at most 256"},
 		{"keys", head + "baseline: {" + numbered("k%d: 1, ", maxListLen+1) + "}\n", "f:3: baseline: 257 keys; at most 256"},

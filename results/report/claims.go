@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 func Claims(w io.Writer, run *results.Run) error {
 	d := &document{}
 	d.heading(1, "Claims")
+	d.paragraph(fmt.Sprintf("As the run of %s decides them, on kernel %s.", run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
 	if run.Claims == nil {
 		d.paragraph(undecided)
 		return d.text(w)

@@ -27,7 +27,7 @@ type scale struct {
 }
 
 // durationScale is the largest unit that leaves the largest of the values, in nanoseconds, at 1 or more; seconds
-// only from 10 s on, because milliseconds are what readers compare.
+// only from 10 s on, because milliseconds are what readers compare, and milliseconds for 0.
 func durationScale(ns []float64) scale {
 	var largest float64
 	for _, v := range ns {
@@ -36,7 +36,7 @@ func durationScale(ns []float64) scale {
 	switch {
 	case largest >= 1e10:
 		return scale{"s", 1e9}
-	case largest >= 1e6:
+	case largest >= 1e6 || largest == 0:
 		return scale{"ms", 1e6}
 	case largest >= 1e3:
 		return scale{"µs", 1e3}

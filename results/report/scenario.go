@@ -251,12 +251,12 @@ func outsideBlocks(d *document, s *results.Scenario) {
 			skipped = append(skipped, name+": "+*v.SkippedReason)
 		}
 		n, reasons := v.InvalidTrials()
-		var parts []string
 		for _, r := range reasons {
-			parts = append(parts, fmt.Sprintf("%d × %s", r.Trials, r.Reason))
-		}
-		if n > 0 {
-			invalid = append(invalid, fmt.Sprintf("%s, %d of %s: %s", name, n, plural(len(v.Trials), "trial"), strings.Join(parts, "; ")))
+			example := ""
+			if r.Varied {
+				example = "for example "
+			}
+			invalid = append(invalid, fmt.Sprintf("%s, %d of %d invalid: %s%s", name, r.Trials, n, example, r.Reason))
 		}
 	}
 	if len(invalid) > 0 {

@@ -94,7 +94,7 @@ func TestTableFitsAnything(t *testing.T) {
 		}
 		return s.String()
 	}
-	for range 40 {
+	for range 25 {
 		columns := 2 + random.IntN(12)
 		table := &table{ruled: random.IntN(2) == 0}
 		for range columns {
@@ -160,7 +160,7 @@ func TestDurationScale(t *testing.T) {
 		ns   []float64
 		want string
 	}{
-		{nil, "ns"}, {[]float64{0}, "ns"}, {[]float64{999}, "ns"}, {[]float64{1, 1000}, "µs"}, {[]float64{999_999}, "µs"},
+		{nil, "ms"}, {[]float64{0}, "ms"}, {[]float64{1}, "ns"}, {[]float64{999}, "ns"}, {[]float64{1, 1000}, "µs"}, {[]float64{999_999}, "µs"},
 		{[]float64{1e6, 3}, "ms"}, {[]float64{9.9e9}, "ms"}, {[]float64{1e10}, "s"}, {[]float64{-5e6}, "ms"},
 	} {
 		if got := durationScale(test.ns); got.unit != test.want {
@@ -213,5 +213,17 @@ func TestMark(t *testing.T) {
 		if got := mark(n); got != want {
 			t.Errorf("mark(%d): got %s, want %s", n, got, want)
 		}
+	}
+}
+
+// Books that do not balance must say so.
+func TestBalance(t *testing.T) {
+	trial := &results.Trial{Attempts: 10, Served: 7, LostByCause: map[string]int64{"refused": 2, "client": 0}, Residual: 1}
+	if got, want := balance([]*results.Trial{trial}), "1 valid trial: 10 attempts ≠ 7 served + 2 refused; residual 1"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	trial.Served = 8
+	if got, want := balance([]*results.Trial{trial, trial}), "2 valid trials: 20 attempts = 16 served + 4 refused; residual 2"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -17,6 +17,7 @@ const (
 	childSelfReport     = "self-report"     // prints a selfReport
 	childHang           = "hang"            // never ends
 	childSilent         = "silent"          // ends at once, without a word
+	childMainThread     = "main-thread"     // runs startOnMainThread
 	childBurn           = "burn"            // uses burnedByChild on a thread other than the main one, says so, and waits for its input to end
 )
 
@@ -39,6 +40,8 @@ func TestMain(m *testing.M) {
 			select {}
 		case childSilent:
 			exit(nil)
+		case childMainThread:
+			exit(startOnMainThread())
 		case childBurn:
 			exit(onThrowawayThread(burnAndWait))
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -464,26 +465,42 @@ func TestKernelSelectorMigrates(t *testing.T) {
 	}
 }
 
-// A thread of a probe is never the main thread, which cannot end and stands for the whole process in /proc.
+// A thread of a probe is never the main thread, which cannot end and stands for the whole process in /proc. The child sees to
+// it that a goroutine would find itself there.
 func TestKernelThrowawayThread(t *testing.T) {
-	wrong := errors.New("on the main thread")
-	failures := make(chan error)
-	const tries = 500
-	for range tries {
-		go func() {
-			failures <- onThrowawayThread(func() error {
-				if unix.Gettid() == os.Getpid() {
-					return wrong
-				}
-				return nil
-			})
-		}()
-	}
-	for range tries {
-		if err := <-failures; err != nil {
-			t.Fatal(err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for range 20 {
+		output, err := exec.CommandContext(ctx, "/proc/self/exe", childMainThread).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if !strings.Contains(string(output), errNotArranged.Error()) {
+			t.Fatalf("%v: %s", err, output)
 		}
 	}
+	t.Fatal(errNotArranged)
+}
+
+// errNotArranged says that the runtime moved the goroutine elsewhere, as it may: then the child proves nothing.
+var errNotArranged = errors.New("no goroutine came to be on the main thread")
+
+// startOnMainThread is the child's side. On the one processor that it leaves to the runtime, a new goroutine takes over the
+// thread of the one that waits for it; at the beginning of a program that is the main thread.
+func startOnMainThread() error {
+	runtime.GOMAXPROCS(1)
+	onMain := func() bool { return unix.Gettid() == os.Getpid() }
+	began := make(chan bool)
+	go func() { began <- onMain() }()
+	if !<-began {
+		return errNotArranged
+	}
+	return onThrowawayThread(func() error {
+		if onMain() {
+			return errors.New("on the main thread")
+		}
+		return nil
+	})
 }
 
 func TestKernelUserNamespaceChild(t *testing.T) {

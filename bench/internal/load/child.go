@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -78,13 +79,14 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 // pacer releases the attacker's ticks.
 //
 // It sleeps by clock_nanosleep itself, for vegeta's own time.Sleep rounds up to a millisecond, and
-// releases a tick a little early: the rest of the wait happens in the transport, with the
-// goroutine awake, the socket made and bound, and only connect(2) left to do.
+// releases a tick a little early. The rest of the wait is spun away in the transport, with the
+// socket made and bound and only connect(2) left to do: another sleep would cost another wake-up, and
+// wake-ups are most of what an attempt costs at a low rate.
 type pacer struct{ *transport }
 
-// early is the time from a tick to its due instant: about twice what waking a goroutine takes on a
-// busy machine, and much less than would pile attempts up.
-const early = 200 * time.Microsecond
+// early is the time from a tick to its due instant, and so the longest spin: about what it takes
+// to wake up and to make a socket on a virtual machine.
+const early = 100 * time.Microsecond
 
 // overrun is how late, after the last due instant, a generator that cannot keep up still sends.
 const overrun = 250 * time.Millisecond
@@ -96,6 +98,10 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 		return 0, true
 	}
 	due := p.begin.Add(p.schedule.At(index))
+	// The goroutine that took the last tick is next in line on this thread. A thread that blocks in
+	// a system call keeps its place for 20 µs and more (retake in runtime/proc.go), or another thread is
+	// woken to steal the work: let it run first. Saves a third of the CPU per attempt.
+	runtime.Gosched()
 	now := p.clock.Now()
 	if now > p.begin.Add(p.cfg.Duration+overrun) {
 		return 0, true

@@ -83,8 +83,7 @@ func (t *transport) attempt(s *results.Sample) {
 	b.out = wire.AppendRequest(b.out[:0], t.host, wire.Attempt{Process: uint16(t.cfg.Process), Sequence: s.Sequence}, nil, wire.Close)
 
 	fd, err := t.socket(s.Source)
-	if t.clock.Now() < due {
-		wire.SleepUntil(due)
+	for t.clock.Now() < due { // at most early; see pacer
 	}
 	s.Sent = int64(t.clock.Now())
 	if err != nil {
