@@ -3,58 +3,43 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"reuseport-bench/results/report"
 	"reuseport-bench/scenarios"
 )
 
 func newList() *cobra.Command {
-	return &cobra.Command{
+	var namesOnly bool
+	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the scenarios",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+			var rows [][]string
 			for _, name := range scenarios.Names() {
 				s, err := scenarios.Load(name)
 				if err != nil {
 					return err
 				}
-				note := ""
+				about := s.About
 				if slices.Contains(scenarios.Default(), name) {
-					note = " (default suite)"
+					about += " (default suite)"
 				}
-				for i, line := range wrap(s.About+note, 70) {
-					if i > 0 {
-						name = ""
-					}
-					fmt.Fprintf(w, "%s\t%s\n", name, line)
+				rows = append(rows, []string{name, about})
+				if namesOnly {
+					fmt.Fprintln(c.OutOrStdout(), name)
 				}
 			}
-			return w.Flush()
+			if namesOnly {
+				return nil
+			}
+			return report.Words(c.OutOrStdout(), []string{"scenario", "about"}, rows)
 		},
 	}
-}
-
-// wrap breaks a text at spaces into lines of at most width bytes, longer words aside.
-func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		switch {
-		case line == "":
-			line = word
-		case len(line)+1+len(word) > width:
-			lines = append(lines, line)
-			line = word
-		default:
-			line += " " + word
-		}
-	}
-	return append(lines, line)
+	c.Flags().BoolVar(&namesOnly, "names", false, "print the names alone, one a line")
+	return c
 }
 
 // usageArgs makes an argument check's error one of usage.

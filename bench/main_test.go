@@ -37,8 +37,9 @@ func requireLab(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	probes := []string{kernel.ProbeNetNamespace, kernel.ProbeUserNamespace}
-	for _, r := range kernel.Probes(t.Context(), kernel.Options{Only: probes, UserNamespaceChild: []string{"/proc/self/exe", roleProbe}}) {
+	options := probeOptions()
+	options.Only = []string{kernel.ProbeNetNamespace, kernel.ProbeUserNamespace}
+	for _, r := range kernel.Probes(t.Context(), options) {
 		if r.Status == kernel.Yes {
 			return
 		}

@@ -64,7 +64,8 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 }
 
 func runScenarios(c *cobra.Command, names []string, f runFlags) error {
-	plan, err := makePlan(names, f)
+	// Bad input is told before anything is started.
+	plan, err := makePlan(names, f, nil)
 	if err != nil {
 		return usage(err)
 	}
@@ -81,8 +82,13 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 	case entered:
 		return nil
 	}
+	found := kernel.Probes(c.Context(), probeOptions())
+	f.seed = plan.Seed
+	if plan, err = makePlan(names, f, found); err != nil {
+		return usage(err)
+	}
 	cfg := harness.RunConfig{
-		Roles: roles(), Version: version(), Dir: f.out, Resume: f.resume != "",
+		Roles: roles(), Version: version(), Dir: f.out, Resume: f.resume != "", Capabilities: capabilities(found),
 		Conclude: func(run *results.Run) error { return conclude(plan, run) },
 	}
 	if f.resume != "" {
@@ -126,8 +132,9 @@ func countTrials(run *results.Run) (n int) {
 	return n
 }
 
-// makePlan loads the scenarios and plans them for this machine.
-func makePlan(names []string, f runFlags) (*harness.Plan, error) {
+// makePlan loads the scenarios and plans them for this machine. What was found missing is left out; nil
+// leaves nothing out.
+func makePlan(names []string, f runFlags, found []kernel.Result) (*harness.Plan, error) {
 	if f.trials < 0 {
 		return nil, fmt.Errorf("--trials %d: must be at least 1", f.trials)
 	}
@@ -169,7 +176,25 @@ func makePlan(names []string, f runFlags) (*harness.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return harness.NewPlan(all, seed, harness.Machine{CPUs: cpus}, o)
+	machine := harness.Machine{CPUs: cpus, Missing: map[string]string{}}
+	for _, r := range found {
+		if r.Status == kernel.No {
+			machine.Missing[r.Name] = r.Detail
+		}
+	}
+	return harness.NewPlan(all, seed, machine, o)
+}
+
+// capabilities is what was found, as run.json has it.
+func capabilities(found []kernel.Result) map[string]string {
+	out := map[string]string{}
+	for _, r := range found {
+		out[r.Name] = string(r.Status)
+		if r.Status != kernel.Yes {
+			out[r.Name] += ": " + r.Detail
+		}
+	}
+	return out
 }
 
 func loadScenarios(names []string) ([]*scenarios.Scenario, error) {
@@ -231,11 +256,18 @@ func printRun(w io.Writer, run *results.Run, asJSON bool) error {
 func verdict(run *results.Run) error {
 	var unmeasured, failed []string
 	for _, s := range run.Scenarios {
+		skipped := 0
 		for _, v := range s.Variants {
+			if v.SkippedReason != nil {
+				skipped++
+			}
 			if n := len(v.ValidTrials()); v.SkippedReason == nil && n < s.MinValid {
 				unmeasured = append(unmeasured, fmt.Sprintf("%s %s has %d valid trials and needs %d%s",
 					s.Name, results.LabelString(v.Labels), n, s.MinValid, firstReason(v)))
 			}
+		}
+		if skipped == len(s.Variants) {
+			unmeasured = append(unmeasured, fmt.Sprintf("%s: every variant asked for was skipped: %s", s.Name, *s.Variants[0].SkippedReason))
 		}
 		for _, g := range s.Gates {
 			text := fmt.Sprintf("%s %s: %s: %s", s.Name, results.LabelString(g.Labels), g.Expect, g.Note)

@@ -49,6 +49,9 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 		fmt.Fprintf(b, "  %c  %s\n", letter(i), orNone(v.Labels.String()))
 		fmt.Fprintf(b, "     %d workers at %v; %g attempts/s for %v from %v, timeout %v\n",
 			v.Servers.Workers, l.Target, l.Rate, l.Duration, l.Sources, l.Timeout)
+		if v.Skipped != "" {
+			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
+		}
 		if len(v.Firings) > 0 {
 			fmt.Fprintf(b, "     %d steps: %s\n", len(v.Firings), describeFirings(v.Firings))
 		}
@@ -61,7 +64,7 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 	b.WriteString("  order of trials, a block a line:\n")
 	for block := range p.Blocks() {
 		b.WriteString("    ")
-		for _, t := range p.Trials[block*len(p.Variants) : (block+1)*len(p.Variants)] {
+		for _, t := range p.Block(block) {
 			fmt.Fprintf(b, " %c", letter(t.Variant))
 		}
 		b.WriteString("\n")

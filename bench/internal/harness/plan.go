@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
@@ -17,6 +18,8 @@ import (
 // A Machine is what a plan must know of where it will be carried out.
 type Machine struct {
 	CPUs []int // usable, ascending
+	// Missing says why a capability is not to be had here, by the name of its probe. Nil: all are.
+	Missing map[string]string
 }
 
 // A Plan is everything a run will do, decided before it begins: a pure function of scenarios, seed
@@ -44,6 +47,8 @@ type VariantPlan struct {
 	Load    []load.Config // one per load process
 	Sysctls []Sysctl
 	Firings []Firing
+	// Skipped is why the variant cannot be run here; empty when it can.
+	Skipped string
 }
 
 // A Sysctl is set in the lab before anything listens.
@@ -89,7 +94,7 @@ func NewPlan(all []*scenarios.Scenario, seed uint64, m Machine, o Options) (*Pla
 	p := &Plan{Seed: seed, Machine: m}
 	p.LoadCPUs, p.ServerCPUs = splitCPUs(m.CPUs)
 	for _, s := range all {
-		sp, err := planScenario(s, seed, o)
+		sp, err := planScenario(s, seed, m, o)
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +118,7 @@ func splitCPUs(cpus []int) (load, servers []int) {
 	return cpus[:n], cpus[n:]
 }
 
-func planScenario(s *scenarios.Scenario, seed uint64, o Options) (*ScenarioPlan, error) {
+func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*ScenarioPlan, error) {
 	p := &ScenarioPlan{Scenario: s}
 	var block time.Duration
 	for _, v := range s.Expand() {
@@ -124,8 +129,11 @@ func planScenario(s *scenarios.Scenario, seed uint64, o Options) (*ScenarioPlan,
 		if err != nil {
 			return nil, fmt.Errorf("scenario %s, variant %s: %w", s.Name, v.Labels, err)
 		}
+		vp.Skipped = skipped(v.Setup, m)
 		p.Variants = append(p.Variants, vp)
-		block += vp.Duration()
+		if vp.Skipped == "" {
+			block += vp.Duration()
+		}
 	}
 	trials := cmp.Or(o.Trials, s.Trials)
 	if o.Budget > 0 && block > 0 {
@@ -135,10 +143,22 @@ func planScenario(s *scenarios.Scenario, seed uint64, o Options) (*ScenarioPlan,
 	random := rand.New(rand.NewPCG(seed, nameSeed(s.Name)))
 	for b := range trials {
 		for _, v := range random.Perm(len(p.Variants)) {
-			p.Trials = append(p.Trials, TrialPlan{Variant: v, Block: b})
+			if p.Variants[v].Skipped == "" {
+				p.Trials = append(p.Trials, TrialPlan{Variant: v, Block: b})
+			}
 		}
 	}
 	return p, nil
+}
+
+// skipped says which capability that the setup needs is missing.
+func skipped(s scenarios.Setup, m Machine) string {
+	if s.Stop == string(servers.Migrate) {
+		if why, missing := m.Missing[kernel.ProbeTCPMigrateReq]; missing {
+			return fmt.Sprintf("%s: %s; see 'doctor'", kernel.ProbeTCPMigrateReq, why)
+		}
+	}
+	return ""
 }
 
 // nameSeed is FNV-1a of the name.
@@ -241,10 +261,21 @@ func (p *ScenarioPlan) Duration() time.Duration {
 
 // Blocks is the number of blocks.
 func (p *ScenarioPlan) Blocks() int {
-	if len(p.Variants) == 0 {
+	if len(p.Trials) == 0 {
 		return 0
 	}
-	return len(p.Trials) / len(p.Variants)
+	return p.Trials[len(p.Trials)-1].Block + 1
+}
+
+// Block is the trials of one block, in order.
+func (p *ScenarioPlan) Block(n int) []TrialPlan {
+	var block []TrialPlan
+	for _, t := range p.Trials {
+		if t.Block == n {
+			block = append(block, t)
+		}
+	}
+	return block
 }
 
 // Repeats is how many invalid trials may be run again: half as many as were planned, and at least two.

@@ -20,6 +20,8 @@ type RunConfig struct {
 	Roles Roles
 	// Version of the program, for the record.
 	Version string
+	// Capabilities is what was probed, for the record: name → "yes", or why not.
+	Capabilities map[string]string
 	// Dir is the run directory: new or empty or, with Resume, that of an unfinished run of the same plan.
 	Dir    string
 	Resume bool
@@ -84,7 +86,7 @@ func (r *runner) open() (err error) {
 		r.state.Total += len(sp.Trials)
 	}
 	if !r.cfg.Resume {
-		r.run = newRun(r.plan, r.cfg.Version)
+		r.run = newRun(r.plan, r.cfg)
 		r.store, err = results.Create(r.cfg.Dir, r.run)
 		return err
 	}
@@ -96,7 +98,7 @@ func (r *runner) open() (err error) {
 
 // samePlan checks that the stored run is one of this plan, so that its trials can be told apart.
 func (r *runner) samePlan() error {
-	want := newRun(r.plan, r.cfg.Version)
+	want := newRun(r.plan, r.cfg)
 	if r.run.Seed != want.Seed || len(r.run.Scenarios) != len(want.Scenarios) {
 		return fmt.Errorf("%s: not a run of these scenarios with this seed; start a new one", r.cfg.Dir)
 	}
@@ -114,21 +116,22 @@ func (r *runner) samePlan() error {
 	return nil
 }
 
-func newRun(p *Plan, version string) *results.Run {
+func newRun(p *Plan, cfg RunConfig) *results.Run {
 	run := &results.Run{
 		SchemaVersion: results.SchemaVersion,
 		Program:       "reuseport-bench",
-		Version:       version,
+		Version:       cfg.Version,
 		Seed:          p.Seed,
 		StartedAt:     time.Now().UTC().Truncate(time.Second),
 		Environment: results.Environment{
-			Kernel:     kernel.Release(),
-			Go:         runtime.Version(),
-			CPUs:       len(p.Machine.CPUs),
-			CPUModel:   kernel.CPUModel(),
-			LoadCPUs:   p.LoadCPUs,
-			ServerCPUs: p.ServerCPUs,
-			Privileged: netlab.Privileged(),
+			Kernel:       kernel.Release(),
+			Go:           runtime.Version(),
+			CPUs:         len(p.Machine.CPUs),
+			CPUModel:     kernel.CPUModel(),
+			LoadCPUs:     p.LoadCPUs,
+			ServerCPUs:   p.ServerCPUs,
+			Privileged:   netlab.Privileged(),
+			Capabilities: cfg.Capabilities,
 		},
 	}
 	for _, sp := range p.Scenarios {
@@ -137,7 +140,11 @@ func newRun(p *Plan, version string) *results.Run {
 			MinValid: min(sp.Scenario.MinValid, sp.Blocks()), Trials: sp.Blocks(),
 		}
 		for _, v := range sp.Variants {
-			s.Variants = append(s.Variants, &results.Variant{Labels: v.Labels})
+			rv := &results.Variant{Labels: v.Labels}
+			if v.Skipped != "" {
+				rv.SkippedReason = &v.Skipped
+			}
+			s.Variants = append(s.Variants, rv)
 		}
 		run.Scenarios = append(run.Scenarios, s)
 	}
@@ -152,7 +159,7 @@ func (r *runner) scenario(ctx context.Context, sp *ScenarioPlan, out *results.Sc
 		repeats -= max(0, len(v.Trials)-sp.Blocks())
 	}
 	for block := range sp.Blocks() {
-		queue := slices.Clone(sp.Trials[block*len(sp.Variants) : (block+1)*len(sp.Variants)])
+		queue := sp.Block(block)
 		for len(queue) > 0 {
 			t := queue[0]
 			queue = queue[1:]
