@@ -210,3 +210,19 @@ func TestFairnessOf(t *testing.T) {
 		}
 	}
 }
+
+func TestWarnLag(t *testing.T) {
+	warned := func(lagNS, p99NS int64) bool {
+		v := &Variant{Trials: []*Trial{{Valid: true, Attempts: 1, ScheduleLagP99NS: lagNS, ResponseNS: &Percentiles{P99: p99NS}}}}
+		v.Summarize()
+		return strings.Contains(strings.Join(v.Summary["response_p99_ns"].Warnings, " "), "schedule lag")
+	}
+	for _, tt := range []struct {
+		lag, p99 int64
+		want     bool
+	}{{400e3, 500e3, false}, {600e3, 7e6, false}, {900e3, 7e6, true}} {
+		if got := warned(tt.lag, tt.p99); got != tt.want {
+			t.Errorf("lag %d ns of p99 %d ns: warned %v, want %v", tt.lag, tt.p99, got, tt.want)
+		}
+	}
+}

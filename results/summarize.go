@@ -224,9 +224,31 @@ func (v *Variant) Summarize() {
 		}
 		v.Summary[metric] = s
 	}
+	v.warnLag()
 	v.warnCensored(trials)
 	v.summarizeLosses(trials)
 	v.summarizeRestarts(trials)
+}
+
+// A p99 schedule lag past both is mentioned beside the upper percentiles: a share of the response
+// time's p99, and nanoseconds.
+const (
+	lagShare = 0.1
+	lagFloor = 500e3
+)
+
+// warnLag marks upper percentiles of the response time of which a good part is the generator's own
+// delay: the attempt was sent late, and response time counts from the schedule.
+func (v *Variant) warnLag() {
+	lag, p99 := v.Summary[MetricScheduleLag], v.Summary["response_p99_ns"]
+	if p99.N == 0 || lag.Center <= max(lagFloor, lagShare*p99.Center) {
+		return
+	}
+	for _, metric := range []string{"response_p99_ns", "response_p999_ns", "response_max_ns"} {
+		s := v.Summary[metric]
+		s.warn("includes schedule lag, p99 %.2g ms: the machine stood still, or the generator was late", lag.Center/1e6)
+		v.Summary[metric] = s
+	}
 }
 
 // warnCensored marks gaps and outages of steps that the trial's end cut short.

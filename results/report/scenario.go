@@ -49,6 +49,7 @@ var (
 		{head: "p99", metric: "response_p99_ns", interval: true},
 		{head: "p99.9", metric: "response_p999_ns"},
 		{head: "max", metric: "response_max_ns"},
+		{head: "lag p99", metric: "schedule_lag_p99_ns"},
 	}
 	spreadColumns = []figureColumn{
 		{head: "Jain", metric: results.MetricJain, kind: plain, interval: true},

@@ -69,7 +69,7 @@ func TestJudge(t *testing.T) {
 		wait    = results.PhaseWait
 		connect = results.PhaseConnect
 	)
-	closed := []closing{{worker: 7, from: 2 * ms, to: 3 * ms}} // attempt 0 is due at 0
+	closed := []closing{{worker: 7, from: 2 * ms, to: 3 * ms, queue: true}} // attempt 0 is due at 0
 	for _, tt := range []struct {
 		name      string
 		account   account
@@ -92,6 +92,9 @@ func TestJudge(t *testing.T) {
 		{"worker died serving", account{results.ClassReset, wait, 1, "aq", 0}, closed, 0, judgement{causeWorkerCrash, evidenceWorker, 3, true}},
 		{"worker died before reading", account{results.ClassEOF, wait, 1, "a", 0}, nil, 0, judgement{causeWorkerCrash, evidenceWorker, 3, true}},
 		{"reset, and the worker says it answered", account{results.ClassReset, wait, 1, "aqr", servers.EndServed}, closed, 0, judgement{causeUnknown, evidenceClient, -1, false}},
+		{"killed before it could note the accept", account{results.ClassReset, wait, 2, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms, killed: true}}, 0, judgement{causeWorkerCrash, evidenceWorker, 7, true}},
+		{"the same at another time", account{results.ClassReset, wait, 1, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms, killed: true}}, 0, judgement{causeUnknown, evidenceClient, -1, false}},
+		{"a shared socket handed on resets nothing", account{results.ClassReset, wait, 2, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms}}, 0, judgement{causeUnknown, evidenceClient, -1, false}},
 		{"refused", account{results.ClassRefused, connect, 0, "", 0}, nil, 0, judgement{causeRefused, evidenceClient, -1, true}},
 		{"refused, and accepted", account{results.ClassRefused, connect, 0, "aqr", servers.EndServed}, nil, 0, judgement{causeUnknown, evidenceClient, -1, false}},
 		{"no answer to the SYN", account{results.ClassTimeout, connect, 900, "", 0}, nil, 0, judgement{causeSYNTimeout, evidenceClient, -1, true}},
@@ -115,6 +118,18 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%d strays", b.strays)
 			}
 		})
+	}
+}
+
+func TestKilledWorkerTakesOneUnnotedConnection(t *testing.T) {
+	b := testBooks(t, 2)
+	reset := account{results.ClassReset, results.PhaseWait, 2, "", 0}
+	b.tell(0, reset)
+	b.tell(1, reset)
+	b.close()
+	j := judge{closings: []closing{{worker: 7, from: 1 * ms, to: 3 * ms, killed: true}}}
+	if first, second := j.judge(&b.attempts[0]), j.judge(&b.attempts[1]); !first.explained || second.explained {
+		t.Errorf("got %+v and %+v; one thread cannot have accepted two at once", first, second)
 	}
 }
 
@@ -216,7 +231,7 @@ func TestStepMetrics(t *testing.T) {
 			for _, at := range tt.steps {
 				steps = append(steps, step(at, stepReplace))
 			}
-			j := &judge{closings: []closing{{worker: 7, from: 0, to: n * ms}}}
+			j := &judge{closings: []closing{{worker: 7, from: 0, to: n * ms, queue: true}}}
 			got := measure(b, j, n*ms, steps).step(tt.step)
 			want := tt.want
 			want.Do, want.Target, want.AtNS, want.ResolutionNS = stepReplace, "generation 0", tt.steps[tt.step]*ms, ms
@@ -288,7 +303,7 @@ func TestSentAfterClose(t *testing.T) {
 	s := step(99, stepReplace)
 	s.previous = &servers.Generation{Number: 1}
 	s.closed = begin + wire.Instant(100*ms)
-	m := measure(b, &judge{closings: []closing{{worker: 7, from: 99 * ms, to: 100 * ms}}}, n*ms, []*fired{s})
+	m := measure(b, &judge{closings: []closing{{worker: 7, from: 99 * ms, to: 100 * ms, queue: true}}}, n*ms, []*fired{s})
 	if got := m.sentAfterClose(); got == nil || *got != 1 {
 		t.Errorf("sent after close: %v, want 1", got)
 	}

@@ -36,11 +36,12 @@ var evidenceNames = [...]string{"", "kernel", "counter", "worker", "client"}
 
 func (e evidence) String() string { return evidenceNames[e] }
 
-// closing is the end of a listener whose queue went with it, in nanoseconds from the first
-// scheduled attempt.
+// closing is the end of a worker's listener, in nanoseconds from the first scheduled attempt.
 type closing struct {
 	worker   int
 	from, to int64
+	queue    bool // the accept queue went with it; a shared socket's lives on
+	killed   bool // the whole process went with it
 }
 
 // judgement is the terminal state of one attempt: what became of it, and why.
@@ -57,16 +58,39 @@ type judgement struct {
 type judge struct {
 	closings  []closing // by from
 	overflows int64     // TcpExtListenOverflows
+	// unnoted says whose kill has been blamed for a connection already; see killedDuring.
+	unnoted map[int]bool
 }
 
 // clockSlack bounds the error between two processes' readings of one clock; see wire.Clock.
 const clockSlack = int64(50 * time.Microsecond)
 
-// closingDuring is the last listener that was being closed at some instant between sent and done.
+// overlaps says that the listener was being closed at some instant between sent and done.
+func (c closing) overlaps(a *attempt) bool {
+	return c.from <= a.done+clockSlack && a.sent <= c.to+clockSlack
+}
+
+// closingDuring is the last listener that was being closed, queue and all, while the attempt was
+// under way.
 func (j *judge) closingDuring(a *attempt) (worker int, ok bool) {
 	for i := len(j.closings) - 1; i >= 0; i-- {
-		c := j.closings[i]
-		if c.from <= a.done+clockSlack && a.sent <= c.to+clockSlack {
+		if c := j.closings[i]; c.queue && c.overlaps(a) {
+			return c.worker, true
+		}
+	}
+	return -1, false
+}
+
+// killedDuring is the last worker that was killed while the attempt was under way. A worker that is
+// killed between accept(2) and the note of it in its journal takes one connection with it that nobody
+// has accounts of; one, for it is one thread.
+func (j *judge) killedDuring(a *attempt) (worker int, ok bool) {
+	for i := len(j.closings) - 1; i >= 0; i-- {
+		if c := j.closings[i]; c.killed && c.overlaps(a) && !j.unnoted[c.worker] {
+			if j.unnoted == nil {
+				j.unnoted = map[int]bool{}
+			}
+			j.unnoted[c.worker] = true
 			return c.worker, true
 		}
 	}
@@ -109,6 +133,9 @@ func (j *judge) judge(a *attempt) judgement {
 				return lost(causeResetHalfOpen, evidenceWorker, w)
 			}
 			return lost(causeResetAtClose, evidenceWorker, w)
+		}
+		if w, ok := j.killedDuring(a); ok {
+			return lost(causeWorkerCrash, evidenceWorker, w)
 		}
 	}
 	return lost(causeUnknown, evidenceClient, -1)

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -242,19 +243,19 @@ func (t *trialRun) close() error {
 	return errors.Join(errs...)
 }
 
-// closings are the ends of listeners that took their queue with them. A shared socket outlives
-// every worker, so there are none.
+// closings are the ends of the workers' listeners. A shared socket outlives every worker, and so
+// does its queue.
 func (t *trialRun) closings() []closing {
 	var all []closing
-	if t.variant.Servers.Sockets == servers.Shared {
-		return nil
-	}
 	for _, w := range t.group.Workers() {
 		if c := w.Closing(); c.Way != "" {
-			all = append(all, closing{worker: w.ID, from: t.books.since(int64(c.From)), to: t.books.since(int64(c.To))})
+			all = append(all, closing{
+				worker: w.ID, from: t.books.since(int64(c.From)), to: t.books.since(int64(c.To)),
+				queue: t.variant.Servers.Sockets == servers.Reuseport, killed: c.Way == servers.Kill,
+			})
 		}
 	}
-	slices.SortFunc(all, func(a, b closing) int { return int(a.from - b.from) })
+	slices.SortFunc(all, func(a, b closing) int { return cmp.Compare(a.from, b.from) })
 	return all
 }
 
