@@ -135,24 +135,20 @@ var childRoles = map[string]func() error{
 	roleProbe:  func() error { return kernel.ServeNamespace(context.Background(), os.Stdin, os.Stdout) },
 }
 
-// self is a command that runs this binary in a child role, with its own scheduler's width: the
-// runtime would take it from the CPUs that the child may use.
-func self(role string, maxProcs string) func() *exec.Cmd {
+// self is a command that runs this binary in a child role. Each role is one thread's work, so its
+// scheduler has one P: a second one would only be woken to look for work, and put to sleep again.
+// Without asynchronous preemption no signal interrupts the one goroutine that runs.
+func self(role string) func() *exec.Cmd {
 	return func() *exec.Cmd {
 		cmd := exec.Command("/proc/self/exe", role)
 		cmd.Args[0] = os.Args[0]
-		cmd.Env = append(os.Environ(), "GOMAXPROCS="+maxProcs)
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
 		return cmd
 	}
 }
 
 func roles() harness.Roles {
-	return harness.Roles{
-		Init:   self(roleInit, "1"),
-		Worker: self(roleWorker, "1"),
-		// Two even on one CPU: the thread that keeps the schedule must not wait for one that sends.
-		Load: self(roleLoad, "2"),
-	}
+	return harness.Roles{Init: self(roleInit), Worker: self(roleWorker), Load: self(roleLoad)}
 }
 
 func newRoot(stdout, stderr io.Writer) *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -70,7 +71,7 @@ func (l *loop) run() error {
 			}
 			timeout = int((left + time.Millisecond - 1) / time.Millisecond)
 		}
-		n, err := unix.EpollWait(l.epoll, events, timeout)
+		n, err := epollWait(l.epoll, events, timeout)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("worker %d: epoll_wait: %w", l.cfg.ID, err)
 		}
@@ -81,6 +82,15 @@ func (l *loop) run() error {
 		}
 	}
 	return nil
+}
+
+// epollWait is epoll_wait(2), hidden from Go's scheduler for the reason that wire.SleepUntil gives.
+func epollWait(epoll int, events []unix.EpollEvent, timeout int) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(timeout), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 func (l *loop) handle(e unix.EpollEvent) error {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,8 +50,16 @@ func (c *Clock) Now() Instant { return c.base + Instant(time.Since(c.start)) }
 
 // SleepUntil blocks the calling thread until the instant, by clock_nanosleep(2) with an absolute
 // time. Package time's sleep goes through the poller, which rounds up to whole milliseconds.
+//
+// The system call is hidden from Go's scheduler, so the thread keeps its P: otherwise sysmon takes
+// the P away after 20 µs, and every sleep ends with several futex calls to get it back. Only a process
+// that has nothing else to run may call it.
 func SleepUntil(i Instant) {
 	ts := unix.NsecToTimespec(int64(i))
-	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil) == unix.EINTR {
+	for {
+		_, _, errno := unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+		if errno != unix.EINTR {
+			return
+		}
 	}
 }

@@ -70,23 +70,34 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 		vegeta.MaxWorkers(min(inFlight, maxInFlight)),
 	)
 	targeter := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: "http://" + t.host})
-	for range a.Attack(targeter, &pacer{transport: t}, 0, "") {
+	timer, err := newTimer()
+	if err != nil {
+		return fmt.Errorf("load %d: %w", cfg.Process, err)
+	}
+	p := &pacer{transport: t, timer: timer}
+	for range a.Attack(targeter, p, 0, "") {
 		// The samples are written by the transport, which knows more.
 	}
-	return nil
+	return errors.Join(p.err, timer.close())
 }
 
 // pacer releases the attacker's ticks.
 //
-// It sleeps by clock_nanosleep itself, for vegeta's own time.Sleep rounds up to a millisecond, and
-// releases a tick a little early. The rest of the wait is spun away in the transport, with the
-// socket made and bound and only connect(2) left to do: another sleep would cost another wake-up, and
-// wake-ups are most of what an attempt costs at a low rate.
-type pacer struct{ *transport }
+// It waits on a timerfd. Package time's timers end in epoll_wait, which rounds up to a millisecond; a
+// thread in clock_nanosleep would need a second one beside it for the poller, and a futex call or two
+// per attempt to wake it. A timerfd is one more descriptor that the one thread polls, to the nanosecond.
+//
+// A tick is released a little early; the rest of the wait is spun away in the transport, with the
+// socket made and bound and only connect(2) left to do.
+type pacer struct {
+	*transport
+	timer *timer
+	err   error // of the timer; it ended the attack
+}
 
 // early is the time from a tick to its due instant, and so the longest spin: about what it takes
-// to wake up and to make a socket on a virtual machine.
-const early = 100 * time.Microsecond
+// to wake up and to make a socket on a virtual machine. An answer that comes meanwhile waits as long.
+const early = 50 * time.Microsecond
 
 // overrun is how late, after the last due instant, a generator that cannot keep up still sends.
 const overrun = 250 * time.Millisecond
@@ -98,16 +109,17 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 		return 0, true
 	}
 	due := p.begin.Add(p.schedule.At(index))
-	// The goroutine that took the last tick is next in line on this thread. A thread that blocks in
-	// a system call keeps its place for 20 µs and more (retake in runtime/proc.go), or another thread is
-	// woken to steal the work: let it run first. Saves a third of the CPU per attempt.
-	runtime.Gosched()
 	now := p.clock.Now()
-	if now > p.begin.Add(p.cfg.Duration+overrun) {
+	switch wake := due.Add(-early); {
+	case now > p.begin.Add(p.cfg.Duration+overrun):
 		return 0, true
-	}
-	if wake := due.Add(-early); now < wake {
-		wire.SleepUntil(wake)
+	case now < wake:
+		if err := p.timer.wait(wake); err != nil {
+			p.err = err
+			return 0, true
+		}
+	default:
+		runtime.Gosched() // behind: let what has been started go on
 	}
 	return 0, false
 }
