@@ -71,23 +71,23 @@ func notMeasured(err error) error { return &exitError{exitNotMeasured, err} }
 var errInterrupted = errors.New("interrupted")
 
 func main() {
+	if len(os.Args) > 1 {
+		if role, ok := childRoles[os.Args[1]]; ok {
+			if err := role(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(exitFailed)
+			}
+			os.Exit(0)
+		}
+	}
 	// The labs' threads change their namespaces and end with their goroutines. A goroutine that
 	// lands on the main thread could not end it, so nothing else may run there.
 	runtime.LockOSThread()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program; it returns the exit status.
+// run is the program without its child roles; it returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 {
-		if role, ok := childRoles[args[0]]; ok {
-			if err := role(); err != nil {
-				fmt.Fprintln(stderr, err)
-				return exitFailed
-			}
-			return 0
-		}
-	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)

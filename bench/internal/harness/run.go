@@ -151,48 +151,47 @@ func newRun(p *Plan, cfg RunConfig) *results.Run {
 	return run
 }
 
-// scenario runs the scenario's trials, block by block. A trial that was invalid is repeated at the
-// end of its block, close in time to those it will be compared with, while the budget lasts.
+// scenario runs the scenario's trials, block by block. Those that were invalid are repeated after the
+// last block, while the budget lasts: what disturbs a machine goes on for a while, so the next moment is
+// the worst to try again.
 func (r *runner) scenario(ctx context.Context, sp *ScenarioPlan, out *results.Scenario) error {
 	repeats := sp.Repeats()
 	for _, v := range out.Variants {
 		repeats -= max(0, len(v.Trials)-sp.Blocks())
 	}
-	for block := range sp.Blocks() {
-		queue := sp.Block(block)
-		for len(queue) > 0 {
-			t := queue[0]
-			queue = queue[1:]
-			variant := out.Variants[t.Variant]
-			if r.cfg.Resume && hasValid(variant, block) {
-				r.progress(sp, t, nil)
-				continue
-			}
-			trial, err := r.trial(ctx, sp, t, out)
-			if err != nil {
-				return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Scenario.Name, sp.Variants[t.Variant].Labels, block, err)
-			}
-			if !trial.Valid && repeats > 0 && !hopeless(variant) {
-				repeats--
-				queue = append(queue, t)
-				r.state.Total++
-				r.state.Left += sp.Variants[t.Variant].Duration()
-			}
-			r.progress(sp, t, trial)
+	queue := slices.Clone(sp.Trials)
+	for len(queue) > 0 {
+		t := queue[0]
+		queue = queue[1:]
+		variant := out.Variants[t.Variant]
+		if r.cfg.Resume && hasValid(variant, t.Block) {
+			r.progress(sp, t, nil)
+			continue
 		}
+		trial, err := r.trial(ctx, sp, t, out)
+		if err != nil {
+			return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Scenario.Name, sp.Variants[t.Variant].Labels, t.Block+1, err)
+		}
+		if !trial.Valid && repeats > 0 && !hopeless(variant) {
+			repeats--
+			queue = append(queue, t)
+			r.state.Total++
+			r.state.Left += sp.Variants[t.Variant].Duration()
+		}
+		r.progress(sp, t, trial)
 	}
 	return nil
 }
 
-// hopeless says that a variant has failed so often, and never been valid, that repeating it would
-// only take the budget from the others.
+// hopeless says that a variant has been tried so often, and never been valid, that repeating it
+// would only take the budget from the others.
 func hopeless(v *results.Variant) bool {
 	for _, t := range v.Trials {
 		if t.Valid {
 			return false
 		}
 	}
-	return len(v.Trials) >= 3
+	return len(v.Trials) >= 8
 }
 
 func hasValid(v *results.Variant, block int) bool {
