@@ -44,7 +44,7 @@ func newRun() *cobra.Command {
 		Short: "Run scenarios, print the report, and keep the results",
 		Long: `Run runs the named scenarios (see 'list'), or YAML files of your own, or without any the default suite.
 Trials are run in blocks, one trial of each variant in random order. Invalid trials are shown with
-their reasons and repeated, at most half as many as were planned.
+their reasons and repeated, at most three for eight that were planned.
 
 The report goes to standard output, the results to a new directory under ` + runsDir + `. An
 interrupted run keeps every trial that had ended: 'report' reads it, --resume goes on with it.`,

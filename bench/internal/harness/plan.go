@@ -278,8 +278,8 @@ func (p *ScenarioPlan) Block(n int) []TrialPlan {
 	return block
 }
 
-// Repeats is how many invalid trials may be run again: half as many as were planned, and at least two.
-func (p *ScenarioPlan) Repeats() int { return max(2, len(p.Trials)/2) }
+// Repeats is how many invalid trials may be run again: three for eight planned, and at least two.
+func (p *ScenarioPlan) Repeats() int { return max(2, len(p.Trials)*3/8) }
 
 // Duration is how long the run is expected to take, repeats of invalid trials aside.
 func (p *Plan) Duration() time.Duration {

@@ -112,12 +112,12 @@ func TestPlanOptions(t *testing.T) {
 	if _, err := NewPlan(mustLoad(t, "steady"), 1, machine, Options{Only: scenarios.Labels{"sockets": "none"}}); err == nil {
 		t.Error("a label that no variant has is accepted")
 	}
-	p, err := NewPlan(mustLoad(t, "steady"), 1, machine, Options{Only: scenarios.Labels{"sockets": "shared"}, Budget: 4 * time.Second})
+	p, err := NewPlan(mustLoad(t, "steady"), 1, machine, Options{Only: scenarios.Labels{"sockets": "shared"}, Budget: 3500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if v, n := len(p.Scenarios[0].Variants), p.Scenarios[0].Blocks(); v != 1 || n != 2 {
-		t.Errorf("%d variants, %d blocks; want 1 and 2 (1.75 s each) in 4 s", v, n)
+		t.Errorf("%d variants, %d blocks; want 1 and 2 (1.45 s each) in 3.5 s", v, n)
 	}
 }
 
