@@ -18,8 +18,10 @@ type Record struct {
 	At   wire.Instant
 	Conn uint32 // counts the worker's connections, from 0
 	Kind RecordKind
-	End  End            // with RecordEnd
-	Peer netip.AddrPort // with RecordAccept
+	End  End // with RecordEnd
+	// Errno, with RecordEnd, is the error that the connection ended with; 0: none.
+	Errno unix.Errno
+	Peer  netip.AddrPort // with RecordAccept
 	// Attempt, with RecordRequest and RecordResponse; Identified is false for a client that sent none.
 	Attempt    wire.Attempt
 	Identified bool
@@ -128,6 +130,7 @@ func (j *journal) append(r Record) {
 		le.PutUint64(b[16:], r.Attempt.Sequence)
 	case RecordEnd:
 		b[13] = byte(r.End)
+		le.PutUint16(b[14:], uint16(r.Errno))
 	}
 	atomic.StoreUint64(&j.header.written, n+1) // publishes the record
 }
@@ -147,7 +150,7 @@ func (j *journal) drain(f func(Record)) (missed uint64) {
 			r.Identified = b[13] == 1
 			r.Attempt = wire.Attempt{Process: le.Uint16(b[14:]), Sequence: le.Uint64(b[16:])}
 		case RecordEnd:
-			r.End = End(b[13])
+			r.End, r.Errno = End(b[13]), unix.Errno(le.Uint16(b[14:]))
 		}
 		atomic.StoreUint64(&j.header.read, n+1)
 		f(r)

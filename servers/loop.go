@@ -182,7 +182,7 @@ func (l *loop) read(fd int, c *loopConn) error {
 		case errors.Is(err, unix.EAGAIN):
 			return nil
 		case err != nil:
-			return l.end(fd, c, EndPeerReset)
+			return l.failed(fd, c, EndPeerReset, err)
 		case n == 0:
 			return l.end(fd, c, EndPeer)
 		}
@@ -223,7 +223,7 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 		l.out = wire.AppendResponse(l.out[:0], l.cfg.ID, l.cfg.Generation, closing)
 		// A response fits any socket buffer, so a short write means that the peer is gone or stopped reading.
 		if n, err := unix.Write(fd, l.out); err != nil || n < len(l.out) {
-			return false, l.end(fd, c, EndWriteError)
+			return false, l.failed(fd, c, EndWriteError, err)
 		}
 		c.requested, c.answered = false, true
 		l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordResponse, Attempt: r.Attempt, Identified: r.Identified})
@@ -233,12 +233,17 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 	}
 }
 
-func (l *loop) end(fd int, c *loopConn, end End) error {
+func (l *loop) end(fd int, c *loopConn, end End) error { return l.failed(fd, c, end, nil) }
+
+// failed ends a connection because of an error, or nil.
+func (l *loop) failed(fd int, c *loopConn, end End, why error) error {
+	var errno unix.Errno
+	errors.As(why, &errno) // 0 without one
 	delete(l.open, int32(fd))
 	if err := unix.Close(fd); err != nil {
 		return fmt.Errorf("worker %d: close connection: %w", l.cfg.ID, err)
 	}
-	l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordEnd, End: end})
+	l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordEnd, End: end, Errno: errno})
 	l.free = append(l.free, c)
 	return nil
 }

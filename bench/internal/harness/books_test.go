@@ -95,6 +95,8 @@ func TestJudge(t *testing.T) {
 		{"killed before it could note the accept", account{results.ClassReset, wait, 2, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms, killed: true}}, 0, judgement{causeWorkerCrash, evidenceWorker, 7, true}},
 		{"the same at another time", account{results.ClassReset, wait, 1, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms, killed: true}}, 0, judgement{causeUnknown, evidenceClient, -1, false}},
 		{"a shared socket handed on resets nothing", account{results.ClassReset, wait, 2, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms}}, 0, judgement{causeUnknown, evidenceClient, -1, false}},
+		{"born at a closing listener, migrated, and dead on arrival", account{results.ClassEOF, wait, 2, "a", servers.EndPeer}, closed, 0, judgement{causeResetAtClose, evidenceWorker, 7, true}},
+		{"an end of file that nobody sent", account{results.ClassEOF, wait, 2, "a", servers.EndPeer}, nil, 0, judgement{causeUnknown, evidenceClient, -1, false}},
 		{"refused", account{results.ClassRefused, connect, 0, "", 0}, nil, 0, judgement{causeRefused, evidenceClient, -1, true}},
 		{"refused, and accepted", account{results.ClassRefused, connect, 0, "aqr", servers.EndServed}, nil, 0, judgement{causeUnknown, evidenceClient, -1, false}},
 		{"no answer to the SYN", account{results.ClassTimeout, connect, 900, "", 0}, nil, 0, judgement{causeSYNTimeout, evidenceClient, -1, true}},

@@ -235,24 +235,21 @@ func (m *measured) tail(s *fired) *int64 {
 }
 
 // sentAfterClose counts the dropped attempts that were sent when a step's old listeners had all been
-// closed, and that no later closing accounts for. It is nil when no step closed a listener.
+// closed, and that no worker answers for: not one that closed or died on them, nor a later close. It is nil
+// when no step closed a listener; a shared socket is never closed.
 func (m *measured) sentAfterClose() *int64 {
-	var closes []int64
+	first := int64(math.MaxInt64)
 	for _, s := range m.steps {
 		if s.closed != 0 && s.previous != nil {
-			closes = append(closes, m.books.since(int64(s.closed)))
+			first = min(first, m.books.since(int64(s.closed)))
 		}
 	}
-	if len(closes) == 0 {
+	if first == math.MaxInt64 || !slices.ContainsFunc(m.judge.closings, func(c closing) bool { return c.queue }) {
 		return nil
 	}
 	n := int64(0)
 	for i, v := range m.verdicts {
-		a := &m.books.attempts[i]
-		if v.cause == "" || v.cause == causeClient || a.sent <= closes[0] {
-			continue
-		}
-		if _, ok := m.judge.closingDuring(a); !ok {
+		if v.cause != "" && v.cause != causeClient && v.worker < 0 && m.books.attempts[i].sent > first {
 			n++
 		}
 	}

@@ -57,11 +57,9 @@ func Run(ctx context.Context, p *Plan, cfg RunConfig) (*results.Run, error) {
 	if err := r.open(); err != nil {
 		return nil, err
 	}
-	for i, sp := range p.Scenarios {
-		if err := r.scenario(ctx, sp, r.run.Scenarios[i]); err != nil {
-			r.run.Summarize()
-			return r.run, errors.Join(err, r.store.Close())
-		}
+	if err := r.trials(ctx); err != nil {
+		r.run.Summarize()
+		return r.run, errors.Join(err, r.store.Close())
 	}
 	return r.run, r.finish()
 }
@@ -151,47 +149,55 @@ func newRun(p *Plan, cfg RunConfig) *results.Run {
 	return run
 }
 
-// scenario runs the scenario's trials, block by block. Those that were invalid are repeated after the
-// last block, while the budget lasts: what disturbs a machine goes on for a while, so the next moment is
-// the worst to try again.
-func (r *runner) scenario(ctx context.Context, sp *ScenarioPlan, out *results.Scenario) error {
-	repeats := sp.Repeats()
-	for _, v := range out.Variants {
-		repeats -= max(0, len(v.Trials)-sp.Blocks())
+// job is a trial of one of the plan's scenarios.
+type job struct {
+	scenario int
+	TrialPlan
+}
+
+// trials runs every trial, block by block, scenario by scenario. Those that were invalid are repeated
+// when all have been run, while the budget lasts: what disturbs a machine goes on for a while, so the next
+// moment is the worst to try again.
+func (r *runner) trials(ctx context.Context) error {
+	var queue []job
+	repeats := 0
+	for i, sp := range r.plan.Scenarios {
+		for _, t := range sp.Trials {
+			queue = append(queue, job{i, t})
+		}
+		repeats += sp.Repeats()
+		for _, v := range r.run.Scenarios[i].Variants {
+			repeats -= max(0, len(v.Trials)-sp.Blocks())
+		}
 	}
-	queue := slices.Clone(sp.Trials)
 	for len(queue) > 0 {
-		t := queue[0]
+		j := queue[0]
 		queue = queue[1:]
-		variant := out.Variants[t.Variant]
-		if r.cfg.Resume && hasValid(variant, t.Block) {
-			r.progress(sp, t, nil)
+		sp, out := r.plan.Scenarios[j.scenario], r.run.Scenarios[j.scenario]
+		variant := out.Variants[j.Variant]
+		if r.cfg.Resume && hasValid(variant, j.Block) {
+			r.progress(sp, j.TrialPlan, nil)
 			continue
 		}
-		trial, err := r.trial(ctx, sp, t, out)
+		trial, err := r.trial(ctx, sp, j.TrialPlan, out)
 		if err != nil {
-			return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Scenario.Name, sp.Variants[t.Variant].Labels, t.Block+1, err)
+			return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Scenario.Name, sp.Variants[j.Variant].Labels, j.Block+1, err)
 		}
-		if !trial.Valid && repeats > 0 && !hopeless(variant) {
+		if !trial.Valid && repeats > 0 && !hopeless(variant, sp.Blocks()) {
 			repeats--
-			queue = append(queue, t)
+			queue = append(queue, j)
 			r.state.Total++
-			r.state.Left += sp.Variants[t.Variant].Duration()
+			r.state.Left += sp.Variants[j.Variant].Duration()
 		}
-		r.progress(sp, t, trial)
+		r.progress(sp, j.TrialPlan, trial)
 	}
 	return nil
 }
 
-// hopeless says that a variant has been tried so often, and never been valid, that repeating it
-// would only take the budget from the others.
-func hopeless(v *results.Variant) bool {
-	for _, t := range v.Trials {
-		if t.Valid {
-			return false
-		}
-	}
-	return len(v.Trials) >= 8
+// hopeless says that a variant has been tried twice as often as was planned, and never been valid:
+// repeating it again would only take the budget from the others.
+func hopeless(v *results.Variant, blocks int) bool {
+	return len(v.ValidTrials()) == 0 && len(v.Trials) >= 2*max(2, blocks)
 }
 
 func hasValid(v *results.Variant, block int) bool {
