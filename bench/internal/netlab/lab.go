@@ -1,6 +1,7 @@
 package netlab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +19,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Network is what a lab is made of.
+type Network string
+
+// The networks.
+const (
+	Loopback Network = "loopback" // one namespace: servers and clients meet on lo
+	Veth     Network = "veth"     // one namespace for the servers and one for the clients, joined by a veth pair
+)
+
 // Options of a Lab.
 type Options struct {
+	// Network defaults to Loopback.
+	Network Network
 	// Init makes the command that runs Init as the lab's PID 1. Required.
 	Init func() *exec.Cmd
 }
@@ -33,7 +45,8 @@ type Lab struct {
 	init      *exec.Cmd
 	initStdin io.Closer
 	pids      *os.File // the PID namespace
-	loopback  *Host
+	servers   *Host
+	clients   *Host       // the servers' host in a loopback lab
 	cpus      unix.CPUSet // of the thread, to restore
 }
 
@@ -46,7 +59,7 @@ type Host struct {
 // initLimit bounds how long the lab's init may take to come and to go.
 const initLimit = 5 * time.Second
 
-// New makes a lab with one host, whose only device is lo (127.0.0.0/8, ::1). It needs
+// New makes a lab. Whatever network it has, nothing leads out of it. It needs
 // CAP_SYS_ADMIN and CAP_NET_ADMIN in the current user namespace: see Enter.
 func New(ctx context.Context, o Options) (*Lab, error) {
 	l := &Lab{calls: make(chan func()), done: make(chan struct{})}
@@ -94,8 +107,17 @@ func (l *Lab) setup(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	l.loopback = &Host{Name: "loopback", ns: ns}
+	l.servers = &Host{Name: "servers", ns: ns}
+	l.clients = l.servers
 	if err := linkUp("lo"); err != nil {
+		return err
+	}
+	if o.Network == Veth {
+		if err := l.addClients(); err != nil {
+			return err
+		}
+	}
+	if err := l.addSources(cmp.Or(o.Network, Loopback)); err != nil {
 		return err
 	}
 	return l.startInit(ctx, o.Init())
@@ -152,14 +174,25 @@ func Init(stdin io.Reader, stdout io.Writer) error {
 	return err
 }
 
-// Loopback is the host of a loopback lab.
-func (l *Lab) Loopback() *Host { return l.loopback }
+// Servers is the host that workers run on.
+func (l *Lab) Servers() *Host { return l.servers }
+
+// Clients is the host that the load runs on; in a loopback lab it is the servers'.
+func (l *Lab) Clients() *Host { return l.clients }
+
+// enter moves the lab's thread into a host's network namespace.
+func (l *Lab) enter(h *Host) error {
+	if err := unix.Setns(int(h.ns.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter network namespace %s: %w", h.Name, err)
+	}
+	return nil
+}
 
 // Do runs f on the lab's thread, inside the host's network namespace. f must not call the lab.
 func (l *Lab) Do(h *Host, f func() error) error {
 	return l.call(func() error {
-		if err := unix.Setns(int(h.ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("enter network namespace %s: %w", h.Name, err)
+		if err := l.enter(h); err != nil {
+			return err
 		}
 		return f()
 	})
@@ -245,8 +278,11 @@ func (l *Lab) Close() error {
 	if l.pids != nil {
 		errs = append(errs, l.pids.Close())
 	}
-	if l.loopback != nil {
-		errs = append(errs, l.loopback.ns.Close())
+	if l.servers != nil {
+		errs = append(errs, l.servers.ns.Close())
+	}
+	if l.clients != nil && l.clients != l.servers {
+		errs = append(errs, l.clients.ns.Close())
 	}
 	return errors.Join(errs...)
 }

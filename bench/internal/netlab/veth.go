@@ -1,0 +1,162 @@
+package netlab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Family is the IP version of a lab's addresses.
+type Family string
+
+// The families.
+const (
+	IPv4 Family = "ipv4"
+	IPv6 Family = "ipv6"
+)
+
+// Addresses are what a lab's hosts have. They are the same in every lab: each is a world of its own.
+type Addresses struct {
+	Servers netip.Addr   // where workers listen
+	Sources netip.Prefix // what the load may send from
+}
+
+// AddressesOf a lab. On loopback IPv4 has 127.0.0.0/8 by itself; everything else is of the ranges
+// reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180).
+func AddressesOf(network Network, family Family) Addresses {
+	switch {
+	case family == IPv6 && network == Loopback:
+		return Addresses{netip.IPv6Loopback(), netip.MustParsePrefix("2001:2:0:1::/64")}
+	case family == IPv6:
+		return Addresses{netip.MustParseAddr("2001:2::1"), netip.MustParsePrefix("2001:2:0:1::/64")}
+	case network == Loopback:
+		return Addresses{netip.MustParseAddr("127.0.0.1"), netip.MustParsePrefix("127.64.0.0/10")}
+	}
+	return Addresses{netip.MustParseAddr("198.18.0.1"), netip.MustParsePrefix("198.18.64.0/18")}
+}
+
+// The client's own end of the pair: the next hop to the sources.
+var (
+	clientIPv4 = netip.MustParsePrefix("198.18.0.2/30")
+	serverIPv4 = netip.MustParsePrefix("198.18.0.1/30")
+	clientIPv6 = netip.MustParsePrefix("2001:2::2/64")
+	serverIPv6 = netip.MustParsePrefix("2001:2::1/64")
+)
+
+const (
+	clientLink = "to-servers"
+	serverLink = "to-clients"
+)
+
+// addClients makes a second network namespace for the clients, joined to the first by a veth pair,
+// so that every segment crosses a device. It runs on the lab's thread and leaves it there.
+func (l *Lab) addClients() error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("network namespace of the clients: %w; see 'doctor'", err)
+	}
+	ns, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	l.clients = &Host{Name: "clients", ns: ns}
+	if err := linkUp("lo"); err != nil {
+		return err
+	}
+	pair := &netlink.Veth{
+		LinkAttrs:     netlink.LinkAttrs{Name: clientLink},
+		PeerName:      serverLink,
+		PeerNamespace: netlink.NsFd(l.servers.ns.Fd()),
+	}
+	if err := netlink.LinkAdd(pair); err != nil {
+		return fmt.Errorf("veth pair: %w; see 'doctor'", err)
+	}
+	if err := configure(clientLink, clientIPv4, clientIPv6); err != nil {
+		return err
+	}
+	if err := l.enter(l.servers); err != nil {
+		return err
+	}
+	if err := configure(serverLink, serverIPv4, serverIPv6); err != nil {
+		return err
+	}
+	// The way back to the sources, by the client's own address: no neighbour entry for each of them.
+	for _, via := range []struct {
+		sources netip.Prefix
+		gateway netip.Addr
+	}{
+		{AddressesOf(Veth, IPv4).Sources, clientIPv4.Addr()},
+		{AddressesOf(Veth, IPv6).Sources, clientIPv6.Addr()},
+	} {
+		link, err := netlink.LinkByName(serverLink)
+		if err != nil {
+			return fmt.Errorf("link %s: %w", serverLink, err)
+		}
+		route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(via.sources), Gw: via.gateway.AsSlice()}
+		if err := netlink.RouteAdd(route); err != nil {
+			return fmt.Errorf("route %v via %v: %w", via.sources, via.gateway, err)
+		}
+	}
+	return nil
+}
+
+// addSources makes the whole range of sources the clients' own (an AnyIP route: ip-route(8), type
+// local). IPv4 loopback has its range by itself.
+func (l *Lab) addSources(network Network) error {
+	if err := l.enter(l.clients); err != nil {
+		return err
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("link lo: %w", err)
+	}
+	ranges := []netip.Prefix{AddressesOf(network, IPv6).Sources}
+	if network == Veth {
+		ranges = append(ranges, AddressesOf(network, IPv4).Sources)
+	}
+	for _, sources := range ranges {
+		route := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipNet(sources), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}
+		if err := netlink.RouteAdd(route); err != nil {
+			if sources.Addr().Is6() && errors.Is(err, unix.EOPNOTSUPP) {
+				continue // a kernel without IPv6: its variants will fail to bind, and say so
+			}
+			return fmt.Errorf("local route %v: %w", sources, err)
+		}
+	}
+	return nil
+}
+
+// configure gives a link its addresses and takes it up.
+func configure(name string, addrs ...netip.Prefix) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", name, err)
+	}
+	for _, a := range addrs {
+		addr := &netlink.Addr{IPNet: ipNet(a)}
+		if a.Addr().Is6() {
+			addr.Flags = unix.IFA_F_NODAD // nobody else is there to ask
+		}
+		if err := netlink.AddrAdd(link, addr); err != nil {
+			return fmt.Errorf("address %v on %s: %w", a, name, err)
+		}
+	}
+	// Without this the link-local address is tentative for a second, and no neighbour can be asked for.
+	dad := "/proc/sys/net/ipv6/conf/" + name + "/accept_dad"
+	if err := os.WriteFile(dad, []byte("0"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("link %s: %w", name, err)
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("link %s up: %w", name, err)
+	}
+	return nil
+}
+
+// ipNet keeps the host bits, as an address wants them; a route's prefix has none.
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
