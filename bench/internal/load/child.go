@@ -63,7 +63,10 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 	if err != nil {
 		return fmt.Errorf("load %d: %w", cfg.Process, err)
 	}
-	inFlight := uint64(cfg.Rate/float64(cfg.Processes)*cfg.Timeout.Seconds()*1.2) + 64
+	inFlight := uint64(cfg.Shape.Rate/float64(cfg.Processes)*cfg.Timeout.Seconds()*1.2) + 64
+	if cfg.InFlight > 0 {
+		inFlight = uint64(cfg.InFlight)
+	}
 	a := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{Transport: t}),
 		vegeta.Workers(16),
@@ -78,6 +81,7 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 	for range a.Attack(targeter, p, 0, "") {
 		// The samples are written by the transport, which knows more.
 	}
+	t.idle.close()
 	return errors.Join(p.err, timer.close())
 }
 
@@ -111,7 +115,7 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 	due := p.begin.Add(p.schedule.At(index))
 	now := p.clock.Now()
 	switch wake := due.Add(-early); {
-	case now > p.begin.Add(p.cfg.Duration+overrun):
+	case now > p.begin.Add(p.cfg.Shape.Duration+overrun):
 		return 0, true
 	case now < wake:
 		if err := p.timer.wait(wake); err != nil {
@@ -125,7 +129,7 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 }
 
 // Rate implements vegeta.Pacer.
-func (p *pacer) Rate(time.Duration) float64 { return p.cfg.Rate / float64(p.cfg.Processes) }
+func (p *pacer) Rate(time.Duration) float64 { return p.cfg.Shape.Rate / float64(p.cfg.Processes) }
 
 // sampleWriter hands samples to the parent in batches, off the attempts' path.
 type sampleWriter struct {

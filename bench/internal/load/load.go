@@ -14,6 +14,7 @@
 package load
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"time"
@@ -26,14 +27,34 @@ type Config struct {
 	Process   int `json:"process"`   // from 0
 	Processes int `json:"processes"` // that share the schedule: process p sends attempts p, p+n, p+2n …
 
-	Target   netip.AddrPort `json:"target"`
-	Rate     float64        `json:"rate"` // attempts per second of all processes together
-	Duration time.Duration  `json:"duration_ns"`
-	Timeout  time.Duration  `json:"timeout_ns"` // of one attempt, from sent
-	// Sources is the range that source addresses are taken from. Every attempt of a trial has its
+	Target  netip.AddrPort `json:"target"`
+	Shape   Shape          `json:"shape"`      // of the schedule of all processes together
+	Timeout time.Duration  `json:"timeout_ns"` // of one attempt, from sent
+	// Connections is how attempts come by one.
+	Connections Connections `json:"connections"`
+	// Body, in bytes: attempts are POST requests with a body of that length. 0: GET.
+	Body int `json:"body_bytes"`
+	// InFlight bounds the attempts that are under way at once: with a bound, a load that the servers are not up
+	// to is a closed loop. 0: open, as many as may wait for a timeout.
+	InFlight int `json:"in_flight"`
+	// Sources is the range that source addresses are taken from. Every connection of a trial has its
 	// own address and port, so it must have room: see NewSources.
 	Sources netip.Prefix `json:"sources"`
 }
+
+// Connections is how attempts come by a connection.
+type Connections string
+
+// The ways.
+const (
+	// New: every attempt opens one and asks the server to close it.
+	New Connections = "new"
+	// Reused: an attempt takes an idle connection if there is one, the most recently used first, and opens
+	// one otherwise. One that the server has closed meanwhile is not taken.
+	Reused Connections = "reused"
+	// Mixed: attempts take turns, one New, one Reused.
+	Mixed Connections = "mixed"
+)
 
 // fds of a load process, fixed by the order of exec.Cmd.ExtraFiles.
 const (
@@ -45,24 +66,6 @@ const (
 type start struct {
 	At wire.Instant `json:"at"` // of the first scheduled attempt
 }
-
-// A Schedule says when attempts are due. It is a pure function of the configuration, so that every
-// process, and the harness afterwards, computes the same one.
-type Schedule struct {
-	interval float64 // ns
-	n        uint64
-}
-
-// NewSchedule is a constant pace of rate per second over the duration.
-func NewSchedule(rate float64, d time.Duration) Schedule {
-	return Schedule{interval: 1e9 / rate, n: uint64(rate * d.Seconds())}
-}
-
-// Len is how many attempts the schedule calls for.
-func (s Schedule) Len() uint64 { return s.n }
-
-// At is when attempt i is due, from the start.
-func (s Schedule) At(i uint64) time.Duration { return time.Duration(float64(i) * s.interval) }
 
 // Ports that attempts are sent from: unprivileged, and many.
 const (
@@ -108,8 +111,12 @@ func (s Sources) Of(source netip.AddrPort) (uint64, bool) {
 	if len(a) != len(b) || source.Port() < firstPort || source.Port() >= firstPort+ports {
 		return 0, false
 	}
+	high := len(a) - min(len(a), 8) // the range varies in its last eight bytes only
+	if !bytes.Equal(a[:high], b[:high]) {
+		return 0, false
+	}
 	var n uint64
-	for i := range a {
+	for i := high; i < len(a); i++ {
 		n = n<<8 + uint64(b[i]) - uint64(a[i])
 	}
 	return (n-1)*ports + uint64(source.Port()-firstPort), n > 0

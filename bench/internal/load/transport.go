@@ -1,7 +1,9 @@
 package load
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"net/netip"
 	"os"
@@ -25,6 +27,8 @@ type transport struct {
 	host     string
 	target   unix.Sockaddr
 	family   int
+	body     []byte
+	idle     pool
 	samples  *sampleWriter
 	buffers  sync.Pool // of *buffer
 }
@@ -37,12 +41,13 @@ type buffer struct {
 // errLost is what the attacker is told; the sample says more.
 var errLost = errors.New("lost")
 
-var okResponse = http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: http.NoBody, Header: http.Header{}}
-
 func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sampleWriter) (*transport, error) {
 	t := &transport{
-		cfg: cfg, clock: clock, begin: begin, schedule: NewSchedule(cfg.Rate, cfg.Duration),
+		cfg: cfg, clock: clock, begin: begin, schedule: NewSchedule(cfg.Shape),
 		host: cfg.Target.String(), target: sockaddr(cfg.Target), family: unix.AF_INET, samples: samples,
+	}
+	if cfg.Body > 0 {
+		t.body = bytes.Repeat([]byte{'x'}, cfg.Body)
 	}
 	t.buffers.New = func() any { return &buffer{out: make([]byte, 0, 512)} }
 	if cfg.Target.Addr().Is6() {
@@ -66,9 +71,15 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !s.Served() {
 		return nil, errLost
 	}
-	response := okResponse
-	response.Request = r
-	return &response, nil
+	return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: http.NoBody, Request: r}, nil
+}
+
+// closing says whether the attempt asks the server to close the connection after its answer.
+func (t *transport) closing(s *results.Sample) wire.Closing {
+	if t.cfg.Connections == Reused || t.cfg.Connections == Mixed && s.Sequence%2 == 1 {
+		return wire.KeepAlive
+	}
+	return wire.Close
 }
 
 // attempt fills the sample in.
@@ -76,51 +87,132 @@ func (t *transport) attempt(s *results.Sample) {
 	index := s.Sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
 	due := t.begin.Add(t.schedule.At(index))
 	s.Scheduled = int64(due)
-	s.Source = t.sources.At(index)
 
 	b := t.buffers.Get().(*buffer)
 	defer t.buffers.Put(b)
-	b.out = wire.AppendRequest(b.out[:0], t.host, wire.Attempt{Process: uint16(t.cfg.Process), Sequence: s.Sequence}, nil, wire.Close)
+	closing := t.closing(s)
+	b.out = wire.AppendRequest(b.out[:0], t.host, wire.Attempt{Process: uint16(t.cfg.Process), Sequence: s.Sequence}, t.body, closing)
 
-	fd, err := t.socket(s.Source)
+	var c *conn
+	var err error
+	if closing == wire.Close {
+		c, err = t.open(index)
+	}
 	for t.clock.Now() < due { // at most early; see pacer
+	}
+	if closing == wire.KeepAlive {
+		// At the last moment, so that a connection that was closed while it was idle is not taken.
+		if c = t.idle.take(); c == nil {
+			c, err = t.open(index)
+		}
 	}
 	s.Sent = int64(t.clock.Now())
 	if err != nil {
-		s.Phase, s.Class = results.PhaseConnect, results.ClassLocal
-		s.Done = s.Sent
+		s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassLocal, s.Sent
 		return
 	}
-	x := exchange{sample: s, clock: t.clock, fd: fd, deadline: wire.Instant(s.Sent).Add(t.cfg.Timeout)}
-	s.Phase = results.PhaseConnect
+	s.Source = c.source
+	x := exchange{sample: s, clock: t.clock, conn: c, deadline: wire.Instant(s.Sent).Add(t.cfg.Timeout)}
 	err = x.run(t.target, b)
 	s.Done = int64(t.clock.Now())
 	s.Class = classify(err, s.Phase)
 	if s.Class == results.ClassNone {
 		s.Phase = results.PhaseNone
 	}
-	x.close()
+	if err == nil && closing == wire.KeepAlive && !x.last {
+		t.idle.put(c)
+	} else {
+		c.close()
+	}
 }
 
-// socket is a non-blocking socket bound to the source.
-func (t *transport) socket(source netip.AddrPort) (int, error) {
-	fd, err := unix.Socket(t.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+// conn is a connection, or a socket about to be one.
+type conn struct {
+	fd        int
+	file      *os.File // once the runtime's poller is needed; owns fd from then on
+	source    netip.AddrPort
+	connected bool
+}
+
+// open makes a non-blocking socket bound to the source of the attempt.
+func (t *transport) open(index uint64) (*conn, error) {
+	c := &conn{source: t.sources.At(index)}
+	var err error
+	if c.fd, err = unix.Socket(t.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP); err != nil {
+		return nil, err
+	}
+	if t.family == unix.AF_INET6 {
+		// A local route makes the range ours, but an IPv6 bind wants the very address assigned (ipv6(7)).
+		err = unix.SetsockoptInt(c.fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
+	}
+	if err == nil {
+		err = unix.Bind(c.fd, sockaddr(c.source))
+	}
 	if err != nil {
-		return -1, err
+		return nil, errors.Join(err, unix.Close(c.fd))
 	}
-	if err := unix.Bind(fd, sockaddr(source)); err != nil {
-		return -1, errors.Join(err, unix.Close(fd))
-	}
-	return fd, nil
+	return c, nil
 }
 
-// exchange is one request and its response on a connection of its own.
+func (c *conn) close() {
+	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is complete.
+	if c.file != nil {
+		_ = c.file.Close()
+	} else {
+		_ = unix.Close(c.fd)
+	}
+}
+
+// alive says that an idle connection has neither been closed nor sent anything unasked.
+func (c *conn) alive() bool {
+	_, _, err := unix.Recvfrom(c.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return errors.Is(err, unix.EAGAIN)
+}
+
+// pool holds the idle connections, the most recently used on top.
+type pool struct {
+	mu   sync.Mutex
+	idle []*conn
+}
+
+// take is an idle connection that is still alive, or nil. Dead ones are closed on the way.
+func (p *pool) take() *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n := len(p.idle); n > 0; n-- {
+		c := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		if c.alive() {
+			return c
+		}
+		c.close()
+	}
+	return nil
+}
+
+func (p *pool) put(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, c)
+}
+
+// close closes all idle connections.
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.idle {
+		c.close()
+	}
+	p.idle = nil
+}
+
+// exchange is one request and its response.
 type exchange struct {
+	*conn
 	sample   *results.Sample
 	clock    *wire.Clock
-	fd       int
-	file     *os.File // once the runtime's poller is needed; owns fd from then on
 	deadline wire.Instant
+	last     bool // the server closes the connection after this response
 }
 
 var (
@@ -129,19 +221,23 @@ var (
 	errInvalid = errors.New("invalid response")
 )
 
-// run connects, sends and reads. It moves the sample's phase on as it goes.
+// run connects if need be, sends and reads. It moves the sample's phase on as it goes.
 //
 // On loopback the SYN-ACK is there when connect(2) returns, though a non-blocking connect still
 // says EINPROGRESS: the socket was locked by the call, so the segment waited in its backlog until the
 // lock was released (tcp_v4_rcv, sk_add_backlog). Writing at once saves a turn of the poller.
 func (x *exchange) run(target unix.Sockaddr, b *buffer) error {
-	if err := unix.Connect(x.fd, target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+	x.sample.Phase = results.PhaseSend
+	if !x.connected {
+		x.sample.Phase = results.PhaseConnect
+		if err := unix.Connect(x.fd, target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+			return err
+		}
+	}
+	if err := x.write(b.out); err != nil {
 		return err
 	}
-	err := x.write(b.out)
-	if err != nil {
-		return err
-	}
+	x.connected = true
 	x.sample.Phase = results.PhaseWait
 	return x.read(b.in[:])
 }
@@ -191,17 +287,18 @@ func (x *exchange) read(in []byte) error {
 			}
 			if head > 0 {
 				s.Status, s.Worker, s.Generation = r.Status, r.Worker, r.Generation
+				x.last = r.Close
 			}
 		}
 		switch {
-		case head > 0 && n >= head+r.BodyLen && r.Status == http.StatusOK:
+		case head > 0 && n == head+r.BodyLen && r.Status == http.StatusOK:
 			return nil
 		case head > 0 && n >= head+r.BodyLen:
 			return errInvalid
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return errTimeout
-		case m == 0 && err != nil && !isErrno(err):
-			return errEOF // io.EOF
+		case errors.Is(err, io.EOF):
+			return errEOF
 		case err != nil:
 			return err
 		case n == len(in):
@@ -210,31 +307,12 @@ func (x *exchange) read(in []byte) error {
 	}
 }
 
-// poll hands the socket to the runtime's poller.
+// poll hands the socket to the runtime's poller, and sets the deadline.
 func (x *exchange) poll() error {
-	if x.file != nil {
-		return nil
+	if x.file == nil {
+		x.file = os.NewFile(uintptr(x.fd), "")
 	}
-	x.file = os.NewFile(uintptr(x.fd), "")
-	left := x.deadline.Sub(x.clock.Now())
-	if err := x.file.SetDeadline(time.Now().Add(left)); err != nil {
-		return err
-	}
-	return nil
-}
-
-func (x *exchange) close() {
-	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is complete.
-	if x.file != nil {
-		_ = x.file.Close()
-	} else {
-		_ = unix.Close(x.fd)
-	}
-}
-
-func isErrno(err error) bool {
-	var errno unix.Errno
-	return errors.As(err, &errno)
+	return x.file.SetDeadline(time.Now().Add(x.deadline.Sub(x.clock.Now())))
 }
 
 // classify is the class of an attempt's error.

@@ -1,0 +1,88 @@
+package load
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// Pace is how the attempts of a schedule are spread over its duration.
+type Pace string
+
+// The paces.
+const (
+	Constant Pace = "constant" // evenly
+	Poisson  Pace = "poisson"  // independently: exponential intervals, as from many clients
+	Ramp     Pace = "ramp"     // evenly, at a rate that grows linearly from Shape.From to Shape.Rate
+	Burst    Pace = "burst"    // Shape.Burst at once, then a pause
+)
+
+// Shape is all that a schedule depends on.
+type Shape struct {
+	Pace     Pace          `json:"pace"`
+	Rate     float64       `json:"rate"` // attempts per second; with Ramp, at the end
+	From     float64       `json:"from"` // with Ramp: attempts per second at the start
+	Burst    int           `json:"burst"`
+	Duration time.Duration `json:"duration_ns"`
+	Seed     uint64        `json:"seed"` // with Poisson
+}
+
+// A Schedule says when attempts are due. It is a pure function of its Shape, so that every process,
+// and the harness afterwards, computes the same one.
+type Schedule struct {
+	shape Shape
+	n     uint64
+	due   []time.Duration // with Poisson, 8 bytes an attempt; nil otherwise
+}
+
+// NewSchedule lays the attempts out.
+func NewSchedule(s Shape) Schedule {
+	seconds := s.Duration.Seconds()
+	switch s.Pace {
+	case Poisson:
+		due := poisson(s)
+		return Schedule{shape: s, n: uint64(len(due)), due: due}
+	case Ramp:
+		return Schedule{shape: s, n: uint64((s.From + s.Rate) / 2 * seconds)}
+	}
+	return Schedule{shape: s, n: uint64(s.Rate*seconds + 1e-6)}
+}
+
+// poisson draws exponential intervals until the duration is over.
+func poisson(s Shape) []time.Duration {
+	random := rand.New(rand.NewPCG(s.Seed, 0x9e3779b97f4a7c15))
+	due := make([]time.Duration, 0, int(s.Rate*s.Duration.Seconds()*1.05)+16)
+	for at := random.ExpFloat64() / s.Rate; at < s.Duration.Seconds(); at += random.ExpFloat64() / s.Rate {
+		due = append(due, time.Duration(at*1e9))
+	}
+	return due
+}
+
+// Len is how many attempts the schedule calls for.
+func (s Schedule) Len() uint64 { return s.n }
+
+// At is when attempt i is due, from the start. It grows with i, also past the last attempt.
+func (s Schedule) At(i uint64) time.Duration {
+	switch s.shape.Pace {
+	case Poisson:
+		if i < uint64(len(s.due)) {
+			return s.due[i]
+		}
+		return s.shape.Duration
+	case Ramp:
+		return time.Duration(1e9 * rampTime(s.shape, float64(i)))
+	case Burst:
+		i -= i % uint64(s.shape.Burst)
+	}
+	return time.Duration(float64(i) * 1e9 / s.shape.Rate)
+}
+
+// rampTime solves From·t + (Rate−From)·t²/(2·Duration) = i for t, in seconds.
+func rampTime(s Shape, i float64) float64 {
+	slope := (s.Rate - s.From) / s.Duration.Seconds()
+	if slope == 0 {
+		return i / s.Rate
+	}
+	// The form without cancellation for a flat ramp.
+	return 2 * i / (s.From + math.Sqrt(s.From*s.From+2*slope*i))
+}
