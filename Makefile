@@ -4,7 +4,7 @@ BIN := bin/reuseport-bench
 GO  ?= go
 
 # Results of one bench are a run directory; REPORT is where its text report is repeated.
-.PHONY: build bench bench-full test test-kernel check generate clean
+.PHONY: build bench bench-full bench-engine test test-kernel check generate clean
 
 build:
 	$(GO) build -o $(BIN) ./bench
@@ -17,6 +17,11 @@ bench: build
 # Every scenario. An interrupted run goes on with RUN_FLAGS='--resume DIR'.
 bench-full: build
 	./$(BIN) run $(RUN_FLAGS) $$(./$(BIN) list --names)
+
+# The load generator beside stock vegeta, wrk and others: a benchmark, never a test. ENGINE_FLAGS adds options.
+bench-engine: build
+	$(GO) build -o bin/vegeta github.com/tsenart/vegeta/v12
+	./$(BIN) bench-engine $(ENGINE_FLAGS)
 
 # Kernel tests skip what the machine cannot do; REQUIRE_KERNEL=1 makes a skip a failure.
 test:

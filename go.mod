@@ -65,4 +65,7 @@ require (
 	sigs.k8s.io/knftables v0.0.22 // indirect
 )
 
-tool honnef.co/go/tools/cmd/staticcheck
+tool (
+	github.com/tsenart/vegeta/v12
+	honnef.co/go/tools/cmd/staticcheck
+)

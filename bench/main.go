@@ -125,6 +125,7 @@ const (
 	roleInit   = "lab-init"
 	roleWorker = "worker"
 	roleLoad   = "load"
+	roleFloor  = "load-floor"
 	roleProbe  = "probe-namespace"
 )
 
@@ -132,6 +133,7 @@ var childRoles = map[string]func() error{
 	roleInit:   func() error { return netlab.Init(os.Stdin, os.Stdout) },
 	roleWorker: servers.Main,
 	roleLoad:   load.Main,
+	roleFloor:  load.FloorMain,
 	roleProbe:  func() error { return kernel.ServeNamespace(context.Background(), os.Stdin, os.Stdout) },
 }
 
@@ -171,7 +173,7 @@ machine can do.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newList(), newShow(), newSchema(), newReport(), newClaims(), newDoctor())
+	root.AddCommand(newRun(), newList(), newShow(), newSchema(), newReport(), newClaims(), newDoctor(), newBenchEngine())
 	return root
 }
 

@@ -156,12 +156,12 @@ type Percentiles struct {
 // Step is one firing of a step of the timeline. Instants count from the first scheduled attempt.
 type Step struct {
 	Do     string `json:"do"`
-	Target string `json:"target"` // what it acted on, for example "generation 1"
+	Target string `json:"target"` // what it acted on: "generation 1", "worker 3"
 
 	AtNS     int64  `json:"at_ns"`     // when it fired
-	ReadyNS  *int64 `json:"ready_ns"`  // the new generation's last worker said ready; stopped workers went on
-	StopNS   *int64 `json:"stop_ns"`   // the trigger: the stop signal was sent
-	ClosedNS *int64 `json:"closed_ns"` // the old generation's last listener was closed
+	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready; stopped workers went on
+	StopNS   *int64 `json:"stop_ns"`   // the trigger: the first stop signal was sent
+	ClosedNS *int64 `json:"closed_ns"` // the last old listener was closed
 
 	GapNS            int64   `json:"gap_ns"`
 	OutageNS         int64   `json:"outage_ns"`
@@ -173,6 +173,17 @@ type Step struct {
 	TailNS           *int64  `json:"tail_ns"`
 	Lost             int64   `json:"lost"`
 	ScheduleLagMaxNS int64   `json:"schedule_lag_max_ns"`
+
+	// WindowNS is the part of the step's window that the next three are about: from the trigger to the next
+	// one or the end of the schedule, but at most 200 ms.
+	WindowNS *int64 `json:"window_ns"`
+	// StealNS is the time that the hypervisor took from the servers' CPUs, in ticks of usually 10 ms.
+	StealNS *int64 `json:"steal_ns"`
+	// Pressure is the share of the window in which some task on the machine waited for a CPU, 0 to 1.
+	Pressure *float64 `json:"pressure"`
+	// RunQueueDelayNS is, at least, for how long a worker was kept waiting for a CPU by something that is
+	// no worker. Null also when there were more than 64 workers at a time.
+	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 
 // Worker is one listener process as the trial saw it.
@@ -197,9 +208,15 @@ type Fairness struct {
 type CPU struct {
 	LoadNS    *int64 `json:"load_ns"`
 	ServersNS *int64 `json:"servers_ns"`
-	StealNS   *int64 `json:"steal_ns"`
-	// Pressure is the growth of "some" in /proc/pressure/cpu over the trial's wall time, 0 to 1.
+	// WatchedNS is the time that what follows is about: while the load ran.
+	WatchedNS   *int64 `json:"watched_ns"`
+	StealNS     *int64 `json:"steal_ns"`      // taken from the servers' CPUs by the hypervisor
+	LoadStealNS *int64 `json:"load_steal_ns"` // taken from the load's CPUs
+	// Pressure is the growth of "some" in /proc/pressure/cpu over that time, 0 to 1.
 	Pressure *float64 `json:"pressure"`
+	// RunQueueDelayNS is, at least, for how long a worker was kept waiting for a CPU by something that is
+	// no worker. Null also when there were more than 64 workers at a time.
+	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 
 // LedgerRow is one cell of the client × server table.

@@ -7,8 +7,11 @@ import (
 	"slices"
 )
 
-// StepReplace is the Step.Do of a restart: a step that replaces a generation.
-const StepReplace = "replace"
+// The Step.Do of a restart, that is of a step that replaces every worker: at once, or one by one.
+const (
+	StepReplace = "replace"
+	StepRoll    = "roll"
+)
 
 // CauseResetAtClose is the cause of an attempt that was queued at a listener when that closed.
 const CauseResetAtClose = "reset_at_close"
@@ -119,11 +122,11 @@ func (t *Trial) Reasons() []string {
 	return []string{"no reason recorded"}
 }
 
-// Restarts are the trial's steps that replaced a generation.
+// Restarts are the trial's steps that replaced every worker.
 func (t *Trial) Restarts() []Step {
 	var restarts []Step
 	for _, s := range t.Steps {
-		if s.Do == StepReplace {
+		if s.Do == StepReplace || s.Do == StepRoll {
 			restarts = append(restarts, s)
 		}
 	}

@@ -46,12 +46,34 @@ func (c *setupCheck) stopAndSockets() {
 		if c.Sockets == "reuseport" {
 			c.add("stop", ": handoff needs sockets: shared", "a reuseport socket belongs to one worker; use migrate")
 		}
+	case "shutdown":
+		if c.Server.Kind != "http" && c.d.trusts("server.kind") {
+			c.add("stop", ": shutdown needs server.kind: http", "it is Go's http.Server.Shutdown; a loop has close and drain")
+		}
 	}
 }
 
 func (c *setupCheck) work() {
-	if w := c.Server.Work; c.d.trusts("server.work") && w.Sleep > 0 && w.Burn > 0 {
+	w := c.Server.Work
+	if c.d.trusts("server.work.sleep", "server.work.burn") && w.Sleep > 0 && w.Burn > 0 {
 		c.add("server.work", ": both sleep and burn are set", "use one of them")
+	}
+	const path = "server.work"
+	if !c.d.trusts(path+".sleep", path+".burn", path+".distribution", path+".slow", path+".slow_share") {
+		return
+	}
+	bimodal := w.Distribution == "bimodal"
+	switch {
+	case w.Distribution != "fixed" && w.Sleep == 0 && w.Burn == 0:
+		c.add(path+".distribution", ": "+w.Distribution+" needs sleep or burn", "they say what is used up, and how much of it")
+	case bimodal && w.Slow == 0:
+		c.add(path+".slow", " is missing", "for example slow: 10ms")
+	case bimodal && w.SlowShare == 0:
+		c.add(path+".slow_share", " is missing", "for example slow_share: 0.05")
+	case !bimodal && w.Slow > 0:
+		c.add(path+".slow", ": only a bimodal distribution has it", "use distribution: bimodal, or remove slow")
+	case !bimodal && w.SlowShare > 0:
+		c.add(path+".slow_share", ": only a bimodal distribution has it", "use distribution: bimodal, or remove slow_share")
 	}
 }
 
@@ -63,6 +85,7 @@ func (c *setupCheck) load() {
 	if l.Duration == 0 && c.d.trusts("load.duration") {
 		c.add("load.duration", " is missing", "for example duration: 3s")
 	}
+	c.pace()
 	if l.Rate == 0 || l.Duration == 0 || !c.d.trusts("load.rate", "load.duration") {
 		return
 	}
@@ -74,6 +97,22 @@ func (c *setupCheck) load() {
 		c.add("load", product+"no attempt", "raise the rate or the duration")
 	case attempts > maxAttempts:
 		c.add("load", product+fmt.Sprintf("%.0f attempts", attempts), fmt.Sprintf("at most %d; lower the rate or the duration", maxAttempts))
+	}
+}
+
+// pace checks the settings that belong to one pace only.
+func (c *setupCheck) pace() {
+	l := c.Load
+	if !c.d.trusts("load.pace", "load.from", "load.burst") {
+		return
+	}
+	switch {
+	case l.From > 0 && l.Pace != "ramp":
+		c.add("load.from", ": only a ramp starts at another rate", "use pace: ramp, or remove from")
+	case l.Pace == "burst" && l.Burst == 0:
+		c.add("load.burst", " is missing", "for example burst: 100")
+	case l.Burst > 0 && l.Pace != "burst":
+		c.add("load.burst", ": only the pace burst has one", "use pace: burst, or remove burst")
 	}
 }
 
@@ -92,13 +131,28 @@ func (c *setupCheck) step(i int) {
 	switch step.Do {
 	case "":
 		c.add(path+".do", " is missing", "steps are "+strings.Join(findSetting("timeline[].do").values(), ", "))
-	case "replace":
+	case "replace", "roll", "remove":
 		if c.Stop == "" && c.d.trusts("stop") {
-			c.add(path, ": replace needs stop", "say how the old workers end: "+strings.Join(findSetting("stop").values(), ", "))
+			c.add(path, ": "+step.Do+" needs stop", "say how the old workers end: "+strings.Join(findSetting("stop").values(), ", "))
 		}
 	}
 	if c.d.trusts(path + ".for") {
 		c.length(path, step)
+	}
+	if step.Target != nil && c.d.trusts(path+".target") {
+		c.target(path+".target", step)
+	}
+}
+
+// target checks which worker a step is for, as far as it can be known before the steps are carried out.
+func (c *setupCheck) target(path string, step Step) {
+	switch step.Do {
+	case "remove", "kill", "stall":
+		if *step.Target >= c.Workers && !c.has("add") && c.d.trusts("workers", "timeline") {
+			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target), fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
+		}
+	default:
+		c.add(path, ": "+step.Do+" is for no single worker", "remove target, or use remove, kill or stall")
 	}
 }
 

@@ -79,6 +79,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 			d.mapping(n, v, path)
 		case reflect.Slice:
 			d.list(n, v, path)
+		case reflect.Pointer:
+			v.Set(reflect.New(v.Type().Elem()))
+			d.value(n, v.Elem(), path)
 		default:
 			if what, hint := decodeScalar(n, v, findSetting(path)); what != "" {
 				d.fail(n.Line, path, what, hint)

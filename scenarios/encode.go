@@ -34,6 +34,8 @@ func encode(v reflect.Value) *yaml.Node {
 			return flow(list)
 		}
 		return list
+	case reflect.Pointer:
+		return encode(v.Elem())
 	case reflect.Int:
 		return scalarNode(strconv.FormatInt(v.Int(), 10))
 	case reflect.Float64:

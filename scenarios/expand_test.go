@@ -16,7 +16,7 @@ func TestExpand(t *testing.T) {
 	setup.Server.Work.Sleep = 100 * time.Microsecond
 	setup.Load.Rate = 2000
 	setup.Load.Duration = 1900 * time.Millisecond
-	setup.Validity.LagFloor, setup.Validity.StepLag = 10*time.Millisecond, 50*time.Millisecond
+	setup.Validity.LagFloor, setup.Validity.StepLag = 30*time.Millisecond, 100*time.Millisecond
 	setup.Timeline = []Step{{At: 300 * time.Millisecond, Every: 200 * time.Millisecond, Do: "replace"}}
 	var want []Variant
 	for _, labels := range []Labels{

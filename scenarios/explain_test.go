@@ -30,7 +30,7 @@ func TestExplain(t *testing.T) {
 }
 
 func TestExplainOneVariant(t *testing.T) {
-	s, err := Parse("f", []byte("name: x\nabout: 'It is: #1'\nload: {rate: 0.5/s, duration: 1h}\nserver: {fault: {resets: 3}}\nmatrix: [{workers: [2]}]\n"))
+	s, err := Parse("f", []byte("name: x\nabout: 'It is: #1'\nload: {rate: 0.5/s, duration: 1h}\nserver: {fault: {resets: 3}}\ntimeline: [{at: 0s, do: kill, target: 0}]\nmatrix: [{workers: [2]}]\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,13 +158,15 @@ func checkGate(s *Scenario, d *decoder, i int, all []point, clean bool) {
 	}
 	// A gate on what the timeline never causes would stay undecided after all the trials.
 	for metric := range (Metrics{}).all() {
-		if metric.needs != "" && slices.Contains(names, metric.name) && d.trusts("timeline") && !s.has(metric.needs) {
-			d.fail(g.Line, path+".expect", metric.name+" is never measured", "the timeline has no "+metric.needs)
+		if metric.needs != "" && slices.Contains(names, metric.name) && d.trusts("timeline") && !s.has(strings.Fields(metric.needs)...) {
+			d.fail(g.Line, path+".expect", metric.name+" is never measured", "the timeline has no "+strings.Join(strings.Fields(metric.needs), " or "))
 		}
 	}
 }
 
-// has reports whether the timeline holds a step of a kind, or any if kind is "step".
-func (s Setup) has(kind string) bool {
-	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return kind == "step" || step.Do == kind })
+// has reports whether the timeline holds a step of one of the kinds; "step" stands for any.
+func (s Setup) has(kinds ...string) bool {
+	return slices.ContainsFunc(s.Timeline, func(step Step) bool {
+		return slices.Contains(kinds, step.Do) || slices.Contains(kinds, "step")
+	})
 }

@@ -45,10 +45,10 @@ func TestEmbedded(t *testing.T) {
 // defaults is what a file that says only what it must stands for.
 func defaults() Setup {
 	return Setup{
-		Network: "loopback", Path: "direct", Workers: 2, Sockets: "reuseport",
-		Server:   Server{Kind: "loop", Backlog: 4096},
-		Load:     OpenLoad{Rate: 100, Duration: time.Second, Connections: "new", Timeout: 900 * time.Millisecond},
-		Validity: Validity{LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99},
+		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Sockets: "reuseport",
+		Server:   Server{Kind: "loop", Work: Work{Distribution: "fixed"}, Backlog: 4096},
+		Load:     OpenLoad{Rate: 100, Duration: time.Second, Pace: "constant", Connections: "new", Timeout: 900 * time.Millisecond},
+		Validity: Validity{LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.25},
 	}
 }
 
@@ -57,18 +57,18 @@ func TestParse(t *testing.T) {
 	full := least
 	full.About, full.Trials, full.MinValid = "Everything said.", 9, 3
 	full.Setup = Setup{
-		Network: "loopback", Path: "direct", Workers: 3, Sockets: "shared", Stop: "handoff",
-		Server:   Server{Kind: "loop", Work: Work{Burn: 1500 * time.Microsecond}, Backlog: 8, Fault: Fault{Resets: 7}},
-		Load:     OpenLoad{Rate: 1500.5, Duration: 2 * time.Minute, Connections: "new", Timeout: time.Second},
-		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", For: 50 * time.Microsecond}},
-		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1},
+		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, Sockets: "shared", Stop: "handoff",
+		Server:   Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Backlog: 8, Fault: Fault{Resets: 7}},
+		Load:     OpenLoad{Rate: 1500.5, Duration: 2 * time.Minute, Pace: "ramp", From: 10, Body: 64, Processes: 2, Connections: "mixed", Timeout: time.Second},
+		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond}},
+		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1, Steal: 0.125, RunQueue: 1},
 	}
 	full.Matrix = []Block{
-		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 14}, {Key: "workers", Values: []string{"1", "2"}, Line: 15}},
-		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 16}},
+		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 15}, {Key: "workers", Values: []string{"1", "2"}, Line: 16}},
+		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 17}},
 	}
 	full.Baseline = Labels{"load.rate": "1_000/s"}
-	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Line: 20}}
+	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Line: 21}}
 	trials := least
 	trials.Trials, trials.MinValid = 5, 3
 
@@ -91,15 +91,16 @@ func TestParse(t *testing.T) {
 		{"full", `# Every key.
 name: x
 about: Everything said.
-network: loopback
+network: veth
+family: ipv6
 path: direct
 workers: 3
 sockets: shared
 stop: handoff
-server: {kind: loop, work: {sleep: 0, burn: 1.5ms}, backlog: 0x8, fault: {resets: 7}}
-load: {rate: 1_500.5/s, duration: 2m, connections: new, timeout: "1s"}
-timeline: [{at: 0s, every: 10ms, do: replace}, {at: 1s, do: stall, for: 50µs}]
-validity: {lag_floor: 0ns, step_lag: 1ns, achieved: 1}
+server: {kind: http, work: {sleep: 0, burn: 1.5ms, distribution: bimodal, slow: 1s, slow_share: 0.25}, backlog: 0x8, fault: {resets: 7}}
+load: {rate: 1_500.5/s, duration: 2m, pace: ramp, from: 10/s, body: 64, processes: 2, connections: mixed, timeout: "1s"}
+timeline: [{at: 0s, every: 10ms, do: replace}, {at: 1s, do: stall, target: 0, for: 50µs}]
+validity: {lag_floor: 0ns, step_lag: 1ns, achieved: 1, steal: 0.125, run_queue: 1}
 matrix:
 - stop: [kill, handoff]
   workers: [1, 2]

@@ -25,18 +25,18 @@ type Figures struct {
 	LostByPhase map[string]int64 `expr:"lost_by_phase"`
 	Residual    int64            `expr:"residual"`
 	// LostSentAfterClose counts lost attempts sent after the last old listener had been closed.
-	LostSentAfterClose int64 `expr:"lost_sent_after_close" needs:"replace"`
+	LostSentAfterClose int64 `expr:"lost_sent_after_close" needs:"replace roll remove kill"`
 
 	GapNS      float64 `expr:"gap_ns" needs:"step"`
 	OutageNS   float64 `expr:"outage_ns" needs:"step"`
 	StallNS    float64 `expr:"stall_ns" needs:"step"`
-	TakeoverNS float64 `expr:"takeover_ns" needs:"replace"`
-	TailNS     float64 `expr:"tail_ns" needs:"replace"`
+	TakeoverNS float64 `expr:"takeover_ns" needs:"replace roll add"`
+	TailNS     float64 `expr:"tail_ns" needs:"replace roll remove kill"`
 
 	Response Percentiles `expr:"response"`
 	Service  Percentiles `expr:"service"`
 
-	LostPerRestart float64 `expr:"lost_per_restart" needs:"replace"`
+	LostPerRestart float64 `expr:"lost_per_restart" needs:"replace roll"`
 }
 
 // Percentiles of response or service time, in nanoseconds.
@@ -63,7 +63,7 @@ func phases() []string { return []string{"connect", "send", "wait", "body"} }
 type metric struct {
 	name  string
 	value float64
-	needs string // what the timeline must hold for it to exist: "", "step" or "replace"
+	needs string // kinds of step of which the timeline must hold one for it to exist; "step": any
 }
 
 // all yields every metric of m, in the order of the fields.

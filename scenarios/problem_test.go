@@ -50,7 +50,7 @@ stop:
 			`f:4: sockets: expected a single value, found a list; allowed: shared, reuseport`,
 			`f:5: server: expected a mapping, found the text "loop"; write {key: value}, or indented lines of key: value`,
 			`f:6: timeline: expected a list, found a mapping; write [...], or lines that start with a hyphen`,
-			`f:7: stop: expected a single value, found nothing; allowed: kill, close, drain, migrate, handoff`,
+			`f:7: stop: expected a single value, found nothing; allowed: kill, close, drain, migrate, handoff, shutdown`,
 		}},
 		{"wrong numbers", head + `workers: 1.5
 server: {backlog: "8"}
@@ -85,6 +85,18 @@ validity: {lag_floor: -1us, step_lag: 0s}
 			`f:2: load.timeout: 1m1s is out of range; allowed: 1ms to 1m`,
 			`f:3: validity.lag_floor: -1us is out of range; allowed: 0s to 1m`,
 			`f:3: validity.step_lag: 0s is out of range; allowed: more than 0s, up to 1m`,
+		}},
+		{"settings of another pace", "name: x\n" + `load: {rate: 1/s, duration: 1s, from: 2/s, burst: 3}
+`, []string{
+			`f:2: load.from: only a ramp starts at another rate; use pace: ramp, or remove from`,
+		}},
+		{"a burst of unknown size", "name: x\n" + `load: {rate: 1/s, duration: 1s, pace: burst}
+`, []string{
+			`f:2: load.burst is missing; for example burst: 100`,
+		}},
+		{"a burst of another pace", "name: x\n" + `load: {rate: 1/s, duration: 1s, pace: poisson, burst: 3}
+`, []string{
+			`f:2: load.burst: only the pace burst has one; use pace: burst, or remove burst`,
 		}},
 		{"numbers out of range", head + `workers: 0
 server: {backlog: 65536, fault: {resets: -1}}
@@ -236,32 +248,32 @@ load: {rate: 0.5/s, duration: 1s}
 		{"unknown values", head + `network: bridge
 path: haproxy
 sockets: share
-server: {kind: http}
+server: {kind: threads}
 stop: closed
 `, []string{
-			`f:3: network: unknown value "bridge"; allowed: loopback`,
+			`f:3: network: unknown value "bridge"; allowed: loopback, veth`,
 			`f:4: path: unknown value "haproxy"; allowed: direct`,
 			`f:5: sockets: unknown value "share"; did you mean "shared"? (allowed: shared, reuseport)`,
-			`f:6: server.kind: unknown value "http"; allowed: loop`,
-			`f:7: stop: unknown value "closed"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff)`,
+			`f:6: server.kind: unknown value "threads"; allowed: loop, http`,
+			`f:7: stop: unknown value "closed"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff, shutdown)`,
 		}},
 		{"unknown connections", `name: x
 load: {rate: 100/s, duration: 1s, connections: old}
 `, []string{
-			`f:2: load.connections: unknown value "old"; allowed: new`,
+			`f:2: load.connections: unknown value "old"; allowed: new, reused, mixed`,
 		}},
 		{"unknown step", head + `stop: close
 timeline: [{at: 0s, do: replce}]
 `, []string{
-			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, stall)`,
+			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, roll, add, remove, kill, stall)`,
 		}},
 		{"step that does nothing", head + `timeline: [{at: 0s}]
 `, []string{
-			`f:3: timeline[0].do is missing; steps are replace, stall`,
+			`f:3: timeline[0].do is missing; steps are replace, roll, add, remove, kill, stall`,
 		}},
 		{"replace without stop", head + `timeline: [{at: 0s, do: replace}]
 `, []string{
-			`f:3: timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff`,
+			`f:3: timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff, shutdown`,
 		}},
 		{"step at the load's end", head + `timeline: [{at: 1s, do: stall, for: 10ms}]
 `, []string{
@@ -311,6 +323,62 @@ stop: migrate
 `, []string{
 			`f:3: server.work: both sleep and burn are set; use one of them`,
 		}},
+		{"shutdown of a loop", head + `stop: shutdown
+matrix: [{server.kind: [loop, http]}]
+`, []string{
+			`f:4: in variant server.kind=loop: stop: shutdown needs server.kind: http; it is Go's http.Server.Shutdown; a loop has close and drain`,
+		}},
+		{"distributions", head + `server: {work: {sleep: 1ms, distribution: normal, slow: 2m, slow_share: 1.5}}
+`, []string{
+			`f:3: server.work.distribution: unknown value "normal"; allowed: fixed, exponential, bimodal`,
+			`f:3: server.work.slow: 2m is out of range; allowed: 0s to 1m`,
+			`f:3: server.work.slow_share: 1.5 is out of range; allowed: 0 to 1`,
+		}},
+		{"distribution of no work", head + `server: {work: {distribution: exponential}}
+`, []string{
+			`f:3: server.work.distribution: exponential needs sleep or burn; they say what is used up, and how much of it`,
+		}},
+		{"bimodal without slow", head + `server: {work: {burn: 1ms, distribution: bimodal, slow_share: 0.5}}
+`, []string{
+			`f:3: server.work.slow is missing; for example slow: 10ms`,
+		}},
+		{"bimodal without share", head + `server: {work: {burn: 1ms, distribution: bimodal, slow: 5ms}}
+`, []string{
+			`f:3: server.work.slow_share is missing; for example slow_share: 0.05`,
+		}},
+		{"slow without bimodal", head + `server: {work: {burn: 1ms, slow: 5ms}}
+matrix: [{workers: [1, 2]}]
+`, []string{
+			`f:3: server.work.slow: only a bimodal distribution has it; use distribution: bimodal, or remove slow`,
+		}},
+		{"share without bimodal", head + `server: {work: {burn: 1ms, distribution: exponential, slow_share: 0.5}}
+`, []string{
+			`f:3: server.work.slow_share: only a bimodal distribution has it; use distribution: bimodal, or remove slow_share`,
+		}},
+		{"steps without stop", head + `timeline: [{at: 0s, do: roll}, {at: 0s, do: remove}, {at: 0s, do: kill}, {at: 0s, do: add}]
+`, []string{
+			`f:3: timeline[0]: roll needs stop; say how the old workers end: kill, close, drain, migrate, handoff, shutdown`,
+			`f:3: timeline[1]: remove needs stop; say how the old workers end: kill, close, drain, migrate, handoff, shutdown`,
+		}},
+		{"targets", head + `stop: close
+timeline:
+- {at: 0s, do: kill, target: 1}
+- {at: 0s, do: remove, target: 2}
+- {at: 0s, do: stall, for: 1ms, target: 1.5}
+- {at: 0s, do: stall, for: 1ms, target: -1}
+- {at: 0s, do: roll, target: 0}
+- {at: 0s, do: kill, target: }
+`, []string{
+			`f:6: timeline[1].target: there is no worker 2; workers count from 0, so the last is 1`,
+			`f:7: timeline[2].target: expected a whole number, found the number 1.5`,
+			`f:8: timeline[3].target: -1 is out of range; allowed: 0 to 1023`,
+			`f:9: timeline[4].target: roll is for no single worker; remove target, or use remove, kill or stall`,
+			`f:10: timeline[5].target: expected a single value, found nothing`,
+		}},
+		{"target that an earlier step may add", head + `timeline: [{at: 0s, do: add}, {at: 500ms, do: kill, target: 2}, {at: 0s, do: add, target: 0}]
+`, []string{
+			`f:3: timeline[2].target: add is for no single worker; remove target, or use remove, kill or stall`,
+		}},
 		{"matrix that is a mapping", head + `matrix: {sockets: [shared]}
 `, []string{
 			`f:3: matrix: expected a list, found a mapping; write [...], or lines that start with a hyphen`,
@@ -330,12 +398,12 @@ matrix: [sockets]
 - {server.work.slip: [1s]}
 `, []string{
 			`f:4: matrix[0]: "sokets" is not a setting that can vary; did you mean "sockets"?`,
-			`f:5: matrix[1]: "load" holds more than one value; vary load.rate, load.duration, load.connections, load.timeout`,
+			`f:5: matrix[1]: "load" holds more than one value; vary load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout`,
 			`f:6: matrix[2]: "server.work.slip" is not a setting that can vary; did you mean "server.work.sleep"?`,
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, path, workers, sockets, stop, server.kind, server.work.sleep, server.work.burn, server.backlog, server.fault.resets, load.rate, load.duration, load.connections, load.timeout, validity.lag_floor, validity.step_lag, validity.achieved`,
+			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, workers, sockets, stop, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.backlog, server.fault.resets, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout, validity.lag_floor, validity.step_lag, validity.achieved, validity.steal, validity.run_queue`,
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}
@@ -381,7 +449,7 @@ matrix:
 - {stop: [kill]}
 - {workers: [1, 2, 3]}
 `, []string{
-			`f:6: in variant workers=1 (and 2 more): timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff`,
+			`f:6: in variant workers=1 (and 2 more): timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff, shutdown`,
 		}},
 		{"step after the end of some variants", head + `timeline: [{at: 500ms, do: stall, for: 1ms}]
 matrix:
@@ -469,7 +537,7 @@ gates:
 - expect: gap_ns < 5ms
 - expect: lost < baseline.takeover_ns
 `, []string{
-			`f:6: gates[1].expect: baseline.takeover_ns is never measured; the timeline has no replace`,
+			`f:6: gates[1].expect: baseline.takeover_ns is never measured; the timeline has no replace or roll or add`,
 		}},
 		{"gate on steps without steps", head + `gates: [{expect: gap_ns < 5ms}]
 `, []string{
@@ -491,7 +559,7 @@ about: &a text
 			`f:1: unknown key "nam"; did you mean "name"?`,
 			`f:2: load.rate: 100 has no unit; write 100/s`,
 			`f:3: workers: 0 is out of range; allowed: 1 to 1024`,
-			`f:6: matrix[0].stop: unknown value "klose"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff)`,
+			`f:6: matrix[0].stop: unknown value "klose"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff, shutdown)`,
 			`f:7: gates[0].expect: unknown metric "losst"; did you mean "lost"?`,
 			`f:8: anchor &a is not allowed; write the value where it is used`,
 		}},
@@ -519,7 +587,7 @@ func TestParseLimits(t *testing.T) {
 	}{
 		{"file", strings.Repeat("#", maxFileSize), "f: the file is larger than 1048575 bytes; a scenario fits a page"},
 		{"message", head + "stop: " + strings.Repeat("ö", 1000) + "\n",
-			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) + "…; allowed: kill, close, drain, migrate, handoff"},
+			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) + "…; allowed: kill, close, drain, migrate, handoff, shutdown"},
 		{"message of several lines", head + "baseline: {sockets: \"a\\nb\"}\n",
 			"f:3: baseline: sockets=a b names no variant; the scenario has no matrix, so its only variant has no labels"},
 		{"list", head + "timeline: [" + strings.Repeat("{}, ", maxListLen+1) + "]\n", "f:3: timeline: 257 entries; at most 256"},

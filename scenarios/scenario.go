@@ -47,13 +47,15 @@ type Scenario struct {
 type Setup struct {
 	// Network is what the lab is made of.
 	Network string `yaml:"network"`
+	// Family is the IP version.
+	Family string `yaml:"family"`
 	// Path is what stands between the load and the workers.
 	Path string `yaml:"path"`
 	// Workers is the number of processes in a generation, 1 to 1024. Default 2.
 	Workers int `yaml:"workers"`
 	// Sockets is how the workers of a generation listen.
 	Sockets string `yaml:"sockets"`
-	// Stop is how a worker ends when a step stops it. Needed once the timeline has a replace step.
+	// Stop is how a worker ends when a step stops it. Needed once the timeline has a replace, roll or remove step.
 	Stop string `yaml:"stop,omitempty"`
 	// Server describes the process under test.
 	Server Server `yaml:"server"`
@@ -84,12 +86,19 @@ type Fault struct {
 	Resets int `yaml:"resets"`
 }
 
-// Work is the service time of one request. At most one field is not zero; all zero: answer at once.
+// Work is the service time of one request. At most one of Sleep and Burn is not zero; all zero: answer at once.
 type Work struct {
 	// Sleep waits without using the CPU, as a server waiting for a database does. 0 to 1 min.
 	Sleep time.Duration `yaml:"sleep"`
 	// Burn uses the thread's CPU time (CLOCK_THREAD_CPUTIME_ID), never wall time. 0 to 1 min.
 	Burn time.Duration `yaml:"burn"`
+	// Distribution is how the time varies from request to request. Each worker draws from a stream of its own, the
+	// same for every variant of a block.
+	Distribution string `yaml:"distribution"`
+	// Slow is how long a slow request of a bimodal distribution takes, of the kind of time that is set. Needed there.
+	Slow time.Duration `yaml:"slow,omitempty"`
+	// SlowShare is the probability that a request of a bimodal distribution is slow, 0 to 1. Needed there.
+	SlowShare float64 `yaml:"slow_share,omitempty"`
 }
 
 // OpenLoad is the open-loop load: attempts are sent when the schedule says so, whether or not
@@ -99,6 +108,18 @@ type OpenLoad struct {
 	Rate Rate `yaml:"rate,omitempty"`
 	// Duration is how long attempts are scheduled, 100 ms to 1 h. Required.
 	Duration time.Duration `yaml:"duration,omitempty"`
+	// Pace is how the attempts are spread over the duration.
+	Pace string `yaml:"pace"`
+	// From is the rate that a ramp starts at; it ends at Rate.
+	From Rate `yaml:"from,omitempty"`
+	// Burst is how many attempts of a bursty pace are due at once, 2 to 100,000. The rate is that of
+	// all attempts.
+	Burst int `yaml:"burst,omitempty"`
+	// Body is the length of each request's body, in bytes, up to 4096: POST requests. Default 0: GET.
+	Body int `yaml:"body,omitempty"`
+	// Processes is how many load processes share the schedule, 1 to 64. Default 0: as many as the rate needs
+	// and the machine has CPUs for.
+	Processes int `yaml:"processes,omitempty"`
 	// Connections is how attempts use connections.
 	Connections string `yaml:"connections"`
 	// Timeout bounds one attempt, from its sent instant, 1 ms to 1 min. Default 900 ms: under the first SYN
@@ -117,6 +138,9 @@ type Step struct {
 	Every time.Duration `yaml:"every,omitempty"`
 	// Do is the kind of step. Required.
 	Do string `yaml:"do"`
+	// Target is the worker that a remove, kill or stall is for, counted from 0 among those there are at that time.
+	// Default the first; of a stall, all.
+	Target *int `yaml:"target,omitempty"`
 	// For is the length of a step that lasts (stall), more than 0 there and absent elsewhere.
 	For time.Duration `yaml:"for,omitempty"`
 }
@@ -130,6 +154,12 @@ type Validity struct {
 	// Achieved is the smallest share of the offered rate that was sent on schedule, more than 0
 	// and at most 1. Default 0.99.
 	Achieved float64 `yaml:"achieved"`
+	// Steal is the largest share of a step's window, and of the trial, that the hypervisor may take from the
+	// servers' CPUs, 0 to 1. Default 0.5.
+	Steal float64 `yaml:"steal"`
+	// RunQueue is the largest share of a step's window, and of the trial, for which a worker may have to wait
+	// for a CPU that something other than the workers is using, 0 to 1. Default 0.25.
+	RunQueue float64 `yaml:"run_queue"`
 }
 
 // Block is one product block of a matrix: dotted path → values, in the order of the file.

@@ -69,9 +69,9 @@ func TestSchemaRefuses(t *testing.T) {
 			`load.timeout: "5 days" does not match ^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$`,
 		}},
 		{"name: x\nmatrix: [{stop: [kil], load: [1]}]\nbaseline: {sokets: shared}\ngates: [{when: {stop: kil}}]", []string{
-			`matrix[].stop[]: "kil" is not in [kill close drain migrate handoff]`, `matrix[]: no property "load"`,
+			`matrix[].stop[]: "kil" is not in [kill close drain migrate handoff shutdown]`, `matrix[]: no property "load"`,
 			`baseline: no property "sokets"`,
-			`gates[].when.stop: "kil" is not in [kill close drain migrate handoff]`, `gates[]: "expect" is required`,
+			`gates[].when.stop: "kil" is not in [kill close drain migrate handoff shutdown]`, `gates[]: "expect" is required`,
 		}},
 	}
 	for _, test := range tests {

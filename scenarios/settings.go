@@ -25,6 +25,25 @@ type Choice struct {
 func Networks() []Choice {
 	return []Choice{
 		{"loopback", "the loopback interface of a private network namespace"},
+		{"veth", "a namespace for the servers and one for the load, joined by a veth pair, so that every segment crosses a device"},
+	}
+}
+
+// Families are the values of family.
+func Families() []Choice {
+	return []Choice{
+		{"ipv4", "IPv4 addresses"},
+		{"ipv6", "IPv6 addresses"},
+	}
+}
+
+// Paces are the values of load.pace.
+func Paces() []Choice {
+	return []Choice{
+		{"constant", "evenly spread"},
+		{"poisson", "independent arrivals with exponential intervals, the same for every variant of a block"},
+		{"ramp", "evenly spread, at a rate that grows from load.from to load.rate"},
+		{"burst", "load.burst attempts at once, then a pause"},
 	}
 }
 
@@ -51,6 +70,7 @@ func Stops() []Choice {
 		{"drain", "accept until the queue is empty, then close"},
 		{"migrate", "close, and let the kernel move the queue to a surviving socket of the group (net.ipv4.tcp_migrate_req)"},
 		{"handoff", "leave the listening socket to the successor, finish what was accepted, exit"},
+		{"shutdown", "Go's http.Server.Shutdown, which closes what was accepted and is read only then (kind http)"},
 	}
 }
 
@@ -58,6 +78,16 @@ func Stops() []Choice {
 func ServerKinds() []Choice {
 	return []Choice{
 		{"loop", "one thread, one epoll loop that accepts and serves in line"},
+		{"http", "Go's net/http, a goroutine per connection"},
+	}
+}
+
+// Distributions are the values of server.work.distribution.
+func Distributions() []Choice {
+	return []Choice{
+		{"fixed", "every request takes sleep or burn"},
+		{"exponential", "sleep or burn is the mean of exponentially distributed times"},
+		{"bimodal", "sleep or burn, but slow for a share of the requests, slow_share"},
 	}
 }
 
@@ -65,6 +95,8 @@ func ServerKinds() []Choice {
 func ConnectionsModes() []Choice {
 	return []Choice{
 		{"new", "one connection per attempt"},
+		{"reused", "an idle connection if there is one (keep-alive), a new one otherwise"},
+		{"mixed", "attempts take turns, one new, one reused"},
 	}
 }
 
@@ -72,7 +104,11 @@ func ConnectionsModes() []Choice {
 func StepKinds() []Choice {
 	return []Choice{
 		{"replace", "start a new generation, wait until it is ready, stop the old one"},
-		{"stall", "SIGSTOP every worker of the current generation, SIGCONT after for"},
+		{"roll", "a new generation too, but one worker after the other: start one, wait until it is ready, stop one"},
+		{"add", "start one more worker"},
+		{"remove", "stop the target worker, by default the first; nobody takes its place"},
+		{"kill", "SIGKILL the target worker, by default the first; nobody takes its place"},
+		{"stall", "SIGSTOP every worker, or only the target, and SIGCONT after for"},
 	}
 }
 
@@ -97,6 +133,7 @@ func settings() []setting {
 	)
 	return []setting{
 		{path: "network", choices: Networks(), def: "loopback"},
+		{path: "family", choices: Families(), def: "ipv4"},
 		{path: "path", choices: Paths(), def: "direct"},
 		{path: "workers", min: 1, max: 1024, def: "2"},
 		{path: "sockets", choices: SocketsModes(), def: "reuseport"},
@@ -104,19 +141,30 @@ func settings() []setting {
 		{path: "server.kind", choices: ServerKinds(), def: "loop"},
 		{path: "server.work.sleep", max: minute, def: "0s", example: "100us"},
 		{path: "server.work.burn", max: minute, def: "0s", example: "100us"},
+		{path: "server.work.distribution", choices: Distributions(), def: "fixed"},
+		{path: "server.work.slow", max: minute, def: "0s", example: "10ms"},
+		{path: "server.work.slow_share", max: 1, def: "0"},
 		{path: "server.backlog", min: 1, max: 65535, def: "4096"},
 		{path: "server.fault.resets", max: 100_000, def: "0"},
 		{path: "load.rate", above: true, max: 1e6, example: "2000/s"},
 		{path: "load.duration", min: 100 * ms, max: hour, example: "3s"},
+		{path: "load.pace", choices: Paces(), def: "constant"},
+		{path: "load.from", max: 1e6, def: "0/s", example: "100/s"},
+		{path: "load.burst", min: 2, max: 100_000, orZero: true, def: "0"},
+		{path: "load.body", max: 4096, def: "0"},
+		{path: "load.processes", max: 64, def: "0"},
 		{path: "load.connections", choices: ConnectionsModes(), def: "new"},
 		{path: "load.timeout", min: ms, max: minute, def: "900ms", example: "900ms"},
 		{path: "timeline[].at", max: hour, example: "500ms"},
 		{path: "timeline[].every", min: 10 * ms, max: hour, orZero: true, example: "200ms"},
 		{path: "timeline[].do", choices: StepKinds()},
+		{path: "timeline[].target", max: 1023},
 		{path: "timeline[].for", max: hour, example: "50ms"},
 		{path: "validity.lag_floor", max: minute, def: "500us", example: "500us"},
 		{path: "validity.step_lag", above: true, max: minute, def: "20ms", example: "20ms"},
 		{path: "validity.achieved", above: true, max: 1, def: "0.99"},
+		{path: "validity.steal", max: 1, def: "0.5"},
+		{path: "validity.run_queue", max: 1, def: "0.25"},
 		{path: "trials", min: 1, max: 1000, def: "8"},
 		{path: "min_valid", min: 1, max: 1000},
 	}

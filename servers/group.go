@@ -17,11 +17,13 @@ import (
 
 // Config describes a group of workers.
 type Config struct {
+	Kind    Kind
 	Sockets Sockets
 	Workers int            // per generation, at least 1
 	Address netip.AddrPort // where they listen, in the network of Env
 	Backlog int            // of each listening socket
 	Work    Work
+	Seed    uint64 // of what the workers draw, each from a stream of its own
 	Fault   Fault
 	// Grace bounds how long a stopped worker may take to finish what it accepted. Default 1 s.
 	Grace time.Duration
@@ -56,7 +58,7 @@ type Group struct {
 
 	stopDraining context.CancelFunc
 	drained      chan struct{}
-	nextID       int // by StartGeneration only
+	nextID       int // by StartGeneration and StartWorker only
 	generations  int
 }
 
@@ -101,38 +103,56 @@ func (g *Group) drainJournals(ctx context.Context) {
 	}
 }
 
-// A Generation is the workers that were started together.
+// A Generation is the workers that serve together. Whoever starts and stops single workers keeps
+// Workers up to date.
 type Generation struct {
 	Number  int // from 0
 	Workers []*Worker
-	Ready   wire.Instant // when the last worker said ready
+	Ready   wire.Instant // when the last worker of StartGeneration said ready
+}
+
+// NextGeneration is a generation with the next number and no worker. One call at a time.
+func (g *Group) NextGeneration() *Generation {
+	gen := &Generation{Number: g.generations}
+	g.generations++
+	return gen
 }
 
 // StartGeneration starts Config.Workers workers and returns when all are ready. After an error
 // nothing of the generation runs. One call at a time.
 func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
-	gen := &Generation{Number: g.generations}
-	g.generations++
+	gen := g.NextGeneration()
 	for range g.cfg.Workers {
 		w, err := g.startWorker(gen.Number)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), gen.kill())
+			return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
 		}
 		gen.Workers = append(gen.Workers, w)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for _, w := range gen.Workers {
-		select {
-		case <-w.ready:
-			gen.Ready = max(gen.Ready, w.readyAt)
-		case <-w.exited:
-			return nil, errors.Join(fmt.Errorf("generation %d: worker %d was not ready: %w", gen.Number, w.ID, w.failure()), gen.kill())
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("generation %d: worker %d was not ready in time: %w", gen.Number, w.ID, context.Cause(ctx)), gen.kill())
+		if err := w.awaitReady(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
 		}
+		gen.Ready = max(gen.Ready, w.readyAt)
 	}
 	return gen, nil
+}
+
+// StartWorker starts one worker and returns when it is ready; after an error it does not run. Its
+// generation is only its label: it is not added to one. One call at a time.
+func (g *Group) StartWorker(ctx context.Context, generation int) (*Worker, error) {
+	w, err := g.startWorker(generation)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := w.awaitReady(ctx); err != nil {
+		return nil, errors.Join(err, kill([]*Worker{w}))
+	}
+	return w, nil
 }
 
 func (g *Group) startWorker(generation int) (*Worker, error) {
@@ -142,8 +162,8 @@ func (g *Group) startWorker(generation int) (*Worker, error) {
 	}
 	g.nextID++
 	err := w.start(g, workerConfig{
-		ID: w.ID, Generation: generation, Sockets: g.cfg.Sockets, Address: g.cfg.Address,
-		Backlog: g.cfg.Backlog, Work: g.cfg.Work, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
+		ID: w.ID, Generation: generation, Kind: g.cfg.Kind, Sockets: g.cfg.Sockets, Address: g.cfg.Address,
+		Backlog: g.cfg.Backlog, Work: g.cfg.Work, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("worker %d: %w", w.ID, err)
@@ -161,20 +181,20 @@ func (g *Group) Workers() []*Worker {
 	return append([]*Worker(nil), g.workers...)
 }
 
-// Stop stops every worker of a generation and returns when their listeners are closed; they may
-// still be finishing what they accepted. The trigger is the instant just before the first signal.
+// Stop stops workers and returns when their listeners are closed; they may still be finishing what
+// they accepted. The trigger is the instant just before the first signal.
 //
 // A worker that does not close its listener within Config.Grace is an error; it is left running
 // for Close to end.
-func (g *Group) Stop(ctx context.Context, gen *Generation, way Way) (trigger, closed wire.Instant, err error) {
+func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, closed wire.Instant, err error) {
 	trigger = g.env.Clock.Now()
 	var errs []error
-	for _, w := range gen.Workers {
+	for _, w := range workers {
 		errs = append(errs, w.stop(way))
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Grace)
 	defer cancel()
-	for _, w := range gen.Workers {
+	for _, w := range workers {
 		select {
 		case <-w.closed:
 			closed = max(closed, w.Closing().To)
@@ -185,10 +205,10 @@ func (g *Group) Stop(ctx context.Context, gen *Generation, way Way) (trigger, cl
 	return trigger, closed, errors.Join(errs...)
 }
 
-// Signal sends SIGSTOP or SIGCONT to every worker of a generation.
-func (gen *Generation) Signal(s unix.Signal) error {
+// Signal sends SIGSTOP or SIGCONT to workers.
+func Signal(workers []*Worker, s unix.Signal) error {
 	var errs []error
-	for _, w := range gen.Workers {
+	for _, w := range workers {
 		if err := w.cmd.Process.Signal(s); err != nil {
 			errs = append(errs, fmt.Errorf("worker %d: %v: %w", w.ID, s, err))
 		}
@@ -196,9 +216,10 @@ func (gen *Generation) Signal(s unix.Signal) error {
 	return errors.Join(errs...)
 }
 
-func (gen *Generation) kill() error {
+// kill ends workers and waits for them.
+func kill(workers []*Worker) error {
 	var errs []error
-	for _, w := range gen.Workers {
+	for _, w := range workers {
 		errs = append(errs, w.kill())
 		<-w.exited
 	}

@@ -26,6 +26,7 @@ type loop struct {
 	out      []byte
 	stopping bool
 	deadline wire.Instant // of finishing, once stopping
+	lingered wire.Instant // when those that are leaving have had their time
 }
 
 type loopConn struct {
@@ -33,6 +34,7 @@ type loopConn struct {
 	n         int  // bytes of buf in use
 	requested bool // a request was read and not yet answered
 	answered  bool // at least one response was written
+	leaving   bool // told to go by a FIN; a request that crosses it is not answered
 	buf       [wire.MaxHead + 1024]byte
 }
 
@@ -65,7 +67,7 @@ func (l *loop) run() error {
 	for !l.stopping || len(l.open) > 0 {
 		timeout := -1
 		if l.stopping {
-			left := l.deadline.Sub(l.clock.Now())
+			left := l.until().Sub(l.clock.Now())
 			if left <= 0 {
 				return l.abandon()
 			}
@@ -133,7 +135,41 @@ func (l *loop) stop(way Way) error {
 			return fmt.Errorf("worker %d: epoll_ctl del listener: %w", l.cfg.ID, err)
 		}
 	}
-	return l.closeListener()
+	if err := l.closeListener(func() error { return unix.Close(l.listener) }); err != nil {
+		return err
+	}
+	return l.dismiss()
+}
+
+// dismiss tells idle connections to go, by a FIN. A request that has come already is still answered.
+func (l *loop) dismiss() error {
+	l.lingered = l.clock.Now().Add(linger)
+	for fd, c := range l.open {
+		if !c.answered || c.n > 0 {
+			continue
+		}
+		if err := l.read(int(fd), c); err != nil {
+			return err
+		}
+		if l.open[fd] != c || c.n > 0 {
+			continue
+		}
+		c.leaving = true
+		if err := unix.Shutdown(int(fd), unix.SHUT_WR); err != nil && !errors.Is(err, unix.ENOTCONN) {
+			return fmt.Errorf("worker %d: shutdown connection: %w", l.cfg.ID, err)
+		}
+	}
+	return nil
+}
+
+// until is when a stopping worker gives up on what is open.
+func (l *loop) until() wire.Instant {
+	for _, c := range l.open {
+		if !c.leaving {
+			return l.deadline
+		}
+	}
+	return min(l.deadline, l.lingered)
 }
 
 // accept takes one connection off the queue, if there is one, and reads what it has sent so far.
@@ -163,7 +199,7 @@ func (l *loop) newConn() *loopConn {
 	var c *loopConn
 	if n := len(l.free); n > 0 {
 		c, l.free = l.free[n-1], l.free[:n-1]
-		c.n, c.requested, c.answered = 0, false, false
+		c.n, c.requested, c.answered, c.leaving = 0, false, false, false
 	} else {
 		c = new(loopConn)
 	}
@@ -215,7 +251,10 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 			}
 			return false, l.end(fd, c, EndAborted)
 		}
-		l.do()
+		if c.leaving {
+			return false, l.end(fd, c, EndUnanswered)
+		}
+		l.work()
 		closing := wire.KeepAlive
 		if r.Close || l.stopping {
 			closing = wire.Close
@@ -230,6 +269,17 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 		if closing == wire.Close {
 			return false, l.end(fd, c, EndServed)
 		}
+	}
+}
+
+// work spends the service time of one request.
+func (l *loop) work() {
+	switch d := l.works.next(); {
+	case d <= 0:
+	case l.works.Burn > 0:
+		burn(d)
+	default:
+		wire.SleepUntil(l.clock.Now().Add(d))
 	}
 }
 

@@ -3,6 +3,7 @@ package servers
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,6 +161,18 @@ func (w *Worker) failure() error {
 	return w.err
 }
 
+// awaitReady returns when the worker has said ready.
+func (w *Worker) awaitReady(ctx context.Context) error {
+	select {
+	case <-w.ready:
+		return nil
+	case <-w.exited:
+		return fmt.Errorf("worker %d was not ready: %w", w.ID, w.failure())
+	case <-ctx.Done():
+		return fmt.Errorf("worker %d was not ready in time: %w", w.ID, context.Cause(ctx))
+	}
+}
+
 // stop tells the worker to end, without waiting.
 func (w *Worker) stop(way Way) error {
 	w.mu.Lock()
@@ -220,6 +233,10 @@ func (w *Worker) Closing() Closing {
 
 // ReadyAt is when the worker said ready. It is valid once its generation has been started.
 func (w *Worker) ReadyAt() wire.Instant { return w.readyAt }
+
+// PID is the number of the process, as the caller's PID namespace has it. Once the process has exited, another
+// may have it.
+func (w *Worker) PID() int { return w.cmd.Process.Pid }
 
 // Err is why the worker ended without being told to, or nil.
 func (w *Worker) Err() error { return w.failure() }

@@ -24,6 +24,15 @@ const (
 	Reuseport Sockets = "reuseport" // one socket each, bound with SO_REUSEPORT
 )
 
+// Kind is the architecture of a worker.
+type Kind string
+
+// The kinds of worker.
+const (
+	Loop Kind = "loop" // one thread, one epoll loop (loop.go)
+	HTTP Kind = "http" // Go's net/http (http.go)
+)
+
 // Way is how a worker ends.
 type Way string
 
@@ -34,13 +43,10 @@ const (
 	Drain   Way = "drain"   // accept until the queue is empty, then as Close
 	Migrate Way = "migrate" // as Close, in a namespace where tcp_migrate_req=1 saves the queue
 	Handoff Way = "handoff" // leave the shared socket to the successor, finish what was accepted, exit
+	// Shutdown, with HTTP only, is http.Server.Shutdown: what was accepted and is read only after it began
+	// is closed without an answer.
+	Shutdown Way = "shutdown"
 )
-
-// Work is the service time of a request: at most one is not zero.
-type Work struct {
-	Sleep time.Duration `json:"sleep_ns"`
-	Burn  time.Duration `json:"burn_ns"` // of the thread's CPU time
-}
 
 // Fault is a known defect for proving that the harness reports it at its size. Zero: none.
 type Fault struct {
@@ -54,10 +60,12 @@ type Fault struct {
 type workerConfig struct {
 	ID         int            `json:"id"`
 	Generation int            `json:"generation"`
+	Kind       Kind           `json:"kind"`
 	Sockets    Sockets        `json:"sockets"`
 	Address    netip.AddrPort `json:"address"`
 	Backlog    int            `json:"backlog"`
 	Work       Work           `json:"work"`
+	Seed       uint64         `json:"seed"`
 	Fault      Fault          `json:"fault"`
 	Grace      time.Duration  `json:"grace_ns"` // how long finishing may take once stopped
 }

@@ -44,6 +44,7 @@ type worker struct {
 	journal  *journal
 	listener int // -1 once closed
 	conns    uint32
+	works    *works
 }
 
 func (w *worker) run() error {
@@ -66,18 +67,34 @@ func (w *worker) run() error {
 	} else if w.listener, err = listen(w.cfg.Address, w.cfg.Sockets, w.cfg.Backlog); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
-	l, err := newLoop(w)
+	w.works = newWorks(w.cfg.Work, w.cfg.Seed, w.cfg.ID, w.cfg.Generation)
+	s, err := w.server()
 	if err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
 	if err := w.say(event{Event: eventReady, At: w.clock.Now()}); err != nil {
 		return err
 	}
-	if err := l.run(); err != nil {
+	if err := s.run(); err != nil {
 		return err
 	}
 	return w.say(event{Event: eventStopped, At: w.clock.Now()})
 }
+
+// server is the worker's architecture, ready to run.
+func (w *worker) server() (interface{ run() error }, error) {
+	switch w.cfg.Kind {
+	case Loop:
+		return newLoop(w)
+	case HTTP:
+		return newHTTP(w)
+	}
+	return nil, fmt.Errorf("unknown kind of server %q", w.cfg.Kind)
+}
+
+// linger is how long a connection that was told to go by a FIN is still read, so that a request that
+// crosses it is known of: far more than a round trip on one machine.
+const linger = 20 * time.Millisecond
 
 func (w *worker) say(e event) error {
 	b, err := json.Marshal(e)
@@ -105,10 +122,10 @@ func (w *worker) nextCommand() (command, error) {
 	return c, nil
 }
 
-// closeListener closes the worker's descriptor and says between which instants that happened.
-func (w *worker) closeListener() error {
+// closeListener closes the worker's listener and says between which instants that happened.
+func (w *worker) closeListener(close func() error) error {
 	from := w.clock.Now()
-	if err := unix.Close(w.listener); err != nil {
+	if err := close(); err != nil {
 		return fmt.Errorf("worker %d: close listener: %w", w.cfg.ID, err)
 	}
 	at := w.clock.Now()
@@ -120,30 +137,4 @@ func (w *worker) closeListener() error {
 func (w *worker) faulty(r wire.Request) bool {
 	f := w.cfg.Fault
 	return r.Identified && r.Attempt.Process == 0 && r.Attempt.Sequence-f.ResetFrom < f.ResetCount
-}
-
-// do spends the service time of one request.
-func (w *worker) do() {
-	switch {
-	case w.cfg.Work.Sleep > 0:
-		wire.SleepUntil(w.clock.Now().Add(w.cfg.Work.Sleep))
-	case w.cfg.Work.Burn > 0:
-		burn(w.cfg.Work.Burn)
-	}
-}
-
-// burn uses CPU time of the calling thread, which the caller has locked. Wall time would make a
-// preempted server look faster than it is.
-func burn(d time.Duration) {
-	until := threadCPU() + int64(d)
-	for threadCPU() < until {
-	}
-}
-
-func threadCPU() int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
-		panic(err) // the clock exists since Linux 2.6.12
-	}
-	return ts.Nano()
 }

@@ -21,6 +21,9 @@ var (
 	ErrTooLarge  = errors.New("HTTP head or body too large")
 )
 
+// Body is the body of every response.
+const Body = "ok\n"
+
 // An Attempt is the identity of one request that the schedule called for.
 type Attempt struct {
 	Process  uint16 // load process, from 0
@@ -41,7 +44,6 @@ type Request struct {
 var (
 	crlf       = []byte("\r\n")
 	headEnd    = []byte("\r\n\r\n")
-	bodyOK     = []byte("ok\n")
 	nameID     = []byte("attempt")
 	nameLen    = []byte("content-length")
 	nameConn   = []byte("connection")
@@ -145,7 +147,7 @@ type Response struct {
 // AppendResponse appends a complete 200 answer of worker id of the given generation.
 func AppendResponse(dst []byte, id, generation int, closing Closing) []byte {
 	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Length: "...)
-	dst = strconv.AppendInt(dst, int64(len(bodyOK)), 10)
+	dst = strconv.AppendInt(dst, int64(len(Body)), 10)
 	dst = append(dst, "\r\nWorker: "...)
 	dst = strconv.AppendInt(dst, int64(id), 10)
 	dst = append(dst, "\r\nGeneration: "...)
@@ -154,7 +156,7 @@ func AppendResponse(dst []byte, id, generation int, closing Closing) []byte {
 		dst = append(dst, "\r\nConnection: close"...)
 	}
 	dst = append(dst, headEnd...)
-	return append(dst, bodyOK...)
+	return append(dst, Body...)
 }
 
 // ParseResponse reads a response head from the start of buf, as ParseRequest does a request's. A

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
@@ -21,7 +22,10 @@ const begin = wire.Instant(1_000_000_000)
 
 func testBooks(t *testing.T, n int) *books {
 	t.Helper()
-	b, err := newBooks([]load.Config{{Processes: 1, Rate: 1000, Duration: time.Duration(n) * time.Millisecond, Sources: sourceRange}})
+	b, err := newBooks([]load.Config{{
+		Processes: 1, Shape: load.Shape{Rate: 1000, Duration: time.Duration(n) * time.Millisecond},
+		Sources: netlab.AddressesOf(netlab.Loopback, netlab.IPv4).Sources,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,14 +277,14 @@ func TestTakeoverAndTail(t *testing.T) {
 	for i := range n {
 		b.tell(i, served)
 		if i >= 105 { // the new generation answers
-			b.attempts[i].generation = 2
+			b.attempts[i].worker = 9
 		}
 	}
 	b.workers[testWorker.ID].lastAccept = begin + wire.Instant(107*ms)
 	b.close()
 	s := step(100, stepReplace)
-	s.previous = &servers.Generation{Number: 1, Workers: []*servers.Worker{testWorker}}
-	s.next = &servers.Generation{Number: 2}
+	s.stopped = []*servers.Worker{testWorker}
+	s.started = []*servers.Worker{{ID: 9, Generation: 2}}
 	got := measure(b, &judge{}, n*ms, []*fired{s}).step(0)
 	if got.TakeoverNS == nil || *got.TakeoverNS != 6*ms { // due at 105, answered 1 ms later
 		t.Errorf("takeover %v, want 6 ms", got.TakeoverNS)
@@ -303,7 +307,7 @@ func TestSentAfterClose(t *testing.T) {
 	}
 	b.close()
 	s := step(99, stepReplace)
-	s.previous = &servers.Generation{Number: 1}
+	s.stopped = []*servers.Worker{testWorker}
 	s.closed = begin + wire.Instant(100*ms)
 	m := measure(b, &judge{closings: []closing{{worker: 7, from: 99 * ms, to: 100 * ms, queue: true}}}, n*ms, []*fired{s})
 	if got := m.sentAfterClose(); got == nil || *got != 1 {
@@ -311,5 +315,36 @@ func TestSentAfterClose(t *testing.T) {
 	}
 	if got := measure(b, &judge{}, n*ms, nil).sentAfterClose(); got != nil {
 		t.Errorf("sent after close without a step that closes: %d, want none", *got)
+	}
+}
+
+// An attempt sent on a reused connection and never read is put down to what ended the connection.
+func TestBooksReusedConnection(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  servers.End // 0: the worker died with the connection open
+		want string
+	}{
+		{"closed by the worker while it was idle", servers.EndServed, causeClosedByWorker},
+		{"worker died", 0, causeWorkerCrash},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBooks(t, 2)
+			b.ends = map[uint64]unreadEnd{}
+			b.tell(0, account{done: 1, server: "aqr"})
+			lost := results.Sample{
+				Sequence: 1, Sent: int64(begin), Done: int64(begin) + 2*ms, Source: b.sources.At(0),
+				Phase: results.PhaseWait, Class: results.ClassReset, Worker: -1, Generation: -1,
+			}
+			b.sample(&lost)
+			if tt.end != 0 {
+				b.record(testWorker, servers.Record{Conn: 0, Kind: servers.RecordEnd, End: tt.end})
+			}
+			b.close()
+			got := (&judge{}).judge(&b.attempts[1])
+			if got.cause != tt.want || got.worker != testWorker.ID || !got.explained {
+				t.Errorf("got %+v, want %s by worker %d", got, tt.want, testWorker.ID)
+			}
+		})
 	}
 }

@@ -47,8 +47,8 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 	for i, v := range p.Variants {
 		l := v.Load[0]
 		fmt.Fprintf(b, "  %c  %s\n", letter(i), orNone(v.Labels.String()))
-		fmt.Fprintf(b, "     %d workers at %v; %g attempts/s for %v from %v, timeout %v\n",
-			v.Servers.Workers, l.Target, l.Rate, l.Duration, l.Sources, l.Timeout)
+		fmt.Fprintf(b, "     %d workers at %v; %g attempts/s for %v from %v, timeout %v; load processes: %d\n",
+			v.Servers.Workers, l.Target, l.Shape.Rate, l.Shape.Duration, l.Sources, l.Timeout, len(v.Load))
 		if v.Skipped != "" {
 			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
 		}

@@ -120,8 +120,11 @@ func (m *measured) step(k int) results.Step {
 			r.ScheduleLagMaxNS = max(r.ScheduleLagMaxNS, a.sent-m.books.scheduled(i))
 		}
 	}
-	if s.previous != nil {
+	if len(s.stopped) > 0 {
 		r.TailNS = m.tail(s)
+	}
+	if s.step.Do == stepAdd {
+		r.StopNS = nil // it stops nobody
 	}
 	return r
 }
@@ -188,9 +191,9 @@ func (m *measured) served(k, lo, hi int, r *results.Step) {
 	s := m.steps[k]
 	trigger, _ := m.window(k)
 	stall, takeover := int64(-1), int64(math.MaxInt64)
-	next := int16(-2)
-	if s.next != nil {
-		next = int16(s.next.Number)
+	started := map[int32]bool{}
+	for _, w := range s.started {
+		started[int32(w.ID)] = true
 	}
 	// Whatever is older than this cannot have been waiting: the timeout had passed.
 	for i := m.first(trigger - m.longest()); i < hi; i++ {
@@ -201,8 +204,8 @@ func (m *measured) served(k, lo, hi int, r *results.Step) {
 		if i >= lo || a.done >= trigger {
 			stall = max(stall, a.done-m.books.scheduled(i))
 		}
-		if a.generation == next {
-			// It may answer before the old one is told to stop: then there is nothing to wait for.
+		if started[a.worker] {
+			// It may answer before an old one is told to stop: then there is nothing to wait for.
 			takeover = min(takeover, max(0, a.done-trigger))
 		}
 	}
@@ -223,10 +226,10 @@ func (m *measured) longest() int64 {
 	return p.Max + p.Max/256 // the histogram's resolution
 }
 
-// tail is the time from the trigger to the last connection that the old generation accepted.
+// tail is the time from the trigger to the last connection that a stopped worker accepted.
 func (m *measured) tail(s *fired) *int64 {
 	tail := int64(0)
-	for _, w := range s.previous.Workers {
+	for _, w := range s.stopped {
 		if wb := m.books.workers[w.ID]; wb != nil && wb.lastAccept > s.trigger {
 			tail = max(tail, int64(wb.lastAccept-s.trigger))
 		}
@@ -240,7 +243,7 @@ func (m *measured) tail(s *fired) *int64 {
 func (m *measured) sentAfterClose() *int64 {
 	first := int64(math.MaxInt64)
 	for _, s := range m.steps {
-		if s.closed != 0 && s.previous != nil {
+		if s.closed != 0 && len(s.stopped) > 0 {
 			first = min(first, m.books.since(int64(s.closed)))
 		}
 	}

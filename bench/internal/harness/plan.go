@@ -3,6 +3,7 @@ package harness
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 )
@@ -77,11 +79,8 @@ type Options struct {
 	Budget time.Duration
 }
 
-// Addresses of a loopback lab.
-var (
-	serverAddress = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 8080)
-	sourceRange   = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 64, 0, 0}), 10)
-)
+// serverPort is where workers listen; every lab has all ports to itself.
+const serverPort = 8080
 
 // trialOverhead is what a trial takes beside its load: lab, processes, the last stop.
 const trialOverhead = 250 * time.Millisecond
@@ -125,7 +124,7 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 		if !v.Labels.Includes(o.Only) {
 			continue
 		}
-		vp, err := planVariant(v)
+		vp, err := planVariant(v, m)
 		if err != nil {
 			return nil, fmt.Errorf("scenario %s, variant %s: %w", s.Name, v.Labels, err)
 		}
@@ -153,9 +152,16 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 
 // skipped says which capability that the setup needs is missing.
 func skipped(s scenarios.Setup, m Machine) string {
+	var needed []string
 	if s.Stop == string(servers.Migrate) {
-		if why, missing := m.Missing[kernel.ProbeTCPMigrateReq]; missing {
-			return fmt.Sprintf("%s: %s; see 'doctor'", kernel.ProbeTCPMigrateReq, why)
+		needed = append(needed, kernel.ProbeTCPMigrateReq)
+	}
+	if s.Network == string(netlab.Veth) {
+		needed = append(needed, kernel.ProbeVeth)
+	}
+	for _, probe := range needed {
+		if why, missing := m.Missing[probe]; missing {
+			return fmt.Sprintf("%s: %s; see 'doctor'", probe, why)
 		}
 	}
 	return ""
@@ -170,32 +176,56 @@ func nameSeed(name string) uint64 {
 	return h
 }
 
-func planVariant(v scenarios.Variant) (*VariantPlan, error) {
+func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 	s := v.Setup
+	addresses := netlab.AddressesOf(netlab.Network(s.Network), netlab.Family(s.Family))
 	p := &VariantPlan{
 		Labels: v.Labels,
 		Setup:  s,
 		Servers: servers.Config{
+			Kind:    servers.Kind(s.Server.Kind),
 			Sockets: servers.Sockets(s.Sockets),
 			Workers: s.Workers,
-			Address: serverAddress,
+			Address: netip.AddrPortFrom(addresses.Servers, serverPort),
 			Backlog: s.Server.Backlog,
-			Work:    servers.Work{Sleep: s.Server.Work.Sleep, Burn: s.Server.Work.Burn},
+			Work:    work(s.Server.Work),
 			Fault:   servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
 		},
-		Load: []load.Config{{
-			Processes: 1,
-			Target:    serverAddress,
-			Rate:      float64(s.Load.Rate),
-			Duration:  s.Load.Duration,
-			Timeout:   s.Load.Timeout,
-			Sources:   sourceRange,
-		}},
+		Load:    loads(s, addresses, machine),
 		Sysctls: sysctls(s),
 		Firings: firings(s),
 	}
-	_, err := load.NewSources(sourceRange, load.NewSchedule(p.Load[0].Rate, p.Load[0].Duration).Len())
+	_, err := load.NewSources(addresses.Sources, load.NewSchedule(p.Load[0].Shape).Len())
 	return p, err
+}
+
+// ratePerProcess is how many attempts per second one load process is given when the scenario leaves
+// their number to the machine: about half of what one core sends flat out.
+const ratePerProcess = 8000
+
+// loads are the configurations of the load processes.
+func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []load.Config {
+	n := s.Load.Processes
+	if n == 0 {
+		cpus, _ := splitCPUs(machine.CPUs)
+		n = min(int(math.Ceil(float64(s.Load.Rate)/ratePerProcess)), len(cpus))
+	}
+	var all []load.Config
+	for i := range n {
+		all = append(all, load.Config{
+			Process: i, Processes: n,
+			Target: netip.AddrPortFrom(addresses.Servers, serverPort),
+			Shape: load.Shape{
+				Pace: load.Pace(s.Load.Pace), Rate: float64(s.Load.Rate), From: float64(s.Load.From), Burst: s.Load.Burst,
+				Duration: s.Load.Duration,
+			},
+			Timeout:     s.Load.Timeout,
+			Connections: load.Connections(s.Load.Connections),
+			Body:        s.Load.Body,
+			Sources:     addresses.Sources,
+		})
+	}
+	return all
 }
 
 // faultFrom is the sequence number of the first request that a fault applies to: not the very
@@ -236,6 +266,29 @@ func firings(s scenarios.Setup) []Firing {
 	return all
 }
 
+func work(w scenarios.Work) servers.Work {
+	return servers.Work{
+		Sleep: w.Sleep, Burn: w.Burn,
+		Distribution: servers.Distribution(w.Distribution), Slow: w.Slow, SlowShare: w.SlowShare,
+	}
+}
+
+// serversOf are the servers of one block's trial: what they draw is the same for every variant of a block.
+func (v *VariantPlan) serversOf(seed uint64, block int) servers.Config {
+	cfg := v.Servers
+	cfg.Seed = seed + uint64(block)
+	return cfg
+}
+
+// loadOf is the load of one block's trial: random arrivals are the same for every variant of a block.
+func (v *VariantPlan) loadOf(seed uint64, block int) []load.Config {
+	all := slices.Clone(v.Load)
+	for i := range all {
+		all[i].Shape.Seed = seed + uint64(block)
+	}
+	return all
+}
+
 // Duration is how long a trial of the variant is expected to take.
 func (v *VariantPlan) Duration() time.Duration { return v.Setup.Load.Duration + trialOverhead }
 
@@ -243,7 +296,7 @@ func (v *VariantPlan) Duration() time.Duration { return v.Setup.Load.Duration + 
 func (v *VariantPlan) Restarts() int {
 	n := 0
 	for _, f := range v.Firings {
-		if f.Step.Do == stepReplace {
+		if f.Step.Do == stepReplace || f.Step.Do == stepRoll {
 			n++
 		}
 	}

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,10 @@ import (
 // The kinds of step; package scenarios says which exist and what they need.
 const (
 	stepReplace = "replace"
+	stepRoll    = "roll"
+	stepAdd     = "add"
+	stepRemove  = "remove"
+	stepKill    = "kill"
 	stepStall   = "stall"
 )
 
@@ -23,11 +28,11 @@ type fired struct {
 	step    scenarios.Step
 	target  string
 	at      wire.Instant
-	ready   wire.Instant // the new generation was ready, or stopped workers went on; 0: neither
-	trigger wire.Instant
+	ready   wire.Instant // the last new worker was ready, or stopped ones went on; 0: neither
+	trigger wire.Instant // just before the first signal; for a step that sends none, before the new worker was started
 	closed  wire.Instant // 0: closes nothing
-	// previous and next are the generations that a replacement stopped and started.
-	previous, next *servers.Generation
+	// stopped and started are the workers whose lives the step ended and began.
+	stopped, started []*servers.Worker
 }
 
 // timeline carries a trial's steps out, one after the other.
@@ -60,34 +65,114 @@ func (t *timeline) fire(ctx context.Context, s *fired) error {
 	switch s.step.Do {
 	case stepReplace:
 		return t.replace(ctx, s)
+	case stepRoll:
+		return t.roll(ctx, s)
+	case stepAdd:
+		return t.add(ctx, s)
+	case stepRemove:
+		return t.remove(ctx, s, t.way)
+	case stepKill:
+		return t.remove(ctx, s, servers.Kill)
 	case stepStall:
 		return t.stall(ctx, s)
 	}
 	return fmt.Errorf("unknown kind of step")
 }
 
+// aim picks the step's worker.
+func (t *timeline) aim(s *fired, index int) (*servers.Worker, error) {
+	if index >= len(t.current.Workers) {
+		return nil, fmt.Errorf("target %d: there are %d workers now, counted from 0", index, len(t.current.Workers))
+	}
+	w := t.current.Workers[index]
+	s.target = fmt.Sprintf("worker %d", w.ID)
+	return w, nil
+}
+
 // replace starts a generation, waits until it is ready, and stops the one before.
-func (t *timeline) replace(ctx context.Context, s *fired) (err error) {
-	s.previous = t.current
-	if s.next, err = t.group.StartGeneration(ctx); err != nil {
+func (t *timeline) replace(ctx context.Context, s *fired) error {
+	next, err := t.group.StartGeneration(ctx)
+	if err != nil {
 		return err
 	}
-	t.current, s.ready = s.next, s.next.Ready
-	s.trigger, s.closed, err = t.group.Stop(ctx, s.previous, t.way)
+	s.stopped, s.started = t.current.Workers, next.Workers
+	t.current, s.ready = next, next.Ready
+	s.trigger, s.closed, err = t.group.Stop(ctx, s.stopped, t.way)
 	return err
 }
 
-// stall stops every worker of the generation for a while. The workers go on whatever happens meanwhile.
-func (t *timeline) stall(ctx context.Context, s *fired) error {
+// roll replaces the workers one by one: it starts one, waits until it is ready, stops one, and goes on.
+// Midway the generation is of both.
+func (t *timeline) roll(ctx context.Context, s *fired) error {
+	next := t.group.NextGeneration()
+	next.Workers = slices.Clone(t.current.Workers)
+	t.current = next
+	for i, old := range next.Workers {
+		w, err := t.group.StartWorker(ctx, next.Number)
+		if err != nil {
+			return err
+		}
+		s.ready, next.Workers[i] = w.ReadyAt(), w
+		s.started, s.stopped = append(s.started, w), append(s.stopped, old)
+		trigger, closed, err := t.group.Stop(ctx, []*servers.Worker{old}, t.way)
+		if i == 0 {
+			s.trigger = trigger
+		}
+		s.closed = closed
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add starts one more worker.
+func (t *timeline) add(ctx context.Context, s *fired) error {
 	s.trigger = t.clock.Now()
-	if err := t.current.Signal(unix.SIGSTOP); err != nil {
+	w, err := t.group.StartWorker(ctx, t.current.Number)
+	if err != nil {
+		return err
+	}
+	s.target = fmt.Sprintf("worker %d", w.ID)
+	s.ready, s.started = w.ReadyAt(), []*servers.Worker{w}
+	t.current.Workers = append(t.current.Workers, w)
+	return nil
+}
+
+// remove stops one worker; nobody takes its place.
+func (t *timeline) remove(ctx context.Context, s *fired, way servers.Way) error {
+	index := 0
+	if s.step.Target != nil {
+		index = *s.step.Target
+	}
+	w, err := t.aim(s, index)
+	if err != nil {
+		return err
+	}
+	s.stopped = []*servers.Worker{w}
+	t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
+	s.trigger, s.closed, err = t.group.Stop(ctx, s.stopped, way)
+	return err
+}
+
+// stall stops every worker of the generation, or its target, for a while. They go on whatever happens meanwhile.
+func (t *timeline) stall(ctx context.Context, s *fired) error {
+	workers := t.current.Workers
+	if s.step.Target != nil {
+		w, err := t.aim(s, *s.step.Target)
+		if err != nil {
+			return err
+		}
+		workers = []*servers.Worker{w}
+	}
+	s.trigger = t.clock.Now()
+	if err := servers.Signal(workers, unix.SIGSTOP); err != nil {
 		return err
 	}
 	interrupted := sleepUntil(ctx, t.clock, s.trigger.Add(s.step.For))
-	if err := t.current.Signal(unix.SIGCONT); err != nil {
+	if err := servers.Signal(workers, unix.SIGCONT); err != nil {
 		return err
 	}
-	s.ready = t.clock.Now()
 	s.ready = t.clock.Now()
 	return interrupted
 }

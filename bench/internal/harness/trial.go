@@ -36,6 +36,8 @@ var recordedSysctls = []string{
 type trialRun struct {
 	plan    *Plan
 	variant *VariantPlan
+	load    []load.Config
+	servers servers.Config
 	roles   Roles
 	clock   *wire.Clock
 
@@ -54,8 +56,8 @@ type trialRun struct {
 
 // runTrial carries out one trial in a lab of its own, which is gone when it returns. An error means
 // that nothing was measured; a trial that was measured badly is returned as invalid.
-func runTrial(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (_ *results.Trial, sysctls map[string]string, err error) {
-	t := &trialRun{plan: p, variant: v, roles: roles, sysctls: map[string]string{}}
+func runTrial(ctx context.Context, p *Plan, v *VariantPlan, block int, roles Roles) (_ *results.Trial, sysctls map[string]string, err error) {
+	t := &trialRun{plan: p, variant: v, load: v.loadOf(p.Seed, block), servers: v.serversOf(p.Seed, block), roles: roles, sysctls: map[string]string{}}
 	if t.clock, err = wire.NewClock(); err != nil {
 		return nil, nil, err
 	}
@@ -71,13 +73,15 @@ func runTrial(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (_ *res
 
 // prepare makes the lab and starts the first generation and the load processes.
 func (t *trialRun) prepare(ctx context.Context) (err error) {
-	if t.lab, err = netlab.New(ctx, netlab.Options{Init: t.roles.Init}); err != nil {
+	if t.lab, err = netlab.New(ctx, netlab.Options{Init: t.roles.Init, Network: netlab.Network(t.variant.Setup.Network)}); err != nil {
 		return err
 	}
-	host := t.lab.Loopback()
+	host := t.lab.Servers()
 	for _, s := range t.variant.Sysctls {
-		if err := t.lab.SetSysctl(host, s.Name, s.Value); err != nil {
-			return err
+		for _, h := range t.hosts() {
+			if err := t.lab.SetSysctl(h, s.Name, s.Value); err != nil {
+				return err
+			}
 		}
 		if t.sysctls[s.Name], err = t.lab.Sysctl(host, s.Name); err != nil {
 			return err
@@ -90,10 +94,10 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		}
 		t.sysctls[name] = value
 	}
-	if t.books, err = newBooks(t.variant.Load); err != nil {
+	if t.books, err = newBooks(t.load); err != nil {
 		return err
 	}
-	t.group, err = servers.NewGroup(t.variant.Servers, servers.Env{
+	t.group, err = servers.NewGroup(t.servers, servers.Env{
 		Command: t.roles.Worker,
 		Start:   func(c *exec.Cmd) error { return t.lab.Start(host, c, t.plan.ServerCPUs) },
 		Do:      func(f func() error) error { return t.lab.Do(host, f) },
@@ -108,8 +112,8 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	t.line = &timeline{group: t.group, way: servers.Way(t.variant.Setup.Stop), clock: t.clock, current: first}
-	for _, cfg := range t.variant.Load {
-		start := func(c *exec.Cmd) error { return t.lab.Start(host, c, t.plan.LoadCPUs) }
+	for _, cfg := range t.load {
+		start := func(c *exec.Cmd) error { return t.lab.Start(t.lab.Clients(), c, t.plan.LoadCPUs) }
 		p, err := load.Start(ctx, cfg, t.roles.Load, start)
 		if err != nil {
 			return err
@@ -124,7 +128,8 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 	if t.before, err = t.counters(); err != nil {
 		return err
 	}
-	if err := t.environment.start(t.plan.ServerCPUs); err != nil {
+	t.environment = machineUse{clock: t.clock, load: t.plan.LoadCPUs, serve: t.plan.ServerCPUs, workers: t.group.Workers}
+	if err := t.environment.start(); err != nil {
 		return err
 	}
 	begin := t.clock.Now().Add(lead)
@@ -154,7 +159,7 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 	if loadErr != nil {
 		return loadErr
 	}
-	t.environment.stop(t.plan.ServerCPUs)
+	t.environment.end()
 	if t.after, err = t.counters(); err != nil {
 		return err
 	}
@@ -193,7 +198,7 @@ func (t *trialRun) consume(ctx context.Context) error {
 
 // finish lets the workers take what is still queued, and ends them.
 func (t *trialRun) finish(ctx context.Context) error {
-	if _, _, err := t.group.Stop(ctx, t.line.current, servers.Drain); err != nil {
+	if _, _, err := t.group.Stop(ctx, t.line.current.Workers, servers.Drain); err != nil {
 		t.problem("at the end: %v", err)
 	}
 	if err := t.group.Finish(ctx); err != nil {
@@ -220,16 +225,35 @@ func (t *trialRun) problem(format string, args ...any) {
 	t.problems = append(t.problems, fmt.Sprintf(format, args...))
 }
 
-func (t *trialRun) counters() (c kernel.Counters, err error) {
-	err = t.lab.Do(t.lab.Loopback(), func() error {
-		c, err = kernel.ReadCounters("/proc/thread-self/net")
-		return err
-	})
-	return c, err
+// hosts are the lab's, each once.
+func (t *trialRun) hosts() []*netlab.Host {
+	if t.lab.Clients() == t.lab.Servers() {
+		return []*netlab.Host{t.lab.Servers()}
+	}
+	return []*netlab.Host{t.lab.Servers(), t.lab.Clients()}
+}
+
+// counters are the sums over the lab's hosts.
+func (t *trialRun) counters() (kernel.Counters, error) {
+	sum := kernel.Counters{}
+	for _, h := range t.hosts() {
+		err := t.lab.Do(h, func() error {
+			c, err := kernel.ReadCounters("/proc/thread-self/net")
+			for name, v := range c {
+				sum[name] += v
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("counters of %s: %w", h.Name, err)
+		}
+	}
+	return sum, nil
 }
 
 // close ends whatever is still there. It is safe at any point of a trial.
 func (t *trialRun) close() error {
+	t.environment.end()
 	var errs []error
 	for _, p := range t.loads {
 		errs = append(errs, p.Kill())
@@ -268,7 +292,7 @@ func (t *trialRun) result() *results.Trial {
 		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
 		Attempts:         int64(len(t.books.attempts)),
 		Residual:         t.books.strays,
-		OfferedPerSecond: t.variant.Load[0].Rate,
+		OfferedPerSecond: float64(len(t.books.attempts)) / t.variant.Setup.Load.Duration.Seconds(),
 		TimeoutNS:        int64(t.variant.Setup.Load.Timeout),
 		ResponseNS:       m.response.Percentiles(), ServiceNS: m.service.Percentiles(), Histogram: m.response.Encode(),
 		Workers: m.workers(t.group.Workers()),
@@ -298,12 +322,15 @@ func (t *trialRun) result() *results.Trial {
 		r.SYNRetransmits = &n
 	}
 	for k := range t.line.fired {
-		r.Steps = append(r.Steps, m.step(k))
+		step := m.step(k)
+		from, to := m.window(k)
+		t.environment.step(&step, t.books.begin.Add(time.Duration(from)), t.books.begin.Add(time.Duration(to)))
+		r.Steps = append(r.Steps, step)
 	}
 	r.Losses, r.LossesOmitted = m.listed()
 	r.Fairness = t.fairness(r.Workers)
 	r.CPU = t.cpu(r.Workers)
-	r.InvalidReasons = append(t.problems, judgeValidity(t.variant.Setup, r)...)
+	r.InvalidReasons = append(t.problems, judgeValidity(t.variant.Setup, len(t.plan.ServerCPUs), r)...)
 	r.Valid = len(r.InvalidReasons) == 0
 	return r
 }
@@ -362,5 +389,7 @@ func (t *trialRun) cpu(workers []results.Worker) results.CPU {
 			servers += *w.CPUNS
 		}
 	}
-	return results.CPU{LoadNS: &load, ServersNS: &servers, StealNS: t.environment.steal, Pressure: t.environment.pressure}
+	use := results.CPU{LoadNS: &load, ServersNS: &servers}
+	t.environment.trial(&use)
+	return use
 }

@@ -1,17 +1,17 @@
 package harness
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
-	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 )
 
-// judgeValidity says why the trial is no measurement of its servers; nothing, if it is one.
-func judgeValidity(s scenarios.Setup, t *results.Trial) []string {
+// judgeValidity says why the trial is no measurement of its servers; nothing, if it is one. The servers had
+// that many CPUs.
+func judgeValidity(s scenarios.Setup, serverCPUs int, t *results.Trial) []string {
 	var reasons []string
 	invalid := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
 
@@ -29,6 +29,7 @@ func judgeValidity(s scenarios.Setup, t *results.Trial) []string {
 			break
 		}
 	}
+	reasons = append(reasons, judgeMachine(s.Validity, serverCPUs, t)...)
 	if n := t.Kernel["TcpExtTCPTimeWaitOverflow"]; n > 0 {
 		invalid("TIME_WAIT overflow: %d connections skipped it, so stray resets are possible", n)
 	}
@@ -36,6 +37,39 @@ func judgeValidity(s scenarios.Setup, t *results.Trial) []string {
 		invalid("the books do not balance: residual %d; 'report --ledger' shows the rows", t.Residual)
 	}
 	return reasons
+}
+
+// shortestJudged is the shortest window that one tick of the kernel's steal time, 10 ms, cannot make invalid.
+const shortestJudged = 50 * time.Millisecond
+
+// judgeMachine says what the machine did instead of running the servers: in the first step's window of which
+// there is something to say, or else over the trial.
+func judgeMachine(v scenarios.Validity, serverCPUs int, t *results.Trial) []string {
+	var steal, queue string
+	look := func(where string, windowNS, stealNS, delayNS *int64) {
+		if windowNS == nil || *windowNS < int64(shortestJudged) {
+			return
+		}
+		window := *windowNS
+		if all := window * int64(serverCPUs); steal == "" && over(stealNS, all, v.Steal) {
+			steal = fmt.Sprintf("the machine stole %v of %v from the servers' CPUs %s, over a share of %v",
+				rounded(time.Duration(*stealNS)), rounded(time.Duration(all)), where, v.Steal)
+		}
+		if queue == "" && over(delayNS, window, v.RunQueue) {
+			queue = fmt.Sprintf("the workers waited %v of %v for a CPU that something else was using %s, over a share of %v",
+				rounded(time.Duration(*delayNS)), rounded(time.Duration(window)), where, v.RunQueue)
+		}
+	}
+	for i, step := range t.Steps {
+		look(fmt.Sprintf("in the window of step %d (%s)", i, step.Do), step.WindowNS, step.StealNS, step.RunQueueDelayNS)
+	}
+	look("during the trial", t.CPU.WatchedNS, t.CPU.StealNS, t.CPU.RunQueueDelayNS)
+	return slices.DeleteFunc([]string{steal, queue}, func(reason string) bool { return reason == "" })
+}
+
+// over says whether a part of the whole is more than a share of it. What is not known is not.
+func over(part *int64, whole int64, share float64) bool {
+	return part != nil && float64(*part) > share*float64(whole)
 }
 
 func rounded(d time.Duration) time.Duration {
@@ -60,52 +94,4 @@ func (m *measured) achieved() float64 {
 	}
 	span := max(last, m.books.scheduled(len(m.books.attempts)-1)) + m.spacing(0, len(m.books.attempts))
 	return float64(n) / (float64(span) / 1e9)
-}
-
-// machineUse is what else the machine did meanwhile. Nil: the kernel does not say.
-type machineUse struct {
-	steal    *int64   // ns, on the servers' CPUs
-	pressure *float64 // share of the time in which some task waited for a CPU
-
-	began         time.Time
-	stealBefore   time.Duration
-	hasSteal      bool
-	stalledBefore time.Duration
-	hasPressure   bool
-}
-
-func (u *machineUse) start(cpus []int) error {
-	u.began = time.Now()
-	steal, err := sumSteal(cpus)
-	if err != nil && !errors.Is(err, kernel.ErrNotSupported) {
-		return err
-	}
-	u.stealBefore, u.hasSteal = steal, err == nil
-	u.stalledBefore, err = kernel.ReadPressure()
-	if err != nil && !errors.Is(err, kernel.ErrNotSupported) {
-		return err
-	}
-	u.hasPressure = err == nil
-	return nil
-}
-
-// stop leaves out what cannot be read any more.
-func (u *machineUse) stop(cpus []int) {
-	if steal, err := sumSteal(cpus); err == nil && u.hasSteal {
-		ns := int64(steal - u.stealBefore)
-		u.steal = &ns
-	}
-	if stalled, err := kernel.ReadPressure(); err == nil && u.hasPressure {
-		share := float64(stalled-u.stalledBefore) / float64(time.Since(u.began))
-		u.pressure = &share
-	}
-}
-
-func sumSteal(cpus []int) (time.Duration, error) {
-	each, err := kernel.ReadSteal(cpus)
-	var total time.Duration
-	for _, d := range each {
-		total += d
-	}
-	return total, err
 }

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"reuseport-bench/bench/internal/harness"
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results/report"
+)
+
+type engineFlags struct {
+	repeat  int
+	seconds int
+}
+
+func newBenchEngine() *cobra.Command {
+	var f engineFlags
+	c := &cobra.Command{
+		Use:   "bench-engine",
+		Short: "Measure the load generator itself, beside others",
+		Long: `Bench-engine measures load generators in turn, each on a CPU of its own, against one worker on another that
+only answers: our own; the stock vegeta command, where 'make bench-engine' has built it; wrk, hey and h2load,
+where they are installed; and a floor, one thread with an epoll set and nothing else.
+
+It is a benchmark and decides nothing.`,
+		Args:   usageArgs(cobra.NoArgs),
+		Hidden: true,
+		RunE:   func(c *cobra.Command, _ []string) error { return benchEngine(c, f) },
+	}
+	c.Flags().IntVar(&f.repeat, "repeat", 3, "how often each generator is measured")
+	c.Flags().IntVar(&f.seconds, "seconds", 2, "length of one measurement")
+	return c
+}
+
+func benchEngine(c *cobra.Command, f engineFlags) error {
+	if f.repeat < 1 || f.seconds < 1 {
+		return usage(errors.New("--repeat and --seconds must be at least 1"))
+	}
+	status, entered, err := netlab.Enter()
+	switch {
+	case err != nil:
+		return notMeasured(err)
+	case entered && status != 0:
+		return &exitError{status: status}
+	case entered:
+		return nil
+	}
+	cpus, err := kernel.UsableCPUs()
+	if err != nil {
+		return err
+	}
+	stderr := c.ErrOrStderr()
+	engines, err := harness.MeasureEngines(c.Context(), harness.EngineConfig{
+		Roles: roles(), Floor: self(roleFloor), Tools: engineTools(),
+		Repeat: f.repeat, Duration: time.Duration(f.seconds) * time.Second, CPUs: cpus,
+		Progress: func(what string) { fmt.Fprintln(stderr, what) },
+	})
+	if err != nil {
+		if c.Context().Err() != nil {
+			return errInterrupted
+		}
+		return notMeasured(err)
+	}
+	return printEngines(c.OutOrStdout(), engines, len(cpus))
+}
+
+// engineTools are the load generators of others that are to be had: vegeta beside this program, as built
+// from the same module version, and the rest where the shell finds them.
+func engineTools() map[string]string {
+	tools := map[string]string{}
+	if exe, err := os.Executable(); err == nil {
+		vegeta := filepath.Join(filepath.Dir(exe), harness.EngineVegeta)
+		if _, err := os.Stat(vegeta); err == nil {
+			tools[harness.EngineVegeta] = vegeta
+		}
+	}
+	for _, name := range []string{harness.EngineWrk, harness.EngineHey, harness.EngineH2load} {
+		if path, err := exec.LookPath(name); err == nil {
+			tools[name] = path
+		}
+	}
+	return tools
+}
+
+// engineFigure is a column of the tables. ok is false for what a generator cannot do.
+type engineFigure struct {
+	heading string
+	of      func(harness.EngineRun) (value float64, ok bool)
+}
+
+func engineFigures() []engineFigure {
+	duration := func(d *time.Duration) (float64, bool) {
+		if d == nil {
+			return 0, false
+		}
+		return microseconds(*d), true
+	}
+	pace := fmt.Sprintf(" at %d/s", harness.EnginePace)
+	return []engineFigure{
+		{"attempts/s flat out", func(r harness.EngineRun) (float64, bool) { return r.PerSecond, true }},
+		{"CPU µs/attempt flat out", func(r harness.EngineRun) (float64, bool) { return microseconds(r.CPU), true }},
+		{"CPU µs/attempt" + pace, func(r harness.EngineRun) (float64, bool) { return duration(r.PacedCPU) }},
+		{"lag p99 µs" + pace, func(r harness.EngineRun) (float64, bool) { return duration(r.Lag) }},
+		{"worker busy % flat out", func(r harness.EngineRun) (float64, bool) { return 100 * r.WorkerBusy, true }},
+	}
+}
+
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// printEngines prints, for new and for reused connections, the figures and their ratios.
+func printEngines(w io.Writer, all []*harness.Engine, cpus int) error {
+	for _, connections := range []string{"new", "reused"} {
+		var some []*harness.Engine
+		for _, e := range all {
+			if e.Connections == connections {
+				some = append(some, e)
+			}
+		}
+		fmt.Fprintf(w, "%s connections: median [least–most] of the repetitions\n\n", connections)
+		if err := printFigures(w, some); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+		if err := printRatios(w, some); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	for _, e := range all {
+		if e.Problem != "" {
+			fmt.Fprintf(w, "%s, %s connections: %s\n", e.Name, e.Connections, e.Problem)
+		}
+	}
+	fmt.Fprintln(w, "A generator's CPU time includes its start and its end. Where the worker is busy all the time, it is the\n"+
+		"limit, and faster generators look alike.")
+	if cpus == 1 {
+		fmt.Fprintln(w, "Generators and worker shared the only CPU.")
+	}
+	return nil
+}
+
+func printFigures(w io.Writer, engines []*harness.Engine) error {
+	headings := []string{"generator"}
+	for _, f := range engineFigures() {
+		headings = append(headings, f.heading)
+	}
+	var rows [][]string
+	for _, e := range engines {
+		row := []string{e.Name}
+		for _, f := range engineFigures() {
+			row = append(row, spread(values(e, f)))
+		}
+		rows = append(rows, row)
+	}
+	return report.Words(w, headings, rows)
+}
+
+// printRatios pairs each repetition of a generator with that of vegeta, and of wrk.
+func printRatios(w io.Writer, engines []*harness.Engine) error {
+	headings := []string{"generator"}
+	var rows [][]string
+	for _, e := range engines {
+		rows = append(rows, []string{e.Name})
+	}
+	// The first columns; a ratio of lags or of the worker's time would say nothing.
+	for i, name := range []string{"attempts/s", "CPU flat out", "CPU at the pace"} {
+		f := engineFigures()[i]
+		for _, other := range engines {
+			if other.Name != harness.EngineVegeta && other.Name != harness.EngineWrk || len(values(other, f)) == 0 {
+				continue
+			}
+			headings = append(headings, name+" ÷ "+other.Name)
+			for k, e := range engines {
+				rows[k] = append(rows[k], spread(ratios(values(e, f), values(other, f))))
+			}
+		}
+	}
+	if len(headings) == 1 {
+		return nil
+	}
+	return report.Words(w, headings, rows)
+}
+
+func values(e *harness.Engine, f engineFigure) (all []float64) {
+	for _, r := range e.Runs {
+		if v, ok := f.of(r); ok {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+func ratios(a, b []float64) (all []float64) {
+	for i := range min(len(a), len(b)) {
+		all = append(all, a[i]/b[i])
+	}
+	return all
+}
+
+// spread writes the median of some values, with the least and the most.
+func spread(all []float64) string {
+	if len(all) == 0 {
+		return "–"
+	}
+	slices.Sort(all)
+	n := len(all)
+	median := (all[(n-1)/2] + all[n/2]) / 2
+	if n == 1 {
+		return brief(median)
+	}
+	return fmt.Sprintf("%s [%s–%s]", brief(median), brief(all[0]), brief(all[n-1]))
+}
+
+func brief(x float64) string {
+	switch {
+	case x >= 100:
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	case x >= 10:
+		return strconv.FormatFloat(x, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(x, 'f', 2, 64)
+}

@@ -1,0 +1,341 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/wire"
+)
+
+// EngineConfig is what MeasureEngines needs.
+type EngineConfig struct {
+	Roles Roles
+	// Floor makes the command of the load process that is nothing but system calls (load.FloorMain).
+	Floor func() *exec.Cmd
+	// Tools are other people's load generators, by name: where each is.
+	Tools map[string]string
+	// Repeat is how often each is measured, in turn.
+	Repeat int
+	// Duration of one measurement.
+	Duration time.Duration
+	CPUs     []int // usable
+	// Progress is told what is measured next. Nil: nobody is.
+	Progress func(string)
+}
+
+// EnginePace is the rate at which generators are compared when they are not flat out, per second.
+const EnginePace = 2000
+
+// The names of our own generators, and of other people's that are known.
+const (
+	EngineLoad   = "reuseport-bench"
+	EngineFloor  = "floor"
+	EngineVegeta = "vegeta"
+	EngineWrk    = "wrk"
+	EngineHey    = "hey"
+	EngineH2load = "h2load"
+)
+
+// An Engine is what was measured of one load generator.
+type Engine struct {
+	Name        string
+	Connections string // new or reused
+	Runs        []EngineRun
+	// Problem is why there is no more; empty: nothing is missing.
+	Problem string
+}
+
+// EngineRun is one measurement. What the generator cannot do is nil.
+type EngineRun struct {
+	// Flat out.
+	PerSecond  float64       // responses, as the worker's journal has them
+	CPU        time.Duration // of the generator, per response
+	WorkerBusy float64       // share of the time that the worker was on its CPU
+	// At EnginePace.
+	PacedCPU *time.Duration // of the generator, per response
+	Lag      *time.Duration // 99th percentile of the schedule lag
+}
+
+// engineInFlight is how many attempts are under way at once when a generator is flat out, and how many connections
+// wrk and the like have.
+const engineInFlight = 64
+
+// MeasureEngines measures load generators in turn against one worker that does nothing but answer, pinned
+// to a CPU, each generator pinned to another. Only an error of our own generators ends it.
+func MeasureEngines(ctx context.Context, cfg EngineConfig) ([]*Engine, error) {
+	loadCPUs, serverCPUs := splitCPUs(cfg.CPUs)
+	var all []*Engine
+	for _, connections := range []load.Connections{load.New, load.Reused} {
+		for _, name := range []string{EngineLoad, EngineFloor, EngineVegeta, EngineWrk, EngineHey, EngineH2load} {
+			if name == EngineLoad || name == EngineFloor || cfg.Tools[name] != "" {
+				all = append(all, &Engine{Name: name, Connections: string(connections)})
+			}
+		}
+	}
+	for i := range cfg.Repeat {
+		for _, e := range all {
+			if e.Problem != "" {
+				continue
+			}
+			if cfg.Progress != nil {
+				cfg.Progress(fmt.Sprintf("%d/%d: %s, %s connections", i+1, cfg.Repeat, e.Name, e.Connections))
+			}
+			r := &engineRig{EngineConfig: cfg, engine: e, loadCPUs: loadCPUs[:1], serverCPUs: serverCPUs[:1]}
+			run, err := r.run(ctx)
+			switch {
+			case ctx.Err() != nil:
+				return nil, context.Cause(ctx)
+			case err != nil && (e.Name == EngineLoad || e.Name == EngineFloor):
+				return nil, fmt.Errorf("%s, %s connections: %w", e.Name, e.Connections, err)
+			case err != nil:
+				e.Problem = err.Error()
+			default:
+				e.Runs = append(e.Runs, run)
+			}
+		}
+	}
+	return all, nil
+}
+
+// engineRig measures one generator once.
+type engineRig struct {
+	EngineConfig
+	engine               *Engine
+	loadCPUs, serverCPUs []int
+}
+
+func (r *engineRig) run(ctx context.Context) (run EngineRun, err error) {
+	flat, err := r.measure(ctx, 0)
+	if err != nil {
+		return run, fmt.Errorf("flat out: %w", err)
+	}
+	run = EngineRun{PerSecond: flat.perSecond, CPU: flat.cpu, WorkerBusy: flat.workerBusy}
+	if r.engine.Name == EngineLoad || r.engine.Name == EngineFloor || r.engine.Name == EngineVegeta {
+		paced, err := r.measure(ctx, EnginePace)
+		if err != nil {
+			return run, fmt.Errorf("at %d/s: %w", EnginePace, err)
+		}
+		run.PacedCPU, run.Lag = &paced.cpu, paced.lag
+	}
+	return run, nil
+}
+
+type engineFigures struct {
+	perSecond, workerBusy float64
+	cpu                   time.Duration
+	lag                   *time.Duration
+}
+
+// engineScenario is what the worker and our own generators are configured by.
+const engineScenario = `
+name: bench-engine
+workers: 1
+server: {kind: loop}
+load: {rate: 2000/s, duration: 1s, processes: 1}
+matrix: [{load.connections: [%s]}]
+`
+
+// measure runs the generator once, in a lab of its own; rate 0 is flat out.
+func (r *engineRig) measure(ctx context.Context, rate float64) (f engineFigures, err error) {
+	s, err := scenarios.Parse("bench-engine", fmt.Appendf(nil, engineScenario, r.engine.Connections))
+	if err != nil {
+		return f, err
+	}
+	plan, err := NewPlan([]*scenarios.Scenario{s}, 1, Machine{CPUs: r.CPUs}, Options{})
+	if err != nil {
+		return f, err
+	}
+	variant := plan.Scenarios[0].Variants[0]
+	clock, err := wire.NewClock()
+	if err != nil {
+		return f, err
+	}
+	lab, err := netlab.New(ctx, netlab.Options{Init: r.Roles.Init})
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, lab.Close()) }()
+	// Other people's generators leave ports to the kernel, so they get many.
+	for _, sysctl := range append(variant.Sysctls, Sysctl{"net.ipv4.ip_local_port_range", "1024 65535"}) {
+		if err := lab.SetSysctl(lab.Servers(), sysctl.Name, sysctl.Value); err != nil {
+			return f, err
+		}
+	}
+	var answered responses
+	group, err := servers.NewGroup(variant.Servers, servers.Env{
+		Command: r.Roles.Worker,
+		Start:   func(c *exec.Cmd) error { return lab.Start(lab.Servers(), c, r.serverCPUs) },
+		Do:      func(f func() error) error { return lab.Do(lab.Servers(), f) },
+		Account: answered.record,
+		Clock:   clock,
+	})
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, group.Close()) }()
+	if _, err := group.StartGeneration(ctx); err != nil {
+		return f, err
+	}
+	start := func(c *exec.Cmd) error { return lab.Start(lab.Clients(), c, r.loadCPUs) }
+	var cpu time.Duration
+	if r.engine.Name == EngineLoad || r.engine.Name == EngineFloor {
+		cpu, f.lag, err = r.driveOurs(ctx, variant.Load[0], rate, clock, start)
+	} else {
+		cpu, err = r.driveTool(ctx, variant.Load[0].Target, rate, start)
+	}
+	if err = errors.Join(err, group.Close()); err != nil {
+		return f, err
+	}
+	if answered.n == 0 {
+		return f, errors.New("the worker saw no request")
+	}
+	f.cpu = cpu / time.Duration(answered.n)
+	f.perSecond = float64(answered.within(r.Duration)) / r.Duration.Seconds()
+	if busy, ok := group.Workers()[0].CPU(); ok {
+		f.workerBusy = float64(busy) / float64(max(r.Duration, answered.last.Sub(answered.first)))
+	}
+	return f, nil
+}
+
+// responses counts what the worker answered: the same measure for every generator, whatever it says of itself.
+type responses struct {
+	mu          sync.Mutex
+	n           int
+	first, last wire.Instant // the first connection, the last response
+	at          []wire.Instant
+}
+
+func (c *responses) record(_ *servers.Worker, r servers.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch r.Kind {
+	case servers.RecordAccept:
+		if c.first == 0 {
+			c.first = r.At
+		}
+	case servers.RecordResponse:
+		c.n++
+		c.last = r.At
+		c.at = append(c.at, r.At)
+	}
+}
+
+// within is how many responses came in that time from the first connection.
+func (c *responses) within(d time.Duration) (n int) {
+	for _, at := range c.at {
+		if at.Sub(c.first) <= d {
+			n++
+		}
+	}
+	return n
+}
+
+// unreachable is a rate, per second, that no generator comes up to: it is flat out.
+const unreachable = 200_000
+
+// driveOurs runs one of the generators that speak our protocol, and returns its CPU time and its schedule lag.
+func (r *engineRig) driveOurs(ctx context.Context, cfg load.Config, rate float64, clock *wire.Clock, start func(*exec.Cmd) error) (cpu time.Duration, lag *time.Duration, err error) {
+	cfg.Shape.Rate, cfg.Shape.Duration = rate, r.Duration
+	if rate == 0 {
+		cfg.Shape.Rate, cfg.InFlight = unreachable, engineInFlight
+	}
+	command := r.Roles.Load
+	if r.engine.Name == EngineFloor {
+		command = r.Floor
+	}
+	p, err := load.Start(ctx, cfg, command, start)
+	if err != nil {
+		return 0, nil, err
+	}
+	stop := context.AfterFunc(ctx, p.Interrupt)
+	defer stop()
+	err = p.Begin(clock.Now().Add(lead))
+	lags, lost := results.NewHistogram(), 0
+	err = errors.Join(err, p.Samples(func(s *results.Sample) {
+		lags.Record(max(0, s.Sent-s.Scheduled))
+		if !s.Served() {
+			lost++
+		}
+	}))
+	cpu, waitErr := p.Wait()
+	if err = errors.Join(err, waitErr); err != nil {
+		return 0, nil, err
+	}
+	if lost > 0 {
+		return 0, nil, fmt.Errorf("%d attempts were lost", lost)
+	}
+	if percentiles := lags.Percentiles(); rate > 0 && percentiles != nil {
+		p99 := time.Duration(percentiles.P99)
+		lag = &p99
+	}
+	return cpu, lag, nil
+}
+
+// toolLimit is how long a generator may take beyond the time that it was told.
+const toolLimit = 10 * time.Second
+
+// driveTool runs somebody else's generator and returns its CPU time. What it prints is not looked at.
+func (r *engineRig) driveTool(ctx context.Context, target netip.AddrPort, rate float64, start func(*exec.Cmd) error) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Duration+toolLimit)
+	defer cancel()
+	url := "http://" + target.String() + "/"
+	cmd := exec.CommandContext(ctx, r.Tools[r.engine.Name], r.arguments(url, rate)...)
+	cmd.WaitDelay = time.Second
+	if r.engine.Name == EngineVegeta {
+		cmd.Stdin = strings.NewReader("GET " + url + "\n")
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := start(cmd); err != nil {
+		return 0, err
+	}
+	if err := cmd.Wait(); err != nil {
+		return 0, fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+}
+
+// arguments make a tool send for Duration with one thread, where it has a choice.
+func (r *engineRig) arguments(url string, rate float64) (args []string) {
+	isNew := r.engine.Connections == string(load.New)
+	seconds := strconv.Itoa(int(r.Duration.Seconds()))
+	inFlight := strconv.Itoa(engineInFlight)
+	switch r.engine.Name {
+	case EngineVegeta:
+		args = []string{"attack", "-duration", r.Duration.String(), "-output", os.DevNull, "-keepalive=" + strconv.FormatBool(!isNew)}
+		if rate == 0 {
+			return append(args, "-rate", "0", "-max-workers", inFlight)
+		}
+		return append(args, "-rate", strconv.Itoa(int(rate))+"/1s")
+	case EngineWrk:
+		args = []string{"-t", "1", "-c", inFlight, "-d", seconds + "s"}
+		if isNew {
+			args = append(args, "-H", "Connection: close")
+		}
+	case EngineHey:
+		args = []string{"-c", inFlight, "-z", seconds + "s"}
+		if isNew {
+			args = append(args, "-disable-keepalive")
+		}
+	case EngineH2load:
+		args = []string{"--h1", "-t", "1", "-c", inFlight, "-D", seconds}
+		if isNew {
+			args = append(args, "-H", "Connection: close")
+		}
+	}
+	return append(args, url)
+}

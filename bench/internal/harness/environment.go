@@ -1,0 +1,239 @@
+package harness
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/results"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/wire"
+)
+
+const (
+	// watchInterval is the time between two looks at the machine.
+	watchInterval = 20 * time.Millisecond
+	// watchShare bounds what looking costs: a look that took long is followed by a pause this many times
+	// as long.
+	watchShare = 50
+	// maxWatched bounds the processes whose scheduler statistics are read. With more of them alive the run-queue
+	// delay is not known: a part of them cannot tell a neighbour from the rest.
+	maxWatched = 64
+	// watchWindow bounds the part of a step's window that the machine is held to: what a step costs, it costs soon.
+	watchWindow = 200 * time.Millisecond
+)
+
+// machineUse watches, while the load runs, what else the machine does: a short series of readings, so that
+// each step's window has its own figures.
+type machineUse struct {
+	clock       *wire.Clock
+	load, serve []int // CPUs
+	workers     func() []*servers.Worker
+
+	stop, done chan struct{}
+	series     []reading // one at the start, one at the end, and those between
+	zero       reading   // as the kernel counts: since boot
+	scheds     map[int]kernel.Sched
+	// What the kernel says; false from the first reading on that failed.
+	hasSteal, hasPressure, hasDelay bool
+}
+
+// reading is what had happened between the start and an instant.
+type reading struct {
+	at               wire.Instant
+	steal, loadSteal time.Duration // taken from the servers' and the load's CPUs; in ticks of usually 10 ms
+	stalled          time.Duration // some task on the machine was waiting for a CPU
+	delayed          time.Duration // some worker was, see neighbours
+}
+
+// start takes the first reading; from then on a goroutine takes them, until end.
+func (u *machineUse) start() error {
+	u.hasSteal, u.hasPressure, u.hasDelay = true, true, true
+	u.scheds = map[int]kernel.Sched{}
+	if err := u.read(); err != nil {
+		return fmt.Errorf("what else the machine does: %w", err)
+	}
+	u.stop, u.done = make(chan struct{}), make(chan struct{})
+	go u.watch()
+	return nil
+}
+
+func (u *machineUse) watch() {
+	defer close(u.done)
+	timer := time.NewTimer(watchInterval)
+	defer timer.Stop()
+	for {
+		stopped := false
+		select {
+		case <-u.stop:
+			stopped = true
+		case <-timer.C:
+		}
+		began := u.clock.Now()
+		_ = u.read() // what could not be read is not known from there on
+		if stopped {
+			return
+		}
+		timer.Reset(max(watchInterval, watchShare*u.clock.Now().Sub(began)))
+	}
+}
+
+// end takes the last reading. It is safe twice, and without start.
+func (u *machineUse) end() {
+	if u.stop == nil {
+		return
+	}
+	close(u.stop)
+	<-u.done
+	u.stop = nil
+}
+
+// read appends a reading. What the kernel does not offer is no error; any error ends that figure.
+func (u *machineUse) read() error {
+	r := reading{at: u.clock.Now()}
+	var stealErr, loadErr, pressureErr error
+	if u.hasSteal {
+		r.steal, stealErr = sumSteal(u.serve)
+		r.loadSteal, loadErr = sumSteal(u.load)
+		stealErr = errors.Join(stealErr, loadErr)
+		u.hasSteal = stealErr == nil
+	}
+	if u.hasPressure {
+		r.stalled, pressureErr = kernel.ReadPressure()
+		u.hasPressure = pressureErr == nil
+	}
+	if len(u.series) == 0 {
+		u.zero = r
+	}
+	r.steal -= u.zero.steal
+	r.loadSteal -= u.zero.loadSteal
+	r.stalled -= u.zero.stalled
+	delayErr := u.readDelay(&r)
+	u.series = append(u.series, r)
+	for _, err := range []error{stealErr, pressureErr, delayErr} {
+		if err != nil && !errors.Is(err, kernel.ErrNotSupported) {
+			return err
+		}
+	}
+	return nil
+}
+
+// readDelay adds to the reading for how long neighbours kept a worker waiting since the last one.
+func (u *machineUse) readDelay(r *reading) error {
+	if !u.hasDelay {
+		return nil
+	}
+	var each []kernel.Sched
+	alive := 0
+	for _, w := range u.workers() {
+		if _, exited := w.CPU(); exited {
+			continue
+		}
+		if alive++; alive > maxWatched {
+			u.hasDelay = false
+			return nil
+		}
+		s, err := kernel.Schedstat(w.PID())
+		if err != nil {
+			if _, exited := w.CPU(); exited || !errors.Is(err, kernel.ErrNotSupported) {
+				continue // it has just ended
+			}
+			u.hasDelay = false
+			return err
+		}
+		before := u.scheds[w.ID] // of one that has come since: nothing
+		u.scheds[w.ID] = s
+		// A thread that has ended takes its time with it.
+		each = append(each, kernel.Sched{Run: max(0, s.Run-before.Run), Delay: max(0, s.Delay-before.Delay)})
+	}
+	if len(u.series) > 0 {
+		last := u.series[len(u.series)-1]
+		r.delayed = last.delayed + min(neighbours(each), r.at.Sub(last.at))
+	}
+	return nil
+}
+
+// neighbours is for how long at least one of the workers was kept off its CPU by something that is no worker. While
+// a worker waits for a mate, that mate runs; so what is left of its wait when all the others' running time
+// is taken off must have been a stranger's. On several CPUs the mates may have run elsewhere, and it was longer.
+func neighbours(each []kernel.Sched) time.Duration {
+	var all, longest time.Duration
+	for _, s := range each {
+		all += s.Run
+	}
+	for _, s := range each {
+		longest = max(longest, s.Delay-(all-s.Run))
+	}
+	return longest
+}
+
+// between is what happened from one instant to another; between two readings it is taken to have happened evenly.
+// An instant before the first reading or after the last stands for that one.
+func (u *machineUse) between(from, to wire.Instant) reading {
+	a, b := u.until(from), u.until(to)
+	return reading{
+		at: b.at, steal: b.steal - a.steal, loadSteal: b.loadSteal - a.loadSteal,
+		stalled: b.stalled - a.stalled, delayed: b.delayed - a.delayed,
+	}
+}
+
+func (u *machineUse) until(at wire.Instant) reading {
+	n, found := slices.BinarySearchFunc(u.series, at, func(r reading, at wire.Instant) int { return cmp.Compare(r.at, at) })
+	switch {
+	case found || n == 0:
+		return u.series[n]
+	case n == len(u.series):
+		return u.series[n-1]
+	}
+	a, b := u.series[n-1], u.series[n]
+	share := float64(at-a.at) / float64(b.at-a.at)
+	mix := func(x, y time.Duration) time.Duration { return x + time.Duration(share*float64(y-x)) }
+	return reading{at, mix(a.steal, b.steal), mix(a.loadSteal, b.loadSteal), mix(a.stalled, b.stalled), mix(a.delayed, b.delayed)}
+}
+
+// step fills in what the machine did meanwhile in a step's window, which ends at the next trigger, the end of
+// the schedule, or when the step is old.
+func (u *machineUse) step(s *results.Step, from, to wire.Instant) {
+	to = min(to, from.Add(watchWindow))
+	if len(u.series) == 0 || to <= from {
+		return
+	}
+	use, window := u.between(from, to), to.Sub(from)
+	s.WindowNS = known(true, int64(window))
+	s.StealNS = known(u.hasSteal, int64(use.steal))
+	s.Pressure = known(u.hasPressure, min(1, float64(use.stalled)/float64(window)))
+	s.RunQueueDelayNS = known(u.hasDelay, int64(use.delayed))
+}
+
+// trial fills in what it did while the load ran.
+func (u *machineUse) trial(c *results.CPU) {
+	if len(u.series) < 2 {
+		return
+	}
+	first, last := u.series[0], u.series[len(u.series)-1]
+	watched := last.at.Sub(first.at)
+	c.WatchedNS = known(true, int64(watched))
+	c.StealNS = known(u.hasSteal, int64(last.steal))
+	c.LoadStealNS = known(u.hasSteal, int64(last.loadSteal))
+	c.Pressure = known(u.hasPressure, min(1, float64(last.stalled)/float64(watched)))
+	c.RunQueueDelayNS = known(u.hasDelay, int64(last.delayed))
+}
+
+func known[T any](is bool, v T) *T {
+	if !is {
+		return nil
+	}
+	return &v
+}
+
+func sumSteal(cpus []int) (time.Duration, error) {
+	each, err := kernel.ReadSteal(cpus)
+	var total time.Duration
+	for _, d := range each {
+		total += d
+	}
+	return total, err
+}

@@ -1,0 +1,258 @@
+package load
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/wire"
+)
+
+// FloorMain is a load process that speaks as Main does, with nothing in it but the system calls: one thread
+// and one epoll set that connects, writes, reads and closes. It has no goroutine per attempt, no timeouts
+// and no causes, and sends its samples when all is over. It is what the load is measured against, by
+// bench-engine; nothing else is measured with it.
+func FloorMain() error {
+	lines := bufio.NewReader(os.NewFile(fdControl, "control"))
+	var cfg Config
+	if err := readLine(lines, &cfg); err != nil {
+		return fmt.Errorf("floor: configuration: %w", err)
+	}
+	f, err := newFloor(cfg)
+	if err != nil {
+		return fmt.Errorf("floor: %w", err)
+	}
+	out := os.NewFile(fdSamples, "samples")
+	if _, err := out.Write([]byte{'r'}); err != nil {
+		return fmt.Errorf("floor: ready: %w", err)
+	}
+	var s start
+	if err := readLine(lines, &s); err != nil {
+		return fmt.Errorf("floor: start: %w", err)
+	}
+	runtime.LockOSThread()
+	if err := f.run(s.At); err != nil {
+		return fmt.Errorf("floor: %w", err)
+	}
+	if _, err := out.Write(f.samples); err != nil {
+		return fmt.Errorf("floor: samples: %w", err)
+	}
+	return out.Close()
+}
+
+type floor struct {
+	cfg      Config
+	clock    *wire.Clock
+	schedule Schedule
+	sources  Sources
+	host     string
+	target   unix.Sockaddr
+	epoll    int
+	limit    int // attempts under way at once
+	open     map[int32]*floorConn
+	free     []*floorConn // of connections that were closed
+	idle     []*floorConn // with Reused: open, the most recently used last
+	busy     int
+	out      []byte
+	samples  []byte
+}
+
+type floorConn struct {
+	fd      int
+	written bool
+	n       int
+	in      [1024]byte
+	sample  results.Sample
+}
+
+// floorInFlight is the default of Config.InFlight here.
+const floorInFlight = 1024
+
+func newFloor(cfg Config) (*floor, error) {
+	f := &floor{
+		cfg: cfg, schedule: NewSchedule(cfg.Shape), host: cfg.Target.String(), target: sockaddr(cfg.Target),
+		limit: floorInFlight, open: map[int32]*floorConn{}, samples: make([]byte, 0, 8<<20),
+	}
+	if cfg.InFlight > 0 {
+		f.limit = cfg.InFlight
+	}
+	var err, errClock, errEpoll error
+	f.sources, err = NewSources(cfg.Sources, f.schedule.Len())
+	f.clock, errClock = wire.NewClock()
+	f.epoll, errEpoll = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	return f, errors.Join(err, errClock, errEpoll)
+}
+
+// run sends what is due and reads what has come, until all is answered. It ends with the first error.
+func (f *floor) run(begin wire.Instant) error {
+	events := make([]unix.EpollEvent, 64)
+	for next, ended := uint64(0), false; ; {
+		wait := wire.Instant(math.MaxInt64)
+		for !ended && f.busy < f.limit {
+			due, now := begin.Add(f.schedule.At(next)), f.clock.Now()
+			if next >= f.schedule.Len() || now > begin.Add(f.cfg.Shape.Duration+overrun) {
+				ended = true
+			} else if due > now {
+				wait = due
+				break
+			} else if err := f.send(next, due); err != nil {
+				return fmt.Errorf("attempt %d: %w", next, err)
+			} else {
+				next++
+			}
+		}
+		if ended && f.busy == 0 {
+			return nil
+		}
+		n, err := epollUntil(f.epoll, events, f.clock.Now(), wait)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("epoll_pwait2: %w", err)
+		}
+		for _, e := range events[:max(n, 0)] {
+			if err := f.handle(f.open[e.Fd]); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// epollUntil is epoll_pwait2(2), which takes nanoseconds; since Linux 5.11. Go's scheduler does not see it: there
+// is nothing else to run.
+func epollUntil(epoll int, events []unix.EpollEvent, now, until wire.Instant) (int, error) {
+	var timeout *unix.Timespec
+	if until != math.MaxInt64 {
+		ts := unix.NsecToTimespec(int64(max(0, until-now)))
+		timeout = &ts
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(timeout)), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// send begins an attempt.
+func (f *floor) send(index uint64, due wire.Instant) (err error) {
+	c := f.take()
+	if c == nil {
+		if c, err = f.connect(index); err != nil {
+			return err
+		}
+	}
+	f.busy++
+	c.n, c.written = 0, false
+	c.sample.Sequence, c.sample.Scheduled = index, int64(due)
+	if c.sample.Sent == 0 {
+		c.sample.Sent = int64(f.clock.Now())
+	}
+	return f.write(c)
+}
+
+// take is an idle connection, where they are reused, or nil.
+func (f *floor) take() *floorConn {
+	last := len(f.idle) - 1
+	if last < 0 {
+		return nil
+	}
+	c := f.idle[last]
+	f.idle = f.idle[:last]
+	c.sample = results.Sample{Source: c.sample.Source}
+	return c
+}
+
+func (f *floor) connect(index uint64) (*floorConn, error) {
+	c := &floorConn{}
+	if last := len(f.free) - 1; last >= 0 {
+		c, f.free = f.free[last], f.free[:last]
+	}
+	c.sample = results.Sample{Source: f.sources.At(index)}
+	family := unix.AF_INET
+	if f.cfg.Target.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	var err error
+	if c.fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP); err != nil {
+		return nil, err
+	}
+	f.open[int32(c.fd)] = c
+	if err := unix.Bind(c.fd, sockaddr(c.sample.Source)); err != nil {
+		return nil, err
+	}
+	c.sample.Sent = int64(f.clock.Now())
+	if err := unix.Connect(c.fd, f.target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return nil, err
+	}
+	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
+	return c, unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, c.fd, &e)
+}
+
+// write writes the request, or asks to be told when it can.
+func (f *floor) write(c *floorConn) error {
+	closing := wire.Close
+	if f.cfg.Connections == Reused {
+		closing = wire.KeepAlive
+	}
+	f.out = wire.AppendRequest(f.out[:0], f.host, wire.Attempt{Sequence: c.sample.Sequence}, nil, closing)
+	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
+	switch _, err := unix.Write(c.fd, f.out); {
+	case errors.Is(err, unix.EAGAIN): // still in the handshake
+		e.Events |= unix.EPOLLOUT
+		return unix.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, &e)
+	case err != nil:
+		return err
+	}
+	c.written = true
+	return nil
+}
+
+// handle goes on with a connection of which epoll has news.
+func (f *floor) handle(c *floorConn) error {
+	if c == nil {
+		return nil
+	}
+	if !c.written {
+		if err := f.write(c); err != nil || !c.written {
+			return err
+		}
+		e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
+		return unix.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, &e)
+	}
+	n, err := unix.Read(c.fd, c.in[c.n:])
+	if errors.Is(err, unix.EAGAIN) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.n += n
+	r, head, err := wire.ParseResponse(c.in[:c.n])
+	switch {
+	case err != nil:
+		return err
+	case n == 0:
+		return errEOF
+	case head == 0 || c.n < head+r.BodyLen:
+		return nil
+	case r.Status != http.StatusOK:
+		return errInvalid
+	}
+	c.sample.Done = int64(f.clock.Now())
+	c.sample.Status, c.sample.Worker, c.sample.Generation = r.Status, r.Worker, r.Generation
+	f.samples = c.sample.Append(f.samples)
+	f.busy--
+	if f.cfg.Connections == Reused {
+		f.idle = append(f.idle, c)
+		return nil
+	}
+	delete(f.open, int32(c.fd))
+	f.free = append(f.free, c)
+	return unix.Close(c.fd)
+}

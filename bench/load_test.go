@@ -1,0 +1,136 @@
+package main
+
+import (
+	"testing"
+
+	"reuseport-bench/results"
+)
+
+// Two load processes share one schedule: together they send what one would, and each attempt once.
+func TestKernelTwoLoadProcesses(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: processes
+about: One load process and two.
+load: {rate: 1500/s, duration: 600ms, pace: poisson}
+matrix: [{load.processes: [1, 2]}]
+trials: 2
+`+lenient, "--seed", "11")
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	attempts := map[int]map[string]int64{}
+	for n, list := range trials(run, "load.processes") {
+		for _, tr := range list {
+			if tr.Lost != 0 {
+				t.Errorf("%s processes: %d lost: %v", n, tr.Lost, tr.LostByCause)
+			}
+			if attempts[tr.Block] == nil {
+				attempts[tr.Block] = map[string]int64{}
+			}
+			attempts[tr.Block][n] = tr.Attempts
+		}
+	}
+	for block, by := range attempts {
+		if by["1"] != by["2"] || by["1"] == 0 {
+			t.Errorf("block %d: %v attempts; one schedule for both was promised", block, by)
+		}
+	}
+	if attempts[0]["1"] == attempts[1]["1"] {
+		t.Errorf("both blocks have %d random arrivals: the seed is the same", attempts[0]["1"])
+	}
+}
+
+func TestKernelNetworksAndFamilies(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: networks
+about: Every network and both families, with restarts.
+server: {work: {sleep: 50us}}
+load: {rate: 800/s, duration: 700ms}
+timeline: [{at: 200ms, every: 250ms, do: replace}]
+matrix:
+  - {network: [loopback, veth], family: [ipv4, ipv6], sockets: [reuseport], stop: [drain]}
+  - {network: [veth], family: [ipv6], sockets: [shared], stop: [handoff]}
+trials: 1
+`+lenient)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	for _, v := range run.Scenarios[0].Variants {
+		for _, tr := range v.Trials {
+			if tr.Served < tr.Attempts*9/10 || len(tr.Steps) != 2 {
+				t.Errorf("%s: %d of %d served in %d steps", results.LabelString(v.Labels), tr.Served, tr.Attempts, len(tr.Steps))
+			}
+		}
+	}
+}
+
+// Reused connections through restarts: told to leave, and never cut off with a request in flight
+// when the old workers drain.
+func TestKernelReusedConnections(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: reused
+about: Keep-alive connections, without and with restarts.
+server: {work: {sleep: 50us}}
+load: {rate: 1000/s, duration: 900ms, body: 100}
+stop: drain
+matrix:
+  - {load.connections: [new, reused, mixed]}
+timeline: [{at: 200ms, every: 300ms, do: replace}]
+trials: 2
+`+lenient)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	opened := map[string]int64{}
+	for mode, list := range trials(run, "load.connections") {
+		for _, tr := range list {
+			opened[mode] += tr.Kernel["TcpActiveOpens"]
+			if n := tr.LostByCause["closed_by_worker"] + tr.LostByCause["worker_crash"]; n != 0 {
+				t.Errorf("%s: %d attempts cut off by a worker: %v", mode, n, tr.Losses)
+			}
+		}
+	}
+	// One new connection per attempt, per other attempt, and per wave of idle ones that were told to leave.
+	if n := opened["new"]; n != 1800 {
+		t.Errorf("new: %d connections for 1800 attempts", n)
+	}
+	if n := opened["mixed"]; n < 900 || n > 1200 {
+		t.Errorf("mixed: %d connections for 1800 attempts, want 900 and a few", n)
+	}
+	if n := opened["reused"]; n < 2 || n > 600 {
+		t.Errorf("reused: %d connections for 1800 attempts, want few", n)
+	}
+}
+
+func TestKernelPaces(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: paces
+about: Every pace.
+load: {rate: 1000/s, duration: 500ms}
+matrix:
+  - {load.pace: [constant, poisson]}
+  - {load.pace: [ramp], load.from: [200/s]}
+  - {load.pace: [burst], load.burst: [50]}
+trials: 1
+`+lenient)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	want := map[string]int64{"constant": 500, "ramp": 300, "burst": 500}
+	for pace, list := range trials(run, "load.pace") {
+		if n := list[0].Attempts; want[pace] != 0 && n != want[pace] {
+			t.Errorf("%s: %d attempts, want %d", pace, n, want[pace])
+		}
+		if list[0].Lost != 0 {
+			t.Errorf("%s: %d lost: %v", pace, list[0].Lost, list[0].LostByCause)
+		}
+	}
+}

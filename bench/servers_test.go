@@ -1,0 +1,175 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"reuseport-bench/results"
+)
+
+const httpScenario = `
+name: http
+about: Every way of stopping net/http, in short.
+server: {kind: http, work: {sleep: 500us}}
+load: {rate: 1000/s, duration: 1s}
+timeline: [{at: 200ms, every: 250ms, do: replace}]
+matrix:
+  - {sockets: [reuseport], stop: [kill, close, drain, migrate, shutdown]}
+  - {sockets: [shared], stop: [kill, handoff, shutdown]}
+trials: 2
+` + lenient
+
+// lostOnlyBy checks that a trial lost attempts for no other cause.
+func lostOnlyBy(t *testing.T, what string, tr *results.Trial, causes ...string) {
+	t.Helper()
+	lost := tr.Lost
+	for _, c := range causes {
+		lost -= tr.LostByCause[c]
+	}
+	if lost != 0 {
+		t.Errorf("%s: lost by cause %v, allowed are %v: %+v", what, tr.LostByCause, causes, tr.Losses)
+	}
+}
+
+func TestKernelHTTP(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, httpScenario)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	const resetAtClose, halfOpen, closed, crash = "reset_at_close", "reset_half_open", "closed_by_worker", "worker_crash"
+	allowed := map[string][]string{
+		"reuseport kill": {resetAtClose, halfOpen, crash}, "shared kill": {crash},
+		"reuseport close": {resetAtClose, halfOpen}, "reuseport drain": {resetAtClose, halfOpen},
+		"reuseport migrate": {resetAtClose, halfOpen}, "shared handoff": {},
+		"reuseport shutdown": {resetAtClose, halfOpen, closed}, "shared shutdown": {closed},
+	}
+	for _, v := range run.Scenarios[0].Variants {
+		what := v.Labels["sockets"] + " " + v.Labels["stop"]
+		for _, tr := range v.Trials {
+			t.Logf("%s: %v", what, tr.LostByCause)
+			lostOnlyBy(t, what, tr, allowed[what]...)
+			if tr.Served == 0 || len(tr.Steps) != 4 || len(tr.Workers) != 10 {
+				t.Errorf("%s: %d served, %d steps, %d workers; want 4 steps and 10 workers", what, tr.Served, len(tr.Steps), len(tr.Workers))
+			}
+		}
+	}
+}
+
+// A request on a connection that a stopped worker keeps alive is lost only if it crosses the worker's
+// FIN, and then both sides know.
+func TestKernelKeepAlive(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: keep-alive
+about: Workers with connections that are kept alive.
+server: {work: {sleep: 500us}}
+load: {rate: 1000/s, duration: 1s, connections: reused}
+timeline: [{at: 200ms, every: 250ms, do: replace}]
+matrix:
+  - {server.kind: [loop, http], sockets: [reuseport], stop: [close, drain]}
+  - {server.kind: [loop, http], sockets: [shared], stop: [handoff]}
+  - {server.kind: [http], sockets: [shared], stop: [shutdown]}
+trials: 1
+`+lenient)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	for _, v := range run.Scenarios[0].Variants {
+		for _, tr := range v.Trials {
+			what := v.Labels["server.kind"] + " " + v.Labels["sockets"] + " " + v.Labels["stop"]
+			t.Logf("%s: %v, %d connections", what, tr.LostByCause, tr.Kernel["TcpActiveOpens"])
+			lostOnlyBy(t, what, tr, "reset_at_close", "reset_half_open", "closed_by_worker")
+			if tr.Kernel["TcpActiveOpens"] > tr.Attempts/2 {
+				t.Errorf("%s: %d connections for %d attempts; they are not kept alive", what, tr.Kernel["TcpActiveOpens"], tr.Attempts)
+			}
+		}
+	}
+}
+
+func TestKernelInjectedResetsHTTP(t *testing.T) {
+	requireLab(t)
+	const k = 17
+	run, stderr, status := newProgram(t).run(t, fmt.Sprintf(`
+name: resets
+about: A net/http worker that answers some requests with a reset.
+server: {kind: http, fault: {resets: %d}}
+load: {rate: 1000/s, duration: 500ms}
+trials: 1
+`, k)+lenient)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	if tr := run.Scenarios[0].Variants[0].Trials[0]; tr.Lost != k || tr.LostByCause["closed_by_worker"] != k || tr.Kernel["TcpOutRsts"] != k {
+		t.Errorf("lost %d, by cause %v, TcpOutRsts %d; want %d", tr.Lost, tr.LostByCause, tr.Kernel["TcpOutRsts"], k)
+	}
+}
+
+func TestKernelSteps(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: steps
+about: Every step that is for some workers only.
+workers: 3
+server: {work: {sleep: 200us}}
+load: {rate: 1000/s, duration: 1500ms}
+timeline:
+  - {at: 200ms, do: add}
+  - {at: 400ms, do: remove, target: 1}
+  - {at: 600ms, do: kill, target: 2}
+  - {at: 800ms, do: stall, target: 0, for: 100ms}
+  - {at: 1100ms, do: roll}
+matrix:
+  - {sockets: [reuseport], stop: [drain]}
+  - {sockets: [shared], stop: [handoff]}
+trials: 1
+gates: [{when: {}, expect: takeover_ns >= 0}, {when: {}, expect: lost_per_restart >= 0}]
+`+lenient)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	for label, list := range trials(run, "stop") {
+		tr := list[0]
+		lostOnlyBy(t, label, tr, "reset_at_close", "reset_half_open", "worker_crash")
+		// Workers 0, 1, 2; 3 is added, 1 removed: 0, 2, 3; 3 killed; 0 stalled; then 0 and 2 give way to 4 and 5.
+		var got []string
+		for _, s := range tr.Steps {
+			got = append(got, s.Do+" "+s.Target)
+		}
+		want := []string{"add worker 3", "remove worker 1", "kill worker 3", "stall worker 0", "roll generation 0"}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("%s: steps %v, want %v", label, got, want)
+		}
+		if len(tr.Workers) != 6 || tr.Workers[3].Generation != 0 || tr.Workers[5].Generation != 1 {
+			t.Errorf("%s: workers %+v", label, tr.Workers)
+		}
+		for _, w := range tr.Workers {
+			if w.Served == 0 && label != "handoff" { // a shared queue may leave one out
+				t.Errorf("%s: worker %d served nothing", label, w.ID)
+			}
+		}
+		add, remove, kill, stall, roll := tr.Steps[0], tr.Steps[1], tr.Steps[2], tr.Steps[3], tr.Steps[4]
+		if add.StopNS != nil || add.ClosedNS != nil || add.TailNS != nil || add.ReadyNS == nil {
+			t.Errorf("%s: add %+v", label, add)
+		}
+		for _, s := range []results.Step{remove, kill} {
+			if s.ReadyNS != nil || s.StopNS == nil || s.ClosedNS == nil || s.TailNS == nil || s.TakeoverNS != nil {
+				t.Errorf("%s: %+v", label, s)
+			}
+		}
+		if remove.LostShare == 1 && remove.GapNS > int64(100*time.Millisecond) {
+			t.Errorf("%s: nobody served for %v while one worker was removed", label, time.Duration(remove.GapNS))
+		}
+		if stalled := *stall.ReadyNS - *stall.StopNS; stalled < 100e6 {
+			t.Errorf("%s: worker 0 was stopped for %v", label, time.Duration(stalled))
+		}
+		if roll.ReadyNS == nil || roll.ClosedNS == nil || roll.TailNS == nil || *roll.ReadyNS < *roll.StopNS {
+			t.Errorf("%s: roll %+v; the second new worker is ready after the first old one is stopped", label, roll)
+		}
+	}
+}

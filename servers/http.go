@@ -1,0 +1,477 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/wire"
+)
+
+// httpServer is the server kind "http": Go's net/http as it is, a goroutine per connection. What is
+// ours is beneath it: a listener and connections that keep the journal.
+type httpServer struct {
+	*worker
+	server  http.Server
+	accepts *httpListener
+	changed chan struct{} // holds a value when connections may have become fewer
+
+	mu     sync.Mutex // guards what follows, the journal and the draws of work
+	open   map[*httpConn]struct{}
+	timers []*wire.Timer // idle
+	way    Way           // "" while it serves
+}
+
+// errQueueEmpty ends the accept loop of a draining server.
+var errQueueEmpty = errors.New("the accept queue is empty")
+
+func newHTTP(w *worker) (*httpServer, error) {
+	// Workers are started for the loop, with one P and without a collector; net/http is meant to have both.
+	runtime.GOMAXPROCS(runtime.NumCPU())
+	debug.SetGCPercent(100)
+	debug.SetMemoryLimit(math.MaxInt64)
+
+	// FileListener duplicates the descriptor, so ours is closed. The socket stays the plain TCP one
+	// that listen made: net's own listeners would be MPTCP.
+	f := os.NewFile(uintptr(w.listener), "listener")
+	l, err := net.FileListener(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("listener: %w", err)
+	}
+	h := &httpServer{worker: w, open: map[*httpConn]struct{}{}, changed: make(chan struct{}, 1)}
+	h.accepts = &httpListener{TCPListener: l.(*net.TCPListener), server: h}
+	h.server = http.Server{
+		Handler:     h,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connContext{}, c) },
+		ConnState:   h.state,
+		ErrorLog:    log.New(io.Discard, "", 0),
+	}
+	return h, nil
+}
+
+// connContext is the key of the connection in its requests' contexts.
+type connContext struct{}
+
+// run serves until a stop command has been carried out. The goroutines it leaves end with the process.
+func (h *httpServer) run() error {
+	served := make(chan error, 1)
+	go func() { served <- h.server.Serve(h.accepts) }()
+	commands := make(chan command)
+	control := make(chan error, 1)
+	go func() {
+		for {
+			c, err := h.nextCommand()
+			if err != nil {
+				control <- err
+				return
+			}
+			commands <- c
+		}
+	}()
+	closed := false
+	var grace <-chan time.Time
+	for !closed || h.count() > 0 {
+		select {
+		case err := <-control:
+			return err
+		case c := <-commands:
+			grace = time.After(h.cfg.Grace)
+			if err := h.stop(c.Stop); err != nil {
+				return err
+			}
+		case err := <-served:
+			if h.stopped() == "" || h.accepts.err != nil {
+				return fmt.Errorf("worker %d: serve: %w", h.cfg.ID, errors.Join(err, h.accepts.err))
+			}
+			closed = true
+			h.dismiss()
+		case <-h.changed:
+		case <-grace:
+			return h.abandon()
+		}
+	}
+	return nil
+}
+
+func (h *httpServer) stopped() Way {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.way
+}
+
+func (h *httpServer) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.open)
+}
+
+// stop begins the end of the worker, the way it is told. It goes on when Serve returns.
+func (h *httpServer) stop(way Way) error {
+	h.mu.Lock()
+	h.way = way
+	h.mu.Unlock()
+	switch way {
+	case Close, Migrate, Handoff:
+		return h.accepts.Close()
+	case Drain:
+		return h.accepts.SetDeadline(time.Unix(1, 0)) // long past: see Accept
+	case Shutdown:
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Grace)
+			defer cancel()
+			_ = h.server.Shutdown(ctx) // run sees to what is left then
+		}()
+		return nil
+	}
+	return fmt.Errorf("worker %d: unknown way to stop %q", h.cfg.ID, way)
+}
+
+// dismiss tells idle connections to go, by a FIN; http.Server.Shutdown does so by itself.
+func (h *httpServer) dismiss() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.open {
+		c.dismiss()
+	}
+}
+
+// abandon closes what did not finish in time.
+func (h *httpServer) abandon() error {
+	h.mu.Lock()
+	var left []*httpConn
+	for c := range h.open {
+		left = append(left, c)
+	}
+	h.mu.Unlock()
+	var errs []error
+	for _, c := range left {
+		if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// state implements http.Server.ConnState.
+func (h *httpServer) state(c net.Conn, s http.ConnState) {
+	if s != http.StateIdle {
+		return
+	}
+	hc := c.(*httpConn)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	hc.idle = true
+	if h.way != "" {
+		hc.dismiss() // it was answered without a "Connection: close" just before
+	}
+}
+
+// ServeHTTP answers one request.
+func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := r.Context().Value(connContext{}).(*httpConn)
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		panic(http.ErrAbortHandler) // ends the connection; its Read has noted why
+	}
+	h.mu.Lock()
+	request, leaving, d := c.request, c.leaving, h.works.next()
+	h.mu.Unlock()
+	if h.faulty(request) {
+		c.abort()
+	}
+	if leaving {
+		panic(http.ErrAbortHandler) // it crossed the FIN, and nothing can be sent behind that
+	}
+	if err := h.work(d); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	header := w.Header()
+	header["Content-Length"] = []string{strconv.Itoa(len(wire.Body))}
+	header["Worker"] = []string{strconv.Itoa(h.cfg.ID)}
+	header["Generation"] = []string{strconv.Itoa(h.cfg.Generation)}
+	if way := h.stopped(); way != "" && way != Shutdown { // Shutdown sets it itself
+		header["Connection"] = []string{"close"}
+	}
+	h.mu.Lock()
+	c.responding = true // net/http hands it over when this returns, in one write
+	h.mu.Unlock()
+	_, _ = io.WriteString(w, wire.Body) // an error is noted where it occurs, in Write below
+}
+
+// work spends the service time of one request. It waits in the poller: time.Sleep rounds up to a
+// millisecond, and a thread in nanosleep would hold the only P of a process with one CPU.
+func (h *httpServer) work(d time.Duration) error {
+	switch {
+	case d <= 0:
+		return nil
+	case h.works.Burn > 0:
+		runtime.LockOSThread()
+		burn(d)
+		runtime.UnlockOSThread()
+		return nil
+	}
+	until := h.clock.Now().Add(d)
+	t, err := h.timer()
+	if err != nil {
+		return err
+	}
+	err = t.Wait(until)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.timers = append(h.timers, t)
+	return err
+}
+
+// timer is an idle timer, or a new one.
+func (h *httpServer) timer() (*wire.Timer, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := len(h.timers); n > 0 {
+		t := h.timers[n-1]
+		h.timers = h.timers[:n-1]
+		return t, nil
+	}
+	return wire.NewTimer()
+}
+
+// httpListener is the listening socket as net/http sees it.
+type httpListener struct {
+	*net.TCPListener
+	server *httpServer
+	once   sync.Once
+	err    error // of Close; read once Serve has returned
+}
+
+// Accept implements net.Listener. When its deadline has passed it takes what is queued, and ends.
+func (l *httpListener) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// An expired deadline keeps the runtime from calling accept(2), so this does.
+		c, err = l.acceptQueued()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.server.accepted(c), nil
+}
+
+// acceptQueued takes one connection off the queue; errQueueEmpty when there is none.
+func (l *httpListener) acceptQueued() (*net.TCPConn, error) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd, acceptErr := -1, error(nil)
+	err = raw.Control(func(listener uintptr) {
+		for {
+			fd, _, acceptErr = unix.Accept4(int(listener), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if !errors.Is(acceptErr, unix.EINTR) && !errors.Is(acceptErr, unix.ECONNABORTED) {
+				return
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case errors.Is(acceptErr, unix.EAGAIN):
+		return nil, errQueueEmpty
+	case acceptErr != nil:
+		return nil, os.NewSyscallError("accept4", acceptErr)
+	}
+	f := os.NewFile(uintptr(fd), "connection")
+	c, err := net.FileConn(f) // a duplicate
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	return c.(*net.TCPConn), nil
+}
+
+// Close implements net.Listener. net.TCPListener's returns when close(2) has.
+func (l *httpListener) Close() error {
+	l.once.Do(func() { l.err = l.server.closeListener(l.TCPListener.Close) })
+	return l.err
+}
+
+// httpConn is a connection as net/http sees it: it notes in the journal what passes.
+type httpConn struct {
+	*net.TCPConn
+	server *httpServer
+	number uint32
+
+	// Guarded by the server's mu.
+	head       []byte       // of a request that has not come in full
+	body       int          // bytes of a request's body still to come
+	request    wire.Request // the last whole one
+	pending    bool         // a whole request was read and its response not handed over
+	responding bool         // the next write is the response
+	answered   bool         // at least one response was handed over
+	idle       bool         // between two requests, and not a byte of the next has come
+	leaving    bool         // told to go by a FIN
+	ended      bool
+	end        End // of a connection that failed, with the error; 0: it has not
+	errno      unix.Errno
+}
+
+func (h *httpServer) accepted(tcp *net.TCPConn) *httpConn {
+	c := &httpConn{TCPConn: tcp, server: h}
+	from := tcp.RemoteAddr().(*net.TCPAddr).AddrPort()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.number = h.conns
+	h.conns++
+	h.open[c] = struct{}{}
+	h.journal.append(Record{At: h.clock.Now(), Conn: c.number, Kind: RecordAccept, Peer: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())})
+	return c
+}
+
+// Read implements net.Conn, and notes every whole request. That net/http has read one does not
+// mean that its handler will see it: after http.Server.Shutdown it will not.
+func (c *httpConn) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	if n > 0 {
+		c.idle = false
+		c.hear(b[:n])
+	}
+	switch {
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed): // of net/http's own doing
+	case errors.Is(err, io.EOF):
+		c.failed(EndPeer, nil)
+	default:
+		c.failed(EndPeerReset, err)
+	}
+	return n, err
+}
+
+// hear goes through what was read. What cannot be parsed is net/http's to answer.
+func (c *httpConn) hear(b []byte) {
+	c.head = append(c.head, b...)
+	drop := func(n int) { c.head = c.head[:copy(c.head, c.head[n:])] }
+	for {
+		if c.body == 0 {
+			r, n, err := wire.ParseRequest(c.head)
+			if n == 0 || err != nil {
+				return
+			}
+			drop(n)
+			c.request, c.body = r, r.BodyLen
+		}
+		n := min(c.body, len(c.head))
+		drop(n)
+		if c.body -= n; c.body > 0 {
+			return
+		}
+		c.pending = true
+		c.note(Record{Kind: RecordRequest, Attempt: c.request.Attempt, Identified: c.request.Identified})
+	}
+}
+
+// Write implements net.Conn, and notes the response.
+func (c *httpConn) Write(b []byte) (int, error) {
+	n, err := c.TCPConn.Write(b)
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	switch {
+	case err != nil:
+		c.failed(EndWriteError, err)
+	case c.responding:
+		c.responding, c.pending, c.answered = false, false, true
+		c.note(Record{Kind: RecordResponse, Attempt: c.request.Attempt, Identified: c.request.Identified})
+	}
+	return n, err
+}
+
+func (c *httpConn) failed(end End, err error) {
+	if c.end == 0 {
+		c.end = end
+		errors.As(err, &c.errno) // stays 0 without one
+	}
+}
+
+func (c *httpConn) note(r Record) {
+	r.At, r.Conn = c.server.clock.Now(), c.number
+	c.server.journal.append(r)
+}
+
+// abort ends the connection with a RST, by way of the handler.
+func (c *httpConn) abort() {
+	c.server.mu.Lock()
+	c.end = EndAborted
+	c.server.mu.Unlock()
+	if err := c.SetLinger(0); err != nil {
+		c.server.mu.Lock()
+		c.end = EndUnanswered
+		c.server.mu.Unlock()
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// dismiss ends the sending side of an idle connection, and the rest a little later. One with a request
+// on its way is left to answer it. The server's mu is held.
+func (c *httpConn) dismiss() {
+	if c.server.way == Shutdown || c.leaving || c.ended || !c.idle || c.unread() {
+		return
+	}
+	c.leaving = true
+	_ = c.CloseWrite() // an error is that of a connection that has gone
+	time.AfterFunc(linger, func() { _ = c.Close() })
+}
+
+// unread reports whether something has come that was not read yet.
+func (c *httpConn) unread() bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := 0
+	err = raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCINQ) })
+	return err == nil && n > 0
+}
+
+// Close implements net.Conn. Only the first call does anything.
+func (c *httpConn) Close() error {
+	h := c.server
+	h.mu.Lock()
+	ended := c.ended
+	c.ended = true
+	h.mu.Unlock()
+	if ended {
+		return net.ErrClosed
+	}
+	err := c.TCPConn.Close()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	end := c.ending()
+	c.note(Record{Kind: RecordEnd, End: end, Errno: c.errno})
+	delete(h.open, c)
+	select {
+	case h.changed <- struct{}{}:
+	default:
+	}
+	return err
+}
+
+// ending is how the connection ended, as this worker sees it.
+func (c *httpConn) ending() End {
+	switch {
+	case c.end != 0 && !c.leaving:
+		return c.end
+	case c.pending || !c.answered:
+		return EndUnanswered
+	}
+	return EndServed
+}

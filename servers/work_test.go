@@ -1,0 +1,69 @@
+package servers
+
+import (
+	"math"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestDistributions(t *testing.T) {
+	const n = 100_000
+	mean := 2 * time.Millisecond
+	slow := 10 * time.Millisecond
+	for _, tt := range []struct {
+		name string
+		work Work
+		// The mean and the standard deviation of one request, in ns, and the share of requests over 3 ms.
+		mean, deviation, above float64
+	}{
+		{"none", Work{}, 0, 0, 0},
+		{"fixed by default", Work{Sleep: mean}, 2e6, 0, 0},
+		{"fixed", Work{Burn: mean, Distribution: Fixed}, 2e6, 0, 0},
+		{"exponential", Work{Sleep: mean, Distribution: Exponential}, 2e6, 2e6, math.Exp(-1.5)},
+		{"exponential burn", Work{Burn: mean, Distribution: Exponential}, 2e6, 2e6, math.Exp(-1.5)},
+		// 0.95 × 2 ms + 0.05 × 10 ms; 8 ms × √(0.05 × 0.95)
+		{"bimodal", Work{Sleep: mean, Distribution: Bimodal, Slow: slow, SlowShare: 0.05}, 2.4e6, 8e6 * math.Sqrt(0.0475), 0.05},
+		{"bimodal of nothing", Work{Distribution: Bimodal, Slow: slow, SlowShare: 0.5}, 5e6, 5e6, 0.5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorks(tt.work, 7, 1, 2)
+			sum, above := 0.0, 0
+			for range n {
+				d := w.next()
+				sum += float64(d)
+				if d > 3*time.Millisecond {
+					above++
+				}
+			}
+			// Five standard errors: one in two million seeds is further off, and the seed is fixed.
+			if got, slack := sum/n, 5*tt.deviation/math.Sqrt(n); math.Abs(got-tt.mean) > slack+1 {
+				t.Errorf("mean %.0f ns, want %.0f ± %.0f", got, tt.mean, slack)
+			}
+			share, slack := float64(above)/n, 5*math.Sqrt(tt.above*(1-tt.above)/n)
+			if math.Abs(share-tt.above) > slack {
+				t.Errorf("%.4f of the requests take over 3 ms, want %.4f ± %.4f", share, tt.above, slack)
+			}
+		})
+	}
+}
+
+func TestDistributionsAreSeeded(t *testing.T) {
+	draw := func(seed uint64, id, generation int) []time.Duration {
+		w := newWorks(Work{Sleep: time.Millisecond, Distribution: Exponential}, seed, id, generation)
+		var all []time.Duration
+		for range 10 {
+			all = append(all, w.next())
+		}
+		return all
+	}
+	first := draw(1, 2, 3)
+	if again := draw(1, 2, 3); !slices.Equal(first, again) {
+		t.Errorf("the same worker draws %v and %v", first, again)
+	}
+	for _, other := range [][]time.Duration{draw(2, 2, 3), draw(1, 3, 3), draw(1, 2, 4)} {
+		if slices.Equal(first, other) {
+			t.Errorf("two workers draw the same: %v", other)
+		}
+	}
+}
