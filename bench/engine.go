@@ -108,11 +108,12 @@ func engineFigures() []engineFigure {
 	}
 	pace := fmt.Sprintf(" at %d/s", harness.EnginePace)
 	return []engineFigure{
-		{"attempts/s flat out", func(r harness.EngineRun) (float64, bool) { return r.PerSecond, true }},
-		{"CPU µs/attempt flat out", func(r harness.EngineRun) (float64, bool) { return microseconds(r.CPU), true }},
+		{"attempts/s", func(r harness.EngineRun) (float64, bool) { return r.PerSecond, true }},
+		{"CPU µs/attempt", func(r harness.EngineRun) (float64, bool) { return microseconds(r.CPU), true }},
 		{"CPU µs/attempt" + pace, func(r harness.EngineRun) (float64, bool) { return duration(r.PacedCPU) }},
-		{"lag p99 µs" + pace, func(r harness.EngineRun) (float64, bool) { return duration(r.Lag) }},
-		{"worker busy % flat out", func(r harness.EngineRun) (float64, bool) { return 100 * r.WorkerBusy, true }},
+		{"schedule lag p99 µs" + pace, func(r harness.EngineRun) (float64, bool) { return duration(r.Lag) }},
+		{"generator busy %", func(r harness.EngineRun) (float64, bool) { return 100 * r.PerSecond * r.CPU.Seconds(), true }},
+		{"worker busy %", func(r harness.EngineRun) (float64, bool) { return 100 * r.WorkerBusy, true }},
 	}
 }
 
@@ -127,7 +128,10 @@ func printEngines(w io.Writer, all []*harness.Engine, cpus int) error {
 				some = append(some, e)
 			}
 		}
-		fmt.Fprintf(w, "%s connections: median [least–most] of the repetitions\n\n", connections)
+		if len(some) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "%s connections: median [least–most] of the repetitions, %d under way at once\n\n", connections, harness.EngineInFlight)
 		if err := printFigures(w, some); err != nil {
 			return err
 		}
@@ -142,8 +146,8 @@ func printEngines(w io.Writer, all []*harness.Engine, cpus int) error {
 			fmt.Fprintf(w, "%s, %s connections: %s\n", e.Name, e.Connections, e.Problem)
 		}
 	}
-	fmt.Fprintln(w, "A generator's CPU time includes its start and its end. Where the worker is busy all the time, it is the\n"+
-		"limit, and faster generators look alike.")
+	fmt.Fprintln(w, "Flat out, unless it says a rate. A generator's CPU time includes its start and its end. Where neither it nor the\n"+
+		"worker was busy nearly all the time, something else was: then believe nothing.")
 	if cpus == 1 {
 		fmt.Fprintln(w, "Generators and worker shared the only CPU.")
 	}

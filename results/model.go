@@ -181,8 +181,8 @@ type Step struct {
 	StealNS *int64 `json:"steal_ns"`
 	// Pressure is the share of the window in which some task on the machine waited for a CPU, 0 to 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is, at least, for how long a worker was kept waiting for a CPU by something that is
-	// no worker. Null also when there were more than 64 workers at a time.
+	// RunQueueDelayNS is for how long a worker was kept waiting for a CPU by something that is no worker. It is
+	// an estimate: threads of a worker that wait at once count each. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 
@@ -214,8 +214,8 @@ type CPU struct {
 	LoadStealNS *int64 `json:"load_steal_ns"` // taken from the load's CPUs
 	// Pressure is the growth of "some" in /proc/pressure/cpu over that time, 0 to 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is, at least, for how long a worker was kept waiting for a CPU by something that is
-	// no worker. Null also when there were more than 64 workers at a time.
+	// RunQueueDelayNS is for how long a worker was kept waiting for a CPU by something that is no worker. It is
+	// an estimate: threads of a worker that wait at once count each. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"math"
 	"net"
 	"net/http"
@@ -13,8 +14,10 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +33,7 @@ type httpServer struct {
 	accepts *httpListener
 	changed chan struct{} // holds a value when connections may have become fewer
 
-	mu     sync.Mutex // guards what follows, the journal and the draws of work
+	mu     sync.Mutex // guards what follows, the journal and the draws of work; taken after a connection's
 	open   map[*httpConn]struct{}
 	timers []*wire.Timer // idle
 	way    Way           // "" while it serves
@@ -142,23 +145,27 @@ func (h *httpServer) stop(way Way) error {
 
 // dismiss tells idle connections to go, by a FIN; http.Server.Shutdown does so by itself.
 func (h *httpServer) dismiss() {
+	if h.stopped() == Shutdown {
+		return
+	}
+	for _, c := range h.connections() {
+		c.mu.Lock()
+		c.dismiss()
+		c.mu.Unlock()
+	}
+}
+
+// connections are those that are open.
+func (h *httpServer) connections() []*httpConn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for c := range h.open {
-		c.dismiss()
-	}
+	return slices.Collect(maps.Keys(h.open))
 }
 
 // abandon closes what did not finish in time.
 func (h *httpServer) abandon() error {
-	h.mu.Lock()
-	var left []*httpConn
-	for c := range h.open {
-		left = append(left, c)
-	}
-	h.mu.Unlock()
 	var errs []error
-	for _, c := range left {
+	for _, c := range h.connections() {
 		if err := c.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
@@ -172,10 +179,10 @@ func (h *httpServer) state(c net.Conn, s http.ConnState) {
 		return
 	}
 	hc := c.(*httpConn)
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	hc.mu.Lock()
+	defer hc.mu.Unlock()
 	hc.idle = true
-	if h.way != "" {
+	if way := h.stopped(); way != "" && way != Shutdown {
 		hc.dismiss() // it was answered without a "Connection: close" just before
 	}
 }
@@ -186,16 +193,16 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		panic(http.ErrAbortHandler) // ends the connection; its Read has noted why
 	}
-	h.mu.Lock()
-	request, leaving, d := c.request, c.leaving, h.works.next()
-	h.mu.Unlock()
+	c.mu.Lock()
+	request, leaving := c.request, c.leaving
+	c.mu.Unlock()
 	if h.faulty(request) {
 		c.abort()
 	}
 	if leaving {
 		panic(http.ErrAbortHandler) // it crossed the FIN, and nothing can be sent behind that
 	}
-	if err := h.work(d); err != nil {
+	if err := h.work(); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	header := w.Header()
@@ -205,15 +212,18 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if way := h.stopped(); way != "" && way != Shutdown { // Shutdown sets it itself
 		header["Connection"] = []string{"close"}
 	}
-	h.mu.Lock()
+	c.mu.Lock()
 	c.responding = true // net/http hands it over when this returns, in one write
-	h.mu.Unlock()
+	c.mu.Unlock()
 	_, _ = io.WriteString(w, wire.Body) // an error is noted where it occurs, in Write below
 }
 
 // work spends the service time of one request. It waits in the poller: time.Sleep rounds up to a
 // millisecond, and a thread in nanosleep would hold the only P of a process with one CPU.
-func (h *httpServer) work(d time.Duration) error {
+func (h *httpServer) work() error {
+	h.mu.Lock()
+	d := h.works.next()
+	h.mu.Unlock()
 	switch {
 	case d <= 0:
 		return nil
@@ -255,17 +265,19 @@ type httpListener struct {
 	err    error // of Close; read once Serve has returned
 }
 
-// Accept implements net.Listener. When its deadline has passed it takes what is queued, and ends.
+// Accept implements net.Listener. When its deadline has passed it takes what is queued, closes, and ends.
 func (l *httpListener) Accept() (net.Conn, error) {
 	c, err := l.AcceptTCP()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// An expired deadline keeps the runtime from calling accept(2), so this does.
-		c, err = l.acceptQueued()
+		if c, err = l.acceptQueued(); errors.Is(err, errQueueEmpty) {
+			err = errors.Join(err, l.Close()) // at once: what comes in between is reset
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return l.server.accepted(c), nil
+	return l.server.accepted(c)
 }
 
 // acceptQueued takes one connection off the queue; errQueueEmpty when there is none.
@@ -309,9 +321,10 @@ func (l *httpListener) Close() error {
 type httpConn struct {
 	*net.TCPConn
 	server *httpServer
+	raw    syscall.RawConn
 	number uint32
 
-	// Guarded by the server's mu.
+	mu         sync.Mutex   // guards what follows
 	head       []byte       // of a request that has not come in full
 	body       int          // bytes of a request's body still to come
 	request    wire.Request // the last whole one
@@ -325,8 +338,12 @@ type httpConn struct {
 	errno      unix.Errno
 }
 
-func (h *httpServer) accepted(tcp *net.TCPConn) *httpConn {
-	c := &httpConn{TCPConn: tcp, server: h}
+func (h *httpServer) accepted(tcp *net.TCPConn) (*httpConn, error) {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &httpConn{TCPConn: tcp, server: h, raw: raw}
 	from := tcp.RemoteAddr().(*net.TCPAddr).AddrPort()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -334,25 +351,45 @@ func (h *httpServer) accepted(tcp *net.TCPConn) *httpConn {
 	h.conns++
 	h.open[c] = struct{}{}
 	h.journal.append(Record{At: h.clock.Now(), Conn: c.number, Kind: RecordAccept, Peer: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())})
-	return c
+	return c, nil
 }
 
 // Read implements net.Conn, and notes every whole request. That net/http has read one does not
 // mean that its handler will see it: after http.Server.Shutdown it will not.
-func (c *httpConn) Read(b []byte) (int, error) {
-	n, err := c.TCPConn.Read(b)
-	c.server.mu.Lock()
-	defer c.server.mu.Unlock()
-	if n > 0 {
-		c.idle = false
-		c.hear(b[:n])
+//
+// It does by itself what net.TCPConn's Read does, so that reading and noting are one to dismiss.
+func (c *httpConn) Read(b []byte) (n int, err error) {
+	if len(b) == 0 {
+		return 0, nil
 	}
-	switch {
-	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed): // of net/http's own doing
-	case errors.Is(err, io.EOF):
-		c.failed(EndPeer, nil)
-	default:
-		c.failed(EndPeerReset, err)
+	waitErr := c.raw.Read(func(fd uintptr) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for {
+			if n, err = unix.Read(int(fd), b); !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return false
+		case err != nil:
+			c.failed(EndPeerReset, err)
+			n, err = 0, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", err)}
+		case n == 0:
+			c.failed(EndPeer, nil)
+			err = io.EOF
+		default:
+			c.idle = false
+			c.hear(b[:n])
+		}
+		return true
+	})
+	if waitErr != nil { // closed, or interrupted by net/http's deadline
+		n, err = 0, waitErr
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		op.Op = "read" // net/http tells by it that there is nobody to answer
 	}
 	return n, err
 }
@@ -383,8 +420,8 @@ func (c *httpConn) hear(b []byte) {
 // Write implements net.Conn, and notes the response.
 func (c *httpConn) Write(b []byte) (int, error) {
 	n, err := c.TCPConn.Write(b)
-	c.server.mu.Lock()
-	defer c.server.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case err != nil:
 		c.failed(EndWriteError, err)
@@ -403,27 +440,28 @@ func (c *httpConn) failed(end End, err error) {
 }
 
 func (c *httpConn) note(r Record) {
-	r.At, r.Conn = c.server.clock.Now(), c.number
-	c.server.journal.append(r)
+	h := c.server
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r.At, r.Conn = h.clock.Now(), c.number
+	h.journal.append(r)
 }
 
 // abort ends the connection with a RST, by way of the handler.
 func (c *httpConn) abort() {
-	c.server.mu.Lock()
+	c.mu.Lock()
 	c.end = EndAborted
-	c.server.mu.Unlock()
 	if err := c.SetLinger(0); err != nil {
-		c.server.mu.Lock()
-		c.end = EndUnanswered
-		c.server.mu.Unlock()
+		c.end = EndUnanswered // by a FIN, then
 	}
+	c.mu.Unlock()
 	panic(http.ErrAbortHandler)
 }
 
 // dismiss ends the sending side of an idle connection, and the rest a little later. One with a request
-// on its way is left to answer it. The server's mu is held.
+// on its way is left to answer it. The connection's mu is held.
 func (c *httpConn) dismiss() {
-	if c.server.way == Shutdown || c.leaving || c.ended || !c.idle || c.unread() {
+	if c.leaving || c.ended || !c.idle || c.unread() {
 		return
 	}
 	c.leaving = true
@@ -433,31 +471,28 @@ func (c *httpConn) dismiss() {
 
 // unread reports whether something has come that was not read yet.
 func (c *httpConn) unread() bool {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return false
-	}
 	n := 0
-	err = raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCINQ) })
+	err := c.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }) // tcp(7)
 	return err == nil && n > 0
 }
 
 // Close implements net.Conn. Only the first call does anything.
 func (c *httpConn) Close() error {
-	h := c.server
-	h.mu.Lock()
+	c.mu.Lock()
 	ended := c.ended
 	c.ended = true
-	h.mu.Unlock()
+	c.mu.Unlock()
 	if ended {
 		return net.ErrClosed
 	}
 	err := c.TCPConn.Close()
+	c.mu.Lock()
+	c.note(Record{Kind: RecordEnd, End: c.ending(), Errno: c.errno})
+	c.mu.Unlock()
+	h := c.server
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	end := c.ending()
-	c.note(Record{Kind: RecordEnd, End: end, Errno: c.errno})
 	delete(h.open, c)
+	h.mu.Unlock()
 	select {
 	case h.changed <- struct{}{}:
 	default:

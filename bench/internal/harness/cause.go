@@ -83,7 +83,7 @@ func (j *judge) closingDuring(a *attempt) (worker int, ok bool) {
 
 // killedDuring is the last worker that was killed while the attempt was under way. A worker that is
 // killed between accept(2) and the note of it in its journal takes one connection with it that nobody
-// has accounts of; one, for it is one thread.
+// has accounts of; one, for one goroutine accepts.
 func (j *judge) killedDuring(a *attempt) (worker int, ok bool) {
 	for i := len(j.closings) - 1; i >= 0; i-- {
 		if c := j.closings[i]; c.killed && c.overlaps(a) && !j.unnoted[c.worker] {

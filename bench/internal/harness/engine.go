@@ -70,9 +70,9 @@ type EngineRun struct {
 	Lag      *time.Duration // 99th percentile of the schedule lag
 }
 
-// engineInFlight is how many attempts are under way at once when a generator is flat out, and how many connections
+// EngineInFlight is how many attempts are under way at once when a generator is flat out, and how many connections
 // wrk and the like have.
-const engineInFlight = 64
+const EngineInFlight = 64
 
 // MeasureEngines measures load generators in turn against one worker that does nothing but answer, pinned
 // to a CPU, each generator pinned to another. Only an error of our own generators ends it.
@@ -175,7 +175,7 @@ func (r *engineRig) measure(ctx context.Context, rate float64) (f engineFigures,
 			return f, err
 		}
 	}
-	var answered responses
+	answered := responses{within: r.Duration}
 	group, err := servers.NewGroup(variant.Servers, servers.Env{
 		Command: r.Roles.Worker,
 		Start:   func(c *exec.Cmd) error { return lab.Start(lab.Servers(), c, r.serverCPUs) },
@@ -204,7 +204,7 @@ func (r *engineRig) measure(ctx context.Context, rate float64) (f engineFigures,
 		return f, errors.New("the worker saw no request")
 	}
 	f.cpu = cpu / time.Duration(answered.n)
-	f.perSecond = float64(answered.within(r.Duration)) / r.Duration.Seconds()
+	f.perSecond = float64(answered.inTime) / r.Duration.Seconds()
 	if busy, ok := group.Workers()[0].CPU(); ok {
 		f.workerBusy = float64(busy) / float64(max(r.Duration, answered.last.Sub(answered.first)))
 	}
@@ -213,10 +213,11 @@ func (r *engineRig) measure(ctx context.Context, rate float64) (f engineFigures,
 
 // responses counts what the worker answered: the same measure for every generator, whatever it says of itself.
 type responses struct {
+	within time.Duration // of the first connection
+
 	mu          sync.Mutex
-	n           int
+	n, inTime   int
 	first, last wire.Instant // the first connection, the last response
-	at          []wire.Instant
 }
 
 func (c *responses) record(_ *servers.Worker, r servers.Record) {
@@ -230,18 +231,10 @@ func (c *responses) record(_ *servers.Worker, r servers.Record) {
 	case servers.RecordResponse:
 		c.n++
 		c.last = r.At
-		c.at = append(c.at, r.At)
-	}
-}
-
-// within is how many responses came in that time from the first connection.
-func (c *responses) within(d time.Duration) (n int) {
-	for _, at := range c.at {
-		if at.Sub(c.first) <= d {
-			n++
+		if r.At.Sub(c.first) <= c.within {
+			c.inTime++
 		}
 	}
-	return n
 }
 
 // unreachable is a rate, per second, that no generator comes up to: it is flat out.
@@ -251,7 +244,7 @@ const unreachable = 200_000
 func (r *engineRig) driveOurs(ctx context.Context, cfg load.Config, rate float64, clock *wire.Clock, start func(*exec.Cmd) error) (cpu time.Duration, lag *time.Duration, err error) {
 	cfg.Shape.Rate, cfg.Shape.Duration = rate, r.Duration
 	if rate == 0 {
-		cfg.Shape.Rate, cfg.InFlight = unreachable, engineInFlight
+		cfg.Shape.Rate, cfg.InFlight = unreachable, EngineInFlight
 	}
 	command := r.Roles.Load
 	if r.engine.Name == EngineFloor {
@@ -313,7 +306,7 @@ func (r *engineRig) driveTool(ctx context.Context, target netip.AddrPort, rate f
 func (r *engineRig) arguments(url string, rate float64) (args []string) {
 	isNew := r.engine.Connections == string(load.New)
 	seconds := strconv.Itoa(int(r.Duration.Seconds()))
-	inFlight := strconv.Itoa(engineInFlight)
+	inFlight := strconv.Itoa(EngineInFlight)
 	switch r.engine.Name {
 	case EngineVegeta:
 		args = []string{"attack", "-duration", r.Duration.String(), "-output", os.DevNull, "-keepalive=" + strconv.FormatBool(!isNew)}

@@ -158,7 +158,8 @@ func (u *machineUse) readDelay(r *reading) error {
 
 // neighbours is for how long at least one of the workers was kept off its CPU by something that is no worker. While
 // a worker waits for a mate, that mate runs; so what is left of its wait when all the others' running time
-// is taken off must have been a stranger's. On several CPUs the mates may have run elsewhere, and it was longer.
+// is taken off must have been a stranger's. On several CPUs the mates may have run elsewhere, and it was longer; where
+// several threads of a worker waited at once, it was shorter, and the caller cuts it to the time there was.
 func neighbours(each []kernel.Sched) time.Duration {
 	var all, longest time.Duration
 	for _, s := range each {

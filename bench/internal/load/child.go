@@ -73,7 +73,7 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 		vegeta.MaxWorkers(min(inFlight, maxInFlight)),
 	)
 	targeter := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: "http://" + t.host})
-	timer, err := newTimer()
+	timer, err := wire.NewTimer()
 	if err != nil {
 		return fmt.Errorf("load %d: %w", cfg.Process, err)
 	}
@@ -82,7 +82,7 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 		// The samples are written by the transport, which knows more.
 	}
 	t.idle.close()
-	return errors.Join(p.err, timer.close())
+	return errors.Join(p.err, timer.Close())
 }
 
 // pacer releases the attacker's ticks.
@@ -95,7 +95,7 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 // socket made and bound and only connect(2) left to do.
 type pacer struct {
 	*transport
-	timer *timer
+	timer *wire.Timer
 	err   error // of the timer; it ended the attack
 }
 
@@ -118,7 +118,7 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 	case now > p.begin.Add(p.cfg.Shape.Duration+overrun):
 		return 0, true
 	case now < wake:
-		if err := p.timer.wait(wake); err != nil {
+		if err := p.timer.Wait(wake); err != nil {
 			p.err = err
 			return 0, true
 		}

@@ -39,7 +39,7 @@ func FloorMain() error {
 		return fmt.Errorf("floor: start: %w", err)
 	}
 	runtime.LockOSThread()
-	if err := f.run(s.At); err != nil {
+	if err := errors.Join(f.run(s.At), f.close()); err != nil {
 		return fmt.Errorf("floor: %w", err)
 	}
 	if _, err := out.Write(f.samples); err != nil {
@@ -122,6 +122,15 @@ func (f *floor) run(begin wire.Instant) error {
 			}
 		}
 	}
+}
+
+// close closes what is open.
+func (f *floor) close() error {
+	var errs []error
+	for fd := range f.open {
+		errs = append(errs, unix.Close(int(fd)))
+	}
+	return errors.Join(append(errs, unix.Close(f.epoll))...)
 }
 
 // epollUntil is epoll_pwait2(2), which takes nanoseconds; since Linux 5.11. Go's scheduler does not see it: there

@@ -25,7 +25,6 @@ type transport struct {
 	schedule Schedule
 	sources  Sources
 	host     string
-	target   unix.Sockaddr
 	family   int
 	body     []byte
 	idle     pool
@@ -44,7 +43,7 @@ var errLost = errors.New("lost")
 func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sampleWriter) (*transport, error) {
 	t := &transport{
 		cfg: cfg, clock: clock, begin: begin, schedule: NewSchedule(cfg.Shape),
-		host: cfg.Target.String(), target: sockaddr(cfg.Target), family: unix.AF_INET, samples: samples,
+		host: cfg.Target.String(), family: unix.AF_INET, samples: samples,
 	}
 	if cfg.Body > 0 {
 		t.body = bytes.Repeat([]byte{'x'}, cfg.Body)
@@ -113,7 +112,7 @@ func (t *transport) attempt(s *results.Sample) {
 	}
 	s.Source = c.source
 	x := exchange{sample: s, clock: t.clock, conn: c, deadline: wire.Instant(s.Sent).Add(t.cfg.Timeout)}
-	err = x.run(t.target, b)
+	err = x.run(sockaddr(t.cfg.Target), b)
 	s.Done = int64(t.clock.Now())
 	s.Class = classify(err, s.Phase)
 	if s.Class == results.ClassNone {
@@ -221,7 +220,7 @@ var (
 	errInvalid = errors.New("invalid response")
 )
 
-// run connects if need be, sends and reads. It moves the sample's phase on as it goes.
+// run connects if need be, sends and reads. target is the call's own: connect writes into it. It moves the sample's phase on as it goes.
 //
 // On loopback the SYN-ACK is there when connect(2) returns, though a non-blocking connect still
 // says EINPROGRESS: the socket was locked by the call, so the segment waited in its backlog until the

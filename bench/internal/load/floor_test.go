@@ -1,0 +1,97 @@
+package load
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/wire"
+)
+
+// answer is a server that answers every request, and counts connections, until the listener is closed.
+func answer(l net.Listener) (connections int) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return connections
+		}
+		connections++
+		go func() {
+			defer c.Close()
+			buf := make([]byte, wire.MaxHead)
+			for {
+				n, err := c.Read(buf)
+				if err != nil {
+					return
+				}
+				r, _, err := wire.ParseRequest(buf[:n])
+				closing := wire.KeepAlive
+				if r.Close {
+					closing = wire.Close
+				}
+				if _, werr := c.Write(wire.AppendResponse(nil, 3, 4, closing)); err != nil || werr != nil || r.Close {
+					return
+				}
+			}
+		}()
+	}
+}
+
+func TestFloor(t *testing.T) {
+	const attempts = 200
+	for _, tt := range []struct {
+		connections Connections
+		inFlight    int
+		least, most int // connections
+	}{
+		{New, 0, attempts, attempts},
+		{New, 1, attempts, attempts},
+		{Reused, 0, 1, attempts - 1},
+		{Reused, 1, 1, 1},
+	} {
+		t.Run(string(tt.connections), func(t *testing.T) {
+			l, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			counted := make(chan int, 1)
+			go func() { counted <- answer(l) }()
+			f, err := newFloor(Config{
+				Processes: 1, Target: netip.MustParseAddrPort(l.Addr().String()), Timeout: time.Second, Connections: tt.connections,
+				InFlight: tt.inFlight,
+				// One that the TIME_WAIT sockets of the case before, or of a run before, do not have.
+				Sources: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24),
+				Shape:   Shape{Pace: Constant, Rate: 2000, Duration: attempts * time.Second / 2000},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(f.run(f.clock.Now()), f.close(), l.Close()); err != nil {
+				t.Fatal(err)
+			}
+			seen := map[uint64]bool{}
+			r := results.SampleReader{R: bytes.NewReader(f.samples)}
+			for {
+				var s results.Sample
+				if err := r.Next(&s); errors.Is(err, io.EOF) {
+					break
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				if !s.Served() || s.Sent < s.Scheduled || s.Done <= s.Sent || s.Worker != 3 || seen[s.Sequence] {
+					t.Errorf("attempt %d: %+v", s.Sequence, s)
+				}
+				seen[s.Sequence] = true
+			}
+			if n := <-counted; len(seen) != attempts || n < tt.least || n > tt.most {
+				t.Errorf("%d attempts on %d connections; want %d on %d to %d", len(seen), n, attempts, tt.least, tt.most)
+			}
+		})
+	}
+}
