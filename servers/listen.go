@@ -7,6 +7,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/wire"
 )
 
 // listen makes a non-blocking, listening TCP socket in the calling thread's network namespace.
@@ -33,7 +35,7 @@ func listen(addr netip.AddrPort, sockets Sockets, backlog int) (int, error) {
 				return fmt.Errorf("SO_REUSEPORT: %w", err)
 			}
 		}
-		if err := unix.Bind(fd, sockaddr(addr)); err != nil {
+		if err := unix.Bind(fd, wire.Sockaddr(addr)); err != nil {
 			return fmt.Errorf("bind %v: %w", addr, err)
 		}
 		if err := unix.Listen(fd, backlog); err != nil {
@@ -45,13 +47,6 @@ func listen(addr netip.AddrPort, sockets Sockets, backlog int) (int, error) {
 		return -1, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil
-}
-
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	if a.Addr().Is6() {
-		return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
-	}
-	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
 }
 
 // peer is the address in an accepted connection's socket address.

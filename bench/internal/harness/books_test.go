@@ -104,6 +104,8 @@ func TestJudge(t *testing.T) {
 		{"refused", account{results.ClassRefused, connect, 0, "", 0}, nil, 0, judgement{causeRefused, evidenceClient, -1, true}},
 		{"refused, and accepted", account{results.ClassRefused, connect, 0, "aqr", servers.EndServed}, nil, 0, judgement{causeUnknown, evidenceClient, -1, false}},
 		{"no answer to the SYN", account{results.ClassTimeout, connect, 900, "", 0}, nil, 0, judgement{causeSYNTimeout, evidenceClient, -1, true}},
+		{"no answer to a SYN that met a closing listener", account{results.ClassTimeout, connect, 900, "", 0}, closed, 0, judgement{causeSYNTimeout, evidenceWorker, 7, true}},
+		{"no answer to a SYN long before a listener closed", account{results.ClassTimeout, connect, 900, "", 0}, []closing{{worker: 7, from: 20 * ms, to: 30 * ms, queue: true}}, 0, judgement{causeSYNTimeout, evidenceClient, -1, true}},
 		{"no answer to the SYN, a queue overflowed", account{results.ClassTimeout, connect, 900, "", 0}, nil, 5, judgement{causeAcceptOverflow, evidenceCounter, -1, true}},
 		{"waited in the queue", account{results.ClassTimeout, wait, 900, "", 0}, nil, 5, judgement{causeTimeout, evidenceClient, -1, true}},
 		{"served too late", account{results.ClassTimeout, wait, 900, "aqr", servers.EndServed}, nil, 0, judgement{causeTimeout, evidenceWorker, 3, true}},

@@ -81,6 +81,20 @@ func (j *judge) closingDuring(a *attempt) (worker int, ok bool) {
 	return -1, false
 }
 
+// synDelay bounds the time from the sent instant to the SYN: the sender may lose its CPU in between.
+const synDelay = int64(5 * time.Millisecond)
+
+// closingAt is the listener that was being closed when a SYN sent at the instant arrived. The kernel drops
+// such a SYN without an answer: the listener is found, and is in TCP_CLOSE already (tcp_v4_rcv).
+func (j *judge) closingAt(sent int64) (worker int, ok bool) {
+	for _, c := range j.closings {
+		if c.queue && c.from <= sent+synDelay && sent <= c.to+clockSlack {
+			return c.worker, true
+		}
+	}
+	return -1, false
+}
+
 // killedDuring is the last worker that was killed while the attempt was under way. A worker that is
 // killed between accept(2) and the note of it in its journal takes one connection with it that nobody
 // has accounts of; one, for one goroutine accepts.
@@ -159,6 +173,9 @@ func (j *judge) timeout(a *attempt) judgement {
 		j2.cause, j2.evidence = causeAcceptOverflow, evidenceCounter
 	default:
 		j2.cause, j2.evidence = causeSYNTimeout, evidenceClient
+		if w, ok := j.closingAt(a.sent); ok {
+			j2.evidence, j2.worker = evidenceWorker, w
+		}
 	}
 	return j2
 }

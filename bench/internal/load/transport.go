@@ -112,7 +112,7 @@ func (t *transport) attempt(s *results.Sample) {
 	}
 	s.Source = c.source
 	x := exchange{sample: s, clock: t.clock, conn: c, deadline: wire.Instant(s.Sent).Add(t.cfg.Timeout)}
-	err = x.run(sockaddr(t.cfg.Target), b)
+	err = x.run(wire.Sockaddr(t.cfg.Target), b)
 	s.Done = int64(t.clock.Now())
 	s.Class = classify(err, s.Phase)
 	if s.Class == results.ClassNone {
@@ -145,7 +145,7 @@ func (t *transport) open(index uint64) (*conn, error) {
 		err = unix.SetsockoptInt(c.fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
 	}
 	if err == nil {
-		err = unix.Bind(c.fd, sockaddr(c.source))
+		err = unix.Bind(c.fd, wire.Sockaddr(c.source))
 	}
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(c.fd))
@@ -335,11 +335,4 @@ func classify(err error, phase results.Phase) results.Class {
 		return results.ClassLocal
 	}
 	return results.ClassInvalid
-}
-
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	if a.Addr().Is6() {
-		return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
-	}
-	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
 }
