@@ -3,8 +3,7 @@
 BIN := bin/reuseport-bench
 GO  ?= go
 
-# Results of one bench are a run directory; REPORT is where its text report is repeated.
-.PHONY: build bench bench-full bench-engine test test-kernel check generate clean
+.PHONY: build bench bench-full bench-engine test test-race check generate clean
 
 build:
 	$(GO) build -o $(BIN) ./bench
