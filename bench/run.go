@@ -26,6 +26,9 @@ const runsDir = "results/runs"
 // quickBudget is what --quick allows a scenario, repeats of invalid trials included.
 const quickBudget = 40 * time.Second
 
+// maxTrials bounds --trials as scenarios bound their own.
+const maxTrials = 1000
+
 type runFlags struct {
 	trials int
 	seed   uint64
@@ -135,8 +138,8 @@ func countTrials(run *results.Run) (n int) {
 // makePlan loads the scenarios and plans them for this machine. What was found missing is left out; nil
 // leaves nothing out.
 func makePlan(names []string, f runFlags, found []kernel.Result) (*harness.Plan, error) {
-	if f.trials < 0 {
-		return nil, fmt.Errorf("--trials %d: must be at least 1", f.trials)
+	if f.trials < 0 || f.trials > maxTrials {
+		return nil, fmt.Errorf("--trials %d: must be at least 1 and at most %d", f.trials, maxTrials)
 	}
 	only, err := parseLabels(f.only)
 	if err != nil {
