@@ -51,7 +51,15 @@ their reasons and repeated, at most three for eight that were planned.
 
 The report goes to standard output, the results to a new directory under ` + runsDir + `. An
 interrupted run keeps every trial that had ended: 'report' reads it, --resume goes on with it.`,
-		RunE: func(c *cobra.Command, args []string) error { return runScenarios(c, args, f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			// What is said must mean something: an unset shell variable is not the default.
+			for _, name := range []string{"trials", "out", "resume"} {
+				if flag := c.Flags().Lookup(name); flag.Changed && (flag.Value.String() == "" || flag.Value.String() == "0") {
+					return usage(fmt.Errorf("--%s %q: needs a value; leave it out for the default", name, flag.Value))
+				}
+			}
+			return runScenarios(c, args, f)
+		},
 	}
 	c.Flags().IntVar(&f.trials, "trials", 0, "number of blocks, instead of the scenarios' own")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed of the order of trials (default: random, and recorded)")
@@ -62,6 +70,7 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 	c.Flags().BoolVar(&f.json, "json", false, "print run.json instead of the report")
 	c.Flags().StringVar(&f.resume, "resume", "", "go on with the unfinished run in this directory")
 	c.MarkFlagsMutuallyExclusive("out", "resume")
+	c.MarkFlagsMutuallyExclusive("json", "dry-run")
 	c.MarkFlagsMutuallyExclusive("resume", "seed")
 	return c
 }
@@ -120,8 +129,11 @@ func runError(ctx context.Context, stderr io.Writer, run *results.Run, dir strin
 	if run != nil {
 		fmt.Fprintf(stderr, "unfinished: %d trials are kept; 'reuseport-bench run --resume %s' goes on, with the same scenarios\n", countTrials(run), dir)
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return errInterrupted
+	case run == nil: // the run directory would not do
+		return usage(err)
 	}
 	return notMeasured(err)
 }

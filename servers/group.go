@@ -199,7 +199,7 @@ func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, 
 		case <-w.closed:
 			closed = max(closed, w.Closing().To)
 		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("worker %d did not close its listener: %w", w.ID, context.Cause(ctx)))
+			errs = append(errs, fmt.Errorf("worker %d did not close its listener within %v: it is overloaded or stuck", w.ID, g.cfg.Grace))
 		}
 	}
 	return trigger, closed, errors.Join(errs...)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -222,7 +223,8 @@ func (t *trialRun) finish(ctx context.Context) error {
 }
 
 func (t *trialRun) problem(format string, args ...any) {
-	t.problems = append(t.problems, fmt.Sprintf(format, args...))
+	// Joined errors come a line each; a reason is one line.
+	t.problems = append(t.problems, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
 }
 
 // hosts are the lab's, each once.
