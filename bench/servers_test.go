@@ -58,8 +58,8 @@ func TestKernelHTTP(t *testing.T) {
 	}
 }
 
-// A request on a connection that a stopped worker keeps alive is lost only if it crosses the worker's
-// FIN, and then both sides know.
+// A connection that a stopped worker keeps alive is told to go with the answer to its next request, so that
+// none is in flight when it ends. http.Server.Shutdown gives idle connections a FIN at once.
 func TestKernelKeepAlive(t *testing.T) {
 	requireLab(t)
 	run, stderr, status := newProgram(t).run(t, `
@@ -82,10 +82,11 @@ trials: 1
 		for _, tr := range v.Trials {
 			what := v.Labels["server.kind"] + " " + v.Labels["sockets"] + " " + v.Labels["stop"]
 			t.Logf("%s: %v, %d connections", what, tr.LostByCause, tr.Kernel["TcpActiveOpens"])
-			lostOnlyBy(t, what, tr, "reset_at_close", "reset_half_open", "closed_by_worker")
-			if n := tr.LostByCause["closed_by_worker"]; n > 8 && v.Labels["stop"] != "shutdown" { // two a restart
-				t.Errorf("%s: %d requests cannot all have crossed a FIN: %+v", what, n, tr.Losses)
+			allowed := []string{"reset_at_close", "reset_half_open"}
+			if v.Labels["stop"] == "shutdown" {
+				allowed = append(allowed, "closed_by_worker")
 			}
+			lostOnlyBy(t, what, tr, allowed...)
 			if tr.Kernel["TcpActiveOpens"] > tr.Attempts/2 {
 				t.Errorf("%s: %d connections for %d attempts; they are not kept alive", what, tr.Kernel["TcpActiveOpens"], tr.Attempts)
 			}

@@ -37,6 +37,7 @@ type httpServer struct {
 	open   map[*httpConn]struct{}
 	timers []*wire.Timer // idle
 	way    Way           // "" while it serves
+	alone  bool          // idle connections have been dismissed, and whichever becomes idle is too
 }
 
 // errQueueEmpty ends the accept loop of a draining server.
@@ -86,7 +87,7 @@ func (h *httpServer) run() error {
 		}
 	}()
 	closed := false
-	var grace <-chan time.Time
+	var grace, quiet <-chan time.Time
 	for !closed || h.count() > 0 {
 		select {
 		case err := <-control:
@@ -101,6 +102,10 @@ func (h *httpServer) run() error {
 				return fmt.Errorf("worker %d: serve: %w", h.cfg.ID, errors.Join(err, h.accepts.err))
 			}
 			closed = true
+			if h.stopped() != Shutdown { // which dismisses by itself, at once
+				quiet = time.After(farewell(h.cfg.Grace))
+			}
+		case <-quiet:
 			h.dismiss()
 		case <-h.changed:
 		case <-grace:
@@ -143,11 +148,11 @@ func (h *httpServer) stop(way Way) error {
 	return fmt.Errorf("worker %d: unknown way to stop %q", h.cfg.ID, way)
 }
 
-// dismiss tells idle connections to go, by a FIN; http.Server.Shutdown does so by itself.
+// dismiss tells the connections that are still idle to go, by a FIN.
 func (h *httpServer) dismiss() {
-	if h.stopped() == Shutdown {
-		return
-	}
+	h.mu.Lock()
+	h.alone = true
+	h.mu.Unlock()
 	for _, c := range h.connections() {
 		c.mu.Lock()
 		c.dismiss()
@@ -182,8 +187,11 @@ func (h *httpServer) state(c net.Conn, s http.ConnState) {
 	hc.mu.Lock()
 	defer hc.mu.Unlock()
 	hc.idle = true
-	if way := h.stopped(); way != "" && way != Shutdown {
-		hc.dismiss() // it was answered without a "Connection: close" just before
+	h.mu.Lock()
+	alone := h.alone
+	h.mu.Unlock()
+	if alone {
+		hc.dismiss() // it was answered without a "Connection: close", just before the stop
 	}
 }
 

@@ -26,6 +26,7 @@ type loop struct {
 	out      []byte
 	stopping bool
 	deadline wire.Instant // of finishing, once stopping
+	farewell wire.Instant // when those still idle are told to go by a FIN; 0: they have been, or nobody stops
 	lingered wire.Instant // when those that are leaving have had their time
 }
 
@@ -67,7 +68,13 @@ func (l *loop) run() error {
 	for !l.stopping || len(l.open) > 0 {
 		timeout := -1
 		if l.stopping {
-			left := l.until().Sub(l.clock.Now())
+			now := l.clock.Now()
+			if l.farewell != 0 && now >= l.farewell {
+				if err := l.dismiss(); err != nil {
+					return err
+				}
+			}
+			left := l.until().Sub(now)
 			if left <= 0 {
 				return l.abandon()
 			}
@@ -127,7 +134,8 @@ func (l *loop) stop(way Way) error {
 	default:
 		return fmt.Errorf("worker %d: unknown way to stop %q", l.cfg.ID, way)
 	}
-	l.stopping, l.deadline = true, l.clock.Now().Add(l.cfg.Grace)
+	now := l.clock.Now()
+	l.stopping, l.deadline, l.farewell = true, now.Add(l.cfg.Grace), now.Add(farewell(l.cfg.Grace))
 	if l.cfg.Sockets == Shared {
 		// The open file lives on in other processes, so closing this descriptor does not take it
 		// out of the epoll set (epoll(7), questions and answers).
@@ -135,14 +143,13 @@ func (l *loop) stop(way Way) error {
 			return fmt.Errorf("worker %d: epoll_ctl del listener: %w", l.cfg.ID, err)
 		}
 	}
-	if err := l.closeListener(func() error { return unix.Close(l.listener) }); err != nil {
-		return err
-	}
-	return l.dismiss()
+	return l.closeListener(func() error { return unix.Close(l.listener) })
 }
 
-// dismiss tells idle connections to go, by a FIN. A request that has come already is still answered.
+// dismiss tells the connections that are still idle to go, by a FIN. A request that has come already is
+// still answered.
 func (l *loop) dismiss() error {
+	l.farewell = 0
 	l.lingered = l.clock.Now().Add(linger)
 	for fd, c := range l.open {
 		if !c.answered || c.n > 0 {
@@ -162,8 +169,11 @@ func (l *loop) dismiss() error {
 	return nil
 }
 
-// until is when a stopping worker gives up on what is open.
+// until is when a stopping worker has to act by itself: it dismisses what is idle, or gives up on what is open.
 func (l *loop) until() wire.Instant {
+	if l.farewell != 0 {
+		return min(l.deadline, l.farewell)
+	}
 	for _, c := range l.open {
 		if !c.leaving {
 			return l.deadline

@@ -92,6 +92,11 @@ func (w *worker) server() (interface{ run() error }, error) {
 	return nil, fmt.Errorf("unknown kind of server %q", w.cfg.Kind)
 }
 
+// farewell is how long a stopped worker keeps idle connections, to tell them with the answer to their
+// next request that it was the last (Connection: close). A FIN at once would cross requests already under
+// way, which nobody could answer any more (RFC 9112, section 9.6). Whoever is silent for longer gets the FIN.
+func farewell(grace time.Duration) time.Duration { return min(250*time.Millisecond, grace/2) }
+
 // linger is how long a connection that was told to go by a FIN is still read, so that a request that
 // crosses it is known of: far more than a round trip on one machine.
 const linger = 20 * time.Millisecond
