@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"testing"
 
 	"reuseport-bench/results"
@@ -104,6 +105,39 @@ trials: 2
 	}
 	if n := opened["reused"]; n < 2 || n > 600 {
 		t.Errorf("reused: %d connections for 1800 attempts, want few", n)
+	}
+}
+
+// A worker that sleeps 2 ms for each request answers at most 500 a second, whatever the machine.
+func TestKernelShareOfCapacity(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: share
+about: A load that is a share of what the servers can do.
+workers: 1
+server: {work: {sleep: 2ms}}
+load: {duration: 500ms}
+matrix:
+  - {load.rate: [0.2*capacity, 0.6*capacity]}
+trials: 1
+`+lenient)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	low, high := run.Scenarios[0].Variants[0], run.Scenarios[0].Variants[1]
+	if low.CapacityPerSecond == nil || high.CapacityPerSecond == nil || *low.CapacityPerSecond != *high.CapacityPerSecond {
+		t.Fatalf("capacities %v and %v, want the same one", low.CapacityPerSecond, high.CapacityPerSecond)
+	}
+	capacity := *low.CapacityPerSecond
+	if capacity > 501 || capacity < 50 {
+		t.Errorf("capacity %v/s, want nearly 500/s, which is all there can be", capacity)
+	}
+	for share, v := range map[float64]*results.Variant{0.2: low, 0.6: high} {
+		const oneAttempt = 1 / 0.5 // per second
+		if got := v.Trials[0].OfferedPerSecond; math.Abs(got-share*capacity) > oneAttempt {
+			t.Errorf("%v of the capacity of %v/s: offered %v/s", share, capacity, got)
+		}
 	}
 }
 

@@ -33,13 +33,20 @@ func newProgress(w io.Writer) *progress {
 }
 
 func (p *progress) show(s harness.Progress) {
-	what := fmt.Sprintf("%s %s block %d", s.Scenario, s.Variant.Labels, s.Block+1)
 	left := s.Left.Round(time.Second)
+	what := s.Scenario + ": " + s.Note
+	if s.Note == "" {
+		what = fmt.Sprintf("%s %s block %d", s.Scenario, s.Variant.Labels, s.Block+1)
+	}
 	if p.bar != nil {
 		p.bar.ChangeMax(s.Total)
 		p.bar.Describe(fmt.Sprintf("%s, %v left", what, left))
 		// An error of the terminal is no reason to end a run.
 		_ = p.bar.Set(s.Done)
+		return
+	}
+	if s.Note != "" {
+		fmt.Fprintf(p.w, "%d/%d  %s; %v left\n", s.Done, s.Total, what, left)
 		return
 	}
 	fmt.Fprintf(p.w, "%d/%d  %s: %s; %v left\n", s.Done, s.Total, what, outcome(s), left)

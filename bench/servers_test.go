@@ -2,10 +2,18 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
+	"os/exec"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/wire"
 )
 
 const httpScenario = `
@@ -110,6 +118,51 @@ trials: 1
 	balanced(t, run)
 	if tr := run.Scenarios[0].Variants[0].Trials[0]; tr.Lost != k || tr.LostByCause["closed_by_worker"] != k || tr.Kernel["TcpOutRsts"] != k {
 		t.Errorf("lost %d, by cause %v, TcpOutRsts %d; want %d", tr.Lost, tr.LostByCause, tr.Kernel["TcpOutRsts"], k)
+	}
+}
+
+// Workers with a CPU of their own have that one only.
+func TestKernelPin(t *testing.T) {
+	requireLab(t)
+	ctx := t.Context()
+	cpus, err := kernel.UsableCPUs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab, err := netlab.New(ctx, netlab.Options{Init: roles().Init})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close()
+	clock, err := wire.NewClock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned := []int{cpus[len(cpus)-1], cpus[0]}
+	g, err := servers.NewGroup(servers.Config{
+		Kind: servers.Loop, Sockets: servers.Reuseport, Workers: 3, Backlog: 1, Pin: pinned,
+		Address: netip.AddrPortFrom(netlab.AddressesOf(netlab.Loopback, netlab.IPv4).Servers, 8080),
+	}, servers.Env{
+		Command: roles().Worker, Clock: clock, Account: func(*servers.Worker, servers.Record) {},
+		Start: func(c *exec.Cmd, cpus []int) error { return lab.Start(lab.Servers(), c, cpus) },
+		Do:    func(f func() error) error { return lab.Do(lab.Servers(), f) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	gen, err := g.StartGeneration(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, w := range gen.Workers {
+		var set unix.CPUSet
+		if err := unix.SchedGetaffinity(w.PID(), &set); err != nil {
+			t.Fatal(err)
+		}
+		if want := pinned[i%2]; set.Count() != 1 || !set.IsSet(want) {
+			t.Errorf("worker in place %d has %d CPUs, want CPU %d alone", i, set.Count(), want)
+		}
 	}
 }
 

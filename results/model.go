@@ -72,9 +72,12 @@ type GateResult struct {
 type Variant struct {
 	Labels map[string]string `json:"labels"`
 	// SkippedReason is why the variant was not run here; null when it was.
-	SkippedReason *string            `json:"skipped_reason"`
-	Trials        []*Trial           `json:"trials"`
-	Summary       map[string]Summary `json:"summary"` // metric → value over valid trials
+	SkippedReason *string `json:"skipped_reason"`
+	// CapacityPerSecond is what the servers were found to answer when there was always something to do; null
+	// where the load is no share of it.
+	CapacityPerSecond *float64           `json:"capacity_per_second"`
+	Trials            []*Trial           `json:"trials"`
+	Summary           map[string]Summary `json:"summary"` // metric → value over valid trials
 }
 
 // Summary is one metric over the valid trials of a variant.

@@ -79,18 +79,19 @@ func (c *setupCheck) work() {
 
 func (c *setupCheck) load() {
 	l := c.Load
-	if l.Rate == 0 && c.d.trusts("load.rate") {
+	if l.Rate == (Rate{}) && c.d.trusts("load.rate") {
 		c.add("load.rate", " is missing", "for example rate: 2000/s")
 	}
 	if l.Duration == 0 && c.d.trusts("load.duration") {
 		c.add("load.duration", " is missing", "for example duration: 3s")
 	}
 	c.pace()
-	if l.Rate == 0 || l.Duration == 0 || !c.d.trusts("load.rate", "load.duration") {
+	// How much a share of the capacity comes to is known when the capacity is.
+	if l.Rate.PerSecond == 0 || l.Duration == 0 || !c.d.trusts("load.rate", "load.duration") {
 		return
 	}
 	// Rounded, so that 0.1/s over 10 s is the one attempt it says.
-	attempts := math.Round(float64(l.Rate)*l.Duration.Seconds()*1e6) / 1e6
+	attempts := math.Round(l.Rate.PerSecond*l.Duration.Seconds()*1e6) / 1e6
 	product := fmt.Sprintf(": %s for %s schedules ", l.Rate, durationText(l.Duration))
 	switch {
 	case attempts < 1:
@@ -107,7 +108,7 @@ func (c *setupCheck) pace() {
 		return
 	}
 	switch {
-	case l.From > 0 && l.Pace != "ramp":
+	case l.From != (Rate{}) && l.Pace != "ramp":
 		c.add("load.from", ": only a ramp starts at another rate", "use pace: ramp, or remove from")
 	case l.Pace == "burst" && l.Burst == 0:
 		c.add("load.burst", " is missing", "for example burst: 100")

@@ -73,6 +73,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	case *Gate:
 		d.mapping(n, v, path)
 		target.Line = d.line(path + ".expect")
+	case *Rate:
+		d.scalar(n, v, path)
 	default:
 		switch v.Kind() {
 		case reflect.Struct:
@@ -83,10 +85,15 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 			v.Set(reflect.New(v.Type().Elem()))
 			d.value(n, v.Elem(), path)
 		default:
-			if what, hint := decodeScalar(n, v, findSetting(path)); what != "" {
-				d.fail(n.Line, path, what, hint)
-			}
+			d.scalar(n, v, path)
 		}
+	}
+}
+
+// scalar decodes a single value.
+func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
+	if what, hint := decodeScalar(n, v, findSetting(path)); what != "" {
+		d.fail(n.Line, path, what, hint)
 	}
 }
 

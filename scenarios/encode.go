@@ -57,7 +57,7 @@ func encodeStruct(v reflect.Value) *yaml.Node {
 		case name == "-" || option == "omitempty" && field.IsZero():
 		default:
 			value := encode(field)
-			if field.Kind() == reflect.Struct {
+			if value.Kind == yaml.MappingNode {
 				flow(value)
 			}
 			mapping.Content = append(mapping.Content, scalarNode(name), value)

@@ -14,7 +14,7 @@ func TestExpand(t *testing.T) {
 	}
 	setup := defaults()
 	setup.Server.Work.Sleep = 100 * time.Microsecond
-	setup.Load.Rate = 2000
+	setup.Load.Rate = Rate{PerSecond: 2000}
 	setup.Load.Duration = 1900 * time.Millisecond
 	setup.Validity.LagFloor, setup.Validity.StepLag = 30*time.Millisecond, 100*time.Millisecond
 	setup.Timeline = []Step{{At: 300 * time.Millisecond, Every: 200 * time.Millisecond, Do: "replace"}}
@@ -59,8 +59,8 @@ func TestExpandOverrides(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, second, third := defaults(), defaults(), defaults()
-	first.Load.Rate = 50
-	second.Load.Rate, second.Load.Duration = 50, 2*time.Second
+	first.Load.Rate = Rate{PerSecond: 50}
+	second.Load.Rate, second.Load.Duration = Rate{PerSecond: 50}, 2*time.Second
 	third.Server.Work.Sleep = time.Millisecond
 	want := []Variant{
 		{Labels{"load.duration": "1s", "load.rate": "50/s"}, first},

@@ -45,9 +45,9 @@ func TestEmbedded(t *testing.T) {
 // defaults is what a file that says only what it must stands for.
 func defaults() Setup {
 	return Setup{
-		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Sockets: "reuseport",
+		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport",
 		Server:   Server{Kind: "loop", Work: Work{Distribution: "fixed"}, Backlog: 4096},
-		Load:     OpenLoad{Rate: 100, Duration: time.Second, Pace: "constant", Connections: "new", Timeout: 900 * time.Millisecond},
+		Load:     OpenLoad{Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant", Connections: "new", Timeout: 900 * time.Millisecond},
 		Validity: Validity{LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.4},
 	}
 }
@@ -57,24 +57,25 @@ func TestParse(t *testing.T) {
 	full := least
 	full.About, full.Trials, full.MinValid = "Everything said.", 9, 3
 	full.Setup = Setup{
-		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, Sockets: "shared", Stop: "handoff",
+		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Stop: "handoff",
 		Server:   Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Backlog: 8, Fault: Fault{Resets: 7}},
-		Load:     OpenLoad{Rate: 1500.5, Duration: 2 * time.Minute, Pace: "ramp", From: 10, Body: 64, Processes: 2, Connections: "mixed", Timeout: time.Second},
+		Load:     OpenLoad{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Connections: "mixed", Timeout: time.Second},
 		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond}},
 		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1, Steal: 0.125, RunQueue: 1},
 	}
 	full.Matrix = []Block{
-		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 15}, {Key: "workers", Values: []string{"1", "2"}, Line: 16}},
-		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 17}},
+		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 17}, {Key: "workers", Values: []string{"1", "2"}, Line: 18}},
+		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 19}},
 	}
 	full.Baseline = Labels{"load.rate": "1_000/s"}
-	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Line: 21}}
+	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Line: 23}}
 	trials := least
 	trials.Trials, trials.MinValid = 5, 3
 
-	few, many := least, least
-	few.Load.Rate, few.Load.Duration = 0.1, 10*time.Second
-	many.Load.Rate, many.Load.Duration = 1e6, 10*time.Second
+	few, many, share := least, least, least
+	share.Load.Rate = Rate{OfCapacity: 0.7}
+	few.Load.Rate, few.Load.Duration = Rate{PerSecond: 0.1}, 10*time.Second
+	many.Load.Rate, many.Load.Duration = Rate{PerSecond: 1e6}, 10*time.Second
 	long := least
 	long.Name = strings.Repeat("x", 64)
 
@@ -84,6 +85,7 @@ func TestParse(t *testing.T) {
 		want Scenario
 	}{
 		{"one attempt", "name: x\nload: {rate: .1/s, duration: 10s}\n", few},
+		{"share of the capacity", "name: x\nload: {rate: 0.7 * capacity, duration: 1s}\n", share},
 		{"ten million attempts", "name: x\nload: {rate: 1_000_000/s, duration: 10s}\n", many},
 		{"long name", strings.Replace(head, "x", long.Name, 1), long},
 		{"least", head, least},
@@ -95,6 +97,8 @@ network: veth
 family: ipv6
 path: direct
 workers: 3
+workers_per_cpu: 4
+pin: cpu
 sockets: shared
 stop: handoff
 server: {kind: http, work: {sleep: 0, burn: 1.5ms, distribution: bimodal, slow: 1s, slow_share: 0.25}, backlog: 0x8, fault: {resets: 7}}

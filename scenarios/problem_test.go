@@ -230,10 +230,20 @@ load: {rate: 2__0/s, duration: 1s}
 `, []string{
 			`f:2: load.rate: "2__0/s" is not a rate; write attempts per second, for example 2000/s`,
 		}},
-		{"rate as a share", `name: x
-load: {rate: 0.7*capacity, duration: 1s}
+		{"rate as a share of what", `name: x
+load: {rate: 70%capacity, duration: 1s}
 `, []string{
-			`f:2: load.rate: a share of the capacity is not supported yet; write a fixed rate, for example 2000/s`,
+			`f:2: load.rate: "70%capacity" is not a share of the capacity; write a number, an asterisk and the word: 0.7*capacity`,
+		}},
+		{"rate as too much of a share", `name: x
+load: {rate: 2.5*capacity, duration: 1s}
+`, []string{
+			`f:2: load.rate: 2.5*capacity is out of range; allowed: more than 0, up to 2*capacity`,
+		}},
+		{"a ramp from a share", `name: x
+load: {rate: 2/s, duration: 1s, pace: ramp, from: 0.1*capacity}
+`, []string{
+			`f:2: load.from: only load.rate can be a share of the capacity; write attempts per second, for example 100/s`,
 		}},
 		{"too many attempts", `name: x
 load: {rate: 1_000_000/s, duration: 11s}
@@ -403,7 +413,7 @@ matrix: [sockets]
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, workers, sockets, stop, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.backlog, server.fault.resets, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout, validity.lag_floor, validity.step_lag, validity.achieved, validity.steal, validity.run_queue`,
+			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, workers, workers_per_cpu, pin, sockets, stop, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.backlog, server.fault.resets, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout, validity.lag_floor, validity.step_lag, validity.achieved, validity.steal, validity.run_queue`,
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}

@@ -104,10 +104,11 @@ func decodeDuration(n *yaml.Node, v reflect.Value, s setting) (what, hint string
 }
 
 func decodeRate(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {
+	if strings.Contains(n.Value, "capacity") {
+		return decodeShare(n, v, s)
+	}
 	number, perSecond := strings.CutSuffix(n.Value, "/s")
 	switch {
-	case strings.Contains(n.Value, "capacity"):
-		return "a share of the capacity is not supported yet", "write a fixed rate, for example 2000/s"
 	case bareNumber.MatchString(n.Value):
 		return n.Value + " has no unit", fmt.Sprintf("write %s/s", n.Value)
 	case !perSecond || !bareNumber.MatchString(number):
@@ -115,9 +116,26 @@ func decodeRate(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {
 	}
 	rate, err := strconv.ParseFloat(number, 64)
 	if err != nil || !s.allows(rate) {
-		return n.Value + " is out of range", s.rangeText(func(x float64) string { return Rate(x).String() })
+		return n.Value + " is out of range", s.rangeText(func(x float64) string { return Rate{PerSecond: x}.String() })
 	}
-	v.SetFloat(rate)
+	v.Set(reflect.ValueOf(Rate{PerSecond: rate}))
+	return "", ""
+}
+
+// decodeShare decodes "0.7*capacity". Only the rate of a load may be one.
+func decodeShare(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {
+	number, ok := strings.CutSuffix(strings.ReplaceAll(n.Value, " ", ""), ofCapacity)
+	switch {
+	case s.path != "load.rate":
+		return "only load.rate can be a share of the capacity", "write attempts per second, for example " + s.example
+	case !ok || !bareNumber.MatchString(number):
+		return fmt.Sprintf("%q is not a share of the capacity", n.Value), "write a number, an asterisk and the word: 0.7*capacity"
+	}
+	share, err := strconv.ParseFloat(number, 64)
+	if err != nil || share <= 0 || share > maxOfCapacity {
+		return n.Value + " is out of range", fmt.Sprintf("allowed: more than 0, up to %s", Rate{OfCapacity: maxOfCapacity})
+	}
+	v.Set(reflect.ValueOf(Rate{OfCapacity: share}))
 	return "", ""
 }
 

@@ -53,6 +53,10 @@ type Setup struct {
 	Path string `yaml:"path"`
 	// Workers is the number of processes in a generation, 1 to 1024. Default 2.
 	Workers int `yaml:"workers"`
+	// WorkersPerCPU, 1 to 64, sets Workers to that many for each of the servers' CPUs. Default 0: Workers is as it says.
+	WorkersPerCPU int `yaml:"workers_per_cpu,omitempty"`
+	// Pin is which CPUs a worker may run on.
+	Pin string `yaml:"pin"`
 	// Sockets is how the workers of a generation listen.
 	Sockets string `yaml:"sockets"`
 	// Stop is how a worker ends when a step stops it. Needed once the timeline has a replace, roll or remove step.
@@ -104,7 +108,8 @@ type Work struct {
 // OpenLoad is the open-loop load: attempts are sent when the schedule says so, whether or not
 // earlier ones have been answered. Rate × Duration is at least 1 and at most 10 million attempts.
 type OpenLoad struct {
-	// Rate is attempts per second, written "2000/s"; more than 0, at most 1,000,000/s. Required.
+	// Rate is attempts per second, written "2000/s"; more than 0, at most 1,000,000/s. Or a share, up to 2, of what
+	// the servers are found to answer, written "0.7*capacity". Required.
 	Rate Rate `yaml:"rate,omitempty"`
 	// Duration is how long attempts are scheduled, 100 ms to 1 h. Required.
 	Duration time.Duration `yaml:"duration,omitempty"`
@@ -127,8 +132,13 @@ type OpenLoad struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-// Rate is a number of attempts per second.
-type Rate float64
+// Rate is a number of attempts per second. At most one of its fields is not zero; a zero Rate is none.
+type Rate struct {
+	PerSecond float64
+	// OfCapacity is a share of the capacity: the rate at which the servers answer when there is always
+	// something to do, measured before the trials.
+	OfCapacity float64
+}
 
 // Step is an event of the timeline.
 type Step struct {

@@ -75,7 +75,7 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[time.Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: `^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$`}
 	case reflect.TypeFor[Rate]():
-		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)/s$`}
+		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)(/s| ?\* ?capacity)$`}
 	case reflect.TypeFor[Block](), reflect.TypeFor[Labels]():
 		return objectSchema()
 	}

@@ -65,7 +65,7 @@ func TestSchemaRefuses(t *testing.T) {
 			`timeline[].at: want string`, `timeline[]: "do" is required`, `validity.achieved: 0 <= 0`,
 		}},
 		{"name: x\nload: {rate: 20/m, timeout: 5 days}", []string{
-			`load.rate: "20/m" does not match ^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)/s$`,
+			`load.rate: "20/m" does not match ^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)(/s| ?\* ?capacity)$`,
 			`load.timeout: "5 days" does not match ^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$`,
 		}},
 		{"name: x\nmatrix: [{stop: [kil], load: [1]}]\nbaseline: {sokets: shared}\ngates: [{when: {stop: kil}}]", []string{

@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -26,6 +25,14 @@ func Networks() []Choice {
 	return []Choice{
 		{"loopback", "the loopback interface of a private network namespace"},
 		{"veth", "a namespace for the servers and one for the load, joined by a veth pair, so that every segment crosses a device"},
+	}
+}
+
+// Pins are the values of pin.
+func Pins() []Choice {
+	return []Choice{
+		{"none", "any of the servers' CPUs, as the scheduler likes"},
+		{"cpu", "one CPU each: worker i of a generation on the servers' CPU i, starting over where there are more workers"},
 	}
 }
 
@@ -136,6 +143,8 @@ func settings() []setting {
 		{path: "family", choices: Families(), def: "ipv4"},
 		{path: "path", choices: Paths(), def: "direct"},
 		{path: "workers", min: 1, max: 1024, def: "2"},
+		{path: "workers_per_cpu", max: 64, def: "0"},
+		{path: "pin", choices: Pins(), def: "none"},
 		{path: "sockets", choices: SocketsModes(), def: "reuseport"},
 		{path: "stop", choices: Stops()},
 		{path: "server.kind", choices: ServerKinds(), def: "loop"},
@@ -223,7 +232,18 @@ func durationText(d time.Duration) string {
 	return s
 }
 
-// String writes r as a scenario would: "2000/s".
-func (r Rate) String() string { return strconv.FormatFloat(float64(r), 'f', -1, 64) + "/s" }
+// String writes r as a scenario would: "2000/s" or "0.7*capacity".
+func (r Rate) String() string {
+	if r.OfCapacity != 0 {
+		return numberText(r.OfCapacity) + ofCapacity
+	}
+	return numberText(r.PerSecond) + "/s"
+}
+
+// ofCapacity ends a rate that is a share of the capacity.
+const ofCapacity = "*capacity"
+
+// maxOfCapacity bounds the share: twice the capacity overloads any server.
+const maxOfCapacity = 2
 
 var listIndex = regexp.MustCompile(`\[\d+\]`)

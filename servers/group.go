@@ -24,7 +24,9 @@ type Config struct {
 	Backlog int            // of each listening socket
 	Work    Work
 	Seed    uint64 // of what the workers draw, each from a stream of its own
-	Fault   Fault
+	// Pin, where it is not empty, gives the worker in place i of its generation the CPU Pin[i % len(Pin)] alone.
+	Pin   []int
+	Fault Fault
 	// Grace bounds how long a stopped worker may take to finish what it accepted. Default 1 s.
 	Grace time.Duration
 }
@@ -33,9 +35,9 @@ type Config struct {
 type Env struct {
 	// Command makes the command that runs Main, not yet started.
 	Command func() *exec.Cmd
-	// Start starts a command in the servers' network namespace and on their CPUs, so that it
-	// dies with this process.
-	Start func(*exec.Cmd) error
+	// Start starts a command in the servers' network namespace, on the given CPUs or, where there are none, on
+	// any of the servers', so that it dies with this process.
+	Start func(c *exec.Cmd, cpus []int) error
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error
 	// Account gets every journal record of every worker, each worker's in order, from one goroutine at a time.
@@ -122,8 +124,8 @@ func (g *Group) NextGeneration() *Generation {
 // nothing of the generation runs. One call at a time.
 func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 	gen := g.NextGeneration()
-	for range g.cfg.Workers {
-		w, err := g.startWorker(gen.Number)
+	for place := range g.cfg.Workers {
+		w, err := g.startWorker(gen.Number, place)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
 		}
@@ -141,9 +143,10 @@ func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 }
 
 // StartWorker starts one worker and returns when it is ready; after an error it does not run. Its
-// generation is only its label: it is not added to one. One call at a time.
-func (g *Group) StartWorker(ctx context.Context, generation int) (*Worker, error) {
-	w, err := g.startWorker(generation)
+// generation is only its label: it is not added to one. Its place in it, from 0, decides what places differ
+// in (Config.Pin). One call at a time.
+func (g *Group) StartWorker(ctx context.Context, generation, place int) (*Worker, error) {
+	w, err := g.startWorker(generation, place)
 	if err != nil {
 		return nil, err
 	}
@@ -155,9 +158,9 @@ func (g *Group) StartWorker(ctx context.Context, generation int) (*Worker, error
 	return w, nil
 }
 
-func (g *Group) startWorker(generation int) (*Worker, error) {
+func (g *Group) startWorker(generation, place int) (*Worker, error) {
 	w := &Worker{
-		ID: g.nextID, Generation: generation, clock: g.env.Clock,
+		ID: g.nextID, Generation: generation, Place: place, clock: g.env.Clock,
 		ready: make(chan struct{}), closed: make(chan struct{}), exited: make(chan struct{}),
 	}
 	g.nextID++

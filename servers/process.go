@@ -22,6 +22,7 @@ import (
 type Worker struct {
 	ID         int // unique in the group, from 0
 	Generation int
+	Place      int // in its generation, from 0
 
 	clock   *wire.Clock
 	cmd     *exec.Cmd
@@ -81,7 +82,11 @@ func (w *Worker) start(g *Group, cfg workerConfig) (err error) {
 	w.cmd.ExtraFiles = theirs
 	w.cmd.Stderr = &limitedWriter{w: w.stderr, left: 64 << 10}
 	w.cmd.WaitDelay = time.Second
-	if err := g.env.Start(w.cmd); err != nil {
+	var cpus []int
+	if n := len(g.cfg.Pin); n > 0 {
+		cpus = []int{g.cfg.Pin[w.Place%n]}
+	}
+	if err := g.env.Start(w.cmd, cpus); err != nil {
 		return errors.Join(fmt.Errorf("start: %w", err), controlW.Close(), eventsR.Close(), w.journal.close())
 	}
 	go w.listen(eventsR)

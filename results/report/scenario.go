@@ -65,8 +65,8 @@ func scenarioBlocks(d *document, s *results.Scenario) {
 	if about != "" {
 		about += "\n"
 	}
-	d.paragraph(fmt.Sprintf("%sTrials per variant: %d planned, %d valid needed. Baseline: %s.",
-		about, s.Trials, s.MinValid, results.LabelString(s.Baseline)))
+	d.paragraph(fmt.Sprintf("%sTrials per variant: %d planned, %d valid needed. Baseline: %s.%s",
+		about, s.Trials, s.MinValid, results.LabelString(s.Baseline), capacityText(s)))
 	measured := slices.DeleteFunc(slices.Clone(s.Variants), func(v *results.Variant) bool { return v.SkippedReason != nil })
 	if len(measured) > 0 {
 		figureBlocks(d, s, measured)
@@ -74,6 +74,24 @@ func scenarioBlocks(d *document, s *results.Scenario) {
 	causeBlocks(d, s, measured)
 	outsideBlocks(d, s)
 	gateBlocks(d, s)
+}
+
+// capacityText says what the load was a share of, where it was one.
+func capacityText(s *results.Scenario) string {
+	var all []float64
+	for _, v := range s.Variants {
+		if v.CapacityPerSecond != nil {
+			all = append(all, *v.CapacityPerSecond)
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	low, high := slices.Min(all), slices.Max(all)
+	if low == high {
+		return fmt.Sprintf("\nCapacity of the servers, measured before the trials: %.0f/s.", low)
+	}
+	return fmt.Sprintf("\nCapacity of the servers, measured before the trials: %.0f/s to %.0f/s.", low, high)
 }
 
 // figureBlocks adds the tables of figures: switchover where there were steps, spread where not.

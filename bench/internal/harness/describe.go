@@ -45,10 +45,8 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 		}
 	}
 	for i, v := range p.Variants {
-		l := v.Load[0]
 		fmt.Fprintf(b, "  %c  %s\n", letter(i), orNone(v.Labels.String()))
-		fmt.Fprintf(b, "     %d workers at %v; %g attempts/s for %v from %v, timeout %v; load processes: %d\n",
-			v.Servers.Workers, l.Target, l.Shape.Rate, l.Shape.Duration, l.Sources, l.Timeout, len(v.Load))
+		describeLoad(b, v)
 		if v.Skipped != "" {
 			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
 		}
@@ -69,6 +67,17 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 		}
 		b.WriteString("\n")
 	}
+}
+
+func describeLoad(b *strings.Builder, v *VariantPlan) {
+	l := v.Setup.Load
+	if v.Load == nil {
+		fmt.Fprintf(b, "     %d workers at %v; %v, which is measured first, for %v, timeout %v\n",
+			v.Servers.Workers, v.Servers.Address, l.Rate, l.Duration, l.Timeout)
+		return
+	}
+	fmt.Fprintf(b, "     %d workers at %v; %g attempts/s for %v from %v, timeout %v; load processes: %d\n",
+		v.Servers.Workers, v.Servers.Address, l.Rate.PerSecond, l.Duration, v.Load[0].Sources, l.Timeout, len(v.Load))
 }
 
 // commonSysctls are those that all variants set alike.

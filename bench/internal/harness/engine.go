@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"reuseport-bench/bench/internal/load"
-	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
@@ -160,44 +159,24 @@ func (r *engineRig) measure(ctx context.Context, rate float64) (f engineFigures,
 		return f, err
 	}
 	variant := plan.Scenarios[0].Variants[0]
-	clock, err := wire.NewClock()
-	if err != nil {
-		return f, err
-	}
-	lab, err := netlab.New(ctx, netlab.Options{Init: r.Roles.Init})
-	if err != nil {
-		return f, err
-	}
-	defer func() { err = errors.Join(err, lab.Close()) }()
-	// Other people's generators leave ports to the kernel, so they get many.
-	for _, sysctl := range append(variant.Sysctls, Sysctl{"net.ipv4.ip_local_port_range", "1024 65535"}) {
-		if err := lab.SetSysctl(lab.Servers(), sysctl.Name, sysctl.Value); err != nil {
-			return f, err
-		}
-	}
 	answered := responses{within: r.Duration}
-	group, err := servers.NewGroup(variant.Servers, servers.Env{
-		Command: r.Roles.Worker,
-		Start:   func(c *exec.Cmd) error { return lab.Start(lab.Servers(), c, r.serverCPUs) },
-		Do:      func(f func() error) error { return lab.Do(lab.Servers(), f) },
-		Account: answered.record,
-		Clock:   clock,
-	})
+	// Other people's generators leave ports to the kernel, so they get many.
+	sysctls := append(variant.Sysctls, Sysctl{"net.ipv4.ip_local_port_range", "1024 65535"})
+	rig, err := newRig(ctx, r.Roles, variant, sysctls, r.serverCPUs, answered.record)
 	if err != nil {
 		return f, err
 	}
-	defer func() { err = errors.Join(err, group.Close()) }()
-	if _, err := group.StartGeneration(ctx); err != nil {
-		return f, err
-	}
-	start := func(c *exec.Cmd) error { return lab.Start(lab.Clients(), c, r.loadCPUs) }
+	defer func() { err = errors.Join(err, rig.close()) }()
 	var cpu time.Duration
 	if r.engine.Name == EngineLoad || r.engine.Name == EngineFloor {
-		cpu, f.lag, err = r.driveOurs(ctx, variant.Load[0], rate, clock, start)
+		cpu, f.lag, err = r.driveOurs(ctx, rig, variant.Load, rate)
 	} else {
-		cpu, err = r.driveTool(ctx, variant.Load[0].Target, rate, start)
+		cpu, err = r.driveTool(ctx, rig, variant.Load[0].Target, rate)
 	}
-	if err = errors.Join(err, group.Close()); err != nil {
+	if err != nil {
+		return f, err
+	}
+	if err := rig.group.Close(); err != nil { // the journals to their end
 		return f, err
 	}
 	if answered.n == 0 {
@@ -205,7 +184,7 @@ func (r *engineRig) measure(ctx context.Context, rate float64) (f engineFigures,
 	}
 	f.cpu = cpu / time.Duration(answered.n)
 	f.perSecond = float64(answered.inTime) / r.Duration.Seconds()
-	if busy, ok := group.Workers()[0].CPU(); ok {
+	if busy, ok := rig.group.Workers()[0].CPU(); ok {
 		f.workerBusy = float64(busy) / float64(max(r.Duration, answered.last.Sub(answered.first)))
 	}
 	return f, nil
@@ -241,7 +220,8 @@ func (c *responses) record(_ *servers.Worker, r servers.Record) {
 const unreachable = 200_000
 
 // driveOurs runs one of the generators that speak our protocol, and returns its CPU time and its schedule lag.
-func (r *engineRig) driveOurs(ctx context.Context, cfg load.Config, rate float64, clock *wire.Clock, start func(*exec.Cmd) error) (cpu time.Duration, lag *time.Duration, err error) {
+func (r *engineRig) driveOurs(ctx context.Context, rig *rig, loads []load.Config, rate float64) (cpu time.Duration, lag *time.Duration, err error) {
+	cfg := loads[0]
 	cfg.Shape.Rate, cfg.Shape.Duration = rate, r.Duration
 	if rate == 0 {
 		cfg.Shape.Rate, cfg.InFlight = unreachable, EngineInFlight
@@ -250,22 +230,14 @@ func (r *engineRig) driveOurs(ctx context.Context, cfg load.Config, rate float64
 	if r.engine.Name == EngineFloor {
 		command = r.Floor
 	}
-	p, err := load.Start(ctx, cfg, command, start)
-	if err != nil {
-		return 0, nil, err
-	}
-	stop := context.AfterFunc(ctx, p.Interrupt)
-	defer stop()
-	err = p.Begin(clock.Now().Add(lead))
 	lags, lost := results.NewHistogram(), 0
-	err = errors.Join(err, p.Samples(func(s *results.Sample) {
+	_, cpu, err = rig.drive(ctx, command, []load.Config{cfg}, r.loadCPUs, func(s *results.Sample) {
 		lags.Record(max(0, s.Sent-s.Scheduled))
 		if !s.Served() {
 			lost++
 		}
-	}))
-	cpu, waitErr := p.Wait()
-	if err = errors.Join(err, waitErr); err != nil {
+	})
+	if err != nil {
 		return 0, nil, err
 	}
 	if lost > 0 {
@@ -282,7 +254,7 @@ func (r *engineRig) driveOurs(ctx context.Context, cfg load.Config, rate float64
 const toolLimit = 10 * time.Second
 
 // driveTool runs somebody else's generator and returns its CPU time. What it prints is not looked at.
-func (r *engineRig) driveTool(ctx context.Context, target netip.AddrPort, rate float64, start func(*exec.Cmd) error) (time.Duration, error) {
+func (r *engineRig) driveTool(ctx context.Context, rig *rig, target netip.AddrPort, rate float64) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Duration+toolLimit)
 	defer cancel()
 	url := "http://" + target.String() + "/"
@@ -293,7 +265,7 @@ func (r *engineRig) driveTool(ctx context.Context, target netip.AddrPort, rate f
 	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	if err := start(cmd); err != nil {
+	if err := rig.lab.Start(rig.lab.Clients(), cmd, r.loadCPUs); err != nil {
 		return 0, err
 	}
 	if err := cmd.Wait(); err != nil {

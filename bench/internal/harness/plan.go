@@ -46,11 +46,13 @@ type VariantPlan struct {
 	Labels  scenarios.Labels
 	Setup   scenarios.Setup
 	Servers servers.Config
-	Load    []load.Config // one per load process
+	Load    []load.Config // one per load process; nil until a rate that is a share of the capacity is known, see At
 	Sysctls []Sysctl
 	Firings []Firing
 	// Skipped is why the variant cannot be run here; empty when it can.
 	Skipped string
+
+	machine Machine
 }
 
 // A Sysctl is set in the lab before anything listens.
@@ -178,6 +180,12 @@ func nameSeed(name string) uint64 {
 
 func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 	s := v.Setup
+	_, serverCPUs := splitCPUs(machine.CPUs)
+	if s.WorkersPerCPU > 0 {
+		if s.Workers = s.WorkersPerCPU * len(serverCPUs); s.Workers > maxWorkers {
+			return nil, fmt.Errorf("workers_per_cpu %d makes %d workers on %d CPUs; at most %d", s.WorkersPerCPU, s.Workers, len(serverCPUs), maxWorkers)
+		}
+	}
 	addresses := netlab.AddressesOf(netlab.Network(s.Network), netlab.Family(s.Family))
 	p := &VariantPlan{
 		Labels: v.Labels,
@@ -191,12 +199,42 @@ func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 			Work:    work(s.Server.Work),
 			Fault:   servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
 		},
-		Load:    loads(s, addresses, machine),
 		Sysctls: sysctls(s),
 		Firings: firings(s),
+		machine: machine,
 	}
-	_, err := load.NewSources(addresses.Sources, load.NewSchedule(p.Load[0].Shape).Len())
-	return p, err
+	if s.Pin == pinCPU {
+		p.Servers.Pin = serverCPUs
+	}
+	if s.Load.Rate.OfCapacity > 0 {
+		return p, nil
+	}
+	return p.At(s.Load.Rate.PerSecond)
+}
+
+// pinCPU is the value of pin that gives every worker one CPU.
+const pinCPU = "cpu"
+
+// maxWorkers is the most that a scenario may ask for by number, and so by CPU.
+const maxWorkers = 1024
+
+// maxAttempts bounds the schedule of a trial whose rate is a share of the capacity, as scenarios bound it where they
+// know the rate.
+const maxAttempts = 10_000_000
+
+// At is the variant at that rate, in attempts per second.
+func (v *VariantPlan) At(rate float64) (*VariantPlan, error) {
+	p := *v
+	p.Setup.Load.Rate = scenarios.Rate{PerSecond: rate}
+	if n := rate * p.Setup.Load.Duration.Seconds(); n < 1 || n > maxAttempts {
+		return nil, fmt.Errorf("%.4g/s for %v is %.0f attempts; at least 1 and at most %d: change load.duration", rate, p.Setup.Load.Duration, n, maxAttempts)
+	}
+	addresses := netlab.AddressesOf(netlab.Network(p.Setup.Network), netlab.Family(p.Setup.Family))
+	p.Load = loads(p.Setup, addresses, p.machine)
+	if _, err := load.NewSources(addresses.Sources, load.NewSchedule(p.Load[0].Shape).Len()); err != nil {
+		return nil, err
+	}
+	return &p, nil
 }
 
 // ratePerProcess is how many attempts per second one load process is given when the scenario leaves
@@ -208,7 +246,7 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 	n := s.Load.Processes
 	if n == 0 {
 		cpus, _ := splitCPUs(machine.CPUs)
-		n = min(int(math.Ceil(float64(s.Load.Rate)/ratePerProcess)), len(cpus))
+		n = min(int(math.Ceil(s.Load.Rate.PerSecond/ratePerProcess)), len(cpus))
 	}
 	var all []load.Config
 	for i := range n {
@@ -216,7 +254,7 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 			Process: i, Processes: n,
 			Target: netip.AddrPortFrom(addresses.Servers, serverPort),
 			Shape: load.Shape{
-				Pace: load.Pace(s.Load.Pace), Rate: float64(s.Load.Rate), From: float64(s.Load.From), Burst: s.Load.Burst,
+				Pace: load.Pace(s.Load.Pace), Rate: s.Load.Rate.PerSecond, From: s.Load.From.PerSecond, Burst: s.Load.Burst,
 				Duration: s.Load.Duration,
 			},
 			Timeout:     s.Load.Timeout,
@@ -305,7 +343,7 @@ func (v *VariantPlan) Restarts() int {
 
 // Duration is how long the scenario is expected to take, repeats of invalid trials aside.
 func (p *ScenarioPlan) Duration() time.Duration {
-	var d time.Duration
+	d := time.Duration(len(p.capacities())) * capacityRepeats * (capacityDuration + trialOverhead)
 	for _, t := range p.Trials {
 		d += p.Variants[t.Variant].Duration()
 	}

@@ -38,7 +38,8 @@ type Progress struct {
 	Scenario    string
 	Variant     *VariantPlan
 	Block       int
-	Trial       *results.Trial // nil before the first
+	Trial       *results.Trial // nil: there is none to tell of
+	Note        string         // what is done beside the trials; then there is no Trial and no Variant
 }
 
 // A runner carries a plan out.
@@ -174,6 +175,9 @@ func (r *runner) trials(ctx context.Context) error {
 		j := queue[0]
 		queue = queue[1:]
 		sp, out := r.plan.Scenarios[j.scenario], r.run.Scenarios[j.scenario]
+		if err := r.resolve(ctx, sp, out); err != nil {
+			return fmt.Errorf("scenario %s: %w", sp.Scenario.Name, err)
+		}
 		variant := out.Variants[j.Variant]
 		if r.cfg.Resume && hasValid(variant, j.Block) {
 			r.progress(sp, j.TrialPlan, nil)
@@ -221,6 +225,15 @@ func (r *runner) trial(ctx context.Context, sp *ScenarioPlan, t TrialPlan, out *
 	}
 	v.Trials = append(v.Trials, trial)
 	return trial, nil
+}
+
+// note tells of something that is no trial.
+func (r *runner) note(sp *ScenarioPlan, what string) {
+	if r.cfg.Progress != nil {
+		s := r.state
+		s.Scenario, s.Variant, s.Trial, s.Note = sp.Scenario.Name, nil, nil, what
+		r.cfg.Progress(s)
+	}
 }
 
 func (r *runner) progress(sp *ScenarioPlan, t TrialPlan, trial *results.Trial) {

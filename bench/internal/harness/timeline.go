@@ -108,7 +108,7 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 	next.Workers = slices.Clone(t.current.Workers)
 	t.current = next
 	for i, old := range next.Workers {
-		w, err := t.group.StartWorker(ctx, next.Number)
+		w, err := t.group.StartWorker(ctx, next.Number, i)
 		if err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 // add starts one more worker.
 func (t *timeline) add(ctx context.Context, s *fired) error {
 	s.trigger = t.clock.Now()
-	w, err := t.group.StartWorker(ctx, t.current.Number)
+	w, err := t.group.StartWorker(ctx, t.current.Number, len(t.current.Workers))
 	if err != nil {
 		return err
 	}

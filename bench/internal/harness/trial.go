@@ -79,7 +79,7 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	}
 	host := t.lab.Servers()
 	for _, s := range t.variant.Sysctls {
-		for _, h := range t.hosts() {
+		for _, h := range hostsOf(t.lab) {
 			if err := t.lab.SetSysctl(h, s.Name, s.Value); err != nil {
 				return err
 			}
@@ -100,7 +100,7 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	}
 	t.group, err = servers.NewGroup(t.servers, servers.Env{
 		Command: t.roles.Worker,
-		Start:   func(c *exec.Cmd) error { return t.lab.Start(host, c, t.plan.ServerCPUs) },
+		Start:   starter(t.lab, t.plan.ServerCPUs),
 		Do:      func(f func() error) error { return t.lab.Do(host, f) },
 		Account: t.books.record,
 		Clock:   t.clock,
@@ -122,6 +122,16 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		t.loads = append(t.loads, p)
 	}
 	return nil
+}
+
+// starter starts workers in the lab, on the given CPUs where they are not to be on one of their own.
+func starter(lab *netlab.Lab, all []int) func(*exec.Cmd, []int) error {
+	return func(c *exec.Cmd, cpus []int) error {
+		if len(cpus) == 0 {
+			cpus = all
+		}
+		return lab.Start(lab.Servers(), c, cpus)
+	}
 }
 
 // drive runs load and timeline beside each other, then lets the servers finish.
@@ -227,18 +237,18 @@ func (t *trialRun) problem(format string, args ...any) {
 	t.problems = append(t.problems, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
 }
 
-// hosts are the lab's, each once.
-func (t *trialRun) hosts() []*netlab.Host {
-	if t.lab.Clients() == t.lab.Servers() {
-		return []*netlab.Host{t.lab.Servers()}
+// hostsOf are the lab's hosts, each once.
+func hostsOf(lab *netlab.Lab) []*netlab.Host {
+	if lab.Clients() == lab.Servers() {
+		return []*netlab.Host{lab.Servers()}
 	}
-	return []*netlab.Host{t.lab.Servers(), t.lab.Clients()}
+	return []*netlab.Host{lab.Servers(), lab.Clients()}
 }
 
 // counters are the sums over the lab's hosts.
 func (t *trialRun) counters() (kernel.Counters, error) {
 	sum := kernel.Counters{}
-	for _, h := range t.hosts() {
+	for _, h := range hostsOf(t.lab) {
 		err := t.lab.Do(h, func() error {
 			c, err := kernel.ReadCounters("/proc/thread-self/net")
 			for name, v := range c {
