@@ -131,6 +131,9 @@ type Trial struct {
 	Fairness *Fairness        `json:"fairness"` // of the longest-lived generation
 	Kernel   map[string]int64 `json:"kernel"`   // counter → change over the trial, in the lab's namespaces
 	CPU      CPU              `json:"cpu"`
+	Memory   Memory           `json:"memory"`
+	// StartNS is the time from the start of the first worker until all of the first generation were ready.
+	StartNS int64 `json:"start_ns"`
 
 	// Ledger is the client × server table, one row per pair that occurred.
 	Ledger []LedgerRow `json:"ledger"`
@@ -220,6 +223,16 @@ type CPU struct {
 	// RunQueueDelayNS is for how long a worker was kept waiting for a CPU by something that is no worker. It is
 	// an estimate: threads of a worker that wait at once count each. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
+}
+
+// Memory is what processes had resident at most (VmHWM), the program's text that they share included; null where it
+// could not be read.
+type Memory struct {
+	LoadBytes    *int64 `json:"load_bytes"`    // all load processes
+	HarnessBytes *int64 `json:"harness_bytes"` // since the run began
+	WorkerBytes  *int64 `json:"worker_bytes"`  // the largest worker of the last generation
+	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by their sharers (Pss).
+	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`
 }
 
 // LedgerRow is one cell of the client × server table.

@@ -32,6 +32,8 @@ type machineUse struct {
 	clock       *wire.Clock
 	load, serve []int // CPUs
 	workers     func() []*servers.Worker
+	loadPIDs    []int
+	loadPeaks   []int64 // resident bytes, as last read; 0: could not be
 
 	stop, done chan struct{}
 	series     []reading // one at the start, one at the end, and those between
@@ -53,6 +55,7 @@ type reading struct {
 func (u *machineUse) start() error {
 	u.hasSteal, u.hasPressure, u.hasDelay = true, true, true
 	u.scheds = map[int]kernel.Sched{}
+	u.loadPeaks = make([]int64, len(u.loadPIDs))
 	if err := u.read(); err != nil {
 		return fmt.Errorf("what else the machine does: %w", err)
 	}
@@ -112,6 +115,11 @@ func (u *machineUse) read() error {
 	r.loadSteal -= u.zero.loadSteal
 	r.stalled -= u.zero.stalled
 	delayErr := u.readDelay(&r)
+	for i, pid := range u.loadPIDs {
+		if peak, err := kernel.ReadPeak(pid); err == nil { // it exits when it has sent its last sample
+			u.loadPeaks[i] = peak
+		}
+	}
 	u.series = append(u.series, r)
 	for _, err := range []error{stealErr, pressureErr, delayErr} {
 		if err != nil && !errors.Is(err, kernel.ErrNotSupported) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -54,6 +55,9 @@ type runner struct {
 // Run carries the plan out and returns the run, which is also on disk: each trial when it ends, the
 // whole when all have. After an error, or when ctx ends, what was finished is kept and returned.
 func Run(ctx context.Context, p *Plan, cfg RunConfig) (*results.Run, error) {
+	// Nearly all of the heap is the books, which hold no pointers: collecting often is cheap, and keeps a trial of a
+	// million attempts from taking twice their size.
+	defer debug.SetGCPercent(debug.SetGCPercent(25))
 	r := &runner{plan: p, cfg: cfg}
 	if err := r.open(); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -52,7 +53,9 @@ type trialRun struct {
 	sysctls       map[string]string
 	loadCPU       time.Duration
 	environment   machineUse
-	problems      []string // that make the trial invalid
+	memory        results.Memory
+	startTime     time.Duration // of the first generation
+	problems      []string      // that make the trial invalid
 }
 
 // runTrial carries out one trial in a lab of its own, which is gone when it returns. An error means
@@ -108,10 +111,12 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	began := t.clock.Now()
 	first, err := t.group.StartGeneration(ctx)
 	if err != nil {
 		return err
 	}
+	t.startTime = first.Ready.Sub(began)
 	t.line = &timeline{group: t.group, way: servers.Way(t.variant.Setup.Stop), clock: t.clock, current: first}
 	for _, cfg := range t.load {
 		start := func(c *exec.Cmd) error { return t.lab.Start(t.lab.Clients(), c, t.plan.LoadCPUs) }
@@ -140,6 +145,9 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 		return err
 	}
 	t.environment = machineUse{clock: t.clock, load: t.plan.LoadCPUs, serve: t.plan.ServerCPUs, workers: t.group.Workers}
+	for _, p := range t.loads {
+		t.environment.loadPIDs = append(t.environment.loadPIDs, p.PID())
+	}
 	if err := t.environment.start(); err != nil {
 		return err
 	}
@@ -209,6 +217,7 @@ func (t *trialRun) consume(ctx context.Context) error {
 
 // finish lets the workers take what is still queued, and ends them.
 func (t *trialRun) finish(ctx context.Context) error {
+	t.measureMemory()
 	if _, _, err := t.group.Stop(ctx, t.line.current.Workers, servers.Drain); err != nil {
 		t.problem("at the end: %v", err)
 	}
@@ -230,6 +239,25 @@ func (t *trialRun) finish(ctx context.Context) error {
 	}
 	t.books.close()
 	return nil
+}
+
+// measureMemory looks at the last generation while it is still there. What cannot be read stays unknown.
+func (t *trialRun) measureMemory() {
+	var largest kernel.Memory
+	for _, w := range t.line.current.Workers {
+		if m, err := kernel.ReadMemory(w.PID()); err == nil {
+			largest.Peak, largest.Proportional = max(largest.Peak, m.Peak), max(largest.Proportional, m.Proportional)
+		}
+	}
+	own, err := kernel.ReadPeak(os.Getpid())
+	load := int64(0)
+	for _, peak := range t.environment.loadPeaks {
+		load += peak
+	}
+	t.memory = results.Memory{
+		LoadBytes: known(load > 0, load), HarnessBytes: known(err == nil, own),
+		WorkerBytes: known(largest.Peak > 0, largest.Peak), WorkerProportionalBytes: known(largest.Proportional > 0, largest.Proportional),
+	}
 }
 
 func (t *trialRun) problem(format string, args ...any) {
@@ -342,6 +370,7 @@ func (t *trialRun) result() *results.Trial {
 	r.Losses, r.LossesOmitted = m.listed()
 	r.Fairness = t.fairness(r.Workers)
 	r.CPU = t.cpu(r.Workers)
+	r.Memory, r.StartNS = t.memory, int64(t.startTime)
 	r.InvalidReasons = append(t.problems, judgeValidity(t.variant.Setup, len(t.plan.ServerCPUs), r)...)
 	r.Valid = len(r.InvalidReasons) == 0
 	return r

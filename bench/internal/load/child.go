@@ -22,7 +22,7 @@ import (
 // Main is a load process, from its configuration on the control pipe to its last sample.
 func Main() error {
 	// Little lives long here; collecting less often disturbs the schedule less.
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(200)
 	lines := bufio.NewReader(os.NewFile(fdControl, "control"))
 	var cfg Config
 	if err := readLine(lines, &cfg); err != nil {

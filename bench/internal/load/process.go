@@ -86,6 +86,9 @@ func (p *Process) send(v any) error {
 	return err
 }
 
+// PID is the number of the process, as the caller's PID namespace has it.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Begin tells the process when the first attempt of the schedule is due.
 func (p *Process) Begin(at wire.Instant) error {
 	if err := p.send(start{At: at}); err != nil {

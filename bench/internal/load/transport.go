@@ -34,7 +34,7 @@ type transport struct {
 
 type buffer struct {
 	out []byte
-	in  [4096]byte
+	in  [2048]byte // many times what a worker answers
 }
 
 // errLost is what the attacker is told; the sample says more.
