@@ -68,6 +68,7 @@ require (
 )
 
 tool (
+	github.com/cilium/ebpf/cmd/bpf2go
 	github.com/tsenart/vegeta/v12
 	honnef.co/go/tools/cmd/staticcheck
 )
