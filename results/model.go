@@ -199,7 +199,11 @@ type Worker struct {
 	Accepted   int64  `json:"accepted"` // connections
 	Served     int64  `json:"served"`   // responses written in full
 	CPUNS      *int64 `json:"cpu_ns"`   // user + system; null when it was killed before it could say
-	QueueMax   *int64 `json:"queue_max"`
+	// Acceptor says that it served nobody and accepted for the others.
+	Acceptor bool `json:"acceptor,omitempty"`
+	// ContextSwitches, voluntary and not, of the worker's whole life (getrusage(2)).
+	ContextSwitches *int64 `json:"context_switches"`
+	QueueMax        *int64 `json:"queue_max"`
 }
 
 // Fairness of the connections accepted by the workers of one generation.

@@ -21,6 +21,8 @@ type setupCheck struct {
 func checkSetup(s *Setup, d *decoder) []finding {
 	c := &setupCheck{Setup: s, d: d}
 	c.stopAndSockets()
+	c.accept()
+	c.selector()
 	c.work()
 	c.load()
 	for i := range s.Timeline {
@@ -50,6 +52,57 @@ func (c *setupCheck) stopAndSockets() {
 		if c.Server.Kind != "http" && c.d.trusts("server.kind") {
 			c.add("stop", ": shutdown needs server.kind: http", "it is Go's http.Server.Shutdown; a loop has close and drain")
 		}
+	}
+}
+
+// accept checks the ways to accept against what they accept for.
+func (c *setupCheck) accept() {
+	if !c.d.trusts("accept", "sockets", "server.kind") {
+		return
+	}
+	switch kind := c.Server.Kind; {
+	case kind == "http" && c.Accept != "netpoll":
+		c.add("accept", ": "+c.Accept+" needs server.kind: loop", "Go's net/http accepts by netpoll")
+	case kind == "loop" && c.Accept == "netpoll":
+		c.add("accept", ": netpoll needs server.kind: http", "a loop has epoll, epoll-exclusive, epoll-edge, blocking and acceptor")
+	case c.Accept == "acceptor" && c.Sockets != "shared":
+		c.add("accept", ": acceptor needs sockets: shared", "it accepts from one socket for all workers")
+	case c.Accept == "blocking" && c.Load.Connections != "new" && c.d.trusts("load.connections"):
+		c.add("accept", ": blocking needs load.connections: new", "such a worker is its one client's until the connection ends")
+	}
+	if c.Accept != "acceptor" || !c.d.trusts("timeline") {
+		return
+	}
+	for i, s := range c.Timeline {
+		if s.Do != "stall" && s.Do != "kill" {
+			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for workers behind an acceptor",
+				"the acceptor knows only the workers that it was started with; stall or kill them")
+		}
+	}
+}
+
+// selector checks a selection against what it selects from.
+func (c *setupCheck) selector() {
+	if !c.d.trusts("selector", "sockets") {
+		return
+	}
+	switch {
+	case c.Selector == "hash":
+	case c.Sockets != "reuseport":
+		c.add("selector", ": "+c.Selector+" needs sockets: reuseport", "with one shared socket there is nothing to select")
+	case c.Selector == "incoming-cpu" && c.Pin != "cpu" && c.d.trusts("pin"):
+		c.add("selector", ": incoming-cpu needs pin: cpu", "it gives each CPU's connections to the worker of that CPU")
+	case c.Selector == "least-loaded" && (c.Server.Kind != "loop" || c.Accept == "blocking") && c.d.trusts("server.kind", "accept"):
+		c.add("selector", ": least-loaded needs server.kind: loop and accept by epoll", "only such a loop says how busy it is")
+	}
+	if !c.d.trusts("canary") {
+		return
+	}
+	switch {
+	case c.Selector == "weighted" && (c.Canary <= 0 || c.Canary >= 1):
+		c.add("canary", " is missing", "for example canary: 0.1, the share of the last worker")
+	case c.Selector != "weighted" && c.Canary != 0:
+		c.add("canary", ": only the selector weighted has one", "use selector: weighted, or remove canary")
 	}
 }
 
@@ -140,8 +193,21 @@ func (c *setupCheck) step(i int) {
 	if c.d.trusts(path + ".for") {
 		c.length(path, step)
 	}
+	if step.How != "" && c.d.trusts(path+".how") {
+		c.how(path+".how", step)
+	}
 	if step.Target != nil && c.d.trusts(path+".target") {
 		c.target(path+".target", step)
+	}
+}
+
+// how checks what a stall is made of.
+func (c *setupCheck) how(path string, step Step) {
+	switch {
+	case step.Do != "stall":
+		c.add(path, ": only a stall has it", "remove how, or use do: stall")
+	case step.How == "spin" && c.Server.Kind != "loop" && c.d.trusts("server.kind"):
+		c.add(path, ": spin needs server.kind: loop", "use how: sigstop")
 	}
 }
 

@@ -62,6 +62,7 @@ func Parse(file string, data []byte) (*Scenario, error) {
 	d := newDecoder()
 	d.problems = problems
 	d.value(root, v, "")
+	s.Setup.complete()
 	if s.MinValid == 0 {
 		s.MinValid = (s.Trials + 1) / 2
 	}

@@ -94,6 +94,13 @@ func variable() []string {
 	return paths
 }
 
+// complete adds the defaults that depend on other settings.
+func (s *Setup) complete() {
+	if s.Accept == "" {
+		s.Accept = map[string]string{"loop": "epoll", "http": "netpoll"}[s.Server.Kind]
+	}
+}
+
 // point is a variant that has not been decoded yet.
 type point struct {
 	labels Labels
@@ -144,5 +151,6 @@ func (p point) setup(root *yaml.Node) Setup {
 	v := reflect.ValueOf(&s).Elem()
 	setDefaults(v)
 	newDecoder().mapping(root, v, "")
+	s.complete()
 	return s
 }

@@ -59,6 +59,13 @@ type Setup struct {
 	Pin string `yaml:"pin"`
 	// Sockets is how the workers of a generation listen.
 	Sockets string `yaml:"sockets"`
+	// Accept is how a worker gets the connections of its socket. Default epoll, or netpoll for server.kind http.
+	Accept string `yaml:"accept"`
+	// Selector is who decides which socket of a reuseport group gets a connection.
+	Selector string `yaml:"selector"`
+	// Canary is the share of the connections, more than 0 and less than 1, that the selector weighted gives to the last
+	// worker of a generation; the others share the rest. Needed there.
+	Canary float64 `yaml:"canary,omitempty"`
 	// Stop is how a worker ends when a step stops it. Needed once the timeline has a replace, roll or remove step.
 	Stop string `yaml:"stop,omitempty"`
 	// Server describes the process under test.
@@ -153,6 +160,8 @@ type Step struct {
 	Target *int `yaml:"target,omitempty"`
 	// For is the length of a step that lasts (stall), more than 0 there and absent elsewhere.
 	For time.Duration `yaml:"for,omitempty"`
+	// How is what makes the workers of a stall stand still. Default sigstop.
+	How string `yaml:"how,omitempty"`
 }
 
 // Validity bounds what a trial may show before it counts as a measurement of the servers.

@@ -69,6 +69,38 @@ func SocketsModes() []Choice {
 	}
 }
 
+// AcceptModes are the values of accept.
+func AcceptModes() []Choice {
+	return []Choice{
+		{"epoll", "level-triggered epoll: a connection on a shared socket wakes every idle worker (kind loop)"},
+		{"epoll-exclusive", "the same, but it wakes only one or a few (EPOLLEXCLUSIVE; kind loop)"},
+		{"epoll-edge", "edge-triggered epoll: who is woken accepts until the queue is empty (EPOLLET; kind loop)"},
+		{"blocking", "accept(2) itself: one connection at a time, served to its end (kind loop)"},
+		{"acceptor", "one process more accepts for all workers and passes the connections round in turn (SCM_RIGHTS; kind loop)"},
+		{"netpoll", "Go's own poller (kind http)"},
+	}
+}
+
+// Selectors are the values of selector.
+func Selectors() []Choice {
+	return []Choice{
+		{"hash", "the kernel's hash of addresses and ports"},
+		{"cpu", "the CPU that handles the SYN, modulo the number of workers (classic BPF)"},
+		{"incoming-cpu", "the worker that is pinned to the CPU that handles the SYN (SO_INCOMING_CPU; needs pin: cpu)"},
+		{"round-robin", "each worker in turn (eBPF; needs root)"},
+		{"weighted", "at random, the last worker with probability canary (eBPF; needs root)"},
+		{"least-loaded", "the worker with the least in its queue and in its hands, but none that is stuck (eBPF; needs root; kind loop)"},
+	}
+}
+
+// Hows are the values of a stall's how.
+func Hows() []Choice {
+	return []Choice{
+		{"sigstop", "SIGSTOP, and SIGCONT after for: the process is not run"},
+		{"spin", "the worker's loop turns on the spot: it uses its CPU and serves nobody (kind loop)"},
+	}
+}
+
 // Stops are the values of stop.
 func Stops() []Choice {
 	return []Choice{
@@ -146,6 +178,9 @@ func settings() []setting {
 		{path: "workers_per_cpu", max: 64, def: "0"},
 		{path: "pin", choices: Pins(), def: "none"},
 		{path: "sockets", choices: SocketsModes(), def: "reuseport"},
+		{path: "accept", choices: AcceptModes()},
+		{path: "selector", choices: Selectors(), def: "hash"},
+		{path: "canary", max: 1, def: "0"},
 		{path: "stop", choices: Stops()},
 		{path: "server.kind", choices: ServerKinds(), def: "loop"},
 		{path: "server.work.sleep", max: minute, def: "0s", example: "100us"},
@@ -169,6 +204,7 @@ func settings() []setting {
 		{path: "timeline[].do", choices: StepKinds()},
 		{path: "timeline[].target", max: 1023},
 		{path: "timeline[].for", max: hour, example: "50ms"},
+		{path: "timeline[].how", choices: Hows()},
 		{path: "validity.lag_floor", max: minute, def: "500us", example: "500us"},
 		{path: "validity.step_lag", above: true, max: minute, def: "20ms", example: "20ms"},
 		{path: "validity.achieved", above: true, max: 1, def: "0.99"},

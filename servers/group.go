@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/selector"
 	"reuseport-bench/servers/wire"
 )
 
@@ -22,8 +24,14 @@ type Config struct {
 	Workers int            // per generation, at least 1
 	Address netip.AddrPort // where they listen, in the network of Env
 	Backlog int            // of each listening socket
-	Work    Work
-	Seed    uint64 // of what the workers draw, each from a stream of its own
+	Accept  Accept         // "": the kind's own
+	// Selection, with Reuseport. "": Hash.
+	Selection Selection
+	// Canary, with Weighted, is the share of the connections, between 0 and 1, that goes to the last worker of a generation; the
+	// others share the rest. With one worker it says nothing.
+	Canary float64
+	Work   Work
+	Seed   uint64 // of what the workers draw, each from a stream of its own
 	// Pin, where it is not empty, gives the worker in place i of its generation the CPU Pin[i % len(Pin)] alone.
 	Pin   []int
 	Fault Fault
@@ -53,7 +61,9 @@ const startLimit = 20 * time.Second
 type Group struct {
 	cfg      Config
 	env      Env
-	listener int // the shared socket, or -1
+	listener int                // the shared socket, or -1
+	selector *selector.Selector // nil without a selection by eBPF
+	acceptor *Worker            // with ByAcceptor, once the first generation is there
 
 	mu      sync.Mutex // guards workers and calls of Env.Account
 	workers []*Worker
@@ -77,6 +87,13 @@ func NewGroup(cfg Config, env Env) (*Group, error) {
 		})
 		if err != nil {
 			return nil, fmt.Errorf("shared socket: %w", err)
+		}
+	}
+	if cfg.Selection.ByBPF() {
+		var err error
+		g.selector, err = selector.New(selector.Config{Kind: selector.Kind(cfg.Selection), Slots: g.slots(), Seed: cfg.Seed})
+		if err != nil {
+			return nil, err
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -124,10 +141,23 @@ func (g *Group) NextGeneration() *Generation {
 // nothing of the generation runs. One call at a time.
 func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 	gen := g.NextGeneration()
+	if err := g.fill(ctx, gen); err != nil {
+		return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
+	}
+	return gen, nil
+}
+
+// fill starts the workers of a generation, all at once. From when all are ready, a selector may choose them.
+func (g *Group) fill(ctx context.Context, gen *Generation) error {
+	channels, err := g.openChannels()
+	defer channels.close()
+	if err != nil {
+		return err
+	}
 	for place := range g.cfg.Workers {
-		w, err := g.startWorker(gen.Number, place)
+		w, err := g.startWorker(gen.Number, place, channels)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
+			return err
 		}
 		gen.Workers = append(gen.Workers, w)
 	}
@@ -135,46 +165,103 @@ func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 	defer cancel()
 	for _, w := range gen.Workers {
 		if err := w.awaitReady(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
+			return err
 		}
 		gen.Ready = max(gen.Ready, w.readyAt)
 	}
-	return gen, nil
+	if g.cfg.Accept == ByAcceptor {
+		if gen.Ready, err = g.startAcceptor(ctx, channels); err != nil {
+			return err
+		}
+	}
+	for _, w := range gen.Workers {
+		if err := g.list(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // StartWorker starts one worker and returns when it is ready; after an error it does not run. Its
 // generation is only its label: it is not added to one. Its place in it, from 0, decides what places differ
 // in (Config.Pin). One call at a time.
 func (g *Group) StartWorker(ctx context.Context, generation, place int) (*Worker, error) {
-	w, err := g.startWorker(generation, place)
+	w, err := g.startWorker(generation, place, channels{})
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	if err := w.awaitReady(ctx); err != nil {
+	if err = w.awaitReady(ctx); err == nil {
+		err = g.list(w)
+	}
+	if err != nil {
 		return nil, errors.Join(err, kill([]*Worker{w}))
 	}
 	return w, nil
 }
 
-func (g *Group) startWorker(generation, place int) (*Worker, error) {
+func (g *Group) startWorker(generation, place int, channels channels) (*Worker, error) {
+	w := g.newWorker()
+	w.Generation, w.Place = generation, place
+	inherited, release, err := g.inheritance(w, channels)
+	if err != nil {
+		return nil, fmt.Errorf("worker %d: %w", w.ID, err)
+	}
+	defer release()
+	cfg := g.workerConfig(w)
+	var cpus []int
+	if n := len(g.cfg.Pin); n > 0 {
+		cfg.CPU = g.cfg.Pin[place%n]
+		cpus = []int{cfg.CPU}
+	}
+	return w, g.start(w, cfg, inherited, cpus)
+}
+
+func (g *Group) newWorker() *Worker {
 	w := &Worker{
-		ID: g.nextID, Generation: generation, Place: place, clock: g.env.Clock,
+		ID: g.nextID, clock: g.env.Clock, slot: -1,
 		ready: make(chan struct{}), closed: make(chan struct{}), exited: make(chan struct{}),
 	}
 	g.nextID++
-	err := w.start(g, workerConfig{
-		ID: w.ID, Generation: generation, Kind: g.cfg.Kind, Sockets: g.cfg.Sockets, Address: g.cfg.Address,
-		Backlog: g.cfg.Backlog, Work: g.cfg.Work, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("worker %d: %w", w.ID, err)
+	return w
+}
+
+func (g *Group) workerConfig(w *Worker) workerConfig {
+	return workerConfig{
+		ID: w.ID, Generation: w.Generation, Kind: g.cfg.Kind, Sockets: g.cfg.Sockets, Address: g.cfg.Address,
+		Backlog: g.cfg.Backlog, Accept: g.cfg.Accept, Selection: g.cfg.Selection, Workers: g.cfg.Workers, Slot: w.slot,
+		Work: g.cfg.Work, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
+	}
+}
+
+// inheritance is what a worker gets beside its pipes and its journal. The caller releases it when the worker has it.
+func (g *Group) inheritance(w *Worker, channels channels) (files []*os.File, release func(), err error) {
+	release = func() {}
+	switch {
+	case g.cfg.Accept == ByAcceptor && channels.workers == nil:
+		return nil, release, errors.New("the acceptor knows only the workers that it was started with")
+	case g.cfg.Accept == ByAcceptor:
+		return channels.workers[w.Place : w.Place+1], release, nil
+	case g.listener >= 0:
+		l, err := g.sharedListener()
+		return []*os.File{l}, func() { _ = l.Close() }, err
+	case g.selector != nil:
+		w.slot, err = g.freeSlot()
+		return g.selector.Files(), release, err
+	}
+	return nil, release, nil
+}
+
+// start starts the process and takes it into the group.
+func (g *Group) start(w *Worker, cfg workerConfig, inherited []*os.File, cpus []int) error {
+	if err := w.start(g.env, cfg, inherited, cpus); err != nil {
+		return fmt.Errorf("worker %d: %w", w.ID, err)
 	}
 	g.mu.Lock()
 	g.workers = append(g.workers, w)
 	g.mu.Unlock()
-	return w, nil
+	return nil
 }
 
 // Workers are all workers ever started, in order of their ID.
@@ -192,6 +279,17 @@ func (g *Group) Workers() []*Worker {
 func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, closed wire.Instant, err error) {
 	trigger = g.env.Clock.Now()
 	var errs []error
+	if a := g.acceptor; a != nil && !a.wasStopped() { // what it has accepted, the workers get before they are stopped
+		_, _, err := g.stop(ctx, []*Worker{a}, Drain)
+		errs = append(errs, err)
+	}
+	_, closed, err = g.stop(ctx, workers, way)
+	return trigger, closed, errors.Join(append(errs, err)...)
+}
+
+func (g *Group) stop(ctx context.Context, workers []*Worker, way Way) (trigger, closed wire.Instant, err error) {
+	trigger = g.env.Clock.Now()
+	var errs []error
 	for _, w := range workers {
 		errs = append(errs, w.stop(way))
 	}
@@ -201,11 +299,23 @@ func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, 
 		select {
 		case <-w.closed:
 			closed = max(closed, w.Closing().To)
+			if g.selector != nil {
+				errs = append(errs, g.selector.Remove(w.slot))
+			}
 		case <-ctx.Done():
 			errs = append(errs, fmt.Errorf("worker %d did not close its listener within %v: it is overloaded or stuck", w.ID, g.cfg.Grace))
 		}
 	}
 	return trigger, closed, errors.Join(errs...)
+}
+
+// Spin makes workers of kind Loop turn on the spot for so long: they use their CPU and serve nobody.
+func Spin(workers []*Worker, d time.Duration) error {
+	var errs []error
+	for _, w := range workers {
+		errs = append(errs, w.tell(command{Spin: d}))
+	}
+	return errors.Join(errs...)
 }
 
 // Signal sends SIGSTOP or SIGCONT to workers.
@@ -272,6 +382,9 @@ func (g *Group) Close() error {
 	if g.listener >= 0 {
 		errs = append(errs, unix.Close(g.listener))
 	}
+	if g.selector != nil {
+		errs = append(errs, g.selector.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -282,4 +395,101 @@ func (g *Group) sharedListener() (*os.File, error) {
 		return nil, fmt.Errorf("shared socket: dup: %w", err)
 	}
 	return os.NewFile(uintptr(fd), "listener"), nil
+}
+
+// Selector is what decides over the group's sockets in eBPF, or nil. It is closed with the group.
+func (g *Group) Selector() *selector.Selector { return g.selector }
+
+// slots is how many workers a selector has room for: of a good many generations, since those that were told to stop
+// may take their time.
+func (g *Group) slots() int { return min(selector.MaxSlots, 8*g.cfg.Workers+8) }
+
+// freeSlot is the lowest slot whose worker, if it had one, has exited.
+func (g *Group) freeSlot() (int, error) {
+	taken := map[int]bool{}
+	for _, w := range g.Workers() {
+		select {
+		case <-w.exited:
+		default:
+			taken[w.slot] = true
+		}
+	}
+	for slot := range g.slots() {
+		if !taken[slot] {
+			return slot, nil
+		}
+	}
+	return -1, fmt.Errorf("all %d slots of the selector are taken: too many stopped workers have not exited yet", g.slots())
+}
+
+// list lets a selector choose the worker, from now on until it is stopped and its listener closed.
+func (g *Group) list(w *Worker) error {
+	if g.selector == nil {
+		return nil
+	}
+	// Its slot may still be listed for a worker that died unasked.
+	return errors.Join(g.selector.Remove(w.slot), g.selector.Add(w.slot, g.weight(w.Place)))
+}
+
+// weight is that of the worker in a place, for Weighted: the last one's is Canary's share of all, the others' are equal.
+func (g *Group) weight(place int) uint32 {
+	others := float64(g.cfg.Workers - 1)
+	if g.cfg.Selection != Weighted || others == 0 || g.cfg.Canary <= 0 || g.cfg.Canary >= 1 {
+		return 1
+	}
+	each := (1 - g.cfg.Canary) / others
+	weight := each
+	if place == g.cfg.Workers-1 {
+		weight = g.cfg.Canary
+	}
+	return uint32(max(1, math.Round(selector.MaxWeight*weight/max(each, g.cfg.Canary))))
+}
+
+// channels are the two ends of the socket pairs between an acceptor and its workers, by place. close closes them here.
+type channels struct{ acceptor, workers []*os.File }
+
+func (g *Group) openChannels() (c channels, err error) {
+	if g.cfg.Accept != ByAcceptor {
+		return c, nil
+	}
+	if g.acceptor != nil {
+		return c, errors.New("the acceptor knows only the workers that it was started with")
+	}
+	for range g.cfg.Workers {
+		// One message is one connection, so its boundaries must stay (unix(7)).
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return c, fmt.Errorf("channel to a worker: %w", err)
+		}
+		c.acceptor = append(c.acceptor, os.NewFile(uintptr(pair[0]), "acceptor"))
+		c.workers = append(c.workers, os.NewFile(uintptr(pair[1]), "worker"))
+	}
+	return c, nil
+}
+
+func (c channels) close() {
+	for _, f := range append(c.acceptor, c.workers...) {
+		_ = f.Close() // a socket that only others use
+	}
+}
+
+// startAcceptor starts the process that accepts for the workers at the other ends of the channels.
+func (g *Group) startAcceptor(ctx context.Context, c channels) (ready wire.Instant, err error) {
+	a := g.newWorker()
+	a.Acceptor = true
+	l, err := g.sharedListener()
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	cfg := g.workerConfig(a)
+	cfg.Channels = len(c.acceptor)
+	if err := g.start(a, cfg, append([]*os.File{l}, c.acceptor...), nil); err != nil {
+		return 0, err
+	}
+	g.acceptor = a
+	if err := a.awaitReady(ctx); err != nil {
+		return 0, errors.Join(err, kill([]*Worker{a}))
+	}
+	return a.readyAt, nil
 }

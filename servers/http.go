@@ -93,6 +93,9 @@ func (h *httpServer) run() error {
 		case err := <-control:
 			return err
 		case c := <-commands:
+			if c.Spin > 0 {
+				return fmt.Errorf("worker %d: a net/http worker has no one loop that could spin", h.cfg.ID)
+			}
 			grace = time.After(h.cfg.Grace)
 			if err := h.stop(c.Stop); err != nil {
 				return err

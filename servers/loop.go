@@ -3,7 +3,9 @@ package servers
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -17,10 +19,11 @@ import (
 // does nothing else.
 //
 // Like nginx with multi_accept off, it accepts one connection per readiness event of the
-// listener, so that connections already accepted get their turn.
+// listener, so that connections already accepted get their turn; unless it is edge-triggered, and would not be told again.
 type loop struct {
 	*worker
 	epoll    int
+	source   source
 	open     map[int32]*loopConn // by descriptor
 	free     []*loopConn
 	out      []byte
@@ -44,17 +47,24 @@ func newLoop(w *worker) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
-	l := &loop{worker: w, epoll: epoll, open: make(map[int32]*loopConn), out: make([]byte, 0, 512)}
-	for _, fd := range []int{w.listener, fdControl} {
-		if err := l.watch(fd); err != nil {
-			return nil, err
-		}
+	l := &loop{worker: w, epoll: epoll, source: socketSource{}, open: make(map[int32]*loopConn), out: make([]byte, 0, 512)}
+	if w.cfg.Accept == ByAcceptor {
+		l.source = newChannelSource()
 	}
-	return l, nil
+	if err := l.watch(fdControl, 0); err != nil {
+		return nil, err
+	}
+	if w.cfg.Accept == Blocking {
+		return l, nil
+	}
+	return l, l.watch(w.listener, listenerEvents[w.cfg.Accept])
 }
 
-func (l *loop) watch(fd int) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
+// listenerEvents are the flags beside EPOLLIN with which a listener is watched (epoll_ctl(2)).
+var listenerEvents = map[Accept]uint32{EpollExclusive: unix.EPOLLEXCLUSIVE, EpollEdge: unix.EPOLLET}
+
+func (l *loop) watch(fd int, flags uint32) error {
+	e := unix.EpollEvent{Events: unix.EPOLLIN | flags, Fd: int32(fd)}
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
 		return fmt.Errorf("epoll_ctl %d: %w", fd, err)
 	}
@@ -64,9 +74,14 @@ func (l *loop) watch(fd int) error {
 // run serves until a stop command has been carried out.
 func (l *loop) run() error {
 	runtime.LockOSThread()
+	if l.cfg.Accept == Blocking {
+		if err := l.runBlocking(); err != nil {
+			return err
+		}
+	}
 	events := make([]unix.EpollEvent, 64)
 	for !l.stopping || len(l.open) > 0 {
-		timeout := -1
+		timeout := l.beat()
 		if l.stopping {
 			now := l.clock.Now()
 			if l.farewell != 0 && now >= l.farewell {
@@ -84,6 +99,7 @@ func (l *loop) run() error {
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("worker %d: epoll_wait: %w", l.cfg.ID, err)
 		}
+		l.turn(events[:max(n, 0)])
 		for _, e := range events[:max(n, 0)] {
 			if err := l.handle(e); err != nil {
 				return err
@@ -91,6 +107,26 @@ func (l *loop) run() error {
 		}
 	}
 	return nil
+}
+
+// beat is the timeout of epoll_wait of a worker that has nothing to wait for: none, or how often its selector
+// wants to hear of it.
+func (l *loop) beat() int {
+	if l.member == nil || l.member.Beat() == 0 {
+		return -1
+	}
+	return int(max(time.Millisecond, l.member.Beat()) / time.Millisecond)
+}
+
+// turn tells the selector that the loop turns, and whether anything waits to be accepted.
+func (l *loop) turn(events []unix.EpollEvent) {
+	if l.member == nil {
+		return
+	}
+	l.member.Turn(int64(l.clock.Now()))
+	if !slices.ContainsFunc(events, func(e unix.EpollEvent) bool { return int(e.Fd) == l.listener }) {
+		l.member.Idle()
+	}
 }
 
 // epollWait is epoll_wait(2), hidden from Go's scheduler for the reason that wire.SleepUntil gives.
@@ -109,15 +145,27 @@ func (l *loop) handle(e unix.EpollEvent) error {
 		if err != nil {
 			return err
 		}
-		return l.stop(c.Stop)
+		return l.obey(c)
 	case l.listener:
-		_, err := l.accept()
+		more, err := l.accept()
+		for more && err == nil && l.cfg.Accept == EpollEdge {
+			more, err = l.accept()
+		}
 		return err
 	}
 	if c, ok := l.open[e.Fd]; ok { // closed earlier in this batch otherwise
 		return l.read(int(e.Fd), c)
 	}
 	return nil
+}
+
+func (l *loop) obey(c command) error {
+	if c.Spin > 0 {
+		for until := l.clock.Now().Add(c.Spin); l.clock.Now() < until; {
+		}
+		return nil
+	}
+	return l.stop(c.Stop)
 }
 
 // stop begins the end of the worker, the way it is told.
@@ -136,14 +184,22 @@ func (l *loop) stop(way Way) error {
 	}
 	now := l.clock.Now()
 	l.stopping, l.deadline, l.farewell = true, now.Add(l.cfg.Grace), now.Add(farewell(l.cfg.Grace))
-	if l.cfg.Sockets == Shared {
+	if l.cfg.Sockets == Shared && l.cfg.Accept != Blocking {
 		// The open file lives on in other processes, so closing this descriptor does not take it
 		// out of the epoll set (epoll(7), questions and answers).
-		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil); err != nil {
-			return fmt.Errorf("worker %d: epoll_ctl del listener: %w", l.cfg.ID, err)
+		if err := l.unwatchListener(); err != nil {
+			return err
 		}
 	}
 	return l.closeListener(func() error { return unix.Close(l.listener) })
+}
+
+func (l *loop) unwatchListener() error {
+	err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("worker %d: epoll_ctl del listener: %w", l.cfg.ID, err)
+	}
+	return nil
 }
 
 // dismiss tells the connections that are still idle to go, by a FIN. A request that has come already is
@@ -184,25 +240,38 @@ func (l *loop) until() wire.Instant {
 
 // accept takes one connection off the queue, if there is one, and reads what it has sent so far.
 func (l *loop) accept() (bool, error) {
-	fd, sa, err := unix.Accept4(l.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	fd, from, err := l.source.accept(l.listener)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return false, nil // another worker of a shared socket was faster, or the queue is empty
 	case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 		return true, nil
+	case errors.Is(err, errNoMore):
+		// The acceptor has closed its end. The stop command is on its way.
+		return false, l.unwatchListener()
 	case err != nil:
 		return false, fmt.Errorf("worker %d: accept: %w", l.cfg.ID, err)
 	}
-	c := l.newConn()
-	l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordAccept, Peer: peer(sa)})
-	l.open[int32(fd)] = c
+	c := l.begin(fd, from)
 	if err := l.read(fd, c); err != nil {
 		return false, err
 	}
 	if l.open[int32(fd)] == c {
-		return true, l.watch(fd)
+		return true, l.watch(fd, 0)
 	}
 	return true, nil
+}
+
+// begin takes a connection into the books.
+func (l *loop) begin(fd int, from netip.AddrPort) *loopConn {
+	c := l.newConn()
+	l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordAccept, Peer: from})
+	l.open[int32(fd)] = c
+	if l.member != nil {
+		l.member.Accepted()
+		l.member.Begin()
+	}
+	return c
 }
 
 func (l *loop) newConn() *loopConn {
@@ -304,6 +373,9 @@ func (l *loop) failed(fd int, c *loopConn, end End, why error) error {
 		return fmt.Errorf("worker %d: close connection: %w", l.cfg.ID, err)
 	}
 	l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordEnd, End: end, Errno: errno})
+	if l.member != nil {
+		l.member.Done()
+	}
 	l.free = append(l.free, c)
 	return nil
 }

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +25,10 @@ type Worker struct {
 	ID         int // unique in the group, from 0
 	Generation int
 	Place      int // in its generation, from 0
+	// Acceptor says that it serves nobody and accepts for the others; see ByAcceptor.
+	Acceptor bool
 
+	slot    int // in the selector, or -1
 	clock   *wire.Clock
 	cmd     *exec.Cmd
 	control *os.File // write end
@@ -48,7 +53,7 @@ type Closing struct {
 }
 
 // start starts the process. It owns every descriptor it makes until the worker is released.
-func (w *Worker) start(g *Group, cfg workerConfig) (err error) {
+func (w *Worker) start(env Env, cfg workerConfig, inherited []*os.File, cpus []int) (err error) {
 	var theirs []*os.File // closed here once the child has them
 	defer func() {
 		for _, f := range theirs {
@@ -70,23 +75,12 @@ func (w *Worker) start(g *Group, cfg workerConfig) (err error) {
 		return errors.Join(err, controlW.Close(), eventsR.Close())
 	}
 	theirs = append(theirs, memfd)
-	if g.listener >= 0 {
-		l, err := g.sharedListener()
-		if err != nil {
-			return errors.Join(err, controlW.Close(), eventsR.Close(), w.journal.close())
-		}
-		theirs = append(theirs, l)
-	}
 	w.stderr = new(bytes.Buffer)
-	w.cmd = g.env.Command()
-	w.cmd.ExtraFiles = theirs
+	w.cmd = env.Command()
+	w.cmd.ExtraFiles = append(slices.Clone(theirs), inherited...)
 	w.cmd.Stderr = &limitedWriter{w: w.stderr, left: 64 << 10}
 	w.cmd.WaitDelay = time.Second
-	var cpus []int
-	if n := len(g.cfg.Pin); n > 0 {
-		cpus = []int{g.cfg.Pin[w.Place%n]}
-	}
-	if err := g.env.Start(w.cmd, cpus); err != nil {
+	if err := env.Start(w.cmd, cpus); err != nil {
 		return errors.Join(fmt.Errorf("start: %w", err), controlW.Close(), eventsR.Close(), w.journal.close())
 	}
 	go w.listen(eventsR)
@@ -187,12 +181,17 @@ func (w *Worker) stop(way Way) error {
 	if way == Kill {
 		return w.kill()
 	}
-	line, err := json.Marshal(command{Stop: way})
+	return w.tell(command{Stop: way})
+}
+
+// tell sends the worker a command.
+func (w *Worker) tell(c command) error {
+	line, err := json.Marshal(c)
 	if err != nil {
 		panic(err) // plain data
 	}
 	if _, err := w.control.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("worker %d: %s: %w", w.ID, way, err)
+		return fmt.Errorf("worker %d: command %s: %w", w.ID, line, err)
 	}
 	return nil
 }
@@ -262,6 +261,18 @@ func (w *Worker) CPU() (time.Duration, bool) {
 	default:
 		return 0, false
 	}
+}
+
+// ContextSwitches is how often the worker's threads were switched off a CPU, of themselves or not, in its whole
+// life; 0 before it has exited.
+func (w *Worker) ContextSwitches() int64 {
+	if _, exited := w.CPU(); !exited {
+		return 0
+	}
+	if usage, ok := w.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		return usage.Nvcsw + usage.Nivcsw
+	}
+	return 0
 }
 
 // limitedWriter keeps the first bytes and swallows the rest.

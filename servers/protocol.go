@@ -4,15 +4,20 @@ import (
 	"net/netip"
 	"time"
 
+	"reuseport-bench/servers/selector"
 	"reuseport-bench/servers/wire"
 )
 
 // File descriptors of a worker, fixed by the order of exec.Cmd.ExtraFiles.
 const (
-	fdControl  = 3 // read: the Worker configuration, then commands, as JSON lines
-	fdEvents   = 4 // write: events, as JSON lines
-	fdJournal  = 5 // memfd
-	fdListener = 6 // the shared socket, where there is one
+	fdControl = 3 // read: the Worker configuration, then commands, as JSON lines
+	fdEvents  = 4 // write: events, as JSON lines
+	fdJournal = 5 // memfd
+	// fdListener is the shared socket, or the channel from an acceptor; of an acceptor itself the shared socket, and
+	// the channels to the workers after it.
+	fdListener = 6
+	// fdSelector is the first of the descriptors of a selector, where workers have sockets of their own.
+	fdSelector = 6
 )
 
 // Sockets is how the workers of a group listen.
@@ -23,6 +28,43 @@ const (
 	Shared    Sockets = "shared"    // one socket, bound by the parent, inherited by every worker
 	Reuseport Sockets = "reuseport" // one socket each, bound with SO_REUSEPORT
 )
+
+// Accept is how a worker gets the connections of its listening socket.
+type Accept string
+
+// The ways to accept.
+const (
+	// Epoll is level-triggered: a connection on a shared socket wakes every idle worker (the herd).
+	Epoll Accept = "epoll"
+	// EpollExclusive wakes one of them or a few (EPOLLEXCLUSIVE, Linux 4.5).
+	EpollExclusive Accept = "epoll-exclusive"
+	// EpollEdge is edge-triggered: a worker that is woken accepts until the queue is empty.
+	EpollEdge Accept = "epoll-edge"
+	// Blocking waits in accept(2), and serves one connection to its end before the next. Idle workers are woken in turn.
+	Blocking Accept = "blocking"
+	// ByAcceptor leaves accepting to one process more, which passes each connection to a worker in turn (SCM_RIGHTS).
+	ByAcceptor Accept = "acceptor"
+	// Netpoll, with HTTP only, is Go's own poller: edge-triggered, not exclusive.
+	Netpoll Accept = "netpoll"
+)
+
+// Selection is who decides which socket of a reuseport group gets a connection.
+type Selection string
+
+// The selections. The last three are selectors in eBPF; see package selector.
+const (
+	Hash Selection = "hash" // the kernel, by a hash of addresses and ports
+	// ByCPU is a classic BPF program: the CPU that handles the SYN, modulo the number of workers.
+	ByCPU Selection = "cpu"
+	// IncomingCPU is SO_INCOMING_CPU: a worker that is pinned gets what its CPU handles.
+	IncomingCPU Selection = "incoming-cpu"
+	RoundRobin  Selection = Selection(selector.RoundRobin)
+	Weighted    Selection = Selection(selector.Weighted)
+	LeastLoaded Selection = Selection(selector.LeastLoaded)
+)
+
+// ByBPF says that the selection needs an eBPF program.
+func (s Selection) ByBPF() bool { return s == RoundRobin || s == Weighted || s == LeastLoaded }
 
 // Kind is the architecture of a worker.
 type Kind string
@@ -64,15 +106,23 @@ type workerConfig struct {
 	Sockets    Sockets        `json:"sockets"`
 	Address    netip.AddrPort `json:"address"`
 	Backlog    int            `json:"backlog"`
+	Accept     Accept         `json:"accept"`
+	Selection  Selection      `json:"selection"`
+	Workers    int            `json:"workers"`  // of a generation
+	Slot       int            `json:"slot"`     // with a selection by eBPF
+	CPU        int            `json:"cpu"`      // with IncomingCPU
+	Channels   int            `json:"channels"` // of an acceptor, to how many workers; 0: it is none
 	Work       Work           `json:"work"`
 	Seed       uint64         `json:"seed"`
 	Fault      Fault          `json:"fault"`
 	Grace      time.Duration  `json:"grace_ns"` // how long finishing may take once stopped
 }
 
-// command is every later line on the control pipe.
+// command is every later line on the control pipe: one of its fields.
 type command struct {
-	Stop Way `json:"stop"`
+	Stop Way `json:"stop,omitempty"`
+	// Spin makes a worker's loop turn on the spot for so long and do nothing else.
+	Spin time.Duration `json:"spin_ns,omitempty"`
 }
 
 // event is a line from the worker. A worker says ready once, then after a stop command closed

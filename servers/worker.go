@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/selector"
 	"reuseport-bench/servers/wire"
 )
 
@@ -42,7 +43,8 @@ type worker struct {
 	events   *os.File
 	clock    *wire.Clock
 	journal  *journal
-	listener int // -1 once closed
+	listener int              // -1 once closed
+	member   *selector.Member // nil without a selection by eBPF
 	conns    uint32
 	works    *works
 }
@@ -64,7 +66,7 @@ func (w *worker) run() error {
 	if w.cfg.Sockets == Shared {
 		w.listener = fdListener
 		unix.CloseOnExec(fdListener)
-	} else if w.listener, err = listen(w.cfg.Address, w.cfg.Sockets, w.cfg.Backlog); err != nil {
+	} else if err := w.listen(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
 	w.works = newWorks(w.cfg.Work, w.cfg.Seed, w.cfg.ID, w.cfg.Generation)
@@ -81,8 +83,29 @@ func (w *worker) run() error {
 	return w.say(event{Event: eventStopped, At: w.clock.Now()})
 }
 
+// listen makes the worker's own socket, one of a reuseport group, and puts it under the group's selection.
+func (w *worker) listen() (err error) {
+	if w.listener, err = listen(w.cfg.Address, w.cfg.Sockets, w.cfg.Backlog); err != nil {
+		return err
+	}
+	switch {
+	case w.cfg.Selection == ByCPU:
+		return selector.AttachCPU(w.listener, w.cfg.Workers)
+	case w.cfg.Selection == IncomingCPU:
+		if err := unix.SetsockoptInt(w.listener, unix.SOL_SOCKET, unix.SO_INCOMING_CPU, w.cfg.CPU); err != nil {
+			return fmt.Errorf("SO_INCOMING_CPU %d: %w", w.cfg.CPU, err)
+		}
+	case w.cfg.Selection.ByBPF():
+		w.member, err = selector.Join([]int{fdSelector, fdSelector + 1, fdSelector + 2}, w.cfg.Slot, w.listener)
+	}
+	return err
+}
+
 // server is the worker's architecture, ready to run.
 func (w *worker) server() (interface{ run() error }, error) {
+	if w.cfg.Channels > 0 {
+		return newAcceptor(w)
+	}
 	switch w.cfg.Kind {
 	case Loop:
 		return newLoop(w)

@@ -318,13 +318,15 @@ func (m *measured) listed() (list []results.Loss, omitted int64) {
 func (m *measured) workers(all []*servers.Worker) []results.Worker {
 	var out []results.Worker
 	for _, w := range all {
-		r := results.Worker{ID: w.ID, Generation: w.Generation}
+		r := results.Worker{ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor}
 		if wb := m.books.workers[w.ID]; wb != nil {
 			r.Accepted, r.Served = wb.accepted, wb.served
 		}
 		if cpu, ok := w.CPU(); ok {
 			ns := int64(cpu)
 			r.CPUNS = &ns
+			switches := w.ContextSwitches()
+			r.ContextSwitches = &switches
 		}
 		out = append(out, r)
 	}

@@ -158,6 +158,15 @@ func skipped(s scenarios.Setup, m Machine) string {
 	if s.Stop == string(servers.Migrate) {
 		needed = append(needed, kernel.ProbeTCPMigrateReq)
 	}
+	if servers.Selection(s.Selector).ByBPF() {
+		needed = append(needed, kernel.ProbeSKReuseport, kernel.ProbeSockArray)
+	}
+	if s.Accept == string(servers.EpollExclusive) {
+		needed = append(needed, kernel.ProbeEpollExclusive)
+	}
+	if s.Selector == string(servers.IncomingCPU) {
+		needed = append(needed, kernel.ProbeIncomingCPU)
+	}
 	if s.Network == string(netlab.Veth) {
 		needed = append(needed, kernel.ProbeVeth)
 	}
@@ -196,8 +205,9 @@ func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 			Workers: s.Workers,
 			Address: netip.AddrPortFrom(addresses.Servers, serverPort),
 			Backlog: s.Server.Backlog,
-			Work:    work(s.Server.Work),
-			Fault:   servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
+			Accept:  servers.Accept(s.Accept), Selection: servers.Selection(s.Selector), Canary: s.Canary,
+			Work:  work(s.Server.Work),
+			Fault: servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
 		},
 		Sysctls: sysctls(s),
 		Firings: firings(s),

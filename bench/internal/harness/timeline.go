@@ -166,6 +166,14 @@ func (t *timeline) stall(ctx context.Context, s *fired) error {
 		workers = []*servers.Worker{w}
 	}
 	s.trigger = t.clock.Now()
+	if s.step.How == howSpin {
+		if err := servers.Spin(workers, s.step.For); err != nil {
+			return err
+		}
+		err := sleepUntil(ctx, t.clock, s.trigger.Add(s.step.For))
+		s.ready = t.clock.Now()
+		return err
+	}
 	if err := servers.Signal(workers, unix.SIGSTOP); err != nil {
 		return err
 	}
@@ -176,6 +184,9 @@ func (t *timeline) stall(ctx context.Context, s *fired) error {
 	s.ready = t.clock.Now()
 	return interrupted
 }
+
+// howSpin is the way of a stall that keeps workers busy instead of stopping them.
+const howSpin = "spin"
 
 func sleepUntil(ctx context.Context, clock *wire.Clock, i wire.Instant) error {
 	timer := time.NewTimer(i.Sub(clock.Now()))

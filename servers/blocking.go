@@ -1,0 +1,132 @@
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/wire"
+)
+
+// runBlocking serves as a loop that waits in accept(2): one connection at a time, to its end. It returns when it has
+// been told to stop and its listener is closed; a connection that is still open then is left to the loop.
+//
+// Workers that wait in accept are woken one at a time, the one that waits longest first (prepare_to_wait_exclusive in
+// inet_csk_wait_for_connect, net/ipv4/inet_connection_sock.c).
+func (l *loop) runBlocking() error {
+	// A second goroutine watches for commands, and needs a P while this one is in a hidden system call.
+	runtime.GOMAXPROCS(2)
+	if err := unix.SetNonblock(l.listener, false); err != nil {
+		return fmt.Errorf("worker %d: listener: %w", l.cfg.ID, err)
+	}
+	// Go's signal handlers restart what they interrupt, but not an accept that has a timeout (signal(7)).
+	if err := unix.SetsockoptTimeval(l.listener, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 3600}); err != nil {
+		return fmt.Errorf("worker %d: SO_RCVTIMEO: %w", l.cfg.ID, err)
+	}
+	told := &interrupter{thread: unix.Gettid()}
+	go told.watch()
+	for !l.stopping {
+		if told.pending.Load() {
+			if err := l.command(told); err != nil {
+				return err
+			}
+			continue
+		}
+		fd, err := acceptBlocking(l.listener)
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
+			continue
+		case errors.Is(err, unix.EAGAIN): // at the end of a trial somebody has made the socket non-blocking
+			wire.SleepUntil(l.clock.Now().Add(time.Millisecond))
+			continue
+		case err != nil:
+			return fmt.Errorf("worker %d: accept: %w", l.cfg.ID, err)
+		}
+		if err := l.serveToEnd(fd, told); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serveToEnd serves one connection, and obeys commands meanwhile.
+func (l *loop) serveToEnd(fd int, told *interrupter) error {
+	sa, err := unix.Getpeername(fd)
+	if err != nil { // the client has left meanwhile: it is known by nobody
+		return unix.Close(fd)
+	}
+	c := l.begin(fd, peer(sa))
+	for {
+		if err := l.read(fd, c); err != nil || l.open[int32(fd)] != c {
+			return err
+		}
+		if told.pending.Load() {
+			if err := l.command(told); err != nil {
+				return err
+			}
+			if l.stopping { // the rest is the loop's
+				return l.watch(fd, 0)
+			}
+		}
+		wait := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: fdControl, Events: unix.POLLIN}}
+		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("worker %d: poll: %w", l.cfg.ID, err)
+		}
+		if wait[1].Revents != 0 {
+			told.pending.Store(true)
+		}
+	}
+}
+
+// command reads and obeys the command that is pending.
+func (l *loop) command(told *interrupter) error {
+	c, err := l.nextCommand()
+	if err != nil {
+		return err
+	}
+	if c.Stop != "" { // whatever it is, nothing may block any more
+		if err := unix.SetNonblock(l.listener, true); err != nil {
+			return fmt.Errorf("worker %d: listener: %w", l.cfg.ID, err)
+		}
+	}
+	told.pending.Store(false)
+	return l.obey(c)
+}
+
+// interrupter gets a thread out of accept(2) when there is a command to read.
+type interrupter struct {
+	thread  int
+	pending atomic.Bool
+}
+
+// watch looks for commands until the control pipe ends.
+func (i *interrupter) watch() {
+	wait := []unix.PollFd{{Fd: fdControl, Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			return // the other side of the pipe is gone for the reader too, who says so
+		}
+		if wait[0].Revents == 0 {
+			continue
+		}
+		i.pending.Store(true)
+		// Go uses SIGURG for itself and thinks nothing of one too many. It may come just before the accept, so it is sent again.
+		if err := unix.Tgkill(unix.Getpid(), i.thread, unix.SIGURG); err != nil {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// acceptBlocking is accept4(2), hidden from Go's scheduler for the reason that wire.SleepUntil gives.
+func acceptBlocking(listener int) (int, error) {
+	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
+}

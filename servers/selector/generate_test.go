@@ -1,0 +1,48 @@
+package selector
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What is committed must be what selector.c compiles to. Another version of clang compiles to something else,
+// which says nothing.
+func TestGenerated(t *testing.T) {
+	const compiler = "Debian clang version 14.0.6"
+	for _, tool := range []string{"clang", "llvm-strip", "gcc"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("not checked: %v", err)
+		}
+	}
+	if _, err := os.Stat("/usr/include/bpf/bpf_helpers.h"); err != nil {
+		t.Skipf("not checked, install libbpf-dev: %v", err)
+	}
+	version, err := exec.Command("clang", "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line, _, _ := strings.Cut(string(version), "\n"); line != compiler {
+		t.Skipf("not checked: clang here is %q, what is committed was made by %q", line, compiler)
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("./generate.sh", dir).CombinedOutput(); err != nil {
+		t.Fatalf("generate.sh: %v\n%s", err, out)
+	}
+	files, err := filepath.Glob("programs_bpf*")
+	if err != nil || len(files) != 4 {
+		t.Fatalf("got files %v, %v; want 4", files, err)
+	}
+	for _, name := range files {
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, err := os.ReadFile(name); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is stale (%v): run go generate ./servers/selector", name, err)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package servers
+
+import (
+	"errors"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// A source is where a loop gets its connections: accept takes the next one without waiting, non-blocking and closed
+// on exec, from the descriptor. EAGAIN: there is none now. errNoMore: there will be none.
+type source interface {
+	accept(from int) (fd int, peer netip.AddrPort, err error)
+}
+
+var errNoMore = errors.New("no more connections will come")
+
+// socketSource accepts by itself.
+type socketSource struct{}
+
+func (socketSource) accept(listener int) (int, netip.AddrPort, error) {
+	fd, sa, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	return fd, peer(sa), err
+}
+
+// channelSource gets connections from an acceptor: a byte each, with the descriptor beside it (unix(7), SCM_RIGHTS).
+type channelSource struct{ space []byte }
+
+func newChannelSource() channelSource { return channelSource{make([]byte, unix.CmsgSpace(4))} }
+
+func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
+	var data [1]byte
+	n, space, _, _, err := unix.Recvmsg(channel, data[:], c.space, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	switch {
+	case err != nil:
+		return -1, netip.AddrPort{}, err
+	case n == 0:
+		return -1, netip.AddrPort{}, errNoMore
+	}
+	messages, err := unix.ParseSocketControlMessage(c.space[:space])
+	if err != nil || len(messages) != 1 {
+		return -1, netip.AddrPort{}, errors.Join(errors.New("a message without a connection"), err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return -1, netip.AddrPort{}, err
+	}
+	// The client may have left meanwhile, in which case the socket has no peer (ENOTCONN): it is then known by nobody.
+	sa, err := unix.Getpeername(fds[0])
+	if err != nil {
+		return -1, netip.AddrPort{}, errors.Join(unix.ECONNABORTED, unix.Close(fds[0]))
+	}
+	return fds[0], peer(sa), nil
+}
