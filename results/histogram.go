@@ -58,7 +58,8 @@ func (h *Histogram) Percentiles() *Percentiles {
 		return nil
 	}
 	at := h.counts.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9})
-	return &Percentiles{P50: at[0], P90: at[1], P99: at[2], P999: at[3], Max: h.counts.Max()}
+	return &Percentiles{P50: at[0], P90: at[1], P99: at[2], P999: at[3], Max: h.counts.Max(),
+		Mean: int64(h.counts.Mean()), SD: int64(h.counts.StdDev())}
 }
 
 // Encode returns the histogram as HdrHistogram V2, compressed, base64: what run.json holds and

@@ -129,6 +129,7 @@ type Trial struct {
 	Steps    []Step           `json:"steps"`
 	Workers  []Worker         `json:"workers"`
 	Fairness *Fairness        `json:"fairness"` // of the longest-lived generation
+	Queues   *Queues          `json:"queues"`   // null where the kernel does not tell
 	Kernel   map[string]int64 `json:"kernel"`   // counter → change over the trial, in the lab's namespaces
 	CPU      CPU              `json:"cpu"`
 	Memory   Memory           `json:"memory"`
@@ -157,6 +158,8 @@ type Percentiles struct {
 	P99  int64 `json:"p99"`
 	P999 int64 `json:"p999"`
 	Max  int64 `json:"max"`
+	Mean int64 `json:"mean"`
+	SD   int64 `json:"sd"` // standard deviation
 }
 
 // Step is one firing of a step of the timeline. Instants count from the first scheduled attempt.
@@ -201,7 +204,8 @@ type Worker struct {
 	CPUNS      *int64 `json:"cpu_ns"`   // user + system; null when it was killed before it could say
 	// Acceptor says that it served nobody and accepted for the others.
 	Acceptor bool `json:"acceptor,omitempty"`
-	// ContextSwitches, voluntary and not, of the worker's whole life (getrusage(2)).
+	// ContextSwitches is how often the worker's threads were put on a CPU while the load ran; null for one that did
+	// not live to its end.
 	ContextSwitches *int64 `json:"context_switches"`
 	QueueMax        *int64 `json:"queue_max"`
 }
@@ -212,6 +216,34 @@ type Fairness struct {
 	Jain        float64 `json:"jain"`          // (Σx)²/(n·Σx²), 1/n to 1
 	MaxOverMean float64 `json:"max_over_mean"` // 1 to n
 	Chi2P       float64 `json:"chi2_p"`        // p of Pearson's χ² against equal shares
+	// Windows is the same over time, from the first scheduled attempt on; those in which nothing was accepted are left out.
+	Windows []FairnessWindow `json:"windows"`
+}
+
+// FairnessWindow is the fairness of what was accepted within FairnessWindowNS.
+type FairnessWindow struct {
+	FromNS      int64   `json:"from_ns"`
+	Connections int64   `json:"connections"`
+	Jain        float64 `json:"jain"`
+	MaxOverMean float64 `json:"max_over_mean"`
+}
+
+// FairnessWindowNS is the length of a FairnessWindow.
+const FairnessWindowNS = int64(100 * time.Millisecond)
+
+// Queues is how long the accept queues were while the load ran, as seen from time to time.
+type Queues struct {
+	Samples    int64           `json:"samples"`
+	IntervalNS int64           `json:"interval_ns"` // between two of them, the mean
+	CostNS     int64           `json:"cost_ns"`     // of one, the mean
+	Listeners  []ListenerQueue `json:"listeners"`
+}
+
+// ListenerQueue is the accept queue of one listener, in connections.
+type ListenerQueue struct {
+	Worker *int    `json:"worker"` // null: the shared socket
+	Max    int64   `json:"max"`
+	Mean   float64 `json:"mean"`
 }
 
 // CPU is who used the processors during the trial.

@@ -175,6 +175,27 @@ func (s Summary) scaled(factor float64) Summary {
 	return out
 }
 
+// AddWindows adds the fairness of each window. counts has a list for each worker: its connections, by window.
+func (f *Fairness) AddWindows(counts [][]int64) {
+	windows := 0
+	for _, c := range counts {
+		windows = max(windows, len(c))
+	}
+	for window := range windows {
+		each := make([]int64, len(counts))
+		for i, c := range counts {
+			if window < len(c) {
+				each[i] = c[window]
+			}
+		}
+		if one := FairnessOf(f.Generation, each); one != nil {
+			f.Windows = append(f.Windows, FairnessWindow{
+				FromNS: int64(window) * FairnessWindowNS, Connections: sum(each), Jain: one.Jain, MaxOverMean: one.MaxOverMean,
+			})
+		}
+	}
+}
+
 // FairnessOf compares the connections that the workers of one generation accepted with equal
 // shares. It is nil when nothing was accepted: there was nothing to share.
 //

@@ -37,15 +37,17 @@ const (
 	MetricScheduleLag          = "schedule_lag_p99_ns"
 	MetricLoadCPUPerAttempt    = "load_cpu_per_attempt_ns"
 	MetricServersCPUPerAttempt = "servers_cpu_per_attempt_ns"
+	MetricSwitches             = "context_switches_per_connection"
+	MetricQueueMax             = "queue_max"
 )
 
 // medianMetrics are one value per trial, from (*Trial).Figures, summarized by Median.
 var medianMetrics = []string{
-	"response_p50_ns", "response_p90_ns", "response_p99_ns", "response_p999_ns", "response_max_ns",
-	"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns",
+	"response_p50_ns", "response_p90_ns", "response_p99_ns", "response_p999_ns", "response_max_ns", "response_mean_ns", "response_sd_ns",
+	"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns", "service_mean_ns", "service_sd_ns",
 	MetricGap, MetricOutage, MetricResolution, MetricStall, MetricTakeover, MetricTail,
 	MetricOffered, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
-	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt,
+	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax,
 }
 
 // Metrics returns the name of every metric that Summarize knows.
@@ -151,6 +153,9 @@ func (t *Trial) Figures() map[string]float64 {
 		f[name+"_p50_ns"], f[name+"_p90_ns"] = float64(p.P50), float64(p.P90)
 		f[name+"_p99_ns"], f[name+"_p999_ns"] = float64(p.P99), float64(p.P999)
 		f[name+"_max_ns"] = float64(p.Max)
+		if p.Mean > 0 { // runs of before have none
+			f[name+"_mean_ns"], f[name+"_sd_ns"] = float64(p.Mean), float64(p.SD)
+		}
 	}
 	percentiles("response", t.ResponseNS)
 	percentiles("service", t.ServiceNS)
@@ -158,6 +163,7 @@ func (t *Trial) Figures() map[string]float64 {
 	if t.Fairness != nil {
 		f[MetricJain], f[MetricMaxOverMean], f[MetricChi2P] = t.Fairness.Jain, t.Fairness.MaxOverMean, t.Fairness.Chi2P
 	}
+	t.workerFigures(f)
 	if t.Attempts > 0 {
 		if t.CPU.LoadNS != nil {
 			f[MetricLoadCPUPerAttempt] = float64(*t.CPU.LoadNS) / float64(t.Attempts)
@@ -167,6 +173,28 @@ func (t *Trial) Figures() map[string]float64 {
 		}
 	}
 	return f
+}
+
+// workerFigures adds what the workers, and an acceptor, come to together.
+func (t *Trial) workerFigures(f map[string]float64) {
+	var switches, accepted int64
+	known := len(t.Workers) > 0
+	for _, w := range t.Workers {
+		accepted += w.Accepted
+		if known = known && w.ContextSwitches != nil; known {
+			switches += *w.ContextSwitches
+		}
+	}
+	if known && accepted > 0 {
+		f[MetricSwitches] = float64(switches) / float64(accepted)
+	}
+	if t.Queues != nil {
+		longest := int64(0)
+		for _, l := range t.Queues.Listeners {
+			longest = max(longest, l.Max)
+		}
+		f[MetricQueueMax] = float64(longest)
+	}
 }
 
 // stepFigures adds what the trial's steps pool to.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // restartTrial is a valid trial of 1000 attempts at 2000/s whose restarts lost these many.
@@ -45,6 +46,33 @@ func TestFiguresPoolsSteps(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestFiguresOfWorkers(t *testing.T) {
+	trial := restartTrial()
+	trial.Workers = []Worker{{Accepted: 30, ContextSwitches: ptr[int64](50)}, {Accepted: 10, ContextSwitches: ptr[int64](20)}, {Acceptor: true, ContextSwitches: ptr[int64](10)}}
+	trial.Queues = &Queues{Samples: 9, Listeners: []ListenerQueue{{Max: 3}, {Max: 7}}}
+	got := trial.Figures()
+	if got[MetricSwitches] != 2 || got[MetricQueueMax] != 7 {
+		t.Errorf("%v switches per connection, longest queue %v; want 2 (an acceptor's too) and 7", got[MetricSwitches], got[MetricQueueMax])
+	}
+	trial.Workers[1].ContextSwitches = nil // killed: what it did is not known
+	if x, ok := trial.Figures()[MetricSwitches]; ok {
+		t.Errorf("%v switches per connection, though one worker's are not known", x)
+	}
+}
+
+func TestFairnessWindows(t *testing.T) {
+	f := FairnessOf(0, []int64{4, 8})
+	f.AddWindows([][]int64{{2, 0, 2}, {2, 0, 4, 2}})
+	want := []FairnessWindow{
+		{FromNS: 0, Connections: 4, Jain: 1, MaxOverMean: 1},
+		{FromNS: 2 * FairnessWindowNS, Connections: 6, Jain: 0.9, MaxOverMean: 4. / 3},
+		{FromNS: 3 * FairnessWindowNS, Connections: 2, Jain: 0.5, MaxOverMean: 2},
+	}
+	if diff := cmp.Diff(want, f.Windows, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+		t.Errorf("windows (-want +got):\n%s", diff)
 	}
 }
 
@@ -181,8 +209,11 @@ func TestSummarizeAbsentMetrics(t *testing.T) {
 func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v := &Variant{Trials: []*Trial{restartTrial(1, 0)}}
 	v.Trials[0].ServiceNS = v.Trials[0].ResponseNS
+	v.Trials[0].ResponseNS.Mean, v.Trials[0].ResponseNS.SD = 2, 1
 	v.Trials[0].Fairness = &Fairness{}
 	v.Trials[0].CPU = CPU{LoadNS: ptr[int64](1), ServersNS: ptr[int64](1)}
+	v.Trials[0].Workers = []Worker{{Accepted: 1, ContextSwitches: ptr[int64](1)}}
+	v.Trials[0].Queues = &Queues{Samples: 1}
 	v.Summarize()
 	got := slices.Sorted(maps.Keys(v.Summary))
 	want := slices.Sorted(slices.Values(Metrics()))

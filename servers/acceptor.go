@@ -63,7 +63,7 @@ func (a *acceptor) run() error {
 // passAll empties the accept queue.
 func (a *acceptor) passAll() error {
 	for {
-		fd, _, err := unix.Accept4(a.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, _, err := accept4(a.listener)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return nil

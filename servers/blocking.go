@@ -3,6 +3,7 @@ package servers
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,7 @@ func (l *loop) runBlocking() error {
 			}
 			continue
 		}
-		fd, err := acceptBlocking(l.listener)
+		fd, from, err := accept4(l.listener)
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 			continue
@@ -46,7 +47,7 @@ func (l *loop) runBlocking() error {
 		case err != nil:
 			return fmt.Errorf("worker %d: accept: %w", l.cfg.ID, err)
 		}
-		if err := l.serveToEnd(fd, told); err != nil {
+		if err := l.serveToEnd(fd, from, told); err != nil {
 			return err
 		}
 	}
@@ -54,12 +55,8 @@ func (l *loop) runBlocking() error {
 }
 
 // serveToEnd serves one connection, and obeys commands meanwhile.
-func (l *loop) serveToEnd(fd int, told *interrupter) error {
-	sa, err := unix.Getpeername(fd)
-	if err != nil { // the client has left meanwhile: it is known by nobody
-		return unix.Close(fd)
-	}
-	c := l.begin(fd, peer(sa))
+func (l *loop) serveToEnd(fd int, from netip.AddrPort, told *interrupter) error {
+	c := l.begin(fd, from)
 	for {
 		if err := l.read(fd, c); err != nil || l.open[int32(fd)] != c {
 			return err
@@ -120,13 +117,4 @@ func (i *interrupter) watch() {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-}
-
-// acceptBlocking is accept4(2), hidden from Go's scheduler for the reason that wire.SleepUntil gives.
-func acceptBlocking(listener int) (int, error) {
-	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(fd), nil
 }

@@ -388,6 +388,14 @@ func (g *Group) Close() error {
 	return errors.Join(errs...)
 }
 
+// Listener is the inode of the shared socket, or 0 without one.
+func (g *Group) Listener() (uint64, error) {
+	if g.listener < 0 {
+		return 0, nil
+	}
+	return inode(g.listener)
+}
+
 // sharedListener is a duplicate of the shared socket for a child; the caller closes it.
 func (g *Group) sharedListener() (*os.File, error) {
 	fd, err := unix.FcntlInt(uintptr(g.listener), unix.F_DUPFD_CLOEXEC, 0)

@@ -49,6 +49,15 @@ func listen(addr netip.AddrPort, sockets Sockets, backlog int) (int, error) {
 	return fd, nil
 }
 
+// inode of a socket, which is how the kernel's statistics name it.
+func inode(socket int) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(socket, &st); err != nil {
+		return 0, fmt.Errorf("fstat socket: %w", err)
+	}
+	return st.Ino, nil
+}
+
 // peer is the address in an accepted connection's socket address.
 func peer(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {

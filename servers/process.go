@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +36,7 @@ type Worker struct {
 
 	ready, closed, exited chan struct{}
 	readyAt               wire.Instant // valid once ready
+	listener              uint64       // valid once ready
 
 	mu      sync.Mutex
 	closing Closing
@@ -107,7 +107,7 @@ func (w *Worker) listen(events *os.File) {
 		}
 		switch e.Event {
 		case eventReady:
-			w.readyAt = e.At
+			w.readyAt, w.listener = e.At, e.Listener
 			close(w.ready)
 		case eventClosed:
 			w.mu.Lock()
@@ -238,6 +238,10 @@ func (w *Worker) Closing() Closing {
 // ReadyAt is when the worker said ready. It is valid once its generation has been started.
 func (w *Worker) ReadyAt() wire.Instant { return w.readyAt }
 
+// Listener is the inode of the worker's own listening socket, or 0 where it shares one. It is valid once its
+// generation has been started.
+func (w *Worker) Listener() uint64 { return w.listener }
+
 // PID is the number of the process, as the caller's PID namespace has it. Once the process has exited, another
 // may have it.
 func (w *Worker) PID() int { return w.cmd.Process.Pid }
@@ -261,18 +265,6 @@ func (w *Worker) CPU() (time.Duration, bool) {
 	default:
 		return 0, false
 	}
-}
-
-// ContextSwitches is how often the worker's threads were switched off a CPU, of themselves or not, in its whole
-// life; 0 before it has exited.
-func (w *Worker) ContextSwitches() int64 {
-	if _, exited := w.CPU(); !exited {
-		return 0
-	}
-	if usage, ok := w.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		return usage.Nvcsw + usage.Nivcsw
-	}
-	return 0
 }
 
 // limitedWriter keeps the first bytes and swallows the rest.

@@ -130,6 +130,8 @@ type command struct {
 type event struct {
 	Event string       `json:"event"`
 	At    wire.Instant `json:"at"`
+	// Listener, with ready: the inode of the worker's own listening socket.
+	Listener uint64 `json:"listener,omitempty"`
 	// From, with closed: the instant before close(2) was called; At is the one after it returned.
 	From  wire.Instant `json:"from,omitempty"`
 	Error string       `json:"error,omitempty"`

@@ -70,11 +70,18 @@ func (w *worker) run() error {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
 	w.works = newWorks(w.cfg.Work, w.cfg.Seed, w.cfg.ID, w.cfg.Generation)
+	ready := event{Event: eventReady}
+	if w.cfg.Sockets == Reuseport {
+		if ready.Listener, err = inode(w.listener); err != nil {
+			return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+		}
+	}
 	s, err := w.server()
 	if err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
-	if err := w.say(event{Event: eventReady, At: w.clock.Now()}); err != nil {
+	ready.At = w.clock.Now()
+	if err := w.say(ready); err != nil {
 		return err
 	}
 	if err := s.run(); err != nil {

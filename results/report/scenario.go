@@ -45,16 +45,28 @@ var (
 	}
 	responseColumns = []figureColumn{
 		{head: "p50", metric: "response_p50_ns", interval: true},
-		{head: "p90", metric: "response_p90_ns"},
 		{head: "p99", metric: "response_p99_ns", interval: true},
 		{head: "p99.9", metric: "response_p999_ns"},
 		{head: "max", metric: "response_max_ns"},
+		{head: "SD", metric: "response_sd_ns"},
 		{head: "lag p99", metric: "schedule_lag_p99_ns"},
 	}
 	spreadColumns = []figureColumn{
 		{head: "Jain", metric: results.MetricJain, kind: plain, interval: true},
 		{head: "max/mean", metric: results.MetricMaxOverMean, kind: plain, interval: true},
 		{head: "χ² p", metric: results.MetricChi2P, kind: probability},
+		{head: "longest\nqueue", metric: results.MetricQueueMax, kind: plain},
+	}
+	costColumns = []figureColumn{
+		{head: "servers' CPU/attempt", metric: results.MetricServersCPUPerAttempt, interval: true},
+		{head: "context switches/connection", metric: results.MetricSwitches, kind: plain, interval: true},
+	}
+	ratioColumns = []figureColumn{
+		{head: "p50", metric: "response_p50_ns"},
+		{head: "p99", metric: "response_p99_ns"},
+		{head: "SD", metric: "response_sd_ns"},
+		{head: "servers' CPU", metric: results.MetricServersCPUPerAttempt},
+		{head: "switches", metric: results.MetricSwitches},
 	}
 )
 
@@ -113,6 +125,57 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.heading(3, "Spread of connections over workers")
 		d.table(figureTable(s, measured, spreadColumns))
 	}
+	if cost := figureTable(s, measured, costColumns); len(cost.columns) > 1 {
+		d.heading(3, "Cost")
+		d.table(cost)
+	}
+	ratioBlock(d, s, measured)
+}
+
+// ratioBlock adds the variants against the baseline, block by block.
+func ratioBlock(d *document, s *results.Scenario, measured []*results.Variant) {
+	baseline := s.BaselineVariant()
+	if baseline == nil || len(measured) < 2 || len(baseline.ValidTrials()) == 0 {
+		return
+	}
+	t := &table{columns: []column{{head: "variant ÷ baseline"}}}
+	columns := slices.DeleteFunc(slices.Clone(ratioColumns), func(c figureColumn) bool {
+		return !slices.ContainsFunc(measured, func(v *results.Variant) bool {
+			_, ok := results.Ratio(v, baseline, c.metric)
+			return ok && v != baseline
+		})
+	})
+	if len(columns) == 0 {
+		return
+	}
+	for _, c := range columns {
+		t.columns = append(t.columns, column{c.head, true})
+	}
+	for _, v := range measured {
+		if v == baseline {
+			continue
+		}
+		cells := []string{results.LabelString(v.Labels)}
+		for _, c := range columns {
+			cells = append(cells, ratioCell(t, v, baseline, c.metric))
+		}
+		t.add(cells...)
+	}
+	d.heading(3, "Ratios to the baseline, paired by block [95 %]")
+	d.table(t)
+}
+
+// ratioCell is a ratio with its interval, and "~" where that does not tell it from 1.
+func ratioCell(t *table, v, baseline *results.Variant, metric string) string {
+	r, ok := results.Ratio(v, baseline, metric)
+	if !ok {
+		return missing
+	}
+	text := figure(r, plain, scale{"", 1}, true)
+	if r.Lo != nil && r.Hi != nil && *r.Lo <= 1 && 1 <= *r.Hi {
+		text += " ~"
+	}
+	return text + t.note(r.Warnings...)
 }
 
 // kinds says whether any trial that counts had restarts, and whether any had steps at all.
@@ -128,6 +191,10 @@ func kinds(variants []*results.Variant) (restarts, steps bool) {
 
 // figureTable is a row per variant, a column per metric.
 func figureTable(s *results.Scenario, variants []*results.Variant, columns []figureColumn) *table {
+	// A column that no variant has a figure for says nothing.
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c figureColumn) bool {
+		return c.text == nil && !slices.ContainsFunc(variants, func(v *results.Variant) bool { _, ok := v.Summary[c.metric]; return ok })
+	})
 	t := &table{columns: []column{{head: "variant"}}}
 	units := make([]scale, len(columns))
 	for i, c := range columns {

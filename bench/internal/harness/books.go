@@ -3,6 +3,7 @@ package harness
 import (
 	"net/netip"
 	"sync"
+	"time"
 
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/results"
@@ -88,6 +89,8 @@ type unreadEnd struct {
 type workerBooks struct {
 	accepted, served int64
 	lastAccept       wire.Instant
+	// overTime is accepted, by windows of results.FairnessWindowNS from the start.
+	overTime []int64
 }
 
 // newBooks opens the books of a trial whose load processes are configured so. start must be called
@@ -111,6 +114,19 @@ func newBooks(cfg []load.Config) (*books, error) {
 		b.attempts[i].worker, b.attempts[i].server, b.attempts[i].generation = -1, -1, -1
 	}
 	return b, err
+}
+
+// maxWindows bounds the windows of one worker: those of the longest trial, an hour.
+const maxWindows = int64(time.Hour) / results.FairnessWindowNS
+
+// acceptedOverTime is how many connections the worker accepted, by windows of results.FairnessWindowNS.
+func (b *books) acceptedOverTime(worker int) []int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if wb := b.workers[worker]; wb != nil {
+		return wb.overTime
+	}
+	return nil
 }
 
 // start sets the instant of the first scheduled attempt.
@@ -166,6 +182,12 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 	if r.Kind == servers.RecordAccept {
 		wb.accepted++
 		wb.lastAccept = r.At
+		if window := b.since(int64(r.At)) / results.FairnessWindowNS; window >= 0 && window < maxWindows {
+			for int64(len(wb.overTime)) <= window {
+				wb.overTime = append(wb.overTime, 0)
+			}
+			wb.overTime[window]++
+		}
 		b.open[key] = &conn{peer: r.Peer, attempt: -1}
 		return
 	}

@@ -314,8 +314,9 @@ func (m *measured) listed() (list []results.Loss, omitted int64) {
 	return list, omitted
 }
 
-// workers are the group's processes as the trial saw them.
-func (m *measured) workers(all []*servers.Worker) []results.Worker {
+// workers are the group's processes as the trial saw them. ran is how often they were put on a CPU, of those that
+// outlived the load.
+func (m *measured) workers(all []*servers.Worker, ran map[int]int64) []results.Worker {
 	var out []results.Worker
 	for _, w := range all {
 		r := results.Worker{ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor}
@@ -325,8 +326,9 @@ func (m *measured) workers(all []*servers.Worker) []results.Worker {
 		if cpu, ok := w.CPU(); ok {
 			ns := int64(cpu)
 			r.CPUNS = &ns
-			switches := w.ContextSwitches()
-			r.ContextSwitches = &switches
+		}
+		if n, ok := ran[w.ID]; ok {
+			r.ContextSwitches = &n
 		}
 		out = append(out, r)
 	}

@@ -55,7 +55,11 @@ type trialRun struct {
 	environment   machineUse
 	memory        results.Memory
 	startTime     time.Duration // of the first generation
-	problems      []string      // that make the trial invalid
+	queues        queueUse
+	// slices is how often each worker had been put on a CPU when the load began, and ran how often since; by ID.
+	slices, ran map[int]int64
+	listener    uint64   // the inode of a shared socket, or 0
+	problems    []string // that make the trial invalid
 }
 
 // runTrial carries out one trial in a lab of its own, which is gone when it returns. An error means
@@ -103,7 +107,7 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	}
 	t.group, err = servers.NewGroup(t.servers, servers.Env{
 		Command: t.roles.Worker,
-		Start:   starter(t.lab, t.plan.ServerCPUs),
+		Start:   func(c *exec.Cmd, cpus []int) error { return t.startWorker(c, cpus) },
 		Do:      func(f func() error) error { return t.lab.Do(host, f) },
 		Account: t.books.record,
 		Clock:   t.clock,
@@ -111,9 +115,15 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if t.listener, err = t.group.Listener(); err != nil {
+		return err
+	}
 	began := t.clock.Now()
 	first, err := t.group.StartGeneration(ctx)
 	if err != nil {
+		return err
+	}
+	if err := t.confine(); err != nil {
 		return err
 	}
 	t.startTime = first.Ready.Sub(began)
@@ -125,6 +135,30 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 			return err
 		}
 		t.loads = append(t.loads, p)
+	}
+	return nil
+}
+
+// startWorker starts a worker on the CPUs that are its own or on all of the servers'. The first generation starts on
+// every CPU, since nothing else runs yet: with one CPU for the servers, hundreds of workers are ready in half the time.
+// Not net/http's, which make as many Ps as they have CPUs when they start.
+func (t *trialRun) startWorker(c *exec.Cmd, cpus []int) error {
+	all := t.plan.ServerCPUs
+	if t.line == nil && t.servers.Kind == servers.Loop {
+		all = t.plan.Machine.CPUs
+	}
+	return starter(t.lab, all)(c, cpus)
+}
+
+// confine moves workers that started anywhere to the servers' CPUs.
+func (t *trialRun) confine() error {
+	if len(t.servers.Pin) > 0 || t.servers.Kind != servers.Loop {
+		return nil
+	}
+	for _, w := range t.group.Workers() {
+		if err := kernel.SetAffinity(w.PID(), t.plan.ServerCPUs); err != nil {
+			return fmt.Errorf("worker %d: %w", w.ID, err)
+		}
 	}
 	return nil
 }
@@ -151,6 +185,9 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 	if err := t.environment.start(); err != nil {
 		return err
 	}
+	t.slices, t.ran = t.timeslices(), map[int]int64{}
+	t.queues = queueUse{clock: t.clock}
+	t.queues.start(func(f func() error) error { return t.lab.Do(t.lab.Servers(), f) }, t.servers.Address.Addr().Is6())
 	begin := t.clock.Now().Add(lead)
 	t.books.start(begin)
 	for _, p := range t.loads {
@@ -179,6 +216,7 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 		return loadErr
 	}
 	t.environment.end()
+	t.queues.end()
 	if t.after, err = t.counters(); err != nil {
 		return err
 	}
@@ -218,6 +256,9 @@ func (t *trialRun) consume(ctx context.Context) error {
 // finish lets the workers take what is still queued, and ends them.
 func (t *trialRun) finish(ctx context.Context) error {
 	t.measureMemory()
+	for id, n := range t.timeslices() {
+		t.ran[id] = n - t.slices[id]
+	}
 	if _, _, err := t.group.Stop(ctx, t.line.current.Workers, servers.Drain); err != nil {
 		t.problem("at the end: %v", err)
 	}
@@ -239,6 +280,20 @@ func (t *trialRun) finish(ctx context.Context) error {
 	}
 	t.books.close()
 	return nil
+}
+
+// timeslices is how often each worker that is there was put on a CPU so far. Whom the kernel does not tell of is left out.
+func (t *trialRun) timeslices() map[int]int64 {
+	all := map[int]int64{}
+	for _, w := range t.group.Workers() {
+		if _, exited := w.CPU(); exited {
+			continue
+		}
+		if s, err := kernel.Schedstat(w.PID()); err == nil {
+			all[w.ID] = s.Timeslices
+		}
+	}
+	return all
 }
 
 // measureMemory looks at the last generation while it is still there. What cannot be read stays unknown.
@@ -294,6 +349,7 @@ func (t *trialRun) counters() (kernel.Counters, error) {
 // close ends whatever is still there. It is safe at any point of a trial.
 func (t *trialRun) close() error {
 	t.environment.end()
+	t.queues.end()
 	var errs []error
 	for _, p := range t.loads {
 		errs = append(errs, p.Kill())
@@ -335,7 +391,7 @@ func (t *trialRun) result() *results.Trial {
 		OfferedPerSecond: float64(len(t.books.attempts)) / t.variant.Setup.Load.Duration.Seconds(),
 		TimeoutNS:        int64(t.variant.Setup.Load.Timeout),
 		ResponseNS:       m.response.Percentiles(), ServiceNS: m.service.Percentiles(), Histogram: m.response.Encode(),
-		Workers: m.workers(t.group.Workers()),
+		Workers: m.workers(t.group.Workers(), t.ran),
 		Kernel:  nonZero(moved),
 		Ledger:  m.ledger(),
 	}
@@ -369,6 +425,7 @@ func (t *trialRun) result() *results.Trial {
 	}
 	r.Losses, r.LossesOmitted = m.listed()
 	r.Fairness = t.fairness(r.Workers)
+	r.Queues = t.queueResult(r.Workers)
 	r.CPU = t.cpu(r.Workers)
 	r.Memory, r.StartNS = t.memory, int64(t.startTime)
 	r.InvalidReasons = append(t.problems, judgeValidity(t.variant.Setup, len(t.plan.ServerCPUs), r)...)
@@ -410,17 +467,39 @@ var shownCounters = []string{
 func (t *trialRun) fairness(workers []results.Worker) *results.Fairness {
 	longest, generation := time.Duration(-1), 0
 	for _, w := range t.group.Workers() {
-		if life := w.Closing().To.Sub(w.ReadyAt()); life > longest {
+		if life := w.Closing().To.Sub(w.ReadyAt()); life > longest && !w.Acceptor {
 			longest, generation = life, w.Generation
 		}
 	}
 	var counts []int64
+	var overTime [][]int64
 	for _, w := range workers {
-		if w.Generation == generation {
+		if w.Generation == generation && !w.Acceptor {
 			counts = append(counts, w.Accepted)
+			overTime = append(overTime, t.books.acceptedOverTime(w.ID))
 		}
 	}
-	return results.FairnessOf(generation, counts)
+	f := results.FairnessOf(generation, counts)
+	if f != nil {
+		f.AddWindows(overTime)
+	}
+	return f
+}
+
+// queueResult is the accept queues as they were seen; each worker's longest goes to the worker too.
+func (t *trialRun) queueResult(workers []results.Worker) *results.Queues {
+	q := t.queues.result(t.listener, t.group.Workers())
+	if q == nil {
+		return nil
+	}
+	for _, l := range q.Listeners {
+		for i := range workers {
+			if l.Worker != nil && workers[i].ID == *l.Worker {
+				workers[i].QueueMax = &l.Max
+			}
+		}
+	}
+	return q
 }
 
 func (t *trialRun) cpu(workers []results.Worker) results.CPU {

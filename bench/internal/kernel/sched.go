@@ -213,3 +213,29 @@ func ticksPerSecond() int64 {
 	}
 	return int64(vector[at][1])
 }
+
+// SetAffinity confines every thread of process pid to the CPUs, and so those that they will start. A thread that ends
+// meanwhile is no error.
+func SetAffinity(pid int, cpus []int) error {
+	var set unix.CPUSet
+	for _, c := range cpus {
+		set.Set(c)
+	}
+	// A thread that was started during the first pass by one not yet confined is found by the second.
+	for range 2 {
+		threads, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "task"))
+		if err != nil {
+			return err
+		}
+		for _, thread := range threads {
+			tid, err := strconv.Atoi(thread.Name())
+			if err != nil {
+				return err
+			}
+			if err := unix.SchedSetaffinity(tid, &set); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("thread %d of process %d: CPUs %v: %w", tid, pid, cpus, err)
+			}
+		}
+	}
+	return nil
+}

@@ -212,3 +212,33 @@ func burn(work time.Duration) error {
 	}
 	return nil
 }
+
+// Every thread of this process, and one that it starts afterwards, has the one CPU that it is given.
+func TestKernelSetAffinity(t *testing.T) {
+	cpus, err := UsableCPUs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command("sleep", "10")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	}()
+	last := cpus[len(cpus)-1]
+	if err := SetAffinity(child.Process.Pid, []int{last}); err != nil {
+		t.Fatal(err)
+	}
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(child.Process.Pid, &set); err != nil {
+		t.Fatal(err)
+	}
+	if set.Count() != 1 || !set.IsSet(last) {
+		t.Errorf("%d CPUs, want CPU %d alone", set.Count(), last)
+	}
+	if err := SetAffinity(1<<30, []int{last}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of no process: %v, want fs.ErrNotExist", err)
+	}
+}

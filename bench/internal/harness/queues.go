@@ -1,0 +1,121 @@
+package harness
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/results"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/wire"
+)
+
+// queueInterval is the time between two looks at the accept queues: 200 a second, unless looking takes more than
+// 1/watchShare of the time.
+const queueInterval = 5 * time.Millisecond
+
+// queueUse watches how long the accept queues are while the load runs. Looking is a system call or two of the harness's own
+// thread, for all listeners at once; the workers take no part in it.
+type queueUse struct {
+	clock *wire.Clock
+	watch *kernel.QueueWatch // nil: the kernel offers none, and nothing is known
+
+	stop, done chan struct{}
+	seen       map[uint64]*queueSeen // by the listener's inode
+	samples    int64
+	cost       time.Duration
+	began      wire.Instant
+	watched    time.Duration
+}
+
+// queueSeen is what was seen of one queue.
+type queueSeen struct {
+	samples, sum, largest int64
+}
+
+// start watches the servers' host from now on, until end. What the kernel does not offer stays unknown.
+func (q *queueUse) start(do func(func() error) error, ipv6 bool) {
+	family := unix.AF_INET
+	if ipv6 {
+		family = unix.AF_INET6
+	}
+	err := do(func() (err error) {
+		q.watch, err = kernel.NewQueueWatch(family)
+		return err
+	})
+	if err != nil {
+		return
+	}
+	q.seen = map[uint64]*queueSeen{}
+	q.stop, q.done = make(chan struct{}), make(chan struct{})
+	q.began = q.clock.Now()
+	go q.run()
+}
+
+func (q *queueUse) run() {
+	defer close(q.done)
+	var all []kernel.Queue
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-q.stop:
+			return
+		case <-timer.C:
+		}
+		began := q.clock.Now()
+		var err error
+		if all, err = q.watch.Read(all[:0]); err != nil {
+			return // what there is so far stands
+		}
+		for _, one := range all {
+			s := q.seen[one.Inode]
+			if s == nil {
+				s = &queueSeen{}
+				q.seen[one.Inode] = s
+			}
+			s.samples++
+			s.sum += int64(one.Queued)
+			s.largest = max(s.largest, int64(one.Queued))
+		}
+		took := q.clock.Now().Sub(began)
+		q.samples++
+		q.cost += took
+		timer.Reset(max(queueInterval, watchShare*took) - took)
+	}
+}
+
+// end stops watching. It is safe twice, and without start.
+func (q *queueUse) end() {
+	if q.stop == nil {
+		return
+	}
+	close(q.stop)
+	<-q.done
+	q.stop = nil
+	q.watched = q.clock.Now().Sub(q.began)
+	_ = q.watch.Close() // nothing was written to it
+}
+
+// result is what was seen, a row for each listener: of a worker, or the shared one.
+func (q *queueUse) result(shared uint64, workers []*servers.Worker) *results.Queues {
+	if q.samples == 0 {
+		return nil
+	}
+	r := &results.Queues{Samples: q.samples, IntervalNS: int64(q.watched) / q.samples, CostNS: int64(q.cost) / q.samples}
+	add := func(worker *int, inode uint64) {
+		if s := q.seen[inode]; s != nil {
+			r.Listeners = append(r.Listeners, results.ListenerQueue{Worker: worker, Max: s.largest, Mean: float64(s.sum) / float64(s.samples)})
+		}
+	}
+	if shared != 0 {
+		add(nil, shared)
+	}
+	for _, w := range workers {
+		if inode := w.Listener(); inode != 0 {
+			add(&w.ID, inode)
+		}
+	}
+	return r
+}
