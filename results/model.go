@@ -133,6 +133,10 @@ type Trial struct {
 	Kernel   map[string]int64 `json:"kernel"`   // counter → change over the trial, in the lab's namespaces
 	CPU      CPU              `json:"cpu"`
 	Memory   Memory           `json:"memory"`
+	// Occupancy is for how long connections kept a worker, from accept to end; null where a worker has several at a time.
+	Occupancy *Occupancy `json:"occupancy"`
+	// Search is how the trial's rate was found; null where it was given.
+	Search *Search `json:"search"`
 	// StartNS is the time from the start of the first worker until all of the first generation were ready.
 	StartNS int64 `json:"start_ns"`
 
@@ -270,6 +274,41 @@ type Memory struct {
 	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by their sharers (Pss).
 	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`
 }
+
+// Occupancy is for how long connections kept a worker that serves one at a time, from accept to end, and what queueing theory
+// makes of it.
+type Occupancy struct {
+	MeanNS int64 `json:"mean_ns"`
+	SDNS   int64 `json:"sd_ns"`
+	// Load is the share of the time for which the workers were occupied, 0 to 1.
+	Load float64 `json:"load"`
+	// WaitNS is the mean response time of served attempts beyond MeanNS: the wait for a worker, and the client's own time.
+	WaitNS int64 `json:"wait_ns"`
+	// PredictedWaitNS is the mean wait for a worker that theory expects of independent arrivals at that load; null where
+	// arrivals were not independent, or nobody knows a formula. See WaitOwnQueues and WaitOneQueue.
+	PredictedWaitNS *int64 `json:"predicted_wait_ns"`
+}
+
+// Search is a search for the highest rate at which nothing is lost and p99 stays within a bound.
+type Search struct {
+	P99BoundNS int64   `json:"p99_bound_ns"`
+	PerSecond  float64 `json:"per_second"` // the highest rate that passed; 0: none
+	Tries      []Try   `json:"tries"`      // in order
+}
+
+// Try is one rate of a search.
+type Try struct {
+	PerSecond float64 `json:"per_second"`
+	Outcome   string  `json:"outcome"` // passed | failed | invalid
+	Note      string  `json:"note"`    // why not passed
+}
+
+// The outcomes of a Try.
+const (
+	TryPassed  = "passed"
+	TryFailed  = "failed"
+	TryInvalid = "invalid"
+)
 
 // LedgerRow is one cell of the client × server table.
 type LedgerRow struct {

@@ -39,6 +39,10 @@ const (
 	MetricServersCPUPerAttempt = "servers_cpu_per_attempt_ns"
 	MetricSwitches             = "context_switches_per_connection"
 	MetricQueueMax             = "queue_max"
+	MetricHighestRate          = "highest_rate_per_second" // of a search
+	MetricLoad                 = "load"                    // share of the time for which workers were occupied
+	MetricWait                 = "wait_mean_ns"
+	MetricPredictedWait        = "predicted_wait_mean_ns"
 )
 
 // medianMetrics are one value per trial, from (*Trial).Figures, summarized by Median.
@@ -47,7 +51,7 @@ var medianMetrics = []string{
 	"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns", "service_mean_ns", "service_sd_ns",
 	MetricGap, MetricOutage, MetricResolution, MetricStall, MetricTakeover, MetricTail,
 	MetricOffered, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
-	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax,
+	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax, MetricHighestRate, MetricLoad, MetricWait, MetricPredictedWait,
 }
 
 // Metrics returns the name of every metric that Summarize knows.
@@ -164,6 +168,15 @@ func (t *Trial) Figures() map[string]float64 {
 		f[MetricJain], f[MetricMaxOverMean], f[MetricChi2P] = t.Fairness.Jain, t.Fairness.MaxOverMean, t.Fairness.Chi2P
 	}
 	t.workerFigures(f)
+	if o := t.Occupancy; o != nil {
+		f[MetricLoad], f[MetricWait] = o.Load, float64(o.WaitNS)
+		if o.PredictedWaitNS != nil {
+			f[MetricPredictedWait] = float64(*o.PredictedWaitNS)
+		}
+	}
+	if t.Search != nil {
+		f[MetricHighestRate] = t.Search.PerSecond
+	}
 	if t.Attempts > 0 {
 		if t.CPU.LoadNS != nil {
 			f[MetricLoadCPUPerAttempt] = float64(*t.CPU.LoadNS) / float64(t.Attempts)

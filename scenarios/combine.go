@@ -23,6 +23,9 @@ func checkSetup(s *Setup, d *decoder) []finding {
 	c.stopAndSockets()
 	c.accept()
 	c.selector()
+	if c.Stall == "spin" && c.Server.Kind != "loop" && c.d.trusts("stall", "server.kind") {
+		c.add("stall", ": spin needs server.kind: loop", "net/http has no one loop that could spin; use sigstop")
+	}
 	c.work()
 	c.load()
 	for i := range s.Timeline {
@@ -132,8 +135,13 @@ func (c *setupCheck) work() {
 
 func (c *setupCheck) load() {
 	l := c.Load
-	if l.Rate == (Rate{}) && c.d.trusts("load.rate") {
-		c.add("load.rate", " is missing", "for example rate: 2000/s")
+	if searched := c.Search.P99 > 0; c.d.trusts("load.rate", "search.p99") {
+		switch {
+		case searched && l.Rate != (Rate{}):
+			c.add("load.rate", ": a search finds the rate itself", "remove load.rate, or search")
+		case !searched && l.Rate == (Rate{}):
+			c.add("load.rate", " is missing", "for example rate: 2000/s")
+		}
 	}
 	if l.Duration == 0 && c.d.trusts("load.duration") {
 		c.add("load.duration", " is missing", "for example duration: 3s")
@@ -193,21 +201,8 @@ func (c *setupCheck) step(i int) {
 	if c.d.trusts(path + ".for") {
 		c.length(path, step)
 	}
-	if step.How != "" && c.d.trusts(path+".how") {
-		c.how(path+".how", step)
-	}
 	if step.Target != nil && c.d.trusts(path+".target") {
 		c.target(path+".target", step)
-	}
-}
-
-// how checks what a stall is made of.
-func (c *setupCheck) how(path string, step Step) {
-	switch {
-	case step.Do != "stall":
-		c.add(path, ": only a stall has it", "remove how, or use do: stall")
-	case step.How == "spin" && c.Server.Kind != "loop" && c.d.trusts("server.kind"):
-		c.add(path, ": spin needs server.kind: loop", "use how: sigstop")
 	}
 }
 

@@ -12,7 +12,7 @@ func TestExpand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	setup := defaults()
+	setup := variantDefaults()
 	setup.Server.Work.Sleep = 100 * time.Microsecond
 	setup.Load.Rate = Rate{PerSecond: 2000}
 	setup.Load.Duration = 1900 * time.Millisecond
@@ -46,7 +46,7 @@ func TestExpandWithoutMatrix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(s.Expand(), []Variant{{Labels: Labels{}, Setup: defaults()}}); diff != "" {
+	if diff := cmp.Diff(s.Expand(), []Variant{{Labels: Labels{}, Setup: variantDefaults()}}); diff != "" {
 		t.Errorf("Expand (-got +want):\n%s", diff)
 	}
 }
@@ -58,7 +58,7 @@ func TestExpandOverrides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, second, third := defaults(), defaults(), defaults()
+	first, second, third := variantDefaults(), variantDefaults(), variantDefaults()
 	first.Load.Rate = Rate{PerSecond: 50}
 	second.Load.Rate, second.Load.Duration = Rate{PerSecond: 50}, 2*time.Second
 	third.Server.Work.Sleep = time.Millisecond
@@ -70,4 +70,11 @@ func TestExpandOverrides(t *testing.T) {
 	if diff := cmp.Diff(s.Expand(), want); diff != "" {
 		t.Errorf("Expand (-got +want):\n%s", diff)
 	}
+}
+
+// variantDefaults is defaults with what a variant says that a file leaves open.
+func variantDefaults() Setup {
+	s := defaults()
+	s.Accept = "epoll"
+	return s
 }

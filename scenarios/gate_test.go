@@ -35,6 +35,8 @@ func numberedFigures(first int) Figures {
 		GapNS: centre(), OutageNS: centre(), StallNS: centre(), TakeoverNS: centre(), TailNS: centre(),
 		Response: percentiles(), Service: percentiles(),
 		LostPerRestart: centre(),
+		Jain:           centre(), MaxOverMean: centre(), Chi2P: centre(),
+		ContextSwitches: centre(), ServersCPUNS: centre(),
 	}
 }
 
@@ -47,7 +49,8 @@ func TestEveryMetric(t *testing.T) {
 		lost_by_phase.connect lost_by_phase.send lost_by_phase.wait lost_by_phase.body
 		residual lost_sent_after_close gap_ns outage_ns stall_ns takeover_ns tail_ns
 		response.p50 response.p90 response.p99 response.p999 response.max
-		service.p50 service.p90 service.p99 service.p999 service.max lost_per_restart`)
+		service.p50 service.p90 service.p99 service.p999 service.max lost_per_restart
+		jain max_over_mean chi2_p context_switches_per_connection servers_cpu_per_attempt_ns`)
 	for _, name := range slices.Clone(want) {
 		want = append(want, "baseline."+name)
 	}

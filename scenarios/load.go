@@ -62,7 +62,6 @@ func Parse(file string, data []byte) (*Scenario, error) {
 	d := newDecoder()
 	d.problems = problems
 	d.value(root, v, "")
-	s.Setup.complete()
 	if s.MinValid == 0 {
 		s.MinValid = (s.Trials + 1) / 2
 	}

@@ -16,7 +16,9 @@ import (
 )
 
 func TestEmbedded(t *testing.T) {
-	if diff := cmp.Diff(Names(), []string{"rolling-restart", "steady"}); diff != "" {
+	if diff := cmp.Diff(Names(), []string{
+		"burning-work", "burst", "capacity", "distribution", "equal-work", "idle-wakeups", "many-workers", "rolling-restart", "stalled-worker", "steady", "unequal-work",
+	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
 	for _, name := range Names() {
@@ -45,7 +47,7 @@ func TestEmbedded(t *testing.T) {
 // defaults is what a file that says only what it must stands for.
 func defaults() Setup {
 	return Setup{
-		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport", Accept: "epoll", Selector: "hash",
+		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport", Selector: "hash", Stall: "sigstop",
 		Server:   Server{Kind: "loop", Work: Work{Distribution: "fixed"}, Backlog: 4096},
 		Load:     OpenLoad{Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant", Connections: "new", Timeout: 900 * time.Millisecond},
 		Validity: Validity{LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.4},
@@ -57,18 +59,18 @@ func TestParse(t *testing.T) {
 	full := least
 	full.About, full.Trials, full.MinValid = "Everything said.", 9, 3
 	full.Setup = Setup{
-		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff",
+		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop", Search: Search{Precision: 0.1},
 		Server:   Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Backlog: 8, Fault: Fault{Resets: 7}},
 		Load:     OpenLoad{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Connections: "mixed", Timeout: time.Second},
-		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond, How: "sigstop"}},
+		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond}},
 		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1, Steal: 0.125, RunQueue: 1},
 	}
 	full.Matrix = []Block{
-		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 19}, {Key: "workers", Values: []string{"1", "2"}, Line: 20}},
-		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 21}},
+		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 20}, {Key: "workers", Values: []string{"1", "2"}, Line: 21}},
+		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 22}},
 	}
 	full.Baseline = Labels{"load.rate": "1_000/s"}
-	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Line: 25}}
+	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Line: 26}}
 	trials := least
 	trials.Trials, trials.MinValid = 5, 3
 
@@ -105,7 +107,8 @@ selector: hash
 stop: handoff
 server: {kind: http, work: {sleep: 0, burn: 1.5ms, distribution: bimodal, slow: 1s, slow_share: 0.25}, backlog: 0x8, fault: {resets: 7}}
 load: {rate: 1_500.5/s, duration: 2m, pace: ramp, from: 10/s, body: 64, processes: 2, connections: mixed, timeout: "1s"}
-timeline: [{at: 0s, every: 10ms, do: replace}, {at: 1s, do: stall, target: 0, for: 50µs, how: sigstop}]
+timeline: [{at: 0s, every: 10ms, do: replace}, {at: 1s, do: stall, target: 0, for: 50µs}]
+search: {precision: 0.1}
 validity: {lag_floor: 0ns, step_lag: 1ns, achieved: 1, steal: 0.125, run_queue: 1}
 matrix:
 - stop: [kill, handoff]
@@ -183,7 +186,7 @@ func TestLoadFile(t *testing.T) {
 func TestLoadUnknownName(t *testing.T) {
 	tests := []struct{ name, want string }{
 		{"stedy", `no scenario is called "stedy"; did you mean "steady"? (a file needs a name that ends in .yaml)`},
-		{"", `no scenario is called ""; there are: rolling-restart, steady (a file needs a name that ends in .yaml)`},
+		{"", `no scenario is called ""; there are: burning-work, burst, capacity, distribution, equal-work, idle-wakeups, many-workers, rolling-restart, stalled-worker, steady, unequal-work (a file needs a name that ends in .yaml)`},
 	}
 	for _, test := range tests {
 		_, err := Load(test.name)

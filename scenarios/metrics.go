@@ -37,6 +37,14 @@ type Figures struct {
 	Service  Percentiles `expr:"service"`
 
 	LostPerRestart float64 `expr:"lost_per_restart" needs:"replace roll"`
+
+	// Of the connections of the generation that listened longest.
+	Jain        float64 `expr:"jain"`
+	MaxOverMean float64 `expr:"max_over_mean"`
+	Chi2P       float64 `expr:"chi2_p"`
+
+	ContextSwitches float64 `expr:"context_switches_per_connection"`
+	ServersCPUNS    float64 `expr:"servers_cpu_per_attempt_ns"`
 }
 
 // Percentiles of response or service time, in nanoseconds.

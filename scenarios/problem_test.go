@@ -370,6 +370,91 @@ matrix: [{workers: [1, 2]}]
 			`f:3: timeline[0]: roll needs stop; say how the old workers end: kill, close, drain, migrate, handoff, shutdown`,
 			`f:3: timeline[1]: remove needs stop; say how the old workers end: kill, close, drain, migrate, handoff, shutdown`,
 		}},
+		{"ways to accept by kind", head + `server: {kind: http}
+accept: epoll
+`, []string{
+			`f:4: accept: epoll needs server.kind: loop; Go's net/http accepts by netpoll`,
+		}},
+		{"ways to accept in a matrix", head + `matrix: [{server.kind: [loop, http], accept: [netpoll, blocking]}]
+`, []string{
+			`f:3: in variant accept=netpoll server.kind=loop: accept: netpoll needs server.kind: http; a loop has epoll, epoll-exclusive, epoll-edge, blocking and acceptor`,
+			`f:3: in variant accept=blocking server.kind=http: accept: blocking needs server.kind: loop; Go's net/http accepts by netpoll`,
+		}},
+		{"acceptor of many sockets", head + `accept: acceptor
+`, []string{
+			`f:3: accept: acceptor needs sockets: shared; it accepts from one socket for all workers`,
+		}},
+		{"blocking with reused connections", head + `accept: blocking
+matrix: [{load.connections: [new, reused, mixed]}]
+`, []string{
+			`f:4: in variant load.connections=reused (and 1 more): accept: blocking needs load.connections: new; such a worker is its one client's until the connection ends`,
+		}},
+		{"steps behind an acceptor", head + `sockets: shared
+accept: acceptor
+stop: handoff
+timeline:
+- {at: 0s, do: replace}
+- {at: 0s, do: roll}
+- {at: 0s, do: add}
+- {at: 0s, do: remove}
+- {at: 0s, do: kill}
+- {at: 0s, do: stall, for: 1ms}
+`, []string{
+			`f:7: timeline[0].do: replace is not for workers behind an acceptor; the acceptor knows only the workers that it was started with; stall or kill them`,
+			`f:8: timeline[1].do: roll is not for workers behind an acceptor; the acceptor knows only the workers that it was started with; stall or kill them`,
+			`f:9: timeline[2].do: add is not for workers behind an acceptor; the acceptor knows only the workers that it was started with; stall or kill them`,
+			`f:10: timeline[3].do: remove is not for workers behind an acceptor; the acceptor knows only the workers that it was started with; stall or kill them`,
+		}},
+		{"unknown ways", head + `accept: epol
+selector: roundrobin
+stall: spinning
+`, []string{
+			`f:3: accept: unknown value "epol"; did you mean "epoll"? (allowed: epoll, epoll-exclusive, epoll-edge, blocking, acceptor, netpoll)`,
+			`f:4: selector: unknown value "roundrobin"; did you mean "round-robin"? (allowed: hash, cpu, incoming-cpu, round-robin, weighted, least-loaded)`,
+			`f:5: stall: unknown value "spinning"; allowed: sigstop, spin`,
+		}},
+		{"selection from one socket", head + `sockets: shared
+matrix: [{selector: [hash, cpu, round-robin]}]
+`, []string{
+			`f:4: in variant selector=cpu: selector: cpu needs sockets: reuseport; with one shared socket there is nothing to select`,
+			`f:4: in variant selector=round-robin: selector: round-robin needs sockets: reuseport; with one shared socket there is nothing to select`,
+		}},
+		{"incoming CPU of nobody", head + `selector: incoming-cpu
+matrix: [{pin: [none, cpu]}]
+`, []string{
+			`f:4: in variant pin=none: selector: incoming-cpu needs pin: cpu; it gives each CPU's connections to the worker of that CPU`,
+		}},
+		{"load that nobody publishes", head + `selector: least-loaded
+matrix:
+- {server.kind: [http]}
+- {accept: [epoll, blocking]}
+`, []string{
+			`f:5: in variant server.kind=http: selector: least-loaded needs server.kind: loop and accept by epoll; only such a loop says how busy it is`,
+			`f:6: in variant accept=blocking: selector: least-loaded needs server.kind: loop and accept by epoll; only such a loop says how busy it is`,
+		}},
+		{"weighted without canary", head + `selector: weighted
+`, []string{
+			`f:1: canary is missing; for example canary: 0.1, the share of the last worker`,
+		}},
+		{"canary without weighted", head + `canary: 0.1
+selector: round-robin
+`, []string{
+			`f:3: canary: only the selector weighted has one; use selector: weighted, or remove canary`,
+		}},
+		{"canary out of range", head + `selector: weighted
+canary: 1.5
+`, []string{
+			`f:4: canary: 1.5 is out of range; allowed: 0 to 1`,
+		}},
+		{"what a stall is made of", head + `server: {kind: http}
+matrix: [{stall: [sigstop, spin]}]
+`, []string{
+			`f:4: in variant stall=spin: stall: spin needs server.kind: loop; net/http has no one loop that could spin; use sigstop`,
+		}},
+		{"search at a rate", head + `search: {p99: 20ms}
+`, []string{
+			`f:2: load.rate: a search finds the rate itself; remove load.rate, or search`,
+		}},
 		{"targets", head + `stop: close
 timeline:
 - {at: 0s, do: kill, target: 1}
@@ -413,7 +498,7 @@ matrix: [sockets]
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.backlog, server.fault.resets, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout, validity.lag_floor, validity.step_lag, validity.achieved, validity.steal, validity.run_queue`,
+			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.backlog, server.fault.resets, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout, search.p99, search.precision, validity.lag_floor, validity.step_lag, validity.achieved, validity.steal, validity.run_queue`,
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}

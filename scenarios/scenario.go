@@ -60,7 +60,7 @@ type Setup struct {
 	// Sockets is how the workers of a generation listen.
 	Sockets string `yaml:"sockets"`
 	// Accept is how a worker gets the connections of its socket. Default epoll, or netpoll for server.kind http.
-	Accept string `yaml:"accept"`
+	Accept string `yaml:"accept,omitempty"`
 	// Selector is who decides which socket of a reuseport group gets a connection.
 	Selector string `yaml:"selector"`
 	// Canary is the share of the connections, more than 0 and less than 1, that the selector weighted gives to the last
@@ -68,10 +68,14 @@ type Setup struct {
 	Canary float64 `yaml:"canary,omitempty"`
 	// Stop is how a worker ends when a step stops it. Needed once the timeline has a replace, roll or remove step.
 	Stop string `yaml:"stop,omitempty"`
+	// Stall is how a worker stands still when a step stalls it.
+	Stall string `yaml:"stall"`
 	// Server describes the process under test.
 	Server Server `yaml:"server"`
 	// Load is the open-loop load that the scenario drives.
 	Load OpenLoad `yaml:"load"`
+	// Search, where it has a bound, looks for the highest rate that the servers are up to, instead of measuring at one.
+	Search Search `yaml:"search,omitempty"`
 	// Timeline is what happens while the load runs, at most 256 steps.
 	Timeline []Step `yaml:"timeline"`
 	// Validity bounds what a trial may show before it counts as a measurement of the servers.
@@ -139,6 +143,16 @@ type OpenLoad struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
+// Search is for the highest rate at which nothing is lost and response times stay within a bound. Each trial is then a
+// bisection, of which each try is a trial of its own; load.rate is not given.
+type Search struct {
+	// P99 is the bound of the 99th percentile of response time, up to 1 min. Default 0: no search.
+	P99 time.Duration `yaml:"p99,omitempty"`
+	// Precision ends the search when the lowest rate that failed is at most this share above the highest that did
+	// not, 0.005 to 0.5. Default 0: 0.03.
+	Precision float64 `yaml:"precision,omitempty"`
+}
+
 // Rate is a number of attempts per second. At most one of its fields is not zero; a zero Rate is none.
 type Rate struct {
 	PerSecond float64
@@ -160,8 +174,6 @@ type Step struct {
 	Target *int `yaml:"target,omitempty"`
 	// For is the length of a step that lasts (stall), more than 0 there and absent elsewhere.
 	For time.Duration `yaml:"for,omitempty"`
-	// How is what makes the workers of a stall stand still. Default sigstop.
-	How string `yaml:"how,omitempty"`
 }
 
 // Validity bounds what a trial may show before it counts as a measurement of the servers.

@@ -93,8 +93,8 @@ func Selectors() []Choice {
 	}
 }
 
-// Hows are the values of a stall's how.
-func Hows() []Choice {
+// Stalls are the values of stall.
+func Stalls() []Choice {
 	return []Choice{
 		{"sigstop", "SIGSTOP, and SIGCONT after for: the process is not run"},
 		{"spin", "the worker's loop turns on the spot: it uses its CPU and serves nobody (kind loop)"},
@@ -182,6 +182,7 @@ func settings() []setting {
 		{path: "selector", choices: Selectors(), def: "hash"},
 		{path: "canary", max: 1, def: "0"},
 		{path: "stop", choices: Stops()},
+		{path: "stall", choices: Stalls(), def: "sigstop"},
 		{path: "server.kind", choices: ServerKinds(), def: "loop"},
 		{path: "server.work.sleep", max: minute, def: "0s", example: "100us"},
 		{path: "server.work.burn", max: minute, def: "0s", example: "100us"},
@@ -199,12 +200,13 @@ func settings() []setting {
 		{path: "load.processes", max: 64, def: "0"},
 		{path: "load.connections", choices: ConnectionsModes(), def: "new"},
 		{path: "load.timeout", min: ms, max: minute, def: "900ms", example: "900ms"},
+		{path: "search.p99", max: minute, def: "0s", example: "20ms"},
+		{path: "search.precision", min: 0.005, max: 0.5, orZero: true, def: "0"},
 		{path: "timeline[].at", max: hour, example: "500ms"},
 		{path: "timeline[].every", min: 10 * ms, max: hour, orZero: true, example: "200ms"},
 		{path: "timeline[].do", choices: StepKinds()},
 		{path: "timeline[].target", max: 1023},
 		{path: "timeline[].for", max: hour, example: "50ms"},
-		{path: "timeline[].how", choices: Hows()},
 		{path: "validity.lag_floor", max: minute, def: "500us", example: "500us"},
 		{path: "validity.step_lag", above: true, max: minute, def: "20ms", example: "20ms"},
 		{path: "validity.achieved", above: true, max: 1, def: "0.99"},

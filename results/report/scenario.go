@@ -31,6 +31,10 @@ var (
 		{head: "lost/restart [95 %]", metric: results.MetricLostPerRestart, kind: losses, interval: true},
 		{head: "loss window", metric: results.MetricLossWindow, interval: true},
 	}
+	searchColumns = []figureColumn{
+		trialsColumn,
+		{head: "highest rate [1/s]", metric: results.MetricHighestRate, kind: plain, interval: true},
+	}
 	steadyLossColumns = []figureColumn{
 		trialsColumn,
 		offeredColumn,
@@ -57,11 +61,17 @@ var (
 		{head: "χ² p", metric: results.MetricChi2P, kind: probability},
 		{head: "longest\nqueue", metric: results.MetricQueueMax, kind: plain},
 	}
+	waitColumns = []figureColumn{
+		{head: "workers occupied", metric: results.MetricLoad, kind: plain},
+		{head: "mean wait", metric: results.MetricWait, interval: true},
+		{head: "predicted", metric: results.MetricPredictedWait, interval: true},
+	}
 	costColumns = []figureColumn{
 		{head: "servers' CPU/attempt", metric: results.MetricServersCPUPerAttempt, interval: true},
 		{head: "context switches/connection", metric: results.MetricSwitches, kind: plain, interval: true},
 	}
 	ratioColumns = []figureColumn{
+		{head: "highest rate", metric: results.MetricHighestRate},
 		{head: "p50", metric: "response_p50_ns"},
 		{head: "p99", metric: "response_p99_ns"},
 		{head: "SD", metric: "response_sd_ns"},
@@ -113,6 +123,10 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 	if restarts {
 		lossColumns = restartLossColumns
 	}
+	if searched := figureTable(s, measured, searchColumns); len(searched.columns) > 2 {
+		d.heading(3, "Highest rate with nothing lost and p99 within the bound")
+		d.table(searched)
+	}
 	d.heading(3, "Losses")
 	d.table(figureTable(s, measured, lossColumns))
 	if steps {
@@ -124,6 +138,10 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 	if !steps {
 		d.heading(3, "Spread of connections over workers")
 		d.table(figureTable(s, measured, spreadColumns))
+	}
+	if slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[results.MetricPredictedWait]; return ok }) {
+		d.heading(3, "Wait for a worker, measured (with the client's own time) and by queueing theory")
+		d.table(figureTable(s, measured, waitColumns))
 	}
 	if cost := figureTable(s, measured, costColumns); len(cost.columns) > 1 {
 		d.heading(3, "Cost")

@@ -77,8 +77,9 @@ type connKey struct {
 
 type conn struct {
 	peer    netip.AddrPort
-	attempt int64 // index of the last request's attempt, or -1
-	read    bool  // at least one request was read
+	at      wire.Instant // accepted
+	attempt int64        // index of the last request's attempt, or -1
+	read    bool         // at least one request was read
 }
 
 type unreadEnd struct {
@@ -91,6 +92,9 @@ type workerBooks struct {
 	lastAccept       wire.Instant
 	// overTime is accepted, by windows of results.FairnessWindowNS from the start.
 	overTime []int64
+	// occupied is how long its connections took from accept to end, in seconds, and their squares; of how many.
+	occupied, occupiedSquares float64
+	ended                     int64
 }
 
 // newBooks opens the books of a trial whose load processes are configured so. start must be called
@@ -188,7 +192,7 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 			}
 			wb.overTime[window]++
 		}
-		b.open[key] = &conn{peer: r.Peer, attempt: -1}
+		b.open[key] = &conn{peer: r.Peer, at: r.At, attempt: -1}
 		return
 	}
 	c := b.open[key]
@@ -206,6 +210,8 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 		}
 	case servers.RecordEnd:
 		b.ended(w.ID, c, r.End)
+		seconds := r.At.Sub(c.at).Seconds()
+		wb.occupied, wb.occupiedSquares, wb.ended = wb.occupied+seconds, wb.occupiedSquares+seconds*seconds, wb.ended+1
 		delete(b.open, key)
 	}
 }

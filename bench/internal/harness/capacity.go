@@ -33,7 +33,7 @@ const loadBound = 0.95
 func (p *ScenarioPlan) capacities() map[string]*VariantPlan {
 	all := map[string]*VariantPlan{}
 	for _, v := range p.Variants {
-		if v.Load != nil || v.Skipped != "" {
+		if v.Load != nil || v.Skipped != "" || v.Setup.Load.Rate.OfCapacity == 0 {
 			continue
 		}
 		key := serversKey(v.Setup)
@@ -46,7 +46,7 @@ func (p *ScenarioPlan) capacities() map[string]*VariantPlan {
 
 // serversKey is the same for setups with the same servers and the same kind of load.
 func serversKey(s scenarios.Setup) string {
-	s.Sockets, s.Stop, s.Timeline, s.Validity = "", "", nil, scenarios.Validity{}
+	s.Sockets, s.Accept, s.Selector, s.Canary, s.Stop, s.Stall, s.Timeline, s.Validity = "", "", "", 0, "", "", nil, scenarios.Validity{}
 	s.Load = scenarios.OpenLoad{Connections: s.Load.Connections, Body: s.Load.Body}
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -60,7 +60,7 @@ func serversKey(s scenarios.Setup) string {
 func (r *runner) resolve(ctx context.Context, sp *ScenarioPlan, out *results.Scenario) error {
 	measured := map[string]float64{}
 	for i, v := range sp.Variants {
-		if trials := out.Variants[i].Trials; v.Load == nil && len(trials) > 0 {
+		if trials := out.Variants[i].Trials; v.Load == nil && v.Setup.Load.Rate.OfCapacity > 0 && len(trials) > 0 {
 			measured[serversKey(v.Setup)] = trials[0].OfferedPerSecond / v.Setup.Load.Rate.OfCapacity
 		}
 	}
@@ -76,7 +76,7 @@ func (r *runner) resolve(ctx context.Context, sp *ScenarioPlan, out *results.Sce
 		measured[key] = perSecond
 	}
 	for i, v := range sp.Variants {
-		if v.Load != nil || v.Skipped != "" {
+		if v.Load != nil || v.Skipped != "" || v.Setup.Load.Rate.OfCapacity == 0 {
 			continue
 		}
 		capacity := measured[serversKey(v.Setup)]
@@ -94,9 +94,12 @@ func (r *runner) resolve(ctx context.Context, sp *ScenarioPlan, out *results.Sce
 func measureCapacity(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (float64, error) {
 	var all []float64
 	for range capacityRepeats {
-		perSecond, err := saturate(ctx, p, v, roles)
+		perSecond, loadBusy, err := saturate(ctx, p, v, roles)
 		if err != nil {
 			return 0, err
+		}
+		if loadBusy > loadBound {
+			return 0, fmt.Errorf("the load could do no more than %.0f/s, while the servers could: a share of that says nothing about them; give the servers more work, the load more processes or CPUs, or load.rate a number", perSecond)
 		}
 		all = append(all, perSecond)
 	}
@@ -104,17 +107,18 @@ func measureCapacity(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) 
 	return all[len(all)/2], nil
 }
 
-// saturate keeps the variant's servers busy for a while and returns how many requests they answered per second.
-func saturate(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (perSecond float64, err error) {
+// saturate keeps the variant's servers busy for a while and returns how many requests they answered per second, and
+// which share of its CPUs' time the load took for it.
+func saturate(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (perSecond, loadBusy float64, err error) {
 	busy := *v
 	busy.Setup.Load.Pace, busy.Setup.Load.Duration = string(load.Constant), capacityDuration
 	if v, err = busy.At(unreachable); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	answered := answers{}
 	rig, err := newRig(ctx, roles, v, v.Sysctls, p.ServerCPUs, answered.record)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, rig.close()) }()
 	loads := v.Load
@@ -125,18 +129,14 @@ func saturate(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (perSec
 	}
 	begin, cpu, err := rig.drive(ctx, roles.Load, loads, p.LoadCPUs, func(*results.Sample) {})
 	if err = errors.Join(err, rig.close()); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	from, to := begin.Add(capacityWarmUp), begin.Add(capacityDuration)
 	n := answered.between(from, to)
 	if n == 0 {
-		return 0, fmt.Errorf("the servers answered nothing in %v", capacityDuration)
+		return 0, 0, fmt.Errorf("the servers answered nothing in %v", capacityDuration)
 	}
-	perSecond = float64(n) / to.Sub(from).Seconds()
-	if busy := cpu.Seconds() / capacityDuration.Seconds() / float64(len(loads)); busy > loadBound {
-		return 0, fmt.Errorf("the load could do no more than %.0f/s, while the servers could: a share of that says nothing about them; give the servers more work, the load more processes or CPUs, or load.rate a number", perSecond)
-	}
-	return perSecond, nil
+	return float64(n) / to.Sub(from).Seconds(), cpu.Seconds() / capacityDuration.Seconds() / float64(len(loads)), nil
 }
 
 // answers are the instants at which workers handed responses over.

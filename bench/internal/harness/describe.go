@@ -71,6 +71,11 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 
 func describeLoad(b *strings.Builder, v *VariantPlan) {
 	l := v.Setup.Load
+	if v.Setup.Search.P99 > 0 {
+		fmt.Fprintf(b, "     %d workers at %v; search for the highest rate with p99 under %v, tries of %v, timeout %v\n",
+			v.Servers.Workers, v.Servers.Address, v.Setup.Search.P99, l.Duration, l.Timeout)
+		return
+	}
 	if v.Load == nil {
 		fmt.Fprintf(b, "     %d workers at %v; %v, which is measured first, for %v, timeout %v\n",
 			v.Servers.Workers, v.Servers.Address, l.Rate, l.Duration, l.Timeout)

@@ -122,6 +122,8 @@ func figures(v *results.Variant, at end) scenarios.Figures {
 		GapNS: value("gap_ns"), OutageNS: value("outage_ns"), StallNS: value("stall_ns"), TakeoverNS: value("takeover_ns"), TailNS: value("tail_ns"),
 		Response: percentiles("response"), Service: percentiles("service"),
 		LostPerRestart: value("lost_per_restart"),
+		Jain:           value(results.MetricJain), MaxOverMean: value(results.MetricMaxOverMean), Chi2P: value(results.MetricChi2P),
+		ContextSwitches: value(results.MetricSwitches), ServersCPUNS: value(results.MetricServersCPUPerAttempt),
 	}
 	for _, t := range v.Trials {
 		f.Residual += t.Residual

@@ -46,7 +46,7 @@ type VariantPlan struct {
 	Labels  scenarios.Labels
 	Setup   scenarios.Setup
 	Servers servers.Config
-	Load    []load.Config // one per load process; nil until a rate that is a share of the capacity is known, see At
+	Load    []load.Config // one per load process; nil while the rate is not known, see At
 	Sysctls []Sysctl
 	Firings []Firing
 	// Skipped is why the variant cannot be run here; empty when it can.
@@ -216,7 +216,7 @@ func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 	if s.Pin == pinCPU {
 		p.Servers.Pin = serverCPUs
 	}
-	if s.Load.Rate.OfCapacity > 0 {
+	if s.Load.Rate.OfCapacity > 0 || s.Search.P99 > 0 {
 		return p, nil
 	}
 	return p.At(s.Load.Rate.PerSecond)
@@ -338,7 +338,12 @@ func (v *VariantPlan) loadOf(seed uint64, block int) []load.Config {
 }
 
 // Duration is how long a trial of the variant is expected to take.
-func (v *VariantPlan) Duration() time.Duration { return v.Setup.Load.Duration + trialOverhead }
+func (v *VariantPlan) Duration() time.Duration {
+	if v.Setup.Search.P99 > 0 {
+		return capacityDuration + trialOverhead + expectedTries*(v.Setup.Load.Duration+trialOverhead)
+	}
+	return v.Setup.Load.Duration + trialOverhead
+}
 
 // Restarts is how often the timeline of one trial replaces workers.
 func (v *VariantPlan) Restarts() int {

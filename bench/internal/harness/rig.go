@@ -33,7 +33,7 @@ func newRig(ctx context.Context, roles Roles, v *VariantPlan, sysctls []Sysctl, 
 	if r.clock, err = wire.NewClock(); err != nil {
 		return r, err
 	}
-	if r.lab, err = netlab.New(ctx, netlab.Options{Init: roles.Init, Network: netlab.Network(v.Setup.Network)}); err != nil {
+	if r.lab, err = netlab.New(ctx, netlab.Options{Init: roles.Init, Network: netlab.Network(v.Setup.Network), ReceiveCPUs: cpus}); err != nil {
 		return r, err
 	}
 	for _, s := range sysctls {

@@ -214,7 +214,11 @@ func hasValid(v *results.Variant, block int) bool {
 
 func (r *runner) trial(ctx context.Context, sp *ScenarioPlan, t TrialPlan, out *results.Scenario) (*results.Trial, error) {
 	variant := sp.Variants[t.Variant]
-	trial, sysctls, err := runTrial(ctx, r.plan, variant, t.Block, r.cfg.Roles)
+	run := runTrial
+	if variant.Setup.Search.P99 > 0 {
+		run = r.search
+	}
+	trial, sysctls, err := run(ctx, r.plan, variant, t.Block, r.cfg.Roles)
 	if err != nil {
 		return nil, err
 	}

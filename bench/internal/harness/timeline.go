@@ -39,6 +39,7 @@ type fired struct {
 type timeline struct {
 	group   *servers.Group
 	way     servers.Way
+	stalls  string // how, of package scenarios
 	clock   *wire.Clock
 	current *servers.Generation
 	fired   []*fired
@@ -166,7 +167,7 @@ func (t *timeline) stall(ctx context.Context, s *fired) error {
 		workers = []*servers.Worker{w}
 	}
 	s.trigger = t.clock.Now()
-	if s.step.How == howSpin {
+	if t.stalls == stallSpin {
 		if err := servers.Spin(workers, s.step.For); err != nil {
 			return err
 		}
@@ -185,8 +186,8 @@ func (t *timeline) stall(ctx context.Context, s *fired) error {
 	return interrupted
 }
 
-// howSpin is the way of a stall that keeps workers busy instead of stopping them.
-const howSpin = "spin"
+// stallSpin is the way to stall workers that keeps them busy instead of stopping them.
+const stallSpin = "spin"
 
 func sleepUntil(ctx context.Context, clock *wire.Clock, i wire.Instant) error {
 	timer := time.NewTimer(i.Sub(clock.Now()))

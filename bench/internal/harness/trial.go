@@ -31,7 +31,7 @@ const lead = 20 * time.Millisecond
 // recordedSysctls are read back in the lab, beside those that were set.
 var recordedSysctls = []string{
 	"net.ipv4.tcp_syncookies", "net.ipv4.tcp_abort_on_overflow", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_synack_retries",
-	"net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_tw_reuse",
+	"net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_tw_reuse", "net.core.rps_default_mask",
 }
 
 // A trialRun is one trial under way: the lab, the processes in it, and what is known so far.
@@ -81,7 +81,9 @@ func runTrial(ctx context.Context, p *Plan, v *VariantPlan, block int, roles Rol
 
 // prepare makes the lab and starts the first generation and the load processes.
 func (t *trialRun) prepare(ctx context.Context) (err error) {
-	if t.lab, err = netlab.New(ctx, netlab.Options{Init: t.roles.Init, Network: netlab.Network(t.variant.Setup.Network)}); err != nil {
+	if t.lab, err = netlab.New(ctx, netlab.Options{
+		Init: t.roles.Init, Network: netlab.Network(t.variant.Setup.Network), ReceiveCPUs: t.plan.ServerCPUs,
+	}); err != nil {
 		return err
 	}
 	host := t.lab.Servers()
@@ -127,7 +129,7 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	t.startTime = first.Ready.Sub(began)
-	t.line = &timeline{group: t.group, way: servers.Way(t.variant.Setup.Stop), clock: t.clock, current: first}
+	t.line = &timeline{group: t.group, way: servers.Way(t.variant.Setup.Stop), stalls: t.variant.Setup.Stall, clock: t.clock, current: first}
 	for _, cfg := range t.load {
 		start := func(c *exec.Cmd) error { return t.lab.Start(t.lab.Clients(), c, t.plan.LoadCPUs) }
 		p, err := load.Start(ctx, cfg, t.roles.Load, start)
@@ -427,6 +429,7 @@ func (t *trialRun) result() *results.Trial {
 	r.Fairness = t.fairness(r.Workers)
 	r.Queues = t.queueResult(r.Workers)
 	r.CPU = t.cpu(r.Workers)
+	r.Occupancy = t.occupancy(r)
 	r.Memory, r.StartNS = t.memory, int64(t.startTime)
 	r.InvalidReasons = append(t.problems, judgeValidity(t.variant.Setup, len(t.plan.ServerCPUs), r)...)
 	r.Valid = len(r.InvalidReasons) == 0

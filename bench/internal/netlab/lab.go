@@ -32,6 +32,10 @@ const (
 type Options struct {
 	// Network defaults to Loopback.
 	Network Network
+	// ReceiveCPUs, with Veth, take turns at what the servers' end of the pair receives, by a hash of each flow, as the queues of a
+	// network card would (receive packet steering, Documentation/networking/scaling.rst). Empty: the CPU that sent it,
+	// which is the load's.
+	ReceiveCPUs []int
 	// Init makes the command that runs Init as the lab's PID 1. Required.
 	Init func() *exec.Cmd
 }
@@ -113,6 +117,9 @@ func (l *Lab) setup(ctx context.Context, o Options) error {
 		return err
 	}
 	if o.Network == Veth {
+		if err := steerReceived(o.ReceiveCPUs); err != nil {
+			return err
+		}
 		if err := l.addClients(); err != nil {
 			return err
 		}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -52,6 +54,28 @@ const (
 	clientLink = "to-servers"
 	serverLink = "to-clients"
 )
+
+// steerReceived has devices that will be made in the thread's network namespace spread what they receive over the CPUs. It
+// takes Linux 6.3, before which net.core.rps_default_mask did not exist; there, and with no CPUs, it does nothing.
+func steerReceived(cpus []int) error {
+	if len(cpus) == 0 {
+		return nil
+	}
+	// Words of 32 bits, the highest first, with commas between (bitmap_print_to_pagebuf in lib/bitmap-str.c).
+	words := make([]uint32, slices.Max(cpus)/32+1)
+	for _, c := range cpus {
+		words[len(words)-1-c/32] |= 1 << (c % 32)
+	}
+	var mask []string
+	for _, w := range words {
+		mask = append(mask, fmt.Sprintf("%08x", w))
+	}
+	err := os.WriteFile("/proc/sys/net/core/rps_default_mask", []byte(strings.Join(mask, ",")), 0)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("net.core.rps_default_mask: %w", err)
+	}
+	return nil
+}
 
 // addClients makes a second network namespace for the clients, joined to the first by a veth pair,
 // so that every segment crosses a device. It runs on the lab's thread and leaves it there.

@@ -1,0 +1,155 @@
+package harness
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"reuseport-bench/results"
+)
+
+// A search is for the highest rate that a variant serves: with nothing lost, and p99 within a bound. It begins with
+// what the servers answer in a closed loop, and halves the interval between a rate that passed and one that did not,
+// on a logarithmic scale.
+const (
+	searchFrom = 0.25 // of the closed loop's rate: the first that is expected to pass
+	searchTo   = 1.25 // the first that is expected to fail: arrivals of an open loop are no smoother than of a closed one
+	// searchLowest is how far down the search goes when the first rate does not pass.
+	searchLowest = 1. / 64
+	// failuresToFail is how often a rate is tried before it has failed: a machine that stood still once is no limit of the servers'.
+	failuresToFail = 2
+	// invalidToGiveUp is how many invalid tries of one rate end the search.
+	invalidToGiveUp = 3
+	// expectedTries is how many tries a search takes about, for the estimate of its duration.
+	expectedTries    = 9
+	defaultPrecision = 0.03
+)
+
+// searching is one search under way.
+type searching struct {
+	try     func(perSecond float64) (*results.Trial, error)
+	bound   time.Duration
+	tries   []results.Try
+	best    *results.Trial // of the highest rate that passed
+	highest float64
+}
+
+// search runs trials of the variant at one rate after the other. Its trial is that of the highest rate that passed, with
+// the way there. Where none did, or too many were invalid, that last one is returned as invalid.
+func (r *runner) search(ctx context.Context, p *Plan, v *VariantPlan, block int, roles Roles) (*results.Trial, map[string]string, error) {
+	estimate, _, err := saturate(ctx, p, v, roles)
+	if err != nil {
+		return nil, nil, err
+	}
+	var sysctls map[string]string
+	s := &searching{bound: v.Setup.Search.P99}
+	s.try = func(perSecond float64) (*results.Trial, error) {
+		at, err := v.At(perSecond)
+		if err != nil {
+			return nil, err
+		}
+		var trial *results.Trial
+		trial, sysctls, err = runTrial(ctx, p, at, block, roles)
+		return trial, err
+	}
+	trial, err := s.run(estimate, cmp.Or(v.Setup.Search.Precision, defaultPrecision))
+	return trial, sysctls, err
+}
+
+// run carries the search out, from an estimate of the rate.
+func (s *searching) run(estimate, precision float64) (*results.Trial, error) {
+	low, high := estimate*searchFrom, estimate*searchTo
+	var last *results.Trial
+	step := func(perSecond float64) (passed bool, done bool, err error) {
+		trial, outcome, err := s.rate(perSecond)
+		last = trial
+		return outcome == results.TryPassed, outcome == results.TryInvalid, err
+	}
+	for {
+		passed, done, err := step(low)
+		if err != nil || done {
+			return s.giveUp(last, low), err
+		}
+		if passed {
+			break
+		}
+		high = low
+		if low /= 2; low < estimate*searchLowest {
+			return s.giveUp(last, low), nil
+		}
+	}
+	for high/low > 1+precision {
+		middle := math.Sqrt(low * high)
+		passed, done, err := step(middle)
+		switch {
+		case err != nil:
+			return nil, err
+		case done:
+			return s.giveUp(last, middle), nil
+		case passed:
+			low = middle
+		default:
+			high = middle
+		}
+	}
+	s.best.Search = &results.Search{P99BoundNS: int64(s.bound), PerSecond: s.highest, Tries: s.tries}
+	return s.best, nil
+}
+
+// rate tries one rate until it has passed, failed often enough, or been invalid too often.
+func (s *searching) rate(perSecond float64) (trial *results.Trial, outcome string, err error) {
+	failures, invalid := 0, 0
+	for {
+		if trial, err = s.try(perSecond); err != nil {
+			return nil, "", err
+		}
+		outcome, note := s.judge(trial)
+		s.tries = append(s.tries, results.Try{PerSecond: perSecond, Outcome: outcome, Note: note})
+		switch outcome {
+		case results.TryPassed:
+			if perSecond > s.highest {
+				s.best, s.highest = trial, perSecond
+			}
+			return trial, outcome, nil
+		case results.TryFailed:
+			if failures++; failures == failuresToFail {
+				return trial, outcome, nil
+			}
+		case results.TryInvalid:
+			if invalid++; invalid == invalidToGiveUp {
+				return trial, outcome, nil
+			}
+		}
+	}
+}
+
+// judge says how a try came out, and why.
+func (s *searching) judge(t *results.Trial) (outcome, note string) {
+	switch {
+	case !t.Valid:
+		return results.TryInvalid, t.InvalidReasons[0]
+	case t.Lost > 0:
+		return results.TryFailed, fmt.Sprintf("%d of %d lost", t.Lost, t.Attempts)
+	case t.ResponseNS != nil && t.ResponseNS.P99 > int64(s.bound):
+		return results.TryFailed, fmt.Sprintf("p99 %v", rounded(time.Duration(t.ResponseNS.P99)))
+	}
+	return results.TryPassed, ""
+}
+
+// giveUp is the result of a search that found no limit.
+func (s *searching) giveUp(last *results.Trial, perSecond float64) *results.Trial {
+	if last == nil {
+		return nil
+	}
+	t := last
+	reason := fmt.Sprintf("the search ended without a limit: no rate down to %.0f/s passed", perSecond)
+	if len(s.tries) > 0 && s.tries[len(s.tries)-1].Outcome == results.TryInvalid {
+		reason = fmt.Sprintf("the search ended without a limit: at %.0f/s no try was valid", perSecond)
+	}
+	t.Valid = false
+	t.InvalidReasons = append([]string{reason}, t.InvalidReasons...)
+	t.Search = &results.Search{P99BoundNS: int64(s.bound), PerSecond: s.highest, Tries: s.tries}
+	return t
+}
