@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,14 +83,17 @@ func (a *acceptor) passAll() error {
 // will notice.
 func (a *acceptor) pass(fd int) error {
 	rights := unix.UnixRights(fd)
-	for range a.channels {
-		channel := a.channels[a.next]
-		a.next = (a.next + 1) % len(a.channels)
-		err := unix.Sendmsg(channel, []byte{0}, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	for tries := len(a.channels); tries > 0; tries-- {
+		a.next %= len(a.channels)
+		err := unix.Sendmsg(a.channels[a.next], []byte{0}, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		switch {
 		case err == nil:
+			a.next++
 			return unix.Close(fd)
-		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.ETOOMANYREFS):
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ETOOMANYREFS):
+			a.next++
+		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET): // the worker is dead; its turns are everybody's
+			a.channels = slices.Delete(a.channels, a.next, a.next+1)
 		default:
 			return fmt.Errorf("worker %d: pass a connection: %w", a.cfg.ID, errors.Join(err, unix.Close(fd)))
 		}

@@ -13,6 +13,19 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
+// block makes the listener one that accept(2) waits for. O_NONBLOCK belongs to the open file, which everybody who
+// inherited it shares: so this comes before the worker is ready, and whoever undoes it (stop) comes after.
+func (w *worker) block() error {
+	if err := unix.SetNonblock(w.listener, false); err != nil {
+		return fmt.Errorf("listener: %w", err)
+	}
+	// Go's signal handlers restart what they interrupt, but not an accept that has a timeout (signal(7)).
+	if err := unix.SetsockoptTimeval(w.listener, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 3600}); err != nil {
+		return fmt.Errorf("SO_RCVTIMEO: %w", err)
+	}
+	return nil
+}
+
 // runBlocking serves as a loop that waits in accept(2): one connection at a time, to its end. It returns when it has
 // been told to stop and its listener is closed; a connection that is still open then is left to the loop.
 //
@@ -21,18 +34,11 @@ import (
 func (l *loop) runBlocking() error {
 	// A second goroutine watches for commands, and needs a P while this one is in a hidden system call.
 	runtime.GOMAXPROCS(2)
-	if err := unix.SetNonblock(l.listener, false); err != nil {
-		return fmt.Errorf("worker %d: listener: %w", l.cfg.ID, err)
-	}
-	// Go's signal handlers restart what they interrupt, but not an accept that has a timeout (signal(7)).
-	if err := unix.SetsockoptTimeval(l.listener, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 3600}); err != nil {
-		return fmt.Errorf("worker %d: SO_RCVTIMEO: %w", l.cfg.ID, err)
-	}
 	told := &interrupter{thread: unix.Gettid()}
 	go told.watch()
 	for !l.stopping {
-		if told.pending.Load() {
-			if err := l.command(told); err != nil {
+		if told.pending.Swap(false) {
+			if err := l.commands(); err != nil {
 				return err
 			}
 			continue
@@ -61,8 +67,8 @@ func (l *loop) serveToEnd(fd int, from netip.AddrPort, told *interrupter) error 
 		if err := l.read(fd, c); err != nil || l.open[int32(fd)] != c {
 			return err
 		}
-		if told.pending.Load() {
-			if err := l.command(told); err != nil {
+		if told.pending.Swap(false) {
+			if err := l.commands(); err != nil {
 				return err
 			}
 			if l.stopping { // the rest is the loop's
@@ -79,25 +85,10 @@ func (l *loop) serveToEnd(fd int, from netip.AddrPort, told *interrupter) error 
 	}
 }
 
-// command reads and obeys the command that is pending.
-func (l *loop) command(told *interrupter) error {
-	c, err := l.nextCommand()
-	if err != nil {
-		return err
-	}
-	if c.Stop != "" { // whatever it is, nothing may block any more
-		if err := unix.SetNonblock(l.listener, true); err != nil {
-			return fmt.Errorf("worker %d: listener: %w", l.cfg.ID, err)
-		}
-	}
-	told.pending.Store(false)
-	return l.obey(c)
-}
-
 // interrupter gets a thread out of accept(2) when there is a command to read.
 type interrupter struct {
 	thread  int
-	pending atomic.Bool
+	pending atomic.Bool // perhaps there is; it may have been read meanwhile
 }
 
 // watch looks for commands until the control pipe ends.

@@ -279,7 +279,8 @@ func (g *Group) Workers() []*Worker {
 func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, closed wire.Instant, err error) {
 	trigger = g.env.Clock.Now()
 	var errs []error
-	if a := g.acceptor; a != nil && !a.wasStopped() { // what it has accepted, the workers get before they are stopped
+	// What the acceptor has accepted, the workers get before they are stopped. Of one that is killed it is told nothing.
+	if a := g.acceptor; a != nil && way != Kill && !a.wasStopped() {
 		_, _, err := g.stop(ctx, []*Worker{a}, Drain)
 		errs = append(errs, err)
 	}

@@ -55,7 +55,7 @@ func newLoop(w *worker) (*loop, error) {
 		return nil, err
 	}
 	if w.cfg.Accept == Blocking {
-		return l, nil
+		return l, w.block()
 	}
 	return l, l.watch(w.listener, listenerEvents[w.cfg.Accept])
 }
@@ -124,6 +124,9 @@ func (l *loop) turn(events []unix.EpollEvent) {
 		return
 	}
 	l.member.Turn(int64(l.clock.Now()))
+	if len(events) == cap(events) {
+		return // a full batch may have left the listener out
+	}
 	if !slices.ContainsFunc(events, func(e unix.EpollEvent) bool { return int(e.Fd) == l.listener }) {
 		l.member.Idle()
 	}
@@ -141,11 +144,7 @@ func epollWait(epoll int, events []unix.EpollEvent, timeout int) (int, error) {
 func (l *loop) handle(e unix.EpollEvent) error {
 	switch int(e.Fd) {
 	case fdControl:
-		c, err := l.nextCommand()
-		if err != nil {
-			return err
-		}
-		return l.obey(c)
+		return l.commands()
 	case l.listener:
 		more, err := l.accept()
 		for more && err == nil && l.cfg.Accept == EpollEdge {
@@ -155,6 +154,20 @@ func (l *loop) handle(e unix.EpollEvent) error {
 	}
 	if c, ok := l.open[e.Fd]; ok { // closed earlier in this batch otherwise
 		return l.read(int(e.Fd), c)
+	}
+	return nil
+}
+
+// commands obeys all the commands that there are: what the reader has in its buffer, no epoll reports again.
+func (l *loop) commands() error {
+	for l.told() {
+		c, err := l.nextCommand()
+		if err != nil {
+			return err
+		}
+		if err := l.obey(c); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -173,6 +186,11 @@ func (l *loop) stop(way Way) error {
 	switch way {
 	case Close, Migrate, Handoff:
 	case Drain:
+		if l.cfg.Accept == Blocking {
+			if err := unix.SetNonblock(l.listener, true); err != nil {
+				return fmt.Errorf("worker %d: listener: %w", l.cfg.ID, err)
+			}
+		}
 		for accepted := true; accepted; {
 			var err error
 			if accepted, err = l.accept(); err != nil {

@@ -142,6 +142,15 @@ func (w *worker) say(e event) error {
 	return nil
 }
 
+// told says whether nextCommand would return at once: there is a command, or there will be none.
+func (w *worker) told() bool {
+	if w.lines.Buffered() > 0 {
+		return true // a whole line: the parent writes each at once
+	}
+	n, _ := unix.Poll([]unix.PollFd{{Fd: fdControl, Events: unix.POLLIN}}, 0) // EINTR: there was nothing
+	return n > 0
+}
+
 // nextCommand reads the next line of the control pipe.
 func (w *worker) nextCommand() (command, error) {
 	var c command
