@@ -21,7 +21,7 @@ var allowed = map[string][]string{
 	"results/report":         {"results"},
 	"servers":                {"servers/wire", "servers/selector"},
 	"bench/internal/load":    {"results", "servers/wire"},
-	"bench/internal/harness": {"scenarios", "results", "servers", "servers/wire", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"},
+	"bench/internal/harness": {"scenarios", "results", "servers", "servers/selector", "servers/wire", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"},
 	"bench": {"bench/internal/harness", "results", "results/report", "scenarios",
 		"servers", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor
 }

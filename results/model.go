@@ -133,6 +133,8 @@ type Trial struct {
 	Kernel   map[string]int64 `json:"kernel"`   // counter → change over the trial, in the lab's namespaces
 	CPU      CPU              `json:"cpu"`
 	Memory   Memory           `json:"memory"`
+	// Selector is what a selector in eBPF did; null without one.
+	Selector *Selector `json:"selector"`
 	// Occupancy is for how long connections kept a worker, from accept to end; null where a worker has several at a time.
 	Occupancy *Occupancy `json:"occupancy"`
 	// Search is how the trial's rate was found; null where it was given.
@@ -273,6 +275,16 @@ type Memory struct {
 	WorkerBytes  *int64 `json:"worker_bytes"`  // the largest worker of the last generation
 	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by their sharers (Pss).
 	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`
+}
+
+// Selector is what a program that chooses among a group's sockets did in the trial, by the kernel's statistics and its own.
+type Selector struct {
+	Runs     int64 `json:"runs"`       // of the program; also for segments that open no connection
+	NSPerRun int64 `json:"ns_per_run"` // with the two readings of the clock that measure it
+	Selected int64 `json:"selected"`   // connections that the program gave to a worker
+	Fallback int64 `json:"fallback"`   // connections that it left to the kernel's hash
+	// Avoided is how many of those selected went to a worker to be avoided, because all were.
+	Avoided int64 `json:"avoided"`
 }
 
 // Occupancy is for how long connections kept a worker that serves one at a time, from accept to end, and what queueing theory

@@ -40,6 +40,7 @@ const (
 	MetricSwitches             = "context_switches_per_connection"
 	MetricQueueMax             = "queue_max"
 	MetricHighestRate          = "highest_rate_per_second" // of a search
+	MetricSelection            = "selection_ns"            // of a selector in eBPF, each run
 	MetricLoad                 = "load"                    // share of the time for which workers were occupied
 	MetricWait                 = "wait_mean_ns"
 	MetricPredictedWait        = "predicted_wait_mean_ns"
@@ -51,7 +52,7 @@ var medianMetrics = []string{
 	"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns", "service_mean_ns", "service_sd_ns",
 	MetricGap, MetricOutage, MetricResolution, MetricStall, MetricTakeover, MetricTail,
 	MetricOffered, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
-	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax, MetricHighestRate, MetricLoad, MetricWait, MetricPredictedWait,
+	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax, MetricHighestRate, MetricSelection, MetricLoad, MetricWait, MetricPredictedWait,
 }
 
 // Metrics returns the name of every metric that Summarize knows.
@@ -168,6 +169,9 @@ func (t *Trial) Figures() map[string]float64 {
 		f[MetricJain], f[MetricMaxOverMean], f[MetricChi2P] = t.Fairness.Jain, t.Fairness.MaxOverMean, t.Fairness.Chi2P
 	}
 	t.workerFigures(f)
+	if t.Selector != nil && t.Selector.Runs > 0 {
+		f[MetricSelection] = float64(t.Selector.NSPerRun)
+	}
 	if o := t.Occupancy; o != nil {
 		f[MetricLoad], f[MetricWait] = o.Load, float64(o.WaitNS)
 		if o.PredictedWaitNS != nil {

@@ -214,6 +214,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].CPU = CPU{LoadNS: ptr[int64](1), ServersNS: ptr[int64](1)}
 	v.Trials[0].Workers = []Worker{{Accepted: 1, ContextSwitches: ptr[int64](1)}}
 	v.Trials[0].Queues = &Queues{Samples: 1}
+	v.Trials[0].Selector = &Selector{Runs: 1}
 	v.Trials[0].Search = &Search{PerSecond: 1}
 	v.Trials[0].Occupancy = &Occupancy{PredictedWaitNS: ptr[int64](1)}
 	v.Summarize()

@@ -69,6 +69,7 @@ var (
 	costColumns = []figureColumn{
 		{head: "servers' CPU/attempt", metric: results.MetricServersCPUPerAttempt, interval: true},
 		{head: "context switches/connection", metric: results.MetricSwitches, kind: plain, interval: true},
+		{head: "eBPF selection", metric: results.MetricSelection},
 	}
 	ratioColumns = []figureColumn{
 		{head: "highest rate", metric: results.MetricHighestRate},

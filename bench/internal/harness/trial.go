@@ -56,6 +56,7 @@ type trialRun struct {
 	memory        results.Memory
 	startTime     time.Duration // of the first generation
 	queues        queueUse
+	selections    selections
 	// slices is how often each worker had been put on a CPU when the load began, and ran how often since; by ID.
 	slices, ran map[int]int64
 	listener    uint64   // the inode of a shared socket, or 0
@@ -118,6 +119,9 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if t.listener, err = t.group.Listener(); err != nil {
+		return err
+	}
+	if err := t.selections.start(t.group.Selector()); err != nil {
 		return err
 	}
 	began := t.clock.Now()
@@ -258,6 +262,7 @@ func (t *trialRun) consume(ctx context.Context) error {
 // finish lets the workers take what is still queued, and ends them.
 func (t *trialRun) finish(ctx context.Context) error {
 	t.measureMemory()
+	t.selections.end()
 	for id, n := range t.timeslices() {
 		t.ran[id] = n - t.slices[id]
 	}
@@ -352,6 +357,7 @@ func (t *trialRun) counters() (kernel.Counters, error) {
 func (t *trialRun) close() error {
 	t.environment.end()
 	t.queues.end()
+	t.selections.end()
 	var errs []error
 	for _, p := range t.loads {
 		errs = append(errs, p.Kill())
@@ -429,7 +435,7 @@ func (t *trialRun) result() *results.Trial {
 	r.Fairness = t.fairness(r.Workers)
 	r.Queues = t.queueResult(r.Workers)
 	r.CPU = t.cpu(r.Workers)
-	r.Occupancy = t.occupancy(r)
+	r.Occupancy, r.Selector = t.occupancy(r), t.selections.result
 	r.Memory, r.StartNS = t.memory, int64(t.startTime)
 	r.InvalidReasons = append(t.problems, judgeValidity(t.variant.Setup, len(t.plan.ServerCPUs), r)...)
 	r.Valid = len(r.InvalidReasons) == 0
