@@ -13,7 +13,15 @@ func (p *Plan) Summary() string {
 	for _, s := range p.Scenarios {
 		n += len(s.Trials)
 	}
-	return fmt.Sprintf("%d trials of %d scenarios, about %v, seed %d", n, len(p.Scenarios), roughly(p.Duration()), p.Seed)
+	return fmt.Sprintf("%s of %s, about %v, seed %d", counted(n, "trial"), counted(len(p.Scenarios), "scenario"), roughly(p.Duration()), p.Seed)
+}
+
+// counted is "1 trial", "2 trials".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func roughly(d time.Duration) time.Duration { return d.Round(time.Second) }
@@ -51,7 +59,7 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
 		}
 		if len(v.Firings) > 0 {
-			fmt.Fprintf(b, "     %d steps: %s\n", len(v.Firings), describeFirings(v.Firings))
+			fmt.Fprintf(b, "     %s: %s\n", counted(len(v.Firings), "step"), describeFirings(v.Firings))
 		}
 		for _, s := range v.Sysctls {
 			if !common[s] {
