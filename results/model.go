@@ -241,7 +241,7 @@ const FairnessWindowNS = int64(100 * time.Millisecond)
 type Queues struct {
 	Samples    int64           `json:"samples"`
 	IntervalNS int64           `json:"interval_ns"` // between two of them, the mean
-	CostNS     int64           `json:"cost_ns"`     // of one, the mean
+	CostNS     int64           `json:"cost_ns"`     // of one, CPU time, the mean
 	Listeners  []ListenerQueue `json:"listeners"`
 }
 

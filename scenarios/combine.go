@@ -102,8 +102,10 @@ func (c *setupCheck) selector() {
 		return
 	}
 	switch {
-	case c.Selector == "weighted" && (c.Canary <= 0 || c.Canary >= 1):
+	case c.Selector == "weighted" && c.Canary == 0:
 		c.add("canary", " is missing", "for example canary: 0.1, the share of the last worker")
+	case c.Selector == "weighted" && c.Canary == 1:
+		c.add("canary", ": 1 leaves nothing to the other workers", "less than 1, for example canary: 0.1")
 	case c.Selector != "weighted" && c.Canary != 0:
 		c.add("canary", ": only the selector weighted has one", "use selector: weighted, or remove canary")
 	}

@@ -158,10 +158,13 @@ func (t *trialRun) startWorker(c *exec.Cmd, cpus []int) error {
 
 // confine moves workers that started anywhere to the servers' CPUs.
 func (t *trialRun) confine() error {
-	if len(t.servers.Pin) > 0 || t.servers.Kind != servers.Loop {
+	if t.servers.Kind != servers.Loop {
 		return nil
 	}
 	for _, w := range t.group.Workers() {
+		if len(t.servers.Pin) > 0 && !w.Acceptor {
+			continue // it has its CPU
+		}
 		if err := kernel.SetAffinity(w.PID(), t.plan.ServerCPUs); err != nil {
 			return fmt.Errorf("worker %d: %w", w.ID, err)
 		}
@@ -372,14 +375,14 @@ func (t *trialRun) close() error {
 }
 
 // closings are the ends of the workers' listeners. A shared socket outlives every worker, and so
-// does its queue.
+// does its queue; what waits in the channel of an acceptor goes with its worker.
 func (t *trialRun) closings() []closing {
 	var all []closing
 	for _, w := range t.group.Workers() {
 		if c := w.Closing(); c.Way != "" {
 			all = append(all, closing{
 				worker: w.ID, from: t.books.since(int64(c.From)), to: t.books.since(int64(c.To)),
-				queue: t.variant.Servers.Sockets == servers.Reuseport, killed: c.Way == servers.Kill,
+				queue: t.variant.Servers.Sockets == servers.Reuseport || t.variant.Servers.Accept == servers.ByAcceptor, killed: c.Way == servers.Kill,
 			})
 		}
 	}
