@@ -207,7 +207,7 @@ type Worker struct {
 	Generation int    `json:"generation"`
 	Accepted   int64  `json:"accepted"` // connections
 	Served     int64  `json:"served"`   // responses written in full
-	CPUNS      *int64 `json:"cpu_ns"`   // user + system; null when it was killed before it could say
+	CPUNS      *int64 `json:"cpu_ns"`   // user + system, while the load ran; null when it is not known
 	// Acceptor says that it served nobody and accepted for the others.
 	Acceptor bool `json:"acceptor,omitempty"`
 	// ContextSwitches is how often the worker's threads were put on a CPU while the load ran; null for one that did

@@ -75,6 +75,7 @@ var (
 		{head: "highest rate", metric: results.MetricHighestRate},
 		{head: "p50", metric: "response_p50_ns"},
 		{head: "p99", metric: "response_p99_ns"},
+		{head: "max", metric: "response_max_ns"},
 		{head: "SD", metric: "response_sd_ns"},
 		{head: "servers' CPU", metric: results.MetricServersCPUPerAttempt},
 		{head: "switches", metric: results.MetricSwitches},

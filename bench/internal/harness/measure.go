@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 
+	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
 )
@@ -314,20 +315,25 @@ func (m *measured) listed() (list []results.Loss, omitted int64) {
 	return list, omitted
 }
 
-// workers are the group's processes as the trial saw them. ran is how often they were put on a CPU, of those that
-// outlived the load.
-func (m *measured) workers(all []*servers.Worker, ran map[int]int64) []results.Worker {
+// workers are the group's processes as the trial saw them. atBegin and atEnd are what the scheduler had done with
+// those that were there when the load began and ended: what a worker costs to start before, and to end after, is not the load's.
+func (m *measured) workers(all []*servers.Worker, atBegin, atEnd map[int]kernel.Sched) []results.Worker {
 	var out []results.Worker
 	for _, w := range all {
 		r := results.Worker{ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor}
 		if wb := m.books.workers[w.ID]; wb != nil {
 			r.Accepted, r.Served = wb.accepted, wb.served
 		}
-		if cpu, ok := w.CPU(); ok {
-			ns := int64(cpu)
+		end, outlived := atEnd[w.ID]
+		if cpu, exited := w.CPU(); !outlived && exited {
+			end.Run = cpu
+		}
+		if end.Run > 0 {
+			ns := int64(end.Run - atBegin[w.ID].Run)
 			r.CPUNS = &ns
 		}
-		if n, ok := ran[w.ID]; ok {
+		if outlived {
+			n := end.Timeslices - atBegin[w.ID].Timeslices
 			r.ContextSwitches = &n
 		}
 		out = append(out, r)

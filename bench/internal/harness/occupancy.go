@@ -30,8 +30,10 @@ func (t *trialRun) occupancy(r *results.Trial) *results.Occupancy {
 		MeanNS: seconds(mean), SDNS: seconds(sd), WaitNS: r.ResponseNS.Mean - seconds(mean),
 		Load: sum / (float64(cfg.Workers) * t.variant.Setup.Load.Duration.Seconds()),
 	}
-	// The formulas are of workers that are all there, for independent arrivals, with a rule that is known. A stall is not in them.
-	if t.load[0].Shape.Pace != load.Poisson || len(t.line.fired) > 0 || o.Load >= 1 {
+	// The formulas are of workers that are all there and serve at the same time, for independent arrivals, with a rule that is
+	// known. A stall is not in them, nor are workers that wait for each other's CPU.
+	together := cfg.Work.Burn == 0 || len(t.plan.ServerCPUs) >= cfg.Workers
+	if t.load[0].Shape.Pace != load.Poisson || len(t.line.fired) > 0 || o.Load >= 1 || !together {
 		return o
 	}
 	waits := 0.

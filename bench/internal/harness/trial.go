@@ -57,8 +57,8 @@ type trialRun struct {
 	startTime     time.Duration // of the first generation
 	queues        queueUse
 	selections    selections
-	// slices is how often each worker had been put on a CPU when the load began, and ran how often since; by ID.
-	slices, ran map[int]int64
+	// atBegin and atEnd are what the scheduler had done with each worker when the load began and when it had ended; by ID.
+	atBegin, atEnd map[int]kernel.Sched
 	listener    uint64   // the inode of a shared socket, or 0
 	problems    []string // that make the trial invalid
 }
@@ -194,7 +194,7 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 	if err := t.environment.start(); err != nil {
 		return err
 	}
-	t.slices, t.ran = t.timeslices(), map[int]int64{}
+	t.atBegin = t.scheds()
 	t.queues = queueUse{clock: t.clock}
 	t.queues.start(func(f func() error) error { return t.lab.Do(t.lab.Servers(), f) }, t.servers.Address.Addr().Is6())
 	begin := t.clock.Now().Add(lead)
@@ -266,9 +266,7 @@ func (t *trialRun) consume(ctx context.Context) error {
 func (t *trialRun) finish(ctx context.Context) error {
 	t.measureMemory()
 	t.selections.end()
-	for id, n := range t.timeslices() {
-		t.ran[id] = n - t.slices[id]
-	}
+	t.atEnd = t.scheds()
 	if _, _, err := t.group.Stop(ctx, t.line.current.Workers, servers.Drain); err != nil {
 		t.problem("at the end: %v", err)
 	}
@@ -292,15 +290,15 @@ func (t *trialRun) finish(ctx context.Context) error {
 	return nil
 }
 
-// timeslices is how often each worker that is there was put on a CPU so far. Whom the kernel does not tell of is left out.
-func (t *trialRun) timeslices() map[int]int64 {
-	all := map[int]int64{}
+// scheds is what the scheduler did so far with each worker that is there. Whom the kernel does not tell of is left out.
+func (t *trialRun) scheds() map[int]kernel.Sched {
+	all := map[int]kernel.Sched{}
 	for _, w := range t.group.Workers() {
 		if _, exited := w.CPU(); exited {
 			continue
 		}
 		if s, err := kernel.Schedstat(w.PID()); err == nil {
-			all[w.ID] = s.Timeslices
+			all[w.ID] = s
 		}
 	}
 	return all
@@ -402,7 +400,7 @@ func (t *trialRun) result() *results.Trial {
 		OfferedPerSecond: float64(len(t.books.attempts)) / t.variant.Setup.Load.Duration.Seconds(),
 		TimeoutNS:        int64(t.variant.Setup.Load.Timeout),
 		ResponseNS:       m.response.Percentiles(), ServiceNS: m.service.Percentiles(), Histogram: m.response.Encode(),
-		Workers: m.workers(t.group.Workers(), t.ran),
+		Workers: m.workers(t.group.Workers(), t.atBegin, t.atEnd),
 		Kernel:  nonZero(moved),
 		Ledger:  m.ledger(),
 	}
