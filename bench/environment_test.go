@@ -121,6 +121,27 @@ trials: 1
 	}
 }
 
+// More connections in TIME_WAIT than the kernel keeps: those beyond skip the state, and the trial is no measurement.
+func TestKernelTimeWaitOverflow(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: time-wait
+about: Hardly any room for TIME_WAIT.
+server: {fault: {time_wait: 100}}
+load: {rate: 1000/s, duration: 500ms}
+trials: 1
+`+lenient)
+	if status != exitNotMeasured {
+		t.Fatalf("exit status %d, want %d:\n%s", status, exitNotMeasured, stderr)
+	}
+	for _, tr := range run.Scenarios[0].Variants[0].Trials {
+		reasons := strings.Join(tr.InvalidReasons, "\n")
+		if tr.Valid || !strings.Contains(reasons, "TIME_WAIT overflow") || tr.Kernel["TcpExtTCPTimeWaitOverflow"] < 300 {
+			t.Errorf("valid %v, TCPTimeWaitOverflow %d; reasons: %s", tr.Valid, tr.Kernel["TcpExtTCPTimeWaitOverflow"], reasons)
+		}
+	}
+}
+
 func TestKernelStarvedGenerator(t *testing.T) {
 	requireLab(t)
 	load, _ := cpuSides(t)

@@ -498,7 +498,7 @@ matrix: [sockets]
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.backlog, server.fault.resets, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout, search.p99, search.precision, validity.lag_floor, validity.step_lag, validity.achieved, validity.steal, validity.run_queue`,
+			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.backlog, server.fault.resets, server.fault.time_wait, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout, search.p99, search.precision, validity.lag_floor, validity.step_lag, validity.achieved, validity.stea…`,
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}

@@ -99,6 +99,9 @@ type Server struct {
 type Fault struct {
 	// Resets is how many attempts the workers answer with a RST, 0 to 100,000. Default 0.
 	Resets int `yaml:"resets"`
+	// TimeWait is how many connections the lab may have in TIME_WAIT, 1 to 100,000, so few that they overflow. Default 0:
+	// enough for any trial.
+	TimeWait int `yaml:"time_wait,omitempty"`
 }
 
 // Work is the service time of one request. At most one of Sleep and Burn is not zero; all zero: answer at once.

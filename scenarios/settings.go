@@ -191,6 +191,7 @@ func settings() []setting {
 		{path: "server.work.slow_share", max: 1, def: "0"},
 		{path: "server.backlog", min: 1, max: 65535, def: "4096"},
 		{path: "server.fault.resets", max: 100_000, def: "0"},
+		{path: "server.fault.time_wait", max: 100_000, def: "0"},
 		{path: "load.rate", above: true, max: 1e6, example: "2000/s"},
 		{path: "load.duration", min: 100 * ms, max: hour, example: "3s"},
 		{path: "load.pace", choices: Paces(), def: "constant"},

@@ -282,7 +282,10 @@ const faultFrom = 100
 
 // sysctls of the lab's network namespace. What is not here is at the kernel's default for a new one.
 func sysctls(s scenarios.Setup) []Sysctl {
-	migrate := "0"
+	migrate, timeWait := "0", "4000000"
+	if n := s.Server.Fault.TimeWait; n > 0 {
+		timeWait = strconv.Itoa(n)
+	}
 	if s.Stop == string(servers.Migrate) {
 		migrate = "1"
 	}
@@ -293,7 +296,7 @@ func sysctls(s scenarios.Setup) []Sysctl {
 		{"net.ipv4.tcp_migrate_req", migrate},
 		// Past this many TIME_WAIT sockets the kernel skips the state, and late segments meet RSTs
 		// (tcp_time_wait in net/ipv4/tcp_minisocks.c).
-		{"net.ipv4.tcp_max_tw_buckets", "4000000"},
+		{"net.ipv4.tcp_max_tw_buckets", timeWait},
 		// Out of the way of the ports that the load binds by itself.
 		{"net.ipv4.ip_local_port_range", "1024 9999"},
 	}

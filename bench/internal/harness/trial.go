@@ -59,8 +59,8 @@ type trialRun struct {
 	selections    selections
 	// atBegin and atEnd are what the scheduler had done with each worker when the load began and when it had ended; by ID.
 	atBegin, atEnd map[int]kernel.Sched
-	listener    uint64   // the inode of a shared socket, or 0
-	problems    []string // that make the trial invalid
+	listener       uint64   // the inode of a shared socket, or 0
+	problems       []string // that make the trial invalid
 }
 
 // runTrial carries out one trial in a lab of its own, which is gone when it returns. An error means
