@@ -278,18 +278,16 @@ func (g *Group) Workers() []*Worker {
 // for Close to end.
 func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, closed wire.Instant, err error) {
 	trigger = g.env.Clock.Now()
-	var errs []error
 	// What the acceptor has accepted, the workers get before they are stopped. Of one that is killed it is told nothing.
 	if a := g.acceptor; a != nil && way != Kill && !a.wasStopped() {
-		_, _, err := g.stop(ctx, []*Worker{a}, Drain)
-		errs = append(errs, err)
+		_, err = g.stop(ctx, []*Worker{a}, Drain)
 	}
-	_, closed, err = g.stop(ctx, workers, way)
-	return trigger, closed, errors.Join(append(errs, err)...)
+	closed, stopErr := g.stop(ctx, workers, way)
+	return trigger, closed, errors.Join(err, stopErr)
 }
 
-func (g *Group) stop(ctx context.Context, workers []*Worker, way Way) (trigger, closed wire.Instant, err error) {
-	trigger = g.env.Clock.Now()
+// stop is Stop without regard to an acceptor.
+func (g *Group) stop(ctx context.Context, workers []*Worker, way Way) (closed wire.Instant, err error) {
 	var errs []error
 	for _, w := range workers {
 		errs = append(errs, w.stop(way))
@@ -307,7 +305,7 @@ func (g *Group) stop(ctx context.Context, workers []*Worker, way Way) (trigger, 
 			errs = append(errs, fmt.Errorf("worker %d did not close its listener within %v: it is overloaded or stuck", w.ID, g.cfg.Grace))
 		}
 	}
-	return trigger, closed, errors.Join(errs...)
+	return closed, errors.Join(errs...)
 }
 
 // Spin makes workers of kind Loop turn on the spot for so long: they use their CPU and serve nobody.
