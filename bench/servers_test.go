@@ -121,6 +121,71 @@ trials: 1
 	}
 }
 
+// A process that binds its address alone leaves a hole when it is replaced: who comes meanwhile is refused.
+func TestKernelBindAfterClose(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: alone
+about: One process after the other at one address.
+workers: 1
+load: {rate: 2000/s, duration: 1s}
+timeline: [{at: 200ms, every: 200ms, do: replace}]
+matrix:
+  - {server.kind: [loop, http], sockets: [exclusive], stop: [bind-after-close]}
+trials: 1
+`+lenient)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	for _, v := range run.Scenarios[0].Variants {
+		tr := v.Trials[0]
+		lostOnlyBy(t, v.Labels["server.kind"], tr, "refused", "reset_at_close", "reset_half_open", "syn_timeout")
+		if tr.LostByCause["refused"] == 0 || len(tr.Steps) != 4 {
+			t.Errorf("%s: %d refused in %d steps; want some in each of 4", v.Labels["server.kind"], tr.LostByCause["refused"], len(tr.Steps))
+		}
+		for i, s := range tr.Steps {
+			if s.ReadyNS == nil || s.ClosedNS == nil || *s.ReadyNS < *s.ClosedNS {
+				t.Errorf("%s, step %d: the new worker was ready at %v, before the old one closed at %v", v.Labels["server.kind"], i, s.ReadyNS, s.ClosedNS)
+			}
+		}
+	}
+}
+
+// A crash takes one worker away, and a supervisor brings one back in its place.
+func TestKernelCrash(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: crash
+about: One of three workers, killed and started again.
+workers: 3
+load: {rate: 1500/s, duration: 1s}
+timeline: [{at: 200ms, every: 300ms, do: crash, for: 100ms, target: 1}]
+matrix: [{sockets: [shared, reuseport]}]
+trials: 1
+`+lenient)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	for _, v := range run.Scenarios[0].Variants {
+		tr := v.Trials[0]
+		if len(tr.Steps) != 3 || len(tr.Workers) != 6 {
+			t.Fatalf("%s: %d steps, %d workers; want 3 and 6", v.Labels["sockets"], len(tr.Steps), len(tr.Workers))
+		}
+		for i, s := range tr.Steps {
+			if s.ReadyNS == nil || *s.ReadyNS-*s.StopNS < int64(100*time.Millisecond) {
+				t.Errorf("%s, step %d: ready %v, killed %v; want 100 ms between", v.Labels["sockets"], i, s.ReadyNS, s.StopNS)
+			}
+		}
+		for _, w := range tr.Workers[3:] {
+			if w.Accepted == 0 && w.ID != 5 { // the last one may have come too late
+				t.Errorf("%s: worker %d, started after a crash, got nothing", v.Labels["sockets"], w.ID)
+			}
+		}
+	}
+}
+
 // Workers with a CPU of their own have that one only.
 func TestKernelPin(t *testing.T) {
 	requireLab(t)

@@ -7,10 +7,11 @@ import (
 	"slices"
 )
 
-// The Step.Do of a restart, that is of a step that replaces every worker: at once, or one by one.
+// The Step.Do of a restart: every worker is replaced at once, or one by one, or one crashes and is started again.
 const (
 	StepReplace = "replace"
 	StepRoll    = "roll"
+	StepCrash   = "crash"
 )
 
 // CauseResetAtClose is the cause of an attempt that was queued at a listener when that closed.
@@ -129,11 +130,11 @@ func (t *Trial) Reasons() []string {
 	return []string{"no reason recorded"}
 }
 
-// Restarts are the trial's steps that replaced every worker.
+// Restarts are the trial's steps that restarted workers.
 func (t *Trial) Restarts() []Step {
 	var restarts []Step
 	for _, s := range t.Steps {
-		if s.Do == StepReplace || s.Do == StepRoll {
+		if s.Do == StepReplace || s.Do == StepRoll || s.Do == StepCrash {
 			restarts = append(restarts, s)
 		}
 	}

@@ -21,6 +21,7 @@ type setupCheck struct {
 func checkSetup(s *Setup, d *decoder) []finding {
 	c := &setupCheck{Setup: s, d: d}
 	c.stopAndSockets()
+	c.exclusive()
 	c.accept()
 	c.selector()
 	if c.Stall == "spin" && c.Server.Kind != "loop" && c.d.trusts("stall", "server.kind") {
@@ -48,12 +49,34 @@ func (c *setupCheck) stopAndSockets() {
 			c.add("stop", ": "+c.Stop+" needs sockets: reuseport", "a shared socket stays open in the successor; use handoff")
 		}
 	case "handoff":
-		if c.Sockets == "reuseport" {
-			c.add("stop", ": handoff needs sockets: shared", "a reuseport socket belongs to one worker; use migrate")
+		if c.Sockets != "shared" {
+			c.add("stop", ": handoff needs sockets: shared", "a "+c.Sockets+" socket belongs to one worker; use migrate")
+		}
+	case "bind-after-close":
+		if c.Sockets != "exclusive" {
+			c.add("stop", ": bind-after-close needs sockets: exclusive", "others need not wait until the address is free; use close")
 		}
 	case "shutdown":
 		if c.Server.Kind != "http" && c.d.trusts("server.kind") {
 			c.add("stop", ": shutdown needs server.kind: http", "it is Go's http.Server.Shutdown; a loop has close and drain")
+		}
+	}
+}
+
+// exclusive checks what one socket, which nobody else can bind beside, allows.
+func (c *setupCheck) exclusive() {
+	if c.Sockets != "exclusive" || !c.d.trusts("sockets", "workers", "workers_per_cpu", "timeline", "stop") {
+		return
+	}
+	if c.Workers != 1 || c.WorkersPerCPU != 0 {
+		c.add("workers", ": sockets: exclusive is for one worker", "a second one could not bind the address; set workers: 1")
+	}
+	for i, s := range c.Timeline {
+		switch {
+		case s.Do == "roll" || s.Do == "add":
+			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" needs an address that two can bind", "use replace, or sockets: reuseport")
+		case s.Do == "replace" && c.Stop != "bind-after-close" && c.Stop != "":
+			c.add("stop", ": to replace an exclusive socket takes bind-after-close", "the successor cannot be ready before the old worker is gone")
 		}
 	}
 }
@@ -211,23 +234,24 @@ func (c *setupCheck) step(i int) {
 // target checks which worker a step is for, as far as it can be known before the steps are carried out.
 func (c *setupCheck) target(path string, step Step) {
 	switch step.Do {
-	case "remove", "kill", "stall":
+	case "remove", "kill", "stall", "crash":
 		if *step.Target >= c.Workers && !c.has("add") && c.d.trusts("workers", "timeline") {
 			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target), fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
 		}
 	default:
-		c.add(path, ": "+step.Do+" is for no single worker", "remove target, or use remove, kill or stall")
+		c.add(path, ": "+step.Do+" is for no single worker", "remove target, or use remove, kill, crash or stall")
 	}
 }
 
 // length checks how long a step lasts.
 func (c *setupCheck) length(path string, step Step) {
+	lasts := step.Do == "stall" || step.Do == "crash"
 	switch {
-	case step.Do == "stall" && step.For == 0:
-		c.add(path+".for", ": a stall needs a length", "for example for: 50ms")
-	case step.Do == "stall" && step.Every > 0 && step.Every <= step.For && c.d.trusts(path+".every"):
-		c.add(path+".every", fmt.Sprintf(": a stall of %s every %s never ends", durationText(step.For), durationText(step.Every)), "make for shorter than every")
-	case step.Do != "stall" && step.Do != "" && step.For > 0:
-		c.add(path+".for", ": only a stall has a length", "remove for, or use do: stall")
+	case lasts && step.For == 0:
+		c.add(path+".for", ": a "+step.Do+" needs a length", "for example for: 50ms")
+	case lasts && step.Every > 0 && step.Every <= step.For && c.d.trusts(path+".every"):
+		c.add(path+".every", fmt.Sprintf(": a %s of %s every %s never ends", step.Do, durationText(step.For), durationText(step.Every)), "make for shorter than every")
+	case !lasts && step.Do != "" && step.For > 0:
+		c.add(path+".for", ": only a stall or a crash has a length", "remove for, or use do: stall")
 	}
 }

@@ -25,18 +25,18 @@ type Figures struct {
 	LostByPhase map[string]int64 `expr:"lost_by_phase"`
 	Residual    int64            `expr:"residual"`
 	// LostSentAfterClose counts lost attempts sent after the last old listener had been closed.
-	LostSentAfterClose int64 `expr:"lost_sent_after_close" needs:"replace roll remove kill"`
+	LostSentAfterClose int64 `expr:"lost_sent_after_close" needs:"replace roll remove kill crash"`
 
 	GapNS      float64 `expr:"gap_ns" needs:"step"`
 	OutageNS   float64 `expr:"outage_ns" needs:"step"`
 	StallNS    float64 `expr:"stall_ns" needs:"step"`
-	TakeoverNS float64 `expr:"takeover_ns" needs:"replace roll add"`
-	TailNS     float64 `expr:"tail_ns" needs:"replace roll remove kill"`
+	TakeoverNS float64 `expr:"takeover_ns" needs:"replace roll add crash"`
+	TailNS     float64 `expr:"tail_ns" needs:"replace roll remove kill crash"`
 
 	Response Percentiles `expr:"response"`
 	Service  Percentiles `expr:"service"`
 
-	LostPerRestart float64 `expr:"lost_per_restart" needs:"replace roll"`
+	LostPerRestart float64 `expr:"lost_per_restart" needs:"replace roll crash"`
 
 	// Of the connections of the generation that listened longest.
 	Jain        float64 `expr:"jain"`

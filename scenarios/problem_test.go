@@ -47,10 +47,10 @@ timeline: {at: 1s}
 stop:
 `, []string{
 			`f:3: workers: expected a whole number, found the text "two"`,
-			`f:4: sockets: expected a single value, found a list; allowed: shared, reuseport`,
+			`f:4: sockets: expected a single value, found a list; allowed: shared, reuseport, exclusive`,
 			`f:5: server: expected a mapping, found the text "loop"; write {key: value}, or indented lines of key: value`,
 			`f:6: timeline: expected a list, found a mapping; write [...], or lines that start with a hyphen`,
-			`f:7: stop: expected a single value, found nothing; allowed: kill, close, drain, migrate, handoff, shutdown`,
+			`f:7: stop: expected a single value, found nothing; allowed: kill, close, drain, migrate, handoff, bind-after-close, shutdown`,
 		}},
 		{"wrong numbers", head + `workers: 1.5
 server: {backlog: "8"}
@@ -263,9 +263,9 @@ stop: closed
 `, []string{
 			`f:3: network: unknown value "bridge"; allowed: loopback, veth`,
 			`f:4: path: unknown value "haproxy"; allowed: direct`,
-			`f:5: sockets: unknown value "share"; did you mean "shared"? (allowed: shared, reuseport)`,
+			`f:5: sockets: unknown value "share"; did you mean "shared"? (allowed: shared, reuseport, exclusive)`,
 			`f:6: server.kind: unknown value "threads"; allowed: loop, http`,
-			`f:7: stop: unknown value "closed"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff, shutdown)`,
+			`f:7: stop: unknown value "closed"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff, bind-after-close, shutdown)`,
 		}},
 		{"unknown connections", `name: x
 load: {rate: 100/s, duration: 1s, connections: old}
@@ -275,15 +275,15 @@ load: {rate: 100/s, duration: 1s, connections: old}
 		{"unknown step", head + `stop: close
 timeline: [{at: 0s, do: replce}]
 `, []string{
-			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, roll, add, remove, kill, stall)`,
+			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, roll, add, remove, kill, stall, crash)`,
 		}},
 		{"step that does nothing", head + `timeline: [{at: 0s}]
 `, []string{
-			`f:3: timeline[0].do is missing; steps are replace, roll, add, remove, kill, stall`,
+			`f:3: timeline[0].do is missing; steps are replace, roll, add, remove, kill, stall, crash`,
 		}},
 		{"replace without stop", head + `timeline: [{at: 0s, do: replace}]
 `, []string{
-			`f:3: timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff, shutdown`,
+			`f:3: timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff, bind-after-close, shutdown`,
 		}},
 		{"step at the load's end", head + `timeline: [{at: 1s, do: stall, for: 10ms}]
 `, []string{
@@ -308,7 +308,7 @@ timeline: [{at: 0s, do: replce}]
 timeline:
 - {at: 0s, do: replace, for: 1s}
 `, []string{
-			`f:5: timeline[0].for: only a stall has a length; remove for, or use do: stall`,
+			`f:5: timeline[0].for: only a stall or a crash has a length; remove for, or use do: stall`,
 		}},
 		{"shared with drain", head + `sockets: shared
 stop: drain
@@ -367,8 +367,8 @@ matrix: [{workers: [1, 2]}]
 		}},
 		{"steps without stop", head + `timeline: [{at: 0s, do: roll}, {at: 0s, do: remove}, {at: 0s, do: kill}, {at: 0s, do: add}]
 `, []string{
-			`f:3: timeline[0]: roll needs stop; say how the old workers end: kill, close, drain, migrate, handoff, shutdown`,
-			`f:3: timeline[1]: remove needs stop; say how the old workers end: kill, close, drain, migrate, handoff, shutdown`,
+			`f:3: timeline[0]: roll needs stop; say how the old workers end: kill, close, drain, migrate, handoff, bind-after-close, shutdown`,
+			`f:3: timeline[1]: remove needs stop; say how the old workers end: kill, close, drain, migrate, handoff, bind-after-close, shutdown`,
 		}},
 		{"ways to accept by kind", head + `server: {kind: http}
 accept: epoll
@@ -467,12 +467,12 @@ timeline:
 			`f:6: timeline[1].target: there is no worker 2; workers count from 0, so the last is 1`,
 			`f:7: timeline[2].target: expected a whole number, found the number 1.5`,
 			`f:8: timeline[3].target: -1 is out of range; allowed: 0 to 1023`,
-			`f:9: timeline[4].target: roll is for no single worker; remove target, or use remove, kill or stall`,
+			`f:9: timeline[4].target: roll is for no single worker; remove target, or use remove, kill, crash or stall`,
 			`f:10: timeline[5].target: expected a single value, found nothing`,
 		}},
 		{"target that an earlier step may add", head + `timeline: [{at: 0s, do: add}, {at: 500ms, do: kill, target: 2}, {at: 0s, do: add, target: 0}]
 `, []string{
-			`f:3: timeline[2].target: add is for no single worker; remove target, or use remove, kill or stall`,
+			`f:3: timeline[2].target: add is for no single worker; remove target, or use remove, kill, crash or stall`,
 		}},
 		{"matrix that is a mapping", head + `matrix: {sockets: [shared]}
 `, []string{
@@ -510,9 +510,9 @@ matrix: [sockets]
 `, []string{
 			`f:4: matrix[0].sockets: expected a list of values, found the text "shared"; write [shared]`,
 			`f:5: matrix[1].sockets: no values; remove the key, or list what it should be`,
-			`f:6: matrix[2].sockets: unknown value "share"; did you mean "shared"? (allowed: shared, reuseport)`,
+			`f:6: matrix[2].sockets: unknown value "share"; did you mean "shared"? (allowed: shared, reuseport, exclusive)`,
 			`f:7: matrix[3].workers: expected a whole number, found the text "two"`,
-			`f:8: matrix[4].sockets: expected a single value, found a list; allowed: shared, reuseport`,
+			`f:8: matrix[4].sockets: expected a single value, found a list; allowed: shared, reuseport, exclusive`,
 			`f:9: matrix[5].load.timeout: 5 has no unit; write 5ms, say; units are ns, us, ms, s, m, h`,
 		}},
 		{"matrix block without a readable key", head + `matrix: [{[workers]: [1]}]
@@ -544,7 +544,7 @@ matrix:
 - {stop: [kill]}
 - {workers: [1, 2, 3]}
 `, []string{
-			`f:6: in variant workers=1 (and 2 more): timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff, shutdown`,
+			`f:6: in variant workers=1 (and 2 more): timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff, bind-after-close, shutdown`,
 		}},
 		{"step after the end of some variants", head + `timeline: [{at: 500ms, do: stall, for: 1ms}]
 matrix:
@@ -632,7 +632,7 @@ gates:
 - expect: gap_ns < 5ms
 - expect: lost < baseline.takeover_ns
 `, []string{
-			`f:6: gates[1].expect: baseline.takeover_ns is never measured; the timeline has no replace or roll or add`,
+			`f:6: gates[1].expect: baseline.takeover_ns is never measured; the timeline has no replace or roll or add or crash`,
 		}},
 		{"gate on steps without steps", head + `gates: [{expect: gap_ns < 5ms}]
 `, []string{
@@ -654,7 +654,7 @@ about: &a text
 			`f:1: unknown key "nam"; did you mean "name"?`,
 			`f:2: load.rate: 100 has no unit; write 100/s`,
 			`f:3: workers: 0 is out of range; allowed: 1 to 1024`,
-			`f:6: matrix[0].stop: unknown value "klose"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff, shutdown)`,
+			`f:6: matrix[0].stop: unknown value "klose"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff, bind-after-close, shutdown)`,
 			`f:7: gates[0].expect: unknown metric "losst"; did you mean "lost"?`,
 			`f:8: anchor &a is not allowed; write the value where it is used`,
 		}},
@@ -682,7 +682,7 @@ func TestParseLimits(t *testing.T) {
 	}{
 		{"file", strings.Repeat("#", maxFileSize), "f: the file is larger than 1048575 bytes; a scenario fits a page"},
 		{"message", head + "stop: " + strings.Repeat("ö", 1000) + "\n",
-			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) + "…; allowed: kill, close, drain, migrate, handoff, shutdown"},
+			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) + "…; allowed: kill, close, drain, migrate, handoff, bind-after-close, shutdown"},
 		{"message of several lines", head + "baseline: {sockets: \"a\\nb\"}\n",
 			"f:3: baseline: sockets=a b names no variant; the scenario has no matrix, so its only variant has no labels"},
 		{"list", head + "timeline: [" + strings.Repeat("{}, ", maxListLen+1) + "]\n", "f:3: timeline: 257 entries; at most 256"},

@@ -172,10 +172,11 @@ type Step struct {
 	Every time.Duration `yaml:"every,omitempty"`
 	// Do is the kind of step. Required.
 	Do string `yaml:"do"`
-	// Target is the worker that a remove, kill or stall is for, counted from 0 among those there are at that time.
+	// Target is the worker that a remove, kill, crash or stall is for, counted from 0 among those there are at that time.
 	// Default the first; of a stall, all.
 	Target *int `yaml:"target,omitempty"`
-	// For is the length of a step that lasts (stall), more than 0 there and absent elsewhere.
+	// For is the length of a step that lasts, more than 0 there and absent elsewhere: of a stall, or from a crash until
+	// the supervisor starts another worker.
 	For time.Duration `yaml:"for,omitempty"`
 }
 

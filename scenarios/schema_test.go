@@ -56,7 +56,7 @@ func TestSchemaRefuses(t *testing.T) {
 		{"sokets: shared", []string{`: no property "sokets"`, `: "name" is required`}},
 		{"name: Has Blanks", []string{`name: "Has Blanks" does not match ^[a-z0-9]+(-[a-z0-9]+)*$`}},
 		{"name: x\nsockets: share\nworkers: 0\nvalidity: {achieved: 2}", []string{
-			`sockets: "share" is not in [shared reuseport]`, `workers: 0 < 1`, `validity.achieved: 2 > 1`,
+			`sockets: "share" is not in [shared reuseport exclusive]`, `workers: 0 < 1`, `validity.achieved: 2 > 1`,
 		}},
 		{"name: x\nworkers: two\nserver: loop\ntimeline: {do: stall}", []string{
 			`workers: want integer`, `server: want object`, `timeline: want array`,
@@ -69,9 +69,9 @@ func TestSchemaRefuses(t *testing.T) {
 			`load.timeout: "5 days" does not match ^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$`,
 		}},
 		{"name: x\nmatrix: [{stop: [kil], load: [1]}]\nbaseline: {sokets: shared}\ngates: [{when: {stop: kil}}]", []string{
-			`matrix[].stop[]: "kil" is not in [kill close drain migrate handoff shutdown]`, `matrix[]: no property "load"`,
+			`matrix[].stop[]: "kil" is not in [kill close drain migrate handoff bind-after-close shutdown]`, `matrix[]: no property "load"`,
 			`baseline: no property "sokets"`,
-			`gates[].when.stop: "kil" is not in [kill close drain migrate handoff shutdown]`, `gates[]: "expect" is required`,
+			`gates[].when.stop: "kil" is not in [kill close drain migrate handoff bind-after-close shutdown]`, `gates[]: "expect" is required`,
 		}},
 	}
 	for _, test := range tests {

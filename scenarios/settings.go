@@ -66,6 +66,7 @@ func SocketsModes() []Choice {
 	return []Choice{
 		{"shared", "one listening socket, which all workers inherit"},
 		{"reuseport", "one listening socket each, bound with SO_REUSEPORT"},
+		{"exclusive", "one worker's own listening socket, bound without SO_REUSEPORT"},
 	}
 }
 
@@ -109,6 +110,7 @@ func Stops() []Choice {
 		{"drain", "accept until the queue is empty, then close"},
 		{"migrate", "close, and let the kernel move the queue to a surviving socket of the group (net.ipv4.tcp_migrate_req)"},
 		{"handoff", "leave the listening socket to the successor, finish what was accepted, exit"},
+		{"bind-after-close", "close; the successor, started before, tries to bind every 10 ms and succeeds only then (sockets exclusive)"},
 		{"shutdown", "Go's http.Server.Shutdown, which closes what was accepted and is read only then (kind http)"},
 	}
 }
@@ -147,7 +149,8 @@ func StepKinds() []Choice {
 		{"add", "start one more worker"},
 		{"remove", "stop the target worker, by default the first; nobody takes its place"},
 		{"kill", "SIGKILL the target worker, by default the first; nobody takes its place"},
-		{"stall", "SIGSTOP every worker, or only the target, and SIGCONT after for"},
+		{"stall", "every worker, or only the target, stands still for a while"},
+		{"crash", "SIGKILL the target worker, by default the first; a supervisor starts another after for"},
 	}
 }
 

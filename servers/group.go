@@ -127,7 +127,9 @@ func (g *Group) drainJournals(ctx context.Context) {
 type Generation struct {
 	Number  int // from 0
 	Workers []*Worker
-	Ready   wire.Instant // when the last worker of StartGeneration said ready
+	Ready   wire.Instant // when the last worker said ready; valid after Await
+
+	channels channels // until Await
 }
 
 // NextGeneration is a generation with the next number and no worker. One call at a time.
@@ -140,27 +142,50 @@ func (g *Group) NextGeneration() *Generation {
 // StartGeneration starts Config.Workers workers and returns when all are ready. After an error
 // nothing of the generation runs. One call at a time.
 func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
-	gen := g.NextGeneration()
-	if err := g.fill(ctx, gen); err != nil {
-		return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
+	gen, err := g.Launch()
+	if err != nil {
+		return nil, err
+	}
+	if err := g.Await(ctx, gen); err != nil {
+		return nil, err
 	}
 	return gen, nil
 }
 
-// fill starts the workers of a generation, all at once. From when all are ready, a selector may choose them.
-func (g *Group) fill(ctx context.Context, gen *Generation) error {
-	channels, err := g.openChannels()
-	defer channels.close()
-	if err != nil {
-		return err
+// Launch starts Config.Workers workers, all at once, and does not wait for them. Await must follow. After an error nothing
+// of the generation runs. One call at a time.
+func (g *Group) Launch() (gen *Generation, err error) {
+	gen = g.NextGeneration()
+	defer func() {
+		if err != nil {
+			gen.channels.close()
+			err = errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
+		}
+	}()
+	if gen.channels, err = g.openChannels(); err != nil {
+		return nil, err
 	}
 	for place := range g.cfg.Workers {
-		w, err := g.startWorker(gen.Number, place, channels)
+		w, err := g.startWorker(gen.Number, place, gen.channels)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		gen.Workers = append(gen.Workers, w)
 	}
+	return gen, nil
+}
+
+// Await returns when all workers that Launch started are ready; from then on a selector may choose them. After an
+// error nothing of the generation runs.
+func (g *Group) Await(ctx context.Context, gen *Generation) error {
+	defer gen.channels.close()
+	if err := g.await(ctx, gen); err != nil {
+		return errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
+	}
+	return nil
+}
+
+func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for _, w := range gen.Workers {
@@ -170,7 +195,7 @@ func (g *Group) fill(ctx context.Context, gen *Generation) error {
 		gen.Ready = max(gen.Ready, w.readyAt)
 	}
 	if g.cfg.Accept == ByAcceptor {
-		if gen.Ready, err = g.startAcceptor(ctx, channels); err != nil {
+		if gen.Ready, err = g.startAcceptor(ctx, gen.channels); err != nil {
 			return err
 		}
 	}

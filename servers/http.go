@@ -136,7 +136,7 @@ func (h *httpServer) stop(way Way) error {
 	h.way = way
 	h.mu.Unlock()
 	switch way {
-	case Close, Migrate, Handoff:
+	case Close, Migrate, Handoff, BindAfterClose:
 		return h.accepts.Close()
 	case Drain:
 		return h.accepts.SetDeadline(time.Unix(1, 0)) // long past: see Accept

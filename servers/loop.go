@@ -184,7 +184,7 @@ func (l *loop) obey(c command) error {
 // stop begins the end of the worker, the way it is told.
 func (l *loop) stop(way Way) error {
 	switch way {
-	case Close, Migrate, Handoff:
+	case Close, Migrate, Handoff, BindAfterClose:
 	case Drain:
 		if l.cfg.Accept == Blocking {
 			if err := unix.SetNonblock(l.listener, true); err != nil {

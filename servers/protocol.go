@@ -27,6 +27,7 @@ type Sockets string
 const (
 	Shared    Sockets = "shared"    // one socket, bound by the parent, inherited by every worker
 	Reuseport Sockets = "reuseport" // one socket each, bound with SO_REUSEPORT
+	Exclusive Sockets = "exclusive" // one worker's own, bound without: nobody else can bind the address
 )
 
 // Accept is how a worker gets the connections of its listening socket.
@@ -85,6 +86,8 @@ const (
 	Drain   Way = "drain"   // accept until the queue is empty, then as Close
 	Migrate Way = "migrate" // as Close, in a namespace where tcp_migrate_req=1 saves the queue
 	Handoff Way = "handoff" // leave the shared socket to the successor, finish what was accepted, exit
+	// BindAfterClose, with Exclusive only, is Close; the successor has been trying to bind meanwhile.
+	BindAfterClose Way = "bind-after-close"
 	// Shutdown, with HTTP only, is http.Server.Shutdown: what was accepted and is read only after it began
 	// is closed without an answer.
 	Shutdown Way = "shutdown"

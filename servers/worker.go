@@ -71,7 +71,7 @@ func (w *worker) run() error {
 	}
 	w.works = newWorks(w.cfg.Work, w.cfg.Seed, w.cfg.ID, w.cfg.Generation)
 	ready := event{Event: eventReady}
-	if w.cfg.Sockets == Reuseport {
+	if w.cfg.Sockets != Shared {
 		if ready.Listener, err = inode(w.listener); err != nil {
 			return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 		}
@@ -92,7 +92,7 @@ func (w *worker) run() error {
 
 // listen makes the worker's own socket, one of a reuseport group, and puts it under the group's selection.
 func (w *worker) listen() (err error) {
-	if w.listener, err = listen(w.cfg.Address, w.cfg.Sockets, w.cfg.Backlog); err != nil {
+	if err := w.bind(); err != nil {
 		return err
 	}
 	switch {
@@ -106,6 +106,25 @@ func (w *worker) listen() (err error) {
 		w.member, err = selector.Join([]int{fdSelector, fdSelector + 1, fdSelector + 2}, w.cfg.Slot, w.listener)
 	}
 	return err
+}
+
+// bindRetry is how long a worker that finds its address taken waits before it tries again: a usual figure in start scripts
+// and supervisors. bindLimit is when it gives up; its parent will have done so before.
+const (
+	bindRetry = 10 * time.Millisecond
+	bindLimit = 30 * time.Second
+)
+
+// bind makes the worker's own socket listen. Without SO_REUSEPORT it must wait until the one before is gone.
+func (w *worker) bind() (err error) {
+	for until := w.clock.Now().Add(bindLimit); ; {
+		w.listener, err = listen(w.cfg.Address, w.cfg.Sockets, w.cfg.Backlog)
+		now := w.clock.Now()
+		if w.cfg.Sockets != Exclusive || !errors.Is(err, unix.EADDRINUSE) || now > until {
+			return err
+		}
+		wire.SleepUntil(now.Add(bindRetry))
+	}
 }
 
 // server is the worker's architecture, ready to run.

@@ -348,11 +348,11 @@ func (v *VariantPlan) Duration() time.Duration {
 	return v.Setup.Load.Duration + trialOverhead
 }
 
-// Restarts is how often the timeline of one trial replaces workers.
+// Restarts is how often the timeline of one trial restarts workers.
 func (v *VariantPlan) Restarts() int {
 	n := 0
 	for _, f := range v.Firings {
-		if f.Step.Do == stepReplace || f.Step.Do == stepRoll {
+		if f.Step.Do == stepReplace || f.Step.Do == stepRoll || f.Step.Do == stepCrash {
 			n++
 		}
 	}

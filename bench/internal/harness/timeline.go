@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -21,6 +22,7 @@ const (
 	stepRemove  = "remove"
 	stepKill    = "kill"
 	stepStall   = "stall"
+	stepCrash   = "crash"
 )
 
 // fired is one step as it was carried out.
@@ -76,6 +78,8 @@ func (t *timeline) fire(ctx context.Context, s *fired) error {
 		return t.remove(ctx, s, servers.Kill)
 	case stepStall:
 		return t.stall(ctx, s)
+	case stepCrash:
+		return t.crash(ctx, s)
 	}
 	return fmt.Errorf("unknown kind of step")
 }
@@ -92,6 +96,9 @@ func (t *timeline) aim(s *fired, index int) (*servers.Worker, error) {
 
 // replace starts a generation, waits until it is ready, and stops the one before.
 func (t *timeline) replace(ctx context.Context, s *fired) error {
+	if t.way == servers.BindAfterClose {
+		return t.rebind(ctx, s)
+	}
 	next, err := t.group.StartGeneration(ctx)
 	if err != nil {
 		return err
@@ -100,6 +107,22 @@ func (t *timeline) replace(ctx context.Context, s *fired) error {
 	t.current, s.ready = next, next.Ready
 	s.trigger, s.closed, err = t.group.Stop(ctx, s.stopped, t.way)
 	return err
+}
+
+// rebind starts a generation that cannot bind until the one before has closed, and stops that one at once.
+func (t *timeline) rebind(ctx context.Context, s *fired) error {
+	next, err := t.group.Launch()
+	if err != nil {
+		return err
+	}
+	s.stopped, s.started = t.current.Workers, next.Workers
+	t.current = next
+	var awaitErr error
+	s.trigger, s.closed, err = t.group.Stop(ctx, s.stopped, t.way)
+	if awaitErr = t.group.Await(ctx, next); awaitErr == nil {
+		s.ready = next.Ready
+	}
+	return errors.Join(err, awaitErr)
 }
 
 // roll replaces the workers one by one: it starts one, waits until it is ready, stops one, and goes on.
@@ -154,6 +177,34 @@ func (t *timeline) remove(ctx context.Context, s *fired, way servers.Way) error 
 	t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
 	s.trigger, s.closed, err = t.group.Stop(ctx, s.stopped, way)
 	return err
+}
+
+// crash kills one worker, and starts another in its place a while later, as a supervisor does.
+func (t *timeline) crash(ctx context.Context, s *fired) error {
+	index := 0
+	if s.step.Target != nil {
+		index = *s.step.Target
+	}
+	w, err := t.aim(s, index)
+	if err != nil {
+		return err
+	}
+	s.stopped = []*servers.Worker{w}
+	s.trigger, s.closed, err = t.group.Stop(ctx, s.stopped, servers.Kill)
+	if err != nil {
+		return err
+	}
+	if err := sleepUntil(ctx, t.clock, s.trigger.Add(s.step.For)); err != nil {
+		return err
+	}
+	next, err := t.group.StartWorker(ctx, w.Generation, w.Place)
+	if err != nil {
+		return err
+	}
+	s.ready, s.started = next.ReadyAt(), []*servers.Worker{next}
+	t.current.Workers = slices.Clone(t.current.Workers)
+	t.current.Workers[index] = next
+	return nil
 }
 
 // stall stops every worker of the generation, or its target, for a while. They go on whatever happens meanwhile.

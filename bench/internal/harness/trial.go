@@ -380,7 +380,7 @@ func (t *trialRun) closings() []closing {
 		if c := w.Closing(); c.Way != "" {
 			all = append(all, closing{
 				worker: w.ID, from: t.books.since(int64(c.From)), to: t.books.since(int64(c.To)),
-				queue: t.variant.Servers.Sockets == servers.Reuseport || t.variant.Servers.Accept == servers.ByAcceptor, killed: c.Way == servers.Kill,
+				queue: t.variant.Servers.Sockets != servers.Shared || t.variant.Servers.Accept == servers.ByAcceptor, killed: c.Way == servers.Kill,
 			})
 		}
 	}
