@@ -115,6 +115,9 @@ type Trial struct {
 	LostSentAfterClose *int64 `json:"lost_sent_after_close"`
 	SYNRetransmits     *int64 `json:"syn_retransmits"`
 
+	// CapacityPerSecond is the variant's, so that a run that is resumed goes on with it.
+	CapacityPerSecond *float64 `json:"capacity_per_second"`
+
 	OfferedPerSecond  float64 `json:"offered_per_second"`
 	AchievedPerSecond float64 `json:"achieved_per_second"`
 	TimeoutNS         int64   `json:"timeout_ns"`

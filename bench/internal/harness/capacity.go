@@ -60,8 +60,8 @@ func serversKey(s scenarios.Setup) string {
 func (r *runner) resolve(ctx context.Context, sp *ScenarioPlan, out *results.Scenario) error {
 	measured := map[string]float64{}
 	for i, v := range sp.Variants {
-		if trials := out.Variants[i].Trials; v.Load == nil && v.Setup.Load.Rate.OfCapacity > 0 && len(trials) > 0 {
-			measured[serversKey(v.Setup)] = trials[0].OfferedPerSecond / v.Setup.Load.Rate.OfCapacity
+		if trials := out.Variants[i].Trials; v.Load == nil && len(trials) > 0 && trials[0].CapacityPerSecond != nil {
+			measured[serversKey(v.Setup)] = *trials[0].CapacityPerSecond
 		}
 	}
 	for key, v := range sp.capacities() {

@@ -228,6 +228,7 @@ func (r *runner) trial(ctx context.Context, sp *ScenarioPlan, t TrialPlan, out *
 		trial.Order += len(v.Trials)
 	}
 	v := out.Variants[t.Variant]
+	trial.CapacityPerSecond = v.CapacityPerSecond
 	if err := r.store.Append(out.Name, v.Labels, trial); err != nil {
 		return nil, err
 	}
