@@ -154,25 +154,27 @@ func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 
 // Launch starts Config.Workers workers, all at once, and does not wait for them. Await must follow. After an error nothing
 // of the generation runs. One call at a time.
-func (g *Group) Launch() (gen *Generation, err error) {
-	gen = g.NextGeneration()
-	defer func() {
-		if err != nil {
-			gen.channels.close()
-			err = errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
-		}
-	}()
+func (g *Group) Launch() (*Generation, error) {
+	gen := g.NextGeneration()
+	if err := g.launch(gen); err != nil {
+		gen.channels.close()
+		return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
+	}
+	return gen, nil
+}
+
+func (g *Group) launch(gen *Generation) (err error) {
 	if gen.channels, err = g.openChannels(); err != nil {
-		return nil, err
+		return err
 	}
 	for place := range g.cfg.Workers {
 		w, err := g.startWorker(gen.Number, place, gen.channels)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		gen.Workers = append(gen.Workers, w)
 	}
-	return gen, nil
+	return nil
 }
 
 // Await returns when all workers that Launch started are ready; from then on a selector may choose them. After an
