@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -106,7 +107,7 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 	if f.resume != "" {
 		cfg.Dir = f.resume
 	} else if f.out == "" {
-		cfg.Dir = filepath.Join(runsDir, time.Now().Format("2006-01-02T15-04-05"))
+		cfg.Dir = freshDir(filepath.Join(runsDir, time.Now().Format("2006-01-02T15-04-05")))
 	}
 	stderr := c.ErrOrStderr()
 	p := newProgress(stderr)
@@ -115,7 +116,7 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 	run, err := harness.Run(c.Context(), plan, cfg)
 	p.close()
 	if err != nil {
-		return runError(c.Context(), stderr, run, cfg.Dir, err)
+		return runError(c.Context(), stderr, run, strings.Join(append([]string{cfg.Dir}, names...), " "), err)
 	}
 	if err := printRun(c.OutOrStdout(), run, f.json); err != nil {
 		return err
@@ -124,10 +125,20 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 	return verdict(run)
 }
 
-// runError says what an unfinished run has left behind.
-func runError(ctx context.Context, stderr io.Writer, run *results.Run, dir string, err error) error {
+// freshDir is a directory that is not there yet: dir, or with a number behind it where a run of the same second has it.
+func freshDir(dir string) string {
+	for i, free := 2, dir; ; i++ {
+		if _, err := os.Stat(free); err != nil {
+			return free
+		}
+		free = fmt.Sprintf("%s-%d", dir, i)
+	}
+}
+
+// runError says what an unfinished run has left behind; arguments go on with it.
+func runError(ctx context.Context, stderr io.Writer, run *results.Run, arguments string, err error) error {
 	if run != nil {
-		fmt.Fprintf(stderr, "unfinished: %d trials are kept; 'reuseport-bench run --resume %s' goes on, with the same scenarios\n", countTrials(run), dir)
+		fmt.Fprintf(stderr, "unfinished: %d trials are kept; 'reuseport-bench run --resume %s' goes on\n", countTrials(run), arguments)
 	}
 	switch {
 	case ctx.Err() != nil:

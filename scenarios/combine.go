@@ -100,7 +100,7 @@ func (c *setupCheck) accept() {
 		return
 	}
 	for i, s := range c.Timeline {
-		if s.Do != "stall" && s.Do != "kill" {
+		if s.Do != "" && s.Do != "stall" && s.Do != "kill" && c.d.trusts(fmt.Sprintf("timeline[%d].do", i)) {
 			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for workers behind an acceptor",
 				"the acceptor knows only the workers that it was started with; stall or kill them")
 		}
@@ -235,7 +235,7 @@ func (c *setupCheck) step(i int) {
 func (c *setupCheck) target(path string, step Step) {
 	switch step.Do {
 	case "remove", "kill", "stall", "crash":
-		if *step.Target >= c.Workers && !c.has("add") && c.d.trusts("workers", "timeline") {
+		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 && !c.has("add") && c.d.trusts("workers", "timeline") {
 			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target), fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
 		}
 	default:

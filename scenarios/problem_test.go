@@ -223,12 +223,12 @@ load: {rate: 2000, duration: 1s}
 		{"rate per minute", `name: x
 load: {rate: 2000/m, duration: 1s}
 `, []string{
-			`f:2: load.rate: "2000/m" is not a rate; write attempts per second, for example 2000/s`,
+			`f:2: load.rate: "2000/m" is not a rate; write attempts per second, for example 2000/s, or a share of what the servers can do, 0.7*capacity`,
 		}},
 		{"rate of stray underscores", `name: x
 load: {rate: 2__0/s, duration: 1s}
 `, []string{
-			`f:2: load.rate: "2__0/s" is not a rate; write attempts per second, for example 2000/s`,
+			`f:2: load.rate: "2__0/s" is not a rate; write attempts per second, for example 2000/s, or a share of what the servers can do, 0.7*capacity`,
 		}},
 		{"rate as a share of what", `name: x
 load: {rate: 70%capacity, duration: 1s}

@@ -112,7 +112,7 @@ func decodeRate(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {
 	case bareNumber.MatchString(n.Value):
 		return n.Value + " has no unit", fmt.Sprintf("write %s/s", n.Value)
 	case !perSecond || !bareNumber.MatchString(number):
-		return fmt.Sprintf("%q is not a rate", n.Value), "write attempts per second, for example 2000/s"
+		return fmt.Sprintf("%q is not a rate", n.Value), "write attempts per second, for example 2000/s" + shareHint(s)
 	}
 	rate, err := strconv.ParseFloat(number, 64)
 	if err != nil || !s.allows(rate) {
@@ -120,6 +120,14 @@ func decodeRate(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {
 	}
 	v.Set(reflect.ValueOf(Rate{PerSecond: rate}))
 	return "", ""
+}
+
+// shareHint adds how to write a share of the capacity, where that is allowed.
+func shareHint(s setting) string {
+	if s.path == "load.rate" {
+		return ", or a share of what the servers can do, 0.7*capacity"
+	}
+	return ""
 }
 
 // decodeShare decodes "0.7*capacity". Only the rate of a load may be one.

@@ -313,6 +313,10 @@ func causeBlocks(d *document, s *results.Scenario, variants []*results.Variant) 
 	}
 	t.columns = append(t.columns, column{"known from\nkernel/counter/worker/client", true})
 	for _, v := range variants {
+		if len(v.ValidTrials()) == 0 {
+			t.add(append([]string{results.LabelString(v.Labels)}, slices.Repeat([]string{missing}, len(causes)+3)...)...)
+			continue
+		}
 		l := sumLosses(v)
 		cells := []string{results.LabelString(v.Labels), count(l.attempts), count(l.lost)}
 		for _, c := range causes {

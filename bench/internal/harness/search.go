@@ -20,6 +20,8 @@ const (
 	searchLowest = 1. / 64
 	// failuresToFail is how often a rate is tried before it has failed: a machine that stood still once is no limit of the servers'.
 	failuresToFail = 2
+	// fewestAttempts is how many it takes for one in a hundred to be at least one.
+	fewestAttempts = 100
 	// invalidToGiveUp is how many invalid tries of one rate end the search.
 	invalidToGiveUp = 3
 	// expectedTries is how many tries a search takes about, for the estimate of its duration.
@@ -130,6 +132,8 @@ func (s *searching) judge(t *results.Trial) (outcome, note string) {
 	switch {
 	case !t.Valid:
 		return results.TryInvalid, t.InvalidReasons[0]
+	case t.Attempts < fewestAttempts:
+		return results.TryInvalid, fmt.Sprintf("%d attempts have no p99: lengthen load.duration", t.Attempts)
 	case t.Lost > 0:
 		return results.TryFailed, fmt.Sprintf("%d of %d lost", t.Lost, t.Attempts)
 	case t.ResponseNS != nil && t.ResponseNS.P99 > int64(s.bound):
