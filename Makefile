@@ -25,9 +25,9 @@ bench-engine: build
 	$(GO) build -o bin/vegeta github.com/tsenart/vegeta/v12
 	./$(BIN) bench-engine $(ENGINE_FLAGS)
 
-# Kernel tests skip what the machine cannot do; REQUIRE_KERNEL=1 makes a skip a failure.
+# Kernel tests skip what the machine cannot do; REQUIRE_KERNEL=1 makes a skip a failure. TEST_FLAGS adds options.
 test:
-	$(GO) test ./...
+	$(GO) test $(TEST_FLAGS) ./...
 
 # Once more with the race detector, where there is a C compiler.
 test-race:
