@@ -22,6 +22,8 @@ func checkSetup(s *Setup, d *decoder) []finding {
 	c := &setupCheck{Setup: s, d: d}
 	c.stopAndSockets()
 	c.exclusive()
+	c.proxy()
+	c.coldStart()
 	c.accept()
 	c.selector()
 	if c.Stall == "spin" && c.Server.Kind != "loop" && c.d.trusts("stall", "server.kind") {
@@ -46,15 +48,31 @@ func (c *setupCheck) stopAndSockets() {
 	switch c.Stop {
 	case "close", "drain", "migrate":
 		if c.Sockets == "shared" {
-			c.add("stop", ": "+c.Stop+" needs sockets: reuseport", "a shared socket stays open in the successor; use handoff")
+			c.add("stop", ": "+c.Stop+" needs sockets: reuseport", "a shared socket stays open in the successor; use inherit or handoff")
 		}
-	case "handoff":
-		if c.Sockets != "shared" {
-			c.add("stop", ": handoff needs sockets: shared", "a "+c.Sockets+" socket belongs to one worker; use migrate")
+	case "bpf-migrate", "bpf-drain":
+		if c.Sockets != "reuseport" {
+			c.add("stop", ": "+c.Stop+" needs sockets: reuseport", "an eBPF program chooses among the sockets of a reuseport group")
+		} else if c.Selector == "cpu" || c.Selector == "incoming-cpu" {
+			c.add("selector", ": "+c.Selector+" cannot leave out the old workers", "for stop: "+c.Stop+" use hash, round-robin, weighted or least-loaded")
 		}
+	case "inherit", "handoff", "tableflip":
+		if c.Sockets == "exclusive" {
+			c.add("stop", ": "+c.Stop+" needs sockets: shared or reuseport", "the socket is passed on, so nobody has to bind it again")
+		} else if c.Selector != "hash" && c.Selector != "cpu" && c.d.trusts("selector") {
+			c.add("selector", ": "+c.Selector+" needs sockets that are bound anew", "for stop: "+c.Stop+" use hash or cpu")
+		}
+		if c.Stop == "tableflip" && c.Server.Kind != "http" && c.d.trusts("server.kind") {
+			c.add("stop", ": tableflip needs server.kind: http", "it is a library for Go servers; a loop has inherit and handoff")
+		}
+	case "lb-drain":
+		if c.Path != "haproxy" && c.d.trusts("path") {
+			c.add("stop", ": lb-drain needs path: haproxy", "without a load balancer nobody can be told to send nothing any more; use drain")
+		}
+		fallthrough
 	case "bind-after-close":
 		if c.Sockets != "exclusive" {
-			c.add("stop", ": bind-after-close needs sockets: exclusive", "others need not wait until the address is free; use close")
+			c.add("stop", ": "+c.Stop+" needs sockets: exclusive", "others need not wait until the address is free; use close")
 		}
 	case "shutdown":
 		if c.Server.Kind != "http" && c.d.trusts("server.kind") {
@@ -68,15 +86,59 @@ func (c *setupCheck) exclusive() {
 	if c.Sockets != "exclusive" || !c.d.trusts("sockets", "workers", "workers_per_cpu", "timeline", "stop") {
 		return
 	}
-	if c.Workers != 1 || c.WorkersPerCPU != 0 {
+	proxied := c.Path == "haproxy" && c.d.trusts("path") // to each worker at its own port
+	if !proxied && (c.Workers != 1 || c.WorkersPerCPU != 0) {
 		c.add("workers", ": sockets: exclusive is for one worker", "a second one could not bind the address; set workers: 1")
 	}
+	rebinds := c.Stop == "bind-after-close" || c.Stop == "lb-drain" || c.Stop == ""
 	for i, s := range c.Timeline {
 		switch {
-		case s.Do == "roll" || s.Do == "add":
+		case s.Do == "roll" && !proxied || s.Do == "add" || s.Do == "cold-start":
 			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" needs an address that two can bind", "use replace, or sockets: reuseport")
-		case s.Do == "replace" && c.Stop != "bind-after-close" && c.Stop != "":
+		case s.Do == "replace" && proxied:
+			c.add(fmt.Sprintf("timeline[%d].do", i), ": workers with an address each are replaced one by one", "use roll")
+		case (s.Do == "replace" || s.Do == "roll") && !rebinds:
 			c.add("stop", ": to replace an exclusive socket takes bind-after-close", "the successor cannot be ready before the old worker is gone")
+		}
+	}
+}
+
+// proxy checks what stands behind a proxy.
+func (c *setupCheck) proxy() {
+	if !c.d.trusts("path", "haproxy.checks") {
+		return
+	}
+	switch {
+	case c.Path != "haproxy" && c.HAProxy.Checks != "":
+		c.add("haproxy.checks", ": only path: haproxy has health checks", "use path: haproxy, or remove haproxy")
+	case c.Path == "haproxy" && c.Server.Fault.HalfOpen > 0 && c.d.trusts("server.fault.half_open"):
+		c.add("server.fault.half_open", ": needs path: direct", "a proxy's connections are its own")
+	case c.Path == "haproxy" && c.Network == "veth" && c.d.trusts("network"):
+		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
+	case c.Path == "haproxy" && c.Accept == "acceptor" && c.d.trusts("accept"):
+		c.add("accept", ": acceptor needs path: direct", "what the acceptor passes on could not be told from what HAProxy drops")
+	}
+}
+
+// coldStart checks what a newcomer needs.
+func (c *setupCheck) coldStart() {
+	if !c.d.trusts("timeline", "server.cold", "selector") {
+		return
+	}
+	cold := c.has("cold-start")
+	switch {
+	case cold && c.Server.Cold == 0:
+		c.add("server.cold", " is missing", "how much longer requests take at a cold worker, for example cold: 5ms")
+	case !cold && c.Server.Cold > 0:
+		c.add("server.cold", ": no step starts a cold worker", "add a step cold-start, or remove cold")
+	case !cold && c.Selector == "slow-start":
+		c.add("selector", ": slow-start needs a step cold-start", "it is about workers that a cold-start adds")
+	}
+	if c.Stop == "tableflip" && c.d.trusts("stop") {
+		for i, s := range c.Timeline {
+			if s.Do == "add" || s.Do == "cold-start" || s.Do == "crash" {
+				c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for tableflip", "there a worker is started by the one that it replaces; use replace or roll")
+			}
 		}
 	}
 }
@@ -235,7 +297,7 @@ func (c *setupCheck) step(i int) {
 func (c *setupCheck) target(path string, step Step) {
 	switch step.Do {
 	case "remove", "kill", "stall", "crash":
-		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 && !c.has("add") && c.d.trusts("workers", "timeline") {
+		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 && !c.has("add", "cold-start") && c.d.trusts("workers", "timeline") {
 			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target), fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
 		}
 	default:
@@ -245,13 +307,13 @@ func (c *setupCheck) target(path string, step Step) {
 
 // length checks how long a step lasts.
 func (c *setupCheck) length(path string, step Step) {
-	lasts := step.Do == "stall" || step.Do == "crash"
+	lasts := step.Do == "stall" || step.Do == "crash" || step.Do == "cold-start"
 	switch {
 	case lasts && step.For == 0:
 		c.add(path+".for", ": a "+step.Do+" needs a length", "for example for: 50ms")
-	case lasts && step.Every > 0 && step.Every <= step.For && c.d.trusts(path+".every"):
+	case lasts && step.Do != "cold-start" && step.Every > 0 && step.Every <= step.For && c.d.trusts(path+".every"):
 		c.add(path+".every", fmt.Sprintf(": a %s of %s every %s never ends", step.Do, durationText(step.For), durationText(step.Every)), "make for shorter than every")
 	case !lasts && step.Do != "" && step.For > 0:
-		c.add(path+".for", ": only a stall or a crash has a length", "remove for, or use do: stall")
+		c.add(path+".for", ": only a stall, a crash or a cold-start has a length", "remove for, or use do: stall")
 	}
 }

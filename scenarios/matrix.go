@@ -99,6 +99,9 @@ func (s *Setup) complete() {
 	if s.Accept == "" {
 		s.Accept = map[string]string{"loop": "epoll", "http": "netpoll"}[s.Server.Kind]
 	}
+	if s.Path == "haproxy" && s.HAProxy.Checks == "" {
+		s.HAProxy.Checks = "default"
+	}
 }
 
 // point is a variant that has not been decoded yet.

@@ -24,7 +24,7 @@ func TestParseProblems(t *testing.T) {
 		}},
 		{"unknown key like no other", head + `server: {colour: red}
 `, []string{
-			`f:3: server: unknown key "colour"; known here: kind, work, backlog, fault`,
+			`f:3: server: unknown key "colour"; known here: kind, work, cold, backlog, fault`,
 		}},
 		{"unknown key is not also missing", `name: x
 load: {rte: 100/s, duration: 1s}
@@ -50,7 +50,7 @@ stop:
 			`f:4: sockets: expected a single value, found a list; allowed: shared, reuseport, exclusive`,
 			`f:5: server: expected a mapping, found the text "loop"; write {key: value}, or indented lines of key: value`,
 			`f:6: timeline: expected a list, found a mapping; write [...], or lines that start with a hyphen`,
-			`f:7: stop: expected a single value, found nothing; allowed: kill, close, drain, migrate, handoff, bind-after-close, shutdown`,
+			`f:7: stop: expected a single value, found nothing; allowed: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown`,
 		}},
 		{"wrong numbers", head + `workers: 1.5
 server: {backlog: "8"}
@@ -256,16 +256,16 @@ load: {rate: 0.5/s, duration: 1s}
 			`f:2: load: 0.5/s for 1s schedules no attempt; raise the rate or the duration`,
 		}},
 		{"unknown values", head + `network: bridge
-path: haproxy
+path: nginx
 sockets: share
 server: {kind: threads}
 stop: closed
 `, []string{
 			`f:3: network: unknown value "bridge"; allowed: loopback, veth`,
-			`f:4: path: unknown value "haproxy"; allowed: direct`,
+			`f:4: path: unknown value "nginx"; allowed: direct, haproxy`,
 			`f:5: sockets: unknown value "share"; did you mean "shared"? (allowed: shared, reuseport, exclusive)`,
 			`f:6: server.kind: unknown value "threads"; allowed: loop, http`,
-			`f:7: stop: unknown value "closed"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff, bind-after-close, shutdown)`,
+			`f:7: stop: unknown value "closed"; did you mean "close"? (allowed: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown)`,
 		}},
 		{"unknown connections", `name: x
 load: {rate: 100/s, duration: 1s, connections: old}
@@ -275,15 +275,15 @@ load: {rate: 100/s, duration: 1s, connections: old}
 		{"unknown step", head + `stop: close
 timeline: [{at: 0s, do: replce}]
 `, []string{
-			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, roll, add, remove, kill, stall, crash)`,
+			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, roll, add, remove, kill, cold-start, stall, crash)`,
 		}},
 		{"step that does nothing", head + `timeline: [{at: 0s}]
 `, []string{
-			`f:3: timeline[0].do is missing; steps are replace, roll, add, remove, kill, stall, crash`,
+			`f:3: timeline[0].do is missing; steps are replace, roll, add, remove, kill, cold-start, stall, crash`,
 		}},
 		{"replace without stop", head + `timeline: [{at: 0s, do: replace}]
 `, []string{
-			`f:3: timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff, bind-after-close, shutdown`,
+			`f:3: timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown`,
 		}},
 		{"step at the load's end", head + `timeline: [{at: 1s, do: stall, for: 10ms}]
 `, []string{
@@ -308,26 +308,66 @@ timeline: [{at: 0s, do: replce}]
 timeline:
 - {at: 0s, do: replace, for: 1s}
 `, []string{
-			`f:5: timeline[0].for: only a stall or a crash has a length; remove for, or use do: stall`,
+			`f:5: timeline[0].for: only a stall, a crash or a cold-start has a length; remove for, or use do: stall`,
 		}},
 		{"shared with drain", head + `sockets: shared
 stop: drain
 `, []string{
-			`f:4: stop: drain needs sockets: reuseport; a shared socket stays open in the successor; use handoff`,
+			`f:4: stop: drain needs sockets: reuseport; a shared socket stays open in the successor; use inherit or handoff`,
 		}},
 		{"shared with close", head + `sockets: shared
 stop: close
 `, []string{
-			`f:4: stop: close needs sockets: reuseport; a shared socket stays open in the successor; use handoff`,
+			`f:4: stop: close needs sockets: reuseport; a shared socket stays open in the successor; use inherit or handoff`,
 		}},
 		{"shared with migrate", head + `sockets: shared
 stop: migrate
 `, []string{
-			`f:4: stop: migrate needs sockets: reuseport; a shared socket stays open in the successor; use handoff`,
+			`f:4: stop: migrate needs sockets: reuseport; a shared socket stays open in the successor; use inherit or handoff`,
 		}},
-		{"reuseport with handoff", head + `stop: handoff
+		{"passing a socket on", head + `workers: 1
+matrix:
+- {sockets: [exclusive], stop: [inherit, handoff]}
+- {selector: [round-robin], stop: [handoff]}
+- {server.kind: [loop], stop: [tableflip]}
 `, []string{
-			`f:3: stop: handoff needs sockets: shared; a reuseport socket belongs to one worker; use migrate`,
+			`f:5: in variant sockets=exclusive stop=inherit: stop: inherit needs sockets: shared or reuseport; the socket is passed on, so nobody has to bind it again`,
+			`f:5: in variant sockets=exclusive stop=handoff: stop: handoff needs sockets: shared or reuseport; the socket is passed on, so nobody has to bind it again`,
+			`f:6: in variant stop=handoff selector=round-robin: selector: round-robin needs sockets that are bound anew; for stop: handoff use hash or cpu`,
+			`f:7: in variant stop=tableflip server.kind=loop: stop: tableflip needs server.kind: http; it is a library for Go servers; a loop has inherit and handoff`,
+		}},
+		{"programs that migrate and drain", head + `matrix:
+- {sockets: [shared], stop: [bpf-drain]}
+- {selector: [cpu], stop: [bpf-migrate]}
+`, []string{
+			`f:4: in variant sockets=shared stop=bpf-drain: stop: bpf-drain needs sockets: reuseport; an eBPF program chooses among the sockets of a reuseport group`,
+			`f:5: in variant stop=bpf-migrate selector=cpu: selector: cpu cannot leave out the old workers; for stop: bpf-migrate use hash, round-robin, weighted or least-loaded`,
+		}},
+		{"a proxy", head + `stop: lb-drain
+haproxy: {checks: fast}
+`, []string{
+			`f:3: stop: lb-drain needs path: haproxy; without a load balancer nobody can be told to send nothing any more; use drain`,
+			`f:3: stop: lb-drain needs sockets: exclusive; others need not wait until the address is free; use close`,
+			`f:4: haproxy.checks: only path: haproxy has health checks; use path: haproxy, or remove haproxy`,
+		}},
+		{"behind a proxy", head + `path: haproxy
+server: {fault: {half_open: 2}}
+stop: bind-after-close
+sockets: exclusive
+timeline: [{at: 0s, do: replace}]
+`, []string{
+			`f:4: server.fault.half_open: needs path: direct; a proxy's connections are its own`,
+			`f:7: timeline[0].do: workers with an address each are replaced one by one; use roll`,
+		}},
+		{"a cold start", head + `timeline: [{at: 0s, do: cold-start}]
+`, []string{
+			`f:1: server.cold is missing; how much longer requests take at a cold worker, for example cold: 5ms`,
+			`f:3: timeline[0].for: a cold-start needs a length; for example for: 50ms`,
+		}},
+		{"no cold start", head + `selector: slow-start
+server: {cold: 1ms}
+`, []string{
+			`f:4: server.cold: no step starts a cold worker; add a step cold-start, or remove cold`,
 		}},
 		{"two kinds of work", head + `server: {work: {sleep: 1ms, burn: 1ms}}
 `, []string{
@@ -367,8 +407,8 @@ matrix: [{workers: [1, 2]}]
 		}},
 		{"steps without stop", head + `timeline: [{at: 0s, do: roll}, {at: 0s, do: remove}, {at: 0s, do: kill}, {at: 0s, do: add}]
 `, []string{
-			`f:3: timeline[0]: roll needs stop; say how the old workers end: kill, close, drain, migrate, handoff, bind-after-close, shutdown`,
-			`f:3: timeline[1]: remove needs stop; say how the old workers end: kill, close, drain, migrate, handoff, bind-after-close, shutdown`,
+			`f:3: timeline[0]: roll needs stop; say how the old workers end: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown`,
+			`f:3: timeline[1]: remove needs stop; say how the old workers end: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown`,
 		}},
 		{"ways to accept by kind", head + `server: {kind: http}
 accept: epoll
@@ -410,7 +450,7 @@ selector: roundrobin
 stall: spinning
 `, []string{
 			`f:3: accept: unknown value "epol"; did you mean "epoll"? (allowed: epoll, epoll-exclusive, epoll-edge, blocking, acceptor, netpoll)`,
-			`f:4: selector: unknown value "roundrobin"; did you mean "round-robin"? (allowed: hash, cpu, incoming-cpu, round-robin, weighted, least-loaded)`,
+			`f:4: selector: unknown value "roundrobin"; did you mean "round-robin"? (allowed: hash, cpu, incoming-cpu, round-robin, weighted, slow-start, least-loaded)`,
 			`f:5: stall: unknown value "spinning"; allowed: sigstop, spin`,
 		}},
 		{"selection from one socket", head + `sockets: shared
@@ -498,7 +538,7 @@ matrix: [sockets]
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.backlog, server.fault.resets, server.fault.time_wait, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout, search.p99, search.precision, validity.lag_floor, validity.step_lag, validity.achieved, validity.stea…`,
+			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, haproxy.checks, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.cold, server.backlog, server.fault.resets, server.fault.half_open, server.fault.time_wait, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout, search.p99, search.precision, validity.lag_floor…`,
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}
@@ -533,18 +573,17 @@ matrix: [sockets]
 		{"variants that cannot be", head + `matrix:
 - sockets: [shared, reuseport]
   stop: [close, kill, drain]
-- {sockets: [reuseport], stop: [handoff]}
+- {sockets: [reuseport], stop: [migrate]}
 `, []string{
-			`f:5: in variant sockets=shared stop=close: stop: close needs sockets: reuseport; a shared socket stays open in the successor; use handoff`,
-			`f:5: in variant sockets=shared stop=drain: stop: drain needs sockets: reuseport; a shared socket stays open in the successor; use handoff`,
-			`f:6: in variant sockets=reuseport stop=handoff: stop: handoff needs sockets: shared; a reuseport socket belongs to one worker; use migrate`,
+			`f:5: in variant sockets=shared stop=close: stop: close needs sockets: reuseport; a shared socket stays open in the successor; use inherit or handoff`,
+			`f:5: in variant sockets=shared stop=drain: stop: drain needs sockets: reuseport; a shared socket stays open in the successor; use inherit or handoff`,
 		}},
 		{"variants that share a problem", head + `timeline: [{at: 0s, do: replace}]
 matrix:
 - {stop: [kill]}
 - {workers: [1, 2, 3]}
 `, []string{
-			`f:6: in variant workers=1 (and 2 more): timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, handoff, bind-after-close, shutdown`,
+			`f:6: in variant workers=1 (and 2 more): timeline[0]: replace needs stop; say how the old workers end: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown`,
 		}},
 		{"step after the end of some variants", head + `timeline: [{at: 500ms, do: stall, for: 1ms}]
 matrix:
@@ -654,7 +693,7 @@ about: &a text
 			`f:1: unknown key "nam"; did you mean "name"?`,
 			`f:2: load.rate: 100 has no unit; write 100/s`,
 			`f:3: workers: 0 is out of range; allowed: 1 to 1024`,
-			`f:6: matrix[0].stop: unknown value "klose"; did you mean "close"? (allowed: kill, close, drain, migrate, handoff, bind-after-close, shutdown)`,
+			`f:6: matrix[0].stop: unknown value "klose"; did you mean "close"? (allowed: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown)`,
 			`f:7: gates[0].expect: unknown metric "losst"; did you mean "lost"?`,
 			`f:8: anchor &a is not allowed; write the value where it is used`,
 		}},
@@ -682,7 +721,7 @@ func TestParseLimits(t *testing.T) {
 	}{
 		{"file", strings.Repeat("#", maxFileSize), "f: the file is larger than 1048575 bytes; a scenario fits a page"},
 		{"message", head + "stop: " + strings.Repeat("ö", 1000) + "\n",
-			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) + "…; allowed: kill, close, drain, migrate, handoff, bind-after-close, shutdown"},
+			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) + "…; allowed: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown"},
 		{"message of several lines", head + "baseline: {sockets: \"a\\nb\"}\n",
 			"f:3: baseline: sockets=a b names no variant; the scenario has no matrix, so its only variant has no labels"},
 		{"list", head + "timeline: [" + strings.Repeat("{}, ", maxListLen+1) + "]\n", "f:3: timeline: 257 entries; at most 256"},

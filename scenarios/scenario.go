@@ -51,6 +51,8 @@ type Setup struct {
 	Family string `yaml:"family"`
 	// Path is what stands between the load and the workers.
 	Path string `yaml:"path"`
+	// HAProxy says how the HAProxy of path haproxy is configured.
+	HAProxy HAProxy `yaml:"haproxy,omitempty"`
 	// Workers is the number of processes in a generation, 1 to 1024. Default 2.
 	Workers int `yaml:"workers"`
 	// WorkersPerCPU, 1 to 64, sets Workers to that many for each of the servers' CPUs. Default 0: Workers is as it says.
@@ -82,12 +84,21 @@ type Setup struct {
 	Validity Validity `yaml:"validity"`
 }
 
+// HAProxy says how HAProxy is configured.
+type HAProxy struct {
+	// Checks are its health checks of the workers. Default default.
+	Checks string `yaml:"checks,omitempty"`
+}
+
 // Server describes the process under test.
 type Server struct {
 	// Kind is the architecture of a worker.
 	Kind string `yaml:"kind"`
 	// Work is the service time of one request.
 	Work Work `yaml:"work"`
+	// Cold is how much longer a request takes at a worker that a cold-start has just added, 0 to 1 min, of the kind of
+	// time that work uses. It falls evenly to nothing within the step's for. Default 0.
+	Cold time.Duration `yaml:"cold,omitempty"`
 	// Backlog is the listen(2) backlog of each socket, 1 to 65535. Default 4096, the kernel's
 	// default for net.core.somaxconn since 5.4.
 	Backlog int `yaml:"backlog"`
@@ -99,6 +110,9 @@ type Server struct {
 type Fault struct {
 	// Resets is how many attempts the workers answer with a RST, 0 to 100,000. Default 0.
 	Resets int `yaml:"resets"`
+	// HalfOpen is for how many connections, at each step that stops workers, the handshake is held up while the listeners are
+	// closed: their SYN is answered, and what the client says next comes 50 ms after the stop. 0 to 1000. Default 0.
+	HalfOpen int `yaml:"half_open,omitempty"`
 	// TimeWait is how many connections the lab may have in TIME_WAIT, 1 to 100,000, so few that they overflow. Default 0:
 	// enough for any trial.
 	TimeWait int `yaml:"time_wait,omitempty"`
@@ -176,7 +190,7 @@ type Step struct {
 	// Default the first; of a stall, all.
 	Target *int `yaml:"target,omitempty"`
 	// For is the length of a step that lasts, more than 0 there and absent elsewhere: of a stall, or from a crash until
-	// the supervisor starts another worker.
+	// the supervisor starts another worker, or of a cold-start until the worker is warm.
 	For time.Duration `yaml:"for,omitempty"`
 }
 

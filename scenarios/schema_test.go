@@ -69,9 +69,9 @@ func TestSchemaRefuses(t *testing.T) {
 			`load.timeout: "5 days" does not match ^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$`,
 		}},
 		{"name: x\nmatrix: [{stop: [kil], load: [1]}]\nbaseline: {sokets: shared}\ngates: [{when: {stop: kil}}]", []string{
-			`matrix[].stop[]: "kil" is not in [kill close drain migrate handoff bind-after-close shutdown]`, `matrix[]: no property "load"`,
+			`matrix[].stop[]: "kil" is not in [kill close drain migrate bpf-migrate bpf-drain inherit handoff tableflip bind-after-close lb-drain shutdown]`, `matrix[]: no property "load"`,
 			`baseline: no property "sokets"`,
-			`gates[].when.stop: "kil" is not in [kill close drain migrate handoff bind-after-close shutdown]`, `gates[]: "expect" is required`,
+			`gates[].when.stop: "kil" is not in [kill close drain migrate bpf-migrate bpf-drain inherit handoff tableflip bind-after-close lb-drain shutdown]`, `gates[]: "expect" is required`,
 		}},
 	}
 	for _, test := range tests {
@@ -108,7 +108,7 @@ func TestSchemaDefaults(t *testing.T) {
 	}
 	for _, path := range variable() {
 		want := settingText(s.Setup, path)
-		if path == "load.rate" || path == "load.duration" || path == "stop" || path == "accept" {
+		if path == "load.rate" || path == "load.duration" || path == "stop" || path == "accept" || path == "haproxy.checks" {
 			want = "<nil>" // none, or one that depends on another setting
 		}
 		if got := fmt.Sprint(schemaAt(schema, path).Default); got != want {

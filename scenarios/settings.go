@@ -58,6 +58,16 @@ func Paces() []Choice {
 func Paths() []Choice {
 	return []Choice{
 		{"direct", "the load connects to the workers' own address"},
+		{"haproxy", "HAProxy stands in front: of one address with sockets reuseport, of one address for each worker with sockets exclusive"},
+	}
+}
+
+// HealthChecks are the values of haproxy.checks.
+func HealthChecks() []Choice {
+	return []Choice{
+		{"default", "HAProxy's own defaults: every 2 s, down after 3 failures, up after 2 successes"},
+		{"fast", "every 100 ms, down after 2 failures, up after 1 success"},
+		{"off", "none: a worker is taken for up until HAProxy is told otherwise"},
 	}
 }
 
@@ -90,6 +100,7 @@ func Selectors() []Choice {
 		{"incoming-cpu", "the worker that is pinned to the CPU that handles the SYN (SO_INCOMING_CPU; needs pin: cpu)"},
 		{"round-robin", "each worker in turn (eBPF; needs root)"},
 		{"weighted", "at random, the last worker with probability canary (eBPF; needs root)"},
+		{"slow-start", "at random; a worker that a cold-start adds gets its share by and by, over that step's for (eBPF; needs root)"},
 		{"least-loaded", "the worker with the least in its queue and in its hands, but none that is stuck (eBPF; needs root; kind loop)"},
 	}
 }
@@ -109,8 +120,13 @@ func Stops() []Choice {
 		{"close", "close the listener, finish what was accepted, exit"},
 		{"drain", "accept until the queue is empty, then close"},
 		{"migrate", "close, and let the kernel move the queue to a surviving socket of the group (net.ipv4.tcp_migrate_req)"},
-		{"handoff", "leave the listening socket to the successor, finish what was accepted, exit"},
+		{"bpf-migrate", "close, and let an eBPF program move the queue to the new workers (sockets reuseport; needs root)"},
+		{"bpf-drain", "an eBPF selector first sends new connections to the new workers only; then, once no handshake is under way at the old one, drain (sockets reuseport; needs root)"},
+		{"inherit", "a supervisor holds the listening sockets and passes them to each worker at exec (LISTEN_FDS, as systemd); finish what was accepted, exit"},
+		{"handoff", "the successor asks the old worker for its listening socket (SCM_RIGHTS over a Unix socket, as HAProxy); finish what was accepted, exit"},
+		{"tableflip", "cloudflare/tableflip: the old worker starts its successor and passes it the socket, then http.Server.Shutdown (kind http)"},
 		{"bind-after-close", "close; the successor, started before, tries to bind every 10 ms and succeeds only then (sockets exclusive)"},
+		{"lb-drain", "the load balancer first sends the old worker nothing any more; then bind-after-close (path haproxy)"},
 		{"shutdown", "Go's http.Server.Shutdown, which closes what was accepted and is read only then (kind http)"},
 	}
 }
@@ -149,6 +165,7 @@ func StepKinds() []Choice {
 		{"add", "start one more worker"},
 		{"remove", "stop the target worker, by default the first; nobody takes its place"},
 		{"kill", "SIGKILL the target worker, by default the first; nobody takes its place"},
+		{"cold-start", "start one more worker, which needs time to warm up: its requests take server.cold longer at first, and no longer after for"},
 		{"stall", "every worker, or only the target, stands still for a while"},
 		{"crash", "SIGKILL the target worker, by default the first; a supervisor starts another after for"},
 	}
@@ -177,6 +194,7 @@ func settings() []setting {
 		{path: "network", choices: Networks(), def: "loopback"},
 		{path: "family", choices: Families(), def: "ipv4"},
 		{path: "path", choices: Paths(), def: "direct"},
+		{path: "haproxy.checks", choices: HealthChecks()},
 		{path: "workers", min: 1, max: 1024, def: "2"},
 		{path: "workers_per_cpu", max: 64, def: "0"},
 		{path: "pin", choices: Pins(), def: "none"},
@@ -192,8 +210,10 @@ func settings() []setting {
 		{path: "server.work.distribution", choices: Distributions(), def: "fixed"},
 		{path: "server.work.slow", max: minute, def: "0s", example: "10ms"},
 		{path: "server.work.slow_share", max: 1, def: "0"},
+		{path: "server.cold", max: minute, def: "0s", example: "5ms"},
 		{path: "server.backlog", min: 1, max: 65535, def: "4096"},
 		{path: "server.fault.resets", max: 100_000, def: "0"},
+		{path: "server.fault.half_open", max: 1000, def: "0"},
 		{path: "server.fault.time_wait", max: 100_000, def: "0"},
 		{path: "load.rate", above: true, max: 1e6, example: "2000/s"},
 		{path: "load.duration", min: 100 * ms, max: hour, example: "3s"},

@@ -34,7 +34,7 @@ func (w *worker) block() error {
 func (l *loop) runBlocking() error {
 	// A second goroutine watches for commands, and needs a P while this one is in a hidden system call.
 	runtime.GOMAXPROCS(2)
-	told := &interrupter{thread: unix.Gettid()}
+	told := &interrupter{thread: unix.Gettid(), offer: l.offer, listener: l.listener}
 	go told.watch()
 	for !l.stopping {
 		if told.pending.Swap(false) {
@@ -89,14 +89,19 @@ func (l *loop) serveToEnd(fd int, from netip.AddrPort, told *interrupter) error 
 type interrupter struct {
 	thread  int
 	pending atomic.Bool // perhaps there is; it may have been read meanwhile
+	// offer, or -1, is where a successor asks for the listener meanwhile. Closed by the loop, it is ignored by poll.
+	offer, listener int
 }
 
-// watch looks for commands until the control pipe ends.
+// watch looks for commands until the control pipe ends, and hands the listener over to who asks for it.
 func (i *interrupter) watch() {
-	wait := []unix.PollFd{{Fd: fdControl, Events: unix.POLLIN}}
+	wait := []unix.PollFd{{Fd: fdControl, Events: unix.POLLIN}, {Fd: int32(i.offer), Events: unix.POLLIN}}
 	for {
 		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
 			return // the other side of the pipe is gone for the reader too, who says so
+		}
+		if r := wait[1].Revents; r != 0 && (r != unix.POLLIN || handOver(i.offer, i.listener) != nil) {
+			wait[1].Fd = -1 // the loop has closed it; or whoever asks will say that nobody answered
 		}
 		if wait[0].Revents == 0 {
 			continue

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
@@ -25,8 +26,18 @@ type Config struct {
 	Address netip.AddrPort // where they listen, in the network of Env
 	Backlog int            // of each listening socket
 	Accept  Accept         // "": the kind's own
+	// Passing is how a worker comes by its predecessor's socket, where it has a predecessor: the latest in its place that has
+	// not been told to stop or, with Shared, any such worker.
+	Passing Passing
+	// PortPerPlace makes the worker in place i of its generation listen at Address's port + i.
+	PortPerPlace bool
 	// Selection, with Reuseport. "": Hash.
 	Selection Selection
+	// ListedOnly, with Hash, spreads connections by a hash over those workers only that are ready and have not been told to
+	// stop. It is needed for BPFMigrate and BPFDrain; the other selections by eBPF do so anyway.
+	ListedOnly bool
+	// BPFMigrates lets the selection decide also where the queue of a closed listener goes (Linux 5.14).
+	BPFMigrates bool
 	// Canary, with Weighted, is the share of the connections, between 0 and 1, that goes to the last worker of a generation; the
 	// others share the rest. With one worker it says nothing.
 	Canary float64
@@ -48,9 +59,23 @@ type Env struct {
 	Start func(c *exec.Cmd, cpus []int) error
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error
+	// HalfOpen is how many handshakes are under way at each listener of the servers' network namespace, by its inode.
+	// Needed for BPFDrain.
+	HalfOpen func() (map[uint64]int, error)
 	// Account gets every journal record of every worker, each worker's in order, from one goroutine at a time.
 	Account func(*Worker, Record)
 	Clock   *wire.Clock
+}
+
+// selector is the program that the configuration needs, or none.
+func (c Config) selector() selector.Kind {
+	switch {
+	case c.Selection.ByBPF():
+		return selector.Kind(c.Selection)
+	case c.ListedOnly:
+		return selector.ByHash
+	}
+	return ""
 }
 
 // startLimit bounds how long a generation may take to be ready.
@@ -61,7 +86,10 @@ const startLimit = 20 * time.Second
 type Group struct {
 	cfg      Config
 	env      Env
-	listener int                // the shared socket, or -1
+	listener int                // the shared socket, or -1; with a Passing among the workers only until the first generation has it
+	inode    uint64             // of the shared socket, or 0
+	held     map[int]int        // with ByActivation, the sockets that are not shared, by place
+	name     string             // unique, for abstract addresses
 	selector *selector.Selector // nil without a selection by eBPF
 	acceptor *Worker            // with ByAcceptor, once the first generation is there
 
@@ -79,19 +107,21 @@ func NewGroup(cfg Config, env Env) (*Group, error) {
 	if cfg.Grace == 0 {
 		cfg.Grace = time.Second
 	}
-	g := &Group{cfg: cfg, env: env, listener: -1, drained: make(chan struct{})}
+	g := &Group{cfg: cfg, env: env, listener: -1, held: map[int]int{}, name: "reuseport-bench-" + rand.Text(), drained: make(chan struct{})}
 	if cfg.Sockets == Shared {
 		err := env.Do(func() (err error) {
-			g.listener, err = listen(cfg.Address, cfg.Sockets, cfg.Backlog)
+			if g.listener, err = listen(cfg.Address, cfg.Sockets, cfg.Backlog); err == nil {
+				g.inode, err = inode(g.listener)
+			}
 			return err
 		})
 		if err != nil {
 			return nil, fmt.Errorf("shared socket: %w", err)
 		}
 	}
-	if cfg.Selection.ByBPF() {
+	if kind := cfg.selector(); kind != "" {
 		var err error
-		g.selector, err = selector.New(selector.Config{Kind: selector.Kind(cfg.Selection), Slots: g.slots(), Seed: cfg.Seed})
+		g.selector, err = selector.New(selector.Config{Kind: kind, Migrate: cfg.BPFMigrates, Slots: g.slots(), Seed: cfg.Seed})
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +172,7 @@ func (g *Group) NextGeneration() *Generation {
 // StartGeneration starts Config.Workers workers and returns when all are ready. After an error
 // nothing of the generation runs. One call at a time.
 func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
-	gen, err := g.Launch()
+	gen, err := g.Launch(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -154,21 +184,21 @@ func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 
 // Launch starts Config.Workers workers, all at once, and does not wait for them. Await must follow. After an error nothing
 // of the generation runs. One call at a time.
-func (g *Group) Launch() (*Generation, error) {
+func (g *Group) Launch(ctx context.Context) (*Generation, error) {
 	gen := g.NextGeneration()
-	if err := g.launch(gen); err != nil {
+	if err := g.launch(ctx, gen); err != nil {
 		gen.channels.close()
 		return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
 	}
 	return gen, nil
 }
 
-func (g *Group) launch(gen *Generation) (err error) {
+func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
 	if gen.channels, err = g.openChannels(); err != nil {
 		return err
 	}
 	for place := range g.cfg.Workers {
-		w, err := g.startWorker(gen.Number, place, gen.channels)
+		w, err := g.startWorker(ctx, gen.Number, place, gen.channels)
 		if err != nil {
 			return err
 		}
@@ -206,37 +236,69 @@ func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
 			return err
 		}
 	}
-	return nil
+	return g.letGo()
+}
+
+// letGo closes the shared socket once it is the workers' alone to pass on.
+func (g *Group) letGo() error {
+	if g.listener < 0 || g.cfg.Passing != ByMessage && g.cfg.Passing != ByUpgrade {
+		return nil
+	}
+	err := unix.Close(g.listener)
+	g.listener = -1
+	return err
 }
 
 // StartWorker starts one worker and returns when it is ready; after an error it does not run. Its
 // generation is only its label: it is not added to one. Its place in it, from 0, decides what places differ
-// in (Config.Pin). One call at a time.
+// in (Config.Pin, Config.PortPerPlace). One call at a time.
 func (g *Group) StartWorker(ctx context.Context, generation, place int) (*Worker, error) {
-	w, err := g.startWorker(generation, place, channels{})
+	w, err := g.LaunchWorker(ctx, generation, place)
 	if err != nil {
 		return nil, err
 	}
+	return w, g.AwaitWorker(ctx, w)
+}
+
+// LaunchWorker is StartWorker without the wait. AwaitWorker must follow. After an error the worker does not run.
+func (g *Group) LaunchWorker(ctx context.Context, generation, place int) (*Worker, error) {
+	return g.startWorker(ctx, generation, place, channels{})
+}
+
+// AwaitWorker returns when the worker is ready; from then on a selector may choose it. After an error it does not run.
+func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	if err = w.awaitReady(ctx); err == nil {
+	err := w.awaitReady(ctx)
+	if err == nil {
 		err = g.list(w)
 	}
 	if err != nil {
-		return nil, errors.Join(err, kill([]*Worker{w}))
+		return errors.Join(err, kill([]*Worker{w}))
 	}
-	return w, nil
+	return nil
 }
 
-func (g *Group) startWorker(generation, place int, channels channels) (*Worker, error) {
+func (g *Group) startWorker(ctx context.Context, generation, place int, channels channels) (*Worker, error) {
 	w := g.newWorker()
 	w.Generation, w.Place = generation, place
+	from := g.predecessor(w)
+	if g.cfg.Passing == ByUpgrade && from != nil {
+		if err := g.awaitExits(ctx); err != nil {
+			return nil, err
+		}
+		return w, g.upgrade(ctx, w, from, g.workerConfig(w))
+	}
 	inherited, release, err := g.inheritance(w, channels)
 	if err != nil {
 		return nil, fmt.Errorf("worker %d: %w", w.ID, err)
 	}
 	defer release()
 	cfg := g.workerConfig(w)
+	cfg.Inherited = len(inherited) > 0 && g.selector == nil
+	if g.cfg.Passing == ByMessage && from != nil {
+		cfg.From = g.offerName(from)
+	}
 	var cpus []int
 	if n := len(g.cfg.Pin); n > 0 {
 		cfg.CPU = g.cfg.Pin[place%n]
@@ -244,6 +306,24 @@ func (g *Group) startWorker(generation, place int, channels channels) (*Worker, 
 	}
 	return w, g.start(w, cfg, inherited, cpus)
 }
+
+// predecessor is whom the worker gets its listening socket from, or nil: nobody has it.
+func (g *Group) predecessor(w *Worker) (from *Worker) {
+	if g.cfg.Passing != ByMessage && g.cfg.Passing != ByUpgrade {
+		return nil
+	}
+	for _, other := range g.Workers() {
+		// An upgrade ends who starts it, so there only the one whose place it is will do.
+		stranger := g.cfg.Sockets == Shared && g.cfg.Passing == ByMessage && (from == nil || from.Place != w.Place)
+		if (other.Place == w.Place || stranger) && other.serves() {
+			from = other
+		}
+	}
+	return from
+}
+
+// offerName is the abstract address at which a worker passes its listener on.
+func (g *Group) offerName(w *Worker) string { return fmt.Sprintf("%s-%d", g.name, w.ID) }
 
 func (g *Group) newWorker() *Worker {
 	w := &Worker{
@@ -255,12 +335,27 @@ func (g *Group) newWorker() *Worker {
 }
 
 func (g *Group) workerConfig(w *Worker) workerConfig {
-	return workerConfig{
-		ID: w.ID, Generation: w.Generation, Kind: g.cfg.Kind, Sockets: g.cfg.Sockets, Address: g.cfg.Address,
-		Backlog: g.cfg.Backlog, Accept: g.cfg.Accept, Selection: g.cfg.Selection, Workers: g.cfg.Workers, Slot: w.slot,
-		Work: g.cfg.Work, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
+	cfg := workerConfig{
+		ID: w.ID, Place: w.Place, Generation: w.Generation, Kind: g.cfg.Kind, Sockets: g.cfg.Sockets, Address: g.address(w.Place),
+		Backlog: g.cfg.Backlog, Accept: g.cfg.Accept, Selection: g.cfg.Selection, Selected: g.selector != nil, Workers: g.cfg.Workers, Slot: w.slot,
+		Passing: g.cfg.Passing, Work: g.cfg.Work, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
 	}
+	if g.cfg.Passing == ByMessage {
+		cfg.Offer = g.offerName(w)
+	}
+	return cfg
 }
+
+// address is where the worker in a place listens.
+func (g *Group) address(place int) netip.AddrPort {
+	if !g.cfg.PortPerPlace {
+		return g.cfg.Address
+	}
+	return netip.AddrPortFrom(g.cfg.Address.Addr(), g.cfg.Address.Port()+uint16(place))
+}
+
+// Address is where a worker listens.
+func (g *Group) Address(w *Worker) netip.AddrPort { return g.address(w.Place) }
 
 // inheritance is what a worker gets beside its pipes and its journal. The caller releases it when the worker has it.
 func (g *Group) inheritance(w *Worker, channels channels) (files []*os.File, release func(), err error) {
@@ -271,7 +366,10 @@ func (g *Group) inheritance(w *Worker, channels channels) (files []*os.File, rel
 	case g.cfg.Accept == ByAcceptor:
 		return channels.workers[w.Place : w.Place+1], release, nil
 	case g.listener >= 0:
-		l, err := g.sharedListener()
+		l, err := duplicate(g.listener)
+		return []*os.File{l}, func() { _ = l.Close() }, err
+	case g.cfg.Passing == ByActivation:
+		l, err := g.heldListener(w.Place)
 		return []*os.File{l}, func() { _ = l.Close() }, err
 	case g.selector != nil:
 		w.slot, err = g.freeSlot()
@@ -285,10 +383,14 @@ func (g *Group) start(w *Worker, cfg workerConfig, inherited []*os.File, cpus []
 	if err := w.start(g.env, cfg, inherited, cpus); err != nil {
 		return fmt.Errorf("worker %d: %w", w.ID, err)
 	}
-	g.mu.Lock()
-	g.workers = append(g.workers, w)
-	g.mu.Unlock()
+	g.take(w)
 	return nil
+}
+
+func (g *Group) take(w *Worker) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.workers = append(g.workers, w)
 }
 
 // Workers are all workers ever started, in order of their ID.
@@ -309,6 +411,9 @@ func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, 
 	if a := g.acceptor; a != nil && way != Kill && !a.wasStopped() {
 		_, err = g.stop(ctx, []*Worker{a}, Drain)
 	}
+	if way == BPFMigrate || way == BPFDrain {
+		err = errors.Join(err, g.unlist(ctx, workers, way))
+	}
 	closed, stopErr := g.stop(ctx, workers, way)
 	return trigger, closed, errors.Join(err, stopErr)
 }
@@ -325,9 +430,7 @@ func (g *Group) stop(ctx context.Context, workers []*Worker, way Way) (closed wi
 		select {
 		case <-w.closed:
 			closed = max(closed, w.Closing().To)
-			if g.selector != nil {
-				errs = append(errs, g.selector.Remove(w.slot))
-			}
+			errs = append(errs, g.removeFromList(w))
 		case <-ctx.Done():
 			errs = append(errs, fmt.Errorf("worker %d did not close its listener within %v: it is overloaded or stuck", w.ID, g.cfg.Grace))
 		}
@@ -348,7 +451,7 @@ func Spin(workers []*Worker, d time.Duration) error {
 func Signal(workers []*Worker, s unix.Signal) error {
 	var errs []error
 	for _, w := range workers {
-		if err := w.cmd.Process.Signal(s); err != nil {
+		if err := w.process.Signal(s); err != nil {
 			errs = append(errs, fmt.Errorf("worker %d: %v: %w", w.ID, s, err))
 		}
 	}
@@ -368,19 +471,7 @@ func kill(workers []*Worker) error {
 // Finish waits until every worker that was told to stop has exited, within Config.Grace and a
 // little more.
 func (g *Group) Finish(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.Grace+time.Second)
-	defer cancel()
-	for _, w := range g.Workers() {
-		if !w.wasStopped() {
-			continue
-		}
-		select {
-		case <-w.exited:
-		case <-ctx.Done():
-			return fmt.Errorf("worker %d did not exit after it was stopped: %w", w.ID, context.Cause(ctx))
-		}
-	}
-	return nil
+	return g.awaitExits(ctx)
 }
 
 // Close kills what still runs, waits for it, reads the journals to their end and closes the
@@ -408,6 +499,9 @@ func (g *Group) Close() error {
 	if g.listener >= 0 {
 		errs = append(errs, unix.Close(g.listener))
 	}
+	for _, l := range g.held {
+		errs = append(errs, unix.Close(l))
+	}
 	if g.selector != nil {
 		errs = append(errs, g.selector.Close())
 	}
@@ -415,20 +509,32 @@ func (g *Group) Close() error {
 }
 
 // Listener is the inode of the shared socket, or 0 without one.
-func (g *Group) Listener() (uint64, error) {
-	if g.listener < 0 {
-		return 0, nil
-	}
-	return inode(g.listener)
-}
+func (g *Group) Listener() uint64 { return g.inode }
 
-// sharedListener is a duplicate of the shared socket for a child; the caller closes it.
-func (g *Group) sharedListener() (*os.File, error) {
-	fd, err := unix.FcntlInt(uintptr(g.listener), unix.F_DUPFD_CLOEXEC, 0)
+// duplicate is a duplicate of a listener for a child; the caller closes it.
+func duplicate(listener int) (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(listener), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("shared socket: dup: %w", err)
+		return nil, fmt.Errorf("listener: dup: %w", err)
 	}
 	return os.NewFile(uintptr(fd), "listener"), nil
+}
+
+// heldListener is a duplicate of the socket that the parent holds for a place, made when the place first needs it.
+func (g *Group) heldListener(place int) (*os.File, error) {
+	if _, made := g.held[place]; !made {
+		err := g.env.Do(func() error {
+			l, err := listen(g.address(place), g.cfg.Sockets, g.cfg.Backlog)
+			if err == nil {
+				g.held[place] = l
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return duplicate(g.held[place])
 }
 
 // Selector is what decides over the group's sockets in eBPF, or nil. It is closed with the group.
@@ -464,6 +570,60 @@ func (g *Group) list(w *Worker) error {
 	// Its slot may still be listed for a worker that died unasked.
 	return errors.Join(g.selector.Remove(w.slot), g.selector.Add(w.slot, g.weight(w.Place)))
 }
+
+// removeFromList keeps a selector from choosing the worker, if there is a selector.
+func (g *Group) removeFromList(w *Worker) error {
+	if g.selector == nil || w.slot < 0 {
+		return nil
+	}
+	return g.selector.Remove(w.slot)
+}
+
+// unlist keeps the selector from choosing workers and, for BPFDrain, returns when no handshake is under way at their
+// listeners any more, or when half of Config.Grace has passed: a client that never answers must not hold up the rest.
+func (g *Group) unlist(ctx context.Context, workers []*Worker, way Way) error {
+	listeners := map[uint64]bool{}
+	for _, w := range workers {
+		if err := g.removeFromList(w); err != nil {
+			return err
+		}
+		listeners[w.listener] = true
+	}
+	if way != BPFDrain {
+		return nil
+	}
+	if g.env.HalfOpen == nil {
+		return errors.New("bpf-drain: nobody can tell which handshakes are under way")
+	}
+	// Who has met the old list has chosen when every read-side section that was under way has ended, and what it chose is
+	// in the table of connections then: a segment is dealt with in one such section. MEMBARRIER_CMD_GLOBAL waits for just
+	// that (synchronize_rcu in kernel/sched/membarrier.c); a machine with one CPU, which needs none, returns at once.
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
+		return fmt.Errorf("membarrier: %w", errno)
+	}
+	for until := g.env.Clock.Now().Add(g.cfg.Grace / 2); ; {
+		open, err := g.env.HalfOpen()
+		if err != nil {
+			return fmt.Errorf("bpf-drain: %w", err)
+		}
+		left := 0
+		for listener, n := range open {
+			if listeners[listener] {
+				left += n
+			}
+		}
+		if left == 0 || g.env.Clock.Now() > until {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL, Linux 4.3
 
 // weight is that of the worker in a place, for Weighted: the last one's is Canary's share of all, the others' are equal.
 func (g *Group) weight(place int) uint32 {
@@ -511,12 +671,13 @@ func (c channels) close() {
 func (g *Group) startAcceptor(ctx context.Context, c channels) (ready wire.Instant, err error) {
 	a := g.newWorker()
 	a.Acceptor = true
-	l, err := g.sharedListener()
+	l, err := duplicate(g.listener)
 	if err != nil {
 		return 0, err
 	}
 	defer l.Close()
 	cfg := g.workerConfig(a)
+	cfg.Inherited = true
 	cfg.Channels = len(c.acceptor)
 	if err := g.start(a, cfg, append([]*os.File{l}, c.acceptor...), nil); err != nil {
 		return 0, err

@@ -217,6 +217,9 @@ func TestKernelHandoffKeepsBlocking(t *testing.T) {
 	r.answers(4)
 	r.generation()
 	r.stop(old.Workers, Handoff)
+	if r.listener < 0 {
+		t.Fatal("the parent should still hold the socket")
+	}
 	flags, err := unix.FcntlInt(uintptr(r.listener), unix.F_GETFL, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudflare/tableflip"
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/servers/wire"
@@ -32,6 +33,9 @@ type httpServer struct {
 	server  http.Server
 	accepts *httpListener
 	changed chan struct{} // holds a value when connections may have become fewer
+	// upgrader, with ByUpgrade, starts this worker's successor and passes it the listener; failed is its last word.
+	upgrader *tableflip.Upgrader
+	failed   chan error
 
 	mu     sync.Mutex // guards what follows, the journal and the draws of work; taken after a connection's
 	open   map[*httpConn]struct{}
@@ -49,15 +53,12 @@ func newHTTP(w *worker) (*httpServer, error) {
 	debug.SetGCPercent(100)
 	debug.SetMemoryLimit(math.MaxInt64)
 
-	// FileListener duplicates the descriptor, so ours is closed. The socket stays the plain TCP one
-	// that listen made: net's own listeners would be MPTCP.
-	f := os.NewFile(uintptr(w.listener), "listener")
-	l, err := net.FileListener(f)
-	if err := errors.Join(err, f.Close()); err != nil {
+	h := &httpServer{worker: w, open: map[*httpConn]struct{}{}, changed: make(chan struct{}, 1), failed: make(chan error, 1)}
+	l, err := h.listener()
+	if err != nil {
 		return nil, fmt.Errorf("listener: %w", err)
 	}
-	h := &httpServer{worker: w, open: map[*httpConn]struct{}{}, changed: make(chan struct{}, 1)}
-	h.accepts = &httpListener{TCPListener: l.(*net.TCPListener), server: h}
+	h.accepts = &httpListener{TCPListener: l, server: h}
 	h.server = http.Server{
 		Handler:     h,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connContext{}, c) },
@@ -67,6 +68,86 @@ func newHTTP(w *worker) (*httpServer, error) {
 	return h, nil
 }
 
+// listener is the worker's listening socket as net has it.
+func (h *httpServer) listener() (*net.TCPListener, error) {
+	if h.cfg.Passing == ByUpgrade {
+		// Its children are os.Args[0], which need not be a path.
+		os.Args[0] = "/proc/self/exe"
+		var err error
+		if h.upgrader, err = tableflip.New(tableflip.Options{UpgradeTimeout: startLimit}); err != nil {
+			return nil, err
+		}
+	}
+	if h.upgrader != nil && h.upgrader.HasParent() {
+		l, err := h.upgrader.Listener("tcp", h.cfg.Address.String())
+		if err != nil {
+			return nil, err
+		}
+		tcp, ok := l.(*net.TCPListener)
+		if !ok {
+			return nil, errors.New("the predecessor passed none")
+		}
+		raw, err := tcp.SyscallConn()
+		if err != nil {
+			return nil, err
+		}
+		err = raw.Control(func(fd uintptr) { h.listenerInode, err = inode(int(fd)) })
+		return tcp, errors.Join(err, h.upgrader.Ready())
+	}
+	// FileListener duplicates the descriptor, so ours is closed. The socket stays the plain TCP one
+	// that listen made: net's own listeners would be MPTCP.
+	f := os.NewFile(uintptr(h.worker.listener), "listener")
+	l, err := net.FileListener(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	tcp := l.(*net.TCPListener)
+	if h.upgrader == nil {
+		return tcp, nil
+	}
+	if err := h.upgrader.AddListener("tcp", h.cfg.Address.String(), tcp); err != nil {
+		return nil, err
+	}
+	return tcp, h.upgrader.Ready()
+}
+
+// upgrade starts the successor, which is to report at the address; it returns when that is ready.
+func (h *httpServer) upgrade(report string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	if err := h.upgrader.WaitForParent(ctx); err != nil {
+		return fmt.Errorf("worker %d: wait for the process that started this one to exit: %w", h.cfg.ID, err)
+	}
+	if err := os.Setenv(envAdopt, report); err != nil {
+		return err
+	}
+	for {
+		err := h.upgrader.Upgrade()
+		// It takes the upgrader a moment to learn what WaitForParent knows.
+		if err == nil || err.Error() != "parent hasn't exited" || ctx.Err() != nil {
+			if err != nil {
+				err = fmt.Errorf("worker %d: upgrade: %w", h.cfg.ID, err)
+			}
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// handOverAll gives the listener to whoever asks for it, until the offer is closed.
+func (h *httpServer) handOverAll(offer int) {
+	raw, err := h.accepts.SyscallConn()
+	for err == nil {
+		wait := []unix.PollFd{{Fd: int32(offer), Events: unix.POLLIN}}
+		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) || wait[0].Revents&^unix.POLLIN != 0 {
+			return
+		}
+		var handErr error
+		err = raw.Control(func(listener uintptr) { handErr = handOver(offer, int(listener)) })
+		err = errors.Join(err, handErr) // whoever asks will say that nobody answered
+	}
+}
+
 // connContext is the key of the connection in its requests' contexts.
 type connContext struct{}
 
@@ -74,6 +155,9 @@ type connContext struct{}
 func (h *httpServer) run() error {
 	served := make(chan error, 1)
 	go func() { served <- h.server.Serve(h.accepts) }()
+	if h.offer >= 0 {
+		go h.handOverAll(h.offer)
+	}
 	commands := make(chan command)
 	control := make(chan error, 1)
 	go func() {
@@ -92,9 +176,19 @@ func (h *httpServer) run() error {
 		select {
 		case err := <-control:
 			return err
+		case err := <-h.failed:
+			return err
 		case c := <-commands:
-			if c.Spin > 0 {
+			switch {
+			case c.Spin > 0:
 				return fmt.Errorf("worker %d: a net/http worker has no one loop that could spin", h.cfg.ID)
+			case c.Upgrade != "":
+				go func() {
+					if err := h.upgrade(c.Upgrade); err != nil {
+						h.failed <- err
+					}
+				}()
+				continue
 			}
 			grace = time.After(h.cfg.Grace)
 			if err := h.stop(c.Stop); err != nil {
@@ -132,13 +226,16 @@ func (h *httpServer) count() int {
 
 // stop begins the end of the worker, the way it is told. It goes on when Serve returns.
 func (h *httpServer) stop(way Way) error {
+	if way == Tableflip {
+		way = Shutdown // as the examples of its documentation have it
+	}
 	h.mu.Lock()
 	h.way = way
 	h.mu.Unlock()
 	switch way {
-	case Close, Migrate, Handoff, BindAfterClose:
+	case Close, Migrate, BPFMigrate, Inherit, Handoff, BindAfterClose, LBDrain:
 		return h.accepts.Close()
-	case Drain:
+	case Drain, BPFDrain:
 		return h.accepts.SetDeadline(time.Unix(1, 0)) // long past: see Accept
 	case Shutdown:
 		go func() {

@@ -57,6 +57,11 @@ func newLoop(w *worker) (*loop, error) {
 	if w.cfg.Accept == Blocking {
 		return l, w.block()
 	}
+	if w.offer >= 0 {
+		if err := l.watch(w.offer, 0); err != nil {
+			return nil, err
+		}
+	}
 	return l, l.watch(w.listener, listenerEvents[w.cfg.Accept])
 }
 
@@ -151,6 +156,8 @@ func (l *loop) handle(e unix.EpollEvent) error {
 			more, err = l.accept()
 		}
 		return err
+	case l.offer:
+		return handOver(l.offer, l.listener)
 	}
 	if c, ok := l.open[e.Fd]; ok { // closed earlier in this batch otherwise
 		return l.read(int(e.Fd), c)
@@ -184,8 +191,8 @@ func (l *loop) obey(c command) error {
 // stop begins the end of the worker, the way it is told.
 func (l *loop) stop(way Way) error {
 	switch way {
-	case Close, Migrate, Handoff, BindAfterClose:
-	case Drain:
+	case Close, Migrate, BPFMigrate, Inherit, Handoff, BindAfterClose, LBDrain:
+	case Drain, BPFDrain:
 		if l.cfg.Accept == Blocking {
 			if err := unix.SetNonblock(l.listener, true); err != nil {
 				return fmt.Errorf("worker %d: listener: %w", l.cfg.ID, err)
@@ -202,7 +209,7 @@ func (l *loop) stop(way Way) error {
 	}
 	now := l.clock.Now()
 	l.stopping, l.deadline, l.farewell = true, now.Add(l.cfg.Grace), now.Add(farewell(l.cfg.Grace))
-	if l.cfg.Sockets == Shared && l.cfg.Accept != Blocking {
+	if l.shared() && l.cfg.Accept != Blocking {
 		// The open file lives on in other processes, so closing this descriptor does not take it
 		// out of the epoll set (epoll(7), questions and answers).
 		if err := l.unwatchListener(); err != nil {
@@ -211,6 +218,9 @@ func (l *loop) stop(way Way) error {
 	}
 	return l.closeListener(func() error { return unix.Close(l.listener) })
 }
+
+// shared says that others may have the listener's open file too.
+func (l *loop) shared() bool { return l.cfg.Sockets == Shared || l.cfg.Passing != NotPassed }
 
 func (l *loop) unwatchListener() error {
 	err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)

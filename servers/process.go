@@ -29,10 +29,10 @@ type Worker struct {
 
 	slot    int // in the selector, or -1
 	clock   *wire.Clock
-	cmd     *exec.Cmd
+	process process
 	control *os.File // write end
 	journal *journal
-	stderr  *bytes.Buffer // read only after exited
+	stderr  *os.File // a memfd; of a worker that another one started, that one's
 
 	ready, closed, exited chan struct{}
 	readyAt               wire.Instant // valid once ready
@@ -42,6 +42,7 @@ type Worker struct {
 	closing Closing
 	stopped bool
 	missed  uint64
+	cpu     time.Duration // as the worker said at its end
 	err     error
 }
 
@@ -52,8 +53,36 @@ type Closing struct {
 	From, To wire.Instant
 }
 
-// start starts the process. It owns every descriptor it makes until the worker is released.
-func (w *Worker) start(env Env, cfg workerConfig, inherited []*os.File, cpus []int) (err error) {
+// start starts the process.
+func (w *Worker) start(env Env, cfg workerConfig, inherited []*os.File, cpus []int) error {
+	return w.connect(cfg, func(theirs []*os.File) (err error) {
+		// A file, not a pipe: nobody has to read it, and Wait need not wait for all who have it.
+		if w.stderr, err = createStderr(); err != nil {
+			return err
+		}
+		cmd := env.Command()
+		cmd.ExtraFiles = append(slices.Clone(theirs), inherited...)
+		cmd.Stderr = w.stderr
+		if cfg.Passing == ByActivation {
+			cmd.Env = append(cmd.Environ(), activationEnvironment()...)
+		}
+		w.process = child{cmd}
+		if err := env.Start(cmd, cpus); err != nil {
+			return fmt.Errorf("start: %w", joinClose(err, w.stderr))
+		}
+		return nil
+	})
+}
+
+// child is a process that this one started.
+type child struct{ *exec.Cmd }
+
+func (c child) Signal(s os.Signal) error { return c.Process.Signal(s) }
+func (c child) PID() int                 { return c.Process.Pid }
+
+// connect makes the worker's pipes and its journal, has the process get its ends of them (control, events, journal)
+// from begin, and configures it. It owns every descriptor it makes until the worker is released.
+func (w *Worker) connect(cfg workerConfig, begin func(theirs []*os.File) error) (err error) {
 	var theirs []*os.File // closed here once the child has them
 	defer func() {
 		for _, f := range theirs {
@@ -75,13 +104,8 @@ func (w *Worker) start(env Env, cfg workerConfig, inherited []*os.File, cpus []i
 		return errors.Join(err, controlW.Close(), eventsR.Close())
 	}
 	theirs = append(theirs, memfd)
-	w.stderr = new(bytes.Buffer)
-	w.cmd = env.Command()
-	w.cmd.ExtraFiles = append(slices.Clone(theirs), inherited...)
-	w.cmd.Stderr = &limitedWriter{w: w.stderr, left: 64 << 10}
-	w.cmd.WaitDelay = time.Second
-	if err := env.Start(w.cmd, cpus); err != nil {
-		return errors.Join(fmt.Errorf("start: %w", err), controlW.Close(), eventsR.Close(), w.journal.close())
+	if err := begin(theirs); err != nil {
+		return errors.Join(err, controlW.Close(), eventsR.Close(), w.journal.close())
 	}
 	go w.listen(eventsR)
 	line, err := json.Marshal(cfg)
@@ -116,6 +140,9 @@ func (w *Worker) listen(events *os.File) {
 			isClosed = true
 			close(w.closed)
 		case eventStopped:
+			w.mu.Lock()
+			w.cpu = e.CPU
+			w.mu.Unlock()
 		case eventFailed:
 			w.fail(errors.New(e.Error))
 		default:
@@ -125,14 +152,14 @@ func (w *Worker) listen(events *os.File) {
 	if err := lines.Err(); err != nil {
 		w.fail(fmt.Errorf("events: %w", err))
 	}
-	err := errors.Join(w.cmd.Wait(), events.Close())
+	err := errors.Join(w.process.Wait(), events.Close())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.stopped && w.err == nil {
 		if err == nil {
 			err = errors.New("exited without being told to")
 		}
-		if s := strings.TrimSpace(w.stderr.String()); s != "" {
+		if s := readStderr(w.stderr); s != "" {
 			err = fmt.Errorf("%w: %s", err, s)
 		}
 		w.err = err
@@ -196,6 +223,18 @@ func (w *Worker) tell(c command) error {
 	return nil
 }
 
+// serves says that the worker is ready and has not been told to stop.
+func (w *Worker) serves() bool {
+	select {
+	case <-w.exited:
+		return false
+	case <-w.ready:
+		return !w.wasStopped()
+	default:
+		return false
+	}
+}
+
 func (w *Worker) wasStopped() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -209,7 +248,7 @@ func (w *Worker) kill() error {
 		w.stopped, w.closing = true, Closing{Way: Kill, From: w.clock.Now()}
 	}
 	w.mu.Unlock()
-	if err := w.cmd.Process.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := ignoreDone(w.process.Signal(unix.SIGKILL)); err != nil {
 		return fmt.Errorf("worker %d: kill: %w", w.ID, err)
 	}
 	return nil
@@ -225,7 +264,14 @@ func (w *Worker) drain(account func(*Worker, Record)) {
 
 // release frees what outlived the process.
 func (w *Worker) release() error {
-	return errors.Join(w.control.Close(), w.journal.close())
+	err := errors.Join(w.control.Close(), w.journal.close())
+	switch p := w.process.(type) {
+	case child:
+		err = errors.Join(err, w.stderr.Close())
+	case adopted:
+		err = errors.Join(err, p.Release())
+	}
+	return err
 }
 
 // Closing is how the worker's listener went away; its Way is empty while it listens.
@@ -244,7 +290,7 @@ func (w *Worker) Listener() uint64 { return w.listener }
 
 // PID is the number of the process, as the caller's PID namespace has it. Once the process has exited, another
 // may have it.
-func (w *Worker) PID() int { return w.cmd.Process.Pid }
+func (w *Worker) PID() int { return w.process.PID() }
 
 // Err is why the worker ended without being told to, or nil.
 func (w *Worker) Err() error { return w.failure() }
@@ -260,22 +306,40 @@ func (w *Worker) Missed() uint64 {
 func (w *Worker) CPU() (time.Duration, bool) {
 	select {
 	case <-w.exited:
-		ps := w.cmd.ProcessState
-		return ps.UserTime() + ps.SystemTime(), true
 	default:
 		return 0, false
 	}
+	if c, own := w.process.(child); own {
+		return c.ProcessState.UserTime() + c.ProcessState.SystemTime(), true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cpu, w.cpu > 0
 }
 
-// limitedWriter keeps the first bytes and swallows the rest.
-type limitedWriter struct {
-	w    *bytes.Buffer
-	left int
+// stderrSize is how much a worker may write to its standard error.
+const stderrSize = 64 << 10
+
+// createStderr makes a file in memory that takes stderrSize bytes and no more: it is sealed against growing.
+func createStderr() (*os.File, error) {
+	fd, err := unix.MemfdCreate("reuseport-bench-stderr", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("stderr: memfd_create: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "stderr")
+	err = f.Truncate(stderrSize)
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_GROW)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stderr: %w", joinClose(err, f))
+	}
+	return f, nil
 }
 
-func (l *limitedWriter) Write(p []byte) (int, error) {
-	n := min(len(p), l.left)
-	l.left -= n
-	l.w.Write(p[:n])
-	return len(p), nil
+// readStderr is what was written to it.
+func readStderr(f *os.File) string {
+	b := make([]byte, stderrSize)
+	n, _ := f.ReadAt(b, 0) // what cannot be read is not there
+	return strings.TrimSpace(string(bytes.TrimRight(b[:n], "\x00")))
 }

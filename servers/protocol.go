@@ -13,8 +13,8 @@ const (
 	fdControl = 3 // read: the Worker configuration, then commands, as JSON lines
 	fdEvents  = 4 // write: events, as JSON lines
 	fdJournal = 5 // memfd
-	// fdListener is the shared socket, or the channel from an acceptor; of an acceptor itself the shared socket, and
-	// the channels to the workers after it.
+	// fdListener is a listening socket of the parent's, or the channel from an acceptor; of an acceptor itself the shared
+	// socket, and the channels to the workers after it.
 	fdListener = 6
 	// fdSelector is the first of the descriptors of a selector, where workers have sockets of their own.
 	fdSelector = 6
@@ -85,12 +85,24 @@ const (
 	Close   Way = "close"   // close the listener, finish what was accepted, exit
 	Drain   Way = "drain"   // accept until the queue is empty, then as Close
 	Migrate Way = "migrate" // as Close, in a namespace where tcp_migrate_req=1 saves the queue
-	Handoff Way = "handoff" // leave the shared socket to the successor, finish what was accepted, exit
+	// BPFMigrate is Close, in a group whose program moves the queue to the workers that are listed.
+	BPFMigrate Way = "bpf-migrate"
+	// BPFDrain takes the worker off its selector's list, lets it go on until no handshake is under way at its listener, and
+	// is then as Drain.
+	BPFDrain Way = "bpf-drain"
+	// Inherit and Handoff leave the socket to the successor, finish what was accepted, and exit: with ByActivation, and
+	// with ByMessage.
+	Inherit Way = "inherit"
+	Handoff Way = "handoff"
+	// Tableflip, with HTTP and ByUpgrade, is Shutdown once the successor is ready, as tableflip's documentation has it.
+	Tableflip Way = "tableflip"
 	// BindAfterClose, with Exclusive only, is Close; the successor has been trying to bind meanwhile.
 	BindAfterClose Way = "bind-after-close"
 	// Shutdown, with HTTP only, is http.Server.Shutdown: what was accepted and is read only after it began
 	// is closed without an answer.
 	Shutdown Way = "shutdown"
+	// LBDrain is BindAfterClose, of a worker that the load balancer in front of it sends nothing any more.
+	LBDrain Way = "lb-drain"
 )
 
 // Fault is a known defect for proving that the harness reports it at its size. Zero: none.
@@ -104,6 +116,7 @@ type Fault struct {
 // workerConfig is the first line on the control pipe.
 type workerConfig struct {
 	ID         int            `json:"id"`
+	Place      int            `json:"place"`
 	Generation int            `json:"generation"`
 	Kind       Kind           `json:"kind"`
 	Sockets    Sockets        `json:"sockets"`
@@ -111,14 +124,21 @@ type workerConfig struct {
 	Backlog    int            `json:"backlog"`
 	Accept     Accept         `json:"accept"`
 	Selection  Selection      `json:"selection"`
+	Selected   bool           `json:"selected"` // the group has a selector in eBPF
 	Workers    int            `json:"workers"`  // of a generation
 	Slot       int            `json:"slot"`     // with a selection by eBPF
 	CPU        int            `json:"cpu"`      // with IncomingCPU
 	Channels   int            `json:"channels"` // of an acceptor, to how many workers; 0: it is none
-	Work       Work           `json:"work"`
-	Seed       uint64         `json:"seed"`
-	Fault      Fault          `json:"fault"`
-	Grace      time.Duration  `json:"grace_ns"` // how long finishing may take once stopped
+	Passing    Passing        `json:"passing"`
+	// Inherited says that fdListener is the listener.
+	Inherited bool `json:"inherited"`
+	// From is where to ask the predecessor for the listener, and Offer where to give it to a successor.
+	From  string        `json:"from"`
+	Offer string        `json:"offer"`
+	Work  Work          `json:"work"`
+	Seed  uint64        `json:"seed"`
+	Fault Fault         `json:"fault"`
+	Grace time.Duration `json:"grace_ns"` // how long finishing may take once stopped
 }
 
 // command is every later line on the control pipe: one of its fields.
@@ -126,6 +146,8 @@ type command struct {
 	Stop Way `json:"stop,omitempty"`
 	// Spin makes a worker's loop turn on the spot for so long and do nothing else.
 	Spin time.Duration `json:"spin_ns,omitempty"`
+	// Upgrade, with ByUpgrade, makes a worker start its successor, which is to report at that address.
+	Upgrade string `json:"upgrade,omitempty"`
 }
 
 // event is a line from the worker. A worker says ready once, then after a stop command closed
@@ -136,8 +158,10 @@ type event struct {
 	// Listener, with ready: the inode of the worker's own listening socket.
 	Listener uint64 `json:"listener,omitempty"`
 	// From, with closed: the instant before close(2) was called; At is the one after it returned.
-	From  wire.Instant `json:"from,omitempty"`
-	Error string       `json:"error,omitempty"`
+	From wire.Instant `json:"from,omitempty"`
+	// CPU, with stopped, is the user and system time of the process until then.
+	CPU   time.Duration `json:"cpu_ns,omitempty"`
+	Error string        `json:"error,omitempty"`
 }
 
 const (

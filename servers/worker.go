@@ -23,10 +23,12 @@ func Main() error {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(64 << 20) // a collection all the same before anything grows without bound
 
-	control := os.NewFile(fdControl, "control")
-	w := &worker{control: control, lines: bufio.NewReaderSize(control, 4096), events: os.NewFile(fdEvents, "events"), listener: -1}
-	err := w.run()
-	if err != nil && !errors.Is(err, errOrphaned) {
+	w := &worker{listener: -1, offer: -1}
+	err := w.introduce()
+	if err == nil {
+		err = w.run()
+	}
+	if err != nil && w.events != nil && !errors.Is(err, errOrphaned) {
 		return errors.Join(err, w.say(event{Event: eventFailed, Error: err.Error()}))
 	}
 	return err
@@ -44,9 +46,32 @@ type worker struct {
 	clock    *wire.Clock
 	journal  *journal
 	listener int              // -1 once closed
+	offer    int              // where a successor asks for the listener, or -1
 	member   *selector.Member // nil without a selection by eBPF
 	conns    uint32
 	works    *works
+
+	journalFD     int
+	inherited     []*os.File // from a service manager
+	listenerInode uint64
+}
+
+// introduce finds the worker's pipes and journal: inherited at fixed places or, when another worker started this
+// one, to be asked for.
+func (w *worker) introduce() (err error) {
+	control, events := fdControl, fdEvents
+	w.journalFD = fdJournal
+	switch name := os.Getenv(envAdopt); {
+	case name != "":
+		if control, events, w.journalFD, err = adoptive(name); err != nil {
+			return err
+		}
+	case os.Getenv(envListenFDs) != "" && os.Getenv(envListenPID) == "":
+		return becomeActivated()
+	}
+	w.control, w.events = os.NewFile(uintptr(control), "control"), os.NewFile(uintptr(events), "events")
+	w.lines = bufio.NewReaderSize(w.control, 4096)
+	return nil
 }
 
 func (w *worker) run() error {
@@ -60,25 +85,20 @@ func (w *worker) run() error {
 	if w.clock, err = wire.NewClock(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
-	if w.journal, err = mapJournal(fdJournal); err != nil {
+	if w.journal, err = mapJournal(w.journalFD); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
-	if w.cfg.Sockets == Shared {
-		w.listener = fdListener
-		unix.CloseOnExec(fdListener)
-	} else if err := w.listen(); err != nil {
+	if err := w.listen(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
 	w.works = newWorks(w.cfg.Work, w.cfg.Seed, w.cfg.ID, w.cfg.Generation)
 	ready := event{Event: eventReady}
-	if w.cfg.Sockets != Shared {
-		if ready.Listener, err = inode(w.listener); err != nil {
-			return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
-		}
-	}
 	s, err := w.server()
 	if err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+	}
+	if ready.Listener = w.listenerInode; w.cfg.Sockets == Shared {
+		ready.Listener = 0 // nobody's own
 	}
 	ready.At = w.clock.Now()
 	if err := w.say(ready); err != nil {
@@ -87,12 +107,33 @@ func (w *worker) run() error {
 	if err := s.run(); err != nil {
 		return err
 	}
-	return w.say(event{Event: eventStopped, At: w.clock.Now()})
+	return w.say(event{Event: eventStopped, At: w.clock.Now(), CPU: usedCPU()})
 }
 
-// listen makes the worker's own socket, one of a reuseport group, and puts it under the group's selection.
+// listen gets the worker its listener, and puts that under its group's selection.
 func (w *worker) listen() (err error) {
-	if err := w.bind(); err != nil {
+	switch {
+	case w.cfg.Passing == ByActivation:
+		w.listener, err = w.activated()
+	case w.cfg.Passing == ByUpgrade && os.Getenv(envAdopt) != "":
+		return nil // it is passed to net/http; see newHTTP
+	case w.cfg.From != "":
+		w.listener, err = takeListener(w.cfg.From)
+	case w.cfg.Inherited:
+		w.listener = fdListener
+		unix.CloseOnExec(fdListener)
+	default:
+		err = w.bind()
+	}
+	if err != nil {
+		return err
+	}
+	if w.cfg.Offer != "" {
+		if w.offer, err = offer(w.cfg.Offer); err != nil {
+			return err
+		}
+	}
+	if w.listenerInode, err = inode(w.listener); err != nil || w.cfg.Sockets == Shared {
 		return err
 	}
 	switch {
@@ -102,7 +143,7 @@ func (w *worker) listen() (err error) {
 		if err := unix.SetsockoptInt(w.listener, unix.SOL_SOCKET, unix.SO_INCOMING_CPU, w.cfg.CPU); err != nil {
 			return fmt.Errorf("SO_INCOMING_CPU %d: %w", w.cfg.CPU, err)
 		}
-	case w.cfg.Selection.ByBPF():
+	case w.cfg.Selected:
 		w.member, err = selector.Join([]int{fdSelector, fdSelector + 1, fdSelector + 2}, w.cfg.Slot, w.listener)
 	}
 	return err
@@ -193,6 +234,12 @@ func (w *worker) closeListener(close func() error) error {
 	}
 	at := w.clock.Now()
 	w.listener = -1
+	if w.offer >= 0 { // whoever asks now is too late
+		if err := unix.Close(w.offer); err != nil {
+			return fmt.Errorf("worker %d: close offer: %w", w.cfg.ID, err)
+		}
+		w.offer = -1
+	}
 	return w.say(event{Event: eventClosed, From: from, At: at})
 }
 

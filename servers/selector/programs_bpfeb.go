@@ -67,6 +67,7 @@ type programsState struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	programsMapSockets      = "sockets"
+	programsProgByHash      = "by_hash"
 	programsProgLeastLoaded = "least_loaded"
 	programsProgRoundRobin  = "round_robin"
 	programsProgWeighted    = "weighted"
@@ -118,6 +119,7 @@ type programsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type programsProgramSpecs struct {
+	ByHash      *ebpf.ProgramSpec `ebpf:"by_hash"`
 	LeastLoaded *ebpf.ProgramSpec `ebpf:"least_loaded"`
 	RoundRobin  *ebpf.ProgramSpec `ebpf:"round_robin"`
 	Weighted    *ebpf.ProgramSpec `ebpf:"weighted"`
@@ -183,6 +185,7 @@ type programsVariables struct {
 //
 // It can be passed to loadProgramsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programsPrograms struct {
+	ByHash      *ebpf.Program `ebpf:"by_hash"`
 	LeastLoaded *ebpf.Program `ebpf:"least_loaded"`
 	RoundRobin  *ebpf.Program `ebpf:"round_robin"`
 	Weighted    *ebpf.Program `ebpf:"weighted"`
@@ -190,6 +193,7 @@ type programsPrograms struct {
 
 func (p *programsPrograms) Close() error {
 	return _ProgramsClose(
+		p.ByHash,
 		p.LeastLoaded,
 		p.RoundRobin,
 		p.Weighted,

@@ -156,6 +156,32 @@ int round_robin(struct sk_reuseport_md *md)
 	return leave(opening, &shared.gone);
 }
 
+// by_hash spreads connections as the kernel's own hash does (reciprocal_scale in reuseport_select_sock_by_hash), but
+// over those listed only: so new connections go to the new workers while the old ones empty their queues.
+SEC("sk_reuseport")
+int by_hash(struct sk_reuseport_md *md)
+{
+	const struct list *l = &shared.lists[ONCE(shared.current) & 1];
+	__u32 count = ONCE(l->count), position;
+	bool opening = opens(md);
+
+	if (count == 0)
+		return leave(opening, &shared.nobody);
+	position = (__u64)md->hash * count >> 32;
+	for (__u32 try = 0; try < TRIES; try++) {
+		__u32 slot = ONCE(l->slot[INDEX(position)]);
+
+		if (give(md, slot)) {
+			if (opening)
+				assign(slot);
+			return SK_PASS;
+		}
+		if (++position >= count)
+			position = 0;
+	}
+	return leave(opening, &shared.gone);
+}
+
 // find returns the first position whose sum of weights is above at, between low and the last one. low is always
 // 0: but were it known to be, the verifier would follow each of the 2^10 ways that a search can go. For
 // its sake too the function is not static: it is looked at once, and not for every call.

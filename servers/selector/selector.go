@@ -23,6 +23,8 @@ const (
 	RoundRobin  Kind = "round-robin"
 	Weighted    Kind = "weighted"
 	LeastLoaded Kind = "least-loaded"
+	// ByHash is as the kernel's own rule, but among the listed.
+	ByHash Kind = "hash"
 )
 
 // Limits of Config.Slots and of the weight that Add takes. Their product must fit the 20 bits that the program
@@ -42,8 +44,11 @@ const (
 // Config describes a selector.
 type Config struct {
 	Kind  Kind
-	Slots int    // most workers alive at once, 1 to MaxSlots
-	Seed  uint64 // of what Weighted, and LeastLoaded with more than 16 workers, draw
+	Slots int // most workers alive at once, 1 to MaxSlots
+	// Migrate has the program choose also who gets what waits at a listener that is closed: its queue, and the handshakes
+	// that are under way there (Linux 5.14). Without, both are reset, but for net.ipv4.tcp_migrate_req.
+	Migrate bool
+	Seed    uint64 // of what Weighted, and LeastLoaded with more than 16 workers, draw
 
 	// Stuck, with LeastLoaded: a worker is avoided when something waits there and its loop has not turned for longer than
 	// this. Zero means 50 ms. The program reads the clock of the last timer tick, so that it notices up to a tick late
@@ -85,6 +90,7 @@ var programNames = map[Kind]string{
 	RoundRobin:  programsProgRoundRobin,
 	Weighted:    programsProgWeighted,
 	LeastLoaded: programsProgLeastLoaded,
+	ByHash:      programsProgByHash,
 }
 
 // stateMap is the name that the compiler gives the map of global variables that start as zero.
@@ -137,6 +143,10 @@ func load(cfg Config) (*Selector, error) {
 	}
 	name := programNames[cfg.Kind]
 	spec.Programs = map[string]*ebpf.ProgramSpec{name: spec.Programs[name]}
+	if cfg.Migrate {
+		// The verifier's other name for the same kind of program (BPF_PROG_TYPE_SK_REUSEPORT in bpf_prog_load_check_attach).
+		spec.Programs[name].AttachType = ebpf.AttachSkReuseportSelectOrMigrate
+	}
 	spec.Maps[programsMapSockets].MaxEntries = uint32(cfg.Slots)
 	for name, value := range map[string]any{
 		programsVarSeed:       cfg.Seed,

@@ -84,6 +84,17 @@ type Options struct {
 // serverPort is where workers listen; every lab has all ports to itself.
 const serverPort = 8080
 
+// backendPort is where workers listen behind a proxy, which has serverPort; from there on where each has a port of its own.
+const backendPort = 9001
+
+// pathHAProxy is the path through HAProxy.
+const pathHAProxy = "haproxy"
+
+// passings are how a listening socket is passed on for the ways that need it.
+var passings = map[servers.Way]servers.Passing{
+	servers.Inherit: servers.ByActivation, servers.Handoff: servers.ByMessage, servers.Tableflip: servers.ByUpgrade,
+}
+
 // trialOverhead is what a trial takes beside its load: lab, processes, the last stop.
 const trialOverhead = 250 * time.Millisecond
 
@@ -158,6 +169,15 @@ func skipped(s scenarios.Setup, m Machine) string {
 	if s.Stop == string(servers.Migrate) {
 		needed = append(needed, kernel.ProbeTCPMigrateReq)
 	}
+	switch servers.Way(s.Stop) {
+	case servers.BPFMigrate:
+		needed = append(needed, kernel.ProbeSKMigrate, kernel.ProbeSockArray)
+	case servers.BPFDrain:
+		needed = append(needed, kernel.ProbeSKReuseport, kernel.ProbeSockArray, kernel.ProbeTraceIterTCP)
+	}
+	if s.Path == pathHAProxy {
+		needed = append(needed, kernel.ProbeHAProxyCommand)
+	}
 	if servers.Selection(s.Selector).ByBPF() {
 		needed = append(needed, kernel.ProbeSKReuseport, kernel.ProbeSockArray)
 	}
@@ -206,12 +226,22 @@ func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 			Address: netip.AddrPortFrom(addresses.Servers, serverPort),
 			Backlog: s.Server.Backlog,
 			Accept:  servers.Accept(s.Accept), Selection: servers.Selection(s.Selector), Canary: s.Canary,
-			Work:  work(s.Server.Work),
-			Fault: servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
+			Passing:     passings[servers.Way(s.Stop)],
+			ListedOnly:  s.Stop == string(servers.BPFMigrate) || s.Stop == string(servers.BPFDrain),
+			BPFMigrates: s.Stop == string(servers.BPFMigrate),
+			Work:        work(s.Server.Work),
+			Fault:       servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
 		},
 		Sysctls: sysctls(s),
 		Firings: firings(s),
 		machine: machine,
+	}
+	if s.Path == pathHAProxy || s.Server.Fault.HalfOpen > 0 || s.Server.Cold > 0 {
+		return nil, fmt.Errorf("path haproxy, server.fault.half_open and server.cold are not carried out yet")
+	}
+	if s.Path == pathHAProxy {
+		p.Servers.Address = netip.AddrPortFrom(addresses.Servers, backendPort)
+		p.Servers.PortPerPlace = s.Sockets == string(servers.Exclusive)
 	}
 	if s.Pin == pinCPU {
 		p.Servers.Pin = serverCPUs

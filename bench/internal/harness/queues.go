@@ -117,8 +117,10 @@ func (q *queueUse) result(shared uint64, workers []*servers.Worker) *results.Que
 		return nil
 	}
 	r := &results.Queues{Samples: q.samples, IntervalNS: int64(q.watched) / q.samples, CostNS: int64(q.cost) / q.samples}
+	added := map[uint64]bool{} // a socket that is passed on is its first worker's
 	add := func(worker *int, inode uint64) {
-		if s := q.seen[inode]; s != nil {
+		if s := q.seen[inode]; s != nil && !added[inode] {
+			added[inode] = true
 			r.Listeners = append(r.Listeners, results.ListenerQueue{Worker: worker, Max: s.largest, Mean: float64(s.sum) / float64(s.samples)})
 		}
 	}

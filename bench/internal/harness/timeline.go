@@ -111,7 +111,7 @@ func (t *timeline) replace(ctx context.Context, s *fired) error {
 
 // rebind starts a generation that cannot bind until the one before has closed, and stops that one at once.
 func (t *timeline) rebind(ctx context.Context, s *fired) error {
-	next, err := t.group.Launch()
+	next, err := t.group.Launch(ctx)
 	if err != nil {
 		return err
 	}

@@ -59,8 +59,9 @@ type trialRun struct {
 	selections    selections
 	// atBegin and atEnd are what the scheduler had done with each worker when the load began and when it had ended; by ID.
 	atBegin, atEnd map[int]kernel.Sched
-	listener       uint64   // the inode of a shared socket, or 0
-	problems       []string // that make the trial invalid
+	listener       uint64                 // the inode of a shared socket, or 0
+	handshakes     *kernel.HalfOpenReader // nil where nobody asks
+	problems       []string               // that make the trial invalid
 }
 
 // runTrial carries out one trial in a lab of its own, which is gone when it returns. An error means
@@ -109,18 +110,22 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	t.group, err = servers.NewGroup(t.servers, servers.Env{
-		Command: t.roles.Worker,
-		Start:   func(c *exec.Cmd, cpus []int) error { return t.startWorker(c, cpus) },
-		Do:      func(f func() error) error { return t.lab.Do(host, f) },
-		Account: t.books.record,
-		Clock:   t.clock,
+		Command:  t.roles.Worker,
+		Start:    func(c *exec.Cmd, cpus []int) error { return t.startWorker(c, cpus) },
+		Do:       func(f func() error) error { return t.lab.Do(host, f) },
+		HalfOpen: t.halfOpen,
+		Account:  t.books.record,
+		Clock:    t.clock,
 	})
 	if err != nil {
 		return err
 	}
-	if t.listener, err = t.group.Listener(); err != nil {
-		return err
+	if t.variant.Setup.Stop == string(servers.BPFDrain) {
+		if t.handshakes, err = kernel.NewHalfOpenReader(); err != nil {
+			return err
+		}
 	}
+	t.listener = t.group.Listener()
 	if err := t.selections.start(t.group.Selector()); err != nil {
 		return err
 	}
@@ -143,6 +148,15 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		t.loads = append(t.loads, p)
 	}
 	return nil
+}
+
+// halfOpen is how many handshakes are under way at each listener on the servers' host.
+func (t *trialRun) halfOpen() (open map[uint64]int, err error) {
+	err = t.lab.Do(t.lab.Servers(), func() error {
+		open, err = t.handshakes.Read()
+		return err
+	})
+	return open, err
 }
 
 // startWorker starts a worker on the CPUs that are its own or on all of the servers'. The first generation starts on
@@ -366,6 +380,9 @@ func (t *trialRun) close() error {
 	if t.group != nil {
 		errs = append(errs, t.group.Close())
 	}
+	if t.handshakes != nil {
+		errs = append(errs, t.handshakes.Close())
+	}
 	if t.lab != nil {
 		errs = append(errs, t.lab.Close())
 	}
@@ -380,12 +397,29 @@ func (t *trialRun) closings() []closing {
 		if c := w.Closing(); c.Way != "" {
 			all = append(all, closing{
 				worker: w.ID, from: t.books.since(int64(c.From)), to: t.books.since(int64(c.To)),
-				queue: t.variant.Servers.Sockets != servers.Shared || t.variant.Servers.Accept == servers.ByAcceptor, killed: c.Way == servers.Kill,
+				queue: t.takesQueue(c.Way), killed: c.Way == servers.Kill,
 			})
 		}
 	}
 	slices.SortFunc(all, func(a, b closing) int { return cmp.Compare(a.from, b.from) })
 	return all
+}
+
+// takesQueue says that the queue of a worker's listener goes with the worker when it ends that way.
+func (t *trialRun) takesQueue(way servers.Way) bool {
+	cfg := t.variant.Servers
+	switch {
+	case cfg.Accept == servers.ByAcceptor:
+		return true // its channel's
+	case cfg.Sockets == servers.Shared && cfg.Passing != servers.NotPassed:
+		// Where the workers alone have the socket, it ends with the last of them.
+		return cfg.Workers == 1 && way == servers.Kill && cfg.Passing != servers.ByActivation
+	case cfg.Sockets == servers.Shared, cfg.Passing == servers.ByActivation:
+		return false
+	case cfg.Passing != servers.NotPassed: // its successor has the socket, unless there was none
+		return way == servers.Kill
+	}
+	return true
 }
 
 // result turns the closed books into a trial with its verdict.

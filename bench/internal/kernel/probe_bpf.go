@@ -280,8 +280,15 @@ func judgeTracing(what string, err error) Result {
 		return yes("loaded")
 	case errors.Is(err, btf.ErrNotFound):
 		return no("this kernel has no "+what, "")
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EPERM):
+	case lacksTracing(err):
 		return no(what+": "+err.Error(), "use a kernel built with CONFIG_DEBUG_INFO_BTF (see "+ProbeBTF+")")
 	}
 	return refusedBPF(what, err)
+}
+
+// lacksTracing reports whether err says that the kernel has not what is to be traced, or no type information, rather than
+// that it refuses.
+func lacksTracing(err error) bool {
+	return errors.Is(err, btf.ErrNotFound) || errors.Is(err, os.ErrNotExist) ||
+		errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EPERM)
 }

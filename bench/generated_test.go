@@ -1,4 +1,4 @@
-package selector
+package main
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// What is committed must be what selector.c compiles to. Another version of clang compiles to something else,
-// which says nothing.
+// The eBPF programs that are committed must be what their source compiles to. Another version of clang compiles to
+// something else, which says nothing.
 func TestGenerated(t *testing.T) {
 	const compiler = "Debian clang version 14.0.6"
 	for _, tool := range []string{"clang", "llvm-strip", "gcc"} {
@@ -28,21 +28,30 @@ func TestGenerated(t *testing.T) {
 	if line, _, _ := strings.Cut(string(version), "\n"); line != compiler {
 		t.Skipf("not checked: clang here is %q, what is committed was made by %q", line, compiler)
 	}
-	dir := t.TempDir()
-	if out, err := exec.Command("./generate.sh", dir).CombinedOutput(); err != nil {
-		t.Fatalf("generate.sh: %v\n%s", err, out)
+	for _, pkg := range []string{"servers/selector", "bench/internal/kernel"} {
+		t.Run(pkg, func(t *testing.T) { testGenerated(t, "../"+pkg) })
 	}
-	files, err := filepath.Glob("programs_bpf*")
+}
+
+// testGenerated compiles the programs of the package in dir anew.
+func testGenerated(t *testing.T, dir string) {
+	fresh := t.TempDir()
+	cmd := exec.Command("go", "generate", dir)
+	cmd.Env = append(os.Environ(), "BPF_OUTPUT="+fresh)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go generate: %v\n%s", err, out)
+	}
+	files, err := filepath.Glob(dir + "/*_bpfe[bl].*")
 	if err != nil || len(files) != 4 {
 		t.Fatalf("got files %v, %v; want 4", files, err)
 	}
 	for _, name := range files {
-		got, err := os.ReadFile(filepath.Join(dir, name))
+		got, err := os.ReadFile(filepath.Join(fresh, filepath.Base(name)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if want, err := os.ReadFile(name); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s is stale (%v): run go generate ./servers/selector", name, err)
+			t.Errorf("%s is stale (%v): run go generate %s", name, err, dir)
 		}
 	}
 }

@@ -1,0 +1,200 @@
+package servers
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Whichever way a socket is passed on, its successors serve from it and no request is lost on the way, although the parent
+// does not have it.
+func TestKernelPassing(t *testing.T) {
+	ways := map[Passing]Way{ByActivation: Inherit, ByMessage: Handoff, ByUpgrade: Drain}
+	for _, c := range []struct {
+		kind    Kind
+		accept  Accept
+		sockets Sockets
+		passing Passing
+	}{
+		{Loop, Epoll, Shared, ByActivation}, {Loop, Epoll, Reuseport, ByActivation}, {Loop, Blocking, Shared, ByActivation},
+		{Loop, Epoll, Shared, ByMessage}, {Loop, Epoll, Reuseport, ByMessage}, {Loop, Blocking, Shared, ByMessage},
+		{Loop, EpollExclusive, Shared, ByMessage}, {Loop, EpollEdge, Reuseport, ByMessage},
+		{HTTP, Netpoll, Shared, ByActivation}, {HTTP, Netpoll, Reuseport, ByActivation},
+		{HTTP, Netpoll, Shared, ByMessage}, {HTTP, Netpoll, Reuseport, ByMessage},
+		{HTTP, Netpoll, Shared, ByUpgrade}, {HTTP, Netpoll, Reuseport, ByUpgrade},
+	} {
+		t.Run(fmt.Sprintf("%s/%s/%s/%s", c.kind, c.accept, c.sockets, c.passing), func(t *testing.T) {
+			r := newRig(t, Config{Kind: c.kind, Accept: c.accept, Sockets: c.sockets, Passing: c.passing, Workers: 2})
+			gen := r.generation()
+			first := inodes(t, r, gen)
+			stop := r.keepAsking(2)
+			for range 3 {
+				next := r.generation()
+				if got := inodes(t, r, next); !slices.Equal(got, first) {
+					t.Errorf("generation %d listens at sockets %v, not at those of the first, %v", next.Number, got, first)
+				}
+				r.stop(gen.Workers, ways[c.passing])
+				gen = next
+			}
+			if asked := stop(); asked < 10 {
+				t.Errorf("only %d requests", asked)
+			}
+			if held := r.listener >= 0; held != (c.sockets == Shared && c.passing == ByActivation) {
+				t.Errorf("the parent holds the shared socket: %v", held)
+			}
+			for range 10 {
+				if w, err := r.ask(); err != nil || !slices.ContainsFunc(gen.Workers, func(g *Worker) bool { return g.ID == w }) {
+					t.Errorf("worker %d answers, error %v", w, err)
+				}
+			}
+			if err := r.Finish(t.Context()); err != nil {
+				t.Error(err)
+			}
+			for _, w := range r.Workers() {
+				if err := w.Err(); err != nil {
+					t.Errorf("worker %d: %v", w.ID, err)
+				}
+			}
+		})
+	}
+}
+
+// inodes are the sockets that a generation listens at.
+func inodes(t *testing.T, r *rig, gen *Generation) []uint64 {
+	t.Helper()
+	if r.cfg.Sockets == Shared {
+		var all []uint64
+		for _, w := range gen.Workers {
+			all = append(all, socketsOf(t, w)...)
+		}
+		if !slices.Contains(all, r.Listener()) {
+			t.Errorf("no worker of generation %d has the shared socket %d among %v", gen.Number, r.Listener(), all)
+		}
+		return []uint64{r.Listener()}
+	}
+	var all []uint64
+	for _, w := range gen.Workers {
+		all = append(all, w.Listener())
+	}
+	return all
+}
+
+// socketsOf are the inodes of the sockets that a worker has open.
+func socketsOf(t *testing.T, w *Worker) []uint64 {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", w.PID())
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []uint64
+	for _, e := range entries {
+		var inode uint64
+		if link, err := os.Readlink(dir + "/" + e.Name()); err == nil {
+			if _, err := fmt.Sscanf(link, "socket:[%d]", &inode); err == nil {
+				all = append(all, inode)
+			}
+		}
+	}
+	return all
+}
+
+// keepAsking sends requests from n goroutines until the result, which says how many were answered, is called.
+// One that is not answered fails the test.
+func (r *rig) keepAsking(n int) (stop func() int64) {
+	var asked atomic.Int64
+	done := make(chan struct{})
+	var wait sync.WaitGroup
+	for range n {
+		wait.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := r.ask(); err != nil {
+					r.t.Errorf("after %d answers: %v", asked.Load(), err)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	return func() int64 {
+		close(done)
+		wait.Wait()
+		return asked.Load()
+	}
+}
+
+// An adopted worker is a process like any other: it can be killed, it is missed when it dies, and its exit is noticed.
+func TestKernelAdoptedDies(t *testing.T) {
+	r := newRig(t, Config{Kind: HTTP, Sockets: Reuseport, Passing: ByUpgrade, Workers: 1})
+	first := r.generation()
+	second := r.generation()
+	r.stop(first.Workers, Tableflip)
+	w := second.Workers[0]
+	if _, own := w.process.(child); own {
+		t.Fatal("the second generation was started by the parent")
+	}
+	if err := unix.Kill(w.PID(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 5*time.Second, w.exited, "the end of the killed worker")
+	if err := w.Err(); err == nil || !strings.Contains(err.Error(), "exited without being told to") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Who has nobody to get the socket from binds it.
+func TestKernelNobodyPasses(t *testing.T) {
+	for _, sockets := range []Sockets{Shared, Reuseport} {
+		t.Run(string(sockets), func(t *testing.T) {
+			r := newRig(t, Config{Sockets: sockets, Passing: ByMessage, Workers: 1})
+			gen := r.generation()
+			r.stop(gen.Workers, Kill)
+			if w, err := r.ask(); err == nil {
+				t.Fatalf("worker %d answers after the only one was killed: who holds the socket?", w)
+			}
+			w, err := r.StartWorker(t.Context(), 1, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.want("the successor", r.answers(3), map[int]int{w.ID: 3})
+		})
+	}
+}
+
+// A successor that asks and then dies does not hold up its predecessor, and neither does one that asks for nothing.
+func TestKernelOfferSurvives(t *testing.T) {
+	for _, kind := range []Kind{Loop, HTTP} {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, Config{Kind: kind, Sockets: Shared, Passing: ByMessage, Workers: 1})
+			gen := r.generation()
+			for range 5 {
+				s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := unix.Connect(s, &unix.SockaddrUnix{Name: "@" + r.offerName(gen.Workers[0])}); err != nil {
+					t.Fatal(err)
+				}
+				if err := unix.Close(s); err != nil {
+					t.Fatal(err)
+				}
+				r.answers(2)
+			}
+			next := r.generation()
+			r.stop(gen.Workers, Handoff)
+			r.want("the successor", r.answers(3), map[int]int{next.Workers[0].ID: 3})
+		})
+	}
+}
