@@ -18,10 +18,11 @@ var allowed = map[string][]string{
 	"servers/selector":       {},
 	"bench/internal/netlab":  {},
 	"bench/internal/kernel":  {},
+	"bench/internal/haproxy": {},
 	"results/report":         {"results"},
 	"servers":                {"servers/wire", "servers/selector"},
 	"bench/internal/load":    {"results", "servers/wire"},
-	"bench/internal/harness": {"scenarios", "results", "servers", "servers/selector", "servers/wire", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"},
+	"bench/internal/harness": {"scenarios", "results", "servers", "servers/selector", "servers/wire", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy"},
 	"bench": {"bench/internal/harness", "results", "results/report", "scenarios",
 		"servers", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor
 }

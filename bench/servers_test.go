@@ -47,12 +47,11 @@ func TestKernelHTTP(t *testing.T) {
 		t.Fatalf("exit status %d:\n%s", status, stderr)
 	}
 	balanced(t, run)
-	const resetAtClose, halfOpen, closed, crash = "reset_at_close", "reset_half_open", "closed_by_worker", "worker_crash"
 	allowed := map[string][]string{
-		"reuseport kill": {resetAtClose, halfOpen, crash}, "shared kill": {crash},
-		"reuseport close": {resetAtClose, halfOpen}, "reuseport drain": {resetAtClose, halfOpen},
-		"reuseport migrate": {resetAtClose, halfOpen}, "shared handoff": {},
-		"reuseport shutdown": {resetAtClose, halfOpen, closed}, "shared shutdown": {closed},
+		"reuseport kill": {resetAtClose, resetHalfOpen, workerCrash}, "shared kill": {workerCrash},
+		"reuseport close": {resetAtClose, resetHalfOpen}, "reuseport drain": {resetAtClose, resetHalfOpen},
+		"reuseport migrate": {resetAtClose, resetHalfOpen}, "shared handoff": {},
+		"reuseport shutdown": {resetAtClose, resetHalfOpen, closedByWorker}, "shared shutdown": {closedByWorker},
 	}
 	for _, v := range run.Scenarios[0].Variants {
 		what := v.Labels["sockets"] + " " + v.Labels["stop"]

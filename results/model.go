@@ -38,7 +38,8 @@ type Environment struct {
 	Capabilities map[string]string `json:"capabilities"` // probe → "yes" or the reason it is not
 	LoadCPUs     []int             `json:"load_cpus"`
 	ServerCPUs   []int             `json:"server_cpus"`
-	Privileged   bool              `json:"privileged"` // false: inside a user namespace
+	Privileged   bool              `json:"privileged"`        // false: inside a user namespace
+	HAProxy      string            `json:"haproxy,omitempty"` // its version, where a variant's path leads through it
 }
 
 // Scenario holds the variants of one scenario.
@@ -192,6 +193,11 @@ type Step struct {
 	Lost             int64   `json:"lost"`
 	ScheduleLagMaxNS int64   `json:"schedule_lag_max_ns"`
 
+	// HalfOpen is what became of connections whose handshakes were held up; null where none were.
+	HalfOpen *HalfOpen `json:"half_open,omitempty"`
+	// ColdStart is of a cold-start.
+	ColdStart *ColdStart `json:"cold_start,omitempty"`
+
 	// WindowNS is the part of the step's window that the next three are about: from the trigger to the next
 	// one or the end of the schedule, but at most 200 ms.
 	WindowNS *int64 `json:"window_ns"`
@@ -202,6 +208,27 @@ type Step struct {
 	// RunQueueDelayNS is for how long a worker was kept waiting for a CPU by something that is no worker. It is
 	// an estimate: threads of a worker that wait at once count each. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
+}
+
+// HalfOpen counts connections that were half-open when a step closed listeners: SYN answered, last ACK held up.
+type HalfOpen struct {
+	Held int64 `json:"held"`
+	Lost int64 `json:"lost"` // of those held
+}
+
+// ColdStart is how a worker that starts cold came into service.
+type ColdStart struct {
+	// FirstServedNS is the time from ready to the newcomer's first response; null: there was none.
+	FirstServedNS *int64 `json:"first_served_ns"`
+	// FairShareNS is the time from ready until the newcomer had served a fair share, 0.9/n of the last 50 n attempts
+	// of n workers; null: it had not when the load ended. It is at least as long as those attempts took.
+	FairShareNS *int64 `json:"fair_share_ns"`
+	// Share is the newcomer's part of what was served, 0 to 1; that, and what follows, until it was warm.
+	Share float64 `json:"share"`
+	// NewcomerNS and OthersNS are response times of attempts that the newcomer served, and that the others did; null:
+	// none.
+	NewcomerNS *Percentiles `json:"newcomer_ns"`
+	OthersNS   *Percentiles `json:"others_ns"`
 }
 
 // Worker is one listener process as the trial saw it.
@@ -259,6 +286,8 @@ type ListenerQueue struct {
 type CPU struct {
 	LoadNS    *int64 `json:"load_ns"`
 	ServersNS *int64 `json:"servers_ns"`
+	// ProxyNS is HAProxy's; null without one.
+	ProxyNS *int64 `json:"proxy_ns,omitempty"`
 	// WatchedNS is the time that what follows is about: while the load ran.
 	WatchedNS   *int64 `json:"watched_ns"`
 	StealNS     *int64 `json:"steal_ns"`      // taken from the servers' CPUs by the hypervisor

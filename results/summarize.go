@@ -41,8 +41,15 @@ const (
 	MetricSwitches             = "context_switches_per_connection"
 	MetricQueueMax             = "queue_max"
 	MetricHighestRate          = "highest_rate_per_second" // of a search
-	MetricSelection            = "selection_ns"            // of a selector in eBPF, each run
-	MetricLoad                 = "load"                    // share of the time for which workers were occupied
+	MetricHalfOpenLost         = "half_open_lost"          // share of the handshakes that were held up, 0 to 1
+	MetricFirstServed          = "first_served_ns"         // of a cold-start, from ready
+	MetricFairShare            = "fair_share_ns"           // of a cold-start, from ready
+	MetricNewcomerShare        = "newcomer_share"          // of what was served while it was cold
+	MetricNewcomerP50          = "newcomer_p50_ns"
+	MetricNewcomerP99          = "newcomer_p99_ns"
+	MetricOthersP99            = "others_p99_ns"
+	MetricSelection            = "selection_ns" // of a selector in eBPF, each run
+	MetricLoad                 = "load"         // share of the time for which workers were occupied
 	MetricWait                 = "wait_mean_ns"
 	MetricPredictedWait        = "predicted_wait_mean_ns"
 )
@@ -54,6 +61,7 @@ var medianMetrics = []string{
 	MetricGap, MetricOutage, MetricResolution, MetricStall, MetricTakeover, MetricTail,
 	MetricOffered, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
 	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax, MetricHighestRate, MetricSelection, MetricLoad, MetricWait, MetricPredictedWait,
+	MetricHalfOpenLost, MetricFirstServed, MetricFairShare, MetricNewcomerShare, MetricNewcomerP50, MetricNewcomerP99, MetricOthersP99,
 }
 
 // Metrics returns the name of every metric that Summarize knows.
@@ -146,7 +154,7 @@ func (t *Trial) Restarts() []Step {
 //
 // A trial with several steps pools them: gap_ns, outage_ns, resolution_ns and stall_ns by the
 // largest, because one bad switchover is what a user meets; takeover_ns and tail_ns by the median, because they
-// describe the way of switching and not an accident.
+// describe the way of switching and not an accident. Of several cold-starts the last one counts.
 func (t *Trial) Figures() map[string]float64 {
 	f := map[string]float64{
 		MetricOffered:     t.OfferedPerSecond,
@@ -218,6 +226,7 @@ func (t *Trial) workerFigures(f map[string]float64) {
 // stepFigures adds what the trial's steps pool to.
 func (t *Trial) stepFigures(f map[string]float64) {
 	var takeovers, tails []float64
+	var held, lost int64
 	largest := func(metric string, ns int64) { f[metric] = max(f[metric], float64(ns)) }
 	for _, s := range t.Steps {
 		largest(MetricGap, s.GapNS)
@@ -232,12 +241,39 @@ func (t *Trial) stepFigures(f map[string]float64) {
 		if s.TailNS != nil {
 			tails = append(tails, float64(*s.TailNS))
 		}
+		if h := s.HalfOpen; h != nil {
+			held, lost = held+h.Held, lost+h.Lost
+		}
+		s.ColdStart.figures(f)
+	}
+	if held > 0 {
+		f[MetricHalfOpenLost] = float64(lost) / float64(held)
 	}
 	for metric, values := range map[string][]float64{MetricTakeover: takeovers, MetricTail: tails} {
 		if len(values) > 0 {
 			slices.Sort(values)
 			f[metric] = middle(values)
 		}
+	}
+}
+
+// figures adds those of a cold-start; none if it was none.
+func (c *ColdStart) figures(f map[string]float64) {
+	if c == nil {
+		return
+	}
+	f[MetricNewcomerShare] = c.Share
+	if c.FirstServedNS != nil {
+		f[MetricFirstServed] = float64(*c.FirstServedNS)
+	}
+	if c.FairShareNS != nil {
+		f[MetricFairShare] = float64(*c.FairShareNS)
+	}
+	if c.NewcomerNS != nil {
+		f[MetricNewcomerP50], f[MetricNewcomerP99] = float64(c.NewcomerNS.P50), float64(c.NewcomerNS.P99)
+	}
+	if c.OthersNS != nil {
+		f[MetricOthersP99] = float64(c.OthersNS.P99)
 	}
 }
 

@@ -217,6 +217,9 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Selector = &Selector{Runs: 1}
 	v.Trials[0].Search = &Search{PerSecond: 1}
 	v.Trials[0].Occupancy = &Occupancy{PredictedWaitNS: ptr[int64](1)}
+	p := &Percentiles{}
+	v.Trials[0].Steps[0].HalfOpen = &HalfOpen{Held: 1}
+	v.Trials[0].Steps[0].ColdStart = &ColdStart{FirstServedNS: ptr[int64](1), FairShareNS: ptr[int64](2), NewcomerNS: p, OthersNS: p}
 	v.Summarize()
 	got := slices.Sorted(maps.Keys(v.Summary))
 	want := slices.Sorted(slices.Values(Metrics()))

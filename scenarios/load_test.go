@@ -17,7 +17,7 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"burning-work", "burst", "capacity", "crash", "distribution", "equal-work", "idle-wakeups", "many-workers", "restart-matrix", "restart-without-reuseport", "rolling-restart", "selector-cost", "stalled-worker", "steady", "unequal-work",
+		"burning-work", "burst", "capacity", "cold-start", "crash", "distribution", "equal-work", "half-open", "idle-wakeups", "load-balancer", "many-workers", "restart-matrix", "restart-without-reuseport", "roll", "rolling-restart", "selector-cost", "stalled-worker", "steady", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
@@ -186,7 +186,7 @@ func TestLoadFile(t *testing.T) {
 func TestLoadUnknownName(t *testing.T) {
 	tests := []struct{ name, want string }{
 		{"stedy", `no scenario is called "stedy"; did you mean "steady"? (a file needs a name that ends in .yaml)`},
-		{"", `no scenario is called ""; there are: burning-work, burst, capacity, crash, distribution, equal-work, idle-wakeups, many-workers, restart-matrix, restart-without-reuseport, rolling-restart, selector-cost, stalled-worker, steady, unequal-work (a file needs a name that ends in .yaml)`},
+		{"", `no scenario is called ""; there are: burning-work, burst, capacity, cold-start, crash, distribution, equal-work, half-open, idle-wakeups, load-balancer, many-workers, restart-matrix, restart-without-reuseport, roll, rolling-restart, selector-cost, stalled-worker, steady, unequal-work (a file needs a name that ends in .yaml)`},
 	}
 	for _, test := range tests {
 		_, err := Load(test.name)

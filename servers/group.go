@@ -42,7 +42,9 @@ type Config struct {
 	// others share the rest. With one worker it says nothing.
 	Canary float64
 	Work   Work
-	Seed   uint64 // of what the workers draw, each from a stream of its own
+	// Cold is how much longer the first request of a worker that starts cold takes.
+	Cold time.Duration
+	Seed uint64 // of what the workers draw, each from a stream of its own
 	// Pin, where it is not empty, gives the worker in place i of its generation the CPU Pin[i % len(Pin)] alone.
 	Pin   []int
 	Fault Fault
@@ -70,6 +72,8 @@ type Env struct {
 // selector is the program that the configuration needs, or none.
 func (c Config) selector() selector.Kind {
 	switch {
+	case c.Selection == SlowStart:
+		return selector.Weighted
 	case c.Selection.ByBPF():
 		return selector.Kind(c.Selection)
 	case c.ListedOnly:
@@ -96,6 +100,8 @@ type Group struct {
 	mu      sync.Mutex // guards workers and calls of Env.Account
 	workers []*Worker
 
+	ctx          context.Context // ends when the group is closed
+	ramps        sync.WaitGroup  // of workers that get their share by and by
 	stopDraining context.CancelFunc
 	drained      chan struct{}
 	nextID       int // by StartGeneration and StartWorker only
@@ -127,7 +133,7 @@ func NewGroup(cfg Config, env Env) (*Group, error) {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	g.stopDraining = cancel
+	g.ctx, g.stopDraining = ctx, cancel
 	go g.drainJournals(ctx)
 	return g, nil
 }
@@ -198,7 +204,7 @@ func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
 		return err
 	}
 	for place := range g.cfg.Workers {
-		w, err := g.startWorker(ctx, gen.Number, place, gen.channels)
+		w, err := g.startWorker(ctx, gen.Number, place, 0, gen.channels)
 		if err != nil {
 			return err
 		}
@@ -251,9 +257,9 @@ func (g *Group) letGo() error {
 
 // StartWorker starts one worker and returns when it is ready; after an error it does not run. Its
 // generation is only its label: it is not added to one. Its place in it, from 0, decides what places differ
-// in (Config.Pin, Config.PortPerPlace). One call at a time.
-func (g *Group) StartWorker(ctx context.Context, generation, place int) (*Worker, error) {
-	w, err := g.LaunchWorker(ctx, generation, place)
+// in (Config.Pin, Config.PortPerPlace). It starts cold, and gets warm within so long; 0: it is warm. One call at a time.
+func (g *Group) StartWorker(ctx context.Context, generation, place int, cold time.Duration) (*Worker, error) {
+	w, err := g.LaunchWorker(ctx, generation, place, cold)
 	if err != nil {
 		return nil, err
 	}
@@ -261,8 +267,8 @@ func (g *Group) StartWorker(ctx context.Context, generation, place int) (*Worker
 }
 
 // LaunchWorker is StartWorker without the wait. AwaitWorker must follow. After an error the worker does not run.
-func (g *Group) LaunchWorker(ctx context.Context, generation, place int) (*Worker, error) {
-	return g.startWorker(ctx, generation, place, channels{})
+func (g *Group) LaunchWorker(ctx context.Context, generation, place int, cold time.Duration) (*Worker, error) {
+	return g.startWorker(ctx, generation, place, cold, channels{})
 }
 
 // AwaitWorker returns when the worker is ready; from then on a selector may choose it. After an error it does not run.
@@ -279,9 +285,9 @@ func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	return nil
 }
 
-func (g *Group) startWorker(ctx context.Context, generation, place int, channels channels) (*Worker, error) {
+func (g *Group) startWorker(ctx context.Context, generation, place int, cold time.Duration, channels channels) (*Worker, error) {
 	w := g.newWorker()
-	w.Generation, w.Place = generation, place
+	w.Generation, w.Place, w.cold = generation, place, cold
 	from := g.predecessor(w)
 	if g.cfg.Passing == ByUpgrade && from != nil {
 		if err := g.awaitExits(ctx); err != nil {
@@ -338,7 +344,7 @@ func (g *Group) workerConfig(w *Worker) workerConfig {
 	cfg := workerConfig{
 		ID: w.ID, Place: w.Place, Generation: w.Generation, Kind: g.cfg.Kind, Sockets: g.cfg.Sockets, Address: g.address(w.Place),
 		Backlog: g.cfg.Backlog, Accept: g.cfg.Accept, Selection: g.cfg.Selection, Selected: g.selector != nil, Workers: g.cfg.Workers, Slot: w.slot,
-		Passing: g.cfg.Passing, Work: g.cfg.Work, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
+		Passing: g.cfg.Passing, Work: g.cfg.Work, Cold: g.cfg.Cold, ColdFor: w.cold, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
 	}
 	if g.cfg.Passing == ByMessage {
 		cfg.Offer = g.offerName(w)
@@ -489,6 +495,7 @@ func (g *Group) Close() error {
 	}
 	g.stopDraining()
 	<-g.drained
+	g.ramps.Wait()
 	g.stopDraining = nil
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -567,8 +574,40 @@ func (g *Group) list(w *Worker) error {
 	if g.selector == nil {
 		return nil
 	}
+	weight := g.weight(w.Place)
+	ramps := g.cfg.Selection == SlowStart && w.cold > 0
+	if ramps {
+		weight = 1
+	}
 	// Its slot may still be listed for a worker that died unasked.
-	return errors.Join(g.selector.Remove(w.slot), g.selector.Add(w.slot, g.weight(w.Place)))
+	if err := errors.Join(g.selector.Remove(w.slot), g.selector.Add(w.slot, weight)); err != nil {
+		return err
+	}
+	if ramps {
+		g.ramps.Go(func() { g.ramp(w) })
+	}
+	return nil
+}
+
+// rampEvery is how often a worker's weight grows while it gets warm.
+const rampEvery = 10 * time.Millisecond
+
+// ramp raises the weight of a worker that started cold to the full one, evenly, until it is warm.
+func (g *Group) ramp(w *Worker) {
+	tick := time.NewTicker(rampEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		share := min(1, float64(g.env.Clock.Now().Sub(w.readyAt))/float64(w.cold))
+		weight := max(1, math.Round(share*float64(g.weight(w.Place))))
+		if g.selector.SetWeight(w.slot, uint32(weight)) != nil || share == 1 {
+			return // it was unlisted meanwhile, or is warm
+		}
+	}
 }
 
 // removeFromList keeps a selector from choosing the worker, if there is a selector.
@@ -627,6 +666,9 @@ const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL, Linux 4.3
 
 // weight is that of the worker in a place, for Weighted: the last one's is Canary's share of all, the others' are equal.
 func (g *Group) weight(place int) uint32 {
+	if g.cfg.Selection == SlowStart {
+		return selector.MaxWeight
+	}
 	others := float64(g.cfg.Workers - 1)
 	if g.cfg.Selection != Weighted || others == 0 || g.cfg.Canary <= 0 || g.cfg.Canary >= 1 {
 		return 1

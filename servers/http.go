@@ -330,7 +330,7 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // millisecond, and a thread in nanosleep would hold the only P of a process with one CPU.
 func (h *httpServer) work() error {
 	h.mu.Lock()
-	d := h.works.next()
+	d := h.serviceTime()
 	h.mu.Unlock()
 	switch {
 	case d <= 0:

@@ -381,7 +381,7 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 
 // work spends the service time of one request.
 func (l *loop) work() {
-	switch d := l.works.next(); {
+	switch d := l.serviceTime(); {
 	case d <= 0:
 	case l.works.Burn > 0:
 		burn(d)

@@ -164,7 +164,7 @@ func TestKernelNobodyPasses(t *testing.T) {
 			if w, err := r.ask(); err == nil {
 				t.Fatalf("worker %d answers after the only one was killed: who holds the socket?", w)
 			}
-			w, err := r.StartWorker(t.Context(), 1, 0)
+			w, err := r.StartWorker(t.Context(), 1, 0, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -27,7 +27,8 @@ type Worker struct {
 	// Acceptor says that it serves nobody and accepts for the others; see ByAcceptor.
 	Acceptor bool
 
-	slot    int // in the selector, or -1
+	slot    int           // in the selector, or -1
+	cold    time.Duration // how long it takes to get warm
 	clock   *wire.Clock
 	process process
 	control *os.File // write end

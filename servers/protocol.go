@@ -62,10 +62,14 @@ const (
 	RoundRobin  Selection = Selection(selector.RoundRobin)
 	Weighted    Selection = Selection(selector.Weighted)
 	LeastLoaded Selection = Selection(selector.LeastLoaded)
+	// SlowStart is at random, and a worker that starts cold gets its share by and by.
+	SlowStart Selection = "slow-start"
 )
 
 // ByBPF says that the selection needs an eBPF program.
-func (s Selection) ByBPF() bool { return s == RoundRobin || s == Weighted || s == LeastLoaded }
+func (s Selection) ByBPF() bool {
+	return s == RoundRobin || s == Weighted || s == LeastLoaded || s == SlowStart
+}
 
 // Kind is the architecture of a worker.
 type Kind string
@@ -133,12 +137,15 @@ type workerConfig struct {
 	// Inherited says that fdListener is the listener.
 	Inherited bool `json:"inherited"`
 	// From is where to ask the predecessor for the listener, and Offer where to give it to a successor.
-	From  string        `json:"from"`
-	Offer string        `json:"offer"`
-	Work  Work          `json:"work"`
-	Seed  uint64        `json:"seed"`
-	Fault Fault         `json:"fault"`
-	Grace time.Duration `json:"grace_ns"` // how long finishing may take once stopped
+	From  string `json:"from"`
+	Offer string `json:"offer"`
+	Work  Work   `json:"work"`
+	// Cold is how much longer the first request takes; it falls evenly to nothing within ColdFor from ready.
+	Cold    time.Duration `json:"cold_ns"`
+	ColdFor time.Duration `json:"cold_for_ns"`
+	Seed    uint64        `json:"seed"`
+	Fault   Fault         `json:"fault"`
+	Grace   time.Duration `json:"grace_ns"` // how long finishing may take once stopped
 }
 
 // command is every later line on the control pipe: one of its fields.

@@ -50,6 +50,7 @@ type worker struct {
 	member   *selector.Member // nil without a selection by eBPF
 	conns    uint32
 	works    *works
+	readyAt  wire.Instant
 
 	journalFD     int
 	inherited     []*os.File // from a service manager
@@ -101,6 +102,7 @@ func (w *worker) run() error {
 		ready.Listener = 0 // nobody's own
 	}
 	ready.At = w.clock.Now()
+	w.readyAt = ready.At
 	if err := w.say(ready); err != nil {
 		return err
 	}
@@ -241,6 +243,16 @@ func (w *worker) closeListener(close func() error) error {
 		w.offer = -1
 	}
 	return w.say(event{Event: eventClosed, From: from, At: at})
+}
+
+// serviceTime is that of the next request, longer while the worker is cold; Work says which kind of time it is.
+func (w *worker) serviceTime() time.Duration {
+	d := w.works.next()
+	if w.cfg.ColdFor == 0 {
+		return d
+	}
+	left := w.cfg.ColdFor - w.clock.Now().Sub(w.readyAt)
+	return d + time.Duration(float64(w.cfg.Cold)*max(0, float64(left)/float64(w.cfg.ColdFor)))
 }
 
 // faulty says whether the request is one to be answered with a reset.

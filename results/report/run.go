@@ -72,6 +72,9 @@ func environment(run *results.Run) []string {
 	if run.FinishedAt != nil {
 		items[2] += ", took " + run.FinishedAt.Sub(run.StartedAt).Round(time.Second).String()
 	}
+	if e.HAProxy != "" {
+		items = append(items, "HAProxy "+e.HAProxy)
+	}
 	var sysctls, lacking []string
 	for _, name := range slices.Sorted(maps.Keys(e.Sysctls)) {
 		sysctls = append(sysctls, name+"="+e.Sysctls[name])

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -30,6 +32,15 @@ var (
 		offeredColumn,
 		{head: "lost/restart [95 %]", metric: results.MetricLostPerRestart, kind: losses, interval: true},
 		{head: "loss window", metric: results.MetricLossWindow, interval: true},
+		{head: "half-open\nlost/held", metric: results.MetricHalfOpenLost, kind: plain, text: halfOpenCount},
+	}
+	coldStartColumns = []figureColumn{
+		{head: "first served after", metric: results.MetricFirstServed, interval: true},
+		{head: "fair share after", metric: results.MetricFairShare, interval: true},
+		{head: "its share\nwhile cold", metric: results.MetricNewcomerShare, kind: plain},
+		{head: "its p50", metric: results.MetricNewcomerP50, interval: true},
+		{head: "its p99", metric: results.MetricNewcomerP99, interval: true},
+		{head: "others' p99", metric: results.MetricOthersP99, interval: true},
 	}
 	searchColumns = []figureColumn{
 		trialsColumn,
@@ -129,9 +140,20 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.heading(3, "Highest rate with nothing lost and p99 within the bound")
 		d.table(searched)
 	}
-	d.heading(3, "Losses")
-	d.table(figureTable(s, measured, lossColumns))
-	if steps {
+	switch {
+	case restarts: // one table, the least loss first
+		byLoss := slices.Clone(measured)
+		slices.SortStableFunc(byLoss, func(a, b *results.Variant) int { return cmp.Compare(lossOf(a), lossOf(b)) })
+		d.heading(3, "Restarts, by loss")
+		d.table(figureTable(s, byLoss, slices.Concat(lossColumns, switchColumns)))
+	default:
+		d.heading(3, "Losses")
+		d.table(figureTable(s, measured, lossColumns))
+	}
+	if cold := figureTable(s, measured, coldStartColumns); len(cold.columns) > 1 {
+		d.heading(3, "Cold start of one more worker")
+		d.table(cold)
+	} else if steps && !restarts {
 		d.heading(3, "Switchover")
 		d.table(figureTable(s, measured, switchColumns))
 	}
@@ -150,6 +172,14 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.table(cost)
 	}
 	ratioBlock(d, s, measured)
+}
+
+// lossOf is a variant's figure to sort by; one without comes last.
+func lossOf(v *results.Variant) float64 {
+	if s, ok := v.Summary[results.MetricLostPerRestart]; ok {
+		return s.Center
+	}
+	return math.Inf(1)
 }
 
 // ratioBlock adds the variants against the baseline, block by block.
@@ -213,7 +243,7 @@ func kinds(variants []*results.Variant) (restarts, steps bool) {
 func figureTable(s *results.Scenario, variants []*results.Variant, columns []figureColumn) *table {
 	// A column that no variant has a figure for says nothing.
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c figureColumn) bool {
-		return c.text == nil && !slices.ContainsFunc(variants, func(v *results.Variant) bool { _, ok := v.Summary[c.metric]; return ok })
+		return (c.text == nil || c.metric != "") && !slices.ContainsFunc(variants, func(v *results.Variant) bool { _, ok := v.Summary[c.metric]; return ok })
 	})
 	t := &table{columns: []column{{head: "variant"}}}
 	units := make([]scale, len(columns))
@@ -247,6 +277,22 @@ func restartCount(_ *table, _ *results.Scenario, v *results.Variant) string {
 		n += len(t.Restarts())
 	}
 	return count(int64(n))
+}
+
+// halfOpenCount is how many handshakes were held up, and how many of those were lost.
+func halfOpenCount(_ *table, _ *results.Scenario, v *results.Variant) string {
+	var h results.HalfOpen
+	for _, t := range v.ValidTrials() {
+		for _, s := range t.Steps {
+			if s.HalfOpen != nil {
+				h.Held, h.Lost = h.Held+s.HalfOpen.Held, h.Lost+s.HalfOpen.Lost
+			}
+		}
+	}
+	if h.Held == 0 {
+		return missing
+	}
+	return count(h.Lost) + "/" + count(h.Held)
 }
 
 // scale is one for the whole column.

@@ -56,7 +56,8 @@ func (t *table) split(width int) []*table {
 	if shrunk, ok := t.shrink(widths, width); ok {
 		return []*table{t.wrapped(shrunk)}
 	}
-	widths[0] = min(widths[0], widest)
+	// The first column stands in every part, so a narrow one makes fewer parts.
+	widths[0] = min(widths[0], max(narrow, t.longestWord(0)), widest)
 	for i, c := range t.columns {
 		if !c.right {
 			widths[i] = min(widths[i], max(narrow, width/3))

@@ -70,13 +70,15 @@ stop=migrate
 	wide.columns = append(wide.columns, column{"and more", true})
 	wide.rows[0] = append(wide.rows[0], "2", "3")
 	want = `
-variant                         hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh
-──────────────────────────────────────────────────────────────────────────────────────────
-sockets=reuseport stop=migrate              1              1              1              1
+variant            hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  more
+──────────────────────────────────────────────────────────────────────────────────────────────────
+sockets=reuseport              1              1              1              1              1     2
+stop=migrate
 
-variant                         hhhhhhhhhhhhh  more  and more
-─────────────────────────────────────────────────────────────
-sockets=reuseport stop=migrate              1     2         3
+variant            and more
+───────────────────────────
+sockets=reuseport         3
+stop=migrate
 `
 	if diff := cmp.Diff(want, rendered(t, wide)); diff != "" {
 		t.Errorf("split (-want +got):\n%s", diff)

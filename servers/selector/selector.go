@@ -222,6 +222,22 @@ func (s *Selector) Add(slot int, weight uint32) error {
 	return nil
 }
 
+// SetWeight changes the weight of a slot, 1 to MaxWeight. A slot that is not listed is an error.
+func (s *Selector) SetWeight(slot int, weight uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.checkSlot(slot); err != nil {
+		return fmt.Errorf("selector: weight: %w", err)
+	}
+	i := s.position(slot)
+	if i < 0 || weight < 1 || weight > MaxWeight {
+		return fmt.Errorf("selector: weight %d of slot %d: must be 1 to %d, of a listed slot", weight, slot, MaxWeight)
+	}
+	s.listed[i].weight = weight
+	s.publish()
+	return nil
+}
+
 // Remove takes a slot off the list, if it is there: no connection that comes from now on goes there, to drain it or because
 // its worker is dead. A selection under way at this very instant, well under a microsecond, may still choose it, and
 // so may the kernel's hash once the selector finds nobody else.

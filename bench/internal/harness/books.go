@@ -15,9 +15,10 @@ import (
 // are nanoseconds from the first scheduled attempt.
 type attempt struct {
 	sent, done int64
-	worker     int32 // as the response said, or -1
-	server     int32 // the worker that read the request, or -1
-	generation int16 // as the response said, or -1
+	worker     int32  // as the response said, or -1
+	server     int32  // the worker that read the request, or -1
+	generation int16  // as the response said, or -1
+	status     uint16 // of the response, or 0
 	class      results.Class
 	phase      results.Phase
 	state      serverState
@@ -56,6 +57,9 @@ type books struct {
 	schedule  load.Schedule
 	sources   load.Sources
 	processes uint64
+	// proxied says that the workers' connections are a proxy's: none is an attempt's own, and those that no request came on are
+	// its health checks.
+	proxied bool
 
 	mu       sync.Mutex
 	attempts []attempt
@@ -163,7 +167,7 @@ func (b *books) sample(s *results.Sample) {
 	a.seen = true
 	a.sent, a.done = b.since(s.Sent), b.since(s.Done)
 	a.class, a.phase = s.Class, s.Phase
-	a.worker, a.generation = int32(s.Worker), int16(s.Generation)
+	a.worker, a.generation, a.status = int32(s.Worker), int16(s.Generation), uint16(s.Status)
 	if b.via == nil {
 		return
 	}
@@ -245,6 +249,9 @@ func (b *books) settle(worker int, c *conn, read, unread serverState) {
 	if c.attempt >= 0 && b.attempts[c.attempt].state == readOpen {
 		b.attempts[c.attempt].state = read
 	}
+	if b.proxied {
+		return
+	}
 	i, ok := b.sources.Of(c.peer)
 	switch {
 	case !ok:
@@ -254,6 +261,19 @@ func (b *books) settle(worker int, c *conn, read, unread serverState) {
 	case b.ends != nil:
 		b.ends[i] = unreadEnd{unread, worker}
 	}
+}
+
+// held are the attempts whose handshakes were held up at the steps.
+func (b *books) held(steps []*fired) map[*attempt]bool {
+	all := map[*attempt]bool{}
+	for _, s := range steps {
+		for _, source := range s.held {
+			if i, ok := b.sources.Of(source); ok && i < uint64(len(b.attempts)) {
+				all[&b.attempts[i]] = true
+			}
+		}
+	}
+	return all
 }
 
 // close settles what was open when its worker died, and what the load never came to. After it

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"net/http"
 	"time"
 
 	"reuseport-bench/results"
@@ -18,6 +19,7 @@ const (
 	causeNoRoute        = "no_route"         // the network said unreachable
 	causeTimeout        = "timeout"          // connected, and no full response in time
 	causeClient         = "client"           // the load process itself
+	causeProxyError     = "proxy_error"      // a proxy answered with an error of its own, or hung up
 	causeUnknown        = "unknown"          // no account explains it
 )
 
@@ -56,8 +58,10 @@ type judgement struct {
 // A judge finds causes without a kernel trace: from the client's phase and errno, the workers'
 // journals, the instants at which listeners were closed, and the namespace's counters.
 type judge struct {
-	closings  []closing // by from
-	overflows int64     // TcpExtListenOverflows
+	closings  []closing         // by from
+	overflows int64             // TcpExtListenOverflows
+	proxied   bool              // a proxy stands between client and workers
+	held      map[*attempt]bool // whose handshakes were held up while listeners were closed
 	// unnoted says whose kill has been blamed for a connection already; see killedDuring.
 	unnoted map[int]bool
 }
@@ -142,8 +146,11 @@ func (j *judge) judge(a *attempt) judgement {
 	case readDied, unreadDied:
 		return lost(causeWorkerCrash, evidenceWorker, server)
 	case neverAccepted:
+		if j.proxied {
+			return j.byProxy(a)
+		}
 		if w, ok := j.closingDuring(a); ok && a.class == results.ClassReset {
-			if a.phase == results.PhaseConnect {
+			if a.phase == results.PhaseConnect || j.held[a] {
 				return lost(causeResetHalfOpen, evidenceWorker, w)
 			}
 			return lost(causeResetAtClose, evidenceWorker, w)
@@ -161,6 +168,15 @@ func (j *judge) judge(a *attempt) judgement {
 		}
 	}
 	return lost(causeUnknown, evidenceClient, -1)
+}
+
+// byProxy is the cause where no worker has seen the request and a proxy has given up: its connection was reset in the queue
+// of a listener that was being closed, which it says by a 502 (Bad Gateway), or it found nobody to connect to.
+func (j *judge) byProxy(a *attempt) judgement {
+	if w, ok := j.closingDuring(a); ok && a.status == http.StatusBadGateway {
+		return judgement{cause: causeResetAtClose, evidence: evidenceWorker, worker: w, explained: true}
+	}
+	return judgement{cause: causeProxyError, evidence: evidenceClient, worker: -1, explained: true}
 }
 
 func (j *judge) timeout(a *attempt) judgement {

@@ -124,8 +124,14 @@ func (m *measured) step(k int) results.Step {
 	if len(s.stopped) > 0 {
 		r.TailNS = m.tail(s)
 	}
-	if s.step.Do == stepAdd {
+	if s.step.Do == stepAdd || s.step.Do == stepCold {
 		r.StopNS = nil // it stops nobody
+	}
+	if s.step.Do == stepCold {
+		r.ColdStart = m.coldStart(s)
+	}
+	if len(s.held) > 0 {
+		r.HalfOpen = m.halfOpen(s)
 	}
 	return r
 }
@@ -225,6 +231,82 @@ func (m *measured) longest() int64 {
 		return 0
 	}
 	return p.Max + p.Max/256 // the histogram's resolution
+}
+
+// halfOpen is what became of the connections whose handshakes were held up.
+func (m *measured) halfOpen(s *fired) *results.HalfOpen {
+	h := &results.HalfOpen{}
+	for a := range m.books.held([]*fired{s}) {
+		h.Held++
+		if a.class != results.ClassNone {
+			h.Lost++
+		}
+	}
+	return h
+}
+
+// coldStart is what the newcomer's first attempts were like, until it was warm.
+func (m *measured) coldStart(s *fired) *results.ColdStart {
+	ready := m.books.since(int64(s.ready))
+	newcomer := int32(s.started[0].ID)
+	until := min(m.duration, ready+int64(s.step.For))
+	c := &results.ColdStart{}
+	mine, others := results.NewHistogram(), results.NewHistogram()
+	fair := newShareWatch(len(m.books.workers))
+	for i := m.first(ready); i < len(m.books.attempts); i++ {
+		a := &m.books.attempts[i]
+		if a.class != results.ClassNone {
+			continue
+		}
+		at := m.books.scheduled(i)
+		if served := a.done - ready; a.worker == newcomer && (c.FirstServedNS == nil || served < *c.FirstServedNS) {
+			c.FirstServedNS = &served
+		}
+		if fair.add(a.worker == newcomer) && c.FairShareNS == nil {
+			ns := at - ready
+			c.FairShareNS = &ns
+		}
+		switch {
+		case at >= until:
+		case a.worker == newcomer:
+			mine.Record(a.done - at)
+		default:
+			others.Record(a.done - at)
+		}
+	}
+	c.NewcomerNS, c.OthersNS = mine.Percentiles(), others.Percentiles()
+	if n := mine.Count() + others.Count(); n > 0 {
+		c.Share = float64(mine.Count()) / float64(n)
+	}
+	return c
+}
+
+// A shareWatch finds when a newcomer's share of what is served has become fair: 0.9/n of the last 50 n attempts,
+// where n workers serve.
+type shareWatch struct {
+	last   []bool
+	at     int
+	filled bool
+	mine   int
+	enough int
+}
+
+func newShareWatch(workers int) *shareWatch {
+	return &shareWatch{last: make([]bool, 50*workers), enough: int(math.Ceil(0.9 * 50))}
+}
+
+// add takes the next attempt in, and says whether the share is fair now.
+func (s *shareWatch) add(mine bool) bool {
+	if s.last[s.at] {
+		s.mine--
+	}
+	if s.last[s.at] = mine; mine {
+		s.mine++
+	}
+	if s.at++; s.at == len(s.last) {
+		s.at, s.filled = 0, true
+	}
+	return s.filled && s.mine >= s.enough
 }
 
 // tail is the time from the trigger to the last connection that a stopped worker accepted.

@@ -178,6 +178,9 @@ func skipped(s scenarios.Setup, m Machine) string {
 	if s.Path == pathHAProxy {
 		needed = append(needed, kernel.ProbeHAProxyCommand)
 	}
+	if s.Server.Fault.HalfOpen > 0 {
+		needed = append(needed, kernel.ProbeNFTables)
+	}
 	if servers.Selection(s.Selector).ByBPF() {
 		needed = append(needed, kernel.ProbeSKReuseport, kernel.ProbeSockArray)
 	}
@@ -229,15 +232,12 @@ func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 			Passing:     passings[servers.Way(s.Stop)],
 			ListedOnly:  s.Stop == string(servers.BPFMigrate) || s.Stop == string(servers.BPFDrain),
 			BPFMigrates: s.Stop == string(servers.BPFMigrate),
-			Work:        work(s.Server.Work),
-			Fault:       servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
+			Work:        work(s.Server.Work), Cold: s.Server.Cold,
+			Fault: servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
 		},
 		Sysctls: sysctls(s),
 		Firings: firings(s),
 		machine: machine,
-	}
-	if s.Path == pathHAProxy || s.Server.Fault.HalfOpen > 0 || s.Server.Cold > 0 {
-		return nil, fmt.Errorf("path haproxy, server.fault.half_open and server.cold are not carried out yet")
 	}
 	if s.Path == pathHAProxy {
 		p.Servers.Address = netip.AddrPortFrom(addresses.Servers, backendPort)

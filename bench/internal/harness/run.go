@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
@@ -137,6 +138,10 @@ func newRun(p *Plan, cfg RunConfig) *results.Run {
 			Capabilities: cfg.Capabilities,
 		},
 	}
+	if p.usesHAProxy() {
+		// What the probe has found can be asked; if not, the first trial says why.
+		run.Environment.HAProxy, _ = haproxy.Version(context.Background())
+	}
 	for _, sp := range p.Scenarios {
 		s := &results.Scenario{
 			Name: sp.Scenario.Name, About: sp.Scenario.About, SHA256: sp.Scenario.SHA256, Baseline: sp.Scenario.Baseline,
@@ -152,6 +157,18 @@ func newRun(p *Plan, cfg RunConfig) *results.Run {
 		run.Scenarios = append(run.Scenarios, s)
 	}
 	return run
+}
+
+// usesHAProxy says that some variant's path leads through it.
+func (p *Plan) usesHAProxy() bool {
+	for _, sp := range p.Scenarios {
+		for _, v := range sp.Variants {
+			if v.Setup.Path == pathHAProxy && v.Skipped == "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // job is a trial of one of the plan's scenarios.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/wire"
@@ -23,6 +25,7 @@ const (
 	stepKill    = "kill"
 	stepStall   = "stall"
 	stepCrash   = "crash"
+	stepCold    = "cold-start"
 )
 
 // fired is one step as it was carried out.
@@ -35,6 +38,8 @@ type fired struct {
 	closed  wire.Instant // 0: closes nothing
 	// stopped and started are the workers whose lives the step ended and began.
 	stopped, started []*servers.Worker
+	// held are the connections whose handshakes were held up when it stopped workers.
+	held []netip.AddrPort
 }
 
 // timeline carries a trial's steps out, one after the other.
@@ -43,6 +48,8 @@ type timeline struct {
 	way     servers.Way
 	stalls  string // how, of package scenarios
 	clock   *wire.Clock
+	proxy   *haproxy.Process // nil without one
+	holder  *holder          // nil: no handshake is held up
 	current *servers.Generation
 	fired   []*fired
 }
@@ -60,7 +67,7 @@ func (t *timeline) run(ctx context.Context, begin wire.Instant, firings []Firing
 		}
 		t.fired = append(t.fired, s)
 	}
-	return nil
+	return t.holder.settle()
 }
 
 func (t *timeline) fire(ctx context.Context, s *fired) error {
@@ -71,7 +78,9 @@ func (t *timeline) fire(ctx context.Context, s *fired) error {
 	case stepRoll:
 		return t.roll(ctx, s)
 	case stepAdd:
-		return t.add(ctx, s)
+		return t.add(ctx, s, 0)
+	case stepCold:
+		return t.add(ctx, s, s.step.For)
 	case stepRemove:
 		return t.remove(ctx, s, t.way)
 	case stepKill:
@@ -96,8 +105,11 @@ func (t *timeline) aim(s *fired, index int) (*servers.Worker, error) {
 
 // replace starts a generation, waits until it is ready, and stops the one before.
 func (t *timeline) replace(ctx context.Context, s *fired) error {
-	if t.way == servers.BindAfterClose {
+	if t.rebinds() {
 		return t.rebind(ctx, s)
+	}
+	if err := t.hold(ctx, s); err != nil {
+		return err
 	}
 	next, err := t.group.StartGeneration(ctx)
 	if err != nil {
@@ -105,12 +117,15 @@ func (t *timeline) replace(ctx context.Context, s *fired) error {
 	}
 	s.stopped, s.started = t.current.Workers, next.Workers
 	t.current, s.ready = next, next.Ready
-	s.trigger, s.closed, err = t.group.Stop(ctx, s.stopped, t.way)
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.way)
 	return err
 }
 
 // rebind starts a generation that cannot bind until the one before has closed, and stops that one at once.
 func (t *timeline) rebind(ctx context.Context, s *fired) error {
+	if err := t.hold(ctx, s); err != nil {
+		return err
+	}
 	next, err := t.group.Launch(ctx)
 	if err != nil {
 		return err
@@ -118,27 +133,42 @@ func (t *timeline) rebind(ctx context.Context, s *fired) error {
 	s.stopped, s.started = t.current.Workers, next.Workers
 	t.current = next
 	var awaitErr error
-	s.trigger, s.closed, err = t.group.Stop(ctx, s.stopped, t.way)
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.way)
 	if awaitErr = t.group.Await(ctx, next); awaitErr == nil {
 		s.ready = next.Ready
 	}
 	return errors.Join(err, awaitErr)
 }
 
-// roll replaces the workers one by one: it starts one, waits until it is ready, stops one, and goes on.
-// Midway the generation is of both.
-func (t *timeline) roll(ctx context.Context, s *fired) error {
+// rebinds says that a successor cannot bind before its predecessor has closed.
+func (t *timeline) rebinds() bool { return t.way == servers.BindAfterClose || t.way == servers.LBDrain }
+
+// nextGeneration becomes the current one, with the workers of the one before for now.
+func (t *timeline) nextGeneration() *servers.Generation {
 	next := t.group.NextGeneration()
 	next.Workers = slices.Clone(t.current.Workers)
 	t.current = next
+	return next
+}
+
+// roll replaces the workers one by one: it starts one, waits until it is ready, stops one, and goes on.
+// Midway the generation is of both.
+func (t *timeline) roll(ctx context.Context, s *fired) error {
+	if t.proxy != nil && t.rebinds() {
+		return t.rollBehindProxy(ctx, s)
+	}
+	next := t.nextGeneration()
 	for i, old := range next.Workers {
-		w, err := t.group.StartWorker(ctx, next.Number, i)
+		if err := t.hold(ctx, s); err != nil {
+			return err
+		}
+		w, err := t.group.StartWorker(ctx, next.Number, i, 0)
 		if err != nil {
 			return err
 		}
 		s.ready, next.Workers[i] = w.ReadyAt(), w
 		s.started, s.stopped = append(s.started, w), append(s.stopped, old)
-		trigger, closed, err := t.group.Stop(ctx, []*servers.Worker{old}, t.way)
+		trigger, closed, err := t.stop(ctx, []*servers.Worker{old}, t.way)
 		if i == 0 {
 			s.trigger = trigger
 		}
@@ -150,10 +180,10 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 	return nil
 }
 
-// add starts one more worker.
-func (t *timeline) add(ctx context.Context, s *fired) error {
+// add starts one more worker, which gets warm within cold; 0: it is warm.
+func (t *timeline) add(ctx context.Context, s *fired, cold time.Duration) error {
 	s.trigger = t.clock.Now()
-	w, err := t.group.StartWorker(ctx, t.current.Number, len(t.current.Workers))
+	w, err := t.group.StartWorker(ctx, t.current.Number, len(t.current.Workers), cold)
 	if err != nil {
 		return err
 	}
@@ -173,9 +203,12 @@ func (t *timeline) remove(ctx context.Context, s *fired, way servers.Way) error 
 	if err != nil {
 		return err
 	}
+	if err := t.hold(ctx, s); err != nil {
+		return err
+	}
 	s.stopped = []*servers.Worker{w}
 	t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
-	s.trigger, s.closed, err = t.group.Stop(ctx, s.stopped, way)
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, way)
 	return err
 }
 
@@ -189,15 +222,18 @@ func (t *timeline) crash(ctx context.Context, s *fired) error {
 	if err != nil {
 		return err
 	}
+	if err := t.hold(ctx, s); err != nil {
+		return err
+	}
 	s.stopped = []*servers.Worker{w}
-	s.trigger, s.closed, err = t.group.Stop(ctx, s.stopped, servers.Kill)
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, servers.Kill)
 	if err != nil {
 		return err
 	}
 	if err := sleepUntil(ctx, t.clock, s.trigger.Add(s.step.For)); err != nil {
 		return err
 	}
-	next, err := t.group.StartWorker(ctx, w.Generation, w.Place)
+	next, err := t.group.StartWorker(ctx, w.Generation, w.Place, 0)
 	if err != nil {
 		return err
 	}

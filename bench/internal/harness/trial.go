@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
@@ -61,7 +62,9 @@ type trialRun struct {
 	atBegin, atEnd map[int]kernel.Sched
 	listener       uint64                 // the inode of a shared socket, or 0
 	handshakes     *kernel.HalfOpenReader // nil where nobody asks
-	problems       []string               // that make the trial invalid
+	proxy          *haproxy.Process       // nil without one
+	proxyCPU       time.Duration
+	problems       []string // that make the trial invalid
 }
 
 // runTrial carries out one trial in a lab of its own, which is gone when it returns. An error means
@@ -109,6 +112,7 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	if t.books, err = newBooks(t.load); err != nil {
 		return err
 	}
+	t.books.proxied = t.variant.Setup.Path == pathHAProxy
 	t.group, err = servers.NewGroup(t.servers, servers.Env{
 		Command:  t.roles.Worker,
 		Start:    func(c *exec.Cmd, cpus []int) error { return t.startWorker(c, cpus) },
@@ -139,6 +143,14 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	}
 	t.startTime = first.Ready.Sub(began)
 	t.line = &timeline{group: t.group, way: servers.Way(t.variant.Setup.Stop), stalls: t.variant.Setup.Stall, clock: t.clock, current: first}
+	if n := t.variant.Setup.Server.Fault.HalfOpen; n > 0 {
+		t.line.holder = &holder{lab: t.lab, target: t.load[0].Target, n: n}
+	}
+	if t.books.proxied {
+		if err := t.startProxy(ctx); err != nil {
+			return err
+		}
+	}
 	for _, cfg := range t.load {
 		start := func(c *exec.Cmd) error { return t.lab.Start(t.lab.Clients(), c, t.plan.LoadCPUs) }
 		p, err := load.Start(ctx, cfg, t.roles.Load, start)
@@ -280,6 +292,9 @@ func (t *trialRun) consume(ctx context.Context) error {
 func (t *trialRun) finish(ctx context.Context) error {
 	t.measureMemory()
 	t.selections.end()
+	if err := t.endProxy(); err != nil {
+		return err
+	}
 	t.atEnd = t.scheds()
 	if _, _, err := t.group.Stop(ctx, t.line.current.Workers, servers.Drain); err != nil {
 		t.problem("at the end: %v", err)
@@ -380,6 +395,12 @@ func (t *trialRun) close() error {
 	if t.group != nil {
 		errs = append(errs, t.group.Close())
 	}
+	if t.proxy != nil {
+		errs = append(errs, t.proxy.Close())
+	}
+	if t.line != nil {
+		errs = append(errs, t.line.holder.settle())
+	}
 	if t.handshakes != nil {
 		errs = append(errs, t.handshakes.Close())
 	}
@@ -425,7 +446,7 @@ func (t *trialRun) takesQueue(way servers.Way) bool {
 // result turns the closed books into a trial with its verdict.
 func (t *trialRun) result() *results.Trial {
 	moved := t.after.Since(t.before)
-	j := &judge{closings: t.closings(), overflows: moved["TcpExtListenOverflows"]}
+	j := &judge{closings: t.closings(), overflows: moved["TcpExtListenOverflows"], proxied: t.books.proxied, held: t.books.held(t.line.fired)}
 	m := measure(t.books, j, int64(t.variant.Setup.Load.Duration), t.line.fired)
 	r := &results.Trial{
 		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
@@ -554,6 +575,10 @@ func (t *trialRun) cpu(workers []results.Worker) results.CPU {
 		}
 	}
 	use := results.CPU{LoadNS: &load, ServersNS: &servers}
+	if t.proxy != nil {
+		proxy := int64(t.proxyCPU)
+		use.ProxyNS = &proxy
+	}
 	t.environment.trial(&use)
 	return use
 }

@@ -108,17 +108,21 @@ func sleepUntil(due time.Duration) error {
 	}
 }
 
-func probeHAProxyCommand() Result { return probeCommand("haproxy", "haproxy") }
+// probeHAProxyCommand takes one beyond PATH too: package haproxy finds it there.
+func probeHAProxyCommand() Result { return probeCommand("haproxy", "haproxy", true) }
 
-func probeNFTablesCommand() Result { return probeCommand("nft", "nftables") }
+func probeNFTablesCommand() Result { return probeCommand("nft", "nftables", false) }
 
 // probeCommand looks for a program on PATH, and beyond it where distributions put what they think only root wants.
-func probeCommand(name, debianPackage string) Result {
+func probeCommand(name, debianPackage string, beyond bool) Result {
 	if path, err := exec.LookPath(name); err == nil {
 		return yes("%s", path)
 	}
 	for _, directory := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
 		if path, err := exec.LookPath(filepath.Join(directory, name)); err == nil {
+			if beyond {
+				return yes("%s", path)
+			}
 			return no(path+" is not on PATH", "PATH=$PATH:"+directory)
 		}
 	}

@@ -242,14 +242,14 @@ func TestModuleHint(t *testing.T) {
 func TestProbeCommand(t *testing.T) {
 	directory := t.TempDir()
 	t.Setenv("PATH", directory)
-	if got := probeCommand("reuseport-no-such-program", "pkg"); got.Status != No || got.Hint != "apt-get install pkg" {
+	if got := probeCommand("reuseport-no-such-program", "pkg", true); got.Status != No || got.Hint != "apt-get install pkg" {
 		t.Errorf("missing: %+v, want how to install it", got)
 	}
 	path := filepath.Join(directory, "reuseport-some-program")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got := probeCommand("reuseport-some-program", "pkg"); got.Status != Yes || got.Detail != path {
+	if got := probeCommand("reuseport-some-program", "pkg", false); got.Status != Yes || got.Detail != path {
 		t.Errorf("present: %+v, want %s", got, path)
 	}
 }

@@ -1,0 +1,104 @@
+package haproxy
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Checks is how HAProxy finds out by itself that a backend is gone or back: a TCP connection every so often
+// (configuration manual 5.2, "check"). Before its first check a backend counts as up, but goes down at the first failure.
+type Checks string
+
+// The checks.
+const (
+	// ChecksDefault are those of a server line that says "check" and no more: every 2 s, down after 3 failures, up
+	// after 2 successes (5.2, "inter", "fall", "rise").
+	ChecksDefault Checks = "default"
+	// ChecksFast are about as fast as anybody dares: every 100 ms, down after 2 failures, because one may be an
+	// accident, up after 1 success, because what a TCP check asks, whether somebody listens, is then answered.
+	ChecksFast Checks = "fast"
+	// ChecksOff are none: every backend counts as up, always.
+	ChecksOff Checks = "off"
+)
+
+// Config of a HAProxy.
+type Config struct {
+	Listen   netip.AddrPort // where clients connect
+	Backends []Backend
+	Checks   Checks // "" is ChecksDefault
+	Threads  int    // 0 is HAProxy's default: one for each CPU that it may use (3.2, "nbthread")
+}
+
+// A Backend is one server behind HAProxy.
+type Backend struct {
+	Name    string // letters, digits, and "-_.:"; unique
+	Address netip.AddrPort
+}
+
+// What HAProxy is told the names of, and the first two descriptors that os/exec hands to a child.
+const (
+	frontendName = "fe"
+	backendName  = "be"
+	configFD     = 3
+	runtimeFD    = 4
+)
+
+// template leaves HAProxy's defaults where it has them, because they are what people run. Those of 2.6 that decide what a
+// restart costs:
+//
+//   - "retries 3" and no "option redispatch" (4.2; proxy_preset_defaults in src/proxy.c): a connection that is refused is
+//     tried again three times at the same server, each after a pause of one second, even if checks find it down meanwhile; then the
+//     client gets a 503, and keeps its connection. With no server up it gets the 503 at once.
+//   - "retry-on conn-failure": a request that was sent is not sent again. If the server ends the connection instead of
+//     answering, the client gets a 502.
+//   - Keep-alive on both sides (4.2, "option http-keep-alive") and "http-reuse safe": the first request of a client's
+//     connection goes over a new connection to a server, and only later ones over idle ones. If a server ends such a
+//     connection instead of answering, the client gets no 502: its own connection is closed in silence, so that it tries
+//     again, and nothing is counted (https://github.com/haproxy/haproxy/issues/2375).
+//   - "maxconn" follows from the descriptors that the process may have, two for each client (3.2).
+const template = `global
+    # Bounds what HAProxy allocates on a system that sets no limit of descriptors (3.1, "fd-hard-limit").
+    fd-hard-limit 50000
+    # "set server" is for admins (5.1, "level").
+    stats socket fd@%d level admin
+%s
+defaults
+    mode http
+    # As in the manual's examples (2.6) and Debian's haproxy.cfg. Without them HAProxy warns, and waits forever.
+    timeout connect 5000ms
+    timeout client 50000ms
+    timeout server 50000ms
+
+frontend %s
+    bind %v
+    default_backend %s
+
+backend %s
+    # The default with no "balance" line, said because it matters (4.2).
+    balance roundrobin
+`
+
+// text is the configuration file.
+func (c Config) text() (string, error) {
+	var check string
+	switch c.Checks {
+	case ChecksDefault, "":
+		check = " check"
+	case ChecksFast:
+		check = " check inter 100ms fall 2 rise 1"
+	case ChecksOff:
+	default:
+		return "", fmt.Errorf("checks %q: want %s, %s or %s", c.Checks, ChecksDefault, ChecksFast, ChecksOff)
+	}
+	var threads string
+	if c.Threads > 0 {
+		threads = fmt.Sprintf("    nbthread %d\n", c.Threads)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, template, runtimeFD, threads, frontendName, c.Listen, backendName, backendName)
+	for _, s := range c.Backends {
+		fmt.Fprintf(&b, "    server %s %v%s\n", s.Name, s.Address, check)
+	}
+	return b.String(), nil
+}
