@@ -1,27 +1,132 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results"
 	"reuseport-bench/results/report"
 )
 
 func newDoctor() *cobra.Command {
-	return &cobra.Command{
+	measure, trials := false, 0
+	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this kernel can and cannot do, by trying",
 		Long: `Doctor tries each thing that the program may need, in namespaces of its own, and says what it found: yes,
 no, or unknown where trying was not possible. What is missing is a hint, not an error; only a machine on which
-no lab can be made at all ends with status 3.`,
+no lab can be made at all ends with status 3.
+
+With --measure it measures what the program's own instrument costs instead: the same load with the tracing of losses off and
+on, in turn.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return diagnose(c.OutOrStdout(), kernel.Probes(c.Context(), probeOptions()))
+			found := kernel.Probes(c.Context(), probeOptions())
+			if measure {
+				return measureTracing(c, found, trials)
+			}
+			return diagnose(c.OutOrStdout(), found)
 		},
 	}
+	c.Flags().BoolVar(&measure, "measure", false, "measure what tracing costs: about a minute, as root")
+	c.Flags().IntVar(&trials, "trials", 0, "with --measure: number of pairs, instead of 12")
+	return c
+}
+
+// costMetrics are what an instrument may change.
+var costMetrics = []struct{ name, metric string }{
+	{"the load's CPU per attempt", results.MetricLoadCPUPerAttempt},
+	{"the servers' CPU per attempt", results.MetricServersCPUPerAttempt},
+	{"response time, median", "response_p50_ns"},
+	{"response time, p99", "response_p99_ns"},
+}
+
+// measureTracing runs the scenario tracing-cost and prints its ratios. The run is not kept.
+func measureTracing(c *cobra.Command, found []kernel.Result, trials int) (err error) {
+	if !netlab.Privileged() {
+		_, err := fmt.Fprintln(c.OutOrStdout(), "Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
+		return err
+	}
+	plan, err := makePlan([]string{"tracing-cost"}, runFlags{trials: trials}, found)
+	if err != nil {
+		return usage(err)
+	}
+	dir, err := os.MkdirTemp("", "reuseport-bench-")
+	if err != nil {
+		return notMeasured(err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	stderr := c.ErrOrStderr()
+	fmt.Fprintln(stderr, plan.Summary())
+	p := newProgress(stderr)
+	run, err := harness.Run(c.Context(), plan, harness.RunConfig{
+		Roles: roles(), Version: version(), Dir: filepath.Join(dir, "run"), Capabilities: capabilities(found), Progress: p.show,
+	})
+	p.close()
+	switch {
+	case c.Context().Err() != nil:
+		return errInterrupted
+	case err != nil:
+		return notMeasured(err)
+	}
+	return printCost(c.OutOrStdout(), run.Scenarios[0])
+}
+
+// printCost holds the variant with tracing against the one without.
+func printCost(w io.Writer, s *results.Scenario) error {
+	off := s.BaselineVariant()
+	on := s.Variants[slices.IndexFunc(s.Variants, func(v *results.Variant) bool { return v != off })]
+	var events, dropped int64
+	for _, t := range on.ValidTrials() {
+		if t.Trace == nil || t.Trace.Unavailable != "" {
+			return notMeasured(fmt.Errorf("the kernel was not asked: %s", unavailable(t)))
+		}
+		events, dropped = events+t.Trace.Events, dropped+t.Trace.Dropped
+	}
+	if len(on.ValidTrials()) < s.MinValid || len(off.ValidTrials()) < s.MinValid {
+		return notMeasured(fmt.Errorf("%d and %d valid trials, and %d are needed: the machine is too busy", len(off.ValidTrials()), len(on.ValidTrials()), s.MinValid))
+	}
+	var rows [][]string
+	for _, m := range costMetrics {
+		ratio, ok := results.Ratio(on, off, m.metric)
+		if !ok {
+			continue
+		}
+		text := fmt.Sprintf("%.3f", ratio.Center)
+		if ratio.Lo != nil && ratio.Hi != nil {
+			text += fmt.Sprintf(" [%.3f, %.3f]", *ratio.Lo, *ratio.Hi)
+		}
+		rows = append(rows, []string{m.name, centerMicroseconds(off, m.metric), centerMicroseconds(on, m.metric), text})
+	}
+	if err := report.Words(w, []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d pairs of trials; %d events, of which %d found no room.\n", min(len(on.ValidTrials()), len(off.ValidTrials())), events, dropped)
+	return err
+}
+
+func unavailable(t *results.Trial) string {
+	if t.Trace == nil {
+		return "no reason recorded"
+	}
+	return t.Trace.Unavailable
+}
+
+func centerMicroseconds(v *results.Variant, metric string) string {
+	s, ok := v.Summary[metric]
+	if !ok {
+		return "–"
+	}
+	return fmt.Sprintf("%.4g", s.Center/1e3)
 }
 
 // probeOptions lets the probes use a child in a user namespace.

@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,10 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
-// Load reads a run: path is a run directory or its RunFile. A run that has not finished is put
+// Load reads a run: path is a run directory or its RunFile, which may be compressed by gzip and then has ".gz" after its name. A run that has not finished is put
 // together from RunFile and TrialsFile, and its summaries computed; a last line of TrialsFile that a
 // crash cut off is left out and reported in Run.Warnings. Of a finished run, a TrialsFile left beside it is ignored.
 //
@@ -23,7 +25,7 @@ func Load(path string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	content, err := os.ReadFile(file)
+	content, err := readRun(file)
 	if err != nil {
 		return nil, err
 	}
@@ -54,9 +56,38 @@ func runFile(path string) (string, error) {
 	}
 	file := filepath.Join(path, RunFile)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(file + compressed); err == nil {
+			return file + compressed, nil
+		}
 		return "", fmt.Errorf("%w in %s: it has no %s; %s", ErrNoRun, path, RunFile, noRunHint)
 	}
 	return file, nil
+}
+
+// compressed ends the name of a RunFile that gzip has compressed, as those are that are kept in a repository.
+const compressed = ".gz"
+
+// maxRun bounds a RunFile once it is decompressed: a small file may claim to be a huge one.
+const maxRun = 1 << 30
+
+// readRun is the content of a RunFile, decompressed.
+func readRun(file string) ([]byte, error) {
+	content, err := os.ReadFile(file)
+	if err != nil || !strings.HasSuffix(file, compressed) {
+		return content, err
+	}
+	r, err := gzip.NewReader(bytes.NewReader(content))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	content, err = io.ReadAll(io.LimitReader(r, maxRun+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", file, err)
+	case len(content) > maxRun:
+		return nil, fmt.Errorf("%s: more than %d bytes once decompressed", file, maxRun)
+	}
+	return content, nil
 }
 
 // Latest returns the newest run directory right under parent, by started_at. What is not a

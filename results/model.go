@@ -130,13 +130,15 @@ type Trial struct {
 	// Histogram is ResponseNS's: HdrHistogram V2, compressed, base64; 1 ns unit, 3 significant figures.
 	Histogram string `json:"histogram"`
 
-	Steps    []Step           `json:"steps"`
-	Workers  []Worker         `json:"workers"`
-	Fairness *Fairness        `json:"fairness"` // of the longest-lived generation
-	Queues   *Queues          `json:"queues"`   // null where the kernel does not tell
-	Kernel   map[string]int64 `json:"kernel"`   // counter → change over the trial, in the lab's namespaces
-	CPU      CPU              `json:"cpu"`
-	Memory   Memory           `json:"memory"`
+	Steps    []Step    `json:"steps"`
+	Workers  []Worker  `json:"workers"`
+	Fairness *Fairness `json:"fairness"` // of the longest-lived generation
+	Queues   *Queues   `json:"queues"`   // null where the kernel does not tell
+	// Series is queues, overflows, migrations and losses over time; null where the kernel does not tell.
+	Series *Series          `json:"series,omitempty"`
+	Kernel map[string]int64 `json:"kernel"` // counter → change over the trial, in the lab's namespaces
+	CPU    CPU              `json:"cpu"`
+	Memory Memory           `json:"memory"`
 	// Selector is what a selector in eBPF did; null without one.
 	Selector *Selector `json:"selector"`
 	// Occupancy is for how long connections kept a worker, from accept to end; null where a worker has several at a time.
@@ -145,6 +147,9 @@ type Trial struct {
 	Search *Search `json:"search"`
 	// StartNS is the time from the start of the first worker until all of the first generation were ready.
 	StartNS int64 `json:"start_ns"`
+
+	// Trace is what came of asking the kernel about the losses.
+	Trace *Trace `json:"trace,omitempty"`
 
 	// Ledger is the client × server table, one row per pair that occurred.
 	Ledger []LedgerRow `json:"ledger"`
@@ -205,8 +210,8 @@ type Step struct {
 	StealNS *int64 `json:"steal_ns"`
 	// Pressure is the share of the window in which some task on the machine waited for a CPU, 0 to 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is for how long a worker was kept waiting for a CPU by something that is no worker. It is
-	// an estimate: threads of a worker that wait at once count each. Null also with more than 64 workers at a time.
+	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something that is no worker, at
+	// least. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 
@@ -282,6 +287,33 @@ type ListenerQueue struct {
 	Mean   float64 `json:"mean"`
 }
 
+// Series is what happened over time, one value for each window of WindowNS; windows after the last value are 0.
+type Series struct {
+	FromNS   int64         `json:"from_ns"` // where the first window begins
+	WindowNS int64         `json:"window_ns"`
+	Queues   []QueueSeries `json:"queues"` // of listeners at which anything ever waited
+	// Overflows and Migrations are counted by the kernel, to within a few milliseconds of the window: connections that a full accept
+	// queue refused, and queued or half-open ones that were moved to another listener.
+	Overflows  []int64 `json:"overflows"`
+	Migrations []int64 `json:"migrations"`
+	Lost       []int64 `json:"lost"` // attempts, by the instant at which they were over
+}
+
+// QueueSeries is the longest that one accept queue was seen in each window, in connections.
+type QueueSeries struct {
+	Worker  *int    `json:"worker"` // null: the shared socket
+	First   int     `json:"first"`  // the window of the first value
+	Longest []int64 `json:"longest"`
+}
+
+// At is the longest in a window, by its number from 0.
+func (q QueueSeries) At(window int) int64 {
+	if window < q.First || window >= q.First+len(q.Longest) {
+		return 0
+	}
+	return q.Longest[window-q.First]
+}
+
 // CPU is who used the processors during the trial.
 type CPU struct {
 	LoadNS    *int64 `json:"load_ns"`
@@ -294,8 +326,8 @@ type CPU struct {
 	LoadStealNS *int64 `json:"load_steal_ns"` // taken from the load's CPUs
 	// Pressure is the growth of "some" in /proc/pressure/cpu over that time, 0 to 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is for how long a worker was kept waiting for a CPU by something that is no worker. It is
-	// an estimate: threads of a worker that wait at once count each. Null also with more than 64 workers at a time.
+	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something that is no worker, at
+	// least. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 
@@ -364,6 +396,25 @@ type LedgerRow struct {
 	Explained bool `json:"explained"`
 }
 
+// Trace is what came of asking the kernel about the losses: by eBPF programs at the places where it resets connections and drops
+// segments.
+type Trace struct {
+	// Unavailable is why the kernel was not asked; then causes are inferred.
+	Unavailable string   `json:"unavailable,omitempty"`
+	Missing     []string `json:"missing,omitempty"` // tracepoints that this kernel lacks
+	Events      int64    `json:"events"`
+	Dropped     int64    `json:"dropped"` // events that found no room, so that nobody knows of what
+	// Agreement is how the lost attempts came out by inference, and with the kernel's word.
+	Agreement []Agreement `json:"agreement,omitempty"`
+}
+
+// Agreement counts lost attempts by the cause that was inferred for them and the one that the trace gave.
+type Agreement struct {
+	Inferred string `json:"inferred"`
+	Traced   string `json:"traced"`
+	Attempts int64  `json:"attempts"`
+}
+
 // Loss is one lost attempt.
 type Loss struct {
 	LoadProcess int    `json:"load_process"`
@@ -377,8 +428,10 @@ type Loss struct {
 	Server      string `json:"server"` // the server side's outcome
 	Cause       string `json:"cause"`
 	Evidence    string `json:"evidence"`
-	Worker      *int   `json:"worker"` // whose close, crash or answer it was, where known
-	Step        *int   `json:"step"`   // index into Steps
+	// Kernel is the kernel's own reason for the reset or the drop that decided the cause, with which of them it was; empty without.
+	Kernel string `json:"kernel,omitempty"`
+	Worker *int   `json:"worker"` // whose close, crash or answer it was, where known
+	Step   *int   `json:"step"`   // index into Steps
 }
 
 // Claim is one row of the claims ledger, decided by this run.

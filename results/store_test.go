@@ -1,6 +1,8 @@
 package results
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"math"
 	"os"
@@ -297,6 +299,48 @@ func TestDamagedTrialsFile(t *testing.T) {
 			_, err := Load(s.Dir())
 			wantError(t, err, test.want...)
 		})
+	}
+}
+
+// A run that was compressed is read as if it had not been, and one that was cut short is not taken for whole.
+func TestLoadCompressed(t *testing.T) {
+	s := create(t)
+	run := newRun()
+	finished := startedAt().Add(time.Minute)
+	run.FinishedAt = &finished
+	if err := s.Finish(run); err != nil {
+		t.Fatal(err)
+	}
+	want := load(t, s.dir)
+	file := filepath.Join(s.dir, RunFile)
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file+".gz", packed.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{s.dir, file + ".gz"} {
+		if diff := cmp.Diff(want, load(t, path)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+	}
+	if err := os.WriteFile(file+".gz", packed.Bytes()[:packed.Len()/2], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(s.dir); err == nil || !strings.Contains(err.Error(), RunFile+".gz") {
+		t.Errorf("half a file: error %v, want one that names it", err)
 	}
 }
 

@@ -24,6 +24,9 @@ func checkSetup(s *Setup, d *decoder) []finding {
 	c.exclusive()
 	c.proxy()
 	c.coldStart()
+	if c.filters() > 1 && c.d.trusts("server.fault") {
+		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns", "one firewall rule at a time, so that each loss has one cause")
+	}
 	c.accept()
 	c.selector()
 	if c.Stall == "spin" && c.Server.Kind != "loop" && c.d.trusts("stall", "server.kind") {
@@ -111,13 +114,23 @@ func (c *setupCheck) proxy() {
 	switch {
 	case c.Path != "haproxy" && c.HAProxy.Checks != "":
 		c.add("haproxy.checks", ": only path: haproxy has health checks", "use path: haproxy, or remove haproxy")
-	case c.Path == "haproxy" && c.Server.Fault.HalfOpen > 0 && c.d.trusts("server.fault.half_open"):
-		c.add("server.fault.half_open", ": needs path: direct", "a proxy's connections are its own")
+	case c.Path == "haproxy" && c.filters() > 0 && c.d.trusts("server.fault"):
+		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need path: direct", "a proxy's connections are its own")
 	case c.Path == "haproxy" && c.Network == "veth" && c.d.trusts("network"):
 		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
 	case c.Path == "haproxy" && c.Accept == "acceptor" && c.d.trusts("accept"):
 		c.add("accept", ": acceptor needs path: direct", "what the acceptor passes on could not be told from what HAProxy drops")
 	}
+}
+
+// filters is how many of the faults a firewall's rule makes.
+func (c *setupCheck) filters() (n int) {
+	for _, k := range []int{c.Server.Fault.HalfOpen, c.Server.Fault.DroppedSYNs, c.Server.Fault.RejectedSYNs} {
+		if k > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // coldStart checks what a newcomer needs.

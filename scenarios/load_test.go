@@ -17,7 +17,7 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"burning-work", "burst", "capacity", "cold-start", "crash", "distribution", "equal-work", "half-open", "idle-wakeups", "load-balancer", "many-workers", "restart-matrix", "restart-without-reuseport", "roll", "rolling-restart", "selector-cost", "stalled-worker", "steady", "unequal-work",
+		"burning-work", "burst", "capacity", "cold-start", "crash", "distribution", "equal-work", "half-open", "idle-wakeups", "load-balancer", "many-workers", "restart-matrix", "restart-without-reuseport", "roll", "rolling-restart", "selector-cost", "stalled-worker", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
@@ -47,7 +47,7 @@ func TestEmbedded(t *testing.T) {
 // defaults is what a file that says only what it must stands for.
 func defaults() Setup {
 	return Setup{
-		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport", Selector: "hash", Stall: "sigstop",
+		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport", Selector: "hash", Stall: "sigstop", Trace: "on",
 		Server:   Server{Kind: "loop", Work: Work{Distribution: "fixed"}, Backlog: 4096},
 		Load:     OpenLoad{Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant", Connections: "new", Timeout: 900 * time.Millisecond},
 		Validity: Validity{LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.4},
@@ -59,7 +59,7 @@ func TestParse(t *testing.T) {
 	full := least
 	full.About, full.Trials, full.MinValid = "Everything said.", 9, 3
 	full.Setup = Setup{
-		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop", Search: Search{Precision: 0.1},
+		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop", Trace: "on", Search: Search{Precision: 0.1},
 		Server:   Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Backlog: 8, Fault: Fault{Resets: 7}},
 		Load:     OpenLoad{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Connections: "mixed", Timeout: time.Second},
 		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond}},
@@ -186,7 +186,7 @@ func TestLoadFile(t *testing.T) {
 func TestLoadUnknownName(t *testing.T) {
 	tests := []struct{ name, want string }{
 		{"stedy", `no scenario is called "stedy"; did you mean "steady"? (a file needs a name that ends in .yaml)`},
-		{"", `no scenario is called ""; there are: burning-work, burst, capacity, cold-start, crash, distribution, equal-work, half-open, idle-wakeups, load-balancer, many-workers, restart-matrix, restart-without-reuseport, roll, rolling-restart, selector-cost, stalled-worker, steady, unequal-work (a file needs a name that ends in .yaml)`},
+		{"", `no scenario is called ""; there are: burning-work, burst, capacity, cold-start, crash, distribution, equal-work, half-open, idle-wakeups, load-balancer, many-workers, restart-matrix, restart-without-reuseport, roll, rolling-restart, selector-cost, stalled-worker, steady, tracing-cost, unequal-work (a file needs a name that ends in .yaml)`},
 	}
 	for _, test := range tests {
 		_, err := Load(test.name)

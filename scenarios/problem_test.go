@@ -356,7 +356,7 @@ stop: bind-after-close
 sockets: exclusive
 timeline: [{at: 0s, do: replace}]
 `, []string{
-			`f:4: server.fault.half_open: needs path: direct; a proxy's connections are its own`,
+			`f:4: server.fault: half_open, dropped_syns and rejected_syns need path: direct; a proxy's connections are its own`,
 			`f:7: timeline[0].do: workers with an address each are replaced one by one; use roll`,
 		}},
 		{"a cold start", head + `timeline: [{at: 0s, do: cold-start}]
@@ -533,12 +533,12 @@ matrix: [sockets]
 - {server.work.slip: [1s]}
 `, []string{
 			`f:4: matrix[0]: "sokets" is not a setting that can vary; did you mean "sockets"?`,
-			`f:5: matrix[1]: "load" holds more than one value; vary load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout`,
+			`f:5: matrix[1]: "load" holds more than one value; vary load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.aborts, load.processes, load.connections, load.timeout`,
 			`f:6: matrix[2]: "server.work.slip" is not a setting that can vary; did you mean "server.work.sleep"?`,
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, haproxy.checks, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.cold, server.backlog, server.fault.resets, server.fault.half_open, server.fault.time_wait, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.processes, load.connections, load.timeout, search.p99, search.precision, validity.lag_floor…`,
+			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, haproxy.checks, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, trace, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.cold, server.backlog, server.fault.resets, server.fault.half_open, server.fault.dropped_syns, server.fault.rejected_syns, server.fault.time_wait, load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.aborts, load.processes, load.…`,
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}

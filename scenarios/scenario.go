@@ -72,6 +72,8 @@ type Setup struct {
 	Stop string `yaml:"stop,omitempty"`
 	// Stall is how a worker stands still when a step stalls it.
 	Stall string `yaml:"stall"`
+	// Trace is whether the kernel is asked about losses.
+	Trace string `yaml:"trace"`
 	// Server describes the process under test.
 	Server Server `yaml:"server"`
 	// Load is the open-loop load that the scenario drives.
@@ -113,6 +115,10 @@ type Fault struct {
 	// HalfOpen is for how many connections, at each step that stops workers, the handshake is held up while the listeners are
 	// closed: their SYN is answered, and what the client says next comes 50 ms after the stop. 0 to 1000. Default 0.
 	HalfOpen int `yaml:"half_open,omitempty"`
+	// DroppedSYNs is of how many connections, the first of the trial, a firewall drops the SYN. 0 to 100,000. Default 0.
+	DroppedSYNs int `yaml:"dropped_syns,omitempty"`
+	// RejectedSYNs is of how many connections, the first of the trial, a firewall answers the SYN by a RST. 0 to 100,000. Default 0.
+	RejectedSYNs int `yaml:"rejected_syns,omitempty"`
 	// TimeWait is how many connections the lab may have in TIME_WAIT, 1 to 100,000, so few that they overflow. Default 0:
 	// enough for any trial.
 	TimeWait int `yaml:"time_wait,omitempty"`
@@ -150,6 +156,9 @@ type OpenLoad struct {
 	Burst int `yaml:"burst,omitempty"`
 	// Body is the length of each request's body, in bytes, up to 4096: POST requests. Default 0: GET.
 	Body int `yaml:"body,omitempty"`
+	// Aborts is how many attempts, from the hundredth on, the load itself resets when it has sent the request: a defect of
+	// known size, to see it reported. 0 to 100,000. Default 0.
+	Aborts int `yaml:"aborts,omitempty"`
 	// Processes is how many load processes share the schedule, 1 to 64. Default 0: as many as the rate needs
 	// and the machine has CPUs for.
 	Processes int `yaml:"processes,omitempty"`

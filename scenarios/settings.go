@@ -105,6 +105,14 @@ func Selectors() []Choice {
 	}
 }
 
+// Traces are the values of trace.
+func Traces() []Choice {
+	return []Choice{
+		{"on", "where it may be asked (root, Linux 6.10), the kernel says why each connection was lost; elsewhere causes are inferred"},
+		{"off", "causes are inferred"},
+	}
+}
+
 // Stalls are the values of stall.
 func Stalls() []Choice {
 	return []Choice{
@@ -204,6 +212,7 @@ func settings() []setting {
 		{path: "canary", max: 1, def: "0"},
 		{path: "stop", choices: Stops()},
 		{path: "stall", choices: Stalls(), def: "sigstop"},
+		{path: "trace", choices: Traces(), def: "on"},
 		{path: "server.kind", choices: ServerKinds(), def: "loop"},
 		{path: "server.work.sleep", max: minute, def: "0s", example: "100us"},
 		{path: "server.work.burn", max: minute, def: "0s", example: "100us"},
@@ -214,6 +223,8 @@ func settings() []setting {
 		{path: "server.backlog", min: 1, max: 65535, def: "4096"},
 		{path: "server.fault.resets", max: 100_000, def: "0"},
 		{path: "server.fault.half_open", max: 1000, def: "0"},
+		{path: "server.fault.dropped_syns", max: 100_000, def: "0"},
+		{path: "server.fault.rejected_syns", max: 100_000, def: "0"},
 		{path: "server.fault.time_wait", max: 100_000, def: "0"},
 		{path: "load.rate", above: true, max: 1e6, example: "2000/s"},
 		{path: "load.duration", min: 100 * ms, max: hour, example: "3s"},
@@ -221,6 +232,7 @@ func settings() []setting {
 		{path: "load.from", max: 1e6, def: "0/s", example: "100/s"},
 		{path: "load.burst", min: 2, max: 100_000, orZero: true, def: "0"},
 		{path: "load.body", max: 4096, def: "0"},
+		{path: "load.aborts", max: 100_000, def: "0"},
 		{path: "load.processes", max: 64, def: "0"},
 		{path: "load.connections", choices: ConnectionsModes(), def: "new"},
 		{path: "load.timeout", min: ms, max: minute, def: "900ms", example: "900ms"},

@@ -41,6 +41,7 @@ func ledgerBlocks(d *document, v *results.Variant) {
 		if counters := counterLine(valid); counters != "" {
 			d.paragraph("Kernel counters: " + counters)
 		}
+		agreementBlock(d, valid)
 	}
 	invalid := slices.DeleteFunc(slices.Clone(v.Trials), (*results.Trial).Counts)
 	if len(invalid) == 0 {
@@ -51,6 +52,33 @@ func ledgerBlocks(d *document, v *results.Variant) {
 		d.paragraph("What nothing explains in those:")
 		d.table(t)
 	}
+}
+
+// agreementBlock holds the causes that are inferred without the kernel's word against those with it.
+func agreementBlock(d *document, trials []*results.Trial) {
+	attempts := map[results.Agreement]int64{}
+	for _, t := range trials {
+		if t.Trace == nil {
+			continue
+		}
+		for _, a := range t.Trace.Agreement {
+			attempts[results.Agreement{Inferred: a.Inferred, Traced: a.Traced}] += a.Attempts
+		}
+	}
+	if len(attempts) == 0 {
+		return
+	}
+	t := &table{columns: []column{{head: "cause, inferred"}, {head: "by the kernel's word"}, {"attempts", true}}}
+	for _, a := range slices.SortedFunc(maps.Keys(attempts), func(a, b results.Agreement) int {
+		return cmp.Or(cmp.Compare(a.Inferred, b.Inferred), cmp.Compare(a.Traced, b.Traced))
+	}) {
+		traced := "the same"
+		if a.Traced != a.Inferred {
+			traced = a.Traced
+		}
+		t.add(a.Inferred, traced, integer(attempts[a]))
+	}
+	d.table(t)
 }
 
 // balance is the equation that the ledger must satisfy.
@@ -172,12 +200,52 @@ func lossBlocks(d *document, v *results.Variant, t *results.Trial) {
 		if l.Step != nil {
 			step = strconv.Itoa(*l.Step)
 		}
-		out.add(milliseconds(l.ScheduledNS), milliseconds(l.DoneNS-l.ScheduledNS), l.Source, l.Phase+": "+l.Error, l.Server,
-			l.Cause+"\n("+l.Evidence+")", worker, step)
+		cause := l.Cause + "\n(" + l.Evidence + ")"
+		if l.Kernel != "" {
+			cause += "\n" + l.Kernel
+		}
+		out.add(milliseconds(l.ScheduledNS), milliseconds(l.DoneNS-l.ScheduledNS), l.Source, l.Phase+": "+l.Error, l.Server, cause, worker, step)
 	}
 	d.table(out)
+	seriesBlock(d, t)
 	if t.LossesOmitted > 0 {
 		d.paragraph(fmt.Sprintf("%s more, not recorded one by one.", integer(t.LossesOmitted)))
+	}
+}
+
+// seriesBlock prints the windows of a trial in which something was lost, moved or refused, with the queues and the steps of that time.
+func seriesBlock(d *document, t *results.Trial) {
+	s := t.Series
+	if s == nil {
+		return
+	}
+	at := func(values []int64, i int) int64 {
+		if i < len(values) {
+			return values[i]
+		}
+		return 0
+	}
+	out := &table{columns: []column{{"from\n[ms]", true}, {"lost", true}, {"overflows", true}, {"migrations", true}, {"longest\nqueue", true}, {head: "steps"}}}
+	for i := range max(len(s.Lost), len(s.Overflows), len(s.Migrations)) {
+		lost, overflows, migrations := at(s.Lost, i), at(s.Overflows, i), at(s.Migrations, i)
+		if lost+overflows+migrations == 0 {
+			continue
+		}
+		longest := int64(0)
+		for _, q := range s.Queues {
+			longest = max(longest, q.At(i))
+		}
+		from := s.FromNS + int64(i)*s.WindowNS
+		var steps []string
+		for n, step := range t.Steps {
+			if when := step.StopNS; when != nil && *when >= from && *when < from+s.WindowNS {
+				steps = append(steps, fmt.Sprintf("%d (%s)", n, step.Do))
+			}
+		}
+		out.add(milliseconds(from), integer(lost), integer(overflows), integer(migrations), integer(longest), strings.Join(steps, ", "))
+	}
+	if len(out.rows) > 0 {
+		d.table(out)
 	}
 }
 

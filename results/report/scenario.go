@@ -373,6 +373,37 @@ func causeBlocks(d *document, s *results.Scenario, variants []*results.Variant) 
 	}
 	d.heading(3, "Lost by cause")
 	d.table(t)
+	if text := inferredText(variants); text != "" {
+		d.paragraph(text)
+	}
+}
+
+// inferredText says where the kernel was not asked for the causes, or not everything it said was heard.
+func inferredText(variants []*results.Variant) string {
+	var lines []string
+	dropped := int64(0)
+	for _, v := range variants {
+		for _, t := range v.ValidTrials() {
+			if t.Trace == nil {
+				continue
+			}
+			dropped += t.Trace.Dropped
+			if why := t.Trace.Unavailable; why != "" {
+				if line := "Causes are inferred, the kernel was not asked: " + why + "."; !slices.Contains(lines, line) {
+					lines = append(lines, line)
+				}
+			}
+			if len(t.Trace.Missing) > 0 {
+				if line := "This kernel does not tell of " + strings.Join(t.Trace.Missing, ", ") + "; see 'doctor'."; !slices.Contains(lines, line) {
+					lines = append(lines, line)
+				}
+			}
+		}
+	}
+	if dropped > 0 {
+		lines = append(lines, fmt.Sprintf("%s of the kernel found no room and are in no cause.", plural(int(dropped), "event")))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // lossSum is what the trials of a variant that count add up to.

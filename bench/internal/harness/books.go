@@ -263,6 +263,14 @@ func (b *books) settle(worker int, c *conn, read, unread serverState) {
 	}
 }
 
+// connection is the client's end of the connection that an attempt was sent on.
+func (b *books) connection(i int) netip.AddrPort {
+	if b.via != nil {
+		return b.sources.At(uint64(b.via[i]))
+	}
+	return b.sources.At(uint64(i))
+}
+
 // held are the attempts whose handshakes were held up at the steps.
 func (b *books) held(steps []*fired) map[*attempt]bool {
 	all := map[*attempt]bool{}

@@ -240,7 +240,7 @@ func TestStepMetrics(t *testing.T) {
 				steps = append(steps, step(at, stepReplace))
 			}
 			j := &judge{closings: []closing{{worker: 7, from: 0, to: n * ms, queue: true}}}
-			got := measure(b, j, n*ms, steps).step(tt.step)
+			got := measure(b, j, nil, n*ms, steps).step(tt.step)
 			want := tt.want
 			want.Do, want.Target, want.AtNS, want.ResolutionNS = stepReplace, "generation 0", tt.steps[tt.step]*ms, ms
 			want.StopNS = &want.AtNS
@@ -264,7 +264,7 @@ func TestStall(t *testing.T) {
 		b.tell(i, a)
 	}
 	b.close()
-	got := measure(b, &judge{}, n*ms, []*fired{step(100, stepStall)}).step(0)
+	got := measure(b, &judge{}, nil, n*ms, []*fired{step(100, stepStall)}).step(0)
 	if got.StallNS == nil || *got.StallNS != 60*ms {
 		t.Errorf("stall %v, want 60 ms: the attempt due at 90 ms was waiting when the step came", got.StallNS)
 	}
@@ -287,7 +287,7 @@ func TestTakeoverAndTail(t *testing.T) {
 	s := step(100, stepReplace)
 	s.stopped = []*servers.Worker{testWorker}
 	s.started = []*servers.Worker{{ID: 9, Generation: 2}}
-	got := measure(b, &judge{}, n*ms, []*fired{s}).step(0)
+	got := measure(b, &judge{}, nil, n*ms, []*fired{s}).step(0)
 	if got.TakeoverNS == nil || *got.TakeoverNS != 6*ms { // due at 105, answered 1 ms later
 		t.Errorf("takeover %v, want 6 ms", got.TakeoverNS)
 	}
@@ -311,11 +311,11 @@ func TestSentAfterClose(t *testing.T) {
 	s := step(99, stepReplace)
 	s.stopped = []*servers.Worker{testWorker}
 	s.closed = begin + wire.Instant(100*ms)
-	m := measure(b, &judge{closings: []closing{{worker: 7, from: 99 * ms, to: 100 * ms, queue: true}}}, n*ms, []*fired{s})
+	m := measure(b, &judge{closings: []closing{{worker: 7, from: 99 * ms, to: 100 * ms, queue: true}}}, nil, n*ms, []*fired{s})
 	if got := m.sentAfterClose(); got == nil || *got != 1 {
 		t.Errorf("sent after close: %v, want 1", got)
 	}
-	if got := measure(b, &judge{}, n*ms, nil).sentAfterClose(); got != nil {
+	if got := measure(b, &judge{}, nil, n*ms, nil).sentAfterClose(); got != nil {
 		t.Errorf("sent after close without a step that closes: %d, want none", *got)
 	}
 }

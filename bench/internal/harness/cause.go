@@ -186,6 +186,7 @@ func (j *judge) timeout(a *attempt) judgement {
 	case a.phase != results.PhaseConnect: // still in an accept queue
 		j2.evidence = evidenceClient
 	case j.overflows > 0:
+		j.overflows-- // the counter moves once for each SYN that a full queue refuses
 		j2.cause, j2.evidence = causeAcceptOverflow, evidenceCounter
 	default:
 		j2.cause, j2.evidence = causeSYNTimeout, evidenceClient

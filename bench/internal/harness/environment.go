@@ -36,9 +36,9 @@ type machineUse struct {
 	loadPeaks   []int64 // resident bytes, as last read; 0: could not be
 
 	stop, done chan struct{}
-	series     []reading // one at the start, one at the end, and those between
-	zero       reading   // as the kernel counts: since boot
-	scheds     map[int]kernel.Sched
+	series     []reading                    // one at the start, one at the end, and those between
+	zero       reading                      // as the kernel counts: since boot
+	scheds     map[int]map[int]kernel.Sched // as last read, by worker and thread
 	// What the kernel says; false from the first reading on that failed.
 	hasSteal, hasPressure, hasDelay bool
 }
@@ -54,7 +54,7 @@ type reading struct {
 // start takes the first reading; from then on a goroutine takes them, until end.
 func (u *machineUse) start() error {
 	u.hasSteal, u.hasPressure, u.hasDelay = true, true, true
-	u.scheds = map[int]kernel.Sched{}
+	u.scheds = map[int]map[int]kernel.Sched{}
 	u.loadPeaks = make([]int64, len(u.loadPIDs))
 	if err := u.read(); err != nil {
 		return fmt.Errorf("what else the machine does: %w", err)
@@ -144,7 +144,7 @@ func (u *machineUse) readDelay(r *reading) error {
 			u.hasDelay = false
 			return nil
 		}
-		s, err := kernel.Schedstat(w.PID())
+		threads, err := kernel.ThreadSchedstats(w.PID())
 		if err != nil {
 			if _, exited := w.CPU(); exited || !errors.Is(err, kernel.ErrNotSupported) {
 				continue // it has just ended
@@ -152,10 +152,11 @@ func (u *machineUse) readDelay(r *reading) error {
 			u.hasDelay = false
 			return err
 		}
-		before := u.scheds[w.ID] // of one that has come since: nothing
-		u.scheds[w.ID] = s
-		// A thread that has ended takes its time with it.
-		each = append(each, kernel.Sched{Run: max(0, s.Run-before.Run), Delay: max(0, s.Delay-before.Delay)})
+		for number, s := range threads {
+			before := u.scheds[w.ID][number] // of one that has come since: nothing
+			each = append(each, kernel.Sched{Run: s.Run - before.Run, Delay: s.Delay - before.Delay})
+		}
+		u.scheds[w.ID] = threads
 	}
 	if len(u.series) > 0 {
 		last := u.series[len(u.series)-1]
@@ -164,10 +165,9 @@ func (u *machineUse) readDelay(r *reading) error {
 	return nil
 }
 
-// neighbours is for how long at least one of the workers was kept off its CPU by something that is no worker. While
-// a worker waits for a mate, that mate runs; so what is left of its wait when all the others' running time
-// is taken off must have been a stranger's. On several CPUs the mates may have run elsewhere, and it was longer; where
-// several threads of a worker waited at once, it was shorter, and the caller cuts it to the time there was.
+// neighbours is for how long at least one of the workers' threads was kept off its CPU by something that is no worker.
+// While a thread waits for a mate, that mate runs; so what is left of its wait when all the others' running time
+// is taken off must have been a stranger's. On several CPUs the mates may have run elsewhere, and it was longer.
 func neighbours(each []kernel.Sched) time.Duration {
 	var all, longest time.Duration
 	for _, s := range each {

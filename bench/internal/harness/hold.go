@@ -17,7 +17,7 @@ type holder struct {
 	target netip.AddrPort
 	n      int
 
-	current  *netlab.Hold
+	current  *netlab.Filter
 	released chan error // of the hold before, or nil
 }
 
@@ -38,7 +38,7 @@ func (h *holder) hold(ctx context.Context) (held []netip.AddrPort, err error) {
 	}
 	for until := time.Now().Add(holdLimit); len(held) < h.n && err == nil; {
 		time.Sleep(time.Millisecond)
-		if held, err = h.current.Held(); err == nil && len(held) < h.n && (ctx.Err() != nil || time.Now().After(until)) {
+		if held, err = h.current.Hit(); err == nil && len(held) < h.n && (ctx.Err() != nil || time.Now().After(until)) {
 			err = fmt.Errorf("only %d of %d handshakes could be held up within %v: raise load.rate, or lower server.fault.half_open", len(held), h.n, holdLimit)
 		}
 	}

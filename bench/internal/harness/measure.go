@@ -18,17 +18,20 @@ type measured struct {
 	judge    *judge
 	duration int64 // ns, of the schedule
 	steps    []*fired
-	verdicts map[int]judgement // of lost and of unexplained attempts, by index
+	verdicts map[int]judgement   // of lost and of unexplained attempts, by index
+	kernel   map[int]string      // what the kernel said of a lost attempt, by index
+	agreed   map[[2]string]int64 // lost attempts by cause as inferred and as traced
 
 	response, service, lag *results.Histogram
 	stepOf                 map[int]int // lost attempt → step that it is put down to
 	lostIn                 [][]int     // the same, by step, in the order of the schedule
 }
 
-func measure(b *books, j *judge, duration int64, steps []*fired) *measured {
+// measure judges every attempt; kv, where the kernel was asked, has the last word. nil: it was not.
+func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired) *measured {
 	m := &measured{
 		books: b, judge: j, duration: duration, steps: steps,
-		verdicts: map[int]judgement{}, stepOf: map[int]int{}, lostIn: make([][]int, len(steps)),
+		verdicts: map[int]judgement{}, kernel: map[int]string{}, agreed: map[[2]string]int64{}, stepOf: map[int]int{}, lostIn: make([][]int, len(steps)),
 		response: results.NewHistogram(), service: results.NewHistogram(), lag: results.NewHistogram(),
 	}
 	for i := range b.attempts {
@@ -38,6 +41,13 @@ func measure(b *books, j *judge, duration int64, steps []*fired) *measured {
 			m.lag.Record(max(0, a.sent-at))
 		}
 		v := j.judge(a)
+		if v.cause != "" && kv != nil {
+			traced, event := kv.judge(i, a, v)
+			m.agreed[[2]string{v.cause, traced.cause}]++
+			if v = traced; event != nil {
+				m.kernel[i] = event.Kind.String() + ": " + event.Reason
+			}
+		}
 		if a.class == results.ClassNone {
 			m.response.Record(a.done - at)
 			m.service.Record(a.done - a.sent)
@@ -370,6 +380,22 @@ func (m *measured) ledger() []results.LedgerRow {
 	return out
 }
 
+// lostOverTime counts lost attempts by the window in which they were over.
+func (m *measured) lostOverTime(s *results.Series) []int64 {
+	var lost []int64
+	for _, i := range m.lost() {
+		window := int((m.books.attempts[i].done - s.FromNS) / s.WindowNS)
+		if window < 0 || window >= 2*maxWindowsInSeries {
+			continue
+		}
+		for len(lost) <= window {
+			lost = append(lost, 0)
+		}
+		lost[window]++
+	}
+	return lost
+}
+
 // maxLosses bounds the lost attempts that are stored one by one with a trial.
 const maxLosses = 2000
 
@@ -384,7 +410,7 @@ func (m *measured) listed() (list []results.Loss, omitted int64) {
 			ScheduledNS: m.books.scheduled(i), SentNS: a.sent, DoneNS: a.done,
 			Source: m.books.sources.At(uint64(i)).String(),
 			Phase:  a.phase.String(), Error: a.class.String(), Server: a.state.String(),
-			Cause: v.cause, Evidence: v.evidence.String(),
+			Cause: v.cause, Evidence: v.evidence.String(), Kernel: m.kernel[i],
 		}
 		if v.worker >= 0 {
 			l.Worker = &v.worker

@@ -178,7 +178,7 @@ func skipped(s scenarios.Setup, m Machine) string {
 	if s.Path == pathHAProxy {
 		needed = append(needed, kernel.ProbeHAProxyCommand)
 	}
-	if s.Server.Fault.HalfOpen > 0 {
+	if f := s.Server.Fault; f.HalfOpen > 0 || f.DroppedSYNs > 0 || f.RejectedSYNs > 0 {
 		needed = append(needed, kernel.ProbeNFTables)
 	}
 	if servers.Selection(s.Selector).ByBPF() {
@@ -300,6 +300,8 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 			Timeout:     s.Load.Timeout,
 			Connections: load.Connections(s.Load.Connections),
 			Body:        s.Load.Body,
+			AbortFrom:   faultFrom,
+			Aborts:      uint64(s.Load.Aborts),
 			Sources:     addresses.Sources,
 		})
 	}

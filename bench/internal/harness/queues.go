@@ -2,6 +2,7 @@ package harness
 
 import (
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,12 @@ type queueUse struct {
 	clock *wire.Clock
 	watch *kernel.QueueWatch // nil: the kernel offers none, and nothing is known
 
+	// series is over time, a window after the other from began on; counters is what it reads at the end of each.
+	window   time.Duration
+	depths   map[uint64][]int64 // the longest seen, by listener and window
+	moved    []kernel.Counters
+	counters func() (kernel.Counters, error)
+
 	stop, done chan struct{}
 	seen       map[uint64]*queueSeen // by the listener's inode
 	samples    int64
@@ -35,8 +42,16 @@ type queueSeen struct {
 	samples, sum, largest int64
 }
 
-// start watches the servers' host from now on, until end. What the kernel does not offer stays unknown.
-func (q *queueUse) start(do func(func() error) error, ipv6 bool) {
+// A series has windows of at least seriesWindow, and about maxWindowsInSeries at most.
+const (
+	seriesWindow       = 50 * time.Millisecond
+	maxWindowsInSeries = 200
+)
+
+// start watches the servers' host from now on, until end; the load lasts for duration. What the kernel does not offer stays unknown.
+func (q *queueUse) start(do func(func() error) error, ipv6 bool, duration time.Duration) {
+	q.window = max(seriesWindow, duration/maxWindowsInSeries)
+	q.depths = map[uint64][]int64{}
 	family := unix.AF_INET
 	if ipv6 {
 		family = unix.AF_INET6
@@ -82,12 +97,79 @@ func (q *queueUse) run() {
 			s.samples++
 			s.sum += int64(one.Queued)
 			s.largest = max(s.largest, int64(one.Queued))
+			q.note(one)
 		}
+		q.count()
 		took := threadCPU() - began
 		q.samples++
 		q.cost += took
 		timer.Reset(max(queueInterval, watchShare*took) - took)
 	}
+}
+
+// note takes a queue into the series.
+func (q *queueUse) note(one kernel.Queue) {
+	window := int(q.clock.Now().Sub(q.began) / q.window)
+	if one.Queued == 0 || window >= 2*maxWindowsInSeries {
+		return
+	}
+	depths := q.depths[one.Inode]
+	for len(depths) <= window {
+		depths = append(depths, 0)
+	}
+	depths[window] = max(depths[window], int64(one.Queued))
+	q.depths[one.Inode] = depths
+}
+
+// count reads the counters when a window has ended.
+func (q *queueUse) count() {
+	for q.counters != nil && int(q.clock.Now().Sub(q.began)/q.window) > len(q.moved) && len(q.moved) < 2*maxWindowsInSeries {
+		c, err := q.counters()
+		if err != nil {
+			q.counters = nil // what there is so far stands
+			return
+		}
+		q.moved = append(q.moved, c)
+	}
+}
+
+// series is the queues and the counters over time; before is what the counters were at the beginning.
+func (q *queueUse) series(shared uint64, workers []*servers.Worker, before kernel.Counters) *results.Series {
+	if q.samples == 0 {
+		return nil
+	}
+	s := &results.Series{WindowNS: int64(q.window)}
+	listed := map[uint64]bool{}
+	add := func(worker *int, inode uint64) {
+		if d := q.depths[inode]; len(d) > 0 && !listed[inode] {
+			listed[inode] = true
+			first := slices.IndexFunc(d, func(n int64) bool { return n > 0 })
+			s.Queues = append(s.Queues, results.QueueSeries{Worker: worker, First: first, Longest: d[first:]})
+		}
+	}
+	if shared != 0 {
+		add(nil, shared)
+	}
+	for _, w := range workers {
+		if inode := w.Listener(); inode != 0 {
+			add(&w.ID, inode)
+		}
+	}
+	for _, c := range q.moved {
+		s.Overflows = append(s.Overflows, c["TcpExtListenOverflows"]-before["TcpExtListenOverflows"])
+		s.Migrations = append(s.Migrations, c["TcpExtTCPMigrateReqSuccess"]-before["TcpExtTCPMigrateReqSuccess"])
+		before = c
+	}
+	s.Overflows, s.Migrations = trim(s.Overflows), trim(s.Migrations)
+	return s
+}
+
+// trim leaves out the zeros at the end.
+func trim(values []int64) []int64 {
+	for len(values) > 0 && values[len(values)-1] == 0 {
+		values = values[:len(values)-1]
+	}
+	return values
 }
 
 // threadCPU is the CPU time of the calling thread, which the caller has locked.

@@ -62,7 +62,9 @@ type trialRun struct {
 	atBegin, atEnd map[int]kernel.Sched
 	listener       uint64                 // the inode of a shared socket, or 0
 	handshakes     *kernel.HalfOpenReader // nil where nobody asks
-	proxy          *haproxy.Process       // nil without one
+	losses         lossWatch
+	filter         *netlab.Filter   // of a fault, or nil
+	proxy          *haproxy.Process // nil without one
 	proxyCPU       time.Duration
 	problems       []string // that make the trial invalid
 }
@@ -146,6 +148,15 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	if n := t.variant.Setup.Server.Fault.HalfOpen; n > 0 {
 		t.line.holder = &holder{lab: t.lab, target: t.load[0].Target, n: n}
 	}
+	switch f := t.variant.Setup.Server.Fault; {
+	case f.DroppedSYNs > 0:
+		t.filter, err = t.lab.DropSYNs(t.load[0].Target, f.DroppedSYNs)
+	case f.RejectedSYNs > 0:
+		t.filter, err = t.lab.RejectSYNs(t.load[0].Target, f.RejectedSYNs)
+	}
+	if err != nil {
+		return err
+	}
 	if t.books.proxied {
 		if err := t.startProxy(ctx); err != nil {
 			return err
@@ -221,8 +232,13 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 		return err
 	}
 	t.atBegin = t.scheds()
-	t.queues = queueUse{clock: t.clock}
-	t.queues.start(func(f func() error) error { return t.lab.Do(t.lab.Servers(), f) }, t.servers.Address.Addr().Is6())
+	t.queues = queueUse{clock: t.clock, counters: t.counters}
+	t.queues.start(func(f func() error) error { return t.lab.Do(t.lab.Servers(), f) }, t.servers.Address.Addr().Is6(), t.variant.Setup.Load.Duration)
+	if t.variant.Setup.Trace == traceOn {
+		if err := t.losses.start(t.lab, t.load[0].Target); err != nil {
+			return err
+		}
+	}
 	begin := t.clock.Now().Add(lead)
 	t.books.start(begin)
 	for _, p := range t.loads {
@@ -316,7 +332,7 @@ func (t *trialRun) finish(ctx context.Context) error {
 		}
 	}
 	t.books.close()
-	return nil
+	return t.losses.end()
 }
 
 // scheds is what the scheduler did so far with each worker that is there. Whom the kernel does not tell of is left out.
@@ -388,7 +404,7 @@ func (t *trialRun) close() error {
 	t.environment.end()
 	t.queues.end()
 	t.selections.end()
-	var errs []error
+	errs := []error{t.losses.end()}
 	for _, p := range t.loads {
 		errs = append(errs, p.Kill())
 	}
@@ -397,6 +413,9 @@ func (t *trialRun) close() error {
 	}
 	if t.proxy != nil {
 		errs = append(errs, t.proxy.Close())
+	}
+	if t.filter != nil {
+		errs = append(errs, t.filter.Release())
 	}
 	if t.line != nil {
 		errs = append(errs, t.line.holder.settle())
@@ -426,6 +445,33 @@ func (t *trialRun) closings() []closing {
 	return all
 }
 
+// kernelView is nil where the kernel was not asked.
+func (t *trialRun) kernelView() *kernelView {
+	if t.losses.events == nil {
+		return nil
+	}
+	k := &kernelView{watch: &t.losses, books: t.books, workers: map[int]int{}}
+	for _, w := range t.group.Workers() {
+		k.workers[w.PID()] = w.ID
+	}
+	return k
+}
+
+// traceResult is nil where the kernel was not to be asked.
+func (t *trialRun) traceResult(m *measured) *results.Trace {
+	r := t.losses.result
+	if r == nil {
+		return nil
+	}
+	for pair, n := range m.agreed {
+		r.Agreement = append(r.Agreement, results.Agreement{Inferred: pair[0], Traced: pair[1], Attempts: n})
+	}
+	slices.SortFunc(r.Agreement, func(a, b results.Agreement) int {
+		return cmp.Or(cmp.Compare(a.Inferred, b.Inferred), cmp.Compare(a.Traced, b.Traced))
+	})
+	return r
+}
+
 // takesQueue says that the queue of a worker's listener goes with the worker when it ends that way.
 func (t *trialRun) takesQueue(way servers.Way) bool {
 	cfg := t.variant.Servers
@@ -447,7 +493,7 @@ func (t *trialRun) takesQueue(way servers.Way) bool {
 func (t *trialRun) result() *results.Trial {
 	moved := t.after.Since(t.before)
 	j := &judge{closings: t.closings(), overflows: moved["TcpExtListenOverflows"], proxied: t.books.proxied, held: t.books.held(t.line.fired)}
-	m := measure(t.books, j, int64(t.variant.Setup.Load.Duration), t.line.fired)
+	m := measure(t.books, j, t.kernelView(), int64(t.variant.Setup.Load.Duration), t.line.fired)
 	r := &results.Trial{
 		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
 		Attempts:         int64(len(t.books.attempts)),
@@ -488,8 +534,13 @@ func (t *trialRun) result() *results.Trial {
 		r.Steps = append(r.Steps, step)
 	}
 	r.Losses, r.LossesOmitted = m.listed()
+	r.Trace = t.traceResult(m)
 	r.Fairness = t.fairness(r.Workers)
 	r.Queues = t.queueResult(r.Workers)
+	if r.Series = t.queues.series(t.listener, t.group.Workers(), t.before); r.Series != nil {
+		r.Series.FromNS = t.books.since(int64(t.queues.began))
+		r.Series.Lost = m.lostOverTime(r.Series)
+	}
 	r.CPU = t.cpu(r.Workers)
 	r.Occupancy, r.Selector = t.occupancy(r), t.selections.result
 	r.Memory, r.StartNS = t.memory, int64(t.startTime)

@@ -3,7 +3,8 @@
 // Readers, one file each: the protocol counters of a network namespace (counters.go), the time a processor or a process
 // was kept waiting (sched.go), the accept queue of a listening socket (listen.go), those of all of a namespace (queues.go),
 // the connection requests before each (halfopen.go, with a program in halfopen.c), and the facts about the machine that
-// a figure depends on (environment.go).
+// a figure depends on (environment.go). One tracer: why connections were ended or refused, as it happens (losses.go, with
+// programs in losses.c).
 //
 // Probes (probe.go) answer "does it work here?" by doing it, never by comparing versions: distributions backport, containers
 // forbid, and the bug that matters most to a migrated connection was fixed in some stable series and not in others. Each

@@ -33,9 +33,7 @@ const recordSize = 8
 // there; without, the error says what is missing and is unix.EPERM. A kernel without such an iterator (before Linux 5.9) or
 // without type information is ErrNotSupported.
 func NewHalfOpenReader() (*HalfOpenReader, error) {
-	// A program of type tracing is the business of no other capability (is_net_admin_prog_type in kernel/bpf/syscall.c).
-	missing := slices.DeleteFunc(missingForBPF(), func(name string) bool { return name == "CAP_NET_ADMIN" })
-	if len(missing) > 0 {
+	if missing := missingForTracing(); len(missing) > 0 {
 		return nil, fmt.Errorf("half-open connections: needs %s in the initial user namespace; run as root: %w",
 			strings.Join(missing, " and "), unix.EPERM)
 	}
@@ -49,6 +47,12 @@ func NewHalfOpenReader() (*HalfOpenReader, error) {
 		return nil, fmt.Errorf("half-open connections: %w", explainTracing(err))
 	}
 	return &HalfOpenReader{iterator: iterator, buffer: make([]byte, 32<<10)}, nil
+}
+
+// missingForTracing names the capabilities that the calling thread lacks for programs of type tracing. Those are the business
+// of no other capability (is_net_admin_prog_type in kernel/bpf/syscall.c).
+func missingForTracing() []string {
+	return slices.DeleteFunc(missingForBPF(), func(name string) bool { return name == "CAP_NET_ADMIN" })
 }
 
 // explainTracing makes the error of a kernel that has not what the program needs ErrNotSupported.

@@ -19,6 +19,7 @@ const (
 	childSilent         = "silent"          // ends at once, without a word
 	childMainThread     = "main-thread"     // runs startOnMainThread
 	childBurn           = "burn"            // uses burnedByChild on a thread other than the main one, says so, and waits for its input to end
+	childLoseQueue      = "lose-queue"      // closes a listener with one connection queued
 )
 
 // selfReport is what a child says of itself.
@@ -44,6 +45,8 @@ func TestMain(m *testing.M) {
 			exit(startOnMainThread())
 		case childBurn:
 			exit(onThrowawayThread(burnAndWait))
+		case childLoseQueue:
+			exit(loseQueue())
 		}
 	}
 	goleak.VerifyTestMain(m)

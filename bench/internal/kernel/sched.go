@@ -25,37 +25,49 @@ type Sched struct {
 }
 
 // Schedstat adds up the threads that process pid has now. A thread that has ended takes its time with it, so a difference
-// of two readings is a lower bound. ErrNotSupported where the kernel keeps no such statistics (CONFIG_SCHED_INFO);
+// of two readings is a lower bound. Errors are those of ThreadSchedstats.
+func Schedstat(pid int) (Sched, error) {
+	threads, err := ThreadSchedstats(pid)
+	var sum Sched
+	for _, one := range threads {
+		sum.Run += one.Run
+		sum.Delay += one.Delay
+		sum.Timeslices += one.Timeslices
+	}
+	return sum, err
+}
+
+// ThreadSchedstats is what the scheduler did with each thread that process pid has now, by its number. ErrNotSupported where the kernel keeps no such statistics (CONFIG_SCHED_INFO);
 // fs.ErrNotExist where there is no such process. Source: fs/proc/base.c, proc_pid_schedstat; /proc/<pid>/schedstat itself
 // covers the main thread only.
-func Schedstat(pid int) (Sched, error) {
+func ThreadSchedstats(pid int) (map[int]Sched, error) {
 	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
 	threads, err := os.ReadDir(tasks)
 	if err != nil {
-		return Sched{}, err
+		return nil, err
 	}
-	var sum Sched
-	read := 0
+	each := map[int]Sched{}
 	for _, thread := range threads {
 		one, err := readSchedstat(filepath.Join(tasks, thread.Name(), "schedstat"))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue // the thread has just ended, or the kernel keeps none at all
 		}
 		if err != nil {
-			return Sched{}, err
+			return nil, err
 		}
-		sum.Run += one.Run
-		sum.Delay += one.Delay
-		sum.Timeslices += one.Timeslices
-		read++
+		number, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", tasks, err)
+		}
+		each[number] = one
 	}
-	if read > 0 {
-		return sum, nil
+	if len(each) > 0 {
+		return each, nil
 	}
 	if _, err := os.Stat("/proc/thread-self/schedstat"); err != nil {
-		return Sched{}, fmt.Errorf("%s/*/schedstat: %w", tasks, ErrNotSupported)
+		return nil, fmt.Errorf("%s/*/schedstat: %w", tasks, ErrNotSupported)
 	}
-	return Sched{}, fmt.Errorf("process %d has just ended: %w", pid, fs.ErrNotExist)
+	return nil, fmt.Errorf("process %d has just ended: %w", pid, fs.ErrNotExist)
 }
 
 func readSchedstat(path string) (Sched, error) {

@@ -34,6 +34,10 @@ type Config struct {
 	Connections Connections `json:"connections"`
 	// Body, in bytes: attempts are POST requests with a body of that length. 0: GET.
 	Body int `json:"body_bytes"`
+	// Aborts, a defect of known size: attempts with sequence in [AbortFrom, AbortFrom+Aborts) of process 0 are reset by the load itself when the
+	// request is sent.
+	AbortFrom uint64 `json:"abort_from"`
+	Aborts    uint64 `json:"aborts"`
 	// InFlight bounds the attempts that are under way at once: with a bound, a load that the servers are not up
 	// to is a closed loop. 0: open, as many as may wait for a timeout.
 	InFlight int `json:"in_flight"`

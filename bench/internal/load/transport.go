@@ -112,6 +112,7 @@ func (t *transport) attempt(s *results.Sample) {
 	}
 	s.Source = c.source
 	x := exchange{sample: s, clock: t.clock, conn: c, deadline: wire.Instant(s.Sent).Add(t.cfg.Timeout)}
+	x.abort = t.cfg.Process == 0 && s.Sequence-t.cfg.AbortFrom < t.cfg.Aborts
 	err = x.run(wire.Sockaddr(t.cfg.Target), b)
 	s.Done = int64(t.clock.Now())
 	s.Class = classify(err, s.Phase)
@@ -212,12 +213,14 @@ type exchange struct {
 	clock    *wire.Clock
 	deadline wire.Instant
 	last     bool // the server closes the connection after this response
+	abort    bool // by this side, when the request is sent
 }
 
 var (
 	errTimeout = os.ErrDeadlineExceeded
 	errEOF     = errors.New("closed by the server")
 	errInvalid = errors.New("invalid response")
+	errAborted = errors.New("aborted by the load itself")
 )
 
 // run connects if need be, sends and reads. target is the call's own: connect writes into it. It moves the sample's phase on as it goes.
@@ -238,6 +241,9 @@ func (x *exchange) run(target unix.Sockaddr, b *buffer) error {
 	}
 	x.connected = true
 	x.sample.Phase = results.PhaseWait
+	if x.abort { // closing it then sends a RST (socket(7), SO_LINGER)
+		return errors.Join(errAborted, unix.SetsockoptLinger(x.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+	}
 	return x.read(b.in[:])
 }
 
@@ -331,7 +337,7 @@ func classify(err error, phase results.Phase) results.Class {
 		return results.ClassUnreachable
 	case errors.Is(err, errInvalid):
 		return results.ClassInvalid
-	case phase == results.PhaseConnect:
+	case phase == results.PhaseConnect, errors.Is(err, errAborted):
 		return results.ClassLocal
 	}
 	return results.ClassInvalid

@@ -60,6 +60,15 @@ type Host struct {
 	ns   *os.File
 }
 
+// Inode is that of the host's network namespace, by which the kernel's tracing knows it.
+func (h *Host) Inode() (uint32, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(h.ns.Fd()), &st); err != nil {
+		return 0, fmt.Errorf("network namespace %s: %w", h.Name, err)
+	}
+	return uint32(st.Ino), nil
+}
+
 // initLimit bounds how long the lab's init may take to come and to go.
 const initLimit = 5 * time.Second
 

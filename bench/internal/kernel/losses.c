@@ -1,0 +1,467 @@
+//go:build ignore
+
+// The programs of LossTrace, one for each tracepoint. What they decide, and what they cannot know, is in losses.go.
+//
+// They run for everything on the machine, some of them several times for each connection. So each begins with what most
+// often says that there is nothing to report: the states, the reason, the protocol, the network namespace.
+
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+// include/net/tcp_states.h
+#define TCP_TIME_WAIT 6
+#define TCP_CLOSE 7
+#define TCP_LISTEN 10
+#define TCP_NEW_SYN_RECV 12
+
+// Flags in byte 13 of the TCP header (RFC 9293, 3.1)
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+
+// include/linux/socket.h, include/uapi/linux/if_ether.h, include/uapi/linux/in.h
+#define AF_INET 2
+#define AF_INET6 10
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+#define IPPROTO_TCP 6
+
+#define PID_LEVELS 33 // MAX_PID_NS_LEVEL in include/linux/pid_namespace.h, and the initial one
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+// Set once, before loading.
+const volatile __u32 pid_namespace;    // by its inode: processes are numbered as this one has them
+const volatile bool any_namespace;     // only addresses decide
+const volatile bool drop_has_receiver; // kfree_skb hands over the receiving socket too (Linux 6.11)
+
+// Of the kernel's structures only what is read here. Where it is in the running kernel is found out when the programs
+// are loaded (CO-RE).
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct net_device {
+	possible_net_t nd_net;
+};
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+	} in6_u;
+};
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct socket {};
+
+struct inode {
+	unsigned long i_ino;
+};
+
+struct socket_alloc { // include/net/sock.h
+	struct socket socket;
+	struct inode vfs_inode;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	struct socket *sk_socket;
+};
+
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	unsigned char *head;
+	__be16 protocol;
+	__u16 transport_header;
+	__u16 network_header;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
+struct task_struct {
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
+};
+
+#pragma clang attribute pop
+
+// include/net/dropreason-core.h. These numbers do not count: when the programs are loaded, they become the running kernel's.
+enum skb_drop_reason {
+	SKB_CONSUMED = 1,
+	SKB_DROP_REASON_NOT_SPECIFIED = 2,
+	SKB_DROP_REASON_NO_SOCKET = 3,
+	SKB_DROP_REASON_QUEUE_PURGE = 104,
+};
+
+enum kind { // LossKind
+	RESET_SENT = 1,
+	SEGMENT_DROPPED,
+	LISTENER_CLOSED,
+};
+
+// Addresses are as IPv6 has them, those of IPv4 mapped (RFC 4291, 2.5.5.2); ports are numbers.
+struct event {
+	__u64 at;
+	__u64 inode;
+	__u32 reason;
+	__u32 process;
+	__u32 sequence;
+	__u8 kind;
+	__u8 flags;
+	__u8 state;
+	__u8 padding;
+	__u8 source[16];
+	__u8 destination[16];
+	__u16 source_port;
+	__u16 destination_port;
+	__u32 padding_too;
+};
+
+const struct event *unused_event __attribute__((unused)); // so that bpf2go finds the type
+
+struct endpoint {
+	__u8 address[16]; // 0: any
+	__u16 port;
+};
+
+// The sizes are set before loading.
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32); // inode of a network namespace
+	__type(value, __u8);
+} namespaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct endpoint);
+	__type(value, __u8);
+} servers SEC(".maps");
+
+// The segment that this CPU answered with a reset last, until it is dropped, which always comes next (tcp_v4_rcv and
+// tcp_v4_do_rcv, and those of IPv6).
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} answered SEC(".maps");
+
+__u64 lost; // events that found no room
+
+// argument returns the pointer that the kernel hands over as its nth. The verifier must not know it for a pointer: before
+// Linux 6.13 it takes none for NULL, and removes from a program what it does in that case (raw_tp_null_args in
+// kernel/bpf/btf.c was added for it).
+static __always_inline const void *argument(const __u64 *ctx, int n)
+{
+	__u64 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), ctx + n);
+	return (const void *)value;
+}
+
+// inode_of returns 0 where the socket is nobody's: not accepted yet, closed, or none but a connection request or what is
+// left in TIME_WAIT, of which there is no more than a sock_common.
+static __always_inline __u64 inode_of(const struct sock *sk, __u8 state)
+{
+	const struct socket *socket;
+	const struct socket_alloc *alloc;
+
+	if (!sk || state == TCP_TIME_WAIT || state == TCP_NEW_SYN_RECV)
+		return 0;
+	socket = BPF_CORE_READ(sk, sk_socket);
+	if (!socket)
+		return 0;
+	alloc = (const void *)socket - bpf_core_field_offset(struct socket_alloc, socket);
+	return BPF_CORE_READ(alloc, vfs_inode.i_ino);
+}
+
+// process returns whose time it is, as a process of the namespace pid_namespace is numbered there; 0 for one that is not
+// in it.
+static __always_inline __u32 process(void)
+{
+	const struct task_struct *task = (const void *)bpf_get_current_task();
+	const struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	__u32 level = BPF_CORE_READ(pid, level);
+
+	for (__u32 i = 0; i < PID_LEVELS && i <= level; i++) {
+		const struct upid *number = (const void *)pid + bpf_core_field_offset(struct pid, numbers) +
+					    i * bpf_core_type_size(struct upid);
+
+		if (BPF_CORE_READ(number, ns, ns.inum) == pid_namespace)
+			return BPF_CORE_READ(number, nr);
+	}
+	return 0;
+}
+
+// namespace_of returns 0 where it cannot be told, or does not matter. In a segment that is in one of TCP's trees, something else
+// is where the device was; but that one has a socket.
+static __always_inline __u32 namespace_of(const struct sock *sk, const struct sk_buff *skb)
+{
+	const struct net_device *dev;
+
+	if (any_namespace)
+		return 0;
+	if (sk)
+		return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	dev = skb ? BPF_CORE_READ(skb, dev) : NULL;
+	return dev ? BPF_CORE_READ(dev, nd_net.net, ns.inum) : 0;
+}
+
+static __always_inline void put_ipv4(__u8 *to, const void *from)
+{
+	to[10] = to[11] = 0xff; // the rest is 0
+	__builtin_memcpy(to + 12, from, 4);
+}
+
+// read_segment says whether this is a TCP segment with its header, and copies from it. A fragment other than the first,
+// and one behind IPv6 extension headers, is none.
+static __always_inline bool read_segment(struct event *e, const struct sk_buff *skb)
+{
+	const unsigned char *header = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
+	__u8 ip[40], tcp[14]; // with a TCP header behind it, there are always 40 bytes of the shorter one too
+	__u32 length;
+
+	if (bpf_probe_read_kernel(ip, sizeof(ip), header))
+		return false;
+	if (ip[0] >> 4 == 4) { // RFC 791, 3.1
+		if (ip[9] != IPPROTO_TCP || (ip[6] & 0x1f) || ip[7])
+			return false;
+		length = (ip[0] & 0x0f) * 4;
+		put_ipv4(e->source, ip + 12);
+		put_ipv4(e->destination, ip + 16);
+	} else if (ip[0] >> 4 == 6) { // RFC 8200, 3
+		if (ip[6] != IPPROTO_TCP)
+			return false;
+		length = 40;
+		__builtin_memcpy(e->source, ip + 8, 16);
+		__builtin_memcpy(e->destination, ip + 24, 16);
+	} else {
+		return false;
+	}
+	if (bpf_probe_read_kernel(tcp, sizeof(tcp), header + length)) // RFC 9293, 3.1
+		return false;
+	e->source_port = tcp[0] << 8 | tcp[1];
+	e->destination_port = tcp[2] << 8 | tcp[3];
+	e->sequence = (__u32)tcp[4] << 24 | tcp[5] << 16 | tcp[6] << 8 | tcp[7];
+	e->flags = tcp[13];
+	return true;
+}
+
+// read_socket copies the two ends of a socket, its peer as the source. Its own port is that in inet_sock, for skc_num is 0 in
+// what is about to be reset (__inet_put_port).
+static __always_inline void read_socket(struct event *e, const struct sock *sk)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	__be32 address;
+
+	if (family == AF_INET) {
+		address = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+		put_ipv4(e->source, &address);
+		address = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		put_ipv4(e->destination, &address);
+	} else if (family == AF_INET6 && bpf_core_field_exists(sk->__sk_common.skc_v6_daddr)) {
+		BPF_CORE_READ_INTO(&e->source, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&e->destination, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+	}
+	e->source_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	e->destination_port = bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
+}
+
+static __always_inline bool is_foreign(__u32 namespace)
+{
+	return namespace && !bpf_map_lookup_elem(&namespaces, &namespace);
+}
+
+static __always_inline bool is_server(const __u8 *address, __u16 port)
+{
+	struct endpoint at = {};
+
+	at.port = port;
+	if (bpf_map_lookup_elem(&servers, &at))
+		return true;
+	__builtin_memcpy(at.address, address, sizeof(at.address));
+	return bpf_map_lookup_elem(&servers, &at);
+}
+
+static __always_inline bool has_server(const struct event *e)
+{
+	return is_server(e->destination, e->destination_port) || is_server(e->source, e->source_port);
+}
+
+static __always_inline void report(struct event *e, enum kind kind, const struct sock *sk)
+{
+	e->at = bpf_ktime_get_ns();
+	e->kind = kind;
+	if (sk) {
+		e->state = BPF_CORE_READ(sk, __sk_common.skc_state);
+		e->inode = inode_of(sk, e->state);
+	}
+	e->process = process();
+	if (bpf_ringbuf_output(&events, e, sizeof(*e), 0))
+		__sync_fetch_and_add(&lost, 1);
+}
+
+SEC("tp_btf/tcp_send_reset") // net/ipv4/tcp_ipv4.c, net/ipv4/tcp_output.c, net/ipv6/tcp_ipv6.c
+int reset_sent(__u64 *ctx)
+{
+	const struct sock *sk = argument(ctx, 0);
+	const struct sk_buff *skb = argument(ctx, 1);
+	struct event e = {.reason = ctx[2]};
+	__u32 namespace = namespace_of(sk, skb), key = 0;
+	__u64 *last;
+
+	if (is_foreign(namespace))
+		return 0;
+	if (!skb)
+		read_socket(&e, sk);
+	else if (!read_segment(&e, skb))
+		return 0;
+	if (!namespace && !has_server(&e))
+		return 0;
+	last = bpf_map_lookup_elem(&answered, &key);
+	if (last && skb)
+		*last = (__u64)skb;
+	report(&e, RESET_SENT, sk);
+	return 0;
+}
+
+// never_loss says whether the reason is one for which nothing is ever lost.
+static __always_inline bool never_loss(__u32 reason)
+{
+	return !reason || // SKB_NOT_DROPPED_YET
+	       (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_CONSUMED) &&
+		reason == bpf_core_enum_value(enum skb_drop_reason, SKB_CONSUMED));
+}
+
+// no_loss says whether this segment, received by sk if any, did all that it could have done. Most connections come by here,
+// so it reads no more than it must. What it lets pass had been handed to TCP, so that the transport header is set.
+static __always_inline bool no_loss(const struct sk_buff *skb, const struct sock *sk, __u32 reason)
+{
+	__u32 no_socket = bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET);
+	__u32 unspecified = bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED);
+	__u32 purge = unspecified; // before there was QUEUE_PURGE
+	__u8 state = sk ? BPF_CORE_READ(sk, __sk_common.skc_state) : 0;
+	__u8 tcp[14]; // RFC 9293, 3.1
+
+	if (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_QUEUE_PURGE))
+		purge = bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_QUEUE_PURGE);
+	if (reason != no_socket && reason != unspecified && reason != purge)
+		return false;
+	if (bpf_probe_read_kernel(tcp, sizeof(tcp), skb->head + skb->transport_header))
+		return false;
+	// A RST for what is gone already is never answered (RFC 9293, 3.10.7.1).
+	if (reason == no_socket)
+		return tcp[13] & TCP_RST;
+	// What TIME_WAIT receives ends here, the peer's FIN above all, and was heeded and acknowledged; what is wrong with it has
+	// another reason, or is answered with a reset (tcp_v4_rcv). But a SYN may mean a new connection.
+	if (reason == unspecified && state == TCP_TIME_WAIT)
+		return !(tcp[13] & TCP_SYN);
+	// What a closed socket still has in its receive queue, again the FIN above all, is thrown away with it
+	// (inet_sock_destruct). It was acknowledged; for data among it a reset was sent.
+	return reason == purge && state == TCP_CLOSE &&
+	       BPF_CORE_READ((const struct inet_sock *)sk, inet_sport) == bpf_htons(tcp[2] << 8 | tcp[3]);
+}
+
+SEC("tp_btf/kfree_skb") // net/core/skbuff.c
+int segment_dropped(__u64 *ctx)
+{
+	const struct sk_buff *skb = (const void *)ctx[0]; // never NULL
+	const struct sock *sk = NULL;
+	struct event e = {.reason = ctx[2]};
+	__u32 namespace, key = 0;
+	__u64 *last;
+
+	if (never_loss(e.reason))
+		return 0;
+	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
+		return 0;
+	last = bpf_map_lookup_elem(&answered, &key);
+	if (last && *last == (__u64)skb) {
+		*last = 0;
+		return 0; // it was reported
+	}
+	if (drop_has_receiver)
+		sk = argument(ctx, 3);
+	if (!sk)
+		sk = BPF_CORE_READ(skb, sk);
+	if (no_loss(skb, sk, e.reason))
+		return 0;
+	namespace = namespace_of(sk, skb);
+	if (is_foreign(namespace))
+		return 0;
+	if (!read_segment(&e, skb))
+		return 0;
+	if (!namespace && !has_server(&e))
+		return 0;
+	report(&e, SEGMENT_DROPPED, sk);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state") // net/ipv4/af_inet.c, inet_sk_set_state and inet_sk_state_store
+int listener_closed(__u64 *ctx)
+{
+	const struct sock *sk;
+	struct event e = {};
+	__u32 namespace;
+
+	if ((int)ctx[2] != TCP_CLOSE || (int)ctx[1] != TCP_LISTEN)
+		return 0;
+	sk = argument(ctx, 0);
+	namespace = namespace_of(sk, NULL);
+	if (is_foreign(namespace))
+		return 0;
+	read_socket(&e, sk);
+	if (!namespace && !has_server(&e))
+		return 0;
+	report(&e, LISTENER_CLOSED, sk);
+	return 0;
+}
