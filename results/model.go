@@ -153,6 +153,10 @@ type Trial struct {
 
 	// Ledger is the client × server table, one row per pair that occurred.
 	Ledger []LedgerRow `json:"ledger"`
+	// Equalities are the kernel's counters against the books; empty behind a proxy, whose connections are its own.
+	Equalities []Equality `json:"equalities,omitempty"`
+	// Target is where the load connected to.
+	Target string `json:"target,omitempty"`
 	// Losses lists lost attempts one by one, up to a bound; LossesOmitted is how many more there were.
 	Losses        []Loss `json:"losses"`
 	LossesOmitted int64  `json:"losses_omitted"`
@@ -386,6 +390,15 @@ const (
 	TryInvalid = "invalid"
 )
 
+// Equality holds a counter of the kernel against what the books say it should have counted. They may differ: the counter sees what
+// no attempt is told of, and the difference says how much of that there was.
+type Equality struct {
+	Counter string `json:"counter"`
+	Kernel  int64  `json:"kernel"`
+	Books   int64  `json:"books"`
+	What    string `json:"what"` // that the books counted
+}
+
 // LedgerRow is one cell of the client × server table.
 type LedgerRow struct {
 	Client   string `json:"client"`
@@ -403,6 +416,7 @@ type Trace struct {
 	Unavailable string   `json:"unavailable,omitempty"`
 	Missing     []string `json:"missing,omitempty"` // tracepoints that this kernel lacks
 	Events      int64    `json:"events"`
+	Resets      int64    `json:"resets"`  // of those, RSTs that the kernel sent
 	Dropped     int64    `json:"dropped"` // events that found no room, so that nobody knows of what
 	// Agreement is how the lost attempts came out by inference, and with the kernel's word.
 	Agreement []Agreement `json:"agreement,omitempty"`

@@ -371,7 +371,7 @@ func (v *Variant) summarizeLosses(trials []*Trial) {
 	}
 	s := Rate(lost, attempts)
 	if s.Method == MethodRuleOfThree {
-		s.warn("nothing lost in %d trials; the bound takes losses for independent", len(lost))
+		s.warn("nothing lost in %d trial(s); the bound takes losses for independent", len(lost))
 	}
 	v.Summary[MetricLostPerAttempt] = s
 }

@@ -38,6 +38,7 @@ func ledgerBlocks(d *document, v *results.Variant) {
 	if len(valid) > 0 {
 		d.paragraph(balance(valid))
 		d.table(ledgerTable(valid, func(results.LedgerRow) bool { return true }))
+		equalityBlock(d, valid)
 		if counters := counterLine(valid); counters != "" {
 			d.paragraph("Kernel counters: " + counters)
 		}
@@ -52,6 +53,30 @@ func ledgerBlocks(d *document, v *results.Variant) {
 		d.paragraph("What nothing explains in those:")
 		d.table(t)
 	}
+}
+
+// equalityBlock holds the kernel's counters against the books.
+func equalityBlock(d *document, trials []*results.Trial) {
+	var all []results.Equality
+	for _, t := range trials {
+		for _, e := range t.Equalities {
+			i := slices.IndexFunc(all, func(have results.Equality) bool { return have.Counter == e.Counter })
+			if i < 0 {
+				i = len(all)
+				all = append(all, results.Equality{Counter: e.Counter, What: e.What})
+			}
+			all[i].Kernel += e.Kernel
+			all[i].Books += e.Books
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	t := &table{columns: []column{{head: "the kernel's counter"}, {"kernel", true}, {"books", true}, {"difference", true}, {head: "what the books counted"}}}
+	for _, e := range all {
+		t.add(e.Counter, integer(e.Kernel), integer(e.Books), fmt.Sprintf("%+d", e.Kernel-e.Books), e.What)
+	}
+	d.table(t)
 }
 
 // agreementBlock holds the causes that are inferred without the kernel's word against those with it.
@@ -181,6 +206,9 @@ func Losses(w io.Writer, run *results.Run, opts Options) error {
 
 func lossBlocks(d *document, v *results.Variant, t *results.Trial) {
 	title := fmt.Sprintf("%s, block %d", results.LabelString(v.Labels), t.Block)
+	if t.Target != "" {
+		title += ", to " + t.Target
+	}
 	if !t.Counts() {
 		title += " (invalid: " + strings.Join(t.Reasons(), "; ") + ")"
 	}

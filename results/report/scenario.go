@@ -437,13 +437,13 @@ func outsideBlocks(d *document, s *results.Scenario) {
 		if v.SkippedReason != nil {
 			skipped = append(skipped, name+": "+*v.SkippedReason)
 		}
-		n, reasons := v.InvalidTrials()
+		_, reasons := v.InvalidTrials()
 		for _, r := range reasons {
 			example := ""
 			if r.Varied {
 				example = "for example "
 			}
-			invalid = append(invalid, fmt.Sprintf("%s, %d of %d invalid: %s%s", name, r.Trials, n, example, r.Reason))
+			invalid = append(invalid, fmt.Sprintf("%s, %d of %d trials invalid: %s%s", name, r.Trials, len(v.Trials), example, r.Reason))
 		}
 	}
 	if len(invalid) > 0 {

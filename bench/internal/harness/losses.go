@@ -53,6 +53,9 @@ func (l *lossWatch) take(e kernel.LossEvent) {
 		l.result.Dropped++
 		return
 	}
+	if e.Kind == kernel.ResetSent {
+		l.result.Resets++
+	}
 	if client, ok := l.client(e); ok {
 		l.events[client] = append(l.events[client], e)
 	}

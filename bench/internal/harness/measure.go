@@ -396,6 +396,33 @@ func (m *measured) lostOverTime(s *results.Series) []int64 {
 	return lost
 }
 
+// equalities hold the kernel's counters against the trial's books.
+func (m *measured) equalities(moved kernel.Counters, r *results.Trial) []results.Equality {
+	var opened, accepted int64
+	for i := range m.books.attempts {
+		a := &m.books.attempts[i]
+		unsent := a.class == results.ClassUnsent || a.class == results.ClassLocal && a.phase == results.PhaseConnect
+		if own := m.books.via == nil || m.books.via[i] == uint32(i); own && !unsent {
+			opened++
+		}
+	}
+	for _, w := range r.Workers {
+		accepted += w.Accepted
+	}
+	all := []results.Equality{
+		{Counter: "TcpActiveOpens", Books: opened, What: "connections that the load opened"},
+		{Counter: "TcpPassiveOpens", Books: accepted + r.LostByCause[causeResetAtClose], What: "accepted, or reset in a queue"},
+		{Counter: "TcpExtListenOverflows", Books: r.LostByCause[causeAcceptOverflow], What: "lost by accept_overflow"},
+	}
+	if r.Trace != nil && r.Trace.Unavailable == "" {
+		all = append(all, results.Equality{Counter: "TcpOutRsts", Books: r.Trace.Resets, What: "resets that the trace has seen"})
+	}
+	for i := range all {
+		all[i].Kernel = moved[all[i].Counter]
+	}
+	return all
+}
+
 // maxLosses bounds the lost attempts that are stored one by one with a trial.
 const maxLosses = 2000
 

@@ -535,6 +535,10 @@ func (t *trialRun) result() *results.Trial {
 	}
 	r.Losses, r.LossesOmitted = m.listed()
 	r.Trace = t.traceResult(m)
+	r.Target = t.load[0].Target.String()
+	if !t.books.proxied {
+		r.Equalities = m.equalities(moved, r)
+	}
 	r.Fairness = t.fairness(r.Workers)
 	r.Queues = t.queueResult(r.Workers)
 	if r.Series = t.queues.series(t.listener, t.group.Workers(), t.before); r.Series != nil {
