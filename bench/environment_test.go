@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -98,7 +99,7 @@ func onlyInvalid(t *testing.T, run *results.Run, text string) {
 func TestKernelStolenCPU(t *testing.T) {
 	requireLab(t)
 	_, servers := cpuSides(t)
-	occupy(t, servers)
+	occupy(t, append(slices.Clone(servers), servers...)) // two each: the worker gets a third of its CPU
 	for _, tt := range []struct{ name, timeline, where string }{
 		{"in a step's window", "timeline: [{at: 100ms, every: 100ms, do: stall, for: 1ms}]", "in the window of step "},
 		{"during the trial", "", "during the trial"},

@@ -261,7 +261,7 @@ trials: 1
 	balanced(t, run)
 	for label, list := range trials(run, "sockets") {
 		for _, tr := range list {
-			if tr.LostByCause["closed_by_worker"] != k || tr.Lost != k || tr.Evidence.Worker != k || tr.Kernel["TcpOutRsts"] != k {
+			if tr.LostByCause["closed_by_worker"] != k || tr.Lost != k || tr.Evidence.Worker+tr.Evidence.Kernel != k || tr.Kernel["TcpOutRsts"] != k {
 				t.Errorf("%s: %d lost, by cause %v, evidence %+v, TcpOutRsts %d; want %d of each", label, tr.Lost, tr.LostByCause, tr.Evidence, tr.Kernel["TcpOutRsts"], k)
 			}
 		}

@@ -216,7 +216,7 @@ type Validity struct {
 	// servers' CPUs, 0 to 1. Default 0.5.
 	Steal float64 `yaml:"steal"`
 	// RunQueue is the largest share of a step's window, and of the trial, for which a worker may have to wait
-	// for a CPU that something other than the workers is using, 0 to 1. Default 0.4.
+	// for a CPU that something other than the workers is using, 0 to 1. Default 0.3.
 	RunQueue float64 `yaml:"run_queue"`
 }
 

@@ -247,7 +247,7 @@ func settings() []setting {
 		{path: "validity.step_lag", above: true, max: minute, def: "20ms", example: "20ms"},
 		{path: "validity.achieved", above: true, max: 1, def: "0.99"},
 		{path: "validity.steal", max: 1, def: "0.5"},
-		{path: "validity.run_queue", max: 1, def: "0.4"},
+		{path: "validity.run_queue", max: 1, def: "0.3"},
 		{path: "trials", min: 1, max: 1000, def: "8"},
 		{path: "min_valid", min: 1, max: 1000},
 	}

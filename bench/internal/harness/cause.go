@@ -149,7 +149,10 @@ func (j *judge) judge(a *attempt) judgement {
 		if j.proxied {
 			return j.byProxy(a)
 		}
-		if w, ok := j.closingDuring(a); ok && a.class == results.ClassReset {
+		// A child that is made while its listener is being closed copies sk_shutdown, which __tcp_close sets before it leaves
+		// TCP_LISTEN; once established it sends a FIN for it, and is thrown away all the same (net/ipv4/tcp.c;
+		// tcp_rcv_state_process in net/ipv4/tcp_input.c). Its client reads an end of file.
+		if w, ok := j.closingDuring(a); ok && (a.class == results.ClassReset || a.class == results.ClassEOF) {
 			if a.phase == results.PhaseConnect || j.held[a] {
 				return lost(causeResetHalfOpen, evidenceWorker, w)
 			}
@@ -160,9 +163,7 @@ func (j *judge) judge(a *attempt) judgement {
 		}
 	case unreadPeerGone:
 		// The worker that accepted it read an end of file that the client had not sent: seen once in some
-		// 9,000 migrating restarts, with TCPAbortOnData +1. Likely a child made while its listener was being
-		// closed: it copies sk_shutdown, which __tcp_close sets before it leaves TCP_LISTEN, and migration
-		// lets it live to be accepted (net/ipv4/tcp.c; sk_clone in net/core/sock.c).
+		// 9,000 migrating restarts, with TCPAbortOnData +1. Likely a child as above, which migration let live to be accepted.
 		if w, ok := j.closingDuring(a); ok {
 			return lost(causeResetAtClose, evidenceWorker, w)
 		}

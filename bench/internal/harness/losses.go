@@ -116,8 +116,8 @@ func (k *kernelView) judge(i int, a *attempt, inferred judgement) (judgement, *k
 	}
 	j := inferred
 	switch a.class {
-	case results.ClassReset:
-		if reset == nil {
+	case results.ClassReset, results.ClassEOF:
+		if reset == nil || a.class == results.ClassEOF && a.state != neverAccepted {
 			return inferred, nil
 		}
 		j.evidence = evidenceKernel
