@@ -17,6 +17,7 @@ type reportFunc func(io.Writer, *results.Run, report.Options) error
 
 var formats = map[string]reportFunc{
 	"text": report.Text, "markdown": report.Markdown, "html": report.HTML, "csv": report.CSV, "json": report.JSON,
+	"junit": report.JUnit, "benchfmt": report.Benchfmt,
 }
 
 func newReport() *cobra.Command {
@@ -27,7 +28,18 @@ func newReport() *cobra.Command {
 		Use:   "report [RUN]",
 		Short: "Print the report of a run",
 		Long: `Report prints the report of a run: a run directory, finished or not, or a run.json file. Without
-RUN it takes the newest under ` + runsDir + `.`,
+RUN it takes the newest under ` + runsDir + `.
+
+--format junit is JUnit XML, for CI systems: a test case for each variant, an error when it has too few valid
+trials, and one for each gate, a failure when it failed and an error when it is undecided.
+
+--format benchfmt is the Go benchmark format, for benchstat (golang.org/x/perf/cmd/benchstat): one line for each valid
+trial. benchstat's medians are over trials, so that of a loss in one trial of eight is 0: rare losses are in the other
+formats.`,
+		Example: `  reuseport-bench report --format benchfmt OLD > old.txt
+  reuseport-bench report --format benchfmt NEW > new.txt
+  benchstat -filter '.unit:(lost/restart OR response-p99-sec)' old.txt new.txt
+  benchstat -col /stop new.txt`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			print, ok := formats[format]
@@ -46,7 +58,7 @@ RUN it takes the newest under ` + runsDir + `.`,
 			return print(c.OutOrStdout(), run, report.Options{Scenarios: only})
 		},
 	}
-	c.Flags().StringVar(&format, "format", "text", "text, markdown, html, csv or json")
+	c.Flags().StringVar(&format, "format", "text", "text, markdown, html, csv, json, junit or benchfmt")
 	c.Flags().BoolVar(&ledger, "ledger", false, "print what became of every attempt, as the client and as the servers saw it")
 	c.Flags().BoolVar(&losses, "losses", false, "list the lost attempts one by one")
 	c.Flags().StringArrayVar(&only, "scenario", nil, "only this scenario; may be repeated")

@@ -7,21 +7,27 @@ import (
 	"strings"
 )
 
-// LabelString writes labels as "sockets=reuseport stop=close": sockets first, then stop, then the
-// others in alphabetical order. It is a variant's name in every report.
+// LabelString writes labels as "sockets=reuseport stop=close", in the order of LabelKeys. It is a
+// variant's name in every report.
 func LabelString(labels map[string]string) string {
 	if len(labels) == 0 {
 		return "(no labels)"
 	}
-	first := []string{"stop", "sockets"} // backwards: what is not in it has index -1
-	rank := func(key string) int { return -slices.Index(first, key) }
-	keys := slices.SortedFunc(maps.Keys(labels), func(a, b string) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
-	})
+	keys := LabelKeys(labels)
 	for i, key := range keys {
 		keys[i] = key + "=" + labels[key]
 	}
 	return strings.Join(keys, " ")
+}
+
+// LabelKeys are the labels' keys in the order of reports: sockets first, then stop, then the others in
+// alphabetical order.
+func LabelKeys(labels map[string]string) []string {
+	first := []string{"stop", "sockets"} // backwards: what is not in it has index -1
+	rank := func(key string) int { return -slices.Index(first, key) }
+	return slices.SortedFunc(maps.Keys(labels), func(a, b string) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
+	})
 }
 
 // Scenario returns the scenario of that name, or nil.

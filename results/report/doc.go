@@ -1,5 +1,5 @@
 // Package report prints runs: as text for terminals, Markdown for design documents, HTML for
-// browsers, CSV and JSON for programs.
+// browsers, CSV and JSON for programs, JUnit XML for CI systems, the Go benchmark format for benchstat.
 //
 // The rules of output:
 //

@@ -45,9 +45,15 @@ func TestGolden(t *testing.T) {
 		{"finished.md", Markdown, finishedRun()},
 		{"finished.html", HTML, finishedRun()},
 		{"finished.csv", CSV, finishedRun()},
+		{"finished.junit.xml", JUnit, finishedRun()},
+		{"finished.benchfmt", Benchfmt, finishedRun()},
 		{"small.json", JSON, smallRun()},
+		{"small.junit.xml", JUnit, smallRun()},
+		{"small.benchfmt", Benchfmt, smallRun()},
 		{"interrupted.txt", Text, interruptedRun()},
 		{"interrupted.md", Markdown, interruptedRun()},
+		{"interrupted.junit.xml", JUnit, interruptedRun()},
+		{"interrupted.benchfmt", Benchfmt, interruptedRun()},
 		{"ledger.txt", Ledger, finishedRun()},
 		{"losses.txt", Losses, finishedRun()},
 		{"claims.txt", claims, finishedRun()},
@@ -77,7 +83,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, p := range map[string]printer{"text": Text, "json": JSON, "ledger": Ledger} {
+	for name, p := range map[string]printer{"text": Text, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "ledger": Ledger} {
 		if diff := cmp.Diff(printed(t, p, smallRun()), printed(t, p, run)); diff != "" {
 			t.Errorf("%s (-made +loaded):\n%s", name, diff)
 		}
@@ -150,7 +156,7 @@ func TestEveryFormatOfLittle(t *testing.T) {
 	}
 	for name, run := range runs {
 		for format, p := range map[string]printer{
-			"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "ledger": Ledger, "losses": Losses, "claims": claims,
+			"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "ledger": Ledger, "losses": Losses, "claims": claims,
 		} {
 			t.Run(name+" "+format, func(t *testing.T) {
 				if out := printed(t, p, run); out == "" && run.Scenarios != nil {
@@ -169,7 +175,7 @@ func TestOptionsScenarios(t *testing.T) {
 	if strings.Contains(out.String(), "rolling-restart\n───") || !strings.Contains(out.String(), "steady\n───") {
 		t.Errorf("want steady alone:\n%s", out.String())
 	}
-	for format, p := range map[string]printer{"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "ledger": Ledger, "losses": Losses} {
+	for format, p := range map[string]printer{"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "ledger": Ledger, "losses": Losses} {
 		err := p(io.Discard, finishedRun(), Options{Scenarios: []string{"burst"}})
 		if err == nil || !strings.Contains(err.Error(), `"burst" is not in this run; it has rolling-restart, steady`) {
 			t.Errorf("%s: got %v", format, err)
@@ -190,7 +196,7 @@ func (f *failing) Write(p []byte) (int, error) {
 // A full disk behind the pipe must not pass for success.
 func TestWriteErrors(t *testing.T) {
 	for format, p := range map[string]printer{
-		"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "ledger": Ledger, "losses": Losses, "claims": claims,
+		"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "ledger": Ledger, "losses": Losses, "claims": claims,
 	} {
 		whole := len(printed(t, p, finishedRun()))
 		for _, room := range []int{0, 1, whole / 2, whole - 1} {

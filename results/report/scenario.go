@@ -437,13 +437,8 @@ func outsideBlocks(d *document, s *results.Scenario) {
 		if v.SkippedReason != nil {
 			skipped = append(skipped, name+": "+*v.SkippedReason)
 		}
-		_, reasons := v.InvalidTrials()
-		for _, r := range reasons {
-			example := ""
-			if r.Varied {
-				example = "for example "
-			}
-			invalid = append(invalid, fmt.Sprintf("%s, %d of %d trials invalid: %s%s", name, r.Trials, len(v.Trials), example, r.Reason))
+		for _, text := range invalidTexts(v) {
+			invalid = append(invalid, name+", "+text)
 		}
 	}
 	if len(invalid) > 0 {
@@ -454,6 +449,20 @@ func outsideBlocks(d *document, s *results.Scenario) {
 		d.heading(3, "Skipped variants")
 		d.list(skipped)
 	}
+}
+
+// invalidTexts says how many of the variant's trials are invalid, and why, a reason each.
+func invalidTexts(v *results.Variant) []string {
+	var texts []string
+	_, reasons := v.InvalidTrials()
+	for _, r := range reasons {
+		example := ""
+		if r.Varied {
+			example = "for example "
+		}
+		texts = append(texts, fmt.Sprintf("%d of %d trials invalid: %s%s", r.Trials, len(v.Trials), example, r.Reason))
+	}
+	return texts
 }
 
 // gateBlocks shows how the gates came out.
