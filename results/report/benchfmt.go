@@ -1,0 +1,278 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"reuseport-bench/results"
+)
+
+// Benchfmt prints the run in the Go benchmark format (https://golang.org/design/14313-benchmark-format), for benchstat: one line per
+// valid trial, so that benchstat's medians and intervals are over trials, as ours are. It knows no rates: where most trials lose
+// nothing its median of lost/restart is 0, whatever the others lose, and it has no bound like our "≤ 3/R".
+//
+//	BenchmarkRollingRestart/sockets=reuseport/stop=close 1 0.4 lost/restart 0.00091 response-p99-sec
+//
+// A scenario is a benchmark, its hyphens turned into capitals; a label is a part of its name, for -col, -row and -filter:
+// "benchstat -col /stop". In labels, what the format has a meaning for is percent-encoded (url.PathUnescape reverses it):
+// load.rate=2000%2Fs. A scenario's baseline comes first, so that it is what -col compares with.
+//
+// Configuration lines are what benchstat must not mix unasked: it prints a table for each kernel and each CPU, or compares them with
+// "-col kernel". Seed, version and time of the run are in a comment, because two runs that only differ in those are comparable.
+//
+// Units are base units. Not "ns": benchstat's reader makes "sec" of that, but not of a value of 0, and many a gap is 0.
+func Benchfmt(w io.Writer, run *results.Run, opts Options) error {
+	scenarios, err := opts.scenarios(run)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(w) // keeps its first error for Flush
+	benchHead(out, run, scenarios)
+	for _, unit := range unitsOf(scenarios) {
+		if unit.better != "" {
+			fmt.Fprintf(out, "Unit %s better=%s\n", unit.name, unit.better)
+		}
+	}
+	for _, s := range scenarios {
+		fmt.Fprintln(out)
+		benchOutside(out, s)
+		for _, v := range baselineFirst(s) {
+			name := benchName(s.Name, v.Labels)
+			for _, t := range v.ValidTrials() {
+				benchLine(out, name, t)
+			}
+		}
+	}
+	return out.Flush()
+}
+
+// A benchUnit is how a metric of results.Metrics is called and whether more of it is better. A metric in nanoseconds is
+// printed in seconds.
+type benchUnit struct {
+	metric, name string
+	better       string // "": neither is
+}
+
+const (
+	lower  = "lower"
+	higher = "higher"
+)
+
+// benchUnits are what is printed, in benchstat's order of tables: what the text report has columns for.
+var benchUnits = []benchUnit{
+	{results.MetricHighestRate, "highest-rate/s", higher},
+	{results.MetricLostPerRestart, "lost/restart", lower},
+	{results.MetricLostPerAttempt, "lost/attempt", lower},
+	{results.MetricHalfOpenLost, "half-open-lost/held", lower},
+	{results.MetricGap, "gap-sec", lower},
+	{results.MetricOutage, "outage-sec", lower},
+	{results.MetricStall, "stall-sec", lower},
+	{results.MetricTakeover, "takeover-sec", lower},
+	{results.MetricTail, "tail-sec", lower},
+	{results.MetricFirstServed, "first-served-sec", lower},
+	{results.MetricFairShare, "fair-share-sec", lower},
+	{results.MetricNewcomerShare, "newcomer-share", ""},
+	{results.MetricNewcomerP50, "newcomer-p50-sec", lower},
+	{results.MetricNewcomerP99, "newcomer-p99-sec", lower},
+	{results.MetricOthersP99, "others-p99-sec", lower},
+	{"response_p50_ns", "response-p50-sec", lower},
+	{"response_p99_ns", "response-p99-sec", lower},
+	{"response_p999_ns", "response-p999-sec", lower},
+	{"response_max_ns", "response-max-sec", lower},
+	{"response_sd_ns", "response-sd-sec", lower},
+	{results.MetricWait, "wait-mean-sec", lower},
+	{results.MetricJain, "jain", higher},
+	{results.MetricMaxOverMean, "max/mean", lower},
+	{results.MetricQueueMax, "queue-max", lower},
+	{results.MetricServersCPUPerAttempt, "servers-cpu-sec/attempt", lower},
+	{results.MetricSwitches, "context-switches/connection", lower},
+	{results.MetricSelection, "selection-sec", lower},
+	{results.MetricLoad, "occupied-share", ""},
+	{results.MetricOffered, "offered/s", ""},
+}
+
+// benchFigures are the trial's figures by metric, with those that a variant's summary counts over trials or restarts.
+func benchFigures(t *results.Trial) map[string]float64 {
+	f := t.Figures()
+	if t.OfferedPerSecond == 0 {
+		delete(f, results.MetricOffered) // nothing was offered, so nobody measured at what rate
+	}
+	if t.Attempts > 0 {
+		f[results.MetricLostPerAttempt] = float64(t.Lost) / float64(t.Attempts)
+	}
+	if restarts := t.Restarts(); len(restarts) > 0 {
+		var lost int64
+		for _, r := range restarts {
+			lost += r.Lost
+		}
+		f[results.MetricLostPerRestart] = float64(lost) / float64(len(restarts))
+	}
+	for metric, x := range f {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			delete(f, metric)
+		}
+	}
+	return f
+}
+
+// unitsOf are those that a valid trial has a figure in.
+func unitsOf(scenarios []*results.Scenario) []benchUnit {
+	have := map[string]bool{}
+	for _, s := range scenarios {
+		for _, v := range s.Variants {
+			for _, t := range v.ValidTrials() {
+				for metric := range benchFigures(t) {
+					have[metric] = true
+				}
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(benchUnits), func(u benchUnit) bool { return !have[u.metric] })
+}
+
+// benchHead writes where and when.
+func benchHead(out io.Writer, run *results.Run, scenarios []*results.Scenario) {
+	about := []string{strings.TrimSpace(run.Program + " " + run.Version), "seed " + strconv.FormatUint(run.Seed, 10)}
+	if !run.StartedAt.IsZero() {
+		about = append(about, "started "+run.StartedAt.UTC().Format(time.RFC3339))
+	}
+	comment(out, strings.Join(about, ", "))
+	if run.FinishedAt == nil {
+		comment(out, "INTERRUPTED, or still running: "+progress(scenarios))
+	}
+	for _, warning := range run.Warnings {
+		comment(out, warning)
+	}
+	e := run.Environment
+	for _, c := range []struct{ key, value string }{
+		{"goos", "linux"}, {"pkg", "reuseport-bench"}, {"kernel", e.Kernel}, {"go", e.Go}, {"cpu", e.CPUModel}, {"cpus", known(e.CPUs)},
+	} {
+		if c.value != "" {
+			fmt.Fprintf(out, "%s: %s\n", c.key, oneLine(c.value))
+		}
+	}
+}
+
+// benchOutside says in comments what is not in the scenario's lines, and what of them is not the whole truth.
+func benchOutside(out io.Writer, s *results.Scenario) {
+	for _, v := range s.Variants {
+		name := s.Name + " " + results.LabelString(v.Labels)
+		if v.SkippedReason != nil {
+			comment(out, name+", skipped: "+*v.SkippedReason)
+		}
+		for _, text := range invalidTexts(v) {
+			comment(out, name+", "+text)
+		}
+		censored := 0
+		for _, t := range v.ValidTrials() {
+			if slices.ContainsFunc(t.Steps, func(s results.Step) bool { return s.Censored }) {
+				censored++
+			}
+		}
+		if censored > 0 {
+			comment(out, name+", gap and outage are lower bounds in "+plural(censored, "trial")+" that ended before serving resumed")
+		}
+	}
+}
+
+// known is n, or "" for the 0 of a run that does not say.
+func known(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// comment writes a line that readers of the format ignore.
+func comment(out io.Writer, text string) { fmt.Fprintf(out, "# %s\n", oneLine(text)) }
+
+func oneLine(text string) string { return strings.ReplaceAll(clean(text), "\n", " ") }
+
+// baselineFirst are the scenario's variants, the baseline before the others.
+func baselineFirst(s *results.Scenario) []*results.Variant {
+	baseline := s.BaselineVariant()
+	if baseline == nil {
+		return s.Variants
+	}
+	others := slices.DeleteFunc(slices.Clone(s.Variants), func(v *results.Variant) bool { return v == baseline })
+	return slices.Insert(others, 0, baseline)
+}
+
+// benchLine writes a trial; nothing if it has no figure, because the format has no such line.
+func benchLine(out io.Writer, name string, t *results.Trial) {
+	figures := benchFigures(t)
+	var fields strings.Builder
+	for _, unit := range benchUnits {
+		x, ok := figures[unit.metric]
+		if !ok {
+			continue
+		}
+		if strings.HasSuffix(unit.metric, "_ns") {
+			x /= 1e9
+		}
+		fmt.Fprintf(&fields, " %s %s", strconv.FormatFloat(x, 'g', -1, 64), unit.name)
+	}
+	if fields.Len() > 0 {
+		fmt.Fprintf(out, "%s 1%s\n", name, fields.String())
+	}
+}
+
+// benchName is the name of a variant's benchmark. Different variants have different names.
+func benchName(scenario string, labels map[string]string) string {
+	var name strings.Builder
+	name.WriteString("Benchmark" + benchTitle(scenario))
+	for _, key := range results.LabelKeys(labels) {
+		name.WriteString("/" + strings.ReplaceAll(percentEncoded(key), "=", "%3D") + "=" + benchValue(labels[key]))
+	}
+	return name.String()
+}
+
+// benchTitle makes RollingRestart of rolling-restart, because a benchmark's name has a capital after "Benchmark". A hyphen before
+// a digit has no capital to stand for it.
+func benchTitle(scenario string) string {
+	var title strings.Builder
+	for i, word := range strings.Split(percentEncoded(scenario), "-") {
+		switch {
+		case word != "" && 'a' <= word[0] && word[0] <= 'z':
+			word = strings.ToUpper(word[:1]) + word[1:]
+		case i > 0:
+			word = "%2D" + word
+		}
+		title.WriteString(word)
+	}
+	return title.String()
+}
+
+// benchValue is the value of a label. A "-2" at the end of a name would be taken for GOMAXPROCS.
+func benchValue(value string) string {
+	value = percentEncoded(value)
+	rest := strings.TrimRight(value, "0123456789")
+	if rest != value && strings.HasSuffix(rest, "-") {
+		value = strings.TrimSuffix(rest, "-") + "%2D" + value[len(rest):]
+	}
+	return value
+}
+
+// percentEncoded has no slash, no space, and nothing that does not print.
+func percentEncoded(s string) string {
+	var out strings.Builder
+	for i, r := range s {
+		_, size := utf8.DecodeRuneInString(s[i:])
+		if c := s[i : i+size]; r == '/' || r == '%' || r == ' ' || !unicode.IsPrint(r) || r == utf8.RuneError {
+			for _, b := range []byte(c) {
+				fmt.Fprintf(&out, "%%%02X", b)
+			}
+		} else {
+			out.WriteString(c)
+		}
+	}
+	return out.String()
+}

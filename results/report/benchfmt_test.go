@@ -1,0 +1,284 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/perf/benchfmt"
+	"golang.org/x/perf/benchproc"
+	"golang.org/x/perf/benchunit"
+
+	"reuseport-bench/results"
+)
+
+// readBenchfmt reads as benchstat does. Whatever is no result and no unit fails the test.
+func readBenchfmt(t *testing.T, text string) ([]*benchfmt.Result, benchfmt.UnitMetadataMap) {
+	t.Helper()
+	var all []*benchfmt.Result
+	r := benchfmt.NewReader(strings.NewReader(text), "benchfmt")
+	for r.Scan() {
+		switch record := r.Result().(type) {
+		case *benchfmt.Result:
+			all = append(all, record.Clone())
+		case *benchfmt.UnitMetadata:
+		default:
+			t.Fatal(record)
+		}
+	}
+	if err := r.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all, r.Units()
+}
+
+// benchstat's reader takes every line that is meant for it, and finds a result for every valid trial.
+func TestBenchfmtReads(t *testing.T) {
+	for name, run := range map[string]*results.Run{"finished": finishedRun(), "interrupted": interruptedRun(), "small": smallRun(), "nasty": nastyRun()} {
+		want := 0
+		for _, s := range run.Scenarios {
+			for _, v := range s.Variants {
+				want += len(v.ValidTrials())
+			}
+		}
+		text := printed(t, Benchfmt, run)
+		got, _ := readBenchfmt(t, text)
+		if len(got) != want || want == 0 {
+			t.Errorf("%s: got %d results, want %d", name, len(got), want)
+		}
+		if lines := strings.Count(text, "\nBenchmark"); lines != want {
+			t.Errorf("%s: got %d lines, want %d", name, lines, want)
+		}
+	}
+}
+
+func TestBenchfmtValues(t *testing.T) {
+	all, units := readBenchfmt(t, printed(t, Benchfmt, finishedRun()))
+	got := map[string][]string{}
+	for _, r := range all {
+		var values []string
+		for _, unit := range []string{"lost/restart", "lost/attempt", "gap-sec", "tail-sec", "response-p99-sec", "servers-cpu-sec/attempt", "offered/s"} {
+			if x, ok := r.Value(unit); ok {
+				values = append(values, fmt.Sprintf("%.6g %s", x, unit))
+			}
+		}
+		got[r.Name.String()] = append(got[r.Name.String()], strings.Join(values, ", "))
+	}
+	if names := []string{
+		"RollingRestart/sockets=reuseport/stop=close", "RollingRestart/sockets=reuseport/stop=drain", "RollingRestart/sockets=shared/stop=handoff", "Steady",
+	}; !slices.Equal(slices.Sorted(maps.Keys(got)), names) {
+		t.Errorf("got %q, want %q", slices.Sorted(maps.Keys(got)), names)
+	}
+	for name, want := range map[string]string{
+		"RollingRestart/sockets=reuseport/stop=close": "0.4 lost/restart, 0.000333333 lost/attempt, 0.0005 gap-sec, 1.2e-06 tail-sec, 0.00091 response-p99-sec, 2000 offered/s",
+		"RollingRestart/sockets=reuseport/stop=drain": "0 lost/restart, 0 lost/attempt, 0 gap-sec, 1.2e-06 tail-sec, 0.00091 response-p99-sec, 2000 offered/s",
+		"Steady": "0 lost/attempt, 0.00091 response-p99-sec, 2000 offered/s",
+	} {
+		if len(got[name]) != 8 || got[name][0] != want {
+			t.Errorf("%s: got %d lines, the first %s, want 8, %s", name, len(got[name]), got[name][0], want)
+		}
+	}
+	for unit, want := range map[string]int{"lost/restart": -1, "gap-sec": -1, "response-p99-sec": -1, "jain": 1, "offered/s": 0} {
+		if better := units.GetBetter(unit); better != want {
+			t.Errorf("better of %s: got %d, want %d", unit, better, want)
+		}
+	}
+	if m := units.Get("half-open-lost/held", "better"); m != nil {
+		t.Errorf("a unit that no trial has: %v", m)
+	}
+}
+
+// Every metric is printed or left out on purpose, in base units: the reader does not scale a 0, so that "0 gap-ns" and "500000 gap-ns"
+// would be two units to benchstat.
+func TestBenchUnits(t *testing.T) {
+	leftOut := []string{
+		// Between two that are printed.
+		"response_p90_ns", "response_mean_ns",
+		// Not what a user waits for.
+		"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns", "service_mean_ns", "service_sd_ns",
+		// Not of the servers.
+		results.MetricResolution, results.MetricScheduleLag, results.MetricLoadCPUPerAttempt, results.MetricPredictedWait,
+		// A median of p values says nothing.
+		results.MetricChi2P,
+		// lost/restart scaled, and parts of it.
+		results.MetricLossWindow, results.MetricSentAfterClose, results.MetricSentAfterClosePer, results.MetricResetAtClosePer,
+	}
+	var metrics, names []string
+	for _, u := range benchUnits {
+		metrics, names = append(metrics, u.metric), append(names, u.name)
+		if _, tidy := benchunit.Tidy(1, u.name); tidy != u.name || benchunit.ClassOf(u.name) != benchunit.Decimal {
+			t.Errorf("%s: benchstat makes %s of it", u.name, tidy)
+		}
+		if inSeconds := slices.Contains(strings.FieldsFunc(u.name, func(r rune) bool { return r == '-' || r == '/' }), "sec"); inSeconds != strings.HasSuffix(u.metric, "_ns") {
+			t.Errorf("%s is called %s", u.metric, u.name)
+		}
+	}
+	if unique := slices.Compact(slices.Sorted(slices.Values(names))); len(unique) != len(names) {
+		t.Errorf("two metrics have one name: %q", names)
+	}
+	got := slices.Sorted(slices.Values(append(metrics, leftOut...)))
+	if diff := cmp.Diff(slices.Sorted(slices.Values(results.Metrics())), got); diff != "" {
+		t.Errorf("metrics that are printed or left out (-want +got):\n%s", diff)
+	}
+	all, _ := readBenchfmt(t, "BenchmarkA 1 0 gap-ns\nBenchmarkA 1 5 gap-ns\n")
+	if a, b := all[0].Values[0].Unit, all[1].Values[0].Unit; a == b {
+		t.Errorf("the reader makes %s of 0 gap-ns now, as of others; nanoseconds would do", a)
+	}
+}
+
+func TestBenchName(t *testing.T) {
+	seen := map[string]string{}
+	for _, test := range []struct {
+		scenario string
+		labels   map[string]string
+		want     string
+	}{
+		{"steady", nil, "BenchmarkSteady"},
+		{"rolling-restart", labels("stop", "close", "accept", "epoll", "sockets", "reuseport"), "BenchmarkRollingRestart/sockets=reuseport/stop=close/accept=epoll"},
+		{"http-2", nil, "BenchmarkHttp%2D2"},
+		{"http2", nil, "BenchmarkHttp2"},
+		{"a-b-2c", nil, "BenchmarkAB%2D2c"},
+		{"9-lives", nil, "Benchmark9Lives"},
+		{"s", labels("load.rate", "2000/s"), "BenchmarkS/load.rate=2000%2Fs"},
+		{"s", labels("load.rate", "2000%2Fs"), "BenchmarkS/load.rate=2000%252Fs"},
+		{"s", labels("load.rate", "0.7*capacity"), "BenchmarkS/load.rate=0.7*capacity"},
+		{"s", labels("proxy", "haproxy-2"), "BenchmarkS/proxy=haproxy%2D2"},
+		{"s", labels("proxy", "haproxy-2.6"), "BenchmarkS/proxy=haproxy-2.6"},
+		{"s", labels("n", "-1"), "BenchmarkS/n=%2D1"},
+		{"s", labels("n", "-"), "BenchmarkS/n=-"},
+		{"s", labels("n", ""), "BenchmarkS/n="},
+		{"s", labels("n", "1"), "BenchmarkS/n=1"},
+		{"s", labels("a=b", "c"), "BenchmarkS/a%3Db=c"},
+		{"s", labels("a", "b=c"), "BenchmarkS/a=b=c"},
+		{"s", labels("/", "a%b"), "BenchmarkS/%2F=a%25b"},
+		{"s", labels("a", "b c\t\n\u00a0\u2028\xff漢µ\ufffd"), "BenchmarkS/a=b%20c%09%0A%C2%A0%E2%80%A8%FF漢µ%EF%BF%BD"},
+	} {
+		got := benchName(test.scenario, test.labels)
+		if got != test.want {
+			t.Errorf("got %s, want %s", got, test.want)
+		}
+		if other, ok := seen[got]; ok {
+			t.Errorf("%s is %s and %s", got, other, test.scenario)
+		}
+		seen[got] = test.scenario
+		all, _ := readBenchfmt(t, got+" 1 1 gap-sec\n")
+		if len(all) != 1 {
+			t.Errorf("%s: read as %d results", got, len(all))
+			continue
+		}
+		back(t, all[0], test.scenario, test.labels)
+	}
+}
+
+var capitalOrEscape = regexp.MustCompile(`%[0-9A-F]{2}|[A-Z]`)
+
+// back undoes benchName, by benchstat's own idea of a name's parts.
+func back(t *testing.T, r *benchfmt.Result, scenario string, want map[string]string) {
+	t.Helper()
+	base, parts := r.Name.Parts()
+	name := capitalOrEscape.ReplaceAllStringFunc(string(base), func(s string) string {
+		if s[0] == '%' {
+			return s
+		}
+		return "-" + strings.ToLower(s)
+	})
+	if got, err := url.PathUnescape(strings.TrimPrefix(name, "-")); err != nil || got != scenario {
+		t.Errorf("%s: got scenario %q, %v, want %q", r.Name, got, err, scenario)
+	}
+	got := map[string]string{}
+	for _, part := range parts {
+		key, value, _ := strings.Cut(strings.TrimPrefix(string(part), "/"), "=")
+		key, err := url.PathUnescape(key)
+		if err != nil {
+			t.Error(err)
+		}
+		if got[key], err = url.PathUnescape(value); err != nil {
+			t.Error(err)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" && len(want)+len(got) > 0 {
+		t.Errorf("%s (-want +got):\n%s", r.Name, diff)
+	}
+}
+
+// benchstat's -col /stop, -col /load.rate and -filter find the labels, and the baseline is the column that others are compared with.
+func TestBenchfmtProjections(t *testing.T) {
+	run := finishedRun()
+	s := run.Scenarios[0]
+	for _, v := range s.Variants {
+		v.Labels = maps.Clone(v.Labels)
+		v.Labels["load.rate"] = "2000/s"
+	}
+	s.Baseline = s.Variants[1].Labels
+	all, _ := readBenchfmt(t, printed(t, Benchfmt, run))
+	filter, err := benchproc.NewFilter(`.name:RollingRestart /load.rate:2000%2Fs kernel:6.18.44 cpus:2 .unit:gap-sec`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parser benchproc.ProjectionParser
+	columns, err := parser.Parse("/stop", filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []benchproc.Key
+	for _, r := range all {
+		if ok, err := filter.Apply(r); err != nil {
+			t.Fatal(err)
+		} else if ok {
+			keys = append(keys, columns.Project(r))
+		}
+	}
+	if want := 8 + 8 + 3; len(keys) != want {
+		t.Errorf("got %d results, want %d", len(keys), want)
+	}
+	benchproc.SortKeys(keys)
+	var got []string
+	for _, k := range slices.Compact(keys) {
+		got = append(got, k.StringValues())
+	}
+	if want := []string{"drain", "close", "handoff"}; !slices.Equal(got, want) {
+		t.Errorf("got columns %q, want %q", got, want)
+	}
+}
+
+// What would split or end a line does not, and what is in no line is said in a comment.
+func TestBenchfmtComments(t *testing.T) {
+	run := finishedRun()
+	run.Warnings = []string{"two\nBenchmarkLines 1 1 gap-sec"}
+	run.Environment.CPUModel = "odd\nseed: 7"
+	text := printed(t, Benchfmt, run)
+	for _, want := range []string{
+		"# reuseport-bench v0.1.0, seed 20260304, started 2026-03-04T05:06:07Z\n",
+		"# two BenchmarkLines 1 1 gap-sec\n",
+		"\ncpu: odd seed: 7\n",
+		"# rolling-restart sockets=reuseport stop=drain, 2 of 10 trials invalid: residual is 1, not 0\n",
+		"# rolling-restart sockets=shared stop=handoff, gap and outage are lower bounds in 1 trial that ended before serving resumed\n",
+		"# rolling-restart sockets=reuseport stop=bpf-migrate, skipped: needs CAP_BPF: run as root\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	all, _ := readBenchfmt(t, text)
+	if got := all[0].GetConfig("seed"); got != "" {
+		t.Errorf("seed is configuration: %q; runs that only differ in it are to be compared", got)
+	}
+	if strings.Contains(text, "88.8") {
+		t.Error("an invalid trial's response time shows")
+	}
+}
+
+// A trial without figures has no line, and what a run does not say no configuration.
+func TestBenchfmtOfLittle(t *testing.T) {
+	text := printed(t, Benchfmt, &results.Run{Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}})
+	for _, absent := range []string{"Benchmark", "kernel:", "cpu:", "cpus:", "go:", "Unit"} {
+		if strings.Contains(text, absent) {
+			t.Errorf("%q in\n%s", absent, text)
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package report
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"reuseport-bench/results"
+)
+
+// JUnit prints the run as JUnit XML for CI systems, in the dialect of Jenkins, which GitLab and others read too
+// (junit-10.xsd of its xUnit plugin, https://github.com/jenkinsci/xunit-plugin). A scenario is a test suite. Its test cases are
+//
+//   - "measured [labels]" for each variant: skipped with the variant's reason, an error when it has fewer valid
+//     trials than the scenario needs;
+//   - "expect [labels]" for each gate on each variant: a failure when the gate failed, an error when it is undecided;
+//   - "finished", an error, when the run did not: nobody has judged its gates.
+//
+// The time of a case is for how long load ran in its trials, and that of a suite the sum; it is left out where it is not known of all
+// of them. A timestamp is the run's start. Characters that XML cannot hold become U+FFFD: encoding/xml sees to that.
+func JUnit(w io.Writer, run *results.Run, opts Options) error {
+	scenarios, err := opts.scenarios(run)
+	if err != nil {
+		return err
+	}
+	suites := junitSuites{Name: run.Program}
+	var variants []*results.Variant
+	for _, s := range scenarios {
+		suite := junitScenario(run, s)
+		suites.Tests += suite.Tests
+		suites.Failures += suite.Failures
+		suites.Errors += suite.Errors
+		suites.Suites = append(suites.Suites, suite)
+		variants = append(variants, s.Variants...)
+	}
+	suites.Time = watched(variants)
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	out := xml.NewEncoder(w)
+	out.Indent("", "  ")
+	if err := out.Encode(suites); err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, "\n")
+	return err
+}
+
+// The elements, with their attributes in the order of the schema.
+type (
+	junitSuites struct {
+		XMLName  xml.Name     `xml:"testsuites"`
+		Name     string       `xml:"name,attr,omitempty"`
+		Time     string       `xml:"time,attr,omitempty"`
+		Tests    int          `xml:"tests,attr"`
+		Failures int          `xml:"failures,attr"`
+		Errors   int          `xml:"errors,attr"`
+		Suites   []junitSuite `xml:"testsuite"`
+	}
+	junitSuite struct {
+		Name       string          `xml:"name,attr"`
+		Tests      int             `xml:"tests,attr"`
+		Failures   int             `xml:"failures,attr"`
+		Errors     int             `xml:"errors,attr"`
+		Time       string          `xml:"time,attr,omitempty"`
+		Skipped    int             `xml:"skipped,attr"`
+		Timestamp  string          `xml:"timestamp,attr,omitempty"`
+		Properties []junitProperty `xml:"properties>property"`
+		Cases      []junitCase     `xml:"testcase"`
+		SystemErr  string          `xml:"system-err,omitempty"`
+	}
+	junitProperty struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
+	}
+	junitCase struct {
+		Name      string        `xml:"name,attr"`
+		Time      string        `xml:"time,attr,omitempty"`
+		Class     string        `xml:"classname,attr"`
+		Skipped   *junitProblem `xml:"skipped"`
+		Error     *junitProblem `xml:"error"`
+		Failure   *junitProblem `xml:"failure"`
+		SystemOut string        `xml:"system-out,omitempty"`
+	}
+	// junitProblem has in its text what a reader needs: GitLab shows that and not the message.
+	junitProblem struct {
+		Type    string `xml:"type,attr,omitempty"`
+		Message string `xml:"message,attr"`
+		Text    string `xml:",chardata"`
+	}
+)
+
+func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
+	suite := junitSuite{
+		Name: s.Name, Time: watched(s.Variants), Properties: junitProperties(run, s), SystemErr: strings.Join(run.Warnings, "\n"),
+	}
+	if !run.StartedAt.IsZero() {
+		suite.Timestamp = run.StartedAt.UTC().Format(time.RFC3339)
+	}
+	if run.FinishedAt == nil {
+		what := "the run was interrupted, or is still running: " + progress([]*results.Scenario{s}) + "; its gates are not judged"
+		suite.Cases = append(suite.Cases, junitCase{Name: "finished", Class: s.Name, Error: &junitProblem{"interrupted", what, what}})
+	}
+	for _, v := range s.Variants {
+		suite.Cases = append(suite.Cases, measuredCase(s, v))
+	}
+	for _, g := range s.Gates {
+		suite.Cases = append(suite.Cases, gateCase(s, g))
+	}
+	for _, c := range suite.Cases {
+		suite.Tests++
+		switch {
+		case c.Failure != nil:
+			suite.Failures++
+		case c.Error != nil:
+			suite.Errors++
+		case c.Skipped != nil:
+			suite.Skipped++
+		}
+	}
+	return suite
+}
+
+// junitProperties are what could have changed a figure, and nothing that names the machine; what the run does not say is left out.
+func junitProperties(run *results.Run, s *results.Scenario) []junitProperty {
+	e := run.Environment
+	properties := []junitProperty{
+		{"version", run.Version}, {"seed", strconv.FormatUint(run.Seed, 10)}, {"scenario_sha256", s.SHA256},
+		{"kernel", e.Kernel}, {"go", e.Go}, {"cpus", known(e.CPUs)}, {"cpu_model", e.CPUModel},
+		{"privileged", strconv.FormatBool(e.Privileged)}, {"haproxy", e.HAProxy},
+	}
+	return slices.DeleteFunc(properties, func(p junitProperty) bool { return p.Value == "" })
+}
+
+// caseName is what of which variant.
+func caseName(what string, labels map[string]string) string {
+	if len(labels) == 0 {
+		return what
+	}
+	return what + " [" + results.LabelString(labels) + "]"
+}
+
+// measuredCase says whether the variant has the trials that its figures need.
+func measuredCase(s *results.Scenario, v *results.Variant) junitCase {
+	c := junitCase{Name: caseName("measured", v.Labels), Class: s.Name}
+	if v.SkippedReason != nil {
+		c.Skipped = &junitProblem{Message: *v.SkippedReason}
+		return c
+	}
+	c.Time = watched([]*results.Variant{v})
+	valid, need := len(v.ValidTrials()), max(1, s.MinValid)
+	why := invalidTexts(v)
+	if valid < need {
+		what := fmt.Sprintf("%s, %d needed", plural(valid, "valid trial"), need)
+		c.Error = &junitProblem{"too-few-valid-trials", what, strings.Join(slices.Insert(why, 0, what), "\n")}
+		return c
+	}
+	c.SystemOut = strings.Join(why, "\n")
+	return c
+}
+
+// gateCase says how a gate came out on a variant. An outcome that this program does not know is no pass.
+func gateCase(s *results.Scenario, g results.GateResult) junitCase {
+	c := junitCase{Name: caseName(g.Expect, g.Labels), Class: s.Name}
+	text := "expected: " + g.Expect + "\nfigures: " + g.Note
+	switch g.Outcome {
+	case results.GatePass:
+	case results.GateFail:
+		c.Failure = &junitProblem{"gate", g.Note, text}
+	case results.GateUndecided:
+		c.Error = &junitProblem{results.GateUndecided, g.Note, text}
+	default:
+		c.Error = &junitProblem{"unknown-outcome", fmt.Sprintf("outcome %q, which this program does not know", g.Outcome), text}
+	}
+	return c
+}
+
+// watched is for how long load ran in the variants' trials, in seconds, of which the schema allows three decimals; "" without
+// trials, or where it is not known of one.
+func watched(variants []*results.Variant) string {
+	var total time.Duration
+	trials := 0
+	for _, v := range variants {
+		for _, t := range v.Trials {
+			if t.CPU.WatchedNS == nil {
+				return ""
+			}
+			total += time.Duration(*t.CPU.WatchedNS)
+			trials++
+		}
+	}
+	if trials == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(total.Seconds(), 'f', 3, 64)
+}
