@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"testing"
 
 	"reuseport-bench/bench/internal/netlab"
@@ -97,6 +98,8 @@ func TestKernelInjectedLosses(t *testing.T) {
 			want := in.inferred
 			if netlab.Privileged() && traced(tr) {
 				want = in.evidence
+			} else if netlab.Privileged() && os.Getenv("REQUIRE_KERNEL") == "1" {
+				t.Errorf("the kernel was not asked: %+v", tr.Trace)
 			}
 			by := map[string]int{}
 			for _, l := range tr.Losses {

@@ -181,6 +181,9 @@ trials: 1
 			lostOnlyBy(t, way(v), tr, resetAtClose, "proxy_error", "timeout")
 		default:
 			lostOnlyBy(t, way(v), tr, resetAtClose, "proxy_error", "timeout")
+			if v.Labels["load.connections"] == "new" && tr.Lost == 0 {
+				t.Errorf("%s: nothing lost: were the workers restarted at all?", way(v))
+			}
 		}
 		if len(tr.Steps) != 2 || len(tr.Workers) != 6 || tr.CPU.ProxyNS == nil || *tr.CPU.ProxyNS == 0 {
 			t.Errorf("%s: %d steps, %d workers, HAProxy's CPU time %v; want 2, 6 and some", way(v), len(tr.Steps), len(tr.Workers), tr.CPU.ProxyNS)
@@ -236,5 +239,45 @@ trials: 1
 		if v.SkippedReason == nil && slices.ContainsFunc(v.Trials, func(tr *results.Trial) bool { return len(tr.Workers) != 3 }) {
 			t.Errorf("%v: not three workers", v.Labels)
 		}
+	}
+}
+
+// Workers that go, come and are replaced in any order leave nobody at a socket that nobody serves, and the books balance, with
+// the kernel's word and without.
+func TestKernelStepsInAnyOrder(t *testing.T) {
+	requireLab(t)
+	run, stderr, status := newProgram(t).run(t, `
+name: any-order
+about: Steps in any order, by several ways to pass sockets on.
+workers: 3
+server: {work: {sleep: 100us}}
+load: {rate: 1000/s, duration: 1500ms}
+timeline:
+  - {at: 100ms, do: remove}
+  - {at: 300ms, do: add}
+  - {at: 500ms, do: roll}
+  - {at: 900ms, do: remove, target: 1}
+  - {at: 1100ms, do: replace}
+matrix:
+  - {sockets: [shared, reuseport], stop: [handoff], trace: [on, off]}
+  - {sockets: [shared], stop: [inherit], trace: [on, off]}
+  - {sockets: [reuseport], stop: [close, bpf-drain], trace: [on, off]}
+trials: 1
+`+lenient)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	for _, v := range run.Scenarios[0].Variants {
+		if skips(t, v) {
+			continue
+		}
+		var allowed []string
+		switch {
+		case v.Labels["stop"] == "close", v.Labels["sockets"] == "reuseport" && v.Labels["stop"] == "handoff": // a removed worker's socket is nobody's
+			allowed = []string{resetAtClose, resetHalfOpen, synTimeout}
+		}
+		t.Logf("%s, trace %s: %v", way(v), v.Labels["trace"], v.Trials[0].LostByCause)
+		lostOnlyBy(t, way(v), v.Trials[0], allowed...)
 	}
 }

@@ -418,6 +418,8 @@ type Trace struct {
 	Events      int64    `json:"events"`
 	Resets      int64    `json:"resets"`  // of those, RSTs that the kernel sent
 	Dropped     int64    `json:"dropped"` // events that found no room, so that nobody knows of what
+	// Unheard is how many resets the kernel has counted (TcpOutRsts) beyond those that it told of.
+	Unheard int64 `json:"unheard,omitempty"`
 	// Agreement is how the lost attempts came out by inference, and with the kernel's word.
 	Agreement []Agreement `json:"agreement,omitempty"`
 }

@@ -24,6 +24,7 @@ func checkSetup(s *Setup, d *decoder) []finding {
 	c.exclusive()
 	c.proxy()
 	c.coldStart()
+	c.steps()
 	if c.filters() > 1 && c.d.trusts("server.fault") {
 		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns", "one firewall rule at a time, so that each loss has one cause")
 	}
@@ -116,6 +117,8 @@ func (c *setupCheck) proxy() {
 		c.add("haproxy.checks", ": only path: haproxy has health checks", "use path: haproxy, or remove haproxy")
 	case c.Path == "haproxy" && c.filters() > 0 && c.d.trusts("server.fault"):
 		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need path: direct", "a proxy's connections are its own")
+	case c.Path == "haproxy" && (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.trusts("load.rate", "search.p99"):
+		c.add("load.rate", ": a share of the capacity, and a search, need path: direct", "give load.rate in attempts per second, for example 1000/s")
 	case c.Path == "haproxy" && c.Network == "veth" && c.d.trusts("network"):
 		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
 	case c.Path == "haproxy" && c.Accept == "acceptor" && c.d.trusts("accept"):
@@ -147,11 +150,23 @@ func (c *setupCheck) coldStart() {
 	case !cold && c.Selector == "slow-start":
 		c.add("selector", ": slow-start needs a step cold-start", "it is about workers that a cold-start adds")
 	}
-	if c.Stop == "tableflip" && c.d.trusts("stop") {
-		for i, s := range c.Timeline {
-			if s.Do == "add" || s.Do == "cold-start" || s.Do == "crash" {
-				c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for tableflip", "there a worker is started by the one that it replaces; use replace or roll")
-			}
+}
+
+// steps checks the kinds of step against how a worker's successor comes by its socket, and against faults.
+func (c *setupCheck) steps() {
+	if !c.d.trusts("timeline", "stop", "sockets", "server.fault") {
+		return
+	}
+	for i, s := range c.Timeline {
+		path := fmt.Sprintf("timeline[%d].do", i)
+		single := s.Do == "add" || s.Do == "cold-start" || s.Do == "remove"
+		switch {
+		case c.Stop == "tableflip" && (single || s.Do == "crash" || s.Do == "kill"):
+			c.add(path, ": "+s.Do+" is not for tableflip", "there a worker is started by the one that it replaces; use replace or roll")
+		case c.Stop == "inherit" && c.Sockets == "reuseport" && single:
+			c.add(path, ": "+s.Do+" is not for stop: inherit with a socket each", "the supervisor holds every socket, with or without a worker; use sockets: shared, or stop: handoff")
+		case c.Server.Fault.HalfOpen > 0 && s.Do != "replace" && s.Do != "" && s.Do != "stall":
+			c.add(path, ": server.fault.half_open is for replace only", "of other steps some of the handshakes would be at listeners that stay; use replace")
 		}
 	}
 }

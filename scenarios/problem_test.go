@@ -364,6 +364,21 @@ timeline: [{at: 0s, do: replace}]
 			`f:1: server.cold is missing; how much longer requests take at a cold worker, for example cold: 5ms`,
 			`f:3: timeline[0].for: a cold-start needs a length; for example for: 50ms`,
 		}},
+		{"steps that a way to pass a socket on has no place for", head + `server: {kind: http}
+timeline: [{at: 0s, do: remove}]
+matrix:
+- {stop: [tableflip]}
+- {sockets: [reuseport, shared], stop: [inherit]}
+- {stop: [close], server.fault.half_open: [3]}
+`, []string{
+			`f:6: in variant stop=tableflip: timeline[0].do: remove is not for tableflip; there a worker is started by the one that it replaces; use replace or roll`,
+			`f:7: in variant sockets=reuseport stop=inherit: timeline[0].do: remove is not for stop: inherit with a socket each; the supervisor holds every socket, with or without a worker; use sockets: shared, or stop: handoff`,
+			`f:8: in variant stop=close server.fault.half_open=3: timeline[0].do: server.fault.half_open is for replace only; of other steps some of the handshakes would be at listeners that stay; use replace`,
+		}},
+		{"a proxy at a share of the capacity", strings.Replace(head, "100/s", "0.5*capacity", 1) + `path: haproxy
+`, []string{
+			`f:2: load.rate: a share of the capacity, and a search, need path: direct; give load.rate in attempts per second, for example 1000/s`,
+		}},
 		{"no cold start", head + `selector: slow-start
 server: {cold: 1ms}
 `, []string{

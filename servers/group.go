@@ -602,6 +602,9 @@ func (g *Group) ramp(w *Worker) {
 			return
 		case <-tick.C:
 		}
+		if !w.serves() {
+			return // its slot may be another's by now
+		}
 		share := min(1, float64(g.env.Clock.Now().Sub(w.readyAt))/float64(w.cold))
 		weight := max(1, math.Round(share*float64(g.weight(w.Place))))
 		if g.selector.SetWeight(w.slot, uint32(weight)) != nil || share == 1 {

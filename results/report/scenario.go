@@ -153,7 +153,8 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 	if cold := figureTable(s, measured, coldStartColumns); len(cold.columns) > 1 {
 		d.heading(3, "Cold start of one more worker")
 		d.table(cold)
-	} else if steps && !restarts {
+	}
+	if steps && !restarts {
 		d.heading(3, "Switchover")
 		d.table(figureTable(s, measured, switchColumns))
 	}
@@ -387,7 +388,7 @@ func inferredText(variants []*results.Variant) string {
 			if t.Trace == nil {
 				continue
 			}
-			dropped += t.Trace.Dropped
+			dropped += t.Trace.Dropped + t.Trace.Unheard
 			if why := t.Trace.Unavailable; why != "" {
 				if line := "Causes are inferred, the kernel was not asked: " + why + "."; !slices.Contains(lines, line) {
 					lines = append(lines, line)
@@ -401,7 +402,7 @@ func inferredText(variants []*results.Variant) string {
 		}
 	}
 	if dropped > 0 {
-		lines = append(lines, fmt.Sprintf("%s of the kernel found no room and are in no cause.", plural(int(dropped), "event")))
+		lines = append(lines, fmt.Sprintf("%s of the kernel were not heard: those causes are inferred.", plural(int(dropped), "event")))
 	}
 	return strings.Join(lines, "\n")
 }

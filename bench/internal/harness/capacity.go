@@ -47,6 +47,7 @@ func (p *ScenarioPlan) capacities() map[string]*VariantPlan {
 // serversKey is the same for setups with the same servers and the same kind of load.
 func serversKey(s scenarios.Setup) string {
 	s.Sockets, s.Accept, s.Selector, s.Canary, s.Stop, s.Stall, s.Timeline, s.Validity = "", "", "", 0, "", "", nil, scenarios.Validity{}
+	s.Trace, s.HAProxy, s.Server.Cold, s.Server.Fault = "", scenarios.HAProxy{}, 0, scenarios.Fault{}
 	s.Load = scenarios.OpenLoad{Connections: s.Load.Connections, Body: s.Load.Body}
 	text, err := json.Marshal(s)
 	if err != nil {

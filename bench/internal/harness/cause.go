@@ -187,13 +187,18 @@ func (j *judge) timeout(a *attempt) judgement {
 	case a.phase != results.PhaseConnect: // still in an accept queue
 		j2.evidence = evidenceClient
 	case j.overflows > 0:
-		j.overflows-- // the counter moves once for each SYN that a full queue refuses
 		j2.cause, j2.evidence = causeAcceptOverflow, evidenceCounter
 	default:
-		j2.cause, j2.evidence = causeSYNTimeout, evidenceClient
-		if w, ok := j.closingAt(a.sent); ok {
-			j2.evidence, j2.worker = evidenceWorker, w
-		}
+		return j.synTimeout(a)
 	}
 	return j2
+}
+
+// synTimeout is the cause of a SYN that nobody answered.
+func (j *judge) synTimeout(a *attempt) judgement {
+	v := judgement{cause: causeSYNTimeout, evidence: evidenceClient, worker: int(a.server), explained: true}
+	if w, ok := j.closingAt(a.sent); ok {
+		v.evidence, v.worker = evidenceWorker, w
+	}
+	return v
 }

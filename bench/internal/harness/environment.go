@@ -33,12 +33,14 @@ type machineUse struct {
 	load, serve []int // CPUs
 	workers     func() []*servers.Worker
 	loadPIDs    []int
+	mate        int     // PID of what belongs to the servers besides the workers, a proxy; 0: nothing does
 	loadPeaks   []int64 // resident bytes, as last read; 0: could not be
 
 	stop, done chan struct{}
 	series     []reading                    // one at the start, one at the end, and those between
 	zero       reading                      // as the kernel counts: since boot
 	scheds     map[int]map[int]kernel.Sched // as last read, by worker and thread
+	mateRun    time.Duration
 	// What the kernel says; false from the first reading on that failed.
 	hasSteal, hasPressure, hasDelay bool
 }
@@ -137,7 +139,15 @@ func (u *machineUse) readDelay(r *reading) error {
 	var each []kernel.Sched
 	alive := 0
 	for _, w := range u.workers() {
-		if _, exited := w.CPU(); exited {
+		if used, exited := w.CPU(); exited {
+			// What it ran since it was last looked at kept the others waiting all the same.
+			if threads, seen := u.scheds[w.ID]; seen {
+				for _, s := range threads {
+					used -= s.Run
+				}
+				each = append(each, kernel.Sched{Run: max(0, used)})
+				delete(u.scheds, w.ID)
+			}
 			continue
 		}
 		if alive++; alive > maxWatched {
@@ -157,6 +167,12 @@ func (u *machineUse) readDelay(r *reading) error {
 			each = append(each, kernel.Sched{Run: s.Run - before.Run, Delay: s.Delay - before.Delay})
 		}
 		u.scheds[w.ID] = threads
+	}
+	if u.mate != 0 {
+		if s, err := kernel.Schedstat(u.mate); err == nil {
+			each = append(each, kernel.Sched{Run: s.Run - u.mateRun})
+			u.mateRun = s.Run
+		}
 	}
 	if len(u.series) > 0 {
 		last := u.series[len(u.series)-1]

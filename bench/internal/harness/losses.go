@@ -3,6 +3,7 @@ package harness
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
@@ -91,9 +92,10 @@ const reasonQueueFull = "tcp_listen_overflow"
 
 // A kernelView judges lost attempts by what the kernel said of their connections.
 type kernelView struct {
-	watch   *lossWatch
-	books   *books
-	workers map[int]int // PID → worker
+	watch    *lossWatch
+	books    *books
+	workers  map[int]int // PID → worker
+	closings []closing
 }
 
 // judge is the cause of a loss with the kernel's word for it, where it has said one; else as it was inferred. The
@@ -121,8 +123,8 @@ func (k *kernelView) judge(i int, a *attempt, inferred judgement) (judgement, *k
 			return inferred, nil
 		}
 		j.evidence = evidenceKernel
-		if a.state == neverAccepted {
-			j.cause, j.worker = k.neverAccepted(reset, inferred)
+		if a.state == neverAccepted && !k.books.proxied { // a proxy has accepted it, whatever else
+			j.cause, j.worker = k.neverAccepted(a, reset, inferred)
 			j.explained = true
 		}
 		return j, reset
@@ -160,7 +162,7 @@ func earlier(a, b *kernel.LossEvent) *kernel.LossEvent {
 }
 
 // neverAccepted is why a connection that no worker has heard of was reset, and whose doing it was.
-func (k *kernelView) neverAccepted(reset *kernel.LossEvent, inferred judgement) (cause string, worker int) {
+func (k *kernelView) neverAccepted(a *attempt, reset *kernel.LossEvent, inferred judgement) (cause string, worker int) {
 	if reset.Flags != 0 {
 		return causeResetHalfOpen, inferred.worker // an answer to what the client said: nobody knew of the handshake any more
 	}
@@ -169,8 +171,12 @@ func (k *kernelView) neverAccepted(reset *kernel.LossEvent, inferred judgement) 
 	} else {
 		worker = inferred.worker
 	}
-	if reset.Socket != 0 {
-		return causeWorkerCrash, worker // it was accepted, but nobody lived to say so
+	if reset.Socket == 0 {
+		return causeResetAtClose, worker
 	}
-	return causeResetAtClose, worker
+	// It was accepted. Either nobody lived to say so, or who accepts for the workers has closed it.
+	if slices.ContainsFunc(k.closings, func(c closing) bool { return c.worker == worker && c.killed && c.overlaps(a) }) {
+		return causeWorkerCrash, worker
+	}
+	return causeClosedByWorker, worker
 }

@@ -36,6 +36,8 @@ func stream(b *books, server netip.AddrPort) []kernel.LossEvent {
 		to(2, 300, kernel.LossEvent{Kind: kernel.ResetSent, Reason: "no_socket", Flags: flagSYN, Sequence: 7}),
 		drop(3, 400, flagSYN), drop(3, 450, flagSYN), drop(4, 500, flagSYN),
 		to(5, 600, kernel.LossEvent{Kind: kernel.ResetSent, Reason: "tcp_state", State: tcpEstablished, Socket: 90, PID: 101}),
+		// 9: accepted by an acceptor, process 100, which found no worker for it.
+		to(9, 920, kernel.LossEvent{Kind: kernel.ResetSent, Reason: "tcp_abort_on_close", Socket: 92, PID: 100}),
 		// 6 and 7 share a connection, which was reset under 7.
 		// 8: the last ACK, and with it the request, met a full queue.
 		to(8, 810, kernel.LossEvent{Kind: kernel.SegmentDropped, Reason: reasonQueueFull, Flags: flagACK | flagPSH, Socket: 70, State: tcpListen}),
@@ -45,7 +47,7 @@ func stream(b *books, server netip.AddrPort) []kernel.LossEvent {
 
 // lostAttempts are the attempts of the stream as client and worker tell of them, and what was inferred.
 func lostAttempts(b *books) (inferred []judgement) {
-	b.via = []uint32{0, 1, 2, 3, 4, 5, 6, 6, 8, 9}
+	b.via = []uint32{0, 1, 2, 3, 4, 5, 6, 6, 8, 9, 10}
 	b.attempts = []attempt{
 		{sent: 80, done: 120, class: results.ClassReset, phase: results.PhaseWait},
 		{sent: 85, done: 220, class: results.ClassReset, phase: results.PhaseWait},
@@ -56,7 +58,8 @@ func lostAttempts(b *books) (inferred []judgement) {
 		{sent: 640, done: 660, class: results.ClassEOF, phase: results.PhaseWait, state: readUnanswered, server: 0},
 		{sent: 740, done: 760, class: results.ClassReset, phase: results.PhaseWait, state: readAborted, server: 0},
 		{sent: 800, done: 900, class: results.ClassTimeout, phase: results.PhaseWait},
-		{sent: 850, done: 870, class: results.ClassReset, phase: results.PhaseWait},
+		{sent: 910, done: 930, class: results.ClassReset, phase: results.PhaseWait},
+		{sent: 950, done: 970, class: results.ClassReset, phase: results.PhaseWait},
 	}
 	for i := range b.attempts { // in µs above, so that clockSlack means something
 		b.attempts[i].sent, b.attempts[i].done = b.attempts[i].sent*slackUnit, b.attempts[i].done*slackUnit
@@ -66,7 +69,7 @@ func lostAttempts(b *books) (inferred []judgement) {
 	}
 	return []judgement{
 		guess(causeResetAtClose, 1), guess(causeResetAtClose, 0), guess(causeRefused, -1), guess(causeAcceptOverflow, -1), guess(causeRefused, -1),
-		guess(causeUnknown, -1), guess(causeClosedByWorker, 0), guess(causeClosedByWorker, 0), guess(causeTimeout, -1), guess(causeResetAtClose, 0),
+		guess(causeUnknown, -1), guess(causeClosedByWorker, 0), guess(causeClosedByWorker, 0), guess(causeTimeout, -1), guess(causeUnknown, -1), guess(causeResetAtClose, 0),
 	}
 }
 
@@ -90,7 +93,8 @@ func TestKernelView(t *testing.T) {
 		{causeClosedByWorker, evidenceClient, 0, ""}, // a FIN, of which the kernel says nothing
 		{causeClosedByWorker, evidenceKernel, 0, "tcp_abort_on_close"},
 		{causeAcceptOverflow, evidenceKernel, -1, reasonQueueFull},
-		{causeResetAtClose, evidenceClient, 0, ""}, // missing
+		{causeClosedByWorker, evidenceKernel, 0, "tcp_abort_on_close"}, // nobody died
+		{causeResetAtClose, evidenceClient, 0, ""},                     // missing
 	}
 	server := netip.MustParseAddrPort("127.0.0.1:8080")
 	random := rand.New(rand.NewPCG(1, 2))
@@ -122,7 +126,9 @@ func TestKernelView(t *testing.T) {
 			for _, e := range change(events) {
 				w.take(e)
 			}
-			k := &kernelView{watch: w, books: b, workers: map[int]int{100: 0, 101: 1}}
+			k := &kernelView{watch: w, books: b, workers: map[int]int{100: 0, 101: 1}, closings: []closing{
+				{worker: 0, from: 90 * slackUnit, to: 95 * slackUnit}, {worker: 1, from: 595 * slackUnit, to: 605 * slackUnit, killed: true},
+			}}
 			for i := range want {
 				j, event := k.judge(i, &b.attempts[i], inferred[i])
 				got := verdict{j.cause, j.evidence, j.worker, ""}
@@ -144,5 +150,40 @@ func TestLossWatchIsBounded(t *testing.T) {
 	w.take(kernel.LossEvent{Source: netip.MustParseAddrPort("127.64.0.1:10000"), Destination: server})
 	if len(w.events) != 0 || w.result.Dropped != 1 {
 		t.Errorf("%d kept, %d dropped; want none and one", len(w.events), w.result.Dropped)
+	}
+}
+
+// Behind a proxy it was the proxy's connection, whatever the kernel says of it.
+func TestKernelViewBehindProxy(t *testing.T) {
+	server := netip.MustParseAddrPort("127.0.0.1:8080")
+	b := testBooks(t, 11)
+	lostAttempts(b)
+	b.proxied = true
+	w := &lossWatch{server: server, events: map[netip.AddrPort][]kernel.LossEvent{}, result: &results.Trace{}}
+	for _, e := range stream(b, server) {
+		e.At = int64(b.begin) + (e.At-int64(b.begin))*slackUnit
+		w.take(e)
+	}
+	k := &kernelView{watch: w, books: b}
+	want := judgement{cause: causeProxyError, evidence: evidenceClient, worker: -1, explained: true}
+	if got, _ := k.judge(1, &b.attempts[1], want); got.cause != want.cause {
+		t.Errorf("got %+v, want the cause of before", got)
+	}
+}
+
+// No more attempts are put down to full queues than the kernel has counted, whoever else was dropped meanwhile.
+func TestOverflowsAreLimited(t *testing.T) {
+	b := testBooks(t, 10)
+	for i := range 6 {
+		b.sample(&results.Sample{Sequence: uint64(i), Sent: int64(b.begin) + int64(i), Done: int64(b.begin) + int64(i) + 1000, Class: results.ClassTimeout, Phase: results.PhaseConnect})
+	}
+	b.close()
+	m := measure(b, &judge{overflows: 4}, nil, 10*int64(1e6), nil)
+	causes := map[string]int{}
+	for _, v := range m.verdicts {
+		causes[v.cause]++
+	}
+	if causes[causeAcceptOverflow] != 4 || causes[causeSYNTimeout] != 2 {
+		t.Errorf("causes %v, want 4 overflows and 2 SYN timeouts", causes)
 	}
 }

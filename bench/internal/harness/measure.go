@@ -34,6 +34,7 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 		verdicts: map[int]judgement{}, kernel: map[int]string{}, agreed: map[[2]string]int64{}, stepOf: map[int]int{}, lostIn: make([][]int, len(steps)),
 		response: results.NewHistogram(), service: results.NewHistogram(), lag: results.NewHistogram(),
 	}
+	inferred := map[int]string{} // causes
 	for i := range b.attempts {
 		a := &b.attempts[i]
 		at := b.scheduled(i)
@@ -43,7 +44,7 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 		v := j.judge(a)
 		if v.cause != "" && kv != nil {
 			traced, event := kv.judge(i, a, v)
-			m.agreed[[2]string{v.cause, traced.cause}]++
+			inferred[i] = v.cause
 			if v = traced; event != nil {
 				m.kernel[i] = event.Kind.String() + ": " + event.Reason
 			}
@@ -62,7 +63,31 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 			}
 		}
 	}
+	m.limitOverflows()
+	for i, cause := range inferred {
+		m.agreed[[2]string{cause, m.verdicts[i].cause}]++
+	}
 	return m
+}
+
+// limitOverflows puts no more attempts down to full accept queues than the kernel has counted: the counter moves once for each
+// SYN that such a queue refuses, and for each last ACK, of which the kernel tells besides.
+func (m *measured) limitOverflows() {
+	left := m.judge.overflows
+	var counted []int
+	for _, i := range m.lost() {
+		switch v := m.verdicts[i]; {
+		case v.cause == causeAcceptOverflow && v.evidence == evidenceCounter:
+			counted = append(counted, i)
+		case v.cause == causeAcceptOverflow:
+			left--
+		}
+	}
+	for n, i := range counted {
+		if int64(n) >= left {
+			m.verdicts[i] = m.judge.synTimeout(&m.books.attempts[i])
+		}
+	}
 }
 
 // lost are the indexes of the lost attempts, in the order of the schedule.
@@ -262,7 +287,7 @@ func (m *measured) coldStart(s *fired) *results.ColdStart {
 	until := min(m.duration, ready+int64(s.step.For))
 	c := &results.ColdStart{}
 	mine, others := results.NewHistogram(), results.NewHistogram()
-	fair := newShareWatch(len(m.books.workers))
+	fair := newShareWatch(s.serving)
 	for i := m.first(ready); i < len(m.books.attempts); i++ {
 		a := &m.books.attempts[i]
 		if a.class != results.ClassNone {
@@ -397,7 +422,7 @@ func (m *measured) lostOverTime(s *results.Series) []int64 {
 }
 
 // equalities hold the kernel's counters against the trial's books.
-func (m *measured) equalities(moved kernel.Counters, r *results.Trial) []results.Equality {
+func (m *measured) equalities(moved kernel.Counters, resetsSent int64, r *results.Trial) []results.Equality {
 	var opened, accepted int64
 	for i := range m.books.attempts {
 		a := &m.books.attempts[i]
@@ -418,7 +443,9 @@ func (m *measured) equalities(moved kernel.Counters, r *results.Trial) []results
 		all = append(all, results.Equality{Counter: "TcpOutRsts", Books: r.Trace.Resets, What: "resets that the trace has seen"})
 	}
 	for i := range all {
-		all[i].Kernel = moved[all[i].Counter]
+		if all[i].Kernel = moved[all[i].Counter]; all[i].Counter == "TcpOutRsts" {
+			all[i].Kernel = resetsSent
+		}
 	}
 	return all
 }

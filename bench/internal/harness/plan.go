@@ -329,8 +329,8 @@ func sysctls(s scenarios.Setup) []Sysctl {
 		// Past this many TIME_WAIT sockets the kernel skips the state, and late segments meet RSTs
 		// (tcp_time_wait in net/ipv4/tcp_minisocks.c).
 		{"net.ipv4.tcp_max_tw_buckets", timeWait},
-		// Out of the way of the ports that the load binds by itself.
-		{"net.ipv4.ip_local_port_range", "1024 9999"},
+		// Out of the way of the ports that the load binds by itself, and of those that workers listen at.
+		{"net.ipv4.ip_local_port_range", "1024 9000"},
 	}
 }
 

@@ -57,7 +57,6 @@ func (t *trialRun) endProxy() error {
 // predecessor has closed. With lb-drain HAProxy sends a worker nothing while it is replaced.
 func (t *timeline) rollBehindProxy(ctx context.Context, s *fired) error {
 	next := t.nextGeneration()
-	s.trigger = t.clock.Now()
 	for i, old := range next.Workers {
 		if err := t.rebindBehindProxy(ctx, s, next, i, old); err != nil {
 			return err
@@ -66,22 +65,37 @@ func (t *timeline) rollBehindProxy(ctx context.Context, s *fired) error {
 	return nil
 }
 
-func (t *timeline) rebindBehindProxy(ctx context.Context, s *fired, next *servers.Generation, place int, old *servers.Worker) error {
+// drainBehindProxy has HAProxy send a worker nothing any more.
+func (t *timeline) drainBehindProxy(ctx context.Context, w *servers.Worker) error {
+	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
+	defer cancel()
+	return t.proxy.Drain(ctx, backendOf(w.Place))
+}
+
+func (t *timeline) rebindBehindProxy(ctx context.Context, s *fired, next *servers.Generation, index int, old *servers.Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
 	defer cancel()
 	drain := t.way == servers.LBDrain
+	trigger := t.clock.Now() // what HAProxy is told is the first signal
 	if drain {
-		if err := t.proxy.Drain(ctx, backendOf(place)); err != nil {
+		if err := t.drainBehindProxy(ctx, old); err != nil {
 			return err
 		}
 	}
-	w, err := t.group.LaunchWorker(ctx, next.Number, place, 0)
+	w, err := t.group.LaunchWorker(ctx, next.Number, old.Place, 0)
 	if err != nil {
 		return err
 	}
-	next.Workers[place] = w
+	next.Workers[index] = w
 	s.started, s.stopped = append(s.started, w), append(s.stopped, old)
-	if _, s.closed, err = t.stop(ctx, []*servers.Worker{old}, t.way); err != nil {
+	signal, closed, err := t.stop(ctx, []*servers.Worker{old}, t.way)
+	if !drain {
+		trigger = signal
+	}
+	if s.closed = closed; s.trigger == 0 {
+		s.trigger = trigger
+	}
+	if err != nil {
 		return err
 	}
 	if err := t.group.AwaitWorker(ctx, w); err != nil {
@@ -89,7 +103,7 @@ func (t *timeline) rebindBehindProxy(ctx context.Context, s *fired, next *server
 	}
 	s.ready = w.ReadyAt()
 	if drain {
-		return t.proxy.Ready(ctx, backendOf(place))
+		return t.proxy.Ready(ctx, backendOf(old.Place))
 	}
 	return nil
 }

@@ -80,6 +80,11 @@ func (q *queueUse) run() {
 	for {
 		select {
 		case <-q.stop:
+			if q.counters != nil { // of the last window, which has not ended
+				if c, err := q.counters(); err == nil {
+					q.moved = append(q.moved, c)
+				}
+			}
 			return
 		case <-timer.C:
 		}

@@ -40,6 +40,8 @@ type fired struct {
 	stopped, started []*servers.Worker
 	// held are the connections whose handshakes were held up when it stopped workers.
 	held []netip.AddrPort
+	// serving is how many workers serve when the step has added one.
+	serving int
 }
 
 // timeline carries a trial's steps out, one after the other.
@@ -56,13 +58,17 @@ type timeline struct {
 
 // run fires every step when it is due, or as soon after as the one before it is done. It stops at
 // the first that fails.
-func (t *timeline) run(ctx context.Context, begin wire.Instant, firings []Firing) error {
+func (t *timeline) run(ctx context.Context, begin wire.Instant, duration time.Duration, firings []Firing) error {
 	for i, f := range firings {
 		if err := sleepUntil(ctx, t.clock, begin.Add(f.At)); err != nil {
 			return err
 		}
 		s := &fired{step: f.Step, at: t.clock.Now()}
-		if err := t.fire(ctx, s); err != nil {
+		err := t.fire(ctx, s)
+		if err == nil && s.trigger > begin.Add(duration) {
+			err = fmt.Errorf("it was carried out only %v after the load's end: each step takes too long for so many; make every longer", s.trigger.Sub(begin.Add(duration)))
+		}
+		if err != nil {
 			return fmt.Errorf("step %d (%s at %v): %w", i, f.Step.Do, f.At, err)
 		}
 		t.fired = append(t.fired, s)
@@ -162,7 +168,7 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 		if err := t.hold(ctx, s); err != nil {
 			return err
 		}
-		w, err := t.group.StartWorker(ctx, next.Number, i, 0)
+		w, err := t.group.StartWorker(ctx, next.Number, old.Place, 0)
 		if err != nil {
 			return err
 		}
@@ -183,14 +189,24 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 // add starts one more worker, which gets warm within cold; 0: it is warm.
 func (t *timeline) add(ctx context.Context, s *fired, cold time.Duration) error {
 	s.trigger = t.clock.Now()
-	w, err := t.group.StartWorker(ctx, t.current.Number, len(t.current.Workers), cold)
+	w, err := t.group.StartWorker(ctx, t.current.Number, t.freePlace(), cold)
 	if err != nil {
 		return err
 	}
 	s.target = fmt.Sprintf("worker %d", w.ID)
 	s.ready, s.started = w.ReadyAt(), []*servers.Worker{w}
 	t.current.Workers = append(t.current.Workers, w)
+	s.serving = len(t.current.Workers)
 	return nil
+}
+
+// freePlace is the lowest that no worker of the current generation has.
+func (t *timeline) freePlace() int {
+	for place := 0; ; place++ {
+		if !slices.ContainsFunc(t.current.Workers, func(w *servers.Worker) bool { return w.Place == place }) {
+			return place
+		}
+	}
 }
 
 // remove stops one worker; nobody takes its place.
@@ -205,6 +221,11 @@ func (t *timeline) remove(ctx context.Context, s *fired, way servers.Way) error 
 	}
 	if err := t.hold(ctx, s); err != nil {
 		return err
+	}
+	if t.proxy != nil && way == servers.LBDrain {
+		if err := t.drainBehindProxy(ctx, w); err != nil {
+			return err
+		}
 	}
 	s.stopped = []*servers.Worker{w}
 	t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)

@@ -64,6 +64,7 @@ type trialRun struct {
 	handshakes     *kernel.HalfOpenReader // nil where nobody asks
 	losses         lossWatch
 	filter         *netlab.Filter   // of a fault, or nil
+	resetsSent     int64            // as the kernel counts, for as long as the trace listened
 	proxy          *haproxy.Process // nil without one
 	proxyCPU       time.Duration
 	problems       []string // that make the trial invalid
@@ -221,10 +222,18 @@ func starter(lab *netlab.Lab, all []int) func(*exec.Cmd, []int) error {
 
 // drive runs load and timeline beside each other, then lets the servers finish.
 func (t *trialRun) drive(ctx context.Context) (err error) {
+	if t.variant.Setup.Trace == traceOn {
+		if err := t.losses.start(t.lab, t.load[0].Target); err != nil {
+			return err
+		}
+	}
 	if t.before, err = t.counters(); err != nil {
 		return err
 	}
 	t.environment = machineUse{clock: t.clock, load: t.plan.LoadCPUs, serve: t.plan.ServerCPUs, workers: t.group.Workers}
+	if t.proxy != nil {
+		t.environment.mate = t.proxy.PID()
+	}
 	for _, p := range t.loads {
 		t.environment.loadPIDs = append(t.environment.loadPIDs, p.PID())
 	}
@@ -234,11 +243,6 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 	t.atBegin = t.scheds()
 	t.queues = queueUse{clock: t.clock, counters: t.counters}
 	t.queues.start(func(f func() error) error { return t.lab.Do(t.lab.Servers(), f) }, t.servers.Address.Addr().Is6(), t.variant.Setup.Load.Duration)
-	if t.variant.Setup.Trace == traceOn {
-		if err := t.losses.start(t.lab, t.load[0].Target); err != nil {
-			return err
-		}
-	}
 	begin := t.clock.Now().Add(lead)
 	t.books.start(begin)
 	for _, p := range t.loads {
@@ -255,8 +259,9 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 	defer limit.Stop()
 
 	steps := make(chan error, 1)
-	go func() { steps <- t.line.run(ctx, begin, t.variant.Firings) }()
+	go func() { steps <- t.line.run(ctx, begin, t.variant.Setup.Load.Duration, t.variant.Firings) }()
 	loadErr := t.consume(ctx)
+	limit.Stop()
 	if loadErr != nil {
 		cancel(loadErr)
 	}
@@ -332,7 +337,13 @@ func (t *trialRun) finish(ctx context.Context) error {
 		}
 	}
 	t.books.close()
-	return t.losses.end()
+	if err := t.losses.end(); err != nil {
+		return err
+	}
+	// What the workers' last stop did, the trace has heard too.
+	last, err := t.counters()
+	t.resetsSent = last.Since(t.before)["TcpOutRsts"]
+	return err
 }
 
 // scheds is what the scheduler did so far with each worker that is there. Whom the kernel does not tell of is left out.
@@ -437,7 +448,7 @@ func (t *trialRun) closings() []closing {
 		if c := w.Closing(); c.Way != "" {
 			all = append(all, closing{
 				worker: w.ID, from: t.books.since(int64(c.From)), to: t.books.since(int64(c.To)),
-				queue: t.takesQueue(c.Way), killed: c.Way == servers.Kill,
+				queue: t.takesQueue(w), killed: c.Way == servers.Kill,
 			})
 		}
 	}
@@ -446,11 +457,11 @@ func (t *trialRun) closings() []closing {
 }
 
 // kernelView is nil where the kernel was not asked.
-func (t *trialRun) kernelView() *kernelView {
+func (t *trialRun) kernelView(j *judge) *kernelView {
 	if t.losses.events == nil {
 		return nil
 	}
-	k := &kernelView{watch: &t.losses, books: t.books, workers: map[int]int{}}
+	k := &kernelView{watch: &t.losses, books: t.books, closings: j.closings, workers: map[int]int{}}
 	for _, w := range t.group.Workers() {
 		k.workers[w.PID()] = w.ID
 	}
@@ -463,6 +474,9 @@ func (t *trialRun) traceResult(m *measured) *results.Trace {
 	if r == nil {
 		return nil
 	}
+	if r.Unavailable == "" && !t.books.proxied {
+		r.Unheard = max(0, t.resetsSent-r.Resets)
+	}
 	for pair, n := range m.agreed {
 		r.Agreement = append(r.Agreement, results.Agreement{Inferred: pair[0], Traced: pair[1], Attempts: n})
 	}
@@ -472,19 +486,23 @@ func (t *trialRun) traceResult(m *measured) *results.Trace {
 	return r
 }
 
-// takesQueue says that the queue of a worker's listener goes with the worker when it ends that way.
-func (t *trialRun) takesQueue(way servers.Way) bool {
+// takesQueue says that the queue of a worker's listener went with the worker: nobody else had the socket when it was closed.
+func (t *trialRun) takesQueue(w *servers.Worker) bool {
 	cfg := t.variant.Servers
 	switch {
 	case cfg.Accept == servers.ByAcceptor:
 		return true // its channel's
-	case cfg.Sockets == servers.Shared && cfg.Passing != servers.NotPassed:
-		// Where the workers alone have the socket, it ends with the last of them.
-		return cfg.Workers == 1 && way == servers.Kill && cfg.Passing != servers.ByActivation
-	case cfg.Sockets == servers.Shared, cfg.Passing == servers.ByActivation:
-		return false
-	case cfg.Passing != servers.NotPassed: // its successor has the socket, unless there was none
-		return way == servers.Kill
+	case cfg.Passing == servers.ByActivation, cfg.Sockets == servers.Shared && cfg.Passing == servers.NotPassed:
+		return false // the harness holds the sockets for good
+	case cfg.Passing == servers.NotPassed:
+		return true
+	}
+	at := w.Closing().To
+	for _, other := range t.group.Workers() {
+		same := cfg.Sockets == servers.Shared || other.Listener() == w.Listener()
+		if c := other.Closing(); other != w && same && other.ReadyAt() != 0 && other.ReadyAt() < at && (c.Way == "" || c.To > at) {
+			return false
+		}
 	}
 	return true
 }
@@ -493,7 +511,7 @@ func (t *trialRun) takesQueue(way servers.Way) bool {
 func (t *trialRun) result() *results.Trial {
 	moved := t.after.Since(t.before)
 	j := &judge{closings: t.closings(), overflows: moved["TcpExtListenOverflows"], proxied: t.books.proxied, held: t.books.held(t.line.fired)}
-	m := measure(t.books, j, t.kernelView(), int64(t.variant.Setup.Load.Duration), t.line.fired)
+	m := measure(t.books, j, t.kernelView(j), int64(t.variant.Setup.Load.Duration), t.line.fired)
 	r := &results.Trial{
 		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
 		Attempts:         int64(len(t.books.attempts)),
@@ -537,7 +555,7 @@ func (t *trialRun) result() *results.Trial {
 	r.Trace = t.traceResult(m)
 	r.Target = t.load[0].Target.String()
 	if !t.books.proxied {
-		r.Equalities = m.equalities(moved, r)
+		r.Equalities = m.equalities(moved, t.resetsSent, r)
 	}
 	r.Fairness = t.fairness(r.Workers)
 	r.Queues = t.queueResult(r.Workers)
