@@ -111,7 +111,7 @@ about: Something else runs on the servers' CPUs.
 workers: 1
 server: {work: {burn: 400us}}   # more than half of the CPU, which is what a neighbour leaves
 load: {rate: 2000/s, duration: 500ms, timeout: 100ms}
-validity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1}
+validity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1, run_queue: 0.1}
 trials: 1
 `+tt.timeline)
 			if status != exitNotMeasured {

@@ -39,8 +39,8 @@ load: {rate: 1000/s, duration: 500ms}
 		setup: `
 workers: 1
 sockets: exclusive
-load: {rate: 1370/s, duration: 200ms, pace: burst, burst: 137}
-timeline: [{at: 50ms, do: kill}]
+load: {rate: 137/s, duration: 2s, pace: burst, burst: 137}
+timeline: [{at: 700ms, do: kill}]
 `},
 	{
 		name: "a listener is closed with a queue", cause: resetAtClose, evidence: "kernel", inferred: "worker", kernel: "reset sent: tcp_state",
@@ -72,7 +72,7 @@ workers: 1
 sockets: exclusive
 server: {kind: http, work: {sleep: 2s}}
 load: {rate: 137/s, duration: 1s, pace: burst, burst: 137, timeout: 5s}
-timeline: [{at: 600ms, do: kill}]
+timeline: [{at: 900ms, do: kill}]
 `},
 	{
 		name: "the client aborts", cause: "client", evidence: "client", inferred: "client",

@@ -130,10 +130,12 @@ type Trial struct {
 	// Histogram is ResponseNS's: HdrHistogram V2, compressed, base64; 1 ns unit, 3 significant figures.
 	Histogram string `json:"histogram"`
 
-	Steps    []Step    `json:"steps"`
-	Workers  []Worker  `json:"workers"`
-	Fairness *Fairness `json:"fairness"` // of the longest-lived generation
-	Queues   *Queues   `json:"queues"`   // null where the kernel does not tell
+	Steps []Step `json:"steps"`
+	// StepsLate is how many steps of the timeline were not carried out, because the ones before took so long that the load had ended.
+	StepsLate int       `json:"steps_late,omitempty"`
+	Workers   []Worker  `json:"workers"`
+	Fairness  *Fairness `json:"fairness"` // of the longest-lived generation
+	Queues    *Queues   `json:"queues"`   // null where the kernel does not tell
 	// Series is queues, overflows, migrations and losses over time; null where the kernel does not tell.
 	Series *Series          `json:"series,omitempty"`
 	Kernel map[string]int64 `json:"kernel"` // counter → change over the trial, in the lab's namespaces

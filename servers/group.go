@@ -321,7 +321,7 @@ func (g *Group) predecessor(w *Worker) (from *Worker) {
 	for _, other := range g.Workers() {
 		// An upgrade ends who starts it, so there only the one whose place it is will do.
 		stranger := g.cfg.Sockets == Shared && g.cfg.Passing == ByMessage && (from == nil || from.Place != w.Place)
-		if (other.Place == w.Place || stranger) && other.serves() {
+		if (other.Place == w.Place || stranger) && other.Serves() {
 			from = other
 		}
 	}
@@ -602,7 +602,7 @@ func (g *Group) ramp(w *Worker) {
 			return
 		case <-tick.C:
 		}
-		if !w.serves() {
+		if !w.Serves() {
 			return // its slot may be another's by now
 		}
 		share := min(1, float64(g.env.Clock.Now().Sub(w.readyAt))/float64(w.cold))

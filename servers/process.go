@@ -224,8 +224,8 @@ func (w *Worker) tell(c command) error {
 	return nil
 }
 
-// serves says that the worker is ready and has not been told to stop.
-func (w *Worker) serves() bool {
+// Serves says that the worker is ready and has not been told to stop.
+func (w *Worker) Serves() bool {
 	select {
 	case <-w.exited:
 		return false

@@ -83,5 +83,8 @@ func (t *timeline) stop(ctx context.Context, workers []*servers.Worker, way serv
 	if t.holder != nil && t.holder.current != nil {
 		t.holder.letGo()
 	}
+	if t.clock.Now() >= t.end {
+		return 0, 0, errTooLate
+	}
 	return t.group.Stop(ctx, workers, way)
 }

@@ -552,6 +552,7 @@ func (t *trialRun) result() *results.Trial {
 		r.Steps = append(r.Steps, step)
 	}
 	r.Losses, r.LossesOmitted = m.listed()
+	r.StepsLate = t.line.late
 	r.Trace = t.traceResult(m)
 	r.Target = t.load[0].Target.String()
 	if !t.books.proxied {
