@@ -410,7 +410,7 @@ name: blocking
 about: Restarts of workers that wait in accept.
 accept: blocking
 server: {work: {sleep: 200us}}
-load: {rate: 1000/s, duration: 700ms}
+load: {rate: 1000/s, duration: 890ms}
 timeline: [{at: 150ms, every: 250ms, do: replace}]
 matrix:
   - {sockets: [shared], stop: [handoff, kill]}

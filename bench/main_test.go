@@ -211,7 +211,7 @@ const restartScenario = `
 name: restarts
 about: Every way of stopping, in short.
 server: {work: {sleep: 100us}}
-load: {rate: 1000/s, duration: 1s}
+load: {rate: 1000/s, duration: 1190ms}
 timeline: [{at: 200ms, every: 250ms, do: replace}]
 matrix:
   - {sockets: [reuseport], stop: [kill, close, drain, migrate]}

@@ -20,7 +20,7 @@ const httpScenario = `
 name: http
 about: Every way of stopping net/http, in short.
 server: {kind: http, work: {sleep: 500us}}
-load: {rate: 1000/s, duration: 1s}
+load: {rate: 1000/s, duration: 1190ms}
 timeline: [{at: 200ms, every: 250ms, do: replace}]
 matrix:
   - {sockets: [reuseport], stop: [kill, close, drain, migrate, shutdown]}
@@ -73,7 +73,7 @@ func TestKernelKeepAlive(t *testing.T) {
 name: keep-alive
 about: Workers with connections that are kept alive.
 server: {work: {sleep: 500us}}
-load: {rate: 1000/s, duration: 1s, connections: reused}
+load: {rate: 1000/s, duration: 1190ms, connections: reused}
 timeline: [{at: 200ms, every: 250ms, do: replace}]
 matrix:
   - {server.kind: [loop, http], sockets: [reuseport], stop: [close, drain]}
