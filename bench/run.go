@@ -312,11 +312,26 @@ func verdict(run *results.Run) error {
 	}
 	switch {
 	case len(unmeasured) > 0:
-		return notMeasured(fmt.Errorf("could not measure:\n  %s", strings.Join(append(unmeasured, failed...), "\n  ")))
+		return notMeasured(fmt.Errorf("could not measure:\n  %s%s", strings.Join(append(unmeasured, failed...), "\n  "), busyHint(run)))
 	case len(failed) > 0:
 		return &exitError{exitFailed, fmt.Errorf("gates failed:\n  %s", strings.Join(failed, "\n  "))}
 	}
 	return nil
+}
+
+// busyHint says what to do where most trials were invalid.
+func busyHint(run *results.Run) string {
+	invalid, all := 0, 0
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			n, _ := v.InvalidTrials()
+			invalid, all = invalid+n, all+len(v.Trials)
+		}
+	}
+	if invalid*2 <= all {
+		return ""
+	}
+	return "\nif the machine is shared or busy: wait, or say in the scenario what it may bear, for example validity: {lag_floor: 50ms, step_lag: 100ms}"
 }
 
 // firstReason is the commonest reason for which the variant's trials were invalid.
