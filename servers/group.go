@@ -290,7 +290,8 @@ func (g *Group) startWorker(ctx context.Context, generation, place int, cold tim
 	w.Generation, w.Place, w.cold = generation, place, cold
 	from := g.predecessor(w)
 	if g.cfg.Passing == ByUpgrade && from != nil {
-		if err := g.awaitExits(ctx); err != nil {
+		// An upgraded process refuses to be upgraded while its own parent lives.
+		if err := g.Finish(ctx); err != nil {
 			return nil, err
 		}
 		return w, g.upgrade(ctx, w, from, g.workerConfig(w))
@@ -477,7 +478,19 @@ func kill(workers []*Worker) error {
 // Finish waits until every worker that was told to stop has exited, within Config.Grace and a
 // little more.
 func (g *Group) Finish(ctx context.Context) error {
-	return g.awaitExits(ctx)
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Grace+time.Second)
+	defer cancel()
+	for _, w := range g.Workers() {
+		if !w.wasStopped() {
+			continue
+		}
+		select {
+		case <-w.exited:
+		case <-ctx.Done():
+			return fmt.Errorf("worker %d did not exit after it was stopped: %w", w.ID, context.Cause(ctx))
+		}
+	}
+	return nil
 }
 
 // Close kills what still runs, waits for it, reads the journals to their end and closes the

@@ -107,24 +107,6 @@ func ignoreDone(err error) error {
 	return err
 }
 
-// awaitExits waits until workers that were told to stop are gone: an upgraded process refuses to be upgraded while its
-// own parent lives.
-func (g *Group) awaitExits(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.Grace+time.Second)
-	defer cancel()
-	for _, w := range g.Workers() {
-		if !w.wasStopped() {
-			continue
-		}
-		select {
-		case <-w.exited:
-		case <-ctx.Done():
-			return fmt.Errorf("worker %d did not exit after it was stopped: %w", w.ID, context.Cause(ctx))
-		}
-	}
-	return nil
-}
-
 // usedCPU is the user and system time of this process so far.
 func usedCPU() time.Duration {
 	var u unix.Rusage

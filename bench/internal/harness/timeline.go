@@ -146,9 +146,13 @@ func (t *timeline) rebind(ctx context.Context, s *fired) error {
 	}
 	s.stopped, s.started = t.current.Workers, next.Workers
 	t.current = next
-	var awaitErr error
-	s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.way)
-	if awaitErr = t.group.Await(ctx, next); awaitErr == nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.way); errors.Is(err, errTooLate) {
+		cancel() // nobody will make room for them
+	}
+	awaitErr := t.group.Await(ctx, next)
+	if awaitErr == nil {
 		s.ready = next.Ready
 	}
 	return errors.Join(err, awaitErr)
@@ -208,6 +212,17 @@ func (t *timeline) add(ctx context.Context, s *fired, cold time.Duration) error 
 	return nil
 }
 
+// single is the one worker that a step is about to end, and where it stands in the generation: the target, by default the first.
+func (t *timeline) single(ctx context.Context, s *fired) (index int, w *servers.Worker, err error) {
+	if s.step.Target != nil {
+		index = *s.step.Target
+	}
+	if w, err = t.aim(s, index); err == nil {
+		err = t.hold(ctx, s)
+	}
+	return index, w, err
+}
+
 // freePlace is the lowest that no worker of the current generation has.
 func (t *timeline) freePlace() int {
 	for place := 0; ; place++ {
@@ -219,15 +234,8 @@ func (t *timeline) freePlace() int {
 
 // remove stops one worker; nobody takes its place.
 func (t *timeline) remove(ctx context.Context, s *fired, way servers.Way) error {
-	index := 0
-	if s.step.Target != nil {
-		index = *s.step.Target
-	}
-	w, err := t.aim(s, index)
+	index, w, err := t.single(ctx, s)
 	if err != nil {
-		return err
-	}
-	if err := t.hold(ctx, s); err != nil {
 		return err
 	}
 	if t.proxy != nil && way == servers.LBDrain {
@@ -243,15 +251,8 @@ func (t *timeline) remove(ctx context.Context, s *fired, way servers.Way) error 
 
 // crash kills one worker, and starts another in its place a while later, as a supervisor does.
 func (t *timeline) crash(ctx context.Context, s *fired) error {
-	index := 0
-	if s.step.Target != nil {
-		index = *s.step.Target
-	}
-	w, err := t.aim(s, index)
+	index, w, err := t.single(ctx, s)
 	if err != nil {
-		return err
-	}
-	if err := t.hold(ctx, s); err != nil {
 		return err
 	}
 	s.stopped = []*servers.Worker{w}
