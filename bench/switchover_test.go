@@ -126,7 +126,9 @@ trials: 1
 			if stop := v.Labels["stop"]; stop == "close" || stop == "drain" {
 				want = 3 * k
 			}
-			if held != 3*k || lost != want || tr.LostByCause[resetHalfOpen] != want {
+			// A handshake that nobody held up may be under way as well: one takes some ten microseconds, so hardly more than one is.
+			others := tr.LostByCause[resetHalfOpen] - want
+			if held != 3*k || lost != want || others < 0 || others > 2 {
 				t.Errorf("%v: %d of %d half-open connections lost, by cause %v; want %d of %d", v.Labels, lost, held, tr.LostByCause, want, 3*k)
 			}
 		}
