@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +57,7 @@ func measureTracing(c *cobra.Command, found []kernel.Result, trials int) (err er
 		_, err := fmt.Fprintln(c.OutOrStdout(), "Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
 		return err
 	}
-	plan, err := makePlan([]string{"tracing-cost"}, runFlags{trials: trials}, found)
+	plan, err := makePlan([]string{"tracing-cost"}, runFlags{trials: strconv.Itoa(trials)}, found)
 	if err != nil {
 		return usage(err)
 	}
@@ -97,10 +98,11 @@ func printCost(w io.Writer, s *results.Scenario) error {
 	}
 	var rows [][]string
 	for _, m := range costMetrics {
-		ratio, ok := results.Ratio(on, off, m.metric)
+		d, ok := results.Compare(on, off, m.metric, results.Confidence)
 		if !ok {
 			continue
 		}
+		ratio := d.Change
 		text := fmt.Sprintf("%.3f", ratio.Center)
 		if ratio.Lo != nil && ratio.Hi != nil {
 			text += fmt.Sprintf(" [%.3f, %.3f]", *ratio.Lo, *ratio.Hi)

@@ -7,7 +7,7 @@
 // Exit status:
 //
 //	0    ok
-//	1    a gate or a comparison failed
+//	1    a gate failed, or a comparison found something worse; 'report' prints such a run and ends with 0
 //	2    usage or bad input
 //	3    could not measure
 //	130  interrupted, and cleaned up
@@ -174,7 +174,7 @@ machine can do.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newList(), newShow(), newSchema(), newReport(), newClaims(), newDoctor(), newBenchEngine())
+	root.AddCommand(newRun(), newList(), newShow(), newSchema(), newReport(), newCompare(), newClaims(), newDoctor(), newBenchEngine())
 	return root
 }
 

@@ -146,7 +146,7 @@ func (p *program) run(t *testing.T, yaml string, args ...string) (run *results.R
 	if err := os.WriteFile(file, []byte(yaml), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	out := filepath.Join(t.TempDir(), "run")
 	c := p.command(ctx, append([]string{"run", file, "--out", out, "--json"}, args...)...)

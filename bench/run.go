@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,11 +28,18 @@ const runsDir = "results/runs"
 // quickBudget is what --quick allows a scenario, repeats of invalid trials included.
 const quickBudget = 40 * time.Second
 
+// autoBudget is how long a scenario may take while blocks are added.
+const autoBudget = 5 * time.Minute
+
+// trialsAuto is the value of --trials that adds blocks until the gates are decided.
+const trialsAuto = "auto"
+
 // maxTrials bounds --trials as scenarios bound their own.
 const maxTrials = 1000
 
 type runFlags struct {
-	trials int
+	trials string
+	budget time.Duration
 	seed   uint64
 	quick  bool
 	only   []string
@@ -59,10 +67,16 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 					return usage(fmt.Errorf("--%s %q: needs a value; leave it out for the default", name, flag.Value))
 				}
 			}
+			if auto := f.trials == trialsAuto; c.Flags().Changed("budget") && !auto {
+				return usage(errors.New("--budget: how long to add trials; it needs --trials auto"))
+			} else if auto && f.quick {
+				return usage(errors.New("--quick and --trials auto: one bounds the time, the other adds to it; use --budget"))
+			}
 			return runScenarios(c, args, f)
 		},
 	}
-	c.Flags().IntVar(&f.trials, "trials", 0, "number of blocks, instead of the scenarios' own")
+	c.Flags().StringVar(&f.trials, "trials", "", "number of blocks, instead of the scenarios' own; auto: as many as the gates need")
+	c.Flags().DurationVar(&f.budget, "budget", autoBudget, "with --trials auto, how long a scenario may take")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed of the order of trials (default: random, and recorded)")
 	c.Flags().BoolVar(&f.quick, "quick", false, "at most a minute per scenario: fewer blocks, wider intervals")
 	c.Flags().StringArrayVar(&f.only, "only", nil, "only variants with this label, KEY=VALUE; may be repeated")
@@ -161,14 +175,10 @@ func countTrials(run *results.Run) (n int) {
 // makePlan loads the scenarios and plans them for this machine. What was found missing is left out; nil
 // leaves nothing out.
 func makePlan(names []string, f runFlags, found []kernel.Result) (*harness.Plan, error) {
-	if f.trials < 0 || f.trials > maxTrials {
-		return nil, fmt.Errorf("--trials %d: must be at least 1 and at most %d", f.trials, maxTrials)
-	}
-	only, err := parseLabels(f.only)
+	o, err := f.options()
 	if err != nil {
 		return nil, err
 	}
-	o := harness.Options{Trials: f.trials, Only: only}
 	if f.quick {
 		o.Budget = quickBudget
 	}
@@ -187,8 +197,9 @@ func makePlan(names []string, f runFlags, found []kernel.Result) (*harness.Plan,
 				names = append(names, s.Name)
 			}
 		}
-		if f.trials == 0 && len(unfinished.Scenarios) > 0 {
+		if f.trials == "" && len(unfinished.Scenarios) > 0 {
 			o.Trials = unfinished.Scenarios[0].Trials
+			o.Auto = len(unfinished.Scenarios[0].Looks) > 0
 		}
 	}
 	if len(names) == 0 {
@@ -209,6 +220,26 @@ func makePlan(names []string, f runFlags, found []kernel.Result) (*harness.Plan,
 		}
 	}
 	return harness.NewPlan(all, seed, machine, o)
+}
+
+// options are those of the plan that flags set.
+func (f runFlags) options() (o harness.Options, err error) {
+	if o.Only, err = parseLabels(f.only); err != nil {
+		return o, err
+	}
+	o.AutoBudget = f.budget
+	switch {
+	case f.trials == trialsAuto:
+		o.Auto = true
+		if f.budget <= 0 {
+			return o, fmt.Errorf("--budget %v: must be more than 0", f.budget)
+		}
+	case f.trials != "":
+		if o.Trials, err = strconv.Atoi(f.trials); err != nil || o.Trials < 1 || o.Trials > maxTrials {
+			return o, fmt.Errorf("--trials %s: must be at least 1 and at most %d, or auto", f.trials, maxTrials)
+		}
+	}
+	return o, nil
 }
 
 // capabilities is what was found, as run.json has it.
@@ -261,11 +292,9 @@ func parseLabels(list []string) (scenarios.Labels, error) {
 // conclude adds gates and claims to a run whose trials have all ended.
 func conclude(plan *harness.Plan, run *results.Run) error {
 	for i, sp := range plan.Scenarios {
-		gates, err := harness.EvaluateGates(sp.Scenario, run.Scenarios[i])
-		if err != nil {
+		if err := harness.EvaluateGates(sp.Scenario, run.Scenarios[i], sp.Alpha()); err != nil {
 			return err
 		}
-		run.Scenarios[i].Gates = gates
 	}
 	run.Claims = results.DecideClaims(run, scenarios.Names())
 	return nil
@@ -301,8 +330,13 @@ func verdict(run *results.Run) error {
 			case results.GateFail:
 				failed = append(failed, text)
 			case results.GateUndecided:
-				unmeasured = append(unmeasured, "undecided: "+text)
+				if !g.Soft {
+					unmeasured = append(unmeasured, "undecided: "+text)
+				}
 			}
+		}
+		if s.Void != "" {
+			unmeasured = append(unmeasured, fmt.Sprintf("%s is void: %s", s.Name, s.Void))
 		}
 	}
 	// A scenario for which this machine lacks something is left out of a run of several; of one that was asked for by its name

@@ -145,6 +145,9 @@ func (r *ClaimRule) settings(s *Scenario) []string {
 
 // rest is what of the variant's labels the figure does not name, and whether the figure selects it.
 func (f FigureRule) rest(v *Variant) (string, bool) {
+	if v.IsAgain() {
+		return "", false
+	}
 	rest := maps.Clone(v.Labels)
 	for key, value := range f.Labels {
 		if have, ok := rest[key]; !ok || have != value {

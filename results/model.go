@@ -46,12 +46,19 @@ type Environment struct {
 type Scenario struct {
 	Name     string            `json:"name"`
 	About    string            `json:"about"`
+	File     string            `json:"file,omitempty"` // where it was read from
 	SHA256   string            `json:"sha256"`
 	Baseline map[string]string `json:"baseline"`
 	MinValid int               `json:"min_valid"`
 	Trials   int               `json:"trials"` // planned per variant
 	Variants []*Variant        `json:"variants"`
 	Gates    []GateResult      `json:"gates"`
+	// AA is the baseline against itself, measured again, in what the gates speak of; empty without gates that need it.
+	AA []*Delta `json:"aa,omitempty"`
+	// Void is why the gates decide nothing: the baseline differs from itself. Empty: it does not.
+	Void string `json:"void,omitempty"`
+	// Looks are the numbers of blocks at which the gates were to be looked at, where blocks were added until they were decided.
+	Looks []int `json:"looks,omitempty"`
 }
 
 // The outcomes of a gate.
@@ -67,6 +74,13 @@ type GateResult struct {
 	Expect  string            `json:"expect"`
 	Outcome string            `json:"outcome"` // pass | fail | undecided
 	Note    string            `json:"note"`    // the figures that decided it
+	// MoreTrials is how many more trials of each variant would decide, if they vary as those seen; null: it is decided, or
+	// nobody can tell.
+	MoreTrials *int `json:"more_trials,omitempty"`
+	// Soft: undecided is no failure.
+	Soft bool   `json:"soft,omitempty"`
+	File string `json:"file,omitempty"` // of the scenario
+	Line int    `json:"line,omitempty"` // of the gate
 }
 
 // Variant is one point of a scenario's matrix.

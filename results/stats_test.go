@@ -1,7 +1,6 @@
 package results
 
 import (
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +41,7 @@ func TestMedian(t *testing.T) {
 		{100, 50.5, 40, 61, 0.964800},
 	}
 	for _, test := range tests {
-		got := Median(upTo(test.n))
+		got := Median(upTo(test.n), Confidence)
 		want := Summary{Center: test.center, Lo: &test.lo, Hi: &test.hi, Confidence: test.level, N: test.n, Method: MethodOrder}
 		if diff := cmp.Diff(want, got, near); diff != "" {
 			t.Errorf("n = %d (-want +got):\n%s", test.n, diff)
@@ -52,7 +51,7 @@ func TestMedian(t *testing.T) {
 
 func TestMedianOfTooFew(t *testing.T) {
 	for n := 1; n <= 5; n++ {
-		got := Median(upTo(n))
+		got := Median(upTo(n), Confidence)
 		if got.Lo != nil || got.Hi != nil || got.Confidence != 0 || got.Method != MethodNone {
 			t.Errorf("n = %d: got an interval: %+v", n, got)
 		}
@@ -67,120 +66,9 @@ func TestMedianOfTooFew(t *testing.T) {
 
 func TestMedianLeavesItsArgument(t *testing.T) {
 	xs := []float64{3, 1, 2}
-	Median(xs)
+	Median(xs, Confidence)
 	if !slices.Equal(xs, []float64{3, 1, 2}) {
 		t.Errorf("sorted in place: %v", xs)
-	}
-}
-
-// Deaths by horse kick in 14 Prussian corps over 20 years, 10 of the corps: the textbook
-// Poisson sample (L. von Bortkiewicz, Das Gesetz der kleinen Zahlen, 1898). Mean 0.61, variance 0.611.
-func horseKicks() (counts []int64, exposure []float64) {
-	for deaths, years := range []int{109, 65, 22, 3, 1} {
-		for range years {
-			counts = append(counts, int64(deaths))
-			exposure = append(exposure, 1)
-		}
-	}
-	return counts, exposure
-}
-
-func TestDispersion(t *testing.T) {
-	kicks, years := horseKicks()
-	tests := []struct {
-		name     string
-		counts   []int64
-		exposure []float64
-		want     float64
-	}{
-		{"horse kicks", kicks, years, 0.610955 / 0.61},
-		{"one cluster of four in four", []int64{0, 0, 0, 4}, []float64{1, 1, 1, 1}, 4},
-		{"equal counts", []int64{2, 2, 2}, []float64{1, 1, 1}, 0},
-		// Rate 0.5: expected 1 and 5; (2−1)²/1 + (4−5)²/5 over one degree of freedom.
-		{"unequal exposure", []int64{2, 4}, []float64{2, 10}, 1.2},
-	}
-	for _, test := range tests {
-		if got := Dispersion(test.counts, test.exposure); math.Abs(got-test.want) > 1e-5 {
-			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
-		}
-	}
-}
-
-// Limits for k events as in the table of Garwood (1936), also in Ulm, Am. J. Epidemiol. 131 (1990) 373.
-func TestGarwood(t *testing.T) {
-	for _, test := range []struct{ k, lo, hi float64 }{
-		{1, 0.025318, 5.571643},
-		{2, 0.242209, 7.224688},
-		{5, 1.623486, 11.668332},
-		{10, 4.795389, 18.390356},
-		{100, 81.363952, 121.627}, // 81.36 to 121.63
-	} {
-		lo, hi := garwood(test.k)
-		if math.Abs(lo-test.lo) > 1e-4 || math.Abs(hi-test.hi) > 1e-3 {
-			t.Errorf("k = %v: got %v to %v, want %v to %v", test.k, lo, hi, test.lo, test.hi)
-		}
-	}
-}
-
-func TestRate(t *testing.T) {
-	ones := func(n int) []float64 { return slices.Repeat([]float64{1}, n) }
-	tests := []struct {
-		name     string
-		counts   []int64
-		exposure []float64
-		want     Summary
-	}{
-		{
-			"even: Poisson", slices.Repeat([]int64{1}, 10), ones(10),
-			Summary{Center: 1, Lo: ptr(0.4795389), Hi: ptr(1.8390356), Confidence: 0.95, N: 10, Method: MethodPoisson},
-		},
-		{
-			"per attempt: Poisson over the exposure", []int64{5, 5}, []float64{1000, 1000},
-			Summary{Center: 0.005, Lo: ptr(4.795389 / 2000), Hi: ptr(18.390356 / 2000), Confidence: 0.95, N: 2, Method: MethodPoisson},
-		},
-		{
-			// 4·B/50 with B binomial(50, ½): its 2.5 % and 97.5 % points are 18 and 32.
-			"clusters of four: bootstrap", append(slices.Repeat([]int64{0}, 25), slices.Repeat([]int64{4}, 25)...), ones(50),
-			Summary{Center: 2, Lo: ptr(4 * 18 / 50.), Hi: ptr(4 * 32 / 50.), Confidence: 0.95, N: 50, Method: MethodBootstrap},
-		},
-		{
-			"none: rule of three", slices.Repeat([]int64{0}, 300), ones(300),
-			Summary{Center: 0, Lo: ptr(0.), Hi: ptr(0.01), Confidence: 0.95, N: 300, Method: MethodRuleOfThree},
-		},
-		{
-			"one restart says nothing of clusters", []int64{3}, ones(1),
-			Summary{Center: 3, N: 1, Method: MethodNone,
-				Warnings: []string{"one count only: whether events come in clusters cannot be told, so no interval"}},
-		},
-	}
-	for _, test := range tests {
-		if diff := cmp.Diff(test.want, Rate(test.counts, test.exposure), near); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", test.name, diff)
-		}
-	}
-}
-
-func TestRateWarnsOfFewClusters(t *testing.T) {
-	got := Rate([]int64{0, 0, 9}, []float64{1, 1, 1})
-	if got.Method != MethodBootstrap || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "over only 3 counts") {
-		t.Errorf("got %+v", got)
-	}
-}
-
-// The two sides of the threshold of 1.3.
-func TestRateChoosesByDispersion(t *testing.T) {
-	for _, test := range []struct {
-		zeros, twos int
-		want        string
-	}{
-		{4, 6, MethodPoisson},   // mean 1.2, variance 1.0667: 0.89
-		{7, 3, MethodBootstrap}, // mean 0.6, variance 0.9333: 1.56
-	} {
-		counts := append(slices.Repeat([]int64{0}, test.zeros), slices.Repeat([]int64{2}, test.twos)...)
-		exposure := slices.Repeat([]float64{1}, len(counts))
-		if got := Rate(counts, exposure); got.Method != test.want {
-			t.Errorf("dispersion %.2f: got %s, want %s", Dispersion(counts, exposure), got.Method, test.want)
-		}
 	}
 }
 

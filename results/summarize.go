@@ -290,12 +290,24 @@ func (c *ColdStart) figures(f map[string]float64) {
 // lost_per_restart over the offered connections per second, its interval scaled; it assumes one
 // connection per attempt. lost_sent_after_close is a plain total and has no interval;
 // lost_sent_after_close_per_restart and reset_at_close_per_restart have, with trials as clusters.
-func (v *Variant) Summarize() {
-	v.Summary = map[string]Summary{}
-	trials := v.ValidTrials()
-	if len(trials) == 0 {
-		return
+func (v *Variant) Summarize() { v.Summary = v.SummaryAt(Confidence) }
+
+// SummaryAt is what Summarize stores, with intervals of another level.
+func (v *Variant) SummaryAt(level float64) map[string]Summary {
+	s := &summarizer{level: level, summary: map[string]Summary{}}
+	if trials := v.ValidTrials(); len(trials) > 0 {
+		s.add(trials)
 	}
+	return s.summary
+}
+
+// A summarizer makes the summary of a variant.
+type summarizer struct {
+	level   float64
+	summary map[string]Summary
+}
+
+func (z *summarizer) add(trials []*Trial) {
 	values := map[string][]float64{}
 	for _, t := range trials {
 		for metric, value := range t.Figures() {
@@ -303,16 +315,16 @@ func (v *Variant) Summarize() {
 		}
 	}
 	for metric, xs := range values {
-		s := Median(xs)
+		s := Median(xs, z.level)
 		if len(xs) < len(trials) {
 			s.warn("only %d of %d valid trials have this figure", len(xs), len(trials))
 		}
-		v.Summary[metric] = s
+		z.summary[metric] = s
 	}
-	v.warnLag()
-	v.warnCensored(trials)
-	v.summarizeLosses(trials)
-	v.summarizeRestarts(trials)
+	z.warnLag()
+	z.warnCensored(trials)
+	z.summarizeLosses(trials)
+	z.summarizeRestarts(trials)
 }
 
 // A p99 schedule lag past both is mentioned beside the upper percentiles: a share of the response
@@ -324,20 +336,20 @@ const (
 
 // warnLag marks upper percentiles of the response time of which a good part is the generator's own
 // delay: the attempt was sent late, and response time counts from the schedule.
-func (v *Variant) warnLag() {
-	lag, p99 := v.Summary[MetricScheduleLag], v.Summary["response_p99_ns"]
+func (z *summarizer) warnLag() {
+	lag, p99 := z.summary[MetricScheduleLag], z.summary["response_p99_ns"]
 	if p99.N == 0 || lag.Center <= max(lagFloor, lagShare*p99.Center) {
 		return
 	}
 	for _, metric := range []string{"response_p99_ns", "response_p999_ns", "response_max_ns"} {
-		s := v.Summary[metric]
+		s := z.summary[metric]
 		s.warn("includes schedule lag, p99 %.2g ms: the machine stood still, or the generator was late", lag.Center/1e6)
-		v.Summary[metric] = s
+		z.summary[metric] = s
 	}
 }
 
 // warnCensored marks gaps and outages of steps that the trial's end cut short.
-func (v *Variant) warnCensored(trials []*Trial) {
+func (z *summarizer) warnCensored(trials []*Trial) {
 	steps, censored := 0, 0
 	for _, t := range trials {
 		for _, s := range t.Steps {
@@ -351,13 +363,13 @@ func (v *Variant) warnCensored(trials []*Trial) {
 		return
 	}
 	for _, metric := range []string{MetricGap, MetricOutage} {
-		s := v.Summary[metric]
+		s := z.summary[metric]
 		s.warn("%d of %d steps were cut off by the trial's end: the true value may be larger", censored, steps)
-		v.Summary[metric] = s
+		z.summary[metric] = s
 	}
 }
 
-func (v *Variant) summarizeLosses(trials []*Trial) {
+func (z *summarizer) summarizeLosses(trials []*Trial) {
 	var lost []int64
 	var attempts []float64
 	for _, t := range trials {
@@ -369,16 +381,17 @@ func (v *Variant) summarizeLosses(trials []*Trial) {
 	if len(lost) == 0 {
 		return
 	}
-	s := Rate(lost, attempts)
+	s := Rate(lost, attempts, z.level)
 	if s.Method == MethodRuleOfThree {
 		s.warn("nothing lost in %d trial(s); the bound takes losses for independent", len(lost))
 	}
-	v.Summary[MetricLostPerAttempt] = s
+	z.summary[MetricLostPerAttempt] = s
 }
 
 // summarizeRestarts fills what is counted per restart; nothing when there was none.
-func (v *Variant) summarizeRestarts(trials []*Trial) {
-	var perRestart, afterClose, resets []int64
+func (z *summarizer) summarizeRestarts(trials []*Trial) {
+	var perRestart []tally
+	var afterClose, resets []int64
 	var restartsAfterClose, restarts []float64
 	var lost, inRestarts int64
 	for _, t := range trials {
@@ -386,10 +399,9 @@ func (v *Variant) summarizeRestarts(trials []*Trial) {
 		if len(steps) == 0 {
 			continue
 		}
-		for _, s := range steps {
-			perRestart = append(perRestart, s.Lost)
-			inRestarts += s.Lost
-		}
+		inTrial, _ := t.tally(MetricLostPerRestart)
+		perRestart = append(perRestart, inTrial)
+		inRestarts += inTrial.count()
 		lost += t.Lost
 		resets = append(resets, t.LostByCause[CauseResetAtClose])
 		restarts = append(restarts, float64(len(steps)))
@@ -401,31 +413,25 @@ func (v *Variant) summarizeRestarts(trials []*Trial) {
 	if len(perRestart) == 0 {
 		return
 	}
-	s := lostPerRestart(perRestart)
+	s := clusteredRate(perRestart, z.level)
+	s.warnNoneSeen()
 	if lost > inRestarts {
 		s.warn("%d more attempts were lost outside any restart", lost-inRestarts)
 	}
-	v.Summary[MetricLostPerRestart] = s
-	if offered := v.Summary[MetricOffered].Center; offered > 0 {
-		v.Summary[MetricLossWindow] = s.scaled(1e9 / offered)
+	z.summary[MetricLostPerRestart] = s
+	if offered := z.summary[MetricOffered].Center; offered > 0 {
+		z.summary[MetricLossWindow] = s.scaled(1e9 / offered)
 	}
-	v.Summary[MetricResetAtClosePer] = ratePerRestart(resets, restarts)
+	z.summary[MetricResetAtClosePer] = ratePerRestart(resets, restarts, z.level)
 	if len(afterClose) > 0 {
-		v.Summary[MetricSentAfterClosePer] = ratePerRestart(afterClose, restartsAfterClose)
-		v.Summary[MetricSentAfterClose] = Summary{Center: float64(sum(afterClose)), N: int(sum(restartsAfterClose)), Method: MethodNone}
+		z.summary[MetricSentAfterClosePer] = ratePerRestart(afterClose, restartsAfterClose, z.level)
+		z.summary[MetricSentAfterClose] = Summary{Center: float64(sum(afterClose)), N: int(sum(restartsAfterClose)), Method: MethodNone}
 	}
-}
-
-// lostPerRestart is Rate over restarts, one count each.
-func lostPerRestart(counts []int64) Summary {
-	s := Rate(counts, slices.Repeat([]float64{1}, len(counts)))
-	s.warnNoneSeen()
-	return s
 }
 
 // ratePerRestart is Rate with trials as clusters, their restarts as exposure; N is the restarts.
-func ratePerRestart(counts []int64, restarts []float64) Summary {
-	s := Rate(counts, restarts)
+func ratePerRestart(counts []int64, restarts []float64, level float64) Summary {
+	s := Rate(counts, restarts, level)
 	s.N = int(sum(restarts))
 	s.warnNoneSeen()
 	return s

@@ -144,7 +144,7 @@ func TestSummarizeRestarts(t *testing.T) {
 	}
 	// Two losses in one trial of ten: dispersion 2, so clusters.
 	after := v.Summary[MetricSentAfterClosePer]
-	if after.Center != 0.05 || after.N != 40 || after.Method != MethodBootstrap {
+	if after.Center != 0.05 || after.N != 40 || after.Method != MethodQuasiPoisson {
 		t.Errorf("%s: %+v", MetricSentAfterClosePer, after)
 	}
 }

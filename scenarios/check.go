@@ -45,6 +45,7 @@ func checkScenario(s *Scenario, d *decoder, root *yaml.Node) {
 	for i := range s.Gates {
 		checkGate(s, d, i, all, clean)
 	}
+	checkGates(s, d)
 }
 
 // checkVariants checks every variant's setup and returns them. A problem that the file has without

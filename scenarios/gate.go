@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,23 +19,85 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
-// Eval reports whether m meets the gate's expectation. It is an error when the expression is not
-// valid, which Load would have refused, or speaks of something that was not measured (NaN).
-func (g Gate) Eval(m Metrics) (bool, error) {
+// An Expectation is what a gate expects, compiled.
+type Expectation struct {
+	// Names are the metrics that it speaks of, sorted, the baseline's behind "baseline.".
+	Names []string
+
+	gate    Gate
+	program *vm.Program
+	figures map[string][]int // of those in Names that have an interval: the field of Metrics
+}
+
+// Compile compiles the gate's expression. It is an error when that is not valid, which Load would have refused.
+func (g Gate) Compile() (*Expectation, error) {
 	program, names, problem := compileGate(g.Expect)
 	if problem != nil {
-		return false, fmt.Errorf("gate %q: %s", g.Expect, problem.What)
+		return nil, fmt.Errorf("gate %q: %s", g.Expect, problem.What)
 	}
-	for metric := range m.all() {
-		if math.IsNaN(metric.value) && slices.Contains(names, metric.name) {
-			return false, fmt.Errorf("gate %q: %s was not measured", g.Expect, metric.name)
+	e := &Expectation{Names: names, gate: g, program: program, figures: map[string][]int{}}
+	for m := range (Metrics{}).all() {
+		if slices.Contains(names, m.name) && !m.exact {
+			e.figures[m.name] = m.field
 		}
 	}
-	met, err := expr.Run(program, m)
+	return e, nil
+}
+
+// Figures are the metrics with an interval that it speaks of, sorted, without the baseline's prefix.
+func (e *Expectation) Figures() (names []string) {
+	for _, name := range e.Names {
+		bare := strings.TrimPrefix(name, baselinePrefix)
+		if _, ok := e.figures[name]; ok && !slices.Contains(names, bare) {
+			names = append(names, bare)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Eval reports whether m meets the expectation. It is an error when it speaks of something that was not measured (NaN).
+func (e *Expectation) Eval(m Metrics) (bool, error) {
+	for _, name := range e.Names {
+		if field, ok := e.figures[name]; ok && math.IsNaN(reflect.ValueOf(m).FieldByIndex(field).Float()) {
+			return false, fmt.Errorf("gate %q: %s was not measured", e.gate.Expect, name)
+		}
+	}
+	met, err := expr.Run(e.program, m)
 	if err != nil {
-		return false, fmt.Errorf("gate %q: %s", g.Expect, exprMessage(err))
+		return false, fmt.Errorf("gate %q: %s", e.gate.Expect, exprMessage(err))
 	}
 	return met.(bool), nil
+}
+
+// baselinePrefix begins the names of the baseline's metrics.
+const baselinePrefix = "baseline."
+
+// maxGating is how many metrics the gates of a scenario may judge by intervals: each more costs all of them power.
+const maxGating = 4
+
+// gatingMetrics are the metrics with an interval that gates name, each at the line where it is named first.
+func gatingMetrics(gates []Gate) (names []string, lines []int) {
+	for _, g := range gates {
+		e, err := g.Compile()
+		if err != nil {
+			continue // it has a problem of its own
+		}
+		for _, name := range e.Figures() {
+			if !slices.Contains(names, name) {
+				names, lines = append(names, name), append(lines, g.Line)
+			}
+		}
+	}
+	return names, lines
+}
+
+// checkGates checks what only all gates together show.
+func checkGates(s *Scenario, d *decoder) {
+	if names, lines := gatingMetrics(s.Gates); len(names) > maxGating {
+		d.fail(lines[maxGating], "gates", fmt.Sprintf("the gates judge %d metrics by their intervals: %s", len(names), strings.Join(names, ", ")),
+			fmt.Sprintf("at most %d: each more costs all of them power", maxGating))
+	}
 }
 
 // compileGate checks an expression against the metrics, and returns it with the metrics it names;
@@ -156,12 +219,23 @@ func checkGate(s *Scenario, d *decoder, i int, all []point, clean bool) {
 		d.fail(g.Line, path+".expect", problem.What, problem.Hint)
 		return
 	}
+	for metric := range (Metrics{}).all() {
+		if metric.exact && strings.HasPrefix(metric.name, baselinePrefix) && slices.Contains(names, metric.name) {
+			d.fail(g.Line, path+".expect", metric.name+" is a plain count: two counts differ by chance",
+				"compare figures that have an interval: lost_per_restart, lost_per_attempt, response.p99")
+		}
+	}
 	// A gate on what the timeline never causes would stay undecided after all the trials.
 	for metric := range (Metrics{}).all() {
 		if metric.needs != "" && slices.Contains(names, metric.name) && d.trusts("timeline") && !s.has(strings.Fields(metric.needs)...) {
 			d.fail(g.Line, path+".expect", metric.name+" is never measured", "the timeline has no "+strings.Join(strings.Fields(metric.needs), " or "))
 		}
 	}
+}
+
+// Restarts reports whether the timeline restarts workers.
+func (s Setup) Restarts() bool {
+	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return slices.Contains([]string{"replace", "roll", "crash"}, step.Do) })
 }
 
 // has reports whether the timeline holds a step of one of the kinds; "step" stands for any.

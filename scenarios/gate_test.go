@@ -34,8 +34,8 @@ func numberedFigures(first int) Figures {
 		Residual:    count(), LostSentAfterClose: count(),
 		GapNS: centre(), OutageNS: centre(), StallNS: centre(), TakeoverNS: centre(), TailNS: centre(),
 		Response: percentiles(), Service: percentiles(),
-		LostPerRestart: centre(),
-		Jain:           centre(), MaxOverMean: centre(), Chi2P: centre(),
+		LostPerRestart: centre(), LostPerAttempt: centre(),
+		Jain: centre(), MaxOverMean: centre(), Chi2P: centre(),
 		ContextSwitches: centre(), ServersCPUNS: centre(),
 	}
 }
@@ -49,7 +49,7 @@ func TestEveryMetric(t *testing.T) {
 		lost_by_phase.connect lost_by_phase.send lost_by_phase.wait lost_by_phase.body
 		residual lost_sent_after_close gap_ns outage_ns stall_ns takeover_ns tail_ns
 		response.p50 response.p90 response.p99 response.p999 response.max
-		service.p50 service.p90 service.p99 service.p999 service.max lost_per_restart
+		service.p50 service.p90 service.p99 service.p999 service.max lost_per_restart lost_per_attempt
 		jain max_over_mean chi2_p context_switches_per_connection servers_cpu_per_attempt_ns`)
 	for _, name := range slices.Clone(want) {
 		want = append(want, "baseline."+name)
@@ -59,10 +59,18 @@ func TestEveryMetric(t *testing.T) {
 	}
 	m := Metrics{Figures: numberedFigures(1), Baseline: numberedFigures(1 + len(want)/2)}
 	for i, name := range want {
-		if met, err := (Gate{Expect: fmt.Sprintf("%s == %d", name, i+1)}).Eval(m); err != nil || !met {
+		if met, err := eval(fmt.Sprintf("%s == %d", name, i+1), m); err != nil || !met {
 			t.Errorf("%s == %d: %t, %v; want true", name, i+1, met, err)
 		}
 	}
+}
+
+func eval(expect string, m Metrics) (bool, error) {
+	e, err := Gate{Expect: expect}.Compile()
+	if err != nil {
+		return false, err
+	}
+	return e.Eval(m)
 }
 
 func TestGateEval(t *testing.T) {
@@ -96,7 +104,7 @@ func TestGateEval(t *testing.T) {
 		{"lost % served == 0", `gate "lost % served == 0": runtime error: integer divide by zero`},
 	}
 	for _, test := range tests {
-		met, err := Gate{Expect: test.expect}.Eval(m)
+		met, err := eval(test.expect, m)
 		got := fmt.Sprint(met)
 		if err != nil {
 			got = err.Error()

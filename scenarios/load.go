@@ -32,7 +32,7 @@ func Load(nameOrPath string) (*Scenario, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded scenario: %w", err)
 	}
-	return Parse(file, data)
+	return Parse("scenarios/"+file, data) // where it is in the repository
 }
 
 func loadFile(name string) (*Scenario, error) {

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"iter"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -37,6 +38,7 @@ type Figures struct {
 	Service  Percentiles `expr:"service"`
 
 	LostPerRestart float64 `expr:"lost_per_restart" needs:"replace roll crash"`
+	LostPerAttempt float64 `expr:"lost_per_attempt"`
 
 	// Of the connections of the generation that listened longest.
 	Jain        float64 `expr:"jain"`
@@ -72,43 +74,61 @@ type metric struct {
 	name  string
 	value float64
 	needs string // kinds of step of which the timeline must hold one for it to exist; "step": any
+	exact bool   // a count: it has no interval
+	field []int  // where in Metrics it is; of a count in a map, the map
 }
 
 // all yields every metric of m, in the order of the fields.
 func (m Metrics) all() iter.Seq[metric] {
-	return func(yield func(metric) bool) { eachMetric(reflect.ValueOf(m), "", "", yield) }
+	return func(yield func(metric) bool) { eachMetric(reflect.ValueOf(m), metric{}, yield) }
 }
 
-// eachMetric yields the metrics below v until yield says stop, and reports whether it did not.
-func eachMetric(v reflect.Value, name, needs string, yield func(metric) bool) bool {
+// eachMetric yields the metrics below v, which is at the place and has the needs of at, until yield says stop, and reports whether it did
+// not.
+func eachMetric(v reflect.Value, at metric, yield func(metric) bool) bool {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			tag := v.Type().Field(i).Tag
-			if !eachMetric(v.Field(i), strings.Trim(name+"."+tag.Get("expr"), "."), tag.Get("needs"), yield) {
+			below := metric{
+				name:  strings.Trim(at.name+"."+tag.Get("expr"), "."),
+				needs: tag.Get("needs"),
+				field: append(slices.Clone(at.field), i),
+			}
+			if !eachMetric(v.Field(i), below, yield) {
 				return false
 			}
 		}
 		return true
 	case reflect.Map:
 		keys := causes()
-		if strings.HasSuffix(name, "lost_by_phase") {
+		if strings.HasSuffix(at.name, "lost_by_phase") {
 			keys = phases()
 		}
 		for _, key := range keys {
-			var value float64
+			one := at
+			one.name, one.exact = at.name+"."+key, true
 			if entry := v.MapIndex(reflect.ValueOf(key)); entry.IsValid() {
-				value = float64(entry.Int())
+				one.value = float64(entry.Int())
 			}
-			if !yield(metric{name + "." + key, value, needs}) {
+			if !yield(one) {
 				return false
 			}
 		}
 		return true
 	case reflect.Int64:
-		return yield(metric{name, float64(v.Int()), needs})
+		at.value, at.exact = float64(v.Int()), true
+	default:
+		at.value = v.Float()
 	}
-	return yield(metric{name, v.Float(), needs})
+	return yield(at)
+}
+
+// Set gives a figure that the expectation speaks of a value, by its name; other names are ignored.
+func (e *Expectation) Set(m *Metrics, name string, value float64) {
+	if field, ok := e.figures[name]; ok {
+		reflect.ValueOf(m).Elem().FieldByIndex(field).SetFloat(value)
+	}
 }
 
 // metricNames lists every name that an expression may use.

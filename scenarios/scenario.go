@@ -112,6 +112,9 @@ type Server struct {
 type Fault struct {
 	// Resets is how many attempts the workers answer with a RST, 0 to 100,000. Default 0.
 	Resets int `yaml:"resets"`
+	// ResetEvery is the distance between those attempts, 0 to 1,000,000: with that between two restarts, each loses one more.
+	// Default 0: they are consecutive, as with 1.
+	ResetEvery int `yaml:"reset_every,omitempty"`
 	// HalfOpen is for how many connections, at each step that stops workers, the handshake is held up while the listeners are
 	// closed: their SYN is answered, and what the client says next comes 50 ms after the stop. 0 to 1000. Default 0.
 	HalfOpen int `yaml:"half_open,omitempty"`
@@ -241,6 +244,8 @@ type Gate struct {
 	// "lost_by_cause.reset_at_close == 0". Metrics names what it can speak of; a duration
 	// such as 5ms stands for nanoseconds. Required.
 	Expect string `yaml:"expect"`
+	// Soft: a run in which the gate stays undecided, because its intervals are too wide, does not fail for that. Default false.
+	Soft bool `yaml:"soft,omitempty"`
 	// Line is where Expect stands in the file.
 	Line int `yaml:"-"`
 }

@@ -222,6 +222,7 @@ func settings() []setting {
 		{path: "server.cold", max: minute, def: "0s", example: "5ms"},
 		{path: "server.backlog", min: 1, max: 65535, def: "4096"},
 		{path: "server.fault.resets", max: 100_000, def: "0"},
+		{path: "server.fault.reset_every", max: 1_000_000, def: "0"},
 		{path: "server.fault.half_open", max: 1000, def: "0"},
 		{path: "server.fault.dropped_syns", max: 100_000, def: "0"},
 		{path: "server.fault.rejected_syns", max: 100_000, def: "0"},

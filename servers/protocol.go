@@ -111,9 +111,10 @@ const (
 
 // Fault is a known defect for proving that the harness reports it at its size. Zero: none.
 type Fault struct {
-	// ResetFrom and ResetCount: requests of load process 0 with sequence in
-	// [ResetFrom, ResetFrom+ResetCount) are answered with a RST.
+	// ResetFrom, ResetEvery and ResetCount: so many requests of load process 0 are answered with a RST, from that sequence number on,
+	// each so far behind the one before; 0 stands for 1.
 	ResetFrom  uint64 `json:"reset_from"`
+	ResetEvery uint64 `json:"reset_every"`
 	ResetCount uint64 `json:"reset_count"`
 }
 

@@ -258,5 +258,9 @@ func (w *worker) serviceTime() time.Duration {
 // faulty says whether the request is one to be answered with a reset.
 func (w *worker) faulty(r wire.Request) bool {
 	f := w.cfg.Fault
-	return r.Identified && r.Attempt.Process == 0 && r.Attempt.Sequence-f.ResetFrom < f.ResetCount
+	if !r.Identified || r.Attempt.Process != 0 || r.Attempt.Sequence < f.ResetFrom {
+		return false
+	}
+	since, every := r.Attempt.Sequence-f.ResetFrom, max(1, f.ResetEvery)
+	return since%every == 0 && since/every < f.ResetCount
 }

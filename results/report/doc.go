@@ -1,5 +1,6 @@
 // Package report prints runs: as text for terminals, Markdown for design documents, HTML for
-// browsers, CSV and JSON for programs, JUnit XML for CI systems, the Go benchmark format for benchstat.
+// browsers, CSV and JSON for programs, JUnit XML for CI systems, job summaries and annotations for GitHub Actions, the Go benchmark
+// format for benchstat; and comparisons of runs as text, Markdown, JSON, and for GitHub Actions.
 //
 // The rules of output:
 //
@@ -12,5 +13,7 @@
 //   - "–" means that the variant has no such figure. "~" is kept for "no significant difference".
 //   - What qualifies a figure is a numbered note under its table, the mark beside the figure.
 //   - Invalid trials are counted and their reasons listed; they are in no figure.
+//   - In the table of a comparison, which has three figures a row, "± 8 %" stands instead of the brackets of two of them: how far the
+//     farther end of the interval is, as benchstat prints it.
 //   - Skipped variants are listed with the reason.
 package report

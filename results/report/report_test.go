@@ -57,23 +57,33 @@ func TestGolden(t *testing.T) {
 		{"ledger.txt", Ledger, finishedRun()},
 		{"losses.txt", Losses, finishedRun()},
 		{"claims.txt", claims, finishedRun()},
+		{"finished.github.md", GitHub, finishedRun()},
+		{"gated.github.md", GitHub, gatedRun()},
+		{"gated.annotations.txt", Annotations, gatedRun()},
+		{"interrupted.github.md", GitHub, interruptedRun()},
+		{"interrupted.annotations.txt", Annotations, interruptedRun()},
 	} {
 		t.Run(test.file, func(t *testing.T) {
-			got := printed(t, test.print, test.run)
-			path := filepath.Join("testdata", test.file)
-			if *update {
-				if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s, rewrite with -update if this is wanted (-want +got):\n%s", path, diff)
-			}
+			golden(t, test.file, printed(t, test.print, test.run))
 		})
+	}
+}
+
+// golden compares with a file of testdata.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s, rewrite with -update if this is wanted (-want +got):\n%s", path, diff)
 	}
 }
 
@@ -156,7 +166,7 @@ func TestEveryFormatOfLittle(t *testing.T) {
 	}
 	for name, run := range runs {
 		for format, p := range map[string]printer{
-			"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "ledger": Ledger, "losses": Losses, "claims": claims,
+			"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": claims,
 		} {
 			t.Run(name+" "+format, func(t *testing.T) {
 				if out := printed(t, p, run); out == "" && run.Scenarios != nil {
@@ -175,7 +185,7 @@ func TestOptionsScenarios(t *testing.T) {
 	if strings.Contains(out.String(), "rolling-restart\n───") || !strings.Contains(out.String(), "steady\n───") {
 		t.Errorf("want steady alone:\n%s", out.String())
 	}
-	for format, p := range map[string]printer{"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "ledger": Ledger, "losses": Losses} {
+	for format, p := range map[string]printer{"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses} {
 		err := p(io.Discard, finishedRun(), Options{Scenarios: []string{"burst"}})
 		if err == nil || !strings.Contains(err.Error(), `"burst" is not in this run; it has rolling-restart, steady`) {
 			t.Errorf("%s: got %v", format, err)
@@ -196,7 +206,7 @@ func (f *failing) Write(p []byte) (int, error) {
 // A full disk behind the pipe must not pass for success.
 func TestWriteErrors(t *testing.T) {
 	for format, p := range map[string]printer{
-		"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "ledger": Ledger, "losses": Losses, "claims": claims,
+		"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": claims,
 	} {
 		whole := len(printed(t, p, finishedRun()))
 		for _, room := range []int{0, 1, whole / 2, whole - 1} {

@@ -95,6 +95,12 @@ var (
 
 // scenarioBlocks adds one scenario: what it is, its tables, and what is in none of them.
 func scenarioBlocks(d *document, s *results.Scenario) {
+	aboutBlocks(d, s)
+	measuredBlocks(d, s)
+	gateBlocks(d, s)
+}
+
+func aboutBlocks(d *document, s *results.Scenario) {
 	d.heading(2, s.Name)
 	about := s.About
 	if about != "" {
@@ -102,13 +108,15 @@ func scenarioBlocks(d *document, s *results.Scenario) {
 	}
 	d.paragraph(fmt.Sprintf("%sTrials per variant: %d planned, %d valid needed. Baseline: %s.%s",
 		about, s.Trials, s.MinValid, results.LabelString(s.Baseline), capacityText(s)))
+}
+
+func measuredBlocks(d *document, s *results.Scenario) {
 	measured := slices.DeleteFunc(slices.Clone(s.Variants), func(v *results.Variant) bool { return v.SkippedReason != nil })
 	if len(measured) > 0 {
 		figureBlocks(d, s, measured)
 	}
 	causeBlocks(d, s, measured)
 	outsideBlocks(d, s)
-	gateBlocks(d, s)
 }
 
 // capacityText says what the load was a share of, where it was one.
@@ -192,7 +200,7 @@ func ratioBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 	t := &table{columns: []column{{head: "variant ÷ baseline"}}}
 	columns := slices.DeleteFunc(slices.Clone(ratioColumns), func(c figureColumn) bool {
 		return !slices.ContainsFunc(measured, func(v *results.Variant) bool {
-			_, ok := results.Ratio(v, baseline, c.metric)
+			_, ok := results.Compare(v, baseline, c.metric, results.Confidence)
 			return ok && v != baseline
 		})
 	})
@@ -218,10 +226,11 @@ func ratioBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 
 // ratioCell is a ratio with its interval, and "~" where that does not tell it from 1.
 func ratioCell(t *table, v, baseline *results.Variant, metric string) string {
-	r, ok := results.Ratio(v, baseline, metric)
+	d, ok := results.Compare(v, baseline, metric, results.Confidence)
 	if !ok {
 		return missing
 	}
+	r := d.Change
 	text := figure(r, plain, scale{"", 1}, true)
 	if r.Lo != nil && r.Hi != nil && *r.Lo <= 1 && 1 <= *r.Hi {
 		text += " ~"
@@ -473,8 +482,34 @@ func gateBlocks(d *document, s *results.Scenario) {
 	}
 	t := &table{columns: []column{{head: "gate"}, {head: "variant"}, {head: "expected"}, {head: "figures"}}}
 	for _, g := range s.Gates {
-		t.add(g.Outcome, results.LabelString(g.Labels), g.Expect, g.Note)
+		outcome := g.Outcome
+		if g.Soft {
+			outcome += " (soft)"
+		}
+		t.add(outcome, results.LabelString(g.Labels), g.Expect, g.Note)
 	}
 	d.heading(3, "Gates")
+	if s.Void != "" {
+		d.paragraph("VOID: " + s.Void + ". The machine did not repeat itself, so the gates decide nothing.")
+	}
 	d.table(t)
+	if text := againText(s.AA); text != "" {
+		d.paragraph(text)
+	}
+}
+
+// againText says how the baseline came out against itself.
+func againText(aa []*results.Delta) string {
+	var lines []string
+	for _, delta := range aa {
+		text := delta.String()
+		if delta.Outcome == results.DeltaNone {
+			text += " ~"
+		}
+		lines = append(lines, text)
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	return "A/A, the baseline measured twice: " + strings.Join(lines, "; ") + "."
 }

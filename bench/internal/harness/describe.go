@@ -67,6 +67,9 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 			}
 		}
 	}
+	if len(p.Looks) > 0 {
+		fmt.Fprintf(b, "  until the gates are decided, but for at most %v, blocks are added: up to %v in all\n", p.Budget, p.Looks[1:])
+	}
 	b.WriteString("  order of trials, a block a line:\n")
 	for block := range p.Blocks() {
 		b.WriteString("    ")

@@ -6,73 +6,326 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 )
 
-// EvaluateGates judges every gate of the scenario on every variant that it selects. Counts are
-// exact. A figure with an interval is tried at its centre and at both ends, against the baseline's
-// opposite end: where these disagree the gate is undecided.
-func EvaluateGates(s *scenarios.Scenario, out *results.Scenario) ([]results.GateResult, error) {
-	var baseline *results.Variant
-	for _, v := range out.Variants {
-		if scenarios.Labels(v.Labels).Equal(s.Baseline) {
-			baseline = v
-		}
+// maxMore is the largest number of further trials that a gate's note names.
+const maxMore = 10_000
+
+// EvaluateGates judges every gate of the scenario on every variant that it selects but the A/A arm, and stores the outcomes, and
+// how the A/A arm came out, in out.
+//
+// Counts are exact. A figure with an interval is tried at its centre and at both ends; against the baseline it is the interval of the
+// paired ratio or difference (see results.Compare) that is tried. A gate is undecided while these disagree, or there is no
+// interval. All that are judged by intervals are one family with the error probability alpha: Holm's method, by intervals at
+// 1 − alpha/m for the m that are not decided.
+func EvaluateGates(s *scenarios.Scenario, out *results.Scenario, alpha float64) error {
+	j := &gateJudge{out: out, summaries: map[summaryKey]map[string]results.Summary{}}
+	if i := slices.IndexFunc(out.Variants, func(v *results.Variant) bool { return scenarios.Labels(v.Labels).Equal(s.Baseline) }); i >= 0 {
+		j.baseline = out.Variants[i]
 	}
-	var all []results.GateResult
+	out.AA, out.Void = nil, ""
+	if metrics := againMetrics(s); len(metrics) > 0 {
+		out.AA = out.CompareAgain(metrics)
+		out.Void = results.Void(out.AA)
+	}
+	var all, open []*judgedGate
 	for _, g := range s.Gates {
+		expectation, err := g.Compile()
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", s.File, g.Line, err)
+		}
 		for _, v := range out.Variants {
-			if !scenarios.Labels(v.Labels).Includes(g.When) || v.SkippedReason != nil {
+			if !scenarios.Labels(v.Labels).Includes(g.When) || v.SkippedReason != nil || v.IsAgain() {
 				continue
 			}
-			r, err := evaluateGate(g, v, baseline, out.MinValid)
-			if err != nil {
-				return nil, fmt.Errorf("%s:%d: gate %q: %w", s.File, g.Line, g.Expect, err)
+			p := &judgedGate{gate: g, expect: expectation, variant: v, exact: exactFigures(v), result: results.GateResult{
+				Labels: v.Labels, Expect: g.Expect, Outcome: results.GateUndecided, Soft: g.Soft, File: s.File, Line: g.Line,
+			}}
+			all = append(all, p)
+			if len(expectation.Figures()) > 0 {
+				open = append(open, p)
+			} else if err := j.judge(p, results.Confidence); err != nil {
+				return gateError(s, p, err)
 			}
-			all = append(all, r)
 		}
 	}
-	return all, nil
+	for decided := true; decided && len(open) > 0; {
+		level := 1 - alpha/float64(len(open))
+		for _, p := range open {
+			if err := j.judge(p, level); err != nil {
+				return gateError(s, p, err)
+			}
+		}
+		left := slices.DeleteFunc(slices.Clone(open), func(p *judgedGate) bool { return p.result.Outcome != results.GateUndecided })
+		open, decided = left, len(left) < len(open)
+	}
+	out.Gates = nil
+	for _, p := range all {
+		out.Gates = append(out.Gates, p.result)
+	}
+	return nil
 }
 
-func evaluateGate(g scenarios.Gate, v, baseline *results.Variant, minValid int) (results.GateResult, error) {
-	r := results.GateResult{Labels: v.Labels, Expect: g.Expect}
-	n := len(v.ValidTrials())
-	if n < minValid {
-		r.Outcome, r.Note = results.GateUndecided, fmt.Sprintf("%d valid trials, %d are needed", n, minValid)
-		return r, nil
-	}
-	var verdicts []bool
-	for _, ends := range [][2]end{{center, center}, {low, high}, {high, low}} {
-		m := scenarios.Metrics{Figures: figures(v, ends[0])}
-		if baseline != nil {
-			m.Baseline = figures(baseline, ends[1])
-		}
-		ok, err := g.Eval(m)
+func gateError(s *scenarios.Scenario, p *judgedGate, err error) error {
+	return fmt.Errorf("%s:%d: gate %q, %s: %w", s.File, p.gate.Line, p.gate.Expect, results.LabelString(p.variant.Labels), err)
+}
+
+// againMetrics are the metrics in which a scenario's baseline is compared with itself: those that its gates speak of. Empty: no gate
+// speaks of anything that could vary.
+func againMetrics(s *scenarios.Scenario) (metrics []string) {
+	for _, g := range s.Gates {
+		expectation, err := g.Compile()
 		if err != nil {
-			return r, err
+			continue // Load refuses such a gate
 		}
-		verdicts = append(verdicts, ok)
+		for _, name := range expectation.Names {
+			metric := metricOf(name)
+			if strings.HasPrefix(strings.TrimPrefix(name, baselinePrefix), "lost") || name == "dropped" {
+				metric = results.MetricLostPerAttempt
+				if s.Restarts() {
+					metric = results.MetricLostPerRestart
+				}
+			}
+			if _, ok := results.KindOf(metric); ok && !slices.Contains(metrics, metric) && len(metrics) < results.MaxGating {
+				metrics = append(metrics, metric)
+			}
+		}
+	}
+	return metrics
+}
+
+// baselinePrefix begins the names of the baseline's figures in an expectation.
+const baselinePrefix = "baseline."
+
+// metricOf is the metric of results that a name in an expectation stands for, the baseline's as well.
+func metricOf(name string) string {
+	name = strings.TrimPrefix(name, baselinePrefix)
+	if kind, percentile, ok := strings.Cut(name, "."); ok {
+		return kind + "_" + percentile + "_ns"
+	}
+	return name
+}
+
+// A judgedGate is one gate on one variant.
+type judgedGate struct {
+	gate    scenarios.Gate
+	expect  *scenarios.Expectation
+	variant *results.Variant
+	exact   scenarios.Figures // the variant's counts
+	result  results.GateResult
+}
+
+// speaksOf says that the gate names exactly this.
+func (p *judgedGate) speaksOf(name string) bool { return slices.Contains(p.expect.Names, name) }
+
+type summaryKey struct {
+	variant *results.Variant
+	level   float64
+}
+
+// A gateJudge judges the gates of one scenario.
+type gateJudge struct {
+	out       *results.Scenario
+	baseline  *results.Variant
+	summaries map[summaryKey]map[string]results.Summary
+}
+
+func (j *gateJudge) summary(v *results.Variant, level float64) map[string]results.Summary {
+	key := summaryKey{v, level}
+	if j.summaries[key] == nil {
+		j.summaries[key] = v.SummaryAt(level)
+	}
+	return j.summaries[key]
+}
+
+// judge sets the outcome of a gate by intervals at the level.
+func (j *gateJudge) judge(p *judgedGate, level float64) error {
+	r := &p.result
+	r.Outcome, r.MoreTrials = results.GateUndecided, nil
+	n := len(p.variant.ValidTrials())
+	if n < j.out.MinValid {
+		r.Note = fmt.Sprintf("%d valid trials, %d are needed", n, j.out.MinValid)
+		return nil
+	}
+	ranges, why := j.ranges(p, level)
+	if why != "" {
+		r.Note = why
+		return nil
+	}
+	met, decided, err := p.decide(ranges, 1)
+	if err != nil {
+		return err
 	}
 	switch {
-	case verdicts[0] != verdicts[1] || verdicts[0] != verdicts[2]:
-		r.Outcome, r.Note = results.GateUndecided, "the interval straddles the bound; more trials (--trials) narrow it"
-	case verdicts[0]:
+	case !decided:
+		r.Note, r.MoreTrials = straddles(p, ranges, n)
+		r.Note = describeRanges(ranges) + r.Note
+		return nil
+	case met:
 		r.Outcome = results.GatePass
 	default:
 		r.Outcome = results.GateFail
 	}
-	if r.Note == "" {
-		r.Note = gateNote(v, n)
+	r.Note = describeRanges(ranges) + gateNote(p, n)
+	return nil
+}
+
+// A figureRange is what a figure may be: the variant's and, where it is compared with the baseline's, that one's.
+type figureRange struct {
+	name     string
+	variant  [3]float64 // at its centre, its lowest and its highest
+	baseline [3]float64
+	change   string // the ratio or difference, where both are named
+}
+
+// ranges are those of the figures with an interval that the gate speaks of; or why there is none of one.
+func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string) {
+	var all []figureRange
+	for _, name := range p.expect.Figures() {
+		metric := metricOf(name)
+		r := figureRange{name: name}
+		own, ofBase := p.speaksOf(name), p.speaksOf(baselinePrefix+name)
+		if ofBase && j.baseline == nil {
+			return nil, "the baseline was not run"
+		}
+		if own && ofBase && p.variant != j.baseline {
+			d, ok := results.Compare(p.variant, j.baseline, metric, level)
+			if !ok {
+				return nil, metric + " was not measured in both trials of any block"
+			}
+			if d.Change.Lo == nil {
+				return nil, d.Change.Warnings[0]
+			}
+			base := j.summary(j.baseline, results.Confidence)[metric].Center
+			for i, change := range []float64{d.Change.Center, *d.Change.Lo, *d.Change.Hi} {
+				r.baseline[i] = base
+				if r.variant[i] = base + change; d.Scale == results.ScaleRatio {
+					r.variant[i] = base * change
+				}
+			}
+			r.change = fmt.Sprintf("%s: %s to the baseline %s", metric, d.Scale, spread(d.Change, unitOf(d)))
+			all = append(all, r)
+			continue
+		}
+		for _, side := range []struct {
+			named   bool
+			variant *results.Variant
+			values  *[3]float64
+		}{{own, p.variant, &r.variant}, {ofBase, j.baseline, &r.baseline}} {
+			if !side.named {
+				continue
+			}
+			s, ok := j.summary(side.variant, level)[metric]
+			switch {
+			case !ok:
+				return nil, fmt.Sprintf("%s of %s was not measured", metric, results.LabelString(side.variant.Labels))
+			case s.Lo == nil:
+				return nil, s.Warnings[0]
+			}
+			*side.values = [3]float64{s.Center, *s.Lo, *s.Hi}
+			if side.variant == p.variant {
+				r.change = metric + " " + spread(s, inUnits(metric))
+			}
+		}
+		all = append(all, r)
 	}
-	return r, nil
+	return all, ""
+}
+
+// spread is a figure with its interval, each number written by that function.
+func spread(s results.Summary, number func(float64) string) string {
+	return fmt.Sprintf("%s [%s, %s]", number(s.Center), number(*s.Lo), number(*s.Hi))
+}
+
+func plain(x float64) string { return fmt.Sprintf("%.4g", x) }
+
+// inUnits writes a value of the metric: nanoseconds as a duration.
+func inUnits(metric string) func(float64) string {
+	if !strings.HasSuffix(metric, "_ns") {
+		return plain
+	}
+	return func(ns float64) string {
+		digits := math.Pow(10, math.Max(0, math.Floor(math.Log10(math.Max(1, math.Abs(ns))))-2))
+		return time.Duration(math.Round(ns/digits) * digits).String()
+	}
+}
+
+// unitOf writes the change of a metric: a ratio has no unit.
+func unitOf(d results.Delta) func(float64) string {
+	if d.Scale == results.ScaleRatio {
+		return plain
+	}
+	return inUnits(d.Metric)
+}
+
+func describeRanges(ranges []figureRange) string {
+	var texts []string
+	for _, r := range ranges {
+		if r.change != "" {
+			texts = append(texts, r.change)
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return strings.Join(texts, ", ") + "; "
+}
+
+// decide tries the expectation at the centres and at every combination of ends, the ranges shrunk about their centres by a factor of 0
+// to 1. It is decided when all agree.
+func (p *judgedGate) decide(ranges []figureRange, shrink float64) (met, decided bool, err error) {
+	if met, err = p.at(ranges, func(int) int { return 0 }, shrink); err != nil {
+		return false, false, err
+	}
+	for corner := range 1 << len(ranges) {
+		end := func(i int) int { return 1 + corner>>i&1 }
+		other, err := p.at(ranges, end, shrink)
+		if err != nil {
+			return false, false, err
+		}
+		if other != met {
+			return met, false, nil
+		}
+	}
+	return met, true, nil
+}
+
+// at is the expectation with every figure at one point of its range.
+func (p *judgedGate) at(ranges []figureRange, point func(int) int, shrink float64) (bool, error) {
+	m := scenarios.Metrics{Figures: p.exact}
+	for i, r := range ranges {
+		pick := func(x [3]float64) float64 { return x[0] + (x[point(i)]-x[0])*shrink }
+		p.expect.Set(&m, r.name, pick(r.variant))
+		p.expect.Set(&m, baselinePrefix+r.name, pick(r.baseline))
+	}
+	return p.expect.Eval(m)
+}
+
+// straddles says how many more trials would decide a gate: an interval shrinks with the root of their number.
+func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
+	lo, hi := 0.0, 1.0
+	for range 30 {
+		if _, decided, err := p.decide(ranges, (lo+hi)/2); err == nil && decided {
+			lo = (lo + hi) / 2
+		} else {
+			hi = (lo + hi) / 2
+		}
+	}
+	more := float64(n)/(lo*lo) - float64(n)
+	if lo == 0 || more > maxMore {
+		return fmt.Sprintf("the interval straddles the bound, and more than %d more trials would not decide it", maxMore), nil
+	}
+	whole := max(1, int(math.Ceil(more)))
+	return fmt.Sprintf("the interval straddles the bound; about %d more trials would decide it (--trials %d)", whole, n+whole), &whole
 }
 
 // gateNote says what the verdict rests on.
-func gateNote(v *results.Variant, n int) string {
-	f := figures(v, center)
+func gateNote(p *judgedGate, n int) string {
+	f := p.exact
 	note := fmt.Sprintf("%d valid trials, %d attempts, %d lost", n, f.Attempts, f.Lost)
 	var causes []string
 	for _, c := range slices.Sorted(maps.Keys(f.LostByCause)) {
@@ -87,44 +340,10 @@ func gateNote(v *results.Variant, n int) string {
 	return note
 }
 
-// end is the part of an interval that figures are taken at.
-type end int
-
-const (
-	center end = iota
-	low
-	high
-)
-
-// figures are what a gate can speak of. Counts are totals over valid trials, but the residual is that
+// exactFigures are the counts that a gate can speak of: totals over valid trials, but the residual is that
 // of all trials, for one that is not 0 makes its trial invalid.
-func figures(v *results.Variant, at end) scenarios.Figures {
-	value := func(metric string) float64 {
-		s, ok := v.Summary[metric]
-		switch {
-		case !ok:
-			return math.NaN()
-		case at == low && s.Lo != nil:
-			return *s.Lo
-		case at == high && s.Hi != nil:
-			return *s.Hi
-		}
-		return s.Center
-	}
-	percentiles := func(prefix string) scenarios.Percentiles {
-		return scenarios.Percentiles{
-			P50: value(prefix + "_p50_ns"), P90: value(prefix + "_p90_ns"), P99: value(prefix + "_p99_ns"),
-			P999: value(prefix + "_p999_ns"), Max: value(prefix + "_max_ns"),
-		}
-	}
-	f := scenarios.Figures{
-		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
-		GapNS: value("gap_ns"), OutageNS: value("outage_ns"), StallNS: value("stall_ns"), TakeoverNS: value("takeover_ns"), TailNS: value("tail_ns"),
-		Response: percentiles("response"), Service: percentiles("service"),
-		LostPerRestart: value("lost_per_restart"),
-		Jain:           value(results.MetricJain), MaxOverMean: value(results.MetricMaxOverMean), Chi2P: value(results.MetricChi2P),
-		ContextSwitches: value(results.MetricSwitches), ServersCPUNS: value(results.MetricServersCPUPerAttempt),
-	}
+func exactFigures(v *results.Variant) scenarios.Figures {
+	f := scenarios.Figures{LostByCause: map[string]int64{}, LostByPhase: map[string]int64{}}
 	for _, t := range v.Trials {
 		f.Residual += t.Residual
 	}

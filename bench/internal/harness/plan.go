@@ -3,6 +3,7 @@ package harness
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 )
@@ -39,6 +41,13 @@ type ScenarioPlan struct {
 	Scenario *scenarios.Scenario
 	Variants []*VariantPlan
 	Trials   []TrialPlan // in order
+	// Looks are the numbers of blocks at which the gates are looked at, to see whether more are needed; nil: the trials are what
+	// they are. Trials are those up to the first of them.
+	Looks []int
+	// Budget is how long the scenario may take in all while blocks are added.
+	Budget time.Duration
+
+	further []TrialPlan // beyond Trials, up to the last look
 }
 
 // A VariantPlan is one variant, resolved.
@@ -79,7 +88,16 @@ type Options struct {
 	// Budget, per scenario, reduces the blocks so that it is expected to end within it, but not
 	// below one.
 	Budget time.Duration
+	// Auto adds blocks, at the looks of AutoLooks, until every gate is decided or AutoBudget is used up. A scenario without gates is an
+	// error.
+	Auto bool
+	// AutoBudget is per scenario.
+	AutoBudget time.Duration
 }
+
+// AutoLooks are the numbers of blocks at which gates are looked at when blocks are added until they are decided. Each look could
+// decide wrongly, so each is allowed its share of the error only (Bonferroni): few looks, each half as far again as the one before.
+func AutoLooks() []int { return []int{12, 18, 27, 40, 60, 90} }
 
 // serverPort is where workers listen; every lab has all ports to itself.
 const serverPort = 8080
@@ -132,8 +150,11 @@ func splitCPUs(cpus []int) (load, servers []int) {
 
 func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*ScenarioPlan, error) {
 	p := &ScenarioPlan{Scenario: s}
+	if o.Auto && len(s.Gates) == 0 {
+		return nil, fmt.Errorf("scenario %s has no gates, so nothing says when its trials are enough; give their number", s.Name)
+	}
 	var block time.Duration
-	for _, v := range s.Expand() {
+	for _, v := range withAgain(s) {
 		if !v.Labels.Includes(o.Only) {
 			continue
 		}
@@ -151,6 +172,10 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 	if o.Budget > 0 && block > 0 {
 		trials = max(1, min(trials, int(o.Budget/block)))
 	}
+	if o.Auto {
+		p.Looks, p.Budget = AutoLooks(), o.AutoBudget
+		trials = p.Looks[len(p.Looks)-1]
+	}
 	// One stream per scenario: adding a scenario does not reshuffle the others.
 	random := rand.New(rand.NewPCG(seed, nameSeed(s.Name)))
 	for b := range trials {
@@ -160,8 +185,59 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 			}
 		}
 	}
+	if o.Auto {
+		first := slices.IndexFunc(p.Trials, func(t TrialPlan) bool { return t.Block == p.Looks[0] })
+		if first >= 0 {
+			p.Trials, p.further = p.Trials[:first:first], p.Trials[first:]
+		}
+	}
 	return p, nil
 }
+
+// withAgain are the scenario's variants, and the baseline once more when gates need to know whether it differs from itself.
+func withAgain(s *scenarios.Scenario) []scenarios.Variant {
+	all := s.Expand()
+	if len(againMetrics(s)) == 0 {
+		return all
+	}
+	for i, v := range all {
+		if v.Labels.Equal(s.Baseline) {
+			again := v
+			again.Labels = maps.Clone(v.Labels)
+			if again.Labels == nil {
+				again.Labels = scenarios.Labels{}
+			}
+			again.Labels[results.LabelArm] = results.ArmAgain
+			return slices.Insert(all, i+1, again)
+		}
+	}
+	return all
+}
+
+// more is the trials of up to that many more blocks, which are the plan's from now on.
+func (p *ScenarioPlan) more(blocks int) []TrialPlan {
+	until := p.Blocks() + blocks
+	n := slices.IndexFunc(p.further, func(t TrialPlan) bool { return t.Block >= until })
+	if n < 0 {
+		n = len(p.further)
+	}
+	added := p.further[:n]
+	p.Trials, p.further = append(p.Trials, added...), p.further[n:]
+	return added
+}
+
+// blockDuration is how long a block is expected to take.
+func (p *ScenarioPlan) blockDuration() (d time.Duration) {
+	for _, v := range p.Variants {
+		if v.Skipped == "" {
+			d += v.Duration()
+		}
+	}
+	return d
+}
+
+// Alpha is the error probability of one look at the scenario's gates.
+func (p *ScenarioPlan) Alpha() float64 { return results.Alpha / float64(max(1, len(p.Looks))) }
 
 // skipped says which capability that the setup needs is missing.
 func skipped(s scenarios.Setup, m Machine) string {
@@ -233,7 +309,7 @@ func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 			ListedOnly:  s.Stop == string(servers.BPFMigrate) || s.Stop == string(servers.BPFDrain),
 			BPFMigrates: s.Stop == string(servers.BPFMigrate),
 			Work:        work(s.Server.Work), Cold: s.Server.Cold,
-			Fault: servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets)},
+			Fault: servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets), ResetEvery: uint64(s.Server.Fault.ResetEvery)},
 		},
 		Sysctls: sysctls(s),
 		Firings: firings(s),
@@ -419,8 +495,11 @@ func (p *ScenarioPlan) Block(n int) []TrialPlan {
 	return block
 }
 
-// Repeats is how many invalid trials may be run again: three for eight planned, and at least two.
-func (p *ScenarioPlan) Repeats() int { return max(2, len(p.Trials)*3/8) }
+// Repeats is how many invalid trials may be run again.
+func (p *ScenarioPlan) Repeats() int { return repeatsOf(len(p.Trials)) }
+
+// repeatsOf is how many of so many planned trials may be run again: three for eight, and at least two.
+func repeatsOf(trials int) int { return max(2, trials*3/8) }
 
 // Duration is how long the run is expected to take, repeats of invalid trials aside.
 func (p *Plan) Duration() time.Duration {

@@ -145,7 +145,7 @@ func newRun(p *Plan, cfg RunConfig) *results.Run {
 	for _, sp := range p.Scenarios {
 		s := &results.Scenario{
 			Name: sp.Scenario.Name, About: sp.Scenario.About, SHA256: sp.Scenario.SHA256, Baseline: sp.Scenario.Baseline,
-			MinValid: min(sp.Scenario.MinValid, sp.Blocks()), Trials: sp.Blocks(),
+			MinValid: min(sp.Scenario.MinValid, sp.Blocks()), Trials: sp.Blocks(), File: sp.Scenario.File, Looks: sp.Looks,
 		}
 		for _, v := range sp.Variants {
 			rv := &results.Variant{Labels: v.Labels}
@@ -192,7 +192,15 @@ func (r *runner) trials(ctx context.Context) error {
 			repeats -= max(0, len(v.Trials)-sp.Blocks())
 		}
 	}
-	for len(queue) > 0 {
+	spent := make([]time.Duration, len(r.plan.Scenarios))
+	for {
+		if len(queue) == 0 {
+			var err error
+			if queue, err = r.moreTrials(spent); err != nil || len(queue) == 0 {
+				return err
+			}
+			repeats += repeatsOf(len(queue))
+		}
 		j := queue[0]
 		queue = queue[1:]
 		sp, out := r.plan.Scenarios[j.scenario], r.run.Scenarios[j.scenario]
@@ -204,7 +212,9 @@ func (r *runner) trials(ctx context.Context) error {
 			r.progress(sp, j.TrialPlan, nil)
 			continue
 		}
+		began := time.Now()
 		trial, err := r.trial(ctx, sp, j.TrialPlan, out)
+		spent[j.scenario] += time.Since(began)
 		if err != nil {
 			return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Scenario.Name, sp.Variants[j.Variant].Labels, j.Block+1, err)
 		}
@@ -216,7 +226,39 @@ func (r *runner) trials(ctx context.Context) error {
 		}
 		r.progress(sp, j.TrialPlan, trial)
 	}
-	return nil
+}
+
+// moreTrials plans more blocks of the scenarios whose gates are not decided: up to the next look, as far as the time allows that is left
+// of what was spent. Nil: there is nothing to add.
+func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
+	for i, sp := range r.plan.Scenarios {
+		next := slices.IndexFunc(sp.Looks, func(look int) bool { return look > sp.Blocks() })
+		if next < 0 {
+			continue
+		}
+		out := r.run.Scenarios[i]
+		if err := EvaluateGates(sp.Scenario, out, sp.Alpha()); err != nil {
+			return nil, err
+		}
+		open := slices.DeleteFunc(slices.Clone(out.Gates), func(g results.GateResult) bool { return g.Outcome != results.GateUndecided })
+		if len(open) == 0 {
+			continue
+		}
+		block := max(sp.blockDuration(), spent[i]/time.Duration(sp.Blocks()))
+		blocks := min(sp.Looks[next]-sp.Blocks(), int((sp.Budget-spent[i])/block))
+		if blocks < 1 {
+			r.note(sp, fmt.Sprintf("the budget of %v is used up, %s not decided", sp.Budget, counted(len(open), "gate")))
+			continue
+		}
+		for _, t := range sp.more(blocks) {
+			added = append(added, job{i, t})
+			r.state.Total++
+			r.state.Left += sp.Variants[t.Variant].Duration()
+		}
+		out.Trials = sp.Blocks()
+		r.note(sp, fmt.Sprintf("%s not decided after %d blocks: %d more", counted(len(open), "gate"), sp.Blocks()-blocks, blocks))
+	}
+	return added, nil
 }
 
 // hopeless says that a variant has been tried twice as often as was planned, and never been valid:

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/report"
+)
+
+var compareFormats = map[string]func(io.Writer, *results.Comparison) error{
+	"text": report.CompareText, "markdown": report.CompareMarkdown, "json": report.CompareJSON,
+	"github": report.CompareGitHub, "annotations": report.CompareAnnotations,
+}
+
+type compareFlags struct {
+	format     string
+	metrics    []string
+	thresholds []string
+	only       []string
+	scenarios  []string
+	allow      []string
+}
+
+func newCompare() *cobra.Command {
+	var f compareFlags
+	c := &cobra.Command{
+		Use:   "compare BASE HEAD",
+		Short: "Say what changed from one run, or several, to another",
+		Long: `Compare says what got worse from BASE to HEAD, what got better, and what cannot be told. Each is a run directory, a
+run.json file (also run.json.gz), or a directory whose subdirectories are runs.
+
+Two runs, one after the other, are two samples: each variant's trials of the base against those of the head, by the
+Mann-Whitney test. That the machine was slower in the second hour looks like a change of the program. So do it by turns:
+many runs of a single block (run --trials 1), base and head, head and base. Runs that took turns are compared in pairs, and
+what both of a pair have in common cancels out. scripts/bench-compare.sh does this for two revisions.
+
+Of each pair the ratio head ÷ base is taken, or the difference where a figure may well be 0 (losses, gaps). The change is
+their middle (Hodges and Lehmann), its interval what Wilcoxon's signed-rank test does not reject. Lost attempts are
+counted: their rates are compared, exactly, where losses come one by one; where they come in clusters, each trial has its rate,
+and those are ranked like other figures.
+
+Every variant and metric of a scenario is one comparison, and one in twenty would seem to change where nothing did. So the p
+are adjusted by Holm's method over all comparisons of a scenario: with 97 % none of those that did not change is said to have.
+The fewer there are, the more each can tell: --only, --scenario and --metric leave out what is not the question. Choose
+before you look, not after.
+
+A change counts when p is at most 0.032 and the change is one that matters: 5 % of the median response time, 0.05 lost per
+restart. The report names the thresholds, --threshold replaces them. "~" says that no such change was seen; only the interval
+says how large one could have gone unseen.
+
+A scenario with gates measures its baseline twice. Where a baseline differs from itself the machine did not repeat itself, and
+the scenario's comparisons are void. At least 6 valid trials, or pairs, of each variant are needed, and more the
+more comparisons there are: compare says how many.
+
+Exit status: 0 nothing got worse; 1 something did; 2 bad input, or runs that cannot be compared, see --allow;
+3 something could not be measured, whether or not something else got worse. But for 2 the report is printed.`,
+		Example: `  # The working tree against main: 16 blocks of each, by turns.
+  scripts/bench-compare.sh --blocks 16 main steady
+  # Two runs that are there.
+  reuseport-bench compare results/runs/OLD results/runs/NEW
+  # One question: the tail, of one way of stopping, from 5 % on.
+  reuseport-bench compare OLD NEW --metric response_p99_ns --only stop=drain --threshold response_p99_ns=5%
+  # In a job of GitHub Actions.
+  reuseport-bench compare OLD NEW --format github >> "$GITHUB_STEP_SUMMARY"`,
+		Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(c *cobra.Command, args []string) error {
+			print, ok := compareFormats[f.format]
+			if !ok {
+				return usage(fmt.Errorf("--format %s: must be one of %s", f.format, strings.Join(slices.Sorted(maps.Keys(compareFormats)), ", ")))
+			}
+			comparison, err := f.compare(args[0], args[1])
+			if err != nil {
+				return usage(err)
+			}
+			if err := print(c.OutOrStdout(), comparison); err != nil {
+				return err
+			}
+			return compareVerdict(comparison)
+		},
+	}
+	c.Flags().StringVar(&f.format, "format", "text", "text, markdown, json, github (a job summary) or annotations (workflow commands)")
+	c.Flags().StringArrayVar(&f.metrics, "metric", nil, fmt.Sprintf("decide by this metric; may be repeated, at most %d (default: what the trials were made to find out)", results.MaxGating))
+	c.Flags().StringArrayVar(&f.thresholds, "threshold", nil, "METRIC=VALUE, the least change that matters: a share of the base (0.1 or 10%), or for differences the metric's unit (2ms); may be repeated")
+	c.Flags().StringArrayVar(&f.only, "only", nil, "only variants with this label, KEY=VALUE; may be repeated")
+	c.Flags().StringArrayVar(&f.scenarios, "scenario", nil, "only this scenario; may be repeated")
+	c.Flags().StringArrayVar(&f.allow, "allow", nil, "compare although this differs: "+strings.Join(results.Allowances(), ", ")+"; may be repeated")
+	return c
+}
+
+func (f compareFlags) compare(base, head string) (*results.Comparison, error) {
+	only, err := parseLabels(f.only)
+	if err != nil {
+		return nil, err
+	}
+	thresholds, err := parseThresholds(f.thresholds)
+	if err != nil {
+		return nil, err
+	}
+	baseRuns, baseErr := results.LoadAll(base)
+	headRuns, headErr := results.LoadAll(head)
+	if err := errors.Join(baseErr, headErr); err != nil {
+		return nil, err
+	}
+	return results.CompareRuns(baseRuns, headRuns, results.CompareOptions{
+		Scenarios: f.scenarios, Only: only, Metrics: f.metrics, Thresholds: thresholds, Allow: f.allow,
+	})
+}
+
+// parseThresholds reads METRIC=VALUE.
+func parseThresholds(list []string) (map[string]float64, error) {
+	thresholds := map[string]float64{}
+	for _, text := range list {
+		metric, value, ok := strings.Cut(text, "=")
+		if !ok || metric == "" || value == "" {
+			return nil, fmt.Errorf("--threshold %q: must be METRIC=VALUE, for example response_p99_ns=10%%", text)
+		}
+		if _, twice := thresholds[metric]; twice {
+			return nil, fmt.Errorf("--threshold %s is given twice; a metric has one", metric)
+		}
+		kind, ok := results.KindOf(metric)
+		if !ok {
+			return nil, fmt.Errorf("--threshold %s: no metric that can be compared; these can: %s", metric, strings.Join(results.ComparedMetrics(), ", "))
+		}
+		x, err := parseThreshold(kind, value)
+		if err != nil {
+			return nil, fmt.Errorf("--threshold %s: %w", text, err)
+		}
+		thresholds[metric] = x
+	}
+	return thresholds, nil
+}
+
+// parseThreshold reads a share of the base for a ratio, else a number of the metric's unit.
+func parseThreshold(kind results.MetricKind, value string) (float64, error) {
+	what, factor := "a number of the metric's unit, for example 0.05", 1.0
+	var x float64
+	var err error
+	switch {
+	case kind.Scale == results.ScaleRatio:
+		what = "a share of the base, for example 0.1 or 10%"
+		if share, percent := strings.CutSuffix(value, "%"); percent {
+			value, factor = strings.TrimSpace(share), 0.01
+		}
+		x, err = strconv.ParseFloat(value, 64)
+	case strings.HasSuffix(kind.Name, "_ns"):
+		what = "a duration, for example 2ms: the metric is compared by difference"
+		var d time.Duration
+		d, err = time.ParseDuration(value)
+		x = float64(d)
+	default:
+		x, err = strconv.ParseFloat(value, 64)
+	}
+	x *= factor
+	if err != nil || !(x >= 0) || math.IsInf(x, 0) {
+		return 0, fmt.Errorf("must be %s, and not negative", what)
+	}
+	return x, nil
+}
+
+// compareVerdict is nil when everything was compared and nothing got worse.
+func compareVerdict(c *results.Comparison) error {
+	unmeasured, worse := c.Unmeasured(), c.Worse()
+	for i, w := range worse {
+		worse[i] = "worse: " + w
+	}
+	switch {
+	case len(unmeasured) > 0:
+		return notMeasured(fmt.Errorf("could not compare all:\n  %s", strings.Join(slices.Concat(unmeasured, worse), "\n  ")))
+	case len(worse) > 0:
+		return &exitError{exitFailed, fmt.Errorf("got worse:\n  %s", strings.Join(worse, "\n  "))}
+	}
+	return nil
+}

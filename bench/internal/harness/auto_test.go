@@ -1,0 +1,83 @@
+package harness
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios"
+)
+
+// auto plans the scenario with blocks to be added, and a run of it with so many blocks done, each a trial of these.
+func auto(t *testing.T, gates string, budget time.Duration, of map[string]series) (*runner, *ScenarioPlan) {
+	t.Helper()
+	s := gated(t, gates)
+	p, err := NewPlan([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0, 1}}, Options{Auto: true, AutoBudget: budget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp := p.Scenarios[0]
+	return &runner{plan: p, run: &results.Run{Scenarios: []*results.Scenario{measuredScenario(sp.Blocks(), of)}}}, sp
+}
+
+// Blocks are added, look by look, while a gate is undecided; none when all are decided, the looks have come to their end or the time
+// has.
+func TestAutoAddsBlocks(t *testing.T) {
+	const gate = "  - {when: {workers: 2}, expect: response.p50 < 1.1 * baseline.response.p50}\n"
+	noisy := timed(func(block int) float64 { return 100 * (1 + 0.02*float64(block*7%11)) })
+	steady := timed(func(int) float64 { return 100 })
+	minute := []time.Duration{time.Minute}
+
+	r, sp := auto(t, gate, time.Hour, map[string]series{"1": steady, "again": steady, "2": steady})
+	if got, want := sp.Blocks(), AutoLooks()[0]; got != want || sp.Alpha() != results.Alpha/float64(len(AutoLooks())) {
+		t.Fatalf("%d blocks at first, want %d; alpha %v", got, want, sp.Alpha())
+	}
+	if added, err := r.moreTrials(minute); err != nil || len(added) != 0 {
+		t.Errorf("%d trials added to what is decided, error %v", len(added), err)
+	}
+
+	undecided := map[string]series{"1": steady, "again": steady, "2": noisy}
+	r, sp = auto(t, gate, time.Hour, undecided)
+	for _, want := range append(AutoLooks()[1:], 0) {
+		added, err := r.moreTrials(minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == 0 {
+			if len(added) != 0 {
+				t.Errorf("%d trials added after the last look", len(added))
+			}
+			break
+		}
+		if sp.Blocks() != want || r.run.Scenarios[0].Trials != want {
+			t.Fatalf("%d blocks, the run says %d, want %d", sp.Blocks(), r.run.Scenarios[0].Trials, want)
+		}
+		for _, j := range added {
+			if j.Block < len(r.run.Scenarios[0].Variants[0].Trials) || j.Block >= want {
+				t.Fatalf("block %d added at the look of %d", j.Block, want)
+			}
+		}
+		r.run.Scenarios[0] = measuredScenario(want, undecided)
+		r.run.Scenarios[0].Trials = want
+	}
+
+	// Twelve blocks took a minute, so six more take half of one; there are ten seconds left.
+	r, sp = auto(t, gate, 70*time.Second, undecided)
+	if added, err := r.moreTrials(minute); err != nil || sp.Blocks() != 14 || len(added) != 2*3 {
+		t.Errorf("%d blocks and %d trials added in ten seconds, error %v; want 14 and 6", sp.Blocks(), len(added), err)
+	}
+	told := ""
+	r, _ = auto(t, gate, time.Minute, undecided)
+	r.cfg.Progress = func(p Progress) { told = p.Note }
+	if added, err := r.moreTrials(minute); err != nil || len(added) != 0 || !strings.Contains(told, "budget of 1m0s is used up, 1 gate not decided") {
+		t.Errorf("%d trials added without time, error %v, told %q", len(added), err, told)
+	}
+}
+
+func TestAutoNeedsGates(t *testing.T) {
+	_, err := NewPlan(mustLoad(t, "steady"), 1, Machine{CPUs: []int{0, 1}}, Options{Auto: true, AutoBudget: time.Minute})
+	if err == nil || !strings.Contains(err.Error(), "steady has no gates") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,579 @@
+package results
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A gated scenario measures its baseline twice, the second time under this label: the A/A arm. Where the two differ, the machine did
+// not repeat itself, and the scenario's gates and comparisons are void.
+const (
+	LabelArm = "arm"
+	ArmAgain = "again"
+)
+
+// IsAgain says that the variant is an A/A arm.
+func (v *Variant) IsAgain() bool { return v.Labels[LabelArm] == ArmAgain }
+
+// AgainVariant is the scenario's A/A arm, or nil.
+func (s *Scenario) AgainVariant() *Variant {
+	i := slices.IndexFunc(s.Variants, (*Variant).IsAgain)
+	if i < 0 {
+		return nil
+	}
+	return s.Variants[i]
+}
+
+// CompareAgain compares the scenario's A/A arm with its baseline in these metrics, a family of their own. Nil without such an arm, or
+// where neither can be compared.
+func (s *Scenario) CompareAgain(metrics []string) []*Delta {
+	again, baseline := s.AgainVariant(), s.BaselineVariant()
+	if again == nil || baseline == nil {
+		return nil
+	}
+	var deltas []*Delta
+	for _, metric := range metrics {
+		if d, ok := Compare(again, baseline, metric, Confidence); ok {
+			deltas = append(deltas, &d)
+		}
+	}
+	Decide(deltas)
+	return deltas
+}
+
+// Void is why the deltas of an A/A arm void what was measured beside it; empty when they do not.
+func Void(aa []*Delta) string {
+	for _, d := range aa {
+		if d.Outcome != DeltaNone {
+			return fmt.Sprintf("the baseline, measured twice, differs from itself: %s", d)
+		}
+	}
+	return ""
+}
+
+// What two runs must have in common to be compared, by the names that CompareOptions.Allow takes.
+const (
+	AllowKernel     = "kernel"
+	AllowCPUs       = "cpus"
+	AllowCPUModel   = "cpu_model"
+	AllowPrivileged = "privileged"
+	AllowScenario   = "scenario"
+)
+
+// Allowances are the values of CompareOptions.Allow.
+func Allowances() []string {
+	return []string{AllowKernel, AllowCPUs, AllowCPUModel, AllowPrivileged, AllowScenario}
+}
+
+// ErrRefused is the error of a comparison of what cannot be compared.
+var ErrRefused = errors.New("not comparable")
+
+// CompareOptions of CompareRuns. The zero value compares everything, strictly.
+type CompareOptions struct {
+	// Scenarios are the names of those to compare. Empty: all that both sides have.
+	Scenarios []string
+	// Only keeps the variants whose labels include these.
+	Only map[string]string
+	// Metrics decide, at most MaxGating. Empty: GatingMetrics.
+	Metrics []string
+	// Thresholds replace the metrics' own: metric → least change that matters.
+	Thresholds map[string]float64
+	// Allow names in what the sides may differ all the same.
+	Allow []string
+}
+
+// A Comparison is what changed from the base to the head, each one run or several.
+type Comparison struct {
+	Base Side `json:"base"`
+	Head Side `json:"head"`
+	// Paired: the runs of the two sides took turns, a block each, and are compared in pairs.
+	Paired    bool                  `json:"paired"`
+	Scenarios []*ScenarioComparison `json:"scenarios"`
+	Warnings  []string              `json:"warnings"`
+}
+
+// A Side is what is compared: runs of one program on one machine.
+type Side struct {
+	Version   string    `json:"version"`
+	Kernel    string    `json:"kernel"`
+	Runs      int       `json:"runs"`
+	StartedAt time.Time `json:"started_at"` // of the first
+}
+
+// A ScenarioComparison is one family: Holm's adjustment is over all its deltas.
+type ScenarioComparison struct {
+	Name     string               `json:"name"`
+	File     string               `json:"file,omitempty"` // where the head was read from
+	Variants []*VariantComparison `json:"variants"`
+	// Void is why nothing follows: the A/A arm of a side differs. Unmeasured is why something is missing.
+	Void       []string `json:"void"`
+	Unmeasured []string `json:"unmeasured"`
+	Warnings   []string `json:"warnings"`
+}
+
+// A VariantComparison is one variant on either side.
+type VariantComparison struct {
+	Labels map[string]string `json:"labels"`
+	Base   Measured          `json:"base"`
+	Head   Measured          `json:"head"`
+	Deltas []*Delta          `json:"deltas"`
+}
+
+// Measured is what a side has of a variant.
+type Measured struct {
+	Trials int `json:"trials"`
+	Valid  int `json:"valid"`
+	// ResponseNS is over all attempts served in valid trials, their histograms merged; null: there are none.
+	ResponseNS *Percentiles `json:"response_ns"`
+}
+
+// Worse lists the deltas that got worse, of scenarios that are not void.
+func (c *Comparison) Worse() (worse []string) {
+	for _, s := range c.Scenarios {
+		if len(s.Void) > 0 {
+			continue
+		}
+		for _, v := range s.Variants {
+			for _, d := range v.Deltas {
+				if d.Outcome == DeltaWorse {
+					worse = append(worse, fmt.Sprintf("%s %s: %s", s.Name, LabelString(v.Labels), d))
+				}
+			}
+		}
+	}
+	return worse
+}
+
+// Unmeasured lists why something could not be compared: void scenarios, too few trials.
+func (c *Comparison) Unmeasured() (reasons []string) {
+	for _, s := range c.Scenarios {
+		for _, r := range slices.Concat(s.Void, s.Unmeasured) {
+			reasons = append(reasons, s.Name+": "+r)
+		}
+	}
+	return reasons
+}
+
+// LoadAll reads a run, see Load, or all runs that are directly below a directory, the earliest first.
+func LoadAll(path string) ([]*Run, error) {
+	run, err := Load(path)
+	if err == nil {
+		return []*Run{run}, nil
+	}
+	if !errors.Is(err, ErrNoRun) {
+		return nil, err
+	}
+	entries, dirErr := os.ReadDir(path)
+	if dirErr != nil {
+		return nil, err
+	}
+	var runs []*Run
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		run, err := Load(filepath.Join(path, e.Name()))
+		switch {
+		case errors.Is(err, ErrNoRun) || errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, err
+		default:
+			runs = append(runs, run)
+		}
+	}
+	if len(runs) == 0 {
+		return nil, err
+	}
+	return byTime(runs), nil
+}
+
+func byTime(runs []*Run) []*Run {
+	return slices.SortedStableFunc(slices.Values(runs), func(a, b *Run) int { return a.StartedAt.Compare(b.StartedAt) })
+}
+
+// CompareRuns compares head with base, each at least one run. Where both sides are as many runs of a single block that took
+// turns, base and head, head and base, they are compared in pairs (see PairedRatio); else as two samples, which drift of the
+// machine between them can tell apart as well as a change of the program. It refuses, with ErrRefused, what differs in kernel,
+// CPUs, privileges or scenario, and what has nothing in common.
+func CompareRuns(base, head []*Run, o CompareOptions) (*Comparison, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	base, head = byTime(base), byTime(head)
+	c := &Comparison{Base: sideOf(base), Head: sideOf(head), Paired: takeTurns(base, head)}
+	all := slices.Concat(base, head)
+	var errs []error
+	for _, r := range all[1:] {
+		errs = append(errs, o.refusals(all[0], r)...)
+		c.Warnings = append(c.Warnings, environmentWarnings(all[0], r)...)
+	}
+	slices.Sort(c.Warnings)
+	c.Warnings = slices.Compact(c.Warnings)
+	if err := errors.Join(firstOfEach(errs)...); err != nil {
+		return nil, err
+	}
+	for _, name := range scenarioNames(base) {
+		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, name) {
+			continue
+		}
+		if !slices.Contains(scenarioNames(head), name) {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("scenario %s is only in the base", name))
+			continue
+		}
+		c.Scenarios = append(c.Scenarios, o.scenario(mergeScenario(base, name), mergeScenario(head, name), c.Paired))
+	}
+	for _, name := range scenarioNames(head) {
+		if !slices.Contains(scenarioNames(base), name) {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("scenario %s is only in the head", name))
+		}
+	}
+	for _, name := range o.Scenarios {
+		if !slices.ContainsFunc(c.Scenarios, func(s *ScenarioComparison) bool { return s.Name == name }) {
+			return nil, fmt.Errorf("%w: scenario %q is not in both; the base has %s", ErrRefused, name, strings.Join(scenarioNames(base), ", "))
+		}
+	}
+	if len(c.Scenarios) == 0 {
+		return nil, fmt.Errorf("%w: no scenario is in both; the base has %s, the head %s", ErrRefused,
+			strings.Join(scenarioNames(base), ", "), strings.Join(scenarioNames(head), ", "))
+	}
+	return c, nil
+}
+
+// check refuses names that mean nothing.
+func (o CompareOptions) check() error {
+	if len(o.Metrics) > MaxGating {
+		return fmt.Errorf("%d metrics are to decide; at most %d may: each more costs all of them power", len(o.Metrics), MaxGating)
+	}
+	for _, m := range slices.Concat(o.Metrics, slices.Sorted(maps.Keys(o.Thresholds))) {
+		if _, ok := KindOf(m); !ok {
+			return fmt.Errorf("metric %q cannot be compared; these can: %s", m, strings.Join(ComparedMetrics(), ", "))
+		}
+	}
+	for m, x := range o.Thresholds {
+		if !(x >= 0) {
+			return fmt.Errorf("threshold %s=%v: must be 0 or more", m, x)
+		}
+	}
+	for _, a := range o.Allow {
+		if !slices.Contains(Allowances(), a) {
+			return fmt.Errorf("nothing called %q can be allowed to differ; these can: %s", a, strings.Join(Allowances(), ", "))
+		}
+	}
+	return nil
+}
+
+func sideOf(runs []*Run) Side {
+	return Side{Version: runs[0].Version, Kernel: runs[0].Environment.Kernel, Runs: len(runs), StartedAt: runs[0].StartedAt}
+}
+
+// takeTurns says that the runs, of one block each, alternate between the sides in whichever order.
+func takeTurns(base, head []*Run) bool {
+	if len(base) != len(head) || len(base) < 2 {
+		return false
+	}
+	type turn struct {
+		at   time.Time
+		head bool
+	}
+	var turns []turn
+	for i := range base {
+		turns = append(turns, turn{base[i].StartedAt, false}, turn{head[i].StartedAt, true})
+	}
+	slices.SortStableFunc(turns, func(a, b turn) int { return a.at.Compare(b.at) })
+	for i := 0; i < len(turns); i += 2 {
+		if turns[i].head == turns[i+1].head {
+			return false
+		}
+	}
+	for _, r := range slices.Concat(base, head) {
+		for _, s := range r.Scenarios {
+			if s.Trials != 1 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// A refusal is a difference that comparisons do not bear.
+type refusal struct{ what, a, b string }
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("%v: %s differs: %s and %s; --allow %s compares all the same", ErrRefused, r.what, r.a, r.b, r.what)
+}
+
+func (r *refusal) Unwrap() error { return ErrRefused }
+
+// refusals are the differences between two runs that are not allowed.
+func (o CompareOptions) refusals(a, b *Run) (errs []error) {
+	check := func(what, x, y string) {
+		if x != y && !slices.Contains(o.Allow, what) {
+			errs = append(errs, &refusal{what, x, y})
+		}
+	}
+	ea, eb := a.Environment, b.Environment
+	check(AllowKernel, ea.Kernel, eb.Kernel)
+	cpus := func(e Environment) string {
+		return fmt.Sprintf("%d CPUs (load %v, servers %v)", e.CPUs, e.LoadCPUs, e.ServerCPUs)
+	}
+	check(AllowCPUs, cpus(ea), cpus(eb))
+	check(AllowCPUModel, ea.CPUModel, eb.CPUModel)
+	who := map[bool]string{true: "as root", false: "without root"}
+	check(AllowPrivileged, who[ea.Privileged], who[eb.Privileged])
+	for _, s := range a.Scenarios {
+		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, s.Name) {
+			continue
+		}
+		if other := b.Scenario(s.Name); other != nil {
+			check(AllowScenario, fmt.Sprintf("%s %.12s", s.Name, s.SHA256), fmt.Sprintf("%s %.12s", s.Name, other.SHA256))
+		}
+	}
+	return errs
+}
+
+// firstOfEach leaves out what was said before.
+func firstOfEach(errs []error) (first []error) {
+	seen := map[string]bool{}
+	for _, err := range errs {
+		if !seen[err.Error()] {
+			seen[err.Error()] = true
+			first = append(first, err)
+		}
+	}
+	return first
+}
+
+// environmentWarnings are differences that may explain a change, and are no reason not to look.
+func environmentWarnings(a, b *Run) (warnings []string) {
+	differ := func(what, x, y string) {
+		if x != y {
+			warnings = append(warnings, fmt.Sprintf("%s differs: %s and %s", what, x, y))
+		}
+	}
+	differ("Go", a.Environment.Go, b.Environment.Go)
+	differ("HAProxy", a.Environment.HAProxy, b.Environment.HAProxy)
+	for _, name := range slices.Sorted(maps.Keys(a.Environment.Sysctls)) {
+		if y, ok := b.Environment.Sysctls[name]; ok {
+			differ("sysctl "+name, a.Environment.Sysctls[name], y)
+		}
+	}
+	for _, r := range []*Run{a, b} {
+		if r.FinishedAt == nil {
+			warnings = append(warnings, fmt.Sprintf("the run that began at %s has not finished", r.StartedAt.Format(time.RFC3339)))
+		}
+		warnings = append(warnings, r.Warnings...)
+	}
+	return warnings
+}
+
+func scenarioNames(runs []*Run) (names []string) {
+	for _, r := range runs {
+		for _, s := range r.Scenarios {
+			if !slices.Contains(names, s.Name) {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	return names
+}
+
+// mergeScenario puts the trials of all runs together. Of several runs, the blocks of each are behind those of the one before.
+func mergeScenario(runs []*Run, name string) *Scenario {
+	var merged *Scenario
+	blocks := 0
+	for _, r := range runs {
+		s := r.Scenario(name)
+		if s == nil {
+			blocks++ // or the blocks behind it would be paired with others of the other side
+			continue
+		}
+		if merged == nil {
+			merged = &Scenario{Name: name, About: s.About, File: s.File, SHA256: s.SHA256, Baseline: s.Baseline}
+		}
+		for _, v := range s.Variants {
+			into := merged.Variant(v.Labels)
+			if into == nil {
+				into = &Variant{Labels: v.Labels, SkippedReason: v.SkippedReason}
+				merged.Variants = append(merged.Variants, into)
+			}
+			for _, t := range v.Trials {
+				moved := *t
+				moved.Block += blocks
+				into.Trials = append(into.Trials, &moved)
+			}
+		}
+		blocks += s.Trials
+		merged.Trials = blocks
+	}
+	return merged
+}
+
+// scenario compares one scenario of both sides.
+func (o CompareOptions) scenario(base, head *Scenario, paired bool) *ScenarioComparison {
+	c := &ScenarioComparison{Name: base.Name, File: head.File}
+	var family []*Delta
+	fewest := base.Trials
+	for _, b := range base.Variants {
+		if !includes(b.Labels, o.Only) || b.IsAgain() {
+			continue
+		}
+		name := LabelString(b.Labels)
+		h := head.Variant(b.Labels)
+		switch {
+		case h == nil:
+			c.Warnings = append(c.Warnings, name+" is only in the base")
+			continue
+		case b.SkippedReason != nil || h.SkippedReason != nil:
+			c.Warnings = append(c.Warnings, name+" was skipped")
+			continue
+		}
+		v, s := o.variant(b, h, paired)
+		c.Variants = append(c.Variants, v)
+		family = append(family, v.Deltas...)
+		if n := s.replicates(); n < minCompared {
+			c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("%s has %s, and %d are needed", name, s.describe(), minCompared))
+		} else {
+			fewest = min(fewest, n)
+			c.Unmeasured = append(c.Unmeasured, o.lacking(name, v)...)
+		}
+	}
+	for _, h := range head.Variants {
+		if base.Variant(h.Labels) == nil && includes(h.Labels, o.Only) {
+			c.Warnings = append(c.Warnings, LabelString(h.Labels)+" is only in the head")
+		}
+	}
+	Decide(family)
+	if needed := replicatesFor(len(family), paired); fewest < needed && len(c.Unmeasured) == 0 {
+		what := map[bool]string{true: "pairs", false: "trials a side"}[paired]
+		c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("with %d %s nothing can pass for a change among %d comparisons; %d are needed", fewest, what, len(family), needed))
+	}
+	if len(c.Variants) == 0 {
+		c.Unmeasured = append(c.Unmeasured, "no variant is in both")
+	}
+	again := map[string][]*Delta{"base": base.CompareAgain(o.metrics(base)), "head": head.CompareAgain(o.metrics(head))}
+	Decide(slices.Concat(again["base"], again["head"])) // one family
+	for _, side := range []string{"base", "head"} {
+		if why := Void(again[side]); why != "" {
+			c.Void = append(c.Void, side+": "+why)
+		}
+	}
+	return c
+}
+
+// minCompared is how many valid trials, or pairs, a comparison takes: with fewer there is no interval at 95 %.
+const minCompared = 6
+
+// replicatesFor is how many pairs, or trials a side, so many comparisons take for one of them to differ, all others being equal: with
+// fewer the least p of the test, 2/2ⁿ or 2/C(2n, n), is above Holm's first limit.
+func replicatesFor(comparisons int, paired bool) int {
+	level := Alpha / float64(max(1, comparisons))
+	if paired {
+		return pairsFor(1 - level)
+	}
+	n, least := 1, 1.0
+	for least > level {
+		least *= float64(n+1) / float64(2*(2*n+1))
+		n++
+	}
+	return n
+}
+
+// lacking are the metrics in which a variant could not be compared, though it has trials enough.
+func (o CompareOptions) lacking(name string, v *VariantComparison) (reasons []string) {
+	if len(v.Deltas) == 0 && len(o.Metrics) == 0 {
+		return []string{name + " has no metric to be compared in"}
+	}
+	for _, metric := range o.Metrics {
+		if !slices.ContainsFunc(v.Deltas, func(d *Delta) bool { return d.Metric == metric }) {
+			reasons = append(reasons, fmt.Sprintf("%s has no %s", name, metric))
+		}
+	}
+	for _, d := range v.Deltas {
+		if d.Change.N < minCompared {
+			reasons = append(reasons, fmt.Sprintf("%s has %s %d times, and %d are needed", name, d.Metric, d.Change.N, minCompared))
+		}
+	}
+	return reasons
+}
+
+func includes(labels, only map[string]string) bool {
+	for key, value := range only {
+		if labels[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// metrics are those that decide.
+func (o CompareOptions) metrics(scenarios ...*Scenario) []string {
+	if len(o.Metrics) > 0 {
+		return o.Metrics
+	}
+	var trials []*Trial
+	for _, s := range scenarios {
+		for _, v := range s.Variants {
+			trials = append(trials, v.ValidTrials()...)
+		}
+	}
+	return GatingMetrics(trials)
+}
+
+// variant compares one variant of both sides.
+func (o CompareOptions) variant(base, head *Variant, paired bool) (*VariantComparison, sides) {
+	s := sides{base: base.ValidTrials(), head: head.ValidTrials()}
+	if paired {
+		s.pairs = pairsOf(s.base, s.head)
+	}
+	v := &VariantComparison{Labels: base.Labels, Base: measuredOf(base), Head: measuredOf(head)}
+	metrics := o.Metrics
+	if len(metrics) == 0 {
+		metrics = GatingMetrics(slices.Concat(s.base, s.head))
+	}
+	for _, metric := range metrics {
+		d, ok := s.compare(metric, Confidence)
+		if !ok {
+			continue
+		}
+		if x, ok := o.Thresholds[metric]; ok {
+			d.Threshold = x
+		}
+		v.Deltas = append(v.Deltas, &d)
+	}
+	return v, s
+}
+
+func measuredOf(v *Variant) Measured {
+	m := Measured{Trials: len(v.Trials)}
+	all := NewHistogram()
+	for _, t := range v.ValidTrials() {
+		m.Valid++
+		if h, err := DecodeHistogram(t.Histogram); err == nil { // a trial that served nothing has none
+			all.Merge(h)
+		}
+	}
+	m.ResponseNS = all.Percentiles()
+	return m
+}
+
+// replicates is how many pairs, or trials of the smaller side, there are.
+func (s sides) replicates() int {
+	if s.pairs != nil {
+		return len(s.pairs)
+	}
+	return min(len(s.base), len(s.head))
+}
+
+func (s sides) describe() string {
+	if s.pairs != nil {
+		return fmt.Sprintf("%d pairs of valid trials", len(s.pairs))
+	}
+	return fmt.Sprintf("%d and %d valid trials", len(s.base), len(s.head))
+}

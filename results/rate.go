@@ -1,0 +1,78 @@
+package results
+
+import (
+	"fmt"
+	"math"
+
+	"gonum.org/v1/gonum/mathext"
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// Rate summarizes counts of events that come in clusters, as events per unit of exposure: losses
+// per restart (one count per restart, each of exposure 1), or losses per attempt (one count per
+// trial, its exposure the attempts). The center is the pooled ratio Σcounts ÷ Σexposure. N is the
+// number of clusters. It panics when the slices differ in length or the exposure is not positive.
+//
+// The interval, at that level, is Garwood's while the index of dispersion φ is at most 1. Above, it is Garwood's for Σcounts/φ events,
+// scaled back, its tails those of Student's t with n−1 degrees of freedom, because φ is an estimate of n clusters
+// (quasi-Poisson: McCullagh & Nelder, Generalized Linear Models, 1989, §6.2.3). A percentile bootstrap covers less: of 8 clusters
+// with φ = 3 it holds the truth in 86 %, this in 94 % (TestIntervalCoverage). With no event at all it is the rule of three, 0 to
+// 3/exposure at 95 %.
+func Rate(counts []int64, exposure []float64, level float64) Summary {
+	if len(counts) != len(exposure) {
+		panic(fmt.Sprintf("results.Rate: %d counts, %d exposures", len(counts), len(exposure)))
+	}
+	total, units := float64(sum(counts)), sum(exposure)
+	if units <= 0 {
+		panic("results.Rate: no exposure")
+	}
+	s := Summary{Center: total / units, N: len(counts), Method: MethodNone}
+	switch {
+	case total == 0:
+		// −ln 0.05 = 2.996: Hanley & Lippman-Hand, JAMA 249 (1983) 1743.
+		bound := -math.Log(1 - level)
+		if level == Confidence {
+			bound = 3
+		}
+		s.interval(0, bound/units, level, MethodRuleOfThree)
+	case len(counts) < 2:
+		s.warn("one count only: whether events come in clusters cannot be told, so no interval")
+	default:
+		φ := Dispersion(counts, exposure)
+		if φ <= 1+1e-9 { // one event among equal exposures has exactly 1, but for rounding
+			lo, hi := garwood(total, (1-level)/2)
+			s.interval(lo/units, hi/units, level, MethodPoisson)
+			break
+		}
+		t := distuv.StudentsT{Sigma: 1, Nu: float64(len(counts) - 1)}.Quantile((1 + level) / 2)
+		tail := distuv.UnitNormal.CDF(-t) // its Survival is 1 − CDF, 0 from t = 8.3 on
+		if tail == 0 {                    // two counts, and a level beyond 98 %: the bound is past any number
+			s.warn("two counts only, which differ by more than chance: no interval at %.4g %%", 100*level)
+			break
+		}
+		lo, hi := garwood(total/φ, tail)
+		s.interval(lo*φ/units, hi*φ/units, level, MethodQuasiPoisson)
+	}
+	return s
+}
+
+// Dispersion is Pearson's index of dispersion of counts around their pooled rate, Σ(x−λe)²/(λe) ÷
+// (n−1): for equal exposures the variance over the mean. It is 1 for Poisson counts, larger when
+// events come in clusters, and NaN with fewer than two counts or no event.
+func Dispersion(counts []int64, exposure []float64) float64 {
+	rate := float64(sum(counts)) / sum(exposure)
+	var pearson float64
+	for i, c := range counts {
+		expected := rate * exposure[i]
+		pearson += (float64(c) - expected) * (float64(c) - expected) / expected
+	}
+	return pearson / float64(len(counts)-1)
+}
+
+// garwood is the exact two-sided interval of a Poisson mean of which k > 0 events were seen, with that probability in
+// each tail (F. Garwood, Biometrika 28 (1936) 437).
+func garwood(k, tail float64) (lo, hi float64) {
+	lo = mathext.GammaIncRegInv(k, tail)
+	hi = mathext.GammaIncRegCompInv(k+1, tail) // with two clusters the tail is 3e-37: 1 − tail would be 1
+	return lo, hi
+}

@@ -1,0 +1,150 @@
+package results
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Deaths by horse kick in 14 Prussian corps over 20 years, 10 of the corps: the textbook
+// Poisson sample (L. von Bortkiewicz, Das Gesetz der kleinen Zahlen, 1898). Mean 0.61, variance 0.611.
+func horseKicks() (counts []int64, exposure []float64) {
+	for deaths, years := range []int{109, 65, 22, 3, 1} {
+		for range years {
+			counts = append(counts, int64(deaths))
+			exposure = append(exposure, 1)
+		}
+	}
+	return counts, exposure
+}
+
+func TestDispersion(t *testing.T) {
+	kicks, years := horseKicks()
+	tests := []struct {
+		name     string
+		counts   []int64
+		exposure []float64
+		want     float64
+	}{
+		{"horse kicks", kicks, years, 0.610955 / 0.61},
+		{"one cluster of four in four", []int64{0, 0, 0, 4}, []float64{1, 1, 1, 1}, 4},
+		{"equal counts", []int64{2, 2, 2}, []float64{1, 1, 1}, 0},
+		// Rate 0.5: expected 1 and 5; (2−1)²/1 + (4−5)²/5 over one degree of freedom.
+		{"unequal exposure", []int64{2, 4}, []float64{2, 10}, 1.2},
+	}
+	for _, test := range tests {
+		if got := Dispersion(test.counts, test.exposure); math.Abs(got-test.want) > 1e-5 {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// Limits for k events as in the table of Garwood (1936), also in Ulm, Am. J. Epidemiol. 131 (1990) 373.
+func TestGarwood(t *testing.T) {
+	for _, test := range []struct{ k, level, lo, hi float64 }{
+		{1, 0.95, 0.025318, 5.571643},
+		{2, 0.95, 0.242209, 7.224688},
+		{5, 0.95, 1.623486, 11.668332},
+		{10, 0.95, 4.795389, 18.390356},
+		{100, 0.95, 81.363952, 121.627}, // 81.36 to 121.63
+		{1, 0.99, 0.005013, 7.430},
+		{10, 0.99, 3.717, 21.398},
+	} {
+		lo, hi := garwood(test.k, (1-test.level)/2)
+		if math.Abs(lo-test.lo) > 5e-4 || math.Abs(hi-test.hi) > 1e-3 {
+			t.Errorf("k = %v at %v: got %v to %v, want %v to %v", test.k, test.level, lo, hi, test.lo, test.hi)
+		}
+	}
+}
+
+func TestRate(t *testing.T) {
+	ones := func(n int) []float64 { return slices.Repeat([]float64{1}, n) }
+	tests := []struct {
+		name     string
+		counts   []int64
+		exposure []float64
+		want     Summary
+	}{
+		{
+			"even: Poisson", slices.Repeat([]int64{1}, 10), ones(10),
+			Summary{Center: 1, Lo: ptr(0.4795389), Hi: ptr(1.8390356), Confidence: 0.95, N: 10, Method: MethodPoisson},
+		},
+		{
+			"per attempt: Poisson over the exposure", []int64{5, 5}, []float64{1000, 1000},
+			Summary{Center: 0.005, Lo: ptr(4.795389 / 2000), Hi: ptr(18.390356 / 2000), Confidence: 0.95, N: 2, Method: MethodPoisson},
+		},
+		{
+			// φ is 4, so they are one event: Garwood's limits are −ln(1 − tail), and the x with (1+x)·e⁻ˣ = tail. Student's t with 3
+			// degrees of freedom is 3.182446 at 97.5 %, beyond which a normal has 7.302·10⁻⁴.
+			"one cluster of four in four", []int64{0, 0, 0, 4}, ones(4),
+			Summary{Center: 1, Lo: ptr(0.000730450), Hi: ptr(9.581304), Confidence: 0.95, N: 4, Method: MethodQuasiPoisson},
+		},
+		{
+			"the same, per 1000 attempts", []int64{0, 0, 0, 4}, slices.Repeat([]float64{1000}, 4),
+			Summary{Center: 0.001, Lo: ptr(0.000730450 / 1000), Hi: ptr(9.581304 / 1000), Confidence: 0.95, N: 4, Method: MethodQuasiPoisson},
+		},
+		{
+			"none: rule of three", slices.Repeat([]int64{0}, 300), ones(300),
+			Summary{Center: 0, Lo: ptr(0.), Hi: ptr(0.01), Confidence: 0.95, N: 300, Method: MethodRuleOfThree},
+		},
+		{
+			// φ is exactly 1, but 20 quotients add up to a little more.
+			"one in twenty: Poisson", append(slices.Repeat([]int64{0}, 19), 1), ones(20),
+			Summary{Center: 0.05, Lo: ptr(0.0253178 / 20), Hi: ptr(5.5716434 / 20), Confidence: 0.95, N: 20, Method: MethodPoisson},
+		},
+		{
+			"one restart says nothing of clusters", []int64{3}, ones(1),
+			Summary{Center: 3, N: 1, Method: MethodNone,
+				Warnings: []string{"one count only: whether events come in clusters cannot be told, so no interval"}},
+		},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, Rate(test.counts, test.exposure, Confidence), near); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+// Two counts that differ leave next to nothing known, but a number all the same: JSON has no infinity.
+func TestRateOfTwo(t *testing.T) {
+	got := Rate([]int64{0, 9}, []float64{1, 1}, 0.95)
+	// φ is 9: one event, its tails those of Student's t = 12.7 with one degree of freedom, 2.7·10⁻³⁷.
+	if got.Method != MethodQuasiPoisson || got.Hi == nil || *got.Hi < 100 || *got.Hi > 1000 {
+		t.Errorf("at 95 %%: got %+v", got)
+	}
+	got = Rate([]int64{0, 9}, []float64{1, 1}, 0.99)
+	want := Summary{Center: 4.5, N: 2, Method: MethodNone,
+		Warnings: []string{"two counts only, which differ by more than chance: no interval at 99 %"}}
+	if diff := cmp.Diff(want, got, near); diff != "" {
+		t.Errorf("at 99 %% (-want +got):\n%s", diff)
+	}
+}
+
+// The two sides of a dispersion of 1: of so many counts of 0 and of 2 it is 2 × zeros ÷ (n−1).
+func TestRateChoosesByDispersion(t *testing.T) {
+	for _, test := range []struct {
+		zeros, twos int
+		want        string
+	}{
+		{4, 6, MethodPoisson},      // 0.89
+		{5, 4, MethodQuasiPoisson}, // 1.25
+		{7, 3, MethodQuasiPoisson}, // 1.56
+	} {
+		counts := append(slices.Repeat([]int64{0}, test.zeros), slices.Repeat([]int64{2}, test.twos)...)
+		exposure := slices.Repeat([]float64{1}, len(counts))
+		if got := Rate(counts, exposure, Confidence); got.Method != test.want {
+			t.Errorf("dispersion %.2f: got %s, want %s", Dispersion(counts, exposure), got.Method, test.want)
+		}
+	}
+}
+
+// The rule of three is that of another level: 300 without event are at most 4.605/300 at 99 %.
+func TestRuleOfThreeAtLevel(t *testing.T) {
+	got := Rate([]int64{0, 0}, []float64{100, 200}, 0.99)
+	want := Summary{Lo: ptr(0.), Hi: ptr(4.605170 / 300), Confidence: 0.99, N: 2, Method: MethodRuleOfThree}
+	if diff := cmp.Diff(want, got, near); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,317 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"reuseport-bench/results"
+)
+
+// CompareText prints the comparison for a terminal of 100 columns.
+func CompareText(w io.Writer, c *results.Comparison) error {
+	return compareDocument(c, layoutText).text(w)
+}
+
+// CompareMarkdown prints the comparison in GitHub's Markdown.
+func CompareMarkdown(w io.Writer, c *results.Comparison) error {
+	return compareDocument(c, layoutWide).markdown(w)
+}
+
+// CompareJSON prints the comparison for programs: the base and the head by themselves, the change, and how it came out.
+func CompareJSON(w io.Writer, c *results.Comparison) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(c)
+}
+
+// A compareLayout is how the table of deltas names its variants.
+type compareLayout int
+
+const (
+	layoutText compareLayout = iota // a line of its own above the variant's deltas: a column would take too much of 100
+	layoutWide                      // a column
+)
+
+func compareDocument(c *results.Comparison, layout compareLayout) *document {
+	d := &document{}
+	d.heading(1, sidesText(c))
+	d.list([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
+	d.list(c.Warnings)
+	for _, s := range c.Scenarios {
+		d.heading(2, s.Name)
+		d.paragraph(methodText(c, s))
+		d.table(deltaTable(s, layout, func(*results.Delta) bool { return true }))
+		d.paragraph(thresholdText(s))
+		responseBlock(d, s)
+		missingBlocks(d, s)
+	}
+	return d
+}
+
+func sidesText(c *results.Comparison) string { return c.Base.Version + " → " + c.Head.Version }
+
+func sideText(s results.Side) string {
+	return fmt.Sprintf("%s, kernel %s, %s, from %s", s.Version, s.Kernel, plural(s.Runs, "run"), s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+}
+
+// methodText says in a line how a scenario was compared.
+func methodText(c *results.Comparison, s *results.ScenarioComparison) string {
+	deltas := deltasOf(s)
+	how, besides := "As two samples", "\nWhat the machine did between base and head counts as a change too; runs that take turns are compared in pairs."
+	if c.Paired {
+		pairs := 0
+		for _, d := range deltas {
+			pairs = max(pairs, d.Change.N)
+		}
+		how, besides = fmt.Sprintf("In pairs, by turns, %s each", plural(pairs, "block")), ""
+	}
+	kernel := c.Head.Kernel
+	if c.Base.Kernel != kernel {
+		kernel = c.Base.Kernel + " → " + kernel
+	}
+	return fmt.Sprintf("%s; %s in the family; %s, kernel %s.%s", how, plural(len(deltas), "comparison"), sidesText(c), kernel, besides)
+}
+
+func deltasOf(s *results.ScenarioComparison) (deltas []*results.Delta) {
+	for _, v := range s.Variants {
+		deltas = append(deltas, v.Deltas...)
+	}
+	return deltas
+}
+
+// deltaTable is a row for each delta to show.
+func deltaTable(s *results.ScenarioComparison, layout compareLayout, show func(*results.Delta) bool) *table {
+	t := &table{columns: []column{{head: "variant"}, {head: "metric"}}}
+	if layout == layoutText {
+		t.columns = []column{{head: "variant, metric"}}
+	}
+	t.columns = append(t.columns, column{"base", true}, column{"head", true}, column{"change [95 %]", true},
+		column{"p", true}, column{"n", true}, column{head: "outcome"})
+	units := deltaUnits(s)
+	for _, v := range s.Variants {
+		name := results.LabelString(v.Labels)
+		shown := slices.DeleteFunc(slices.Clone(v.Deltas), func(d *results.Delta) bool { return !show(d) })
+		if len(shown) > 0 && layout == layoutText {
+			t.add(append([]string{name}, make([]string, len(t.columns)-1)...)...)
+		}
+		for _, d := range shown {
+			first := []string{name, metricText(d, units[d.Metric])}
+			if layout == layoutText {
+				first = []string{indent + first[1]}
+			}
+			t.add(append(first, deltaCells(t, d, units[d.Metric])...)...)
+		}
+	}
+	return t
+}
+
+// indent sets a variant's metrics off from its name; a table trims spaces.
+const indent = "· "
+
+// deltaUnits are one scale for each metric of the scenario.
+func deltaUnits(s *results.ScenarioComparison) map[string]scale {
+	values := map[string][]float64{}
+	for _, d := range deltasOf(s) {
+		values[d.Metric] = append(values[d.Metric], d.Base.Center, d.Head.Center)
+		if d.Scale == results.ScaleDifference {
+			values[d.Metric] = append(values[d.Metric], d.Change.Center)
+		}
+	}
+	units := map[string]scale{}
+	for metric, xs := range values {
+		units[metric] = scale{"", 1}
+		if strings.HasSuffix(metric, "_ns") {
+			units[metric] = durationScale(xs)
+		}
+	}
+	return units
+}
+
+// metricText is the metric with the unit in which it is printed instead of that in which it is stored.
+func metricText(d *results.Delta, unit scale) string {
+	if unit.unit == "" {
+		return d.Metric
+	}
+	return strings.TrimSuffix(d.Metric, "_ns") + " [" + unit.unit + "]"
+}
+
+func deltaCells(t *table, d *results.Delta, unit scale) []string {
+	outcome := d.Outcome
+	if outcome == results.DeltaNone {
+		outcome = "~"
+	}
+	return []string{
+		spreadText(d.Base, d.Metric, unit) + t.note(d.Base.Warnings...),
+		spreadText(d.Head, d.Metric, unit) + t.note(d.Head.Warnings...),
+		changeText(d, unit) + t.note(d.Change.Warnings...),
+		pText(d.PAdjusted), count(int64(d.Change.N)), outcome,
+	}
+}
+
+// spreadText is a center, and how far the farther end of its interval is, as benchstat writes it: both whole intervals would not
+// fit beside the change's.
+func spreadText(s results.Summary, metric string, unit scale) string {
+	k := plain
+	if strings.HasSuffix(metric, "_per_restart") {
+		k = losses
+	}
+	text := figure(s, k, unit, false)
+	if s.Lo == nil || s.Hi == nil || s.Method == results.MethodRuleOfThree {
+		return text
+	}
+	far := max(s.Center-*s.Lo, *s.Hi-s.Center)
+	if s.Center == 0 {
+		return text + " ± " + number(far/unit.factor)
+	}
+	return fmt.Sprintf("%s ± %.0f %%", text, 100*far/math.Abs(s.Center))
+}
+
+// changeText is a ratio as the percent by which it differs from 1, a difference in the metric's unit.
+func changeText(d *results.Delta, unit scale) string {
+	write, suffix := func(x float64) string { return signed(x/unit.factor, number) }, ""
+	if d.Scale == results.ScaleRatio {
+		write, suffix = func(x float64) string { return signed(100*(x-1), tenths) }, " %"
+	}
+	text := write(d.Change.Center)
+	if d.Change.Lo != nil && d.Change.Hi != nil {
+		text += " [" + write(*d.Change.Lo) + ", " + write(*d.Change.Hi) + "]"
+	}
+	return text + suffix
+}
+
+func signed(x float64, write func(float64) string) string {
+	text := write(x)
+	if x > 0 && text != missing && text != "0.0" {
+		return "+" + text
+	}
+	return text
+}
+
+// tenths writes percents: tenths of them below 100, and no −0.0.
+func tenths(x float64) string {
+	if math.Abs(x) < 0.05 {
+		return "0.0"
+	}
+	if math.Abs(x) >= 100 {
+		return number(x)
+	}
+	return strconv.FormatFloat(x, 'f', 1, 64)
+}
+
+func pText(p float64) string {
+	if p < 0.001 {
+		return "< 0.001"
+	}
+	return strconv.FormatFloat(p, 'f', 3, 64)
+}
+
+// thresholdText says from where on a change matters, and how to read the table.
+func thresholdText(s *results.ScenarioComparison) string {
+	var parts []string
+	for _, d := range deltasOf(s) {
+		part := d.Metric + " " + thresholdValue(d)
+		if !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	if len(parts) == 0 {
+		return "Nothing could be compared."
+	}
+	return fmt.Sprintf("Changes that matter are, at least: %s. ~: no change that matters, or one that chance makes in more than %.3g %% of cases.\n"+
+		"±: the farther end of the 95 %% interval. p: adjusted for the whole family. n: pairs, or trials of the side that has fewer.",
+		strings.Join(parts, ", "), 100*results.Alpha)
+}
+
+func thresholdValue(d *results.Delta) string {
+	switch {
+	case d.Scale == results.ScaleRatio:
+		return strconv.FormatFloat(100*d.Threshold, 'g', 4, 64) + " %"
+	case strings.HasSuffix(d.Metric, "_ns"):
+		unit := durationScale([]float64{d.Threshold})
+		return strconv.FormatFloat(d.Threshold/unit.factor, 'g', 4, 64) + " " + unit.unit
+	}
+	return strconv.FormatFloat(d.Threshold, 'g', 4, 64)
+}
+
+// A responseColumn is a percentile of the merged histograms.
+type responseColumn struct {
+	head string
+	of   func(*results.Percentiles) int64
+}
+
+var mergedColumns = []responseColumn{
+	{"p50", func(p *results.Percentiles) int64 { return p.P50 }},
+	{"p90", func(p *results.Percentiles) int64 { return p.P90 }},
+	{"p99", func(p *results.Percentiles) int64 { return p.P99 }},
+	{"p99.9", func(p *results.Percentiles) int64 { return p.P999 }},
+	{"max", func(p *results.Percentiles) int64 { return p.Max }},
+}
+
+// responseBlock adds the response time over all attempts, and how many trials it is of.
+func responseBlock(d *document, s *results.ScenarioComparison) {
+	t := &table{columns: []column{{head: "variant"}, {"valid/all\ntrials", true}}}
+	units := make([]scale, len(mergedColumns))
+	for i, c := range mergedColumns {
+		units[i] = c.scale(s)
+		t.columns = append(t.columns, column{c.head + " [" + units[i].unit + "]", true})
+	}
+	for _, v := range s.Variants {
+		cells := []string{results.LabelString(v.Labels), fmt.Sprintf("%d/%d → %d/%d", v.Base.Valid, v.Base.Trials, v.Head.Valid, v.Head.Trials)}
+		for i, c := range mergedColumns {
+			text := missing
+			if v.Base.ResponseNS != nil || v.Head.ResponseNS != nil {
+				text = c.cell(v.Base.ResponseNS, units[i]) + " → " + c.cell(v.Head.ResponseNS, units[i])
+			}
+			cells = append(cells, text)
+		}
+		t.add(cells...)
+	}
+	if len(t.rows) == 0 {
+		return
+	}
+	d.heading(3, "Response time over all attempts served in valid trials, base → head")
+	d.table(t)
+	d.paragraph("Histograms merged, no interval: attempts within a trial are not independent, and one slow trial can own the tail.")
+}
+
+func (c responseColumn) scale(s *results.ScenarioComparison) scale {
+	var values []float64
+	for _, v := range s.Variants {
+		for _, p := range []*results.Percentiles{v.Base.ResponseNS, v.Head.ResponseNS} {
+			if p != nil {
+				values = append(values, float64(c.of(p)))
+			}
+		}
+	}
+	return durationScale(values)
+}
+
+func (c responseColumn) cell(p *results.Percentiles, unit scale) string {
+	if p == nil {
+		return missing
+	}
+	return number(float64(c.of(p)) / unit.factor)
+}
+
+// missingBlocks says what voids the comparison, what could not be compared, and what else to know.
+func missingBlocks(d *document, s *results.ScenarioComparison) {
+	for _, block := range []struct {
+		head  string
+		lines []string
+	}{
+		{"Void: nothing follows from the tables above", s.Void},
+		{"Could not be compared", s.Unmeasured},
+		{"Warnings", s.Warnings},
+	} {
+		if len(block.lines) > 0 {
+			d.heading(3, block.head)
+			d.list(block.lines)
+		}
+	}
+}

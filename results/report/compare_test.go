@@ -1,0 +1,265 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+)
+
+// comparePrinter is any of the formats of a comparison.
+type comparePrinter func(io.Writer, *results.Comparison) error
+
+var comparePrinters = map[string]comparePrinter{
+	"text": CompareText, "markdown": CompareMarkdown, "json": CompareJSON, "github": CompareGitHub, "annotations": CompareAnnotations,
+}
+
+func compared(t *testing.T, p comparePrinter, c *results.Comparison) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := p(&out, c); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// blockRuns are runs of one block each, of which the k-th of 2n began k minutes after the first: base and head took turns, the one
+// before the other and the other way round.
+func blockRuns(version string, n int, head bool, trial func(block int) map[string]*results.Trial) (runs []*results.Run) {
+	for block := range n {
+		turn := 2 * block
+		if head != (block%2 == 1) {
+			turn++
+		}
+		at := time.Date(2026, 3, 4, 5, turn, 0, 0, time.UTC)
+		s := &results.Scenario{
+			Name: "rolling-restart", File: "bench/scenarios/rolling-restart.yaml", SHA256: "5f", Trials: 1, MinValid: 1,
+			Baseline: labels("sockets", "reuseport", "stop", "close"),
+		}
+		trials := trial(block)
+		for _, stop := range []string{"close", "drain"} {
+			s.Variants = append(s.Variants, &results.Variant{Labels: labels("sockets", "reuseport", "stop", stop), Trials: []*results.Trial{trials[stop]}})
+		}
+		runs = append(runs, &results.Run{
+			Program: "reuseport-bench", Version: version, StartedAt: at, FinishedAt: ptr(at.Add(50 * time.Second)),
+			Environment: results.Environment{Kernel: "6.18.44", Go: "go1.26.8", CPUs: 2, LoadCPUs: []int{0}, ServerCPUs: []int{1}},
+			Scenarios:   []*results.Scenario{s},
+		})
+	}
+	return runs
+}
+
+// slower is a trial whose response times are so many percent longer, and whose losses are these.
+func slower(block int, percent int64, lost ...int64) *results.Trial {
+	t := restartTrial(block, lost...)
+	p := t.ResponseNS
+	h := results.NewHistogram()
+	for _, x := range []*int64{&p.P50, &p.P90, &p.P99, &p.P999, &p.Max} {
+		*x += *x * (percent*10 + int64(block%3)) / 1000
+		h.Record(*x)
+	}
+	t.Histogram, t.Block = h.Encode(), 0
+	return t
+}
+
+// comparison has what a report must cope with: a change for the worse and one for the better, changes that are none, invalid
+// trials, a variant with too few, and warnings.
+func comparison(t *testing.T) *results.Comparison {
+	t.Helper()
+	base := blockRuns("v0.1.0", 16, false, func(b int) map[string]*results.Trial {
+		return map[string]*results.Trial{"close": slower(b, 0, 0, 1, 0, 0, 1), "drain": slower(b, 0, 0, 0, 0, 0, 0)}
+	})
+	head := blockRuns("v0.2.0", 16, true, func(b int) map[string]*results.Trial {
+		trials := map[string]*results.Trial{"close": slower(b, 30, 0, 0, 0, 0, 0), "drain": slower(b, 1, 0, 0, 0, 0, 0)}
+		if b > 2 {
+			trials["drain"].Valid, trials["drain"].InvalidReasons = false, []string{"residual is 1, not 0"}
+		}
+		return trials
+	})
+	head[0].Environment.Go = "go1.26.9"
+	c, err := results.CompareRuns(base, head, results.CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestCompareGolden(t *testing.T) {
+	c := comparison(t)
+	for _, test := range []struct {
+		file  string
+		print comparePrinter
+	}{
+		{"compare.txt", CompareText},
+		{"compare.md", CompareMarkdown},
+		{"compare.json", CompareJSON},
+		{"compare.github.md", CompareGitHub},
+		{"compare.annotations.txt", CompareAnnotations},
+	} {
+		t.Run(test.file, func(t *testing.T) { golden(t, test.file, compared(t, test.print, c)) })
+	}
+}
+
+func TestCompareTextKeepsItsWord(t *testing.T) {
+	out := compared(t, CompareText, comparison(t))
+	for _, want := range []string{
+		"· response_p50 [µs]", "worse", "better", "~", "≤ 3/80", "16/16 → 3/16",
+		"Go differs: go1.26.8 and go1.26.9",
+		"gap_ns 1 ms, response_p50_ns 5 %,", "response_p99_ns 10 %. ~:",
+		"sockets=reuseport stop=drain has 3 pairs of valid trials, and 6 are needed",
+		"In pairs, by turns, 16 blocks each; 8 comparisons in the family; v0.1.0 → v0.2.0, kernel 6.18.44.",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+func TestCompareTextWidth(t *testing.T) {
+	nasty := comparison(t)
+	long := strings.Repeat("very-long-", 30)
+	nasty.Base.Version, nasty.Warnings = long, []string{long + "\x1b[31m"}
+	for _, v := range nasty.Scenarios[0].Variants {
+		v.Labels[long] = "漢字漢字漢字" + long
+		v.Base.ResponseNS.Max = 1 << 62
+		for _, d := range v.Deltas {
+			d.Base.Center, d.Head.Center, d.Change.Center = 123456789.123, 1e-300, -1e300
+			d.Change.Warnings = append(d.Change.Warnings, long)
+		}
+	}
+	for name, c := range map[string]*results.Comparison{"plain": comparison(t), "nasty": nasty} {
+		for number, line := range strings.Split(compared(t, CompareText, c), "\n") {
+			if w := displayWidth(line); w > maxWidth {
+				t.Errorf("%s:%d: %d columns: %s", name, number+1, w, line)
+			}
+			if strings.ContainsRune(line, '\x1b') {
+				t.Errorf("%s:%d: control character: %q", name, number+1, line)
+			}
+		}
+	}
+	// A table that had to be split would name metrics without their figures.
+	if n := strings.Count(compared(t, CompareText, comparison(t)), "variant, metric"); n != 1 {
+		t.Errorf("the table of deltas is in %d parts", n)
+	}
+}
+
+func TestCompareJSONIsReadBack(t *testing.T) {
+	want := comparison(t)
+	got := &results.Comparison{}
+	if err := json.Unmarshal([]byte(compared(t, CompareJSON, want)), got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(compared(t, CompareText, want), compared(t, CompareText, got)); diff != "" {
+		t.Errorf("(-made +read):\n%s", diff)
+	}
+}
+
+// A comparison of little gives a report, not a stack trace.
+func TestEveryCompareFormatOfLittle(t *testing.T) {
+	for name, c := range map[string]*results.Comparison{
+		"nothing":      {},
+		"scenario":     {Scenarios: []*results.ScenarioComparison{{Name: "s"}}},
+		"bare variant": {Scenarios: []*results.ScenarioComparison{{Name: "s", Variants: []*results.VariantComparison{{}}}}},
+		"bare delta":   {Scenarios: []*results.ScenarioComparison{{Name: "s", Variants: []*results.VariantComparison{{Deltas: []*results.Delta{{}}}}}}},
+	} {
+		for format, p := range comparePrinters {
+			t.Run(name+" "+format, func(t *testing.T) {
+				if out := compared(t, p, c); out == "" && format != "annotations" {
+					t.Error("printed nothing")
+				}
+			})
+		}
+	}
+}
+
+func TestCompareWriteErrors(t *testing.T) {
+	for format, p := range comparePrinters {
+		whole := len(compared(t, p, comparison(t)))
+		for _, room := range []int{0, 1, whole / 2, whole - 1} {
+			w := failing(room)
+			if err := p(&w, comparison(t)); err == nil {
+				t.Errorf("%s: no error although only %d of %d bytes were written", format, room, whole)
+			}
+		}
+	}
+}
+
+func TestChangeText(t *testing.T) {
+	delta := func(scale string, center float64, interval ...float64) *results.Delta {
+		d := &results.Delta{Scale: scale, Change: results.Summary{Center: center}}
+		if len(interval) == 2 {
+			d.Change.Lo, d.Change.Hi = &interval[0], &interval[1]
+		}
+		return d
+	}
+	one, ms := scale{"", 1}, scale{"ms", 1e6}
+	for _, test := range []struct {
+		d    *results.Delta
+		unit scale
+		want string
+	}{
+		{delta(results.ScaleRatio, 1.123, 1.05, 1.2), ms, "+12.3 [+5.0, +20.0] %"},
+		{delta(results.ScaleRatio, 0.5, 0.25, 1), one, "-50.0 [-75.0, 0.0] %"},
+		{delta(results.ScaleRatio, 25), one, "+2400 %"},
+		{delta(results.ScaleRatio, 1.0004, 0.9996, 1.0004), one, "0.0 [0.0, 0.0] %"},
+		{delta(results.ScaleDifference, -2.5e6, -3e6, 1e6), ms, "-2.50 [-3.00, +1.00]"},
+		{delta(results.ScaleDifference, 0, -0.1, 0.1), one, "0 [-0.100, +0.100]"},
+	} {
+		if got := changeText(test.d, test.unit); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
+
+// The interval's farther end counts: a near one would make the figure look better than it is.
+func TestSpreadText(t *testing.T) {
+	for _, test := range []struct {
+		s    results.Summary
+		want string
+	}{
+		{results.Summary{N: 7, Lo: ptr(0.), Hi: ptr(4.29e-4), Method: results.MethodRuleOfThree}, "≤ 0.000429"},
+		{results.Summary{Center: 200, Lo: ptr(190.), Hi: ptr(240.)}, "200 ± 20 %"},
+		{results.Summary{Center: 200, Lo: ptr(100.), Hi: ptr(240.)}, "200 ± 50 %"},
+		{results.Summary{Center: 0, Lo: ptr(0.), Hi: ptr(0.5)}, "0 ± 0.500"},
+		{results.Summary{Center: 200}, "200"},
+	} {
+		if got := spreadText(test.s, results.MetricLostPerAttempt, scale{"", 1}); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+	none := results.Summary{N: 40, Lo: ptr(0.), Hi: ptr(0.075), Method: results.MethodRuleOfThree}
+	if got := spreadText(none, results.MetricLostPerRestart, scale{"", 1}); got != "≤ 3/40" {
+		t.Errorf("restarts: got %q, want ≤ 3/40", got)
+	}
+}
+
+// Of more than a job summary may hold, whole scenarios are left out, those that need no look first.
+func TestCompareGitHubLimit(t *testing.T) {
+	c := comparison(t)
+	c.Scenarios[0].Void = nil
+	quiet := results.ScenarioComparison{Warnings: slices.Repeat([]string{strings.Repeat("w ", 500)}, 60)}
+	for i := range 30 {
+		s := quiet
+		s.Name = fmt.Sprintf("quiet-%02d", i)
+		c.Scenarios = append(c.Scenarios, &s)
+	}
+	out := compared(t, CompareGitHub, c)
+	if len(out) > maxSummary || len(out) < maxSummary/2 {
+		t.Errorf("%d bytes", len(out))
+	}
+	for want, there := range map[string]bool{
+		"\n## rolling-restart\n": true, "\n## quiet-00\n": true, "\n## quiet-29\n": false, "left out, because a job summary holds 1 MiB: quiet-29, quiet-28": true,
+	} {
+		if strings.Contains(out, want) != there {
+			t.Errorf("%q there: got %t, want %t", want, !there, there)
+		}
+	}
+}

@@ -1,0 +1,324 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"reuseport-bench/results"
+)
+
+// maxSummary is how large a step's job summary may be, in bytes; GitHub refuses a larger one whole
+// (https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits).
+const maxSummary = 1 << 20
+
+// The signs of a job summary, each beside the word that it stands for.
+const (
+	signGood = "✅"
+	signBad  = "❌"
+	signOpen = "⚠️"
+)
+
+// GitHub prints the run as a job summary of GitHub Actions, for $GITHUB_STEP_SUMMARY: the verdict in a line, the gates, and what was
+// measured folded away. It is at most 1 MiB: of more, whole scenarios are left out, the last one of which every gate passed first.
+func GitHub(w io.Writer, run *results.Run, opts Options) error {
+	scenarios, err := opts.scenarios(run)
+	if err != nil {
+		return err
+	}
+	page := func(shown []*results.Scenario, left string) (*summaryPage, error) {
+		p := &summaryPage{}
+		p.put(runHead(run, scenarios, left))
+		gatePart(p, shown)
+		for _, s := range shown {
+			scenarioPart(p, s)
+		}
+		return p, p.err
+	}
+	return writeSummary(w, scenarios, isGood, func(s *results.Scenario) string { return s.Name }, page)
+}
+
+// CompareGitHub prints the comparison as a job summary, see GitHub.
+func CompareGitHub(w io.Writer, c *results.Comparison) error {
+	page := func(shown []*results.ScenarioComparison, left string) (*summaryPage, error) {
+		p := &summaryPage{}
+		p.put(compareHead(c, left))
+		for _, s := range shown {
+			comparedPart(p, c, s)
+		}
+		return p, p.err
+	}
+	good := func(s *results.ScenarioComparison) bool {
+		return len(s.Void)+len(s.Unmeasured)+countOutcomes(s)[results.DeltaWorse] == 0
+	}
+	return writeSummary(w, c.Scenarios, good, func(s *results.ScenarioComparison) string { return s.Name }, page)
+}
+
+// writeSummary prints as many scenarios as there is room for.
+func writeSummary[S any](w io.Writer, all []S, good func(S) bool, name func(S) string, page func([]S, string) (*summaryPage, error)) error {
+	shown := slices.Clone(all)
+	var left []string
+	for {
+		p, err := page(shown, leftText(left))
+		if err != nil {
+			return err
+		}
+		if p.Len() <= maxSummary || len(shown) == 0 {
+			_, err := w.Write(p.Bytes())
+			return err
+		}
+		victim := len(shown) - 1
+		for i, s := range slices.Backward(shown) {
+			if good(s) {
+				victim = i
+				break
+			}
+		}
+		left = append(left, name(shown[victim]))
+		shown = slices.Delete(shown, victim, victim+1)
+	}
+}
+
+func leftText(left []string) string {
+	const named = 20
+	if len(left) == 0 {
+		return ""
+	}
+	names := strings.Join(left[:min(named, len(left))], ", ")
+	if len(left) > named {
+		names += fmt.Sprintf(" and %d more", len(left)-named)
+	}
+	return fmt.Sprintf("%s left out, because a job summary holds 1 MiB: %s. 'report --format markdown' prints all.", plural(len(left), "scenario"), names)
+}
+
+// A summaryPage is Markdown in which parts can be folded away.
+type summaryPage struct {
+	bytes.Buffer
+	err error // the first
+}
+
+func (p *summaryPage) put(d *document) {
+	if p.err != nil || len(d.blocks) == 0 {
+		return
+	}
+	if p.Len() > 0 {
+		p.WriteByte('\n')
+	}
+	p.err = d.markdown(p)
+}
+
+// fold puts the document behind a line that opens it.
+func (p *summaryPage) fold(line string, d *document) {
+	if len(d.blocks) == 0 {
+		return
+	}
+	fmt.Fprintf(p, "\n<details><summary>%s</summary>\n", strings.ReplaceAll(escapeMarkdown(clean(line)), "\n", " "))
+	p.put(d)
+	fmt.Fprint(p, "\n</details>\n")
+}
+
+// runHead is the verdict, where it was measured, and what is wrong with the run as a whole.
+func runHead(run *results.Run, scenarios []*results.Scenario, left string) *document {
+	d := &document{}
+	d.heading(1, runVerdict(run, scenarios))
+	d.paragraph(fmt.Sprintf("%s %s, %s, kernel %s", run.Program, run.Version, run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
+	var lines []string
+	for _, s := range scenarios {
+		for _, line := range scenarioTrouble(s) {
+			lines = append(lines, s.Name+": "+line)
+		}
+	}
+	d.list(lines)
+	d.list(run.Warnings)
+	if left != "" {
+		d.paragraph(left)
+	}
+	return d
+}
+
+// runVerdict is how the gates came out. What could not be measured comes first, as in the exit status of 'run'.
+func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
+	var gates, failed, undecided, soft, few, void int
+	for _, s := range scenarios {
+		for _, g := range s.Gates {
+			gates++
+			switch {
+			case g.Outcome == results.GateFail:
+				failed++
+			case g.Outcome == results.GatePass:
+			case g.Soft:
+				soft++
+			default:
+				undecided++
+			}
+		}
+		few += len(tooFew(s))
+		if s.Void != "" {
+			void++
+		}
+	}
+	var open, parts []string
+	add := func(n int, what, how string) {
+		if n > 0 {
+			open = append(open, plural(n, what)+how)
+		}
+	}
+	if run.FinishedAt == nil {
+		open = append(open, "interrupted, or still running: "+progress(scenarios))
+	}
+	add(void, "scenario", " void")
+	add(few, "variant", " with too few valid trials")
+	add(undecided, "gate", " undecided")
+	if len(open) > 0 {
+		parts = append(parts, signOpen+" could not measure: "+strings.Join(open, ", "))
+	}
+	switch {
+	case failed > 0:
+		parts = append(parts, fmt.Sprintf("%s %d of %s failed", signBad, failed, plural(gates, "gate")))
+	case len(open) > 0:
+	case gates == 0:
+		parts = append(parts, signGood+" measured; there are no gates")
+	case soft > 0:
+		parts = append(parts, fmt.Sprintf("%s no gate failed; %s undecided, which they may be", signGood, plural(soft, "soft gate")))
+	default:
+		parts = append(parts, fmt.Sprintf("%s %s passed", signGood, plural(gates, "gate")))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// scenarioTrouble is why nothing, or not all, follows from a scenario, a line each.
+func scenarioTrouble(s *results.Scenario) (lines []string) {
+	if s.Void != "" {
+		lines = append(lines, "void: "+s.Void)
+	}
+	return append(lines, tooFew(s)...)
+}
+
+// isGood says that the scenario was measured and that its gates passed.
+func isGood(s *results.Scenario) bool {
+	return len(scenarioTrouble(s)) == 0 &&
+		!slices.ContainsFunc(s.Gates, func(g results.GateResult) bool { return g.Outcome != results.GatePass })
+}
+
+// tooFew says which variants have fewer valid trials than the scenario needs, and why.
+func tooFew(s *results.Scenario) (lines []string) {
+	for _, v := range s.Variants {
+		valid, need := len(v.ValidTrials()), max(1, s.MinValid)
+		if v.SkippedReason != nil || valid >= need {
+			continue
+		}
+		line := fmt.Sprintf("%s has %s and needs %d", results.LabelString(v.Labels), plural(valid, "valid trial"), need)
+		lines = append(lines, strings.Join(append([]string{line}, invalidTexts(v)...), "; "))
+	}
+	return lines
+}
+
+// gatePart is every gate that did not pass, failed ones first, and behind a fold those that did.
+func gatePart(p *summaryPage, scenarios []*results.Scenario) {
+	newTable := func() *table {
+		return &table{columns: []column{{head: "gate"}, {head: "scenario"}, {head: "variant"}, {head: "expected"}, {head: "figures"}}}
+	}
+	failed, open, passed := newTable(), newTable(), newTable()
+	for _, s := range scenarios {
+		for _, g := range s.Gates {
+			t, sign := open, signOpen
+			switch g.Outcome {
+			case results.GateFail:
+				t, sign = failed, signBad
+			case results.GatePass:
+				t, sign = passed, signGood
+			}
+			what := sign + " " + g.Outcome
+			if g.Soft {
+				what += ", soft"
+			}
+			t.add(what, s.Name, results.LabelString(g.Labels), g.Expect, g.Note)
+		}
+	}
+	failed.rows = append(failed.rows, open.rows...)
+	d, folded := &document{}, &document{}
+	if len(failed.rows)+len(passed.rows) > 0 {
+		d.heading(2, "Gates")
+	}
+	d.table(failed)
+	p.put(d)
+	folded.table(passed)
+	p.fold(plural(len(passed.rows), "gate")+" passed", folded)
+}
+
+// scenarioPart is what the scenario is and, folded, its figures.
+func scenarioPart(p *summaryPage, s *results.Scenario) {
+	d, figures := &document{}, &document{}
+	aboutBlocks(d, s)
+	p.put(d)
+	measuredBlocks(figures, s)
+	p.fold("losses and response time of "+plural(len(s.Variants), "variant"), figures)
+}
+
+// compareHead is the verdict, and what was compared.
+func compareHead(c *results.Comparison, left string) *document {
+	d := &document{}
+	d.heading(1, compareVerdict(c))
+	d.list([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
+	d.list(c.Warnings)
+	if left != "" {
+		d.paragraph(left)
+	}
+	return d
+}
+
+// compareVerdict names what the exit status of 'compare' is made of.
+func compareVerdict(c *results.Comparison) string {
+	all, better := 0, 0
+	for _, s := range c.Scenarios {
+		all += len(deltasOf(s))
+		if len(s.Void) == 0 {
+			better += countOutcomes(s)[results.DeltaBetter]
+		}
+	}
+	var parts []string
+	if n := len(c.Unmeasured()); n > 0 {
+		parts = append(parts, fmt.Sprintf("%s could not measure, for %s", signOpen, plural(n, "reason")))
+	}
+	if n := len(c.Worse()); n > 0 {
+		parts = append(parts, fmt.Sprintf("%s worse in %d of %s", signBad, n, plural(all, "comparison")))
+	}
+	if len(parts) == 0 {
+		parts = append(parts, fmt.Sprintf("%s nothing worse in %s", signGood, plural(all, "comparison")))
+	}
+	if better > 0 {
+		parts = append(parts, fmt.Sprintf("better in %d", better))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func countOutcomes(s *results.ScenarioComparison) map[string]int {
+	n := map[string]int{}
+	for _, d := range deltasOf(s) {
+		n[d.Outcome]++
+	}
+	return n
+}
+
+// comparedPart is what changed, and behind a fold all that was compared.
+func comparedPart(p *summaryPage, c *results.Comparison, s *results.ScenarioComparison) {
+	d := &document{}
+	d.heading(2, s.Name)
+	missingBlocks(d, s)
+	d.paragraph(methodText(c, s))
+	changed := deltaTable(s, layoutWide, func(d *results.Delta) bool { return d.Outcome != results.DeltaNone })
+	d.table(changed)
+	if len(changed.rows) == 0 {
+		d.paragraph("No change that matters.")
+	}
+	p.put(d)
+	all := &document{}
+	all.table(deltaTable(s, layoutWide, func(*results.Delta) bool { return true }))
+	all.paragraph(thresholdText(s))
+	p.fold("all "+plural(len(deltasOf(s)), "comparison"), all)
+	responses := &document{}
+	responseBlock(responses, s)
+	p.fold("response time over all attempts", responses)
+}
