@@ -59,6 +59,10 @@ type Env struct {
 	// Start starts a command in the servers' network namespace, on the given CPUs or, where there are none, on
 	// any of the servers', so that it dies with this process.
 	Start func(c *exec.Cmd, cpus []int) error
+	// Home, where it is not nil, makes the network that a worker is to live in, instead of the servers': a pod's. It is called before
+	// each worker is started, with one that has its ID, generation and place. Sockets must be Exclusive or Reuseport then, and
+	// neither Passing nor Selection says anything.
+	Home func(ctx context.Context, w *Worker) (Home, error)
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error
 	// HalfOpen is how many handshakes are under way at each listener of the servers' network namespace, by its inode.
@@ -67,6 +71,13 @@ type Env struct {
 	// Account gets every journal record of every worker, each worker's in order, from one goroutine at a time.
 	Account func(*Worker, Record)
 	Clock   *wire.Clock
+}
+
+// A Home is the network of a worker.
+type Home struct {
+	Address netip.AddrPort // where it listens
+	// Start is as that of Env.
+	Start func(c *exec.Cmd, cpus []int) error
 }
 
 // selector is the program that the configuration needs, or none.
@@ -288,6 +299,14 @@ func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 func (g *Group) startWorker(ctx context.Context, generation, place int, cold time.Duration, channels channels) (*Worker, error) {
 	w := g.newWorker()
 	w.Generation, w.Place, w.cold = generation, place, cold
+	w.home.Address = g.address(place)
+	if g.env.Home != nil {
+		home, err := g.env.Home(ctx, w)
+		if err != nil {
+			return nil, fmt.Errorf("worker %d: %w", w.ID, err)
+		}
+		w.home = home
+	}
 	from := g.predecessor(w)
 	if g.cfg.Passing == ByUpgrade && from != nil {
 		// An upgraded process refuses to be upgraded while its own parent lives.
@@ -334,7 +353,7 @@ func (g *Group) offerName(w *Worker) string { return fmt.Sprintf("%s-%d", g.name
 
 func (g *Group) newWorker() *Worker {
 	w := &Worker{
-		ID: g.nextID, clock: g.env.Clock, slot: -1,
+		ID: g.nextID, clock: g.env.Clock, slot: -1, home: Home{Address: g.address(0), Start: g.env.Start},
 		ready: make(chan struct{}), closed: make(chan struct{}), exited: make(chan struct{}),
 	}
 	g.nextID++
@@ -343,7 +362,7 @@ func (g *Group) newWorker() *Worker {
 
 func (g *Group) workerConfig(w *Worker) workerConfig {
 	cfg := workerConfig{
-		ID: w.ID, Place: w.Place, Generation: w.Generation, Kind: g.cfg.Kind, Sockets: g.cfg.Sockets, Address: g.address(w.Place),
+		ID: w.ID, Place: w.Place, Generation: w.Generation, Kind: g.cfg.Kind, Sockets: g.cfg.Sockets, Address: w.home.Address,
 		Backlog: g.cfg.Backlog, Accept: g.cfg.Accept, Selection: g.cfg.Selection, Selected: g.selector != nil, Workers: g.cfg.Workers, Slot: w.slot,
 		Passing: g.cfg.Passing, Work: g.cfg.Work, Cold: g.cfg.Cold, ColdFor: w.cold, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
 	}
@@ -362,7 +381,7 @@ func (g *Group) address(place int) netip.AddrPort {
 }
 
 // Address is where a worker listens.
-func (g *Group) Address(w *Worker) netip.AddrPort { return g.address(w.Place) }
+func (g *Group) Address(w *Worker) netip.AddrPort { return w.home.Address }
 
 // inheritance is what a worker gets beside its pipes and its journal. The caller releases it when the worker has it.
 func (g *Group) inheritance(w *Worker, channels channels) (files []*os.File, release func(), err error) {

@@ -27,6 +27,7 @@ type Worker struct {
 	// Acceptor says that it serves nobody and accepts for the others; see ByAcceptor.
 	Acceptor bool
 
+	home    Home
 	slot    int           // in the selector, or -1
 	cold    time.Duration // how long it takes to get warm
 	clock   *wire.Clock
@@ -68,7 +69,7 @@ func (w *Worker) start(env Env, cfg workerConfig, inherited []*os.File, cpus []i
 			cmd.Env = append(cmd.Environ(), activationEnvironment()...)
 		}
 		w.process = child{cmd}
-		if err := env.Start(cmd, cpus); err != nil {
+		if err := w.home.Start(cmd, cpus); err != nil {
 			return fmt.Errorf("start: %w", joinClose(err, w.stderr))
 		}
 		return nil
