@@ -23,6 +23,7 @@ func checkSetup(s *Setup, d *decoder) []finding {
 	c.stopAndSockets()
 	c.exclusive()
 	c.proxy()
+	c.cluster()
 	c.coldStart()
 	c.steps()
 	if c.filters() > 1 && c.d.trusts("server.fault") {
@@ -123,6 +124,49 @@ func (c *setupCheck) proxy() {
 		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
 	case c.Path == "haproxy" && c.Accept == "acceptor" && c.d.trusts("accept"):
 		c.add("accept", ": acceptor needs path: direct", "what the acceptor passes on could not be told from what HAProxy drops")
+	}
+}
+
+// cluster checks what a cluster can do.
+func (c *setupCheck) cluster() {
+	if !c.d.trusts("network", "path", "kube", "family", "sockets", "timeline", "trace") {
+		return
+	}
+	service := c.Path == "service"
+	switch {
+	case service && c.Network != "cluster":
+		c.add("path", ": service needs network: cluster", "its pods are network namespaces of their own")
+		return
+	case c.Kube != (Kube{}) && !service:
+		c.add("kube", ": only path: service has a control plane", "use path: service, or remove kube")
+	case c.Network != "cluster":
+		return
+	}
+	switch {
+	case c.Path == "haproxy":
+		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
+	case c.Family == "ipv6":
+		c.add("family", ": a cluster has IPv4 only", "use family: ipv4")
+	case c.filters() > 0 && c.d.trusts("server.fault"):
+		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need network: loopback or veth", "in a cluster the node's own rules stand between")
+	case (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.trusts("load.rate", "search.p99"):
+		c.add("load.rate", ": a share of the capacity, and a search, need network: loopback or veth", "give load.rate in attempts per second, for example 1000/s")
+	case service && c.Sockets == "shared":
+		c.add("sockets", ": shared needs workers on one host", "each pod has a network of its own; use sockets: reuseport")
+	case service && c.Selector != "hash" && c.d.trusts("selector"):
+		c.add("selector", ": "+c.Selector+" selects among the sockets of one host", "behind a Service the node's rules choose, at random; use hash")
+	}
+	for i, s := range c.Timeline {
+		if service && s.Do != "remove" && s.Do != "roll" && s.Do != "add" && s.Do != "kill" {
+			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is nothing that a control plane does", "behind a Service use roll, add, remove or kill")
+		}
+	}
+	if service && c.d.trusts("stop") {
+		switch c.Stop {
+		case "", "close", "drain", "shutdown", "kill":
+		default:
+			c.add("stop", ": "+c.Stop+" is between workers on one host", "a pod has its own; use close, drain, shutdown or kill")
+		}
 	}
 }
 

@@ -53,6 +53,8 @@ type Setup struct {
 	Path string `yaml:"path"`
 	// HAProxy says how the HAProxy of path haproxy is configured.
 	HAProxy HAProxy `yaml:"haproxy,omitempty"`
+	// Kube is how the embedded control plane behaves that stands behind path service.
+	Kube Kube `yaml:"kube,omitempty"`
 	// Workers is the number of processes in a generation, 1 to 1024. Default 2.
 	Workers int `yaml:"workers"`
 	// WorkersPerCPU, 1 to 64, sets Workers to that many for each of the servers' CPUs. Default 0: Workers is as it says.
@@ -84,6 +86,20 @@ type Setup struct {
 	Timeline []Step `yaml:"timeline"`
 	// Validity bounds what a trial may show before it counts as a measurement of the servers.
 	Validity Validity `yaml:"validity"`
+}
+
+// Kube says how the embedded control plane behaves: a stand-in for Kubernetes' own, with lags that can be set. Default: none.
+type Kube struct {
+	// EndpointLag is the time from a pod's being ready, or deleted, to the change of its Service's endpoints, 0 to 1 min.
+	EndpointLag time.Duration `yaml:"endpoint_lag,omitempty"`
+	// RulesLag is the time from changed endpoints to the begin of the node's sync of its rules, 0 to 1 min.
+	RulesLag time.Duration `yaml:"rules_lag,omitempty"`
+	// MinSyncPeriod is how far apart two syncs of a node's rules are at least, 0 to 1 min, as kube-proxy's minSyncPeriod (its default is 1 s).
+	MinSyncPeriod time.Duration `yaml:"min_sync_period,omitempty"`
+	// PreStop is how long a deleted pod goes on before it is told to stop, 0 to 1 min: a preStop hook that sleeps.
+	PreStop time.Duration `yaml:"pre_stop,omitempty"`
+	// Grace is how long after its deletion a pod is killed that has not ended, 0 to 1 min. 0: 5 s after PreStop.
+	Grace time.Duration `yaml:"grace,omitempty"`
 }
 
 // HAProxy says how HAProxy is configured.

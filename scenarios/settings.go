@@ -25,6 +25,7 @@ func Networks() []Choice {
 	return []Choice{
 		{"loopback", "the loopback interface of a private network namespace"},
 		{"veth", "a namespace for the servers and one for the load, joined by a veth pair, so that every segment crosses a device"},
+		{"cluster", "a clients' node and two more, joined by veth pairs and routed, and a namespace for each pod (IPv4)"},
 	}
 }
 
@@ -58,6 +59,7 @@ func Paces() []Choice {
 func Paths() []Choice {
 	return []Choice{
 		{"direct", "the load connects to the workers' own address"},
+		{"service", "a Kubernetes Service, in a cluster: the clients' node rewrites its address to that of a pod (nftables and conntrack, as kube-proxy's); each worker is in a pod of its own"},
 		{"haproxy", "HAProxy stands in front: of one address with sockets reuseport, of one address for each worker with sockets exclusive"},
 	}
 }
@@ -203,6 +205,11 @@ func settings() []setting {
 		{path: "family", choices: Families(), def: "ipv4"},
 		{path: "path", choices: Paths(), def: "direct"},
 		{path: "haproxy.checks", choices: HealthChecks()},
+		{path: "kube.endpoint_lag", max: minute, def: "0s", example: "100ms"},
+		{path: "kube.rules_lag", max: minute, def: "0s", example: "100ms"},
+		{path: "kube.min_sync_period", max: minute, def: "0s", example: "1s"},
+		{path: "kube.pre_stop", max: minute, def: "0s", example: "2s"},
+		{path: "kube.grace", max: minute, def: "0s", example: "30s"},
 		{path: "workers", min: 1, max: 1024, def: "2"},
 		{path: "workers_per_cpu", max: 64, def: "0"},
 		{path: "pin", choices: Pins(), def: "none"},
