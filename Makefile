@@ -2,11 +2,12 @@
 
 BIN := bin/reuseport-bench
 GO  ?= go
+CI_SCENARIOS := ci-restart ci-steady
 
 # No C: nothing here needs it, a static binary runs on any distribution, and a worker starts sooner without the dynamic linker.
 export CGO_ENABLED = 0
 
-.PHONY: build bench bench-full bench-engine test test-race check generate clean
+.PHONY: build bench bench-ci bench-full bench-engine baseline test test-race selftest check generate clean
 
 build:
 	$(GO) build -o $(BIN) ./bench
@@ -15,6 +16,10 @@ build:
 # make bench RUN_FLAGS='--trials 20'.
 bench: build
 	./$(BIN) run $(RUN_FLAGS)
+
+# What CI runs, with gates that can fail: at most five minutes on two CPUs.
+bench-ci: build
+	./$(BIN) run $(RUN_FLAGS) $(CI_SCENARIOS)
 
 # Every scenario. An interrupted run goes on with RUN_FLAGS='--resume DIR'.
 bench-full: build
@@ -25,6 +30,13 @@ bench-engine: build
 	$(GO) build -o bin/vegeta github.com/tsenart/vegeta/v12
 	./$(BIN) bench-engine $(ENGINE_FLAGS)
 
+# Renews the reference run of the scenarios for CI, if its gates pass. Look at 'compare' of the old one with it before you commit it.
+baseline: build
+	rm -rf results/runs/baseline-ci
+	./$(BIN) run $(RUN_FLAGS) --out results/runs/baseline-ci $(CI_SCENARIOS)
+	mkdir -p results/baseline/ci
+	gzip -9 -n -c results/runs/baseline-ci/run.json > results/baseline/ci/run.json.gz
+
 # Kernel tests skip what the machine cannot do; REQUIRE_KERNEL=1 makes a skip a failure. TEST_FLAGS adds options.
 test:
 	$(GO) test $(TEST_FLAGS) ./...
@@ -32,6 +44,11 @@ test:
 # Once more with the race detector, where there is a C compiler.
 test-race:
 	CGO_ENABLED=1 $(GO) test -race ./...
+
+# Whether the comparisons say what they should: false alarms, power and coverage, by thousands of rounds. An hour or two.
+selftest:
+	$(GO) test ./results ./bench/internal/harness ./bench -run 'TestSelf|TestKernelSelf|TestIntervalCoverage' \
+		-selftest -v -timeout 120m -count=1
 
 check:
 	@scripts/check.sh

@@ -316,6 +316,7 @@ func (s sides) compareCounts(d *Delta, level float64) bool {
 	}
 	if dispersed(base) || dispersed(head) {
 		ok := s.compareValues(d, level)
+		d.Change.warn(clusteredWarning)
 		d.Base, d.Head = clusteredRate(base, level), clusteredRate(head, level)
 		return ok
 	}
@@ -325,6 +326,8 @@ func (s sides) compareCounts(d *Delta, level float64) bool {
 	d.P = poissonP(base, head)
 	return true
 }
+
+const clusteredWarning = "losses come in clusters: the change is that of a typical trial, and a rare trial that loses many is not seen in it"
 
 // poissonDispersion is the largest index of dispersion at which counts are tested as Poisson.
 const poissonDispersion = 1.3

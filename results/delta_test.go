@@ -153,6 +153,7 @@ func TestCompareClusters(t *testing.T) {
 	}
 	for _, test := range tests {
 		got, ok := test.sides.compare(test.metric, Confidence)
+		test.change.Warnings = []string{clusteredWarning}
 		if diff := cmp.Diff(test.change, got.Change, near); !ok || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", test.name, ok, diff)
 		}

@@ -36,6 +36,8 @@ func encode(v reflect.Value) *yaml.Node {
 		return list
 	case reflect.Pointer:
 		return encode(v.Elem())
+	case reflect.Bool:
+		return scalarNode(strconv.FormatBool(v.Bool()))
 	case reflect.Int:
 		return scalarNode(strconv.FormatInt(v.Int(), 10))
 	case reflect.Float64:

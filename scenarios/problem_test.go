@@ -651,6 +651,11 @@ gates: [{when: {sockets: both}, expect: residual == 0}]
 `, []string{
 			`f:4: gates[0].when: sockets=both selects no variant; the variants are sockets=shared, sockets=reuseport`,
 		}},
+		{"gate that is soft in words", head + `gates: [{when: {}, expect: residual == 0, soft: very}, {when: {}, expect: residual == 0, soft: [true]}]
+`, []string{
+			`f:3: gates[0].soft: expected true or false, found the text "very"`,
+			`f:3: gates[1].soft: expected a single value, found a list`,
+		}},
 		{"gate without expectation", head + `gates: [{when: {}}]
 `, []string{
 			`f:3: gates[0]: expect is missing; for example expect: lost_by_cause.reset_at_close == 0`,

@@ -24,6 +24,8 @@ func decodeScalar(n *yaml.Node, v reflect.Value, s setting) (what, hint string) 
 		return decodeRate(n, v, s)
 	}
 	switch v.Kind() {
+	case reflect.Bool:
+		return decodeBool(n, v)
 	case reflect.Int:
 		return decodeInt(n, v, s)
 	case reflect.Float64:
@@ -59,6 +61,18 @@ func decodeString(n *yaml.Node, v reflect.Value, s setting) (what, hint string) 
 		hint = fmt.Sprintf("did you mean %q? (%s)", near, hint)
 	}
 	return fmt.Sprintf("unknown value %q", n.Value), hint
+}
+
+func decodeBool(n *yaml.Node, v reflect.Value) (what, hint string) {
+	if n.ShortTag() != "!!bool" {
+		return "expected true or false, found " + describe(n), ""
+	}
+	var b bool
+	if err := n.Load(&b); err != nil {
+		return fmt.Sprintf("%q is neither true nor false", n.Value), ""
+	}
+	v.SetBool(b)
+	return "", ""
 }
 
 func decodeInt(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {

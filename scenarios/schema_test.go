@@ -133,7 +133,7 @@ func validate(schema *jsonschema.Schema, n *yaml.Node, path string, found *[]str
 	report := func(format string, values ...any) {
 		*found = append(*found, path+": "+fmt.Sprintf(format, values...))
 	}
-	types := map[string]string{"!!map": "object", "!!seq": "array", "!!str": "string", "!!int": "integer", "!!float": "number"}
+	types := map[string]string{"!!map": "object", "!!seq": "array", "!!str": "string", "!!int": "integer", "!!float": "number", "!!bool": "boolean"}
 	if got := types[n.ShortTag()]; got != schema.Type && (got != "integer" || schema.Type != "number") {
 		report("want %s", schema.Type)
 		return

@@ -17,7 +17,8 @@ import (
 //
 //   - "measured [labels]" for each variant: skipped with the variant's reason, an error when it has fewer valid
 //     trials than the scenario needs;
-//   - "expect [labels]" for each gate on each variant: a failure when the gate failed, an error when it is undecided;
+//   - "expect [labels]" for each gate on each variant: a failure when the gate failed, an error when it is undecided, a skip if it is soft;
+//   - "A/A: …", an error when the baseline differs from itself, where it was measured twice;
 //   - "finished", an error, when the run did not: nobody has judged its gates.
 //
 // The time of a case is for how long load ran in its trials, and that of a suite the sum; it is left out where it is not known of all
@@ -111,6 +112,13 @@ func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 	for _, g := range s.Gates {
 		suite.Cases = append(suite.Cases, gateCase(s, g))
 	}
+	if len(s.AA) > 0 {
+		c := junitCase{Name: "A/A: the baseline does not differ from itself", Class: s.Name, SystemOut: againText(s.AA)}
+		if s.Void != "" {
+			c.Error = &junitProblem{"void", s.Void, s.Void + "\nThe machine did not repeat itself, so the gates decide nothing."}
+		}
+		suite.Cases = append(suite.Cases, c)
+	}
 	for _, c := range suite.Cases {
 		suite.Tests++
 		switch {
@@ -172,7 +180,13 @@ func gateCase(s *results.Scenario, g results.GateResult) junitCase {
 	case results.GateFail:
 		c.Failure = &junitProblem{"gate", g.Note, text}
 	case results.GateUndecided:
-		c.Error = &junitProblem{results.GateUndecided, g.Note, text}
+		problem := &junitProblem{results.GateUndecided, g.Note, text}
+		if g.Soft {
+			problem.Type = "" // which a skip has not
+			c.Skipped = problem
+		} else {
+			c.Error = problem
+		}
 	default:
 		c.Error = &junitProblem{"unknown-outcome", fmt.Sprintf("outcome %q, which this program does not know", g.Outcome), text}
 	}

@@ -308,3 +308,30 @@ func TestJUnitText(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", cmp.Diff(properties, got))
 	}
 }
+
+// A soft gate that is undecided fails nothing; a baseline that differs from itself does.
+func TestJUnitSoftAndVoid(t *testing.T) {
+	run := finishedRun()
+	run.Scenarios = run.Scenarios[:1]
+	s := run.Scenarios[0]
+	s.Variants, s.MinValid = s.Variants[:1], 1
+	s.Gates = []results.GateResult{{Expect: "response.p50 < 1ms", Outcome: results.GateUndecided, Note: "straddles", Soft: true}}
+	s.AA = []*results.Delta{{Metric: "response_p50_ns", Scale: results.ScaleRatio, Change: results.Summary{Center: 1.01}, P: 0.5, PAdjusted: 0.5, Outcome: results.DeltaNone}}
+	want := []string{
+		"rolling-restart: measured [sockets=reuseport stop=close]: passed",
+		"rolling-restart: response.p50 < 1ms: skipped: straddles",
+		"rolling-restart: A/A: the baseline does not differ from itself: passed",
+	}
+	if diff := cmp.Diff(junitOutcomes(t, run), want); diff != "" {
+		t.Errorf("outcomes (-got +want):\n%s", diff)
+	}
+	s.Void = "the baseline differs"
+	want[2] = "rolling-restart: A/A: the baseline does not differ from itself: error void: the baseline differs | " +
+		"the baseline differs\nThe machine did not repeat itself, so the gates decide nothing."
+	if diff := cmp.Diff(junitOutcomes(t, run), want); diff != "" {
+		t.Errorf("outcomes (-got +want):\n%s", diff)
+	}
+	if err := checkJUnit(printed(t, JUnit, run)); err != nil {
+		t.Error(err)
+	}
+}
