@@ -43,8 +43,9 @@ type Options struct {
 // A Lab is a private network and the processes in it. Close ends both. Its methods may be called
 // from several goroutines; they take turns on the lab's thread.
 type Lab struct {
-	calls chan func()
-	done  chan struct{} // the thread has ended
+	calls   chan func()
+	closing chan struct{} // the thread is to end
+	done    chan struct{} // it has ended
 
 	init      *exec.Cmd
 	initStdin io.Closer
@@ -75,7 +76,7 @@ const initLimit = 5 * time.Second
 // New makes a lab. Whatever network it has, nothing leads out of it. It needs
 // CAP_SYS_ADMIN and CAP_NET_ADMIN in the current user namespace: see Enter.
 func New(ctx context.Context, o Options) (*Lab, error) {
-	l := &Lab{calls: make(chan func()), done: make(chan struct{})}
+	l := &Lab{calls: make(chan func()), closing: make(chan struct{}), done: make(chan struct{})}
 	go l.thread()
 	err := l.call(func() error { return l.setup(ctx, o) })
 	if err != nil {
@@ -89,8 +90,13 @@ func New(ctx context.Context, o Options) (*Lab, error) {
 func (l *Lab) thread() {
 	runtime.LockOSThread()
 	defer close(l.done)
-	for f := range l.calls {
-		f()
+	for {
+		select {
+		case f := <-l.calls:
+			f()
+		case <-l.closing:
+			return
+		}
 	}
 }
 
@@ -289,7 +295,7 @@ func (l *Lab) Close() error {
 	if l.init != nil {
 		errs = append(errs, l.endInit())
 	}
-	close(l.calls)
+	close(l.closing)
 	<-l.done
 	if l.pids != nil {
 		errs = append(errs, l.pids.Close())

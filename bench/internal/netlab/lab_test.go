@@ -168,3 +168,16 @@ func TestKernelCloseEndsStoppedProcesses(t *testing.T) {
 		t.Fatal("the process is still there")
 	}
 }
+
+// TestKernelClosedLab: a call that comes too late is told so.
+func TestKernelClosedLab(t *testing.T) {
+	l := newLab(t, Loopback)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if err := l.Do(l.Servers(), func() error { return nil }); err == nil {
+			t.Fatal("a closed lab takes a call")
+		}
+	}
+}
