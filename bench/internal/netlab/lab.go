@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,15 +28,16 @@ type Network string
 const (
 	Loopback Network = "loopback" // one namespace: servers and clients meet on lo
 	Veth     Network = "veth"     // one namespace for the servers and one for the clients, joined by a veth pair
+	Cluster  Network = "cluster"  // two nodes, one namespace for the clients, and one for each pod, routed; IPv4 only
 )
 
 // Options of a Lab.
 type Options struct {
 	// Network defaults to Loopback.
 	Network Network
-	// ReceiveCPUs, with Veth, take turns at what the servers' end of the pair receives, by a hash of each flow, as the queues of a
-	// network card would (receive packet steering, Documentation/networking/scaling.rst). Empty: the CPU that sent it,
-	// which is the load's.
+	// ReceiveCPUs, with Veth and on the nodes of a Cluster, take turns at what the servers' end of the pair receives, by a hash
+	// of each flow, as the queues of a network card would (receive packet steering, Documentation/networking/scaling.rst).
+	// Empty: the CPU that sent it, which is the load's.
 	ReceiveCPUs []int
 	// Init makes the command that runs Init as the lab's PID 1. Required.
 	Init func() *exec.Cmd
@@ -50,9 +53,13 @@ type Lab struct {
 	init      *exec.Cmd
 	initStdin io.Closer
 	pids      *os.File // the PID namespace
+	hosts     []*Host  // all of them, to close
 	servers   *Host
 	clients   *Host       // the servers' host in a loopback lab
 	cpus      unix.CPUSet // of the thread, to restore
+
+	nodes []*node // of a cluster
+	pods  map[netip.Addr]*Pod
 }
 
 // A Host is one network namespace of a lab.
@@ -119,23 +126,21 @@ func (l *Lab) setup(ctx context.Context, o Options) error {
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_TIMERSLACK: %w", err)
 	}
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("network namespace: %w; see 'doctor'", err)
-	}
-	ns, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
+	var err error
+	if l.servers, err = l.addHost("servers"); err != nil {
 		return err
 	}
-	l.servers = &Host{Name: "servers", ns: ns}
 	l.clients = l.servers
-	if err := linkUp("lo"); err != nil {
-		return err
-	}
-	if o.Network == Veth {
+	switch o.Network {
+	case Veth:
 		if err := steerReceived(o.ReceiveCPUs); err != nil {
 			return err
 		}
 		if err := l.addClients(); err != nil {
+			return err
+		}
+	case Cluster:
+		if err := l.setupCluster(o.ReceiveCPUs); err != nil {
 			return err
 		}
 	}
@@ -143,6 +148,26 @@ func (l *Lab) setup(ctx context.Context, o Options) error {
 		return err
 	}
 	return l.startInit(ctx, o.Init())
+}
+
+// addHost makes a network namespace with lo in it, and moves the lab's thread there.
+func (l *Lab) addHost(name string) (*Host, error) {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return nil, fmt.Errorf("network namespace %s: %w; see 'doctor'", name, err)
+	}
+	ns, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{Name: name, ns: ns}
+	l.hosts = append(l.hosts, h)
+	return h, linkUp("lo")
+}
+
+// dropHost lets go of a namespace: the kernel ends it with the last process in it.
+func (l *Lab) dropHost(h *Host) error {
+	l.hosts = slices.DeleteFunc(l.hosts, func(other *Host) bool { return other == h })
+	return h.ns.Close()
 }
 
 // startInit starts PID 1 of a new PID namespace and makes it the home of the thread's later children.
@@ -196,7 +221,7 @@ func Init(stdin io.Reader, stdout io.Writer) error {
 	return err
 }
 
-// Servers is the host that workers run on.
+// Servers is the host that workers run on; in a cluster it is node A.
 func (l *Lab) Servers() *Host { return l.servers }
 
 // Clients is the host that the load runs on; in a loopback lab it is the servers'.
@@ -300,11 +325,8 @@ func (l *Lab) Close() error {
 	if l.pids != nil {
 		errs = append(errs, l.pids.Close())
 	}
-	if l.servers != nil {
-		errs = append(errs, l.servers.ns.Close())
-	}
-	if l.clients != nil && l.clients != l.servers {
-		errs = append(errs, l.clients.ns.Close())
+	for _, h := range l.hosts {
+		errs = append(errs, h.ns.Close())
 	}
 	return errors.Join(errs...)
 }

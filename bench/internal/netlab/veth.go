@@ -29,9 +29,15 @@ type Addresses struct {
 }
 
 // AddressesOf a lab. On loopback IPv4 has 127.0.0.0/8 by itself; everything else is of the ranges
-// reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180).
+// reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180). A cluster has no IPv6 addresses;
+// Servers is its node A, and AddressesOfCluster has the others.
 func AddressesOf(network Network, family Family) Addresses {
 	switch {
+	case family == IPv6 && network == Cluster:
+		return Addresses{}
+	case network == Cluster:
+		a := AddressesOfCluster()
+		return Addresses{a.Nodes[0], a.Sources}
 	case family == IPv6 && network == Loopback:
 		return Addresses{netip.IPv6Loopback(), netip.MustParsePrefix("2001:2:0:1::/64")}
 	case family == IPv6:
@@ -80,15 +86,8 @@ func steerReceived(cpus []int) error {
 // addClients makes a second network namespace for the clients, joined to the first by a veth pair,
 // so that every segment crosses a device. It runs on the lab's thread and leaves it there.
 func (l *Lab) addClients() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("network namespace of the clients: %w; see 'doctor'", err)
-	}
-	ns, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return err
-	}
-	l.clients = &Host{Name: "clients", ns: ns}
-	if err := linkUp("lo"); err != nil {
+	var err error
+	if l.clients, err = l.addHost("clients"); err != nil {
 		return err
 	}
 	pair := &netlink.Veth{
@@ -138,8 +137,11 @@ func (l *Lab) addSources(network Network) error {
 	if err != nil {
 		return fmt.Errorf("link lo: %w", err)
 	}
-	ranges := []netip.Prefix{AddressesOf(network, IPv6).Sources}
-	if network == Veth {
+	var ranges []netip.Prefix
+	if network != Cluster {
+		ranges = append(ranges, AddressesOf(network, IPv6).Sources)
+	}
+	if network != Loopback {
 		ranges = append(ranges, AddressesOf(network, IPv4).Sources)
 	}
 	for _, sources := range ranges {
