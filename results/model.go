@@ -171,6 +171,8 @@ type Trial struct {
 	Ledger []LedgerRow `json:"ledger"`
 	// Equalities are the kernel's counters against the books; empty behind a proxy, whose connections are its own.
 	Equalities []Equality `json:"equalities,omitempty"`
+	// ControlPlane is what stood behind a Service: "embedded" is this program's own stand-in, with lags that were set; empty without one.
+	ControlPlane string `json:"control_plane,omitempty"`
 	// Target is where the load connected to.
 	Target string `json:"target,omitempty"`
 	// Losses lists lost attempts one by one, up to a bound; LossesOmitted is how many more there were.
@@ -206,6 +208,10 @@ type Step struct {
 	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready; stopped workers went on
 	StopNS   *int64 `json:"stop_ns"`   // the trigger: the first stop signal was sent
 	ClosedNS *int64 `json:"closed_ns"` // the last old listener was closed
+	// EndpointsNS and RulesNS are, behind a Service, when the last stopped worker's pod was among its ready endpoints no more, and when the
+	// clients' node sent no more connections to it; null elsewhere, and where that did not happen in the trial.
+	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
+	RulesNS     *int64 `json:"rules_ns,omitempty"`
 
 	GapNS            int64   `json:"gap_ns"`
 	OutageNS         int64   `json:"outage_ns"`

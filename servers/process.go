@@ -290,6 +290,9 @@ func (w *Worker) ReadyAt() wire.Instant { return w.readyAt }
 // generation has been started.
 func (w *Worker) Listener() uint64 { return w.listener }
 
+// Exited is closed when the worker's process has ended.
+func (w *Worker) Exited() <-chan struct{} { return w.exited }
+
 // PID is the number of the process, as the caller's PID namespace has it. Once the process has exited, another
 // may have it.
 func (w *Worker) PID() int { return w.process.PID() }

@@ -41,7 +41,7 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 		if a.class != results.ClassUnsent {
 			m.lag.Record(max(0, a.sent-at))
 		}
-		v := j.judge(a)
+		v := j.staleEndpoint(b.connection(i), a, j.judge(a))
 		if v.cause != "" && kv != nil {
 			traced, event := kv.judge(i, a, v)
 			inferred[i] = v.cause

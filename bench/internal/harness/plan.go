@@ -266,7 +266,10 @@ func skipped(s scenarios.Setup, m Machine) string {
 	if s.Selector == string(servers.IncomingCPU) {
 		needed = append(needed, kernel.ProbeIncomingCPU)
 	}
-	if s.Network == string(netlab.Veth) {
+	if s.Path == pathService {
+		needed = append(needed, kernel.ProbeNFTables, kernel.ProbeNFTablesCommand)
+	}
+	if s.Network == string(netlab.Veth) || s.Network == string(netlab.Cluster) {
 		needed = append(needed, kernel.ProbeVeth)
 	}
 	for _, probe := range needed {
@@ -368,7 +371,7 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 	for i := range n {
 		all = append(all, load.Config{
 			Process: i, Processes: n,
-			Target: netip.AddrPortFrom(addresses.Servers, serverPort),
+			Target: target(s, addresses),
 			Shape: load.Shape{
 				Pace: load.Pace(s.Load.Pace), Rate: s.Load.Rate.PerSecond, From: s.Load.From.PerSecond, Burst: s.Load.Burst,
 				Duration: s.Load.Duration,
@@ -382,6 +385,14 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 		})
 	}
 	return all
+}
+
+// target is where the load connects to.
+func target(s scenarios.Setup, addresses netlab.Addresses) netip.AddrPort {
+	if s.Path == pathService {
+		return serviceAddress()
+	}
+	return netip.AddrPortFrom(addresses.Servers, serverPort)
 }
 
 // faultFrom is the sequence number of the first request that a fault applies to: not the very
@@ -453,7 +464,11 @@ func (v *VariantPlan) Duration() time.Duration {
 	if v.Setup.Search.P99 > 0 {
 		return capacityDuration + trialOverhead + expectedTries*(v.Setup.Load.Duration+trialOverhead)
 	}
-	return v.Setup.Load.Duration + trialOverhead
+	d := v.Setup.Load.Duration + trialOverhead
+	if v.Setup.Path == pathService { // until the rules lead to the first pods
+		d += v.Setup.Kube.EndpointLag + v.Setup.Kube.RulesLag
+	}
+	return d
 }
 
 // Restarts is how often the timeline of one trial restarts workers.

@@ -51,6 +51,7 @@ type timeline struct {
 	stalls  string // how, of package scenarios
 	clock   *wire.Clock
 	proxy   *haproxy.Process // nil without one
+	cluster *cluster         // nil without a Service
 	holder  *holder          // nil: no handshake is held up
 	current *servers.Generation
 	fired   []*fired
@@ -186,7 +187,7 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 		}
 		s.ready, next.Workers[i] = w.ReadyAt(), w
 		s.started, s.stopped = append(s.started, w), append(s.stopped, old)
-		trigger, closed, err := t.stop(ctx, []*servers.Worker{old}, t.way)
+		trigger, closed, err := t.succeed(ctx, w, old)
 		if i == 0 {
 			s.trigger = trigger
 		}
@@ -198,11 +199,26 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 	return nil
 }
 
+// succeed stops a worker whose successor is ready. Behind a Service the successor's pod is on record before the old one's is deleted, and
+// nobody waits until rules lead to it: that it is ready is all that a rolling update asks for.
+func (t *timeline) succeed(ctx context.Context, next, old *servers.Worker) (trigger, closed wire.Instant, err error) {
+	if t.cluster == nil {
+		return t.stop(ctx, []*servers.Worker{old}, t.way)
+	}
+	if err := t.cluster.begin(ctx, []*servers.Worker{next}); err != nil {
+		return 0, 0, err
+	}
+	return t.cluster.delete(ctx, old)
+}
+
 // add starts one more worker, which gets warm within cold; 0: it is warm.
 func (t *timeline) add(ctx context.Context, s *fired, cold time.Duration) error {
 	s.trigger = t.clock.Now()
 	w, err := t.group.StartWorker(ctx, t.current.Number, t.freePlace(), cold)
 	if err != nil {
+		return err
+	}
+	if err := t.cluster.begin(ctx, []*servers.Worker{w}); err != nil {
 		return err
 	}
 	s.target = fmt.Sprintf("worker %d", w.ID)
@@ -242,6 +258,12 @@ func (t *timeline) remove(ctx context.Context, s *fired, way servers.Way) error 
 		if err := t.drainBehindProxy(ctx, w); err != nil {
 			return err
 		}
+	}
+	if t.cluster != nil && way != servers.Kill {
+		s.stopped = []*servers.Worker{w}
+		t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
+		s.trigger, s.closed, err = t.cluster.delete(ctx, w)
+		return err
 	}
 	s.stopped = []*servers.Worker{w}
 	t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -63,8 +64,10 @@ type trialRun struct {
 	listener       uint64                 // the inode of a shared socket, or 0
 	handshakes     *kernel.HalfOpenReader // nil where nobody asks
 	losses         lossWatch
-	filter         *netlab.Filter   // of a fault, or nil
-	resetsSent     int64            // as the kernel counts, for as long as the trace listened
+	filter         *netlab.Filter // of a fault, or nil
+	resetsSent     int64          // as the kernel counts, for as long as the trace listened
+	cluster        *cluster       // nil without a Service
+	translations   map[netip.AddrPort]netip.Addr
 	proxy          *haproxy.Process // nil without one
 	proxyCPU       time.Duration
 	problems       []string // that make the trial invalid
@@ -116,7 +119,15 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	t.books.proxied = t.variant.Setup.Path == pathHAProxy
+	var home func(context.Context, *servers.Worker) (servers.Home, error)
+	if t.variant.Setup.Path == pathService {
+		if t.cluster, err = newCluster(ctx, t); err != nil {
+			return err
+		}
+		home = t.cluster.home
+	}
 	t.group, err = servers.NewGroup(t.servers, servers.Env{
+		Home:     home,
 		Command:  t.roles.Worker,
 		Start:    func(c *exec.Cmd, cpus []int) error { return t.startWorker(c, cpus) },
 		Do:       func(f func() error) error { return t.lab.Do(host, f) },
@@ -126,6 +137,9 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	})
 	if err != nil {
 		return err
+	}
+	if t.cluster != nil {
+		t.cluster.group = t.group
 	}
 	if t.variant.Setup.Stop == string(servers.BPFDrain) {
 		if t.handshakes, err = kernel.NewHalfOpenReader(); err != nil {
@@ -145,7 +159,15 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	t.startTime = first.Ready.Sub(began)
-	t.line = &timeline{group: t.group, way: servers.Way(t.variant.Setup.Stop), stalls: t.variant.Setup.Stall, clock: t.clock, current: first}
+	if err := t.cluster.begin(ctx, first.Workers); err != nil {
+		return err
+	}
+	if t.cluster != nil {
+		if err := t.cluster.awaitRules(ctx, first.Workers); err != nil {
+			return err
+		}
+	}
+	t.line = &timeline{group: t.group, cluster: t.cluster, way: servers.Way(t.variant.Setup.Stop), stalls: t.variant.Setup.Stall, clock: t.clock, current: first}
 	if n := t.variant.Setup.Server.Fault.HalfOpen; n > 0 {
 		t.line.holder = &holder{lab: t.lab, target: t.load[0].Target, n: n}
 	}
@@ -222,7 +244,10 @@ func starter(lab *netlab.Lab, all []int) func(*exec.Cmd, []int) error {
 
 // drive runs load and timeline beside each other, then lets the servers finish.
 func (t *trialRun) drive(ctx context.Context) (err error) {
-	if t.variant.Setup.Trace == traceOn {
+	switch {
+	case t.cluster != nil:
+		t.losses.result = &results.Trace{Unavailable: "behind a Service workers are in networks of their own, which come and go"}
+	case t.variant.Setup.Trace == traceOn:
 		if err := t.losses.start(t.lab, t.load[0].Target); err != nil {
 			return err
 		}
@@ -275,6 +300,11 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 	t.queues.end()
 	if t.after, err = t.counters(); err != nil {
 		return err
+	}
+	if t.cluster != nil {
+		if t.translations, err = t.cluster.translations(); err != nil {
+			return err
+		}
 	}
 	return t.finish(ctx)
 }
@@ -335,6 +365,9 @@ func (t *trialRun) finish(ctx context.Context) error {
 		if n := w.Missed(); n > 0 {
 			t.problem("worker %d: its journal was full: %d records are missing", w.ID, n)
 		}
+	}
+	if err := t.cluster.end(); err != nil {
+		t.problem("%v", err)
 	}
 	t.books.close()
 	if err := t.losses.end(); err != nil {
@@ -422,6 +455,7 @@ func (t *trialRun) close() error {
 	if t.group != nil {
 		errs = append(errs, t.group.Close())
 	}
+	errs = append(errs, t.cluster.end())
 	if t.proxy != nil {
 		errs = append(errs, t.proxy.Close())
 	}
@@ -511,6 +545,9 @@ func (t *trialRun) takesQueue(w *servers.Worker) bool {
 func (t *trialRun) result() *results.Trial {
 	moved := t.after.Since(t.before)
 	j := &judge{closings: t.closings(), overflows: moved["TcpExtListenOverflows"], proxied: t.books.proxied, held: t.books.held(t.line.fired)}
+	if t.cluster != nil {
+		j.stale, j.translations = t.cluster.stale(t.books), t.translations
+	}
 	m := measure(t.books, j, t.kernelView(j), int64(t.variant.Setup.Load.Duration), t.line.fired)
 	r := &results.Trial{
 		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
@@ -547,6 +584,7 @@ func (t *trialRun) result() *results.Trial {
 	}
 	for k := range t.line.fired {
 		step := m.step(k)
+		t.cluster.instants(t.books, t.line.fired[k], &step)
 		from, to := m.window(k)
 		t.environment.step(&step, t.books.begin.Add(time.Duration(from)), t.books.begin.Add(time.Duration(to)))
 		r.Steps = append(r.Steps, step)
@@ -555,7 +593,9 @@ func (t *trialRun) result() *results.Trial {
 	r.StepsLate = t.line.late
 	r.Trace = t.traceResult(m)
 	r.Target = t.load[0].Target.String()
-	if !t.books.proxied {
+	if t.cluster != nil {
+		r.ControlPlane = controlPlaneEmbedded
+	} else if !t.books.proxied {
 		r.Equalities = m.equalities(moved, t.resetsSent, r)
 	}
 	r.Fairness = t.fairness(r.Workers)

@@ -1,0 +1,360 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/kube"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/wire"
+)
+
+// pathService is the path through a Service of a cluster.
+const pathService = "service"
+
+// controlPlaneEmbedded says in the results that the control plane was a stand-in of this program's.
+const controlPlaneEmbedded = "embedded"
+
+// serviceName is the one Service of a trial.
+const serviceName = "web"
+
+// serviceAddress is its ClusterIP, and its port.
+func serviceAddress() netip.AddrPort {
+	return netip.AddrPortFrom(netlab.AddressesOfCluster().Services.Addr().Next(), 80)
+}
+
+// defaultGrace is how long after preStop a pod is killed, where the scenario does not say.
+const defaultGrace = 5 * time.Second
+
+// rulesLimit bounds how long the rules may take, beyond the lags that were asked for.
+const rulesLimit = 10 * time.Second
+
+// closeTimeout keeps what the clients' node remembers of a refused connection until the trial's end, when it is read.
+const closeTimeout = "net.netfilter.nf_conntrack_tcp_timeout_close"
+
+// A cluster is the pods of a trial, and who sends connections to them.
+type cluster struct {
+	lab    *netlab.Lab
+	clock  *wire.Clock
+	setup  scenarios.Setup
+	cpus   []int // the servers'
+	port   uint16
+	group  *servers.Group
+	rules  *kube.Rules
+	plane  *kube.Embedded
+	ctx    context.Context // of the kubelets
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	events []kube.Event
+	told   chan struct{} // closed, and made anew, with every event
+	pods   map[int]*pod  // by worker
+	order  []*pod
+	placed int
+}
+
+// A pod is a worker in a network of its own.
+type pod struct {
+	*netlab.Pod
+	name    string
+	worker  *servers.Worker
+	kubelet *kube.Kubelet
+	ended   chan struct{} // it is gone, and its network
+
+	// Of its deletion; 0: has not been.
+	mu               sync.Mutex
+	deleted, trigger wire.Instant
+	closed           wire.Instant
+	stopped          chan struct{} // its listener is closed
+	err              error
+}
+
+// newCluster makes the Service's rules on the clients' node, and the control plane. The pods come with the workers.
+func newCluster(ctx context.Context, t *trialRun) (c *cluster, err error) {
+	c = &cluster{
+		lab: t.lab, clock: t.clock, setup: t.variant.Setup, cpus: t.plan.ServerCPUs, port: serverPort,
+		told: make(chan struct{}), pods: map[int]*pod{},
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if c.rules, err = kube.NewRules(ctx, t.lab, t.lab.Clients(), t.clock); err != nil {
+		return c, err
+	}
+	if err := t.lab.SetSysctl(t.lab.Clients(), closeTimeout, "300"); err != nil {
+		return c, err
+	}
+	k := c.setup.Kube
+	c.plane, err = kube.NewEmbedded(kube.EmbeddedOptions{
+		Lags:  kube.Lags{ReadyToEndpoint: kube.Fixed(k.EndpointLag), EndpointToRules: kube.Fixed(k.RulesLag), MinSyncPeriod: k.MinSyncPeriod},
+		Seed:  t.plan.Seed,
+		Nodes: map[string]kube.Syncer{"clients": c.rules},
+		Clock: t.clock, Events: c.event,
+	})
+	if err != nil {
+		return c, err
+	}
+	return c, c.plane.CreateService(ctx, serviceName, serviceAddress())
+}
+
+func (c *cluster) event(e kube.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = append(c.events, e)
+	close(c.told)
+	c.told = make(chan struct{})
+}
+
+// home is a new pod for a worker, on the nodes in turn.
+func (c *cluster) home(ctx context.Context, w *servers.Worker) (servers.Home, error) {
+	name := fmt.Sprintf("%s-%d", serviceName, w.ID)
+	p, err := c.lab.AddPod(ctx, c.placed%2, name)
+	if err != nil {
+		return servers.Home{}, err
+	}
+	c.placed++
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pods[w.ID] = &pod{Pod: p, name: name, worker: w, ended: make(chan struct{}), stopped: make(chan struct{})}
+	c.order = append(c.order, c.pods[w.ID])
+	return servers.Home{
+		Address: netip.AddrPortFrom(p.Addr, c.port),
+		Start: func(cmd *exec.Cmd, cpus []int) error {
+			if len(cpus) == 0 {
+				cpus = c.cpus
+			}
+			return c.lab.Start(p.Host, cmd, cpus)
+		},
+	}, nil
+}
+
+func (c *cluster) podOf(w *servers.Worker) *pod {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pods[w.ID]
+}
+
+// serve puts a worker that listens behind the Service: its kubelet says that it is ready.
+func (c *cluster) serve(ctx context.Context, w *servers.Worker) error {
+	p := c.podOf(w)
+	err := c.plane.AddPod(ctx, kube.Pod{Name: p.name, Service: serviceName, Node: c.lab.Node(p.Node).Name, Address: netip.AddrPortFrom(p.Addr, c.port)})
+	if err != nil {
+		return err
+	}
+	k := c.setup.Kube
+	grace := k.Grace
+	if grace == 0 {
+		grace = k.PreStop + defaultGrace
+	}
+	p.kubelet = kube.RunPod(c.ctx, kube.KubeletOptions{
+		Pod: p.name, ControlPlane: c.plane, Clock: c.clock, Events: c.event,
+		Lifecycle: kube.Lifecycle{PreStop: k.PreStop, Grace: grace},
+		Container: kube.Container{
+			Start:     func(context.Context) (<-chan struct{}, error) { return w.Exited(), nil },
+			Terminate: func() error { return c.terminate(p, servers.Way(c.setup.Stop)) },
+			Kill:      func() error { return c.terminate(p, servers.Kill) },
+		},
+	})
+	go func() {
+		defer close(p.ended)
+		err := p.kubelet.Wait()
+		// At the end of the trial the lab sees to the networks.
+		if sleepUntil(c.ctx, c.clock, c.clock.Now().Add(k.Teardown)) == nil {
+			err = errors.Join(err, c.lab.RemovePod(p.Pod))
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.err = errors.Join(p.err, err)
+	}()
+	return nil
+}
+
+// terminate stops a pod's worker, and returns when it has been told.
+func (c *cluster) terminate(p *pod, way servers.Way) error {
+	trigger, closed, err := c.group.Stop(c.ctx, []*servers.Worker{p.worker}, way)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.trigger == 0 {
+		p.trigger, p.closed = trigger, closed
+		close(p.stopped)
+	}
+	return err
+}
+
+// begin puts workers behind the Service, which nobody waits for but before the load. It does nothing without a Service.
+func (c *cluster) begin(ctx context.Context, workers []*servers.Worker) error {
+	if c == nil {
+		return nil
+	}
+	for _, w := range workers {
+		if err := c.serve(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitRules waits until the clients' node sends connections to the pods of all these workers.
+func (c *cluster) awaitRules(ctx context.Context, workers []*servers.Worker) error {
+	k := c.setup.Kube
+	ctx, cancel := context.WithTimeoutCause(ctx, k.EndpointLag+k.RulesLag+k.MinSyncPeriod+rulesLimit, errors.New("the Service's rules did not come into force in time"))
+	defer cancel()
+	for {
+		c.mu.Lock()
+		missing := slices.ContainsFunc(workers, func(w *servers.Worker) bool {
+			return !slices.ContainsFunc(c.events, func(e kube.Event) bool { return e.Kind == kube.EndpointAdded && e.Pod == c.pods[w.ID].name })
+		})
+		told := c.told
+		c.mu.Unlock()
+		if !missing {
+			return nil
+		}
+		select {
+		case <-told:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// delete deletes a worker's pod: its kubelet and the control plane hear of it at the same time. It returns when its listener is closed.
+func (c *cluster) delete(ctx context.Context, w *servers.Worker) (trigger, closed wire.Instant, err error) {
+	p := c.podOf(w)
+	p.deleted = c.clock.Now()
+	if err := c.plane.DeletePod(ctx, p.name); err != nil {
+		return 0, 0, err
+	}
+	p.kubelet.Delete()
+	select {
+	case <-p.stopped:
+	case <-p.ended:
+	case <-ctx.Done():
+		return p.deleted, 0, context.Cause(ctx)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.deleted, p.closed, p.err
+}
+
+// since is the instant of the first event of that kind about the worker's pod at or after another; 0: there was none. Endpoints have changed
+// for it when it is among the ready ones no more.
+func (c *cluster) since(w *servers.Worker, kind kube.EventKind, from wire.Instant) wire.Instant {
+	p := c.podOf(w)
+	if p == nil {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.events {
+		switch {
+		case e.Kind != kind || e.At < from:
+		case kind == kube.EndpointsChanged:
+			if !slices.ContainsFunc(e.Endpoints, func(x kube.Endpoint) bool { return x.Pod == p.name && x.Ready() }) {
+				return e.At
+			}
+		case e.Pod == p.name:
+			return e.At
+		}
+	}
+	return 0
+}
+
+// instants adds to a step when the endpoints and the rules had followed it.
+func (c *cluster) instants(b *books, f *fired, s *results.Step) {
+	if c == nil || len(f.stopped) == 0 {
+		return
+	}
+	last := f.stopped[len(f.stopped)-1]
+	for kind, field := range map[kube.EventKind]**int64{kube.EndpointsChanged: &s.EndpointsNS, kube.EndpointRemoved: &s.RulesNS} {
+		if at := c.since(last, kind, f.trigger); at != 0 {
+			ns := b.since(int64(at))
+			*field = &ns
+		}
+	}
+}
+
+// end stops looking after the pods: what they ran is the group's to end. It returns what went wrong with them.
+func (c *cluster) end() error {
+	if c == nil {
+		return nil
+	}
+	c.cancel()
+	var errs []error
+	for _, p := range c.order {
+		if p.kubelet == nil {
+			continue
+		}
+		<-p.ended
+		p.mu.Lock()
+		if p.err != nil {
+			errs = append(errs, p.err)
+			p.err = nil // said once
+		}
+		p.mu.Unlock()
+	}
+	if c.plane != nil {
+		errs = append(errs, c.plane.Close())
+	}
+	if c.rules != nil {
+		errs = append(errs, c.rules.Close())
+	}
+	c.plane, c.rules = nil, nil
+	return errors.Join(errs...)
+}
+
+// translations are which pod the clients' node has sent each connection to, by the client's end: what its connection tracking
+// remembers.
+func (c *cluster) translations() (of map[netip.AddrPort]netip.Addr, err error) {
+	of = map[netip.AddrPort]netip.Addr{}
+	err = c.lab.Do(c.lab.Clients(), func() error {
+		flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+		for _, f := range flows {
+			from, ok := netip.AddrFromSlice(f.Forward.SrcIP)
+			to, ok2 := netip.AddrFromSlice(f.Reverse.SrcIP)
+			if ok && ok2 {
+				of[netip.AddrPortFrom(from.Unmap(), f.Forward.SrcPort)] = to.Unmap()
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connection tracking of the clients' node: %w", err)
+	}
+	return of, nil
+}
+
+// A stale endpoint is a pod that connections were sent to when nobody listened there any more. Instants are nanoseconds from the
+// first scheduled attempt.
+type staleEndpoint struct {
+	worker int
+	from   int64 // its listener was closed
+	until  int64 // the rules sent nobody there any more
+}
+
+// stale are the pods whose listeners were closed, by address.
+func (c *cluster) stale(b *books) map[netip.Addr]staleEndpoint {
+	all := map[netip.Addr]staleEndpoint{}
+	for _, p := range c.order {
+		from := p.worker.Closing().From
+		if from == 0 {
+			continue
+		}
+		s := staleEndpoint{worker: p.worker.ID, from: b.since(int64(from)), until: math.MaxInt64}
+		if at := c.since(p.worker, kube.EndpointRemoved, 0); at != 0 {
+			s.until = b.since(int64(at))
+		}
+		all[p.Addr] = s
+	}
+	return all
+}
