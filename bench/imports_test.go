@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"bench/internal/netlab":  {},
 	"bench/internal/kernel":  {},
 	"bench/internal/haproxy": {},
+	"bench/internal/dns":     {},
 	"results/report":         {"results"},
 	"servers":                {"servers/wire", "servers/selector"},
 	"bench/internal/load":    {"results", "servers/wire"},

@@ -1,0 +1,440 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+)
+
+const web = "web.default.svc.cluster.local."
+
+// network stands between a resolver and a server, in a bubble's time.
+type network struct {
+	server *Server
+	delay  time.Duration // of an answer
+	// fault is what becomes of question n (from 1); nil: it is answered.
+	fault func(n int64) error
+	asked atomic.Int64
+	tcp   atomic.Int64 // of them
+}
+
+var errSilence = errors.New("nobody answers")
+
+func (n *network) exchange(ctx context.Context, kind string, q *dns.Msg) (*dns.Msg, error) {
+	i := n.asked.Add(1)
+	if kind == "tcp" {
+		n.tcp.Add(1)
+	}
+	var err error
+	if n.fault != nil {
+		err = n.fault(i)
+	}
+	var wait <-chan time.Time
+	if !errors.Is(err, errSilence) {
+		wait = time.After(n.delay)
+	}
+	select {
+	case <-wait:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{network: kind}
+	n.server.serve(w, q)
+	return w.message, nil
+}
+
+// newResolver is a resolver before a server that knows web under two addresses, with a TTL of ten seconds.
+func newResolver(t *testing.T, o Options) (*Resolver, *network) {
+	t.Helper()
+	n := &network{server: newServer(), delay: time.Millisecond}
+	set(t, n.server, web, 10*time.Second, "198.18.1.2", "198.18.1.3")
+	r, err := NewResolver(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.exchange = n.exchange
+	return r, n
+}
+
+func lookUp(t *testing.T, r *Resolver, name string) Answer {
+	t.Helper()
+	a, err := r.Lookup(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// skipFirst goes past the phase of the first answer, so that the next one is at the start of its TTL.
+func skipFirst(t *testing.T, r *Resolver, n *network) {
+	t.Helper()
+	lookUp(t, r, web)
+	time.Sleep(11 * time.Second)
+	lookUp(t, r, web)
+	n.asked.Store(0)
+}
+
+// TestPolicies follows each policy along one timeline: the addresses change at 1 s.
+func TestPolicies(t *testing.T) {
+	type step struct {
+		at    time.Duration // since the answer that is kept
+		old   bool          // the old addresses are given
+		asked int64         // questions so far
+		age   time.Duration
+	}
+	ms := time.Millisecond
+	for _, tt := range []struct {
+		policy Policy
+		steps  []step
+	}{
+		{None, []step{{500 * ms, true, 1, 0}, {600 * ms, true, 2, 0}, {1001 * ms, false, 3, 0}, {time.Hour, false, 4, 0}}},
+		{TTL, []step{{500 * ms, true, 0, 500 * ms}, {9999 * ms, true, 0, 9999 * ms}, {10 * time.Second, false, 1, 0}, {19 * time.Second, false, 1, 9*time.Second - ms}, {20*time.Second + ms, false, 2, 0}}},
+		{Forever, []step{{500 * ms, true, 0, 11*time.Second + 500*ms}, {24 * time.Hour, true, 0, 24*time.Hour + 11*time.Second}}},
+		{Pool, []step{{500 * ms, true, 1, 0}, {1001 * ms, false, 2, 0}}}, // no connection is open
+	} {
+		t.Run(string(tt.policy), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, n := newResolver(t, Options{Policy: tt.policy})
+				skipFirst(t, r, n)
+				begin := time.Now()
+				time.AfterFunc(time.Second, func() { set(t, n.server, web, 10*time.Second, "198.18.1.9") })
+				for _, s := range tt.steps {
+					time.Sleep(time.Until(begin.Add(s.at)))
+					synctest.Wait()
+					a := lookUp(t, r, web)
+					if old := len(a.Addrs) == 2; old != s.old || n.asked.Load() != s.asked || a.Age != s.age {
+						t.Errorf("at %v: %v, age %v, %d questions; want old: %v, age %v, %d", s.at, a.Addrs, a.Age, n.asked.Load(), s.old, s.age, s.asked)
+					}
+					if fromServer := a.Age == 0; fromServer != (a.Tries == 1) || fromServer != (a.Took == n.delay) {
+						t.Errorf("at %v: took %v and %d tries", s.at, a.Took, a.Tries)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestFirstAnswerHasAnAge: over many seeds the first answer expires evenly in (0, TTL], and only the first.
+func TestFirstAnswerHasAnAge(t *testing.T) {
+	const ttl, seeds = 10, 3000
+	first := func(t *testing.T, seed uint64) (phase, next time.Duration) {
+		r, n := newResolver(t, Options{Policy: TTL, Seed: seed})
+		n.delay = 0
+		lookUp(t, r, web)
+		begin := time.Now()
+		phase = r.names[web].expires.Sub(begin)
+		time.Sleep(phase)
+		lookUp(t, r, web)
+		if got := n.asked.Load(); got != 2 {
+			t.Fatalf("seed %d: %d questions, want 2", seed, got)
+		}
+		return phase, time.Until(r.names[web].expires)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var sum, squares float64
+		for seed := range uint64(seeds) {
+			phase, next := first(t, seed)
+			if phase <= 0 || phase > ttl*time.Second || next != ttl*time.Second {
+				t.Fatalf("seed %d: expires after %v, then after %v", seed, phase, next)
+			}
+			x := phase.Seconds() / ttl
+			sum, squares = sum+x, squares+x*x
+		}
+		// Uniform on (0, 1]: mean 1/2 ± 1/√(12n), variance 1/12; its estimate has the deviation √((1/80 − 1/144)/n).
+		mean := sum / seeds
+		variance := squares/seeds - mean*mean
+		if math.Abs(mean-0.5) > 5/math.Sqrt(12*seeds) || math.Abs(variance-1./12) > 5*math.Sqrt((1./80-1./144)/seeds) {
+			t.Errorf("mean %.4f, variance %.4f; want 0.5, 0.0833", mean, variance)
+		}
+		one, _ := first(t, 7)
+		again, _ := first(t, 7)
+		if one != again {
+			t.Errorf("the same seed gave %v and %v", one, again)
+		}
+	})
+}
+
+// TestMissesTogetherAskOnce, but for None, where every connection asks.
+func TestMissesTogetherAskOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		policy Policy
+		server func(*testing.T, *network)
+		asked  int64
+		err    error
+	}{
+		{"none", None, nil, 50, nil},
+		{"ttl", TTL, nil, 1, nil},
+		{"ttl, an answer not to be kept", TTL, func(t *testing.T, n *network) { set(t, n.server, web, 0, "198.18.1.2") }, 1, nil},
+		{"ttl, no such name", TTL, func(t *testing.T, n *network) { set(t, n.server, web, 0) }, 1, ErrNoSuchName},
+		{"ttl, nobody there", TTL, func(_ *testing.T, n *network) { n.fault = func(int64) error { return errSilence } }, 2, ErrTimeout},
+		{"forever", Forever, nil, 1, nil},
+		{"pool", Pool, nil, 1, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, n := newResolver(t, Options{Policy: tt.policy})
+				if tt.server != nil {
+					tt.server(t, n)
+				}
+				var all sync.WaitGroup
+				var tries atomic.Int64
+				for range 50 {
+					all.Go(func() {
+						a, err := r.Lookup(t.Context(), web)
+						if !errors.Is(err, tt.err) {
+							t.Errorf("error %v, want %v", err, tt.err)
+						}
+						var failed *LookupError
+						if errors.As(err, &failed) {
+							a.Tries, a.Took = failed.Tries, failed.Took
+						}
+						tries.Add(int64(a.Tries))
+						if a.Took < n.delay {
+							t.Errorf("waited %v", a.Took)
+						}
+					})
+				}
+				all.Wait()
+				if n.asked.Load() != tt.asked || tries.Load() != tt.asked {
+					t.Errorf("%d questions, %d accounted for; want %d", n.asked.Load(), tries.Load(), tt.asked)
+				}
+			})
+		})
+	}
+}
+
+// TestLookupCalledOff: who waits for another's question takes over when that one gives up.
+func TestLookupCalledOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, n := newResolver(t, Options{Policy: TTL})
+		n.delay = 3 * time.Second
+		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var all sync.WaitGroup
+		defer all.Wait()
+		all.Go(func() {
+			_, err := r.Lookup(hasty, web)
+			var failed *LookupError
+			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTimeout) || !errors.As(err, &failed) || failed.Took != time.Second || failed.Tries != 1 {
+				t.Errorf("the hasty one: %v", err)
+			}
+		})
+		synctest.Wait()
+		impatient, cancel2 := context.WithCancel(t.Context())
+		all.Go(func() {
+			if _, err := r.Lookup(impatient, web); !errors.Is(err, context.Canceled) {
+				t.Errorf("the impatient one: %v", err)
+			}
+		})
+		time.AfterFunc(500*time.Millisecond, cancel2)
+		a := lookUp(t, r, web)
+		if a.Took != 4*time.Second || a.Tries != 1 || n.asked.Load() != 2 {
+			t.Errorf("took %v and %d tries, %d questions; want 4s, 1, 2", a.Took, a.Tries, n.asked.Load())
+		}
+	})
+}
+
+// TestFailuresKept: how long each policy goes without asking again after a failure.
+func TestFailuresKept(t *testing.T) {
+	gone := func(t *testing.T, n *network) { set(t, n.server, web, 7*time.Second) }
+	down := func(_ *testing.T, n *network) { n.fault = func(int64) error { return errSilence } }
+	for _, tt := range []struct {
+		name   string
+		policy Policy
+		fail   func(*testing.T, *network)
+		want   time.Duration
+	}{
+		{"none, no such name", None, gone, 0},
+		{"ttl, no such name", TTL, gone, 7 * time.Second},
+		{"ttl, no answer", TTL, down, 0},
+		{"forever, no such name", Forever, gone, 10 * time.Second},
+		{"forever, no answer", Forever, down, 10 * time.Second},
+		{"pool, no such name", Pool, gone, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, n := newResolver(t, Options{Policy: tt.policy})
+				if tt.policy == TTL {
+					skipFirst(t, r, n)
+					time.Sleep(10 * time.Second)
+				}
+				tt.fail(t, n)
+				if _, err := r.Lookup(t.Context(), web); err == nil {
+					t.Fatal("no failure")
+				}
+				begin := time.Now()
+				n.fault = nil
+				set(t, n.server, web, time.Second, "198.18.1.4")
+				var kept time.Duration
+				for {
+					if _, err := r.Lookup(t.Context(), web); err == nil {
+						break
+					}
+					time.Sleep(100 * time.Millisecond)
+					kept = time.Since(begin)
+				}
+				if kept != tt.want {
+					t.Errorf("kept for %v, want %v", kept, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestPool: the answer lives as long as any of the pool's connections.
+func TestPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, n := newResolver(t, Options{Policy: Pool})
+		expect := func(when string, asked int64) {
+			t.Helper()
+			lookUp(t, r, web)
+			if got := n.asked.Load(); got != asked {
+				t.Errorf("%s: %d questions, want %d", when, got, asked)
+			}
+		}
+		expect("at first", 1)
+		r.Opened(web)
+		time.Sleep(time.Hour)
+		expect("a second connection, much later", 1)
+		r.Opened("WEB.default.svc.cluster.local.")
+		r.Closed(web)
+		expect("one of two is closed", 1)
+		r.Closed(web)
+		expect("the pool is empty", 2)
+		n.fault = func(int64) error { return dns.ErrShortRead }
+		if _, err := r.Lookup(t.Context(), web); !errors.Is(err, ErrServer) {
+			t.Errorf("error %v, want %v", err, ErrServer)
+		}
+		n.fault = nil
+		r.Opened(web) // by an address from elsewhere: the old answer stays forgotten
+		expect("the last lookup failed", 5)
+		r.Closed(web)
+		defer func() {
+			if recover() == nil {
+				t.Error("one Closed too many goes unnoticed")
+			}
+		}()
+		r.Closed(web)
+	})
+}
+
+func TestTries(t *testing.T) {
+	refused := &net.OpError{Op: "read", Err: unix.ECONNREFUSED}
+	for _, tt := range []struct {
+		name    string
+		options Options
+		fault   func(n int64) error
+		limit   time.Duration // of the caller
+		took    time.Duration
+		tries   int
+		err     error
+	}{
+		{"resolv.conf's defaults", Options{}, func(int64) error { return errSilence }, time.Minute, 10 * time.Second, 2, ErrTimeout},
+		{"one's own", Options{Timeout: 300 * time.Millisecond, Tries: 3}, func(int64) error { return errSilence }, time.Minute, 900 * time.Millisecond, 3, ErrTimeout},
+		{"a lost question", Options{}, func(n int64) error {
+			if n == 1 {
+				return errSilence
+			}
+			return nil
+		}, time.Minute, 5*time.Second + time.Millisecond, 2, nil},
+		{"nobody listens: no wait", Options{}, func(int64) error { return refused }, time.Minute, 2 * time.Millisecond, 2, unix.ECONNREFUSED},
+		{"rubbish", Options{Tries: 1}, func(int64) error { return dns.ErrShortRead }, time.Minute, time.Millisecond, 1, ErrServer},
+		{"the caller has less time", Options{}, func(int64) error { return errSilence }, 7 * time.Second, 7 * time.Second, 2, context.DeadlineExceeded},
+		{"the caller has no time", Options{}, nil, 0, 0, 0, context.DeadlineExceeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tt.options.Policy = None
+				r, n := newResolver(t, tt.options)
+				n.fault = tt.fault
+				ctx, cancel := context.WithTimeout(t.Context(), tt.limit)
+				defer cancel()
+				a, err := r.Lookup(ctx, web)
+				if !errors.Is(err, tt.err) {
+					t.Fatalf("error %v, want %v", err, tt.err)
+				}
+				var failed *LookupError
+				if errors.As(err, &failed) {
+					a.Took, a.Tries = failed.Took, failed.Tries
+				}
+				if a.Took != tt.took || a.Tries != tt.tries || int(n.asked.Load()) != tt.tries {
+					t.Errorf("took %v, tries %d, %d questions; want %v, %d", a.Took, a.Tries, n.asked.Load(), tt.took, tt.tries)
+				}
+			})
+		})
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, n := newResolver(t, Options{Policy: None})
+		for _, tt := range []struct {
+			name, lookup string
+			err          error
+		}{
+			{"no such name", "none.default.svc.cluster.local.", ErrNoSuchName},
+			{"a name without addresses", "default.svc.cluster.local.", ErrNoAddress},
+			{"another's zone", "example.com.", ErrServer},
+			{"in other letters", "Web.Default.svc.cluster.local.", nil},
+		} {
+			if _, err := r.Lookup(t.Context(), tt.lookup); !errors.Is(err, tt.err) {
+				t.Errorf("%s: error %v, want %v", tt.name, err, tt.err)
+			}
+		}
+		n.asked.Store(0)
+		if _, err := r.Lookup(t.Context(), "web"); err == nil || n.asked.Load() != 0 {
+			t.Errorf("a relative name: error %v, %d questions; want an error and none", err, n.asked.Load())
+		}
+		want := &LookupError{Name: "none.default.svc.cluster.local.", Took: time.Millisecond, Tries: 1, Err: ErrNoSuchName}
+		_, err := r.Lookup(t.Context(), want.Name)
+		if diff := cmp.Diff(want.Error(), err.Error()); diff != "" {
+			t.Errorf("error (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestLargeAnswers come over TCP, after UDP.
+func TestLargeAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, n := newResolver(t, Options{Policy: None})
+		var addrs []netip.Addr
+		for i := range byte(100) {
+			addrs = append(addrs, netip.AddrFrom4([4]byte{198, 18, 1, i}))
+		}
+		if _, err := n.server.Set(web, addrs, 0); err != nil {
+			t.Fatal(err)
+		}
+		a := lookUp(t, r, web)
+		if len(a.Addrs) != 100 || n.asked.Load() != 2 || n.tcp.Load() != 1 || a.Tries != 1 || a.Took != 2*n.delay {
+			t.Errorf("%d addresses by %d exchanges, %d of them TCP, %d tries, %v", len(a.Addrs), n.asked.Load(), n.tcp.Load(), a.Tries, a.Took)
+		}
+	})
+}
+
+func TestNewResolverRefuses(t *testing.T) {
+	for name, o := range map[string]Options{
+		"no policy":          {},
+		"an unknown policy":  {Policy: "always"},
+		"a negative timeout": {Policy: TTL, Timeout: -1},
+		"negative tries":     {Policy: TTL, Tries: -1},
+	} {
+		if _, err := NewResolver(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package dns
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestKernelNames looks names up over real sockets on loopback.
+func TestKernelNames(t *testing.T) {
+	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp4", packets.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Serve(packets, listener, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	server := packets.LocalAddr().(*net.UDPAddr).AddrPort()
+	r, err := NewResolver(Options{Server: server, Policy: None, Timeout: 10 * time.Second, Source: netip.MustParseAddr("127.9.9.9")})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := r.Lookup(t.Context(), web); !errors.Is(err, ErrNoSuchName) {
+		t.Errorf("before there is one: %v", err)
+	}
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := descriptors()
+	for i := range 100 { // replaced at once
+		addr := fmt.Sprintf("198.18.1.%d", i)
+		set(t, s, web, 30*time.Second, addr)
+		if a := lookUp(t, r, web); len(a.Addrs) != 1 || a.Addrs[0].String() != addr || a.TTL != 30*time.Second || a.Took <= 0 {
+			t.Fatalf("%+v, want %s", a, addr)
+		}
+	}
+	if after := descriptors(); after > before+10 {
+		t.Errorf("%d descriptors are open, %d were before 100 lookups", after, before)
+	}
+	var many []string
+	for i := range 200 {
+		many = append(many, fmt.Sprintf("198.18.2.%d", i))
+	}
+	set(t, s, web, 0, many...)
+	if a := lookUp(t, r, web); len(a.Addrs) != 200 {
+		t.Errorf("%d addresses of 200 came, over TCP", len(a.Addrs))
+	}
+
+	// A connection that is open and idle does not hold Close up.
+	idle, err := net.Dial("tcp4", server.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	begin := time.Now()
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if took := time.Since(begin); took > closeLimit/2 {
+		t.Errorf("close took %v", took)
+	}
+	if _, err := r.Lookup(t.Context(), web); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("after the server's end: %v, want ECONNREFUSED", err)
+	}
+}
+
+// TestKernelSilence: a socket that nobody reads is waited for as long as the options say.
+func TestKernelSilence(t *testing.T) {
+	silent, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	r, err := NewResolver(Options{Server: silent.LocalAddr().(*net.UDPAddr).AddrPort(), Policy: TTL, Timeout: 20 * time.Millisecond, Tries: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Lookup(t.Context(), web)
+	var failed *LookupError
+	if !errors.Is(err, ErrTimeout) || !errors.As(err, &failed) || failed.Tries != 3 || failed.Took < 60*time.Millisecond {
+		t.Errorf("%v, want three tries of 20 ms", err)
+	}
+}
+
+// TestKernelServeFails when a socket is no good, and leaves none open.
+func TestKernelServeFails(t *testing.T) {
+	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := packets.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Serve(packets, listener, 1); err == nil {
+		t.Errorf("it serves on a closed socket; close: %v", s.Close())
+	}
+	if _, err := listener.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener is still open: %v", err)
+	}
+}
