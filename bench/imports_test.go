@@ -20,10 +20,11 @@ var allowed = map[string][]string{
 	"bench/internal/kernel":  {},
 	"bench/internal/haproxy": {},
 	"bench/internal/dns":     {},
+	"bench/internal/kube":    {"bench/internal/netlab", "servers/wire"},
 	"results/report":         {"results"},
 	"servers":                {"servers/wire", "servers/selector"},
 	"bench/internal/load":    {"results", "servers/wire"},
-	"bench/internal/harness": {"scenarios", "results", "servers", "servers/selector", "servers/wire", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy"},
+	"bench/internal/harness": {"scenarios", "results", "servers", "servers/selector", "servers/wire", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube"},
 	"bench": {"bench/internal/harness", "results", "results/report", "scenarios",
 		"servers", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor
 }

@@ -1,0 +1,366 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/servers/wire"
+)
+
+// A journal is what happened, each with the time since its start: "30ms a endpoint_added web/p1".
+type journal struct {
+	mu    sync.Mutex
+	clock *wire.Clock
+	start wire.Instant
+	lines []string
+	then  func(Event) // nil: nothing
+}
+
+func newJournal(t *testing.T) *journal {
+	c := newClock(t)
+	return &journal{clock: c, start: c.Now()}
+}
+
+func (j *journal) tell(e Event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	line := fmt.Sprint(e.At.Sub(j.start), " ", e.Kind)
+	for _, s := range []string{e.Node, e.Service, e.Pod} {
+		if s != "" {
+			line += " " + s
+		}
+	}
+	for _, x := range e.Endpoints {
+		line += fmt.Sprintf(" %s(serving=%v terminating=%v)", x.Pod, x.Serving, x.Terminating)
+	}
+	j.lines = append(j.lines, line)
+	if j.then != nil {
+		j.then(e)
+	}
+}
+
+// of are the lines with one of the kinds.
+func (j *journal) of(kinds ...EventKind) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	got := []string{}
+	for _, l := range j.lines {
+		for _, k := range kinds {
+			if strings.Fields(l)[1] == string(k) {
+				got = append(got, l)
+			}
+		}
+	}
+	return got
+}
+
+func (j *journal) want(t *testing.T, kinds []EventKind, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, j.of(kinds...)); diff != "" {
+		t.Errorf("(-want +got):\n%s\nall:\n%s", diff, strings.Join(j.lines, "\n"))
+	}
+}
+
+// A slowSyncer takes a while for each sync, and notes how many it is asked for.
+type slowSyncer struct {
+	clock *wire.Clock
+	takes time.Duration
+	fails int // so many of the first
+	begun []wire.Instant
+}
+
+func (s *slowSyncer) Sync(ctx context.Context, _ []Service) (wire.Instant, error) {
+	s.begun = append(s.begun, s.clock.Now())
+	select {
+	case <-time.After(s.takes):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	if len(s.begun) <= s.fails {
+		return 0, errors.New("no rules today")
+	}
+	return s.clock.Now(), nil
+}
+
+// A cluster is an Embedded control plane with one node, "a", and the service "web".
+type cluster struct {
+	*Embedded
+	*journal
+	syncer *slowSyncer
+	t      *testing.T
+}
+
+func newCluster(t *testing.T, lags Lags, takes time.Duration) *cluster {
+	t.Helper()
+	j := newJournal(t)
+	c := &cluster{journal: j, syncer: &slowSyncer{clock: j.clock, takes: takes}, t: t}
+	var err error
+	c.Embedded, err = NewEmbedded(EmbeddedOptions{
+		Lags: lags, Seed: 1, Nodes: map[string]Syncer{"a": c.syncer}, Clock: j.clock, Events: j.tell,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.must(c.CreateService(t.Context(), "web", serviceAddress))
+	return c
+}
+
+func (c *cluster) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *cluster) add(names ...string) {
+	c.t.Helper()
+	for i, name := range names {
+		c.must(c.AddPod(c.t.Context(), Pod{Name: name, Service: "web", Node: "a", Address: ready(name, uint16(8001+i)).Address}))
+	}
+}
+
+// restart begins the journal again, after a long time in which everything has come to rest.
+func (c *cluster) restart() {
+	time.Sleep(time.Hour)
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.start, c.lines, c.syncer.begun = c.clock.Now(), nil, nil
+}
+
+// bubble runs a test in time of its own, whose clock shows whole times.
+func bubble(t *testing.T, f func(*testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
+
+var way = []EventKind{EndpointsChanged, RulesCommitted, EndpointAdded, EndpointRemoved}
+
+func TestEmbeddedLife(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, Lags{ReadyToEndpoint: Fixed(10 * time.Millisecond), EndpointToRules: Fixed(20 * time.Millisecond)}, 5*time.Millisecond)
+		c.restart()
+		c.add("p")
+		time.Sleep(time.Second)
+		c.must(c.MarkReady(t.Context(), "p"))
+		c.must(c.MarkReady(t.Context(), "p"))
+		time.Sleep(time.Second)
+		c.must(c.DeletePod(t.Context(), "p"))
+		c.must(c.DeletePod(t.Context(), "p"))
+		time.Sleep(time.Second)
+		c.must(c.MarkUnready(t.Context(), "p"))
+		time.Sleep(time.Second)
+		c.must(c.RemovePod(t.Context(), "p"))
+		time.Sleep(time.Second)
+		c.want(t, append(way, PodAdded, PodReady, PodUnready, DeletionBegun, PodGone),
+			"0s pod_added a web p",
+			"10ms endpoints_changed web p(serving=false terminating=false)",
+			"35ms rules_committed a",
+			"1s pod_ready a web p",
+			"1.01s endpoints_changed web p(serving=true terminating=false)",
+			"1.035s rules_committed a",
+			"1.035s endpoint_added a web p",
+			"2s deletion_begun a web p",
+			"2.01s endpoints_changed web p(serving=true terminating=true)",
+			"2.035s rules_committed a", // the only one left: used though it is terminating
+			"3s pod_unready a web p",
+			"3.01s endpoints_changed web p(serving=false terminating=true)",
+			"3.035s rules_committed a",
+			"3.035s endpoint_removed a web p",
+			"4s gone a web p",
+			"4.01s endpoints_changed web",
+			"4.035s rules_committed a",
+		)
+		c.must(c.Close())
+		c.must(c.Close())
+		if err := c.MarkReady(t.Context(), "p"); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
+// TestEmbeddedCarriesSnapshots: a change has its whole lag even if another one is on its way before it.
+func TestEmbeddedCarriesSnapshots(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, Lags{ReadyToEndpoint: Fixed(100 * time.Millisecond)}, 0)
+		defer c.Close()
+		c.add("p", "q")
+		c.restart()
+		c.must(c.MarkReady(t.Context(), "p"))
+		time.Sleep(99 * time.Millisecond)
+		c.must(c.MarkReady(t.Context(), "q"))
+		c.must(c.MarkUnready(t.Context(), "p"))
+		time.Sleep(time.Second)
+		c.want(t, []EventKind{EndpointAdded, EndpointRemoved},
+			"100ms endpoint_added a web p", "199ms endpoint_added a web q", "199ms endpoint_removed a web p")
+	})
+}
+
+// TestEmbeddedKeepsOrder: whatever the lags, what was first stays first.
+func TestEmbeddedKeepsOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, Lags{ReadyToEndpoint: Uniform{0, time.Second}, EndpointToRules: Uniform{0, time.Second}}, 0)
+		defer c.Close()
+		c.add("p", "q")
+		c.restart()
+		c.must(c.MarkReady(t.Context(), "q"))
+		c.must(c.MarkReady(t.Context(), "p"))
+		for range 20 {
+			c.must(c.MarkUnready(t.Context(), "p"))
+			c.must(c.MarkReady(t.Context(), "p"))
+		}
+		time.Sleep(time.Hour)
+		got := c.of(EndpointsChanged)
+		for i, line := range got {
+			if want := fmt.Sprintf("p(serving=%v", i%2 == 1); !strings.Contains(line, want) || !strings.Contains(line, "q(serving=true") {
+				t.Errorf("change %d: %s; want %s and q", i, line, want)
+			}
+		}
+		if len(got) != 42 {
+			t.Errorf("%d changes, want 42", len(got))
+		}
+	})
+}
+
+// TestEmbeddedMinSyncPeriod: the first change is synced at once, what comes within the period at its end, together.
+// The period counts from the end of a sync.
+func TestEmbeddedMinSyncPeriod(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, Lags{MinSyncPeriod: time.Second}, 50*time.Millisecond)
+		defer c.Close()
+		c.add("p", "q", "r")
+		c.restart()
+		c.must(c.MarkReady(t.Context(), "p")) // synced from 0 to 50 ms
+		time.Sleep(20 * time.Millisecond)
+		c.must(c.MarkReady(t.Context(), "q")) // comes during the sync: after 1.05 s
+		time.Sleep(300 * time.Millisecond)
+		c.must(c.MarkReady(t.Context(), "r"))
+		c.must(c.MarkUnready(t.Context(), "p"))
+		time.Sleep(1780 * time.Millisecond) // 2.1 s: the period that began at 1.1 s is over
+		c.must(c.MarkUnready(t.Context(), "q"))
+		time.Sleep(time.Hour)
+		c.want(t, []EventKind{RulesCommitted, EndpointAdded, EndpointRemoved},
+			"50ms rules_committed a", "50ms endpoint_added a web p",
+			"1.1s rules_committed a", "1.1s endpoint_removed a web p", "1.1s endpoint_added a web q", "1.1s endpoint_added a web r",
+			"2.15s rules_committed a", "2.15s endpoint_removed a web q",
+		)
+		if len(c.syncer.begun) != 3 {
+			t.Errorf("%d syncs, want 3", len(c.syncer.begun))
+		}
+	})
+}
+
+// TestEmbeddedWithoutPeriod: without one, a sync still waits for the one before.
+func TestEmbeddedWithoutPeriod(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, Lags{}, 50*time.Millisecond)
+		defer c.Close()
+		c.add("p", "q")
+		c.restart()
+		c.must(c.MarkReady(t.Context(), "p"))
+		time.Sleep(time.Millisecond)
+		c.must(c.MarkReady(t.Context(), "q"))
+		time.Sleep(time.Hour)
+		c.want(t, []EventKind{EndpointAdded}, "50ms endpoint_added a web p", "100ms endpoint_added a web q")
+	})
+}
+
+// TestEmbeddedNodes: each node has its own lag, its own period and its own rules.
+func TestEmbeddedNodes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		j := newJournal(t)
+		e, err := NewEmbedded(EmbeddedOptions{
+			Lags: Lags{EndpointToRules: Uniform{0, time.Second}}, Clock: j.clock, Events: j.tell,
+			Nodes: map[string]Syncer{"a": &slowSyncer{clock: j.clock}, "b": &slowSyncer{clock: j.clock}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if err := e.CreateService(t.Context(), "web", serviceAddress); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		at := map[string]string{}
+		for _, l := range j.of(RulesCommitted) {
+			f := strings.Fields(l)
+			at[f[2]] = f[0]
+		}
+		if len(at) != 2 || at["a"] == at["b"] {
+			t.Errorf("commits: %v; want one on each node, at times of their own", at)
+		}
+	})
+}
+
+// TestEmbeddedSyncFails: the failure is told, the next change is synced, and Close returns it.
+func TestEmbeddedSyncFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, Lags{}, 0)
+		c.restart()
+		c.syncer.fails = 1
+		c.add("p")
+		synctest.Wait()
+		c.must(c.MarkReady(t.Context(), "p"))
+		synctest.Wait()
+		c.want(t, []EventKind{SyncFailed, EndpointAdded}, "0s sync_failed a", "0s endpoint_added a web p")
+		if err := c.Close(); err == nil || err.Error() != "node a: sync of the rules: no rules today" {
+			t.Errorf("Close: %v", err)
+		}
+	})
+}
+
+// TestEmbeddedCloseCutsOff: Close does not wait for what would take long.
+func TestEmbeddedCloseCutsOff(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, Lags{ReadyToEndpoint: Fixed(time.Hour)}, time.Hour)
+		c.add("p")
+		synctest.Wait()
+		before := time.Now()
+		c.must(c.Close())
+		if took := time.Since(before); took != 0 {
+			t.Errorf("Close took %v", took)
+		}
+	})
+}
+
+func TestEmbeddedRefuses(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, Lags{}, 0)
+		defer c.Close()
+		c.add("p")
+		ctx := t.Context()
+		for name, x := range map[string]struct{ got, want error }{
+			"service twice":    {c.CreateService(ctx, "web", serviceAddress), ErrExists},
+			"pod twice":        {c.AddPod(ctx, Pod{Name: "p", Service: "web", Address: serviceAddress}), ErrExists},
+			"unknown service":  {c.AddPod(ctx, Pod{Name: "q", Service: "wob", Address: serviceAddress}), ErrUnknown},
+			"unknown pod":      {c.DeletePod(ctx, "q"), ErrUnknown},
+			"pod that is gone": {errors.Join(c.RemovePod(ctx, "p"), c.RemovePod(ctx, "p")), ErrUnknown},
+		} {
+			if !errors.Is(x.got, x.want) {
+				t.Errorf("%s: %v, want %v", name, x.got, x.want)
+			}
+		}
+		for name, err := range map[string]error{
+			"name":        c.CreateService(ctx, "Web", serviceAddress),
+			"address":     c.CreateService(ctx, "v6", netip.MustParseAddrPort("[::1]:80")),
+			"pod address": c.AddPod(ctx, Pod{Name: "r", Service: "web"}),
+		} {
+			if err == nil {
+				t.Errorf("%s: taken", name)
+			}
+		}
+		if _, err := NewEmbedded(EmbeddedOptions{Lags: Lags{MinSyncPeriod: -1}}); err == nil {
+			t.Error("a negative period is taken")
+		}
+		c.must(c.CreateService(ctx, "headless", netip.AddrPort{}))
+	})
+}

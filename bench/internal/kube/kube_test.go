@@ -1,0 +1,59 @@
+package kube
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/servers/wire"
+)
+
+const roleInit = "kube-test-init"
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == roleInit {
+		if err := netlab.Init(os.Stdin, os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func newClock(t testing.TB) *wire.Clock {
+	t.Helper()
+	c, err := wire.NewClock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+var serviceAddress = netip.MustParseAddrPort("198.19.0.1:80")
+
+// ready is an endpoint that is, at 198.18.0.1 and a port.
+func ready(pod string, port uint16) Endpoint {
+	return Endpoint{Pod: pod, Node: "a", Address: netip.AddrPortFrom(netip.MustParseAddr("198.18.0.1"), port), Serving: true}
+}
+
+func terminating(pod string, port uint16) Endpoint {
+	e := ready(pod, port)
+	e.Terminating = true
+	return e
+}
+
+func unready(pod string, port uint16) Endpoint {
+	e := ready(pod, port)
+	e.Serving = false
+	return e
+}
+
+func web(endpoints ...Endpoint) []Service {
+	return []Service{{Name: "web", Address: serviceAddress, Endpoints: endpoints}}
+}

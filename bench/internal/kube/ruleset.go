@@ -1,0 +1,192 @@
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/knftables"
+)
+
+// The layout and its names are those of kube-proxy's nftables mode (kubernetes, pkg/proxy/nftables/proxier.go), without
+// what no service here has: node ports, external addresses, session affinity, source ranges, traffic policies.
+const (
+	tableName       = "kube-proxy"
+	servicesChain   = "services"
+	checkChain      = "service-endpoints-check"
+	rejectChain     = "reject-chain"
+	markChain       = "mark-for-masquerade"
+	masqueradeChain = "masquerading"
+	serviceMap      = "service-ips"
+	noEndpointMap   = "no-endpoint-services"
+
+	servicePrefix  = "service-"
+	endpointPrefix = "endpoint-"
+
+	masqueradeMark = "0x4000" // kube-proxy's default, --iptables-masquerade-bit 14
+)
+
+// baseChains are those that the kernel enters. What is to be rejected is looked at before DNAT has changed its
+// destination, so just before dstnat.
+func baseChains() []*knftables.Chain {
+	base := func(name string, kind knftables.BaseChainType, hook knftables.BaseChainHook, priority knftables.BaseChainPriority) *knftables.Chain {
+		return &knftables.Chain{Name: name, Type: &kind, Hook: &hook, Priority: &priority}
+	}
+	return []*knftables.Chain{
+		base("filter-input", knftables.FilterType, knftables.InputHook, knftables.DNATPriority+"-10"),
+		base("filter-forward", knftables.FilterType, knftables.ForwardHook, knftables.DNATPriority+"-10"),
+		base("filter-output", knftables.FilterType, knftables.OutputHook, knftables.DNATPriority+"-10"),
+		base("nat-prerouting", knftables.NATType, knftables.PreroutingHook, knftables.DNATPriority),
+		base("nat-output", knftables.NATType, knftables.OutputHook, knftables.DNATPriority),
+		base("nat-postrouting", knftables.NATType, knftables.PostroutingHook, knftables.SNATPriority),
+	}
+}
+
+// found makes the table from the ground up: whatever was there before goes with the same transaction.
+func found(tx *knftables.Transaction) {
+	table := &knftables.Table{Comment: knftables.PtrTo("services, as kube-proxy programs them")}
+	tx.Add(table)
+	tx.Delete(table)
+	tx.Add(table)
+	for _, c := range baseChains() {
+		tx.Add(c)
+	}
+	for _, name := range []string{servicesChain, checkChain, rejectChain, markChain, masqueradeChain} {
+		tx.Add(&knftables.Chain{Name: name})
+	}
+	for _, name := range []string{serviceMap, noEndpointMap} {
+		tx.Add(&knftables.Map{Name: name, Type: "ipv4_addr . inet_proto . inet_service : verdict"})
+	}
+	rule := func(chain string, words ...any) {
+		tx.Add(&knftables.Rule{Chain: chain, Rule: knftables.Concat(words...)})
+	}
+	for _, hook := range []string{"filter-input", "filter-forward", "filter-output"} {
+		rule(hook, "ct state new jump", checkChain)
+	}
+	rule("nat-prerouting", "jump", servicesChain)
+	rule("nat-output", "jump", servicesChain)
+	rule("nat-postrouting", "jump", masqueradeChain)
+	rule(checkChain, "ip daddr . meta l4proto . th dport vmap", "@", noEndpointMap)
+	rule(servicesChain, "ip daddr . meta l4proto . th dport vmap", "@", serviceMap)
+	// For TCP that is an ICMP "port unreachable", which ends a connect(2) with ECONNREFUSED (nft(8), REJECT STATEMENT).
+	rule(rejectChain, "reject")
+	rule(markChain, "mark set mark or", masqueradeMark)
+	rule(masqueradeChain, "mark and", masqueradeMark, "== 0 return")
+	rule(masqueradeChain, "mark set mark xor", masqueradeMark)
+	rule(masqueradeChain, "masquerade fully-random")
+}
+
+// A ruleset is what depends on services: the rules of their chains, and the elements of the two maps.
+type ruleset struct {
+	chains   map[string][]string
+	elements map[element]string // to verdicts
+}
+
+type element struct{ in, address, port string }
+
+func (e element) object(verdict string) *knftables.Element {
+	return &knftables.Element{Map: e.in, Key: []string{e.address, "tcp", e.port}, Value: []string{verdict}}
+}
+
+// newRuleset is what the services need. It is an error if one has a name or an address that rules cannot have.
+func newRuleset(services []Service) (ruleset, error) {
+	set := ruleset{chains: map[string][]string{}, elements: map[element]string{}}
+	var errs []error
+	for _, s := range services {
+		if s.Address == (netip.AddrPort{}) {
+			continue
+		}
+		if err := set.add(s); err != nil {
+			errs = append(errs, fmt.Errorf("service %s: %w", s.Name, err))
+		}
+	}
+	return set, errors.Join(errs...)
+}
+
+func (set ruleset) add(s Service) error {
+	if err := checkName(s.Name); err != nil {
+		return err
+	}
+	if err := checkAddress(s.Address); err != nil {
+		return err
+	}
+	address, port := s.Address.Addr().String(), fmt.Sprint(s.Address.Port())
+	used := s.Used()
+	if len(used) == 0 {
+		set.elements[element{noEndpointMap, address, port}] = "goto " + rejectChain
+		return nil
+	}
+	chain := servicePrefix + s.Name + "/tcp/" + port
+	set.elements[element{serviceMap, address, port}] = "goto " + chain
+	var choices []string
+	for i, e := range used {
+		if err := checkAddress(e.Address); err != nil {
+			return fmt.Errorf("endpoint %s: %w", e.Pod, err)
+		}
+		to := fmt.Sprintf("%s%s/tcp/%s/%s/%d", endpointPrefix, s.Name, port, e.Address.Addr(), e.Address.Port())
+		choices = append(choices, fmt.Sprintf("%d : goto %s", i, to))
+		set.chains[to] = []string{
+			// A pod that meets itself behind the service must see somebody else, or it would answer itself directly.
+			knftables.Concat("ip saddr", e.Address.Addr().String(), "jump", markChain),
+			knftables.Concat("meta l4proto tcp dnat to", e.Address.String()),
+		}
+	}
+	set.chains[chain] = []string{fmt.Sprintf("numgen random mod %d vmap { %s }", len(used), strings.Join(choices, " , "))}
+	return nil
+}
+
+func checkAddress(a netip.AddrPort) error {
+	if !a.Addr().Is4() || a.Port() == 0 {
+		return fmt.Errorf("%v: want an IPv4 address and a port", a)
+	}
+	return nil
+}
+
+// change makes the rules that are into those that shall be: chains first, then the elements that lead to them. Chains
+// that nothing leads to any more are emptied, and returned. They are not deleted yet: before Linux 6.2 the kernel
+// finds a chain in use for a moment after the last element that named it is gone (kube-proxy does the same).
+func change(tx *knftables.Transaction, is, shall ruleset) (stale []string) {
+	sorted := slices.Sorted(maps.Keys(shall.chains))
+	var changed []string
+	for _, name := range sorted {
+		rules, there := is.chains[name]
+		if there && slices.Equal(rules, shall.chains[name]) {
+			continue
+		}
+		changed = append(changed, name)
+		// All of them before any rule, which may lead to any. Flushed, because it may be an emptied one.
+		tx.Add(&knftables.Chain{Name: name})
+		tx.Flush(&knftables.Chain{Name: name})
+	}
+	for _, name := range changed {
+		for _, r := range shall.chains[name] {
+			tx.Add(&knftables.Rule{Chain: name, Rule: r})
+		}
+	}
+	for _, e := range sortedElements(is.elements) {
+		if shall.elements[e] != is.elements[e] {
+			tx.Delete(e.object(is.elements[e]))
+		}
+	}
+	for _, e := range sortedElements(shall.elements) {
+		if shall.elements[e] != is.elements[e] {
+			tx.Add(e.object(shall.elements[e]))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(is.chains)) {
+		if _, wanted := shall.chains[name]; !wanted {
+			tx.Flush(&knftables.Chain{Name: name})
+			stale = append(stale, name)
+		}
+	}
+	return stale
+}
+
+func sortedElements(m map[element]string) []element {
+	return slices.SortedFunc(maps.Keys(m), func(a, b element) int {
+		return strings.Compare(a.in+" "+a.address+" "+a.port, b.in+" "+b.address+" "+b.port)
+	})
+}

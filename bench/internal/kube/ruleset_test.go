@@ -1,0 +1,103 @@
+package kube
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/knftables"
+)
+
+func TestUsed(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		all  []Endpoint
+		want string
+	}{
+		{"none", nil, ""},
+		{"ready ones", []Endpoint{ready("a", 1), unready("b", 2), ready("c", 3)}, "a c"},
+		{"terminating beside ready", []Endpoint{ready("a", 1), terminating("b", 2)}, "a"},
+		{"terminating alone", []Endpoint{unready("a", 1), terminating("b", 2), terminating("c", 3)}, "b c"},
+		{"terminating and unready", []Endpoint{{Pod: "a", Terminating: true}}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			for _, e := range (Service{Endpoints: c.all}).Used() {
+				got = append(got, e.Pod)
+			}
+			if diff := cmp.Diff(strings.Fields(c.want), got, cmp.Transformer("join", func(s []string) string { return strings.Join(s, " ") })); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestRuleset follows a table through the changes of a service: each golden file is a transaction and the table after it.
+func TestRuleset(t *testing.T) {
+	nft := knftables.NewFake(knftables.IPv4Family, tableName)
+	var is ruleset
+	for i, step := range []struct {
+		name     string
+		services []Service
+	}{
+		{"1-founded", nil},
+		{"2-no-endpoints", web(unready("a", 8001))},
+		{"3-two", web(ready("a", 8001), ready("b", 8002))},
+		{"4-one-terminating", web(terminating("a", 8001), ready("b", 8002))},
+		{"5-all-terminating", web(terminating("a", 8001), terminating("b", 8002))},
+		{"6-headless-beside", append(web(), Service{Name: "db", Endpoints: []Endpoint{ready("c", 5432)}})},
+	} {
+		shall, err := newRuleset(step.services)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx := nft.NewTransaction()
+		if i == 0 {
+			found(tx)
+		}
+		change(tx, is, shall)
+		is = shall
+		if err := nft.Run(t.Context(), tx); err != nil {
+			t.Fatalf("%s: %v\n%s", step.name, err, tx)
+		}
+		golden(t, step.name+".nft", "# transaction\n"+tx.String()+"\n# table\n"+nft.Dump())
+
+		again := nft.NewTransaction()
+		if change(again, is, shall); again.NumOperations() != 0 {
+			t.Errorf("%s: the same once more: %s", step.name, again)
+		}
+	}
+}
+
+func TestRulesetRefuses(t *testing.T) {
+	for want, s := range map[string]Service{
+		"service a/b: the name":                                       {Name: "a/b", Address: serviceAddress},
+		"service v6: [2001:2::1]:80: want an IPv4 address":            {Name: "v6", Address: netip.MustParseAddrPort("[2001:2::1]:80")},
+		"service web: endpoint p: 198.18.0.1:0: want an IPv4 address": {Name: "web", Address: serviceAddress, Endpoints: []Endpoint{ready("p", 0)}},
+	} {
+		if _, err := newRuleset([]Service{s}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v; run with -update", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
