@@ -212,6 +212,8 @@ type Step struct {
 	// clients' node sent no more connections to it; null elsewhere, and where that did not happen in the trial.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
+	// Endpoints is how many pods the clients' node sent connections to before the step, one of which it took away; 0 elsewhere.
+	Endpoints int `json:"endpoints,omitempty"`
 
 	GapNS            int64   `json:"gap_ns"`
 	OutageNS         int64   `json:"outage_ns"`

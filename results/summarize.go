@@ -29,6 +29,10 @@ const (
 	MetricOutage               = "outage_ns"
 	MetricResolution           = "resolution_ns"
 	MetricStall                = "stall_ns"
+	MetricLostShare            = "lost_share"     // within the longest outage, 0 to 1
+	MetricLostPerStep          = "lost_per_step"  // of steps that stop workers or their pods
+	MetricStaleNS              = "stale_rules_ns" // behind a Service: from the close of a listener to the rules that send nobody there
+	MetricPredictedLost        = "predicted_lost_per_step"
 	MetricTakeover             = "takeover_ns"
 	MetricTail                 = "tail_ns"
 	MetricOffered              = "offered_per_second"
@@ -58,7 +62,7 @@ const (
 var medianMetrics = []string{
 	"response_p50_ns", "response_p90_ns", "response_p99_ns", "response_p999_ns", "response_max_ns", "response_mean_ns", "response_sd_ns",
 	"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns", "service_mean_ns", "service_sd_ns",
-	MetricGap, MetricOutage, MetricResolution, MetricStall, MetricTakeover, MetricTail,
+	MetricGap, MetricOutage, MetricLostShare, MetricLostPerStep, MetricStaleNS, MetricPredictedLost, MetricResolution, MetricStall, MetricTakeover, MetricTail,
 	MetricOffered, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
 	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax, MetricHighestRate, MetricSelection, MetricLoad, MetricWait, MetricPredictedWait,
 	MetricHalfOpenLost, MetricFirstServed, MetricFairShare, MetricNewcomerShare, MetricNewcomerP50, MetricNewcomerP99, MetricOthersP99,
@@ -228,6 +232,7 @@ func (t *Trial) stepFigures(f map[string]float64) {
 	var takeovers, tails []float64
 	var held, lost int64
 	largest := func(metric string, ns int64) { f[metric] = max(f[metric], float64(ns)) }
+	t.serviceFigures(f)
 	for _, s := range t.Steps {
 		largest(MetricGap, s.GapNS)
 		largest(MetricOutage, s.OutageNS)
@@ -254,6 +259,29 @@ func (t *Trial) stepFigures(f map[string]float64) {
 			slices.Sort(values)
 			f[metric] = middle(values)
 		}
+	}
+}
+
+// serviceFigures adds what a step behind a Service costs, and what it should by arithmetic: of the attempts that come between the close of
+// a listener and the rules that send nobody there any more, that endpoint's share.
+func (t *Trial) serviceFigures(f map[string]float64) {
+	var stale, predicted, lost, n float64
+	var outage int64
+	for _, s := range t.Steps {
+		if s.Endpoints == 0 || s.ClosedNS == nil || s.RulesNS == nil {
+			continue
+		}
+		n++
+		late := max(0, float64(*s.RulesNS-*s.ClosedNS))
+		stale += late
+		predicted += t.OfferedPerSecond * late / 1e9 / float64(s.Endpoints)
+		lost += float64(s.Lost)
+		if s.OutageNS >= outage {
+			outage, f[MetricLostShare] = s.OutageNS, s.LostShare
+		}
+	}
+	if n > 0 {
+		f[MetricStaleNS], f[MetricPredictedLost], f[MetricLostPerStep] = stale/n, predicted/n, lost/n
 	}
 }
 

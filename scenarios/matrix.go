@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -99,9 +98,6 @@ func variable() []string {
 func (s *Setup) complete() {
 	if s.Accept == "" {
 		s.Accept = map[string]string{"loop": "epoll", "http": "netpoll"}[s.Server.Kind]
-	}
-	if s.Path == "service" && s.Kube.Teardown == 0 {
-		s.Kube.Teardown = 200 * time.Millisecond
 	}
 	if s.Path == "haproxy" && s.HAProxy.Checks == "" {
 		s.HAProxy.Checks = "default"

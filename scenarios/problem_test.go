@@ -553,7 +553,7 @@ matrix: [sockets]
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, haproxy.checks, kube.endpoint_lag, kube.rules_lag, kube.min_sync_period, kube.pre_stop, kube.grace, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, trace, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.cold, server.backlog, server.fault.resets, server.fault.reset_every, server.fault.half_open, server.fault.dropped_syns, server.fault.rejected_syns, server.fault.time_w…`,
+			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, haproxy.checks, kube.endpoint_lag, kube.rules_lag, kube.min_sync_period, kube.pre_stop, kube.grace, kube.teardown, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, trace, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.cold, server.backlog, server.fault.resets, server.fault.reset_every, server.fault.half_open, server.fault.dropped_syns, server.fault.rejected_syns, serv…`,
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}

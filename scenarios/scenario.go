@@ -101,7 +101,7 @@ type Kube struct {
 	// Grace is how long after its deletion a pod is killed that has not ended, 0 to 1 min. 0: 5 s after PreStop.
 	Grace time.Duration `yaml:"grace,omitempty"`
 	// Teardown is how long after the end of its processes a pod's network goes, 0 to 1 min: until then it refuses connections, from then
-	// on nobody answers. Default 200 ms, about what containerd takes.
+	// on nobody answers. Default 0: 200 ms, about what containerd takes.
 	Teardown time.Duration `yaml:"teardown,omitempty"`
 }
 

@@ -210,7 +210,7 @@ func settings() []setting {
 		{path: "kube.min_sync_period", max: minute, def: "0s", example: "1s"},
 		{path: "kube.pre_stop", max: minute, def: "0s", example: "2s"},
 		{path: "kube.grace", max: minute, def: "0s", example: "30s"},
-		{path: "kube.teardown", max: minute, example: "200ms"},
+		{path: "kube.teardown", max: minute, def: "0s", example: "200ms"},
 		{path: "workers", min: 1, max: 1024, def: "2"},
 		{path: "workers_per_cpu", max: 64, def: "0"},
 		{path: "pin", choices: Pins(), def: "none"},

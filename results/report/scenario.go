@@ -51,6 +51,13 @@ var (
 		offeredColumn,
 		{head: "lost/attempt [95 %]", metric: results.MetricLostPerAttempt, kind: plain, interval: true},
 	}
+	serviceColumns = []figureColumn{
+		{head: "outage", metric: results.MetricOutage, interval: true},
+		{head: "lost share", metric: results.MetricLostShare, kind: plain},
+		{head: "lost/step", metric: results.MetricLostPerStep, kind: plain, interval: true},
+		{head: "predicted", metric: results.MetricPredictedLost, kind: plain},
+		{head: "closed to rules", metric: results.MetricStaleNS, interval: true},
+	}
 	switchColumns = []figureColumn{
 		{head: "gap ± resolution", metric: results.MetricGap, interval: true, beside: results.MetricResolution},
 		{head: "outage", metric: results.MetricOutage},
@@ -162,6 +169,12 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.heading(3, "Cold start of one more worker")
 		d.table(cold)
 	}
+	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.rows) > 0 {
+		d.heading(3, "Behind a Service, by the embedded control plane")
+		d.paragraph("The control plane is this program's own stand-in, with the lags that the scenario sets; rules and connection tracking are the kernel's.\n" +
+			"Predicted: offered rate × time from closed listener to changed rules ÷ endpoints.")
+		d.table(behind)
+	}
 	if steps && !restarts {
 		d.heading(3, "Switchover")
 		d.table(figureTable(s, measured, switchColumns))
@@ -181,6 +194,13 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.table(cost)
 	}
 	ratioBlock(d, s, measured)
+}
+
+// behindService are the variants with a control plane.
+func behindService(variants []*results.Variant) []*results.Variant {
+	return slices.DeleteFunc(slices.Clone(variants), func(v *results.Variant) bool {
+		return !slices.ContainsFunc(v.Trials, func(t *results.Trial) bool { return t.ControlPlane != "" })
+	})
 }
 
 // lossOf is a variant's figure to sort by; one without comes last.

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,9 @@ func serviceAddress() netip.AddrPort {
 
 // defaultGrace is how long after preStop a pod is killed, where the scenario does not say.
 const defaultGrace = 5 * time.Second
+
+// defaultTeardown is from the end of a pod's processes to that of its network, where the scenario does not say.
+const defaultTeardown = 200 * time.Millisecond
 
 // rulesLimit bounds how long the rules may take, beyond the lags that were asked for.
 const rulesLimit = 10 * time.Second
@@ -170,7 +174,7 @@ func (c *cluster) serve(ctx context.Context, w *servers.Worker) error {
 		defer close(p.ended)
 		err := p.kubelet.Wait()
 		// At the end of the trial the lab sees to the networks.
-		if sleepUntil(c.ctx, c.clock, c.clock.Now().Add(k.Teardown)) == nil {
+		if sleepUntil(c.ctx, c.clock, c.clock.Now().Add(cmp.Or(k.Teardown, defaultTeardown))) == nil {
 			err = errors.Join(err, c.lab.RemovePod(p.Pod))
 		}
 		p.mu.Lock()
@@ -275,6 +279,7 @@ func (c *cluster) instants(b *books, f *fired, s *results.Step) {
 	if c == nil || len(f.stopped) == 0 {
 		return
 	}
+	s.Endpoints = f.endpoints
 	last := f.stopped[len(f.stopped)-1]
 	for kind, field := range map[kube.EventKind]**int64{kube.EndpointsChanged: &s.EndpointsNS, kube.EndpointRemoved: &s.RulesNS} {
 		if at := c.since(last, kind, f.trigger); at != 0 {

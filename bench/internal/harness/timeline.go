@@ -42,6 +42,8 @@ type fired struct {
 	held []netip.AddrPort
 	// serving is how many workers serve when the step has added one.
 	serving int
+	// endpoints is how many pods the Service had before the step took one away.
+	endpoints int
 }
 
 // timeline carries a trial's steps out, one after the other.
@@ -260,7 +262,7 @@ func (t *timeline) remove(ctx context.Context, s *fired, way servers.Way) error 
 		}
 	}
 	if t.cluster != nil && way != servers.Kill {
-		s.stopped = []*servers.Worker{w}
+		s.stopped, s.endpoints = []*servers.Worker{w}, len(t.current.Workers)
 		t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
 		s.trigger, s.closed, err = t.cluster.delete(ctx, w)
 		return err
