@@ -80,6 +80,11 @@ func main() {
 			os.Exit(0)
 		}
 	}
+	// Where nft is, and not on an ordinary user's path in Debian.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
+		fmt.Fprintln(os.Stderr, "reuseport-bench:", err)
+		os.Exit(exitUsage)
+	}
 	// The labs' threads change their namespaces and end with their goroutines. A goroutine that
 	// lands on the main thread could not end it, so nothing else may run there.
 	runtime.LockOSThread()

@@ -12,6 +12,7 @@ const (
 	StepReplace = "replace"
 	StepRoll    = "roll"
 	StepCrash   = "crash"
+	StepUpdate  = "rolling-update"
 )
 
 // CauseResetAtClose is the cause of an attempt that was queued at a listener when that closed.
@@ -146,7 +147,7 @@ func (t *Trial) Reasons() []string {
 func (t *Trial) Restarts() []Step {
 	var restarts []Step
 	for _, s := range t.Steps {
-		if s.Do == StepReplace || s.Do == StepRoll || s.Do == StepCrash {
+		if s.Do == StepReplace || s.Do == StepRoll || s.Do == StepCrash || s.Do == StepUpdate {
 			restarts = append(restarts, s)
 		}
 	}

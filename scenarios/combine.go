@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -127,12 +128,23 @@ func (c *setupCheck) proxy() {
 	}
 }
 
+// podSteps are steps for pods behind a Service only, serviceSteps all that there may be.
+var (
+	podSteps     = []string{"delete-pod", "rolling-update", "move-pod", "node-down"}
+	serviceSteps = append([]string{"remove", "add", "kill"}, podSteps...)
+)
+
 // cluster checks what a cluster can do.
 func (c *setupCheck) cluster() {
 	if !c.d.trusts("network", "path", "kube", "family", "sockets", "timeline", "trace") {
 		return
 	}
 	service := c.Path == "service"
+	for i, s := range c.Timeline {
+		if !service && slices.Contains(podSteps, s.Do) {
+			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" needs path: service", "elsewhere there are no pods; use replace, roll or remove")
+		}
+	}
 	switch {
 	case service && c.Network != "cluster":
 		c.add("path", ": service needs network: cluster", "its pods are network namespaces of their own")
@@ -157,8 +169,8 @@ func (c *setupCheck) cluster() {
 		c.add("selector", ": "+c.Selector+" selects among the sockets of one host", "behind a Service the node's rules choose, at random; use hash")
 	}
 	for i, s := range c.Timeline {
-		if service && s.Do != "remove" && s.Do != "roll" && s.Do != "add" && s.Do != "kill" {
-			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is nothing that a control plane does", "behind a Service use roll, add, remove or kill")
+		if service && !slices.Contains(serviceSteps, s.Do) && s.Do != "" {
+			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for pods behind a Service", "there use "+strings.Join(serviceSteps, ", "))
 		}
 	}
 	if service && c.d.trusts("stop") {
@@ -352,7 +364,7 @@ func (c *setupCheck) step(i int) {
 	switch step.Do {
 	case "":
 		c.add(path+".do", " is missing", "steps are "+strings.Join(findSetting("timeline[].do").values(), ", "))
-	case "replace", "roll", "remove":
+	case "replace", "roll", "remove", "delete-pod", "rolling-update", "move-pod":
 		if c.Stop == "" && c.d.trusts("stop") {
 			c.add(path, ": "+step.Do+" needs stop", "say how the old workers end: "+strings.Join(findSetting("stop").values(), ", "))
 		}
@@ -368,7 +380,11 @@ func (c *setupCheck) step(i int) {
 // target checks which worker a step is for, as far as it can be known before the steps are carried out.
 func (c *setupCheck) target(path string, step Step) {
 	switch step.Do {
-	case "remove", "kill", "stall", "crash":
+	case "node-down":
+		if *step.Target > 1 {
+			c.add(path, fmt.Sprintf(": there is no node %d", *step.Target), "they are 0 and 1")
+		}
+	case "remove", "kill", "stall", "crash", "delete-pod", "move-pod":
 		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 && !c.has("add", "cold-start") && c.d.trusts("workers", "timeline") {
 			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target), fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
 		}

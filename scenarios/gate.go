@@ -235,7 +235,9 @@ func checkGate(s *Scenario, d *decoder, i int, all []point, clean bool) {
 
 // Restarts reports whether the timeline restarts workers.
 func (s Setup) Restarts() bool {
-	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return slices.Contains([]string{"replace", "roll", "crash"}, step.Do) })
+	return slices.ContainsFunc(s.Timeline, func(step Step) bool {
+		return slices.Contains([]string{"replace", "roll", "crash", "rolling-update"}, step.Do)
+	})
 }
 
 // has reports whether the timeline holds a step of one of the kinds; "step" stands for any.

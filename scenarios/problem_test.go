@@ -275,11 +275,11 @@ load: {rate: 100/s, duration: 1s, connections: old}
 		{"unknown step", head + `stop: close
 timeline: [{at: 0s, do: replce}]
 `, []string{
-			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, roll, add, remove, kill, cold-start, stall, crash)`,
+			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, roll, add, remove, kill, cold-start, stall, delete-pod, rolling-update, move-pod, node-down, crash)`,
 		}},
 		{"step that does nothing", head + `timeline: [{at: 0s}]
 `, []string{
-			`f:3: timeline[0].do is missing; steps are replace, roll, add, remove, kill, cold-start, stall, crash`,
+			`f:3: timeline[0].do is missing; steps are replace, roll, add, remove, kill, cold-start, stall, delete-pod, rolling-update, move-pod, node-down, crash`,
 		}},
 		{"replace without stop", head + `timeline: [{at: 0s, do: replace}]
 `, []string{
@@ -553,7 +553,7 @@ matrix: [sockets]
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, haproxy.checks, kube.endpoint_lag, kube.rules_lag, kube.min_sync_period, kube.pre_stop, kube.grace, kube.teardown, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, trace, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.cold, server.backlog, server.fault.resets, server.fault.reset_every, server.fault.half_open, server.fault.dropped_syns, server.fault.rejected_syns, serv…`,
+			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, haproxy.checks, kube.endpoint_lag, kube.rules_lag, kube.min_sync_period, kube.pre_stop, kube.grace, kube.node_lag, kube.teardown, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, trace, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.cold, server.backlog, server.fault.resets, server.fault.reset_every, server.fault.half_open, server.fault.dropped_syns, server.fault.reje…`,
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}

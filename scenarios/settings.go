@@ -177,6 +177,10 @@ func StepKinds() []Choice {
 		{"kill", "SIGKILL the target worker, by default the first; nobody takes its place"},
 		{"cold-start", "start one more worker, which needs time to warm up: its requests take server.cold longer at first, and no longer after for"},
 		{"stall", "every worker, or only the target, stands still for a while"},
+		{"delete-pod", "the target worker's pod is deleted, by default the first; nobody takes its place (path service)"},
+		{"rolling-update", "one pod after the other: start one, and when it is ready delete one (maxSurge 1, maxUnavailable 0; path service)"},
+		{"move-pod", "the target worker's pod, by default the first, is deleted while another is started on the other node (path service)"},
+		{"node-down", "the target node, 0 or 1, falls silent for good, with all pods on it (path service)"},
 		{"crash", "SIGKILL the target worker, by default the first; a supervisor starts another after for"},
 	}
 }
@@ -210,6 +214,7 @@ func settings() []setting {
 		{path: "kube.min_sync_period", max: minute, def: "0s", example: "1s"},
 		{path: "kube.pre_stop", max: minute, def: "0s", example: "2s"},
 		{path: "kube.grace", max: minute, def: "0s", example: "30s"},
+		{path: "kube.node_lag", max: minute, def: "0s", example: "2s"},
 		{path: "kube.teardown", max: minute, def: "0s", example: "200ms"},
 		{path: "workers", min: 1, max: 1024, def: "2"},
 		{path: "workers_per_cpu", max: 64, def: "0"},

@@ -67,7 +67,7 @@ type cluster struct {
 	told   chan struct{} // closed, and made anew, with every event
 	pods   map[int]*pod  // by worker
 	order  []*pod
-	placed int
+	next   int // the node of the next pod
 }
 
 // A pod is a worker in a network of its own.
@@ -81,6 +81,7 @@ type pod struct {
 	// Of its deletion; 0: has not been.
 	mu               sync.Mutex
 	deleted, trigger wire.Instant
+	silenced         wire.Instant // its node fell silent; 0: it did not
 	closed           wire.Instant
 	stopped          chan struct{} // its listener is closed
 	err              error
@@ -123,11 +124,11 @@ func (c *cluster) event(e kube.Event) {
 // home is a new pod for a worker, on the nodes in turn.
 func (c *cluster) home(ctx context.Context, w *servers.Worker) (servers.Home, error) {
 	name := fmt.Sprintf("%s-%d", serviceName, w.ID)
-	p, err := c.lab.AddPod(ctx, c.placed%2, name)
+	p, err := c.lab.AddPod(ctx, c.next, name)
 	if err != nil {
 		return servers.Home{}, err
 	}
-	c.placed++
+	c.next = 1 - c.next
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pods[w.ID] = &pod{Pod: p, name: name, worker: w, ended: make(chan struct{}), stopped: make(chan struct{})}
@@ -251,6 +252,28 @@ func (c *cluster) delete(ctx context.Context, w *servers.Worker) (trigger, close
 	return p.deleted, p.closed, p.err
 }
 
+// nodeDown silences a node.
+func (c *cluster) nodeDown(node int) error {
+	at := c.clock.Now()
+	c.mu.Lock()
+	for _, p := range c.order {
+		if p.Node == node && p.silenced == 0 {
+			p.silenced = at
+		}
+	}
+	c.mu.Unlock()
+	return c.lab.NodeDown(node)
+}
+
+// unready is what the node controller does to the pods of a node that it has not heard of for too long.
+func (c *cluster) unready(ctx context.Context, workers []*servers.Worker) error {
+	var errs []error
+	for _, w := range workers {
+		errs = append(errs, c.plane.MarkUnready(ctx, c.podOf(w).name))
+	}
+	return errors.Join(errs...)
+}
+
 // since is the instant of the first event of that kind about the worker's pod at or after another; 0: there was none. Endpoints have changed
 // for it when it is among the ready ones no more.
 func (c *cluster) since(w *servers.Worker, kind kube.EventKind, from wire.Instant) wire.Instant {
@@ -276,11 +299,12 @@ func (c *cluster) since(w *servers.Worker, kind kube.EventKind, from wire.Instan
 
 // instants adds to a step when the endpoints and the rules had followed it.
 func (c *cluster) instants(b *books, f *fired, s *results.Step) {
-	if c == nil || len(f.stopped) == 0 {
+	gone := slices.Concat(f.stopped, f.silenced)
+	if c == nil || len(gone) == 0 {
 		return
 	}
 	s.Endpoints = f.endpoints
-	last := f.stopped[len(f.stopped)-1]
+	last := gone[len(gone)-1]
 	for kind, field := range map[kube.EventKind]**int64{kube.EndpointsChanged: &s.EndpointsNS, kube.EndpointRemoved: &s.RulesNS} {
 		if at := c.since(last, kind, f.trigger); at != 0 {
 			ns := b.since(int64(at))
@@ -352,6 +376,9 @@ func (c *cluster) stale(b *books) map[netip.Addr]staleEndpoint {
 	all := map[netip.Addr]staleEndpoint{}
 	for _, p := range c.order {
 		from := p.worker.Closing().From
+		if p.silenced != 0 && (from == 0 || p.silenced < from) {
+			from = p.silenced
+		}
 		if from == 0 {
 			continue
 		}

@@ -26,6 +26,11 @@ const (
 	stepStall   = "stall"
 	stepCrash   = "crash"
 	stepCold    = "cold-start"
+
+	stepDeletePod     = "delete-pod"
+	stepRollingUpdate = "rolling-update"
+	stepMovePod       = "move-pod"
+	stepNodeDown      = "node-down"
 )
 
 // fired is one step as it was carried out.
@@ -44,6 +49,8 @@ type fired struct {
 	serving int
 	// endpoints is how many pods the Service had before the step took one away.
 	endpoints int
+	// silenced are the workers whose node it silenced.
+	silenced []*servers.Worker
 }
 
 // timeline carries a trial's steps out, one after the other.
@@ -92,13 +99,17 @@ func (t *timeline) fire(ctx context.Context, s *fired) error {
 	switch s.step.Do {
 	case stepReplace:
 		return t.replace(ctx, s)
-	case stepRoll:
+	case stepRoll, stepRollingUpdate:
 		return t.roll(ctx, s)
+	case stepMovePod:
+		return t.movePod(ctx, s)
+	case stepNodeDown:
+		return t.nodeDown(ctx, s)
 	case stepAdd:
 		return t.add(ctx, s, 0)
 	case stepCold:
 		return t.add(ctx, s, s.step.For)
-	case stepRemove:
+	case stepRemove, stepDeletePod:
 		return t.remove(ctx, s, t.way)
 	case stepKill:
 		return t.remove(ctx, s, servers.Kill)
@@ -188,7 +199,7 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 			return err
 		}
 		s.ready, next.Workers[i] = w.ReadyAt(), w
-		s.started, s.stopped = append(s.started, w), append(s.stopped, old)
+		s.started, s.stopped, s.endpoints = append(s.started, w), append(s.stopped, old), len(next.Workers)
 		trigger, closed, err := t.succeed(ctx, w, old)
 		if i == 0 {
 			s.trigger = trigger
@@ -211,6 +222,58 @@ func (t *timeline) succeed(ctx context.Context, next, old *servers.Worker) (trig
 		return 0, 0, err
 	}
 	return t.cluster.delete(ctx, old)
+}
+
+// movePod deletes a pod while another is started on the other node.
+func (t *timeline) movePod(ctx context.Context, s *fired) error {
+	index, old, err := t.single(ctx, s)
+	if err != nil {
+		return err
+	}
+	s.stopped, s.endpoints = []*servers.Worker{old}, len(t.current.Workers)
+	t.current.Workers = slices.Clone(t.current.Workers)
+	type deletion struct {
+		trigger, closed wire.Instant
+		err             error
+	}
+	deleted := make(chan deletion, 1)
+	go func() {
+		var d deletion
+		d.trigger, d.closed, d.err = t.cluster.delete(ctx, old)
+		deleted <- d
+	}()
+	t.cluster.next = 1 - t.cluster.podOf(old).Node
+	next, err := t.group.StartWorker(ctx, old.Generation, old.Place, 0)
+	if err == nil {
+		s.ready, s.started = next.ReadyAt(), []*servers.Worker{next}
+		t.current.Workers[index] = next
+		err = t.cluster.begin(ctx, s.started)
+	}
+	d := <-deleted
+	s.trigger, s.closed = d.trigger, d.closed
+	return errors.Join(err, d.err)
+}
+
+// nodeDown silences a node. Its pods' workers go on, unheard.
+func (t *timeline) nodeDown(ctx context.Context, s *fired) error {
+	node := 0
+	if s.step.Target != nil {
+		node = *s.step.Target
+	}
+	s.target, s.endpoints = fmt.Sprintf("node %d", node), len(t.current.Workers)
+	s.trigger = t.clock.Now()
+	for _, w := range t.current.Workers {
+		if t.cluster.podOf(w).Node == node {
+			s.silenced = append(s.silenced, w)
+		}
+	}
+	if err := t.cluster.nodeDown(node); err != nil {
+		return err
+	}
+	if err := sleepUntil(ctx, t.clock, s.trigger.Add(t.cluster.setup.Kube.NodeLag)); err != nil {
+		return err
+	}
+	return t.cluster.unready(ctx, s.silenced)
 }
 
 // add starts one more worker, which gets warm within cold; 0: it is warm.

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"testing"
+)
+
+// A pod that is deleted, updated or moved, and a node that falls silent, behind a Service: what is lost is put down to the endpoint that
+// nobody was at any more, for as long as the control plane's lag and no longer.
+func TestKernelService(t *testing.T) {
+	requireLab(t)
+	const lag = 300e6 // ns
+	tests := []struct {
+		name, settings string
+		stale          bool
+	}{
+		{"delete-pod", "timeline: [{at: 300ms, do: delete-pod}]\nstop: close\nkube: {endpoint_lag: 300ms}", true},
+		{"move-pod", "timeline: [{at: 300ms, do: move-pod}]\nstop: close\nkube: {endpoint_lag: 300ms}", true},
+		{"node-down", "timeline: [{at: 300ms, do: node-down}]\nkube: {node_lag: 300ms}", true},
+		{"a preStop delay", "timeline: [{at: 300ms, do: rolling-update}]\nstop: drain\nkube: {endpoint_lag: 50ms, pre_stop: 700ms}", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			run, stderr, status := newProgram(t).run(t, `
+name: service
+about: Pods behind a Service.
+network: cluster
+path: service
+workers: 2
+server: {work: {sleep: 100us}}
+load: {rate: 300/s, duration: 3s, timeout: 900ms}
+`+test.settings+`
+trials: 1
+`+lenient)
+			if status != 0 {
+				t.Fatalf("exit status %d:\n%s", status, stderr)
+			}
+			v := run.Scenarios[0].Variants[0]
+			if skips(t, v) {
+				return
+			}
+			balanced(t, run)
+			trial := v.Trials[len(v.Trials)-1]
+			step := trial.Steps[0]
+			if trial.ControlPlane != "embedded" || step.Endpoints != 2 || step.RulesNS == nil || step.EndpointsNS == nil {
+				t.Fatalf("control plane %q, step %+v", trial.ControlPlane, step)
+			}
+			if !test.stale {
+				if trial.Lost != 0 {
+					t.Errorf("%d lost: %v", trial.Lost, trial.LostByCause)
+				}
+				return
+			}
+			late := float64(*step.RulesNS - *step.StopNS)
+			if late < lag || late > lag+1e9 {
+				t.Errorf("the rules followed after %.0f ms, want %.0f and some", late/1e6, lag/1e6)
+			}
+			// One of two endpoints, so half of the attempts: of 90 between 25 and 65, but for one in ten thousand.
+			want := 300 * late / 1e9 / 2
+			if stale := float64(trial.LostByCause["stale_endpoint"]); stale < want*0.5 || stale > want*1.5 {
+				t.Errorf("%v lost to a stale endpoint, want about %.0f; all by cause %v", stale, want, trial.LostByCause)
+			}
+			if others := trial.Lost - trial.LostByCause["stale_endpoint"] - trial.LostByCause["reset_at_close"]; others != 0 {
+				t.Errorf("lost by cause: %v", trial.LostByCause)
+			}
+			if outage := float64(step.OutageNS); outage < 0.5*late || outage > late+100e6 {
+				t.Errorf("an outage of %.0f ms, want about %.0f", outage/1e6, late/1e6)
+			}
+		})
+	}
+}
