@@ -65,7 +65,7 @@ more comparisons there are: compare says how many.
 Exit status: 0 nothing got worse; 1 something did; 2 bad input, or runs that cannot be compared, see --allow;
 3 something could not be measured, whether or not something else got worse. But for 2 the report is printed.`,
 		Example: `  # The working tree against main: 16 blocks of each, by turns.
-  scripts/bench-compare.sh --blocks 16 main steady
+  scripts/bench-compare.sh main 16
   # Two runs that are there.
   reuseport-bench compare results/runs/OLD results/runs/NEW
   # One question: the tail, of one way of stopping, from 5 % on.

@@ -181,7 +181,7 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	case gates == 0:
 		parts = append(parts, signGood+" measured; there are no gates")
 	case soft > 0:
-		parts = append(parts, fmt.Sprintf("%s no gate failed; %s undecided, which they may be", signGood, plural(soft, "soft gate")))
+		parts = append(parts, fmt.Sprintf("%s no gate failed; %s undecided, which is no failure", signGood, plural(soft, "soft gate")))
 	default:
 		parts = append(parts, fmt.Sprintf("%s %s passed", signGood, plural(gates, "gate")))
 	}
@@ -311,7 +311,9 @@ func comparedPart(p *summaryPage, c *results.Comparison, s *results.ScenarioComp
 	changed := deltaTable(s, layoutWide, func(d *results.Delta) bool { return d.Outcome != results.DeltaNone })
 	d.table(changed)
 	if len(changed.rows) == 0 {
-		d.paragraph("No change that matters.")
+		if len(s.Unmeasured) == 0 {
+			d.paragraph("No change that matters.")
+		}
 	}
 	p.put(d)
 	all := &document{}

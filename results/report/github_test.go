@@ -40,7 +40,7 @@ func TestRunVerdict(t *testing.T) {
 	}{
 		{good, "✅ 1 gate passed"},
 		{bare, "✅ measured; there are no gates"},
-		{soft, "✅ no gate failed; 1 soft gate undecided, which they may be"},
+		{soft, "✅ no gate failed; 1 soft gate undecided, which is no failure"},
 		{finishedRun(), "⚠️ could not measure: 1 variant with too few valid trials, 1 gate undecided"},
 		{gatedRun(), "⚠️ could not measure: 1 scenario void, 1 variant with too few valid trials, 1 gate undecided; ❌ 1 of 4 gates failed"},
 		{interruptedRun(), "⚠️ could not measure: interrupted, or still running: 6 of 24 planned trials were done, 3 variants with too few valid trials"},
