@@ -62,8 +62,8 @@ A scenario with gates measures its baseline twice. Where a baseline differs from
 the scenario's comparisons are void. At least 6 valid trials, or pairs, of each variant are needed, and more the
 more comparisons there are: compare says how many.
 
-Exit status: 0 nothing got worse; 1 something did; 2 bad input, or runs that cannot be compared, see --allow;
-3 something could not be measured, whether or not something else got worse. But for 2 the report is printed.`,
+Exit status: 0 nothing got worse; 1 something did, whatever else could not be compared; 2 bad input, or runs that cannot be
+compared, see --allow; 3 something could not be compared, and nothing is known to be worse. But for 2 the report is printed.`,
 		Example: `  # The working tree against main: 16 blocks of each, by turns.
   scripts/bench-compare.sh main 16
   # Two runs that are there.
@@ -173,11 +173,14 @@ func compareVerdict(c *results.Comparison) error {
 	for i, w := range worse {
 		worse[i] = "worse: " + w
 	}
+	for i, u := range unmeasured {
+		unmeasured[i] = "could not be compared: " + u
+	}
 	switch {
+	case len(worse) > 0: // that is certain, whatever else could not be told
+		return &exitError{exitFailed, fmt.Errorf("got worse:\n  %s", strings.Join(slices.Concat(worse, unmeasured), "\n  "))}
 	case len(unmeasured) > 0:
-		return notMeasured(fmt.Errorf("could not compare all:\n  %s", strings.Join(slices.Concat(unmeasured, worse), "\n  ")))
-	case len(worse) > 0:
-		return &exitError{exitFailed, fmt.Errorf("got worse:\n  %s", strings.Join(worse, "\n  "))}
+		return notMeasured(errors.New(strings.Join(unmeasured, "\n  ")))
 	}
 	return nil
 }

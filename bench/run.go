@@ -40,13 +40,15 @@ const maxTrials = 1000
 type runFlags struct {
 	trials string
 	budget time.Duration
-	seed   uint64
-	quick  bool
-	only   []string
-	out    string
-	dryRun bool
-	json   bool
-	resume string
+	// budgetSet: it is not the default.
+	budgetSet bool
+	seed      uint64
+	quick     bool
+	only      []string
+	out       string
+	dryRun    bool
+	json      bool
+	resume    string
 }
 
 func newRun() *cobra.Command {
@@ -67,7 +69,8 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 					return usage(fmt.Errorf("--%s %q: needs a value; leave it out for the default", name, flag.Value))
 				}
 			}
-			if auto := f.trials == trialsAuto; c.Flags().Changed("budget") && !auto {
+			f.budgetSet = c.Flags().Changed("budget")
+			if auto := f.trials == trialsAuto; f.budgetSet && !auto && f.resume == "" {
 				return usage(errors.New("--budget: how long to add trials; it needs --trials auto"))
 			} else if auto && f.quick {
 				return usage(errors.New("--quick and --trials auto: one bounds the time, the other adds to it; use --budget"))
@@ -200,6 +203,9 @@ func makePlan(names []string, f runFlags, found []kernel.Result) (*harness.Plan,
 		if f.trials == "" && len(unfinished.Scenarios) > 0 {
 			o.Trials = unfinished.Scenarios[0].Trials
 			o.Auto = len(unfinished.Scenarios[0].Looks) > 0
+		}
+		if len(unfinished.Scenarios) > 0 && unfinished.Scenarios[0].BudgetNS > 0 && !f.budgetSet {
+			o.AutoBudget = time.Duration(unfinished.Scenarios[0].BudgetNS)
 		}
 	}
 	if len(names) == 0 {

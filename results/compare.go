@@ -116,6 +116,8 @@ type ScenarioComparison struct {
 	Void       []string `json:"void"`
 	Unmeasured []string `json:"unmeasured"`
 	Warnings   []string `json:"warnings"`
+
+	none bool // no variant has the labels that were asked for
 }
 
 // A VariantComparison is one variant on either side.
@@ -238,6 +240,9 @@ func CompareRuns(base, head []*Run, o CompareOptions) (*Comparison, error) {
 		if !slices.ContainsFunc(c.Scenarios, func(s *ScenarioComparison) bool { return s.Name == name }) {
 			return nil, fmt.Errorf("%w: scenario %q is not in both; the base has %s", ErrRefused, name, strings.Join(scenarioNames(base), ", "))
 		}
+	}
+	if len(c.Scenarios) > 0 && !slices.ContainsFunc(c.Scenarios, func(s *ScenarioComparison) bool { return !s.none }) {
+		return nil, fmt.Errorf("%w: no variant has the labels %s", ErrRefused, LabelString(o.Only))
 	}
 	if len(c.Scenarios) == 0 {
 		return nil, fmt.Errorf("%w: no scenario is in both; the base has %s, the head %s", ErrRefused,
@@ -403,6 +408,9 @@ func mergeScenario(runs []*Run, name string) *Scenario {
 				into = &Variant{Labels: v.Labels, SkippedReason: v.SkippedReason}
 				merged.Variants = append(merged.Variants, into)
 			}
+			if len(v.Trials) > 0 {
+				into.SkippedReason = nil // by some of the runs only
+			}
 			for _, t := range v.Trials {
 				moved := *t
 				moved.Block += blocks
@@ -427,18 +435,21 @@ func (o CompareOptions) scenario(base, head *Scenario, paired bool) *ScenarioCom
 		name := LabelString(b.Labels)
 		h := head.Variant(b.Labels)
 		switch {
-		case h == nil:
-			c.Warnings = append(c.Warnings, name+" is only in the base")
+		case b.SkippedReason != nil:
+			c.Warnings = append(c.Warnings, name+" was skipped in the base: "+*b.SkippedReason)
 			continue
-		case b.SkippedReason != nil || h.SkippedReason != nil:
-			c.Warnings = append(c.Warnings, name+" was skipped")
+		case h == nil:
+			c.Unmeasured = append(c.Unmeasured, name+" is only in the base")
+			continue
+		case h.SkippedReason != nil:
+			c.Unmeasured = append(c.Unmeasured, name+" was measured in the base and skipped in the head: "+*h.SkippedReason)
 			continue
 		}
 		v, s := o.variant(b, h, paired)
 		c.Variants = append(c.Variants, v)
 		family = append(family, v.Deltas...)
 		if n := s.replicates(); n < minCompared {
-			c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("%s has %s, and %d are needed", name, s.describe(), minCompared))
+			c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("%s has %s, and %d are needed", name, s.describe(), max(minCompared, o.needed(base, head, paired))))
 		} else {
 			fewest = min(fewest, n)
 			c.Unmeasured = append(c.Unmeasured, o.lacking(name, v)...)
@@ -450,7 +461,10 @@ func (o CompareOptions) scenario(base, head *Scenario, paired bool) *ScenarioCom
 		}
 	}
 	Decide(family)
-	if needed := replicatesFor(len(family), paired); fewest < needed && len(c.Unmeasured) == 0 {
+	if len(base.Variants) > 0 && !slices.ContainsFunc(slices.Concat(base.Variants, head.Variants), func(v *Variant) bool { return includes(v.Labels, o.Only) }) {
+		c.none = true
+	}
+	if needed := replicatesFor(len(family), paired); len(family) > 0 && fewest < needed && len(c.Unmeasured) == 0 {
 		what := map[bool]string{true: "pairs", false: "trials a side"}[paired]
 		c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("with %d %s nothing can pass for a change among %d comparisons; %d are needed", fewest, what, len(family), needed))
 	}
@@ -465,6 +479,17 @@ func (o CompareOptions) scenario(base, head *Scenario, paired bool) *ScenarioCom
 		}
 	}
 	return c
+}
+
+// needed is how many pairs, or trials a side, it takes to compare all variants that both sides have.
+func (o CompareOptions) needed(base, head *Scenario, paired bool) int {
+	n := 0
+	for _, v := range base.Variants {
+		if includes(v.Labels, o.Only) && !v.IsAgain() && head.Variant(v.Labels) != nil {
+			n += len(o.metrics(base, head))
+		}
+	}
+	return replicatesFor(n, paired)
 }
 
 // minCompared is how many valid trials, or pairs, a comparison takes: with fewer there is no interval at 95 %.

@@ -216,7 +216,7 @@ func rankSum(base, head []float64, scale string, level float64) (Summary, float6
 	if len(base)+len(head) > 2*exactPairs {
 		n1, n2 := float64(len(base)), float64(len(head))
 		normal := distuv.Normal{Mu: n1 * n2 / 2, Sigma: math.Sqrt(n1 * n2 * (n1 + n2 + 1) / 12)}
-		k = int(math.Floor(normal.Quantile((1 - level) / 2)))
+		k = max(0, int(math.Floor(normal.Quantile((1-level)/2))))
 		reached = 1 - 2*normal.CDF(float64(k)-0.5)
 	} else {
 		covered := func(k int) float64 { return 1 - 2*u.CDF(float64(k-1)) } // each takes milliseconds: of 60 and 60 there would be 1400 one by one

@@ -59,6 +59,8 @@ type Scenario struct {
 	Void string `json:"void,omitempty"`
 	// Looks are the numbers of blocks at which the gates were to be looked at, where blocks were added until they were decided.
 	Looks []int `json:"looks,omitempty"`
+	// BudgetNS is how long that was to take at most.
+	BudgetNS int64 `json:"budget_ns,omitempty"`
 }
 
 // The outcomes of a gate.
@@ -77,6 +79,8 @@ type GateResult struct {
 	// MoreTrials is how many more trials of each variant would decide, if they vary as those seen; null: it is decided, or
 	// nobody can tell.
 	MoreTrials *int `json:"more_trials,omitempty"`
+	// Undecidable: no number of trials would decide it.
+	Undecidable bool `json:"undecidable,omitempty"`
 	// Soft: undecided is no failure.
 	Soft bool   `json:"soft,omitempty"`
 	File string `json:"file,omitempty"` // of the scenario

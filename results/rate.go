@@ -46,8 +46,8 @@ func Rate(counts []int64, exposure []float64, level float64) Summary {
 		}
 		t := distuv.StudentsT{Sigma: 1, Nu: float64(len(counts) - 1)}.Quantile((1 + level) / 2)
 		tail := distuv.UnitNormal.CDF(-t) // its Survival is 1 − CDF, 0 from t = 8.3 on
-		if tail == 0 {                    // two counts, and a level beyond 98 %: the bound is past any number
-			s.warn("two counts only, which differ by more than chance: no interval at %.4g %%", 100*level)
+		if tail < leastTail {
+			s.warn("%d counts only, which differ by more than chance: no interval at %.4g %%", len(counts), 100*level)
 			break
 		}
 		lo, hi := garwood(total/φ, tail)
@@ -69,10 +69,14 @@ func Dispersion(counts []int64, exposure []float64) float64 {
 	return pearson / float64(len(counts)-1)
 }
 
+// leastTail is the smallest tail that garwood is sure about: the inverse of the incomplete gamma function panics or underflows somewhere
+// below. Two counts are past it at 95 %, three at 99.
+const leastTail = 1e-12
+
 // garwood is the exact two-sided interval of a Poisson mean of which k > 0 events were seen, with that probability in
 // each tail (F. Garwood, Biometrika 28 (1936) 437).
 func garwood(k, tail float64) (lo, hi float64) {
 	lo = mathext.GammaIncRegInv(k, tail)
-	hi = mathext.GammaIncRegCompInv(k+1, tail) // with two clusters the tail is 3e-37: 1 − tail would be 1
+	hi = mathext.GammaIncRegCompInv(k+1, tail) // not of 1 − tail, of which little is left
 	return lo, hi
 }

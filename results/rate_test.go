@@ -107,21 +107,6 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// Two counts that differ leave next to nothing known, but a number all the same: JSON has no infinity.
-func TestRateOfTwo(t *testing.T) {
-	got := Rate([]int64{0, 9}, []float64{1, 1}, 0.95)
-	// φ is 9: one event, its tails those of Student's t = 12.7 with one degree of freedom, 2.7·10⁻³⁷.
-	if got.Method != MethodQuasiPoisson || got.Hi == nil || *got.Hi < 100 || *got.Hi > 1000 {
-		t.Errorf("at 95 %%: got %+v", got)
-	}
-	got = Rate([]int64{0, 9}, []float64{1, 1}, 0.99)
-	want := Summary{Center: 4.5, N: 2, Method: MethodNone,
-		Warnings: []string{"two counts only, which differ by more than chance: no interval at 99 %"}}
-	if diff := cmp.Diff(want, got, near); diff != "" {
-		t.Errorf("at 99 %% (-want +got):\n%s", diff)
-	}
-}
-
 // The two sides of a dispersion of 1: of so many counts of 0 and of 2 it is 2 × zeros ÷ (n−1).
 func TestRateChoosesByDispersion(t *testing.T) {
 	for _, test := range []struct {
@@ -146,5 +131,25 @@ func TestRuleOfThreeAtLevel(t *testing.T) {
 	want := Summary{Lo: ptr(0.), Hi: ptr(4.605170 / 300), Confidence: 0.99, N: 2, Method: MethodRuleOfThree}
 	if diff := cmp.Diff(want, got, near); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Of two counts that differ nothing can be said, and nothing panics; the limits of whatever else a rate can ask for are numbers.
+func TestGarwoodIsDefined(t *testing.T) {
+	for _, level := range []float64{0.95, 0.98, 0.995, 0.9999} {
+		for _, counts := range [][]int64{{15, 1}, {0, 7}, {1000, 3, 0}, {0, 0, 0, 0, 40}} {
+			s := Rate(counts, slices.Repeat([]float64{1}, len(counts)), level)
+			if len(counts) == 2 && (s.Method != MethodNone || len(s.Warnings) != 1) {
+				t.Errorf("%v at %v: %+v, want no interval", counts, level, s)
+			}
+		}
+	}
+	for k := 1e-3; k < 1e7; k *= 1.7 {
+		for tail := 0.2; tail > leastTail; tail /= 2 {
+			lo, hi := garwood(k, tail)
+			if !(lo <= k && hi >= k) || math.IsNaN(lo) || math.IsInf(hi, 0) {
+				t.Errorf("%v events, tail %v: [%v, %v]", k, tail, lo, hi)
+			}
+		}
 	}
 }

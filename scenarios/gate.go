@@ -92,6 +92,40 @@ func gatingMetrics(gates []Gate) (names []string, lines []int) {
 	return names, lines
 }
 
+// equalFigure is a figure with an interval that the expression holds to be equal, or not equal, to something; "" if there is none.
+func equalFigure(expect string) string {
+	expect, err := nanoseconds(expect)
+	if err != nil {
+		return ""
+	}
+	tree, err := parser.Parse(expect)
+	if err != nil {
+		return ""
+	}
+	e, err := Gate{Expect: expect}.Compile()
+	if err != nil {
+		return ""
+	}
+	found := &equalities{}
+	ast.Walk(&tree.Node, found)
+	for _, name := range found.names {
+		if _, ok := e.figures[name]; ok {
+			return name
+		}
+	}
+	return ""
+}
+
+// equalities collects the names on either side of == and !=.
+type equalities struct{ names []string }
+
+func (e *equalities) Visit(node *ast.Node) {
+	if n, ok := (*node).(*ast.BinaryNode); ok && (n.Operator == "==" || n.Operator == "!=") {
+		e.names = append(e.names, namesIn(&n.Left)...)
+		e.names = append(e.names, namesIn(&n.Right)...)
+	}
+}
+
 // checkGates checks what only all gates together show.
 func checkGates(s *Scenario, d *decoder) {
 	if names, lines := gatingMetrics(s.Gates); len(names) > maxGating {
@@ -219,7 +253,15 @@ func checkGate(s *Scenario, d *decoder, i int, all []point, clean bool) {
 		d.fail(g.Line, path+".expect", problem.What, problem.Hint)
 		return
 	}
+	if name := equalFigure(g.Expect); name != "" {
+		d.fail(g.Line, path+".expect", name+" is a figure with an interval, which is never exactly one number",
+			"compare it with a bound by < or >; counts such as lost can be equal")
+		return
+	}
 	for metric := range (Metrics{}).all() {
+		if metric.alone && strings.HasPrefix(metric.name, baselinePrefix) && slices.Contains(names, metric.name) {
+			d.fail(g.Line, path+".expect", metric.name+" means nothing beside the variant's", "give a bound, for example chi2_p > 0.001")
+		}
 		if metric.exact && strings.HasPrefix(metric.name, baselinePrefix) && slices.Contains(names, metric.name) {
 			d.fail(g.Line, path+".expect", metric.name+" is a plain count: two counts differ by chance",
 				"compare figures that have an interval: lost_per_restart, lost_per_attempt, response.p99")

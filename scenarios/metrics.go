@@ -43,7 +43,7 @@ type Figures struct {
 	// Of the connections of the generation that listened longest.
 	Jain        float64 `expr:"jain"`
 	MaxOverMean float64 `expr:"max_over_mean"`
-	Chi2P       float64 `expr:"chi2_p"`
+	Chi2P       float64 `expr:"chi2_p" alone:"true"` // a p is not compared with another
 
 	ContextSwitches float64 `expr:"context_switches_per_connection"`
 	ServersCPUNS    float64 `expr:"servers_cpu_per_attempt_ns"`
@@ -75,6 +75,7 @@ type metric struct {
 	value float64
 	needs string // kinds of step of which the timeline must hold one for it to exist; "step": any
 	exact bool   // a count: it has no interval
+	alone bool   // it means nothing beside the baseline's
 	field []int  // where in Metrics it is; of a count in a map, the map
 }
 
@@ -93,6 +94,7 @@ func eachMetric(v reflect.Value, at metric, yield func(metric) bool) bool {
 			below := metric{
 				name:  strings.Trim(at.name+"."+tag.Get("expr"), "."),
 				needs: tag.Get("needs"),
+				alone: tag.Get("alone") != "",
 				field: append(slices.Clone(at.field), i),
 			}
 			if !eachMetric(v.Field(i), below, yield) {

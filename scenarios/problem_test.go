@@ -656,6 +656,12 @@ gates: [{when: {sockets: both}, expect: residual == 0}]
 			`f:3: gates[0].soft: expected true or false, found the text "very"`,
 			`f:3: gates[1].soft: expected a single value, found a list`,
 		}},
+		{"gate that can never be met", head + `gates: [{when: {}, expect: lost_per_attempt == 0}, {when: {}, expect: 0 != response.p50}, {when: {}, expect: lost == 0 && chi2_p > baseline.chi2_p}]
+`, []string{
+			`f:3: gates[0].expect: lost_per_attempt is a figure with an interval, which is never exactly one number; compare it with a bound by < or >; counts such as lost can be equal`,
+			`f:3: gates[1].expect: response.p50 is a figure with an interval, which is never exactly one number; compare it with a bound by < or >; counts such as lost can be equal`,
+			`f:3: gates[2].expect: baseline.chi2_p means nothing beside the variant's; give a bound, for example chi2_p > 0.001`,
+		}},
 		{"gate without expectation", head + `gates: [{when: {}}]
 `, []string{
 			`f:3: gates[0]: expect is missing; for example expect: lost_by_cause.reset_at_close == 0`,

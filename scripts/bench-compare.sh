@@ -5,14 +5,16 @@
 # that of 'compare'; 3 also when BASE_REF cannot read the scenarios, and 130 when interrupted.
 set -eu
 
-base_ref=${1-}
-blocks=${2-12}
-case $#/$blocks in
-*/ | */*[!0-9]* | [!12]/*)
-	echo "usage: bench-compare.sh BASE_REF [BLOCKS]" >&2
+usage() {
+	echo "usage: bench-compare.sh BASE_REF [BLOCKS], for example bench-compare.sh main 12" >&2
 	exit 2
-	;;
-esac
+}
+[ $# -eq 1 ] || [ $# -eq 2 ] || usage
+base_ref=$1
+blocks=${2-12}
+case $base_ref in '' | -*) usage ;; esac
+case $blocks in '' | *[!0-9]* | 0*) usage ;; esac
+[ "$blocks" -ge 10 ] || echo "fewer than 10 blocks decide nothing: this only shows that it works" >&2
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0 # as in the Makefile
 go=${GO:-go}
@@ -43,11 +45,12 @@ block() { # SIDE NUMBER
 	# shellcheck disable=SC2086 # a list of files
 	"$tmp/$1" run $scenarios --trials 1 --seed "$2" --out "$out/$1/$2" >/dev/null 2>"$out/$1/$2.log" || status=$?
 	case $status in
-	0 | 1 | 3) [ -e "$out/$1/$2/run.json" ] && return ;;
+	0 | 1 | 3) grep -q '"finished_at": *"' "$out/$1/$2/run.json" && return ;; # else the program broke down
 	130) exit 130 ;;
 	esac
 	cat "$out/$1/$2.log" >&2
-	exit "$((status ? status : 3))"
+	echo "the program of the $1 did not finish block $2" >&2
+	exit 2
 }
 
 mkdir -p "$out/base" "$out/head"

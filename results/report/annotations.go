@@ -82,14 +82,14 @@ func gateAnnotation(s *results.Scenario, g results.GateResult) annotation {
 func CompareAnnotations(w io.Writer, c *results.Comparison) error {
 	var worse, unmeasured []annotation
 	for _, s := range c.Scenarios {
-		at := func(title, text string) annotation {
-			return annotation{annotationError, s.File, 1, s.Name + " " + title, text}
+		at := func(kind, title, text string) annotation {
+			return annotation{kind, s.File, 1, s.Name + " " + title, text}
 		}
 		for _, why := range s.Void {
-			unmeasured = append(unmeasured, at("is void", why))
+			unmeasured = append(unmeasured, at(annotationWarning, "is void", why))
 		}
 		for _, why := range s.Unmeasured {
-			unmeasured = append(unmeasured, at("could not be compared", why))
+			unmeasured = append(unmeasured, at(annotationWarning, "could not be compared", why))
 		}
 		if len(s.Void) > 0 {
 			continue
@@ -97,7 +97,7 @@ func CompareAnnotations(w io.Writer, c *results.Comparison) error {
 		for _, v := range s.Variants {
 			for _, d := range v.Deltas {
 				if d.Outcome == results.DeltaWorse {
-					worse = append(worse, at("got worse", results.LabelString(v.Labels)+": "+d.String()))
+					worse = append(worse, at(annotationError, "got worse", results.LabelString(v.Labels)+": "+d.String()))
 				}
 			}
 		}

@@ -114,7 +114,7 @@ func TestCompareTextKeepsItsWord(t *testing.T) {
 		"· response_p50 [µs]", "worse", "better", "~", "≤ 3/80", "16/16 → 3/16",
 		"Go differs: go1.26.8 and go1.26.9",
 		"gap_ns 1 ms, response_p50_ns 5 %,", "response_p99_ns 10 %. ~:",
-		"sockets=reuseport stop=drain has 3 pairs of valid trials, and 6 are needed",
+		"sockets=reuseport stop=drain has 3 pairs of valid trials, and 9 are needed",
 		"In pairs, by turns, 16 blocks each; 8 comparisons in the family; v0.1.0 → v0.2.0, kernel 6.18.44.",
 	} {
 		if !strings.Contains(out, want) {

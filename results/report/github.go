@@ -279,11 +279,11 @@ func compareVerdict(c *results.Comparison) string {
 		}
 	}
 	var parts []string
-	if n := len(c.Unmeasured()); n > 0 {
-		parts = append(parts, fmt.Sprintf("%s could not measure, for %s", signOpen, plural(n, "reason")))
-	}
 	if n := len(c.Worse()); n > 0 {
 		parts = append(parts, fmt.Sprintf("%s worse in %d of %s", signBad, n, plural(all, "comparison")))
+	}
+	if n := len(c.Unmeasured()); n > 0 {
+		parts = append(parts, fmt.Sprintf("%s could not measure, for %s", signOpen, plural(n, "reason")))
 	}
 	if len(parts) == 0 {
 		parts = append(parts, fmt.Sprintf("%s nothing worse in %s", signGood, plural(all, "comparison")))

@@ -47,10 +47,18 @@ func runDocument(run *results.Run, opts Options) (*document, error) {
 func progress(scenarios []*results.Scenario) string {
 	done, planned := 0, 0
 	for _, s := range scenarios {
+		blocks := s.Trials
+		if len(s.Looks) > 0 { // they were added by and by
+			for _, v := range s.Variants {
+				for _, t := range v.Trials {
+					blocks = max(blocks, t.Block+1)
+				}
+			}
+		}
 		for _, v := range s.Variants {
 			if v.SkippedReason == nil {
 				done += len(v.Trials)
-				planned += s.Trials
+				planned += blocks
 			}
 		}
 	}

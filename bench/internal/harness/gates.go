@@ -24,7 +24,10 @@ const maxMore = 10_000
 // 1 − alpha/m for the m that are not decided.
 func EvaluateGates(s *scenarios.Scenario, out *results.Scenario, alpha float64) error {
 	j := &gateJudge{out: out, summaries: map[summaryKey]map[string]results.Summary{}}
-	if i := slices.IndexFunc(out.Variants, func(v *results.Variant) bool { return scenarios.Labels(v.Labels).Equal(s.Baseline) }); i >= 0 {
+	measured := func(v *results.Variant) bool {
+		return v.SkippedReason == nil && scenarios.Labels(v.Labels).Equal(s.Baseline)
+	}
+	if i := slices.IndexFunc(out.Variants, measured); i >= 0 {
 		j.baseline = out.Variants[i]
 	}
 	out.AA, out.Void = nil, ""
@@ -48,30 +51,27 @@ func EvaluateGates(s *scenarios.Scenario, out *results.Scenario, alpha float64) 
 			all = append(all, p)
 			if len(expectation.Figures()) > 0 {
 				open = append(open, p)
-			} else if err := j.judge(p, results.Confidence); err != nil {
-				return gateError(s, p, err)
+			} else {
+				j.judge(p, results.Confidence)
 			}
 		}
 	}
 	for decided := true; decided && len(open) > 0; {
 		level := 1 - alpha/float64(len(open))
 		for _, p := range open {
-			if err := j.judge(p, level); err != nil {
-				return gateError(s, p, err)
-			}
+			j.judge(p, level)
 		}
 		left := slices.DeleteFunc(slices.Clone(open), func(p *judgedGate) bool { return p.result.Outcome != results.GateUndecided })
 		open, decided = left, len(left) < len(open)
 	}
 	out.Gates = nil
 	for _, p := range all {
+		if out.Void != "" && len(p.expect.Figures()) > 0 {
+			p.result.Outcome, p.result.MoreTrials, p.result.Note = results.GateUndecided, nil, "void; "+p.result.Note
+		}
 		out.Gates = append(out.Gates, p.result)
 	}
 	return nil
-}
-
-func gateError(s *scenarios.Scenario, p *judgedGate, err error) error {
-	return fmt.Errorf("%s:%d: gate %q, %s: %w", s.File, p.gate.Line, p.gate.Expect, results.LabelString(p.variant.Labels), err)
 }
 
 // againMetrics are the metrics in which a scenario's baseline is compared with itself: those that its gates speak of. Empty: no gate
@@ -143,35 +143,34 @@ func (j *gateJudge) summary(v *results.Variant, level float64) map[string]result
 }
 
 // judge sets the outcome of a gate by intervals at the level.
-func (j *gateJudge) judge(p *judgedGate, level float64) error {
+func (j *gateJudge) judge(p *judgedGate, level float64) {
 	r := &p.result
-	r.Outcome, r.MoreTrials = results.GateUndecided, nil
+	r.Outcome, r.MoreTrials, r.Undecidable = results.GateUndecided, nil, false
 	n := len(p.variant.ValidTrials())
 	if n < j.out.MinValid {
 		r.Note = fmt.Sprintf("%d valid trials, %d are needed", n, j.out.MinValid)
-		return nil
+		return
 	}
 	ranges, why := j.ranges(p, level)
 	if why != "" {
 		r.Note = why
-		return nil
+		return
 	}
 	met, decided, err := p.decide(ranges, 1)
-	if err != nil {
-		return err
-	}
 	switch {
+	case err != nil:
+		r.Note, r.Undecidable = err.Error(), true
+		return
 	case !decided:
 		r.Note, r.MoreTrials = straddles(p, ranges, n)
-		r.Note = describeRanges(ranges) + r.Note
-		return nil
+		r.Note = describeRanges(ranges, level) + r.Note
+		return
 	case met:
 		r.Outcome = results.GatePass
 	default:
 		r.Outcome = results.GateFail
 	}
-	r.Note = describeRanges(ranges) + gateNote(p, n)
-	return nil
+	r.Note = describeRanges(ranges, level) + gateNote(p, n)
 }
 
 // A figureRange is what a figure may be: the variant's and, where it is compared with the baseline's, that one's.
@@ -190,6 +189,7 @@ func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string)
 		r := figureRange{name: name}
 		own, ofBase := p.speaksOf(name), p.speaksOf(baselinePrefix+name)
 		if ofBase && j.baseline == nil {
+			p.result.Undecidable = true
 			return nil, "the baseline was not run"
 		}
 		if own && ofBase && p.variant != j.baseline {
@@ -262,7 +262,7 @@ func unitOf(d results.Delta) func(float64) string {
 	return inUnits(d.Metric)
 }
 
-func describeRanges(ranges []figureRange) string {
+func describeRanges(ranges []figureRange, level float64) string {
 	var texts []string
 	for _, r := range ranges {
 		if r.change != "" {
@@ -272,7 +272,7 @@ func describeRanges(ranges []figureRange) string {
 	if len(texts) == 0 {
 		return ""
 	}
-	return strings.Join(texts, ", ") + "; "
+	return fmt.Sprintf("%s (%.4g %%); ", strings.Join(texts, ", "), 100*level)
 }
 
 // decide tries the expectation at the centres and at every combination of ends, the ranges shrunk about their centres by a factor of 0

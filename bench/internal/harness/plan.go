@@ -190,6 +190,9 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 		if first >= 0 {
 			p.Trials, p.further = p.Trials[:first:first], p.Trials[first:]
 		}
+		if d := p.Duration(); d > p.Budget {
+			return nil, fmt.Errorf("scenario %s: gates are first looked at after %d blocks, which take about %v: the budget of %v is less", s.Name, p.Looks[0], roughly(d), p.Budget)
+		}
 	}
 	return p, nil
 }
@@ -237,7 +240,12 @@ func (p *ScenarioPlan) blockDuration() (d time.Duration) {
 }
 
 // Alpha is the error probability of one look at the scenario's gates.
-func (p *ScenarioPlan) Alpha() float64 { return results.Alpha / float64(max(1, len(p.Looks))) }
+func (p *ScenarioPlan) Alpha() float64 {
+	if p.Looks == nil {
+		return results.Alpha
+	}
+	return results.Alpha / float64(len(AutoLooks()))
+}
 
 // skipped says which capability that the setup needs is missing.
 func skipped(s scenarios.Setup, m Machine) string {

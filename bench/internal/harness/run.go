@@ -108,7 +108,7 @@ func (r *runner) samePlan() error {
 	}
 	for i, s := range want.Scenarios {
 		have := r.run.Scenarios[i]
-		if have.Name != s.Name || have.SHA256 != s.SHA256 || len(have.Variants) != len(s.Variants) || have.Trials != s.Trials {
+		if have.Name != s.Name || have.SHA256 != s.SHA256 || len(have.Variants) != len(s.Variants) || have.Trials != s.Trials || !slices.Equal(have.Looks, s.Looks) {
 			return fmt.Errorf("%s: scenario %s has changed since the run began; start a new one", r.cfg.Dir, s.Name)
 		}
 		for k, v := range s.Variants {
@@ -145,7 +145,7 @@ func newRun(p *Plan, cfg RunConfig) *results.Run {
 	for _, sp := range p.Scenarios {
 		s := &results.Scenario{
 			Name: sp.Scenario.Name, About: sp.Scenario.About, SHA256: sp.Scenario.SHA256, Baseline: sp.Scenario.Baseline,
-			MinValid: min(sp.Scenario.MinValid, sp.Blocks()), Trials: sp.Blocks(), File: sp.Scenario.File, Looks: sp.Looks,
+			MinValid: min(sp.Scenario.MinValid, sp.Blocks()), Trials: sp.Blocks(), File: sp.Scenario.File, Looks: sp.Looks, BudgetNS: int64(sp.Budget),
 		}
 		for _, v := range sp.Variants {
 			rv := &results.Variant{Labels: v.Labels}
@@ -189,10 +189,15 @@ func (r *runner) trials(ctx context.Context) error {
 		}
 		repeats += sp.Repeats()
 		for _, v := range r.run.Scenarios[i].Variants {
-			repeats -= max(0, len(v.Trials)-sp.Blocks())
+			repeats -= repeated(v)
 		}
 	}
 	spent := make([]time.Duration, len(r.plan.Scenarios))
+	for i, sp := range r.plan.Scenarios { // before it was resumed
+		for k, v := range r.run.Scenarios[i].Variants {
+			spent[i] += time.Duration(len(v.Trials)) * sp.Variants[k].Duration()
+		}
+	}
 	for {
 		if len(queue) == 0 {
 			var err error
@@ -240,7 +245,7 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 		if err := EvaluateGates(sp.Scenario, out, sp.Alpha()); err != nil {
 			return nil, err
 		}
-		open := slices.DeleteFunc(slices.Clone(out.Gates), func(g results.GateResult) bool { return g.Outcome != results.GateUndecided })
+		open := slices.DeleteFunc(slices.Clone(out.Gates), func(g results.GateResult) bool { return g.Outcome != results.GateUndecided || g.Undecidable })
 		if len(open) == 0 {
 			continue
 		}
@@ -249,6 +254,9 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 		if blocks < 1 {
 			r.note(sp, fmt.Sprintf("the budget of %v is used up, %s not decided", sp.Budget, counted(len(open), "gate")))
 			continue
+		}
+		if blocks < sp.Looks[next]-sp.Blocks() {
+			sp.Looks = sp.Looks[:next] // this was the last: each look has its share of the error
 		}
 		for _, t := range sp.more(blocks) {
 			added = append(added, job{i, t})
@@ -259,6 +267,15 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 		r.note(sp, fmt.Sprintf("%s not decided after %d blocks: %d more", counted(len(open), "gate"), sp.Blocks()-blocks, blocks))
 	}
 	return added, nil
+}
+
+// repeated is how many of a variant's trials were of a block that it had tried before.
+func repeated(v *results.Variant) int {
+	blocks := map[int]bool{}
+	for _, t := range v.Trials {
+		blocks[t.Block] = true
+	}
+	return len(v.Trials) - len(blocks)
 }
 
 // hopeless says that a variant has been tried twice as often as was planned, and never been valid:
