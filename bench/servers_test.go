@@ -253,12 +253,18 @@ matrix:
   - {sockets: [reuseport], stop: [drain]}
   - {sockets: [shared], stop: [handoff]}
 trials: 1
-gates: [{when: {}, expect: takeover_ns >= 0}, {when: {}, expect: lost_per_restart >= 0}]
 `+lenient)
 	if status != 0 {
 		t.Fatalf("exit status %d:\n%s", status, stderr)
 	}
 	balanced(t, run)
+	for _, v := range run.Scenarios[0].Variants {
+		for _, metric := range []string{results.MetricTakeover, results.MetricLostPerRestart} {
+			if _, ok := v.Summary[metric]; !ok {
+				t.Errorf("%v has no %s", v.Labels, metric)
+			}
+		}
+	}
 	for label, list := range trials(run, "stop") {
 		tr := list[0]
 		lostOnlyBy(t, label, tr, "reset_at_close", "reset_half_open", "worker_crash")
