@@ -33,6 +33,8 @@ var metricKinds = []MetricKind{
 	{MetricHalfOpenLost, Lower, ScaleDifference, 0.01, false},
 	{MetricGap, Lower, ScaleDifference, 1e6, false},
 	{MetricOutage, Lower, ScaleDifference, 1e6, false},
+	{MetricLostPerStep, Lower, ScaleDifference, 1, false},
+	{MetricStaleNS, Lower, ScaleRatio, 0.1, false},
 	{MetricStall, Lower, ScaleRatio, 0.25, false},
 	{MetricTakeover, Lower, ScaleDifference, 1e6, false},
 	{MetricTail, Lower, ScaleDifference, 1e6, false},

@@ -102,7 +102,7 @@ func TestBenchUnits(t *testing.T) {
 		// Not what a user waits for.
 		"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns", "service_mean_ns", "service_sd_ns",
 		// Not of the servers.
-		results.MetricResolution, results.MetricScheduleLag, results.MetricLoadCPUPerAttempt, results.MetricPredictedWait,
+		results.MetricResolution, results.MetricScheduleLag, results.MetricLoadCPUPerAttempt, results.MetricPredictedWait, results.MetricPredictedLost,
 		// A median of p values says nothing.
 		results.MetricChi2P,
 		// lost/restart scaled, and parts of it.
