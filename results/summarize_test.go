@@ -220,6 +220,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	p := &Percentiles{}
 	v.Trials[0].Steps[0].HalfOpen = &HalfOpen{Held: 1}
 	v.Trials[0].Steps[0].ColdStart = &ColdStart{FirstServedNS: ptr[int64](1), FairShareNS: ptr[int64](2), NewcomerNS: p, OthersNS: p}
+	v.Trials[0].Steps[0].Endpoints, v.Trials[0].Steps[0].ClosedNS, v.Trials[0].Steps[0].RulesNS = 2, ptr[int64](1), ptr[int64](2)
 	v.Summarize()
 	got := slices.Sorted(maps.Keys(v.Summary))
 	want := slices.Sorted(slices.Values(Metrics()))
@@ -253,5 +254,23 @@ func TestLabelString(t *testing.T) {
 		if got := LabelString(labels); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// Of two pods one is deleted: half of what comes until the rules follow is sent to it.
+func TestServiceFigures(t *testing.T) {
+	trial := &Trial{Valid: true, OfferedPerSecond: 500, Steps: []Step{
+		{Endpoints: 2, ClosedNS: ptr[int64](1e9), RulesNS: ptr[int64](1.2e9), Lost: 47, OutageNS: 198e6, LostShare: 0.48},
+		{Endpoints: 4, ClosedNS: ptr[int64](2e9), RulesNS: ptr[int64](2.4e9), Lost: 53, OutageNS: 396e6, LostShare: 0.26},
+		{Endpoints: 2, ClosedNS: ptr[int64](3e9)}, // the rules had not followed when the trial ended
+	}}
+	f := trial.Figures()
+	for metric, want := range map[string]float64{MetricStaleNS: 300e6, MetricPredictedLost: 50, MetricLostPerStep: 50, MetricLostShare: 0.26} {
+		if got := f[metric]; got != want {
+			t.Errorf("%s %v, want %v", metric, got, want)
+		}
+	}
+	if f := (&Trial{Steps: []Step{{ClosedNS: ptr[int64](1)}}}).Figures(); f[MetricPredictedLost] != 0 || f[MetricLostPerStep] != 0 {
+		t.Errorf("without a Service: %v", f)
 	}
 }
