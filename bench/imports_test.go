@@ -23,8 +23,8 @@ var allowed = map[string][]string{
 	"bench/internal/kube":    {"bench/internal/netlab", "servers/wire"},
 	"results/report":         {"results"},
 	"servers":                {"servers/wire", "servers/selector"},
-	"bench/internal/load":    {"results", "servers/wire"},
-	"bench/internal/harness": {"scenarios", "results", "servers", "servers/selector", "servers/wire", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube"},
+	"bench/internal/load":    {"results", "servers/wire", "bench/internal/dns"},
+	"bench/internal/harness": {"scenarios", "results", "servers", "servers/selector", "servers/wire", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube", "bench/internal/dns"},
 	"bench": {"bench/internal/harness", "results", "results/report", "scenarios",
 		"servers", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor
 }

@@ -266,23 +266,29 @@ func (t *Trial) stepFigures(f map[string]float64) {
 // serviceFigures adds what a step behind a Service costs, and what it should by arithmetic: of the attempts that come between the close of
 // a listener and the rules that send nobody there any more, that endpoint's share.
 func (t *Trial) serviceFigures(f map[string]float64) {
-	var stale, predicted, lost, n float64
+	var stale, predicted, lost, n, followed float64
 	var outage int64
 	for _, s := range t.Steps {
-		if s.Endpoints == 0 || s.ClosedNS == nil || s.RulesNS == nil {
+		if s.Endpoints == 0 {
 			continue
 		}
 		n++
-		late := max(0, float64(*s.RulesNS-*s.ClosedNS))
-		stale += late
-		predicted += t.OfferedPerSecond * late / 1e9 / float64(s.Endpoints)
 		lost += float64(s.Lost)
 		if s.OutageNS >= outage {
 			outage, f[MetricLostShare] = s.OutageNS, s.LostShare
 		}
+		if s.ClosedNS != nil && s.RulesNS != nil {
+			followed++
+			late := max(0, float64(*s.RulesNS-*s.ClosedNS))
+			stale += late
+			predicted += t.OfferedPerSecond * late / 1e9 / float64(s.Endpoints)
+		}
 	}
 	if n > 0 {
-		f[MetricStaleNS], f[MetricPredictedLost], f[MetricLostPerStep] = stale/n, predicted/n, lost/n
+		f[MetricLostPerStep] = lost / n
+	}
+	if followed > 0 {
+		f[MetricStaleNS], f[MetricPredictedLost] = stale/followed, predicted/followed
 	}
 }
 

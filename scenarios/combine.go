@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // finding is a problem with a setup as a whole, found before it is known where to point.
@@ -139,18 +140,26 @@ func (c *setupCheck) cluster() {
 	if !c.d.trusts("network", "path", "kube", "family", "sockets", "timeline", "trace") {
 		return
 	}
-	service := c.Path == "service"
+	service := c.Path == "service" || c.Path == "dns"
+	if c.d.trusts("dns") {
+		switch {
+		case c.DNS != (DNS{}) && c.Path != "dns":
+			c.add("dns", ": only path: dns looks names up", "use path: dns, or remove dns")
+		case c.DNS.TTL%time.Second != 0:
+			c.add("dns.ttl", ": "+durationText(c.DNS.TTL)+" is not in whole seconds", "DNS has no others; for example 5s")
+		}
+	}
 	for i, s := range c.Timeline {
 		if !service && slices.Contains(podSteps, s.Do) {
-			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" needs path: service", "elsewhere there are no pods; use replace, roll or remove")
+			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" needs path: service or dns", "elsewhere there are no pods; use replace, roll or remove")
 		}
 	}
 	switch {
 	case service && c.Network != "cluster":
-		c.add("path", ": service needs network: cluster", "its pods are network namespaces of their own")
+		c.add("path", ": "+c.Path+" needs network: cluster", "its pods are network namespaces of their own")
 		return
 	case c.Kube != (Kube{}) && !service:
-		c.add("kube", ": only path: service has a control plane", "use path: service, or remove kube")
+		c.add("kube", ": only path: service and dns have a control plane", "use path: service, or remove kube")
 	case c.Network != "cluster":
 		return
 	}

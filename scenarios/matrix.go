@@ -99,6 +99,9 @@ func (s *Setup) complete() {
 	if s.Accept == "" {
 		s.Accept = map[string]string{"loop": "epoll", "http": "netpoll"}[s.Server.Kind]
 	}
+	if s.Path == "dns" && s.DNS.Cache == "" {
+		s.DNS.Cache = "ttl"
+	}
 	if s.Path == "haproxy" && s.HAProxy.Checks == "" {
 		s.HAProxy.Checks = "default"
 	}

@@ -262,7 +262,7 @@ server: {kind: threads}
 stop: closed
 `, []string{
 			`f:3: network: unknown value "bridge"; allowed: loopback, veth, cluster`,
-			`f:4: path: unknown value "nginx"; allowed: direct, service, haproxy`,
+			`f:4: path: unknown value "nginx"; allowed: direct, service, dns, haproxy`,
 			`f:5: sockets: unknown value "share"; did you mean "shared"? (allowed: shared, reuseport, exclusive)`,
 			`f:6: server.kind: unknown value "threads"; allowed: loop, http`,
 			`f:7: stop: unknown value "closed"; did you mean "close"? (allowed: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown)`,
@@ -553,7 +553,7 @@ matrix: [sockets]
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, haproxy.checks, kube.endpoint_lag, kube.rules_lag, kube.min_sync_period, kube.pre_stop, kube.grace, kube.node_lag, kube.teardown, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, trace, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.cold, server.backlog, server.fault.resets, server.fault.reset_every, server.fault.half_open, server.fault.dropped_syns, server.fault.reje…`,
+			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, haproxy.checks, dns.cache, dns.ttl, dns.clients, kube.endpoint_lag, kube.rules_lag, kube.min_sync_period, kube.pre_stop, kube.grace, kube.node_lag, kube.teardown, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, trace, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.cold, server.backlog, server.fault.resets, server.fault.reset_every, server.fault.half_open, server.faul…`,
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}

@@ -53,6 +53,8 @@ type Setup struct {
 	Path string `yaml:"path"`
 	// HAProxy says how the HAProxy of path haproxy is configured.
 	HAProxy HAProxy `yaml:"haproxy,omitempty"`
+	// DNS is how clients find the pods of path dns.
+	DNS DNS `yaml:"dns,omitempty"`
 	// Kube is how the embedded control plane behaves that stands behind path service.
 	Kube Kube `yaml:"kube,omitempty"`
 	// Workers is the number of processes in a generation, 1 to 1024. Default 2.
@@ -86,6 +88,16 @@ type Setup struct {
 	Timeline []Step `yaml:"timeline"`
 	// Validity bounds what a trial may show before it counts as a measurement of the servers.
 	Validity Validity `yaml:"validity"`
+}
+
+// DNS says how names are answered and kept.
+type DNS struct {
+	// Cache is what a client keeps of an answer. Default ttl.
+	Cache string `yaml:"cache,omitempty"`
+	// TTL of answers, in whole seconds, 0 to 1 h. Default 0: 5 s, as CoreDNS's plugin kubernetes.
+	TTL time.Duration `yaml:"ttl,omitempty"`
+	// Clients share the attempts, each with a cache of its own, 0 to 1024. Default 0: 16.
+	Clients int `yaml:"clients,omitempty"`
 }
 
 // Kube says how the embedded control plane behaves: a stand-in for Kubernetes' own, with lags that can be set. Default: none.

@@ -60,7 +60,18 @@ func Paths() []Choice {
 	return []Choice{
 		{"direct", "the load connects to the workers' own address"},
 		{"service", "a Kubernetes Service, in a cluster: the clients' node rewrites its address to that of a pod (nftables and conntrack, as kube-proxy's); each worker is in a pod of its own"},
+		{"dns", "a headless Kubernetes Service, in a cluster: clients look its name up and connect to a pod's own address"},
 		{"haproxy", "HAProxy stands in front: of one address with sockets reuseport, of one address for each worker with sockets exclusive"},
+	}
+}
+
+// DNSCaches are the values of dns.cache.
+func DNSCaches() []Choice {
+	return []Choice{
+		{"ttl", "an answer is kept for as long as it says; its age at the begin is random"},
+		{"none", "every connection asks"},
+		{"forever", "the first answer is kept for good, as JVMs did"},
+		{"pool", "an answer is kept for as long as a connection is open that was opened with it"},
 	}
 }
 
@@ -209,6 +220,9 @@ func settings() []setting {
 		{path: "family", choices: Families(), def: "ipv4"},
 		{path: "path", choices: Paths(), def: "direct"},
 		{path: "haproxy.checks", choices: HealthChecks()},
+		{path: "dns.cache", choices: DNSCaches()},
+		{path: "dns.ttl", max: hour, def: "0s", example: "5s"},
+		{path: "dns.clients", max: 1024, def: "0"},
 		{path: "kube.endpoint_lag", max: minute, def: "0s", example: "100ms"},
 		{path: "kube.rules_lag", max: minute, def: "0s", example: "100ms"},
 		{path: "kube.min_sync_period", max: minute, def: "0s", example: "1s"},

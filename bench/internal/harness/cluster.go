@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -15,7 +16,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/bench/internal/dns"
 	"reuseport-bench/bench/internal/kube"
+	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
@@ -23,8 +26,35 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// pathService is the path through a Service of a cluster.
-const pathService = "service"
+// The paths to the pods of a cluster: through a Service's address, and by its name to their own.
+const (
+	pathService = "service"
+	pathDNS     = "dns"
+)
+
+// serviceDNSName is the name of the Service, dnsPort where it is answered, dnsClients how many clients ask where the scenario does not say,
+// dnsTTL how long they may keep it.
+var serviceDNSName = dns.Name(serviceName, "default")
+
+const (
+	dnsPort    = 53
+	dnsClients = 16
+	dnsTTL     = 5 * time.Second
+)
+
+// behindService says that the workers of the setup are pods.
+func behindService(s scenarios.Setup) bool { return s.Path == pathService || s.Path == pathDNS }
+
+// lookup is how the load finds the pods; nil when it need not.
+func lookup(s scenarios.Setup) *load.Lookup {
+	if s.Path != pathDNS {
+		return nil
+	}
+	return &load.Lookup{
+		Server: netip.AddrPortFrom(netlab.AddressesOfCluster().Client, dnsPort), Name: serviceDNSName,
+		Policy: dns.Policy(s.DNS.Cache), Clients: cmp.Or(s.DNS.Clients, dnsClients),
+	}
+}
 
 // controlPlaneEmbedded says in the results that the control plane was a stand-in of this program's.
 const controlPlaneEmbedded = "embedded"
@@ -59,11 +89,13 @@ type cluster struct {
 	group  *servers.Group
 	rules  *kube.Rules
 	plane  *kube.Embedded
+	names  *dns.Server     // nil: a Service's address does
 	ctx    context.Context // of the kubelets
 	cancel context.CancelFunc
 
 	mu     sync.Mutex
 	events []kube.Event
+	failed error
 	told   chan struct{} // closed, and made anew, with every event
 	pods   map[int]*pod  // by worker
 	order  []*pod
@@ -110,12 +142,54 @@ func newCluster(ctx context.Context, t *trialRun) (c *cluster, err error) {
 	if err != nil {
 		return c, err
 	}
-	return c, c.plane.CreateService(ctx, serviceName, serviceAddress())
+	if c.setup.Path == pathService {
+		return c, c.plane.CreateService(ctx, serviceName, serviceAddress())
+	}
+	if err := c.serveNames(t.plan.Seed); err != nil {
+		return c, err
+	}
+	return c, c.plane.CreateService(ctx, serviceName, netip.AddrPort{})
+}
+
+// serveNames starts the DNS server, on the clients' node.
+func (c *cluster) serveNames(seed uint64) error {
+	at := lookup(c.setup).Server.String()
+	var packets net.PacketConn
+	var listener net.Listener
+	err := c.lab.Do(c.lab.Clients(), func() (err error) {
+		if packets, err = net.ListenPacket("udp4", at); err == nil {
+			listener, err = net.Listen("tcp4", at)
+		}
+		return err
+	})
+	if err != nil {
+		if packets != nil {
+			err = errors.Join(err, packets.Close())
+		}
+		return fmt.Errorf("DNS server: %w", err)
+	}
+	c.names, err = dns.Serve(packets, listener, seed)
+	return err
+}
+
+// publish has the name answered by the ready endpoints.
+func (c *cluster) publish(endpoints []kube.Endpoint) error {
+	var addrs []netip.Addr
+	for _, e := range endpoints {
+		if e.Ready() {
+			addrs = append(addrs, e.Address.Addr())
+		}
+	}
+	_, err := c.names.Set(serviceDNSName, addrs, cmp.Or(c.setup.DNS.TTL, dnsTTL))
+	return err
 }
 
 func (c *cluster) event(e kube.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if e.Kind == kube.EndpointsChanged && c.names != nil {
+		c.failed = errors.Join(c.failed, c.publish(e.Endpoints))
+	}
 	c.events = append(c.events, e)
 	close(c.told)
 	c.told = make(chan struct{})
@@ -218,7 +292,13 @@ func (c *cluster) awaitRules(ctx context.Context, workers []*servers.Worker) err
 	for {
 		c.mu.Lock()
 		missing := slices.ContainsFunc(workers, func(w *servers.Worker) bool {
-			return !slices.ContainsFunc(c.events, func(e kube.Event) bool { return e.Kind == kube.EndpointAdded && e.Pod == c.pods[w.ID].name })
+			name := c.pods[w.ID].name
+			return !slices.ContainsFunc(c.events, func(e kube.Event) bool {
+				if c.names != nil {
+					return slices.ContainsFunc(e.Endpoints, func(x kube.Endpoint) bool { return x.Pod == name && x.Ready() })
+				}
+				return e.Kind == kube.EndpointAdded && e.Pod == name
+			})
 		})
 		told := c.told
 		c.mu.Unlock()
@@ -306,6 +386,9 @@ func (c *cluster) instants(b *books, f *fired, s *results.Step) {
 	s.Endpoints = f.endpoints
 	last := gone[len(gone)-1]
 	for kind, field := range map[kube.EventKind]**int64{kube.EndpointsChanged: &s.EndpointsNS, kube.EndpointRemoved: &s.RulesNS} {
+		if kind == kube.EndpointRemoved && c.setup.Path != pathService {
+			continue // no rule leads to a pod that is known by name
+		}
 		if at := c.since(last, kind, f.trigger); at != 0 {
 			ns := b.since(int64(at))
 			*field = &ns
@@ -333,12 +416,15 @@ func (c *cluster) end() error {
 		p.mu.Unlock()
 	}
 	if c.plane != nil {
-		errs = append(errs, c.plane.Close())
+		errs = append(errs, c.plane.Close(), c.failed)
+	}
+	if c.names != nil {
+		errs = append(errs, c.names.Close())
 	}
 	if c.rules != nil {
 		errs = append(errs, c.rules.Close())
 	}
-	c.plane, c.rules = nil, nil
+	c.plane, c.rules, c.names = nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -382,8 +468,9 @@ func (c *cluster) stale(b *books) map[netip.Addr]staleEndpoint {
 		if from == 0 {
 			continue
 		}
-		s := staleEndpoint{worker: p.worker.ID, from: b.since(int64(from)), until: math.MaxInt64}
-		if at := c.since(p.worker, kube.EndpointRemoved, 0); at != 0 {
+		s := staleEndpoint{worker: p.worker.ID, from: b.since(int64(from)), until: math.MaxInt64 - clockSlack}
+		// Who knows a pod by name goes there for as long as the name is cached.
+		if at := c.since(p.worker, kube.EndpointRemoved, 0); at != 0 && c.setup.Path == pathService {
 			s.until = b.since(int64(at))
 		}
 		all[p.Addr] = s

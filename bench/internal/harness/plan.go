@@ -274,7 +274,7 @@ func skipped(s scenarios.Setup, m Machine) string {
 	if s.Selector == string(servers.IncomingCPU) {
 		needed = append(needed, kernel.ProbeIncomingCPU)
 	}
-	if s.Path == pathService {
+	if behindService(s) {
 		needed = append(needed, kernel.ProbeNFTables, kernel.ProbeNFTablesCommand)
 	}
 	if s.Network == string(netlab.Veth) || s.Network == string(netlab.Cluster) {
@@ -379,7 +379,7 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 	for i := range n {
 		all = append(all, load.Config{
 			Process: i, Processes: n,
-			Target: target(s, addresses),
+			Target: target(s, addresses), Lookup: lookup(s),
 			Shape: load.Shape{
 				Pace: load.Pace(s.Load.Pace), Rate: s.Load.Rate.PerSecond, From: s.Load.From.PerSecond, Burst: s.Load.Burst,
 				Duration: s.Load.Duration,
@@ -463,6 +463,11 @@ func (v *VariantPlan) loadOf(seed uint64, block int) []load.Config {
 	all := slices.Clone(v.Load)
 	for i := range all {
 		all[i].Shape.Seed = seed + uint64(block)
+		if l := all[i].Lookup; l != nil {
+			own := *l
+			own.Seed = seed + uint64(block)<<16
+			all[i].Lookup = &own
+		}
 	}
 	return all
 }
@@ -473,7 +478,7 @@ func (v *VariantPlan) Duration() time.Duration {
 		return capacityDuration + trialOverhead + expectedTries*(v.Setup.Load.Duration+trialOverhead)
 	}
 	d := v.Setup.Load.Duration + trialOverhead
-	if v.Setup.Path == pathService { // until the rules lead to the first pods
+	if behindService(v.Setup) { // until the rules lead to the first pods
 		d += v.Setup.Kube.EndpointLag + v.Setup.Kube.RulesLag
 	}
 	return d

@@ -120,7 +120,7 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	}
 	t.books.proxied = t.variant.Setup.Path == pathHAProxy
 	var home func(context.Context, *servers.Worker) (servers.Home, error)
-	if t.variant.Setup.Path == pathService {
+	if behindService(t.variant.Setup) {
 		if t.cluster, err = newCluster(ctx, t); err != nil {
 			return err
 		}

@@ -27,9 +27,11 @@ type Config struct {
 	Process   int `json:"process"`   // from 0
 	Processes int `json:"processes"` // that share the schedule: process p sends attempts p, p+n, p+2n …
 
-	Target  netip.AddrPort `json:"target"`
-	Shape   Shape          `json:"shape"`      // of the schedule of all processes together
-	Timeout time.Duration  `json:"timeout_ns"` // of one attempt, from sent
+	Target netip.AddrPort `json:"target"`
+	// Lookup, where it is not nil, finds the address for each connection by name; Target gives the port.
+	Lookup  *Lookup       `json:"lookup,omitempty"`
+	Shape   Shape         `json:"shape"`      // of the schedule of all processes together
+	Timeout time.Duration `json:"timeout_ns"` // of one attempt, from sent
 	// Connections is how attempts come by one.
 	Connections Connections `json:"connections"`
 	// Body, in bytes: attempts are POST requests with a body of that length. 0: GET.

@@ -27,6 +27,7 @@ type transport struct {
 	host     string
 	family   int
 	body     []byte
+	names    *names // nil: the target is known
 	idle     pool
 	samples  *sampleWriter
 	buffers  sync.Pool // of *buffer
@@ -53,6 +54,11 @@ func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sa
 		t.family = unix.AF_INET6
 	}
 	var err error
+	if cfg.Lookup != nil {
+		if t.names, err = newNames(cfg.Lookup); err != nil {
+			return nil, err
+		}
+	}
 	t.sources, err = NewSources(cfg.Sources, t.schedule.Len())
 	return t, err
 }
@@ -111,9 +117,15 @@ func (t *transport) attempt(s *results.Sample) {
 		return
 	}
 	s.Source = c.source
+	if err := t.find(c, index); err != nil {
+		// Nobody says where to go to: for the client it is as if there were no way.
+		s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassUnreachable, int64(t.clock.Now())
+		c.close()
+		return
+	}
 	x := exchange{sample: s, clock: t.clock, conn: c, deadline: wire.Instant(s.Sent).Add(t.cfg.Timeout)}
 	x.abort = t.cfg.Process == 0 && s.Sequence-t.cfg.AbortFrom < t.cfg.Aborts
-	err = x.run(wire.Sockaddr(t.cfg.Target), b)
+	err = x.run(wire.Sockaddr(c.target), b)
 	s.Done = int64(t.clock.Now())
 	s.Class = classify(err, s.Phase)
 	if s.Class == results.ClassNone {
@@ -131,7 +143,21 @@ type conn struct {
 	fd        int
 	file      *os.File // once the runtime's poller is needed; owns fd from then on
 	source    netip.AddrPort
+	target    netip.AddrPort
+	release   func() // nil: nobody looked its target up
 	connected bool
+}
+
+// find says where a connection that is not open yet goes to.
+func (t *transport) find(c *conn, index uint64) (err error) {
+	switch {
+	case c.connected:
+	case t.names == nil:
+		c.target = t.cfg.Target
+	default:
+		c.target, c.release, err = t.names.target(index, t.cfg.Target.Port(), t.cfg.Timeout)
+	}
+	return err
 }
 
 // open makes a non-blocking socket bound to the source of the attempt.
@@ -155,6 +181,9 @@ func (t *transport) open(index uint64) (*conn, error) {
 }
 
 func (c *conn) close() {
+	if c.release != nil {
+		c.release()
+	}
 	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is complete.
 	if c.file != nil {
 		_ = c.file.Close()
