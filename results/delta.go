@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -73,15 +74,7 @@ func (d *Delta) decide() {
 // Decide adjusts the p of deltas that are one family by Holm's method (Scand. J. Statist. 6 (1979) 65), and says how each came out.
 func Decide(family []*Delta) {
 	byP := slices.Clone(family)
-	slices.SortStableFunc(byP, func(a, b *Delta) int {
-		switch {
-		case a.P < b.P:
-			return -1
-		case a.P > b.P:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(byP, func(a, b *Delta) int { return cmp.Compare(a.P, b.P) })
 	largest := 0.0
 	for i, d := range byP {
 		largest = max(largest, min(1, d.P*float64(len(byP)-i)))
@@ -91,7 +84,7 @@ func Decide(family []*Delta) {
 }
 
 // Compare compares a metric of a variant with that of another, by the trials that count: paired by block, which ran close together in
-// time. See PairedRatio, and for losses RateDifference. The quotient of two medians would carry the drift of the machine between blocks.
+// time. See PairedRatio, and for losses compareCounts. The quotient of two medians would carry the drift of the machine between blocks.
 // False: the metric cannot be compared, or no block has both. P is not yet adjusted, see Decide.
 func Compare(head, base *Variant, metric string, level float64) (Delta, bool) {
 	s := sides{base: base.ValidTrials(), head: head.ValidTrials()}

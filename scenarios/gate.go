@@ -47,7 +47,7 @@ func (g Gate) Compile() (*Expectation, error) {
 // Figures are the metrics with an interval that it speaks of, sorted, without the baseline's prefix.
 func (e *Expectation) Figures() (names []string) {
 	for _, name := range e.Names {
-		bare := strings.TrimPrefix(name, baselinePrefix)
+		bare := strings.TrimPrefix(name, BaselinePrefix)
 		if _, ok := e.figures[name]; ok && !slices.Contains(names, bare) {
 			names = append(names, bare)
 		}
@@ -70,8 +70,8 @@ func (e *Expectation) Eval(m Metrics) (bool, error) {
 	return met.(bool), nil
 }
 
-// baselinePrefix begins the names of the baseline's metrics.
-const baselinePrefix = "baseline."
+// BaselinePrefix begins the names of the baseline's metrics.
+const BaselinePrefix = "baseline."
 
 // maxGating is how many metrics the gates of a scenario may judge by intervals: each more costs all of them power.
 const maxGating = 4
@@ -259,10 +259,10 @@ func checkGate(s *Scenario, d *decoder, i int, all []point, clean bool) {
 		return
 	}
 	for metric := range (Metrics{}).all() {
-		if metric.alone && strings.HasPrefix(metric.name, baselinePrefix) && slices.Contains(names, metric.name) {
+		if metric.alone && strings.HasPrefix(metric.name, BaselinePrefix) && slices.Contains(names, metric.name) {
 			d.fail(g.Line, path+".expect", metric.name+" means nothing beside the variant's", "give a bound, for example chi2_p > 0.001")
 		}
-		if metric.exact && strings.HasPrefix(metric.name, baselinePrefix) && slices.Contains(names, metric.name) {
+		if metric.exact && strings.HasPrefix(metric.name, BaselinePrefix) && slices.Contains(names, metric.name) {
 			d.fail(g.Line, path+".expect", metric.name+" is a plain count: two counts differ by chance",
 				"compare figures that have an interval: lost_per_restart, lost_per_attempt, response.p99")
 		}

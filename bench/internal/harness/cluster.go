@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"sync"
 	"time"
@@ -85,7 +84,6 @@ type cluster struct {
 	clock  *wire.Clock
 	setup  scenarios.Setup
 	cpus   []int // the servers'
-	port   uint16
 	group  *servers.Group
 	rules  *kube.Rules
 	plane  *kube.Embedded
@@ -110,19 +108,19 @@ type pod struct {
 	kubelet *kube.Kubelet
 	ended   chan struct{} // it is gone, and its network
 
-	// Of its deletion; 0: has not been.
-	mu               sync.Mutex
-	deleted, trigger wire.Instant
-	silenced         wire.Instant // its node fell silent; 0: it did not
-	closed           wire.Instant
-	stopped          chan struct{} // its listener is closed
-	err              error
+	silenced wire.Instant // its node fell silent; 0: it did not. The cluster's mu guards it
+
+	mu      sync.Mutex
+	once    sync.Once     // of stopped
+	stopped chan struct{} // its listener is closed
+	closed  wire.Instant  // when; 0: it is not
+	err     error
 }
 
 // newCluster makes the Service's rules on the clients' node, and the control plane. The pods come with the workers.
 func newCluster(ctx context.Context, t *trialRun) (c *cluster, err error) {
 	c = &cluster{
-		lab: t.lab, clock: t.clock, setup: t.variant.Setup, cpus: t.plan.ServerCPUs, port: serverPort,
+		lab: t.lab, clock: t.clock, setup: t.variant.Setup, cpus: t.plan.ServerCPUs,
 		told: make(chan struct{}), pods: map[int]*pod{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -208,13 +206,7 @@ func (c *cluster) home(ctx context.Context, w *servers.Worker) (servers.Home, er
 	c.pods[w.ID] = &pod{Pod: p, name: name, worker: w, ended: make(chan struct{}), stopped: make(chan struct{})}
 	c.order = append(c.order, c.pods[w.ID])
 	return servers.Home{
-		Address: netip.AddrPortFrom(p.Addr, c.port),
-		Start: func(cmd *exec.Cmd, cpus []int) error {
-			if len(cpus) == 0 {
-				cpus = c.cpus
-			}
-			return c.lab.Start(p.Host, cmd, cpus)
-		},
+		Address: netip.AddrPortFrom(p.Addr, serverPort), Start: starter(c.lab, p.Host, c.cpus),
 	}, nil
 }
 
@@ -227,7 +219,7 @@ func (c *cluster) podOf(w *servers.Worker) *pod {
 // serve puts a worker that listens behind the Service: its kubelet says that it is ready.
 func (c *cluster) serve(ctx context.Context, w *servers.Worker) error {
 	p := c.podOf(w)
-	err := c.plane.AddPod(ctx, kube.Pod{Name: p.name, Service: serviceName, Node: c.lab.Node(p.Node).Name, Address: netip.AddrPortFrom(p.Addr, c.port)})
+	err := c.plane.AddPod(ctx, kube.Pod{Name: p.name, Service: serviceName, Node: c.lab.Node(p.Node).Name, Address: netip.AddrPortFrom(p.Addr, serverPort)})
 	if err != nil {
 		return err
 	}
@@ -261,13 +253,13 @@ func (c *cluster) serve(ctx context.Context, w *servers.Worker) error {
 
 // terminate stops a pod's worker, and returns when it has been told.
 func (c *cluster) terminate(p *pod, way servers.Way) error {
-	trigger, closed, err := c.group.Stop(c.ctx, []*servers.Worker{p.worker}, way)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.trigger == 0 {
-		p.trigger, p.closed = trigger, closed
+	_, closed, err := c.group.Stop(c.ctx, []*servers.Worker{p.worker}, way)
+	p.once.Do(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.closed = closed
 		close(p.stopped)
-	}
+	})
 	return err
 }
 
@@ -295,7 +287,7 @@ func (c *cluster) awaitRules(ctx context.Context, workers []*servers.Worker) err
 			name := c.pods[w.ID].name
 			return !slices.ContainsFunc(c.events, func(e kube.Event) bool {
 				if c.names != nil {
-					return slices.ContainsFunc(e.Endpoints, func(x kube.Endpoint) bool { return x.Pod == name && x.Ready() })
+					return hasReady(e, name)
 				}
 				return e.Kind == kube.EndpointAdded && e.Pod == name
 			})
@@ -313,10 +305,15 @@ func (c *cluster) awaitRules(ctx context.Context, workers []*servers.Worker) err
 	}
 }
 
+// hasReady says that the pod is among the ready endpoints that the event tells of.
+func hasReady(e kube.Event, pod string) bool {
+	return slices.ContainsFunc(e.Endpoints, func(x kube.Endpoint) bool { return x.Pod == pod && x.Ready() })
+}
+
 // delete deletes a worker's pod: its kubelet and the control plane hear of it at the same time. It returns when its listener is closed.
 func (c *cluster) delete(ctx context.Context, w *servers.Worker) (trigger, closed wire.Instant, err error) {
 	p := c.podOf(w)
-	p.deleted = c.clock.Now()
+	trigger = c.clock.Now()
 	if err := c.plane.DeletePod(ctx, p.name); err != nil {
 		return 0, 0, err
 	}
@@ -325,11 +322,11 @@ func (c *cluster) delete(ctx context.Context, w *servers.Worker) (trigger, close
 	case <-p.stopped:
 	case <-p.ended:
 	case <-ctx.Done():
-		return p.deleted, 0, context.Cause(ctx)
+		return trigger, 0, context.Cause(ctx)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.deleted, p.closed, p.err
+	return trigger, p.closed, p.err
 }
 
 // nodeDown silences a node.
@@ -367,7 +364,7 @@ func (c *cluster) since(w *servers.Worker, kind kube.EventKind, from wire.Instan
 		switch {
 		case e.Kind != kind || e.At < from:
 		case kind == kube.EndpointsChanged:
-			if !slices.ContainsFunc(e.Endpoints, func(x kube.Endpoint) bool { return x.Pod == p.name && x.Ready() }) {
+			if !hasReady(e, p.name) {
 				return e.At
 			}
 		case e.Pod == p.name:

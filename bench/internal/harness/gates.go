@@ -24,11 +24,8 @@ const maxMore = 10_000
 // 1 − alpha/m for the m that are not decided.
 func EvaluateGates(s *scenarios.Scenario, out *results.Scenario, alpha float64) error {
 	j := &gateJudge{out: out, summaries: map[summaryKey]map[string]results.Summary{}}
-	measured := func(v *results.Variant) bool {
-		return v.SkippedReason == nil && scenarios.Labels(v.Labels).Equal(s.Baseline)
-	}
-	if i := slices.IndexFunc(out.Variants, measured); i >= 0 {
-		j.baseline = out.Variants[i]
+	if v := out.BaselineVariant(); v != nil && v.SkippedReason == nil {
+		j.baseline = v
 	}
 	out.AA, out.Void = nil, ""
 	if metrics := againMetrics(s); len(metrics) > 0 {
@@ -84,7 +81,7 @@ func againMetrics(s *scenarios.Scenario) (metrics []string) {
 		}
 		for _, name := range expectation.Names {
 			metric := metricOf(name)
-			if strings.HasPrefix(strings.TrimPrefix(name, baselinePrefix), "lost") || name == "dropped" {
+			if strings.HasPrefix(strings.TrimPrefix(name, scenarios.BaselinePrefix), "lost") || name == "dropped" {
 				metric = results.MetricLostPerAttempt
 				if s.Restarts() {
 					metric = results.MetricLostPerRestart
@@ -98,12 +95,9 @@ func againMetrics(s *scenarios.Scenario) (metrics []string) {
 	return metrics
 }
 
-// baselinePrefix begins the names of the baseline's figures in an expectation.
-const baselinePrefix = "baseline."
-
 // metricOf is the metric of results that a name in an expectation stands for, the baseline's as well.
 func metricOf(name string) string {
-	name = strings.TrimPrefix(name, baselinePrefix)
+	name = strings.TrimPrefix(name, scenarios.BaselinePrefix)
 	if kind, percentile, ok := strings.Cut(name, "."); ok {
 		return kind + "_" + percentile + "_ns"
 	}
@@ -187,7 +181,7 @@ func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string)
 	for _, name := range p.expect.Figures() {
 		metric := metricOf(name)
 		r := figureRange{name: name}
-		own, ofBase := p.speaksOf(name), p.speaksOf(baselinePrefix+name)
+		own, ofBase := p.speaksOf(name), p.speaksOf(scenarios.BaselinePrefix+name)
 		if ofBase && j.baseline == nil {
 			p.result.Undecidable = true
 			return nil, "the baseline was not run"
@@ -300,7 +294,7 @@ func (p *judgedGate) at(ranges []figureRange, point func(int) int, shrink float6
 	for i, r := range ranges {
 		pick := func(x [3]float64) float64 { return x[0] + (x[point(i)]-x[0])*shrink }
 		p.expect.Set(&m, r.name, pick(r.variant))
-		p.expect.Set(&m, baselinePrefix+r.name, pick(r.baseline))
+		p.expect.Set(&m, scenarios.BaselinePrefix+r.name, pick(r.baseline))
 	}
 	return p.expect.Eval(m)
 }

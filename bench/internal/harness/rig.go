@@ -45,7 +45,7 @@ func newRig(ctx context.Context, roles Roles, v *VariantPlan, sysctls []Sysctl, 
 	}
 	r.group, err = servers.NewGroup(v.Servers, servers.Env{
 		Command: roles.Worker,
-		Start:   starter(r.lab, cpus),
+		Start:   starter(r.lab, r.lab.Servers(), cpus),
 		Do:      func(f func() error) error { return r.lab.Do(r.lab.Servers(), f) },
 		Account: account,
 		Clock:   r.clock,

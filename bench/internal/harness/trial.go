@@ -213,7 +213,7 @@ func (t *trialRun) startWorker(c *exec.Cmd, cpus []int) error {
 	if t.line == nil && t.servers.Kind == servers.Loop {
 		all = t.plan.Machine.CPUs
 	}
-	return starter(t.lab, all)(c, cpus)
+	return starter(t.lab, t.lab.Servers(), all)(c, cpus)
 }
 
 // confine moves workers that started anywhere to the servers' CPUs.
@@ -232,13 +232,13 @@ func (t *trialRun) confine() error {
 	return nil
 }
 
-// starter starts workers in the lab, on the given CPUs where they are not to be on one of their own.
-func starter(lab *netlab.Lab, all []int) func(*exec.Cmd, []int) error {
+// starter starts workers on a host of the lab, on the given CPUs where they are not to be on one of their own.
+func starter(lab *netlab.Lab, host *netlab.Host, all []int) func(*exec.Cmd, []int) error {
 	return func(c *exec.Cmd, cpus []int) error {
 		if len(cpus) == 0 {
 			cpus = all
 		}
-		return lab.Start(lab.Servers(), c, cpus)
+		return lab.Start(host, c, cpus)
 	}
 }
 
