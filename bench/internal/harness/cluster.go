@@ -310,23 +310,30 @@ func hasReady(e kube.Event, pod string) bool {
 	return slices.ContainsFunc(e.Endpoints, func(x kube.Endpoint) bool { return x.Pod == pod && x.Ready() })
 }
 
-// delete deletes a worker's pod: its kubelet and the control plane hear of it at the same time. It returns when its listener is closed.
-func (c *cluster) delete(ctx context.Context, w *servers.Worker) (trigger, closed wire.Instant, err error) {
-	p := c.podOf(w)
+// delete deletes the workers' pods: their kubelets and the control plane hear of it at the same time. It returns when their listeners are
+// closed.
+func (c *cluster) delete(ctx context.Context, workers []*servers.Worker) (trigger, closed wire.Instant, err error) {
 	trigger = c.clock.Now()
-	if err := c.plane.DeletePod(ctx, p.name); err != nil {
-		return 0, 0, err
+	for _, w := range workers {
+		p := c.podOf(w)
+		if err := c.plane.DeletePod(ctx, p.name); err != nil {
+			return trigger, 0, err
+		}
+		p.kubelet.Delete()
 	}
-	p.kubelet.Delete()
-	select {
-	case <-p.stopped:
-	case <-p.ended:
-	case <-ctx.Done():
-		return trigger, 0, context.Cause(ctx)
+	for _, w := range workers {
+		p := c.podOf(w)
+		select {
+		case <-p.stopped:
+		case <-p.ended:
+		case <-ctx.Done():
+			return trigger, 0, context.Cause(ctx)
+		}
+		p.mu.Lock()
+		closed, err = max(closed, p.closed), errors.Join(err, p.err)
+		p.mu.Unlock()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return trigger, p.closed, p.err
+	return trigger, closed, err
 }
 
 // nodeDown silences a node.

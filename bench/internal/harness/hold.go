@@ -86,5 +86,8 @@ func (t *timeline) stop(ctx context.Context, workers []*servers.Worker, way serv
 	if t.clock.Now() >= t.end {
 		return 0, 0, errTooLate
 	}
+	if t.cluster != nil && way != servers.Kill {
+		return t.cluster.delete(ctx, workers)
+	}
 	return t.group.Stop(ctx, workers, way)
 }

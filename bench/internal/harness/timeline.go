@@ -199,8 +199,12 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 			return err
 		}
 		s.ready, next.Workers[i] = w.ReadyAt(), w
-		s.started, s.stopped, s.endpoints = append(s.started, w), append(s.stopped, old), len(next.Workers)
-		trigger, closed, err := t.succeed(ctx, w, old)
+		s.started, s.stopped, s.endpoints = append(s.started, w), append(s.stopped, old), t.endpoints()
+		// Behind a Service nobody waits until rules lead to the new pod: that it is ready is all that a rolling update asks for.
+		if err := t.cluster.begin(ctx, []*servers.Worker{w}); err != nil {
+			return err
+		}
+		trigger, closed, err := t.stop(ctx, []*servers.Worker{old}, t.way)
 		if i == 0 {
 			s.trigger = trigger
 		}
@@ -212,16 +216,12 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 	return nil
 }
 
-// succeed stops a worker whose successor is ready. Behind a Service the successor's pod is on record before the old one's is deleted, and
-// nobody waits until rules lead to it: that it is ready is all that a rolling update asks for.
-func (t *timeline) succeed(ctx context.Context, next, old *servers.Worker) (trigger, closed wire.Instant, err error) {
+// endpoints is how many pods the Service has; 0: there is none.
+func (t *timeline) endpoints() int {
 	if t.cluster == nil {
-		return t.stop(ctx, []*servers.Worker{old}, t.way)
+		return 0
 	}
-	if err := t.cluster.begin(ctx, []*servers.Worker{next}); err != nil {
-		return 0, 0, err
-	}
-	return t.cluster.delete(ctx, old)
+	return len(t.current.Workers)
 }
 
 // movePod deletes a pod while another is started on the other node.
@@ -230,7 +230,7 @@ func (t *timeline) movePod(ctx context.Context, s *fired) error {
 	if err != nil {
 		return err
 	}
-	s.stopped, s.endpoints = []*servers.Worker{old}, len(t.current.Workers)
+	s.stopped, s.endpoints = []*servers.Worker{old}, t.endpoints()
 	t.current.Workers = slices.Clone(t.current.Workers)
 	type deletion struct {
 		trigger, closed wire.Instant
@@ -239,7 +239,7 @@ func (t *timeline) movePod(ctx context.Context, s *fired) error {
 	deleted := make(chan deletion, 1)
 	go func() {
 		var d deletion
-		d.trigger, d.closed, d.err = t.cluster.delete(ctx, old)
+		d.trigger, d.closed, d.err = t.stop(ctx, s.stopped, t.way)
 		deleted <- d
 	}()
 	t.cluster.next = 1 - t.cluster.podOf(old).Node
@@ -260,7 +260,7 @@ func (t *timeline) nodeDown(ctx context.Context, s *fired) error {
 	if s.step.Target != nil {
 		node = *s.step.Target
 	}
-	s.target, s.endpoints = fmt.Sprintf("node %d", node), len(t.current.Workers)
+	s.target, s.endpoints = fmt.Sprintf("node %d", node), t.endpoints()
 	s.trigger = t.clock.Now()
 	for _, w := range t.current.Workers {
 		if t.cluster.podOf(w).Node == node {
@@ -324,13 +324,7 @@ func (t *timeline) remove(ctx context.Context, s *fired, way servers.Way) error 
 			return err
 		}
 	}
-	if t.cluster != nil && way != servers.Kill {
-		s.stopped, s.endpoints = []*servers.Worker{w}, len(t.current.Workers)
-		t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
-		s.trigger, s.closed, err = t.cluster.delete(ctx, w)
-		return err
-	}
-	s.stopped = []*servers.Worker{w}
+	s.stopped, s.endpoints = []*servers.Worker{w}, t.endpoints()
 	t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
 	s.trigger, s.closed, err = t.stop(ctx, s.stopped, way)
 	return err
