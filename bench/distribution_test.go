@@ -144,11 +144,7 @@ trials: 1
 // Every way to distribute connections, at a rate at which nobody is busy: each does what its name says.
 func TestKernelDistribution(t *testing.T) {
 	requireSelectors(t)
-	run, stderr, status := newProgram(t).run(t, distributionScenario, "--seed", "11")
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
+	run := carriedOut(t, distributionScenario, "--seed", "11")
 	const attempts = 320
 	for _, v := range run.Scenarios[0].Variants {
 		what := results.LabelString(v.Labels)
@@ -256,7 +252,7 @@ func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Tr
 // While nobody accepts, the queues grow by one with each attempt.
 func TestKernelQueues(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: queues
 about: Every worker is stopped for 200 ms.
 workers: 4
@@ -265,10 +261,6 @@ timeline: [{at: 200ms, do: stall, for: 200ms}]
 matrix: [{sockets: [shared, reuseport]}]
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for sockets, list := range trials(run, "sockets") {
 		tr := list[0]
 		queuesOf(t, sockets, tr, sockets == "shared")
@@ -301,7 +293,7 @@ trials: 1
 // Restarts under a selector: whoever is new gets connections, and nothing is lost but what the way of stopping explains.
 func TestKernelSelectorsAndSteps(t *testing.T) {
 	requireSelectors(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: selectors
 about: Every step under every selector.
 workers: 4
@@ -319,10 +311,6 @@ matrix:
   - {selector: [weighted], canary: [0.2]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for what, tr := range byLabels(run) {
 		t.Logf("%s: %d lost: %v", what, tr.Lost, tr.LostByCause)
 		lostOnlyBy(t, what, tr, "reset_at_close", "reset_half_open", "worker_crash")
@@ -351,7 +339,7 @@ trials: 1
 // finds their connections when it goes on, so they are known to be its own.
 func TestKernelOneStalled(t *testing.T) {
 	requireSelectors(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: one-stalled
 about: One worker of four stands still.
 workers: 4
@@ -362,10 +350,6 @@ matrix:
   - {sockets: [shared], stall: [sigstop, spin]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for what, tr := range byLabels(run) {
 		s, lost := tr.Steps[0], int64(0)
 		for _, l := range tr.Losses {
@@ -405,7 +389,7 @@ trials: 1
 // Workers that wait in accept(2), through restarts.
 func TestKernelBlockingRestarts(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: blocking
 about: Restarts of workers that wait in accept.
 accept: blocking
@@ -417,10 +401,6 @@ matrix:
   - {sockets: [reuseport], stop: [close, drain, kill]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	const resetAtClose, halfOpen, crash = "reset_at_close", "reset_half_open", "worker_crash"
 	allowed := map[string][]string{
 		"sockets=shared stop=handoff": nil, "sockets=shared stop=kill": {crash},

@@ -10,17 +10,13 @@ import (
 // Two load processes share one schedule: together they send what one would, and each attempt once.
 func TestKernelTwoLoadProcesses(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: processes
 about: One load process and two.
 load: {rate: 1500/s, duration: 600ms, pace: poisson}
 matrix: [{load.processes: [1, 2]}]
 trials: 2
 `+lenient, "--seed", "11")
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	attempts := map[int]map[string]int64{}
 	for n, list := range trials(run, "load.processes") {
 		for _, tr := range list {
@@ -45,7 +41,7 @@ trials: 2
 
 func TestKernelNetworksAndFamilies(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: networks
 about: Every network and both families, with restarts.
 server: {work: {sleep: 50us}}
@@ -56,10 +52,6 @@ matrix:
   - {network: [veth], family: [ipv6], sockets: [shared], stop: [handoff]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for _, v := range run.Scenarios[0].Variants {
 		for _, tr := range v.Trials {
 			if tr.Served < tr.Attempts*9/10 || len(tr.Steps) != 2 {
@@ -72,7 +64,7 @@ trials: 1
 // Reused connections through restarts: told to leave with an answer, and none cut off with a request in flight.
 func TestKernelReusedConnections(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: reused
 about: Keep-alive connections, without and with restarts.
 server: {work: {sleep: 50us}}
@@ -83,10 +75,6 @@ matrix:
 timeline: [{at: 200ms, every: 300ms, do: replace}]
 trials: 2
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	opened := map[string]int64{}
 	for mode, list := range trials(run, "load.connections") {
 		for _, tr := range list {
@@ -111,7 +99,7 @@ trials: 2
 // A worker that sleeps 2 ms for each request answers at most 500 a second, whatever the machine.
 func TestKernelShareOfCapacity(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: share
 about: A load that is a share of what the servers can do.
 workers: 1
@@ -121,10 +109,6 @@ matrix:
   - {load.rate: [0.2*capacity, 0.6*capacity]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	low, high := run.Scenarios[0].Variants[0], run.Scenarios[0].Variants[1]
 	if low.CapacityPerSecond == nil || high.CapacityPerSecond == nil || *low.CapacityPerSecond != *high.CapacityPerSecond {
 		t.Fatalf("capacities %v and %v, want the same one", low.CapacityPerSecond, high.CapacityPerSecond)
@@ -143,7 +127,7 @@ trials: 1
 
 func TestKernelPaces(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: paces
 about: Every pace.
 load: {rate: 1000/s, duration: 500ms}
@@ -153,10 +137,6 @@ matrix:
   - {load.pace: [burst], load.burst: [50]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	want := map[string]int64{"constant": 500, "ramp": 300, "burst": 500}
 	for pace, list := range trials(run, "load.pace") {
 		if n := list[0].Attempts; want[pace] != 0 && n != want[pace] {

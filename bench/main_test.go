@@ -176,6 +176,17 @@ func trials(run *results.Run, label string) map[string][]*results.Trial {
 	return all
 }
 
+// carriedOut is the run of a scenario, by a program of its own, which ends with status 0 and whose books balance.
+func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
+	t.Helper()
+	run, stderr, status := newProgram(t).run(t, yaml, args...)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	return run
+}
+
 // balanced checks what must hold of every trial, valid or not.
 func balanced(t *testing.T, run *results.Run) {
 	t.Helper()
@@ -222,11 +233,7 @@ gates: [{when: {}, expect: residual == 0}]
 
 func TestKernelRestartsBalance(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, restartScenario)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
+	run := carriedOut(t, restartScenario)
 	for _, tr := range trials(run, "stop")["handoff"] {
 		if tr.LostByCause["reset_at_close"] != 0 || len(tr.Steps) != 4 {
 			t.Errorf("handoff: %d reset at close in %d steps", tr.LostByCause["reset_at_close"], len(tr.Steps))
@@ -247,7 +254,7 @@ func TestKernelRestartsBalance(t *testing.T) {
 func TestKernelInjectedResets(t *testing.T) {
 	requireLab(t)
 	const k = 17
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: resets
 about: A worker that answers 17 requests with a reset.
 server: {work: {sleep: 50us}, fault: {resets: 17}}
@@ -255,10 +262,6 @@ load: {rate: 1000/s, duration: 500ms}
 matrix: [{sockets: [shared, reuseport]}]
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for label, list := range trials(run, "sockets") {
 		for _, tr := range list {
 			if tr.LostByCause["closed_by_worker"] != k || tr.Lost != k || tr.Evidence.Worker+tr.Evidence.Kernel != k || tr.Kernel["TcpOutRsts"] != k {
@@ -270,7 +273,7 @@ trials: 1
 
 func TestKernelInjectedStall(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: stalls
 about: Every worker is stopped for 200 ms.
 server: {work: {sleep: 50us}}
@@ -279,10 +282,6 @@ timeline: [{at: 300ms, do: stall, for: 200ms}]
 matrix: [{sockets: [shared, reuseport]}]
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for label, list := range trials(run, "sockets") {
 		s := list[0].Steps[0]
 		if s.StallNS == nil || s.ReadyNS == nil || s.StopNS == nil {

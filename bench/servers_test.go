@@ -42,11 +42,7 @@ func lostOnlyBy(t *testing.T, what string, tr *results.Trial, causes ...string) 
 
 func TestKernelHTTP(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, httpScenario)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
+	run := carriedOut(t, httpScenario)
 	allowed := map[string][]string{
 		"reuseport kill": {resetAtClose, resetHalfOpen, workerCrash}, "shared kill": {workerCrash},
 		"reuseport close": {resetAtClose, resetHalfOpen}, "reuseport drain": {resetAtClose, resetHalfOpen},
@@ -69,7 +65,7 @@ func TestKernelHTTP(t *testing.T) {
 // none is in flight when it ends. http.Server.Shutdown gives idle connections a FIN at once.
 func TestKernelKeepAlive(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: keep-alive
 about: Workers with connections that are kept alive.
 server: {work: {sleep: 500us}}
@@ -81,10 +77,6 @@ matrix:
   - {server.kind: [http], sockets: [shared], stop: [shutdown]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for _, v := range run.Scenarios[0].Variants {
 		for _, tr := range v.Trials {
 			what := v.Labels["server.kind"] + " " + v.Labels["sockets"] + " " + v.Labels["stop"]
@@ -104,17 +96,13 @@ trials: 1
 func TestKernelInjectedResetsHTTP(t *testing.T) {
 	requireLab(t)
 	const k = 17
-	run, stderr, status := newProgram(t).run(t, fmt.Sprintf(`
+	run := carriedOut(t, fmt.Sprintf(`
 name: resets
 about: A net/http worker that answers some requests with a reset.
 server: {kind: http, fault: {resets: %d}}
 load: {rate: 1000/s, duration: 500ms}
 trials: 1
 `, k)+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	if tr := run.Scenarios[0].Variants[0].Trials[0]; tr.Lost != k || tr.LostByCause["closed_by_worker"] != k || tr.Kernel["TcpOutRsts"] != k {
 		t.Errorf("lost %d, by cause %v, TcpOutRsts %d; want %d", tr.Lost, tr.LostByCause, tr.Kernel["TcpOutRsts"], k)
 	}
@@ -123,7 +111,7 @@ trials: 1
 // A process that binds its address alone leaves a hole when it is replaced: who comes meanwhile is refused.
 func TestKernelBindAfterClose(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: alone
 about: One process after the other at one address.
 workers: 1
@@ -133,10 +121,6 @@ matrix:
   - {server.kind: [loop, http], sockets: [exclusive], stop: [bind-after-close]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for _, v := range run.Scenarios[0].Variants {
 		tr := v.Trials[0]
 		lostOnlyBy(t, v.Labels["server.kind"], tr, "refused", "reset_at_close", "reset_half_open", "syn_timeout")
@@ -155,7 +139,7 @@ trials: 1
 // A crash takes one worker away, and a supervisor brings one back in its place.
 func TestKernelCrash(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: crash
 about: One of three workers, killed and started again.
 workers: 3
@@ -164,10 +148,6 @@ timeline: [{at: 200ms, every: 300ms, do: crash, for: 100ms, target: 1}]
 matrix: [{sockets: [shared, reuseport]}]
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for _, v := range run.Scenarios[0].Variants {
 		tr := v.Trials[0]
 		if len(tr.Steps) != 3 || len(tr.Workers) != 6 {
@@ -237,7 +217,7 @@ func TestKernelPin(t *testing.T) {
 
 func TestKernelSteps(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: steps
 about: Every step that is for some workers only.
 workers: 3
@@ -254,10 +234,6 @@ matrix:
   - {sockets: [shared], stop: [handoff]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for _, v := range run.Scenarios[0].Variants {
 		for _, metric := range []string{results.MetricTakeover, results.MetricLostPerRestart} {
 			if _, ok := v.Summary[metric]; !ok {

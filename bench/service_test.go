@@ -20,7 +20,7 @@ func TestKernelService(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			run, stderr, status := newProgram(t).run(t, `
+			run := carriedOut(t, `
 name: service
 about: Pods behind a Service.
 network: cluster
@@ -31,14 +31,10 @@ load: {rate: 300/s, duration: 3s, timeout: 900ms}
 `+test.settings+`
 trials: 1
 `+lenient)
-			if status != 0 {
-				t.Fatalf("exit status %d:\n%s", status, stderr)
-			}
 			v := run.Scenarios[0].Variants[0]
 			if skips(t, v) {
 				return
 			}
-			balanced(t, run)
 			trial := v.Trials[len(v.Trials)-1]
 			step := trial.Steps[0]
 			if trial.ControlPlane != "embedded" || step.Endpoints != 2 || step.RulesNS == nil || step.EndpointsNS == nil {
@@ -75,7 +71,7 @@ trials: 1
 // hardly at all.
 func TestKernelNames(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: names
 about: Pods known by name.
 network: cluster
@@ -90,10 +86,6 @@ matrix:
   - {dns.cache: [ttl], dns.ttl: [1s]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for _, v := range run.Scenarios[0].Variants {
 		if skips(t, v) {
 			return

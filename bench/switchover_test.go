@@ -46,7 +46,7 @@ func skips(t *testing.T, v *results.Variant) bool {
 // body, which nobody may repeat, are told to leave on kept connections as well.
 func TestKernelPassedOn(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: passed-on
 about: Every way of passing a socket on, in short.
 server: {work: {sleep: 200us}}
@@ -58,10 +58,6 @@ matrix:
   - {server.kind: [loop, http], sockets: [reuseport], stop: [bpf-drain, bpf-migrate], load.connections: [new, reused]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for _, v := range run.Scenarios[0].Variants {
 		if skips(t, v) {
 			continue
@@ -96,7 +92,7 @@ trials: 1
 func TestKernelHalfOpen(t *testing.T) {
 	requireLab(t)
 	const k = 13
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: half-open
 about: Handshakes under way at every stop.
 server: {work: {sleep: 100us}, fault: {half_open: 13}}
@@ -107,10 +103,6 @@ matrix:
   - {sockets: [shared], stop: [inherit]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for _, v := range run.Scenarios[0].Variants {
 		if skips(t, v) {
 			continue
@@ -155,7 +147,7 @@ func requireHAProxy(t *testing.T) {
 func TestKernelLoadBalancer(t *testing.T) {
 	requireLab(t)
 	requireHAProxy(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: load-balancer
 about: Restarts behind HAProxy.
 path: haproxy
@@ -168,10 +160,6 @@ matrix:
   - {sockets: [reuseport], stop: [drain], load.connections: [new, reused]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for _, v := range run.Scenarios[0].Variants {
 		tr := v.Trials[0]
 		t.Logf("%s: %v", way(v), tr.LostByCause)
@@ -196,7 +184,7 @@ trials: 1
 // What a cold worker's requests take longer is reported at its size, and a selector that starts it slowly spares most of them.
 func TestKernelColdStart(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: cold-start
 about: One more worker, which is slow at first.
 server: {work: {sleep: 200us}, cold: 20ms}
@@ -206,10 +194,6 @@ matrix:
   - {sockets: [reuseport], selector: [hash, slow-start]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	shares := map[string]float64{}
 	for _, v := range run.Scenarios[0].Variants {
 		if skips(t, v) {
@@ -248,7 +232,7 @@ trials: 1
 // the kernel's word and without.
 func TestKernelStepsInAnyOrder(t *testing.T) {
 	requireLab(t)
-	run, stderr, status := newProgram(t).run(t, `
+	run := carriedOut(t, `
 name: any-order
 about: Steps in any order, by several ways to pass sockets on.
 workers: 3
@@ -266,10 +250,6 @@ matrix:
   - {sockets: [reuseport], stop: [close, bpf-drain], trace: [on, off]}
 trials: 1
 `+lenient)
-	if status != 0 {
-		t.Fatalf("exit status %d:\n%s", status, stderr)
-	}
-	balanced(t, run)
 	for _, v := range run.Scenarios[0].Variants {
 		if skips(t, v) {
 			continue

@@ -37,8 +37,8 @@ func Benchfmt(w io.Writer, run *results.Run, opts Options) error {
 	out := bufio.NewWriter(w) // keeps its first error for Flush
 	benchHead(out, run, scenarios)
 	for _, unit := range unitsOf(scenarios) {
-		if unit.better != "" {
-			fmt.Fprintf(out, "Unit %s better=%s\n", unit.name, unit.better)
+		if kind, _ := results.KindOf(unit.metric); kind.Better != "" {
+			fmt.Fprintf(out, "Unit %s better=%s\n", unit.name, kind.Better)
 		}
 	}
 	for _, s := range scenarios {
@@ -54,52 +54,43 @@ func Benchfmt(w io.Writer, run *results.Run, opts Options) error {
 	return out.Flush()
 }
 
-// A benchUnit is how a metric of results.Metrics is called and whether more of it is better. A metric in nanoseconds is
-// printed in seconds.
-type benchUnit struct {
-	metric, name string
-	better       string // "": neither is
-}
-
-const (
-	lower  = "lower"
-	higher = "higher"
-)
+// A benchUnit is how a metric of results.Metrics is called. A metric in nanoseconds is printed in seconds.
+type benchUnit struct{ metric, name string }
 
 // benchUnits are what is printed, in benchstat's order of tables: what the text report has columns for.
 var benchUnits = []benchUnit{
-	{results.MetricHighestRate, "highest-rate/s", higher},
-	{results.MetricLostPerRestart, "lost/restart", lower},
-	{results.MetricLostPerAttempt, "lost/attempt", lower},
-	{results.MetricHalfOpenLost, "half-open-lost/held", lower},
-	{results.MetricGap, "gap-sec", lower},
-	{results.MetricOutage, "outage-sec", lower},
-	{results.MetricLostPerStep, "lost/step", lower},
-	{results.MetricLostShare, "lost-share", ""},
-	{results.MetricStaleNS, "stale-rules-sec", lower},
-	{results.MetricStall, "stall-sec", lower},
-	{results.MetricTakeover, "takeover-sec", lower},
-	{results.MetricTail, "tail-sec", lower},
-	{results.MetricFirstServed, "first-served-sec", lower},
-	{results.MetricFairShare, "fair-share-sec", lower},
-	{results.MetricNewcomerShare, "newcomer-share", ""},
-	{results.MetricNewcomerP50, "newcomer-p50-sec", lower},
-	{results.MetricNewcomerP99, "newcomer-p99-sec", lower},
-	{results.MetricOthersP99, "others-p99-sec", lower},
-	{"response_p50_ns", "response-p50-sec", lower},
-	{"response_p99_ns", "response-p99-sec", lower},
-	{"response_p999_ns", "response-p999-sec", lower},
-	{"response_max_ns", "response-max-sec", lower},
-	{"response_sd_ns", "response-sd-sec", lower},
-	{results.MetricWait, "wait-mean-sec", lower},
-	{results.MetricJain, "jain", higher},
-	{results.MetricMaxOverMean, "max/mean", lower},
-	{results.MetricQueueMax, "queue-max", lower},
-	{results.MetricServersCPUPerAttempt, "servers-cpu-sec/attempt", lower},
-	{results.MetricSwitches, "context-switches/connection", lower},
-	{results.MetricSelection, "selection-sec", lower},
-	{results.MetricLoad, "occupied-share", ""},
-	{results.MetricOffered, "offered/s", ""},
+	{results.MetricHighestRate, "highest-rate/s"},
+	{results.MetricLostPerRestart, "lost/restart"},
+	{results.MetricLostPerAttempt, "lost/attempt"},
+	{results.MetricHalfOpenLost, "half-open-lost/held"},
+	{results.MetricGap, "gap-sec"},
+	{results.MetricOutage, "outage-sec"},
+	{results.MetricLostPerStep, "lost/step"},
+	{results.MetricLostShare, "lost-share"},
+	{results.MetricStaleNS, "stale-rules-sec"},
+	{results.MetricStall, "stall-sec"},
+	{results.MetricTakeover, "takeover-sec"},
+	{results.MetricTail, "tail-sec"},
+	{results.MetricFirstServed, "first-served-sec"},
+	{results.MetricFairShare, "fair-share-sec"},
+	{results.MetricNewcomerShare, "newcomer-share"},
+	{results.MetricNewcomerP50, "newcomer-p50-sec"},
+	{results.MetricNewcomerP99, "newcomer-p99-sec"},
+	{results.MetricOthersP99, "others-p99-sec"},
+	{"response_p50_ns", "response-p50-sec"},
+	{"response_p99_ns", "response-p99-sec"},
+	{"response_p999_ns", "response-p999-sec"},
+	{"response_max_ns", "response-max-sec"},
+	{"response_sd_ns", "response-sd-sec"},
+	{results.MetricWait, "wait-mean-sec"},
+	{results.MetricJain, "jain"},
+	{results.MetricMaxOverMean, "max/mean"},
+	{results.MetricQueueMax, "queue-max"},
+	{results.MetricServersCPUPerAttempt, "servers-cpu-sec/attempt"},
+	{results.MetricSwitches, "context-switches/connection"},
+	{results.MetricSelection, "selection-sec"},
+	{results.MetricLoad, "occupied-share"},
+	{results.MetricOffered, "offered/s"},
 }
 
 // benchFigures are the trial's figures by metric, with those that a variant's summary counts over trials or restarts.

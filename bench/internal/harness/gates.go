@@ -42,7 +42,7 @@ func EvaluateGates(s *scenarios.Scenario, out *results.Scenario, alpha float64) 
 			if !scenarios.Labels(v.Labels).Includes(g.When) || v.SkippedReason != nil || v.IsAgain() {
 				continue
 			}
-			p := &judgedGate{gate: g, expect: expectation, variant: v, exact: exactFigures(v), result: results.GateResult{
+			p := &judgedGate{expect: expectation, variant: v, exact: exactFigures(v), result: results.GateResult{
 				Labels: v.Labels, Expect: g.Expect, Outcome: results.GateUndecided, Soft: g.Soft, File: s.File, Line: g.Line,
 			}}
 			all = append(all, p)
@@ -106,7 +106,6 @@ func metricOf(name string) string {
 
 // A judgedGate is one gate on one variant.
 type judgedGate struct {
-	gate    scenarios.Gate
 	expect  *scenarios.Expectation
 	variant *results.Variant
 	exact   scenarios.Figures // the variant's counts
