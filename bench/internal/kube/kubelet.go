@@ -121,10 +121,18 @@ func (k *Kubelet) run(ctx context.Context) error {
 		// terminating serves or does not (KEP-1669; syncTerminatingPod in pkg/kubelet/kubelet.go stops the other probes only).
 		probes.stop(),
 	}
-	if ctx.Err() == nil {
-		errs = append(errs, k.ControlPlane.RemovePod(ctx, k.Pod))
+	return errors.Join(append(errs, say(ctx, k.ControlPlane.RemovePod, k.Pod))...)
+}
+
+// say tells the control plane something about the pod. Once ctx has ended it is not told, and that is no error.
+func say(ctx context.Context, what func(context.Context, string) error, pod string) error {
+	if ctx.Err() != nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	if err := what(ctx, pod); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // live waits until the kubelet hears of the pod's deletion.
@@ -133,8 +141,8 @@ func (k *Kubelet) live(ctx context.Context, exited <-chan struct{}, p *probes) (
 	case <-k.deleted:
 	case <-ctx.Done():
 	case <-exited:
-		if p.stop() == nil && ctx.Err() == nil {
-			err = k.ControlPlane.MarkUnready(ctx, k.Pod)
+		if p.stop() == nil {
+			err = say(ctx, k.ControlPlane.MarkUnready, k.Pod)
 		}
 		select {
 		case <-k.deleted:

@@ -70,9 +70,9 @@ func (k *Kubelet) probe(ctx context.Context) error {
 
 func (k *Kubelet) mark(ctx context.Context, ready bool) error {
 	if ready {
-		return k.ControlPlane.MarkReady(ctx, k.Pod)
+		return say(ctx, k.ControlPlane.MarkReady, k.Pod)
 	}
-	return k.ControlPlane.MarkUnready(ctx, k.Pod)
+	return say(ctx, k.ControlPlane.MarkUnready, k.Pod)
 }
 
 func (k *Kubelet) ask(ctx context.Context) error {
