@@ -219,6 +219,9 @@ type Step struct {
 	// Endpoints is how many pods the clients' node sent connections to before the step, one of which it took away; 0 elsewhere.
 	Endpoints int `json:"endpoints,omitempty"`
 
+	// Pods are, behind a Service, those that the step took away and then those that it started.
+	Pods []Pod `json:"pods,omitempty"`
+
 	GapNS            int64   `json:"gap_ns"`
 	OutageNS         int64   `json:"outage_ns"`
 	LostShare        float64 `json:"lost_share"` // within the outage, 0 to 1
@@ -245,6 +248,26 @@ type Step struct {
 	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something that is no worker, at
 	// least. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
+}
+
+// Pod is what a step did to one pod. Instants are as those of Step; null: that did not happen to it, or not in the trial.
+type Pod struct {
+	Worker  int    `json:"worker"`
+	Node    string `json:"node"`
+	Started bool   `json:"started"` // by the step; otherwise it took it away
+
+	ListenNS *int64 `json:"listen_ns,omitempty"` // its process listened
+	ReadyNS  *int64 `json:"ready_ns,omitempty"`  // its kubelet said that it was ready
+
+	DeletedNS *int64 `json:"deleted_ns,omitempty"` // its deletion began
+	TermNS    *int64 `json:"sigterm_ns,omitempty"` // its process was told to end
+	ClosedNS  *int64 `json:"closed_ns,omitempty"`  // its listener was closed, or its node fell silent
+
+	// EndpointsNS is when the Service's ready endpoints were with it, or without it, and RulesNS when the rules of the clients' node were.
+	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
+	RulesNS     *int64 `json:"rules_ns,omitempty"`
+	// Endpoints is how many pods those rules led to when it was closed, itself included; 0 where no rule led to it.
+	Endpoints int `json:"endpoints,omitempty"`
 }
 
 // HalfOpen counts connections that were half-open when a step closed listeners: SYN answered, last ACK held up.

@@ -34,6 +34,11 @@ const (
 	MetricLostPerStep          = "lost_per_step"  // of steps that stop workers or their pods
 	MetricStaleNS              = "stale_rules_ns" // behind a Service: from the close of a listener to the rules that send nobody there
 	MetricPredictedLost        = "predicted_lost_per_step"
+	MetricEndpointsLag         = "endpoints_lag_ns" // from a pod's deletion to its Service's endpoints without it
+	MetricRulesLag             = "rules_lag_ns"     // from changed endpoints to the rules of the clients' node
+	MetricTermFirst            = "sigterm_first"    // share of the deleted pods that were told to end before the endpoints had changed
+	MetricPodReady             = "pod_ready_ns"     // from a new pod's listening to its being ready; negative: it was ready before it listened
+	MetricPodRouted            = "pod_routed_ns"    // from a new pod's listening until connections are sent to it
 	MetricTakeover             = "takeover_ns"
 	MetricTail                 = "tail_ns"
 	MetricOffered              = "offered_per_second"
@@ -63,7 +68,7 @@ const (
 var medianMetrics = []string{
 	"response_p50_ns", "response_p90_ns", "response_p99_ns", "response_p999_ns", "response_max_ns", "response_mean_ns", "response_sd_ns",
 	"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns", "service_mean_ns", "service_sd_ns",
-	MetricGap, MetricOutage, MetricLostShare, MetricLostPerStep, MetricStaleNS, MetricPredictedLost, MetricResolution, MetricStall, MetricTakeover, MetricTail,
+	MetricGap, MetricOutage, MetricLostShare, MetricLostPerStep, MetricStaleNS, MetricPredictedLost, MetricEndpointsLag, MetricRulesLag, MetricTermFirst, MetricPodReady, MetricPodRouted, MetricResolution, MetricStall, MetricTakeover, MetricTail,
 	MetricOffered, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
 	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax, MetricHighestRate, MetricSelection, MetricLoad, MetricWait, MetricPredictedWait,
 	MetricHalfOpenLost, MetricFirstServed, MetricFairShare, MetricNewcomerShare, MetricNewcomerP50, MetricNewcomerP99, MetricOthersP99,
@@ -219,7 +224,7 @@ func (t *Trial) workerFigures(f map[string]float64) {
 	if known && accepted > 0 {
 		f[MetricSwitches] = float64(switches) / float64(accepted)
 	}
-	if t.Queues != nil {
+	if t.Queues != nil && len(t.Queues.Listeners) > 0 {
 		longest := int64(0)
 		for _, l := range t.Queues.Listeners {
 			longest = max(longest, l.Max)
@@ -233,7 +238,7 @@ func (t *Trial) stepFigures(f map[string]float64) {
 	var takeovers, tails []float64
 	var held, lost int64
 	largest := func(metric string, ns int64) { f[metric] = max(f[metric], float64(ns)) }
-	t.serviceFigures(f)
+	t.podFigures(f)
 	for _, s := range t.Steps {
 		largest(MetricGap, s.GapNS)
 		largest(MetricOutage, s.OutageNS)
@@ -260,35 +265,6 @@ func (t *Trial) stepFigures(f map[string]float64) {
 			slices.Sort(values)
 			f[metric] = middle(values)
 		}
-	}
-}
-
-// serviceFigures adds what a step behind a Service costs, and what it should by arithmetic: of the attempts that come between the close of
-// a listener and the rules that send nobody there any more, that endpoint's share.
-func (t *Trial) serviceFigures(f map[string]float64) {
-	var stale, predicted, lost, n, followed float64
-	var outage int64
-	for _, s := range t.Steps {
-		if s.Endpoints == 0 {
-			continue
-		}
-		n++
-		lost += float64(s.Lost)
-		if s.OutageNS >= outage {
-			outage, f[MetricLostShare] = s.OutageNS, s.LostShare
-		}
-		if s.ClosedNS != nil && s.RulesNS != nil {
-			followed++
-			late := max(0, float64(*s.RulesNS-*s.ClosedNS))
-			stale += late
-			predicted += t.OfferedPerSecond * late / 1e9 / float64(s.Endpoints)
-		}
-	}
-	if n > 0 {
-		f[MetricLostPerStep] = lost / n
-	}
-	if followed > 0 {
-		f[MetricStaleNS], f[MetricPredictedLost] = stale/followed, predicted/followed
 	}
 }
 

@@ -213,14 +213,18 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Fairness = &Fairness{}
 	v.Trials[0].CPU = CPU{LoadNS: ptr[int64](1), ServersNS: ptr[int64](1)}
 	v.Trials[0].Workers = []Worker{{Accepted: 1, ContextSwitches: ptr[int64](1)}}
-	v.Trials[0].Queues = &Queues{Samples: 1}
+	v.Trials[0].Queues = &Queues{Samples: 1, Listeners: []ListenerQueue{{Max: 1}}}
 	v.Trials[0].Selector = &Selector{Runs: 1}
 	v.Trials[0].Search = &Search{PerSecond: 1}
 	v.Trials[0].Occupancy = &Occupancy{PredictedWaitNS: ptr[int64](1)}
 	p := &Percentiles{}
 	v.Trials[0].Steps[0].HalfOpen = &HalfOpen{Held: 1}
 	v.Trials[0].Steps[0].ColdStart = &ColdStart{FirstServedNS: ptr[int64](1), FairShareNS: ptr[int64](2), NewcomerNS: p, OthersNS: p}
-	v.Trials[0].Steps[0].Endpoints, v.Trials[0].Steps[0].ClosedNS, v.Trials[0].Steps[0].RulesNS = 2, ptr[int64](1), ptr[int64](2)
+	at := ptr[int64](1)
+	v.Trials[0].Steps[0].Endpoints = 2
+	v.Trials[0].Steps[0].Pods = []Pod{
+		{Endpoints: 2, DeletedNS: at, TermNS: at, ClosedNS: at, EndpointsNS: at, RulesNS: at}, {Started: true, ListenNS: at, ReadyNS: at, RulesNS: at},
+	}
 	v.Summarize()
 	got := slices.Sorted(maps.Keys(v.Summary))
 	want := slices.Sorted(slices.Values(Metrics()))
@@ -254,23 +258,5 @@ func TestLabelString(t *testing.T) {
 		if got := LabelString(labels); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
-	}
-}
-
-// Of two pods one is deleted: half of what comes until the rules follow is sent to it.
-func TestServiceFigures(t *testing.T) {
-	trial := &Trial{Valid: true, OfferedPerSecond: 500, Steps: []Step{
-		{Endpoints: 2, ClosedNS: ptr[int64](1e9), RulesNS: ptr[int64](1.2e9), Lost: 47, OutageNS: 198e6, LostShare: 0.48},
-		{Endpoints: 4, ClosedNS: ptr[int64](2e9), RulesNS: ptr[int64](2.4e9), Lost: 53, OutageNS: 396e6, LostShare: 0.26},
-		{Endpoints: 2, ClosedNS: ptr[int64](3e9), Lost: 20}, // the rules had not followed when the trial ended
-	}}
-	f := trial.Figures()
-	for metric, want := range map[string]float64{MetricStaleNS: 300e6, MetricPredictedLost: 50, MetricLostPerStep: 40, MetricLostShare: 0.26} {
-		if got := f[metric]; got != want {
-			t.Errorf("%s %v, want %v", metric, got, want)
-		}
-	}
-	if f := (&Trial{Steps: []Step{{ClosedNS: ptr[int64](1)}}}).Figures(); f[MetricPredictedLost] != 0 || f[MetricLostPerStep] != 0 {
-		t.Errorf("without a Service: %v", f)
 	}
 }

@@ -131,8 +131,8 @@ func (c *setupCheck) proxy() {
 
 // podSteps are steps for pods behind a Service only, serviceSteps all that there may be.
 var (
-	podSteps     = []string{"delete-pod", "rolling-update", "move-pod", "node-down"}
-	serviceSteps = append([]string{"remove", "add", "kill"}, podSteps...)
+	podSteps     = []string{"delete-pod", "rolling-update", "scale", "move-pod", "drain-node", "node-down"}
+	serviceSteps = append([]string{"remove", "add", "cold-start", "kill"}, podSteps...)
 )
 
 // cluster checks what a cluster can do.
@@ -182,12 +182,33 @@ func (c *setupCheck) cluster() {
 			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for pods behind a Service", "there use "+strings.Join(serviceSteps, ", "))
 		}
 	}
+	if service {
+		c.rollout()
+	}
 	if service && c.d.trusts("stop") {
 		switch c.Stop {
 		case "", "close", "drain", "shutdown", "kill":
 		default:
 			c.add("stop", ": "+c.Stop+" is between workers on one host", "a pod has its own; use close, drain, shutdown or kill")
 		}
+	}
+}
+
+// rollout checks the settings of the control plane that belong to one of its ways only.
+func (c *setupCheck) rollout() {
+	k := c.Kube
+	update, drain := c.has("rolling-update"), c.has("drain-node")
+	switch {
+	case k.ProbePeriod > 0 && k.Readiness != "probe":
+		c.add("kube.probe_period", ": only readiness: probe has one", "use kube.readiness: probe, or remove probe_period")
+	case (k.MaxSurge > 0 || k.MaxUnavailable > 0) && !update:
+		c.add("kube", ": max_surge and max_unavailable are a rolling-update's", "add a step rolling-update, or remove them")
+	case k.MinReady > 0 && !update && !drain:
+		c.add("kube.min_ready", ": only a rolling-update and a drain-node wait for it", "add such a step, or remove min_ready")
+	case k.MinAvailable > 0 && !drain:
+		c.add("kube.min_available", ": only a drain-node asks for it", "add a step drain-node, or remove min_available")
+	case drain && k.MinAvailable >= c.Workers && c.WorkersPerCPU == 0 && c.d.trusts("workers") && !c.has("add", "cold-start", "scale"):
+		c.add("kube.min_available", fmt.Sprintf(": with %d of %d no pod may ever be evicted", k.MinAvailable, c.Workers), "make it less than workers")
 	}
 }
 
@@ -373,13 +394,21 @@ func (c *setupCheck) step(i int) {
 	switch step.Do {
 	case "":
 		c.add(path+".do", " is missing", "steps are "+strings.Join(findSetting("timeline[].do").values(), ", "))
-	case "replace", "roll", "remove", "delete-pod", "rolling-update", "move-pod":
+	case "replace", "roll", "remove", "delete-pod", "rolling-update", "move-pod", "drain-node", "scale":
 		if c.Stop == "" && c.d.trusts("stop") {
 			c.add(path, ": "+step.Do+" needs stop", "say how the old workers end: "+strings.Join(findSetting("stop").values(), ", "))
 		}
 	}
 	if c.d.trusts(path + ".for") {
 		c.length(path, step)
+	}
+	if c.d.trusts(path + ".replicas") {
+		switch {
+		case step.Do == "scale" && step.Replicas == nil:
+			c.add(path+".replicas", " is missing", "how many pods there are to be, for example replicas: 4")
+		case step.Do != "scale" && step.Do != "" && step.Replicas != nil:
+			c.add(path+".replicas", ": only a scale has them", "remove replicas, or use do: scale")
+		}
 	}
 	if step.Target != nil && c.d.trusts(path+".target") {
 		c.target(path+".target", step)
@@ -389,7 +418,7 @@ func (c *setupCheck) step(i int) {
 // target checks which worker a step is for, as far as it can be known before the steps are carried out.
 func (c *setupCheck) target(path string, step Step) {
 	switch step.Do {
-	case "node-down":
+	case "node-down", "drain-node":
 		if *step.Target > 1 {
 			c.add(path, fmt.Sprintf(": there is no node %d", *step.Target), "they are 0 and 1")
 		}

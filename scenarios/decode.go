@@ -73,7 +73,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	case *Gate:
 		d.mapping(n, v, path)
 		target.Line = d.line(path + ".expect")
-	case *Rate:
+	case *Rate, *Lag:
 		d.scalar(n, v, path)
 	default:
 		switch v.Kind() {

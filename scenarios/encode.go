@@ -17,6 +17,8 @@ func encode(v reflect.Value) *yaml.Node {
 		return scalarNode(durationText(value))
 	case Rate:
 		return scalarNode(value.String())
+	case Lag:
+		return scalarNode(value.String())
 	case Labels:
 		return encodeLabels(value)
 	case Block:

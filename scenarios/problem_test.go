@@ -12,6 +12,9 @@ import (
 // head is the least a scenario needs; what a case is about follows on line 3.
 const head = "name: x\nload: {rate: 100/s, duration: 1s}\n"
 
+// cluster is what pods need: two lines.
+const cluster = "network: cluster\npath: service\n"
+
 func TestParseProblems(t *testing.T) {
 	tests := []struct {
 		name string
@@ -24,7 +27,7 @@ func TestParseProblems(t *testing.T) {
 		}},
 		{"unknown key like no other", head + `server: {colour: red}
 `, []string{
-			`f:3: server: unknown key "colour"; known here: kind, work, cold, backlog, fault`,
+			`f:3: server: unknown key "colour"; known here: kind, work, startup, cold, backlog, fault`,
 		}},
 		{"unknown key is not also missing", `name: x
 load: {rte: 100/s, duration: 1s}
@@ -275,11 +278,11 @@ load: {rate: 100/s, duration: 1s, connections: old}
 		{"unknown step", head + `stop: close
 timeline: [{at: 0s, do: replce}]
 `, []string{
-			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, roll, add, remove, kill, cold-start, stall, delete-pod, rolling-update, move-pod, node-down, crash)`,
+			`f:4: timeline[0].do: unknown value "replce"; did you mean "replace"? (allowed: replace, roll, add, remove, kill, cold-start, stall, delete-pod, rolling-update, scale, move-pod, drain-node, node-down, crash)`,
 		}},
 		{"step that does nothing", head + `timeline: [{at: 0s}]
 `, []string{
-			`f:3: timeline[0].do is missing; steps are replace, roll, add, remove, kill, cold-start, stall, delete-pod, rolling-update, move-pod, node-down, crash`,
+			`f:3: timeline[0].do is missing; steps are replace, roll, add, remove, kill, cold-start, stall, delete-pod, rolling-update, scale, move-pod, drain-node, node-down, crash`,
 		}},
 		{"replace without stop", head + `timeline: [{at: 0s, do: replace}]
 `, []string{
@@ -553,7 +556,7 @@ matrix: [sockets]
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; these can: network, family, path, haproxy.checks, dns.cache, dns.ttl, dns.clients, kube.endpoint_lag, kube.rules_lag, kube.min_sync_period, kube.pre_stop, kube.grace, kube.node_lag, kube.teardown, workers, workers_per_cpu, pin, sockets, accept, selector, canary, stop, stall, trace, server.kind, server.work.sleep, server.work.burn, server.work.distribution, server.work.slow, server.work.slow_share, server.cold, server.backlog, server.fault.resets, server.fault.reset_every, server.fault.half_open, server.faul…`,
+			`f:3: matrix[0]: "trials" is not a setting that can vary; ` + oneLine("these can: "+strings.Join(variable(), ", "), 512),
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}
@@ -569,6 +572,46 @@ matrix: [sockets]
 			`f:7: matrix[3].workers: expected a whole number, found the text "two"`,
 			`f:8: matrix[4].sockets: expected a single value, found a list; allowed: shared, reuseport, exclusive`,
 			`f:9: matrix[5].load.timeout: 5 has no unit; write 5ms, say; units are ns, us, ms, s, m, h`,
+		}},
+		{"lags", head + cluster + `timeline: [{at: 1s, do: delete-pod}]
+kube: {endpoint_lag: normal(1s..2s), rules_lag: uniform(2s..1s)}
+matrix:
+- {kube.endpoint_lag: [uniform(1s), exponential(1s..2s), lognormal(0s..1s), uniform(1..2s), lognormal(1s..2m), 1]}
+`, []string{
+			`f:6: kube.endpoint_lag: "normal(1s..2s)" is no lag; ` + lagExamples,
+			`f:6: kube.rules_lag: uniform(2s..1s) ends before it begins; the smaller one comes first`,
+			`f:8: matrix[0].kube.endpoint_lag: "uniform(1s)" is no lag; ` + lagExamples,
+			`f:8: matrix[0].kube.endpoint_lag: "exponential(1s..2s)" is no lag; ` + lagExamples,
+			`f:8: matrix[0].kube.endpoint_lag: lognormal(0s..1s) has a median of 0; all of its lags would be 0; give more than that, or 0s`,
+			`f:8: matrix[0].kube.endpoint_lag: 1 has no unit; write 1ms, say; units are ns, us, ms, s, m, h`,
+			`f:8: matrix[0].kube.endpoint_lag: 2m is out of range; allowed: 0s to 1m`,
+			`f:8: matrix[0].kube.endpoint_lag: 1 has no unit; write 1ms, say; units are ns, us, ms, s, m, h`,
+		}},
+		{"settings of one way to update", head + cluster + `stop: close
+timeline: [{at: 0s, do: delete-pod}]
+kube: {max_surge: 2, min_ready: 1s, min_available: 1, probe_period: 1s}
+matrix: [{kube.endpoint_lag: [0s]}]
+`, []string{
+			`f:7: kube.probe_period: only readiness: probe has one; use kube.readiness: probe, or remove probe_period`,
+		}},
+		{"settings of a rolling update", head + cluster + `stop: close
+timeline: [{at: 0s, do: delete-pod}]
+kube: {max_unavailable: 2}
+`, []string{
+			`f:7: kube: max_surge and max_unavailable are a rolling-update's; add a step rolling-update, or remove them`,
+		}},
+		{"a drain that must not", head + cluster + `stop: close
+timeline: [{at: 0s, do: drain-node}]
+kube: {min_available: 2}
+`, []string{
+			`f:7: kube.min_available: with 2 of 2 no pod may ever be evicted; make it less than workers`,
+		}},
+		{"scale without a size", head + cluster + `stop: close
+timeline: [{at: 0s, do: scale}, {at: 0s, do: delete-pod, replicas: 3}, {at: 0s, do: drain-node, target: 2}]
+`, []string{
+			`f:6: timeline[0].replicas is missing; how many pods there are to be, for example replicas: 4`,
+			`f:6: timeline[1].replicas: only a scale has them; remove replicas, or use do: scale`,
+			`f:6: timeline[2].target: there is no node 2; they are 0 and 1`,
 		}},
 		{"matrix block without a readable key", head + `matrix: [{[workers]: [1]}]
 `, []string{

@@ -22,6 +22,8 @@ func decodeScalar(n *yaml.Node, v reflect.Value, s setting) (what, hint string) 
 		return decodeDuration(n, v, s)
 	case *Rate:
 		return decodeRate(n, v, s)
+	case *Lag:
+		return decodeLag(n, v, s)
 	}
 	switch v.Kind() {
 	case reflect.Bool:

@@ -102,12 +102,28 @@ type DNS struct {
 
 // Kube says how the embedded control plane behaves: a stand-in for Kubernetes' own, with lags that can be set. Default: none.
 type Kube struct {
-	// EndpointLag is the time from a pod's being ready, or deleted, to the change of its Service's endpoints, 0 to 1 min.
-	EndpointLag time.Duration `yaml:"endpoint_lag,omitempty"`
-	// RulesLag is the time from changed endpoints to the begin of the node's sync of its rules, 0 to 1 min.
-	RulesLag time.Duration `yaml:"rules_lag,omitempty"`
+	// EndpointLag is the time from a pod's being ready, or deleted, to the change of its Service's endpoints, 0 to 1 min, or what it
+	// is drawn from for each change: uniform(10ms..1s), exponential(100ms) by its mean, lognormal(100ms..1s) by its median and 99th percentile.
+	EndpointLag Lag `yaml:"endpoint_lag,omitempty"`
+	// RulesLag is the time from changed endpoints to the begin of the node's sync of its rules, as EndpointLag.
+	RulesLag Lag `yaml:"rules_lag,omitempty"`
 	// MinSyncPeriod is how far apart two syncs of a node's rules are at least, 0 to 1 min, as kube-proxy's minSyncPeriod (its default is 1 s).
 	MinSyncPeriod time.Duration `yaml:"min_sync_period,omitempty"`
+	// Readiness is when a pod counts as ready. Default listening.
+	Readiness string `yaml:"readiness,omitempty"`
+	// ProbePeriod is how far apart the readiness probes of one pod are, with readiness: probe; the first comes when its process has been
+	// started. 0 to 1 min. Default 0: 1 s, the least that Kubernetes allows (its default is 10 s).
+	ProbePeriod time.Duration `yaml:"probe_period,omitempty"`
+	// MinReady is how long a new pod must have been ready before a rolling update or a drain goes on, 0 to 1 min (minReadySeconds).
+	MinReady time.Duration `yaml:"min_ready,omitempty"`
+	// MaxSurge is how many pods more than there were a rolling update may have, 0 to 1024. Default 0: 1 where MaxUnavailable is 0,
+	// because something has to give.
+	MaxSurge int `yaml:"max_surge,omitempty"`
+	// MaxUnavailable is how many pods fewer than there were may be ready during a rolling update, 0 to 1024. Default 0.
+	MaxUnavailable int `yaml:"max_unavailable,omitempty"`
+	// MinAvailable is how many pods must be ready before a drain evicts another one, 0 to 1024: a PodDisruptionBudget. Default 0: none
+	// need be.
+	MinAvailable int `yaml:"min_available,omitempty"`
 	// PreStop is how long a deleted pod goes on before it is told to stop, 0 to 1 min: a preStop hook that sleeps.
 	PreStop time.Duration `yaml:"pre_stop,omitempty"`
 	// Grace is how long after its deletion a pod is killed that has not ended, 0 to 1 min. 0: 5 s after PreStop.
@@ -132,6 +148,9 @@ type Server struct {
 	Kind string `yaml:"kind"`
 	// Work is the service time of one request.
 	Work Work `yaml:"work"`
+	// Startup is how long a worker takes from its start until it listens, beyond what its process needs, 0 to 10 s: a program that loads its data first.
+	// Default 0.
+	Startup time.Duration `yaml:"startup,omitempty"`
 	// Cold is how much longer a request takes at a worker that a cold-start has just added, 0 to 1 min, of the kind of
 	// time that work uses. It falls evenly to nothing within the step's for. Default 0.
 	Cold time.Duration `yaml:"cold,omitempty"`
@@ -235,6 +254,8 @@ type Step struct {
 	// Target is the worker that a remove, kill, crash or stall is for, counted from 0 among those there are at that time.
 	// Default the first; of a stall, all.
 	Target *int `yaml:"target,omitempty"`
+	// Replicas is how many pods there are to be after a scale.
+	Replicas *int `yaml:"replicas,omitempty"`
 	// For is the length of a step that lasts, more than 0 there and absent elsewhere: of a stall, or from a crash until
 	// the supervisor starts another worker, or of a cold-start until the worker is warm.
 	For time.Duration `yaml:"for,omitempty"`

@@ -69,13 +69,18 @@ func Schema() ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
+const durationPattern = `(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)`
+
 // schemaOf gives the types that are not written as they are stored.
 func schemaOf(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
-		return &jsonschema.Schema{Type: "string", Pattern: `^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$`}
+		return &jsonschema.Schema{Type: "string", Pattern: "^" + durationPattern + "$"}
 	case reflect.TypeFor[Rate]():
 		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)(/s| ?\* ?capacity)$`}
+	case reflect.TypeFor[Lag]():
+		pattern := "^(D|(uniform|lognormal)\\(D\\.\\.D\\)|exponential\\(D\\))$"
+		return &jsonschema.Schema{Type: "string", Pattern: strings.ReplaceAll(pattern, "D", durationPattern)}
 	case reflect.TypeFor[Block](), reflect.TypeFor[Labels]():
 		return objectSchema()
 	}

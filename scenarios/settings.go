@@ -75,6 +75,15 @@ func DNSCaches() []Choice {
 	}
 }
 
+// Readinesses are the values of kube.readiness.
+func Readinesses() []Choice {
+	return []Choice{
+		{"listening", "at the instant its process listens: a probe could not be better"},
+		{"none", "as soon as its process has been started, listening or not: a pod without a readiness probe"},
+		{"probe", "when an HTTP request to it is answered, asked by its node every probe_period"},
+	}
+}
+
 // HealthChecks are the values of haproxy.checks.
 func HealthChecks() []Choice {
 	return []Choice{
@@ -189,8 +198,10 @@ func StepKinds() []Choice {
 		{"cold-start", "start one more worker, which needs time to warm up: its requests take server.cold longer at first, and no longer after for"},
 		{"stall", "every worker, or only the target, stands still for a while"},
 		{"delete-pod", "the target worker's pod is deleted, by default the first; nobody takes its place (path service)"},
-		{"rolling-update", "one pod after the other: start one, and when it is ready delete one (maxSurge 1, maxUnavailable 0; path service)"},
+		{"rolling-update", "new pods take the place of the old ones, as a Deployment's do, within kube.max_surge and kube.max_unavailable (path service)"},
+		{"scale", "as many pods more or fewer, the newest first, as it takes to have replicas of them (path service)"},
 		{"move-pod", "the target worker's pod, by default the first, is deleted while another is started on the other node (path service)"},
+		{"drain-node", "every pod on the target node, 0 or 1, is evicted while another is started on the other node; that one gets all later pods, too (path service)"},
 		{"node-down", "the target node, 0 or 1, falls silent for good, with all pods on it (path service)"},
 		{"crash", "SIGKILL the target worker, by default the first; a supervisor starts another after for"},
 	}
@@ -226,6 +237,12 @@ func settings() []setting {
 		{path: "kube.endpoint_lag", max: minute, def: "0s", example: "100ms"},
 		{path: "kube.rules_lag", max: minute, def: "0s", example: "100ms"},
 		{path: "kube.min_sync_period", max: minute, def: "0s", example: "1s"},
+		{path: "kube.readiness", choices: Readinesses()},
+		{path: "kube.probe_period", max: minute, def: "0s", example: "1s"},
+		{path: "kube.min_ready", max: minute, def: "0s", example: "1s"},
+		{path: "kube.max_surge", max: 1024, def: "0"},
+		{path: "kube.max_unavailable", max: 1024, def: "0"},
+		{path: "kube.min_available", max: 1024, def: "0"},
 		{path: "kube.pre_stop", max: minute, def: "0s", example: "2s"},
 		{path: "kube.grace", max: minute, def: "0s", example: "30s"},
 		{path: "kube.node_lag", max: minute, def: "0s", example: "2s"},
@@ -246,6 +263,7 @@ func settings() []setting {
 		{path: "server.work.distribution", choices: Distributions(), def: "fixed"},
 		{path: "server.work.slow", max: minute, def: "0s", example: "10ms"},
 		{path: "server.work.slow_share", max: 1, def: "0"},
+		{path: "server.startup", max: 10_000 * ms, def: "0s", example: "300ms"},
 		{path: "server.cold", max: minute, def: "0s", example: "5ms"},
 		{path: "server.backlog", min: 1, max: 65535, def: "4096"},
 		{path: "server.fault.resets", max: 100_000, def: "0"},
@@ -270,6 +288,7 @@ func settings() []setting {
 		{path: "timeline[].every", min: 10 * ms, max: hour, orZero: true, example: "200ms"},
 		{path: "timeline[].do", choices: StepKinds()},
 		{path: "timeline[].target", max: 1023},
+		{path: "timeline[].replicas", min: 1, max: 1024},
 		{path: "timeline[].for", max: hour, example: "50ms"},
 		{path: "validity.lag_floor", max: minute, def: "500us", example: "500us"},
 		{path: "validity.step_lag", above: true, max: minute, def: "20ms", example: "20ms"},

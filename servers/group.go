@@ -42,6 +42,8 @@ type Config struct {
 	// others share the rest. With one worker it says nothing.
 	Canary float64
 	Work   Work
+	// Startup is how long a worker takes from its start until it listens, beyond what its process needs; less than 20 s.
+	Startup time.Duration
 	// Cold is how much longer the first request of a worker that starts cold takes.
 	Cold time.Duration
 	Seed uint64 // of what the workers draw, each from a stream of its own
@@ -364,7 +366,7 @@ func (g *Group) workerConfig(w *Worker) workerConfig {
 	cfg := workerConfig{
 		ID: w.ID, Place: w.Place, Generation: w.Generation, Kind: g.cfg.Kind, Sockets: g.cfg.Sockets, Address: w.home.Address,
 		Backlog: g.cfg.Backlog, Accept: g.cfg.Accept, Selection: g.cfg.Selection, Selected: g.selector != nil, Workers: g.cfg.Workers, Slot: w.slot,
-		Passing: g.cfg.Passing, Work: g.cfg.Work, Cold: g.cfg.Cold, ColdFor: w.cold, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
+		Passing: g.cfg.Passing, Work: g.cfg.Work, Startup: g.cfg.Startup, Cold: g.cfg.Cold, ColdFor: w.cold, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
 	}
 	if g.cfg.Passing == ByMessage {
 		cfg.Offer = g.offerName(w)

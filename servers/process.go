@@ -290,6 +290,9 @@ func (w *Worker) ReadyAt() wire.Instant { return w.readyAt }
 // generation has been started.
 func (w *Worker) Listener() uint64 { return w.listener }
 
+// Ready is closed when the worker has said ready; never, when its process ends before.
+func (w *Worker) Ready() <-chan struct{} { return w.ready }
+
 // Exited is closed when the worker's process has ended.
 func (w *Worker) Exited() <-chan struct{} { return w.exited }
 

@@ -141,6 +141,8 @@ type workerConfig struct {
 	From  string `json:"from"`
 	Offer string `json:"offer"`
 	Work  Work   `json:"work"`
+	// Startup is how long the worker waits before it listens.
+	Startup time.Duration `json:"startup_ns"`
 	// Cold is how much longer the first request takes; it falls evenly to nothing within ColdFor from ready.
 	Cold    time.Duration `json:"cold_ns"`
 	ColdFor time.Duration `json:"cold_for_ns"`

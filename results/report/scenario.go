@@ -58,6 +58,13 @@ var (
 		{head: "predicted", metric: results.MetricPredictedLost, kind: plain},
 		{head: "closed to rules", metric: results.MetricStaleNS, interval: true},
 	}
+	podColumns = []figureColumn{
+		{head: "deleted to endpoints", metric: results.MetricEndpointsLag},
+		{head: "endpoints to rules", metric: results.MetricRulesLag, interval: true},
+		{head: "SIGTERM first", metric: results.MetricTermFirst, kind: plain},
+		{head: "listening to ready", metric: results.MetricPodReady},
+		{head: "listening to routed", metric: results.MetricPodRouted, interval: true},
+	}
 	switchColumns = []figureColumn{
 		{head: "gap ± resolution", metric: results.MetricGap, interval: true, beside: results.MetricResolution},
 		{head: "outage", metric: results.MetricOutage},
@@ -174,6 +181,11 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.paragraph("The control plane is this program's own stand-in, with the lags that the scenario sets; rules and connection tracking are the kernel's.\n" +
 			"Predicted: offered rate × time from closed listener to changed rules ÷ endpoints.")
 		d.table(behind)
+		if pods := figureTable(s, behindService(measured), podColumns); len(pods.columns) > 1 {
+			d.paragraph("What endpoints and rules took to follow the pods. SIGTERM first: the share of deleted pods that were told to end before the endpoints had\n" +
+				"changed. Listening to ready: negative where a pod counts as ready before it listens.")
+			d.table(pods)
+		}
 	}
 	if steps && !restarts {
 		d.heading(3, "Switchover")

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,8 +62,12 @@ type books struct {
 	// its health checks.
 	proxied bool
 
+	// kubelets are who else connects: to probe pods, which is no attempt.
+	kubelets []netip.Addr
+
 	mu       sync.Mutex
 	attempts []attempt
+	probes   int64 // connections of kubelets
 	// via is, for each attempt, the one that opened its connection. Nil: no connections are reused, each opened its own.
 	via    []uint32
 	open   map[connKey]*conn
@@ -84,6 +89,7 @@ type conn struct {
 	at      wire.Instant // accepted
 	attempt int64        // index of the last request's attempt, or -1
 	read    bool         // at least one request was read
+	probe   bool         // a kubelet's
 }
 
 type unreadEnd struct {
@@ -154,6 +160,15 @@ func (b *books) scheduled(i int) int64 { return int64(b.schedule.At(uint64(i))) 
 
 func (b *books) since(i int64) int64 { return i - int64(b.begin) }
 
+// instant is i from the first scheduled attempt; nil for 0, which is no instant.
+func (b *books) instant(i wire.Instant) *int64 {
+	if i == 0 {
+		return nil
+	}
+	ns := b.since(int64(i))
+	return &ns
+}
+
 // sample takes the client's account of an attempt.
 func (b *books) sample(s *results.Sample) {
 	b.mu.Lock()
@@ -187,6 +202,11 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 		b.workers[w.ID] = wb
 	}
 	key := connKey{w.ID, r.Conn}
+	if r.Kind == servers.RecordAccept && slices.Contains(b.kubelets, r.Peer.Addr()) {
+		b.probes++
+		b.open[key] = &conn{attempt: -1, probe: true}
+		return
+	}
 	if r.Kind == servers.RecordAccept {
 		wb.accepted++
 		wb.lastAccept = r.At
@@ -202,6 +222,12 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 	c := b.open[key]
 	if c == nil {
 		b.strays++
+		return
+	}
+	if c.probe {
+		if r.Kind == servers.RecordEnd {
+			delete(b.open, key)
+		}
 		return
 	}
 	switch r.Kind {
@@ -249,7 +275,7 @@ func (b *books) settle(worker int, c *conn, read, unread serverState) {
 	if c.attempt >= 0 && b.attempts[c.attempt].state == readOpen {
 		b.attempts[c.attempt].state = read
 	}
-	if b.proxied {
+	if b.proxied || c.probe {
 		return
 	}
 	i, ok := b.sources.Of(c.peer)
@@ -270,6 +296,9 @@ func (b *books) connection(i int) netip.AddrPort {
 	}
 	return b.sources.At(uint64(i))
 }
+
+// reused says that an earlier attempt had opened the connection that an attempt was sent on.
+func (b *books) reused(i int) bool { return b.via != nil && b.via[i] != uint32(i) }
 
 // held are the attempts whose handshakes were held up at the steps.
 func (b *books) held(steps []*fired) map[*attempt]bool {

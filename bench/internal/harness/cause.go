@@ -2,7 +2,6 @@ package harness
 
 import (
 	"net/http"
-	"net/netip"
 	"time"
 
 	"reuseport-bench/results"
@@ -21,6 +20,9 @@ const (
 	causeTimeout        = "timeout"          // connected, and no full response in time
 	causeClient         = "client"           // the load process itself
 	causeStaleEndpoint  = "stale_endpoint"   // sent to a pod where nobody listened any more
+	causeEarlyEndpoint  = "early_endpoint"   // sent to a pod where nobody listened yet
+	causeStaleConntrack = "stale_conntrack"  // sent to a pod that rules led to no more, by a remembered connection of the same client's end
+	causeStaleConn      = "stale_connection" // sent on a connection that was kept, to a pod that has vanished
 	causeProxyError     = "proxy_error"      // a proxy answered with an error of its own, or hung up
 	causeUnknown        = "unknown"          // no account explains it
 )
@@ -64,10 +66,7 @@ type judge struct {
 	overflows int64             // TcpExtListenOverflows
 	proxied   bool              // a proxy stands between client and workers
 	held      map[*attempt]bool // whose handshakes were held up while listeners were closed
-	// stale are the pods where nobody listens any more, and translations where each connection was sent to, by the client's end. Nil without a
-	// Service.
-	stale        map[netip.Addr]staleEndpoint
-	translations map[netip.AddrPort]netip.Addr
+	routes    *routes           // nil without a Service
 	// unnoted says whose kill has been blamed for a connection already; see killedDuring.
 	unnoted map[int]bool
 }
@@ -175,31 +174,6 @@ func (j *judge) judge(a *attempt) judgement {
 		}
 	}
 	return lost(causeUnknown, evidenceClient, -1)
-}
-
-// staleEndpoint is the judgement of an attempt that rules had sent, from that source, to a pod where nobody listened any more: the
-// refusal, the silence or the missing route that it met are only how that looked. Elsewhere the judgement is v. A
-// connection that was queued at the listener was reset by its close, and that stays so.
-func (j *judge) staleEndpoint(source netip.AddrPort, a *attempt, v judgement) judgement {
-	switch v.cause {
-	case causeRefused, causeSYNTimeout, causeTimeout, causeNoRoute, causeUnknown:
-	default:
-		return v
-	}
-	if a.state != neverAccepted {
-		return v
-	}
-	if pod, ok := j.stale[j.translations[source]]; ok && a.done >= pod.from {
-		return judgement{cause: causeStaleEndpoint, evidence: evidenceKernel, worker: pod.worker, explained: true}
-	}
-	// An entry whose only answer is a reset is forgotten at once (tcp_packet in net/netfilter/nf_conntrack_proto_tcp.c). Who refuses is a
-	// pod that rules still lead to and whose worker has closed.
-	for _, pod := range j.stale {
-		if v.cause == causeRefused && pod.from <= a.done+clockSlack && a.sent <= pod.until+clockSlack {
-			return judgement{cause: causeStaleEndpoint, evidence: evidenceWorker, worker: pod.worker, explained: true}
-		}
-	}
-	return v
 }
 
 // byProxy is the cause where no worker has seen the request and a proxy has given up: its connection was reset in the queue

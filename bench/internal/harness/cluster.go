@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/dns"
+	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
@@ -80,16 +81,17 @@ const closeTimeout = "net.netfilter.nf_conntrack_tcp_timeout_close"
 
 // A cluster is the pods of a trial, and who sends connections to them.
 type cluster struct {
-	lab    *netlab.Lab
-	clock  *wire.Clock
-	setup  scenarios.Setup
-	cpus   []int // the servers'
-	group  *servers.Group
-	rules  *kube.Rules
-	plane  *kube.Embedded
-	names  *dns.Server     // nil: a Service's address does
-	ctx    context.Context // of the kubelets
-	cancel context.CancelFunc
+	lab     *netlab.Lab
+	clock   *wire.Clock
+	setup   scenarios.Setup
+	cpus    []int    // the servers'
+	sysctls []Sysctl // of each pod
+	group   *servers.Group
+	rules   *kube.Rules
+	plane   *kube.Embedded
+	names   *dns.Server     // nil: a Service's address does
+	ctx     context.Context // of the kubelets
+	cancel  context.CancelFunc
 
 	mu     sync.Mutex
 	events []kube.Event
@@ -97,7 +99,11 @@ type cluster struct {
 	told   chan struct{} // closed, and made anew, with every event
 	pods   map[int]*pod  // by worker
 	order  []*pod
-	next   int // the node of the next pod
+	next   int          // the node of the next pod
+	closed map[int]bool // nodes that get no new pods
+
+	counting sync.Mutex
+	moved    kernel.Counters // of pods whose networks are gone
 }
 
 // A pod is a worker in a network of its own.
@@ -109,6 +115,7 @@ type pod struct {
 	ended   chan struct{} // it is gone, and its network
 
 	silenced wire.Instant // its node fell silent; 0: it did not. The cluster's mu guards it
+	removed  bool         // its network is gone. The cluster's counting guards it
 
 	mu      sync.Mutex
 	once    sync.Once     // of stopped
@@ -121,7 +128,7 @@ type pod struct {
 func newCluster(ctx context.Context, t *trialRun) (c *cluster, err error) {
 	c = &cluster{
 		lab: t.lab, clock: t.clock, setup: t.variant.Setup, cpus: t.plan.ServerCPUs,
-		told: make(chan struct{}), pods: map[int]*pod{},
+		told: make(chan struct{}), pods: map[int]*pod{}, closed: map[int]bool{}, moved: kernel.Counters{}, sysctls: t.variant.Sysctls,
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if c.rules, err = kube.NewRules(ctx, t.lab, t.lab.Clients(), t.clock); err != nil {
@@ -132,7 +139,7 @@ func newCluster(ctx context.Context, t *trialRun) (c *cluster, err error) {
 	}
 	k := c.setup.Kube
 	c.plane, err = kube.NewEmbedded(kube.EmbeddedOptions{
-		Lags:  kube.Lags{ReadyToEndpoint: kube.Fixed(k.EndpointLag), EndpointToRules: kube.Fixed(k.RulesLag), MinSyncPeriod: k.MinSyncPeriod},
+		Lags:  kube.Lags{ReadyToEndpoint: distribution(k.EndpointLag), EndpointToRules: distribution(k.RulesLag), MinSyncPeriod: k.MinSyncPeriod},
 		Seed:  t.plan.Seed,
 		Nodes: map[string]kube.Syncer{"clients": c.rules},
 		Clock: t.clock, Events: c.event,
@@ -196,11 +203,20 @@ func (c *cluster) event(e kube.Event) {
 // home is a new pod for a worker, on the nodes in turn.
 func (c *cluster) home(ctx context.Context, w *servers.Worker) (servers.Home, error) {
 	name := fmt.Sprintf("%s-%d", serviceName, w.ID)
-	p, err := c.lab.AddPod(ctx, c.next, name)
+	node := c.next
+	if c.closed[node] {
+		node = 1 - node
+	}
+	p, err := c.lab.AddPod(ctx, node, name)
 	if err != nil {
 		return servers.Home{}, err
 	}
-	c.next = 1 - c.next
+	c.next = 1 - node
+	for _, s := range c.sysctls {
+		if err := c.lab.SetSysctl(p.Host, s.Name, s.Value); err != nil {
+			return servers.Home{}, errors.Join(err, c.lab.RemovePod(p))
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pods[w.ID] = &pod{Pod: p, name: name, worker: w, ended: make(chan struct{}), stopped: make(chan struct{})}
@@ -216,7 +232,10 @@ func (c *cluster) podOf(w *servers.Worker) *pod {
 	return c.pods[w.ID]
 }
 
-// serve puts a worker that listens behind the Service: its kubelet says that it is ready.
+// cordon has a node get no more pods.
+func (c *cluster) cordon(node int) { c.closed[node] = true }
+
+// serve puts a worker behind the Service. Its kubelet says when it is ready.
 func (c *cluster) serve(ctx context.Context, w *servers.Worker) error {
 	p := c.podOf(w)
 	err := c.plane.AddPod(ctx, kube.Pod{Name: p.name, Service: serviceName, Node: c.lab.Node(p.Node).Name, Address: netip.AddrPortFrom(p.Addr, serverPort)})
@@ -230,9 +249,10 @@ func (c *cluster) serve(ctx context.Context, w *servers.Worker) error {
 	}
 	p.kubelet = kube.RunPod(c.ctx, kube.KubeletOptions{
 		Pod: p.name, ControlPlane: c.plane, Clock: c.clock, Events: c.event,
-		Lifecycle: kube.Lifecycle{PreStop: k.PreStop, Grace: grace},
+		Lifecycle: kube.Lifecycle{PreStop: k.PreStop, Grace: grace, Period: cmp.Or(k.ProbePeriod, defaultProbePeriod)},
 		Container: kube.Container{
-			Start:     func(context.Context) (<-chan struct{}, error) { return w.Exited(), nil },
+			Start:     func(ctx context.Context) (<-chan struct{}, error) { c.awaitStarted(ctx, w); return w.Exited(), nil },
+			Probe:     c.probeOf(p),
 			Terminate: func() error { return c.terminate(p, servers.Way(c.setup.Stop)) },
 			Kill:      func() error { return c.terminate(p, servers.Kill) },
 		},
@@ -242,7 +262,7 @@ func (c *cluster) serve(ctx context.Context, w *servers.Worker) error {
 		err := p.kubelet.Wait()
 		// At the end of the trial the lab sees to the networks.
 		if sleepUntil(c.ctx, c.clock, c.clock.Now().Add(cmp.Or(k.Teardown, defaultTeardown))) == nil {
-			err = errors.Join(err, c.lab.RemovePod(p.Pod))
+			err = errors.Join(err, c.remove(p))
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -263,6 +283,43 @@ func (c *cluster) terminate(p *pod, way servers.Way) error {
 	return err
 }
 
+// remove takes a pod's network away; what its counters were is kept.
+func (c *cluster) remove(p *pod) error {
+	c.counting.Lock()
+	defer c.counting.Unlock()
+	last, err := readCounters(c.lab, p.Host)
+	if err == nil {
+		c.moved.Add(last)
+		p.removed = true
+	}
+	return errors.Join(err, c.lab.RemovePod(p.Pod))
+}
+
+// counters are the sums over all pods, also those that are gone.
+func (c *cluster) counters() (kernel.Counters, error) {
+	sum := kernel.Counters{}
+	if c == nil {
+		return sum, nil
+	}
+	c.mu.Lock()
+	pods := slices.Clone(c.order)
+	c.mu.Unlock()
+	c.counting.Lock()
+	defer c.counting.Unlock()
+	sum.Add(c.moved)
+	for _, p := range pods {
+		if p.removed {
+			continue
+		}
+		now, err := readCounters(c.lab, p.Host)
+		if err != nil {
+			return nil, err
+		}
+		sum.Add(now)
+	}
+	return sum, nil
+}
+
 // begin puts workers behind the Service, which nobody waits for but before the load. It does nothing without a Service.
 func (c *cluster) begin(ctx context.Context, workers []*servers.Worker) error {
 	if c == nil {
@@ -279,11 +336,8 @@ func (c *cluster) begin(ctx context.Context, workers []*servers.Worker) error {
 // awaitRules waits until the clients' node sends connections to the pods of all these workers.
 func (c *cluster) awaitRules(ctx context.Context, workers []*servers.Worker) error {
 	k := c.setup.Kube
-	ctx, cancel := context.WithTimeoutCause(ctx, k.EndpointLag+k.RulesLag+k.MinSyncPeriod+rulesLimit, errors.New("the Service's rules did not come into force in time"))
-	defer cancel()
-	for {
-		c.mu.Lock()
-		missing := slices.ContainsFunc(workers, func(w *servers.Worker) bool {
+	return c.await(ctx, k.EndpointLag.Long()+k.RulesLag.Long()+k.MinSyncPeriod+rulesLimit, "the Service's rules did not come into force in time", func() bool {
+		return !slices.ContainsFunc(workers, func(w *servers.Worker) bool {
 			name := c.pods[w.ID].name
 			return !slices.ContainsFunc(c.events, func(e kube.Event) bool {
 				if c.names != nil {
@@ -292,9 +346,27 @@ func (c *cluster) awaitRules(ctx context.Context, workers []*servers.Worker) err
 				return e.Kind == kube.EndpointAdded && e.Pod == name
 			})
 		})
-		told := c.told
+	})
+}
+
+// awaitReady waits until the worker's kubelet has said that its pod is ready.
+func (c *cluster) awaitReady(ctx context.Context, w *servers.Worker) error {
+	name := c.podOf(w).name
+	limit := c.setup.Server.Startup + 2*cmp.Or(c.setup.Kube.ProbePeriod, defaultProbePeriod) + rulesLimit
+	return c.await(ctx, limit, "pod "+name+" was not ready in time", func() bool {
+		return slices.ContainsFunc(c.events, func(e kube.Event) bool { return e.Kind == kube.PodReady && e.Pod == name })
+	})
+}
+
+// await waits until the events so far are as they should be. The condition is asked under the cluster's lock.
+func (c *cluster) await(ctx context.Context, limit time.Duration, otherwise string, is func() bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New(otherwise))
+	defer cancel()
+	for {
+		c.mu.Lock()
+		ok, told := is(), c.told
 		c.mu.Unlock()
-		if !missing {
+		if ok {
 			return nil
 		}
 		select {
@@ -358,46 +430,94 @@ func (c *cluster) unready(ctx context.Context, workers []*servers.Worker) error 
 	return errors.Join(errs...)
 }
 
-// since is the instant of the first event of that kind about the worker's pod at or after another; 0: there was none. Endpoints have changed
-// for it when it is among the ready ones no more.
-func (c *cluster) since(w *servers.Worker, kind kube.EventKind, from wire.Instant) wire.Instant {
-	p := c.podOf(w)
-	if p == nil {
-		return 0
-	}
+// since is the instant of the first event of that kind about the pod at or after another; 0: there was none. Endpoints have changed for it when it
+// is among the ready ones, or is so no more.
+func (c *cluster) since(p *pod, kind kube.EventKind, from wire.Instant, listed bool) wire.Instant {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.events {
 		switch {
 		case e.Kind != kind || e.At < from:
-		case kind == kube.EndpointsChanged:
-			if !hasReady(e, p.name) {
-				return e.At
-			}
-		case e.Pod == p.name:
+		case kind == kube.EndpointsChanged && hasReady(e, p.name) == listed:
+			return e.At
+		case kind != kube.EndpointsChanged && e.Pod == p.name:
 			return e.At
 		}
 	}
 	return 0
 }
 
-// instants adds to a step when the endpoints and the rules had followed it.
+// routed is how many pods the rules of the clients' node lead to at an instant.
+func (c *cluster) routed(at wire.Instant) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.events {
+		switch {
+		case e.At >= at:
+		case e.Kind == kube.EndpointAdded:
+			n++
+		case e.Kind == kube.EndpointRemoved:
+			n--
+		}
+	}
+	return n
+}
+
+// gone is when a pod was there for nobody any more, its listener closed or its node silent; 0: it is.
+func (c *cluster) gone(p *pod) wire.Instant {
+	from := p.worker.Closing().From
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.silenced != 0 && (from == 0 || p.silenced < from) {
+		from = p.silenced
+	}
+	return from
+}
+
+// instants adds to a step what happened to its pods, and when the endpoints and the rules had followed the last of those it took away.
 func (c *cluster) instants(b *books, f *fired, s *results.Step) {
-	gone := slices.Concat(f.stopped, f.silenced)
-	if c == nil || len(gone) == 0 {
+	if c == nil {
 		return
 	}
 	s.Endpoints = f.endpoints
-	last := gone[len(gone)-1]
-	for kind, field := range map[kube.EventKind]**int64{kube.EndpointsChanged: &s.EndpointsNS, kube.EndpointRemoved: &s.RulesNS} {
-		if kind == kube.EndpointRemoved && c.setup.Path != pathService {
-			continue // no rule leads to a pod that is known by name
-		}
-		if at := c.since(last, kind, f.trigger); at != 0 {
-			ns := b.since(int64(at))
-			*field = &ns
-		}
+	for _, w := range slices.Concat(f.stopped, f.silenced) {
+		p := c.lost(b, c.podOf(w), f.trigger)
+		s.Pods = append(s.Pods, p)
+		s.EndpointsNS, s.RulesNS = p.EndpointsNS, p.RulesNS
 	}
+	for _, w := range f.started {
+		s.Pods = append(s.Pods, c.added(b, c.podOf(w)))
+	}
+}
+
+// lost is a pod that a step took away.
+func (c *cluster) lost(b *books, p *pod, trigger wire.Instant) results.Pod {
+	gone := c.gone(p)
+	r := results.Pod{
+		Worker: p.worker.ID, Node: c.lab.Node(p.Node).Name,
+		DeletedNS:   b.instant(c.since(p, kube.DeletionBegun, trigger, false)),
+		TermNS:      b.instant(c.since(p, kube.TermSent, trigger, false)),
+		ClosedNS:    b.instant(gone),
+		EndpointsNS: b.instant(c.since(p, kube.EndpointsChanged, trigger, false)),
+	}
+	if c.setup.Path == pathService { // elsewhere no rule leads to it
+		r.RulesNS = b.instant(c.since(p, kube.EndpointRemoved, trigger, false))
+		r.Endpoints = c.routed(gone)
+	}
+	return r
+}
+
+// added is a pod that a step started.
+func (c *cluster) added(b *books, p *pod) results.Pod {
+	r := results.Pod{
+		Worker: p.worker.ID, Node: c.lab.Node(p.Node).Name, Started: true,
+		ListenNS: b.instant(p.worker.ReadyAt()),
+		ReadyNS:  b.instant(c.since(p, kube.PodReady, 0, true)), EndpointsNS: b.instant(c.since(p, kube.EndpointsChanged, 0, true)),
+	}
+	if c.setup.Path == pathService {
+		r.RulesNS = b.instant(c.since(p, kube.EndpointAdded, 0, true))
+	}
+	return r
 }
 
 // end stops looking after the pods: what they ran is the group's to end. It returns what went wrong with them.
@@ -453,31 +573,29 @@ func (c *cluster) translations() (of map[netip.AddrPort]netip.Addr, err error) {
 	return of, nil
 }
 
-// A stale endpoint is a pod that connections were sent to when nobody listened there any more. Instants are nanoseconds from the
-// first scheduled attempt.
-type staleEndpoint struct {
-	worker int
-	from   int64 // its listener was closed
-	until  int64 // the rules sent nobody there any more
-}
-
-// stale are the pods whose listeners were closed, by address.
-func (c *cluster) stale(b *books) map[netip.Addr]staleEndpoint {
-	all := map[netip.Addr]staleEndpoint{}
-	for _, p := range c.order {
-		from := p.worker.Closing().From
-		if p.silenced != 0 && (from == 0 || p.silenced < from) {
-			from = p.silenced
+// routes are the pods that clients have been sent to.
+func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *routes {
+	const never = math.MaxInt64 - clockSlack
+	since := func(i wire.Instant, otherwise int64) int64 {
+		if i == 0 {
+			return otherwise
 		}
-		if from == 0 {
-			continue
-		}
-		s := staleEndpoint{worker: p.worker.ID, from: b.since(int64(from)), until: math.MaxInt64 - clockSlack}
-		// Who knows a pod by name goes there for as long as the name is cached.
-		if at := c.since(p.worker, kube.EndpointRemoved, 0); at != 0 && c.setup.Path == pathService {
-			s.until = b.since(int64(at))
-		}
-		all[p.Addr] = s
+		return b.since(int64(i))
 	}
-	return all
+	r := &routes{translations: translations}
+	for _, p := range c.order {
+		pod := routedPod{
+			addr: p.Addr, worker: p.worker.ID, removed: never,
+			listens: since(p.worker.ReadyAt(), never), gone: since(c.gone(p), never),
+		}
+		kind := kube.EndpointsChanged
+		if c.setup.Path == pathService {
+			kind = kube.EndpointAdded
+			// Who knows a pod by name goes there for as long as the name is cached.
+			pod.removed = since(c.since(p, kube.EndpointRemoved, 0, false), never)
+		}
+		pod.added = since(c.since(p, kind, 0, true), never)
+		r.pods = append(r.pods, pod)
+	}
+	return r
 }

@@ -30,7 +30,7 @@ const maxLossEvents = 1 << 20
 func (l *lossWatch) start(lab *netlab.Lab, server netip.AddrPort) error {
 	l.server = server
 	o := kernel.LossTraceOptions{Servers: []netip.AddrPort{server}}
-	for _, h := range hostsOf(lab) {
+	for _, h := range lab.Hosts() {
 		inode, err := h.Inode()
 		if err != nil {
 			return err

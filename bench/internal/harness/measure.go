@@ -41,7 +41,10 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 		if a.class != results.ClassUnsent {
 			m.lag.Record(max(0, a.sent-at))
 		}
-		v := j.staleEndpoint(b.connection(i), a, j.judge(a))
+		v := j.judge(a)
+		if v.cause != "" {
+			v = j.routed(b.connection(i), a, v, b.reused(i))
+		}
 		if v.cause != "" && kv != nil {
 			traced, event := kv.judge(i, a, v)
 			inferred[i] = v.cause
@@ -56,7 +59,8 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 		if v.cause != "" || !v.explained {
 			m.verdicts[i] = v
 		}
-		if v.cause != "" {
+		// What an old entry of connection tracking costs, the client's reuse of ports costs, whenever a step was.
+		if v.cause != "" && v.cause != causeStaleConntrack {
 			if s, ok := m.attribute(i); ok {
 				m.stepOf[i] = s
 				m.lostIn[s] = append(m.lostIn[s], i)
@@ -145,7 +149,7 @@ func (m *measured) step(k int) results.Step {
 	r := results.Step{
 		Do: s.step.Do, Target: s.target,
 		AtNS:    m.books.since(int64(s.at)),
-		ReadyNS: m.instant(int64(s.ready)), StopNS: m.instant(int64(s.trigger)), ClosedNS: m.instant(int64(s.closed)),
+		ReadyNS: m.books.instant(s.ready), StopNS: m.books.instant(s.trigger), ClosedNS: m.books.instant(s.closed),
 	}
 	lo, hi := m.first(from), m.first(to)
 	r.ResolutionNS = m.spacing(lo, hi)
@@ -169,14 +173,6 @@ func (m *measured) step(k int) results.Step {
 		r.HalfOpen = m.halfOpen(s)
 	}
 	return r
-}
-
-func (m *measured) instant(i int64) *int64 {
-	if i == 0 {
-		return nil
-	}
-	i = m.books.since(i)
-	return &i
 }
 
 // spacing is the local spacing of attempts: the mean over a window.
@@ -436,7 +432,7 @@ func (m *measured) equalities(moved kernel.Counters, resetsSent int64, r *result
 	}
 	all := []results.Equality{
 		{Counter: "TcpActiveOpens", Books: opened, What: "connections that the load opened"},
-		{Counter: "TcpPassiveOpens", Books: accepted + r.LostByCause[causeResetAtClose], What: "accepted, or reset in a queue"},
+		{Counter: "TcpPassiveOpens", Books: accepted + m.books.probes + r.LostByCause[causeResetAtClose], What: "accepted, or reset in a queue"},
 		{Counter: "TcpExtListenOverflows", Books: r.LostByCause[causeAcceptOverflow], What: "lost by accept_overflow"},
 	}
 	if r.Trace != nil && r.Trace.Unavailable == "" {

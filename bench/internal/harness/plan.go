@@ -319,7 +319,7 @@ func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 			Passing:     passings[servers.Way(s.Stop)],
 			ListedOnly:  s.Stop == string(servers.BPFMigrate) || s.Stop == string(servers.BPFDrain),
 			BPFMigrates: s.Stop == string(servers.BPFMigrate),
-			Work:        work(s.Server.Work), Cold: s.Server.Cold,
+			Work:        work(s.Server.Work), Startup: s.Server.Startup, Cold: s.Server.Cold,
 			Fault: servers.Fault{ResetFrom: faultFrom, ResetCount: uint64(s.Server.Fault.Resets), ResetEvery: uint64(s.Server.Fault.ResetEvery)},
 		},
 		Sysctls: sysctls(s),
@@ -477,9 +477,9 @@ func (v *VariantPlan) Duration() time.Duration {
 	if v.Setup.Search.P99 > 0 {
 		return capacityDuration + trialOverhead + expectedTries*(v.Setup.Load.Duration+trialOverhead)
 	}
-	d := v.Setup.Load.Duration + trialOverhead
+	d := v.Setup.Load.Duration + trialOverhead + v.Setup.Server.Startup
 	if behindService(v.Setup) { // until the rules lead to the first pods
-		d += v.Setup.Kube.EndpointLag + v.Setup.Kube.RulesLag
+		d += v.Setup.Kube.EndpointLag.Typical() + v.Setup.Kube.RulesLag.Typical()
 	}
 	return d
 }

@@ -37,7 +37,7 @@ func newRig(ctx context.Context, roles Roles, v *VariantPlan, sysctls []Sysctl, 
 		return r, err
 	}
 	for _, s := range sysctls {
-		for _, h := range hostsOf(r.lab) {
+		for _, h := range r.lab.Hosts() {
 			if err := r.lab.SetSysctl(h, s.Name, s.Value); err != nil {
 				return r, err
 			}

@@ -29,7 +29,9 @@ const (
 
 	stepDeletePod     = "delete-pod"
 	stepRollingUpdate = "rolling-update"
+	stepScale         = "scale"
 	stepMovePod       = "move-pod"
+	stepDrainNode     = "drain-node"
 	stepNodeDown      = "node-down"
 )
 
@@ -99,10 +101,16 @@ func (t *timeline) fire(ctx context.Context, s *fired) error {
 	switch s.step.Do {
 	case stepReplace:
 		return t.replace(ctx, s)
-	case stepRoll, stepRollingUpdate:
+	case stepRoll:
 		return t.roll(ctx, s)
+	case stepRollingUpdate:
+		return t.rollingUpdate(ctx, s)
+	case stepScale:
+		return t.scale(ctx, s)
 	case stepMovePod:
 		return t.movePod(ctx, s)
+	case stepDrainNode:
+		return t.drainNode(ctx, s)
 	case stepNodeDown:
 		return t.nodeDown(ctx, s)
 	case stepAdd:
@@ -199,11 +207,7 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 			return err
 		}
 		s.ready, next.Workers[i] = w.ReadyAt(), w
-		s.started, s.stopped, s.endpoints = append(s.started, w), append(s.stopped, old), t.endpoints()
-		// Behind a Service nobody waits until rules lead to the new pod: that it is ready is all that a rolling update asks for.
-		if err := t.cluster.begin(ctx, []*servers.Worker{w}); err != nil {
-			return err
-		}
+		s.started, s.stopped = append(s.started, w), append(s.stopped, old)
 		trigger, closed, err := t.stop(ctx, []*servers.Worker{old}, t.way)
 		if i == 0 {
 			s.trigger = trigger
@@ -222,36 +226,6 @@ func (t *timeline) endpoints() int {
 		return 0
 	}
 	return len(t.current.Workers)
-}
-
-// movePod deletes a pod while another is started on the other node.
-func (t *timeline) movePod(ctx context.Context, s *fired) error {
-	index, old, err := t.single(ctx, s)
-	if err != nil {
-		return err
-	}
-	s.stopped, s.endpoints = []*servers.Worker{old}, t.endpoints()
-	t.current.Workers = slices.Clone(t.current.Workers)
-	type deletion struct {
-		trigger, closed wire.Instant
-		err             error
-	}
-	deleted := make(chan deletion, 1)
-	go func() {
-		var d deletion
-		d.trigger, d.closed, d.err = t.stop(ctx, s.stopped, t.way)
-		deleted <- d
-	}()
-	t.cluster.next = 1 - t.cluster.podOf(old).Node
-	next, err := t.group.StartWorker(ctx, old.Generation, old.Place, 0)
-	if err == nil {
-		s.ready, s.started = next.ReadyAt(), []*servers.Worker{next}
-		t.current.Workers[index] = next
-		err = t.cluster.begin(ctx, s.started)
-	}
-	d := <-deleted
-	s.trigger, s.closed = d.trigger, d.closed
-	return errors.Join(err, d.err)
 }
 
 // nodeDown silences a node. Its pods' workers go on, unheard.
@@ -279,11 +253,14 @@ func (t *timeline) nodeDown(ctx context.Context, s *fired) error {
 // add starts one more worker, which gets warm within cold; 0: it is warm.
 func (t *timeline) add(ctx context.Context, s *fired, cold time.Duration) error {
 	s.trigger = t.clock.Now()
-	w, err := t.group.StartWorker(ctx, t.current.Number, t.freePlace(), cold)
+	w, err := t.group.LaunchWorker(ctx, t.current.Number, freePlace(t.current.Workers), cold)
 	if err != nil {
 		return err
 	}
 	if err := t.cluster.begin(ctx, []*servers.Worker{w}); err != nil {
+		return err
+	}
+	if err := t.group.AwaitWorker(ctx, w); err != nil {
 		return err
 	}
 	s.target = fmt.Sprintf("worker %d", w.ID)
@@ -304,10 +281,10 @@ func (t *timeline) single(ctx context.Context, s *fired) (index int, w *servers.
 	return index, w, err
 }
 
-// freePlace is the lowest that no worker of the current generation has.
-func (t *timeline) freePlace() int {
+// freePlace is the lowest that none of the workers has.
+func freePlace(workers []*servers.Worker) int {
 	for place := 0; ; place++ {
-		if !slices.ContainsFunc(t.current.Workers, func(w *servers.Worker) bool { return w.Place == place }) {
+		if !slices.ContainsFunc(workers, func(w *servers.Worker) bool { return w.Place == place }) {
 			return place
 		}
 	}

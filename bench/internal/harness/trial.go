@@ -99,7 +99,7 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 	}
 	host := t.lab.Servers()
 	for _, s := range t.variant.Sysctls {
-		for _, h := range hostsOf(t.lab) {
+		for _, h := range t.lab.Hosts() {
 			if err := t.lab.SetSysctl(h, s.Name, s.Value); err != nil {
 				return err
 			}
@@ -119,6 +119,10 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	t.books.proxied = t.variant.Setup.Path == pathHAProxy
+	if behindService(t.variant.Setup) {
+		nodes := netlab.AddressesOfCluster().Nodes
+		t.books.kubelets = nodes[:]
+	}
 	var home func(context.Context, *servers.Worker) (servers.Home, error)
 	if behindService(t.variant.Setup) {
 		if t.cluster, err = newCluster(ctx, t); err != nil {
@@ -417,30 +421,31 @@ func (t *trialRun) problem(format string, args ...any) {
 	t.problems = append(t.problems, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
 }
 
-// hostsOf are the lab's hosts, each once.
-func hostsOf(lab *netlab.Lab) []*netlab.Host {
-	if lab.Clients() == lab.Servers() {
-		return []*netlab.Host{lab.Servers()}
-	}
-	return []*netlab.Host{lab.Servers(), lab.Clients()}
-}
-
-// counters are the sums over the lab's hosts.
+// counters are the sums over the lab's hosts and pods.
 func (t *trialRun) counters() (kernel.Counters, error) {
-	sum := kernel.Counters{}
-	for _, h := range hostsOf(t.lab) {
-		err := t.lab.Do(h, func() error {
-			c, err := kernel.ReadCounters("/proc/thread-self/net")
-			for name, v := range c {
-				sum[name] += v
-			}
-			return err
-		})
+	sum, err := t.cluster.counters()
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range t.lab.Hosts() {
+		c, err := readCounters(t.lab, h)
 		if err != nil {
-			return nil, fmt.Errorf("counters of %s: %w", h.Name, err)
+			return nil, err
 		}
+		sum.Add(c)
 	}
 	return sum, nil
+}
+
+func readCounters(lab *netlab.Lab, h *netlab.Host) (c kernel.Counters, err error) {
+	err = lab.Do(h, func() error {
+		c, err = kernel.ReadCounters("/proc/thread-self/net")
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counters of %s: %w", h.Name, err)
+	}
+	return c, nil
 }
 
 // close ends whatever is still there. It is safe at any point of a trial.
@@ -546,7 +551,7 @@ func (t *trialRun) result() *results.Trial {
 	moved := t.after.Since(t.before)
 	j := &judge{closings: t.closings(), overflows: moved["TcpExtListenOverflows"], proxied: t.books.proxied, held: t.books.held(t.line.fired)}
 	if t.cluster != nil {
-		j.stale, j.translations = t.cluster.stale(t.books), t.translations
+		j.routes = t.cluster.routes(t.books, t.translations)
 	}
 	m := measure(t.books, j, t.kernelView(j), int64(t.variant.Setup.Load.Duration), t.line.fired)
 	r := &results.Trial{

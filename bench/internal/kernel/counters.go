@@ -44,6 +44,13 @@ import (
 // that were waiting in its queue. On loopback both ends are in the namespace, and EstabResets counts each of them.
 type Counters map[string]int64
 
+// Add adds other to c.
+func (c Counters) Add(other Counters) {
+	for name, n := range other {
+		c[name] += n
+	}
+}
+
 // ReadCounters reads procNet/snmp and procNet/netstat. procNet is the net directory of a process that lives in the
 // namespace of interest, such as "/proc/1234/net". Do not use "/proc/net" or "/proc/self/net" for a thread that has changed
 // its namespace: they follow the main thread; "/proc/thread-self/net" follows the caller's.

@@ -227,6 +227,17 @@ func (l *Lab) Servers() *Host { return l.servers }
 // Clients is the host that the load runs on; in a loopback lab it is the servers'.
 func (l *Lab) Clients() *Host { return l.clients }
 
+// Hosts are all hosts of the lab, each once, but pods.
+func (l *Lab) Hosts() []*Host {
+	if l.clients == l.servers {
+		return []*Host{l.servers}
+	}
+	if len(l.nodes) == 2 {
+		return []*Host{l.servers, l.clients, l.nodes[1].host}
+	}
+	return []*Host{l.servers, l.clients}
+}
+
 // enter moves the lab's thread into a host's network namespace.
 func (l *Lab) enter(h *Host) error {
 	if err := unix.Setns(int(h.ns.Fd()), unix.CLONE_NEWNET); err != nil {

@@ -1,0 +1,113 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/kube"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/scenarios"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/wire"
+)
+
+// When a pod counts as ready; package scenarios says what each means.
+const (
+	readinessNone  = "none"
+	readinessProbe = "probe"
+)
+
+// defaultProbePeriod is Kubernetes' least.
+const defaultProbePeriod = time.Second
+
+// awaitStarted returns when a pod counts as started: when its process listens or, where a probe asks for that or nobody does, at once.
+func (c *cluster) awaitStarted(ctx context.Context, w *servers.Worker) {
+	if r := c.setup.Kube.Readiness; r == readinessNone || r == readinessProbe {
+		return
+	}
+	select {
+	case <-w.Ready():
+	case <-w.Exited():
+	case <-ctx.Done():
+	}
+}
+
+// probeOf is the readiness probe of a pod; nil: it has none.
+func (c *cluster) probeOf(p *pod) func(context.Context) error {
+	if c.setup.Kube.Readiness != readinessProbe {
+		return nil
+	}
+	return func(ctx context.Context) error { return c.probe(ctx, p) }
+}
+
+// probe asks a pod over HTTP, from its node, as a kubelet does: any status from 200 to 399 is a success (kubernetes.io, "Configure
+// Liveness, Readiness and Startup Probes").
+func (c *cluster) probe(ctx context.Context, p *pod) (err error) {
+	conn, err := c.dial(ctx, c.lab.Node(p.Node), netip.AddrPortFrom(p.Addr, serverPort))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // a connection that is closed already
+	defer stop()
+	if _, err := fmt.Fprintf(conn, "GET /readyz HTTP/1.1\r\nHost: %v\r\nConnection: close\r\n\r\n", p.Addr); err != nil {
+		return err
+	}
+	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	if r.StatusCode < http.StatusOK || r.StatusCode >= http.StatusBadRequest {
+		err = fmt.Errorf("status %s", r.Status)
+	}
+	return errors.Join(err, r.Body.Close())
+}
+
+// dial connects from a host of the lab, without waiting for the handshake: a socket stays in the network namespace that it was made in, so only
+// that takes the lab's thread.
+func (c *cluster) dial(ctx context.Context, from *netlab.Host, to netip.AddrPort) (net.Conn, error) {
+	var fd int
+	err := c.lab.Do(from, func() (err error) {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "readiness probe")
+	if err := unix.Connect(fd, wire.Sockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return nil, errors.Join(err, file.Close())
+	}
+	conn, err := net.FileConn(file)
+	return conn, errors.Join(err, file.Close())
+}
+
+// distribution is what a lag of a scenario is drawn from.
+func distribution(l scenarios.Lag) kube.Distribution {
+	switch l.Distribution {
+	case "uniform":
+		return kube.Uniform{Min: l.A, Max: l.B}
+	case "exponential":
+		return kube.Exponential{Mean: l.A}
+	case "lognormal":
+		return kube.LogNormal{Median: l.A, P99: l.B}
+	}
+	return kube.Fixed(l.A)
+}

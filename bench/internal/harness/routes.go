@@ -1,0 +1,100 @@
+package harness
+
+import (
+	"net/netip"
+
+	"reuseport-bench/results"
+)
+
+// routes are where connections were sent behind a Service, and whether anybody listened there.
+type routes struct {
+	// translations are the pods that the clients' node sent each connection to, by the client's end: what its connection tracking remembers at
+	// the end.
+	translations map[netip.AddrPort]netip.Addr
+	pods         []routedPod // by worker
+}
+
+// A routedPod is a pod that clients were, or are, sent to. Instants are nanoseconds from the first scheduled attempt.
+type routedPod struct {
+	addr          netip.Addr
+	worker        int
+	added         int64 // clients were sent there from then on
+	listens, gone int64 // its worker listened, from to; gone also if its node fell silent
+	removed       int64 // clients were sent there no more
+}
+
+// stale says that somebody may have been sent there, and found nobody any more, between sent and done.
+func (p *routedPod) stale(a *attempt) bool {
+	return p.gone <= a.done+clockSlack && a.sent <= p.removed+clockSlack
+}
+
+// early says that somebody may have been sent there, and found nobody yet.
+func (p *routedPod) early(a *attempt) bool {
+	return p.added <= a.done+clockSlack && a.sent <= p.listens+clockSlack
+}
+
+func (r *routes) to(source netip.AddrPort) *routedPod {
+	addr, ok := r.translations[source]
+	for i := range r.pods {
+		if ok && r.pods[i].addr == addr {
+			return &r.pods[i]
+		}
+	}
+	return nil
+}
+
+// routed is the judgement of an attempt whose connection, from that source, was sent to a pod where nobody listened: the
+// refusal, the silence or the missing route that it met are only how that looked. Elsewhere the judgement is v. A
+// connection that was queued at a listener was reset by its close, and that stays so. Reused says that an earlier attempt had opened the connection.
+func (j *judge) routed(source netip.AddrPort, a *attempt, v judgement, reused bool) judgement {
+	if j.routes == nil {
+		return v
+	}
+	there := j.routes.to(source)
+	of := func(cause string, e evidence, p *routedPod) judgement {
+		return judgement{cause: cause, evidence: e, worker: p.worker, explained: true}
+	}
+	if reused {
+		// A pod that is stopped takes leave of its connections, and the kernel of one that is killed ends them: only silence is left.
+		if a.class == results.ClassTimeout && there != nil && there.gone <= a.done {
+			return of(causeStaleConn, evidenceKernel, there)
+		}
+		return v
+	}
+	switch v.cause {
+	case causeRefused, causeSYNTimeout, causeTimeout, causeNoRoute, causeUnknown:
+	default:
+		return v
+	}
+	switch {
+	case a.state != neverAccepted:
+		return v
+	case there != nil && a.sent > there.removed+clockSlack:
+		// A SYN that is not answered leaves an entry behind (SYN_SENT, 120 s: nf_conntrack_proto_tcp.c), and who comes from the same address and port
+		// follows it, whatever the rules say by then. Each try renews it.
+		return of(causeStaleConntrack, evidenceKernel, there)
+	case there != nil && there.gone <= a.done:
+		return of(causeStaleEndpoint, evidenceKernel, there)
+	case there != nil && a.sent <= there.listens:
+		return of(causeEarlyEndpoint, evidenceKernel, there)
+	case v.cause == causeRefused:
+		return j.routes.refused(a, v, of)
+	}
+	return v
+}
+
+// refused is the judgement of a refusal that connection tracking has forgotten: an entry whose only answer is a reset goes at once (tcp_packet in
+// net/netfilter/nf_conntrack_proto_tcp.c). Who refuses is a pod that clients are sent to and that does not listen.
+func (r *routes) refused(a *attempt, v judgement, of func(string, evidence, *routedPod) judgement) judgement {
+	for i := range r.pods {
+		if r.pods[i].stale(a) {
+			return of(causeStaleEndpoint, evidenceWorker, &r.pods[i])
+		}
+	}
+	for i := range r.pods {
+		if r.pods[i].early(a) {
+			return of(causeEarlyEndpoint, evidenceWorker, &r.pods[i])
+		}
+	}
+	return v
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"testing"
+
+	"reuseport-bench/results"
+)
+
+// What a rolling update loses depends on when a pod counts as ready and on when the old one is told to end; nothing is lost where
+// both are as they should be.
+func TestKernelRollingUpdate(t *testing.T) {
+	requireLab(t)
+	tests := []struct {
+		name, kube string
+		cause      string // of most that is lost; "": nothing is
+		surplus    int    // new pods that are started before an old one is deleted, at least
+	}{
+		{"ready before it listens", "readiness: none", "early_endpoint", 1},
+		{"ready when it is asked", "readiness: probe, probe_period: 50ms, endpoint_lag: 200ms", "stale_endpoint", 1},
+		{"a preStop delay", "readiness: probe, probe_period: 50ms, endpoint_lag: 50ms, pre_stop: 700ms", "", 1},
+		{"one too few", "max_unavailable: 1, pre_stop: 500ms", "", 0},
+		{"two too many", "max_surge: 2, min_ready: 300ms, pre_stop: 500ms", "", 2},
+		{"lags that are drawn", "endpoint_lag: uniform(10ms..100ms), rules_lag: lognormal(10ms..50ms), pre_stop: 900ms", "", 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			trial := podTrial(t, "server: {work: {sleep: 100us}, startup: 200ms}\nstop: close\ntimeline: [{at: 300ms, do: rolling-update}]\nkube: {"+test.kube+"}")
+			step := trial.Steps[0]
+			if len(step.Pods) != 4 {
+				t.Fatalf("%d pods, want two that went and two that came: %+v", len(step.Pods), step.Pods)
+			}
+			if test.cause == "" && trial.Lost != 0 || test.cause != "" && trial.LostByCause[test.cause]*2 <= trial.Lost {
+				t.Errorf("%d lost: %v", trial.Lost, trial.LostByCause)
+			}
+			early := 0 // new pods that were ready when the first old one's deletion began
+			for _, p := range step.Pods[2:] {
+				if p.ReadyNS != nil && *p.ReadyNS <= *step.Pods[0].DeletedNS {
+					early++
+				}
+			}
+			if early != test.surplus {
+				t.Errorf("%d pods were ready before the first was deleted, want %d: %+v", early, test.surplus, step.Pods)
+			}
+			if p := step.Pods[2]; test.cause == "early_endpoint" != (*p.ReadyNS < *p.ListenNS) {
+				t.Errorf("listened at %d, ready at %d", *p.ListenNS, *p.ReadyNS)
+			}
+		})
+	}
+}
+
+// Pods that are added, taken away and driven off a node, while the others serve: with a preStop delay nothing is lost.
+func TestKernelPods(t *testing.T) {
+	requireLab(t)
+	const settings = "server: {work: {sleep: 100us}}\nstop: close\n"
+	t.Run("scale", func(t *testing.T) {
+		trial := podTrial(t, settings+"kube: {pre_stop: 300ms}\ntimeline: [{at: 200ms, do: scale, replicas: 4}, {at: 900ms, do: scale, replicas: 1}]")
+		up, down := trial.Steps[0], trial.Steps[1]
+		if trial.Lost != 0 || len(up.Pods) != 2 || !up.Pods[0].Started || len(down.Pods) != 3 || down.Pods[0].Started || down.Pods[0].Worker != 3 {
+			t.Errorf("%d lost %v; pods %+v, then %+v", trial.Lost, trial.LostByCause, up.Pods, down.Pods)
+		}
+	})
+	t.Run("drain-node", func(t *testing.T) {
+		trial := podTrial(t, settings+"workers: 4\nkube: {pre_stop: 300ms, min_available: 3}\ntimeline: [{at: 200ms, do: drain-node, target: 1}]")
+		pods := trial.Steps[0].Pods
+		if trial.Lost != 0 || len(pods) != 4 {
+			t.Fatalf("%d lost %v; pods %+v", trial.Lost, trial.LostByCause, pods)
+		}
+		for i, p := range pods {
+			if want := map[bool]string{false: "node-b", true: "node-a"}[i >= 2]; p.Node != want || p.Started != (i >= 2) {
+				t.Errorf("pod %d: %+v, want it on %s", i, p, want)
+			}
+		}
+		// With three of four to be there, the second may go when the first one's successor is ready.
+		if *pods[1].DeletedNS < *pods[2].ReadyNS {
+			t.Errorf("evicted at %d, while the other's successor was ready at %d", *pods[1].DeletedNS, *pods[2].ReadyNS)
+		}
+	})
+	t.Run("cold-start", func(t *testing.T) {
+		trial := podTrial(t, "server: {work: {sleep: 100us}, cold: 2ms}\nkube: {endpoint_lag: 300ms}\ntimeline: [{at: 200ms, do: cold-start, for: 200ms}]")
+		cold, pod := trial.Steps[0].ColdStart, trial.Steps[0].Pods[0]
+		if trial.Lost != 0 || cold.FirstServedNS == nil || *cold.FirstServedNS < 300e6 || *pod.RulesNS-*pod.ListenNS < 300e6 {
+			t.Errorf("%d lost; first served after %v ns; pod %+v", trial.Lost, cold.FirstServedNS, pod)
+		}
+	})
+	// Kept connections to a node that falls silent: those in use and those that are taken up again wait for their timeout. They are not the endpoints'
+	// fault, which new connections are.
+	t.Run("kept connections", func(t *testing.T) {
+		trial := podTrial(t, "server: {work: {sleep: 100us}}\nkube: {node_lag: 200ms}\ntimeline: [{at: 500ms, do: node-down, target: 1}]")
+		if n := trial.LostByCause["stale_connection"]; n != 0 {
+			t.Errorf("%d lost on kept connections where none is kept", n)
+		}
+		trial = podTrial(t, "load: {rate: 200/s, duration: 2500ms, timeout: 400ms, connections: reused}\nserver: {work: {sleep: 3ms}}\n"+
+			"kube: {node_lag: 200ms}\ntimeline: [{at: 500ms, do: node-down, target: 1}]")
+		if n := trial.LostByCause["stale_connection"]; n == 0 || n*2 < trial.Lost {
+			t.Errorf("%d of %d lost on kept connections: %v", n, trial.Lost, trial.LostByCause)
+		}
+	})
+}
+
+// podTrial is the one trial of a scenario of two pods behind a Service, with these settings besides.
+func podTrial(t *testing.T, settings string) *results.Trial {
+	t.Helper()
+	load := "load: {rate: 300/s, duration: 2500ms, timeout: 400ms}\n"
+	if len(settings) > 5 && settings[:5] == "load:" {
+		load = ""
+	}
+	run := carriedOut(t, "name: pods\nabout: Pods behind a Service.\nnetwork: cluster\npath: service\n"+load+settings+"\ntrials: 1\n"+lenient)
+	v := run.Scenarios[0].Variants[0]
+	if skips(t, v) {
+		t.SkipNow()
+	}
+	return v.Trials[len(v.Trials)-1]
+}

@@ -1,0 +1,31 @@
+package scenarios
+
+import (
+	"testing"
+	"time"
+)
+
+// A lag is written as it was read, and says how long it may be.
+func TestLag(t *testing.T) {
+	tests := []struct {
+		text, want    string
+		typical, long time.Duration
+	}{
+		{"0s", "0s", 0, 0},
+		{"100ms", "100ms", 100 * time.Millisecond, 100 * time.Millisecond},
+		{"uniform(10ms .. 1s)", "uniform(10ms..1s)", 505 * time.Millisecond, time.Second},
+		{"exponential(100ms)", "exponential(100ms)", 100 * time.Millisecond, 700 * time.Millisecond},
+		{"lognormal(25ms..1s)", "lognormal(25ms..1s)", 25 * time.Millisecond, 2 * time.Second},
+	}
+	for _, test := range tests {
+		s, err := Parse("f", []byte(head+"network: cluster\npath: service\nkube: {rules_lag: "+test.text+"}\n"))
+		if err != nil {
+			t.Errorf("%s: %v", test.text, err)
+			continue
+		}
+		lag := s.Kube.RulesLag
+		if got := lag.String(); got != test.want || lag.Typical() != test.typical || lag.Long() != test.long {
+			t.Errorf("%s: %s, about %v, at most %v; want %s, %v, %v", test.text, got, lag.Typical(), lag.Long(), test.want, test.typical, test.long)
+		}
+	}
+}
