@@ -103,3 +103,48 @@ trials: 1
 		}
 	}
 }
+
+// Clients that know one pod's own address have nobody to go to when it has gone, and do not notice when another has.
+func TestKernelPodAddress(t *testing.T) {
+	requireLab(t)
+	for target, want := range map[string]bool{"0": true, "1": false} {
+		t.Run("delete-pod of worker "+target, func(t *testing.T) {
+			run := carriedOut(t, `
+name: pod-address
+about: One pod's own address.
+network: cluster
+path: pod
+workers: 2
+server: {work: {sleep: 100us}}
+load: {rate: 300/s, duration: 2s, timeout: 400ms}
+timeline: [{at: 500ms, do: delete-pod, target: `+target+`}]
+stop: close
+kube: {endpoint_lag: 100ms}
+trials: 1
+`+lenient)
+			v := run.Scenarios[0].Variants[0]
+			if skips(t, v) {
+				return
+			}
+			trial := v.Trials[len(v.Trials)-1]
+			step := trial.Steps[0]
+			if trial.ControlPlane != "embedded" || trial.Target != "198.18.10.1:8080" || step.EndpointsNS == nil || step.RulesNS != nil {
+				t.Errorf("control plane %q, target %s, step %+v", trial.ControlPlane, trial.Target, step)
+			}
+			if other := trial.Workers[1]; trial.Residual != 0 || other.Accepted != 0 {
+				t.Errorf("residual %d; worker 1 accepted %d", trial.Residual, other.Accepted)
+			}
+			if !want {
+				if trial.Lost != 0 {
+					t.Errorf("%d lost: %v", trial.Lost, trial.LostByCause)
+				}
+				return
+			}
+			// All that were due after the close, of 600; an attempt that the close meets in its queue is reset.
+			due := int64(float64(trial.Attempts) * (1 - float64(*step.ClosedNS)/2e9))
+			if stale, atClose := trial.LostByCause["stale_endpoint"], trial.LostByCause["reset_at_close"]; stale < due-2 || stale > due+2 || stale+atClose != trial.Lost || !step.Censored {
+				t.Errorf("%d due after the close; lost %v, %+v", due, trial.LostByCause, step)
+			}
+		})
+	}
+}

@@ -216,7 +216,8 @@ type Step struct {
 	// clients' node sent no more connections to it; null elsewhere, and where that did not happen in the trial.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is how many pods the clients' node sent connections to before the step, one of which it took away; 0 elsewhere.
+	// Endpoints is how many pods the Service had before the step, one of which it took away; 0 elsewhere. Clients that know one pod's own
+	// address go to that one alone.
 	Endpoints int `json:"endpoints,omitempty"`
 
 	// Pods are, behind a Service, those that the step took away and then those that it started.

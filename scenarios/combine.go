@@ -140,7 +140,7 @@ func (c *setupCheck) cluster() {
 	if !c.d.trusts("network", "path", "kube", "family", "sockets", "timeline", "trace") {
 		return
 	}
-	service := c.Path == "service" || c.Path == "dns"
+	service := c.Path == "service" || c.Path == "dns" || c.Path == "pod"
 	if c.d.trusts("dns") {
 		switch {
 		case c.DNS != (DNS{}) && c.Path != "dns":
@@ -151,7 +151,7 @@ func (c *setupCheck) cluster() {
 	}
 	for i, s := range c.Timeline {
 		if !service && slices.Contains(podSteps, s.Do) {
-			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" needs path: service or dns", "elsewhere there are no pods; use replace, roll or remove")
+			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" needs path: service, dns or pod", "elsewhere there are no pods; use replace, roll or remove")
 		}
 	}
 	switch {
@@ -159,7 +159,7 @@ func (c *setupCheck) cluster() {
 		c.add("path", ": "+c.Path+" needs network: cluster", "its pods are network namespaces of their own")
 		return
 	case c.Kube != (Kube{}) && !service:
-		c.add("kube", ": only path: service and dns have a control plane", "use path: service, or remove kube")
+		c.add("kube", ": only path: service, dns and pod have a control plane", "use path: service, or remove kube")
 	case c.Network != "cluster":
 		return
 	}

@@ -265,7 +265,7 @@ server: {kind: threads}
 stop: closed
 `, []string{
 			`f:3: network: unknown value "bridge"; allowed: loopback, veth, cluster`,
-			`f:4: path: unknown value "nginx"; allowed: direct, service, dns, haproxy`,
+			`f:4: path: unknown value "nginx"; allowed: direct, service, dns, pod, haproxy`,
 			`f:5: sockets: unknown value "share"; did you mean "shared"? (allowed: shared, reuseport, exclusive)`,
 			`f:6: server.kind: unknown value "threads"; allowed: loop, http`,
 			`f:7: stop: unknown value "closed"; did you mean "close"? (allowed: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown)`,
@@ -352,6 +352,30 @@ haproxy: {checks: fast}
 			`f:3: stop: lb-drain needs path: haproxy; without a load balancer nobody can be told to send nothing any more; use drain`,
 			`f:3: stop: lb-drain needs sockets: exclusive; others need not wait until the address is free; use close`,
 			`f:4: haproxy.checks: only path: haproxy has health checks; use path: haproxy, or remove haproxy`,
+		}},
+		{"a pod's own address outside a cluster", head + `path: pod
+`, []string{
+			`f:3: path: pod needs network: cluster; its pods are network namespaces of their own`,
+		}},
+		{"a pod's own address", head + `path: pod
+network: cluster
+sockets: shared
+dns: {cache: none}
+kube: {pre_stop: 1s}
+timeline: [{at: 100ms, do: replace}]
+stop: handoff
+`, []string{
+			`f:5: sockets: shared needs workers on one host; each pod has a network of its own; use sockets: reuseport`,
+			`f:6: dns: only path: dns looks names up; use path: dns, or remove dns`,
+			`f:8: timeline[0].do: replace is not for pods behind a Service; there use remove, add, cold-start, kill, delete-pod, rolling-update, scale, move-pod, drain-node, node-down`,
+			`f:9: stop: handoff is between workers on one host; a pod has its own; use close, drain, shutdown or kill`,
+		}},
+		{"pods where there are none", head + `timeline: [{at: 100ms, do: delete-pod}]
+stop: close
+kube: {pre_stop: 1s}
+`, []string{
+			`f:3: timeline[0].do: delete-pod needs path: service, dns or pod; elsewhere there are no pods; use replace, roll or remove`,
+			`f:5: kube: only path: service, dns and pod have a control plane; use path: service, or remove kube`,
 		}},
 		{"behind a proxy", head + `path: haproxy
 server: {fault: {half_open: 2}}

@@ -55,7 +55,7 @@ type Setup struct {
 	HAProxy HAProxy `yaml:"haproxy,omitempty"`
 	// DNS is how clients find the pods of path dns.
 	DNS DNS `yaml:"dns,omitempty"`
-	// Kube is how the embedded control plane behaves that stands behind path service.
+	// Kube is how the embedded control plane behaves that stands behind path service, dns and pod.
 	Kube Kube `yaml:"kube,omitempty"`
 	// Workers is the number of processes in a generation, 1 to 1024. Default 2.
 	Workers int `yaml:"workers"`

@@ -61,6 +61,7 @@ func Paths() []Choice {
 		{"direct", "the load connects to the workers' own address"},
 		{"service", "a Kubernetes Service, in a cluster: the clients' node rewrites its address to that of a pod (nftables and conntrack, as kube-proxy's); each worker is in a pod of its own"},
 		{"dns", "a headless Kubernetes Service, in a cluster: clients look its name up and connect to a pod's own address"},
+		{"pod", "in a cluster: clients know one pod's own address, that of the first worker's, and ask for no other when it has gone"},
 		{"haproxy", "HAProxy stands in front: of one address with sockets reuseport, of one address for each worker with sockets exclusive"},
 	}
 }
@@ -197,12 +198,12 @@ func StepKinds() []Choice {
 		{"kill", "SIGKILL the target worker, by default the first; nobody takes its place"},
 		{"cold-start", "start one more worker, which needs time to warm up: its requests take server.cold longer at first, and no longer after for"},
 		{"stall", "every worker, or only the target, stands still for a while"},
-		{"delete-pod", "the target worker's pod is deleted, by default the first; nobody takes its place (path service)"},
-		{"rolling-update", "new pods take the place of the old ones, as a Deployment's do, within kube.max_surge and kube.max_unavailable (path service)"},
-		{"scale", "as many pods more or fewer, the newest first, as it takes to have replicas of them (path service)"},
-		{"move-pod", "the target worker's pod, by default the first, is deleted while another is started on the other node (path service)"},
-		{"drain-node", "every pod on the target node, 0 or 1, is evicted while another is started on the other node; that one gets all later pods, too (path service)"},
-		{"node-down", "the target node, 0 or 1, falls silent for good, with all pods on it (path service)"},
+		{"delete-pod", "the target worker's pod is deleted, by default the first; nobody takes its place (path service, dns or pod)"},
+		{"rolling-update", "new pods take the place of the old ones, as a Deployment's do, within kube.max_surge and kube.max_unavailable (path service, dns or pod)"},
+		{"scale", "as many pods more or fewer, the newest first, as it takes to have replicas of them (path service, dns or pod)"},
+		{"move-pod", "the target worker's pod, by default the first, is deleted while another is started on the other node (path service, dns or pod)"},
+		{"drain-node", "every pod on the target node, 0 or 1, is evicted while another is started on the other node; that one gets all later pods, too (path service, dns or pod)"},
+		{"node-down", "the target node, 0 or 1, falls silent for good, with all pods on it (path service, dns or pod)"},
 		{"crash", "SIGKILL the target worker, by default the first; a supervisor starts another after for"},
 	}
 }

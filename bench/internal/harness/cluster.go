@@ -26,10 +26,11 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// The paths to the pods of a cluster: through a Service's address, and by its name to their own.
+// The paths to the pods of a cluster: through a Service's address, by its name to their own, and to the first one's own address.
 const (
 	pathService = "service"
 	pathDNS     = "dns"
+	pathPod     = "pod"
 )
 
 // serviceDNSName is the name of the Service, dnsPort where it is answered, dnsClients how many clients ask where the scenario does not say,
@@ -43,7 +44,9 @@ const (
 )
 
 // behindService says that the workers of the setup are pods.
-func behindService(s scenarios.Setup) bool { return s.Path == pathService || s.Path == pathDNS }
+func behindService(s scenarios.Setup) bool {
+	return s.Path == pathService || s.Path == pathDNS || s.Path == pathPod
+}
 
 // lookup is how the load finds the pods; nil when it need not.
 func lookup(s scenarios.Setup) *load.Lookup {
@@ -65,6 +68,12 @@ const serviceName = "web"
 // serviceAddress is its ClusterIP, and its port.
 func serviceAddress() netip.AddrPort {
 	return netip.AddrPortFrom(netlab.AddressesOfCluster().Services.Addr().Next(), 80)
+}
+
+// firstPodAddress is that of the first pod of a trial, and its port: newCluster starts at node A, whose pods are given its addresses in order.
+// home checks it.
+func firstPodAddress() netip.AddrPort {
+	return netip.AddrPortFrom(netlab.AddressesOfCluster().Pods[0].Addr().Next(), serverPort)
 }
 
 // defaultGrace is how long after preStop a pod is killed, where the scenario does not say.
@@ -147,13 +156,16 @@ func newCluster(ctx context.Context, t *trialRun) (c *cluster, err error) {
 	if err != nil {
 		return c, err
 	}
-	if c.setup.Path == pathService {
-		return c, c.plane.CreateService(ctx, serviceName, serviceAddress())
+	var address netip.AddrPort // none: no rule leads to the pods
+	switch c.setup.Path {
+	case pathService:
+		address = serviceAddress()
+	case pathDNS:
+		if err := c.serveNames(t.plan.Seed); err != nil {
+			return c, err
+		}
 	}
-	if err := c.serveNames(t.plan.Seed); err != nil {
-		return c, err
-	}
-	return c, c.plane.CreateService(ctx, serviceName, netip.AddrPort{})
+	return c, c.plane.CreateService(ctx, serviceName, address)
 }
 
 // serveNames starts the DNS server, on the clients' node.
@@ -219,6 +231,9 @@ func (c *cluster) home(ctx context.Context, w *servers.Worker) (servers.Home, er
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if at := netip.AddrPortFrom(p.Addr, serverPort); len(c.order) == 0 && c.setup.Path == pathPod && at != firstPodAddress() {
+		return servers.Home{}, fmt.Errorf("pod %s is at %v, and clients were told %v", name, at, firstPodAddress())
+	}
 	c.pods[w.ID] = &pod{Pod: p, name: name, worker: w, ended: make(chan struct{}), stopped: make(chan struct{})}
 	c.order = append(c.order, c.pods[w.ID])
 	return servers.Home{
@@ -333,8 +348,11 @@ func (c *cluster) begin(ctx context.Context, workers []*servers.Worker) error {
 	return nil
 }
 
-// awaitRules waits until the clients' node sends connections to the pods of all these workers.
+// awaitRules waits until the clients' node sends connections to the pods of all these workers. Who knows a pod's own address needs no rule.
 func (c *cluster) awaitRules(ctx context.Context, workers []*servers.Worker) error {
+	if c.setup.Path == pathPod {
+		return nil
+	}
 	k := c.setup.Kube
 	return c.await(ctx, k.EndpointLag.Long()+k.RulesLag.Long()+k.MinSyncPeriod+rulesLimit, "the Service's rules did not come into force in time", func() bool {
 		return !slices.ContainsFunc(workers, func(w *servers.Worker) bool {
@@ -584,6 +602,9 @@ func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *
 	}
 	r := &routes{translations: translations}
 	for _, p := range c.order {
+		if c.setup.Path == pathPod && p.Addr != firstPodAddress().Addr() {
+			continue // nobody asks for it
+		}
 		pod := routedPod{
 			addr: p.Addr, worker: p.worker.ID, removed: never,
 			listens: since(p.worker.ReadyAt(), never), gone: since(c.gone(p), never),
@@ -591,7 +612,7 @@ func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *
 		kind := kube.EndpointsChanged
 		if c.setup.Path == pathService {
 			kind = kube.EndpointAdded
-			// Who knows a pod by name goes there for as long as the name is cached.
+			// Who knows a pod by name goes there for as long as the name is cached, and who knows its address for ever.
 			pod.removed = since(c.since(p, kube.EndpointRemoved, 0, false), never)
 		}
 		pod.added = since(c.since(p, kind, 0, true), never)

@@ -397,8 +397,11 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 
 // target is where the load connects to.
 func target(s scenarios.Setup, addresses netlab.Addresses) netip.AddrPort {
-	if s.Path == pathService {
+	switch s.Path {
+	case pathService:
 		return serviceAddress()
+	case pathPod:
+		return firstPodAddress()
 	}
 	return netip.AddrPortFrom(addresses.Servers, serverPort)
 }
@@ -478,7 +481,7 @@ func (v *VariantPlan) Duration() time.Duration {
 		return capacityDuration + trialOverhead + expectedTries*(v.Setup.Load.Duration+trialOverhead)
 	}
 	d := v.Setup.Load.Duration + trialOverhead + v.Setup.Server.Startup
-	if behindService(v.Setup) { // until the rules lead to the first pods
+	if behindService(v.Setup) && v.Setup.Path != pathPod { // until the clients find the first pods
 		d += v.Setup.Kube.EndpointLag.Typical() + v.Setup.Kube.RulesLag.Typical()
 	}
 	return d
