@@ -134,6 +134,9 @@ trials: 1
 			if other := trial.Workers[1]; trial.Residual != 0 || other.Accepted != 0 {
 				t.Errorf("residual %d; worker 1 accepted %d", trial.Residual, other.Accepted)
 			}
+			if trial.Queues != nil {
+				t.Errorf("queues %+v of pods, which nobody looked at", trial.Queues)
+			}
 			if !want {
 				if trial.Lost != 0 {
 					t.Errorf("%d lost: %v", trial.Lost, trial.LostByCause)

@@ -219,5 +219,8 @@ func (q *queueUse) result(shared uint64, workers []*servers.Worker) *results.Que
 			add(&w.ID, inode)
 		}
 	}
+	if len(r.Listeners) == 0 {
+		return nil // nobody's was looked at: pods listen in networks of their own
+	}
 	return r
 }
