@@ -15,7 +15,7 @@ func TestKernelRollingUpdate(t *testing.T) {
 		cause      string // of most that is lost; "": nothing is
 		surplus    int    // new pods that are started before an old one is deleted, at least
 	}{
-		{"ready before it listens", "readiness: none", "early_endpoint", 1},
+		{"ready before it listens", "readiness: started", "early_endpoint", 1},
 		{"ready when it is asked", "readiness: probe, probe_period: 50ms, endpoint_lag: 200ms", "stale_endpoint", 1},
 		{"a preStop delay", "readiness: probe, probe_period: 50ms, endpoint_lag: 50ms, pre_stop: 700ms", "", 1},
 		{"one too few", "max_unavailable: 1, pre_stop: 500ms", "", 0},

@@ -199,7 +199,7 @@ func (c *setupCheck) rollout() {
 	k := c.Kube
 	update, drain := c.has("rolling-update"), c.has("drain-node")
 	switch {
-	case k.ProbePeriod > 0 && k.Readiness != "probe":
+	case k.ProbePeriod > 0 && k.Readiness != "probe" && k.Readiness != "started": // a matrix may go from one to the other
 		c.add("kube.probe_period", ": only readiness: probe has one", "use kube.readiness: probe, or remove probe_period")
 	case (k.MaxSurge > 0 || k.MaxUnavailable > 0) && !update:
 		c.add("kube", ": max_surge and max_unavailable are a rolling-update's", "add a step rolling-update, or remove them")

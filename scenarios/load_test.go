@@ -17,7 +17,7 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "load-balancer", "many-workers", "node-down", "pod-move", "restart-matrix", "restart-without-reuseport", "roll", "rolling-restart", "rolling-update", "selector-cost", "stalled-worker", "steady", "tracing-cost", "unequal-work",
+		"burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "load-balancer", "many-workers", "node-down", "pod-move", "restart-matrix", "restart-without-reuseport", "roll", "rolling-restart", "rolling-update", "rules-lag", "selector-cost", "service-shields", "stalled-worker", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
@@ -187,7 +187,7 @@ func TestLoadFile(t *testing.T) {
 func TestLoadUnknownName(t *testing.T) {
 	tests := []struct{ name, want string }{
 		{"stedy", `no scenario is called "stedy"; did you mean "steady"? (a file needs a name that ends in .yaml)`},
-		{"", `no scenario is called ""; there are: burning-work, burst, capacity, ci-restart, ci-steady, cold-start, crash, distribution, dns-ttl, endpoint-lag, equal-work, half-open, idle-wakeups, load-balancer, many-workers, node-down, pod-move, restart-matrix, restart-without-reuseport, roll, rolling-restart, rolling-update, selector-cost, stalled-worker, steady, tracing-cost, unequal-work (a file needs a name that ends in .yaml)`},
+		{"", `no scenario is called ""; there are: ` + strings.Join(Names(), ", ") + ` (a file needs a name that ends in .yaml)`},
 	}
 	for _, test := range tests {
 		_, err := Load(test.name)

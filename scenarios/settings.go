@@ -80,7 +80,7 @@ func DNSCaches() []Choice {
 func Readinesses() []Choice {
 	return []Choice{
 		{"listening", "at the instant its process listens: a probe could not be better"},
-		{"none", "as soon as its process has been started, listening or not: a pod without a readiness probe"},
+		{"started", "as soon as its process has been started, listening or not: a pod without a readiness probe"},
 		{"probe", "when an HTTP request to it is answered, asked by its node every probe_period"},
 	}
 }

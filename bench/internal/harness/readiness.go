@@ -22,8 +22,8 @@ import (
 
 // When a pod counts as ready; package scenarios says what each means.
 const (
-	readinessNone  = "none"
-	readinessProbe = "probe"
+	readinessStarted = "started"
+	readinessProbe   = "probe"
 )
 
 // defaultProbePeriod is Kubernetes' least.
@@ -31,7 +31,7 @@ const defaultProbePeriod = time.Second
 
 // awaitStarted returns when a pod counts as started: when its process listens or, where a probe asks for that or nobody does, at once.
 func (c *cluster) awaitStarted(ctx context.Context, w *servers.Worker) {
-	if r := c.setup.Kube.Readiness; r == readinessNone || r == readinessProbe {
+	if r := c.setup.Kube.Readiness; r == readinessStarted || r == readinessProbe {
 		return
 	}
 	select {
