@@ -220,6 +220,8 @@ type Step struct {
 	// address go to that one alone.
 	Endpoints int `json:"endpoints,omitempty"`
 
+	// NowhereNS is for how long, from the trigger to the next step or the end of the schedule, the rules of the clients' node led to no pod.
+	NowhereNS int64 `json:"nowhere_ns,omitempty"`
 	// Pods are, behind a Service, those that the step took away and then those that it started.
 	Pods []Pod `json:"pods,omitempty"`
 

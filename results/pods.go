@@ -16,7 +16,7 @@ func (t *Trial) podFigures(f map[string]float64) {
 		if s.OutageNS >= outage {
 			outage, f[MetricLostShare] = s.OutageNS, s.LostShare
 		}
-		lags.step(s.Pods, t.OfferedPerSecond)
+		lags.step(s, t.OfferedPerSecond)
 	}
 	if steps > 0 {
 		f[MetricLostPerStep] = lost / steps
@@ -35,10 +35,10 @@ type podLags struct {
 }
 
 // step adds a step's pods.
-func (l *podLags) step(pods []Pod, perSecond float64) {
-	var predicted float64
+func (l *podLags) step(s Step, perSecond float64) {
+	predicted := perSecond * float64(s.NowhereNS) / 1e9
 	var closed, followed int
-	for _, p := range pods {
+	for _, p := range s.Pods {
 		l.add(p)
 		if p.Started || p.ClosedNS == nil || p.Endpoints == 0 {
 			continue

@@ -10,10 +10,11 @@ import (
 func TestPodFigures(t *testing.T) {
 	ms := func(n float64) *int64 { return ptr(int64(n * 1e6)) }
 	trial := &Trial{Valid: true, OfferedPerSecond: 500, Steps: []Step{
-		{Endpoints: 2, Lost: 47, OutageNS: 198e6, LostShare: 0.48, Pods: []Pod{
-			{Endpoints: 2, DeletedNS: ms(990), TermNS: ms(991), ClosedNS: ms(1000), EndpointsNS: ms(1090), RulesNS: ms(1200)}, // 500 × 0.2 ÷ 2
-			{Started: true, ListenNS: ms(1000), ReadyNS: ms(1100), EndpointsNS: ms(1150), RulesNS: ms(1250)},
-		}},
+		{Endpoints: 2, Lost: 47, NowhereNS: 20e6, // 500 × 0.02
+			OutageNS: 198e6, LostShare: 0.48, Pods: []Pod{
+				{Endpoints: 2, DeletedNS: ms(990), TermNS: ms(991), ClosedNS: ms(1000), EndpointsNS: ms(1090), RulesNS: ms(1200)}, // 500 × 0.2 ÷ 2
+				{Started: true, ListenNS: ms(1000), ReadyNS: ms(1100), EndpointsNS: ms(1150), RulesNS: ms(1250)},
+			}},
 		{Endpoints: 4, Lost: 53, OutageNS: 396e6, LostShare: 0.26, Pods: []Pod{
 			{Endpoints: 4, DeletedNS: ms(2000), TermNS: ms(2600), ClosedNS: ms(2600), EndpointsNS: ms(2110), RulesNS: ms(2200)}, // after the rules: nothing
 			{Endpoints: 4, DeletedNS: ms(2000), TermNS: ms(2000), ClosedNS: ms(2000), EndpointsNS: ms(2100), RulesNS: ms(2400)}, // 500 × 0.4 ÷ 4
@@ -23,7 +24,7 @@ func TestPodFigures(t *testing.T) {
 	}}
 	got := trial.Figures()
 	want := map[string]float64{
-		MetricLostPerStep: 40, MetricLostShare: 0.26, MetricPredictedLost: 50, MetricStaleNS: 200e6,
+		MetricLostPerStep: 40, MetricLostShare: 0.26, MetricPredictedLost: 55, MetricStaleNS: 200e6,
 		MetricEndpointsLag: 100e6, MetricRulesLag: 105e6, // the middle of 90, 100, 110, 300
 		MetricTermFirst: 0.75, MetricPodReady: 100e6, MetricPodRouted: 250e6,
 	}

@@ -179,7 +179,7 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.rows) > 0 {
 		d.heading(3, "Behind a Service, by the embedded control plane")
 		d.paragraph("The control plane is this program's own stand-in, with the lags that the scenario sets; rules and connection tracking are the kernel's.\n" +
-			"Predicted: offered rate × time from closed listener to changed rules ÷ endpoints.")
+			"Predicted: offered rate × time from closed listener to changed rules ÷ endpoints, and × time in which the rules led to no pod.")
 		d.table(behind)
 		if pods := figureTable(s, behindService(measured), podColumns); len(pods.columns) > 1 {
 			d.paragraph("What endpoints and rules took to follow the pods. SIGTERM first: the share of deleted pods that were told to end before the endpoints had\n" +

@@ -481,6 +481,31 @@ func (c *cluster) routed(at wire.Instant) (n int) {
 	return n
 }
 
+// nowhere is for how long the rules of the clients' node led to no pod, from one instant to another.
+func (c *cluster) nowhere(from, to wire.Instant) (total int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, since := 0, from
+	for _, e := range c.events {
+		at := min(max(e.At, from), to)
+		switch {
+		case e.Kind == kube.EndpointAdded:
+			if n == 0 {
+				total += int64(at.Sub(since))
+			}
+			n++
+		case e.Kind == kube.EndpointRemoved:
+			if n--; n == 0 {
+				since = at
+			}
+		}
+	}
+	if n == 0 {
+		total += int64(to.Sub(since))
+	}
+	return total
+}
+
 // gone is when a pod was there for nobody any more, its listener closed or its node silent; 0: it is.
 func (c *cluster) gone(p *pod) wire.Instant {
 	from := p.worker.Closing().From
@@ -492,12 +517,16 @@ func (c *cluster) gone(p *pod) wire.Instant {
 	return from
 }
 
-// instants adds to a step what happened to its pods, and when the endpoints and the rules had followed the last of those it took away.
-func (c *cluster) instants(b *books, f *fired, s *results.Step) {
+// instants adds to a step, whose window lasts until an instant, what happened to its pods, and when the endpoints and the rules had
+// followed the last of those it took away.
+func (c *cluster) instants(b *books, f *fired, until int64, s *results.Step) {
 	if c == nil {
 		return
 	}
 	s.Endpoints = f.endpoints
+	if c.setup.Path == pathService {
+		s.NowhereNS = c.nowhere(f.trigger, b.begin.Add(time.Duration(until)))
+	}
 	for _, w := range slices.Concat(f.stopped, f.silenced) {
 		p := c.lost(b, c.podOf(w), f.trigger)
 		s.Pods = append(s.Pods, p)

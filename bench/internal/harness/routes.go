@@ -2,6 +2,7 @@ package harness
 
 import (
 	"net/netip"
+	"slices"
 
 	"reuseport-bench/results"
 )
@@ -84,8 +85,12 @@ func (j *judge) routed(source netip.AddrPort, a *attempt, v judgement, reused bo
 }
 
 // refused is the judgement of a refusal that connection tracking has forgotten: an entry whose only answer is a reset goes at once (tcp_packet in
-// net/netfilter/nf_conntrack_proto_tcp.c). Who refuses is a pod that clients are sent to and that does not listen.
+// net/netfilter/nf_conntrack_proto_tcp.c). Who refuses is a pod that clients are sent to and that does not listen or, when they are sent nowhere,
+// a rule.
 func (r *routes) refused(a *attempt, v judgement, of func(string, evidence, *routedPod) judgement) judgement {
+	if !slices.ContainsFunc(r.pods, func(p routedPod) bool { return p.added <= a.done && a.sent <= p.removed }) {
+		return judgement{cause: causeNoEndpoint, evidence: evidenceKernel, worker: -1, explained: true}
+	}
 	for i := range r.pods {
 		if r.pods[i].stale(a) {
 			return of(causeStaleEndpoint, evidenceWorker, &r.pods[i])

@@ -33,6 +33,7 @@ func TestRouted(t *testing.T) {
 		{"before it closed", gone, causeSYNTimeout, neverAccepted, false, 2e6, 9e6, causeSYNTimeout, evidenceClient},
 		{"before it listened", gone, causeSYNTimeout, neverAccepted, false, 0.7e6, 9e6, causeEarlyEndpoint, evidenceKernel},
 		{"refused before it listened, and forgotten", netip.Addr{}, causeRefused, neverAccepted, false, 0.7e6, 9e6, causeEarlyEndpoint, evidenceWorker},
+		{"refused while nobody was sent anywhere", netip.Addr{}, causeRefused, neverAccepted, false, -20e6, 9e6, causeNoEndpoint, evidenceKernel},
 		{"refused before anybody was sent there", netip.Addr{}, causeRefused, neverAccepted, false, 0.1e6, 9e6, causeRefused, evidenceClient},
 		{"silence from one that is there", there, causeSYNTimeout, neverAccepted, false, 6e6, 9e6, causeSYNTimeout, evidenceClient},
 		{"refused, and forgotten", netip.Addr{}, causeRefused, neverAccepted, false, 6e6, 9e6, causeStaleEndpoint, evidenceWorker},
@@ -63,7 +64,7 @@ func TestRouted(t *testing.T) {
 			if got.cause != test.want || got.evidence != test.source {
 				t.Errorf("%s, known from the %v; want %s, %v", got.cause, got.evidence, test.want, test.source)
 			}
-			if changed := got.cause != test.cause; changed != (got.worker == 3) {
+			if changed := got.cause != test.cause && got.cause != causeNoEndpoint; changed != (got.worker == 3) {
 				t.Errorf("put down to worker %d", got.worker)
 			}
 		})

@@ -589,8 +589,8 @@ func (t *trialRun) result() *results.Trial {
 	}
 	for k := range t.line.fired {
 		step := m.step(k)
-		t.cluster.instants(t.books, t.line.fired[k], &step)
 		from, to := m.window(k)
+		t.cluster.instants(t.books, t.line.fired[k], to, &step)
 		t.environment.step(&step, t.books.begin.Add(time.Duration(from)), t.books.begin.Add(time.Duration(to)))
 		r.Steps = append(r.Steps, step)
 	}
