@@ -644,7 +644,9 @@ func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *
 			// Who knows a pod by name goes there for as long as the name is cached, and who knows its address for ever.
 			pod.removed = since(c.since(p, kube.EndpointRemoved, 0, false), never)
 		}
-		pod.added = since(c.since(p, kind, 0, true), never)
+		if pod.added = since(c.since(p, kind, 0, true), never); c.setup.Path == pathPod {
+			pod.added = -never // clients need not be told
+		}
 		r.pods = append(r.pods, pod)
 	}
 	return r

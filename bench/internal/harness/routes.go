@@ -78,19 +78,24 @@ func (j *judge) routed(source netip.AddrPort, a *attempt, v judgement, reused bo
 		return of(causeStaleEndpoint, evidenceKernel, there)
 	case there != nil && a.sent <= there.listens:
 		return of(causeEarlyEndpoint, evidenceKernel, there)
+	case there == nil && v.cause != causeUnknown && j.routes.nowhere(a):
+		return judgement{cause: causeNoEndpoint, evidence: evidenceKernel, worker: -1, explained: true}
 	case v.cause == causeRefused:
 		return j.routes.refused(a, v, of)
 	}
 	return v
 }
 
+// nowhere says that clients were sent to no pod when the attempt was sent: a rule rejected it, by ICMP. Who is told while it is still in
+// connect(2), as on the clients' own node, takes that for a hint only, and asks again after a second (tcp_v4_err in net/ipv4/tcp_ipv4.c: the
+// socket is owned by its user), so that the attempt looks like silence.
+func (r *routes) nowhere(a *attempt) bool {
+	return !slices.ContainsFunc(r.pods, func(p routedPod) bool { return p.added <= a.sent && a.sent <= p.removed })
+}
+
 // refused is the judgement of a refusal that connection tracking has forgotten: an entry whose only answer is a reset goes at once (tcp_packet in
-// net/netfilter/nf_conntrack_proto_tcp.c). Who refuses is a pod that clients are sent to and that does not listen or, when they are sent nowhere,
-// a rule.
+// net/netfilter/nf_conntrack_proto_tcp.c). Who refuses is a pod that clients are sent to and that does not listen.
 func (r *routes) refused(a *attempt, v judgement, of func(string, evidence, *routedPod) judgement) judgement {
-	if !slices.ContainsFunc(r.pods, func(p routedPod) bool { return p.added <= a.done && a.sent <= p.removed }) {
-		return judgement{cause: causeNoEndpoint, evidence: evidenceKernel, worker: -1, explained: true}
-	}
 	for i := range r.pods {
 		if r.pods[i].stale(a) {
 			return of(causeStaleEndpoint, evidenceWorker, &r.pods[i])

@@ -34,6 +34,7 @@ func TestRouted(t *testing.T) {
 		{"before it listened", gone, causeSYNTimeout, neverAccepted, false, 0.7e6, 9e6, causeEarlyEndpoint, evidenceKernel},
 		{"refused before it listened, and forgotten", netip.Addr{}, causeRefused, neverAccepted, false, 0.7e6, 9e6, causeEarlyEndpoint, evidenceWorker},
 		{"refused while nobody was sent anywhere", netip.Addr{}, causeRefused, neverAccepted, false, -20e6, 9e6, causeNoEndpoint, evidenceKernel},
+		{"silence while nobody was sent anywhere", netip.Addr{}, causeSYNTimeout, neverAccepted, false, -20e6, 9e6, causeNoEndpoint, evidenceKernel},
 		{"refused before anybody was sent there", netip.Addr{}, causeRefused, neverAccepted, false, 0.1e6, 9e6, causeRefused, evidenceClient},
 		{"silence from one that is there", there, causeSYNTimeout, neverAccepted, false, 6e6, 9e6, causeSYNTimeout, evidenceClient},
 		{"refused, and forgotten", netip.Addr{}, causeRefused, neverAccepted, false, 6e6, 9e6, causeStaleEndpoint, evidenceWorker},
