@@ -315,21 +315,40 @@ trials: 1
 	}
 }
 
-var interrupts = flag.Int("interrupts", 4, "how many runs TestKernelNothingIsLeft ends at a random instant")
+var interrupts = flag.Int("interrupts", 4, "how many runs of each scenario TestKernelNothingIsLeft ends at a random instant")
 
-// TestKernelNothingIsLeft ends runs in the middle, by signal and by force, also while the workers are
-// stopped, and looks for what is left.
+// TestKernelNothingIsLeft ends runs in the middle, by signal and by force, and looks for what is left.
 func TestKernelNothingIsLeft(t *testing.T) {
 	requireLab(t)
-	p := newProgram(t)
-	file := filepath.Join(p.dir, "stopped.yaml")
-	scenario := `
+	t.Run("stopped workers", func(t *testing.T) {
+		nothingIsLeft(t, `
 name: stopped
 about: Workers that are stopped most of the time.
 load: {rate: 500/s, duration: 1s}
 timeline: [{at: 50ms, do: stall, for: 900ms}]
 trials: 50
-` + lenient
+`)
+	})
+	t.Run("pods", func(t *testing.T) {
+		nothingIsLeft(t, `
+name: updating
+about: Pods that come and go all the time.
+network: cluster
+path: service
+load: {rate: 500/s, duration: 1s}
+timeline: [{at: 50ms, every: 300ms, do: rolling-update}]
+stop: close
+kube: {pre_stop: 200ms, readiness: probe, probe_period: 20ms}
+trials: 50
+`)
+	})
+}
+
+func nothingIsLeft(t *testing.T, scenario string) {
+	t.Helper()
+	p := newProgram(t)
+	file := filepath.Join(p.dir, "scenario.yaml")
+	scenario += lenient
 	if err := os.WriteFile(file, []byte(scenario), 0o666); err != nil {
 		t.Fatal(err)
 	}
