@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,10 @@ type Config struct {
 	Passing Passing
 	// PortPerPlace makes the worker in place i of its generation listen at Address's port + i.
 	PortPerPlace bool
+	// MayBeTaken makes it no error that a worker finds its address taken, as with Reuseport by another user's: the kernel lets sockets share
+	// a port only if one user id owns them all (socket(7), SO_REUSEPORT; inet_csk_bind_conflict in net/ipv4/inet_connection_sock.c). Such
+	// a worker ends, and is none of its generation's Workers; see Worker.BindError. With it, workers start one after the other.
+	MayBeTaken bool
 	// Selection, with Reuseport. "": Hash.
 	Selection Selection
 	// ListedOnly, with Hash, spreads connections by a hash over those workers only that are ready and have not been told to
@@ -171,7 +176,7 @@ func (g *Group) drainJournals(ctx context.Context) {
 	}
 }
 
-// A Generation is the workers that serve together. Whoever starts and stops single workers keeps
+// A Generation is the workers that serve together; with Config.MayBeTaken, those that could bind. Whoever starts and stops single workers keeps
 // Workers up to date.
 type Generation struct {
 	Number  int // from 0
@@ -222,8 +227,19 @@ func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
 			return err
 		}
 		gen.Workers = append(gen.Workers, w)
+		if g.cfg.MayBeTaken {
+			g.settle(ctx, w)
+		}
 	}
 	return nil
+}
+
+// settle waits until the worker listens or cannot. Of two that call listen(2) at the same time each may find the other in TCP_LISTEN, which
+// is set before the port is asked for (inet_csk_listen_start in net/ipv4/inet_connection_sock.c), and neither would listen.
+func (g *Group) settle(ctx context.Context, w *Worker) {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	_ = w.awaitReady(ctx) // await finds out
 }
 
 // Await returns when all workers that Launch started are ready; from then on a selector may choose them. After an
@@ -239,11 +255,15 @@ func (g *Group) Await(ctx context.Context, gen *Generation) error {
 func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
+	taken := func(w *Worker) bool { return g.cfg.MayBeTaken && w.BindError() != 0 }
 	for _, w := range gen.Workers {
-		if err := w.awaitReady(ctx); err != nil {
+		if err := w.awaitReady(ctx); err != nil && !taken(w) {
 			return err
 		}
 		gen.Ready = max(gen.Ready, w.readyAt)
+	}
+	if gen.Workers = slices.DeleteFunc(gen.Workers, taken); len(gen.Workers) == 0 {
+		return errors.New("no worker could bind its address")
 	}
 	if g.cfg.Accept == ByAcceptor {
 		if gen.Ready, err = g.startAcceptor(ctx, gen.channels); err != nil {

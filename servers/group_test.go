@@ -440,3 +440,49 @@ func TestKernelTurn(t *testing.T) {
 		}
 	}
 }
+
+// With MayBeTaken a worker whose address is another's ends and says why, and the others serve; without, nothing of the generation runs.
+func TestTakenAddress(t *testing.T) {
+	for _, mayBe := range []bool{true, false} {
+		t.Run(fmt.Sprint(mayBe), func(t *testing.T) {
+			r := newRig(t, Config{Sockets: Reuseport, Workers: 2, PortPerPlace: true, MayBeTaken: mayBe})
+			next := netip.AddrPortFrom(r.target.Addr(), r.target.Port()+1)
+			stranger, err := net.Listen("tcp4", next.String())
+			if err != nil {
+				t.Skipf("the next port is taken: %v", err)
+			}
+			defer stranger.Close()
+			gen, err := r.StartGeneration(t.Context())
+			if !mayBe {
+				if err == nil || !strings.Contains(err.Error(), "worker 1") || !strings.Contains(err.Error(), "address already in use") {
+					t.Errorf("error %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := r.Workers()
+			if len(gen.Workers) != 1 || gen.Workers[0].ID != 0 || len(all) != 2 || all[0].BindError() != 0 || all[1].BindError() != unix.EADDRINUSE {
+				t.Errorf("%d of %d workers; bind errors %v, %v", len(gen.Workers), len(all), all[0].BindError(), all[1].BindError())
+			}
+			if by := r.answers(3); by[0] != 3 {
+				t.Errorf("answers by worker %v", by)
+			}
+			r.stop(gen.Workers, Drain)
+		})
+	}
+}
+
+// Where nobody can have his address, there is no generation.
+func TestTakenAddresses(t *testing.T) {
+	r := newRig(t, Config{Sockets: Reuseport, Workers: 2, MayBeTaken: true})
+	stranger, err := net.Listen("tcp4", r.target.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	if _, err := r.StartGeneration(t.Context()); err == nil || !strings.Contains(err.Error(), "no worker could bind") {
+		t.Errorf("error %v", err)
+	}
+}

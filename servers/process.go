@@ -46,6 +46,7 @@ type Worker struct {
 	missed  uint64
 	cpu     time.Duration // as the worker said at its end
 	err     error
+	unbound unix.Errno // why it could not have its address; 0: it could
 }
 
 // Closing is when and how a worker's listener went away.
@@ -146,6 +147,9 @@ func (w *Worker) listen(events *os.File) {
 			w.cpu = e.CPU
 			w.mu.Unlock()
 		case eventFailed:
+			w.mu.Lock()
+			w.unbound = e.Errno
+			w.mu.Unlock()
 			w.fail(errors.New(e.Error))
 		default:
 			w.fail(fmt.Errorf("unknown event %q", e.Event))
@@ -302,6 +306,13 @@ func (w *Worker) PID() int { return w.process.PID() }
 
 // Err is why the worker ended without being told to, or nil.
 func (w *Worker) Err() error { return w.failure() }
+
+// BindError is EADDRINUSE where the worker ended because its address was taken, or 0.
+func (w *Worker) BindError() unix.Errno {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.unbound
+}
 
 // Missed is how many records the journal had no room for.
 func (w *Worker) Missed() uint64 {

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"reuseport-bench/servers/selector"
 	"reuseport-bench/servers/wire"
 )
@@ -172,6 +174,8 @@ type event struct {
 	// CPU, with stopped, is the user and system time of the process until then.
 	CPU   time.Duration `json:"cpu_ns,omitempty"`
 	Error string        `json:"error,omitempty"`
+	// Errno, with failed: EADDRINUSE where the worker's address was taken.
+	Errno unix.Errno `json:"errno,omitempty"`
 }
 
 const (

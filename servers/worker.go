@@ -29,7 +29,11 @@ func Main() error {
 		err = w.run()
 	}
 	if err != nil && w.events != nil && !errors.Is(err, errOrphaned) {
-		return errors.Join(err, w.say(event{Event: eventFailed, Error: err.Error()}))
+		failed := event{Event: eventFailed, Error: err.Error()}
+		if errors.Is(err, unix.EADDRINUSE) {
+			failed.Errno = unix.EADDRINUSE
+		}
+		return errors.Join(err, w.say(failed))
 	}
 	return err
 }
