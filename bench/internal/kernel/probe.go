@@ -55,6 +55,7 @@ const (
 	ProbeTimer           = "timer"
 	ProbeHAProxyCommand  = "haproxy"
 	ProbeNFTablesCommand = "nft"
+	ProbeUserIDs         = "user_ids"
 )
 
 // Options says what to probe, and with what help. The zero value probes everything that can be probed without a child.
@@ -116,6 +117,7 @@ func probes() []probe {
 		{ProbeTimer, "a schedule finer than 1 ms", false, simple(probeTimer)},
 		{ProbeHAProxyCommand, "path: haproxy", false, simple(probeHAProxyCommand)},
 		{ProbeNFTablesCommand, "path: service with kube-proxy's rules", false, simple(probeNFTablesCommand)},
+		{ProbeUserIDs, "kube.users: each", false, simple(probeUserIDs)},
 	}
 }
 
