@@ -257,13 +257,17 @@ func (l *Lab) Do(h *Host, f func() error) error {
 }
 
 // Start starts cmd inside the lab, on the given CPUs (all, if none are given), in a session of its
-// own, so that a Ctrl-C of the terminal does not reach it. It sets cmd.SysProcAttr. The caller waits
-// for the command.
+// own, so that a Ctrl-C of the terminal does not reach it. Of cmd.SysProcAttr, which it sets, it keeps the credential, so that the command
+// may be another user's. The caller waits for the command.
 func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
 	// No Pdeathsig: the death of the lab's init is death for all in its PID namespace. Nor would Go
 	// set it here: os/exec compares the child's getppid(2) with its own PID to see whether the parent
 	// is still alive, and a parent outside the child's PID namespace has the number 0.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if cmd.SysProcAttr != nil {
+		attr.Credential = cmd.SysProcAttr.Credential
+	}
+	cmd.SysProcAttr = attr
 	return l.Do(h, func() (err error) {
 		if len(cpus) > 0 {
 			var set unix.CPUSet
