@@ -175,6 +175,55 @@ func TestDecideClaims(t *testing.T) {
 	}
 }
 
+// sharing is a variant of same-node-sharing, of three trials in which the workers accepted these many connections; one of none could not bind.
+func sharing(placement, users string, accepted ...int64) *Variant {
+	v := &Variant{Labels: map[string]string{"kube.placement": placement, "kube.users": users}}
+	for range 3 {
+		trial := &Trial{Valid: true, Attempts: 900, Served: 900, ControlPlane: "embedded"}
+		for _, n := range accepted {
+			w := Worker{Accepted: max(0, n)}
+			if n < 0 {
+				w.BindError = "EADDRINUSE"
+			}
+			trial.Workers = append(trial.Workers, w)
+		}
+		v.Trials = append(v.Trials, trial)
+	}
+	return v
+}
+
+// Whether containers share is decided by who got connections, and not by what is known of the kernel.
+func TestSameNodeSharing(t *testing.T) {
+	alone, together, others := []int64{900, 0, 0}, []int64{290, 300, 310}, []int64{900, -1, -1}
+	skipped := func() *Variant {
+		v := sharing("containers", "each", others...)
+		v.Trials, v.SkippedReason = nil, ptr("needs root")
+		return v
+	}
+	tests := []struct {
+		name             string
+		pods, containers []int64
+		users            *Variant
+		want, evidence   string
+	}{
+		{"as kernels are", alone, together, sharing("containers", "each", others...), VerdictConditional, "workers_listening 1"},
+		{"without root", alone, together, skipped(), VerdictConditional, "share_min 0.322"},
+		{"pods share too", together, together, skipped(), VerdictHolds, "workers_serving 3"},
+		{"nobody shares", alone, alone, skipped(), VerdictFails, "share_min 0"},
+		{"one gets next to nothing", alone, []int64{500, 399, 1}, skipped(), VerdictNotTested, "the figures do not decide"},
+	}
+	for _, test := range tests {
+		run := &Run{Scenarios: []*Scenario{{Name: "same-node-sharing", MinValid: 3, Variants: []*Variant{
+			sharing("one-node", "one", test.pods...), sharing("containers", "one", test.containers...),
+			sharing("host-network", "one", test.containers...), test.users,
+		}}}}
+		run.Summarize()
+		if verdict, evidence := decided(t, "same-node-sharing", run); verdict != test.want || !strings.Contains(evidence, test.evidence) {
+			t.Errorf("%s: %s, %s; want %s with %q", test.name, verdict, evidence, test.want, test.evidence)
+		}
+	}
+}
+
 func TestClaimWithoutRule(t *testing.T) {
 	claims := DecideClaims(&Run{}, []string{"retries"})
 	i := slices.IndexFunc(claims, func(c Claim) bool { return c.ID == "retry-masks" })

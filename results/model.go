@@ -301,6 +301,8 @@ type Worker struct {
 	Accepted   int64  `json:"accepted"` // connections
 	Served     int64  `json:"served"`   // responses written in full
 	CPUNS      *int64 `json:"cpu_ns"`   // user + system, while the load ran; null when it is not known
+	// BindError is why it could not have its address, "EADDRINUSE": it ended without having listened. Empty: it listened.
+	BindError string `json:"bind_error,omitempty"`
 	// Acceptor says that it served nobody and accepted for the others.
 	Acceptor bool `json:"acceptor,omitempty"`
 	// ContextSwitches is how often the worker's threads were put on a CPU while the load ran; null for one that did

@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 )
@@ -58,8 +59,12 @@ const (
 	MetricNewcomerP50          = "newcomer_p50_ns"
 	MetricNewcomerP99          = "newcomer_p99_ns"
 	MetricOthersP99            = "others_p99_ns"
-	MetricSelection            = "selection_ns" // of a selector in eBPF, each run
-	MetricLoad                 = "load"         // share of the time for which workers were occupied
+	MetricSelection            = "selection_ns"      // of a selector in eBPF, each run
+	MetricListening            = "workers_listening" // in a cluster, without steps: workers that could have their address
+	MetricServing              = "workers_serving"   // of them, those that got a connection
+	MetricShareMax             = "share_max"         // of the connections, the largest that a worker got, 0 to 1
+	MetricShareMin             = "share_min"
+	MetricLoad                 = "load" // share of the time for which workers were occupied
 	MetricWait                 = "wait_mean_ns"
 	MetricPredictedWait        = "predicted_wait_mean_ns"
 )
@@ -71,6 +76,7 @@ var medianMetrics = []string{
 	MetricGap, MetricOutage, MetricLostShare, MetricLostPerStep, MetricStaleNS, MetricPredictedLost, MetricEndpointsLag, MetricRulesLag, MetricTermFirst, MetricPodReady, MetricPodRouted, MetricResolution, MetricStall, MetricTakeover, MetricTail,
 	MetricOffered, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
 	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax, MetricHighestRate, MetricSelection, MetricLoad, MetricWait, MetricPredictedWait,
+	MetricListening, MetricServing, MetricShareMax, MetricShareMin,
 	MetricHalfOpenLost, MetricFirstServed, MetricFairShare, MetricNewcomerShare, MetricNewcomerP50, MetricNewcomerP99, MetricOthersP99,
 }
 
@@ -188,6 +194,7 @@ func (t *Trial) Figures() map[string]float64 {
 		f[MetricJain], f[MetricMaxOverMean], f[MetricChi2P] = t.Fairness.Jain, t.Fairness.MaxOverMean, t.Fairness.Chi2P
 	}
 	t.workerFigures(f)
+	t.sharingFigures(f)
 	if t.Selector != nil && t.Selector.Runs > 0 {
 		f[MetricSelection] = float64(t.Selector.NSPerRun)
 	}
@@ -217,6 +224,9 @@ func (t *Trial) workerFigures(f map[string]float64) {
 	known := len(t.Workers) > 0
 	for _, w := range t.Workers {
 		accepted += w.Accepted
+		if w.BindError != "" {
+			continue
+		}
 		if known = known && w.ContextSwitches != nil; known {
 			switches += *w.ContextSwitches
 		}
@@ -231,6 +241,29 @@ func (t *Trial) workerFigures(f map[string]float64) {
 		}
 		f[MetricQueueMax] = float64(longest)
 	}
+}
+
+// sharingFigures adds who got the connections in a cluster where the workers were the same all the time.
+func (t *Trial) sharingFigures(f map[string]float64) {
+	if t.ControlPlane == "" || len(t.Steps) > 0 {
+		return
+	}
+	var listening, serving, sum int64
+	least, most := int64(math.MaxInt64), int64(0)
+	for _, w := range t.Workers {
+		if sum += w.Accepted; w.BindError == "" {
+			listening++
+		}
+		if w.Accepted > 0 {
+			serving++
+		}
+		least, most = min(least, w.Accepted), max(most, w.Accepted)
+	}
+	if sum == 0 {
+		return
+	}
+	f[MetricListening], f[MetricServing] = float64(listening), float64(serving)
+	f[MetricShareMax], f[MetricShareMin] = float64(most)/float64(sum), float64(least)/float64(sum)
 }
 
 // stepFigures adds what the trial's steps pool to.

@@ -225,6 +225,8 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Steps[0].Pods = []Pod{
 		{Endpoints: 2, DeletedNS: at, TermNS: at, ClosedNS: at, EndpointsNS: at, RulesNS: at}, {Started: true, ListenNS: at, ReadyNS: at, RulesNS: at},
 	}
+	// Who shares a port is told where no step changes who is there.
+	v.Trials = append(v.Trials, &Trial{Valid: true, ControlPlane: "embedded", Workers: []Worker{{Accepted: 1}, {BindError: "EADDRINUSE"}}})
 	v.Summarize()
 	got := slices.Sorted(maps.Keys(v.Summary))
 	want := slices.Sorted(slices.Values(Metrics()))

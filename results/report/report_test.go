@@ -279,3 +279,24 @@ func TestJSONSelects(t *testing.T) {
 		t.Errorf("got %d scenarios", len(run.Scenarios))
 	}
 }
+
+// Who could listen, and who got connections, is counted in workers of workers.
+func TestSharingTable(t *testing.T) {
+	trial := &results.Trial{Valid: true, Attempts: 40, Served: 40, ControlPlane: "embedded", Workers: []results.Worker{
+		{ID: 0, Accepted: 30}, {ID: 1, Accepted: 10}, {ID: 2, BindError: "EADDRINUSE"},
+	}}
+	run := &results.Run{SchemaVersion: results.SchemaVersion, Scenarios: []*results.Scenario{{
+		Name: "same-node-sharing", MinValid: 1, Trials: 1, Variants: []*results.Variant{{Trials: []*results.Trial{trial}}},
+	}}}
+	run.Summarize()
+	out := printed(t, Text, run)
+	_, table, _ := strings.Cut(out, "Which workers of the cluster got the connections")
+	for _, want := range []string{"listening", "got connections", "largest share", "smallest share", "2 of 3", "0.750"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "Behind a Service") {
+		t.Errorf("a table of steps, of which there were none:\n%s", out)
+	}
+}

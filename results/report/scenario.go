@@ -65,6 +65,12 @@ var (
 		{head: "listening to ready", metric: results.MetricPodReady},
 		{head: "listening to routed", metric: results.MetricPodRouted, interval: true},
 	}
+	sharingColumns = []figureColumn{
+		{head: "listening", metric: results.MetricListening, kind: plain, text: ofWorkers(results.MetricListening)},
+		{head: "got connections", metric: results.MetricServing, kind: plain, text: ofWorkers(results.MetricServing)},
+		{head: "largest share", metric: results.MetricShareMax, kind: plain, interval: true},
+		{head: "smallest share", metric: results.MetricShareMin, kind: plain, interval: true},
+	}
 	switchColumns = []figureColumn{
 		{head: "gap ± resolution", metric: results.MetricGap, interval: true, beside: results.MetricResolution},
 		{head: "outage", metric: results.MetricOutage},
@@ -176,7 +182,7 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.heading(3, "Cold start of one more worker")
 		d.table(cold)
 	}
-	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.rows) > 0 {
+	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.rows) > 0 && len(behind.columns) > 1 {
 		d.heading(3, "Behind a Service, by the embedded control plane")
 		d.paragraph("The control plane is this program's own stand-in, with the lags that the scenario sets; rules and connection tracking are the kernel's.\n" +
 			"Predicted: offered rate × time from closed listener to changed rules ÷ endpoints, and × time in which the rules led to no pod.")
@@ -186,6 +192,10 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 				"changed. Listening to ready: negative where a pod counts as ready before it listens.")
 			d.table(pods)
 		}
+	}
+	if sharing := figureTable(s, measured, sharingColumns); len(sharing.columns) > 1 {
+		d.heading(3, "Which workers of the cluster got the connections")
+		d.table(sharing)
 	}
 	if steps && !restarts {
 		d.heading(3, "Switchover")
@@ -311,6 +321,17 @@ func trialCount(t *table, s *results.Scenario, v *results.Variant) string {
 		text += t.note(fmt.Sprintf("fewer valid trials than the %d that the scenario needs: its figures decide nothing", s.MinValid))
 	}
 	return text
+}
+
+// ofWorkers is how many workers of how many a metric counts.
+func ofWorkers(metric string) func(*table, *results.Scenario, *results.Variant) string {
+	return func(_ *table, _ *results.Scenario, v *results.Variant) string {
+		s, ok := v.Summary[metric]
+		if !ok {
+			return missing
+		}
+		return fmt.Sprintf("%g of %d", s.Center, len(v.ValidTrials()[0].Workers))
+	}
 }
 
 func restartCount(_ *table, _ *results.Scenario, v *results.Variant) string {
