@@ -2,6 +2,8 @@ package main
 
 import (
 	"testing"
+
+	"reuseport-bench/results"
 )
 
 // A pod that is deleted, updated or moved, and a node that falls silent, behind a Service: what is lost is put down to the endpoint that
@@ -147,6 +149,57 @@ trials: 1
 			due := int64(float64(trial.Attempts) * (1 - float64(*step.ClosedNS)/2e9))
 			if stale, atClose := trial.LostByCause["stale_endpoint"], trial.LostByCause["reset_at_close"]; stale < due-2 || stale > due+2 || stale+atClose != trial.Lost || !step.Censored {
 				t.Errorf("%d due after the close; lost %v, %+v", due, trial.LostByCause, step)
+			}
+		})
+	}
+}
+
+// Who shares a port is who shares a network namespace, under one user id.
+func TestKernelSharing(t *testing.T) {
+	requireLab(t)
+	run := carriedOut(t, `
+name: sharing
+about: Three workers on one node.
+network: cluster
+workers: 3
+server: {work: {sleep: 100us}}
+load: {rate: 800/s, duration: 1s}
+matrix:
+  - path: [pod]
+    kube.placement: [pods, one-node, containers, host-network]
+    kube.users: [one]
+  - path: [pod]
+    kube.placement: [containers, host-network, one-node]
+    kube.users: [each]
+  - path: [service]
+    kube.placement: [containers]
+    kube.users: [one]
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		t.Run(results.LabelString(v.Labels), func(t *testing.T) {
+			if skips(t, v) {
+				return
+			}
+			trial := v.Trials[len(v.Trials)-1]
+			if trial.Lost != 0 || trial.Residual != 0 || len(trial.Workers) != 3 {
+				t.Fatalf("lost %v, residual %d, %d workers", trial.LostByCause, trial.Residual, len(trial.Workers))
+			}
+			network := v.Labels["kube.placement"] == "containers" || v.Labels["kube.placement"] == "host-network"
+			for i, w := range trial.Workers {
+				// The first one has the address, and the port; of 800 a third each is 267, within 7 standard deviations of 13.
+				least, most, bind := int64(0), int64(0), ""
+				switch {
+				case network && v.Labels["kube.users"] == "one":
+					least, most = 174, 360
+				case i == 0:
+					least, most = 800, 800
+				case network:
+					bind = "EADDRINUSE"
+				}
+				if w.Accepted < least || w.Accepted > most || w.BindError != bind {
+					t.Errorf("worker %d accepted %d, want %d to %d; bind error %q, want %q", i, w.Accepted, least, most, w.BindError, bind)
+				}
 			}
 		})
 	}

@@ -26,6 +26,7 @@ func checkSetup(s *Setup, d *decoder) []finding {
 	c.exclusive()
 	c.proxy()
 	c.cluster()
+	c.placement()
 	c.coldStart()
 	c.steps()
 	if c.filters() > 1 && c.d.trusts("server.fault") {
@@ -135,12 +136,35 @@ var (
 	serviceSteps = append([]string{"remove", "add", "cold-start", "kill"}, podSteps...)
 )
 
+// inPods says that the workers of a path are pods.
+func inPods(path string) bool { return path == "service" || path == "dns" || path == "pod" }
+
+// placement checks what workers can share that are in one network.
+func (c *setupCheck) placement() {
+	if !c.d.trusts("path", "kube", "timeline") || !inPods(c.Path) {
+		return
+	}
+	place := c.Kube.Placement
+	switch {
+	case place == "host-network" && c.Path != "pod":
+		c.add("kube.placement", ": host-network needs path: pod", "to the nodes' rules several pods with one address and port are one endpoint")
+	case c.Kube.Users == "each" && c.Path != "pod":
+		c.add("kube.users", ": each needs path: pod", "a pod with a container that cannot have its port is not ready, and so no endpoint")
+	}
+	if place != "containers" && place != "host-network" {
+		return
+	}
+	for i := range c.Timeline {
+		c.add(fmt.Sprintf("timeline[%d].do", i), ": with kube.placement: "+place+" there are no steps", "they are for pods in networks of their own; use pods or one-node")
+	}
+}
+
 // cluster checks what a cluster can do.
 func (c *setupCheck) cluster() {
 	if !c.d.trusts("network", "path", "kube", "family", "sockets", "timeline", "trace") {
 		return
 	}
-	service := c.Path == "service" || c.Path == "dns" || c.Path == "pod"
+	service := inPods(c.Path)
 	if c.d.trusts("dns") {
 		switch {
 		case c.DNS != (DNS{}) && c.Path != "dns":

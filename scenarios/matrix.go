@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -101,6 +102,9 @@ func (s *Setup) complete() {
 	}
 	if s.Path == "dns" && s.DNS.Cache == "" {
 		s.DNS.Cache = "ttl"
+	}
+	if inPods(s.Path) {
+		s.Kube.Placement, s.Kube.Users = cmp.Or(s.Kube.Placement, "pods"), cmp.Or(s.Kube.Users, "one")
 	}
 	if s.Path == "haproxy" && s.HAProxy.Checks == "" {
 		s.HAProxy.Checks = "default"

@@ -370,6 +370,25 @@ stop: handoff
 			`f:8: timeline[0].do: replace is not for pods behind a Service; there use remove, add, cold-start, kill, delete-pod, rolling-update, scale, move-pod, drain-node, node-down`,
 			`f:9: stop: handoff is between workers on one host; a pod has its own; use close, drain, shutdown or kill`,
 		}},
+		{"pods of one network", head + `network: cluster
+path: service
+kube: {placement: host-network, users: each}
+timeline: [{at: 100ms, do: delete-pod}]
+stop: close
+`, []string{
+			`f:5: kube.placement: host-network needs path: pod; to the nodes' rules several pods with one address and port are one endpoint`,
+			`f:6: timeline[0].do: with kube.placement: host-network there are no steps; they are for pods in networks of their own; use pods or one-node`,
+		}},
+		{"containers of several users behind a Service", head + `network: cluster
+path: dns
+kube: {placement: containers, users: each}
+`, []string{
+			`f:5: kube.users: each needs path: pod; a pod with a container that cannot have its port is not ready, and so no endpoint`,
+		}},
+		{"containers without pods", head + `kube: {placement: containers}
+`, []string{
+			`f:3: kube: only path: service, dns and pod have a control plane; use path: service, or remove kube`,
+		}},
 		{"pods where there are none", head + `timeline: [{at: 100ms, do: delete-pod}]
 stop: close
 kube: {pre_stop: 1s}

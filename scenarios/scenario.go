@@ -102,6 +102,10 @@ type DNS struct {
 
 // Kube says how the embedded control plane behaves: a stand-in for Kubernetes' own, with lags that can be set. Default: none.
 type Kube struct {
+	// Placement is where the pods are. Default pods.
+	Placement string `yaml:"placement,omitempty"`
+	// Users are the user ids of the workers. Default one.
+	Users string `yaml:"users,omitempty"`
 	// EndpointLag is the time from a pod's being ready, or deleted, to the change of its Service's endpoints, 0 to 1 min, or what it
 	// is drawn from for each change: uniform(10ms..1s), exponential(100ms) by its mean, lognormal(100ms..1s) by its median and 99th percentile.
 	EndpointLag Lag `yaml:"endpoint_lag,omitempty"`

@@ -85,6 +85,24 @@ func Readinesses() []Choice {
 	}
 }
 
+// Placements are the values of kube.placement.
+func Placements() []Choice {
+	return []Choice{
+		{"pods", "each worker is a pod of its own, on the two nodes in turn"},
+		{"one-node", "each worker is a pod of its own, all on one node"},
+		{"containers", "the workers are containers of one pod: one network namespace, one address, one port"},
+		{"host-network", "each worker is a pod with hostNetwork: true, all on one node: they have the node's address, and one port (path pod)"},
+	}
+}
+
+// UserIDs are the values of kube.users.
+func UserIDs() []Choice {
+	return []Choice{
+		{"one", "all workers run under the user id of this program"},
+		{"each", "each worker runs under a user id of its own, so that of those in one network only the first gets the port (path pod; needs root)"},
+	}
+}
+
 // HealthChecks are the values of haproxy.checks.
 func HealthChecks() []Choice {
 	return []Choice{
@@ -235,6 +253,8 @@ func settings() []setting {
 		{path: "dns.cache", choices: DNSCaches()},
 		{path: "dns.ttl", max: hour, def: "0s", example: "5s"},
 		{path: "dns.clients", max: 1024, def: "0"},
+		{path: "kube.placement", choices: Placements()},
+		{path: "kube.users", choices: UserIDs()},
 		{path: "kube.endpoint_lag", max: minute, def: "0s", example: "100ms"},
 		{path: "kube.rules_lag", max: minute, def: "0s", example: "100ms"},
 		{path: "kube.min_sync_period", max: minute, def: "0s", example: "1s"},

@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -32,6 +35,21 @@ const (
 	pathDNS     = "dns"
 	pathPod     = "pod"
 )
+
+// Where pods are, of package scenarios; by default each worker is a pod of its own, on the nodes in turn.
+const (
+	placeOneNode     = "one-node"     // on node A
+	placeContainers  = "containers"   // the workers are containers of one pod
+	placeHostNetwork = "host-network" // pods that have no network but node A's
+)
+
+// usersEach gives every worker a user id of its own.
+const usersEach = "each"
+
+// sharesNetwork says that all workers have one network namespace, and so compete for one port.
+func sharesNetwork(s scenarios.Setup) bool {
+	return s.Kube.Placement == placeContainers || s.Kube.Placement == placeHostNetwork
+}
 
 // serviceDNSName is the name of the Service, dnsPort where it is answered, dnsClients how many clients ask where the scenario does not say,
 // dnsTTL how long they may keep it.
@@ -70,10 +88,14 @@ func serviceAddress() netip.AddrPort {
 	return netip.AddrPortFrom(netlab.AddressesOfCluster().Services.Addr().Next(), 80)
 }
 
-// firstPodAddress is that of the first pod of a trial, and its port: newCluster starts at node A, whose pods are given its addresses in order.
-// home checks it.
-func firstPodAddress() netip.AddrPort {
-	return netip.AddrPortFrom(netlab.AddressesOfCluster().Pods[0].Addr().Next(), serverPort)
+// firstPodAddress is that of the first pod of a trial, and its port: newCluster starts at node A, whose pods are given its addresses in order
+// or, with the host's network, have its own. home checks it.
+func firstPodAddress(s scenarios.Setup) netip.AddrPort {
+	a := netlab.AddressesOfCluster()
+	if s.Kube.Placement == placeHostNetwork {
+		return netip.AddrPortFrom(a.Nodes[0], serverPort)
+	}
+	return netip.AddrPortFrom(a.Pods[0].Addr().Next(), serverPort)
 }
 
 // defaultGrace is how long after preStop a pod is killed, where the scenario does not say.
@@ -115,16 +137,17 @@ type cluster struct {
 	moved    kernel.Counters // of pods whose networks are gone
 }
 
-// A pod is a worker in a network of its own.
+// A pod is a worker in a network of its own, or several, or one in its node's.
 type pod struct {
 	*netlab.Pod
 	name    string
-	worker  *servers.Worker
+	workers []*servers.Worker // its containers
 	kubelet *kube.Kubelet
+	exited  chan struct{} // the last of its workers has; nil without a kubelet
 	ended   chan struct{} // it is gone, and its network
 
 	silenced wire.Instant // its node fell silent; 0: it did not. The cluster's mu guards it
-	removed  bool         // its network is gone. The cluster's counting guards it
+	removed  bool         // its network is gone, or was never its own. The cluster's counting guards it
 
 	mu      sync.Mutex
 	once    sync.Once     // of stopped
@@ -212,33 +235,72 @@ func (c *cluster) event(e kube.Event) {
 	c.told = make(chan struct{})
 }
 
-// home is a new pod for a worker, on the nodes in turn.
+// home is the pod of a worker.
 func (c *cluster) home(ctx context.Context, w *servers.Worker) (servers.Home, error) {
-	name := fmt.Sprintf("%s-%d", serviceName, w.ID)
+	p, err := c.podFor(ctx, w)
+	if err != nil {
+		return servers.Home{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := netip.AddrPortFrom(p.Addr, serverPort)
+	if first := firstPodAddress(c.setup); len(c.order) == 0 && c.setup.Path == pathPod && at != first {
+		return servers.Home{}, fmt.Errorf("pod %s is at %v, and clients were told %v", p.name, at, first)
+	}
+	if len(p.workers) == 0 {
+		c.order = append(c.order, p)
+	}
+	p.workers = append(p.workers, w)
+	c.pods[w.ID] = p
+	start := starter(c.lab, p.Host, c.cpus)
+	if c.setup.Kube.Users == usersEach {
+		start = asUser(kernel.FirstOtherUser+uint32(w.Place), start)
+	}
+	return servers.Home{Address: at, Start: start}, nil
+}
+
+// podFor is a new pod for the worker, on the nodes in turn where nothing else is said, or the one that there is for all of them.
+func (c *cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
+	place := c.setup.Kube.Placement
+	if place == placeContainers && len(c.order) > 0 {
+		return c.order[0], nil
+	}
+	p := &pod{name: fmt.Sprintf("%s-%d", serviceName, w.ID), ended: make(chan struct{}), stopped: make(chan struct{})}
+	if place == placeHostNetwork {
+		// Nobody gives or takes this network, and its counters are the node's.
+		p.Pod, p.removed = &netlab.Pod{Host: c.lab.Node(0), Addr: netlab.AddressesOfCluster().Nodes[0]}, true
+		return p, nil
+	}
 	node := c.next
 	if c.closed[node] {
 		node = 1 - node
 	}
-	p, err := c.lab.AddPod(ctx, node, name)
-	if err != nil {
-		return servers.Home{}, err
+	var err error
+	if p.Pod, err = c.lab.AddPod(ctx, node, p.name); err != nil {
+		return nil, err
 	}
-	c.next = 1 - node
+	if c.next = 1 - node; place == placeOneNode {
+		c.next = 0
+	}
 	for _, s := range c.sysctls {
 		if err := c.lab.SetSysctl(p.Host, s.Name, s.Value); err != nil {
-			return servers.Home{}, errors.Join(err, c.lab.RemovePod(p))
+			return nil, errors.Join(err, c.lab.RemovePod(p.Pod))
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if at := netip.AddrPortFrom(p.Addr, serverPort); len(c.order) == 0 && c.setup.Path == pathPod && at != firstPodAddress() {
-		return servers.Home{}, fmt.Errorf("pod %s is at %v, and clients were told %v", name, at, firstPodAddress())
+	return p, nil
+}
+
+// asUser starts a worker under that user and group id. It need not be able to reach this program's file: what /proc/self/exe leads to is not
+// found by its path.
+func asUser(id uint32, start func(*exec.Cmd, []int) error) func(*exec.Cmd, []int) error {
+	return func(cmd *exec.Cmd, cpus []int) error {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
+		err := start(cmd, cpus)
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w; this program's file must be executable by others: chmod o+x", err)
+		}
+		return err
 	}
-	c.pods[w.ID] = &pod{Pod: p, name: name, worker: w, ended: make(chan struct{}), stopped: make(chan struct{})}
-	c.order = append(c.order, c.pods[w.ID])
-	return servers.Home{
-		Address: netip.AddrPortFrom(p.Addr, serverPort), Start: starter(c.lab, p.Host, c.cpus),
-	}, nil
 }
 
 func (c *cluster) podOf(w *servers.Worker) *pod {
@@ -250,9 +312,11 @@ func (c *cluster) podOf(w *servers.Worker) *pod {
 // cordon has a node get no more pods.
 func (c *cluster) cordon(node int) { c.closed[node] = true }
 
-// serve puts a worker behind the Service. Its kubelet says when it is ready.
-func (c *cluster) serve(ctx context.Context, w *servers.Worker) error {
-	p := c.podOf(w)
+// serve puts a pod behind the Service. Its kubelet says when it is ready. A pod with a container that could not bind never is.
+func (c *cluster) serve(ctx context.Context, p *pod) error {
+	if p.kubelet != nil || slices.ContainsFunc(p.workers, func(w *servers.Worker) bool { return w.BindError() != 0 }) {
+		return nil
+	}
 	err := c.plane.AddPod(ctx, kube.Pod{Name: p.name, Service: serviceName, Node: c.lab.Node(p.Node).Name, Address: netip.AddrPortFrom(p.Addr, serverPort)})
 	if err != nil {
 		return err
@@ -262,11 +326,12 @@ func (c *cluster) serve(ctx context.Context, w *servers.Worker) error {
 	if grace == 0 {
 		grace = k.PreStop + defaultGrace
 	}
+	p.watch()
 	p.kubelet = kube.RunPod(c.ctx, kube.KubeletOptions{
 		Pod: p.name, ControlPlane: c.plane, Clock: c.clock, Events: c.event,
 		Lifecycle: kube.Lifecycle{PreStop: k.PreStop, Grace: grace, Period: cmp.Or(k.ProbePeriod, defaultProbePeriod)},
 		Container: kube.Container{
-			Start:     func(ctx context.Context) (<-chan struct{}, error) { c.awaitStarted(ctx, w); return w.Exited(), nil },
+			Start:     func(ctx context.Context) (<-chan struct{}, error) { c.awaitStarted(ctx, p); return p.exited, nil },
 			Probe:     c.probeOf(p),
 			Terminate: func() error { return c.terminate(p, servers.Way(c.setup.Stop)) },
 			Kill:      func() error { return c.terminate(p, servers.Kill) },
@@ -286,9 +351,20 @@ func (c *cluster) serve(ctx context.Context, w *servers.Worker) error {
 	return nil
 }
 
-// terminate stops a pod's worker, and returns when it has been told.
+// watch closes exited when the last of its workers has ended.
+func (p *pod) watch() {
+	p.exited = make(chan struct{})
+	go func() {
+		defer close(p.exited)
+		for _, w := range p.workers {
+			<-w.Exited()
+		}
+	}()
+}
+
+// terminate stops a pod's workers, and returns when they have been told.
 func (c *cluster) terminate(p *pod, way servers.Way) error {
-	_, closed, err := c.group.Stop(c.ctx, []*servers.Worker{p.worker}, way)
+	_, closed, err := c.group.Stop(c.ctx, p.workers, way)
 	p.once.Do(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -302,6 +378,9 @@ func (c *cluster) terminate(p *pod, way servers.Way) error {
 func (c *cluster) remove(p *pod) error {
 	c.counting.Lock()
 	defer c.counting.Unlock()
+	if p.removed {
+		return nil
+	}
 	last, err := readCounters(c.lab, p.Host)
 	if err == nil {
 		c.moved.Add(last)
@@ -341,7 +420,7 @@ func (c *cluster) begin(ctx context.Context, workers []*servers.Worker) error {
 		return nil
 	}
 	for _, w := range workers {
-		if err := c.serve(ctx, w); err != nil {
+		if err := c.serve(ctx, c.podOf(w)); err != nil {
 			return err
 		}
 	}
@@ -508,7 +587,7 @@ func (c *cluster) nowhere(from, to wire.Instant) (total int64) {
 
 // gone is when a pod was there for nobody any more, its listener closed or its node silent; 0: it is.
 func (c *cluster) gone(p *pod) wire.Instant {
-	from := p.worker.Closing().From
+	from := p.closing()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p.silenced != 0 && (from == 0 || p.silenced < from) {
@@ -541,7 +620,7 @@ func (c *cluster) instants(b *books, f *fired, until int64, s *results.Step) {
 func (c *cluster) lost(b *books, p *pod, trigger wire.Instant) results.Pod {
 	gone := c.gone(p)
 	r := results.Pod{
-		Worker: p.worker.ID, Node: c.lab.Node(p.Node).Name,
+		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name,
 		DeletedNS:   b.instant(c.since(p, kube.DeletionBegun, trigger, false)),
 		TermNS:      b.instant(c.since(p, kube.TermSent, trigger, false)),
 		ClosedNS:    b.instant(gone),
@@ -557,8 +636,8 @@ func (c *cluster) lost(b *books, p *pod, trigger wire.Instant) results.Pod {
 // added is a pod that a step started.
 func (c *cluster) added(b *books, p *pod) results.Pod {
 	r := results.Pod{
-		Worker: p.worker.ID, Node: c.lab.Node(p.Node).Name, Started: true,
-		ListenNS: b.instant(p.worker.ReadyAt()),
+		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name, Started: true,
+		ListenNS: b.instant(p.workers[0].ReadyAt()),
 		ReadyNS:  b.instant(c.since(p, kube.PodReady, 0, true)), EndpointsNS: b.instant(c.since(p, kube.EndpointsChanged, 0, true)),
 	}
 	if c.setup.Path == pathService {
@@ -567,10 +646,15 @@ func (c *cluster) added(b *books, p *pod) results.Pod {
 	return r
 }
 
-// end stops looking after the pods: what they ran is the group's to end. It returns what went wrong with them.
+// end stops looking after the pods: what they ran is the group's to end, and has ended. It returns what went wrong with them.
 func (c *cluster) end() error {
 	if c == nil {
 		return nil
+	}
+	for _, p := range c.order {
+		if p.exited != nil {
+			<-p.exited // or its kubelet would kill what has ended
+		}
 	}
 	c.cancel()
 	var errs []error
@@ -620,6 +704,21 @@ func (c *cluster) translations() (of map[netip.AddrPort]netip.Addr, err error) {
 	return of, nil
 }
 
+// closing is when the last of its listeners began to close; 0: one has not.
+func (p *pod) closing() (last wire.Instant) {
+	for _, w := range p.workers {
+		at := w.Closing().From
+		switch {
+		case w.BindError() != 0: // it had none
+		case at == 0:
+			return 0
+		default:
+			last = max(last, at)
+		}
+	}
+	return last
+}
+
 // routes are the pods that clients have been sent to.
 func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *routes {
 	const never = math.MaxInt64 - clockSlack
@@ -631,12 +730,12 @@ func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *
 	}
 	r := &routes{translations: translations}
 	for _, p := range c.order {
-		if c.setup.Path == pathPod && p.Addr != firstPodAddress().Addr() {
+		if c.setup.Path == pathPod && p.Addr != firstPodAddress(c.setup).Addr() {
 			continue // nobody asks for it
 		}
 		pod := routedPod{
-			addr: p.Addr, worker: p.worker.ID, removed: never,
-			listens: since(p.worker.ReadyAt(), never), gone: since(c.gone(p), never),
+			addr: p.Addr, worker: p.workers[0].ID, removed: never,
+			listens: since(p.workers[0].ReadyAt(), never), gone: since(c.gone(p), never),
 		}
 		kind := kube.EndpointsChanged
 		if c.setup.Path == pathService {

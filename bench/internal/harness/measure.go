@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sort"
 
+	"golang.org/x/sys/unix"
+
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
@@ -479,6 +481,11 @@ func (m *measured) workers(all []*servers.Worker, atBegin, atEnd map[int]kernel.
 	var out []results.Worker
 	for _, w := range all {
 		r := results.Worker{ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor}
+		if errno := w.BindError(); errno != 0 {
+			r.BindError = unix.ErrnoName(errno)
+			out = append(out, r)
+			continue
+		}
 		if wb := m.books.workers[w.ID]; wb != nil {
 			r.Accepted, r.Served = wb.accepted, wb.served
 		}

@@ -277,6 +277,9 @@ func skipped(s scenarios.Setup, m Machine) string {
 	if behindService(s) {
 		needed = append(needed, kernel.ProbeNFTables, kernel.ProbeNFTablesCommand)
 	}
+	if s.Kube.Users == usersEach {
+		needed = append(needed, kernel.ProbeUserIDs)
+	}
 	if s.Network == string(netlab.Veth) || s.Network == string(netlab.Cluster) {
 		needed = append(needed, kernel.ProbeVeth)
 	}
@@ -317,6 +320,7 @@ func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 			Backlog: s.Server.Backlog,
 			Accept:  servers.Accept(s.Accept), Selection: servers.Selection(s.Selector), Canary: s.Canary,
 			Passing:     passings[servers.Way(s.Stop)],
+			MayBeTaken:  s.Kube.Users == usersEach && sharesNetwork(s),
 			ListedOnly:  s.Stop == string(servers.BPFMigrate) || s.Stop == string(servers.BPFDrain),
 			BPFMigrates: s.Stop == string(servers.BPFMigrate),
 			Work:        work(s.Server.Work), Startup: s.Server.Startup, Cold: s.Server.Cold,
@@ -401,7 +405,7 @@ func target(s scenarios.Setup, addresses netlab.Addresses) netip.AddrPort {
 	case pathService:
 		return serviceAddress()
 	case pathPod:
-		return firstPodAddress()
+		return firstPodAddress(s)
 	}
 	return netip.AddrPortFrom(addresses.Servers, serverPort)
 }

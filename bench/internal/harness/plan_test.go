@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/scenarios"
 )
 
@@ -118,6 +119,32 @@ func TestPlanOptions(t *testing.T) {
 	}
 	if v, n := len(p.Scenarios[0].Variants), p.Scenarios[0].Blocks(); v != 1 || n != 2 {
 		t.Errorf("%d variants, %d blocks; want 1 and 2 (1.45 s each) in 3.5 s", v, n)
+	}
+}
+
+// Where there is one user id only, the variants that need more are skipped, and no other; who is told where the pods are knows it beforehand.
+func TestPlanSameNodeSharing(t *testing.T) {
+	m := Machine{CPUs: []int{0, 1}, Missing: map[string]string{kernel.ProbeUserIDs: "one id"}}
+	p, err := NewPlan(mustLoad(t, "same-node-sharing"), 1, m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type planned struct {
+		Target, Skipped string
+		MayBeTaken      bool
+	}
+	got := map[string]planned{}
+	for _, v := range p.Scenarios[0].Variants {
+		got[v.Labels.String()] = planned{v.Load[0].Target.String(), v.Skipped, v.Servers.MayBeTaken}
+	}
+	want := map[string]planned{
+		"kube.placement=one-node kube.users=one":     {"198.18.10.1:8080", "", false},
+		"kube.placement=containers kube.users=one":   {"198.18.10.1:8080", "", false},
+		"kube.placement=host-network kube.users=one": {"198.18.0.1:8080", "", false},
+		"kube.placement=containers kube.users=each":  {"198.18.10.1:8080", "user_ids: one id; see 'doctor'", true},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -16,7 +16,6 @@ import (
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/scenarios"
-	"reuseport-bench/servers"
 	"reuseport-bench/servers/wire"
 )
 
@@ -29,15 +28,17 @@ const (
 // defaultProbePeriod is Kubernetes' least.
 const defaultProbePeriod = time.Second
 
-// awaitStarted returns when a pod counts as started: when its process listens or, where a probe asks for that or nobody does, at once.
-func (c *cluster) awaitStarted(ctx context.Context, w *servers.Worker) {
+// awaitStarted returns when a pod counts as started: when its processes listen or, where a probe asks for that or nobody does, at once.
+func (c *cluster) awaitStarted(ctx context.Context, p *pod) {
 	if r := c.setup.Kube.Readiness; r == readinessStarted || r == readinessProbe {
 		return
 	}
-	select {
-	case <-w.Ready():
-	case <-w.Exited():
-	case <-ctx.Done():
+	for _, w := range p.workers {
+		select {
+		case <-w.Ready():
+		case <-w.Exited():
+		case <-ctx.Done():
+		}
 	}
 }
 

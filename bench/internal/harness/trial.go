@@ -226,8 +226,8 @@ func (t *trialRun) confine() error {
 		return nil
 	}
 	for _, w := range t.group.Workers() {
-		if len(t.servers.Pin) > 0 && !w.Acceptor {
-			continue // it has its CPU
+		if len(t.servers.Pin) > 0 && !w.Acceptor || w.BindError() != 0 {
+			continue // it has its CPU, or needs none any more
 		}
 		if err := kernel.SetAffinity(w.PID(), t.plan.ServerCPUs); err != nil {
 			return fmt.Errorf("worker %d: %w", w.ID, err)
@@ -358,7 +358,7 @@ func (t *trialRun) finish(ctx context.Context) error {
 		t.problem("at the end: %v", err)
 	}
 	for _, w := range t.group.Workers() {
-		if err := w.Err(); err != nil {
+		if err := w.Err(); err != nil && w.BindError() == 0 {
 			t.problem("worker %d (generation %d): %v", w.ID, w.Generation, err)
 		}
 	}
@@ -484,7 +484,7 @@ func (t *trialRun) close() error {
 func (t *trialRun) closings() []closing {
 	var all []closing
 	for _, w := range t.group.Workers() {
-		if c := w.Closing(); c.Way != "" {
+		if c := w.Closing(); c.Way != "" && w.BindError() == 0 {
 			all = append(all, closing{
 				worker: w.ID, from: t.books.since(int64(c.From)), to: t.books.since(int64(c.To)),
 				queue: t.takesQueue(w), killed: c.Way == servers.Kill,
@@ -651,7 +651,7 @@ var shownCounters = []string{
 func (t *trialRun) fairness(workers []results.Worker) *results.Fairness {
 	longest, generation := time.Duration(-1), 0
 	for _, w := range t.group.Workers() {
-		if life := w.Closing().To.Sub(w.ReadyAt()); life > longest && !w.Acceptor {
+		if life := w.Closing().To.Sub(w.ReadyAt()); life > longest && !w.Acceptor && w.BindError() == 0 {
 			longest, generation = life, w.Generation
 		}
 	}
