@@ -89,7 +89,7 @@ func TestKernelPods(t *testing.T) {
 		if n := trial.LostByCause["stale_connection"]; n != 0 {
 			t.Errorf("%d lost on kept connections where none is kept", n)
 		}
-		trial = podTrial(t, "load: {rate: 200/s, duration: 2500ms, timeout: 400ms, connections: reused}\nserver: {work: {sleep: 3ms}}\n"+
+		trial = podTrial(t, "load: {rate: 200/s, duration: 2500ms, timeout: 400ms, connections: reused}\nserver: {kind: http, work: {sleep: 100ms}}\n"+
 			"kube: {node_lag: 200ms}\ntimeline: [{at: 500ms, do: node-down, target: 1}]")
 		if n := trial.LostByCause["stale_connection"]; n == 0 || n*2 < trial.Lost {
 			t.Errorf("%d of %d lost on kept connections: %v", n, trial.Lost, trial.LostByCause)

@@ -5,14 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math"
 	"net"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -23,7 +19,6 @@ import (
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
-	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/wire"
@@ -137,25 +132,6 @@ type cluster struct {
 	moved    kernel.Counters // of pods whose networks are gone
 }
 
-// A pod is a worker in a network of its own, or several, or one in its node's.
-type pod struct {
-	*netlab.Pod
-	name    string
-	workers []*servers.Worker // its containers
-	kubelet *kube.Kubelet
-	exited  chan struct{} // the last of its workers has; nil without a kubelet
-	ended   chan struct{} // it is gone, and its network
-
-	silenced wire.Instant // its node fell silent; 0: it did not. The cluster's mu guards it
-	removed  bool         // its network is gone, or was never its own. The cluster's counting guards it
-
-	mu      sync.Mutex
-	once    sync.Once     // of stopped
-	stopped chan struct{} // its listener is closed
-	closed  wire.Instant  // when; 0: it is not
-	err     error
-}
-
 // newCluster makes the Service's rules on the clients' node, and the control plane. The pods come with the workers.
 func newCluster(ctx context.Context, t *trialRun) (c *cluster, err error) {
 	c = &cluster{
@@ -235,184 +211,8 @@ func (c *cluster) event(e kube.Event) {
 	c.told = make(chan struct{})
 }
 
-// home is the pod of a worker.
-func (c *cluster) home(ctx context.Context, w *servers.Worker) (servers.Home, error) {
-	p, err := c.podFor(ctx, w)
-	if err != nil {
-		return servers.Home{}, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at := netip.AddrPortFrom(p.Addr, serverPort)
-	if first := firstPodAddress(c.setup); len(c.order) == 0 && c.setup.Path == pathPod && at != first {
-		return servers.Home{}, fmt.Errorf("pod %s is at %v, and clients were told %v", p.name, at, first)
-	}
-	if len(p.workers) == 0 {
-		c.order = append(c.order, p)
-	}
-	p.workers = append(p.workers, w)
-	c.pods[w.ID] = p
-	start := starter(c.lab, p.Host, c.cpus)
-	if c.setup.Kube.Users == usersEach {
-		start = asUser(kernel.FirstOtherUser+uint32(w.Place), start)
-	}
-	return servers.Home{Address: at, Start: start}, nil
-}
-
-// podFor is a new pod for the worker, on the nodes in turn where nothing else is said, or the one that there is for all of them.
-func (c *cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
-	place := c.setup.Kube.Placement
-	if place == placeContainers && len(c.order) > 0 {
-		return c.order[0], nil
-	}
-	p := &pod{name: fmt.Sprintf("%s-%d", serviceName, w.ID), ended: make(chan struct{}), stopped: make(chan struct{})}
-	if place == placeHostNetwork {
-		// Nobody gives or takes this network, and its counters are the node's.
-		p.Pod, p.removed = &netlab.Pod{Host: c.lab.Node(0), Addr: netlab.AddressesOfCluster().Nodes[0]}, true
-		return p, nil
-	}
-	node := c.next
-	if c.closed[node] {
-		node = 1 - node
-	}
-	var err error
-	if p.Pod, err = c.lab.AddPod(ctx, node, p.name); err != nil {
-		return nil, err
-	}
-	if c.next = 1 - node; place == placeOneNode {
-		c.next = 0
-	}
-	for _, s := range c.sysctls {
-		if err := c.lab.SetSysctl(p.Host, s.Name, s.Value); err != nil {
-			return nil, errors.Join(err, c.lab.RemovePod(p.Pod))
-		}
-	}
-	return p, nil
-}
-
-// asUser starts a worker under that user and group id. It need not be able to reach this program's file: what /proc/self/exe leads to is not
-// found by its path.
-func asUser(id uint32, start func(*exec.Cmd, []int) error) func(*exec.Cmd, []int) error {
-	return func(cmd *exec.Cmd, cpus []int) error {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
-		err := start(cmd, cpus)
-		if errors.Is(err, fs.ErrPermission) {
-			err = fmt.Errorf("%w; this program's file must be executable by others: chmod o+x", err)
-		}
-		return err
-	}
-}
-
-func (c *cluster) podOf(w *servers.Worker) *pod {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pods[w.ID]
-}
-
 // cordon has a node get no more pods.
 func (c *cluster) cordon(node int) { c.closed[node] = true }
-
-// serve puts a pod behind the Service. Its kubelet says when it is ready. A pod with a container that could not bind never is.
-func (c *cluster) serve(ctx context.Context, p *pod) error {
-	if p.kubelet != nil || slices.ContainsFunc(p.workers, func(w *servers.Worker) bool { return w.BindError() != 0 }) {
-		return nil
-	}
-	err := c.plane.AddPod(ctx, kube.Pod{Name: p.name, Service: serviceName, Node: c.lab.Node(p.Node).Name, Address: netip.AddrPortFrom(p.Addr, serverPort)})
-	if err != nil {
-		return err
-	}
-	k := c.setup.Kube
-	grace := k.Grace
-	if grace == 0 {
-		grace = k.PreStop + defaultGrace
-	}
-	p.watch()
-	p.kubelet = kube.RunPod(c.ctx, kube.KubeletOptions{
-		Pod: p.name, ControlPlane: c.plane, Clock: c.clock, Events: c.event,
-		Lifecycle: kube.Lifecycle{PreStop: k.PreStop, Grace: grace, Period: cmp.Or(k.ProbePeriod, defaultProbePeriod)},
-		Container: kube.Container{
-			Start:     func(ctx context.Context) (<-chan struct{}, error) { c.awaitStarted(ctx, p); return p.exited, nil },
-			Probe:     c.probeOf(p),
-			Terminate: func() error { return c.terminate(p, servers.Way(c.setup.Stop)) },
-			Kill:      func() error { return c.terminate(p, servers.Kill) },
-		},
-	})
-	go func() {
-		defer close(p.ended)
-		err := p.kubelet.Wait()
-		// At the end of the trial the lab sees to the networks.
-		if sleepUntil(c.ctx, c.clock, c.clock.Now().Add(cmp.Or(k.Teardown, defaultTeardown))) == nil {
-			err = errors.Join(err, c.remove(p))
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.err = errors.Join(p.err, err)
-	}()
-	return nil
-}
-
-// watch closes exited when the last of its workers has ended.
-func (p *pod) watch() {
-	p.exited = make(chan struct{})
-	go func() {
-		defer close(p.exited)
-		for _, w := range p.workers {
-			<-w.Exited()
-		}
-	}()
-}
-
-// terminate stops a pod's workers, and returns when they have been told.
-func (c *cluster) terminate(p *pod, way servers.Way) error {
-	_, closed, err := c.group.Stop(c.ctx, p.workers, way)
-	p.once.Do(func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.closed = closed
-		close(p.stopped)
-	})
-	return err
-}
-
-// remove takes a pod's network away; what its counters were is kept.
-func (c *cluster) remove(p *pod) error {
-	c.counting.Lock()
-	defer c.counting.Unlock()
-	if p.removed {
-		return nil
-	}
-	last, err := readCounters(c.lab, p.Host)
-	if err == nil {
-		c.moved.Add(last)
-		p.removed = true
-	}
-	return errors.Join(err, c.lab.RemovePod(p.Pod))
-}
-
-// counters are the sums over all pods, also those that are gone.
-func (c *cluster) counters() (kernel.Counters, error) {
-	sum := kernel.Counters{}
-	if c == nil {
-		return sum, nil
-	}
-	c.mu.Lock()
-	pods := slices.Clone(c.order)
-	c.mu.Unlock()
-	c.counting.Lock()
-	defer c.counting.Unlock()
-	sum.Add(c.moved)
-	for _, p := range pods {
-		if p.removed {
-			continue
-		}
-		now, err := readCounters(c.lab, p.Host)
-		if err != nil {
-			return nil, err
-		}
-		sum.Add(now)
-	}
-	return sum, nil
-}
 
 // begin puts workers behind the Service, which nobody waits for but before the load. It does nothing without a Service.
 func (c *cluster) begin(ctx context.Context, workers []*servers.Worker) error {
@@ -527,125 +327,6 @@ func (c *cluster) unready(ctx context.Context, workers []*servers.Worker) error 
 	return errors.Join(errs...)
 }
 
-// since is the instant of the first event of that kind about the pod at or after another; 0: there was none. Endpoints have changed for it when it
-// is among the ready ones, or is so no more.
-func (c *cluster) since(p *pod, kind kube.EventKind, from wire.Instant, listed bool) wire.Instant {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range c.events {
-		switch {
-		case e.Kind != kind || e.At < from:
-		case kind == kube.EndpointsChanged && hasReady(e, p.name) == listed:
-			return e.At
-		case kind != kube.EndpointsChanged && e.Pod == p.name:
-			return e.At
-		}
-	}
-	return 0
-}
-
-// routed is how many pods the rules of the clients' node lead to at an instant.
-func (c *cluster) routed(at wire.Instant) (n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range c.events {
-		switch {
-		case e.At >= at:
-		case e.Kind == kube.EndpointAdded:
-			n++
-		case e.Kind == kube.EndpointRemoved:
-			n--
-		}
-	}
-	return n
-}
-
-// nowhere is for how long the rules of the clients' node led to no pod, from one instant to another.
-func (c *cluster) nowhere(from, to wire.Instant) (total int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n, since := 0, from
-	for _, e := range c.events {
-		at := min(max(e.At, from), to)
-		switch {
-		case e.Kind == kube.EndpointAdded:
-			if n == 0 {
-				total += int64(at.Sub(since))
-			}
-			n++
-		case e.Kind == kube.EndpointRemoved:
-			if n--; n == 0 {
-				since = at
-			}
-		}
-	}
-	if n == 0 {
-		total += int64(to.Sub(since))
-	}
-	return total
-}
-
-// gone is when a pod was there for nobody any more, its listener closed or its node silent; 0: it is.
-func (c *cluster) gone(p *pod) wire.Instant {
-	from := p.closing()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p.silenced != 0 && (from == 0 || p.silenced < from) {
-		from = p.silenced
-	}
-	return from
-}
-
-// instants adds to a step, whose window lasts until an instant, what happened to its pods, and when the endpoints and the rules had
-// followed the last of those it took away.
-func (c *cluster) instants(b *books, f *fired, until int64, s *results.Step) {
-	if c == nil {
-		return
-	}
-	s.Endpoints = f.endpoints
-	if c.setup.Path == pathService {
-		s.NowhereNS = c.nowhere(f.trigger, b.begin.Add(time.Duration(until)))
-	}
-	for _, w := range slices.Concat(f.stopped, f.silenced) {
-		p := c.lost(b, c.podOf(w), f.trigger)
-		s.Pods = append(s.Pods, p)
-		s.EndpointsNS, s.RulesNS = p.EndpointsNS, p.RulesNS
-	}
-	for _, w := range f.started {
-		s.Pods = append(s.Pods, c.added(b, c.podOf(w)))
-	}
-}
-
-// lost is a pod that a step took away.
-func (c *cluster) lost(b *books, p *pod, trigger wire.Instant) results.Pod {
-	gone := c.gone(p)
-	r := results.Pod{
-		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name,
-		DeletedNS:   b.instant(c.since(p, kube.DeletionBegun, trigger, false)),
-		TermNS:      b.instant(c.since(p, kube.TermSent, trigger, false)),
-		ClosedNS:    b.instant(gone),
-		EndpointsNS: b.instant(c.since(p, kube.EndpointsChanged, trigger, false)),
-	}
-	if c.setup.Path == pathService { // elsewhere no rule leads to it
-		r.RulesNS = b.instant(c.since(p, kube.EndpointRemoved, trigger, false))
-		r.Endpoints = c.routed(gone)
-	}
-	return r
-}
-
-// added is a pod that a step started.
-func (c *cluster) added(b *books, p *pod) results.Pod {
-	r := results.Pod{
-		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name, Started: true,
-		ListenNS: b.instant(p.workers[0].ReadyAt()),
-		ReadyNS:  b.instant(c.since(p, kube.PodReady, 0, true)), EndpointsNS: b.instant(c.since(p, kube.EndpointsChanged, 0, true)),
-	}
-	if c.setup.Path == pathService {
-		r.RulesNS = b.instant(c.since(p, kube.EndpointAdded, 0, true))
-	}
-	return r
-}
-
 // end stops looking after the pods: what they ran is the group's to end, and has ended. It returns what went wrong with them.
 func (c *cluster) end() error {
 	if c == nil {
@@ -702,51 +383,4 @@ func (c *cluster) translations() (of map[netip.AddrPort]netip.Addr, err error) {
 		return nil, fmt.Errorf("connection tracking of the clients' node: %w", err)
 	}
 	return of, nil
-}
-
-// closing is when the last of its listeners began to close; 0: one has not.
-func (p *pod) closing() (last wire.Instant) {
-	for _, w := range p.workers {
-		at := w.Closing().From
-		switch {
-		case w.BindError() != 0: // it had none
-		case at == 0:
-			return 0
-		default:
-			last = max(last, at)
-		}
-	}
-	return last
-}
-
-// routes are the pods that clients have been sent to.
-func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *routes {
-	const never = math.MaxInt64 - clockSlack
-	since := func(i wire.Instant, otherwise int64) int64 {
-		if i == 0 {
-			return otherwise
-		}
-		return b.since(int64(i))
-	}
-	r := &routes{translations: translations}
-	for _, p := range c.order {
-		if c.setup.Path == pathPod && p.Addr != firstPodAddress(c.setup).Addr() {
-			continue // nobody asks for it
-		}
-		pod := routedPod{
-			addr: p.Addr, worker: p.workers[0].ID, removed: never,
-			listens: since(p.workers[0].ReadyAt(), never), gone: since(c.gone(p), never),
-		}
-		kind := kube.EndpointsChanged
-		if c.setup.Path == pathService {
-			kind = kube.EndpointAdded
-			// Who knows a pod by name goes there for as long as the name is cached, and who knows its address for ever.
-			pod.removed = since(c.since(p, kube.EndpointRemoved, 0, false), never)
-		}
-		if pod.added = since(c.since(p, kind, 0, true), never); c.setup.Path == pathPod {
-			pod.added = -never // clients need not be told
-		}
-		r.pods = append(r.pods, pod)
-	}
-	return r
 }

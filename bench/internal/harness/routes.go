@@ -1,10 +1,13 @@
 package harness
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 
+	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/results"
+	"reuseport-bench/servers/wire"
 )
 
 // routes are where connections were sent behind a Service, and whether anybody listened there.
@@ -107,4 +110,36 @@ func (r *routes) refused(a *attempt, v judgement, of func(string, evidence, *rou
 		}
 	}
 	return v
+}
+
+// routes are the pods that clients have been sent to.
+func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *routes {
+	const never = math.MaxInt64 - clockSlack
+	since := func(i wire.Instant, otherwise int64) int64 {
+		if i == 0 {
+			return otherwise
+		}
+		return b.since(int64(i))
+	}
+	r := &routes{translations: translations}
+	for _, p := range c.order {
+		if c.setup.Path == pathPod && p.Addr != firstPodAddress(c.setup).Addr() {
+			continue // nobody asks for it
+		}
+		pod := routedPod{
+			addr: p.Addr, worker: p.workers[0].ID, removed: never,
+			listens: since(p.workers[0].ReadyAt(), never), gone: since(c.gone(p), never),
+		}
+		kind := kube.EndpointsChanged
+		if c.setup.Path == pathService {
+			kind = kube.EndpointAdded
+			// Who knows a pod by name goes there for as long as the name is cached, and who knows its address for ever.
+			pod.removed = since(c.since(p, kube.EndpointRemoved, 0, false), never)
+		}
+		if pod.added = since(c.since(p, kind, 0, true), never); c.setup.Path == pathPod {
+			pod.added = -never // clients need not be told
+		}
+		r.pods = append(r.pods, pod)
+	}
+	return r
 }

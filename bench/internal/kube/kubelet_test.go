@@ -199,6 +199,48 @@ func TestKubeletContextEnds(t *testing.T) {
 	})
 }
 
+// A lastWord ends a kubelet's context while it is being told of a pod.
+type lastWord struct {
+	ControlPlane
+	end context.CancelFunc
+}
+
+func (l lastWord) MarkUnready(ctx context.Context, _ string) error {
+	l.end()
+	return context.Cause(ctx)
+}
+
+func (l lastWord) RemovePod(ctx context.Context, _ string) error {
+	l.end()
+	return context.Cause(ctx)
+}
+
+// TestKubeletContextEndsMeanwhile: what the control plane was being told is no failure of the pod's.
+func TestKubeletContextEndsMeanwhile(t *testing.T) {
+	for name, crashes := range map[string]bool{"a crash": true, "a deletion": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				c := newCluster(t, Lags{}, 0)
+				defer c.Close()
+				f := &fakeContainer{}
+				ctx, cancel := context.WithCancel(t.Context())
+				c.add("p")
+				c.restart()
+				k := RunPod(ctx, KubeletOptions{Pod: "p", Container: f.container(), ControlPlane: lastWord{c, cancel}, Clock: c.clock, Events: c.tell})
+				time.Sleep(time.Second)
+				if crashes {
+					close(f.exited)
+				} else {
+					k.Delete()
+				}
+				if err := k.Wait(); err != nil || ctx.Err() == nil {
+					t.Errorf("%v; context: %v", err, ctx.Err())
+				}
+			})
+		})
+	}
+}
+
 // TestKubeletErrors come out of Wait, and the pod is ended all the same.
 func TestKubeletErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -1,0 +1,241 @@
+package harness
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"sync"
+	"syscall"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/kube"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/wire"
+)
+
+// A pod is a worker in a network of its own, or several, or one in its node's.
+type pod struct {
+	*netlab.Pod
+	name    string
+	workers []*servers.Worker // its containers
+	kubelet *kube.Kubelet
+	exited  chan struct{} // the last of its workers has; nil without a kubelet
+	ended   chan struct{} // it is gone, and its network
+
+	silenced wire.Instant // its node fell silent; 0: it did not. The cluster's mu guards it
+	removed  bool         // its network is gone, or was never its own. The cluster's counting guards it
+
+	mu      sync.Mutex
+	once    sync.Once     // of stopped
+	stopped chan struct{} // its listener is closed
+	closed  wire.Instant  // when; 0: it is not
+	err     error
+}
+
+// home is the pod of a worker.
+func (c *cluster) home(ctx context.Context, w *servers.Worker) (servers.Home, error) {
+	p, err := c.podFor(ctx, w)
+	if err != nil {
+		return servers.Home{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := netip.AddrPortFrom(p.Addr, serverPort)
+	if first := firstPodAddress(c.setup); len(c.order) == 0 && c.setup.Path == pathPod && at != first {
+		return servers.Home{}, fmt.Errorf("pod %s is at %v, and clients were told %v", p.name, at, first)
+	}
+	if len(p.workers) == 0 {
+		c.order = append(c.order, p)
+	}
+	p.workers = append(p.workers, w)
+	c.pods[w.ID] = p
+	start := starter(c.lab, p.Host, c.cpus)
+	if c.setup.Kube.Users == usersEach {
+		start = asUser(kernel.FirstOtherUser+uint32(w.Place), start)
+	}
+	return servers.Home{Address: at, Start: start}, nil
+}
+
+// podFor is a new pod for the worker, on the nodes in turn where nothing else is said, or the one that there is for all of them.
+func (c *cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
+	place := c.setup.Kube.Placement
+	if place == placeContainers && len(c.order) > 0 {
+		return c.order[0], nil
+	}
+	p := &pod{name: fmt.Sprintf("%s-%d", serviceName, w.ID), ended: make(chan struct{}), stopped: make(chan struct{})}
+	if place == placeHostNetwork {
+		// Nobody gives or takes this network, and its counters are the node's.
+		p.Pod, p.removed = &netlab.Pod{Host: c.lab.Node(0), Addr: netlab.AddressesOfCluster().Nodes[0]}, true
+		return p, nil
+	}
+	node := c.next
+	if c.closed[node] {
+		node = 1 - node
+	}
+	var err error
+	if p.Pod, err = c.lab.AddPod(ctx, node, p.name); err != nil {
+		return nil, err
+	}
+	if c.next = 1 - node; place == placeOneNode {
+		c.next = 0
+	}
+	for _, s := range c.sysctls {
+		if err := c.lab.SetSysctl(p.Host, s.Name, s.Value); err != nil {
+			return nil, errors.Join(err, c.lab.RemovePod(p.Pod))
+		}
+	}
+	return p, nil
+}
+
+// asUser starts a worker under that user and group id. It need not be able to reach this program's file: what /proc/self/exe leads to is not
+// found by its path.
+func asUser(id uint32, start func(*exec.Cmd, []int) error) func(*exec.Cmd, []int) error {
+	return func(cmd *exec.Cmd, cpus []int) error {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
+		err := start(cmd, cpus)
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w; this program's file must be executable by others: chmod o+x", err)
+		}
+		return err
+	}
+}
+
+func (c *cluster) podOf(w *servers.Worker) *pod {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pods[w.ID]
+}
+
+// serve puts a pod behind the Service. Its kubelet says when it is ready. A pod with a container that could not bind never is.
+func (c *cluster) serve(ctx context.Context, p *pod) error {
+	if p.kubelet != nil || slices.ContainsFunc(p.workers, func(w *servers.Worker) bool { return w.BindError() != 0 }) {
+		return nil
+	}
+	err := c.plane.AddPod(ctx, kube.Pod{Name: p.name, Service: serviceName, Node: c.lab.Node(p.Node).Name, Address: netip.AddrPortFrom(p.Addr, serverPort)})
+	if err != nil {
+		return err
+	}
+	k := c.setup.Kube
+	grace := k.Grace
+	if grace == 0 {
+		grace = k.PreStop + defaultGrace
+	}
+	p.watch()
+	p.kubelet = kube.RunPod(c.ctx, kube.KubeletOptions{
+		Pod: p.name, ControlPlane: c.plane, Clock: c.clock, Events: c.event,
+		Lifecycle: kube.Lifecycle{PreStop: k.PreStop, Grace: grace, Period: cmp.Or(k.ProbePeriod, defaultProbePeriod)},
+		Container: kube.Container{
+			Start:     func(ctx context.Context) (<-chan struct{}, error) { c.awaitStarted(ctx, p); return p.exited, nil },
+			Probe:     c.probeOf(p),
+			Terminate: func() error { return c.terminate(p, servers.Way(c.setup.Stop)) },
+			Kill:      func() error { return c.terminate(p, servers.Kill) },
+		},
+	})
+	go func() {
+		defer close(p.ended)
+		err := p.kubelet.Wait()
+		// At the end of the trial the lab sees to the networks.
+		if sleepUntil(c.ctx, c.clock, c.clock.Now().Add(cmp.Or(k.Teardown, defaultTeardown))) == nil {
+			err = errors.Join(err, c.remove(p))
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.err = errors.Join(p.err, err)
+	}()
+	return nil
+}
+
+// watch closes exited when the last of its workers has ended.
+func (p *pod) watch() {
+	p.exited = make(chan struct{})
+	go func() {
+		defer close(p.exited)
+		for _, w := range p.workers {
+			<-w.Exited()
+		}
+	}()
+}
+
+// terminate stops a pod's workers, and returns when they have been told.
+func (c *cluster) terminate(p *pod, way servers.Way) error {
+	_, closed, err := c.group.Stop(c.ctx, p.workers, way)
+	p.once.Do(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.closed = closed
+		close(p.stopped)
+	})
+	return err
+}
+
+// remove takes a pod's network away; what its counters were is kept.
+func (c *cluster) remove(p *pod) error {
+	c.counting.Lock()
+	defer c.counting.Unlock()
+	if p.removed {
+		return nil
+	}
+	last, err := readCounters(c.lab, p.Host)
+	if err == nil {
+		c.moved.Add(last)
+		p.removed = true
+	}
+	return errors.Join(err, c.lab.RemovePod(p.Pod))
+}
+
+// counters are the sums over all pods, also those that are gone.
+func (c *cluster) counters() (kernel.Counters, error) {
+	sum := kernel.Counters{}
+	if c == nil {
+		return sum, nil
+	}
+	c.mu.Lock()
+	pods := slices.Clone(c.order)
+	c.mu.Unlock()
+	c.counting.Lock()
+	defer c.counting.Unlock()
+	sum.Add(c.moved)
+	for _, p := range pods {
+		if p.removed {
+			continue
+		}
+		now, err := readCounters(c.lab, p.Host)
+		if err != nil {
+			return nil, err
+		}
+		sum.Add(now)
+	}
+	return sum, nil
+}
+
+// gone is when a pod was there for nobody any more, its listener closed or its node silent; 0: it is.
+func (c *cluster) gone(p *pod) wire.Instant {
+	from := p.closing()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.silenced != 0 && (from == 0 || p.silenced < from) {
+		from = p.silenced
+	}
+	return from
+}
+
+// closing is when the last of its listeners began to close; 0: one has not.
+func (p *pod) closing() (last wire.Instant) {
+	for _, w := range p.workers {
+		at := w.Closing().From
+		switch {
+		case w.BindError() != 0: // it had none
+		case at == 0:
+			return 0
+		default:
+			last = max(last, at)
+		}
+	}
+	return last
+}
