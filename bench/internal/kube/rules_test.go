@@ -32,11 +32,11 @@ type rig struct {
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	_, err := exec.LookPath("nft")
-	if err != nil || !netlab.Privileged() {
+	if err != nil || !netlab.Privileged() && !netlab.Entered() {
 		if os.Getenv("REQUIRE_KERNEL") == "1" && os.Getuid() == 0 {
 			t.Fatalf("REQUIRE_KERNEL=1: root, but no capabilities or no nft: %v", err)
 		}
-		t.Skip("needs root and nft")
+		t.Skip("needs nft, and root or a user namespace")
 	}
 	lab, err := netlab.New(t.Context(), netlab.Options{
 		Network: netlab.Veth,

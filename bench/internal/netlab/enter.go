@@ -15,10 +15,13 @@ import (
 // enteredEnv marks a process that Enter has put into a user namespace.
 const enteredEnv = "REUSEPORT_BENCH_USERNS"
 
+// Entered says that Enter has started this process, in a user namespace.
+func Entered() bool { return os.Getenv(enteredEnv) != "" }
+
 // Privileged reports whether the process can make namespaces without a user namespace of its own:
 // CAP_SYS_ADMIN and CAP_NET_ADMIN, and not because of Enter.
 func Privileged() bool {
-	if os.Getenv(enteredEnv) != "" {
+	if Entered() {
 		return false
 	}
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -38,7 +41,7 @@ func Privileged() bool {
 // The inner process has a process group of its own. SIGINT and SIGTERM that reach the outer one
 // are handed on, once each, so that one Ctrl-C counts as one.
 func Enter() (status int, entered bool, err error) {
-	if Privileged() || os.Getenv(enteredEnv) != "" {
+	if Privileged() || Entered() {
 		return 0, false, nil
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // newLab makes a lab.
 func newLab(t *testing.T, network Network) *Lab {
 	t.Helper()
-	if !Privileged() && os.Getenv(enteredEnv) == "" {
+	if !Privileged() && !Entered() {
 		if os.Getenv("REQUIRE_KERNEL") == "1" && os.Getuid() == 0 {
 			t.Fatal("root without CAP_SYS_ADMIN and CAP_NET_ADMIN")
 		}
