@@ -333,7 +333,7 @@ func TestBooksReusedConnection(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBooks(t, 2)
-			b.ends, b.via = map[uint64]unreadEnd{}, make([]uint32, 2)
+			b.ends, b.via = map[uint64]serverEnd{}, make([]uint32, 2)
 			b.tell(0, account{done: 1, server: "aqr"})
 			lost := results.Sample{
 				Sequence: 1, Sent: int64(begin), Done: int64(begin) + 2*ms, Source: b.sources.At(0),
