@@ -58,6 +58,14 @@ var (
 		{head: "predicted", metric: results.MetricPredictedLost, kind: plain},
 		{head: "closed to rules", metric: results.MetricStaleNS, interval: true},
 	}
+	retryColumns = []figureColumn{
+		{head: "tries/attempt", metric: results.MetricTries, kind: plain, interval: true},
+		{head: "masked/attempt", metric: results.MetricMasked, kind: plain, interval: true},
+		{head: "lost/attempt", metric: results.MetricLostPerAttempt, kind: plain, interval: true},
+		{head: "read twice\nor more/attempt", metric: results.MetricRepeated, kind: plain, interval: true},
+		{head: "masked p50", metric: results.MetricMaskedP50, interval: true},
+		{head: "masked p99", metric: results.MetricMaskedP99},
+	}
 	switchColumns = []figureColumn{
 		{head: "gap ± resolution", metric: results.MetricGap, interval: true, beside: results.MetricResolution},
 		{head: "outage", metric: results.MetricOutage},
@@ -175,6 +183,7 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 			"Predicted: offered rate × time from closed listener to changed rules ÷ endpoints.")
 		d.table(behind)
 	}
+	retryBlock(d, s, measured)
 	if steps && !restarts {
 		d.heading(3, "Switchover")
 		d.table(figureTable(s, measured, switchColumns))
@@ -194,6 +203,17 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.table(cost)
 	}
 	ratioBlock(d, s, measured)
+}
+
+// retryBlock adds what trying again hid and cost, where clients did; the other variants stand beside them.
+func retryBlock(d *document, s *results.Scenario, measured []*results.Variant) {
+	if !slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[results.MetricTries]; return ok }) {
+		return
+	}
+	d.heading(3, "Clients that try again")
+	d.paragraph("An attempt is one request that the schedule called for; it makes one try or more. Masked: served, but not by the first try; their response\n" +
+		"times have in them the tries that failed and the waits between. Read twice or more: servers have done the work again.")
+	d.table(figureTable(s, measured, retryColumns))
 }
 
 // behindService are the variants with a control plane.
