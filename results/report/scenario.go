@@ -211,8 +211,9 @@ func retryBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 		return
 	}
 	d.heading(3, "Clients that try again")
-	d.paragraph("An attempt is one request that the schedule called for; it makes one try or more. Masked: served, but not by the first try; their response\n" +
-		"times have in them the tries that failed and the waits between. Read twice or more: servers have done the work again.")
+	d.paragraph("An attempt is one request that the schedule called for; it makes one try or more.\n" +
+		"Masked: served, but not by the first try. Their response times have in them the tries that failed and the waits between.\n" +
+		"Read twice or more: a server had read the request when the client tried again, so what it asked for may have been done twice.")
 	d.table(figureTable(s, measured, retryColumns))
 }
 
