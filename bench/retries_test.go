@@ -110,7 +110,8 @@ trials: 1
 				if diff := cmp.Diff(want, r); diff != "" || tr.Lost != 0 {
 					t.Errorf("%v: %d lost %v; retries (-want +got):\n%s", v.Labels, tr.Lost, tr.LostByCause, diff)
 				}
-				if r.MaskedNS == nil || r.MaskedNS.P50 < 100e6 {
+				// A third of the attempt's timeout is what a handshake has where nothing else is said.
+				if r.MaskedNS == nil || r.MaskedNS.P50 < 100e6 || r.MaskedNS.P50 >= 300e6 {
 					t.Errorf("%v: the masked took %+v, the wait included", v.Labels, r.MaskedNS)
 				}
 			}

@@ -106,7 +106,6 @@ func oneAttempt(t *testing.T, cfg Config) (results.Sample, *transport) {
 	if err := w.close(); err != nil {
 		t.Fatal(err)
 	}
-	tr.idle.close()
 	r := results.SampleReader{R: &out}
 	var got results.Sample
 	if err := r.Next(&got); err != nil {
@@ -220,6 +219,39 @@ func TestTriesConnectTimeout(t *testing.T) {
 	}
 	if took := time.Duration(s.Done - s.Sent); took < 2*limit {
 		t.Errorf("two tries took %v, want at least %v", took, 2*limit)
+	}
+}
+
+// TestTriesTimeout: the attempt's timeout covers all its tries. Four handshakes would take twice as long.
+func TestTriesTimeout(t *testing.T) {
+	retry := Retry{Max: 3, On: safe, ConnectTimeout: 200 * time.Millisecond}
+	s, _ := oneAttempt(t, Config{Target: silent(t), Timeout: 350 * time.Millisecond, Connections: New, Retry: retry})
+	if s.Class != results.ClassTimeout || s.GaveUp != results.GaveUpNoTime || len(s.Failed) > 1 {
+		t.Errorf("%v: %v, gave up for %d, failed %v; want no time after the second try at the latest", s.Phase, s.Class, s.GaveUp, s.Failed)
+	}
+}
+
+// TestTriesReused: a request on a kept connection is reset when it is read, and tried again on a connection of its own.
+func TestTriesReused(t *testing.T) {
+	at, seen, _ := scripted(t, script{func(c *net.TCPConn) {
+		_, _ = c.Read(make([]byte, wire.MaxHead))
+		_, _ = c.Write(wire.AppendResponse(nil, 3, 4, wire.KeepAlive))
+		resets(c)
+	}})
+	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: Reused, Retry: Retry{Max: 1, On: safe, ConnectTimeout: time.Second}}
+	first, tr := oneAttempt(t, cfg)
+	if !first.Served() || len(tr.idle.idle) != 1 {
+		t.Fatalf("first: %v, %d idle", first.Class, len(tr.idle.idle))
+	}
+	second := results.Sample{Sequence: 1, Worker: -1, Generation: -1}
+	tr.attempt(&second)
+	want := []results.FailedTry{{Failure: results.FailureUnanswered}}
+	if diff := cmp.Diff(want, second.Failed); diff != "" || !second.Served() || second.Source != tr.sources.At(3) {
+		t.Errorf("second: %v from %v, failed (-want +got):\n%s", second.Class, second.Source, diff)
+	}
+	tr.idle.close()
+	if requests := seen(); len(requests) != 1 || requests[0].Attempt != (wire.Attempt{Sequence: 1, Try: 1}) {
+		t.Errorf("answered: %+v", requests)
 	}
 }
 
