@@ -37,6 +37,7 @@ matrix:
   - {load.body: [0], server.kind: [http], load.retry.max: [1]}
   - {load.body: [0], load.processes: [2], load.retry.max: [3], load.retry.backoff: [5ms], load.retry.jitter: [full]}
 trials: 1
+gates: [{when: {load.body: 0, server.kind: http}, expect: masked == 17 && repeated == 17}, {when: {load.connections: reused, load.body: 100}, expect: repeated == 0}]
 `+lenient)
 	for _, v := range run.Scenarios[0].Variants {
 		for _, tr := range v.Trials {
