@@ -290,6 +290,8 @@ func TestRetryTable(t *testing.T) {
 	for _, trial := range run.Scenarios[0].Variants[0].Trials {
 		trial.Retries = &results.Retries{Tries: trial.Attempts * 5 / 4, TriedAgain: 9, Masked: 8, Repeated: 3, MaskedNS: &results.Percentiles{P50: 137e6, P99: 857e6}}
 	}
+	first := run.Scenarios[0].Variants[0].Trials[0].Retries
+	first.Failed, first.Exhausted = map[string]int64{"unanswered": 4, "refused": 5}, 3
 	run.Summarize()
 	text := printed(t, Markdown, run)
 	_, table, _ := strings.Cut(text, head)
@@ -304,5 +306,15 @@ func TestRetryTable(t *testing.T) {
 	}
 	if lines := printed(t, Benchfmt, run); !strings.Contains(lines, " 1.25 tries/attempt") || !strings.Contains(lines, " 0.137 masked-p50-sec") {
 		t.Errorf("benchfmt lacks tries:\n%.2000s", lines)
+	}
+	ledger := printed(t, Ledger, run)
+	for _, want := range []string{"72 attempts tried again, of which 64 were served and 24 read more than once.", "5 refused, 4 unanswered.", "3 for the number of tries"} {
+		if !strings.Contains(strings.Join(strings.Fields(ledger), " "), want) {
+			t.Errorf("ledger lacks %q:\n%.3000s", want, ledger)
+		}
+	}
+	run.Scenarios[0].Variants[0].Trials[0].Losses[0].Tries = 4
+	if losses := printed(t, Losses, run); strings.Count(losses, "(try 4)") != 1 {
+		t.Errorf("losses lack the try:\n%.2000s", losses)
 	}
 }
