@@ -111,8 +111,10 @@ func (t *transport) attempt(s *results.Sample) {
 			s.GaveUp = gaveUp
 			return
 		}
-		s.Failed = append(s.Failed, results.FailedTry{Failure: try.failure(), Opened: x.opened})
-		s.Phase, s.Class, s.Status, s.Worker, s.Generation, s.Connected, s.FirstByte = 0, 0, 0, -1, -1, 0, 0
+		*s = results.Sample{
+			Process: s.Process, Sequence: s.Sequence, Scheduled: s.Scheduled, Sent: s.Sent, Worker: -1, Generation: -1,
+			Failed: append(s.Failed, results.FailedTry{Failure: try.failure(), Opened: x.opened}),
+		}
 		time.Sleep(after) // holds up nobody: the attempt has this goroutine, and no connection now
 	}
 }
