@@ -114,7 +114,7 @@ func (s serverState) read() bool {
 }
 
 // openedByTries is how many connections the tries before the last ones opened, and how many of those no worker has accepted though they were
-// established: the close of a listener has reset them.
+// established: the close of a listener has reset them, most of them in its queue. One that was unsent may have been half-open.
 func (b *books) openedByTries() (opened, reset int64) {
 	n := uint64(len(b.attempts))
 	for i, t := range b.again {
