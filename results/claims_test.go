@@ -225,11 +225,50 @@ func TestSameNodeSharing(t *testing.T) {
 }
 
 func TestClaimWithoutRule(t *testing.T) {
-	claims := DecideClaims(&Run{}, []string{"retries"})
-	i := slices.IndexFunc(claims, func(c Claim) bool { return c.ID == "retry-masks" })
-	want := Claim{"retry-masks", VerdictNotTested, []string{"this version has no rule to decide it by"}}
+	claims := DecideClaims(&Run{}, []string{"pod-deletion"})
+	i := slices.IndexFunc(claims, func(c Claim) bool { return c.ID == "k8s-endpoint-instant" })
+	want := Claim{"k8s-endpoint-instant", VerdictNotTested, []string{"this version has no rule to decide it by"}}
 	if diff := cmp.Diff(want, claims[i]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// retried is a variant of scenario retries, of six trials with so many lost at the move and before it.
+func retried(labels map[string]string, atMove, before int64) *Variant {
+	v := &Variant{Labels: labels}
+	for range 6 {
+		v.Trials = append(v.Trials, &Trial{
+			Valid: true, Attempts: 1500, Lost: atMove + before, Steps: []Step{{Do: "move-pod", Endpoints: 2, Lost: atMove}},
+		})
+	}
+	v.Summarize()
+	return v
+}
+
+func TestClaimOfRetries(t *testing.T) {
+	labels := func(body, tries string) map[string]string {
+		l := map[string]string{"load.body": body, "load.retry.max": tries}
+		if tries == "3" {
+			l["load.retry.backoff"], l["load.retry.jitter"] = "100ms", "full"
+		}
+		return l
+	}
+	for _, test := range []struct {
+		name                    string
+		none, waited, get, post int64
+		want                    string
+	}{
+		{"hidden, but for what must not be repeated", 80, 2, 0, 20, VerdictConditional},
+		{"hidden, whatever it is", 80, 2, 0, 0, VerdictHolds},
+		{"half of it hidden", 80, 40, 0, 20, VerdictFails},
+		{"just so much", 80, 8, 0, 20, VerdictNotTested},
+	} {
+		run := &Run{Scenarios: []*Scenario{{Name: "retries", MinValid: 3, Variants: []*Variant{
+			retried(labels("0", "0"), test.none, 20), retried(labels("0", "3"), test.waited, test.get), retried(labels("200", "3"), test.waited, test.post),
+		}}}}
+		if got, evidence := decided(t, "retry-masks", run); got != test.want {
+			t.Errorf("%s: %s, want %s:\n%s", test.name, got, test.want, evidence)
+		}
 	}
 }
 

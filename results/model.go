@@ -168,6 +168,9 @@ type Trial struct {
 	// StartNS is the time from the start of the first worker until all of the first generation were ready.
 	StartNS int64 `json:"start_ns"`
 
+	// Retries is what came of clients' trying again; null where they did not.
+	Retries *Retries `json:"retries,omitempty"`
+
 	// Trace is what came of asking the kernel about the losses.
 	Trace *Trace `json:"trace,omitempty"`
 
@@ -309,6 +312,24 @@ type Worker struct {
 	// not live to its end.
 	ContextSwitches *int64 `json:"context_switches"`
 	QueueMax        *int64 `json:"queue_max"`
+}
+
+// Retries counts the tries of a trial's attempts. An attempt is one request that the schedule called for; it makes a try or more.
+type Retries struct {
+	Tries      int64 `json:"tries"`       // of all attempts, the first included
+	TriedAgain int64 `json:"tried_again"` // attempts with more than one try
+	Masked     int64 `json:"masked"`      // of those, served all the same
+	// Repeated is how many attempts' requests a server has read more than once: work done twice, and harm if it must not be.
+	Repeated int64 `json:"repeated"`
+	// Failed are the tries that another one followed, by what they met.
+	Failed map[string]int64 `json:"failed,omitempty"`
+	// Attempts that were lost although the policy names what their last try met, by what stood against another one: the number of tries,
+	// the attempt's timeout, the budget.
+	Exhausted  int64 `json:"exhausted"`
+	NoTime     int64 `json:"no_time"`
+	OverBudget int64 `json:"over_budget"`
+	// MaskedNS are the response times of the masked, which have in them the tries that failed and the waits between; null without any.
+	MaskedNS *Percentiles `json:"masked_ns,omitempty"`
 }
 
 // Fairness of the connections accepted by the workers of one generation.
@@ -504,6 +525,8 @@ type Loss struct {
 	Kernel string `json:"kernel,omitempty"`
 	Worker *int   `json:"worker"` // whose close, crash or answer it was, where known
 	Step   *int   `json:"step"`   // index into Steps
+	// Tries is how many the attempt made, where it made more than one; what is said here is of the last, but the first was sent at SentNS.
+	Tries int `json:"tries,omitempty"`
 }
 
 // Claim is one row of the claims ledger, decided by this run.

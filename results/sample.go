@@ -22,7 +22,50 @@ type Sample struct {
 	Status int            // HTTP status, 0 without a response head
 	// Worker and Generation are what the response said; -1 without one.
 	Worker, Generation int
+
+	// Failed are the tries that another one followed, in order, at most MaxFailed. What else is said here is of the last try; but Scheduled and
+	// Sent are those of the first, and LastSent, 0 without Failed, is when the last began.
+	Failed   []FailedTry
+	LastSent int64
+	GaveUp   GaveUp
 }
+
+// MaxFailed bounds Sample.Failed: their number has four bits.
+const MaxFailed = 10
+
+// A FailedTry is what is kept of a try that another one followed.
+type FailedTry struct {
+	Failure Failure
+	Opened  bool // a connection was opened for it; else it was sent on an idle one
+}
+
+// Failure is what a try met after which a client may make another.
+type Failure uint8
+
+// The failures. A reset, or an end, of the connection is one of the last two.
+const (
+	FailureNone           Failure = iota // none after which there ever is another
+	FailureRefused                       // the connection was refused
+	FailureUnreachable                   // there was no way to the address
+	FailureConnectTimeout                // no connection in the time that a try has for it
+	FailureUnsent                        // ended before a byte of the request was handed to the kernel
+	FailureUnanswered                    // ended when the request, or a part of it, had been sent and nothing had been answered
+)
+
+var failureNames = [...]string{"", "refused", "unreachable", "connect-timeout", "unsent", "unanswered"}
+
+func (f Failure) String() string { return nameOf(failureNames[:], int(f)) }
+
+// GaveUp is why there was no try after the last one, though the policy names what it met.
+type GaveUp uint8
+
+// The reasons to give up.
+const (
+	GaveUpNot       GaveUp = iota
+	GaveUpExhausted        // as many tries as the policy allows were made
+	GaveUpNoTime           // the attempt's timeout would have passed before the next
+	GaveUpBudget           // too many tries have failed of late
+)
 
 // Served says whether the attempt got its full, valid response in time.
 func (s *Sample) Served() bool { return s.Class == ClassNone }
@@ -70,7 +113,7 @@ func nameOf(names []string, i int) string {
 	return fmt.Sprintf("unknown(%d)", i)
 }
 
-// maxSample bounds an encoded sample: seven varints, an address, and single bytes.
+// maxSample bounds an encoded sample: eight varints of instants and numbers, three short ones, an address, and single bytes.
 const maxSample = 128
 
 // Append appends the sample's encoding: a length byte, then the fields; instants as differences,
@@ -82,16 +125,20 @@ func (s *Sample) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, s.Sequence)
 	dst = binary.AppendVarint(dst, s.Scheduled)
 	for _, i := range [...]int64{s.Sent, s.Connected, s.FirstByte, s.Done} {
-		// 0 stands for "not reached", so a difference is moved out of its way.
-		if i == 0 {
-			dst = append(dst, 0)
-		} else if d := i - s.Scheduled; d >= 0 {
-			dst = binary.AppendVarint(dst, d+1)
-		} else {
-			dst = binary.AppendVarint(dst, d)
-		}
+		dst = s.appendInstant(dst, i)
 	}
-	dst = append(dst, byte(s.Phase), byte(s.Class))
+	// Phases and classes have four bits each; what retries add costs nothing where there are none.
+	dst = append(dst, byte(s.Phase)|byte(len(s.Failed))<<4, byte(s.Class)|byte(s.GaveUp)<<4)
+	for _, f := range s.Failed {
+		b := byte(f.Failure)
+		if f.Opened {
+			b |= openedBit
+		}
+		dst = append(dst, b)
+	}
+	if len(s.Failed) > 0 {
+		dst = s.appendInstant(dst, s.LastSent)
+	}
 	dst = binary.AppendUvarint(dst, uint64(s.Status))
 	dst = binary.AppendVarint(dst, int64(s.Worker))
 	dst = binary.AppendVarint(dst, int64(s.Generation))
@@ -100,6 +147,21 @@ func (s *Sample) Append(dst []byte) []byte {
 	dst = append(dst, addr...)
 	dst[at] = byte(len(dst) - at - 1)
 	return dst
+}
+
+// openedBit of an encoded FailedTry.
+const openedBit = 1 << 7
+
+// appendInstant appends an instant as its difference from Scheduled, moved out of the way of 0, which stands for "not reached".
+func (s *Sample) appendInstant(dst []byte, i int64) []byte {
+	if i == 0 {
+		return append(dst, 0)
+	}
+	d := i - s.Scheduled
+	if d >= 0 {
+		d++
+	}
+	return binary.AppendVarint(dst, d)
 }
 
 // ErrSample is the error of a stream of samples that is not one.
@@ -114,7 +176,7 @@ type SampleReader struct {
 	buf [maxSample]byte
 }
 
-// Next decodes the next sample into s. It returns io.EOF at the end of the stream, and
+// Next decodes the next sample into s, whose Failed it uses again. It returns io.EOF at the end of the stream, and
 // io.ErrUnexpectedEOF if the stream ends inside a sample.
 func (r *SampleReader) Next(s *Sample) error {
 	n, err := r.R.ReadByte()
@@ -136,16 +198,18 @@ func (r *SampleReader) Next(s *Sample) error {
 	s.Sequence = d.uvarint()
 	s.Scheduled = d.varint()
 	for _, i := range [...]*int64{&s.Sent, &s.Connected, &s.FirstByte, &s.Done} {
-		switch v := d.varint(); {
-		case v == 0:
-			*i = 0
-		case v > 0:
-			*i = s.Scheduled + v - 1
-		default:
-			*i = s.Scheduled + v
-		}
+		*i = d.instant(s.Scheduled)
 	}
-	s.Phase, s.Class = Phase(d.byte()), Class(d.byte())
+	phase, class := d.byte(), d.byte()
+	s.Phase, s.Class, s.GaveUp = Phase(phase&0xf), Class(class&0xf), GaveUp(class>>4)
+	s.Failed, s.LastSent = s.Failed[:0], 0
+	for range min(phase>>4, MaxFailed) {
+		b := d.byte()
+		s.Failed = append(s.Failed, FailedTry{Failure: Failure(b &^ openedBit), Opened: b&openedBit != 0})
+	}
+	if len(s.Failed) > 0 {
+		s.LastSent = d.instant(s.Scheduled)
+	}
 	s.Status = int(d.uvarint())
 	s.Worker, s.Generation = int(d.varint()), int(d.varint())
 	port := uint16(d.byte()) | uint16(d.byte())<<8
@@ -170,6 +234,18 @@ func (d *sampleDecoder) uvarint() uint64 {
 func (d *sampleDecoder) varint() int64 {
 	v, n := binary.Varint(d.b)
 	return take(d, v, n)
+}
+
+// instant reads what appendInstant has written.
+func (d *sampleDecoder) instant(scheduled int64) int64 {
+	v := d.varint()
+	switch {
+	case v == 0:
+		return 0
+	case v > 0:
+		v--
+	}
+	return scheduled + v
 }
 
 func (d *sampleDecoder) byte() byte {

@@ -64,7 +64,12 @@ const (
 	MetricServing              = "workers_serving"   // of them, those that got a connection
 	MetricShareMax             = "share_max"         // of the connections, the largest that a worker got, 0 to 1
 	MetricShareMin             = "share_min"
-	MetricLoad                 = "load" // share of the time for which workers were occupied
+	MetricLoad                 = "load"                 // share of the time for which workers were occupied
+	MetricTries                = "tries_per_attempt"    // where clients try again; 1: nothing was tried again
+	MetricMasked               = "masked_per_attempt"   // served only after a try that failed
+	MetricRepeated             = "repeated_per_attempt" // read by a server more than once
+	MetricMaskedP50            = "masked_p50_ns"        // response time of the masked
+	MetricMaskedP99            = "masked_p99_ns"
 	MetricWait                 = "wait_mean_ns"
 	MetricPredictedWait        = "predicted_wait_mean_ns"
 )
@@ -78,6 +83,7 @@ var medianMetrics = []string{
 	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax, MetricHighestRate, MetricSelection, MetricLoad, MetricWait, MetricPredictedWait,
 	MetricListening, MetricServing, MetricShareMax, MetricShareMin,
 	MetricHalfOpenLost, MetricFirstServed, MetricFairShare, MetricNewcomerShare, MetricNewcomerP50, MetricNewcomerP99, MetricOthersP99,
+	MetricTries, MetricMasked, MetricRepeated, MetricMaskedP50, MetricMaskedP99,
 }
 
 // Metrics returns the name of every metric that Summarize knows.
@@ -207,6 +213,7 @@ func (t *Trial) Figures() map[string]float64 {
 	if t.Search != nil {
 		f[MetricHighestRate] = t.Search.PerSecond
 	}
+	t.retryFigures(f)
 	if t.Attempts > 0 {
 		if t.CPU.LoadNS != nil {
 			f[MetricLoadCPUPerAttempt] = float64(*t.CPU.LoadNS) / float64(t.Attempts)
@@ -216,6 +223,19 @@ func (t *Trial) Figures() map[string]float64 {
 		}
 	}
 	return f
+}
+
+// retryFigures adds what came of clients' trying again; nothing where they did not.
+func (t *Trial) retryFigures(f map[string]float64) {
+	r := t.Retries
+	if r == nil || t.Attempts == 0 {
+		return
+	}
+	perAttempt := func(n int64) float64 { return float64(n) / float64(t.Attempts) }
+	f[MetricTries], f[MetricMasked], f[MetricRepeated] = perAttempt(r.Tries), perAttempt(r.Masked), perAttempt(r.Repeated)
+	if r.MaskedNS != nil {
+		f[MetricMaskedP50], f[MetricMaskedP99] = float64(r.MaskedNS.P50), float64(r.MaskedNS.P99)
+	}
 }
 
 // workerFigures adds what the workers, and an acceptor, come to together.

@@ -218,6 +218,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Search = &Search{PerSecond: 1}
 	v.Trials[0].Occupancy = &Occupancy{PredictedWaitNS: ptr[int64](1)}
 	p := &Percentiles{}
+	v.Trials[0].Retries = &Retries{MaskedNS: p}
 	v.Trials[0].Steps[0].HalfOpen = &HalfOpen{Held: 1}
 	v.Trials[0].Steps[0].ColdStart = &ColdStart{FirstServedNS: ptr[int64](1), FairShareNS: ptr[int64](2), NewcomerNS: p, OthersNS: p}
 	at := ptr[int64](1)
@@ -260,5 +261,23 @@ func TestLabelString(t *testing.T) {
 		if got := LabelString(labels); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// Of 200 attempts, 10 were tried again, three of them twice.
+func TestRetryFigures(t *testing.T) {
+	trial := &Trial{Attempts: 200, Retries: &Retries{Tries: 213, TriedAgain: 10, Masked: 8, Repeated: 5, Exhausted: 2, MaskedNS: &Percentiles{P50: 30, P99: 70}}}
+	f := trial.Figures()
+	for metric, want := range map[string]float64{MetricTries: 1.065, MetricMasked: 0.04, MetricRepeated: 0.025, MetricMaskedP50: 30, MetricMaskedP99: 70} {
+		if got := f[metric]; got != want {
+			t.Errorf("%s %v, want %v", metric, got, want)
+		}
+	}
+	trial.Retries.MaskedNS = nil
+	if _, ok := trial.Figures()[MetricMaskedP50]; ok {
+		t.Error("nothing was masked, and yet it took a time")
+	}
+	if _, ok := (&Trial{Attempts: 1}).Figures()[MetricTries]; ok {
+		t.Error("without retries there are tries")
 	}
 }

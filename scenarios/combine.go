@@ -39,6 +39,7 @@ func checkSetup(s *Setup, d *decoder) []finding {
 	}
 	c.work()
 	c.load()
+	c.retry()
 	for i := range s.Timeline {
 		c.step(i)
 	}
@@ -384,6 +385,37 @@ func (c *setupCheck) load() {
 		c.add("load", product+"no attempt", "raise the rate or the duration")
 	case attempts > maxAttempts:
 		c.add("load", product+fmt.Sprintf("%.0f attempts", attempts), fmt.Sprintf("at most %d; lower the rate or the duration", maxAttempts))
+	}
+}
+
+// retry checks a policy against what it is for.
+func (c *setupCheck) retry() {
+	r := c.Load.Retry
+	const path = "load.retry"
+	if r == (Retry{}) || !c.d.trusts(path+".max", path+".on", path+".backoff", path+".max_backoff", path+".jitter",
+		path+".connect_timeout", path+".budget", path+".budget_ratio", "load.timeout") {
+		return
+	}
+	causes := r.Causes()
+	switch {
+	case r.Max == 0:
+		c.add(path+".max", ": with none there is nothing to say of tries", "for example max: 3, or remove the rest of load.retry")
+	case slices.Contains(causes, "non-idempotent") && !slices.Contains(causes, "unanswered"):
+		c.add(path+".on", ": non-idempotent extends unanswered", "name that too: unanswered+non-idempotent")
+	case r.Backoff == 0 && r.Jitter == "full":
+		c.add(path+".jitter", ": full needs a backoff", "for example backoff: 50ms")
+	case r.MaxBackoff > 0 && r.MaxBackoff < r.Backoff:
+		c.add(path+".max_backoff", fmt.Sprintf(": %s is less than the backoff, %s", durationText(r.MaxBackoff), durationText(r.Backoff)), "raise it, or lower the backoff")
+	case r.ConnectTimeout > 0 && !slices.Contains(causes, "connect-timeout"):
+		c.add(path+".connect_timeout", ": without connect-timeout nothing is tried again after it", "add that to on, or remove connect_timeout")
+	case r.ConnectTimeout > 0 && r.ConnectTimeout >= c.Load.Timeout:
+		c.add(path+".connect_timeout", fmt.Sprintf(": %s leaves no time of load.timeout, %s", durationText(r.ConnectTimeout), durationText(c.Load.Timeout)), "make it less, or load.timeout more")
+	case r.BudgetRatio > 0 && r.Budget == 0:
+		c.add(path+".budget_ratio", ": there is no budget", "for example budget: 10, or remove budget_ratio")
+	case c.Server.Fault.HalfOpen > 0 && c.d.trusts("server.fault"):
+		c.add(path, ": not with server.fault.half_open", "of an attempt with several tries nobody could tell whose handshake was held up")
+	case c.Search.P99 > 0 && c.d.trusts("search.p99"):
+		c.add(path, ": not with a search", "that is for a rate at which nothing is lost, and tries would hide it")
 	}
 }
 

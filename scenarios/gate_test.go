@@ -35,6 +35,7 @@ func numberedFigures(first int) Figures {
 		GapNS: centre(), OutageNS: centre(), StallNS: centre(), TakeoverNS: centre(), TailNS: centre(),
 		Response: percentiles(), Service: percentiles(),
 		LostPerRestart: centre(), LostPerAttempt: centre(),
+		Masked: count(), Repeated: count(), TriesPerAttempt: centre(),
 		Jain: centre(), MaxOverMean: centre(), Chi2P: centre(),
 		ContextSwitches: centre(), ServersCPUNS: centre(),
 	}
@@ -50,7 +51,7 @@ func TestEveryMetric(t *testing.T) {
 		residual lost_sent_after_close gap_ns outage_ns stall_ns takeover_ns tail_ns
 		response.p50 response.p90 response.p99 response.p999 response.max
 		service.p50 service.p90 service.p99 service.p999 service.max lost_per_restart lost_per_attempt
-		jain max_over_mean chi2_p context_switches_per_connection servers_cpu_per_attempt_ns`)
+		masked repeated tries_per_attempt jain max_over_mean chi2_p context_switches_per_connection servers_cpu_per_attempt_ns`)
 	for _, name := range slices.Clone(want) {
 		want = append(want, "baseline."+name)
 	}

@@ -17,7 +17,7 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "load-balancer", "many-workers", "node-down", "pod-move", "restart-matrix", "restart-without-reuseport", "roll", "rolling-restart", "rolling-update", "rules-lag", "same-node-sharing", "selector-cost", "service-shields", "stalled-worker", "steady", "tracing-cost", "unequal-work",
+		"burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "load-balancer", "many-workers", "node-down", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "rules-lag", "same-node-sharing", "selector-cost", "service-shields", "stalled-worker", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
@@ -60,8 +60,9 @@ func TestParse(t *testing.T) {
 	full.About, full.Trials, full.MinValid = "Everything said.", 9, 3
 	full.Setup = Setup{
 		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop", Trace: "on", Search: Search{Precision: 0.1},
-		Server:   Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Backlog: 8, Fault: Fault{Resets: 7}},
-		Load:     OpenLoad{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Connections: "mixed", Timeout: time.Second},
+		Server: Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Backlog: 8, Fault: Fault{Resets: 7}},
+		Load: OpenLoad{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Connections: "mixed", Timeout: time.Second,
+			Retry: Retry{Max: 3, On: "safe+non-idempotent", Backoff: 50 * time.Millisecond, MaxBackoff: time.Second, Jitter: "full", ConnectTimeout: 300 * time.Millisecond, Budget: 10, BudgetRatio: 0.2}},
 		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond}},
 		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1, Steal: 0.125, RunQueue: 1},
 	}
@@ -106,7 +107,7 @@ accept: netpoll
 selector: hash
 stop: handoff
 server: {kind: http, work: {sleep: 0, burn: 1.5ms, distribution: bimodal, slow: 1s, slow_share: 0.25}, backlog: 0x8, fault: {resets: 7}}
-load: {rate: 1_500.5/s, duration: 2m, pace: ramp, from: 10/s, body: 64, processes: 2, connections: mixed, timeout: "1s"}
+load: {rate: 1_500.5/s, duration: 2m, pace: ramp, from: 10/s, body: 64, processes: 2, connections: mixed, timeout: "1s", retry: {max: 3, on: safe+non-idempotent, backoff: 50ms, max_backoff: 1s, jitter: full, connect_timeout: 300ms, budget: 10, budget_ratio: 0.2}}
 timeline: [{at: 0s, every: 10ms, do: replace}, {at: 1s, do: stall, target: 0, for: 50µs}]
 search: {precision: 0.1}
 validity: {lag_floor: 0ns, step_lag: 1ns, achieved: 1, steal: 0.125, run_queue: 1}
@@ -227,4 +228,19 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A name for all that is harmless, beside names for one thing each.
+func TestRetryCauses(t *testing.T) {
+	harmless := []string{"refused", "unreachable", "connect-timeout", "unsent", "unanswered"}
+	for on, want := range map[string][]string{
+		"":                    harmless,
+		"safe":                harmless,
+		"unsent+refused":      {"unsent", "refused"},
+		"safe+non-idempotent": append(slices.Clone(harmless), "non-idempotent"),
+	} {
+		if diff := cmp.Diff(want, Retry{On: on}.Causes()); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", on, diff)
+		}
+	}
 }

@@ -40,6 +40,12 @@ type Figures struct {
 	LostPerRestart float64 `expr:"lost_per_restart" needs:"replace roll crash"`
 	LostPerAttempt float64 `expr:"lost_per_attempt"`
 
+	// Where clients try again (load.retry.max): attempts that were served, but not by the first try, and those that a server has read more than
+	// once.
+	Masked          int64   `expr:"masked"`
+	Repeated        int64   `expr:"repeated"`
+	TriesPerAttempt float64 `expr:"tries_per_attempt"`
+
 	// Of the connections of the generation that listened longest.
 	Jain        float64 `expr:"jain"`
 	MaxOverMean float64 `expr:"max_over_mean"`

@@ -89,6 +89,58 @@ validity: {lag_floor: -1us, step_lag: 0s}
 			`f:3: validity.lag_floor: -1us is out of range; allowed: 0s to 1m`,
 			`f:3: validity.step_lag: 0s is out of range; allowed: more than 0s, up to 1m`,
 		}},
+		{"tries of which there are none", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {backoff: 50ms}}
+`, []string{
+			`f:2: load.retry.max: with none there is nothing to say of tries; for example max: 3, or remove the rest of load.retry`,
+		}},
+		{"too many tries", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {max: 11}}
+`, []string{
+			`f:2: load.retry.max: 11 is out of range; allowed: 0 to 10`,
+		}},
+		{"tries on what is not known", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {max: 1, on: refused+unsend}}
+`, []string{
+			`f:2: load.retry.on: unknown value "unsend"; did you mean "unsent"? (allowed: safe, refused, unreachable, connect-timeout, unsent, unanswered, non-idempotent); join several by +, for example refused+unsent`,
+		}},
+		{"tries on one thing twice", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {max: 1, on: refused+refused}}
+`, []string{
+			`f:2: load.retry.on: "refused" is named twice`,
+		}},
+		{"POST on nothing", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {max: 1, on: refused+non-idempotent}}
+`, []string{
+			`f:2: load.retry.on: non-idempotent extends unanswered; name that too: unanswered+non-idempotent`,
+		}},
+		{"jitter of nothing", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {max: 1, jitter: full}}
+`, []string{
+			`f:2: load.retry.jitter: full needs a backoff; for example backoff: 50ms`,
+		}},
+		{"backoffs crossed", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {max: 1, backoff: 1s, max_backoff: 50ms}}
+`, []string{
+			`f:2: load.retry.max_backoff: 50ms is less than the backoff, 1s; raise it, or lower the backoff`,
+		}},
+		{"a handshake that nobody tries again", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {max: 1, on: refused, connect_timeout: 50ms}}
+`, []string{
+			`f:2: load.retry.connect_timeout: without connect-timeout nothing is tried again after it; add that to on, or remove connect_timeout`,
+		}},
+		{"a handshake that takes all the time", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {max: 1, connect_timeout: 1s}}
+`, []string{
+			`f:2: load.retry.connect_timeout: 1s leaves no time of load.timeout, 900ms; make it less, or load.timeout more`,
+		}},
+		{"a ratio of no budget", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {max: 1, budget_ratio: 0.5}}
+`, []string{
+			`f:2: load.retry.budget_ratio: there is no budget; for example budget: 10, or remove budget_ratio`,
+		}},
+		{"tries of handshakes that are held up", "name: x\n" + `load: {rate: 1/s, duration: 1s, retry: {max: 1}}
+server: {fault: {half_open: 3}}
+timeline: [{at: 100ms, do: replace}]
+stop: close
+`, []string{
+			`f:2: load.retry: not with server.fault.half_open; of an attempt with several tries nobody could tell whose handshake was held up`,
+		}},
+		{"tries in a search", "name: x\n" + `load: {duration: 1s, retry: {max: 1}}
+search: {p99: 5ms}
+`, []string{
+			`f:2: load.retry: not with a search; that is for a rate at which nothing is lost, and tries would hide it`,
+		}},
 		{"settings of another pace", "name: x\n" + `load: {rate: 1/s, duration: 1s, from: 2/s, burst: 3}
 `, []string{
 			`f:2: load.from: only a ramp starts at another rate; use pace: ramp, or remove from`,
@@ -594,7 +646,7 @@ matrix: [sockets]
 - {server.work.slip: [1s]}
 `, []string{
 			`f:4: matrix[0]: "sokets" is not a setting that can vary; did you mean "sockets"?`,
-			`f:5: matrix[1]: "load" holds more than one value; vary load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.aborts, load.processes, load.connections, load.timeout`,
+			`f:5: matrix[1]: "load" holds more than one value; vary load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.aborts, load.processes, load.connections, load.retry.max, load.retry.on, load.retry.backoff, load.retry.max_backoff, load.retry.jitter, load.retry.connect_timeout, load.retry.budget, load.retry.budget_ratio, load.timeout`,
 			`f:6: matrix[2]: "server.work.slip" is not a setting that can vary; did you mean "server.work.sleep"?`,
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]

@@ -48,6 +48,9 @@ func exampleHint(s setting) string {
 
 func decodeString(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {
 	values := s.values()
+	if s.joined {
+		return decodeJoined(n, v, s)
+	}
 	for _, value := range values {
 		if n.Value == value {
 			v.SetString(value)
@@ -63,6 +66,25 @@ func decodeString(n *yaml.Node, v reflect.Value, s setting) (what, hint string) 
 		hint = fmt.Sprintf("did you mean %q? (%s)", near, hint)
 	}
 	return fmt.Sprintf("unknown value %q", n.Value), hint
+}
+
+// decodeJoined decodes choices that are joined by +.
+func decodeJoined(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {
+	seen := map[string]bool{}
+	for name := range strings.SplitSeq(n.Value, "+") {
+		one := s
+		one.joined = false
+		into := reflect.New(v.Type()).Elem()
+		if what, hint := decodeString(&yaml.Node{Kind: yaml.ScalarNode, Value: name}, into, one); what != "" {
+			return what, hint + "; join several by +, for example " + s.example
+		}
+		if seen[name] {
+			return fmt.Sprintf("%q is named twice", name), ""
+		}
+		seen[name] = true
+	}
+	v.SetString(n.Value)
+	return "", ""
 }
 
 func decodeBool(n *yaml.Node, v reflect.Value) (what, hint string) {

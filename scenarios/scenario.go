@@ -5,7 +5,10 @@
 // starts nothing and measures nothing, and imports no other package of this module.
 package scenarios
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // A Scenario is one YAML file, decoded and valid. Expand gives its variants.
 type Scenario struct {
@@ -167,7 +170,7 @@ type Server struct {
 
 // Fault is a known defect of known size. Zero: none.
 type Fault struct {
-	// Resets is how many attempts the workers answer with a RST, 0 to 100,000. Default 0.
+	// Resets is how many attempts the workers answer with a RST, of each the first try, 0 to 100,000. Default 0.
 	Resets int `yaml:"resets"`
 	// ResetEvery is the distance between those attempts, 0 to 1,000,000: with that between two restarts, each loses one more.
 	// Default 0: they are consecutive, as with 1.
@@ -224,9 +227,57 @@ type OpenLoad struct {
 	Processes int `yaml:"processes,omitempty"`
 	// Connections is how attempts use connections.
 	Connections string `yaml:"connections"`
-	// Timeout bounds one attempt, from its sent instant, 1 ms to 1 min. Default 900 ms: under the first SYN
+	// Retry is when clients try an attempt again that has failed. Default: never.
+	Retry Retry `yaml:"retry,omitempty"`
+	// Timeout bounds one attempt with all its tries, from its sent instant, 1 ms to 1 min. Default 900 ms: under the first SYN
 	// retransmission (1 s), so that a SYN dropped at a full queue is a loss and not a latency.
 	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Retry is a client's policy: an attempt makes one try or more, until one is served. Nothing is tried again once a response has begun, and what a server
+// may have read only if that does no harm: of attempts without a body (GET), unless on names non-idempotent.
+type Retry struct {
+	// Max is how many tries an attempt may make after its first, 0 to 10. Default 0: none.
+	Max int `yaml:"max,omitempty"`
+	// On is after what there is another try, names joined by +, as refused+unsent. Default safe.
+	On string `yaml:"on,omitempty"`
+	// Backoff is the wait before the second try, 0 to 1 min; before each later one it is twice as long. Default 0: none.
+	Backoff time.Duration `yaml:"backoff,omitempty"`
+	// MaxBackoff bounds the waits, 0 to 1 min. Default 0: they are not bounded.
+	MaxBackoff time.Duration `yaml:"max_backoff,omitempty"`
+	// Jitter is how the waits are spread. Default none.
+	Jitter string `yaml:"jitter,omitempty"`
+	// ConnectTimeout bounds the handshake of each try, less than load.timeout. Default 0: a third of that, where on has connect-timeout.
+	ConnectTimeout time.Duration `yaml:"connect_timeout,omitempty"`
+	// Budget bounds the tries of all clients of a load process, 0 to 1000 tokens, as gRPC's throttle does: a try that fails costs a token, one that is served gives
+	// BudgetRatio, and while no more than half of them are left nothing is tried again. Default 0: no bound.
+	Budget float64 `yaml:"budget,omitempty"`
+	// BudgetRatio is what a served try gives back, 0 to 1 token. Default 0: 0.1.
+	BudgetRatio float64 `yaml:"budget_ratio,omitempty"`
+}
+
+// Causes are what On names, written out.
+func (r Retry) Causes() []string {
+	safe := func() (all []string) {
+		for _, c := range RetryCauses() {
+			if c.Value != "safe" && c.Value != "non-idempotent" {
+				all = append(all, c.Value)
+			}
+		}
+		return all
+	}
+	if r.On == "" {
+		return safe()
+	}
+	var causes []string
+	for name := range strings.SplitSeq(r.On, "+") {
+		if name == "safe" {
+			causes = append(causes, safe()...)
+		} else {
+			causes = append(causes, name)
+		}
+	}
+	return causes
 }
 
 // Search is for the highest rate at which nothing is lost and response times stay within a bound. Each trial is then a

@@ -94,8 +94,14 @@ func objectSchema() *jsonschema.Schema {
 // describe adds to schema what s allows.
 func (s setting) describe(schema *jsonschema.Schema) {
 	for _, choice := range s.choices {
-		schema.Enum = append(schema.Enum, choice.Value)
+		if !s.joined {
+			schema.Enum = append(schema.Enum, choice.Value)
+		}
 		schema.Description += fmt.Sprintf("\n%s: %s.", choice.Value, choice.Doc)
+	}
+	if s.joined {
+		one := "(" + strings.Join(s.values(), "|") + ")"
+		schema.Pattern = "^" + one + `(\+` + one + ")*$"
 	}
 	if s.example != "" {
 		schema.Examples = []any{s.example}

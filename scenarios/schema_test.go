@@ -68,6 +68,10 @@ func TestSchemaRefuses(t *testing.T) {
 			`load.rate: "20/m" does not match ^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)(/s| ?\* ?capacity)$`,
 			`load.timeout: "5 days" does not match ^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$`,
 		}},
+		{"name: x\nload: {retry: {on: refused+often, max: 11}}", []string{
+			`load.retry.on: "refused+often" does not match ^(safe|refused|unreachable|connect-timeout|unsent|unanswered|non-idempotent)(\+(safe|refused|unreachable|connect-timeout|unsent|unanswered|non-idempotent))*$`,
+			`load.retry.max: 11 > 10`,
+		}},
 		{"name: x\nmatrix: [{stop: [kil], load: [1]}]\nbaseline: {sokets: shared}\ngates: [{when: {stop: kil}}]", []string{
 			`matrix[].stop[]: "kil" is not in [kill close drain migrate bpf-migrate bpf-drain inherit handoff tableflip bind-after-close lb-drain shutdown]`, `matrix[]: no property "load"`,
 			`baseline: no property "sokets"`,
@@ -108,7 +112,7 @@ func TestSchemaDefaults(t *testing.T) {
 	}
 	for _, path := range variable() {
 		want := settingText(s.Setup, path)
-		if path == "load.rate" || path == "load.duration" || path == "stop" || path == "accept" || path == "haproxy.checks" || path == "dns.cache" ||
+		if path == "load.rate" || path == "load.duration" || path == "stop" || path == "accept" || path == "haproxy.checks" || path == "dns.cache" || path == "load.retry.on" || path == "load.retry.jitter" ||
 			path == "kube.readiness" || path == "kube.placement" || path == "kube.users" {
 			want = "<nil>" // none, or one that depends on another setting
 		}

@@ -206,6 +206,27 @@ func ConnectionsModes() []Choice {
 	}
 }
 
+// Jitters are the values of load.retry.jitter.
+func Jitters() []Choice {
+	return []Choice{
+		{"none", "every wait is as long as the backoff says"},
+		{"full", "evenly between nothing and that, so that clients which failed together do not come back together"},
+	}
+}
+
+// RetryCauses are the names that load.retry.on joins.
+func RetryCauses() []Choice {
+	return []Choice{
+		{"safe", "all that follow but non-idempotent"},
+		{"refused", "the connection was refused"},
+		{"unreachable", "there was no way to the address"},
+		{"connect-timeout", "there was no connection within connect_timeout"},
+		{"unsent", "the connection ended before any of the request was sent"},
+		{"unanswered", "it ended when some of the request had been sent, and nothing was answered; of GET only"},
+		{"non-idempotent", "unanswered, of POST too: a server may then do twice what was asked for once"},
+	}
+}
+
 // StepKinds are the values of a step's do.
 func StepKinds() []Choice {
 	return []Choice{
@@ -231,6 +252,7 @@ func StepKinds() []Choice {
 type setting struct {
 	path     string // dotted; [] stands for any element of a list
 	choices  []Choice
+	joined   bool    // choices may be joined by +
 	min, max float64 // durations in ns, rates in attempts/s
 	above    bool    // min itself is not allowed
 	orZero   bool    // 0 is allowed beside min to max
@@ -302,6 +324,14 @@ func settings() []setting {
 		{path: "load.aborts", max: 100_000, def: "0"},
 		{path: "load.processes", max: 64, def: "0"},
 		{path: "load.connections", choices: ConnectionsModes(), def: "new"},
+		{path: "load.retry.max", max: 10, def: "0"},
+		{path: "load.retry.on", choices: RetryCauses(), joined: true, example: "refused+unsent"},
+		{path: "load.retry.backoff", max: minute, def: "0s", example: "50ms"},
+		{path: "load.retry.max_backoff", max: minute, def: "0s", example: "1s"},
+		{path: "load.retry.jitter", choices: Jitters()},
+		{path: "load.retry.connect_timeout", max: minute, def: "0s", example: "300ms"},
+		{path: "load.retry.budget", max: 1000, def: "0"},
+		{path: "load.retry.budget_ratio", max: 1, def: "0"},
 		{path: "load.timeout", min: ms, max: minute, def: "900ms", example: "900ms"},
 		{path: "search.p99", max: minute, def: "0s", example: "20ms"},
 		{path: "search.precision", min: 0.005, max: 0.5, orZero: true, def: "0"},

@@ -122,9 +122,9 @@ func (j *journal) append(r Record) {
 		le.PutUint16(b[14:], r.Peer.Port())
 		copy(b[16:], addr[:])
 	case RecordRequest, RecordResponse:
-		b[13] = 0
+		b[13] = r.Attempt.Try << 1
 		if r.Identified {
-			b[13] = 1
+			b[13] |= 1
 		}
 		le.PutUint16(b[14:], r.Attempt.Process)
 		le.PutUint64(b[16:], r.Attempt.Sequence)
@@ -147,8 +147,8 @@ func (j *journal) drain(f func(Record)) (missed uint64) {
 			addr := netip.AddrFrom16([16]byte(b[16:32])).Unmap()
 			r.Peer = netip.AddrPortFrom(addr, le.Uint16(b[14:]))
 		case RecordRequest, RecordResponse:
-			r.Identified = b[13] == 1
-			r.Attempt = wire.Attempt{Process: le.Uint16(b[14:]), Sequence: le.Uint64(b[16:])}
+			r.Identified = b[13]&1 == 1
+			r.Attempt = wire.Attempt{Process: le.Uint16(b[14:]), Sequence: le.Uint64(b[16:]), Try: b[13] >> 1}
 		case RecordEnd:
 			r.End, r.Errno = End(b[13]), unix.Errno(le.Uint16(b[14:]))
 		}

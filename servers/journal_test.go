@@ -37,6 +37,7 @@ func TestJournalRoundTrip(t *testing.T) {
 		{At: 1, Conn: 1<<32 - 1, Kind: RecordAccept, Peer: netip.MustParseAddrPort("127.64.0.1:10000")},
 		{At: 2, Conn: 7, Kind: RecordAccept, Peer: netip.MustParseAddrPort("[2001:2:0:1::9]:59999")},
 		{At: 3, Conn: 7, Kind: RecordRequest, Attempt: wire.Attempt{Process: 65535, Sequence: 1 << 62}, Identified: true},
+		{At: 3, Conn: 7, Kind: RecordRequest, Attempt: wire.Attempt{Sequence: 5, Try: wire.MaxTry}, Identified: true},
 		{At: 4, Conn: 7, Kind: RecordResponse},
 		{At: 5, Conn: 7, Kind: RecordEnd, End: EndPeerReset, Errno: unix.ECONNRESET},
 	}

@@ -260,10 +260,10 @@ func (w *worker) serviceTime() time.Duration {
 	return d + time.Duration(float64(w.cfg.Cold)*max(0, float64(left)/float64(w.cfg.ColdFor)))
 }
 
-// faulty says whether the request is one to be answered with a reset.
+// faulty says whether the request is one to be answered with a reset: the first try of an attempt that is.
 func (w *worker) faulty(r wire.Request) bool {
 	f := w.cfg.Fault
-	if !r.Identified || r.Attempt.Process != 0 || r.Attempt.Sequence < f.ResetFrom {
+	if !r.Identified || r.Attempt.Process != 0 || r.Attempt.Try > 0 || r.Attempt.Sequence < f.ResetFrom {
 		return false
 	}
 	since, every := r.Attempt.Sequence-f.ResetFrom, max(1, f.ResetEvery)

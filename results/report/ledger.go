@@ -38,6 +38,9 @@ func ledgerBlocks(d *document, v *results.Variant) {
 	if len(valid) > 0 {
 		d.paragraph(balance(valid))
 		d.table(ledgerTable(valid, func(results.LedgerRow) bool { return true }))
+		if tries := triesLine(valid); tries != "" {
+			d.paragraph(tries)
+		}
 		equalityBlock(d, valid)
 		if counters := counterLine(valid); counters != "" {
 			d.paragraph("Kernel counters: " + counters)
@@ -53,6 +56,39 @@ func ledgerBlocks(d *document, v *results.Variant) {
 		d.paragraph("What nothing explains in those:")
 		d.table(t)
 	}
+}
+
+// triesLine sums the tries of clients that try again; "" where they do not. The ledger above it has each attempt by its last one.
+func triesLine(trials []*results.Trial) string {
+	var sum results.Retries
+	failed := map[string]int64{}
+	known := false
+	for _, t := range trials {
+		r := t.Retries
+		if r == nil {
+			continue
+		}
+		known = true
+		sum.Tries, sum.TriedAgain, sum.Masked, sum.Repeated = sum.Tries+r.Tries, sum.TriedAgain+r.TriedAgain, sum.Masked+r.Masked, sum.Repeated+r.Repeated
+		sum.Exhausted, sum.NoTime, sum.OverBudget = sum.Exhausted+r.Exhausted, sum.NoTime+r.NoTime, sum.OverBudget+r.OverBudget
+		for failure, n := range r.Failed {
+			failed[failure] += n
+		}
+	}
+	if !known {
+		return ""
+	}
+	var met []string
+	for _, failure := range slices.Sorted(maps.Keys(failed)) {
+		met = append(met, integer(failed[failure])+" "+failure)
+	}
+	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served and %s read more than once.",
+		integer(sum.Tries), plural(int(sum.TriedAgain), "attempt"), integer(sum.Masked), integer(sum.Repeated))
+	if len(met) > 0 {
+		line += " Followed by another try: " + strings.Join(met, ", ") + "."
+	}
+	return fmt.Sprintf("%s Lost where the policy would have gone on: %s for the number of tries, %s for the timeout, %s for the budget.",
+		line, integer(sum.Exhausted), integer(sum.NoTime), integer(sum.OverBudget))
 }
 
 // equalityBlock holds the kernel's counters against the books.
@@ -232,13 +268,22 @@ func lossBlocks(d *document, v *results.Variant, t *results.Trial) {
 		if l.Kernel != "" {
 			cause += "\n" + l.Kernel
 		}
-		out.add(milliseconds(l.ScheduledNS), milliseconds(l.DoneNS-l.ScheduledNS), l.Source, l.Phase+": "+l.Error, l.Server, cause, worker, step)
+		out.add(milliseconds(l.ScheduledNS), milliseconds(l.DoneNS-l.ScheduledNS), l.Source, lastError(l), l.Server, cause, worker, step)
 	}
 	d.table(out)
 	seriesBlock(d, t)
 	if t.LossesOmitted > 0 {
 		d.paragraph(fmt.Sprintf("%s more, not recorded one by one.", integer(t.LossesOmitted)))
 	}
+}
+
+// lastError is what a lost attempt met, in its last try.
+func lastError(l results.Loss) string {
+	text := l.Phase + ": " + l.Error
+	if l.Tries > 1 {
+		text += fmt.Sprintf("\n(try %d)", l.Tries)
+	}
+	return text
 }
 
 // seriesBlock prints the windows of a trial in which something was lost, moved or refused, with the queues and the steps of that time.

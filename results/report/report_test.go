@@ -300,3 +300,42 @@ func TestSharingTable(t *testing.T) {
 		t.Errorf("a table of steps, of which there were none:\n%s", out)
 	}
 }
+
+// What trying again hid and cost has a table where clients did, beside the variants where they did not.
+func TestRetryTable(t *testing.T) {
+	const head = "Clients that try again"
+	run := finishedRun()
+	if text := printed(t, Text, run); strings.Contains(text, head) {
+		t.Errorf("nobody tried again, and yet:\n%s", text)
+	}
+	for _, trial := range run.Scenarios[0].Variants[0].Trials {
+		trial.Retries = &results.Retries{Tries: trial.Attempts * 5 / 4, TriedAgain: 9, Masked: 8, Repeated: 3, MaskedNS: &results.Percentiles{P50: 137e6, P99: 857e6}}
+	}
+	first := run.Scenarios[0].Variants[0].Trials[0].Retries
+	first.Failed, first.Exhausted = map[string]int64{"unanswered": 4, "refused": 5}, 3
+	run.Summarize()
+	text := printed(t, Markdown, run)
+	_, table, _ := strings.Cut(text, head)
+	table, _, _ = strings.Cut(table, "\n#")
+	for _, want := range []string{"tries/attempt", "masked/attempt", "more/attempt", "masked p50 [ms]", "| 1.25 [", " 137 ["} {
+		if !strings.Contains(table, want) {
+			t.Errorf("lacks %q:\n%s", want, table)
+		}
+	}
+	if rows := strings.Count(table, "\n| sockets="); rows < 2 {
+		t.Errorf("the others are not beside it:\n%s", table)
+	}
+	if lines := printed(t, Benchfmt, run); !strings.Contains(lines, " 1.25 tries/attempt") || !strings.Contains(lines, " 0.137 masked-p50-sec") {
+		t.Errorf("benchfmt lacks tries:\n%.2000s", lines)
+	}
+	ledger := printed(t, Ledger, run)
+	for _, want := range []string{"72 attempts tried again, of which 64 were served and 24 read more than once.", "5 refused, 4 unanswered.", "3 for the number of tries"} {
+		if !strings.Contains(strings.Join(strings.Fields(ledger), " "), want) {
+			t.Errorf("ledger lacks %q:\n%.3000s", want, ledger)
+		}
+	}
+	run.Scenarios[0].Variants[0].Trials[0].Losses[0].Tries = 4
+	if losses := printed(t, Losses, run); strings.Count(losses, "(try 4)") != 1 {
+		t.Errorf("losses lack the try:\n%.2000s", losses)
+	}
+}

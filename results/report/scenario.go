@@ -71,6 +71,14 @@ var (
 		{head: "largest share", metric: results.MetricShareMax, kind: plain, interval: true},
 		{head: "smallest share", metric: results.MetricShareMin, kind: plain, interval: true},
 	}
+	retryColumns = []figureColumn{
+		{head: "tries/attempt", metric: results.MetricTries, kind: plain, interval: true},
+		{head: "masked/attempt", metric: results.MetricMasked, kind: plain, interval: true},
+		{head: "lost/attempt", metric: results.MetricLostPerAttempt, kind: plain, interval: true},
+		{head: "read twice\nor more/attempt", metric: results.MetricRepeated, kind: plain, interval: true},
+		{head: "masked p50", metric: results.MetricMaskedP50, interval: true},
+		{head: "masked p99", metric: results.MetricMaskedP99},
+	}
 	switchColumns = []figureColumn{
 		{head: "gap ± resolution", metric: results.MetricGap, interval: true, beside: results.MetricResolution},
 		{head: "outage", metric: results.MetricOutage},
@@ -197,6 +205,7 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.heading(3, "Which workers of the cluster got the connections")
 		d.table(sharing)
 	}
+	retryBlock(d, s, measured)
 	if steps && !restarts {
 		d.heading(3, "Switchover")
 		d.table(figureTable(s, measured, switchColumns))
@@ -216,6 +225,18 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.table(cost)
 	}
 	ratioBlock(d, s, measured)
+}
+
+// retryBlock adds what trying again hid and cost, where clients did; the other variants stand beside them.
+func retryBlock(d *document, s *results.Scenario, measured []*results.Variant) {
+	if !slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[results.MetricTries]; return ok }) {
+		return
+	}
+	d.heading(3, "Clients that try again")
+	d.paragraph("An attempt is one request that the schedule called for; it makes one try or more.\n" +
+		"Masked: served, but not by the first try. Their response times have in them the tries that failed and the waits between.\n" +
+		"Read twice or more: a server had read the request when the client tried again, so what it asked for may have been done twice.")
+	d.table(figureTable(s, measured, retryColumns))
 }
 
 // behindService are the variants with a control plane.

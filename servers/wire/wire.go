@@ -28,7 +28,12 @@ const Body = "ok\n"
 type Attempt struct {
 	Process  uint16 // load process, from 0
 	Sequence uint64 // within the load process, from 0
+	// Try counts the efforts that a client makes of it, from 0, up to MaxTry.
+	Try uint8
 }
+
+// MaxTry is the highest number of a try: a journal's record has seven bits for it.
+const MaxTry = 127
 
 // A Request is what a worker needs to know of a request head.
 type Request struct {
@@ -68,6 +73,10 @@ func AppendRequest(dst []byte, host string, a Attempt, body []byte, closing Clos
 	dst = strconv.AppendUint(dst, uint64(a.Process), 10)
 	dst = append(dst, '-')
 	dst = strconv.AppendUint(dst, a.Sequence, 10)
+	if a.Try > 0 {
+		dst = append(dst, '-')
+		dst = strconv.AppendUint(dst, uint64(a.Try), 10)
+	}
 	if body != nil {
 		dst = append(dst, "\r\nContent-Length: "...)
 		dst = strconv.AppendInt(dst, int64(len(body)), 10)
@@ -111,13 +120,9 @@ func ParseRequest(buf []byte) (Request, int, error) {
 		}
 		switch {
 		case bytes.EqualFold(name, nameID):
-			p, s, ok := bytes.Cut(value, []byte{'-'})
-			process, ok1 := parseUint(p, 1<<16-1)
-			sequence, ok2 := parseUint(s, 1<<63-1)
-			if !ok || !ok1 || !ok2 {
+			if r.Attempt, r.Identified = parseAttempt(value); !r.Identified {
 				return r, 0, ErrMalformed
 			}
-			r.Attempt, r.Identified = Attempt{uint16(process), sequence}, true
 		case bytes.EqualFold(name, nameLen):
 			v, ok := parseUint(value, 1<<20)
 			if !ok {
@@ -133,6 +138,20 @@ func ParseRequest(buf []byte) (Request, int, error) {
 		}
 	}
 	return r, n, nil
+}
+
+// parseAttempt reads process-sequence, and after the first try -try.
+func parseAttempt(value []byte) (Attempt, bool) {
+	p, rest, ok := bytes.Cut(value, []byte{'-'})
+	s, n, again := bytes.Cut(rest, []byte{'-'})
+	process, ok1 := parseUint(p, 1<<16-1)
+	sequence, ok2 := parseUint(s, 1<<63-1)
+	try := uint64(0)
+	if again {
+		try, again = parseUint(n, MaxTry)
+		ok = ok && again
+	}
+	return Attempt{Process: uint16(process), Sequence: sequence, Try: uint8(try)}, ok && ok1 && ok2
 }
 
 // A Response is what the load needs to know of a response head.

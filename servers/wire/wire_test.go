@@ -15,9 +15,9 @@ func TestRequestRoundTrip(t *testing.T) {
 		closing Closing
 		want    Request
 	}{
-		{"get close", nil, Close, Request{Attempt: Attempt{3, 1 << 40}, Identified: true, Close: true}},
-		{"get keep-alive", nil, KeepAlive, Request{Attempt: Attempt{3, 1 << 40}, Identified: true}},
-		{"post", []byte("hello"), KeepAlive, Request{Attempt: Attempt{3, 1 << 40}, Identified: true, BodyLen: 5}},
+		{"get close", nil, Close, Request{Attempt: Attempt{3, 1 << 40, 0}, Identified: true, Close: true}},
+		{"a later try", nil, KeepAlive, Request{Attempt: Attempt{3, 1 << 40, MaxTry}, Identified: true}},
+		{"post", []byte("hello"), KeepAlive, Request{Attempt: Attempt{3, 1 << 40, 1}, Identified: true, BodyLen: 5}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := AppendRequest(nil, "127.0.0.1:80", tt.want.Attempt, tt.body, tt.closing)
@@ -57,6 +57,8 @@ func TestParseErrors(t *testing.T) {
 		{"no version", "GET /\r\n\r\n", ErrMalformed},
 		{"space before colon", "GET / HTTP/1.1\r\nHost : x\r\n\r\n", ErrMalformed},
 		{"attempt without dash", "GET / HTTP/1.1\r\nAttempt: 12\r\n\r\n", ErrMalformed},
+		{"attempt with a try that is too high", "GET / HTTP/1.1\r\nAttempt: 1-2-128\r\n\r\n", ErrMalformed},
+		{"attempt with a try that is none", "GET / HTTP/1.1\r\nAttempt: 1-2-\r\n\r\n", ErrMalformed},
 		{"huge body", "POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", ErrTooLarge},
 		{"chunked", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", ErrMalformed},
 		{"endless head", string(make([]byte, MaxHead)), ErrTooLarge},

@@ -58,6 +58,7 @@ type books struct {
 	schedule  load.Schedule
 	sources   load.Sources
 	processes uint64
+	tries     uint64 // that an attempt may make, the first included
 	// proxied says that the workers' connections are a proxy's: none is an attempt's own, and those that no request came on are
 	// its health checks.
 	proxied bool
@@ -68,12 +69,20 @@ type books struct {
 	mu       sync.Mutex
 	attempts []attempt
 	probes   int64 // connections of kubelets
-	// via is, for each attempt, the one that opened its connection. Nil: no connections are reused, each opened its own.
+	// again are the attempts that made more than one try, and later what servers know of tries after the first, by their numbers. Once the
+	// books are closed an attempt's own account is that of its last try, and later has those of the tries before.
+	again map[uint64]tries
+	later map[uint64]serverEnd
+	// repeated is how many attempts were read more than once; known once the books are closed.
+	repeated int64
+	counts   results.Retries    // but repeated
+	masked   *results.Histogram // response times; nil until there is one
+	// via is, for each attempt, the number of the try that opened its connection. Nil: no connections are reused, each opened its own.
 	via    []uint32
 	open   map[connKey]*conn
-	unread map[uint64]unreadEnd // by attempt: connections on which no request was read
-	// ends are how connections that may be reused ended, by the attempt that opened them. Nil: none are reused.
-	ends    map[uint64]unreadEnd
+	unread map[uint64]serverEnd // by try: connections on which no request was read
+	// ends are how connections that may be reused ended, by the try that opened them. Nil: none are reused.
+	ends    map[uint64]serverEnd
 	workers map[int]*workerBooks
 	// strays are accounts that belong to no attempt of the schedule, or come twice: part of the residual.
 	strays int64
@@ -87,14 +96,15 @@ type connKey struct {
 type conn struct {
 	peer    netip.AddrPort
 	at      wire.Instant // accepted
-	attempt int64        // index of the last request's attempt, or -1
+	attempt int64        // number of the last request's try, or -1
 	read    bool         // at least one request was read
 	probe   bool         // a kubelet's
 }
 
-type unreadEnd struct {
+// serverEnd is what the servers know of a try.
+type serverEnd struct {
 	state  serverState
-	worker int
+	worker int32 // -1: none
 }
 
 type workerBooks struct {
@@ -113,16 +123,19 @@ func newBooks(cfg []load.Config) (*books, error) {
 	b := &books{
 		schedule:  load.NewSchedule(cfg[0].Shape),
 		processes: uint64(len(cfg)),
+		tries:     cfg[0].Retry.Tries(),
+		again:     map[uint64]tries{},
+		later:     map[uint64]serverEnd{},
 		open:      map[connKey]*conn{},
-		unread:    map[uint64]unreadEnd{},
+		unread:    map[uint64]serverEnd{},
 		workers:   map[int]*workerBooks{},
 	}
 	if cfg[0].Connections == load.Reused || cfg[0].Connections == load.Mixed {
-		b.ends = map[uint64]unreadEnd{}
+		b.ends = map[uint64]serverEnd{}
 		b.via = make([]uint32, b.schedule.Len())
 	}
 	var err error
-	b.sources, err = load.NewSources(cfg[0].Sources, b.schedule.Len())
+	b.sources, err = load.NewSources(cfg[0].Sources, b.schedule.Len()*b.tries)
 	b.attempts = make([]attempt, b.schedule.Len())
 	for i := range b.attempts {
 		b.attempts[i].worker, b.attempts[i].server, b.attempts[i].generation = -1, -1, -1
@@ -156,6 +169,31 @@ func (b *books) index(process int, sequence uint64) (uint64, bool) {
 	return i, uint64(process) < b.processes && i < uint64(len(b.attempts))
 }
 
+// number is that of a try, over all attempts: the attempt's index for its first, as sources are numbered.
+func (b *books) number(a wire.Attempt) (uint64, bool) {
+	i, ok := b.index(int(a.Process), a.Sequence)
+	return i + uint64(a.Try)*uint64(len(b.attempts)), ok && uint64(a.Try) < b.tries
+}
+
+// known is what the servers know of a try so far.
+func (b *books) known(try uint64) serverEnd {
+	if try < uint64(len(b.attempts)) {
+		return serverEnd{b.attempts[try].state, b.attempts[try].server}
+	}
+	if e, ok := b.later[try]; ok {
+		return e
+	}
+	return serverEnd{neverAccepted, -1}
+}
+
+func (b *books) note(try uint64, e serverEnd) {
+	if try < uint64(len(b.attempts)) {
+		b.attempts[try].state, b.attempts[try].server = e.state, e.worker
+	} else {
+		b.later[try] = e
+	}
+}
+
 func (b *books) scheduled(i int) int64 { return int64(b.schedule.At(uint64(i))) }
 
 func (b *books) since(i int64) int64 { return i - int64(b.begin) }
@@ -183,10 +221,13 @@ func (b *books) sample(s *results.Sample) {
 	a.sent, a.done = b.since(s.Sent), b.since(s.Done)
 	a.class, a.phase = s.Class, s.Phase
 	a.worker, a.generation, a.status = int32(s.Worker), int16(s.Generation), uint16(s.Status)
+	if b.tries > 1 {
+		b.sampleTries(i, s)
+	}
 	if b.via == nil {
 		return
 	}
-	b.via[i] = uint32(i)
+	b.via[i] = uint32(i + uint64(len(s.Failed))*uint64(len(b.attempts)))
 	if via, ok := b.sources.Of(s.Source); ok {
 		b.via[i] = uint32(via)
 	}
@@ -236,7 +277,7 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 	case servers.RecordResponse:
 		wb.served++
 		if c.attempt >= 0 {
-			b.attempts[c.attempt].state = answered
+			b.note(uint64(c.attempt), serverEnd{answered, int32(w.ID)})
 		}
 	case servers.RecordEnd:
 		b.ended(w.ID, c, r.End)
@@ -248,13 +289,13 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 
 func (b *books) request(worker int, c *conn, r servers.Record) {
 	c.read, c.attempt = true, -1
-	i, ok := b.index(int(r.Attempt.Process), r.Attempt.Sequence)
-	if !r.Identified || !ok || b.attempts[i].state != neverAccepted {
+	try, ok := b.number(r.Attempt)
+	if !r.Identified || !ok || b.known(try).state != neverAccepted {
 		b.strays++
 		return
 	}
-	c.attempt = int64(i)
-	b.attempts[i].state, b.attempts[i].server = readOpen, int32(worker)
+	c.attempt = int64(try)
+	b.note(try, serverEnd{readOpen, int32(worker)})
 }
 
 // ended notes how a connection ended for the attempt it carried.
@@ -272,8 +313,10 @@ func (b *books) ended(worker int, c *conn, end servers.End) {
 }
 
 func (b *books) settle(worker int, c *conn, read, unread serverState) {
-	if c.attempt >= 0 && b.attempts[c.attempt].state == readOpen {
-		b.attempts[c.attempt].state = read
+	if c.attempt >= 0 {
+		if e := b.known(uint64(c.attempt)); e.state == readOpen {
+			b.note(uint64(c.attempt), serverEnd{read, e.worker})
+		}
 	}
 	if b.proxied || c.probe {
 		return
@@ -283,22 +326,22 @@ func (b *books) settle(worker int, c *conn, read, unread serverState) {
 	case !ok:
 		b.strays++
 	case !c.read:
-		b.unread[i] = unreadEnd{unread, worker}
+		b.unread[i] = serverEnd{unread, int32(worker)}
 	case b.ends != nil:
-		b.ends[i] = unreadEnd{unread, worker}
+		b.ends[i] = serverEnd{unread, int32(worker)}
 	}
 }
 
-// connection is the client's end of the connection that an attempt was sent on.
+// connection is the client's end of the connection that the last try of an attempt was sent on.
 func (b *books) connection(i int) netip.AddrPort {
 	if b.via != nil {
 		return b.sources.At(uint64(b.via[i]))
 	}
-	return b.sources.At(uint64(i))
+	return b.sources.At(b.last(i))
 }
 
 // reused says that an earlier attempt had opened the connection that an attempt was sent on.
-func (b *books) reused(i int) bool { return b.via != nil && b.via[i] != uint32(i) }
+func (b *books) reused(i int) bool { return b.via != nil && uint64(b.via[i]) != b.last(i) }
 
 // held are the attempts whose handshakes were held up at the steps.
 func (b *books) held(steps []*fired) map[*attempt]bool {
@@ -322,14 +365,15 @@ func (b *books) close() {
 		b.settle(key.worker, c, readDied, unreadDied)
 	}
 	clear(b.open)
-	for i, end := range b.unread {
-		if i >= uint64(len(b.attempts)) || b.attempts[i].state != neverAccepted {
+	for try, end := range b.unread {
+		if try >= uint64(len(b.attempts))*b.tries || b.known(try).state != neverAccepted {
 			b.strays++
 			continue
 		}
-		b.attempts[i].state, b.attempts[i].server = end.state, int32(end.worker)
+		b.note(try, end)
 	}
 	clear(b.unread)
+	b.closeTries()
 	for i := range b.attempts {
 		if a := &b.attempts[i]; !a.seen {
 			at := b.scheduled(i)
@@ -344,11 +388,11 @@ func (b *books) close() {
 func (b *books) closeReused() {
 	for i, via := range b.via {
 		a := &b.attempts[i]
-		if a.class == results.ClassNone || a.state != neverAccepted || uint64(via) == uint64(i) {
+		if a.class == results.ClassNone || a.state != neverAccepted || uint64(via) == b.last(i) {
 			continue
 		}
 		if end, ok := b.ends[uint64(via)]; ok {
-			a.state, a.server = end.state, int32(end.worker)
+			a.state, a.server = end.state, end.worker
 		}
 	}
 	clear(b.ends)

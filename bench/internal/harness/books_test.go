@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,11 +21,15 @@ const ms = int64(time.Millisecond)
 // begin is the instant of the first attempt in these tests; attempt i is due i ms later.
 const begin = wire.Instant(1_000_000_000)
 
-func testBooks(t *testing.T, n int) *books {
+func testBooks(t *testing.T, n int) *books { t.Helper(); return testBooksOf(t, n, 0) }
+
+// testBooksOf are of n attempts that may be tried again that often.
+func testBooksOf(t *testing.T, n, retries int) *books {
 	t.Helper()
 	b, err := newBooks([]load.Config{{
 		Processes: 1, Shape: load.Shape{Rate: 1000, Duration: time.Duration(n) * time.Millisecond},
 		Sources: netlab.AddressesOf(netlab.Loopback, netlab.IPv4).Sources,
+		Retry:   load.Retry{Max: retries},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -54,14 +59,19 @@ func (b *books) tell(i int, a account) {
 		s.Worker, s.Generation = testWorker.ID, testWorker.Generation
 	}
 	b.sample(&s)
-	r := servers.Record{At: wire.Instant(due), Conn: uint32(i), Attempt: wire.Attempt{Sequence: uint64(i)}, Identified: true}
-	for _, c := range a.server {
+	b.account(servers.Record{
+		At: wire.Instant(due), Conn: uint32(i), Peer: b.sources.At(uint64(i)), Attempt: wire.Attempt{Sequence: uint64(i)}, Identified: true,
+	}, a.server, a.end)
+}
+
+// account enters the records of a connection, which are all like r.
+func (b *books) account(r servers.Record, server string, end servers.End) {
+	for _, c := range server {
 		r.Kind = map[rune]servers.RecordKind{'a': servers.RecordAccept, 'q': servers.RecordRequest, 'r': servers.RecordResponse}[c]
-		r.Peer = b.sources.At(uint64(i))
 		b.record(testWorker, r)
 	}
-	if a.end != 0 {
-		r.Kind, r.End = servers.RecordEnd, a.end
+	if end != 0 {
+		r.Kind, r.End = servers.RecordEnd, end
 		b.record(testWorker, r)
 	}
 }
@@ -333,7 +343,7 @@ func TestBooksReusedConnection(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBooks(t, 2)
-			b.ends, b.via = map[uint64]unreadEnd{}, make([]uint32, 2)
+			b.ends, b.via = map[uint64]serverEnd{}, make([]uint32, 2)
 			b.tell(0, account{done: 1, server: "aqr"})
 			lost := results.Sample{
 				Sequence: 1, Sent: int64(begin), Done: int64(begin) + 2*ms, Source: b.sources.At(0),
@@ -349,5 +359,100 @@ func TestBooksReusedConnection(t *testing.T) {
 				t.Errorf("got %+v, want %s by worker %d", got, tt.want, testWorker.ID)
 			}
 		})
+	}
+}
+
+// Two attempts; the first makes up to three tries. What the servers say of each must be something that a client can have met.
+func TestBooksTries(t *testing.T) {
+	const (
+		refused    = results.FailureRefused
+		unanswered = results.FailureUnanswered
+		timeout    = results.FailureConnectTimeout
+	)
+	type record struct {
+		try    uint8
+		server string // as account.server
+		end    servers.End
+	}
+	for _, tt := range []struct {
+		name     string
+		failed   []results.Failure // of attempt 0; it is served then
+		records  []record
+		strays   int64
+		repeated int64
+		state    serverState
+	}{
+		{"at once", nil, []record{{0, "aqr", servers.EndServed}}, 0, 0, answered},
+		{"after a refusal", []results.Failure{refused}, []record{{1, "aqr", servers.EndServed}}, 0, 0, answered},
+		{"after it was read", []results.Failure{unanswered}, []record{{0, "aq", servers.EndAborted}, {1, "aqr", servers.EndServed}}, 0, 1, answered},
+		{"after it was read by workers that died", []results.Failure{unanswered, unanswered}, []record{{0, "aq", 0}, {1, "aq", 0}, {2, "aqr", servers.EndServed}}, 0, 1, answered},
+		{"after it was accepted, not read", []results.Failure{unanswered}, []record{{0, "a", servers.EndUnanswered}, {1, "aqr", servers.EndServed}}, 0, 0, answered},
+		{"accepted when the client had given up", []results.Failure{timeout}, []record{{0, "a", servers.EndPeer}, {1, "aqr", servers.EndServed}}, 0, 0, answered},
+		{"read, and yet refused", []results.Failure{refused}, []record{{0, "aq", servers.EndAborted}, {1, "aqr", servers.EndServed}}, 1, 1, answered},
+		{"accepted, and yet refused", []results.Failure{refused}, []record{{0, "a", servers.EndPeer}, {1, "aqr", servers.EndServed}}, 1, 0, answered},
+		{"answered, and yet tried again", []results.Failure{unanswered}, []record{{0, "aqr", servers.EndServed}, {1, "aqr", servers.EndServed}}, 1, 1, answered},
+		{"a try that the load has not made", nil, []record{{0, "aqr", servers.EndServed}, {1, "aqr", servers.EndServed}}, 1, 0, answered},
+		{"the same try twice", []results.Failure{refused}, []record{{1, "aqr", servers.EndServed}, {1, "q", servers.EndAborted}}, 1, 0, answered},
+		{"a try beyond the policy", nil, []record{{0, "aqr", servers.EndServed}, {3, "q", 0}}, 1, 0, answered},
+		{"nobody knows of the last", []results.Failure{unanswered}, []record{{0, "aq", servers.EndAborted}}, 0, 0, neverAccepted},
+	} {
+		for _, sampleFirst := range []bool{true, false} {
+			t.Run(tt.name, func(t *testing.T) {
+				b := testBooksOf(t, 2, 2)
+				sample := results.Sample{Sent: int64(begin), Done: int64(begin) + 9*ms, LastSent: int64(begin) + 5*ms, Worker: testWorker.ID, Generation: 1}
+				for _, f := range tt.failed {
+					sample.Failed = append(sample.Failed, results.FailedTry{Failure: f, Opened: true})
+				}
+				if sampleFirst {
+					b.sample(&sample)
+				}
+				for conn, rec := range tt.records {
+					r := servers.Record{Conn: uint32(10 + conn), Attempt: wire.Attempt{Try: rec.try}, Identified: true, Peer: b.sources.At(uint64(rec.try) * 2)}
+					if rec.server[0] != 'a' { // on the connection before
+						r.Kind = servers.RecordAccept
+						r.Peer = b.sources.At(4)
+						b.record(testWorker, r)
+					}
+					b.account(r, rec.server, rec.end)
+				}
+				if !sampleFirst {
+					b.sample(&sample)
+				}
+				b.tell(1, served)
+				b.close()
+				got := b.retries()
+				if b.strays != tt.strays || got.Repeated != tt.repeated || b.attempts[0].state != tt.state {
+					t.Errorf("%d strays, %d repeated, %v; want %d, %d, %v", b.strays, got.Repeated, b.attempts[0].state, tt.strays, tt.repeated, tt.state)
+				}
+				if want := b.sources.At(uint64(2 * len(tt.failed))); b.connection(0) != want || b.connection(1) != b.sources.At(1) {
+					t.Errorf("connections %v, %v; want %v for the first", b.connection(0), b.connection(1), want)
+				}
+				if again := len(tt.failed) > 0; again && b.lastTry(0).sent != 5*ms || b.attempts[0].sent != 0 {
+					t.Errorf("sent %d, the last try %d", b.attempts[0].sent, b.lastTry(0).sent)
+				}
+				want := results.Retries{Tries: int64(2 + len(tt.failed)), Repeated: tt.repeated, Failed: got.Failed, MaskedNS: got.MaskedNS}
+				if len(tt.failed) > 0 {
+					want.TriedAgain, want.Masked = 1, 1
+				}
+				if diff := cmp.Diff(&want, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// Where nothing is tried again nobody speaks of it, and attempts take what they took.
+func TestBooksWithoutTries(t *testing.T) {
+	b := testBooks(t, 1)
+	b.tell(0, served)
+	b.record(testWorker, servers.Record{Conn: 9, Kind: servers.RecordAccept, Peer: b.sources.At(0)})
+	b.record(testWorker, servers.Record{Conn: 9, Kind: servers.RecordRequest, Attempt: wire.Attempt{Try: 1}, Identified: true})
+	b.close()
+	if b.retries() != nil || b.strays != 1 {
+		t.Errorf("retries %+v, %d strays; want none, and one for a try that nobody may make", b.retries(), b.strays)
+	}
+	if size := unsafe.Sizeof(attempt{}); size != 32 {
+		t.Errorf("an attempt takes %d bytes, want 32", size)
 	}
 }

@@ -126,7 +126,7 @@ func saturate(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (perSec
 	for i := range loads {
 		// Enough that a worker that gets less than its share of the connections has one all the same.
 		loads[i].InFlight = max(64, 16*v.Servers.Workers) / len(loads)
-		loads[i].Timeout = 10 * time.Second
+		loads[i].Timeout, loads[i].Retry = 10*time.Second, load.Retry{}
 	}
 	begin, cpu, err := rig.drive(ctx, roles.Load, loads, p.LoadCPUs, func(*results.Sample) {})
 	if err = errors.Join(err, rig.close()); err != nil {

@@ -351,6 +351,9 @@ func exactFigures(v *results.Variant) scenarios.Figures {
 		for p, n := range t.LostByPhase {
 			f.LostByPhase[p] += n
 		}
+		if r := t.Retries; r != nil {
+			f.Masked, f.Repeated = f.Masked+r.Masked, f.Repeated+r.Repeated
+		}
 		if t.LostSentAfterClose != nil {
 			f.LostSentAfterClose += *t.LostSentAfterClose
 		}

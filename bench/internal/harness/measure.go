@@ -43,12 +43,13 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 		if a.class != results.ClassUnsent {
 			m.lag.Record(max(0, a.sent-at))
 		}
-		v := j.judge(a)
+		last := b.lastTry(i)
+		v := j.judge(last)
 		if v.cause != "" {
-			v = j.routed(b.connection(i), a, v, b.reused(i))
+			v = j.routed(b.connection(i), last, v, b.reused(i))
 		}
 		if v.cause != "" && kv != nil {
-			traced, event := kv.judge(i, a, v)
+			traced, event := kv.judge(i, last, v)
 			inferred[i] = v.cause
 			if v = traced; event != nil {
 				m.kernel[i] = event.Kind.String() + ": " + event.Reason
@@ -91,7 +92,7 @@ func (m *measured) limitOverflows() {
 	}
 	for n, i := range counted {
 		if int64(n) >= left {
-			m.verdicts[i] = m.judge.synTimeout(&m.books.attempts[i])
+			m.verdicts[i] = m.judge.synTimeout(m.books.lastTry(i))
 		}
 	}
 }
@@ -421,11 +422,12 @@ func (m *measured) lostOverTime(s *results.Series) []int64 {
 
 // equalities hold the kernel's counters against the trial's books.
 func (m *measured) equalities(moved kernel.Counters, resetsSent int64, r *results.Trial) []results.Equality {
-	var opened, accepted int64
+	opened, reset := m.books.openedByTries()
+	accepted := int64(0)
 	for i := range m.books.attempts {
 		a := &m.books.attempts[i]
 		unsent := a.class == results.ClassUnsent || a.class == results.ClassLocal && a.phase == results.PhaseConnect
-		if own := m.books.via == nil || m.books.via[i] == uint32(i); own && !unsent {
+		if own := m.books.via == nil || uint64(m.books.via[i]) == m.books.last(i); own && !unsent {
 			opened++
 		}
 	}
@@ -434,7 +436,7 @@ func (m *measured) equalities(moved kernel.Counters, resetsSent int64, r *result
 	}
 	all := []results.Equality{
 		{Counter: "TcpActiveOpens", Books: opened, What: "connections that the load opened"},
-		{Counter: "TcpPassiveOpens", Books: accepted + m.books.probes + r.LostByCause[causeResetAtClose], What: "accepted, or reset in a queue"},
+		{Counter: "TcpPassiveOpens", Books: accepted + m.books.probes + r.LostByCause[causeResetAtClose] + reset, What: "accepted, or reset in a queue"},
 		{Counter: "TcpExtListenOverflows", Books: r.LostByCause[causeAcceptOverflow], What: "lost by accept_overflow"},
 	}
 	if r.Trace != nil && r.Trace.Unavailable == "" {
@@ -460,9 +462,12 @@ func (m *measured) listed() (list []results.Loss, omitted int64) {
 		l := results.Loss{
 			LoadProcess: i % int(m.books.processes), Sequence: int64(i / int(m.books.processes)),
 			ScheduledNS: m.books.scheduled(i), SentNS: a.sent, DoneNS: a.done,
-			Source: m.books.sources.At(uint64(i)).String(),
+			Source: m.books.connection(i).String(),
 			Phase:  a.phase.String(), Error: a.class.String(), Server: a.state.String(),
 			Cause: v.cause, Evidence: v.evidence.String(), Kernel: m.kernel[i],
+		}
+		if failed := m.books.again[uint64(i)].failed; len(failed) > 0 {
+			l.Tries = 1 + len(failed)
 		}
 		if v.worker >= 0 {
 			l.Worker = &v.worker

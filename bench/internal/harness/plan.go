@@ -362,7 +362,7 @@ func (v *VariantPlan) At(rate float64) (*VariantPlan, error) {
 	}
 	addresses := netlab.AddressesOf(netlab.Network(p.Setup.Network), netlab.Family(p.Setup.Family))
 	p.Load = loads(p.Setup, addresses, p.machine)
-	if _, err := load.NewSources(addresses.Sources, load.NewSchedule(p.Load[0].Shape).Len()); err != nil {
+	if _, err := load.NewSources(addresses.Sources, load.NewSchedule(p.Load[0].Shape).Len()*p.Load[0].Retry.Tries()); err != nil {
 		return nil, err
 	}
 	return &p, nil
@@ -389,6 +389,7 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 				Duration: s.Load.Duration,
 			},
 			Timeout:     s.Load.Timeout,
+			Retry:       retry(s.Load),
 			Connections: load.Connections(s.Load.Connections),
 			Body:        s.Load.Body,
 			AbortFrom:   faultFrom,
@@ -397,6 +398,27 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 		})
 	}
 	return all
+}
+
+// defaultBudgetRatio is that of the example in gRPC's proposal A6.
+const defaultBudgetRatio = 0.1
+
+// retry is the clients' policy.
+func retry(l scenarios.OpenLoad) load.Retry {
+	if l.Retry.Max == 0 {
+		return load.Retry{}
+	}
+	r := load.Retry{
+		Max: l.Retry.Max, On: l.Retry.Causes(), Jitter: load.Jitter(l.Retry.Jitter),
+		Backoff: l.Retry.Backoff, MaxBackoff: l.Retry.MaxBackoff, ConnectTimeout: l.Retry.ConnectTimeout,
+	}
+	if r.ConnectTimeout == 0 && slices.Contains(r.On, load.RetryConnectTimeout) {
+		r.ConnectTimeout = l.Timeout / 3
+	}
+	if l.Retry.Budget > 0 {
+		r.Budget = load.RetryBudget{Tokens: l.Retry.Budget, Ratio: cmp.Or(l.Retry.BudgetRatio, defaultBudgetRatio)}
+	}
+	return r
 }
 
 // target is where the load connects to.

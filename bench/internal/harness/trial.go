@@ -596,6 +596,7 @@ func (t *trialRun) result() *results.Trial {
 	}
 	r.Losses, r.LossesOmitted = m.listed()
 	r.StepsLate = t.line.late
+	r.Retries = t.books.retries()
 	r.Trace = t.traceResult(m)
 	r.Target = t.load[0].Target.String()
 	if t.cluster != nil {

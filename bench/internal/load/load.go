@@ -9,7 +9,8 @@
 //   - choose source address and port: they are the key to the kernel's events, and one address
 //     pair would run out of ephemeral ports after 28,232 connections;
 //   - take the instants itself: vegeta's timestamps begin when a goroutine picked a tick up;
-//   - never repeat a request, which http.Transport does silently on a reused connection;
+//   - repeat a request only where a policy says so (retry.go), and count it, while http.Transport does
+//     it silently on a reused connection;
 //   - know the phase and errno of a loss, which vegeta reports as a string.
 package load
 
@@ -31,7 +32,9 @@ type Config struct {
 	// Lookup, where it is not nil, finds the address for each connection by name; Target gives the port.
 	Lookup  *Lookup       `json:"lookup,omitempty"`
 	Shape   Shape         `json:"shape"`      // of the schedule of all processes together
-	Timeout time.Duration `json:"timeout_ns"` // of one attempt, from sent
+	Timeout time.Duration `json:"timeout_ns"` // of one attempt with all its tries, from sent
+	// Retry says when an attempt is tried again.
+	Retry Retry `json:"retry,omitzero"`
 	// Connections is how attempts come by one.
 	Connections Connections `json:"connections"`
 	// Body, in bytes: attempts are POST requests with a body of that length. 0: GET.
@@ -94,7 +97,8 @@ func NewSources(p netip.Prefix, attempts uint64) (Sources, error) {
 	return Sources{base: p.Masked().Addr()}, nil
 }
 
-// At is the source of attempt i, counted over all processes.
+// At is the source of attempt i, counted over all processes. Of n attempts, that of the connection opened for a later try, counted from 0, is
+// the one of attempt i + try·n.
 func (s Sources) At(i uint64) netip.AddrPort {
 	return netip.AddrPortFrom(addAddr(s.base, i/ports+1), uint16(firstPort+i%ports))
 }

@@ -27,7 +27,9 @@ type transport struct {
 	host     string
 	family   int
 	body     []byte
-	names    *names // nil: the target is known
+	names    *names   // nil: the target is known
+	retrier  *Retrier // nil: nothing is tried again
+	method   string
 	idle     pool
 	samples  *sampleWriter
 	buffers  sync.Pool // of *buffer
@@ -44,10 +46,10 @@ var errLost = errors.New("lost")
 func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sampleWriter) (*transport, error) {
 	t := &transport{
 		cfg: cfg, clock: clock, begin: begin, schedule: NewSchedule(cfg.Shape),
-		host: cfg.Target.String(), family: unix.AF_INET, samples: samples,
+		host: cfg.Target.String(), family: unix.AF_INET, method: http.MethodGet, samples: samples,
 	}
 	if cfg.Body > 0 {
-		t.body = bytes.Repeat([]byte{'x'}, cfg.Body)
+		t.body, t.method = bytes.Repeat([]byte{'x'}, cfg.Body), http.MethodPost
 	}
 	t.buffers.New = func() any { return &buffer{out: make([]byte, 0, 512)} }
 	if cfg.Target.Addr().Is6() {
@@ -59,7 +61,12 @@ func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sa
 			return nil, err
 		}
 	}
-	t.sources, err = NewSources(cfg.Sources, t.schedule.Len())
+	if cfg.Retry.Max > 0 {
+		if t.retrier, err = NewRetrier(cfg.Retry, cfg.Shape.Seed); err != nil {
+			return nil, err
+		}
+	}
+	t.sources, err = NewSources(cfg.Sources, t.schedule.Len()*cfg.Retry.Tries())
 	return t, err
 }
 
@@ -87,55 +94,87 @@ func (t *transport) closing(s *results.Sample) wire.Closing {
 	return wire.Close
 }
 
-// attempt fills the sample in.
+// attempt fills the sample in: of the last try, with what the ones before met.
 func (t *transport) attempt(s *results.Sample) {
-	index := s.Sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
-	due := t.begin.Add(t.schedule.At(index))
-	s.Scheduled = int64(due)
-
 	b := t.buffers.Get().(*buffer)
 	defer t.buffers.Put(b)
-	closing := t.closing(s)
-	b.out = wire.AppendRequest(b.out[:0], t.host, wire.Attempt{Process: uint16(t.cfg.Process), Sequence: s.Sequence}, t.body, closing)
+	index := s.Sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
+	s.Scheduled = int64(t.begin.Add(t.schedule.At(index)))
+	for {
+		x := t.try(s, index, b)
+		if t.retrier == nil {
+			return
+		}
+		try := x.outcome(index, t.method)
+		again, after, gaveUp := t.retrier.Decide(try)
+		if !again {
+			s.GaveUp = gaveUp
+			return
+		}
+		*s = results.Sample{
+			Process: s.Process, Sequence: s.Sequence, Scheduled: s.Scheduled, Sent: s.Sent, Worker: -1, Generation: -1,
+			Failed: append(s.Failed, results.FailedTry{Failure: try.failure(), Opened: x.opened}),
+		}
+		time.Sleep(after) // holds up nobody: the attempt has this goroutine, and no connection now
+	}
+}
 
-	var c *conn
+// try makes one try, and fills the sample in as if there were no other.
+func (t *transport) try(s *results.Sample, index uint64, b *buffer) (x exchange) {
+	number := len(s.Failed)
+	closing := t.closing(s)
+	identity := wire.Attempt{Process: uint16(t.cfg.Process), Sequence: s.Sequence, Try: uint8(number)}
+	b.out = wire.AppendRequest(b.out[:0], t.host, identity, t.body, closing)
+	source := t.sources.At(index + uint64(number)*t.schedule.Len())
+
+	x = exchange{sample: s, clock: t.clock}
 	var err error
 	if closing == wire.Close {
-		c, err = t.open(index)
+		x.conn, err = t.open(source)
 	}
-	for t.clock.Now() < due { // at most early; see pacer
+	if number == 0 {
+		for due := wire.Instant(s.Scheduled); t.clock.Now() < due; { // at most early; see pacer
+		}
 	}
 	if closing == wire.KeepAlive {
 		// At the last moment, so that a connection that was closed while it was idle is not taken.
-		if c = t.idle.take(); c == nil {
-			c, err = t.open(index)
+		if x.conn = t.idle.take(); x.conn == nil {
+			x.conn, err = t.open(source)
 		}
 	}
-	s.Sent = int64(t.clock.Now())
-	if err != nil {
-		s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassLocal, s.Sent
-		return
+	now := t.clock.Now()
+	if s.LastSent = int64(now); number == 0 {
+		s.Sent, s.LastSent = int64(now), 0
 	}
-	s.Source = c.source
-	if err := t.find(c, index); err != nil {
+	x.deadline = wire.Instant(s.Sent).Add(t.cfg.Timeout)
+	x.handshake = x.deadline
+	if limit := t.cfg.Retry.ConnectTimeout; limit > 0 {
+		x.handshake = min(x.deadline, now.Add(limit))
+	}
+	if err != nil {
+		s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassLocal, int64(now)
+		return x
+	}
+	s.Source = x.source
+	if err := t.find(x.conn, index, x.deadline.Sub(now)); err != nil {
 		// Nobody says where to go to: for the client it is as if there were no way.
 		s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassUnreachable, int64(t.clock.Now())
-		c.close()
-		return
+		x.close()
+		return x
 	}
-	x := exchange{sample: s, clock: t.clock, conn: c, deadline: wire.Instant(s.Sent).Add(t.cfg.Timeout)}
 	x.abort = t.cfg.Process == 0 && s.Sequence-t.cfg.AbortFrom < t.cfg.Aborts
-	err = x.run(wire.Sockaddr(c.target), b)
+	err = x.run(wire.Sockaddr(x.target), b)
 	s.Done = int64(t.clock.Now())
 	s.Class = classify(err, s.Phase)
 	if s.Class == results.ClassNone {
 		s.Phase = results.PhaseNone
 	}
 	if err == nil && closing == wire.KeepAlive && !x.last {
-		t.idle.put(c)
+		t.idle.put(x.conn)
 	} else {
-		c.close()
+		x.close()
 	}
+	return x
 }
 
 // conn is a connection, or a socket about to be one.
@@ -149,20 +188,20 @@ type conn struct {
 }
 
 // find says where a connection that is not open yet goes to.
-func (t *transport) find(c *conn, index uint64) (err error) {
+func (t *transport) find(c *conn, index uint64, limit time.Duration) (err error) {
 	switch {
 	case c.connected:
 	case t.names == nil:
 		c.target = t.cfg.Target
 	default:
-		c.target, c.release, err = t.names.target(index, t.cfg.Target.Port(), t.cfg.Timeout)
+		c.target, c.release, err = t.names.target(index, t.cfg.Target.Port(), limit)
 	}
 	return err
 }
 
-// open makes a non-blocking socket bound to the source of the attempt.
-func (t *transport) open(index uint64) (*conn, error) {
-	c := &conn{source: t.sources.At(index)}
+// open makes a non-blocking socket bound to the source.
+func (t *transport) open(source netip.AddrPort) (*conn, error) {
+	c := &conn{source: source}
 	var err error
 	if c.fd, err = unix.Socket(t.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP); err != nil {
 		return nil, err
@@ -238,11 +277,24 @@ func (p *pool) close() {
 // exchange is one request and its response.
 type exchange struct {
 	*conn
-	sample   *results.Sample
-	clock    *wire.Clock
-	deadline wire.Instant
-	last     bool // the server closes the connection after this response
-	abort    bool // by this side, when the request is sent
+	sample    *results.Sample
+	clock     *wire.Clock
+	deadline  wire.Instant
+	handshake wire.Instant // its deadline
+	last      bool         // the server closes the connection after this response
+	abort     bool         // by this side, when the request is sent
+	opened    bool         // by this exchange
+	// written and got are bytes of the request that the kernel has taken, and of the response that have come.
+	written, got int
+}
+
+// outcome is the try that the exchange was.
+func (x *exchange) outcome(index uint64, method string) Try {
+	s := x.sample
+	return Try{
+		Attempt: index, Number: len(s.Failed) + 1, Method: method, Phase: s.Phase, Class: s.Class,
+		Written: x.written, Read: x.got, Left: x.deadline.Sub(wire.Instant(s.Done)),
+	}
 }
 
 var (
@@ -260,7 +312,7 @@ var (
 func (x *exchange) run(target unix.Sockaddr, b *buffer) error {
 	x.sample.Phase = results.PhaseSend
 	if !x.connected {
-		x.sample.Phase = results.PhaseConnect
+		x.sample.Phase, x.opened = results.PhaseConnect, true
 		if err := unix.Connect(x.fd, target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 			return err
 		}
@@ -280,11 +332,16 @@ func (x *exchange) run(target unix.Sockaddr, b *buffer) error {
 func (x *exchange) write(out []byte) error {
 	n, err := unix.Write(x.fd, out)
 	if errors.Is(err, unix.EAGAIN) {
-		if err := x.poll(); err != nil {
+		until := x.handshake
+		if x.connected {
+			until = x.deadline
+		}
+		if err := x.poll(until); err != nil {
 			return err
 		}
 		n, err = x.file.Write(out)
 	}
+	x.written = max(n, 0) // -1 with an error
 	switch {
 	case err == nil && n == len(out):
 		x.sample.Connected = int64(x.clock.Now())
@@ -301,7 +358,7 @@ func (x *exchange) write(out []byte) error {
 
 // read reads until the response is complete.
 func (x *exchange) read(in []byte) error {
-	if err := x.poll(); err != nil {
+	if err := x.poll(x.deadline); err != nil {
 		return err
 	}
 	s, n := x.sample, 0
@@ -314,6 +371,7 @@ func (x *exchange) read(in []byte) error {
 			s.Phase = results.PhaseBody
 		}
 		n += m
+		x.got = n
 		if head == 0 {
 			var perr error
 			if r, head, perr = wire.ParseResponse(in[:n]); perr != nil || (head > 0 && head+r.BodyLen > len(in)) {
@@ -341,12 +399,12 @@ func (x *exchange) read(in []byte) error {
 	}
 }
 
-// poll hands the socket to the runtime's poller, and sets the deadline.
-func (x *exchange) poll() error {
+// poll hands the socket to the runtime's poller, and sets a deadline.
+func (x *exchange) poll(until wire.Instant) error {
 	if x.file == nil {
 		x.file = os.NewFile(uintptr(x.fd), "")
 	}
-	return x.file.SetDeadline(time.Now().Add(x.deadline.Sub(x.clock.Now())))
+	return x.file.SetDeadline(time.Now().Add(until.Sub(x.clock.Now())))
 }
 
 // classify is the class of an attempt's error.

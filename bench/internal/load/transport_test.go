@@ -1,0 +1,281 @@
+package load
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/wire"
+)
+
+// A script is what a server does with the connections that it accepts, in order; when it is at its end, it answers.
+type script []func(*net.TCPConn)
+
+// resets is a part of a script: it reads a request and resets the connection.
+func resets(c *net.TCPConn) {
+	_, _ = c.Read(make([]byte, wire.MaxHead))
+	_ = c.SetLinger(0)
+	_ = c.Close()
+}
+
+// ends reads a request and closes the connection.
+func ends(c *net.TCPConn) {
+	_, _ = c.Read(make([]byte, wire.MaxHead))
+	_ = c.Close()
+}
+
+// begins reads a request, answers a part and closes the connection.
+func begins(c *net.TCPConn) {
+	_, _ = c.Read(make([]byte, wire.MaxHead))
+	_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\n"))
+	_ = c.Close()
+}
+
+// scripted is a server on a loopback address. seen are the identities of the requests that were answered, and from where; ended once the
+// listener is closed.
+func scripted(t *testing.T, s script) (at netip.AddrPort, seen func() []wire.Request, from func() []netip.AddrPort) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var requests []wire.Request
+	var peers []netip.AddrPort
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			peers = append(peers, netip.MustParseAddrPort(c.RemoteAddr().String()))
+			if n < len(s) {
+				s[n](c.(*net.TCPConn))
+				continue
+			}
+			buf := make([]byte, wire.MaxHead)
+			n, _ := c.Read(buf)
+			r, _, _ := wire.ParseRequest(buf[:n])
+			requests = append(requests, r)
+			_, _ = c.Write(wire.AppendResponse(nil, 3, 4, wire.Close))
+			_ = c.Close()
+		}
+	}()
+	end := func() {
+		_ = l.Close()
+		<-done
+	}
+	t.Cleanup(end)
+	return netip.MustParseAddrPort(l.Addr().String()), func() []wire.Request { end(); return requests }, func() []netip.AddrPort { end(); return peers }
+}
+
+// written collects what a sampleWriter writes.
+type written struct{ bytes.Buffer }
+
+func (*written) Close() error { return nil }
+
+// oneAttempt carries attempt 0 of 2 out and returns its sample.
+func oneAttempt(t *testing.T, cfg Config) (results.Sample, *transport) {
+	t.Helper()
+	clock, err := wire.NewClock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Processes, cfg.Shape = 1, Shape{Pace: Constant, Rate: 2, Duration: time.Second}
+	// One that the TIME_WAIT sockets of a test before, or of a run before, do not have.
+	cfg.Sources = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24)
+	var out written
+	w := newSampleWriter(&out)
+	tr, err := newTransport(cfg, clock, clock.Now(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := results.Sample{Worker: -1, Generation: -1}
+	tr.attempt(&s)
+	w.add(&s)
+	if err := w.close(); err != nil {
+		t.Fatal(err)
+	}
+	r := results.SampleReader{R: &out}
+	var got results.Sample
+	if err := r.Next(&got); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Next(new(results.Sample)); !errors.Is(err, io.EOF) {
+		t.Errorf("more than one sample: %v", err)
+	}
+	return got, tr
+}
+
+// safe is every failure after which a try does no harm.
+var safe = []string{RetryRefused, RetryUnreachable, RetryConnectTimeout, RetryUnsent, RetryUnanswered}
+
+// TestTries makes attempts whose first connections fail, and looks which are tried again, what is said of them, and what the server saw.
+func TestTries(t *testing.T) {
+	unanswered := results.FailedTry{Failure: results.FailureUnanswered, Opened: true}
+	for _, tt := range []struct {
+		name   string
+		script script
+		body   int
+		on     []string
+		max    int
+		class  results.Class
+		failed []results.FailedTry
+		gaveUp results.GaveUp
+		tries  []uint8 // of the requests that were answered
+	}{
+		{"nothing fails", nil, 0, safe, 3, results.ClassNone, nil, results.GaveUpNot, []uint8{0}},
+		{"no policy", script{resets}, 0, nil, 0, results.ClassReset, nil, results.GaveUpNot, nil},
+		{"GET, reset once", script{resets}, 0, safe, 3, results.ClassNone, []results.FailedTry{unanswered}, results.GaveUpNot, []uint8{1}},
+		{"GET, reset and closed", script{resets, ends}, 0, safe, 3, results.ClassNone, []results.FailedTry{unanswered, unanswered}, results.GaveUpNot, []uint8{2}},
+		{"GET, more often than is tried", script{resets, resets, resets}, 0, safe, 2, results.ClassReset, []results.FailedTry{unanswered, unanswered}, results.GaveUpExhausted, nil},
+		{"GET, an answer has begun", script{begins}, 0, safe, 3, results.ClassEOF, nil, results.GaveUpNot, nil},
+		{"GET, not on this", script{resets}, 0, []string{RetryRefused}, 3, results.ClassReset, nil, results.GaveUpNot, nil},
+		{"POST, reset once", script{resets}, 10, safe, 3, results.ClassReset, nil, results.GaveUpNot, nil},
+		{"POST, told to", script{resets}, 10, append([]string{RetryNonIdempotent}, safe...), 3, results.ClassNone, []results.FailedTry{unanswered}, results.GaveUpNot, []uint8{1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			at, seen, from := scripted(t, tt.script)
+			retry := Retry{Max: tt.max, On: tt.on, ConnectTimeout: time.Second}
+			s, tr := oneAttempt(t, Config{Target: at, Timeout: 5 * time.Second, Connections: New, Body: tt.body, Retry: retry})
+			if s.Class != tt.class || s.GaveUp != tt.gaveUp {
+				t.Errorf("%v, gave up for %d; want %v, %d", s.Class, s.GaveUp, tt.class, tt.gaveUp)
+			}
+			if diff := cmp.Diff(tt.failed, s.Failed); diff != "" {
+				t.Errorf("failed tries (-want +got):\n%s", diff)
+			}
+			var tries []uint8
+			for _, r := range seen() {
+				tries = append(tries, r.Attempt.Try)
+			}
+			if diff := cmp.Diff(tt.tries, tries); diff != "" {
+				t.Errorf("tries that were answered (-want +got):\n%s", diff)
+			}
+			// Each connection has a source of its own, and the sample the last one's.
+			for try, peer := range from() {
+				if want := tr.sources.At(uint64(2 * try)); peer != want {
+					t.Errorf("try %d came from %v, want %v", try, peer, want)
+				}
+			}
+			if want := tr.sources.At(uint64(2 * len(s.Failed))); s.Source != want {
+				t.Errorf("the sample's source is %v, want %v", s.Source, want)
+			}
+			if again := len(s.Failed) > 0; again != (s.LastSent > s.Sent) || s.Done < s.LastSent {
+				t.Errorf("sent %d, last %d, done %d", s.Sent, s.LastSent, s.Done)
+			}
+		})
+	}
+}
+
+// TestTriesRefused: nobody listens, so every try is refused; the waits between them are part of the attempt.
+func TestTriesRefused(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort(l.Addr().String())
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	refused := results.FailedTry{Failure: results.FailureRefused, Opened: true}
+	retry := Retry{Max: 2, Backoff: 20 * time.Millisecond, On: safe, ConnectTimeout: time.Second}
+	for _, tt := range []struct {
+		timeout time.Duration
+		failed  []results.FailedTry
+		gaveUp  results.GaveUp
+		least   time.Duration
+	}{
+		{10 * time.Second, []results.FailedTry{refused, refused}, results.GaveUpExhausted, 60 * time.Millisecond},
+		{10 * time.Millisecond, nil, results.GaveUpNoTime, 0},
+	} {
+		s, _ := oneAttempt(t, Config{Target: at, Timeout: tt.timeout, Connections: New, Body: 10, Retry: retry})
+		if diff := cmp.Diff(tt.failed, s.Failed); diff != "" || s.GaveUp != tt.gaveUp || s.Class != results.ClassRefused {
+			t.Errorf("timeout %v: %v, gave up for %d (want %d), failed (-want +got):\n%s", tt.timeout, s.Class, s.GaveUp, tt.gaveUp, diff)
+		}
+		if took := time.Duration(s.Done - s.Sent); took < tt.least {
+			t.Errorf("timeout %v: it took %v, want at least %v", tt.timeout, took, tt.least)
+		}
+	}
+}
+
+// TestTriesConnectTimeout: the accept queue is full, so nobody answers the SYN; each try gives up on its own.
+func TestTriesConnectTimeout(t *testing.T) {
+	at := silent(t)
+	limit := 30 * time.Millisecond
+	s, _ := oneAttempt(t, Config{Target: at, Timeout: 10 * time.Second, Connections: New, Retry: Retry{Max: 1, On: safe, ConnectTimeout: limit}})
+	want := []results.FailedTry{{Failure: results.FailureConnectTimeout, Opened: true}}
+	if diff := cmp.Diff(want, s.Failed); diff != "" || s.Class != results.ClassTimeout || s.Phase != results.PhaseConnect || s.GaveUp != results.GaveUpExhausted {
+		t.Errorf("%v: %v, gave up for %d, failed (-want +got):\n%s", s.Phase, s.Class, s.GaveUp, diff)
+	}
+	if took := time.Duration(s.Done - s.Sent); took < 2*limit {
+		t.Errorf("two tries took %v, want at least %v", took, 2*limit)
+	}
+}
+
+// TestTriesTimeout: the attempt's timeout covers all its tries. Four handshakes would take twice as long.
+func TestTriesTimeout(t *testing.T) {
+	retry := Retry{Max: 3, On: safe, ConnectTimeout: 200 * time.Millisecond}
+	s, _ := oneAttempt(t, Config{Target: silent(t), Timeout: 350 * time.Millisecond, Connections: New, Retry: retry})
+	if s.Class != results.ClassTimeout || s.GaveUp != results.GaveUpNoTime || len(s.Failed) > 1 {
+		t.Errorf("%v: %v, gave up for %d, failed %v; want no time after the second try at the latest", s.Phase, s.Class, s.GaveUp, s.Failed)
+	}
+}
+
+// TestTriesReused: a request on a kept connection is reset when it is read, and tried again on a connection of its own.
+func TestTriesReused(t *testing.T) {
+	at, seen, _ := scripted(t, script{func(c *net.TCPConn) {
+		_, _ = c.Read(make([]byte, wire.MaxHead))
+		_, _ = c.Write(wire.AppendResponse(nil, 3, 4, wire.KeepAlive))
+		resets(c)
+	}})
+	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: Reused, Retry: Retry{Max: 1, On: safe, ConnectTimeout: time.Second}}
+	first, tr := oneAttempt(t, cfg)
+	if !first.Served() || len(tr.idle.idle) != 1 {
+		t.Fatalf("first: %v, %d idle", first.Class, len(tr.idle.idle))
+	}
+	second := results.Sample{Sequence: 1, Worker: -1, Generation: -1}
+	tr.attempt(&second)
+	want := []results.FailedTry{{Failure: results.FailureUnanswered}}
+	if diff := cmp.Diff(want, second.Failed); diff != "" || !second.Served() || second.Source != tr.sources.At(3) {
+		t.Errorf("second: %v from %v, failed (-want +got):\n%s", second.Class, second.Source, diff)
+	}
+	tr.idle.close()
+	if requests := seen(); len(requests) != 1 || requests[0].Attempt != (wire.Attempt{Sequence: 1, Try: 1}) {
+		t.Errorf("answered: %+v", requests)
+	}
+}
+
+// silent is where a listener's accept queue is full: it answers no SYN any more (tcp_conn_request in net/ipv4/tcp_input.c).
+func silent(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, wire.Sockaddr(netip.MustParseAddrPort("127.0.0.1:0"))), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(name.(*unix.SockaddrInet4).Port))
+	// A backlog of 0 holds one connection (sk_acceptq_is_full).
+	c, err := net.Dial("tcp4", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return at
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+)
+
+// equal holds what the kernel's counters and the books say against each other.
+func equal(t *testing.T, tr *results.Trial, counters ...string) {
+	t.Helper()
+	for _, e := range tr.Equalities {
+		for _, counter := range counters {
+			if e.Counter == counter && e.Kernel != e.Books {
+				t.Errorf("%s: the kernel counts %d, the books %d %s", counter, e.Kernel, e.Books, e.What)
+			}
+		}
+	}
+}
+
+// Seventeen requests are read and their connections reset. A client that may tries them again, each once, and a server has read them twice; what may not
+// be repeated is lost.
+func TestKernelRetries(t *testing.T) {
+	requireLab(t)
+	const k = 17
+	run := carriedOut(t, `
+name: retries
+about: A worker that answers 17 requests with a reset, and clients that try again.
+server: {work: {sleep: 50us}, fault: {resets: 17}}
+load: {rate: 1000/s, duration: 500ms}
+matrix:
+  - {load.body: [0, 100], load.connections: [new, reused], load.retry.max: [1]}
+  - {load.body: [100], load.retry.max: [1], load.retry.on: [safe+non-idempotent]}
+  - {load.body: [0], load.retry.max: [1], load.retry.on: [refused]}
+  - {load.body: [0], server.kind: [http], load.retry.max: [1]}
+  - {load.body: [0], load.processes: [2], load.retry.max: [3], load.retry.backoff: [5ms], load.retry.jitter: [full]}
+trials: 1
+gates: [{when: {load.body: 0, server.kind: http}, expect: masked == 17 && repeated == 17}, {when: {load.connections: reused, load.body: 100}, expect: repeated == 0}]
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		for _, tr := range v.Trials {
+			again := int64(k)
+			if v.Labels["load.body"] == "100" && v.Labels["load.retry.on"] == "" || v.Labels["load.retry.on"] == "refused" {
+				again = 0
+			}
+			want := &results.Retries{Tries: tr.Attempts + again, TriedAgain: again, Masked: again, Repeated: again}
+			if again > 0 {
+				want.Failed = map[string]int64{"unanswered": again}
+			}
+			var got results.Retries
+			if tr.Retries != nil {
+				got = *tr.Retries
+			}
+			if (got.MaskedNS != nil) != (again > 0) {
+				t.Errorf("%v: response times of the masked: %+v", v.Labels, got.MaskedNS)
+			}
+			got.MaskedNS = nil
+			if diff := cmp.Diff(want, &got); diff != "" || tr.Lost != k-again {
+				t.Errorf("%v: %d lost %v, want %d; retries (-want +got):\n%s", v.Labels, tr.Lost, tr.LostByCause, k-again, diff)
+			}
+			if n := tr.Kernel["TcpOutRsts"]; n != k {
+				t.Errorf("%v: %d resets, want %d", v.Labels, n, k)
+			}
+			equal(t, tr, "TcpActiveOpens", "TcpPassiveOpens")
+		}
+	}
+}
+
+// Seventeen connections are refused, each of which is a try that nobody has heard of: POST is repeated as well. The waits are longer than it takes
+// to refuse them all, so none is met twice; without a wait a client may meet more than one.
+func TestKernelRetriesRefused(t *testing.T) {
+	requireLab(t)
+	const k = 17
+	run := carriedOut(t, `
+name: refused
+about: The first 17 connections are refused or not answered, and clients try again.
+load: {rate: 1000/s, duration: 600ms}
+matrix:
+  - {load.body: [0, 100], server.fault.rejected_syns: [17], load.retry.max: [1], load.retry.backoff: [200ms]}
+  - {load.body: [0], server.fault.rejected_syns: [17], load.retry.max: [10]}
+  - {load.body: [0], server.fault.rejected_syns: [17], load.retry.max: [10], load.retry.budget: [10]}
+  - {load.body: [100], server.fault.dropped_syns: [17], load.retry.max: [1], load.retry.connect_timeout: [100ms]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		if skips(t, v) {
+			return
+		}
+		for _, tr := range v.Trials {
+			r := tr.Retries
+			failure := "refused"
+			if v.Labels["server.fault.dropped_syns"] != "" {
+				failure = "connect-timeout"
+			}
+			equal(t, tr, "TcpActiveOpens", "TcpPassiveOpens")
+			t.Logf("%v: %d lost %v, %+v", v.Labels, tr.Lost, tr.LostByCause, *r)
+			switch {
+			case v.Labels["load.retry.budget"] != "":
+				// Of ten tokens four can go while more than half of them are left: 9, 8, 7, 6. The first to give any back comes after all 17.
+				if r.Failed[failure] != 4 || r.OverBudget != k-4 || tr.Lost != k-4 {
+					t.Errorf("%v: %d lost, %+v", v.Labels, tr.Lost, r)
+				}
+			case v.Labels["load.retry.max"] == "10":
+				if r.Failed[failure]+tr.Lost != k || r.Repeated != 0 || r.Exhausted != tr.Lost {
+					t.Errorf("%v: %d lost %v, %+v; want %d tries that failed", v.Labels, tr.Lost, tr.LostByCause, r, k)
+				}
+			default:
+				want := &results.Retries{Tries: tr.Attempts + k, TriedAgain: k, Masked: k, Failed: map[string]int64{failure: k}, MaskedNS: r.MaskedNS}
+				if diff := cmp.Diff(want, r); diff != "" || tr.Lost != 0 {
+					t.Errorf("%v: %d lost %v; retries (-want +got):\n%s", v.Labels, tr.Lost, tr.LostByCause, diff)
+				}
+				// A third of the attempt's timeout is what a handshake has where nothing else is said.
+				if r.MaskedNS == nil || r.MaskedNS.P50 < 100e6 || r.MaskedNS.P50 >= 300e6 {
+					t.Errorf("%v: the masked took %+v, the wait included", v.Labels, r.MaskedNS)
+				}
+			}
+		}
+	}
+}
+
+// Workers are replaced under load while clients try again, also on kept connections: the books balance, and what must not be repeated
+// is not.
+func TestKernelRetriesOfRestarts(t *testing.T) {
+	requireLab(t)
+	run := carriedOut(t, `
+name: restarts
+about: Restarts and clients that try again.
+server: {work: {sleep: 600us}}
+load: {rate: 1000/s, duration: 1190ms, retry: {max: 3, backoff: 1ms}}
+timeline: [{at: 100ms, every: 100ms, do: replace}]
+matrix:
+  - {stop: [kill, close], load.body: [0, 100], load.connections: [new, reused]}
+  - {stop: [close], load.body: [0], trace: ["off"]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		for _, tr := range v.Trials {
+			r := tr.Retries
+			t.Logf("%v: %d lost %v, %+v", v.Labels, tr.Lost, tr.LostByCause, *r)
+			if v.Labels["load.body"] == "100" && (r.Repeated != 0 || r.Failed["unanswered"] != 0) {
+				t.Errorf("%v: repeated what must not be: %+v", v.Labels, r)
+			}
+			if v.Labels["load.body"] == "0" && tr.Lost != 0 {
+				t.Errorf("%v: %d lost %v, %+v", v.Labels, tr.Lost, tr.LostByCause, r)
+			}
+			equal(t, tr, "TcpActiveOpens")
+		}
+	}
+}
+
+// A pod is deleted, and clients go on to it until rules or caches have followed. Tries that take longer than that find the other pod; one at once
+// meets either. All are of requests that nobody has read.
+func TestKernelRetriesOfPods(t *testing.T) {
+	requireLab(t)
+	run := carriedOut(t, `
+name: pods
+about: A deleted pod and clients that try again.
+network: cluster
+workers: 2
+server: {work: {sleep: 100us}}
+load: {rate: 300/s, duration: 2s, timeout: 900ms, body: 50}
+timeline: [{at: 300ms, do: delete-pod}]
+stop: close
+kube: {endpoint_lag: 150ms}
+matrix:
+  - {path: [service], load.retry.max: [0, 1]}
+  - {path: [service], load.retry.max: [5], load.retry.backoff: [50ms]}
+  - {path: [dns], dns.cache: [none], load.retry.max: [5], load.retry.backoff: [50ms]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		if skips(t, v) {
+			return
+		}
+		tr := v.Trials[len(v.Trials)-1]
+		t.Logf("%v: %d lost %v, %+v", v.Labels, tr.Lost, tr.LostByCause, tr.Retries)
+		stale := tr.LostByCause["stale_endpoint"]
+		if others := tr.Lost - stale - tr.LostByCause["reset_at_close"]; others != 0 {
+			t.Errorf("%v: lost by cause %v", v.Labels, tr.LostByCause)
+		}
+		switch v.Labels["load.retry.max"] {
+		case "0": // one of two endpoints for 150 ms and some: of 45 half
+			if tr.Retries != nil || stale < 8 {
+				t.Errorf("%v: %d lost to a stale endpoint, retries %+v", v.Labels, stale, tr.Retries)
+			}
+		case "1":
+			if r := tr.Retries; stale == 0 || r.Exhausted != stale || r.Masked == 0 || r.Repeated != 0 {
+				t.Errorf("%v: %d lost to a stale endpoint, retries %+v", v.Labels, stale, r)
+			}
+		case "5": // the waits alone come to 50 + 100 + 200 ms before the last but one
+			if r := tr.Retries; stale != 0 || r.Masked < 8 || r.Repeated != 0 {
+				t.Errorf("%v: %d lost to a stale endpoint, retries %+v", v.Labels, stale, r)
+			}
+		}
+	}
+}
