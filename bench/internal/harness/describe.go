@@ -1,10 +1,13 @@
 package harness
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+
+	"reuseport-bench/bench/internal/load"
 )
 
 // Summary says in a line what the plan will take.
@@ -94,6 +97,28 @@ func describeLoad(b *strings.Builder, v *VariantPlan) {
 	}
 	fmt.Fprintf(b, "     %d workers at %v; %g attempts/s for %v from %v, timeout %v; load processes: %d\n",
 		v.Servers.Workers, v.Servers.Address, l.Rate.PerSecond, l.Duration, v.Load[0].Sources, l.Timeout, len(v.Load))
+	describeRetry(b, v.Load[0].Retry)
+}
+
+// describeRetry says what clients do where they try again, with the defaults that depend on other settings.
+func describeRetry(b *strings.Builder, r load.Retry) {
+	if r.Max == 0 {
+		return
+	}
+	fmt.Fprintf(b, "     up to %d tries, another after %s", r.Tries(), strings.Join(r.On, ", "))
+	if r.Backoff > 0 {
+		fmt.Fprintf(b, "; backoff %v, jitter %s", r.Backoff, cmp.Or(r.Jitter, load.NoJitter))
+	}
+	if r.MaxBackoff > 0 {
+		fmt.Fprintf(b, ", at most %v", r.MaxBackoff)
+	}
+	if r.ConnectTimeout > 0 {
+		fmt.Fprintf(b, "; %v for each handshake", r.ConnectTimeout)
+	}
+	if r.Budget.Tokens > 0 {
+		fmt.Fprintf(b, "; a budget of %g tokens, ratio %g", r.Budget.Tokens, r.Budget.Ratio)
+	}
+	b.WriteString("\n")
 }
 
 // commonSysctls are those that all variants set alike.

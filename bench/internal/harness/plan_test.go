@@ -5,12 +5,14 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/scenarios"
 )
 
@@ -164,5 +166,45 @@ func TestSplitCPUs(t *testing.T) {
 func TestDescribeCPUs(t *testing.T) {
 	if got, want := describeCPUs([]int{0, 1, 2, 5, 7, 8}), "0-2,5,7-8"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A policy's defaults depend on the attempt's timeout, and are shown before anything is run.
+func TestPlanRetry(t *testing.T) {
+	harmless := []string{load.RetryRefused, load.RetryUnreachable, load.RetryConnectTimeout, load.RetryUnsent, load.RetryUnanswered}
+	for _, tt := range []struct {
+		setting, shown string
+		want           load.Retry
+	}{
+		{"", "", load.Retry{}},
+		{", retry: {max: 3}", "up to 4 tries, another after refused, unreachable, connect-timeout, unsent, unanswered; 200ms for each handshake\n",
+			load.Retry{Max: 3, On: harmless, ConnectTimeout: 200 * time.Millisecond}},
+		{", retry: {max: 1, on: refused, backoff: 5ms, max_backoff: 1s, jitter: full, budget: 10}", "up to 2 tries, another after refused; backoff 5ms, jitter full, at most 1s; a budget of 10 tokens, ratio 0.1\n",
+			load.Retry{Max: 1, On: []string{"refused"}, Backoff: 5 * time.Millisecond, MaxBackoff: time.Second, Jitter: load.FullJitter, Budget: load.RetryBudget{Tokens: 10, Ratio: 0.1}}},
+		{", retry: {max: 1, on: refused+connect-timeout, connect_timeout: 7ms, budget: 4, budget_ratio: 0.5}", "after refused, connect-timeout; 7ms for each handshake; a budget of 4 tokens, ratio 0.5\n",
+			load.Retry{Max: 1, On: []string{"refused", "connect-timeout"}, ConnectTimeout: 7 * time.Millisecond, Budget: load.RetryBudget{Tokens: 4, Ratio: 0.5}}},
+	} {
+		s, err := scenarios.Parse("f", []byte("name: x\nload: {rate: 100/s, duration: 1s, timeout: 600ms"+tt.setting+"}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := NewPlan([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := p.Scenarios[0].Variants[0].Load[0].Retry
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.setting, diff)
+		}
+		if err := got.Validate(); err != nil {
+			t.Errorf("%s: %v", tt.setting, err)
+		}
+		var b bytes.Buffer
+		if err := p.Describe(&b); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "tries") != (tt.shown != "") || !strings.Contains(b.String(), tt.shown) {
+			t.Errorf("%s: want %q in\n%s", tt.setting, tt.shown, b.String())
+		}
 	}
 }
