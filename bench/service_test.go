@@ -69,6 +69,22 @@ trials: 1
 	}
 }
 
+// Clients that come round their ports go on to a pod that no rule leads to any more, by what their node remembers. That is told from what the switch costs.
+func TestKernelStaleConntrack(t *testing.T) {
+	requireLab(t)
+	const rate, ports, teardown, lag = 300, 300, 0.2, 0.6
+	trial := podTrial(t, "load: {rate: 300/s, duration: 3500ms, timeout: 400ms, ports: 300}\nserver: {work: {sleep: 100us}}\n"+
+		"stop: close\ntimeline: [{at: 500ms, do: delete-pod}]\nkube: {endpoint_lag: 600ms, teardown: 200ms}")
+	stale := float64(trial.LostByCause["stale_conntrack"])
+	// Half of what came while the pod's network was gone and rules still led there, each time round: at 1 to 3 s, twice or three times.
+	if once := rate * (lag - teardown) / 2; stale < 1.5*once || stale > 3.5*once {
+		t.Errorf("%v lost to old entries, want two or three times %v: %v", stale, once, trial.LostByCause)
+	}
+	if step := trial.Steps[0]; step.OutageNS > 800e6 || step.Lost != trial.LostByCause["stale_endpoint"]+trial.LostByCause["reset_at_close"] {
+		t.Errorf("the switch is blamed for %d in %d ms: %v", step.Lost, step.OutageNS/1e6, trial.LostByCause)
+	}
+}
+
 // Clients that know the pods by name go on to one that has gone for as long as their caches let them: for ever, until the TTL has passed, or
 // hardly at all.
 func TestKernelNames(t *testing.T) {

@@ -29,6 +29,7 @@ func checkSetup(s *Setup, d *decoder) []finding {
 	c.placement()
 	c.coldStart()
 	c.steps()
+	c.ports()
 	if c.filters() > 1 && c.d.trusts("server.fault") {
 		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns", "one firewall rule at a time, so that each loss has one cause")
 	}
@@ -216,6 +217,29 @@ func (c *setupCheck) cluster() {
 		default:
 			c.add("stop", ": "+c.Stop+" is between workers on one host", "a pod has its own; use close, drain, shutdown or kill")
 		}
+	}
+}
+
+// ports checks what it takes to tell attempts apart that come from the same port.
+func (c *setupCheck) ports() {
+	l := c.Load
+	if l.Ports == 0 || !c.d.trusts("load", "path") {
+		return
+	}
+	apart := time.Duration(float64(l.Ports) / l.Rate.PerSecond * float64(time.Second))
+	const least = 100 * time.Millisecond
+	switch {
+	case c.Path != "service":
+		c.add("load.ports", ": only path: service has them", "they are about what the clients' node remembers; use path: service, or remove ports")
+	case l.Connections != "new":
+		c.add("load.ports", ": needs load.connections: new", "a connection that is kept keeps its port")
+	case l.Retry.Max > 0:
+		c.add("load.ports", ": not with load.retry", "every try has a port of its own")
+	case l.Pace != "constant":
+		c.add("load.ports", ": needs load.pace: constant", "attempts from one port must be further apart than the timeout")
+	case l.Rate.PerSecond > 0 && apart < l.Timeout+least:
+		c.add("load.ports", fmt.Sprintf(": %d at %s come round every %s, which is less than load.timeout and %s", l.Ports, l.Rate, durationText(apart.Round(time.Millisecond)), durationText(least)),
+			fmt.Sprintf("at least %.0f", math.Ceil((l.Timeout+least).Seconds()*l.Rate.PerSecond)))
 	}
 }
 

@@ -646,7 +646,7 @@ matrix: [sockets]
 - {server.work.slip: [1s]}
 `, []string{
 			`f:4: matrix[0]: "sokets" is not a setting that can vary; did you mean "sockets"?`,
-			`f:5: matrix[1]: "load" holds more than one value; vary load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.aborts, load.processes, load.connections, load.retry.max, load.retry.on, load.retry.backoff, load.retry.max_backoff, load.retry.jitter, load.retry.connect_timeout, load.retry.budget, load.retry.budget_ratio, load.timeout`,
+			`f:5: matrix[1]: "load" holds more than one value; vary load.rate, load.duration, load.pace, load.from, load.burst, load.body, load.aborts, load.ports, load.processes, load.connections, load.retry.max, load.retry.on, load.retry.backoff, load.retry.max_backoff, load.retry.jitter, load.retry.connect_timeout, load.retry.budget, load.retry.budget_ratio, load.timeout`,
 			`f:6: matrix[2]: "server.work.slip" is not a setting that can vary; did you mean "server.work.sleep"?`,
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
@@ -707,6 +707,18 @@ timeline: [{at: 0s, do: scale}, {at: 0s, do: delete-pod, replicas: 3}, {at: 0s, 
 			`f:6: timeline[0].replicas is missing; how many pods there are to be, for example replicas: 4`,
 			`f:6: timeline[1].replicas: only a scale has them; remove replicas, or use do: scale`,
 			`f:6: timeline[2].target: there is no node 2; they are 0 and 1`,
+		}},
+		{"ports that come round too soon", `name: x
+network: cluster
+path: service
+load: {rate: 500/s, duration: 1s, ports: 499}
+matrix: [{load.connections: [new, reused]}, {load.retry.max: [1]}, {load.pace: [poisson]}, {path: [pod]}]
+`, []string{
+			`f:5: in variant load.connections=new: load.ports: 499 at 500/s come round every 998ms, which is less than load.timeout and 100ms; at least 500`,
+			`f:5: in variant load.connections=reused: load.ports: needs load.connections: new; a connection that is kept keeps its port`,
+			`f:5: in variant load.retry.max=1: load.ports: not with load.retry; every try has a port of its own`,
+			`f:5: in variant load.pace=poisson: load.ports: needs load.pace: constant; attempts from one port must be further apart than the timeout`,
+			`f:5: in variant path=pod: load.ports: only path: service has them; they are about what the clients' node remembers; use path: service, or remove ports`,
 		}},
 		{"matrix block without a readable key", head + `matrix: [{[workers]: [1]}]
 `, []string{

@@ -225,6 +225,9 @@ type OpenLoad struct {
 	// Processes is how many load processes share the schedule, 1 to 64. Default 0: as many as the rate needs
 	// and the machine has CPUs for.
 	Processes int `yaml:"processes,omitempty"`
+	// Ports is how many ports new connections are made from, one after the other and over again, 0 to 50,000: as many as a client with one address
+	// has. For path service, where the clients' node remembers what came from each. Default 0: every connection has one of its own.
+	Ports int `yaml:"ports,omitempty"`
 	// Connections is how attempts use connections.
 	Connections string `yaml:"connections"`
 	// Retry is when clients try an attempt again that has failed. Default: never.

@@ -322,6 +322,7 @@ func settings() []setting {
 		{path: "load.burst", min: 2, max: 100_000, orZero: true, def: "0"},
 		{path: "load.body", max: 4096, def: "0"},
 		{path: "load.aborts", max: 100_000, def: "0"},
+		{path: "load.ports", max: 50_000, def: "0"},
 		{path: "load.processes", max: 64, def: "0"},
 		{path: "load.connections", choices: ConnectionsModes(), def: "new"},
 		{path: "load.retry.max", max: 10, def: "0"},

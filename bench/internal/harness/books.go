@@ -3,6 +3,7 @@ package harness
 import (
 	"net/netip"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -58,6 +59,7 @@ type books struct {
 	schedule  load.Schedule
 	sources   load.Sources
 	processes uint64
+	ports     uint64 // that the load takes in turn, or 0
 	tries     uint64 // that an attempt may make, the first included
 	// proxied says that the workers' connections are a proxy's: none is an attempt's own, and those that no request came on are
 	// its health checks.
@@ -136,6 +138,7 @@ func newBooks(cfg []load.Config) (*books, error) {
 	}
 	var err error
 	b.sources, err = load.NewSources(cfg[0].Sources, b.schedule.Len()*b.tries)
+	b.sources, b.ports = b.sources.InTurn(cfg[0].Ports), cfg[0].Ports
 	b.attempts = make([]attempt, b.schedule.Len())
 	for i := range b.attempts {
 		b.attempts[i].worker, b.attempts[i].server, b.attempts[i].generation = -1, -1, -1
@@ -321,7 +324,7 @@ func (b *books) settle(worker int, c *conn, read, unread serverState) {
 	if b.proxied || c.probe {
 		return
 	}
-	i, ok := b.sources.Of(c.peer)
+	i, ok := b.openedBy(c)
 	switch {
 	case !ok:
 		b.strays++
@@ -330,6 +333,19 @@ func (b *books) settle(worker int, c *conn, read, unread serverState) {
 	case b.ends != nil:
 		b.ends[i] = serverEnd{unread, int32(worker)}
 	}
+}
+
+// openedBy is the try that opened a connection. Of those that have the same source in turn it is the last that was due by then.
+func (b *books) openedBy(c *conn) (uint64, bool) {
+	first, ok := b.sources.Of(c.peer)
+	if !ok || b.ports == 0 || first >= uint64(len(b.attempts)) {
+		return first, ok
+	}
+	turns := sort.Search(len(b.attempts), func(turn int) bool {
+		i := first + uint64(turn+1)*b.ports
+		return i >= uint64(len(b.attempts)) || b.scheduled(int(i)) > b.since(int64(c.at))
+	})
+	return first + uint64(turns)*b.ports, true
 }
 
 // connection is the client's end of the connection that the last try of an attempt was sent on.

@@ -456,3 +456,30 @@ func TestBooksWithoutTries(t *testing.T) {
 		t.Errorf("an attempt takes %d bytes, want 32", size)
 	}
 }
+
+// Attempts that come from the same port in turn are told apart by time: a connection belongs to the last that was due when it was accepted.
+func TestBooksPortsInTurn(t *testing.T) {
+	b := testBooks(t, 25) // every ms
+	b.sources, b.ports = b.sources.InTurn(10), 10
+	for i := range 25 {
+		switch i {
+		case 3: // accepted at 5 ms, when 13 was not due yet, and left by its client
+			b.sample(&results.Sample{Sequence: 3, Sent: int64(begin) + 3*ms, Done: int64(begin) + 8*ms, Class: results.ClassTimeout, Phase: results.PhaseWait, Worker: -1, Generation: -1})
+			b.account(servers.Record{At: begin.Add(5 * time.Millisecond), Conn: 3, Peer: b.sources.At(3)}, "a", servers.EndPeer)
+		case 23: // accepted as late as that, and nobody comes after it
+			b.sample(&results.Sample{Sequence: 23, Sent: int64(begin) + 23*ms, Done: int64(begin) + 28*ms, Class: results.ClassTimeout, Phase: results.PhaseWait, Worker: -1, Generation: -1})
+			b.account(servers.Record{At: begin.Add(40 * time.Millisecond), Conn: 23, Peer: b.sources.At(23)}, "a", servers.EndPeer)
+		default:
+			b.tell(i, served)
+		}
+	}
+	b.close()
+	for i, want := range map[int]serverState{3: unreadPeerGone, 13: answered, 23: unreadPeerGone} {
+		if got := b.attempts[i].state; got != want {
+			t.Errorf("attempt %d: %v, want %v", i, got, want)
+		}
+	}
+	if b.strays != 0 {
+		t.Errorf("%d strays", b.strays)
+	}
+}

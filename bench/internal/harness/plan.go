@@ -394,6 +394,7 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 			Body:        s.Load.Body,
 			AbortFrom:   faultFrom,
 			Aborts:      uint64(s.Load.Aborts),
+			Ports:       uint64(s.Load.Ports),
 			Sources:     addresses.Sources,
 		})
 	}

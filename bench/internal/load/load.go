@@ -46,7 +46,10 @@ type Config struct {
 	// InFlight bounds the attempts that are under way at once: with a bound, a load that the servers are not up
 	// to is a closed loop. 0: open, as many as may wait for a timeout.
 	InFlight int `json:"in_flight"`
-	// Sources is the range that source addresses are taken from. Every connection of a trial has its
+	// Ports is how many of the sources the attempts take in turn, as a client with one address comes round its ports; 0: each connection has
+	// one of its own. Attempts that have the same must be further apart than Timeout.
+	Ports uint64 `json:"ports,omitzero"`
+	// Sources is the range that source addresses are taken from. Without Ports, every connection of a trial has its
 	// own address and port, so it must have room: see NewSources.
 	Sources netip.Prefix `json:"sources"`
 }
@@ -86,6 +89,13 @@ const (
 // kernel and the workers say of the connection.
 type Sources struct {
 	base netip.Addr
+	turn uint64 // how many there are, which are taken in turn; 0: no end of them
+}
+
+// InTurn are the first n of the sources, taken again and again; 0: all, taken once.
+func (s Sources) InTurn(n uint64) Sources {
+	s.turn = n
+	return s
 }
 
 // NewSources checks that the range has an address for every 50,000 attempts.
@@ -100,6 +110,9 @@ func NewSources(p netip.Prefix, attempts uint64) (Sources, error) {
 // At is the source of attempt i, counted over all processes. Of n attempts, that of the connection opened for a later try, counted from 0, is
 // the one of attempt i + try·n.
 func (s Sources) At(i uint64) netip.AddrPort {
+	if s.turn > 0 {
+		i %= s.turn
+	}
 	return netip.AddrPortFrom(addAddr(s.base, i/ports+1), uint16(firstPort+i%ports))
 }
 
@@ -115,7 +128,7 @@ func addAddr(a netip.Addr, n uint64) netip.Addr {
 	return sum
 }
 
-// Of is the attempt that a source belongs to, or false if it is none of the range's.
+// Of is the attempt that a source belongs to, the first of those that have it in turn, or false if it is none of the range's.
 func (s Sources) Of(source netip.AddrPort) (uint64, bool) {
 	a, b := s.base.AsSlice(), source.Addr().Unmap().AsSlice()
 	if len(a) != len(b) || source.Port() < firstPort || source.Port() >= firstPort+ports {

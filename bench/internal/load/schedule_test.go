@@ -103,6 +103,10 @@ func TestSources(t *testing.T) {
 			}
 		}
 	}
+	all, err := NewSources(netip.MustParsePrefix("198.18.64.0/18"), 1000)
+	if turn := all.InTurn(300); err != nil || turn.At(901) != all.At(1) || all.InTurn(0).At(901) != all.At(901) {
+		t.Errorf("300 in turn: attempt 901 is sent from %v, want %v; %v", turn.At(901), all.At(1), err)
+	}
 	if _, err := NewSources(netip.MustParsePrefix("198.18.0.0/30"), 1_000_000); err == nil {
 		t.Error("a range of four addresses is enough for a million attempts")
 	}
