@@ -48,6 +48,36 @@ func TestKernelRollingUpdate(t *testing.T) {
 	}
 }
 
+// Lags that are drawn differ from block to block, and not within one.
+func TestKernelDrawnLags(t *testing.T) {
+	requireLab(t)
+	run := carriedOut(t, `
+name: lags
+about: A deleted pod, and endpoints that follow after a lag that is drawn.
+network: cluster
+path: service
+load: {rate: 100/s, duration: 1s, timeout: 300ms}
+timeline: [{at: 100ms, do: delete-pod}]
+kube: {endpoint_lag: uniform(10ms..600ms)}
+matrix: [{stop: [close, drain]}]
+trials: 2
+`+lenient)
+	lag := map[string][]int64{}
+	for _, v := range run.Scenarios[0].Variants {
+		if skips(t, v) {
+			return
+		}
+		for _, trial := range v.Trials {
+			pod := trial.Steps[0].Pods[0]
+			lag[v.Labels["stop"]] = append(lag[v.Labels["stop"]], *pod.EndpointsNS-*pod.DeletedNS)
+		}
+	}
+	apart := func(a, b int64) bool { return max(a-b, b-a) > 10e6 }
+	if c, d := lag["close"], lag["drain"]; len(c) != 2 || len(d) != 2 || !apart(c[0], c[1]) || apart(c[0], d[0]) || apart(c[1], d[1]) {
+		t.Errorf("lags in ns, two of each variant: %v", lag)
+	}
+}
+
 // Pods that are added, taken away and driven off a node, while the others serve: with a preStop delay nothing is lost.
 func TestKernelPods(t *testing.T) {
 	requireLab(t)

@@ -169,8 +169,8 @@ func (c *setupCheck) cluster() {
 	service := inPods(c.Path)
 	if c.d.trusts("dns") {
 		switch {
-		case c.DNS != (DNS{}) && c.Path != "dns":
-			c.add("dns", ": only path: dns looks names up", "use path: dns, or remove dns")
+		case c.DNS != (DNS{}) && c.Path != "dns" && c.Path != "service":
+			c.add("dns", ": only path: dns and service look names up", "use path: dns, or remove dns")
 		case c.DNS.TTL%time.Second != 0:
 			c.add("dns.ttl", ": "+durationText(c.DNS.TTL)+" is not in whole seconds", "DNS has no others; for example 5s")
 		}

@@ -418,7 +418,7 @@ timeline: [{at: 100ms, do: replace}]
 stop: handoff
 `, []string{
 			`f:5: sockets: shared needs workers on one host; each pod has a network of its own; use sockets: reuseport`,
-			`f:6: dns: only path: dns looks names up; use path: dns, or remove dns`,
+			`f:6: dns: only path: dns and service look names up; use path: dns, or remove dns`,
 			`f:8: timeline[0].do: replace is not for pods behind a Service; there use remove, add, cold-start, kill, delete-pod, rolling-update, scale, move-pod, drain-node, node-down`,
 			`f:9: stop: handoff is between workers on one host; a pod has its own; use close, drain, shutdown or kill`,
 		}},

@@ -56,7 +56,7 @@ type Setup struct {
 	Path string `yaml:"path"`
 	// HAProxy says how the HAProxy of path haproxy is configured.
 	HAProxy HAProxy `yaml:"haproxy,omitempty"`
-	// DNS is how clients find the pods of path dns.
+	// DNS is how clients find the pods of path dns and, where it is given, the address of path service.
 	DNS DNS `yaml:"dns,omitempty"`
 	// Kube is how the embedded control plane behaves that stands behind path service, dns and pod.
 	Kube Kube `yaml:"kube,omitempty"`

@@ -60,7 +60,7 @@ func Paths() []Choice {
 	return []Choice{
 		{"direct", "the load connects to the workers' own address"},
 		{"service", "a Kubernetes Service, in a cluster: the clients' node rewrites its address to that of a pod (nftables and conntrack, as kube-proxy's); each worker is in a pod of its own"},
-		{"dns", "a headless Kubernetes Service, in a cluster: clients look its name up and connect to a pod's own address"},
+		{"dns", "a headless Kubernetes Service, in a cluster: clients look its name up and connect to a pod's own address; with service and dns they look up the Service's"},
 		{"pod", "in a cluster: clients know one pod's own address, that of the first worker's, and ask for no other when it has gone"},
 		{"haproxy", "HAProxy stands in front: of one address with sockets reuseport, of one address for each worker with sockets exclusive"},
 	}

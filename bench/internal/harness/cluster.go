@@ -61,9 +61,9 @@ func behindService(s scenarios.Setup) bool {
 	return s.Path == pathService || s.Path == pathDNS || s.Path == pathPod
 }
 
-// lookup is how the load finds the pods; nil when it need not.
+// lookup is how the load finds the pods, or the Service, by name; nil when it knows an address.
 func lookup(s scenarios.Setup) *load.Lookup {
-	if s.Path != pathDNS {
+	if s.Path != pathDNS && (s.Path != pathService || s.DNS == scenarios.DNS{}) {
 		return nil
 	}
 	return &load.Lookup{
@@ -148,21 +148,21 @@ func newCluster(ctx context.Context, t *trialRun) (c *cluster, err error) {
 	k := c.setup.Kube
 	c.plane, err = kube.NewEmbedded(kube.EmbeddedOptions{
 		Lags:  kube.Lags{ReadyToEndpoint: distribution(k.EndpointLag), EndpointToRules: distribution(k.RulesLag), MinSyncPeriod: k.MinSyncPeriod},
-		Seed:  t.plan.Seed,
+		Seed:  t.servers.Seed, // the block's: its variants draw the same lags, other blocks others
 		Nodes: map[string]kube.Syncer{"clients": c.rules},
 		Clock: t.clock, Events: c.event,
 	})
 	if err != nil {
 		return c, err
 	}
-	var address netip.AddrPort // none: no rule leads to the pods
-	switch c.setup.Path {
-	case pathService:
-		address = serviceAddress()
-	case pathDNS:
-		if err := c.serveNames(t.plan.Seed); err != nil {
+	if lookup(c.setup) != nil {
+		if err := c.serveNames(t.servers.Seed); err != nil {
 			return c, err
 		}
+	}
+	var address netip.AddrPort // none: no rule leads to the pods
+	if c.setup.Path == pathService {
+		address = serviceAddress()
 	}
 	return c, c.plane.CreateService(ctx, serviceName, address)
 }
@@ -188,11 +188,14 @@ func (c *cluster) serveNames(seed uint64) error {
 	return err
 }
 
-// publish has the name answered by the ready endpoints.
+// publish has the name answered: by the Service's address or, of a headless one, by the ready endpoints'.
 func (c *cluster) publish(endpoints []kube.Endpoint) error {
 	var addrs []netip.Addr
+	if c.setup.Path == pathService {
+		addrs = []netip.Addr{serviceAddress().Addr()}
+	}
 	for _, e := range endpoints {
-		if e.Ready() {
+		if e.Ready() && c.setup.Path == pathDNS {
 			addrs = append(addrs, e.Address.Addr())
 		}
 	}
@@ -237,7 +240,7 @@ func (c *cluster) awaitRules(ctx context.Context, workers []*servers.Worker) err
 		return !slices.ContainsFunc(workers, func(w *servers.Worker) bool {
 			name := c.pods[w.ID].name
 			return !slices.ContainsFunc(c.events, func(e kube.Event) bool {
-				if c.names != nil {
+				if c.setup.Path == pathDNS {
 					return hasReady(e, name)
 				}
 				return e.Kind == kube.EndpointAdded && e.Pod == name
