@@ -275,7 +275,7 @@ func skipped(s scenarios.Setup, m Machine) string {
 		needed = append(needed, kernel.ProbeIncomingCPU)
 	}
 	if behindService(s) {
-		needed = append(needed, kernel.ProbeNFTables, kernel.ProbeNFTablesCommand)
+		needed = append(needed, kernel.ProbeNFTables, kernel.ProbeConntrack, kernel.ProbeNFTablesCommand)
 	}
 	if s.Kube.Users == usersEach {
 		needed = append(needed, kernel.ProbeUserIDs)

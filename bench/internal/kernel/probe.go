@@ -93,8 +93,8 @@ func probes() []probe {
 		{ProbeUserNamespace, "every lab, without root", false, probeUserNamespace},
 		{ProbePIDNamespace, "clearing away a lab's grandchildren (HAProxy, kubelets)", true, simple(probePIDNamespace)},
 		{ProbeVeth, "network: veth and network: cluster", true, simple(probeVeth)},
-		{ProbeNFTables, "path: service", true, simple(probeNFTables)},
-		{ProbeConntrack, "path: service, and clearing stale entries between trials", true, simple(probeConntrack)},
+		{ProbeNFTables, "pods (path: service, dns, pod), and faults of handshakes", true, simple(probeNFTables)},
+		{ProbeConntrack, "pods: a Service's addresses, and which pod a connection was sent to", true, simple(probeConntrack)},
 		{ProbeTCPMigrateReq, "stop: migrate", true, simple(probeMigrateReq)},
 		{ProbeMigrationWakes, "stop: migrate, at low rates", true, simple(probeMigrationWakes)},
 		{ProbeQueueDepth, "draining before close, and queue_max", true, simple(probeQueueDepth)},
@@ -116,7 +116,7 @@ func probes() []probe {
 		{ProbePressure, "telling a stalled machine from a stalled server", false, simple(probePressure)},
 		{ProbeTimer, "a schedule finer than 1 ms", false, simple(probeTimer)},
 		{ProbeHAProxyCommand, "path: haproxy", false, simple(probeHAProxyCommand)},
-		{ProbeNFTablesCommand, "path: service with kube-proxy's rules", false, simple(probeNFTablesCommand)},
+		{ProbeNFTablesCommand, "pods: rules as kube-proxy writes them", false, simple(probeNFTablesCommand)},
 		{ProbeUserIDs, "kube.users: each", false, simple(probeUserIDs)},
 	}
 }
