@@ -339,3 +339,25 @@ func TestRetryTable(t *testing.T) {
 		t.Errorf("losses lack the try:\n%.2000s", losses)
 	}
 }
+
+// Where variants differ in a lag, the report says how the outage follows it.
+func TestSlopeLine(t *testing.T) {
+	scenario := &results.Scenario{Name: "endpoint-lag", MinValid: 1, Trials: 2}
+	for lag, ms := range map[string]int64{"0s": 0, "100ms": 100, "1s": 1000} {
+		v := &results.Variant{Labels: map[string]string{"kube.endpoint_lag": lag}}
+		for extra := range int64(2) {
+			v.Trials = append(v.Trials, &results.Trial{Valid: true, Attempts: 10, Served: 10, ControlPlane: "embedded", Steps: []results.Step{
+				{Do: "delete-pod", Endpoints: 2, OutageNS: (2*ms + 3 + 2*extra) * 1e6},
+			}})
+		}
+		scenario.Variants = append(scenario.Variants, v)
+	}
+	run := &results.Run{SchemaVersion: results.SchemaVersion, Scenarios: []*results.Scenario{scenario}}
+	run.Summarize()
+	out := printed(t, Text, run)
+	// By hand: six points 1 ms off the line, s² = 1.5 ms², Σ(x-x̄)² = 1.2133 s², t = 2.776.
+	want := "Outage over kube.endpoint_lag: 2 ± 0.0031 s for each second, 4ms where there is none (6 trials, least squares, 95 %)."
+	if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+		t.Errorf("no such line in\n%s", out)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"reuseport-bench/results"
 )
@@ -195,8 +196,9 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.paragraph("The control plane is this program's own stand-in, with the lags that the scenario sets; rules and connection tracking are the kernel's.\n" +
 			"Predicted: offered rate × time from closed listener to changed rules ÷ endpoints, and × time in which the rules led to no pod.")
 		d.table(behind)
+		slopeBlock(d, s)
 		if pods := figureTable(s, behindService(measured), podColumns); len(pods.columns) > 1 {
-			d.paragraph("What endpoints and rules took to follow the pods. SIGTERM first: the share of deleted pods that were told to end before the endpoints had\n" +
+			d.paragraph("What endpoints and rules took to follow the pods. SIGTERM first: the share of deleted pods that were told to end before the endpoints had " +
 				"changed. Listening to ready: negative where a pod counts as ready before it listens.")
 			d.table(pods)
 		}
@@ -237,6 +239,22 @@ func retryBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 		"Masked: served, but not by the first try. Their response times have in them the tries that failed and the waits between.\n" +
 		"Read twice or more: a server had read the request when the client tried again, so what it asked for may have been done twice.")
 	d.table(figureTable(s, measured, retryColumns))
+}
+
+// slopeBlock adds how the outage follows the lags that the variants differ in.
+func slopeBlock(d *document, s *results.Scenario) {
+	var lines []string
+	for _, slope := range s.Slopes(results.MetricOutage) {
+		with := ""
+		if slope.Rest != "" {
+			with = " with " + slope.Rest
+		}
+		lines = append(lines, fmt.Sprintf("Outage over %s%s: %.4g ± %.2g s for each second, %s where there is none (%d trials, least squares, 95 %%).",
+			slope.Key, with, slope.Center, slope.Half, time.Duration(slope.AtNone).Round(100*time.Microsecond), slope.N))
+	}
+	if len(lines) > 0 {
+		d.paragraph(strings.Join(lines, "\n"))
+	}
 }
 
 // behindService are the variants with a control plane.
