@@ -219,12 +219,13 @@ type Step struct {
 	// clients' node sent no more connections to it; null elsewhere, and where that did not happen in the trial.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is how many pods the Service had before the step, one of which it took away; 0 elsewhere. Clients that know one pod's own
-	// address go to that one alone.
+	// Endpoints is how many pods the Service had before a step that took one away; 0 elsewhere. Clients that know one pod's own address go to
+	// that one alone.
 	Endpoints int `json:"endpoints,omitempty"`
 
-	// NowhereNS is for how long, from the trigger to the next step or the end of the schedule, the rules of the clients' node led to no pod.
-	NowhereNS int64 `json:"nowhere_ns,omitempty"`
+	// DeadNS is the time from the step to the next one or the end of the schedule, weighed with the share of the pods that the rules of the
+	// clients' node led to where nobody listened; all of it counts while they led to none. Null where attempts are not one connection each.
+	DeadNS *int64 `json:"dead_ns,omitempty"`
 	// Pods are, behind a Service, those that the step took away and then those that it started.
 	Pods []Pod `json:"pods,omitempty"`
 
@@ -272,7 +273,7 @@ type Pod struct {
 	// EndpointsNS is when the Service's ready endpoints were with it, or without it, and RulesNS when the rules of the clients' node were.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is how many pods those rules led to when it was closed, itself included; 0 where no rule led to it.
+	// Endpoints is how many pods those rules led to when it was closed, itself included; 0 where none led to it then.
 	Endpoints int `json:"endpoints,omitempty"`
 }
 

@@ -5,9 +5,13 @@ import "slices"
 // podFigures adds what steps behind a Service cost, and what they should by arithmetic.
 func (t *Trial) podFigures(f map[string]float64) {
 	var lags podLags
-	var lost, steps float64
+	var lost, dead, steps float64
 	var outage int64
+	known := true
 	for _, s := range t.Steps {
+		for _, p := range s.Pods {
+			lags.add(p)
+		}
 		if s.Endpoints == 0 {
 			continue
 		}
@@ -16,10 +20,15 @@ func (t *Trial) podFigures(f map[string]float64) {
 		if s.OutageNS >= outage {
 			outage, f[MetricLostShare] = s.OutageNS, s.LostShare
 		}
-		lags.step(s, t.OfferedPerSecond)
+		if known = known && s.DeadNS != nil; known {
+			dead += float64(*s.DeadNS)
+		}
 	}
 	if steps > 0 {
 		f[MetricLostPerStep] = lost / steps
+		if known {
+			f[MetricPredictedLost] = t.OfferedPerSecond * dead / 1e9 / steps
+		}
 	}
 	lags.figures(f)
 }
@@ -29,34 +38,7 @@ type podLags struct {
 	endpoints, rules []float64
 	ready, routed    []float64
 	stale            []float64
-	predicted        float64 // lost attempts
-	followed         float64 // steps that it is of: those that the rules followed within the trial
 	deleted, first   float64 // pods, and of those whom the endpoints followed after SIGTERM
-}
-
-// step adds a step's pods.
-func (l *podLags) step(s Step, perSecond float64) {
-	predicted := perSecond * float64(s.NowhereNS) / 1e9
-	var closed, followed int
-	for _, p := range s.Pods {
-		l.add(p)
-		if p.Started || p.ClosedNS == nil || p.Endpoints == 0 {
-			continue
-		}
-		closed++
-		if p.RulesNS == nil {
-			continue
-		}
-		followed++
-		late := max(0, float64(*p.RulesNS-*p.ClosedNS))
-		l.stale = append(l.stale, late)
-		// Of the attempts that come between the close of its listener and the rules that send nobody there any more, its share.
-		predicted += perSecond * late / 1e9 / float64(p.Endpoints)
-	}
-	if closed > 0 && followed == closed {
-		l.predicted += predicted
-		l.followed++
-	}
 }
 
 // add adds a pod's lags.
@@ -83,6 +65,9 @@ func (l *podLags) add(p Pod) {
 			l.first++
 		}
 	}
+	if p.ClosedNS != nil && p.RulesNS != nil && p.Endpoints > 0 {
+		l.stale = append(l.stale, max(0, float64(*p.RulesNS-*p.ClosedNS)))
+	}
 }
 
 func (l *podLags) figures(f map[string]float64) {
@@ -96,8 +81,5 @@ func (l *podLags) figures(f map[string]float64) {
 	}
 	if l.deleted > 0 {
 		f[MetricTermFirst] = l.first / l.deleted
-	}
-	if l.followed > 0 {
-		f[MetricPredictedLost] = l.predicted / l.followed
 	}
 }

@@ -6,25 +6,25 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Of two pods one is deleted: half of what comes until the rules follow is sent to it. Then of four one, a quarter.
+// What is predicted is rate × dead time, over the steps that took a pod away; lags are the middle ones.
 func TestPodFigures(t *testing.T) {
 	ms := func(n float64) *int64 { return ptr(int64(n * 1e6)) }
 	trial := &Trial{Valid: true, OfferedPerSecond: 500, Steps: []Step{
-		{Endpoints: 2, Lost: 47, NowhereNS: 20e6, // 500 × 0.02
+		{Endpoints: 2, Lost: 47, DeadNS: ms(120), // 500 × 0.12
 			OutageNS: 198e6, LostShare: 0.48, Pods: []Pod{
-				{Endpoints: 2, DeletedNS: ms(990), TermNS: ms(991), ClosedNS: ms(1000), EndpointsNS: ms(1090), RulesNS: ms(1200)}, // 500 × 0.2 ÷ 2
+				{Endpoints: 2, DeletedNS: ms(990), TermNS: ms(991), ClosedNS: ms(1000), EndpointsNS: ms(1090), RulesNS: ms(1200)},
 				{Started: true, ListenNS: ms(1000), ReadyNS: ms(1100), EndpointsNS: ms(1150), RulesNS: ms(1250)},
 			}},
-		{Endpoints: 4, Lost: 53, OutageNS: 396e6, LostShare: 0.26, Pods: []Pod{
-			{Endpoints: 4, DeletedNS: ms(2000), TermNS: ms(2600), ClosedNS: ms(2600), EndpointsNS: ms(2110), RulesNS: ms(2200)}, // after the rules: nothing
-			{Endpoints: 4, DeletedNS: ms(2000), TermNS: ms(2000), ClosedNS: ms(2000), EndpointsNS: ms(2100), RulesNS: ms(2400)}, // 500 × 0.4 ÷ 4
+		{Endpoints: 4, Lost: 53, DeadNS: ms(100), OutageNS: 396e6, LostShare: 0.26, Pods: []Pod{
+			{Endpoints: 4, DeletedNS: ms(2000), TermNS: ms(2600), ClosedNS: ms(2600), EndpointsNS: ms(2110), RulesNS: ms(2200)},
+			{Endpoints: 4, DeletedNS: ms(2000), TermNS: ms(2000), ClosedNS: ms(2000), EndpointsNS: ms(2100), RulesNS: ms(2400)},
 		}},
 		// The rules had not followed when the trial ended.
-		{Endpoints: 2, Lost: 20, Pods: []Pod{{Endpoints: 2, DeletedNS: ms(3000), TermNS: ms(3001), ClosedNS: ms(3002)}}},
+		{Endpoints: 2, Lost: 20, DeadNS: ms(50), Pods: []Pod{{Endpoints: 2, DeletedNS: ms(3000), TermNS: ms(3001), ClosedNS: ms(3002)}}},
 	}}
 	got := trial.Figures()
 	want := map[string]float64{
-		MetricLostPerStep: 40, MetricLostShare: 0.26, MetricPredictedLost: 55, MetricStaleNS: 200e6,
+		MetricLostPerStep: 40, MetricLostShare: 0.26, MetricPredictedLost: 45, MetricStaleNS: 200e6,
 		MetricEndpointsLag: 100e6, MetricRulesLag: 105e6, // the middle of 90, 100, 110, 300
 		MetricTermFirst: 0.75, MetricPodReady: 100e6, MetricPodRouted: 250e6,
 	}

@@ -458,7 +458,9 @@ func (z *summarizer) summarizeRestarts(trials []*Trial) {
 	var afterClose, resets []int64
 	var restartsAfterClose, restarts []float64
 	var lost, inRestarts int64
+	late := 0
 	for _, t := range trials {
+		late += t.StepsLate
 		steps := t.Restarts()
 		if len(steps) == 0 {
 			continue
@@ -479,6 +481,9 @@ func (z *summarizer) summarizeRestarts(trials []*Trial) {
 	}
 	s := clusteredRate(perRestart, z.level)
 	s.warnNoneSeen()
+	if late > 0 {
+		s.warn("%d more steps were not carried out: the ones before took until the load had ended", late)
+	}
 	if lost > inRestarts {
 		s.warn("%d more attempts were lost outside any restart", lost-inRestarts)
 	}

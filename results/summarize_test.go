@@ -172,11 +172,12 @@ func TestSummarizeNoLoss(t *testing.T) {
 func TestSummarizeWarns(t *testing.T) {
 	v := &Variant{Trials: []*Trial{restartTrial(1, 0), restartTrial(0, 1)}}
 	v.Trials[0].Lost += 4 // outside any restart
+	v.Trials[1].StepsLate = 2
 	v.Trials[1].Steps[0].Censored = true
 	v.Trials[1].ServiceNS = &Percentiles{P50: 1}
 	v.Summarize()
 	for metric, want := range map[string]string{
-		MetricLostPerRestart: "4 more attempts were lost outside any restart",
+		MetricLostPerRestart: "2 more steps were not carried out: the ones before took until the load had ended\n4 more attempts were lost outside any restart",
 		MetricGap:            "1 of 4 steps were cut off by the trial's end",
 		MetricOutage:         "1 of 4 steps were cut off by the trial's end",
 		"service_p50_ns":     "only 1 of 2 valid trials have this figure",
@@ -222,7 +223,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Steps[0].HalfOpen = &HalfOpen{Held: 1}
 	v.Trials[0].Steps[0].ColdStart = &ColdStart{FirstServedNS: ptr[int64](1), FairShareNS: ptr[int64](2), NewcomerNS: p, OthersNS: p}
 	at := ptr[int64](1)
-	v.Trials[0].Steps[0].Endpoints = 2
+	v.Trials[0].Steps[0].Endpoints, v.Trials[0].Steps[0].DeadNS = 2, at
 	v.Trials[0].Steps[0].Pods = []Pod{
 		{Endpoints: 2, DeletedNS: at, TermNS: at, ClosedNS: at, EndpointsNS: at, RulesNS: at}, {Started: true, ListenNS: at, ReadyNS: at, RulesNS: at},
 	}

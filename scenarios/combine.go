@@ -210,6 +210,7 @@ func (c *setupCheck) cluster() {
 	}
 	if service {
 		c.rollout()
+		c.drains()
 	}
 	if service && c.d.trusts("stop") {
 		switch c.Stop {
@@ -247,17 +248,42 @@ func (c *setupCheck) ports() {
 func (c *setupCheck) rollout() {
 	k := c.Kube
 	update, drain := c.has("rolling-update"), c.has("drain-node")
+	starts := update || drain || c.has("scale", "move-pod")
+	ends := starts || c.has("delete-pod", "remove")
 	switch {
 	case k.ProbePeriod > 0 && k.Readiness != "probe" && k.Readiness != "started": // a matrix may go from one to the other
 		c.add("kube.probe_period", ": only readiness: probe has one", "use kube.readiness: probe, or remove probe_period")
 	case (k.MaxSurge > 0 || k.MaxUnavailable > 0) && !update:
 		c.add("kube", ": max_surge and max_unavailable are a rolling-update's", "add a step rolling-update, or remove them")
-	case k.MinReady > 0 && !update && !drain:
-		c.add("kube.min_ready", ": only a rolling-update and a drain-node wait for it", "add such a step, or remove min_ready")
+	case k.MinReady > 0 && !starts:
+		c.add("kube.min_ready", ": no step waits for a new pod", "rolling-update, drain-node, move-pod and scale do; or remove min_ready")
+	case (k.PreStop > 0 || k.Grace > 0) && !ends:
+		c.add("kube", ": pre_stop and grace are for pods that are deleted", "add a step such as delete-pod, or remove them")
+	case k.NodeLag > 0 && !c.has("node-down"):
+		c.add("kube.node_lag", ": only a node-down has one", "add a step node-down, or remove node_lag")
+	case (k.RulesLag != Lag{} || k.MinSyncPeriod > 0) && c.Path != "service":
+		c.add("kube", ": rules_lag and min_sync_period are for path: service", "no rule leads to pods that are known by name or address; use endpoint_lag")
 	case k.MinAvailable > 0 && !drain:
 		c.add("kube.min_available", ": only a drain-node asks for it", "add a step drain-node, or remove min_available")
 	case drain && k.MinAvailable >= c.Workers && c.WorkersPerCPU == 0 && c.d.trusts("workers") && !c.has("add", "cold-start", "scale"):
 		c.add("kube.min_available", fmt.Sprintf(": with %d of %d no pod may ever be evicted", k.MinAvailable, c.Workers), "make it less than workers")
+	}
+}
+
+// drains checks that a node is left for the pods.
+func (c *setupCheck) drains() {
+	left := map[int]bool{0: true, 1: true}
+	for i, s := range c.Timeline {
+		if s.Do != "drain-node" && s.Do != "node-down" {
+			continue
+		}
+		node := 0
+		if s.Target != nil {
+			node = *s.Target
+		}
+		if delete(left, node); len(left) == 0 {
+			c.add(fmt.Sprintf("timeline[%d]", i), ": no node is left for the pods", "the other one was drained, or is down, before")
+		}
 	}
 }
 
@@ -428,8 +454,14 @@ func (c *setupCheck) retry() {
 		c.add(path+".on", ": non-idempotent extends unanswered", "name that too: unanswered+non-idempotent")
 	case r.Backoff == 0 && r.Jitter == "full":
 		c.add(path+".jitter", ": full needs a backoff", "for example backoff: 50ms")
+	case r.MaxBackoff > 0 && r.Backoff == 0:
+		c.add(path+".max_backoff", ": there is no backoff", "for example backoff: 50ms, or remove max_backoff")
+	case slices.Equal(causes, []string{"unanswered"}) && c.Load.Body > 0 && c.d.trusts("load.body"):
+		c.add(path+".on", ": a request with a body is never sent again once it is unanswered", "add non-idempotent if it may be, or other causes")
 	case r.MaxBackoff > 0 && r.MaxBackoff < r.Backoff:
 		c.add(path+".max_backoff", fmt.Sprintf(": %s is less than the backoff, %s", durationText(r.MaxBackoff), durationText(r.Backoff)), "raise it, or lower the backoff")
+	case r.Backoff > 0 && r.Backoff >= c.Load.Timeout:
+		c.add(path+".backoff", fmt.Sprintf(": after %s nothing is left of load.timeout, %s", durationText(r.Backoff), durationText(c.Load.Timeout)), "make it less, or load.timeout more")
 	case r.ConnectTimeout > 0 && !slices.Contains(causes, "connect-timeout"):
 		c.add(path+".connect_timeout", ": without connect-timeout nothing is tried again after it", "add that to on, or remove connect_timeout")
 	case r.ConnectTimeout > 0 && r.ConnectTimeout >= c.Load.Timeout:
@@ -503,7 +535,7 @@ func (c *setupCheck) target(path string, step Step) {
 			c.add(path, fmt.Sprintf(": there is no node %d", *step.Target), "they are 0 and 1")
 		}
 	case "remove", "kill", "stall", "crash", "delete-pod", "move-pod":
-		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 && !c.has("add", "cold-start") && c.d.trusts("workers", "timeline") {
+		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 && !c.has("add", "cold-start", "scale") && c.d.trusts("workers", "timeline") {
 			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target), fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
 		}
 	default:

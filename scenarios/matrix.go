@@ -100,7 +100,7 @@ func (s *Setup) complete() {
 	if s.Accept == "" {
 		s.Accept = map[string]string{"loop": "epoll", "http": "netpoll"}[s.Server.Kind]
 	}
-	if s.Path == "dns" && s.DNS.Cache == "" {
+	if (s.Path == "dns" || s.DNS != DNS{}) && s.DNS.Cache == "" {
 		s.DNS.Cache = "ttl"
 	}
 	if inPods(s.Path) {

@@ -419,6 +419,7 @@ stop: handoff
 `, []string{
 			`f:5: sockets: shared needs workers on one host; each pod has a network of its own; use sockets: reuseport`,
 			`f:6: dns: only path: dns and service look names up; use path: dns, or remove dns`,
+			`f:7: kube: pre_stop and grace are for pods that are deleted; add a step such as delete-pod, or remove them`,
 			`f:8: timeline[0].do: replace is not for pods behind a Service; there use remove, add, cold-start, kill, delete-pod, rolling-update, scale, move-pod, drain-node, node-down`,
 			`f:9: stop: handoff is between workers on one host; a pod has its own; use close, drain, shutdown or kill`,
 		}},
@@ -700,6 +701,19 @@ timeline: [{at: 0s, do: drain-node}]
 kube: {min_available: 2}
 `, []string{
 			`f:7: kube.min_available: with 2 of 2 no pod may ever be evicted; make it less than workers`,
+		}},
+		{"no node left", head + cluster + `stop: close
+timeline: [{at: 0s, do: drain-node}, {at: 100ms, do: node-down, target: 1}]
+`, []string{
+			`f:6: timeline[1]: no node is left for the pods; the other one was drained, or is down, before`,
+		}},
+		{"settings of nobody", head + `network: cluster
+path: dns
+stop: close
+timeline: [{at: 0s, do: delete-pod}]
+kube: {rules_lag: 1s}
+`, []string{
+			`f:7: kube: rules_lag and min_sync_period are for path: service; no rule leads to pods that are known by name or address; use endpoint_lag`,
 		}},
 		{"scale without a size", head + cluster + `stop: close
 timeline: [{at: 0s, do: scale}, {at: 0s, do: delete-pod, replicas: 3}, {at: 0s, do: drain-node, target: 2}]

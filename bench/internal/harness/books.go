@@ -70,7 +70,6 @@ type books struct {
 
 	mu       sync.Mutex
 	attempts []attempt
-	probes   int64 // connections of kubelets
 	// again are the attempts that made more than one try, and later what servers know of tries after the first, by their numbers. Once the
 	// books are closed an attempt's own account is that of its last try, and later has those of the tries before.
 	again map[uint64]tries
@@ -247,7 +246,6 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 	}
 	key := connKey{w.ID, r.Conn}
 	if r.Kind == servers.RecordAccept && slices.Contains(b.kubelets, r.Peer.Addr()) {
-		b.probes++
 		b.open[key] = &conn{attempt: -1, probe: true}
 		return
 	}

@@ -288,6 +288,9 @@ func (c *cluster) delete(ctx context.Context, workers []*servers.Worker) (trigge
 	trigger = c.clock.Now()
 	for _, w := range workers {
 		p := c.podOf(w)
+		if p.silenced != 0 {
+			return trigger, 0, fmt.Errorf("pod %s is on a node that is down: its kubelet does not hear of its deletion; aim at another", p.name)
+		}
 		if err := c.plane.DeletePod(ctx, p.name); err != nil {
 			return trigger, 0, err
 		}
@@ -308,8 +311,9 @@ func (c *cluster) delete(ctx context.Context, workers []*servers.Worker) (trigge
 	return trigger, closed, err
 }
 
-// nodeDown silences a node.
+// nodeDown silences a node, which gets no more pods.
 func (c *cluster) nodeDown(node int) error {
+	c.cordon(node)
 	at := c.clock.Now()
 	c.mu.Lock()
 	for _, p := range c.order {

@@ -44,10 +44,7 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 			m.lag.Record(max(0, a.sent-at))
 		}
 		last := b.lastTry(i)
-		v := j.judge(last)
-		if v.cause != "" {
-			v = j.routed(b.connection(i), last, v, b.reused(i))
-		}
+		v := m.routed(i, j.judge(last))
 		if v.cause != "" && kv != nil {
 			traced, event := kv.judge(i, last, v)
 			inferred[i] = v.cause
@@ -77,6 +74,14 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 	return m
 }
 
+// routed is a judgement with regard to where the attempt's connection was sent.
+func (m *measured) routed(i int, v judgement) judgement {
+	if v.cause == "" {
+		return v
+	}
+	return m.judge.routed(m.books.connection(i), m.books.lastTry(i), v, m.books.reused(i))
+}
+
 // limitOverflows puts no more attempts down to full accept queues than the kernel has counted: the counter moves once for each
 // SYN that such a queue refuses, and for each last ACK, of which the kernel tells besides.
 func (m *measured) limitOverflows() {
@@ -92,7 +97,7 @@ func (m *measured) limitOverflows() {
 	}
 	for n, i := range counted {
 		if int64(n) >= left {
-			m.verdicts[i] = m.judge.synTimeout(m.books.lastTry(i))
+			m.verdicts[i] = m.routed(i, m.judge.synTimeout(m.books.lastTry(i)))
 		}
 	}
 }
@@ -119,24 +124,24 @@ func (m *measured) attribute(i int) (step int, ok bool) {
 		at = m.books.scheduled(i)
 	}
 	n, found := slices.BinarySearchFunc(m.steps, at, func(s *fired, at int64) int {
-		return cmp.Compare(m.books.since(int64(s.trigger)), at)
+		return cmp.Compare(m.books.since(int64(s.from())), at)
 	})
 	switch {
 	case found:
 		return n, true
 	case n > 0:
 		return n - 1, true
-	case a.class == results.ClassTimeout && len(m.steps) > 0 && m.books.since(int64(m.steps[0].trigger)) <= a.done:
+	case a.class == results.ClassTimeout && len(m.steps) > 0 && m.books.since(int64(m.steps[0].from())) <= a.done:
 		return 0, true
 	}
 	return 0, false
 }
 
-// window is the stretch of the schedule from a step's trigger to the next one's, or to the end.
+// window is the stretch of the schedule from a step's begin, which is its trigger but where it starts pods before, to the next one's, or to the end.
 func (m *measured) window(step int) (from, to int64) {
-	from, to = m.books.since(int64(m.steps[step].trigger)), m.duration
+	from, to = m.books.since(int64(m.steps[step].from())), m.duration
 	if step+1 < len(m.steps) {
-		to = m.books.since(int64(m.steps[step+1].trigger))
+		to = m.books.since(int64(m.steps[step+1].from()))
 	}
 	return from, to
 }
@@ -166,8 +171,11 @@ func (m *measured) step(k int) results.Step {
 	if len(s.stopped) > 0 {
 		r.TailNS = m.tail(s)
 	}
-	if s.step.Do == stepAdd || s.step.Do == stepCold {
-		r.StopNS = nil // it stops nobody
+	switch s.step.Do {
+	case stepAdd, stepCold, stepScale:
+		if len(s.stopped) == 0 {
+			r.StopNS = nil // it stops nobody
+		}
 	}
 	if s.step.Do == stepCold {
 		r.ColdStart = m.coldStart(s)
@@ -230,7 +238,7 @@ func (m *measured) gap(i int) (ns int64, end int, censored bool) {
 // due before that were still waiting at the trigger.
 func (m *measured) served(k, lo, hi int, r *results.Step) {
 	s := m.steps[k]
-	trigger, _ := m.window(k)
+	trigger := m.books.since(int64(s.trigger))
 	stall, takeover := int64(-1), int64(math.MaxInt64)
 	started := map[int32]bool{}
 	for _, w := range s.started {
@@ -436,7 +444,7 @@ func (m *measured) equalities(moved kernel.Counters, resetsSent int64, r *result
 	}
 	all := []results.Equality{
 		{Counter: "TcpActiveOpens", Books: opened, What: "connections that the load opened"},
-		{Counter: "TcpPassiveOpens", Books: accepted + m.books.probes + r.LostByCause[causeResetAtClose] + reset, What: "accepted, or reset in a queue"},
+		{Counter: "TcpPassiveOpens", Books: accepted + r.LostByCause[causeResetAtClose] + reset, What: "accepted, or reset in a queue"},
 		{Counter: "TcpExtListenOverflows", Books: r.LostByCause[causeAcceptOverflow], What: "lost by accept_overflow"},
 	}
 	if r.Trace != nil && r.Trace.Unavailable == "" {

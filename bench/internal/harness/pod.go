@@ -78,6 +78,9 @@ func (c *cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 	if c.closed[node] {
 		node = 1 - node
 	}
+	if c.closed[node] {
+		return nil, errors.New("neither node takes pods: they are drained, or down")
+	}
 	var err error
 	if p.Pod, err = c.lab.AddPod(ctx, node, p.name); err != nil {
 		return nil, err

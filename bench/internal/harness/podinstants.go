@@ -2,9 +2,9 @@ package harness
 
 import (
 	"slices"
-	"time"
 
 	"reuseport-bench/bench/internal/kube"
+	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/results"
 	"reuseport-bench/servers/wire"
 )
@@ -26,93 +26,91 @@ func (c *cluster) since(p *pod, kind kube.EventKind, from wire.Instant, listed b
 	return 0
 }
 
-// routed is how many pods the rules of the clients' node lead to at an instant.
-func (c *cluster) routed(at wire.Instant) (n int) {
+// instants adds to a step, whose window is between two instants, what happened to its pods, and when the endpoints and the rules had
+// followed the last of those it took away.
+func (c *cluster) instants(b *books, r *routes, f *fired, from, until int64, s *results.Step) {
+	if c == nil {
+		return
+	}
+	s.Endpoints = f.endpoints
+	// What is to be expected lost is known where each attempt is one connection, for which the rules choose anew.
+	if l := c.setup.Load; c.setup.Path == pathService && l.Connections == string(load.New) && l.Retry.Max == 0 {
+		dead := r.dead(from, until)
+		s.DeadNS = &dead
+	}
+	for _, w := range slices.Concat(f.stopped, f.silenced) {
+		p := c.lost(b, r, c.podOf(w), f)
+		s.Pods = append(s.Pods, p)
+		s.EndpointsNS, s.RulesNS = p.EndpointsNS, p.RulesNS
+	}
+	for _, w := range f.started {
+		s.Pods = append(s.Pods, c.added(b, r, c.podOf(w)))
+	}
+}
+
+// lost is a pod that a step took away.
+func (c *cluster) lost(b *books, routes *routes, p *pod, f *fired) results.Pod {
+	deleted := c.since(p, kube.DeletionBegun, f.trigger, false)
+	r := results.Pod{
+		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name, DeletedNS: b.instant(deleted),
+		TermNS: b.instant(c.since(p, kube.TermSent, f.trigger, false)), ClosedNS: b.instant(c.gone(p)),
+	}
+	// A pod that was not listed when it went does not leave the endpoints either.
+	if at := max(deleted, f.trigger); c.listed(p, at) {
+		r.EndpointsNS = b.instant(c.since(p, kube.EndpointsChanged, at, false))
+	}
+	if routed := routes.of(p); routed != nil && c.setup.Path == pathService && len(routed.routed) > 0 {
+		if last := routed.routed[len(routed.routed)-1].until; last < never {
+			r.RulesNS = &last
+		}
+		if routed.routedAt(routed.gone) {
+			r.Endpoints = routes.count(routed.gone)
+		}
+	}
+	return r
+}
+
+// listed says that the pod was among the ready endpoints at an instant.
+func (c *cluster) listed(p *pod, at wire.Instant) (is bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.events {
-		switch {
-		case e.At >= at:
-		case e.Kind == kube.EndpointAdded:
+		if e.Kind == kube.EndpointsChanged && e.At <= at {
+			is = hasReady(e, p.name)
+		}
+	}
+	return is
+}
+
+// of is what is known of a pod; nil: clients were never sent there.
+func (r *routes) of(p *pod) *routedPod {
+	i := slices.IndexFunc(r.pods, func(x routedPod) bool { return x.worker == p.workers[0].ID })
+	if i < 0 {
+		return nil
+	}
+	return &r.pods[i]
+}
+
+// count is how many pods clients were sent to at an instant.
+func (r *routes) count(at int64) (n int) {
+	for i := range r.pods {
+		if r.pods[i].routedAt(at) {
 			n++
-		case e.Kind == kube.EndpointRemoved:
-			n--
 		}
 	}
 	return n
 }
 
-// nowhere is for how long the rules of the clients' node led to no pod, from one instant to another.
-func (c *cluster) nowhere(from, to wire.Instant) (total int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n, since := 0, from
-	for _, e := range c.events {
-		at := min(max(e.At, from), to)
-		switch {
-		case e.Kind == kube.EndpointAdded:
-			if n == 0 {
-				total += int64(at.Sub(since))
-			}
-			n++
-		case e.Kind == kube.EndpointRemoved:
-			if n--; n == 0 {
-				since = at
-			}
-		}
-	}
-	if n == 0 {
-		total += int64(to.Sub(since))
-	}
-	return total
-}
-
-// instants adds to a step, whose window lasts until an instant, what happened to its pods, and when the endpoints and the rules had
-// followed the last of those it took away.
-func (c *cluster) instants(b *books, f *fired, until int64, s *results.Step) {
-	if c == nil {
-		return
-	}
-	s.Endpoints = f.endpoints
-	if c.setup.Path == pathService {
-		s.NowhereNS = c.nowhere(f.trigger, b.begin.Add(time.Duration(until)))
-	}
-	for _, w := range slices.Concat(f.stopped, f.silenced) {
-		p := c.lost(b, c.podOf(w), f.trigger)
-		s.Pods = append(s.Pods, p)
-		s.EndpointsNS, s.RulesNS = p.EndpointsNS, p.RulesNS
-	}
-	for _, w := range f.started {
-		s.Pods = append(s.Pods, c.added(b, c.podOf(w)))
-	}
-}
-
-// lost is a pod that a step took away.
-func (c *cluster) lost(b *books, p *pod, trigger wire.Instant) results.Pod {
-	gone := c.gone(p)
-	r := results.Pod{
-		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name,
-		DeletedNS:   b.instant(c.since(p, kube.DeletionBegun, trigger, false)),
-		TermNS:      b.instant(c.since(p, kube.TermSent, trigger, false)),
-		ClosedNS:    b.instant(gone),
-		EndpointsNS: b.instant(c.since(p, kube.EndpointsChanged, trigger, false)),
-	}
-	if c.setup.Path == pathService { // elsewhere no rule leads to it
-		r.RulesNS = b.instant(c.since(p, kube.EndpointRemoved, trigger, false))
-		r.Endpoints = c.routed(gone)
-	}
-	return r
-}
-
 // added is a pod that a step started.
-func (c *cluster) added(b *books, p *pod) results.Pod {
+func (c *cluster) added(b *books, routes *routes, p *pod) results.Pod {
 	r := results.Pod{
 		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name, Started: true,
 		ListenNS: b.instant(p.workers[0].ReadyAt()),
 		ReadyNS:  b.instant(c.since(p, kube.PodReady, 0, true)), EndpointsNS: b.instant(c.since(p, kube.EndpointsChanged, 0, true)),
 	}
-	if c.setup.Path == pathService {
-		r.RulesNS = b.instant(c.since(p, kube.EndpointAdded, 0, true))
+	if routed := routes.of(p); routed != nil && c.setup.Path == pathService && len(routed.routed) > 0 {
+		first := routed.routed[0].from
+		r.RulesNS = &first
 	}
 	return r
 }

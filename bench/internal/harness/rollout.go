@@ -23,6 +23,7 @@ type rollout struct {
 	outcomes  chan outcome
 	available int // pods that count as available: those there were, less the deleted, and the new ones by and by
 	launched  int
+	endpoints int // pods that the Service had before
 }
 
 // An outcome is what has come of something that a rollout has begun.
@@ -33,8 +34,7 @@ type outcome struct {
 }
 
 func (t *timeline) newRollout(ctx context.Context, s *fired) *rollout {
-	r := &rollout{timeline: t, step: s, available: len(t.current.Workers), outcomes: make(chan outcome)}
-	s.endpoints = t.endpoints()
+	r := &rollout{timeline: t, step: s, available: len(t.current.Workers), endpoints: t.endpoints(), outcomes: make(chan outcome)}
 	r.ctx, r.end = context.WithCancel(ctx)
 	return r
 }
@@ -72,6 +72,9 @@ func (r *rollout) run(act func() error) error {
 
 // start starts a pod in the place of a generation, which becomes available when it has been ready for long enough.
 func (r *rollout) start(generation, place int) (*servers.Worker, error) {
+	if r.step.began == 0 {
+		r.step.began = r.clock.Now()
+	}
 	w, err := r.group.LaunchWorker(r.ctx, generation, place, 0)
 	if err != nil {
 		return nil, err
@@ -95,7 +98,7 @@ func (r *rollout) start(generation, place int) (*servers.Worker, error) {
 
 // delete begins a pod's deletion. It counts as available no more.
 func (r *rollout) delete(w *servers.Worker) {
-	r.step.stopped = append(r.step.stopped, w)
+	r.step.stopped, r.step.endpoints = append(r.step.stopped, w), r.endpoints
 	r.available--
 	r.pending++
 	go func() {
@@ -208,6 +211,9 @@ func (t *timeline) move(ctx context.Context, s *fired, indexes []int, may func(*
 			indexes = indexes[1:]
 			old := t.current.Workers[i]
 			r.delete(old)
+			if t.cluster.closed[node] {
+				return fmt.Errorf("node %d takes no pods: it is drained, or down", node)
+			}
 			t.cluster.next = node
 			w, err := r.start(old.Generation, old.Place)
 			if err != nil {

@@ -10,39 +10,49 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// routes are where connections were sent behind a Service, and whether anybody listened there.
+// routes are where connections were sent behind a Service, and whether anybody listened there. Instants are nanoseconds from the first scheduled
+// attempt.
 type routes struct {
 	// translations are the pods that the clients' node sent each connection to, by the client's end: what its connection tracking remembers at
-	// the end.
+	// the end. shared says that attempts took their ports in turn, so that it may be a later attempt's.
 	translations map[netip.AddrPort]netip.Addr
+	shared       bool
 	pods         []routedPod // by worker
 }
 
-// A routedPod is a pod that clients were, or are, sent to. Instants are nanoseconds from the first scheduled attempt.
+// A routedPod is a pod that clients were, or are, sent to.
 type routedPod struct {
 	addr          netip.Addr
 	worker        int
-	added         int64 // clients were sent there from then on
-	listens, gone int64 // its worker listened, from to; gone also if its node fell silent
-	removed       int64 // clients were sent there no more
+	routed        []span // when clients were sent there
+	listens, gone int64  // its worker listened, from to; gone also if its node fell silent
+	silent        int64  // its node fell silent
 }
 
-// stale says that somebody may have been sent there, and found nobody any more, between sent and done.
-func (p *routedPod) stale(a *attempt) bool {
-	return p.gone <= a.done+clockSlack && a.sent <= p.removed+clockSlack
+// A span of time: from is in it, until is not.
+type span struct{ from, until int64 }
+
+// never is later than everything.
+const never = math.MaxInt64 - clockSlack
+
+// routedAt says that clients were sent there at an instant, as far as two clocks can tell.
+func (p *routedPod) routedAt(at int64) bool { return p.routedDuring(at, at) }
+
+// routedDuring says that they were at some instant between two, both included.
+func (p *routedPod) routedDuring(from, until int64) bool {
+	return slices.ContainsFunc(p.routed, func(s span) bool { return s.from <= until+clockSlack && from <= s.until+clockSlack })
 }
 
-// early says that somebody may have been sent there, and found nobody yet.
-func (p *routedPod) early(a *attempt) bool {
-	return p.added <= a.done+clockSlack && a.sent <= p.listens+clockSlack
-}
-
-func (r *routes) to(source netip.AddrPort) *routedPod {
+// to is the pod that the attempt's connection was sent to, or nil: nobody remembers.
+func (r *routes) to(source netip.AddrPort, a *attempt, refused bool) *routedPod {
 	addr, ok := r.translations[source]
-	for i := range r.pods {
-		if ok && r.pods[i].addr == addr {
-			return &r.pods[i]
-		}
+	i := slices.IndexFunc(r.pods, func(p routedPod) bool { return ok && p.addr == addr })
+	if i < 0 {
+		return nil
+	}
+	// What is refused is forgotten at once, and only a pod that has gone does not answer: any other entry is another attempt's.
+	if p := &r.pods[i]; !r.shared || !refused && p.gone <= a.done {
+		return p
 	}
 	return nil
 }
@@ -54,26 +64,26 @@ func (j *judge) routed(source netip.AddrPort, a *attempt, v judgement, reused bo
 	if j.routes == nil {
 		return v
 	}
-	there := j.routes.to(source)
+	there := j.routes.to(source, a, v.cause == causeRefused)
 	of := func(cause string, e evidence, p *routedPod) judgement {
 		return judgement{cause: cause, evidence: e, worker: p.worker, explained: true}
 	}
 	if reused {
-		// A pod that is stopped takes leave of its connections, and the kernel of one that is killed ends them: only silence is left.
-		if a.class == results.ClassTimeout && there != nil && there.gone <= a.done {
+		// A pod that is stopped takes leave of its connections, and the kernel of one that is killed ends them: only a silent node leaves silence.
+		if a.class == results.ClassTimeout && there != nil && there.silent <= a.done {
 			return of(causeStaleConn, evidenceKernel, there)
 		}
 		return v
 	}
 	switch v.cause {
-	case causeRefused, causeSYNTimeout, causeTimeout, causeNoRoute, causeUnknown:
+	case causeRefused, causeSYNTimeout, causeTimeout, causeNoRoute, causeAcceptOverflow, causeUnknown:
 	default:
 		return v
 	}
 	switch {
 	case a.state != neverAccepted:
 		return v
-	case there != nil && a.sent > there.removed+clockSlack:
+	case there != nil && len(there.routed) > 0 && there.routed[0].from < a.sent && !there.routedAt(a.sent):
 		// A SYN that is not answered leaves an entry behind (SYN_SENT, 120 s: nf_conntrack_proto_tcp.c), and who comes from the same address and port
 		// follows it, whatever the rules say by then. Each try renews it.
 		return of(causeStaleConntrack, evidenceKernel, there)
@@ -93,53 +103,111 @@ func (j *judge) routed(source netip.AddrPort, a *attempt, v judgement, reused bo
 // connect(2), as on the clients' own node, takes that for a hint only, and asks again after a second (tcp_v4_err in net/ipv4/tcp_ipv4.c: the
 // socket is owned by its user), so that the attempt looks like silence.
 func (r *routes) nowhere(a *attempt) bool {
-	return !slices.ContainsFunc(r.pods, func(p routedPod) bool { return p.added <= a.sent && a.sent <= p.removed })
+	return !slices.ContainsFunc(r.pods, func(p routedPod) bool { return p.routedAt(a.sent) })
 }
 
 // refused is the judgement of a refusal that connection tracking has forgotten: an entry whose only answer is a reset goes at once (tcp_packet in
-// net/netfilter/nf_conntrack_proto_tcp.c). Who refuses is a pod that clients are sent to and that does not listen.
+// net/netfilter/nf_conntrack_proto_tcp.c). Who refuses is a pod that clients are sent to and that does not listen any more or, if there is none
+// such, not yet.
 func (r *routes) refused(a *attempt, v judgement, of func(string, evidence, *routedPod) judgement) judgement {
 	for i := range r.pods {
-		if r.pods[i].stale(a) {
-			return of(causeStaleEndpoint, evidenceWorker, &r.pods[i])
+		if p := &r.pods[i]; p.gone <= a.done+clockSlack && p.routedDuring(a.sent, a.done) {
+			return of(causeStaleEndpoint, evidenceWorker, p)
 		}
 	}
 	for i := range r.pods {
-		if r.pods[i].early(a) {
-			return of(causeEarlyEndpoint, evidenceWorker, &r.pods[i])
+		if p := &r.pods[i]; a.sent <= p.listens+clockSlack && p.routedDuring(a.sent, a.done) {
+			return of(causeEarlyEndpoint, evidenceWorker, p)
 		}
 	}
 	return v
 }
 
+// dead is the time from one instant to another, weighed with the share of the pods that clients were sent to where nobody listened; all of it
+// counts while they were sent to none. What it is depends on no single attempt, so a rate times this is how many are to be expected lost.
+func (r *routes) dead(from, to int64) int64 {
+	edges := []int64{from, to}
+	add := func(at int64) {
+		if from < at && at < to {
+			edges = append(edges, at)
+		}
+	}
+	for _, p := range r.pods {
+		add(p.listens)
+		add(p.gone)
+		for _, s := range p.routed {
+			add(s.from)
+			add(s.until)
+		}
+	}
+	slices.Sort(edges)
+	var total float64
+	for i := 1; i < len(edges); i++ {
+		at := edges[i-1]
+		routed, dead := 0, 0
+		for _, p := range r.pods {
+			if slices.ContainsFunc(p.routed, func(s span) bool { return s.from <= at && at < s.until }) {
+				routed++
+				if at < p.listens || p.gone <= at {
+					dead++
+				}
+			}
+		}
+		share := 1.0
+		if routed > 0 {
+			share = float64(dead) / float64(routed)
+		}
+		total += share * float64(edges[i]-at)
+	}
+	return int64(total)
+}
+
 // routes are the pods that clients have been sent to.
 func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *routes {
-	const never = math.MaxInt64 - clockSlack
-	since := func(i wire.Instant, otherwise int64) int64 {
+	since := func(i wire.Instant) int64 {
 		if i == 0 {
-			return otherwise
+			return never
 		}
 		return b.since(int64(i))
 	}
-	r := &routes{translations: translations}
+	r := &routes{translations: translations, shared: b.ports > 0}
 	for _, p := range c.order {
 		if c.setup.Path == pathPod && p.Addr != firstPodAddress(c.setup).Addr() {
 			continue // nobody asks for it
 		}
 		pod := routedPod{
-			addr: p.Addr, worker: p.workers[0].ID, removed: never,
-			listens: since(p.workers[0].ReadyAt(), never), gone: since(c.gone(p), never),
+			addr: p.Addr, worker: p.workers[0].ID, silent: since(p.silenced),
+			listens: since(p.workers[0].ReadyAt()), gone: since(c.gone(p)),
 		}
-		kind := kube.EndpointsChanged
-		if c.setup.Path == pathService {
-			kind = kube.EndpointAdded
-			// Who knows a pod by name goes there for as long as the name is cached, and who knows its address for ever.
-			pod.removed = since(c.since(p, kube.EndpointRemoved, 0, false), never)
-		}
-		if pod.added = since(c.since(p, kind, 0, true), never); c.setup.Path == pathPod {
-			pod.added = -never // clients need not be told
+		switch c.setup.Path {
+		case pathService:
+			pod.routed = c.routedSpans(b, p)
+		case pathPod:
+			pod.routed = []span{{-never, never}} // clients need not be told
+		case pathDNS:
+			// Who knows a pod by name goes there for as long as the name is cached.
+			if at := c.since(p, kube.EndpointsChanged, 0, true); at != 0 {
+				pod.routed = []span{{since(at), never}}
+			}
 		}
 		r.pods = append(r.pods, pod)
 	}
 	return r
+}
+
+// routedSpans is when the rules of the clients' node led to the pod. They may leave one out and come back to it: one that is terminating is used where
+// nothing else is left.
+func (c *cluster) routedSpans(b *books, p *pod) (all []span) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.events {
+		switch {
+		case e.Pod != p.name:
+		case e.Kind == kube.EndpointAdded:
+			all = append(all, span{b.since(int64(e.At)), never})
+		case e.Kind == kube.EndpointRemoved && len(all) > 0:
+			all[len(all)-1].until = b.since(int64(e.At))
+		}
+	}
+	return all
 }

@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"math"
 	"net/netip"
 	"testing"
 
@@ -13,7 +12,6 @@ func TestRouted(t *testing.T) {
 	gone, there := netip.MustParseAddr("198.18.10.1"), netip.MustParseAddr("198.18.20.1")
 	source := netip.MustParseAddrPort("198.18.64.1:10000")
 	// The pod listened from 1 to 5 ms; connections were sent there from 0.5 ms on.
-	const never = math.MaxInt64 - clockSlack
 	tests := []struct {
 		name    string
 		to      netip.Addr // zero: the node remembers nothing
@@ -42,6 +40,8 @@ func TestRouted(t *testing.T) {
 		{"refused by one that is known by name", netip.Addr{}, causeRefused, neverAccepted, false, 1e9, never, causeStaleEndpoint, evidenceWorker},
 		{"silence, and forgotten", netip.Addr{}, causeSYNTimeout, neverAccepted, false, 6e6, 9e6, causeSYNTimeout, evidenceClient},
 		{"silence from one that no rule leads to", gone, causeSYNTimeout, neverAccepted, false, 10e6, 9e6, causeStaleConntrack, evidenceKernel},
+		{"silence while the queues of others overflow", gone, causeAcceptOverflow, neverAccepted, false, 6e6, 9e6, causeStaleEndpoint, evidenceKernel},
+		{"silence at a full queue", there, causeAcceptOverflow, neverAccepted, false, 6e6, 9e6, causeAcceptOverflow, evidenceClient},
 		{"silence on a kept connection", gone, causeTimeout, unreadPeerGone, true, 6e6, 9e6, causeStaleConn, evidenceKernel},
 		{"silence on a kept connection, long after", gone, causeTimeout, neverAccepted, true, 1e9, 9e6, causeStaleConn, evidenceKernel},
 		{"silence on a kept connection to one that is there", there, causeTimeout, neverAccepted, true, 6e6, 9e6, causeTimeout, evidenceClient},
@@ -50,8 +50,8 @@ func TestRouted(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			j := &judge{routes: &routes{translations: map[netip.AddrPort]netip.Addr{}, pods: []routedPod{
-				{addr: there, worker: 2, listens: -9e6, added: -8e6, gone: never, removed: never},
-				{addr: gone, worker: 3, listens: 1e6, added: 0.5e6, gone: 5e6, removed: test.removed},
+				{addr: there, worker: 2, listens: -9e6, routed: []span{{-8e6, never}}, gone: never, silent: never},
+				{addr: gone, worker: 3, listens: 1e6, routed: []span{{0.5e6, test.removed}}, gone: 5e6, silent: 5e6},
 			}}}
 			if test.to.IsValid() {
 				j.routes.translations[source] = test.to
@@ -73,5 +73,54 @@ func TestRouted(t *testing.T) {
 	// Without a Service nothing is stale.
 	if got := (&judge{}).routed(source, &attempt{sent: 6e6, done: 7e6}, judgement{cause: causeRefused}, false); got.cause != causeRefused {
 		t.Errorf("without a Service: %s", got.cause)
+	}
+}
+
+// Rules that have left a pod out may come back to it, where nothing else is left: what is sent there then is no old entry's doing.
+func TestRoutedAgain(t *testing.T) {
+	pod := netip.MustParseAddr("198.18.10.1")
+	source := netip.MustParseAddrPort("198.18.64.1:10000")
+	j := &judge{routes: &routes{translations: map[netip.AddrPort]netip.Addr{source: pod}, pods: []routedPod{
+		{addr: pod, worker: 3, listens: -9e6, gone: 30e6, silent: never, routed: []span{{-8e6, 10e6}, {20e6, 50e6}}},
+	}}}
+	v := judgement{cause: causeSYNTimeout, worker: -1, explained: true}
+	for sent, want := range map[int64]string{15e6: causeStaleConntrack, 25e6: causeSYNTimeout, 40e6: causeStaleEndpoint, 60e6: causeStaleConntrack} {
+		if got := j.routed(source, &attempt{sent: sent, done: sent + 1e6}, v, false); got.cause != want {
+			t.Errorf("sent at %d ms: %s, want %s", sent/1e6, got.cause, want)
+		}
+	}
+}
+
+// Where attempts take ports in turn, what is remembered of a port may be of a later one.
+func TestRoutedSharedPorts(t *testing.T) {
+	first, second := netip.MustParseAddr("198.18.10.1"), netip.MustParseAddr("198.18.20.1")
+	source := netip.MustParseAddrPort("198.18.64.1:10000")
+	j := &judge{routes: &routes{shared: true, translations: map[netip.AddrPort]netip.Addr{source: second}, pods: []routedPod{
+		{addr: first, worker: 1, listens: -9e6, gone: 1e6, silent: never, routed: []span{{-8e6, 150e6}}},
+		{addr: second, worker: 2, listens: 300e6, gone: never, silent: never, routed: []span{{300e6, never}}},
+	}}}
+	refused := j.routed(source, &attempt{sent: 100e6, done: 100.1e6}, judgement{cause: causeRefused}, false)
+	if refused.cause != causeStaleEndpoint || refused.worker != 1 {
+		t.Errorf("refused by the first: %s of worker %d", refused.cause, refused.worker)
+	}
+	silent := j.routed(source, &attempt{sent: 200e6, done: 900e6, class: results.ClassTimeout}, judgement{cause: causeSYNTimeout}, false)
+	if silent.cause != causeNoEndpoint {
+		t.Errorf("silence while no rule led anywhere: %s", silent.cause)
+	}
+}
+
+// What is to be expected lost: the share of dead pods among those that clients are sent to, over time.
+func TestDeadTime(t *testing.T) {
+	r := &routes{pods: []routedPod{
+		{listens: -9e6, gone: 100e6, routed: []span{{-8e6, 300e6}}},                 // dead from 100 to 300: alone from 250 on
+		{listens: -9e6, gone: never, routed: []span{{-8e6, 250e6}, {400e6, never}}}, // always alive
+		{listens: 460e6, gone: never, routed: []span{{450e6, never}}},               // dead for 10 ms, one of two
+	}}
+	// Half of 150 ms, all of 50, nobody for 100, half of 10.
+	if got, want := r.dead(0, 1000e6), int64(75e6+50e6+100e6+5e6); got != want {
+		t.Errorf("%d ms, want %d", got/1e6, want/1e6)
+	}
+	if got, want := r.dead(200e6, 350e6), int64(25e6+50e6+50e6); got != want {
+		t.Errorf("from 200 to 350 ms: %d ms, want %d", got/1e6, want/1e6)
 	}
 }

@@ -42,6 +42,7 @@ type fired struct {
 	at      wire.Instant
 	ready   wire.Instant // the last new worker was ready, or stopped ones went on; 0: neither
 	trigger wire.Instant // just before the first signal; for a step that sends none, before the new worker was started
+	began   wire.Instant // a rollout started its first pod; 0: it is none
 	closed  wire.Instant // 0: closes nothing
 	// stopped and started are the workers whose lives the step ended and began.
 	stopped, started []*servers.Worker
@@ -53,6 +54,14 @@ type fired struct {
 	endpoints int
 	// silenced are the workers whose node it silenced.
 	silenced []*servers.Worker
+}
+
+// from is when a step begins to have consequences: with the trigger or, where rules may lead to a new pod before that, with its start.
+func (s *fired) from() wire.Instant {
+	if s.began != 0 && (s.trigger == 0 || s.began < s.trigger) {
+		return s.began
+	}
+	return s.trigger
 }
 
 // timeline carries a trial's steps out, one after the other.
@@ -85,6 +94,11 @@ func (t *timeline) run(ctx context.Context, begin wire.Instant, duration time.Du
 		err := t.fire(ctx, s)
 		if errors.Is(err, errTooLate) {
 			t.late = len(firings) - i
+			// What it had done by then has its consequences all the same.
+			s.stopped = slices.DeleteFunc(s.stopped, func(w *servers.Worker) bool { return w.Closing().Way == "" })
+			if len(s.stopped) > 0 && s.trigger != 0 {
+				t.fired = append(t.fired, s)
+			}
 			t.current.Workers = slices.DeleteFunc(t.group.Workers(), func(w *servers.Worker) bool { return !w.Serves() || w.Acceptor })
 			break
 		}

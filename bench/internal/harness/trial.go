@@ -590,7 +590,7 @@ func (t *trialRun) result() *results.Trial {
 	for k := range t.line.fired {
 		step := m.step(k)
 		from, to := m.window(k)
-		t.cluster.instants(t.books, t.line.fired[k], to, &step)
+		t.cluster.instants(t.books, j.routes, t.line.fired[k], from, to, &step)
 		t.environment.step(&step, t.books.begin.Add(time.Duration(from)), t.books.begin.Add(time.Duration(to)))
 		r.Steps = append(r.Steps, step)
 	}
@@ -659,7 +659,7 @@ func (t *trialRun) fairness(workers []results.Worker) *results.Fairness {
 	var counts []int64
 	var overTime [][]int64
 	for _, w := range workers {
-		if w.Generation == generation && !w.Acceptor {
+		if w.Generation == generation && !w.Acceptor && w.BindError == "" {
 			counts = append(counts, w.Accepted)
 			overTime = append(overTime, t.books.acceptedOverTime(w.ID))
 		}

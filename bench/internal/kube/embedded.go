@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -16,7 +17,7 @@ import (
 // EmbeddedOptions are what an Embedded control plane is made of.
 type EmbeddedOptions struct {
 	Lags Lags
-	// Seed of what is drawn from the lags. The same calls in the same order draw the same.
+	// Seed of what is drawn from the lags. The same change of the same pod draws the same, whatever else has changed meanwhile.
 	Seed uint64
 	// Nodes are those whose rules follow the services, by name. A node may be without pods.
 	Nodes map[string]Syncer
@@ -40,7 +41,7 @@ type Embedded struct {
 	err     error // to be read after done
 
 	// The goroutine's own.
-	random   *rand.Rand
+	drawn    map[string]int      // how often a lag was drawn for each kind of change
 	services map[string]*Service // with their endpoints as the slices list them
 	pods     map[string]*record
 	status   stream // from pods to slices
@@ -67,7 +68,7 @@ func NewEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	ctx, end := context.WithCancel(context.Background())
 	e := &Embedded{
 		options: o, calls: make(chan func()), end: end, done: make(chan struct{}),
-		random:   rand.New(rand.NewPCG(o.Seed, 0)),
+		drawn:    map[string]int{},
 		services: map[string]*Service{},
 		pods:     map[string]*record{},
 		proxies:  newProxies(o.Nodes),
@@ -145,7 +146,7 @@ func (e *Embedded) CreateService(ctx context.Context, name string, address netip
 		}
 		s := &Service{Name: name, Address: address}
 		e.services[name] = s
-		e.publish(s)
+		e.publish(s, s.Name)
 		return nil
 	})
 }
@@ -222,13 +223,13 @@ func (e *Embedded) change(ctx context.Context, pod string, kind EventKind, f fun
 // changed tells of what has become of a pod, and sends it on its way to the endpoints.
 func (e *Embedded) changed(r *record, kind EventKind) {
 	e.options.Events(Event{At: e.options.Clock.Now(), Kind: kind, Pod: r.Name, Service: r.Service, Node: r.Node})
-	now := *r
-	e.due.add(e.status.arrival(time.Now(), e.sample(e.options.Lags.ReadyToEndpoint)), func() { e.reconcile(now) })
+	now, what := *r, r.Name+" "+string(kind)
+	e.due.add(e.status.arrival(time.Now(), e.sample(e.options.Lags.ReadyToEndpoint, "endpoints "+what)), func() { e.reconcile(now, what) })
 }
 
 // reconcile puts a pod into its service's endpoints as the controller has heard of it. One that is not ready is listed too,
-// without that condition; one that is gone is not.
-func (e *Embedded) reconcile(r record) {
+// without that condition; one that is gone is not. What says which change that is.
+func (e *Embedded) reconcile(r record, what string) {
 	s := e.services[r.Service]
 	i := slices.IndexFunc(s.Endpoints, func(x Endpoint) bool { return x.Pod == r.Name })
 	endpoints := slices.Clone(s.Endpoints) // what was told before stays as it was
@@ -243,14 +244,14 @@ func (e *Embedded) reconcile(r record) {
 	}
 	s.Endpoints = endpoints
 	e.options.Events(Event{At: e.options.Clock.Now(), Kind: EndpointsChanged, Service: s.Name, Endpoints: endpoints})
-	e.publish(s)
+	e.publish(s, what)
 }
 
-// publish sends a service to every node.
-func (e *Embedded) publish(s *Service) {
+// publish sends a service to every node, because of a change.
+func (e *Embedded) publish(s *Service, what string) {
 	now := *s
 	for _, p := range e.proxies {
-		e.due.add(p.updates.arrival(time.Now(), e.sample(e.options.Lags.EndpointToRules)), func() {
+		e.due.add(p.updates.arrival(time.Now(), e.sample(e.options.Lags.EndpointToRules, "rules "+p.node+" "+what)), func() {
 			p.heard[now.Name] = now
 			p.dirty = true
 			p.sync(&e.due)
@@ -258,9 +259,13 @@ func (e *Embedded) publish(s *Service) {
 	}
 }
 
-func (e *Embedded) sample(d Distribution) time.Duration {
+// sample draws a lag, from a stream of its own for each change.
+func (e *Embedded) sample(d Distribution, what string) time.Duration {
 	if d == nil {
 		return 0
 	}
-	return d.Sample(e.random)
+	e.drawn[what]++
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %d", what, e.drawn[what])
+	return d.Sample(rand.New(rand.NewPCG(e.options.Seed, h.Sum64())))
 }
