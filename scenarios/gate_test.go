@@ -29,7 +29,7 @@ func numberedFigures(first int) Figures {
 	return Figures{
 		Attempts: count(), Served: count(), Lost: count(), Dropped: count(),
 		LostByCause: counts([]string{"reset_at_close", "reset_half_open", "accept_overflow", "syn_timeout", "refused", "closed_by_worker",
-			"worker_crash", "no_route", "no_endpoint", "stale_endpoint", "early_endpoint", "stale_conntrack", "stale_connection", "timeout", "client", "unknown"}),
+			"worker_crash", "no_route", "no_endpoint", "untranslated", "stale_endpoint", "early_endpoint", "stale_conntrack", "stale_connection", "timeout", "client", "unknown"}),
 		LostByPhase: counts([]string{"connect", "send", "wait", "body"}),
 		Residual:    count(), LostSentAfterClose: count(),
 		GapNS: centre(), OutageNS: centre(), StallNS: centre(), TakeoverNS: centre(), TailNS: centre(),
@@ -46,7 +46,7 @@ func TestEveryMetric(t *testing.T) {
 	want := strings.Fields(`attempts served lost dropped
 		lost_by_cause.reset_at_close lost_by_cause.reset_half_open lost_by_cause.accept_overflow lost_by_cause.syn_timeout
 		lost_by_cause.refused lost_by_cause.closed_by_worker lost_by_cause.worker_crash lost_by_cause.no_route
-		lost_by_cause.no_endpoint lost_by_cause.stale_endpoint lost_by_cause.early_endpoint lost_by_cause.stale_conntrack lost_by_cause.stale_connection lost_by_cause.timeout lost_by_cause.client lost_by_cause.unknown
+		lost_by_cause.no_endpoint lost_by_cause.untranslated lost_by_cause.stale_endpoint lost_by_cause.early_endpoint lost_by_cause.stale_conntrack lost_by_cause.stale_connection lost_by_cause.timeout lost_by_cause.client lost_by_cause.unknown
 		lost_by_phase.connect lost_by_phase.send lost_by_phase.wait lost_by_phase.body
 		residual lost_sent_after_close gap_ns outage_ns stall_ns takeover_ns tail_ns
 		response.p50 response.p90 response.p99 response.p999 response.max

@@ -68,7 +68,7 @@ type Percentiles struct {
 func causes() []string {
 	return []string{
 		"reset_at_close", "reset_half_open", "accept_overflow", "syn_timeout", "refused", "closed_by_worker",
-		"worker_crash", "no_route", "no_endpoint", "stale_endpoint", "early_endpoint", "stale_conntrack", "stale_connection", "timeout", "client", "unknown",
+		"worker_crash", "no_route", "no_endpoint", "untranslated", "stale_endpoint", "early_endpoint", "stale_conntrack", "stale_connection", "timeout", "client", "unknown",
 	}
 }
 

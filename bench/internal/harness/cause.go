@@ -21,6 +21,7 @@ const (
 	causeClient         = "client"           // the load process itself
 	causeStaleEndpoint  = "stale_endpoint"   // sent to a pod where nobody listened any more
 	causeNoEndpoint     = "no_endpoint"      // rejected by a Service's rules, which led to no pod
+	causeUntranslated   = "untranslated"     // no rule gave its connection a pod, though there were some
 	causeEarlyEndpoint  = "early_endpoint"   // sent to a pod where nobody listened yet
 	causeStaleConntrack = "stale_conntrack"  // sent to a pod that rules led to no more, by a remembered connection of the same client's end
 	causeStaleConn      = "stale_connection" // sent on a connection that was kept, to a pod that has vanished

@@ -17,6 +17,7 @@ type routes struct {
 	// the end. shared says that attempts took their ports in turn, so that it may be a later attempt's.
 	translations map[netip.AddrPort]netip.Addr
 	shared       bool
+	service      netip.Addr // the zero value where clients know pods' own addresses
 	pods         []routedPod // by worker
 }
 
@@ -83,6 +84,11 @@ func (j *judge) routed(source netip.AddrPort, a *attempt, v judgement, reused bo
 	switch {
 	case a.state != neverAccepted:
 		return v
+	case j.routes.service.IsValid() && j.routes.translations[source] == j.routes.service:
+		// It went on to the Service's address, where nobody is. Seen within a millisecond of a commit: a rule of the generation before looks its
+		// verdict up in a set whose elements are already out of force (nft_do_chain in net/netfilter/nf_tables_core.c reads the generation once;
+		// elements are compared with the one of the moment, nft_set_elem_active).
+		return judgement{cause: causeUntranslated, evidence: evidenceKernel, worker: -1, explained: true}
 	case there != nil && len(there.routed) > 0 && there.routed[0].from < a.sent && !there.routedAt(a.sent):
 		// A SYN that is not answered leaves an entry behind (SYN_SENT, 120 s: nf_conntrack_proto_tcp.c), and who comes from the same address and port
 		// follows it, whatever the rules say by then. Each try renews it.
@@ -171,6 +177,9 @@ func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *
 		return b.since(int64(i))
 	}
 	r := &routes{translations: translations, shared: b.ports > 0}
+	if c.setup.Path == pathService {
+		r.service = serviceAddress().Addr()
+	}
 	for _, p := range c.order {
 		if c.setup.Path == pathPod && p.Addr != firstPodAddress(c.setup).Addr() {
 			continue // nobody asks for it

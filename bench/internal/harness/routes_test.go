@@ -32,6 +32,7 @@ func TestRouted(t *testing.T) {
 		{"before it listened", gone, causeSYNTimeout, neverAccepted, false, 0.7e6, 9e6, causeEarlyEndpoint, evidenceKernel},
 		{"refused before it listened, and forgotten", netip.Addr{}, causeRefused, neverAccepted, false, 0.7e6, 9e6, causeEarlyEndpoint, evidenceWorker},
 		{"refused while nobody was sent anywhere", netip.Addr{}, causeRefused, neverAccepted, false, -20e6, 9e6, causeNoEndpoint, evidenceKernel},
+		{"silence at the Service's own address", netip.MustParseAddr("198.19.0.1"), causeSYNTimeout, neverAccepted, false, 6e6, 9e6, causeUntranslated, evidenceKernel},
 		{"silence while nobody was sent anywhere", netip.Addr{}, causeSYNTimeout, neverAccepted, false, -20e6, 9e6, causeNoEndpoint, evidenceKernel},
 		{"refused before anybody was sent there", netip.Addr{}, causeRefused, neverAccepted, false, 0.1e6, 9e6, causeRefused, evidenceClient},
 		{"silence from one that is there", there, causeSYNTimeout, neverAccepted, false, 6e6, 9e6, causeSYNTimeout, evidenceClient},
@@ -49,7 +50,7 @@ func TestRouted(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			j := &judge{routes: &routes{translations: map[netip.AddrPort]netip.Addr{}, pods: []routedPod{
+			j := &judge{routes: &routes{service: netip.MustParseAddr("198.19.0.1"), translations: map[netip.AddrPort]netip.Addr{}, pods: []routedPod{
 				{addr: there, worker: 2, listens: -9e6, routed: []span{{-8e6, never}}, gone: never, silent: never},
 				{addr: gone, worker: 3, listens: 1e6, routed: []span{{0.5e6, test.removed}}, gone: 5e6, silent: 5e6},
 			}}}
@@ -65,7 +66,7 @@ func TestRouted(t *testing.T) {
 			if got.cause != test.want || got.evidence != test.source {
 				t.Errorf("%s, known from the %v; want %s, %v", got.cause, got.evidence, test.want, test.source)
 			}
-			if changed := got.cause != test.cause && got.cause != causeNoEndpoint; changed != (got.worker == 3) {
+			if changed := got.cause != test.cause && got.cause != causeNoEndpoint && got.cause != causeUntranslated; changed != (got.worker == 3) {
 				t.Errorf("put down to worker %d", got.worker)
 			}
 		})
