@@ -85,9 +85,9 @@ func (j *judge) routed(source netip.AddrPort, a *attempt, v judgement, reused bo
 	case a.state != neverAccepted:
 		return v
 	case j.routes.service.IsValid() && j.routes.translations[source] == j.routes.service:
-		// It went on to the Service's address, where nobody is. Seen within a millisecond of a commit: a rule of the generation before looks its
-		// verdict up in a set whose elements are already out of force (nft_do_chain in net/netfilter/nf_tables_core.c reads the generation once;
-		// elements are compared with the one of the moment, nft_set_elem_active).
+		// It went on to the Service's address, where nobody is. Seen just before commits, once in some hundreds: likely a rule of the generation
+		// before, which looks its verdict up in a set whose elements are already out of force (nft_do_chain in net/netfilter/nf_tables_core.c
+		// reads the generation once; elements are compared with the one of the moment, nft_set_elem_active).
 		return judgement{cause: causeUntranslated, evidence: evidenceKernel, worker: -1, explained: true}
 	case there != nil && len(there.routed) > 0 && there.routed[0].from < a.sent && !there.routedAt(a.sent):
 		// A SYN that is not answered leaves an entry behind (SYN_SENT, 120 s: nf_conntrack_proto_tcp.c), and who comes from the same address and port
