@@ -17,7 +17,7 @@ type routes struct {
 	// the end. shared says that attempts took their ports in turn, so that it may be a later attempt's.
 	translations map[netip.AddrPort]netip.Addr
 	shared       bool
-	service      netip.Addr // the zero value where clients know pods' own addresses
+	service      netip.Addr  // the zero value where clients know pods' own addresses
 	pods         []routedPod // by worker
 }
 
