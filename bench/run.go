@@ -133,7 +133,7 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 	run, err := harness.Run(c.Context(), plan, cfg)
 	p.close()
 	if err != nil {
-		return runError(c.Context(), stderr, run, strings.Join(append([]string{cfg.Dir}, names...), " "), err)
+		return runError(c.Context(), stderr, run, f.again(cfg.Dir, names), err)
 	}
 	if err := printRun(c.OutOrStdout(), run, f.json); err != nil {
 		return err
@@ -150,6 +150,18 @@ func freshDir(dir string) string {
 		}
 		free = fmt.Sprintf("%s-%d", dir, i)
 	}
+}
+
+// again are the arguments with which a run goes on: those that decided what it is made of must be the same.
+func (f *runFlags) again(dir string, names []string) string {
+	arguments := append([]string{dir}, names...)
+	for _, only := range f.only {
+		arguments = append(arguments, "--only", only)
+	}
+	if f.trials != "" {
+		arguments = append(arguments, "--trials", f.trials)
+	}
+	return strings.Join(arguments, " ")
 }
 
 // runError says what an unfinished run has left behind; arguments go on with it.

@@ -132,6 +132,9 @@ func (c *setupCheck) proxy() {
 	}
 }
 
+// podStops are the ways in which pods end.
+var podStops = []string{"close", "drain", "shutdown", "kill"}
+
 // podSteps are steps for pods behind a Service only, serviceSteps all that there may be.
 var (
 	podSteps     = []string{"delete-pod", "rolling-update", "scale", "move-pod", "drain-node", "node-down"}
@@ -213,10 +216,8 @@ func (c *setupCheck) cluster() {
 		c.drains()
 	}
 	if service && c.d.trusts("stop") {
-		switch c.Stop {
-		case "", "close", "drain", "shutdown", "kill":
-		default:
-			c.add("stop", ": "+c.Stop+" is between workers on one host", "a pod has its own; use close, drain, shutdown or kill")
+		if c.Stop != "" && !slices.Contains(podStops, c.Stop) {
+			c.add("stop", ": "+c.Stop+" is between workers on one host", "a pod has its own; use "+strings.Join(podStops, ", "))
 		}
 	}
 }
@@ -259,6 +260,8 @@ func (c *setupCheck) rollout() {
 		c.add("kube.min_ready", ": no step waits for a new pod", "rolling-update, drain-node, move-pod and scale do; or remove min_ready")
 	case (k.PreStop > 0 || k.Grace > 0) && !ends:
 		c.add("kube", ": pre_stop and grace are for pods that are deleted", "add a step such as delete-pod, or remove them")
+	case k.Grace > 0 && k.Grace < k.PreStop:
+		c.add("kube.grace", fmt.Sprintf(": %s cuts a preStop delay of %s short", durationText(k.Grace), durationText(k.PreStop)), "it counts from the deletion: make it more, or remove it for 5s after pre_stop")
 	case k.NodeLag > 0 && !c.has("node-down"):
 		c.add("kube.node_lag", ": only a node-down has one", "add a step node-down, or remove node_lag")
 	case (k.RulesLag != Lag{} || k.MinSyncPeriod > 0) && c.Path != "service":
@@ -273,10 +276,15 @@ func (c *setupCheck) rollout() {
 // drains checks that a node is left for the pods.
 func (c *setupCheck) drains() {
 	left := map[int]bool{0: true, 1: true}
+	down := false
 	for i, s := range c.Timeline {
+		if down && s.Do == "rolling-update" {
+			c.add(fmt.Sprintf("timeline[%d]", i), ": a rolling-update deletes pods on the node that is down", "their kubelet does not hear of it; update before the node-down")
+		}
 		if s.Do != "drain-node" && s.Do != "node-down" {
 			continue
 		}
+		down = down || s.Do == "node-down"
 		node := 0
 		if s.Target != nil {
 			node = *s.Target
@@ -508,7 +516,11 @@ func (c *setupCheck) step(i int) {
 		c.add(path+".do", " is missing", "steps are "+strings.Join(findSetting("timeline[].do").values(), ", "))
 	case "replace", "roll", "remove", "delete-pod", "rolling-update", "move-pod", "drain-node", "scale":
 		if c.Stop == "" && c.d.trusts("stop") {
-			c.add(path, ": "+step.Do+" needs stop", "say how the old workers end: "+strings.Join(findSetting("stop").values(), ", "))
+			ways := findSetting("stop").values()
+			if inPods(c.Path) {
+				ways = podStops
+			}
+			c.add(path, ": "+step.Do+" needs stop", "say how the old workers end: "+strings.Join(ways, ", "))
 		}
 	}
 	if c.d.trusts(path + ".for") {

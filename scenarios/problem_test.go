@@ -421,7 +421,7 @@ stop: handoff
 			`f:6: dns: only path: dns and service look names up; use path: dns, or remove dns`,
 			`f:7: kube: pre_stop and grace are for pods that are deleted; add a step such as delete-pod, or remove them`,
 			`f:8: timeline[0].do: replace is not for pods behind a Service; there use remove, add, cold-start, kill, delete-pod, rolling-update, scale, move-pod, drain-node, node-down`,
-			`f:9: stop: handoff is between workers on one host; a pod has its own; use close, drain, shutdown or kill`,
+			`f:9: stop: handoff is between workers on one host; a pod has its own; use close, drain, shutdown, kill`,
 		}},
 		{"pods of one network", head + `network: cluster
 path: service

@@ -135,7 +135,7 @@ type Kube struct {
 	PreStop time.Duration `yaml:"pre_stop,omitempty"`
 	// Grace is how long after its deletion a pod is killed that has not ended, 0 to 1 min. 0: 5 s after PreStop.
 	Grace time.Duration `yaml:"grace,omitempty"`
-	// NodeLag is how long after a node has fallen silent its pods are unready, 0 to 1 min (Kubernetes' default is about 40 s:
+	// NodeLag is how long after a node has fallen silent its pods are unready, 0 to 1 min (Kubernetes' default is 50 s, 40 s before 1.32:
 	// node-monitor-grace-period).
 	NodeLag time.Duration `yaml:"node_lag,omitempty"`
 	// Teardown is how long after the end of its processes a pod's network goes, 0 to 1 min: until then it refuses connections, from then

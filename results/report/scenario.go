@@ -194,7 +194,7 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.rows) > 0 && len(behind.columns) > 1 {
 		d.heading(3, "Behind a Service, by the embedded control plane")
 		d.paragraph("The control plane is this program's own stand-in, with the lags that the scenario sets; rules and connection tracking are the kernel's. " +
-			"Predicted: offered rate × time in which rules led to pods where nobody listened, weighed with their share, where each attempt is one connection.")
+			"Predicted: offered rate × time in which rules led to pods where nobody listened, weighed with their share, and to none at all; where each attempt is one connection.")
 		d.table(behind)
 		slopeBlock(d, s)
 		if pods := figureTable(s, behindService(measured), podColumns); len(pods.columns) > 1 {

@@ -511,6 +511,10 @@ func (v *VariantPlan) Duration() time.Duration {
 	if behindService(v.Setup) && v.Setup.Path != pathPod { // until the clients find the first pods
 		d += v.Setup.Kube.EndpointLag.Typical() + v.Setup.Kube.RulesLag.Typical()
 	}
+	// The last pods that are deleted may go on for longer than the load.
+	if n := len(v.Firings); n > 0 && behindService(v.Setup) {
+		d += max(0, v.Firings[n-1].At+v.Setup.Server.Startup+v.Setup.Kube.PreStop-v.Setup.Load.Duration)
+	}
 	return d
 }
 

@@ -279,6 +279,7 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	interrupted := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// A load process ends by itself; if it does not, the trial is over all the same.
@@ -299,6 +300,9 @@ func (t *trialRun) drive(ctx context.Context) (err error) {
 	}
 	if loadErr != nil {
 		return loadErr
+	}
+	if interrupted.Err() != nil { // while a step was still under way: what it would have cost is not known
+		return context.Cause(interrupted)
 	}
 	t.environment.end()
 	t.queues.end()
