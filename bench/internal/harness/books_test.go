@@ -483,3 +483,11 @@ func TestBooksPortsInTurn(t *testing.T) {
 		t.Errorf("%d strays", b.strays)
 	}
 }
+
+// The workers that a step was to stop are those that the one before has started: leaving out whom it did not come to must not take them from that one.
+func TestToldLeavesTheGenerationAlone(t *testing.T) {
+	generation := []*servers.Worker{{ID: 1}, {ID: 2}}
+	if got := told(generation); len(got) != 0 || generation[0] == nil || generation[1] == nil {
+		t.Errorf("told %v of %v", got, generation)
+	}
+}

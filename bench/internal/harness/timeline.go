@@ -56,6 +56,11 @@ type fired struct {
 	silenced []*servers.Worker
 }
 
+// told are those of the workers that have been told to stop. The slice that it is given is somebody else's as well, and stays as it is.
+func told(workers []*servers.Worker) []*servers.Worker {
+	return slices.DeleteFunc(slices.Clone(workers), func(w *servers.Worker) bool { return w.Closing().Way == "" })
+}
+
 // from is when a step begins to have consequences: with the trigger or, where rules may lead to a new pod before that, with its start.
 func (s *fired) from() wire.Instant {
 	if s.began != 0 && (s.trigger == 0 || s.began < s.trigger) {
@@ -95,7 +100,7 @@ func (t *timeline) run(ctx context.Context, begin wire.Instant, duration time.Du
 		if errors.Is(err, errTooLate) {
 			t.late = len(firings) - i
 			// What it had done by then has its consequences all the same.
-			s.stopped = slices.DeleteFunc(s.stopped, func(w *servers.Worker) bool { return w.Closing().Way == "" })
+			s.stopped = told(s.stopped)
 			if len(s.stopped) > 0 && s.trigger != 0 {
 				t.fired = append(t.fired, s)
 			}
