@@ -187,6 +187,9 @@ func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
 	return run
 }
 
+// lastTrial is the trial of a variant that counts where there is to be one: repeats come last.
+func lastTrial(v *results.Variant) *results.Trial { return v.Trials[len(v.Trials)-1] }
+
 // balanced checks what must hold of every trial, valid or not.
 func balanced(t *testing.T, run *results.Run) {
 	t.Helper()

@@ -174,7 +174,7 @@ trials: 1
 		if skips(t, v) {
 			return
 		}
-		tr := v.Trials[len(v.Trials)-1]
+		tr := lastTrial(v)
 		t.Logf("%v: %d lost %v, %+v", v.Labels, tr.Lost, tr.LostByCause, tr.Retries)
 		stale := tr.LostByCause["stale_endpoint"]
 		if others := tr.Lost - stale - tr.LostByCause["reset_at_close"]; others != 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"reuseport-bench/results"
@@ -132,7 +133,7 @@ func TestKernelPods(t *testing.T) {
 func podTrial(t *testing.T, settings string) *results.Trial {
 	t.Helper()
 	load := "load: {rate: 300/s, duration: 2500ms, timeout: 400ms}\n"
-	if len(settings) > 5 && settings[:5] == "load:" {
+	if strings.HasPrefix(settings, "load:") {
 		load = ""
 	}
 	run := carriedOut(t, "name: pods\nabout: Pods behind a Service.\nnetwork: cluster\npath: service\n"+load+settings+"\ntrials: 1\n"+lenient)
@@ -140,5 +141,5 @@ func podTrial(t *testing.T, settings string) *results.Trial {
 	if skips(t, v) {
 		t.SkipNow()
 	}
-	return v.Trials[len(v.Trials)-1]
+	return lastTrial(v)
 }

@@ -22,22 +22,7 @@ func TestKernelService(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			run := carriedOut(t, `
-name: service
-about: Pods behind a Service.
-network: cluster
-path: service
-workers: 2
-server: {work: {sleep: 100us}}
-load: {rate: 300/s, duration: 3s, timeout: 900ms}
-`+test.settings+`
-trials: 1
-`+lenient)
-			v := run.Scenarios[0].Variants[0]
-			if skips(t, v) {
-				return
-			}
-			trial := v.Trials[len(v.Trials)-1]
+			trial := podTrial(t, "load: {rate: 300/s, duration: 3s, timeout: 900ms}\nserver: {work: {sleep: 100us}}\n"+test.settings)
 			step := trial.Steps[0]
 			if trial.ControlPlane != "embedded" || step.Endpoints != 2 || step.RulesNS == nil || step.EndpointsNS == nil {
 				t.Fatalf("control plane %q, step %+v", trial.ControlPlane, step)
@@ -108,7 +93,7 @@ trials: 1
 		if skips(t, v) {
 			return
 		}
-		trial := v.Trials[len(v.Trials)-1]
+		trial := lastTrial(v)
 		step := trial.Steps[0]
 		t.Logf("%v: %d of %d lost %v, outage %d ms", v.Labels, trial.Lost, trial.Attempts, trial.LostByCause, step.OutageNS/1e6)
 		// The shortest and the longest outage: what is cached lives for a second at most, and sixteen clients are not all lucky.
@@ -144,7 +129,7 @@ trials: 1
 			if skips(t, v) {
 				return
 			}
-			trial := v.Trials[len(v.Trials)-1]
+			trial := lastTrial(v)
 			step := trial.Steps[0]
 			if trial.ControlPlane != "embedded" || trial.Target != "198.18.10.1:8080" || step.EndpointsNS == nil || step.RulesNS != nil {
 				t.Errorf("control plane %q, target %s, step %+v", trial.ControlPlane, trial.Target, step)
@@ -197,7 +182,7 @@ trials: 1
 			if skips(t, v) {
 				return
 			}
-			trial := v.Trials[len(v.Trials)-1]
+			trial := lastTrial(v)
 			if trial.Lost != 0 || trial.Residual != 0 || len(trial.Workers) != 3 {
 				t.Fatalf("lost %v, residual %d, %d workers", trial.LostByCause, trial.Residual, len(trial.Workers))
 			}

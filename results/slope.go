@@ -28,10 +28,7 @@ var lagKeys = []string{"kube.endpoint_lag", "kube.node_lag"}
 // no value.
 func (s *Scenario) Slopes(metric string) []Slope {
 	type group struct{ key, rest string }
-	type points struct {
-		lags map[float64]bool
-		x, y []float64
-	}
+	type points struct{ x, y []float64 }
 	groups := map[group]*points{}
 	var order []group
 	for _, v := range s.Variants {
@@ -47,11 +44,10 @@ func (s *Scenario) Slopes(metric string) []Slope {
 				g.rest = LabelString(rest)
 			}
 			if groups[g] == nil {
-				groups[g] = &points{lags: map[float64]bool{}}
+				groups[g] = &points{}
 				order = append(order, g)
 			}
 			p := groups[g]
-			p.lags[float64(lag)] = true
 			for _, t := range v.ValidTrials() {
 				if y, ok := t.Figures()[metric]; ok {
 					p.x, p.y = append(p.x, float64(lag)), append(p.y, y)
@@ -62,8 +58,7 @@ func (s *Scenario) Slopes(metric string) []Slope {
 	var all []Slope
 	for _, g := range order {
 		p := groups[g]
-		distinct := slices.Compact(slices.Sorted(slices.Values(p.x)))
-		if len(p.lags) < 3 || len(distinct) < 3 || len(p.x) < 6 {
+		if lags := slices.Compact(slices.Sorted(slices.Values(p.x))); len(lags) < 3 || len(p.x) < 6 {
 			continue
 		}
 		slope := leastSquares(p.x, p.y)

@@ -254,7 +254,7 @@ func (t *Trial) workerFigures(f map[string]float64) {
 	if known && accepted > 0 {
 		f[MetricSwitches] = float64(switches) / float64(accepted)
 	}
-	if t.Queues != nil && len(t.Queues.Listeners) > 0 {
+	if t.Queues != nil {
 		longest := int64(0)
 		for _, l := range t.Queues.Listeners {
 			longest = max(longest, l.Max)

@@ -141,12 +141,9 @@ var (
 	serviceSteps = append([]string{"remove", "add", "cold-start", "kill"}, podSteps...)
 )
 
-// inPods says that the workers of a path are pods.
-func inPods(path string) bool { return path == "service" || path == "dns" || path == "pod" }
-
 // placement checks what workers can share that are in one network.
 func (c *setupCheck) placement() {
-	if !c.d.trusts("path", "kube", "timeline") || !inPods(c.Path) {
+	if !c.d.trusts("path", "kube", "timeline") || !c.InPods() {
 		return
 	}
 	place := c.Kube.Placement
@@ -169,7 +166,7 @@ func (c *setupCheck) cluster() {
 	if !c.d.trusts("network", "path", "kube", "family", "sockets", "timeline", "trace") {
 		return
 	}
-	service := inPods(c.Path)
+	service := c.InPods()
 	if c.d.trusts("dns") {
 		switch {
 		case c.DNS != (DNS{}) && c.Path != "dns" && c.Path != "service":
@@ -285,11 +282,7 @@ func (c *setupCheck) drains() {
 			continue
 		}
 		down = down || s.Do == "node-down"
-		node := 0
-		if s.Target != nil {
-			node = *s.Target
-		}
-		if delete(left, node); len(left) == 0 {
+		if delete(left, s.Node()); len(left) == 0 {
 			c.add(fmt.Sprintf("timeline[%d]", i), ": no node is left for the pods", "the other one was drained, or is down, before")
 		}
 	}
@@ -517,7 +510,7 @@ func (c *setupCheck) step(i int) {
 	case "replace", "roll", "remove", "delete-pod", "rolling-update", "move-pod", "drain-node", "scale":
 		if c.Stop == "" && c.d.trusts("stop") {
 			ways := findSetting("stop").values()
-			if inPods(c.Path) {
+			if c.InPods() {
 				ways = podStops
 			}
 			c.add(path, ": "+step.Do+" needs stop", "say how the old workers end: "+strings.Join(ways, ", "))

@@ -103,7 +103,7 @@ func (s *Setup) complete() {
 	if (s.Path == "dns" || s.DNS != DNS{}) && s.DNS.Cache == "" {
 		s.DNS.Cache = "ttl"
 	}
-	if inPods(s.Path) {
+	if s.InPods() {
 		s.Kube.Placement, s.Kube.Users = cmp.Or(s.Kube.Placement, "pods"), cmp.Or(s.Kube.Users, "one")
 	}
 	if s.Path == "haproxy" && s.HAProxy.Checks == "" {

@@ -93,6 +93,9 @@ type Setup struct {
 	Validity Validity `yaml:"validity"`
 }
 
+// InPods says that the workers are pods.
+func (s *Setup) InPods() bool { return s.Path == "service" || s.Path == "dns" || s.Path == "pod" }
+
 // DNS says how names are answered and kept.
 type DNS struct {
 	// Cache is what a client keeps of an answer. Default ttl.
@@ -317,6 +320,14 @@ type Step struct {
 	// For is the length of a step that lasts, more than 0 there and absent elsewhere: of a stall, or from a crash until
 	// the supervisor starts another worker, or of a cold-start until the worker is warm.
 	For time.Duration `yaml:"for,omitempty"`
+}
+
+// Node is the node that a node-down or a drain-node is for: its Target, or 0.
+func (s *Step) Node() int {
+	if s.Target == nil {
+		return 0
+	}
+	return *s.Target
 }
 
 // Validity bounds what a trial may show before it counts as a measurement of the servers.

@@ -245,11 +245,12 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 		b.workers[w.ID] = wb
 	}
 	key := connKey{w.ID, r.Conn}
-	if r.Kind == servers.RecordAccept && slices.Contains(b.kubelets, r.Peer.Addr()) {
-		b.open[key] = &conn{attempt: -1, probe: true}
-		return
-	}
 	if r.Kind == servers.RecordAccept {
+		c := &conn{peer: r.Peer, at: r.At, attempt: -1, probe: slices.Contains(b.kubelets, r.Peer.Addr())}
+		b.open[key] = c
+		if c.probe {
+			return
+		}
 		wb.accepted++
 		wb.lastAccept = r.At
 		if window := b.since(int64(r.At)) / results.FairnessWindowNS; window >= 0 && window < maxWindows {
@@ -258,7 +259,6 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 			}
 			wb.overTime[window]++
 		}
-		b.open[key] = &conn{peer: r.Peer, at: r.At, attempt: -1}
 		return
 	}
 	c := b.open[key]

@@ -56,11 +56,6 @@ const (
 	dnsTTL     = 5 * time.Second
 )
 
-// behindService says that the workers of the setup are pods.
-func behindService(s scenarios.Setup) bool {
-	return s.Path == pathService || s.Path == pathDNS || s.Path == pathPod
-}
-
 // lookup is how the load finds the pods, or the Service, by name; nil when it knows an address.
 func lookup(s scenarios.Setup) *load.Lookup {
 	if s.Path != pathDNS && (s.Path != pathService || s.DNS == scenarios.DNS{}) {

@@ -274,7 +274,7 @@ func skipped(s scenarios.Setup, m Machine) string {
 	if s.Selector == string(servers.IncomingCPU) {
 		needed = append(needed, kernel.ProbeIncomingCPU)
 	}
-	if behindService(s) {
+	if s.InPods() {
 		needed = append(needed, kernel.ProbeNFTables, kernel.ProbeConntrack, kernel.ProbeNFTablesCommand)
 	}
 	if s.Kube.Users == usersEach {
@@ -508,11 +508,11 @@ func (v *VariantPlan) Duration() time.Duration {
 		return capacityDuration + trialOverhead + expectedTries*(v.Setup.Load.Duration+trialOverhead)
 	}
 	d := v.Setup.Load.Duration + trialOverhead + v.Setup.Server.Startup
-	if behindService(v.Setup) && v.Setup.Path != pathPod { // until the clients find the first pods
+	if v.Setup.InPods() && v.Setup.Path != pathPod { // until the clients find the first pods
 		d += v.Setup.Kube.EndpointLag.Typical() + v.Setup.Kube.RulesLag.Typical()
 	}
 	// The last pods that are deleted may go on for longer than the load.
-	if n := len(v.Firings); n > 0 && behindService(v.Setup) {
+	if n := len(v.Firings); n > 0 && v.Setup.InPods() {
 		d += max(0, v.Firings[n-1].At+v.Setup.Server.Startup+v.Setup.Kube.PreStop-v.Setup.Load.Duration)
 	}
 	return d

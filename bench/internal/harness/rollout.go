@@ -22,8 +22,6 @@ type rollout struct {
 	pending   int // outcomes that are still to come
 	outcomes  chan outcome
 	available int // pods that count as available: those there were, less the deleted, and the new ones by and by
-	launched  int
-	endpoints int // pods that the Service had before
 }
 
 // An outcome is what has come of something that a rollout has begun.
@@ -34,7 +32,7 @@ type outcome struct {
 }
 
 func (t *timeline) newRollout(ctx context.Context, s *fired) *rollout {
-	r := &rollout{timeline: t, step: s, available: len(t.current.Workers), endpoints: t.endpoints(), outcomes: make(chan outcome)}
+	r := &rollout{timeline: t, step: s, available: len(t.current.Workers), outcomes: make(chan outcome)}
 	r.ctx, r.end = context.WithCancel(ctx)
 	return r
 }
@@ -80,7 +78,6 @@ func (r *rollout) start(generation, place int) (*servers.Worker, error) {
 		return nil, err
 	}
 	r.step.started = append(r.step.started, w)
-	r.launched++
 	if err := r.cluster.begin(r.ctx, []*servers.Worker{w}); err != nil {
 		return nil, err
 	}
@@ -98,7 +95,7 @@ func (r *rollout) start(generation, place int) (*servers.Worker, error) {
 
 // delete begins a pod's deletion. It counts as available no more.
 func (r *rollout) delete(w *servers.Worker) {
-	r.step.stopped, r.step.endpoints = append(r.step.stopped, w), r.endpoints
+	r.step.stopped, r.step.endpoints = append(r.step.stopped, w), r.endpoints()
 	r.available--
 	r.pending++
 	go func() {
@@ -124,8 +121,8 @@ func (t *timeline) rollingUpdate(ctx context.Context, s *fired) error {
 	err := r.run(func() error {
 		for acted := true; acted; {
 			acted = false
-			for r.launched < want && len(old)+r.launched < want+surge {
-				if _, err := r.start(next.Number, places[r.launched].Place); err != nil {
+			for n := len(s.started); n < want && len(old)+n < want+surge; n = len(s.started) {
+				if _, err := r.start(next.Number, places[n].Place); err != nil {
 					return err
 				}
 				acted = true
@@ -181,10 +178,7 @@ func (t *timeline) movePod(ctx context.Context, s *fired) error {
 // drainNode evicts every pod of a node, as 'kubectl drain' does, one after the other where otherwise too few would be available (a
 // PodDisruptionBudget). The node gets no pod any more.
 func (t *timeline) drainNode(ctx context.Context, s *fired) error {
-	node := 0
-	if s.step.Target != nil {
-		node = *s.step.Target
-	}
+	node := s.step.Node()
 	s.target = fmt.Sprintf("node %d", node)
 	t.cluster.cordon(node)
 	var indexes []int
@@ -203,6 +197,9 @@ func (t *timeline) drainNode(ctx context.Context, s *fired) error {
 // move deletes pods, each when it may be, and has a new one started on another node for each at the same time: so does a ReplicaSet, which
 // does not count pods that are being deleted.
 func (t *timeline) move(ctx context.Context, s *fired, indexes []int, may func(*rollout) bool, node int) error {
+	if t.cluster.closed[node] {
+		return fmt.Errorf("node %d takes no pods: it is drained, or down", node)
+	}
 	r := t.newRollout(ctx, s)
 	t.current.Workers = slices.Clone(t.current.Workers)
 	err := r.run(func() error {
@@ -211,9 +208,6 @@ func (t *timeline) move(ctx context.Context, s *fired, indexes []int, may func(*
 			indexes = indexes[1:]
 			old := t.current.Workers[i]
 			r.delete(old)
-			if t.cluster.closed[node] {
-				return fmt.Errorf("node %d takes no pods: it is drained, or down", node)
-			}
 			t.cluster.next = node
 			w, err := r.start(old.Generation, old.Place)
 			if err != nil {

@@ -249,10 +249,7 @@ func (t *timeline) endpoints() int {
 
 // nodeDown silences a node. Its pods' workers go on, unheard.
 func (t *timeline) nodeDown(ctx context.Context, s *fired) error {
-	node := 0
-	if s.step.Target != nil {
-		node = *s.step.Target
-	}
+	node := s.step.Node()
 	s.target, s.endpoints = fmt.Sprintf("node %d", node), t.endpoints()
 	s.trigger = t.clock.Now()
 	for _, w := range t.current.Workers {

@@ -119,12 +119,10 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	t.books.proxied = t.variant.Setup.Path == pathHAProxy
-	if behindService(t.variant.Setup) {
+	var home func(context.Context, *servers.Worker) (servers.Home, error)
+	if t.variant.Setup.InPods() {
 		nodes := netlab.AddressesOfCluster().Nodes
 		t.books.kubelets = nodes[:]
-	}
-	var home func(context.Context, *servers.Worker) (servers.Home, error)
-	if behindService(t.variant.Setup) {
 		if t.cluster, err = newCluster(ctx, t); err != nil {
 			return err
 		}
