@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,10 @@ import (
 )
 
 type engineFlags struct {
-	repeat  int
-	seconds int
+	repeat      int
+	seconds     int
+	generators  []string
+	connections []string
 }
 
 func newBenchEngine() *cobra.Command {
@@ -40,12 +43,23 @@ It is a benchmark and decides nothing.`,
 	}
 	c.Flags().IntVar(&f.repeat, "repeat", 3, "how often each generator is measured")
 	c.Flags().IntVar(&f.seconds, "seconds", 2, "length of one measurement")
+	c.Flags().StringSliceVar(&f.generators, "generator", harness.EngineNames, "which generators")
+	c.Flags().StringSliceVar(&f.connections, "connections", harness.EngineConnections, "which connections")
 	return c
 }
 
 func benchEngine(c *cobra.Command, f engineFlags) error {
 	if f.repeat < 1 || f.seconds < 1 {
 		return usage(errors.New("--repeat and --seconds must be at least 1"))
+	}
+	for flag, names := range map[string][2][]string{
+		"generator": {f.generators, harness.EngineNames}, "connections": {f.connections, harness.EngineConnections},
+	} {
+		for _, name := range names[0] {
+			if !slices.Contains(names[1], name) {
+				return usage(fmt.Errorf("--%s %s: there are %s", flag, name, strings.Join(names[1], ", ")))
+			}
+		}
 	}
 	status, entered, err := netlab.Enter()
 	switch {
@@ -62,7 +76,7 @@ func benchEngine(c *cobra.Command, f engineFlags) error {
 	}
 	stderr := c.ErrOrStderr()
 	engines, err := harness.MeasureEngines(c.Context(), harness.EngineConfig{
-		Roles: roles(), Floor: self(roleFloor), Tools: engineTools(),
+		Roles: roles(), Floor: self(roleFloor), Tools: engineTools(), Generators: f.generators, Connections: f.connections,
 		Repeat: f.repeat, Duration: time.Duration(f.seconds) * time.Second, CPUs: cpus,
 		Progress: func(what string) { fmt.Fprintln(stderr, what) },
 	})

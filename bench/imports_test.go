@@ -15,6 +15,7 @@ var allowed = map[string][]string{
 	"scenarios":              {},
 	"results":                {},
 	"servers/wire":           {},
+	"servers/socket":         {},
 	"servers/selector":       {},
 	"bench/internal/netlab":  {},
 	"bench/internal/kernel":  {},
@@ -22,9 +23,9 @@ var allowed = map[string][]string{
 	"bench/internal/dns":     {},
 	"bench/internal/kube":    {"bench/internal/netlab", "servers/wire"},
 	"results/report":         {"results"},
-	"servers":                {"servers/wire", "servers/selector"},
-	"bench/internal/load":    {"results", "servers/wire", "bench/internal/dns"},
-	"bench/internal/harness": {"scenarios", "results", "servers", "servers/selector", "servers/wire", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube", "bench/internal/dns"},
+	"servers":                {"servers/wire", "servers/socket", "servers/selector"},
+	"bench/internal/load":    {"results", "servers/wire", "servers/socket", "bench/internal/dns"},
+	"bench/internal/harness": {"scenarios", "results", "servers", "servers/selector", "servers/wire", "servers/socket", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube", "bench/internal/dns"},
 	"bench": {"bench/internal/harness", "results", "results/report", "scenarios",
 		"servers", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor
 }

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/socket"
 )
 
 // listen makes a non-blocking, listening TCP socket in the calling thread's network namespace.
@@ -35,7 +35,7 @@ func listen(addr netip.AddrPort, sockets Sockets, backlog int) (int, error) {
 				return fmt.Errorf("SO_REUSEPORT: %w", err)
 			}
 		}
-		if err := unix.Bind(fd, wire.Sockaddr(addr)); err != nil {
+		if err := unix.Bind(fd, socket.Sockaddr(addr)); err != nil {
 			return fmt.Errorf("bind %v: %w", addr, err)
 		}
 		if err := unix.Listen(fd, backlog); err != nil {

@@ -27,6 +27,8 @@ type EngineConfig struct {
 	Floor func() *exec.Cmd
 	// Tools are other people's load generators, by name: where each is.
 	Tools map[string]string
+	// Generators and Connections are the names of those to be measured, in this order.
+	Generators, Connections []string
 	// Repeat is how often each is measured, in turn.
 	Repeat int
 	// Duration of one measurement.
@@ -47,6 +49,12 @@ const (
 	EngineWrk    = "wrk"
 	EngineHey    = "hey"
 	EngineH2load = "h2load"
+)
+
+// EngineNames and EngineConnections are all there are to be measured.
+var (
+	EngineNames       = []string{EngineLoad, EngineFloor, EngineVegeta, EngineWrk, EngineHey, EngineH2load}
+	EngineConnections = []string{string(load.New), string(load.Reused)}
 )
 
 // An Engine is what was measured of one load generator.
@@ -78,10 +86,10 @@ const EngineInFlight = 64
 func MeasureEngines(ctx context.Context, cfg EngineConfig) ([]*Engine, error) {
 	loadCPUs, serverCPUs := splitCPUs(cfg.CPUs)
 	var all []*Engine
-	for _, connections := range []load.Connections{load.New, load.Reused} {
-		for _, name := range []string{EngineLoad, EngineFloor, EngineVegeta, EngineWrk, EngineHey, EngineH2load} {
+	for _, connections := range cfg.Connections {
+		for _, name := range cfg.Generators {
 			if name == EngineLoad || name == EngineFloor || cfg.Tools[name] != "" {
-				all = append(all, &Engine{Name: name, Connections: string(connections)})
+				all = append(all, &Engine{Name: name, Connections: connections})
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/scenarios"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/socket"
 )
 
 // When a pod counts as ready; package scenarios says what each means.
@@ -93,7 +93,7 @@ func (c *cluster) dial(ctx context.Context, from *netlab.Host, to netip.AddrPort
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), "readiness probe")
-	if err := unix.Connect(fd, wire.Sockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+	if err := unix.Connect(fd, socket.Sockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return nil, errors.Join(err, file.Close())
 	}
 	conn, err := net.FileConn(file)

@@ -81,8 +81,7 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 	for range a.Attack(targeter, p, 0, "") {
 		// The samples are written by the transport, which knows more.
 	}
-	t.idle.close()
-	return errors.Join(p.err, timer.Close())
+	return errors.Join(p.err, timer.Close(), t.close())
 }
 
 // pacer releases the attacker's ticks.

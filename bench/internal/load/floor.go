@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results"
+	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
 
@@ -78,7 +79,7 @@ const floorInFlight = 1024
 
 func newFloor(cfg Config) (*floor, error) {
 	f := &floor{
-		cfg: cfg, schedule: NewSchedule(cfg.Shape), host: cfg.Target.String(), target: wire.Sockaddr(cfg.Target),
+		cfg: cfg, schedule: NewSchedule(cfg.Shape), host: cfg.Target.String(), target: socket.Sockaddr(cfg.Target),
 		limit: floorInFlight, open: map[int32]*floorConn{}, samples: make([]byte, 0, 8<<20),
 	}
 	if cfg.InFlight > 0 {
@@ -192,7 +193,7 @@ func (f *floor) connect(index uint64) (*floorConn, error) {
 		return nil, err
 	}
 	f.open[int32(c.fd)] = c
-	if err := unix.Bind(c.fd, wire.Sockaddr(c.sample.Source)); err != nil {
+	if err := unix.Bind(c.fd, socket.Sockaddr(c.sample.Source)); err != nil {
 		return nil, err
 	}
 	c.sample.Sent = int64(f.clock.Now())

@@ -3,10 +3,7 @@ package load
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net/http"
-	"net/netip"
-	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -14,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results"
+	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
 
@@ -25,8 +23,8 @@ type transport struct {
 	schedule Schedule
 	sources  Sources
 	host     string
-	family   int
 	body     []byte
+	poller   *poller
 	names    *names   // nil: the target is known
 	retrier  *Retrier // nil: nothing is tried again
 	method   string
@@ -46,15 +44,12 @@ var errLost = errors.New("lost")
 func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sampleWriter) (*transport, error) {
 	t := &transport{
 		cfg: cfg, clock: clock, begin: begin, schedule: NewSchedule(cfg.Shape),
-		host: cfg.Target.String(), family: unix.AF_INET, method: http.MethodGet, samples: samples,
+		host: cfg.Target.String(), method: http.MethodGet, samples: samples,
 	}
 	if cfg.Body > 0 {
 		t.body, t.method = bytes.Repeat([]byte{'x'}, cfg.Body), http.MethodPost
 	}
 	t.buffers.New = func() any { return &buffer{out: make([]byte, 0, 512)} }
-	if cfg.Target.Addr().Is6() {
-		t.family = unix.AF_INET6
-	}
 	var err error
 	if cfg.Lookup != nil {
 		if t.names, err = newNames(cfg.Lookup); err != nil {
@@ -66,9 +61,18 @@ func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sa
 			return nil, err
 		}
 	}
-	t.sources, err = NewSources(cfg.Sources, t.schedule.Len()*cfg.Retry.Tries())
+	if t.sources, err = NewSources(cfg.Sources, t.schedule.Len()*cfg.Retry.Tries()); err != nil {
+		return nil, err
+	}
 	t.sources = t.sources.InTurn(cfg.Ports)
+	t.poller, err = newPoller()
 	return t, err
+}
+
+// close closes the idle connections; no attempt may be under way.
+func (t *transport) close() error {
+	t.idle.close()
+	return t.poller.close()
 }
 
 // RoundTrip carries out the attempt that the attacker's sequence number names. It reads the whole
@@ -84,8 +88,11 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !s.Served() {
 		return nil, errLost
 	}
-	return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: http.NoBody, Request: r}, nil
+	return served, nil
 }
+
+// served is what the attacker is told of every attempt that was. Nobody writes into it.
+var served = &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: http.NoBody}
 
 // closing says whether the attempt asks the server to close the connection after its answer.
 func (t *transport) closing(s *results.Sample) wire.Closing {
@@ -131,7 +138,7 @@ func (t *transport) try(s *results.Sample, index uint64, b *buffer) (x exchange)
 	x = exchange{sample: s, clock: t.clock}
 	var err error
 	if closing == wire.Close {
-		x.conn, err = t.open(source)
+		x.conn, err = t.poller.open(source)
 	}
 	if number == 0 {
 		for due := wire.Instant(s.Scheduled); t.clock.Now() < due; { // at most early; see pacer
@@ -140,7 +147,7 @@ func (t *transport) try(s *results.Sample, index uint64, b *buffer) (x exchange)
 	if closing == wire.KeepAlive {
 		// At the last moment, so that a connection that was closed while it was idle is not taken.
 		if x.conn = t.idle.take(); x.conn == nil {
-			x.conn, err = t.open(source)
+			x.conn, err = t.poller.open(source)
 		}
 	}
 	now := t.clock.Now()
@@ -164,7 +171,7 @@ func (t *transport) try(s *results.Sample, index uint64, b *buffer) (x exchange)
 		return x
 	}
 	x.abort = t.cfg.Process == 0 && s.Sequence-t.cfg.AbortFrom < t.cfg.Aborts
-	err = x.run(wire.Sockaddr(x.target), b)
+	err = x.run(b)
 	s.Done = int64(t.clock.Now())
 	s.Class = classify(err, s.Phase)
 	if s.Class == results.ClassNone {
@@ -181,16 +188,6 @@ func (t *transport) try(s *results.Sample, index uint64, b *buffer) (x exchange)
 	return x
 }
 
-// conn is a connection, or a socket about to be one.
-type conn struct {
-	fd        int
-	file      *os.File // once the runtime's poller is needed; owns fd from then on
-	source    netip.AddrPort
-	target    netip.AddrPort
-	release   func() // nil: nobody looked its target up
-	connected bool
-}
-
 // find says where a connection that is not open yet goes to.
 func (t *transport) find(c *conn, index uint64, limit time.Duration) (err error) {
 	switch {
@@ -201,44 +198,6 @@ func (t *transport) find(c *conn, index uint64, limit time.Duration) (err error)
 		c.target, c.release, err = t.names.target(index, t.cfg.Target.Port(), limit)
 	}
 	return err
-}
-
-// open makes a non-blocking socket bound to the source.
-func (t *transport) open(source netip.AddrPort) (*conn, error) {
-	c := &conn{source: source}
-	var err error
-	if c.fd, err = unix.Socket(t.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP); err != nil {
-		return nil, err
-	}
-	if t.family == unix.AF_INET6 {
-		// A local route makes the range ours, but an IPv6 bind wants the very address assigned (ipv6(7)).
-		err = unix.SetsockoptInt(c.fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
-	}
-	if err == nil {
-		err = unix.Bind(c.fd, wire.Sockaddr(c.source))
-	}
-	if err != nil {
-		return nil, errors.Join(err, unix.Close(c.fd))
-	}
-	return c, nil
-}
-
-func (c *conn) close() {
-	if c.release != nil {
-		c.release()
-	}
-	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is complete.
-	if c.file != nil {
-		_ = c.file.Close()
-	} else {
-		_ = unix.Close(c.fd)
-	}
-}
-
-// alive says that an idle connection has neither been closed nor sent anything unasked.
-func (c *conn) alive() bool {
-	_, _, err := unix.Recvfrom(c.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	return errors.Is(err, unix.EAGAIN)
 }
 
 // pool holds the idle connections, the most recently used on top.
@@ -302,26 +261,26 @@ func (x *exchange) outcome(index uint64, method string) Try {
 }
 
 var (
-	errTimeout = os.ErrDeadlineExceeded
+	errTimeout = errors.New("timed out")
 	errEOF     = errors.New("closed by the server")
 	errInvalid = errors.New("invalid response")
 	errAborted = errors.New("aborted by the load itself")
 )
 
-// run connects if need be, sends and reads. target is the call's own: connect writes into it. It moves the sample's phase on as it goes.
+// run connects if need be, sends and reads. It moves the sample's phase on as it goes.
 //
 // On loopback the SYN-ACK is there when connect(2) returns, though a non-blocking connect still
 // says EINPROGRESS: the socket was locked by the call, so the segment waited in its backlog until the
-// lock was released (tcp_v4_rcv, sk_add_backlog). Writing at once saves a turn of the poller.
-func (x *exchange) run(target unix.Sockaddr, b *buffer) error {
+// lock was released (tcp_v4_rcv, sk_add_backlog). Sending at once saves a turn of the poller.
+func (x *exchange) run(b *buffer) error {
 	x.sample.Phase = results.PhaseSend
 	if !x.connected {
 		x.sample.Phase, x.opened = results.PhaseConnect, true
-		if err := unix.Connect(x.fd, target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		if err := socket.Connect(x.fd, x.target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 			return err
 		}
 	}
-	if err := x.write(b.out); err != nil {
+	if err := x.send(b.out); err != nil {
 		return err
 	}
 	x.connected = true
@@ -332,20 +291,20 @@ func (x *exchange) run(target unix.Sockaddr, b *buffer) error {
 	return x.read(b.in[:])
 }
 
-// write sends the request, which fits any socket buffer, as soon as the connection is there.
-func (x *exchange) write(out []byte) error {
-	n, err := unix.Write(x.fd, out)
-	if errors.Is(err, unix.EAGAIN) {
-		until := x.handshake
-		if x.connected {
-			until = x.deadline
-		}
-		if err := x.poll(until); err != nil {
+// send sends the request, which fits any socket buffer, as soon as the connection is there.
+func (x *exchange) send(out []byte) error {
+	until := x.handshake
+	if x.connected {
+		until = x.deadline
+	}
+	n, err := socket.Send(x.fd, out)
+	for errors.Is(err, unix.EAGAIN) {
+		if err := x.await(until); err != nil {
 			return err
 		}
-		n, err = x.file.Write(out)
+		n, err = socket.Send(x.fd, out)
 	}
-	x.written = max(n, 0) // -1 with an error
+	x.written = n
 	switch {
 	case err == nil && n == len(out):
 		x.sample.Connected = int64(x.clock.Now())
@@ -362,23 +321,22 @@ func (x *exchange) write(out []byte) error {
 
 // read reads until the response is complete.
 func (x *exchange) read(in []byte) error {
-	if err := x.poll(x.deadline); err != nil {
-		return err
-	}
 	s, n := x.sample, 0
 	var r wire.Response
 	head := 0
 	for {
-		m, err := x.file.Read(in[n:])
-		if m > 0 && s.FirstByte == 0 {
+		m, err := x.recv(in[n:])
+		if err != nil {
+			return err
+		}
+		if s.FirstByte == 0 {
 			s.FirstByte = int64(x.clock.Now())
 			s.Phase = results.PhaseBody
 		}
 		n += m
 		x.got = n
 		if head == 0 {
-			var perr error
-			if r, head, perr = wire.ParseResponse(in[:n]); perr != nil || (head > 0 && head+r.BodyLen > len(in)) {
+			if r, head, err = wire.ParseResponse(in[:n]); err != nil || (head > 0 && head+r.BodyLen > len(in)) {
 				return errInvalid
 			}
 			if head > 0 {
@@ -389,34 +347,40 @@ func (x *exchange) read(in []byte) error {
 		switch {
 		case head > 0 && n == head+r.BodyLen && r.Status == http.StatusOK:
 			return nil
-		case head > 0 && n >= head+r.BodyLen:
-			return errInvalid
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return errTimeout
-		case errors.Is(err, io.EOF):
-			return errEOF
-		case err != nil:
-			return err
-		case n == len(in):
+		case head > 0 && n >= head+r.BodyLen, n == len(in):
 			return errInvalid
 		}
 	}
 }
 
+// recv waits for bytes until the deadline. At the end there are none: errEOF.
+func (x *exchange) recv(in []byte) (n int, err error) {
+	for err = unix.EAGAIN; errors.Is(err, unix.EAGAIN); n, err = socket.Recv(x.fd, in, 0) {
+		if err := x.await(x.deadline); err != nil {
+			return 0, err
+		}
+	}
+	if n == 0 && err == nil {
+		err = errEOF
+	}
+	return n, err
+}
+
 // awaitEnd waits until the server has closed the connection, which leaves TIME_WAIT to it: on this side that would keep the port for a
 // minute. What comes instead of an end changes nothing.
 func (x *exchange) awaitEnd(in []byte) {
-	for err := x.poll(x.deadline); err == nil; {
-		_, err = x.file.Read(in)
+	for err := error(nil); err == nil; {
+		_, err = x.recv(in)
 	}
 }
 
-// poll hands the socket to the runtime's poller, and sets a deadline.
-func (x *exchange) poll(until wire.Instant) error {
-	if x.file == nil {
-		x.file = os.NewFile(uintptr(x.fd), "")
+// await waits for news of the socket, perhaps for nothing; errTimeout: there is no time left.
+func (x *exchange) await(until wire.Instant) error {
+	left := until.Sub(x.clock.Now())
+	if left <= 0 {
+		return errTimeout
 	}
-	return x.file.SetDeadline(time.Now().Add(until.Sub(x.clock.Now())))
+	return x.wait(left)
 }
 
 // classify is the class of an attempt's error.

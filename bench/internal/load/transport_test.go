@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results"
+	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
 
@@ -100,6 +101,11 @@ func oneAttempt(t *testing.T, cfg Config) (results.Sample, *transport) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := tr.close(); err != nil {
+			t.Error(err)
+		}
+	})
 	s := results.Sample{Worker: -1, Generation: -1}
 	tr.attempt(&s)
 	w.add(&s)
@@ -249,7 +255,6 @@ func TestTriesReused(t *testing.T) {
 	if diff := cmp.Diff(want, second.Failed); diff != "" || !second.Served() || second.Source != tr.sources.At(3) {
 		t.Errorf("second: %v from %v, failed (-want +got):\n%s", second.Class, second.Source, diff)
 	}
-	tr.idle.close()
 	if requests := seen(); len(requests) != 1 || requests[0].Attempt != (wire.Attempt{Sequence: 1, Try: 1}) {
 		t.Errorf("answered: %+v", requests)
 	}
@@ -263,7 +268,7 @@ func silent(t *testing.T) netip.AddrPort {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, wire.Sockaddr(netip.MustParseAddrPort("127.0.0.1:0"))), unix.Listen(fd, 0)); err != nil {
+	if err := errors.Join(unix.Bind(fd, socket.Sockaddr(netip.MustParseAddrPort("127.0.0.1:0"))), unix.Listen(fd, 0)); err != nil {
 		t.Fatal(err)
 	}
 	name, err := unix.Getsockname(fd)
