@@ -53,24 +53,16 @@ func readLine(r *bufio.Reader, v any) error {
 	return json.Unmarshal(line, v)
 }
 
-// maxInFlight bounds the attempts of one process that are under way at once: beyond it the loop is
-// no longer open, the schedule lags, and the trial is invalid.
-const maxInFlight = 50_000
-
 // attack sends what the schedule calls for and returns when the last attempt has ended.
 func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) error {
 	t, err := newTransport(cfg, clock, begin, w)
 	if err != nil {
 		return fmt.Errorf("load %d: %w", cfg.Process, err)
 	}
-	inFlight := uint64(cfg.Shape.Rate/float64(cfg.Processes)*cfg.Timeout.Seconds()*1.2) + 64
-	if cfg.InFlight > 0 {
-		inFlight = uint64(cfg.InFlight)
-	}
 	a := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{Transport: t}),
-		vegeta.Workers(16),
-		vegeta.MaxWorkers(min(inFlight, maxInFlight)),
+		vegeta.Workers(1), // and more while all are busy
+		vegeta.MaxWorkers(uint64(cfg.inFlight())),
 	)
 	targeter := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: "http://" + t.host})
 	timer, err := wire.NewTimer()
@@ -79,8 +71,9 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 	}
 	p := &pacer{transport: t, timer: timer}
 	for range a.Attack(targeter, p, 0, "") {
-		// The samples are written by the transport, which knows more.
+		// The attempt knows more than the attacker, and writes the sample.
 	}
+	t.settle()
 	return errors.Join(p.err, timer.Close(), t.close())
 }
 
@@ -111,10 +104,10 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 	if index >= p.schedule.Len() {
 		return 0, true
 	}
-	due := p.begin.Add(p.schedule.At(index))
+	due := p.begins.Add(p.schedule.At(index))
 	now := p.clock.Now()
 	switch wake := due.Add(-early); {
-	case now > p.begin.Add(p.cfg.Shape.Duration+overrun):
+	case now > p.begins.Add(p.cfg.Shape.Duration+overrun):
 		return 0, true
 	case now < wake:
 		if err := p.timer.Wait(wake); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,12 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/servers/socket"
+	"reuseport-bench/servers/wire"
 )
 
-// poller makes the sockets of attempts, and wakes the goroutines that wait for them.
+// poller makes the sockets of attempts, and goes on with those whose sockets have news.
 //
-// It has an epoll set of its own, which the runtime's poller watches in turn. os.File would do the same with
-// fcntl, an early read and EPOLL_CTL_DEL more for each connection, all of them in view of Go's scheduler: see package socket.
+// It has an epoll set of its own, which the runtime's poller watches in turn. os.File would need fcntl, an early read and EPOLL_CTL_DEL more
+// for each connection, all of them in view of Go's scheduler (see package socket), and a goroutine that waits.
 type poller struct {
 	epoll   *os.File
 	fd      int // of the set, which epoll owns
@@ -31,6 +33,8 @@ type poller struct {
 }
 
 // conn is a connection, or a socket about to be one. It is used again for another once it is closed.
+//
+// It belongs to whoever took it or opened it, until wait hands it to whoever has the next news.
 type conn struct {
 	poller    *poller
 	name      int32
@@ -40,12 +44,16 @@ type conn struct {
 	release   func() // nil: nobody looked its target up
 	connected bool
 	watched   bool
-	// news holds up to one: that the socket has some, or that time is up. It may be old, even of a connection before.
-	news  chan struct{}
-	timer *time.Timer
+	alarm     wire.Instant // of the timer
+	timer     *time.Timer
+	attempt   *attempt // that goes on when there is news; nil while the connection is idle
+
+	mu      sync.Mutex
+	waiting bool // it belongs to nobody: the attempt is to go on
+	news    bool // there was some that nobody waited for. It may be old, even of a connection before
 }
 
-// newPoller makes a poller. The caller closes it when no goroutine waits any more.
+// newPoller makes a poller. The caller closes it when no attempt is under way any more.
 func newPoller() (*poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -63,9 +71,13 @@ func newPoller() (*poller, error) {
 	return p, nil
 }
 
-// run wakes who waits, until the set is closed.
+// pollBatch is how many sockets are gone on with before whatever else is due has its turn.
+const pollBatch = 32
+
+// run goes on with what has news, until the set is closed.
 func (p *poller) run(set syscall.RawConn) error {
-	events := make([]unix.EpollEvent, 128)
+	events := make([]unix.EpollEvent, pollBatch)
+	conns := make([]*conn, pollBatch)
 	for {
 		n, fail := 0, error(nil)
 		err := set.Read(func(fd uintptr) bool {
@@ -79,10 +91,14 @@ func (p *poller) run(set syscall.RawConn) error {
 			return fmt.Errorf("epoll_pwait2: %w", err)
 		}
 		p.mu.Lock()
-		for _, e := range events[:n] {
-			p.conns[e.Fd].wake()
+		for i, e := range events[:n] {
+			conns[i] = p.conns[e.Fd]
 		}
 		p.mu.Unlock()
+		for _, c := range conns[:n] {
+			c.wake()
+		}
+		runtime.Gosched()
 	}
 }
 
@@ -110,7 +126,7 @@ func (p *poller) open(source netip.AddrPort) (*conn, error) {
 		return nil, errors.Join(fmt.Errorf("bind %v: %w", source, err), socket.Close(fd))
 	}
 	c := p.take()
-	c.fd, c.source, c.target, c.release, c.connected, c.watched = fd, source, netip.AddrPort{}, nil, false, false
+	c.fd, c.source, c.target, c.release, c.connected, c.watched, c.alarm = fd, source, netip.AddrPort{}, nil, false, false, 0
 	return c, nil
 }
 
@@ -123,14 +139,14 @@ func (p *poller) take() *conn {
 		p.free = p.free[:last]
 		return c
 	}
-	c := &conn{poller: p, name: int32(len(p.conns)), news: make(chan struct{}, 1)}
+	c := &conn{poller: p, name: int32(len(p.conns))}
 	c.timer = time.AfterFunc(time.Hour, c.wake)
 	c.timer.Stop()
 	p.conns = append(p.conns, c)
 	return c
 }
 
-// close closes the socket, which ends the watch over it (epoll(7)). Nobody may use the connection then.
+// close closes the socket, which ends the watch over it (epoll(7)).
 func (c *conn) close() {
 	if c.release != nil {
 		c.release()
@@ -138,36 +154,50 @@ func (c *conn) close() {
 	c.timer.Stop()
 	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is complete.
 	_ = socket.Close(c.fd)
+	c.attempt = nil
 	c.poller.mu.Lock()
 	defer c.poller.mu.Unlock()
 	c.poller.free = append(c.poller.free, c)
 }
 
+// wake goes on with the attempt that waits for the connection, if there is one.
 func (c *conn) wake() {
-	select {
-	case c.news <- struct{}{}:
-	default: // whoever waits will be woken by what is there
+	c.mu.Lock()
+	mine := c.waiting
+	c.waiting, c.news = false, !mine
+	c.mu.Unlock()
+	if mine {
+		c.attempt.goOn()
 	}
 }
 
-// wait returns after the socket had news, or the time d was over, or for nothing: the caller looks, and waits again. It fails only where the
-// socket cannot be watched.
+// wait hands the connection, and its attempt, to whoever has the next news of the socket, or that it is until. handed is false where
+// there has been news already: then the caller looks once more, perhaps for nothing.
 //
 // The watch is edge-triggered. It begins here: what has come before makes the first edge.
-func (c *conn) wait(d time.Duration) error {
+func (c *conn) wait(now, until wire.Instant) (handed bool, err error) {
+	if c.alarm != until {
+		c.alarm = until
+		c.timer.Reset(until.Sub(now))
+	}
 	if !c.watched {
+		c.watched = true
 		events := uint32(unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff)
 		if !c.connected {
 			events |= unix.EPOLLOUT
 		}
 		if err := socket.EpollCtl(c.poller.fd, unix.EPOLL_CTL_ADD, c.fd, events, c.name); err != nil {
-			return fmt.Errorf("epoll_ctl: %w", err)
+			return false, fmt.Errorf("epoll_ctl: %w", err)
 		}
-		c.watched = true
 	}
-	c.timer.Reset(d)
-	<-c.news
-	return nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.news {
+		c.news = false
+		return false, nil
+	}
+	c.waiting = true
+	return true, nil
 }
 
 // alive says that an idle connection has neither been closed nor sent anything unasked.

@@ -85,8 +85,8 @@ type written struct{ bytes.Buffer }
 
 func (*written) Close() error { return nil }
 
-// oneAttempt carries attempt 0 of 2 out and returns its sample.
-func oneAttempt(t *testing.T, cfg Config) (results.Sample, *transport) {
+// attempts carries out the first n of 2 attempts, one after the other, and returns their samples.
+func attempts(t *testing.T, n uint64, cfg Config) ([]results.Sample, *transport) {
 	t.Helper()
 	clock, err := wire.NewClock()
 	if err != nil {
@@ -101,26 +101,30 @@ func oneAttempt(t *testing.T, cfg Config) (results.Sample, *transport) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := tr.close(); err != nil {
-			t.Error(err)
-		}
-	})
-	s := results.Sample{Worker: -1, Generation: -1}
-	tr.attempt(&s)
-	w.add(&s)
-	if err := w.close(); err != nil {
+	for i := range n {
+		tr.begin(i)
+		tr.settle()
+	}
+	if err := errors.Join(tr.close(), w.close()); err != nil {
 		t.Fatal(err)
 	}
 	r := results.SampleReader{R: &out}
-	var got results.Sample
-	if err := r.Next(&got); err != nil {
-		t.Fatal(err)
+	samples := make([]results.Sample, n)
+	for i := range samples {
+		if err := r.Next(&samples[i]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := r.Next(new(results.Sample)); !errors.Is(err, io.EOF) {
-		t.Errorf("more than one sample: %v", err)
+		t.Errorf("more than %d samples: %v", n, err)
 	}
-	return got, tr
+	return samples, tr
+}
+
+func oneAttempt(t *testing.T, cfg Config) (results.Sample, *transport) {
+	t.Helper()
+	samples, tr := attempts(t, 1, cfg)
+	return samples[0], tr
 }
 
 // safe is every failure after which a try does no harm.
@@ -245,12 +249,11 @@ func TestTriesReused(t *testing.T) {
 		resets(c)
 	}})
 	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: Reused, Retry: Retry{Max: 1, On: safe, ConnectTimeout: time.Second}}
-	first, tr := oneAttempt(t, cfg)
-	if !first.Served() || len(tr.idle.idle) != 1 {
-		t.Fatalf("first: %v, %d idle", first.Class, len(tr.idle.idle))
+	samples, tr := attempts(t, 2, cfg)
+	if first := samples[0]; !first.Served() {
+		t.Fatalf("first: %v", first.Class)
 	}
-	second := results.Sample{Sequence: 1, Worker: -1, Generation: -1}
-	tr.attempt(&second)
+	second := samples[1]
 	want := []results.FailedTry{{Failure: results.FailureUnanswered}}
 	if diff := cmp.Diff(want, second.Failed); diff != "" || !second.Served() || second.Source != tr.sources.At(3) {
 		t.Errorf("second: %v from %v, failed (-want +got):\n%s", second.Class, second.Source, diff)

@@ -1,0 +1,335 @@
+package load
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/socket"
+	"reuseport-bench/servers/wire"
+)
+
+// attempt is one that is under way. No goroutine waits for it: whoever has news of its connection goes on with it (conn.wake), and a timer
+// when it pauses between two tries.
+type attempt struct {
+	t       *transport
+	sample  results.Sample // of the last try, with what the ones before met
+	index   uint64         // in the schedule of all processes
+	closing wire.Closing   // whether it asks the server to close the connection after its answer
+	out     []byte
+
+	// Of the try that is under way.
+	conn      *conn
+	stage     stage
+	deadline  wire.Instant // of all tries together
+	handshake wire.Instant // the deadline of this one's
+	opened    bool         // it opened its connection
+	last      bool         // the server closes the connection after this response
+	abort     bool         // by this side, when the request is sent
+	written   int          // bytes of the request that the kernel has taken
+	got       int          // bytes of the response that have come
+	response  wire.Response
+	head      int        // length of its head; 0: not all of it has come
+	in        [2048]byte // many times what a worker answers
+}
+
+// stage is what a try has to do next.
+type stage int
+
+const (
+	connecting stage = iota
+	sending          // once the handshake is over
+	reading
+	leaving // served: it waits until the server has closed the connection
+)
+
+// begin begins the attempt, at its time. The attempt is nobody's when it returns.
+func (a *attempt) begin(sequence uint64) {
+	t := a.t
+	a.sample = results.Sample{Process: t.cfg.Process, Sequence: sequence, Worker: -1, Generation: -1}
+	a.index = sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
+	a.sample.Scheduled = int64(t.begins.Add(t.schedule.At(a.index)))
+	a.closing = wire.Close
+	if t.cfg.Connections == Reused || t.cfg.Connections == Mixed && sequence%2 == 1 {
+		a.closing = wire.KeepAlive
+	}
+	a.try()
+}
+
+// try begins the next try.
+func (a *attempt) try() {
+	t, s, number := a.t, &a.sample, len(a.sample.Failed)
+	a.opened, a.last, a.abort, a.written, a.got, a.head = false, false, false, 0, 0, 0
+	identity := wire.Attempt{Process: uint16(t.cfg.Process), Sequence: s.Sequence, Try: uint8(number)}
+	a.out = wire.AppendRequest(a.out[:0], t.host, identity, t.body, a.closing)
+	source := t.sources.At(a.index + uint64(number)*t.schedule.Len())
+
+	var err error
+	if a.closing == wire.Close {
+		a.conn, err = t.poller.open(source)
+	}
+	now := t.clock.Now()
+	if number == 0 {
+		for ; now < wire.Instant(s.Scheduled); now = t.clock.Now() { // at most early; see pacer
+		}
+	}
+	if a.closing == wire.KeepAlive {
+		// At the last moment, so that a connection that was closed while it was idle is not taken.
+		if a.conn = t.idle.take(); a.conn == nil {
+			a.conn, err = t.poller.open(source)
+		}
+		now = t.clock.Now()
+	}
+	if s.LastSent = int64(now); number == 0 {
+		s.Sent, s.LastSent = int64(now), 0
+	}
+	a.deadline = wire.Instant(s.Sent).Add(t.cfg.Timeout)
+	a.handshake = a.deadline
+	if limit := t.cfg.Retry.ConnectTimeout; limit > 0 {
+		a.handshake = min(a.deadline, now.Add(limit))
+	}
+	if err != nil {
+		s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassLocal, int64(now)
+		a.tried()
+		return
+	}
+	s.Source = a.conn.source
+	if err := t.find(a.conn, a.index, a.deadline.Sub(now)); err != nil {
+		// Nobody says where to go to: for the client it is as if there were no way.
+		s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassUnreachable, int64(t.clock.Now())
+		a.conn.close()
+		a.conn = nil
+		a.tried()
+		return
+	}
+	a.abort = t.cfg.Process == 0 && s.Sequence-t.cfg.AbortFrom < t.cfg.Aborts
+	a.stage, s.Phase, a.opened = connecting, results.PhaseConnect, true
+	if a.conn.connected {
+		a.stage, s.Phase, a.opened = sending, results.PhaseSend, false
+	}
+	a.conn.attempt = a
+	a.goOn()
+}
+
+// find says where a connection that is not open yet goes to.
+func (t *transport) find(c *conn, index uint64, limit time.Duration) (err error) {
+	switch {
+	case c.connected:
+	case t.names == nil:
+		c.target = t.cfg.Target
+	default:
+		c.target, c.release, err = t.names.target(index, t.cfg.Target.Port(), limit)
+	}
+	return err
+}
+
+var (
+	errTimeout = errors.New("timed out")
+	errEOF     = errors.New("closed by the server")
+	errInvalid = errors.New("invalid response")
+	errAborted = errors.New("aborted by the load itself")
+)
+
+// goOn does all that the try can do now, and hands it on.
+func (a *attempt) goOn() {
+	for {
+		err := a.step()
+		if errors.Is(err, unix.EAGAIN) {
+			var handed bool
+			if handed, err = a.wait(); handed {
+				return
+			} else if err == nil {
+				continue
+			}
+		}
+		if a.end(err) {
+			a.tried()
+			return
+		}
+	}
+}
+
+// wait waits for news of the connection, perhaps for nothing: see conn.wait. errTimeout: there is no time left.
+func (a *attempt) wait() (handed bool, err error) {
+	until := a.deadline
+	if a.stage == sending && !a.conn.connected {
+		until = a.handshake
+	}
+	now := a.t.clock.Now()
+	if now >= until {
+		return false, errTimeout
+	}
+	return a.conn.wait(now, until)
+}
+
+// step does the next thing. EAGAIN: it is to be gone on with when there is news.
+//
+// On loopback the SYN-ACK is there when connect(2) returns, though a non-blocking connect still
+// says EINPROGRESS: the socket was locked by the call, so the segment waited in its backlog until the
+// lock was released (tcp_v4_rcv, sk_add_backlog). Sending at once saves a turn of the poller.
+func (a *attempt) step() error {
+	switch a.stage {
+	case connecting:
+		if err := socket.Connect(a.conn.fd, a.conn.target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+			return err
+		}
+		a.stage = sending
+		fallthrough
+	case sending:
+		if err := a.send(); err != nil {
+			return err
+		}
+		a.conn.connected, a.stage, a.sample.Phase = true, reading, results.PhaseWait
+		if a.abort { // closing it then sends a RST (socket(7), SO_LINGER)
+			return errors.Join(errAborted, unix.SetsockoptLinger(a.conn.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+		}
+		return unix.EAGAIN // there is no answer yet
+	case reading:
+		return a.read()
+	default: // leaving
+		_, err := a.recv(a.in[:])
+		return err
+	}
+}
+
+// send sends the request, which fits any socket buffer, if the connection is there.
+func (a *attempt) send() error {
+	n, err := socket.Send(a.conn.fd, a.out)
+	a.written = n
+	switch {
+	case err == nil && n == len(a.out):
+		a.sample.Connected = int64(a.t.clock.Now())
+	case err == nil:
+		err = errInvalid
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		// A reset in SYN_SENT is ECONNREFUSED (tcp_reset in net/ipv4/tcp_input.c), so the
+		// connection had been established.
+		a.sample.Connected = int64(a.t.clock.Now())
+		a.sample.Phase = results.PhaseSend
+	}
+	return err
+}
+
+// read reads until the response is complete.
+func (a *attempt) read() error {
+	s := &a.sample
+	for {
+		n, err := a.recv(a.in[a.got:])
+		if err != nil {
+			return err
+		}
+		s.Done = int64(a.t.clock.Now())
+		if s.FirstByte == 0 {
+			s.FirstByte, s.Phase = s.Done, results.PhaseBody
+		}
+		a.got += n
+		if a.head == 0 {
+			if a.response, a.head, err = wire.ParseResponse(a.in[:a.got]); err != nil || a.head > 0 && a.head+a.response.BodyLen > len(a.in) {
+				return errInvalid
+			}
+			if a.head > 0 {
+				s.Status, s.Worker, s.Generation = a.response.Status, a.response.Worker, a.response.Generation
+				a.last = a.response.Close
+			}
+		}
+		switch whole := a.head + a.response.BodyLen; {
+		case a.head > 0 && a.got == whole && s.Status == http.StatusOK:
+			return nil
+		case a.head > 0 && a.got >= whole, a.got == len(a.in):
+			return errInvalid
+		}
+	}
+}
+
+// recv receives what there is. At the end of the connection there is none: errEOF.
+func (a *attempt) recv(in []byte) (int, error) {
+	n, err := socket.Recv(a.conn.fd, in, 0)
+	if n == 0 && err == nil {
+		err = errEOF
+	}
+	return n, err
+}
+
+// end ends the stage that step was at with err, and says whether that ends the try.
+func (a *attempt) end(err error) bool {
+	s := &a.sample
+	switch {
+	case a.stage == leaving && err == nil:
+		return false // something came, but not what it waits for
+	case a.stage == leaving:
+		err = errEOF // the connection's only: the attempt was served
+	case err == nil:
+		s.Class, s.Phase = results.ClassNone, results.PhaseNone
+	default:
+		s.Class, s.Done = classify(err, s.Phase), int64(a.t.clock.Now())
+	}
+	switch {
+	case err == nil && a.t.cfg.Ports > 0:
+		// The server's end leaves TIME_WAIT to it: on this side that would keep the port for a minute.
+		a.stage = leaving
+		return false
+	case err == nil && a.closing == wire.KeepAlive && !a.last:
+		a.conn.attempt = nil
+		a.t.idle.put(a.conn)
+	default:
+		a.conn.close()
+	}
+	a.conn = nil
+	return true
+}
+
+// tried ends the attempt, unless there is another try. It is somebody else's when tried returns.
+func (a *attempt) tried() {
+	t, s := a.t, &a.sample
+	if t.retrier != nil {
+		try := a.outcome()
+		again, after, gaveUp := t.retrier.Decide(try)
+		if again {
+			*s = results.Sample{
+				Process: s.Process, Sequence: s.Sequence, Scheduled: s.Scheduled, Sent: s.Sent, Worker: -1, Generation: -1,
+				Failed: append(s.Failed, results.FailedTry{Failure: try.failure(), Opened: a.opened}),
+			}
+			time.AfterFunc(after, a.try) // holds up nobody: the attempt has no connection now
+			return
+		}
+		s.GaveUp = gaveUp
+	}
+	t.samples.add(s)
+	t.attempts.Put(a)
+	<-t.underWay
+}
+
+// outcome is the try that has ended.
+func (a *attempt) outcome() Try {
+	s := &a.sample
+	return Try{
+		Attempt: a.index, Number: len(s.Failed) + 1, Method: a.t.method, Phase: s.Phase, Class: s.Class,
+		Written: a.written, Read: a.got, Left: a.deadline.Sub(wire.Instant(s.Done)),
+	}
+}
+
+// classify is the class of an attempt's error.
+func classify(err error, phase results.Phase) results.Class {
+	switch {
+	case err == nil:
+		return results.ClassNone
+	case errors.Is(err, errTimeout), errors.Is(err, unix.ETIMEDOUT):
+		return results.ClassTimeout
+	case errors.Is(err, unix.ECONNREFUSED):
+		return results.ClassRefused
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		return results.ClassReset
+	case errors.Is(err, errEOF):
+		return results.ClassEOF
+	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH):
+		return results.ClassUnreachable
+	case errors.Is(err, errInvalid):
+		return results.ClassInvalid
+	case phase == results.PhaseConnect, errors.Is(err, errAborted):
+		return results.ClassLocal
+	}
+	return results.ClassInvalid
+}
