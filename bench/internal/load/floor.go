@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"runtime"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -55,7 +54,6 @@ type floor struct {
 	schedule Schedule
 	sources  Sources
 	host     string
-	target   unix.Sockaddr
 	epoll    int
 	limit    int // attempts under way at once
 	open     map[int32]*floorConn
@@ -79,7 +77,7 @@ const floorInFlight = 1024
 
 func newFloor(cfg Config) (*floor, error) {
 	f := &floor{
-		cfg: cfg, schedule: NewSchedule(cfg.Shape), host: cfg.Target.String(), target: socket.Sockaddr(cfg.Target),
+		cfg: cfg, schedule: NewSchedule(cfg.Shape), host: cfg.Target.String(),
 		limit: floorInFlight, open: map[int32]*floorConn{}, samples: make([]byte, 0, 8<<20),
 	}
 	if cfg.InFlight > 0 {
@@ -113,7 +111,12 @@ func (f *floor) run(begin wire.Instant) error {
 		if ended && f.busy == 0 {
 			return nil
 		}
-		n, err := epollUntil(f.epoll, events, f.clock.Now(), wait)
+		var timeout *unix.Timespec // for ever
+		if wait != math.MaxInt64 {
+			ts := unix.NsecToTimespec(int64(max(0, wait-f.clock.Now())))
+			timeout = &ts
+		}
+		n, err := socket.EpollWait(f.epoll, events, timeout)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("epoll_pwait2: %w", err)
 		}
@@ -132,21 +135,6 @@ func (f *floor) close() error {
 		errs = append(errs, unix.Close(int(fd)))
 	}
 	return errors.Join(append(errs, unix.Close(f.epoll))...)
-}
-
-// epollUntil is epoll_pwait2(2), which takes nanoseconds; since Linux 5.11. Go's scheduler does not see it: there
-// is nothing else to run.
-func epollUntil(epoll int, events []unix.EpollEvent, now, until wire.Instant) (int, error) {
-	var timeout *unix.Timespec
-	if until != math.MaxInt64 {
-		ts := unix.NsecToTimespec(int64(max(0, until-now)))
-		timeout = &ts
-	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(timeout)), 0, 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
 }
 
 // send begins an attempt.
@@ -184,24 +172,19 @@ func (f *floor) connect(index uint64) (*floorConn, error) {
 		c, f.free = f.free[last], f.free[:last]
 	}
 	c.sample = results.Sample{Source: f.sources.At(index)}
-	family := unix.AF_INET
-	if f.cfg.Target.Addr().Is6() {
-		family = unix.AF_INET6
-	}
 	var err error
-	if c.fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP); err != nil {
+	if c.fd, err = socket.Open(f.cfg.Target.Addr()); err != nil {
 		return nil, err
 	}
 	f.open[int32(c.fd)] = c
-	if err := unix.Bind(c.fd, socket.Sockaddr(c.sample.Source)); err != nil {
+	if err := socket.Bind(c.fd, c.sample.Source); err != nil {
 		return nil, err
 	}
 	c.sample.Sent = int64(f.clock.Now())
-	if err := unix.Connect(c.fd, f.target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+	if err := socket.Connect(c.fd, f.cfg.Target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return nil, err
 	}
-	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
-	return c, unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, c.fd, &e)
+	return c, socket.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, c.fd, unix.EPOLLIN, int32(c.fd))
 }
 
 // write writes the request, or asks to be told when it can.
@@ -211,11 +194,9 @@ func (f *floor) write(c *floorConn) error {
 		closing = wire.KeepAlive
 	}
 	f.out = wire.AppendRequest(f.out[:0], f.host, wire.Attempt{Sequence: c.sample.Sequence}, nil, closing)
-	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
-	switch _, err := unix.Write(c.fd, f.out); {
+	switch _, err := socket.Send(c.fd, f.out); {
 	case errors.Is(err, unix.EAGAIN): // still in the handshake
-		e.Events |= unix.EPOLLOUT
-		return unix.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, &e)
+		return socket.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLIN|unix.EPOLLOUT, int32(c.fd))
 	case err != nil:
 		return err
 	}
@@ -232,10 +213,9 @@ func (f *floor) handle(c *floorConn) error {
 		if err := f.write(c); err != nil || !c.written {
 			return err
 		}
-		e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
-		return unix.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, &e)
+		return socket.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLIN, int32(c.fd))
 	}
-	n, err := unix.Read(c.fd, c.in[c.n:])
+	n, err := socket.Recv(c.fd, c.in[c.n:], 0)
 	if errors.Is(err, unix.EAGAIN) {
 		return nil
 	}
@@ -264,5 +244,5 @@ func (f *floor) handle(c *floorConn) error {
 	}
 	delete(f.open, int32(c.fd))
 	f.free = append(f.free, c)
-	return unix.Close(c.fd)
+	return socket.Close(c.fd)
 }

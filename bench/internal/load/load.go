@@ -2,9 +2,10 @@
 // slow the servers are, and accounts for every one.
 //
 // The work is done in child processes (Main), so that the harness never measures inside its own
-// process. In each, a vegeta Attacker makes the open loop: it starts one attempt per tick of our
-// Pacer and grows its pool of goroutines while all are busy. What vegeta calls the HTTP client is
-// our own RoundTripper (transport.go). It dials, writes and reads by itself, because it must
+// process. In each, a vegeta Attacker makes the open loop: it begins one attempt per tick of our
+// Pacer, in a pool of goroutines that grows while all are busy. What vegeta calls the HTTP client is
+// our own RoundTripper (transport.go): it sends and returns, and an epoll set goes on with the attempt when there
+// is an answer (attempt.go, poller.go). It does all of that by itself, because it must
 //
 //   - choose source address and port: they are the key to the kernel's events, and one address
 //     pair would run out of ephemeral ports after 28,232 connections;
@@ -16,6 +17,7 @@ package load
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"time"
@@ -116,16 +118,16 @@ func (s Sources) At(i uint64) netip.AddrPort {
 	return netip.AddrPortFrom(addAddr(s.base, i/ports+1), uint16(firstPort+i%ports))
 }
 
-// addAddr is the address n after a.
+// addAddr is the address n after a. In one of IPv6, the last eight bytes vary only.
 func addAddr(a netip.Addr, n uint64) netip.Addr {
-	b := a.AsSlice()
-	for i := len(b) - 1; i >= 0 && n > 0; i-- {
-		n += uint64(b[i])
-		b[i] = byte(n)
-		n >>= 8
+	if a.Is4() {
+		b := a.As4()
+		binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+uint32(n))
+		return netip.AddrFrom4(b)
 	}
-	sum, _ := netip.AddrFromSlice(b)
-	return sum
+	b := a.As16()
+	binary.BigEndian.PutUint64(b[8:], binary.BigEndian.Uint64(b[8:])+n)
+	return netip.AddrFrom16(b)
 }
 
 // Of is the attempt that a source belongs to, the first of those that have it in turn, or false if it is none of the range's.
