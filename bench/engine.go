@@ -41,7 +41,7 @@ It is a benchmark and decides nothing.`,
 		Hidden: true,
 		RunE:   func(c *cobra.Command, _ []string) error { return benchEngine(c, f) },
 	}
-	c.Flags().IntVar(&f.repeat, "repeat", 3, "how often each generator is measured")
+	c.Flags().IntVar(&f.repeat, "repeat", 3, "how many quiet rounds are wanted; at most three times as many are made")
 	c.Flags().IntVar(&f.seconds, "seconds", 2, "length of one measurement")
 	c.Flags().StringSliceVar(&f.generators, "generator", harness.EngineNames, "which generators")
 	c.Flags().StringSliceVar(&f.connections, "connections", harness.EngineConnections, "which connections")
@@ -75,7 +75,7 @@ func benchEngine(c *cobra.Command, f engineFlags) error {
 		return err
 	}
 	stderr := c.ErrOrStderr()
-	engines, err := harness.MeasureEngines(c.Context(), harness.EngineConfig{
+	engines, rounds, err := harness.MeasureEngines(c.Context(), harness.EngineConfig{
 		Roles: roles(), Floor: self(roleFloor), Tools: engineTools(), Generators: f.generators, Connections: f.connections,
 		Repeat: f.repeat, Duration: time.Duration(f.seconds) * time.Second, CPUs: cpus,
 		Progress: func(what string) { fmt.Fprintln(stderr, what) },
@@ -86,7 +86,7 @@ func benchEngine(c *cobra.Command, f engineFlags) error {
 		}
 		return notMeasured(err)
 	}
-	return printEngines(c.OutOrStdout(), engines, len(cpus))
+	return printEngines(c.OutOrStdout(), engines, rounds, len(cpus))
 }
 
 // engineTools are the load generators of others that are to be had: vegeta beside this program, as built
@@ -128,13 +128,14 @@ func engineFigures() []engineFigure {
 		{"schedule lag p99 µs" + pace, func(r harness.EngineRun) (float64, bool) { return duration(r.Lag) }},
 		{"generator busy %", func(r harness.EngineRun) (float64, bool) { return 100 * r.PerSecond * r.CPU.Seconds(), true }},
 		{"worker busy %", func(r harness.EngineRun) (float64, bool) { return 100 * r.WorkerBusy, true }},
+		{"stolen %", func(r harness.EngineRun) (float64, bool) { return 100 * r.Stolen, true }},
 	}
 }
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // printEngines prints, for new and for reused connections, the figures and their ratios.
-func printEngines(w io.Writer, all []*harness.Engine, cpus int) error {
+func printEngines(w io.Writer, all []*harness.Engine, rounds, cpus int) error {
 	for _, connections := range []string{"new", "reused"} {
 		var some []*harness.Engine
 		for _, e := range all {
@@ -145,7 +146,7 @@ func printEngines(w io.Writer, all []*harness.Engine, cpus int) error {
 		if len(some) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%s connections: median [least–most] of the repetitions, %d under way at once\n\n", connections, harness.EngineInFlight)
+		fmt.Fprintf(w, "%s connections: median [least–most] of the rounds, %d under way at once\n\n", connections, harness.EngineInFlight)
 		if err := printFigures(w, some); err != nil {
 			return err
 		}
@@ -159,6 +160,13 @@ func printEngines(w io.Writer, all []*harness.Engine, cpus int) error {
 		if e.Problem != "" {
 			fmt.Fprintf(w, "%s, %s connections: %s\n", e.Name, e.Connections, e.Problem)
 		}
+	}
+	kept := 0
+	for _, e := range all {
+		kept = max(kept, len(e.Runs))
+	}
+	if kept < rounds {
+		fmt.Fprintf(w, "Of %d rounds, the %d from which the host took the least CPU time (stolen).\n", rounds, kept)
 	}
 	fmt.Fprintln(w, "Flat out, unless it says a rate. A generator's CPU time includes its start and its end. Where neither it nor the\n"+
 		"worker was busy nearly all the time, something else was: then believe nothing.")

@@ -34,11 +34,11 @@ func TestPrintEngines(t *testing.T) {
 		{Name: harness.EngineLoad, Connections: "new", Runs: []harness.EngineRun{run(2000), run(30000)}},
 		{Name: harness.EngineVegeta, Connections: "new", Runs: []harness.EngineRun{run(1000), run(10000)}},
 		{Name: harness.EngineHey, Connections: "new", Problem: "exit status 7"},
-	}, 2)
+	}, 5, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"2.50 [2.00–3.00]", "[1000–10000]", "hey, new connections: exit status 7"} {
+	for _, want := range []string{"2.50 [2.00–3.00]", "[1000–10000]", "hey, new connections: exit status 7", "Of 5 rounds, the 2 "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}

@@ -68,5 +68,7 @@ var markdownEscapes = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "<",
 // are none in GitHub's Markdown.
 func escapeMarkdown(s string) string { return markdownEscapes.Replace(s) }
 
-// escapeCell is escapeMarkdown for a table's cell, which has one line.
-func escapeCell(s string) string { return strings.ReplaceAll(escapeMarkdown(s), "\n", "<br>") }
+// escapeCell is escapeMarkdown for a table's cell, which has one line. go-pretty escapes what separates cells.
+func escapeCell(s string) string {
+	return strings.NewReplacer(`\|`, "|", "\n", "<br>").Replace(escapeMarkdown(s))
+}

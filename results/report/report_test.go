@@ -120,7 +120,7 @@ func TestTextWidth(t *testing.T) {
 	}
 }
 
-// A terminal set to Chinese must not change the layout. tablewriter looks at its environment when the
+// A terminal set to Chinese must not change the layout. Table libraries look at their environment when the
 // process starts, hence another process.
 func TestGoldenInAnotherLocale(t *testing.T) {
 	test := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGolden$")

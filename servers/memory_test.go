@@ -1,0 +1,62 @@
+package servers
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestReadOnly(t *testing.T) {
+	const maps = `00400000-00e6b000 r-xp 00000000 00:21 23                         /bin/reuseport-bench
+00e6b000-01873000 r--p 00a6b000 00:21 23                         /bin/reuseport-bench
+01873000-0193c000 rw-p 01473000 00:21 23                         /bin/reuseport-bench
+7ff063c81000-7ff063ca7000 r--p 00000000 00:21 99                 /usr/lib/libc.so.6
+7ff063d00000-7ff063d01000 r--p 00000000 00:00 0
+`
+	got, err := readOnly(strings.NewReader(maps), 0x400000, 0xe6afff, 0xe6b000, 0x1873000, 0x7ff063d00000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []mapping{{0x400000, 0xe6b000}, {0xe6b000, 0x1873000}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(mapping{})); diff != "" {
+		t.Errorf("mappings (-want +got):\n%s", diff)
+	}
+	if _, err := readOnly(strings.NewReader("00400000-zz r-xp 00000000 00:21 23 /bin/x\n"), 0x400000); err == nil {
+		t.Error("no error for a mapping without an end")
+	}
+}
+
+// TestReleaseProgram: the process goes on, with less of the program resident.
+func TestReleaseProgram(t *testing.T) {
+	before := residentFile(t)
+	if err := releaseProgram(); err != nil {
+		t.Fatal(err)
+	}
+	if after := residentFile(t); after >= before {
+		t.Errorf("%d kB of files resident, %d kB before", after, before)
+	}
+}
+
+// residentFile is RssFile of /proc/self/status (proc(5)), in kB.
+func residentFile(t *testing.T) (kB int) {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "\nRssFile:")
+	for _, c := range strings.Fields(rest)[0] {
+		kB = 10*kB + int(c-'0')
+	}
+	return kB
+}
+
+func BenchmarkReleaseProgram(b *testing.B) {
+	for range b.N {
+		if err := releaseProgram(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
