@@ -1041,6 +1041,10 @@ func sendSegment(from, to netip.AddrPort, flags byte) error {
 		return err
 	}
 	defer unix.Close(socket)
+	// Connected to somebody who sends nothing, it gets no copies (raw(7)): their end with the socket would be losses too.
+	if err := unix.Connect(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 8}}); err != nil {
+		return err
+	}
 	return unix.Sendto(socket, header, 0, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
 }
 
