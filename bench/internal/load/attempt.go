@@ -50,7 +50,7 @@ const (
 func (a *attempt) begin(sequence uint64) {
 	t := a.t
 	a.sample = results.Sample{Process: t.cfg.Process, Sequence: sequence, Worker: -1, Generation: -1}
-	a.index = sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
+	a.index = t.index(sequence)
 	a.sample.Scheduled = int64(t.begins.Add(t.schedule.At(a.index)))
 	a.closing = wire.Close
 	if t.cfg.Connections == Reused || t.cfg.Connections == Mixed && sequence%2 == 1 {

@@ -77,18 +77,20 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 	return errors.Join(p.err, timer.Close(), t.close())
 }
 
-// pacer releases the attacker's ticks.
+// pacer releases the attacker's ticks, and says which attempts each is for.
 //
 // It waits on a timerfd. Package time's timers end in epoll_wait, which rounds up to a millisecond; a
 // thread in clock_nanosleep would need a second one beside it for the poller, and a futex call or two
 // per attempt to wake it. A timerfd is one more descriptor that the one thread polls, to the nanosecond.
 //
-// A tick is released a little early; the rest of the wait is spun away in the transport, with the
+// A tick is released a little early; the rest of the wait is spun away in the attempt, with the
 // socket made and bound and only connect(2) left to do.
 type pacer struct {
 	*transport
 	timer *wire.Timer
-	err   error // of the timer; it ended the attack
+	look  look
+	next  uint64 // attempt of this process that no tick has been released for
+	err   error  // of the timer, or the poller; it ended the attack
 }
 
 // early is the time from a tick to its due instant, and so the longest spin: about what it takes
@@ -98,26 +100,46 @@ const early = 50 * time.Microsecond
 // overrun is how late, after the last due instant, a generator that cannot keep up still sends.
 const overrun = 250 * time.Millisecond
 
+// spanLimit bounds the attempts of one tick. They keep the answers of others waiting, for some 25 µs each.
+const spanLimit = 8
+
+// span is the attempts of one tick, of this process: one, or those that are due at once or have been.
+type span struct{ from, to uint64 }
+
 // Pace implements vegeta.Pacer. It returns when the next attempt of this process is nearly due.
-func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
-	index := hits*uint64(p.cfg.Processes) + uint64(p.cfg.Process)
-	if index >= p.schedule.Len() {
+func (p *pacer) Pace(time.Duration, uint64) (time.Duration, bool) {
+	due, ok := p.due(p.next)
+	if !ok {
 		return 0, true
 	}
-	due := p.begins.Add(p.schedule.At(index))
 	now := p.clock.Now()
 	switch wake := due.Add(-early); {
 	case now > p.begins.Add(p.cfg.Shape.Duration+overrun):
 		return 0, true
 	case now < wake:
-		if err := p.timer.Wait(wake); err != nil {
-			p.err = err
-			return 0, true
-		}
-	default:
-		runtime.Gosched() // behind: let what has been started go on
+		p.err = p.timer.Wait(wake)
+	default: // behind: let what has been started go on
+		runtime.Gosched()
+		_, p.err = p.poller.poll(&p.look)
 	}
+	if p.err != nil {
+		return 0, true
+	}
+	s := span{p.next, p.next + 1}
+	for limit := max(now, due); s.to < s.from+spanLimit; s.to++ {
+		if due, ok := p.due(s.to); !ok || due > limit {
+			break
+		}
+	}
+	p.next = s.to
+	p.spans <- s
 	return 0, false
+}
+
+// due is when the attempt is, of this process; false: the schedule has none.
+func (t *transport) due(sequence uint64) (wire.Instant, bool) {
+	index := t.index(sequence)
+	return t.begins.Add(t.schedule.At(index)), index < t.schedule.Len()
 }
 
 // Rate implements vegeta.Pacer.

@@ -74,29 +74,44 @@ func newPoller() (*poller, error) {
 // pollBatch is how many sockets are gone on with before whatever else is due has its turn.
 const pollBatch = 32
 
+// look is what a call of poll needs.
+type look struct {
+	events [pollBatch]unix.EpollEvent
+	conns  [pollBatch]*conn
+}
+
+// poll goes on with those that have news now, and returns how many they were.
+func (p *poller) poll(l *look) (int, error) {
+	n, err := socket.EpollWait(p.fd, l.events[:], &unix.Timespec{})
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return 0, fmt.Errorf("epoll_pwait2: %w", err)
+	}
+	p.mu.Lock()
+	for i, e := range l.events[:n] {
+		l.conns[i] = p.conns[e.Fd]
+	}
+	p.mu.Unlock()
+	for _, c := range l.conns[:n] {
+		c.wake()
+	}
+	return n, nil
+}
+
 // run goes on with what has news, until the set is closed.
 func (p *poller) run(set syscall.RawConn) error {
-	events := make([]unix.EpollEvent, pollBatch)
-	conns := make([]*conn, pollBatch)
+	var l look
 	for {
-		n, fail := 0, error(nil)
-		err := set.Read(func(fd uintptr) bool {
-			n, fail = socket.EpollWait(int(fd), events, &unix.Timespec{})
-			return n > 0 || fail != nil && !errors.Is(fail, unix.EINTR)
+		var fail error
+		err := set.Read(func(uintptr) bool {
+			n, err := p.poll(&l)
+			fail = err
+			return n > 0 || err != nil
 		})
 		if p.closing.Load() {
 			return nil
 		}
 		if err = errors.Join(err, fail); err != nil {
-			return fmt.Errorf("epoll_pwait2: %w", err)
-		}
-		p.mu.Lock()
-		for i, e := range events[:n] {
-			conns[i] = p.conns[e.Fd]
-		}
-		p.mu.Unlock()
-		for _, c := range conns[:n] {
-			c.wake()
+			return err
 		}
 		runtime.Gosched()
 	}

@@ -3,13 +3,12 @@ package load
 import (
 	"bytes"
 	"net/http"
-	"strconv"
 	"sync"
 
 	"reuseport-bench/servers/wire"
 )
 
-// transport is the RoundTripper behind the attacker's HTTP client. One call begins one attempt.
+// transport is the RoundTripper behind the attacker's HTTP client. One call begins the attempts of one tick.
 type transport struct {
 	cfg      Config
 	clock    *wire.Clock
@@ -24,6 +23,7 @@ type transport struct {
 	method   string
 	idle     pool
 	samples  *sampleWriter
+	spans    chan span     // of ticks that were released, and not begun
 	underWay chan struct{} // one for each attempt that is; its capacity bounds them
 	attempts sync.Pool     // of *attempt, which nobody uses
 }
@@ -49,6 +49,7 @@ func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sa
 		t.body, t.method = bytes.Repeat([]byte{'x'}, cfg.Body), http.MethodPost
 	}
 	t.underWay = make(chan struct{}, cfg.inFlight())
+	t.spans = make(chan span, cfg.inFlight()+1) // one for each of the attacker's goroutines, and the next
 	t.attempts.New = func() any { return &attempt{t: t, out: make([]byte, 0, 512)} }
 	var err error
 	if cfg.Lookup != nil {
@@ -75,19 +76,22 @@ func (t *transport) close() error {
 	return t.poller.close()
 }
 
-// RoundTrip begins the attempt that the attacker's sequence number names, and returns when it is sent. The attacker is told nothing of how it
-// ends: the sample says it, and more.
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	sequence, err := strconv.ParseUint(r.Header.Get("X-Vegeta-Seq"), 10, 64)
-	if err != nil {
-		return nil, err
+// RoundTrip begins the attempts of a tick, and returns when they are sent. The attacker is told nothing of how they
+// end: the samples say it, and more.
+func (t *transport) RoundTrip(*http.Request) (*http.Response, error) {
+	for s := <-t.spans; s.from < s.to; s.from++ {
+		t.begin(s.from)
 	}
-	t.begin(sequence)
 	return begun, nil
 }
 
-// begun is what the attacker is told of every attempt. Nobody writes into it.
+// begun is what the attacker is told. Nobody writes into it.
 var begun = &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: http.NoBody}
+
+// index is the place of an attempt of this process in the schedule of all.
+func (t *transport) index(sequence uint64) uint64 {
+	return sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
+}
 
 // begin begins an attempt as soon as fewer are under way than may be.
 func (t *transport) begin(sequence uint64) {
