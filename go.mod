@@ -10,6 +10,7 @@ require (
 	github.com/google/go-cmp v0.7.0
 	github.com/google/nftables v0.3.0
 	github.com/invopop/jsonschema v0.14.0
+	github.com/jedib0t/go-pretty/v6 v6.8.3
 	github.com/miekg/dns v1.1.73
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/schollz/progressbar/v3 v3.19.1
@@ -24,8 +25,6 @@ require (
 	gonum.org/v1/gonum v0.17.0
 	sigs.k8s.io/knftables v0.0.22
 )
-
-require github.com/jedib0t/go-pretty/v6 v6.8.3
 
 require (
 	github.com/BurntSushi/toml v1.6.0 // indirect

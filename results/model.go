@@ -418,7 +418,9 @@ type CPU struct {
 type Memory struct {
 	LoadBytes    *int64 `json:"load_bytes"`    // all load processes
 	HarnessBytes *int64 `json:"harness_bytes"` // since the run began
-	WorkerBytes  *int64 `json:"worker_bytes"`  // the largest worker of the last generation
+	// WorkerBytes is that of the largest worker of the last generation, since its start was over: its pages of the program that nothing but the
+	// start touched are given back, and the peak begins anew (servers/memory.go).
+	WorkerBytes *int64 `json:"worker_bytes"`
 	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by their sharers (Pss).
 	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`
 }

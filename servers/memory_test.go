@@ -30,23 +30,26 @@ func TestReadOnly(t *testing.T) {
 
 // TestReleaseProgram: the process goes on, with less of the program resident.
 func TestReleaseProgram(t *testing.T) {
-	before := residentFile(t)
+	before, peak := resident(t, "RssFile"), resident(t, "VmHWM")
 	if err := releaseProgram(); err != nil {
 		t.Fatal(err)
 	}
-	if after := residentFile(t); after >= before {
+	if after := resident(t, "RssFile"); after >= before {
 		t.Errorf("%d kB of files resident, %d kB before", after, before)
+	}
+	if after := resident(t, "VmHWM"); after >= peak {
+		t.Errorf("the peak is %d kB, %d kB before", after, peak)
 	}
 }
 
-// residentFile is RssFile of /proc/self/status (proc(5)), in kB.
-func residentFile(t *testing.T) (kB int) {
+// resident is a value of /proc/self/status (proc(5)), in kB.
+func resident(t *testing.T, name string) (kB int) {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(status), "\nRssFile:")
+	_, rest, _ := strings.Cut(string(status), "\n"+name+":")
 	for _, c := range strings.Fields(rest)[0] {
 		kB = 10*kB + int(c-'0')
 	}
