@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -115,10 +116,11 @@ func MeasureEngines(ctx context.Context, cfg EngineConfig) (all []*Engine, round
 	return all, rounds, nil
 }
 
-// measureRound measures each generator once more, but those that have failed.
+// measureRound measures each generator once more, but those that have failed, in random order: a host may take more of the first's time.
 func measureRound(ctx context.Context, cfg EngineConfig, all []*Engine, round int) error {
 	loadCPUs, serverCPUs := splitCPUs(cfg.CPUs)
-	for _, e := range all {
+	for _, i := range rand.Perm(len(all)) {
+		e := all[i]
 		if e.Problem != "" {
 			continue
 		}
