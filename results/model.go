@@ -418,8 +418,8 @@ type CPU struct {
 type Memory struct {
 	LoadBytes    *int64 `json:"load_bytes"`    // all load processes
 	HarnessBytes *int64 `json:"harness_bytes"` // since the run began
-	// WorkerBytes is that of the largest worker of the last generation, since its start was over: its pages of the program that nothing but the
-	// start touched are given back, and the peak begins anew (servers/memory.go).
+	// WorkerBytes is that of the largest worker of the last generation, since before it listened: then the pages of the program that its
+	// start touched are given back, and the peak begins anew, where the kernel lets it (servers/memory.go).
 	WorkerBytes *int64 `json:"worker_bytes"`
 	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by their sharers (Pss).
 	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`

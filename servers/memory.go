@@ -2,10 +2,8 @@ package servers
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"reflect"
 	"strings"
@@ -18,7 +16,7 @@ import (
 // initialisation of every package of a binary that has many; what serving needs comes back from the page cache, a fault for every
 // 64 KiB (do_fault_around in mm/memory.c). Processes share these pages, so it is resident sets that become small, not memory that becomes free.
 //
-// The peak of the resident set begins anew (proc(5), clear_refs), where the kernel lets it: it is that of a server, not of a start.
+// The peak of the resident set begins anew (proc(5), clear_refs): it is that of a server, not of a start.
 func releaseProgram() error {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {
@@ -36,11 +34,7 @@ func releaseProgram() error {
 			return fmt.Errorf("madvise %x-%x: %w", m.from, m.to, errno)
 		}
 	}
-	err = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return nil // the peak is that of the start then, which bounds the other
-	}
-	return err
+	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 }
 
 type mapping struct{ from, to uintptr }

@@ -1,7 +1,7 @@
 // Package socket makes the system calls of package unix on sockets and epoll sets that do not block, hidden from Go's scheduler.
 //
 // There is nothing to tell it of them. If it is told, its monitor thread keeps looking, every few microseconds, for one that takes
-// long, and on a process with one CPU it does that there: half a connection's CPU time in a load process.
+// long, and where a process has one CPU it does that there. docs/engine.md has what that costs a load process.
 //
 // The errors are of type unix.Errno.
 package socket

@@ -76,7 +76,8 @@ type EngineRun struct {
 	PerSecond  float64       // responses, as the worker's journal has them
 	CPU        time.Duration // of the generator, per response
 	WorkerBusy float64       // share of the time that the worker was on its CPU
-	Stolen     float64       // share of the time of both CPUs that the host took; 0 too where the kernel does not know
+	// Stolen is the share of both CPUs' time that the host took, flat out or at the pace, the larger; 0 too where the kernel does not know.
+	Stolen float64
 	// At EnginePace.
 	PacedCPU *time.Duration // of the generator, per response
 	Lag      *time.Duration // 99th percentile of the schedule lag
@@ -194,7 +195,7 @@ func (r *engineRig) run(ctx context.Context) (run EngineRun, err error) {
 		if err != nil {
 			return run, fmt.Errorf("at %d/s: %w", EnginePace, err)
 		}
-		run.PacedCPU, run.Lag = &paced.cpu, paced.lag
+		run.PacedCPU, run.Lag, run.Stolen = &paced.cpu, paced.lag, max(run.Stolen, paced.stolen)
 	}
 	return run, nil
 }

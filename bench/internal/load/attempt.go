@@ -2,6 +2,7 @@ package load
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -173,7 +174,10 @@ func (a *attempt) wait() (handed bool, err error) {
 func (a *attempt) step() error {
 	switch a.stage {
 	case connecting:
-		if err := socket.Connect(a.conn.fd, a.conn.target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		switch err := socket.Connect(a.conn.fd, a.conn.target); {
+		case errors.Is(err, unix.EAGAIN): // nothing to wait for
+			return fmt.Errorf("connect: %v", err)
+		case err != nil && !errors.Is(err, unix.EINPROGRESS):
 			return err
 		}
 		a.stage = sending

@@ -114,8 +114,6 @@ func (p *pacer) Pace(time.Duration, uint64) (time.Duration, bool) {
 	}
 	now := p.clock.Now()
 	switch wake := due.Add(-early); {
-	case now > p.begins.Add(p.cfg.Shape.Duration+overrun):
-		return 0, true
 	case now < wake:
 		p.err = p.timer.Wait(wake)
 	default: // behind: let what has been started go on
@@ -125,15 +123,31 @@ func (p *pacer) Pace(time.Duration, uint64) (time.Duration, bool) {
 	if p.err != nil {
 		return 0, true
 	}
+	// A place for each attempt, before it is anybody's: where there is none, the loop is closed, and waits here.
+	p.underWay <- struct{}{}
+	if p.clock.Now() > p.begins.Add(p.cfg.Shape.Duration+overrun) {
+		<-p.underWay
+		return 0, true
+	}
 	s := span{p.next, p.next + 1}
-	for limit := max(now, due); s.to < s.from+spanLimit; s.to++ {
-		if due, ok := p.due(s.to); !ok || due > limit {
+	for limit := max(now, due); s.to < s.from+spanLimit && p.names == nil; s.to++ { // one that looks a name up keeps nobody else waiting
+		if due, ok := p.due(s.to); !ok || due > limit || !p.place() {
 			break
 		}
 	}
 	p.next = s.to
 	p.spans <- s
 	return 0, false
+}
+
+// place takes a place for one more attempt, if there is one.
+func (t *transport) place() bool {
+	select {
+	case t.underWay <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }
 
 // due is when the attempt is, of this process; false: the schedule has none.
@@ -156,7 +170,7 @@ type sampleWriter struct {
 }
 
 // pendingLimit bounds what waits for a slow parent, in bytes; past it, attempts wait.
-const pendingLimit = 1 << 20
+const pendingLimit = 4 << 20
 
 func newSampleWriter(out io.WriteCloser) *sampleWriter {
 	w := &sampleWriter{out: out, stop: make(chan struct{}), done: make(chan struct{})}

@@ -2,7 +2,7 @@
 // slow the servers are, and accounts for every one.
 //
 // The work is done in child processes (Main), so that the harness never measures inside its own
-// process. In each, a vegeta Attacker makes the open loop: it begins one attempt per tick of our
+// process. In each, a vegeta Attacker makes the open loop: it begins what is due at each tick of our
 // Pacer, in a pool of goroutines that grows while all are busy. What vegeta calls the HTTP client is
 // our own RoundTripper (transport.go): it sends and returns, and an epoll set goes on with the attempt when there
 // is an answer (attempt.go, poller.go). It does all of that by itself, because it must

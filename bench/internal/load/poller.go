@@ -62,6 +62,9 @@ func newPoller() (*poller, error) {
 	if err := unix.SetNonblock(fd, true); err != nil { // os.NewFile looks whether to poll it
 		return nil, errors.Join(err, unix.Close(fd))
 	}
+	if _, err := socket.EpollWait(fd, make([]unix.EpollEvent, 1), &unix.Timespec{}); err != nil {
+		return nil, errors.Join(fmt.Errorf("epoll_pwait2 (since Linux 5.11): %w", err), unix.Close(fd))
+	}
 	p := &poller{epoll: os.NewFile(uintptr(fd), "epoll"), fd: fd, ended: make(chan error, 1)}
 	set, err := p.epoll.SyscallConn()
 	if err != nil {
@@ -80,7 +83,7 @@ type look struct {
 	conns  [pollBatch]*conn
 }
 
-// poll goes on with those that have news now, and returns how many they were.
+// poll goes on with those that have news now, pollBatch at most, and returns how many they were. Several may call it: each event is told to one.
 func (p *poller) poll(l *look) (int, error) {
 	n, err := socket.EpollWait(p.fd, l.events[:], &unix.Timespec{})
 	if err != nil && !errors.Is(err, unix.EINTR) {
@@ -105,7 +108,7 @@ func (p *poller) run(set syscall.RawConn) error {
 		err := set.Read(func(uintptr) bool {
 			n, err := p.poll(&l)
 			fail = err
-			return n > 0 || err != nil
+			return n == pollBatch || err != nil // all have been gone on with otherwise
 		})
 		if p.closing.Load() {
 			return nil
@@ -189,7 +192,8 @@ func (c *conn) wake() {
 // wait hands the connection, and its attempt, to whoever has the next news of the socket, or that it is until. handed is false where
 // there has been news already: then the caller looks once more, perhaps for nothing.
 //
-// The watch is edge-triggered. It begins here: what has come before makes the first edge.
+// The watch is edge-triggered. It begins here: what has come before makes the first edge. Of a connection that is there it does not say when there is room
+// to send: a request meets an empty buffer, and has room.
 func (c *conn) wait(now, until wire.Instant) (handed bool, err error) {
 	if c.alarm != until {
 		c.alarm = until

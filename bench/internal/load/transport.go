@@ -93,9 +93,8 @@ func (t *transport) index(sequence uint64) uint64 {
 	return sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
 }
 
-// begin begins an attempt as soon as fewer are under way than may be.
+// begin begins an attempt, for which there is a place among those under way.
 func (t *transport) begin(sequence uint64) {
-	t.underWay <- struct{}{}
 	a := t.attempts.Get().(*attempt)
 	a.begin(sequence)
 }

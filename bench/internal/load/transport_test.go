@@ -102,6 +102,7 @@ func attempts(t *testing.T, n uint64, cfg Config) ([]results.Sample, *transport)
 		t.Fatal(err)
 	}
 	for i := range n {
+		tr.underWay <- struct{}{}
 		tr.begin(i)
 		tr.settle()
 	}
