@@ -328,7 +328,12 @@ trials: 1
 			}
 		}
 		for _, i := range []int{0, 3, 4} {
-			if s := tr.Steps[i]; s.TakeoverNS == nil && *s.ReadyNS < int64(900*time.Millisecond) {
+			s := tr.Steps[i]
+			if lag := time.Duration(s.ScheduleLagMaxNS); lag > 50*time.Millisecond {
+				t.Logf("%s: the machine stood still around %s, for %v", what, s.Do, lag)
+				continue
+			}
+			if s.TakeoverNS == nil && *s.ReadyNS < int64(900*time.Millisecond) {
 				t.Errorf("%s: no worker that %s started has answered", what, s.Do)
 			}
 		}

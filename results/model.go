@@ -419,7 +419,7 @@ type Memory struct {
 	LoadBytes    *int64 `json:"load_bytes"`    // all load processes
 	HarnessBytes *int64 `json:"harness_bytes"` // since the run began
 	// WorkerBytes is that of the largest worker of the last generation, since before it listened: then the pages of the program that its
-	// start touched are given back, and the peak begins anew, where the kernel lets it (servers/memory.go).
+	// start touched are given back, and the peak begins anew, where the kernel lets it (servers/wire/memory.go).
 	WorkerBytes *int64 `json:"worker_bytes"`
 	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by their sharers (Pss).
 	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`

@@ -93,7 +93,7 @@ func (w *worker) run() error {
 	if w.journal, err = mapJournal(w.journalFD); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
-	_ = releaseProgram()      // without, it has more resident, and serves as well
+	_ = wire.ReleaseProgram() // without, it has more resident, and serves as well
 	time.Sleep(w.cfg.Startup) // as a program that loads its data first
 	if err := w.listen(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)

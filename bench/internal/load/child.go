@@ -32,6 +32,7 @@ func Main() error {
 	if err != nil {
 		return fmt.Errorf("load %d: %w", cfg.Process, err)
 	}
+	_ = wire.ReleaseProgram() // without, it has more resident, and sends as well
 	out := os.NewFile(fdSamples, "samples")
 	if _, err := out.Write([]byte{'r'}); err != nil {
 		return fmt.Errorf("load %d: ready: %w", cfg.Process, err)

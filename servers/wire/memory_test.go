@@ -1,4 +1,4 @@
-package servers
+package wire
 
 import (
 	"os"
@@ -31,7 +31,7 @@ func TestReadOnly(t *testing.T) {
 // TestReleaseProgram: the process goes on, with less of the program resident.
 func TestReleaseProgram(t *testing.T) {
 	before, peak := resident(t, "RssFile"), resident(t, "VmHWM")
-	if err := releaseProgram(); err != nil {
+	if err := ReleaseProgram(); err != nil {
 		t.Fatal(err)
 	}
 	if after := resident(t, "RssFile"); after >= before {
@@ -58,7 +58,7 @@ func resident(t *testing.T, name string) (kB int) {
 
 func BenchmarkReleaseProgram(b *testing.B) {
 	for range b.N {
-		if err := releaseProgram(); err != nil {
+		if err := ReleaseProgram(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package servers
+package wire
 
 import (
 	"bufio"
@@ -12,19 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// releaseProgram gives back the pages of the program's code and constants that the process has touched so far. A worker begins with the
-// initialisation of every package of a binary that has many; what serving needs comes back from the page cache, a fault for every
-// 64 KiB (do_fault_around in mm/memory.c). Processes share these pages, so it is resident sets that become small, not memory that becomes free.
+// ReleaseProgram gives back the pages of the program's code and constants that the process has touched so far. A process of this binary begins with
+// the initialisation of all its packages; what it needs itself comes back from the page cache, a fault for every 64 KiB (do_fault_around in
+// mm/memory.c). Processes share these pages, so it is resident sets that become small, not memory that becomes free.
 //
-// The peak of the resident set begins anew (proc(5), clear_refs): it is that of a server, not of a start.
-func releaseProgram() error {
+// The peak of the resident set begins anew (proc(5), clear_refs): it is that of the work, not of a start. A process that cannot give pages back
+// works as well without.
+func ReleaseProgram() error {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	// A linker puts both where nothing is relocated, in whatever kind of executable, so that their pages are the file's.
-	code, constants := reflect.ValueOf(releaseProgram).Pointer(), uintptr(unsafe.Pointer(unsafe.StringData("a constant")))
+	code, constants := reflect.ValueOf(ReleaseProgram).Pointer(), uintptr(unsafe.Pointer(unsafe.StringData("a constant")))
 	all, err := readOnly(f, code, constants)
 	if err != nil {
 		return fmt.Errorf("/proc/self/maps: %w", err)
