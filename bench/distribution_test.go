@@ -298,14 +298,14 @@ name: selectors
 about: Every step under every selector.
 workers: 4
 server: {work: {sleep: 100us}}
-load: {rate: 1000/s, duration: 1s}
+load: {rate: 1000/s, duration: 1400ms}
 stop: drain
 timeline:
   - {at: 100ms, do: add}
-  - {at: 220ms, do: remove, target: 0}
-  - {at: 340ms, do: kill, target: 0}
-  - {at: 460ms, do: roll}
-  - {at: 650ms, do: replace}
+  - {at: 300ms, do: remove, target: 0}
+  - {at: 500ms, do: kill, target: 0}
+  - {at: 700ms, do: roll}
+  - {at: 900ms, do: replace}
 matrix:
   - {selector: [round-robin, least-loaded]}
   - {selector: [weighted], canary: [0.2]}
@@ -322,18 +322,13 @@ trials: 1
 		steps := map[int]int{4: 0, 5: 3, 6: 3, 7: 3, 8: 4, 9: 4, 10: 4, 11: 4}
 		for _, w := range tr.Workers {
 			step, started := steps[w.ID]
-			late := started && *tr.Steps[step].ReadyNS > int64(900*time.Millisecond) // which this machine can be
+			late := started && *tr.Steps[step].ReadyNS > int64(1300*time.Millisecond) // which this machine can be
 			if w.Accepted == 0 && !late {
 				t.Errorf("%s: worker %d accepted nothing", what, w.ID)
 			}
 		}
 		for _, i := range []int{0, 3, 4} {
-			s := tr.Steps[i]
-			if lag := time.Duration(s.ScheduleLagMaxNS); lag > 50*time.Millisecond {
-				t.Logf("%s: the machine stood still around %s, for %v", what, s.Do, lag)
-				continue
-			}
-			if s.TakeoverNS == nil && *s.ReadyNS < int64(900*time.Millisecond) {
+			if s := tr.Steps[i]; s.TakeoverNS == nil && *s.ReadyNS < int64(1300*time.Millisecond) {
 				t.Errorf("%s: no worker that %s started has answered", what, s.Do)
 			}
 		}
