@@ -136,7 +136,7 @@ func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // printEngines prints, for new and for reused connections, the figures and their ratios.
 func printEngines(w io.Writer, all []*harness.Engine, rounds, cpus int) error {
-	for _, connections := range []string{"new", "reused"} {
+	for _, connections := range harness.EngineConnections {
 		var some []*harness.Engine
 		for _, e := range all {
 			if e.Connections == connections {

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/socket"
 )
 
 // acceptor is the process that accepts for all workers of a group and passes each connection to the next worker
@@ -42,9 +44,9 @@ func (a *acceptor) run() error {
 	runtime.LockOSThread()
 	events := make([]unix.EpollEvent, 2)
 	for !a.stopping {
-		n, err := epollWait(a.epoll, events, -1)
+		n, err := socket.EpollWait(a.epoll, events, -1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("worker %d: epoll_wait: %w", a.cfg.ID, err)
+			return fmt.Errorf("worker %d: epoll_pwait2: %w", a.cfg.ID, err)
 		}
 		for _, e := range events[:max(n, 0)] {
 			if int(e.Fd) == fdControl {

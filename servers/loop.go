@@ -7,10 +7,10 @@ import (
 	"runtime"
 	"slices"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
 
@@ -98,11 +98,11 @@ func (l *loop) run() error {
 			if left <= 0 {
 				return l.abandon()
 			}
-			timeout = int((left + time.Millisecond - 1) / time.Millisecond)
+			timeout = left
 		}
-		n, err := epollWait(l.epoll, events, timeout)
+		n, err := socket.EpollWait(l.epoll, events, timeout)
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("worker %d: epoll_wait: %w", l.cfg.ID, err)
+			return fmt.Errorf("worker %d: epoll_pwait2: %w", l.cfg.ID, err)
 		}
 		l.turn(events[:max(n, 0)])
 		for _, e := range events[:max(n, 0)] {
@@ -114,13 +114,12 @@ func (l *loop) run() error {
 	return nil
 }
 
-// beat is the timeout of epoll_wait of a worker that has nothing to wait for: none, or how often its selector
-// wants to hear of it.
-func (l *loop) beat() int {
+// beat is the timeout of a worker that has nothing to wait for: none, or how often its selector wants to hear of it.
+func (l *loop) beat() time.Duration {
 	if l.member == nil || l.member.Beat() == 0 {
 		return -1
 	}
-	return int(max(time.Millisecond, l.member.Beat()) / time.Millisecond)
+	return max(time.Millisecond, l.member.Beat())
 }
 
 // turn tells the selector that the loop turns, and whether anything waits to be accepted.
@@ -135,15 +134,6 @@ func (l *loop) turn(events []unix.EpollEvent) {
 	if !slices.ContainsFunc(events, func(e unix.EpollEvent) bool { return int(e.Fd) == l.listener }) {
 		l.member.Idle()
 	}
-}
-
-// epollWait is epoll_wait(2), hidden from Go's scheduler for the reason that wire.SleepUntil gives.
-func epollWait(epoll int, events []unix.EpollEvent, timeout int) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(timeout), 0, 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
 }
 
 func (l *loop) handle(e unix.EpollEvent) error {

@@ -9,7 +9,7 @@ package socket
 import (
 	"encoding/binary"
 	"net/netip"
-	"runtime"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -75,11 +75,15 @@ func EpollCtl(epoll, op, fd int, events uint32, name int32) error {
 	return errorOf(unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(&e)), 0, 0))
 }
 
-// EpollWait is epoll_pwait2(2), since Linux 5.11. It waits for the timeout, to the nanosecond, or for ever if it is nil. Only a process that
-// has nothing else to run may wait at all.
-func EpollWait(epoll int, events []unix.EpollEvent, timeout *unix.Timespec) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(timeout)), 0, 0)
-	runtime.KeepAlive(timeout)
+// EpollWait is epoll_pwait2(2), since Linux 5.11. It waits for the timeout, to the nanosecond, or for ever if that is negative. Only a process
+// that has nothing else to run may wait at all: its P waits too.
+func EpollWait(epoll int, events []unix.EpollEvent, timeout time.Duration) (int, error) {
+	var limit *unix.Timespec
+	if timeout >= 0 {
+		ts := unix.NsecToTimespec(int64(timeout))
+		limit = &ts
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(limit)), 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -50,11 +51,9 @@ func readOnly(maps io.Reader, addresses ...uintptr) (all []mapping, err error) {
 		if _, err := fmt.Sscanf(strings.Replace(lines.Text(), "-", " ", 1), "%x %x %s %s %s %d", &m.from, &m.to, &perms, &offset, &device, &inode); err != nil {
 			return nil, fmt.Errorf("%q: %w", lines.Text(), err)
 		}
-		for _, a := range addresses {
-			if m.from <= a && a < m.to && perms[1] == '-' && inode != 0 {
-				all = append(all, m)
-				break
-			}
+		within := func(a uintptr) bool { return m.from <= a && a < m.to }
+		if perms[1] == '-' && inode != 0 && slices.ContainsFunc(addresses, within) {
+			all = append(all, m)
 		}
 	}
 	return all, lines.Err()

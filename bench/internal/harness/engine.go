@@ -61,6 +61,9 @@ var (
 	EngineConnections = []string{string(load.New), string(load.Reused)}
 )
 
+// ours says that a generator speaks our protocol, and is part of this program.
+func ours(name string) bool { return name == EngineLoad || name == EngineFloor }
+
 // An Engine is what was measured of one load generator.
 type Engine struct {
 	Name        string
@@ -99,7 +102,7 @@ const (
 func MeasureEngines(ctx context.Context, cfg EngineConfig) (all []*Engine, rounds int, err error) {
 	for _, connections := range cfg.Connections {
 		for _, name := range cfg.Generators {
-			if name == EngineLoad || name == EngineFloor || cfg.Tools[name] != "" {
+			if ours(name) || cfg.Tools[name] != "" {
 				all = append(all, &Engine{Name: name, Connections: connections})
 			}
 		}
@@ -133,7 +136,7 @@ func measureRound(ctx context.Context, cfg EngineConfig, all []*Engine, round in
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err != nil && (e.Name == EngineLoad || e.Name == EngineFloor):
+		case err != nil && ours(e.Name):
 			return fmt.Errorf("%s, %s connections: %w", e.Name, e.Connections, err)
 		case err != nil:
 			e.Problem = err.Error()
@@ -190,7 +193,7 @@ func (r *engineRig) run(ctx context.Context) (run EngineRun, err error) {
 		return run, fmt.Errorf("flat out: %w", err)
 	}
 	run = EngineRun{PerSecond: flat.perSecond, CPU: flat.cpu, WorkerBusy: flat.workerBusy, Stolen: flat.stolen}
-	if r.engine.Name == EngineLoad || r.engine.Name == EngineFloor || r.engine.Name == EngineVegeta {
+	if ours(r.engine.Name) || r.engine.Name == EngineVegeta {
 		paced, err := r.measure(ctx, EnginePace)
 		if err != nil {
 			return run, fmt.Errorf("at %d/s: %w", EnginePace, err)
@@ -238,7 +241,7 @@ func (r *engineRig) measure(ctx context.Context, rate float64) (f engineFigures,
 	began := rig.clock.Now()
 	before, errBefore := sumSteal(cpus)
 	var cpu time.Duration
-	if r.engine.Name == EngineLoad || r.engine.Name == EngineFloor {
+	if ours(r.engine.Name) {
 		cpu, f.lag, err = r.driveOurs(ctx, rig, variant.Load, rate)
 	} else {
 		cpu, err = r.driveTool(ctx, rig, variant.Load[0].Target, rate)

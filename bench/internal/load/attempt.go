@@ -276,7 +276,6 @@ func (a *attempt) end(err error) bool {
 		a.stage = leaving
 		return false
 	case err == nil && a.closing == wire.KeepAlive && !a.last:
-		a.conn.attempt = nil
 		a.t.idle.put(a.conn)
 	default:
 		a.conn.close()

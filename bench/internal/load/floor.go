@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -111,10 +112,9 @@ func (f *floor) run(begin wire.Instant) error {
 		if ended && f.busy == 0 {
 			return nil
 		}
-		var timeout *unix.Timespec // for ever
+		timeout := time.Duration(-1) // for ever
 		if wait != math.MaxInt64 {
-			ts := unix.NsecToTimespec(int64(max(0, wait-f.clock.Now())))
-			timeout = &ts
+			timeout = max(0, wait.Sub(f.clock.Now()))
 		}
 		n, err := socket.EpollWait(f.epoll, events, timeout)
 		if err != nil && !errors.Is(err, unix.EINTR) {

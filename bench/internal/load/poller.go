@@ -46,7 +46,7 @@ type conn struct {
 	watched   bool
 	alarm     wire.Instant // of the timer
 	timer     *time.Timer
-	attempt   *attempt // that goes on when there is news; nil while the connection is idle
+	attempt   *attempt // that goes on when there is news, or had it last
 
 	mu      sync.Mutex
 	waiting bool // it belongs to nobody: the attempt is to go on
@@ -62,7 +62,7 @@ func newPoller() (*poller, error) {
 	if err := unix.SetNonblock(fd, true); err != nil { // os.NewFile looks whether to poll it
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	if _, err := socket.EpollWait(fd, make([]unix.EpollEvent, 1), &unix.Timespec{}); err != nil {
+	if _, err := socket.EpollWait(fd, make([]unix.EpollEvent, 1), 0); err != nil {
 		return nil, errors.Join(fmt.Errorf("epoll_pwait2 (since Linux 5.11): %w", err), unix.Close(fd))
 	}
 	p := &poller{epoll: os.NewFile(uintptr(fd), "epoll"), fd: fd, ended: make(chan error, 1)}
@@ -85,7 +85,7 @@ type look struct {
 
 // poll goes on with those that have news now, pollBatch at most, and returns how many they were. Several may call it: each event is told to one.
 func (p *poller) poll(l *look) (int, error) {
-	n, err := socket.EpollWait(p.fd, l.events[:], &unix.Timespec{})
+	n, err := socket.EpollWait(p.fd, l.events[:], 0)
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return 0, fmt.Errorf("epoll_pwait2: %w", err)
 	}
@@ -172,7 +172,6 @@ func (c *conn) close() {
 	c.timer.Stop()
 	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is complete.
 	_ = socket.Close(c.fd)
-	c.attempt = nil
 	c.poller.mu.Lock()
 	defer c.poller.mu.Unlock()
 	c.poller.free = append(c.poller.free, c)

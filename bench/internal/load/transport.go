@@ -49,7 +49,7 @@ func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sa
 		t.body, t.method = bytes.Repeat([]byte{'x'}, cfg.Body), http.MethodPost
 	}
 	t.underWay = make(chan struct{}, cfg.inFlight())
-	t.spans = make(chan span, cfg.inFlight()+1) // one for each of the attacker's goroutines, and the next
+	t.spans = make(chan span, cfg.inFlight()) // each has a place under way
 	t.attempts.New = func() any { return &attempt{t: t, out: make([]byte, 0, 512)} }
 	var err error
 	if cfg.Lookup != nil {
