@@ -1,0 +1,180 @@
+package socket
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// opened is a socket that the test's end closes.
+func opened(t *testing.T, a netip.Addr) int {
+	t.Helper()
+	fd, err := Open(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = Close(fd) })
+	return fd
+}
+
+// boundTo is the address that a socket is bound to.
+func boundTo(t *testing.T, fd int) netip.AddrPort {
+	t.Helper()
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addressOf(name)
+}
+
+// addressOf is the reverse of Sockaddr.
+func addressOf(name unix.Sockaddr) netip.AddrPort {
+	switch a := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// awaits waits for one event of an epoll set, and returns it.
+func awaits(t *testing.T, epoll int) unix.EpollEvent {
+	t.Helper()
+	var events [4]unix.EpollEvent
+	for {
+		n, err := EpollWait(epoll, events[:], 10*time.Second)
+		switch {
+		case err == unix.EINTR:
+		case err != nil || n != 1:
+			t.Fatalf("%d events, %v", n, err)
+		default:
+			return events[0]
+		}
+	}
+}
+
+// A connection from its first call to its last, over both families, from the address that it was bound to.
+func TestConnection(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		t.Run(host, func(t *testing.T) {
+			at := netip.AddrPortFrom(netip.MustParseAddr(host), 0)
+			listener, client := opened(t, at.Addr()), opened(t, at.Addr())
+			if err := Bind(listener, at); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Listen(listener, 1); err != nil {
+				t.Fatal(err)
+			}
+			to := boundTo(t, listener)
+			if err := Bind(client, at); err != nil {
+				t.Fatal(err)
+			}
+			from := boundTo(t, client)
+			if err := Connect(client, to); err != nil && err != unix.EINPROGRESS {
+				t.Fatal(err)
+			}
+			server, peer, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Close(server) })
+			if got := addressOf(peer); got != from {
+				t.Errorf("the server sees a client at %v, which is bound to %v", got, from)
+			}
+
+			epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Close(epoll) })
+			if err := EpollCtl(epoll, unix.EPOLL_CTL_ADD, server, unix.EPOLLIN, 41); err != nil {
+				t.Fatal(err)
+			}
+			var b [8]byte
+			if n, err := Recv(server, b[:], 0); n != 0 || err != unix.EAGAIN {
+				t.Errorf("nothing was sent: %d, %v", n, err)
+			}
+			if n, err := Send(client, []byte("abc")); n != 3 || err != nil {
+				t.Fatalf("sent %d of 3, %v", n, err)
+			}
+			if e := awaits(t, epoll); e.Fd != 41 || e.Events != unix.EPOLLIN {
+				t.Errorf("told of %+v", e)
+			}
+			if n, err := Recv(server, b[:], unix.MSG_PEEK); string(b[:n]) != "abc" || err != nil {
+				t.Errorf("looked at %q, %v", b[:n], err)
+			}
+			if n, err := Recv(server, b[:], 0); string(b[:n]) != "abc" || err != nil {
+				t.Errorf("received %q, %v", b[:n], err)
+			}
+			if err := unix.Shutdown(client, unix.SHUT_WR); err != nil {
+				t.Fatal(err)
+			}
+			if e := awaits(t, epoll); e.Fd != 41 {
+				t.Errorf("told of %+v", e)
+			}
+			if n, err := Recv(server, b[:], 0); n != 0 || err != nil {
+				t.Errorf("after the end: %d, %v", n, err)
+			}
+			// That would be a signal, but for MSG_NOSIGNAL.
+			if _, err := Send(client, []byte("d")); err != unix.EPIPE {
+				t.Errorf("sent after one's own end: %v", err)
+			}
+		})
+	}
+}
+
+// Errors are the kernel's own, to be compared with.
+func TestErrors(t *testing.T) {
+	at := netip.MustParseAddrPort("127.0.0.1:0")
+	taken, other := opened(t, at.Addr()), opened(t, at.Addr())
+	if err := Bind(taken, at); err != nil {
+		t.Fatal(err)
+	}
+	if err := Bind(other, boundTo(t, taken)); err != unix.EADDRINUSE {
+		t.Errorf("a second socket at the same address: %v", err)
+	}
+	// The address is bound and nobody listens there.
+	switch err := Connect(other, boundTo(t, taken)); err {
+	case unix.ECONNREFUSED:
+	case unix.EINPROGRESS:
+		if n, err := Recv(other, make([]byte, 1), 0); n != 0 || err != unix.ECONNREFUSED {
+			t.Errorf("nobody listens: %d, %v", n, err)
+		}
+	default:
+		t.Errorf("nobody listens: %v", err)
+	}
+	if err := Close(-1); err != unix.EBADF {
+		t.Errorf("closed nothing: %v", err)
+	}
+	if err := EpollCtl(-1, unix.EPOLL_CTL_ADD, other, unix.EPOLLIN, 0); err != unix.EBADF {
+		t.Errorf("told nobody: %v", err)
+	}
+}
+
+// A wait is no shorter than asked for, and 0 does not wait.
+func TestEpollWait(t *testing.T) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(epoll) })
+	var events [1]unix.EpollEvent
+	if n, err := EpollWait(epoll, events[:], 0); n != 0 || err != nil {
+		t.Errorf("%d events, %v", n, err)
+	}
+	const wait = 2500 * time.Microsecond
+	for {
+		began := time.Now()
+		n, err := EpollWait(epoll, events[:], wait)
+		if err == unix.EINTR {
+			continue
+		}
+		if took := time.Since(began); n != 0 || err != nil || took < wait {
+			t.Errorf("%d events, %v, after %v", n, err, took)
+		}
+		return
+	}
+}
