@@ -100,7 +100,11 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 		return usage(err)
 	}
 	if f.dryRun {
-		return plan.Describe(c.OutOrStdout())
+		var b strings.Builder
+		if err := plan.Describe(&b); err != nil {
+			return err
+		}
+		return report.Fold(c.OutOrStdout(), b.String())
 	}
 	// From here on the lab needs namespaces: an ordinary user gets them in a child.
 	status, entered, err := netlab.Enter()

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"strings"
+
 	"github.com/spf13/cobra"
 
+	"reuseport-bench/results/report"
 	"reuseport-bench/scenarios"
 )
 
@@ -16,9 +21,23 @@ func newShow() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			return s.Explain(c.OutOrStdout())
+			return show(c.OutOrStdout(), s)
 		},
 	}
+}
+
+// show prints the scenario, and its variants in lines that fit a terminal. The lines of the file before them are as long as they are: broken, they might
+// say something else.
+func show(w io.Writer, s *scenarios.Scenario) error {
+	var b strings.Builder
+	if err := s.Explain(&b); err != nil {
+		return err
+	}
+	file, variants, _ := strings.Cut(b.String(), "\n#")
+	if _, err := fmt.Fprintln(w, file); err != nil {
+		return err
+	}
+	return report.Fold(w, "#"+variants)
 }
 
 func newSchema() *cobra.Command {

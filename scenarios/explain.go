@@ -29,6 +29,9 @@ func (s *Scenario) Explain(w io.Writer) error {
 	return nil
 }
 
+// tableWidth is how many columns the table of variants may have.
+const tableWidth = 100
+
 func (s *Scenario) explainVariants(out *bytes.Buffer) {
 	variants := s.Expand()
 	var load time.Duration
@@ -43,12 +46,20 @@ func (s *Scenario) explainVariants(out *bytes.Buffer) {
 		return
 	}
 	fmt.Fprintf(out, "# Each variant, and how it differs from the baseline:\n")
+	differences, longest := make([]string, len(variants)), 0
 	for i, v := range variants {
-		difference := "(the baseline)"
+		differences[i] = "(the baseline)"
 		if i != base {
-			difference = s.difference(variants[base].Setup, v.Setup)
+			differences[i] = s.difference(variants[base].Setup, v.Setup)
 		}
-		fmt.Fprintf(out, "#   %-*s  %s\n", width, v.Labels, difference)
+		longest = max(longest, len(differences[i]))
+	}
+	between := "  "
+	if len("#   ")+width+len(between)+longest > tableWidth { // no table then
+		width, between = 0, "\n#       "
+	}
+	for i, v := range variants {
+		fmt.Fprintf(out, "#   %-*s%s%s\n", width, v.Labels, between, differences[i])
 	}
 }
 

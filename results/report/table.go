@@ -284,3 +284,23 @@ func writeWrapped(w io.Writer, text, prefix, indent string) error {
 	}
 	return nil
 }
+
+// Fold prints text in lines of at most maxWidth columns. What is too long for one goes on in the next, with the same indentation and four more,
+// and as a comment if it was one.
+func Fold(w io.Writer, text string) error {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if displayWidth(line) <= maxWidth {
+			if _, err := fmt.Fprintln(w, line); err != nil {
+				return err
+			}
+			continue
+		}
+		rest := strings.TrimLeft(line, "# ")
+		prefix := strings.TrimSuffix(line, rest)
+		if err := writeWrapped(w, rest, prefix, prefix+"    "); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -146,6 +146,26 @@ func TestWrap(t *testing.T) {
 	}
 }
 
+func TestFold(t *testing.T) {
+	word := strings.Repeat("w", 28)
+	long := strings.Join([]string{word, word, word, word}, " ")
+	three := strings.Join([]string{word, word, word}, " ")
+	for in, want := range map[string]string{
+		"":                              "",
+		"  as   it is\n":                "  as   it is\n",
+		"no end":                        "no end\n",
+		"\n\n":                          "\n\n",
+		"  " + long + "\n":              "  " + three + "\n      " + word + "\n",
+		"#   " + long:                   "#   " + three + "\n#       " + word + "\n",
+		strings.Repeat("a  ", 33) + "z": strings.Repeat("a  ", 33) + "z\n",
+	} {
+		var out strings.Builder
+		if err := Fold(&out, in); err != nil || out.String() != want {
+			t.Errorf("%q: %v, got %q, want %q", in, err, out.String(), want)
+		}
+	}
+}
+
 func TestNumber(t *testing.T) {
 	for want, x := range map[string]float64{
 		"0": 0, "1.00": 1, "1.23": 1.234, "12.3": 12.34, "123": 123.4, "1234": 1234.5, "0.500": 0.5, "0.0123": 0.01234,

@@ -20,11 +20,13 @@ func (p *Plan) Summary() string {
 }
 
 // counted is "1 trial", "2 trials".
-func counted(n int, what string) string {
+func counted(n int, what string) string { return countedAs(n, what, what+"s") }
+
+func countedAs(n int, one, many string) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 " + one
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func roughly(d time.Duration) time.Duration { return d.Round(time.Second) }
@@ -56,7 +58,7 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 		}
 	}
 	for i, v := range p.Variants {
-		fmt.Fprintf(b, "  %c  %s\n", letter(i), orNone(v.Labels.String()))
+		fmt.Fprintf(b, "  %-2s %s\n", name(i), orNone(v.Labels.String()))
 		describeLoad(b, v)
 		if v.Skipped != "" {
 			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
@@ -77,7 +79,7 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 	for block := range p.Blocks() {
 		b.WriteString("    ")
 		for _, t := range p.Block(block) {
-			fmt.Fprintf(b, " %c", letter(t.Variant))
+			fmt.Fprintf(b, " %s", name(t.Variant))
 		}
 		b.WriteString("\n")
 	}
@@ -85,19 +87,23 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 
 func describeLoad(b *strings.Builder, v *VariantPlan) {
 	l := v.Setup.Load
-	if v.Setup.Search.P99 > 0 {
-		fmt.Fprintf(b, "     %d workers at %v; search for the highest rate with p99 under %v, tries of %v, timeout %v\n",
-			v.Servers.Workers, v.Servers.Address, v.Setup.Search.P99, l.Duration, l.Timeout)
-		return
+	fmt.Fprintf(b, "     %s at %v", counted(v.Servers.Workers, "worker"), v.Servers.Address)
+	if v.Load != nil {
+		fmt.Fprintf(b, "; %s, from %v", countedAs(len(v.Load), "load process", "load processes"), v.Load[0].Sources)
 	}
-	if v.Load == nil {
-		fmt.Fprintf(b, "     %d workers at %v; %v, which is measured first, for %v, timeout %v\n",
-			v.Servers.Workers, v.Servers.Address, l.Rate, l.Duration, l.Timeout)
-		return
+	b.WriteString("\n     ")
+	switch {
+	case v.Setup.Search.P99 > 0:
+		fmt.Fprintf(b, "search for the highest rate with p99 under %v, tries of %v", v.Setup.Search.P99, l.Duration)
+	case v.Load == nil:
+		fmt.Fprintf(b, "%v, which is measured first, for %v", l.Rate, l.Duration)
+	default:
+		fmt.Fprintf(b, "%g attempts/s for %v", l.Rate.PerSecond, l.Duration)
 	}
-	fmt.Fprintf(b, "     %d workers at %v; %g attempts/s for %v from %v, timeout %v; load processes: %d\n",
-		v.Servers.Workers, v.Servers.Address, l.Rate.PerSecond, l.Duration, v.Load[0].Sources, l.Timeout, len(v.Load))
-	describeRetry(b, v.Load[0].Retry)
+	fmt.Fprintf(b, ", timeout %v\n", l.Timeout)
+	if v.Load != nil {
+		describeRetry(b, v.Load[0].Retry)
+	}
 }
 
 // describeRetry says what clients do where they try again, with the defaults that depend on other settings.
@@ -136,27 +142,35 @@ func (p *ScenarioPlan) commonSysctls() map[Sysctl]bool {
 	return common
 }
 
-// describeFirings names the first three steps and the last.
+// describeFirings names the first three steps and the last, and what they do where it is not what the one before does.
 func describeFirings(all []Firing) string {
-	var parts []string
+	var b strings.Builder
+	does := ""
 	for i, f := range all {
 		switch {
-		case i < 3 || i == len(all)-1:
-			parts = append(parts, fmt.Sprintf("%s at %v", f.Step.Do, f.At))
-		case i == 3:
-			parts = append(parts, "…")
+		case i == 3 && i < len(all)-1:
+			b.WriteString(", …")
+			continue
+		case i > 3 && i < len(all)-1:
+			continue
+		case i > 0:
+			b.WriteString(", ")
 		}
+		if do := fmt.Sprint(f.Step.Do); do != does {
+			does = do
+			fmt.Fprintf(&b, "%s at ", do)
+		}
+		fmt.Fprint(&b, f.At)
 	}
-	return strings.Join(parts, ", ")
+	return b.String()
 }
 
-// letter names a variant in the order of trials.
-func letter(i int) rune {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	if i < len(letters) {
-		return rune(letters[i])
+// name is what a variant is called in the order of trials: A to Z, AA, AB and so on, as columns of a spreadsheet are.
+func name(i int) string {
+	if i < 0 {
+		return ""
 	}
-	return rune(0x4e00 + i) // past 52 variants: any distinct letters
+	return name(i/26-1) + string(rune('A'+i%26))
 }
 
 func orNone(s string) string {
