@@ -115,12 +115,14 @@ func (c *setupCheck) exclusive() {
 
 // proxy checks what stands behind a proxy.
 func (c *setupCheck) proxy() {
-	if !c.d.trusts("path", "haproxy.checks") {
+	if !c.d.trusts("path", "haproxy.checks", "haproxy.redispatch") {
 		return
 	}
 	switch {
 	case c.Path != "haproxy" && c.HAProxy.Checks != "":
 		c.add("haproxy.checks", ": only path: haproxy has health checks", "use path: haproxy, or remove haproxy")
+	case c.Path != "haproxy" && c.HAProxy.Redispatch != "":
+		c.add("haproxy.redispatch", ": only path: haproxy tries again at another worker", "use path: haproxy, or remove haproxy; clients' own tries are load.retry")
 	case c.Path == "haproxy" && c.filters() > 0 && c.d.trusts("server.fault"):
 		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need path: direct", "a proxy's connections are its own")
 	case c.Path == "haproxy" && (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.trusts("load.rate", "search.p99"):

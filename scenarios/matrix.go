@@ -106,8 +106,8 @@ func (s *Setup) complete() {
 	if s.InPods() {
 		s.Kube.Placement, s.Kube.Users = cmp.Or(s.Kube.Placement, "pods"), cmp.Or(s.Kube.Users, "one")
 	}
-	if s.Path == "haproxy" && s.HAProxy.Checks == "" {
-		s.HAProxy.Checks = "default"
+	if s.Path == "haproxy" {
+		s.HAProxy.Checks, s.HAProxy.Redispatch = cmp.Or(s.HAProxy.Checks, "default"), cmp.Or(s.HAProxy.Redispatch, "off")
 	}
 }
 

@@ -405,6 +405,10 @@ haproxy: {checks: fast}
 			`f:3: stop: lb-drain needs sockets: exclusive; others need not wait until the address is free; use close`,
 			`f:4: haproxy.checks: only path: haproxy has health checks; use path: haproxy, or remove haproxy`,
 		}},
+		{"a proxy's own tries without it", head + `haproxy: {redispatch: on}
+`, []string{
+			`f:3: haproxy.redispatch: only path: haproxy tries again at another worker; use path: haproxy, or remove haproxy; clients' own tries are load.retry`,
+		}},
 		{"a pod's own address outside a cluster", head + `path: pod
 `, []string{
 			`f:3: path: pod needs network: cluster; its pods are network namespaces of their own`,

@@ -150,6 +150,8 @@ type Kube struct {
 type HAProxy struct {
 	// Checks are its health checks of the workers. Default default.
 	Checks string `yaml:"checks,omitempty"`
+	// Redispatch is whether a connection that a worker refused is tried again at another one. Default off.
+	Redispatch string `yaml:"redispatch,omitempty"`
 }
 
 // Server describes the process under test.

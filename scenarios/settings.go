@@ -112,6 +112,14 @@ func HealthChecks() []Choice {
 	}
 }
 
+// Redispatches are the values of haproxy.redispatch.
+func Redispatches() []Choice {
+	return []Choice{
+		{"off", "HAProxy's own default: three retries at the same worker, a second apart"},
+		{"on", "\"option redispatch\": at another worker, at once"},
+	}
+}
+
 // SocketsModes are the values of sockets.
 func SocketsModes() []Choice {
 	return []Choice{
@@ -272,6 +280,7 @@ func settings() []setting {
 		{path: "family", choices: Families(), def: "ipv4"},
 		{path: "path", choices: Paths(), def: "direct"},
 		{path: "haproxy.checks", choices: HealthChecks()},
+		{path: "haproxy.redispatch", choices: Redispatches()},
 		{path: "dns.cache", choices: DNSCaches()},
 		{path: "dns.ttl", max: hour, def: "0s", example: "5s"},
 		{path: "dns.clients", max: 1024, def: "0"},

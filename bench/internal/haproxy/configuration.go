@@ -27,7 +27,10 @@ type Config struct {
 	Listen   netip.AddrPort // where clients connect
 	Backends []Backend
 	Checks   Checks // "" is ChecksDefault
-	Threads  int    // 0 is HAProxy's default: one for each CPU that it may use (3.2, "nbthread")
+	// Redispatch has a connection that a backend refused tried at another one, at once: with balance roundrobin and more than one backend up
+	// HAProxy does not wait for the last retry, whatever the manual says (4.2, "option redispatch"; stream_choose_redispatch in include/haproxy/stream.h).
+	Redispatch bool
+	Threads    int // 0 is HAProxy's default: one for each CPU that it may use (3.2, "nbthread")
 }
 
 // A Backend is one server behind HAProxy.
@@ -47,7 +50,7 @@ const (
 // template leaves HAProxy's defaults where it has them, because they are what people run. Those of 2.6 that decide what a
 // restart costs:
 //
-//   - "retries 3" and no "option redispatch" (4.2; proxy_preset_defaults in src/proxy.c): a connection that is refused is
+//   - "retries 3" and no "option redispatch", unless Config.Redispatch says so (4.2; proxy_preset_defaults in src/proxy.c): a connection that is refused is
 //     tried again three times at the same server, each after a pause of one second, even if checks find it down meanwhile; then the
 //     client gets a 503, and keeps its connection. With no server up it gets the 503 at once.
 //   - "retry-on conn-failure": a request that was sent is not sent again. If the server ends the connection instead of
@@ -77,7 +80,7 @@ frontend %s
 backend %s
     # The default with no "balance" line, said because it matters (4.2).
     balance roundrobin
-`
+%s`
 
 // text is the configuration file.
 func (c Config) text() (string, error) {
@@ -91,12 +94,16 @@ func (c Config) text() (string, error) {
 	default:
 		return "", fmt.Errorf("checks %q: want %s, %s or %s", c.Checks, ChecksDefault, ChecksFast, ChecksOff)
 	}
+	var redispatch string
+	if c.Redispatch {
+		redispatch = "    option redispatch\n"
+	}
 	var threads string
 	if c.Threads > 0 {
 		threads = fmt.Sprintf("    nbthread %d\n", c.Threads)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, template, runtimeFD, threads, frontendName, c.Listen, backendName, backendName)
+	fmt.Fprintf(&b, template, runtimeFD, threads, frontendName, c.Listen, backendName, backendName, redispatch)
 	for _, s := range c.Backends {
 		fmt.Fprintf(&b, "    server %s %v%s\n", s.Name, s.Address, check)
 	}

@@ -128,14 +128,16 @@ type site struct {
 	config   Config
 }
 
-func newSite(t *testing.T, family netlab.Family, checks Checks) *site {
+// newSite completes the configuration with its addresses.
+func newSite(t *testing.T, family netlab.Family, c Config) *site {
 	t.Helper()
 	requireHAProxy(t)
 	s := &site{lab: newLab(t), backends: map[string]*backend{}, slow: make(chan string, 1)}
 	release := make(chan struct{})
 	s.release = sync.OnceFunc(func() { close(release) })
 	address := netlab.AddressesOf(netlab.Loopback, family).Servers
-	s.config = Config{Listen: netip.AddrPortFrom(address, 8080), Checks: checks, Threads: 1}
+	s.config = c
+	s.config.Listen, s.config.Threads = netip.AddrPortFrom(address, 8080), 1
 	for _, name := range []string{"one", "two"} {
 		b := &backend{Backend: Backend{Name: name, Address: netip.AddrPortFrom(address, 0)}, lab: s.lab, slow: s.slow, release: release}
 		b.serve(t)
@@ -224,7 +226,7 @@ func TestKernelReachesAllBackends(t *testing.T) {
 	for _, family := range []netlab.Family{netlab.IPv4, netlab.IPv6} {
 		for _, connections := range []string{"keep-alive", "close"} {
 			t.Run(string(family)+" "+connections, func(t *testing.T) {
-				s := newSite(t, family, ChecksDefault)
+				s := newSite(t, family, Config{Checks: ChecksDefault})
 				want := map[string]int{"one": 10, "two": 10}
 				if diff := cmp.Diff(want, s.answers(t, s.client(t, connections), 20)); diff != "" {
 					t.Errorf("who answered (-want +got):\n%s", diff)
@@ -242,7 +244,7 @@ func TestKernelReachesAllBackends(t *testing.T) {
 func TestKernelDrainWaitsForRequests(t *testing.T) {
 	for _, checks := range []Checks{ChecksDefault, ChecksFast, ChecksOff} {
 		t.Run(string(checks), func(t *testing.T) {
-			s := newSite(t, netlab.IPv4, checks)
+			s := newSite(t, netlab.IPv4, Config{Checks: checks})
 			if status := s.stats(t)["one"].Status; (status == "no check") != (checks == ChecksOff) {
 				t.Errorf("status %q", status)
 			}
@@ -303,7 +305,7 @@ func testDrain(t *testing.T, s *site) {
 // TestKernelChecksNotice: a backend that stops goes down, and comes back; with none up the client gets a 503. Ready waits
 // for one that has gone down while drained.
 func TestKernelChecksNotice(t *testing.T) {
-	s := newSite(t, netlab.IPv4, ChecksFast)
+	s := newSite(t, netlab.IPv4, Config{Checks: ChecksFast})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	c := s.client(t, "close")
@@ -345,6 +347,40 @@ func TestKernelChecksNotice(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]int{"one": 3, "two": 3}, s.answers(t, c, 6)); diff != "" {
 		t.Errorf("both are back (-want +got):\n%s", diff)
+	}
+}
+
+// TestKernelRedispatch: a connection that a backend refuses goes to the other at once, or else the client gets a 503 after three retries.
+// Without checks nobody knows that the backend is gone.
+func TestKernelRedispatch(t *testing.T) {
+	for _, redispatch := range []bool{false, true} {
+		t.Run(fmt.Sprint(redispatch), func(t *testing.T) {
+			s := newSite(t, netlab.IPv4, Config{Checks: ChecksOff, Redispatch: redispatch})
+			c := s.client(t, "close")
+			s.backends["one"].stop()
+			var slowest time.Duration
+			statuses := map[int]int{}
+			for range 2 { // by turns, so that at least one of them is sent to the backend that is gone
+				began := time.Now()
+				status, _, err := s.get(c, "/")
+				if err != nil {
+					t.Fatal(err)
+				}
+				statuses[status]++
+				slowest = max(slowest, time.Since(began))
+			}
+			one := s.stats(t)["one"]
+			if !redispatch {
+				if statuses[http.StatusOK] != 1 || statuses[http.StatusServiceUnavailable] != 1 || slowest < 3*time.Second || one.Redispatches != 0 || one.Retries != 3 {
+					t.Errorf("statuses %v, the slowest after %v; %+v; want a 503 after three retries, a second apart", statuses, slowest, one)
+				}
+				return
+			}
+			// A retry would have waited for a second.
+			if statuses[http.StatusOK] != 2 || slowest > 900*time.Millisecond || one.Redispatches == 0 || one.Retries != 0 {
+				t.Errorf("statuses %v, the slowest after %v; %+v; want 200 at once, from the other", statuses, slowest, one)
+			}
+		})
 	}
 }
 
@@ -398,7 +434,7 @@ func TestKernelReadyIsBounded(t *testing.T) {
 }
 
 func TestKernelDeathShows(t *testing.T) {
-	s := newSite(t, netlab.IPv4, ChecksOff)
+	s := newSite(t, netlab.IPv4, Config{Checks: ChecksOff})
 	if err := s.Err(); err != nil {
 		t.Errorf("while it runs: %v", err)
 	}
@@ -422,7 +458,7 @@ func TestKernelDeathShows(t *testing.T) {
 }
 
 func TestKernelCloseLeavesNothing(t *testing.T) {
-	s := newSite(t, netlab.IPv4, ChecksFast)
+	s := newSite(t, netlab.IPv4, Config{Checks: ChecksFast})
 	for range 2 {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -443,38 +479,41 @@ func TestConfigurationIsValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, address := range []string{"127.0.0.1:8080", "[::1]:8080"} {
-		for _, checks := range []Checks{"", ChecksDefault, ChecksFast, ChecksOff} {
-			for _, threads := range []int{0, 2} {
-				t.Run(fmt.Sprintf("%s checks=%s threads=%d", address, checks, threads), func(t *testing.T) {
-					a := netip.MustParseAddrPort(address)
-					text, err := Config{Listen: a, Backends: []Backend{{"w-1", a}, {"w-2", a}}, Checks: checks, Threads: threads}.text()
-					if err != nil {
-						t.Fatal(err)
-					}
-					config, err := memoryFile(text)
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer config.Close()
-					socket, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix"})
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer socket.Close()
-					inherited, err := socket.File()
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer inherited.Close()
-					c := exec.CommandContext(t.Context(), path, "-c", "-dW", "-f", "/dev/fd/3")
-					c.ExtraFiles = []*os.File{config, inherited}
-					if out, err := c.CombinedOutput(); err != nil || strings.Contains(string(out), "WARNING") {
-						t.Errorf("%v:\n%s\n%s", err, out, text)
-					}
-				})
-			}
+	a, b := netip.MustParseAddrPort("127.0.0.1:8080"), netip.MustParseAddrPort("[::1]:8080")
+	var configs []Config
+	for _, checks := range []Checks{"", ChecksDefault, ChecksFast, ChecksOff} {
+		for _, redispatch := range []bool{false, true} {
+			configs = append(configs, Config{Listen: a, Backends: []Backend{{"w-1", a}, {"w-2", a}}, Checks: checks, Redispatch: redispatch})
 		}
+	}
+	configs = append(configs, Config{Listen: b, Backends: []Backend{{"w-1", b}}}, Config{Listen: a, Backends: []Backend{{"w-1", b}}, Threads: 2})
+	for _, c := range configs {
+		t.Run(fmt.Sprintf("%v checks=%s redispatch=%v threads=%d", c.Listen, c.Checks, c.Redispatch, c.Threads), func(t *testing.T) {
+			text, err := c.text()
+			if err != nil {
+				t.Fatal(err)
+			}
+			config, err := memoryFile(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer config.Close()
+			socket, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer socket.Close()
+			inherited, err := socket.File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer inherited.Close()
+			c := exec.CommandContext(t.Context(), path, "-c", "-dW", "-f", "/dev/fd/3")
+			c.ExtraFiles = []*os.File{config, inherited}
+			if out, err := c.CombinedOutput(); err != nil || strings.Contains(string(out), "WARNING") {
+				t.Errorf("%v:\n%s\n%s", err, out, text)
+			}
+		})
 	}
 }
 

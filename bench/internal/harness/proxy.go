@@ -18,7 +18,8 @@ const proxyLimit = 10 * time.Second
 // with them: it is part of what is measured.
 func (t *trialRun) startProxy(ctx context.Context) (err error) {
 	cfg := haproxy.Config{
-		Listen: t.load[0].Target, Checks: haproxy.Checks(t.variant.Setup.HAProxy.Checks), Threads: len(t.plan.ServerCPUs),
+		Listen: t.load[0].Target, Threads: len(t.plan.ServerCPUs),
+		Checks: haproxy.Checks(t.variant.Setup.HAProxy.Checks), Redispatch: t.variant.Setup.HAProxy.Redispatch == "on",
 		Backends: []haproxy.Backend{{Name: "workers", Address: t.servers.Address}},
 	}
 	if t.servers.PortPerPlace {
