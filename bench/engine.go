@@ -43,8 +43,8 @@ It is a benchmark and decides nothing.`,
 	}
 	c.Flags().IntVar(&f.repeat, "repeat", 3, "how many quiet rounds are wanted; at most three times as many are made")
 	c.Flags().IntVar(&f.seconds, "seconds", 2, "length of one measurement")
-	c.Flags().StringSliceVar(&f.generators, "generator", harness.EngineNames, "which generators")
-	c.Flags().StringSliceVar(&f.connections, "connections", harness.EngineConnections, "which connections")
+	c.Flags().StringSliceVar(&f.generators, "generator", harness.EngineNames, "which generators: "+strings.Join(harness.EngineNames, ", "))
+	c.Flags().StringSliceVar(&f.connections, "connections", harness.EngineConnections, "which connections: "+strings.Join(harness.EngineConnections, ", "))
 	return c
 }
 
@@ -55,6 +55,9 @@ func benchEngine(c *cobra.Command, f engineFlags) error {
 	for flag, names := range map[string][2][]string{
 		"generator": {f.generators, harness.EngineNames}, "connections": {f.connections, harness.EngineConnections},
 	} {
+		if len(names[0]) == 0 {
+			return usage(fmt.Errorf("--%s names none: there are %s; leave it out for all", flag, strings.Join(names[1], ", ")))
+		}
 		for _, name := range names[0] {
 			if !slices.Contains(names[1], name) {
 				return usage(fmt.Errorf("--%s %s: there are %s", flag, name, strings.Join(names[1], ", ")))

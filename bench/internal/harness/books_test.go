@@ -206,6 +206,25 @@ func step(at int64, do string) *fired {
 	return &fired{step: scenarios.Step{Do: do}, target: "generation 0", at: trigger, trigger: trigger}
 }
 
+// What was due just before a step's trigger, but sent after it, has met that step and not the one before.
+func TestLateTimeout(t *testing.T) {
+	const n, late = 300, 199
+	b := testBooks(t, n)
+	for i := range n {
+		if i == late {
+			b.tell(i, account{results.ClassTimeout, results.PhaseConnect, 300, "", 0})
+		} else {
+			b.tell(i, served)
+		}
+	}
+	b.attempts[late].sent = 200*ms + ms/10
+	b.close()
+	m := measure(b, &judge{}, nil, n*ms, []*fired{step(100, stepReplace), step(200, stepReplace)})
+	if first, second := m.step(0).Lost, m.step(1).Lost; first != 0 || second != 1 {
+		t.Errorf("%d and %d lost at the steps, want 0 and 1", first, second)
+	}
+}
+
 func TestStepMetrics(t *testing.T) {
 	const n = 1000
 	reset := account{results.ClassReset, results.PhaseWait, 0, "", 0}
@@ -229,7 +248,7 @@ func TestStepMetrics(t *testing.T) {
 		{"lost before the trigger is nobody's", []int64{100}, map[int]account{50: reset}, 0, results.Step{}},
 		{"put down to the later of two steps", []int64{100, 200}, map[int]account{199: {results.ClassReset, results.PhaseWait, 2, "", 0}, 201: reset}, 1,
 			results.Step{GapNS: 1 * ms, OutageNS: 3 * ms, LostShare: 2. / 3, Lost: 2}},
-		{"a timeout belongs to the step before it was due", []int64{100, 200}, map[int]account{150: timeout}, 0,
+		{"a timeout belongs to the step before it was sent", []int64{100, 200}, map[int]account{150: timeout}, 0,
 			results.Step{GapNS: 1 * ms, OutageNS: 1 * ms, LostShare: 1, Lost: 1}},
 		{"a timeout due before the first step, still waiting then", []int64{100, 200}, map[int]account{99: timeout}, 0,
 			results.Step{GapNS: 1 * ms, OutageNS: 1 * ms, LostShare: 1, Lost: 1}},

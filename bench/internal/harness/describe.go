@@ -35,7 +35,7 @@ func roughly(d time.Duration) time.Duration { return d.Round(time.Second) }
 func (p *Plan) Describe(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", p.Summary())
-	fmt.Fprintf(&b, "load on CPUs %s, servers on CPUs %s", describeCPUs(p.LoadCPUs), describeCPUs(p.ServerCPUs))
+	fmt.Fprintf(&b, "load on CPU %s, servers on CPU %s", describeCPUs(p.LoadCPUs), describeCPUs(p.ServerCPUs))
 	if len(p.Machine.CPUs) == 1 {
 		b.WriteString(" (the only one: they will disturb each other)")
 	}
@@ -48,8 +48,8 @@ func (p *Plan) Describe(w io.Writer) error {
 }
 
 func (p *ScenarioPlan) describe(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%s: %d variants × %d blocks, about %v, at most %d repeats of invalid trials\n",
-		p.Scenario.Name, len(p.Variants), p.Blocks(), roughly(p.Duration()), p.Repeats())
+	fmt.Fprintf(b, "\n%s: %s × %s, about %v, at most %s of invalid trials\n",
+		p.Scenario.Name, counted(len(p.Variants), "variant"), counted(p.Blocks(), "block"), roughly(p.Duration()), counted(p.Repeats(), "repeat"))
 	common := p.commonSysctls()
 	b.WriteString("  in every lab:\n")
 	for _, s := range p.Variants[0].Sysctls {
@@ -58,7 +58,7 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 		}
 	}
 	for i, v := range p.Variants {
-		fmt.Fprintf(b, "  %-2s %s\n", name(i), orNone(v.Labels.String()))
+		fmt.Fprintf(b, "  %s: %s\n", name(i), orNone(v.Labels.String()))
 		describeLoad(b, v)
 		if v.Skipped != "" {
 			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
@@ -87,7 +87,14 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 
 func describeLoad(b *strings.Builder, v *VariantPlan) {
 	l := v.Setup.Load
-	fmt.Fprintf(b, "     %s at %v", counted(v.Servers.Workers, "worker"), v.Servers.Address)
+	workers := v.Servers.Workers
+	if h := v.Setup.HAProxy; v.Setup.Path == pathHAProxy {
+		fmt.Fprintf(b, "     HAProxy at %v, checks %s, redispatch %s\n", v.Load[0].Target, h.Checks, h.Redispatch)
+	}
+	fmt.Fprintf(b, "     %s at %v", counted(workers, "worker"), v.Servers.Address)
+	if v.Servers.PortPerPlace && workers > 1 {
+		fmt.Fprintf(b, " to %d", int(v.Servers.Address.Port())+workers-1)
+	}
 	if v.Load != nil {
 		fmt.Fprintf(b, "; %s, from %v", countedAs(len(v.Load), "load process", "load processes"), v.Load[0].Sources)
 	}

@@ -116,11 +116,14 @@ func (m *measured) lost() []int {
 
 // attribute puts a lost attempt down to a step: the last one triggered before the instant of the
 // loss. A timeout's instant says nothing of its cause, so there it is the last step triggered before
-// the attempt was due or, if there is none, the first after.
+// the attempt was sent or, if there is none, the first after. What was never sent has the instant at which it was due.
 func (m *measured) attribute(i int) (step int, ok bool) {
 	a := &m.books.attempts[i]
 	at := a.done
-	if a.class == results.ClassTimeout || a.class == results.ClassUnsent {
+	switch a.class {
+	case results.ClassTimeout:
+		at = a.sent
+	case results.ClassUnsent:
 		at = m.books.scheduled(i)
 	}
 	n, found := slices.BinarySearchFunc(m.steps, at, func(s *fired, at int64) int {
