@@ -100,11 +100,7 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 		return usage(err)
 	}
 	if f.dryRun {
-		var b strings.Builder
-		if err := plan.Describe(&b); err != nil {
-			return err
-		}
-		return report.Fold(c.OutOrStdout(), b.String())
+		return describe(c.OutOrStdout(), plan)
 	}
 	// From here on the lab needs namespaces: an ordinary user gets them in a child.
 	status, entered, err := netlab.Enter()
@@ -189,6 +185,15 @@ func countTrials(run *results.Run) (n int) {
 		}
 	}
 	return n
+}
+
+// describe prints the plan in lines that fit a terminal.
+func describe(w io.Writer, p *harness.Plan) error {
+	var b strings.Builder
+	if err := p.Describe(&b); err != nil {
+		return err
+	}
+	return report.Fold(w, b.String())
 }
 
 // makePlan loads the scenarios and plans them for this machine. What was found missing is left out; nil

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"reuseport-bench/results/report"
 	"reuseport-bench/scenarios"
 )
 
@@ -33,11 +32,8 @@ func TestLinesFit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var described, out strings.Builder
-		if err := plan.Describe(&described); err != nil {
-			t.Fatal(err)
-		}
-		if err := report.Fold(&out, described.String()); err != nil {
+		var out strings.Builder
+		if err := describe(&out, plan); err != nil {
 			t.Fatal(err)
 		}
 		fits(t, "run --dry-run "+name, out.String())

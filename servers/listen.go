@@ -58,15 +58,4 @@ func inode(socket int) (uint64, error) {
 	return st.Ino, nil
 }
 
-// peer is the address in an accepted connection's socket address.
-func peer(sa unix.Sockaddr) netip.AddrPort {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	}
-	return netip.AddrPort{}
-}
-
 func joinClose(err error, c io.Closer) error { return errors.Join(err, c.Close()) }

@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/socket"
 )
 
 // A source is where a loop gets its connections: accept takes the next one without waiting, non-blocking and closed
@@ -76,5 +78,5 @@ func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 	if err != nil {
 		return -1, netip.AddrPort{}, errors.Join(unix.ECONNABORTED, unix.Close(fds[0]))
 	}
-	return fds[0], peer(sa), nil
+	return fds[0], socket.AddrPort(sa), nil
 }

@@ -26,18 +26,7 @@ func boundTo(t *testing.T, fd int) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return addressOf(name)
-}
-
-// addressOf is the reverse of Sockaddr.
-func addressOf(name unix.Sockaddr) netip.AddrPort {
-	switch a := name.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
-	}
-	return netip.AddrPort{}
+	return AddrPort(name)
 }
 
 // awaits waits for one event of an epoll set, and returns it.
@@ -81,7 +70,7 @@ func TestConnection(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = unix.Close(server) })
-			if got := addressOf(peer); got != from {
+			if got := AddrPort(peer); got != from {
 				t.Errorf("the server sees a client at %v, which is bound to %v", got, from)
 			}
 

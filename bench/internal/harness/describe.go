@@ -58,7 +58,7 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 		}
 	}
 	for i, v := range p.Variants {
-		fmt.Fprintf(b, "  %s: %s\n", name(i), orNone(v.Labels.String()))
+		fmt.Fprintf(b, "  %s: %s\n", variantName(i), orNone(v.Labels.String()))
 		describeLoad(b, v)
 		if v.Skipped != "" {
 			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
@@ -79,7 +79,7 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 	for block := range p.Blocks() {
 		b.WriteString("    ")
 		for _, t := range p.Block(block) {
-			fmt.Fprintf(b, " %s", name(t.Variant))
+			fmt.Fprintf(b, " %s", variantName(t.Variant))
 		}
 		b.WriteString("\n")
 	}
@@ -154,30 +154,30 @@ func describeFirings(all []Firing) string {
 	var b strings.Builder
 	does := ""
 	for i, f := range all {
-		switch {
-		case i == 3 && i < len(all)-1:
+		if i >= 3 && i < len(all)-1 {
+			continue
+		}
+		if i > 3 {
 			b.WriteString(", …")
-			continue
-		case i > 3 && i < len(all)-1:
-			continue
-		case i > 0:
+		}
+		if i > 0 {
 			b.WriteString(", ")
 		}
-		if do := fmt.Sprint(f.Step.Do); do != does {
-			does = do
-			fmt.Fprintf(&b, "%s at ", do)
+		if f.Step.Do != does {
+			does = f.Step.Do
+			fmt.Fprintf(&b, "%s at ", does)
 		}
 		fmt.Fprint(&b, f.At)
 	}
 	return b.String()
 }
 
-// name is what a variant is called in the order of trials: A to Z, AA, AB and so on, as columns of a spreadsheet are.
-func name(i int) string {
+// variantName is what a variant is called in the order of trials: A to Z, AA, AB and so on, as columns of a spreadsheet are.
+func variantName(i int) string {
 	if i < 0 {
 		return ""
 	}
-	return name(i/26-1) + string(rune('A'+i%26))
+	return variantName(i/26-1) + string(rune('A'+i%26))
 }
 
 func orNone(s string) string {
