@@ -12,8 +12,9 @@ const module = "reuseport-bench/"
 // allowed is the graph of ARCHITECTURE.md: what each package may import of this module, besides
 // the standard library and other modules. Arrows point one way, so there are no cycles.
 var allowed = map[string][]string{
-	"scenarios":              {},
-	"results":                {},
+	"scenarios":              {"results/cause"},
+	"results":                {"results/cause"},
+	"results/cause":          {},
 	"servers/wire":           {},
 	"servers/socket":         {},
 	"servers/selector":       {},
@@ -25,7 +26,7 @@ var allowed = map[string][]string{
 	"results/report":         {"results"},
 	"servers":                {"servers/wire", "servers/socket", "servers/selector"},
 	"bench/internal/load":    {"results", "servers/wire", "servers/socket", "bench/internal/dns"},
-	"bench/internal/harness": {"scenarios", "results", "servers", "servers/selector", "servers/wire", "servers/socket", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube", "bench/internal/dns"},
+	"bench/internal/harness": {"scenarios", "results", "results/cause", "servers", "servers/selector", "servers/wire", "servers/socket", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube", "bench/internal/dns"},
 	"bench": {"bench/internal/harness", "results", "results/report", "scenarios",
 		"servers", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor
 }

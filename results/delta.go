@@ -9,6 +9,8 @@ import (
 
 	"github.com/aclements/go-moremath/stats"
 	"gonum.org/v1/gonum/stat/distuv"
+
+	"reuseport-bench/results/cause"
 )
 
 // The outcomes of a Delta.
@@ -243,7 +245,7 @@ func (t *Trial) tally(metric string) (tally, bool) {
 	case MetricLostPerAttempt:
 		return tally{[]int64{t.Lost}, []float64{float64(t.Attempts)}}, t.Attempts > 0
 	case MetricResetAtClosePer:
-		return tally{[]int64{t.LostByCause[CauseResetAtClose]}, []float64{float64(len(restarts))}}, len(restarts) > 0
+		return tally{[]int64{t.LostByCause[cause.ResetAtClose]}, []float64{float64(len(restarts))}}, len(restarts) > 0
 	}
 	var all tally
 	for _, s := range restarts {

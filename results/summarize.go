@@ -6,18 +6,17 @@ import (
 	"math"
 	"regexp"
 	"slices"
+
+	"reuseport-bench/results/cause"
 )
 
-// The Step.Do of a restart: every worker is replaced at once, or one by one, or one crashes and is started again.
+// The Step.Do of a restart; see (*Trial).Restarts.
 const (
 	StepReplace = "replace"
 	StepRoll    = "roll"
 	StepCrash   = "crash"
 	StepUpdate  = "rolling-update"
 )
-
-// CauseResetAtClose is the cause of an attempt that was queued at a listener when that closed.
-const CauseResetAtClose = "reset_at_close"
 
 // The metrics that more than this file names. Metrics lists them all.
 const (
@@ -469,7 +468,7 @@ func (z *summarizer) summarizeRestarts(trials []*Trial) {
 		perRestart = append(perRestart, inTrial)
 		inRestarts += inTrial.count()
 		lost += t.Lost
-		resets = append(resets, t.LostByCause[CauseResetAtClose])
+		resets = append(resets, t.LostByCause[cause.ResetAtClose])
 		restarts = append(restarts, float64(len(steps)))
 		if t.LostSentAfterClose != nil {
 			afterClose = append(afterClose, *t.LostSentAfterClose)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"reuseport-bench/results/cause"
 )
 
 // restartTrial is a valid trial of 1000 attempts at 2000/s whose restarts lost these many.
@@ -20,7 +22,7 @@ func restartTrial(lost ...int64) *Trial {
 	}
 	for i, n := range lost {
 		t.Lost += n
-		t.LostByCause[CauseResetAtClose] += n
+		t.LostByCause[cause.ResetAtClose] += n
 		t.Steps = append(t.Steps, Step{
 			Do: StepReplace, Lost: n, GapNS: int64(i+1) * 100, OutageNS: int64(i+1) * 1000, ResolutionNS: 500,
 			StallNS: ptr(int64(i+1) * 10), TakeoverNS: ptr(int64(i+1) * 7), TailNS: ptr(int64(i + 1)),

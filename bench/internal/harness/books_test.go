@@ -11,6 +11,7 @@ import (
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/wire"
@@ -95,34 +96,34 @@ func TestJudge(t *testing.T) {
 		{"served by a worker killed before it could note it", account{done: 1, server: "aq"}, nil, 0, judgement{"", evidenceNone, 3, true}},
 		{"served, and no worker knows of it", account{done: 1}, nil, 0, judgement{"", evidenceNone, -1, false}},
 		{"served, and the worker says it closed unanswered", account{done: 1, server: "aq", end: servers.EndUnanswered}, nil, 0, judgement{"", evidenceNone, 3, false}},
-		{"reset in the queue of a closed listener", account{results.ClassReset, wait, 2, "", 0}, closed, 0, judgement{causeResetAtClose, evidenceWorker, 7, true}},
-		{"reset before the listener closed", account{results.ClassReset, wait, 1, "", 0}, closed, 0, judgement{causeUnknown, evidenceClient, -1, false}},
-		{"reset, and nothing closed", account{results.ClassReset, wait, 2, "", 0}, nil, 0, judgement{causeUnknown, evidenceClient, -1, false}},
-		{"reset in the handshake", account{results.ClassReset, connect, 2, "", 0}, closed, 0, judgement{causeResetHalfOpen, evidenceWorker, 7, true}},
-		{"end of file in the queue", account{results.ClassEOF, wait, 2, "", 0}, closed, 0, judgement{causeResetAtClose, evidenceWorker, 7, true}},
-		{"end of file that nobody sent", account{results.ClassEOF, wait, 2, "", 0}, nil, 0, judgement{causeUnknown, evidenceClient, -1, false}},
-		{"reset by the worker on purpose", account{results.ClassReset, wait, 1, "aq", servers.EndAborted}, nil, 0, judgement{causeClosedByWorker, evidenceWorker, 3, true}},
-		{"closed unanswered", account{results.ClassEOF, wait, 1, "aq", servers.EndUnanswered}, nil, 0, judgement{causeClosedByWorker, evidenceWorker, 3, true}},
-		{"closed before it was read", account{results.ClassReset, wait, 1, "a", servers.EndUnanswered}, nil, 0, judgement{causeClosedByWorker, evidenceWorker, 3, true}},
-		{"worker died serving", account{results.ClassReset, wait, 1, "aq", 0}, closed, 0, judgement{causeWorkerCrash, evidenceWorker, 3, true}},
-		{"worker died before reading", account{results.ClassEOF, wait, 1, "a", 0}, nil, 0, judgement{causeWorkerCrash, evidenceWorker, 3, true}},
-		{"reset, and the worker says it answered", account{results.ClassReset, wait, 1, "aqr", servers.EndServed}, closed, 0, judgement{causeUnknown, evidenceClient, -1, false}},
-		{"killed before it could note the accept", account{results.ClassReset, wait, 2, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms, killed: true}}, 0, judgement{causeWorkerCrash, evidenceWorker, 7, true}},
-		{"the same at another time", account{results.ClassReset, wait, 1, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms, killed: true}}, 0, judgement{causeUnknown, evidenceClient, -1, false}},
-		{"a shared socket handed on resets nothing", account{results.ClassReset, wait, 2, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms}}, 0, judgement{causeUnknown, evidenceClient, -1, false}},
-		{"born at a closing listener, migrated, and dead on arrival", account{results.ClassEOF, wait, 2, "a", servers.EndPeer}, closed, 0, judgement{causeResetAtClose, evidenceWorker, 7, true}},
-		{"an end of file that nobody sent", account{results.ClassEOF, wait, 2, "a", servers.EndPeer}, nil, 0, judgement{causeUnknown, evidenceClient, -1, false}},
-		{"refused", account{results.ClassRefused, connect, 0, "", 0}, nil, 0, judgement{causeRefused, evidenceClient, -1, true}},
-		{"refused, and accepted", account{results.ClassRefused, connect, 0, "aqr", servers.EndServed}, nil, 0, judgement{causeUnknown, evidenceClient, -1, false}},
-		{"no answer to the SYN", account{results.ClassTimeout, connect, 900, "", 0}, nil, 0, judgement{causeSYNTimeout, evidenceClient, -1, true}},
-		{"no answer to a SYN that met a closing listener", account{results.ClassTimeout, connect, 900, "", 0}, closed, 0, judgement{causeSYNTimeout, evidenceWorker, 7, true}},
-		{"no answer to a SYN long before a listener closed", account{results.ClassTimeout, connect, 900, "", 0}, []closing{{worker: 7, from: 20 * ms, to: 30 * ms, queue: true}}, 0, judgement{causeSYNTimeout, evidenceClient, -1, true}},
-		{"no answer to the SYN, a queue overflowed", account{results.ClassTimeout, connect, 900, "", 0}, nil, 5, judgement{causeAcceptOverflow, evidenceCounter, -1, true}},
-		{"waited in the queue", account{results.ClassTimeout, wait, 900, "", 0}, nil, 5, judgement{causeTimeout, evidenceClient, -1, true}},
-		{"served too late", account{results.ClassTimeout, wait, 900, "aqr", servers.EndServed}, nil, 0, judgement{causeTimeout, evidenceWorker, 3, true}},
-		{"accepted after the client had left", account{results.ClassTimeout, wait, 900, "a", servers.EndPeer}, nil, 0, judgement{causeTimeout, evidenceWorker, 3, true}},
-		{"unreachable", account{results.ClassUnreachable, connect, 0, "", 0}, nil, 0, judgement{causeNoRoute, evidenceClient, -1, true}},
-		{"out of descriptors", account{results.ClassLocal, connect, 0, "", 0}, nil, 0, judgement{causeClient, evidenceClient, -1, true}},
+		{"reset in the queue of a closed listener", account{results.ClassReset, wait, 2, "", 0}, closed, 0, judgement{cause.ResetAtClose, evidenceWorker, 7, true}},
+		{"reset before the listener closed", account{results.ClassReset, wait, 1, "", 0}, closed, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"reset, and nothing closed", account{results.ClassReset, wait, 2, "", 0}, nil, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"reset in the handshake", account{results.ClassReset, connect, 2, "", 0}, closed, 0, judgement{cause.ResetHalfOpen, evidenceWorker, 7, true}},
+		{"end of file in the queue", account{results.ClassEOF, wait, 2, "", 0}, closed, 0, judgement{cause.ResetAtClose, evidenceWorker, 7, true}},
+		{"end of file that nobody sent", account{results.ClassEOF, wait, 2, "", 0}, nil, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"reset by the worker on purpose", account{results.ClassReset, wait, 1, "aq", servers.EndAborted}, nil, 0, judgement{cause.ClosedByWorker, evidenceWorker, 3, true}},
+		{"closed unanswered", account{results.ClassEOF, wait, 1, "aq", servers.EndUnanswered}, nil, 0, judgement{cause.ClosedByWorker, evidenceWorker, 3, true}},
+		{"closed before it was read", account{results.ClassReset, wait, 1, "a", servers.EndUnanswered}, nil, 0, judgement{cause.ClosedByWorker, evidenceWorker, 3, true}},
+		{"worker died serving", account{results.ClassReset, wait, 1, "aq", 0}, closed, 0, judgement{cause.WorkerCrash, evidenceWorker, 3, true}},
+		{"worker died before reading", account{results.ClassEOF, wait, 1, "a", 0}, nil, 0, judgement{cause.WorkerCrash, evidenceWorker, 3, true}},
+		{"reset, and the worker says it answered", account{results.ClassReset, wait, 1, "aqr", servers.EndServed}, closed, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"killed before it could note the accept", account{results.ClassReset, wait, 2, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms, killed: true}}, 0, judgement{cause.WorkerCrash, evidenceWorker, 7, true}},
+		{"the same at another time", account{results.ClassReset, wait, 1, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms, killed: true}}, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"a shared socket handed on resets nothing", account{results.ClassReset, wait, 2, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms}}, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"born at a closing listener, migrated, and dead on arrival", account{results.ClassEOF, wait, 2, "a", servers.EndPeer}, closed, 0, judgement{cause.ResetAtClose, evidenceWorker, 7, true}},
+		{"an end of file that nobody sent", account{results.ClassEOF, wait, 2, "a", servers.EndPeer}, nil, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"refused", account{results.ClassRefused, connect, 0, "", 0}, nil, 0, judgement{cause.Refused, evidenceClient, -1, true}},
+		{"refused, and accepted", account{results.ClassRefused, connect, 0, "aqr", servers.EndServed}, nil, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"no answer to the SYN", account{results.ClassTimeout, connect, 900, "", 0}, nil, 0, judgement{cause.SYNTimeout, evidenceClient, -1, true}},
+		{"no answer to a SYN that met a closing listener", account{results.ClassTimeout, connect, 900, "", 0}, closed, 0, judgement{cause.SYNTimeout, evidenceWorker, 7, true}},
+		{"no answer to a SYN long before a listener closed", account{results.ClassTimeout, connect, 900, "", 0}, []closing{{worker: 7, from: 20 * ms, to: 30 * ms, queue: true}}, 0, judgement{cause.SYNTimeout, evidenceClient, -1, true}},
+		{"no answer to the SYN, a queue overflowed", account{results.ClassTimeout, connect, 900, "", 0}, nil, 5, judgement{cause.AcceptOverflow, evidenceCounter, -1, true}},
+		{"waited in the queue", account{results.ClassTimeout, wait, 900, "", 0}, nil, 5, judgement{cause.Timeout, evidenceClient, -1, true}},
+		{"served too late", account{results.ClassTimeout, wait, 900, "aqr", servers.EndServed}, nil, 0, judgement{cause.Timeout, evidenceWorker, 3, true}},
+		{"accepted after the client had left", account{results.ClassTimeout, wait, 900, "a", servers.EndPeer}, nil, 0, judgement{cause.Timeout, evidenceWorker, 3, true}},
+		{"unreachable", account{results.ClassUnreachable, connect, 0, "", 0}, nil, 0, judgement{cause.NoRoute, evidenceClient, -1, true}},
+		{"out of descriptors", account{results.ClassLocal, connect, 0, "", 0}, nil, 0, judgement{cause.Client, evidenceClient, -1, true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBooks(t, 1)
@@ -156,8 +157,8 @@ func TestBooksUnsent(t *testing.T) {
 	b := testBooks(t, 2)
 	b.tell(0, served)
 	b.close()
-	if got := (&judge{}).judge(&b.attempts[1]); got.cause != causeClient {
-		t.Errorf("an attempt without a sample is put down to %q, want %q", got.cause, causeClient)
+	if got := (&judge{}).judge(&b.attempts[1]); got.cause != cause.Client {
+		t.Errorf("an attempt without a sample is put down to %q, want %q", got.cause, cause.Client)
 	}
 }
 
@@ -357,8 +358,8 @@ func TestBooksReusedConnection(t *testing.T) {
 		end  servers.End // 0: the worker died with the connection open
 		want string
 	}{
-		{"closed by the worker while it was idle", servers.EndServed, causeClosedByWorker},
-		{"worker died", 0, causeWorkerCrash},
+		{"closed by the worker while it was idle", servers.EndServed, cause.ClosedByWorker},
+		{"worker died", 0, cause.WorkerCrash},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBooks(t, 2)

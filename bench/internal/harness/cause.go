@@ -5,28 +5,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
-)
-
-// The causes of a lost attempt. Some are told apart only by later instruments.
-const (
-	causeResetAtClose   = "reset_at_close"   // cut off in its queue by the close of a listener
-	causeResetHalfOpen  = "reset_half_open"  // the handshake was under way at a listener that was closed
-	causeAcceptOverflow = "accept_overflow"  // the accept queue was full
-	causeSYNTimeout     = "syn_timeout"      // no answer to the SYN
-	causeRefused        = "refused"          // nobody listened
-	causeClosedByWorker = "closed_by_worker" // a worker closed or reset the connection without an answer
-	causeWorkerCrash    = "worker_crash"     // the worker that had accepted it died
-	causeNoRoute        = "no_route"         // the network said unreachable
-	causeTimeout        = "timeout"          // connected, and no full response in time
-	causeClient         = "client"           // the load process itself
-	causeStaleEndpoint  = "stale_endpoint"   // sent to a pod where nobody listened any more
-	causeNoEndpoint     = "no_endpoint"      // rejected by a Service's rules, which led to no pod
-	causeUntranslated   = "untranslated"     // no rule gave its connection a pod, though there were some
-	causeEarlyEndpoint  = "early_endpoint"   // sent to a pod where nobody listened yet
-	causeStaleConntrack = "stale_conntrack"  // sent to a pod that rules led to no more, by a remembered connection of the same client's end
-	causeStaleConn      = "stale_connection" // sent on a connection that was kept, to a pod that has vanished
-	causeProxyError     = "proxy_error"      // a proxy answered with an error of its own, or hung up
-	causeUnknown        = "unknown"          // no account explains it
+	"reuseport-bench/results/cause"
 )
 
 // evidence is what a cause rests on.
@@ -124,8 +103,8 @@ func (j *judge) killedDuring(a *attempt) (worker int, ok bool) {
 
 func (j *judge) judge(a *attempt) judgement {
 	server := int(a.server)
-	lost := func(cause string, e evidence, worker int) judgement {
-		return judgement{cause: cause, evidence: e, worker: worker, explained: cause != causeUnknown}
+	lost := func(name string, e evidence, worker int) judgement {
+		return judgement{cause: name, evidence: e, worker: worker, explained: name != cause.Unknown}
 	}
 	if a.class == results.ClassNone {
 		// A worker that is killed between handing the response to the kernel and noting it has
@@ -135,23 +114,23 @@ func (j *judge) judge(a *attempt) judgement {
 	}
 	switch a.class {
 	case results.ClassLocal, results.ClassUnsent:
-		return lost(causeClient, evidenceClient, -1)
+		return lost(cause.Client, evidenceClient, -1)
 	case results.ClassUnreachable:
-		return lost(causeNoRoute, evidenceClient, -1)
+		return lost(cause.NoRoute, evidenceClient, -1)
 	case results.ClassTimeout:
 		return j.timeout(a)
 	case results.ClassRefused:
 		if a.state == neverAccepted {
-			return lost(causeRefused, evidenceClient, -1)
+			return lost(cause.Refused, evidenceClient, -1)
 		}
-		return lost(causeUnknown, evidenceClient, -1)
+		return lost(cause.Unknown, evidenceClient, -1)
 	}
 	// The connection ended before the response was complete.
 	switch a.state {
 	case readUnanswered, readAborted, unreadClosed:
-		return lost(causeClosedByWorker, evidenceWorker, server)
+		return lost(cause.ClosedByWorker, evidenceWorker, server)
 	case readDied, unreadDied:
-		return lost(causeWorkerCrash, evidenceWorker, server)
+		return lost(cause.WorkerCrash, evidenceWorker, server)
 	case neverAccepted:
 		if j.proxied {
 			return j.byProxy(a)
@@ -161,40 +140,40 @@ func (j *judge) judge(a *attempt) judgement {
 		// tcp_rcv_state_process in net/ipv4/tcp_input.c). Its client reads an end of file.
 		if w, ok := j.closingDuring(a); ok && (a.class == results.ClassReset || a.class == results.ClassEOF) {
 			if a.phase == results.PhaseConnect || j.held[a] {
-				return lost(causeResetHalfOpen, evidenceWorker, w)
+				return lost(cause.ResetHalfOpen, evidenceWorker, w)
 			}
-			return lost(causeResetAtClose, evidenceWorker, w)
+			return lost(cause.ResetAtClose, evidenceWorker, w)
 		}
 		if w, ok := j.killedDuring(a); ok {
-			return lost(causeWorkerCrash, evidenceWorker, w)
+			return lost(cause.WorkerCrash, evidenceWorker, w)
 		}
 	case unreadPeerGone:
 		// The worker that accepted it read an end of file that the client had not sent: seen once in some
 		// 9,000 migrating restarts, with TCPAbortOnData +1. Likely a child as above, which migration let live to be accepted.
 		if w, ok := j.closingDuring(a); ok {
-			return lost(causeResetAtClose, evidenceWorker, w)
+			return lost(cause.ResetAtClose, evidenceWorker, w)
 		}
 	}
-	return lost(causeUnknown, evidenceClient, -1)
+	return lost(cause.Unknown, evidenceClient, -1)
 }
 
 // byProxy is the cause where no worker has seen the request and a proxy has given up: its connection was reset in the queue
 // of a listener that was being closed, which it says by a 502 (Bad Gateway), or it found nobody to connect to.
 func (j *judge) byProxy(a *attempt) judgement {
 	if w, ok := j.closingDuring(a); ok && a.status == http.StatusBadGateway {
-		return judgement{cause: causeResetAtClose, evidence: evidenceWorker, worker: w, explained: true}
+		return judgement{cause: cause.ResetAtClose, evidence: evidenceWorker, worker: w, explained: true}
 	}
-	return judgement{cause: causeProxyError, evidence: evidenceClient, worker: -1, explained: true}
+	return judgement{cause: cause.ProxyError, evidence: evidenceClient, worker: -1, explained: true}
 }
 
 func (j *judge) timeout(a *attempt) judgement {
-	j2 := judgement{cause: causeTimeout, evidence: evidenceWorker, worker: int(a.server), explained: true}
+	j2 := judgement{cause: cause.Timeout, evidence: evidenceWorker, worker: int(a.server), explained: true}
 	switch {
 	case a.state != neverAccepted: // accepted, perhaps long after the client had left
 	case a.phase != results.PhaseConnect: // still in an accept queue
 		j2.evidence = evidenceClient
 	case j.overflows > 0:
-		j2.cause, j2.evidence = causeAcceptOverflow, evidenceCounter
+		j2.cause, j2.evidence = cause.AcceptOverflow, evidenceCounter
 	default:
 		return j.synTimeout(a)
 	}
@@ -203,7 +182,7 @@ func (j *judge) timeout(a *attempt) judgement {
 
 // synTimeout is the cause of a SYN that nobody answered.
 func (j *judge) synTimeout(a *attempt) judgement {
-	v := judgement{cause: causeSYNTimeout, evidence: evidenceClient, worker: int(a.server), explained: true}
+	v := judgement{cause: cause.SYNTimeout, evidence: evidenceClient, worker: int(a.server), explained: true}
 	if w, ok := j.closingAt(a.sent); ok {
 		v.evidence, v.worker = evidenceWorker, w
 	}

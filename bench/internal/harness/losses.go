@@ -8,6 +8,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 )
 
 // A lossWatch listens to the kernel while a trial runs: what it resets, which segments it drops.
@@ -144,9 +145,9 @@ func (k *kernelView) judge(i int, a *attempt, inferred judgement) (judgement, *k
 		j.evidence = evidenceKernel
 		switch {
 		case dropped.Reason == reasonQueueFull:
-			j.cause = causeAcceptOverflow
+			j.cause = cause.AcceptOverflow
 		case a.phase == results.PhaseConnect:
-			j.cause = causeSYNTimeout // and no full queue: of that the kernel says nothing
+			j.cause = cause.SYNTimeout // and no full queue: of that the kernel says nothing
 		}
 		return j, dropped
 	}
@@ -162,9 +163,10 @@ func earlier(a, b *kernel.LossEvent) *kernel.LossEvent {
 }
 
 // neverAccepted is why a connection that no worker has heard of was reset, and whose doing it was.
-func (k *kernelView) neverAccepted(a *attempt, reset *kernel.LossEvent, inferred judgement) (cause string, worker int) {
+func (k *kernelView) neverAccepted(a *attempt, reset *kernel.LossEvent, inferred judgement) (name string, worker int) {
 	if reset.Flags != 0 {
-		return causeResetHalfOpen, inferred.worker // an answer to what the client said: nobody knew of the handshake any more
+		// An answer to what the client said: the handshake was no longer known.
+		return cause.ResetHalfOpen, inferred.worker
 	}
 	if w, known := k.workers[reset.PID]; known { // by whoever closed the listener, on its own time
 		worker = w
@@ -172,11 +174,11 @@ func (k *kernelView) neverAccepted(a *attempt, reset *kernel.LossEvent, inferred
 		worker = inferred.worker
 	}
 	if reset.Socket == 0 {
-		return causeResetAtClose, worker
+		return cause.ResetAtClose, worker
 	}
 	// It was accepted. Either nobody lived to say so, or who accepts for the workers has closed it.
 	if slices.ContainsFunc(k.closings, func(c closing) bool { return c.worker == worker && c.killed && c.overlaps(a) }) {
-		return causeWorkerCrash, worker
+		return cause.WorkerCrash, worker
 	}
-	return causeClosedByWorker, worker
+	return cause.ClosedByWorker, worker
 }

@@ -8,6 +8,7 @@ import (
 
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 )
 
 // Numbers of states, as include/net/tcp_states.h has them, and flags of a segment.
@@ -64,12 +65,12 @@ func lostAttempts(b *books) (inferred []judgement) {
 	for i := range b.attempts { // in µs above, so that clockSlack means something
 		b.attempts[i].sent, b.attempts[i].done = b.attempts[i].sent*slackUnit, b.attempts[i].done*slackUnit
 	}
-	guess := func(cause string, worker int) judgement {
-		return judgement{cause: cause, evidence: evidenceClient, worker: worker, explained: cause != causeUnknown}
+	guess := func(name string, worker int) judgement {
+		return judgement{cause: name, evidence: evidenceClient, worker: worker, explained: name != cause.Unknown}
 	}
 	return []judgement{
-		guess(causeResetAtClose, 1), guess(causeResetAtClose, 0), guess(causeRefused, -1), guess(causeAcceptOverflow, -1), guess(causeRefused, -1),
-		guess(causeUnknown, -1), guess(causeClosedByWorker, 0), guess(causeClosedByWorker, 0), guess(causeTimeout, -1), guess(causeUnknown, -1), guess(causeResetAtClose, 0),
+		guess(cause.ResetAtClose, 1), guess(cause.ResetAtClose, 0), guess(cause.Refused, -1), guess(cause.AcceptOverflow, -1), guess(cause.Refused, -1),
+		guess(cause.Unknown, -1), guess(cause.ClosedByWorker, 0), guess(cause.ClosedByWorker, 0), guess(cause.Timeout, -1), guess(cause.Unknown, -1), guess(cause.ResetAtClose, 0),
 	}
 }
 
@@ -84,17 +85,17 @@ func TestKernelView(t *testing.T) {
 		reason   string
 	}
 	want := []verdict{
-		{causeResetAtClose, evidenceKernel, 0, "tcp_state"}, // process 100 is worker 0, whatever was inferred
-		{causeResetHalfOpen, evidenceKernel, 0, "tcp_flags"},
-		{causeRefused, evidenceKernel, -1, "no_socket"},
-		{causeSYNTimeout, evidenceKernel, -1, "netfilter_drop"}, // and no full queue
-		{causeRefused, evidenceKernel, -1, "netfilter_drop"},
-		{causeWorkerCrash, evidenceKernel, 1, "tcp_state"},
-		{causeClosedByWorker, evidenceClient, 0, ""}, // a FIN, of which the kernel says nothing
-		{causeClosedByWorker, evidenceKernel, 0, "tcp_abort_on_close"},
-		{causeAcceptOverflow, evidenceKernel, -1, reasonQueueFull},
-		{causeClosedByWorker, evidenceKernel, 0, "tcp_abort_on_close"}, // nobody died
-		{causeResetAtClose, evidenceClient, 0, ""},                     // missing
+		{cause.ResetAtClose, evidenceKernel, 0, "tcp_state"}, // process 100 is worker 0, whatever was inferred
+		{cause.ResetHalfOpen, evidenceKernel, 0, "tcp_flags"},
+		{cause.Refused, evidenceKernel, -1, "no_socket"},
+		{cause.SYNTimeout, evidenceKernel, -1, "netfilter_drop"}, // and no full queue
+		{cause.Refused, evidenceKernel, -1, "netfilter_drop"},
+		{cause.WorkerCrash, evidenceKernel, 1, "tcp_state"},
+		{cause.ClosedByWorker, evidenceClient, 0, ""}, // a FIN, of which the kernel says nothing
+		{cause.ClosedByWorker, evidenceKernel, 0, "tcp_abort_on_close"},
+		{cause.AcceptOverflow, evidenceKernel, -1, reasonQueueFull},
+		{cause.ClosedByWorker, evidenceKernel, 0, "tcp_abort_on_close"}, // nobody died
+		{cause.ResetAtClose, evidenceClient, 0, ""},                     // missing
 	}
 	server := netip.MustParseAddrPort("127.0.0.1:8080")
 	random := rand.New(rand.NewPCG(1, 2))
@@ -165,7 +166,7 @@ func TestKernelViewBehindProxy(t *testing.T) {
 		w.take(e)
 	}
 	k := &kernelView{watch: w, books: b}
-	want := judgement{cause: causeProxyError, evidence: evidenceClient, worker: -1, explained: true}
+	want := judgement{cause: cause.ProxyError, evidence: evidenceClient, worker: -1, explained: true}
 	if got, _ := k.judge(1, &b.attempts[1], want); got.cause != want.cause {
 		t.Errorf("got %+v, want the cause of before", got)
 	}
@@ -183,7 +184,7 @@ func TestOverflowsAreLimited(t *testing.T) {
 	for _, v := range m.verdicts {
 		causes[v.cause]++
 	}
-	if causes[causeAcceptOverflow] != 4 || causes[causeSYNTimeout] != 2 {
+	if causes[cause.AcceptOverflow] != 4 || causes[cause.SYNTimeout] != 2 {
 		t.Errorf("causes %v, want 4 overflows and 2 SYN timeouts", causes)
 	}
 }

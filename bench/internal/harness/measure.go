@@ -10,6 +10,7 @@ import (
 
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 	"reuseport-bench/servers"
 )
 
@@ -60,7 +61,7 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 			m.verdicts[i] = v
 		}
 		// What an old entry of connection tracking costs, the client's reuse of ports costs, whenever a step was.
-		if v.cause != "" && v.cause != causeStaleConntrack {
+		if v.cause != "" && v.cause != cause.StaleConntrack {
 			if s, ok := m.attribute(i); ok {
 				m.stepOf[i] = s
 				m.lostIn[s] = append(m.lostIn[s], i)
@@ -68,8 +69,8 @@ func measure(b *books, j *judge, kv *kernelView, duration int64, steps []*fired)
 		}
 	}
 	m.limitOverflows()
-	for i, cause := range inferred {
-		m.agreed[[2]string{cause, m.verdicts[i].cause}]++
+	for i, name := range inferred {
+		m.agreed[[2]string{name, m.verdicts[i].cause}]++
 	}
 	return m
 }
@@ -89,9 +90,9 @@ func (m *measured) limitOverflows() {
 	var counted []int
 	for _, i := range m.lost() {
 		switch v := m.verdicts[i]; {
-		case v.cause == causeAcceptOverflow && v.evidence == evidenceCounter:
+		case v.cause == cause.AcceptOverflow && v.evidence == evidenceCounter:
 			counted = append(counted, i)
-		case v.cause == causeAcceptOverflow:
+		case v.cause == cause.AcceptOverflow:
 			left--
 		}
 	}
@@ -380,7 +381,7 @@ func (m *measured) sentAfterClose() *int64 {
 	}
 	n := int64(0)
 	for i, v := range m.verdicts {
-		if v.cause != "" && v.cause != causeClient && v.worker < 0 && m.books.attempts[i].sent > first {
+		if v.cause != "" && v.cause != cause.Client && v.worker < 0 && m.books.attempts[i].sent > first {
 			n++
 		}
 	}
@@ -447,8 +448,8 @@ func (m *measured) equalities(moved kernel.Counters, resetsSent int64, r *result
 	}
 	all := []results.Equality{
 		{Counter: "TcpActiveOpens", Books: opened, What: "connections that the load opened"},
-		{Counter: "TcpPassiveOpens", Books: accepted + r.LostByCause[causeResetAtClose] + reset, What: "accepted, or reset in a queue"},
-		{Counter: "TcpExtListenOverflows", Books: r.LostByCause[causeAcceptOverflow], What: "lost by accept_overflow"},
+		{Counter: "TcpPassiveOpens", Books: accepted + r.LostByCause[cause.ResetAtClose] + reset, What: "accepted, or reset in a queue"},
+		{Counter: "TcpExtListenOverflows", Books: r.LostByCause[cause.AcceptOverflow], What: "lost by accept_overflow"},
 	}
 	if r.Trace != nil && r.Trace.Unavailable == "" {
 		all = append(all, results.Equality{Counter: "TcpOutRsts", Books: r.Trace.Resets, What: "resets that the trace has seen"})

@@ -7,6 +7,7 @@ import (
 
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 	"reuseport-bench/servers/wire"
 )
 
@@ -65,19 +66,19 @@ func (j *judge) routed(source netip.AddrPort, a *attempt, v judgement, reused bo
 	if j.routes == nil {
 		return v
 	}
-	there := j.routes.to(source, a, v.cause == causeRefused)
-	of := func(cause string, e evidence, p *routedPod) judgement {
-		return judgement{cause: cause, evidence: e, worker: p.worker, explained: true}
+	there := j.routes.to(source, a, v.cause == cause.Refused)
+	of := func(name string, e evidence, p *routedPod) judgement {
+		return judgement{cause: name, evidence: e, worker: p.worker, explained: true}
 	}
 	if reused {
 		// A pod that is stopped takes leave of its connections, and the kernel of one that is killed ends them: only a silent node leaves silence.
 		if a.class == results.ClassTimeout && there != nil && there.silent <= a.done {
-			return of(causeStaleConn, evidenceKernel, there)
+			return of(cause.StaleConnection, evidenceKernel, there)
 		}
 		return v
 	}
 	switch v.cause {
-	case causeRefused, causeSYNTimeout, causeTimeout, causeNoRoute, causeAcceptOverflow, causeUnknown:
+	case cause.Refused, cause.SYNTimeout, cause.Timeout, cause.NoRoute, cause.AcceptOverflow, cause.Unknown:
 	default:
 		return v
 	}
@@ -88,18 +89,18 @@ func (j *judge) routed(source netip.AddrPort, a *attempt, v judgement, reused bo
 		// It went on to the Service's address, where nobody is. Seen just before commits, once in some hundreds: likely a rule of the generation
 		// before, which looks its verdict up in a set whose elements are already out of force (nft_do_chain in net/netfilter/nf_tables_core.c
 		// reads the generation once; elements are compared with the one of the moment, nft_set_elem_active).
-		return judgement{cause: causeUntranslated, evidence: evidenceKernel, worker: -1, explained: true}
+		return judgement{cause: cause.Untranslated, evidence: evidenceKernel, worker: -1, explained: true}
 	case there != nil && len(there.routed) > 0 && there.routed[0].from < a.sent && !there.routedAt(a.sent):
 		// A SYN that is not answered leaves an entry behind (SYN_SENT, 120 s: nf_conntrack_proto_tcp.c), and who comes from the same address and port
 		// follows it, whatever the rules say by then. Each try renews it.
-		return of(causeStaleConntrack, evidenceKernel, there)
+		return of(cause.StaleConntrack, evidenceKernel, there)
 	case there != nil && there.gone <= a.done:
-		return of(causeStaleEndpoint, evidenceKernel, there)
+		return of(cause.StaleEndpoint, evidenceKernel, there)
 	case there != nil && a.sent <= there.listens:
-		return of(causeEarlyEndpoint, evidenceKernel, there)
-	case there == nil && v.cause != causeUnknown && j.routes.nowhere(a):
-		return judgement{cause: causeNoEndpoint, evidence: evidenceKernel, worker: -1, explained: true}
-	case v.cause == causeRefused:
+		return of(cause.EarlyEndpoint, evidenceKernel, there)
+	case there == nil && v.cause != cause.Unknown && j.routes.nowhere(a):
+		return judgement{cause: cause.NoEndpoint, evidence: evidenceKernel, worker: -1, explained: true}
+	case v.cause == cause.Refused:
 		return j.routes.refused(a, v, of)
 	}
 	return v
@@ -118,12 +119,12 @@ func (r *routes) nowhere(a *attempt) bool {
 func (r *routes) refused(a *attempt, v judgement, of func(string, evidence, *routedPod) judgement) judgement {
 	for i := range r.pods {
 		if p := &r.pods[i]; p.gone <= a.done+clockSlack && p.routedDuring(a.sent, a.done) {
-			return of(causeStaleEndpoint, evidenceWorker, p)
+			return of(cause.StaleEndpoint, evidenceWorker, p)
 		}
 	}
 	for i := range r.pods {
 		if p := &r.pods[i]; a.sent <= p.listens+clockSlack && p.routedDuring(a.sent, a.done) {
-			return of(causeEarlyEndpoint, evidenceWorker, p)
+			return of(cause.EarlyEndpoint, evidenceWorker, p)
 		}
 	}
 	return v

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 )
 
 // Where a connection was sent decides what its silence, or its refusal, was.
@@ -23,30 +24,30 @@ func TestRouted(t *testing.T) {
 		want    string
 		source  evidence
 	}{
-		{"silence from a pod that has gone", gone, causeSYNTimeout, neverAccepted, false, 6e6, 9e6, causeStaleEndpoint, evidenceKernel},
-		{"refused by it", gone, causeRefused, neverAccepted, false, 6e6, 9e6, causeStaleEndpoint, evidenceKernel},
-		{"no way to it", gone, causeNoRoute, neverAccepted, false, 6e6, 9e6, causeStaleEndpoint, evidenceKernel},
-		{"reset in its queue", gone, causeResetAtClose, neverAccepted, false, 5e6, 9e6, causeResetAtClose, evidenceClient},
-		{"it had been accepted", gone, causeTimeout, readPeerGone, false, 5e6, 9e6, causeTimeout, evidenceClient},
-		{"before it closed", gone, causeSYNTimeout, neverAccepted, false, 2e6, 9e6, causeSYNTimeout, evidenceClient},
-		{"before it listened", gone, causeSYNTimeout, neverAccepted, false, 0.7e6, 9e6, causeEarlyEndpoint, evidenceKernel},
-		{"refused before it listened, and forgotten", netip.Addr{}, causeRefused, neverAccepted, false, 0.7e6, 9e6, causeEarlyEndpoint, evidenceWorker},
-		{"refused while nobody was sent anywhere", netip.Addr{}, causeRefused, neverAccepted, false, -20e6, 9e6, causeNoEndpoint, evidenceKernel},
-		{"silence at the Service's own address", netip.MustParseAddr("198.19.0.1"), causeSYNTimeout, neverAccepted, false, 6e6, 9e6, causeUntranslated, evidenceKernel},
-		{"silence while nobody was sent anywhere", netip.Addr{}, causeSYNTimeout, neverAccepted, false, -20e6, 9e6, causeNoEndpoint, evidenceKernel},
-		{"refused before anybody was sent there", netip.Addr{}, causeRefused, neverAccepted, false, 0.1e6, 9e6, causeRefused, evidenceClient},
-		{"silence from one that is there", there, causeSYNTimeout, neverAccepted, false, 6e6, 9e6, causeSYNTimeout, evidenceClient},
-		{"refused, and forgotten", netip.Addr{}, causeRefused, neverAccepted, false, 6e6, 9e6, causeStaleEndpoint, evidenceWorker},
-		{"refused when the rules had followed", netip.Addr{}, causeRefused, neverAccepted, false, 10e6, 9e6, causeRefused, evidenceClient},
-		{"refused by one that is known by name", netip.Addr{}, causeRefused, neverAccepted, false, 1e9, never, causeStaleEndpoint, evidenceWorker},
-		{"silence, and forgotten", netip.Addr{}, causeSYNTimeout, neverAccepted, false, 6e6, 9e6, causeSYNTimeout, evidenceClient},
-		{"silence from one that no rule leads to", gone, causeSYNTimeout, neverAccepted, false, 10e6, 9e6, causeStaleConntrack, evidenceKernel},
-		{"silence while the queues of others overflow", gone, causeAcceptOverflow, neverAccepted, false, 6e6, 9e6, causeStaleEndpoint, evidenceKernel},
-		{"silence at a full queue", there, causeAcceptOverflow, neverAccepted, false, 6e6, 9e6, causeAcceptOverflow, evidenceClient},
-		{"silence on a kept connection", gone, causeTimeout, unreadPeerGone, true, 6e6, 9e6, causeStaleConn, evidenceKernel},
-		{"silence on a kept connection, long after", gone, causeTimeout, neverAccepted, true, 1e9, 9e6, causeStaleConn, evidenceKernel},
-		{"silence on a kept connection to one that is there", there, causeTimeout, neverAccepted, true, 6e6, 9e6, causeTimeout, evidenceClient},
-		{"a kept connection that was closed", gone, causeClosedByWorker, unreadClosed, true, 6e6, 9e6, causeClosedByWorker, evidenceClient},
+		{"silence from a pod that has gone", gone, cause.SYNTimeout, neverAccepted, false, 6e6, 9e6, cause.StaleEndpoint, evidenceKernel},
+		{"refused by it", gone, cause.Refused, neverAccepted, false, 6e6, 9e6, cause.StaleEndpoint, evidenceKernel},
+		{"no way to it", gone, cause.NoRoute, neverAccepted, false, 6e6, 9e6, cause.StaleEndpoint, evidenceKernel},
+		{"reset in its queue", gone, cause.ResetAtClose, neverAccepted, false, 5e6, 9e6, cause.ResetAtClose, evidenceClient},
+		{"it had been accepted", gone, cause.Timeout, readPeerGone, false, 5e6, 9e6, cause.Timeout, evidenceClient},
+		{"before it closed", gone, cause.SYNTimeout, neverAccepted, false, 2e6, 9e6, cause.SYNTimeout, evidenceClient},
+		{"before it listened", gone, cause.SYNTimeout, neverAccepted, false, 0.7e6, 9e6, cause.EarlyEndpoint, evidenceKernel},
+		{"refused before it listened, and forgotten", netip.Addr{}, cause.Refused, neverAccepted, false, 0.7e6, 9e6, cause.EarlyEndpoint, evidenceWorker},
+		{"refused while nobody was sent anywhere", netip.Addr{}, cause.Refused, neverAccepted, false, -20e6, 9e6, cause.NoEndpoint, evidenceKernel},
+		{"silence at the Service's own address", netip.MustParseAddr("198.19.0.1"), cause.SYNTimeout, neverAccepted, false, 6e6, 9e6, cause.Untranslated, evidenceKernel},
+		{"silence while nobody was sent anywhere", netip.Addr{}, cause.SYNTimeout, neverAccepted, false, -20e6, 9e6, cause.NoEndpoint, evidenceKernel},
+		{"refused before anybody was sent there", netip.Addr{}, cause.Refused, neverAccepted, false, 0.1e6, 9e6, cause.Refused, evidenceClient},
+		{"silence from one that is there", there, cause.SYNTimeout, neverAccepted, false, 6e6, 9e6, cause.SYNTimeout, evidenceClient},
+		{"refused, and forgotten", netip.Addr{}, cause.Refused, neverAccepted, false, 6e6, 9e6, cause.StaleEndpoint, evidenceWorker},
+		{"refused when the rules had followed", netip.Addr{}, cause.Refused, neverAccepted, false, 10e6, 9e6, cause.Refused, evidenceClient},
+		{"refused by one that is known by name", netip.Addr{}, cause.Refused, neverAccepted, false, 1e9, never, cause.StaleEndpoint, evidenceWorker},
+		{"silence, and forgotten", netip.Addr{}, cause.SYNTimeout, neverAccepted, false, 6e6, 9e6, cause.SYNTimeout, evidenceClient},
+		{"silence from one that no rule leads to", gone, cause.SYNTimeout, neverAccepted, false, 10e6, 9e6, cause.StaleConntrack, evidenceKernel},
+		{"silence while the queues of others overflow", gone, cause.AcceptOverflow, neverAccepted, false, 6e6, 9e6, cause.StaleEndpoint, evidenceKernel},
+		{"silence at a full queue", there, cause.AcceptOverflow, neverAccepted, false, 6e6, 9e6, cause.AcceptOverflow, evidenceClient},
+		{"silence on a kept connection", gone, cause.Timeout, unreadPeerGone, true, 6e6, 9e6, cause.StaleConnection, evidenceKernel},
+		{"silence on a kept connection, long after", gone, cause.Timeout, neverAccepted, true, 1e9, 9e6, cause.StaleConnection, evidenceKernel},
+		{"silence on a kept connection to one that is there", there, cause.Timeout, neverAccepted, true, 6e6, 9e6, cause.Timeout, evidenceClient},
+		{"a kept connection that was closed", gone, cause.ClosedByWorker, unreadClosed, true, 6e6, 9e6, cause.ClosedByWorker, evidenceClient},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -58,7 +59,7 @@ func TestRouted(t *testing.T) {
 				j.routes.translations[source] = test.to
 			}
 			a := &attempt{sent: test.sent, done: test.sent + 200_000, state: test.state, class: results.ClassTimeout}
-			if test.cause == causeClosedByWorker {
+			if test.cause == cause.ClosedByWorker {
 				a.class = results.ClassEOF
 			}
 			v := judgement{cause: test.cause, evidence: evidenceClient, worker: -1, explained: true}
@@ -66,13 +67,13 @@ func TestRouted(t *testing.T) {
 			if got.cause != test.want || got.evidence != test.source {
 				t.Errorf("%s, known from the %v; want %s, %v", got.cause, got.evidence, test.want, test.source)
 			}
-			if changed := got.cause != test.cause && got.cause != causeNoEndpoint && got.cause != causeUntranslated; changed != (got.worker == 3) {
+			if changed := got.cause != test.cause && got.cause != cause.NoEndpoint && got.cause != cause.Untranslated; changed != (got.worker == 3) {
 				t.Errorf("put down to worker %d", got.worker)
 			}
 		})
 	}
 	// Without a Service nothing is stale.
-	if got := (&judge{}).routed(source, &attempt{sent: 6e6, done: 7e6}, judgement{cause: causeRefused}, false); got.cause != causeRefused {
+	if got := (&judge{}).routed(source, &attempt{sent: 6e6, done: 7e6}, judgement{cause: cause.Refused}, false); got.cause != cause.Refused {
 		t.Errorf("without a Service: %s", got.cause)
 	}
 }
@@ -84,8 +85,8 @@ func TestRoutedAgain(t *testing.T) {
 	j := &judge{routes: &routes{translations: map[netip.AddrPort]netip.Addr{source: pod}, pods: []routedPod{
 		{addr: pod, worker: 3, listens: -9e6, gone: 30e6, silent: never, routed: []span{{-8e6, 10e6}, {20e6, 50e6}}},
 	}}}
-	v := judgement{cause: causeSYNTimeout, worker: -1, explained: true}
-	for sent, want := range map[int64]string{15e6: causeStaleConntrack, 25e6: causeSYNTimeout, 40e6: causeStaleEndpoint, 60e6: causeStaleConntrack} {
+	v := judgement{cause: cause.SYNTimeout, worker: -1, explained: true}
+	for sent, want := range map[int64]string{15e6: cause.StaleConntrack, 25e6: cause.SYNTimeout, 40e6: cause.StaleEndpoint, 60e6: cause.StaleConntrack} {
 		if got := j.routed(source, &attempt{sent: sent, done: sent + 1e6}, v, false); got.cause != want {
 			t.Errorf("sent at %d ms: %s, want %s", sent/1e6, got.cause, want)
 		}
@@ -100,12 +101,12 @@ func TestRoutedSharedPorts(t *testing.T) {
 		{addr: first, worker: 1, listens: -9e6, gone: 1e6, silent: never, routed: []span{{-8e6, 150e6}}},
 		{addr: second, worker: 2, listens: 300e6, gone: never, silent: never, routed: []span{{300e6, never}}},
 	}}}
-	refused := j.routed(source, &attempt{sent: 100e6, done: 100.1e6}, judgement{cause: causeRefused}, false)
-	if refused.cause != causeStaleEndpoint || refused.worker != 1 {
+	refused := j.routed(source, &attempt{sent: 100e6, done: 100.1e6}, judgement{cause: cause.Refused}, false)
+	if refused.cause != cause.StaleEndpoint || refused.worker != 1 {
 		t.Errorf("refused by the first: %s of worker %d", refused.cause, refused.worker)
 	}
-	silent := j.routed(source, &attempt{sent: 200e6, done: 900e6, class: results.ClassTimeout}, judgement{cause: causeSYNTimeout}, false)
-	if silent.cause != causeNoEndpoint {
+	silent := j.routed(source, &attempt{sent: 200e6, done: 900e6, class: results.ClassTimeout}, judgement{cause: cause.SYNTimeout}, false)
+	if silent.cause != cause.NoEndpoint {
 		t.Errorf("silence while no rule led anywhere: %s", silent.cause)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/wire"
 )
@@ -584,7 +585,7 @@ func (t *trialRun) result() *results.Trial {
 		count(&r.Evidence, v.evidence)
 	}
 	r.Served = r.Attempts - r.Lost
-	r.Dropped = r.Lost - r.LostByCause[causeClient]
+	r.Dropped = r.Lost - r.LostByCause[cause.Client]
 	r.LostSentAfterClose = m.sentAfterClose()
 	if n, ok := moved["TcpExtTCPSynRetrans"]; ok {
 		r.SYNRetransmits = &n
