@@ -137,12 +137,6 @@ func (c *setupCheck) proxy() {
 // podStops are the ways in which pods end.
 var podStops = []string{"close", "drain", "shutdown", "kill"}
 
-// podSteps are steps for pods behind a Service only, serviceSteps all that there may be.
-var (
-	podSteps     = []string{"delete-pod", "rolling-update", "scale", "move-pod", "drain-node", "node-down"}
-	serviceSteps = append([]string{"remove", "add", "cold-start", "kill"}, podSteps...)
-)
-
 // placement checks what workers can share that are in one network.
 func (c *setupCheck) placement() {
 	if !c.d.trusts("path", "kube", "timeline") || !c.InPods() {
@@ -178,7 +172,7 @@ func (c *setupCheck) cluster() {
 		}
 	}
 	for i, s := range c.Timeline {
-		if !service && slices.Contains(podSteps, s.Do) {
+		if k := s.Kind(); !service && k.Pods && !k.Plain {
 			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" needs path: service, dns or pod", "elsewhere there are no pods; use replace, roll or remove")
 		}
 	}
@@ -206,8 +200,8 @@ func (c *setupCheck) cluster() {
 		c.add("selector", ": "+c.Selector+" selects among the sockets of one host", "behind a Service the node's rules choose, at random; use hash")
 	}
 	for i, s := range c.Timeline {
-		if service && !slices.Contains(serviceSteps, s.Do) && s.Do != "" {
-			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for pods behind a Service", "there use "+strings.Join(serviceSteps, ", "))
+		if k := s.Kind(); service && k.Plain && !k.Pods {
+			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for pods behind a Service", "there use "+strings.Join(stepNames(c.allows), ", "))
 		}
 	}
 	if service {

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"reuseport-bench/results/cause"
 )
 
 // Metrics is what a gate's expression can speak of: the figures of the variant under their own
@@ -21,23 +23,23 @@ type Figures struct {
 	Served   int64 `expr:"served"`
 	Lost     int64 `expr:"lost"`
 	Dropped  int64 `expr:"dropped"` // lost for any cause but client
-	// LostByCause and LostByPhase may leave out what did not occur.
+	// LostByCause has the causes of package cause. It and LostByPhase may omit what did not occur.
 	LostByCause map[string]int64 `expr:"lost_by_cause"`
 	LostByPhase map[string]int64 `expr:"lost_by_phase"`
 	Residual    int64            `expr:"residual"`
 	// LostSentAfterClose counts lost attempts sent after the last old listener had been closed.
-	LostSentAfterClose int64 `expr:"lost_sent_after_close" needs:"replace roll remove kill crash"`
+	LostSentAfterClose int64 `expr:"lost_sent_after_close" needs:"ends"`
 
 	GapNS      float64 `expr:"gap_ns" needs:"step"`
 	OutageNS   float64 `expr:"outage_ns" needs:"step"`
 	StallNS    float64 `expr:"stall_ns" needs:"step"`
-	TakeoverNS float64 `expr:"takeover_ns" needs:"replace roll add crash"`
-	TailNS     float64 `expr:"tail_ns" needs:"replace roll remove kill crash"`
+	TakeoverNS float64 `expr:"takeover_ns" needs:"starts"`
+	TailNS     float64 `expr:"tail_ns" needs:"ends"`
 
 	Response Percentiles `expr:"response"`
 	Service  Percentiles `expr:"service"`
 
-	LostPerRestart float64 `expr:"lost_per_restart" needs:"replace roll crash"`
+	LostPerRestart float64 `expr:"lost_per_restart" needs:"restarts"`
 	LostPerAttempt float64 `expr:"lost_per_attempt"`
 
 	// Where clients try again (load.retry.max): attempts that were served, but not by the first try, and those that a server has read more than
@@ -64,14 +66,6 @@ type Percentiles struct {
 	Max  float64 `expr:"max"`
 }
 
-// causes are the keys of LostByCause.
-func causes() []string {
-	return []string{
-		"reset_at_close", "reset_half_open", "accept_overflow", "syn_timeout", "refused", "closed_by_worker",
-		"worker_crash", "no_route", "no_endpoint", "untranslated", "stale_endpoint", "early_endpoint", "stale_conntrack", "stale_connection", "timeout", "client", "unknown",
-	}
-}
-
 // phases are the keys of LostByPhase.
 func phases() []string { return []string{"connect", "send", "wait", "body"} }
 
@@ -79,10 +73,10 @@ func phases() []string { return []string{"connect", "send", "wait", "body"} }
 type metric struct {
 	name  string
 	value float64
-	needs string // kinds of step of which the timeline must hold one for it to exist; "step": any
-	exact bool   // a count: it has no interval
-	alone bool   // it means nothing beside the baseline's
-	field []int  // where in Metrics it is; of a count in a map, the map
+	needs need  // what the timeline must do for it to exist
+	exact bool  // a count: it has no interval
+	alone bool  // it means nothing beside the baseline's
+	field []int // where in Metrics it is; of a count in a map, the map
 }
 
 // all yields every metric of m, in the order of the fields.
@@ -99,7 +93,7 @@ func eachMetric(v reflect.Value, at metric, yield func(metric) bool) bool {
 			tag := v.Type().Field(i).Tag
 			below := metric{
 				name:  strings.Trim(at.name+"."+tag.Get("expr"), "."),
-				needs: tag.Get("needs"),
+				needs: need(tag.Get("needs")),
 				alone: tag.Get("alone") != "",
 				field: append(slices.Clone(at.field), i),
 			}
@@ -109,7 +103,7 @@ func eachMetric(v reflect.Value, at metric, yield func(metric) bool) bool {
 		}
 		return true
 	case reflect.Map:
-		keys := causes()
+		keys := cause.Names()
 		if strings.HasSuffix(at.name, "lost_by_phase") {
 			keys = phases()
 		}

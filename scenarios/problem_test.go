@@ -424,7 +424,7 @@ stop: handoff
 			`f:5: sockets: shared needs workers on one host; each pod has a network of its own; use sockets: reuseport`,
 			`f:6: dns: only path: dns and service look names up; use path: dns, or remove dns`,
 			`f:7: kube: pre_stop and grace are for pods that are deleted; add a step such as delete-pod, or remove them`,
-			`f:8: timeline[0].do: replace is not for pods behind a Service; there use remove, add, cold-start, kill, delete-pod, rolling-update, scale, move-pod, drain-node, node-down`,
+			`f:8: timeline[0].do: replace is not for pods behind a Service; there use add, remove, kill, cold-start, delete-pod, rolling-update, scale, move-pod, drain-node, node-down`,
 			`f:9: stop: handoff is between workers on one host; a pod has its own; use close, drain, shutdown, kill`,
 		}},
 		{"pods of one network", head + `network: cluster
@@ -852,20 +852,24 @@ gates: [{when: {sockets: both}, expect: residual == 0}]
 - expect: lost == "0"
 - expect: len("a") == lost
 - expect: response.p99 < 99999999999h
+- expect: "lost == 1; lost == 0"
+- expect: "lost == 0 ? gap_ns < 5ms : lost < 3"
 `, []string{
 			`f:4: gates[0].expect: not an expression: unexpected token EOF; for example lost_by_cause.reset_at_close == 0`,
-			`f:5: gates[1].expect: expected bool, but got int; it must compare numbers, for example lost_by_cause.reset_at_close == 0`,
-			`f:6: gates[2].expect: the expression names no metric; for example lost_by_cause.reset_at_close == 0`,
-			`f:7: gates[3].expect: invalid operation: == (mismatched types int64 and string); it must compare numbers, for example lost_by_cause.reset_at_close == 0`,
-			`f:8: gates[4].expect: unknown name len; it must compare numbers, for example lost_by_cause.reset_at_close == 0`,
+			`f:5: gates[1].expect: lost + 1 is a number, where a comparison must stand; for example lost_by_cause.reset_at_close == 0`,
+			`f:6: gates[2].expect: true is not allowed here; ` + grammarHint,
+			`f:7: gates[3].expect: "0" is not allowed here; ` + grammarHint,
+			`f:8: gates[4].expect: len("a") is not allowed here; ` + grammarHint,
 			`f:9: gates[5].expect: 99999999999h is not a duration; write a duration such as 5ms`,
+			`f:10: gates[6].expect: a ";" is not allowed: an expectation is one expression; join them by and, or write a gate for each`,
+			`f:11: gates[7].expect: lost == 0 ? gap_ns < 5000000 : lost < 3 is not allowed here; write it with and, or, not: lost == 0 or gap_ns < 5ms`,
 		}},
 		{"gate on what never happens", head + `timeline: [{at: 0s, do: stall, for: 1ms}]
 gates:
 - expect: gap_ns < 5ms
 - expect: lost < baseline.takeover_ns
 `, []string{
-			`f:6: gates[1].expect: baseline.takeover_ns is never measured; the timeline has no replace or roll or add or crash`,
+			`f:6: gates[1].expect: baseline.takeover_ns is never measured; the timeline has no replace or roll or add or cold-start or crash`,
 		}},
 		{"gate on steps without steps", head + `gates: [{expect: gap_ns < 5ms}]
 `, []string{

@@ -2,7 +2,7 @@
 // start, what load to drive at it, what to do to it meanwhile, and which variants to compare.
 //
 // A scenario is data. This package knows the vocabulary and which combinations make sense; it
-// starts nothing and measures nothing, and imports no other package of this module.
+// starts nothing and measures nothing.
 package scenarios
 
 import (

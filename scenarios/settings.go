@@ -235,26 +235,6 @@ func RetryCauses() []Choice {
 	}
 }
 
-// StepKinds are the values of a step's do.
-func StepKinds() []Choice {
-	return []Choice{
-		{"replace", "start a new generation, wait until it is ready, stop the old one"},
-		{"roll", "a new generation too, but one worker after the other: start one, wait until it is ready, stop one"},
-		{"add", "start one more worker"},
-		{"remove", "stop the target worker, by default the first; nobody takes its place"},
-		{"kill", "SIGKILL the target worker, by default the first; nobody takes its place"},
-		{"cold-start", "start one more worker, which needs time to warm up: its requests take server.cold longer at first, and no longer after for"},
-		{"stall", "every worker, or only the target, stands still for a while"},
-		{"delete-pod", "the target worker's pod is deleted, by default the first; nobody takes its place (path service, dns or pod)"},
-		{"rolling-update", "new pods take the place of the old ones, as a Deployment's do, within kube.max_surge and kube.max_unavailable (path service, dns or pod)"},
-		{"scale", "as many pods more or fewer, the newest first, as it takes to have replicas of them (path service, dns or pod)"},
-		{"move-pod", "the target worker's pod, by default the first, is deleted while another is started on the other node (path service, dns or pod)"},
-		{"drain-node", "every pod on the target node, 0 or 1, is evicted while another is started on the other node; that one gets all later pods, too (path service, dns or pod)"},
-		{"node-down", "the target node, 0 or 1, falls silent for good, with all pods on it (path service, dns or pod)"},
-		{"crash", "SIGKILL the target worker, by default the first; a supervisor starts another after for"},
-	}
-}
-
 // setting is what there is to know about one value of the file beside its Go type. It is the one
 // place that the loader, the defaults and the schema take it from.
 type setting struct {
@@ -347,7 +327,7 @@ func settings() []setting {
 		{path: "search.precision", min: 0.005, max: 0.5, orZero: true, def: "0"},
 		{path: "timeline[].at", max: hour, example: "500ms"},
 		{path: "timeline[].every", min: 10 * ms, max: hour, orZero: true, example: "200ms"},
-		{path: "timeline[].do", choices: StepKinds()},
+		{path: "timeline[].do", choices: stepChoices()},
 		{path: "timeline[].target", max: 1023},
 		{path: "timeline[].replicas", min: 1, max: 1024},
 		{path: "timeline[].for", max: hour, example: "50ms"},

@@ -352,6 +352,52 @@ func TestSentAfterClose(t *testing.T) {
 }
 
 // An attempt sent on a reused connection and never read is put down to what ended the connection.
+// What is measured of a step is what its kind does to workers. TestKernelStepKinds holds the kinds to
+// what steps really do.
+func TestStepKinds(t *testing.T) {
+	const n = 300
+	for _, kind := range scenarios.StepKinds() {
+		b := testBooks(t, n)
+		for i := range n {
+			b.tell(i, served)
+			if i >= 105 {
+				b.attempts[i].worker = 9
+			}
+		}
+		b.close()
+		s := step(100, kind.Name)
+		s.step.For = 10 * time.Millisecond
+		s.serving = 1
+		j := &judge{}
+		if kind.Starts {
+			s.started = []*servers.Worker{{ID: 9, Generation: 2}}
+		}
+		if kind.Ends {
+			s.stopped, s.closed = []*servers.Worker{testWorker}, begin+wire.Instant(101*ms)
+			j.closings = []closing{{worker: testWorker.ID, from: 100 * ms, to: 101 * ms, queue: true}}
+		}
+		m := measure(b, j, nil, n*ms, []*fired{s})
+		trial := &results.Trial{Steps: []results.Step{m.step(0)}, LostSentAfterClose: m.sentAfterClose()}
+		figures := trial.Figures()
+		has := func(metric string) bool { _, ok := figures[metric]; return ok }
+		got := map[string]bool{
+			results.MetricGap: has(results.MetricGap), results.MetricOutage: has(results.MetricOutage),
+			results.MetricStall: has(results.MetricStall), results.MetricTakeover: has(results.MetricTakeover),
+			results.MetricTail:           has(results.MetricTail),
+			results.MetricSentAfterClose: trial.LostSentAfterClose != nil,
+			results.MetricLostPerRestart: len(trial.Restarts()) > 0,
+		}
+		want := map[string]bool{
+			results.MetricGap: true, results.MetricOutage: true, results.MetricStall: true,
+			results.MetricTakeover: kind.Starts, results.MetricTail: kind.Ends, results.MetricSentAfterClose: kind.Ends,
+			results.MetricLostPerRestart: kind.Restarts,
+		}
+		if diff := cmp.Diff(got, want); diff != "" {
+			t.Errorf("%s: measured -, want +:\n%s", kind.Name, diff)
+		}
+	}
+}
+
 func TestBooksReusedConnection(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -115,6 +115,28 @@ type judgedGate struct {
 // speaksOf says that the gate names exactly this.
 func (p *judgedGate) speaksOf(name string) bool { return slices.Contains(p.expect.Names, name) }
 
+// uncounted returns a count that the gate names and that no trial has; "" if there is none.
+func (p *judgedGate) uncounted() string {
+	for _, name := range p.expect.Names {
+		has := func(t *results.Trial) bool { return hasCount(t, name) }
+		if !slices.ContainsFunc(p.variant.ValidTrials(), has) {
+			return name
+		}
+	}
+	return ""
+}
+
+// hasCount reports whether the trial has the count of that name. Most are of every trial.
+func hasCount(t *results.Trial, name string) bool {
+	switch name {
+	case results.MetricSentAfterClose:
+		return t.LostSentAfterClose != nil
+	case "masked", "repeated":
+		return t.Retries != nil
+	}
+	return true
+}
+
 type summaryKey struct {
 	variant *results.Variant
 	level   float64
@@ -141,7 +163,11 @@ func (j *gateJudge) judge(p *judgedGate, level float64) {
 	r.Outcome, r.MoreTrials, r.Undecidable = results.GateUndecided, nil, false
 	n := len(p.variant.ValidTrials())
 	if n < j.out.MinValid {
-		r.Note = fmt.Sprintf("%d valid trials, %d are needed", n, j.out.MinValid)
+		r.Note = fmt.Sprintf("%s, %d are needed", counted(n, "valid trial"), j.out.MinValid)
+		return
+	}
+	if name := p.uncounted(); name != "" {
+		r.Note, r.Undecidable = name+" was not measured", true
 		return
 	}
 	ranges, why := j.ranges(p, level)

@@ -280,7 +280,9 @@ func TestGatesThatCannotBeDecided(t *testing.T) {
 		of           map[string]series
 	}{
 		{"response.p50 < 1.1 * baseline.response.p50", "the baseline was not run", map[string]series{"2": drifting(1)}},
-		{"attempts % lost == 0", "integer divide by zero", map[string]series{"1": drifting(1), "2": drifting(1)}},
+		{"lost_sent_after_close == 0", "lost_sent_after_close was not measured", map[string]series{"1": drifting(1), "2": drifting(1)}},
+		{"masked == 0", "masked was not measured", map[string]series{"1": drifting(1), "2": drifting(1)}},
+		{"attempts / lost > 0", "division by zero", map[string]series{"1": drifting(1), "2": drifting(1)}},
 	} {
 		out := measuredScenario(8, test.of)
 		if err := EvaluateGates(gated(t, "  - {when: {workers: 2}, expect: "+test.expect+"}\n"), out, results.Alpha); err != nil {

@@ -522,7 +522,7 @@ func (v *VariantPlan) Duration() time.Duration {
 func (v *VariantPlan) Restarts() int {
 	n := 0
 	for _, f := range v.Firings {
-		if f.Step.Do == stepReplace || f.Step.Do == stepRoll || f.Step.Do == stepCrash || f.Step.Do == stepRollingUpdate {
+		if f.Step.Kind().Restarts {
 			n++
 		}
 	}

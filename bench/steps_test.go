@@ -1,0 +1,89 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios"
+)
+
+// A step starts and ends workers as its kind says, so that a gate on what is measured of those is
+// refused or decided, and never waits.
+func TestKernelStepKinds(t *testing.T) {
+	requireLab(t)
+	const common = "about: Every kind of step.\nstop: close\ntrials: 1\n" +
+		"server: {work: {sleep: 100us}, cold: 1ms}\n" + lenient
+	const pods = "network: cluster\npath: service\nworkers: 4\n"
+	tests := []struct{ name, scenario string }{
+		{"workers", `
+load: {rate: 500/s, duration: 2400ms, timeout: 400ms}
+timeline:
+  - {at: 200ms, do: add}
+  - {at: 400ms, do: cold-start, for: 50ms}
+  - {at: 600ms, do: remove}
+  - {at: 800ms, do: kill}
+  - {at: 1000ms, do: stall, for: 20ms}
+  - {at: 1200ms, do: replace}
+  - {at: 1500ms, do: roll}
+  - {at: 1900ms, do: crash, for: 50ms}
+`},
+		{"pods", pods + `
+load: {rate: 500/s, duration: 6s, timeout: 400ms}
+timeline:
+  - {at: 200ms, do: add}
+  - {at: 600ms, do: cold-start, for: 50ms}
+  - {at: 1000ms, do: remove}
+  - {at: 1400ms, do: kill}
+  - {at: 1800ms, do: scale, replicas: 5}
+  - {at: 2300ms, do: scale, replicas: 4}
+  - {at: 2800ms, do: delete-pod}
+  - {at: 3200ms, do: move-pod}
+  - {at: 3800ms, do: rolling-update}
+  - {at: 5000ms, do: drain-node, target: 0}
+`},
+		{"node-down", pods + `
+load: {rate: 500/s, duration: 1500ms, timeout: 400ms}
+timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 500ms, do: node-down, target: 0}]
+`},
+	}
+	seen, skipped := map[string]bool{}, false
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			run := carriedOut(t, "name: steps\n"+common+test.scenario)
+			v := run.Scenarios[0].Variants[0]
+			if skips(t, v) {
+				skipped = true
+				t.SkipNow()
+			}
+			// What steps of a kind do: a scale starts workers or ends them.
+			starts, ends := map[string]bool{}, map[string]bool{}
+			trial := lastTrial(v)
+			for _, s := range trial.Steps {
+				starts[s.Do] = starts[s.Do] || s.TakeoverNS != nil
+				ends[s.Do] = ends[s.Do] || s.TailNS != nil && s.ClosedNS != nil
+				if s.StallNS == nil {
+					t.Errorf("%s has no stall", s.Do)
+				}
+			}
+			for name := range starts {
+				kind := scenarios.Step{Do: name}.Kind()
+				if seen[name] = true; starts[name] != kind.Starts || ends[name] != kind.Ends {
+					t.Errorf("%s starts workers: %t, ends them: %t; want %t and %t",
+						name, starts[name], ends[name], kind.Starts, kind.Ends)
+				}
+			}
+			restarts := slices.DeleteFunc(slices.Clone(trial.Steps), func(s results.Step) bool {
+				return !scenarios.Step{Do: s.Do}.Kind().Restarts
+			})
+			if got, want := len(trial.Restarts()), len(restarts); got != want {
+				t.Errorf("%d restarts, want %d", got, want)
+			}
+		})
+	}
+	for _, kind := range scenarios.StepKinds() {
+		if !seen[kind.Name] && !skipped && !t.Failed() {
+			t.Errorf("no step %s was carried out", kind.Name)
+		}
+	}
+}
