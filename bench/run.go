@@ -81,7 +81,7 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 	c.Flags().StringVar(&f.trials, "trials", "", "number of blocks, instead of the scenarios' own; auto: as many as the gates need")
 	c.Flags().DurationVar(&f.budget, "budget", autoBudget, "with --trials auto, how long a scenario may take")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed of the order of trials (default: random, and recorded)")
-	c.Flags().BoolVar(&f.quick, "quick", false, "at most a minute per scenario: fewer blocks, wider intervals")
+	c.Flags().BoolVar(&f.quick, "quick", false, "at most a minute per scenario: fewer blocks, wider intervals; gates need as many as ever")
 	c.Flags().StringArrayVar(&f.only, "only", nil, "only variants with this label, KEY=VALUE; may be repeated")
 	c.Flags().StringVar(&f.out, "out", "", "run directory, new or empty (default: "+runsDir+"/TIME)")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and do nothing")
@@ -343,9 +343,11 @@ func verdict(run *results.Run) error {
 			if v.SkippedReason != nil {
 				skipped++
 			}
-			if n := len(v.ValidTrials()); v.SkippedReason == nil && n < s.MinValid {
+			// A quick look has no more than its trials; its gates say that they need more.
+			needed := min(s.MinValid, max(1, s.Trials))
+			if n := len(v.ValidTrials()); v.SkippedReason == nil && n < needed {
 				unmeasured = append(unmeasured, fmt.Sprintf("%s %s has %d valid trials and needs %d%s",
-					s.Name, results.LabelString(v.Labels), n, s.MinValid, firstReason(v)))
+					s.Name, results.LabelString(v.Labels), n, needed, firstReason(v)))
 			}
 		}
 		if skipped == len(s.Variants) {
@@ -373,11 +375,21 @@ func verdict(run *results.Run) error {
 	}
 	switch {
 	case len(unmeasured) > 0:
-		return notMeasured(fmt.Errorf("could not measure:\n  %s%s", strings.Join(append(unmeasured, failed...), "\n  "), busyHint(run)))
+		return notMeasured(fmt.Errorf("could not measure:\n  %s%s", strings.Join(append(unmeasured, failed...), "\n  "), quickHint(run)+busyHint(run)))
 	case len(failed) > 0:
 		return &exitError{exitFailed, fmt.Errorf("gates failed:\n  %s", strings.Join(failed, "\n  "))}
 	}
 	return nil
+}
+
+// quickHint says what to do where gates were given fewer trials than they need.
+func quickHint(run *results.Run) string {
+	for _, s := range run.Scenarios {
+		if s.QuickLook() != "" && len(s.Gates) > 0 {
+			return "\nfor a verdict run it without --quick"
+		}
+	}
+	return ""
 }
 
 // busyHint says what to do where most trials were invalid.

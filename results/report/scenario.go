@@ -137,6 +137,9 @@ func aboutBlocks(d *document, s *results.Scenario) {
 	}
 	d.paragraph(fmt.Sprintf("%sTrials per variant: %d planned, %d valid needed. Baseline: %s.%s",
 		about, s.Trials, s.MinValid, results.LabelString(s.Baseline), capacityText(s)))
+	if look := s.QuickLook(); look != "" {
+		d.paragraph(strings.ToUpper(look[:1]) + look[1:] + ".")
+	}
 }
 
 func measuredBlocks(d *document, s *results.Scenario) {

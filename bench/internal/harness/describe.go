@@ -12,11 +12,15 @@ import (
 
 // Summary says in a line what the plan will take.
 func (p *Plan) Summary() string {
-	n := 0
+	n, quick := 0, ""
 	for _, s := range p.Scenarios {
 		n += len(s.Trials)
+		if look := s.QuickLook(); look != "" {
+			quick += fmt.Sprintf("; %s: %s", s.Scenario.Name, look)
+		}
 	}
-	return fmt.Sprintf("%s of %s, about %v, seed %d", counted(n, "trial"), counted(len(p.Scenarios), "scenario"), roughly(p.Duration()), p.Seed)
+	return fmt.Sprintf("%s of %s, about %v, seed %d%s", counted(n, "trial"), counted(len(p.Scenarios), "scenario"),
+		roughly(p.Duration()), p.Seed, quick)
 }
 
 // counted is "1 trial", "2 trials".
@@ -50,6 +54,9 @@ func (p *Plan) Describe(w io.Writer) error {
 func (p *ScenarioPlan) describe(b *strings.Builder) {
 	fmt.Fprintf(b, "\n%s: %s × %s, about %v, at most %s of invalid trials\n",
 		p.Scenario.Name, counted(len(p.Variants), "variant"), counted(p.Blocks(), "block"), roughly(p.Duration()), counted(p.Repeats(), "repeat"))
+	if look := p.QuickLook(); look != "" {
+		fmt.Fprintf(b, "  %s\n", look)
+	}
 	common := p.commonSysctls()
 	b.WriteString("  in every lab:\n")
 	for _, s := range p.Variants[0].Sysctls {

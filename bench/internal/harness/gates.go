@@ -163,7 +163,9 @@ func (j *gateJudge) judge(p *judgedGate, level float64) {
 	r.Outcome, r.MoreTrials, r.Undecidable = results.GateUndecided, nil, false
 	n := len(p.variant.ValidTrials())
 	if n < j.out.MinValid {
-		r.Note = fmt.Sprintf("%s, %d are needed", counted(n, "valid trial"), j.out.MinValid)
+		if r.Note = j.out.QuickLook(); r.Note == "" {
+			r.Note = fmt.Sprintf("%s, %d are needed", counted(n, "valid trial"), j.out.MinValid)
+		}
 		return
 	}
 	if name := p.uncounted(); name != "" {

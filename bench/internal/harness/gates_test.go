@@ -273,6 +273,19 @@ func TestAgainMetrics(t *testing.T) {
 	}
 }
 
+// A quick look has fewer trials than gates need, however well they went.
+func TestGatesOfQuickLook(t *testing.T) {
+	out := measuredScenario(2, map[string]series{"1": drifting(1), "2": drifting(1)})
+	out.Trials = 2
+	if err := EvaluateGates(gated(t, "  - {when: {workers: 2}, expect: lost == 0}\n"), out, results.Alpha); err != nil {
+		t.Fatal(err)
+	}
+	const note = "quick: 2 of 3 trials that gates need; decides nothing"
+	if g := out.Gates[0]; g.Outcome != results.GateUndecided || g.Note != note {
+		t.Errorf("%s, %q; want %s, %q", g.Outcome, g.Note, results.GateUndecided, note)
+	}
+}
+
 // What no trial can decide does not hold a run up, and an expression that fails does not cost it.
 func TestGatesThatCannotBeDecided(t *testing.T) {
 	for _, test := range []struct {

@@ -41,6 +41,9 @@ type ScenarioPlan struct {
 	Scenario *scenarios.Scenario
 	Variants []*VariantPlan
 	Trials   []TrialPlan // in order
+	// MinValid is how many valid trials of a variant the gates need: the scenario's min_valid, but no
+	// more than the trials that were asked for. Options.Budget does not lower it.
+	MinValid int
 	// Looks are the numbers of blocks at which the gates are looked at, to see whether more are needed; nil: the trials are what
 	// they are. Trials are those up to the first of them.
 	Looks []int
@@ -86,7 +89,7 @@ type Options struct {
 	// Only keeps the variants whose labels include these.
 	Only scenarios.Labels
 	// Budget, per scenario, reduces the blocks so that it is expected to end within it, but not
-	// below one.
+	// below one. With fewer than the scenario's gates need, they stay undecided.
 	Budget time.Duration
 	// Auto adds blocks, at the looks of AutoLooks, until every gate is decided or AutoBudget is used up. A scenario without gates is an
 	// error.
@@ -169,11 +172,13 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 		}
 	}
 	trials := cmp.Or(o.Trials, s.Trials)
+	p.MinValid = min(s.MinValid, trials)
 	if o.Budget > 0 && block > 0 {
 		trials = max(1, min(trials, int(o.Budget/block)))
 	}
 	if o.Auto {
 		p.Looks, p.Budget = AutoLooks(), o.AutoBudget
+		p.MinValid = min(s.MinValid, p.Looks[0])
 		trials = p.Looks[len(p.Looks)-1]
 	}
 	// One stream per scenario: adding a scenario does not reshuffle the others.
@@ -528,6 +533,9 @@ func (v *VariantPlan) Restarts() int {
 	}
 	return n
 }
+
+// QuickLook says that the scenario has fewer trials than its gates need; "" if it has enough.
+func (p *ScenarioPlan) QuickLook() string { return results.QuickLook(p.Blocks(), p.MinValid) }
 
 // Duration is how long the scenario is expected to take, repeats of invalid trials aside.
 func (p *ScenarioPlan) Duration() time.Duration {

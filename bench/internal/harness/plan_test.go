@@ -124,6 +124,57 @@ func TestPlanOptions(t *testing.T) {
 	}
 }
 
+// A budget cuts the trials and not what the gates need of them. Fewer that are asked for do both.
+func TestPlanMinValid(t *testing.T) {
+	const quick = "quick: 1 of 2 trials that gates need; decides nothing"
+	gated := planTestScenario + "gates: [{expect: lost == 0}]\n"
+	tests := []struct {
+		name     string
+		options  Options
+		blocks   int
+		minValid int
+		quick    string
+	}{
+		{"as the scenario says", Options{}, 3, 2, ""},
+		{"a budget for all of them", Options{Budget: time.Minute}, 3, 2, ""},
+		{"a budget for as many as gates need", Options{Budget: 11 * time.Second}, 2, 2, ""},
+		{"a budget for one", Options{Budget: 6 * time.Second}, 1, 2, quick},
+		{"a budget for none", Options{Budget: time.Second}, 1, 2, quick},
+		{"one is asked for", Options{Trials: 1}, 1, 1, ""},
+		{"two are asked for, with a budget for one", Options{Trials: 2, Budget: time.Second}, 1, 2, quick},
+		{"until the gates are decided", Options{Auto: true, AutoBudget: time.Hour}, 12, 2, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s, err := scenarios.Parse("plan-test.yaml", []byte(gated))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := NewPlan([]*scenarios.Scenario{s}, 42, Machine{CPUs: []int{0, 1}}, test.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sp, out := p.Scenarios[0], newRun(p, RunConfig{}).Scenarios[0]
+			if sp.Blocks() != test.blocks || out.Trials != test.blocks || out.MinValid != test.minValid {
+				t.Errorf("%d blocks, stored %d and %d valid needed; want %d and %d",
+					sp.Blocks(), out.Trials, out.MinValid, test.blocks, test.minValid)
+			}
+			if sp.QuickLook() != test.quick || out.QuickLook() != test.quick {
+				t.Errorf("plan: %q, run: %q; want %q", sp.QuickLook(), out.QuickLook(), test.quick)
+			}
+			var b bytes.Buffer
+			if err := p.Describe(&b); err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range []string{p.Summary(), b.String()} {
+				if strings.Contains(text, "quick:") != (test.quick != "") {
+					t.Errorf("want %q in:\n%s", test.quick, text)
+				}
+			}
+		})
+	}
+}
+
 // Where there is one user id only, the variants that need more are skipped, and no other; who is told where the pods are knows it beforehand.
 func TestPlanSameNodeSharing(t *testing.T) {
 	m := Machine{CPUs: []int{0, 1}, Missing: map[string]string{kernel.ProbeUserIDs: "one id"}}

@@ -147,7 +147,7 @@ func newRun(p *Plan, cfg RunConfig) *results.Run {
 	for _, sp := range p.Scenarios {
 		s := &results.Scenario{
 			Name: sp.Scenario.Name, About: sp.Scenario.About, SHA256: sp.Scenario.SHA256, Baseline: sp.Scenario.Baseline,
-			MinValid: min(sp.Scenario.MinValid, sp.Blocks()), Trials: sp.Blocks(), File: sp.Scenario.File, Looks: sp.Looks, BudgetNS: int64(sp.Budget),
+			MinValid: sp.MinValid, Trials: sp.Blocks(), File: sp.Scenario.File, Looks: sp.Looks, BudgetNS: int64(sp.Budget),
 		}
 		for _, v := range sp.Variants {
 			rv := &results.Variant{Labels: v.Labels}
