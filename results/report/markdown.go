@@ -68,7 +68,11 @@ var markdownEscapes = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "<",
 // are none in GitHub's Markdown.
 func escapeMarkdown(s string) string { return markdownEscapes.Replace(s) }
 
-// escapeCell is escapeMarkdown for a table's cell, which has one line. go-pretty escapes what separates cells.
-func escapeCell(s string) string {
-	return strings.NewReplacer(`\|`, "|", "\n", "<br>").Replace(escapeMarkdown(s))
+// escapeCells is escapeMarkdown for the cells of a table's row, each of which has one line.
+func escapeCells(cells []string) []string {
+	escaped := make([]string, len(cells))
+	for i, cell := range cells {
+		escaped[i] = strings.ReplaceAll(escapeMarkdown(cell), "\n", "<br>")
+	}
+	return escaped
 }

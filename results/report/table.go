@@ -5,13 +5,15 @@ import (
 	"io"
 	"strings"
 
-	pretty "github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
 )
 
-// This file alone knows go-pretty. It wraps and splits itself, so that the width holds for any
-// content, and leaves alignment and padding to the library. Every process of this program runs the initialisation of what it imports,
-// each of 256 workers too: go-pretty's takes a hundredth of the memory that tablewriter's did.
+// Only this file uses tablewriter. The library aligns, pads and draws; wrapping and splitting are
+// done here. The library's own wrapping gives every column the same share of the width, truncates
+// words that are wider than their column, and has no answer to more columns than fit.
 
 const (
 	// maxWidth is the width of text output, in columns.
@@ -24,12 +26,10 @@ const (
 	widest = (maxWidth - between) / 2
 )
 
-// A report is the same wherever it is printed: the locale does not widen symbols.
-func init() { text.OverrideRuneWidthEastAsianWidth(false) }
-
-// displayWidth is how many columns of a terminal s takes.
+// displayWidth returns how many columns of a terminal s takes. The locale does not change it, and
+// it is the measure that tablewriter lays tables out by.
 func displayWidth(s string) int {
-	return text.StringWidthWithoutEscSequences(s)
+	return twwidth.WidthWithOptions(s, twwidth.Options{EastAsianWidth: false})
 }
 
 // text prints the table, split if it must be, then its notes.
@@ -89,11 +89,12 @@ func (t *table) part(first, last int) *table {
 	return p
 }
 
-// widths of the columns as they stand.
+// widths returns the widths of the columns as they stand. tablewriter draws an empty one as one
+// column of the terminal.
 func (t *table) widths() []int {
 	widths := make([]int, len(t.columns))
 	for i, c := range t.columns {
-		widths[i] = blockWidth(c.head)
+		widths[i] = max(blockWidth(c.head), 1)
 		for _, row := range t.rows {
 			widths[i] = max(widths[i], blockWidth(row[i]))
 		}
@@ -167,15 +168,22 @@ func (t *table) wrapped(widths []int) *table {
 
 // render prints one table that fits.
 func (t *table) render(w io.Writer) error {
-	writer := t.writer()
-	style := pretty.Style{Box: pretty.BoxStyle{MiddleHorizontal: "─", PaddingRight: strings.Repeat(" ", between)}}
-	style.Options.SeparateHeader, style.Options.SeparateRows = true, t.ruled
-	writer.SetStyle(style)
-	out := writer.Render()
-	// The last column's padding is of no use to anyone, and the rule runs over it.
+	rules := tw.Off
+	if t.ruled {
+		rules = tw.On
+	}
+	look := renderer.NewBlueprint(tw.Rendition{
+		Borders: tw.BorderNone,
+		Symbols: tw.NewSymbolCustom("rules only").WithRow("─").
+			WithColumn(strings.Repeat(" ", between)).WithCenter(strings.Repeat("─", between)),
+		Settings: tw.Settings{Separators: tw.Separators{BetweenRows: rules}},
+	})
+	out, err := t.draw(look, tw.CellConfig{Padding: tw.CellPadding{Global: tw.PaddingNone}})
+	if err != nil {
+		return err
+	}
 	for line := range strings.Lines(out) {
-		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), strings.Repeat("─", between))
-		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " ")); err != nil {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
 			return err
 		}
 	}
@@ -184,45 +192,46 @@ func (t *table) render(w io.Writer) error {
 
 // markdown prints the table as GitHub's Markdown has them, however wide.
 func (t *table) markdown(w io.Writer) error {
-	escaped := &table{columns: make([]column, len(t.columns))}
-	for i, c := range t.columns {
-		escaped.columns[i] = column{escapeCell(c.head), c.right}
+	out, err := t.draw(renderer.NewMarkdown(), tw.CellConfig{
+		Padding: tw.CellPadding{Global: tw.PaddingDefault},
+		Filter:  tw.CellFilter{Global: escapeCells},
+	})
+	if err != nil {
+		return err
 	}
-	for _, row := range t.rows {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = escapeCell(cell)
-		}
-		escaped.rows = append(escaped.rows, cells)
-	}
-	writer := escaped.writer()
-	writer.SetStyle(pretty.Style{Markdown: pretty.MarkdownOptions{PadContent: true}})
-	_, err := io.WriteString(w, writer.RenderMarkdown()+"\n")
+	_, err = io.WriteString(w, out)
 	return err
 }
 
-// writer has the table as it is: nothing is rewritten, nothing wrapped.
-func (t *table) writer() pretty.Writer {
-	writer := pretty.NewWriter()
-	heads := make(pretty.Row, len(t.columns))
-	configs := make([]pretty.ColumnConfig, len(t.columns))
+// draw returns the table as the renderer draws it, with the padding and the filter of cells. It
+// turns off what tablewriter does unasked: rewriting headers ("p50" to "P 50"), trimming cells, and
+// measuring by the locale. It returns a string because tablewriter ignores the errors of a writer.
+func (t *table) draw(look tw.Renderer, cells tw.CellConfig) (string, error) {
+	heads := make([]string, len(t.columns))
+	aligns := make([]tw.Align, len(t.columns))
 	for i, c := range t.columns {
-		align := text.AlignLeft
+		heads[i], aligns[i] = c.head, tw.AlignLeft
 		if c.right {
-			align = text.AlignRight
+			aligns[i] = tw.AlignRight
 		}
-		heads[i], configs[i] = c.head, pretty.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align}
 	}
-	writer.SetColumnConfigs(configs)
-	writer.AppendHeader(heads)
-	for _, row := range t.rows {
-		cells := make(pretty.Row, len(row))
-		for i, cell := range row {
-			cells[i] = cell
-		}
-		writer.AppendRow(cells)
+	cells.Formatting.AutoFormat = tw.Off
+	cells.Alignment.PerColumn = aligns
+	var out strings.Builder
+	writer := tablewriter.NewTable(&out,
+		tablewriter.WithRenderer(look),
+		tablewriter.WithHeaderConfig(cells),
+		tablewriter.WithRowConfig(cells),
+		tablewriter.WithBehavior(tw.Behavior{TrimSpace: tw.Off, TrimTab: tw.Off, TrimLine: tw.Off}),
+		tablewriter.WithEastAsian(tw.Off))
+	writer.Header(heads)
+	if err := writer.Bulk(t.rows); err != nil {
+		return "", fmt.Errorf("table: %w", err)
 	}
-	return writer
+	if err := writer.Render(); err != nil {
+		return "", fmt.Errorf("table: %w", err)
+	}
+	return out.String(), nil
 }
 
 // wrap breaks s into lines of at most width columns, between words where it can.
@@ -285,10 +294,11 @@ func writeWrapped(w io.Writer, text, prefix, indent string) error {
 	return nil
 }
 
-// Fold prints text in lines of at most maxWidth columns. What is too long for one goes on in the next, with the same indentation and four more,
-// and as a comment if it was one.
+// Fold prints text in lines of at most maxWidth columns, without tabs and control characters. The
+// rest of a line that is too long goes into the next, indented by four more, and as a comment if the
+// line was one.
 func Fold(w io.Writer, text string) error {
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(clean(text)) {
 		line = strings.TrimSuffix(line, "\n")
 		if displayWidth(line) <= maxWidth {
 			if _, err := fmt.Fprintln(w, line); err != nil {

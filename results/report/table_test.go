@@ -48,6 +48,58 @@ func TestTableRules(t *testing.T) {
 	}
 }
 
+// Spaces at either end of a cell, empty lines in it and equal neighbours stay as they are.
+func TestTableKeepsCells(t *testing.T) {
+	table := &table{columns: []column{{head: " a "}, {"camelCase", true}, {head: "b"}}}
+	table.add("  x", "same", "same")
+	table.add("-\n\n-", "1 ", "")
+	table.add("-", "same", "same")
+	want := `
+ a   camelCase  b
+────────────────────
+  x       same  same
+-           1
+
+-
+-         same  same
+`
+	if diff := cmp.Diff(want, rendered(t, table)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A column in which nothing stands has a width, too.
+func TestTableEmptyColumn(t *testing.T) {
+	for width := maxWidth - between - 3; width <= maxWidth; width++ {
+		table := &table{columns: []column{{head: "a"}, {}}}
+		table.add(strings.Repeat("w ", width/2)+strings.Repeat("w", width%2), "")
+		for line := range strings.Lines(rendered(t, table)) {
+			if w := displayWidth(strings.TrimSuffix(line, "\n")); w > maxWidth {
+				t.Errorf("%d columns: %q", w, line)
+			}
+		}
+	}
+}
+
+// Nothing in a cell ends it, starts another line, or becomes markup.
+func TestTableMarkdown(t *testing.T) {
+	table := &table{columns: []column{{head: "a|b"}, {"p50\n[µs]", true}}}
+	table.add("one|two\\|", "1")
+	table.add(" <b>\n`c`", "")
+	want := "" +
+		`| a\|b             | p50<br>[µs] |` + "\n" +
+		`|:-----------------|------------:|` + "\n" +
+		`| one\|two\\\|     |           1 |` + "\n" +
+		"|  &lt;b><br>\\`c\\` |             |\n"
+	var out strings.Builder
+	if err := table.markdown(&out); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // Wrapping comes before splitting, and each part repeats the first column.
 func TestTableWrapsThenSplits(t *testing.T) {
 	wide := &table{columns: []column{{head: "variant"}}}
@@ -157,6 +209,7 @@ func TestFold(t *testing.T) {
 		"\n\n":                          "\n\n",
 		"  " + long + "\n":              "  " + three + "\n      " + word + "\n",
 		"#   " + long:                   "#   " + three + "\n#       " + word + "\n",
+		"# a\tb\x1b[1m":                 "# a b\ufffd[1m\n",
 		strings.Repeat("a  ", 33) + "z": strings.Repeat("a  ", 33) + "z\n",
 	} {
 		var out strings.Builder
