@@ -55,14 +55,17 @@ The fewer there are, the more each can tell: --only, --scenario and --metric lea
 before you look, not after.
 
 A change counts when p is at most 0.032 and the change is one that matters: 5 % of the median response time, 0.05 lost per
-restart. The report names the thresholds, --threshold replaces them. "~" says that no such change was seen; only the interval
-says how large one could have gone unseen.
+restart. The report names the thresholds, --threshold replaces them. "=" says that the whole interval is less than a change
+that matters: shown to be the same. "?" says that the interval is too wide to tell, and "? +40" that about 40 more pairs, or
+trials of each side, would tell. Neither is "worse". In JSON that is the verdict (same, unknown) beside the outcome (none).
+
+Figures of sides that were offered rates more than 5 % apart are compared, and marked: they are not like for like.
 
 A scenario with gates measures its baseline twice. Where a baseline differs from itself the machine did not repeat itself, and
 the scenario's comparisons are void. At least 6 valid trials, or pairs, of each variant are needed, and more the
 more comparisons there are: compare says how many.
 
-Exit status: 0 nothing got worse; 1 something did, whatever else could not be compared; 2 bad input, or runs that cannot be
+Exit status: 0 nothing is known to have got worse, also where a "?" leaves it open; 1 something did, whatever else could not be compared; 2 bad input, or runs that cannot be
 compared, see --allow; 3 something could not be compared, and nothing is known to be worse. But for 2 the report is printed.`,
 		Example: `  # The working tree against main: 16 blocks of each, by turns.
   scripts/bench-compare.sh main 16

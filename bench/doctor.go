@@ -112,7 +112,8 @@ func printCost(w io.Writer, s *results.Scenario) error {
 	if err := report.Words(w, []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}, rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d pairs of trials; %d events, of which %d found no room.\n", min(len(on.ValidTrials()), len(off.ValidTrials())), events, dropped)
+	_, err := fmt.Fprintf(w, "%s of trials; %s, of which %d found no room.\n",
+		results.Plural(min(len(on.ValidTrials()), len(off.ValidTrials())), "pair"), results.Plural(events, "event"), dropped)
 	return err
 }
 
@@ -128,7 +129,7 @@ func centerMicroseconds(v *results.Variant, metric string) string {
 	if !ok {
 		return "–"
 	}
-	return fmt.Sprintf("%.4g", s.Center/1e3)
+	return results.Digits(s.Center/1e3, 4)
 }
 
 // probeOptions lets the probes use a child in a user namespace.

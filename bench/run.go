@@ -167,7 +167,7 @@ func (f *runFlags) again(dir string, names []string) string {
 // runError says what an unfinished run has left behind; arguments go on with it.
 func runError(ctx context.Context, stderr io.Writer, run *results.Run, arguments string, err error) error {
 	if run != nil {
-		fmt.Fprintf(stderr, "unfinished: %d trials are kept; 'reuseport-bench run --resume %s' goes on\n", countTrials(run), arguments)
+		fmt.Fprintf(stderr, "unfinished, but kept: %s; 'reuseport-bench run --resume %s' goes on\n", results.Plural(countTrials(run), "trial"), arguments)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -346,8 +346,8 @@ func verdict(run *results.Run) error {
 			// A quick look has no more than its trials; its gates say that they need more.
 			needed := min(s.MinValid, max(1, s.Trials))
 			if n := len(v.ValidTrials()); v.SkippedReason == nil && n < needed {
-				unmeasured = append(unmeasured, fmt.Sprintf("%s %s has %d valid trials and needs %d%s",
-					s.Name, results.LabelString(v.Labels), n, needed, firstReason(v)))
+				unmeasured = append(unmeasured, fmt.Sprintf("%s %s has %s and needs %d%s",
+					s.Name, results.LabelString(v.Labels), results.Plural(n, "valid trial"), needed, firstReason(v)))
 			}
 		}
 		if skipped == len(s.Variants) {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -233,7 +232,7 @@ func (f FigureRule) read(s *Scenario, v *Variant) (Summary, string) {
 	case v.SkippedReason != nil:
 		return Summary{}, fmt.Sprintf("%s was skipped: %s", name, *v.SkippedReason)
 	case valid < max(s.MinValid, 1):
-		return Summary{}, fmt.Sprintf("%s has %d valid trials of %d, and needs %d", name, valid, len(v.Trials), max(s.MinValid, 1))
+		return Summary{}, fmt.Sprintf("%s has %s of %d, and needs %d", name, Plural(valid, "valid trial"), len(v.Trials), max(s.MinValid, 1))
 	case !ok:
 		return Summary{}, fmt.Sprintf("%s has no %s", name, f.Metric)
 	}
@@ -259,22 +258,25 @@ func evaluate(predicate string, env map[string]any) bool {
 
 // describe writes a summary as evidence: the figure, its interval, what it was counted over.
 func describe(metric string, s Summary) string {
-	write := func(x float64) string { return strconv.FormatFloat(x, 'g', 3, 64) }
+	write := func(x float64) string { return Digits(x, 3) }
 	if strings.HasSuffix(metric, "_ns") {
 		write = func(ns float64) string { return significant(ns).String() }
 	}
-	over := "trials"
+	over := "trial"
 	if strings.HasSuffix(metric, "_per_restart") || metric == MetricLossWindow {
-		over = "restarts"
+		over = "restart"
+	}
+	if s.TooFew {
+		return fmt.Sprintf("%s %s in %s: too few", metric, Digits(s.Center*float64(s.N), 6), Plural(s.N, over))
 	}
 	if s.Method == MethodRuleOfThree && s.Hi != nil {
-		return fmt.Sprintf("%s none in %d %s (≤ %s)", metric, s.N, over, write(*s.Hi))
+		return fmt.Sprintf("%s none in %s (≤ %s)", metric, Plural(s.N, over), write(*s.Hi))
 	}
 	text := metric + " " + write(s.Center)
 	if s.Lo != nil && s.Hi != nil {
 		text += fmt.Sprintf(" [%s, %s]", write(*s.Lo), write(*s.Hi))
 	}
-	return fmt.Sprintf("%s (%d %s)", text, s.N, over)
+	return fmt.Sprintf("%s (%s)", text, Plural(s.N, over))
 }
 
 // significant is ns nanoseconds, rounded to three significant figures.

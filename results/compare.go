@@ -326,7 +326,7 @@ func (o CompareOptions) refusals(a, b *Run) (errs []error) {
 	ea, eb := a.Environment, b.Environment
 	check(AllowKernel, ea.Kernel, eb.Kernel)
 	cpus := func(e Environment) string {
-		return fmt.Sprintf("%d CPUs (load %v, servers %v)", e.CPUs, e.LoadCPUs, e.ServerCPUs)
+		return fmt.Sprintf("%s (load %v, servers %v)", Plural(e.CPUs, "CPU"), e.LoadCPUs, e.ServerCPUs)
 	}
 	check(AllowCPUs, cpus(ea), cpus(eb))
 	check(AllowCPUModel, ea.CPUModel, eb.CPUModel)
@@ -465,8 +465,8 @@ func (o CompareOptions) scenario(base, head *Scenario, paired bool) *ScenarioCom
 		c.none = true
 	}
 	if needed := replicatesFor(len(family), paired); len(family) > 0 && fewest < needed && len(c.Unmeasured) == 0 {
-		what := map[bool]string{true: "pairs", false: "trials a side"}[paired]
-		c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("with %d %s nothing can pass for a change among %d comparisons; %d are needed", fewest, what, len(family), needed))
+		what := map[bool]string{true: Plural(fewest, "pair"), false: Plural(fewest, "trial") + " a side"}[paired]
+		c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("with %s nothing can pass for a change in %s; %d are needed", what, Plural(len(family), "comparison"), needed))
 	}
 	if len(c.Variants) == 0 {
 		c.Unmeasured = append(c.Unmeasured, "no variant is in both")
@@ -521,8 +521,12 @@ func (o CompareOptions) lacking(name string, v *VariantComparison) (reasons []st
 		}
 	}
 	for _, d := range v.Deltas {
+		what := "trial"
+		if d.Paired {
+			what = "pair"
+		}
 		if d.Change.N < minCompared {
-			reasons = append(reasons, fmt.Sprintf("%s has %s %d times, and %d are needed", name, d.Metric, d.Change.N, minCompared))
+			reasons = append(reasons, fmt.Sprintf("%s has %s in %s, and %d are needed", name, d.Metric, Plural(d.Change.N, what), minCompared))
 		}
 	}
 	return reasons
@@ -598,7 +602,7 @@ func (s sides) replicates() int {
 
 func (s sides) describe() string {
 	if s.pairs != nil {
-		return fmt.Sprintf("%d pairs of valid trials", len(s.pairs))
+		return Plural(len(s.pairs), "pair") + " of valid trials"
 	}
 	return fmt.Sprintf("%d and %d valid trials", len(s.base), len(s.head))
 }

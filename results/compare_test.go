@@ -344,10 +344,10 @@ func TestCompareRunsUnmeasured(t *testing.T) {
 			"rolling-restart: sockets=reuseport stop=close has 1 and 1 valid trials, and 6 are needed",
 			"rolling-restart: sockets=reuseport stop=drain has 1 and 1 valid trials, and 6 are needed"}},
 		// 2¹⁻ⁿ ≤ 0.032/8 from n = 9 on
-		"a family too large": {large, largeHead, nil, []string{"rolling-restart: with 8 pairs nothing can pass for a change among 8 comparisons; 9 are needed"}},
+		"a family too large": {large, largeHead, nil, []string{"rolling-restart: with 8 pairs nothing can pass for a change in 8 comparisons; 9 are needed"}},
 		"a family that fits": {right, rightHead, nil, nil},
 		"pairs with a trial": {invalid, invalidHead, nil, []string{"rolling-restart: sockets=reuseport stop=drain has 5 pairs of valid trials, and 9 are needed"}},
-		"a metric in a few":  {gapless, gaplessHead, []string{MetricGap}, []string{"rolling-restart: sockets=reuseport stop=close has gap_ns 5 times, and 6 are needed"}},
+		"a metric in a few":  {gapless, gaplessHead, []string{MetricGap}, []string{"rolling-restart: sockets=reuseport stop=close has gap_ns in 5 pairs, and 6 are needed"}},
 		"a metric nobody has": {right, rightHead, []string{MetricJain}, []string{
 			"rolling-restart: sockets=reuseport stop=close has no jain", "rolling-restart: sockets=reuseport stop=drain has no jain"}},
 	} {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/aclements/go-moremath/stats"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -20,6 +21,14 @@ const (
 	DeltaDiffers = "differs" // of a metric that is neither
 	// DeltaNone: no difference could be told, or none that matters.
 	DeltaNone = "none"
+)
+
+// The verdicts of a Delta are its outcomes, with "none" told apart.
+const (
+	// VerdictSame: the whole interval lies within the threshold.
+	VerdictSame = "same"
+	// VerdictUnknown: the interval is too wide to tell, or there is none.
+	VerdictUnknown = "unknown"
 )
 
 // Alpha is the probability with which a family of comparisons that do not differ may be said to, at most (Holm). Not 0.05: then 2.4 % of
@@ -42,6 +51,14 @@ type Delta struct {
 	// Threshold is the least change that matters: a share of the base, or for a difference the metric's unit.
 	Threshold float64 `json:"threshold"`
 	Outcome   string  `json:"outcome"`
+	// Verdict is the outcome where that is not "none", else "same" or "unknown".
+	Verdict string `json:"verdict"`
+	// MoreTrials is about how many more blocks, or trials of the smaller side, would tell what is
+	// unknown, if they vary as those seen; null: it is known, or nobody can tell.
+	MoreTrials *int `json:"more_trials,omitempty"`
+	// Unlike is why the two are not like for like, whatever the change; empty: nothing is known
+	// against it.
+	Unlike string `json:"unlike,omitempty"`
 }
 
 // Beyond reports whether the change, at its center, is one that matters.
@@ -52,8 +69,33 @@ func (d *Delta) Beyond() bool {
 	return math.Abs(d.Change.Center) >= d.Threshold
 }
 
-// decide sets the outcome from p_adjusted and the threshold.
-func (d *Delta) decide() {
+// decide sets the outcome from p_adjusted and the threshold, and the verdict from the outcome and
+// the interval. holm is the factor by which the p was adjusted for its family.
+func (d *Delta) decide(holm float64) {
+	d.decideOutcome()
+	d.judge(holm)
+}
+
+// judge sets the verdict.
+func (d *Delta) judge(holm float64) {
+	d.Verdict, d.MoreTrials = d.Outcome, nil
+	switch {
+	case d.Outcome != DeltaNone:
+	case d.within():
+		d.Verdict = VerdictSame
+	default:
+		d.Verdict, d.MoreTrials = VerdictUnknown, d.moreTrials(holm)
+	}
+}
+
+// giveVerdict adds the verdict to a delta that was stored before there were any.
+func (d *Delta) giveVerdict() {
+	if d != nil && d.Verdict == "" {
+		d.judge(d.PAdjusted / d.P)
+	}
+}
+
+func (d *Delta) decideOutcome() {
 	d.Outcome = DeltaNone
 	if d.PAdjusted > Alpha || !d.Beyond() {
 		return
@@ -73,15 +115,70 @@ func (d *Delta) decide() {
 	}
 }
 
+// measured is the change with its interval as distances from no change, and the threshold, all in
+// one scale: of ratios the logarithm, so that a ratio and its inverse are as far.
+func (d *Delta) measured() (center, lo, hi, threshold float64) {
+	center, lo, hi, threshold = d.Change.Center, *d.Change.Lo, *d.Change.Hi, d.Threshold
+	if d.Scale == ScaleRatio {
+		center, lo, hi, threshold = math.Log(center), math.Log(lo), math.Log(hi), math.Log1p(threshold)
+	}
+	return center, lo, hi, threshold
+}
+
+// within reports whether every change that the interval holds is smaller than one that matters.
+func (d *Delta) within() bool {
+	if d.Change.Lo == nil || d.Change.Hi == nil || d.clustered() {
+		return false
+	}
+	_, lo, hi, threshold := d.measured()
+	return lo == 0 && hi == 0 || -threshold < lo && hi < threshold
+}
+
+// clustered reports whether the change is that of a typical trial: however narrow, it does not show
+// that as much is lost on either side.
+func (d *Delta) clustered() bool { return slices.Contains(d.Change.Warnings, clusteredWarning) }
+
+// maxMore is the largest number of further trials that is named: of more nobody would make them.
+const maxMore = 10_000
+
+// moreTrials is how many more would tell, if the center stays where it is: an interval shrinks with
+// the root of their number, until it lies within the threshold, or its p is low enough for a change
+// that matters.
+func (d *Delta) moreTrials(holm float64) *int {
+	if d.Change.Lo == nil || d.Change.Hi == nil || d.Change.N == 0 || d.clustered() && !d.Beyond() {
+		return nil
+	}
+	center, lo, hi, threshold := d.measured()
+	var shrink float64 // the part of its width at which the interval tells
+	if d.Beyond() {
+		shrink = distuv.UnitNormal.Quantile(1-d.P/2) / distuv.UnitNormal.Quantile(1-Alpha/holm/2)
+	} else {
+		shrink = min((threshold-center)/(hi-center), (threshold+center)/(center-lo))
+	}
+	enough := 1 / (shrink * shrink) // times as many
+	if d.Base.Method == MethodRuleOfThree && d.Head.Method == MethodRuleOfThree {
+		enough = 1 / shrink // while none is seen the bounds fall with the number itself
+	}
+	more := float64(d.Change.N) * (enough - 1)
+	if !(shrink > 0) || !(more <= maxMore) {
+		return nil
+	}
+	whole := max(1, int(math.Ceil(more)))
+	// Two digits: "about" says no more.
+	unit := int(math.Pow(10, max(0, math.Floor(math.Log10(float64(whole)))-1)))
+	whole = (whole + unit - 1) / unit * unit
+	return &whole
+}
+
 // Decide adjusts the p of deltas that are one family by Holm's method (Scand. J. Statist. 6 (1979) 65), and says how each came out.
 func Decide(family []*Delta) {
 	byP := slices.Clone(family)
 	slices.SortStableFunc(byP, func(a, b *Delta) int { return cmp.Compare(a.P, b.P) })
 	largest := 0.0
 	for i, d := range byP {
-		largest = max(largest, min(1, d.P*float64(len(byP)-i)))
-		d.PAdjusted = largest
-		d.decide()
+		largest = max(largest, d.P*float64(len(byP)-i))
+		d.PAdjusted = min(1, largest)
+		d.decide(largest / d.P)
 	}
 }
 
@@ -127,8 +224,35 @@ func (s sides) compare(metric string, level float64) (Delta, bool) {
 		ok = s.compareValues(&d, level)
 	}
 	d.PAdjusted = d.P // alone it is a family of one
-	d.decide()
+	d.decide(1)
+	d.Unlike = s.unlike()
 	return d, ok
+}
+
+// rateShare is by how much the offered rates of two sides may differ for a change not to be theirs.
+const rateShare = 0.05
+
+// unlike says where the two sides were not offered the same load. A searched rate is a result, and
+// no reason.
+func (s sides) unlike() string {
+	offered := func(trials []*Trial) (rates []float64) {
+		for _, t := range trials {
+			if t.OfferedPerSecond > 0 && t.Search == nil {
+				rates = append(rates, t.OfferedPerSecond)
+			}
+		}
+		return rates
+	}
+	base, head := offered(s.base), offered(s.head)
+	if len(base) == 0 || len(head) == 0 {
+		return ""
+	}
+	b, h := Median(base, Confidence).Center, Median(head, Confidence).Center
+	if max(b, h) <= (1+rateShare)*min(b, h) {
+		return ""
+	}
+	return fmt.Sprintf("not like for like: it was offered %s/s, and what it is compared with %s/s; "+
+		"more load by itself costs waiting and losses", Number(h), Number(b))
 }
 
 // figure is the trial's one value of a metric; of one that counts, its own rate.
@@ -185,7 +309,7 @@ func (s sides) compareValues(d *Delta, level float64) bool {
 		d.Change, d.P = PairedDifference(changes, level)
 	}
 	if n := max(len(s.base), len(s.head)); len(changes) < n {
-		d.Change.warn("%d of %d blocks have both", len(changes), n)
+		d.Change.warn("both are there in %d of %s only", len(changes), Plural(n, "block"))
 	}
 	return true
 }
@@ -271,7 +395,20 @@ func clusteredRate(trials []tally, level float64) Summary {
 	}
 	s := Rate(fine.counts, fine.exposure, level)
 	if len(fine.counts) > len(trials) && fine.count() > 0 {
-		s.warn("%d trial(s) only: the interval takes their restarts for independent", len(trials))
+		s.warn("%s only: the interval takes their restarts for independent", Plural(len(trials), "trial"))
+	}
+	return s
+}
+
+// countedRate is clusteredRate of a metric: what is per restart may be too few, what is per attempt
+// is a share.
+func countedRate(metric string, trials []tally, level float64) Summary {
+	s := clusteredRate(trials, level)
+	switch {
+	case strings.HasSuffix(metric, "_per_restart"):
+		s.markFew()
+	case strings.HasSuffix(metric, "_per_attempt"):
+		s.atMostOne()
 	}
 	return s
 }
@@ -312,10 +449,10 @@ func (s sides) compareCounts(d *Delta, level float64) bool {
 	if dispersed(base) || dispersed(head) {
 		ok := s.compareValues(d, level)
 		d.Change.warn(clusteredWarning)
-		d.Base, d.Head = clusteredRate(base, level), clusteredRate(head, level)
+		d.Base, d.Head = countedRate(d.Metric, base, level), countedRate(d.Metric, head, level)
 		return ok
 	}
-	d.Base, d.Head = clusteredRate(base, level), clusteredRate(head, level)
+	d.Base, d.Head = countedRate(d.Metric, base, level), countedRate(d.Metric, head, level)
 	d.Change = difference(d.Head, d.Base, level)
 	d.Change.N = min(len(base), len(head))
 	d.P = poissonP(base, head)
@@ -388,11 +525,11 @@ func (s *Scenario) BaselineVariant() *Variant {
 	return s.Variants[i]
 }
 
-// String is the change with its interval, for messages: "ratio 1.12 [1.05, 1.20], p 0.004".
+// String is the change with its interval, for messages: "ratio 1.12 [1.05, 1.2], p 0.004".
 func (d Delta) String() string {
-	text := fmt.Sprintf("%s %s %.3g", d.Metric, d.Scale, d.Change.Center)
+	text := d.Metric + " " + d.Scale + " " + Digits(d.Change.Center, 3)
 	if d.Change.Lo != nil {
-		text += fmt.Sprintf(" [%.3g, %.3g]", *d.Change.Lo, *d.Change.Hi)
+		text += fmt.Sprintf(" [%s, %s]", Digits(*d.Change.Lo, 3), Digits(*d.Change.Hi, 3))
 	}
-	return text + fmt.Sprintf(", p %.2g", d.PAdjusted)
+	return text + ", p " + Probability(d.PAdjusted)
 }

@@ -3,6 +3,7 @@ package results
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,7 +25,7 @@ func TestCompareIsByBlock(t *testing.T) {
 	base.Trials[7].Valid = false
 	got, ok := Compare(head, base, "response_p99_ns", Confidence)
 	want := Summary{Center: 1.5, Lo: ptr(1.5), Hi: ptr(1.5), Confidence: 1 - 2*3./128, N: 7, Method: MethodSignedRank,
-		Warnings: []string{"7 of 10 blocks have both"}}
+		Warnings: []string{"both are there in 7 of 10 blocks only"}}
 	if diff := cmp.Diff(want, got.Change, near); !ok || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", ok, diff)
 	}
@@ -307,7 +308,7 @@ func TestClusteredRate(t *testing.T) {
 	none, all := ofRestarts(0, 0, 0, 0), ofRestarts(2, 2, 2, 2)
 	of := func(n int, rest ...tally) []tally { return append(slices.Repeat([]tally{none}, n), rest...) }
 	overRestarts := Rate(append(make([]int64, 16), 2, 2, 2, 2), slices.Repeat([]float64{1}, 20), 0.95)
-	overRestarts.Warnings = []string{"5 trial(s) only: the interval takes their restarts for independent"}
+	overRestarts.Warnings = []string{"5 trials only: the interval takes their restarts for independent"}
 	lo, hi := garwood(24, 0.025)
 	tests := []struct {
 		name   string
@@ -356,6 +357,78 @@ func TestDecideAdjusts(t *testing.T) {
 	Decide(large)
 	if large[0].PAdjusted != 1 || large[1].PAdjusted != 1 {
 		t.Errorf("adjusted p %v and %v, want 1", large[0].PAdjusted, large[1].PAdjusted)
+	}
+}
+
+// Of 10 pairs with an interval twice as wide as it may be, 40 would do. A p of 0.1 is 1.645
+// standard deviations, and 0.032 2.144: (2.144 ÷ 1.645)² = 1.70 times as many; among two
+// comparisons 0.016, which is 2.409: 2.14 times.
+func TestVerdict(t *testing.T) {
+	delta := func(scale string, p, threshold, center, lo, hi float64, n int) *Delta {
+		d := &Delta{Metric: MetricGap, Scale: scale, P: p, Threshold: threshold, Change: Summary{Center: center, N: n}}
+		d.Change.interval(lo, hi, Confidence, MethodSignedRank)
+		return d
+	}
+	bare := &Delta{Metric: MetricGap, Scale: ScaleDifference, P: 0.5, Threshold: 1, Change: Summary{Center: 0.1, N: 3}}
+	none := delta(ScaleDifference, 1, 0.05, 0, -0.1, 0.1, 30)
+	none.Base.Method, none.Head.Method = MethodRuleOfThree, MethodRuleOfThree
+	clusters := delta(ScaleDifference, 1, 0.05, 0, 0, 0, 22)
+	clusters.Change.warn(clusteredWarning)
+	far := delta(ScaleRatio, 0.1, 0.1, math.Exp(0.2), math.Exp(-0.1), math.Exp(0.5), 10)
+	for _, test := range []struct {
+		name   string
+		family []*Delta // the first is looked at
+		want   string
+		more   *int
+	}{
+		{"within", []*Delta{delta(ScaleDifference, 0.3, 1, 0.1, -0.9, 0.9, 10)}, VerdictSame, nil},
+		{"at the threshold", []*Delta{delta(ScaleDifference, 0.3, 1, 0, -1, 0.9, 10)}, VerdictUnknown, ptr(1)},
+		{"no change at all, and any matters", []*Delta{delta(ScaleDifference, 1, 0, 0, 0, 0, 10)}, VerdictSame, nil},
+		{"a difference that does not matter", []*Delta{delta(ScaleRatio, 0.001, 0.1, 1.03, 1.01, 1.05, 10)}, VerdictSame, nil},
+		{"a ratio and its inverse", []*Delta{delta(ScaleRatio, 1, 0.1, 1, 1/1.21, 1.21, 10)}, VerdictUnknown, ptr(30)},
+		{"two digits", []*Delta{delta(ScaleDifference, 1, 1, 0, -3.5, 3.5, 20)}, VerdictUnknown, ptr(230)},
+		{"off the middle", []*Delta{delta(ScaleDifference, 0.5, 1, 0.5, -0.4, 1.5, 10)}, VerdictUnknown, ptr(30)},
+		{"beyond", []*Delta{far}, VerdictUnknown, ptr(7)},
+		{"beyond, one of two", []*Delta{delta(ScaleRatio, 0.1, 0.1, math.Exp(0.2), math.Exp(-0.1), math.Exp(0.5), 10), {P: 0.9}}, VerdictUnknown, ptr(12)},
+		{"none seen on either side", []*Delta{none}, VerdictUnknown, ptr(30)},
+		{"the typical trial loses as much", []*Delta{clusters}, VerdictUnknown, nil},
+		{"no interval", []*Delta{bare}, VerdictUnknown, nil},
+		{"more than anyone makes", []*Delta{delta(ScaleDifference, 1, 1, 0, -40, 40, 10)}, VerdictUnknown, nil},
+		{"worse", []*Delta{delta(ScaleDifference, 0.001, 1, 2, 1.5, 2.5, 10)}, DeltaWorse, nil},
+	} {
+		Decide(test.family)
+		d := test.family[0]
+		if d.Verdict != test.want || cmp.Diff(test.more, d.MoreTrials) != "" {
+			t.Errorf("%s: got %s, want %s; more trials (-want +got):\n%s", test.name, d.Verdict, test.want, cmp.Diff(test.more, d.MoreTrials))
+		}
+		if told := d.Outcome != DeltaNone; told != (d.Verdict == d.Outcome) {
+			t.Errorf("%s: outcome %s, verdict %s", test.name, d.Outcome, d.Verdict)
+		}
+	}
+}
+
+// Sides that were offered rates more than 5 % apart are not like for like, unless the rate is what
+// was found out.
+func TestUnlike(t *testing.T) {
+	variant := func(rate float64, search *Search) *Variant {
+		trial := restartTrial(0)
+		trial.OfferedPerSecond, trial.Search = rate, search
+		return &Variant{Trials: []*Trial{trial}}
+	}
+	for _, test := range []struct {
+		head, base *Variant
+		want       string
+	}{
+		{variant(1000, nil), variant(1050, nil), ""},
+		{variant(264, nil), variant(529, nil), "it was offered 264/s, and what it is compared with 529/s;"},
+		{variant(529, nil), variant(264, nil), "it was offered 529/s, and what it is compared with 264/s;"},
+		{variant(0, nil), variant(264, nil), ""},
+		{variant(529, &Search{PerSecond: 529}), variant(264, &Search{PerSecond: 264}), ""},
+	} {
+		d, ok := Compare(test.head, test.base, "response_p99_ns", Confidence)
+		if !ok || (d.Unlike == "") != (test.want == "") || !strings.Contains(d.Unlike, test.want) {
+			t.Errorf("got %t, %q, want %q", ok, d.Unlike, test.want)
+		}
 	}
 }
 

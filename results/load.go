@@ -33,14 +33,36 @@ func Load(path string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if run.FinishedAt != nil {
-		return run, nil
+	if run.FinishedAt == nil {
+		if err := mergeTrials(run, filepath.Join(filepath.Dir(file), TrialsFile)); err != nil {
+			return nil, err
+		}
 	}
-	if err := mergeTrials(run, filepath.Join(filepath.Dir(file), TrialsFile)); err != nil {
-		return nil, err
-	}
-	run.Summarize()
+	run.refresh()
 	return run, nil
+}
+
+// refresh gives a run that an older program wrote what this one knows besides: metrics, what there
+// is to say about a figure, verdicts. The figures stay as they were written, also those that were
+// computed in another way.
+func (r *Run) refresh() {
+	for _, s := range r.Scenarios {
+		for _, v := range s.Variants {
+			written := v.Summary
+			v.Summarize()
+			for metric, was := range written {
+				now, known := v.Summary[metric]
+				if known && now.Method == was.Method && now.Center == was.Center && now.N == was.N {
+					was.Warnings = now.Warnings
+				}
+				was.TooFew = now.TooFew
+				v.Summary[metric] = was
+			}
+		}
+		for _, d := range s.AA {
+			d.giveVerdict()
+		}
+	}
 }
 
 // runFile is the RunFile that path means.

@@ -109,6 +109,8 @@ type Summary struct {
 	// Method is how lo and hi were computed, one of the Method constants; MethodNone when they
 	// are null.
 	Method string `json:"method"`
+	// TooFew: so few restarts that lo and hi say nothing worth reading. Reports print the count.
+	TooFew bool `json:"too_few,omitempty"`
 	// Warnings qualify the figure; reports print them as footnotes. Of a figure that should have an
 	// interval and has none, the first says why.
 	Warnings []string `json:"warnings"`

@@ -47,7 +47,7 @@ func Rate(counts []int64, exposure []float64, level float64) Summary {
 		t := distuv.StudentsT{Sigma: 1, Nu: float64(len(counts) - 1)}.Quantile((1 + level) / 2)
 		tail := distuv.UnitNormal.CDF(-t) // its Survival is 1 − CDF, 0 from t = 8.3 on
 		if tail < leastTail {
-			s.warn("%d counts only, which differ by more than chance: no interval at %.4g %%", len(counts), 100*level)
+			s.warn("%s only, which differ by more than chance: no interval at %.4g %%", Plural(len(counts), "count"), 100*level)
 			break
 		}
 		lo, hi := garwood(total/φ, tail)
@@ -67,6 +67,20 @@ func Dispersion(counts []int64, exposure []float64) float64 {
 		pearson += (float64(c) - expected) * (float64(c) - expected) / expected
 	}
 	return pearson / float64(len(counts)-1)
+}
+
+// fewRestarts is the number of restarts below which a rate per restart has no interval worth
+// reading: none lost in nine still lets one restart in three lose.
+const fewRestarts = 10
+
+// markFew sets TooFew of a rate per restart.
+func (s *Summary) markFew() { s.TooFew = s.N < fewRestarts }
+
+// atMostOne bounds the interval of a share.
+func (s *Summary) atMostOne() {
+	if s.Hi != nil {
+		s.interval(min(1, *s.Lo), min(1, *s.Hi), s.Confidence, s.Method)
+	}
 }
 
 // leastTail is the smallest tail that garwood is sure about: the inverse of the incomplete gamma function panics or underflows somewhere

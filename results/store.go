@@ -136,8 +136,8 @@ func (s *Store) Append(scenario string, labels map[string]string, t *Trial) erro
 		err = s.trials.Sync()
 	}
 	if err != nil {
-		return fmt.Errorf("%w; the %d trials before this one are saved there; free some space, then go on with --resume %s",
-			errors.Join(err, os.Truncate(s.path(), s.size)), s.saved, s.dir)
+		return fmt.Errorf("%w; saved there before this one: %s; free some space, then go on with --resume %s",
+			errors.Join(err, os.Truncate(s.path(), s.size)), Plural(s.saved, "trial"), s.dir)
 	}
 	s.size += int64(len(encoded))
 	s.saved++
@@ -152,7 +152,7 @@ func (s *Store) Finish(run *Run) error {
 		return fmt.Errorf("%s: a run without finished_at is not finished; Close keeps what it has", s.dir)
 	}
 	if err := writeRun(s.dir, withTrials(run)); err != nil {
-		return fmt.Errorf("%w; all %d trials are saved in %s", err, s.saved, s.path())
+		return fmt.Errorf("%w; saved in %s: %s", err, s.path(), Plural(s.saved, "trial"))
 	}
 	if err := os.Remove(s.path()); err != nil {
 		return fmt.Errorf("the run is complete in %s, but: %w", filepath.Join(s.dir, RunFile), err)

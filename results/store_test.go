@@ -153,6 +153,46 @@ func TestFinish(t *testing.T) {
 	wantError(t, err, "has finished")
 }
 
+// What an older program wrote keeps its figures, and gets what this program says of them, and its
+// metrics.
+func TestLoadRefreshes(t *testing.T) {
+	s := create(t)
+	run := newRun()
+	run.FinishedAt = ptr(startedAt().Add(time.Minute))
+	trial := restartTrial(0, 0)
+	trial.ScheduleLagP99NS, trial.ResponseNS = 150e6, &Percentiles{P99: 200e6}
+	v := run.Scenarios[0].Variants[0]
+	v.Trials = []*Trial{trial}
+	run.Summarize()
+	delete(v.Summary, MetricScheduleLag)
+	lo, hi := 0.1, 0.2
+	v.Summary["of_an_older_program"] = Summary{Center: 7}
+	v.Summary[MetricLostPerRestart] = Summary{Center: 0.3, Lo: &lo, Hi: &hi, N: 3, Method: "bootstrap"}
+	p99 := v.Summary["response_p99_ns"]
+	p99.Warnings = []string{"includes schedule lag, p99 1.5e+02 ms"}
+	v.Summary["response_p99_ns"] = p99
+	change := Summary{Center: 0, Lo: ptr(-1.), Hi: ptr(1.), N: 8}
+	run.Scenarios[0].AA = []*Delta{{Metric: MetricGap, Scale: ScaleDifference, Change: change, P: 1, PAdjusted: 1, Threshold: 1e6, Outcome: DeltaNone}}
+	if err := s.Finish(run); err != nil {
+		t.Fatal(err)
+	}
+	loaded := load(t, s.Dir()).Scenarios[0]
+	got := loaded.Variants[0].Summary
+	if got["of_an_older_program"].Center != 7 || got[MetricScheduleLag].Center != 150e6 {
+		t.Errorf("metrics: got %v", got)
+	}
+	want := Summary{Center: 0.3, Lo: &lo, Hi: &hi, N: 3, Method: "bootstrap", TooFew: true}
+	if diff := cmp.Diff(want, got[MetricLostPerRestart]); diff != "" {
+		t.Errorf("a figure that would be another today (-want +got):\n%s", diff)
+	}
+	if said := strings.Join(got["response_p99_ns"].Warnings, "\n"); !strings.Contains(said, "p99 150 ms") || strings.Contains(said, "e+02") {
+		t.Errorf("of the same figure it says %q", said)
+	}
+	if v := loaded.AA[0].Verdict; v != VerdictSame {
+		t.Errorf("the A/A arm has the verdict %q", v)
+	}
+}
+
 func TestFinishNeedsAnEnd(t *testing.T) {
 	s := create(t)
 	wantError(t, s.Finish(newRun()), "without finished_at")
@@ -421,7 +461,7 @@ func TestAppendOnFullDisk(t *testing.T) {
 	damage(t, s, `{"scena`) // what a write that stops half-way leaves
 	full(t, s)
 	err := s.Append("rolling-restart", closeLabels, restartTrial(3))
-	wantError(t, err, "no space left", "2 trials before this one are saved", "--resume "+s.Dir())
+	wantError(t, err, "no space left", "saved there before this one: 2 trials;", "--resume "+s.Dir())
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("%v does not wrap ENOSPC", err)
 	}
@@ -445,7 +485,7 @@ func TestFinishFails(t *testing.T) {
 	run := newRun()
 	run.FinishedAt = ptr(startedAt())
 	run.Scenarios[0].Variants[0].Trials = []*Trial{{OfferedPerSecond: math.Inf(1)}}
-	wantError(t, s.Finish(run), "Inf", "all 1 trials are saved in", TrialsFile)
+	wantError(t, s.Finish(run), "Inf", "saved in", TrialsFile+": 1 trial")
 	if diff := cmp.Diff([]string{RunFile, TrialsFile}, files(t, s.Dir())); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}

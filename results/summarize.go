@@ -42,6 +42,7 @@ const (
 	MetricTakeover             = "takeover_ns"
 	MetricTail                 = "tail_ns"
 	MetricOffered              = "offered_per_second"
+	MetricCapacity             = "capacity_per_second" // of which the load was a share
 	MetricJain                 = "jain"
 	MetricMaxOverMean          = "max_over_mean"
 	MetricChi2P                = "chi2_p"
@@ -78,7 +79,7 @@ var medianMetrics = []string{
 	"response_p50_ns", "response_p90_ns", "response_p99_ns", "response_p999_ns", "response_max_ns", "response_mean_ns", "response_sd_ns",
 	"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns", "service_mean_ns", "service_sd_ns",
 	MetricGap, MetricOutage, MetricLostShare, MetricLostPerStep, MetricStaleNS, MetricPredictedLost, MetricEndpointsLag, MetricRulesLag, MetricTermFirst, MetricPodReady, MetricPodRouted, MetricResolution, MetricStall, MetricTakeover, MetricTail,
-	MetricOffered, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
+	MetricOffered, MetricCapacity, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
 	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax, MetricHighestRate, MetricSelection, MetricLoad, MetricWait, MetricPredictedWait,
 	MetricListening, MetricServing, MetricShareMax, MetricShareMin,
 	MetricHalfOpenLost, MetricFirstServed, MetricFairShare, MetricNewcomerShare, MetricNewcomerP50, MetricNewcomerP99, MetricOthersP99,
@@ -180,6 +181,9 @@ func (t *Trial) Figures() map[string]float64 {
 	f := map[string]float64{
 		MetricOffered:     t.OfferedPerSecond,
 		MetricScheduleLag: float64(t.ScheduleLagP99NS),
+	}
+	if t.CapacityPerSecond != nil {
+		f[MetricCapacity] = *t.CapacityPerSecond
 	}
 	percentiles := func(name string, p *Percentiles) {
 		if p == nil {
@@ -380,11 +384,12 @@ func (z *summarizer) add(trials []*Trial) {
 	for metric, xs := range values {
 		s := Median(xs, z.level)
 		if len(xs) < len(trials) {
-			s.warn("only %d of %d valid trials have this figure", len(xs), len(trials))
+			s.warn("this figure is of %d of %s only", len(xs), Plural(len(trials), "valid trial"))
 		}
 		z.summary[metric] = s
 	}
 	z.warnLag()
+	z.warnOccupancy(trials)
 	z.warnCensored(trials)
 	z.summarizeLosses(trials)
 	z.summarizeRestarts(trials)
@@ -406,7 +411,43 @@ func (z *summarizer) warnLag() {
 	}
 	for _, metric := range []string{"response_p99_ns", "response_p999_ns", "response_max_ns"} {
 		s := z.summary[metric]
-		s.warn("includes schedule lag, p99 %.2g ms: the machine stood still, or the generator was late", lag.Center/1e6)
+		s.warn("includes schedule lag, p99 %s ms: the machine stood still, or the generator was late", Digits(lag.Center/1e6, 2))
+		z.summary[metric] = s
+	}
+}
+
+// occupancyShare is by how much of the share of capacity that was offered the workers' occupancy
+// may differ from it unsaid.
+const occupancyShare = 0.1
+
+// warnOccupancy says beside the offered rate and the occupancy where a share of the capacity was
+// offered and the workers were occupied for another share of the time. More than all of the time
+// they cannot be.
+func (z *summarizer) warnOccupancy(trials []*Trial) {
+	var offered, occupied, capacity []float64
+	for _, t := range trials {
+		if t.Occupancy == nil || t.CapacityPerSecond == nil || *t.CapacityPerSecond <= 0 || t.Search != nil {
+			continue
+		}
+		offered = append(offered, t.OfferedPerSecond / *t.CapacityPerSecond)
+		occupied, capacity = append(occupied, t.Occupancy.Load), append(capacity, *t.CapacityPerSecond)
+	}
+	if len(offered) == 0 {
+		return
+	}
+	want, got := Median(offered, z.level).Center, Median(occupied, z.level).Center
+	if math.Abs(got-min(1, want)) <= occupancyShare*min(1, want) {
+		return
+	}
+	then := "more"
+	if got > want {
+		then = "less"
+	}
+	for _, metric := range []string{MetricOffered, MetricLoad} {
+		s := z.summary[metric]
+		s.warn("offered %s of capacity, the workers were occupied %s of the time: when capacity was measured, "+
+			"%s/s before the trials, each request cost the workers %s time",
+			Digits(want, 2), Digits(got, 2), Number(Median(capacity, z.level).Center), then)
 		z.summary[metric] = s
 	}
 }
@@ -427,7 +468,7 @@ func (z *summarizer) warnCensored(trials []*Trial) {
 	}
 	for _, metric := range []string{MetricGap, MetricOutage} {
 		s := z.summary[metric]
-		s.warn("%d of %d steps were cut off by the trial's end: the true value may be larger", censored, steps)
+		s.warn("cut off by the trial's end in %d of %s: the true value may be larger", censored, Plural(steps, "step"))
 		z.summary[metric] = s
 	}
 }
@@ -445,8 +486,9 @@ func (z *summarizer) summarizeLosses(trials []*Trial) {
 		return
 	}
 	s := Rate(lost, attempts, z.level)
+	s.atMostOne()
 	if s.Method == MethodRuleOfThree {
-		s.warn("nothing lost in %d trial(s); the bound takes losses for independent", len(lost))
+		s.warn("nothing lost in %s; the bound takes losses for independent", Plural(len(lost), "trial"))
 	}
 	z.summary[MetricLostPerAttempt] = s
 }
@@ -479,12 +521,12 @@ func (z *summarizer) summarizeRestarts(trials []*Trial) {
 		return
 	}
 	s := clusteredRate(perRestart, z.level)
-	s.warnNoneSeen()
+	s.warnRestarts()
 	if late > 0 {
-		s.warn("%d more steps were not carried out: the ones before took until the load had ended", late)
+		s.warn("not carried out: %s, because the ones before took until the load had ended", Plural(late, "more step"))
 	}
 	if lost > inRestarts {
-		s.warn("%d more attempts were lost outside any restart", lost-inRestarts)
+		s.warn("lost outside any restart: %s", Plural(lost-inRestarts, "more attempt"))
 	}
 	z.summary[MetricLostPerRestart] = s
 	if offered := z.summary[MetricOffered].Center; offered > 0 {
@@ -501,13 +543,17 @@ func (z *summarizer) summarizeRestarts(trials []*Trial) {
 func ratePerRestart(counts []int64, restarts []float64, level float64) Summary {
 	s := Rate(counts, restarts, level)
 	s.N = int(sum(restarts))
-	s.warnNoneSeen()
+	s.warnRestarts()
 	return s
 }
 
-// warnNoneSeen words what 0 of N restarts shows.
-func (s *Summary) warnNoneSeen() {
-	if s.Method == MethodRuleOfThree {
+// warnRestarts says that there were too few restarts, or what none lost in N of them shows.
+func (s *Summary) warnRestarts() {
+	s.markFew()
+	switch {
+	case s.TooFew:
+		s.warn("fewer than %d restarts show too little for an interval", fewRestarts)
+	case s.Method == MethodRuleOfThree:
 		s.warn("none seen in %d restarts: at most 3/%d restarts with loss (one-sided 95 %%); how many such a restart loses is unknown", s.N, s.N)
 	}
 }

@@ -152,21 +152,93 @@ func TestSummarizeRestarts(t *testing.T) {
 }
 
 func TestSummarizeNoLoss(t *testing.T) {
-	v := &Variant{Trials: []*Trial{restartTrial(0, 0, 0), restartTrial(0, 0, 0)}}
-	v.Summarize()
-	for metric, hi := range map[string]float64{
-		MetricLostPerRestart:    3. / 6,
-		MetricLossWindow:        3. / 6 / 2000 * 1e9,
-		MetricResetAtClosePer:   3. / 6,
-		MetricSentAfterClosePer: 3. / 6,
+	for _, test := range []struct {
+		trials  []*Trial
+		n       int
+		few     bool
+		warning string
+	}{
+		{[]*Trial{restartTrial(0, 0, 0), restartTrial(0, 0, 0)}, 6, true, "fewer than 10 restarts show too little"},
+		{[]*Trial{restartTrial(0, 0, 0, 0, 0), restartTrial(0, 0, 0, 0)}, 9, true, "fewer than 10 restarts show too little"},
+		{[]*Trial{restartTrial(0, 0, 0, 0, 0), restartTrial(0, 0, 0, 0, 0)}, 10, false, "at most 3/10 restarts with loss"},
 	} {
-		s := v.Summary[metric]
-		want := Summary{Lo: ptr(0.), Hi: &hi, Confidence: 0.95, N: 6, Method: MethodRuleOfThree, Warnings: s.Warnings}
-		if diff := cmp.Diff(want, s, near); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", metric, diff)
+		v := &Variant{Trials: test.trials}
+		v.Summarize()
+		bound := 3 / float64(test.n)
+		for metric, hi := range map[string]float64{
+			MetricLostPerRestart:    bound,
+			MetricLossWindow:        bound / 2000 * 1e9,
+			MetricResetAtClosePer:   bound,
+			MetricSentAfterClosePer: bound,
+		} {
+			s := v.Summary[metric]
+			want := Summary{Lo: ptr(0.), Hi: &hi, Confidence: 0.95, N: test.n, Method: MethodRuleOfThree, TooFew: test.few, Warnings: s.Warnings}
+			if diff := cmp.Diff(want, s, near); diff != "" {
+				t.Errorf("%s of %d (-want +got):\n%s", metric, test.n, diff)
+			}
+			if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], test.warning) {
+				t.Errorf("%s of %d: warnings %q", metric, test.n, s.Warnings)
+			}
 		}
-		if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "at most 3/6 restarts with loss") {
-			t.Errorf("%s: warnings %q", metric, s.Warnings)
+	}
+}
+
+// Of trials that lost nearly everything, some more and some less, the interval would go past all of
+// it.
+func TestLostShareIsAtMostAll(t *testing.T) {
+	v := &Variant{}
+	for i := range int64(8) {
+		v.Trials = append(v.Trials, &Trial{Valid: true, Attempts: 100, Lost: 100 - i%2*80})
+	}
+	v.Summarize()
+	if s := v.Summary[MetricLostPerAttempt]; s.Hi == nil || *s.Hi != 1 || s.Method != MethodQuasiPoisson {
+		t.Errorf("got %+v, want a bound of 1", s)
+	}
+	d, ok := Compare(v, v, MetricLostPerAttempt, Confidence)
+	if !ok || *d.Base.Hi != 1 || *d.Head.Hi != 1 {
+		t.Errorf("compared: %+v", d)
+	}
+}
+
+// The lag is said in figures as a reader writes them.
+func TestLagWarning(t *testing.T) {
+	v := &Variant{Trials: []*Trial{{Valid: true, ScheduleLagP99NS: 148_900_000, ResponseNS: &Percentiles{P99: 200e6}}}}
+	v.Summarize()
+	if got := strings.Join(v.Summary["response_p99_ns"].Warnings, "\n"); !strings.Contains(got, "schedule lag, p99 149 ms:") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// The share is the offered rate over the capacity. Occupied for another share is said, where that
+// is known.
+func TestOccupancyWarning(t *testing.T) {
+	for _, test := range []struct {
+		name                        string
+		offered, capacity, occupied float64
+		want                        string
+	}{
+		{"less", 529, 882, 0.436, "offered 0.6 of capacity, the workers were occupied 0.44 of the time: " +
+			"when capacity was measured, 882/s before the trials, each request cost the workers more time"},
+		{"more", 500, 1000, 0.7, "offered 0.5 of capacity, the workers were occupied 0.7 of the time: " +
+			"when capacity was measured, 1000/s before the trials, each request cost the workers less time"},
+		{"within a tenth", 600, 1000, 0.545, ""},
+		{"more than all", 1200, 1000, 0.99, ""},
+		{"kind http: not known", 600, 1000, 0, ""},
+		{"a rate that is no share", 600, 0, 0.3, ""},
+	} {
+		trial := &Trial{Valid: true, Attempts: 1, OfferedPerSecond: test.offered}
+		if test.capacity > 0 {
+			trial.CapacityPerSecond = &test.capacity
+		}
+		if test.occupied > 0 {
+			trial.Occupancy = &Occupancy{Load: test.occupied}
+		}
+		v := &Variant{Trials: slices.Repeat([]*Trial{trial}, 6)}
+		v.Summarize()
+		for _, metric := range []string{MetricOffered, MetricLoad} {
+			if got := strings.Join(v.Summary[metric].Warnings, "\n"); got != test.want {
+				t.Errorf("%s, %s: got %q, want %q", test.name, metric, got, test.want)
+			}
 		}
 	}
 }
@@ -179,10 +251,10 @@ func TestSummarizeWarns(t *testing.T) {
 	v.Trials[1].ServiceNS = &Percentiles{P50: 1}
 	v.Summarize()
 	for metric, want := range map[string]string{
-		MetricLostPerRestart: "2 more steps were not carried out: the ones before took until the load had ended\n4 more attempts were lost outside any restart",
-		MetricGap:            "1 of 4 steps were cut off by the trial's end",
-		MetricOutage:         "1 of 4 steps were cut off by the trial's end",
-		"service_p50_ns":     "only 1 of 2 valid trials have this figure",
+		MetricLostPerRestart: "not carried out: 2 more steps, because the ones before took until the load had ended\nlost outside any restart: 4 more attempts",
+		MetricGap:            "cut off by the trial's end in 1 of 4 steps",
+		MetricOutage:         "cut off by the trial's end in 1 of 4 steps",
+		"service_p50_ns":     "this figure is of 1 of 2 valid trials only",
 	} {
 		if got := strings.Join(v.Summary[metric].Warnings, "\n"); !strings.Contains(got, want) {
 			t.Errorf("%s: warnings %q, want %q among them", metric, got, want)
@@ -220,6 +292,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Selector = &Selector{Runs: 1}
 	v.Trials[0].Search = &Search{PerSecond: 1}
 	v.Trials[0].Occupancy = &Occupancy{PredictedWaitNS: ptr[int64](1)}
+	v.Trials[0].CapacityPerSecond = ptr(1000.)
 	p := &Percentiles{}
 	v.Trials[0].Retries = &Retries{MaskedNS: p}
 	v.Trials[0].Steps[0].HalfOpen = &HalfOpen{Held: 1}

@@ -119,7 +119,7 @@ func writeAnnotations(w io.Writer, lists ...[]annotation) error {
 		shown := all[:min(maxAnnotations, len(all))]
 		for i, a := range shown {
 			if more := len(all) - len(shown); more > 0 && i == len(shown)-1 {
-				a.text += fmt.Sprintf("\n%s more; GitHub shows %d of a step, the report has all", plural(more, kind), maxAnnotations)
+				a.text += fmt.Sprintf("\n%s more; GitHub shows %d of a step, the report has all", results.Plural(more, kind), maxAnnotations)
 			}
 			out.WriteString(a.String() + "\n")
 		}

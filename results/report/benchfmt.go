@@ -105,6 +105,7 @@ var benchUnits = []benchUnit{
 	{results.MetricSelection, "selection-sec"},
 	{results.MetricLoad, "occupied-share"},
 	{results.MetricOffered, "offered/s"},
+	{results.MetricCapacity, "capacity/s"},
 }
 
 // benchFigures are the trial's figures by metric, with those that a variant's summary counts over trials or restarts.
@@ -186,7 +187,7 @@ func benchOutside(out io.Writer, s *results.Scenario) {
 			}
 		}
 		if censored > 0 {
-			comment(out, name+", gap and outage are lower bounds in "+plural(censored, "trial")+" that ended before serving resumed")
+			comment(out, name+", gap and outage are lower bounds in "+results.Plural(censored, "trial")+" that ended before serving resumed")
 		}
 	}
 }

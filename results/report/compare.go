@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -57,7 +58,7 @@ func compareDocument(c *results.Comparison, layout compareLayout) *document {
 func sidesText(c *results.Comparison) string { return c.Base.Version + " → " + c.Head.Version }
 
 func sideText(s results.Side) string {
-	return fmt.Sprintf("%s, kernel %s, %s, from %s", s.Version, s.Kernel, plural(s.Runs, "run"), s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+	return fmt.Sprintf("%s, kernel %s, %s, from %s", s.Version, s.Kernel, results.Plural(s.Runs, "run"), s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 }
 
 // methodText says in a line how a scenario was compared.
@@ -69,13 +70,13 @@ func methodText(c *results.Comparison, s *results.ScenarioComparison) string {
 		for _, d := range deltas {
 			pairs = max(pairs, d.Change.N)
 		}
-		how, besides = fmt.Sprintf("In pairs, by turns, %s each", plural(pairs, "block")), ""
+		how, besides = fmt.Sprintf("In pairs, by turns, %s each", results.Plural(pairs, "block")), ""
 	}
 	kernel := c.Head.Kernel
 	if c.Base.Kernel != kernel {
 		kernel = c.Base.Kernel + " → " + kernel
 	}
-	return fmt.Sprintf("%s; %s in the family; %s, kernel %s.%s", how, plural(len(deltas), "comparison"), sidesText(c), kernel, besides)
+	return fmt.Sprintf("%s; %s in the family; %s, kernel %s.%s", how, results.Plural(len(deltas), "comparison"), sidesText(c), kernel, besides)
 }
 
 func deltasOf(s *results.ScenarioComparison) (deltas []*results.Delta) {
@@ -142,15 +143,16 @@ func metricText(d *results.Delta, unit scale) string {
 }
 
 func deltaCells(t *table, d *results.Delta, unit scale) []string {
-	outcome := d.Outcome
-	if outcome == results.DeltaNone {
-		outcome = "~"
+	outcome := cmp.Or(verdictMark(d), d.Outcome)
+	notes := d.Change.Warnings
+	if d.Unlike != "" {
+		notes = append(slices.Clone(notes), d.Unlike)
 	}
 	return []string{
 		spreadText(d.Base, d.Metric, unit) + t.note(d.Base.Warnings...),
 		spreadText(d.Head, d.Metric, unit) + t.note(d.Head.Warnings...),
-		changeText(d, unit) + t.note(d.Change.Warnings...),
-		pText(d.PAdjusted), count(int64(d.Change.N)), outcome,
+		changeText(d, unit) + t.note(notes...),
+		results.Probability(d.PAdjusted), count(int64(d.Change.N)), outcome,
 	}
 }
 
@@ -162,12 +164,12 @@ func spreadText(s results.Summary, metric string, unit scale) string {
 		k = losses
 	}
 	text := figure(s, k, unit, false)
-	if s.Lo == nil || s.Hi == nil || s.Method == results.MethodRuleOfThree {
+	if s.Lo == nil || s.Hi == nil || s.Method == results.MethodRuleOfThree || s.TooFew {
 		return text
 	}
 	far := max(s.Center-*s.Lo, *s.Hi-s.Center)
-	if s.Center == 0 {
-		return text + " ± " + number(far/unit.factor)
+	if s.Center == 0 || far > math.Abs(s.Center) { // a share of more than all of it says less than the distance
+		return text + " ± " + results.Digits(far/unit.factor, 2)
 	}
 	return fmt.Sprintf("%s ± %.0f %%", text, 100*far/math.Abs(s.Center))
 }
@@ -204,13 +206,6 @@ func tenths(x float64) string {
 	return strconv.FormatFloat(x, 'f', 1, 64)
 }
 
-func pText(p float64) string {
-	if p < 0.001 {
-		return "< 0.001"
-	}
-	return strconv.FormatFloat(p, 'f', 3, 64)
-}
-
 // thresholdText says from where on a change matters, and how to read the table.
 func thresholdText(s *results.ScenarioComparison) string {
 	var parts []string
@@ -223,20 +218,20 @@ func thresholdText(s *results.ScenarioComparison) string {
 	if len(parts) == 0 {
 		return "Nothing could be compared."
 	}
-	return fmt.Sprintf("Changes that matter are, at least: %s. ~: no change that matters, or one that chance makes in more than %.3g %% of cases.\n"+
+	return fmt.Sprintf("Changes that matter are, at least: %s. A change is named when chance makes one in at most %.3g %% of cases.\n%s\n"+
 		"±: the farther end of the 95 %% interval. p: adjusted for the whole family. n: pairs, or trials of the side that has fewer.",
-		strings.Join(parts, ", "), 100*results.Alpha)
+		strings.Join(parts, ", "), 100*results.Alpha, markText("pairs or trials"))
 }
 
 func thresholdValue(d *results.Delta) string {
 	switch {
 	case d.Scale == results.ScaleRatio:
-		return strconv.FormatFloat(100*d.Threshold, 'g', 4, 64) + " %"
+		return results.Digits(100*d.Threshold, 4) + " %"
 	case strings.HasSuffix(d.Metric, "_ns"):
 		unit := durationScale([]float64{d.Threshold})
-		return strconv.FormatFloat(d.Threshold/unit.factor, 'g', 4, 64) + " " + unit.unit
+		return results.Digits(d.Threshold/unit.factor, 4) + " " + unit.unit
 	}
-	return strconv.FormatFloat(d.Threshold, 'g', 4, 64)
+	return results.Digits(d.Threshold, 4)
 }
 
 // A responseColumn is a percentile of the merged histograms.

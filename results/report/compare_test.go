@@ -111,14 +111,35 @@ func TestCompareGolden(t *testing.T) {
 func TestCompareTextKeepsItsWord(t *testing.T) {
 	out := compared(t, CompareText, comparison(t))
 	for _, want := range []string{
-		"· response_p50 [µs]", "worse", "better", "~", "≤ 3/80", "16/16 → 3/16",
+		"· response_p50 [µs]", "worse", "better", "  ?", "tell; +N:", "≤ 3/80", "16/16 → 3/16",
 		"Go differs: go1.26.8 and go1.26.9",
-		"gap_ns 1 ms, response_p50_ns 5 %,", "response_p99_ns 10 %. ~:",
+		"gap_ns 1 ms, response_p50_ns 5 %,", "response_p99_ns 10 %. A change is named",
 		"sockets=reuseport stop=drain has 3 pairs of valid trials, and 9 are needed",
 		"In pairs, by turns, 16 blocks each; 8 comparisons in the family; v0.1.0 → v0.2.0, kernel 6.18.44.",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+// Sides that were offered different rates are compared, and the change is noted.
+func TestCompareUnlike(t *testing.T) {
+	trials := func(rate float64) func(int) map[string]*results.Trial {
+		return func(block int) map[string]*results.Trial {
+			both := map[string]*results.Trial{"close": slower(block, 0, 1), "drain": slower(block, 0, 0)}
+			both["close"].OfferedPerSecond = rate
+			return both
+		}
+	}
+	c, err := results.CompareRuns(blockRuns("a", 9, false, trials(2000)), blockRuns("b", 9, true, trials(1800)), results.CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const why = "not like for like: it was offered 1800/s, and what it is compared with 2000/s"
+	for format, p := range map[string]comparePrinter{"text": CompareText, "markdown": CompareMarkdown, "json": CompareJSON} {
+		if out := compared(t, p, c); !strings.Contains(strings.Join(strings.Fields(out), " "), why) {
+			t.Errorf("%s: no %q in\n%s", format, why, out)
 		}
 	}
 }
@@ -144,6 +165,10 @@ func TestCompareTextWidth(t *testing.T) {
 				t.Errorf("%s:%d: control character: %q", name, number+1, line)
 			}
 		}
+	}
+	few := results.Summary{Center: 2. / 3, N: 3, Lo: ptr(5.63e-6), Hi: ptr(9.61), TooFew: true}
+	if got := spreadText(few, results.MetricLostPerRestart, scale{"", 1}); got != "2 in 3: too few" {
+		t.Errorf("few restarts: got %q", got)
 	}
 	// A table that had to be split would name metrics without their figures.
 	if n := strings.Count(compared(t, CompareText, comparison(t)), "variant, metric"); n != 1 {
@@ -228,8 +253,10 @@ func TestSpreadText(t *testing.T) {
 		{results.Summary{N: 7, Lo: ptr(0.), Hi: ptr(4.29e-4), Method: results.MethodRuleOfThree}, "≤ 0.000429"},
 		{results.Summary{Center: 200, Lo: ptr(190.), Hi: ptr(240.)}, "200 ± 20 %"},
 		{results.Summary{Center: 200, Lo: ptr(100.), Hi: ptr(240.)}, "200 ± 50 %"},
-		{results.Summary{Center: 0, Lo: ptr(0.), Hi: ptr(0.5)}, "0 ± 0.500"},
+		{results.Summary{Center: 0, Lo: ptr(0.), Hi: ptr(0.5)}, "0 ± 0.5"},
 		{results.Summary{Center: 200}, "200"},
+		{results.Summary{Center: 200, Lo: ptr(0.), Hi: ptr(400.)}, "200 ± 100 %"},
+		{results.Summary{Center: 0.667, Lo: ptr(5.63e-6), Hi: ptr(9.61)}, "0.667 ± 8.9"}, // 1341 % of it
 	} {
 		if got := spreadText(test.s, results.MetricLostPerAttempt, scale{"", 1}); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)

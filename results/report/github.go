@@ -90,7 +90,7 @@ func leftText(left []string) string {
 	if len(left) > named {
 		names += fmt.Sprintf(" and %d more", len(left)-named)
 	}
-	return fmt.Sprintf("%s left out, because a job summary holds 1 MiB: %s. 'report --format markdown' prints all.", plural(len(left), "scenario"), names)
+	return fmt.Sprintf("%s left out, because a job summary holds 1 MiB: %s. 'report --format markdown' prints all.", results.Plural(len(left), "scenario"), names)
 }
 
 // A summaryPage is Markdown in which parts can be folded away.
@@ -162,7 +162,7 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	var open, parts []string
 	add := func(n int, what, how string) {
 		if n > 0 {
-			open = append(open, plural(n, what)+how)
+			open = append(open, results.Plural(n, what)+how)
 		}
 	}
 	if run.FinishedAt == nil {
@@ -176,14 +176,14 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	}
 	switch {
 	case failed > 0:
-		parts = append(parts, fmt.Sprintf("%s %d of %s failed", signBad, failed, plural(gates, "gate")))
+		parts = append(parts, fmt.Sprintf("%s %d of %s failed", signBad, failed, results.Plural(gates, "gate")))
 	case len(open) > 0:
 	case gates == 0:
 		parts = append(parts, signGood+" measured; there are no gates")
 	case soft > 0:
-		parts = append(parts, fmt.Sprintf("%s no gate failed; %s undecided, which is no failure", signGood, plural(soft, "soft gate")))
+		parts = append(parts, fmt.Sprintf("%s no gate failed; %s undecided, which is no failure", signGood, results.Plural(soft, "soft gate")))
 	default:
-		parts = append(parts, fmt.Sprintf("%s %s passed", signGood, plural(gates, "gate")))
+		parts = append(parts, fmt.Sprintf("%s %s passed", signGood, results.Plural(gates, "gate")))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -209,7 +209,7 @@ func tooFew(s *results.Scenario) (lines []string) {
 		if v.SkippedReason != nil || valid >= need {
 			continue
 		}
-		line := fmt.Sprintf("%s has %s and needs %d", results.LabelString(v.Labels), plural(valid, "valid trial"), need)
+		line := fmt.Sprintf("%s has %s and needs %d", results.LabelString(v.Labels), results.Plural(valid, "valid trial"), need)
 		lines = append(lines, strings.Join(append([]string{line}, invalidTexts(v)...), "; "))
 	}
 	return lines
@@ -245,7 +245,7 @@ func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 	d.table(failed)
 	p.put(d)
 	folded.table(passed)
-	p.fold(plural(len(passed.rows), "gate")+" passed", folded)
+	p.fold(results.Plural(len(passed.rows), "gate")+" passed", folded)
 }
 
 // scenarioPart is what the scenario is and, folded, its figures.
@@ -254,7 +254,7 @@ func scenarioPart(p *summaryPage, s *results.Scenario) {
 	aboutBlocks(d, s)
 	p.put(d)
 	measuredBlocks(figures, s)
-	p.fold("losses and response time of "+plural(len(s.Variants), "variant"), figures)
+	p.fold("losses and response time of "+results.Plural(len(s.Variants), "variant"), figures)
 }
 
 // compareHead is the verdict, and what was compared.
@@ -271,27 +271,47 @@ func compareHead(c *results.Comparison, left string) *document {
 
 // compareVerdict names what the exit status of 'compare' is made of.
 func compareVerdict(c *results.Comparison) string {
-	all, better := 0, 0
+	all, better, unknown := 0, 0, 0
 	for _, s := range c.Scenarios {
-		all += len(deltasOf(s))
+		all, unknown = all+len(deltasOf(s)), unknown+countUnknown(s)
 		if len(s.Void) == 0 {
 			better += countOutcomes(s)[results.DeltaBetter]
 		}
 	}
 	var parts []string
 	if n := len(c.Worse()); n > 0 {
-		parts = append(parts, fmt.Sprintf("%s worse in %d of %s", signBad, n, plural(all, "comparison")))
+		parts = append(parts, fmt.Sprintf("%s worse in %d of %s", signBad, n, results.Plural(all, "comparison")))
 	}
 	if n := len(c.Unmeasured()); n > 0 {
-		parts = append(parts, fmt.Sprintf("%s could not measure, for %s", signOpen, plural(n, "reason")))
+		parts = append(parts, fmt.Sprintf("%s could not measure, for %s", signOpen, results.Plural(n, "reason")))
 	}
 	if len(parts) == 0 {
-		parts = append(parts, fmt.Sprintf("%s nothing worse in %s", signGood, plural(all, "comparison")))
+		parts = append(parts, fmt.Sprintf("%s nothing worse in %s", signGood, results.Plural(all, "comparison")))
 	}
 	if better > 0 {
 		parts = append(parts, fmt.Sprintf("better in %d", better))
 	}
+	if unknown > 0 {
+		parts = append(parts, fmt.Sprintf("too wide to tell in %d", unknown))
+	}
 	return strings.Join(parts, "; ")
+}
+
+// unchangedText says how much is known where no change was found.
+func unchangedText(s *results.ScenarioComparison) string {
+	if n := countUnknown(s); n > 0 {
+		return fmt.Sprintf("No change that matters was found; %d of %s too wide to tell.", n, results.Plural(len(deltasOf(s)), "comparison"))
+	}
+	return "No change that matters."
+}
+
+func countUnknown(s *results.ScenarioComparison) (n int) {
+	for _, d := range deltasOf(s) {
+		if d.Verdict == results.VerdictUnknown {
+			n++
+		}
+	}
+	return n
 }
 
 func countOutcomes(s *results.ScenarioComparison) map[string]int {
@@ -310,16 +330,14 @@ func comparedPart(p *summaryPage, c *results.Comparison, s *results.ScenarioComp
 	d.paragraph(methodText(c, s))
 	changed := deltaTable(s, layoutWide, func(d *results.Delta) bool { return d.Outcome != results.DeltaNone })
 	d.table(changed)
-	if len(changed.rows) == 0 {
-		if len(s.Unmeasured) == 0 {
-			d.paragraph("No change that matters.")
-		}
+	if len(changed.rows) == 0 && len(s.Unmeasured) == 0 {
+		d.paragraph(unchangedText(s))
 	}
 	p.put(d)
 	all := &document{}
 	all.table(deltaTable(s, layoutWide, func(*results.Delta) bool { return true }))
 	all.paragraph(thresholdText(s))
-	p.fold("all "+plural(len(deltasOf(s)), "comparison"), all)
+	p.fold("all "+results.Plural(len(deltasOf(s)), "comparison"), all)
 	responses := &document{}
 	responseBlock(responses, s)
 	p.fold("response time over all attempts", responses)

@@ -43,7 +43,7 @@ func TestRunVerdict(t *testing.T) {
 		{soft, "✅ no gate failed; 1 soft gate undecided, which is no failure"},
 		{finishedRun(), "⚠️ could not measure: 1 variant with too few valid trials, 1 gate undecided"},
 		{gatedRun(), "⚠️ could not measure: 1 scenario void, 1 variant with too few valid trials, 1 gate undecided; ❌ 1 of 4 gates failed"},
-		{interruptedRun(), "⚠️ could not measure: interrupted, or still running: 6 of 24 planned trials were done, 3 variants with too few valid trials"},
+		{interruptedRun(), "⚠️ could not measure: interrupted, or still running: 6 of 24 planned trials done, 3 variants with too few valid trials"},
 	} {
 		if got := runVerdict(test.run, test.run.Scenarios); got != test.want {
 			t.Errorf("got  %q\nwant %q", got, test.want)

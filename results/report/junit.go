@@ -163,7 +163,7 @@ func measuredCase(s *results.Scenario, v *results.Variant) junitCase {
 	valid, need := len(v.ValidTrials()), max(1, s.MinValid)
 	why := invalidTexts(v)
 	if valid < need {
-		what := fmt.Sprintf("%s, %d needed", plural(valid, "valid trial"), need)
+		what := fmt.Sprintf("%s, %d needed", results.Plural(valid, "valid trial"), need)
 		c.Error = &junitProblem{"too-few-valid-trials", what, strings.Join(slices.Insert(why, 0, what), "\n")}
 		return c
 	}

@@ -225,7 +225,7 @@ func TestJUnitNoFalsePass(t *testing.T) {
 	unfinished := finishedRun()
 	unfinished.FinishedAt = nil
 	first := junitOutcomes(t, unfinished)[0]
-	if want := "rolling-restart: finished: error interrupted: the run was interrupted, or is still running: 21 of 24 planned trials were done"; !strings.HasPrefix(first, want) {
+	if want := "rolling-restart: finished: error interrupted: the run was interrupted, or is still running: 21 of 24 planned trials done"; !strings.HasPrefix(first, want) {
 		t.Errorf("got %s, want %s…", first, want)
 	}
 	untried := &results.Run{FinishedAt: unfinished.FinishedAt, Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{}}}}}

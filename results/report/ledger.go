@@ -51,7 +51,7 @@ func ledgerBlocks(d *document, v *results.Variant) {
 	if len(invalid) == 0 {
 		return
 	}
-	d.paragraph(fmt.Sprintf("Left out: %s, not valid.", plural(len(invalid), "trial")))
+	d.paragraph(fmt.Sprintf("Left out: %s, not valid.", results.Plural(len(invalid), "trial")))
 	if t := ledgerTable(invalid, func(row results.LedgerRow) bool { return !row.Explained }); len(t.rows) > 0 {
 		d.paragraph("What nothing explains in those:")
 		d.table(t)
@@ -80,15 +80,15 @@ func triesLine(trials []*results.Trial) string {
 	}
 	var met []string
 	for _, failure := range slices.Sorted(maps.Keys(failed)) {
-		met = append(met, integer(failed[failure])+" "+failure)
+		met = append(met, count(failed[failure])+" "+failure)
 	}
 	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served and %s read more than once.",
-		integer(sum.Tries), plural(int(sum.TriedAgain), "attempt"), integer(sum.Masked), integer(sum.Repeated))
+		count(sum.Tries), results.Plural(sum.TriedAgain, "attempt"), count(sum.Masked), count(sum.Repeated))
 	if len(met) > 0 {
 		line += " Followed by another try: " + strings.Join(met, ", ") + "."
 	}
 	return fmt.Sprintf("%s Lost where the policy would have gone on: %s for the number of tries, %s for the timeout, %s for the budget.",
-		line, integer(sum.Exhausted), integer(sum.NoTime), integer(sum.OverBudget))
+		line, count(sum.Exhausted), count(sum.NoTime), count(sum.OverBudget))
 }
 
 // equalityBlock holds the kernel's counters against the books.
@@ -110,7 +110,7 @@ func equalityBlock(d *document, trials []*results.Trial) {
 	}
 	t := &table{columns: []column{{head: "the kernel's counter"}, {"kernel", true}, {"books", true}, {"difference", true}, {head: "what the books counted"}}}
 	for _, e := range all {
-		t.add(e.Counter, integer(e.Kernel), integer(e.Books), fmt.Sprintf("%+d", e.Kernel-e.Books), e.What)
+		t.add(e.Counter, count(e.Kernel), count(e.Books), fmt.Sprintf("%+d", e.Kernel-e.Books), e.What)
 	}
 	d.table(t)
 }
@@ -137,7 +137,7 @@ func agreementBlock(d *document, trials []*results.Trial) {
 		if a.Traced != a.Inferred {
 			traced = a.Traced
 		}
-		t.add(a.Inferred, traced, integer(attempts[a]))
+		t.add(a.Inferred, traced, count(attempts[a]))
 	}
 	d.table(t)
 }
@@ -154,11 +154,11 @@ func balance(trials []*results.Trial) string {
 			lost[cause] += n
 		}
 	}
-	terms := []string{integer(served) + " served"}
+	terms := []string{count(served) + " served"}
 	sum := served
 	for _, cause := range slices.Sorted(maps.Keys(lost)) {
 		if lost[cause] != 0 {
-			terms = append(terms, integer(lost[cause])+" "+cause)
+			terms = append(terms, count(lost[cause])+" "+cause)
 			sum += lost[cause]
 		}
 	}
@@ -166,8 +166,8 @@ func balance(trials []*results.Trial) string {
 	if sum != attempts {
 		sign = "≠"
 	}
-	return fmt.Sprintf("%s: %s attempts %s %s; residual %s", plural(len(trials), "valid trial"),
-		integer(attempts), sign, strings.Join(terms, " + "), integer(residual))
+	return fmt.Sprintf("%s: %s attempts %s %s; residual %s", results.Plural(len(trials), "valid trial"),
+		count(attempts), sign, strings.Join(terms, " + "), count(residual))
 }
 
 // ledgerTable sums the trials' ledger rows that keep selects, largest first.
@@ -192,7 +192,7 @@ func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *ta
 		if !row.Explained {
 			cause += t.note("not allowed by the books: these attempts are the residual")
 		}
-		t.add(row.Client, row.Server, cause, integer(attempts[row]))
+		t.add(row.Client, row.Server, cause, count(attempts[row]))
 	}
 	return t
 }
@@ -273,7 +273,7 @@ func lossBlocks(d *document, v *results.Variant, t *results.Trial) {
 	d.table(out)
 	seriesBlock(d, t)
 	if t.LossesOmitted > 0 {
-		d.paragraph(fmt.Sprintf("%s more, not recorded one by one.", integer(t.LossesOmitted)))
+		d.paragraph(fmt.Sprintf("%s more, not recorded one by one.", count(t.LossesOmitted)))
 	}
 }
 
@@ -315,7 +315,7 @@ func seriesBlock(d *document, t *results.Trial) {
 				steps = append(steps, fmt.Sprintf("%d (%s)", n, step.Do))
 			}
 		}
-		out.add(milliseconds(from), integer(lost), integer(overflows), integer(migrations), integer(longest), strings.Join(steps, ", "))
+		out.add(milliseconds(from), count(lost), count(overflows), count(migrations), count(longest), strings.Join(steps, ", "))
 	}
 	if len(out.rows) > 0 {
 		d.table(out)
@@ -324,12 +324,3 @@ func seriesBlock(d *document, t *results.Trial) {
 
 // milliseconds with microseconds: instants are compared with one another, so they keep their figures.
 func milliseconds(ns int64) string { return strconv.FormatFloat(float64(ns)/1e6, 'f', 3, 64) }
-
-func integer(n int64) string { return strconv.FormatInt(n, 10) }
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
-}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 
@@ -17,7 +18,7 @@ const (
 	duration    kind = iota // nanoseconds; scaled to one unit per column
 	plain                   // as it is
 	probability             // as it is, tiny ones as a bound
-	losses                  // as it is; none in R as "≤ 3/R"
+	losses                  // as it is; none in R as "≤ 3/R", or the count in few restarts
 )
 
 // A scale is the unit of one column.
@@ -44,37 +45,47 @@ func durationScale(ns []float64) scale {
 	return scale{"ns", 1}
 }
 
-// number writes x with three significant figures, from 100 on without decimals, in at most ten characters.
-func number(x float64) string {
-	size := math.Abs(x)
+// number writes a figure; see results.Number.
+func number(x float64) string { return results.Number(x) }
+
+// count writes a whole number.
+func count(n int64) string { return strconv.FormatInt(n, 10) }
+
+// The marks of a comparison that shows no change.
+const (
+	markSame    = "="
+	markUnknown = "?"
+)
+
+// verdictMark is how a comparison that shows no change is marked, and in how many more trials it
+// might; "" for any other.
+func verdictMark(d *results.Delta) string {
 	switch {
-	case x == 0:
-		return "0"
-	case math.IsNaN(x) || math.IsInf(x, 0):
-		return missing
-	case size >= 1e7 || size < 1e-4:
-		return strconv.FormatFloat(x, 'g', 3, 64)
-	case size >= 100:
-		return strconv.FormatFloat(x, 'f', 0, 64)
-	case size >= 10:
-		return strconv.FormatFloat(x, 'f', 1, 64)
-	case size >= 1:
-		return strconv.FormatFloat(x, 'f', 2, 64)
+	case d.Verdict == results.VerdictSame:
+		return markSame
+	case d.Verdict != results.VerdictUnknown:
+		return ""
+	case d.MoreTrials == nil:
+		return markUnknown
 	}
-	decimals := 2 - int(math.Floor(math.Log10(size)))
-	return strconv.FormatFloat(x, 'f', decimals, 64)
+	return markUnknown + " +" + strconv.Itoa(*d.MoreTrials)
 }
 
-// count writes a whole number; from ten million on in exponent form.
-func count(n int64) string {
-	if n >= 1e7 || n <= -1e7 {
-		return strconv.FormatFloat(float64(n), 'g', 3, 64)
-	}
-	return strconv.FormatInt(n, 10)
+// markText explains the marks; what is one of those that shrink an interval.
+func markText(what string) string {
+	return fmt.Sprintf("%s: the same, the whole interval is less than a change that matters. "+
+		"%s: the interval is too wide to tell; +N: about N more %s of each would tell, if they vary as those seen.",
+		markSame, markUnknown, what)
 }
 
 // figure writes a summary in its column's scale.
 func figure(s results.Summary, k kind, unit scale, withInterval bool) string {
+	switch {
+	case s.TooFew && k == losses:
+		return fmt.Sprintf("%.0f in %d: too few", s.Center*float64(s.N), s.N)
+	case s.TooFew:
+		return "too few"
+	}
 	if k == losses && s.Method == results.MethodRuleOfThree {
 		return "≤ 3/" + strconv.Itoa(s.N)
 	}

@@ -145,7 +145,9 @@ func TestTextKeepsItsWord(t *testing.T) {
 		"need ≥ 6 trials for a",  // why there is no interval
 		"cut off by the trial's", // a censored gap
 		"< 0.001",                // a tiny p
-		"1.00 [1.00, 1.00] ~",    // a ratio that is not told from 1
+		"1.00 [1.00, 1.00] =",    // a ratio that is the same
+		"0 in 6: too few",        // restarts
+		"1.00 ?",                 // a ratio without an interval
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

@@ -26,11 +26,14 @@ type figureColumn struct {
 var (
 	trialsColumn  = figureColumn{head: "valid/all\ntrials", kind: plain, text: trialCount}
 	offeredColumn = figureColumn{head: "offered [1/s]", metric: results.MetricOffered, kind: plain}
+	// capacityColumn is empty, and so left out, unless the load is a share of the capacity.
+	capacityColumn = figureColumn{head: "capacity [1/s]", metric: results.MetricCapacity, kind: plain, text: capacityCell}
 
 	restartLossColumns = []figureColumn{
 		trialsColumn,
 		{head: "restarts", kind: plain, text: restartCount},
 		offeredColumn,
+		capacityColumn,
 		{head: "lost/restart [95 %]", metric: results.MetricLostPerRestart, kind: losses, interval: true},
 		{head: "loss window", metric: results.MetricLossWindow, interval: true},
 		{head: "half-open\nlost/held", metric: results.MetricHalfOpenLost, kind: plain, text: halfOpenCount},
@@ -50,6 +53,7 @@ var (
 	steadyLossColumns = []figureColumn{
 		trialsColumn,
 		offeredColumn,
+		capacityColumn,
 		{head: "lost/attempt [95 %]", metric: results.MetricLostPerAttempt, kind: plain, interval: true},
 	}
 	serviceColumns = []figureColumn{
@@ -252,8 +256,9 @@ func slopeBlock(d *document, s *results.Scenario) {
 		if slope.Rest != "" {
 			with = " with " + slope.Rest
 		}
-		lines = append(lines, fmt.Sprintf("Outage over %s%s: %.4g ± %.2g s for each second, %s where there is none (%d trials, least squares, 95 %%).",
-			slope.Key, with, slope.Center, slope.Half, time.Duration(slope.AtNone).Round(100*time.Microsecond), slope.N))
+		lines = append(lines, fmt.Sprintf("Outage over %s%s: %s ± %s s for each second, %s where there is none (%s, least squares, 95 %%).",
+			slope.Key, with, results.Digits(slope.Center, 4), results.Digits(slope.Half, 2), time.Duration(slope.AtNone).Round(100*time.Microsecond),
+			results.Plural(slope.N, "trial")))
 	}
 	if len(lines) > 0 {
 		d.paragraph(strings.Join(lines, "\n"))
@@ -298,28 +303,39 @@ func ratioBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 		if v == baseline {
 			continue
 		}
-		cells := []string{results.LabelString(v.Labels)}
+		unlike := ""
+		cells := []string{""}
 		for _, c := range columns {
-			cells = append(cells, ratioCell(t, v, baseline, c.metric))
+			delta, ok := results.Compare(v, baseline, c.metric, results.Confidence)
+			if !ok {
+				cells = append(cells, missing)
+				continue
+			}
+			unlike = cmp.Or(unlike, delta.Unlike)
+			cells = append(cells, ratioText(&delta)+t.note(delta.Change.Warnings...))
+		}
+		if cells[0] = results.LabelString(v.Labels); unlike != "" {
+			cells[0] += t.note(unlike)
 		}
 		t.add(cells...)
 	}
 	d.heading(3, "Ratios to the baseline, paired by block [95 %]")
 	d.table(t)
+	var thresholds []string
+	for _, c := range columns {
+		kind, _ := results.KindOf(c.metric)
+		thresholds = append(thresholds, c.head+" "+results.Digits(100*kind.Threshold, 4)+" %")
+	}
+	d.paragraph("Changes that matter are, at least: " + strings.Join(thresholds, ", ") + ".\n" + markText("blocks"))
 }
 
-// ratioCell is a ratio with its interval, and "~" where that does not tell it from 1.
-func ratioCell(t *table, v, baseline *results.Variant, metric string) string {
-	d, ok := results.Compare(v, baseline, metric, results.Confidence)
-	if !ok {
-		return missing
+// ratioText is a ratio with its interval, and the mark of what does not tell it from 1.
+func ratioText(d *results.Delta) string {
+	text := figure(d.Change, plain, scale{"", 1}, true)
+	if m := verdictMark(d); m != "" {
+		text += " " + m
 	}
-	r := d.Change
-	text := figure(r, plain, scale{"", 1}, true)
-	if r.Lo != nil && r.Hi != nil && *r.Lo <= 1 && 1 <= *r.Hi {
-		text += " ~"
-	}
-	return text + t.note(r.Warnings...)
+	return text
 }
 
 // kinds says whether any trial that counts had restarts, and whether any had steps at all.
@@ -363,6 +379,14 @@ func trialCount(t *table, s *results.Scenario, v *results.Variant) string {
 		text += t.note(fmt.Sprintf("fewer valid trials than the %d that the scenario needs: its figures decide nothing", s.MinValid))
 	}
 	return text
+}
+
+// capacityCell is the capacity that the variant's load is a share of, also where no trial counts.
+func capacityCell(_ *table, _ *results.Scenario, v *results.Variant) string {
+	if v.CapacityPerSecond == nil {
+		return missing
+	}
+	return number(*v.CapacityPerSecond)
 }
 
 // ofWorkers is how many workers of how many a metric counts.
@@ -506,7 +530,7 @@ func inferredText(variants []*results.Variant) string {
 		}
 	}
 	if dropped > 0 {
-		lines = append(lines, fmt.Sprintf("%s of the kernel were not heard: those causes are inferred.", plural(int(dropped), "event")))
+		lines = append(lines, fmt.Sprintf("%s of the kernel were not heard: those causes are inferred.", results.Plural(dropped, "event")))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -565,7 +589,7 @@ func invalidTexts(v *results.Variant) []string {
 		if r.Varied {
 			example = "for example "
 		}
-		texts = append(texts, fmt.Sprintf("%d of %d trials invalid: %s%s", r.Trials, len(v.Trials), example, r.Reason))
+		texts = append(texts, fmt.Sprintf("%d of %s invalid: %s%s", r.Trials, results.Plural(len(v.Trials), "trial"), example, r.Reason))
 	}
 	return texts
 }
@@ -598,8 +622,8 @@ func againText(aa []*results.Delta) string {
 	var lines []string
 	for _, delta := range aa {
 		text := delta.String()
-		if delta.Outcome == results.DeltaNone {
-			text += " ~"
+		if m := verdictMark(delta); m != "" {
+			text += " " + m
 		}
 		lines = append(lines, text)
 	}

@@ -222,7 +222,7 @@ func TestFold(t *testing.T) {
 func TestNumber(t *testing.T) {
 	for want, x := range map[string]float64{
 		"0": 0, "1.00": 1, "1.23": 1.234, "12.3": 12.34, "123": 123.4, "1234": 1234.5, "0.500": 0.5, "0.0123": 0.01234,
-		"0.00123": 0.001234, "6.25e-05": 6.25e-5, "1.23e+07": 12345678, "9999999": 9999999, "-4.50": -4.5, "-1.23e+300": -1.234e300,
+		"0.00123": 0.001234, "0.0000625": 6.25e-5, "12345678": 12345678, "-4.50": -4.5, "< 0.000001": 1e-9,
 	} {
 		if got := number(x); got != want || len(got) > 10 {
 			t.Errorf("number(%v): got %q, want %q", x, got, want)
@@ -262,6 +262,10 @@ func TestFigure(t *testing.T) {
 		{"no loss", none, losses, scale{"", 1}, true, "≤ 3/80"},
 		{"no loss, as a rate", none, plain, scale{"", 1}, true, "≤ 0.0375"},
 		{"tiny p", results.Summary{Center: 1e-9}, probability, scale{"", 1}, false, "< 0.001"},
+		{"none in few restarts", results.Summary{N: 2, Lo: ptr(0.), Hi: ptr(1.5), Method: results.MethodRuleOfThree, TooFew: true}, losses, scale{"", 1}, true, "0 in 2: too few"},
+		{"some in few", results.Summary{Center: 4. / 3, N: 3, Lo: ptr(0.1), Hi: ptr(9.), TooFew: true}, losses, scale{"", 1}, true, "4 in 3: too few"},
+		{"few, as a time", results.Summary{Center: 2.5e6, N: 3, TooFew: true}, duration, ms, true, "too few"},
+		{"a small share", results.Summary{Lo: ptr(0.), Hi: ptr(6.25e-5), Method: results.MethodRuleOfThree}, plain, scale{"", 1}, true, "≤ 0.0000625"},
 		{"p", results.Summary{Center: 0.03}, probability, scale{"", 1}, false, "0.0300"},
 	} {
 		if got := figure(test.summary, test.kind, test.unit, test.interval); got != test.want {

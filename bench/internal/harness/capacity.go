@@ -69,7 +69,7 @@ func (r *runner) resolve(ctx context.Context, sp *ScenarioPlan, out *results.Sce
 		if measured[key] > 0 {
 			continue
 		}
-		r.note(sp, fmt.Sprintf("measuring the capacity of %d workers", v.Servers.Workers))
+		r.note(sp, "measuring the capacity of "+results.Plural(v.Servers.Workers, "worker"))
 		perSecond, err := measureCapacity(ctx, r.plan, v, r.cfg.Roles)
 		if err != nil {
 			return fmt.Errorf("capacity of the servers of %s: %w", orNone(v.Labels.String()), err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/results"
 )
 
 // Summary says in a line what the plan will take.
@@ -19,18 +20,8 @@ func (p *Plan) Summary() string {
 			quick += fmt.Sprintf("; %s: %s", s.Scenario.Name, look)
 		}
 	}
-	return fmt.Sprintf("%s of %s, about %v, seed %d%s", counted(n, "trial"), counted(len(p.Scenarios), "scenario"),
+	return fmt.Sprintf("%s of %s, about %v, seed %d%s", results.Plural(n, "trial"), results.Plural(len(p.Scenarios), "scenario"),
 		roughly(p.Duration()), p.Seed, quick)
-}
-
-// counted is "1 trial", "2 trials".
-func counted(n int, what string) string { return countedAs(n, what, what+"s") }
-
-func countedAs(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 func roughly(d time.Duration) time.Duration { return d.Round(time.Second) }
@@ -53,7 +44,7 @@ func (p *Plan) Describe(w io.Writer) error {
 
 func (p *ScenarioPlan) describe(b *strings.Builder) {
 	fmt.Fprintf(b, "\n%s: %s × %s, about %v, at most %s of invalid trials\n",
-		p.Scenario.Name, counted(len(p.Variants), "variant"), counted(p.Blocks(), "block"), roughly(p.Duration()), counted(p.Repeats(), "repeat"))
+		p.Scenario.Name, results.Plural(len(p.Variants), "variant"), results.Plural(p.Blocks(), "block"), roughly(p.Duration()), results.Plural(p.Repeats(), "repeat"))
 	if look := p.QuickLook(); look != "" {
 		fmt.Fprintf(b, "  %s\n", look)
 	}
@@ -71,7 +62,7 @@ func (p *ScenarioPlan) describe(b *strings.Builder) {
 			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
 		}
 		if len(v.Firings) > 0 {
-			fmt.Fprintf(b, "     %s: %s\n", counted(len(v.Firings), "step"), describeFirings(v.Firings))
+			fmt.Fprintf(b, "     %s: %s\n", results.Plural(len(v.Firings), "step"), describeFirings(v.Firings))
 		}
 		for _, s := range v.Sysctls {
 			if !common[s] {
@@ -98,12 +89,12 @@ func describeLoad(b *strings.Builder, v *VariantPlan) {
 	if h := v.Setup.HAProxy; v.Setup.Path == pathHAProxy {
 		fmt.Fprintf(b, "     HAProxy at %v, checks %s, redispatch %s\n", v.Load[0].Target, h.Checks, h.Redispatch)
 	}
-	fmt.Fprintf(b, "     %s at %v", counted(workers, "worker"), v.Servers.Address)
+	fmt.Fprintf(b, "     %s at %v", results.Plural(workers, "worker"), v.Servers.Address)
 	if v.Servers.PortPerPlace && workers > 1 {
 		fmt.Fprintf(b, " to %d", int(v.Servers.Address.Port())+workers-1)
 	}
 	if v.Load != nil {
-		fmt.Fprintf(b, "; %s, from %v", countedAs(len(v.Load), "load process", "load processes"), v.Load[0].Sources)
+		fmt.Fprintf(b, "; %s, from %v", results.Plural(len(v.Load), "load process"), v.Load[0].Sources)
 	}
 	b.WriteString("\n     ")
 	switch {
@@ -112,7 +103,7 @@ func describeLoad(b *strings.Builder, v *VariantPlan) {
 	case v.Load == nil:
 		fmt.Fprintf(b, "%v, which is measured first, for %v", l.Rate, l.Duration)
 	default:
-		fmt.Fprintf(b, "%g attempts/s for %v", l.Rate.PerSecond, l.Duration)
+		fmt.Fprintf(b, "%s attempts/s for %v", results.Digits(l.Rate.PerSecond, 6), l.Duration)
 	}
 	fmt.Fprintf(b, ", timeout %v\n", l.Timeout)
 	if v.Load != nil {

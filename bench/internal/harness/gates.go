@@ -164,7 +164,7 @@ func (j *gateJudge) judge(p *judgedGate, level float64) {
 	n := len(p.variant.ValidTrials())
 	if n < j.out.MinValid {
 		if r.Note = j.out.QuickLook(); r.Note == "" {
-			r.Note = fmt.Sprintf("%s, %d are needed", counted(n, "valid trial"), j.out.MinValid)
+			r.Note = fmt.Sprintf("%s, %d are needed", results.Plural(n, "valid trial"), j.out.MinValid)
 		}
 		return
 	}
@@ -262,7 +262,7 @@ func spread(s results.Summary, number func(float64) string) string {
 	return fmt.Sprintf("%s [%s, %s]", number(s.Center), number(*s.Lo), number(*s.Hi))
 }
 
-func plain(x float64) string { return fmt.Sprintf("%.4g", x) }
+func plain(x float64) string { return results.Digits(x, 4) }
 
 // inUnits writes a value of the metric: nanoseconds as a duration.
 func inUnits(metric string) func(float64) string {
@@ -341,13 +341,13 @@ func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
 		return fmt.Sprintf("the interval straddles the bound, and more than %d more trials would not decide it", maxMore), nil
 	}
 	whole := max(1, int(math.Ceil(more)))
-	return fmt.Sprintf("the interval straddles the bound; about %d more trials would decide it (--trials %d)", whole, n+whole), &whole
+	return fmt.Sprintf("the interval straddles the bound; about %s would decide it (--trials %d)", results.Plural(whole, "more trial"), n+whole), &whole
 }
 
 // gateNote says what the verdict rests on.
 func gateNote(p *judgedGate, n int) string {
 	f := p.exact
-	note := fmt.Sprintf("%d valid trials, %d attempts, %d lost", n, f.Attempts, f.Lost)
+	note := fmt.Sprintf("%s, %s, %d lost", results.Plural(n, "valid trial"), results.Plural(f.Attempts, "attempt"), f.Lost)
 	var causes []string
 	for _, c := range slices.Sorted(maps.Keys(f.LostByCause)) {
 		causes = append(causes, fmt.Sprintf("%s %d", c, f.LostByCause[c]))

@@ -363,7 +363,7 @@ func (v *VariantPlan) At(rate float64) (*VariantPlan, error) {
 	p := *v
 	p.Setup.Load.Rate = scenarios.Rate{PerSecond: rate}
 	if n := rate * p.Setup.Load.Duration.Seconds(); n < 1 || n > maxAttempts {
-		return nil, fmt.Errorf("%.4g/s for %v is %.0f attempts; at least 1 and at most %d: change load.duration", rate, p.Setup.Load.Duration, n, maxAttempts)
+		return nil, fmt.Errorf("%s/s for %v is %.0f attempts; at least 1 and at most %d: change load.duration", results.Digits(rate, 4), p.Setup.Load.Duration, n, maxAttempts)
 	}
 	addresses := netlab.AddressesOf(netlab.Network(p.Setup.Network), netlab.Family(p.Setup.Family))
 	p.Load = loads(p.Setup, addresses, p.machine)

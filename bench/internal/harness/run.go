@@ -254,7 +254,7 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 		block := max(sp.blockDuration(), spent[i]/time.Duration(sp.Blocks()))
 		blocks := min(sp.Looks[next]-sp.Blocks(), int((sp.Budget-spent[i])/block))
 		if blocks < 1 {
-			r.note(sp, fmt.Sprintf("the budget of %v is used up, %s not decided", sp.Budget, counted(len(open), "gate")))
+			r.note(sp, fmt.Sprintf("the budget of %v is used up, %s not decided", sp.Budget, results.Plural(len(open), "gate")))
 			continue
 		}
 		if blocks < sp.Looks[next]-sp.Blocks() {
@@ -266,7 +266,7 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 			r.state.Left += sp.Variants[t.Variant].Duration()
 		}
 		out.Trials = sp.Blocks()
-		r.note(sp, fmt.Sprintf("%s not decided after %d blocks: %d more", counted(len(open), "gate"), sp.Blocks()-blocks, blocks))
+		r.note(sp, fmt.Sprintf("%s not decided after %s: %d more", results.Plural(len(open), "gate"), results.Plural(sp.Blocks()-blocks, "block"), blocks))
 	}
 	return added, nil
 }

@@ -31,7 +31,7 @@ func judgeValidity(s scenarios.Setup, serverCPUs int, t *results.Trial) []string
 	}
 	reasons = append(reasons, judgeMachine(s.Validity, serverCPUs, t)...)
 	if n := t.Kernel["TcpExtTCPTimeWaitOverflow"]; n > 0 {
-		invalid("TIME_WAIT overflow: %d connections skipped it, so stray resets are possible", n)
+		invalid("TIME_WAIT overflow: %s skipped it, so stray resets are possible", results.Plural(n, "connection"))
 	}
 	if t.Residual != 0 {
 		invalid("the books do not balance: residual %d; 'report --ledger' shows the rows", t.Residual)
