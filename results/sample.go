@@ -19,6 +19,7 @@ type Sample struct {
 	Source netip.AddrPort // local address of the connection
 	Phase  Phase          // where it was lost
 	Class  Class          // ClassNone: served
+	Errno  int            // of ClassLocal; 0 where no system call failed
 	Status int            // HTTP status, 0 without a response head
 	// Worker and Generation are what the response said; -1 without one.
 	Worker, Generation int
@@ -100,9 +101,10 @@ const (
 	ClassInvalid                  // a response that is none: malformed, or not 200
 	ClassLocal                    // the client could not: EADDRINUSE, EMFILE, …
 	ClassUnsent                   // the generator never came to it
+	ClassAborted                  // the load reset the connection on purpose
 )
 
-var classNames = [...]string{"served", "reset", "refused", "eof", "timeout", "unreachable", "invalid", "local", "unsent"}
+var classNames = [...]string{"served", "reset", "refused", "eof", "timeout", "unreachable", "invalid", "local", "unsent", "aborted"}
 
 func (c Class) String() string { return nameOf(classNames[:], int(c)) }
 
@@ -138,6 +140,9 @@ func (s *Sample) Append(dst []byte) []byte {
 	}
 	if len(s.Failed) > 0 {
 		dst = s.appendInstant(dst, s.LastSent)
+	}
+	if s.Class == ClassLocal {
+		dst = binary.AppendUvarint(dst, uint64(s.Errno))
 	}
 	dst = binary.AppendUvarint(dst, uint64(s.Status))
 	dst = binary.AppendVarint(dst, int64(s.Worker))
@@ -209,6 +214,9 @@ func (r *SampleReader) Next(s *Sample) error {
 	}
 	if len(s.Failed) > 0 {
 		s.LastSent = d.instant(s.Scheduled)
+	}
+	if s.Errno = 0; s.Class == ClassLocal {
+		s.Errno = int(d.uvarint())
 	}
 	s.Status = int(d.uvarint())
 	s.Worker, s.Generation = int(d.varint()), int(d.varint())

@@ -113,7 +113,7 @@ func (j *judge) judge(a *attempt) judgement {
 		return judgement{worker: server, explained: ok}
 	}
 	switch a.class {
-	case results.ClassLocal, results.ClassUnsent:
+	case results.ClassLocal, results.ClassUnsent, results.ClassAborted:
 		return lost(cause.Client, evidenceClient, -1)
 	case results.ClassUnreachable:
 		return lost(cause.NoRoute, evidenceClient, -1)

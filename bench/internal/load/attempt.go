@@ -93,7 +93,7 @@ func (a *attempt) try() {
 		a.handshake = min(a.deadline, now.Add(limit))
 	}
 	if err != nil {
-		s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassLocal, int64(now)
+		s.Phase, s.Class, s.Errno, s.Done = results.PhaseConnect, results.ClassLocal, errnoOf(err), int64(now)
 		a.tried()
 		return
 	}
@@ -269,6 +269,9 @@ func (a *attempt) end(err error) bool {
 		s.Class, s.Phase = results.ClassNone, results.PhaseNone
 	default:
 		s.Class, s.Done = classify(err, s.Phase), int64(a.t.clock.Now())
+		if s.Class == results.ClassLocal {
+			s.Errno = errnoOf(err)
+		}
 	}
 	switch {
 	case err == nil && a.t.cfg.Ports > 0:
@@ -331,8 +334,19 @@ func classify(err error, phase results.Phase) results.Class {
 		return results.ClassUnreachable
 	case errors.Is(err, errInvalid):
 		return results.ClassInvalid
-	case phase == results.PhaseConnect, errors.Is(err, errAborted):
+	case errors.Is(err, errAborted):
+		return results.ClassAborted
+	case phase == results.PhaseConnect:
 		return results.ClassLocal
 	}
 	return results.ClassInvalid
+}
+
+// errnoOf returns the number of the error that a system call failed with, or 0.
+func errnoOf(err error) int {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return int(errno)
+	}
+	return 0
 }

@@ -188,6 +188,28 @@ func TestTries(t *testing.T) {
 	}
 }
 
+// TestOwnFailures: what the load fails at by itself has a class and an errno of its own, and what it does on purpose another.
+func TestOwnFailures(t *testing.T) {
+	at, _, _ := scripted(t, nil)
+	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: New}
+	t.Run("aborted", func(t *testing.T) {
+		cfg := cfg
+		cfg.Aborts = 1
+		if s, _ := oneAttempt(t, cfg); s.Class != results.ClassAborted || s.Phase != results.PhaseWait || s.Errno != 0 {
+			t.Errorf("%v: %v, errno %d; want an abort of a request that was sent", s.Phase, s.Class, s.Errno)
+		}
+	})
+	t.Run("impossible", func(t *testing.T) {
+		cfg := cfg
+		cfg.Target = netip.MustParseAddrPort("[::1]:1") // from a source of IPv4
+		cfg.Retry = Retry{Max: 1, On: safe, ConnectTimeout: time.Second}
+		s, _ := oneAttempt(t, cfg)
+		if s.Class != results.ClassLocal || s.Phase != results.PhaseConnect || unix.Errno(s.Errno) != unix.EAFNOSUPPORT || len(s.Failed) != 0 {
+			t.Errorf("%v: %v, errno %v, %d tries before; want %v, and no other try", s.Phase, s.Class, unix.Errno(s.Errno), len(s.Failed), unix.EAFNOSUPPORT)
+		}
+	})
+}
+
 // TestTriesRefused: nobody listens, so every try is refused; the waits between them are part of the attempt.
 func TestTriesRefused(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
