@@ -54,8 +54,8 @@ are adjusted by Holm's method over all comparisons of a scenario: with 97 % none
 The fewer there are, the more each can tell: --only, --scenario and --metric leave out what is not the question. Choose
 before you look, not after.
 
-A change counts when p is at most 0.032 and the change is one that matters: 5 % of the median response time, 0.05 lost per
-restart. The report names the thresholds, --threshold replaces them. "=" says that the whole interval is less than a change
+A change counts when p is at most 0.032 and the change is one that matters: 5 % of the median response time, 0.05 dropped
+per restart. The report names the thresholds, --threshold replaces them. "=" says that the whole interval is less than a change
 that matters: shown to be the same. "?" says that the interval is too wide to tell, and "? +40" that about 40 more pairs, or
 trials of each side, would tell. Neither is "worse". In JSON that is the verdict (same, unknown) beside the outcome (none).
 

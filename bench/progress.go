@@ -60,7 +60,11 @@ func outcome(s harness.Progress) string {
 	case !t.Valid:
 		return "invalid: " + t.InvalidReasons[0]
 	}
-	return fmt.Sprintf("%d of %d lost", t.Lost, t.Attempts)
+	text := fmt.Sprintf("%d of %d dropped", t.Dropped, t.Attempts)
+	if n, _ := t.Unsent(); n > 0 {
+		text += fmt.Sprintf(", %d never sent", n)
+	}
+	return text
 }
 
 func (p *progress) close() {

@@ -46,7 +46,7 @@ The exit status is 0 however the gates came out; it is 'run' that fails.`,
 		Example: `  reuseport-bench report --format github >> "$GITHUB_STEP_SUMMARY"
   reuseport-bench report --format benchfmt OLD > old.txt
   reuseport-bench report --format benchfmt NEW > new.txt
-  benchstat -filter '.unit:(lost/restart OR response-p99-sec)' old.txt new.txt
+  benchstat -filter '.unit:(dropped/restart OR response-p99-sec)' old.txt new.txt
   benchstat -col /stop new.txt`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -76,7 +76,7 @@ func TestKernelSelfTest(t *testing.T) {
 	if *selftest {
 		runs, trials = 20, trialsAuto
 	}
-	faults := map[string]string{"server.work.sleep=2550us": "response.p50", "server.fault.resets=4": "lost_per_restart"}
+	faults := map[string]string{"server.work.sleep=2550us": "response.p50", "server.fault.resets=4": "dropped_per_restart"}
 	s := newSelfTally()
 	for i := range runs {
 		run, stderr, status := newProgram(t).run(t, string(yaml), "--trials", trials, "--seed", strconv.Itoa(i+1))

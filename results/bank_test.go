@@ -72,6 +72,7 @@ func oneMoreLost(t Trial) Trial {
 	for i := range t.Steps {
 		t.Steps[i].Lost++
 		t.Lost++
+		t.Dropped++
 	}
 	return t
 }
@@ -177,9 +178,9 @@ func TestSelfBankPower(t *testing.T) {
 		{"response time +10 %, of 2 ms", slower(1.1), "handoff", "response_p50_ns", 160},
 		{"response time +25 %, of 2 ms", slower(1.25), "handoff", "response_p50_ns", 60},
 		{"response time +25 %, of 0.4 ms", slower(1.25), "drain", "response_p50_ns", 240},
-		{"one more lost per restart, of none", oneMoreLost, "handoff", MetricLostPerRestart, 8},
-		{"one more lost per restart, of 0.04", oneMoreLost, "drain", MetricLostPerRestart, 30},
-		{"one more lost per restart, of 2", oneMoreLost, "close", MetricLostPerRestart, 160},
+		{"one more lost per restart, of none", oneMoreLost, "handoff", MetricDroppedPerRestart, 8},
+		{"one more lost per restart, of 0.04", oneMoreLost, "drain", MetricDroppedPerRestart, 30},
+		{"one more lost per restart, of 2", oneMoreLost, "close", MetricDroppedPerRestart, 160},
 		{"a gap of 20 ms", gapOf(20e6), "handoff", MetricGap, 12},
 		{"a gap of 20 ms", gapOf(20e6), "close", MetricGap, 20},
 	}

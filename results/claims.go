@@ -263,7 +263,7 @@ func describe(metric string, s Summary) string {
 		write = func(ns float64) string { return significant(ns).String() }
 	}
 	over := "trial"
-	if strings.HasSuffix(metric, "_per_restart") || metric == MetricLossWindow {
+	if strings.HasSuffix(metric, "_per_restart") || metric == MetricLossWindow || metric == MetricDropWindow {
 		over = "restart"
 	}
 	if s.TooFew {

@@ -125,7 +125,7 @@ func TestDecideClaims(t *testing.T) {
 			"those already in the closing listener's queue are reset\n",
 			"sockets=reuseport stop=close: lost_sent_after_close_per_restart none in 40 restarts (≤ 0.075)",
 			"; reset_at_close_per_restart 0.2 [",
-			"; loss_window_ns 100µs [", "; takeover_ns 18ns [",
+			"; drop_window_ns 100µs [", "; takeover_ns 18ns [",
 		}},
 		{"nothing is lost", "instant-switch", runOf(restarts(closeLabels)), VerdictHolds, []string{"none in 40 restarts"}},
 		{"later ones are lost", "instant-switch", runOf(late(1)), VerdictFails, []string{"lost_sent_after_close_per_restart 0.25 ["}},
@@ -134,11 +134,11 @@ func TestDecideClaims(t *testing.T) {
 		{"closing not observed", "instant-switch", runOf(unclosed), VerdictNotTested, []string{"has no lost_sent_after_close_per_restart"}},
 
 		{"close loses", "close-is-enough", runOf(lossy(), restarts(drainLabels)), VerdictFails, []string{
-			"sockets=reuseport stop=close: lost_per_restart 0.2 [",
-			"sockets=reuseport stop=drain: lost_per_restart none in 40 restarts (≤ 0.075)",
+			"sockets=reuseport stop=close: dropped_per_restart 0.2 [",
+			"sockets=reuseport stop=drain: dropped_per_restart none in 40 restarts (≤ 0.075)",
 		}},
 		{"close loses nothing", "close-is-enough", runOf(restarts(closeLabels), restarts(drainLabels, 5)), VerdictHolds, []string{
-			"stop=drain: lost_per_restart 0.125 [",
+			"stop=drain: dropped_per_restart 0.125 [",
 		}},
 		// Nine clients that a close reset, in one restart of forty, do disprove that closing is enough; only how often is not known.
 		{"one cluster", "close-is-enough", runOf(restarts(closeLabels, 9)), VerdictFails, []string{"0.225 ["}},
@@ -238,7 +238,7 @@ func retried(labels map[string]string, atMove, before int64) *Variant {
 	v := &Variant{Labels: labels}
 	for range 6 {
 		v.Trials = append(v.Trials, &Trial{
-			Valid: true, Attempts: 1500, Lost: atMove + before, Steps: []Step{{Do: "move-pod", Endpoints: 2, Lost: atMove}},
+			Valid: true, Attempts: 1500, Lost: atMove + before, Dropped: atMove + before, Steps: []Step{{Do: "move-pod", Endpoints: 2, Lost: atMove}},
 		})
 	}
 	v.Summarize()

@@ -255,11 +255,14 @@ func (s sides) unlike() string {
 		"more load by itself costs waiting and losses", Number(h), Number(b))
 }
 
-// figure is the trial's one value of a metric; of one that counts, its own rate.
-func (t *Trial) figure(metric string) (float64, bool) {
+// Figure is the trial's one value of a metric; of one that counts, its own rate. False: it has none.
+func (t *Trial) Figure(metric string) (float64, bool) {
 	if kind, _ := KindOf(metric); kind.counts {
 		one, ok := t.tally(metric)
-		return float64(one.count()) / one.units(), ok
+		if !ok {
+			return 0, false
+		}
+		return float64(one.count()) / one.units(), true
 	}
 	x, ok := t.Figures()[metric]
 	return x, ok
@@ -268,7 +271,7 @@ func (t *Trial) figure(metric string) (float64, bool) {
 // compareValues is for metrics of one value per trial.
 func (s sides) compareValues(d *Delta, level float64) bool {
 	value := func(t *Trial) (float64, bool) {
-		x, ok := t.figure(d.Metric)
+		x, ok := t.Figure(d.Metric)
 		return x, ok && (d.Scale != ScaleRatio || x > 0)
 	}
 	values := func(trials []*Trial) (xs []float64) {
@@ -362,20 +365,42 @@ type tally struct {
 	exposure []float64
 }
 
-// tally is false where the trial has no exposure.
+// tally is false where the trial has no exposure, or its count is not known.
 func (t *Trial) tally(metric string) (tally, bool) {
-	restarts := t.Restarts()
 	switch metric {
 	case MetricLostPerAttempt:
 		return tally{[]int64{t.Lost}, []float64{float64(t.Attempts)}}, t.Attempts > 0
+	case MetricDroppedPerAttempt:
+		return tally{[]int64{t.Dropped}, []float64{float64(t.Attempts)}}, t.Attempts > 0
 	case MetricResetAtClosePer:
+		restarts := t.Restarts()
 		return tally{[]int64{t.LostByCause[cause.ResetAtClose]}, []float64{float64(len(restarts))}}, len(restarts) > 0
 	}
 	var all tally
-	for _, s := range restarts {
-		all.counts, all.exposure = append(all.counts, s.Lost), append(all.exposure, 1)
+	for k := range t.Steps {
+		if !t.Steps[k].restarts() {
+			continue
+		}
+		n, ok := t.Steps[k].Lost, true
+		if metric == MetricDroppedPerRestart {
+			n, ok = t.StepDropped(k)
+		}
+		if !ok {
+			return tally{}, false
+		}
+		all.counts, all.exposure = append(all.counts, n), append(all.exposure, 1)
 	}
-	return all, len(restarts) > 0
+	return all, len(all.counts) > 0
+}
+
+// talliesOf are those of the trials that have one.
+func talliesOf(trials []*Trial, metric string) (all []tally) {
+	for _, t := range trials {
+		if one, ok := t.tally(metric); ok {
+			all = append(all, one)
+		}
+	}
+	return all
 }
 
 func (t tally) count() int64   { return sum(t.counts) }
@@ -434,15 +459,7 @@ func trialsOf(trials []tally) (all tally) {
 // else, each trial has its own rate, and those are compared as other figures are, by rank: a permutation of the sums needed three times
 // as many trials to find one more lost per restart (TestSelfBankPower).
 func (s sides) compareCounts(d *Delta, level float64) bool {
-	tallies := func(trials []*Trial) (all []tally) {
-		for _, t := range trials {
-			if one, ok := t.tally(d.Metric); ok {
-				all = append(all, one)
-			}
-		}
-		return all
-	}
-	base, head := tallies(s.base), tallies(s.head)
+	base, head := talliesOf(s.base, d.Metric), talliesOf(s.head, d.Metric)
 	if len(base) == 0 || len(head) == 0 || s.pairs != nil && len(s.pairs) == 0 {
 		return false
 	}

@@ -27,12 +27,15 @@ type MetricKind struct {
 // metricKinds are the metrics that can be compared. What is left out only describes a trial.
 var metricKinds = []MetricKind{
 	{MetricHighestRate, Higher, ScaleRatio, 0.05, false},
+	{MetricDroppedPerRestart, Lower, ScaleDifference, 0.05, true},
+	{MetricDroppedPerAttempt, Lower, ScaleDifference, 1e-4, true},
 	{MetricLostPerRestart, Lower, ScaleDifference, 0.05, true},
 	{MetricLostPerAttempt, Lower, ScaleDifference, 1e-4, true},
 	{MetricResetAtClosePer, Lower, ScaleDifference, 0.05, true},
 	{MetricHalfOpenLost, Lower, ScaleDifference, 0.01, false},
 	{MetricGap, Lower, ScaleDifference, 1e6, false},
 	{MetricOutage, Lower, ScaleDifference, 1e6, false},
+	{MetricDroppedPerStep, Lower, ScaleDifference, 1, false},
 	{MetricLostPerStep, Lower, ScaleDifference, 1, false},
 	{MetricStaleNS, Lower, ScaleRatio, 0.1, false},
 	{MetricEndpointsLag, Lower, ScaleRatio, 0.1, false},
@@ -104,7 +107,7 @@ func GatingMetrics(trials []*Trial) []string {
 	case has(func(t *Trial) bool { return t.Search != nil }):
 		return []string{MetricHighestRate}
 	case has(func(t *Trial) bool { return len(t.Restarts()) > 0 }):
-		return []string{MetricLostPerRestart, MetricGap, "response_p50_ns", "response_p99_ns"}
+		return []string{MetricDroppedPerRestart, MetricGap, "response_p50_ns", "response_p99_ns"}
 	}
-	return []string{MetricLostPerAttempt, "response_p50_ns", "response_p99_ns", MetricServersCPUPerAttempt}
+	return []string{MetricDroppedPerAttempt, "response_p50_ns", "response_p99_ns", MetricServersCPUPerAttempt}
 }

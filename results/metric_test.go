@@ -33,8 +33,8 @@ func TestGatingMetrics(t *testing.T) {
 		want   []string
 	}{
 		{"search", []*Trial{search}, []string{MetricHighestRate}},
-		{"restarts", []*Trial{restartTrial(0)}, []string{MetricLostPerRestart, MetricGap, "response_p50_ns", "response_p99_ns"}},
-		{"steady", []*Trial{restartTrial()}, []string{MetricLostPerAttempt, "response_p50_ns", "response_p99_ns", MetricServersCPUPerAttempt}},
+		{"restarts", []*Trial{restartTrial(0)}, []string{MetricDroppedPerRestart, MetricGap, "response_p50_ns", "response_p99_ns"}},
+		{"steady", []*Trial{restartTrial()}, []string{MetricDroppedPerAttempt, "response_p50_ns", "response_p99_ns", MetricServersCPUPerAttempt}},
 	}
 	for _, test := range tests {
 		got := GatingMetrics(test.trials)

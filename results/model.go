@@ -123,10 +123,15 @@ type Trial struct {
 	Block          int      `json:"block"` // 0-based
 	Order          int      `json:"order"` // position in the scenario's run, 0-based
 
-	Attempts    int64            `json:"attempts"`
-	Served      int64            `json:"served"`
-	Lost        int64            `json:"lost"`
-	Dropped     int64            `json:"dropped"` // lost for any cause but client
+	Attempts int64 `json:"attempts"`
+	Served   int64 `json:"served"`
+	Lost     int64 `json:"lost"`
+	Dropped  int64 `json:"dropped"` // lost for any cause but client
+	// NeverSent is how many attempts the load did not come to before the trial ended. They are lost for
+	// the cause client. It is absent in older runs; Unsent works it out.
+	NeverSent *int64 `json:"never_sent,omitempty"`
+	// LocalErrors counts attempts that failed in the load process itself, by errno: "EMFILE": 3.
+	LocalErrors map[string]int64 `json:"local_errors,omitempty"`
 	LostByCause map[string]int64 `json:"lost_by_cause"`
 	LostByPhase map[string]int64 `json:"lost_by_phase"`
 	Evidence    Evidence         `json:"evidence"`
@@ -231,16 +236,22 @@ type Step struct {
 	// Pods are, behind a Service, those that the step took away and then those that it started.
 	Pods []Pod `json:"pods,omitempty"`
 
-	GapNS            int64   `json:"gap_ns"`
-	OutageNS         int64   `json:"outage_ns"`
-	LostShare        float64 `json:"lost_share"` // within the outage, 0 to 1
-	ResolutionNS     int64   `json:"resolution_ns"`
-	Censored         bool    `json:"censored"` // the trial ended before serving resumed
-	StallNS          *int64  `json:"stall_ns"`
-	TakeoverNS       *int64  `json:"takeover_ns"`
-	TailNS           *int64  `json:"tail_ns"`
-	Lost             int64   `json:"lost"`
-	ScheduleLagMaxNS int64   `json:"schedule_lag_max_ns"`
+	// GapNS, OutageNS, LostShare and Censored are of attempts that were dropped.
+	GapNS        int64   `json:"gap_ns"`
+	OutageNS     int64   `json:"outage_ns"`
+	LostShare    float64 `json:"lost_share"` // within the outage, 0 to 1
+	ResolutionNS int64   `json:"resolution_ns"`
+	Censored     bool    `json:"censored"` // the trial ended before serving resumed
+	StallNS      *int64  `json:"stall_ns"`
+	TakeoverNS   *int64  `json:"takeover_ns"`
+	TailNS       *int64  `json:"tail_ns"`
+	Lost         int64   `json:"lost"` // for any cause
+	// Dropped is Lost without the cause client. It is absent in older runs; StepDropped works it out.
+	Dropped *int64 `json:"dropped,omitempty"`
+	// NeverSent is how many attempts that were due in the step's window the load did not come to. Absent
+	// in older runs.
+	NeverSent        *int64 `json:"never_sent,omitempty"`
+	ScheduleLagMaxNS int64  `json:"schedule_lag_max_ns"`
 
 	// HalfOpen is what became of connections whose handshakes were held up; null where none were.
 	HalfOpen *HalfOpen `json:"half_open,omitempty"`
@@ -451,7 +462,7 @@ type Occupancy struct {
 	PredictedWaitNS *int64 `json:"predicted_wait_ns"`
 }
 
-// Search is a search for the highest rate at which nothing is lost and p99 stays within a bound.
+// Search is a search for the highest rate at which nothing is dropped and p99 stays within a bound.
 type Search struct {
 	P99BoundNS int64   `json:"p99_bound_ns"`
 	PerSecond  float64 `json:"per_second"` // the highest rate that passed; 0: none

@@ -5,10 +5,10 @@ import "slices"
 // podFigures adds what steps behind a Service cost, and what they should by arithmetic.
 func (t *Trial) podFigures(f map[string]float64) {
 	var lags podLags
-	var lost, dead, steps float64
+	var lost, dropped, dead, steps float64
 	var outage int64
-	known := true
-	for _, s := range t.Steps {
+	known, droppedKnown := true, true
+	for k, s := range t.Steps {
 		for _, p := range s.Pods {
 			lags.add(p)
 		}
@@ -17,6 +17,8 @@ func (t *Trial) podFigures(f map[string]float64) {
 		}
 		steps++
 		lost += float64(s.Lost)
+		n, ok := t.StepDropped(k)
+		dropped, droppedKnown = dropped+float64(n), droppedKnown && ok
 		if s.OutageNS >= outage {
 			outage, f[MetricLostShare] = s.OutageNS, s.LostShare
 		}
@@ -26,6 +28,9 @@ func (t *Trial) podFigures(f map[string]float64) {
 	}
 	if steps > 0 {
 		f[MetricLostPerStep] = lost / steps
+		if droppedKnown {
+			f[MetricDroppedPerStep] = dropped / steps
+		}
 		if known {
 			f[MetricPredictedLost] = t.OfferedPerSecond * dead / 1e9 / steps
 		}

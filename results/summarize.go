@@ -20,7 +20,10 @@ const (
 
 // The metrics that more than this file names. Metrics lists them all.
 const (
-	MetricLostPerRestart       = "lost_per_restart"
+	MetricDroppedPerRestart    = "dropped_per_restart"
+	MetricDropWindow           = "drop_window_ns"
+	MetricDroppedPerAttempt    = "dropped_per_attempt"
+	MetricLostPerRestart       = "lost_per_restart" // lost for any cause, the load's own failures too
 	MetricLossWindow           = "loss_window_ns"
 	MetricLostPerAttempt       = "lost_per_attempt"
 	MetricSentAfterClose       = "lost_sent_after_close"
@@ -30,8 +33,9 @@ const (
 	MetricOutage               = "outage_ns"
 	MetricResolution           = "resolution_ns"
 	MetricStall                = "stall_ns"
-	MetricLostShare            = "lost_share"     // within the longest outage, 0 to 1
-	MetricLostPerStep          = "lost_per_step"  // of steps that stop workers or their pods
+	MetricLostShare            = "lost_share"       // within the longest outage, 0 to 1
+	MetricDroppedPerStep       = "dropped_per_step" // of steps that stop workers or their pods
+	MetricLostPerStep          = "lost_per_step"
 	MetricStaleNS              = "stale_rules_ns" // behind a Service: from the close of a listener to the rules that send nobody there
 	MetricPredictedLost        = "predicted_lost_per_step"
 	MetricEndpointsLag         = "endpoints_lag_ns" // from a pod's deletion to its Service's endpoints without it
@@ -78,7 +82,7 @@ const (
 var medianMetrics = []string{
 	"response_p50_ns", "response_p90_ns", "response_p99_ns", "response_p999_ns", "response_max_ns", "response_mean_ns", "response_sd_ns",
 	"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns", "service_mean_ns", "service_sd_ns",
-	MetricGap, MetricOutage, MetricLostShare, MetricLostPerStep, MetricStaleNS, MetricPredictedLost, MetricEndpointsLag, MetricRulesLag, MetricTermFirst, MetricPodReady, MetricPodRouted, MetricResolution, MetricStall, MetricTakeover, MetricTail,
+	MetricGap, MetricOutage, MetricLostShare, MetricDroppedPerStep, MetricLostPerStep, MetricStaleNS, MetricPredictedLost, MetricEndpointsLag, MetricRulesLag, MetricTermFirst, MetricPodReady, MetricPodRouted, MetricResolution, MetricStall, MetricTakeover, MetricTail,
 	MetricOffered, MetricCapacity, MetricScheduleLag, MetricJain, MetricMaxOverMean, MetricChi2P,
 	MetricLoadCPUPerAttempt, MetricServersCPUPerAttempt, MetricSwitches, MetricQueueMax, MetricHighestRate, MetricSelection, MetricLoad, MetricWait, MetricPredictedWait,
 	MetricListening, MetricServing, MetricShareMax, MetricShareMin,
@@ -88,7 +92,8 @@ var medianMetrics = []string{
 
 // Metrics returns the name of every metric that Summarize knows.
 func Metrics() []string {
-	return append(slices.Clone(medianMetrics), MetricLostPerRestart, MetricLossWindow, MetricLostPerAttempt,
+	return append(slices.Clone(medianMetrics), MetricDroppedPerRestart, MetricDropWindow, MetricDroppedPerAttempt,
+		MetricLostPerRestart, MetricLossWindow, MetricLostPerAttempt,
 		MetricSentAfterClose, MetricSentAfterClosePer, MetricResetAtClosePer)
 }
 
@@ -162,13 +167,47 @@ func (t *Trial) Reasons() []string {
 
 // Restarts are the trial's steps that restarted workers.
 func (t *Trial) Restarts() []Step {
-	var restarts []Step
-	for _, s := range t.Steps {
-		if s.Do == StepReplace || s.Do == StepRoll || s.Do == StepCrash || s.Do == StepUpdate {
-			restarts = append(restarts, s)
+	return slices.DeleteFunc(slices.Clone(t.Steps), func(s Step) bool { return !s.restarts() })
+}
+
+// restarts says whether the step restarted workers.
+func (s *Step) restarts() bool {
+	return s.Do == StepReplace || s.Do == StepRoll || s.Do == StepCrash || s.Do == StepUpdate
+}
+
+// StepDropped returns how many attempts step k dropped, and false where that is not known. Older runs did
+// not store it: there it follows from the list of losses, unless that was cut short.
+func (t *Trial) StepDropped(k int) (n int64, ok bool) {
+	s := &t.Steps[k]
+	switch {
+	case s.Dropped != nil:
+		return *s.Dropped, true
+	case t.Lost == t.Dropped:
+		return s.Lost, true
+	case t.LossesOmitted > 0:
+		return 0, false
+	}
+	n = s.Lost
+	for _, l := range t.Losses {
+		if l.Step != nil && *l.Step == k && l.Cause == cause.Client {
+			n--
 		}
 	}
-	return restarts
+	return n, true
+}
+
+// Unsent returns how many attempts the load did not come to, and false where that is not known. In older
+// runs the ledger has their number.
+func (t *Trial) Unsent() (n int64, ok bool) {
+	if t.NeverSent != nil {
+		return *t.NeverSent, true
+	}
+	for _, row := range t.Ledger {
+		if row.Client == PhaseConnect.String()+": "+ClassUnsent.String() {
+			n += row.Attempts
+		}
+	}
+	return n, len(t.Ledger) > 0 || t.Lost == t.Dropped
 }
 
 // Figures returns the trial's one value for each metric that is one value per trial; a metric it
@@ -353,8 +392,10 @@ func (c *ColdStart) figures(f map[string]float64) {
 // thrown into one histogram: ten thousand requests of one trial share that trial's luck, so they are
 // one observation, and an interval over requests would be far too narrow.
 //
-// Losses are rates, see Rate: lost_per_restart over restarts, lost_per_attempt over trials. loss_window_ns is
-// lost_per_restart over the offered connections per second, its interval scaled; it assumes one
+// Losses are rates, see Rate: dropped_per_restart and lost_per_restart over restarts, dropped_per_attempt and
+// lost_per_attempt over trials. Lost is for any cause; dropped leaves out what the load itself failed at, so
+// it is what speaks of the servers. drop_window_ns and loss_window_ns are dropped_per_restart and
+// lost_per_restart over the offered connections per second, their intervals scaled; they assume one
 // connection per attempt. lost_sent_after_close is a plain total and has no interval;
 // lost_sent_after_close_per_restart and reset_at_close_per_restart have, with trials as clusters.
 func (v *Variant) Summarize() { v.Summary = v.SummaryAt(Confidence) }
@@ -474,31 +515,29 @@ func (z *summarizer) warnCensored(trials []*Trial) {
 }
 
 func (z *summarizer) summarizeLosses(trials []*Trial) {
-	var lost []int64
-	var attempts []float64
-	for _, t := range trials {
-		if t.Attempts > 0 {
-			lost = append(lost, t.Lost)
-			attempts = append(attempts, float64(t.Attempts))
-		}
-	}
-	if len(lost) == 0 {
+	z.perAttempt(trials, MetricLostPerAttempt, "lost")
+	z.perAttempt(trials, MetricDroppedPerAttempt, "dropped")
+}
+
+func (z *summarizer) perAttempt(trials []*Trial, metric, what string) {
+	tallies := talliesOf(trials, metric)
+	if len(tallies) == 0 {
 		return
 	}
-	s := Rate(lost, attempts, z.level)
+	all := trialsOf(tallies)
+	s := Rate(all.counts, all.exposure, z.level)
 	s.atMostOne()
 	if s.Method == MethodRuleOfThree {
-		s.warn("nothing lost in %s; the bound takes losses for independent", Plural(len(lost), "trial"))
+		s.warn("nothing %s in %s; the bound takes losses for independent", what, Plural(len(tallies), "trial"))
 	}
-	z.summary[MetricLostPerAttempt] = s
+	z.summary[metric] = s
 }
 
 // summarizeRestarts fills what is counted per restart; nothing when there was none.
 func (z *summarizer) summarizeRestarts(trials []*Trial) {
-	var perRestart []tally
 	var afterClose, resets []int64
 	var restartsAfterClose, restarts []float64
-	var lost, inRestarts int64
+	var lost, dropped int64
 	late := 0
 	for _, t := range trials {
 		late += t.StepsLate
@@ -506,10 +545,7 @@ func (z *summarizer) summarizeRestarts(trials []*Trial) {
 		if len(steps) == 0 {
 			continue
 		}
-		inTrial, _ := t.tally(MetricLostPerRestart)
-		perRestart = append(perRestart, inTrial)
-		inRestarts += inTrial.count()
-		lost += t.Lost
+		lost, dropped = lost+t.Lost, dropped+t.Dropped
 		resets = append(resets, t.LostByCause[cause.ResetAtClose])
 		restarts = append(restarts, float64(len(steps)))
 		if t.LostSentAfterClose != nil {
@@ -517,25 +553,38 @@ func (z *summarizer) summarizeRestarts(trials []*Trial) {
 			restartsAfterClose = append(restartsAfterClose, float64(len(steps)))
 		}
 	}
-	if len(perRestart) == 0 {
+	if len(restarts) == 0 {
 		return
 	}
-	s := clusteredRate(perRestart, z.level)
-	s.warnRestarts()
-	if late > 0 {
-		s.warn("not carried out: %s, because the ones before took until the load had ended", Plural(late, "more step"))
-	}
-	if lost > inRestarts {
-		s.warn("lost outside any restart: %s", Plural(lost-inRestarts, "more attempt"))
-	}
-	z.summary[MetricLostPerRestart] = s
-	if offered := z.summary[MetricOffered].Center; offered > 0 {
-		z.summary[MetricLossWindow] = s.scaled(1e9 / offered)
-	}
+	z.perRestart(trials, MetricLostPerRestart, MetricLossWindow, "lost", lost, late)
+	z.perRestart(trials, MetricDroppedPerRestart, MetricDropWindow, "dropped", dropped, late)
 	z.summary[MetricResetAtClosePer] = ratePerRestart(resets, restarts, z.level)
 	if len(afterClose) > 0 {
 		z.summary[MetricSentAfterClosePer] = ratePerRestart(afterClose, restartsAfterClose, z.level)
 		z.summary[MetricSentAfterClose] = Summary{Center: float64(sum(afterClose)), N: int(sum(restartsAfterClose)), Method: MethodNone}
+	}
+}
+
+// perRestart fills the metric and its window, of which the trials with restarts counted all.
+func (z *summarizer) perRestart(trials []*Trial, metric, window, what string, all int64, late int) {
+	tallies := talliesOf(trials, metric)
+	if len(tallies) == 0 {
+		return
+	}
+	s := clusteredRate(tallies, z.level)
+	s.warnRestarts()
+	if late > 0 {
+		s.warn("not carried out: %s, because the ones before took until the load had ended", Plural(late, "more step"))
+	}
+	restarted := slices.DeleteFunc(slices.Clone(trials), func(t *Trial) bool { return len(t.Restarts()) == 0 })
+	if n := len(restarted); len(tallies) < n {
+		s.warn("only %d of %s have this figure", len(tallies), Plural(n, "valid trial"))
+	} else if in := clusters(tallies).count(); all > in {
+		s.warn("%s outside any restart: %s", what, Plural(all-in, "more attempt"))
+	}
+	z.summary[metric] = s
+	if offered := z.summary[MetricOffered].Center; offered > 0 {
+		z.summary[window] = s.scaled(1e9 / offered)
 	}
 }
 

@@ -2,6 +2,7 @@ package results
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func restartTrial(lost ...int64) *Trial {
 		ResponseNS:         &Percentiles{P50: 1, P90: 2, P99: 3, P999: 4, Max: 5},
 	}
 	for i, n := range lost {
-		t.Lost += n
+		t.Lost, t.Dropped = t.Lost+n, t.Dropped+n
 		t.LostByCause[cause.ResetAtClose] += n
 		t.Steps = append(t.Steps, Step{
 			Do: StepReplace, Lost: n, GapNS: int64(i+1) * 100, OutageNS: int64(i+1) * 1000, ResolutionNS: 500,
@@ -355,5 +356,114 @@ func TestRetryFigures(t *testing.T) {
 	}
 	if _, ok := (&Trial{Attempts: 1}).Figures()[MetricTries]; ok {
 		t.Error("without retries there are tries")
+	}
+}
+
+// What the load itself failed at is in the lost, not in the dropped.
+func TestDroppedAndLost(t *testing.T) {
+	v := &Variant{}
+	for range 10 {
+		trial := restartTrial(1, 0, 0, 1) // 2 reset at close
+		trial.Lost, trial.LostByCause[cause.Client] = trial.Lost+5, 5
+		trial.Steps[0].Lost += 3 // and 2 outside any restart
+		for k := range trial.Steps {
+			trial.Steps[k].Dropped = ptr(trial.Steps[k].Lost)
+		}
+		*trial.Steps[0].Dropped = 1
+		v.Trials = append(v.Trials, trial)
+	}
+	v.Summarize()
+	for metric, want := range map[string]float64{
+		MetricDroppedPerRestart: 20. / 40, MetricDropWindow: 20. / 40 / 2000 * 1e9, MetricDroppedPerAttempt: 20. / 10_000,
+		MetricLostPerRestart: 50. / 40, MetricLossWindow: 50. / 40 / 2000 * 1e9, MetricLostPerAttempt: 70. / 10_000,
+	} {
+		if got := v.Summary[metric].Center; math.Abs(got-want) > 1e-9*want {
+			t.Errorf("%s %v, want %v", metric, got, want)
+		}
+	}
+	for metric, want := range map[string][]string{
+		MetricDroppedPerRestart: nil, MetricLostPerRestart: {"lost outside any restart: 20 more attempts"},
+	} {
+		if diff := cmp.Diff(want, v.Summary[metric].Warnings); diff != "" {
+			t.Errorf("%s: warnings (-want +got):\n%s", metric, diff)
+		}
+	}
+}
+
+// Runs that did not store what a step dropped, nor what was never sent, are summarized as far as it is known.
+func TestDroppedOfOldRuns(t *testing.T) {
+	loss := func(step int, of string) Loss { return Loss{Step: &step, Cause: of} }
+	unsent := LedgerRow{Client: "connect: unsent", Cause: cause.Client, Attempts: 2}
+	for _, test := range []struct {
+		name          string
+		client        int64 // of the 6 lost at the second step
+		losses        []Loss
+		omitted       int64
+		ledger        []LedgerRow
+		dropped, sent int64 // -1: not known
+	}{
+		{"none by the load", 0, nil, 4, nil, 6, 0},
+		{"listed", 2, []Loss{loss(1, cause.ResetAtClose), loss(1, cause.Client), {Cause: cause.Client}}, 0, []LedgerRow{unsent}, 5, 2},
+		{"aborts", 2, []Loss{loss(1, cause.Client), loss(1, cause.Client)}, 0, []LedgerRow{{Client: "wait: local", Cause: cause.Client, Attempts: 2}}, 4, 0},
+		{"not all listed", 2, []Loss{loss(1, cause.Client)}, 1, []LedgerRow{unsent}, -1, 2},
+		{"not even a ledger", 2, nil, 2, nil, -1, -1},
+	} {
+		trial := restartTrial(0, 6)
+		trial.Dropped -= test.client
+		trial.Losses, trial.LossesOmitted, trial.Ledger = test.losses, test.omitted, test.ledger
+		if got, ok := trial.StepDropped(1); ok != (test.dropped >= 0) || ok && got != test.dropped {
+			t.Errorf("%s: step 1 dropped %d, %t; want %d", test.name, got, ok, test.dropped)
+		}
+		if got, ok := trial.Unsent(); ok != (test.sent >= 0) || ok && got != test.sent {
+			t.Errorf("%s: %d never sent, %t; want %d", test.name, got, ok, test.sent)
+		}
+		v := &Variant{Trials: []*Trial{trial}}
+		v.Summarize()
+		if s, ok := v.Summary[MetricDroppedPerRestart]; ok != (test.dropped >= 0) || ok && s.Center != float64(test.dropped)/2 {
+			t.Errorf("%s: %v dropped per restart, %t", test.name, s.Center, ok)
+		}
+		if s := v.Summary[MetricLostPerRestart]; s.Center != 3 {
+			t.Errorf("%s: %v lost per restart, want 3", test.name, s.Center)
+		}
+	}
+	known, unknown := restartTrial(2), restartTrial(4)
+	unknown.Dropped, unknown.LossesOmitted = 1, 4
+	v := &Variant{Trials: []*Trial{known, unknown}}
+	v.Summarize()
+	if s := v.Summary[MetricDroppedPerRestart]; s.Center != 2 || !slices.Contains(s.Warnings, "only 1 of 2 valid trials have this figure") {
+		t.Errorf("%v, warnings %q; want 2 of the trial that is known, and a warning", s.Center, s.Warnings)
+	}
+}
+
+// A stored run of before is read with the metrics that it does not know, and keeps what it has.
+func TestNewMetricsOfStoredRuns(t *testing.T) {
+	run, err := Load("baseline/ci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			for dropped, lost := range map[string]string{
+				MetricDroppedPerAttempt: MetricLostPerAttempt, MetricDroppedPerRestart: MetricLostPerRestart,
+			} {
+				l, known := v.Summary[lost]
+				if d, ok := v.Summary[dropped]; ok != known || d.Center != l.Center || d.N != l.N {
+					t.Errorf("%s %s: %s %v of %d, %s %v of %d", s.Name, LabelString(v.Labels), dropped, d.Center, d.N, lost, l.Center, l.N)
+				}
+				seen++
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("the run has no variants")
+	}
+	v := &Variant{
+		Trials:  []*Trial{restartTrial(3)},
+		Summary: map[string]Summary{MetricLostPerRestart: {Center: 77}},
+	}
+	(&Run{Scenarios: []*Scenario{{Variants: []*Variant{v}}}}).refresh()
+	if got := v.Summary[MetricLostPerRestart].Center; got != 77 || v.Summary[MetricDroppedPerRestart].Center != 3 {
+		t.Errorf("lost %v and dropped %v per restart; want the stored 77, and 3", got, v.Summary[MetricDroppedPerRestart].Center)
 	}
 }

@@ -36,6 +36,7 @@ func numberedFigures(first int) Figures {
 		Residual:    count(), LostSentAfterClose: count(),
 		GapNS: centre(), OutageNS: centre(), StallNS: centre(), TakeoverNS: centre(), TailNS: centre(),
 		Response: percentiles(), Service: percentiles(),
+		DroppedPerRestart: centre(), DroppedPerAttempt: centre(),
 		LostPerRestart: centre(), LostPerAttempt: centre(),
 		Masked: count(), Repeated: count(), TriesPerAttempt: centre(),
 		Jain: centre(), MaxOverMean: centre(), Chi2P: centre(),
@@ -52,7 +53,7 @@ func TestEveryMetric(t *testing.T) {
 	want = append(want, strings.Fields(`lost_by_phase.connect lost_by_phase.send lost_by_phase.wait lost_by_phase.body
 		residual lost_sent_after_close gap_ns outage_ns stall_ns takeover_ns tail_ns
 		response.p50 response.p90 response.p99 response.p999 response.max
-		service.p50 service.p90 service.p99 service.p999 service.max lost_per_restart lost_per_attempt
+		service.p50 service.p90 service.p99 service.p999 service.max dropped_per_restart dropped_per_attempt lost_per_restart lost_per_attempt
 		masked repeated tries_per_attempt jain max_over_mean chi2_p context_switches_per_connection servers_cpu_per_attempt_ns`)...)
 	for _, name := range slices.Clone(want) {
 		want = append(want, "baseline."+name)
@@ -240,7 +241,7 @@ func TestGateOnEveryStep(t *testing.T) {
 		restarts = "replace roll crash rolling-update"
 	)
 	only := map[string]string{ // every other metric is of any step
-		"lost_sent_after_close": ends, "tail_ns": ends, "takeover_ns": starts, "lost_per_restart": restarts,
+		"lost_sent_after_close": ends, "tail_ns": ends, "takeover_ns": starts, "lost_per_restart": restarts, "dropped_per_restart": restarts,
 	}
 	settings := map[string]string{
 		"stall": "for: 20ms", "crash": "for: 20ms", "cold-start": "for: 20ms", "scale": "replicas: 3",

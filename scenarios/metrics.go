@@ -39,6 +39,9 @@ type Figures struct {
 	Response Percentiles `expr:"response"`
 	Service  Percentiles `expr:"service"`
 
+	DroppedPerRestart float64 `expr:"dropped_per_restart" needs:"restarts"`
+	DroppedPerAttempt float64 `expr:"dropped_per_attempt"`
+
 	LostPerRestart float64 `expr:"lost_per_restart" needs:"restarts"`
 	LostPerAttempt float64 `expr:"lost_per_attempt"`
 

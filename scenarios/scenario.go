@@ -288,7 +288,7 @@ func (r Retry) Causes() []string {
 	return causes
 }
 
-// Search is for the highest rate at which nothing is lost and response times stay within a bound. Each trial is then a
+// Search is for the highest rate at which nothing is dropped and response times stay within a bound. Each trial is then a
 // bisection, of which each try is a trial of its own; load.rate is not given.
 type Search struct {
 	// P99 is the bound of the 99th percentile of response time, up to 1 min. Default 0: no search.

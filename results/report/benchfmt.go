@@ -17,9 +17,9 @@ import (
 
 // Benchfmt prints the run in the Go benchmark format (https://golang.org/design/14313-benchmark-format), for benchstat: one line per
 // valid trial, so that benchstat's medians and intervals are over trials, as ours are. It knows no rates: where most trials lose
-// nothing its median of lost/restart is 0, whatever the others lose, and it has no bound like our "≤ 3/R".
+// nothing its median of dropped/restart is 0, whatever the others lose, and it has no bound like our "≤ 3/R".
 //
-//	BenchmarkRollingRestart/sockets=reuseport/stop=close 1 0.4 lost/restart 0.00091 response-p99-sec
+//	BenchmarkRollingRestart/sockets=reuseport/stop=close 1 0.4 dropped/restart 0.00091 response-p99-sec
 //
 // A scenario is a benchmark, its hyphens turned into capitals; a label is a part of its name, for -col, -row and -filter:
 // "benchstat -col /stop". In labels, what the format has a meaning for is percent-encoded (url.PathUnescape reverses it):
@@ -60,11 +60,14 @@ type benchUnit struct{ metric, name string }
 // benchUnits are what is printed, in benchstat's order of tables: what the text report has columns for.
 var benchUnits = []benchUnit{
 	{results.MetricHighestRate, "highest-rate/s"},
+	{results.MetricDroppedPerRestart, "dropped/restart"},
+	{results.MetricDroppedPerAttempt, "dropped/attempt"},
 	{results.MetricLostPerRestart, "lost/restart"},
 	{results.MetricLostPerAttempt, "lost/attempt"},
 	{results.MetricHalfOpenLost, "half-open-lost/held"},
 	{results.MetricGap, "gap-sec"},
 	{results.MetricOutage, "outage-sec"},
+	{results.MetricDroppedPerStep, "dropped/step"},
 	{results.MetricLostPerStep, "lost/step"},
 	{results.MetricLostShare, "lost-share"},
 	{results.MetricStaleNS, "stale-rules-sec"},
@@ -114,15 +117,12 @@ func benchFigures(t *results.Trial) map[string]float64 {
 	if t.OfferedPerSecond == 0 {
 		delete(f, results.MetricOffered) // nothing was offered, so nobody measured at what rate
 	}
-	if t.Attempts > 0 {
-		f[results.MetricLostPerAttempt] = float64(t.Lost) / float64(t.Attempts)
-	}
-	if restarts := t.Restarts(); len(restarts) > 0 {
-		var lost int64
-		for _, r := range restarts {
-			lost += r.Lost
+	for _, metric := range []string{
+		results.MetricDroppedPerRestart, results.MetricDroppedPerAttempt, results.MetricLostPerRestart, results.MetricLostPerAttempt,
+	} {
+		if x, ok := t.Figure(metric); ok {
+			f[metric] = x
 		}
-		f[results.MetricLostPerRestart] = float64(lost) / float64(len(restarts))
 	}
 	for metric, x := range f {
 		if math.IsNaN(x) || math.IsInf(x, 0) {

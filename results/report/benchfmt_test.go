@@ -105,8 +105,8 @@ func TestBenchUnits(t *testing.T) {
 		results.MetricResolution, results.MetricScheduleLag, results.MetricLoadCPUPerAttempt, results.MetricPredictedWait, results.MetricPredictedLost,
 		// A median of p values says nothing.
 		results.MetricChi2P,
-		// lost/restart scaled, and parts of it.
-		results.MetricLossWindow, results.MetricSentAfterClose, results.MetricSentAfterClosePer, results.MetricResetAtClosePer,
+		// dropped/restart and lost/restart scaled, and parts of them.
+		results.MetricDropWindow, results.MetricLossWindow, results.MetricSentAfterClose, results.MetricSentAfterClosePer, results.MetricResetAtClosePer,
 	}
 	var metrics, names []string
 	for _, u := range benchUnits {

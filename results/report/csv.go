@@ -70,11 +70,20 @@ func (c csvColumns) head() []string {
 		head = append(head, "label."+label)
 	}
 	head = append(head, "block", "order", "valid", "invalid_reasons",
-		"attempts", "served", "lost", "dropped", "residual", "restarts", "lost_sent_after_close", "syn_retransmits")
+		"attempts", "served", "lost", "dropped", "never_sent", "residual", "restarts", "lost_sent_after_close", "syn_retransmits")
 	for _, cause := range c.causes {
 		head = append(head, "lost_by_cause."+cause)
 	}
 	return append(head, c.figures...)
+}
+
+// unsent is how many attempts the load did not come to; nil where the trial does not say.
+func unsent(t *results.Trial) *int64 {
+	n, ok := t.Unsent()
+	if !ok {
+		return nil
+	}
+	return &n
 }
 
 func (c csvColumns) row(s *results.Scenario, v *results.Variant, t *results.Trial) []string {
@@ -90,7 +99,7 @@ func (c csvColumns) row(s *results.Scenario, v *results.Variant, t *results.Tria
 		row = append(row, v.Labels[label])
 	}
 	row = append(row, strconv.Itoa(t.Block), strconv.Itoa(t.Order), strconv.FormatBool(t.Counts()), strings.Join(t.Reasons(), "; "),
-		integer(t.Attempts), integer(t.Served), integer(t.Lost), integer(t.Dropped), integer(t.Residual),
+		integer(t.Attempts), integer(t.Served), integer(t.Lost), integer(t.Dropped), optional(unsent(t)), integer(t.Residual),
 		strconv.Itoa(len(t.Restarts())), optional(t.LostSentAfterClose), optional(t.SYNRetransmits))
 	for _, cause := range c.causes {
 		row = append(row, integer(t.LostByCause[cause]))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
@@ -361,5 +363,71 @@ func TestSlopeLine(t *testing.T) {
 	want := "Outage over kube.endpoint_lag: 2 ± 0.0031 s for each second, 4ms where there is none (6 trials, least squares, 95 %)."
 	if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
 		t.Errorf("no such line in\n%s", out)
+	}
+}
+
+// neverSend turns served attempts of a trial into ones that the load never sent, put down to its first step.
+func neverSend(t *results.Trial, n int64) {
+	t.Steps[0].Dropped = ptr(t.Steps[0].Lost)
+	t.Steps[0].Lost += n
+	t.Lost, t.Served, t.NeverSent = t.Lost+n, t.Served-n, &n
+	t.LostByCause[cause.Client] += n
+	t.Ledger[0].Attempts -= n
+	t.Ledger = append(t.Ledger, results.LedgerRow{
+		Client: "connect: unsent", Server: "never accepted", Cause: cause.Client, Attempts: n, Explained: true,
+	})
+}
+
+// What the load never sent has a column of its own, and ranks nobody.
+func TestNeverSentIsApart(t *testing.T) {
+	rows := func(run *results.Run, heading string) (head string, rows []string) {
+		_, table, found := strings.Cut(printed(t, Markdown, run), "### "+heading+"\n")
+		if !found {
+			t.Fatalf("no table %q", heading)
+		}
+		table, _, _ = strings.Cut(strings.TrimSpace(table), "\n\n")
+		lines := strings.Split(table, "\n")
+		return strings.ReplaceAll(lines[0], "<br>", " "), lines[2:]
+	}
+	run := finishedRun()
+	const byLoss, byCause = "Restarts, by loss", "Lost by cause"
+	head, before := rows(run, byLoss)
+	if strings.Contains(head, "never sent") {
+		t.Errorf("all was sent, and yet: %s", head)
+	}
+	for _, v := range run.Scenarios[0].Variants {
+		if v.Labels["stop"] == "drain" {
+			neverSend(v.Trials[0], 40) // more than the other variant loses
+			neverSend(v.Trials[1], 50)
+		}
+	}
+	run.Summarize()
+	head, after := rows(run, byLoss)
+	if !strings.Contains(head, "never sent") {
+		t.Errorf("no column for what was never sent: %s", head)
+	}
+	want := map[string]string{"drain": "90", "close": "0", "handoff": "0", "bpf-migrate": missing}
+	for i := range after {
+		cells, was := strings.Split(after[i], "|"), strings.Split(before[i], "|")
+		isColumn := func(head string) bool { return strings.TrimSpace(head) == "never sent" }
+		column := slices.IndexFunc(strings.Split(head, "|"), isColumn)
+		_, stop, _ := strings.Cut(strings.TrimSpace(cells[1]), "stop=")
+		if got := strings.TrimSpace(cells[column]); got != want[stop] {
+			t.Errorf("%s: %q never sent, want %q", stop, got, want[stop])
+		}
+		cells = slices.Delete(cells, column, column+1)
+		for k := range cells {
+			if strings.TrimSpace(cells[k]) != strings.TrimSpace(was[k]) {
+				t.Errorf("row %d was %q, is %q", i, before[i], after[i])
+				break
+			}
+		}
+	}
+	head, after = rows(run, byCause)
+	if !strings.Contains(head, "| client | of these never sent |") {
+		t.Errorf("causes: %s\n%s", head, strings.Join(after, "\n"))
+	}
+	if csv := printed(t, CSV, run); !strings.Contains(csv, "5950,50,0,50,0,5,") {
+		t.Errorf("CSV lacks 50 never sent of 50 lost:\n%.1500s", csv)
 	}
 }

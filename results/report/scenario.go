@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 )
 
 // A figureColumn is one column of a table of variants: a metric, or text of its own.
@@ -28,14 +29,19 @@ var (
 	offeredColumn = figureColumn{head: "offered [1/s]", metric: results.MetricOffered, kind: plain}
 	// capacityColumn is empty, and so left out, unless the load is a share of the capacity.
 	capacityColumn = figureColumn{head: "capacity [1/s]", metric: results.MetricCapacity, kind: plain, text: capacityCell}
+	// neverSentColumn is printed where there is something in it.
+	neverSentColumn = figureColumn{
+		head: "never\nsent", kind: plain,
+		text: func(_ *table, _ *results.Scenario, v *results.Variant) string { return neverSentCount(v) },
+	}
 
 	restartLossColumns = []figureColumn{
 		trialsColumn,
 		{head: "restarts", kind: plain, text: restartCount},
 		offeredColumn,
 		capacityColumn,
-		{head: "lost/restart [95 %]", metric: results.MetricLostPerRestart, kind: losses, interval: true},
-		{head: "loss window", metric: results.MetricLossWindow, interval: true},
+		{head: "dropped/restart [95 %]", metric: results.MetricDroppedPerRestart, kind: losses, interval: true},
+		{head: "drop window", metric: results.MetricDropWindow, interval: true},
 		{head: "half-open\nlost/held", metric: results.MetricHalfOpenLost, kind: plain, text: halfOpenCount},
 	}
 	coldStartColumns = []figureColumn{
@@ -54,12 +60,12 @@ var (
 		trialsColumn,
 		offeredColumn,
 		capacityColumn,
-		{head: "lost/attempt [95 %]", metric: results.MetricLostPerAttempt, kind: plain, interval: true},
+		{head: "dropped/attempt [95 %]", metric: results.MetricDroppedPerAttempt, kind: plain, interval: true},
 	}
 	serviceColumns = []figureColumn{
 		{head: "outage", metric: results.MetricOutage, interval: true},
 		{head: "lost share", metric: results.MetricLostShare, kind: plain},
-		{head: "lost/step", metric: results.MetricLostPerStep, kind: plain, interval: true},
+		{head: "dropped/step", metric: results.MetricDroppedPerStep, kind: plain, interval: true},
 		{head: "predicted", metric: results.MetricPredictedLost, kind: plain},
 		{head: "closed to rules", metric: results.MetricStaleNS, interval: true},
 	}
@@ -79,7 +85,7 @@ var (
 	retryColumns = []figureColumn{
 		{head: "tries/attempt", metric: results.MetricTries, kind: plain, interval: true},
 		{head: "masked/attempt", metric: results.MetricMasked, kind: plain, interval: true},
-		{head: "lost/attempt", metric: results.MetricLostPerAttempt, kind: plain, interval: true},
+		{head: "dropped/attempt", metric: results.MetricDroppedPerAttempt, kind: plain, interval: true},
 		{head: "read twice\nor more/attempt", metric: results.MetricRepeated, kind: plain, interval: true},
 		{head: "masked p50", metric: results.MetricMaskedP50, interval: true},
 		{head: "masked p99", metric: results.MetricMaskedP99},
@@ -180,8 +186,11 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 	if restarts {
 		lossColumns = restartLossColumns
 	}
+	if slices.ContainsFunc(measured, func(v *results.Variant) bool { return neverSent(v) > 0 }) {
+		lossColumns = append(slices.Clone(lossColumns), neverSentColumn)
+	}
 	if searched := figureTable(s, measured, searchColumns); len(searched.columns) > 2 {
-		d.heading(3, "Highest rate with nothing lost and p99 within the bound")
+		d.heading(3, "Highest rate with nothing dropped and p99 within the bound")
 		d.table(searched)
 	}
 	switch {
@@ -274,7 +283,7 @@ func behindService(variants []*results.Variant) []*results.Variant {
 
 // lossOf is a variant's figure to sort by; one without comes last.
 func lossOf(v *results.Variant) float64 {
-	if s, ok := v.Summary[results.MetricLostPerRestart]; ok {
+	if s, ok := v.Summary[results.MetricDroppedPerRestart]; ok {
 		return s.Center
 	}
 	return math.Inf(1)
@@ -408,6 +417,25 @@ func restartCount(_ *table, _ *results.Scenario, v *results.Variant) string {
 	return count(int64(n))
 }
 
+// neverSent is how many attempts the load did not come to, in the variant's trials that count and say so.
+func neverSent(v *results.Variant) (sum int64) {
+	for _, t := range v.ValidTrials() {
+		n, _ := t.Unsent()
+		sum += n
+	}
+	return sum
+}
+
+// neverSentCount writes neverSent, unless a trial does not say.
+func neverSentCount(v *results.Variant) string {
+	valid := v.ValidTrials()
+	unknown := func(t *results.Trial) bool { _, ok := t.Unsent(); return !ok }
+	if len(valid) == 0 || slices.ContainsFunc(valid, unknown) {
+		return missing
+	}
+	return count(neverSent(v))
+}
+
 // halfOpenCount is how many handshakes were held up, and how many of those were lost.
 func halfOpenCount(_ *table, _ *results.Scenario, v *results.Variant) string {
 	var h results.HalfOpen
@@ -485,17 +513,25 @@ func causeBlocks(d *document, s *results.Scenario, variants []*results.Variant) 
 	t := &table{columns: []column{{head: "variant"}, {"attempts", true}, {"lost", true}}}
 	for _, c := range causes {
 		t.columns = append(t.columns, column{c, true})
+		if c == cause.Client {
+			t.columns = append(t.columns, column{"of these\nnever sent", true})
+		}
 	}
 	t.columns = append(t.columns, column{"known from\nkernel/counter/worker/client", true})
 	for _, v := range variants {
 		if len(v.ValidTrials()) == 0 {
-			t.add(append([]string{results.LabelString(v.Labels)}, slices.Repeat([]string{missing}, len(causes)+3)...)...)
+			cells := slices.Repeat([]string{missing}, len(t.columns))
+			cells[0] = results.LabelString(v.Labels)
+			t.add(cells...)
 			continue
 		}
 		l := sumLosses(v)
 		cells := []string{results.LabelString(v.Labels), count(l.attempts), count(l.lost)}
 		for _, c := range causes {
 			cells = append(cells, count(l.byCause[c]))
+			if c == cause.Client {
+				cells = append(cells, neverSentCount(v))
+			}
 		}
 		known := []string{count(l.evidence.Kernel), count(l.evidence.Counter), count(l.evidence.Worker), count(l.evidence.Client)}
 		t.add(append(cells, strings.Join(known, "/"))...)

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
@@ -56,6 +57,9 @@ var testWorker = &servers.Worker{ID: 3, Generation: 1}
 func (b *books) tell(i int, a account) {
 	due := int64(begin) + b.scheduled(i)
 	s := results.Sample{Sequence: uint64(i), Scheduled: due, Sent: due, Done: due + a.done*ms, Class: a.class, Phase: a.phase, Worker: -1, Generation: -1}
+	if a.class == results.ClassLocal {
+		s.Errno = int(unix.EMFILE)
+	}
 	if a.class == results.ClassNone {
 		s.Worker, s.Generation = testWorker.ID, testWorker.Generation
 	}
@@ -124,6 +128,7 @@ func TestJudge(t *testing.T) {
 		{"accepted after the client had left", account{results.ClassTimeout, wait, 900, "a", servers.EndPeer}, nil, 0, judgement{cause.Timeout, evidenceWorker, 3, true}},
 		{"unreachable", account{results.ClassUnreachable, connect, 0, "", 0}, nil, 0, judgement{cause.NoRoute, evidenceClient, -1, true}},
 		{"out of descriptors", account{results.ClassLocal, connect, 0, "", 0}, nil, 0, judgement{cause.Client, evidenceClient, -1, true}},
+		{"aborted by the load on purpose", account{results.ClassAborted, wait, 0, "aq", servers.EndPeer}, nil, 0, judgement{cause.Client, evidenceClient, -1, true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBooks(t, 1)
@@ -275,6 +280,7 @@ func TestStepMetrics(t *testing.T) {
 			want := tt.want
 			want.Do, want.Target, want.AtNS, want.ResolutionNS = stepReplace, "generation 0", tt.steps[tt.step]*ms, ms
 			want.StopNS = &want.AtNS
+			want.Dropped, want.NeverSent = &want.Lost, new(int64) // the load failed at none
 			stall := ms
 			want.StallNS = &stall
 			if diff := cmp.Diff(got, want); diff != "" {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 	"reuseport-bench/scenarios"
 )
 
@@ -81,11 +82,8 @@ func againMetrics(s *scenarios.Scenario) (metrics []string) {
 		}
 		for _, name := range expectation.Names {
 			metric := metricOf(name)
-			if strings.HasPrefix(strings.TrimPrefix(name, scenarios.BaselinePrefix), "lost") || name == "dropped" {
-				metric = results.MetricLostPerAttempt
-				if s.Restarts() {
-					metric = results.MetricLostPerRestart
-				}
+			if which := lossMetric(s, name); which != "" {
+				metric = which
 			}
 			if _, ok := results.KindOf(metric); ok && !slices.Contains(metrics, metric) && len(metrics) < results.MaxGating {
 				metrics = append(metrics, metric)
@@ -93,6 +91,26 @@ func againMetrics(s *scenarios.Scenario) (metrics []string) {
 		}
 	}
 	return metrics
+}
+
+// lossMetric is the metric of a scenario in which a count of losses that an expectation names would vary:
+// of the lost where the count includes what the load itself failed at, else of the dropped. It is "" for
+// other names.
+func lossMetric(s *scenarios.Scenario, name string) string {
+	name = strings.TrimPrefix(name, scenarios.BaselinePrefix)
+	byLoad := name == "lost" || name == "lost_by_cause."+cause.Client ||
+		strings.HasPrefix(name, "lost_per_") || strings.HasPrefix(name, "lost_by_phase.")
+	perRestart, perAttempt := results.MetricDroppedPerRestart, results.MetricDroppedPerAttempt
+	switch {
+	case byLoad:
+		perRestart, perAttempt = results.MetricLostPerRestart, results.MetricLostPerAttempt
+	case !strings.HasPrefix(name, "dropped") && !strings.HasPrefix(name, "lost_"):
+		return ""
+	}
+	if s.Restarts() {
+		return perRestart
+	}
+	return perAttempt
 }
 
 // metricOf is the metric of results that a name in an expectation stands for, the baseline's as well.
@@ -348,6 +366,9 @@ func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
 func gateNote(p *judgedGate, n int) string {
 	f := p.exact
 	note := fmt.Sprintf("%s, %s, %d lost", results.Plural(n, "valid trial"), results.Plural(f.Attempts, "attempt"), f.Lost)
+	if f.Dropped != f.Lost {
+		note += fmt.Sprintf(", %d dropped", f.Dropped)
+	}
 	var causes []string
 	for _, c := range slices.Sorted(maps.Keys(f.LostByCause)) {
 		causes = append(causes, fmt.Sprintf("%s %d", c, f.LostByCause[c]))

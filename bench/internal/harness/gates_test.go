@@ -82,7 +82,7 @@ func TestGateOutcomes(t *testing.T) {
 	losing := func(lost int64) series {
 		return func(block int) *results.Trial {
 			trial := timed(func(int) float64 { return 100 })(block)
-			trial.Lost, trial.LostByCause = lost, map[string]int64{"reset_at_close": lost}
+			trial.Lost, trial.Dropped, trial.LostByCause = lost, lost, map[string]int64{"reset_at_close": lost}
 			trial.Steps[0].Lost = lost
 			return trial
 		}
@@ -257,7 +257,9 @@ func TestAgainMetrics(t *testing.T) {
 		want   []string
 	}{
 		{"residual == 0", nil},
-		{"lost_by_cause.reset_at_close == 0", []string{results.MetricLostPerRestart}},
+		{"lost_by_cause.reset_at_close == 0", []string{results.MetricDroppedPerRestart}},
+		{"dropped == 0", []string{results.MetricDroppedPerRestart}},
+		{"dropped_per_restart < 0.1 && lost_by_cause.client == 0", []string{results.MetricDroppedPerRestart, results.MetricLostPerRestart}},
 		{"lost == 0 && response.p99 < 1s", []string{results.MetricLostPerRestart, "response_p99_ns"}},
 		{"service.max < baseline.service.max", []string{"service_max_ns"}},
 		{"lost_per_attempt < 0.1", []string{results.MetricLostPerRestart}},

@@ -142,6 +142,7 @@ func (m *measured) attribute(i int) (step int, ok bool) {
 }
 
 // window is the stretch of the schedule from a step's begin, which is its trigger but where it starts pods before, to the next one's, or to the end.
+// Losses in it are put down to the step.
 func (m *measured) window(step int) (from, to int64) {
 	from, to = m.books.since(int64(m.steps[step].from())), m.duration
 	if step+1 < len(m.steps) {
@@ -167,11 +168,15 @@ func (m *measured) step(k int) results.Step {
 	r.ResolutionNS = m.spacing(lo, hi)
 	m.losses(k, &r)
 	m.served(k, lo, hi, &r)
+	neverSent := int64(0)
 	for i := lo; i < hi; i++ {
-		if a := &m.books.attempts[i]; a.class != results.ClassUnsent {
+		if a := &m.books.attempts[i]; a.class == results.ClassUnsent {
+			neverSent++
+		} else {
 			r.ScheduleLagMaxNS = max(r.ScheduleLagMaxNS, a.sent-m.books.scheduled(i))
 		}
 	}
+	r.NeverSent = &neverSent
 	if len(s.stopped) > 0 {
 		r.TailNS = m.tail(s)
 	}
@@ -198,11 +203,18 @@ func (m *measured) spacing(lo, hi int) int64 {
 	return (m.books.scheduled(hi-1) - m.books.scheduled(lo)) / int64(hi-1-lo)
 }
 
-// losses fills in gap, outage, lost share and lost: what the attempts put down to the step say.
+// losses fills in lost and dropped, and gap, outage and lost share, which are of the dropped: what the
+// attempts put down to the step say.
 func (m *measured) losses(k int, r *results.Step) {
 	first, last, end := -1, -1, 0
+	dropped := int64(0)
+	r.Dropped = &dropped
 	for _, i := range m.lostIn[k] {
 		r.Lost++
+		if m.verdicts[i].cause == cause.Client {
+			continue
+		}
+		dropped++
 		if first < 0 {
 			first = i
 		}
@@ -217,7 +229,7 @@ func (m *measured) losses(k int, r *results.Step) {
 		return
 	}
 	r.OutageNS = m.books.scheduled(last) - m.books.scheduled(first) + r.ResolutionNS
-	r.LostShare = float64(r.Lost) / float64(last-first+1)
+	r.LostShare = float64(dropped) / float64(last-first+1)
 }
 
 // gap is the length of the unbroken run of lost attempts around attempt i, from the due instant of
@@ -438,7 +450,7 @@ func (m *measured) equalities(moved kernel.Counters, resetsSent int64, r *result
 	accepted := int64(0)
 	for i := range m.books.attempts {
 		a := &m.books.attempts[i]
-		unsent := a.class == results.ClassUnsent || a.class == results.ClassLocal && a.phase == results.PhaseConnect
+		unsent := a.class == results.ClassUnsent || a.class == results.ClassLocal
 		if own := m.books.via == nil || uint64(m.books.via[i]) == m.books.last(i); own && !unsent {
 			opened++
 		}

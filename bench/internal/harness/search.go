@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// A search is for the highest rate that a variant serves: with nothing lost, and p99 within a bound. It begins with
+// A search is for the highest rate that a variant serves: with nothing dropped, and p99 within a bound. It begins with
 // what the servers answer in a closed loop, and halves the interval between a rate that passed and one that did not,
 // on a logarithmic scale.
 const (
@@ -134,8 +134,8 @@ func (s *searching) judge(t *results.Trial) (outcome, note string) {
 		return results.TryInvalid, t.InvalidReasons[0]
 	case t.Attempts < fewestAttempts:
 		return results.TryInvalid, fmt.Sprintf("%d attempts have no p99: lengthen load.duration", t.Attempts)
-	case t.Lost > 0:
-		return results.TryFailed, fmt.Sprintf("%d of %d lost", t.Lost, t.Attempts)
+	case t.Dropped > 0:
+		return results.TryFailed, fmt.Sprintf("%d of %d dropped", t.Dropped, t.Attempts)
 	case t.ResponseNS != nil && t.ResponseNS.P99 > int64(s.bound):
 		return results.TryFailed, fmt.Sprintf("p99 %v", rounded(time.Duration(t.ResponseNS.P99)))
 	}

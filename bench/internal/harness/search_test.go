@@ -38,7 +38,7 @@ func TestSearchForgivesOneFailure(t *testing.T) {
 	tried := map[float64]int{}
 	s := &searching{bound: 10 * time.Millisecond, try: func(perSecond float64) (*results.Trial, error) {
 		if tried[perSecond]++; tried[perSecond] == 1 {
-			return &results.Trial{Valid: true, Attempts: 100, Lost: 1}, nil
+			return &results.Trial{Valid: true, Attempts: 100, Lost: 2, Dropped: 1}, nil
 		}
 		return limitedTo(800)(perSecond)
 	}}
@@ -49,7 +49,7 @@ func TestSearchForgivesOneFailure(t *testing.T) {
 	if got := trial.Search.PerSecond; math.Abs(got-788) > 12 {
 		t.Errorf("found %v, want about 3 %% less than 800", got)
 	}
-	if first := trial.Search.Tries[0]; first.Outcome != results.TryFailed || first.Note != "1 of 100 lost" {
+	if first := trial.Search.Tries[0]; first.Outcome != results.TryFailed || first.Note != "1 of 100 dropped" {
 		t.Errorf("the first try was noted as %+v", first)
 	}
 }
