@@ -1,10 +1,21 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"math"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 )
 
 // Two load processes share one schedule: together they send what one would, and each attempt once.
@@ -145,5 +156,97 @@ trials: 1
 		if list[0].Lost != 0 {
 			t.Errorf("%s: %d lost: %v", pace, list[0].Lost, list[0].LostByCause)
 		}
+	}
+}
+
+// disturbLoad waits for the first load process of the program, and then disturbs it.
+func (p *program) disturbLoad(
+	ctx context.Context, t *testing.T, disturb func(pid int) error,
+) error {
+	for ; ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		for _, pid := range p.processes(t) {
+			args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			if err == nil && strings.HasSuffix(string(args), "\x00"+roleLoad+"\x00") {
+				return disturb(pid)
+			}
+		}
+	}
+	return errors.New("no load process came")
+}
+
+// What the load fails at by itself makes a trial invalid, whatever the scenario tolerates: nothing of it is
+// in a figure.
+func TestKernelLoadFails(t *testing.T) {
+	requireLab(t)
+	stopped := func(pid int) error {
+		time.Sleep(400 * time.Millisecond) // to be in the schedule, and past the first step
+		err := syscall.Kill(pid, syscall.SIGSTOP)
+		time.Sleep(1500 * time.Millisecond)
+		return errors.Join(err, syscall.Kill(pid, syscall.SIGCONT))
+	}
+	outOfDescriptors := func(pid int) error {
+		time.Sleep(400 * time.Millisecond)
+		var before unix.Rlimit
+		err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before)
+		limited := unix.Rlimit{Cur: 3, Max: before.Max}
+		err = errors.Join(err, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &limited, nil))
+		time.Sleep(50 * time.Millisecond)
+		return errors.Join(err, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil))
+	}
+	const replace = "stop: drain\ntimeline: [{at: 100ms, do: replace}]"
+	for _, test := range []struct {
+		name, timeline string
+		disturb        func(pid int) error
+		reason         string
+		local          bool
+	}{
+		{"stopped, with a step before", replace, stopped,
+			"the load never sent %d attempts due in a step's window (first: step 0, replace)", false},
+		{"stopped, without steps", "", stopped,
+			"the load never sent %d of 900 attempts outside any step's window", false},
+		{"out of descriptors", replace, outOfDescriptors,
+			"%d attempts failed in the load process itself (EMFILE %[1]d)", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := newProgram(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			disturbed := make(chan error, 1)
+			go func() { disturbed <- p.disturbLoad(ctx, t, test.disturb) }()
+			run, stderr, status := p.run(t, `
+name: failing
+about: A load that fails.
+load: {rate: 1000/s, duration: 900ms}
+trials: 1
+`+test.timeline+lenient)
+			cancel()
+			if err := <-disturbed; err != nil {
+				t.Fatal(err)
+			}
+			if status != 0 {
+				t.Fatalf("exit status %d:\n%s", status, stderr)
+			}
+			v := run.Scenarios[0].Variants[0]
+			bad, again := v.Trials[0], lastTrial(v)
+			if bad.Valid || !again.Valid {
+				t.Fatalf("valid %t, repeated %t; want the first trial invalid: %v", bad.Valid, again.Valid, bad.LostByCause)
+			}
+			k := *bad.NeverSent
+			if test.local {
+				k = bad.LocalErrors["EMFILE"]
+			}
+			t.Logf("%d of %d by client: %v", k, bad.LostByCause[cause.Client], bad.InvalidReasons)
+			want := fmt.Sprintf(test.reason, k)
+			says := func(reason string) bool { return strings.HasPrefix(reason, want) }
+			if k == 0 || !slices.ContainsFunc(bad.InvalidReasons, says) {
+				t.Errorf("invalid because %q, want %q", bad.InvalidReasons, want)
+			}
+			if bad.Lost-bad.Dropped < k || bad.Residual != 0 {
+				t.Errorf("%d lost, %d dropped, residual %d, by cause %v", bad.Lost, bad.Dropped, bad.Residual, bad.LostByCause)
+			}
+			if s := v.Summary[results.MetricLostPerAttempt]; s.Center != float64(again.Lost)/float64(again.Attempts) {
+				t.Errorf("%v lost per attempt; want that of the valid trial, which lost %d", s.Center, again.Lost)
+			}
+		})
 	}
 }

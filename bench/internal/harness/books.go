@@ -1,11 +1,14 @@
 package harness
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"sort"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/results"
@@ -78,6 +81,8 @@ type books struct {
 	repeated int64
 	counts   results.Retries    // but repeated
 	masked   *results.Histogram // response times; nil until there is one
+	// localErrors counts attempts that failed in the load process itself, by errno. Nil: none did.
+	localErrors map[string]int64
 	// via is, for each attempt, the number of the try that opened its connection. Nil: no connections are reused, each opened its own.
 	via    []uint32
 	open   map[connKey]*conn
@@ -223,6 +228,12 @@ func (b *books) sample(s *results.Sample) {
 	a.sent, a.done = b.since(s.Sent), b.since(s.Done)
 	a.class, a.phase = s.Class, s.Phase
 	a.worker, a.generation, a.status = int32(s.Worker), int16(s.Generation), uint16(s.Status)
+	if s.Class == results.ClassLocal {
+		if b.localErrors == nil {
+			b.localErrors = map[string]int64{}
+		}
+		b.localErrors[cmp.Or(unix.ErrnoName(unix.Errno(s.Errno)), "other")]++
+	}
 	if b.tries > 1 {
 		b.sampleTries(i, s)
 	}

@@ -586,6 +586,8 @@ func (t *trialRun) result() *results.Trial {
 	}
 	r.Served = r.Attempts - r.Lost
 	r.Dropped = r.Lost - r.LostByCause[cause.Client]
+	neverSent := m.neverSent()
+	r.NeverSent, r.LocalErrors = &neverSent, t.books.localErrors
 	r.LostSentAfterClose = m.sentAfterClose()
 	if n, ok := moved["TcpExtTCPSynRetrans"]; ok {
 		r.SYNRetransmits = &n

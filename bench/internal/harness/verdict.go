@@ -2,7 +2,9 @@ package harness
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"reuseport-bench/results"
@@ -29,6 +31,7 @@ func judgeValidity(s scenarios.Setup, serverCPUs int, t *results.Trial) []string
 			break
 		}
 	}
+	reasons = append(reasons, judgeLoad(t)...)
 	reasons = append(reasons, judgeMachine(s.Validity, serverCPUs, t)...)
 	if n := t.Kernel["TcpExtTCPTimeWaitOverflow"]; n > 0 {
 		invalid("TIME_WAIT overflow: %s skipped it, so stray resets are possible", results.Plural(n, "connection"))
@@ -37,6 +40,65 @@ func judgeValidity(s scenarios.Setup, serverCPUs int, t *results.Trial) []string
 		invalid("the books do not balance: residual %d; 'report --ledger' shows the rows", t.Residual)
 	}
 	return reasons
+}
+
+// mayNeverSend is the largest share of a trial's attempts that the load may leave unsent, outside the
+// steps' windows.
+const mayNeverSend = 0.001
+
+// judgeLoad says what the load itself failed at. A scenario cannot ask to tolerate it: what was not
+// sent might have been dropped, so nobody knows what the servers would have done with it.
+func judgeLoad(t *results.Trial) []string {
+	const remedy = "lower load.rate, or run on a less busy machine"
+	var reasons []string
+	invalid := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+
+	failed, by := int64(0), []string{}
+	for _, name := range slices.Sorted(maps.Keys(t.LocalErrors)) {
+		failed += t.LocalErrors[name]
+		by = append(by, fmt.Sprintf("%s %d", name, t.LocalErrors[name]))
+	}
+	if failed > 0 {
+		invalid("%s failed in the load process itself (%s), which says nothing of the servers; "+
+			"lower load.rate or load.timeout; for EMFILE raise the limit on open files (ulimit -n)",
+			attempts(failed), strings.Join(by, ", "))
+	}
+	inWindows, first := int64(0), -1
+	for k, step := range t.Steps {
+		if step.NeverSent == nil || *step.NeverSent == 0 {
+			continue
+		}
+		if inWindows += *step.NeverSent; first < 0 {
+			first = k
+		}
+	}
+	if inWindows > 0 {
+		invalid("the load never sent %s due in a step's window (first: step %d, %s), which might have been "+
+			"lost there; %s", attempts(inWindows), first, t.Steps[first].Do, remedy)
+	}
+	all, _ := t.Unsent()
+	if outside := all - inWindows; float64(outside) > mayNeverSend*float64(t.Attempts) {
+		invalid("the load never sent %d of %s outside any step's window, over a share of %v; %s",
+			outside, attempts(t.Attempts), mayNeverSend, remedy)
+	}
+	return reasons
+}
+
+func attempts(n int64) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return fmt.Sprintf("%d attempts", n)
+}
+
+// neverSent counts the attempts that the load did not come to.
+func (m *measured) neverSent() (n int64) {
+	for i := range m.books.attempts {
+		if m.books.attempts[i].class == results.ClassUnsent {
+			n++
+		}
+	}
+	return n
 }
 
 // shortestJudged is the shortest window that one tick of the kernel's steal time, 10 ms, cannot make invalid.
