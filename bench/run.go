@@ -49,6 +49,7 @@ type runFlags struct {
 	dryRun    bool
 	json      bool
 	resume    string
+	keepFacts bool
 }
 
 func newRun() *cobra.Command {
@@ -86,6 +87,7 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 	c.Flags().StringVar(&f.out, "out", "", "run directory, new or empty (default: "+runsDir+"/TIME)")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and do nothing")
 	c.Flags().BoolVar(&f.json, "json", false, "print run.json instead of the report")
+	c.Flags().BoolVar(&f.keepFacts, "keep-facts", false, "keep what each trial is judged by; takes 1.2 MB per 1000 attempts")
 	c.Flags().StringVar(&f.resume, "resume", "", "go on with the unfinished run in this directory")
 	c.MarkFlagsMutuallyExclusive("out", "resume")
 	c.MarkFlagsMutuallyExclusive("json", "dry-run")
@@ -118,7 +120,7 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 		return usage(err)
 	}
 	cfg := harness.RunConfig{
-		Roles: roles(), Version: version(), Dir: f.out, Resume: f.resume != "", Capabilities: capabilities(found),
+		Roles: roles(), Version: version(), Dir: f.out, Resume: f.resume != "", KeepFacts: f.keepFacts, Capabilities: capabilities(found),
 		Conclude: func(run *results.Run) error { return conclude(plan, run) },
 	}
 	if f.resume != "" {
@@ -160,6 +162,9 @@ func (f *runFlags) again(dir string, names []string) string {
 	}
 	if f.trials != "" {
 		arguments = append(arguments, "--trials", f.trials)
+	}
+	if f.keepFacts {
+		arguments = append(arguments, "--keep-facts")
 	}
 	return strings.Join(arguments, " ")
 }

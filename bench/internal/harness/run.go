@@ -28,6 +28,8 @@ type RunConfig struct {
 	// Dir is the run directory: new or empty or, with Resume, that of an unfinished run of the same plan.
 	Dir    string
 	Resume bool
+	// KeepFacts writes what each trial was judged by into Dir, beside the trial.
+	KeepFacts bool
 	// Conclude adds what follows from all trials (claims, gates) before the run is written. Nil: nothing.
 	Conclude func(*results.Run) error
 	// Progress is told of every trial, from the calling goroutine. Nil: nobody is.
@@ -296,7 +298,12 @@ func (r *runner) trial(ctx context.Context, sp *ScenarioPlan, t TrialPlan, out *
 	if variant.Setup.Search.P99 > 0 {
 		run = r.search
 	}
-	trial, sysctls, err := run(ctx, r.plan, variant, t.Block, r.cfg.Roles)
+	kept := map[*results.Trial]*factsKeeper{} // of each try of a search
+	var keep func(*factsKeeper)
+	if r.cfg.KeepFacts {
+		keep = func(k *factsKeeper) { kept[k.trial] = k }
+	}
+	trial, sysctls, err := run(ctx, r.plan, variant, t.Block, r.cfg.Roles, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +317,24 @@ func (r *runner) trial(ctx context.Context, sp *ScenarioPlan, t TrialPlan, out *
 	if err := r.store.Append(out.Name, v.Labels, trial); err != nil {
 		return nil, err
 	}
+	repeat := 0
+	for _, before := range v.Trials {
+		if before.Block == t.Block {
+			repeat++
+		}
+	}
 	v.Trials = append(v.Trials, trial)
+	if k := kept[trial]; k != nil {
+		header := factsHeader{
+			Format: factsFormat, Version: factsVersion, Program: r.cfg.Version,
+			Kernel: r.run.Environment.Kernel, Privileged: r.run.Environment.Privileged,
+			Scenario: out.Name, Labels: v.Labels, Block: t.Block, Order: trial.Order,
+		}
+		if err := k.save(r.cfg.Dir, factsName(out.Name, t.Variant, t.Block, repeat), header); err != nil {
+			return nil, fmt.Errorf("facts: %w; the trial itself is saved: free some space, "+
+				"then go on with --resume, with --keep-facts or without", err)
+		}
+	}
 	return trial, nil
 }
 

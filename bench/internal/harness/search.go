@@ -40,7 +40,9 @@ type searching struct {
 
 // search runs trials of the variant at one rate after the other. Its trial is that of the highest rate that passed, with
 // the way there. Where none did, or too many were invalid, that last one is returned as invalid.
-func (r *runner) search(ctx context.Context, p *Plan, v *VariantPlan, block int, roles Roles) (*results.Trial, map[string]string, error) {
+func (r *runner) search(
+	ctx context.Context, p *Plan, v *VariantPlan, block int, roles Roles, keep func(*factsKeeper),
+) (*results.Trial, map[string]string, error) {
 	estimate, _, err := saturate(ctx, p, v, roles)
 	if err != nil {
 		return nil, nil, err
@@ -53,7 +55,7 @@ func (r *runner) search(ctx context.Context, p *Plan, v *VariantPlan, block int,
 			return nil, err
 		}
 		var trial *results.Trial
-		trial, sysctls, err = runTrial(ctx, p, at, block, roles)
+		trial, sysctls, err = runTrial(ctx, p, at, block, roles, keep)
 		return trial, err
 	}
 	trial, err := s.run(estimate, cmp.Or(v.Setup.Search.Precision, defaultPrecision))

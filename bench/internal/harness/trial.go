@@ -71,13 +71,20 @@ type trialRun struct {
 	translations   map[netip.AddrPort]netip.Addr
 	proxy          *haproxy.Process // nil without one
 	proxyCPU       time.Duration
-	problems       []string // that make the trial invalid
+	problems       []string     // that make the trial invalid
+	facts          *factsKeeper // nil unless facts are kept
 }
 
 // runTrial carries out one trial in a lab of its own, which is gone when it returns. An error means
-// that nothing was measured; a trial that was measured badly is returned as invalid.
-func runTrial(ctx context.Context, p *Plan, v *VariantPlan, block int, roles Roles) (_ *results.Trial, sysctls map[string]string, err error) {
+// that nothing was measured; a trial that was measured badly is returned as invalid. Its facts go to
+// keep; nil: they are not kept.
+func runTrial(
+	ctx context.Context, p *Plan, v *VariantPlan, block int, roles Roles, keep func(*factsKeeper),
+) (_ *results.Trial, sysctls map[string]string, err error) {
 	t := &trialRun{plan: p, variant: v, load: v.loadOf(p.Seed, block), servers: v.serversOf(p.Seed, block), roles: roles, sysctls: map[string]string{}}
+	if keep != nil {
+		t.facts = &factsKeeper{}
+	}
 	if t.clock, err = wire.NewClock(); err != nil {
 		return nil, nil, err
 	}
@@ -88,7 +95,11 @@ func runTrial(ctx context.Context, p *Plan, v *VariantPlan, block int, roles Rol
 	if err := t.drive(ctx); err != nil {
 		return nil, nil, err
 	}
-	return t.result(), t.sysctls, nil
+	trial := t.result()
+	if keep != nil {
+		keep(t.facts)
+	}
+	return trial, t.sysctls, nil
 }
 
 // prepare makes the lab and starts the first generation and the load processes.
@@ -135,7 +146,7 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		Start:    func(c *exec.Cmd, cpus []int) error { return t.startWorker(c, cpus) },
 		Do:       func(f func() error) error { return t.lab.Do(host, f) },
 		HalfOpen: t.halfOpen,
-		Account:  t.books.record,
+		Account:  t.facts.recording(t.books.record),
 		Clock:    t.clock,
 	})
 	if err != nil {
@@ -329,7 +340,7 @@ func (t *trialRun) consume(ctx context.Context) error {
 	var wait sync.WaitGroup
 	for i, p := range t.loads {
 		wait.Go(func() {
-			err := p.Samples(t.books.sample)
+			err := p.Samples(t.facts.sampling(t.books.sample))
 			var waitErr error
 			cpus[i], waitErr = p.Wait()
 			errs[i] = errors.Join(err, waitErr)
@@ -620,6 +631,7 @@ func (t *trialRun) result() *results.Trial {
 	r.Memory, r.StartNS = t.memory, int64(t.startTime)
 	r.InvalidReasons = append(t.problems, judgeValidity(t.variant.Setup, len(t.plan.ServerCPUs), r)...)
 	r.Valid = len(r.InvalidReasons) == 0
+	t.facts.judged(t, m, r)
 	return r
 }
 

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A run that keeps facts has a file for each trial, with every sample, record and verdict; one that
+// does not has none.
+func TestKernelKeepFacts(t *testing.T) {
+	requireLab(t)
+	p := newProgram(t)
+	file := filepath.Join(p.dir, "kept.yaml")
+	scenario := "name: kept\nabout: Facts of two trials.\ntrials: 2\n" +
+		"load: {rate: 500/s, duration: 200ms}\n" + lenient
+	if err := os.WriteFile(file, []byte(scenario), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) (dir string) {
+		out := filepath.Join(t.TempDir(), "run")
+		args = append([]string{"run", file, "--out", out}, args...)
+		if output, err := p.command(t.Context(), args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, output)
+		}
+		p.gone(t)
+		return filepath.Join(out, "facts")
+	}
+	kept := run("--keep-facts")
+	for _, name := range []string{"kept-00-00.jsonl.gz", "kept-00-01.jsonl.gz"} {
+		lines := factsLines(t, filepath.Join(kept, name))
+		if lines["sample"] != 100 || lines["trial"] != 1 || lines["record"] < 300 {
+			t.Errorf("%s: lines %v; want 100 samples, some 400 records and a trial", name, lines)
+		}
+	}
+	if _, err := os.Stat(run("--trials", "1")); !os.IsNotExist(err) {
+		t.Errorf("facts without --keep-facts: %v", err)
+	}
+}
+
+// factsLines counts the lines of a file by what they are.
+func factsLines(t *testing.T, path string) map[string]int {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := gzip.NewReader(bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]int{}
+	for r := bufio.NewReader(packed); ; {
+		text, err := r.ReadBytes('\n')
+		if err == io.EOF {
+			return lines
+		}
+		var line map[string]json.RawMessage
+		if err == nil {
+			err = json.Unmarshal(text, &line)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		for name := range line {
+			lines[name]++
+		}
+	}
+}
