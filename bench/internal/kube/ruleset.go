@@ -71,8 +71,9 @@ func found(tx *knftables.Transaction) {
 	rule("nat-postrouting", "jump", masqueradeChain)
 	rule(checkChain, "ip daddr . meta l4proto . th dport vmap", "@", noEndpointMap)
 	rule(servicesChain, "ip daddr . meta l4proto . th dport vmap", "@", serviceMap)
-	// For TCP that is an ICMP "port unreachable" (nft(8), REJECT STATEMENT). It ends a connect(2) with ECONNREFUSED, but for clients on
-	// the node itself, for whom it comes too early: to them it is silence for a second (tcp_v4_err in net/ipv4/tcp_ipv4.c).
+	// For TCP that is an ICMP "port unreachable" (nft(8), REJECT STATEMENT). A client that is still
+	// in connect(2) when it arrives is refused only when its SYN is repeated (tcp_v4_err in
+	// net/ipv4/tcp_ipv4.c: the socket has an owner).
 	rule(rejectChain, "reject")
 	rule(markChain, "mark set mark or", masqueradeMark)
 	rule(masqueradeChain, "mark and", masqueradeMark, "== 0 return")

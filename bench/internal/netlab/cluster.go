@@ -84,7 +84,6 @@ func (l *Lab) setupCluster(receiveCPUs []int) error {
 			return err
 		}
 	}
-	// Forwarding on the clients' host would turn a packet to a service that no rule knows round and round on lo.
 	if err := l.prepare(l.clients, false); err != nil {
 		return err
 	}
@@ -117,17 +116,16 @@ func (l *Lab) routeCluster(a ClusterAddresses) error {
 		}
 	}
 	// connect(2) asks for a route before any rule has translated the address; that of the translated one is looked up again
-	// (ip_route_me_harder in net/ipv4/netfilter.c). This one leads nowhere: without a rule nothing answers. Its MTU is that of
-	// the links, or the SYN would announce the segments of lo.
-	if err := l.enter(l.clients); err != nil {
+	// (ip_route_me_harder in net/ipv4/netfilter.c). As on a node whose default route leads out,
+	// this one leads over a link, to node A, which drops what no rule has translated. A route over
+	// lo would silence the rules that reject: the ICMP message would have the service for its
+	// source, an address that no host has (__icmp_send in net/ipv4/icmp.c, RTCF_LOCAL).
+	err := l.route(l.nodes[0].host, netlink.Route{Dst: ipNet(a.Services), Type: unix.RTN_BLACKHOLE})
+	if err != nil {
 		return err
 	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("link lo: %w", err)
-	}
 	return l.route(l.clients, netlink.Route{
-		LinkIndex: lo.Attrs().Index, Dst: ipNet(a.Services), Src: a.Client.AsSlice(), Scope: netlink.SCOPE_LINK, MTU: 1500,
+		Dst: ipNet(a.Services), Gw: l.nodes[0].addr.AsSlice(), Src: a.Client.AsSlice(),
 	})
 }
 

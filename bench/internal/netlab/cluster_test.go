@@ -374,6 +374,40 @@ func TestKernelClusterService(t *testing.T) {
 	}
 }
 
+// TestKernelClusterRejects: what a rule on the clients' host rejects is told so. That takes a way
+// back from the service.
+func TestKernelClusterRejects(t *testing.T) {
+	l := newLab(t, Cluster)
+	service := netip.MustParseAddrPort("198.19.0.10:80")
+	from := netip.MustParseAddrPort("198.18.64.9:23456")
+	if err := l.Do(l.Clients(), rejectAll); err != nil {
+		t.Fatal(err)
+	}
+	if _, took, err := dial(l, l.Clients(), from, service); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("%v after %v, want %v", err, took, unix.ECONNREFUSED)
+	}
+}
+
+// rejectAll rejects by ICMP whatever the namespace sends over TCP.
+func rejectAll() error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	table := c.AddTable(&nftables.Table{Name: "test", Family: nftables.TableFamilyIPv4})
+	chain := c.AddChain(&nftables.Chain{
+		Name: "output", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityFilter,
+	})
+	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+		// Port unreachable, as "reject" without more.
+		&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 3},
+	}})
+	return c.Flush()
+}
+
 // translate is the one rule of the namespace: what goes from here to one address goes to another.
 func translate(from, to netip.AddrPort) error {
 	c, err := nftables.New()
