@@ -233,6 +233,11 @@ type Step struct {
 	// DeadNS is the time from the step to the next one or the end of the schedule, weighed with the share of the pods that the rules of the
 	// clients' node led to where nobody listened; all of it counts while they led to none. Null where attempts are not one connection each.
 	DeadNS *int64 `json:"dead_ns,omitempty"`
+	// PredictedLost is how many attempts of that window are to be expected lost, by the offered
+	// rate, the instants of rules and listeners, and for how long clients wait. Null where that
+	// cannot be said; Unpredicted is why, behind a Service.
+	PredictedLost *float64 `json:"predicted_lost,omitempty"`
+	Unpredicted   string   `json:"unpredicted,omitempty"`
 	// Pods are, behind a Service, those that the step took away and then those that it started.
 	Pods []Pod `json:"pods,omitempty"`
 

@@ -5,7 +5,7 @@ import "slices"
 // podFigures adds what steps behind a Service cost, and what they should by arithmetic.
 func (t *Trial) podFigures(f map[string]float64) {
 	var lags podLags
-	var lost, dropped, dead, steps float64
+	var lost, dropped, predicted, steps float64
 	var outage int64
 	known, droppedKnown := true, true
 	for k, s := range t.Steps {
@@ -22,8 +22,9 @@ func (t *Trial) podFigures(f map[string]float64) {
 		if s.OutageNS >= outage {
 			outage, f[MetricLostShare] = s.OutageNS, s.LostShare
 		}
-		if known = known && s.DeadNS != nil; known {
-			dead += float64(*s.DeadNS)
+		p := t.predictedLost(s)
+		if known = known && p != nil; known {
+			predicted += *p
 		}
 	}
 	if steps > 0 {
@@ -32,10 +33,42 @@ func (t *Trial) podFigures(f map[string]float64) {
 			f[MetricDroppedPerStep] = dropped / steps
 		}
 		if known {
-			f[MetricPredictedLost] = t.OfferedPerSecond * dead / 1e9 / steps
+			f[MetricPredictedLost] = predicted / steps
 		}
 	}
 	lags.figures(f)
+}
+
+// synRepeatedNS is when a client sends its first SYN again: TCP_TIMEOUT_INIT in include/net/tcp.h.
+const synRepeatedNS = 1e9
+
+// predictedLost is what a step was to be expected to lose; nil: that is not known. Runs from before
+// predicted_lost have the dead time alone, which says it only where clients gave up before they
+// sent a second SYN.
+func (t *Trial) predictedLost(s Step) *float64 {
+	recent := s.PredictedLost != nil || s.Unpredicted != ""
+	if recent || s.DeadNS == nil || t.TimeoutNS >= synRepeatedNS {
+		return s.PredictedLost
+	}
+	lost := t.OfferedPerSecond * float64(*s.DeadNS) / 1e9
+	return &lost
+}
+
+// Unpredicted returns why it is not known what one of the variant's steps was to be expected to
+// lose; empty: it is known, or the question does not arise.
+func (v *Variant) Unpredicted() string {
+	for _, t := range v.ValidTrials() {
+		for _, s := range t.Steps {
+			switch {
+			case s.Endpoints == 0:
+			case s.Unpredicted != "":
+				return "not predicted: " + s.Unpredicted
+			case s.DeadNS != nil && t.predictedLost(s) == nil:
+				return "not predicted: an older run, whose clients waited until they sent a second SYN"
+			}
+		}
+	}
+	return ""
 }
 
 // podLags are how late a trial's endpoints and rules were for its pods, in nanoseconds.

@@ -37,3 +37,38 @@ func TestPodFigures(t *testing.T) {
 		t.Errorf("without a Service: %v", f)
 	}
 }
+
+// A prediction is the run's own. Of an older run it is rate × dead time, where clients gave up
+// before they sent a second SYN.
+func TestPredictedLost(t *testing.T) {
+	dead, lost := ptr[int64](620e6), ptr(7.0)
+	tests := []struct {
+		name    string
+		timeout int64
+		step    Step
+		want    *float64
+		unknown bool
+	}{
+		{"of the run", 3e9, Step{Endpoints: 1, DeadNS: dead, PredictedLost: lost}, lost, false},
+		{"a run that says why not", 1e9, Step{Endpoints: 1, DeadNS: dead, Unpredicted: "load.timeout"}, nil, true},
+		{"older, impatient", 900e6, Step{Endpoints: 1, DeadNS: dead}, ptr(310.0), false},
+		{"older, patient", 1e9, Step{Endpoints: 1, DeadNS: dead}, nil, true},
+		{"older, not known", 3e9, Step{Endpoints: 1}, nil, false},
+		{"no pod went", 3e9, Step{Unpredicted: "load.timeout"}, nil, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			trial := &Trial{Valid: true, OfferedPerSecond: 500, TimeoutNS: test.timeout, Steps: []Step{test.step}}
+			var got *float64
+			if f, ok := trial.Figures()[MetricPredictedLost]; ok {
+				got = &f
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if why := (&Variant{Trials: []*Trial{trial}}).Unpredicted(); (why != "") != test.unknown {
+				t.Errorf("not predicted: %q", why)
+			}
+		})
+	}
+}

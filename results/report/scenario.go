@@ -22,6 +22,8 @@ type figureColumn struct {
 	beside string
 	// text, where set, writes the cell instead of the metric.
 	text func(*table, *results.Scenario, *results.Variant) string
+	// why, where set, says why a variant's figure is not to be printed; empty: print it.
+	why func(*results.Variant) string
 }
 
 var (
@@ -66,7 +68,7 @@ var (
 		{head: "outage", metric: results.MetricOutage, interval: true},
 		{head: "lost share", metric: results.MetricLostShare, kind: plain},
 		{head: "dropped/step", metric: results.MetricDroppedPerStep, kind: plain, interval: true},
-		{head: "predicted", metric: results.MetricPredictedLost, kind: plain},
+		{head: "predicted", metric: results.MetricPredictedLost, kind: plain, why: (*results.Variant).Unpredicted},
 		{head: "closed to rules", metric: results.MetricStaleNS, interval: true},
 	}
 	podColumns = []figureColumn{
@@ -210,7 +212,8 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.rows) > 0 && len(behind.columns) > 1 {
 		d.heading(3, "Behind a Service, by the embedded control plane")
 		d.paragraph("The control plane is this program's own stand-in, with the lags that the scenario sets; rules and connection tracking are the kernel's. " +
-			"Predicted: offered rate × time in which rules led to pods where nobody listened, weighed with their share, and to none at all; where each attempt is one connection.")
+			"Predicted: offered rate × time in which rules led to pods where nobody listened, weighed with their share, and to none at all. " +
+			"A client that waits longer than 1 s sends a rejected SYN again, and is lost only if that meets nobody either.")
 		d.table(behind)
 		slopeBlock(d, s)
 		if pods := figureTable(s, behindService(measured), podColumns); len(pods.columns) > 1 {
@@ -362,7 +365,10 @@ func kinds(variants []*results.Variant) (restarts, steps bool) {
 func figureTable(s *results.Scenario, variants []*results.Variant, columns []figureColumn) *table {
 	// A column that no variant has a figure for says nothing.
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c figureColumn) bool {
-		return (c.text == nil || c.metric != "") && !slices.ContainsFunc(variants, func(v *results.Variant) bool { _, ok := v.Summary[c.metric]; return ok })
+		return (c.text == nil || c.metric != "") && !slices.ContainsFunc(variants, func(v *results.Variant) bool {
+			_, ok := v.Summary[c.metric]
+			return ok || c.why != nil && c.why(v) != ""
+		})
 	})
 	t := &table{columns: []column{{head: "variant"}}}
 	units := make([]scale, len(columns))
@@ -483,6 +489,10 @@ func (c figureColumn) headIn(unit scale) string {
 func (c figureColumn) cell(t *table, scenario *results.Scenario, v *results.Variant, unit scale) string {
 	if c.text != nil {
 		return c.text(t, scenario, v)
+	}
+	// Also where an older run has stored a figure.
+	if c.why != nil && c.why(v) != "" {
+		return missing + t.note(c.why(v))
 	}
 	s, ok := v.Summary[c.metric]
 	if !ok {

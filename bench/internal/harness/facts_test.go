@@ -351,7 +351,8 @@ func (f *factsFile) stepFigures(m *measured, k int) results.Step {
 	s.WindowNS, s.StealNS = was.WindowNS, was.StealNS
 	s.Pressure, s.RunQueueDelayNS = was.Pressure, was.RunQueueDelayNS
 	if was.DeadNS != nil {
-		dead := m.judge.routes.dead(m.window(k))
+		from, to := m.window(k)
+		dead := int64(m.judge.routes.expect(from, to, f.setup.Load[0].Timeout).dead)
 		s.DeadNS = &dead
 	}
 	return s

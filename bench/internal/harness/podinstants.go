@@ -33,10 +33,8 @@ func (c *cluster) instants(b *books, r *routes, f *fired, from, until int64, s *
 		return
 	}
 	s.Endpoints = f.endpoints
-	// What is to be expected lost is known where each attempt is one connection, for which the rules choose anew.
-	if l := c.setup.Load; c.setup.Path == pathService && l.Connections == string(load.New) && l.Retry.Max == 0 {
-		dead := r.dead(from, until)
-		s.DeadNS = &dead
+	if c.setup.Path == pathService {
+		c.predict(b, r, from, until, s)
 	}
 	for _, w := range slices.Concat(f.stopped, f.silenced) {
 		p := c.lost(b, r, c.podOf(w), f)
@@ -45,6 +43,20 @@ func (c *cluster) instants(b *books, r *routes, f *fired, from, until int64, s *
 	}
 	for _, w := range f.started {
 		s.Pods = append(s.Pods, c.added(b, r, c.podOf(w)))
+	}
+}
+
+// predict adds to a step what it is to be expected to cost, from the instants of rules and
+// listeners.
+func (c *cluster) predict(b *books, r *routes, from, until int64, s *results.Step) {
+	l := c.setup.Load
+	if l.Connections == string(load.New) && l.Retry.Max == 0 {
+		dead := int64(r.expect(from, until, l.Timeout).dead)
+		s.DeadNS = &dead
+	}
+	lost, unknown := r.predict(l, float64(len(b.attempts))/l.Duration.Seconds(), from, until)
+	if s.Unpredicted = unknown; unknown == "" {
+		s.PredictedLost = &lost
 	}
 }
 

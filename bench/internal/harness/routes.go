@@ -106,9 +106,9 @@ func (j *judge) routed(source netip.AddrPort, a *attempt, v judgement, reused bo
 	return v
 }
 
-// nowhere says that clients were sent to no pod when the attempt was sent: a rule rejected it, by ICMP. Who is told while it is still in
-// connect(2), as on the clients' own node, takes that for a hint only, and asks again after a second (tcp_v4_err in net/ipv4/tcp_ipv4.c: the
-// socket is owned by its user), so that the attempt looks like silence.
+// nowhere says that clients were sent to no pod when the attempt was sent: a rule rejected it, by
+// ICMP. That refuses it only when its SYN is repeated; until then it looks like silence. See
+// patience.go.
 func (r *routes) nowhere(a *attempt) bool {
 	return !slices.ContainsFunc(r.pods, func(p routedPod) bool { return p.routedAt(a.sent) })
 }
@@ -128,45 +128,6 @@ func (r *routes) refused(a *attempt, v judgement, of func(string, evidence, *rou
 		}
 	}
 	return v
-}
-
-// dead is the time from one instant to another, weighed with the share of the pods that clients were sent to where nobody listened; all of it
-// counts while they were sent to none. What it is depends on no single attempt, so a rate times this is how many are to be expected lost.
-func (r *routes) dead(from, to int64) int64 {
-	edges := []int64{from, to}
-	add := func(at int64) {
-		if from < at && at < to {
-			edges = append(edges, at)
-		}
-	}
-	for _, p := range r.pods {
-		add(p.listens)
-		add(p.gone)
-		for _, s := range p.routed {
-			add(s.from)
-			add(s.until)
-		}
-	}
-	slices.Sort(edges)
-	var total float64
-	for i := 1; i < len(edges); i++ {
-		at := edges[i-1]
-		routed, dead := 0, 0
-		for _, p := range r.pods {
-			if slices.ContainsFunc(p.routed, func(s span) bool { return s.from <= at && at < s.until }) {
-				routed++
-				if at < p.listens || p.gone <= at {
-					dead++
-				}
-			}
-		}
-		share := 1.0
-		if routed > 0 {
-			share = float64(dead) / float64(routed)
-		}
-		total += share * float64(edges[i]-at)
-	}
-	return int64(total)
 }
 
 // routes are the pods that clients have been sent to.

@@ -110,19 +110,3 @@ func TestRoutedSharedPorts(t *testing.T) {
 		t.Errorf("silence while no rule led anywhere: %s", silent.cause)
 	}
 }
-
-// What is to be expected lost: the share of dead pods among those that clients are sent to, over time.
-func TestDeadTime(t *testing.T) {
-	r := &routes{pods: []routedPod{
-		{listens: -9e6, gone: 100e6, routed: []span{{-8e6, 300e6}}},                 // dead from 100 to 300: alone from 250 on
-		{listens: -9e6, gone: never, routed: []span{{-8e6, 250e6}, {400e6, never}}}, // always alive
-		{listens: 460e6, gone: never, routed: []span{{450e6, never}}},               // dead for 10 ms, one of two
-	}}
-	// Half of 150 ms, all of 50, nobody for 100, half of 10.
-	if got, want := r.dead(0, 1000e6), int64(75e6+50e6+100e6+5e6); got != want {
-		t.Errorf("%d ms, want %d", got/1e6, want/1e6)
-	}
-	if got, want := r.dead(200e6, 350e6), int64(25e6+50e6+50e6); got != want {
-		t.Errorf("from 200 to 350 ms: %d ms, want %d", got/1e6, want/1e6)
-	}
-}

@@ -1,0 +1,46 @@
+package report
+
+import (
+	"strings"
+	"testing"
+
+	"reuseport-bench/results"
+)
+
+// A figure that is not known stands as missing, with the reason, and so does one that an older run
+// has stored.
+func TestUnpredicted(t *testing.T) {
+	variant := func(timeout string, step results.Step, stored bool) *results.Variant {
+		v := &results.Variant{Labels: map[string]string{"timeout": timeout}, Summary: map[string]results.Summary{
+			results.MetricLostPerStep: {Center: 7},
+		}}
+		if stored {
+			v.Summary[results.MetricPredictedLost] = results.Summary{Center: 311}
+		}
+		v.Trials = []*results.Trial{{Valid: true, TimeoutNS: 3e9, ControlPlane: "embedded", Steps: []results.Step{step}}}
+		return v
+	}
+	dead, lost := int64(622e6), 311.0
+	known := variant("900ms", results.Step{Endpoints: 1, DeadNS: &dead, PredictedLost: &lost}, true)
+	older := variant("3s", results.Step{Endpoints: 1, DeadNS: &dead}, true)
+	unknown := variant("1s", results.Step{Endpoints: 1, DeadNS: &dead, Unpredicted: "it ends about then"}, false)
+	table := figureTable(&results.Scenario{}, []*results.Variant{known, older, unknown}, serviceColumns)
+	var column []string
+	for i, c := range table.columns {
+		for _, row := range table.rows {
+			if c.head == "predicted" {
+				column = append(column, row[i])
+			}
+		}
+	}
+	if got, want := strings.Join(column, " "), "311 –¹ –²"; got != want {
+		t.Errorf("predicted: %q, want %q", got, want)
+	}
+	if len(table.notes) != 2 || !strings.Contains(table.notes[0], "older run") || !strings.Contains(table.notes[1], "about then") {
+		t.Errorf("notes %q", table.notes)
+	}
+	// Nobody has a figure: the reason is still told.
+	if alone := figureTable(&results.Scenario{}, []*results.Variant{unknown}, serviceColumns); len(alone.notes) != 1 {
+		t.Errorf("alone: %+v", alone)
+	}
+}
