@@ -60,6 +60,65 @@ func TestKernelService(t *testing.T) {
 	}
 }
 
+// While a Service has no endpoint its rules reject. An impatient client is lost; a patient one is
+// served a second late, or refused then. What is predicted from the rules' instants is what is
+// lost.
+func TestKernelNoEndpoint(t *testing.T) {
+	requireLab(t)
+	const rate = 500.0
+	run := carriedOut(t, `
+name: no-endpoint
+about: The only pod is replaced.
+network: cluster
+path: service
+workers: 1
+stop: close
+load: {rate: 500/s, duration: 1900ms}
+timeline: [{at: 300ms, do: rolling-update}]
+kube: {max_unavailable: 1, endpoint_lag: 10ms}
+matrix:
+  - {server.startup: [600ms], load.timeout: [3s]}
+  - {server.startup: [1500ms], load.timeout: [900ms, 3s]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		t.Run(results.LabelString(v.Labels), func(t *testing.T) {
+			if skips(t, v) {
+				return
+			}
+			trial := lastTrial(v)
+			step, patient := trial.Steps[0], v.Labels["load.timeout"] == "3s"
+			if step.DeadNS == nil || step.PredictedLost == nil {
+				t.Fatalf("nothing is predicted of %+v", step)
+			}
+			// The SYN is sent again after 1.00 to 1.08 s. Some attempts more are lost where the
+			// machine stands still.
+			lost, predicted := float64(trial.Lost), *step.PredictedLost
+			if lost < predicted-0.08*rate-5 || lost > predicted+0.1*predicted+25 {
+				t.Errorf("%.0f lost %v, predicted %.0f", lost, trial.LostByCause, predicted)
+			}
+			window := float64(*step.DeadNS) / 1e9
+			least, most := rate*window*0.95, rate*window*1.05
+			if patient { // a little is stale
+				least, most = rate*max(0, window-1.08), rate*(max(0, window-1)+0.1)
+			}
+			if predicted < least || predicted > most {
+				t.Errorf("predicted %.0f in %.3f s, want %.0f to %.0f", predicted, window, least, most)
+			}
+			for _, l := range trial.Losses {
+				after := l.DoneNS - l.SentNS
+				if l.Cause == "no_endpoint" && patient && (after < 1e9 || after > 1.5e9) {
+					t.Errorf("lost after %d ns, want 1 s and some: %+v", after, l)
+					break
+				}
+			}
+			if late := trial.ResponseNS.Max; patient != (late > 1e9) {
+				t.Errorf("the latest was served after %.3f s", float64(late)/1e9)
+			}
+		})
+	}
+}
+
 // Clients that come round their ports go on to a pod that no rule leads to any more, by what their node remembers. That is told from what the switch costs.
 func TestKernelStaleConntrack(t *testing.T) {
 	requireLab(t)
