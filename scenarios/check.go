@@ -12,8 +12,8 @@ import (
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
-// checkScenario looks at what each value alone cannot show: the whole and its variants. d has
-// decoded s from root.
+// checkScenario checks what no value alone can show: the whole and its variants, which it keeps in
+// s. d has decoded s from root.
 func checkScenario(s *Scenario, d *decoder, root *yaml.Node) {
 	switch {
 	case !d.trusts("name"):
@@ -37,9 +37,9 @@ func checkScenario(s *Scenario, d *decoder, root *yaml.Node) {
 	if !clean && len(s.Matrix) == 0 || len(d.problems) > maxListLen {
 		all, clean = nil, false // what would complete the setup could not be read
 	}
-	setups := checkVariants(s, d, root, all)
+	s.Variants = checkVariants(s, d, root, all)
 	if clean {
-		checkDuplicates(d, all, setups)
+		checkDuplicates(d, all, s.Variants)
 		checkBaseline(s, d, all)
 	}
 	for i := range s.Gates {
@@ -48,23 +48,23 @@ func checkScenario(s *Scenario, d *decoder, root *yaml.Node) {
 	checkGates(s, d)
 }
 
-// checkVariants checks every variant's setup and returns them. A problem that the file has without
+// checkVariants decodes and checks all variants, and returns them. A problem that the file has without
 // its matrix, and that every variant has, is reported where it stands; any other at the matrix,
 // once per block, with the labels of the first variant that has it.
-func checkVariants(s *Scenario, d *decoder, root *yaml.Node, all []point) []Setup {
+func checkVariants(s *Scenario, d *decoder, root *yaml.Node, all []point) []Variant {
 	type place struct {
 		finding
 		block int
 	}
 	var (
-		setups []Setup
-		order  []place
-		where  = map[place][]Labels{}
-		count  = map[finding]int{}
+		variants []Variant
+		order    []place
+		where    = map[place][]Labels{}
+		count    = map[finding]int{}
 	)
 	for _, p := range all {
 		setup := p.setup(root)
-		setups = append(setups, setup)
+		variants = append(variants, Variant{Labels: p.labels, Setup: setup})
 		for _, f := range checkSetup(&setup, d) {
 			at := place{f, p.block}
 			if where[at] == nil {
@@ -92,7 +92,7 @@ func checkVariants(s *Scenario, d *decoder, root *yaml.Node, all []point) []Setu
 		}
 		d.problems = append(d.problems, Problem{Line: matrixLine(s, d, at.block, at.path), What: variant + ": " + at.what, Hint: at.hint})
 	}
-	return setups
+	return variants
 }
 
 // matrixLine is the line of the axis that varies path in a block, or of the block.
@@ -106,10 +106,10 @@ func matrixLine(s *Scenario, d *decoder, block int, path string) int {
 }
 
 // checkDuplicates refuses variants that are the same experiment twice.
-func checkDuplicates(d *decoder, all []point, setups []Setup) {
+func checkDuplicates(d *decoder, all []point, variants []Variant) {
 	for i, p := range all {
 		for j := range i {
-			if !reflect.DeepEqual(setups[i], setups[j]) {
+			if !reflect.DeepEqual(variants[i].Setup, variants[j].Setup) {
 				continue
 			}
 			what := fmt.Sprintf("variant %s is listed twice", p.labels)

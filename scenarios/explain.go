@@ -33,7 +33,7 @@ func (s *Scenario) Explain(w io.Writer) error {
 const tableWidth = 100
 
 func (s *Scenario) explainVariants(out *bytes.Buffer) {
-	variants := s.Expand()
+	variants := s.Variants
 	var load time.Duration
 	width := 0
 	for _, v := range variants {

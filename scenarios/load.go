@@ -56,7 +56,7 @@ func Parse(file string, data []byte) (*Scenario, error) {
 		return nil, problemsError(file, problems)
 	}
 	sum := sha256.Sum256(data)
-	s := &Scenario{File: file, Source: slices.Clone(data), SHA256: hex.EncodeToString(sum[:])}
+	s := &Scenario{File: file, SHA256: hex.EncodeToString(sum[:])}
 	v := reflect.ValueOf(s).Elem()
 	setDefaults(v)
 	d := newDecoder()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A Scenario is one YAML file, decoded and valid. Expand gives its variants.
+// A Scenario is one YAML file, decoded and valid.
 type Scenario struct {
 	// Name is unique among the embedded scenarios, whose files are spelled like it: lower-case
 	// words and numbers joined by hyphens, at most 64 characters.
@@ -37,10 +37,11 @@ type Scenario struct {
 	// Default half of Trials, rounded up.
 	MinValid int `yaml:"min_valid"`
 
-	// Source is the file as it was read. Expand works from it; nil, in a Scenario that was not
-	// loaded, stands for Setup as it is.
-	Source []byte `yaml:"-"`
-	// SHA256 is the hex digest of Source.
+	// Variants are the points of the matrix in the order of the file: block by block, and inside a
+	// block as the product of its lists, the last key varying fastest. There is at least one, and
+	// all are valid.
+	Variants []Variant `yaml:"-"`
+	// SHA256 is the hex digest of the file.
 	SHA256 string `yaml:"-"`
 	// File is where it was read from, for messages.
 	File string `yaml:"-"`

@@ -204,7 +204,7 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 
 // withAgain are the scenario's variants, and the baseline once more when gates need to know whether it differs from itself.
 func withAgain(s *scenarios.Scenario) []scenarios.Variant {
-	all := s.Expand()
+	all := slices.Clone(s.Variants)
 	if len(againMetrics(s)) == 0 {
 		return all
 	}

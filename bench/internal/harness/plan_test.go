@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,26 @@ func TestPlanIsPure(t *testing.T) {
 	}
 	if cmp.Equal(order(8, "rolling-restart"), alone) {
 		t.Error("another seed gives the same order")
+	}
+}
+
+// The A/A arm is the plan's own: the scenario keeps its variants.
+func TestPlanKeepsScenario(t *testing.T) {
+	text := strings.Replace(planTestScenario, "trials: 3", "gates: [{expect: lost_per_attempt < 0.5}]", 1)
+	s, err := scenarios.Parse("plan-test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := slices.Clone(s.Variants)
+	p, err := NewPlan([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0, 1}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(p.Scenarios[0].Variants), len(before)+1; got != want {
+		t.Errorf("the plan has %d variants, want %d", got, want)
+	}
+	if diff := cmp.Diff(s.Variants, before); diff != "" {
+		t.Errorf("the scenario's variants after NewPlan (-got +want):\n%s", diff)
 	}
 }
 

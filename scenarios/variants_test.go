@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestExpand(t *testing.T) {
+func TestVariants(t *testing.T) {
 	s, err := Load("rolling-restart")
 	if err != nil {
 		t.Fatal(err)
@@ -30,30 +30,24 @@ func TestExpand(t *testing.T) {
 		setup.Sockets, setup.Stop = labels["sockets"], labels["stop"]
 		want = append(want, Variant{Labels: labels, Setup: setup})
 	}
-	if diff := cmp.Diff(s.Expand(), want); diff != "" {
-		t.Errorf("Expand (-got +want):\n%s", diff)
-	}
-
-	// A copy that was never a file has the same variants.
-	s.Source = nil
-	if diff := cmp.Diff(s.Expand(), want); diff != "" {
-		t.Errorf("Expand without Source (-got +want):\n%s", diff)
+	if diff := cmp.Diff(s.Variants, want); diff != "" {
+		t.Errorf("Variants (-got +want):\n%s", diff)
 	}
 }
 
-func TestExpandWithoutMatrix(t *testing.T) {
+func TestVariantsWithoutMatrix(t *testing.T) {
 	s, err := Parse("f", []byte(head))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(s.Expand(), []Variant{{Labels: Labels{}, Setup: variantDefaults()}}); diff != "" {
-		t.Errorf("Expand (-got +want):\n%s", diff)
+	if diff := cmp.Diff(s.Variants, []Variant{{Labels: Labels{}, Setup: variantDefaults()}}); diff != "" {
+		t.Errorf("Variants (-got +want):\n%s", diff)
 	}
 }
 
 // The matrix puts values where the file has none, several keys deep, and over those it has; nothing
 // of one variant is left in the next.
-func TestExpandOverrides(t *testing.T) {
+func TestVariantsOverride(t *testing.T) {
 	s, err := Parse("f", []byte("name: x\nload: {rate: 100/s}\nmatrix:\n- {load.duration: [1s, 2s], load.rate: [50/s]}\n- {server.work.sleep: [1ms], load.duration: [1s]}\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -67,8 +61,8 @@ func TestExpandOverrides(t *testing.T) {
 		{Labels{"load.duration": "2s", "load.rate": "50/s"}, second},
 		{Labels{"load.duration": "1s", "server.work.sleep": "1ms"}, third},
 	}
-	if diff := cmp.Diff(s.Expand(), want); diff != "" {
-		t.Errorf("Expand (-got +want):\n%s", diff)
+	if diff := cmp.Diff(s.Variants, want); diff != "" {
+		t.Errorf("Variants (-got +want):\n%s", diff)
 	}
 }
 
