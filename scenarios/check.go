@@ -8,33 +8,32 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // checkScenario checks what no value alone can show: the whole and its variants, which it keeps in
 // s. d has decoded s from root.
-func checkScenario(s *Scenario, d *decoder, root *yaml.Node) {
+func checkScenario(s *Scenario, d *strictyaml.Decoder, root *yaml.Node) {
 	switch {
-	case !d.trusts("name"):
+	case !d.Trusts("name"):
 	case s.Name == "":
-		d.fail(root.Line, "", "name is missing", "for example name: my-scenario")
+		d.Fail(root.Line, "", "name is missing", "for example name: my-scenario")
 	case len(s.Name) > 64 || !namePattern.MatchString(s.Name):
-		d.fail(d.line("name"), "name", fmt.Sprintf("%q is not a name", s.Name), "use lower-case words joined by hyphens, at most 64 characters")
+		d.Fail(d.Line("name"), "name", fmt.Sprintf("%q is not a name", s.Name), "use lower-case words joined by hyphens, at most 64 characters")
 	}
-	if d.trusts("trials", "min_valid") && s.MinValid > s.Trials {
-		d.fail(d.line("min_valid"), "min_valid", fmt.Sprintf("%d is more than trials, %d", s.MinValid, s.Trials), "")
+	if d.Trusts("trials", "min_valid") && s.MinValid > s.Trials {
+		d.Fail(d.Line("min_valid"), "min_valid", fmt.Sprintf("%d is more than trials, %d", s.MinValid, s.Trials), "")
 	}
 
 	all, ok := points(s.Matrix)
 	if !ok {
-		d.fail(d.line("matrix"), "matrix", fmt.Sprintf("more than %d variants", maxVariants), "split the scenario, or list fewer values")
+		d.Fail(d.Line("matrix"), "matrix", fmt.Sprintf("more than %d variants", maxVariants), "split the scenario, or list fewer values")
 	}
-	clean := len(all) > 0
-	for bad := range d.bad {
-		clean = clean && !strings.HasPrefix(bad, "matrix")
-	}
-	if !clean && len(s.Matrix) == 0 || len(d.problems) > maxListLen {
+	clean := len(all) > 0 && d.TrustsAll("matrix")
+	if !clean && len(s.Matrix) == 0 || d.Found() > maxListLen {
 		all, clean = nil, false // what would complete the setup could not be read
 	}
 	s.Variants = checkVariants(s, d, root, all)
@@ -51,7 +50,7 @@ func checkScenario(s *Scenario, d *decoder, root *yaml.Node) {
 // checkVariants decodes and checks all variants, and returns them. A problem that the file has without
 // its matrix, and that every variant has, is reported where it stands; any other at the matrix,
 // once per block, with the labels of the first variant that has it.
-func checkVariants(s *Scenario, d *decoder, root *yaml.Node, all []point) []Variant {
+func checkVariants(s *Scenario, d *strictyaml.Decoder, root *yaml.Node, all []point) []Variant {
 	type place struct {
 		finding
 		block int
@@ -63,7 +62,7 @@ func checkVariants(s *Scenario, d *decoder, root *yaml.Node, all []point) []Vari
 		count    = map[finding]int{}
 	)
 	for _, p := range all {
-		setup := p.setup(root)
+		setup := p.setup(root, d.Format)
 		variants = append(variants, Variant{Labels: p.labels, Setup: setup})
 		for _, f := range checkSetup(&setup, d) {
 			at := place{f, p.block}
@@ -75,11 +74,11 @@ func checkVariants(s *Scenario, d *decoder, root *yaml.Node, all []point) []Vari
 		}
 	}
 	inFile := map[finding]bool{}
-	base := point{}.setup(root)
+	base := point{}.setup(root, d.Format)
 	for _, f := range checkSetup(&base, d) {
 		if len(all) > 0 && count[f] == len(all) {
 			inFile[f] = true
-			d.problems = append(d.problems, Problem{Line: d.line(f.path), What: f.what, Hint: f.hint})
+			d.Add(Problem{Line: d.Line(f.path), What: f.what, Hint: f.hint})
 		}
 	}
 	for _, at := range order {
@@ -90,23 +89,24 @@ func checkVariants(s *Scenario, d *decoder, root *yaml.Node, all []point) []Vari
 		if more := len(where[at]) - 1; more > 0 {
 			variant += fmt.Sprintf(" (and %d more)", more)
 		}
-		d.problems = append(d.problems, Problem{Line: matrixLine(s, d, at.block, at.path), What: variant + ": " + at.what, Hint: at.hint})
+		line := matrixLine(s, d, at.block, at.path)
+		d.Add(Problem{Line: line, What: variant + ": " + at.what, Hint: at.hint})
 	}
 	return variants
 }
 
 // matrixLine is the line of the axis that varies path in a block, or of the block.
-func matrixLine(s *Scenario, d *decoder, block int, path string) int {
+func matrixLine(s *Scenario, d *strictyaml.Decoder, block int, path string) int {
 	for _, axis := range s.Matrix[block] {
 		if axis.Key == path {
 			return axis.Line
 		}
 	}
-	return d.line(fmt.Sprintf("matrix[%d]", block))
+	return d.Line(fmt.Sprintf("matrix[%d]", block))
 }
 
 // checkDuplicates refuses variants that are the same experiment twice.
-func checkDuplicates(d *decoder, all []point, variants []Variant) {
+func checkDuplicates(d *strictyaml.Decoder, all []point, variants []Variant) {
 	for i, p := range all {
 		for j := range i {
 			if !reflect.DeepEqual(variants[i].Setup, variants[j].Setup) {
@@ -117,15 +117,15 @@ func checkDuplicates(d *decoder, all []point, variants []Variant) {
 				what = fmt.Sprintf("variant %s is the same setup as variant %s", p.labels, all[j].labels)
 			}
 			path := fmt.Sprintf("matrix[%d]", p.block)
-			d.fail(d.line(path), path, what, "remove one of them")
+			d.Fail(d.Line(path), path, what, "remove one of them")
 			break
 		}
 	}
 }
 
 // checkBaseline makes s.Baseline the labels of the one variant it selects.
-func checkBaseline(s *Scenario, d *decoder, all []point) {
-	if !d.trusts("baseline") {
+func checkBaseline(s *Scenario, d *strictyaml.Decoder, all []point) {
+	if !d.Trusts("baseline") {
 		return
 	}
 	if s.Baseline == nil {
@@ -140,12 +140,12 @@ func checkBaseline(s *Scenario, d *decoder, all []point) {
 	}
 	switch len(selected) {
 	case 0:
-		d.fail(d.line("baseline"), "baseline", s.Baseline.String()+" names no variant", variantsHint(all))
+		d.Fail(d.Line("baseline"), "baseline", s.Baseline.String()+" names no variant", variantsHint(all))
 	case 1:
 		s.Baseline = maps.Clone(selected[0])
 	default:
 		what := fmt.Sprintf("%q names %d variants", s.Baseline.String(), len(selected))
-		d.fail(d.line("baseline"), "baseline", what, fmt.Sprintf("name one, for example %s", selected[0]))
+		d.Fail(d.Line("baseline"), "baseline", what, fmt.Sprintf("name one, for example %s", selected[0]))
 	}
 }
 

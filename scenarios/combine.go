@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 // finding is a problem with a setup as a whole, found before it is known where to point.
@@ -15,12 +17,12 @@ type finding struct{ path, what, hint string }
 // problem of its own, so that one mistake is reported once.
 type setupCheck struct {
 	*Setup
-	d     *decoder
+	d     *strictyaml.Decoder
 	found []finding
 }
 
 // checkSetup looks for values that are missing or do not go together.
-func checkSetup(s *Setup, d *decoder) []finding {
+func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c := &setupCheck{Setup: s, d: d}
 	c.stopAndSockets()
 	c.exclusive()
@@ -30,12 +32,12 @@ func checkSetup(s *Setup, d *decoder) []finding {
 	c.coldStart()
 	c.steps()
 	c.ports()
-	if c.filters() > 1 && c.d.trusts("server.fault") {
+	if c.filters() > 1 && c.d.Trusts("server.fault") {
 		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns", "one firewall rule at a time, so that each loss has one cause")
 	}
 	c.accept()
 	c.selector()
-	if c.Stall == "spin" && c.Server.Kind != "loop" && c.d.trusts("stall", "server.kind") {
+	if c.Stall == "spin" && c.Server.Kind != "loop" && c.d.Trusts("stall", "server.kind") {
 		c.add("stall", ": spin needs server.kind: loop", "net/http has no one loop that could spin; use sigstop")
 	}
 	c.work()
@@ -52,7 +54,7 @@ func (c *setupCheck) add(path, what, hint string) {
 }
 
 func (c *setupCheck) stopAndSockets() {
-	if !c.d.trusts("stop", "sockets") {
+	if !c.d.Trusts("stop", "sockets") {
 		return
 	}
 	switch c.Stop {
@@ -69,14 +71,14 @@ func (c *setupCheck) stopAndSockets() {
 	case "inherit", "handoff", "tableflip":
 		if c.Sockets == "exclusive" {
 			c.add("stop", ": "+c.Stop+" needs sockets: shared or reuseport", "the socket is passed on, so nobody has to bind it again")
-		} else if c.Selector != "hash" && c.Selector != "cpu" && c.d.trusts("selector") {
+		} else if c.Selector != "hash" && c.Selector != "cpu" && c.d.Trusts("selector") {
 			c.add("selector", ": "+c.Selector+" needs sockets that are bound anew", "for stop: "+c.Stop+" use hash or cpu")
 		}
-		if c.Stop == "tableflip" && c.Server.Kind != "http" && c.d.trusts("server.kind") {
+		if c.Stop == "tableflip" && c.Server.Kind != "http" && c.d.Trusts("server.kind") {
 			c.add("stop", ": tableflip needs server.kind: http", "it is a library for Go servers; a loop has inherit and handoff")
 		}
 	case "lb-drain":
-		if c.Path != "haproxy" && c.d.trusts("path") {
+		if c.Path != "haproxy" && c.d.Trusts("path") {
 			c.add("stop", ": lb-drain needs path: haproxy", "without a load balancer nobody can be told to send nothing any more; use drain")
 		}
 		fallthrough
@@ -85,7 +87,7 @@ func (c *setupCheck) stopAndSockets() {
 			c.add("stop", ": "+c.Stop+" needs sockets: exclusive", "others need not wait until the address is free; use close")
 		}
 	case "shutdown":
-		if c.Server.Kind != "http" && c.d.trusts("server.kind") {
+		if c.Server.Kind != "http" && c.d.Trusts("server.kind") {
 			c.add("stop", ": shutdown needs server.kind: http", "it is Go's http.Server.Shutdown; a loop has close and drain")
 		}
 	}
@@ -93,10 +95,10 @@ func (c *setupCheck) stopAndSockets() {
 
 // exclusive checks what one socket, which nobody else can bind beside, allows.
 func (c *setupCheck) exclusive() {
-	if c.Sockets != "exclusive" || !c.d.trusts("sockets", "workers", "workers_per_cpu", "timeline", "stop") {
+	if c.Sockets != "exclusive" || !c.d.Trusts("sockets", "workers", "workers_per_cpu", "timeline", "stop") {
 		return
 	}
-	proxied := c.Path == "haproxy" && c.d.trusts("path") // to each worker at its own port
+	proxied := c.Path == "haproxy" && c.d.Trusts("path") // to each worker at its own port
 	if !proxied && (c.Workers != 1 || c.WorkersPerCPU != 0) {
 		c.add("workers", ": sockets: exclusive is for one worker", "a second one could not bind the address; set workers: 1")
 	}
@@ -115,7 +117,7 @@ func (c *setupCheck) exclusive() {
 
 // proxy checks what stands behind a proxy.
 func (c *setupCheck) proxy() {
-	if !c.d.trusts("path", "haproxy.checks", "haproxy.redispatch") {
+	if !c.d.Trusts("path", "haproxy.checks", "haproxy.redispatch") {
 		return
 	}
 	switch {
@@ -123,13 +125,13 @@ func (c *setupCheck) proxy() {
 		c.add("haproxy.checks", ": only path: haproxy has health checks", "use path: haproxy, or remove haproxy")
 	case c.Path != "haproxy" && c.HAProxy.Redispatch != "":
 		c.add("haproxy.redispatch", ": only path: haproxy tries again at another worker", "use path: haproxy, or remove haproxy; clients' own tries are load.retry")
-	case c.Path == "haproxy" && c.filters() > 0 && c.d.trusts("server.fault"):
+	case c.Path == "haproxy" && c.filters() > 0 && c.d.Trusts("server.fault"):
 		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need path: direct", "a proxy's connections are its own")
-	case c.Path == "haproxy" && (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.trusts("load.rate", "search.p99"):
+	case c.Path == "haproxy" && (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.Trusts("load.rate", "search.p99"):
 		c.add("load.rate", ": a share of the capacity, and a search, need path: direct", "give load.rate in attempts per second, for example 1000/s")
-	case c.Path == "haproxy" && c.Network == "veth" && c.d.trusts("network"):
+	case c.Path == "haproxy" && c.Network == "veth" && c.d.Trusts("network"):
 		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
-	case c.Path == "haproxy" && c.Accept == "acceptor" && c.d.trusts("accept"):
+	case c.Path == "haproxy" && c.Accept == "acceptor" && c.d.Trusts("accept"):
 		c.add("accept", ": acceptor needs path: direct", "what the acceptor passes on could not be told from what HAProxy drops")
 	}
 }
@@ -139,7 +141,7 @@ var podStops = []string{"close", "drain", "shutdown", "kill"}
 
 // placement checks what workers can share that are in one network.
 func (c *setupCheck) placement() {
-	if !c.d.trusts("path", "kube", "timeline") || !c.InPods() {
+	if !c.d.Trusts("path", "kube", "timeline") || !c.InPods() {
 		return
 	}
 	place := c.Kube.Placement
@@ -159,16 +161,17 @@ func (c *setupCheck) placement() {
 
 // cluster checks what a cluster can do.
 func (c *setupCheck) cluster() {
-	if !c.d.trusts("network", "path", "kube", "family", "sockets", "timeline", "trace") {
+	if !c.d.Trusts("network", "path", "kube", "family", "sockets", "timeline", "trace") {
 		return
 	}
 	service := c.InPods()
-	if c.d.trusts("dns") {
+	if c.d.Trusts("dns") {
 		switch {
 		case c.DNS != (DNS{}) && c.Path != "dns" && c.Path != "service":
 			c.add("dns", ": only path: dns and service look names up", "use path: dns, or remove dns")
 		case c.DNS.TTL%time.Second != 0:
-			c.add("dns.ttl", ": "+durationText(c.DNS.TTL)+" is not in whole seconds", "DNS has no others; for example 5s")
+			c.add("dns.ttl", ": "+strictyaml.FormatDuration(c.DNS.TTL)+" is not in whole seconds",
+				"DNS has no others; for example 5s")
 		}
 	}
 	for i, s := range c.Timeline {
@@ -190,13 +193,13 @@ func (c *setupCheck) cluster() {
 		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
 	case c.Family == "ipv6":
 		c.add("family", ": a cluster has IPv4 only", "use family: ipv4")
-	case c.filters() > 0 && c.d.trusts("server.fault"):
+	case c.filters() > 0 && c.d.Trusts("server.fault"):
 		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need network: loopback or veth", "in a cluster the node's own rules stand between")
-	case (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.trusts("load.rate", "search.p99"):
+	case (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.Trusts("load.rate", "search.p99"):
 		c.add("load.rate", ": a share of the capacity, and a search, need network: loopback or veth", "give load.rate in attempts per second, for example 1000/s")
 	case service && c.Sockets == "shared":
 		c.add("sockets", ": shared needs workers on one host", "each pod has a network of its own; use sockets: reuseport")
-	case service && c.Selector != "hash" && c.d.trusts("selector"):
+	case service && c.Selector != "hash" && c.d.Trusts("selector"):
 		c.add("selector", ": "+c.Selector+" selects among the sockets of one host", "behind a Service the node's rules choose, at random; use hash")
 	}
 	for i, s := range c.Timeline {
@@ -208,7 +211,7 @@ func (c *setupCheck) cluster() {
 		c.rollout()
 		c.drains()
 	}
-	if service && c.d.trusts("stop") {
+	if service && c.d.Trusts("stop") {
 		if c.Stop != "" && !slices.Contains(podStops, c.Stop) {
 			c.add("stop", ": "+c.Stop+" is between workers on one host", "a pod has its own; use "+strings.Join(podStops, ", "))
 		}
@@ -218,7 +221,7 @@ func (c *setupCheck) cluster() {
 // ports checks what it takes to tell attempts apart that come from the same port.
 func (c *setupCheck) ports() {
 	l := c.Load
-	if l.Ports == 0 || !c.d.trusts("load", "path") {
+	if l.Ports == 0 || !c.d.Trusts("load", "path") {
 		return
 	}
 	apart := time.Duration(float64(l.Ports) / l.Rate.PerSecond * float64(time.Second))
@@ -233,7 +236,10 @@ func (c *setupCheck) ports() {
 	case l.Pace != "constant":
 		c.add("load.ports", ": needs load.pace: constant", "attempts from one port must be further apart than the timeout")
 	case l.Rate.PerSecond > 0 && apart < l.Timeout+least:
-		c.add("load.ports", fmt.Sprintf(": %d at %s come round every %s, which is less than load.timeout and %s", l.Ports, l.Rate, durationText(apart.Round(time.Millisecond)), durationText(least)),
+		round := strictyaml.FormatDuration(apart.Round(time.Millisecond))
+		c.add("load.ports",
+			fmt.Sprintf(": %d at %s come round every %s, which is less than load.timeout and %s",
+				l.Ports, l.Rate, round, strictyaml.FormatDuration(least)),
 			fmt.Sprintf("at least %.0f", math.Ceil((l.Timeout+least).Seconds()*l.Rate.PerSecond)))
 	}
 }
@@ -254,14 +260,16 @@ func (c *setupCheck) rollout() {
 	case (k.PreStop > 0 || k.Grace > 0) && !ends:
 		c.add("kube", ": pre_stop and grace are for pods that are deleted", "add a step such as delete-pod, or remove them")
 	case k.Grace > 0 && k.Grace < k.PreStop:
-		c.add("kube.grace", fmt.Sprintf(": %s cuts a preStop delay of %s short", durationText(k.Grace), durationText(k.PreStop)), "it counts from the deletion: make it more, or remove it for 5s after pre_stop")
+		c.add("kube.grace", fmt.Sprintf(": %s cuts a preStop delay of %s short",
+			strictyaml.FormatDuration(k.Grace), strictyaml.FormatDuration(k.PreStop)),
+			"it counts from the deletion: make it more, or remove it for 5s after pre_stop")
 	case k.NodeLag > 0 && !c.has("node-down"):
 		c.add("kube.node_lag", ": only a node-down has one", "add a step node-down, or remove node_lag")
 	case (k.RulesLag != Lag{} || k.MinSyncPeriod > 0) && c.Path != "service":
 		c.add("kube", ": rules_lag and min_sync_period are for path: service", "no rule leads to pods that are known by name or address; use endpoint_lag")
 	case k.MinAvailable > 0 && !drain:
 		c.add("kube.min_available", ": only a drain-node asks for it", "add a step drain-node, or remove min_available")
-	case drain && k.MinAvailable >= c.Workers && c.WorkersPerCPU == 0 && c.d.trusts("workers") && !c.has("add", "cold-start", "scale"):
+	case drain && k.MinAvailable >= c.Workers && c.WorkersPerCPU == 0 && c.d.Trusts("workers") && !c.has("add", "cold-start", "scale"):
 		c.add("kube.min_available", fmt.Sprintf(": with %d of %d no pod may ever be evicted", k.MinAvailable, c.Workers), "make it less than workers")
 	}
 }
@@ -296,7 +304,7 @@ func (c *setupCheck) filters() (n int) {
 
 // coldStart checks what a newcomer needs.
 func (c *setupCheck) coldStart() {
-	if !c.d.trusts("timeline", "server.cold", "selector") {
+	if !c.d.Trusts("timeline", "server.cold", "selector") {
 		return
 	}
 	cold := c.has("cold-start")
@@ -312,7 +320,7 @@ func (c *setupCheck) coldStart() {
 
 // steps checks the kinds of step against how a worker's successor comes by its socket, and against faults.
 func (c *setupCheck) steps() {
-	if !c.d.trusts("timeline", "stop", "sockets", "server.fault") {
+	if !c.d.Trusts("timeline", "stop", "sockets", "server.fault") {
 		return
 	}
 	for i, s := range c.Timeline {
@@ -331,7 +339,7 @@ func (c *setupCheck) steps() {
 
 // accept checks the ways to accept against what they accept for.
 func (c *setupCheck) accept() {
-	if !c.d.trusts("accept", "sockets", "server.kind") {
+	if !c.d.Trusts("accept", "sockets", "server.kind") {
 		return
 	}
 	switch kind := c.Server.Kind; {
@@ -341,14 +349,14 @@ func (c *setupCheck) accept() {
 		c.add("accept", ": netpoll needs server.kind: http", "a loop has epoll, epoll-exclusive, epoll-edge, blocking and acceptor")
 	case c.Accept == "acceptor" && c.Sockets != "shared":
 		c.add("accept", ": acceptor needs sockets: shared", "it accepts from one socket for all workers")
-	case c.Accept == "blocking" && c.Load.Connections != "new" && c.d.trusts("load.connections"):
+	case c.Accept == "blocking" && c.Load.Connections != "new" && c.d.Trusts("load.connections"):
 		c.add("accept", ": blocking needs load.connections: new", "such a worker is its one client's until the connection ends")
 	}
-	if c.Accept != "acceptor" || !c.d.trusts("timeline") {
+	if c.Accept != "acceptor" || !c.d.Trusts("timeline") {
 		return
 	}
 	for i, s := range c.Timeline {
-		if s.Do != "" && s.Do != "stall" && s.Do != "kill" && c.d.trusts(fmt.Sprintf("timeline[%d].do", i)) {
+		if s.Do != "" && s.Do != "stall" && s.Do != "kill" && c.d.Trusts(fmt.Sprintf("timeline[%d].do", i)) {
 			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for workers behind an acceptor",
 				"the acceptor knows only the workers that it was started with; stall or kill them")
 		}
@@ -357,19 +365,19 @@ func (c *setupCheck) accept() {
 
 // selector checks a selection against what it selects from.
 func (c *setupCheck) selector() {
-	if !c.d.trusts("selector", "sockets") {
+	if !c.d.Trusts("selector", "sockets") {
 		return
 	}
 	switch {
 	case c.Selector == "hash":
 	case c.Sockets != "reuseport":
 		c.add("selector", ": "+c.Selector+" needs sockets: reuseport", "with one shared socket there is nothing to select")
-	case c.Selector == "incoming-cpu" && c.Pin != "cpu" && c.d.trusts("pin"):
+	case c.Selector == "incoming-cpu" && c.Pin != "cpu" && c.d.Trusts("pin"):
 		c.add("selector", ": incoming-cpu needs pin: cpu", "it gives each CPU's connections to the worker of that CPU")
-	case c.Selector == "least-loaded" && (c.Server.Kind != "loop" || c.Accept == "blocking") && c.d.trusts("server.kind", "accept"):
+	case c.Selector == "least-loaded" && (c.Server.Kind != "loop" || c.Accept == "blocking") && c.d.Trusts("server.kind", "accept"):
 		c.add("selector", ": least-loaded needs server.kind: loop and accept by epoll", "only such a loop says how busy it is")
 	}
-	if !c.d.trusts("canary") {
+	if !c.d.Trusts("canary") {
 		return
 	}
 	switch {
@@ -384,11 +392,11 @@ func (c *setupCheck) selector() {
 
 func (c *setupCheck) work() {
 	w := c.Server.Work
-	if c.d.trusts("server.work.sleep", "server.work.burn") && w.Sleep > 0 && w.Burn > 0 {
+	if c.d.Trusts("server.work.sleep", "server.work.burn") && w.Sleep > 0 && w.Burn > 0 {
 		c.add("server.work", ": both sleep and burn are set", "use one of them")
 	}
 	const path = "server.work"
-	if !c.d.trusts(path+".sleep", path+".burn", path+".distribution", path+".slow", path+".slow_share") {
+	if !c.d.Trusts(path+".sleep", path+".burn", path+".distribution", path+".slow", path+".slow_share") {
 		return
 	}
 	bimodal := w.Distribution == "bimodal"
@@ -408,7 +416,7 @@ func (c *setupCheck) work() {
 
 func (c *setupCheck) load() {
 	l := c.Load
-	if searched := c.Search.P99 > 0; c.d.trusts("load.rate", "search.p99") {
+	if searched := c.Search.P99 > 0; c.d.Trusts("load.rate", "search.p99") {
 		switch {
 		case searched && l.Rate != (Rate{}):
 			c.add("load.rate", ": a search finds the rate itself", "remove load.rate, or search")
@@ -416,17 +424,17 @@ func (c *setupCheck) load() {
 			c.add("load.rate", " is missing", "for example rate: 2000/s")
 		}
 	}
-	if l.Duration == 0 && c.d.trusts("load.duration") {
+	if l.Duration == 0 && c.d.Trusts("load.duration") {
 		c.add("load.duration", " is missing", "for example duration: 3s")
 	}
 	c.pace()
 	// How much a share of the capacity comes to is known when the capacity is.
-	if l.Rate.PerSecond == 0 || l.Duration == 0 || !c.d.trusts("load.rate", "load.duration") {
+	if l.Rate.PerSecond == 0 || l.Duration == 0 || !c.d.Trusts("load.rate", "load.duration") {
 		return
 	}
 	// Rounded, so that 0.1/s over 10 s is the one attempt it says.
 	attempts := math.Round(l.Rate.PerSecond*l.Duration.Seconds()*1e6) / 1e6
-	product := fmt.Sprintf(": %s for %s schedules ", l.Rate, durationText(l.Duration))
+	product := fmt.Sprintf(": %s for %s schedules ", l.Rate, strictyaml.FormatDuration(l.Duration))
 	switch {
 	case attempts < 1:
 		c.add("load", product+"no attempt", "raise the rate or the duration")
@@ -439,7 +447,7 @@ func (c *setupCheck) load() {
 func (c *setupCheck) retry() {
 	r := c.Load.Retry
 	const path = "load.retry"
-	if r == (Retry{}) || !c.d.trusts(path+".max", path+".on", path+".backoff", path+".max_backoff", path+".jitter",
+	if r == (Retry{}) || !c.d.Trusts(path+".max", path+".on", path+".backoff", path+".max_backoff", path+".jitter",
 		path+".connect_timeout", path+".budget", path+".budget_ratio", "load.timeout") {
 		return
 	}
@@ -453,21 +461,27 @@ func (c *setupCheck) retry() {
 		c.add(path+".jitter", ": full needs a backoff", "for example backoff: 50ms")
 	case r.MaxBackoff > 0 && r.Backoff == 0:
 		c.add(path+".max_backoff", ": there is no backoff", "for example backoff: 50ms, or remove max_backoff")
-	case slices.Equal(causes, []string{"unanswered"}) && c.Load.Body > 0 && c.d.trusts("load.body"):
+	case slices.Equal(causes, []string{"unanswered"}) && c.Load.Body > 0 && c.d.Trusts("load.body"):
 		c.add(path+".on", ": a request with a body is never sent again once it is unanswered", "add non-idempotent if it may be, or other causes")
 	case r.MaxBackoff > 0 && r.MaxBackoff < r.Backoff:
-		c.add(path+".max_backoff", fmt.Sprintf(": %s is less than the backoff, %s", durationText(r.MaxBackoff), durationText(r.Backoff)), "raise it, or lower the backoff")
+		c.add(path+".max_backoff", fmt.Sprintf(": %s is less than the backoff, %s",
+			strictyaml.FormatDuration(r.MaxBackoff), strictyaml.FormatDuration(r.Backoff)),
+			"raise it, or lower the backoff")
 	case r.Backoff > 0 && r.Backoff >= c.Load.Timeout:
-		c.add(path+".backoff", fmt.Sprintf(": after %s nothing is left of load.timeout, %s", durationText(r.Backoff), durationText(c.Load.Timeout)), "make it less, or load.timeout more")
+		c.add(path+".backoff", fmt.Sprintf(": after %s nothing is left of load.timeout, %s",
+			strictyaml.FormatDuration(r.Backoff), strictyaml.FormatDuration(c.Load.Timeout)),
+			"make it less, or load.timeout more")
 	case r.ConnectTimeout > 0 && !slices.Contains(causes, "connect-timeout"):
 		c.add(path+".connect_timeout", ": without connect-timeout nothing is tried again after it", "add that to on, or remove connect_timeout")
 	case r.ConnectTimeout > 0 && r.ConnectTimeout >= c.Load.Timeout:
-		c.add(path+".connect_timeout", fmt.Sprintf(": %s leaves no time of load.timeout, %s", durationText(r.ConnectTimeout), durationText(c.Load.Timeout)), "make it less, or load.timeout more")
+		c.add(path+".connect_timeout", fmt.Sprintf(": %s leaves no time of load.timeout, %s",
+			strictyaml.FormatDuration(r.ConnectTimeout), strictyaml.FormatDuration(c.Load.Timeout)),
+			"make it less, or load.timeout more")
 	case r.BudgetRatio > 0 && r.Budget == 0:
 		c.add(path+".budget_ratio", ": there is no budget", "for example budget: 10, or remove budget_ratio")
-	case c.Server.Fault.HalfOpen > 0 && c.d.trusts("server.fault"):
+	case c.Server.Fault.HalfOpen > 0 && c.d.Trusts("server.fault"):
 		c.add(path, ": not with server.fault.half_open", "of an attempt with several tries nobody could tell whose handshake was held up")
-	case c.Search.P99 > 0 && c.d.trusts("search.p99"):
+	case c.Search.P99 > 0 && c.d.Trusts("search.p99"):
 		c.add(path, ": not with a search", "that is for a rate at which nothing is lost, and tries would hide it")
 	}
 }
@@ -475,7 +489,7 @@ func (c *setupCheck) retry() {
 // pace checks the settings that belong to one pace only.
 func (c *setupCheck) pace() {
 	l := c.Load
-	if !c.d.trusts("load.pace", "load.from", "load.burst") {
+	if !c.d.Trusts("load.pace", "load.from", "load.burst") {
 		return
 	}
 	switch {
@@ -491,31 +505,34 @@ func (c *setupCheck) pace() {
 func (c *setupCheck) step(i int) {
 	step := c.Timeline[i]
 	path := fmt.Sprintf("timeline[%d]", i)
-	if !c.d.trusts(path) {
+	if !c.d.Trusts(path) {
 		return
 	}
-	if end := c.Load.Duration; step.At >= end && end > 0 && c.d.trusts(path+".at", "load.duration") {
-		c.add(path+".at", fmt.Sprintf(": %s is not before the load's end at %s", durationText(step.At), durationText(end)), "fire earlier, or lengthen load.duration")
+	if end := c.Load.Duration; step.At >= end && end > 0 && c.d.Trusts(path+".at", "load.duration") {
+		c.add(path+".at", fmt.Sprintf(": %s is not before the load's end at %s",
+			strictyaml.FormatDuration(step.At), strictyaml.FormatDuration(end)),
+			"fire earlier, or lengthen load.duration")
 	}
-	if !c.d.trusts(path + ".do") {
+	if !c.d.Trusts(path + ".do") {
 		return
 	}
 	switch step.Do {
 	case "":
-		c.add(path+".do", " is missing", "steps are "+strings.Join(findSetting("timeline[].do").values(), ", "))
+		kinds := c.d.Format.Setting("timeline[].do").Values()
+		c.add(path+".do", " is missing", "steps are "+strings.Join(kinds, ", "))
 	case "replace", "roll", "remove", "delete-pod", "rolling-update", "move-pod", "drain-node", "scale":
-		if c.Stop == "" && c.d.trusts("stop") {
-			ways := findSetting("stop").values()
+		if c.Stop == "" && c.d.Trusts("stop") {
+			ways := c.d.Format.Setting("stop").Values()
 			if c.InPods() {
 				ways = podStops
 			}
 			c.add(path, ": "+step.Do+" needs stop", "say how the old workers end: "+strings.Join(ways, ", "))
 		}
 	}
-	if c.d.trusts(path + ".for") {
+	if c.d.Trusts(path + ".for") {
 		c.length(path, step)
 	}
-	if c.d.trusts(path + ".replicas") {
+	if c.d.Trusts(path + ".replicas") {
 		switch {
 		case step.Do == "scale" && step.Replicas == nil:
 			c.add(path+".replicas", " is missing", "how many pods there are to be, for example replicas: 4")
@@ -523,7 +540,7 @@ func (c *setupCheck) step(i int) {
 			c.add(path+".replicas", ": only a scale has them", "remove replicas, or use do: scale")
 		}
 	}
-	if step.Target != nil && c.d.trusts(path+".target") {
+	if step.Target != nil && c.d.Trusts(path+".target") {
 		c.target(path+".target", step)
 	}
 }
@@ -536,7 +553,7 @@ func (c *setupCheck) target(path string, step Step) {
 			c.add(path, fmt.Sprintf(": there is no node %d", *step.Target), "they are 0 and 1")
 		}
 	case "remove", "kill", "stall", "crash", "delete-pod", "move-pod":
-		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 && !c.has("add", "cold-start", "scale") && c.d.trusts("workers", "timeline") {
+		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 && !c.has("add", "cold-start", "scale") && c.d.Trusts("workers", "timeline") {
 			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target), fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
 		}
 	default:
@@ -550,8 +567,10 @@ func (c *setupCheck) length(path string, step Step) {
 	switch {
 	case lasts && step.For == 0:
 		c.add(path+".for", ": a "+step.Do+" needs a length", "for example for: 50ms")
-	case lasts && step.Do != "cold-start" && step.Every > 0 && step.Every <= step.For && c.d.trusts(path+".every"):
-		c.add(path+".every", fmt.Sprintf(": a %s of %s every %s never ends", step.Do, durationText(step.For), durationText(step.Every)), "make for shorter than every")
+	case lasts && step.Do != "cold-start" && step.Every > 0 && step.Every <= step.For && c.d.Trusts(path+".every"):
+		c.add(path+".every", fmt.Sprintf(": a %s of %s every %s never ends", step.Do,
+			strictyaml.FormatDuration(step.For), strictyaml.FormatDuration(step.Every)),
+			"make for shorter than every")
 	case !lasts && step.Do != "" && step.For > 0:
 		c.add(path+".for", ": only a stall, a crash or a cold-start has a length", "remove for, or use do: stall")
 	}

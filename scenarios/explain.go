@@ -4,19 +4,18 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v4"
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 // Explain writes the scenario with every default written out, and then, as comments, its variants
 // with what sets each apart from the baseline. The whole is a scenario file again: a copy to start
 // a scenario of one's own from. s must be valid, as Load returns it.
 func (s *Scenario) Explain(w io.Writer) error {
-	file, err := yaml.Dump(encode(reflect.ValueOf(*s)), yaml.WithLineWidth(-1))
+	file, err := strictyaml.Marshal(*s)
 	if err != nil {
 		return fmt.Errorf("explain %s: %w", s.Name, err)
 	}
@@ -40,7 +39,8 @@ func (s *Scenario) explainVariants(out *bytes.Buffer) {
 		load += time.Duration(s.Trials) * v.Setup.Load.Duration
 		width = max(width, len(v.Labels.String()))
 	}
-	fmt.Fprintf(out, "\n# %s, %s each, %s of load in all.\n", count(len(variants), "variant"), count(s.Trials, "trial"), durationText(load))
+	fmt.Fprintf(out, "\n# %s, %s each, %s of load in all.\n",
+		count(len(variants), "variant"), count(s.Trials, "trial"), strictyaml.FormatDuration(load))
 	base := slices.IndexFunc(variants, func(v Variant) bool { return v.Labels.Equal(s.Baseline) })
 	if len(variants) == 1 || base < 0 {
 		return
@@ -83,11 +83,11 @@ func (s *Scenario) difference(base, other Setup) string {
 
 // settingText is the value at a dotted path as a file would say it, "none" for empty text.
 func settingText(s Setup, path string) string {
-	v, ok := lookup(reflect.ValueOf(&s).Elem(), path)
+	v, ok := strictyaml.Lookup(&s, path)
 	if !ok {
 		return "none"
 	}
-	if text := encode(v).Value; text != "" {
+	if text := strictyaml.Text(v); text != "" {
 		return text
 	}
 	return "none"

@@ -14,6 +14,8 @@ import (
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/vm"
+
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 // An expression is what an expectation says, checked against its grammar:
@@ -217,7 +219,7 @@ func unknownMetric(name string, known []string) *Problem {
 		}
 	}
 	hint := "metrics are named as in run.json"
-	if near := nearest(name, known); near != "" {
+	if near := strictyaml.Nearest(name, known); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return &Problem{What: fmt.Sprintf("unknown metric %q", name), Hint: hint}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/vm"
+
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 // An Expectation is what a gate expects, compiled.
@@ -108,52 +110,52 @@ func (e *Expectation) equalFigure() string {
 }
 
 // checkGates checks what only all gates together show.
-func checkGates(s *Scenario, d *decoder) {
+func checkGates(s *Scenario, d *strictyaml.Decoder) {
 	if names, lines := gatingMetrics(s.Gates); len(names) > maxGating {
-		d.fail(lines[maxGating], "gates", fmt.Sprintf("the gates judge %d metrics by their intervals: %s", len(names), strings.Join(names, ", ")),
+		d.Fail(lines[maxGating], "gates", fmt.Sprintf("the gates judge %d metrics by their intervals: %s", len(names), strings.Join(names, ", ")),
 			fmt.Sprintf("at most %d: each more costs all of them power", maxGating))
 	}
 }
 
 // checkGate checks gate i of s. clean says that the matrix could be read in full, so that what a
 // gate selects from all can be judged.
-func checkGate(s *Scenario, d *decoder, i int, all []point, clean bool) {
+func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean bool) {
 	g, path := s.Gates[i], fmt.Sprintf("gates[%d]", i)
 	selects := slices.ContainsFunc(all, func(p point) bool { return p.labels.Includes(g.When) })
-	if clean && !selects && d.trusts(path+".when") {
-		d.fail(d.line(path+".when"), path+".when", g.When.String()+" selects no variant", variantsHint(all))
+	if clean && !selects && d.Trusts(path+".when") {
+		d.Fail(d.Line(path+".when"), path+".when", g.When.String()+" selects no variant", variantsHint(all))
 	}
 	switch {
-	case !d.trusts(path + ".expect"):
+	case !d.Trusts(path + ".expect"):
 		return
 	case g.Expect == "":
-		d.fail(d.line(path), path, "expect is missing", "for example expect: lost_by_cause.reset_at_close == 0")
+		d.Fail(d.Line(path), path, "expect is missing", "for example expect: lost_by_cause.reset_at_close == 0")
 		return
 	}
 	expectation, problem := g.compile()
 	if problem != nil {
-		d.fail(g.Line, path+".expect", problem.What, problem.Hint)
+		d.Fail(g.Line, path+".expect", problem.What, problem.Hint)
 		return
 	}
 	if name := expectation.equalFigure(); name != "" {
-		d.fail(g.Line, path+".expect", name+" is a figure with an interval, which is never exactly one number",
+		d.Fail(g.Line, path+".expect", name+" is a figure with an interval, which is never exactly one number",
 			"compare it with a bound by < or >; counts such as lost can be equal")
 		return
 	}
 	names := expectation.Names
 	for metric := range (Metrics{}).all() {
 		if metric.alone && strings.HasPrefix(metric.name, BaselinePrefix) && slices.Contains(names, metric.name) {
-			d.fail(g.Line, path+".expect", metric.name+" means nothing beside the variant's", "give a bound, for example chi2_p > 0.001")
+			d.Fail(g.Line, path+".expect", metric.name+" means nothing beside the variant's", "give a bound, for example chi2_p > 0.001")
 		}
 		if metric.exact && strings.HasPrefix(metric.name, BaselinePrefix) && slices.Contains(names, metric.name) {
-			d.fail(g.Line, path+".expect", metric.name+" is a plain count: two counts differ by chance",
+			d.Fail(g.Line, path+".expect", metric.name+" is a plain count: two counts differ by chance",
 				"compare figures that have an interval: lost_per_restart, lost_per_attempt, response.p99")
 		}
 	}
 	// A gate on what the timeline never causes would stay undecided after all the trials.
 	for metric := range (Metrics{}).all() {
-		if slices.Contains(names, metric.name) && d.trusts("timeline") && !s.does(metric.needs) {
-			d.fail(g.Line, path+".expect", metric.name+" is never measured", "the timeline has no "+s.wanted(metric.needs))
+		if slices.Contains(names, metric.name) && d.Trusts("timeline") && !s.does(metric.needs) {
+			d.Fail(g.Line, path+".expect", metric.name+" is never measured", "the timeline has no "+s.wanted(metric.needs))
 		}
 	}
 }

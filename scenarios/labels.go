@@ -5,6 +5,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 // String writes the labels as "sockets=reuseport stop=close": sockets first, then stop, then the
@@ -45,3 +49,26 @@ func (l Labels) Includes(other Labels) bool {
 
 // Equal reports whether l and other are the same labels; nil equals empty.
 func (l Labels) Equal(other Labels) bool { return maps.Equal(l, other) }
+
+// DecodeYAML sets l from a mapping of single values; see strictyaml.NodeDecoder.
+func (l *Labels) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
+	labels := Labels{}
+	d.Pairs(n, path, func(key, value *yaml.Node) {
+		if value.Kind != yaml.ScalarNode || strictyaml.IsNull(value) {
+			what := "expected a single value, found " + strictyaml.Describe(value)
+			d.Fail(value.Line, strictyaml.Join(path, key.Value), what, "")
+			return
+		}
+		labels[key.Value] = value.Value
+	})
+	*l = labels
+}
+
+// EncodeYAML returns what DecodeYAML reads.
+func (l Labels) EncodeYAML() *yaml.Node {
+	mapping := strictyaml.Flow(&yaml.Node{Kind: yaml.MappingNode})
+	for _, key := range l.keys() {
+		mapping.Content = append(mapping.Content, strictyaml.Scalar(key), strictyaml.Scalar(l[key]))
+	}
+	return mapping
+}

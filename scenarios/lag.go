@@ -2,12 +2,11 @@ package scenarios
 
 import (
 	"fmt"
-	"reflect"
 	"regexp"
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v4"
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 // A Lag is how long something takes: always the same, or drawn anew each time.
@@ -22,11 +21,12 @@ type Lag struct {
 func (l Lag) String() string {
 	switch l.Distribution {
 	case "":
-		return durationText(l.A)
+		return strictyaml.FormatDuration(l.A)
 	case "exponential":
-		return fmt.Sprintf("%s(%s)", l.Distribution, durationText(l.A))
+		return fmt.Sprintf("%s(%s)", l.Distribution, strictyaml.FormatDuration(l.A))
 	}
-	return fmt.Sprintf("%s(%s..%s)", l.Distribution, durationText(l.A), durationText(l.B))
+	a, b := strictyaml.FormatDuration(l.A), strictyaml.FormatDuration(l.B)
+	return fmt.Sprintf("%s(%s..%s)", l.Distribution, a, b)
 }
 
 // Typical is what the lag is about: itself, the middle of its range, its mean, or its median.
@@ -55,37 +55,44 @@ var (
 	lagExamples = "write 100ms, uniform(10ms..1s), exponential(100ms), or lognormal(100ms..1s): median and 99th percentile"
 )
 
-// decodeLag decodes a duration, or a distribution with one or two of them.
-func decodeLag(n *yaml.Node, v reflect.Value, s setting) (what, hint string) {
-	var lag Lag
-	fixed := reflect.ValueOf(&lag.A).Elem()
-	m := drawnLag.FindStringSubmatch(strings.ReplaceAll(n.Value, " ", ""))
+// DecodeText sets l from a duration, or a distribution with one or two of them; see
+// strictyaml.TextDecoder.
+func (l *Lag) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem {
+	m := drawnLag.FindStringSubmatch(strings.ReplaceAll(text, " ", ""))
 	if m == nil {
-		if what, hint = decodeDuration(n, fixed, s); what == "" {
-			v.Set(reflect.ValueOf(lag))
+		fixed, p := strictyaml.ParseDuration(text, s)
+		if p == nil {
+			*l = Lag{A: fixed}
 		}
-		return what, hint
+		return p
 	}
-	lag.Distribution = m[1]
+	lag := Lag{Distribution: m[1]}
 	first, second, two := strings.Cut(m[2], "..")
 	wants := map[string]bool{"uniform": true, "exponential": false, "lognormal": true}
 	if want, known := wants[lag.Distribution]; !known || two != want {
-		return fmt.Sprintf("%q is no lag", n.Value), lagExamples
+		return &strictyaml.Problem{What: fmt.Sprintf("%q is no lag", text), Hint: lagExamples}
 	}
-	if what, hint = decodeDuration(scalarNode(first), fixed, s); what != "" {
-		return what, hint
+	var p *strictyaml.Problem
+	if lag.A, p = strictyaml.ParseDuration(first, s); p != nil {
+		return p
 	}
 	if two {
-		if what, hint = decodeDuration(scalarNode(second), reflect.ValueOf(&lag.B).Elem(), s); what != "" {
-			return what, hint
+		if lag.B, p = strictyaml.ParseDuration(second, s); p != nil {
+			return p
 		}
 	}
 	switch {
 	case two && lag.B < lag.A:
-		return fmt.Sprintf("%s ends before it begins", lag), "the smaller one comes first"
+		return &strictyaml.Problem{
+			What: lag.String() + " ends before it begins",
+			Hint: "the smaller one comes first",
+		}
 	case lag.Distribution == "lognormal" && lag.A == 0:
-		return lag.String() + " has a median of 0", "all of its lags would be 0; give more than that, or 0s"
+		return &strictyaml.Problem{
+			What: lag.String() + " has a median of 0",
+			Hint: "all of its lags would be 0; give more than that, or 0s",
+		}
 	}
-	v.Set(reflect.ValueOf(lag))
-	return "", ""
+	*l = lag
+	return nil
 }

@@ -9,13 +9,20 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"reflect"
 	"slices"
 	"strings"
+
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 //go:embed *.yaml
 var embedded embed.FS
+
+// Problem is one thing that is wrong with a scenario file.
+type Problem = strictyaml.Problem
+
+// Problems is the error of Load and Parse for a scenario that is not valid.
+type Problems = strictyaml.Problems
 
 // Load reads a scenario: an embedded one by its name, or a file, when nameOrPath ends in .yaml or
 // .yml or contains a slash. What is wrong inside the file comes as *Problems.
@@ -24,7 +31,7 @@ func Load(nameOrPath string) (*Scenario, error) {
 		return loadFile(nameOrPath)
 	}
 	if !slices.Contains(Names(), nameOrPath) {
-		hint := didYouMean(nameOrPath, Names(), "there are:")
+		hint := strictyaml.DidYouMean(nameOrPath, Names(), "there are:")
 		return nil, fmt.Errorf("no scenario is called %q; %s (a file needs a name that ends in .yaml)", nameOrPath, hint)
 	}
 	file := nameOrPath + ".yaml"
@@ -51,22 +58,21 @@ func loadFile(name string) (*Scenario, error) {
 // Parse reads a scenario from data; file is its name, for messages. All that is wrong is reported
 // at once, as *Problems.
 func Parse(file string, data []byte) (*Scenario, error) {
-	root, problems := parseTree(data)
+	root, d := format().Parse(data)
 	if root == nil {
-		return nil, problemsError(file, problems)
+		return nil, d.Err(file)
 	}
 	sum := sha256.Sum256(data)
 	s := &Scenario{File: file, SHA256: hex.EncodeToString(sum[:])}
-	v := reflect.ValueOf(s).Elem()
-	setDefaults(v)
-	d := newDecoder()
-	d.problems = problems
-	d.value(root, v, "")
+	d.Decode(root, s)
 	if s.MinValid == 0 {
 		s.MinValid = (s.Trials + 1) / 2
 	}
+	for i := range s.Gates {
+		s.Gates[i].Line = d.Line(fmt.Sprintf("gates[%d].expect", i))
+	}
 	checkScenario(s, d, root)
-	if err := problemsError(file, d.problems); err != nil {
+	if err := d.Err(file); err != nil {
 		return nil, err
 	}
 	return s, nil

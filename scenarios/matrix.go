@@ -4,79 +4,96 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"reuseport-bench/scenarios/strictyaml"
 )
 
-// block decodes one product block of the matrix. Keys and values with a problem are left out.
-func (d *decoder) block(n *yaml.Node, target *Block, path string) {
+// DecodeYAML decodes one product block of the matrix. Keys and values with a problem are left out.
+// See strictyaml.NodeDecoder.
+func (b *Block) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-		d.fail(n.Line, path, "the block is empty", "give it a key with a list of values, for example sockets: [shared, reuseport]")
+		d.Fail(n.Line, path, "the block is empty",
+			"give it a key with a list of values, for example sockets: [shared, reuseport]")
 		return
 	}
-	d.pairs(n, path, func(key, values *yaml.Node) {
-		if !d.axisKey(key, path) {
+	d.Pairs(n, path, func(key, values *yaml.Node) {
+		if !axisKey(d, key, path) {
 			return
 		}
 		axis := Axis{Key: key.Value, Line: key.Line}
-		d.axisValues(values, &axis, join(path, key.Value))
+		axisValues(d, values, &axis, strictyaml.Join(path, key.Value))
 		if len(axis.Values) > 0 {
-			*target = append(*target, axis)
+			*b = append(*b, axis)
 		} else {
-			d.bad[axis.Key] = true
+			d.Distrust(axis.Key)
 		}
 	})
 }
 
+// EncodeYAML returns what DecodeYAML reads.
+func (b Block) EncodeYAML() *yaml.Node {
+	mapping := strictyaml.Flow(&yaml.Node{Kind: yaml.MappingNode})
+	for _, axis := range b {
+		values := strictyaml.Flow(&yaml.Node{Kind: yaml.SequenceNode})
+		for _, value := range axis.Values {
+			values.Content = append(values.Content, strictyaml.Scalar(value))
+		}
+		mapping.Content = append(mapping.Content, strictyaml.Scalar(axis.Key), values)
+	}
+	return mapping
+}
+
 // axisKey reports whether key is the path of a single value in Setup, and records a problem if not.
-func (d *decoder) axisKey(key *yaml.Node, path string) bool {
-	known := variable()
+func axisKey(d *strictyaml.Decoder, key *yaml.Node, path string) bool {
+	known := variable(d.Format)
 	if slices.Contains(known, key.Value) {
 		return true
 	}
-	d.bad[path] = true
 	var inside []string
 	for _, k := range known {
 		if strings.HasPrefix(k, key.Value+".") {
 			inside = append(inside, k)
 		}
 	}
-	what, hint := fmt.Sprintf("%q is not a setting that can vary", key.Value), didYouMean(key.Value, known, "these can:")
+	what := fmt.Sprintf("%q is not a setting that can vary", key.Value)
+	hint := strictyaml.DidYouMean(key.Value, known, "these can:")
 	if len(inside) > 0 {
-		what, hint = fmt.Sprintf("%q holds more than one value", key.Value), "vary "+strings.Join(inside, ", ")
-	} else if near := nearest(key.Value, known); near != "" {
-		d.bad[near] = true
+		what = fmt.Sprintf("%q holds more than one value", key.Value)
+		hint = "vary " + strings.Join(inside, ", ")
+	} else if near := strictyaml.Nearest(key.Value, known); near != "" {
+		d.Distrust(near)
 	}
-	d.problems = append(d.problems, Problem{Line: key.Line, What: within(path) + what, Hint: hint})
+	d.Fail(key.Line, path, what, hint)
 	return false
 }
 
 // axisValues decodes the list of values of an axis, each as strictly as the setting itself.
-func (d *decoder) axisValues(n *yaml.Node, axis *Axis, path string) {
+func axisValues(d *strictyaml.Decoder, n *yaml.Node, axis *Axis, path string) {
 	if n.Kind != yaml.SequenceNode {
 		hint := "write a list"
 		if n.Kind == yaml.ScalarNode {
 			hint = fmt.Sprintf("write [%s]", n.Value)
 		}
-		d.fail(n.Line, path, "expected a list of values, found "+describe(n), hint)
+		d.Fail(n.Line, path, "expected a list of values, found "+strictyaml.Describe(n), hint)
 		return
 	}
 	switch count := len(n.Content); {
 	case count == 0:
-		d.fail(n.Line, path, "no values", "remove the key, or list what it should be")
+		d.Fail(n.Line, path, "no values", "remove the key, or list what it should be")
 	case count > maxVariants:
-		d.fail(n.Line, path, fmt.Sprintf("%d values", count), fmt.Sprintf("at most %d", maxVariants))
+		d.Fail(n.Line, path, fmt.Sprintf("%d values", count), fmt.Sprintf("at most %d", maxVariants))
 		return
 	}
 	for _, value := range n.Content {
-		field, _ := lookup(reflect.New(reflect.TypeFor[Setup]()).Elem(), axis.Key)
+		field, _ := strictyaml.Lookup(new(Setup), axis.Key)
 		if value.Kind == yaml.AliasNode {
-			d.bad[path] = true
-		} else if what, hint := decodeScalar(value, field, findSetting(axis.Key)); what != "" {
-			d.fail(value.Line, path, what, hint)
+			d.Distrust(path)
+		} else if p := strictyaml.DecodeScalar(value, field, d.Format.Setting(axis.Key)); p != nil {
+			d.Fail(value.Line, path, p.What, p.Hint)
 		} else {
 			axis.Values = append(axis.Values, value.Value)
 		}
@@ -84,12 +101,11 @@ func (d *decoder) axisValues(n *yaml.Node, axis *Axis, path string) {
 }
 
 // variable lists the paths that a matrix may vary: the single values of Setup outside its lists.
-func variable() []string {
+func variable(f *strictyaml.Format) []string {
 	var paths []string
-	setup := reflect.New(reflect.TypeFor[Setup]()).Elem()
-	for _, s := range settings() {
-		if _, ok := lookup(setup, s.path); ok && !strings.Contains(s.path, "[]") {
-			paths = append(paths, s.path)
+	for _, s := range f.Settings {
+		if _, ok := strictyaml.Lookup(new(Setup), s.Path); ok && !strings.Contains(s.Path, "[]") {
+			paths = append(paths, s.Path)
 		}
 	}
 	return paths
@@ -153,14 +169,12 @@ func points(matrix []Block) (all []point, ok bool) {
 // setup decodes the setup of p: the tree of the file with p's labels put in their places, then the
 // defaults for what is still not said. Problems of single values are found when the file itself is
 // decoded, and are not looked for again.
-func (p point) setup(root *yaml.Node) Setup {
+func (p point) setup(root *yaml.Node, f *strictyaml.Format) Setup {
 	for path, value := range p.labels {
-		root = override(root, strings.Split(path, "."), scalarNode(value))
+		root = strictyaml.Override(root, path, value)
 	}
 	var s Setup
-	v := reflect.ValueOf(&s).Elem()
-	setDefaults(v)
-	newDecoder().mapping(root, v, "")
+	f.NewDecoder().Decode(root, &s)
 	s.complete()
 	return s
 }

@@ -656,7 +656,7 @@ matrix: [sockets]
 		}},
 		{"matrix key outside the setup", head + `matrix: [{trials: [1, 2]}]
 `, []string{
-			`f:3: matrix[0]: "trials" is not a setting that can vary; ` + oneLine("these can: "+strings.Join(variable(), ", "), 512),
+			`f:3: matrix[0]: "trials" is not a setting that can vary; ` + ("these can: " + strings.Join(variable(format()), ", "))[:512] + "…",
 		}},
 		{"matrix values", head + `matrix:
 - {sockets: shared}
@@ -943,21 +943,4 @@ func numbered(format string, n int) string {
 		fmt.Fprintf(&b, format, i)
 	}
 	return b.String()
-}
-
-func TestNearest(t *testing.T) {
-	tests := []struct{ word, want string }{
-		{"close", "close"},
-		{"closed", "close"},
-		{"clsoe", "close"},
-		{"drian", "drain"},
-		{"hand-off", "handoff"},
-		{"stop", ""},
-		{"", ""},
-	}
-	for _, test := range tests {
-		if got := nearest(test.word, findSetting("stop").values()); got != test.want {
-			t.Errorf("nearest(%q) = %q, want %q", test.word, got, test.want)
-		}
-	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/invopop/jsonschema"
+
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 // typesSource is where the schema takes its descriptions from, so that an editor says what the
@@ -23,6 +25,7 @@ var typesSource string
 // Schema returns a JSON Schema (draft 2020-12) of scenario files, for editors. It knows the keys,
 // the allowed values, the ranges and the defaults; combinations are left to Load.
 func Schema() ([]byte, error) {
+	f := format()
 	comments, err := typeComments()
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
@@ -43,14 +46,14 @@ func Schema() ([]byte, error) {
 	for path, required := range map[string]string{"timeline[]": "do", "gates[]": "expect"} {
 		schemaAt(schema, path).Required = []string{required}
 	}
-	for _, s := range settings() {
-		s.describe(schemaAt(schema, s.path))
+	for _, s := range f.Settings {
+		describe(s, schemaAt(schema, s.Path))
 	}
 	schemaAt(schema, "name").Pattern = namePattern.String()
 
 	// A matrix key takes a list of what the setting itself takes, a label one of them.
 	block, labels := objectSchema(), objectSchema()
-	for _, path := range variable() {
+	for _, path := range variable(f) {
 		one := *schemaAt(schema, path)
 		one.Default = nil
 		labels.Properties.Set(path, &one)
@@ -92,35 +95,35 @@ func objectSchema() *jsonschema.Schema {
 }
 
 // describe adds to schema what s allows.
-func (s setting) describe(schema *jsonschema.Schema) {
-	for _, choice := range s.choices {
-		if !s.joined {
+func describe(s strictyaml.Setting, schema *jsonschema.Schema) {
+	for _, choice := range s.Choices {
+		if !s.Joined {
 			schema.Enum = append(schema.Enum, choice.Value)
 		}
 		schema.Description += fmt.Sprintf("\n%s: %s.", choice.Value, choice.Doc)
 	}
-	if s.joined {
-		one := "(" + strings.Join(s.values(), "|") + ")"
+	if s.Joined {
+		one := "(" + strings.Join(s.Values(), "|") + ")"
 		schema.Pattern = "^" + one + `(\+` + one + ")*$"
 	}
-	if s.example != "" {
-		schema.Examples = []any{s.example}
+	if s.Example != "" {
+		schema.Examples = []any{s.Example}
 	}
 	number := schema.Type == "integer" || schema.Type == "number"
-	if s.def != "" {
-		schema.Default = s.def
+	if s.Default != "" {
+		schema.Default = s.Default
 		if number {
-			schema.Default = json.Number(s.def)
+			schema.Default = json.Number(s.Default)
 		}
 	}
 	if number {
-		low := json.Number(numberText(s.min))
-		if s.above {
+		low := json.Number(strictyaml.FormatNumber(s.Min))
+		if s.Above {
 			schema.ExclusiveMinimum = low
 		} else {
 			schema.Minimum = low
 		}
-		schema.Maximum = json.Number(numberText(s.max))
+		schema.Maximum = json.Number(strictyaml.FormatNumber(s.Max))
 	}
 }
 

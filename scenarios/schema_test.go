@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/invopop/jsonschema"
 	"go.yaml.in/yaml/v4"
+
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 func readSchema(t *testing.T) *jsonschema.Schema {
@@ -94,7 +96,7 @@ func TestSchemaDescribesEverything(t *testing.T) {
 	var walk func(schema *jsonschema.Schema, path string)
 	walk = func(schema *jsonschema.Schema, path string) {
 		for pair := schema.Properties.Oldest(); pair != nil; pair = pair.Next() {
-			at := join(path, pair.Key)
+			at := strictyaml.Join(path, pair.Key)
 			if pair.Value.Description == "" && !strings.HasPrefix(at, "matrix[].") {
 				t.Errorf("%s has no description", at)
 			}
@@ -114,7 +116,7 @@ func TestSchemaDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range variable() {
+	for _, path := range variable(format()) {
 		want := settingText(s.Setup, path)
 		if path == "load.rate" || path == "load.duration" || path == "stop" || path == "accept" || path == "haproxy.checks" || path == "haproxy.redispatch" || path == "dns.cache" || path == "load.retry.on" || path == "load.retry.jitter" ||
 			path == "kube.readiness" || path == "kube.placement" || path == "kube.users" {
@@ -183,7 +185,7 @@ func validateObject(schema *jsonschema.Schema, n *yaml.Node, path string, found 
 		key := n.Content[i].Value
 		keys[key] = true
 		if property, ok := schema.Properties.Get(key); ok {
-			validate(property, n.Content[i+1], join(path, key), found)
+			validate(property, n.Content[i+1], strictyaml.Join(path, key), found)
 		} else if schema.AdditionalProperties != nil { // false: nothing else is allowed
 			report("no property %q", key)
 		}

@@ -1,9 +1,9 @@
 package scenarios
 
 import (
-	"regexp"
-	"strings"
 	"time"
+
+	"reuseport-bench/scenarios/strictyaml"
 )
 
 // Bounds on a whole file, so that no input makes the loader work for long.
@@ -235,177 +235,116 @@ func RetryCauses() []Choice {
 	}
 }
 
-// setting is what there is to know about one value of the file beside its Go type. It is the one
-// place that the loader, the defaults and the schema take it from.
-type setting struct {
-	path     string // dotted; [] stands for any element of a list
-	choices  []Choice
-	joined   bool    // choices may be joined by +
-	min, max float64 // durations in ns, rates in attempts/s
-	above    bool    // min itself is not allowed
-	orZero   bool    // 0 is allowed beside min to max
-	def      string  // the default as it would be written; "": none
-	example  string  // for a hint
+// choices converts choices for the decoder.
+func choices(of []Choice) []strictyaml.Choice {
+	all := make([]strictyaml.Choice, len(of))
+	for i, c := range of {
+		all[i] = strictyaml.Choice(c)
+	}
+	return all
 }
 
 // settings lists every single value of a scenario file that is not free text.
-func settings() []setting {
+func settings() []strictyaml.Setting {
 	const (
 		ms     = float64(time.Millisecond)
 		minute = float64(time.Minute)
 		hour   = float64(time.Hour)
 	)
-	return []setting{
-		{path: "network", choices: Networks(), def: "loopback"},
-		{path: "family", choices: Families(), def: "ipv4"},
-		{path: "path", choices: Paths(), def: "direct"},
-		{path: "haproxy.checks", choices: HealthChecks()},
-		{path: "haproxy.redispatch", choices: Redispatches()},
-		{path: "dns.cache", choices: DNSCaches()},
-		{path: "dns.ttl", max: hour, def: "0s", example: "5s"},
-		{path: "dns.clients", max: 1024, def: "0"},
-		{path: "kube.placement", choices: Placements()},
-		{path: "kube.users", choices: UserIDs()},
-		{path: "kube.endpoint_lag", max: minute, def: "0s", example: "100ms"},
-		{path: "kube.rules_lag", max: minute, def: "0s", example: "100ms"},
-		{path: "kube.min_sync_period", max: minute, def: "0s", example: "1s"},
-		{path: "kube.readiness", choices: Readinesses()},
-		{path: "kube.probe_period", max: minute, def: "0s", example: "1s"},
-		{path: "kube.min_ready", max: minute, def: "0s", example: "1s"},
-		{path: "kube.max_surge", max: 1024, def: "0"},
-		{path: "kube.max_unavailable", max: 1024, def: "0"},
-		{path: "kube.min_available", max: 1024, def: "0"},
-		{path: "kube.pre_stop", max: minute, def: "0s", example: "2s"},
-		{path: "kube.grace", max: minute, def: "0s", example: "30s"},
-		{path: "kube.node_lag", max: minute, def: "0s", example: "2s"},
-		{path: "kube.teardown", max: minute, def: "0s", example: "200ms"},
-		{path: "workers", min: 1, max: 1024, def: "2"},
-		{path: "workers_per_cpu", max: 64, def: "0"},
-		{path: "pin", choices: Pins(), def: "none"},
-		{path: "sockets", choices: SocketsModes(), def: "reuseport"},
-		{path: "accept", choices: AcceptModes()},
-		{path: "selector", choices: Selectors(), def: "hash"},
-		{path: "canary", max: 1, def: "0"},
-		{path: "stop", choices: Stops()},
-		{path: "stall", choices: Stalls(), def: "sigstop"},
-		{path: "trace", choices: Traces(), def: "on"},
-		{path: "server.kind", choices: ServerKinds(), def: "loop"},
-		{path: "server.work.sleep", max: minute, def: "0s", example: "100us"},
-		{path: "server.work.burn", max: minute, def: "0s", example: "100us"},
-		{path: "server.work.distribution", choices: Distributions(), def: "fixed"},
-		{path: "server.work.slow", max: minute, def: "0s", example: "10ms"},
-		{path: "server.work.slow_share", max: 1, def: "0"},
-		{path: "server.startup", max: 10_000 * ms, def: "0s", example: "300ms"},
-		{path: "server.cold", max: minute, def: "0s", example: "5ms"},
-		{path: "server.backlog", min: 1, max: 65535, def: "4096"},
-		{path: "server.fault.resets", max: 100_000, def: "0"},
-		{path: "server.fault.reset_every", max: 1_000_000, def: "0"},
-		{path: "server.fault.half_open", max: 1000, def: "0"},
-		{path: "server.fault.dropped_syns", max: 100_000, def: "0"},
-		{path: "server.fault.rejected_syns", max: 100_000, def: "0"},
-		{path: "server.fault.time_wait", max: 100_000, def: "0"},
-		{path: "load.rate", above: true, max: 1e6, example: "2000/s"},
-		{path: "load.duration", min: 100 * ms, max: hour, example: "3s"},
-		{path: "load.pace", choices: Paces(), def: "constant"},
-		{path: "load.from", max: 1e6, def: "0/s", example: "100/s"},
-		{path: "load.burst", min: 2, max: 100_000, orZero: true, def: "0"},
-		{path: "load.body", max: 4096, def: "0"},
-		{path: "load.aborts", max: 100_000, def: "0"},
-		{path: "load.ports", max: 50_000, def: "0"},
-		{path: "load.processes", max: 64, def: "0"},
-		{path: "load.connections", choices: ConnectionsModes(), def: "new"},
-		{path: "load.retry.max", max: 10, def: "0"},
-		{path: "load.retry.on", choices: RetryCauses(), joined: true, example: "refused+unsent"},
-		{path: "load.retry.backoff", max: minute, def: "0s", example: "50ms"},
-		{path: "load.retry.max_backoff", max: minute, def: "0s", example: "1s"},
-		{path: "load.retry.jitter", choices: Jitters()},
-		{path: "load.retry.connect_timeout", max: minute, def: "0s", example: "300ms"},
-		{path: "load.retry.budget", max: 1000, def: "0"},
-		{path: "load.retry.budget_ratio", max: 1, def: "0"},
-		{path: "load.timeout", min: ms, max: minute, def: "900ms", example: "900ms"},
-		{path: "search.p99", max: minute, def: "0s", example: "20ms"},
-		{path: "search.precision", min: 0.005, max: 0.5, orZero: true, def: "0"},
-		{path: "timeline[].at", max: hour, example: "500ms"},
-		{path: "timeline[].every", min: 10 * ms, max: hour, orZero: true, example: "200ms"},
-		{path: "timeline[].do", choices: stepChoices()},
-		{path: "timeline[].target", max: 1023},
-		{path: "timeline[].replicas", min: 1, max: 1024},
-		{path: "timeline[].for", max: hour, example: "50ms"},
-		{path: "validity.lag_floor", max: minute, def: "500us", example: "500us"},
-		{path: "validity.step_lag", above: true, max: minute, def: "20ms", example: "20ms"},
-		{path: "validity.achieved", above: true, max: 1, def: "0.99"},
-		{path: "validity.steal", max: 1, def: "0.5"},
-		{path: "validity.run_queue", max: 1, def: "0.3"},
-		{path: "trials", min: 1, max: 1000, def: "8"},
-		{path: "min_valid", min: 1, max: 1000},
+	return []strictyaml.Setting{
+		{Path: "network", Choices: choices(Networks()), Default: "loopback"},
+		{Path: "family", Choices: choices(Families()), Default: "ipv4"},
+		{Path: "path", Choices: choices(Paths()), Default: "direct"},
+		{Path: "haproxy.checks", Choices: choices(HealthChecks())},
+		{Path: "haproxy.redispatch", Choices: choices(Redispatches())},
+		{Path: "dns.cache", Choices: choices(DNSCaches())},
+		{Path: "dns.ttl", Max: hour, Default: "0s", Example: "5s"},
+		{Path: "dns.clients", Max: 1024, Default: "0"},
+		{Path: "kube.placement", Choices: choices(Placements())},
+		{Path: "kube.users", Choices: choices(UserIDs())},
+		{Path: "kube.endpoint_lag", Max: minute, Default: "0s", Example: "100ms"},
+		{Path: "kube.rules_lag", Max: minute, Default: "0s", Example: "100ms"},
+		{Path: "kube.min_sync_period", Max: minute, Default: "0s", Example: "1s"},
+		{Path: "kube.readiness", Choices: choices(Readinesses())},
+		{Path: "kube.probe_period", Max: minute, Default: "0s", Example: "1s"},
+		{Path: "kube.min_ready", Max: minute, Default: "0s", Example: "1s"},
+		{Path: "kube.max_surge", Max: 1024, Default: "0"},
+		{Path: "kube.max_unavailable", Max: 1024, Default: "0"},
+		{Path: "kube.min_available", Max: 1024, Default: "0"},
+		{Path: "kube.pre_stop", Max: minute, Default: "0s", Example: "2s"},
+		{Path: "kube.grace", Max: minute, Default: "0s", Example: "30s"},
+		{Path: "kube.node_lag", Max: minute, Default: "0s", Example: "2s"},
+		{Path: "kube.teardown", Max: minute, Default: "0s", Example: "200ms"},
+		{Path: "workers", Min: 1, Max: 1024, Default: "2"},
+		{Path: "workers_per_cpu", Max: 64, Default: "0"},
+		{Path: "pin", Choices: choices(Pins()), Default: "none"},
+		{Path: "sockets", Choices: choices(SocketsModes()), Default: "reuseport"},
+		{Path: "accept", Choices: choices(AcceptModes())},
+		{Path: "selector", Choices: choices(Selectors()), Default: "hash"},
+		{Path: "canary", Max: 1, Default: "0"},
+		{Path: "stop", Choices: choices(Stops())},
+		{Path: "stall", Choices: choices(Stalls()), Default: "sigstop"},
+		{Path: "trace", Choices: choices(Traces()), Default: "on"},
+		{Path: "server.kind", Choices: choices(ServerKinds()), Default: "loop"},
+		{Path: "server.work.sleep", Max: minute, Default: "0s", Example: "100us"},
+		{Path: "server.work.burn", Max: minute, Default: "0s", Example: "100us"},
+		{Path: "server.work.distribution", Choices: choices(Distributions()), Default: "fixed"},
+		{Path: "server.work.slow", Max: minute, Default: "0s", Example: "10ms"},
+		{Path: "server.work.slow_share", Max: 1, Default: "0"},
+		{Path: "server.startup", Max: 10_000 * ms, Default: "0s", Example: "300ms"},
+		{Path: "server.cold", Max: minute, Default: "0s", Example: "5ms"},
+		{Path: "server.backlog", Min: 1, Max: 65535, Default: "4096"},
+		{Path: "server.fault.resets", Max: 100_000, Default: "0"},
+		{Path: "server.fault.reset_every", Max: 1_000_000, Default: "0"},
+		{Path: "server.fault.half_open", Max: 1000, Default: "0"},
+		{Path: "server.fault.dropped_syns", Max: 100_000, Default: "0"},
+		{Path: "server.fault.rejected_syns", Max: 100_000, Default: "0"},
+		{Path: "server.fault.time_wait", Max: 100_000, Default: "0"},
+		{Path: "load.rate", Above: true, Max: 1e6, Example: "2000/s"},
+		{Path: "load.duration", Min: 100 * ms, Max: hour, Example: "3s"},
+		{Path: "load.pace", Choices: choices(Paces()), Default: "constant"},
+		{Path: "load.from", Max: 1e6, Default: "0/s", Example: "100/s"},
+		{Path: "load.burst", Min: 2, Max: 100_000, OrZero: true, Default: "0"},
+		{Path: "load.body", Max: 4096, Default: "0"},
+		{Path: "load.aborts", Max: 100_000, Default: "0"},
+		{Path: "load.ports", Max: 50_000, Default: "0"},
+		{Path: "load.processes", Max: 64, Default: "0"},
+		{Path: "load.connections", Choices: choices(ConnectionsModes()), Default: "new"},
+		{Path: "load.retry.max", Max: 10, Default: "0"},
+		{Path: "load.retry.on", Choices: choices(RetryCauses()), Joined: true, Example: "refused+unsent"},
+		{Path: "load.retry.backoff", Max: minute, Default: "0s", Example: "50ms"},
+		{Path: "load.retry.max_backoff", Max: minute, Default: "0s", Example: "1s"},
+		{Path: "load.retry.jitter", Choices: choices(Jitters())},
+		{Path: "load.retry.connect_timeout", Max: minute, Default: "0s", Example: "300ms"},
+		{Path: "load.retry.budget", Max: 1000, Default: "0"},
+		{Path: "load.retry.budget_ratio", Max: 1, Default: "0"},
+		{Path: "load.timeout", Min: ms, Max: minute, Default: "900ms", Example: "900ms"},
+		{Path: "search.p99", Max: minute, Default: "0s", Example: "20ms"},
+		{Path: "search.precision", Min: 0.005, Max: 0.5, OrZero: true, Default: "0"},
+		{Path: "timeline[].at", Max: hour, Example: "500ms"},
+		{Path: "timeline[].every", Min: 10 * ms, Max: hour, OrZero: true, Example: "200ms"},
+		{Path: "timeline[].do", Choices: choices(stepChoices())},
+		{Path: "timeline[].target", Max: 1023},
+		{Path: "timeline[].replicas", Min: 1, Max: 1024},
+		{Path: "timeline[].for", Max: hour, Example: "50ms"},
+		{Path: "validity.lag_floor", Max: minute, Default: "500us", Example: "500us"},
+		{Path: "validity.step_lag", Above: true, Max: minute, Default: "20ms", Example: "20ms"},
+		{Path: "validity.achieved", Above: true, Max: 1, Default: "0.99"},
+		{Path: "validity.steal", Max: 1, Default: "0.5"},
+		{Path: "validity.run_queue", Max: 1, Default: "0.3"},
+		{Path: "trials", Min: 1, Max: 1000, Default: "8"},
+		{Path: "min_valid", Min: 1, Max: 1000},
 	}
 }
 
-// findSetting returns the setting at path, in which elements of lists may be numbered: a zero
-// setting (no choices, no bounds) for free text.
-func findSetting(path string) setting {
-	path = listIndex.ReplaceAllString(path, "[]")
-	for _, s := range settings() {
-		if s.path == path {
-			return s
-		}
+// format describes scenario files to the decoder.
+func format() *strictyaml.Format {
+	return &strictyaml.Format{
+		Noun:      "scenario",
+		FirstLine: "name: my-scenario",
+		Template:  "the output of: reuseport-bench show steady",
+		MaxSize:   maxFileSize,
+		MaxLen:    maxListLen,
+		Settings:  settings(),
 	}
-	return setting{path: path}
 }
-
-// values are the allowed values, for a message.
-func (s setting) values() []string {
-	values := make([]string, len(s.choices))
-	for i, c := range s.choices {
-		values[i] = c.Value
-	}
-	return values
-}
-
-// allows reports whether x, in the unit of min and max, is in range. NaN never is.
-func (s setting) allows(x float64) bool {
-	if s.orZero && x == 0 {
-		return true
-	}
-	return (x > s.min || x == s.min && !s.above) && x <= s.max
-}
-
-// rangeText says what is allowed, with bounds written by text.
-func (s setting) rangeText(text func(float64) string) string {
-	bounds := "allowed: " + text(s.min) + " to " + text(s.max)
-	if s.above {
-		bounds = "allowed: more than " + text(s.min) + ", up to " + text(s.max)
-	}
-	if s.orZero {
-		bounds += ", or 0"
-	}
-	return bounds
-}
-
-// durationText writes d as a scenario would: ASCII, without trailing zero parts.
-func durationText(d time.Duration) string {
-	s := strings.Replace(d.String(), "µs", "us", 1)
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
-// String writes r as a scenario would: "2000/s" or "0.7*capacity".
-func (r Rate) String() string {
-	if r.OfCapacity != 0 {
-		return numberText(r.OfCapacity) + ofCapacity
-	}
-	return numberText(r.PerSecond) + "/s"
-}
-
-// ofCapacity ends a rate that is a share of the capacity.
-const ofCapacity = "*capacity"
-
-// maxOfCapacity bounds the share: twice the capacity overloads any server.
-const maxOfCapacity = 2
-
-var listIndex = regexp.MustCompile(`\[\d+\]`)

@@ -1,4 +1,4 @@
-package scenarios
+package strictyaml
 
 import (
 	"reflect"
@@ -34,35 +34,36 @@ func fieldNames(t reflect.Type) []string {
 	return names
 }
 
-// lookup returns the value at a dotted path below the struct v. A list takes part as "[]", which
-// stands for a zero element.
-func lookup(v reflect.Value, path string) (reflect.Value, bool) {
+// Lookup returns a pointer to the value at a dotted path below the struct that v points to, and
+// whether there is such a value. A list takes part as "[]", which stands for a zero element.
+func Lookup(v any, path string) (field any, ok bool) {
+	at := reflect.ValueOf(v).Elem()
 	for key := range strings.SplitSeq(path, ".") {
-		if v.Kind() != reflect.Struct {
-			return reflect.Value{}, false
+		if at.Kind() != reflect.Struct {
+			return nil, false
 		}
 		name, isList := strings.CutSuffix(key, "[]")
-		field, ok := fieldNamed(v, name)
+		field, ok := fieldNamed(at, name)
 		if !ok || isList && field.Kind() != reflect.Slice {
-			return reflect.Value{}, false
+			return nil, false
 		}
 		if isList {
 			field = reflect.New(field.Type().Elem()).Elem()
 		}
-		v = field
+		at = field
 	}
-	return v, true
+	return at.Addr().Interface(), true
 }
 
-// setDefaults gives every setting below the struct v that has a default this default.
-func setDefaults(v reflect.Value) {
-	for _, s := range settings() {
-		if s.def == "" {
+// setDefaults sets every value below the struct that v points to that has a default.
+func (f *Format) setDefaults(v any) {
+	for _, s := range f.Settings {
+		if s.Default == "" {
 			continue
 		}
-		if field, ok := lookup(v, s.path); ok {
-			if what, _ := decodeScalar(scalarNode(s.def), field, s); what != "" {
-				panic("scenarios: default of " + s.path + ": " + what) // a mistake in settings
+		if field, ok := Lookup(v, s.Path); ok {
+			if p := DecodeScalar(Scalar(s.Default), field, s); p != nil {
+				panic("strictyaml: default of " + s.Path + ": " + p.What) // a mistake in the format
 			}
 		}
 	}

@@ -1,0 +1,76 @@
+package scenarios
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"reuseport-bench/scenarios/strictyaml"
+)
+
+// String writes r as a scenario would: "2000/s" or "0.7*capacity".
+func (r Rate) String() string {
+	if r.OfCapacity != 0 {
+		return strictyaml.FormatNumber(r.OfCapacity) + ofCapacity
+	}
+	return strictyaml.FormatNumber(r.PerSecond) + "/s"
+}
+
+// ofCapacity ends a rate that is a share of the capacity.
+const ofCapacity = "*capacity"
+
+// maxOfCapacity bounds the share: twice the capacity overloads any server.
+const maxOfCapacity = 2
+
+// shareable is the path of the one rate that can be a share of the capacity.
+const shareable = "load.rate"
+
+// DecodeText sets r from what String writes; see strictyaml.TextDecoder.
+func (r *Rate) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem {
+	if strings.Contains(text, "capacity") {
+		return r.decodeShare(text, s)
+	}
+	number, perSecond := strings.CutSuffix(text, "/s")
+	switch {
+	case strictyaml.IsNumber(text):
+		return &strictyaml.Problem{What: text + " has no unit", Hint: fmt.Sprintf("write %s/s", text)}
+	case !perSecond || !strictyaml.IsNumber(number):
+		hint := "write attempts per second, for example 2000/s"
+		if s.Path == shareable {
+			hint += ", or a share of what the servers can do, 0.7*capacity"
+		}
+		return &strictyaml.Problem{What: fmt.Sprintf("%q is not a rate", text), Hint: hint}
+	}
+	rate, err := strconv.ParseFloat(number, 64)
+	if err != nil || !s.Allows(rate) {
+		return s.OutOfRange(text, func(x float64) string { return Rate{PerSecond: x}.String() })
+	}
+	*r = Rate{PerSecond: rate}
+	return nil
+}
+
+// decodeShare decodes "0.7*capacity".
+func (r *Rate) decodeShare(text string, s strictyaml.Setting) *strictyaml.Problem {
+	number, ok := strings.CutSuffix(strings.ReplaceAll(text, " ", ""), ofCapacity)
+	switch {
+	case s.Path != shareable:
+		return &strictyaml.Problem{
+			What: "only " + shareable + " can be a share of the capacity",
+			Hint: "write attempts per second, for example " + s.Example,
+		}
+	case !ok || !strictyaml.IsNumber(number):
+		return &strictyaml.Problem{
+			What: fmt.Sprintf("%q is not a share of the capacity", text),
+			Hint: "write a number, an asterisk and the word: 0.7*capacity",
+		}
+	}
+	share, err := strconv.ParseFloat(number, 64)
+	if err != nil || share <= 0 || share > maxOfCapacity {
+		return &strictyaml.Problem{
+			What: text + " is out of range",
+			Hint: fmt.Sprintf("allowed: more than 0, up to %s", Rate{OfCapacity: maxOfCapacity}),
+		}
+	}
+	*r = Rate{OfCapacity: share}
+	return nil
+}

@@ -1,0 +1,225 @@
+package strictyaml
+
+import (
+	"fmt"
+	"iter"
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// NodeDecoder is a type with a syntax of its own that is more than a single value. DecodeYAML
+// decodes n, which stands at path, and records problems with d.
+type NodeDecoder interface {
+	DecodeYAML(d *Decoder, n *yaml.Node, path string)
+}
+
+// Decoder fills Go values from a YAML tree. It continues after a problem, so that all of them are
+// found at once.
+type Decoder struct {
+	Format *Format
+
+	problems []Problem
+	lines    map[string]int  // of each path in the file
+	bad      map[string]bool // paths of values that cannot be trusted, because they have a problem
+}
+
+// NewDecoder returns a decoder of files in that format.
+func (f *Format) NewDecoder() *Decoder {
+	return &Decoder{Format: f, lines: map[string]int{}, bad: map[string]bool{}}
+}
+
+// Decode sets the defaults in the struct that v points to and then decodes root, the top mapping of
+// a file, into it.
+func (d *Decoder) Decode(root *yaml.Node, v any) {
+	d.Format.setDefaults(v)
+	d.value(root, reflect.ValueOf(v).Elem(), "")
+}
+
+// Fail records a problem with the value at path.
+func (d *Decoder) Fail(line int, path, what, hint string) {
+	d.Distrust(path)
+	d.add(line, path, what, hint)
+}
+
+// Add records a problem that makes no value suspect: one of values that do not go together.
+func (d *Decoder) Add(p Problem) { d.problems = append(d.problems, p) }
+
+// add records a problem at path, whose value may still be trusted.
+func (d *Decoder) add(line int, path, what, hint string) {
+	d.Add(Problem{Line: line, What: within(path) + what, Hint: hint})
+}
+
+// Found returns the number of problems found so far.
+func (d *Decoder) Found() int { return len(d.problems) }
+
+// Distrust marks the value at path as one that has a problem.
+func (d *Decoder) Distrust(path string) { d.bad[path] = true }
+
+// Trusts reports whether none of paths, nor anything around them, has a problem.
+func (d *Decoder) Trusts(paths ...string) bool {
+	for _, path := range paths {
+		for p := range around(path) {
+			if d.bad[p] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// TrustsAll reports whether neither the value at path, nor anything inside, has a problem.
+func (d *Decoder) TrustsAll(path string) bool {
+	for bad := range d.bad {
+		for p := range around(bad) {
+			if p == path {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Line returns the line of path, or of the innermost thing around it that is in the file.
+func (d *Decoder) Line(path string) int {
+	for p := range around(path) {
+		if line, ok := d.lines[p]; ok {
+			return line
+		}
+	}
+	return d.lines[""]
+}
+
+// around yields path and what encloses it, inside out: "a[0].b", "a[0]", "a".
+func around(path string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for path != "" && yield(path) {
+			path = path[:max(0, strings.LastIndexAny(path, ".["))]
+		}
+	}
+}
+
+// value decodes n into v, which is addressable.
+func (d *Decoder) value(n *yaml.Node, v reflect.Value, path string) {
+	d.lines[path] = n.Line
+	if n.Kind == yaml.AliasNode { // already refused, see refuseIndirection
+		d.Distrust(path)
+		return
+	}
+	switch target := v.Addr().Interface().(type) {
+	case NodeDecoder:
+		target.DecodeYAML(d, n, path)
+		return
+	case TextDecoder:
+		d.scalar(n, v, path)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		d.mapping(n, v, path)
+	case reflect.Slice:
+		d.list(n, v, path)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, v.Elem(), path)
+	default:
+		d.scalar(n, v, path)
+	}
+}
+
+// scalar decodes a single value.
+func (d *Decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
+	if p := decodeScalar(n, v, d.Format.Setting(path)); p != nil {
+		d.Fail(n.Line, path, p.What, p.Hint)
+	}
+}
+
+// mapping decodes n into the fields of the struct v.
+func (d *Decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
+	d.Pairs(n, path, func(key, value *yaml.Node) {
+		field, ok := fieldNamed(v, key.Value)
+		if !ok {
+			d.unknownKey(key, path, fieldNames(v.Type()))
+			return
+		}
+		d.value(value, field, Join(path, key.Value))
+	})
+}
+
+// Pairs calls each with every key of the mapping n and its value, once per key.
+func (d *Decoder) Pairs(n *yaml.Node, path string, each func(key, value *yaml.Node)) {
+	if n.Kind != yaml.MappingNode {
+		d.Fail(n.Line, path, "expected a mapping, found "+Describe(n),
+			"write {key: value}, or indented lines of key: value")
+		return
+	}
+	if keys := len(n.Content) / 2; keys > d.Format.MaxLen {
+		d.tooLong(n, path, keys, "keys")
+		return
+	}
+	first := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		switch {
+		case key.Kind == yaml.AliasNode || key.Tag == "!!merge": // already refused
+			d.Distrust(path)
+		case key.Kind != yaml.ScalarNode:
+			d.Fail(key.Line, path, "a key is "+Describe(key), "keys are plain words")
+		case first[key.Value] != 0:
+			d.add(key.Line, path, fmt.Sprintf("key %q is given twice", key.Value),
+				fmt.Sprintf("first on line %d", first[key.Value]))
+		default:
+			first[key.Value] = key.Line
+			each(key, value)
+		}
+	}
+}
+
+// unknownKey records that key is not one of known. The key that it was probably meant to be is
+// marked as bad, so that it is not reported missing as well.
+func (d *Decoder) unknownKey(key *yaml.Node, path string, known []string) {
+	if near := Nearest(key.Value, known); near != "" {
+		d.Distrust(Join(path, near))
+	}
+	d.add(key.Line, path, fmt.Sprintf("unknown key %q", key.Value),
+		DidYouMean(key.Value, known, "known here:"))
+}
+
+// list decodes n into the slice v.
+func (d *Decoder) list(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.SequenceNode {
+		d.Fail(n.Line, path, "expected a list, found "+Describe(n),
+			"write [...], or lines that start with a hyphen")
+		return
+	}
+	if entries := len(n.Content); entries > d.Format.MaxLen {
+		d.tooLong(n, path, entries, "entries")
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	for i, item := range n.Content {
+		d.value(item, v.Index(i), fmt.Sprintf("%s[%d]", path, i))
+	}
+}
+
+// tooLong records that n has more than MaxLen entries or keys.
+func (d *Decoder) tooLong(n *yaml.Node, path string, found int, of string) {
+	d.Fail(n.Line, path, fmt.Sprintf("%d %s", found, of), fmt.Sprintf("at most %d", d.Format.MaxLen))
+}
+
+// Join returns the path of key inside path.
+func Join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// within introduces a problem inside path; the top of the file needs no introduction.
+func within(path string) string {
+	if path == "" {
+		return ""
+	}
+	return path + ": "
+}

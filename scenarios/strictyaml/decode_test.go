@@ -1,0 +1,354 @@
+package strictyaml
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
+)
+
+// recipe is a file of the tests.
+type recipe struct {
+	Name   string        `yaml:"name"`
+	Oven   oven          `yaml:",inline"`
+	Steps  []step        `yaml:"steps"`
+	Spices spices        `yaml:"spices,omitempty"`
+	Rest   *int          `yaml:"rest,omitempty"`
+	Vegan  bool          `yaml:"vegan"`
+	Notes  string        `yaml:"-"`
+	Wait   time.Duration `yaml:"wait"`
+}
+
+type oven struct {
+	Mode string  `yaml:"mode"`
+	Heat degrees `yaml:"heat"`
+}
+
+type step struct {
+	Do    string  `yaml:"do"`
+	Share float64 `yaml:"share,omitempty"`
+}
+
+// degrees is a TextDecoder: "180C".
+type degrees int
+
+func (d degrees) String() string { return strconv.Itoa(int(d)) + "C" }
+
+func (d *degrees) DecodeText(text string, s Setting) *Problem {
+	number, ok := strings.CutSuffix(text, "C")
+	n, err := strconv.Atoi(number)
+	switch {
+	case !ok || err != nil:
+		return &Problem{What: fmt.Sprintf("%q is not a temperature", text), Hint: s.hint()}
+	case !s.Allows(float64(n)):
+		return s.OutOfRange(text, func(x float64) string { return degrees(x).String() })
+	}
+	*d = degrees(n)
+	return nil
+}
+
+// spices is a NodeDecoder and a NodeEncoder: an amount each.
+type spices map[string]string
+
+func (s *spices) DecodeYAML(d *Decoder, n *yaml.Node, path string) {
+	*s = spices{}
+	d.Pairs(n, path, func(key, value *yaml.Node) { (*s)[key.Value] = value.Value })
+}
+
+func (s spices) EncodeYAML() *yaml.Node {
+	mapping := Flow(&yaml.Node{Kind: yaml.MappingNode})
+	for name, amount := range s {
+		mapping.Content = append(mapping.Content, Scalar(name), Scalar(amount))
+	}
+	return mapping
+}
+
+func recipes() *Format {
+	modes := []Choice{{Value: "fan"}, {Value: "grill"}, {Value: "bottom"}}
+	return &Format{
+		Noun: "recipe", FirstLine: "name: soup", Template: "the cookbook", MaxSize: 500, MaxLen: 8,
+		Settings: []Setting{
+			{Path: "mode", Choices: modes, Joined: true, Default: "fan", Example: "fan+grill"},
+			{Path: "heat", Min: 50, Max: 250, Default: "180C", Example: "200C"},
+			{Path: "steps[].do", Choices: []Choice{{Value: "stir"}, {Value: "bake"}}},
+			{Path: "steps[].share", Above: true, Max: 1},
+			{Path: "rest", Min: 5, Max: 60, OrZero: true},
+			{Path: "wait", Max: float64(time.Hour), Example: "5m"},
+			{Path: "elsewhere", Default: "1"}, // a struct need not have every value of the format
+		},
+	}
+}
+
+func parse(text string) (*recipe, *Decoder, error) {
+	r := &recipe{}
+	root, d := recipes().Parse([]byte(text))
+	if root != nil {
+		d.Decode(root, r)
+	}
+	return r, d, d.Err("f")
+}
+
+func TestDecode(t *testing.T) {
+	rest, none := 10, 0
+	tests := []struct {
+		name, text string
+		want       recipe
+	}{
+		{"defaults", "name: x\n", recipe{Name: "x", Oven: oven{Mode: "fan", Heat: 180}}},
+		{"zero beside a range", "name: x\nrest: 0\n", recipe{
+			Name: "x", Oven: oven{Mode: "fan", Heat: 180}, Rest: &none,
+		}},
+		{"everything", `name: "7"
+mode: grill+bottom
+heat: 200C
+steps: [{do: stir, share: 0.5}, {do: bake}]
+spices: {salt: 5g}
+rest: 10
+vegan: true
+wait: 1m30s
+`, recipe{
+			Name: "7", Oven: oven{Mode: "grill+bottom", Heat: 200},
+			Steps:  []step{{Do: "stir", Share: 0.5}, {Do: "bake"}},
+			Spices: spices{"salt": "5g"}, Rest: &rest, Vegan: true, Wait: 90 * time.Second,
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, _, err := parse(test.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(*got, test.want); diff != "" {
+				t.Errorf("Decode (-got +want):\n%s", diff)
+			}
+			text, err := Marshal(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, _, err := parse(string(text))
+			if err != nil {
+				t.Fatalf("%v, in:\n%s", err, text)
+			}
+			again.Steps = append([]step(nil), again.Steps...) // an empty list is as good as none
+			if diff := cmp.Diff(*again, test.want); diff != "" {
+				t.Errorf("after Marshal (-got +want):\n%s\n%s", diff, text)
+			}
+		})
+	}
+}
+
+func TestProblems(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"empty", "", []string{`f:1: the file is empty; start from the cookbook`}},
+		{"large", strings.Repeat("#", 500), []string{
+			`f: the file is larger than 499 bytes; a recipe fits a page`,
+		}},
+		{"not UTF-8", "name: x\nmode: \"\xff\"\n", []string{`f:2: the file is not UTF-8 text`}},
+		{"no mapping", "- soup\n", []string{
+			`f:1: a recipe is a mapping, this is a list; start with a line such as name: soup`,
+		}},
+		{"two documents", "name: x\n---\nname: y\n", []string{
+			`f:2: a second document starts here; put each recipe in a file of its own`,
+		}},
+		{"indirection is a problem, and so is the rest", "name: &a x\nmode: *a\nvegan: maybe\n", []string{
+			`f:1: anchor &a is not allowed; write the value where it is used`,
+			`f:2: alias *a is not allowed; write the value where it is used`,
+			`f:3: vegan: expected true or false, found the text "maybe"`,
+		}},
+		{"unknown keys", "name: x\nhaet: 200C\ncolour: red\n", []string{
+			`f:2: unknown key "haet"; did you mean "heat"?`,
+			`f:3: unknown key "colour"; known here: name, mode, heat, steps, spices, rest, vegan, wait`,
+		}},
+		{"key that is not one", "name: x\nnotes: none\n", []string{
+			`f:2: unknown key "notes"; known here: name, mode, heat, steps, spices, rest, vegan, wait`,
+		}},
+		{"by line, with paths of elements", "steps: [{do: bake, share: 0}]\nheat: 20C\nrest: 4\n", []string{
+			`f:1: steps[0].share: 0 is out of range; allowed: more than 0, up to 1`,
+			`f:2: heat: 20C is out of range; allowed: 50C to 250C`,
+			`f:3: rest: 4 is out of range; allowed: 5 to 60, or 0`,
+		}},
+		{"joined choices", "mode: fan+gril\n", []string{
+			`f:1: mode: unknown value "gril"; did you mean "grill"? (allowed: fan, grill, bottom);` +
+				` join several by +, for example fan+grill`,
+		}},
+		{"joined twice", "mode: fan+fan\n", []string{`f:1: mode: "fan" is named twice`}},
+		{"own syntax", "heat: hot\nspices: [salt]\n", []string{
+			`f:1: heat: "hot" is not a temperature; for example 200C`,
+			`f:2: spices: expected a mapping, found a list; write {key: value}, or indented lines of key: value`,
+		}},
+		{"durations", "wait: 5\n", []string{
+			`f:1: wait: 5 has no unit; write 5ms, say; units are ns, us, ms, s, m, h`,
+		}},
+		{"keys", "name: x\nname: y\n? [a]\n: 1\n<<: {wait: 1s}\n", []string{
+			`f:2: key "name" is given twice; first on line 1`,
+			`f:3: a key is a list; keys are plain words`,
+			`f:5: merge key << is not allowed; write the value where it is used`,
+		}},
+		{"types", "name: [x]\nheat:\nsteps: all\nrest: 9.5\nvegan: 1\nwait: soon\n", []string{
+			`f:1: name: expected a single value, found a list`,
+			`f:2: heat: expected a single value, found nothing; for example 200C`,
+			`f:3: steps: expected a list, found the text "all"; write [...], or lines that start with a hyphen`,
+			`f:4: rest: expected a whole number, found the number 9.5`,
+			`f:5: vegan: expected true or false, found the number 1`,
+			`f:6: wait: "soon" is not a duration; write a number and a unit (ns, us, ms, s, m, h), for example 5m`,
+		}},
+		{"broken", "name: x\nsteps: [\n", []string{
+			`f:3: not YAML: did not find expected node content while parsing a flow node`,
+		}},
+		{"tag", "name: !!str x\n", []string{`f:1: tag !!str is not allowed; write the value alone`}},
+		{"many keys", "spices: {" + strings.Repeat("x: 1, ", 9) + "}\n", []string{
+			`f:1: spices: 9 keys; at most 8`,
+		}},
+		{"long list", "steps: [" + strings.Repeat("{}, ", 9) + "]\n", []string{`f:1: steps: 9 entries; at most 8`}},
+		{"control characters", "mode: \"a\\nb\"\n", []string{
+			`f:1: mode: unknown value "a\nb"; allowed: fan, grill, bottom; join several by +,` +
+				` for example fan+grill`,
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, _, err := parse(test.text)
+			if diff := cmp.Diff(strings.Split(fmt.Sprint(err), "\n"), test.want); diff != "" {
+				t.Errorf("problems (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What has a problem is not trusted, nor is what it encloses; what stands beside it is.
+func TestTrusts(t *testing.T) {
+	_, d, _ := parse("name: x\nsteps:\n- {do: stir}\n- {do: fry}\nhaet: 200C\n")
+	for path, want := range map[string]bool{
+		"name": true, "steps[0].do": true, "steps[1].do": false, "steps[1].do.how": false,
+		"heat":  false, // it was probably meant
+		"steps": true,  // trusted as a list; TrustsAll looks inside
+	} {
+		if got := d.Trusts(path); got != want {
+			t.Errorf("Trusts(%q) = %t, want %t", path, got, want)
+		}
+	}
+	if d.Trusts("name", "heat") {
+		t.Error("Trusts of a good and a bad value is true")
+	}
+	for path, want := range map[string]bool{
+		"name": true, "steps": false, "steps[0]": true, "steps[1]": false,
+	} {
+		if got := d.TrustsAll(path); got != want {
+			t.Errorf("TrustsAll(%q) = %t, want %t", path, got, want)
+		}
+	}
+	for path, want := range map[string]int{"steps[1].do": 4, "steps[1].share": 4, "rest": 1} {
+		if got := d.Line(path); got != want {
+			t.Errorf("Line(%q) = %d, want %d", path, got, want)
+		}
+	}
+}
+
+// A caller's own problems are listed with the decoder's. Only Fail marks a value.
+func TestFailAndAdd(t *testing.T) {
+	_, d, err := parse("name: x\nrest: 10\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Fail(2, "rest", "too long", "eat")
+	d.Add(Problem{Line: 1, What: "name and rest do not rhyme"})
+	d.Fail(1, "", "x"+strings.Repeat("ö", 400), "")
+	want := []string{
+		"f:1: name and rest do not rhyme",
+		"f:1: x" + strings.Repeat("ö", 255) + "…",
+		"f:2: rest: too long; eat",
+	}
+	if diff := cmp.Diff(strings.Split(d.Err("f").Error(), "\n"), want); diff != "" {
+		t.Errorf("Err (-got +want):\n%s", diff)
+	}
+	if d.Found() != 3 || d.Trusts("rest") || !d.Trusts("name") {
+		t.Errorf("%d problems, trusts rest %t and name %t; want 3, false, true",
+			d.Found(), d.Trusts("rest"), d.Trusts("name"))
+	}
+}
+
+// Override sets what is there and what is not, at any depth, in a copy.
+func TestOverride(t *testing.T) {
+	type inner struct {
+		A int `yaml:"a"`
+		B int `yaml:"b"`
+	}
+	type outer struct {
+		X inner `yaml:"x"`
+		Y inner `yaml:"y"`
+	}
+	f := &Format{MaxSize: 100, MaxLen: 10, Settings: []Setting{
+		{Path: "x.a", Max: 9}, {Path: "x.b", Max: 9}, {Path: "y.a", Max: 9},
+	}}
+	root, d := f.Parse([]byte("x: {a: 1, b: 2}\n"))
+	decode := func(root *yaml.Node) (o outer) {
+		d.Decode(root, &o)
+		return o
+	}
+	got := decode(Override(Override(root, "x.a", "5"), "y.a", "6"))
+	if want := (outer{X: inner{A: 5, B: 2}, Y: inner{A: 6}}); got != want {
+		t.Errorf("overridden: %+v, want %+v", got, want)
+	}
+	if got, want := decode(root), (outer{X: inner{A: 1, B: 2}}); got != want {
+		t.Errorf("the original: %+v, want %+v", got, want)
+	}
+	if err := d.Err("f"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLookup(t *testing.T) {
+	r := &recipe{Oven: oven{Heat: 90}, Wait: time.Minute}
+	for path, want := range map[string]string{
+		"heat": "90C", "wait": "1m", "vegan": "false", "steps[].share": "0", "name": "",
+		"notes": "none", "-": "none", "heat.low": "none", "heat[]": "none", "steps.do": "none",
+	} {
+		got := "none"
+		if field, ok := Lookup(r, path); ok {
+			got = Text(field)
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	words := strings.Fields("kill close drain migrate inherit handoff tableflip lb-drain shutdown")
+	all := "known: " + strings.Join(words, ", ")
+	tests := []struct{ word, want, hint string }{
+		{"close", "close", `did you mean "close"?`},
+		{"closed", "close", `did you mean "close"?`},
+		{"clsoe", "close", `did you mean "close"?`},
+		{"drian", "drain", `did you mean "drain"?`},
+		{"hand-off", "handoff", `did you mean "handoff"?`},
+		{"stop", "", all},
+		{"", "", all},
+	}
+	for _, test := range tests {
+		if got := Nearest(test.word, words); got != test.want {
+			t.Errorf("Nearest(%q) = %q, want %q", test.word, got, test.want)
+		}
+		if got := DidYouMean(test.word, words, "known:"); got != test.hint {
+			t.Errorf("DidYouMean(%q) = %q, want %q", test.word, got, test.hint)
+		}
+	}
+}
+
+func TestFormatDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 1500: "1.5us", 90 * time.Second: "1m30s", time.Minute: "1m", time.Hour: "1h",
+		time.Hour + time.Second: "1h0m1s", -20 * time.Millisecond: "-20ms",
+	} {
+		if got := FormatDuration(d); got != want {
+			t.Errorf("FormatDuration(%d) = %q, want %q", d, got, want)
+		}
+	}
+}

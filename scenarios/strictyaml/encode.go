@@ -1,0 +1,99 @@
+package strictyaml
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// NodeEncoder is a type with a syntax of its own. EncodeYAML returns the tree that its DecodeYAML
+// reads.
+type NodeEncoder interface {
+	EncodeYAML() *yaml.Node
+}
+
+// Marshal writes the struct v as a file that decodes to it, with every value written out, also what
+// is a default. Mappings below the top are in flow style, one a line.
+func Marshal(v any) ([]byte, error) {
+	return yaml.Dump(encode(reflect.ValueOf(v)), yaml.WithLineWidth(-1))
+}
+
+// Text returns the single value v, or what it points to, as a file would say it.
+func Text(v any) string { return encode(reflect.ValueOf(v)).Value }
+
+// encode returns the tree that decodes to v: the reverse of Decoder.value.
+func encode(v reflect.Value) *yaml.Node {
+	if v.Kind() == reflect.Pointer {
+		return encode(v.Elem())
+	}
+	switch value := v.Interface().(type) {
+	case NodeEncoder:
+		return value.EncodeYAML()
+	case time.Duration:
+		return Scalar(FormatDuration(value))
+	case fmt.Stringer:
+		return Scalar(value.String())
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		return encodeStruct(v)
+	case reflect.Slice:
+		list := &yaml.Node{Kind: yaml.SequenceNode}
+		for i := range v.Len() {
+			list.Content = append(list.Content, Flow(encode(v.Index(i))))
+		}
+		if len(list.Content) == 0 {
+			return Flow(list)
+		}
+		return list
+	case reflect.Bool:
+		return Scalar(strconv.FormatBool(v.Bool()))
+	case reflect.Int:
+		return Scalar(strconv.FormatInt(v.Int(), 10))
+	case reflect.Float64:
+		return Scalar(strconv.FormatFloat(v.Float(), 'g', -1, 64))
+	}
+	text := &yaml.Node{}
+	text.SetString(v.String())
+	return text
+}
+
+func encodeStruct(v reflect.Value) *yaml.Node {
+	mapping := &yaml.Node{Kind: yaml.MappingNode}
+	for i := range v.NumField() {
+		name, option, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		field := v.Field(i)
+		switch {
+		case option == "inline":
+			mapping.Content = append(mapping.Content, encodeStruct(field).Content...)
+		case name == "-" || option == "omitempty" && field.IsZero():
+		default:
+			value := encode(field)
+			if value.Kind == yaml.MappingNode {
+				Flow(value)
+			}
+			mapping.Content = append(mapping.Content, Scalar(name), value)
+		}
+	}
+	return mapping
+}
+
+// Scalar returns text as a plain scalar, with the type that a reader will see in it.
+func Scalar(text string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
+	var document yaml.Node
+	if err := yaml.Load([]byte(text), &document); err == nil && document.Content[0].Value == text {
+		n.Tag = document.Content[0].Tag
+	}
+	return n
+}
+
+// Flow makes n be written in flow style, on one line, and returns it.
+func Flow(n *yaml.Node) *yaml.Node {
+	n.Style |= yaml.FlowStyle
+	return n
+}

@@ -1,0 +1,156 @@
+package strictyaml
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// TextDecoder is a single value with a syntax of its own. DecodeText sets it from text and checks
+// it against s. If there is a problem, it returns that, without a place, and changes nothing.
+type TextDecoder interface {
+	DecodeText(text string, s Setting) *Problem
+}
+
+// DecodeScalar sets the single value that v points to from n and checks it against s. If there is a
+// problem, it returns that, without a place, and changes nothing.
+func DecodeScalar(n *yaml.Node, v any, s Setting) *Problem {
+	return decodeScalar(n, reflect.ValueOf(v).Elem(), s)
+}
+
+func decodeScalar(n *yaml.Node, v reflect.Value, s Setting) *Problem {
+	if n.Kind != yaml.ScalarNode || IsNull(n) {
+		return &Problem{What: "expected a single value, found " + Describe(n), Hint: s.hint()}
+	}
+	switch target := v.Addr().Interface().(type) {
+	case *time.Duration:
+		d, p := ParseDuration(n.Value, s)
+		if p == nil {
+			*target = d
+		}
+		return p
+	case TextDecoder:
+		return target.DecodeText(n.Value, s)
+	}
+	switch v.Kind() {
+	case reflect.Bool:
+		return decodeBool(n, v)
+	case reflect.Int:
+		return decodeInt(n, v, s)
+	case reflect.Float64:
+		return decodeFloat(n, v, s)
+	}
+	return decodeString(n.Value, v, s)
+}
+
+func decodeString(text string, v reflect.Value, s Setting) *Problem {
+	check := checkChoice
+	if s.Joined {
+		check = checkJoined
+	}
+	p := check(text, s)
+	if p == nil {
+		v.SetString(text)
+	}
+	return p
+}
+
+// checkChoice checks that text is one of the choices, if there are any.
+func checkChoice(text string, s Setting) *Problem {
+	values := s.Values()
+	if len(values) == 0 || slices.Contains(values, text) {
+		return nil
+	}
+	hint := s.hint()
+	if near := Nearest(text, values); near != "" {
+		hint = fmt.Sprintf("did you mean %q? (%s)", near, hint)
+	}
+	return &Problem{What: fmt.Sprintf("unknown value %q", text), Hint: hint}
+}
+
+// checkJoined checks choices that are joined by +.
+func checkJoined(text string, s Setting) *Problem {
+	seen := map[string]bool{}
+	for name := range strings.SplitSeq(text, "+") {
+		if p := checkChoice(name, s); p != nil {
+			p.Hint += "; join several by +, for example " + s.Example
+			return p
+		}
+		if seen[name] {
+			return &Problem{What: fmt.Sprintf("%q is named twice", name)}
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+func decodeBool(n *yaml.Node, v reflect.Value) *Problem {
+	if n.ShortTag() != "!!bool" {
+		return &Problem{What: "expected true or false, found " + Describe(n)}
+	}
+	var b bool
+	if err := n.Load(&b); err != nil {
+		return &Problem{What: fmt.Sprintf("%q is neither true nor false", n.Value)}
+	}
+	v.SetBool(b)
+	return nil
+}
+
+func decodeInt(n *yaml.Node, v reflect.Value, s Setting) *Problem {
+	tooLong := n.ShortTag() == "!!float" && strings.Trim(n.Value, "+-0123456789") == ""
+	if n.ShortTag() != "!!int" && !tooLong {
+		return &Problem{What: "expected a whole number, found " + Describe(n)}
+	}
+	var i int
+	if err := n.Load(&i); err != nil || !s.Allows(float64(i)) {
+		return s.OutOfRange(n.Value, FormatNumber)
+	}
+	v.SetInt(int64(i))
+	return nil
+}
+
+func decodeFloat(n *yaml.Node, v reflect.Value, s Setting) *Problem {
+	if tag := n.ShortTag(); tag != "!!int" && tag != "!!float" {
+		return &Problem{What: "expected a number, found " + Describe(n)}
+	}
+	var x float64
+	if err := n.Load(&x); err != nil || !s.Allows(x) {
+		return s.OutOfRange(n.Value, FormatNumber)
+	}
+	v.SetFloat(x)
+	return nil
+}
+
+// ParseDuration reads a number with a unit (ns, us, ms, s, m, h) and checks it against s, whose
+// bounds are in nanoseconds. The problem has no place.
+func ParseDuration(text string, s Setting) (time.Duration, *Problem) {
+	if IsNumber(text) && text != "0" {
+		return 0, &Problem{
+			What: text + " has no unit",
+			Hint: fmt.Sprintf("write %sms, say; units are ns, us, ms, s, m, h", text),
+		}
+	}
+	duration, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, &Problem{
+			What: fmt.Sprintf("%q is not a duration", text),
+			Hint: "write a number and a unit (ns, us, ms, s, m, h), for example " + s.Example,
+		}
+	}
+	if !s.Allows(float64(duration)) {
+		bound := func(x float64) string { return FormatDuration(time.Duration(x)) }
+		return 0, s.OutOfRange(FormatDuration(duration), bound)
+	}
+	return duration, nil
+}
+
+// IsNumber reports whether text is a decimal number without a unit. Underscores may group its
+// digits.
+func IsNumber(text string) bool { return number.MatchString(text) }
+
+var number = regexp.MustCompile(`^[+-]?([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)$`)

@@ -1,0 +1,82 @@
+package strictyaml
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Setting describes one value of a file beside its Go type. The decoder, the defaults and a schema
+// take it from here.
+type Setting struct {
+	Path     string // dotted; [] stands for any element of a list
+	Choices  []Choice
+	Joined   bool    // choices may be joined by +
+	Min, Max float64 // of a duration in ns; of a TextDecoder in the unit that it checks
+	Above    bool    // Min itself is not allowed
+	OrZero   bool    // 0 is allowed beside Min to Max
+	Default  string  // as a file would say it; "": the zero value
+	Example  string  // for a hint
+}
+
+// Choice is one allowed value of a setting.
+type Choice struct {
+	Value string
+	Doc   string
+}
+
+// Values lists the allowed values.
+func (s Setting) Values() []string {
+	values := make([]string, len(s.Choices))
+	for i, c := range s.Choices {
+		values[i] = c.Value
+	}
+	return values
+}
+
+// Allows reports whether x, in the unit of Min and Max, is in range. NaN never is.
+func (s Setting) Allows(x float64) bool {
+	if s.OrZero && x == 0 {
+		return true
+	}
+	return (x > s.Min || x == s.Min && !s.Above) && x <= s.Max
+}
+
+// OutOfRange is the problem of a value that s does not allow. text is the value as the message
+// writes it, format writes the bounds.
+func (s Setting) OutOfRange(text string, format func(float64) string) *Problem {
+	bounds := "allowed: " + format(s.Min) + " to " + format(s.Max)
+	if s.Above {
+		bounds = "allowed: more than " + format(s.Min) + ", up to " + format(s.Max)
+	}
+	if s.OrZero {
+		bounds += ", or 0"
+	}
+	return &Problem{What: text + " is out of range", Hint: bounds}
+}
+
+// hint says what a value looks like; it may be empty.
+func (s Setting) hint() string {
+	switch {
+	case len(s.Choices) > 0:
+		return "allowed: " + strings.Join(s.Values(), ", ")
+	case s.Example != "":
+		return "for example " + s.Example
+	}
+	return ""
+}
+
+// FormatDuration writes d as a file would: ASCII, without trailing zero parts.
+func FormatDuration(d time.Duration) string {
+	s := strings.Replace(d.String(), "µs", "us", 1)
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// FormatNumber writes x in decimal, without an exponent.
+func FormatNumber(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
