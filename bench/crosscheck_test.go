@@ -29,6 +29,7 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/wire"
 )
 
@@ -56,7 +57,7 @@ const (
 	crossWorkers  = 2
 )
 
-// childClockError is what a process's wire.Clock may be off by: half the narrowest of 16 nested readings, typically 0.1 µs.
+// childClockError is what a process's clock.Clock may be off by: half the narrowest of 16 nested readings, typically 0.1 µs.
 const childClockError = time.Microsecond
 
 func TestKernelPacketCapture(t *testing.T) {
@@ -163,7 +164,7 @@ func notices(t *testing.T, e *evidence) {
 
 // evidence is what the three witnesses say of the same attempts. All instants are of CLOCK_MONOTONIC.
 type evidence struct {
-	begin      wire.Instant // of the schedule
+	begin      clock.Instant // of the schedule
 	clockError time.Duration
 	crossings  map[wire.Attempt]crossing     // the capture's
 	journal    map[wire.Attempt]journalEntry // the workers'
@@ -175,17 +176,17 @@ type crossing struct {
 	source   netip.AddrPort
 	worker   int  // as the response says
 	opened   bool // the connection was opened for it
-	first    wire.Instant
-	request  wire.Instant // the segment that completes the request; first is the SYN, or the request's first
-	response wire.Instant // the segment that completes the response
-	next     wire.Instant // the client's next data or FIN on the connection
+	first    clock.Instant
+	request  clock.Instant // the segment that completes the request; first is the SYN, or the request's first
+	response clock.Instant // the segment that completes the response
+	next     clock.Instant // the client's next data or FIN on the connection
 }
 
 // A journalEntry is one attempt in a worker's journal.
 type journalEntry struct {
 	worker                  int
 	peer                    netip.AddrPort
-	accept, read, responded wire.Instant
+	accept, read, responded clock.Instant
 }
 
 // compare returns what the witnesses do not agree about, one line for each kind of disagreement.
@@ -221,7 +222,7 @@ func (e *evidence) compare() []string {
 func inSchedule(id wire.Attempt) bool { return id.Process == 0 && id.Sequence < uint64(crossAttempts) }
 
 // due is when the attempt was to be sent: the schedule, by another hand than the load's.
-func (e *evidence) due(s *results.Sample) wire.Instant {
+func (e *evidence) due(s *results.Sample) clock.Instant {
 	return e.begin.Add(time.Duration(s.Sequence) * crossSpacing)
 }
 
@@ -269,7 +270,7 @@ type interval struct {
 func (e *evidence) intervals(s *results.Sample) []interval {
 	id := wire.Attempt{Process: uint16(s.Process), Sequence: s.Sequence}
 	c, j := e.crossings[id], e.journal[id]
-	sent, done := wire.Instant(s.Sent), wire.Instant(s.Done)
+	sent, done := clock.Instant(s.Sent), clock.Instant(s.Done)
 	all := []interval{
 		{"due → sent", sent.Sub(e.due(s))},
 		{"sent → first segment", c.first.Sub(sent)},
@@ -442,11 +443,11 @@ type crossCheck struct {
 	group   *servers.Group
 	capture *packetCapture
 	journal journalReader
-	clock   *wire.Clock
+	clock   *clock.Clock
 }
 
 func (x *crossCheck) run(ctx context.Context) (e *evidence, err error) {
-	if x.clock, err = wire.NewClock(); err != nil {
+	if x.clock, err = clock.New(); err != nil {
 		return nil, err
 	}
 	if x.lab, err = netlab.New(ctx, netlab.Options{Network: x.network, Init: self(roleInit)}); err != nil {
@@ -662,7 +663,7 @@ func (c *packetCapture) segments(offset int64) ([]tcpSegment, error) {
 			return nil, fmt.Errorf("capture: a packet of %d bytes was cut to %d", h.Len, h.Snaplen)
 		}
 		if s, ok := parseSegment(f[h.Net:][:h.Len]); ok {
-			s.at = wire.Instant(int64(h.Sec)*1e9 + int64(h.Nsec) - offset)
+			s.at = clock.Instant(int64(h.Sec)*1e9 + int64(h.Nsec) - offset)
 			all = append(all, s)
 		}
 	}
@@ -671,7 +672,7 @@ func (c *packetCapture) segments(offset int64) ([]tcpSegment, error) {
 
 // A tcpSegment is a TCP segment over IPv4.
 type tcpSegment struct {
-	at       wire.Instant
+	at       clock.Instant
 	from, to netip.AddrPort
 	sequence uint32
 	flags    byte
@@ -741,7 +742,7 @@ func crossingsOf(segments []tcpSegment, server netip.AddrPort) (map[wire.Attempt
 // A tcpConnection is one TCP connection as captured so far.
 type tcpConnection struct {
 	client              netip.AddrPort
-	syn                 wire.Instant
+	syn                 clock.Instant
 	requests, responses byteStream
 	ids                 []wire.Attempt
 	crossings           []crossing
@@ -826,9 +827,9 @@ func (c *tcpConnection) response(s tcpSegment) error {
 // byteStream is one direction of a connection.
 type byteStream struct {
 	known   bool
-	next    uint32       // sequence number
-	pending []byte       // of a message that is not complete
-	began   wire.Instant // the segment with its first byte
+	next    uint32        // sequence number
+	pending []byte        // of a message that is not complete
+	began   clock.Instant // the segment with its first byte
 }
 
 // append takes what is new in the segment. What was sent again counts as of the first time.

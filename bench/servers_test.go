@@ -13,7 +13,7 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 const httpScenario = `
@@ -183,7 +183,7 @@ func TestKernelPin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lab.Close()
-	clock, err := wire.NewClock()
+	clk, err := clock.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestKernelPin(t *testing.T) {
 		Kind: servers.Loop, Sockets: servers.Reuseport, Workers: 3, Backlog: 1, Pin: pinned,
 		Address: netip.AddrPortFrom(netlab.AddressesOf(netlab.Loopback, netlab.IPv4).Servers, 8080),
 	}, servers.Env{
-		Command: roles().Worker, Clock: clock, Account: func(*servers.Worker, servers.Record) {},
+		Command: roles().Worker, Clock: clk, Account: func(*servers.Worker, servers.Record) {},
 		Start: func(c *exec.Cmd, cpus []int) error { return lab.Start(lab.Servers(), c, cpus) },
 		Do:    func(f func() error) error { return lab.Do(lab.Servers(), f) },
 	})

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // block makes the listener one that accept(2) waits for. O_NONBLOCK belongs to the open file, which everybody who
@@ -48,7 +48,7 @@ func (l *loop) runBlocking() error {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 			continue
 		case errors.Is(err, unix.EAGAIN): // at the end of a trial somebody has made the socket non-blocking
-			wire.SleepUntil(l.clock.Now().Add(time.Millisecond))
+			clock.BlockUntil(l.clock.Now().Add(time.Millisecond))
 			continue
 		case err != nil:
 			return fmt.Errorf("worker %d: accept: %w", l.cfg.ID, err)

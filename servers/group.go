@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/selector"
-	"reuseport-bench/servers/wire"
 )
 
 // Config describes a group of workers.
@@ -77,7 +77,7 @@ type Env struct {
 	HalfOpen func() (map[uint64]int, error)
 	// Account gets every journal record of every worker, each worker's in order, from one goroutine at a time.
 	Account func(*Worker, Record)
-	Clock   *wire.Clock
+	Clock   *clock.Clock
 }
 
 // A Home is the network of a worker.
@@ -181,7 +181,7 @@ func (g *Group) drainJournals(ctx context.Context) {
 type Generation struct {
 	Number  int // from 0
 	Workers []*Worker
-	Ready   wire.Instant // when the last worker said ready; valid after Await
+	Ready   clock.Instant // when the last worker said ready; valid after Await
 
 	channels channels // until Await
 }
@@ -453,7 +453,7 @@ func (g *Group) Workers() []*Worker {
 //
 // A worker that does not close its listener within Config.Grace is an error; it is left running
 // for Close to end.
-func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, closed wire.Instant, err error) {
+func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, closed clock.Instant, err error) {
 	trigger = g.env.Clock.Now()
 	// What the acceptor has accepted, the workers get before they are stopped. Of one that is killed it is told nothing.
 	if a := g.acceptor; a != nil && way != Kill && !a.wasStopped() {
@@ -467,7 +467,7 @@ func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, 
 }
 
 // stop is Stop without regard to an acceptor.
-func (g *Group) stop(ctx context.Context, workers []*Worker, way Way) (closed wire.Instant, err error) {
+func (g *Group) stop(ctx context.Context, workers []*Worker, way Way) (closed clock.Instant, err error) {
 	var errs []error
 	for _, w := range workers {
 		errs = append(errs, w.stop(way))
@@ -767,7 +767,7 @@ func (c channels) close() {
 }
 
 // startAcceptor starts the process that accepts for the workers at the other ends of the channels.
-func (g *Group) startAcceptor(ctx context.Context, c channels) (ready wire.Instant, err error) {
+func (g *Group) startAcceptor(ctx context.Context, c channels) (ready clock.Instant, err error) {
 	a := g.newWorker()
 	a.Acceptor = true
 	l, err := duplicate(g.listener)

@@ -21,8 +21,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/selector"
-	"reuseport-bench/servers/wire"
 )
 
 // childWorker, as the only argument, makes the test binary a worker.
@@ -53,7 +53,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	clock, err := wire.NewClock()
+	clk, err := clock.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 		},
 		Do:      func(f func() error) error { return f() },
 		Account: func(*Worker, Record) {},
-		Clock:   clock,
+		Clock:   clk,
 	})
 	if errors.Is(err, unix.EPERM) && os.Getenv("REQUIRE_KERNEL") != "1" {
 		t.Skip(err)

@@ -23,6 +23,7 @@ import (
 	"github.com/cloudflare/tableflip"
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/wire"
 )
 
@@ -39,9 +40,9 @@ type httpServer struct {
 
 	mu     sync.Mutex // guards what follows, the journal and the draws of work; taken after a connection's
 	open   map[*httpConn]struct{}
-	timers []*wire.Timer // idle
-	way    Way           // "" while it serves
-	alone  bool          // idle connections have been dismissed, and whichever becomes idle is too
+	timers []*clock.Timer // idle
+	way    Way            // "" while it serves
+	alone  bool           // idle connections have been dismissed, and whichever becomes idle is too
 }
 
 // errQueueEmpty ends the accept loop of a draining server.
@@ -354,7 +355,7 @@ func (h *httpServer) work() error {
 }
 
 // timer is an idle timer, or a new one.
-func (h *httpServer) timer() (*wire.Timer, error) {
+func (h *httpServer) timer() (*clock.Timer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if n := len(h.timers); n > 0 {
@@ -362,7 +363,7 @@ func (h *httpServer) timer() (*wire.Timer, error) {
 		h.timers = h.timers[:n-1]
 		return t, nil
 	}
-	return wire.NewTimer()
+	return clock.NewTimer()
 }
 
 // httpListener is the listening socket as net/http sees it.

@@ -10,12 +10,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/wire"
 )
 
 // A Record is one entry of a worker's journal.
 type Record struct {
-	At   wire.Instant
+	At   clock.Instant
 	Conn uint32 // counts the worker's connections, from 0
 	Kind RecordKind
 	End  End // with RecordEnd
@@ -141,7 +142,7 @@ func (j *journal) drain(f func(Record)) (missed uint64) {
 	le := binary.LittleEndian
 	for n := j.header.read; n < atomic.LoadUint64(&j.header.written); n++ {
 		b := j.mem[headerSize+n%journalRecords*recordSize:][:recordSize]
-		r := Record{At: wire.Instant(le.Uint64(b)), Conn: le.Uint32(b[8:]), Kind: RecordKind(b[12])}
+		r := Record{At: clock.Instant(le.Uint64(b)), Conn: le.Uint32(b[8:]), Kind: RecordKind(b[12])}
 		switch r.Kind {
 		case RecordAccept:
 			addr := netip.AddrFrom16([16]byte(b[16:32])).Unmap()

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/wire"
 )
 
@@ -56,14 +57,14 @@ func TestJournalRoundTrip(t *testing.T) {
 // The ring goes round many times without a loss while it is emptied, and counts what it has no room for.
 func TestJournalWrapsAndCountsWhatItMisses(t *testing.T) {
 	worker, parent := newJournals(t)
-	next := wire.Instant(0)
+	next := clock.Instant(0)
 	take := func(r Record) {
 		if r.At != next {
 			t.Fatalf("got record %d, want %d", r.At, next)
 		}
 		next++
 	}
-	for i := range wire.Instant(3 * journalRecords) {
+	for i := range clock.Instant(3 * journalRecords) {
 		worker.append(Record{At: i, Kind: RecordEnd})
 		if i%1000 == 0 {
 			parent.drain(take)

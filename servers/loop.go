@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
@@ -28,9 +29,9 @@ type loop struct {
 	free     []*loopConn
 	out      []byte
 	stopping bool
-	deadline wire.Instant // of finishing, once stopping
-	farewell wire.Instant // when those still idle are told to go by a FIN; 0: they have been, or nobody stops
-	lingered wire.Instant // when those that are leaving have had their time
+	deadline clock.Instant // of finishing, once stopping
+	farewell clock.Instant // when those still idle are told to go by a FIN; 0: they have been, or nobody stops
+	lingered clock.Instant // when those that are leaving have had their time
 }
 
 type loopConn struct {
@@ -244,7 +245,7 @@ func (l *loop) dismiss() error {
 }
 
 // until is when a stopping worker has to act by itself: it dismisses what is idle, or gives up on what is open.
-func (l *loop) until() wire.Instant {
+func (l *loop) until() clock.Instant {
 	if l.farewell != 0 {
 		return min(l.deadline, l.farewell)
 	}
@@ -376,7 +377,7 @@ func (l *loop) work() {
 	case l.works.Burn > 0:
 		burn(d)
 	default:
-		wire.SleepUntil(l.clock.Now().Add(d))
+		clock.BlockUntil(l.clock.Now().Add(d))
 	}
 }
 

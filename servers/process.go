@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A Worker is the parent's side of one worker process.
@@ -30,15 +30,15 @@ type Worker struct {
 	home    Home
 	slot    int           // in the selector, or -1
 	cold    time.Duration // how long it takes to get warm
-	clock   *wire.Clock
+	clock   *clock.Clock
 	process process
 	control *os.File // write end
 	journal *journal
 	stderr  *os.File // a memfd; of a worker that another one started, that one's
 
 	ready, closed, exited chan struct{}
-	readyAt               wire.Instant // valid once ready
-	listener              uint64       // valid once ready
+	readyAt               clock.Instant // valid once ready
+	listener              uint64        // valid once ready
 
 	mu      sync.Mutex
 	closing Closing
@@ -53,7 +53,7 @@ type Worker struct {
 type Closing struct {
 	Way Way
 	// From is an instant before the kernel began to close it, To one after it had.
-	From, To wire.Instant
+	From, To clock.Instant
 }
 
 // start starts the process.
@@ -288,7 +288,7 @@ func (w *Worker) Closing() Closing {
 }
 
 // ReadyAt is when the worker said ready. It is valid once its generation has been started.
-func (w *Worker) ReadyAt() wire.Instant { return w.readyAt }
+func (w *Worker) ReadyAt() clock.Instant { return w.readyAt }
 
 // Listener is the inode of the worker's own listening socket, or 0 where it shares one. It is valid once its
 // generation has been started.

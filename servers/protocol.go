@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/selector"
-	"reuseport-bench/servers/wire"
 )
 
 // File descriptors of a worker, fixed by the order of exec.Cmd.ExtraFiles.
@@ -165,12 +165,12 @@ type command struct {
 // event is a line from the worker. A worker says ready once, then after a stop command closed
 // and at last stopped; failed at any time ends the conversation.
 type event struct {
-	Event string       `json:"event"`
-	At    wire.Instant `json:"at"`
+	Event string        `json:"event"`
+	At    clock.Instant `json:"at"`
 	// Listener, with ready: the inode of the worker's own listening socket.
 	Listener uint64 `json:"listener,omitempty"`
 	// From, with closed: the instant before close(2) was called; At is the one after it returned.
-	From wire.Instant `json:"from,omitempty"`
+	From clock.Instant `json:"from,omitempty"`
 	// CPU, with stopped, is the user and system time of the process until then.
 	CPU   time.Duration `json:"cpu_ns,omitempty"`
 	Error string        `json:"error,omitempty"`

@@ -24,7 +24,7 @@ type socketSource struct{}
 
 func (socketSource) accept(listener int) (int, netip.AddrPort, error) { return accept4(listener) }
 
-// accept4 is accept4(2), hidden from Go's scheduler for the reason that wire.SleepUntil gives, and without the garbage
+// accept4 is accept4(2), hidden from Go's scheduler for the reason that clock.BlockUntil gives, and without the garbage
 // of unix.Accept4: a worker does not collect any.
 func accept4(listener int) (int, netip.AddrPort, error) {
 	var from unix.RawSockaddrAny

@@ -12,7 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/selector"
+	"reuseport-bench/servers/sys"
 	"reuseport-bench/servers/wire"
 )
 
@@ -47,14 +49,14 @@ type worker struct {
 	control  *os.File
 	lines    *bufio.Reader
 	events   *os.File
-	clock    *wire.Clock
+	clock    *clock.Clock
 	journal  *journal
 	listener int              // -1 once closed
 	offer    int              // where a successor asks for the listener, or -1
 	member   *selector.Member // nil without a selection by eBPF
 	conns    uint32
 	works    *works
-	readyAt  wire.Instant
+	readyAt  clock.Instant
 
 	journalFD     int
 	inherited     []*os.File // from a service manager
@@ -87,13 +89,13 @@ func (w *worker) run() error {
 	if err := json.Unmarshal(line, &w.cfg); err != nil {
 		return fmt.Errorf("worker configuration: %w", err)
 	}
-	if w.clock, err = wire.NewClock(); err != nil {
+	if w.clock, err = clock.New(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
 	if w.journal, err = mapJournal(w.journalFD); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
-	_ = wire.ReleaseProgram() // without, it has more resident, and serves as well
+	_ = sys.ReleaseProgram()  // without, it has more resident, and serves as well
 	time.Sleep(w.cfg.Startup) // as a program that loads its data first
 	if err := w.listen(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
@@ -172,7 +174,7 @@ func (w *worker) bind() (err error) {
 		if w.cfg.Sockets != Exclusive || !errors.Is(err, unix.EADDRINUSE) || now > until {
 			return err
 		}
-		wire.SleepUntil(now.Add(bindRetry))
+		clock.BlockUntil(now.Add(bindRetry))
 	}
 }
 

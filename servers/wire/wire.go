@@ -1,5 +1,5 @@
-// Package wire is what the load and the servers say to each other: the identity of an attempt,
-// the few HTTP/1.1 bytes that carry it, and the clock both sides share.
+// Package wire is what the load and the servers say to each other: the identity of an attempt, and
+// the few HTTP/1.1 bytes that carry it.
 //
 // The parser reads just what a worker or the load needs of a head and no more. Package net/http
 // would do, at 2 to 3 µs and a dozen allocations a request in a process whose latency is being

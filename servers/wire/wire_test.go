@@ -3,7 +3,6 @@ package wire
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -88,25 +87,4 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("response %+v, %d of %d, %v", r, n, len(b), err)
 		}
 	})
-}
-
-func TestClockAgreesAcrossClocks(t *testing.T) {
-	a, err := NewClock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(5 * time.Millisecond)
-	b, err := NewClock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	x, y, z := a.Now(), b.Now(), a.Now()
-	if d := y.Sub(x); d < -20*time.Microsecond || y.Sub(z) > 20*time.Microsecond {
-		t.Errorf("two clocks of one machine differ: %d, %d, %d", x, y, z)
-	}
-	until := a.Now().Add(2 * time.Millisecond)
-	SleepUntil(until)
-	if now := a.Now(); now < until {
-		t.Errorf("woke %v early", until.Sub(now))
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/wire"
 )
 
@@ -58,7 +59,7 @@ func (s serverState) String() string { return serverStateNames[s] }
 // books joins the client's and the servers' accounts of every attempt. Samples and records may
 // come from several goroutines, in any order between them.
 type books struct {
-	begin     wire.Instant
+	begin     clock.Instant
 	schedule  load.Schedule
 	sources   load.Sources
 	processes uint64
@@ -101,10 +102,10 @@ type connKey struct {
 
 type conn struct {
 	peer    netip.AddrPort
-	at      wire.Instant // accepted
-	attempt int64        // number of the last request's try, or -1
-	read    bool         // at least one request was read
-	probe   bool         // a kubelet's
+	at      clock.Instant // accepted
+	attempt int64         // number of the last request's try, or -1
+	read    bool          // at least one request was read
+	probe   bool          // a kubelet's
 }
 
 // serverEnd is what the servers know of a try.
@@ -115,7 +116,7 @@ type serverEnd struct {
 
 type workerBooks struct {
 	accepted, served int64
-	lastAccept       wire.Instant
+	lastAccept       clock.Instant
 	// overTime is accepted, by windows of results.FairnessWindowNS from the start.
 	overTime []int64
 	// occupied is how long its connections took from accept to end, in seconds, and their squares; of how many.
@@ -164,7 +165,7 @@ func (b *books) acceptedOverTime(worker int) []int64 {
 }
 
 // start sets the instant of the first scheduled attempt.
-func (b *books) start(begin wire.Instant) {
+func (b *books) start(begin clock.Instant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.begin = begin
@@ -206,7 +207,7 @@ func (b *books) scheduled(i int) int64 { return int64(b.schedule.At(uint64(i))) 
 func (b *books) since(i int64) int64 { return i - int64(b.begin) }
 
 // instant is i from the first scheduled attempt; nil for 0, which is no instant.
-func (b *books) instant(i wire.Instant) *int64 {
+func (b *books) instant(i clock.Instant) *int64 {
 	if i == 0 {
 		return nil
 	}

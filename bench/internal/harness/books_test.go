@@ -15,13 +15,14 @@ import (
 	"reuseport-bench/results/cause"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/wire"
 )
 
 const ms = int64(time.Millisecond)
 
 // begin is the instant of the first attempt in these tests; attempt i is due i ms later.
-const begin = wire.Instant(1_000_000_000)
+const begin = clock.Instant(1_000_000_000)
 
 func testBooks(t *testing.T, n int) *books { t.Helper(); return testBooksOf(t, n, 0) }
 
@@ -65,7 +66,7 @@ func (b *books) tell(i int, a account) {
 	}
 	b.sample(&s)
 	b.account(servers.Record{
-		At: wire.Instant(due), Conn: uint32(i), Peer: b.sources.At(uint64(i)), Attempt: wire.Attempt{Sequence: uint64(i)}, Identified: true,
+		At: clock.Instant(due), Conn: uint32(i), Peer: b.sources.At(uint64(i)), Attempt: wire.Attempt{Sequence: uint64(i)}, Identified: true,
 	}, a.server, a.end)
 }
 
@@ -208,7 +209,7 @@ func TestBooksStrays(t *testing.T) {
 
 // step is a fired step with its trigger at the given ms.
 func step(at int64, do string) *fired {
-	trigger := begin + wire.Instant(at*ms)
+	trigger := begin + clock.Instant(at*ms)
 	return &fired{step: scenarios.Step{Do: do}, target: "generation 0", at: trigger, trigger: trigger}
 }
 
@@ -319,7 +320,7 @@ func TestTakeoverAndTail(t *testing.T) {
 			b.attempts[i].worker = 9
 		}
 	}
-	b.workers[testWorker.ID].lastAccept = begin + wire.Instant(107*ms)
+	b.workers[testWorker.ID].lastAccept = begin + clock.Instant(107*ms)
 	b.close()
 	s := step(100, stepReplace)
 	s.stopped = []*servers.Worker{testWorker}
@@ -347,7 +348,7 @@ func TestSentAfterClose(t *testing.T) {
 	b.close()
 	s := step(99, stepReplace)
 	s.stopped = []*servers.Worker{testWorker}
-	s.closed = begin + wire.Instant(100*ms)
+	s.closed = begin + clock.Instant(100*ms)
 	m := measure(b, &judge{closings: []closing{{worker: 7, from: 99 * ms, to: 100 * ms, queue: true}}}, nil, n*ms, []*fired{s})
 	if got := m.sentAfterClose(); got == nil || *got != 1 {
 		t.Errorf("sent after close: %v, want 1", got)
@@ -379,7 +380,7 @@ func TestStepKinds(t *testing.T) {
 			s.started = []*servers.Worker{{ID: 9, Generation: 2}}
 		}
 		if kind.Ends {
-			s.stopped, s.closed = []*servers.Worker{testWorker}, begin+wire.Instant(101*ms)
+			s.stopped, s.closed = []*servers.Worker{testWorker}, begin+clock.Instant(101*ms)
 			j.closings = []closing{{worker: testWorker.ID, from: 100 * ms, to: 101 * ms, queue: true}}
 		}
 		m := measure(b, j, nil, n*ms, []*fired{s})

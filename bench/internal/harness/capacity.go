@@ -13,7 +13,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // The capacity of servers is the rate at which they answer when there is always something to do: a closed
@@ -143,7 +143,7 @@ func saturate(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (perSec
 // answers are the instants at which workers handed responses over.
 type answers struct {
 	mu  sync.Mutex
-	all []wire.Instant
+	all []clock.Instant
 }
 
 func (a *answers) record(_ *servers.Worker, r servers.Record) {
@@ -155,7 +155,7 @@ func (a *answers) record(_ *servers.Worker, r servers.Record) {
 	a.all = append(a.all, r.At)
 }
 
-func (a *answers) between(from, to wire.Instant) (n int) {
+func (a *answers) between(from, to clock.Instant) (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, at := range a.all {

@@ -52,7 +52,7 @@ type judge struct {
 	unnoted map[int]bool
 }
 
-// clockSlack bounds the error between two processes' readings of one clock; see wire.Clock.
+// clockSlack bounds the error between two processes' readings of one clock; see clock.Clock.
 const clockSlack = int64(50 * time.Microsecond)
 
 // overlaps says that the listener was being closed at some instant between sent and done.

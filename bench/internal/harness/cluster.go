@@ -21,7 +21,7 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // The paths to the pods of a cluster: through a Service's address, by its name to their own, and to the first one's own address.
@@ -103,7 +103,7 @@ const closeTimeout = "net.netfilter.nf_conntrack_tcp_timeout_close"
 // A cluster is the pods of a trial, and who sends connections to them.
 type cluster struct {
 	lab     *netlab.Lab
-	clock   *wire.Clock
+	clock   *clock.Clock
 	setup   scenarios.Setup
 	cpus    []int    // the servers'
 	sysctls []Sysctl // of each pod
@@ -279,7 +279,7 @@ func hasReady(e kube.Event, pod string) bool {
 
 // delete deletes the workers' pods: their kubelets and the control plane hear of it at the same time. It returns when their listeners are
 // closed.
-func (c *cluster) delete(ctx context.Context, workers []*servers.Worker) (trigger, closed wire.Instant, err error) {
+func (c *cluster) delete(ctx context.Context, workers []*servers.Worker) (trigger, closed clock.Instant, err error) {
 	trigger = c.clock.Now()
 	for _, w := range workers {
 		p := c.podOf(w)

@@ -20,7 +20,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // EngineConfig is what MeasureEngines needs.
@@ -273,7 +273,7 @@ type responses struct {
 
 	mu          sync.Mutex
 	n, inTime   int
-	first, last wire.Instant // the first connection, the last response
+	first, last clock.Instant // the first connection, the last response
 }
 
 func (c *responses) record(_ *servers.Worker, r servers.Record) {

@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 // machineUse watches, while the load runs, what else the machine does: a short series of readings, so that
 // each step's window has its own figures.
 type machineUse struct {
-	clock       *wire.Clock
+	clock       *clock.Clock
 	load, serve []int // CPUs
 	workers     func() []*servers.Worker
 	loadPIDs    []int
@@ -47,7 +47,7 @@ type machineUse struct {
 
 // reading is what had happened between the start and an instant.
 type reading struct {
-	at               wire.Instant
+	at               clock.Instant
 	steal, loadSteal time.Duration // taken from the servers' and the load's CPUs; in ticks of usually 10 ms
 	stalled          time.Duration // some task on the machine was waiting for a CPU
 	delayed          time.Duration // some worker was, see neighbours
@@ -197,7 +197,7 @@ func neighbours(each []kernel.Sched) time.Duration {
 
 // between is what happened from one instant to another; between two readings it is taken to have happened evenly.
 // An instant before the first reading or after the last stands for that one.
-func (u *machineUse) between(from, to wire.Instant) reading {
+func (u *machineUse) between(from, to clock.Instant) reading {
 	a, b := u.until(from), u.until(to)
 	return reading{
 		at: b.at, steal: b.steal - a.steal, loadSteal: b.loadSteal - a.loadSteal,
@@ -205,8 +205,8 @@ func (u *machineUse) between(from, to wire.Instant) reading {
 	}
 }
 
-func (u *machineUse) until(at wire.Instant) reading {
-	n, found := slices.BinarySearchFunc(u.series, at, func(r reading, at wire.Instant) int { return cmp.Compare(r.at, at) })
+func (u *machineUse) until(at clock.Instant) reading {
+	n, found := slices.BinarySearchFunc(u.series, at, func(r reading, at clock.Instant) int { return cmp.Compare(r.at, at) })
 	switch {
 	case found || n == 0:
 		return u.series[n]
@@ -221,7 +221,7 @@ func (u *machineUse) until(at wire.Instant) reading {
 
 // step fills in what the machine did meanwhile in a step's window, which ends at the next trigger, the end of
 // the schedule, or when the step is old.
-func (u *machineUse) step(s *results.Step, from, to wire.Instant) {
+func (u *machineUse) step(s *results.Step, from, to clock.Instant) {
 	to = min(to, from.Add(watchWindow))
 	if len(u.series) == 0 || to <= from {
 		return

@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 func TestNeighbours(t *testing.T) {
@@ -133,11 +133,11 @@ func TestValidity(t *testing.T) {
 
 // The last reading comes with end, so that the whole trial is covered.
 func TestMachineUseEnds(t *testing.T) {
-	clock, err := wire.NewClock()
+	clk, err := clock.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &machineUse{clock: clock, workers: func() []*servers.Worker { return nil }}
+	u := &machineUse{clock: clk, workers: func() []*servers.Worker { return nil }}
 	if err := u.start(); err != nil {
 		t.Fatal(err)
 	}

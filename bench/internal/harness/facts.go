@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // Facts are everything that a trial is judged by, and how it was judged, as plain data: workers and
@@ -62,7 +62,7 @@ type factsLine struct {
 // A setupFact is what is known of a trial before its load begins. Fault, Kube and Validity are as
 // package scenarios has them, durations in ns.
 type setupFact struct {
-	Begin    wire.Instant       `json:"begin"` // of the first scheduled attempt, on the clock
+	Begin    clock.Instant      `json:"begin"` // of the first scheduled attempt, on the clock
 	Network  string             `json:"network"`
 	Family   string             `json:"family"`
 	Path     string             `json:"path"`

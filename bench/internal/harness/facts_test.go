@@ -20,6 +20,7 @@ import (
 	"reuseport-bench/results/cause"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/wire"
 )
 
@@ -173,11 +174,11 @@ func named[T ~uint8](name string, text func(T) string) T {
 }
 
 // at is the instant of the monotonic clock; 0 for one that was not reached.
-func (f *factsFile) at(ns *int64) wire.Instant {
+func (f *factsFile) at(ns *int64) clock.Instant {
 	if ns == nil {
 		return 0
 	}
-	return f.setup.Begin + wire.Instant(*ns)
+	return f.setup.Begin + clock.Instant(*ns)
 }
 
 // judge judges the trial again by the code as it is.

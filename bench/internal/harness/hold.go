@@ -8,7 +8,7 @@ import (
 
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A holder holds up handshakes around every stop of workers, for server.fault.half_open.
@@ -79,7 +79,7 @@ func (t *timeline) hold(ctx context.Context, s *fired) error {
 }
 
 // stop is Group.Stop, and lets go what is held up.
-func (t *timeline) stop(ctx context.Context, workers []*servers.Worker, way servers.Way) (trigger, closed wire.Instant, err error) {
+func (t *timeline) stop(ctx context.Context, workers []*servers.Worker, way servers.Way) (trigger, closed clock.Instant, err error) {
 	if t.holder != nil && t.holder.current != nil {
 		t.holder.letGo()
 	}

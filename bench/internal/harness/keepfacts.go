@@ -20,7 +20,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A factsKeeper copies what a trial's books are told while the trial runs, and describes the rest
@@ -99,7 +99,7 @@ func (k *factsKeeper) judged(t *trialRun, m *measured, r *results.Trial) {
 }
 
 // instant is an instant in facts; nil for 0, which is no instant.
-func (k *factsKeeper) instant(at wire.Instant) *int64 {
+func (k *factsKeeper) instant(at clock.Instant) *int64 {
 	if at == 0 {
 		return nil
 	}
@@ -250,7 +250,7 @@ func verdictOf(m *measured, i int) *verdictFact {
 }
 
 func (k *factsKeeper) sample(s *results.Sample) *sampleFact {
-	at := func(ns int64) *int64 { return k.instant(wire.Instant(ns)) }
+	at := func(ns int64) *int64 { return k.instant(clock.Instant(ns)) }
 	f := &sampleFact{
 		Process: s.Process, Sequence: s.Sequence, Scheduled: s.Scheduled - k.begin,
 		Sent: at(s.Sent), Connected: at(s.Connected), FirstByte: at(s.FirstByte), Done: at(s.Done),

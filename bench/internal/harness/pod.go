@@ -16,7 +16,7 @@ import (
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A pod is a worker in a network of its own, or several, or one in its node's.
@@ -28,13 +28,13 @@ type pod struct {
 	exited  chan struct{} // the last of its workers has; nil without a kubelet
 	ended   chan struct{} // it is gone, and its network
 
-	silenced wire.Instant // its node fell silent; 0: it did not. The cluster's mu guards it
-	removed  bool         // its network is gone, or was never its own. The cluster's counting guards it
+	silenced clock.Instant // its node fell silent; 0: it did not. The cluster's mu guards it
+	removed  bool          // its network is gone, or was never its own. The cluster's counting guards it
 
 	mu      sync.Mutex
 	once    sync.Once     // of stopped
 	stopped chan struct{} // its listener is closed
-	closed  wire.Instant  // when; 0: it is not
+	closed  clock.Instant // when; 0: it is not
 	err     error
 }
 
@@ -144,7 +144,7 @@ func (c *cluster) serve(ctx context.Context, p *pod) error {
 		defer close(p.ended)
 		err := p.kubelet.Wait()
 		// At the end of the trial the lab sees to the networks.
-		if sleepUntil(c.ctx, c.clock, c.clock.Now().Add(cmp.Or(k.Teardown, defaultTeardown))) == nil {
+		if c.clock.SleepUntil(c.ctx, c.clock.Now().Add(cmp.Or(k.Teardown, defaultTeardown))) == nil {
 			err = errors.Join(err, c.remove(p))
 		}
 		p.mu.Lock()
@@ -218,7 +218,7 @@ func (c *cluster) counters() (kernel.Counters, error) {
 }
 
 // gone is when a pod was there for nobody any more, its listener closed or its node silent; 0: it is.
-func (c *cluster) gone(p *pod) wire.Instant {
+func (c *cluster) gone(p *pod) clock.Instant {
 	from := p.closing()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -229,7 +229,7 @@ func (c *cluster) gone(p *pod) wire.Instant {
 }
 
 // closing is when the last of its listeners began to close; 0: one has not.
-func (p *pod) closing() (last wire.Instant) {
+func (p *pod) closing() (last clock.Instant) {
 	for _, w := range p.workers {
 		at := w.Closing().From
 		switch {

@@ -6,12 +6,12 @@ import (
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/results"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // since is the instant of the first event of that kind about the pod at or after another; 0: there was none. Endpoints have changed for it when it
 // is among the ready ones, or is so no more.
-func (c *cluster) since(p *pod, kind kube.EventKind, from wire.Instant, listed bool) wire.Instant {
+func (c *cluster) since(p *pod, kind kube.EventKind, from clock.Instant, listed bool) clock.Instant {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.events {
@@ -83,7 +83,7 @@ func (c *cluster) lost(b *books, routes *routes, p *pod, f *fired) results.Pod {
 }
 
 // listed says that the pod was among the ready endpoints at an instant.
-func (c *cluster) listed(p *pod, at wire.Instant) (is bool) {
+func (c *cluster) listed(p *pod, at clock.Instant) (is bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.events {

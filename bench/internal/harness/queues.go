@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // queueInterval is the time between two looks at the accept queues: 200 a second, unless looking takes more than
@@ -20,7 +20,7 @@ const queueInterval = 5 * time.Millisecond
 // queueUse watches how long the accept queues are while the load runs. Looking is a system call or two of the harness's own
 // thread, for all listeners at once; the workers take no part in it.
 type queueUse struct {
-	clock *wire.Clock
+	clock *clock.Clock
 	watch *kernel.QueueWatch // nil: the kernel offers none, and nothing is known
 
 	// series is over time, a window after the other from began on; counters is what it reads at the end of each.
@@ -33,7 +33,7 @@ type queueUse struct {
 	seen       map[uint64]*queueSeen // by the listener's inode
 	samples    int64
 	cost       time.Duration
-	began      wire.Instant
+	began      clock.Instant
 	watched    time.Duration
 }
 

@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A rig is a lab with one generation of workers, for what is measured beside the trials: nothing happens in it and
@@ -19,7 +19,7 @@ import (
 type rig struct {
 	lab   *netlab.Lab
 	group *servers.Group
-	clock *wire.Clock
+	clock *clock.Clock
 }
 
 // newRig starts the variant's workers. account gets their journals. The caller closes the rig.
@@ -30,7 +30,7 @@ func newRig(ctx context.Context, roles Roles, v *VariantPlan, sysctls []Sysctl, 
 			err = errors.Join(err, r.close())
 		}
 	}()
-	if r.clock, err = wire.NewClock(); err != nil {
+	if r.clock, err = clock.New(); err != nil {
 		return r, err
 	}
 	if r.lab, err = netlab.New(ctx, netlab.Options{Init: roles.Init, Network: netlab.Network(v.Setup.Network), ReceiveCPUs: cpus}); err != nil {
@@ -58,7 +58,7 @@ func newRig(ctx context.Context, roles Roles, v *VariantPlan, sysctls []Sysctl, 
 
 // drive runs load processes on the given CPUs to their last samples, which come one at a time, and returns their CPU
 // time. The first attempt is due at begin.
-func (r *rig) drive(ctx context.Context, command func() *exec.Cmd, all []load.Config, cpus []int, sample func(*results.Sample)) (begin wire.Instant, cpu time.Duration, err error) {
+func (r *rig) drive(ctx context.Context, command func() *exec.Cmd, all []load.Config, cpus []int, sample func(*results.Sample)) (begin clock.Instant, cpu time.Duration, err error) {
 	var processes []*load.Process
 	start := func(c *exec.Cmd) error { return r.lab.Start(r.lab.Clients(), c, cpus) }
 	for _, cfg := range all {

@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A rollout starts and deletes pods, several at a time, as Kubernetes' controllers do: none waits until the pod that it has deleted is gone. Its
@@ -26,8 +26,8 @@ type rollout struct {
 
 // An outcome is what has come of something that a rollout has begun.
 type outcome struct {
-	available       bool         // a new pod is
-	trigger, closed wire.Instant // of a deletion
+	available       bool          // a new pod is
+	trigger, closed clock.Instant // of a deletion
 	err             error
 }
 
@@ -86,7 +86,7 @@ func (r *rollout) start(generation, place int) (*servers.Worker, error) {
 	go func() {
 		err := r.cluster.awaitReady(r.ctx, w)
 		if min := r.cluster.setup.Kube.MinReady; err == nil && min > 0 {
-			err = sleepUntil(r.ctx, r.clock, r.clock.Now().Add(min))
+			err = r.clock.SleepUntil(r.ctx, r.clock.Now().Add(min))
 		}
 		r.outcomes <- outcome{available: err == nil, err: err}
 	}()

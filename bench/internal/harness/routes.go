@@ -8,7 +8,7 @@ import (
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // routes are where connections were sent behind a Service, and whether anybody listened there. Instants are nanoseconds from the first scheduled
@@ -132,7 +132,7 @@ func (r *routes) refused(a *attempt, v judgement, of func(string, evidence, *rou
 
 // routes are the pods that clients have been sent to.
 func (c *cluster) routes(b *books, translations map[netip.AddrPort]netip.Addr) *routes {
-	since := func(i wire.Instant) int64 {
+	since := func(i clock.Instant) int64 {
 		if i == 0 {
 			return never
 		}

@@ -15,7 +15,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/sys"
 )
 
 // RunConfig is what Run needs beside the plan.
@@ -62,7 +62,7 @@ func Run(ctx context.Context, p *Plan, cfg RunConfig) (*results.Run, error) {
 	// Nearly all of the heap is the books, which hold no pointers: collecting often is cheap, and keeps a trial of a
 	// million attempts from taking twice their size.
 	defer debug.SetGCPercent(debug.SetGCPercent(25))
-	_ = wire.ReleaseProgram() // the peak of its memory is the run's then; without, that of all before too
+	_ = sys.ReleaseProgram() // the peak of its memory is the run's then; without, that of all before too
 	r := &runner{plan: p, cfg: cfg}
 	if err := r.open(); err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // The kinds of step; package scenarios says which exist and what they need.
@@ -39,11 +39,11 @@ const (
 type fired struct {
 	step    scenarios.Step
 	target  string
-	at      wire.Instant
-	ready   wire.Instant // the last new worker was ready, or stopped ones went on; 0: neither
-	trigger wire.Instant // just before the first signal; for a step that sends none, before the new worker was started
-	began   wire.Instant // a rollout started its first pod; 0: it is none
-	closed  wire.Instant // 0: closes nothing
+	at      clock.Instant
+	ready   clock.Instant // the last new worker was ready, or stopped ones went on; 0: neither
+	trigger clock.Instant // just before the first signal; for a step that sends none, before the new worker was started
+	began   clock.Instant // a rollout started its first pod; 0: it is none
+	closed  clock.Instant // 0: closes nothing
 	// stopped and started are the workers whose lives the step ended and began.
 	stopped, started []*servers.Worker
 	// held are the connections whose handshakes were held up when it stopped workers.
@@ -62,7 +62,7 @@ func told(workers []*servers.Worker) []*servers.Worker {
 }
 
 // from is when a step begins to have consequences: with the trigger or, where rules may lead to a new pod before that, with its start.
-func (s *fired) from() wire.Instant {
+func (s *fired) from() clock.Instant {
 	if s.began != 0 && (s.trigger == 0 || s.began < s.trigger) {
 		return s.began
 	}
@@ -74,14 +74,14 @@ type timeline struct {
 	group   *servers.Group
 	way     servers.Way
 	stalls  string // how, of package scenarios
-	clock   *wire.Clock
+	clock   *clock.Clock
 	proxy   *haproxy.Process // nil without one
 	cluster *cluster         // nil without a Service
 	holder  *holder          // nil: no handshake is held up
 	current *servers.Generation
 	fired   []*fired
-	end     wire.Instant // of the load
-	late    int          // steps that were not carried out, because the load would have ended before
+	end     clock.Instant // of the load
+	late    int           // steps that were not carried out, because the load would have ended before
 }
 
 // errTooLate is the end of a timeline whose next step would only be carried out when nobody asks any more.
@@ -89,10 +89,10 @@ var errTooLate = errors.New("the load has ended")
 
 // run fires every step when it is due, or as soon after as the one before it is done. It stops at
 // the first that fails.
-func (t *timeline) run(ctx context.Context, begin wire.Instant, duration time.Duration, firings []Firing) error {
+func (t *timeline) run(ctx context.Context, begin clock.Instant, duration time.Duration, firings []Firing) error {
 	t.end = begin.Add(duration)
 	for i, f := range firings {
-		if err := sleepUntil(ctx, t.clock, begin.Add(f.At)); err != nil {
+		if err := t.clock.SleepUntil(ctx, begin.Add(f.At)); err != nil {
 			return err
 		}
 		s := &fired{step: f.Step, at: t.clock.Now()}
@@ -260,7 +260,7 @@ func (t *timeline) nodeDown(ctx context.Context, s *fired) error {
 	if err := t.cluster.nodeDown(node); err != nil {
 		return err
 	}
-	if err := sleepUntil(ctx, t.clock, s.trigger.Add(t.cluster.setup.Kube.NodeLag)); err != nil {
+	if err := t.clock.SleepUntil(ctx, s.trigger.Add(t.cluster.setup.Kube.NodeLag)); err != nil {
 		return err
 	}
 	return t.cluster.unready(ctx, s.silenced)
@@ -334,7 +334,7 @@ func (t *timeline) crash(ctx context.Context, s *fired) error {
 	if err != nil {
 		return err
 	}
-	if err := sleepUntil(ctx, t.clock, s.trigger.Add(s.step.For)); err != nil {
+	if err := t.clock.SleepUntil(ctx, s.trigger.Add(s.step.For)); err != nil {
 		return err
 	}
 	next, err := t.group.StartWorker(ctx, w.Generation, w.Place, 0)
@@ -362,14 +362,14 @@ func (t *timeline) stall(ctx context.Context, s *fired) error {
 		if err := servers.Spin(workers, s.step.For); err != nil {
 			return err
 		}
-		err := sleepUntil(ctx, t.clock, s.trigger.Add(s.step.For))
+		err := t.clock.SleepUntil(ctx, s.trigger.Add(s.step.For))
 		s.ready = t.clock.Now()
 		return err
 	}
 	if err := servers.Signal(workers, unix.SIGSTOP); err != nil {
 		return err
 	}
-	interrupted := sleepUntil(ctx, t.clock, s.trigger.Add(s.step.For))
+	interrupted := t.clock.SleepUntil(ctx, s.trigger.Add(s.step.For))
 	if err := servers.Signal(workers, unix.SIGCONT); err != nil {
 		return err
 	}
@@ -379,14 +379,3 @@ func (t *timeline) stall(ctx context.Context, s *fired) error {
 
 // stallSpin is the way to stall workers that keeps them busy instead of stopping them.
 const stallSpin = "spin"
-
-func sleepUntil(ctx context.Context, clock *wire.Clock, i wire.Instant) error {
-	timer := time.NewTimer(i.Sub(clock.Now()))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

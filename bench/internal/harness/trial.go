@@ -20,7 +20,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // Roles make the commands of the three child roles, each running this program's binary.
@@ -44,7 +44,7 @@ type trialRun struct {
 	load    []load.Config
 	servers servers.Config
 	roles   Roles
-	clock   *wire.Clock
+	clock   *clock.Clock
 
 	lab   *netlab.Lab
 	group *servers.Group
@@ -85,7 +85,7 @@ func runTrial(
 	if keep != nil {
 		t.facts = &factsKeeper{}
 	}
-	if t.clock, err = wire.NewClock(); err != nil {
+	if t.clock, err = clock.New(); err != nil {
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()

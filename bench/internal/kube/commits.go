@@ -10,16 +10,16 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // commits are nft's commits in one network namespace, as the kernel announces them: a message to the group
 // NFNLGRP_NFTABLES, sent as soon as the new rules are in force (nf_tables_commit, net/netfilter/nf_tables_api.c).
 // nft itself goes on for milliseconds after that.
 type commits struct {
-	clock *wire.Clock
+	clock *clock.Clock
 	conn  *netlink.Conn
-	seen  chan wire.Instant
+	seen  chan clock.Instant
 	done  chan struct{}
 	err   error // to be read after done
 }
@@ -31,12 +31,12 @@ const announceLimit = 2 * time.Second
 const newGeneration = netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN)
 
 // watchCommits watches the namespace of the calling thread. Close it.
-func watchCommits(clock *wire.Clock) (*commits, error) {
+func watchCommits(clk *clock.Clock) (*commits, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)})
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	c := &commits{clock: clock, conn: conn, seen: make(chan wire.Instant, 64), done: make(chan struct{})}
+	c := &commits{clock: clk, conn: conn, seen: make(chan clock.Instant, 64), done: make(chan struct{})}
 	go c.read()
 	return c, nil
 }
@@ -83,7 +83,7 @@ func programOf(m netlink.Message) string {
 }
 
 // since is the first commit after an instant.
-func (c *commits) since(ctx context.Context, began wire.Instant) (wire.Instant, error) {
+func (c *commits) since(ctx context.Context, began clock.Instant) (clock.Instant, error) {
 	limit := time.NewTimer(announceLimit)
 	defer limit.Stop()
 	for {

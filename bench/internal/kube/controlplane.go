@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"regexp"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A ControlPlane makes the rules of every node follow the pods. What comes of a call comes later, as Events to
@@ -121,7 +121,7 @@ const (
 
 // An Event is something that happened in or around a control plane. Only the fields that its kind speaks of are set.
 type Event struct {
-	At        wire.Instant
+	At        clock.Instant
 	Kind      EventKind
 	Pod       string
 	Service   string

@@ -11,5 +11,5 @@
 // makes. A Kubelet is what happens to one pod's processes; it is no part of the control plane, and not needed where
 // a real kubelet runs the pods.
 //
-// Instants are of the clock that all processes of the program share (wire.Clock).
+// Instants are of the clock that all processes of the program share (clock.Clock).
 package kube

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // EmbeddedOptions are what an Embedded control plane is made of.
@@ -22,7 +22,7 @@ type EmbeddedOptions struct {
 	// Nodes are those whose rules follow the services, by name. A node may be without pods.
 	Nodes map[string]Syncer
 	// Clock is required.
-	Clock *wire.Clock
+	Clock *clock.Clock
 	// Events is called for each event, in order, on the control plane's own goroutine: it must be quick, and must not
 	// call the control plane (Kubelet.Delete it may). nil: nobody wants to know.
 	Events func(Event)

@@ -13,14 +13,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A journal is what happened, each with the time since its start: "30ms a endpoint_added web/p1".
 type journal struct {
 	mu    sync.Mutex
-	clock *wire.Clock
-	start wire.Instant
+	clock *clock.Clock
+	start clock.Instant
 	lines []string
 	then  func(Event) // nil: nothing
 }
@@ -72,13 +72,13 @@ func (j *journal) want(t *testing.T, kinds []EventKind, want ...string) {
 
 // A slowSyncer takes a while for each sync, and notes how many it is asked for.
 type slowSyncer struct {
-	clock *wire.Clock
+	clock *clock.Clock
 	takes time.Duration
 	fails int // so many of the first
-	begun []wire.Instant
+	begun []clock.Instant
 }
 
-func (s *slowSyncer) Sync(ctx context.Context, _ []Service) (wire.Instant, error) {
+func (s *slowSyncer) Sync(ctx context.Context, _ []Service) (clock.Instant, error) {
 	s.begun = append(s.begun, s.clock.Now())
 	select {
 	case <-time.After(s.takes):

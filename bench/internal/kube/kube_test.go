@@ -9,7 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"reuseport-bench/bench/internal/netlab"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 const roleInit = "kube-test-init"
@@ -30,9 +30,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func newClock(t testing.TB) *wire.Clock {
+func newClock(t testing.TB) *clock.Clock {
 	t.Helper()
-	c, err := wire.NewClock()
+	c, err := clock.New()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A Container is what a kubelet can do to a pod's processes.
@@ -65,7 +65,7 @@ type KubeletOptions struct {
 	Container    Container
 	Lifecycle    Lifecycle
 	ControlPlane ControlPlane
-	Clock        *wire.Clock
+	Clock        *clock.Clock
 	// Events is called for TermSent and Killed, on the kubelet's goroutine, just before the signal.
 	Events func(Event)
 }

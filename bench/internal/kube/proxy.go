@@ -9,13 +9,13 @@ import (
 	"slices"
 	"time"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A Syncer makes one node's rules those of the services, as Rules do.
 type Syncer interface {
 	// Sync returns the instant since which they are in force. It is not called twice at a time. It must end with its context.
-	Sync(context.Context, []Service) (wire.Instant, error)
+	Sync(context.Context, []Service) (clock.Instant, error)
 }
 
 // A proxy is one node's programmer of rules. All but work belongs to the control plane's goroutine.
@@ -30,7 +30,7 @@ type proxy struct {
 	busy  bool               // a sync is under way
 	free  time.Time          // the end of the min sync period
 
-	inForce wire.Instant
+	inForce clock.Instant
 	routes  map[route]bool // of the rules in force
 }
 
@@ -43,7 +43,7 @@ type route struct {
 type syncResult struct {
 	proxy    *proxy
 	services []Service
-	at       wire.Instant
+	at       clock.Instant
 	err      error
 }
 
@@ -79,7 +79,7 @@ func (p *proxy) sync(due *agenda) {
 }
 
 // synced takes the result of a sync to the books and tells of it.
-func (p *proxy) synced(r syncResult, minSyncPeriod time.Duration, now wire.Instant, tell func(Event)) error {
+func (p *proxy) synced(r syncResult, minSyncPeriod time.Duration, now clock.Instant, tell func(Event)) error {
 	p.busy = false
 	p.free = time.Now().Add(minSyncPeriod)
 	if r.err != nil {

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/knftables"
 
 	"reuseport-bench/bench/internal/netlab"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // Rules are the service rules of one node: what kube-proxy in nftables mode would have there, for TCP over IPv4.
@@ -25,7 +25,7 @@ import (
 // the thread that forks it, so Rules has a thread of its own in the node's; the lab's thread stays free for others meanwhile.
 // The children last milliseconds and are waited for, so they need not be in the lab's PID namespace.
 type Rules struct {
-	clock   *wire.Clock
+	clock   *clock.Clock
 	node    string
 	calls   chan func()
 	done    chan struct{} // the thread has ended
@@ -35,9 +35,9 @@ type Rules struct {
 
 	mu    sync.Mutex
 	is    ruleset
-	known bool                    // is: otherwise the table is made anew
-	since wire.Instant            // when they came into force
-	stale map[string]wire.Instant // emptied chains, since when
+	known bool                     // is: otherwise the table is made anew
+	since clock.Instant            // when they came into force
+	stale map[string]clock.Instant // emptied chains, since when
 }
 
 // staleFor is how long an emptied chain is kept. kube-proxy keeps them for a second too.
@@ -46,8 +46,8 @@ const staleFor = time.Second
 // NewRules makes the table on a host of the lab, without services. An earlier one there is replaced. It needs nft on the
 // PATH (in Debian it is in /usr/sbin) and CAP_NET_ADMIN in the namespace. Close it before the lab. The rules are gone with
 // the lab, not before.
-func NewRules(ctx context.Context, lab *netlab.Lab, host *netlab.Host, clock *wire.Clock) (*Rules, error) {
-	r := &Rules{clock: clock, node: host.Name, calls: make(chan func()), done: make(chan struct{}), stale: map[string]wire.Instant{}}
+func NewRules(ctx context.Context, lab *netlab.Lab, host *netlab.Host, clk *clock.Clock) (*Rules, error) {
+	r := &Rules{clock: clk, node: host.Name, calls: make(chan func()), done: make(chan struct{}), stale: map[string]clock.Instant{}}
 	var ns *os.File
 	err := lab.Do(host, func() (err error) {
 		ns, err = os.Open("/proc/thread-self/ns/net")
@@ -97,7 +97,7 @@ func (r *Rules) enter(ns *os.File) (err error) {
 // Sync makes the rules those of the services, in one transaction that holds only what has changed. It returns the
 // instant since which they are in force: of its own commit, or of an earlier one if there was nothing to change. When it fails,
 // nothing has been committed as far as is known, and the next Sync makes the table anew.
-func (r *Rules) Sync(ctx context.Context, services []Service) (wire.Instant, error) {
+func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, error) {
 	shall, err := newRuleset(services)
 	if err != nil {
 		return 0, err
@@ -107,7 +107,7 @@ func (r *Rules) Sync(ctx context.Context, services []Service) (wire.Instant, err
 	tx := r.nft.NewTransaction()
 	if !r.known {
 		found(tx)
-		r.is, r.stale = ruleset{}, map[string]wire.Instant{}
+		r.is, r.stale = ruleset{}, map[string]clock.Instant{}
 	}
 	stale := change(tx, r.is, shall)
 	if tx.NumOperations() == 0 {
@@ -135,7 +135,7 @@ func (r *Rules) Sync(ctx context.Context, services []Service) (wire.Instant, err
 }
 
 // commit runs the transaction and returns when it came into force, by the kernel's own announcement.
-func (r *Rules) commit(ctx context.Context, tx *knftables.Transaction) (wire.Instant, error) {
+func (r *Rules) commit(ctx context.Context, tx *knftables.Transaction) (clock.Instant, error) {
 	began := r.clock.Now()
 	if err := r.run(func() error { return r.nft.Run(ctx, tx) }); err != nil {
 		return 0, err

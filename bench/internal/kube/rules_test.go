@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/netlab"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // A rig is a lab whose clients have a route to the service addresses.
@@ -156,7 +156,7 @@ func (r *rig) reached(t testing.TB, n int) map[string]int {
 	return got
 }
 
-func (r *rig) sync(t testing.TB, rules *Rules, endpoints ...Endpoint) wire.Instant {
+func (r *rig) sync(t testing.TB, rules *Rules, endpoints ...Endpoint) clock.Instant {
 	t.Helper()
 	at, err := rules.Sync(t.Context(), web(endpoints...))
 	if err != nil {
@@ -167,12 +167,12 @@ func (r *rig) sync(t testing.TB, rules *Rules, endpoints ...Endpoint) wire.Insta
 
 // A dialed connection: since when, and where it came out.
 type dialed struct {
-	began wire.Instant
+	began clock.Instant
 	pod   string
 }
 
 // watch makes connection after connection until its result is asked for.
-func (r *rig) watch(t testing.TB, clock *wire.Clock) (stop func() []dialed) {
+func (r *rig) watch(t testing.TB, clk *clock.Clock) (stop func() []dialed) {
 	end, result := make(chan struct{}), make(chan []dialed, 1)
 	go func() {
 		var all []dialed
@@ -183,7 +183,7 @@ func (r *rig) watch(t testing.TB, clock *wire.Clock) (stop func() []dialed) {
 				return
 			default:
 			}
-			began := clock.Now()
+			began := clk.Now()
 			c, err := r.dial()
 			if err != nil {
 				t.Error(err)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results"
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
@@ -25,13 +26,13 @@ type attempt struct {
 	// Of the try that is under way.
 	conn      *conn
 	stage     stage
-	deadline  wire.Instant // of all tries together
-	handshake wire.Instant // the deadline of this one's
-	opened    bool         // it opened its connection
-	last      bool         // the server closes the connection after this response
-	abort     bool         // by this side, when the request is sent
-	written   int          // bytes of the request that the kernel has taken
-	got       int          // bytes of the response that have come
+	deadline  clock.Instant // of all tries together
+	handshake clock.Instant // the deadline of this one's
+	opened    bool          // it opened its connection
+	last      bool          // the server closes the connection after this response
+	abort     bool          // by this side, when the request is sent
+	written   int           // bytes of the request that the kernel has taken
+	got       int           // bytes of the response that have come
 	response  wire.Response
 	head      int        // length of its head; 0: not all of it has come
 	in        [2048]byte // many times what a worker answers
@@ -74,7 +75,7 @@ func (a *attempt) try() {
 	}
 	now := t.clock.Now()
 	if number == 0 {
-		for ; now < wire.Instant(s.Scheduled); now = t.clock.Now() { // at most early; see pacer
+		for ; now < clock.Instant(s.Scheduled); now = t.clock.Now() { // at most early; see pacer
 		}
 	}
 	if a.closing == wire.KeepAlive {
@@ -87,7 +88,7 @@ func (a *attempt) try() {
 	if s.LastSent = int64(now); number == 0 {
 		s.Sent, s.LastSent = int64(now), 0
 	}
-	a.deadline = wire.Instant(s.Sent).Add(t.cfg.Timeout)
+	a.deadline = clock.Instant(s.Sent).Add(t.cfg.Timeout)
 	a.handshake = a.deadline
 	if limit := t.cfg.Retry.ConnectTimeout; limit > 0 {
 		a.handshake = min(a.deadline, now.Add(limit))
@@ -313,7 +314,7 @@ func (a *attempt) outcome() Try {
 	s := &a.sample
 	return Try{
 		Attempt: a.index, Number: len(s.Failed) + 1, Method: a.t.method, Phase: s.Phase, Class: s.Class,
-		Written: a.written, Read: a.got, Left: a.deadline.Sub(wire.Instant(s.Done)),
+		Written: a.written, Read: a.got, Left: a.deadline.Sub(clock.Instant(s.Done)),
 	}
 }
 

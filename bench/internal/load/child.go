@@ -16,7 +16,8 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
 	"reuseport-bench/results"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/sys"
 )
 
 // Main is a load process, from its configuration on the control pipe to its last sample.
@@ -28,11 +29,11 @@ func Main() error {
 	if err := readLine(lines, &cfg); err != nil {
 		return fmt.Errorf("load: configuration: %w", err)
 	}
-	clock, err := wire.NewClock()
+	clk, err := clock.New()
 	if err != nil {
 		return fmt.Errorf("load %d: %w", cfg.Process, err)
 	}
-	_ = wire.ReleaseProgram() // without, it has more resident, and sends as well
+	_ = sys.ReleaseProgram() // without, it has more resident, and sends as well
 	out := os.NewFile(fdSamples, "samples")
 	if _, err := out.Write([]byte{'r'}); err != nil {
 		return fmt.Errorf("load %d: ready: %w", cfg.Process, err)
@@ -42,7 +43,7 @@ func Main() error {
 		return fmt.Errorf("load %d: start: %w", cfg.Process, err)
 	}
 	w := newSampleWriter(out)
-	err = attack(cfg, clock, s.At, w)
+	err = attack(cfg, clk, s.At, w)
 	return errors.Join(err, w.close())
 }
 
@@ -55,8 +56,8 @@ func readLine(r *bufio.Reader, v any) error {
 }
 
 // attack sends what the schedule calls for and returns when the last attempt has ended.
-func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) error {
-	t, err := newTransport(cfg, clock, begin, w)
+func attack(cfg Config, clk *clock.Clock, begin clock.Instant, w *sampleWriter) error {
+	t, err := newTransport(cfg, clk, begin, w)
 	if err != nil {
 		return fmt.Errorf("load %d: %w", cfg.Process, err)
 	}
@@ -66,7 +67,7 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 		vegeta.MaxWorkers(uint64(cfg.inFlight())),
 	)
 	targeter := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: "http://" + t.host})
-	timer, err := wire.NewTimer()
+	timer, err := clock.NewTimer()
 	if err != nil {
 		return fmt.Errorf("load %d: %w", cfg.Process, err)
 	}
@@ -88,7 +89,7 @@ func attack(cfg Config, clock *wire.Clock, begin wire.Instant, w *sampleWriter) 
 // socket made and bound and only connect(2) left to do.
 type pacer struct {
 	*transport
-	timer *wire.Timer
+	timer *clock.Timer
 	look  look
 	next  uint64 // attempt of this process that no tick has been released for
 	err   error  // of the timer, or the poller; it ended the attack
@@ -152,7 +153,7 @@ func (t *transport) place() bool {
 }
 
 // due is when the attempt is, of this process; false: the schedule has none.
-func (t *transport) due(sequence uint64) (wire.Instant, bool) {
+func (t *transport) due(sequence uint64) (clock.Instant, bool) {
 	index := t.index(sequence)
 	return t.begins.Add(t.schedule.At(index)), index < t.schedule.Len()
 }

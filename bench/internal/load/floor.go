@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results"
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
@@ -51,7 +52,7 @@ func FloorMain() error {
 
 type floor struct {
 	cfg      Config
-	clock    *wire.Clock
+	clock    *clock.Clock
 	schedule Schedule
 	sources  Sources
 	host     string
@@ -86,16 +87,16 @@ func newFloor(cfg Config) (*floor, error) {
 	}
 	var err, errClock, errEpoll error
 	f.sources, err = NewSources(cfg.Sources, f.schedule.Len())
-	f.clock, errClock = wire.NewClock()
+	f.clock, errClock = clock.New()
 	f.epoll, errEpoll = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	return f, errors.Join(err, errClock, errEpoll)
 }
 
 // run sends what is due and reads what has come, until all is answered. It ends with the first error.
-func (f *floor) run(begin wire.Instant) error {
+func (f *floor) run(begin clock.Instant) error {
 	events := make([]unix.EpollEvent, 64)
 	for next, ended := uint64(0), false; ; {
-		wait := wire.Instant(math.MaxInt64)
+		wait := clock.Instant(math.MaxInt64)
 		for !ended && f.busy < f.limit {
 			due, now := begin.Add(f.schedule.At(next)), f.clock.Now()
 			if next >= f.schedule.Len() || now > begin.Add(f.cfg.Shape.Duration+overrun) {
@@ -138,7 +139,7 @@ func (f *floor) close() error {
 }
 
 // send begins an attempt.
-func (f *floor) send(index uint64, due wire.Instant) (err error) {
+func (f *floor) send(index uint64, due clock.Instant) (err error) {
 	c := f.take()
 	if c == nil {
 		if c, err = f.connect(index); err != nil {

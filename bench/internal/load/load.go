@@ -22,7 +22,7 @@ import (
 	"net/netip"
 	"time"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // Config describes the part of the load that one process drives.
@@ -78,7 +78,7 @@ const (
 
 // start is the second line on the control pipe.
 type start struct {
-	At wire.Instant `json:"at"` // of the first scheduled attempt
+	At clock.Instant `json:"at"` // of the first scheduled attempt
 }
 
 // Ports that attempts are sent from: unprivileged, and many.

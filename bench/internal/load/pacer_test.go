@@ -5,13 +5,13 @@ import (
 	"testing"
 	"time"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // TestPace: every attempt of this process is in one tick's span, in order; a tick is released no more than early before any of its
 // attempts is due, and has more than one only where they are due by then.
 func TestPace(t *testing.T) {
-	clock, err := wire.NewClock()
+	clk, err := clock.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,16 +26,16 @@ func TestPace(t *testing.T) {
 		{"bursts", Shape{Pace: Burst, Burst: 30, Rate: 1000, Duration: 60 * time.Millisecond}, 0, 4},           // 10 of each burst of 30: 8 and 2
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			begin := clock.Now().Add(-tt.late)
+			begin := clk.Now().Add(-tt.late)
 			cfg := Config{
 				Process: 1, Processes: 3, Target: netip.MustParseAddrPort("127.0.0.1:1"), Timeout: time.Second,
 				Sources: netip.MustParsePrefix("127.5.0.0/24"), Shape: tt.shape,
 			}
-			tr, err := newTransport(cfg, clock, begin, nil)
+			tr, err := newTransport(cfg, clk, begin, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			timer, err := wire.NewTimer()
+			timer, err := clock.NewTimer()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +45,7 @@ func TestPace(t *testing.T) {
 				if _, stop := p.Pace(0, uint64(ticks)); stop {
 					break
 				}
-				now := clock.Now()
+				now := clk.Now()
 				s := <-tr.spans
 				if s.from != next || s.to <= s.from || s.to > s.from+spanLimit {
 					t.Fatalf("tick %d: attempts %d to %d, want up to %d from %d", ticks, s.from, s.to, spanLimit, next)

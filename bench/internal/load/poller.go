@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
-	"reuseport-bench/servers/wire"
 )
 
 // poller makes the sockets of attempts, and goes on with those whose sockets have news.
@@ -44,7 +44,7 @@ type conn struct {
 	release   func() // nil: nobody looked its target up
 	connected bool
 	watched   bool
-	alarm     wire.Instant // of the timer
+	alarm     clock.Instant // of the timer
 	timer     *time.Timer
 	attempt   *attempt // that goes on when there is news, or had it last
 
@@ -193,7 +193,7 @@ func (c *conn) wake() {
 //
 // The watch is edge-triggered. It begins here: what has come before makes the first edge. Of a connection that is there it does not say when there is room
 // to send: a request meets an empty buffer, and has room.
-func (c *conn) wait(now, until wire.Instant) (handed bool, err error) {
+func (c *conn) wait(now, until clock.Instant) (handed bool, err error) {
 	if c.alarm != until {
 		c.alarm = until
 		c.timer.Reset(until.Sub(now))

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // readyLimit bounds how long a load process may take to be ready.
@@ -90,7 +90,7 @@ func (p *Process) send(v any) error {
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Begin tells the process when the first attempt of the schedule is due.
-func (p *Process) Begin(at wire.Instant) error {
+func (p *Process) Begin(at clock.Instant) error {
 	if err := p.send(start{At: at}); err != nil {
 		return fmt.Errorf("load %d: begin: %w", p.cfg.Process, err)
 	}

@@ -5,14 +5,14 @@ import (
 	"net/http"
 	"sync"
 
-	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/clock"
 )
 
 // transport is the RoundTripper behind the attacker's HTTP client. One call begins the attempts of one tick.
 type transport struct {
 	cfg      Config
-	clock    *wire.Clock
-	begins   wire.Instant // the schedule
+	clock    *clock.Clock
+	begins   clock.Instant // the schedule
 	schedule Schedule
 	sources  Sources
 	host     string
@@ -40,9 +40,9 @@ func (c Config) inFlight() int {
 	return int(min(maxInFlight, c.Shape.Rate/float64(c.Processes)*c.Timeout.Seconds()*1.2+64))
 }
 
-func newTransport(cfg Config, clock *wire.Clock, begin wire.Instant, samples *sampleWriter) (*transport, error) {
+func newTransport(cfg Config, clk *clock.Clock, begin clock.Instant, samples *sampleWriter) (*transport, error) {
 	t := &transport{
-		cfg: cfg, clock: clock, begins: begin, schedule: NewSchedule(cfg.Shape),
+		cfg: cfg, clock: clk, begins: begin, schedule: NewSchedule(cfg.Shape),
 		host: cfg.Target.String(), method: http.MethodGet, samples: samples,
 	}
 	if cfg.Body > 0 {

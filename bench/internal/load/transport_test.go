@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results"
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
@@ -88,7 +89,7 @@ func (*written) Close() error { return nil }
 // attempts carries out the first n of 2 attempts, one after the other, and returns their samples.
 func attempts(t *testing.T, n uint64, cfg Config) ([]results.Sample, *transport) {
 	t.Helper()
-	clock, err := wire.NewClock()
+	clk, err := clock.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func attempts(t *testing.T, n uint64, cfg Config) ([]results.Sample, *transport)
 	cfg.Sources = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24)
 	var out written
 	w := newSampleWriter(&out)
-	tr, err := newTransport(cfg, clock, clock.Now(), w)
+	tr, err := newTransport(cfg, clk, clk.Now(), w)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,6 @@
-package wire
+// Package sys is what the program asks of the kernel for itself: its own memory, capabilities, CPU
+// time, and files that exist in memory only.
+package sys
 
 import (
 	"bufio"
@@ -13,12 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReleaseProgram gives back the pages of the program's code and constants that the process has touched so far. A process of this binary begins with
-// the initialisation of all its packages; what it needs itself comes back from the page cache, a fault for every 64 KiB (do_fault_around in
-// mm/memory.c). Processes share these pages, so it is resident sets that become small, not memory that becomes free.
+// ReleaseProgram gives back the pages of the program's code and constants that the process has
+// touched so far. A process of this binary begins with the initialisation of all its packages; what
+// it needs itself comes back from the page cache, a fault for every 64 KiB (do_fault_around in
+// mm/memory.c). Processes share these pages, so resident sets become small; no memory becomes free.
 //
-// The peak of the resident set begins anew (proc(5), clear_refs): it is that of the work, not of a start. A process that cannot give pages back
-// works as well without.
+// The peak of the resident set begins anew (proc(5), clear_refs): it is that of the work, not of a
+// start. A process that cannot give pages back works as well without.
 func ReleaseProgram() error {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {

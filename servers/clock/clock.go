@@ -1,6 +1,9 @@
-package wire
+// Package clock is the clock that all processes of a run share: instants of CLOCK_MONOTONIC, which
+// may be exchanged between processes, and ways to wait for one.
+package clock
 
 import (
+	"context"
 	"time"
 	"unsafe"
 
@@ -27,8 +30,8 @@ type Clock struct {
 	base  Instant
 }
 
-// NewClock calibrates a clock. It fails only where CLOCK_MONOTONIC does not exist.
-func NewClock() (*Clock, error) {
+// New calibrates a clock. It fails only where CLOCK_MONOTONIC does not exist.
+func New() (*Clock, error) {
 	var c Clock
 	narrowest := time.Duration(1<<63 - 1)
 	for range 16 {
@@ -48,13 +51,26 @@ func NewClock() (*Clock, error) {
 // Now is the present instant.
 func (c *Clock) Now() Instant { return c.base + Instant(time.Since(c.start)) }
 
-// SleepUntil blocks the calling thread until the instant, by clock_nanosleep(2) with an absolute
+// SleepUntil returns nil at the instant, rounded up to a millisecond by Go's poller, or at once if
+// it has passed. It returns the context's cause if that ends before.
+func (c *Clock) SleepUntil(ctx context.Context, i Instant) error {
+	timer := time.NewTimer(i.Sub(c.Now()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// BlockUntil blocks the calling thread until the instant, by clock_nanosleep(2) with an absolute
 // time. Package time's sleep goes through the poller, which rounds up to whole milliseconds.
 //
 // The system call is hidden from Go's scheduler, so the thread keeps its P: otherwise sysmon takes
-// the P away after 20 µs, and every sleep ends with several futex calls to get it back. Only a process
-// that has nothing else to run may call it.
-func SleepUntil(i Instant) {
+// the P away after 20 µs, and every sleep ends with several futex calls to get it back. Only a
+// process that has nothing else to run may call it.
+func BlockUntil(i Instant) {
 	ts := unix.NsecToTimespec(int64(i))
 	for {
 		_, _, errno := unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
