@@ -62,7 +62,7 @@ const childClockError = time.Microsecond
 
 func TestKernelPacketCapture(t *testing.T) {
 	requireLab(t)
-	if !netlab.Privileged() {
+	if !netlab.AsRoot() {
 		againInUserNamespace(t)
 		return
 	}

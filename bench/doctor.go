@@ -53,7 +53,7 @@ var costMetrics = []struct{ name, metric string }{
 
 // measureTracing runs the scenario tracing-cost and prints its ratios. The run is not kept.
 func measureTracing(c *cobra.Command, found []kernel.Result, trials int) (err error) {
-	if !netlab.Privileged() {
+	if !netlab.AsRoot() {
 		_, err := fmt.Fprintln(c.OutOrStdout(), "Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
 		return err
 	}

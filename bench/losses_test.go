@@ -96,9 +96,9 @@ func TestKernelInjectedLosses(t *testing.T) {
 			}
 			lostOnlyBy(t, in.name, tr, append(in.others, in.cause)...)
 			want := in.inferred
-			if netlab.Privileged() && traced(tr) {
+			if netlab.AsRoot() && traced(tr) {
 				want = in.evidence
-			} else if netlab.Privileged() && os.Getenv("REQUIRE_KERNEL") == "1" {
+			} else if netlab.AsRoot() && os.Getenv("REQUIRE_KERNEL") == "1" {
 				t.Errorf("the kernel was not asked: %+v", tr.Trace)
 			}
 			by := map[string]int{}

@@ -169,7 +169,7 @@ trials: 1
 // Workers with a CPU of their own have that one only.
 func TestKernelPin(t *testing.T) {
 	requireLab(t)
-	if !netlab.Privileged() {
+	if !netlab.AsRoot() {
 		againInUserNamespace(t)
 		return
 	}

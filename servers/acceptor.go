@@ -66,7 +66,7 @@ func (a *acceptor) run() error {
 // passAll empties the accept queue.
 func (a *acceptor) passAll() error {
 	for {
-		fd, _, err := accept4(a.listener)
+		fd, _, err := socket.Accept(a.listener)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return nil

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/socket"
 )
 
 // block makes the listener one that accept(2) waits for. O_NONBLOCK belongs to the open file, which everybody who
@@ -43,7 +44,7 @@ func (l *loop) runBlocking() error {
 			}
 			continue
 		}
-		fd, from, err := accept4(l.listener)
+		fd, from, err := socket.Accept(l.listener)
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 			continue
@@ -100,7 +101,7 @@ func (i *interrupter) watch() {
 		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
 			return // the other side of the pipe is gone for the reader too, who says so
 		}
-		if r := wait[1].Revents; r != 0 && (r != unix.POLLIN || handOver(i.offer, i.listener) != nil) {
+		if r := wait[1].Revents; r != 0 && (r != unix.POLLIN || socket.GiveNext(i.offer, i.listener) != nil) {
 			wait[1].Fd = -1 // the loop has closed it; or whoever asks will say that nobody answered
 		}
 		if wait[0].Revents == 0 {

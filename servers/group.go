@@ -17,6 +17,7 @@ import (
 
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/selector"
+	"reuseport-bench/servers/socket"
 )
 
 // Config describes a group of workers.
@@ -135,7 +136,7 @@ func NewGroup(cfg Config, env Env) (*Group, error) {
 	if cfg.Sockets == Shared {
 		err := env.Do(func() (err error) {
 			if g.listener, err = listen(cfg.Address, cfg.Sockets, cfg.Backlog); err == nil {
-				g.inode, err = inode(g.listener)
+				g.inode, err = socket.Inode(g.listener)
 			}
 			return err
 		})

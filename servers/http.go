@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
 
@@ -92,7 +93,7 @@ func (h *httpServer) listener() (*net.TCPListener, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = raw.Control(func(fd uintptr) { h.listenerInode, err = inode(int(fd)) })
+		err = raw.Control(func(fd uintptr) { h.listenerInode, err = socket.Inode(int(fd)) })
 		return tcp, errors.Join(err, h.upgrader.Ready())
 	}
 	// FileListener duplicates the descriptor, so ours is closed. The socket stays the plain TCP one
@@ -144,7 +145,7 @@ func (h *httpServer) handOverAll(offer int) {
 			return
 		}
 		var handErr error
-		err = raw.Control(func(listener uintptr) { handErr = handOver(offer, int(listener)) })
+		err = raw.Control(func(listener uintptr) { handErr = socket.GiveNext(offer, int(listener)) })
 		err = errors.Join(err, handErr) // whoever asks will say that nobody answered
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/sys"
 	"reuseport-bench/servers/wire"
 )
 
@@ -79,15 +80,11 @@ type journal struct {
 }
 
 func createJournal() (*journal, *os.File, error) {
-	fd, err := unix.MemfdCreate("reuseport-bench-journal", unix.MFD_CLOEXEC)
+	f, err := sys.SizedMemoryFile("reuseport-bench-journal", journalSize)
 	if err != nil {
-		return nil, nil, fmt.Errorf("journal: memfd_create: %w", err)
+		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "journal")
-	if err := f.Truncate(journalSize); err != nil {
-		return nil, nil, fmt.Errorf("journal: %w", joinClose(err, f))
-	}
-	j, err := mapJournal(fd)
+	j, err := mapJournal(int(f.Fd()))
 	if err != nil {
 		return nil, nil, joinClose(err, f)
 	}

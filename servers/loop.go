@@ -148,7 +148,7 @@ func (l *loop) handle(e unix.EpollEvent) error {
 		}
 		return err
 	case l.offer:
-		return handOver(l.offer, l.listener)
+		return socket.GiveNext(l.offer, l.listener)
 	}
 	if c, ok := l.open[e.Fd]; ok { // closed earlier in this batch otherwise
 		return l.read(int(e.Fd), c)

@@ -1,7 +1,6 @@
 package servers
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/socket"
 )
 
 // Passing is how a worker's successor comes by its listening socket.
@@ -71,78 +72,9 @@ func (w *worker) activated() (int, error) {
 // passTimeout bounds the wait of either side of a Unix socket for the other.
 const passTimeout = 5 * time.Second
 
-// offer is a Unix socket at which a descriptor can be asked for, in the abstract namespace: it belongs to the thread's
-// network namespace, and leaves no file. The caller closes it.
-func offer(name string) (fd int, err error) {
-	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("unix socket: %w", err)
-	}
-	if err = unix.Bind(fd, &unix.SockaddrUnix{Name: "@" + name}); err == nil {
-		err = unix.Listen(fd, 16)
-	}
-	if err != nil {
-		return -1, fmt.Errorf("unix socket @%s: %w", name, errors.Join(err, unix.Close(fd)))
-	}
-	return fd, nil
-}
-
-// handOver gives descriptors to the next who asks at an offer, if there is one.
-func handOver(offer int, fds ...int) error {
-	asking, _, err := unix.Accept4(offer, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-	switch {
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
-		return nil
-	case err != nil:
-		return fmt.Errorf("hand over: accept: %w", err)
-	}
-	err = give(asking, fds...)
-	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
-		err = nil // who asked is gone
-	}
-	return errors.Join(err, unix.Close(asking))
-}
-
-// give sends descriptors to the other end of a Unix socket.
-func give(to int, fds ...int) error {
-	if err := unix.Sendmsg(to, []byte{byte(len(fds))}, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
-		return fmt.Errorf("hand over: sendmsg: %w", err)
-	}
-	return nil
-}
-
-// take asks at an offer for n descriptors. They are the caller's.
-func take(name string, n int) (fds []int, err error) {
-	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("unix socket: %w", err)
-	}
-	defer func() { err = errors.Join(err, unix.Close(s)) }()
-	limit := unix.NsecToTimeval(int64(passTimeout))
-	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
-		return nil, fmt.Errorf("SO_RCVTIMEO: %w", err)
-	}
-	if err := unix.Connect(s, &unix.SockaddrUnix{Name: "@" + name}); err != nil {
-		return nil, fmt.Errorf("ask for a socket at @%s: %w", name, err)
-	}
-	data, space := make([]byte, 1), make([]byte, unix.CmsgSpace(4*n))
-	_, size, _, _, err := unix.Recvmsg(s, data, space, unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("ask for a socket at @%s: %w", name, err)
-	}
-	messages, err := unix.ParseSocketControlMessage(space[:size])
-	if err == nil && len(messages) == 1 {
-		fds, err = unix.ParseUnixRights(&messages[0])
-	}
-	if err != nil || len(fds) != n {
-		return fds, errors.Join(fmt.Errorf("asked at @%s for %d descriptors and got %d", name, n, len(fds)), err)
-	}
-	return fds, nil
-}
-
 // takeListener gets the listener from the predecessor.
 func takeListener(from string) (int, error) {
-	fds, err := take(from, 1)
+	fds, err := socket.Ask(from, 1, passTimeout)
 	if err != nil {
 		return -1, err
 	}

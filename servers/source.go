@@ -1,10 +1,8 @@
 package servers
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -22,34 +20,7 @@ var errNoMore = errors.New("no more connections will come")
 // socketSource accepts by itself.
 type socketSource struct{}
 
-func (socketSource) accept(listener int) (int, netip.AddrPort, error) { return accept4(listener) }
-
-// accept4 is accept4(2), hidden from Go's scheduler for the reason that clock.BlockUntil gives, and without the garbage
-// of unix.Accept4: a worker does not collect any.
-func accept4(listener int) (int, netip.AddrPort, error) {
-	var from unix.RawSockaddrAny
-	size := uint32(unix.SizeofSockaddrAny)
-	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)),
-		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-	if errno != 0 {
-		return -1, netip.AddrPort{}, errno
-	}
-	return int(fd), rawPeer(&from), nil
-}
-
-// rawPeer is the address in a socket address as the kernel writes it.
-func rawPeer(from *unix.RawSockaddrAny) netip.AddrPort {
-	port := func(p *uint16) uint16 { return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:]) }
-	switch from.Addr.Family {
-	case unix.AF_INET:
-		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(from))
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), port(&sa.Port))
-	case unix.AF_INET6:
-		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(from))
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), port(&sa.Port))
-	}
-	return netip.AddrPort{}
-}
+func (socketSource) accept(listener int) (int, netip.AddrPort, error) { return socket.Accept(listener) }
 
 // channelSource gets connections from an acceptor: a byte each, with the descriptor beside it (unix(7), SCM_RIGHTS).
 type channelSource struct{ space []byte }

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/socket"
 )
 
 // process is the parent's handle of a worker's process.
@@ -42,7 +43,7 @@ func (a adopted) Wait() error {
 func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg workerConfig) (err error) {
 	name := g.offerName(w)
 	at := -1
-	if err := g.env.Do(func() (err error) { at, err = offer(name); return err }); err != nil {
+	if err := g.env.Do(func() (err error) { at, err = socket.Offer(name); return err }); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(at)) }()
@@ -65,7 +66,7 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg workerConfig) 
 	}
 	err = w.connect(cfg, func(theirs []*os.File) error {
 		w.stderr, w.process = from.stderr, adopted{handle}
-		return give(reporting, int(theirs[0].Fd()), int(theirs[1].Fd()), int(theirs[2].Fd()))
+		return socket.Give(reporting, int(theirs[0].Fd()), int(theirs[1].Fd()), int(theirs[2].Fd()))
 	})
 	if err != nil {
 		return fmt.Errorf("worker %d: %w", w.ID, errors.Join(err, ignoreDone(handle.Signal(unix.SIGKILL))))
@@ -107,18 +108,9 @@ func ignoreDone(err error) error {
 	return err
 }
 
-// usedCPU is the user and system time of this process so far.
-func usedCPU() time.Duration {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // adoptive gets the pipes and the journal of a worker that another one started.
 func adoptive(name string) (control, events, journal int, err error) {
-	fds, err := take(name, 3)
+	fds, err := socket.Ask(name, 3, passTimeout)
 	if err != nil {
 		return -1, -1, -1, err
 	}

@@ -4,7 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"reuseport-bench/servers/sys"
 )
 
 // Work is the service time of a request: at most one of Sleep and Burn is not zero.
@@ -56,15 +56,6 @@ func (w *works) next() time.Duration {
 // burn uses CPU time of the calling thread, which the caller has locked. Wall time would make a
 // preempted server look faster than it is.
 func burn(d time.Duration) {
-	until := threadCPU() + int64(d)
-	for threadCPU() < until {
+	for until := sys.ThreadCPU() + d; sys.ThreadCPU() < until; {
 	}
-}
-
-func threadCPU() int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
-		panic(err) // the clock exists since Linux 2.6.12
-	}
-	return ts.Nano()
 }

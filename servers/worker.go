@@ -14,6 +14,7 @@ import (
 
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/selector"
+	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/sys"
 	"reuseport-bench/servers/wire"
 )
@@ -117,7 +118,7 @@ func (w *worker) run() error {
 	if err := s.run(); err != nil {
 		return err
 	}
-	return w.say(event{Event: eventStopped, At: w.clock.Now(), CPU: usedCPU()})
+	return w.say(event{Event: eventStopped, At: w.clock.Now(), CPU: sys.ProcessCPU()})
 }
 
 // listen gets the worker its listener, and puts that under its group's selection.
@@ -139,11 +140,11 @@ func (w *worker) listen() (err error) {
 		return err
 	}
 	if w.cfg.Offer != "" {
-		if w.offer, err = offer(w.cfg.Offer); err != nil {
+		if w.offer, err = socket.Offer(w.cfg.Offer); err != nil {
 			return err
 		}
 	}
-	if w.listenerInode, err = inode(w.listener); err != nil || w.cfg.Sockets == Shared {
+	if w.listenerInode, err = socket.Inode(w.listener); err != nil || w.cfg.Sockets == Shared {
 		return err
 	}
 	switch {

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
 )
 
 // permitted is nil, or an error that names the capabilities the calling thread lacks for loading the programs. Asking
@@ -31,31 +33,18 @@ func explain(err error) error {
 // verifier also follows what a processor might do speculatively; on Linux 6.18 that ends, for weighted and least-loaded,
 // with a bug of its own ("REG INVARIANTS VIOLATION", EFAULT) and a warning in the kernel's log. It must not come to that.
 func missingCapabilities() []string {
-	// PROC_USER_INIT_INO in include/linux/proc_ns.h. The capabilities of another user namespace do not count.
-	const initialUserNamespace = 0xEFFFFFFD
-	var stat unix.Stat_t
-	if err := unix.Stat("/proc/thread-self/ns/user", &stat); err != nil || stat.Ino != initialUserNamespace {
+	if !sys.InInitialUserNamespace() { // what another one's root holds does not count
 		return []string{"CAP_BPF", "CAP_PERFMON in the initial user namespace"}
 	}
-	if holds(unix.CAP_SYS_ADMIN) {
+	if sys.Holds(unix.CAP_SYS_ADMIN) {
 		return nil // stands for both
 	}
 	var missing []string
-	if !holds(unix.CAP_BPF) {
+	if !sys.Holds(unix.CAP_BPF) {
 		missing = append(missing, "CAP_BPF")
 	}
-	if !holds(unix.CAP_PERFMON) {
+	if !sys.Holds(unix.CAP_PERFMON) {
 		missing = append(missing, "CAP_PERFMON")
 	}
 	return missing
-}
-
-// holds reports whether the calling thread has the capability in its effective set.
-func holds(capability int) bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return false
-	}
-	return data[capability/32].Effective&(1<<(capability%32)) != 0
 }

@@ -1,12 +1,15 @@
 package socket
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Sockaddr is the address as the kernel takes it. Each call wants its own: bind and connect write into it.
+// Sockaddr returns the address as the kernel takes it. Each call wants its own: bind and connect
+// write into it.
 func Sockaddr(a netip.AddrPort) unix.Sockaddr {
 	if a.Addr().Is6() {
 		return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
@@ -14,13 +17,28 @@ func Sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
 }
 
-// AddrPort is the address that a call of the kernel's returned, of an IPv4 client as such on either family; the zero value where it is of neither.
+// AddrPort returns the address that the kernel gave, of an IPv4 client as IPv4 on sockets of either
+// family. It is the zero value if the address is of another family.
 func AddrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *unix.SockaddrInet6:
 		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// rawAddrPort is AddrPort for an address as the kernel writes it.
+func rawAddrPort(from *unix.RawSockaddrAny) netip.AddrPort {
+	port := func(p *uint16) uint16 { return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:]) }
+	switch from.Addr.Family {
+	case unix.AF_INET:
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(from))
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), port(&sa.Port))
+	case unix.AF_INET6:
+		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(from))
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), port(&sa.Port))
 	}
 	return netip.AddrPort{}
 }

@@ -1,9 +1,10 @@
-// Package socket makes the system calls of package unix on sockets and epoll sets that do not block, hidden from Go's scheduler.
+// Package socket is what the program itself does with sockets: it makes them, binds them, passes them
+// to other processes (rights.go), and converts their addresses.
 //
-// There is nothing to tell it of them. If it is told, its monitor thread keeps looking, every few microseconds, for one that takes
-// long, and where a process has one CPU it does that there. docs/engine.md has what that costs a load process.
-//
-// The errors are of type unix.Errno.
+// The calls that do not block are hidden from Go's scheduler (this file). There is nothing to tell
+// it of them. If it is told, its monitor thread keeps looking, every few microseconds, for one that
+// takes long, and where a process has one CPU it does that there. docs/engine.md has what that costs
+// a load process. The errors of these calls are of type unix.Errno.
 package socket
 
 import (
@@ -46,6 +47,19 @@ func withAddress(call uintptr, fd int, a netip.AddrPort) error {
 		size = unix.SizeofSockaddrInet4
 	}
 	return errorOf(unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&to)), size))
+}
+
+// Accept is accept4(2): the next connection, non-blocking and closed on exec, and the client's
+// address. Unlike unix.Accept4 it leaves no garbage. The caller closes the connection.
+func Accept(listener int) (int, netip.AddrPort, error) {
+	var from unix.RawSockaddrAny
+	size := uint32(unix.SizeofSockaddrAny)
+	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, netip.AddrPort{}, errno
+	}
+	return int(fd), rawAddrPort(&from), nil
 }
 
 // Send is send(2) without SIGPIPE. b is not empty.

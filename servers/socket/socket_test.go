@@ -50,14 +50,12 @@ func TestConnection(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
 			at := netip.AddrPortFrom(netip.MustParseAddr(host), 0)
-			listener, client := opened(t, at.Addr()), opened(t, at.Addr())
-			if err := Bind(listener, at); err != nil {
+			listener, err := Listen(at, ListenOptions{Backlog: 1})
+			if err != nil {
 				t.Fatal(err)
 			}
-			if err := unix.Listen(listener, 1); err != nil {
-				t.Fatal(err)
-			}
-			to := boundTo(t, listener)
+			t.Cleanup(func() { _ = Close(listener) })
+			client, to := opened(t, at.Addr()), boundTo(t, listener)
 			if err := Bind(client, at); err != nil {
 				t.Fatal(err)
 			}
@@ -65,13 +63,16 @@ func TestConnection(t *testing.T) {
 			if err := Connect(client, to); err != nil && err != unix.EINPROGRESS {
 				t.Fatal(err)
 			}
-			server, peer, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			server, peer, err := Accept(listener)
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { _ = unix.Close(server) })
-			if got := AddrPort(peer); got != from {
-				t.Errorf("the server sees a client at %v, which is bound to %v", got, from)
+			t.Cleanup(func() { _ = Close(server) })
+			if peer != from {
+				t.Errorf("the server sees a client at %v, which is bound to %v", peer, from)
+			}
+			if _, _, err := Accept(listener); err != unix.EAGAIN {
+				t.Errorf("accepted a second connection of one: %v", err)
 			}
 
 			epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/servers/sys"
 )
 
 const roleInit = "haproxy-test-init"
@@ -48,7 +49,7 @@ func requireHAProxy(t *testing.T) {
 // newLab makes a lab, as root; the way without root is tested with the whole program.
 func newLab(t *testing.T) *netlab.Lab {
 	t.Helper()
-	if !netlab.Privileged() {
+	if !netlab.AsRoot() {
 		if os.Getenv("REQUIRE_KERNEL") == "1" && os.Getuid() == 0 {
 			t.Fatal("root without CAP_SYS_ADMIN and CAP_NET_ADMIN")
 		}
@@ -493,7 +494,7 @@ func TestConfigurationIsValid(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			config, err := memoryFile(text)
+			config, err := sys.MemoryFile("haproxy.cfg", text)
 			if err != nil {
 				t.Fatal(err)
 			}

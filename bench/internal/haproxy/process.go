@@ -15,7 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"reuseport-bench/servers/sys"
 )
 
 const (
@@ -74,7 +74,7 @@ func (p *Process) launch(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	config, err := memoryFile(text)
+	config, err := sys.MemoryFile("haproxy.cfg", text)
 	if err != nil {
 		return err
 	}
@@ -109,19 +109,6 @@ func (p *Process) listen() (*os.File, error) {
 	defer l.Close()
 	p.runtime = l.Addr().(*net.UnixAddr)
 	return l.File()
-}
-
-// memoryFile is a file with that text that is nowhere.
-func memoryFile(text string) (*os.File, error) {
-	fd, err := unix.MemfdCreate("haproxy.cfg", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("memfd_create: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "haproxy.cfg")
-	if _, err := f.WriteString(text); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }
 
 // wait owns the process's end.

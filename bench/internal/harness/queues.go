@@ -11,6 +11,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/sys"
 )
 
 // queueInterval is the time between two looks at the accept queues: 200 a second, unless looking takes more than
@@ -88,7 +89,7 @@ func (q *queueUse) run() {
 			return
 		case <-timer.C:
 		}
-		began := threadCPU()
+		began := sys.ThreadCPU()
 		var err error
 		if all, err = q.watch.Read(all[:0]); err != nil {
 			return // what there is so far stands
@@ -105,7 +106,7 @@ func (q *queueUse) run() {
 			q.note(one)
 		}
 		q.count()
-		took := threadCPU() - began
+		took := sys.ThreadCPU() - began
 		q.samples++
 		q.cost += took
 		timer.Reset(max(queueInterval, watchShare*took) - took)
@@ -175,15 +176,6 @@ func trim(values []int64) []int64 {
 		values = values[:len(values)-1]
 	}
 	return values
-}
-
-// threadCPU is the CPU time of the calling thread, which the caller has locked.
-func threadCPU() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
-		panic(err) // the clock exists since Linux 2.6.12
-	}
-	return time.Duration(ts.Nano())
 }
 
 // end stops watching. It is safe twice, and without start.

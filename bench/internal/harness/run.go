@@ -138,7 +138,7 @@ func newRun(p *Plan, cfg RunConfig) *results.Run {
 			CPUModel:     kernel.CPUModel(),
 			LoadCPUs:     p.LoadCPUs,
 			ServerCPUs:   p.ServerCPUs,
-			Privileged:   netlab.Privileged(),
+			Privileged:   netlab.AsRoot(),
 			Capabilities: cfg.Capabilities,
 		},
 	}

@@ -10,7 +10,7 @@
 // forbid, and the bug that matters most to a migrated connection was fixed in some stable series and not in others. Each
 // probe that needs a network makes its own private namespace, which is gone when the probe returns.
 //
-// The package is for Linux only and imports nothing else of this module.
+// The package is for Linux only.
 package kernel
 
 import "errors"

@@ -113,35 +113,3 @@ func parseCPUList(text string) ([]int, error) {
 	}
 	return cpus, nil
 }
-
-// Privileged reports whether the calling thread is root as far as networks go: CAP_SYS_ADMIN (to make and enter
-// namespaces) and CAP_NET_ADMIN (to configure them), both held in the initial user namespace. Root inside a user namespace
-// or a container without these is not.
-func Privileged() bool {
-	return inInitialUserNamespace() && holds(unix.CAP_SYS_ADMIN) && holds(unix.CAP_NET_ADMIN)
-}
-
-// PrivilegedBPF reports whether the calling thread may use the bpf(2) system call: CAP_BPF, or CAP_SYS_ADMIN which implies
-// it, in the initial user namespace. With CAP_BPF alone, sk_reuseport programs need CAP_NET_ADMIN too, and tracing needs
-// CAP_PERFMON (capabilities(7)). Holding it is no promise: security modules and seccomp filters may still refuse.
-func PrivilegedBPF() bool {
-	return inInitialUserNamespace() && (holds(unix.CAP_BPF) || holds(unix.CAP_SYS_ADMIN))
-}
-
-// initialUserNamespace is the fixed inode of the first user namespace: PROC_USER_INIT_INO in include/linux/proc_ns.h.
-const initialUserNamespace = 0xEFFFFFFD
-
-func inInitialUserNamespace() bool {
-	var stat unix.Stat_t
-	return unix.Stat("/proc/thread-self/ns/user", &stat) == nil && stat.Ino == initialUserNamespace
-}
-
-// holds reports whether the calling thread has the capability in its effective set.
-func holds(capability int) bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return false
-	}
-	return data[capability/32].Effective&(1<<(capability%32)) != 0
-}

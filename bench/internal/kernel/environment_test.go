@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
 )
 
 func TestParseCPUModel(t *testing.T) {
@@ -111,16 +113,16 @@ func TestKernelPrivileged(t *testing.T) {
 	if err != nil {
 		skip(t, "no user namespace: %v", err)
 	}
-	if report.Privileged || report.PrivilegedBPF {
-		t.Errorf("in a user namespace: privileged %v, for BPF %v, want neither", report.Privileged, report.PrivilegedBPF)
+	if report.NetworkRoot || report.BPFRoot {
+		t.Errorf("in a user namespace: privileged %v, for BPF %v, want neither", report.NetworkRoot, report.BPFRoot)
 	}
 	if os.Geteuid() != 0 {
 		return
 	}
-	if !inInitialUserNamespace() {
+	if !sys.InInitialUserNamespace() {
 		skip(t, "root in a user namespace only")
 	}
-	if !Privileged() || !PrivilegedBPF() {
-		t.Errorf("root: privileged %v, for BPF %v, want both", Privileged(), PrivilegedBPF())
+	if !networkRoot() || !bpfRoot() {
+		t.Errorf("root: privileged %v, for BPF %v, want both", networkRoot(), bpfRoot())
 	}
 }

@@ -64,7 +64,7 @@ func explainTracing(err error) error {
 }
 
 // Read walks the TCP sockets of the calling thread's network namespace, of either family, and returns how many connection
-// requests each listener holds, by the listener's inode as SocketInode has it. A listener that holds none is absent. Those
+// requests each listener holds, by the listener's inode (stat(2)). A listener that holds none is absent. Those
 // of listeners that were closed are under 0, until the final ACK or the timer of the SYN-ACK (1 s at first) comes: then they
 // end, or with net.ipv4.tcp_migrate_req go to another listener.
 //

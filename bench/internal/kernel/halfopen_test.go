@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/socket"
 )
 
 // newHalfOpenReader skips the test where the reader is not permitted.
@@ -133,7 +135,7 @@ func TestKernelHalfOpen(t *testing.T) {
 		}
 		want := map[uint64]int{}
 		for i, listener := range listeners {
-			inode, err := SocketInode(listener)
+			inode, err := socket.Inode(listener)
 			if err != nil {
 				return err
 			}
@@ -158,7 +160,7 @@ func TestKernelHalfOpenReset(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		inode, err := SocketInode(listeners[0])
+		inode, err := socket.Inode(listeners[0])
 		if err != nil {
 			return err
 		}
@@ -188,7 +190,7 @@ func TestKernelHalfOpenNamespaces(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		inode, err := SocketInode(listeners[0])
+		inode, err := socket.Inode(listeners[0])
 		if err != nil {
 			return err
 		}
@@ -202,7 +204,7 @@ func TestKernelHalfOpenNamespaces(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			inode, err := SocketInode(listeners[0])
+			inode, err := socket.Inode(listeners[0])
 			if err != nil {
 				return err
 			}

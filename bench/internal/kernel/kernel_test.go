@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
 )
 
 // The test binary plays the children too, told by its first argument.
@@ -24,9 +27,20 @@ const (
 
 // selfReport is what a child says of itself.
 type selfReport struct {
-	Privileged    bool
-	PrivilegedBPF bool
-	Results       []Result
+	NetworkRoot bool
+	BPFRoot     bool
+	Results     []Result
+}
+
+// networkRoot reports whether the calling thread can make and configure any network of the machine.
+// Root inside a user namespace cannot.
+func networkRoot() bool {
+	return sys.InInitialUserNamespace() && sys.Holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN)
+}
+
+// bpfRoot reports whether the calling thread may use bpf(2); CAP_SYS_ADMIN implies CAP_BPF.
+func bpfRoot() bool {
+	return sys.InInitialUserNamespace() && (sys.Holds(unix.CAP_BPF) || sys.Holds(unix.CAP_SYS_ADMIN))
 }
 
 func TestMain(m *testing.M) {
@@ -36,7 +50,7 @@ func TestMain(m *testing.M) {
 		case childProbeNamespace:
 			exit(ServeNamespace(context.Background(), os.Stdin, os.Stdout))
 		case childSelfReport:
-			exit(json.NewEncoder(os.Stdout).Encode(selfReport{Privileged(), PrivilegedBPF(), Probes(context.Background(), withChild())}))
+			exit(json.NewEncoder(os.Stdout).Encode(selfReport{networkRoot(), bpfRoot(), Probes(context.Background(), withChild())}))
 		case childHang:
 			time.Sleep(time.Hour) // an empty select is a deadlock, which a program without C notices
 		case childSilent:
@@ -77,7 +91,7 @@ func skip(t *testing.T, format string, args ...any) {
 // inNetwork runs f in a private network namespace. f must not call FailNow or Skip: it is not on the test's goroutine.
 func inNetwork(t *testing.T, f func() error) {
 	t.Helper()
-	if !Privileged() {
+	if !networkRoot() {
 		skip(t, "needs root, for a network namespace")
 	}
 	if err := inPrivateNetwork(f); err != nil {

@@ -57,7 +57,7 @@ type LossEvent struct {
 	Source, Destination netip.AddrPort
 	Flags               uint8  // of that segment: byte 13 of its header (RFC 9293, 3.1); 0 without a segment
 	Sequence            uint32 // of that segment
-	// Socket is the inode of the socket that the kernel had in hand, as SocketInode has it: who received the segment, or, where
+	// Socket is the inode of the socket that the kernel had in hand (stat(2)): who received the segment, or, where
 	// it was dropped on its way out, who sent it. It is 0 without a socket, and for one that was not accepted yet, was closed
 	// by its process, is a connection request, or is in TIME_WAIT. That tells a connection that was reset in the accept queue
 	// from one that its server reset (SO_LINGER of 0 s): the reason of both is tcp_state. Beware: the final ACK of a handshake

@@ -20,6 +20,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/socket"
 )
 
 // States and flags of TCP (include/net/tcp_states.h; RFC 9293, 3.1).
@@ -136,39 +138,21 @@ func wantLosses(t *testing.T, want, got []LossEvent) {
 	}
 }
 
-// toSockaddr is the address for system calls.
-func toSockaddr(a netip.AddrPort) unix.Sockaddr {
-	if a.Addr().Is4() {
-		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
-	}
-	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
-}
-
 // bound makes a socket of the rig that has an address of its own, with a port of the kernel's choice.
 func (r *rig) bound(address netip.AddrPort) (int, netip.AddrPort, error) {
-	family := unix.AF_INET6
-	if address.Addr().Is4() {
-		family = unix.AF_INET
-	}
-	socket, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err := socket.Open(address.Addr())
 	if err != nil {
 		return -1, address, fmt.Errorf("socket: %w", err)
 	}
-	r.sockets = append(r.sockets, socket)
-	if err := unix.Bind(socket, toSockaddr(address)); err != nil {
+	r.sockets = append(r.sockets, fd)
+	if err := socket.Bind(fd, address); err != nil {
 		return -1, address, fmt.Errorf("bind %v: %w", address, err)
 	}
-	name, err := unix.Getsockname(socket)
+	name, err := unix.Getsockname(fd)
 	if err != nil {
 		return -1, address, fmt.Errorf("getsockname: %w", err)
 	}
-	switch name := name.(type) {
-	case *unix.SockaddrInet4:
-		return socket, netip.AddrPortFrom(address.Addr(), uint16(name.Port)), nil
-	case *unix.SockaddrInet6:
-		return socket, netip.AddrPortFrom(address.Addr(), uint16(name.Port)), nil
-	}
-	return -1, address, fmt.Errorf("getsockname: %T", name)
+	return fd, socket.AddrPort(name), nil
 }
 
 // dial begins n connections, and returns the clients with their addresses.
@@ -178,7 +162,7 @@ func (r *rig) dial(n int, from, to netip.AddrPort) (clients []int, addresses []n
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := unix.Connect(client, toSockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		if err := unix.Connect(client, socket.Sockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 			return nil, nil, fmt.Errorf("connect: %w", err)
 		}
 		clients, addresses = append(clients, client), append(addresses, address)
@@ -239,7 +223,7 @@ func TestKernelLossTraceQueued(t *testing.T) {
 				} else if err != nil {
 					return err
 				}
-				inode, err := SocketInode(listener)
+				inode, err := socket.Inode(listener)
 				if err != nil {
 					return err
 				}
@@ -291,8 +275,8 @@ func TestKernelLossTraceHalfOpen(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				at := netip.AddrPortFrom(localIPv4.Addr(), uint16(r.address.Port))
-				closed, err := SocketInode(listeners[0])
+				at := netip.AddrPortFrom(localIPv4.Addr(), r.address.Port())
+				closed, err := socket.Inode(listeners[0])
 				if err != nil {
 					return err
 				}
@@ -302,7 +286,7 @@ func TestKernelLossTraceHalfOpen(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					if reset.Socket, err = SocketInode(listener); err != nil {
+					if reset.Socket, err = socket.Inode(listener); err != nil {
 						return err
 					}
 					reset.Reason, reset.State = "tcp_flags", tcpListen
@@ -421,7 +405,7 @@ func TestKernelLossTraceFirewall(t *testing.T) {
 				wanted := lost(want, sources)
 				if hook == nftables.ChainHookOutput { // then it still belongs to the client
 					for i := range wanted {
-						if wanted[i].Socket, err = SocketInode(clients[i]); err != nil {
+						if wanted[i].Socket, err = socket.Inode(clients[i]); err != nil {
 							return err
 						}
 						wanted[i].State = tcpSynSent
@@ -469,7 +453,7 @@ func TestKernelLossTraceFilter(t *testing.T) {
 			return err
 		}
 		want := LossEvent{Kind: SegmentDropped, Reason: "socket_filter", Destination: at, Flags: flagACK, State: tcpListen}
-		if want.Socket, err = SocketInode(listener); err != nil {
+		if want.Socket, err = socket.Inode(listener); err != nil {
 			return err
 		}
 		var sources []netip.AddrPort
@@ -548,7 +532,7 @@ func TestKernelLossTraceOverflowACK(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		inode, err := SocketInode(listeners[0])
+		inode, err := socket.Inode(listeners[0])
 		if err != nil {
 			return err
 		}
@@ -583,7 +567,7 @@ func TestKernelLossTraceLinger(t *testing.T) {
 			return fmt.Errorf("accept: %w", errors.Join(err, unix.ETIMEDOUT))
 		}
 		server := accepted[0][0]
-		inode, err := SocketInode(server)
+		inode, err := socket.Inode(server)
 		if err != nil {
 			return err
 		}
@@ -684,7 +668,7 @@ func TestKernelLossTraceServers(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				inode, err := SocketInode(listener)
+				inode, err := socket.Inode(listener)
 				if err != nil {
 					return err
 				}
@@ -942,7 +926,7 @@ func TestKernelLossTraceUnread(t *testing.T) {
 			return err
 		}
 		want := LossEvent{Kind: ResetSent, Reason: "tcp_abort_on_close", State: tcpClose, PID: os.Getpid()}
-		if want.Socket, err = SocketInode(server); err != nil {
+		if want.Socket, err = socket.Inode(server); err != nil {
 			return err
 		}
 		client, err := unix.Getsockname(clients[0])
@@ -950,7 +934,7 @@ func TestKernelLossTraceUnread(t *testing.T) {
 			return err
 		}
 		want.Source = netip.AddrPortFrom(localIPv4.Addr(), uint16(client.(*unix.SockaddrInet4).Port))
-		want.Destination = netip.AddrPortFrom(localIPv4.Addr(), uint16(r.address.Port))
+		want.Destination = netip.AddrPortFrom(localIPv4.Addr(), r.address.Port())
 		got, err := recordLosses(LossTraceOptions{}, 1, func() error {
 			r.close(server)
 			return nil

@@ -11,6 +11,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
 )
 
 // The licence of the programs below, as the kernel wants to know it: helpers for tracing are reserved to GPL-compatible ones.
@@ -41,8 +43,8 @@ func refusedBPF(what string, err error) Result {
 
 // missingForBPF names the capabilities that the calling thread lacks for sk_reuseport programs and tracing.
 func missingForBPF() []string {
-	initial := inInitialUserNamespace()
-	if initial && holds(unix.CAP_SYS_ADMIN) {
+	initial := sys.InInitialUserNamespace()
+	if initial && sys.Holds(unix.CAP_SYS_ADMIN) {
 		return nil // stands for all of them
 	}
 	var missing []string
@@ -50,7 +52,7 @@ func missingForBPF() []string {
 		name       string
 		capability int
 	}{{"CAP_BPF", unix.CAP_BPF}, {"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}, {"CAP_PERFMON", unix.CAP_PERFMON}} {
-		if !initial || !holds(needed.capability) {
+		if !initial || !sys.Holds(needed.capability) {
 			missing = append(missing, needed.name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -57,8 +58,7 @@ func probeConntrack() Result {
 	if err != nil {
 		return unknown(err.Error(), "")
 	}
-	front := r.address
-	front.Addr = [4]byte{127, 0, 0, 2} // no one listens there
+	front := netip.AddrPortFrom(loopback.Next(), r.address.Port()) // no one listens there
 	if err := addDNAT(front, r.address); err != nil {
 		return no("NAT rule: "+err.Error(), moduleHint(err, modules))
 	}
@@ -74,7 +74,7 @@ func probeConntrack() Result {
 		return no("list of entries: "+err.Error(), moduleHint(err, modules))
 	}
 	for _, flow := range flows {
-		if flow.Forward.DstIP.Equal(front.Addr[:]) && int(flow.Forward.DstPort) == front.Port {
+		if flow.Forward.DstIP.Equal(front.Addr().AsSlice()) && flow.Forward.DstPort == front.Port() {
 			return yes("a connection went through a NAT rule and left its entry")
 		}
 	}
@@ -82,7 +82,7 @@ func probeConntrack() Result {
 }
 
 // addDNAT adds a rule to the calling thread's namespace: local connections to front go to back.
-func addDNAT(front, back unix.SockaddrInet4) error {
+func addDNAT(front, back netip.AddrPort) error {
 	connection, err := nftables.New()
 	if err != nil {
 		return err
@@ -93,16 +93,16 @@ func addDNAT(front, back unix.SockaddrInet4) error {
 		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityNATDest,
 	})
 	const register, second = 1, 2
-	frontPort := binary.BigEndian.AppendUint16(nil, uint16(front.Port))
-	backPort := binary.BigEndian.AppendUint16(nil, uint16(back.Port))
+	frontPort := binary.BigEndian.AppendUint16(nil, front.Port())
+	backPort := binary.BigEndian.AppendUint16(nil, back.Port())
 	connection.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.IPPROTO_TCP}},
 		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4}, // IPv4 destination
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: front.Addr[:]},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: front.Addr().AsSlice()},
 		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}, // TCP destination port
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: frontPort},
-		&expr.Immediate{Register: register, Data: back.Addr[:]},
+		&expr.Immediate{Register: register, Data: back.Addr().AsSlice()},
 		&expr.Immediate{Register: second, Data: backPort},
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: register, RegProtoMin: second},
 	}})

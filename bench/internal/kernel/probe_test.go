@@ -222,7 +222,7 @@ func TestRefusedBPF(t *testing.T) {
 		t.Errorf("not supported: %+v", got)
 	}
 	want := "needs CAP_BPF"
-	if PrivilegedBPF() {
+	if bpfRoot() {
 		want = "although every capability is held"
 	}
 	if got := refusedBPF("x", fmt.Errorf("load: %w", unix.EPERM)); got.Status != No || !strings.Contains(got.Detail, want) || got.Hint == "" {
@@ -304,7 +304,7 @@ var varies = map[string]bool{
 }
 
 func TestKernelProbes(t *testing.T) {
-	if !Privileged() || !PrivilegedBPF() {
+	if !networkRoot() || !bpfRoot() {
 		skip(t, "needs root")
 	}
 	begin := time.Now()
@@ -329,7 +329,7 @@ func TestKernelProbes(t *testing.T) {
 
 // What the probes touch is theirs alone: descriptors, threads, links and sysctls are as before.
 func TestKernelProbesLeaveNothing(t *testing.T) {
-	if !Privileged() {
+	if !networkRoot() {
 		skip(t, "needs root")
 	}
 	Probes(t.Context(), withChild()) // what libraries open once and keep is open now
@@ -405,7 +405,7 @@ func TestKernelMigrationBySysctl(t *testing.T) {
 
 // The selector of the probes steers: where it points decides, and not the hash.
 func TestKernelSelectorSteers(t *testing.T) {
-	if !PrivilegedBPF() || !Privileged() {
+	if !bpfRoot() || !networkRoot() {
 		skip(t, "needs root")
 	}
 	const n = 16
@@ -427,7 +427,7 @@ func TestKernelSelectorSteers(t *testing.T) {
 }
 
 func TestKernelSelectorMigrates(t *testing.T) {
-	if !PrivilegedBPF() || !Privileged() {
+	if !bpfRoot() || !networkRoot() {
 		skip(t, "needs root")
 	}
 	const old = 0
@@ -536,15 +536,15 @@ func TestKernelUserNamespaceChild(t *testing.T) {
 
 // An ordinary user gets the network from a user namespace, and a plain word about BPF.
 func TestKernelOrdinaryUser(t *testing.T) {
-	if !Privileged() {
+	if !networkRoot() {
 		skip(t, "needs root, to become somebody else")
 	}
 	report, err := reportOf(t, childAttributes{nobody: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report.Privileged || report.PrivilegedBPF {
-		t.Errorf("privileged %v, for BPF %v, want neither", report.Privileged, report.PrivilegedBPF)
+	if report.NetworkRoot || report.BPFRoot {
+		t.Errorf("privileged %v, for BPF %v, want neither", report.NetworkRoot, report.BPFRoot)
 	}
 	byName := map[string]Result{}
 	for _, r := range report.Results {

@@ -100,12 +100,3 @@ func parseQueues(b []byte, all []Queue) (_ []Queue, done bool, err error) {
 
 // Close ends the watch.
 func (w *QueueWatch) Close() error { return unix.Close(w.fd) }
-
-// SocketInode is the inode of the socket with that descriptor, by which a QueueWatch knows it.
-func SocketInode(fd int) (uint64, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return 0, fmt.Errorf("socket %d: %w", fd, err)
-	}
-	return st.Ino, nil
-}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/socket"
 )
 
 // Two listeners of one port, two connections waiting at the first or the second: the watch tells them apart.
@@ -18,7 +20,7 @@ func TestKernelQueueWatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		inode, err := SocketInode(listener)
+		inode, err := socket.Inode(listener)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,8 +60,8 @@ func TestKernelQueueWatch(t *testing.T) {
 			}
 			seen++
 			queued += q.Queued
-			if q.Limit != 64 || q.Port != uint16(r.address.Port) {
-				t.Errorf("limit %d at port %d, want 64 at %d", q.Limit, q.Port, r.address.Port)
+			if q.Limit != 64 || q.Port != r.address.Port() {
+				t.Errorf("limit %d at port %d, want 64 at %d", q.Limit, q.Port, r.address.Port())
 			}
 		}
 		if seen != 2 || queued != 2 {

@@ -3,26 +3,32 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/socket"
 )
 
 // patience bounds each wait inside a probe. On loopback things happen within microseconds; a busy machine gets a margin.
 const patience = 250 * time.Millisecond
 
+// loopback is where a rig listens.
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
 // A rig is a reuseport group on 127.0.0.1 and the clients connected to it, in the network namespace of the calling thread.
 // It uses plain system calls, because package net would add MPTCP, a poller and goroutines to what is being probed. All
 // sockets are non-blocking. Close releases everything.
 type rig struct {
-	address unix.SockaddrInet4 // the port is set by the first listen
+	address netip.AddrPort // set by the first listen
 	sockets []int
 }
 
 // close closes one of the rig's sockets early.
-func (r *rig) close(socket int) {
+func (r *rig) close(fd int) {
 	for i, s := range r.sockets {
-		if s == socket {
+		if s == fd {
 			unix.Close(s)
 			r.sockets = append(r.sockets[:i], r.sockets[i+1:]...)
 			return
@@ -39,48 +45,39 @@ func (r *rig) Close() {
 
 // socket makes a socket that Close will close.
 func (r *rig) socket() (int, error) {
-	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err := socket.Open(loopback)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	r.sockets = append(r.sockets, socket)
-	return socket, nil
+	r.sockets = append(r.sockets, fd)
+	return fd, nil
 }
 
 // listen adds a listener to the group: the first takes a port of the kernel's choice, the others join it.
 func (r *rig) listen() (int, error) {
 	const backlog = 64 // more than any probe queues
-	listener, err := r.socket()
+	listener, err := socket.Listen(netip.AddrPortFrom(loopback, r.address.Port()), socket.ListenOptions{Backlog: backlog, ReusePort: true})
 	if err != nil {
 		return -1, err
 	}
-	r.address.Addr = [4]byte{127, 0, 0, 1}
-	if err := unix.SetsockoptInt(listener, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-		return -1, fmt.Errorf("SO_REUSEPORT: %w", err)
-	}
-	if err := unix.Bind(listener, &r.address); err != nil {
-		return -1, fmt.Errorf("bind: %w", err)
-	}
-	if err := unix.Listen(listener, backlog); err != nil {
-		return -1, fmt.Errorf("listen: %w", err)
-	}
+	r.sockets = append(r.sockets, listener)
 	bound, err := unix.Getsockname(listener)
 	if err != nil {
 		return -1, fmt.Errorf("getsockname: %w", err)
 	}
-	r.address.Port = bound.(*unix.SockaddrInet4).Port
+	r.address = socket.AddrPort(bound)
 	return listener, nil
 }
 
 // connect makes n clients to address and waits until each is established.
-func (r *rig) connect(n int, address unix.SockaddrInet4) ([]int, error) {
+func (r *rig) connect(n int, address netip.AddrPort) ([]int, error) {
 	clients := make([]int, n)
 	for i := range clients {
 		client, err := r.socket()
 		if err != nil {
 			return nil, err
 		}
-		if err := unix.Connect(client, &address); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		if err := socket.Connect(client, address); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 			return nil, fmt.Errorf("connect: %w", err)
 		}
 		if ready, err := wait(client, unix.POLLOUT, patience); err != nil || !ready {

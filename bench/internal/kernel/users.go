@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
 )
 
 // FirstOtherUser and OtherUsers are the user and group ids, one after the other, under which workers run that are to be of different
@@ -20,7 +22,7 @@ const (
 
 // probeUserIDs looks whether this process may become any of them: setuid(2) takes the capability, and an id that the user namespace maps.
 func probeUserIDs() Result {
-	if !holds(unix.CAP_SETUID) || !holds(unix.CAP_SETGID) {
+	if !sys.Holds(unix.CAP_SETUID, unix.CAP_SETGID) {
 		return no("no CAP_SETUID and CAP_SETGID", "run as root")
 	}
 	for _, file := range []string{"/proc/thread-self/uid_map", "/proc/thread-self/gid_map"} {

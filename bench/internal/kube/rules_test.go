@@ -32,7 +32,7 @@ type rig struct {
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	_, err := exec.LookPath("nft")
-	if err != nil || !netlab.Privileged() && !netlab.Entered() {
+	if err != nil || !netlab.AsRoot() && !netlab.Entered() {
 		if os.Getenv("REQUIRE_KERNEL") == "1" && os.Getuid() == 0 {
 			t.Fatalf("REQUIRE_KERNEL=1: root, but no capabilities or no nft: %v", err)
 		}

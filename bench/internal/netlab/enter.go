@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
 )
 
 // enteredEnv marks a process that Enter has put into a user namespace.
@@ -18,19 +20,10 @@ const enteredEnv = "REUSEPORT_BENCH_USERNS"
 // Entered says that Enter has started this process, in a user namespace.
 func Entered() bool { return os.Getenv(enteredEnv) != "" }
 
-// Privileged reports whether the process can make namespaces without a user namespace of its own:
-// CAP_SYS_ADMIN and CAP_NET_ADMIN, and not because of Enter.
-func Privileged() bool {
-	if Entered() {
-		return false
-	}
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&hdr, &data[0]); err != nil {
-		return false
-	}
-	const need = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_NET_ADMIN
-	return data[0].Effective&need == need
+// AsRoot reports whether the process can make labs without Enter: it holds CAP_SYS_ADMIN and
+// CAP_NET_ADMIN, and not because of Enter.
+func AsRoot() bool {
+	return !Entered() && sys.Holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN)
 }
 
 // Enter makes labs possible for an ordinary user: it runs this very command again inside a new
@@ -41,7 +34,7 @@ func Privileged() bool {
 // The inner process has a process group of its own. SIGINT and SIGTERM that reach the outer one
 // are handed on, once each, so that one Ctrl-C counts as one.
 func Enter() (status int, entered bool, err error) {
-	if Privileged() || Entered() {
+	if AsRoot() || Entered() {
 		return 0, false, nil
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)

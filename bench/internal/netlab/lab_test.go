@@ -35,14 +35,14 @@ func TestMain(m *testing.M) {
 // newLab makes a lab.
 func newLab(t *testing.T, network Network) *Lab {
 	t.Helper()
-	if !Privileged() && !Entered() {
+	if !AsRoot() && !Entered() {
 		if os.Getenv("REQUIRE_KERNEL") == "1" && os.Getuid() == 0 {
 			t.Fatal("root without CAP_SYS_ADMIN and CAP_NET_ADMIN")
 		}
 		t.Skip("needs root or a user namespace")
 	}
 	l, err := New(t.Context(), Options{Network: network, Init: func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) }})
-	if errors.Is(err, unix.EPERM) && !Privileged() && os.Getenv("REQUIRE_KERNEL") != "1" {
+	if errors.Is(err, unix.EPERM) && !AsRoot() && os.Getenv("REQUIRE_KERNEL") != "1" {
 		t.Skip(err) // a user namespace without capabilities, as AppArmor makes them
 	}
 	if err != nil {

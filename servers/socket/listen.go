@@ -1,0 +1,60 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// ListenOptions say how Listen makes a listener.
+type ListenOptions struct {
+	Backlog   int  // of listen(2)
+	ReuseAddr bool // SO_REUSEADDR: bind in spite of connections in TIME_WAIT, as every server does
+	ReusePort bool // SO_REUSEPORT: bind an address that others with it have
+}
+
+// Listen returns a non-blocking, listening TCP socket in the calling thread's network namespace.
+// Its error says which call failed. The caller closes it.
+//
+// The protocol is IPPROTO_TCP by name: since Go 1.24 net.ListenConfig makes MPTCP listeners where
+// the kernel has them, whose resets carry other reasons and which a REUSEPORT_SOCKARRAY refuses.
+func Listen(addr netip.AddrPort, o ListenOptions) (int, error) {
+	fd, err := Open(addr.Addr())
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	err = func() error {
+		if o.ReuseAddr {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+				return fmt.Errorf("SO_REUSEADDR: %w", err)
+			}
+		}
+		if o.ReusePort {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+				return fmt.Errorf("SO_REUSEPORT: %w", err)
+			}
+		}
+		if err := Bind(fd, addr); err != nil {
+			return fmt.Errorf("bind %v: %w", addr, err)
+		}
+		if err := unix.Listen(fd, o.Backlog); err != nil {
+			return fmt.Errorf("listen %v: %w", addr, err)
+		}
+		return nil
+	}()
+	if err != nil {
+		return -1, errors.Join(err, Close(fd))
+	}
+	return fd, nil
+}
+
+// Inode returns the number by which the kernel's statistics name a socket.
+func Inode(fd int) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, fmt.Errorf("fstat socket: %w", err)
+	}
+	return st.Ino, nil
+}

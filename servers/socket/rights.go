@@ -1,0 +1,81 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Offer returns a non-blocking Unix socket at which other processes can Ask for descriptors. Its
+// name is in the abstract namespace: it belongs to the calling thread's network namespace, and
+// leaves no file (unix(7)). The caller closes it.
+func Offer(name string) (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("unix socket: %w", err)
+	}
+	if err = unix.Bind(fd, &unix.SockaddrUnix{Name: "@" + name}); err == nil {
+		err = unix.Listen(fd, 16)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("unix socket @%s: %w", name, errors.Join(err, unix.Close(fd)))
+	}
+	return fd, nil
+}
+
+// GiveNext gives descriptors to the next process that has asked at an offer, if there is one. The
+// caller keeps its own. A process that has asked and is gone is no error.
+func GiveNext(offer int, fds ...int) error {
+	asking, _, err := unix.Accept4(offer, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
+		return nil
+	case err != nil:
+		return fmt.Errorf("hand over: accept: %w", err)
+	}
+	err = Give(asking, fds...)
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		err = nil // the process that asked is gone
+	}
+	return errors.Join(err, unix.Close(asking))
+}
+
+// Give sends descriptors to the other end of a Unix socket (SCM_RIGHTS). The caller keeps its own.
+func Give(to int, fds ...int) error {
+	if err := unix.Sendmsg(to, []byte{byte(len(fds))}, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
+		return fmt.Errorf("hand over: sendmsg: %w", err)
+	}
+	return nil
+}
+
+// Ask asks at an offer for n descriptors, and waits for them until the limit. They are closed on
+// exec and the caller's, also those that come with an error.
+func Ask(name string, n int, limit time.Duration) (fds []int, err error) {
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("unix socket: %w", err)
+	}
+	defer func() { err = errors.Join(err, unix.Close(s)) }()
+	timeout := unix.NsecToTimeval(int64(limit))
+	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
+		return nil, fmt.Errorf("SO_RCVTIMEO: %w", err)
+	}
+	if err := unix.Connect(s, &unix.SockaddrUnix{Name: "@" + name}); err != nil {
+		return nil, fmt.Errorf("ask for a socket at @%s: %w", name, err)
+	}
+	data, space := make([]byte, 1), make([]byte, unix.CmsgSpace(4*n))
+	_, size, _, _, err := unix.Recvmsg(s, data, space, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("ask for a socket at @%s: %w", name, err)
+	}
+	messages, err := unix.ParseSocketControlMessage(space[:size])
+	if err == nil && len(messages) == 1 {
+		fds, err = unix.ParseUnixRights(&messages[0])
+	}
+	if err != nil || len(fds) != n {
+		return fds, errors.Join(fmt.Errorf("asked at @%s for %d descriptors and got %d", name, n, len(fds)), err)
+	}
+	return fds, nil
+}

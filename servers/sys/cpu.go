@@ -1,0 +1,25 @@
+package sys
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ThreadCPU returns the CPU time of the calling thread, which the caller has locked.
+func ThreadCPU() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		panic(err) // the clock exists since Linux 2.6.12
+	}
+	return time.Duration(ts.Nano())
+}
+
+// ProcessCPU returns the user and system time of the process so far, or 0 should getrusage(2) fail.
+func ProcessCPU() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
