@@ -135,7 +135,7 @@ const (
 )
 
 var childRoles = map[string]func() error{
-	roleInit:   func() error { return netlab.Init(os.Stdin, os.Stdout) },
+	roleInit:   netlab.Init,
 	roleWorker: servers.Main,
 	roleLoad:   load.Main,
 	roleFloor:  load.FloorMain,

@@ -511,8 +511,7 @@ func Signal(workers []*Worker, s unix.Signal) error {
 func kill(workers []*Worker) error {
 	var errs []error
 	for _, w := range workers {
-		errs = append(errs, w.kill())
-		<-w.exited
+		errs = append(errs, w.kill(), w.awaitGone())
 	}
 	return errors.Join(errs...)
 }
@@ -546,7 +545,7 @@ func (g *Group) Close() error {
 		errs = append(errs, w.kill())
 	}
 	for _, w := range g.Workers() {
-		<-w.exited
+		errs = append(errs, w.awaitGone())
 	}
 	g.stopDraining()
 	<-g.drained

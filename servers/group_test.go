@@ -175,7 +175,7 @@ func TestKernelCommandsTogether(t *testing.T) {
 			w.mu.Lock()
 			w.stopped, w.closing.Way = true, Close
 			w.mu.Unlock()
-			if _, err := w.control.WriteString(`{"spin_ns":1000000}` + "\n" + `{"stop":"close"}` + "\n"); err != nil {
+			if err := w.process.Send(command{Spin: time.Millisecond}, command{Stop: Close}); err != nil {
 				t.Fatal(err)
 			}
 			within(t, 5*time.Second, w.closed, "the worker to close its listener")
@@ -321,7 +321,7 @@ func TestKernelInheritanceAndOrphans(t *testing.T) {
 				t.Errorf("%d workers", len(gen.Workers))
 			}
 			for _, w := range r.Workers() {
-				if err := w.control.Close(); err != nil {
+				if err := w.process.CloseControl(); err != nil {
 					t.Fatal(err)
 				}
 				within(t, 5*time.Second, w.exited, fmt.Sprintf("worker %d, whose parent has gone, to exit", w.ID))

@@ -2,20 +2,19 @@ package servers
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
 )
 
@@ -31,10 +30,8 @@ type Worker struct {
 	slot    int           // in the selector, or -1
 	cold    time.Duration // how long it takes to get warm
 	clock   *clock.Clock
-	process process
-	control *os.File // write end
+	process *child.Process
 	journal *journal
-	stderr  *os.File // a memfd; of a worker that another one started, that one's
 
 	ready, closed, exited chan struct{}
 	readyAt               clock.Instant // valid once ready
@@ -58,74 +55,44 @@ type Closing struct {
 
 // start starts the process.
 func (w *Worker) start(env Env, cfg workerConfig, inherited []*os.File, cpus []int) error {
-	return w.connect(cfg, func(theirs []*os.File) (err error) {
-		// A file, not a pipe: nobody has to read it, and Wait need not wait for all who have it.
-		if w.stderr, err = createStderr(); err != nil {
-			return err
-		}
+	return w.begin(cfg, func(journal *os.File) (*child.Process, error) {
 		cmd := env.Command()
-		cmd.ExtraFiles = append(slices.Clone(theirs), inherited...)
-		cmd.Stderr = w.stderr
 		if cfg.Passing == ByActivation {
 			cmd.Env = append(cmd.Environ(), activationEnvironment()...)
 		}
-		w.process = child{cmd}
-		if err := w.home.Start(cmd, cpus); err != nil {
-			return fmt.Errorf("start: %w", joinClose(err, w.stderr))
-		}
-		return nil
+		return child.Start(child.Options{
+			Command: cmd, Start: func(c *exec.Cmd) error { return w.home.Start(c, cpus) },
+			Control: true, Events: true, Files: append([]*os.File{journal}, inherited...),
+		})
 	})
 }
 
-// child is a process that this one started.
-type child struct{ *exec.Cmd }
-
-func (c child) Signal(s os.Signal) error { return c.Process.Signal(s) }
-func (c child) PID() int                 { return c.Process.Pid }
-
-// connect makes the worker's pipes and its journal, has the process get its ends of them (control, events, journal)
-// from begin, and configures it. It owns every descriptor it makes until the worker is released.
-func (w *Worker) connect(cfg workerConfig, begin func(theirs []*os.File) error) (err error) {
-	var theirs []*os.File // closed here once the child has them
-	defer func() {
-		for _, f := range theirs {
-			err = errors.Join(err, f.Close())
-		}
-	}()
-	controlR, controlW, err := os.Pipe()
+// begin makes the worker's journal, has start begin the process with it, and configures it. After
+// an error nothing of the worker is left; without, release ends what it has.
+func (w *Worker) begin(cfg workerConfig, start func(journal *os.File) (*child.Process, error)) (err error) {
+	j, file, err := createJournal()
 	if err != nil {
 		return err
 	}
-	w.control, theirs = controlW, append(theirs, controlR)
-	eventsR, eventsW, err := os.Pipe()
+	defer func() { err = errors.Join(err, file.Close()) }()
+	p, err := start(file)
 	if err != nil {
-		return joinClose(err, controlW)
+		return errors.Join(err, j.close())
 	}
-	theirs = append(theirs, eventsW)
-	var memfd *os.File
-	if w.journal, memfd, err = createJournal(); err != nil {
-		return errors.Join(err, controlW.Close(), eventsR.Close())
+	if err := p.Send(cfg); err != nil {
+		closeErr := errors.Join(p.Close(), j.close())
+		return errors.Join(p.Explain(fmt.Errorf("configure: %w", err)), closeErr)
 	}
-	theirs = append(theirs, memfd)
-	if err := begin(theirs); err != nil {
-		return errors.Join(err, controlW.Close(), eventsR.Close(), w.journal.close())
-	}
-	go w.listen(eventsR)
-	line, err := json.Marshal(cfg)
-	if err != nil {
-		panic(err) // plain data
-	}
-	if _, err := controlW.Write(append(line, '\n')); err != nil {
-		return errors.Join(fmt.Errorf("configure: %w", err), w.kill())
-	}
+	w.process, w.journal = p, j
+	go w.listen()
 	return nil
 }
 
 // listen reads events until the process is gone, then waits for it.
-func (w *Worker) listen(events *os.File) {
+func (w *Worker) listen() {
 	defer close(w.exited)
 	isClosed := false
-	lines := bufio.NewScanner(events)
+	lines := bufio.NewScanner(w.process.Events())
 	for lines.Scan() {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
@@ -158,17 +125,11 @@ func (w *Worker) listen(events *os.File) {
 	if err := lines.Err(); err != nil {
 		w.fail(fmt.Errorf("events: %w", err))
 	}
-	err := errors.Join(w.process.Wait(), events.Close())
+	<-w.process.Exited()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.stopped && w.err == nil {
-		if err == nil {
-			err = errors.New("exited without being told to")
-		}
-		if s := readStderr(w.stderr); s != "" {
-			err = fmt.Errorf("%w: %s", err, s)
-		}
-		w.err = err
+		w.err = cmp.Or(w.process.Err(), w.process.Explain(errors.New("exited without being told to")))
 	}
 	if !isClosed { // the kernel closed the listener when the process died
 		if !w.stopped { // nobody knows when it died
@@ -219,11 +180,8 @@ func (w *Worker) stop(way Way) error {
 
 // tell sends the worker a command.
 func (w *Worker) tell(c command) error {
-	line, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // plain data
-	}
-	if _, err := w.control.Write(append(line, '\n')); err != nil {
+	if err := w.process.Send(c); err != nil {
+		line, _ := json.Marshal(c) // it could be sent as one
 		return fmt.Errorf("worker %d: command %s: %w", w.ID, line, err)
 	}
 	return nil
@@ -247,15 +205,28 @@ func (w *Worker) wasStopped() bool {
 	return w.stopped
 }
 
-// kill ends the process by its handle (a pidfd, so never a stranger with the same number).
+// goneLimit bounds the time from SIGKILL to the end of a worker, its last events read.
+const goneLimit = 5 * time.Second
+
+// awaitGone returns when a killed worker has ended.
+func (w *Worker) awaitGone() error {
+	select {
+	case <-w.exited:
+		return nil
+	case <-time.After(goneLimit):
+		return fmt.Errorf("worker %d: process %d is still there %v after SIGKILL; see /proc/%[2]d/stack", w.ID, w.PID(), goneLimit)
+	}
+}
+
+// kill ends the process, without waiting.
 func (w *Worker) kill() error {
 	w.mu.Lock()
 	if !w.stopped {
 		w.stopped, w.closing = true, Closing{Way: Kill, From: w.clock.Now()}
 	}
 	w.mu.Unlock()
-	if err := ignoreDone(w.process.Signal(unix.SIGKILL)); err != nil {
-		return fmt.Errorf("worker %d: kill: %w", w.ID, err)
+	if err := w.process.Kill(); err != nil {
+		return fmt.Errorf("worker %d: %w", w.ID, err)
 	}
 	return nil
 }
@@ -269,16 +240,7 @@ func (w *Worker) drain(account func(*Worker, Record)) {
 }
 
 // release frees what outlived the process.
-func (w *Worker) release() error {
-	err := errors.Join(w.control.Close(), w.journal.close())
-	switch p := w.process.(type) {
-	case child:
-		err = errors.Join(err, w.stderr.Close())
-	case adopted:
-		err = errors.Join(err, p.Release())
-	}
-	return err
-}
+func (w *Worker) release() error { return errors.Join(w.process.Close(), w.journal.close()) }
 
 // Closing is how the worker's listener went away; its Way is empty while it listens.
 func (w *Worker) Closing() Closing {
@@ -328,37 +290,10 @@ func (w *Worker) CPU() (time.Duration, bool) {
 	default:
 		return 0, false
 	}
-	if c, own := w.process.(child); own {
-		return c.ProcessState.UserTime() + c.ProcessState.SystemTime(), true
+	if cpu, known := w.process.CPU(); known {
+		return cpu, true
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.cpu, w.cpu > 0
-}
-
-// stderrSize is how much a worker may write to its standard error.
-const stderrSize = 64 << 10
-
-// createStderr makes a file in memory that takes stderrSize bytes and no more: it is sealed against growing.
-func createStderr() (*os.File, error) {
-	fd, err := unix.MemfdCreate("reuseport-bench-stderr", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, fmt.Errorf("stderr: memfd_create: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "stderr")
-	err = f.Truncate(stderrSize)
-	if err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_GROW)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("stderr: %w", joinClose(err, f))
-	}
-	return f, nil
-}
-
-// readStderr is what was written to it.
-func readStderr(f *os.File) string {
-	b := make([]byte, stderrSize)
-	n, _ := f.ReadAt(b, 0) // what cannot be read is not there
-	return strings.TrimSpace(string(bytes.TrimRight(b[:n], "\x00")))
 }

@@ -8,36 +8,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/socket"
 )
-
-// process is the parent's handle of a worker's process.
-type process interface {
-	// Signal does nothing, with os.ErrProcessDone, when the process has ended. It never meets a stranger.
-	Signal(os.Signal) error
-	// Wait returns when the process has ended, with what it ended by where that can be known.
-	Wait() error
-	PID() int
-}
-
-// adopted is a process that another worker started, so that its exit status is another's to know.
-type adopted struct{ *os.Process }
-
-func (a adopted) PID() int { return a.Pid }
-
-func (a adopted) Wait() error {
-	var pollErr error
-	err := a.WithHandle(func(pidfd uintptr) {
-		for {
-			// A pidfd is readable when the process has ended (pidfd_open(2)).
-			_, pollErr = unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
-			if !errors.Is(pollErr, unix.EINTR) {
-				return
-			}
-		}
-	})
-	return errors.Join(err, pollErr)
-}
 
 // upgrade has a worker start its successor, and takes the successor into the group when it reports.
 func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg workerConfig) (err error) {
@@ -60,16 +33,17 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg workerConfig) 
 	if err != nil {
 		return fmt.Errorf("SO_PEERCRED: %w", err)
 	}
-	handle, err := os.FindProcess(int(peer.Pid))
-	if err != nil {
-		return fmt.Errorf("worker %d: %w", w.ID, err)
-	}
-	err = w.connect(cfg, func(theirs []*os.File) error {
-		w.stderr, w.process = from.stderr, adopted{handle}
-		return socket.Give(reporting, int(theirs[0].Fd()), int(theirs[1].Fd()), int(theirs[2].Fd()))
+	err = w.begin(cfg, func(journal *os.File) (*child.Process, error) {
+		return child.Adopt(int(peer.Pid), from.process, []*os.File{journal}, func(all []*os.File) error {
+			var fds []int
+			for _, f := range all {
+				fds = append(fds, int(f.Fd()))
+			}
+			return socket.Give(reporting, fds...)
+		})
 	})
 	if err != nil {
-		return fmt.Errorf("worker %d: %w", w.ID, errors.Join(err, ignoreDone(handle.Signal(unix.SIGKILL))))
+		return fmt.Errorf("worker %d: %w", w.ID, err)
 	}
 	g.take(w)
 	return nil
@@ -99,13 +73,6 @@ func (g *Group) awaitReport(ctx context.Context, at int, from *Worker) (int, err
 			return -1, err
 		}
 	}
-}
-
-func ignoreDone(err error) error {
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	return err
 }
 
 // adoptive gets the pipes and the journal of a worker that another one started.

@@ -28,7 +28,7 @@ const roleInit = "haproxy-test-init"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == roleInit {
-		if err := netlab.Init(os.Stdin, os.Stdout); err != nil {
+		if err := netlab.Init(); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -1,7 +1,6 @@
 package haproxy
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,17 +10,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"sync/atomic"
 	"time"
 
+	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/sys"
 )
 
-const (
-	answerLimit = 10 * time.Second // from a command to its answer; the first comes when HAProxy has started
-	goneLimit   = 5 * time.Second  // from SIGKILL to gone
-)
+// answerLimit bounds the time from a command to its answer; the first comes when HAProxy has started.
+const answerLimit = 10 * time.Second
 
 // Env is where a HAProxy runs.
 type Env struct {
@@ -34,32 +31,30 @@ type Env struct {
 // A Process is one running HAProxy. Its methods may be called from several goroutines.
 type Process struct {
 	env     Env
-	cmd     *exec.Cmd
+	process *child.Process
 	runtime *net.UnixAddr // abstract, so of the network namespace (unix(7))
-	stderr  bytes.Buffer  // cmd's until exited
-	closing atomic.Bool
-	exited  chan struct{}
-	err     error // to be read after exited
+	closing atomic.Bool   // Close ends it
 }
 
 // Start starts a HAProxy and returns when its frontend accepts connections and its runtime API answers, within ten
 // seconds. An error carries what HAProxy has written. The caller ends the process with Close.
 func Start(ctx context.Context, cfg Config, env Env) (*Process, error) {
-	p := &Process{env: env, exited: make(chan struct{})}
+	p := &Process{env: env}
 	if err := p.launch(cfg); err != nil {
 		return nil, fmt.Errorf("haproxy: %w", err)
 	}
 	// All listeners are bound before anything is answered.
 	if _, err := p.command(ctx, "show version"); err != nil {
 		select { // one that refuses its configuration is about to end, and says why
-		case <-p.exited:
+		case <-p.Exited():
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
+		ended := p.Err()
 		if closeErr := p.Close(); closeErr != nil {
 			return nil, errors.Join(err, closeErr)
 		}
-		return nil, cmp.Or(p.err, p.told(fmt.Errorf("haproxy: not ready: %w", err)))
+		return nil, cmp.Or(ended, p.process.Explain(fmt.Errorf("haproxy: not ready: %w", err)))
 	}
 	return p, nil
 }
@@ -85,15 +80,12 @@ func (p *Process) launch(cfg Config) error {
 	}
 	defer socket.Close() // then HAProxy's is the only one, and a call is refused when it has died
 	// -db: one process, in the foreground (management manual 3).
-	p.cmd = exec.Command(path, "-db", "-f", fmt.Sprintf("/dev/fd/%d", configFD))
-	p.cmd.ExtraFiles = []*os.File{config, socket} // configFD, runtimeFD
-	p.cmd.Stderr = &p.stderr
-	p.cmd.WaitDelay = time.Second
-	if err := p.env.Start(p.cmd); err != nil {
-		return err
-	}
-	go p.wait()
-	return nil
+	p.process, err = child.Start(child.Options{
+		Command: exec.Command(path, "-db", "-f", fmt.Sprintf("/dev/fd/%d", configFD)),
+		Start:   p.env.Start,
+		Files:   []*os.File{config, socket}, // configFD, runtimeFD
+	})
+	return err
 }
 
 // listen makes the socket of the runtime API. It has no name but the one the kernel chooses (unix(7), "autobind").
@@ -111,57 +103,46 @@ func (p *Process) listen() (*os.File, error) {
 	return l.File()
 }
 
-// wait owns the process's end.
-func (p *Process) wait() {
-	err := p.cmd.Wait()
-	if !p.closing.Load() {
-		p.err = p.told(fmt.Errorf("haproxy: ended: %w", cmp.Or(err, errors.New("exit status 0"))))
-	}
-	close(p.exited)
-}
-
-// told adds what the ended process has written.
-func (p *Process) told(err error) error {
-	if s := strings.TrimSpace(p.stderr.String()); s != "" {
-		return fmt.Errorf("%w: %s", err, s)
-	}
-	return err
-}
-
 // PID is the number of the process, as the caller's PID namespace has it.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
+func (p *Process) PID() int { return p.process.PID() }
 
 // Exited is closed when the process has ended, whatever the reason.
-func (p *Process) Exited() <-chan struct{} { return p.exited }
+func (p *Process) Exited() <-chan struct{} { return p.process.Exited() }
 
 // Err says why the process has ended. It is nil while it runs, and if it was Close that ended it.
 func (p *Process) Err() error {
 	select {
-	case <-p.exited:
-		return p.err
+	case <-p.Exited():
 	default:
 		return nil
 	}
+	switch err := p.process.Err(); {
+	case err != nil:
+		return fmt.Errorf("haproxy: ended: %w", err)
+	case p.closing.Load():
+		return nil
+	}
+	return p.process.Explain(errors.New("haproxy: ended: exit status 0"))
 }
 
 // CPU is the user and system time of a process that has ended.
 func (p *Process) CPU() time.Duration {
-	<-p.exited
-	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+	<-p.Exited()
+	cpu, _ := p.process.CPU()
+	return cpu
 }
 
 // Close kills the process and waits until it is gone. Calling it again does nothing.
 func (p *Process) Close() error {
-	p.closing.Store(true)
-	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("haproxy: kill: %w", err)
-	}
 	select {
-	case <-p.exited:
-		return nil
-	case <-time.After(goneLimit):
-		return fmt.Errorf("haproxy: process %d is still there %v after SIGKILL; see /proc/%[1]d/stack", p.PID(), goneLimit)
+	case <-p.Exited(): // by itself; Err says so
+	default:
+		p.closing.Store(true)
 	}
+	if err := p.process.Close(); err != nil {
+		return fmt.Errorf("haproxy: %w", err)
+	}
+	return nil
 }
 
 // find looks for haproxy on PATH, and where distributions put what they think only root wants.

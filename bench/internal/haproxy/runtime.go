@@ -134,8 +134,8 @@ func (p *Process) command(ctx context.Context, line string) (string, error) {
 	}
 	err = fmt.Errorf("haproxy: %s: %w", line, err)
 	select {
-	case <-p.exited:
-		return "", errors.Join(err, p.err)
+	case <-p.Exited():
+		return "", errors.Join(err, p.Err())
 	default:
 		return "", err
 	}

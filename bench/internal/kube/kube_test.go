@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == roleInit {
-		if err := netlab.Init(os.Stdin, os.Stdout); err != nil {
+		if err := netlab.Init(); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

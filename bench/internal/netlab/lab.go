@@ -19,6 +19,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/child"
 )
 
 // Network is what a lab is made of.
@@ -50,13 +52,12 @@ type Lab struct {
 	closing chan struct{} // the thread is to end
 	done    chan struct{} // it has ended
 
-	init      *exec.Cmd
-	initStdin io.Closer
-	pids      *os.File // the PID namespace
-	hosts     []*Host  // all of them, to close
-	servers   *Host
-	clients   *Host       // the servers' host in a loopback lab
-	cpus      unix.CPUSet // of the thread, to restore
+	init    *child.Process
+	pids    *os.File // the PID namespace
+	hosts   []*Host  // all of them, to close
+	servers *Host
+	clients *Host       // the servers' host in a loopback lab
+	cpus    unix.CPUSet // of the thread, to restore
 
 	nodes []*node // of a cluster
 	pods  map[netip.Addr]*Pod
@@ -172,35 +173,18 @@ func (l *Lab) dropHost(h *Host) error {
 
 // startInit starts PID 1 of a new PID namespace and makes it the home of the thread's later children.
 func (l *Lab) startInit(ctx context.Context, cmd *exec.Cmd) error {
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return errors.Join(err, stdin.Close())
-	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setsid: true, Cloneflags: unix.CLONE_NEWPID}
-	if err := cmd.Start(); err != nil {
+	init, err := child.Start(child.Options{Command: cmd, Control: true, Events: true})
+	if err != nil {
 		return fmt.Errorf("PID namespace: %w; see 'doctor'", err)
 	}
-	l.init, l.initStdin = cmd, stdin
-	ready := make(chan error, 1)
-	go func() {
-		_, err := io.ReadFull(stdout, make([]byte, 1))
-		ready <- err
-	}()
-	select {
-	case err = <-ready:
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	case <-time.After(initLimit):
-		err = os.ErrDeadlineExceeded
-	}
-	if err != nil {
+	l.init = init
+	ctx, cancel := context.WithTimeout(ctx, initLimit)
+	defer cancel()
+	if err := init.AwaitReady(ctx); err != nil {
 		return fmt.Errorf("lab init: %w", err)
 	}
-	if l.pids, err = os.Open(filepath.Join("/proc", fmt.Sprint(cmd.Process.Pid), "ns/pid")); err != nil {
+	if l.pids, err = os.Open(filepath.Join("/proc", fmt.Sprint(init.PID()), "ns/pid")); err != nil {
 		return fmt.Errorf("lab init: %w", err)
 	}
 	if err := unix.Setns(int(l.pids.Fd()), unix.CLONE_NEWPID); err != nil {
@@ -209,15 +193,15 @@ func (l *Lab) startInit(ctx context.Context, cmd *exec.Cmd) error {
 	return nil
 }
 
-// Init is the life of the lab's PID 1: it says that it is there, reaps orphans, and ends with its
-// standard input.
-func Init(stdin io.Reader, stdout io.Writer) error {
+// Init is the life of the lab's PID 1: it says that it is ready, reaps orphans, and ends with its
+// control pipe.
+func Init() error {
 	// Nothing here waits for a child by name, so the kernel may reap them all (wait(2), NOTES).
 	signal.Ignore(unix.SIGCHLD)
-	if _, err := stdout.Write([]byte{'r'}); err != nil {
+	if _, err := os.NewFile(child.EventsFD, "events").Write([]byte{'r'}); err != nil {
 		return fmt.Errorf("lab init: %w", err)
 	}
-	_, err := io.Copy(io.Discard, stdin)
+	_, err := io.Copy(io.Discard, os.NewFile(child.ControlFD, "control"))
 	return err
 }
 
@@ -347,21 +331,18 @@ func (l *Lab) Close() error {
 }
 
 func (l *Lab) endInit() error {
-	if err := l.init.Process.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("lab init: kill: %w", err)
+	ctx, cancel := context.WithTimeout(context.Background(), initLimit)
+	defer cancel()
+	if err := l.init.Kill(); err != nil {
+		return fmt.Errorf("lab init: %w", err)
 	}
-	waited := make(chan error, 1)
-	go func() { waited <- l.init.Wait() }()
-	select {
-	case err := <-waited:
-		var exit *exec.ExitError
-		if err != nil && !errors.As(err, &exit) { // killed, as meant
-			return fmt.Errorf("lab init: %w", err)
-		}
-		return nil
-	case <-time.After(initLimit):
+	if err := l.init.Wait(ctx); err != nil && ctx.Err() != nil {
 		return errors.New("lab init: a process of the lab does not end; is somebody waiting for it?")
 	}
+	if err := l.init.Close(); err != nil {
+		return fmt.Errorf("lab init: %w", err)
+	}
+	return nil
 }
 
 func linkUp(name string) error {

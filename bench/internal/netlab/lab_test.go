@@ -20,7 +20,7 @@ const roleInit = "netlab-test-init"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == roleInit {
-		if err := Init(os.Stdin, os.Stdout); err != nil {
+		if err := Init(); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

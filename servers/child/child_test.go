@@ -1,0 +1,417 @@
+package child
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
+)
+
+// The test binary plays the children too, told by its first argument.
+var roles = map[string]func() error{
+	// refuse says why on standard error, and exits with status 3.
+	"refuse": func() error {
+		fmt.Fprintln(os.Stderr, "no such configuration")
+		os.Exit(3)
+		return nil
+	},
+	"succeed": func() error { fmt.Fprintln(os.Stderr, "a warning"); return nil },
+	// echo says that it is ready, and answers every line with itself until there are no more.
+	"echo": func() error {
+		events := os.NewFile(EventsFD, "events")
+		if _, err := events.Write([]byte{'r'}); err != nil {
+			return err
+		}
+		_, err := io.Copy(events, os.NewFile(ControlFD, "control"))
+		return err
+	},
+	"hang": func() error { time.Sleep(time.Hour); return nil },
+	// shout writes more than is kept, and exits with status 0 if it heard of it.
+	"shout": func() error {
+		line := []byte(strings.Repeat("x", 1023) + "\n")
+		for range 2 * StderrLimit / len(line) {
+			if _, err := os.Stderr.Write(line); errors.Is(err, unix.EPERM) {
+				return nil
+			}
+		}
+		return errors.New("there was room for all")
+	},
+	// copy reads its file, which follows the pipes, and writes it to standard error.
+	"copy": func() error { _, err := io.Copy(os.Stderr, os.NewFile(FilesFD, "file")); return err },
+	// parent starts another process and says its number, on the events pipe.
+	"parent": func() error {
+		c := exec.Command("/proc/self/exe", "hang")
+		c.Stderr = os.Stderr
+		if err := c.Start(); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(os.NewFile(EventsFD, "events"), c.Process.Pid); err != nil {
+			return err
+		}
+		return c.Wait()
+	},
+}
+
+func TestMain(m *testing.M) {
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // children built with -race would take a second to exit
+	if len(os.Args) == 2 && roles[os.Args[1]] != nil {
+		if err := roles[os.Args[1]](); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// started starts a child in a role. The test's end closes it, and fails if a descriptor is left.
+func started(t *testing.T, role string, o Options) *Process {
+	t.Helper()
+	before := descriptors(t)
+	o.Command = exec.Command("/proc/self/exe", role)
+	p, err := Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		if after := descriptors(t); after != before {
+			t.Errorf("%d descriptors, before it had %d", after, before)
+		}
+	})
+	return p
+}
+
+// descriptors counts what the test's process has open, but not the poller of the Go runtime, which
+// comes when it is needed.
+func descriptors(t *testing.T) (n int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		link, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && link != "anon_inode:[eventpoll]" && link != "anon_inode:[eventfd]" {
+			n++
+		}
+	}
+	return n
+}
+
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestExitsByItself(t *testing.T) {
+	p := started(t, "refuse", Options{})
+	err := p.Wait(soon(t))
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 3 || err.Error() != "exit status 3: no such configuration" {
+		t.Errorf("error %v", err)
+	}
+	if p.Err() != err || p.Stderr() != "no such configuration" {
+		t.Errorf("later: error %v, standard error %q", p.Err(), p.Stderr())
+	}
+	if cpu, ok := p.CPU(); !ok || cpu <= 0 {
+		t.Errorf("used %v, %v", cpu, ok)
+	}
+	if err := p.Signal(unix.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("signal: %v", err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Errorf("kill: %v", err)
+	}
+}
+
+func TestSucceeds(t *testing.T) {
+	p := started(t, "succeed", Options{})
+	if err := p.Wait(soon(t)); err != nil {
+		t.Error(err)
+	}
+	if err := p.Explain(errors.New("too early")); err.Error() != "too early: a warning" {
+		t.Errorf("error %v", err)
+	}
+	if err := p.Explain(nil); err != nil {
+		t.Errorf("nothing to explain: %v", err)
+	}
+}
+
+func TestKill(t *testing.T) {
+	p := started(t, "hang", Options{})
+	if cpu, ok := p.CPU(); ok || p.Err() != nil {
+		t.Errorf("while it runs: used %v, error %v", cpu, p.Err())
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(soon(t)); err != nil {
+		t.Errorf("killed as meant: %v", err)
+	}
+}
+
+// A process that someone else killed has ended by itself, as far as its parent goes.
+func TestKilledByAnother(t *testing.T) {
+	p := started(t, "hang", Options{})
+	if err := syscall.Kill(p.PID(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(soon(t)); err == nil || err.Error() != "signal: killed" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A process that is stopped cannot act, and ends all the same.
+func TestKillStopped(t *testing.T) {
+	p := started(t, "echo", Options{Control: true, Events: true})
+	if err := errors.Join(p.AwaitReady(soon(t)), p.Signal(unix.SIGSTOP)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(p.Kill(), p.Wait(soon(t))); err != nil {
+		t.Error(err)
+	}
+}
+
+// The parent of many waits for them without a thread for each.
+func TestNoThreadWaits(t *testing.T) {
+	const n = 32
+	threads := func() int {
+		entries, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := threads()
+	for range n {
+		p := started(t, "echo", Options{Control: true, Events: true})
+		if err := p.AwaitReady(soon(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if more := threads() - before; more >= n/2 {
+		t.Errorf("%d threads more for %d processes", more, n)
+	}
+}
+
+func TestStderrLimit(t *testing.T) {
+	p := started(t, "shout", Options{})
+	if err := p.Wait(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(p.Stderr()), StderrLimit-1; got != want { // without the last end of line
+		t.Errorf("%d bytes are kept, want %d", got, want)
+	}
+}
+
+func TestPipes(t *testing.T) {
+	p := started(t, "echo", Options{Control: true, Events: true})
+	if err := p.AwaitReady(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Send(map[string]int{"a": 1}, "b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.CloseControl(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(p.Events())
+	if want := "{\"a\":1}\n\"b\"\n"; string(got) != want || err != nil {
+		t.Errorf("heard %q, %v; want %q", got, err, want)
+	}
+	if err := p.Wait(soon(t)); err != nil {
+		t.Error(err)
+	}
+	if err := p.Send("too late"); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestFiles(t *testing.T) {
+	f, err := sys.MemoryFile("text", "from the file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	p := started(t, "copy", Options{Control: true, Events: true, Files: []*os.File{f}})
+	if err := p.Wait(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	if p.Stderr() != "from the file" {
+		t.Errorf("it read %q", p.Stderr())
+	}
+}
+
+func TestNotReady(t *testing.T) {
+	t.Run("ended", func(t *testing.T) {
+		p := started(t, "refuse", Options{Events: true})
+		if err := p.AwaitReady(soon(t)); err == nil || err.Error() != "was not ready: exit status 3: no such configuration" {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("context", func(t *testing.T) {
+		p := started(t, "hang", Options{Events: true})
+		why := errors.New("interrupted")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(20*time.Millisecond, func() { cancel(why) })
+		if err := p.AwaitReady(ctx); !errors.Is(err, why) {
+			t.Errorf("error %v, want that of the context", err)
+		}
+	})
+}
+
+// The end of a context ends the wait, not the process.
+func TestWaitEnds(t *testing.T) {
+	p := started(t, "hang", Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	err := p.Wait(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), fmt.Sprint(p.PID())) {
+		t.Errorf("error %v", err)
+	}
+	select {
+	case <-p.Exited():
+		t.Error("it has exited")
+	default:
+	}
+	if err := errors.Join(p.Kill(), p.Wait(soon(t))); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(ctx); err != nil {
+		t.Errorf("it has ended, and the wait for it fails: %v", err)
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	for _, pipes := range []bool{false, true} {
+		before := descriptors(t)
+		p, err := Start(Options{Command: exec.Command("/nonexistent/server"), Control: pipes, Events: pipes})
+		if p != nil || !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("process %v, error %v", p, err)
+		}
+		if after := descriptors(t); after != before {
+			t.Errorf("pipes %v: %d descriptors, before it had %d", pipes, after, before)
+		}
+	}
+}
+
+func TestCloseTwice(t *testing.T) {
+	p := started(t, "echo", Options{Control: true, Events: true})
+	for range 2 {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	select {
+	case <-p.Exited():
+	default:
+		t.Error("it has not exited")
+	}
+}
+
+// adopted returns a process that another child has started, with the descriptors it was given.
+func adopted(t *testing.T) (p *Process, control, events *os.File) {
+	t.Helper()
+	by := started(t, "parent", Options{Control: true, Events: true})
+	line, err := bufio.NewReader(by.Events()).ReadString('\n')
+	var pid int
+	if _, scanErr := fmt.Sscan(line, &pid); err != nil || scanErr != nil {
+		t.Fatal(line, err, scanErr)
+	}
+	p, err = Adopt(pid, by, nil, func(all []*os.File) error {
+		// Their ends are closed when this returns; a process that is given them has its own.
+		for i, f := range []**os.File{&control, &events} {
+			fd, err := unix.FcntlInt(all[i].Fd(), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			*f = os.NewFile(uintptr(fd), all[i].Name())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(p.Close(), control.Close(), events.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return p, control, events
+}
+
+func TestAdopt(t *testing.T) {
+	p, control, events := adopted(t)
+	if err := p.Send("hello"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(control).ReadString('\n'); line != "\"hello\"\n" || err != nil {
+		t.Errorf("it was sent %q, %v", line, err)
+	}
+	if _, err := events.Write([]byte{'r'}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.AwaitReady(soon(t)); err != nil {
+		t.Error(err)
+	}
+	if err := syscall.Kill(p.PID(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(soon(t)); err != nil {
+		t.Errorf("its status is another's to know: %v", err)
+	}
+	if cpu, ok := p.CPU(); ok {
+		t.Errorf("it used %v, which its parent only knows", cpu)
+	}
+	if err := p.Kill(); err != nil {
+		t.Errorf("kill: %v", err)
+	}
+}
+
+func TestKillAdopted(t *testing.T) {
+	p, _, _ := adopted(t)
+	if err := errors.Join(p.Signal(unix.SIGSTOP), p.Kill(), p.Wait(soon(t))); err != nil {
+		t.Error(err)
+	}
+}
+
+// A process that cannot be given its pipes does not go on without.
+func TestAdoptFails(t *testing.T) {
+	by := started(t, "parent", Options{Events: true, Control: true})
+	line, err := bufio.NewReader(by.Events()).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Sscan(line, &pid); err != nil {
+		t.Fatal(err)
+	}
+	before := descriptors(t)
+	why := errors.New("it hung up")
+	if p, err := Adopt(pid, by, nil, func([]*os.File) error { return why }); p != nil || !errors.Is(err, why) {
+		t.Errorf("process %v, error %v", p, err)
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors, before it had %d", after, before)
+	}
+	if err := by.Wait(soon(t)); err == nil || !strings.Contains(err.Error(), "signal: killed") {
+		t.Errorf("the process goes on; its parent ended by %v", err)
+	}
+}
