@@ -28,11 +28,11 @@ type Config struct {
 	Address netip.AddrPort // where they listen, in the network of Env
 	Backlog int            // of each listening socket
 	Accept  Accept         // "": the kind's own
-	// Passing is how a worker comes by its predecessor's socket, where it has a predecessor: the latest in its place that has
+	// Handover is how a worker comes by its predecessor's socket, where it has a predecessor: the latest with its index that has
 	// not been told to stop or, with Shared, any such worker.
-	Passing Passing
-	// PortPerPlace makes the worker in place i of its generation listen at Address's port + i.
-	PortPerPlace bool
+	Handover Handover
+	// PortPerIndex makes worker i of its generation listen at Address's port + i.
+	PortPerIndex bool
 	// MayBeTaken makes it no error that a worker finds its address taken, as with Reuseport by another user's: the kernel lets sockets share
 	// a port only if one user id owns them all (socket(7), SO_REUSEPORT; inet_csk_bind_conflict in net/ipv4/inet_connection_sock.c). Such
 	// a worker ends, and is none of its generation's Workers; see Worker.BindError. With it, workers start one after the other.
@@ -53,7 +53,7 @@ type Config struct {
 	// Cold is how much longer the first request of a worker that starts cold takes.
 	Cold time.Duration
 	Seed uint64 // of what the workers draw, each from a stream of its own
-	// Pin, where it is not empty, gives the worker in place i of its generation the CPU Pin[i % len(Pin)] alone.
+	// Pin, where it is not empty, gives worker i of its generation the CPU Pin[i % len(Pin)] alone.
 	Pin   []int
 	Fault Fault
 	// Grace bounds how long a stopped worker may take to finish what it accepted. Default 1 s.
@@ -67,10 +67,10 @@ type Env struct {
 	// Start starts a command in the servers' network namespace, on the given CPUs or, where there are none, on
 	// any of the servers', so that it dies with this process.
 	Start func(c *exec.Cmd, cpus []int) error
-	// Home, where it is not nil, makes the network that a worker is to live in, instead of the servers': a pod's. It is called before
-	// each worker is started, with one that has its ID, generation and place. Sockets must be Exclusive or Reuseport then, and
-	// neither Passing nor Selection says anything.
-	Home func(ctx context.Context, w *Worker) (Home, error)
+	// Place, where it is not nil, makes the network that a worker is to live in, instead of the servers': a pod's. It is called before
+	// each worker is started, with one that has its ID, generation and index. Sockets must be Exclusive or Reuseport then, and
+	// neither Handover nor Selection says anything.
+	Place func(ctx context.Context, w *Worker) (Placement, error)
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error
 	// HalfOpen is how many handshakes are under way at each listener of the servers' network namespace, by its inode.
@@ -81,8 +81,8 @@ type Env struct {
 	Clock   *clock.Clock
 }
 
-// A Home is the network of a worker.
-type Home struct {
+// A Placement is where a worker runs.
+type Placement struct {
 	Address netip.AddrPort // where it listens
 	// Start is as that of Env.
 	Start func(c *exec.Cmd, cpus []int) error
@@ -109,9 +109,9 @@ const startLimit = 20 * time.Second
 type Group struct {
 	cfg      Config
 	env      Env
-	listener int                // the shared socket, or -1; with a Passing among the workers only until the first generation has it
+	listener int                // the shared socket, or -1; with a Handover among the workers only until the first generation has it
 	inode    uint64             // of the shared socket, or 0
-	held     map[int]int        // with ByActivation, the sockets that are not shared, by place
+	held     map[int]int        // with SocketActivation, the sockets that are not shared, by index
 	name     string             // unique, for abstract addresses
 	selector *selector.Selector // nil without a selection by eBPF
 	acceptor *Worker            // with ByAcceptor, once the first generation is there
@@ -222,8 +222,8 @@ func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
 	if gen.channels, err = g.openChannels(); err != nil {
 		return err
 	}
-	for place := range g.cfg.Workers {
-		w, err := g.startWorker(ctx, gen.Number, place, 0, gen.channels)
+	for index := range g.cfg.Workers {
+		w, err := g.startWorker(ctx, gen.Number, index, 0, gen.channels)
 		if err != nil {
 			return err
 		}
@@ -281,7 +281,7 @@ func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
 
 // letGo closes the shared socket once it is the workers' alone to pass on.
 func (g *Group) letGo() error {
-	if g.listener < 0 || g.cfg.Passing != ByMessage && g.cfg.Passing != ByUpgrade {
+	if g.listener < 0 || g.cfg.Handover != SCMRights && g.cfg.Handover != Tableflip {
 		return nil
 	}
 	err := unix.Close(g.listener)
@@ -290,10 +290,10 @@ func (g *Group) letGo() error {
 }
 
 // StartWorker starts one worker and returns when it is ready; after an error it does not run. Its
-// generation is only its label: it is not added to one. Its place in it, from 0, decides what places differ
-// in (Config.Pin, Config.PortPerPlace). It starts cold, and gets warm within so long; 0: it is warm. One call at a time.
-func (g *Group) StartWorker(ctx context.Context, generation, place int, cold time.Duration) (*Worker, error) {
-	w, err := g.LaunchWorker(ctx, generation, place, cold)
+// generation is only its label: it is not added to one. Its index in it, from 0, decides what workers differ
+// in (Config.Pin, Config.PortPerIndex). It starts cold, and gets warm within so long; 0: it is warm. One call at a time.
+func (g *Group) StartWorker(ctx context.Context, generation, index int, cold time.Duration) (*Worker, error) {
+	w, err := g.LaunchWorker(ctx, generation, index, cold)
 	if err != nil {
 		return nil, err
 	}
@@ -301,8 +301,8 @@ func (g *Group) StartWorker(ctx context.Context, generation, place int, cold tim
 }
 
 // LaunchWorker is StartWorker without the wait. AwaitWorker must follow. After an error the worker does not run.
-func (g *Group) LaunchWorker(ctx context.Context, generation, place int, cold time.Duration) (*Worker, error) {
-	return g.startWorker(ctx, generation, place, cold, channels{})
+func (g *Group) LaunchWorker(ctx context.Context, generation, index int, cold time.Duration) (*Worker, error) {
+	return g.startWorker(ctx, generation, index, cold, channels{})
 }
 
 // AwaitWorker returns when the worker is ready; from then on a selector may choose it. After an error it does not run.
@@ -319,19 +319,19 @@ func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	return nil
 }
 
-func (g *Group) startWorker(ctx context.Context, generation, place int, cold time.Duration, channels channels) (*Worker, error) {
+func (g *Group) startWorker(ctx context.Context, generation, index int, cold time.Duration, channels channels) (*Worker, error) {
 	w := g.newWorker()
-	w.Generation, w.Place, w.cold = generation, place, cold
-	w.home.Address = g.address(place)
-	if g.env.Home != nil {
-		home, err := g.env.Home(ctx, w)
+	w.Generation, w.Index, w.cold = generation, index, cold
+	w.placement.Address = g.address(index)
+	if g.env.Place != nil {
+		placement, err := g.env.Place(ctx, w)
 		if err != nil {
 			return nil, fmt.Errorf("worker %d: %w", w.ID, err)
 		}
-		w.home = home
+		w.placement = placement
 	}
 	from := g.predecessor(w)
-	if g.cfg.Passing == ByUpgrade && from != nil {
+	if g.cfg.Handover == Tableflip && from != nil {
 		// An upgraded process refuses to be upgraded while its own parent lives.
 		if err := g.Finish(ctx); err != nil {
 			return nil, err
@@ -345,12 +345,12 @@ func (g *Group) startWorker(ctx context.Context, generation, place int, cold tim
 	defer release()
 	cfg := g.workerConfig(w)
 	cfg.Inherited = len(inherited) > 0 && g.selector == nil
-	if g.cfg.Passing == ByMessage && from != nil {
+	if g.cfg.Handover == SCMRights && from != nil {
 		cfg.From = g.offerName(from)
 	}
 	var cpus []int
 	if n := len(g.cfg.Pin); n > 0 {
-		cfg.CPU = g.cfg.Pin[place%n]
+		cfg.CPU = g.cfg.Pin[index%n]
 		cpus = []int{cfg.CPU}
 	}
 	return w, g.start(w, cfg, inherited, cpus)
@@ -358,13 +358,13 @@ func (g *Group) startWorker(ctx context.Context, generation, place int, cold tim
 
 // predecessor is whom the worker gets its listening socket from, or nil: nobody has it.
 func (g *Group) predecessor(w *Worker) (from *Worker) {
-	if g.cfg.Passing != ByMessage && g.cfg.Passing != ByUpgrade {
+	if g.cfg.Handover != SCMRights && g.cfg.Handover != Tableflip {
 		return nil
 	}
 	for _, other := range g.Workers() {
-		// An upgrade ends who starts it, so there only the one whose place it is will do.
-		stranger := g.cfg.Sockets == Shared && g.cfg.Passing == ByMessage && (from == nil || from.Place != w.Place)
-		if (other.Place == w.Place || stranger) && other.Serves() {
+		// An upgrade ends who starts it, so there only the one with its index will do.
+		stranger := g.cfg.Sockets == Shared && g.cfg.Handover == SCMRights && (from == nil || from.Index != w.Index)
+		if (other.Index == w.Index || stranger) && other.Serves() {
 			from = other
 		}
 	}
@@ -376,7 +376,7 @@ func (g *Group) offerName(w *Worker) string { return fmt.Sprintf("%s-%d", g.name
 
 func (g *Group) newWorker() *Worker {
 	w := &Worker{
-		ID: g.nextID, clock: g.env.Clock, slot: -1, home: Home{Address: g.address(0), Start: g.env.Start},
+		ID: g.nextID, clock: g.env.Clock, slot: -1, placement: Placement{Address: g.address(0), Start: g.env.Start},
 		ready: make(chan struct{}), closed: make(chan struct{}), exited: make(chan struct{}),
 	}
 	g.nextID++
@@ -385,26 +385,26 @@ func (g *Group) newWorker() *Worker {
 
 func (g *Group) workerConfig(w *Worker) workerConfig {
 	cfg := workerConfig{
-		ID: w.ID, Place: w.Place, Generation: w.Generation, Kind: g.cfg.Kind, Sockets: g.cfg.Sockets, Address: w.home.Address,
-		Backlog: g.cfg.Backlog, Accept: g.cfg.Accept, Selection: g.cfg.Selection, Selected: g.selector != nil, Workers: g.cfg.Workers, Slot: w.slot,
-		Passing: g.cfg.Passing, Work: g.cfg.Work, Startup: g.cfg.Startup, Cold: g.cfg.Cold, ColdFor: w.cold, Seed: g.cfg.Seed, Fault: g.cfg.Fault, Grace: g.cfg.Grace,
+		Config: g.cfg, ID: w.ID, Index: w.Index, Generation: w.Generation, ColdFor: w.cold,
+		Selected: g.selector != nil, Slot: w.slot,
 	}
-	if g.cfg.Passing == ByMessage {
+	cfg.Address = w.placement.Address
+	if g.cfg.Handover == SCMRights {
 		cfg.Offer = g.offerName(w)
 	}
 	return cfg
 }
 
-// address is where the worker in a place listens.
-func (g *Group) address(place int) netip.AddrPort {
-	if !g.cfg.PortPerPlace {
+// address is where the worker with an index listens.
+func (g *Group) address(index int) netip.AddrPort {
+	if !g.cfg.PortPerIndex {
 		return g.cfg.Address
 	}
-	return netip.AddrPortFrom(g.cfg.Address.Addr(), g.cfg.Address.Port()+uint16(place))
+	return netip.AddrPortFrom(g.cfg.Address.Addr(), g.cfg.Address.Port()+uint16(index))
 }
 
 // Address is where a worker listens.
-func (g *Group) Address(w *Worker) netip.AddrPort { return w.home.Address }
+func (g *Group) Address(w *Worker) netip.AddrPort { return w.placement.Address }
 
 // inheritance is what a worker gets beside its pipes and its journal. The caller releases it when the worker has it.
 func (g *Group) inheritance(w *Worker, channels channels) (files []*os.File, release func(), err error) {
@@ -413,12 +413,12 @@ func (g *Group) inheritance(w *Worker, channels channels) (files []*os.File, rel
 	case g.cfg.Accept == ByAcceptor && channels.workers == nil:
 		return nil, release, errors.New("the acceptor knows only the workers that it was started with")
 	case g.cfg.Accept == ByAcceptor:
-		return channels.workers[w.Place : w.Place+1], release, nil
+		return channels.workers[w.Index : w.Index+1], release, nil
 	case g.listener >= 0:
 		l, err := duplicate(g.listener)
 		return []*os.File{l}, func() { _ = l.Close() }, err
-	case g.cfg.Passing == ByActivation:
-		l, err := g.heldListener(w.Place)
+	case g.cfg.Handover == SocketActivation:
+		l, err := g.heldListener(w.Index)
 		return []*os.File{l}, func() { _ = l.Close() }, err
 	case g.selector != nil:
 		w.slot, err = g.freeSlot()
@@ -454,24 +454,24 @@ func (g *Group) Workers() []*Worker {
 //
 // A worker that does not close its listener within Config.Grace is an error; it is left running
 // for Close to end.
-func (g *Group) Stop(ctx context.Context, workers []*Worker, way Way) (trigger, closed clock.Instant, err error) {
+func (g *Group) Stop(ctx context.Context, workers []*Worker, mode StopMode) (trigger, closed clock.Instant, err error) {
 	trigger = g.env.Clock.Now()
 	// What the acceptor has accepted, the workers get before they are stopped. Of one that is killed it is told nothing.
-	if a := g.acceptor; a != nil && way != Kill && !a.wasStopped() {
+	if a := g.acceptor; a != nil && mode != Kill && !a.wasStopped() {
 		_, err = g.stop(ctx, []*Worker{a}, Drain)
 	}
-	if way == BPFMigrate || way == BPFDrain {
-		err = errors.Join(err, g.unlist(ctx, workers, way))
+	if mode == BPFMigrate || mode == BPFDrain {
+		err = errors.Join(err, g.unlist(ctx, workers, mode))
 	}
-	closed, stopErr := g.stop(ctx, workers, way)
+	closed, stopErr := g.stop(ctx, workers, mode)
 	return trigger, closed, errors.Join(err, stopErr)
 }
 
 // stop is Stop without regard to an acceptor.
-func (g *Group) stop(ctx context.Context, workers []*Worker, way Way) (closed clock.Instant, err error) {
+func (g *Group) stop(ctx context.Context, workers []*Worker, mode StopMode) (closed clock.Instant, err error) {
 	var errs []error
 	for _, w := range workers {
-		errs = append(errs, w.stop(way))
+		errs = append(errs, w.stop(mode))
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Grace)
 	defer cancel()
@@ -487,11 +487,11 @@ func (g *Group) stop(ctx context.Context, workers []*Worker, way Way) (closed cl
 	return closed, errors.Join(errs...)
 }
 
-// Spin makes workers of kind Loop turn on the spot for so long: they use their CPU and serve nobody.
-func Spin(workers []*Worker, d time.Duration) error {
+// BusyLoop makes workers of kind Loop compute for that long: they use their CPU and serve nobody.
+func BusyLoop(workers []*Worker, d time.Duration) error {
 	var errs []error
 	for _, w := range workers {
-		errs = append(errs, w.tell(command{Spin: d}))
+		errs = append(errs, w.tell(command{BusyLoop: d}))
 	}
 	return errors.Join(errs...)
 }
@@ -581,13 +581,13 @@ func duplicate(listener int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "listener"), nil
 }
 
-// heldListener is a duplicate of the socket that the parent holds for a place, made when the place first needs it.
-func (g *Group) heldListener(place int) (*os.File, error) {
-	if _, made := g.held[place]; !made {
+// heldListener is a duplicate of the socket that the parent holds for an index, made when it is first needed.
+func (g *Group) heldListener(index int) (*os.File, error) {
+	if _, made := g.held[index]; !made {
 		err := g.env.Do(func() error {
-			l, err := listen(g.address(place), g.cfg.Sockets, g.cfg.Backlog)
+			l, err := listen(g.address(index), g.cfg.Sockets, g.cfg.Backlog)
 			if err == nil {
-				g.held[place] = l
+				g.held[index] = l
 			}
 			return err
 		})
@@ -595,7 +595,7 @@ func (g *Group) heldListener(place int) (*os.File, error) {
 			return nil, err
 		}
 	}
-	return duplicate(g.held[place])
+	return duplicate(g.held[index])
 }
 
 // Selector is what decides over the group's sockets in eBPF, or nil. It is closed with the group.
@@ -628,7 +628,7 @@ func (g *Group) list(w *Worker) error {
 	if g.selector == nil {
 		return nil
 	}
-	weight := g.weight(w.Place)
+	weight := g.weight(w.Index)
 	ramps := g.cfg.Selection == SlowStart && w.cold > 0
 	if ramps {
 		weight = 1
@@ -660,7 +660,7 @@ func (g *Group) ramp(w *Worker) {
 			return // its slot may be another's by now
 		}
 		share := min(1, float64(g.env.Clock.Now().Sub(w.readyAt))/float64(w.cold))
-		weight := max(1, math.Round(share*float64(g.weight(w.Place))))
+		weight := max(1, math.Round(share*float64(g.weight(w.Index))))
 		if g.selector.SetWeight(w.slot, uint32(weight)) != nil || share == 1 {
 			return // it was unlisted meanwhile, or is warm
 		}
@@ -677,7 +677,7 @@ func (g *Group) removeFromList(w *Worker) error {
 
 // unlist keeps the selector from choosing workers and, for BPFDrain, returns when no handshake is under way at their
 // listeners any more, or when half of Config.Grace has passed: a client that never answers must not hold up the rest.
-func (g *Group) unlist(ctx context.Context, workers []*Worker, way Way) error {
+func (g *Group) unlist(ctx context.Context, workers []*Worker, mode StopMode) error {
 	listeners := map[uint64]bool{}
 	for _, w := range workers {
 		if err := g.removeFromList(w); err != nil {
@@ -685,7 +685,7 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, way Way) error {
 		}
 		listeners[w.listener] = true
 	}
-	if way != BPFDrain {
+	if mode != BPFDrain {
 		return nil
 	}
 	if g.env.HalfOpen == nil {
@@ -721,8 +721,8 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, way Way) error {
 
 const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL, Linux 4.3
 
-// weight is that of the worker in a place, for Weighted: the last one's is Canary's share of all, the others' are equal.
-func (g *Group) weight(place int) uint32 {
+// weight is that of the worker with an index, for Weighted: the last one's is Canary's share of all, the others' are equal.
+func (g *Group) weight(index int) uint32 {
 	if g.cfg.Selection == SlowStart {
 		return selector.MaxWeight
 	}
@@ -732,13 +732,13 @@ func (g *Group) weight(place int) uint32 {
 	}
 	each := (1 - g.cfg.Canary) / others
 	weight := each
-	if place == g.cfg.Workers-1 {
+	if index == g.cfg.Workers-1 {
 		weight = g.cfg.Canary
 	}
 	return uint32(max(1, math.Round(selector.MaxWeight*weight/max(each, g.cfg.Canary))))
 }
 
-// channels are the two ends of the socket pairs between an acceptor and its workers, by place. close closes them here.
+// channels are the two ends of the socket pairs between an acceptor and its workers, by index. close closes them here.
 type channels struct{ acceptor, workers []*os.File }
 
 func (g *Group) openChannels() (c channels, err error) {

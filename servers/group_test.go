@@ -116,9 +116,9 @@ func (r *rig) generation() *Generation {
 }
 
 // stop stops workers and fails the test if they do not.
-func (r *rig) stop(workers []*Worker, way Way) {
+func (r *rig) stop(workers []*Worker, mode StopMode) {
 	r.t.Helper()
-	if _, _, err := r.Stop(r.t.Context(), workers, way); err != nil {
+	if _, _, err := r.Stop(r.t.Context(), workers, mode); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -173,15 +173,15 @@ func TestKernelCommandsTogether(t *testing.T) {
 			w := r.generation().Workers[0]
 			r.want("before", r.answers(2), map[int]int{w.ID: 2})
 			w.mu.Lock()
-			w.stopped, w.closing.Way = true, Close
+			w.stopped, w.closing.Mode = true, Close
 			w.mu.Unlock()
-			if err := w.process.Send(command{Spin: time.Millisecond}, command{Stop: Close}); err != nil {
+			if err := w.process.Send(command{BusyLoop: time.Millisecond}, command{Stop: Close}); err != nil {
 				t.Fatal(err)
 			}
 			within(t, 5*time.Second, w.closed, "the worker to close its listener")
 			within(t, 5*time.Second, w.exited, "the worker to exit")
-			if way := w.Closing().Way; way != Close {
-				t.Errorf("it ended by %q", way)
+			if mode := w.Closing().Mode; mode != Close {
+				t.Errorf("it ended by %q", mode)
 			}
 		})
 	}
@@ -202,7 +202,7 @@ func TestKernelBlockingIsInterrupted(t *testing.T) {
 	r := newRig(t, Config{Sockets: Shared, Accept: Blocking, Workers: 2, Work: Work{Sleep: 300 * time.Microsecond}})
 	gen := r.generation()
 	for range 50 {
-		if err := Spin(gen.Workers, time.Microsecond); err != nil {
+		if err := BusyLoop(gen.Workers, time.Microsecond); err != nil {
 			t.Fatal(err)
 		}
 		r.answers(2)
@@ -445,7 +445,7 @@ func TestKernelTurn(t *testing.T) {
 func TestTakenAddress(t *testing.T) {
 	for _, mayBe := range []bool{true, false} {
 		t.Run(fmt.Sprint(mayBe), func(t *testing.T) {
-			r := newRig(t, Config{Sockets: Reuseport, Workers: 2, PortPerPlace: true, MayBeTaken: mayBe})
+			r := newRig(t, Config{Sockets: Reuseport, Workers: 2, PortPerIndex: true, MayBeTaken: mayBe})
 			next := netip.AddrPortFrom(r.target.Addr(), r.target.Port()+1)
 			stranger, err := net.Listen("tcp4", next.String())
 			if err != nil {

@@ -35,14 +35,14 @@ type httpServer struct {
 	server  http.Server
 	accepts *httpListener
 	changed chan struct{} // holds a value when connections may have become fewer
-	// upgrader, with ByUpgrade, starts this worker's successor and passes it the listener; failed is its last word.
+	// upgrader, with Tableflip, starts this worker's successor and passes it the listener; failed is its last word.
 	upgrader *tableflip.Upgrader
 	failed   chan error
 
 	mu     sync.Mutex // guards what follows, the journal and the draws of work; taken after a connection's
 	open   map[*httpConn]struct{}
 	timers []*clock.Timer // idle
-	way    Way            // "" while it serves
+	mode   StopMode       // "" while it serves
 	alone  bool           // idle connections have been dismissed, and whichever becomes idle is too
 }
 
@@ -72,7 +72,7 @@ func newHTTP(w *worker) (*httpServer, error) {
 
 // listener is the worker's listening socket as net has it.
 func (h *httpServer) listener() (*net.TCPListener, error) {
-	if h.cfg.Passing == ByUpgrade {
+	if h.cfg.Handover == Tableflip {
 		// Its children are os.Args[0], which need not be a path.
 		os.Args[0] = "/proc/self/exe"
 		var err error
@@ -182,7 +182,7 @@ func (h *httpServer) run() error {
 			return err
 		case c := <-commands:
 			switch {
-			case c.Spin > 0:
+			case c.BusyLoop > 0:
 				return fmt.Errorf("worker %d: a net/http worker has no one loop that could spin", h.cfg.ID)
 			case c.Upgrade != "":
 				go func() {
@@ -214,10 +214,10 @@ func (h *httpServer) run() error {
 	return nil
 }
 
-func (h *httpServer) stopped() Way {
+func (h *httpServer) stopped() StopMode {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.way
+	return h.mode
 }
 
 func (h *httpServer) count() int {
@@ -226,20 +226,20 @@ func (h *httpServer) count() int {
 	return len(h.open)
 }
 
-// stop begins the end of the worker, the way it is told. It goes on when Serve returns.
-func (h *httpServer) stop(way Way) error {
-	if way == Tableflip {
-		way = Shutdown // as the examples of its documentation have it
+// stop begins the end of the worker. It goes on when Serve returns.
+func (h *httpServer) stop(mode StopMode) error {
+	if mode == Upgrade {
+		mode = Shutdown // as the examples of its documentation have it
 	}
 	h.mu.Lock()
-	h.way = way
+	h.mode = mode
 	h.mu.Unlock()
-	switch way {
-	case Close, Migrate, BPFMigrate, Inherit, Handoff, BindAfterClose, LBDrain:
+	switch {
+	case mode.ClosesAtOnce():
 		return h.accepts.Close()
-	case Drain, BPFDrain:
+	case mode.DrainsQueue():
 		return h.accepts.SetDeadline(time.Unix(1, 0)) // long past: see Accept
-	case Shutdown:
+	case mode == Shutdown:
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Grace)
 			defer cancel()
@@ -247,7 +247,7 @@ func (h *httpServer) stop(way Way) error {
 		}()
 		return nil
 	}
-	return fmt.Errorf("worker %d: unknown way to stop %q", h.cfg.ID, way)
+	return fmt.Errorf("worker %d: unknown way to stop %q", h.cfg.ID, mode)
 }
 
 // dismiss tells the connections that are still idle to go, by a FIN.
@@ -319,7 +319,7 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header["Content-Length"] = []string{strconv.Itoa(len(wire.Body))}
 	header["Worker"] = []string{strconv.Itoa(h.cfg.ID)}
 	header["Generation"] = []string{strconv.Itoa(h.cfg.Generation)}
-	if way := h.stopped(); way != "" && way != Shutdown { // Shutdown sets it itself
+	if mode := h.stopped(); mode != "" && mode != Shutdown { // Shutdown sets it itself
 		header["Connection"] = []string{"close"}
 	}
 	c.mu.Lock()

@@ -171,19 +171,19 @@ func (l *loop) commands() error {
 }
 
 func (l *loop) obey(c command) error {
-	if c.Spin > 0 {
-		for until := l.clock.Now().Add(c.Spin); l.clock.Now() < until; {
+	if c.BusyLoop > 0 {
+		for until := l.clock.Now().Add(c.BusyLoop); l.clock.Now() < until; {
 		}
 		return nil
 	}
 	return l.stop(c.Stop)
 }
 
-// stop begins the end of the worker, the way it is told.
-func (l *loop) stop(way Way) error {
-	switch way {
-	case Close, Migrate, BPFMigrate, Inherit, Handoff, BindAfterClose, LBDrain:
-	case Drain, BPFDrain:
+// stop begins the end of the worker.
+func (l *loop) stop(mode StopMode) error {
+	switch {
+	case mode.ClosesAtOnce():
+	case mode.DrainsQueue():
 		if l.cfg.Accept == Blocking {
 			if err := unix.SetNonblock(l.listener, true); err != nil {
 				return fmt.Errorf("worker %d: listener: %w", l.cfg.ID, err)
@@ -196,7 +196,7 @@ func (l *loop) stop(way Way) error {
 			}
 		}
 	default:
-		return fmt.Errorf("worker %d: unknown way to stop %q", l.cfg.ID, way)
+		return fmt.Errorf("worker %d: unknown way to stop %q", l.cfg.ID, mode)
 	}
 	now := l.clock.Now()
 	l.stopping, l.deadline, l.farewell = true, now.Add(l.cfg.Grace), now.Add(farewell(l.cfg.Grace))
@@ -211,7 +211,7 @@ func (l *loop) stop(way Way) error {
 }
 
 // shared says that others may have the listener's open file too.
-func (l *loop) shared() bool { return l.cfg.Sockets == Shared || l.cfg.Passing != NotPassed }
+func (l *loop) shared() bool { return l.cfg.Sockets == Shared || l.cfg.Handover != NoHandover }
 
 func (l *loop) unwatchListener() error {
 	err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)

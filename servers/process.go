@@ -22,16 +22,16 @@ import (
 type Worker struct {
 	ID         int // unique in the group, from 0
 	Generation int
-	Place      int // in its generation, from 0
+	Index      int // in its generation, from 0
 	// Acceptor says that it serves nobody and accepts for the others; see ByAcceptor.
 	Acceptor bool
 
-	home    Home
-	slot    int           // in the selector, or -1
-	cold    time.Duration // how long it takes to get warm
-	clock   *clock.Clock
-	process *child.Process
-	journal *journal
+	placement Placement
+	slot      int           // in the selector, or -1
+	cold      time.Duration // how long it takes to get warm
+	clock     *clock.Clock
+	process   *child.Process
+	journal   *journal
 
 	ready, closed, exited chan struct{}
 	readyAt               clock.Instant // valid once ready
@@ -48,7 +48,7 @@ type Worker struct {
 
 // Closing is when and how a worker's listener went away.
 type Closing struct {
-	Way Way
+	Mode StopMode
 	// From is an instant before the kernel began to close it, To one after it had.
 	From, To clock.Instant
 }
@@ -57,11 +57,11 @@ type Closing struct {
 func (w *Worker) start(env Env, cfg workerConfig, inherited []*os.File, cpus []int) error {
 	return w.begin(cfg, func(journal *os.File) (*child.Process, error) {
 		cmd := env.Command()
-		if cfg.Passing == ByActivation {
+		if cfg.Handover == SocketActivation {
 			cmd.Env = append(cmd.Environ(), activationEnvironment()...)
 		}
 		return child.Start(child.Options{
-			Command: cmd, Start: func(c *exec.Cmd) error { return w.home.Start(c, cpus) },
+			Command: cmd, Start: func(c *exec.Cmd) error { return w.placement.Start(c, cpus) },
 			Control: true, Events: true, Files: append([]*os.File{journal}, inherited...),
 		})
 	})
@@ -135,7 +135,7 @@ func (w *Worker) listen() {
 		if !w.stopped { // nobody knows when it died
 			w.closing.From = w.readyAt
 		}
-		w.closing.Way, w.closing.To = Kill, w.clock.Now()
+		w.closing.Mode, w.closing.To = Kill, w.clock.Now()
 		close(w.closed)
 	}
 }
@@ -167,15 +167,15 @@ func (w *Worker) awaitReady(ctx context.Context) error {
 }
 
 // stop tells the worker to end, without waiting.
-func (w *Worker) stop(way Way) error {
+func (w *Worker) stop(mode StopMode) error {
 	w.mu.Lock()
 	w.stopped = true
-	w.closing = Closing{Way: way, From: w.clock.Now()}
+	w.closing = Closing{Mode: mode, From: w.clock.Now()}
 	w.mu.Unlock()
-	if way == Kill {
+	if mode == Kill {
 		return w.kill()
 	}
-	return w.tell(command{Stop: way})
+	return w.tell(command{Stop: mode})
 }
 
 // tell sends the worker a command.
@@ -222,7 +222,7 @@ func (w *Worker) awaitGone() error {
 func (w *Worker) kill() error {
 	w.mu.Lock()
 	if !w.stopped {
-		w.stopped, w.closing = true, Closing{Way: Kill, From: w.clock.Now()}
+		w.stopped, w.closing = true, Closing{Mode: Kill, From: w.clock.Now()}
 	}
 	w.mu.Unlock()
 	if err := w.process.Kill(); err != nil {
@@ -242,7 +242,7 @@ func (w *Worker) drain(account func(*Worker, Record)) {
 // release frees what outlived the process.
 func (w *Worker) release() error { return errors.Join(w.process.Close(), w.journal.close()) }
 
-// Closing is how the worker's listener went away; its Way is empty while it listens.
+// Closing is how the worker's listener went away; its Mode is empty while it listens.
 func (w *Worker) Closing() Closing {
 	w.mu.Lock()
 	defer w.mu.Unlock()

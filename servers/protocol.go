@@ -1,7 +1,6 @@
 package servers
 
 import (
-	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -82,34 +81,49 @@ const (
 	HTTP Kind = "http" // Go's net/http (http.go)
 )
 
-// Way is how a worker ends.
-type Way string
+// StopMode is how a worker ends.
+type StopMode string
 
-// The ways to end.
+// The stop modes.
 const (
-	Kill    Way = "kill"    // SIGKILL
-	Close   Way = "close"   // close the listener, finish what was accepted, exit
-	Drain   Way = "drain"   // accept until the queue is empty, then as Close
-	Migrate Way = "migrate" // as Close, in a namespace where tcp_migrate_req=1 saves the queue
+	Kill    StopMode = "kill"    // SIGKILL
+	Close   StopMode = "close"   // close the listener, finish what was accepted, exit
+	Drain   StopMode = "drain"   // accept until the queue is empty, then as Close
+	Migrate StopMode = "migrate" // as Close, in a namespace where tcp_migrate_req=1 saves the queue
 	// BPFMigrate is Close, in a group whose program moves the queue to the workers that are listed.
-	BPFMigrate Way = "bpf-migrate"
-	// BPFDrain takes the worker off its selector's list, lets it go on until no handshake is under way at its listener, and
-	// is then as Drain.
-	BPFDrain Way = "bpf-drain"
-	// Inherit and Handoff leave the socket to the successor, finish what was accepted, and exit: with ByActivation, and
-	// with ByMessage.
-	Inherit Way = "inherit"
-	Handoff Way = "handoff"
-	// Tableflip, with HTTP and ByUpgrade, is Shutdown once the successor is ready, as tableflip's documentation has it.
-	Tableflip Way = "tableflip"
+	BPFMigrate StopMode = "bpf-migrate"
+	// BPFDrain takes the worker off its selector's list, lets it go on until no handshake is under
+	// way at its listener, and is then as Drain.
+	BPFDrain StopMode = "bpf-drain"
+	// Inherit and Handoff leave the socket to the successor, finish what was accepted, and exit: with
+	// SocketActivation, and with SCMRights.
+	Inherit StopMode = "inherit"
+	Handoff StopMode = "handoff"
+	// Upgrade, with HTTP and Tableflip, is Shutdown once the successor is ready, as tableflip's
+	// documentation has it.
+	Upgrade StopMode = "tableflip"
 	// BindAfterClose, with Exclusive only, is Close; the successor has been trying to bind meanwhile.
-	BindAfterClose Way = "bind-after-close"
-	// Shutdown, with HTTP only, is http.Server.Shutdown: what was accepted and is read only after it began
-	// is closed without an answer.
-	Shutdown Way = "shutdown"
-	// LBDrain is BindAfterClose, of a worker that the load balancer in front of it sends nothing any more.
-	LBDrain Way = "lb-drain"
+	BindAfterClose StopMode = "bind-after-close"
+	// Shutdown, with HTTP only, is http.Server.Shutdown: what was accepted and is read only after it
+	// began is closed without an answer.
+	Shutdown StopMode = "shutdown"
+	// LBDrain is BindAfterClose, of a worker that the load balancer in front of it sends nothing to.
+	LBDrain StopMode = "lb-drain"
 )
+
+// ClosesAtOnce reports whether a worker that is told to end so closes its listener before anything
+// else.
+func (m StopMode) ClosesAtOnce() bool {
+	switch m {
+	case Close, Migrate, BPFMigrate, Inherit, Handoff, BindAfterClose, LBDrain:
+		return true
+	}
+	return false
+}
+
+// DrainsQueue reports whether a worker that is told to end so accepts until its queue is empty before
+// it closes its listener.
+func (m StopMode) DrainsQueue() bool { return m == Drain || m == BPFDrain }
 
 // Fault is a known defect for proving that the harness reports it at its size. Zero: none.
 type Fault struct {
@@ -120,45 +134,31 @@ type Fault struct {
 	ResetCount uint64 `json:"reset_count"`
 }
 
-// workerConfig is the first line on the control pipe.
+// workerConfig is the first line on the control pipe: what its group is configured as, with Address
+// where this worker listens, and what is the worker's own.
 type workerConfig struct {
-	ID         int            `json:"id"`
-	Place      int            `json:"place"`
-	Generation int            `json:"generation"`
-	Kind       Kind           `json:"kind"`
-	Sockets    Sockets        `json:"sockets"`
-	Address    netip.AddrPort `json:"address"`
-	Backlog    int            `json:"backlog"`
-	Accept     Accept         `json:"accept"`
-	Selection  Selection      `json:"selection"`
-	Selected   bool           `json:"selected"` // the group has a selector in eBPF
-	Workers    int            `json:"workers"`  // of a generation
-	Slot       int            `json:"slot"`     // with a selection by eBPF
-	CPU        int            `json:"cpu"`      // with IncomingCPU
-	Channels   int            `json:"channels"` // of an acceptor, to how many workers; 0: it is none
-	Passing    Passing        `json:"passing"`
+	Config
+	ID         int
+	Index      int
+	Generation int
+	// ColdFor is how long it takes to get warm: what Cold adds falls evenly to nothing within it.
+	ColdFor time.Duration
 	// Inherited says that fdListener is the listener.
-	Inherited bool `json:"inherited"`
+	Inherited bool
 	// From is where to ask the predecessor for the listener, and Offer where to give it to a successor.
-	From  string `json:"from"`
-	Offer string `json:"offer"`
-	Work  Work   `json:"work"`
-	// Startup is how long the worker waits before it listens.
-	Startup time.Duration `json:"startup_ns"`
-	// Cold is how much longer the first request takes; it falls evenly to nothing within ColdFor from ready.
-	Cold    time.Duration `json:"cold_ns"`
-	ColdFor time.Duration `json:"cold_for_ns"`
-	Seed    uint64        `json:"seed"`
-	Fault   Fault         `json:"fault"`
-	Grace   time.Duration `json:"grace_ns"` // how long finishing may take once stopped
+	From, Offer string
+	Selected    bool // the group has a selector in eBPF
+	Slot        int  // in the selector
+	CPU         int  // with IncomingCPU
+	Channels    int  // of an acceptor, to how many workers; 0: it is none
 }
 
 // command is every later line on the control pipe: one of its fields.
 type command struct {
-	Stop Way `json:"stop,omitempty"`
-	// Spin makes a worker's loop turn on the spot for so long and do nothing else.
-	Spin time.Duration `json:"spin_ns,omitempty"`
-	// Upgrade, with ByUpgrade, makes a worker start its successor, which is to report at that address.
+	Stop StopMode `json:"stop,omitempty"`
+	// BusyLoop makes a worker's loop compute for that long and do nothing else.
+	BusyLoop time.Duration `json:"busy_loop_ns,omitempty"`
+	// Upgrade, with Tableflip, makes a worker start its successor, which is to report at that address.
 	Upgrade string `json:"upgrade,omitempty"`
 }
 

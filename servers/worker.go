@@ -124,9 +124,9 @@ func (w *worker) run() error {
 // listen gets the worker its listener, and puts that under its group's selection.
 func (w *worker) listen() (err error) {
 	switch {
-	case w.cfg.Passing == ByActivation:
+	case w.cfg.Handover == SocketActivation:
 		w.listener, err = w.activated()
-	case w.cfg.Passing == ByUpgrade && os.Getenv(envAdopt) != "":
+	case w.cfg.Handover == Tableflip && os.Getenv(envAdopt) != "":
 		return nil // it is passed to net/http; see newHTTP
 	case w.cfg.From != "":
 		w.listener, err = takeListener(w.cfg.From)

@@ -90,7 +90,7 @@ func describeLoad(b *strings.Builder, v *VariantPlan) {
 		fmt.Fprintf(b, "     HAProxy at %v, checks %s, redispatch %s\n", v.Load[0].Target, h.Checks, h.Redispatch)
 	}
 	fmt.Fprintf(b, "     %s at %v", results.Plural(workers, "worker"), v.Servers.Address)
-	if v.Servers.PortPerPlace && workers > 1 {
+	if v.Servers.PortPerIndex && workers > 1 {
 		fmt.Fprintf(b, " to %d", int(v.Servers.Address.Port())+workers-1)
 	}
 	if v.Load != nil {

@@ -70,7 +70,7 @@ type setupFact struct {
 	Sockets  servers.Sockets    `json:"sockets"`
 	Listener uint64             `json:"listener,omitempty"` // the inode of a shared socket
 	Accept   servers.Accept     `json:"accept"`
-	Passing  servers.Passing    `json:"passing,omitempty"`
+	Passing  servers.Handover   `json:"passing,omitempty"`
 	Stop     string             `json:"stop,omitempty"`
 	Fault    scenarios.Fault    `json:"fault"`
 	Kube     scenarios.Kube     `json:"kube"`
@@ -98,18 +98,18 @@ type countersFact struct {
 
 // A workerFact is one worker process.
 type workerFact struct {
-	ID         int         `json:"id"`
-	Generation int         `json:"generation"`
-	Place      int         `json:"place"`
-	Acceptor   bool        `json:"acceptor,omitempty"`
-	PID        int         `json:"pid"`
-	Listener   uint64      `json:"listener,omitempty"` // its inode
-	BindError  string      `json:"bind_error,omitempty"`
-	Ready      *int64      `json:"ready,omitempty"`
-	Closed     servers.Way `json:"closed,omitempty"` // how its listener was closed: from, to
-	From       *int64      `json:"from,omitempty"`
-	To         *int64      `json:"to,omitempty"`
-	Missed     uint64      `json:"missed,omitempty"` // records
+	ID         int              `json:"id"`
+	Generation int              `json:"generation"`
+	Place      int              `json:"place"`
+	Acceptor   bool             `json:"acceptor,omitempty"`
+	PID        int              `json:"pid"`
+	Listener   uint64           `json:"listener,omitempty"` // its inode
+	BindError  string           `json:"bind_error,omitempty"`
+	Ready      *int64           `json:"ready,omitempty"`
+	Closed     servers.StopMode `json:"closed,omitempty"` // how its listener was closed: from, to
+	From       *int64           `json:"from,omitempty"`
+	To         *int64           `json:"to,omitempty"`
+	Missed     uint64           `json:"missed,omitempty"` // records
 }
 
 // A closingFact is a closing, in the order that the judge has them in.

@@ -79,15 +79,15 @@ func (t *timeline) hold(ctx context.Context, s *fired) error {
 }
 
 // stop is Group.Stop, and lets go what is held up.
-func (t *timeline) stop(ctx context.Context, workers []*servers.Worker, way servers.Way) (trigger, closed clock.Instant, err error) {
+func (t *timeline) stop(ctx context.Context, workers []*servers.Worker, mode servers.StopMode) (trigger, closed clock.Instant, err error) {
 	if t.holder != nil && t.holder.current != nil {
 		t.holder.letGo()
 	}
 	if t.clock.Now() >= t.end {
 		return 0, 0, errTooLate
 	}
-	if t.cluster != nil && way != servers.Kill {
+	if t.cluster != nil && mode != servers.Kill {
 		return t.cluster.delete(ctx, workers)
 	}
-	return t.group.Stop(ctx, workers, way)
+	return t.group.Stop(ctx, workers, mode)
 }

@@ -121,7 +121,7 @@ func setupOf(t *trialRun) *setupFact {
 	return &setupFact{
 		Begin: t.books.begin, Network: s.Network, Family: s.Family, Path: s.Path, Stop: s.Stop,
 		Kind: cfg.Kind, Sockets: cfg.Sockets, Listener: t.listener,
-		Accept: cfg.Accept, Passing: cfg.Passing,
+		Accept: cfg.Accept, Passing: cfg.Handover,
 		Fault: s.Server.Fault, Kube: s.Kube, Validity: s.Validity,
 		Duration: s.Load.Duration, Load: t.load,
 		Proxied: t.books.proxied, Kubelets: t.books.kubelets, CPUs: t.plan.ServerCPUs,
@@ -144,9 +144,9 @@ func countersOf(t *trialRun) *countersFact {
 func (k *factsKeeper) worker(w *servers.Worker) *workerFact {
 	c := w.Closing()
 	f := &workerFact{
-		ID: w.ID, Generation: w.Generation, Place: w.Place, Acceptor: w.Acceptor,
+		ID: w.ID, Generation: w.Generation, Place: w.Index, Acceptor: w.Acceptor,
 		PID: w.PID(), Listener: w.Listener(), Ready: k.instant(w.ReadyAt()),
-		Closed: c.Way, From: k.instant(c.From), To: k.instant(c.To), Missed: w.Missed(),
+		Closed: c.Mode, From: k.instant(c.From), To: k.instant(c.To), Missed: w.Missed(),
 	}
 	if errno := w.BindError(); errno != 0 {
 		f.BindError = unix.ErrnoName(errno)

@@ -111,9 +111,9 @@ const backendPort = 9001
 // pathHAProxy is the path through HAProxy.
 const pathHAProxy = "haproxy"
 
-// passings are how a listening socket is passed on for the ways that need it.
-var passings = map[servers.Way]servers.Passing{
-	servers.Inherit: servers.ByActivation, servers.Handoff: servers.ByMessage, servers.Tableflip: servers.ByUpgrade,
+// handovers are how a listening socket is passed on, for the stop modes that need it.
+var handovers = map[servers.StopMode]servers.Handover{
+	servers.Inherit: servers.SocketActivation, servers.Handoff: servers.SCMRights, servers.Upgrade: servers.Tableflip,
 }
 
 // trialOverhead is what a trial takes beside its load: lab, processes, the last stop.
@@ -258,7 +258,7 @@ func skipped(s scenarios.Setup, m Machine) string {
 	if s.Stop == string(servers.Migrate) {
 		needed = append(needed, kernel.ProbeTCPMigrateReq)
 	}
-	switch servers.Way(s.Stop) {
+	switch servers.StopMode(s.Stop) {
 	case servers.BPFMigrate:
 		needed = append(needed, kernel.ProbeSKMigrate, kernel.ProbeSockArray)
 	case servers.BPFDrain:
@@ -324,7 +324,7 @@ func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 			Address: netip.AddrPortFrom(addresses.Servers, serverPort),
 			Backlog: s.Server.Backlog,
 			Accept:  servers.Accept(s.Accept), Selection: servers.Selection(s.Selector), Canary: s.Canary,
-			Passing:     passings[servers.Way(s.Stop)],
+			Handover:    handovers[servers.StopMode(s.Stop)],
 			MayBeTaken:  s.Kube.Users == usersEach && sharesNetwork(s),
 			ListedOnly:  s.Stop == string(servers.BPFMigrate) || s.Stop == string(servers.BPFDrain),
 			BPFMigrates: s.Stop == string(servers.BPFMigrate),
@@ -337,7 +337,7 @@ func planVariant(v scenarios.Variant, machine Machine) (*VariantPlan, error) {
 	}
 	if s.Path == pathHAProxy {
 		p.Servers.Address = netip.AddrPortFrom(addresses.Servers, backendPort)
-		p.Servers.PortPerPlace = s.Sockets == string(servers.Exclusive)
+		p.Servers.PortPerIndex = s.Sockets == string(servers.Exclusive)
 	}
 	if s.Pin == pinCPU {
 		p.Servers.Pin = serverCPUs

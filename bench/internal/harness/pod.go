@@ -38,17 +38,17 @@ type pod struct {
 	err     error
 }
 
-// home is the pod of a worker.
-func (c *cluster) home(ctx context.Context, w *servers.Worker) (servers.Home, error) {
+// place makes the pod that a worker is to run in.
+func (c *cluster) place(ctx context.Context, w *servers.Worker) (servers.Placement, error) {
 	p, err := c.podFor(ctx, w)
 	if err != nil {
-		return servers.Home{}, err
+		return servers.Placement{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := netip.AddrPortFrom(p.Addr, serverPort)
 	if first := firstPodAddress(c.setup); len(c.order) == 0 && c.setup.Path == pathPod && at != first {
-		return servers.Home{}, fmt.Errorf("pod %s is at %v, and clients were told %v", p.name, at, first)
+		return servers.Placement{}, fmt.Errorf("pod %s is at %v, and clients were told %v", p.name, at, first)
 	}
 	if len(p.workers) == 0 {
 		c.order = append(c.order, p)
@@ -57,9 +57,9 @@ func (c *cluster) home(ctx context.Context, w *servers.Worker) (servers.Home, er
 	c.pods[w.ID] = p
 	start := starter(c.lab, p.Host, c.cpus)
 	if c.setup.Kube.Users == usersEach {
-		start = asUser(kernel.FirstOtherUser+uint32(w.Place), start)
+		start = asUser(kernel.FirstOtherUser+uint32(w.Index), start)
 	}
-	return servers.Home{Address: at, Start: start}, nil
+	return servers.Placement{Address: at, Start: start}, nil
 }
 
 // podFor is a new pod for the worker, on the nodes in turn where nothing else is said, or the one that there is for all of them.
@@ -136,7 +136,7 @@ func (c *cluster) serve(ctx context.Context, p *pod) error {
 		Container: kube.Container{
 			Start:     func(ctx context.Context) (<-chan struct{}, error) { c.awaitStarted(ctx, p); return p.exited, nil },
 			Probe:     c.probeOf(p),
-			Terminate: func() error { return c.terminate(p, servers.Way(c.setup.Stop)) },
+			Terminate: func() error { return c.terminate(p, servers.StopMode(c.setup.Stop)) },
 			Kill:      func() error { return c.terminate(p, servers.Kill) },
 		},
 	})
@@ -166,8 +166,8 @@ func (p *pod) watch() {
 }
 
 // terminate stops a pod's workers, and returns when they have been told.
-func (c *cluster) terminate(p *pod, way servers.Way) error {
-	_, closed, err := c.group.Stop(c.ctx, p.workers, way)
+func (c *cluster) terminate(p *pod, mode servers.StopMode) error {
+	_, closed, err := c.group.Stop(c.ctx, p.workers, mode)
 	p.once.Do(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()

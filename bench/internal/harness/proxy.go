@@ -22,10 +22,10 @@ func (t *trialRun) startProxy(ctx context.Context) (err error) {
 		Checks: haproxy.Checks(t.variant.Setup.HAProxy.Checks), Redispatch: t.variant.Setup.HAProxy.Redispatch == "on",
 		Backends: []haproxy.Backend{{Name: "workers", Address: t.servers.Address}},
 	}
-	if t.servers.PortPerPlace {
+	if t.servers.PortPerIndex {
 		cfg.Backends = nil
 		for _, w := range t.line.current.Workers {
-			cfg.Backends = append(cfg.Backends, haproxy.Backend{Name: backendOf(w.Place), Address: t.group.Address(w)})
+			cfg.Backends = append(cfg.Backends, haproxy.Backend{Name: backendOf(w.Index), Address: t.group.Address(w)})
 		}
 	}
 	t.proxy, err = haproxy.Start(ctx, cfg, haproxy.Env{
@@ -36,8 +36,8 @@ func (t *trialRun) startProxy(ctx context.Context) (err error) {
 	return err
 }
 
-// backendOf is HAProxy's name for the worker in a place.
-func backendOf(place int) string { return fmt.Sprintf("worker-%d", place) }
+// backendOf is HAProxy's name for the worker with an index.
+func backendOf(index int) string { return fmt.Sprintf("worker-%d", index) }
 
 // endProxy ends HAProxy when the load has ended. One that died meanwhile makes the trial invalid.
 func (t *trialRun) endProxy() error {
@@ -70,26 +70,26 @@ func (t *timeline) rollBehindProxy(ctx context.Context, s *fired) error {
 func (t *timeline) drainBehindProxy(ctx context.Context, w *servers.Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
 	defer cancel()
-	return t.proxy.Drain(ctx, backendOf(w.Place))
+	return t.proxy.Drain(ctx, backendOf(w.Index))
 }
 
 func (t *timeline) rebindBehindProxy(ctx context.Context, s *fired, next *servers.Generation, index int, old *servers.Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
 	defer cancel()
-	drain := t.way == servers.LBDrain
+	drain := t.stopMode == servers.LBDrain
 	trigger := t.clock.Now() // what HAProxy is told is the first signal
 	if drain {
 		if err := t.drainBehindProxy(ctx, old); err != nil {
 			return err
 		}
 	}
-	w, err := t.group.LaunchWorker(ctx, next.Number, old.Place, 0)
+	w, err := t.group.LaunchWorker(ctx, next.Number, old.Index, 0)
 	if err != nil {
 		return err
 	}
 	next.Workers[index] = w
 	s.started, s.stopped = append(s.started, w), append(s.stopped, old)
-	signal, closed, err := t.stop(ctx, []*servers.Worker{old}, t.way)
+	signal, closed, err := t.stop(ctx, []*servers.Worker{old}, t.stopMode)
 	if !drain {
 		trigger = signal
 	}
@@ -104,7 +104,7 @@ func (t *timeline) rebindBehindProxy(ctx context.Context, s *fired, next *server
 	}
 	s.ready = w.ReadyAt()
 	if drain {
-		return t.proxy.Ready(ctx, backendOf(old.Place))
+		return t.proxy.Ready(ctx, backendOf(old.Index))
 	}
 	return nil
 }

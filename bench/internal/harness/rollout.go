@@ -68,12 +68,12 @@ func (r *rollout) run(act func() error) error {
 	return err
 }
 
-// start starts a pod in the place of a generation, which becomes available when it has been ready for long enough.
-func (r *rollout) start(generation, place int) (*servers.Worker, error) {
+// start starts the pod with an index in a generation, which becomes available when it has been ready for long enough.
+func (r *rollout) start(generation, index int) (*servers.Worker, error) {
 	if r.step.began == 0 {
 		r.step.began = r.clock.Now()
 	}
-	w, err := r.group.LaunchWorker(r.ctx, generation, place, 0)
+	w, err := r.group.LaunchWorker(r.ctx, generation, index, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (r *rollout) delete(w *servers.Worker) {
 	r.pending++
 	go func() {
 		var o outcome
-		o.trigger, o.closed, o.err = r.stop(r.ctx, []*servers.Worker{w}, r.way)
+		o.trigger, o.closed, o.err = r.stop(r.ctx, []*servers.Worker{w}, r.stopMode)
 		r.outcomes <- o
 	}()
 }
@@ -122,7 +122,7 @@ func (t *timeline) rollingUpdate(ctx context.Context, s *fired) error {
 		for acted := true; acted; {
 			acted = false
 			for n := len(s.started); n < want && len(old)+n < want+surge; n = len(s.started) {
-				if _, err := r.start(next.Number, places[n].Place); err != nil {
+				if _, err := r.start(next.Number, places[n].Index); err != nil {
 					return err
 				}
 				acted = true
@@ -149,7 +149,7 @@ func (t *timeline) scale(ctx context.Context, s *fired) error {
 	}
 	err := r.run(func() error {
 		for len(now) < want {
-			w, err := r.start(t.current.Number, freePlace(now))
+			w, err := r.start(t.current.Number, freeIndex(now))
 			if err != nil {
 				return err
 			}
@@ -209,7 +209,7 @@ func (t *timeline) move(ctx context.Context, s *fired, indexes []int, may func(*
 			old := t.current.Workers[i]
 			r.delete(old)
 			t.cluster.next = node
-			w, err := r.start(old.Generation, old.Place)
+			w, err := r.start(old.Generation, old.Index)
 			if err != nil {
 				return err
 			}

@@ -58,7 +58,7 @@ type fired struct {
 
 // told are those of the workers that have been told to stop. The slice that it is given is somebody else's as well, and stays as it is.
 func told(workers []*servers.Worker) []*servers.Worker {
-	return slices.DeleteFunc(slices.Clone(workers), func(w *servers.Worker) bool { return w.Closing().Way == "" })
+	return slices.DeleteFunc(slices.Clone(workers), func(w *servers.Worker) bool { return w.Closing().Mode == "" })
 }
 
 // from is when a step begins to have consequences: with the trigger or, where rules may lead to a new pod before that, with its start.
@@ -71,17 +71,17 @@ func (s *fired) from() clock.Instant {
 
 // timeline carries a trial's steps out, one after the other.
 type timeline struct {
-	group   *servers.Group
-	way     servers.Way
-	stalls  string // how, of package scenarios
-	clock   *clock.Clock
-	proxy   *haproxy.Process // nil without one
-	cluster *cluster         // nil without a Service
-	holder  *holder          // nil: no handshake is held up
-	current *servers.Generation
-	fired   []*fired
-	end     clock.Instant // of the load
-	late    int           // steps that were not carried out, because the load would have ended before
+	group    *servers.Group
+	stopMode servers.StopMode
+	stalls   string // how, of package scenarios
+	clock    *clock.Clock
+	proxy    *haproxy.Process // nil without one
+	cluster  *cluster         // nil without a Service
+	holder   *holder          // nil: no handshake is held up
+	current  *servers.Generation
+	fired    []*fired
+	end      clock.Instant // of the load
+	late     int           // steps that were not carried out, because the load would have ended before
 }
 
 // errTooLate is the end of a timeline whose next step would only be carried out when nobody asks any more.
@@ -137,7 +137,7 @@ func (t *timeline) fire(ctx context.Context, s *fired) error {
 	case stepCold:
 		return t.add(ctx, s, s.step.For)
 	case stepRemove, stepDeletePod:
-		return t.remove(ctx, s, t.way)
+		return t.remove(ctx, s, t.stopMode)
 	case stepKill:
 		return t.remove(ctx, s, servers.Kill)
 	case stepStall:
@@ -172,7 +172,7 @@ func (t *timeline) replace(ctx context.Context, s *fired) error {
 	}
 	s.stopped, s.started = t.current.Workers, next.Workers
 	t.current, s.ready = next, next.Ready
-	s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.way)
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.stopMode)
 	return err
 }
 
@@ -189,7 +189,7 @@ func (t *timeline) rebind(ctx context.Context, s *fired) error {
 	t.current = next
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.way); errors.Is(err, errTooLate) {
+	if s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.stopMode); errors.Is(err, errTooLate) {
 		cancel() // nobody will make room for them
 	}
 	awaitErr := t.group.Await(ctx, next)
@@ -200,7 +200,9 @@ func (t *timeline) rebind(ctx context.Context, s *fired) error {
 }
 
 // rebinds says that a successor cannot bind before its predecessor has closed.
-func (t *timeline) rebinds() bool { return t.way == servers.BindAfterClose || t.way == servers.LBDrain }
+func (t *timeline) rebinds() bool {
+	return t.stopMode == servers.BindAfterClose || t.stopMode == servers.LBDrain
+}
 
 // nextGeneration becomes the current one, with the workers of the one before for now.
 func (t *timeline) nextGeneration() *servers.Generation {
@@ -221,13 +223,13 @@ func (t *timeline) roll(ctx context.Context, s *fired) error {
 		if err := t.hold(ctx, s); err != nil {
 			return err
 		}
-		w, err := t.group.StartWorker(ctx, next.Number, old.Place, 0)
+		w, err := t.group.StartWorker(ctx, next.Number, old.Index, 0)
 		if err != nil {
 			return err
 		}
 		s.ready, next.Workers[i] = w.ReadyAt(), w
 		s.started, s.stopped = append(s.started, w), append(s.stopped, old)
-		trigger, closed, err := t.stop(ctx, []*servers.Worker{old}, t.way)
+		trigger, closed, err := t.stop(ctx, []*servers.Worker{old}, t.stopMode)
 		if i == 0 {
 			s.trigger = trigger
 		}
@@ -269,7 +271,7 @@ func (t *timeline) nodeDown(ctx context.Context, s *fired) error {
 // add starts one more worker, which gets warm within cold; 0: it is warm.
 func (t *timeline) add(ctx context.Context, s *fired, cold time.Duration) error {
 	s.trigger = t.clock.Now()
-	w, err := t.group.LaunchWorker(ctx, t.current.Number, freePlace(t.current.Workers), cold)
+	w, err := t.group.LaunchWorker(ctx, t.current.Number, freeIndex(t.current.Workers), cold)
 	if err != nil {
 		return err
 	}
@@ -297,29 +299,29 @@ func (t *timeline) single(ctx context.Context, s *fired) (index int, w *servers.
 	return index, w, err
 }
 
-// freePlace is the lowest that none of the workers has.
-func freePlace(workers []*servers.Worker) int {
-	for place := 0; ; place++ {
-		if !slices.ContainsFunc(workers, func(w *servers.Worker) bool { return w.Place == place }) {
-			return place
+// freeIndex returns the lowest that none of the workers has.
+func freeIndex(workers []*servers.Worker) int {
+	for index := 0; ; index++ {
+		if !slices.ContainsFunc(workers, func(w *servers.Worker) bool { return w.Index == index }) {
+			return index
 		}
 	}
 }
 
 // remove stops one worker; nobody takes its place.
-func (t *timeline) remove(ctx context.Context, s *fired, way servers.Way) error {
+func (t *timeline) remove(ctx context.Context, s *fired, mode servers.StopMode) error {
 	index, w, err := t.single(ctx, s)
 	if err != nil {
 		return err
 	}
-	if t.proxy != nil && way == servers.LBDrain {
+	if t.proxy != nil && mode == servers.LBDrain {
 		if err := t.drainBehindProxy(ctx, w); err != nil {
 			return err
 		}
 	}
 	s.stopped, s.endpoints = []*servers.Worker{w}, t.endpoints()
 	t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
-	s.trigger, s.closed, err = t.stop(ctx, s.stopped, way)
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, mode)
 	return err
 }
 
@@ -337,7 +339,7 @@ func (t *timeline) crash(ctx context.Context, s *fired) error {
 	if err := t.clock.SleepUntil(ctx, s.trigger.Add(s.step.For)); err != nil {
 		return err
 	}
-	next, err := t.group.StartWorker(ctx, w.Generation, w.Place, 0)
+	next, err := t.group.StartWorker(ctx, w.Generation, w.Index, 0)
 	if err != nil {
 		return err
 	}
@@ -359,7 +361,7 @@ func (t *timeline) stall(ctx context.Context, s *fired) error {
 	}
 	s.trigger = t.clock.Now()
 	if t.stalls == stallSpin {
-		if err := servers.Spin(workers, s.step.For); err != nil {
+		if err := servers.BusyLoop(workers, s.step.For); err != nil {
 			return err
 		}
 		err := t.clock.SleepUntil(ctx, s.trigger.Add(s.step.For))

@@ -131,17 +131,17 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	t.books.proxied = t.variant.Setup.Path == pathHAProxy
-	var home func(context.Context, *servers.Worker) (servers.Home, error)
+	var place func(context.Context, *servers.Worker) (servers.Placement, error)
 	if t.variant.Setup.InPods() {
 		nodes := netlab.AddressesOfCluster().Nodes
 		t.books.kubelets = nodes[:]
 		if t.cluster, err = newCluster(ctx, t); err != nil {
 			return err
 		}
-		home = t.cluster.home
+		place = t.cluster.place
 	}
 	t.group, err = servers.NewGroup(t.servers, servers.Env{
-		Home:     home,
+		Place:    place,
 		Command:  t.roles.Worker,
 		Start:    func(c *exec.Cmd, cpus []int) error { return t.startWorker(c, cpus) },
 		Do:       func(f func() error) error { return t.lab.Do(host, f) },
@@ -181,7 +181,7 @@ func (t *trialRun) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	t.line = &timeline{group: t.group, cluster: t.cluster, way: servers.Way(t.variant.Setup.Stop), stalls: t.variant.Setup.Stall, clock: t.clock, current: first}
+	t.line = &timeline{group: t.group, cluster: t.cluster, stopMode: servers.StopMode(t.variant.Setup.Stop), stalls: t.variant.Setup.Stall, clock: t.clock, current: first}
 	if n := t.variant.Setup.Server.Fault.HalfOpen; n > 0 {
 		t.line.holder = &holder{lab: t.lab, target: t.load[0].Target, n: n}
 	}
@@ -498,10 +498,10 @@ func (t *trialRun) close() error {
 func (t *trialRun) closings() []closing {
 	var all []closing
 	for _, w := range t.group.Workers() {
-		if c := w.Closing(); c.Way != "" && w.BindError() == 0 {
+		if c := w.Closing(); c.Mode != "" && w.BindError() == 0 {
 			all = append(all, closing{
 				worker: w.ID, from: t.books.since(int64(c.From)), to: t.books.since(int64(c.To)),
-				queue: t.takesQueue(w), killed: c.Way == servers.Kill,
+				queue: t.takesQueue(w), killed: c.Mode == servers.Kill,
 			})
 		}
 	}
@@ -545,15 +545,15 @@ func (t *trialRun) takesQueue(w *servers.Worker) bool {
 	switch {
 	case cfg.Accept == servers.ByAcceptor:
 		return true // its channel's
-	case cfg.Passing == servers.ByActivation, cfg.Sockets == servers.Shared && cfg.Passing == servers.NotPassed:
+	case cfg.Handover == servers.SocketActivation, cfg.Sockets == servers.Shared && cfg.Handover == servers.NoHandover:
 		return false // the harness holds the sockets for good
-	case cfg.Passing == servers.NotPassed:
+	case cfg.Handover == servers.NoHandover:
 		return true
 	}
 	at := w.Closing().To
 	for _, other := range t.group.Workers() {
 		same := cfg.Sockets == servers.Shared || other.Listener() == w.Listener()
-		if c := other.Closing(); other != w && same && other.ReadyAt() != 0 && other.ReadyAt() < at && (c.Way == "" || c.To > at) {
+		if c := other.Closing(); other != w && same && other.ReadyAt() != 0 && other.ReadyAt() < at && (c.Mode == "" || c.To > at) {
 			return false
 		}
 	}

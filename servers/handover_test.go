@@ -15,23 +15,23 @@ import (
 
 // Whichever way a socket is passed on, its successors serve from it and no request is lost on the way, although the parent
 // does not have it.
-func TestKernelPassing(t *testing.T) {
-	ways := map[Passing]Way{ByActivation: Inherit, ByMessage: Handoff, ByUpgrade: Drain}
+func TestKernelHandover(t *testing.T) {
+	modes := map[Handover]StopMode{SocketActivation: Inherit, SCMRights: Handoff, Tableflip: Drain}
 	for _, c := range []struct {
-		kind    Kind
-		accept  Accept
-		sockets Sockets
-		passing Passing
+		kind     Kind
+		accept   Accept
+		sockets  Sockets
+		handover Handover
 	}{
-		{Loop, Epoll, Shared, ByActivation}, {Loop, Epoll, Reuseport, ByActivation}, {Loop, Blocking, Shared, ByActivation},
-		{Loop, Epoll, Shared, ByMessage}, {Loop, Epoll, Reuseport, ByMessage}, {Loop, Blocking, Shared, ByMessage},
-		{Loop, EpollExclusive, Shared, ByMessage}, {Loop, EpollEdge, Reuseport, ByMessage},
-		{HTTP, Netpoll, Shared, ByActivation}, {HTTP, Netpoll, Reuseport, ByActivation},
-		{HTTP, Netpoll, Shared, ByMessage}, {HTTP, Netpoll, Reuseport, ByMessage},
-		{HTTP, Netpoll, Shared, ByUpgrade}, {HTTP, Netpoll, Reuseport, ByUpgrade},
+		{Loop, Epoll, Shared, SocketActivation}, {Loop, Epoll, Reuseport, SocketActivation}, {Loop, Blocking, Shared, SocketActivation},
+		{Loop, Epoll, Shared, SCMRights}, {Loop, Epoll, Reuseport, SCMRights}, {Loop, Blocking, Shared, SCMRights},
+		{Loop, EpollExclusive, Shared, SCMRights}, {Loop, EpollEdge, Reuseport, SCMRights},
+		{HTTP, Netpoll, Shared, SocketActivation}, {HTTP, Netpoll, Reuseport, SocketActivation},
+		{HTTP, Netpoll, Shared, SCMRights}, {HTTP, Netpoll, Reuseport, SCMRights},
+		{HTTP, Netpoll, Shared, Tableflip}, {HTTP, Netpoll, Reuseport, Tableflip},
 	} {
-		t.Run(fmt.Sprintf("%s/%s/%s/%s", c.kind, c.accept, c.sockets, c.passing), func(t *testing.T) {
-			r := newRig(t, Config{Kind: c.kind, Accept: c.accept, Sockets: c.sockets, Passing: c.passing, Workers: 2})
+		t.Run(fmt.Sprintf("%s/%s/%s/%s", c.kind, c.accept, c.sockets, c.handover), func(t *testing.T) {
+			r := newRig(t, Config{Kind: c.kind, Accept: c.accept, Sockets: c.sockets, Handover: c.handover, Workers: 2})
 			gen := r.generation()
 			first := inodes(t, r, gen)
 			stop := r.keepAsking(2)
@@ -40,13 +40,13 @@ func TestKernelPassing(t *testing.T) {
 				if got := inodes(t, r, next); !slices.Equal(got, first) {
 					t.Errorf("generation %d listens at sockets %v, not at those of the first, %v", next.Number, got, first)
 				}
-				r.stop(gen.Workers, ways[c.passing])
+				r.stop(gen.Workers, modes[c.handover])
 				gen = next
 			}
 			if asked := stop(); asked < 10 {
 				t.Errorf("only %d requests", asked)
 			}
-			if held := r.listener >= 0; held != (c.sockets == Shared && c.passing == ByActivation) {
+			if held := r.listener >= 0; held != (c.sockets == Shared && c.handover == SocketActivation) {
 				t.Errorf("the parent holds the shared socket: %v", held)
 			}
 			for range 10 {
@@ -137,10 +137,10 @@ func (r *rig) keepAsking(n int) (stop func() int64) {
 
 // An adopted worker is a process like any other: it can be killed, it is missed when it dies, and its exit is noticed.
 func TestKernelAdoptedDies(t *testing.T) {
-	r := newRig(t, Config{Kind: HTTP, Sockets: Reuseport, Passing: ByUpgrade, Workers: 1})
+	r := newRig(t, Config{Kind: HTTP, Sockets: Reuseport, Handover: Tableflip, Workers: 1})
 	first := r.generation()
 	second := r.generation()
-	r.stop(first.Workers, Tableflip)
+	r.stop(first.Workers, Upgrade)
 	w := second.Workers[0]
 	if err := unix.Kill(w.PID(), unix.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestKernelAdoptedDies(t *testing.T) {
 func TestKernelNobodyPasses(t *testing.T) {
 	for _, sockets := range []Sockets{Shared, Reuseport} {
 		t.Run(string(sockets), func(t *testing.T) {
-			r := newRig(t, Config{Sockets: sockets, Passing: ByMessage, Workers: 1})
+			r := newRig(t, Config{Sockets: sockets, Handover: SCMRights, Workers: 1})
 			gen := r.generation()
 			r.stop(gen.Workers, Kill)
 			if w, err := r.ask(); err == nil {
@@ -177,7 +177,7 @@ func TestKernelNobodyPasses(t *testing.T) {
 func TestKernelOfferSurvives(t *testing.T) {
 	for _, kind := range []Kind{Loop, HTTP} {
 		t.Run(string(kind), func(t *testing.T) {
-			r := newRig(t, Config{Kind: kind, Sockets: Shared, Passing: ByMessage, Workers: 1})
+			r := newRig(t, Config{Kind: kind, Sockets: Shared, Handover: SCMRights, Workers: 1})
 			gen := r.generation()
 			for range 5 {
 				s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)

@@ -14,21 +14,21 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Passing is how a worker's successor comes by its listening socket.
-type Passing string
+// Handover is how a worker's successor comes by its listening socket.
+type Handover string
 
 // The ways to pass a listening socket on.
 const (
-	// NotPassed: each worker binds its own, and a shared one is inherited from the parent at fork(2), as prefork servers have it.
-	NotPassed Passing = ""
-	// ByActivation: a supervisor, which is the parent, holds the sockets for good and gives them to each worker at
+	// NoHandover: each worker binds its own, and a shared one is inherited from the parent at fork(2), as prefork servers have it.
+	NoHandover Handover = ""
+	// SocketActivation: a supervisor, which is the parent, holds the sockets for good and gives them to each worker at
 	// execve(2), by systemd's convention: LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES (sd_listen_fds(3)).
-	ByActivation Passing = "activation"
-	// ByMessage: a worker asks its predecessor, to which it is not related, for the socket over a Unix socket and gets it as
+	SocketActivation Handover = "socket-activation"
+	// SCMRights: a worker asks its predecessor, to which it is not related, for the socket over a Unix socket and gets it as
 	// SCM_RIGHTS (unix(7)). HAProxy's expose-fd listeners and -x, and Meta's Zero Downtime Release, do it so.
-	ByMessage Passing = "message"
-	// ByUpgrade, with HTTP only: the predecessor starts its successor and passes it the socket, by cloudflare/tableflip.
-	ByUpgrade Passing = "upgrade"
+	SCMRights Handover = "scm-rights"
+	// Tableflip, with HTTP only: the predecessor starts its successor and passes it the socket, by cloudflare/tableflip.
+	Tableflip Handover = "tableflip"
 )
 
 // environment variables of a worker.
