@@ -30,6 +30,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 	"reuseport-bench/servers/wire"
 )
 
@@ -501,7 +502,7 @@ func (x *crossCheck) run(ctx context.Context) (e *evidence, err error) {
 
 // serve starts the workers.
 func (x *crossCheck) serve(ctx context.Context, target netip.AddrPort) (_ *servers.Generation, err error) {
-	x.journal = journalReader{accepts: map[[2]uint32]servers.Record{}, entries: map[wire.Attempt]journalEntry{}}
+	x.journal = journalReader{accepts: map[[2]uint32]journal.Record{}, entries: map[wire.Attempt]journalEntry{}}
 	x.group, err = servers.NewGroup(servers.Config{
 		Kind: servers.Loop, Sockets: servers.Reuseport, Workers: crossWorkers, Address: target, Backlog: 1024, Seed: 1,
 		Work: servers.Work{Sleep: crossWork, Distribution: servers.Exponential},
@@ -540,18 +541,18 @@ func (x *crossCheck) attack(ctx context.Context, e *evidence, target netip.AddrP
 
 // journalReader puts the records of all workers together, attempt by attempt.
 type journalReader struct {
-	accepts map[[2]uint32]servers.Record // by worker and connection
+	accepts map[[2]uint32]journal.Record // by worker and connection
 	entries map[wire.Attempt]journalEntry
 }
 
-func (j *journalReader) record(w *servers.Worker, r servers.Record) {
+func (j *journalReader) record(w *servers.Worker, r journal.Record) {
 	key := [2]uint32{uint32(w.ID), r.Conn}
 	switch r.Kind {
-	case servers.RecordAccept:
+	case journal.Accepted:
 		j.accepts[key] = r
-	case servers.RecordRequest:
+	case journal.Requested:
 		j.entries[r.Attempt] = journalEntry{worker: w.ID, peer: j.accepts[key].Peer, accept: j.accepts[key].At, read: r.At}
-	case servers.RecordResponse:
+	case journal.Answered:
 		e := j.entries[r.Attempt]
 		e.responded = r.At
 		j.entries[r.Attempt] = e

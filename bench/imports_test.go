@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"servers/wire":           {},
 	"servers/socket":         {},
 	"servers/child":          {"servers/sys"},
+	"servers/journal":        {"servers/sys", "servers/clock", "servers/wire"},
 	"servers/selector":       {"servers/sys"},
 	"bench/internal/netlab":  {"servers/sys", "servers/child"},
 	"bench/internal/kernel":  {"servers/sys", "servers/socket"},
@@ -28,11 +29,12 @@ var allowed = map[string][]string{
 	"bench/internal/dns":     {},
 	"bench/internal/kube":    {"bench/internal/netlab", "servers/clock"},
 	"results/report":         {"results"},
-	"servers":                {"servers/child", "servers/clock", "servers/sys", "servers/wire", "servers/socket", "servers/selector"},
+	"servers":                {"servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket"},
+	"servers/worker":         {"servers", "servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket", "servers/sys", "servers/wire"},
 	"bench/internal/load":    {"results", "servers/child", "servers/clock", "servers/sys", "servers/wire", "servers/socket", "bench/internal/dns"},
-	"bench/internal/harness": {"scenarios", "results", "results/cause", "servers", "servers/selector", "servers/clock", "servers/sys", "servers/wire", "servers/socket", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube", "bench/internal/dns"},
+	"bench/internal/harness": {"scenarios", "results", "results/cause", "servers", "servers/journal", "servers/selector", "servers/clock", "servers/sys", "servers/wire", "servers/socket", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube", "bench/internal/dns"},
 	"bench": {"bench/internal/harness", "results", "results/report", "scenarios",
-		"servers", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor
+		"servers/worker", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor
 }
 
 func TestImports(t *testing.T) {

@@ -31,7 +31,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
-	"reuseport-bench/servers"
+	"reuseport-bench/servers/worker"
 )
 
 // The exit statuses that other programs rely on.
@@ -136,7 +136,7 @@ const (
 
 var childRoles = map[string]func() error{
 	roleInit:   netlab.Init,
-	roleWorker: servers.Main,
+	roleWorker: worker.Main,
 	roleLoad:   load.Main,
 	roleFloor:  load.FloorMain,
 	roleProbe:  func() error { return kernel.ServeNamespace(context.Background(), os.Stdin, os.Stdout) },

@@ -14,6 +14,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 )
 
 const httpScenario = `
@@ -192,7 +193,7 @@ func TestKernelPin(t *testing.T) {
 		Kind: servers.Loop, Sockets: servers.Reuseport, Workers: 3, Backlog: 1, Pin: pinned,
 		Address: netip.AddrPortFrom(netlab.AddressesOf(netlab.Loopback, netlab.IPv4).Servers, 8080),
 	}, servers.Env{
-		Command: roles().Worker, Clock: clk, Account: func(*servers.Worker, servers.Record) {},
+		Command: roles().Worker, Clock: clk, Account: func(*servers.Worker, journal.Record) {},
 		Start: func(c *exec.Cmd, cpus []int) error { return lab.Start(lab.Servers(), c, cpus) },
 		Do:    func(f func() error) error { return lab.Do(lab.Servers(), f) },
 	})

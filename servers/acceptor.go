@@ -1,104 +1,62 @@
 package servers
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"slices"
+	"os"
 
 	"golang.org/x/sys/unix"
 
-	"reuseport-bench/servers/socket"
+	"reuseport-bench/servers/clock"
 )
 
-// acceptor is the process that accepts for all workers of a group and passes each connection to the next worker
-// in turn: the textbook's alternative to many processes at one socket. It serves nothing itself.
-type acceptor struct {
-	*worker
-	epoll    int
-	channels []int
-	next     int
-	stopping bool
+// channels are the two ends of the socket pairs between an acceptor and its workers, by index. close closes them here.
+type channels struct{ acceptor, workers []*os.File }
+
+func (g *Group) openChannels() (c channels, err error) {
+	if g.cfg.Accept != ByAcceptor {
+		return c, nil
+	}
+	if g.acceptor != nil {
+		return c, errors.New("the acceptor knows only the workers that it was started with")
+	}
+	for range g.cfg.Workers {
+		// One message is one connection, so its boundaries must stay (unix(7)).
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return c, fmt.Errorf("channel to a worker: %w", err)
+		}
+		c.acceptor = append(c.acceptor, os.NewFile(uintptr(pair[0]), "acceptor"))
+		c.workers = append(c.workers, os.NewFile(uintptr(pair[1]), "worker"))
+	}
+	return c, nil
 }
 
-func newAcceptor(w *worker) (*acceptor, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+func (c channels) close() {
+	for _, f := range append(c.acceptor, c.workers...) {
+		_ = f.Close() // a socket that only others use
+	}
+}
+
+// startAcceptor starts the process that accepts for the workers at the other ends of the channels.
+func (g *Group) startAcceptor(ctx context.Context, c channels) (ready clock.Instant, err error) {
+	a := g.newWorker()
+	a.Acceptor = true
+	l, err := duplicate(g.listener)
 	if err != nil {
-		return nil, fmt.Errorf("epoll_create1: %w", err)
+		return 0, err
 	}
-	a := &acceptor{worker: w, epoll: epoll}
-	for i := range w.cfg.Channels {
-		a.channels = append(a.channels, fdListener+1+i)
+	defer l.Close()
+	cfg := g.workerConfig(a)
+	cfg.Inherited = true
+	cfg.Channels = len(c.acceptor)
+	if err := g.start(a, cfg, append([]*os.File{l}, c.acceptor...), nil); err != nil {
+		return 0, err
 	}
-	for _, fd := range []int{w.listener, fdControl} {
-		e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
-		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
-			return nil, fmt.Errorf("epoll_ctl %d: %w", fd, err)
-		}
+	g.acceptor = a
+	if err := a.awaitReady(ctx); err != nil {
+		return 0, errors.Join(err, kill([]*Worker{a}))
 	}
-	return a, nil
-}
-
-// run passes connections on until it is told to stop; what is queued then, it still passes on.
-func (a *acceptor) run() error {
-	runtime.LockOSThread()
-	events := make([]unix.EpollEvent, 2)
-	for !a.stopping {
-		n, err := socket.EpollWait(a.epoll, events, -1)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("worker %d: epoll_pwait2: %w", a.cfg.ID, err)
-		}
-		for _, e := range events[:max(n, 0)] {
-			if int(e.Fd) == fdControl {
-				if _, err := a.nextCommand(); err != nil {
-					return err
-				}
-				a.stopping = true
-			}
-		}
-		if err := a.passAll(); err != nil {
-			return err
-		}
-	}
-	return a.closeListener(func() error { return unix.Close(a.listener) })
-}
-
-// passAll empties the accept queue.
-func (a *acceptor) passAll() error {
-	for {
-		fd, _, err := socket.Accept(a.listener)
-		switch {
-		case errors.Is(err, unix.EAGAIN):
-			return nil
-		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
-			continue
-		case err != nil:
-			return fmt.Errorf("worker %d: accept: %w", a.cfg.ID, err)
-		}
-		if err := a.pass(fd); err != nil {
-			return err
-		}
-	}
-}
-
-// pass gives a connection to the next worker whose channel has room. Where none has, it is closed, which its client
-// will notice.
-func (a *acceptor) pass(fd int) error {
-	rights := unix.UnixRights(fd)
-	for tries := len(a.channels); tries > 0; tries-- {
-		a.next %= len(a.channels)
-		err := unix.Sendmsg(a.channels[a.next], []byte{0}, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		switch {
-		case err == nil:
-			a.next++
-			return unix.Close(fd)
-		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ETOOMANYREFS):
-			a.next++
-		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET): // the worker is dead; its turns are everybody's
-			a.channels = slices.Delete(a.channels, a.next, a.next+1)
-		default:
-			return fmt.Errorf("worker %d: pass a connection: %w", a.cfg.ID, errors.Join(err, unix.Close(fd)))
-		}
-	}
-	return unix.Close(fd)
+	return a.readyAt, nil
 }

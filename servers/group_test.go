@@ -1,8 +1,7 @@
-package servers
+package servers_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -21,8 +20,10 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	. "reuseport-bench/servers" // package worker imports it, so these tests cannot be part of it
 	"reuseport-bench/servers/clock"
-	"reuseport-bench/servers/selector"
+	"reuseport-bench/servers/journal"
+	"reuseport-bench/servers/worker"
 )
 
 // childWorker, as the only argument, makes the test binary a worker.
@@ -30,7 +31,7 @@ const childWorker = "worker"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == childWorker {
-		if err := Main(); err != nil {
+		if err := worker.Main(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -43,6 +44,7 @@ func TestMain(m *testing.M) {
 type rig struct {
 	*Group
 	t      *testing.T
+	config Config
 	target netip.AddrPort
 	starts int // processes that may still be started; negative: any number
 }
@@ -65,6 +67,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 	if cfg.Kind == "" {
 		cfg.Kind = Loop
 	}
+	r.config = cfg
 	r.Group, err = NewGroup(cfg, Env{
 		Command: func() *exec.Cmd {
 			c := exec.Command("/proc/self/exe", childWorker)
@@ -79,7 +82,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 			return c.Start()
 		},
 		Do:      func(f func() error) error { return f() },
-		Account: func(*Worker, Record) {},
+		Account: func(*Worker, journal.Record) {},
 		Clock:   clk,
 	})
 	if errors.Is(err, unix.EPERM) && os.Getenv("REQUIRE_KERNEL") != "1" {
@@ -172,14 +175,12 @@ func TestKernelCommandsTogether(t *testing.T) {
 			r := newRig(t, Config{Sockets: Reuseport, Accept: accept, Workers: 1})
 			w := r.generation().Workers[0]
 			r.want("before", r.answers(2), map[int]int{w.ID: 2})
-			w.mu.Lock()
-			w.stopped, w.closing.Mode = true, Close
-			w.mu.Unlock()
-			if err := w.process.Send(command{BusyLoop: time.Millisecond}, command{Stop: Close}); err != nil {
+			w.ExpectStop(Close)
+			if err := w.Process().Send(Command{BusyLoop: time.Millisecond}, Command{Stop: Close}); err != nil {
 				t.Fatal(err)
 			}
-			within(t, 5*time.Second, w.closed, "the worker to close its listener")
-			within(t, 5*time.Second, w.exited, "the worker to exit")
+			within(t, 5*time.Second, w.Closed(), "the worker to close its listener")
+			within(t, 5*time.Second, w.Exited(), "the worker to exit")
 			if mode := w.Closing().Mode; mode != Close {
 				t.Errorf("it ended by %q", mode)
 			}
@@ -217,10 +218,10 @@ func TestKernelHandoffKeepsBlocking(t *testing.T) {
 	r.answers(4)
 	r.generation()
 	r.stop(old.Workers, Handoff)
-	if r.listener < 0 {
+	if !r.HoldsShared() {
 		t.Fatal("the parent should still hold the socket")
 	}
-	flags, err := unix.FcntlInt(uintptr(r.listener), unix.F_GETFL, 0)
+	flags, err := unix.FcntlInt(uintptr(r.Shared()), unix.F_GETFL, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +271,7 @@ func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
 	if err := r.Finish(t.Context()); err != nil {
 		t.Error(err)
 	}
-	within(t, 5*time.Second, r.acceptor.exited, "the acceptor to exit")
+	within(t, 5*time.Second, r.Acceptor().Exited(), "the acceptor to exit")
 	for _, w := range r.Workers() {
 		if w.Err() != nil {
 			t.Errorf("worker %d: %v", w.ID, w.Err())
@@ -321,10 +322,10 @@ func TestKernelInheritanceAndOrphans(t *testing.T) {
 				t.Errorf("%d workers", len(gen.Workers))
 			}
 			for _, w := range r.Workers() {
-				if err := w.process.CloseControl(); err != nil {
+				if err := w.Process().CloseControl(); err != nil {
 					t.Fatal(err)
 				}
-				within(t, 5*time.Second, w.exited, fmt.Sprintf("worker %d, whose parent has gone, to exit", w.ID))
+				within(t, 5*time.Second, w.Exited(), fmt.Sprintf("worker %d, whose parent has gone, to exit", w.ID))
 			}
 		})
 	}
@@ -375,7 +376,7 @@ func TestKernelFailedGeneration(t *testing.T) {
 					t.Fatalf("generation %v was started", gen)
 				}
 				for _, w := range r.Workers() {
-					within(t, time.Second, w.exited, "what was started to be gone")
+					within(t, time.Second, w.Exited(), "what was started to be gone")
 				}
 				r.starts = -1
 				gen := r.generation()
@@ -394,49 +395,6 @@ func TestKernelFailedGeneration(t *testing.T) {
 					t.Errorf("descriptors (-after +before):\n%s", diff)
 				}
 			})
-		}
-	}
-}
-
-// A batch of events that is full says nothing of the accept queue.
-func TestKernelTurn(t *testing.T) {
-	r := newRig(t, Config{Sockets: Reuseport, Selection: LeastLoaded, Workers: 1})
-	l, err := listen(r.target, Reuseport, 16)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(l)
-	var fds []int
-	for _, f := range r.Selector().Files() {
-		fds = append(fds, int(f.Fd()))
-	}
-	member, err := selector.Join(fds, 0, l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer member.Close()
-	if err := r.Selector().Add(0, 1); err != nil {
-		t.Fatal(err)
-	}
-	c, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", r.target.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	turns := &loop{worker: &worker{member: member, clock: r.env.Clock, listener: l}}
-	events := make([]unix.EpollEvent, 3)
-	for _, tt := range []struct {
-		name   string
-		events []unix.EpollEvent
-		want   int64
-	}{
-		{"a full batch", events, 1},
-		{"the listener", []unix.EpollEvent{{Fd: int32(l)}, {}, {}}[:2], 1},
-		{"not the listener", events[:2], 0},
-	} {
-		turns.turn(tt.events)
-		if got := r.Selector().Stats().Slots[0].Waiting; got != tt.want {
-			t.Errorf("%s: %d connections wait, want %d", tt.name, got, tt.want)
 		}
 	}
 }

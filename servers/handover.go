@@ -3,15 +3,8 @@ package servers
 import (
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sys/unix"
-
-	"reuseport-bench/servers/socket"
 )
 
 // Handover is how a worker's successor comes by its listening socket.
@@ -31,52 +24,56 @@ const (
 	Tableflip Handover = "tableflip"
 )
 
-// environment variables of a worker.
-const (
-	// envAdopt is the address at which a worker that another one started asks for its pipes and its journal.
-	envAdopt = "REUSEPORT_BENCH_ADOPT"
-
-	envListenPID   = "LISTEN_PID"
-	envListenFDs   = "LISTEN_FDS"
-	envListenNames = "LISTEN_FDNAMES"
-)
-
-// activationNames are the names of a worker's descriptors from 3 on.
-var activationNames = []string{"control", "events", "journal", "listener"}
-
-// activationEnvironment is what a supervisor puts into the environment of a worker, but for LISTEN_PID, which nobody knows
-// before the fork; see becomeActivated.
-func activationEnvironment() []string {
-	return []string{envListenFDs + "=" + strconv.Itoa(len(activationNames)), envListenNames + "=" + strings.Join(activationNames, ":")}
-}
-
-// becomeActivated does what a service manager does between fork and exec: it names the process that the sockets
-// are for, and becomes the service. It returns only with an error.
-func becomeActivated() error {
-	env := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, envListenPID+"=") })
-	env = append(env, envListenPID+"="+strconv.Itoa(os.Getpid()))
-	return fmt.Errorf("exec the activated worker: %w", unix.Exec("/proc/self/exe", os.Args, env))
-}
-
-// activated is the listener that the service manager passed, as a descriptor of its own.
-func (w *worker) activated() (int, error) {
-	w.inherited = activation.Files(true) // kept: the garbage collector would close them, the pipes among them
-	for _, f := range w.inherited {
-		if f.Name() == "listener" {
-			return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+// predecessor is whom the worker gets its listening socket from, or nil: nobody has it.
+func (g *Group) predecessor(w *Worker) (from *Worker) {
+	if g.cfg.Handover != SCMRights && g.cfg.Handover != Tableflip {
+		return nil
+	}
+	for _, other := range g.Workers() {
+		// An upgrade ends who starts it, so there only the one with its index will do.
+		stranger := g.cfg.Sockets == Shared && g.cfg.Handover == SCMRights && (from == nil || from.Index != w.Index)
+		if (other.Index == w.Index || stranger) && other.Serves() {
+			from = other
 		}
 	}
-	return -1, fmt.Errorf("no listener was passed; %s=%q", envListenNames, os.Getenv(envListenNames))
+	return from
 }
 
-// passTimeout bounds the wait of either side of a Unix socket for the other.
-const passTimeout = 5 * time.Second
+// offerName is the abstract address at which a worker passes its listener on.
+func (g *Group) offerName(w *Worker) string { return fmt.Sprintf("%s-%d", g.name, w.ID) }
 
-// takeListener gets the listener from the predecessor.
-func takeListener(from string) (int, error) {
-	fds, err := socket.Ask(from, 1, passTimeout)
+// duplicate is a duplicate of a listener for a child; the caller closes it.
+func duplicate(listener int) (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(listener), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return -1, err
+		return nil, fmt.Errorf("listener: dup: %w", err)
 	}
-	return fds[0], nil
+	return os.NewFile(uintptr(fd), "listener"), nil
+}
+
+// heldListener is a duplicate of the socket that the parent holds for an index, made when it is first needed.
+func (g *Group) heldListener(index int) (*os.File, error) {
+	if _, made := g.held[index]; !made {
+		err := g.env.Do(func() error {
+			l, err := g.cfg.Listen(g.address(index))
+			if err == nil {
+				g.held[index] = l
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return duplicate(g.held[index])
+}
+
+// letGo closes the shared socket once it is the workers' alone to pass on.
+func (g *Group) letGo() error {
+	if g.listener < 0 || g.cfg.Handover != SCMRights && g.cfg.Handover != Tableflip {
+		return nil
+	}
+	err := unix.Close(g.listener)
+	g.listener = -1
+	return err
 }

@@ -1,4 +1,4 @@
-package servers
+package servers_test
 
 import (
 	"fmt"
@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	. "reuseport-bench/servers" // package worker imports it, so these tests cannot be part of it
 )
 
 // Whichever way a socket is passed on, its successors serve from it and no request is lost on the way, although the parent
@@ -46,7 +48,7 @@ func TestKernelHandover(t *testing.T) {
 			if asked := stop(); asked < 10 {
 				t.Errorf("only %d requests", asked)
 			}
-			if held := r.listener >= 0; held != (c.sockets == Shared && c.handover == SocketActivation) {
+			if held := r.HoldsShared(); held != (c.sockets == Shared && c.handover == SocketActivation) {
 				t.Errorf("the parent holds the shared socket: %v", held)
 			}
 			for range 10 {
@@ -69,7 +71,7 @@ func TestKernelHandover(t *testing.T) {
 // inodes are the sockets that a generation listens at.
 func inodes(t *testing.T, r *rig, gen *Generation) []uint64 {
 	t.Helper()
-	if r.cfg.Sockets == Shared {
+	if r.config.Sockets == Shared {
 		var all []uint64
 		for _, w := range gen.Workers {
 			all = append(all, socketsOf(t, w)...)
@@ -145,11 +147,11 @@ func TestKernelAdoptedDies(t *testing.T) {
 	if err := unix.Kill(w.PID(), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, w.exited, "the end of the killed worker")
+	within(t, 5*time.Second, w.Exited(), "the end of the killed worker")
 	if err := w.Err(); err == nil || !strings.Contains(err.Error(), "exited without being told to") {
 		t.Errorf("error %v", err)
 	}
-	if cpu, own := w.process.CPU(); own {
+	if cpu, own := w.Process().CPU(); own {
 		t.Errorf("it used %v, as its parent knows: it was not adopted", cpu)
 	}
 }
@@ -184,7 +186,7 @@ func TestKernelOfferSurvives(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := unix.Connect(s, &unix.SockaddrUnix{Name: "@" + r.offerName(gen.Workers[0])}); err != nil {
+				if err := unix.Connect(s, &unix.SockaddrUnix{Name: "@" + r.OfferName(gen.Workers[0])}); err != nil {
 					t.Fatal(err)
 				}
 				if err := unix.Close(s); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 )
 
 // A Worker is the parent's side of one worker process.
@@ -31,7 +32,7 @@ type Worker struct {
 	cold      time.Duration // how long it takes to get warm
 	clock     *clock.Clock
 	process   *child.Process
-	journal   *journal
+	journal   *journal.Journal
 
 	ready, closed, exited chan struct{}
 	readyAt               clock.Instant // valid once ready
@@ -54,7 +55,7 @@ type Closing struct {
 }
 
 // start starts the process.
-func (w *Worker) start(env Env, cfg workerConfig, inherited []*os.File, cpus []int) error {
+func (w *Worker) start(env Env, cfg WorkerConfig, inherited []*os.File, cpus []int) error {
 	return w.begin(cfg, func(journal *os.File) (*child.Process, error) {
 		cmd := env.Command()
 		if cfg.Handover == SocketActivation {
@@ -69,18 +70,18 @@ func (w *Worker) start(env Env, cfg workerConfig, inherited []*os.File, cpus []i
 
 // begin makes the worker's journal, has start begin the process with it, and configures it. After
 // an error nothing of the worker is left; without, release ends what it has.
-func (w *Worker) begin(cfg workerConfig, start func(journal *os.File) (*child.Process, error)) (err error) {
-	j, file, err := createJournal()
+func (w *Worker) begin(cfg WorkerConfig, start func(journal *os.File) (*child.Process, error)) (err error) {
+	j, file, err := journal.Create()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	p, err := start(file)
 	if err != nil {
-		return errors.Join(err, j.close())
+		return errors.Join(err, j.Close())
 	}
 	if err := p.Send(cfg); err != nil {
-		closeErr := errors.Join(p.Close(), j.close())
+		closeErr := errors.Join(p.Close(), j.Close())
 		return errors.Join(p.Explain(fmt.Errorf("configure: %w", err)), closeErr)
 	}
 	w.process, w.journal = p, j
@@ -94,26 +95,26 @@ func (w *Worker) listen() {
 	isClosed := false
 	lines := bufio.NewScanner(w.process.Events())
 	for lines.Scan() {
-		var e event
+		var e Event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			w.fail(fmt.Errorf("event %q: %w", lines.Text(), err))
 			continue
 		}
 		switch e.Event {
-		case eventReady:
+		case EventReady:
 			w.readyAt, w.listener = e.At, e.Listener
 			close(w.ready)
-		case eventClosed:
+		case EventClosed:
 			w.mu.Lock()
 			w.closing.From, w.closing.To = e.From, e.At
 			w.mu.Unlock()
 			isClosed = true
 			close(w.closed)
-		case eventStopped:
+		case EventStopped:
 			w.mu.Lock()
 			w.cpu = e.CPU
 			w.mu.Unlock()
-		case eventFailed:
+		case EventFailed:
 			w.mu.Lock()
 			w.unbound = e.Errno
 			w.mu.Unlock()
@@ -175,11 +176,11 @@ func (w *Worker) stop(mode StopMode) error {
 	if mode == Kill {
 		return w.kill()
 	}
-	return w.tell(command{Stop: mode})
+	return w.tell(Command{Stop: mode})
 }
 
 // tell sends the worker a command.
-func (w *Worker) tell(c command) error {
+func (w *Worker) tell(c Command) error {
 	if err := w.process.Send(c); err != nil {
 		line, _ := json.Marshal(c) // it could be sent as one
 		return fmt.Errorf("worker %d: command %s: %w", w.ID, line, err)
@@ -232,15 +233,15 @@ func (w *Worker) kill() error {
 }
 
 // drain hands the journal's new records to account.
-func (w *Worker) drain(account func(*Worker, Record)) {
-	missed := w.journal.drain(func(r Record) { account(w, r) })
+func (w *Worker) drain(account func(*Worker, journal.Record)) {
+	missed := w.journal.Drain(func(r journal.Record) { account(w, r) })
 	w.mu.Lock()
 	w.missed = missed
 	w.mu.Unlock()
 }
 
 // release frees what outlived the process.
-func (w *Worker) release() error { return errors.Join(w.process.Close(), w.journal.close()) }
+func (w *Worker) release() error { return errors.Join(w.process.Close(), w.journal.Close()) }
 
 // Closing is how the worker's listener went away; its Mode is empty while it listens.
 func (w *Worker) Closing() Closing {

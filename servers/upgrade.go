@@ -13,14 +13,14 @@ import (
 )
 
 // upgrade has a worker start its successor, and takes the successor into the group when it reports.
-func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg workerConfig) (err error) {
+func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg WorkerConfig) (err error) {
 	name := g.offerName(w)
 	at := -1
 	if err := g.env.Do(func() (err error) { at, err = socket.Offer(name); return err }); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(at)) }()
-	if err := from.tell(command{Upgrade: name}); err != nil {
+	if err := from.tell(Command{Upgrade: name}); err != nil {
 		return err
 	}
 	reporting, err := g.awaitReport(ctx, at, from)
@@ -51,7 +51,7 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg workerConfig) 
 
 // awaitReport accepts the successor's connection.
 func (g *Group) awaitReport(ctx context.Context, at int, from *Worker) (int, error) {
-	for until := g.env.Clock.Now().Add(startLimit); ; {
+	for until := g.env.Clock.Now().Add(StartLimit); ; {
 		fd, _, err := unix.Accept4(at, unix.SOCK_CLOEXEC)
 		switch {
 		case err == nil:
@@ -73,13 +73,4 @@ func (g *Group) awaitReport(ctx context.Context, at int, from *Worker) (int, err
 			return -1, err
 		}
 	}
-}
-
-// adoptive gets the pipes and the journal of a worker that another one started.
-func adoptive(name string) (control, events, journal int, err error) {
-	fds, err := socket.Ask(name, 3, passTimeout)
-	if err != nil {
-		return -1, -1, -1, err
-	}
-	return fds[0], fds[1], fds[2], nil
 }

@@ -14,6 +14,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 	"reuseport-bench/servers/wire"
 )
 
@@ -248,7 +249,7 @@ func (b *books) sample(s *results.Sample) {
 }
 
 // record takes an entry of a worker's journal. Each worker's come in order.
-func (b *books) record(w *servers.Worker, r servers.Record) {
+func (b *books) record(w *servers.Worker, r journal.Record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	wb := b.workers[w.ID]
@@ -257,7 +258,7 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 		b.workers[w.ID] = wb
 	}
 	key := connKey{w.ID, r.Conn}
-	if r.Kind == servers.RecordAccept {
+	if r.Kind == journal.Accepted {
 		c := &conn{peer: r.Peer, at: r.At, attempt: -1, probe: slices.Contains(b.kubelets, r.Peer.Addr())}
 		b.open[key] = c
 		if c.probe {
@@ -279,20 +280,20 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 		return
 	}
 	if c.probe {
-		if r.Kind == servers.RecordEnd {
+		if r.Kind == journal.Ended {
 			delete(b.open, key)
 		}
 		return
 	}
 	switch r.Kind {
-	case servers.RecordRequest:
+	case journal.Requested:
 		b.request(w.ID, c, r)
-	case servers.RecordResponse:
+	case journal.Answered:
 		wb.served++
 		if c.attempt >= 0 {
 			b.note(uint64(c.attempt), serverEnd{answered, int32(w.ID)})
 		}
-	case servers.RecordEnd:
+	case journal.Ended:
 		b.ended(w.ID, c, r.End)
 		seconds := r.At.Sub(c.at).Seconds()
 		wb.occupied, wb.occupiedSquares, wb.ended = wb.occupied+seconds, wb.occupiedSquares+seconds*seconds, wb.ended+1
@@ -300,7 +301,7 @@ func (b *books) record(w *servers.Worker, r servers.Record) {
 	}
 }
 
-func (b *books) request(worker int, c *conn, r servers.Record) {
+func (b *books) request(worker int, c *conn, r journal.Record) {
 	c.read, c.attempt = true, -1
 	try, ok := b.number(r.Attempt)
 	if !r.Identified || !ok || b.known(try).state != neverAccepted {
@@ -312,14 +313,14 @@ func (b *books) request(worker int, c *conn, r servers.Record) {
 }
 
 // ended notes how a connection ended for the attempt it carried.
-func (b *books) ended(worker int, c *conn, end servers.End) {
+func (b *books) ended(worker int, c *conn, end journal.End) {
 	read, unread := readPeerGone, unreadPeerGone
 	switch end {
-	case servers.EndUnanswered:
+	case journal.EndUnanswered:
 		read, unread = readUnanswered, unreadClosed
-	case servers.EndAborted:
+	case journal.EndAborted:
 		read, unread = readAborted, unreadClosed
-	case servers.EndServed:
+	case journal.EndServed:
 		unread = unreadClosed
 	}
 	b.settle(worker, c, read, unread)

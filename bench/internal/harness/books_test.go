@@ -16,6 +16,7 @@ import (
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 	"reuseport-bench/servers/wire"
 )
 
@@ -50,7 +51,7 @@ type account struct {
 	// server is what the worker says: any of the letters a (accept), q (request), r (response), and
 	// then the end.
 	server string
-	end    servers.End
+	end    journal.End
 }
 
 var testWorker = &servers.Worker{ID: 3, Generation: 1}
@@ -65,24 +66,24 @@ func (b *books) tell(i int, a account) {
 		s.Worker, s.Generation = testWorker.ID, testWorker.Generation
 	}
 	b.sample(&s)
-	b.account(servers.Record{
+	b.account(journal.Record{
 		At: clock.Instant(due), Conn: uint32(i), Peer: b.sources.At(uint64(i)), Attempt: wire.Attempt{Sequence: uint64(i)}, Identified: true,
 	}, a.server, a.end)
 }
 
 // account enters the records of a connection, which are all like r.
-func (b *books) account(r servers.Record, server string, end servers.End) {
+func (b *books) account(r journal.Record, server string, end journal.End) {
 	for _, c := range server {
-		r.Kind = map[rune]servers.RecordKind{'a': servers.RecordAccept, 'q': servers.RecordRequest, 'r': servers.RecordResponse}[c]
+		r.Kind = map[rune]journal.Kind{'a': journal.Accepted, 'q': journal.Requested, 'r': journal.Answered}[c]
 		b.record(testWorker, r)
 	}
 	if end != 0 {
-		r.Kind, r.End = servers.RecordEnd, end
+		r.Kind, r.End = journal.Ended, end
 		b.record(testWorker, r)
 	}
 }
 
-var served = account{done: 1, server: "aqr", end: servers.EndServed}
+var served = account{done: 1, server: "aqr", end: journal.EndServed}
 
 func TestJudge(t *testing.T) {
 	const (
@@ -100,36 +101,36 @@ func TestJudge(t *testing.T) {
 		{"served", served, nil, 0, judgement{"", evidenceNone, 3, true}},
 		{"served by a worker killed before it could note it", account{done: 1, server: "aq"}, nil, 0, judgement{"", evidenceNone, 3, true}},
 		{"served, and no worker knows of it", account{done: 1}, nil, 0, judgement{"", evidenceNone, -1, false}},
-		{"served, and the worker says it closed unanswered", account{done: 1, server: "aq", end: servers.EndUnanswered}, nil, 0, judgement{"", evidenceNone, 3, false}},
+		{"served, and the worker says it closed unanswered", account{done: 1, server: "aq", end: journal.EndUnanswered}, nil, 0, judgement{"", evidenceNone, 3, false}},
 		{"reset in the queue of a closed listener", account{results.ClassReset, wait, 2, "", 0}, closed, 0, judgement{cause.ResetAtClose, evidenceWorker, 7, true}},
 		{"reset before the listener closed", account{results.ClassReset, wait, 1, "", 0}, closed, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
 		{"reset, and nothing closed", account{results.ClassReset, wait, 2, "", 0}, nil, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
 		{"reset in the handshake", account{results.ClassReset, connect, 2, "", 0}, closed, 0, judgement{cause.ResetHalfOpen, evidenceWorker, 7, true}},
 		{"end of file in the queue", account{results.ClassEOF, wait, 2, "", 0}, closed, 0, judgement{cause.ResetAtClose, evidenceWorker, 7, true}},
 		{"end of file that nobody sent", account{results.ClassEOF, wait, 2, "", 0}, nil, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
-		{"reset by the worker on purpose", account{results.ClassReset, wait, 1, "aq", servers.EndAborted}, nil, 0, judgement{cause.ClosedByWorker, evidenceWorker, 3, true}},
-		{"closed unanswered", account{results.ClassEOF, wait, 1, "aq", servers.EndUnanswered}, nil, 0, judgement{cause.ClosedByWorker, evidenceWorker, 3, true}},
-		{"closed before it was read", account{results.ClassReset, wait, 1, "a", servers.EndUnanswered}, nil, 0, judgement{cause.ClosedByWorker, evidenceWorker, 3, true}},
+		{"reset by the worker on purpose", account{results.ClassReset, wait, 1, "aq", journal.EndAborted}, nil, 0, judgement{cause.ClosedByWorker, evidenceWorker, 3, true}},
+		{"closed unanswered", account{results.ClassEOF, wait, 1, "aq", journal.EndUnanswered}, nil, 0, judgement{cause.ClosedByWorker, evidenceWorker, 3, true}},
+		{"closed before it was read", account{results.ClassReset, wait, 1, "a", journal.EndUnanswered}, nil, 0, judgement{cause.ClosedByWorker, evidenceWorker, 3, true}},
 		{"worker died serving", account{results.ClassReset, wait, 1, "aq", 0}, closed, 0, judgement{cause.WorkerCrash, evidenceWorker, 3, true}},
 		{"worker died before reading", account{results.ClassEOF, wait, 1, "a", 0}, nil, 0, judgement{cause.WorkerCrash, evidenceWorker, 3, true}},
-		{"reset, and the worker says it answered", account{results.ClassReset, wait, 1, "aqr", servers.EndServed}, closed, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"reset, and the worker says it answered", account{results.ClassReset, wait, 1, "aqr", journal.EndServed}, closed, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
 		{"killed before it could note the accept", account{results.ClassReset, wait, 2, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms, killed: true}}, 0, judgement{cause.WorkerCrash, evidenceWorker, 7, true}},
 		{"the same at another time", account{results.ClassReset, wait, 1, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms, killed: true}}, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
 		{"a shared socket handed on resets nothing", account{results.ClassReset, wait, 2, "", 0}, []closing{{worker: 7, from: 2 * ms, to: 3 * ms}}, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
-		{"born at a closing listener, migrated, and dead on arrival", account{results.ClassEOF, wait, 2, "a", servers.EndPeer}, closed, 0, judgement{cause.ResetAtClose, evidenceWorker, 7, true}},
-		{"an end of file that nobody sent", account{results.ClassEOF, wait, 2, "a", servers.EndPeer}, nil, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"born at a closing listener, migrated, and dead on arrival", account{results.ClassEOF, wait, 2, "a", journal.EndPeer}, closed, 0, judgement{cause.ResetAtClose, evidenceWorker, 7, true}},
+		{"an end of file that nobody sent", account{results.ClassEOF, wait, 2, "a", journal.EndPeer}, nil, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
 		{"refused", account{results.ClassRefused, connect, 0, "", 0}, nil, 0, judgement{cause.Refused, evidenceClient, -1, true}},
-		{"refused, and accepted", account{results.ClassRefused, connect, 0, "aqr", servers.EndServed}, nil, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
+		{"refused, and accepted", account{results.ClassRefused, connect, 0, "aqr", journal.EndServed}, nil, 0, judgement{cause.Unknown, evidenceClient, -1, false}},
 		{"no answer to the SYN", account{results.ClassTimeout, connect, 900, "", 0}, nil, 0, judgement{cause.SYNTimeout, evidenceClient, -1, true}},
 		{"no answer to a SYN that met a closing listener", account{results.ClassTimeout, connect, 900, "", 0}, closed, 0, judgement{cause.SYNTimeout, evidenceWorker, 7, true}},
 		{"no answer to a SYN long before a listener closed", account{results.ClassTimeout, connect, 900, "", 0}, []closing{{worker: 7, from: 20 * ms, to: 30 * ms, queue: true}}, 0, judgement{cause.SYNTimeout, evidenceClient, -1, true}},
 		{"no answer to the SYN, a queue overflowed", account{results.ClassTimeout, connect, 900, "", 0}, nil, 5, judgement{cause.AcceptOverflow, evidenceCounter, -1, true}},
 		{"waited in the queue", account{results.ClassTimeout, wait, 900, "", 0}, nil, 5, judgement{cause.Timeout, evidenceClient, -1, true}},
-		{"served too late", account{results.ClassTimeout, wait, 900, "aqr", servers.EndServed}, nil, 0, judgement{cause.Timeout, evidenceWorker, 3, true}},
-		{"accepted after the client had left", account{results.ClassTimeout, wait, 900, "a", servers.EndPeer}, nil, 0, judgement{cause.Timeout, evidenceWorker, 3, true}},
+		{"served too late", account{results.ClassTimeout, wait, 900, "aqr", journal.EndServed}, nil, 0, judgement{cause.Timeout, evidenceWorker, 3, true}},
+		{"accepted after the client had left", account{results.ClassTimeout, wait, 900, "a", journal.EndPeer}, nil, 0, judgement{cause.Timeout, evidenceWorker, 3, true}},
 		{"unreachable", account{results.ClassUnreachable, connect, 0, "", 0}, nil, 0, judgement{cause.NoRoute, evidenceClient, -1, true}},
 		{"out of descriptors", account{results.ClassLocal, connect, 0, "", 0}, nil, 0, judgement{cause.Client, evidenceClient, -1, true}},
-		{"aborted by the load on purpose", account{results.ClassAborted, wait, 0, "aq", servers.EndPeer}, nil, 0, judgement{cause.Client, evidenceClient, -1, true}},
+		{"aborted by the load on purpose", account{results.ClassAborted, wait, 0, "aq", journal.EndPeer}, nil, 0, judgement{cause.Client, evidenceClient, -1, true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBooks(t, 1)
@@ -169,8 +170,8 @@ func TestBooksUnsent(t *testing.T) {
 }
 
 func TestBooksStrays(t *testing.T) {
-	record := func(kind servers.RecordKind, conn uint32, sequence uint64) servers.Record {
-		return servers.Record{Kind: kind, Conn: conn, Peer: netip.MustParseAddrPort("127.64.0.1:10000"), Identified: true, Attempt: wire.Attempt{Sequence: sequence}}
+	record := func(kind journal.Kind, conn uint32, sequence uint64) journal.Record {
+		return journal.Record{Kind: kind, Conn: conn, Peer: netip.MustParseAddrPort("127.64.0.1:10000"), Identified: true, Attempt: wire.Attempt{Sequence: sequence}}
 	}
 	for _, tt := range []struct {
 		name string
@@ -180,16 +181,16 @@ func TestBooksStrays(t *testing.T) {
 		{"sample beyond the schedule", func(b *books) { b.sample(&results.Sample{Sequence: 99}) }},
 		{"sample of a process that is not there", func(b *books) { b.sample(&results.Sample{Process: 1}) }},
 		{"request served twice", func(b *books) {
-			b.record(testWorker, record(servers.RecordAccept, 50, 0))
-			b.record(testWorker, record(servers.RecordRequest, 50, 0))
+			b.record(testWorker, record(journal.Accepted, 50, 0))
+			b.record(testWorker, record(journal.Requested, 50, 0))
 		}},
 		{"request nobody sent", func(b *books) {
-			b.record(testWorker, record(servers.RecordAccept, 50, 0))
-			b.record(testWorker, record(servers.RecordRequest, 50, 77))
+			b.record(testWorker, record(journal.Accepted, 50, 0))
+			b.record(testWorker, record(journal.Requested, 50, 77))
 		}},
-		{"end of a connection that never began", func(b *books) { b.record(testWorker, record(servers.RecordEnd, 51, 0)) }},
+		{"end of a connection that never began", func(b *books) { b.record(testWorker, record(journal.Ended, 51, 0)) }},
 		{"connection from elsewhere", func(b *books) {
-			r := record(servers.RecordAccept, 52, 0)
+			r := record(journal.Accepted, 52, 0)
 			r.Peer = netip.MustParseAddrPort("127.0.0.1:5")
 			b.record(testWorker, r)
 		}},
@@ -408,10 +409,10 @@ func TestStepKinds(t *testing.T) {
 func TestBooksReusedConnection(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		end  servers.End // 0: the worker died with the connection open
+		end  journal.End // 0: the worker died with the connection open
 		want string
 	}{
-		{"closed by the worker while it was idle", servers.EndServed, cause.ClosedByWorker},
+		{"closed by the worker while it was idle", journal.EndServed, cause.ClosedByWorker},
 		{"worker died", 0, cause.WorkerCrash},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -424,7 +425,7 @@ func TestBooksReusedConnection(t *testing.T) {
 			}
 			b.sample(&lost)
 			if tt.end != 0 {
-				b.record(testWorker, servers.Record{Conn: 0, Kind: servers.RecordEnd, End: tt.end})
+				b.record(testWorker, journal.Record{Conn: 0, Kind: journal.Ended, End: tt.end})
 			}
 			b.close()
 			got := (&judge{}).judge(&b.attempts[1])
@@ -445,7 +446,7 @@ func TestBooksTries(t *testing.T) {
 	type record struct {
 		try    uint8
 		server string // as account.server
-		end    servers.End
+		end    journal.End
 	}
 	for _, tt := range []struct {
 		name     string
@@ -455,19 +456,19 @@ func TestBooksTries(t *testing.T) {
 		repeated int64
 		state    serverState
 	}{
-		{"at once", nil, []record{{0, "aqr", servers.EndServed}}, 0, 0, answered},
-		{"after a refusal", []results.Failure{refused}, []record{{1, "aqr", servers.EndServed}}, 0, 0, answered},
-		{"after it was read", []results.Failure{unanswered}, []record{{0, "aq", servers.EndAborted}, {1, "aqr", servers.EndServed}}, 0, 1, answered},
-		{"after it was read by workers that died", []results.Failure{unanswered, unanswered}, []record{{0, "aq", 0}, {1, "aq", 0}, {2, "aqr", servers.EndServed}}, 0, 1, answered},
-		{"after it was accepted, not read", []results.Failure{unanswered}, []record{{0, "a", servers.EndUnanswered}, {1, "aqr", servers.EndServed}}, 0, 0, answered},
-		{"accepted when the client had given up", []results.Failure{timeout}, []record{{0, "a", servers.EndPeer}, {1, "aqr", servers.EndServed}}, 0, 0, answered},
-		{"read, and yet refused", []results.Failure{refused}, []record{{0, "aq", servers.EndAborted}, {1, "aqr", servers.EndServed}}, 1, 1, answered},
-		{"accepted, and yet refused", []results.Failure{refused}, []record{{0, "a", servers.EndPeer}, {1, "aqr", servers.EndServed}}, 1, 0, answered},
-		{"answered, and yet tried again", []results.Failure{unanswered}, []record{{0, "aqr", servers.EndServed}, {1, "aqr", servers.EndServed}}, 1, 1, answered},
-		{"a try that the load has not made", nil, []record{{0, "aqr", servers.EndServed}, {1, "aqr", servers.EndServed}}, 1, 0, answered},
-		{"the same try twice", []results.Failure{refused}, []record{{1, "aqr", servers.EndServed}, {1, "q", servers.EndAborted}}, 1, 0, answered},
-		{"a try beyond the policy", nil, []record{{0, "aqr", servers.EndServed}, {3, "q", 0}}, 1, 0, answered},
-		{"nobody knows of the last", []results.Failure{unanswered}, []record{{0, "aq", servers.EndAborted}}, 0, 0, neverAccepted},
+		{"at once", nil, []record{{0, "aqr", journal.EndServed}}, 0, 0, answered},
+		{"after a refusal", []results.Failure{refused}, []record{{1, "aqr", journal.EndServed}}, 0, 0, answered},
+		{"after it was read", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 0, 1, answered},
+		{"after it was read by workers that died", []results.Failure{unanswered, unanswered}, []record{{0, "aq", 0}, {1, "aq", 0}, {2, "aqr", journal.EndServed}}, 0, 1, answered},
+		{"after it was accepted, not read", []results.Failure{unanswered}, []record{{0, "a", journal.EndUnanswered}, {1, "aqr", journal.EndServed}}, 0, 0, answered},
+		{"accepted when the client had given up", []results.Failure{timeout}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 0, 0, answered},
+		{"read, and yet refused", []results.Failure{refused}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 1, 1, answered},
+		{"accepted, and yet refused", []results.Failure{refused}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 1, 0, answered},
+		{"answered, and yet tried again", []results.Failure{unanswered}, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 1, answered},
+		{"a try that the load has not made", nil, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 0, answered},
+		{"the same try twice", []results.Failure{refused}, []record{{1, "aqr", journal.EndServed}, {1, "q", journal.EndAborted}}, 1, 0, answered},
+		{"a try beyond the policy", nil, []record{{0, "aqr", journal.EndServed}, {3, "q", 0}}, 1, 0, answered},
+		{"nobody knows of the last", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}}, 0, 0, neverAccepted},
 	} {
 		for _, sampleFirst := range []bool{true, false} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -480,9 +481,9 @@ func TestBooksTries(t *testing.T) {
 					b.sample(&sample)
 				}
 				for conn, rec := range tt.records {
-					r := servers.Record{Conn: uint32(10 + conn), Attempt: wire.Attempt{Try: rec.try}, Identified: true, Peer: b.sources.At(uint64(rec.try) * 2)}
+					r := journal.Record{Conn: uint32(10 + conn), Attempt: wire.Attempt{Try: rec.try}, Identified: true, Peer: b.sources.At(uint64(rec.try) * 2)}
 					if rec.server[0] != 'a' { // on the connection before
-						r.Kind = servers.RecordAccept
+						r.Kind = journal.Accepted
 						r.Peer = b.sources.At(4)
 						b.record(testWorker, r)
 					}
@@ -519,8 +520,8 @@ func TestBooksTries(t *testing.T) {
 func TestBooksWithoutTries(t *testing.T) {
 	b := testBooks(t, 1)
 	b.tell(0, served)
-	b.record(testWorker, servers.Record{Conn: 9, Kind: servers.RecordAccept, Peer: b.sources.At(0)})
-	b.record(testWorker, servers.Record{Conn: 9, Kind: servers.RecordRequest, Attempt: wire.Attempt{Try: 1}, Identified: true})
+	b.record(testWorker, journal.Record{Conn: 9, Kind: journal.Accepted, Peer: b.sources.At(0)})
+	b.record(testWorker, journal.Record{Conn: 9, Kind: journal.Requested, Attempt: wire.Attempt{Try: 1}, Identified: true})
 	b.close()
 	if b.retries() != nil || b.strays != 1 {
 		t.Errorf("retries %+v, %d strays; want none, and one for a try that nobody may make", b.retries(), b.strays)
@@ -538,10 +539,10 @@ func TestBooksPortsInTurn(t *testing.T) {
 		switch i {
 		case 3: // accepted at 5 ms, when 13 was not due yet, and left by its client
 			b.sample(&results.Sample{Sequence: 3, Sent: int64(begin) + 3*ms, Done: int64(begin) + 8*ms, Class: results.ClassTimeout, Phase: results.PhaseWait, Worker: -1, Generation: -1})
-			b.account(servers.Record{At: begin.Add(5 * time.Millisecond), Conn: 3, Peer: b.sources.At(3)}, "a", servers.EndPeer)
+			b.account(journal.Record{At: begin.Add(5 * time.Millisecond), Conn: 3, Peer: b.sources.At(3)}, "a", journal.EndPeer)
 		case 23: // accepted as late as that, and nobody comes after it
 			b.sample(&results.Sample{Sequence: 23, Sent: int64(begin) + 23*ms, Done: int64(begin) + 28*ms, Class: results.ClassTimeout, Phase: results.PhaseWait, Worker: -1, Generation: -1})
-			b.account(servers.Record{At: begin.Add(40 * time.Millisecond), Conn: 23, Peer: b.sources.At(23)}, "a", servers.EndPeer)
+			b.account(journal.Record{At: begin.Add(40 * time.Millisecond), Conn: 23, Peer: b.sources.At(23)}, "a", journal.EndPeer)
 		default:
 			b.tell(i, served)
 		}

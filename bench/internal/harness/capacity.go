@@ -14,6 +14,7 @@ import (
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 )
 
 // The capacity of servers is the rate at which they answer when there is always something to do: a closed
@@ -146,8 +147,8 @@ type answers struct {
 	all []clock.Instant
 }
 
-func (a *answers) record(_ *servers.Worker, r servers.Record) {
-	if r.Kind != servers.RecordResponse {
+func (a *answers) record(_ *servers.Worker, r journal.Record) {
+	if r.Kind != journal.Answered {
 		return
 	}
 	a.mu.Lock()

@@ -21,6 +21,7 @@ import (
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 )
 
 // EngineConfig is what MeasureEngines needs.
@@ -276,15 +277,15 @@ type responses struct {
 	first, last clock.Instant // the first connection, the last response
 }
 
-func (c *responses) record(_ *servers.Worker, r servers.Record) {
+func (c *responses) record(_ *servers.Worker, r journal.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch r.Kind {
-	case servers.RecordAccept:
+	case journal.Accepted:
 		if c.first == 0 {
 			c.first = r.At
 		}
-	case servers.RecordResponse:
+	case journal.Answered:
 		c.n++
 		c.last = r.At
 		if r.At.Sub(c.first) <= c.within {

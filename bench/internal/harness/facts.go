@@ -11,6 +11,7 @@ import (
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 )
 
 // Facts are everything that a trial is judged by, and how it was judged, as plain data: workers and
@@ -234,7 +235,7 @@ type failedFact struct {
 	Opened  bool   `json:"opened,omitempty"`
 }
 
-// A recordFact is a servers.Record of a worker. Records are in the order in which they were read,
+// A recordFact is a journal.Record of a worker. Records are in the order in which they were read,
 // over all workers.
 type recordFact struct {
 	Worker     int            `json:"worker"`
@@ -252,13 +253,13 @@ type recordFact struct {
 
 var (
 	recordKinds = [...]string{
-		servers.RecordAccept: "accept", servers.RecordRequest: "request",
-		servers.RecordResponse: "response", servers.RecordEnd: "end",
+		journal.Accepted: "accept", journal.Requested: "request",
+		journal.Answered: "response", journal.Ended: "end",
 	}
 	recordEnds = [...]string{
-		servers.EndServed: "served", servers.EndPeer: "peer", servers.EndPeerReset: "peer reset",
-		servers.EndUnanswered: "unanswered", servers.EndAborted: "aborted",
-		servers.EndWriteError: "write error",
+		journal.EndServed: "served", journal.EndPeer: "peer", journal.EndPeerReset: "peer reset",
+		journal.EndUnanswered: "unanswered", journal.EndAborted: "aborted",
+		journal.EndWriteError: "write error",
 	}
 )
 

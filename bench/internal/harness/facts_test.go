@@ -21,6 +21,7 @@ import (
 	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 	"reuseport-bench/servers/wire"
 )
 
@@ -242,11 +243,11 @@ func (f *factsFile) sample(s *sampleFact) *results.Sample {
 	return out
 }
 
-func (f *factsFile) record(r *recordFact) servers.Record {
-	return servers.Record{
+func (f *factsFile) record(r *recordFact) journal.Record {
+	return journal.Record{
 		At: f.at(&r.At), Conn: r.Conn, Peer: r.Peer, Errno: unix.Errno(r.Errno), Identified: r.Identified,
-		Kind:    servers.RecordKind(slices.Index(recordKinds[:], r.Kind)),
-		End:     servers.End(slices.Index(recordEnds[:], r.End)),
+		Kind:    journal.Kind(slices.Index(recordKinds[:], r.Kind)),
+		End:     journal.End(slices.Index(recordEnds[:], r.End)),
 		Attempt: wire.Attempt{Process: r.Process, Sequence: r.Sequence, Try: r.Try},
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 )
 
 // A factsKeeper copies what a trial's books are told while the trial runs, and describes the rest
@@ -36,11 +37,11 @@ type factsKeeper struct {
 }
 
 // An accountFunc is told of a worker's record; see servers.Env.
-type accountFunc func(*servers.Worker, servers.Record)
+type accountFunc func(*servers.Worker, journal.Record)
 
 type workerRecord struct {
 	worker int
-	servers.Record
+	journal.Record
 }
 
 // sampling returns a function that keeps a sample and hands it on.
@@ -64,7 +65,7 @@ func (k *factsKeeper) recording(next accountFunc) accountFunc {
 	if k == nil {
 		return next
 	}
-	return func(w *servers.Worker, r servers.Record) {
+	return func(w *servers.Worker, r journal.Record) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.records = append(k.records, workerRecord{w.ID, r})

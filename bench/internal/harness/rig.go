@@ -12,6 +12,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 )
 
 // A rig is a lab with one generation of workers, for what is measured beside the trials: nothing happens in it and
@@ -23,7 +24,7 @@ type rig struct {
 }
 
 // newRig starts the variant's workers. account gets their journals. The caller closes the rig.
-func newRig(ctx context.Context, roles Roles, v *VariantPlan, sysctls []Sysctl, cpus []int, account func(*servers.Worker, servers.Record)) (r *rig, err error) {
+func newRig(ctx context.Context, roles Roles, v *VariantPlan, sysctls []Sysctl, cpus []int, account func(*servers.Worker, journal.Record)) (r *rig, err error) {
 	r = &rig{}
 	defer func() {
 		if err != nil {

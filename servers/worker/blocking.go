@@ -1,4 +1,4 @@
-package servers
+package worker
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 )
@@ -76,7 +77,7 @@ func (l *loop) serveToEnd(fd int, from netip.AddrPort, told *interrupter) error 
 				return l.watch(fd, 0)
 			}
 		}
-		wait := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: fdControl, Events: unix.POLLIN}}
+		wait := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: child.ControlFD, Events: unix.POLLIN}}
 		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("worker %d: poll: %w", l.cfg.ID, err)
 		}
@@ -96,7 +97,7 @@ type interrupter struct {
 
 // watch looks for commands until the control pipe ends, and hands the listener over to who asks for it.
 func (i *interrupter) watch() {
-	wait := []unix.PollFd{{Fd: fdControl, Events: unix.POLLIN}, {Fd: int32(i.offer), Events: unix.POLLIN}}
+	wait := []unix.PollFd{{Fd: child.ControlFD, Events: unix.POLLIN}, {Fd: int32(i.offer), Events: unix.POLLIN}}
 	for {
 		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
 			return // the other side of the pipe is gone for the reader too, who says so

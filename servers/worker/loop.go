@@ -1,4 +1,4 @@
-package servers
+package worker
 
 import (
 	"errors"
@@ -10,7 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
@@ -49,13 +52,13 @@ func newLoop(w *worker) (*loop, error) {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	l := &loop{worker: w, epoll: epoll, source: socketSource{}, open: make(map[int32]*loopConn), out: make([]byte, 0, 512)}
-	if w.cfg.Accept == ByAcceptor {
+	if w.cfg.Accept == servers.ByAcceptor {
 		l.source = newChannelSource()
 	}
-	if err := l.watch(fdControl, 0); err != nil {
+	if err := l.watch(child.ControlFD, 0); err != nil {
 		return nil, err
 	}
-	if w.cfg.Accept == Blocking {
+	if w.cfg.Accept == servers.Blocking {
 		return l, w.block()
 	}
 	if w.offer >= 0 {
@@ -67,7 +70,7 @@ func newLoop(w *worker) (*loop, error) {
 }
 
 // listenerEvents are the flags beside EPOLLIN with which a listener is watched (epoll_ctl(2)).
-var listenerEvents = map[Accept]uint32{EpollExclusive: unix.EPOLLEXCLUSIVE, EpollEdge: unix.EPOLLET}
+var listenerEvents = map[servers.Accept]uint32{servers.EpollExclusive: unix.EPOLLEXCLUSIVE, servers.EpollEdge: unix.EPOLLET}
 
 func (l *loop) watch(fd int, flags uint32) error {
 	e := unix.EpollEvent{Events: unix.EPOLLIN | flags, Fd: int32(fd)}
@@ -80,7 +83,7 @@ func (l *loop) watch(fd int, flags uint32) error {
 // run serves until a stop command has been carried out.
 func (l *loop) run() error {
 	runtime.LockOSThread()
-	if l.cfg.Accept == Blocking {
+	if l.cfg.Accept == servers.Blocking {
 		if err := l.runBlocking(); err != nil {
 			return err
 		}
@@ -139,11 +142,11 @@ func (l *loop) turn(events []unix.EpollEvent) {
 
 func (l *loop) handle(e unix.EpollEvent) error {
 	switch int(e.Fd) {
-	case fdControl:
+	case child.ControlFD:
 		return l.commands()
 	case l.listener:
 		more, err := l.accept()
-		for more && err == nil && l.cfg.Accept == EpollEdge {
+		for more && err == nil && l.cfg.Accept == servers.EpollEdge {
 			more, err = l.accept()
 		}
 		return err
@@ -170,7 +173,7 @@ func (l *loop) commands() error {
 	return nil
 }
 
-func (l *loop) obey(c command) error {
+func (l *loop) obey(c servers.Command) error {
 	if c.BusyLoop > 0 {
 		for until := l.clock.Now().Add(c.BusyLoop); l.clock.Now() < until; {
 		}
@@ -180,11 +183,11 @@ func (l *loop) obey(c command) error {
 }
 
 // stop begins the end of the worker.
-func (l *loop) stop(mode StopMode) error {
+func (l *loop) stop(mode servers.StopMode) error {
 	switch {
 	case mode.ClosesAtOnce():
 	case mode.DrainsQueue():
-		if l.cfg.Accept == Blocking {
+		if l.cfg.Accept == servers.Blocking {
 			if err := unix.SetNonblock(l.listener, true); err != nil {
 				return fmt.Errorf("worker %d: listener: %w", l.cfg.ID, err)
 			}
@@ -200,7 +203,7 @@ func (l *loop) stop(mode StopMode) error {
 	}
 	now := l.clock.Now()
 	l.stopping, l.deadline, l.farewell = true, now.Add(l.cfg.Grace), now.Add(farewell(l.cfg.Grace))
-	if l.shared() && l.cfg.Accept != Blocking {
+	if l.shared() && l.cfg.Accept != servers.Blocking {
 		// The open file lives on in other processes, so closing this descriptor does not take it
 		// out of the epoll set (epoll(7), questions and answers).
 		if err := l.unwatchListener(); err != nil {
@@ -211,7 +214,9 @@ func (l *loop) stop(mode StopMode) error {
 }
 
 // shared says that others may have the listener's open file too.
-func (l *loop) shared() bool { return l.cfg.Sockets == Shared || l.cfg.Handover != NoHandover }
+func (l *loop) shared() bool {
+	return l.cfg.Sockets == servers.Shared || l.cfg.Handover != servers.NoHandover
+}
 
 func (l *loop) unwatchListener() error {
 	err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
@@ -284,7 +289,7 @@ func (l *loop) accept() (bool, error) {
 // begin takes a connection into the books.
 func (l *loop) begin(fd int, from netip.AddrPort) *loopConn {
 	c := l.newConn()
-	l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordAccept, Peer: from})
+	l.journal.Append(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Accepted, Peer: from})
 	l.open[int32(fd)] = c
 	if l.member != nil {
 		l.member.Accepted()
@@ -316,9 +321,9 @@ func (l *loop) read(fd int, c *loopConn) error {
 		case errors.Is(err, unix.EAGAIN):
 			return nil
 		case err != nil:
-			return l.failed(fd, c, EndPeerReset, err)
+			return l.failed(fd, c, journal.EndPeerReset, err)
 		case n == 0:
-			return l.end(fd, c, EndPeer)
+			return l.end(fd, c, journal.EndPeer)
 		}
 		c.n += n
 		more, err := l.serve(fd, c)
@@ -333,7 +338,7 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 	for {
 		r, n, err := wire.ParseRequest(c.buf[:c.n])
 		if err != nil || n+r.BodyLen > len(c.buf) {
-			return false, l.end(fd, c, EndUnanswered)
+			return false, l.end(fd, c, journal.EndUnanswered)
 		}
 		n += r.BodyLen
 		if n == 0 || n > c.n {
@@ -342,15 +347,15 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 		copy(c.buf[:], c.buf[n:c.n])
 		c.n -= n
 		c.requested = true
-		l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordRequest, Attempt: r.Attempt, Identified: r.Identified})
+		l.journal.Append(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Requested, Attempt: r.Attempt, Identified: r.Identified})
 		if l.faulty(r) {
 			if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 				return false, fmt.Errorf("worker %d: SO_LINGER: %w", l.cfg.ID, err)
 			}
-			return false, l.end(fd, c, EndAborted)
+			return false, l.end(fd, c, journal.EndAborted)
 		}
 		if c.leaving {
-			return false, l.end(fd, c, EndUnanswered)
+			return false, l.end(fd, c, journal.EndUnanswered)
 		}
 		l.work()
 		closing := wire.KeepAlive
@@ -360,12 +365,12 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 		l.out = wire.AppendResponse(l.out[:0], l.cfg.ID, l.cfg.Generation, closing)
 		// A response fits any socket buffer, so a short write means that the peer is gone or stopped reading.
 		if n, err := unix.Write(fd, l.out); err != nil || n < len(l.out) {
-			return false, l.failed(fd, c, EndWriteError, err)
+			return false, l.failed(fd, c, journal.EndWriteError, err)
 		}
 		c.requested, c.answered = false, true
-		l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordResponse, Attempt: r.Attempt, Identified: r.Identified})
+		l.journal.Append(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Answered, Attempt: r.Attempt, Identified: r.Identified})
 		if closing == wire.Close {
-			return false, l.end(fd, c, EndServed)
+			return false, l.end(fd, c, journal.EndServed)
 		}
 	}
 }
@@ -381,17 +386,17 @@ func (l *loop) work() {
 	}
 }
 
-func (l *loop) end(fd int, c *loopConn, end End) error { return l.failed(fd, c, end, nil) }
+func (l *loop) end(fd int, c *loopConn, end journal.End) error { return l.failed(fd, c, end, nil) }
 
 // failed ends a connection because of an error, or nil.
-func (l *loop) failed(fd int, c *loopConn, end End, why error) error {
+func (l *loop) failed(fd int, c *loopConn, end journal.End, why error) error {
 	var errno unix.Errno
 	errors.As(why, &errno) // 0 without one
 	delete(l.open, int32(fd))
 	if err := unix.Close(fd); err != nil {
 		return fmt.Errorf("worker %d: close connection: %w", l.cfg.ID, err)
 	}
-	l.journal.append(Record{At: l.clock.Now(), Conn: c.number, Kind: RecordEnd, End: end, Errno: errno})
+	l.journal.Append(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Ended, End: end, Errno: errno})
 	if l.member != nil {
 		l.member.Done()
 	}
@@ -403,9 +408,9 @@ func (l *loop) failed(fd int, c *loopConn, end End, why error) error {
 func (l *loop) abandon() error {
 	var errs []error
 	for fd, c := range l.open {
-		end := EndUnanswered
+		end := journal.EndUnanswered
 		if c.answered && !c.requested && c.n == 0 {
-			end = EndServed // idle between requests
+			end = journal.EndServed // idle between requests
 		}
 		errs = append(errs, l.end(int(fd), c, end))
 	}

@@ -1,10 +1,12 @@
-package servers
+package worker
 
 import (
 	"math"
 	"slices"
 	"testing"
 	"time"
+
+	"reuseport-bench/servers"
 )
 
 func TestDistributions(t *testing.T) {
@@ -13,18 +15,18 @@ func TestDistributions(t *testing.T) {
 	slow := 10 * time.Millisecond
 	for _, tt := range []struct {
 		name string
-		work Work
+		work servers.Work
 		// The mean and the standard deviation of one request, in ns, and the share of requests over 3 ms.
 		mean, deviation, above float64
 	}{
-		{"none", Work{}, 0, 0, 0},
-		{"fixed by default", Work{Sleep: mean}, 2e6, 0, 0},
-		{"fixed", Work{Burn: mean, Distribution: Fixed}, 2e6, 0, 0},
-		{"exponential", Work{Sleep: mean, Distribution: Exponential}, 2e6, 2e6, math.Exp(-1.5)},
-		{"exponential burn", Work{Burn: mean, Distribution: Exponential}, 2e6, 2e6, math.Exp(-1.5)},
+		{"none", servers.Work{}, 0, 0, 0},
+		{"fixed by default", servers.Work{Sleep: mean}, 2e6, 0, 0},
+		{"fixed", servers.Work{Burn: mean, Distribution: servers.Fixed}, 2e6, 0, 0},
+		{"exponential", servers.Work{Sleep: mean, Distribution: servers.Exponential}, 2e6, 2e6, math.Exp(-1.5)},
+		{"exponential burn", servers.Work{Burn: mean, Distribution: servers.Exponential}, 2e6, 2e6, math.Exp(-1.5)},
 		// 0.95 × 2 ms + 0.05 × 10 ms; 8 ms × √(0.05 × 0.95)
-		{"bimodal", Work{Sleep: mean, Distribution: Bimodal, Slow: slow, SlowShare: 0.05}, 2.4e6, 8e6 * math.Sqrt(0.0475), 0.05},
-		{"bimodal of nothing", Work{Distribution: Bimodal, Slow: slow, SlowShare: 0.5}, 5e6, 5e6, 0.5},
+		{"bimodal", servers.Work{Sleep: mean, Distribution: servers.Bimodal, Slow: slow, SlowShare: 0.05}, 2.4e6, 8e6 * math.Sqrt(0.0475), 0.05},
+		{"bimodal of nothing", servers.Work{Distribution: servers.Bimodal, Slow: slow, SlowShare: 0.5}, 5e6, 5e6, 0.5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorks(tt.work, 7, 1, 2)
@@ -50,7 +52,7 @@ func TestDistributions(t *testing.T) {
 
 func TestDistributionsAreSeeded(t *testing.T) {
 	draw := func(seed uint64, id, generation int) []time.Duration {
-		w := newWorks(Work{Sleep: time.Millisecond, Distribution: Exponential}, seed, id, generation)
+		w := newWorks(servers.Work{Sleep: time.Millisecond, Distribution: servers.Exponential}, seed, id, generation)
 		var all []time.Duration
 		for range 10 {
 			all = append(all, w.next())

@@ -1,0 +1,112 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"reuseport-bench/servers/clock"
+)
+
+// A Generation is the workers that serve together; with Config.MayBeTaken, those that could bind. Whoever starts and stops single workers keeps
+// Workers up to date.
+type Generation struct {
+	Number  int // from 0
+	Workers []*Worker
+	Ready   clock.Instant // when the last worker said ready; valid after Await
+
+	channels channels // until Await
+}
+
+// NextGeneration is a generation with the next number and no worker. One call at a time.
+func (g *Group) NextGeneration() *Generation {
+	gen := &Generation{Number: g.generations}
+	g.generations++
+	return gen
+}
+
+// StartGeneration starts Config.Workers workers and returns when all are ready. After an error
+// nothing of the generation runs. One call at a time.
+func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
+	gen, err := g.Launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.Await(ctx, gen); err != nil {
+		return nil, err
+	}
+	return gen, nil
+}
+
+// Launch starts Config.Workers workers, all at once, and does not wait for them. Await must follow. After an error nothing
+// of the generation runs. One call at a time.
+func (g *Group) Launch(ctx context.Context) (*Generation, error) {
+	gen := g.NextGeneration()
+	if err := g.launch(ctx, gen); err != nil {
+		gen.channels.close()
+		return nil, errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
+	}
+	return gen, nil
+}
+
+func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
+	if gen.channels, err = g.openChannels(); err != nil {
+		return err
+	}
+	for index := range g.cfg.Workers {
+		w, err := g.startWorker(ctx, gen.Number, index, 0, gen.channels)
+		if err != nil {
+			return err
+		}
+		gen.Workers = append(gen.Workers, w)
+		if g.cfg.MayBeTaken {
+			g.settle(ctx, w)
+		}
+	}
+	return nil
+}
+
+// settle waits until the worker listens or cannot. Of two that call listen(2) at the same time each may find the other in TCP_LISTEN, which
+// is set before the port is asked for (inet_csk_listen_start in net/ipv4/inet_connection_sock.c), and neither would listen.
+func (g *Group) settle(ctx context.Context, w *Worker) {
+	ctx, cancel := context.WithTimeout(ctx, StartLimit)
+	defer cancel()
+	_ = w.awaitReady(ctx) // await finds out
+}
+
+// Await returns when all workers that Launch started are ready; from then on a selector may choose them. After an
+// error nothing of the generation runs.
+func (g *Group) Await(ctx context.Context, gen *Generation) error {
+	defer gen.channels.close()
+	if err := g.await(ctx, gen); err != nil {
+		return errors.Join(fmt.Errorf("generation %d: %w", gen.Number, err), kill(gen.Workers))
+	}
+	return nil
+}
+
+func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, StartLimit)
+	defer cancel()
+	taken := func(w *Worker) bool { return g.cfg.MayBeTaken && w.BindError() != 0 }
+	for _, w := range gen.Workers {
+		if err := w.awaitReady(ctx); err != nil && !taken(w) {
+			return err
+		}
+		gen.Ready = max(gen.Ready, w.readyAt)
+	}
+	if gen.Workers = slices.DeleteFunc(gen.Workers, taken); len(gen.Workers) == 0 {
+		return errors.New("no worker could bind its address")
+	}
+	if g.cfg.Accept == ByAcceptor {
+		if gen.Ready, err = g.startAcceptor(ctx, gen.channels); err != nil {
+			return err
+		}
+	}
+	for _, w := range gen.Workers {
+		if err := g.list(w); err != nil {
+			return err
+		}
+	}
+	return g.letGo()
+}

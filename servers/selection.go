@@ -1,0 +1,166 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/selector"
+)
+
+// selector is the program that the configuration needs, or none.
+func (c Config) selector() selector.Kind {
+	switch {
+	case c.Selection == SlowStart:
+		return selector.Weighted
+	case c.Selection.ByBPF():
+		return selector.Kind(c.Selection)
+	case c.ListedOnly:
+		return selector.ByHash
+	}
+	return ""
+}
+
+// Selector is what decides over the group's sockets in eBPF, or nil. It is closed with the group.
+func (g *Group) Selector() *selector.Selector { return g.selector }
+
+// slots is how many workers a selector has room for: of a good many generations, since those that were told to stop
+// may take their time.
+func (g *Group) slots() int { return min(selector.MaxSlots, 8*g.cfg.Workers+8) }
+
+// freeSlot is the lowest slot whose worker, if it had one, has exited.
+func (g *Group) freeSlot() (int, error) {
+	taken := map[int]bool{}
+	for _, w := range g.Workers() {
+		select {
+		case <-w.exited:
+		default:
+			taken[w.slot] = true
+		}
+	}
+	for slot := range g.slots() {
+		if !taken[slot] {
+			return slot, nil
+		}
+	}
+	return -1, fmt.Errorf("all %d slots of the selector are taken: too many stopped workers have not exited yet", g.slots())
+}
+
+// list lets a selector choose the worker, from now on until it is stopped and its listener closed.
+func (g *Group) list(w *Worker) error {
+	if g.selector == nil {
+		return nil
+	}
+	weight := g.weight(w.Index)
+	ramps := g.cfg.Selection == SlowStart && w.cold > 0
+	if ramps {
+		weight = 1
+	}
+	// Its slot may still be listed for a worker that died unasked.
+	if err := errors.Join(g.selector.Remove(w.slot), g.selector.Add(w.slot, weight)); err != nil {
+		return err
+	}
+	if ramps {
+		g.ramps.Go(func() { g.ramp(w) })
+	}
+	return nil
+}
+
+// rampEvery is how often a worker's weight grows while it gets warm.
+const rampEvery = 10 * time.Millisecond
+
+// ramp raises the weight of a worker that started cold to the full one, evenly, until it is warm.
+func (g *Group) ramp(w *Worker) {
+	tick := time.NewTicker(rampEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !w.Serves() {
+			return // its slot may be another's by now
+		}
+		share := min(1, float64(g.env.Clock.Now().Sub(w.readyAt))/float64(w.cold))
+		weight := max(1, math.Round(share*float64(g.weight(w.Index))))
+		if g.selector.SetWeight(w.slot, uint32(weight)) != nil || share == 1 {
+			return // it was unlisted meanwhile, or is warm
+		}
+	}
+}
+
+// removeFromList keeps a selector from choosing the worker, if there is a selector.
+func (g *Group) removeFromList(w *Worker) error {
+	if g.selector == nil || w.slot < 0 {
+		return nil
+	}
+	return g.selector.Remove(w.slot)
+}
+
+// unlist keeps the selector from choosing workers and, for BPFDrain, returns when no handshake is under way at their
+// listeners any more, or when half of Config.Grace has passed: a client that never answers must not hold up the rest.
+func (g *Group) unlist(ctx context.Context, workers []*Worker, mode StopMode) error {
+	listeners := map[uint64]bool{}
+	for _, w := range workers {
+		if err := g.removeFromList(w); err != nil {
+			return err
+		}
+		listeners[w.listener] = true
+	}
+	if mode != BPFDrain {
+		return nil
+	}
+	if g.env.HalfOpen == nil {
+		return errors.New("bpf-drain: nobody can tell which handshakes are under way")
+	}
+	// Who has met the old list has chosen when every read-side section that was under way has ended, and what it chose is
+	// in the table of connections then: a segment is dealt with in one such section. MEMBARRIER_CMD_GLOBAL waits for just
+	// that (synchronize_rcu in kernel/sched/membarrier.c); a machine with one CPU, which needs none, returns at once.
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
+		return fmt.Errorf("membarrier: %w", errno)
+	}
+	for until := g.env.Clock.Now().Add(g.cfg.Grace / 2); ; {
+		open, err := g.env.HalfOpen()
+		if err != nil {
+			return fmt.Errorf("bpf-drain: %w", err)
+		}
+		left := 0
+		for listener, n := range open {
+			if listeners[listener] {
+				left += n
+			}
+		}
+		if left == 0 || g.env.Clock.Now() > until {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL, Linux 4.3
+
+// weight is that of the worker with an index, for Weighted: the last one's is Canary's share of all, the others' are equal.
+func (g *Group) weight(index int) uint32 {
+	if g.cfg.Selection == SlowStart {
+		return selector.MaxWeight
+	}
+	others := float64(g.cfg.Workers - 1)
+	if g.cfg.Selection != Weighted || others == 0 || g.cfg.Canary <= 0 || g.cfg.Canary >= 1 {
+		return 1
+	}
+	each := (1 - g.cfg.Canary) / others
+	weight := each
+	if index == g.cfg.Workers-1 {
+		weight = g.cfg.Canary
+	}
+	return uint32(max(1, math.Round(selector.MaxWeight*weight/max(each, g.cfg.Canary))))
+}

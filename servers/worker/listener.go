@@ -1,0 +1,125 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/selector"
+	"reuseport-bench/servers/socket"
+)
+
+// listen gets the worker its listener, and puts that under its group's selection.
+func (w *worker) listen() (err error) {
+	switch {
+	case w.cfg.Handover == servers.SocketActivation:
+		w.listener, err = w.activated()
+	case w.cfg.Handover == servers.Tableflip && os.Getenv(servers.EnvAdopt) != "":
+		return nil // it is passed to net/http; see newHTTP
+	case w.cfg.From != "":
+		w.listener, err = takeListener(w.cfg.From)
+	case w.cfg.Inherited:
+		w.listener = servers.FDListener
+		unix.CloseOnExec(servers.FDListener)
+	default:
+		err = w.bind()
+	}
+	if err != nil {
+		return err
+	}
+	if w.cfg.Offer != "" {
+		if w.offer, err = socket.Offer(w.cfg.Offer); err != nil {
+			return err
+		}
+	}
+	if w.listenerInode, err = socket.Inode(w.listener); err != nil || w.cfg.Sockets == servers.Shared {
+		return err
+	}
+	switch {
+	case w.cfg.Selection == servers.ByCPU:
+		return selector.AttachCPU(w.listener, w.cfg.Workers)
+	case w.cfg.Selection == servers.IncomingCPU:
+		if err := unix.SetsockoptInt(w.listener, unix.SOL_SOCKET, unix.SO_INCOMING_CPU, w.cfg.CPU); err != nil {
+			return fmt.Errorf("SO_INCOMING_CPU %d: %w", w.cfg.CPU, err)
+		}
+	case w.cfg.Selected:
+		w.member, err = selector.Join([]int{servers.FDSelector, servers.FDSelector + 1, servers.FDSelector + 2}, w.cfg.Slot, w.listener)
+	}
+	return err
+}
+
+// bindRetry is how long a worker that finds its address taken waits before it tries again: a usual figure in start scripts
+// and supervisors. bindLimit is when it gives up; its parent will have done so before.
+const (
+	bindRetry = 10 * time.Millisecond
+	bindLimit = 30 * time.Second
+)
+
+// bind makes the worker's own socket listen. Without SO_REUSEPORT it must wait until the one before is gone.
+func (w *worker) bind() (err error) {
+	for until := w.clock.Now().Add(bindLimit); ; {
+		w.listener, err = w.cfg.Listen(w.cfg.Address)
+		now := w.clock.Now()
+		if w.cfg.Sockets != servers.Exclusive || !errors.Is(err, unix.EADDRINUSE) || now > until {
+			return err
+		}
+		clock.BlockUntil(now.Add(bindRetry))
+	}
+}
+
+// becomeActivated does what a service manager does between fork and exec: it names the process that the sockets
+// are for, and becomes the service. It returns only with an error.
+func becomeActivated() error {
+	env := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, servers.EnvListenPID+"=") })
+	env = append(env, servers.EnvListenPID+"="+strconv.Itoa(os.Getpid()))
+	return fmt.Errorf("exec the activated worker: %w", unix.Exec("/proc/self/exe", os.Args, env))
+}
+
+// activated is the listener that the service manager passed, as a descriptor of its own.
+func (w *worker) activated() (int, error) {
+	w.inherited = activation.Files(true) // kept: the garbage collector would close them, the pipes among them
+	for _, f := range w.inherited {
+		if f.Name() == servers.ListenerName {
+			return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		}
+	}
+	return -1, fmt.Errorf("no listener was passed; %s=%q", servers.EnvListenNames, os.Getenv(servers.EnvListenNames))
+}
+
+// passTimeout bounds the wait of either side of a Unix socket for the other.
+const passTimeout = 5 * time.Second
+
+// takeListener gets the listener from the predecessor.
+func takeListener(from string) (int, error) {
+	fds, err := socket.Ask(from, 1, passTimeout)
+	if err != nil {
+		return -1, err
+	}
+	return fds[0], nil
+}
+
+// closeListener closes the worker's listener and says between which instants that happened.
+func (w *worker) closeListener(close func() error) error {
+	from := w.clock.Now()
+	if err := close(); err != nil {
+		return fmt.Errorf("worker %d: close listener: %w", w.cfg.ID, err)
+	}
+	at := w.clock.Now()
+	w.listener = -1
+	if w.offer >= 0 { // whoever asks now is too late
+		if err := unix.Close(w.offer); err != nil {
+			return fmt.Errorf("worker %d: close offer: %w", w.cfg.ID, err)
+		}
+		w.offer = -1
+	}
+	return w.say(servers.Event{Event: servers.EventClosed, From: from, At: at})
+}
