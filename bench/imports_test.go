@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"bench/internal/haproxy": {"servers/sys", "servers/child"},
 	"bench/internal/dns":     {},
 	"bench/internal/kube":    {"bench/internal/netlab", "servers/clock"},
-	"results/report":         {"results"},
+	"results/report":         {"results", "results/cause"},
 	"servers":                {"servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket"},
 	"servers/worker":         {"servers", "servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket", "servers/sys", "servers/wire"},
 	"bench/internal/load":    {"results", "servers/child", "servers/clock", "servers/sys", "servers/wire", "servers/socket", "bench/internal/dns"},
