@@ -32,6 +32,8 @@ var allowed = map[string][]string{
 	"servers":                {"servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket"},
 	"servers/worker":         {"servers", "servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket", "servers/sys", "servers/wire"},
 	"bench/internal/load":    {"results", "servers/child", "servers/clock", "servers/sys", "servers/wire", "servers/socket", "bench/internal/dns"},
+	"bench/internal/ledger": {"scenarios", "results", "results/cause", "servers/clock", "servers/journal", "servers/wire",
+		"bench/internal/load"},
 	"bench/internal/harness": {"scenarios", "results", "results/cause", "servers", "servers/journal", "servers/selector", "servers/clock", "servers/sys", "servers/wire", "servers/socket", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube", "bench/internal/dns"},
 	"bench": {"bench/internal/harness", "results", "results/report", "scenarios",
 		"servers/worker", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -25,6 +26,27 @@ type Shape struct {
 	Burst    int           `json:"burst"`
 	Duration time.Duration `json:"duration_ns"`
 	Seed     uint64        `json:"seed"` // with Poisson
+}
+
+// MaxAttempts bounds a schedule.
+const MaxAttempts = 10_000_000
+
+// Validate reports what is wrong with a shape that was read from a file: NewSchedule expects one that
+// makes sense.
+func (s Shape) Validate() error {
+	rate := s.Rate
+	if s.Pace == Ramp {
+		rate = max(s.From, s.Rate)
+	}
+	switch attempts := rate * s.Duration.Seconds(); {
+	case s.Duration <= 0 || !(s.Rate > 0) || !(s.From >= 0):
+		return fmt.Errorf("a schedule of %v/s from %v/s for %v", s.Rate, s.From, s.Duration)
+	case !(attempts <= MaxAttempts):
+		return fmt.Errorf("a schedule of %.0f attempts; at most %d", attempts, MaxAttempts)
+	case s.Pace == Burst && s.Burst < 1:
+		return fmt.Errorf("a schedule with bursts of %d", s.Burst)
+	}
+	return nil
 }
 
 // A Schedule says when attempts are due. It is a pure function of its Shape, so that every process,

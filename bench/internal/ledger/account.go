@@ -1,0 +1,344 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+)
+
+// An Account is a judged trial. It reads attempts in the order of the schedule.
+type Account struct {
+	book     *Book
+	facts    *Facts
+	verdicts map[int]Verdict // of lost and of unexplained attempts, by index
+	agreed   map[agreement]int64
+	lost     []int       // indexes, ascending
+	stepOf   map[int]int // lost attempt → the step that caused it
+	lostIn   [][]int     // the same, by step, in the order of the schedule
+
+	response, service, lag *results.Histogram
+}
+
+type agreement struct{ inferred, traced string }
+
+// Close closes the book and judges every attempt. The book takes no more samples and records. It
+// may be called again, with other facts: the same give the same account.
+func (b *Book) Close(f *Facts) *Account {
+	b.close()
+	a := &Account{
+		book: b, facts: f, verdicts: judge(b, f, f.Trace),
+		agreed: map[agreement]int64{}, stepOf: map[int]int{}, lostIn: make([][]int, len(f.Steps)),
+		response: results.NewHistogram(), service: results.NewHistogram(), lag: results.NewHistogram(),
+	}
+	for i, v := range a.verdicts {
+		if v.Cause != "" {
+			a.lost = append(a.lost, i)
+		}
+	}
+	slices.Sort(a.lost)
+	if f.Trace != nil {
+		inferred := judge(b, f, nil)
+		for _, i := range a.lost {
+			a.agreed[agreement{inferred[i].Cause, a.verdicts[i].Cause}]++
+		}
+	}
+	a.attributeAll()
+	a.record()
+	return a
+}
+
+// record fills the histograms.
+func (a *Account) record() {
+	for i := range a.book.attempts {
+		x := &a.book.attempts[i]
+		at := a.book.scheduled(i)
+		if !x.neverSent() {
+			a.lag.Record(max(0, int64(x.Sent-at)))
+		}
+		if x.Served() {
+			a.response.Record(int64(x.Done - at))
+			a.service.Record(int64(x.Done - x.Sent))
+		}
+	}
+}
+
+// attributeAll says which step each loss is because of. What an old entry of connection tracking
+// costs, the client's reuse of ports costs, whenever a step was.
+func (a *Account) attributeAll() {
+	for _, i := range a.lost {
+		if a.verdicts[i].Cause == cause.StaleConntrack {
+			continue
+		}
+		if s, ok := a.attribute(i); ok {
+			a.stepOf[i] = s
+			a.lostIn[s] = append(a.lostIn[s], i)
+		}
+	}
+}
+
+// attribute returns the last step that began before a loss. The instant of a timeout says nothing
+// of its cause, so there it is the last step that began before the attempt was sent or, without
+// one, the first after. For what was never sent the instant at which it was due counts.
+func (a *Account) attribute(i int) (step int, ok bool) {
+	x, steps := &a.book.attempts[i], a.facts.Steps
+	at := x.Done
+	switch x.Class {
+	case results.ClassTimeout:
+		at = x.Sent
+	case results.ClassUnsent:
+		at = a.book.scheduled(i)
+	}
+	n := sort.Search(len(steps), func(s int) bool { return steps[s].From() > at })
+	switch {
+	case n > 0:
+		return n - 1, true
+	case x.Class == results.ClassTimeout && len(steps) > 0 && steps[0].From() <= x.Done:
+		return 0, true
+	}
+	return 0, false
+}
+
+// Attempts returns how many the schedule called for.
+func (a *Account) Attempts() int { return len(a.book.attempts) }
+
+// Verdict returns the verdict of attempt i, counted over all load processes; of a served one that
+// both sides agree on it is the zero value but for Worker and Explained.
+func (a *Account) Verdict(i int) Verdict {
+	if v, ok := a.verdicts[i]; ok {
+		return v
+	}
+	return servedVerdict(a.book.lastTry(i))
+}
+
+// StepOf returns the step that attempt i was lost because of, or false.
+func (a *Account) StepOf(i int) (int, bool) {
+	s, ok := a.stepOf[i]
+	return s, ok
+}
+
+// Fill adds to a trial all that the account says of it. The trial's Workers must have been filled in
+// by Count; what only the machine can say stays as it is.
+func (a *Account) Fill(r *results.Trial) {
+	b := a.book
+	r.LostByCause, r.LostByPhase = map[string]int64{}, map[string]int64{}
+	r.Attempts = int64(len(b.attempts))
+	r.Residual = b.unmatched
+	r.OfferedPerSecond = float64(len(b.attempts)) / a.facts.Duration.Seconds()
+	r.AchievedPerSecond = a.achieved()
+	r.ResponseNS, r.ServiceNS = a.response.Percentiles(), a.service.Percentiles()
+	r.Histogram = a.response.Encode()
+	if lag := a.lag.Percentiles(); lag != nil {
+		r.ScheduleLagP99NS = lag.P99
+	}
+	for i, v := range a.verdicts {
+		if !v.Explained {
+			r.Residual++
+		}
+		if v.Cause == "" {
+			continue
+		}
+		r.Lost++
+		r.LostByCause[v.Cause]++
+		r.LostByPhase[b.attempts[i].Phase.String()]++
+		countEvidence(&r.Evidence, v.Evidence)
+	}
+	r.Served = r.Attempts - r.Lost
+	r.Dropped = r.Lost - r.LostByCause[cause.Client]
+	r.NeverSent, r.LocalErrors = new(a.neverSent(0, len(b.attempts))), b.localErrors
+	r.LostSentAfterClose = a.sentAfterClose()
+	if n, ok := a.facts.Moved["TcpExtTCPSynRetrans"]; ok {
+		r.SYNRetransmits = &n
+	}
+	r.Ledger = a.rows()
+	r.Losses, r.LossesOmitted = a.listed()
+	r.Retries = b.retries()
+	r.Fairness = a.fairness()
+}
+
+func countEvidence(e *results.Evidence, kind Evidence) {
+	switch kind {
+	case ByKernel:
+		e.Kernel++
+	case ByCounter:
+		e.Counter++
+	case ByWorker:
+		e.Worker++
+	case ByClient:
+		e.Client++
+	}
+}
+
+// neverSent returns how many of the attempts from lo to hi−1 the load did not come to.
+func (a *Account) neverSent(lo, hi int) (n int64) {
+	for i := lo; i < hi; i++ {
+		if a.book.attempts[i].neverSent() {
+			n++
+		}
+	}
+	return n
+}
+
+// achieved returns the rate at which attempts were sent: their number over the time from the first
+// due instant to the last send, plus one spacing.
+func (a *Account) achieved() float64 {
+	attempts := a.book.attempts
+	n, last := 0, Time(0)
+	for i := range attempts {
+		if x := &attempts[i]; !x.neverSent() {
+			n++
+			last = max(last, x.Sent)
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	end := max(last, a.book.scheduled(len(attempts)-1)).Add(a.spacing(0, len(attempts)))
+	return float64(n) / time.Duration(end).Seconds()
+}
+
+// spacing returns the local spacing of attempts: the mean over a window.
+func (a *Account) spacing(lo, hi int) time.Duration {
+	if hi-lo < 2 {
+		return a.book.scheduled(1).Sub(a.book.scheduled(0))
+	}
+	return a.book.scheduled(hi-1).Sub(a.book.scheduled(lo)) / time.Duration(hi-1-lo)
+}
+
+// rows returns the client × server table, largest rows first.
+func (a *Account) rows() []results.LedgerRow {
+	type key struct {
+		client, server string
+		cause          string
+		explained      bool
+	}
+	count := map[key]int64{}
+	for i := range a.book.attempts {
+		x := &a.book.attempts[i]
+		k := key{client: "served", server: x.State.String(), explained: true}
+		if v, ok := a.verdicts[i]; ok {
+			k.cause, k.explained = v.Cause, v.Explained
+		}
+		if !x.Served() {
+			k.client = x.Phase.String() + ": " + x.Class.String()
+		}
+		count[k]++
+	}
+	var out []results.LedgerRow
+	for k, n := range count {
+		out = append(out, results.LedgerRow{
+			Client: k.client, Server: k.server, Cause: k.cause, Attempts: n, Explained: k.explained,
+		})
+	}
+	slices.SortFunc(out, func(a, b results.LedgerRow) int {
+		return cmp.Or(cmp.Compare(b.Attempts, a.Attempts), cmp.Compare(a.Client, b.Client),
+			cmp.Compare(a.Server, b.Server), cmp.Compare(a.Cause, b.Cause))
+	})
+	return out
+}
+
+// maxLosses bounds the lost attempts that are stored one by one with a trial.
+const maxLosses = 2000
+
+// listed returns the first lost attempts, one by one, and how many more there were.
+func (a *Account) listed() (list []results.Loss, omitted int64) {
+	b := a.book
+	omitted = int64(max(0, len(a.lost)-maxLosses))
+	for _, i := range a.lost[:min(len(a.lost), maxLosses)] {
+		x, v := &b.attempts[i], a.verdicts[i]
+		l := results.Loss{
+			LoadProcess: i % b.load.Processes, Sequence: int64(i / b.load.Processes),
+			ScheduledNS: int64(b.scheduled(i)), SentNS: int64(x.Sent), DoneNS: int64(x.Done),
+			Source: b.connection(i).String(),
+			Phase:  x.Phase.String(), Error: x.Class.String(), Server: x.State.String(),
+			Cause: v.Cause, Evidence: v.Evidence.String(),
+		}
+		if e := v.Kernel; e != nil {
+			l.Kernel = e.String()
+		}
+		if failed := b.again[uint64(i)].failed; len(failed) > 0 {
+			l.Tries = 1 + len(failed)
+		}
+		if v.Worker >= 0 {
+			l.Worker = &v.Worker
+		}
+		if s, ok := a.stepOf[i]; ok {
+			l.Step = &s
+		}
+		list = append(list, l)
+	}
+	return list, omitted
+}
+
+// LostOverTime returns how many lost attempts were over in each window of a series, at most that
+// many windows.
+func (a *Account) LostOverTime(from Time, window time.Duration, most int) []int64 {
+	var lost []int64
+	for _, i := range a.lost {
+		n := int(a.book.attempts[i].Done.Sub(from) / window)
+		if n < 0 || n >= most {
+			continue
+		}
+		for len(lost) <= n {
+			lost = append(lost, 0)
+		}
+		lost[n]++
+	}
+	return lost
+}
+
+// Agreement returns how the lost attempts came out without the kernel's events, and with them. Nil
+// where the kernel was not asked.
+func (a *Account) Agreement() (all []results.Agreement) {
+	for k, n := range a.agreed {
+		all = append(all, results.Agreement{
+			Inferred: k.inferred, Traced: k.traced, Attempts: n,
+		})
+	}
+	slices.SortFunc(all, func(a, b results.Agreement) int {
+		return cmp.Or(cmp.Compare(a.Inferred, b.Inferred), cmp.Compare(a.Traced, b.Traced))
+	})
+	return all
+}
+
+// Equalities hold the kernel's counters against the account. r has been filled in, its workers and
+// its trace as well.
+func (a *Account) Equalities(r *results.Trial) []results.Equality {
+	b := a.book
+	opened, reset := b.openedByTries()
+	accepted := int64(0)
+	for i := range b.attempts {
+		x := &b.attempts[i]
+		if !x.neverSent() && x.Class != results.ClassLocal && !b.reused(i) {
+			opened++
+		}
+	}
+	for _, w := range r.Workers {
+		accepted += w.Accepted
+	}
+	all := []results.Equality{
+		{Counter: "TcpActiveOpens", Books: opened, What: "connections that the load opened"},
+		{
+			Counter: "TcpPassiveOpens", Books: accepted + r.LostByCause[cause.ResetAtClose] + reset,
+			What: "accepted, or reset in a queue",
+		},
+		{
+			Counter: "TcpExtListenOverflows", Books: r.LostByCause[cause.AcceptOverflow],
+			What: "lost by accept_overflow",
+		},
+	}
+	if r.Trace != nil && r.Trace.Unavailable == "" {
+		all = append(all, results.Equality{
+			Counter: "TcpOutRsts", Books: r.Trace.Resets, What: "resets that the trace has seen",
+		})
+	}
+	for i := range all {
+		if all[i].Kernel = a.facts.Moved[all[i].Counter]; all[i].Counter == "TcpOutRsts" {
+			all[i].Kernel = a.facts.ResetsSent
+		}
+	}
+	return all
+}

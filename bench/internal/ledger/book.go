@@ -1,0 +1,459 @@
+package ledger
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/results"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
+	"reuseport-bench/servers/wire"
+)
+
+// An Attempt is what is kept of one attempt: 32 bytes, so that ten million take 320 MB.
+type Attempt struct {
+	Sent, Done Time
+	Worker     int32  // as the response said, or -1
+	Server     int32  // the worker that read the request, or -1
+	Generation int16  // as the response said, or -1
+	Status     uint16 // of the response, or 0
+	Class      results.Class
+	Phase      results.Phase
+	State      State
+	seen       bool // a sample has come
+}
+
+// Served reports whether the client got its full, valid response in time.
+func (a *Attempt) Served() bool { return a.Class == results.ClassNone }
+
+// neverSent reports whether the load never came to the attempt.
+func (a *Attempt) neverSent() bool { return a.Class == results.ClassUnsent }
+
+// refused reports whether the connection was refused, and no worker says otherwise.
+func (a *Attempt) refused() bool {
+	return a.Class == results.ClassRefused && a.State == NeverAccepted
+}
+
+// State is what the servers know of an attempt: how far it got, and what ended it there.
+type State uint8
+
+// The states.
+const (
+	NeverAccepted  State = iota
+	Answered             // the whole response was handed to the kernel
+	ReadUnanswered       // read, then the worker closed the connection without an answer
+	ReadAborted          // read, then the worker reset the connection on purpose
+	ReadPeerGone         // read, then the response could not be written
+	ReadDied             // read, then the worker died
+	UnreadClosed         // accepted, and closed by the worker before a request came
+	UnreadPeerGone       // accepted, and the client was gone before a request came
+	UnreadDied           // accepted, and the worker died before a request came
+	readOpen             // read, and not ended: only while the trial runs
+	numStates
+)
+
+var stateNames = [numStates]string{
+	"never accepted", "answered", "read, closed unanswered", "read, reset", "read, peer gone",
+	"read, worker died", "unread, closed", "unread, peer gone", "unread, worker died", "read, open",
+}
+
+func (s State) String() string { return stateNames[s] }
+
+// read reports whether a worker has read the whole request.
+func (s State) read() bool {
+	switch s {
+	case Answered, ReadUnanswered, ReadAborted, ReadPeerGone, ReadDied, readOpen:
+		return true
+	}
+	return false
+}
+
+// A Load is what a Book must know of a trial's load.
+type Load struct {
+	Shape     load.Shape    `json:"shape"`      // of the schedule of all processes together
+	Timeout   time.Duration `json:"timeout_ns"` // of an attempt with all its tries
+	Processes int           `json:"processes"`  // that share it, in turn
+	Sources   netip.Prefix  `json:"sources"`    // that source addresses are taken from
+	Ports     uint64        `json:"ports"`      // that are taken in turn; 0: each connection has its own
+	Tries     uint64        `json:"tries"`      // that an attempt may make, the first included
+	Reuses    bool          `json:"reuses"`     // connections are kept and used again
+	// Proxied: the workers' connections are a proxy's. None is an attempt's own, and those on
+	// which no request came are the proxy's health checks.
+	Proxied bool `json:"proxied"`
+	// Kubelets also connect to workers, to probe them; those connections carry no attempt.
+	Kubelets []netip.Addr `json:"kubelets"`
+}
+
+// A Book joins the client's and the servers' accounts of every attempt. Samples and records may
+// come from several goroutines, in any order between them.
+type Book struct {
+	load     Load
+	begin    clock.Instant
+	schedule load.Schedule
+	sources  load.Sources
+
+	mu       sync.Mutex
+	attempts []Attempt
+	// again holds the attempts that made more than one try, and later what servers know of tries
+	// after the first, by their numbers. Once the book is closed an attempt's own account is that
+	// of its last try, and later has those of the tries before.
+	again    map[uint64]tries
+	later    map[uint64]serverEnd
+	repeated int64 // attempts read more than once; known once the book is closed
+	closed   bool
+	counts   results.Retries    // all but repeated
+	masked   *results.Histogram // response times; nil until there is one
+	// via holds, for each attempt, the number of the try that opened its connection. Nil where no
+	// connection is reused: then each opened its own.
+	via    []uint32
+	open   map[connKey]*conn
+	unread map[uint64]serverEnd // by try: connections on which no request was read
+	// ends holds how connections that may be reused ended, by the try that opened them. Nil where
+	// none is reused.
+	ends    map[uint64]serverEnd
+	workers map[int]*workerBook
+	// unmatched counts accounts that belong to no attempt of the schedule, or come twice. They are
+	// part of the residual.
+	unmatched int64
+	// localErrors counts attempts that failed in the load process itself, by errno. Nil: none did.
+	localErrors map[string]int64
+	recorder    *recorder // nil unless what the book is told is kept
+}
+
+type connKey struct {
+	worker int
+	conn   uint32
+}
+
+type conn struct {
+	peer    netip.AddrPort
+	at      clock.Instant // accepted
+	attempt int64         // number of the last request's try, or -1
+	read    bool          // at least one request was read
+	probe   bool          // a kubelet's
+}
+
+// serverEnd is what the servers know of a try.
+type serverEnd struct {
+	state  State
+	worker int32 // -1: none
+}
+
+// workerBook is what one worker's journal adds up to.
+type workerBook struct {
+	accepted, served int64
+	lastAccept       Time
+	overTime         []int64 // accepted, by windows of results.FairnessWindowNS from the start
+	// occupied is how long its ended connections took from accept to end, in seconds, and
+	// occupiedSquares the sum of the squares.
+	occupied, occupiedSquares float64
+	ended                     int64
+}
+
+// NewBook opens the book of a trial with that load. Start must be called before the first sample.
+// It is an error when the sources have no room for the attempts.
+func NewBook(l Load) (*Book, error) {
+	b := &Book{
+		load:     l,
+		schedule: load.NewSchedule(l.Shape),
+		again:    map[uint64]tries{},
+		later:    map[uint64]serverEnd{},
+		open:     map[connKey]*conn{},
+		unread:   map[uint64]serverEnd{},
+		workers:  map[int]*workerBook{},
+	}
+	if l.Reuses {
+		b.ends = map[uint64]serverEnd{}
+		b.via = make([]uint32, b.schedule.Len())
+	}
+	var err error
+	b.sources, err = load.NewSources(l.Sources, b.schedule.Len()*l.Tries)
+	b.sources = b.sources.InTurn(l.Ports)
+	b.attempts = make([]Attempt, b.schedule.Len())
+	for i := range b.attempts {
+		b.attempts[i].Worker, b.attempts[i].Server, b.attempts[i].Generation = -1, -1, -1
+	}
+	return b, err
+}
+
+// Start sets the instant of the first scheduled attempt.
+func (b *Book) Start(begin clock.Instant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begin = begin
+}
+
+// Time returns an instant of the monotonic clock as an offset from the first scheduled attempt.
+func (b *Book) Time(i clock.Instant) Time { return Time(i.Sub(b.begin)) }
+
+// Maybe is Time for an instant that may not have come: nil for 0.
+func (b *Book) Maybe(i clock.Instant) *Time {
+	if i == 0 {
+		return nil
+	}
+	t := b.Time(i)
+	return &t
+}
+
+// Instant is the reverse of Time.
+func (b *Book) Instant(t Time) clock.Instant { return b.begin.Add(time.Duration(t)) }
+
+// maxWindows bounds the windows of one worker: those of the longest trial, an hour.
+const maxWindows = int64(time.Hour) / results.FairnessWindowNS
+
+// index returns the position of an attempt in the schedule, or false for one that is not in it.
+func (b *Book) index(process int, sequence uint64) (uint64, bool) {
+	n := uint64(b.load.Processes)
+	i := sequence*n + uint64(process)
+	return i, uint64(process) < n && i < uint64(len(b.attempts))
+}
+
+// number returns that of a try, over all attempts, as sources are numbered: the attempt's index for
+// its first.
+func (b *Book) number(a wire.Attempt) (uint64, bool) {
+	i, ok := b.index(int(a.Process), a.Sequence)
+	return i + uint64(a.Try)*uint64(len(b.attempts)), ok && uint64(a.Try) < b.load.Tries
+}
+
+// known returns what the servers know of a try so far.
+func (b *Book) known(try uint64) serverEnd {
+	if try < uint64(len(b.attempts)) {
+		return serverEnd{b.attempts[try].State, b.attempts[try].Server}
+	}
+	if e, ok := b.later[try]; ok {
+		return e
+	}
+	return serverEnd{NeverAccepted, -1}
+}
+
+func (b *Book) note(try uint64, e serverEnd) {
+	if try < uint64(len(b.attempts)) {
+		b.attempts[try].State, b.attempts[try].Server = e.state, e.worker
+	} else {
+		b.later[try] = e
+	}
+}
+
+func (b *Book) scheduled(i int) Time { return Time(b.schedule.At(uint64(i))) }
+
+func (b *Book) time(monotonicNS int64) Time { return b.Time(clock.Instant(monotonicNS)) }
+
+// Sample takes the client's account of an attempt. It does not keep s.
+func (b *Book) Sample(s *results.Sample) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recorder.sample(s)
+	i, ok := b.index(s.Process, s.Sequence)
+	if !ok || b.attempts[i].seen {
+		b.unmatched++
+		return
+	}
+	a := &b.attempts[i]
+	a.seen = true
+	a.Sent, a.Done = b.time(s.Sent), b.time(s.Done)
+	a.Class, a.Phase = s.Class, s.Phase
+	a.Worker, a.Generation, a.Status = int32(s.Worker), int16(s.Generation), uint16(s.Status)
+	if s.Class == results.ClassLocal {
+		if b.localErrors == nil {
+			b.localErrors = map[string]int64{}
+		}
+		b.localErrors[cmp.Or(unix.ErrnoName(unix.Errno(s.Errno)), "other")]++
+	}
+	if b.load.Tries > 1 {
+		b.sampleTries(i, s)
+	}
+	if b.via == nil {
+		return
+	}
+	b.via[i] = uint32(i + uint64(len(s.Failed))*uint64(len(b.attempts)))
+	if via, ok := b.sources.Of(s.Source); ok {
+		b.via[i] = uint32(via)
+	}
+}
+
+// Record takes an entry of a worker's journal. Each worker's come in order.
+func (b *Book) Record(worker int, r journal.Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recorder.record(worker, r)
+	w := b.workers[worker]
+	if w == nil {
+		w = &workerBook{}
+		b.workers[worker] = w
+	}
+	key := connKey{worker, r.Conn}
+	if r.Kind == journal.Accepted {
+		b.open[key] = b.accepted(w, r)
+		return
+	}
+	c := b.open[key]
+	if c == nil {
+		b.unmatched++
+		return
+	}
+	if c.probe {
+		if r.Kind == journal.Ended {
+			delete(b.open, key)
+		}
+		return
+	}
+	switch r.Kind {
+	case journal.Requested:
+		b.request(worker, c, r)
+	case journal.Answered:
+		w.served++
+		if c.attempt >= 0 {
+			b.note(uint64(c.attempt), serverEnd{Answered, int32(worker)})
+		}
+	case journal.Ended:
+		b.ended(worker, c, r.End)
+		seconds := r.At.Sub(c.at).Seconds()
+		w.occupied, w.occupiedSquares = w.occupied+seconds, w.occupiedSquares+seconds*seconds
+		w.ended++
+		delete(b.open, key)
+	}
+}
+
+// accepted counts a connection for its worker, unless a kubelet opened it.
+func (b *Book) accepted(w *workerBook, r journal.Record) *conn {
+	probe := slices.Contains(b.load.Kubelets, r.Peer.Addr())
+	c := &conn{peer: r.Peer, at: r.At, attempt: -1, probe: probe}
+	if probe {
+		return c
+	}
+	w.accepted++
+	w.lastAccept = b.Time(r.At)
+	if window := int64(w.lastAccept) / results.FairnessWindowNS; window >= 0 && window < maxWindows {
+		for int64(len(w.overTime)) <= window {
+			w.overTime = append(w.overTime, 0)
+		}
+		w.overTime[window]++
+	}
+	return c
+}
+
+func (b *Book) request(worker int, c *conn, r journal.Record) {
+	c.read, c.attempt = true, -1
+	try, ok := b.number(r.Attempt)
+	if !r.Identified || !ok || b.known(try).state != NeverAccepted {
+		b.unmatched++
+		return
+	}
+	c.attempt = int64(try)
+	b.note(try, serverEnd{readOpen, int32(worker)})
+}
+
+// ended notes how a connection ended for the attempt it carried.
+func (b *Book) ended(worker int, c *conn, end journal.End) {
+	read, unread := ReadPeerGone, UnreadPeerGone
+	switch end {
+	case journal.EndUnanswered:
+		read, unread = ReadUnanswered, UnreadClosed
+	case journal.EndAborted:
+		read, unread = ReadAborted, UnreadClosed
+	case journal.EndServed:
+		unread = UnreadClosed
+	}
+	b.endConn(worker, c, read, unread)
+}
+
+// endConn gives the attempt on a connection its terminal state: read if a worker had read its
+// request, unread if none had.
+func (b *Book) endConn(worker int, c *conn, read, unread State) {
+	if c.attempt >= 0 {
+		if e := b.known(uint64(c.attempt)); e.state == readOpen {
+			b.note(uint64(c.attempt), serverEnd{read, e.worker})
+		}
+	}
+	if b.load.Proxied || c.probe {
+		return
+	}
+	i, ok := b.openedBy(c)
+	switch {
+	case !ok:
+		b.unmatched++
+	case !c.read:
+		b.unread[i] = serverEnd{unread, int32(worker)}
+	case b.ends != nil:
+		b.ends[i] = serverEnd{unread, int32(worker)}
+	}
+}
+
+// openedBy returns the try that opened a connection. Of those that take one source in turn it is
+// the last that was due by then.
+func (b *Book) openedBy(c *conn) (uint64, bool) {
+	ports, n := b.load.Ports, uint64(len(b.attempts))
+	first, ok := b.sources.Of(c.peer)
+	if !ok || ports == 0 || first >= n {
+		return first, ok
+	}
+	turns := sort.Search(len(b.attempts), func(turn int) bool {
+		i := first + uint64(turn+1)*ports
+		return i >= n || b.scheduled(int(i)) > b.Time(c.at)
+	})
+	return first + uint64(turns)*ports, true
+}
+
+// connection returns the client's end of the connection that an attempt's last try was sent on.
+func (b *Book) connection(i int) netip.AddrPort {
+	if b.via != nil {
+		return b.sources.At(uint64(b.via[i]))
+	}
+	return b.sources.At(b.last(i))
+}
+
+// reused reports whether an earlier attempt had opened the connection that an attempt was sent on.
+func (b *Book) reused(i int) bool { return b.via != nil && uint64(b.via[i]) != b.last(i) }
+
+// close settles what was open when its worker died, and what the load never came to. After it
+// every attempt has its terminal state on either side. Calling it again does nothing.
+func (b *Book) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	b.closed = true
+	for key, c := range b.open {
+		b.endConn(key.worker, c, ReadDied, UnreadDied)
+	}
+	clear(b.open)
+	for try, end := range b.unread {
+		if try >= uint64(len(b.attempts))*b.load.Tries || b.known(try).state != NeverAccepted {
+			b.unmatched++
+			continue
+		}
+		b.note(try, end)
+	}
+	clear(b.unread)
+	b.closeTries()
+	for i := range b.attempts {
+		if a := &b.attempts[i]; !a.seen {
+			at := b.scheduled(i)
+			a.Sent, a.Done, a.Class, a.Phase = at, at, results.ClassUnsent, results.PhaseConnect
+		}
+	}
+	b.closeReused()
+}
+
+// closeReused settles the attempts that were sent on a reused connection and never read: what
+// became of them is what became of the connection.
+func (b *Book) closeReused() {
+	for i, via := range b.via {
+		a := &b.attempts[i]
+		if a.Served() || a.State != NeverAccepted || uint64(via) == b.last(i) {
+			continue
+		}
+		if end, ok := b.ends[uint64(via)]; ok {
+			a.State, a.Server = end.state, end.worker
+		}
+	}
+	clear(b.ends)
+}

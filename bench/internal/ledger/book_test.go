@@ -1,0 +1,233 @@
+package ledger
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+	"reuseport-bench/servers/journal"
+	"reuseport-bench/servers/wire"
+)
+
+func TestUnsent(t *testing.T) {
+	b := testBook(t, 2)
+	tell(b, 0, served)
+	a := b.Close(&Facts{Duration: time.Second})
+	if got := a.Verdict(1); got.Cause != cause.Client {
+		t.Errorf("an attempt without a sample has the cause %q, want %q", got.Cause, cause.Client)
+	}
+}
+
+// What the two sides say of a served attempt must agree.
+func TestServed(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		account account
+		want    Verdict
+	}{
+		{"served", served, Verdict{Worker: worker, Explained: true}},
+		{"by a worker killed before it could note it", account{done: 1, server: "aq"}, Verdict{Worker: worker, Explained: true}},
+		{"and no worker knows of it", account{done: 1}, Verdict{Worker: -1}},
+		{"and the worker says it closed unanswered", account{done: 1, server: "aq", end: journal.EndUnanswered}, Verdict{Worker: worker}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBook(t, 1)
+			tell(b, 0, tt.account)
+			a := b.Close(&Facts{Duration: time.Second})
+			if got := a.Verdict(0); got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+			var r results.Trial
+			a.Fill(&r)
+			if want := int64(1); !tt.want.Explained && r.Residual != want {
+				t.Errorf("residual %d, want %d", r.Residual, want)
+			}
+		})
+	}
+}
+
+func TestUnmatched(t *testing.T) {
+	record := func(kind journal.Kind, conn uint32, sequence uint64) journal.Record {
+		return journal.Record{
+			Kind: kind, Conn: conn, Peer: attempt0, Identified: true, Attempt: wire.Attempt{Sequence: sequence},
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		tell func(*Book)
+	}{
+		{"sample twice", func(b *Book) { b.Sample(&results.Sample{}) }},
+		{"sample beyond the schedule", func(b *Book) { b.Sample(&results.Sample{Sequence: 99}) }},
+		{"sample of a missing process", func(b *Book) { b.Sample(&results.Sample{Process: 1}) }},
+		{"request served twice", func(b *Book) {
+			b.Record(worker, record(journal.Accepted, 50, 0))
+			b.Record(worker, record(journal.Requested, 50, 0))
+		}},
+		{"request that was never sent", func(b *Book) {
+			b.Record(worker, record(journal.Accepted, 50, 0))
+			b.Record(worker, record(journal.Requested, 50, 77))
+		}},
+		{"end of a connection that never began", func(b *Book) {
+			b.Record(worker, record(journal.Ended, 51, 0))
+		}},
+		{"connection from elsewhere", func(b *Book) {
+			r := record(journal.Accepted, 52, 0)
+			r.Peer = netip.MustParseAddrPort("127.0.0.1:5")
+			b.Record(worker, r)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBook(t, 2)
+			tell(b, 0, served)
+			tell(b, 1, served)
+			tt.tell(b)
+			var r results.Trial
+			b.Close(&Facts{Duration: time.Second}).Fill(&r)
+			if r.Residual == 0 {
+				t.Error("not noticed")
+			}
+		})
+	}
+}
+
+// Two attempts; the first makes up to three tries. What the servers say of each must be something
+// that a client can have met.
+func TestTries(t *testing.T) {
+	const (
+		refused    = results.FailureRefused
+		unanswered = results.FailureUnanswered
+		timeout    = results.FailureConnectTimeout
+	)
+	type record struct {
+		try    uint8
+		server string // as account.server
+		end    journal.End
+	}
+	for _, tt := range []struct {
+		name      string
+		failed    []results.Failure // of attempt 0; it is served then
+		records   []record
+		unmatched int64
+		repeated  int64
+		state     State
+	}{
+		{"at once", nil, []record{{0, "aqr", journal.EndServed}}, 0, 0, Answered},
+		{"after a refusal", []results.Failure{refused}, []record{{1, "aqr", journal.EndServed}}, 0, 0, Answered},
+		{"after it was read", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 0, 1, Answered},
+		{"after it was read by workers that died", []results.Failure{unanswered, unanswered}, []record{{0, "aq", 0}, {1, "aq", 0}, {2, "aqr", journal.EndServed}}, 0, 1, Answered},
+		{"after it was accepted, not read", []results.Failure{unanswered}, []record{{0, "a", journal.EndUnanswered}, {1, "aqr", journal.EndServed}}, 0, 0, Answered},
+		{"accepted when the client had given up", []results.Failure{timeout}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 0, 0, Answered},
+		{"read, and yet refused", []results.Failure{refused}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 1, 1, Answered},
+		{"accepted, and yet refused", []results.Failure{refused}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 1, 0, Answered},
+		{"answered, and yet tried again", []results.Failure{unanswered}, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 1, Answered},
+		{"a try that the load has not made", nil, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 0, Answered},
+		{"the same try twice", []results.Failure{refused}, []record{{1, "aqr", journal.EndServed}, {1, "q", journal.EndAborted}}, 1, 0, Answered},
+		{"a try beyond the policy", nil, []record{{0, "aqr", journal.EndServed}, {3, "q", 0}}, 1, 0, Answered},
+		{"no worker knows of the last", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}}, 0, 0, NeverAccepted},
+	} {
+		for _, sampleFirst := range []bool{true, false} {
+			t.Run(tt.name, func(t *testing.T) {
+				b := testBook(t, 2, func(l *Load) { l.Tries = 3 })
+				sample := results.Sample{
+					Sent: int64(begin), Done: int64(begin) + int64(9*ms), LastSent: int64(begin) + int64(5*ms),
+					Worker: worker, Generation: generation,
+				}
+				for _, f := range tt.failed {
+					sample.Failed = append(sample.Failed, results.FailedTry{Failure: f, Opened: true})
+				}
+				if sampleFirst {
+					b.Sample(&sample)
+				}
+				for conn, rec := range tt.records {
+					r := journal.Record{
+						Conn: uint32(10 + conn), Attempt: wire.Attempt{Try: rec.try}, Identified: true,
+						Peer: b.sources.At(uint64(rec.try) * 2),
+					}
+					if rec.server[0] != 'a' { // on the connection before
+						r.Kind = journal.Accepted
+						r.Peer = b.sources.At(4)
+						b.Record(worker, r)
+					}
+					tellServer(b, r, rec.server, rec.end)
+				}
+				if !sampleFirst {
+					b.Sample(&sample)
+				}
+				tell(b, 1, served)
+				b.Close(&Facts{Duration: time.Second})
+				got := b.retries()
+				if b.unmatched != tt.unmatched || got.Repeated != tt.repeated || b.attempts[0].State != tt.state {
+					t.Errorf("%d unmatched, %d repeated, %v; want %d, %d, %v",
+						b.unmatched, got.Repeated, b.attempts[0].State, tt.unmatched, tt.repeated, tt.state)
+				}
+				if want := b.sources.At(uint64(2 * len(tt.failed))); b.connection(0) != want || b.connection(1) != b.sources.At(1) {
+					t.Errorf("connections %v, %v; want %v for the first", b.connection(0), b.connection(1), want)
+				}
+				if again := len(tt.failed) > 0; again && b.lastTry(0).Sent != 5*ms || b.attempts[0].Sent != 0 {
+					t.Errorf("sent %d, the last try %d", b.attempts[0].Sent, b.lastTry(0).Sent)
+				}
+				want := &results.Retries{Tries: int64(2 + len(tt.failed)), Repeated: tt.repeated, Failed: got.Failed, MaskedNS: got.MaskedNS}
+				if len(tt.failed) > 0 {
+					want.TriedAgain, want.Masked = 1, 1
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("got +, want -:\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// Where nothing is tried again nothing is said of it, and attempts take what they took.
+func TestWithoutTries(t *testing.T) {
+	b := testBook(t, 1)
+	tell(b, 0, served)
+	b.Record(worker, journal.Record{Conn: 9, Kind: journal.Accepted, Peer: b.sources.At(0)})
+	b.Record(worker, journal.Record{Conn: 9, Kind: journal.Requested, Attempt: wire.Attempt{Try: 1}, Identified: true})
+	b.Close(&Facts{Duration: time.Second})
+	if b.retries() != nil || b.unmatched != 1 {
+		t.Errorf("retries %+v, %d unmatched; want none, and one for a try that may not be made", b.retries(), b.unmatched)
+	}
+	if size := unsafe.Sizeof(Attempt{}); size != 32 {
+		t.Errorf("an attempt takes %d bytes, want 32", size)
+	}
+}
+
+// Attempts that come from one port in turn are told apart by time: a connection belongs to the last
+// that was due when it was accepted.
+func TestPortsInTurn(t *testing.T) {
+	b := testBook(t, 25, func(l *Load) { l.Ports = 10 }) // every ms
+	gaveUp := func(i int, accepted time.Duration) {
+		due := int64(begin) + int64(b.scheduled(i))
+		b.Sample(&results.Sample{
+			Sequence: uint64(i), Sent: due, Done: due + int64(5*ms), Class: results.ClassTimeout, Phase: results.PhaseWait,
+			Worker: -1, Generation: -1,
+		})
+		r := journal.Record{At: begin.Add(accepted), Conn: uint32(i), Peer: b.sources.At(uint64(i))}
+		tellServer(b, r, "a", journal.EndPeer)
+	}
+	for i := range 25 {
+		switch i {
+		case 3: // accepted at 5 ms, when 13 was not due yet, and left by its client
+			gaveUp(3, 5*time.Millisecond)
+		case 23: // accepted as late as that, and no attempt comes after it
+			gaveUp(23, 40*time.Millisecond)
+		default:
+			tell(b, i, served)
+		}
+	}
+	b.Close(&Facts{Duration: time.Second})
+	for i, want := range map[int]State{3: UnreadPeerGone, 13: Answered, 23: UnreadPeerGone} {
+		if got := b.attempts[i].State; got != want {
+			t.Errorf("attempt %d: %v, want %v", i, got, want)
+		}
+	}
+	if b.unmatched != 0 {
+		t.Errorf("%d unmatched", b.unmatched)
+	}
+}

@@ -1,0 +1,171 @@
+package ledger
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Time is an instant of a trial, as an offset from its first scheduled attempt. It is negative
+// before that.
+type Time time.Duration
+
+// Add returns the instant d after t.
+func (t Time) Add(d time.Duration) Time { return t + Time(d) }
+
+// Sub returns the duration from u to t.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
+
+// clockSlack bounds the error between two processes' readings of one clock; see clock.Clock.
+const clockSlack = 50 * time.Microsecond
+
+// Facts is what is known of a trial besides its samples and journals. It is plain data: a test can
+// write it, and a file can hold it.
+type Facts struct {
+	Duration time.Duration `json:"duration_ns"` // of the schedule
+	Workers  []Worker      `json:"workers"`
+	Closings []Closing     `json:"closings"` // by From
+	Steps    []Step        `json:"steps"`    // by From
+	// Moved is by how much the kernel's counters moved while the load ran, over the lab's hosts
+	// and pods.
+	Moved map[string]int64 `json:"moved"`
+	// ResetsSent is by how much TcpOutRsts moved until the last worker had stopped, which is how
+	// long the kernel's events were recorded.
+	ResetsSent int64   `json:"resets_sent"`
+	Trace      *Trace  `json:"trace,omitempty"`  // nil: the kernel was not asked, or could not say
+	Routes     *Routes `json:"routes,omitempty"` // nil without a Service
+}
+
+// A Worker is one listener process of a trial.
+type Worker struct {
+	ID         int  `json:"id"`
+	Generation int  `json:"generation"`
+	Acceptor   bool `json:"acceptor,omitempty"` // it serves nobody and accepts for the others
+	// BindFailed: it could not have its address, and never listened.
+	BindFailed bool  `json:"bind_failed,omitempty"`
+	Ready      *Time `json:"ready,omitempty"`  // it listened
+	Closed     *Time `json:"closed,omitempty"` // its listener was closed
+}
+
+// A Closing is the end of a worker's listener.
+type Closing struct {
+	Worker int `json:"worker"`
+	// From is before the kernel began to close the listener, To after it had.
+	From Time `json:"from"`
+	To   Time `json:"to"`
+	// OwnsQueue: the accept queue ended with it. A shared socket's queue lives on.
+	OwnsQueue bool `json:"owns_queue,omitempty"`
+	Killed    bool `json:"killed,omitempty"` // the whole process ended with it
+}
+
+// during reports whether the listener was being closed at some instant while the attempt was
+// under way.
+func (c *Closing) during(a *Attempt) bool {
+	return c.From <= a.Done.Add(clockSlack) && a.Sent <= c.To.Add(clockSlack)
+}
+
+// A Step is one step of the timeline as it was carried out.
+type Step struct {
+	Do     string `json:"do"`
+	Target string `json:"target"`
+	// For is how long a step that lasts was to last; of a cold-start, until the newcomer is warm.
+	For time.Duration `json:"for,omitempty"`
+	At  Time          `json:"at"` // when it began
+	// Ready is when the last new worker listened, or stalled ones went on; nil: neither.
+	Ready *Time `json:"ready,omitempty"`
+	// Trigger is just before the first stop signal; of a step that stops no worker, before it
+	// starts one. Nil: it never came to that.
+	Trigger *Time `json:"trigger,omitempty"`
+	Began   *Time `json:"began,omitempty"`  // a rollout started its first pod
+	Closed  *Time `json:"closed,omitempty"` // the last old listener was closed
+	// Stopped and Started are the IDs of the workers whose lives the step ended and began.
+	Stopped []int `json:"stopped,omitempty"`
+	Started []int `json:"started,omitempty"`
+	// Held are the client's ends of the connections whose handshakes were held up meanwhile.
+	Held []netip.AddrPort `json:"held,omitempty"`
+	// Serving is how many workers served when the step had added one.
+	Serving int `json:"serving,omitempty"`
+}
+
+// From returns when a step begins to have consequences: at its trigger or, where rules may lead to
+// a new pod before that, when it started the first one.
+func (s *Step) From() Time {
+	switch {
+	case s.Began != nil && (s.Trigger == nil || *s.Began < *s.Trigger):
+		return *s.Began
+	case s.Trigger != nil:
+		return *s.Trigger
+	}
+	return s.At
+}
+
+// A Trace is what the kernel said of the connections of a trial.
+type Trace struct {
+	// Events are by the client's end of the connection, in the order in which they were reported.
+	Events map[netip.AddrPort][]Event `json:"events"`
+}
+
+// EventKind is what the kernel did with a connection.
+type EventKind string
+
+// The kinds of event.
+const (
+	ResetSent      EventKind = "reset sent"
+	SegmentDropped EventKind = "segment dropped"
+)
+
+// An Event is one reset or one dropped segment of a connection to the servers.
+type Event struct {
+	At   Time      `json:"at"`
+	Kind EventKind `json:"kind"`
+	// Reason is the kernel's name for why, in lower case: of enum sk_rst_reason for ResetSent, of
+	// enum skb_drop_reason for SegmentDropped.
+	Reason string `json:"reason"`
+	// FromServer: it was the servers' host that sent or received, not the client's.
+	FromServer bool `json:"from_server,omitempty"`
+	// Flags are those of the segment that was answered or dropped, byte 13 of its header
+	// (RFC 9293, 3.1); 0: the reset answered no segment.
+	Flags uint8 `json:"flags,omitempty"`
+	// Socket is the inode of the socket that the kernel had in hand. It is 0 where no process had
+	// the connection yet: it waited in an accept queue.
+	Socket uint64 `json:"socket,omitempty"`
+	// Worker is on whose time it happened; -1: no worker's. Listeners are closed, and what they
+	// had queued is reset, on the time of whoever closes them.
+	Worker int `json:"worker"`
+}
+
+// String returns what the kernel did, and its reason.
+func (e *Event) String() string { return string(e.Kind) + ": " + e.Reason }
+
+// reasonQueueFull is the kernel's reason for dropping the last ACK of a handshake whose listener's
+// accept queue is full. A SYN that meets such a queue is refused without an event.
+const reasonQueueFull = "tcp_listen_overflow"
+
+// between returns the first reset and the first drop of an attempt's connection: by the servers'
+// host, while the attempt was under way. Others are of an earlier attempt on the connection, or of
+// its end. Processors do not queue for the ring of events, so the order of arrival is not used.
+func (t *Trace) between(source netip.AddrPort, sent, done Time) (reset, dropped *Event) {
+	if t == nil {
+		return nil, nil
+	}
+	events := t.Events[source]
+	for i := range events {
+		e := &events[i]
+		if e.At < sent.Add(-clockSlack) || e.At > done.Add(clockSlack) || !e.FromServer {
+			continue
+		}
+		switch e.Kind {
+		case ResetSent:
+			reset = earlier(reset, e)
+		case SegmentDropped:
+			dropped = earlier(dropped, e)
+		}
+	}
+	return reset, dropped
+}
+
+func earlier(a, b *Event) *Event {
+	if a == nil || b.At < a.At {
+		return b
+	}
+	return a
+}

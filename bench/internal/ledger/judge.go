@@ -1,0 +1,313 @@
+package ledger
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+)
+
+// A Verdict is the terminal state of one attempt: what became of it, and why.
+type Verdict struct {
+	Cause    string // "" when served
+	Evidence Evidence
+	Worker   int    // whose close, crash or answer it was, or -1
+	Rule     string // the name of the rule that decided; "" when served
+	// Explained is false when the two sides contradict each other, or no account explains the loss.
+	Explained bool
+	// Kernel is the event that decided or confirmed it; nil without one.
+	Kernel *Event
+}
+
+// A view is what the rules see of one lost attempt.
+type view struct {
+	*Attempt
+	index     int
+	source    netip.AddrPort // the client's end of its connection
+	held      bool           // its handshake was held up while listeners were closed
+	reused    bool           // an earlier attempt had opened its connection
+	proxied   bool
+	overflows bool // the kernel counted any
+	closings  []Closing
+	routes    *Routes
+	sentTo    *Pod // where its connection was sent; nil: not known
+	// reset and dropped are the kernel's events about it; nil where there is none, or where it is
+	// judged without them.
+	reset, dropped *Event
+}
+
+// ended reports whether the connection ended before the response was complete.
+func (v *view) ended() bool {
+	switch v.Class {
+	case results.ClassReset, results.ClassEOF, results.ClassInvalid:
+		return true
+	}
+	return false
+}
+
+// in reports whether the servers' account is one of these.
+func (v *view) in(states ...State) bool { return slices.Contains(states, v.State) }
+
+// cutOff reports whether no worker accepted the connection, and it ended as a queued one does whose
+// listener is closed.
+func (v *view) cutOff() bool {
+	return v.State == NeverAccepted && !v.proxied &&
+		(v.Class == results.ClassReset || v.Class == results.ClassEOF)
+}
+
+// byProxy reports whether a proxy ended the connection and no worker has seen the request.
+func (v *view) byProxy() bool { return v.proxied && v.ended() && v.State == NeverAccepted }
+
+// unnotedReset reports whether the kernel reset a connection that no worker has noted. A proxy's
+// clients are connected to the proxy, which has accepted them.
+func (v *view) unnotedReset() bool { return v.reset != nil && v.cutOff() }
+
+// unnotedDrop reports whether the kernel dropped a segment of a connection that no worker has noted.
+func (v *view) unnotedDrop() bool {
+	return v.dropped != nil && v.Class == results.ClassTimeout && v.State == NeverAccepted
+}
+
+// closing returns the last listener that was being closed, queue and all, while the attempt was
+// under way.
+func (v *view) closing() (ok bool, worker int) {
+	for i := len(v.closings) - 1; i >= 0; i-- {
+		if c := &v.closings[i]; c.OwnsQueue && c.during(v.Attempt) {
+			return true, c.Worker
+		}
+	}
+	return false, noWorker
+}
+
+// synDelay bounds the time from the sent instant to the SYN: the sender may lose its CPU in between.
+const synDelay = 5 * time.Millisecond
+
+// closingAt returns the listener that was being closed when the attempt's SYN arrived; without one,
+// the worker that the servers know of.
+func (v *view) closingAt() (ok bool, worker int) {
+	for _, c := range v.closings {
+		if c.OwnsQueue && c.From <= v.Sent.Add(synDelay) && v.Sent <= c.To.Add(clockSlack) {
+			return true, c.Worker
+		}
+	}
+	return false, int(v.Server)
+}
+
+// kills returns the workers that were killed while the attempt was under way, last first.
+func (v *view) kills() (all []event) {
+	for i := len(v.closings) - 1; i >= 0; i-- {
+		if c := &v.closings[i]; c.Killed && c.during(v.Attempt) {
+			all = append(all, event{unnotedAccept, c.Worker})
+		}
+	}
+	return all
+}
+
+// killed reports whether that worker was killed while the attempt was under way.
+func (v *view) killed(worker int) bool {
+	return slices.Contains(v.kills(), event{unnotedAccept, worker})
+}
+
+// suspect returns the worker whose end fits in time with the loss, or noWorker.
+func (v *view) suspect() int {
+	if ok, worker := v.closing(); ok {
+		return worker
+	}
+	if kills := v.kills(); len(kills) > 0 {
+		return kills[0].worker
+	}
+	return noWorker
+}
+
+// resetter returns the worker on whose time the kernel reset the connection or, where it was no
+// worker's, the one whose end fits in time. A reset must have been seen.
+func (v *view) resetter() int {
+	if v.reset != nil && v.reset.Worker != noWorker {
+		return v.reset.Worker
+	}
+	return v.suspect()
+}
+
+// misrouted reports whether the attempt was sent through a Service on a connection of its own, and
+// no worker has heard of it: then the refusal, silence or missing route that it met is only how it
+// looked.
+func (v *view) misrouted() bool {
+	return v.routes != nil && !v.reused && v.State == NeverAccepted && v.Class != results.ClassNone
+}
+
+// refusedBy returns the first pod of which that is true and to which clients were sent while the
+// attempt was under way; false unless the attempt was refused.
+func (v *view) refusedBy(is func(*Pod) bool) (worker int, ok bool) {
+	if !v.misrouted() || !v.refused() {
+		return noWorker, false
+	}
+	for i := range v.routes.Pods {
+		if p := &v.routes.Pods[i]; is(p) && p.routedDuring(v.Sent, v.Done) {
+			return p.Worker, true
+		}
+	}
+	return noWorker, false
+}
+
+// confirmation returns the kernel's event about what ended the attempt, whatever the cause; nil
+// without one.
+func (v *view) confirmation() *Event {
+	switch v.Class {
+	case results.ClassReset:
+		return v.reset
+	case results.ClassEOF:
+		if v.State == NeverAccepted {
+			return v.reset
+		}
+	case results.ClassRefused:
+		if v.reset != nil {
+			return v.reset
+		}
+		return v.dropped // a firewall's rule threw the SYN away, and answered by itself
+	case results.ClassTimeout:
+		if v.State == NeverAccepted {
+			return v.dropped
+		}
+	}
+	return nil
+}
+
+// decide returns the verdict of the first rule at or after the one numbered from that matches, and
+// that rule's number.
+func (v *view) decide(from int) (Verdict, int) {
+	for n := from; n < len(rules); n++ {
+		r := &rules[n]
+		worker, ok := r.match(v)
+		if !ok {
+			continue
+		}
+		verdict := Verdict{
+			Cause: r.cause, Evidence: r.evidence, Worker: worker, Rule: r.name,
+			Explained: r.cause != cause.Unknown,
+		}
+		if e := v.confirmation(); e != nil {
+			verdict.Kernel, verdict.Evidence = e, ByKernel
+		}
+		return verdict, n
+	}
+	panic("the last rule matches everything")
+}
+
+// servedVerdict is that of a served attempt. A worker that is killed between handing the response
+// to the kernel and noting it has read the request and died, and yet the client is served.
+func servedVerdict(a *Attempt) Verdict {
+	ok := a.Worker == a.Server && (a.State == Answered || a.State == ReadDied)
+	return Verdict{Worker: int(a.Server), Explained: ok}
+}
+
+// judge returns the verdict of every attempt that is lost or unexplained, by its index. It reads
+// the closed book and the facts, and changes neither.
+//
+// There are two passes. In the first each attempt gets the verdict of the first rule that matches
+// it. In the second, in the order of the schedule, those whose rule rests on counted events take
+// them, as many as there were; the rest go on to their next rule.
+func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
+	verdicts := map[int]Verdict{}
+	var counted []*view
+	at := map[int]int{} // view's index → number of the rule that it matched
+	left := f.events()
+	held := b.held(f.Steps)
+	for i := range b.attempts {
+		last := b.lastTry(i)
+		if last.Served() {
+			if v := servedVerdict(last); !v.Explained {
+				verdicts[i] = v
+			}
+			continue
+		}
+		v := b.view(i, last, f, trace)
+		v.held = held[i]
+		verdict, n := v.decide(0)
+		verdicts[i] = verdict
+		if rules[n].rests != nil {
+			counted, at[i] = append(counted, v), n
+		} else {
+			left.spend(rules[n].spends, verdict.Worker)
+		}
+	}
+	for _, v := range counted {
+		verdicts[v.index] = v.take(at[v.index], left)
+	}
+	return verdicts
+}
+
+// view returns what the rules see of attempt i, whose last try is last.
+func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace) *view {
+	v := &view{
+		Attempt: last, index: i, source: b.connection(i), reused: b.reused(i), proxied: b.load.Proxied,
+		overflows: f.Moved["TcpExtListenOverflows"] > 0, closings: f.Closings, routes: f.Routes,
+	}
+	v.reset, v.dropped = trace.between(v.source, last.Sent, last.Done)
+	if v.routes != nil {
+		v.sentTo = v.routes.to(v.source, last)
+	}
+	return v
+}
+
+// held returns the attempts whose handshakes were held up at the steps, by index.
+func (b *Book) held(steps []Step) map[int]bool {
+	all := map[int]bool{}
+	for i := range steps {
+		for _, source := range steps[i].Held {
+			if n, ok := b.sources.Of(source); ok && n < uint64(len(b.attempts)) {
+				all[int(n)] = true
+			}
+		}
+	}
+	return all
+}
+
+// events is how often each event may still explain a loss.
+type events map[event]int64
+
+// events returns how often each happened in the trial.
+func (f *Facts) events() events {
+	e := events{{listenOverflow, noWorker}: f.Moved["TcpExtListenOverflows"]}
+	for _, c := range f.Closings {
+		if c.Killed {
+			e[event{unnotedAccept, c.Worker}] = 1
+		}
+	}
+	return e
+}
+
+// spend takes off one event that a verdict by better evidence has explained; "": none.
+func (e events) spend(what eventName, worker int) {
+	switch what {
+	case listenOverflow:
+		e[event{what, noWorker}]--
+	case unnotedAccept:
+		e[event{what, worker}]--
+	}
+}
+
+// take returns the verdict of a counted rule, with the first event that is left of those it may
+// rest on; or of the next rule that matches.
+func (v *view) take(n int, left events) Verdict {
+	for {
+		r := &rules[n]
+		if r.rests == nil {
+			break
+		}
+		for _, e := range r.rests(v) {
+			if left[e] <= 0 {
+				continue
+			}
+			left[e]--
+			verdict, _ := v.decide(n)
+			if e.worker != noWorker {
+				verdict.Worker = e.worker
+			}
+			return verdict
+		}
+		_, n = v.decide(n + 1)
+	}
+	verdict, _ := v.decide(n)
+	return verdict
+}

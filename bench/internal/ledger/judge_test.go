@@ -1,0 +1,220 @@
+package ledger
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+)
+
+func causes(a *Account) map[string]int {
+	n := map[string]int{}
+	for i := range a.Attempts() {
+		if v := a.Verdict(i); v.Cause != "" {
+			n[v.Cause]++
+		}
+	}
+	return n
+}
+
+// A killed worker takes one connection along that it had not noted: one thread cannot have accepted
+// two at once. Two killed workers take two.
+func TestKillsAreCounted(t *testing.T) {
+	kill := func(worker int) Closing { return Closing{Worker: worker, From: 1 * ms, To: 4 * ms, Killed: true} }
+	for _, tt := range []struct {
+		name     string
+		closings []Closing
+		events   map[netip.AddrPort][]Event
+		want     map[string]int
+	}{
+		{"one killed", []Closing{kill(7)}, nil, map[string]int{cause.WorkerCrash: 1, cause.Unknown: 2}},
+		{"two killed", []Closing{kill(7), kill(8)}, nil, map[string]int{cause.WorkerCrash: 2, cause.Unknown: 1}},
+		{"one killed, and the kernel names its connection", []Closing{kill(7)},
+			map[netip.AddrPort][]Event{netip.MustParseAddrPort("127.64.0.1:10001"): {{
+				At: 2 * ms, Kind: ResetSent, Reason: "tcp_state", Socket: 9, Worker: 7, FromServer: true,
+			}}},
+			map[string]int{cause.WorkerCrash: 1, cause.Unknown: 2}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBook(t, 3)
+			for i := range 3 {
+				tell(b, i, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
+			}
+			f := &Facts{Duration: time.Second, Closings: tt.closings}
+			if tt.events != nil {
+				f.Trace = &Trace{Events: tt.events}
+			}
+			if diff := cmp.Diff(causes(b.Close(f)), tt.want); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}
+
+// No more attempts are explained by full queues than the kernel has counted, and those of which the
+// kernel tells are among them.
+func TestOverflowsAreCounted(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		traced int // attempts of whose dropped ACK the kernel tells
+		want   map[string]int
+	}{
+		{"by the counter alone", 0, map[string]int{cause.AcceptOverflow: 4, cause.SYNTimeout: 2}},
+		{"and the kernel tells of three", 3, map[string]int{cause.AcceptOverflow: 4, cause.SYNTimeout: 2}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBook(t, 10)
+			f := overflow(4)
+			f.Trace = &Trace{Events: map[netip.AddrPort][]Event{}}
+			for i := range 10 {
+				if i >= 6 {
+					tell(b, i, served)
+					continue
+				}
+				tell(b, i, account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 900})
+				if i >= 6-tt.traced {
+					f.Trace.Events[b.sources.At(uint64(i))] = []Event{{
+						At: Time(i) * ms, Kind: SegmentDropped, Reason: reasonQueueFull, Worker: -1, FromServer: true,
+					}}
+				}
+			}
+			a := b.Close(f)
+			if diff := cmp.Diff(causes(a), tt.want); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+			kernel := 0
+			for i := range a.Attempts() {
+				if a.Verdict(i).Evidence == ByKernel {
+					kernel++
+				}
+			}
+			if kernel != tt.traced {
+				t.Errorf("%d known from the kernel, want %d", kernel, tt.traced)
+			}
+		})
+	}
+}
+
+// What the kernel says counts whatever the order in which it comes, and however often. What it says
+// of other connections, or of another time, does not.
+func TestEventsOfOthers(t *testing.T) {
+	mine := Event{At: 1 * ms, Kind: ResetSent, Reason: "tcp_state", Worker: 7, FromServer: true}
+	again := mine
+	again.At, again.Reason = mine.At+10_000, "again"
+	late, early, own := mine, mine, mine
+	late.At, late.Reason = 500*ms, "late"
+	early.At, early.Reason = -500*ms, "early"
+	own.FromServer, own.Reason = false, "the client's own"
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		events := []Event{mine, again, late, early, own, mine}
+		random.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+		b := testBook(t, 2)
+		tell(b, 0, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
+		tell(b, 1, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
+		a := b.Close(&Facts{Duration: time.Second, Trace: &Trace{Events: map[netip.AddrPort][]Event{attempt0: events}}})
+		if got := a.Verdict(0); got.Cause != cause.ResetAtClose || got.Kernel.Reason != "tcp_state" || got.Worker != 7 {
+			t.Errorf("got %+v by %+v", got, got.Kernel)
+		}
+		if got := a.Verdict(1); got.Cause != cause.Unknown {
+			t.Errorf("a connection of which nothing is said: %+v", got)
+		}
+	}
+}
+
+// The trial is judged without the kernel's events as well, and how the two agree is a figure.
+func TestAgreement(t *testing.T) {
+	b := testBook(t, 1)
+	tell(b, 0, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
+	f := kernelSays(Event{Kind: ResetSent, Flags: 0x18, Worker: -1}, Closing{OwnsQueue: true})
+	want := []results.Agreement{{
+		Inferred: cause.ResetAtClose, Traced: cause.ResetHalfOpen, Attempts: 1,
+	}}
+	if diff := cmp.Diff(b.Close(f).Agreement(), want); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+	f.Trace = nil
+	if got := b.Close(f).Agreement(); got != nil {
+		t.Errorf("without the kernel's word: %+v", got)
+	}
+}
+
+// Rules that have left a pod out may come back to it, where nothing else is left: what is sent there
+// then is not an old entry's doing.
+func TestRoutedAgain(t *testing.T) {
+	f := &Facts{Duration: time.Second, Routes: &Routes{
+		Translations: map[netip.AddrPort]netip.Addr{},
+		Pods: []Pod{{
+			Addr: gonePod, Worker: 3, Listens: -9 * ms, Gone: 30 * ms, Silent: Never,
+			Routed: []Span{{-8 * ms, 10 * ms}, {20 * ms, 50 * ms}},
+		}},
+	}}
+	b := testBook(t, 70)
+	want := map[int]string{15: cause.StaleConntrack, 25: cause.SYNTimeout, 40: cause.StaleEndpoint, 60: cause.StaleConntrack}
+	for i := range 70 {
+		if want[i] == "" {
+			tell(b, i, served)
+			continue
+		}
+		f.Routes.Translations[b.sources.At(uint64(i))] = gonePod
+		tell(b, i, account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 1})
+	}
+	a := b.Close(f)
+	for i, cause := range want {
+		if got := a.Verdict(i); got.Cause != cause {
+			t.Errorf("sent at %d ms: %s, want %s", i, got.Cause, cause)
+		}
+	}
+}
+
+// Where attempts take ports in turn, what is remembered of a port may be of a later one.
+func TestRoutedSharedPorts(t *testing.T) {
+	f := &Facts{Duration: time.Second, Routes: &Routes{
+		SharedPorts: true, Translations: map[netip.AddrPort]netip.Addr{attempt0: livePod},
+		Pods: []Pod{
+			{Addr: gonePod, Worker: 1, Listens: -9 * ms, Gone: 1 * ms, Silent: Never, Routed: []Span{{-8 * ms, 150 * ms}}},
+			{Addr: livePod, Worker: 2, Listens: 300 * ms, Gone: Never, Silent: Never, Routed: []Span{{300 * ms, Never}}},
+		},
+	}}
+	b := testBook(t, 301, func(l *Load) { l.Ports = 100 })
+	for i := range 301 {
+		switch i {
+		case 100:
+			tell(b, i, account{class: results.ClassRefused, phase: results.PhaseConnect})
+		case 200:
+			tell(b, i, account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 700})
+		default:
+			tell(b, i, served)
+		}
+	}
+	a := b.Close(f)
+	if got := a.Verdict(100); got.Cause != cause.StaleEndpoint || got.Worker != 1 {
+		t.Errorf("refused by the first: %s of worker %d", got.Cause, got.Worker)
+	}
+	if got := a.Verdict(200); got.Cause != cause.NoEndpoint {
+		t.Errorf("silence while no rule led anywhere: %s", got.Cause)
+	}
+}
+
+// Every rule has a cause of the list, a reason, and a name of its own; the last matches everything.
+func TestRulesAreComplete(t *testing.T) {
+	var names []string
+	for _, r := range rules {
+		if r.why == "" || r.evidence == NoEvidence || r.cause == "" {
+			t.Errorf("rule %q lacks a cause, its evidence, or why", r.name)
+		}
+		if slices.Contains(names, r.name) {
+			t.Errorf("two rules are called %q", r.name)
+		}
+		names = append(names, r.name)
+	}
+	if _, ok := rules[len(rules)-1].match(nil); !ok {
+		t.Error("the last rule does not match everything")
+	}
+}

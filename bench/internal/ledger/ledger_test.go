@@ -1,0 +1,330 @@
+package ledger
+
+import (
+	"net/http"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
+	"reuseport-bench/servers/wire"
+)
+
+const ms = Time(time.Millisecond)
+
+// begin is the instant of the first attempt in these tests; attempt i is due i ms later.
+const begin = clock.Instant(1_000_000_000)
+
+// worker 3 of generation 1 serves in these tests.
+const worker, generation = 3, 1
+
+func testLoad(n int) Load {
+	return Load{
+		Shape:     load.Shape{Rate: 1000, Duration: time.Duration(n) * time.Millisecond},
+		Processes: 1, Tries: 1, Sources: netip.MustParsePrefix("127.64.0.0/10"),
+	}
+}
+
+// testBook returns the book of n attempts, open, after change has had its way with the load.
+func testBook(t *testing.T, n int, change ...func(*Load)) *Book {
+	t.Helper()
+	l := testLoad(n)
+	for _, f := range change {
+		f(&l)
+	}
+	b, err := NewBook(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Start(begin)
+	return b
+}
+
+func reuses(l *Load)  { l.Reuses = true }
+func proxied(l *Load) { l.Proxied = true }
+
+// An account is one attempt as both sides tell it.
+type account struct {
+	class results.Class
+	phase results.Phase
+	// done is when it ended, in ms after it was due.
+	done int64
+	// server is what the worker says: any of the letters a (accept), q (request), r (response),
+	// and then the end; 0: the worker died.
+	server string
+	end    journal.End
+	status int
+}
+
+var served = account{done: 1, server: "aqr", end: journal.EndServed}
+
+// tell enters what both sides say of attempt i.
+func tell(b *Book, i int, a account) {
+	due := int64(begin) + int64(b.scheduled(i))
+	s := results.Sample{
+		Sequence: uint64(i), Scheduled: due, Sent: due, Done: due + a.done*int64(ms),
+		Source: b.sources.At(uint64(i)), Class: a.class, Phase: a.phase, Status: a.status,
+		Worker: -1, Generation: -1,
+	}
+	switch a.class {
+	case results.ClassNone:
+		s.Worker, s.Generation = worker, generation
+	case results.ClassLocal:
+		s.Errno = int(unix.EMFILE)
+	}
+	b.Sample(&s)
+	tellServer(b, journal.Record{
+		At: clock.Instant(due), Conn: uint32(i), Peer: b.sources.At(uint64(i)),
+		Attempt: wire.Attempt{Sequence: uint64(i)}, Identified: true,
+	}, a.server, a.end)
+}
+
+// tellServer enters the records of a connection, which are all like r.
+func tellServer(b *Book, r journal.Record, server string, end journal.End) {
+	kinds := map[rune]journal.Kind{
+		'a': journal.Accepted, 'q': journal.Requested, 'r': journal.Answered,
+	}
+	for _, c := range server {
+		r.Kind = kinds[c]
+		b.Record(worker, r)
+	}
+	if end != 0 {
+		r.Kind, r.End = journal.Ended, end
+		b.Record(worker, r)
+	}
+}
+
+// closes returns facts in which worker 7 was closed from 2 to 3 ms.
+func closes(c Closing) *Facts {
+	c.Worker, c.From, c.To = 7, 2*ms, 3*ms
+	return &Facts{Duration: time.Second, Closings: []Closing{c}}
+}
+
+func queue() *Facts { return closes(Closing{OwnsQueue: true}) }
+
+func overflow(n int64) *Facts {
+	return &Facts{Duration: time.Second, Moved: map[string]int64{"TcpExtListenOverflows": n}}
+}
+
+// event returns facts in which the kernel said this of attempt 0's connection, 1 ms after it was
+// sent; worker 7 is closed then, or killed.
+func kernelSays(e Event, c Closing) *Facts {
+	f := closes(c)
+	f.Closings[0].From, f.Closings[0].To = 0, 3*ms
+	e.At, e.FromServer = 1*ms, true
+	f.Trace = &Trace{Events: map[netip.AddrPort][]Event{netip.MustParseAddrPort("127.64.0.1:10000"): {e}}}
+	return f
+}
+
+var (
+	gonePod  = netip.MustParseAddr("198.18.10.1")
+	livePod  = netip.MustParseAddr("198.18.20.1")
+	service  = netip.MustParseAddr("198.19.0.1")
+	noPod    netip.Addr
+	attempt0 = netip.MustParseAddrPort("127.64.0.1:10000")
+)
+
+// routed returns facts in which the clients' node remembers that attempt 0 went to that pod. Pod 3
+// listened from listens to gone, and clients were sent there from −8 ms to removed; pod 2 always
+// listens, and clients are sent there unless alone.
+func routed(to netip.Addr, listens, gone, removed Time, alone bool) *Facts {
+	r := &Routes{Service: service, Translations: map[netip.AddrPort]netip.Addr{}}
+	if to.IsValid() {
+		r.Translations[attempt0] = to
+	}
+	if !alone {
+		r.Pods = append(r.Pods, Pod{
+			Addr: livePod, Worker: 2, Routed: []Span{{-8 * ms, Never}}, Listens: -9 * ms, Gone: Never, Silent: Never,
+		})
+	}
+	r.Pods = append(r.Pods, Pod{
+		Addr: gonePod, Worker: 3, Routed: []Span{{-8 * ms, removed}}, Listens: listens, Gone: gone, Silent: gone,
+	})
+	return &Facts{Duration: time.Second, Routes: r}
+}
+
+// Every rule, and for each at least one attempt that it decides. No kernel, no root, no process.
+func TestRules(t *testing.T) {
+	const (
+		wait    = results.PhaseWait
+		connect = results.PhaseConnect
+		reset   = results.ClassReset
+		timeout = results.ClassTimeout
+		refused = results.ClassRefused
+	)
+	inHandshake := queue()
+	inHandshake.Steps = []Step{{Do: "replace", Held: []netip.AddrPort{attempt0}, Trigger: new(2 * ms)}}
+	queued, unread := Event{Kind: ResetSent, Reason: "tcp_state", Worker: 7}, account{reset, wait, 2, "", 0, 0}
+	silent := account{timeout, connect, 900, "", 0, 0}
+	accepted := Event{Kind: ResetSent, Reason: "tcp_state", Socket: 90, Worker: 7}
+	answers := Event{Kind: ResetSent, Reason: "tcp_flags", Flags: 0x18, Socket: 71, Worker: -1}
+	full := Event{Kind: SegmentDropped, Reason: reasonQueueFull, Flags: 0x18, Worker: -1}
+	filtered := Event{Kind: SegmentDropped, Reason: "netfilter_drop", Flags: 2, Worker: -1}
+	owned := Closing{OwnsQueue: true}
+
+	decided := map[string]bool{}
+	for _, tt := range []struct {
+		name    string
+		account account
+		facts   *Facts
+		change  func(*Load)
+		want    Verdict // Explained and Kernel are derived
+	}{
+		{"out of descriptors", account{results.ClassLocal, connect, 0, "", 0, 0}, nil, nil, Verdict{Cause: cause.Client, Evidence: ByClient, Worker: -1, Rule: "the load's own doing"}},
+		{"aborted by the load on purpose", account{results.ClassAborted, wait, 0, "aq", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Client, Evidence: ByClient, Worker: -1, Rule: "the load's own doing"}},
+
+		{"the kernel resets an answer", unread, kernelSays(answers, owned), nil, Verdict{Cause: cause.ResetHalfOpen, Evidence: ByKernel, Worker: 7, Rule: "reset answers the client"}},
+		{"the kernel resets a queued connection", unread, kernelSays(queued, owned), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByKernel, Worker: 7, Rule: "reset in the queue"}},
+		{"an end of file, and the kernel's reset", account{results.ClassEOF, wait, 2, "", 0, 0}, kernelSays(queued, owned), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByKernel, Worker: 7, Rule: "reset in the queue"}},
+		{"the kernel resets what a killed worker had", unread, kernelSays(accepted, Closing{Killed: true}), nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByKernel, Worker: 7, Rule: "reset of an accepted connection, worker killed"}},
+		{"the kernel resets what an acceptor closed", unread, kernelSays(accepted, Closing{}), nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByKernel, Worker: 7, Rule: "reset of an accepted connection"}},
+		{"the last ACK meets a full queue", account{timeout, wait, 900, "", 0, 0}, kernelSays(full, Closing{}), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByKernel, Worker: -1, Rule: "ACK dropped at a full queue"}},
+		{"the SYN is dropped", silent, kernelSays(filtered, Closing{}), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByKernel, Worker: -1, Rule: "SYN dropped"}},
+		{"refused, and the kernel says so", account{refused, connect, 2, "", 0, 0}, kernelSays(answers, Closing{}), nil, Verdict{Cause: cause.Refused, Evidence: ByKernel, Worker: -1, Rule: "refused"}},
+		{"refused by a firewall", account{refused, connect, 2, "", 0, 0}, kernelSays(filtered, Closing{}), nil, Verdict{Cause: cause.Refused, Evidence: ByKernel, Worker: -1, Rule: "refused"}},
+		{"reset on purpose, and the kernel says so", account{reset, wait, 2, "aq", journal.EndAborted, 0}, kernelSays(accepted, Closing{}), nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByKernel, Worker: worker, Rule: "closed unanswered"}},
+		{"a FIN, of which the kernel says nothing", account{results.ClassEOF, wait, 2, "aq", journal.EndUnanswered, 0}, kernelSays(accepted, Closing{}), nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
+
+		{"reset by the worker on purpose", account{reset, wait, 1, "aq", journal.EndAborted, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
+		{"closed unanswered", account{results.ClassEOF, wait, 1, "aq", journal.EndUnanswered, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
+		{"closed before it was read", account{reset, wait, 1, "a", journal.EndUnanswered, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
+		{"worker died serving", account{reset, wait, 1, "aq", 0, 0}, queue(), nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByWorker, Worker: worker, Rule: "worker died"}},
+		{"worker died before reading", account{results.ClassEOF, wait, 1, "a", 0, 0}, nil, nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByWorker, Worker: worker, Rule: "worker died"}},
+
+		{"a proxy hangs up", unread, nil, proxied, Verdict{Cause: cause.ProxyError, Evidence: ByClient, Worker: -1, Rule: "proxy's own error"}},
+		{"a proxy hangs up while a listener closes", unread, queue(), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByClient, Worker: -1, Rule: "proxy's own error"}},
+		{"a proxy's connection is its own, whatever the kernel says", unread, kernelSays(answers, Closing{}), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByKernel, Worker: -1, Rule: "proxy's own error"}},
+
+		{"a proxy answers 502 while a listener closes", account{results.ClassInvalid, results.PhaseBody, 2, "", 0, http.StatusBadGateway}, queue(), proxied, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "proxy met a closing listener"}},
+		{"a proxy answers 503", account{results.ClassInvalid, results.PhaseBody, 2, "", 0, http.StatusServiceUnavailable}, queue(), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByClient, Worker: -1, Rule: "proxy's own error"}},
+
+		{"reset in the handshake", account{reset, connect, 2, "", 0, 0}, queue(), nil, Verdict{Cause: cause.ResetHalfOpen, Evidence: ByWorker, Worker: 7, Rule: "handshake at a closing listener"}},
+		{"its handshake was held up", unread, inHandshake, nil, Verdict{Cause: cause.ResetHalfOpen, Evidence: ByWorker, Worker: 7, Rule: "handshake at a closing listener"}},
+		{"reset in the queue of a closed listener", unread, queue(), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "in the queue of a closing listener"}},
+		{"end of file in the queue", account{results.ClassEOF, wait, 2, "", 0, 0}, queue(), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "in the queue of a closing listener"}},
+		{"killed before it could note the accept", unread, closes(Closing{Killed: true}), nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByWorker, Worker: 7, Rule: "accepted by a worker that was killed"}},
+		{"born at a closing listener, migrated, and dead on arrival", account{results.ClassEOF, wait, 2, "a", journal.EndPeer, 0}, queue(), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "accepted after a closing listener let go"}},
+
+		{"silence at the Service's own address", silent, routed(service, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.Untranslated, Evidence: ByKernel, Worker: -1, Rule: "kept the Service's address"}},
+		{"silence from one that no rule leads to", silent, routed(gonePod, -9*ms, -2*ms, -1*ms, false), nil, Verdict{Cause: cause.StaleConntrack, Evidence: ByKernel, Worker: 3, Rule: "old entry of connection tracking"}},
+		{"silence from a pod that has gone", silent, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that was gone"}},
+		{"refused by it", account{refused, connect, 0, "", 0, 0}, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that was gone"}},
+		{"no way to it", account{results.ClassUnreachable, connect, 0, "", 0, 0}, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that was gone"}},
+		{"silence while the queues of others overflow", silent, overflowing(routed(gonePod, -9*ms, -1*ms, 9*ms, false)), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that was gone"}},
+		{"silence before it listened", silent, routed(gonePod, 1000*ms, Never, Never, false), nil, Verdict{Cause: cause.EarlyEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that did not listen yet"}},
+		{"silence while clients were sent nowhere", silent, routed(noPod, -9*ms, -2*ms, -1*ms, true), nil, Verdict{Cause: cause.NoEndpoint, Evidence: ByKernel, Worker: -1, Rule: "no pod to be sent to"}},
+		{"refused while clients were sent nowhere", account{refused, connect, 0, "", 0, 0}, routed(noPod, -9*ms, -2*ms, -1*ms, true), nil, Verdict{Cause: cause.NoEndpoint, Evidence: ByKernel, Worker: -1, Rule: "no pod to be sent to"}},
+		{"refused, and forgotten", account{refused, connect, 0, "", 0, 0}, routed(noPod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByWorker, Worker: 3, Rule: "refused by a pod that was gone"}},
+		{"refused before it listened, and forgotten", account{refused, connect, 0, "", 0, 0}, routed(noPod, 5*ms, Never, Never, false), nil, Verdict{Cause: cause.EarlyEndpoint, Evidence: ByWorker, Worker: 3, Rule: "refused by a pod that did not listen yet"}},
+		{"refused when the rules had followed", account{refused, connect, 0, "", 0, 0}, routed(noPod, -9*ms, -2*ms, -1*ms, false), nil, Verdict{Cause: cause.Refused, Evidence: ByClient, Worker: -1, Rule: "refused"}},
+		{"silence from one that is there", silent, routed(livePod, -9*ms, -2*ms, -1*ms, false), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByClient, Worker: -1, Rule: "SYN unanswered"}},
+		{"silence, and forgotten", silent, routed(noPod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByClient, Worker: -1, Rule: "SYN unanswered"}},
+		{"it had been accepted", account{timeout, wait, 900, "aq", journal.EndPeer, 0}, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
+
+		{"unreachable", account{results.ClassUnreachable, connect, 0, "", 0, 0}, nil, nil, Verdict{Cause: cause.NoRoute, Evidence: ByClient, Worker: -1, Rule: "unreachable"}},
+		{"served too late", account{timeout, wait, 900, "aqr", journal.EndServed, 0}, nil, nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
+		{"accepted after the client had left", account{timeout, wait, 900, "a", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
+		{"waited in the queue", account{timeout, wait, 900, "", 0, 0}, overflow(5), nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
+		{"no answer to the SYN, a queue overflowed", silent, overflow(5), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "SYN at a full queue"}},
+		{"no answer to a SYN that met a closing listener", silent, queue(), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByWorker, Worker: 7, Rule: "SYN at a closing listener"}},
+		{"no answer to the SYN", silent, nil, nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByClient, Worker: -1, Rule: "SYN unanswered"}},
+		{"refused", account{refused, connect, 0, "", 0, 0}, nil, nil, Verdict{Cause: cause.Refused, Evidence: ByClient, Worker: -1, Rule: "refused"}},
+
+		{"refused, and accepted", account{refused, connect, 0, "aqr", journal.EndServed, 0}, nil, nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
+		{"reset before the listener closed", account{reset, wait, 1, "", 0, 0}, queue(), nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
+		{"reset, and nothing closed", unread, nil, nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
+		{"end of file that no one sent", account{results.ClassEOF, wait, 2, "a", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
+		{"reset, and the worker says it answered", account{reset, wait, 1, "aqr", journal.EndServed, 0}, queue(), nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
+		{"killed at another time", account{reset, wait, 1, "", 0, 0}, closes(Closing{Killed: true}), nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
+		{"a shared socket handed on resets nothing", unread, closes(Closing{}), nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBook(t, 1)
+			if tt.change != nil {
+				b = testBook(t, 1, tt.change)
+			}
+			tell(b, 0, tt.account)
+			facts := tt.facts
+			if facts == nil {
+				facts = &Facts{Duration: time.Second}
+			}
+			first, again := b.Close(facts).Verdict(0), b.Close(facts).Verdict(0)
+			if first != again {
+				t.Errorf("judged again: %+v, first %+v", again, first)
+			}
+			got := first
+			got.Kernel, got.Explained = nil, false
+			if got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+			if first.Explained != (tt.want.Cause != cause.Unknown) {
+				t.Errorf("explained: %v", first.Explained)
+			}
+			if (first.Kernel != nil) != (first.Evidence == ByKernel && facts.Trace != nil) {
+				t.Errorf("the kernel's event is %+v", first.Kernel)
+			}
+			if b.unmatched != 0 {
+				t.Errorf("%d unmatched accounts", b.unmatched)
+			}
+			decided[first.Rule] = true
+		})
+	}
+	for _, rule := range keptConnections(t) {
+		decided[rule] = true
+	}
+	for _, r := range rules {
+		if !decided[r.name] {
+			t.Errorf("no attempt above is decided by the rule %q", r.name)
+		}
+	}
+}
+
+// keptConnections judges attempts that were sent on a connection that attempt 0 had opened, and
+// returns the rules that decided.
+func keptConnections(t *testing.T) (rules []string) {
+	silent := account{results.ClassTimeout, results.PhaseWait, 900, "", 0, 0}
+	for _, tt := range []struct {
+		name    string
+		facts   *Facts
+		account account     // of attempt 1
+		end     journal.End // of the connection; 0: the worker died with it open
+		want    string
+		worker  int
+	}{
+		{"silence from a node that is down", routed(gonePod, -9*ms, -1*ms, 9*ms, false), silent, journal.EndPeer, cause.StaleConnection, 3},
+		{"silence from one that is there", routed(livePod, -9*ms, -1*ms, 9*ms, false), silent, journal.EndPeer, cause.Timeout, worker},
+		{"closed by its pod", routed(gonePod, -9*ms, -1*ms, 9*ms, false), account{results.ClassEOF, results.PhaseWait, 2, "", 0, 0}, journal.EndServed, cause.ClosedByWorker, worker},
+		{"closed by the worker while it was idle", &Facts{Duration: time.Second}, account{results.ClassReset, results.PhaseWait, 2, "", 0, 0}, journal.EndServed, cause.ClosedByWorker, worker},
+		{"worker died", &Facts{Duration: time.Second}, account{results.ClassReset, results.PhaseWait, 2, "", 0, 0}, 0, cause.WorkerCrash, worker},
+	} {
+		t.Run("kept connection: "+tt.name, func(t *testing.T) {
+			b := testBook(t, 2, reuses)
+			tell(b, 0, account{done: 1, server: "aqr"})
+			due := int64(begin) + int64(b.scheduled(1))
+			b.Sample(&results.Sample{
+				Sequence: 1, Scheduled: due, Sent: due, Done: due + tt.account.done*int64(ms), Source: b.sources.At(0),
+				Class: tt.account.class, Phase: tt.account.phase, Worker: -1, Generation: -1,
+			})
+			if tt.end != 0 {
+				b.Record(worker, journal.Record{Conn: 0, Kind: journal.Ended, End: tt.end})
+			}
+			got := b.Close(tt.facts).Verdict(1)
+			if got.Cause != tt.want || got.Worker != tt.worker || !got.Explained {
+				t.Errorf("got %+v, want %s by worker %d", got, tt.want, tt.worker)
+			}
+			rules = append(rules, got.Rule)
+		})
+	}
+	return rules
+}
+
+func overflowing(f *Facts) *Facts {
+	f.Moved = map[string]int64{"TcpExtListenOverflows": 5}
+	return f
+}

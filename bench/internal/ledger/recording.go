@@ -1,0 +1,377 @@
+package ledger
+
+import (
+	"bufio"
+	"cmp"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
+	"reuseport-bench/servers/wire"
+)
+
+// The format of a recording. It is no contract: whoever changes it raises the version, and what is of
+// another version is refused and recorded again.
+const (
+	recordingFormat  = "reuseport-bench facts"
+	recordingVersion = 2
+)
+
+// A Recording is everything that a trial was judged by, and how it was judged. In a file it is gzipped
+// JSON lines: a Header, then lines of which each has exactly one field, in the order of the fields of
+// recordingLine. A file that ends before its trial was cut off.
+type Recording struct {
+	Header   Header
+	Load     Load
+	Facts    *Facts
+	Samples  []results.Sample // instants are offsets from the first scheduled attempt
+	Records  []WorkerRecord   // in the order in which they were read, over all workers
+	Verdicts []RecordedVerdict
+	Trial    *results.Trial
+}
+
+// A Header is the first line of a recording: what it is, and of which trial.
+type Header struct {
+	Format     string            `json:"format"`
+	Version    int               `json:"version"`
+	Program    string            `json:"program"` // its version
+	Kernel     string            `json:"kernel"`
+	Privileged bool              `json:"privileged"`
+	Scenario   string            `json:"scenario"`
+	Labels     map[string]string `json:"labels"`
+	Block      int               `json:"block"`
+	Order      int               `json:"order"`
+	// Words are those of the scenario language that the trial was made of, "path: direct" for example.
+	Words []string `json:"words,omitempty"`
+}
+
+// A WorkerRecord is an entry of a worker's journal.
+type WorkerRecord struct {
+	Worker int
+	journal.Record
+}
+
+// A RecordedVerdict is the verdict of an attempt that is lost or unexplained, by its index in the
+// schedule. Attempts without one were served, and both sides agree.
+type RecordedVerdict struct {
+	Attempt   int    `json:"attempt"`
+	Server    string `json:"server"` // what the workers know of it
+	Cause     string `json:"cause,omitempty"`
+	Evidence  string `json:"evidence,omitempty"`
+	Worker    int    `json:"worker"` // -1: no single worker's
+	Rule      string `json:"rule,omitempty"`
+	Explained bool   `json:"explained"`
+	Step      *int   `json:"step,omitempty"`
+	Kernel    string `json:"kernel,omitempty"` // what the kernel said
+}
+
+// Verdicts returns the verdicts of attempts that are lost or unexplained, in the order of the schedule.
+func (a *Account) Verdicts() (all []RecordedVerdict) {
+	for i := range a.Attempts() {
+		v, ok := a.verdicts[i]
+		if !ok {
+			continue
+		}
+		r := RecordedVerdict{
+			Attempt: i, Server: a.book.attempts[i].State.String(), Cause: v.Cause, Evidence: v.Evidence.String(),
+			Worker: v.Worker, Rule: v.Rule, Explained: v.Explained,
+		}
+		if s, ok := a.stepOf[i]; ok {
+			r.Step = &s
+		}
+		if v.Kernel != nil {
+			r.Kernel = v.Kernel.String()
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// A recorder keeps what a book is told while a trial runs. Nil keeps nothing and costs nothing. Each
+// attempt takes some 600 bytes.
+type recorder struct {
+	samples []results.Sample
+	records []WorkerRecord
+}
+
+// Keep keeps from now on everything that the book is told, for Recording.
+func (b *Book) Keep() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recorder = &recorder{}
+}
+
+func (r *recorder) sample(s *results.Sample) {
+	if r == nil {
+		return
+	}
+	kept := *s
+	kept.Failed = slices.Clone(s.Failed)
+	r.samples = append(r.samples, kept)
+}
+
+func (r *recorder) record(worker int, record journal.Record) {
+	if r != nil {
+		r.records = append(r.records, WorkerRecord{worker, record})
+	}
+}
+
+// Recording returns everything that the account rests on; nil unless the book was told to keep it. The
+// caller fills in the header and the trial.
+func (a *Account) Recording() *Recording {
+	b := a.book
+	if b.recorder == nil {
+		return nil
+	}
+	r := &Recording{Load: b.load, Facts: a.facts, Verdicts: a.Verdicts(), Samples: b.recorder.samples, Records: b.recorder.records}
+	shift := func(ns *int64) {
+		if *ns != 0 {
+			*ns = int64(b.time(*ns))
+		}
+	}
+	for i := range r.Samples {
+		s := &r.Samples[i]
+		for _, ns := range []*int64{&s.Scheduled, &s.Sent, &s.Connected, &s.FirstByte, &s.Done, &s.LastSent} {
+			shift(ns)
+		}
+	}
+	for i := range r.Records {
+		r.Records[i].At -= b.begin
+	}
+	return r
+}
+
+// Judge judges a recorded trial by the rules as they are now.
+func (r *Recording) Judge() (*Account, error) {
+	b, err := NewBook(r.Load)
+	if err != nil {
+		return nil, err
+	}
+	for i := range r.Samples {
+		b.Sample(&r.Samples[i])
+	}
+	for _, record := range r.Records {
+		b.Record(record.Worker, record.Record)
+	}
+	return b.Close(r.Facts), nil
+}
+
+type recordingLine struct {
+	Load    *Load            `json:"load,omitempty"`
+	Facts   *Facts           `json:"facts,omitempty"`
+	Sample  *recordedSample  `json:"sample,omitempty"`
+	Record  *recordedRecord  `json:"record,omitempty"`
+	Verdict *RecordedVerdict `json:"verdict,omitempty"`
+	Trial   *results.Trial   `json:"trial,omitempty"`
+}
+
+// A recordedSample is a results.Sample. An instant that was not reached is 0, and left out.
+type recordedSample struct {
+	Process    int                 `json:"p,omitempty"`
+	Sequence   uint64              `json:"n"`
+	Scheduled  int64               `json:"scheduled"`
+	Sent       int64               `json:"sent,omitempty"`
+	Connected  int64               `json:"connected,omitempty"`
+	FirstByte  int64               `json:"first_byte,omitempty"`
+	Done       int64               `json:"done,omitempty"`
+	Source     netip.AddrPort      `json:"source,omitzero"`
+	Phase      results.Phase       `json:"phase,omitempty"`
+	Class      results.Class       `json:"class,omitempty"`
+	Status     int                 `json:"status,omitempty"`
+	Errno      int                 `json:"errno,omitempty"`
+	Worker     int                 `json:"worker"`
+	Generation int                 `json:"generation"`
+	Failed     []results.FailedTry `json:"failed,omitempty"`
+	LastSent   int64               `json:"last_sent,omitempty"`
+	GaveUp     results.GaveUp      `json:"gave_up,omitempty"`
+}
+
+// A recordedRecord is a journal.Record of a worker.
+type recordedRecord struct {
+	Worker     int            `json:"w"`
+	At         int64          `json:"at"`
+	Conn       uint32         `json:"conn"`
+	Kind       journal.Kind   `json:"kind"`
+	Peer       netip.AddrPort `json:"peer,omitzero"`
+	Process    uint16         `json:"p,omitempty"`
+	Sequence   uint64         `json:"n,omitempty"`
+	Try        uint8          `json:"try,omitempty"`
+	Identified bool           `json:"identified,omitempty"`
+	End        journal.End    `json:"end,omitempty"`
+}
+
+// validate reports what makes no sense in a load that was read from a file.
+func (l *Load) validate() error {
+	if l.Processes < 1 || l.Tries < 1 || l.Tries > wire.MaxTry+1 {
+		return fmt.Errorf("a load of %d processes and %d tries", l.Processes, l.Tries)
+	}
+	return l.Shape.Validate()
+}
+
+// Write writes the recording, compressed.
+func (r *Recording) Write(w io.Writer) error {
+	buffer := bufio.NewWriter(w)
+	packed := gzip.NewWriter(buffer)
+	return cmp.Or(r.writeLines(packed), packed.Close(), buffer.Flush())
+}
+
+func (r *Recording) writeLines(w io.Writer) error {
+	header := r.Header
+	header.Format, header.Version = recordingFormat, recordingVersion
+	out := json.NewEncoder(w)
+	err := cmp.Or(out.Encode(header), out.Encode(recordingLine{Load: &r.Load}), out.Encode(recordingLine{Facts: r.Facts}))
+	for i := range r.Samples {
+		s := &r.Samples[i]
+		err = cmp.Or(err, out.Encode(recordingLine{Sample: &recordedSample{
+			s.Process, s.Sequence, s.Scheduled, s.Sent, s.Connected, s.FirstByte, s.Done, s.Source, s.Phase, s.Class,
+			s.Status, s.Errno, s.Worker, s.Generation, s.Failed, s.LastSent, s.GaveUp,
+		}}))
+	}
+	for _, x := range r.Records {
+		err = cmp.Or(err, out.Encode(recordingLine{Record: &recordedRecord{
+			x.Worker, int64(x.At), x.Conn, x.Kind, x.Peer, x.Attempt.Process, x.Attempt.Sequence, x.Attempt.Try,
+			x.Identified, x.End,
+		}}))
+	}
+	for i := range r.Verdicts {
+		err = cmp.Or(err, out.Encode(recordingLine{Verdict: &r.Verdicts[i]}))
+	}
+	return cmp.Or(err, out.Encode(recordingLine{Trial: r.Trial}))
+}
+
+// ReadRecording reads a file that Write has written. The error names the file, and what to do.
+func ReadRecording(path string) (*Recording, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	r, err := decodeRecording(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+func decodeRecording(in io.Reader) (*Recording, error) {
+	packed, err := gzip.NewReader(in)
+	if err != nil {
+		return nil, fmt.Errorf("not a gzip file: %w", err)
+	}
+	lines := bufio.NewReader(packed)
+	r := &Recording{}
+	for n := 1; ; n++ {
+		text, err := lines.ReadBytes('\n')
+		switch {
+		case errors.Is(err, io.EOF) && r.Facts != nil && r.Trial != nil:
+			return r, nil
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, errors.New("it ends before its trial; record it again")
+		case err != nil:
+			return nil, err
+		case n == 1:
+			err = r.header(text)
+		default:
+			err = r.line(text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+}
+
+// header reads the first line, and refuses what is of another version.
+func (r *Recording) header(text []byte) error {
+	if err := json.Unmarshal(text, &r.Header); err != nil || r.Header.Format != recordingFormat {
+		return errors.New("these are no facts of a trial")
+	}
+	if r.Header.Version != recordingVersion {
+		return fmt.Errorf("facts of version %d, and this program reads version %d: record them again with 'run --keep-facts'",
+			r.Header.Version, recordingVersion)
+	}
+	return nil
+}
+
+func (r *Recording) line(text []byte) error {
+	var l recordingLine
+	if err := json.Unmarshal(text, &l); err != nil {
+		return err
+	}
+	switch {
+	case l.Load != nil:
+		r.Load = *l.Load
+		return r.Load.validate()
+	case l.Facts != nil:
+		r.Facts = l.Facts
+	case l.Sample != nil:
+		s := l.Sample
+		r.Samples = append(r.Samples, results.Sample{
+			Process: s.Process, Sequence: s.Sequence, Scheduled: s.Scheduled, Sent: s.Sent, Connected: s.Connected,
+			FirstByte: s.FirstByte, Done: s.Done, Source: s.Source, Phase: s.Phase, Class: s.Class, Status: s.Status, Errno: s.Errno,
+			Worker: s.Worker, Generation: s.Generation, Failed: s.Failed, LastSent: s.LastSent, GaveUp: s.GaveUp,
+		})
+	case l.Record != nil:
+		x := l.Record
+		r.Records = append(r.Records, WorkerRecord{x.Worker, journal.Record{
+			At: clock.Instant(x.At), Conn: x.Conn, Kind: x.Kind, Peer: x.Peer, Identified: x.Identified, End: x.End,
+			Attempt: wire.Attempt{Process: x.Process, Sequence: x.Sequence, Try: x.Try},
+		}})
+	case l.Verdict != nil:
+		r.Verdicts = append(r.Verdicts, *l.Verdict)
+	case l.Trial != nil:
+		r.Trial = l.Trial
+	default:
+		return fmt.Errorf("nothing known in %.80s", text)
+	}
+	return nil
+}
+
+// Changes returns what differs between two lists of verdicts of one trial, a line for each attempt.
+func Changes(before, after []RecordedVerdict) (lines []string) {
+	was, is := map[int]RecordedVerdict{}, map[int]RecordedVerdict{}
+	for _, v := range before {
+		was[v.Attempt] = v
+	}
+	for _, v := range after {
+		is[v.Attempt] = v
+	}
+	attempts := slices.AppendSeq(slices.Collect(maps.Keys(was)), maps.Keys(is))
+	slices.Sort(attempts)
+	for _, i := range slices.Compact(attempts) {
+		if a, b := describe(was[i]), describe(is[i]); a != b {
+			lines = append(lines, fmt.Sprintf("attempt %d: %s, was %s", i, b, a))
+		}
+	}
+	return lines
+}
+
+// describe returns what a verdict says; "served" for none. The rule's name is not part of it: a rule
+// may be called something else and say the same.
+func describe(v RecordedVerdict) string {
+	if v.Cause == "" && v.Evidence == "" && v.Server == "" {
+		return "served"
+	}
+	text := cmp.Or(v.Cause, "served")
+	if v.Evidence != "" {
+		text += " (" + v.Evidence + ")"
+	}
+	if v.Worker >= 0 {
+		text += fmt.Sprintf(" by worker %d", v.Worker)
+	}
+	if v.Step != nil {
+		text += fmt.Sprintf(" at step %d", *v.Step)
+	}
+	if !v.Explained {
+		text += ", unexplained"
+	}
+	return text
+}

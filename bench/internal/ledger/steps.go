@@ -1,0 +1,204 @@
+package ledger
+
+import (
+	"math"
+	"slices"
+	"sort"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+)
+
+// Window returns the stretch of the schedule from a step's beginning to the next one's, or to the
+// end. What is lost in it is lost because of the step.
+func (a *Account) Window(step int) (from, to Time) {
+	steps := a.facts.Steps
+	from, to = steps[step].From(), Time(a.facts.Duration)
+	if step+1 < len(steps) {
+		to = steps[step+1].From()
+	}
+	return from, to
+}
+
+// first returns the index of the first attempt due at or after an instant.
+func (a *Account) first(at Time) int {
+	return sort.Search(len(a.book.attempts), func(i int) bool { return a.book.scheduled(i) >= at })
+}
+
+// Step returns what step k cost, as far as attempts say.
+func (a *Account) Step(k int) results.Step {
+	s := &a.facts.Steps[k]
+	from, to := a.Window(k)
+	r := results.Step{
+		Do: s.Do, Target: s.Target, AtNS: int64(s.At),
+		ReadyNS: nanoseconds(s.Ready), StopNS: nanoseconds(s.Trigger), ClosedNS: nanoseconds(s.Closed),
+	}
+	lo, hi := a.first(from), a.first(to)
+	r.ResolutionNS = int64(a.spacing(lo, hi))
+	r.NeverSent = new(a.neverSent(lo, hi))
+	a.losses(k, &r)
+	a.served(k, lo, hi, &r)
+	for i := lo; i < hi; i++ {
+		if x := &a.book.attempts[i]; !x.neverSent() {
+			r.ScheduleLagMaxNS = max(r.ScheduleLagMaxNS, int64(x.Sent-a.book.scheduled(i)))
+		}
+	}
+	if len(s.Stopped) > 0 {
+		r.TailNS = a.tail(s)
+	}
+	if len(s.Held) > 0 {
+		r.HalfOpen = a.halfOpen(s)
+	}
+	return r
+}
+
+// Routes returns where clients were sent; nil without a Service.
+func (a *Account) Routes() *Routes { return a.facts.Routes }
+
+func nanoseconds(t *Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	ns := int64(*t)
+	return &ns
+}
+
+// losses fills in what the attempts lost because of the step say: lost and dropped, and gap, outage and
+// lost share, which are of the dropped.
+func (a *Account) losses(k int, r *results.Step) {
+	first, last, end := -1, -1, 0
+	dropped := int64(0)
+	r.Dropped = &dropped
+	for _, i := range a.lostIn[k] {
+		r.Lost++
+		if a.verdicts[i].Cause == cause.Client {
+			continue
+		}
+		dropped++
+		if first < 0 {
+			first = i
+		}
+		if i >= end {
+			var gap time.Duration
+			gap, end, r.Censored = a.gap(i)
+			r.GapNS = max(r.GapNS, int64(gap))
+		}
+		last = i
+	}
+	if first < 0 {
+		return
+	}
+	r.OutageNS = int64(a.book.scheduled(last)-a.book.scheduled(first)) + r.ResolutionNS
+	r.LostShare = float64(dropped) / float64(last-first+1)
+}
+
+// gap returns the length of the unbroken run of lost attempts around attempt i, from the due
+// instant of the first to that of the next served one, and the index of that one. It is censored if
+// the schedule ends before.
+func (a *Account) gap(i int) (length time.Duration, end int, censored bool) {
+	attempts := a.book.attempts
+	lo, hi := i, i
+	for lo > 0 && !attempts[lo-1].Served() {
+		lo--
+	}
+	for hi < len(attempts) && !attempts[hi].Served() {
+		hi++
+	}
+	if hi == len(attempts) {
+		return Time(a.facts.Duration).Sub(a.book.scheduled(lo)), hi, true
+	}
+	return a.book.scheduled(hi).Sub(a.book.scheduled(lo)), hi, false
+}
+
+// served fills in stall and takeover from the served attempts: those due in the window, and those
+// due before that were still waiting at the trigger.
+func (a *Account) served(k, lo, hi int, r *results.Step) {
+	s := &a.facts.Steps[k]
+	trigger := s.From()
+	if s.Trigger != nil {
+		trigger = *s.Trigger
+	}
+	stall, takeover := time.Duration(-1), time.Duration(math.MaxInt64)
+	started := map[int32]bool{}
+	for _, id := range s.Started {
+		started[int32(id)] = true
+	}
+	// Whatever is older than this cannot have been waiting: the timeout had passed.
+	for i := a.first(trigger.Add(-a.longest())); i < hi; i++ {
+		x := &a.book.attempts[i]
+		if !x.Served() {
+			continue
+		}
+		if i >= lo || x.Done >= trigger {
+			stall = max(stall, x.Done.Sub(a.book.scheduled(i)))
+		}
+		if started[x.Worker] {
+			// It may answer before an old one is told to stop: then there is nothing to wait for.
+			takeover = min(takeover, max(0, x.Done.Sub(trigger)))
+		}
+	}
+	if stall >= 0 {
+		r.StallNS = new(int64(stall))
+	}
+	if takeover < math.MaxInt64 {
+		r.TakeoverNS = new(int64(takeover))
+	}
+}
+
+// longest bounds how long a served attempt can have been under way.
+func (a *Account) longest() time.Duration {
+	p := a.response.Percentiles()
+	if p == nil {
+		return 0
+	}
+	return time.Duration(p.Max + p.Max/256) // the histogram's resolution
+}
+
+// halfOpen returns what became of the connections whose handshakes were held up.
+func (a *Account) halfOpen(s *Step) *results.HalfOpen {
+	h := &results.HalfOpen{}
+	for i := range a.book.held([]Step{*s}) {
+		h.Held++
+		if !a.book.attempts[i].Served() {
+			h.Lost++
+		}
+	}
+	return h
+}
+
+// tail returns the time from the trigger to the last connection that a stopped worker accepted.
+func (a *Account) tail(s *Step) *int64 {
+	tail := time.Duration(0)
+	for _, id := range s.Stopped {
+		w := a.book.workers[id]
+		if w != nil && s.Trigger != nil && w.accepted > 0 && w.lastAccept > *s.Trigger {
+			tail = max(tail, w.lastAccept.Sub(*s.Trigger))
+		}
+	}
+	return new(int64(tail))
+}
+
+// sentAfterClose counts the dropped attempts that were sent when a step's old listeners had all
+// been closed, and that no worker answers for: not one that closed or died on them, nor a later
+// close. It is nil when no step closed a listener; a shared socket is never closed.
+func (a *Account) sentAfterClose() *int64 {
+	first := Never
+	for i := range a.facts.Steps {
+		if s := &a.facts.Steps[i]; s.Closed != nil && len(s.Stopped) > 0 {
+			first = min(first, *s.Closed)
+		}
+	}
+	owns := func(c Closing) bool { return c.OwnsQueue }
+	if first == Never || !slices.ContainsFunc(a.facts.Closings, owns) {
+		return nil
+	}
+	n := int64(0)
+	for _, i := range a.lost {
+		v := a.verdicts[i]
+		if v.Cause != cause.Client && v.Worker < 0 && a.book.attempts[i].Sent > first {
+			n++
+		}
+	}
+	return &n
+}

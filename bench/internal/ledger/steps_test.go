@@ -1,0 +1,156 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+)
+
+// step returns a step with its trigger at an instant.
+func step(at Time, do string) Step {
+	return Step{Do: do, Target: "generation 0", At: at, Trigger: new(at)}
+}
+
+func TestStep(t *testing.T) {
+	const n = 1000
+	reset := account{class: results.ClassReset, phase: results.PhaseWait}
+	resetAfter := func(done int64) account {
+		return account{class: results.ClassReset, phase: results.PhaseWait, done: done}
+	}
+	timeout := account{class: results.ClassTimeout, phase: results.PhaseWait, done: 300}
+	for _, tt := range []struct {
+		name  string
+		steps []Time
+		lost  map[int]account
+		step  int
+		want  results.Step
+	}{
+		{"nothing lost", []Time{100}, nil, 0, results.Step{}},
+		{"a run of three", []Time{100}, map[int]account{200: reset, 201: reset, 202: reset}, 0,
+			results.Step{GapNS: 3 * nsMS, OutageNS: 3 * nsMS, LostShare: 1, Lost: 3}},
+		{"two runs: gap is the longer, outage spans both", []Time{100}, map[int]account{200: reset, 210: reset, 211: reset}, 0,
+			results.Step{GapNS: 2 * nsMS, OutageNS: 12 * nsMS, LostShare: 0.25, Lost: 3}},
+		{"every other one", []Time{100}, map[int]account{200: reset, 202: reset, 204: reset}, 0,
+			results.Step{GapNS: 1 * nsMS, OutageNS: 5 * nsMS, LostShare: 0.6, Lost: 3}},
+		{"queued before the trigger", []Time{100}, map[int]account{98: resetAfter(3), 99: resetAfter(2)}, 0,
+			results.Step{GapNS: 2 * nsMS, OutageNS: 2 * nsMS, LostShare: 1, Lost: 2}},
+		{"lost before the trigger is no step's", []Time{100}, map[int]account{50: reset}, 0, results.Step{}},
+		{"because of the later of two steps", []Time{100, 200}, map[int]account{199: resetAfter(2), 201: reset}, 1,
+			results.Step{GapNS: 1 * nsMS, OutageNS: 3 * nsMS, LostShare: 2. / 3, Lost: 2}},
+		{"a timeout belongs to the step before it was sent", []Time{100, 200}, map[int]account{150: timeout}, 0,
+			results.Step{GapNS: 1 * nsMS, OutageNS: 1 * nsMS, LostShare: 1, Lost: 1}},
+		{"a timeout due before the first step, still waiting then", []Time{100, 200}, map[int]account{99: timeout}, 0,
+			results.Step{GapNS: 1 * nsMS, OutageNS: 1 * nsMS, LostShare: 1, Lost: 1}},
+		{"cut off by the end", []Time{100}, map[int]account{998: reset, 999: reset}, 0,
+			results.Step{GapNS: 2 * nsMS, OutageNS: 2 * nsMS, LostShare: 1, Lost: 2, Censored: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBook(t, n)
+			for i := range n {
+				if a, ok := tt.lost[i]; ok {
+					tell(b, i, a)
+				} else {
+					tell(b, i, served)
+				}
+			}
+			f := &Facts{Duration: n * time.Millisecond, Closings: []Closing{{Worker: 7, To: n * ms, OwnsQueue: true}}}
+			for _, at := range tt.steps {
+				f.Steps = append(f.Steps, step(at*ms, "replace"))
+			}
+			got := b.Close(f).Step(tt.step)
+			want := tt.want
+			want.Do, want.Target, want.AtNS, want.ResolutionNS = "replace", "generation 0", int64(tt.steps[tt.step]*ms), nsMS
+			want.StopNS, want.StallNS = &want.AtNS, new(nsMS)
+			want.Dropped, want.NeverSent = &want.Lost, new(int64)
+			if diff := cmp.Diff(got, want); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}
+
+// What was due just before a step's trigger, but sent after it, has met that step and not the one
+// before.
+func TestLateTimeout(t *testing.T) {
+	const n, late = 300, 199
+	b := testBook(t, n)
+	for i := range n {
+		if i == late {
+			tell(b, i, account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 300})
+		} else {
+			tell(b, i, served)
+		}
+	}
+	b.attempts[late].Sent = 200*ms + ms/10
+	a := b.Close(&Facts{Duration: n * time.Millisecond, Steps: []Step{step(100*ms, "replace"), step(200*ms, "replace")}})
+	if first, second := a.Step(0).Lost, a.Step(1).Lost; first != 0 || second != 1 {
+		t.Errorf("%d and %d lost at the steps, want 0 and 1", first, second)
+	}
+}
+
+func TestStall(t *testing.T) {
+	const n = 500
+	b := testBook(t, n)
+	for i := range n {
+		a := served
+		if i >= 90 && i < 150 { // served only when the servers go on at 150
+			a.done = int64(150 - i)
+		}
+		tell(b, i, a)
+	}
+	got := b.Close(&Facts{Duration: n * time.Millisecond, Steps: []Step{step(100*ms, "stall")}}).Step(0)
+	if got.StallNS == nil || *got.StallNS != int64(60*ms) {
+		t.Errorf("stall %v, want 60 ms: the attempt due at 90 ms was waiting when the step came", got.StallNS)
+	}
+	if got.GapNS != 0 || got.Lost != 0 {
+		t.Errorf("gap %d, lost %d; nothing was lost", got.GapNS, got.Lost)
+	}
+}
+
+func TestTakeoverAndTail(t *testing.T) {
+	const n = 300
+	b := testBook(t, n)
+	for i := range n {
+		tell(b, i, served)
+		if i >= 105 { // the new generation answers
+			b.attempts[i].Worker = 9
+		}
+	}
+	b.workers[worker].lastAccept = 107 * ms
+	s := step(100*ms, "replace")
+	s.Stopped, s.Started = []int{worker}, []int{9}
+	got := b.Close(&Facts{Duration: n * time.Millisecond, Steps: []Step{s}}).Step(0)
+	if got.TakeoverNS == nil || *got.TakeoverNS != int64(6*ms) { // due at 105, answered 1 ms later
+		t.Errorf("takeover %v, want 6 ms", got.TakeoverNS)
+	}
+	if got.TailNS == nil || *got.TailNS != int64(7*ms) {
+		t.Errorf("tail %v, want 7 ms", got.TailNS)
+	}
+}
+
+func TestSentAfterClose(t *testing.T) {
+	const n = 300
+	b := testBook(t, n)
+	for i := range n {
+		if i == 98 || i == 120 { // one before the close, one after
+			tell(b, i, account{class: results.ClassRefused, phase: results.PhaseConnect})
+		} else {
+			tell(b, i, served)
+		}
+	}
+	s := step(99*ms, "replace")
+	s.Stopped, s.Closed = []int{worker}, new(100*ms)
+	a := b.Close(&Facts{
+		Duration: n * time.Millisecond, Steps: []Step{s},
+		Closings: []Closing{{Worker: 7, From: 99 * ms, To: 100 * ms, OwnsQueue: true}},
+	})
+	if got := a.sentAfterClose(); got == nil || *got != 1 {
+		t.Errorf("sent after close: %v, want 1", got)
+	}
+	if got := b.Close(&Facts{Duration: n * time.Millisecond}).sentAfterClose(); got != nil {
+		t.Errorf("sent after close without a step that closes: %d, want none", *got)
+	}
+}

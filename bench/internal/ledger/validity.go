@@ -1,0 +1,126 @@
+package ledger
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios"
+)
+
+// Invalid returns why the trial is no measurement of its servers, which had that many CPUs; nothing
+// if it is one. What may be tolerated is the scenario's to say.
+func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []string {
+	var reasons []string
+	invalid := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+
+	if t.AchievedPerSecond < limits.Achieved*t.OfferedPerSecond {
+		invalid("could not keep up: the load sent %.0f/s of %.0f/s offered; lower load.rate", t.AchievedPerSecond, t.OfferedPerSecond)
+	}
+	lag := time.Duration(t.ScheduleLagP99NS)
+	if t.ResponseNS != nil && lag > limits.LagFloor && lag > time.Duration(t.ResponseNS.P99)/10 {
+		invalid("the generator was measured: p99 schedule lag %v is over %v and over a tenth of p99 response time %v",
+			Rounded(lag), limits.LagFloor, Rounded(time.Duration(t.ResponseNS.P99)))
+	}
+	for i, step := range t.Steps {
+		if lag := time.Duration(step.ScheduleLagMaxNS); lag > limits.StepLag {
+			invalid("step %d (%s): an attempt in its window was sent %v late, over %v", i, step.Do, Rounded(lag), limits.StepLag)
+			break
+		}
+	}
+	reasons = append(reasons, loadInvalid(t)...)
+	reasons = append(reasons, machineInvalid(limits, serverCPUs, t)...)
+	if n := t.Kernel["TcpExtTCPTimeWaitOverflow"]; n > 0 {
+		invalid("TIME_WAIT overflow: %s skipped it, so stray resets are possible", results.Plural(n, "connection"))
+	}
+	if t.Residual != 0 {
+		invalid("the books do not balance: residual %d; 'report --ledger' shows the rows", t.Residual)
+	}
+	return reasons
+}
+
+// mayNeverSend is the largest share of a trial's attempts that the load may leave unsent, outside the
+// steps' windows.
+const mayNeverSend = 0.001
+
+// loadInvalid returns what the load itself failed at. A scenario cannot ask to tolerate it: what was not
+// sent might have been dropped, and what the servers would have done with it is not known.
+func loadInvalid(t *results.Trial) []string {
+	const remedy = "lower load.rate, or run on a less busy machine"
+	var reasons []string
+	invalid := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+
+	failed, by := int64(0), []string{}
+	for _, name := range slices.Sorted(maps.Keys(t.LocalErrors)) {
+		failed += t.LocalErrors[name]
+		by = append(by, fmt.Sprintf("%s %d", name, t.LocalErrors[name]))
+	}
+	if failed > 0 {
+		invalid("%s failed in the load process itself (%s), which says nothing of the servers; "+
+			"lower load.rate or load.timeout; for EMFILE raise the limit on open files (ulimit -n)",
+			results.Plural(failed, "attempt"), strings.Join(by, ", "))
+	}
+	inWindows, first := int64(0), -1
+	for k, step := range t.Steps {
+		if step.NeverSent == nil || *step.NeverSent == 0 {
+			continue
+		}
+		if inWindows += *step.NeverSent; first < 0 {
+			first = k
+		}
+	}
+	if inWindows > 0 {
+		invalid("the load never sent %s due in a step's window (first: step %d, %s), which might have been "+
+			"lost there; %s", results.Plural(inWindows, "attempt"), first, t.Steps[first].Do, remedy)
+	}
+	all, _ := t.Unsent()
+	if outside := all - inWindows; float64(outside) > mayNeverSend*float64(t.Attempts) {
+		invalid("the load never sent %d of %s outside any step's window, over a share of %v; %s",
+			outside, results.Plural(t.Attempts, "attempt"), mayNeverSend, remedy)
+	}
+	return reasons
+}
+
+// shortestJudged is the shortest window that one tick of the kernel's steal time, 10 ms, cannot make invalid.
+const shortestJudged = 50 * time.Millisecond
+
+// machineInvalid returns what the machine did instead of running the servers: in the first step's
+// window of which there is something to say, or else over the trial.
+func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []string {
+	var steal, queue string
+	look := func(where string, windowNS, stealNS, delayNS *int64) {
+		if windowNS == nil || *windowNS < int64(shortestJudged) {
+			return
+		}
+		window := *windowNS
+		if all := window * int64(serverCPUs); steal == "" && over(stealNS, all, v.Steal) {
+			steal = fmt.Sprintf("the machine stole %v of %v from the servers' CPUs %s, over a share of %v",
+				Rounded(time.Duration(*stealNS)), Rounded(time.Duration(all)), where, v.Steal)
+		}
+		if queue == "" && over(delayNS, window, v.RunQueue) {
+			queue = fmt.Sprintf("the workers waited %v of %v for a CPU that something else was using %s, over a share of %v",
+				Rounded(time.Duration(*delayNS)), Rounded(time.Duration(window)), where, v.RunQueue)
+		}
+	}
+	for i, step := range t.Steps {
+		look(fmt.Sprintf("in the window of step %d (%s)", i, step.Do), step.WindowNS, step.StealNS, step.RunQueueDelayNS)
+	}
+	look("during the trial", t.CPU.WatchedNS, t.CPU.StealNS, t.CPU.RunQueueDelayNS)
+	return slices.DeleteFunc([]string{steal, queue}, func(reason string) bool { return reason == "" })
+}
+
+// over reports whether a part of the whole is more than a share of it. What is not known is not.
+func over(part *int64, whole int64, share float64) bool {
+	return part != nil && float64(*part) > share*float64(whole)
+}
+
+// Rounded returns d with no more digits than a reader wants.
+func Rounded(d time.Duration) time.Duration {
+	if d > time.Millisecond {
+		return d.Round(10 * time.Microsecond)
+	}
+	return d.Round(100 * time.Nanosecond)
+}

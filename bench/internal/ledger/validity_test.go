@@ -1,0 +1,184 @@
+package ledger
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+	"reuseport-bench/scenarios"
+)
+
+const nsMS = int64(time.Millisecond)
+
+func machineStep(windowMS, steal int64, pressure float64, delay int64) results.Step {
+	return results.Step{
+		WindowNS: new(windowMS * nsMS), StealNS: &steal, Pressure: &pressure, RunQueueDelayNS: &delay,
+	}
+}
+
+func TestValidity(t *testing.T) {
+	limits := scenarios.Validity{
+		LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.25,
+	}
+	machine := func(windowMS, steal, delay int64) []results.Step {
+		s := machineStep(windowMS, steal, 1, delay)
+		s.Do = "replace"
+		return []results.Step{machineStep(200, 0, 0, 0), s}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*results.Trial)
+		want   []string
+	}{
+		{"nothing to say", func(*results.Trial) {}, nil},
+		{"too slow", func(t *results.Trial) { t.AchievedPerSecond = 1900 },
+			[]string{"could not keep up: the load sent 1900/s of 2000/s offered; lower load.rate"}},
+		{"late", func(t *results.Trial) { t.ScheduleLagP99NS = 2 * nsMS },
+			[]string{"the generator was measured: p99 schedule lag 2ms is over 500µs and over a tenth of p99 response time 5ms"}},
+		{"late in a step", func(t *results.Trial) { t.Steps = []results.Step{{Do: "replace", ScheduleLagMaxNS: 21 * nsMS}} },
+			[]string{"step 0 (replace): an attempt in its window was sent 21ms late, over 20ms"}},
+		{"TIME_WAIT overflow", func(t *results.Trial) { t.Kernel = map[string]int64{"TcpExtTCPTimeWaitOverflow": 12} },
+			[]string{"TIME_WAIT overflow: 12 connections skipped it, so stray resets are possible"}},
+		{"residual", func(t *results.Trial) { t.Residual = 3 },
+			[]string{"the books do not balance: residual 3; 'report --ledger' shows the rows"}},
+		{"a step's CPU stolen", func(t *results.Trial) { t.Steps = machine(100, 210*nsMS, 0) },
+			[]string{"the machine stole 210ms of 400ms from the servers' CPUs in the window of step 1 (replace), over a share of 0.5"}},
+		{"a share that is borne", func(t *results.Trial) { t.Steps = machine(100, 190*nsMS, 24*nsMS) }, nil},
+		{"a window too short to tell", func(t *results.Trial) { t.Steps = machine(20, 60*nsMS, 20*nsMS) }, nil},
+		{"a neighbour in a step", func(t *results.Trial) { t.Steps = machine(100, 0, 30*nsMS) },
+			[]string{"the workers waited 30ms of 100ms for a CPU that something else was using in the window of step 1 (replace), over a share of 0.25"}},
+		{"the whole trial", func(t *results.Trial) {
+			t.CPU = results.CPU{WatchedNS: new(1000 * nsMS), StealNS: new(2500 * nsMS), RunQueueDelayNS: new(400 * nsMS)}
+		}, []string{
+			"the machine stole 2.5s of 4s from the servers' CPUs during the trial, over a share of 0.5",
+			"the workers waited 400ms of 1s for a CPU that something else was using during the trial, over a share of 0.25",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			trial := &results.Trial{OfferedPerSecond: 2000, AchievedPerSecond: 2000, ResponseNS: &results.Percentiles{P99: 5 * nsMS}}
+			tt.change(trial)
+			if diff := cmp.Diff(Invalid(limits, 4, trial), tt.want); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}
+
+// judgedTrial returns what is stored of a trial in which listeners were closing all the time, and which
+// tolerates whatever a scenario may ask to tolerate.
+func judgedTrial(b *Book, steps []Step) *results.Trial {
+	duration := b.schedule.At(b.schedule.Len())
+	a := b.Close(&Facts{
+		Duration: duration, Steps: steps, Closings: []Closing{{Worker: 7, To: Time(duration), OwnsQueue: true}},
+	})
+	r := &results.Trial{}
+	a.Fill(r)
+	for k := range steps {
+		r.Steps = append(r.Steps, a.Step(k))
+	}
+	r.InvalidReasons = Invalid(scenarios.Validity{LagFloor: 1e12, StepLag: 1e12, Steal: 1, RunQueue: 1}, 1, r)
+	return r
+}
+
+// What the load itself fails at is counted as such, spoils the trial where it could have been lost to a step,
+// and is in no figure of the servers'.
+func TestLoadFailures(t *testing.T) {
+	const n = 2000 // a step each at 1000 and 1500 ms
+	reset := account{class: results.ClassReset, phase: results.PhaseWait}
+	aborted := account{class: results.ClassAborted, phase: results.PhaseWait, done: 1, server: "a"}
+	local := account{class: results.ClassLocal, phase: results.PhaseConnect}
+	for _, tt := range []struct {
+		name      string
+		at        map[int]account
+		neverSent []int
+		want      []string // what each reason says
+		perStep   []int64  // never sent
+	}{
+		{"nothing", nil, nil, nil, []int64{0, 0}},
+		{"aborts, which are on purpose", map[int]account{100: aborted, 1102: aborted, 1600: aborted}, nil, nil, []int64{0, 0}},
+		{"one never sent, in a step's window", nil, []int{1000},
+			[]string{"never sent 1 attempt due in a step's window (first: step 0, replace)"}, []int64{1, 0}},
+		{"some, in the second's", nil, []int{1500, 1501, 1999},
+			[]string{"never sent 3 attempts due in a step's window (first: step 1, replace)"}, []int64{0, 3}},
+		{"in both", nil, []int{1499, 1500},
+			[]string{"never sent 2 attempts due in a step's window (first: step 0, replace)"}, []int64{1, 1}},
+		{"0.1 % before the first step", nil, []int{0, 999}, nil, []int64{0, 0}},
+		{"more than that", nil, []int{0, 1, 999},
+			[]string{"never sent 3 of 2000 attempts outside any step's window, over a share of 0.001"}, []int64{0, 0}},
+		{"of either kind", nil, []int{0, 1, 2, 1000},
+			[]string{"never sent 1 attempt due in", "never sent 3 of 2000 attempts outside"}, []int64{1, 0}},
+		{"a local error, long before a step", map[int]account{10: local}, nil,
+			[]string{"1 attempt failed in the load process itself (EMFILE 1)"}, []int64{0, 0}},
+		{"local errors in a window", map[int]account{1010: local, 1011: local, 1600: local}, nil,
+			[]string{"3 attempts failed in the load process itself (EMFILE 3)"}, []int64{0, 0}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBook(t, n)
+			missing := map[int]bool{}
+			for _, i := range tt.neverSent {
+				missing[i] = true
+			}
+			own := int64(len(tt.neverSent))
+			for i := range n {
+				a, ok := tt.at[i]
+				switch {
+				case missing[i]:
+					continue
+				case ok:
+					own++
+				case i == 1100 || i == 1101:
+					a = reset // what the servers lose
+				default:
+					a = served
+				}
+				tell(b, i, a)
+			}
+			got := judgedTrial(b, []Step{step(1000*ms, "replace"), step(1500*ms, "replace")})
+			if len(got.InvalidReasons) != len(tt.want) {
+				t.Fatalf("%d reasons, want %d: %q", len(got.InvalidReasons), len(tt.want), got.InvalidReasons)
+			}
+			for i, want := range tt.want {
+				if !strings.Contains(got.InvalidReasons[i], want) {
+					t.Errorf("reason %q lacks %q", got.InvalidReasons[i], want)
+				}
+			}
+			byClient := got.LostByCause[cause.Client]
+			if *got.NeverSent != int64(len(tt.neverSent)) || byClient != own || got.Lost != own+2 || got.Dropped != 2 {
+				t.Errorf("%d never sent, %d by client of %d lost, %d dropped; want %d, %d of %d, 2",
+					*got.NeverSent, byClient, got.Lost, got.Dropped, len(tt.neverSent), own, own+2)
+			}
+			for k, want := range tt.perStep {
+				if n := *got.Steps[k].NeverSent; n != want {
+					t.Errorf("step %d: %d never sent, want %d", k, n, want)
+				}
+			}
+			// The load's failures change nothing of what the step cost.
+			first := got.Steps[0]
+			if *first.Dropped != 2 || first.OutageNS != 2*nsMS || first.LostShare != 1 || *got.Steps[1].Dropped != 0 || got.Steps[1].OutageNS != 0 {
+				t.Errorf("the steps dropped %d and %d, outage %d and %d, share %v; want 2 and 0, 2 ms and 0, 1", *first.Dropped, *got.Steps[1].Dropped,
+					first.OutageNS, got.Steps[1].OutageNS, first.LostShare)
+			}
+		})
+	}
+}
+
+// A local error is counted by its errno, or as another one.
+func TestLocalErrorsByErrno(t *testing.T) {
+	b := testBook(t, 3)
+	for i, errno := range []unix.Errno{unix.EMFILE, unix.EADDRINUSE, 0} {
+		b.Sample(&results.Sample{Sequence: uint64(i), Phase: results.PhaseConnect, Class: results.ClassLocal, Errno: int(errno), Worker: -1, Generation: -1})
+	}
+	b.Close(&Facts{Duration: time.Second})
+	if diff := cmp.Diff(b.localErrors, map[string]int64{"EMFILE": 1, "EADDRINUSE": 1, "other": 1}); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+	const want = "3 attempts failed in the load process itself (EADDRINUSE 1, EMFILE 1, other 1)"
+	if got := judgedTrial(b, nil); len(got.InvalidReasons) != 1 || !strings.Contains(got.InvalidReasons[0], want) {
+		t.Errorf("reasons %q, want one with %q", got.InvalidReasons, want)
+	}
+}

@@ -1,0 +1,58 @@
+package ledger
+
+import (
+	"time"
+
+	"reuseport-bench/results"
+)
+
+// Count returns how many connections a worker accepted, and how many responses it wrote in full.
+func (b *Book) Count(worker int) (accepted, served int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w := b.workers[worker]; w != nil {
+		return w.accepted, w.served
+	}
+	return 0, 0
+}
+
+// fairness is that of the generation that listened longest.
+func (a *Account) fairness() *results.Fairness {
+	longest, generation := time.Duration(-1), 0
+	for _, w := range a.facts.Workers {
+		if w.Acceptor || w.BindFailed || w.Ready == nil || w.Closed == nil {
+			continue
+		}
+		if life := w.Closed.Sub(*w.Ready); life > longest {
+			longest, generation = life, w.Generation
+		}
+	}
+	var counts []int64
+	var overTime [][]int64
+	for _, w := range a.facts.Workers {
+		if w.Generation != generation || w.Acceptor || w.BindFailed {
+			continue
+		}
+		accepted, _ := a.book.Count(w.ID)
+		counts = append(counts, accepted)
+		var windows []int64
+		if wb := a.book.workers[w.ID]; wb != nil {
+			windows = wb.overTime
+		}
+		overTime = append(overTime, windows)
+	}
+	f := results.FairnessOf(generation, counts)
+	if f != nil {
+		f.AddWindows(overTime)
+	}
+	return f
+}
+
+// Occupied returns for how long connections kept the workers that accepted them, from accept to
+// end: the sum, in seconds, the sum of squares, and how many there were.
+func (a *Account) Occupied() (sum, squares float64, n int64) {
+	for _, w := range a.book.workers {
+		sum, squares, n = sum+w.occupied, squares+w.occupiedSquares, n+w.ended
+	}
+	return sum, squares, n
+}
