@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 )
@@ -493,9 +493,9 @@ func TestPlanWithoutSelectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := harness.NewPlan([]*scenarios.Scenario{s}, 1, harness.Machine{
+	p, err := plan.New([]*scenarios.Scenario{s}, 1, plan.Machine{
 		CPUs: []int{0, 1}, Missing: map[string]string{kernel.ProbeSKReuseport: "needs CAP_BPF"},
-	}, harness.Options{})
+	}, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -505,7 +505,7 @@ func TestPlanWithoutSelectors(t *testing.T) {
 	}
 	for i, v := range p.Scenarios[0].Variants {
 		want := ""
-		switch v.Setup.Selector {
+		switch v.Servers.Selection {
 		case "round-robin", "weighted", "least-loaded":
 			want = kernel.ProbeSKReuseport + ": needs CAP_BPF; see 'doctor'"
 		}

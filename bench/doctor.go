@@ -57,7 +57,7 @@ func measureTracing(c *cobra.Command, found []kernel.Result, trials int) (err er
 		_, err := fmt.Fprintln(c.OutOrStdout(), "Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
 		return err
 	}
-	plan, err := makePlan([]string{"tracing-cost"}, runFlags{trials: strconv.Itoa(trials)}, found)
+	planned, err := makePlan([]string{"tracing-cost"}, runFlags{trials: strconv.Itoa(trials)}, found)
 	if err != nil {
 		return usage(err)
 	}
@@ -67,9 +67,9 @@ func measureTracing(c *cobra.Command, found []kernel.Result, trials int) (err er
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	stderr := c.ErrOrStderr()
-	fmt.Fprintln(stderr, plan.Summary())
+	fmt.Fprintln(stderr, planned.Summary())
 	p := newProgress(stderr)
-	run, err := harness.Run(c.Context(), plan, harness.RunConfig{
+	run, err := harness.Run(c.Context(), planned, harness.RunConfig{
 		Roles: roles(), Version: version(), Dir: filepath.Join(dir, "run"), Capabilities: capabilities(found), Progress: p.show,
 	})
 	p.close()

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"reuseport-bench/bench/internal/harness"
+	"reuseport-bench/bench/internal/generators"
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results/report"
@@ -43,8 +43,8 @@ It is a benchmark and decides nothing.`,
 	}
 	c.Flags().IntVar(&f.repeat, "repeat", 3, "how many quiet rounds are wanted; at most three times as many are made")
 	c.Flags().IntVar(&f.seconds, "seconds", 2, "length of one measurement")
-	c.Flags().StringSliceVar(&f.generators, "generator", harness.EngineNames, "which generators: "+strings.Join(harness.EngineNames, ", "))
-	c.Flags().StringSliceVar(&f.connections, "connections", harness.EngineConnections, "which connections: "+strings.Join(harness.EngineConnections, ", "))
+	c.Flags().StringSliceVar(&f.generators, "generator", generators.Names(), "which generators: "+strings.Join(generators.Names(), ", "))
+	c.Flags().StringSliceVar(&f.connections, "connections", generators.Connections(), "which connections: "+strings.Join(generators.Connections(), ", "))
 	return c
 }
 
@@ -53,7 +53,7 @@ func benchEngine(c *cobra.Command, f engineFlags) error {
 		return usage(errors.New("--repeat and --seconds must be at least 1"))
 	}
 	for flag, names := range map[string][2][]string{
-		"generator": {f.generators, harness.EngineNames}, "connections": {f.connections, harness.EngineConnections},
+		"generator": {f.generators, generators.Names()}, "connections": {f.connections, generators.Connections()},
 	} {
 		if len(names[0]) == 0 {
 			return usage(fmt.Errorf("--%s names none: there are %s; leave it out for all", flag, strings.Join(names[1], ", ")))
@@ -78,7 +78,7 @@ func benchEngine(c *cobra.Command, f engineFlags) error {
 		return err
 	}
 	stderr := c.ErrOrStderr()
-	engines, rounds, err := harness.MeasureEngines(c.Context(), harness.EngineConfig{
+	engines, rounds, err := generators.Measure(c.Context(), generators.Config{
 		Roles: roles(), Floor: self(roleFloor), Tools: engineTools(), Generators: f.generators, Connections: f.connections,
 		Repeat: f.repeat, Duration: time.Duration(f.seconds) * time.Second, CPUs: cpus,
 		Progress: func(what string) { fmt.Fprintln(stderr, what) },
@@ -97,12 +97,12 @@ func benchEngine(c *cobra.Command, f engineFlags) error {
 func engineTools() map[string]string {
 	tools := map[string]string{}
 	if exe, err := os.Executable(); err == nil {
-		vegeta := filepath.Join(filepath.Dir(exe), harness.EngineVegeta)
+		vegeta := filepath.Join(filepath.Dir(exe), generators.Vegeta)
 		if _, err := os.Stat(vegeta); err == nil {
-			tools[harness.EngineVegeta] = vegeta
+			tools[generators.Vegeta] = vegeta
 		}
 	}
-	for _, name := range []string{harness.EngineWrk, harness.EngineHey, harness.EngineH2load} {
+	for _, name := range []string{generators.Wrk, generators.Hey, generators.H2load} {
 		if path, err := exec.LookPath(name); err == nil {
 			tools[name] = path
 		}
@@ -113,7 +113,7 @@ func engineTools() map[string]string {
 // engineFigure is a column of the tables. ok is false for what a generator cannot do.
 type engineFigure struct {
 	heading string
-	of      func(harness.EngineRun) (value float64, ok bool)
+	of      func(generators.Run) (value float64, ok bool)
 }
 
 func engineFigures() []engineFigure {
@@ -123,24 +123,24 @@ func engineFigures() []engineFigure {
 		}
 		return microseconds(*d), true
 	}
-	pace := fmt.Sprintf(" at %d/s", harness.EnginePace)
+	pace := fmt.Sprintf(" at %d/s", generators.Pace)
 	return []engineFigure{
-		{"attempts/s", func(r harness.EngineRun) (float64, bool) { return r.PerSecond, true }},
-		{"CPU µs/attempt", func(r harness.EngineRun) (float64, bool) { return microseconds(r.CPU), true }},
-		{"CPU µs/attempt" + pace, func(r harness.EngineRun) (float64, bool) { return duration(r.PacedCPU) }},
-		{"schedule lag p99 µs" + pace, func(r harness.EngineRun) (float64, bool) { return duration(r.Lag) }},
-		{"generator busy %", func(r harness.EngineRun) (float64, bool) { return 100 * r.PerSecond * r.CPU.Seconds(), true }},
-		{"worker busy %", func(r harness.EngineRun) (float64, bool) { return 100 * r.WorkerBusy, true }},
-		{"stolen %", func(r harness.EngineRun) (float64, bool) { return 100 * r.Stolen, true }},
+		{"attempts/s", func(r generators.Run) (float64, bool) { return r.PerSecond, true }},
+		{"CPU µs/attempt", func(r generators.Run) (float64, bool) { return microseconds(r.CPU), true }},
+		{"CPU µs/attempt" + pace, func(r generators.Run) (float64, bool) { return duration(r.PacedCPU) }},
+		{"schedule lag p99 µs" + pace, func(r generators.Run) (float64, bool) { return duration(r.Lag) }},
+		{"generator busy %", func(r generators.Run) (float64, bool) { return 100 * r.PerSecond * r.CPU.Seconds(), true }},
+		{"worker busy %", func(r generators.Run) (float64, bool) { return 100 * r.WorkerBusy, true }},
+		{"stolen %", func(r generators.Run) (float64, bool) { return 100 * r.Stolen, true }},
 	}
 }
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // printEngines prints, for new and for reused connections, the figures and their ratios.
-func printEngines(w io.Writer, all []*harness.Engine, rounds, cpus int) error {
-	for _, connections := range harness.EngineConnections {
-		var some []*harness.Engine
+func printEngines(w io.Writer, all []*generators.Generator, rounds, cpus int) error {
+	for _, connections := range generators.Connections() {
+		var some []*generators.Generator
 		for _, e := range all {
 			if e.Connections == connections {
 				some = append(some, e)
@@ -149,7 +149,7 @@ func printEngines(w io.Writer, all []*harness.Engine, rounds, cpus int) error {
 		if len(some) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%s connections: median [least–most] of the rounds, %d under way at once\n\n", connections, harness.EngineInFlight)
+		fmt.Fprintf(w, "%s connections: median [least–most] of the rounds, %d under way at once\n\n", connections, generators.InFlight)
 		if err := printFigures(w, some); err != nil {
 			return err
 		}
@@ -179,7 +179,7 @@ func printEngines(w io.Writer, all []*harness.Engine, rounds, cpus int) error {
 	return nil
 }
 
-func printFigures(w io.Writer, engines []*harness.Engine) error {
+func printFigures(w io.Writer, engines []*generators.Generator) error {
 	headings := []string{"generator"}
 	for _, f := range engineFigures() {
 		headings = append(headings, f.heading)
@@ -196,7 +196,7 @@ func printFigures(w io.Writer, engines []*harness.Engine) error {
 }
 
 // printRatios pairs each repetition of a generator with that of vegeta, and of wrk.
-func printRatios(w io.Writer, engines []*harness.Engine) error {
+func printRatios(w io.Writer, engines []*generators.Generator) error {
 	headings := []string{"generator"}
 	var rows [][]string
 	for _, e := range engines {
@@ -206,7 +206,7 @@ func printRatios(w io.Writer, engines []*harness.Engine) error {
 	for i, name := range []string{"attempts/s", "CPU flat out", "CPU at the pace"} {
 		f := engineFigures()[i]
 		for _, other := range engines {
-			if other.Name != harness.EngineVegeta && other.Name != harness.EngineWrk || len(values(other, f)) == 0 {
+			if other.Name != generators.Vegeta && other.Name != generators.Wrk || len(values(other, f)) == 0 {
 				continue
 			}
 			headings = append(headings, name+" ÷ "+other.Name)
@@ -221,7 +221,7 @@ func printRatios(w io.Writer, engines []*harness.Engine) error {
 	return report.Words(w, headings, rows)
 }
 
-func values(e *harness.Engine, f engineFigure) (all []float64) {
+func values(e *generators.Generator, f engineFigure) (all []float64) {
 	for _, r := range e.Runs {
 		if v, ok := f.of(r); ok {
 			all = append(all, v)

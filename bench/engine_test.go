@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"reuseport-bench/bench/internal/harness"
+	"reuseport-bench/bench/internal/generators"
 )
 
 func TestSpread(t *testing.T) {
@@ -26,14 +26,14 @@ func TestSpread(t *testing.T) {
 
 // Ratios are of the same repetition: what disturbs the machine disturbs both.
 func TestPrintEngines(t *testing.T) {
-	run := func(perSecond float64) harness.EngineRun {
-		return harness.EngineRun{PerSecond: perSecond, CPU: 50 * time.Microsecond, WorkerBusy: 0.5}
+	run := func(perSecond float64) generators.Run {
+		return generators.Run{PerSecond: perSecond, CPU: 50 * time.Microsecond, WorkerBusy: 0.5}
 	}
 	var out strings.Builder
-	err := printEngines(&out, []*harness.Engine{
-		{Name: harness.EngineLoad, Connections: "new", Runs: []harness.EngineRun{run(2000), run(30000)}},
-		{Name: harness.EngineVegeta, Connections: "new", Runs: []harness.EngineRun{run(1000), run(10000)}},
-		{Name: harness.EngineHey, Connections: "new", Problem: "exit status 7"},
+	err := printEngines(&out, []*generators.Generator{
+		{Name: generators.Ours, Connections: "new", Runs: []generators.Run{run(2000), run(30000)}},
+		{Name: generators.Vegeta, Connections: "new", Runs: []generators.Run{run(1000), run(10000)}},
+		{Name: generators.Hey, Connections: "new", Problem: "exit status 7"},
 	}, 5, 2)
 	if err != nil {
 		t.Fatal(err)

@@ -32,11 +32,30 @@ var allowed = map[string][]string{
 	"servers":                {"servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket"},
 	"servers/worker":         {"servers", "servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket", "servers/sys", "servers/wire"},
 	"bench/internal/load":    {"results", "servers/child", "servers/clock", "servers/sys", "servers/wire", "servers/socket", "bench/internal/dns"},
+	// What a run is made of, in the order in which data flows.
+	"bench/internal/gates": {"scenarios", "results", "results/cause"},
+	"bench/internal/plan": {"scenarios", "results", "servers", "bench/internal/gates", "bench/internal/load",
+		"bench/internal/netlab", "bench/internal/kernel", "bench/internal/kube", "bench/internal/dns", "bench/internal/haproxy"},
 	"bench/internal/ledger": {"scenarios", "results", "results/cause", "servers/clock", "servers/journal", "servers/wire",
 		"bench/internal/load"},
-	"bench/internal/harness": {"scenarios", "results", "results/cause", "servers", "servers/journal", "servers/selector", "servers/clock", "servers/sys", "servers/wire", "servers/socket", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel", "bench/internal/haproxy", "bench/internal/kube", "bench/internal/dns"},
-	"bench": {"bench/internal/harness", "results", "results/report", "scenarios",
-		"servers/worker", "bench/internal/load", "bench/internal/netlab", "bench/internal/kernel"}, // the last four: the child roles and doctor
+	"bench/internal/watch": {"results", "servers", "servers/clock", "servers/selector", "bench/internal/ledger",
+		"bench/internal/kernel", "bench/internal/netlab"},
+	"bench/internal/cluster": {"results", "servers", "servers/clock", "servers/socket", "bench/internal/plan",
+		"bench/internal/ledger", "bench/internal/kube", "bench/internal/dns", "bench/internal/kernel", "bench/internal/netlab"},
+	"bench/internal/trial": {"results", "servers", "servers/clock", "servers/journal", "bench/internal/plan",
+		"bench/internal/cluster", "bench/internal/watch", "bench/internal/ledger", "bench/internal/load",
+		"bench/internal/haproxy", "bench/internal/kernel", "bench/internal/netlab"},
+	"bench/internal/generators": {"scenarios", "results", "servers", "servers/clock", "servers/journal",
+		"bench/internal/plan", "bench/internal/trial", "bench/internal/load", "bench/internal/kernel"},
+	"bench/internal/harness": {"results", "servers", "servers/clock", "servers/journal", "servers/sys",
+		"bench/internal/plan", "bench/internal/gates", "bench/internal/trial", "bench/internal/ledger",
+		"bench/internal/load", "bench/internal/haproxy", "bench/internal/kernel", "bench/internal/netlab"},
+	// The command. From servers/worker on: the child roles, doctor, and what reads kept facts.
+	"bench": {"scenarios", "results", "results/cause", "results/report", "bench/internal/plan", "bench/internal/trial",
+		"bench/internal/harness", "bench/internal/generators", "servers/worker", "bench/internal/load",
+		"bench/internal/netlab", "bench/internal/kernel", "bench/internal/ledger"},
+
+	"bench/internal/gates/gatestest": {"scenarios", "results"}, // for tests
 }
 
 func TestImports(t *testing.T) {

@@ -27,10 +27,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/bench/internal/trial"
 	"reuseport-bench/servers/worker"
 )
 
@@ -155,8 +155,8 @@ func self(role string) func() *exec.Cmd {
 	}
 }
 
-func roles() harness.Roles {
-	return harness.Roles{Init: self(roleInit), Worker: self(roleWorker), Load: self(roleLoad)}
+func roles() trial.Roles {
+	return trial.Roles{Init: self(roleInit), Worker: self(roleWorker), Load: self(roleLoad)}
 }
 
 func newRoot(stdout, stderr io.Writer) *cobra.Command {

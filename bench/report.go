@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -23,8 +24,9 @@ var formats = map[string]reportFunc{
 
 func newReport() *cobra.Command {
 	var format string
-	var ledger, losses bool
+	var ledger, losses, rejudge bool
 	var only []string
+	var trial string
 	c := &cobra.Command{
 		Use:   "report [RUN]",
 		Short: "Print the report of a run",
@@ -42,18 +44,33 @@ not pass at its line of the scenario's file: an error, or a warning for a soft g
 trial. benchstat's medians are over trials, so that of a loss in one trial of eight is 0: rare losses are in the other
 formats.
 
-The exit status is 0 however the gates came out; it is 'run' that fails.`,
+Of a run with --keep-facts: --format attempts is a line of CSV for each attempt. --format vegeta is vegeta's own
+encoding, for its 'report', 'plot' and 'encode': of one trial, --trial, with latencies that count from the schedule.
+--rejudge judges every trial again by the rules of this version, and lists what comes out differently.
+
+The exit status is 0 however the gates came out; it is 'run' that fails. With --rejudge it is 1 when anything differs.`,
 		Example: `  reuseport-bench report --format github >> "$GITHUB_STEP_SUMMARY"
   reuseport-bench report --format benchfmt OLD > old.txt
   reuseport-bench report --format benchfmt NEW > new.txt
   benchstat -filter '.unit:(dropped/restart OR response-p99-sec)' old.txt new.txt
-  benchstat -col /stop new.txt`,
+  benchstat -col /stop new.txt
+  reuseport-bench report --format vegeta --trial rolling-restart-00-00 RUN | vegeta plot > plot.html`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
+			facts, ofFacts := factsFormats[format]
 			print, ok := formats[format]
 			switch {
-			case !ok:
-				return usage(fmt.Errorf("--format %s: must be one of %s", format, strings.Join(slices.Sorted(maps.Keys(formats)), ", ")))
+			case rejudge:
+				facts = rejudgeFacts
+			case !ok && !ofFacts:
+				return usage(fmt.Errorf("--format %s: must be one of %s", format, strings.Join(formatNames(), ", ")))
+			case trial != "" && !ofFacts:
+				return usage(errors.New("--trial goes with --format attempts or vegeta, or with --rejudge"))
+			}
+			if facts != nil {
+				return printFacts(c, args, only, trial, facts)
+			}
+			switch {
 			case ledger:
 				print = report.Ledger
 			case losses:
@@ -69,24 +86,35 @@ The exit status is 0 however the gates came out; it is 'run' that fails.`,
 			return print(c.OutOrStdout(), run, report.Options{Scenarios: only})
 		},
 	}
-	c.Flags().StringVar(&format, "format", "text", "text, markdown, html, csv, json, junit, benchfmt, github or annotations")
+	c.Flags().StringVar(&format, "format", "text", "text, markdown, html, csv, json, junit, benchfmt, github or annotations; of kept facts attempts or vegeta")
 	c.Flags().BoolVar(&ledger, "ledger", false, "print what became of every attempt, as the client and as the servers saw it")
 	c.Flags().BoolVar(&losses, "losses", false, "list the lost attempts one by one")
+	c.Flags().BoolVar(&rejudge, "rejudge", false, "judge kept facts again, and list what comes out differently")
+	c.Flags().StringVar(&trial, "trial", "", "of kept facts, only this trial: SCENARIO-VARIANT-BLOCK, as its file is called")
 	c.Flags().StringArrayVar(&only, "scenario", nil, "only this scenario; may be repeated")
-	c.MarkFlagsMutuallyExclusive("ledger", "losses", "format")
+	c.MarkFlagsMutuallyExclusive("ledger", "losses", "format", "rejudge")
 	return c
+}
+
+func formatNames() []string {
+	names := slices.AppendSeq(slices.Collect(maps.Keys(formats)), maps.Keys(factsFormats))
+	slices.Sort(names)
+	return names
 }
 
 // loadRun reads the run that is named, or the newest.
 func loadRun(args []string) (*results.Run, error) {
-	path := ""
-	if len(args) > 0 {
-		path = args[0]
-	} else {
-		var err error
-		if path, err = results.Latest(runsDir); err != nil {
-			return nil, err
-		}
+	path, err := runPath(args)
+	if err != nil {
+		return nil, err
 	}
 	return results.Load(path)
+}
+
+// runPath returns where the run is that is named, or the newest.
+func runPath(args []string) (string, error) {
+	if len(args) > 0 {
+		return args[0], nil
+	}
+	return results.Latest(runsDir)
 }

@@ -17,6 +17,7 @@ import (
 	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
 	"reuseport-bench/results/report"
 	"reuseport-bench/scenarios"
@@ -97,12 +98,12 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 
 func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 	// Bad input is told before anything is started.
-	plan, err := makePlan(names, f, nil)
+	planned, err := makePlan(names, f, nil)
 	if err != nil {
 		return usage(err)
 	}
 	if f.dryRun {
-		return describe(c.OutOrStdout(), plan)
+		return describe(c.OutOrStdout(), planned)
 	}
 	// From here on the lab needs namespaces: an ordinary user gets them in a child.
 	status, entered, err := netlab.Enter()
@@ -115,13 +116,13 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 		return nil
 	}
 	found := kernel.Probes(c.Context(), probeOptions())
-	f.seed = plan.Seed
-	if plan, err = makePlan(names, f, found); err != nil {
+	f.seed = planned.Seed
+	if planned, err = makePlan(names, f, found); err != nil {
 		return usage(err)
 	}
 	cfg := harness.RunConfig{
 		Roles: roles(), Version: version(), Dir: f.out, Resume: f.resume != "", KeepFacts: f.keepFacts, Capabilities: capabilities(found),
-		Conclude: func(run *results.Run) error { return conclude(plan, run) },
+		Scenarios: scenarios.Names(),
 	}
 	if f.resume != "" {
 		cfg.Dir = f.resume
@@ -130,9 +131,9 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 	}
 	stderr := c.ErrOrStderr()
 	p := newProgress(stderr)
-	fmt.Fprintf(stderr, "%s; results go to %s\n", plan.Summary(), cfg.Dir)
+	fmt.Fprintf(stderr, "%s; results go to %s\n", planned.Summary(), cfg.Dir)
 	cfg.Progress = p.show
-	run, err := harness.Run(c.Context(), plan, cfg)
+	run, err := harness.Run(c.Context(), planned, cfg)
 	p.close()
 	if err != nil {
 		return runError(c.Context(), stderr, run, f.again(cfg.Dir, names), err)
@@ -193,7 +194,7 @@ func countTrials(run *results.Run) (n int) {
 }
 
 // describe prints the plan in lines that fit a terminal.
-func describe(w io.Writer, p *harness.Plan) error {
+func describe(w io.Writer, p *plan.Plan) error {
 	var b strings.Builder
 	if err := p.Describe(&b); err != nil {
 		return err
@@ -203,7 +204,7 @@ func describe(w io.Writer, p *harness.Plan) error {
 
 // makePlan loads the scenarios and plans them for this machine. What was found missing is left out; nil
 // leaves nothing out.
-func makePlan(names []string, f runFlags, found []kernel.Result) (*harness.Plan, error) {
+func makePlan(names []string, f runFlags, found []kernel.Result) (*plan.Plan, error) {
 	o, err := f.options()
 	if err != nil {
 		return nil, err
@@ -245,17 +246,17 @@ func makePlan(names []string, f runFlags, found []kernel.Result) (*harness.Plan,
 	if err != nil {
 		return nil, err
 	}
-	machine := harness.Machine{CPUs: cpus, Missing: map[string]string{}}
+	machine := plan.Machine{CPUs: cpus, Missing: map[string]string{}}
 	for _, r := range found {
 		if r.Status == kernel.No {
 			machine.Missing[r.Name] = r.Detail
 		}
 	}
-	return harness.NewPlan(all, seed, machine, o)
+	return plan.New(all, seed, machine, o)
 }
 
 // options are those of the plan that flags set.
-func (f runFlags) options() (o harness.Options, err error) {
+func (f runFlags) options() (o plan.Options, err error) {
 	if o.Only, err = parseLabels(f.only); err != nil {
 		return o, err
 	}
@@ -319,17 +320,6 @@ func parseLabels(list []string) (scenarios.Labels, error) {
 		labels[k] = v
 	}
 	return labels, nil
-}
-
-// conclude adds gates and claims to a run whose trials have all ended.
-func conclude(plan *harness.Plan, run *results.Run) error {
-	for i, sp := range plan.Scenarios {
-		if err := harness.EvaluateGates(sp.Scenario, run.Scenarios[i], sp.Alpha()); err != nil {
-			return err
-		}
-	}
-	run.Claims = results.DecideClaims(run, scenarios.Names())
-	return nil
 }
 
 func printRun(w io.Writer, run *results.Run, asJSON bool) error {

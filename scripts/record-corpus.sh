@@ -1,10 +1,10 @@
 #!/bin/sh
 # Records the corpus of trials that TestCorpus judges again: the scenarios beside it, or those that are
 # named, as root and as an ordinary user. What is recorded replaces what is there; look at the table of
-# 'go test ./bench/internal/harness -run TestCorpus -v' before you commit it.
+# 'go test ./bench/internal/ledger -run TestCorpus -v' before you commit it.
 set -eu
 cd "$(dirname "$0")/.."
-corpus=bench/internal/harness/testdata/corpus
+corpus=bench/internal/ledger/testdata/corpus
 
 if [ "$(id -u)" != 0 ]; then
 	echo "record-corpus.sh: run it as root; it becomes an ordinary user by itself" >&2

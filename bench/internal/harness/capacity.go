@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,80 +9,48 @@ import (
 	"time"
 
 	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/bench/internal/trial"
 	"reuseport-bench/results"
-	"reuseport-bench/scenarios"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
 )
 
-// The capacity of servers is the rate at which they answer when there is always something to do: a closed
-// loop of many attempts in flight, for a while, a few times; the median of those.
-const (
-	capacityRepeats  = 3
-	capacityDuration = 600 * time.Millisecond
-	capacityWarmUp   = 150 * time.Millisecond // of the duration, not counted
-)
+// capacityWarmUp is the part of plan.CapacityDuration that is not counted.
+const capacityWarmUp = 150 * time.Millisecond
 
-// loadBound is the share of its CPUs' time from which on the load, and not the servers, was what could do no more.
+// loadBound is the share of its CPUs' time from which on the load, and not the servers, was what could
+// do no more.
 const loadBound = 0.95
-
-// capacities are the variants that a capacity is measured of, one for each kind of servers whose load is a share of
-// theirs: variants that differ only in how sockets are listened on and closed, in rate and in timeline have the same
-// servers, and get the same rate.
-func (p *ScenarioPlan) capacities() map[string]*VariantPlan {
-	all := map[string]*VariantPlan{}
-	for _, v := range p.Variants {
-		if v.Load != nil || v.Skipped != "" || v.Setup.Load.Rate.OfCapacity == 0 {
-			continue
-		}
-		key := serversKey(v.Setup)
-		if all[key] == nil || v.Labels.Equal(p.Scenario.Baseline) {
-			all[key] = v
-		}
-	}
-	return all
-}
-
-// serversKey is the same for setups with the same servers and the same kind of load.
-func serversKey(s scenarios.Setup) string {
-	s.Sockets, s.Accept, s.Selector, s.Canary, s.Stop, s.Stall, s.Timeline, s.Validity = "", "", "", 0, "", "", nil, scenarios.Validity{}
-	s.Trace, s.HAProxy, s.Server.Cold, s.Server.Fault = "", scenarios.HAProxy{}, 0, scenarios.Fault{}
-	s.Load = scenarios.OpenLoad{Connections: s.Load.Connections, Body: s.Load.Body}
-	text, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // plain data
-	}
-	return string(text)
-}
 
 // resolve gives every variant of a scenario whose load is a share of the capacity its rate: as it was in the trials
 // there are already, or measured now.
-func (r *runner) resolve(ctx context.Context, sp *ScenarioPlan, out *results.Scenario) error {
+func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Scenario) error {
 	measured := map[string]float64{}
 	for i, v := range sp.Variants {
 		if trials := out.Variants[i].Trials; v.Load == nil && len(trials) > 0 && trials[0].CapacityPerSecond != nil {
-			measured[serversKey(v.Setup)] = *trials[0].CapacityPerSecond
+			measured[v.ServersKey()] = *trials[0].CapacityPerSecond
 		}
 	}
-	for key, v := range sp.capacities() {
+	for key, v := range sp.Capacities() {
 		if measured[key] > 0 {
 			continue
 		}
 		r.note(sp, "measuring the capacity of "+results.Plural(v.Servers.Workers, "worker"))
 		perSecond, err := measureCapacity(ctx, r.plan, v, r.cfg.Roles)
 		if err != nil {
-			return fmt.Errorf("capacity of the servers of %s: %w", orNone(v.Labels.String()), err)
+			return fmt.Errorf("capacity of the servers of %s: %w", plan.OrNone(v.Labels.String()), err)
 		}
 		measured[key] = perSecond
 	}
 	for i, v := range sp.Variants {
-		if v.Load != nil || v.Skipped != "" || v.Setup.Load.Rate.OfCapacity == 0 {
+		if !v.NeedsCapacity() {
 			continue
 		}
-		capacity := measured[serversKey(v.Setup)]
+		capacity := measured[v.ServersKey()]
 		out.Variants[i].CapacityPerSecond = &capacity
-		at, err := v.At(v.Setup.Load.Rate.OfCapacity * capacity)
+		at, err := v.At(v.OfCapacity * capacity)
 		if err != nil {
 			return fmt.Errorf("variant %s: %w", v.Labels, err)
 		}
@@ -93,9 +60,9 @@ func (r *runner) resolve(ctx context.Context, sp *ScenarioPlan, out *results.Sce
 }
 
 // measureCapacity measures a few times and returns the median, in responses per second.
-func measureCapacity(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (float64, error) {
+func measureCapacity(ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Roles) (float64, error) {
 	var all []float64
-	for range capacityRepeats {
+	for range plan.CapacityRepeats {
 		perSecond, loadBusy, err := saturate(ctx, p, v, roles)
 		if err != nil {
 			return 0, err
@@ -111,34 +78,35 @@ func measureCapacity(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) 
 
 // saturate keeps the variant's servers busy for a while and returns how many requests they answered per second, and
 // which share of its CPUs' time the load took for it.
-func saturate(ctx context.Context, p *Plan, v *VariantPlan, roles Roles) (perSecond, loadBusy float64, err error) {
-	busy := *v
-	busy.Setup.Load.Pace, busy.Setup.Load.Duration = string(load.Constant), capacityDuration
-	if v, err = busy.At(unreachable); err != nil {
+func saturate(ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Roles) (perSecond, loadBusy float64, err error) {
+	if v, err = v.FlatOut(plan.CapacityDuration); err != nil {
 		return 0, 0, err
 	}
 	answered := answers{}
-	rig, err := newRig(ctx, roles, v, v.Sysctls, p.ServerCPUs, answered.record)
+	rig, err := trial.NewRig(ctx, trial.RigOptions{
+		Init: roles.Init, Worker: roles.Worker, Network: v.Network, Servers: v.Servers, Sysctls: v.Sysctls,
+		CPUs: p.ServerCPUs, Account: answered.record,
+	})
 	if err != nil {
 		return 0, 0, err
 	}
-	defer func() { err = errors.Join(err, rig.close()) }()
+	defer func() { err = errors.Join(err, rig.Close()) }()
 	loads := v.Load
 	for i := range loads {
 		// Enough that a worker that gets less than its share of the connections has one all the same.
 		loads[i].InFlight = max(64, 16*v.Servers.Workers) / len(loads)
 		loads[i].Timeout, loads[i].Retry = 10*time.Second, load.Retry{}
 	}
-	begin, cpu, err := rig.drive(ctx, roles.Load, loads, p.LoadCPUs, func(*results.Sample) {})
-	if err = errors.Join(err, rig.close()); err != nil {
+	begin, cpu, err := rig.Drive(ctx, roles.Load, loads, p.LoadCPUs, func(*results.Sample) {})
+	if err = errors.Join(err, rig.Close()); err != nil {
 		return 0, 0, err
 	}
-	from, to := begin.Add(capacityWarmUp), begin.Add(capacityDuration)
+	from, to := begin.Add(capacityWarmUp), begin.Add(plan.CapacityDuration)
 	n := answered.between(from, to)
 	if n == 0 {
-		return 0, 0, fmt.Errorf("the servers answered nothing in %v", capacityDuration)
+		return 0, 0, fmt.Errorf("the servers answered nothing in %v", plan.CapacityDuration)
 	}
-	return float64(n) / to.Sub(from).Seconds(), cpu.Seconds() / capacityDuration.Seconds() / float64(len(loads)), nil
+	return float64(n) / to.Sub(from).Seconds(), cpu.Seconds() / plan.CapacityDuration.Seconds() / float64(len(loads)), nil
 }
 
 // answers are the instants at which workers handed responses over.

@@ -11,16 +11,20 @@ import (
 	"strings"
 	"time"
 
+	"reuseport-bench/bench/internal/gates"
 	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/bench/internal/trial"
 	"reuseport-bench/results"
 	"reuseport-bench/servers/sys"
 )
 
 // RunConfig is what Run needs beside the plan.
 type RunConfig struct {
-	Roles Roles
+	Roles trial.Roles
 	// Version of the program, for the record.
 	Version string
 	// Capabilities is what was probed, for the record: name → "yes", or why not.
@@ -30,8 +34,8 @@ type RunConfig struct {
 	Resume bool
 	// KeepFacts writes what each trial was judged by into Dir, beside the trial.
 	KeepFacts bool
-	// Conclude adds what follows from all trials (claims, gates) before the run is written. Nil: nothing.
-	Conclude func(*results.Run) error
+	// Scenarios are the names of all scenarios that there are, for claims that this run does not decide.
+	Scenarios []string
 	// Progress is told of every trial, from the calling goroutine. Nil: nobody is.
 	Progress func(Progress)
 }
@@ -41,7 +45,7 @@ type Progress struct {
 	Done, Total int // trials; repeats of invalid ones raise both
 	Left        time.Duration
 	Scenario    string
-	Variant     *VariantPlan
+	Variant     *plan.Variant
 	Block       int
 	Trial       *results.Trial // nil: there is none to tell of
 	Note        string         // what is done beside the trials; then there is no Trial and no Variant
@@ -49,7 +53,7 @@ type Progress struct {
 
 // A runner carries a plan out.
 type runner struct {
-	plan  *Plan
+	plan  *plan.Plan
 	cfg   RunConfig
 	store *results.Store
 	run   *results.Run
@@ -58,8 +62,8 @@ type runner struct {
 
 // Run carries the plan out and returns the run, which is also on disk: each trial when it ends, the
 // whole when all have. After an error, or when ctx ends, what was finished is kept and returned.
-func Run(ctx context.Context, p *Plan, cfg RunConfig) (*results.Run, error) {
-	// Nearly all of the heap is the books, which hold no pointers: collecting often is cheap, and keeps a trial of a
+func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error) {
+	// Nearly all of the heap is the ledger, which holds no pointers: collecting often is cheap, and keeps a trial of a
 	// million attempts from taking twice their size.
 	defer debug.SetGCPercent(debug.SetGCPercent(25))
 	_ = sys.ReleaseProgram() // the peak of its memory is the run's then; without, that of all before too
@@ -79,12 +83,22 @@ func (r *runner) finish() error {
 	now := time.Now().UTC().Truncate(time.Second)
 	r.run.FinishedAt = &now
 	r.run.Summarize()
-	if r.cfg.Conclude != nil {
-		if err := r.cfg.Conclude(r.run); err != nil {
-			return errors.Join(err, r.store.Close())
-		}
+	if err := Conclude(r.plan, r.run, r.cfg.Scenarios); err != nil {
+		return errors.Join(err, r.store.Close())
 	}
 	return r.store.Finish(r.run)
+}
+
+// Conclude adds gates and claims to a run whose trials have all ended. scenarios are the names of all
+// that there are.
+func Conclude(p *plan.Plan, run *results.Run, scenarios []string) error {
+	for i, sp := range p.Scenarios {
+		if err := gates.Evaluate(sp.Spec, run.Scenarios[i], sp.Alpha()); err != nil {
+			return err
+		}
+	}
+	run.Claims = results.DecideClaims(run, scenarios)
+	return nil
 }
 
 // open makes or reopens the run directory.
@@ -124,7 +138,7 @@ func (r *runner) samePlan() error {
 	return nil
 }
 
-func newRun(p *Plan, cfg RunConfig) *results.Run {
+func newRun(p *plan.Plan, cfg RunConfig) *results.Run {
 	run := &results.Run{
 		SchemaVersion: results.SchemaVersion,
 		Program:       "reuseport-bench",
@@ -142,14 +156,14 @@ func newRun(p *Plan, cfg RunConfig) *results.Run {
 			Capabilities: cfg.Capabilities,
 		},
 	}
-	if p.usesHAProxy() {
+	if usesHAProxy(p) {
 		// What the probe has found can be asked; if not, the first trial says why.
 		run.Environment.HAProxy, _ = haproxy.Version(context.Background())
 	}
 	for _, sp := range p.Scenarios {
 		s := &results.Scenario{
-			Name: sp.Scenario.Name, About: sp.Scenario.About, SHA256: sp.Scenario.SHA256, Baseline: sp.Scenario.Baseline,
-			MinValid: sp.MinValid, Trials: sp.Blocks(), File: sp.Scenario.File, Looks: sp.Looks, BudgetNS: int64(sp.Budget),
+			Name: sp.Spec.Name, About: sp.Spec.About, SHA256: sp.Spec.SHA256, Baseline: sp.Spec.Baseline,
+			MinValid: sp.MinValid, Trials: sp.Blocks(), File: sp.Spec.File, Looks: sp.Looks, BudgetNS: int64(sp.Budget),
 		}
 		for _, v := range sp.Variants {
 			rv := &results.Variant{Labels: v.Labels}
@@ -163,11 +177,11 @@ func newRun(p *Plan, cfg RunConfig) *results.Run {
 	return run
 }
 
-// usesHAProxy says that some variant's path leads through it.
-func (p *Plan) usesHAProxy() bool {
+// usesHAProxy reports whether some variant's path leads through it.
+func usesHAProxy(p *plan.Plan) bool {
 	for _, sp := range p.Scenarios {
 		for _, v := range sp.Variants {
-			if v.Setup.Path == pathHAProxy && v.Skipped == "" {
+			if v.HAProxy != nil && v.Skipped == "" {
 				return true
 			}
 		}
@@ -178,7 +192,7 @@ func (p *Plan) usesHAProxy() bool {
 // job is a trial of one of the plan's scenarios.
 type job struct {
 	scenario int
-	TrialPlan
+	plan.Trial
 }
 
 // trials runs every trial, block by block, scenario by scenario. Those that were invalid are repeated
@@ -199,7 +213,7 @@ func (r *runner) trials(ctx context.Context) error {
 	spent := make([]time.Duration, len(r.plan.Scenarios))
 	for i, sp := range r.plan.Scenarios { // before it was resumed
 		for k, v := range r.run.Scenarios[i].Variants {
-			spent[i] += time.Duration(len(v.Trials)) * sp.Variants[k].Duration()
+			spent[i] += time.Duration(len(v.Trials)) * sp.Variants[k].Takes()
 		}
 	}
 	for {
@@ -208,32 +222,32 @@ func (r *runner) trials(ctx context.Context) error {
 			if queue, err = r.moreTrials(spent); err != nil || len(queue) == 0 {
 				return err
 			}
-			repeats += repeatsOf(len(queue))
+			repeats += plan.RepeatsOf(len(queue))
 		}
 		j := queue[0]
 		queue = queue[1:]
 		sp, out := r.plan.Scenarios[j.scenario], r.run.Scenarios[j.scenario]
 		if err := r.resolve(ctx, sp, out); err != nil {
-			return fmt.Errorf("scenario %s: %w", sp.Scenario.Name, err)
+			return fmt.Errorf("scenario %s: %w", sp.Spec.Name, err)
 		}
 		variant := out.Variants[j.Variant]
 		if r.cfg.Resume && hasValid(variant, j.Block) {
-			r.progress(sp, j.TrialPlan, nil)
+			r.progress(sp, j.Trial, nil)
 			continue
 		}
 		began := time.Now()
-		trial, err := r.trial(ctx, sp, j.TrialPlan, out)
+		trial, err := r.trial(ctx, sp, j.Trial, out)
 		spent[j.scenario] += time.Since(began)
 		if err != nil {
-			return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Scenario.Name, sp.Variants[j.Variant].Labels, j.Block+1, err)
+			return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Spec.Name, sp.Variants[j.Variant].Labels, j.Block+1, err)
 		}
 		if !trial.Valid && repeats > 0 && !hopeless(variant, sp.Blocks()) {
 			repeats--
 			queue = append(queue, j)
 			r.state.Total++
-			r.state.Left += sp.Variants[j.Variant].Duration()
+			r.state.Left += sp.Variants[j.Variant].Takes()
 		}
-		r.progress(sp, j.TrialPlan, trial)
+		r.progress(sp, j.Trial, trial)
 	}
 }
 
@@ -246,14 +260,14 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 			continue
 		}
 		out := r.run.Scenarios[i]
-		if err := EvaluateGates(sp.Scenario, out, sp.Alpha()); err != nil {
+		if err := gates.Evaluate(sp.Spec, out, sp.Alpha()); err != nil {
 			return nil, err
 		}
 		open := slices.DeleteFunc(slices.Clone(out.Gates), func(g results.GateResult) bool { return g.Outcome != results.GateUndecided || g.Undecidable })
 		if len(open) == 0 {
 			continue
 		}
-		block := max(sp.blockDuration(), spent[i]/time.Duration(sp.Blocks()))
+		block := max(sp.BlockDuration(), spent[i]/time.Duration(sp.Blocks()))
 		blocks := min(sp.Looks[next]-sp.Blocks(), int((sp.Budget-spent[i])/block))
 		if blocks < 1 {
 			r.note(sp, fmt.Sprintf("the budget of %v is used up, %s not decided", sp.Budget, results.Plural(len(open), "gate")))
@@ -262,10 +276,10 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 		if blocks < sp.Looks[next]-sp.Blocks() {
 			sp.Looks = sp.Looks[:next] // this was the last: each look has its share of the error
 		}
-		for _, t := range sp.more(blocks) {
+		for _, t := range sp.More(blocks) {
 			added = append(added, job{i, t})
 			r.state.Total++
-			r.state.Left += sp.Variants[t.Variant].Duration()
+			r.state.Left += sp.Variants[t.Variant].Takes()
 		}
 		out.Trials = sp.Blocks()
 		r.note(sp, fmt.Sprintf("%s not decided after %s: %d more", results.Plural(len(open), "gate"), results.Plural(sp.Blocks()-blocks, "block"), blocks))
@@ -292,29 +306,24 @@ func hasValid(v *results.Variant, block int) bool {
 	return slices.ContainsFunc(v.Trials, func(t *results.Trial) bool { return t.Block == block && t.Valid })
 }
 
-func (r *runner) trial(ctx context.Context, sp *ScenarioPlan, t TrialPlan, out *results.Scenario) (*results.Trial, error) {
+func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out *results.Scenario) (*results.Trial, error) {
 	variant := sp.Variants[t.Variant]
-	run := runTrial
-	if variant.Setup.Search.P99 > 0 {
-		run = r.search
+	run := trial.Run
+	if variant.Search != nil {
+		run = search
 	}
-	kept := map[*results.Trial]*factsKeeper{} // of each try of a search
-	var keep func(*factsKeeper)
-	if r.cfg.KeepFacts {
-		keep = func(k *factsKeeper) { kept[k.trial] = k }
-	}
-	trial, sysctls, err := run(ctx, r.plan, variant, t.Block, r.cfg.Roles, keep)
+	done, err := run(ctx, r.plan, variant, trial.Options{Roles: r.cfg.Roles, Block: t.Block, KeepFacts: r.cfg.KeepFacts})
 	if err != nil {
 		return nil, err
 	}
-	r.run.Environment.Sysctls = addValues(r.run.Environment.Sysctls, sysctls)
-	trial.Block = t.Block
+	r.run.Environment.Sysctls = addValues(r.run.Environment.Sysctls, done.Sysctls)
+	done.Block = t.Block
 	for _, v := range out.Variants {
-		trial.Order += len(v.Trials)
+		done.Order += len(v.Trials)
 	}
 	v := out.Variants[t.Variant]
-	trial.CapacityPerSecond = v.CapacityPerSecond
-	if err := r.store.Append(out.Name, v.Labels, trial); err != nil {
+	done.CapacityPerSecond = v.CapacityPerSecond
+	if err := r.store.Append(out.Name, v.Labels, done.Trial); err != nil {
 		return nil, err
 	}
 	repeat := 0
@@ -323,35 +332,36 @@ func (r *runner) trial(ctx context.Context, sp *ScenarioPlan, t TrialPlan, out *
 			repeat++
 		}
 	}
-	v.Trials = append(v.Trials, trial)
-	if k := kept[trial]; k != nil {
-		header := factsHeader{
-			Format: factsFormat, Version: factsVersion, Program: r.cfg.Version,
-			Kernel: r.run.Environment.Kernel, Privileged: r.run.Environment.Privileged,
-			Scenario: out.Name, Labels: v.Labels, Block: t.Block, Order: trial.Order,
-		}
-		if err := k.save(r.cfg.Dir, factsName(out.Name, t.Variant, t.Block, repeat), header); err != nil {
-			return nil, fmt.Errorf("facts: %w; the trial itself is saved: free some space, "+
-				"then go on with --resume, with --keep-facts or without", err)
-		}
+	v.Trials = append(v.Trials, done.Trial)
+	if done.Facts == nil {
+		return done.Trial, nil
 	}
-	return trial, nil
+	done.Facts.Trial = done.Trial
+	done.Facts.Header = ledger.Header{
+		Program: r.cfg.Version, Kernel: r.run.Environment.Kernel, Privileged: r.run.Environment.Privileged,
+		Scenario: out.Name, Labels: v.Labels, Block: t.Block, Order: done.Order, Words: done.Facts.Header.Words,
+	}
+	if err := saveFacts(r.cfg.Dir, factsName(out.Name, t.Variant, t.Block, repeat), done.Facts); err != nil {
+		return nil, fmt.Errorf("facts: %w; the trial itself is kept: free some space, then go on with --resume, "+
+			"or without --keep-facts", err)
+	}
+	return done.Trial, nil
 }
 
 // note tells of something that is no trial.
-func (r *runner) note(sp *ScenarioPlan, what string) {
+func (r *runner) note(sp *plan.Scenario, what string) {
 	if r.cfg.Progress != nil {
 		s := r.state
-		s.Scenario, s.Variant, s.Trial, s.Note = sp.Scenario.Name, nil, nil, what
+		s.Scenario, s.Variant, s.Trial, s.Note = sp.Spec.Name, nil, nil, what
 		r.cfg.Progress(s)
 	}
 }
 
-func (r *runner) progress(sp *ScenarioPlan, t TrialPlan, trial *results.Trial) {
+func (r *runner) progress(sp *plan.Scenario, t plan.Trial, trial *results.Trial) {
 	v := sp.Variants[t.Variant]
 	r.state.Done++
-	r.state.Left = max(0, r.state.Left-v.Duration())
-	r.state.Scenario, r.state.Variant, r.state.Block, r.state.Trial = sp.Scenario.Name, v, t.Block, trial
+	r.state.Left = max(0, r.state.Left-v.Takes())
+	r.state.Scenario, r.state.Variant, r.state.Block, r.state.Trial = sp.Spec.Name, v, t.Block, trial
 	if r.cfg.Progress != nil {
 		r.cfg.Progress(r.state)
 	}

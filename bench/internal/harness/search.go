@@ -1,12 +1,14 @@
 package harness
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"time"
 
+	"reuseport-bench/bench/internal/ledger"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/bench/internal/trial"
 	"reuseport-bench/results"
 )
 
@@ -24,9 +26,6 @@ const (
 	fewestAttempts = 100
 	// invalidToGiveUp is how many invalid tries of one rate end the search.
 	invalidToGiveUp = 3
-	// expectedTries is how many tries a search takes about, for the estimate of its duration.
-	expectedTries    = 9
-	defaultPrecision = 0.03
 )
 
 // searching is one search under way.
@@ -38,28 +37,33 @@ type searching struct {
 	highest float64
 }
 
-// search runs trials of the variant at one rate after the other. Its trial is that of the highest rate that passed, with
-// the way there. Where none did, or too many were invalid, that last one is returned as invalid.
-func (r *runner) search(
-	ctx context.Context, p *Plan, v *VariantPlan, block int, roles Roles, keep func(*factsKeeper),
-) (*results.Trial, map[string]string, error) {
-	estimate, _, err := saturate(ctx, p, v, roles)
+// search carries out trials of the variant at one rate after the other. What it returns is that of the
+// highest rate that passed, with the way there. Where none did, or too many were invalid, that last one
+// is returned as invalid.
+func search(ctx context.Context, p *plan.Plan, v *plan.Variant, o trial.Options) (*trial.Outcome, error) {
+	estimate, _, err := saturate(ctx, p, v, o.Roles)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var sysctls map[string]string
-	s := &searching{bound: v.Setup.Search.P99}
+	outcomes := map[*results.Trial]*trial.Outcome{}
+	s := &searching{bound: v.Search.P99}
 	s.try = func(perSecond float64) (*results.Trial, error) {
 		at, err := v.At(perSecond)
 		if err != nil {
 			return nil, err
 		}
-		var trial *results.Trial
-		trial, sysctls, err = runTrial(ctx, p, at, block, roles, keep)
-		return trial, err
+		done, err := trial.Run(ctx, p, at, o)
+		if err != nil {
+			return nil, err
+		}
+		outcomes[done.Trial] = done
+		return done.Trial, nil
 	}
-	trial, err := s.run(estimate, cmp.Or(v.Setup.Search.Precision, defaultPrecision))
-	return trial, sysctls, err
+	found, err := s.run(estimate, v.Search.Precision)
+	if err != nil {
+		return nil, err
+	}
+	return outcomes[found], nil
 }
 
 // run carries the search out, from an estimate of the rate.
@@ -139,7 +143,7 @@ func (s *searching) judge(t *results.Trial) (outcome, note string) {
 	case t.Dropped > 0:
 		return results.TryFailed, fmt.Sprintf("%d of %d dropped", t.Dropped, t.Attempts)
 	case t.ResponseNS != nil && t.ResponseNS.P99 > int64(s.bound):
-		return results.TryFailed, fmt.Sprintf("p99 %v", rounded(time.Duration(t.ResponseNS.P99)))
+		return results.TryFailed, fmt.Sprintf("p99 %v", ledger.Rounded(time.Duration(t.ResponseNS.P99)))
 	}
 	return results.TryPassed, ""
 }

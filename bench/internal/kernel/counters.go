@@ -51,6 +51,15 @@ func (c Counters) Add(other Counters) {
 	}
 }
 
+// CountersIn reads the counters of the network namespace in which do runs a function.
+func CountersIn(do func(func() error) error) (c Counters, err error) {
+	err = do(func() error {
+		c, err = ReadCounters("/proc/thread-self/net")
+		return err
+	})
+	return c, err
+}
+
 // ReadCounters reads procNet/snmp and procNet/netstat. procNet is the net directory of a process that lives in the
 // namespace of interest, such as "/proc/1234/net". Do not use "/proc/net" or "/proc/self/net" for a thread that has changed
 // its namespace: they follow the main thread; "/proc/thread-self/net" follows the caller's.

@@ -251,3 +251,13 @@ func SetAffinity(pid int, cpus []int) error {
 	}
 	return nil
 }
+
+// SumSteal returns the time that the hypervisor has taken from those CPUs together.
+func SumSteal(cpus []int) (time.Duration, error) {
+	each, err := ReadSteal(cpus)
+	var total time.Duration
+	for _, d := range each {
+		total += d
+	}
+	return total, err
+}

@@ -401,12 +401,34 @@ func (l *Lab) NodeDown(node int) error {
 	})
 }
 
-// FlushConntrack forgets the connections that the host's connection tracking knows of. An entry outlives the rule that made it: a new
-// connection from the same address and port goes where the last one went, however long that has been gone.
+// FlushConntrack forgets the connections that the host's connection tracking knows of. An entry
+// outlives the rule that made it: a new connection from the same address and port goes where the last
+// one went, however long that has been gone.
 func (l *Lab) FlushConntrack(h *Host) error {
 	err := l.Do(h, func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
 	if err != nil {
 		return fmt.Errorf("flush connection tracking in %s: %w", h.Name, err)
 	}
 	return nil
+}
+
+// Translations returns where the host has sent each IPv4 connection to, by the client's end: what its
+// connection tracking remembers.
+func (l *Lab) Translations(h *Host) (map[netip.AddrPort]netip.Addr, error) {
+	of := map[netip.AddrPort]netip.Addr{}
+	err := l.Do(h, func() error {
+		flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+		for _, f := range flows {
+			from, ok := netip.AddrFromSlice(f.Forward.SrcIP)
+			to, ok2 := netip.AddrFromSlice(f.Reverse.SrcIP)
+			if ok && ok2 {
+				of[netip.AddrPortFrom(from.Unmap(), f.Forward.SrcPort)] = to.Unmap()
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connection tracking of %s: %w", h.Name, err)
+	}
+	return of, nil
 }

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"reuseport-bench/bench/internal/harness"
+	"reuseport-bench/bench/internal/ledger"
+	"reuseport-bench/results"
+)
+
+// A factsFunc prints the recordings of a run.
+type factsFunc func(io.Writer, []harness.FactsFile) error
+
+// factsFormats are the formats that need kept facts.
+var factsFormats = map[string]factsFunc{"attempts": attemptsCSV, "vegeta": vegetaResults}
+
+// printFacts prints the recordings of a run: of these scenarios, or of one trial; empty: of all.
+func printFacts(c *cobra.Command, args, scenarios []string, trial string, print factsFunc) error {
+	path, err := runPath(args)
+	if err != nil {
+		return usage(err)
+	}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		path = filepath.Dir(path)
+	}
+	files, err := harness.FactsFiles(path)
+	if err != nil {
+		return usage(err)
+	}
+	files = slices.DeleteFunc(files, func(f harness.FactsFile) bool {
+		ofThese := slices.ContainsFunc(scenarios, func(s string) bool { return strings.HasPrefix(f.Name, s+"-") })
+		return trial != "" && f.Name != trial || len(scenarios) > 0 && !ofThese
+	})
+	if len(files) == 0 {
+		return usage(fmt.Errorf("%s: it has facts, but of no such trial; see the names in %s", path, filepath.Join(path, "facts")))
+	}
+	return print(c.OutOrStdout(), files)
+}
+
+// judged reads a recording and judges it by the rules of this version.
+func judged(f harness.FactsFile) (*ledger.Recording, *ledger.Account, error) {
+	r, err := ledger.ReadRecording(f.Path)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	a, err := r.Judge()
+	if err != nil {
+		return nil, nil, usage(fmt.Errorf("%s: %w", f.Path, err))
+	}
+	return r, a, nil
+}
+
+// attemptsCSV prints a line for each attempt. Instants are nanoseconds from the first scheduled
+// attempt; what does not apply is empty.
+func attemptsCSV(w io.Writer, files []harness.FactsFile) error {
+	out := csv.NewWriter(w)
+	err := out.Write([]string{
+		"trial", "labels", "load_process", "sequence", "scheduled_ns", "sent_ns", "done_ns", "worker", "tries",
+		"outcome", "phase", "error", "cause", "evidence", "step",
+	})
+	for _, f := range files {
+		r, a, judgeErr := judged(f)
+		if judgeErr != nil {
+			return judgeErr
+		}
+		labels := results.LabelString(r.Header.Labels)
+		for row := range a.Rows() {
+			outcome := "lost"
+			if row.Served {
+				outcome = "served"
+			}
+			sent := ""
+			if row.Tries > 0 {
+				sent = strconv.FormatInt(int64(row.Sent), 10)
+			}
+			err = errors.Join(err, out.Write([]string{
+				f.Name, labels, strconv.Itoa(row.Process), strconv.FormatUint(row.Sequence, 10),
+				strconv.FormatInt(int64(row.Scheduled), 10), sent, strconv.FormatInt(int64(row.Done), 10),
+				orEmpty(row.Worker), strconv.Itoa(row.Tries), outcome, row.Phase, row.Error,
+				row.Verdict.Cause, row.Verdict.Evidence.String(), orEmpty(row.Step),
+			}))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	out.Flush()
+	return errors.Join(err, out.Error())
+}
+
+// orEmpty returns a number, or nothing for one that is negative.
+func orEmpty(n int) string {
+	if n < 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// vegetaResults prints one trial in vegeta's own encoding. The trial's clock knows no date, so the
+// schedule begins at the Unix epoch. Latency is response time, which counts from the schedule.
+func vegetaResults(w io.Writer, files []harness.FactsFile) error {
+	if len(files) > 1 {
+		return usage(fmt.Errorf("--format vegeta is of one trial: choose with --trial %s, or another of %d",
+			files[0].Name, len(files)))
+	}
+	r, a, err := judged(files[0])
+	if err != nil {
+		return err
+	}
+	method := "GET"
+	if slices.Contains(r.Header.Words, "body") {
+		method = "POST"
+	}
+	encode := vegeta.NewEncoder(w)
+	for row := range a.Rows() {
+		result := vegeta.Result{
+			Attack: files[0].Name, Seq: row.Sequence*uint64(r.Load.Processes) + uint64(row.Process), Code: uint16(row.Status),
+			Timestamp: time.Unix(0, int64(row.Scheduled)).UTC(), Latency: row.Done.Sub(row.Scheduled),
+			Method: method, URL: "http://" + r.Trial.Target + "/",
+		}
+		if !row.Served {
+			result.Error = fmt.Sprintf("%s: %s (%s)", row.Phase, row.Error, row.Verdict.Cause)
+		}
+		if err := encode(&result); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxDifferences bounds what is listed of a trial that comes out differently.
+const maxDifferences = 20
+
+// rejudgeFacts judges every recording again, and lists the attempts that come out differently. Then it
+// fails.
+func rejudgeFacts(w io.Writer, files []harness.FactsFile) error {
+	attempts, differ, trials := 0, 0, 0
+	for _, f := range files {
+		r, a, err := judged(f)
+		if err != nil {
+			return err
+		}
+		attempts += a.Attempts()
+		changes := ledger.Changes(r.Verdicts, a.Verdicts())
+		if len(changes) == 0 {
+			continue
+		}
+		trials, differ = trials+1, differ+len(changes)
+		if _, err := fmt.Fprintf(w, "%s %s\n", f.Name, results.LabelString(r.Header.Labels)); err != nil {
+			return err
+		}
+		for _, change := range changes[:min(len(changes), maxDifferences)] {
+			if _, err := fmt.Fprintf(w, "  %s\n", change); err != nil {
+				return err
+			}
+		}
+		if more := len(changes) - maxDifferences; more > 0 {
+			if _, err := fmt.Fprintf(w, "  and %d more\n", more); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := fmt.Fprintf(w, "%d attempts of %d trials judged again: %d come out differently, in %d trials\n",
+		attempts, len(files), differ, trials)
+	if err == nil && differ > 0 {
+		err = &exitError{status: exitFailed}
+	}
+	return err
+}

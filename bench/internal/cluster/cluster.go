@@ -1,0 +1,321 @@
+// Package cluster is the pods of a trial behind a Service: where they are, when they are ready, who
+// sends connections to them, and at which instants all of that changed. The control plane is a stand-in
+// of this program's (kube.Embedded); the rules and connection tracking are the kernel's.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"reuseport-bench/bench/internal/dns"
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/kube"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
+)
+
+// Embedded says in the results that the control plane was a stand-in of this program's.
+const Embedded = "embedded"
+
+// rulesLimit bounds how long the rules may take, beyond the lags that were asked for.
+const rulesLimit = 10 * time.Second
+
+// closeTimeout keeps what the clients' node remembers of a refused connection until the trial's end,
+// when it is read.
+const closeTimeout = "net.netfilter.nf_conntrack_tcp_timeout_close"
+
+// Options of a Cluster.
+type Options struct {
+	Lab   *netlab.Lab
+	Clock *clock.Clock
+	Plan  *plan.Cluster
+	// Seed is the block's: its variants draw the same lags, other blocks others.
+	Seed uint64
+	CPUs []int // the servers'
+	// Sysctls are set in each pod's network.
+	Sysctls []plan.Sysctl
+	// Stop is how a pod's workers are stopped.
+	Stop servers.StopMode
+}
+
+// A Cluster is the pods of a trial, and what sends connections to them.
+type Cluster struct {
+	Options
+	lab    *netlab.Lab
+	clock  *clock.Clock
+	plan   *plan.Cluster
+	group  *servers.Group // see Serve
+	rules  *kube.Rules
+	plane  *kube.Embedded
+	names  *dns.Server     // nil: a Service's address does
+	ctx    context.Context // of the kubelets
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	events   []kube.Event
+	failed   error
+	told     chan struct{} // closed, and made anew, with every event
+	pods     map[int]*pod  // by worker
+	order    []*pod
+	next     int          // the node of the next pod
+	cordoned map[int]bool // nodes that get no new pods
+
+	translations map[netip.AddrPort]netip.Addr
+
+	counting sync.Mutex
+	moved    kernel.Counters // of pods whose networks are gone
+}
+
+// New makes the Service's rules on the clients' node, and the control plane. The pods come with the
+// workers. The caller ends what is returned with Close, also after an error.
+func New(ctx context.Context, o Options) (c *Cluster, err error) {
+	c = &Cluster{
+		Options: o, lab: o.Lab, clock: o.Clock, plan: o.Plan,
+		told: make(chan struct{}), pods: map[int]*pod{}, cordoned: map[int]bool{}, moved: kernel.Counters{},
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if c.rules, err = kube.NewRules(ctx, c.lab, c.lab.Clients(), c.clock); err != nil {
+		return c, err
+	}
+	if err := c.lab.SetSysctl(c.lab.Clients(), closeTimeout, "300"); err != nil {
+		return c, err
+	}
+	c.plane, err = kube.NewEmbedded(kube.EmbeddedOptions{
+		Lags: c.plan.Lags, Seed: o.Seed, Nodes: map[string]kube.Syncer{"clients": c.rules},
+		Clock: c.clock, Events: c.event,
+	})
+	if err != nil {
+		return c, err
+	}
+	if c.plan.Names != nil {
+		if err := c.serveNames(); err != nil {
+			return c, err
+		}
+	}
+	return c, c.plane.CreateService(ctx, plan.ServiceName, c.plan.Service)
+}
+
+// Serve says whose workers the pods run. It must be called before the first of them starts.
+func (c *Cluster) Serve(g *servers.Group) { c.group = g }
+
+// serveNames starts the DNS server, on the clients' node.
+func (c *Cluster) serveNames() error {
+	at := c.plan.Names.Server.String()
+	var packets net.PacketConn
+	var listener net.Listener
+	err := c.lab.Do(c.lab.Clients(), func() (err error) {
+		if packets, err = net.ListenPacket("udp4", at); err == nil {
+			listener, err = net.Listen("tcp4", at)
+		}
+		return err
+	})
+	if err != nil {
+		if packets != nil {
+			err = errors.Join(err, packets.Close())
+		}
+		return fmt.Errorf("DNS server: %w", err)
+	}
+	c.names, err = dns.Serve(packets, listener, c.Seed)
+	return err
+}
+
+// publish sets what the name is answered with: the Service's address or, of a headless one, the ready
+// endpoints'.
+func (c *Cluster) publish(endpoints []kube.Endpoint) error {
+	var addrs []netip.Addr
+	if c.plan.Path == plan.ByService {
+		addrs = []netip.Addr{c.plan.Service.Addr()}
+	}
+	for _, e := range endpoints {
+		if e.Ready() && c.plan.Path == plan.ByDNS {
+			addrs = append(addrs, e.Address.Addr())
+		}
+	}
+	_, err := c.names.Set(c.plan.Names.Name, addrs, c.plan.Names.TTL)
+	return err
+}
+
+func (c *Cluster) event(e kube.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.Kind == kube.EndpointsChanged && c.names != nil {
+		c.failed = errors.Join(c.failed, c.publish(e.Endpoints))
+	}
+	c.events = append(c.events, e)
+	close(c.told)
+	c.told = make(chan struct{})
+}
+
+// Cordon stops new pods from being placed on a node.
+func (c *Cluster) Cordon(node int) { c.cordoned[node] = true }
+
+// Cordoned reports whether new pods are placed on a node no more.
+func (c *Cluster) Cordoned(node int) bool { return c.cordoned[node] }
+
+// PlaceNext places the next pod on that node.
+func (c *Cluster) PlaceNext(node int) { c.next = node }
+
+// NodeOf returns the node of a worker's pod.
+func (c *Cluster) NodeOf(w *servers.Worker) int { return c.podOf(w).Node }
+
+// Register puts the workers' pods behind the Service. It does not wait for the rules to follow;
+// AwaitRules does. It does nothing without a cluster.
+func (c *Cluster) Register(ctx context.Context, workers []*servers.Worker) error {
+	if c == nil {
+		return nil
+	}
+	for _, w := range workers {
+		if err := c.serve(ctx, c.podOf(w)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AwaitRules waits until the clients' node sends connections to the pods of all these workers. Where
+// clients know a pod's own address it returns at once: no rule is needed.
+func (c *Cluster) AwaitRules(ctx context.Context, workers []*servers.Worker) error {
+	if c.plan.Path == plan.ByPod {
+		return nil
+	}
+	return c.await(ctx, c.plan.LongestLags+rulesLimit, "the Service's rules did not come into force in time", func() bool {
+		return !slices.ContainsFunc(workers, func(w *servers.Worker) bool {
+			name := c.pods[w.ID].name
+			return !slices.ContainsFunc(c.events, func(e kube.Event) bool {
+				if c.plan.Path == plan.ByDNS {
+					return hasReady(e, name)
+				}
+				return e.Kind == kube.EndpointAdded && e.Pod == name
+			})
+		})
+	})
+}
+
+// AwaitReady waits until the worker's kubelet has said that its pod is ready.
+func (c *Cluster) AwaitReady(ctx context.Context, w *servers.Worker) error {
+	name := c.podOf(w).name
+	limit := c.plan.Startup + 2*c.plan.ProbePeriod + rulesLimit
+	return c.await(ctx, limit, "pod "+name+" was not ready in time", func() bool {
+		return slices.ContainsFunc(c.events, func(e kube.Event) bool { return e.Kind == kube.PodReady && e.Pod == name })
+	})
+}
+
+// await waits until the events so far are as they should be. The condition is asked under the cluster's lock.
+func (c *Cluster) await(ctx context.Context, limit time.Duration, otherwise string, is func() bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New(otherwise))
+	defer cancel()
+	for {
+		c.mu.Lock()
+		ok, told := is(), c.told
+		c.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-told:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// hasReady reports whether the pod is among the ready endpoints of the event.
+func hasReady(e kube.Event, pod string) bool {
+	return slices.ContainsFunc(e.Endpoints, func(x kube.Endpoint) bool { return x.Pod == pod && x.Ready() })
+}
+
+// Delete deletes the workers' pods: their kubelets and the control plane hear of it at the same time.
+// It returns when their listeners are closed.
+func (c *Cluster) Delete(ctx context.Context, workers []*servers.Worker) (trigger, closed clock.Instant, err error) {
+	trigger = c.clock.Now()
+	for _, w := range workers {
+		p := c.podOf(w)
+		if p.silenced != 0 {
+			return trigger, 0, fmt.Errorf("pod %s is on a node that is down: its kubelet does not hear of its deletion; aim at another", p.name)
+		}
+		if err := c.plane.DeletePod(ctx, p.name); err != nil {
+			return trigger, 0, err
+		}
+		p.kubelet.Delete()
+	}
+	for _, w := range workers {
+		p := c.podOf(w)
+		select {
+		case <-p.stopped:
+		case <-p.ended:
+		case <-ctx.Done():
+			return trigger, 0, context.Cause(ctx)
+		}
+		p.mu.Lock()
+		closed, err = max(closed, p.closed), errors.Join(err, p.err)
+		p.mu.Unlock()
+	}
+	return trigger, closed, err
+}
+
+// NodeDown silences a node, which gets no more pods.
+func (c *Cluster) NodeDown(node int) error {
+	c.Cordon(node)
+	at := c.clock.Now()
+	c.mu.Lock()
+	for _, p := range c.order {
+		if p.Node == node && p.silenced == 0 {
+			p.silenced = at
+		}
+	}
+	c.mu.Unlock()
+	return c.lab.NodeDown(node)
+}
+
+// Unready does what the node controller does to the pods of a node that has been silent for too long:
+// it marks them as not ready.
+func (c *Cluster) Unready(ctx context.Context, workers []*servers.Worker) error {
+	var errs []error
+	for _, w := range workers {
+		errs = append(errs, c.plane.MarkUnready(ctx, c.podOf(w).name))
+	}
+	return errors.Join(errs...)
+}
+
+// Close stops looking after the pods. The group must have ended what they ran. It returns what went
+// wrong with them, and is safe twice.
+func (c *Cluster) Close() error {
+	for _, p := range c.order {
+		if p.exited != nil {
+			<-p.exited // or its kubelet would kill what has ended
+		}
+	}
+	c.cancel()
+	var errs []error
+	for _, p := range c.order {
+		if p.kubelet == nil {
+			continue
+		}
+		<-p.ended
+		p.mu.Lock()
+		if p.err != nil {
+			errs = append(errs, p.err)
+			p.err = nil // said once
+		}
+		p.mu.Unlock()
+	}
+	if c.plane != nil {
+		errs = append(errs, c.plane.Close(), c.failed)
+	}
+	if c.names != nil {
+		errs = append(errs, c.names.Close())
+	}
+	if c.rules != nil {
+		errs = append(errs, c.rules.Close())
+	}
+	c.plane, c.rules, c.names = nil, nil, nil
+	return errors.Join(errs...)
+}

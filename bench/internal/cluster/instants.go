@@ -1,0 +1,159 @@
+package cluster
+
+import (
+	"reuseport-bench/bench/internal/kube"
+	"reuseport-bench/bench/internal/ledger"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/results"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
+)
+
+// A Timescale places instants of the monotonic clock in a trial. It is a *ledger.Book's.
+type Timescale interface {
+	Time(clock.Instant) ledger.Time
+	Maybe(clock.Instant) *ledger.Time // nil for 0, an instant that has not come
+}
+
+// ReadTranslations reads what the clients' node remembers of each connection, for Routes. It is for a
+// trial whose load has just ended: some entries live for seconds only.
+func (c *Cluster) ReadTranslations() (err error) {
+	c.translations, err = c.lab.Translations(c.lab.Clients())
+	return err
+}
+
+// Routes returns where clients were sent, and when a pod listened there. ReadTranslations must have
+// been called; shared says that attempts took their ports in turn.
+func (c *Cluster) Routes(at Timescale, shared bool) *ledger.Routes {
+	r := &ledger.Routes{Translations: c.translations, SharedPorts: shared, Service: c.plan.Service.Addr()}
+	orNever := func(i clock.Instant) ledger.Time {
+		if i == 0 {
+			return ledger.Never
+		}
+		return at.Time(i)
+	}
+	for _, p := range c.order {
+		if c.plan.Path == plan.ByPod && p.Addr != c.plan.FirstPod.Addr() {
+			continue // clients do not know it
+		}
+		pod := ledger.Pod{
+			Addr: p.Addr, Worker: p.workers[0].ID, Silent: orNever(p.silenced),
+			Listens: orNever(p.workers[0].ReadyAt()), Gone: orNever(c.gone(p)),
+		}
+		switch c.plan.Path {
+		case plan.ByService:
+			pod.Routed = c.routed(at, p)
+		case plan.ByPod:
+			pod.Routed = []ledger.Span{{From: -ledger.Never, Until: ledger.Never}}
+		case plan.ByDNS:
+			// Clients go on to a pod that they know by name for as long as the name is cached.
+			if i := c.since(p, kube.EndpointsChanged, 0, true); i != 0 {
+				pod.Routed = []ledger.Span{{From: at.Time(i), Until: ledger.Never}}
+			}
+		}
+		r.Pods = append(r.Pods, pod)
+	}
+	return r
+}
+
+// routed returns when the rules of the clients' node led to the pod. They may leave one out and come
+// back to it: one that is terminating is used where no other is left.
+func (c *Cluster) routed(at Timescale, p *pod) (all []ledger.Span) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.events {
+		switch {
+		case e.Pod != p.name:
+		case e.Kind == kube.EndpointAdded:
+			all = append(all, ledger.Span{From: at.Time(e.At), Until: ledger.Never})
+		case e.Kind == kube.EndpointRemoved && len(all) > 0:
+			all[len(all)-1].Until = at.Time(e.At)
+		}
+	}
+	return all
+}
+
+// Lost returns what happened to the pods that a step took away, which was triggered then.
+func (c *Cluster) Lost(at Timescale, r *ledger.Routes, workers []*servers.Worker, trigger clock.Instant) (all []results.Pod) {
+	for _, w := range workers {
+		all = append(all, c.lost(at, r, c.podOf(w), trigger))
+	}
+	return all
+}
+
+func (c *Cluster) lost(at Timescale, routes *ledger.Routes, p *pod, trigger clock.Instant) results.Pod {
+	deleted := c.since(p, kube.DeletionBegun, trigger, false)
+	r := results.Pod{
+		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name, DeletedNS: nanoseconds(at.Maybe(deleted)),
+		TermNS:   nanoseconds(at.Maybe(c.since(p, kube.TermSent, trigger, false))),
+		ClosedNS: nanoseconds(at.Maybe(c.gone(p))),
+	}
+	// A pod that was not listed when it went does not leave the endpoints either.
+	if from := max(deleted, trigger); c.listed(p, from) {
+		r.EndpointsNS = nanoseconds(at.Maybe(c.since(p, kube.EndpointsChanged, from, false)))
+	}
+	if pod := routes.Of(r.Worker); pod != nil && c.plan.Path == plan.ByService && len(pod.Routed) > 0 {
+		if last := pod.Routed[len(pod.Routed)-1].Until; last < ledger.Never {
+			r.RulesNS = nanoseconds(&last)
+		}
+		if pod.RoutedAt(pod.Gone) {
+			r.Endpoints = routes.Count(pod.Gone)
+		}
+	}
+	return r
+}
+
+// Added returns what happened to the pods that a step started.
+func (c *Cluster) Added(at Timescale, routes *ledger.Routes, workers []*servers.Worker) (all []results.Pod) {
+	for _, w := range workers {
+		p := c.podOf(w)
+		r := results.Pod{
+			Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name, Started: true,
+			ListenNS:    nanoseconds(at.Maybe(p.workers[0].ReadyAt())),
+			ReadyNS:     nanoseconds(at.Maybe(c.since(p, kube.PodReady, 0, true))),
+			EndpointsNS: nanoseconds(at.Maybe(c.since(p, kube.EndpointsChanged, 0, true))),
+		}
+		if pod := routes.Of(r.Worker); pod != nil && c.plan.Path == plan.ByService && len(pod.Routed) > 0 {
+			r.RulesNS = nanoseconds(&pod.Routed[0].From)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func nanoseconds(t *ledger.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	return new(int64(*t))
+}
+
+// since returns the instant of the first event of that kind about the pod at or after another; 0: there
+// was none. Endpoints have changed for it when it is among the ready ones (listed), or no longer.
+func (c *Cluster) since(p *pod, kind kube.EventKind, from clock.Instant, listed bool) clock.Instant {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.events {
+		switch {
+		case e.Kind != kind || e.At < from:
+		case kind == kube.EndpointsChanged && hasReady(e, p.name) == listed:
+			return e.At
+		case kind != kube.EndpointsChanged && e.Pod == p.name:
+			return e.At
+		}
+	}
+	return 0
+}
+
+// listed reports whether the pod was among the ready endpoints at an instant.
+func (c *Cluster) listed(p *pod, at clock.Instant) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	is := false
+	for _, e := range c.events {
+		if e.Kind == kube.EndpointsChanged && e.At <= at {
+			is = hasReady(e, p.name)
+		}
+	}
+	return is
+}

@@ -1,0 +1,412 @@
+// Package gates judges the gates of a scenario on the results of its trials. It is pure.
+package gates
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+	"reuseport-bench/scenarios"
+)
+
+// maxMore is the largest number of further trials that a gate's note names.
+const maxMore = 10_000
+
+// Evaluate judges every gate of the scenario on every variant that it selects but the A/A arm, and stores the outcomes, and
+// how the A/A arm came out, in out.
+//
+// Counts are exact. A figure with an interval is tried at its centre and at both ends; against the baseline it is the interval of the
+// paired ratio or difference (see results.Compare) that is tried. A gate is undecided while these disagree, or there is no
+// interval. All that are judged by intervals are one family with the error probability alpha: Holm's method, by intervals at
+// 1 − alpha/m for the m that are not decided.
+func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error {
+	j := &gateJudge{out: out, summaries: map[summaryKey]map[string]results.Summary{}}
+	if v := out.BaselineVariant(); v != nil && v.SkippedReason == nil {
+		j.baseline = v
+	}
+	out.AA, out.Void = nil, ""
+	if metrics := ControlMetrics(s); len(metrics) > 0 {
+		out.AA = out.CompareAgain(metrics)
+		out.Void = results.Void(out.AA)
+	}
+	var all, open []*judgedGate
+	for _, g := range s.Gates {
+		expectation, err := g.Compile()
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", s.File, g.Line, err)
+		}
+		for _, v := range out.Variants {
+			if !scenarios.Labels(v.Labels).Includes(g.When) || v.SkippedReason != nil || v.IsAgain() {
+				continue
+			}
+			p := &judgedGate{expect: expectation, variant: v, exact: exactFigures(v), result: results.GateResult{
+				Labels: v.Labels, Expect: g.Expect, Outcome: results.GateUndecided, Soft: g.Soft, File: s.File, Line: g.Line,
+			}}
+			all = append(all, p)
+			if len(expectation.Figures()) > 0 {
+				open = append(open, p)
+			} else {
+				j.judge(p, results.Confidence)
+			}
+		}
+	}
+	for decided := true; decided && len(open) > 0; {
+		level := 1 - alpha/float64(len(open))
+		for _, p := range open {
+			j.judge(p, level)
+		}
+		left := slices.DeleteFunc(slices.Clone(open), func(p *judgedGate) bool { return p.result.Outcome != results.GateUndecided })
+		open, decided = left, len(left) < len(open)
+	}
+	out.Gates = nil
+	for _, p := range all {
+		if out.Void != "" && len(p.expect.Figures()) > 0 {
+			p.result.Outcome, p.result.MoreTrials, p.result.Note = results.GateUndecided, nil, "void; "+p.result.Note
+		}
+		out.Gates = append(out.Gates, p.result)
+	}
+	return nil
+}
+
+// ControlMetrics returns the metrics in which a scenario's baseline is compared with itself: those that its gates speak of. Empty: no gate
+// speaks of anything that could vary.
+func ControlMetrics(s *scenarios.Scenario) (metrics []string) {
+	for _, g := range s.Gates {
+		expectation, err := g.Compile()
+		if err != nil {
+			continue // Load refuses such a gate
+		}
+		for _, name := range expectation.Names {
+			metric := metricOf(name)
+			if which := lossMetric(s, name); which != "" {
+				metric = which
+			}
+			if _, ok := results.KindOf(metric); ok && !slices.Contains(metrics, metric) && len(metrics) < results.MaxGating {
+				metrics = append(metrics, metric)
+			}
+		}
+	}
+	return metrics
+}
+
+// lossMetric is the metric of a scenario in which a count of losses that an expectation names would vary:
+// of the lost where the count includes what the load itself failed at, else of the dropped. It is "" for
+// other names.
+func lossMetric(s *scenarios.Scenario, name string) string {
+	name = strings.TrimPrefix(name, scenarios.BaselinePrefix)
+	byLoad := name == "lost" || name == "lost_by_cause."+cause.Client ||
+		strings.HasPrefix(name, "lost_per_") || strings.HasPrefix(name, "lost_by_phase.")
+	perRestart, perAttempt := results.MetricDroppedPerRestart, results.MetricDroppedPerAttempt
+	switch {
+	case byLoad:
+		perRestart, perAttempt = results.MetricLostPerRestart, results.MetricLostPerAttempt
+	case !strings.HasPrefix(name, "dropped") && !strings.HasPrefix(name, "lost_"):
+		return ""
+	}
+	if s.Restarts() {
+		return perRestart
+	}
+	return perAttempt
+}
+
+// metricOf is the metric of results that a name in an expectation stands for, the baseline's as well.
+func metricOf(name string) string {
+	name = strings.TrimPrefix(name, scenarios.BaselinePrefix)
+	if kind, percentile, ok := strings.Cut(name, "."); ok {
+		return kind + "_" + percentile + "_ns"
+	}
+	return name
+}
+
+// A judgedGate is one gate on one variant.
+type judgedGate struct {
+	expect  *scenarios.Expectation
+	variant *results.Variant
+	exact   scenarios.Figures // the variant's counts
+	result  results.GateResult
+}
+
+// speaksOf says that the gate names exactly this.
+func (p *judgedGate) speaksOf(name string) bool { return slices.Contains(p.expect.Names, name) }
+
+// uncounted returns a count that the gate names and that no trial has; "" if there is none.
+func (p *judgedGate) uncounted() string {
+	for _, name := range p.expect.Names {
+		has := func(t *results.Trial) bool { return hasCount(t, name) }
+		if !slices.ContainsFunc(p.variant.ValidTrials(), has) {
+			return name
+		}
+	}
+	return ""
+}
+
+// hasCount reports whether the trial has the count of that name. Most are of every trial.
+func hasCount(t *results.Trial, name string) bool {
+	switch name {
+	case results.MetricSentAfterClose:
+		return t.LostSentAfterClose != nil
+	case "masked", "repeated":
+		return t.Retries != nil
+	}
+	return true
+}
+
+type summaryKey struct {
+	variant *results.Variant
+	level   float64
+}
+
+// A gateJudge judges the gates of one scenario.
+type gateJudge struct {
+	out       *results.Scenario
+	baseline  *results.Variant
+	summaries map[summaryKey]map[string]results.Summary
+}
+
+func (j *gateJudge) summary(v *results.Variant, level float64) map[string]results.Summary {
+	key := summaryKey{v, level}
+	if j.summaries[key] == nil {
+		j.summaries[key] = v.SummaryAt(level)
+	}
+	return j.summaries[key]
+}
+
+// judge sets the outcome of a gate by intervals at the level.
+func (j *gateJudge) judge(p *judgedGate, level float64) {
+	r := &p.result
+	r.Outcome, r.MoreTrials, r.Undecidable = results.GateUndecided, nil, false
+	n := len(p.variant.ValidTrials())
+	if n < j.out.MinValid {
+		if r.Note = j.out.QuickLook(); r.Note == "" {
+			r.Note = fmt.Sprintf("%s, %d are needed", results.Plural(n, "valid trial"), j.out.MinValid)
+		}
+		return
+	}
+	if name := p.uncounted(); name != "" {
+		r.Note, r.Undecidable = name+" was not measured", true
+		return
+	}
+	ranges, why := j.ranges(p, level)
+	if why != "" {
+		r.Note = why
+		return
+	}
+	met, decided, err := p.decide(ranges, 1)
+	switch {
+	case err != nil:
+		r.Note, r.Undecidable = err.Error(), true
+		return
+	case !decided:
+		r.Note, r.MoreTrials = straddles(p, ranges, n)
+		r.Note = describeRanges(ranges, level) + r.Note
+		return
+	case met:
+		r.Outcome = results.GatePass
+	default:
+		r.Outcome = results.GateFail
+	}
+	r.Note = describeRanges(ranges, level) + gateNote(p, n)
+}
+
+// A figureRange is what a figure may be: the variant's and, where it is compared with the baseline's, that one's.
+type figureRange struct {
+	name     string
+	variant  [3]float64 // at its centre, its lowest and its highest
+	baseline [3]float64
+	change   string // the ratio or difference, where both are named
+}
+
+// ranges are those of the figures with an interval that the gate speaks of; or why there is none of one.
+func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string) {
+	var all []figureRange
+	for _, name := range p.expect.Figures() {
+		metric := metricOf(name)
+		r := figureRange{name: name}
+		own, ofBase := p.speaksOf(name), p.speaksOf(scenarios.BaselinePrefix+name)
+		if ofBase && j.baseline == nil {
+			p.result.Undecidable = true
+			return nil, "the baseline was not run"
+		}
+		if own && ofBase && p.variant != j.baseline {
+			d, ok := results.Compare(p.variant, j.baseline, metric, level)
+			if !ok {
+				return nil, metric + " was not measured in both trials of any block"
+			}
+			if d.Change.Lo == nil {
+				return nil, d.Change.Warnings[0]
+			}
+			base := j.summary(j.baseline, results.Confidence)[metric].Center
+			for i, change := range []float64{d.Change.Center, *d.Change.Lo, *d.Change.Hi} {
+				r.baseline[i] = base
+				if r.variant[i] = base + change; d.Scale == results.ScaleRatio {
+					r.variant[i] = base * change
+				}
+			}
+			r.change = fmt.Sprintf("%s: %s to the baseline %s", metric, d.Scale, spread(d.Change, unitOf(d)))
+			all = append(all, r)
+			continue
+		}
+		for _, side := range []struct {
+			named   bool
+			variant *results.Variant
+			values  *[3]float64
+		}{{own, p.variant, &r.variant}, {ofBase, j.baseline, &r.baseline}} {
+			if !side.named {
+				continue
+			}
+			s, ok := j.summary(side.variant, level)[metric]
+			switch {
+			case !ok:
+				return nil, fmt.Sprintf("%s of %s was not measured", metric, results.LabelString(side.variant.Labels))
+			case s.Lo == nil:
+				return nil, s.Warnings[0]
+			}
+			*side.values = [3]float64{s.Center, *s.Lo, *s.Hi}
+			if side.variant == p.variant {
+				r.change = metric + " " + spread(s, inUnits(metric))
+			}
+		}
+		all = append(all, r)
+	}
+	return all, ""
+}
+
+// spread is a figure with its interval, each number written by that function.
+func spread(s results.Summary, number func(float64) string) string {
+	return fmt.Sprintf("%s [%s, %s]", number(s.Center), number(*s.Lo), number(*s.Hi))
+}
+
+func plain(x float64) string { return results.Digits(x, 4) }
+
+// inUnits writes a value of the metric: nanoseconds as a duration.
+func inUnits(metric string) func(float64) string {
+	if !strings.HasSuffix(metric, "_ns") {
+		return plain
+	}
+	return func(ns float64) string {
+		digits := math.Pow(10, math.Max(0, math.Floor(math.Log10(math.Max(1, math.Abs(ns))))-2))
+		return time.Duration(math.Round(ns/digits) * digits).String()
+	}
+}
+
+// unitOf writes the change of a metric: a ratio has no unit.
+func unitOf(d results.Delta) func(float64) string {
+	if d.Scale == results.ScaleRatio {
+		return plain
+	}
+	return inUnits(d.Metric)
+}
+
+func describeRanges(ranges []figureRange, level float64) string {
+	var texts []string
+	for _, r := range ranges {
+		if r.change != "" {
+			texts = append(texts, r.change)
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s (%.4g %%); ", strings.Join(texts, ", "), 100*level)
+}
+
+// decide tries the expectation at the centres and at every combination of ends, the ranges shrunk about their centres by a factor of 0
+// to 1. It is decided when all agree.
+func (p *judgedGate) decide(ranges []figureRange, shrink float64) (met, decided bool, err error) {
+	if met, err = p.at(ranges, func(int) int { return 0 }, shrink); err != nil {
+		return false, false, err
+	}
+	for corner := range 1 << len(ranges) {
+		end := func(i int) int { return 1 + corner>>i&1 }
+		other, err := p.at(ranges, end, shrink)
+		if err != nil {
+			return false, false, err
+		}
+		if other != met {
+			return met, false, nil
+		}
+	}
+	return met, true, nil
+}
+
+// at is the expectation with every figure at one point of its range.
+func (p *judgedGate) at(ranges []figureRange, point func(int) int, shrink float64) (bool, error) {
+	m := scenarios.Metrics{Figures: p.exact}
+	for i, r := range ranges {
+		pick := func(x [3]float64) float64 { return x[0] + (x[point(i)]-x[0])*shrink }
+		p.expect.Set(&m, r.name, pick(r.variant))
+		p.expect.Set(&m, scenarios.BaselinePrefix+r.name, pick(r.baseline))
+	}
+	return p.expect.Eval(m)
+}
+
+// straddles says how many more trials would decide a gate: an interval shrinks with the root of their number.
+func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
+	lo, hi := 0.0, 1.0
+	for range 30 {
+		if _, decided, err := p.decide(ranges, (lo+hi)/2); err == nil && decided {
+			lo = (lo + hi) / 2
+		} else {
+			hi = (lo + hi) / 2
+		}
+	}
+	more := float64(n)/(lo*lo) - float64(n)
+	if lo == 0 || more > maxMore {
+		return fmt.Sprintf("the interval straddles the bound, and more than %d more trials would not decide it", maxMore), nil
+	}
+	whole := max(1, int(math.Ceil(more)))
+	return fmt.Sprintf("the interval straddles the bound; about %s would decide it (--trials %d)", results.Plural(whole, "more trial"), n+whole), &whole
+}
+
+// gateNote says what the verdict rests on.
+func gateNote(p *judgedGate, n int) string {
+	f := p.exact
+	note := fmt.Sprintf("%s, %s, %d lost", results.Plural(n, "valid trial"), results.Plural(f.Attempts, "attempt"), f.Lost)
+	if f.Dropped != f.Lost {
+		note += fmt.Sprintf(", %d dropped", f.Dropped)
+	}
+	var causes []string
+	for _, c := range slices.Sorted(maps.Keys(f.LostByCause)) {
+		causes = append(causes, fmt.Sprintf("%s %d", c, f.LostByCause[c]))
+	}
+	if len(causes) > 0 {
+		note += " (" + strings.Join(causes, ", ") + ")"
+	}
+	if f.Residual != 0 {
+		note += fmt.Sprintf(", residual %d", f.Residual)
+	}
+	return note
+}
+
+// exactFigures are the counts that a gate can speak of: totals over valid trials, but the residual is that
+// of all trials, for one that is not 0 makes its trial invalid.
+func exactFigures(v *results.Variant) scenarios.Figures {
+	f := scenarios.Figures{LostByCause: map[string]int64{}, LostByPhase: map[string]int64{}}
+	for _, t := range v.Trials {
+		f.Residual += t.Residual
+	}
+	for _, t := range v.ValidTrials() {
+		f.Attempts += t.Attempts
+		f.Served += t.Served
+		f.Lost += t.Lost
+		f.Dropped += t.Dropped
+		for c, n := range t.LostByCause {
+			f.LostByCause[c] += n
+		}
+		for p, n := range t.LostByPhase {
+			f.LostByPhase[p] += n
+		}
+		if r := t.Retries; r != nil {
+			f.Masked, f.Repeated = f.Masked+r.Masked, f.Repeated+r.Repeated
+		}
+		if t.LostSentAfterClose != nil {
+			f.LostSentAfterClose += *t.LostSentAfterClose
+		}
+	}
+	return f
+}

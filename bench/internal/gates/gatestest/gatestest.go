@@ -1,0 +1,62 @@
+// Package gatestest makes scenarios with gates, and results for them, for tests.
+package gatestest
+
+import (
+	"testing"
+
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios"
+)
+
+// Scenario returns a scenario with these gates, in YAML, and two variants, of 1 and 2 workers.
+func Scenario(t *testing.T, gates string) *scenarios.Scenario {
+	t.Helper()
+	s, err := scenarios.Parse("gated.yaml", []byte(`name: gated
+about: For gates.
+load: {rate: 1000/s, duration: 1s}
+timeline: [{at: 100ms, every: 200ms, do: replace}]
+stop: close
+matrix: [{workers: [1, 2]}]
+gates:
+`+gates))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A Series makes the trials of one variant: block → trial.
+type Series func(block int) *results.Trial
+
+// Timed trials have that median response time, in microseconds, and lose nothing.
+func Timed(us func(block int) float64) Series {
+	return func(block int) *results.Trial {
+		return &results.Trial{
+			Valid: true, Block: block, Attempts: 1000, Served: 1000,
+			ResponseNS: &results.Percentiles{P50: int64(us(block) * 1e3), P99: 9e6},
+			Steps:      []results.Step{{Do: results.StepReplace}, {Do: results.StepReplace}},
+		}
+	}
+}
+
+// Measured returns results with a variant for each series, by its value of workers, and "again" for
+// the A/A arm.
+func Measured(blocks int, of map[string]Series) *results.Scenario {
+	out := &results.Scenario{Name: "gated", MinValid: 3, Baseline: map[string]string{"workers": "1"}}
+	for _, name := range []string{"1", "again", "2"} {
+		make, ok := of[name]
+		if !ok {
+			continue
+		}
+		v := &results.Variant{Labels: map[string]string{"workers": name}}
+		if name == "again" {
+			v.Labels = map[string]string{"workers": "1", results.LabelArm: results.ArmAgain}
+		}
+		for b := range blocks {
+			v.Trials = append(v.Trials, make(b))
+		}
+		v.Summarize()
+		out.Variants = append(out.Variants, v)
+	}
+	return out
+}

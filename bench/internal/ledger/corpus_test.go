@@ -1,0 +1,232 @@
+package ledger
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	diff "github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+	"reuseport-bench/scenarios"
+)
+
+// corpus is where recorded trials are; scripts/record-corpus.sh records them.
+const corpus = "testdata/corpus"
+
+// noExample are the causes that no trial of the corpus has, and why.
+var noExample = map[string]string{
+	cause.NoRoute:      "every address of a lab that has no route is a pod's that has gone, which is stale_endpoint",
+	cause.Untranslated: "the kernel does it once in some hundreds of commits; none in 200 tried",
+	cause.Unknown:      "a loss that no account explains; a trial that has one is a bug",
+}
+
+// Every trial of the corpus is judged as it was when it was recorded: the same cause, evidence and step
+// for every attempt, and the same figures. Judging it a second time changes nothing.
+func TestCorpus(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(corpus, "*", "*.jsonl.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := newCoverage()
+	for _, path := range files {
+		name, _ := filepath.Rel(corpus, path)
+		t.Run(strings.TrimSuffix(name, ".jsonl.gz"), func(t *testing.T) {
+			r, err := ReadRecording(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := r.Judge()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range Changes(r.Verdicts, a.Verdicts()) {
+				t.Error(line)
+			}
+			for _, line := range Changes(r.Verdicts, a.book.Close(r.Facts).Verdicts()) {
+				t.Errorf("the second time: %s", line)
+			}
+			sameFigures(t, figures(a, r), r.Trial)
+			seen.add(r, a)
+		})
+	}
+	seen.check(t)
+	t.Logf("%d trials\n%s", len(files), seen)
+}
+
+// figures returns the recorded trial with the figures that follow from the account as they are now.
+func figures(a *Account, r *Recording) *results.Trial {
+	f := *r.Trial
+	f.Evidence, f.Losses, f.Lost = results.Evidence{}, nil, 0
+	a.Fill(&f)
+	f.Workers = slices.Clone(f.Workers)
+	for i := range f.Workers {
+		w := &f.Workers[i]
+		w.Accepted, w.Served = a.book.Count(w.ID)
+	}
+	if len(f.Equalities) > 0 {
+		f.Equalities = a.Equalities(&f)
+	}
+	if f.Trace != nil {
+		trace := *f.Trace
+		trace.Agreement = a.Agreement()
+		f.Trace = &trace
+	}
+	f.Steps = slices.Clone(f.Steps)
+	for k := range f.Steps {
+		f.Steps[k] = stepFigures(a, k, f.Steps[k])
+	}
+	return &f
+}
+
+// stepFigures returns those of a step; what is known of the machine and of the pods stays as it was.
+func stepFigures(a *Account, k int, was results.Step) results.Step {
+	s := a.Step(k)
+	s.StopNS, s.EndpointsNS, s.RulesNS, s.Endpoints, s.Pods = was.StopNS, was.EndpointsNS, was.RulesNS, was.Endpoints, was.Pods
+	s.WindowNS, s.StealNS, s.Pressure, s.RunQueueDelayNS = was.WindowNS, was.StealNS, was.Pressure, was.RunQueueDelayNS
+	if was.DeadNS != nil {
+		dead, _ := a.Dead(k)
+		s.DeadNS = new(int64(dead))
+	}
+	if was.PredictedLost != nil || was.Unpredicted != "" {
+		lost, unknown := a.Predict(k)
+		if s.Unpredicted = unknown; unknown == "" {
+			s.PredictedLost = &lost
+		}
+	}
+	if was.ColdStart != nil {
+		s.ColdStart = a.ColdStart(k)
+	}
+	return s
+}
+
+// sameFigures compares two trials by the names of run.json.
+func sameFigures(t *testing.T, got, want *results.Trial) {
+	t.Helper()
+	read := func(r *results.Trial) (all map[string]any) {
+		text, err := json.Marshal(r)
+		if err == nil {
+			err = json.Unmarshal(text, &all)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if d := diff.Diff(read(got), read(want)); d != "" {
+		t.Errorf("figures: got -, recorded +:\n%s", d)
+	}
+}
+
+// coverage is what there are examples of.
+type coverage struct {
+	attempts int
+	causes   map[string]map[string]int // lost attempts, by cause and evidence
+	rules    map[string]int            // lost attempts, by rule
+	steps    map[string]int            // lost attempts, by the kind of step that they were lost because of
+	words    map[string]int            // trials, by the word of the scenario language
+}
+
+func newCoverage() *coverage {
+	return &coverage{
+		causes: map[string]map[string]int{}, rules: map[string]int{}, steps: map[string]int{}, words: map[string]int{},
+	}
+}
+
+func (c *coverage) add(r *Recording, a *Account) {
+	c.attempts += a.Attempts()
+	for _, v := range a.Verdicts() {
+		if v.Cause == "" {
+			continue
+		}
+		if c.causes[v.Cause] == nil {
+			c.causes[v.Cause] = map[string]int{}
+		}
+		c.causes[v.Cause][v.Evidence]++
+		c.rules[v.Rule]++
+		if v.Step != nil {
+			c.steps[r.Facts.Steps[*v.Step].Do]++
+		}
+	}
+	words := map[string]bool{fmt.Sprintf("privileged: %v", r.Header.Privileged): true, "traced": r.Facts.Trace != nil}
+	for _, word := range r.Header.Words {
+		words[word] = true
+	}
+	for _, step := range r.Facts.Steps {
+		words["do: "+step.Do] = true
+	}
+	for word, is := range words {
+		if is {
+			c.words[word]++
+		}
+	}
+}
+
+// check says of what there is no example, and should be.
+func (c *coverage) check(t *testing.T) {
+	t.Helper()
+	for _, name := range cause.Names() {
+		switch _, excused := noExample[name]; {
+		case c.causes[name] == nil && !excused:
+			t.Errorf("no attempt was lost by %s; record one (CONTRIBUTING.md), or say here why there is none", name)
+		case c.causes[name] != nil && excused:
+			t.Errorf("there is an example of %s: take it out of noExample", name)
+		}
+	}
+	words := []string{
+		"privileged: true", "privileged: false", "traced", "ports", "retry", "body", "processes", "aborts", "resets",
+		"half_open", "time_wait", "dropped_syns", "rejected_syns",
+	}
+	for prefix, choices := range map[string][]scenarios.Choice{
+		"network": scenarios.Networks(), "family": scenarios.Families(), "path": scenarios.Paths(), "kind": scenarios.ServerKinds(),
+		"sockets": scenarios.SocketsModes(), "accept": scenarios.AcceptModes(), "connections": scenarios.ConnectionsModes(),
+		"stop": scenarios.Stops(),
+	} {
+		for _, choice := range choices {
+			words = append(words, prefix+": "+choice.Value)
+		}
+	}
+	for _, kind := range scenarios.StepKinds() {
+		words = append(words, "do: "+kind.Name)
+	}
+	for _, word := range words {
+		if c.words[word] == 0 {
+			t.Errorf("no trial with %s; record one: CONTRIBUTING.md says how", word)
+		}
+	}
+}
+
+func (c *coverage) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d attempts; lost, by cause and what it is known from:\n%-18s", c.attempts, "")
+	for _, evidence := range evidenceNames[1:] {
+		fmt.Fprintf(&b, "%9s", evidence)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.causes)) {
+		fmt.Fprintf(&b, "\n%-18s", name)
+		for _, evidence := range evidenceNames[1:] {
+			fmt.Fprintf(&b, "%9d", c.causes[name][evidence])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(noExample)) {
+		fmt.Fprintf(&b, "\n%-18s  none: %s", name, noExample[name])
+	}
+	fmt.Fprintf(&b, "\nlost, by rule: %s\nby the step that they were lost because of: %s\ntrials with: %s",
+		counts(c.rules), counts(c.steps), counts(c.words))
+	return b.String()
+}
+
+// counts lists the largest first.
+func counts(of map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(of), func(a, b string) int { return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b)) })
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s %d", name, of[name])
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,52 @@
+package plan
+
+import (
+	"encoding/json"
+	"time"
+
+	"reuseport-bench/scenarios"
+)
+
+// The capacity of servers is the rate at which they answer when there is always something to do: a
+// closed loop of many attempts in flight, for CapacityDuration, CapacityRepeats times.
+const (
+	CapacityRepeats  = 3
+	CapacityDuration = 600 * time.Millisecond
+)
+
+// expectedTries is how many tries a search takes about, for the estimate of its duration.
+const expectedTries = 9
+
+// Capacities returns the variants that a capacity is measured of, by ServersKey: one for each kind of
+// servers whose load is a share of theirs.
+func (p *Scenario) Capacities() map[string]*Variant {
+	all := map[string]*Variant{}
+	for _, v := range p.Variants {
+		if !v.NeedsCapacity() {
+			continue
+		}
+		if key := v.ServersKey(); all[key] == nil || v.Labels.Equal(p.Spec.Baseline) {
+			all[key] = v
+		}
+	}
+	return all
+}
+
+// NeedsCapacity reports whether the variant's rate is a share of a capacity that is not known yet.
+func (v *Variant) NeedsCapacity() bool { return v.Load == nil && v.Skipped == "" && v.OfCapacity > 0 }
+
+// ServersKey returns a text that is the same for variants with the same servers and the same kind of
+// load. Variants that differ only in how sockets are listened on and closed, in rate and in timeline
+// have the same servers, and get the same rate.
+func (v *Variant) ServersKey() string {
+	s := v.setup
+	s.Sockets, s.Accept, s.Selector, s.Canary, s.Stop, s.Stall, s.Trace = "", "", "", 0, "", "", ""
+	s.Timeline, s.Validity = nil, scenarios.Validity{}
+	s.HAProxy, s.Server.Cold, s.Server.Fault = scenarios.HAProxy{}, 0, scenarios.Fault{}
+	s.Load = scenarios.OpenLoad{Connections: s.Load.Connections, Body: s.Load.Body}
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // plain data
+	}
+	return string(text)
+}

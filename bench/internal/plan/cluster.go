@@ -1,0 +1,134 @@
+package plan
+
+import (
+	"cmp"
+	"net/netip"
+	"time"
+
+	"reuseport-bench/bench/internal/kube"
+	"reuseport-bench/scenarios"
+)
+
+// Path is how clients get to the workers.
+type Path string
+
+// The paths.
+const (
+	Direct    Path = "direct"
+	ByHAProxy Path = "haproxy"
+	ByService Path = "service" // through a Service's address
+	ByDNS     Path = "dns"     // by a headless Service's name, to the pods' own addresses
+	ByPod     Path = "pod"     // to the first pod's own address
+)
+
+// Placement is where pods are.
+type Placement string
+
+// The placements.
+const (
+	Pods        Placement = "pods"         // each worker is a pod of its own, on the nodes in turn
+	OneNode     Placement = "one-node"     // the same, all on node A
+	Containers  Placement = "containers"   // the workers are containers of one pod
+	HostNetwork Placement = "host-network" // pods that have no network but node A's
+)
+
+// Readiness is when a pod counts as ready.
+type Readiness string
+
+// The kinds of readiness.
+const (
+	WhenListening Readiness = "listening" // when its processes listen
+	WhenStarted   Readiness = "started"   // when its processes have been started: it has no probe
+	WhenProbed    Readiness = "probe"     // when an HTTP request from its node is answered
+)
+
+// usersEach gives every worker a user id of its own.
+const usersEach = "each"
+
+const (
+	// defaultGrace is how long after preStop a pod is killed, where the scenario does not say.
+	defaultGrace = 5 * time.Second
+	// defaultTeardown is from the end of a pod's processes to that of its network, where the scenario
+	// does not say.
+	defaultTeardown = 200 * time.Millisecond
+	// defaultProbePeriod is Kubernetes' least.
+	defaultProbePeriod = time.Second
+)
+
+// A Cluster is how the pods of a trial live, and how clients find them.
+type Cluster struct {
+	Path Path
+	// Service is the Service's address; the zero value where clients need none.
+	Service netip.AddrPort
+	// FirstPod is where the first pod is, which path pod tells the clients beforehand.
+	FirstPod netip.AddrPort
+	// Names is how the Service is found by name; nil where clients know an address.
+	Names *Names
+
+	Lags kube.Lags
+	// LongestLags is longer than all but a few changes take from a pod to the rules.
+	LongestLags time.Duration
+
+	Placement Placement
+	UserEach  bool // every worker has a user id of its own
+	Readiness Readiness
+	Startup   time.Duration // what a worker takes before it listens
+
+	PreStop, Grace, Teardown, ProbePeriod, MinReady, NodeLag time.Duration
+	MaxSurge, MaxUnavailable, MinAvailable                   int
+}
+
+// Names is how a Service is found by name.
+type Names struct {
+	Server netip.AddrPort // that answers
+	Name   string
+	TTL    time.Duration // of an answer
+}
+
+// SharesNetwork reports whether all workers have one network namespace, and so compete for one port.
+func (p Placement) SharesNetwork() bool { return p == Containers || p == HostNetwork }
+
+// newCluster returns the cluster of a setup; nil where workers are in no pods.
+func newCluster(s scenarios.Setup) *Cluster {
+	if !s.InPods() {
+		return nil
+	}
+	k := s.Kube
+	c := &Cluster{
+		Path: Path(s.Path), FirstPod: firstPodAddress(Placement(k.Placement)),
+		Lags: kube.Lags{
+			ReadyToEndpoint: distribution(k.EndpointLag), EndpointToRules: distribution(k.RulesLag),
+			MinSyncPeriod: k.MinSyncPeriod,
+		},
+		LongestLags: k.EndpointLag.Long() + k.RulesLag.Long() + k.MinSyncPeriod,
+		Placement:   Placement(k.Placement), UserEach: k.Users == usersEach,
+		Readiness: cmp.Or(Readiness(k.Readiness), WhenListening), Startup: s.Server.Startup,
+		PreStop: k.PreStop, Grace: cmp.Or(k.Grace, k.PreStop+defaultGrace),
+		Teardown: cmp.Or(k.Teardown, defaultTeardown), ProbePeriod: cmp.Or(k.ProbePeriod, defaultProbePeriod),
+		MinReady: k.MinReady, NodeLag: k.NodeLag,
+		MaxSurge: k.MaxSurge, MaxUnavailable: k.MaxUnavailable, MinAvailable: k.MinAvailable,
+	}
+	if c.MaxSurge == 0 && c.MaxUnavailable == 0 {
+		c.MaxSurge = 1 // something has to give
+	}
+	if c.Path == ByService {
+		c.Service = serviceAddress()
+	}
+	if l := lookup(s); l != nil {
+		c.Names = &Names{Server: l.Server, Name: l.Name, TTL: cmp.Or(s.DNS.TTL, dnsTTL)}
+	}
+	return c
+}
+
+// distribution returns what a lag of a scenario is drawn from.
+func distribution(l scenarios.Lag) kube.Distribution {
+	switch l.Distribution {
+	case "uniform":
+		return kube.Uniform{Min: l.A, Max: l.B}
+	case "exponential":
+		return kube.Exponential{Mean: l.A}
+	case "lognormal":
+		return kube.LogNormal{Median: l.A, P99: l.B}
+	}
+	return kube.Fixed(l.A)
+}

@@ -1,0 +1,193 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/results"
+)
+
+// Summary says in a line what the plan will take.
+func (p *Plan) Summary() string {
+	n, quick := 0, ""
+	for _, s := range p.Scenarios {
+		n += len(s.Trials)
+		if look := s.QuickLook(); look != "" {
+			quick += fmt.Sprintf("; %s: %s", s.Spec.Name, look)
+		}
+	}
+	return fmt.Sprintf("%s of %s, about %v, seed %d%s", results.Plural(n, "trial"), results.Plural(len(p.Scenarios), "scenario"),
+		roughly(p.Duration()), p.Seed, quick)
+}
+
+func roughly(d time.Duration) time.Duration { return d.Round(time.Second) }
+
+// Describe prints the whole plan.
+func (p *Plan) Describe(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", p.Summary())
+	fmt.Fprintf(&b, "load on CPU %s, servers on CPU %s", describeCPUs(p.LoadCPUs), describeCPUs(p.ServerCPUs))
+	if len(p.Machine.CPUs) == 1 {
+		b.WriteString(" (the only one: they will disturb each other)")
+	}
+	b.WriteString("\n")
+	for _, s := range p.Scenarios {
+		s.describe(&b)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (p *Scenario) describe(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%s: %s × %s, about %v, at most %s of invalid trials\n",
+		p.Spec.Name, results.Plural(len(p.Variants), "variant"), results.Plural(p.Blocks(), "block"), roughly(p.Duration()), results.Plural(p.Repeats(), "repeat"))
+	if look := p.QuickLook(); look != "" {
+		fmt.Fprintf(b, "  %s\n", look)
+	}
+	common := p.commonSysctls()
+	b.WriteString("  in every lab:\n")
+	for _, s := range p.Variants[0].Sysctls {
+		if common[s] {
+			fmt.Fprintf(b, "     %s = %s\n", s.Name, s.Value)
+		}
+	}
+	for i, v := range p.Variants {
+		fmt.Fprintf(b, "  %s: %s\n", variantName(i), OrNone(v.Labels.String()))
+		describeLoad(b, v)
+		if v.Skipped != "" {
+			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
+		}
+		if len(v.Steps) > 0 {
+			fmt.Fprintf(b, "     %s: %s\n", results.Plural(len(v.Steps), "step"), describeSteps(v.Steps))
+		}
+		for _, s := range v.Sysctls {
+			if !common[s] {
+				fmt.Fprintf(b, "     %s = %s\n", s.Name, s.Value)
+			}
+		}
+	}
+	if len(p.Looks) > 0 {
+		fmt.Fprintf(b, "  until the gates are decided, but for at most %v, blocks are added: up to %v in all\n", p.Budget, p.Looks[1:])
+	}
+	b.WriteString("  order of trials, a block a line:\n")
+	for block := range p.Blocks() {
+		b.WriteString("    ")
+		for _, t := range p.Block(block) {
+			fmt.Fprintf(b, " %s", variantName(t.Variant))
+		}
+		b.WriteString("\n")
+	}
+}
+
+func describeLoad(b *strings.Builder, v *Variant) {
+	workers := v.Servers.Workers
+	if h := v.HAProxy; h != nil {
+		fmt.Fprintf(b, "     HAProxy at %v, checks %s, redispatch %s\n", v.Load[0].Target, h.Checks, onOff(h.Redispatch))
+	}
+	fmt.Fprintf(b, "     %s at %v", results.Plural(workers, "worker"), v.Servers.Address)
+	if v.Servers.PortPerIndex && workers > 1 {
+		fmt.Fprintf(b, " to %d", int(v.Servers.Address.Port())+workers-1)
+	}
+	if v.Load != nil {
+		fmt.Fprintf(b, "; %s, from %v", results.Plural(len(v.Load), "load process"), v.Load[0].Sources)
+	}
+	b.WriteString("\n     ")
+	switch {
+	case v.Search != nil:
+		fmt.Fprintf(b, "search for the highest rate with p99 under %v, tries of %v", v.Search.P99, v.Duration)
+	case v.Load == nil:
+		fmt.Fprintf(b, "%v, which is measured first, for %v", v.setup.Load.Rate, v.Duration)
+	default:
+		fmt.Fprintf(b, "%g attempts/s for %v", v.Load[0].Shape.Rate, v.Duration)
+	}
+	fmt.Fprintf(b, ", timeout %v\n", v.Timeout)
+	if v.Load != nil {
+		describeRetry(b, v.Load[0].Retry)
+	}
+}
+
+// describeRetry says what clients do where they try again, with the defaults that depend on other settings.
+func describeRetry(b *strings.Builder, r load.Retry) {
+	if r.Max == 0 {
+		return
+	}
+	fmt.Fprintf(b, "     up to %d tries, another after %s", r.Tries(), strings.Join(r.On, ", "))
+	if r.Backoff > 0 {
+		fmt.Fprintf(b, "; backoff %v, jitter %s", r.Backoff, cmp.Or(r.Jitter, load.NoJitter))
+	}
+	if r.MaxBackoff > 0 {
+		fmt.Fprintf(b, ", at most %v", r.MaxBackoff)
+	}
+	if r.ConnectTimeout > 0 {
+		fmt.Fprintf(b, "; %v for each handshake", r.ConnectTimeout)
+	}
+	if r.Budget.Tokens > 0 {
+		fmt.Fprintf(b, "; a budget of %g tokens, ratio %g", r.Budget.Tokens, r.Budget.Ratio)
+	}
+	b.WriteString("\n")
+}
+
+// commonSysctls are those that all variants set alike.
+func (p *Scenario) commonSysctls() map[Sysctl]bool {
+	count := map[Sysctl]int{}
+	for _, v := range p.Variants {
+		for _, s := range v.Sysctls {
+			count[s]++
+		}
+	}
+	common := map[Sysctl]bool{}
+	for s, n := range count {
+		common[s] = n == len(p.Variants)
+	}
+	return common
+}
+
+// describeSteps names the first three steps and the last, and what they do where it is not what the one before does.
+func describeSteps(all []PlannedStep) string {
+	var b strings.Builder
+	does := ""
+	for i, f := range all {
+		if i >= 3 && i < len(all)-1 {
+			continue
+		}
+		if i > 3 {
+			b.WriteString(", …")
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if f.Do != does {
+			does = f.Do
+			fmt.Fprintf(&b, "%s at ", does)
+		}
+		fmt.Fprint(&b, f.At)
+	}
+	return b.String()
+}
+
+// variantName is what a variant is called in the order of trials: A to Z, AA, AB and so on, as columns of a spreadsheet are.
+func variantName(i int) string {
+	if i < 0 {
+		return ""
+	}
+	return variantName(i/26-1) + string(rune('A'+i%26))
+}
+
+// OrNone returns labels, or what is said where there are none.
+func OrNone(s string) string {
+	if s == "" {
+		return "(the only variant)"
+	}
+	return s
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}

@@ -1,0 +1,316 @@
+package plan
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/bench/internal/gates/gatestest"
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/scenarios"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(got), string(want)); diff != "" {
+		t.Errorf("%s: got -, want +:\n%s", path, diff)
+	}
+}
+
+func mustLoad(t *testing.T, names ...string) []*scenarios.Scenario {
+	t.Helper()
+	var all []*scenarios.Scenario
+	for _, name := range names {
+		s, err := scenarios.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+const planTestScenario = `
+name: plan-test
+about: A scenario for the plan's golden file.
+workers: 3
+server: {work: {burn: 50us}, backlog: 64}
+load: {rate: 1000/s, duration: 1s}
+timeline:
+  - {at: 100ms, every: 300ms, do: replace}
+  - {at: 150ms, do: stall, for: 20ms}
+matrix:
+  - {sockets: [reuseport], stop: [close, migrate]}
+  - {sockets: [shared], stop: [handoff]}
+trials: 3
+`
+
+func TestPlanGolden(t *testing.T) {
+	s, err := scenarios.Parse("plan-test.yaml", []byte(planTestScenario))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New([]*scenarios.Scenario{s}, 42, Machine{CPUs: []int{0, 1, 2, 3, 6, 7, 9, 11}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := p.Describe(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "plan.golden", b.Bytes())
+}
+
+func TestPlanIsPure(t *testing.T) {
+	order := func(seed uint64, names ...string) []Trial {
+		p, err := New(mustLoad(t, names...), seed, Machine{CPUs: []int{0, 1}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Scenarios[0].Trials
+	}
+	alone := order(7, "rolling-restart")
+	if diff := cmp.Diff(order(7, "rolling-restart", "steady"), alone); diff != "" {
+		t.Errorf("another scenario reshuffles this one:\n%s", diff)
+	}
+	if cmp.Equal(order(8, "rolling-restart"), alone) {
+		t.Error("another seed gives the same order")
+	}
+}
+
+// The A/A arm is the plan's own: the scenario keeps its variants.
+func TestPlanKeepsScenario(t *testing.T) {
+	text := strings.Replace(planTestScenario, "trials: 3", "gates: [{expect: lost_per_attempt < 0.5}]", 1)
+	s, err := scenarios.Parse("plan-test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := slices.Clone(s.Variants)
+	p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0, 1}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(p.Scenarios[0].Variants), len(before)+1; got != want {
+		t.Errorf("the plan has %d variants, want %d", got, want)
+	}
+	if diff := cmp.Diff(s.Variants, before); diff != "" {
+		t.Errorf("the scenario's variants after NewPlan (-got +want):\n%s", diff)
+	}
+}
+
+func TestPlanBlocksAreComplete(t *testing.T) {
+	p, err := New(mustLoad(t, "rolling-restart"), 1, Machine{CPUs: []int{0}}, Options{Trials: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[Trial]int{}
+	for _, trial := range p.Scenarios[0].Trials {
+		seen[trial]++
+	}
+	if want := 5 * len(p.Scenarios[0].Variants); len(seen) != want || len(p.Scenarios[0].Trials) != want {
+		t.Errorf("%d trials, %d different, want %d", len(p.Scenarios[0].Trials), len(seen), want)
+	}
+}
+
+func TestPlanOptions(t *testing.T) {
+	machine := Machine{CPUs: []int{0, 1}}
+	if _, err := New(mustLoad(t, "steady"), 1, machine, Options{Only: scenarios.Labels{"sockets": "none"}}); err == nil {
+		t.Error("a label that no variant has is accepted")
+	}
+	p, err := New(mustLoad(t, "steady"), 1, machine, Options{Only: scenarios.Labels{"sockets": "shared"}, Budget: 3500 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, n := len(p.Scenarios[0].Variants), p.Scenarios[0].Blocks(); v != 1 || n != 2 {
+		t.Errorf("%d variants, %d blocks; want 1 and 2 (1.45 s each) in 3.5 s", v, n)
+	}
+}
+
+// A budget cuts the trials and not what the gates need of them. Fewer that are asked for do both.
+func TestPlanMinValid(t *testing.T) {
+	const quick = "quick: 1 of 2 trials that gates need; decides nothing"
+	gated := planTestScenario + "gates: [{expect: lost == 0}]\n"
+	tests := []struct {
+		name     string
+		options  Options
+		blocks   int
+		minValid int
+		quick    string
+	}{
+		{"as the scenario says", Options{}, 3, 2, ""},
+		{"a budget for all of them", Options{Budget: time.Minute}, 3, 2, ""},
+		{"a budget for as many as gates need", Options{Budget: 11 * time.Second}, 2, 2, ""},
+		{"a budget for one", Options{Budget: 6 * time.Second}, 1, 2, quick},
+		{"a budget for none", Options{Budget: time.Second}, 1, 2, quick},
+		{"one is asked for", Options{Trials: 1}, 1, 1, ""},
+		{"two are asked for, with a budget for one", Options{Trials: 2, Budget: time.Second}, 1, 2, quick},
+		{"until the gates are decided", Options{Auto: true, AutoBudget: time.Hour}, 12, 2, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s, err := scenarios.Parse("plan-test.yaml", []byte(gated))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := New([]*scenarios.Scenario{s}, 42, Machine{CPUs: []int{0, 1}}, test.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sp := p.Scenarios[0]
+			if sp.Blocks() != test.blocks || sp.MinValid != test.minValid {
+				t.Errorf("%d blocks and %d valid needed; want %d and %d", sp.Blocks(), sp.MinValid, test.blocks, test.minValid)
+			}
+			if sp.QuickLook() != test.quick {
+				t.Errorf("got %q, want %q", sp.QuickLook(), test.quick)
+			}
+			var b bytes.Buffer
+			if err := p.Describe(&b); err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range []string{p.Summary(), b.String()} {
+				if strings.Contains(text, "quick:") != (test.quick != "") {
+					t.Errorf("want %q in:\n%s", test.quick, text)
+				}
+			}
+		})
+	}
+}
+
+// Where there is one user id only, the variants that need more are skipped, and no other; who is told where the pods are knows it beforehand.
+func TestPlanSameNodeSharing(t *testing.T) {
+	m := Machine{CPUs: []int{0, 1}, Missing: map[string]string{kernel.ProbeUserIDs: "one id"}}
+	p, err := New(mustLoad(t, "same-node-sharing"), 1, m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type planned struct {
+		Target, Skipped string
+		MayBeTaken      bool
+	}
+	got := map[string]planned{}
+	for _, v := range p.Scenarios[0].Variants {
+		got[v.Labels.String()] = planned{v.Load[0].Target.String(), v.Skipped, v.Servers.MayBeTaken}
+	}
+	want := map[string]planned{
+		"kube.placement=one-node kube.users=one":     {"198.18.10.1:8080", "", false},
+		"kube.placement=containers kube.users=one":   {"198.18.10.1:8080", "", false},
+		"kube.placement=host-network kube.users=one": {"198.18.0.1:8080", "", false},
+		"kube.placement=containers kube.users=each":  {"198.18.10.1:8080", "user_ids: one id; see 'doctor'", true},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestSplitCPUs(t *testing.T) {
+	for _, tt := range []struct{ n, load int }{{1, 1}, {2, 1}, {4, 1}, {8, 2}, {64, 16}} {
+		var cpus []int
+		for i := range tt.n {
+			cpus = append(cpus, i)
+		}
+		load, servers := SplitCPUs(cpus)
+		if len(load) != tt.load || (tt.n > 1 && len(load)+len(servers) != tt.n) {
+			t.Errorf("%d CPUs: %v and %v", tt.n, load, servers)
+		}
+	}
+}
+
+func TestDescribeCPUs(t *testing.T) {
+	if got, want := describeCPUs([]int{0, 1, 2, 5, 7, 8}), "0-2,5,7-8"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A policy's defaults depend on the attempt's timeout, and are shown before anything is run.
+func TestPlanRetry(t *testing.T) {
+	harmless := []string{load.RetryRefused, load.RetryUnreachable, load.RetryConnectTimeout, load.RetryUnsent, load.RetryUnanswered}
+	for _, tt := range []struct {
+		setting, shown string
+		want           load.Retry
+	}{
+		{"", "", load.Retry{}},
+		{", retry: {max: 3}", "up to 4 tries, another after refused, unreachable, connect-timeout, unsent, unanswered; 200ms for each handshake\n",
+			load.Retry{Max: 3, On: harmless, ConnectTimeout: 200 * time.Millisecond}},
+		{", retry: {max: 1, on: refused, backoff: 5ms, max_backoff: 1s, jitter: full, budget: 10}", "up to 2 tries, another after refused; backoff 5ms, jitter full, at most 1s; a budget of 10 tokens, ratio 0.1\n",
+			load.Retry{Max: 1, On: []string{"refused"}, Backoff: 5 * time.Millisecond, MaxBackoff: time.Second, Jitter: load.FullJitter, Budget: load.RetryBudget{Tokens: 10, Ratio: 0.1}}},
+		{", retry: {max: 1, on: refused+connect-timeout, connect_timeout: 7ms, budget: 4, budget_ratio: 0.5}", "after refused, connect-timeout; 7ms for each handshake; a budget of 4 tokens, ratio 0.5\n",
+			load.Retry{Max: 1, On: []string{"refused", "connect-timeout"}, ConnectTimeout: 7 * time.Millisecond, Budget: load.RetryBudget{Tokens: 4, Ratio: 0.5}}},
+	} {
+		s, err := scenarios.Parse("f", []byte("name: x\nload: {rate: 100/s, duration: 1s, timeout: 600ms"+tt.setting+"}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := p.Scenarios[0].Variants[0].Load[0].Retry
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.setting, diff)
+		}
+		if err := got.Validate(); err != nil {
+			t.Errorf("%s: %v", tt.setting, err)
+		}
+		var b bytes.Buffer
+		if err := p.Describe(&b); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "tries") != (tt.shown != "") || !strings.Contains(b.String(), tt.shown) {
+			t.Errorf("%s: want %q in\n%s", tt.setting, tt.shown, b.String())
+		}
+	}
+}
+
+func TestAutoNeedsGates(t *testing.T) {
+	_, err := New(mustLoad(t, "steady"), 1, Machine{CPUs: []int{0, 1}}, Options{Auto: true, AutoBudget: time.Minute})
+	if err == nil || !strings.Contains(err.Error(), "steady has no gates") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Only gates that speak of what varies need an A/A arm.
+func TestPlanControlArm(t *testing.T) {
+	for expect, want := range map[string]int{"residual == 0": 0, "lost_per_attempt < 0.1": 1} {
+		all := withControl(gatestest.Scenario(t, "  - expect: "+expect+"\n"))
+		if arms := len(all) - 2; arms != want {
+			t.Errorf("%s: %d A/A arms, want %d", expect, arms, want)
+		}
+	}
+}
+
+// What a scenario leaves out is in the plan with the default that the schema names: nothing behind
+// the plan knows of defaults.
+func TestPlanPodDefaults(t *testing.T) {
+	s, err := scenarios.Parse("f", []byte("name: x\nnetwork: cluster\npath: service\nload: {rate: 100/s, duration: 1s}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := p.Scenarios[0].Variants[0].Cluster
+	if c.Readiness != WhenListening || c.MaxSurge != 1 || c.Grace <= 0 || c.Teardown <= 0 || c.ProbePeriod <= 0 {
+		t.Errorf("%+v", c)
+	}
+}

@@ -1,0 +1,348 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"reuseport-bench/bench/internal/haproxy"
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios"
+	"reuseport-bench/servers"
+)
+
+// A Variant is one variant of a scenario, fully resolved: how each process is configured, and what is
+// done to it when.
+type Variant struct {
+	Labels scenarios.Labels
+	// Skipped is why the variant cannot be run here; empty when it can.
+	Skipped string
+
+	Network netlab.Network
+	Family  netlab.Family
+	Path    Path // how clients get to the workers
+	Servers servers.Config
+	Stop    servers.StopMode // how a step stops a worker
+	Stall   Stall            // how a step stalls one
+	Steps   []PlannedStep    // before the load ends, in order
+	Sysctls []Sysctl         // set in the lab before anything listens
+	Trace   bool             // the kernel is asked about losses
+	Fault   Fault
+	HAProxy *HAProxy // nil: none stands in front
+	Cluster *Cluster // nil: the workers are in no pods
+
+	Duration time.Duration // of the load
+	Timeout  time.Duration // of an attempt
+	// Load configures the load processes; nil while the rate is not known, see At.
+	Load []load.Config
+	// OfCapacity is the rate as a share of the servers' capacity; 0: it is given, or searched for.
+	OfCapacity float64
+	Search     *Search // nil: the rate is given
+
+	Validity scenarios.Validity
+
+	setup   scenarios.Setup
+	machine Machine
+}
+
+// A Sysctl is a setting of the lab's network namespaces.
+type Sysctl struct{ Name, Value string }
+
+// A PlannedStep is one occurrence of a step of the timeline.
+type PlannedStep struct {
+	At time.Duration // from the first scheduled attempt
+	scenarios.Step
+}
+
+// Stall is how a worker stands still.
+type Stall string
+
+// The ways to stand still.
+const (
+	StopSignal Stall = "sigstop" // it is stopped
+	BusyLoop   Stall = "spin"    // it keeps its CPU busy
+)
+
+// Fault is a defect of known size that the lab adds. Those that workers and load add themselves are in
+// their configurations.
+type Fault struct {
+	HalfOpen     int // handshakes held up at each step that stops workers
+	DroppedSYNs  int // connections, the first of the trial, whose SYN is dropped
+	RejectedSYNs int // … is answered by a RST
+	TimeWait     int // connections that may be in TIME_WAIT; 0: enough for any trial
+}
+
+// HAProxy is how HAProxy is configured.
+type HAProxy struct {
+	Checks     haproxy.Checks
+	Redispatch bool
+}
+
+// Search is for the highest rate at which nothing is lost and the 99th percentile of response time
+// stays within P99.
+type Search struct {
+	P99       time.Duration
+	Precision float64 // ends when the lowest rate that failed is at most this share above the best
+}
+
+// defaultPrecision is Search.Precision where the scenario does not say.
+const defaultPrecision = 0.03
+
+// handovers are how a listening socket is handed over in the stop modes that need it.
+var handovers = map[servers.StopMode]servers.Handover{
+	servers.Inherit: servers.SocketActivation, servers.Handoff: servers.SCMRights, servers.Upgrade: servers.Tableflip,
+}
+
+// pinCPU is the value of pin that gives every worker one CPU.
+const pinCPU = "cpu"
+
+// traceOn is the value of trace with which the kernel is asked.
+const traceOn = "on"
+
+// maxWorkers is the most that a scenario may ask for by number, and so by CPU.
+const maxWorkers = 1024
+
+// maxAttempts bounds the schedule of a trial whose rate is a share of the capacity, as scenarios
+// bound it where they know the rate.
+const maxAttempts = 10_000_000
+
+// newVariant resolves a variant.
+func newVariant(v scenarios.Variant, machine Machine) (*Variant, error) {
+	s := v.Setup
+	_, serverCPUs := SplitCPUs(machine.CPUs)
+	if s.WorkersPerCPU > 0 {
+		if s.Workers = s.WorkersPerCPU * len(serverCPUs); s.Workers > maxWorkers {
+			return nil, fmt.Errorf("workers_per_cpu %d makes %d workers on %d CPUs; at most %d",
+				s.WorkersPerCPU, s.Workers, len(serverCPUs), maxWorkers)
+		}
+	}
+	p := &Variant{
+		Labels: v.Labels, Skipped: skipped(s, machine),
+		Network: netlab.Network(s.Network), Family: netlab.Family(s.Family), Path: Path(s.Path), Servers: serversConfig(s, serverCPUs),
+		Stop: servers.StopMode(s.Stop), Stall: Stall(s.Stall), Steps: steps(s), Sysctls: sysctls(s), Trace: s.Trace == traceOn,
+		Fault: Fault{
+			HalfOpen: s.Server.Fault.HalfOpen, DroppedSYNs: s.Server.Fault.DroppedSYNs,
+			RejectedSYNs: s.Server.Fault.RejectedSYNs, TimeWait: s.Server.Fault.TimeWait,
+		},
+		Cluster:  newCluster(s),
+		Duration: s.Load.Duration, Timeout: s.Load.Timeout, OfCapacity: s.Load.Rate.OfCapacity,
+		Validity: s.Validity,
+		setup:    s, machine: machine,
+	}
+	if s.Path == string(ByHAProxy) {
+		p.HAProxy = &HAProxy{Checks: haproxy.Checks(s.HAProxy.Checks), Redispatch: s.HAProxy.Redispatch == "on"}
+	}
+	if s.Search.P99 > 0 {
+		p.Search = &Search{P99: s.Search.P99, Precision: cmp.Or(s.Search.Precision, defaultPrecision)}
+	}
+	if p.OfCapacity > 0 || p.Search != nil {
+		return p, nil
+	}
+	return p.At(s.Load.Rate.PerSecond)
+}
+
+// serversConfig returns how the workers are configured.
+func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
+	addresses := netlab.AddressesOf(netlab.Network(s.Network), netlab.Family(s.Family))
+	fault := s.Server.Fault
+	cfg := servers.Config{
+		Kind:    servers.Kind(s.Server.Kind),
+		Sockets: servers.Sockets(s.Sockets),
+		Workers: s.Workers,
+		Address: netip.AddrPortFrom(addresses.Servers, ServerPort),
+		Backlog: s.Server.Backlog,
+		Accept:  servers.Accept(s.Accept), Selection: servers.Selection(s.Selector), Canary: s.Canary,
+		Handover:    handovers[servers.StopMode(s.Stop)],
+		MayBeTaken:  s.Kube.Users == usersEach && Placement(s.Kube.Placement).SharesNetwork(),
+		ListedOnly:  s.Stop == string(servers.BPFMigrate) || s.Stop == string(servers.BPFDrain),
+		BPFMigrates: s.Stop == string(servers.BPFMigrate),
+		Work:        work(s.Server.Work), Startup: s.Server.Startup, Cold: s.Server.Cold,
+		Fault: servers.Fault{
+			ResetFrom: faultFrom, ResetCount: uint64(fault.Resets), ResetEvery: uint64(fault.ResetEvery),
+		},
+	}
+	if s.Path == string(ByHAProxy) {
+		cfg.Address = netip.AddrPortFrom(addresses.Servers, backendPort)
+		cfg.PortPerIndex = s.Sockets == string(servers.Exclusive)
+	}
+	if s.Pin == pinCPU {
+		cfg.Pin = serverCPUs
+	}
+	return cfg
+}
+
+// At returns the variant at that rate, in attempts per second.
+func (v *Variant) At(rate float64) (*Variant, error) {
+	p := *v
+	p.setup.Load.Rate = scenarios.Rate{PerSecond: rate}
+	if n := rate * p.Duration.Seconds(); n < 1 || n > maxAttempts {
+		return nil, fmt.Errorf("%s/s for %v is %.0f attempts; at least 1 and at most %d: change load.duration",
+			results.Digits(rate, 4), p.Duration, n, maxAttempts)
+	}
+	addresses := netlab.AddressesOf(p.Network, p.Family)
+	p.Load = loads(p.setup, addresses, p.machine)
+	attempts := load.NewSchedule(p.Load[0].Shape).Len() * p.Load[0].Retry.Tries()
+	if _, err := load.NewSources(addresses.Sources, attempts); err != nil {
+		return nil, err
+	}
+	return &p, nil
+}
+
+// FlatOut returns the variant at a constant rate that its servers cannot keep up with, for a while.
+func (v *Variant) FlatOut(duration time.Duration) (*Variant, error) {
+	busy := *v
+	busy.setup.Load.Pace, busy.setup.Load.Duration, busy.Duration = string(load.Constant), duration, duration
+	return busy.At(FlatOutRate)
+}
+
+// FlatOutRate is a rate, in attempts per second, that no generator and no server keeps up with.
+const FlatOutRate = 200_000
+
+// ratePerProcess is how many attempts per second one load process is given when the scenario leaves
+// their number to the machine: about half of what one core sends flat out.
+const ratePerProcess = 8000
+
+// loads returns the configurations of the load processes.
+func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []load.Config {
+	n := s.Load.Processes
+	if n == 0 {
+		cpus, _ := SplitCPUs(machine.CPUs)
+		n = min(int(math.Ceil(s.Load.Rate.PerSecond/ratePerProcess)), len(cpus))
+	}
+	var all []load.Config
+	for i := range n {
+		all = append(all, load.Config{
+			Process: i, Processes: n,
+			Target: target(s, addresses), Lookup: lookup(s),
+			Shape: load.Shape{
+				Pace: load.Pace(s.Load.Pace), Rate: s.Load.Rate.PerSecond, From: s.Load.From.PerSecond, Burst: s.Load.Burst,
+				Duration: s.Load.Duration,
+			},
+			Timeout:     s.Load.Timeout,
+			Retry:       retry(s.Load),
+			Connections: load.Connections(s.Load.Connections),
+			Body:        s.Load.Body,
+			AbortFrom:   faultFrom,
+			Aborts:      uint64(s.Load.Aborts),
+			Ports:       uint64(s.Load.Ports),
+			Sources:     addresses.Sources,
+		})
+	}
+	return all
+}
+
+// defaultBudgetRatio is that of the example in gRPC's proposal A6.
+const defaultBudgetRatio = 0.1
+
+// retry returns the clients' policy.
+func retry(l scenarios.OpenLoad) load.Retry {
+	if l.Retry.Max == 0 {
+		return load.Retry{}
+	}
+	r := load.Retry{
+		Max: l.Retry.Max, On: l.Retry.Causes(), Jitter: load.Jitter(l.Retry.Jitter),
+		Backoff: l.Retry.Backoff, MaxBackoff: l.Retry.MaxBackoff, ConnectTimeout: l.Retry.ConnectTimeout,
+	}
+	if r.ConnectTimeout == 0 && slices.Contains(r.On, load.RetryConnectTimeout) {
+		r.ConnectTimeout = l.Timeout / 3
+	}
+	if l.Retry.Budget > 0 {
+		r.Budget = load.RetryBudget{Tokens: l.Retry.Budget, Ratio: cmp.Or(l.Retry.BudgetRatio, defaultBudgetRatio)}
+	}
+	return r
+}
+
+// faultFrom is the sequence number of the first request that a fault applies to: not the very first,
+// which meets a server that is still warming up.
+const faultFrom = 100
+
+// sysctls returns those of the lab's network namespaces. What is not here is at the kernel's default
+// for a new one.
+func sysctls(s scenarios.Setup) []Sysctl {
+	migrate, timeWait := "0", "4000000"
+	if n := s.Server.Fault.TimeWait; n > 0 {
+		timeWait = strconv.Itoa(n)
+	}
+	if s.Stop == string(servers.Migrate) {
+		migrate = "1"
+	}
+	return []Sysctl{
+		// listen(2) cuts its backlog to somaxconn; the scenario's backlog is meant as written.
+		{"net.core.somaxconn", "65535"},
+		{"net.ipv4.tcp_max_syn_backlog", "65535"},
+		{"net.ipv4.tcp_migrate_req", migrate},
+		// Past this many TIME_WAIT sockets the kernel skips the state, and late segments meet RSTs
+		// (tcp_time_wait in net/ipv4/tcp_minisocks.c).
+		{"net.ipv4.tcp_max_tw_buckets", timeWait},
+		// Out of the way of the ports that the load binds by itself, and of those that workers listen at.
+		{"net.ipv4.ip_local_port_range", "1024 9000"},
+	}
+}
+
+// steps returns the occurrences of the steps before the load ends, in order.
+func steps(s scenarios.Setup) []PlannedStep {
+	var all []PlannedStep
+	for _, step := range s.Timeline {
+		for at := step.At; at < s.Load.Duration; at += step.Every {
+			all = append(all, PlannedStep{At: at, Step: step})
+			if step.Every <= 0 {
+				break
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b PlannedStep) int { return cmp.Compare(a.At, b.At) })
+	return all
+}
+
+func work(w scenarios.Work) servers.Work {
+	return servers.Work{
+		Sleep: w.Sleep, Burn: w.Burn,
+		Distribution: servers.Distribution(w.Distribution), Slow: w.Slow, SlowShare: w.SlowShare,
+	}
+}
+
+// ServersOf returns the servers of one block's trial: what they draw is the same for every variant of
+// a block.
+func (v *Variant) ServersOf(seed uint64, block int) servers.Config {
+	cfg := v.Servers
+	cfg.Seed = seed + uint64(block)
+	return cfg
+}
+
+// LoadOf returns the load of one block's trial: random arrivals are the same for every variant of a
+// block.
+func (v *Variant) LoadOf(seed uint64, block int) []load.Config {
+	all := slices.Clone(v.Load)
+	for i := range all {
+		all[i].Shape.Seed = seed + uint64(block)
+		if l := all[i].Lookup; l != nil {
+			own := *l
+			own.Seed = seed + uint64(block)<<16
+			all[i].Lookup = &own
+		}
+	}
+	return all
+}
+
+// Takes returns how long a trial of the variant is expected to take.
+func (v *Variant) Takes() time.Duration {
+	if v.Search != nil {
+		return CapacityDuration + trialOverhead + expectedTries*(v.Duration+trialOverhead)
+	}
+	startup, kube := v.Servers.Startup, v.setup.Kube
+	d := v.Duration + trialOverhead + startup
+	if v.Cluster != nil && v.Cluster.Path != ByPod { // until the clients find the first pods
+		d += kube.EndpointLag.Typical() + kube.RulesLag.Typical()
+	}
+	// The last pods that are deleted may go on for longer than the load.
+	if n := len(v.Steps); n > 0 && v.Cluster != nil {
+		d += max(0, v.Steps[n-1].At+startup+kube.PreStop-v.Duration)
+	}
+	return d
+}

@@ -1,0 +1,173 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/bench/internal/watch"
+)
+
+// loadLimit is how long the load may take beyond its duration and the last attempt's timeout.
+const loadLimit = 10 * time.Second
+
+// observe starts what watches the trial.
+func (s *stage) observe(c *cleanup) (err error) {
+	switch {
+	case s.cluster != nil:
+		s.losses = watch.NoLosses("behind a Service workers are in networks of their own, which come and go")
+	case s.variant.Trace:
+		if s.losses, err = watch.StartLosses(s.lab, s.load[0].Target); err != nil {
+			return err
+		}
+		c.add(s.losses.Stop)
+	}
+	if s.seen.before, err = s.counters(); err != nil {
+		return err
+	}
+	o := watch.MachineOptions{
+		Clock: s.clock, LoadCPUs: s.plan.LoadCPUs, ServerCPUs: s.plan.ServerCPUs, Workers: s.group.Workers,
+	}
+	if s.proxy != nil {
+		o.ProxyPID = s.proxy.PID()
+	}
+	for _, p := range s.loads {
+		o.LoadPIDs = append(o.LoadPIDs, p.PID())
+	}
+	if s.machine, err = watch.StartMachine(o); err != nil {
+		return err
+	}
+	c.add(func() error { s.machine.Stop(); return nil })
+	s.seen.atStart = s.scheds()
+	s.queues = watch.StartQueues(watch.QueueOptions{
+		Clock: s.clock, Do: s.onServers, IPv6: s.servers.Address.Addr().Is6(), Counters: s.counters,
+		Duration: s.variant.Duration,
+	})
+	c.add(func() error { s.queues.Stop(); return nil })
+	return nil
+}
+
+// drive runs load and timeline beside each other, and stops the observers when both have ended.
+func (s *stage) drive(ctx context.Context) error {
+	begin := s.clock.Now().Add(lead)
+	s.book.Start(begin)
+	for _, p := range s.loads {
+		if err := p.Begin(begin); err != nil {
+			return err
+		}
+	}
+	interrupted := ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// A load process ends by itself; if it does not, the trial is over all the same.
+	limit := time.AfterFunc(s.variant.Duration+s.variant.Timeout+loadLimit, func() {
+		cancel(errors.New("the load did not end in time"))
+	})
+	defer limit.Stop()
+
+	steps := make(chan error, 1)
+	go func() { steps <- s.line.run(ctx, begin) }()
+	loadErr := s.consume(ctx)
+	limit.Stop()
+	if loadErr != nil {
+		cancel(loadErr)
+	}
+	if err := <-steps; err != nil && loadErr == nil {
+		s.problem("%v", err)
+	}
+	if loadErr != nil {
+		return loadErr
+	}
+	if interrupted.Err() != nil { // while a step was under way: what it would have cost is not known
+		return context.Cause(interrupted)
+	}
+	s.machine.Stop()
+	s.queues.Stop()
+	return nil
+}
+
+// consume reads the samples of every load process until the last, and waits for the processes.
+func (s *stage) consume(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		for _, p := range s.loads {
+			p.Interrupt()
+		}
+	})
+	defer stop()
+	errs := make([]error, len(s.loads))
+	cpus := make([]time.Duration, len(s.loads))
+	var wait sync.WaitGroup
+	for i, p := range s.loads {
+		wait.Go(func() {
+			err := p.Samples(s.book.Sample)
+			var waitErr error
+			cpus[i], waitErr = p.Wait()
+			errs[i] = errors.Join(err, waitErr)
+		})
+	}
+	wait.Wait()
+	s.loads = nil
+	for _, cpu := range cpus {
+		s.seen.loadCPU += cpu
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(errs...)
+}
+
+// killLoad ends the load processes that have not ended.
+func (s *stage) killLoad() error {
+	var errs []error
+	for _, p := range s.loads {
+		errs = append(errs, p.Kill())
+	}
+	s.loads = nil
+	return errors.Join(errs...)
+}
+
+// scheds reads the scheduler statistics of every running worker. Workers whose statistics cannot be
+// read are omitted.
+func (s *stage) scheds() map[int]kernel.Sched {
+	all := map[int]kernel.Sched{}
+	for _, w := range s.group.Workers() {
+		if _, exited := w.CPU(); exited {
+			continue
+		}
+		if sched, err := kernel.Schedstat(w.PID()); err == nil {
+			all[w.ID] = sched
+		}
+	}
+	return all
+}
+
+// counters returns the sums of the kernel's counters over the lab's hosts and pods.
+func (s *stage) counters() (kernel.Counters, error) {
+	sum := kernel.Counters{}
+	if s.cluster != nil {
+		var err error
+		if sum, err = s.cluster.Counters(); err != nil {
+			return nil, err
+		}
+	}
+	for _, h := range s.lab.Hosts() {
+		c, err := countersOf(s.lab, h)
+		if err != nil {
+			return nil, err
+		}
+		sum.Add(c)
+	}
+	return sum, nil
+}
+
+func countersOf(lab *netlab.Lab, h *netlab.Host) (kernel.Counters, error) {
+	c, err := kernel.CountersIn(func(f func() error) error { return lab.Do(h, f) })
+	if err != nil {
+		return nil, fmt.Errorf("counters of %s: %w", h.Name, err)
+	}
+	return c, nil
+}

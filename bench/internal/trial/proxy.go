@@ -1,0 +1,117 @@
+package trial
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"time"
+
+	"reuseport-bench/bench/internal/haproxy"
+	"reuseport-bench/servers"
+)
+
+// proxyLimit bounds how long HAProxy may take to drain a backend, or to find it up again: longer than its default
+// checks take, which are 2 s apart, twice.
+const proxyLimit = 10 * time.Second
+
+// startProxy starts HAProxy, where there is to be one, in front of the first generation, on the servers'
+// CPUs, which it shares with them: it is part of what is measured.
+func (s *stage) startProxy(ctx context.Context, c *cleanup) (err error) {
+	if s.variant.HAProxy == nil {
+		return nil
+	}
+	cfg := haproxy.Config{
+		Listen: s.load[0].Target, Threads: len(s.plan.ServerCPUs),
+		Checks: s.variant.HAProxy.Checks, Redispatch: s.variant.HAProxy.Redispatch,
+		Backends: []haproxy.Backend{{Name: "workers", Address: s.servers.Address}},
+	}
+	if s.servers.PortPerIndex {
+		cfg.Backends = nil
+		for _, w := range s.line.current.Workers {
+			cfg.Backends = append(cfg.Backends, haproxy.Backend{Name: backendOf(w.Index), Address: s.group.Address(w)})
+		}
+	}
+	s.proxy, err = haproxy.Start(ctx, cfg, haproxy.Env{
+		Start: func(c *exec.Cmd) error { return s.lab.Start(s.lab.Servers(), c, s.plan.ServerCPUs) },
+		Do:    s.onServers,
+	})
+	if err != nil {
+		return err
+	}
+	c.add(s.proxy.Close)
+	s.line.proxy = s.proxy
+	return nil
+}
+
+// backendOf returns HAProxy's name for the worker in a place.
+func backendOf(place int) string { return fmt.Sprintf("worker-%d", place) }
+
+// endProxy ends HAProxy when the load has ended. One that died meanwhile makes the trial invalid.
+func (s *stage) endProxy() error {
+	if s.proxy == nil {
+		return nil
+	}
+	if err := s.proxy.Err(); err != nil {
+		s.problem("%v", err)
+	}
+	if err := s.proxy.Close(); err != nil {
+		return err
+	}
+	s.seen.proxyCPU = s.proxy.CPU()
+	return nil
+}
+
+// rollBehindProxy replaces workers with an address each, one by one: the successor, started before, binds when its
+// predecessor has closed. With lb-drain HAProxy sends a worker nothing while it is replaced.
+func (t *timeline) rollBehindProxy(ctx context.Context, s *step) error {
+	next := t.nextGeneration()
+	for i, old := range next.Workers {
+		if err := t.rebindBehindProxy(ctx, s, next, i, old); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drainBehindProxy tells HAProxy to send a worker nothing more.
+func (t *timeline) drainBehindProxy(ctx context.Context, w *servers.Worker) error {
+	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
+	defer cancel()
+	return t.proxy.Drain(ctx, backendOf(w.Index))
+}
+
+func (t *timeline) rebindBehindProxy(ctx context.Context, s *step, next *servers.Generation, index int, old *servers.Worker) error {
+	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
+	defer cancel()
+	drain := t.variant.Stop == servers.LBDrain
+	trigger := t.clock.Now() // what HAProxy is told is the first signal
+	if drain {
+		if err := t.drainBehindProxy(ctx, old); err != nil {
+			return err
+		}
+	}
+	w, err := t.group.LaunchWorker(ctx, next.Number, old.Index, 0)
+	if err != nil {
+		return err
+	}
+	next.Workers[index] = w
+	s.started, s.stopped = append(s.started, w), append(s.stopped, old)
+	signal, closed, err := t.stop(ctx, []*servers.Worker{old}, t.variant.Stop)
+	if !drain {
+		trigger = signal
+	}
+	if s.closed = closed; s.trigger == 0 {
+		s.trigger = trigger
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.group.AwaitWorker(ctx, w); err != nil {
+		return err
+	}
+	s.ready = w.ReadyAt()
+	if drain {
+		return t.proxy.Ready(ctx, backendOf(old.Index))
+	}
+	return nil
+}

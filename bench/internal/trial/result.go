@@ -1,0 +1,247 @@
+package trial
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/cluster"
+	"reuseport-bench/bench/internal/ledger"
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/bench/internal/watch"
+	"reuseport-bench/results"
+	"reuseport-bench/servers"
+)
+
+// result returns the judged trial as it is stored, with everything that only the machine can say.
+func (s *stage) result(a *ledger.Account) *results.Trial {
+	r := &results.Trial{
+		TimeoutNS: int64(s.variant.Timeout), Target: s.load[0].Target.String(), StepsLate: s.line.late,
+		Workers: s.workers(), Kernel: nonZero(s.seen.after.Since(s.seen.before)),
+		Selector: s.selector.Result(), Memory: s.seen.memory, StartNS: int64(s.startTime),
+	}
+	a.Fill(r)
+	for k := range s.line.steps {
+		r.Steps = append(r.Steps, s.step(a, k))
+	}
+	r.Trace = s.trace(a)
+	switch {
+	case s.cluster != nil:
+		r.ControlPlane = cluster.Embedded
+	case s.proxy == nil:
+		r.Equalities = a.Equalities(r)
+	}
+	s.addQueues(a, r)
+	r.CPU = s.cpu(r.Workers)
+	r.Occupancy = s.occupancy(a, r)
+	r.InvalidReasons = append(s.problems, ledger.Invalid(s.variant.Validity, len(s.plan.ServerCPUs), r)...)
+	r.Valid = len(r.InvalidReasons) == 0
+	return r
+}
+
+// recording returns everything that the trial was judged by; nil unless it was kept.
+func (s *stage) recording(a *ledger.Account) *ledger.Recording {
+	r := a.Recording()
+	if r == nil {
+		return nil
+	}
+	cfg, l := s.servers, s.load[0]
+	words := map[string]string{
+		"network": string(s.variant.Network), "path": string(s.variant.Path), "kind": string(cfg.Kind),
+		"sockets": string(cfg.Sockets), "accept": string(cfg.Accept), "stop": string(s.variant.Stop),
+		"connections": string(l.Connections), "family": string(s.variant.Family),
+	}
+	for name, value := range words {
+		if value != "" {
+			r.Header.Words = append(r.Header.Words, name+": "+value)
+		}
+	}
+	for name, is := range map[string]bool{
+		"ports": l.Ports > 0, "retry": l.Retry.Max > 0, "body": l.Body > 0, "processes": len(s.load) > 1, "aborts": l.Aborts > 0,
+		"resets": cfg.Fault.ResetCount > 0, "half_open": s.variant.Fault.HalfOpen > 0, "time_wait": s.variant.Fault.TimeWait > 0,
+		"dropped_syns": s.variant.Fault.DroppedSYNs > 0, "rejected_syns": s.variant.Fault.RejectedSYNs > 0,
+	} {
+		if is {
+			r.Header.Words = append(r.Header.Words, name)
+		}
+	}
+	slices.Sort(r.Header.Words)
+	return r
+}
+
+// step returns step k as it is stored.
+func (s *stage) step(a *ledger.Account, k int) results.Step {
+	done := s.line.steps[k]
+	r := a.Step(k)
+	switch done.Do {
+	case "add", "cold-start", "scale":
+		if len(done.stopped) == 0 {
+			r.StopNS = nil // it stops no worker
+		}
+	}
+	if done.Do == "cold-start" {
+		r.ColdStart = a.ColdStart(k)
+	}
+	if s.cluster != nil {
+		s.addPods(a, done, k, &r)
+	}
+	from, to := a.Window(k)
+	s.machine.Step(&r, s.book.Instant(from), s.book.Instant(to))
+	return r
+}
+
+// addPods adds to a step what happened to its pods, and when the endpoints and the rules had followed
+// the last of those that it took away.
+func (s *stage) addPods(a *ledger.Account, done *step, k int, r *results.Step) {
+	r.Endpoints = done.endpoints
+	if s.variant.Cluster.Path == plan.ByService {
+		if dead, known := a.Dead(k); known {
+			r.DeadNS = new(int64(dead))
+		}
+		lost, unknown := a.Predict(k)
+		if r.Unpredicted = unknown; unknown == "" {
+			r.PredictedLost = &lost
+		}
+	}
+	routes := a.Routes()
+	r.Pods = s.cluster.Lost(s.book, routes, slices.Concat(done.stopped, done.silenced), done.trigger)
+	if n := len(r.Pods); n > 0 {
+		r.EndpointsNS, r.RulesNS = r.Pods[n-1].EndpointsNS, r.Pods[n-1].RulesNS
+	}
+	r.Pods = append(r.Pods, s.cluster.Added(s.book, routes, done.started)...)
+}
+
+// trace returns what came of asking the kernel; nil where it was not to be asked.
+func (s *stage) trace(a *ledger.Account) *results.Trace {
+	if s.losses == nil {
+		return nil
+	}
+	r := s.losses.Result()
+	if r.Unavailable == "" && s.proxy == nil {
+		r.Unheard = max(0, s.seen.resetsSent-r.Resets)
+	}
+	r.Agreement = a.Agreement()
+	return r
+}
+
+// nonZero leaves out the hundreds of counters that did not move; the ones that matter stay, for there a
+// 0 says something.
+func nonZero(moved map[string]int64) map[string]int64 {
+	out := map[string]int64{}
+	for name, v := range moved {
+		if v != 0 || slices.Contains(shownCounters, name) {
+			out[name] = v
+		}
+	}
+	return out
+}
+
+var shownCounters = []string{
+	"TcpActiveOpens", "TcpPassiveOpens", "TcpOutRsts", "TcpEstabResets", "TcpAttemptFails", "TcpExtListenOverflows",
+	"TcpExtListenDrops", "TcpExtTCPMigrateReqSuccess", "TcpExtTCPMigrateReqFailure", "TcpExtTCPTimeWaitOverflow",
+	"TcpExtTCPAbortOnClose", "TcpExtTCPSynRetrans",
+}
+
+// workers returns the group's processes as the trial saw them. What a worker costs to start before the
+// load, and to end after it, is not the load's.
+func (s *stage) workers() []results.Worker {
+	var out []results.Worker
+	for _, w := range s.group.Workers() {
+		r := results.Worker{ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor}
+		if errno := w.BindError(); errno != 0 {
+			r.BindError = unix.ErrnoName(errno)
+			out = append(out, r)
+			continue
+		}
+		r.Accepted, r.Served = s.book.Count(w.ID)
+		start := s.seen.atStart[w.ID]
+		end, outlived := s.seen.atEnd[w.ID]
+		if cpu, exited := w.CPU(); !outlived && exited {
+			end.Run = cpu
+		}
+		if end.Run > 0 {
+			r.CPUNS = new(int64(end.Run - start.Run))
+		}
+		if outlived {
+			r.ContextSwitches = new(end.Timeslices - start.Timeslices)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// addQueues adds the accept queues as they were seen, and the trial over time; each worker's longest
+// queue is added to the worker too.
+func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
+	shared, workers := s.group.Listener(), s.group.Workers()
+	if r.Queues = s.queues.Result(shared, workers); r.Queues != nil {
+		for _, l := range r.Queues.Listeners {
+			for i := range r.Workers {
+				if l.Worker != nil && r.Workers[i].ID == *l.Worker {
+					r.Workers[i].QueueMax = &l.Max
+				}
+			}
+		}
+	}
+	if r.Series = s.queues.Series(shared, workers, s.seen.before); r.Series != nil {
+		from := s.book.Time(s.queues.Began())
+		r.Series.FromNS = int64(from)
+		r.Series.Lost = a.LostOverTime(from, time.Duration(r.Series.WindowNS), 2*watch.MaxWindows)
+	}
+}
+
+func (s *stage) cpu(workers []results.Worker) results.CPU {
+	sum := int64(0)
+	for _, w := range workers {
+		if w.CPUNS != nil {
+			sum += *w.CPUNS
+		}
+	}
+	use := results.CPU{LoadNS: new(int64(s.seen.loadCPU)), ServersNS: &sum}
+	if s.proxy != nil {
+		use.ProxyNS = new(int64(s.seen.proxyCPU))
+	}
+	s.machine.Trial(&use)
+	return use
+}
+
+// occupancy returns for how long connections kept a worker, and which wait queueing theory makes of
+// that. Only a loop with a connection for each request serves one at a time.
+func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupancy {
+	cfg := s.servers
+	if cfg.Kind != servers.Loop || s.load[0].Connections != load.New || r.ResponseNS == nil {
+		return nil
+	}
+	sum, squares, ended := a.Occupied()
+	if ended == 0 {
+		return nil
+	}
+	mean := sum / float64(ended)
+	sd := math.Sqrt(max(0, squares/float64(ended)-mean*mean))
+	seconds := func(s float64) int64 { return int64(s * float64(time.Second)) }
+	o := &results.Occupancy{
+		MeanNS: seconds(mean), SDNS: seconds(sd), WaitNS: r.ResponseNS.Mean - seconds(mean),
+		Load: sum / (float64(cfg.Workers) * s.variant.Duration.Seconds()),
+	}
+	// The formulas are of workers that are all there and serve at the same time, for independent
+	// arrivals, with a rule that is known. A stall is not in them, nor are workers that wait for each
+	// other's CPU.
+	together := cfg.Work.Burn == 0 || len(s.plan.ServerCPUs) >= cfg.Workers
+	if s.load[0].Shape.Pace != load.Poisson || len(s.line.steps) > 0 || o.Load >= 1 || !together {
+		return o
+	}
+	waits := 0.
+	switch {
+	case cfg.Sockets == servers.Shared && cfg.Accept != servers.ByAcceptor:
+		waits = results.WaitOneQueue(cfg.Workers, o.Load, sd/mean)
+	case cfg.Sockets == servers.Reuseport && cfg.Selection == servers.Hash:
+		waits = results.WaitOwnQueues(o.Load, sd/mean)
+	default:
+		return o
+	}
+	o.PredictedWaitNS = new(seconds(waits * mean))
+	return o
+}

@@ -1,0 +1,127 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"sync"
+	"time"
+
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/results"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
+)
+
+// A Rig is a lab with one generation of workers, for what is measured beside the trials: no step is
+// carried out in it and no book is kept.
+type Rig struct {
+	Lab   *netlab.Lab
+	Group *servers.Group
+	Clock *clock.Clock
+}
+
+// RigOptions say what a Rig is made of.
+type RigOptions struct {
+	Init, Worker func() *exec.Cmd
+	Network      netlab.Network
+	Servers      servers.Config
+	Sysctls      []plan.Sysctl
+	CPUs         []int // the servers'
+	// Account gets the workers' journals.
+	Account func(*servers.Worker, journal.Record)
+}
+
+// NewRig makes the lab and starts the workers. The caller closes the rig.
+func NewRig(ctx context.Context, o RigOptions) (_ *Rig, err error) {
+	r := &Rig{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	if r.Clock, err = clock.New(); err != nil {
+		return nil, err
+	}
+	if r.Lab, err = netlab.New(ctx, netlab.Options{Init: o.Init, Network: o.Network, ReceiveCPUs: o.CPUs}); err != nil {
+		return nil, err
+	}
+	for _, set := range o.Sysctls {
+		if err := setEverywhere(r.Lab, set); err != nil {
+			return nil, err
+		}
+	}
+	r.Group, err = servers.NewGroup(o.Servers, servers.Env{
+		Command: o.Worker,
+		Start:   r.Lab.Starter(r.Lab.Servers(), o.CPUs),
+		Do:      func(f func() error) error { return r.Lab.Do(r.Lab.Servers(), f) },
+		Account: o.Account,
+		Clock:   r.Clock,
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = r.Group.StartGeneration(ctx)
+	return r, err
+}
+
+// Drive runs load processes on the given CPUs to their last samples, which come one at a time, and
+// returns their CPU time. The first attempt is due at begin.
+func (r *Rig) Drive(
+	ctx context.Context, command func() *exec.Cmd, all []load.Config, cpus []int, sample func(*results.Sample),
+) (begin clock.Instant, cpu time.Duration, err error) {
+	var processes []*load.Process
+	start := func(c *exec.Cmd) error { return r.Lab.Start(r.Lab.Clients(), c, cpus) }
+	for _, cfg := range all {
+		p, err := load.Start(ctx, cfg, command, start)
+		if err != nil {
+			for _, p := range processes {
+				err = errors.Join(err, p.Kill())
+			}
+			return 0, 0, err
+		}
+		processes = append(processes, p)
+	}
+	begin = r.Clock.Now().Add(lead)
+	var mu sync.Mutex
+	var errs []error
+	var wait sync.WaitGroup
+	for _, p := range processes {
+		stop := context.AfterFunc(ctx, p.Interrupt)
+		defer stop()
+		wait.Go(func() {
+			err := p.Begin(begin)
+			err = errors.Join(err, p.Samples(func(s *results.Sample) {
+				mu.Lock()
+				defer mu.Unlock()
+				sample(s)
+			}))
+			used, waitErr := p.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			cpu += used
+			errs = append(errs, err, waitErr)
+		})
+	}
+	wait.Wait()
+	if ctx.Err() != nil {
+		return 0, 0, context.Cause(ctx)
+	}
+	return begin, cpu, errors.Join(errs...)
+}
+
+// Close ends the workers and the lab. It is safe twice.
+func (r *Rig) Close() error {
+	var errs []error
+	if r.Group != nil {
+		errs = append(errs, r.Group.Close())
+	}
+	if r.Lab != nil {
+		errs = append(errs, r.Lab.Close())
+		r.Lab = nil
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,299 @@
+package trial
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"time"
+
+	"reuseport-bench/bench/internal/cluster"
+	"reuseport-bench/bench/internal/haproxy"
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/ledger"
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/bench/internal/watch"
+	"reuseport-bench/results"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
+)
+
+// recordedSysctls are read back in the lab, beside those that were set.
+var recordedSysctls = []string{
+	"net.ipv4.tcp_syncookies", "net.ipv4.tcp_abort_on_overflow", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_synack_retries",
+	"net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_tw_reuse", "net.core.rps_default_mask",
+}
+
+// A stage is a trial under way: the lab, the processes in it, and what observes them.
+type stage struct {
+	plan    *plan.Plan
+	variant *plan.Variant
+	load    []load.Config
+	servers servers.Config
+	clock   *clock.Clock
+	book    *ledger.Book
+	sysctls map[string]string
+
+	lab        *netlab.Lab
+	group      *servers.Group
+	handshakes *kernel.HalfOpenReader // nil where no stop mode asks for it
+	cluster    *cluster.Cluster       // nil: the workers are in no pods
+	proxy      *haproxy.Process       // nil without one
+	loads      []*load.Process
+	line       *timeline
+	startTime  time.Duration // of the first generation
+
+	machine  *watch.Machine
+	queues   *watch.Queues
+	selector *watch.Selector
+	losses   *watch.Losses // nil: the kernel is not to be asked
+	seen     seen
+
+	problems []string // that make the trial invalid
+}
+
+// seen is what was read before, during and after the drive.
+type seen struct {
+	before, after kernel.Counters
+	resetsSent    int64 // while the kernel's events were recorded
+	// atStart and atEnd are what the scheduler had done with each worker when the load began and when
+	// it had ended; by ID.
+	atStart, atEnd    map[int]kernel.Sched
+	loadCPU, proxyCPU time.Duration
+	memory            results.Memory
+}
+
+func (s *stage) problem(format string, args ...any) {
+	// Joined errors come a line each; a reason is one line.
+	s.problems = append(s.problems, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
+}
+
+// setUp makes the lab, and starts the first generation of workers and the load processes in it.
+func setUp(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cleanup) (*stage, error) {
+	s := &stage{
+		plan: p, variant: v, load: v.LoadOf(p.Seed, o.Block), servers: v.ServersOf(p.Seed, o.Block), sysctls: map[string]string{},
+	}
+	for _, step := range []func() error{
+		func() (err error) { s.clock, err = clock.New(); return err },
+		func() error { return s.makeLab(ctx, o.Roles, c) },
+		func() error { return s.openBook(o.KeepFacts) },
+		func() error { return s.makeCluster(ctx, c) },
+		func() error { return s.makeGroup(o.Roles, c) },
+		func() error { return s.watchSelector(c) },
+		func() error { return s.startWorkers(ctx) },
+		func() error { return s.addFaults(c) },
+		func() error { return s.startProxy(ctx, c) },
+		func() error { return s.startLoad(ctx, o.Roles, c) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *stage) makeLab(ctx context.Context, roles Roles, c *cleanup) (err error) {
+	s.lab, err = netlab.New(ctx, netlab.Options{
+		Init: roles.Init, Network: s.variant.Network, ReceiveCPUs: s.plan.ServerCPUs,
+	})
+	if err != nil {
+		return err
+	}
+	c.add(s.lab.Close)
+	host := s.lab.Servers()
+	for _, set := range s.variant.Sysctls {
+		if err := setEverywhere(s.lab, set); err != nil {
+			return err
+		}
+		if s.sysctls[set.Name], err = s.lab.Sysctl(host, set.Name); err != nil {
+			return err
+		}
+	}
+	for _, name := range recordedSysctls {
+		value, err := s.lab.Sysctl(host, name)
+		if err != nil {
+			value = "absent" // on an older kernel
+		}
+		s.sysctls[name] = value
+	}
+	return nil
+}
+
+func setEverywhere(lab *netlab.Lab, set plan.Sysctl) error {
+	for _, h := range lab.Hosts() {
+		if err := lab.SetSysctl(h, set.Name, set.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openBook opens the book that joins what load and workers say.
+func (s *stage) openBook(keep bool) (err error) {
+	first := s.load[0]
+	l := ledger.Load{
+		Shape: first.Shape, Timeout: first.Timeout, Processes: len(s.load), Sources: first.Sources, Ports: first.Ports, Tries: first.Retry.Tries(),
+		Reuses:  first.Connections == load.Reused || first.Connections == load.Mixed,
+		Proxied: s.variant.HAProxy != nil,
+	}
+	if s.variant.Cluster != nil {
+		nodes := netlab.AddressesOfCluster().Nodes
+		l.Kubelets = nodes[:]
+	}
+	if s.book, err = ledger.NewBook(l); err == nil && keep {
+		s.book.Keep()
+	}
+	return err
+}
+
+func (s *stage) makeCluster(ctx context.Context, c *cleanup) (err error) {
+	if s.variant.Cluster == nil {
+		return nil
+	}
+	s.cluster, err = cluster.New(ctx, cluster.Options{
+		Lab: s.lab, Clock: s.clock, Plan: s.variant.Cluster, Seed: s.servers.Seed, CPUs: s.plan.ServerCPUs,
+		Sysctls: s.variant.Sysctls, Stop: s.variant.Stop,
+	})
+	c.add(s.cluster.Close)
+	return err
+}
+
+func (s *stage) makeGroup(roles Roles, c *cleanup) (err error) {
+	env := servers.Env{
+		Command:  roles.Worker,
+		Start:    s.startWorker,
+		Do:       s.onServers,
+		HalfOpen: s.halfOpen,
+		Account:  func(w *servers.Worker, r journal.Record) { s.book.Record(w.ID, r) },
+		Clock:    s.clock,
+	}
+	if s.cluster != nil {
+		env.Place = s.cluster.Place
+	}
+	if s.group, err = servers.NewGroup(s.servers, env); err != nil {
+		return err
+	}
+	c.add(s.group.Close)
+	if s.cluster != nil {
+		s.cluster.Serve(s.group)
+	}
+	if s.variant.Stop == servers.BPFDrain {
+		if s.handshakes, err = kernel.NewHalfOpenReader(); err != nil {
+			return err
+		}
+		c.add(s.handshakes.Close)
+	}
+	return nil
+}
+
+// onServers runs f in the servers' network namespace.
+func (s *stage) onServers(f func() error) error { return s.lab.Do(s.lab.Servers(), f) }
+
+// halfOpen returns how many handshakes are under way at each listener on the servers' host.
+func (s *stage) halfOpen() (open map[uint64]int, err error) {
+	err = s.onServers(func() error {
+		open, err = s.handshakes.Read()
+		return err
+	})
+	return open, err
+}
+
+// startWorker starts a worker on the CPUs that are its own or on all of the servers'. The first
+// generation starts on every CPU, since nothing else runs yet: with one CPU for the servers, hundreds
+// of workers are ready in half the time. Not net/http's, which make as many Ps as they have CPUs when
+// they start.
+func (s *stage) startWorker(c *exec.Cmd, cpus []int) error {
+	all := s.plan.ServerCPUs
+	if s.line == nil && s.servers.Kind == servers.Loop {
+		all = s.plan.Machine.CPUs
+	}
+	return s.lab.Starter(s.lab.Servers(), all)(c, cpus)
+}
+
+func (s *stage) watchSelector(c *cleanup) (err error) {
+	if s.selector, err = watch.StartSelector(s.group.Selector()); err != nil {
+		return err
+	}
+	c.add(func() error { s.selector.Stop(); return nil })
+	return nil
+}
+
+// startWorkers starts the first generation, and waits until clients find it.
+func (s *stage) startWorkers(ctx context.Context) error {
+	began := s.clock.Now()
+	first, err := s.group.StartGeneration(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.confine(); err != nil {
+		return err
+	}
+	s.startTime = first.Ready.Sub(began)
+	if s.cluster != nil {
+		if err := s.cluster.Register(ctx, first.Workers); err != nil {
+			return err
+		}
+		if err := s.cluster.AwaitRules(ctx, first.Workers); err != nil {
+			return err
+		}
+	}
+	s.line = &timeline{variant: s.variant, group: s.group, cluster: s.cluster, clock: s.clock, current: first}
+	return nil
+}
+
+// confine moves workers that started anywhere to the servers' CPUs.
+func (s *stage) confine() error {
+	if s.servers.Kind != servers.Loop {
+		return nil
+	}
+	for _, w := range s.group.Workers() {
+		if len(s.servers.Pin) > 0 && !w.Acceptor || w.BindError() != 0 {
+			continue // it has its CPU, or has ended
+		}
+		if err := kernel.SetAffinity(w.PID(), s.plan.ServerCPUs); err != nil {
+			return fmt.Errorf("worker %d: %w", w.ID, err)
+		}
+	}
+	return nil
+}
+
+// addFaults adds the defects that are the lab's.
+func (s *stage) addFaults(c *cleanup) error {
+	f, target := s.variant.Fault, s.load[0].Target
+	if f.HalfOpen > 0 {
+		s.line.holder = &holder{lab: s.lab, target: target, n: f.HalfOpen}
+		c.add(s.line.holder.finish)
+	}
+	drop := func(add func(netip.AddrPort, int) (*netlab.Filter, error), n int) error {
+		if n == 0 {
+			return nil
+		}
+		filter, err := add(target, n)
+		if err != nil {
+			return err
+		}
+		c.add(filter.Release)
+		return nil
+	}
+	if err := drop(s.lab.DropSYNs, f.DroppedSYNs); err != nil {
+		return err
+	}
+	return drop(s.lab.RejectSYNs, f.RejectedSYNs)
+}
+
+func (s *stage) startLoad(ctx context.Context, roles Roles, c *cleanup) error {
+	c.add(s.killLoad)
+	for _, cfg := range s.load {
+		start := func(c *exec.Cmd) error { return s.lab.Start(s.lab.Clients(), c, s.plan.LoadCPUs) }
+		p, err := load.Start(ctx, cfg, roles.Load, start)
+		if err != nil {
+			return err
+		}
+		s.loads = append(s.loads, p)
+	}
+	return nil
+}

@@ -1,0 +1,381 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/cluster"
+	"reuseport-bench/bench/internal/haproxy"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
+)
+
+// A step is one step of the timeline as it was carried out.
+type step struct {
+	plan.PlannedStep
+	what    string // it acted on: "generation 1", "worker 3"
+	at      clock.Instant
+	ready   clock.Instant // the last new worker was ready, or stopped ones went on; 0: neither
+	trigger clock.Instant // just before the first signal; for a step that sends none, before the new worker was started
+	began   clock.Instant // a rollout started its first pod; 0: it is none
+	closed  clock.Instant // 0: closes nothing
+	// stopped and started are the workers whose lives the step ended and began.
+	stopped, started []*servers.Worker
+	// held are the connections whose handshakes were held up when it stopped workers.
+	held []netip.AddrPort
+	// serving is how many workers serve when the step has added one.
+	serving int
+	// endpoints is how many pods the Service had before the step took one away.
+	endpoints int
+	// silenced are the workers whose node it silenced.
+	silenced []*servers.Worker
+}
+
+// stopping returns the workers that were told to stop. It does not modify its argument, which may be a
+// generation's own list.
+func stopping(workers []*servers.Worker) []*servers.Worker {
+	return slices.DeleteFunc(slices.Clone(workers), func(w *servers.Worker) bool { return w.Closing().Mode == "" })
+}
+
+// A timeline carries out the steps of a trial, one after the other.
+type timeline struct {
+	variant *plan.Variant
+	group   *servers.Group
+	clock   *clock.Clock
+	proxy   *haproxy.Process // nil without one
+	cluster *cluster.Cluster // nil without a Service
+	holder  *holder          // nil: no handshake is held up
+	current *servers.Generation
+	steps   []*step       // that were carried out
+	end     clock.Instant // of the load
+	late    int           // steps that were not carried out, because the load would have ended before
+}
+
+// errTooLate ends a timeline whose next step would only be carried out when the load has ended.
+var errTooLate = errors.New("the load has ended")
+
+// run carries out every step when it is due, or as soon after as the one before it is done. It stops
+// at the first that fails.
+func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
+	t.end = begin.Add(t.variant.Duration)
+	for i, f := range t.variant.Steps {
+		if err := t.clock.SleepUntil(ctx, begin.Add(f.At)); err != nil {
+			return err
+		}
+		s := &step{PlannedStep: f, at: t.clock.Now()}
+		err := t.carryOut(ctx, s)
+		if errors.Is(err, errTooLate) {
+			t.late = len(t.variant.Steps) - i
+			// What it had done by then has its consequences all the same.
+			s.stopped = stopping(s.stopped)
+			if len(s.stopped) > 0 && s.trigger != 0 {
+				t.steps = append(t.steps, s)
+			}
+			t.current.Workers = slices.DeleteFunc(t.group.Workers(), func(w *servers.Worker) bool { return !w.Serves() || w.Acceptor })
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("step %d (%s at %v): %w", i, f.Do, f.At, err)
+		}
+		t.steps = append(t.steps, s)
+	}
+	return t.holder.finish()
+}
+
+// carryOut does what a step says.
+func (t *timeline) carryOut(ctx context.Context, s *step) error {
+	s.what = fmt.Sprintf("generation %d", t.current.Number)
+	switch s.Do {
+	case "replace":
+		return t.replace(ctx, s)
+	case "roll":
+		return t.roll(ctx, s)
+	case "rolling-update":
+		return t.rollingUpdate(ctx, s)
+	case "scale":
+		return t.scale(ctx, s)
+	case "move-pod":
+		return t.movePod(ctx, s)
+	case "drain-node":
+		return t.drainNode(ctx, s)
+	case "node-down":
+		return t.nodeDown(ctx, s)
+	case "add":
+		return t.add(ctx, s, 0)
+	case "cold-start":
+		return t.add(ctx, s, s.For)
+	case "remove", "delete-pod":
+		return t.remove(ctx, s, t.variant.Stop)
+	case "kill":
+		return t.remove(ctx, s, servers.Kill)
+	case "stall":
+		return t.stall(ctx, s)
+	case "crash":
+		return t.crash(ctx, s)
+	}
+	return fmt.Errorf("unknown kind of step")
+}
+
+// aim picks the step's worker.
+func (t *timeline) aim(s *step, index int) (*servers.Worker, error) {
+	if index >= len(t.current.Workers) {
+		return nil, fmt.Errorf("target %d: there are %d workers now, counted from 0", index, len(t.current.Workers))
+	}
+	w := t.current.Workers[index]
+	s.what = fmt.Sprintf("worker %d", w.ID)
+	return w, nil
+}
+
+// replace starts a generation, waits until it is ready, and stops the one before.
+func (t *timeline) replace(ctx context.Context, s *step) error {
+	if t.rebinds() {
+		return t.rebind(ctx, s)
+	}
+	if err := t.hold(ctx, s); err != nil {
+		return err
+	}
+	next, err := t.group.StartGeneration(ctx)
+	if err != nil {
+		return err
+	}
+	s.stopped, s.started = t.current.Workers, next.Workers
+	t.current, s.ready = next, next.Ready
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.variant.Stop)
+	return err
+}
+
+// rebind starts a generation that cannot bind until the one before has closed, and stops that one at once.
+func (t *timeline) rebind(ctx context.Context, s *step) error {
+	if err := t.hold(ctx, s); err != nil {
+		return err
+	}
+	next, err := t.group.Launch(ctx)
+	if err != nil {
+		return err
+	}
+	s.stopped, s.started = t.current.Workers, next.Workers
+	t.current = next
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.variant.Stop); errors.Is(err, errTooLate) {
+		cancel() // nobody will make room for them
+	}
+	awaitErr := t.group.Await(ctx, next)
+	if awaitErr == nil {
+		s.ready = next.Ready
+	}
+	return errors.Join(err, awaitErr)
+}
+
+// rebinds reports whether a successor cannot bind before its predecessor has closed.
+func (t *timeline) rebinds() bool {
+	return t.variant.Stop == servers.BindAfterClose || t.variant.Stop == servers.LBDrain
+}
+
+// nextGeneration becomes the current one, with the workers of the one before for now.
+func (t *timeline) nextGeneration() *servers.Generation {
+	next := t.group.NextGeneration()
+	next.Workers = slices.Clone(t.current.Workers)
+	t.current = next
+	return next
+}
+
+// roll replaces the workers one by one: it starts one, waits until it is ready, stops one, and goes on.
+// Midway the generation is of both.
+func (t *timeline) roll(ctx context.Context, s *step) error {
+	if t.proxy != nil && t.rebinds() {
+		return t.rollBehindProxy(ctx, s)
+	}
+	next := t.nextGeneration()
+	for i, old := range next.Workers {
+		if err := t.hold(ctx, s); err != nil {
+			return err
+		}
+		w, err := t.group.StartWorker(ctx, next.Number, old.Index, 0)
+		if err != nil {
+			return err
+		}
+		s.ready, next.Workers[i] = w.ReadyAt(), w
+		s.started, s.stopped = append(s.started, w), append(s.stopped, old)
+		trigger, closed, err := t.stop(ctx, []*servers.Worker{old}, t.variant.Stop)
+		if i == 0 {
+			s.trigger = trigger
+		}
+		s.closed = closed
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endpoints is how many pods the Service has; 0: there is none.
+func (t *timeline) endpoints() int {
+	if t.cluster == nil {
+		return 0
+	}
+	return len(t.current.Workers)
+}
+
+// nodeDown silences a node. Its pods' workers go on, unheard.
+func (t *timeline) nodeDown(ctx context.Context, s *step) error {
+	node := s.Node()
+	s.what, s.endpoints = fmt.Sprintf("node %d", node), t.endpoints()
+	s.trigger = t.clock.Now()
+	for _, w := range t.current.Workers {
+		if t.cluster.NodeOf(w) == node {
+			s.silenced = append(s.silenced, w)
+		}
+	}
+	if err := t.cluster.NodeDown(node); err != nil {
+		return err
+	}
+	if err := t.clock.SleepUntil(ctx, s.trigger.Add(t.variant.Cluster.NodeLag)); err != nil {
+		return err
+	}
+	return t.cluster.Unready(ctx, s.silenced)
+}
+
+// add starts one more worker, which gets warm within cold; 0: it is warm.
+func (t *timeline) add(ctx context.Context, s *step, cold time.Duration) error {
+	s.trigger = t.clock.Now()
+	w, err := t.group.LaunchWorker(ctx, t.current.Number, freeIndex(t.current.Workers), cold)
+	if err != nil {
+		return err
+	}
+	if err := t.cluster.Register(ctx, []*servers.Worker{w}); err != nil {
+		return err
+	}
+	if err := t.group.AwaitWorker(ctx, w); err != nil {
+		return err
+	}
+	s.what = fmt.Sprintf("worker %d", w.ID)
+	s.ready, s.started = w.ReadyAt(), []*servers.Worker{w}
+	t.current.Workers = append(t.current.Workers, w)
+	s.serving = len(t.current.Workers)
+	return nil
+}
+
+// single is the one worker that a step is about to end, and where it stands in the generation: the target, by default the first.
+func (t *timeline) single(ctx context.Context, s *step) (index int, w *servers.Worker, err error) {
+	if s.Target != nil {
+		index = *s.Target
+	}
+	if w, err = t.aim(s, index); err == nil {
+		err = t.hold(ctx, s)
+	}
+	return index, w, err
+}
+
+// freeIndex is the lowest that none of the workers has.
+func freeIndex(workers []*servers.Worker) int {
+	for place := 0; ; place++ {
+		if !slices.ContainsFunc(workers, func(w *servers.Worker) bool { return w.Index == place }) {
+			return place
+		}
+	}
+}
+
+// remove stops one worker; nobody takes its place.
+func (t *timeline) remove(ctx context.Context, s *step, way servers.StopMode) error {
+	index, w, err := t.single(ctx, s)
+	if err != nil {
+		return err
+	}
+	if t.proxy != nil && way == servers.LBDrain {
+		if err := t.drainBehindProxy(ctx, w); err != nil {
+			return err
+		}
+	}
+	s.stopped, s.endpoints = []*servers.Worker{w}, t.endpoints()
+	t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, way)
+	return err
+}
+
+// crash kills one worker, and starts another in its place a while later, as a supervisor does.
+func (t *timeline) crash(ctx context.Context, s *step) error {
+	index, w, err := t.single(ctx, s)
+	if err != nil {
+		return err
+	}
+	s.stopped = []*servers.Worker{w}
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, servers.Kill)
+	if err != nil {
+		return err
+	}
+	if err := t.clock.SleepUntil(ctx, s.trigger.Add(s.For)); err != nil {
+		return err
+	}
+	next, err := t.group.StartWorker(ctx, w.Generation, w.Index, 0)
+	if err != nil {
+		return err
+	}
+	s.ready, s.started = next.ReadyAt(), []*servers.Worker{next}
+	t.current.Workers = slices.Clone(t.current.Workers)
+	t.current.Workers[index] = next
+	return nil
+}
+
+// stall stops every worker of the generation, or its target, for a while. They go on whatever happens meanwhile.
+func (t *timeline) stall(ctx context.Context, s *step) error {
+	workers := t.current.Workers
+	if s.Target != nil {
+		w, err := t.aim(s, *s.Target)
+		if err != nil {
+			return err
+		}
+		workers = []*servers.Worker{w}
+	}
+	s.trigger = t.clock.Now()
+	if t.variant.Stall == plan.BusyLoop {
+		if err := servers.BusyLoop(workers, s.For); err != nil {
+			return err
+		}
+		err := t.clock.SleepUntil(ctx, s.trigger.Add(s.For))
+		s.ready = t.clock.Now()
+		return err
+	}
+	if err := servers.Signal(workers, unix.SIGSTOP); err != nil {
+		return err
+	}
+	interrupted := t.clock.SleepUntil(ctx, s.trigger.Add(s.For))
+	if err := servers.Signal(workers, unix.SIGCONT); err != nil {
+		return err
+	}
+	s.ready = t.clock.Now()
+	return interrupted
+}
+
+// hold holds up handshakes for a step that is about to stop workers, where that is asked for. Done
+// before their successors listen, it makes sure that the handshakes are at listeners that will be
+// closed.
+func (t *timeline) hold(ctx context.Context, s *step) error {
+	if t.holder == nil {
+		return nil
+	}
+	held, err := t.holder.hold(ctx)
+	s.held = append(s.held, held...)
+	return err
+}
+
+// stop stops workers, or deletes their pods, and lets go what is held up.
+func (t *timeline) stop(ctx context.Context, workers []*servers.Worker, way servers.StopMode) (trigger, closed clock.Instant, err error) {
+	if t.holder != nil && t.holder.current != nil {
+		t.holder.letGo()
+	}
+	if t.clock.Now() >= t.end {
+		return 0, 0, errTooLate
+	}
+	if t.cluster != nil && way != servers.Kill {
+		return t.cluster.Delete(ctx, workers)
+	}
+	return t.group.Stop(ctx, workers, way)
+}

@@ -1,0 +1,122 @@
+package watch
+
+import (
+	"errors"
+	"net/netip"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/ledger"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results"
+	"reuseport-bench/servers/clock"
+)
+
+// Losses listens to the kernel while a trial runs: what it resets, which segments it drops.
+type Losses struct {
+	trace  *kernel.LossTrace // nil: it is not to be had, and causes are inferred
+	server netip.AddrPort
+	done   chan error // of reading
+
+	// events are by the client's end of the connection, in the order in which they came.
+	events map[netip.AddrPort][]kernel.LossEvent
+	result *results.Trace
+}
+
+// maxLossEvents bounds what is kept of one trial's events, about 100 bytes each.
+const maxLossEvents = 1 << 20
+
+// StartLosses listens until Stop to what becomes of connections to the server in the lab. Where the
+// kernel does not allow or offer it nothing is heard, and that is no error.
+func StartLosses(lab *netlab.Lab, server netip.AddrPort) (*Losses, error) {
+	l := &Losses{server: server}
+	o := kernel.LossTraceOptions{Servers: []netip.AddrPort{server}}
+	for _, h := range lab.Hosts() {
+		inode, err := h.Inode()
+		if err != nil {
+			return nil, err
+		}
+		o.Namespaces = append(o.Namespaces, inode)
+	}
+	var err error
+	if l.trace, err = kernel.NewLossTrace(o); err != nil {
+		l.result = &results.Trace{Unavailable: err.Error()}
+		return l, nil
+	}
+	l.result = &results.Trace{Missing: l.trace.Missing()}
+	l.events = map[netip.AddrPort][]kernel.LossEvent{}
+	l.done = make(chan error, 1)
+	go func() { l.done <- l.trace.Read(l.take) }()
+	return l, nil
+}
+
+// NoLosses returns a Losses that does not listen, for that reason.
+func NoLosses(why string) *Losses { return &Losses{result: &results.Trace{Unavailable: why}} }
+
+func (l *Losses) take(e kernel.LossEvent) {
+	if l.result.Events++; l.result.Events > maxLossEvents {
+		l.result.Dropped++
+		return
+	}
+	if e.Kind == kernel.ResetSent {
+		l.result.Resets++
+	}
+	if client, ok := l.client(e); ok {
+		l.events[client] = append(l.events[client], e)
+	}
+}
+
+// client is the client's end of the connection that an event is about.
+func (l *Losses) client(e kernel.LossEvent) (netip.AddrPort, bool) {
+	switch l.server {
+	case e.Destination:
+		return e.Source, e.Source.IsValid()
+	case e.Source:
+		return e.Destination, true
+	}
+	return netip.AddrPort{}, false
+}
+
+// Stop stops listening. It is safe twice.
+func (l *Losses) Stop() error {
+	if l.done == nil {
+		return nil
+	}
+	err := l.trace.Close() // delivers what is left in the ring
+	err = errors.Join(err, <-l.done)
+	l.done = nil
+	drops, dropsErr := l.trace.Drops()
+	l.result.Dropped += int64(drops)
+	return errors.Join(err, dropsErr)
+}
+
+// Result returns what came of asking the kernel. It is valid after Stop.
+func (l *Losses) Result() *results.Trace { return l.result }
+
+// Facts returns the events as the ledger wants them; nil where the kernel was not asked. at places an
+// instant in the trial, and workers names the worker of each process.
+func (l *Losses) Facts(at func(clock.Instant) ledger.Time, workers map[int]int) *ledger.Trace {
+	if l.events == nil {
+		return nil
+	}
+	t := &ledger.Trace{Events: map[netip.AddrPort][]ledger.Event{}}
+	for client, events := range l.events {
+		for _, e := range events {
+			if kind := eventKinds[e.Kind]; kind != "" {
+				worker, known := workers[e.PID]
+				if !known {
+					worker = -1
+				}
+				t.Events[client] = append(t.Events[client], ledger.Event{
+					At: at(clock.Instant(e.At)), Kind: kind, Reason: e.Reason, FromServer: e.Destination == l.server,
+					Flags: e.Flags, Socket: e.Socket, Worker: worker,
+				})
+			}
+		}
+	}
+	return t
+}
+
+// eventKinds are the kinds of event that say something of a connection.
+var eventKinds = map[kernel.LossKind]ledger.EventKind{
+	kernel.ResetSent: ledger.ResetSent, kernel.SegmentDropped: ledger.SegmentDropped,
+}

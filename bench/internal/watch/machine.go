@@ -1,0 +1,273 @@
+package watch
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/results"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
+)
+
+const (
+	// watchInterval is the time between two looks at the machine.
+	watchInterval = 20 * time.Millisecond
+	// watchShare bounds what looking costs: a look that took long is followed by a pause this many times
+	// as long.
+	watchShare = 50
+	// maxWatched bounds the processes whose scheduler statistics are read. With more of them alive the run-queue
+	// delay is not known: a part of them cannot tell a neighbour from the rest.
+	maxWatched = 64
+	// watchWindow bounds the part of a step's window that the machine is held to: what a step costs, it costs soon.
+	watchWindow = 200 * time.Millisecond
+)
+
+// MachineOptions say what a Machine watches.
+type MachineOptions struct {
+	Clock                *clock.Clock
+	LoadCPUs, ServerCPUs []int
+	Workers              func() []*servers.Worker // all there have been so far
+	LoadPIDs             []int
+	// ProxyPID is the process that belongs to the servers besides the workers; 0: there is none.
+	ProxyPID int
+}
+
+// A Machine watches what else the machine does while the load runs: a short series of readings, so
+// that each step's window has its own figures.
+type Machine struct {
+	MachineOptions
+	loadPeaks []int64 // resident bytes, as last read; 0: could not be
+
+	stop, done chan struct{}
+	series     []reading                    // one at the start, one at the end, and those between
+	zero       reading                      // as the kernel counts: since boot
+	scheds     map[int]map[int]kernel.Sched // as last read, by worker and thread
+	proxyRun   time.Duration
+	// What the kernel says; false from the first reading on that failed.
+	hasSteal, hasPressure, hasDelay bool
+}
+
+// reading is what had happened between the start and an instant.
+type reading struct {
+	at               clock.Instant
+	steal, loadSteal time.Duration // taken from the servers' and the load's CPUs; in ticks of usually 10 ms
+	stalled          time.Duration // some task on the machine was waiting for a CPU
+	delayed          time.Duration // some worker was, see foreignDelay
+}
+
+// StartMachine takes the first reading; from then on a goroutine takes them, until Stop.
+func StartMachine(o MachineOptions) (*Machine, error) {
+	u := &Machine{
+		MachineOptions: o, hasSteal: true, hasPressure: true, hasDelay: true,
+		scheds: map[int]map[int]kernel.Sched{}, loadPeaks: make([]int64, len(o.LoadPIDs)),
+	}
+	if err := u.read(); err != nil {
+		return nil, fmt.Errorf("what else the machine does: %w", err)
+	}
+	u.stop, u.done = make(chan struct{}), make(chan struct{})
+	go u.watch()
+	return u, nil
+}
+
+func (u *Machine) watch() {
+	defer close(u.done)
+	timer := time.NewTimer(watchInterval)
+	defer timer.Stop()
+	for {
+		stopped := false
+		select {
+		case <-u.stop:
+			stopped = true
+		case <-timer.C:
+		}
+		began := u.Clock.Now()
+		_ = u.read() // what could not be read is not known from there on
+		if stopped {
+			return
+		}
+		timer.Reset(max(watchInterval, watchShare*u.Clock.Now().Sub(began)))
+	}
+}
+
+// Stop takes the last reading. It is safe twice.
+func (u *Machine) Stop() {
+	if u.stop == nil {
+		return
+	}
+	close(u.stop)
+	<-u.done
+	u.stop = nil
+}
+
+// read appends a reading. What the kernel does not offer is no error; any error ends that figure.
+func (u *Machine) read() error {
+	r := reading{at: u.Clock.Now()}
+	var stealErr, loadErr, pressureErr error
+	if u.hasSteal {
+		r.steal, stealErr = kernel.SumSteal(u.ServerCPUs)
+		r.loadSteal, loadErr = kernel.SumSteal(u.LoadCPUs)
+		stealErr = errors.Join(stealErr, loadErr)
+		u.hasSteal = stealErr == nil
+	}
+	if u.hasPressure {
+		r.stalled, pressureErr = kernel.ReadPressure()
+		u.hasPressure = pressureErr == nil
+	}
+	if len(u.series) == 0 {
+		u.zero = r
+	}
+	r.steal -= u.zero.steal
+	r.loadSteal -= u.zero.loadSteal
+	r.stalled -= u.zero.stalled
+	delayErr := u.readDelay(&r)
+	for i, pid := range u.LoadPIDs {
+		if peak, err := kernel.ReadPeak(pid); err == nil { // it exits when it has sent its last sample
+			u.loadPeaks[i] = peak
+		}
+	}
+	u.series = append(u.series, r)
+	for _, err := range []error{stealErr, pressureErr, delayErr} {
+		if err != nil && !errors.Is(err, kernel.ErrNotSupported) {
+			return err
+		}
+	}
+	return nil
+}
+
+// readDelay adds to the reading for how long other programs kept a worker waiting since the last
+// one.
+func (u *Machine) readDelay(r *reading) error {
+	if !u.hasDelay {
+		return nil
+	}
+	var each []kernel.Sched
+	alive := 0
+	for _, w := range u.Workers() {
+		if used, exited := w.CPU(); exited {
+			// What it ran since it was last looked at kept the others waiting all the same.
+			if threads, seen := u.scheds[w.ID]; seen {
+				for _, s := range threads {
+					used -= s.Run
+				}
+				each = append(each, kernel.Sched{Run: max(0, used)})
+				delete(u.scheds, w.ID)
+			}
+			continue
+		}
+		if alive++; alive > maxWatched {
+			u.hasDelay = false
+			return nil
+		}
+		threads, err := kernel.ThreadSchedstats(w.PID())
+		if err != nil {
+			if _, exited := w.CPU(); exited || !errors.Is(err, kernel.ErrNotSupported) {
+				continue // it has just ended
+			}
+			u.hasDelay = false
+			return err
+		}
+		for number, s := range threads {
+			before := u.scheds[w.ID][number] // of one that has come since: nothing
+			each = append(each, kernel.Sched{Run: s.Run - before.Run, Delay: s.Delay - before.Delay})
+		}
+		u.scheds[w.ID] = threads
+	}
+	if u.ProxyPID != 0 {
+		if s, err := kernel.Schedstat(u.ProxyPID); err == nil {
+			each = append(each, kernel.Sched{Run: s.Run - u.proxyRun})
+			u.proxyRun = s.Run
+		}
+	}
+	if len(u.series) > 0 {
+		last := u.series[len(u.series)-1]
+		r.delayed = last.delayed + min(foreignDelay(each), r.at.Sub(last.at))
+	}
+	return nil
+}
+
+// foreignDelay returns for how long at least one of the workers' threads was kept off its CPU by
+// something that is no worker. While a thread waits for another worker, that one runs; so what is
+// left of its wait without all the others' running time must have been a stranger's. On several
+// CPUs the others may have run elsewhere, and it was longer.
+func foreignDelay(each []kernel.Sched) time.Duration {
+	var all, longest time.Duration
+	for _, s := range each {
+		all += s.Run
+	}
+	for _, s := range each {
+		longest = max(longest, s.Delay-(all-s.Run))
+	}
+	return longest
+}
+
+// between returns what happened from one instant to another; between two readings it is taken to
+// have happened evenly. An instant before the first reading or after the last stands for that one.
+func (u *Machine) between(from, to clock.Instant) reading {
+	a, b := u.until(from), u.until(to)
+	return reading{
+		at: b.at, steal: b.steal - a.steal, loadSteal: b.loadSteal - a.loadSteal,
+		stalled: b.stalled - a.stalled, delayed: b.delayed - a.delayed,
+	}
+}
+
+func (u *Machine) until(at clock.Instant) reading {
+	n, found := slices.BinarySearchFunc(u.series, at, func(r reading, at clock.Instant) int { return cmp.Compare(r.at, at) })
+	switch {
+	case found || n == 0:
+		return u.series[n]
+	case n == len(u.series):
+		return u.series[n-1]
+	}
+	a, b := u.series[n-1], u.series[n]
+	share := float64(at-a.at) / float64(b.at-a.at)
+	mix := func(x, y time.Duration) time.Duration { return x + time.Duration(share*float64(y-x)) }
+	return reading{at, mix(a.steal, b.steal), mix(a.loadSteal, b.loadSteal), mix(a.stalled, b.stalled), mix(a.delayed, b.delayed)}
+}
+
+// Step fills in what the machine did in a step's window, which ends at the next trigger, the end of
+// the schedule, or when the step is old.
+func (u *Machine) Step(s *results.Step, from, to clock.Instant) {
+	to = min(to, from.Add(watchWindow))
+	if len(u.series) == 0 || to <= from {
+		return
+	}
+	use, window := u.between(from, to), to.Sub(from)
+	s.WindowNS = known(true, int64(window))
+	s.StealNS = known(u.hasSteal, int64(use.steal))
+	s.Pressure = known(u.hasPressure, min(1, float64(use.stalled)/float64(window)))
+	s.RunQueueDelayNS = known(u.hasDelay, int64(use.delayed))
+}
+
+// LoadPeak returns the sum of the load processes' peaks of resident memory, in bytes; 0: not known.
+func (u *Machine) LoadPeak() (sum int64) {
+	for _, peak := range u.loadPeaks {
+		sum += peak
+	}
+	return sum
+}
+
+// Trial fills in what the machine did while the load ran.
+func (u *Machine) Trial(c *results.CPU) {
+	if len(u.series) < 2 {
+		return
+	}
+	first, last := u.series[0], u.series[len(u.series)-1]
+	watched := last.at.Sub(first.at)
+	c.WatchedNS = known(true, int64(watched))
+	c.StealNS = known(u.hasSteal, int64(last.steal))
+	c.LoadStealNS = known(u.hasSteal, int64(last.loadSteal))
+	c.Pressure = known(u.hasPressure, min(1, float64(last.stalled)/float64(watched)))
+	c.RunQueueDelayNS = known(u.hasDelay, int64(last.delayed))
+}
+
+// known returns a pointer to v, or nil where it is not known.
+func known[T any](is bool, v T) *T {
+	if !is {
+		return nil
+	}
+	return &v
+}

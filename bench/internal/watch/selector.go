@@ -1,0 +1,60 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/selector"
+)
+
+// A Selector watches what a group's selector does while the load runs.
+type Selector struct {
+	selector *selector.Selector // nil: it is no longer watched
+	counting io.Closer          // the kernel's statistics of eBPF programs
+	runs     uint64             // before
+	total    int64              // ns, before
+	result   *results.Selector
+}
+
+// StartSelector counts the runs of the selector's program and their time until Stop. Without a
+// selector, or without the capability that the kernel wants for it, there will be no figures.
+func StartSelector(sel *selector.Selector) (s *Selector, err error) {
+	s = &Selector{}
+	if sel == nil {
+		return s, nil
+	}
+	s.counting, err = selector.EnableCost()
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return s, nil
+	case err != nil:
+		return nil, fmt.Errorf("statistics of the selector: %w", err)
+	}
+	s.selector = sel
+	runs, total, err := sel.Cost()
+	s.runs, s.total = runs, int64(total)
+	return s, err
+}
+
+// Result returns what it did; nil without figures, and before Stop.
+func (s *Selector) Result() *results.Selector { return s.result }
+
+// Stop takes the figures. It is safe twice.
+func (s *Selector) Stop() {
+	if s.selector == nil {
+		return
+	}
+	if runs, total, err := s.selector.Cost(); err == nil && runs > s.runs {
+		stats := s.selector.Stats()
+		s.result = &results.Selector{
+			Runs: int64(runs - s.runs), NSPerRun: (int64(total) - s.total) / int64(runs-s.runs),
+			Selected: int64(stats.Selected), Fallback: int64(stats.NobodyListed + stats.AllGone), Avoided: int64(stats.Overloaded),
+		}
+	}
+	_ = s.counting.Close() // a file descriptor that only counts
+	s.selector = nil
+}
