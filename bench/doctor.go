@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/bench/internal/harness"
-	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
 	"reuseport-bench/results/report"
@@ -31,7 +31,7 @@ With --measure it measures what the program's own instrument costs instead: the 
 on, in turn.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			found := kernel.Probes(c.Context(), probeOptions())
+			found := doctor.Examine(c.Context(), probeOptions())
 			if measure {
 				return measureTracing(c, found, trials)
 			}
@@ -52,7 +52,7 @@ var costMetrics = []struct{ name, metric string }{
 }
 
 // measureTracing runs the scenario tracing-cost and prints its ratios. The run is not kept.
-func measureTracing(c *cobra.Command, found []kernel.Result, trials int) (err error) {
+func measureTracing(c *cobra.Command, found []doctor.Result, trials int) (err error) {
 	if !netlab.AsRoot() {
 		_, err := fmt.Fprintln(c.OutOrStdout(), "Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
 		return err
@@ -133,20 +133,20 @@ func centerMicroseconds(v *results.Variant, metric string) string {
 }
 
 // probeOptions lets the probes use a child in a user namespace.
-func probeOptions() kernel.Options {
-	return kernel.Options{UserNamespaceChild: []string{"/proc/self/exe", roleProbe}}
+func probeOptions() doctor.Options {
+	return doctor.Options{UserNamespaceChild: []string{"/proc/self/exe", roleProbe}}
 }
 
-func diagnose(w io.Writer, found []kernel.Result) error {
+func diagnose(w io.Writer, found []doctor.Result) error {
 	var rows [][]string
 	lab := false
 	for _, r := range found {
 		detail := r.Detail
-		if r.Hint != "" && r.Status != kernel.Yes {
+		if r.Hint != "" && r.Status != doctor.Yes {
 			detail += "; " + r.Hint
 		}
 		rows = append(rows, []string{r.Name, string(r.Status), r.What, detail})
-		if r.Status == kernel.Yes && (r.Name == kernel.ProbeNetNamespace || r.Name == kernel.ProbeUserNamespace) {
+		if r.Status == doctor.Yes && (r.Name == doctor.NetNamespace || r.Name == doctor.UserNamespace) {
 			lab = true
 		}
 	}

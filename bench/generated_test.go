@@ -46,6 +46,10 @@ func testGenerated(t *testing.T, dir string) {
 		t.Fatalf("got files %v, %v; want 4 for each source", files, err)
 	}
 	for _, name := range files {
+		source := name[:strings.LastIndex(name, "_bpfe")] + ".c"
+		if _, err := os.Stat(source); err != nil {
+			t.Errorf("%s is not named for its source: %v", name, err)
+		}
 		got, err := os.ReadFile(filepath.Join(fresh, filepath.Base(name)))
 		if err != nil {
 			t.Fatal(err)

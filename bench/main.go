@@ -27,7 +27,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/trial"
@@ -139,7 +139,7 @@ var childRoles = map[string]func() error{
 	roleWorker: worker.Main,
 	roleLoad:   load.Main,
 	roleFloor:  load.FloorMain,
-	roleProbe:  func() error { return kernel.ServeNamespace(context.Background(), os.Stdin, os.Stdout) },
+	roleProbe:  func() error { return doctor.ServeNamespace(context.Background(), os.Stdin, os.Stdout) },
 }
 
 // self is a command that runs this binary in a child role. Each role is one thread's work, so its

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
@@ -115,7 +116,7 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 	case entered:
 		return nil
 	}
-	found := kernel.Probes(c.Context(), probeOptions())
+	found := doctor.Examine(c.Context(), probeOptions())
 	f.seed = planned.Seed
 	if planned, err = makePlan(names, f, found); err != nil {
 		return usage(err)
@@ -204,7 +205,7 @@ func describe(w io.Writer, p *plan.Plan) error {
 
 // makePlan loads the scenarios and plans them for this machine. What was found missing is left out; nil
 // leaves nothing out.
-func makePlan(names []string, f runFlags, found []kernel.Result) (*plan.Plan, error) {
+func makePlan(names []string, f runFlags, found []doctor.Result) (*plan.Plan, error) {
 	o, err := f.options()
 	if err != nil {
 		return nil, err
@@ -248,7 +249,7 @@ func makePlan(names []string, f runFlags, found []kernel.Result) (*plan.Plan, er
 	}
 	machine := plan.Machine{CPUs: cpus, Missing: map[string]string{}}
 	for _, r := range found {
-		if r.Status == kernel.No {
+		if r.Status == doctor.No {
 			machine.Missing[r.Name] = r.Detail
 		}
 	}
@@ -276,11 +277,11 @@ func (f runFlags) options() (o plan.Options, err error) {
 }
 
 // capabilities is what was found, as run.json has it.
-func capabilities(found []kernel.Result) map[string]string {
+func capabilities(found []doctor.Result) map[string]string {
 	out := map[string]string{}
 	for _, r := range found {
 		out[r.Name] = string(r.Status)
-		if r.Status != kernel.Yes {
+		if r.Status != doctor.Yes {
 			out[r.Name] += ": " + r.Detail
 		}
 	}

@@ -43,8 +43,8 @@ func loadBank(t *testing.T) bank {
 			}
 		}
 	}
-	if trials < 100 {
-		t.Fatalf("%s holds %d trials that count, want at least 200", bankDir, trials)
+	if least := 200; trials < least {
+		t.Fatalf("%s holds %d trials that count, want at least %d", bankDir, trials, least)
 	}
 	return all
 }

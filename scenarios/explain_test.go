@@ -3,16 +3,13 @@ package scenarios
 import (
 	"bytes"
 	"errors"
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-)
 
-var update = flag.Bool("update", false, "rewrite the golden files in testdata")
+	"reuseport-bench/servers/testkit"
+)
 
 func TestExplain(t *testing.T) {
 	for _, name := range []string{"rolling-restart", "steady"} {
@@ -21,7 +18,7 @@ func TestExplain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".explained.yaml", explain(t, s))
+			testkit.Golden(t, name+".explained.yaml", string(explain(t, s)))
 			if diff := cmp.Diff(explained(t, s), s, likeFile); diff != "" {
 				t.Errorf("the explained scenario, loaded (-got +want):\n%s", diff)
 			}
@@ -34,7 +31,7 @@ func TestExplainOneVariant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "one-variant.explained.yaml", explain(t, s))
+	testkit.Golden(t, "one-variant.explained.yaml", string(explain(t, s)))
 	if diff := cmp.Diff(explained(t, s), s, likeFile); diff != "" {
 		t.Errorf("the explained scenario, loaded (-got +want):\n%s", diff)
 	}
@@ -83,21 +80,4 @@ func explained(t *testing.T, s *Scenario) *Scenario {
 		t.Fatalf("%v, in:\n%s", err, text)
 	}
 	return again
-}
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(got), string(want)); diff != "" {
-		t.Errorf("%s (-got +want):\n%s", file, diff)
-	}
 }

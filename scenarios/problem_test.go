@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"reuseport-bench/servers/testkit"
 )
 
 // head is the least a scenario needs.
@@ -58,12 +60,12 @@ func problemArchive(t *testing.T, name string) {
 			if !errors.As(err, &problems) {
 				t.Fatalf("Parse: %v, want *Problems", err)
 			}
-			if diff := cmp.Diff(strings.Split(err.Error(), "\n"), want); diff != "" && !*update {
+			if diff := cmp.Diff(strings.Split(err.Error(), "\n"), want); diff != "" && !testkit.Updating() {
 				t.Errorf("problems (-got +want):\n%s", diff)
 			}
 		})
 	}
-	if *update {
+	if testkit.Updating() {
 		text := append(bytes.TrimSpace(txtar.Format(updated)), '\n')
 		if err := os.WriteFile(name, text, 0o644); err != nil {
 			t.Fatal(err)

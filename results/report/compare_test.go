@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results"
+	"reuseport-bench/servers/testkit"
 )
 
 // comparePrinter is any of the formats of a comparison.
@@ -104,7 +105,7 @@ func TestCompareGolden(t *testing.T) {
 		{"compare.github.md", CompareGitHub},
 		{"compare.annotations.txt", CompareAnnotations},
 	} {
-		t.Run(test.file, func(t *testing.T) { golden(t, test.file, compared(t, test.print, c)) })
+		t.Run(test.file, func(t *testing.T) { testkit.Golden(t, test.file, compared(t, test.print, c)) })
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
-	"flag"
 	"io"
 	"os"
 	"os/exec"
@@ -19,9 +18,8 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
+	"reuseport-bench/servers/testkit"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
 // printer is any of the package's formats.
 type printer func(io.Writer, *results.Run, Options) error
@@ -66,26 +64,8 @@ func TestGolden(t *testing.T) {
 		{"interrupted.annotations.txt", Annotations, interruptedRun()},
 	} {
 		t.Run(test.file, func(t *testing.T) {
-			golden(t, test.file, printed(t, test.print, test.run))
+			testkit.Golden(t, test.file, printed(t, test.print, test.run))
 		})
-	}
-}
-
-// golden compares with a file of testdata.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s, rewrite with -update if this is wanted (-want +got):\n%s", path, diff)
 	}
 }
 

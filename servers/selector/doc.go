@@ -70,4 +70,4 @@
 // It needs Linux 5.12 (atomic operations that return a value). The package is for Linux only and imports nothing of this module.
 package selector
 
-//go:generate ../../scripts/bpf2go.sh -type slot programs selector.c
+//go:generate ../../scripts/bpf2go.sh -type slot selector selector.c

@@ -22,8 +22,8 @@ type Member struct {
 	decay   int64 // ns
 
 	// published is the slot in the shared state, and aside once the slot may be somebody else's.
-	published atomic.Pointer[programsSlot]
-	aside     programsSlot
+	published atomic.Pointer[selectorSlot]
+	aside     selectorSlot
 
 	// Of Turn: the count of accepted connections when it last changed or something was last taken off
 	// what waits, and when that was.
@@ -87,7 +87,7 @@ func (m *Member) enter(program, state, listener int) error {
 		return explainArray(err)
 	}
 	m.beat, m.decay = time.Duration(shared.BeatNs), int64(shared.DecayNs)
-	slot := (*programsSlot)(&shared.Slots[m.slot])
+	slot := (*selectorSlot)(&shared.Slots[m.slot])
 	atomic.StoreInt64(&slot.InFlight, 0)
 	atomic.StoreUint64(&slot.Turn, uint64(now))
 	m.published.Store(slot)
@@ -164,13 +164,13 @@ func (m *Member) Idle() {
 
 // waiting is how many connections were assigned and not yet accepted, as far as is known. It may be negative.
 // Assigned comes last: it grows meanwhile, and a queue must not seem shorter than it is.
-func (s *programsSlot) waiting() int64 {
+func (s *selectorSlot) waiting() int64 {
 	gone := atomic.LoadUint64(&s.Accepted) + uint64(atomic.LoadInt64(&s.Settled))
 	return int64(atomic.LoadUint64(&s.Assigned) - gone)
 }
 
 // settle takes n off what waits, by the worker only.
-func (s *programsSlot) settle(n int64) { atomic.AddInt64(&s.Settled, n) }
+func (s *selectorSlot) settle(n int64) { atomic.AddInt64(&s.Settled, n) }
 
 // Leave takes the listener out of its slot, which the program then finds empty and another worker may take. A worker
 // leaves before it closes its listener, after the parent's Remove. It goes on accepting what is queued; what it

@@ -2,42 +2,18 @@ package selector
 
 import (
 	"errors"
-	"os"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
+	"reuseport-bench/servers/testkit"
 )
 
 // patience bounds every wait. What is waited for takes microseconds.
 const patience = 5 * time.Second
-
-// skip skips a test that this machine cannot run, which is a failure where REQUIRE_KERNEL=1 says that it can.
-func skip(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("REQUIRE_KERNEL") == "1" {
-		t.Fatalf("REQUIRE_KERNEL=1: "+format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// onOwnThread calls f on a thread that ends with it. The main thread would not end, so it is held until another is found.
-func onOwnThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() == os.Getpid() {
-			onOwnThread(f)
-			runtime.UnlockOSThread()
-			return
-		}
-		f()
-	}()
-	<-done
-}
 
 // network is a private network namespace with nothing but lo. A socket keeps the namespace that it was made in, so only making
 // sockets, and starting children, has to be done on its thread.
@@ -48,14 +24,14 @@ type network struct {
 
 func newNetwork(t *testing.T) *network {
 	t.Helper()
-	if missing := missingCapabilities(); len(missing) > 0 {
-		skip(t, "needs %v", missing)
+	if missing := sys.MissingForBPF(); len(missing) > 0 {
+		testkit.Skip(t, "needs %v", missing)
 	}
 	n := &network{do: make(chan func()), ended: make(chan struct{})}
 	ready := make(chan error)
 	go func() {
 		defer close(n.ended)
-		onOwnThread(func() {
+		_ = sys.OnOwnThread(func() error {
 			err := unix.Unshare(unix.CLONE_NEWNET)
 			if err == nil {
 				var lo netlink.Link
@@ -67,12 +43,13 @@ func newNetwork(t *testing.T) *network {
 			for f := range n.do {
 				f()
 			}
+			return nil
 		})
 	}()
 	err := <-ready
 	t.Cleanup(func() { close(n.do); <-n.ended })
 	if err != nil {
-		skip(t, "private network: %v", err)
+		testkit.Skip(t, "private network: %v", err)
 	}
 	return n
 }
@@ -239,7 +216,7 @@ func (r *rig) kill(slot int) {
 }
 
 // slot is the shared state of a slot, for what the test wants to have happened.
-func (r *rig) slot(slot int) *programsSlot { return (*programsSlot)(&r.selector.state.Slots[slot]) }
+func (r *rig) slot(slot int) *selectorSlot { return (*selectorSlot)(&r.selector.state.Slots[slot]) }
 
 // queue makes one connection and leaves it in the queue of the worker that got it, whose slot it returns. The
 // client is closed at the end of the test.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
 )
 
 // Kind is the rule by which a connection gets its worker.
@@ -87,10 +89,10 @@ func (c *Config) check() error {
 
 // programNames are the functions of selector.c.
 var programNames = map[Kind]string{
-	RoundRobin:  programsProgRoundRobin,
-	Weighted:    programsProgWeighted,
-	LeastLoaded: programsProgLeastLoaded,
-	ByHash:      programsProgByHash,
+	RoundRobin:  selectorProgRoundRobin,
+	Weighted:    selectorProgWeighted,
+	LeastLoaded: selectorProgLeastLoaded,
+	ByHash:      selectorProgByHash,
 }
 
 // stateMap is the name that the compiler gives the map of global variables that start as zero.
@@ -105,7 +107,7 @@ type Selector struct {
 
 	mu     sync.Mutex // guards what follows, and the parent's part of state
 	memory []byte     // nil once closed
-	state  *programsState
+	state  *selectorState
 	listed []listing
 }
 
@@ -121,7 +123,7 @@ func New(cfg Config) (*Selector, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("selector: %w", err)
 	}
-	if err := permitted(missingCapabilities()); err != nil {
+	if err := permitted(sys.MissingForBPF()); err != nil {
 		return nil, fmt.Errorf("selector %s: %w", cfg.Kind, err)
 	}
 	s, err := load(cfg)
@@ -137,7 +139,7 @@ func New(cfg Config) (*Selector, error) {
 
 // load makes everything in the kernel, and nothing if it fails.
 func load(cfg Config) (*Selector, error) {
-	spec, err := loadPrograms()
+	spec, err := loadSelector()
 	if err != nil {
 		return nil, err
 	}
@@ -147,11 +149,11 @@ func load(cfg Config) (*Selector, error) {
 		// The verifier's other name for the same kind of program (BPF_PROG_TYPE_SK_REUSEPORT in bpf_prog_load_check_attach).
 		spec.Programs[name].AttachType = ebpf.AttachSkReuseportSelectOrMigrate
 	}
-	spec.Maps[programsMapSockets].MaxEntries = uint32(cfg.Slots)
+	spec.Maps[selectorMapSockets].MaxEntries = uint32(cfg.Slots)
 	for name, value := range map[string]any{
-		programsVarSeed:       cfg.Seed,
-		programsVarStuckNs:    int64(cfg.Stuck),
-		programsVarQueueLimit: int64(cfg.QueueLimit),
+		selectorVarSeed:       cfg.Seed,
+		selectorVarStuckNs:    int64(cfg.Stuck),
+		selectorVarQueueLimit: int64(cfg.QueueLimit),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, err
@@ -166,7 +168,7 @@ func load(cfg Config) (*Selector, error) {
 	for _, o := range []struct {
 		name string
 		fd   int
-	}{{"program", s.program.FD()}, {"sockets", objects.Maps[programsMapSockets].FD()}, {"state", objects.Maps[stateMap].FD()}} {
+	}{{"program", s.program.FD()}, {"sockets", objects.Maps[selectorMapSockets].FD()}, {"state", objects.Maps[stateMap].FD()}} {
 		fd, err := duplicate(o.fd)
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -189,14 +191,14 @@ func duplicate(fd int) (int, error) {
 }
 
 // mapState maps the state, whose map the kernel has rounded up to whole pages.
-func mapState(fd int) ([]byte, *programsState, error) {
+func mapState(fd int) ([]byte, *selectorState, error) {
 	page := os.Getpagesize()
-	size := (int(unsafe.Sizeof(programsState{})) + page - 1) / page * page
+	size := (int(unsafe.Sizeof(selectorState{})) + page - 1) / page * page
 	memory, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, nil, fmt.Errorf("map the shared state: %w", err)
 	}
-	return memory, (*programsState)(unsafe.Pointer(&memory[0])), nil
+	return memory, (*selectorState)(unsafe.Pointer(&memory[0])), nil
 }
 
 // Files are what a worker must inherit, in the order that Join wants their descriptors: program, sockets, shared
@@ -318,7 +320,7 @@ func (s *Selector) Stats() Stats {
 		Slots:        make([]SlotStats, s.slots),
 	}
 	for i := range stats.Slots {
-		slot := (*programsSlot)(&s.state.Slots[i])
+		slot := (*selectorSlot)(&s.state.Slots[i])
 		stats.Slots[i] = SlotStats{
 			Assigned: atomic.LoadUint64(&slot.Assigned),
 			Accepted: atomic.LoadUint64(&slot.Accepted),

@@ -17,6 +17,7 @@ import (
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/sys"
 )
 
 // A pod is a worker in a network of its own, or several, or one in its node's.
@@ -57,7 +58,7 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 	c.pods[w.ID] = p
 	start := c.lab.Starter(p.Host, c.CPUs)
 	if c.plan.UserEach {
-		start = asUser(kernel.FirstOtherUser+uint32(w.Index), start)
+		start = asUser(sys.FirstOtherUser+uint32(w.Index), start)
 	}
 	return servers.Placement{Address: at, Start: start}, nil
 }

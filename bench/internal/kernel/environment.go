@@ -52,13 +52,8 @@ func parseCPUModel(r io.Reader) string {
 // UsableCPUs returns, in ascending order, the CPUs that this process may run on: the affinity of its main thread, which a
 // cpuset, taskset(1) or a container runtime may have narrowed. Other threads may be pinned more narrowly still.
 func UsableCPUs() ([]int, error) {
-	return affinity(os.Getpid())
-}
-
-// affinity returns the CPUs that thread tid may run on; 0 is the calling thread. See sched_getaffinity(2).
-func affinity(tid int) ([]int, error) {
 	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(tid, &set); err != nil {
+	if err := unix.SchedGetaffinity(os.Getpid(), &set); err != nil {
 		return nil, fmt.Errorf("sched_getaffinity: %w", err)
 	}
 	cpus := make([]int, 0, set.Count())

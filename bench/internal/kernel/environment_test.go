@@ -2,15 +2,10 @@ package kernel
 
 import (
 	"os"
-	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
-
-	"reuseport-bench/servers/sys"
 )
 
 func TestParseCPUModel(t *testing.T) {
@@ -53,76 +48,5 @@ func TestParseCPUList(t *testing.T) {
 		if diff := cmp.Diff(got, test.want); diff != "" {
 			t.Errorf("%q (-got +want):\n%s", test.text, diff)
 		}
-	}
-}
-
-func TestKernelMachine(t *testing.T) {
-	text, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := Release(), strings.TrimSpace(string(text)); got != want {
-		t.Errorf("release %q, want %q", got, want)
-	}
-	cpus, err := UsableCPUs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(cpus) != runtime.NumCPU() || !slices.IsSorted(cpus) {
-		t.Errorf("CPUs %v, want %d in order", cpus, runtime.NumCPU())
-	}
-	for _, cpu := range cpus {
-		if siblings := ThreadSiblings(cpu); !slices.Contains(siblings, cpu) {
-			t.Errorf("siblings of %d: %v, want it among them", cpu, siblings)
-		}
-	}
-	if got := ThreadSiblings(1 << 20); !slices.Equal(got, []int{1 << 20}) {
-		t.Errorf("siblings of a CPU that is not there: %v", got)
-	}
-}
-
-func TestKernelAffinityOfThread(t *testing.T) {
-	cpus, err := UsableCPUs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := cpus[len(cpus)-1]
-	err = onThrowawayThread(func() error {
-		var alone unix.CPUSet
-		alone.Set(last)
-		if err := unix.SchedSetaffinity(0, &alone); err != nil {
-			return err
-		}
-		got, err := affinity(0)
-		if !slices.Equal(got, []int{last}) {
-			t.Errorf("pinned thread may use %v, want %d alone", got, last)
-		}
-		if got, err := UsableCPUs(); err != nil || !slices.Equal(got, cpus) {
-			t.Errorf("process may use %v (%v), want %v", got, err, cpus)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Root inside a user namespace holds every capability there, and is not privileged: its word counts for nothing outside.
-func TestKernelPrivileged(t *testing.T) {
-	report, err := reportOf(t, childAttributes{userNamespace: true})
-	if err != nil {
-		skip(t, "no user namespace: %v", err)
-	}
-	if report.NetworkRoot || report.BPFRoot {
-		t.Errorf("in a user namespace: privileged %v, for BPF %v, want neither", report.NetworkRoot, report.BPFRoot)
-	}
-	if os.Geteuid() != 0 {
-		return
-	}
-	if !sys.InInitialUserNamespace() {
-		skip(t, "root in a user namespace only")
-	}
-	if !networkRoot() || !bpfRoot() {
-		t.Errorf("root: privileged %v, for BPF %v, want both", networkRoot(), bpfRoot())
 	}
 }

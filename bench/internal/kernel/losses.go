@@ -16,9 +16,11 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
 )
 
-//go:generate ../../../scripts/bpf2go.sh -type event -type endpoint losstrace losses.c
+//go:generate ../../../scripts/bpf2go.sh -type event -type endpoint losses losses.c
 
 // LossKind is what the kernel did.
 type LossKind uint8
@@ -117,8 +119,8 @@ type LossTrace struct {
 // without, the error says what is missing and is unix.EPERM. A kernel without ring buffers (before Linux 5.8) or without type
 // information is ErrNotSupported. One that merely lacks a tracepoint, or passes too little to it, is no error: see Missing.
 func NewLossTrace(o LossTraceOptions) (*LossTrace, error) {
-	if missing := missingForTracing(); len(missing) > 0 {
-		return nil, fmt.Errorf("losses: needs %s in the initial user namespace; run as root: %w",
+	if missing := sys.MissingForBPF(); len(missing) > 0 {
+		return nil, fmt.Errorf("losses: needs %s; run as root: %w",
 			strings.Join(missing, " and "), unix.EPERM)
 	}
 	t, err := newLossTrace(o)
@@ -134,7 +136,7 @@ func newLossTrace(o LossTraceOptions) (*LossTrace, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec, err := loadLosstrace()
+	spec, err := loadLosses()
 	if err != nil {
 		return nil, err
 	}
@@ -172,13 +174,13 @@ func configureLossTrace(spec *ebpf.CollectionSpec, types *btf.Spec, o LossTraceO
 	if err := unix.Stat("/proc/self/ns/pid", &pids); err != nil {
 		return fmt.Errorf("/proc/self/ns/pid: %w", err)
 	}
-	spec.Maps[losstraceMapEvents].MaxEntries = uint32(o.BufferBytes)
-	spec.Maps[losstraceMapNamespaces].MaxEntries = uint32(max(len(o.Namespaces), 1))
-	spec.Maps[losstraceMapServers].MaxEntries = uint32(max(len(o.Servers), 1))
+	spec.Maps[lossesMapEvents].MaxEntries = uint32(o.BufferBytes)
+	spec.Maps[lossesMapNamespaces].MaxEntries = uint32(max(len(o.Namespaces), 1))
+	spec.Maps[lossesMapServers].MaxEntries = uint32(max(len(o.Servers), 1))
 	return errors.Join(
-		spec.Variables[losstraceVarPidNamespace].Set(uint32(pids.Ino)),
-		spec.Variables[losstraceVarAnyNamespace].Set(len(o.Namespaces) == 0),
-		spec.Variables[losstraceVarDropHasReceiver].Set(tracepointArguments(types, "kfree_skb") > 3),
+		spec.Variables[lossesVarPidNamespace].Set(uint32(pids.Ino)),
+		spec.Variables[lossesVarAnyNamespace].Set(len(o.Namespaces) == 0),
+		spec.Variables[lossesVarDropHasReceiver].Set(tracepointArguments(types, "kfree_skb") > 3),
 	)
 }
 
@@ -230,20 +232,20 @@ func reasonNames(types *btf.Spec, enum, prefix string) map[uint32]string {
 // start fills the maps and attaches the programs.
 func (t *LossTrace) start(o LossTraceOptions) (err error) {
 	for _, inode := range o.Namespaces {
-		if err := t.collection.Maps[losstraceMapNamespaces].Put(inode, true); err != nil {
+		if err := t.collection.Maps[lossesMapNamespaces].Put(inode, true); err != nil {
 			return fmt.Errorf("namespaces: %w", err)
 		}
 	}
 	for _, server := range o.Servers {
-		endpoint := losstraceEndpoint{Port: server.Port()}
+		endpoint := lossesEndpoint{Port: server.Port()}
 		if !server.Addr().IsUnspecified() {
 			endpoint.Address = server.Addr().As16()
 		}
-		if err := t.collection.Maps[losstraceMapServers].Put(endpoint, true); err != nil {
+		if err := t.collection.Maps[lossesMapServers].Put(endpoint, true); err != nil {
 			return fmt.Errorf("servers: %w", err)
 		}
 	}
-	if t.reader, err = ringbuf.NewReader(t.collection.Maps[losstraceMapEvents]); err != nil {
+	if t.reader, err = ringbuf.NewReader(t.collection.Maps[lossesMapEvents]); err != nil {
 		return err
 	}
 	for name, program := range t.collection.Programs {
@@ -273,7 +275,7 @@ func (t *LossTrace) Read(f func(LossEvent)) error {
 		} else if err != nil {
 			return fmt.Errorf("losses: %w", err)
 		}
-		var raw losstraceEvent
+		var raw lossesEvent
 		if _, err := binary.Decode(record.RawSample, binary.NativeEndian, &raw); err != nil {
 			return fmt.Errorf("losses: an event of %d bytes: %w", len(record.RawSample), err)
 		}
@@ -281,7 +283,7 @@ func (t *LossTrace) Read(f func(LossEvent)) error {
 	}
 }
 
-func (t *LossTrace) event(raw *losstraceEvent) LossEvent {
+func (t *LossTrace) event(raw *lossesEvent) LossEvent {
 	e := LossEvent{
 		At: int64(raw.At), Kind: LossKind(raw.Kind),
 		Destination: addrPort(raw.Destination, raw.DestinationPort),
@@ -313,7 +315,7 @@ func (t *LossTrace) Drops() (uint64, error) {
 }
 
 func (t *LossTrace) readDrops() (n uint64, err error) {
-	if err := t.collection.Variables[losstraceVarLost].Get(&n); err != nil {
+	if err := t.collection.Variables[lossesVarLost].Get(&n); err != nil {
 		return 0, fmt.Errorf("losses: %w", err)
 	}
 	return n, nil

@@ -26,6 +26,9 @@ type QueueWatch struct {
 	buffer  []byte
 }
 
+// tcpListen is TCP_LISTEN of include/net/tcp_states.h.
+const tcpListen = 10
+
 // The sizes of inet_diag_req_v2 and inet_diag_msg (include/uapi/linux/inet_diag.h).
 const (
 	diagRequestSize = 56

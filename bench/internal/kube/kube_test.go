@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"flag"
 	"net/netip"
 	"os"
 	"testing"
@@ -13,8 +12,6 @@ import (
 )
 
 const roleInit = "kube-test-init"
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == roleInit {

@@ -2,13 +2,13 @@ package kube
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/knftables"
+
+	"reuseport-bench/servers/testkit"
 )
 
 func TestUsed(t *testing.T) {
@@ -63,7 +63,7 @@ func TestRuleset(t *testing.T) {
 		if err := nft.Run(t.Context(), tx); err != nil {
 			t.Fatalf("%s: %v\n%s", step.name, err, tx)
 		}
-		golden(t, step.name+".nft", "# transaction\n"+tx.String()+"\n# table\n"+nft.Dump())
+		testkit.Golden(t, step.name+".nft", "# transaction\n"+tx.String()+"\n# table\n"+nft.Dump())
 
 		again := nft.NewTransaction()
 		if change(again, is, shall); again.NumOperations() != 0 {
@@ -81,23 +81,5 @@ func TestRulesetRefuses(t *testing.T) {
 		if _, err := newRuleset([]Service{s}); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v; run with -update", err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}
 }

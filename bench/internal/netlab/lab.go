@@ -153,7 +153,7 @@ func (l *Lab) setup(ctx context.Context, o Options) error {
 
 // addHost makes a network namespace with lo in it, and moves the lab's thread there.
 func (l *Lab) addHost(name string) (*Host, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+	if err := newNamespace(); err != nil {
 		return nil, fmt.Errorf("network namespace %s: %w; see 'doctor'", name, err)
 	}
 	ns, err := os.Open("/proc/thread-self/ns/net")
@@ -162,7 +162,7 @@ func (l *Lab) addHost(name string) (*Host, error) {
 	}
 	h := &Host{Name: name, ns: ns}
 	l.hosts = append(l.hosts, h)
-	return h, linkUp("lo")
+	return h, nil
 }
 
 // dropHost lets go of a namespace: the kernel ends it with the last process in it.

@@ -2,9 +2,6 @@ package plan
 
 import (
 	"bytes"
-	"flag"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,30 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/bench/internal/gates/gatestest"
-	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/servers/testkit"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(got), string(want)); diff != "" {
-		t.Errorf("%s: got -, want +:\n%s", path, diff)
-	}
-}
 
 func mustLoad(t *testing.T, names ...string) []*scenarios.Scenario {
 	t.Helper()
@@ -78,7 +57,7 @@ func TestPlanGolden(t *testing.T) {
 	if err := p.Describe(&b); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "plan.golden", b.Bytes())
+	testkit.Golden(t, "plan.golden", b.String())
 }
 
 func TestPlanIsPure(t *testing.T) {
@@ -198,7 +177,7 @@ func TestPlanMinValid(t *testing.T) {
 
 // Where there is one user id only, the variants that need more are skipped, and no other; who is told where the pods are knows it beforehand.
 func TestPlanSameNodeSharing(t *testing.T) {
-	m := Machine{CPUs: []int{0, 1}, Missing: map[string]string{kernel.ProbeUserIDs: "one id"}}
+	m := Machine{CPUs: []int{0, 1}, Missing: map[string]string{doctor.UserIDs: "one id"}}
 	p, err := New(mustLoad(t, "same-node-sharing"), 1, m, Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"reuseport-bench/results"
+)
+
+var (
+	interrupts = flag.Int("interrupts", 4,
+		"how many runs of each scenario TestKernelNothingIsLeft ends at a random instant")
+	interruptSeed = flag.Uint64("interrupt-seed", 0, "draws those instants; 0: another one each time")
+)
+
+// TestKernelNothingIsLeft ends runs in the middle, by signal and by force, and looks for what is
+// left.
+func TestKernelNothingIsLeft(t *testing.T) {
+	requireLab(t)
+	t.Run("stopped workers", func(t *testing.T) {
+		nothingIsLeft(t, `
+name: stopped
+about: Workers that are stopped most of the time.
+load: {rate: 500/s, duration: 1s}
+timeline: [{at: 50ms, do: stall, for: 900ms}]
+trials: 50
+`)
+	})
+	t.Run("pods", func(t *testing.T) {
+		nothingIsLeft(t, `
+name: updating
+about: Pods that come and go all the time.
+network: cluster
+path: service
+load: {rate: 500/s, duration: 1s}
+timeline: [{at: 50ms, every: 300ms, do: rolling-update}]
+stop: close
+kube: {pre_stop: 200ms, readiness: probe, probe_period: 20ms}
+trials: 50
+`)
+	})
+}
+
+// nothingIsLeft ends half of the runs at any instant, which may be before the first trial, and the
+// other half when a trial has been stored and others are under way.
+func nothingIsLeft(t *testing.T, scenario string) {
+	t.Helper()
+	p := newProgram(t)
+	seed := *interruptSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("-interrupt-seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL}
+	for i := range *interrupts {
+		by := interruption{
+			signal: signals[i%len(signals)], after: time.Duration(random.IntN(4000)) * time.Millisecond,
+		}
+		if i >= *interrupts/2 {
+			by.trials, by.after = 1, by.after/4
+		}
+		p.interrupt(t, scenario+lenient, "run"+strconv.Itoa(i), by)
+	}
+}
+
+// TestKernelNothingIsLeftOfWaits does the same to what waits in a system call that Go does not know
+// of, and to workers for whom another process accepts.
+func TestKernelNothingIsLeftOfWaits(t *testing.T) {
+	requireLab(t)
+	// With three trials stored, one of either kind was, and another is under way.
+	newProgram(t).interrupt(t, `
+name: waits
+about: Workers that wait in accept, or behind an acceptor.
+workers: 4
+sockets: shared
+load: {rate: 500/s, duration: 400ms}
+timeline: [{at: 50ms, do: stall, for: 300ms, target: 1}]
+matrix: [{accept: [blocking, acceptor]}]
+trials: 50
+`+lenient, "run", interruption{signal: syscall.SIGINT, trials: 3})
+}
+
+// An interruption ends a run by a signal, some time after so many trials were stored.
+type interruption struct {
+	signal syscall.Signal
+	trials int
+	after  time.Duration
+}
+
+// interrupt starts a run of the scenario, ends it, and checks that no process is left, and that what
+// was stored can be reported.
+func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption) {
+	t.Helper()
+	file, out := filepath.Join(p.dir, "scenario.yaml"), filepath.Join(p.dir, dir)
+	if err := os.WriteFile(file, []byte(scenario), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c := p.command(t.Context(), "run", file, "--out", out)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stored := awaitTrials(t, out, by.trials)
+	time.Sleep(by.after)
+	if err := c.Process.Signal(by.signal); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait()
+	status := c.ProcessState.ExitCode()
+	t.Logf("%v, %v after trial %d: exit status %d", by.signal, by.after, stored, status)
+	if by.signal != syscall.SIGKILL && status != exitInterrupted {
+		t.Errorf("%v: exit status %d, want %d\n%s", by.signal, status, exitInterrupted, stderr.String())
+	}
+	p.gone(t)
+	if stored < by.trials {
+		t.Fatalf("%d trials were stored within %v, want %d\n%s", stored, awaitLimit, by.trials, stderr.String())
+	}
+	if _, err := os.Stat(filepath.Join(out, results.RunFile)); err != nil && by.trials == 0 {
+		return // the run had not come to its first trial
+	}
+	if b, err := p.command(t.Context(), "report", out).CombinedOutput(); err != nil {
+		t.Errorf("%v: report: %v\n%s", by.signal, err, b)
+	}
+}
+
+// awaitLimit is how long a run may take to store the trials that a test waits for.
+const awaitLimit = 20 * time.Second
+
+// awaitTrials waits until n trials are stored, and returns how many are.
+func awaitTrials(t *testing.T, out string, n int) (stored int) {
+	t.Helper()
+	for end := time.Now().Add(awaitLimit); stored < n && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+		run, err := results.Load(out)
+		if err != nil {
+			continue // nothing is stored yet
+		}
+		stored = 0
+		for _, list := range trials(run, "accept") {
+			stored += len(list)
+		}
+	}
+	return stored
+}

@@ -1,0 +1,435 @@
+package main
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"reuseport-bench/bench/internal/doctor"
+	"reuseport-bench/results"
+	"reuseport-bench/servers/testkit"
+)
+
+// requireSelectors skips a test of selectors in eBPF where they cannot be loaded.
+func requireSelectors(t *testing.T) {
+	t.Helper()
+	requireLab(t)
+	options := probeOptions()
+	options.Only = []string{doctor.SKReuseport, doctor.SockArray}
+	for _, r := range doctor.Examine(t.Context(), options) {
+		if r.Status != doctor.Yes {
+			testkit.Skip(t, "%s: %s", r.Name, r.Detail)
+		}
+	}
+}
+
+// byLabels are the trials of a run whose variants have one trial each.
+func byLabels(run *results.Run) map[string]*results.Trial {
+	all := map[string]*results.Trial{}
+	for _, v := range run.Scenarios[0].Variants {
+		for _, tr := range v.Trials {
+			all[results.LabelString(v.Labels)] = tr
+		}
+	}
+	return all
+}
+
+// accepted is how many connections the workers of a generation took, by their place in it.
+func accepted(tr *results.Trial, generation int) (counts []int64) {
+	for _, w := range tr.Workers {
+		if w.Generation == generation && !w.Acceptor {
+			counts = append(counts, w.Accepted)
+		}
+	}
+	return counts
+}
+
+func sum(counts []int64) (n int64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// switches is how often the workers were put on a CPU while the load ran.
+func switches(tr *results.Trial) (n int64) {
+	for _, w := range tr.Workers {
+		if w.ContextSwitches != nil {
+			n += *w.ContextSwitches
+		}
+	}
+	return n
+}
+
+// inTurn checks that workers took turns: none has two connections more than another. A SYN that was sent again may
+// have been assigned twice.
+func inTurn(t *testing.T, what string, tr *results.Trial, counts []int64) {
+	t.Helper()
+	slack := int64(1)
+	if tr.SYNRetransmits != nil {
+		slack += *tr.SYNRetransmits
+	}
+	if slices.Max(counts)-slices.Min(counts) > slack {
+		t.Errorf("%s: the workers accepted %v, which is not in turn", what, counts)
+	}
+}
+
+// binomial is the interval around the centre outside of which, on either side, the number of successes of n tries with
+// probability p falls with a probability of less than tail.
+func binomial(n int64, p, tail float64) (lo, hi int64) {
+	lgamma := func(x int64) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
+	density := func(k int64) float64 {
+		return math.Exp(lgamma(n) - lgamma(k) - lgamma(n-k) + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
+	}
+	for below := density(0); below < tail; below += density(lo) {
+		lo++
+	}
+	hi = n
+	for above := density(n); above < tail; above += density(hi) {
+		hi--
+	}
+	return lo, hi
+}
+
+func TestBinomial(t *testing.T) {
+	// Fair coins: 10 tosses give 0 or 1 heads with probability 11/1024, 2 or fewer with 56/1024.
+	for tail, want := range map[float64][2]int64{0.0005: {0, 10}, 0.005: {1, 9}, 0.02: {2, 8}, 0.1: {3, 7}} {
+		if lo, hi := binomial(10, 0.5, tail); lo != want[0] || hi != want[1] {
+			t.Errorf("tail %v: %d to %d, want %d to %d", tail, lo, hi, want[0], want[1])
+		}
+	}
+}
+
+// windows is the median over the windows of a trial, which a pause of the machine in one of them does not move.
+func windows(tr *results.Trial, value func(results.FairnessWindow) float64) float64 {
+	var all []float64
+	for _, w := range tr.Fairness.Windows {
+		all = append(all, value(w))
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+const distributionScenario = `
+name: ways
+about: Every way to accept and to select.
+workers: 4
+load: {rate: 800/s, duration: 400ms, processes: 1}
+matrix:
+  - {sockets: [shared], accept: [epoll, epoll-exclusive, epoll-edge, blocking, acceptor]}
+  - {sockets: [reuseport], accept: [epoll, epoll-exclusive, epoll-edge, blocking]}
+  - {sockets: [reuseport], selector: [cpu, round-robin, least-loaded]}
+  - {sockets: [reuseport], selector: [incoming-cpu], pin: [cpu]}
+  - {sockets: [reuseport], selector: [weighted], canary: [0.2]}
+  - {sockets: [shared, reuseport], server.kind: [http]}
+  - {sockets: [reuseport], server.kind: [http], selector: [round-robin]}
+  - {sockets: [reuseport], server.kind: [http], selector: [weighted], canary: [0.1]}
+trials: 1
+` + lenient
+
+// Every way to distribute connections, at a rate at which nobody is busy: each does what its name says.
+func TestKernelDistribution(t *testing.T) {
+	requireSelectors(t)
+	run := carriedOut(t, distributionScenario, "--seed", "11")
+	const attempts = 320
+	for _, v := range run.Scenarios[0].Variants {
+		what := results.LabelString(v.Labels)
+		if len(v.Trials) != 1 || v.SkippedReason != nil {
+			t.Errorf("%s: %d trials", what, len(v.Trials))
+			continue
+		}
+		tr := v.Trials[0]
+		counts := accepted(tr, 0)
+		t.Logf("%s: accepted %v, Jain %.3f, %d context switches", what, counts, tr.Fairness.Jain, switches(tr))
+		if tr.Attempts != attempts || tr.Lost != 0 || len(counts) != 4 || sum(counts) != attempts {
+			t.Errorf("%s: %d attempts, %d lost: %v; accepted %v", what, tr.Attempts, tr.Lost, tr.LostByCause, counts)
+		}
+		total := int64(0)
+		for _, w := range tr.Fairness.Windows {
+			total += w.Connections
+		}
+		if total != sum(counts) {
+			t.Errorf("%s: %d connections in the windows, %d in all", what, total, sum(counts))
+		}
+		queuesOf(t, what, tr, v.Labels["sockets"] == "shared")
+		asNamed(t, what, v.Labels, tr, counts, run.Environment.LoadCPUs)
+	}
+	// A connection wakes one worker, or the herd: about 550 against 1600 on a quiet machine, where one that pauses wakes fewer.
+	all := byLabels(run)
+	one, herd := switches(all["sockets=shared accept=epoll-exclusive"]), switches(all["sockets=shared accept=epoll"])
+	if one < attempts/2 || 10*one > 9*herd {
+		t.Errorf("%d context switches with EPOLLEXCLUSIVE, %d without", one, herd)
+	}
+}
+
+// queuesOf checks that the queue of every listener, or of the one that is shared, was looked at.
+func queuesOf(t *testing.T, what string, tr *results.Trial, shared bool) {
+	t.Helper()
+	q := tr.Queues
+	if q == nil || q.Samples == 0 || q.IntervalNS <= 0 || q.CostNS <= 0 {
+		t.Errorf("%s: queues %+v", what, q)
+		return
+	}
+	want := 4
+	if shared {
+		want = 1
+	}
+	if len(q.Listeners) != want {
+		t.Errorf("%s: %d listeners, want %d", what, len(q.Listeners), want)
+	}
+	for i, l := range q.Listeners {
+		if shared && l.Worker != nil || !shared && (l.Worker == nil || *l.Worker != i || tr.Workers[i].QueueMax == nil || *tr.Workers[i].QueueMax != l.Max) {
+			t.Errorf("%s: listener %d is %+v of %+v", what, i, l, tr.Workers)
+		}
+		if l.Max < 0 || l.Mean > float64(l.Max) {
+			t.Errorf("%s: listener %d: at most %d, on average %v", what, i, l.Max, l.Mean)
+		}
+	}
+}
+
+// asNamed checks what sets one way apart from the others.
+func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Trial, counts []int64, loadCPUs []int) {
+	t.Helper()
+	switch way := cmp.Or(labels["selector"], labels["accept"]); {
+	case way == "acceptor", way == "round-robin":
+		inTurn(t, what, tr, counts)
+	case way == "weighted":
+		canary, err := strconv.ParseFloat(labels["canary"], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The selector draws by the run's seed, so this does not depend on luck. Tails of 0.05 % each.
+		if lo, hi := binomial(tr.Attempts, canary, 0.0005); counts[3] < lo || counts[3] > hi {
+			t.Errorf("%s: the canary accepted %d of %d, want %d to %d", what, counts[3], tr.Attempts, lo, hi)
+		}
+	case way == "cpu":
+		// On loopback the load's CPU handles the SYN.
+		places := map[int]bool{}
+		for _, c := range loadCPUs {
+			places[c%4] = true
+		}
+		if got := len(slices.DeleteFunc(slices.Clone(counts), func(n int64) bool { return n == 0 })); got > len(places) {
+			t.Errorf("%s: %d workers accepted %v; the load runs on the CPUs %v", what, got, counts, loadCPUs)
+		}
+	case way == "blocking" && labels["sockets"] == "shared":
+		// Woken in turn; but whoever is late for that, on a CPU that is taken away, leaves its turn to the next. On a quiet
+		// machine this is over 0.99, of workers with epoll about 0.6.
+		jain := max(tr.Fairness.Jain, windows(tr, func(w results.FairnessWindow) float64 { return w.Jain }))
+		if jain < 0.85 {
+			t.Errorf("%s: Jain %.3f; accepted %v", what, jain, counts)
+		}
+	case way == "epoll-exclusive" && labels["sockets"] == "shared":
+		// The first in the queue of those who wait is woken each time, unless it has not gone back to epoll_wait yet: then the
+		// next one. How often that is so depends on how late it gets its CPU, and there are four workers to one.
+		if ratio := windows(tr, func(w results.FairnessWindow) float64 { return w.MaxOverMean }); ratio < 1.5 {
+			t.Errorf("%s: the busiest worker has %.2f of the mean in the median window; accepted %v", what, ratio, counts)
+		}
+	}
+	for _, w := range tr.Workers {
+		if w.Acceptor && (w.Accepted != 0 || labels["accept"] != "acceptor") {
+			t.Errorf("%s: acceptor %+v", what, w)
+		}
+	}
+	if labels["accept"] == "acceptor" && len(tr.Workers) != 5 {
+		t.Errorf("%s: %d processes, want four workers and one acceptor", what, len(tr.Workers))
+	}
+}
+
+// While nobody accepts, the queues grow by one with each attempt.
+func TestKernelQueues(t *testing.T) {
+	requireLab(t)
+	run := carriedOut(t, `
+name: queues
+about: Every worker is stopped for 200 ms.
+workers: 4
+load: {rate: 1000/s, duration: 600ms}
+timeline: [{at: 200ms, do: stall, for: 200ms}]
+matrix: [{sockets: [shared, reuseport]}]
+trials: 1
+`+lenient)
+	for sockets, list := range trials(run, "sockets") {
+		tr := list[0]
+		queuesOf(t, sockets, tr, sockets == "shared")
+		longest := int64(0) // all queues were longest at once, just before the workers went on
+		for _, l := range tr.Queues.Listeners {
+			longest += l.Max
+		}
+		s := tr.Steps[0]
+		expected := (*s.ReadyNS - *s.StopNS) / s.ResolutionNS // 200
+		// No one that was served had waited for longer than the stall, so no more can have been queued at once. Fewer are seen
+		// where the machine pauses the load, or the look at the queues.
+		limit := *s.StallNS/s.ResolutionNS + 2
+		if sockets == "reuseport" {
+			limit += limit / 2 // four queues, not seen at one instant
+		}
+		least := expected / 2
+		// One look that lost its CPU is followed by a pause of 50 times as long, which may be the whole stall. A pause of half
+		// of it makes the mean interval, 6 ms otherwise, longer than this.
+		if interval := time.Duration(tr.Queues.IntervalNS); interval > 7*time.Millisecond {
+			t.Logf("%s: looked at the queues every %v only", sockets, interval)
+			least = 0
+		}
+		t.Logf("%s: %d queued, %d due while the workers were stopped", sockets, longest, expected)
+		if longest < least || longest > limit {
+			t.Errorf("%s: %d queued at most; %d attempts were due in the stall, want %d to %d", sockets, longest, expected, least, limit)
+		}
+	}
+}
+
+// Restarts under a selector: whoever is new gets connections, and nothing is lost but what the way of stopping explains.
+func TestKernelSelectorsAndSteps(t *testing.T) {
+	requireSelectors(t)
+	run := carriedOut(t, `
+name: selectors
+about: Every step under every selector.
+workers: 4
+server: {work: {sleep: 100us}}
+load: {rate: 1000/s, duration: 1400ms}
+stop: drain
+timeline:
+  - {at: 100ms, do: add}
+  - {at: 300ms, do: remove, target: 0}
+  - {at: 500ms, do: kill, target: 0}
+  - {at: 700ms, do: roll}
+  - {at: 900ms, do: replace}
+matrix:
+  - {selector: [round-robin, least-loaded]}
+  - {selector: [weighted], canary: [0.2]}
+trials: 1
+`+lenient)
+	for what, tr := range byLabels(run) {
+		t.Logf("%s: %d lost: %v", what, tr.Lost, tr.LostByCause)
+		lostOnlyBy(t, what, tr, "reset_at_close", "reset_half_open", "worker_crash")
+		if len(tr.Steps) != 5 || len(tr.Workers) != 12 {
+			t.Errorf("%s: %d steps, %d workers; want 5 and 12", what, len(tr.Steps), len(tr.Workers))
+			continue
+		}
+		// Workers 0 to 3; 4 is added, 0 removed, 1 killed; 2, 3 and 4 give way to 5, 6 and 7; those to 8 to 11.
+		steps := map[int]int{4: 0, 5: 3, 6: 3, 7: 3, 8: 4, 9: 4, 10: 4, 11: 4}
+		for _, w := range tr.Workers {
+			step, started := steps[w.ID]
+			late := started && *tr.Steps[step].ReadyNS > int64(1300*time.Millisecond) // which this machine can be
+			if w.Accepted == 0 && !late {
+				t.Errorf("%s: worker %d accepted nothing", what, w.ID)
+			}
+		}
+		for _, i := range []int{0, 3, 4} {
+			if s := tr.Steps[i]; s.TakeoverNS == nil && *s.ReadyNS < int64(1300*time.Millisecond) {
+				t.Errorf("%s: no worker that %s started has answered", what, s.Do)
+			}
+		}
+	}
+}
+
+// One of four workers stands still for 300 ms, and its clients wait for half as long. A worker that is stopped
+// finds their connections when it goes on, so they are known to be its own.
+func TestKernelOneStalled(t *testing.T) {
+	requireSelectors(t)
+	run := carriedOut(t, `
+name: one-stalled
+about: One worker of four stands still.
+workers: 4
+load: {rate: 1200/s, duration: 700ms, timeout: 150ms}
+timeline: [{at: 150ms, do: stall, target: 1, for: 300ms}]
+matrix:
+  - {sockets: [reuseport], selector: [hash, least-loaded], stall: [sigstop, spin]}
+  - {sockets: [shared], stall: [sigstop, spin]}
+trials: 1
+`+lenient)
+	for what, tr := range byLabels(run) {
+		s, lost := tr.Steps[0], int64(0)
+		for _, l := range tr.Losses {
+			if l.Worker != nil && *l.Worker == 1 {
+				lost++
+			}
+		}
+		due := (*s.ReadyNS - *s.StopNS) / s.ResolutionNS                     // 360
+		tooEarly := (*s.ReadyNS - *s.StopNS - tr.TimeoutNS) / s.ResolutionNS // 180: who came later was still served
+		t.Logf("%s: %d lost by the stalled worker, %d in all, of %d due in the stall", what, lost, tr.Lost, due)
+		if s.Target != "worker 1" || *s.ReadyNS-*s.StopNS < 300e6 {
+			t.Errorf("%s: step %+v", what, s)
+		}
+		lo, hi := int64(0), int64(0)
+		switch {
+		case strings.Contains(what, "hash"):
+			// A quarter of 180 is 45; the standard deviation of that is 6. More when the worker goes on late.
+			lo, hi = tooEarly/8, due/2
+		case strings.Contains(what, "least-loaded"):
+			// The others are better as soon as something waits here, but for the time in which the machine keeps them standing, too.
+			hi = due / 20
+			for _, paused := range []*int64{s.StealNS, s.RunQueueDelayNS} {
+				if paused != nil {
+					hi += *paused / s.ResolutionNS / 4
+				}
+			}
+		default:
+			// Whatever it had accepted and not answered: one, but for a request that had not come yet.
+			hi = 5
+		}
+		if lost < lo || lost > hi {
+			t.Errorf("%s: %d lost by the stalled worker, want %d to %d", what, lost, lo, hi)
+		}
+	}
+}
+
+// Workers that wait in accept(2), through restarts.
+func TestKernelBlockingRestarts(t *testing.T) {
+	requireLab(t)
+	run := carriedOut(t, `
+name: blocking
+about: Restarts of workers that wait in accept.
+accept: blocking
+server: {work: {sleep: 200us}}
+load: {rate: 1000/s, duration: 890ms}
+timeline: [{at: 150ms, every: 250ms, do: replace}]
+matrix:
+  - {sockets: [shared], stop: [handoff, kill]}
+  - {sockets: [reuseport], stop: [close, drain, kill]}
+trials: 1
+`+lenient)
+	const resetAtClose, halfOpen, crash = "reset_at_close", "reset_half_open", "worker_crash"
+	allowed := map[string][]string{
+		"sockets=shared stop=handoff": nil, "sockets=shared stop=kill": {crash},
+		// A SYN that meets a closing listener is dropped without an answer: rare, and put down to that closing.
+		"sockets=reuseport stop=close": {resetAtClose, halfOpen, "syn_timeout"}, "sockets=reuseport stop=drain": {resetAtClose, halfOpen, "syn_timeout"},
+		"sockets=reuseport stop=kill": {resetAtClose, halfOpen, "syn_timeout", crash},
+	}
+	for what, tr := range byLabels(run) {
+		causes, known := allowed[what]
+		t.Logf("%s: %v", what, tr.LostByCause)
+		lostOnlyBy(t, what, tr, causes...)
+		if !known || len(tr.Steps) != 3 || len(tr.Workers) != 8 || tr.Served < tr.Attempts*9/10 {
+			t.Errorf("%s: %d of %d served in %d steps by %d workers", what, tr.Served, tr.Attempts, len(tr.Steps), len(tr.Workers))
+		}
+	}
+}
+
+// A worker behind an acceptor is killed. The others take its turns; what it had been given is lost with it.
+func TestKernelKillBehindAcceptor(t *testing.T) {
+	requireLab(t)
+	run, stderr, _ := newProgram(t).run(t, `
+name: behind-acceptor
+about: One of four workers behind an acceptor is killed, with connections in its channel.
+workers: 4
+sockets: shared
+accept: acceptor
+server: {work: {sleep: 2ms}}
+load: {rate: 1500/s, duration: 500ms}
+timeline: [{at: 200ms, do: kill, target: 1}]
+trials: 1
+`+lenient)
+	balanced(t, run)
+	tr := run.Scenarios[0].Variants[0].Trials[0]
+	counts := accepted(tr, 0)
+	if tr.Lost > tr.Attempts/4 || len(tr.Steps) != 1 || sum(counts) < tr.Served {
+		t.Errorf("%d of %d lost: %v; accepted %v\n%s", tr.Lost, tr.Attempts, tr.LostByCause, counts, stderr)
+	}
+	inTurn(t, "survivors", tr, []int64{counts[0], counts[2], counts[3]})
+	if counts[1] >= counts[0] {
+		t.Errorf("accepted %v; worker 1 was killed before the others ended", counts)
+	}
+}

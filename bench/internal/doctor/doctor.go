@@ -1,0 +1,249 @@
+// Package doctor finds out what this kernel, this machine and this user can do.
+//
+// Each probe answers "does it work here?" by doing it, never by comparing versions: distributions
+// backport, containers forbid, and the bug that matters most to a migrated connection was fixed in
+// some stable series and not in others. A probe that needs a network makes its own private
+// namespace, which is gone when the probe returns.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"reuseport-bench/bench/internal/netlab"
+)
+
+// Status is the answer of one probe.
+type Status string
+
+const (
+	Yes     Status = "yes"     // done here, just now
+	No      Status = "no"      // tried and refused
+	Unknown Status = "unknown" // could not be tried; Detail says why
+)
+
+// Result is what one probe found. Its JSON form is how the child in a user namespace answers.
+type Result struct {
+	Name   string `json:"name"`             // one of the constants below
+	What   string `json:"what"`             // what needs it, in a few words
+	Status Status `json:"status"`           //
+	Detail string `json:"detail,omitempty"` // what was seen: figures, or the refusal and its likely reason
+	Hint   string `json:"hint,omitempty"`   // what the user can do about it
+}
+
+// The names of the probes. Where the kernel has a name for the thing, it is that.
+const (
+	NetNamespace    = "net_namespace"
+	UserNamespace   = "user_namespace"
+	PIDNamespace    = "pid_namespace"
+	Veth            = "veth"
+	NFTables        = "nftables"
+	Conntrack       = "conntrack"
+	TCPMigrateReq   = "tcp_migrate_req"
+	MigrationWakes  = "tcp_migrate_req/wakes"
+	QueueDepth      = "tcp_info_queue"
+	EpollExclusive  = "epollexclusive"
+	IncomingCPU     = "so_incoming_cpu"
+	MPTCP           = "mptcp"
+	BPF             = "bpf"
+	BPFJIT          = "bpf_jit"
+	BTF             = "btf"
+	SockArray       = "reuseport_sockarray"
+	RingBuffer      = "ringbuf"
+	SKReuseport     = "sk_reuseport"
+	SKMigrate       = "sk_reuseport/migrate"
+	TraceSendReset  = "tp_btf/tcp_send_reset"
+	TraceKfreeSKB   = "tp_btf/kfree_skb"
+	TraceSockState  = "tp_btf/inet_sock_set_state"
+	TraceIterTCP    = "iter/tcp"
+	CPUs            = "cpus"
+	Pressure        = "psi"
+	Timer           = "timer"
+	HAProxyCommand  = "haproxy"
+	NFTablesCommand = "nft"
+	UserIDs         = "user_ids"
+)
+
+// Options says what to probe, and with what help. The zero value probes everything that can be
+// probed without a child.
+type Options struct {
+	// UserNamespaceChild is the command line of a child that calls ServeNamespace on its standard
+	// input and output and exits, {"/proc/self/exe", "probe-namespace"} say. It is started in new
+	// user and network namespaces, which a program with more than one thread cannot enter itself.
+	// Empty: the user namespace is not probed, and without root neither is anything that needs a
+	// private network.
+	UserNamespaceChild []string
+
+	// Only names the probes to run; they run in the order of the constants. Empty means all.
+	Only []string
+
+	// Timeout limits the whole set: probes not begun by then are "unknown". 0 means 3 s.
+	Timeout time.Duration
+}
+
+// A probe tries one thing. Its run fills Status, Detail and Hint of the result.
+type probe struct {
+	name, what string
+	// inside: run inside a private network namespace. If this process may not make one, the child
+	// in a user namespace runs the probe instead.
+	inside bool
+	run    func(context.Context, Options) Result
+}
+
+// simple adapts a probe that needs neither context nor options. All its waits must be short and
+// bounded.
+func simple(run func() Result) func(context.Context, Options) Result {
+	return func(context.Context, Options) Result { return run() }
+}
+
+func probes() []probe {
+	return []probe{
+		{NetNamespace, "every lab, as root", false, simple(probeNetNamespace)},
+		{UserNamespace, "every lab, without root", false, probeUserNamespace},
+		{PIDNamespace, "clearing away a lab's grandchildren (HAProxy, kubelets)", true, simple(probePIDNamespace)},
+		{Veth, "network: veth and network: cluster", true, simple(probeVeth)},
+		{NFTables, "pods (path: service, dns, pod), and faults of handshakes", true, simple(probeNFTables)},
+		{Conntrack, "pods: a Service's addresses, and which pod a connection was sent to", true, simple(probeConntrack)},
+		{TCPMigrateReq, "stop: migrate", true, simple(probeMigrateReq)},
+		{MigrationWakes, "stop: migrate, at low rates", true, simple(probeMigrationWakes)},
+		{QueueDepth, "draining before close, and queue_max", true, simple(probeQueueDepth)},
+		{EpollExclusive, "sharing one socket without a herd", true, simple(probeEpollExclusive)},
+		{IncomingCPU, "spreading by the CPU that received the SYN", true, simple(probeIncomingCPU)},
+		{MPTCP, "nothing; Go's listeners become MPTCP where it is on", true, simple(probeMPTCP)},
+		{BPF, "every eBPF selector and loss tracing", false, simple(probeBPF)},
+		{BPFJIT, "selectors at full speed", false, simple(probeBPFJIT)},
+		{BTF, "loss tracing", false, simple(probeBTF)},
+		{SockArray, "every eBPF selector", false, simple(probeSockArray)},
+		{RingBuffer, "loss tracing", false, simple(probeRingBuffer)},
+		{SKReuseport, "every eBPF selector", false, simple(probeSKReuseport)},
+		{SKMigrate, "moving queued connections by eBPF on close", false, simple(probeSKMigrate)},
+		{TraceSendReset, "the cause of a reset", false, simple(probeTraceSendReset)},
+		{TraceKfreeSKB, "the cause of a dropped segment", false, simple(probeTraceKfreeSKB)},
+		{TraceSockState, "the instant a listener closed", false, simple(probeTraceSockState)},
+		{TraceIterTCP, "half-open connections per listener", false, simple(probeTraceIterTCP)},
+		{CPUs, "load and servers on CPUs of their own", false, simple(probeCPUs)},
+		{Pressure, "telling a stalled machine from a stalled server", false, simple(probePressure)},
+		{Timer, "a schedule finer than 1 ms", false, simple(probeTimer)},
+		{HAProxyCommand, "path: haproxy", false, simple(probeHAProxyCommand)},
+		{NFTablesCommand, "pods: rules as kube-proxy writes them", false, simple(probeNFTablesCommand)},
+		{UserIDs, "kube.users: each", false, simple(probeUserIDs)},
+	}
+}
+
+// Examine finds out, by doing, what this kernel, this machine and this user can do. There is one
+// result for each probe, in a fixed order, and one with status Unknown for each name in
+// Options.Only that is no probe. It takes about one second, never much longer than Options.Timeout,
+// and returns early (with Unknown for the rest) when ctx ends.
+//
+// Network, firewall and sysctls are tried in private network namespaces only, and nothing is left
+// behind. One thing can outlive the call: the kernel may load a module of its own to do what it was
+// asked (nf_tables, veth, nf_conntrack).
+func Examine(ctx context.Context, options Options) []Result {
+	if options.Timeout == 0 {
+		options.Timeout = 3 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, options.Timeout)
+	defer cancel()
+
+	chosen, strangers := choose(probes(), options.Only)
+	answers := askChild(ctx, chosen, options)
+	var results []Result
+	for _, p := range chosen {
+		result, answered := answers[p.name]
+		if !answered {
+			result = runProbe(ctx, p, options)
+		}
+		result.Name, result.What = p.name, p.what
+		results = append(results, result)
+	}
+	return append(results, strangers...)
+}
+
+// choose keeps the probes named, all if none is, and answers for the names that are no probe.
+func choose(all []probe, only []string) (chosen []probe, strangers []Result) {
+	if len(only) == 0 {
+		return all, nil
+	}
+	for _, p := range all {
+		if slices.Contains(only, p.name) {
+			chosen = append(chosen, p)
+		}
+	}
+	for _, name := range only {
+		if !slices.ContainsFunc(all, func(p probe) bool { return p.name == name }) {
+			strangers = append(strangers, Result{Name: name, Status: Unknown, Detail: "no probe of that name"})
+		}
+	}
+	return chosen, strangers
+}
+
+// runProbe runs p where it belongs.
+func runProbe(ctx context.Context, p probe, options Options) Result {
+	if err := ctx.Err(); err != nil {
+		return unknown("not reached: "+err.Error(), "")
+	}
+	if !p.inside {
+		return p.run(ctx, options)
+	}
+	var result Result
+	err := netlab.Private(func() error {
+		result = p.run(ctx, options)
+		return nil
+	})
+	if err != nil {
+		return noNetwork(err)
+	}
+	return result
+}
+
+// noNetwork is the result of a probe that found no private network to work in.
+func noNetwork(err error) Result {
+	return unknown(err.Error(), "run as root, or where user namespaces are allowed (see "+UserNamespace+")")
+}
+
+// askChild has the child in a user namespace run those of the chosen probes that need a private
+// network, if this process may not make one, and returns its results by name: none if the child was
+// not needed, not given, or of no help. It may use half the time.
+func askChild(ctx context.Context, chosen []probe, options Options) map[string]Result {
+	var names []string
+	for _, p := range chosen {
+		if p.inside {
+			names = append(names, p.name)
+		}
+	}
+	if len(names) == 0 || len(options.UserNamespaceChild) == 0 || ctx.Err() != nil {
+		return nil
+	}
+	if err := netlab.Private(func() error { return nil }); err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, options.Timeout/2)
+	defer cancel()
+	results, err := runInUserNamespace(ctx, options.UserNamespaceChild, names)
+	if err != nil {
+		return nil // the probe of the user namespace says why
+	}
+	answers := make(map[string]Result, len(results))
+	for _, r := range results {
+		r.Detail = joinDetail(r.Detail, "in a user namespace")
+		answers[r.Name] = r
+	}
+	return answers
+}
+
+func joinDetail(detail, more string) string {
+	if detail == "" {
+		return more
+	}
+	return detail + "; " + more
+}
+
+func yes(format string, args ...any) Result {
+	return Result{Status: Yes, Detail: fmt.Sprintf(format, args...)}
+}
+
+func no(detail, hint string) Result { return Result{Status: No, Detail: detail, Hint: hint} }
+
+func unknown(detail, hint string) Result { return Result{Status: Unknown, Detail: detail, Hint: hint} }

@@ -1,0 +1,269 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+
+	"reuseport-bench/bench/internal/loopback"
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/servers/testkit"
+)
+
+// inNetwork runs f in a private network namespace. f must not call FailNow or Skip: it is not on
+// the test's goroutine.
+func inNetwork(t *testing.T, f func() error) {
+	t.Helper()
+	testkit.RequireRoot(t)
+	if err := netlab.Private(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// varies are the probes that say "no" on machines where nothing is wrong.
+var varies = map[string]bool{
+	CPUs: true, Timer: true, Pressure: true, MPTCP: true, HAProxyCommand: true, NFTablesCommand: true,
+	IncomingCPU: true, // one CPU
+}
+
+func TestKernelProbes(t *testing.T) {
+	testkit.RequireRoot(t)
+	begin := time.Now()
+	results := Examine(t.Context(), withChild())
+	t.Logf("took %v; 0.4 s is usual", time.Since(begin)) // not judged: it is the machine's load that decides
+	if len(results) != len(probes()) {
+		t.Errorf("%d results, want %d", len(results), len(probes()))
+	}
+	for i, r := range results {
+		t.Logf("%-28s %-8s %s | %s", r.Name, r.Status, r.Detail, r.Hint)
+		if p := probes()[i]; r.Name != p.name || r.What != p.what {
+			t.Errorf("result %d is of %q (%q), want %q (%q)", i, r.Name, r.What, p.name, p.what)
+		}
+		if r.Detail == "" {
+			t.Errorf("%s: no detail", r.Name)
+		}
+		if r.Status != Yes && !varies[r.Name] && testkit.Required() {
+			t.Errorf("REQUIRE_KERNEL=1: %s: %s: %s", r.Name, r.Status, r.Detail)
+		}
+	}
+}
+
+// What the probes touch is theirs alone: descriptors, threads, links and sysctls are as before.
+func TestKernelProbesLeaveNothing(t *testing.T) {
+	testkit.RequireRoot(t)
+	Examine(t.Context(), withChild()) // what libraries open once and keep is open now
+	before := traces(t)
+	Examine(t.Context(), withChild())
+	var diff string
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) { // threads end unheard
+		if diff = cmp.Diff(traces(t), before); diff == "" {
+			return
+		}
+	}
+	t.Errorf("left behind (-after +before):\n%s", diff)
+}
+
+// traces lists what a probe could leave behind in this process and in the network namespace it was
+// started in.
+func traces(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found["descriptors"] = fmt.Sprint(len(descriptors))
+	namespaces := map[string]bool{}
+	for _, kind := range []string{"net", "pid_for_children", "user"} {
+		links, err := filepath.Glob("/proc/self/task/*/ns/" + kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range links {
+			if name, err := os.Readlink(link); err == nil { // the thread may have just ended
+				namespaces[name] = true
+			}
+		}
+	}
+	found["namespaces"] = fmt.Sprint(len(namespaces))
+	for _, sysctl := range []string{migrateSysctl, "/proc/sys/net/ipv4/ip_local_port_range", "/proc/sys/kernel/bpf_stats_enabled"} {
+		text, err := os.ReadFile(sysctl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[sysctl] = string(text)
+	}
+	interfaces, err := netlink.LinkList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range interfaces {
+		found["link "+link.Attrs().Name] = link.Attrs().Flags.String()
+	}
+	return found
+}
+
+func TestKernelMigrationBySysctl(t *testing.T) {
+	for _, test := range []struct {
+		setting string
+		want    migration
+	}{
+		{"0", migration{queued: queuedForProbe, reset: queuedForProbe}},
+		{"1", migration{queued: queuedForProbe, accepted: queuedForProbe, served: queuedForProbe, woken: true}},
+	} {
+		t.Run("tcp_migrate_req="+test.setting, func(t *testing.T) {
+			inNetwork(t, func() error {
+				got, err := migrateBySysctl(test.setting)
+				if err == nil && got != test.want {
+					t.Errorf("%+v, want %+v", got, test.want)
+				}
+				return err
+			})
+		})
+	}
+}
+
+// The selector of the probes steers: where it points decides, and not the hash.
+func TestKernelSelectorSteers(t *testing.T) {
+	testkit.RequireRoot(t)
+	const n = 16
+	for _, pick := range []int32{0, 1} {
+		r := withSelector(2, pick, pick, ebpf.AttachNone, func(s *loopback.Sockets, listeners []int) Result {
+			if _, err := s.Connect(n, s.Address); err != nil {
+				return no(err.Error(), "")
+			}
+			accepted, err := s.Accept(n, listeners...)
+			if err != nil {
+				return no(err.Error(), "")
+			}
+			return yes("%d %d", len(accepted[0]), len(accepted[1]))
+		})
+		if want := []string{"16 0", "0 16"}[pick]; r.Status != Yes || r.Detail != want {
+			t.Errorf("pointed at socket %d: %q (%s), want %q", pick, r.Detail, r.Status, want)
+		}
+	}
+}
+
+func TestKernelSelectorMigrates(t *testing.T) {
+	testkit.RequireRoot(t)
+	const old = 0
+	for _, test := range []struct {
+		name   string
+		attach ebpf.AttachType
+		heir   int32 // where the program sends what has to move
+		watch  int   // where we look
+		want   migration
+	}{
+		{"to the heir", ebpf.AttachSkReuseportSelectOrMigrate, 2, 2,
+			migration{queued: queuedForProbe, accepted: queuedForProbe, served: queuedForProbe, woken: true}},
+		{"not to the other", ebpf.AttachSkReuseportSelectOrMigrate, 2, 1, migration{queued: queuedForProbe, silent: queuedForProbe}},
+		{"select only", ebpf.AttachSkReuseportSelect, 2, 2, migration{queued: queuedForProbe, reset: queuedForProbe}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := withSelector(3, old, test.heir, test.attach, func(s *loopback.Sockets, listeners []int) Result {
+				clients, err := s.Queue(queuedForProbe, listeners[old])
+				if err != nil {
+					return no(err.Error(), "")
+				}
+				got, err := closeAndWatch(s, listeners[old], listeners[test.watch], clients)
+				if err != nil {
+					return no(err.Error(), "")
+				}
+				if got != test.want {
+					t.Errorf("%+v, want %+v", got, test.want)
+				}
+				return yes("")
+			})
+			if r.Status != Yes {
+				t.Error(r.Detail)
+			}
+		})
+	}
+}
+
+func TestKernelUserNamespaceChild(t *testing.T) {
+	only := []string{UserNamespace}
+	for _, test := range []struct {
+		name   string
+		argv   []string
+		limit  time.Duration
+		want   Status
+		detail string
+	}{
+		{"the real one", withChild().UserNamespaceChild, time.Minute, Yes, "made one"},
+		{"none", nil, time.Minute, Unknown, "no child command"},
+		{"no such command", []string{"/reuseport-no-such-command"}, time.Minute, Unknown, "no such file"},
+		{"silent", []string{"/proc/self/exe", childSilent}, time.Minute, Unknown, "reported nothing"},
+		{"hanging", []string{"/proc/self/exe", childHang}, 100 * time.Millisecond, Unknown, "killed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			begin := time.Now()
+			got := Examine(t.Context(), Options{UserNamespaceChild: test.argv, Only: only, Timeout: test.limit})[0]
+			if got.Status == No {
+				testkit.Skip(t, "%s", got.Detail)
+			}
+			if got.Status != test.want || !strings.Contains(got.Detail, test.detail) {
+				t.Errorf("%s, %q, want %s, %q", got.Status, got.Detail, test.want, test.detail)
+			}
+			if took := time.Since(begin); test.limit < time.Second && took > 10*time.Second {
+				t.Errorf("took %v, with a limit of %v", took, test.limit)
+			}
+		})
+	}
+}
+
+// An ordinary user gets the network from a user namespace, and a plain word about BPF.
+func TestKernelOrdinaryUser(t *testing.T) {
+	testkit.RequireRoot(t)
+	results, err := examineAsNobody(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]Result{}
+	for _, r := range results {
+		byName[r.Name] = r
+		t.Logf("%-28s %-8s %s | %s", r.Name, r.Status, r.Detail, r.Hint)
+	}
+	for _, name := range []string{NetNamespace, BPF, SKReuseport, SKMigrate, TraceSendReset, TraceIterTCP} {
+		if r := byName[name]; r.Status != No || r.Hint == "" {
+			t.Errorf("%s: %s, hint %q, want no and a hint", name, r.Status, r.Hint)
+		}
+	}
+	if r := byName[BPF]; !strings.Contains(r.Detail, "needs CAP_BPF") {
+		t.Errorf("%s: %q, want the capability in it", r.Name, r.Detail)
+	}
+	if r := byName[UserNamespace]; r.Status != Yes {
+		testkit.Skip(t, "%s: %s", r.Name, r.Detail)
+	}
+	for _, name := range []string{PIDNamespace, Veth, TCPMigrateReq, QueueDepth} {
+		if r := byName[name]; r.Status != Yes || !strings.HasSuffix(r.Detail, "in a user namespace") {
+			t.Errorf("%s: %s, %q, want yes, in a user namespace", name, r.Status, r.Detail)
+		}
+	}
+}
+
+// examineAsNobody runs this binary as another user, and returns what that one can do.
+func examineAsNobody(t *testing.T) (results []Result, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", childExamine)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	output, err := cmd.Output()
+	if err != nil {
+		return nil, err
+	}
+	return results, json.Unmarshal(output, &results)
+}

@@ -1,0 +1,327 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
+)
+
+// The test binary plays the children too, told by its first argument.
+const (
+	childProbe   = "probe-namespace" // what the command gives Options.UserNamespaceChild
+	childExamine = "examine"         // prints what it can do
+	childHang    = "hang"            // never ends
+	childSilent  = "silent"          // ends at once, without a word
+)
+
+func TestMain(m *testing.M) {
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // children built with -race would take a second to exit
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case childProbe:
+			exit(ServeNamespace(context.Background(), os.Stdin, os.Stdout))
+		case childExamine:
+			exit(json.NewEncoder(os.Stdout).Encode(Examine(context.Background(), withChild())))
+		case childHang:
+			time.Sleep(time.Hour) // an empty select is a deadlock, which a program without C notices
+		case childSilent:
+			exit(nil)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// withChild are the options the command uses, but for the time: the race detector multiplies it,
+// and so may the machine.
+func withChild() Options {
+	return Options{UserNamespaceChild: []string{"/proc/self/exe", childProbe}, Timeout: time.Minute}
+}
+
+func TestChoose(t *testing.T) {
+	all := []probe{{name: "a"}, {name: "b"}, {name: "c"}}
+	for _, test := range []struct {
+		name      string
+		only      []string
+		chosen    string
+		strangers []Result
+	}{
+		{"all", nil, "abc", nil},
+		{"in the order of the table", []string{"c", "a"}, "ac", nil},
+		{"a stranger", []string{"b", "x"}, "b", []Result{{Name: "x", Status: Unknown, Detail: "no probe of that name"}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			chosen, strangers := choose(all, test.only)
+			var names string
+			for _, p := range chosen {
+				names += p.name
+			}
+			if names != test.chosen {
+				t.Errorf("chosen %q, want %q", names, test.chosen)
+			}
+			if diff := cmp.Diff(strangers, test.strangers); diff != "" {
+				t.Errorf("strangers (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestProbeTable(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range probes() {
+		if p.name == "" || p.what == "" || p.run == nil || seen[p.name] {
+			t.Errorf("probe %q (%q) is incomplete or there twice", p.name, p.what)
+		}
+		seen[p.name] = true
+	}
+}
+
+func TestProbesAfterTheEnd(t *testing.T) {
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	hurried := withChild()
+	hurried.Timeout = time.Nanosecond
+	for _, test := range []struct {
+		name    string
+		ctx     context.Context
+		options Options
+		reason  error
+	}{
+		{"canceled", canceled, withChild(), context.Canceled},
+		{"no time", context.Background(), hurried, context.DeadlineExceeded},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			results := Examine(test.ctx, test.options)
+			if len(results) != len(probes()) {
+				t.Errorf("%d results, want %d", len(results), len(probes()))
+			}
+			for _, r := range results {
+				if r.Status != Unknown || !strings.Contains(r.Detail, test.reason.Error()) {
+					t.Errorf("%s: %s, %q, want unknown and the reason", r.Name, r.Status, r.Detail)
+				}
+			}
+		})
+	}
+}
+
+func TestJudgeMigration(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		outcome migration
+		err     error
+		want    Status
+		detail  string
+	}{
+		{"all served", migration{queued: 16, accepted: 16, served: 16}, nil, Yes, "16 of 16"},
+		{"all reset", migration{queued: 16, reset: 16}, nil, No, "0 of 16 queued connections survived the close, 16 were reset, 0 got no answer"},
+		{"one silent", migration{queued: 16, accepted: 15, served: 15, silent: 1}, nil, No, "15 of 16"},
+		{"no sysctl", migration{}, &fs.PathError{Op: "open", Path: migrateSysctl, Err: unix.ENOENT}, No, "no net.ipv4.tcp_migrate_req"},
+		{"read-only /proc/sys", migration{}, unix.EROFS, No, "read-only"},
+		{"something else", migration{}, unix.EMFILE, Unknown, "too many open files"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := judgeMigration(test.outcome, test.err)
+			if got.Status != test.want || !strings.Contains(got.Detail, test.detail) {
+				t.Errorf("%s, %q, want %s, %q", got.Status, got.Detail, test.want, test.detail)
+			}
+		})
+	}
+}
+
+func TestJudgeWaking(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		outcome migration
+		err     error
+		want    Status
+	}{
+		{"woken", migration{queued: 16, accepted: 16, woken: true}, nil, Yes},
+		{"the bug", migration{queued: 16, accepted: 16}, nil, No},
+		{"nothing migrated", migration{queued: 16, reset: 16}, nil, Unknown},
+		{"not tried", migration{}, unix.EROFS, Unknown},
+	} {
+		if got := judgeWaking(test.outcome, test.err); got.Status != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got.Status, test.want)
+		}
+	}
+}
+
+func TestJudgeLateness(t *testing.T) {
+	const us = time.Microsecond
+	lateness := func(usual, worst time.Duration) []time.Duration {
+		late := make([]time.Duration, 100)
+		for i := range late {
+			late[i] = usual
+		}
+		late[3], late[70] = worst, worst // two of 100: p99 is among them
+		return late
+	}
+	for _, test := range []struct {
+		name         string
+		usual, worst time.Duration
+		want         Status
+		hint         bool
+	}{
+		{"quiet", 60 * us, 100 * us, Yes, false},
+		{"noisy", 60 * us, 900 * us, Yes, true},
+		{"no high-resolution timers", 900 * us, 4000 * us, No, true},
+	} {
+		got := judgeLateness(lateness(test.usual, test.worst))
+		if got.Status != test.want || (got.Hint != "") != test.hint {
+			t.Errorf("%s: %s, hint %q, want %s, a hint: %v", test.name, got.Status, got.Hint, test.want, test.hint)
+		}
+		if want := fmt.Sprintf("p50 %v, p99 %v late", test.usual, test.worst); !strings.Contains(got.Detail, want) {
+			t.Errorf("%s: %q, want %q in it", test.name, got.Detail, want)
+		}
+	}
+}
+
+// The example of the nearest-rank method in https://en.wikipedia.org/wiki/Percentile.
+func TestRank(t *testing.T) {
+	values := []time.Duration{15, 20, 35, 40, 50}
+	for percent, want := range map[int]time.Duration{5: 15, 30: 20, 40: 20, 50: 35, 100: 50} {
+		if got := rank(values, percent); got != want {
+			t.Errorf("rank %d: %d, want %d", percent, got, want)
+		}
+	}
+}
+
+func TestExplainRefusal(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		err   error
+		files map[string]string
+		want  string // in the reason
+		hint  string // in the hint
+	}{
+		{"limit of user namespaces", unix.ENOSPC, map[string]string{"sys/user/max_user_namespaces": "0\n"}, "user.max_user_namespaces=0", "raise"},
+		{"limit of network namespaces", unix.ENOSPC, map[string]string{"sys/user/max_user_namespaces": "9", "sys/user/max_net_namespaces": "0"},
+			"user.max_net_namespaces=0", "raise"},
+		{"nested", unix.EUSERS, nil, "too deeply", ""},
+		{"AppArmor", unix.EPERM, map[string]string{"sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"},
+			"kernel.apparmor_restrict_unprivileged_userns=1", "AppArmor profile"},
+		{"AppArmor, not restricting", unix.EPERM, map[string]string{"sys/kernel/apparmor_restrict_unprivileged_userns": "0\n"}, "security module", "root"},
+		{"Debian", unix.EPERM, map[string]string{"sys/kernel/unprivileged_userns_clone": "0\n"}, "kernel.unprivileged_userns_clone=0", "to 1"},
+		{"container", unix.EPERM, map[string]string{"self/status": "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\n"}, "seccomp", "--security-opt"},
+		{"no filter", unix.EPERM, map[string]string{"self/status": "Seccomp:\t0\n"}, "chroot", "root"},
+		{"not built in", unix.EINVAL, nil, "built without", "root"},
+		{"wrapped", &fs.PathError{Op: "fork/exec", Path: "/proc/self/exe", Err: unix.ENOSPC},
+			map[string]string{"sys/user/max_user_namespaces": "0"}, "user.max_user_namespaces=0", "raise"},
+		{"something else", unix.ENOMEM, nil, "cannot allocate memory", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			proc := fstest.MapFS{}
+			for path, text := range test.files {
+				proc[path] = &fstest.MapFile{Data: []byte(text)}
+			}
+			why, hint := explainRefusal(test.err, proc)
+			if !strings.Contains(why, test.want) || !strings.Contains(hint, test.hint) {
+				t.Errorf("%q, %q, want %q and %q in them", why, hint, test.want, test.hint)
+			}
+		})
+	}
+}
+
+func TestForUsersOtherThanRoot(t *testing.T) {
+	restricted := fstest.MapFS{"sys/kernel/apparmor_restrict_unprivileged_userns": {Data: []byte("1\n")}}
+	if got := forUsersOtherThanRoot(restricted); !strings.Contains(got, "forbids it to others") {
+		t.Errorf("restricted: %q", got)
+	}
+	if got := forUsersOtherThanRoot(fstest.MapFS{}); got != "" {
+		t.Errorf("unrestricted: %q", got)
+	}
+}
+
+func TestRefusedBPF(t *testing.T) {
+	if got := refusedBPF("x", ebpf.ErrNotSupported); got.Status != No || got.Hint != "" {
+		t.Errorf("not supported: %+v", got)
+	}
+	want := "needs CAP_BPF"
+	if len(sys.MissingForBPF()) == 0 {
+		want = "although every capability is held"
+	}
+	if got := refusedBPF("x", fmt.Errorf("load: %w", unix.EPERM)); got.Status != No || !strings.Contains(got.Detail, want) || got.Hint == "" {
+		t.Errorf("refused: %+v, want %q and a hint", got, want)
+	}
+}
+
+func TestModuleHint(t *testing.T) {
+	if got := moduleHint(fmt.Errorf("x: %w", unix.EOPNOTSUPP), "veth"); !strings.Contains(got, "modprobe -a veth") {
+		t.Errorf("hint %q, want the module in it", got)
+	}
+	if got := moduleHint(unix.EPERM, "veth"); got != "" {
+		t.Errorf("hint %q for missing permission, want none", got)
+	}
+}
+
+func TestProbeCommand(t *testing.T) {
+	directory := t.TempDir()
+	t.Setenv("PATH", directory)
+	if got := probeCommand("reuseport-no-such-program", "pkg", true); got.Status != No || got.Hint != "apt-get install pkg" {
+		t.Errorf("missing: %+v, want how to install it", got)
+	}
+	path := filepath.Join(directory, "reuseport-some-program")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := probeCommand("reuseport-some-program", "pkg", false); got.Status != Yes || got.Detail != path {
+		t.Errorf("present: %+v, want %s", got, path)
+	}
+}
+
+func TestLimitedBuffer(t *testing.T) {
+	var b limitedBuffer
+	for range 3 {
+		if n, err := b.Write(make([]byte, maxChildOutput/2+1)); n != maxChildOutput/2+1 || err != nil {
+			t.Errorf("Write: %d, %v: the child must not notice", n, err)
+		}
+	}
+	if b.Len() != maxChildOutput {
+		t.Errorf("%d bytes kept, want %d", b.Len(), maxChildOutput)
+	}
+}
+
+func TestServeNamespace(t *testing.T) {
+	var out bytes.Buffer
+	if err := ServeNamespace(t.Context(), strings.NewReader(`["no such probe"]`), &out); err != nil {
+		t.Fatal(err)
+	}
+	var got []Result
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, []Result{{Name: "no such probe", Status: Unknown, Detail: "no probe of that name"}}); diff != "" {
+		t.Errorf("results (-got +want):\n%s", diff)
+	}
+	out.Reset()
+	if err := ServeNamespace(t.Context(), strings.NewReader(`[]`), &out); err != nil || out.String() != "[]\n" {
+		t.Errorf("asked for nothing: %q, %v", out.String(), err)
+	}
+	for _, request := range []string{"", "{}", "[1]"} {
+		if err := ServeNamespace(t.Context(), strings.NewReader(request), &out); err == nil {
+			t.Errorf("request %q: no error", request)
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
+)
+
+// probeUserIDs looks whether this process may become any of the other users: setuid(2) takes the
+// capability, and an id that the user namespace maps.
+func probeUserIDs() Result {
+	if !sys.Holds(unix.CAP_SETUID, unix.CAP_SETGID) {
+		return no("no CAP_SETUID and CAP_SETGID", "run as root")
+	}
+	for _, file := range []string{"/proc/thread-self/uid_map", "/proc/thread-self/gid_map"} {
+		mapped, err := mapsOtherUsers(file)
+		if err != nil {
+			return unknown(err.Error(), "")
+		}
+		if !mapped {
+			return no(fmt.Sprintf("%s has no ids %d to %d", file, sys.FirstOtherUser, sys.FirstOtherUser+sys.OtherUsers-1), "run as root, outside a user namespace")
+		}
+	}
+	return yes("%d to %d", sys.FirstOtherUser, sys.FirstOtherUser+sys.OtherUsers-1)
+}
+
+func mapsOtherUsers(file string) (bool, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	mapped, err := mapsIDs(f, sys.FirstOtherUser, sys.OtherUsers)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", file, err)
+	}
+	return mapped, nil
+}
+
+// mapsIDs reads a map of user_namespaces(7), lines of "first here, first outside, how many", and
+// says whether one of them has n ids from first on.
+func mapsIDs(r io.Reader, first, n uint64) (bool, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(string(text)) {
+		var from, outside, length uint64
+		if _, err := fmt.Sscan(line, &from, &outside, &length); err != nil {
+			return false, errors.Join(fmt.Errorf("line %q", strings.TrimSpace(line)), err)
+		}
+		if from <= first && first+n <= from+length {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,445 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/servers/testkit"
+)
+
+// newLab makes a lab, as root; the way without root is tested with the whole program.
+func newLab(t *testing.T) *netlab.Lab {
+	t.Helper()
+	testkit.RequireRoot(t)
+	l, err := netlab.New(t.Context(), netlab.Options{Init: func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+func envOf(l *netlab.Lab) Env {
+	return Env{
+		Start: func(c *exec.Cmd) error { return l.Start(l.Servers(), c, nil) },
+		Do:    func(f func() error) error { return l.Do(l.Servers(), f) },
+	}
+}
+
+// A backend answers every request with its name. Those for /slow are announced, and answered when released.
+type backend struct {
+	Backend
+	lab     *netlab.Lab
+	server  *http.Server
+	served  atomic.Int64
+	slow    chan string // its name, when it has a slow request
+	release chan struct{}
+}
+
+func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.served.Add(1)
+	if r.URL.Path == "/slow" {
+		b.slow <- b.Name
+		<-b.release
+	}
+	_, _ = io.WriteString(w, b.Name)
+}
+
+// serve listens at the backend's address, or first chooses a port.
+func (b *backend) serve(t *testing.T) {
+	t.Helper()
+	var l net.Listener
+	err := b.lab.Do(b.lab.Servers(), func() (err error) {
+		l, err = net.Listen("tcp", b.Address.String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Address = netip.MustParseAddrPort(l.Addr().String())
+	b.server = &http.Server{Handler: b}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = b.server.Serve(l)
+	}()
+	t.Cleanup(func() {
+		b.stop()
+		<-done
+	})
+}
+
+func (b *backend) stop() { _ = b.server.Close() }
+
+// A site is two backends behind a HAProxy, in a lab.
+type site struct {
+	*Process
+	lab      *netlab.Lab
+	backends map[string]*backend
+	slow     chan string
+	release  func() // lets slow requests finish
+	config   Config
+}
+
+// newSite completes the configuration with its addresses.
+func newSite(t *testing.T, family netlab.Family, c Config) *site {
+	t.Helper()
+	requireHAProxy(t)
+	s := &site{lab: newLab(t), backends: map[string]*backend{}, slow: make(chan string, 1)}
+	release := make(chan struct{})
+	s.release = sync.OnceFunc(func() { close(release) })
+	address := netlab.AddressesOf(netlab.Loopback, family).Servers
+	s.config = c
+	s.config.Listen, s.config.Threads = netip.AddrPortFrom(address, 8080), 1
+	for _, name := range []string{"one", "two"} {
+		b := &backend{Backend: Backend{Name: name, Address: netip.AddrPortFrom(address, 0)}, lab: s.lab, slow: s.slow, release: release}
+		b.serve(t)
+		s.backends[name] = b
+		s.config.Backends = append(s.config.Backends, b.Backend)
+	}
+	t.Cleanup(s.release)
+	p, err := Start(t.Context(), s.config, envOf(s.lab))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Process = p
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// client opens its connections in the lab.
+func (s *site) client(t *testing.T, connections string) *http.Client {
+	var dialer net.Dialer
+	transport := &http.Transport{
+		DisableKeepAlives: connections == "close",
+		DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
+			err = s.lab.Do(s.lab.Clients(), func() (err error) {
+				c, err = dialer.DialContext(ctx, network, address)
+				return err
+			})
+			return c, err
+		},
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
+}
+
+func (s *site) get(c *http.Client, path string) (status int, body string, err error) {
+	r, err := c.Get("http://" + s.config.Listen.String() + path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	return r.StatusCode, string(b), err
+}
+
+// answers counts who answers so many requests.
+func (s *site) answers(t *testing.T, c *http.Client, requests int) map[string]int {
+	t.Helper()
+	got := map[string]int{}
+	for range requests {
+		status, body, err := s.get(c, "/")
+		if err != nil || status != http.StatusOK {
+			t.Fatalf("status %d, %q, %v", status, body, err)
+		}
+		got[body]++
+	}
+	return got
+}
+
+func (s *site) stats(t *testing.T) map[string]ServerStats {
+	t.Helper()
+	stats, err := s.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]ServerStats{}
+	for _, b := range stats {
+		got[b.Name] = b
+	}
+	return got
+}
+
+// eventually waits until HAProxy says what is wanted of a backend.
+func (s *site) eventually(t *testing.T, name, what string, wanted func(ServerStats) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.until(ctx, name, wanted); err != nil {
+		t.Fatalf("%s never %s: %v", name, what, err)
+	}
+}
+
+func TestKernelReachesAllBackends(t *testing.T) {
+	for _, family := range []netlab.Family{netlab.IPv4, netlab.IPv6} {
+		for _, connections := range []string{"keep-alive", "close"} {
+			t.Run(string(family)+" "+connections, func(t *testing.T) {
+				s := newSite(t, family, Config{Checks: ChecksDefault})
+				want := map[string]int{"one": 10, "two": 10}
+				if diff := cmp.Diff(want, s.answers(t, s.client(t, connections), 20)); diff != "" {
+					t.Errorf("who answered (-want +got):\n%s", diff)
+				}
+				for name, b := range s.stats(t) {
+					if !b.Up() || b.Sessions != 10 || b.CurrentSessions != 0 {
+						t.Errorf("%s: %+v; want up, 10 sessions, none now", name, b)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestKernelDrainWaitsForRequests(t *testing.T) {
+	for _, checks := range []Checks{ChecksDefault, ChecksFast, ChecksOff} {
+		t.Run(string(checks), func(t *testing.T) {
+			s := newSite(t, netlab.IPv4, Config{Checks: checks})
+			if status := s.stats(t)["one"].Status; (status == "no check") != (checks == ChecksOff) {
+				t.Errorf("status %q", status)
+			}
+			testDrain(t, s)
+		})
+	}
+}
+
+func testDrain(t *testing.T, s *site) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c := s.client(t, "keep-alive")
+	s.answers(t, c, 4)
+	slow := make(chan string, 1)
+	go func() {
+		_, body, err := s.get(c, "/slow")
+		slow <- fmt.Sprint(body, err)
+	}()
+	name := <-s.slow
+	other := map[string]string{"one": "two", "two": "one"}[name]
+
+	short, cancelShort := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancelShort()
+	if err := s.Drain(short, name); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "DRAIN with 1 sessions") {
+		t.Errorf("with a request in progress: %v; want a deadline and the state", err)
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- s.Drain(ctx, name) }()
+	if diff := cmp.Diff(map[string]int{other: 20}, s.answers(t, c, 20)); diff != "" {
+		t.Errorf("while %s is draining (-want +got):\n%s", name, diff)
+	}
+	select {
+	case err := <-drained:
+		t.Fatalf("drained with a request in progress: %v", err)
+	default:
+	}
+	s.release()
+	if got, want := <-slow, name+"<nil>"; got != want {
+		t.Errorf("the slow request: %s, want %s", got, want)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(map[string]int{other: 20}, s.answers(t, c, 20)); diff != "" {
+		t.Errorf("drained (-want +got):\n%s", diff)
+	}
+	if err := s.Ready(ctx, name); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(map[string]int{name: 10, other: 10}, s.answers(t, c, 20)); diff != "" {
+		t.Errorf("ready again (-want +got):\n%s", diff)
+	}
+	if err := s.Drain(ctx, "three"); err == nil || !strings.Contains(err.Error(), "No such server") {
+		t.Errorf("a backend that is not there: %v", err)
+	}
+}
+
+// TestKernelChecksNotice: a backend that stops goes down, and comes back; with none up the client gets a 503. Ready waits
+// for one that has gone down while drained.
+func TestKernelChecksNotice(t *testing.T) {
+	s := newSite(t, netlab.IPv4, Config{Checks: ChecksFast})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c := s.client(t, "close")
+	one, two := s.backends["one"], s.backends["two"]
+	down := func(b ServerStats) bool { return !b.Up() }
+	for name := range s.backends {
+		s.eventually(t, name, "checked", func(b ServerStats) bool { return b.Status == "UP" })
+	}
+	one.stop()
+	s.eventually(t, "one", "down", down)
+	if diff := cmp.Diff(map[string]int{"two": 6}, s.answers(t, c, 6)); diff != "" {
+		t.Errorf("one is down (-want +got):\n%s", diff)
+	}
+	two.stop()
+	s.eventually(t, "two", "down", down)
+	if status, body, err := s.get(c, "/"); status != http.StatusServiceUnavailable || err != nil {
+		t.Errorf("all are down: status %d, %q, %v; want 503", status, body, err)
+	}
+	if b := s.stats(t)["one"]; b.Downs != 1 || b.FailedChecks != 2 {
+		t.Errorf("%+v; want 2 failed checks and 1 down", b)
+	}
+	one.serve(t)
+	s.eventually(t, "one", "up", ServerStats.Up)
+	if diff := cmp.Diff(map[string]int{"one": 6}, s.answers(t, c, 6)); diff != "" {
+		t.Errorf("one is back (-want +got):\n%s", diff)
+	}
+
+	if err := s.Drain(ctx, "two"); err != nil {
+		t.Fatal(err)
+	}
+	short, cancelShort := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancelShort()
+	if err := s.Ready(short, "two"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("ready, of a backend that is down: %v; want a deadline", err)
+	}
+	two.serve(t)
+	if err := s.Ready(ctx, "two"); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(map[string]int{"one": 3, "two": 3}, s.answers(t, c, 6)); diff != "" {
+		t.Errorf("both are back (-want +got):\n%s", diff)
+	}
+}
+
+// TestKernelRedispatch: a connection that a backend refuses goes to the other at once, or else the client gets a 503 after three retries.
+// Without checks nobody knows that the backend is gone.
+func TestKernelRedispatch(t *testing.T) {
+	for _, redispatch := range []bool{false, true} {
+		t.Run(fmt.Sprint(redispatch), func(t *testing.T) {
+			s := newSite(t, netlab.IPv4, Config{Checks: ChecksOff, Redispatch: redispatch})
+			c := s.client(t, "close")
+			s.backends["one"].stop()
+			var slowest time.Duration
+			statuses := map[int]int{}
+			for range 2 { // by turns, so that at least one of them is sent to the backend that is gone
+				began := time.Now()
+				status, _, err := s.get(c, "/")
+				if err != nil {
+					t.Fatal(err)
+				}
+				statuses[status]++
+				slowest = max(slowest, time.Since(began))
+			}
+			one := s.stats(t)["one"]
+			if !redispatch {
+				if statuses[http.StatusOK] != 1 || statuses[http.StatusServiceUnavailable] != 1 || slowest < 3*time.Second || one.Redispatches != 0 || one.Retries != 3 {
+					t.Errorf("statuses %v, the slowest after %v; %+v; want a 503 after three retries, a second apart", statuses, slowest, one)
+				}
+				return
+			}
+			// A retry would have waited for a second.
+			if statuses[http.StatusOK] != 2 || slowest > 900*time.Millisecond || one.Redispatches == 0 || one.Retries != 0 {
+				t.Errorf("statuses %v, the slowest after %v; %+v; want 200 at once, from the other", statuses, slowest, one)
+			}
+		})
+	}
+}
+
+func TestKernelErrorsCarryHAProxysWords(t *testing.T) {
+	requireHAProxy(t)
+	l := newLab(t)
+	listen := netip.MustParseAddrPort("127.0.0.1:8080")
+	for _, test := range []struct {
+		name   string
+		config Config
+		want   string
+	}{
+		{"an address of nobody", Config{Listen: netip.MustParseAddrPort("192.0.2.1:80")}, "cannot bind socket"},
+		{"a bad name", Config{Listen: listen, Backends: []Backend{{Name: "a/b", Address: listen}}}, "character '/' is not permitted in server name"},
+		{"a bad check", Config{Listen: listen, Checks: "often"}, `checks "often": want default, fast or off`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			begin := time.Now()
+			p, err := Start(t.Context(), test.config, envOf(l))
+			if err == nil {
+				t.Fatal("it has started", p.Close())
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v; want %q in it", err, test.want)
+			}
+			if d := time.Since(begin); d >= answerLimit {
+				t.Errorf("it took %v to find out", d)
+			}
+		})
+	}
+}
+
+// TestKernelReadyIsBounded: a HAProxy that never answers is not waited for longer than the caller wants.
+func TestKernelReadyIsBounded(t *testing.T) {
+	requireHAProxy(t)
+	l := newLab(t)
+	env := envOf(l)
+	env.Start = func(c *exec.Cmd) error {
+		c.Path, c.Args = "/bin/sleep", []string{"sleep", "60"}
+		return l.Start(l.Servers(), c, nil)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if _, err := Start(ctx, Config{Listen: netip.MustParseAddrPort("127.0.0.1:8080")}, env); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v; want a deadline", err)
+	}
+	if d := time.Since(begin); d >= answerLimit {
+		t.Errorf("it took %v to give up", d)
+	}
+}
+
+func TestKernelDeathShows(t *testing.T) {
+	s := newSite(t, netlab.IPv4, Config{Checks: ChecksOff})
+	if err := s.Err(); err != nil {
+		t.Errorf("while it runs: %v", err)
+	}
+	if err := unix.Kill(s.PID(), unix.SIGSEGV); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.Exited():
+	case <-time.After(5 * time.Second):
+		t.Fatal("its end does not show")
+	}
+	if err := s.Err(); err == nil || !strings.Contains(err.Error(), "segmentation fault") {
+		t.Errorf("%v; want the signal in it", err)
+	}
+	if _, err := s.Stats(t.Context()); !errors.Is(err, unix.ECONNREFUSED) || !strings.Contains(err.Error(), "segmentation fault") {
+		t.Errorf("stats of a dead one: %v; want a refused connection and why", err)
+	}
+	if s.CPU() <= 0 {
+		t.Error("it has used no CPU")
+	}
+}
+
+func TestKernelCloseLeavesNothing(t *testing.T) {
+	s := newSite(t, netlab.IPv4, Config{Checks: ChecksFast})
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := unix.Kill(s.PID(), 0); !errors.Is(err, unix.ESRCH) {
+			t.Errorf("process %d: %v, want ESRCH", s.PID(), err)
+		}
+		if err := s.Err(); err != nil {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}

@@ -1,0 +1,365 @@
+package kube
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/testkit"
+)
+
+// A rig is a lab whose clients have a route to the service addresses.
+type rig struct {
+	lab  *netlab.Lab
+	pods []Endpoint
+}
+
+// newRig makes a lab with three "pods": listeners of the servers' host, that say their name and then echo lines. Their
+// rules are to be those of the clients' host or of the servers', where they are met in PREROUTING.
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	if _, err := exec.LookPath("nft"); err != nil {
+		testkit.Skip(t, "%v", err)
+	}
+	if !netlab.AsRoot() && !netlab.Entered() {
+		testkit.Skip(t, "needs root or a user namespace")
+	}
+	lab, err := netlab.New(t.Context(), netlab.Options{
+		Network: netlab.Veth,
+		Init:    func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lab.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := &rig{lab: lab}
+	servers := netlab.AddressesOf(netlab.Veth, netlab.IPv4).Servers
+	err = lab.Do(lab.Clients(), func() error {
+		return netlink.RouteAdd(&netlink.Route{
+			Dst: &net.IPNet{IP: net.IPv4(198, 19, 0, 0), Mask: net.CIDRMask(16, 32)}, Gw: servers.AsSlice(),
+		})
+	})
+	if err != nil {
+		t.Fatalf("route to the services: %v", err)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		r.pods = append(r.pods, r.newPod(t, name, servers))
+	}
+	return r
+}
+
+func (r *rig) newPod(t testing.TB, name string, addr netip.Addr) Endpoint {
+	t.Helper()
+	var l net.Listener
+	err := r.lab.Do(r.lab.Servers(), func() (err error) {
+		l, err = net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = l.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // ends with its client's connection
+				defer c.Close()
+				if _, err := fmt.Fprintln(c, name); err == nil {
+					_, _ = io.Copy(c, c)
+				}
+			}()
+		}
+	}()
+	return Endpoint{Pod: name, Node: "servers", Address: netip.MustParseAddrPort(l.Addr().String()), Serving: true}
+}
+
+func (r *rig) newRules(t testing.TB, host *netlab.Host) *Rules {
+	t.Helper()
+	rules, err := NewRules(t.Context(), r.lab, host, newClock(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range 2 {
+			if err := rules.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return rules
+}
+
+// A client is one connection to the service.
+type client struct {
+	net.Conn
+	lines *bufio.Reader
+	pod   string // that it has reached
+}
+
+func (r *rig) dial() (*client, error) {
+	var c net.Conn
+	err := r.lab.Do(r.lab.Clients(), func() (err error) {
+		c, err = net.DialTimeout("tcp", serviceAddress.String(), 2*time.Second)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewReader(c)
+	name, err := lines.ReadString('\n')
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return &client{c, lines, name[:len(name)-1]}, nil
+}
+
+// reached counts which pods n new connections reach.
+func (r *rig) reached(t testing.TB, n int) map[string]int {
+	t.Helper()
+	got := map[string]int{}
+	for range n {
+		c, err := r.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[c.pod]++
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	return got
+}
+
+func (r *rig) sync(t testing.TB, rules *Rules, endpoints ...Endpoint) clock.Instant {
+	t.Helper()
+	at, err := rules.Sync(t.Context(), web(endpoints...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+// A dialed connection: since when, and where it came out.
+type dialed struct {
+	began clock.Instant
+	pod   string
+}
+
+// watch makes connection after connection until its result is asked for.
+func (r *rig) watch(t testing.TB, clk *clock.Clock) (stop func() []dialed) {
+	end, result := make(chan struct{}), make(chan []dialed, 1)
+	go func() {
+		var all []dialed
+		defer func() { result <- all }()
+		for {
+			select {
+			case <-end:
+				return
+			default:
+			}
+			began := clk.Now()
+			c, err := r.dial()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			all = append(all, dialed{began, c.pod})
+			_ = c.Close()
+		}
+	}()
+	return func() []dialed {
+		close(end)
+		return <-result
+	}
+}
+
+// TestKernelRulesSpread: connections reach all endpoints about evenly, from the node itself (OUTPUT) and through it (PREROUTING).
+func TestKernelRulesSpread(t *testing.T) {
+	for _, hook := range []string{"output", "prerouting"} {
+		t.Run(hook, func(t *testing.T) {
+			r := newRig(t)
+			host := r.lab.Clients()
+			if hook == "prerouting" {
+				host = r.lab.Servers()
+			}
+			rules := r.newRules(t, host)
+			r.sync(t, rules, r.pods...)
+			const n = 300
+			got := r.reached(t, n)
+			var chi2 float64
+			for _, p := range r.pods {
+				off := float64(got[p.Pod]) - n/3
+				chi2 += off * off / (n / 3)
+			}
+			// With 2 degrees of freedom the probability of more than x is exp(−x/2): here 5·10⁻⁵.
+			if chi2 > 20 || len(got) != 3 {
+				t.Errorf("χ² = %.1f for %v", chi2, got)
+			}
+		})
+	}
+}
+
+// TestKernelRulesRemoval: with the commit no new connection goes to an endpoint that was taken out; those that are there go on.
+func TestKernelRulesRemoval(t *testing.T) {
+	r := newRig(t)
+	rules := r.newRules(t, r.lab.Clients())
+	r.sync(t, rules, r.pods...)
+	old := map[string]*client{}
+	for i := 0; len(old) < 3 && i < 200; i++ {
+		c, err := r.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		old[c.pod] = c
+	}
+	if len(old) != 3 {
+		t.Fatalf("200 connections reached %d of 3 endpoints", len(old))
+	}
+	before := rules.clock.Now()
+	watch := r.watch(t, rules.clock)
+	at := r.sync(t, rules, r.pods[1:]...)
+	if after := rules.clock.Now(); at < before || at > after {
+		t.Errorf("committed at %d, which is not between %d and %d", at, before, after)
+	}
+	for _, d := range watch() {
+		if d.pod == "a" && d.began > at {
+			t.Errorf("a was reached by a connection of %v after the commit", d.began.Sub(at))
+		}
+	}
+	if got := r.reached(t, 60); got["a"] != 0 || got["b"] == 0 || got["c"] == 0 {
+		t.Errorf("after a was taken out: %v", got)
+	}
+	for name, c := range old {
+		if _, err := fmt.Fprintln(c, "still there"); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := c.lines.ReadString('\n'); err != nil || line != "still there\n" {
+			t.Errorf("the old connection to %s: %q, %v", name, line, err)
+		}
+	}
+	// And back, into the chain that was emptied.
+	r.sync(t, rules, r.pods...)
+	if got := r.reached(t, 60); len(got) != 3 {
+		t.Errorf("after a came back: %v", got)
+	}
+}
+
+// TestKernelRulesWithoutEndpoints: a service that has none refuses, one that has only terminating ones uses them.
+func TestKernelRulesWithoutEndpoints(t *testing.T) {
+	r := newRig(t)
+	rules := r.newRules(t, r.lab.Clients())
+	leaving := slices.Clone(r.pods)
+	for i := range leaving {
+		leaving[i].Terminating = true
+	}
+	for _, step := range []struct {
+		name      string
+		endpoints []Endpoint
+		want      string // the pods that may be reached; "": refused
+	}{
+		{"none", nil, ""},
+		{"terminating beside ready", []Endpoint{leaving[0], r.pods[1]}, "b"},
+		{"terminating alone", leaving[:1], "a"},
+		{"terminating and unready", []Endpoint{{Pod: "a", Address: r.pods[0].Address, Terminating: true}}, ""},
+		{"ready again", r.pods[2:], "c"},
+		{"none again", nil, ""},
+	} {
+		r.sync(t, rules, step.endpoints...)
+		if step.want == "" {
+			if c, err := r.dial(); !errors.Is(err, unix.ECONNREFUSED) {
+				t.Errorf("%s: %v, %v; want ECONNREFUSED", step.name, c, err)
+			}
+			continue
+		}
+		if got := r.reached(t, 20); len(got) != 1 || got[step.want] == 0 {
+			t.Errorf("%s: %v, want %s alone", step.name, got, step.want)
+		}
+	}
+}
+
+// TestKernelRulesAgain: syncs without a change commit nothing, one that was cut off is made good by the next, emptied
+// chains are deleted in time, and new Rules replace the old.
+func TestKernelRulesAgain(t *testing.T) {
+	r := newRig(t)
+	rules := r.newRules(t, r.lab.Clients())
+	first := r.sync(t, rules, r.pods...)
+	if again := r.sync(t, rules, r.pods...); again != first {
+		t.Errorf("the same again: in force since %d, want %d", again, first)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := rules.Sync(canceled, web(r.pods[0])); !errors.Is(err, context.Canceled) {
+		t.Errorf("a sync with a context that has ended: %v", err)
+	}
+	r.sync(t, rules, r.pods[0])
+	r.sync(t, rules, r.pods[1])
+	for name := range rules.stale {
+		rules.stale[name] = 0 // long ago
+	}
+	if len(rules.stale) != 1 {
+		t.Errorf("emptied chains: %v, want one", rules.stale)
+	}
+	r.sync(t, rules, r.pods[2])
+	if len(rules.stale) != 1 {
+		t.Errorf("emptied chains after a second: %v, want the youngest alone", rules.stale)
+	}
+	for i := range 5 { // chains that come and go, and come again
+		r.sync(t, rules, r.pods[i%2])
+		for name := range rules.stale {
+			rules.stale[name] = 0
+		}
+	}
+	r.sync(t, rules, r.pods[2])
+	if got := r.reached(t, 10); got["c"] != 10 {
+		t.Errorf("reached %v, want c alone", got)
+	}
+	r.sync(t, r.newRules(t, r.lab.Clients()), r.pods[0])
+	if got := r.reached(t, 10); got["a"] != 10 {
+		t.Errorf("with new rules: reached %v, want a alone", got)
+	}
+}
+
+// BenchmarkKernelSync is a change from two endpoints to one and back: until its commit, and until nft has ended.
+func BenchmarkKernelSync(b *testing.B) {
+	r := newRig(b)
+	rules := r.newRules(b, r.lab.Clients())
+	var commits, ends []time.Duration
+	for b.Loop() {
+		for _, endpoints := range [][]Endpoint{r.pods[:1], r.pods[:2]} {
+			before := rules.clock.Now()
+			commits = append(commits, r.sync(b, rules, endpoints...).Sub(before))
+			ends = append(ends, rules.clock.Now().Sub(before))
+		}
+	}
+	for unit, all := range map[string][]time.Duration{"commit": commits, "end": ends} {
+		slices.Sort(all)
+		b.ReportMetric(float64(all[len(all)/2])/1e6, unit+"_median_ms")
+		b.ReportMetric(float64(all[len(all)-1])/1e6, unit+"_max_ms")
+	}
+}

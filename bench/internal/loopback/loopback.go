@@ -1,0 +1,167 @@
+// Package loopback plays both ends of TCP connections on 127.0.0.1, to find out what the kernel
+// does with them: a group of listeners with SO_REUSEPORT, and clients.
+//
+// It uses plain system calls, because package net would add MPTCP, a poller and goroutines to what
+// is looked at.
+package loopback
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/socket"
+)
+
+// Patience bounds each wait. On loopback things happen within microseconds; a busy machine gets a
+// margin.
+const Patience = 250 * time.Millisecond
+
+// host is the address of all sockets.
+var host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// Sockets are a reuseport group and the clients connected to it, in the network namespace of the
+// thread that makes them. All are non-blocking. The zero value has none.
+type Sockets struct {
+	Address netip.AddrPort // of the group; set by the first Listen
+	open    []int
+}
+
+// CloseSocket closes one socket before Close does.
+func (s *Sockets) CloseSocket(fd int) {
+	if i := slices.Index(s.open, fd); i >= 0 {
+		unix.Close(fd)
+		s.open = slices.Delete(s.open, i, i+1)
+	}
+}
+
+// Close closes what is still open, last first. A second call does nothing.
+func (s *Sockets) Close() {
+	for len(s.open) > 0 {
+		s.CloseSocket(s.open[len(s.open)-1])
+	}
+}
+
+// Own makes the descriptor one that Close closes, too.
+func (s *Sockets) Own(fd int) { s.open = append(s.open, fd) }
+
+// Listen adds a listener to the group: the first takes a port of the kernel's choice, the others
+// join it.
+func (s *Sockets) Listen() (int, error) {
+	const backlog = 64 // more than any probe queues
+	address := netip.AddrPortFrom(host, s.Address.Port())
+	listener, err := socket.Listen(address, socket.ListenOptions{Backlog: backlog, ReusePort: true})
+	if err != nil {
+		return -1, err
+	}
+	s.Own(listener)
+	bound, err := unix.Getsockname(listener)
+	if err != nil {
+		return -1, fmt.Errorf("getsockname: %w", err)
+	}
+	s.Address = socket.AddrPort(bound)
+	return listener, nil
+}
+
+// Connect makes n clients to address and waits until each is established.
+func (s *Sockets) Connect(n int, address netip.AddrPort) ([]int, error) {
+	clients := make([]int, n)
+	for i := range clients {
+		client, err := socket.Open(host)
+		if err != nil {
+			return nil, fmt.Errorf("socket: %w", err)
+		}
+		s.Own(client)
+		if err := socket.Connect(client, address); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+		if ready, err := Wait(client, unix.POLLOUT, Patience); err != nil || !ready {
+			return nil, fmt.Errorf("connect: %w", errors.Join(err, unix.ETIMEDOUT))
+		}
+		code, err := unix.GetsockoptInt(client, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err != nil || code != 0 {
+			return nil, fmt.Errorf("connect: %w", errors.Join(err, unix.Errno(code)))
+		}
+		clients[i] = client
+	}
+	return clients, nil
+}
+
+// Queue makes n clients and waits until all are in listener's accept queue: a client is established
+// when it has the SYN-ACK, the server's side only when its ACK has arrived.
+func (s *Sockets) Queue(n int, listener int) ([]int, error) {
+	clients, err := s.Connect(n, s.Address)
+	if err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(Patience); ; {
+		queued, _, err := QueueDepth(listener)
+		if err != nil {
+			return nil, err
+		}
+		if queued == n {
+			return clients, nil
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("%d of %d connections reached the listener's queue", queued, n)
+		}
+		unix.Poll(nil, 1) // a queue raises no event that says how long it is
+	}
+}
+
+// Accept takes connections off listeners until it has n in all or Patience ends, and returns them
+// listener by listener.
+func (s *Sockets) Accept(n int, listeners ...int) ([][]int, error) {
+	accepted := make([][]int, len(listeners))
+	polled := make([]unix.PollFd, len(listeners))
+	for i, listener := range listeners {
+		polled[i] = unix.PollFd{Fd: int32(listener), Events: unix.POLLIN}
+	}
+	for end := time.Now().Add(Patience); n > 0; {
+		ready, err := pollUntil(polled, end)
+		if err != nil || !ready {
+			return accepted, err
+		}
+		for i, listener := range listeners {
+			if polled[i].Revents == 0 {
+				continue
+			}
+			connection, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if errors.Is(err, unix.EAGAIN) {
+				continue
+			}
+			if err != nil {
+				return accepted, fmt.Errorf("accept: %w", err)
+			}
+			s.Own(connection)
+			accepted[i] = append(accepted[i], connection)
+			n--
+		}
+	}
+	return accepted, nil
+}
+
+// Wait returns whether one of events, an error or a hang-up occurs on the descriptor within limit.
+func Wait(descriptor int, events int16, limit time.Duration) (bool, error) {
+	return pollUntil([]unix.PollFd{{Fd: int32(descriptor), Events: events}}, time.Now().Add(limit))
+}
+
+// pollUntil is poll(2) with an end instead of a timeout, so that a signal does not prolong it: Go's
+// runtime sends itself many.
+func pollUntil(polled []unix.PollFd, end time.Time) (bool, error) {
+	for {
+		n, err := unix.Poll(polled, milliseconds(time.Until(end)))
+		if !errors.Is(err, unix.EINTR) {
+			return n > 0, err
+		}
+	}
+}
+
+// milliseconds rounds up, and never gives the negative value that would mean "for ever".
+func milliseconds(d time.Duration) int {
+	return int((max(d, 0) + time.Millisecond - 1) / time.Millisecond)
+}

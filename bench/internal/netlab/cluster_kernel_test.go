@@ -1,0 +1,570 @@
+package netlab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// addPod adds a pod.
+func addPod(t *testing.T, l *Lab, node int, name string) *Pod {
+	t.Helper()
+	p, err := l.AddPod(t.Context(), node, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// listenOn listens on a host's address; the listener is not accepted from: its kernel answers.
+func listenOn(t *testing.T, l *Lab, h *Host, addr netip.Addr) *net.TCPListener {
+	t.Helper()
+	var listener net.Listener
+	err := l.Do(h, func() (err error) {
+		listener, err = net.Listen("tcp4", netip.AddrPortFrom(addr, 8080).String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener.(*net.TCPListener)
+}
+
+// connect connects from a host, for at most half a second, and says how long that took. The source may be left out.
+func connect(l *Lab, from *Host, source netip.AddrPort, to netip.AddrPort) (took time.Duration, err error) {
+	c, took, err := dial(l, from, source, to)
+	if err == nil {
+		err = c.Close()
+	}
+	return took, err
+}
+
+func dial(l *Lab, from *Host, source, to netip.AddrPort) (c net.Conn, took time.Duration, err error) {
+	err = l.Do(from, func() (err error) {
+		d := net.Dialer{Timeout: 500 * time.Millisecond}
+		if source.IsValid() {
+			d.LocalAddr = net.TCPAddrFromAddrPort(source)
+		}
+		began := time.Now()
+		c, err = d.Dial("tcp4", to.String())
+		took = time.Since(began)
+		return err
+	})
+	return c, took, err
+}
+
+var anySource netip.AddrPort
+
+func port8080(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, 8080) }
+
+// accepted is where the next connection comes from.
+func accepted(t *testing.T, l *net.TCPListener) netip.AddrPort {
+	t.Helper()
+	if err := l.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return netip.MustParseAddrPort(c.RemoteAddr().String())
+}
+
+func TestKernelClusterReachesPods(t *testing.T) {
+	l := newLab(t, Cluster)
+	sources := AddressesOfCluster().Sources
+	for node := range 2 {
+		p := addPod(t, l, node, fmt.Sprint("pod of ", l.Node(node).Name))
+		if !AddressesOfCluster().Pods[node].Contains(p.Addr) {
+			t.Errorf("%s has the address %v", p.Name, p.Addr)
+		}
+		listener := listenOn(t, l, p.Host, p.Addr)
+		// Any address of the range will do, the first as well as the last.
+		for i, source := range []netip.Addr{sources.Addr().Next(), netip.MustParseAddr("198.18.100.7"), netip.MustParseAddr("198.18.127.254")} {
+			from := netip.AddrPortFrom(source, uint16(12345+node)) // another port, for TIME_WAIT keeps this one
+			took, err := connect(l, l.Clients(), from, port8080(p.Addr))
+			if err != nil {
+				t.Fatalf("%s from %v: %v", p.Name, from, err)
+			}
+			if got := accepted(t, listener); got != from {
+				t.Errorf("%s: the connection came from %v, want %v", p.Name, got, from)
+			}
+			t.Logf("%s, connection %d: %v", p.Name, i, took)
+		}
+	}
+}
+
+// TestKernelClusterReaches: everybody reaches everybody, by the address that each has.
+func TestKernelClusterReaches(t *testing.T) {
+	l := newLab(t, Cluster)
+	a := AddressesOfCluster()
+	type place struct {
+		host *Host
+		addr netip.Addr
+	}
+	places := []place{{l.Clients(), a.Client}, {l.Node(0), a.Nodes[0]}, {l.Node(1), a.Nodes[1]}}
+	for i := range 4 {
+		p := addPod(t, l, i%2, fmt.Sprint("pod ", i))
+		places = append(places, place{p.Host, p.Addr})
+	}
+	for _, to := range places {
+		listener := listenOn(t, l, to.host, to.addr)
+		for _, from := range places {
+			if _, err := connect(l, from.host, anySource, port8080(to.addr)); err != nil {
+				t.Errorf("%s → %s: %v", from.host.Name, to.host.Name, err)
+				continue
+			}
+			if got := accepted(t, listener).Addr(); got != from.addr {
+				t.Errorf("%s → %s: the connection came from %v, want %v", from.host.Name, to.host.Name, got, from.addr)
+			}
+		}
+	}
+}
+
+// TestKernelClusterPodIsUp: no connection waits for anything, not the first of a new pod either. A SYN that is lost is sent again
+// after a second; 500 ms tell one from a slow machine.
+func TestKernelClusterPodIsUp(t *testing.T) {
+	l := newLab(t, Cluster)
+	var slowest, adding time.Duration
+	const pods = 20
+	for i := range pods {
+		began := time.Now()
+		p := addPod(t, l, i%2, fmt.Sprint("pod ", i))
+		adding += time.Since(began)
+		listenOn(t, l, p.Host, p.Addr)
+		took, err := connect(l, l.Clients(), netip.AddrPortFrom(AddressesOfCluster().Sources.Addr().Next(), uint16(20000+i)), port8080(p.Addr))
+		if err != nil {
+			t.Errorf("%s: its first connection: %v", p.Name, err)
+		}
+		slowest = max(slowest, took)
+	}
+	t.Logf("%d pods added in %v; the slowest first connection took %v", pods, adding, slowest)
+	if adding > 20*time.Second {
+		t.Errorf("%d pods took %v", pods, adding)
+	}
+	for _, h := range []*Host{l.Clients(), l.Node(0), l.Node(1)} {
+		err := l.Do(h, func() error {
+			all, err := netlink.NeighList(0, netlink.FAMILY_V4)
+			for _, n := range all {
+				if n.State&(netlink.NUD_PERMANENT|netlink.NUD_NOARP) == 0 {
+					t.Errorf("%s had to ask for its neighbour %v", h.Name, n)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestKernelClusterRemovedPod(t *testing.T) {
+	l := newLab(t, Cluster)
+	p := addPod(t, l, 0, "pod")
+	neighbour, other := addPod(t, l, 0, "its neighbour"), addPod(t, l, 1, "another")
+	listener := listenOn(t, l, p.Host, p.Addr)
+	c, _, err := dial(l, l.Clients(), anySource, port8080(p.Addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	served, err := listener.Accept() // or it would be reset with the listener
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer served.Close()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// While the pod is there, its kernel refuses.
+	if _, err := connect(l, l.Clients(), anySource, port8080(p.Addr)); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("without a listener: %v, want %v", err, unix.ECONNREFUSED)
+	}
+	began := time.Now()
+	if err := l.RemovePod(p); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("removed in %v", time.Since(began))
+	hearsNothing(t, c)
+	for _, from := range []*Host{l.Clients(), l.Node(1), neighbour.Host, other.Host} {
+		took, err := connect(l, from, anySource, port8080(p.Addr))
+		if !isTimeout(err) {
+			t.Errorf("%s → removed pod: %v after %v, want silence", from.Name, err, took)
+		}
+	}
+	if _, err := connect(l, l.Node(0), anySource, port8080(p.Addr)); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("its node → removed pod: %v, want %v", err, unix.EINVAL)
+	}
+	if err := l.RemovePod(p); err != nil {
+		t.Errorf("removed again: %v", err)
+	}
+	if err := l.Do(p.Host, func() error { return nil }); err == nil {
+		t.Error("a removed pod can be entered")
+	}
+	// Its address is not the next pod's, and that can be reached.
+	next := addPod(t, l, 0, "next")
+	if next.Addr == p.Addr {
+		t.Errorf("the next pod has the address %v again", p.Addr)
+	}
+	listenOn(t, l, next.Host, next.Addr)
+	if _, err := connect(l, l.Clients(), anySource, port8080(next.Addr)); err != nil {
+		t.Error(err)
+	}
+}
+
+// hearsNothing holds an established connection to silence.
+func hearsNothing(t *testing.T, c net.Conn) {
+	t.Helper()
+	if _, err := c.Write([]byte("still there?")); err != nil {
+		t.Error(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Errorf("an established connection: %d bytes, %v, want silence", n, err)
+	}
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// TestKernelClusterPodMoves: a pod that a node loses comes back on the other, of the same name, with another address.
+func TestKernelClusterPodMoves(t *testing.T) {
+	l := newLab(t, Cluster)
+	before := addPod(t, l, 0, "web")
+	if err := l.RemovePod(before); err != nil {
+		t.Fatal(err)
+	}
+	after := addPod(t, l, 1, "web")
+	if after.Addr == before.Addr || after.Node != 1 {
+		t.Errorf("moved from %v to %v on node %d", before.Addr, after.Addr, after.Node)
+	}
+	listenOn(t, l, after.Host, after.Addr)
+	if _, err := connect(l, l.Clients(), anySource, port8080(after.Addr)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKernelClusterNodeDown(t *testing.T) {
+	l := newLab(t, Cluster)
+	lost, kept := addPod(t, l, 1, "lost"), addPod(t, l, 0, "kept")
+	for _, p := range []*Pod{lost, kept} {
+		listenOn(t, l, p.Host, p.Addr)
+	}
+	c, _, err := dial(l, l.Clients(), anySource, port8080(lost.Addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 2 {
+		if err := l.NodeDown(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, from := range []*Host{l.Clients(), l.Node(0), kept.Host} {
+		for _, to := range []netip.Addr{lost.Addr, AddressesOfCluster().Nodes[1]} {
+			if took, err := connect(l, from, anySource, port8080(to)); !isTimeout(err) {
+				t.Errorf("%s → %v: %v after %v, want silence", from.Name, to, err, took)
+			}
+		}
+	}
+	hearsNothing(t, c)
+	// Nothing gets out.
+	listenOn(t, l, l.Clients(), AddressesOfCluster().Client)
+	for _, from := range []*Host{l.Node(1), lost.Host} {
+		if _, err := connect(l, from, anySource, port8080(AddressesOfCluster().Client)); err == nil {
+			t.Errorf("%s reaches the clients' host", from.Name)
+		}
+	}
+	// The other node is as it was.
+	if _, err := connect(l, l.Clients(), anySource, port8080(kept.Addr)); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.AddPod(t.Context(), 1, "late"); err == nil {
+		t.Error("a node that is down has a new pod")
+	}
+	if err := l.RemovePod(lost); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKernelClusterHasNoWayOut(t *testing.T) {
+	l := newLab(t, Cluster)
+	p := addPod(t, l, 0, "pod")
+	for _, h := range []*Host{l.Clients(), l.Node(0), l.Node(1), p.Host} {
+		err := l.Do(h, func() error {
+			c, err := net.Dial("udp4", "192.0.2.1:9") // TEST-NET-1: nobody's; UDP only asks for a route, and hears no node's answer
+			if err == nil {
+				_ = c.Close()
+			}
+			return err
+		})
+		if !errors.Is(err, unix.ENETUNREACH) {
+			t.Errorf("%s → 192.0.2.1: %v, want %v", h.Name, err, unix.ENETUNREACH)
+		}
+	}
+	// Services have a route on the clients' host, where rules may translate them; without any, nobody answers.
+	service := netip.MustParseAddr("198.19.0.10")
+	if took, err := connect(l, l.Clients(), anySource, port8080(service)); !isTimeout(err) {
+		t.Errorf("%s → %v: %v after %v, want silence", l.Clients().Name, service, err, took)
+	}
+	if _, err := connect(l, p.Host, anySource, port8080(service)); !errors.Is(err, unix.ENETUNREACH) {
+		t.Errorf("%s → %v: %v, want %v", p.Name, service, err, unix.ENETUNREACH)
+	}
+}
+
+// TestKernelClusterService: a connection to a service's address is translated in the OUTPUT hook of the clients' host, comes from the
+// source it was given, and goes where the rule says once connection tracking has forgotten where it went before.
+func TestKernelClusterService(t *testing.T) {
+	l := newLab(t, Cluster)
+	service, from := netip.MustParseAddrPort("198.19.0.10:80"), netip.MustParseAddrPort("198.18.64.9:23456")
+	for node := range 2 {
+		p := addPod(t, l, node, fmt.Sprint("pod ", node))
+		listener := listenOn(t, l, p.Host, p.Addr)
+		if err := l.Do(l.Clients(), func() error { return translate(service, port8080(p.Addr)) }); err != nil {
+			t.Fatal(err)
+		}
+		c, took, err := dial(l, l.Clients(), from, service)
+		if err != nil {
+			t.Fatalf("%s by %v: %v", p.Name, service, err)
+		}
+		if got := accepted(t, listener); got != from {
+			t.Errorf("%s by %v: the connection came from %v, want %v", p.Name, service, got, from)
+		}
+		t.Logf("%s by %v: %v", p.Name, service, took)
+		mss, err := segmentSize(c)
+		if err != nil || mss > 1460 {
+			t.Errorf("%s by %v: segments of %d bytes, %v", p.Name, service, mss, err)
+		}
+		if err := c.(*net.TCPConn).SetLinger(0); err != nil { // a RST: no TIME_WAIT has the port
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := tracked(t, l, from); got != 1 {
+			t.Errorf("%d connections tracked from %v, want 1", got, from)
+		}
+		if err := l.FlushConntrack(l.Clients()); err != nil {
+			t.Fatal(err)
+		}
+		if got := tracked(t, l, from); got != 0 {
+			t.Errorf("%d connections tracked after the flush", got)
+		}
+	}
+}
+
+// TestKernelClusterRejects: what a rule on the clients' host rejects is told so. That takes a way
+// back from the service.
+func TestKernelClusterRejects(t *testing.T) {
+	l := newLab(t, Cluster)
+	service := netip.MustParseAddrPort("198.19.0.10:80")
+	from := netip.MustParseAddrPort("198.18.64.9:23456")
+	if err := l.Do(l.Clients(), rejectAll); err != nil {
+		t.Fatal(err)
+	}
+	if _, took, err := dial(l, l.Clients(), from, service); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("%v after %v, want %v", err, took, unix.ECONNREFUSED)
+	}
+}
+
+// rejectAll rejects by ICMP whatever the namespace sends over TCP.
+func rejectAll() error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	table := c.AddTable(&nftables.Table{Name: "test", Family: nftables.TableFamilyIPv4})
+	chain := c.AddChain(&nftables.Chain{
+		Name: "output", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityFilter,
+	})
+	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+		// Port unreachable, as "reject" without more.
+		&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 3},
+	}})
+	return c.Flush()
+}
+
+// translate is the one rule of the namespace: what goes from here to one address goes to another.
+func translate(from, to netip.AddrPort) error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	c.FlushRuleset()
+	table := c.AddTable(&nftables.Table{Name: "test", Family: nftables.TableFamilyIPv4})
+	chain := c.AddChain(&nftables.Chain{
+		Name: "output", Table: table, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityNATDest,
+	})
+	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: from.Addr().AsSlice()},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(from.Port())},
+		&expr.Immediate{Register: 1, Data: to.Addr().AsSlice()},
+		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(to.Port())},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2},
+	}})
+	return c.Flush()
+}
+
+// segmentSize is what the client has told the server that it takes in one segment.
+func segmentSize(c net.Conn) (advertised int, err error) {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	err = errors.Join(err, raw.Control(func(fd uintptr) {
+		var info *unix.TCPInfo
+		if info, err = unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO); err == nil {
+			advertised = int(info.Advmss)
+		}
+	}))
+	return advertised, err
+}
+
+// tracked are the connections from an address that the clients' host keeps track of.
+func tracked(t *testing.T, l *Lab, from netip.AddrPort) (n int) {
+	t.Helper()
+	err := l.Do(l.Clients(), func() error {
+		all, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+		for _, flow := range all {
+			if flow.Forward.SrcIP.Equal(from.Addr().AsSlice()) && flow.Forward.SrcPort == from.Port() {
+				n++
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestKernelClusterRefuses(t *testing.T) {
+	l := newLab(t, Cluster)
+	for _, node := range []int{-1, 2} {
+		if _, err := l.AddPod(t.Context(), node, "pod"); err == nil {
+			t.Errorf("a pod on node %d", node)
+		}
+		if err := l.NodeDown(node); err == nil {
+			t.Errorf("node %d is down", node)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.AddPod(ctx, 0, "pod"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a pod that was called off: %v", err)
+	}
+	veth := newLab(t, Veth)
+	if _, err := veth.AddPod(t.Context(), 0, "pod"); err == nil {
+		t.Error("a pod in a lab that is no cluster")
+	}
+}
+
+// TestKernelClusterCloseEndsPods: with a process in a pod, one in a removed pod and one on a node, Close leaves neither a
+// process nor a namespace.
+func TestKernelClusterCloseEndsPods(t *testing.T) {
+	l := newLab(t, Cluster)
+	p, removed := addPod(t, l, 0, "pod"), addPod(t, l, 1, "removed")
+	namespaces := map[uint32]string{}
+	waited := make(chan error, 3)
+	for _, h := range []*Host{p.Host, removed.Host, l.Node(1), l.Node(0), l.Clients()} {
+		inode, err := h.Inode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		namespaces[inode] = h.Name
+	}
+	if len(namespaces) != 5 {
+		t.Errorf("the hosts' namespaces: %v, want 5", namespaces)
+	}
+	for _, h := range []*Host{p.Host, removed.Host, l.Node(1)} {
+		c := exec.Command("sh", "-c", "echo started; exec sleep 60")
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Start(h, c, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(out, make([]byte, 7)); err != nil {
+			t.Fatal(err)
+		}
+		go func() { waited <- c.Wait() }()
+	}
+	if err := l.RemovePod(removed); err != nil {
+		t.Fatal(err)
+	}
+	if held := holders(t, namespaces); len(held) < 5 {
+		t.Errorf("namespaces that somebody holds before Close: %v, want all five", held)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		select {
+		case <-waited:
+		case <-time.After(2 * time.Second):
+			t.Fatal("a process is still there")
+		}
+	}
+	if held := holders(t, namespaces); len(held) > 0 {
+		t.Errorf("namespaces that outlive the lab: %v", held)
+	}
+	if _, err := l.AddPod(t.Context(), 0, "late"); err == nil {
+		t.Error("a lab that is closed has a new pod")
+	}
+}
+
+// holders are those of the namespaces that a thread of the machine is in or a descriptor of this process holds: in
+// /proc both are links to net:[inode].
+func holders(t *testing.T, namespaces map[uint32]string) map[string]bool {
+	t.Helper()
+	held := map[string]bool{}
+	for _, pattern := range []string{"/proc/[0-9]*/task/[0-9]*/ns/net", "/proc/self/fd/*"} {
+		links, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range links {
+			var inode uint32
+			to, err := os.Readlink(link)
+			if err != nil || !strings.HasPrefix(to, "net:[") { // gone meanwhile, or another's
+				continue
+			}
+			if _, err := fmt.Sscanf(to, "net:[%d]", &inode); err != nil {
+				t.Fatalf("%s: %v", to, err)
+			}
+			if name, ok := namespaces[inode]; ok {
+				held[name] = true
+			}
+		}
+	}
+	return held
+}

@@ -1,0 +1,176 @@
+package netlab
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/testkit"
+)
+
+// newLab makes a lab.
+func newLab(t *testing.T, network Network) *Lab {
+	t.Helper()
+	if !AsRoot() && !Entered() {
+		testkit.Skip(t, "needs root or a user namespace")
+	}
+	l, err := New(t.Context(), Options{Network: network, Init: func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) }})
+	if errors.Is(err, unix.EPERM) && !AsRoot() {
+		testkit.Skip(t, "%v", err) // a user namespace without capabilities, as AppArmor makes them
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Errorf("second close: %v", err)
+		}
+	})
+	return l
+}
+
+func TestKernelLabReaches(t *testing.T) {
+	for _, network := range []Network{Loopback, Veth, Cluster} {
+		for _, family := range []Family{IPv4, IPv6} {
+			if network == Cluster && family == IPv6 {
+				continue
+			}
+			t.Run(string(network)+" "+string(family), func(t *testing.T) {
+				l := newLab(t, network)
+				a := AddressesOf(network, family)
+				var listener net.Listener
+				err := l.Do(l.Servers(), func() (err error) {
+					listener, err = net.Listen("tcp", netip.AddrPortFrom(a.Servers, 0).String())
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer listener.Close()
+				source := a.Sources.Addr().Next().Next().Next()
+				err = l.Do(l.Clients(), func() error {
+					d := net.Dialer{
+						Timeout:   2 * time.Second,
+						LocalAddr: &net.TCPAddr{IP: source.AsSlice(), Port: 12345},
+						Control: func(_, _ string, c syscall.RawConn) (err error) {
+							if family == IPv6 {
+								_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1) })
+							}
+							return err
+						},
+					}
+					c, err := d.Dial("tcp", listener.Addr().String())
+					if err == nil {
+						err = c.Close()
+					}
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, err := listener.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if got := netip.MustParseAddrPort(c.RemoteAddr().String()).Addr(); got != source {
+					t.Errorf("the connection came from %v, want %v", got, source)
+				}
+			})
+		}
+	}
+}
+
+func TestKernelLabHasNoWayOut(t *testing.T) {
+	for _, network := range []Network{Loopback, Veth} {
+		l := newLab(t, network)
+		err := l.Do(l.Clients(), func() error {
+			c, err := net.DialTimeout("udp", "192.0.2.1:9", time.Second) // TEST-NET-1: nobody's; UDP only asks for a route
+			if err == nil {
+				_ = c.Close()
+			}
+			return err
+		})
+		if err == nil || !strings.Contains(err.Error(), "unreachable") {
+			t.Errorf("%s: a route to 192.0.2.1: %v", network, err)
+		}
+	}
+}
+
+func TestKernelSysctlStaysInside(t *testing.T) {
+	const name, path = "net.ipv4.tcp_migrate_req", "/proc/sys/net/ipv4/tcp_migrate_req"
+	outside, err := os.ReadFile(path)
+	if err != nil {
+		testkit.Skip(t, "%v", err)
+	}
+	l := newLab(t, Loopback)
+	if err := l.SetSysctl(l.Servers(), name, "1"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Sysctl(l.Servers(), name); got != "1" || err != nil {
+		t.Errorf("inside: %q, %v; want 1", got, err)
+	}
+	if after, err := os.ReadFile(path); string(after) != string(outside) || err != nil {
+		t.Errorf("outside: %q, %v; was %q", after, err, outside)
+	}
+	for _, bad := range []string{"kernel.panic", "net/../kernel", "net...kernel"} {
+		if err := l.SetSysctl(l.Servers(), bad, "1"); err == nil {
+			t.Errorf("%q is taken for a sysctl of a network namespace", bad)
+		}
+	}
+}
+
+// TestKernelCloseEndsStoppedProcesses: SIGKILL by the end of the PID namespace reaches a process that
+// SIGSTOP holds, and its children.
+func TestKernelCloseEndsStoppedProcesses(t *testing.T) {
+	l := newLab(t, Loopback)
+	c := exec.Command("sh", "-c", "sleep 60 & echo started; wait")
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(l.Servers(), c, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 7)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- c.Wait() }()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-waited:
+	case <-time.After(2 * time.Second):
+		t.Fatal("the process is still there")
+	}
+}
+
+// TestKernelClosedLab: a call that comes too late is told so.
+func TestKernelClosedLab(t *testing.T) {
+	l := newLab(t, Loopback)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if err := l.Do(l.Servers(), func() error { return nil }); err == nil {
+			t.Fatal("a closed lab takes a call")
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package plan
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/bench/internal/doctor"
+	"reuseport-bench/scenarios"
+)
+
+// Where a capability is missing, as an ordinary user's are, the variants that need it are left out
+// with the reason, and the others are planned.
+func TestPlanWithoutCapability(t *testing.T) {
+	for _, test := range []struct {
+		missing  string
+		scenario string
+		skipped  []string // the labels of the variants that are left out
+	}{
+		{doctor.SKReuseport,
+			"matrix: [{sockets: [reuseport], selector: [cpu, round-robin, least-loaded]}, " +
+				"{sockets: [reuseport], selector: [weighted], canary: [0.2]}]",
+			[]string{
+				"sockets=reuseport selector=round-robin", "sockets=reuseport selector=least-loaded",
+				"sockets=reuseport canary=0.2 selector=weighted",
+			}},
+		{doctor.TCPMigrateReq, "matrix: [{sockets: [reuseport], stop: [close, migrate]}]",
+			[]string{"sockets=reuseport stop=migrate"}},
+		{doctor.SKMigrate, "matrix: [{sockets: [reuseport], stop: [close, bpf-migrate]}]",
+			[]string{"sockets=reuseport stop=bpf-migrate"}},
+		{doctor.TraceIterTCP, "matrix: [{sockets: [reuseport], stop: [close, bpf-drain]}]",
+			[]string{"sockets=reuseport stop=bpf-drain"}},
+		{doctor.EpollExclusive, "matrix: [{accept: [epoll, epoll-exclusive]}]",
+			[]string{"accept=epoll-exclusive"}},
+		{doctor.Veth, "matrix: [{network: [loopback, veth]}]", []string{"network=veth"}},
+	} {
+		t.Run(test.missing, func(t *testing.T) {
+			text := "name: x\nload: {rate: 100/s, duration: 1s}\n"
+			s, err := scenarios.Parse("f", []byte(text+test.scenario+"\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			machine := Machine{CPUs: []int{0, 1}, Missing: map[string]string{test.missing: "not here"}}
+			p, err := New([]*scenarios.Scenario{s}, 1, machine, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			planned := map[int]bool{}
+			for _, trial := range p.Scenarios[0].Trials {
+				planned[trial.Variant] = true
+			}
+			var skipped []string
+			for i, v := range p.Scenarios[0].Variants {
+				if planned[i] != (v.Skipped == "") {
+					t.Errorf("%s: skipped for %q, planned %v", v.Labels, v.Skipped, planned[i])
+				}
+				if v.Skipped == "" {
+					continue
+				}
+				skipped = append(skipped, v.Labels.String())
+				if want := test.missing + ": not here; see 'doctor'"; v.Skipped != want {
+					t.Errorf("%s: skipped for %q, want %q", v.Labels, v.Skipped, want)
+				}
+			}
+			slices.Sort(skipped)
+			slices.Sort(test.skipped)
+			if diff := cmp.Diff(skipped, test.skipped); diff != "" {
+				t.Errorf("skipped (-got +want):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results"
+	"reuseport-bench/servers/testkit"
+)
+
+// injected is how many losses of a kind are made on purpose.
+const injected = 137
+
+// injections make exactly injected losses of one cause each, and possibly others that are named.
+var injections = []struct {
+	name, cause, evidence string // evidence with the kernel's word, and
+	inferred              string // without
+	kernel                string // what the kernel said, "" where it says nothing
+	others                []string
+	setup                 string
+}{
+	{
+		name: "a firewall drops SYNs", cause: synTimeout, evidence: "kernel", inferred: "client", kernel: "segment dropped: netfilter_drop",
+		setup: `
+server: {fault: {dropped_syns: 137}}
+load: {rate: 1000/s, duration: 500ms}
+`},
+	{
+		name: "a firewall rejects SYNs", cause: "refused", evidence: "kernel", inferred: "client", kernel: "segment dropped: netfilter_drop",
+		setup: `
+server: {fault: {rejected_syns: 137}}
+load: {rate: 1000/s, duration: 500ms}
+`},
+	{
+		name: "nobody listens", cause: "refused", evidence: "kernel", inferred: "client", kernel: "reset sent: no_socket",
+		// The one worker is gone before any but the first attempt is due.
+		others: []string{resetAtClose, workerCrash},
+		setup: `
+workers: 1
+sockets: exclusive
+load: {rate: 137/s, duration: 2s, pace: burst, burst: 137}
+timeline: [{at: 700ms, do: kill}]
+`},
+	{
+		name: "a listener is closed with a queue", cause: resetAtClose, evidence: "kernel", inferred: "worker", kernel: "reset sent: tcp_state",
+		// One connection is being served while the others come, and the command to close is read right after it.
+		setup: `
+workers: 1
+sockets: exclusive
+accept: blocking
+stop: close
+server: {work: {sleep: 700ms}}
+load: {rate: 1380/s, duration: 100ms, pace: burst, burst: 138, timeout: 5s}
+timeline: [{at: 50ms, do: remove}]
+`},
+	{
+		name: "a queue overflows", cause: "accept_overflow", evidence: "counter", inferred: "counter",
+		// One connection is being served, nine wait: the kernel takes one more than the backlog says.
+		others: []string{"timeout"},
+		setup: `
+workers: 1
+sockets: exclusive
+accept: blocking
+server: {work: {sleep: 80ms}, backlog: 8}
+load: {rate: 1470/s, duration: 100ms, pace: burst, burst: 147}
+`},
+	{
+		name: "a worker is killed with requests in hand", cause: workerCrash, evidence: "worker", inferred: "worker",
+		setup: `
+workers: 1
+sockets: exclusive
+server: {kind: http, work: {sleep: 2s}}
+load: {rate: 137/s, duration: 1s, pace: burst, burst: 137, timeout: 5s}
+timeline: [{at: 900ms, do: kill}]
+`},
+	{
+		name: "the client aborts", cause: "client", evidence: "client", inferred: "client",
+		setup: `
+load: {rate: 1000/s, duration: 500ms, aborts: 137}
+`},
+}
+
+func TestKernelInjectedLosses(t *testing.T) {
+	requireLab(t)
+	for _, in := range injections {
+		t.Run(in.name, func(t *testing.T) {
+			run, stderr, status := newProgram(t).run(t, "name: injected\nabout: "+in.name+".\ntrials: 1\n"+in.setup+lenient)
+			if status != 0 {
+				t.Fatalf("exit status %d:\n%s", status, stderr)
+			}
+			balanced(t, run)
+			tr := run.Scenarios[0].Variants[0].Trials[0]
+			if got := tr.LostByCause[in.cause]; got != injected {
+				t.Errorf("%d lost by %s, by cause %v, want %d: %+v", got, in.cause, tr.LostByCause, injected, tr.Ledger)
+			}
+			lostOnlyBy(t, in.name, tr, append(in.others, in.cause)...)
+			want := in.inferred
+			if netlab.AsRoot() && traced(tr) {
+				want = in.evidence
+			} else if testkit.Required() {
+				t.Errorf("the kernel was not asked: %+v", tr.Trace)
+			}
+			by := map[string]int{}
+			for _, l := range tr.Losses {
+				if l.Cause == in.cause {
+					by[fmt.Sprintf("%s %s", l.Evidence, l.Kernel)]++
+				}
+			}
+			t.Logf("%s: evidence %v; trace %+v", in.cause, by, tr.Trace)
+			for _, l := range tr.Losses {
+				if l.Cause == in.cause && (l.Evidence != want || want == "kernel" && in.kernel != "" && l.Kernel != in.kernel) {
+					t.Fatalf("%s: evidence %s %q, want %s %q", l.Cause, l.Evidence, l.Kernel, want, in.kernel)
+				}
+			}
+		})
+	}
+}
+
+// traced says that the kernel was asked.
+func traced(tr *results.Trial) bool { return tr.Trace != nil && tr.Trace.Unavailable == "" }

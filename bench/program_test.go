@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"reuseport-bench/bench/internal/doctor"
+	"reuseport-bench/results"
+	"reuseport-bench/servers/testkit"
+)
+
+// requireLab skips a test that needs namespaces where there are none.
+func requireLab(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	options := probeOptions()
+	options.Only = []string{doctor.NetNamespace, doctor.UserNamespace}
+	for _, r := range doctor.Examine(t.Context(), options) {
+		if r.Status == doctor.Yes {
+			return
+		}
+	}
+	testkit.Skip(t, "no network namespace is to be had, as root or without")
+}
+
+// program is the command under its own name, in a binary of its own: what is left of it afterwards
+// can be told from everything else on the machine.
+type program struct {
+	path string
+	dir  string
+}
+
+func newProgram(t *testing.T) *program {
+	t.Helper()
+	p := &program{dir: t.TempDir()}
+	p.path = filepath.Join(p.dir, "reuseport-bench")
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(p.path, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, p.path, args...)
+	c.Dir = p.dir
+	return c
+}
+
+// processes are those that run this binary.
+func (p *program) processes(t *testing.T) (pids []int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		pid := 0
+		if json.Unmarshal([]byte(e.Name()), &pid) != nil {
+			continue
+		}
+		if exe, err := os.Readlink("/proc/" + e.Name() + "/exe"); err == nil && strings.HasPrefix(exe, p.path) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// gone waits until no process of the program is left, for 2 s at most.
+func (p *program) gone(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(2 * time.Second)
+	for {
+		left := p.processes(t)
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("processes %v are left", left)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// lenient keeps a busy machine from making trials invalid: these tests are about the books.
+const lenient = "\nvalidity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1, run_queue: 1}\n"
+
+// run runs a scenario and returns what it wrote, its standard error, and its exit status.
+func (p *program) run(t *testing.T, yaml string, args ...string) (run *results.Run, stderr string, status int) {
+	t.Helper()
+	file := filepath.Join(p.dir, "scenario.yaml")
+	if err := os.WriteFile(file, []byte(yaml), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	out := filepath.Join(t.TempDir(), "run")
+	c := p.command(ctx, append([]string{"run", file, "--out", out, "--json"}, args...)...)
+	var stdout, errs bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &errs
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%v\n%s", err, errs.String())
+	}
+	run, err = results.Load(out)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, errs.String())
+	}
+	p.gone(t)
+	return run, errs.String(), c.ProcessState.ExitCode()
+}
+
+// trials are all trials of the run, by the value of a label.
+func trials(run *results.Run, label string) map[string][]*results.Trial {
+	all := map[string][]*results.Trial{}
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			all[v.Labels[label]] = append(all[v.Labels[label]], v.Trials...)
+		}
+	}
+	return all
+}
+
+// carriedOut is the run of a scenario, by a program of its own, which ends with status 0 and whose books balance.
+func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
+	t.Helper()
+	run, stderr, status := newProgram(t).run(t, yaml, args...)
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, stderr)
+	}
+	balanced(t, run)
+	return run
+}
+
+// lastTrial is the trial of a variant that counts where there is to be one: repeats come last.
+func lastTrial(v *results.Variant) *results.Trial { return v.Trials[len(v.Trials)-1] }
+
+// balanced checks what must hold of every trial, valid or not.
+func balanced(t *testing.T, run *results.Run) {
+	t.Helper()
+	for label, list := range trials(run, "stop") {
+		for _, tr := range list {
+			causes, phases, rows := int64(0), int64(0), int64(0)
+			for _, n := range tr.LostByCause {
+				causes += n
+			}
+			for _, n := range tr.LostByPhase {
+				phases += n
+			}
+			for _, r := range tr.Ledger {
+				rows += r.Attempts
+			}
+			e := tr.Evidence
+			if tr.Attempts != tr.Served+tr.Lost || causes != tr.Lost || phases != tr.Lost || rows != tr.Attempts ||
+				e.Kernel+e.Counter+e.Worker+e.Client != tr.Lost {
+				t.Errorf("%s: %d attempts, %d served, %d lost; %d by cause, %d by phase, %d in the ledger, evidence %+v",
+					label, tr.Attempts, tr.Served, tr.Lost, causes, phases, rows, e)
+			}
+			if tr.Residual != 0 {
+				t.Errorf("%s: residual %d: %+v", label, tr.Residual, tr.Ledger)
+			}
+			if !tr.Valid {
+				t.Errorf("%s: invalid: %v", label, tr.InvalidReasons)
+			}
+		}
+	}
+}

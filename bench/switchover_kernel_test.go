@@ -1,0 +1,263 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/testkit"
+)
+
+const (
+	resetAtClose   = "reset_at_close"
+	resetHalfOpen  = "reset_half_open"
+	closedByWorker = "closed_by_worker"
+	workerCrash    = "worker_crash"
+	synTimeout     = "syn_timeout"
+)
+
+// way names a variant by how its workers are replaced.
+func way(v *results.Variant) string {
+	var words []string
+	for _, label := range []string{"server.kind", "sockets", "stop", "load.connections"} {
+		if value := v.Labels[label]; value != "" {
+			words = append(words, value)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// skips says that a variant was skipped, which is an error where everything is to be tested.
+func skips(t *testing.T, v *results.Variant) bool {
+	t.Helper()
+	if v.SkippedReason == nil {
+		return false
+	}
+	if testkit.Required() {
+		t.Errorf("%s: skipped: %s", way(v), *v.SkippedReason)
+	}
+	return true
+}
+
+// Ways that leave the listening socket open lose nothing, and neither does a selector that empties it first; requests with a
+// body, which nobody may repeat, are told to leave on kept connections as well.
+func TestKernelPassedOn(t *testing.T) {
+	requireLab(t)
+	run := carriedOut(t, `
+name: passed-on
+about: Every way of passing a socket on, in short.
+server: {work: {sleep: 200us}}
+load: {rate: 1000/s, duration: 1s, body: 64}
+timeline: [{at: 150ms, every: 300ms, do: replace}]
+matrix:
+  - {server.kind: [loop, http], sockets: [shared, reuseport], stop: [inherit, handoff], load.connections: [new, reused]}
+  - {server.kind: [http], sockets: [shared, reuseport], stop: [tableflip], load.connections: [new, reused]}
+  - {server.kind: [loop, http], sockets: [reuseport], stop: [bpf-drain, bpf-migrate], load.connections: [new, reused]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		if skips(t, v) {
+			continue
+		}
+		var allowed []string
+		switch v.Labels["stop"] {
+		case "tableflip":
+			allowed = []string{closedByWorker}
+		case "bpf-migrate":
+			allowed = []string{resetAtClose, resetHalfOpen, synTimeout}
+		}
+		tr := v.Trials[0]
+		t.Logf("%s: %v", way(v), tr.LostByCause)
+		lostOnlyBy(t, way(v), tr, allowed...)
+		for i, s := range tr.Steps {
+			if s.Do != "replace" || s.TakeoverNS == nil {
+				t.Errorf("%s: step %d: nobody took over: %+v", way(v), i, s)
+			}
+		}
+		if len(tr.Steps) != 3 || len(tr.Workers) != 8 {
+			t.Errorf("%s: %d steps and %d workers, want 3 and 8", way(v), len(tr.Steps), len(tr.Workers))
+		}
+		for _, w := range tr.Workers {
+			if w.CPUNS == nil {
+				t.Errorf("%s: the CPU time of worker %d is unknown", way(v), w.ID)
+			}
+		}
+	}
+}
+
+// Of connections that are half-open when the last listener that answered their SYN is closed, exactly all are lost, or none.
+func TestKernelHalfOpen(t *testing.T) {
+	requireLab(t)
+	const k = 13
+	run := carriedOut(t, `
+name: half-open
+about: Handshakes under way at every stop.
+server: {work: {sleep: 100us}, fault: {half_open: 13}}
+load: {rate: 500/s, duration: 2s, timeout: 10s}
+timeline: [{at: 100ms, every: 800ms, do: replace}]
+matrix:
+  - {sockets: [reuseport], stop: [close, drain, migrate, bpf-migrate, bpf-drain, handoff], family: [ipv4, ipv6]}
+  - {sockets: [shared], stop: [inherit]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		if skips(t, v) {
+			continue
+		}
+		for _, tr := range v.Trials {
+			var held, lost int64
+			for _, s := range tr.Steps {
+				if s.HalfOpen != nil {
+					held, lost = held+s.HalfOpen.Held, lost+s.HalfOpen.Lost
+				}
+			}
+			want := int64(0)
+			if stop := v.Labels["stop"]; stop == "close" || stop == "drain" {
+				want = 3 * k
+			}
+			// A handshake that nobody held up may be under way as well: one takes some ten microseconds, so hardly more than one is.
+			others := tr.LostByCause[resetHalfOpen] - want
+			if held != 3*k || lost != want || others < 0 || others > 2 {
+				t.Errorf("%v: %d of %d half-open connections lost, by cause %v; want %d of %d", v.Labels, lost, held, tr.LostByCause, want, 3*k)
+			}
+		}
+	}
+}
+
+// requireHAProxy skips a test where there is none.
+func requireHAProxy(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("haproxy"); err == nil {
+		return
+	}
+	if _, err := os.Stat("/usr/sbin/haproxy"); err == nil {
+		return
+	}
+	testkit.Skip(t, "haproxy is not installed")
+}
+
+// Behind HAProxy a drained worker loses nothing; one that is restarted unannounced leaves requests that nobody takes, and the
+// books balance although the workers' connections are HAProxy's.
+func TestKernelLoadBalancer(t *testing.T) {
+	requireLab(t)
+	requireHAProxy(t)
+	run := carriedOut(t, `
+name: load-balancer
+about: Restarts behind HAProxy.
+path: haproxy
+haproxy: {checks: fast}
+server: {work: {sleep: 100us}}
+load: {rate: 500/s, duration: 2s}
+timeline: [{at: 300ms, every: 900ms, do: roll}]
+matrix:
+  - {sockets: [exclusive], stop: [bind-after-close, lb-drain], load.connections: [new, reused]}
+  - {sockets: [reuseport], stop: [drain], load.connections: [new, reused]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		tr := v.Trials[0]
+		t.Logf("%s: %v", way(v), tr.LostByCause)
+		switch v.Labels["stop"] {
+		case "lb-drain":
+			// HAProxy may close a kept connection whose worker has left just when a request comes.
+			lostOnlyBy(t, way(v), tr)
+		case "drain":
+			lostOnlyBy(t, way(v), tr, resetAtClose, "proxy_error", "timeout")
+		default:
+			lostOnlyBy(t, way(v), tr, resetAtClose, "proxy_error", "timeout")
+			if v.Labels["load.connections"] == "new" && tr.Lost == 0 {
+				t.Errorf("%s: nothing lost: were the workers restarted at all?", way(v))
+			}
+		}
+		if len(tr.Steps) != 2 || len(tr.Workers) != 6 || tr.CPU.ProxyNS == nil || *tr.CPU.ProxyNS == 0 {
+			t.Errorf("%s: %d steps, %d workers, HAProxy's CPU time %v; want 2, 6 and some", way(v), len(tr.Steps), len(tr.Workers), tr.CPU.ProxyNS)
+		}
+	}
+}
+
+// What a cold worker's requests take longer is reported at its size, and a selector that starts it slowly spares most of them.
+func TestKernelColdStart(t *testing.T) {
+	requireLab(t)
+	run := carriedOut(t, `
+name: cold-start
+about: One more worker, which is slow at first.
+server: {work: {sleep: 200us}, cold: 20ms}
+load: {rate: 300/s, duration: 2500ms}
+timeline: [{at: 200ms, do: cold-start, for: 1s}]
+matrix:
+  - {sockets: [reuseport], selector: [hash, slow-start]}
+trials: 1
+`+lenient)
+	shares := map[string]float64{}
+	for _, v := range run.Scenarios[0].Variants {
+		if skips(t, v) {
+			continue
+		}
+		tr, selector := v.Trials[0], v.Labels["selector"]
+		c := tr.Steps[0].ColdStart
+		if c == nil || c.NewcomerNS == nil || c.OthersNS == nil {
+			t.Fatalf("%s: cold start %+v", selector, c)
+		}
+		shares[selector] = c.Share
+		slower := time.Duration(c.NewcomerNS.P50 - c.OthersNS.P50)
+		t.Logf("%s: share %.2f, slower by %v at the median", selector, c.Share, slower)
+		if selector == "hash" && c.FairShareNS == nil {
+			t.Error("hash: its share never became fair")
+		}
+		// The mean over the time is half of cold; a queue forms besides, as one in three goes there.
+		if selector == "hash" && (slower < 6*time.Millisecond || c.Share < 0.2 || c.Share > 0.5) {
+			t.Errorf("hash: slower by %v, share %.2f; want about 10ms or more, and a third", slower, c.Share)
+		}
+		if tr.Steps[0].StopNS != nil || tr.Steps[0].TakeoverNS == nil {
+			t.Errorf("%s: step %+v", selector, tr.Steps[0])
+		}
+	}
+	if slow, ok := shares["slow-start"]; ok && (slow > 0.8*shares["hash"] || slow == 0) {
+		t.Errorf("shares while cold %v: slow-start should give it about half", shares)
+	}
+	for _, v := range run.Scenarios[0].Variants {
+		if v.SkippedReason == nil && slices.ContainsFunc(v.Trials, func(tr *results.Trial) bool { return len(tr.Workers) != 3 }) {
+			t.Errorf("%v: not three workers", v.Labels)
+		}
+	}
+}
+
+// Workers that go, come and are replaced in any order leave nobody at a socket that nobody serves, and the books balance, with
+// the kernel's word and without.
+func TestKernelStepsInAnyOrder(t *testing.T) {
+	requireLab(t)
+	run := carriedOut(t, `
+name: any-order
+about: Steps in any order, by several ways to pass sockets on.
+workers: 3
+server: {work: {sleep: 100us}}
+load: {rate: 1000/s, duration: 1500ms}
+timeline:
+  - {at: 100ms, do: remove}
+  - {at: 300ms, do: add}
+  - {at: 500ms, do: roll}
+  - {at: 900ms, do: remove, target: 1}
+  - {at: 1100ms, do: replace}
+matrix:
+  - {sockets: [shared, reuseport], stop: [handoff], trace: [on, off]}
+  - {sockets: [shared], stop: [inherit], trace: [on, off]}
+  - {sockets: [reuseport], stop: [close, bpf-drain], trace: [on, off]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		if skips(t, v) {
+			continue
+		}
+		var allowed []string
+		switch {
+		case v.Labels["stop"] == "close", v.Labels["sockets"] == "reuseport" && v.Labels["stop"] == "handoff": // a removed worker's socket is nobody's
+			allowed = []string{resetAtClose, resetHalfOpen, synTimeout}
+		}
+		t.Logf("%s, trace %s: %v", way(v), v.Labels["trace"], v.Trials[0].LostByCause)
+		lostOnlyBy(t, way(v), v.Trials[0], allowed...)
+	}
+}

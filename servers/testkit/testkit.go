@@ -1,0 +1,82 @@
+// Package testkit is what the tests of several packages share: when to skip, golden files, and a
+// thread with few capabilities. Only tests import it. It is not below bench/internal, because the
+// tests of scenarios, results and servers need it, too.
+package testkit
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
+)
+
+// Required reports whether a test that cannot run is a failure: with REQUIRE_KERNEL=1, for root.
+// An ordinary user may do less, on every machine.
+func Required() bool {
+	return os.Getenv("REQUIRE_KERNEL") == "1" && os.Geteuid() == 0 && sys.InInitialUserNamespace()
+}
+
+// Skip skips a test that this machine cannot run. Where that is Required it fails the test instead.
+func Skip(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if Required() {
+		t.Fatalf("REQUIRE_KERNEL=1: "+format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// RequireRoot skips a test that makes network namespaces or loads eBPF programs where this process
+// may not, on this thread: it takes CAP_SYS_ADMIN and CAP_NET_ADMIN in the initial user namespace.
+func RequireRoot(t testing.TB) {
+	t.Helper()
+	if !sys.InInitialUserNamespace() || !sys.Holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN) {
+		Skip(t, "needs root")
+	}
+}
+
+// WithCapabilities calls f on a thread of its own that holds these capabilities and no others. The
+// process must hold them.
+func WithCapabilities(f func() error, capabilities ...int) error {
+	return sys.OnOwnThread(func() error {
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		for _, c := range capabilities {
+			data[c/32].Effective |= 1 << (c % 32)
+			data[c/32].Permitted |= 1 << (c % 32)
+		}
+		if err := unix.Capset(&header, &data[0]); err != nil {
+			return fmt.Errorf("capset: %w", err)
+		}
+		return f()
+	})
+}
+
+var update = flag.Bool("update", false, "rewrite the golden files in testdata")
+
+// Updating reports whether golden files are to be rewritten (-update).
+func Updating() bool { return *update }
+
+// Golden compares got with the file of that name in testdata. With -update it writes the file.
+func Golden(t testing.TB, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, string(want)); diff != "" {
+		t.Errorf("%s, rewrite with -update if this is wanted (-got +want):\n%s", file, diff)
+	}
+}

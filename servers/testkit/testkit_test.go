@@ -1,0 +1,95 @@
+package testkit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
+)
+
+// A recorder is a test that notes how it ended.
+type recorder struct {
+	testing.TB
+	outcome string
+}
+
+func (r *recorder) Helper() {}
+
+func (r *recorder) Fatalf(format string, args ...any) { r.end("failed", format, args) }
+func (r *recorder) Skipf(format string, args ...any)  { r.end("skipped", format, args) }
+func (r *recorder) Errorf(string, ...any)             { r.outcome = "failed" }
+
+func (r *recorder) end(outcome, format string, args []any) {
+	r.outcome = outcome + ": " + fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// outcome is how a test that does f ends; "" is a success.
+func outcome(t *testing.T, f func(testing.TB)) string {
+	r := &recorder{TB: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(r)
+	}()
+	<-done
+	return r.outcome
+}
+
+func TestSkip(t *testing.T) {
+	skip := func(t testing.TB) { Skip(t, "needs %s", "much") }
+	t.Setenv("REQUIRE_KERNEL", "")
+	if got := outcome(t, skip); got != "skipped: needs much" {
+		t.Errorf("not required: %q", got)
+	}
+	t.Setenv("REQUIRE_KERNEL", "1")
+	want := "failed: REQUIRE_KERNEL=1: needs much"
+	if os.Geteuid() != 0 || !sys.InInitialUserNamespace() {
+		want = "skipped: needs much"
+	}
+	if got := outcome(t, skip); got != want {
+		t.Errorf("required: %q, want %q", got, want)
+	}
+}
+
+func TestWithCapabilities(t *testing.T) {
+	err := WithCapabilities(func() error {
+		if sys.Holds(unix.CAP_NET_ADMIN) {
+			t.Error("CAP_NET_ADMIN is held")
+		}
+		return unix.EBADF
+	})
+	if !errors.Is(err, unix.EBADF) {
+		t.Errorf("error %v, want what the function returned", err)
+	}
+}
+
+func TestGolden(t *testing.T) {
+	t.Chdir(t.TempDir())
+	defer func(was bool) { *update = was }(*update)
+	*update = false
+	if err := os.MkdirAll("testdata", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("testdata/name", []byte("text\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := outcome(t, func(t testing.TB) { Golden(t, "name", "text\n") }); got != "" {
+		t.Errorf("the same: %s", got)
+	}
+	if got := outcome(t, func(t testing.TB) { Golden(t, "name", "another\n") }); got == "" {
+		t.Error("another text passes")
+	}
+	*update = true
+	if got := outcome(t, func(t testing.TB) { Golden(t, "name", "another\n") }); got != "" {
+		t.Errorf("update: %s", got)
+	}
+	if text, err := os.ReadFile("testdata/name"); string(text) != "another\n" {
+		t.Errorf("after the update it is %q (%v)", text, err)
+	}
+}
