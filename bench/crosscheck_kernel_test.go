@@ -28,6 +28,7 @@ import (
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
@@ -72,12 +73,12 @@ func TestKernelPacketCapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		network     netlab.Network
-		connections load.Connections
+		network     vocabulary.Network
+		connections vocabulary.Connections
 	}{
-		{netlab.Loopback, load.New},
-		{netlab.Loopback, load.Reused},
-		{netlab.Veth, load.Mixed},
+		{vocabulary.NetworkLoopback, vocabulary.ConnectionsNew},
+		{vocabulary.NetworkLoopback, vocabulary.ConnectionsReused},
+		{vocabulary.NetworkVeth, vocabulary.ConnectionsMixed},
 	} {
 		t.Run(fmt.Sprintf("%s %s", tt.network, tt.connections), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -436,8 +437,8 @@ func (p *disagreements) lines() []string {
 
 // A crossCheck is one load on one group of workers in a lab, as a trial has them, with a capture beside it.
 type crossCheck struct {
-	network              netlab.Network
-	connections          load.Connections
+	network              vocabulary.Network
+	connections          vocabulary.Connections
 	loadCPUs, serverCPUs []int
 
 	lab     *netlab.Lab
@@ -464,7 +465,7 @@ func (x *crossCheck) run(ctx context.Context) (e *evidence, err error) {
 	}
 	defer func() { err = errors.Join(err, x.capture.close()) }()
 
-	addresses := netlab.AddressesOf(x.network, netlab.IPv4)
+	addresses := netlab.AddressesOf(x.network, vocabulary.IPv4)
 	target := netip.AddrPortFrom(addresses.Servers, crossPort)
 	generation, err := x.serve(ctx, target)
 	if x.group != nil {
@@ -481,7 +482,7 @@ func (x *crossCheck) run(ctx context.Context) (e *evidence, err error) {
 	if err := x.attack(ctx, e, target, addresses.Sources); err != nil {
 		return nil, err
 	}
-	_, _, err = x.group.Stop(ctx, generation.Workers, servers.Drain)
+	_, _, err = x.group.Stop(ctx, generation.Workers, vocabulary.StopDrain)
 	if err = errors.Join(err, x.group.Finish(ctx), x.group.Close()); err != nil {
 		return nil, err
 	}
@@ -504,8 +505,9 @@ func (x *crossCheck) run(ctx context.Context) (e *evidence, err error) {
 func (x *crossCheck) serve(ctx context.Context, target netip.AddrPort) (_ *servers.Generation, err error) {
 	x.journal = journalReader{accepts: map[[2]uint32]journal.Record{}, entries: map[wire.Attempt]journalEntry{}}
 	x.group, err = servers.NewGroup(servers.Config{
-		Kind: servers.Loop, Sockets: servers.Reuseport, Workers: crossWorkers, Address: target, Backlog: 1024, Seed: 1,
-		Work: servers.Work{Sleep: crossWork, Distribution: servers.Exponential},
+		Kind: vocabulary.ServerLoop, Sockets: vocabulary.SocketsReuseport, Workers: crossWorkers,
+		Address: target, Backlog: 1024, Seed: 1,
+		Work: servers.Work{Sleep: crossWork, Distribution: vocabulary.DistributionExponential},
 	}, servers.Env{
 		Command: self(roleWorker),
 		Start:   func(c *exec.Cmd, _ []int) error { return x.lab.Start(x.lab.Servers(), c, x.serverCPUs) },
@@ -523,7 +525,7 @@ func (x *crossCheck) serve(ctx context.Context, target netip.AddrPort) (_ *serve
 func (x *crossCheck) attack(ctx context.Context, e *evidence, target netip.AddrPort, sources netip.Prefix) error {
 	p, err := load.Start(ctx, load.Config{
 		Processes: 1, Target: target, Sources: sources, Timeout: 5 * time.Second, Connections: x.connections,
-		Shape: load.Shape{Pace: load.Constant, Rate: crossRate, Duration: crossDuration},
+		Shape: load.Shape{Pace: vocabulary.PaceConstant, Rate: crossRate, Duration: crossDuration},
 	}, self(roleLoad), func(c *exec.Cmd) error { return x.lab.Start(x.lab.Clients(), c, x.loadCPUs) })
 	if err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,7 +39,7 @@ func printFacts(c *cobra.Command, args, scenarios []string, trial string, print 
 		return usage(err)
 	}
 	files = slices.DeleteFunc(files, func(f harness.FactsFile) bool {
-		ofThese := slices.ContainsFunc(scenarios, func(s string) bool { return strings.HasPrefix(f.Name, s+"-") })
+		ofThese := slices.ContainsFunc(scenarios, func(s string) bool { return f.Scenario == s })
 		return trial != "" && f.Name != trial || len(scenarios) > 0 && !ofThese
 	})
 	if len(files) == 0 {

@@ -12,6 +12,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
@@ -190,8 +191,10 @@ func TestKernelPin(t *testing.T) {
 	}
 	pinned := []int{cpus[len(cpus)-1], cpus[0]}
 	g, err := servers.NewGroup(servers.Config{
-		Kind: servers.Loop, Sockets: servers.Reuseport, Workers: 3, Backlog: 1, Pin: pinned,
-		Address: netip.AddrPortFrom(netlab.AddressesOf(netlab.Loopback, netlab.IPv4).Servers, 8080),
+		Kind: vocabulary.ServerLoop, Sockets: vocabulary.SocketsReuseport, Workers: 3, Backlog: 1,
+		Pin: pinned,
+		Address: netip.AddrPortFrom(netlab.AddressesOf(vocabulary.NetworkLoopback,
+			vocabulary.IPv4).Servers, 8080),
 	}, servers.Env{
 		Command: roles().Worker, Clock: clk, Account: func(*servers.Worker, journal.Record) {},
 		Start: func(c *exec.Cmd, cpus []int) error { return lab.Start(lab.Servers(), c, cpus) },
@@ -248,7 +251,7 @@ trials: 1
 		// Workers 0, 1, 2; 3 is added, 1 removed: 0, 2, 3; 3 killed; 0 stalled; then 0 and 2 give way to 4 and 5.
 		var got []string
 		for _, s := range tr.Steps {
-			got = append(got, s.Do+" "+s.Target)
+			got = append(got, string(s.Do)+" "+s.Target)
 		}
 		want := []string{"add worker 3", "remove worker 1", "kill worker 3", "stall worker 0", "roll generation 0"}
 		if fmt.Sprint(got) != fmt.Sprint(want) {

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"reuseport-bench/results"
-	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // A step starts and ends workers as its kind says, so that a gate on what is measured of those is
@@ -47,7 +47,7 @@ load: {rate: 500/s, duration: 1500ms, timeout: 400ms}
 timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 500ms, do: node-down, target: 0}]
 `},
 	}
-	seen, skipped := map[string]bool{}, false
+	seen, skipped := map[vocabulary.StepName]bool{}, false
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			run := carriedOut(t, "name: steps\n"+common+test.scenario)
@@ -57,7 +57,7 @@ timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 500ms, do: node-down, ta
 				t.SkipNow()
 			}
 			// What steps of a kind do: a scale starts workers or ends them.
-			starts, ends := map[string]bool{}, map[string]bool{}
+			starts, ends := map[vocabulary.StepName]bool{}, map[vocabulary.StepName]bool{}
 			trial := lastTrial(v)
 			for _, s := range trial.Steps {
 				starts[s.Do] = starts[s.Do] || s.TakeoverNS != nil
@@ -67,21 +67,21 @@ timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 500ms, do: node-down, ta
 				}
 			}
 			for name := range starts {
-				kind := scenarios.Step{Do: name}.Kind()
-				if seen[name] = true; starts[name] != kind.Starts || ends[name] != kind.Ends {
+				kind := name.Kind()
+				if seen[name] = true; starts[name] != kind.Starts || ends[name] != kind.Ends() {
 					t.Errorf("%s starts workers: %t, ends them: %t; want %t and %t",
-						name, starts[name], ends[name], kind.Starts, kind.Ends)
+						name, starts[name], ends[name], kind.Starts, kind.Ends())
 				}
 			}
 			restarts := slices.DeleteFunc(slices.Clone(trial.Steps), func(s results.Step) bool {
-				return !scenarios.Step{Do: s.Do}.Kind().Restarts
+				return !s.Do.Kind().Restarts
 			})
 			if got, want := len(trial.Restarts()), len(restarts); got != want {
 				t.Errorf("%d restarts, want %d", got, want)
 			}
 		})
 	}
-	for _, kind := range scenarios.StepKinds() {
+	for _, kind := range vocabulary.StepKinds() {
 		if !seen[kind.Name] && !skipped && !t.Failed() {
 			t.Errorf("no step %s was carried out", kind.Name)
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"gonum.org/v1/gonum/stat/distuv"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 var selftest = flag.Bool("selftest", false, "simulate coverage and error rates in the long form: 10 000 rounds each")
@@ -265,7 +267,7 @@ func counted(base, head []tally) sides {
 		for _, t := range tallies {
 			one := &Trial{Attempts: 1000, Lost: t.count(), Steps: make([]Step, len(t.counts))}
 			for i, lost := range t.counts {
-				one.Steps[i] = Step{Do: StepReplace, Lost: lost}
+				one.Steps[i] = Step{Do: vocabulary.StepReplace, Lost: lost}
 			}
 			all = append(all, one)
 		}

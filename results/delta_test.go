@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // blocks are trials with that p99 each, in blocks 0, 1, ….
@@ -71,7 +73,8 @@ func TestCompareIsSymmetric(t *testing.T) {
 	for i, trials := range [][]*Trial{a.Trials, b.Trials} {
 		for j, trial := range trials {
 			trial.Attempts, trial.Lost = 1000, int64((i+1)*j)
-			trial.Steps = []Step{{Do: StepReplace, Lost: trial.Lost, GapNS: trial.ResponseNS.P99}}
+			trial.Steps = []Step{{Do: vocabulary.StepReplace, Lost: trial.Lost,
+				GapNS: trial.ResponseNS.P99}}
 		}
 	}
 	for _, metric := range []string{"response_p99_ns", MetricGap, MetricLostPerRestart, MetricLostPerAttempt} {

@@ -6,7 +6,11 @@
 // here"; a field that could not be measured is null, never 0.
 package results
 
-import "time"
+import (
+	"time"
+
+	"reuseport-bench/scenarios/vocabulary"
+)
 
 // SchemaVersion is written to run.json. It changes when a reader of the previous version could
 // misread the file; added fields do not change it.
@@ -215,8 +219,8 @@ type Percentiles struct {
 
 // Step is one firing of a step of the timeline. Instants count from the first scheduled attempt.
 type Step struct {
-	Do     string `json:"do"`
-	Target string `json:"target"` // what it acted on: "generation 1", "worker 3"
+	Do     vocabulary.StepName `json:"do"`
+	Target string              `json:"target"` // what it acted on: "generation 1", "worker 3"
 
 	AtNS     int64  `json:"at_ns"`     // when it fired
 	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready; stopped workers went on

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // A Sample is the client's account of one attempt. Instants are CLOCK_MONOTONIC nanoseconds; one
@@ -53,9 +55,17 @@ const (
 	FailureUnanswered                    // ended when the request, or a part of it, had been sent and nothing had been answered
 )
 
-var failureNames = [...]string{"", "refused", "unreachable", "connect-timeout", "unsent", "unanswered"}
+// failureCauses are what the failures are called where a scenario says what is tried again.
+var failureCauses = [...]vocabulary.RetryCause{
+	FailureNone:           "",
+	FailureRefused:        vocabulary.RetryRefused,
+	FailureUnreachable:    vocabulary.RetryUnreachable,
+	FailureConnectTimeout: vocabulary.RetryConnectTimeout,
+	FailureUnsent:         vocabulary.RetryUnsent,
+	FailureUnanswered:     vocabulary.RetryUnanswered,
+}
 
-func (f Failure) String() string { return nameOf(failureNames[:], int(f)) }
+func (f Failure) String() string { return string(nameOf(failureCauses[:], int(f))) }
 
 // GaveUp is why there was no try after the last one, though the policy names what it met.
 type GaveUp uint8
@@ -108,11 +118,11 @@ var classNames = [...]string{"served", "reset", "refused", "eof", "timeout", "un
 
 func (c Class) String() string { return nameOf(classNames[:], int(c)) }
 
-func nameOf(names []string, i int) string {
+func nameOf[T ~string](names []T, i int) T {
 	if i < len(names) {
 		return names[i]
 	}
-	return fmt.Sprintf("unknown(%d)", i)
+	return T(fmt.Sprintf("unknown(%d)", i))
 }
 
 // maxSample bounds an encoded sample: eight varints of instants and numbers, three short ones, an address, and single bytes.

@@ -10,14 +10,6 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// The Step.Do of a restart; see (*Trial).Restarts.
-const (
-	StepReplace = "replace"
-	StepRoll    = "roll"
-	StepCrash   = "crash"
-	StepUpdate  = "rolling-update"
-)
-
 // The metrics that more than this file names. Metrics lists them all.
 const (
 	MetricDroppedPerRestart    = "dropped_per_restart"
@@ -172,7 +164,7 @@ func (t *Trial) Restarts() []Step {
 
 // restarts says whether the step restarted workers.
 func (s *Step) restarts() bool {
-	return s.Do == StepReplace || s.Do == StepRoll || s.Do == StepCrash || s.Do == StepUpdate
+	return s.Do.Kind().Restarts
 }
 
 // StepDropped returns how many attempts step k dropped, and false where that is not known. Older runs did

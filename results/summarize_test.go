@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"reuseport-bench/results/cause"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // restartTrial is a valid trial of 1000 attempts at 2000/s whose restarts lost these many.
@@ -25,7 +26,8 @@ func restartTrial(lost ...int64) *Trial {
 		t.Lost, t.Dropped = t.Lost+n, t.Dropped+n
 		t.LostByCause[cause.ResetAtClose] += n
 		t.Steps = append(t.Steps, Step{
-			Do: StepReplace, Lost: n, GapNS: int64(i+1) * 100, OutageNS: int64(i+1) * 1000, ResolutionNS: 500,
+			Do: vocabulary.StepReplace, Lost: n, GapNS: int64(i+1) * 100,
+			OutageNS: int64(i+1) * 1000, ResolutionNS: 500,
 			StallNS: ptr(int64(i+1) * 10), TakeoverNS: ptr(int64(i+1) * 7), TailNS: ptr(int64(i + 1)),
 		})
 	}

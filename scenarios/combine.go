@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reuseport-bench/scenarios/strictyaml"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // finding is a problem with a setup as a whole, found before it is known where to point.
@@ -37,8 +38,9 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	}
 	c.accept()
 	c.selector()
-	if c.Stall == "spin" && c.Server.Kind != "loop" && c.d.Trusts("stall", "server.kind") {
-		c.add("stall", ": spin needs server.kind: loop", "net/http has no one loop that could spin; use sigstop")
+	if only := c.Stall.Row().Kind; !only.Allows(c.Server.Kind) &&
+		c.d.Trusts("stall", "server.kind") {
+		needs(c, "stall", c.Stall, "server.kind", only)
 	}
 	c.work()
 	c.load()
@@ -53,63 +55,72 @@ func (c *setupCheck) add(path, what, hint string) {
 	c.found = append(c.found, finding{path, path + what, hint})
 }
 
+// stopAndSockets checks the stop mode against what it works with.
 func (c *setupCheck) stopAndSockets() {
 	if !c.d.Trusts("stop", "sockets") {
 		return
 	}
-	switch c.Stop {
-	case "close", "drain", "migrate":
-		if c.Sockets == "shared" {
-			c.add("stop", ": "+c.Stop+" needs sockets: reuseport", "a shared socket stays open in the successor; use inherit or handoff")
-		}
-	case "bpf-migrate", "bpf-drain":
-		if c.Sockets != "reuseport" {
-			c.add("stop", ": "+c.Stop+" needs sockets: reuseport", "an eBPF program chooses among the sockets of a reuseport group")
-		} else if c.Selector == "cpu" || c.Selector == "incoming-cpu" {
-			c.add("selector", ": "+c.Selector+" cannot leave out the old workers", "for stop: "+c.Stop+" use hash, round-robin, weighted or least-loaded")
-		}
-	case "inherit", "handoff", "tableflip":
-		if c.Sockets == "exclusive" {
-			c.add("stop", ": "+c.Stop+" needs sockets: shared or reuseport", "the socket is passed on, so nobody has to bind it again")
-		} else if c.Selector != "hash" && c.Selector != "cpu" && c.d.Trusts("selector") {
-			c.add("selector", ": "+c.Selector+" needs sockets that are bound anew", "for stop: "+c.Stop+" use hash or cpu")
-		}
-		if c.Stop == "tableflip" && c.Server.Kind != "http" && c.d.Trusts("server.kind") {
-			c.add("stop", ": tableflip needs server.kind: http", "it is a library for Go servers; a loop has inherit and handoff")
-		}
-	case "lb-drain":
-		if c.Path != "haproxy" && c.d.Trusts("path") {
-			c.add("stop", ": lb-drain needs path: haproxy", "without a load balancer nobody can be told to send nothing any more; use drain")
-		}
-		fallthrough
-	case "bind-after-close":
-		if c.Sockets != "exclusive" {
-			c.add("stop", ": "+c.Stop+" needs sockets: exclusive", "others need not wait until the address is free; use close")
-		}
-	case "shutdown":
-		if c.Server.Kind != "http" && c.d.Trusts("server.kind") {
-			c.add("stop", ": shutdown needs server.kind: http", "it is Go's http.Server.Shutdown; a loop has close and drain")
-		}
+	stop := c.Stop.Row()
+	if !stop.Path.Allows(c.Path) && c.d.Trusts("path") {
+		needs(c, "stop", c.Stop, "path", stop.Path)
 	}
+	switch {
+	case !stop.Sockets.Allows(c.Sockets):
+		needs(c, "stop", c.Stop, "sockets", forMany(stop.Sockets))
+	case stop.Unlists && !c.Selector.Row().LeavesOut && c.d.Trusts("selector"):
+		c.add("selector", ": "+string(c.Selector)+" cannot leave out the old workers",
+			"for stop: "+string(c.Stop)+" use hash, round-robin, weighted or least-loaded")
+	case stop.Handover != vocabulary.NoHandover && !c.Selector.Row().Inherits &&
+		c.d.Trusts("selector"):
+		c.add("selector", ": "+string(c.Selector)+" needs sockets that are bound anew",
+			"for stop: "+string(c.Stop)+" use hash or cpu")
+	}
+	if !stop.Kind.Allows(c.Server.Kind) && c.d.Trusts("server.kind") {
+		needs(c, "stop", c.Stop, "server.kind", stop.Kind)
+	}
+}
+
+// needs adds the finding that the value of a word, at path, works with some values of another
+// setting only.
+func needs[V, T ~string](c *setupCheck, path string, value V, setting string,
+	only vocabulary.Only[T]) {
+	values := vocabulary.Join(only.Values, " or ")
+	c.add(path, fmt.Sprintf(": %s needs %s: %s", value, setting, values), only.Why)
+}
+
+// forMany leaves out of the ways to listen that for a single worker, unless there is no other.
+func forMany(only vocabulary.Only[vocabulary.Sockets]) vocabulary.Only[vocabulary.Sockets] {
+	many := slices.DeleteFunc(slices.Clone(only.Values), func(s vocabulary.Sockets) bool {
+		return s == vocabulary.SocketsExclusive
+	})
+	if len(many) > 0 {
+		only.Values = many
+	}
+	return only
 }
 
 // exclusive checks what one socket, which nobody else can bind beside, allows.
 func (c *setupCheck) exclusive() {
-	if c.Sockets != "exclusive" || !c.d.Trusts("sockets", "workers", "workers_per_cpu", "timeline", "stop") {
+	if c.Sockets != vocabulary.SocketsExclusive ||
+		!c.d.Trusts("sockets", "workers", "workers_per_cpu", "timeline", "stop") {
 		return
 	}
-	proxied := c.Path == "haproxy" && c.d.Trusts("path") // to each worker at its own port
+	// to each worker at its own port
+	proxied := c.Path == vocabulary.PathHAProxy && c.d.Trusts("path")
 	if !proxied && (c.Workers != 1 || c.WorkersPerCPU != 0) {
 		c.add("workers", ": sockets: exclusive is for one worker", "a second one could not bind the address; set workers: 1")
 	}
-	rebinds := c.Stop == "bind-after-close" || c.Stop == "lb-drain" || c.Stop == ""
+	rebinds := c.Stop == "" || c.Stop.Row().Rebinds
 	for i, s := range c.Timeline {
 		switch {
-		case s.Do == "roll" && !proxied || s.Do == "add" || s.Do == "cold-start":
-			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" needs an address that two can bind", "use replace, or sockets: reuseport")
-		case s.Do == "replace" && proxied:
+		case s.Do == vocabulary.StepRoll && !proxied || s.Do == vocabulary.StepAdd ||
+			s.Do == vocabulary.StepColdStart:
+			c.add(fmt.Sprintf("timeline[%d].do", i),
+				": "+string(s.Do)+" needs an address that two can bind",
+				"use replace, or sockets: reuseport")
+		case s.Do == vocabulary.StepReplace && proxied:
 			c.add(fmt.Sprintf("timeline[%d].do", i), ": workers with an address each are replaced one by one", "use roll")
-		case (s.Do == "replace" || s.Do == "roll") && !rebinds:
+		case (s.Do == vocabulary.StepReplace || s.Do == vocabulary.StepRoll) && !rebinds:
 			c.add("stop", ": to replace an exclusive socket takes bind-after-close", "the successor cannot be ready before the old worker is gone")
 		}
 	}
@@ -121,23 +132,37 @@ func (c *setupCheck) proxy() {
 		return
 	}
 	switch {
-	case c.Path != "haproxy" && c.HAProxy.Checks != "":
+	case c.Path != vocabulary.PathHAProxy && c.HAProxy.Checks != "":
 		c.add("haproxy.checks", ": only path: haproxy has health checks", "use path: haproxy, or remove haproxy")
-	case c.Path != "haproxy" && c.HAProxy.Redispatch != "":
+	case c.Path != vocabulary.PathHAProxy && c.HAProxy.Redispatch != "":
 		c.add("haproxy.redispatch", ": only path: haproxy tries again at another worker", "use path: haproxy, or remove haproxy; clients' own tries are load.retry")
-	case c.Path == "haproxy" && c.filters() > 0 && c.d.Trusts("server.fault"):
+	case c.Path == vocabulary.PathHAProxy && c.filters() > 0 && c.d.Trusts("server.fault"):
 		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need path: direct", "a proxy's connections are its own")
-	case c.Path == "haproxy" && (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.Trusts("load.rate", "search.p99"):
+	case c.Path == vocabulary.PathHAProxy && (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) &&
+		c.d.Trusts("load.rate", "search.p99"):
 		c.add("load.rate", ": a share of the capacity, and a search, need path: direct", "give load.rate in attempts per second, for example 1000/s")
-	case c.Path == "haproxy" && c.Network == "veth" && c.d.Trusts("network"):
+	case c.Path == vocabulary.PathHAProxy && c.Network == vocabulary.NetworkVeth &&
+		c.d.Trusts("network"):
 		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
-	case c.Path == "haproxy" && c.Accept == "acceptor" && c.d.Trusts("accept"):
+	case c.Path == vocabulary.PathHAProxy && c.Accept == vocabulary.AcceptAcceptor &&
+		c.d.Trusts("accept"):
 		c.add("accept", ": acceptor needs path: direct", "what the acceptor passes on could not be told from what HAProxy drops")
 	}
 }
 
-// podStops are the ways in which pods end.
-var podStops = []string{"close", "drain", "shutdown", "kill"}
+// podStops returns the names of the stop modes of pods: first those that ask the worker to end.
+func podStops() []string {
+	var asked, unasked []string
+	for _, m := range vocabulary.StopModes() {
+		switch {
+		case m.Pods && m.Closes == vocabulary.ClosesNever:
+			unasked = append(unasked, string(m.Name))
+		case m.Pods:
+			asked = append(asked, string(m.Name))
+		}
+	}
+	return append(asked, unasked...)
+}
 
 // placement checks what workers can share that are in one network.
 func (c *setupCheck) placement() {
@@ -146,16 +171,18 @@ func (c *setupCheck) placement() {
 	}
 	place := c.Kube.Placement
 	switch {
-	case place == "host-network" && c.Path != "pod":
+	case place == vocabulary.PlacementHostNetwork && c.Path != vocabulary.PathPod:
 		c.add("kube.placement", ": host-network needs path: pod", "to the nodes' rules several pods with one address and port are one endpoint")
-	case c.Kube.Users == "each" && c.Path != "pod":
+	case c.Kube.Users == vocabulary.UsersEach && c.Path != vocabulary.PathPod:
 		c.add("kube.users", ": each needs path: pod", "a pod with a container that cannot have its port is not ready, and so no endpoint")
 	}
-	if place != "containers" && place != "host-network" {
+	if !place.Row().SharesNetwork {
 		return
 	}
 	for i := range c.Timeline {
-		c.add(fmt.Sprintf("timeline[%d].do", i), ": with kube.placement: "+place+" there are no steps", "they are for pods in networks of their own; use pods or one-node")
+		c.add(fmt.Sprintf("timeline[%d].do", i),
+			": with kube.placement: "+string(place)+" there are no steps",
+			"they are for pods in networks of their own; use pods or one-node")
 	}
 }
 
@@ -167,7 +194,7 @@ func (c *setupCheck) cluster() {
 	service := c.InPods()
 	if c.d.Trusts("dns") {
 		switch {
-		case c.DNS != (DNS{}) && c.Path != "dns" && c.Path != "service":
+		case c.DNS != (DNS{}) && !c.Path.Row().ByName:
 			c.add("dns", ": only path: dns and service look names up", "use path: dns, or remove dns")
 		case c.DNS.TTL%time.Second != 0:
 			c.add("dns.ttl", ": "+strictyaml.FormatDuration(c.DNS.TTL)+" is not in whole seconds",
@@ -175,36 +202,42 @@ func (c *setupCheck) cluster() {
 		}
 	}
 	for i, s := range c.Timeline {
-		if k := s.Kind(); !service && k.Pods && !k.Plain {
-			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" needs path: service, dns or pod", "elsewhere there are no pods; use replace, roll or remove")
+		if k := s.Do.Kind(); !service && k.Pods && !k.Plain {
+			c.add(fmt.Sprintf("timeline[%d].do", i),
+				": "+string(s.Do)+" needs path: service, dns or pod",
+				"elsewhere there are no pods; use replace, roll or remove")
 		}
 	}
 	switch {
-	case service && c.Network != "cluster":
-		c.add("path", ": "+c.Path+" needs network: cluster", "its pods are network namespaces of their own")
+	case service && c.Network != vocabulary.NetworkCluster:
+		c.add("path", ": "+string(c.Path)+" needs network: cluster",
+			"its pods are network namespaces of their own")
 		return
 	case c.Kube != (Kube{}) && !service:
 		c.add("kube", ": only path: service, dns and pod have a control plane", "use path: service, or remove kube")
-	case c.Network != "cluster":
+	case c.Network != vocabulary.NetworkCluster:
 		return
 	}
 	switch {
-	case c.Path == "haproxy":
+	case c.Path == vocabulary.PathHAProxy:
 		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
-	case c.Family == "ipv6":
+	case c.Family == vocabulary.IPv6:
 		c.add("family", ": a cluster has IPv4 only", "use family: ipv4")
 	case c.filters() > 0 && c.d.Trusts("server.fault"):
 		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need network: loopback or veth", "in a cluster the node's own rules stand between")
 	case (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.Trusts("load.rate", "search.p99"):
 		c.add("load.rate", ": a share of the capacity, and a search, need network: loopback or veth", "give load.rate in attempts per second, for example 1000/s")
-	case service && c.Sockets == "shared":
+	case service && c.Sockets == vocabulary.SocketsShared:
 		c.add("sockets", ": shared needs workers on one host", "each pod has a network of its own; use sockets: reuseport")
-	case service && c.Selector != "hash" && c.d.Trusts("selector"):
-		c.add("selector", ": "+c.Selector+" selects among the sockets of one host", "behind a Service the node's rules choose, at random; use hash")
+	case service && c.Selector != vocabulary.SelectorHash && c.d.Trusts("selector"):
+		c.add("selector", ": "+string(c.Selector)+" selects among the sockets of one host",
+			"behind a Service the node's rules choose, at random; use hash")
 	}
 	for i, s := range c.Timeline {
-		if k := s.Kind(); service && k.Plain && !k.Pods {
-			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for pods behind a Service", "there use "+strings.Join(stepNames(c.allows), ", "))
+		if k := s.Do.Kind(); service && k.Plain && !k.Pods {
+			c.add(fmt.Sprintf("timeline[%d].do", i),
+				": "+string(s.Do)+" is not for pods behind a Service",
+				"there use "+strings.Join(stepNames(c.allows), ", "))
 		}
 	}
 	if service {
@@ -212,8 +245,9 @@ func (c *setupCheck) cluster() {
 		c.drains()
 	}
 	if service && c.d.Trusts("stop") {
-		if c.Stop != "" && !slices.Contains(podStops, c.Stop) {
-			c.add("stop", ": "+c.Stop+" is between workers on one host", "a pod has its own; use "+strings.Join(podStops, ", "))
+		if c.Stop != "" && !c.Stop.Row().Pods {
+			c.add("stop", ": "+string(c.Stop)+" is between workers on one host",
+				"a pod has its own; use "+strings.Join(podStops(), ", "))
 		}
 	}
 }
@@ -227,13 +261,13 @@ func (c *setupCheck) ports() {
 	apart := time.Duration(float64(l.Ports) / l.Rate.PerSecond * float64(time.Second))
 	const least = 100 * time.Millisecond
 	switch {
-	case c.Path != "service":
+	case c.Path != vocabulary.PathService:
 		c.add("load.ports", ": only path: service has them", "they are about what the clients' node remembers; use path: service, or remove ports")
-	case l.Connections != "new":
+	case l.Connections != vocabulary.ConnectionsNew:
 		c.add("load.ports", ": needs load.connections: new", "a connection that is kept keeps its port")
 	case l.Retry.Max > 0:
 		c.add("load.ports", ": not with load.retry", "every try has a port of its own")
-	case l.Pace != "constant":
+	case l.Pace != vocabulary.PaceConstant:
 		c.add("load.ports", ": needs load.pace: constant", "attempts from one port must be further apart than the timeout")
 	case l.Rate.PerSecond > 0 && apart < l.Timeout+least:
 		round := strictyaml.FormatDuration(apart.Round(time.Millisecond))
@@ -247,29 +281,31 @@ func (c *setupCheck) ports() {
 // rollout checks the settings of the control plane that belong to one of its ways only.
 func (c *setupCheck) rollout() {
 	k := c.Kube
-	update, drain := c.has("rolling-update"), c.has("drain-node")
-	starts := update || drain || c.has("scale", "move-pod")
-	ends := starts || c.has("delete-pod", "remove")
+	update, drain := c.has(vocabulary.StepRollingUpdate), c.has(vocabulary.StepDrainNode)
+	awaits := c.doesAny(func(k vocabulary.StepKind) bool { return k.Pods && !k.Plain && k.Starts })
+	deletes := c.doesAny(func(k vocabulary.StepKind) bool { return k.Pods && k.Stops })
 	switch {
-	case k.ProbePeriod > 0 && k.Readiness != "probe" && k.Readiness != "started": // a matrix may go from one to the other
+	case k.ProbePeriod > 0 && k.Readiness != vocabulary.ReadinessProbe &&
+		k.Readiness != vocabulary.ReadinessStarted: // a matrix may go from one to the other
 		c.add("kube.probe_period", ": only readiness: probe has one", "use kube.readiness: probe, or remove probe_period")
 	case (k.MaxSurge > 0 || k.MaxUnavailable > 0) && !update:
 		c.add("kube", ": max_surge and max_unavailable are a rolling-update's", "add a step rolling-update, or remove them")
-	case k.MinReady > 0 && !starts:
+	case k.MinReady > 0 && !awaits:
 		c.add("kube.min_ready", ": no step waits for a new pod", "rolling-update, drain-node, move-pod and scale do; or remove min_ready")
-	case (k.PreStop > 0 || k.Grace > 0) && !ends:
+	case (k.PreStop > 0 || k.Grace > 0) && !deletes:
 		c.add("kube", ": pre_stop and grace are for pods that are deleted", "add a step such as delete-pod, or remove them")
 	case k.Grace > 0 && k.Grace < k.PreStop:
 		c.add("kube.grace", fmt.Sprintf(": %s cuts a preStop delay of %s short",
 			strictyaml.FormatDuration(k.Grace), strictyaml.FormatDuration(k.PreStop)),
 			"it counts from the deletion: make it more, or remove it for 5s after pre_stop")
-	case k.NodeLag > 0 && !c.has("node-down"):
+	case k.NodeLag > 0 && !c.has(vocabulary.StepNodeDown):
 		c.add("kube.node_lag", ": only a node-down has one", "add a step node-down, or remove node_lag")
-	case (k.RulesLag != Lag{} || k.MinSyncPeriod > 0) && c.Path != "service":
+	case (k.RulesLag != Lag{} || k.MinSyncPeriod > 0) && c.Path != vocabulary.PathService:
 		c.add("kube", ": rules_lag and min_sync_period are for path: service", "no rule leads to pods that are known by name or address; use endpoint_lag")
 	case k.MinAvailable > 0 && !drain:
 		c.add("kube.min_available", ": only a drain-node asks for it", "add a step drain-node, or remove min_available")
-	case drain && k.MinAvailable >= c.Workers && c.WorkersPerCPU == 0 && c.d.Trusts("workers") && !c.has("add", "cold-start", "scale"):
+	case drain && k.MinAvailable >= c.Workers && c.WorkersPerCPU == 0 && c.d.Trusts("workers") &&
+		!c.has(vocabulary.StepAdd, vocabulary.StepColdStart, vocabulary.StepScale):
 		c.add("kube.min_available", fmt.Sprintf(": with %d of %d no pod may ever be evicted", k.MinAvailable, c.Workers), "make it less than workers")
 	}
 }
@@ -279,13 +315,13 @@ func (c *setupCheck) drains() {
 	left := map[int]bool{0: true, 1: true}
 	down := false
 	for i, s := range c.Timeline {
-		if down && s.Do == "rolling-update" {
+		if down && s.Do == vocabulary.StepRollingUpdate {
 			c.add(fmt.Sprintf("timeline[%d]", i), ": a rolling-update deletes pods on the node that is down", "their kubelet does not hear of it; update before the node-down")
 		}
-		if s.Do != "drain-node" && s.Do != "node-down" {
+		if s.Do.Kind().Targets != vocabulary.TargetNode {
 			continue
 		}
-		down = down || s.Do == "node-down"
+		down = down || s.Do == vocabulary.StepNodeDown
 		if delete(left, s.Node()); len(left) == 0 {
 			c.add(fmt.Sprintf("timeline[%d]", i), ": no node is left for the pods", "the other one was drained, or is down, before")
 		}
@@ -307,13 +343,13 @@ func (c *setupCheck) coldStart() {
 	if !c.d.Trusts("timeline", "server.cold", "selector") {
 		return
 	}
-	cold := c.has("cold-start")
+	cold := c.has(vocabulary.StepColdStart)
 	switch {
 	case cold && c.Server.Cold == 0:
 		c.add("server.cold", " is missing", "how much longer requests take at a cold worker, for example cold: 5ms")
 	case !cold && c.Server.Cold > 0:
 		c.add("server.cold", ": no step starts a cold worker", "add a step cold-start, or remove cold")
-	case !cold && c.Selector == "slow-start":
+	case !cold && c.Selector == vocabulary.SelectorSlowStart:
 		c.add("selector", ": slow-start needs a step cold-start", "it is about workers that a cold-start adds")
 	}
 }
@@ -325,13 +361,19 @@ func (c *setupCheck) steps() {
 	}
 	for i, s := range c.Timeline {
 		path := fmt.Sprintf("timeline[%d].do", i)
-		single := s.Do == "add" || s.Do == "cold-start" || s.Do == "remove"
+		single := s.Do == vocabulary.StepAdd || s.Do == vocabulary.StepColdStart ||
+			s.Do == vocabulary.StepRemove
 		switch {
-		case c.Stop == "tableflip" && (single || s.Do == "crash" || s.Do == "kill"):
-			c.add(path, ": "+s.Do+" is not for tableflip", "there a worker is started by the one that it replaces; use replace or roll")
-		case c.Stop == "inherit" && c.Sockets == "reuseport" && single:
-			c.add(path, ": "+s.Do+" is not for stop: inherit with a socket each", "the supervisor holds every socket, with or without a worker; use sockets: shared, or stop: handoff")
-		case c.Server.Fault.HalfOpen > 0 && s.Do != "replace" && s.Do != "" && s.Do != "stall":
+		case c.Stop == vocabulary.StopTableflip &&
+			(single || s.Do == vocabulary.StepCrash || s.Do == vocabulary.StepKill):
+			c.add(path, ": "+string(s.Do)+" is not for tableflip",
+				"there a worker is started by the one that it replaces; use replace or roll")
+		case c.Stop == vocabulary.StopInherit && c.Sockets == vocabulary.SocketsReuseport && single:
+			c.add(path, ": "+string(s.Do)+" is not for stop: inherit with a socket each",
+				"the supervisor holds every socket, with or without a worker; use sockets: "+
+					"shared, or stop: handoff")
+		case c.Server.Fault.HalfOpen > 0 && s.Do != vocabulary.StepReplace && s.Do != "" &&
+			s.Do != vocabulary.StepStall:
 			c.add(path, ": server.fault.half_open is for replace only", "of other steps some of the handshakes would be at listeners that stay; use replace")
 		}
 	}
@@ -342,22 +384,23 @@ func (c *setupCheck) accept() {
 	if !c.d.Trusts("accept", "sockets", "server.kind") {
 		return
 	}
-	switch kind := c.Server.Kind; {
-	case kind == "http" && c.Accept != "netpoll":
-		c.add("accept", ": "+c.Accept+" needs server.kind: loop", "Go's net/http accepts by netpoll")
-	case kind == "loop" && c.Accept == "netpoll":
-		c.add("accept", ": netpoll needs server.kind: http", "a loop has epoll, epoll-exclusive, epoll-edge, blocking and acceptor")
-	case c.Accept == "acceptor" && c.Sockets != "shared":
-		c.add("accept", ": acceptor needs sockets: shared", "it accepts from one socket for all workers")
-	case c.Accept == "blocking" && c.Load.Connections != "new" && c.d.Trusts("load.connections"):
-		c.add("accept", ": blocking needs load.connections: new", "such a worker is its one client's until the connection ends")
+	row := c.Accept.Row()
+	switch {
+	case !row.Kind.Allows(c.Server.Kind):
+		needs(c, "accept", c.Accept, "server.kind", row.Kind)
+	case !row.Sockets.Allows(c.Sockets):
+		needs(c, "accept", c.Accept, "sockets", row.Sockets)
+	case !row.Connections.Allows(c.Load.Connections) && c.d.Trusts("load.connections"):
+		needs(c, "accept", c.Accept, "load.connections", row.Connections)
 	}
-	if c.Accept != "acceptor" || !c.d.Trusts("timeline") {
+	if c.Accept != vocabulary.AcceptAcceptor || !c.d.Trusts("timeline") {
 		return
 	}
 	for i, s := range c.Timeline {
-		if s.Do != "" && s.Do != "stall" && s.Do != "kill" && c.d.Trusts(fmt.Sprintf("timeline[%d].do", i)) {
-			c.add(fmt.Sprintf("timeline[%d].do", i), ": "+s.Do+" is not for workers behind an acceptor",
+		if s.Do != "" && s.Do != vocabulary.StepStall && s.Do != vocabulary.StepKill &&
+			c.d.Trusts(fmt.Sprintf("timeline[%d].do", i)) {
+			c.add(fmt.Sprintf("timeline[%d].do", i),
+				": "+string(s.Do)+" is not for workers behind an acceptor",
 				"the acceptor knows only the workers that it was started with; stall or kill them")
 		}
 	}
@@ -368,24 +411,26 @@ func (c *setupCheck) selector() {
 	if !c.d.Trusts("selector", "sockets") {
 		return
 	}
+	row := c.Selector.Row()
 	switch {
-	case c.Selector == "hash":
-	case c.Sockets != "reuseport":
-		c.add("selector", ": "+c.Selector+" needs sockets: reuseport", "with one shared socket there is nothing to select")
-	case c.Selector == "incoming-cpu" && c.Pin != "cpu" && c.d.Trusts("pin"):
-		c.add("selector", ": incoming-cpu needs pin: cpu", "it gives each CPU's connections to the worker of that CPU")
-	case c.Selector == "least-loaded" && (c.Server.Kind != "loop" || c.Accept == "blocking") && c.d.Trusts("server.kind", "accept"):
+	case !row.Sockets.Allows(c.Sockets):
+		needs(c, "selector", c.Selector, "sockets", row.Sockets)
+	case !row.Pin.Allows(c.Pin) && c.d.Trusts("pin"):
+		needs(c, "selector", c.Selector, "pin", row.Pin)
+	case c.Selector == vocabulary.SelectorLeastLoaded &&
+		(c.Server.Kind != vocabulary.ServerLoop || c.Accept == vocabulary.AcceptBlocking) &&
+		c.d.Trusts("server.kind", "accept"):
 		c.add("selector", ": least-loaded needs server.kind: loop and accept by epoll", "only such a loop says how busy it is")
 	}
 	if !c.d.Trusts("canary") {
 		return
 	}
 	switch {
-	case c.Selector == "weighted" && c.Canary == 0:
+	case c.Selector == vocabulary.SelectorWeighted && c.Canary == 0:
 		c.add("canary", " is missing", "for example canary: 0.1, the share of the last worker")
-	case c.Selector == "weighted" && c.Canary == 1:
+	case c.Selector == vocabulary.SelectorWeighted && c.Canary == 1:
 		c.add("canary", ": 1 leaves nothing to the other workers", "less than 1, for example canary: 0.1")
-	case c.Selector != "weighted" && c.Canary != 0:
+	case c.Selector != vocabulary.SelectorWeighted && c.Canary != 0:
 		c.add("canary", ": only the selector weighted has one", "use selector: weighted, or remove canary")
 	}
 }
@@ -399,10 +444,11 @@ func (c *setupCheck) work() {
 	if !c.d.Trusts(path+".sleep", path+".burn", path+".distribution", path+".slow", path+".slow_share") {
 		return
 	}
-	bimodal := w.Distribution == "bimodal"
+	bimodal := w.Distribution == vocabulary.DistributionBimodal
 	switch {
-	case w.Distribution != "fixed" && w.Sleep == 0 && w.Burn == 0:
-		c.add(path+".distribution", ": "+w.Distribution+" needs sleep or burn", "they say what is used up, and how much of it")
+	case w.Distribution != vocabulary.DistributionFixed && w.Sleep == 0 && w.Burn == 0:
+		c.add(path+".distribution", ": "+string(w.Distribution)+" needs sleep or burn",
+			"they say what is used up, and how much of it")
 	case bimodal && w.Slow == 0:
 		c.add(path+".slow", " is missing", "for example slow: 10ms")
 	case bimodal && w.SlowShare == 0:
@@ -455,13 +501,15 @@ func (c *setupCheck) retry() {
 	switch {
 	case r.Max == 0:
 		c.add(path+".max", ": with none there is nothing to say of tries", "for example max: 3, or remove the rest of load.retry")
-	case slices.Contains(causes, "non-idempotent") && !slices.Contains(causes, "unanswered"):
+	case slices.Contains(causes, vocabulary.RetryNonIdempotent) &&
+		!slices.Contains(causes, vocabulary.RetryUnanswered):
 		c.add(path+".on", ": non-idempotent extends unanswered", "name that too: unanswered+non-idempotent")
-	case r.Backoff == 0 && r.Jitter == "full":
+	case r.Backoff == 0 && r.Jitter == vocabulary.JitterFull:
 		c.add(path+".jitter", ": full needs a backoff", "for example backoff: 50ms")
 	case r.MaxBackoff > 0 && r.Backoff == 0:
 		c.add(path+".max_backoff", ": there is no backoff", "for example backoff: 50ms, or remove max_backoff")
-	case slices.Equal(causes, []string{"unanswered"}) && c.Load.Body > 0 && c.d.Trusts("load.body"):
+	case slices.Equal(causes, []vocabulary.RetryCause{vocabulary.RetryUnanswered}) &&
+		c.Load.Body > 0 && c.d.Trusts("load.body"):
 		c.add(path+".on", ": a request with a body is never sent again once it is unanswered", "add non-idempotent if it may be, or other causes")
 	case r.MaxBackoff > 0 && r.MaxBackoff < r.Backoff:
 		c.add(path+".max_backoff", fmt.Sprintf(": %s is less than the backoff, %s",
@@ -471,7 +519,7 @@ func (c *setupCheck) retry() {
 		c.add(path+".backoff", fmt.Sprintf(": after %s nothing is left of load.timeout, %s",
 			strictyaml.FormatDuration(r.Backoff), strictyaml.FormatDuration(c.Load.Timeout)),
 			"make it less, or load.timeout more")
-	case r.ConnectTimeout > 0 && !slices.Contains(causes, "connect-timeout"):
+	case r.ConnectTimeout > 0 && !slices.Contains(causes, vocabulary.RetryConnectTimeout):
 		c.add(path+".connect_timeout", ": without connect-timeout nothing is tried again after it", "add that to on, or remove connect_timeout")
 	case r.ConnectTimeout > 0 && r.ConnectTimeout >= c.Load.Timeout:
 		c.add(path+".connect_timeout", fmt.Sprintf(": %s leaves no time of load.timeout, %s",
@@ -493,11 +541,11 @@ func (c *setupCheck) pace() {
 		return
 	}
 	switch {
-	case l.From != (Rate{}) && l.Pace != "ramp":
+	case l.From != (Rate{}) && l.Pace != vocabulary.PaceRamp:
 		c.add("load.from", ": only a ramp starts at another rate", "use pace: ramp, or remove from")
-	case l.Pace == "burst" && l.Burst == 0:
+	case l.Pace == vocabulary.PaceBurst && l.Burst == 0:
 		c.add("load.burst", " is missing", "for example burst: 100")
-	case l.Burst > 0 && l.Pace != "burst":
+	case l.Burst > 0 && l.Pace != vocabulary.PaceBurst:
 		c.add("load.burst", ": only the pace burst has one", "use pace: burst, or remove burst")
 	}
 }
@@ -516,27 +564,27 @@ func (c *setupCheck) step(i int) {
 	if !c.d.Trusts(path + ".do") {
 		return
 	}
-	switch step.Do {
-	case "":
+	kind := step.Do.Kind()
+	switch {
+	case step.Do == "":
 		kinds := c.d.Format.Setting("timeline[].do").Values()
 		c.add(path+".do", " is missing", "steps are "+strings.Join(kinds, ", "))
-	case "replace", "roll", "remove", "delete-pod", "rolling-update", "move-pod", "drain-node", "scale":
-		if c.Stop == "" && c.d.Trusts("stop") {
-			ways := c.d.Format.Setting("stop").Values()
-			if c.InPods() {
-				ways = podStops
-			}
-			c.add(path, ": "+step.Do+" needs stop", "say how the old workers end: "+strings.Join(ways, ", "))
+	case kind.Stops && c.Stop == "" && c.d.Trusts("stop"):
+		modes := c.d.Format.Setting("stop").Values()
+		if c.InPods() {
+			modes = podStops()
 		}
+		c.add(path, ": "+string(step.Do)+" needs stop",
+			"say how the old workers end: "+strings.Join(modes, ", "))
 	}
 	if c.d.Trusts(path + ".for") {
 		c.length(path, step)
 	}
 	if c.d.Trusts(path + ".replicas") {
 		switch {
-		case step.Do == "scale" && step.Replicas == nil:
+		case kind.Replicas && step.Replicas == nil:
 			c.add(path+".replicas", " is missing", "how many pods there are to be, for example replicas: 4")
-		case step.Do != "scale" && step.Do != "" && step.Replicas != nil:
+		case !kind.Replicas && step.Do != "" && step.Replicas != nil:
 			c.add(path+".replicas", ": only a scale has them", "remove replicas, or use do: scale")
 		}
 	}
@@ -547,27 +595,31 @@ func (c *setupCheck) step(i int) {
 
 // target checks which worker a step is for, as far as it can be known before the steps are carried out.
 func (c *setupCheck) target(path string, step Step) {
-	switch step.Do {
-	case "node-down", "drain-node":
+	switch step.Do.Kind().Targets {
+	case vocabulary.TargetNode:
 		if *step.Target > 1 {
 			c.add(path, fmt.Sprintf(": there is no node %d", *step.Target), "they are 0 and 1")
 		}
-	case "remove", "kill", "stall", "crash", "delete-pod", "move-pod":
-		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 && !c.has("add", "cold-start", "scale") && c.d.Trusts("workers", "timeline") {
+	case vocabulary.TargetWorker:
+		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 &&
+			!c.has(vocabulary.StepAdd, vocabulary.StepColdStart, vocabulary.StepScale) &&
+			c.d.Trusts("workers", "timeline") {
 			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target), fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
 		}
 	default:
-		c.add(path, ": "+step.Do+" is for no single worker", "remove target, or use remove, kill, crash or stall")
+		c.add(path, ": "+string(step.Do)+" is for no single worker",
+			"remove target, or use remove, kill, crash or stall")
 	}
 }
 
 // length checks how long a step lasts.
 func (c *setupCheck) length(path string, step Step) {
-	lasts := step.Do == "stall" || step.Do == "crash" || step.Do == "cold-start"
+	lasts := step.Do.Kind().Lasts
 	switch {
 	case lasts && step.For == 0:
-		c.add(path+".for", ": a "+step.Do+" needs a length", "for example for: 50ms")
-	case lasts && step.Do != "cold-start" && step.Every > 0 && step.Every <= step.For && c.d.Trusts(path+".every"):
+		c.add(path+".for", ": a "+string(step.Do)+" needs a length", "for example for: 50ms")
+	case lasts && step.Do != vocabulary.StepColdStart && step.Every > 0 && step.Every <= step.For &&
+		c.d.Trusts(path+".every"):
 		c.add(path+".every", fmt.Sprintf(": a %s of %s every %s never ends", step.Do,
 			strictyaml.FormatDuration(step.For), strictyaml.FormatDuration(step.Every)),
 			"make for shorter than every")

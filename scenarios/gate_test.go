@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results/cause"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // numberedFigures has a value of its own for each figure, from first on, in the order that
@@ -247,16 +248,16 @@ func TestGateOnEveryStep(t *testing.T) {
 		"stall": "for: 20ms", "crash": "for: 20ms", "cold-start": "for: 20ms", "scale": "replicas: 3",
 		"drain-node": "target: 0", "node-down": "target: 0",
 	}
-	for _, kind := range StepKinds() {
+	for _, kind := range vocabulary.StepKinds() {
 		lines := "name: x\nload: {rate: 100/s, duration: 1s}\nstop: close\n"
-		if kind.Name == "cold-start" {
+		if kind.Name == vocabulary.StepColdStart {
 			lines += "server: {cold: 5ms}\n"
 		}
 		if kind.Pods {
 			lines += "network: cluster\npath: service\n"
 		}
-		lines += "timeline: [{at: 100ms, do: " + kind.Name
-		if more := settings[kind.Name]; more != "" {
+		lines += "timeline: [{at: 100ms, do: " + string(kind.Name)
+		if more := settings[string(kind.Name)]; more != "" {
 			lines += ", " + more
 		}
 		lines += "}]\ngates:\n"
@@ -266,7 +267,8 @@ func TestGateOnEveryStep(t *testing.T) {
 				continue
 			}
 			lines += "  - expect: " + m.name + " < 1\n"
-			if of, limited := only[m.name]; limited && !slices.Contains(strings.Fields(of), kind.Name) {
+			if of, limited := only[m.name]; limited &&
+				!slices.Contains(strings.Fields(of), string(kind.Name)) {
 				want = append(want, m.name+" is never measured")
 			}
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 func TestEmbedded(t *testing.T) {
@@ -236,8 +238,8 @@ func FuzzParse(f *testing.F) {
 
 // A name for all that is harmless, beside names for one thing each.
 func TestRetryCauses(t *testing.T) {
-	harmless := []string{"refused", "unreachable", "connect-timeout", "unsent", "unanswered"}
-	for on, want := range map[string][]string{
+	harmless := vocabulary.SafeRetries()
+	for on, want := range map[string][]vocabulary.RetryCause{
 		"":                    harmless,
 		"safe":                harmless,
 		"unsent+refused":      {"unsent", "refused"},

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"reuseport-bench/scenarios/strictyaml"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // DecodeYAML decodes one product block of the matrix. Keys and values with a problem are left out.
@@ -114,16 +115,18 @@ func variable(f *strictyaml.Format) []string {
 // complete adds the defaults that depend on other settings.
 func (s *Setup) complete() {
 	if s.Accept == "" {
-		s.Accept = map[string]string{"loop": "epoll", "http": "netpoll"}[s.Server.Kind]
+		s.Accept = s.Server.Kind.Row().Accept
 	}
-	if (s.Path == "dns" || s.DNS != DNS{}) && s.DNS.Cache == "" {
-		s.DNS.Cache = "ttl"
+	if (s.Path == vocabulary.PathDNS || s.DNS != DNS{}) && s.DNS.Cache == "" {
+		s.DNS.Cache = vocabulary.DNSCacheTTL
 	}
 	if s.InPods() {
-		s.Kube.Placement, s.Kube.Users = cmp.Or(s.Kube.Placement, "pods"), cmp.Or(s.Kube.Users, "one")
+		s.Kube.Placement = cmp.Or(s.Kube.Placement, vocabulary.PlacementPods)
+		s.Kube.Users = cmp.Or(s.Kube.Users, vocabulary.UsersOne)
 	}
-	if s.Path == "haproxy" {
-		s.HAProxy.Checks, s.HAProxy.Redispatch = cmp.Or(s.HAProxy.Checks, "default"), cmp.Or(s.HAProxy.Redispatch, "off")
+	if s.Path == vocabulary.PathHAProxy {
+		s.HAProxy.Checks = cmp.Or(s.HAProxy.Checks, vocabulary.ChecksDefault)
+		s.HAProxy.Redispatch = cmp.Or(s.HAProxy.Redispatch, vocabulary.Off)
 	}
 }
 

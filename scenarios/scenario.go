@@ -8,6 +8,8 @@ package scenarios
 import (
 	"strings"
 	"time"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // A Scenario is one YAML file, decoded and valid.
@@ -50,11 +52,11 @@ type Scenario struct {
 // Setup is everything a variant can change.
 type Setup struct {
 	// Network is what the lab is made of.
-	Network string `yaml:"network"`
+	Network vocabulary.Network `yaml:"network"`
 	// Family is the IP version.
-	Family string `yaml:"family"`
+	Family vocabulary.Family `yaml:"family"`
 	// Path is what stands between the load and the workers.
-	Path string `yaml:"path"`
+	Path vocabulary.Path `yaml:"path"`
 	// HAProxy says how the HAProxy of path haproxy is configured.
 	HAProxy HAProxy `yaml:"haproxy,omitempty"`
 	// DNS is how clients find the pods of path dns and, where it is given, the address of path service.
@@ -66,22 +68,22 @@ type Setup struct {
 	// WorkersPerCPU, 1 to 64, sets Workers to that many for each of the servers' CPUs. Default 0: Workers is as it says.
 	WorkersPerCPU int `yaml:"workers_per_cpu,omitempty"`
 	// Pin is which CPUs a worker may run on.
-	Pin string `yaml:"pin"`
+	Pin vocabulary.Pin `yaml:"pin"`
 	// Sockets is how the workers of a generation listen.
-	Sockets string `yaml:"sockets"`
+	Sockets vocabulary.Sockets `yaml:"sockets"`
 	// Accept is how a worker gets the connections of its socket. Default epoll, or netpoll for server.kind http.
-	Accept string `yaml:"accept,omitempty"`
+	Accept vocabulary.AcceptMode `yaml:"accept,omitempty"`
 	// Selector is who decides which socket of a reuseport group gets a connection.
-	Selector string `yaml:"selector"`
+	Selector vocabulary.Selector `yaml:"selector"`
 	// Canary is the share of the connections, more than 0 and less than 1, that the selector weighted gives to the last
 	// worker of a generation; the others share the rest. Needed there.
 	Canary float64 `yaml:"canary,omitempty"`
 	// Stop is how a worker ends when a step stops it. Needed once the timeline has a replace, roll or remove step.
-	Stop string `yaml:"stop,omitempty"`
+	Stop vocabulary.StopMode `yaml:"stop,omitempty"`
 	// Stall is how a worker stands still when a step stalls it.
-	Stall string `yaml:"stall"`
+	Stall vocabulary.Stall `yaml:"stall"`
 	// Trace is whether the kernel is asked about losses.
-	Trace string `yaml:"trace"`
+	Trace vocabulary.Switch `yaml:"trace"`
 	// Server describes the process under test.
 	Server Server `yaml:"server"`
 	// Load is the open-loop load that the scenario drives.
@@ -94,13 +96,13 @@ type Setup struct {
 	Validity Validity `yaml:"validity"`
 }
 
-// InPods says that the workers are pods.
-func (s *Setup) InPods() bool { return s.Path == "service" || s.Path == "dns" || s.Path == "pod" }
+// InPods reports whether the workers are pods.
+func (s *Setup) InPods() bool { return s.Path.Row().InPods }
 
 // DNS says how names are answered and kept.
 type DNS struct {
 	// Cache is what a client keeps of an answer. Default ttl.
-	Cache string `yaml:"cache,omitempty"`
+	Cache vocabulary.DNSCache `yaml:"cache,omitempty"`
 	// TTL of answers, in whole seconds, 0 to 1 h. Default 0: 5 s, as CoreDNS's plugin kubernetes.
 	TTL time.Duration `yaml:"ttl,omitempty"`
 	// Clients share the attempts, each with a cache of its own, 0 to 1024. Default 0: 16.
@@ -110,9 +112,9 @@ type DNS struct {
 // Kube says how the embedded control plane behaves: a stand-in for Kubernetes' own, with lags that can be set. Default: none.
 type Kube struct {
 	// Placement is where the pods are. Default pods.
-	Placement string `yaml:"placement,omitempty"`
+	Placement vocabulary.Placement `yaml:"placement,omitempty"`
 	// Users are the user ids of the workers. Default one.
-	Users string `yaml:"users,omitempty"`
+	Users vocabulary.Users `yaml:"users,omitempty"`
 	// EndpointLag is the time from a pod's being ready, or deleted, to the change of its Service's endpoints, 0 to 1 min, or what it
 	// is drawn from for each change: uniform(10ms..1s), exponential(100ms) by its mean, lognormal(100ms..1s) by its median and 99th percentile.
 	EndpointLag Lag `yaml:"endpoint_lag,omitempty"`
@@ -121,7 +123,7 @@ type Kube struct {
 	// MinSyncPeriod is how far apart two syncs of a node's rules are at least, 0 to 1 min, as kube-proxy's minSyncPeriod (its default is 1 s).
 	MinSyncPeriod time.Duration `yaml:"min_sync_period,omitempty"`
 	// Readiness is when a pod counts as ready. Default listening.
-	Readiness string `yaml:"readiness,omitempty"`
+	Readiness vocabulary.Readiness `yaml:"readiness,omitempty"`
 	// ProbePeriod is how far apart the readiness probes of one pod are, with readiness: probe; the first comes when its process has been
 	// started. 0 to 1 min. Default 0: 1 s, the least that Kubernetes allows (its default is 10 s).
 	ProbePeriod time.Duration `yaml:"probe_period,omitempty"`
@@ -150,15 +152,15 @@ type Kube struct {
 // HAProxy says how HAProxy is configured.
 type HAProxy struct {
 	// Checks are its health checks of the workers. Default default.
-	Checks string `yaml:"checks,omitempty"`
+	Checks vocabulary.HealthChecks `yaml:"checks,omitempty"`
 	// Redispatch is whether a connection that a worker refused is tried again at another one. Default off.
-	Redispatch string `yaml:"redispatch,omitempty"`
+	Redispatch vocabulary.Switch `yaml:"redispatch,omitempty"`
 }
 
 // Server describes the process under test.
 type Server struct {
 	// Kind is the architecture of a worker.
-	Kind string `yaml:"kind"`
+	Kind vocabulary.ServerKind `yaml:"kind"`
 	// Work is the service time of one request.
 	Work Work `yaml:"work"`
 	// Startup is how long a worker takes from its start until it listens, beyond what its process needs, 0 to 10 s: a program that loads its data first.
@@ -201,7 +203,7 @@ type Work struct {
 	Burn time.Duration `yaml:"burn"`
 	// Distribution is how the time varies from request to request. Each worker draws from a stream of its own, the
 	// same for every variant of a block.
-	Distribution string `yaml:"distribution"`
+	Distribution vocabulary.Distribution `yaml:"distribution"`
 	// Slow is how long a slow request of a bimodal distribution takes, of the kind of time that is set. Needed there.
 	Slow time.Duration `yaml:"slow,omitempty"`
 	// SlowShare is the probability that a request of a bimodal distribution is slow, 0 to 1. Needed there.
@@ -217,7 +219,7 @@ type OpenLoad struct {
 	// Duration is how long attempts are scheduled, 100 ms to 1 h. Required.
 	Duration time.Duration `yaml:"duration,omitempty"`
 	// Pace is how the attempts are spread over the duration.
-	Pace string `yaml:"pace"`
+	Pace vocabulary.Pace `yaml:"pace"`
 	// From is the rate that a ramp starts at; it ends at Rate.
 	From Rate `yaml:"from,omitempty"`
 	// Burst is how many attempts of a bursty pace are due at once, 2 to 100,000. The rate is that of
@@ -235,7 +237,7 @@ type OpenLoad struct {
 	// has. For path service, where the clients' node remembers what came from each. Default 0: every connection has one of its own.
 	Ports int `yaml:"ports,omitempty"`
 	// Connections is how attempts use connections.
-	Connections string `yaml:"connections"`
+	Connections vocabulary.Connections `yaml:"connections"`
 	// Retry is when clients try an attempt again that has failed. Default: never.
 	Retry Retry `yaml:"retry,omitempty"`
 	// Timeout bounds one attempt with all its tries, from its sent instant, 1 ms to 1 min. Default 900 ms: under the first SYN
@@ -255,7 +257,7 @@ type Retry struct {
 	// MaxBackoff bounds the waits, 0 to 1 min. Default 0: they are not bounded.
 	MaxBackoff time.Duration `yaml:"max_backoff,omitempty"`
 	// Jitter is how the waits are spread. Default none.
-	Jitter string `yaml:"jitter,omitempty"`
+	Jitter vocabulary.Jitter `yaml:"jitter,omitempty"`
 	// ConnectTimeout bounds the handshake of each try, less than load.timeout. Default 0: a third of that, where on has connect-timeout.
 	ConnectTimeout time.Duration `yaml:"connect_timeout,omitempty"`
 	// Budget bounds the tries of all clients of a load process, 0 to 1000 tokens, as gRPC's throttle does: a try that fails costs a token, one that is served gives
@@ -265,25 +267,17 @@ type Retry struct {
 	BudgetRatio float64 `yaml:"budget_ratio,omitempty"`
 }
 
-// Causes are what On names, written out.
-func (r Retry) Causes() []string {
-	safe := func() (all []string) {
-		for _, c := range RetryCauses() {
-			if c.Value != "safe" && c.Value != "non-idempotent" {
-				all = append(all, c.Value)
-			}
-		}
-		return all
-	}
+// Causes returns what On names, written out.
+func (r Retry) Causes() []vocabulary.RetryCause {
 	if r.On == "" {
-		return safe()
+		return vocabulary.SafeRetries()
 	}
-	var causes []string
+	var causes []vocabulary.RetryCause
 	for name := range strings.SplitSeq(r.On, "+") {
-		if name == "safe" {
-			causes = append(causes, safe()...)
+		if cause := vocabulary.RetryCause(name); cause == vocabulary.RetrySafe {
+			causes = append(causes, vocabulary.SafeRetries()...)
 		} else {
-			causes = append(causes, name)
+			causes = append(causes, cause)
 		}
 	}
 	return causes
@@ -314,7 +308,7 @@ type Step struct {
 	// Every repeats the step until the load ends, at least 10 ms apart. 0: once.
 	Every time.Duration `yaml:"every,omitempty"`
 	// Do is the kind of step. Required.
-	Do string `yaml:"do"`
+	Do vocabulary.StepName `yaml:"do"`
 	// Target is the worker that a remove, kill, crash or stall is for, counted from 0 among those there are at that time.
 	// Default the first; of a stall, all.
 	Target *int `yaml:"target,omitempty"`

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 func TestVariants(t *testing.T) {
@@ -27,7 +29,8 @@ func TestVariants(t *testing.T) {
 		{"sockets": "shared", "stop": "kill"},
 		{"sockets": "shared", "stop": "handoff"},
 	} {
-		setup.Sockets, setup.Stop = labels["sockets"], labels["stop"]
+		setup.Sockets = vocabulary.Sockets(labels["sockets"])
+		setup.Stop = vocabulary.StopMode(labels["stop"])
 		want = append(want, Variant{Labels: labels, Setup: setup})
 	}
 	if diff := cmp.Diff(s.Variants, want); diff != "" {

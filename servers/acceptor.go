@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 )
 
@@ -15,7 +16,7 @@ import (
 type channels struct{ acceptor, workers []*os.File }
 
 func (g *Group) openChannels() (c channels, err error) {
-	if g.cfg.Accept != ByAcceptor {
+	if g.cfg.Accept != vocabulary.AcceptAcceptor {
 		return c, nil
 	}
 	if g.acceptor != nil {

@@ -1,6 +1,9 @@
 package servers
 
-import "reuseport-bench/servers/child"
+import (
+	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/child"
+)
 
 // Package worker imports this one, and tests need real workers: so they are outside, and see this.
 
@@ -23,7 +26,7 @@ func (w *Worker) Process() *child.Process { return w.process }
 func (w *Worker) Closed() <-chan struct{} { return w.closed }
 
 // ExpectStop has the worker counted as told to stop, by a command that the test sends itself.
-func (w *Worker) ExpectStop(mode StopMode) {
+func (w *Worker) ExpectStop(mode vocabulary.StopMode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped, w.closing.Mode = true, mode

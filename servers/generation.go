@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 )
 
@@ -98,7 +99,7 @@ func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
 	if gen.Workers = slices.DeleteFunc(gen.Workers, taken); len(gen.Workers) == 0 {
 		return errors.New("no worker could bind its address")
 	}
-	if g.cfg.Accept == ByAcceptor {
+	if g.cfg.Accept == vocabulary.AcceptAcceptor {
 		if gen.Ready, err = g.startAcceptor(ctx, gen.channels); err != nil {
 			return err
 		}

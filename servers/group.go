@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
 	"reuseport-bench/servers/selector"
@@ -74,11 +76,11 @@ type Group struct {
 
 // NewGroup prepares a group; a shared socket listens from here on.
 func NewGroup(cfg Config, env Env) (*Group, error) {
-	if cfg.Grace == 0 {
-		cfg.Grace = time.Second
-	}
+	cfg.Grace = cmp.Or(cfg.Grace, time.Second)
+	cfg.Accept = cmp.Or(cfg.Accept, cfg.Kind.Row().Accept)
+	cfg.Selection = cmp.Or(cfg.Selection, vocabulary.SelectorHash)
 	g := &Group{cfg: cfg, env: env, listener: -1, held: map[int]int{}, name: "reuseport-bench-" + rand.Text(), drained: make(chan struct{})}
-	if cfg.Sockets == Shared {
+	if cfg.Sockets == vocabulary.SocketsShared {
 		err := env.Do(func() (err error) {
 			if g.listener, err = cfg.Listen(cfg.Address); err == nil {
 				g.inode, err = socket.Inode(g.listener)

@@ -20,11 +20,12 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	. "reuseport-bench/servers" // package worker imports it, so these tests cannot be part of it
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
-	"reuseport-bench/servers/worker"
 	"reuseport-bench/servers/testkit"
+	"reuseport-bench/servers/worker"
 )
 
 // childWorker, as the only argument, makes the test binary a worker.
@@ -66,7 +67,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 		cfg.Workers = 4
 	}
 	if cfg.Kind == "" {
-		cfg.Kind = Loop
+		cfg.Kind = vocabulary.ServerLoop
 	}
 	r.config = cfg
 	r.Group, err = NewGroup(cfg, Env{
@@ -82,9 +83,10 @@ func newRig(t *testing.T, cfg Config) *rig {
 			r.starts--
 			return c.Start()
 		},
-		Do:      func(f func() error) error { return f() },
-		Account: func(*Worker, journal.Record) {},
-		Clock:   clk,
+		Do:       func(f func() error) error { return f() },
+		Account:  func(*Worker, journal.Record) {},
+		Clock:    clk,
+		HalfOpen: func() (map[uint64]int, error) { return nil, nil },
 	})
 	if errors.Is(err, unix.EPERM) {
 		testkit.Skip(t, "%v", err)
@@ -120,7 +122,7 @@ func (r *rig) generation() *Generation {
 }
 
 // stop stops workers and fails the test if they do not.
-func (r *rig) stop(workers []*Worker, mode StopMode) {
+func (r *rig) stop(workers []*Worker, mode vocabulary.StopMode) {
 	r.t.Helper()
 	if _, _, err := r.Stop(r.t.Context(), workers, mode); err != nil {
 		r.t.Fatal(err)
@@ -171,18 +173,18 @@ func (r *rig) want(what string, got, want map[int]int) {
 
 // Two commands that a busy worker reads at once are both obeyed.
 func TestKernelCommandsTogether(t *testing.T) {
-	for _, accept := range []Accept{Epoll, Blocking} {
+	for _, accept := range []vocabulary.AcceptMode{vocabulary.AcceptEpoll, vocabulary.AcceptBlocking} {
 		t.Run(string(accept), func(t *testing.T) {
-			r := newRig(t, Config{Sockets: Reuseport, Accept: accept, Workers: 1})
+			r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Accept: accept, Workers: 1})
 			w := r.generation().Workers[0]
 			r.want("before", r.answers(2), map[int]int{w.ID: 2})
-			w.ExpectStop(Close)
-			if err := w.Process().Send(Command{BusyLoop: time.Millisecond}, Command{Stop: Close}); err != nil {
+			w.ExpectStop(vocabulary.StopClose)
+			if err := w.Process().Send(Command{BusyLoop: time.Millisecond}, Command{Stop: vocabulary.StopClose}); err != nil {
 				t.Fatal(err)
 			}
 			within(t, 5*time.Second, w.Closed(), "the worker to close its listener")
 			within(t, 5*time.Second, w.Exited(), "the worker to exit")
-			if mode := w.Closing().Mode; mode != Close {
+			if mode := w.Closing().Mode; mode != vocabulary.StopClose {
 				t.Errorf("it ended by %q", mode)
 			}
 		})
@@ -201,7 +203,7 @@ func within(t *testing.T, limit time.Duration, c <-chan struct{}, what string) {
 
 // Workers that are interrupted again and again while they wait in accept, serve or have just read the command, go on.
 func TestKernelBlockingIsInterrupted(t *testing.T) {
-	r := newRig(t, Config{Sockets: Shared, Accept: Blocking, Workers: 2, Work: Work{Sleep: 300 * time.Microsecond}})
+	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking, Workers: 2, Work: Work{Sleep: 300 * time.Microsecond}})
 	gen := r.generation()
 	for range 50 {
 		if err := BusyLoop(gen.Workers, time.Microsecond); err != nil {
@@ -209,16 +211,16 @@ func TestKernelBlockingIsInterrupted(t *testing.T) {
 		}
 		r.answers(2)
 	}
-	r.stop(gen.Workers, Handoff)
+	r.stop(gen.Workers, vocabulary.StopHandoff)
 }
 
 // O_NONBLOCK is everybody's who inherited the socket: a worker that leaves must not change it under its successor.
 func TestKernelHandoffKeepsBlocking(t *testing.T) {
-	r := newRig(t, Config{Sockets: Shared, Accept: Blocking, Workers: 2})
+	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking, Workers: 2})
 	old := r.generation()
 	r.answers(4)
 	r.generation()
-	r.stop(old.Workers, Handoff)
+	r.stop(old.Workers, vocabulary.StopHandoff)
 	if !r.HoldsShared() {
 		t.Fatal("the parent should still hold the socket")
 	}
@@ -237,10 +239,10 @@ func TestKernelHandoffKeepsBlocking(t *testing.T) {
 // An acceptor goes on without a worker that was killed, whose turns are then everybody's, and without one that is
 // stopped, whose turns wait for it.
 func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
-	r := newRig(t, Config{Sockets: Shared, Accept: ByAcceptor})
+	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptor})
 	gen := r.generation()
 	r.want("all", r.answers(8), map[int]int{0: 2, 1: 2, 2: 2, 3: 2})
-	r.stop(gen.Workers[1:2], Kill)
+	r.stop(gen.Workers[1:2], vocabulary.StopKill)
 	r.want("without 1", r.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
 
 	if err := Signal(gen.Workers[2:3], unix.SIGSTOP); err != nil {
@@ -268,7 +270,7 @@ func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
 	wait.Wait()
 	r.want("when 2 goes on", map[int]int{<-answered: 1, <-answered: 1}, map[int]int{2: 1})
 
-	r.stop([]*Worker{gen.Workers[0], gen.Workers[2], gen.Workers[3]}, Drain)
+	r.stop([]*Worker{gen.Workers[0], gen.Workers[2], gen.Workers[3]}, vocabulary.StopDrain)
 	if err := r.Finish(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -286,14 +288,14 @@ var modes = []struct {
 	cfg               Config
 	sockets, acceptor int
 }{
-	{"epoll shared", Config{Sockets: Shared, Accept: Epoll}, 1, 0},
-	{"blocking shared", Config{Sockets: Shared, Accept: Blocking}, 1, 0},
-	{"acceptor", Config{Sockets: Shared, Accept: ByAcceptor}, 1, 5},
-	{"epoll reuseport", Config{Sockets: Reuseport, Accept: Epoll}, 1, 0},
-	{"blocking reuseport", Config{Sockets: Reuseport, Accept: Blocking}, 1, 0},
-	{"round-robin", Config{Sockets: Reuseport, Accept: Epoll, Selection: RoundRobin}, 1, 0},
-	{"http shared", Config{Kind: HTTP, Sockets: Shared, Accept: Netpoll}, 1, 0},
-	{"http round-robin", Config{Kind: HTTP, Sockets: Reuseport, Accept: Netpoll, Selection: RoundRobin}, 1, 0},
+	{"epoll shared", Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptEpoll}, 1, 0},
+	{"blocking shared", Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking}, 1, 0},
+	{"acceptor", Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptor}, 1, 5},
+	{"epoll reuseport", Config{Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptEpoll}, 1, 0},
+	{"blocking reuseport", Config{Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptBlocking}, 1, 0},
+	{"round-robin", Config{Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptEpoll, Selection: vocabulary.SelectorRoundRobin}, 1, 0},
+	{"http shared", Config{Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptNetpoll}, 1, 0},
+	{"http round-robin", Config{Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptNetpoll, Selection: vocabulary.SelectorRoundRobin}, 1, 0},
 }
 
 // A worker has its own sockets and no others, and the parent none but the shared one. Whose control pipe ends, exits.
@@ -313,7 +315,7 @@ func TestKernelInheritanceAndOrphans(t *testing.T) {
 				}
 			}
 			want := len(before)
-			if m.cfg.Sockets == Shared {
+			if m.cfg.Sockets == vocabulary.SocketsShared {
 				want++
 			}
 			if got := sockets(t, os.Getpid()); len(got) != want {
@@ -388,7 +390,7 @@ func TestKernelFailedGeneration(t *testing.T) {
 				if len(answers) > 0 {
 					t.Errorf("answers by %v, who are not of the new generation", answers)
 				}
-				r.stop(gen.Workers, Drain)
+				r.stop(gen.Workers, vocabulary.StopDrain)
 				if err := errors.Join(r.Finish(t.Context()), r.Close()); err != nil {
 					t.Fatal(err)
 				}
@@ -404,7 +406,7 @@ func TestKernelFailedGeneration(t *testing.T) {
 func TestTakenAddress(t *testing.T) {
 	for _, mayBe := range []bool{true, false} {
 		t.Run(fmt.Sprint(mayBe), func(t *testing.T) {
-			r := newRig(t, Config{Sockets: Reuseport, Workers: 2, PortPerIndex: true, MayBeTaken: mayBe})
+			r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 2, PortPerIndex: true, MayBeTaken: mayBe})
 			next := netip.AddrPortFrom(r.target.Addr(), r.target.Port()+1)
 			stranger, err := net.Listen("tcp4", next.String())
 			if err != nil {
@@ -428,14 +430,14 @@ func TestTakenAddress(t *testing.T) {
 			if by := r.answers(3); by[0] != 3 {
 				t.Errorf("answers by worker %v", by)
 			}
-			r.stop(gen.Workers, Drain)
+			r.stop(gen.Workers, vocabulary.StopDrain)
 		})
 	}
 }
 
 // Where nobody can have his address, there is no generation.
 func TestTakenAddresses(t *testing.T) {
-	r := newRig(t, Config{Sockets: Reuseport, Workers: 2, MayBeTaken: true})
+	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 2, MayBeTaken: true})
 	stranger, err := net.Listen("tcp4", r.target.String())
 	if err != nil {
 		t.Fatal(err)

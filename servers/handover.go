@@ -3,35 +3,19 @@ package servers
 import (
 	"fmt"
 	"os"
+	"reuseport-bench/scenarios/vocabulary"
 
 	"golang.org/x/sys/unix"
 )
 
-// Handover is how a worker's successor comes by its listening socket.
-type Handover string
-
-// The ways to pass a listening socket on.
-const (
-	// NoHandover: each worker binds its own, and a shared one is inherited from the parent at fork(2), as prefork servers have it.
-	NoHandover Handover = ""
-	// SocketActivation: a supervisor, which is the parent, holds the sockets for good and gives them to each worker at
-	// execve(2), by systemd's convention: LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES (sd_listen_fds(3)).
-	SocketActivation Handover = "socket-activation"
-	// SCMRights: a worker asks its predecessor, to which it is not related, for the socket over a Unix socket and gets it as
-	// SCM_RIGHTS (unix(7)). HAProxy's expose-fd listeners and -x, and Meta's Zero Downtime Release, do it so.
-	SCMRights Handover = "scm-rights"
-	// Tableflip, with HTTP only: the predecessor starts its successor and passes it the socket, by cloudflare/tableflip.
-	Tableflip Handover = "tableflip"
-)
-
 // predecessor is whom the worker gets its listening socket from, or nil: nobody has it.
 func (g *Group) predecessor(w *Worker) (from *Worker) {
-	if g.cfg.Handover != SCMRights && g.cfg.Handover != Tableflip {
+	if g.cfg.Handover != vocabulary.SCMRights && g.cfg.Handover != vocabulary.Tableflip {
 		return nil
 	}
 	for _, other := range g.Workers() {
 		// An upgrade ends who starts it, so there only the one with its index will do.
-		stranger := g.cfg.Sockets == Shared && g.cfg.Handover == SCMRights && (from == nil || from.Index != w.Index)
+		stranger := g.cfg.Sockets == vocabulary.SocketsShared && g.cfg.Handover == vocabulary.SCMRights && (from == nil || from.Index != w.Index)
 		if (other.Index == w.Index || stranger) && other.Serves() {
 			from = other
 		}
@@ -70,7 +54,7 @@ func (g *Group) heldListener(index int) (*os.File, error) {
 
 // letGo closes the shared socket once it is the workers' alone to pass on.
 func (g *Group) letGo() error {
-	if g.listener < 0 || g.cfg.Handover != SCMRights && g.cfg.Handover != Tableflip {
+	if g.listener < 0 || g.cfg.Handover != vocabulary.SCMRights && g.cfg.Handover != vocabulary.Tableflip {
 		return nil
 	}
 	err := unix.Close(g.listener)

@@ -3,6 +3,7 @@ package servers_test
 import (
 	"fmt"
 	"os"
+	"reuseport-bench/scenarios/vocabulary"
 	"slices"
 	"strings"
 	"sync"
@@ -18,19 +19,19 @@ import (
 // Whichever way a socket is passed on, its successors serve from it and no request is lost on the way, although the parent
 // does not have it.
 func TestKernelHandover(t *testing.T) {
-	modes := map[Handover]StopMode{SocketActivation: Inherit, SCMRights: Handoff, Tableflip: Drain}
+	modes := map[vocabulary.Handover]vocabulary.StopMode{vocabulary.SocketActivation: vocabulary.StopInherit, vocabulary.SCMRights: vocabulary.StopHandoff, vocabulary.Tableflip: vocabulary.StopDrain}
 	for _, c := range []struct {
-		kind     Kind
-		accept   Accept
-		sockets  Sockets
-		handover Handover
+		kind     vocabulary.ServerKind
+		accept   vocabulary.AcceptMode
+		sockets  vocabulary.Sockets
+		handover vocabulary.Handover
 	}{
-		{Loop, Epoll, Shared, SocketActivation}, {Loop, Epoll, Reuseport, SocketActivation}, {Loop, Blocking, Shared, SocketActivation},
-		{Loop, Epoll, Shared, SCMRights}, {Loop, Epoll, Reuseport, SCMRights}, {Loop, Blocking, Shared, SCMRights},
-		{Loop, EpollExclusive, Shared, SCMRights}, {Loop, EpollEdge, Reuseport, SCMRights},
-		{HTTP, Netpoll, Shared, SocketActivation}, {HTTP, Netpoll, Reuseport, SocketActivation},
-		{HTTP, Netpoll, Shared, SCMRights}, {HTTP, Netpoll, Reuseport, SCMRights},
-		{HTTP, Netpoll, Shared, Tableflip}, {HTTP, Netpoll, Reuseport, Tableflip},
+		{vocabulary.ServerLoop, vocabulary.AcceptEpoll, vocabulary.SocketsShared, vocabulary.SocketActivation}, {vocabulary.ServerLoop, vocabulary.AcceptEpoll, vocabulary.SocketsReuseport, vocabulary.SocketActivation}, {vocabulary.ServerLoop, vocabulary.AcceptBlocking, vocabulary.SocketsShared, vocabulary.SocketActivation},
+		{vocabulary.ServerLoop, vocabulary.AcceptEpoll, vocabulary.SocketsShared, vocabulary.SCMRights}, {vocabulary.ServerLoop, vocabulary.AcceptEpoll, vocabulary.SocketsReuseport, vocabulary.SCMRights}, {vocabulary.ServerLoop, vocabulary.AcceptBlocking, vocabulary.SocketsShared, vocabulary.SCMRights},
+		{vocabulary.ServerLoop, vocabulary.AcceptEpollExclusive, vocabulary.SocketsShared, vocabulary.SCMRights}, {vocabulary.ServerLoop, vocabulary.AcceptEpollEdge, vocabulary.SocketsReuseport, vocabulary.SCMRights},
+		{vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsShared, vocabulary.SocketActivation}, {vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsReuseport, vocabulary.SocketActivation},
+		{vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsShared, vocabulary.SCMRights}, {vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsReuseport, vocabulary.SCMRights},
+		{vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsShared, vocabulary.Tableflip}, {vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsReuseport, vocabulary.Tableflip},
 	} {
 		t.Run(fmt.Sprintf("%s/%s/%s/%s", c.kind, c.accept, c.sockets, c.handover), func(t *testing.T) {
 			r := newRig(t, Config{Kind: c.kind, Accept: c.accept, Sockets: c.sockets, Handover: c.handover, Workers: 2})
@@ -48,7 +49,7 @@ func TestKernelHandover(t *testing.T) {
 			if asked := stop(); asked < 10 {
 				t.Errorf("only %d requests", asked)
 			}
-			if held := r.HoldsShared(); held != (c.sockets == Shared && c.handover == SocketActivation) {
+			if held := r.HoldsShared(); held != (c.sockets == vocabulary.SocketsShared && c.handover == vocabulary.SocketActivation) {
 				t.Errorf("the parent holds the shared socket: %v", held)
 			}
 			for range 10 {
@@ -71,7 +72,7 @@ func TestKernelHandover(t *testing.T) {
 // inodes are the sockets that a generation listens at.
 func inodes(t *testing.T, r *rig, gen *Generation) []uint64 {
 	t.Helper()
-	if r.config.Sockets == Shared {
+	if r.config.Sockets == vocabulary.SocketsShared {
 		var all []uint64
 		for _, w := range gen.Workers {
 			all = append(all, socketsOf(t, w)...)
@@ -139,10 +140,10 @@ func (r *rig) keepAsking(n int) (stop func() int64) {
 
 // An adopted worker is a process like any other: it can be killed, it is missed when it dies, and its exit is noticed.
 func TestKernelAdoptedDies(t *testing.T) {
-	r := newRig(t, Config{Kind: HTTP, Sockets: Reuseport, Handover: Tableflip, Workers: 1})
+	r := newRig(t, Config{Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Handover: vocabulary.Tableflip, Workers: 1})
 	first := r.generation()
 	second := r.generation()
-	r.stop(first.Workers, Upgrade)
+	r.stop(first.Workers, vocabulary.StopTableflip)
 	w := second.Workers[0]
 	if err := unix.Kill(w.PID(), unix.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -158,11 +159,11 @@ func TestKernelAdoptedDies(t *testing.T) {
 
 // Who has nobody to get the socket from binds it.
 func TestKernelNobodyPasses(t *testing.T) {
-	for _, sockets := range []Sockets{Shared, Reuseport} {
+	for _, sockets := range []vocabulary.Sockets{vocabulary.SocketsShared, vocabulary.SocketsReuseport} {
 		t.Run(string(sockets), func(t *testing.T) {
-			r := newRig(t, Config{Sockets: sockets, Handover: SCMRights, Workers: 1})
+			r := newRig(t, Config{Sockets: sockets, Handover: vocabulary.SCMRights, Workers: 1})
 			gen := r.generation()
-			r.stop(gen.Workers, Kill)
+			r.stop(gen.Workers, vocabulary.StopKill)
 			if w, err := r.ask(); err == nil {
 				t.Fatalf("worker %d answers after the only one was killed: who holds the socket?", w)
 			}
@@ -177,9 +178,9 @@ func TestKernelNobodyPasses(t *testing.T) {
 
 // A successor that asks and then dies does not hold up its predecessor, and neither does one that asks for nothing.
 func TestKernelOfferSurvives(t *testing.T) {
-	for _, kind := range []Kind{Loop, HTTP} {
+	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
 		t.Run(string(kind), func(t *testing.T) {
-			r := newRig(t, Config{Kind: kind, Sockets: Shared, Handover: SCMRights, Workers: 1})
+			r := newRig(t, Config{Kind: kind, Sockets: vocabulary.SocketsShared, Handover: vocabulary.SCMRights, Workers: 1})
 			gen := r.generation()
 			for range 5 {
 				s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -195,7 +196,7 @@ func TestKernelOfferSurvives(t *testing.T) {
 				r.answers(2)
 			}
 			next := r.generation()
-			r.stop(gen.Workers, Handoff)
+			r.stop(gen.Workers, vocabulary.StopHandoff)
 			r.want("the successor", r.answers(3), map[int]int{next.Workers[0].ID: 3})
 		})
 	}

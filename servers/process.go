@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
@@ -49,7 +50,7 @@ type Worker struct {
 
 // Closing is when and how a worker's listener went away.
 type Closing struct {
-	Mode StopMode
+	Mode vocabulary.StopMode
 	// From is an instant before the kernel began to close it, To one after it had.
 	From, To clock.Instant
 }
@@ -58,7 +59,7 @@ type Closing struct {
 func (w *Worker) start(env Env, cfg WorkerConfig, inherited []*os.File, cpus []int) error {
 	return w.begin(cfg, func(journal *os.File) (*child.Process, error) {
 		cmd := env.Command()
-		if cfg.Handover == SocketActivation {
+		if cfg.Handover == vocabulary.SocketActivation {
 			cmd.Env = append(cmd.Environ(), activationEnvironment()...)
 		}
 		return child.Start(child.Options{
@@ -136,7 +137,7 @@ func (w *Worker) listen() {
 		if !w.stopped { // nobody knows when it died
 			w.closing.From = w.readyAt
 		}
-		w.closing.Mode, w.closing.To = Kill, w.clock.Now()
+		w.closing.Mode, w.closing.To = vocabulary.StopKill, w.clock.Now()
 		close(w.closed)
 	}
 }
@@ -168,12 +169,12 @@ func (w *Worker) awaitReady(ctx context.Context) error {
 }
 
 // stop tells the worker to end, without waiting.
-func (w *Worker) stop(mode StopMode) error {
+func (w *Worker) stop(mode vocabulary.StopMode) error {
 	w.mu.Lock()
 	w.stopped = true
 	w.closing = Closing{Mode: mode, From: w.clock.Now()}
 	w.mu.Unlock()
-	if mode == Kill {
+	if mode == vocabulary.StopKill {
 		return w.kill()
 	}
 	return w.tell(Command{Stop: mode})
@@ -223,7 +224,7 @@ func (w *Worker) awaitGone() error {
 func (w *Worker) kill() error {
 	w.mu.Lock()
 	if !w.stopped {
-		w.stopped, w.closing = true, Closing{Mode: Kill, From: w.clock.Now()}
+		w.stopped, w.closing = true, Closing{Mode: vocabulary.StopKill, From: w.clock.Now()}
 	}
 	w.mu.Unlock()
 	if err := w.process.Kill(); err != nil {

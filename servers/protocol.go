@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
 )
@@ -44,7 +45,7 @@ type WorkerConfig struct {
 
 // Command is every later line on the control pipe: one of its fields.
 type Command struct {
-	Stop StopMode `json:"stop,omitempty"`
+	Stop vocabulary.StopMode `json:"stop,omitempty"`
 	// BusyLoop makes a worker's loop compute for that long and do nothing else.
 	BusyLoop time.Duration `json:"busy_loop_ns,omitempty"`
 	// Upgrade, with Tableflip, makes a worker start its successor, which is to report at that address.

@@ -9,20 +9,27 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/selector"
 )
 
 // selector is the program that the configuration needs, or none.
 func (c Config) selector() selector.Kind {
-	switch {
-	case c.Selection == SlowStart:
-		return selector.Weighted
-	case c.Selection.ByBPF():
-		return selector.Kind(c.Selection)
-	case c.ListedOnly:
+	if kind, ok := programs[c.Selection]; ok {
+		return kind
+	}
+	if c.ListedOnly {
 		return selector.ByHash
 	}
 	return ""
+}
+
+// programs are the programs of the selectors in eBPF.
+var programs = map[vocabulary.Selector]selector.Kind{
+	vocabulary.SelectorRoundRobin:  selector.RoundRobin,
+	vocabulary.SelectorWeighted:    selector.Weighted,
+	vocabulary.SelectorSlowStart:   selector.Weighted,
+	vocabulary.SelectorLeastLoaded: selector.LeastLoaded,
 }
 
 // Selector is what decides over the group's sockets in eBPF, or nil. It is closed with the group.
@@ -56,7 +63,7 @@ func (g *Group) list(w *Worker) error {
 		return nil
 	}
 	weight := g.weight(w.Index)
-	ramps := g.cfg.Selection == SlowStart && w.cold > 0
+	ramps := g.cfg.Selection == vocabulary.SelectorSlowStart && w.cold > 0
 	if ramps {
 		weight = 1
 	}
@@ -104,7 +111,7 @@ func (g *Group) removeFromList(w *Worker) error {
 
 // unlist keeps the selector from choosing workers and, for BPFDrain, returns when no handshake is under way at their
 // listeners any more, or when half of Config.Grace has passed: a client that never answers must not hold up the rest.
-func (g *Group) unlist(ctx context.Context, workers []*Worker, mode StopMode) error {
+func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) error {
 	listeners := map[uint64]bool{}
 	for _, w := range workers {
 		if err := g.removeFromList(w); err != nil {
@@ -112,7 +119,7 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, mode StopMode) er
 		}
 		listeners[w.listener] = true
 	}
-	if mode != BPFDrain {
+	if mode != vocabulary.StopBPFDrain {
 		return nil
 	}
 	if g.env.HalfOpen == nil {
@@ -150,11 +157,11 @@ const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL, Linux 4.3
 
 // weight is that of the worker with an index, for Weighted: the last one's is Canary's share of all, the others' are equal.
 func (g *Group) weight(index int) uint32 {
-	if g.cfg.Selection == SlowStart {
+	if g.cfg.Selection == vocabulary.SelectorSlowStart {
 		return selector.MaxWeight
 	}
 	others := float64(g.cfg.Workers - 1)
-	if g.cfg.Selection != Weighted || others == 0 || g.cfg.Canary <= 0 || g.cfg.Canary >= 1 {
+	if g.cfg.Selection != vocabulary.SelectorWeighted || others == 0 || g.cfg.Canary <= 0 || g.cfg.Canary >= 1 {
 		return 1
 	}
 	each := (1 - g.cfg.Canary) / others

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reuseport-bench/scenarios/vocabulary"
 	"time"
 )
 
@@ -50,7 +51,7 @@ func (g *Group) startWorker(ctx context.Context, generation, index int, cold tim
 		w.placement = placement
 	}
 	from := g.predecessor(w)
-	if g.cfg.Handover == Tableflip && from != nil {
+	if g.cfg.Handover == vocabulary.Tableflip && from != nil {
 		// An upgraded process refuses to be upgraded while its own parent lives.
 		if err := g.Finish(ctx); err != nil {
 			return nil, err
@@ -64,7 +65,7 @@ func (g *Group) startWorker(ctx context.Context, generation, index int, cold tim
 	defer release()
 	cfg := g.workerConfig(w)
 	cfg.Inherited = len(inherited) > 0 && g.selector == nil
-	if g.cfg.Handover == SCMRights && from != nil {
+	if g.cfg.Handover == vocabulary.SCMRights && from != nil {
 		cfg.From = g.offerName(from)
 	}
 	var cpus []int
@@ -90,7 +91,7 @@ func (g *Group) workerConfig(w *Worker) WorkerConfig {
 		Selected: g.selector != nil, Slot: w.slot,
 	}
 	cfg.Address = w.placement.Address
-	if g.cfg.Handover == SCMRights {
+	if g.cfg.Handover == vocabulary.SCMRights {
 		cfg.Offer = g.offerName(w)
 	}
 	return cfg
@@ -100,14 +101,14 @@ func (g *Group) workerConfig(w *Worker) WorkerConfig {
 func (g *Group) inheritance(w *Worker, channels channels) (files []*os.File, release func(), err error) {
 	release = func() {}
 	switch {
-	case g.cfg.Accept == ByAcceptor && channels.workers == nil:
+	case g.cfg.Accept == vocabulary.AcceptAcceptor && channels.workers == nil:
 		return nil, release, errors.New("the acceptor knows only the workers that it was started with")
-	case g.cfg.Accept == ByAcceptor:
+	case g.cfg.Accept == vocabulary.AcceptAcceptor:
 		return channels.workers[w.Index : w.Index+1], release, nil
 	case g.listener >= 0:
 		l, err := duplicate(g.listener)
 		return []*os.File{l}, func() { _ = l.Close() }, err
-	case g.cfg.Handover == SocketActivation:
+	case g.cfg.Handover == vocabulary.SocketActivation:
 		l, err := g.heldListener(w.Index)
 		return []*os.File{l}, func() { _ = l.Close() }, err
 	case g.selector != nil:

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 )
 
@@ -16,13 +17,13 @@ import (
 //
 // A worker that does not close its listener within Config.Grace is an error; it is left running
 // for Close to end.
-func (g *Group) Stop(ctx context.Context, workers []*Worker, mode StopMode) (trigger, closed clock.Instant, err error) {
+func (g *Group) Stop(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) (trigger, closed clock.Instant, err error) {
 	trigger = g.env.Clock.Now()
 	// What the acceptor has accepted, the workers get before they are stopped. Of one that is killed it is told nothing.
-	if a := g.acceptor; a != nil && mode != Kill && !a.wasStopped() {
-		_, err = g.stop(ctx, []*Worker{a}, Drain)
+	if a := g.acceptor; a != nil && mode != vocabulary.StopKill && !a.wasStopped() {
+		_, err = g.stop(ctx, []*Worker{a}, vocabulary.StopDrain)
 	}
-	if mode == BPFMigrate || mode == BPFDrain {
+	if mode.Row().Unlists {
 		err = errors.Join(err, g.unlist(ctx, workers, mode))
 	}
 	closed, stopErr := g.stop(ctx, workers, mode)
@@ -30,7 +31,7 @@ func (g *Group) Stop(ctx context.Context, workers []*Worker, mode StopMode) (tri
 }
 
 // stop is Stop without regard to an acceptor.
-func (g *Group) stop(ctx context.Context, workers []*Worker, mode StopMode) (closed clock.Instant, err error) {
+func (g *Group) stop(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) (closed clock.Instant, err error) {
 	var errs []error
 	for _, w := range workers {
 		errs = append(errs, w.stop(mode))

@@ -21,6 +21,7 @@ import (
 	"github.com/cloudflare/tableflip"
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
@@ -40,9 +41,9 @@ type httpServer struct {
 
 	mu     sync.Mutex // guards what follows, the journal and the draws of work; taken after a connection's
 	open   map[*httpConn]struct{}
-	timers []*clock.Timer   // idle
-	mode   servers.StopMode // "" while it serves
-	alone  bool             // idle connections have been dismissed, and whichever becomes idle is too
+	timers []*clock.Timer     // idle
+	closes vocabulary.Closing // how it ends; ClosesNever while it serves
+	alone  bool               // idle connections have been dismissed, and whichever becomes idle is too
 }
 
 // errQueueEmpty ends the accept loop of a draining server.
@@ -71,7 +72,7 @@ func newHTTP(w *worker) (*httpServer, error) {
 
 // listener is the worker's listening socket as net has it.
 func (h *httpServer) listener() (*net.TCPListener, error) {
-	if h.cfg.Handover == servers.Tableflip {
+	if h.cfg.Handover == vocabulary.Tableflip {
 		// Its children are os.Args[0], which need not be a path.
 		os.Args[0] = "/proc/self/exe"
 		var err error
@@ -196,11 +197,11 @@ func (h *httpServer) run() error {
 				return err
 			}
 		case err := <-served:
-			if h.stopped() == "" || h.accepts.err != nil {
+			if h.closing() == vocabulary.ClosesNever || h.accepts.err != nil {
 				return fmt.Errorf("worker %d: serve: %w", h.cfg.ID, errors.Join(err, h.accepts.err))
 			}
 			closed = true
-			if h.stopped() != servers.Shutdown { // which dismisses by itself, at once
+			if h.closing() != vocabulary.ClosesShutdown { // which dismisses by itself, at once
 				quiet = time.After(farewell(h.cfg.Grace))
 			}
 		case <-quiet:
@@ -213,10 +214,11 @@ func (h *httpServer) run() error {
 	return nil
 }
 
-func (h *httpServer) stopped() servers.StopMode {
+// closing returns how the worker ends; ClosesNever while it serves.
+func (h *httpServer) closing() vocabulary.Closing {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.mode
+	return h.closes
 }
 
 func (h *httpServer) count() int {
@@ -226,19 +228,17 @@ func (h *httpServer) count() int {
 }
 
 // stop begins the end of the worker. It goes on when Serve returns.
-func (h *httpServer) stop(mode servers.StopMode) error {
-	if mode == servers.Upgrade {
-		mode = servers.Shutdown // as the examples of its documentation have it
-	}
+func (h *httpServer) stop(mode vocabulary.StopMode) error {
+	closes := mode.Row().Closes
 	h.mu.Lock()
-	h.mode = mode
+	h.closes = closes
 	h.mu.Unlock()
-	switch {
-	case mode.ClosesAtOnce():
+	switch closes {
+	case vocabulary.ClosesAtOnce:
 		return h.accepts.Close()
-	case mode.DrainsQueue():
+	case vocabulary.ClosesEmpty:
 		return h.accepts.SetDeadline(time.Unix(1, 0)) // long past: see Accept
-	case mode == servers.Shutdown:
+	case vocabulary.ClosesShutdown:
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Grace)
 			defer cancel()
@@ -318,7 +318,8 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header["Content-Length"] = []string{strconv.Itoa(len(wire.Body))}
 	header["Worker"] = []string{strconv.Itoa(h.cfg.ID)}
 	header["Generation"] = []string{strconv.Itoa(h.cfg.Generation)}
-	if mode := h.stopped(); mode != "" && mode != servers.Shutdown { // Shutdown sets it itself
+	switch h.closing() {
+	case vocabulary.ClosesAtOnce, vocabulary.ClosesEmpty: // Shutdown sets it itself
 		header["Connection"] = []string{"close"}
 	}
 	c.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/selector"
@@ -21,9 +22,9 @@ import (
 // listen gets the worker its listener, and puts that under its group's selection.
 func (w *worker) listen() (err error) {
 	switch {
-	case w.cfg.Handover == servers.SocketActivation:
+	case w.cfg.Handover == vocabulary.SocketActivation:
 		w.listener, err = w.activated()
-	case w.cfg.Handover == servers.Tableflip && os.Getenv(servers.EnvAdopt) != "":
+	case w.cfg.Handover == vocabulary.Tableflip && os.Getenv(servers.EnvAdopt) != "":
 		return nil // it is passed to net/http; see newHTTP
 	case w.cfg.From != "":
 		w.listener, err = takeListener(w.cfg.From)
@@ -41,20 +42,30 @@ func (w *worker) listen() (err error) {
 			return err
 		}
 	}
-	if w.listenerInode, err = socket.Inode(w.listener); err != nil || w.cfg.Sockets == servers.Shared {
+	if w.listenerInode, err = socket.Inode(w.listener); err != nil || w.cfg.Sockets == vocabulary.SocketsShared {
 		return err
 	}
-	switch {
-	case w.cfg.Selection == servers.ByCPU:
+	if w.cfg.Selected {
+		fds := []int{servers.FDSelector, servers.FDSelector + 1, servers.FDSelector + 2}
+		w.member, err = selector.Join(fds, w.cfg.Slot, w.listener)
+		return err
+	}
+	return attachments[w.cfg.Selection](w)
+}
+
+// attachments put a worker's own socket under the selectors that are no eBPF program.
+var attachments = map[vocabulary.Selector]func(*worker) error{
+	vocabulary.SelectorHash: func(*worker) error { return nil },
+	vocabulary.SelectorCPU: func(w *worker) error {
 		return selector.AttachCPU(w.listener, w.cfg.Workers)
-	case w.cfg.Selection == servers.IncomingCPU:
-		if err := unix.SetsockoptInt(w.listener, unix.SOL_SOCKET, unix.SO_INCOMING_CPU, w.cfg.CPU); err != nil {
+	},
+	vocabulary.SelectorIncomingCPU: func(w *worker) error {
+		err := unix.SetsockoptInt(w.listener, unix.SOL_SOCKET, unix.SO_INCOMING_CPU, w.cfg.CPU)
+		if err != nil {
 			return fmt.Errorf("SO_INCOMING_CPU %d: %w", w.cfg.CPU, err)
 		}
-	case w.cfg.Selected:
-		w.member, err = selector.Join([]int{servers.FDSelector, servers.FDSelector + 1, servers.FDSelector + 2}, w.cfg.Slot, w.listener)
-	}
-	return err
+		return nil
+	},
 }
 
 // bindRetry is how long a worker that finds its address taken waits before it tries again: a usual figure in start scripts
@@ -69,7 +80,7 @@ func (w *worker) bind() (err error) {
 	for until := w.clock.Now().Add(bindLimit); ; {
 		w.listener, err = w.cfg.Listen(w.cfg.Address)
 		now := w.clock.Now()
-		if w.cfg.Sockets != servers.Exclusive || !errors.Is(err, unix.EADDRINUSE) || now > until {
+		if w.cfg.Sockets != vocabulary.SocketsExclusive || !errors.Is(err, unix.EADDRINUSE) || now > until {
 			return err
 		}
 		clock.BlockUntil(now.Add(bindRetry))

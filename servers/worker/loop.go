@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
@@ -52,13 +53,13 @@ func newLoop(w *worker) (*loop, error) {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	l := &loop{worker: w, epoll: epoll, source: socketSource{}, open: make(map[int32]*loopConn), out: make([]byte, 0, 512)}
-	if w.cfg.Accept == servers.ByAcceptor {
+	if w.cfg.Accept == vocabulary.AcceptAcceptor {
 		l.source = newChannelSource()
 	}
 	if err := l.watch(child.ControlFD, 0); err != nil {
 		return nil, err
 	}
-	if w.cfg.Accept == servers.Blocking {
+	if w.cfg.Accept == vocabulary.AcceptBlocking {
 		return l, w.block()
 	}
 	if w.offer >= 0 {
@@ -66,11 +67,19 @@ func newLoop(w *worker) (*loop, error) {
 			return nil, err
 		}
 	}
-	return l, l.watch(w.listener, listenerEvents[w.cfg.Accept])
+	flags, ok := listenerEvents[w.cfg.Accept]
+	if !ok {
+		return nil, fmt.Errorf("a loop cannot accept by %q", w.cfg.Accept)
+	}
+	return l, l.watch(w.listener, flags)
 }
 
-// listenerEvents are the flags beside EPOLLIN with which a listener is watched (epoll_ctl(2)).
-var listenerEvents = map[servers.Accept]uint32{servers.EpollExclusive: unix.EPOLLEXCLUSIVE, servers.EpollEdge: unix.EPOLLET}
+// listenerEvents are the flags beside EPOLLIN with which a listener, or the channel from an
+// acceptor, is watched (epoll_ctl(2)).
+var listenerEvents = map[vocabulary.AcceptMode]uint32{
+	vocabulary.AcceptEpoll: 0, vocabulary.AcceptEpollExclusive: unix.EPOLLEXCLUSIVE,
+	vocabulary.AcceptEpollEdge: unix.EPOLLET, vocabulary.AcceptAcceptor: 0,
+}
 
 func (l *loop) watch(fd int, flags uint32) error {
 	e := unix.EpollEvent{Events: unix.EPOLLIN | flags, Fd: int32(fd)}
@@ -83,7 +92,7 @@ func (l *loop) watch(fd int, flags uint32) error {
 // run serves until a stop command has been carried out.
 func (l *loop) run() error {
 	runtime.LockOSThread()
-	if l.cfg.Accept == servers.Blocking {
+	if l.cfg.Accept == vocabulary.AcceptBlocking {
 		if err := l.runBlocking(); err != nil {
 			return err
 		}
@@ -146,7 +155,7 @@ func (l *loop) handle(e unix.EpollEvent) error {
 		return l.commands()
 	case l.listener:
 		more, err := l.accept()
-		for more && err == nil && l.cfg.Accept == servers.EpollEdge {
+		for more && err == nil && l.cfg.Accept == vocabulary.AcceptEpollEdge {
 			more, err = l.accept()
 		}
 		return err
@@ -183,11 +192,11 @@ func (l *loop) obey(c servers.Command) error {
 }
 
 // stop begins the end of the worker.
-func (l *loop) stop(mode servers.StopMode) error {
-	switch {
-	case mode.ClosesAtOnce():
-	case mode.DrainsQueue():
-		if l.cfg.Accept == servers.Blocking {
+func (l *loop) stop(mode vocabulary.StopMode) error {
+	switch mode.Row().Closes {
+	case vocabulary.ClosesAtOnce:
+	case vocabulary.ClosesEmpty:
+		if l.cfg.Accept == vocabulary.AcceptBlocking {
 			if err := unix.SetNonblock(l.listener, true); err != nil {
 				return fmt.Errorf("worker %d: listener: %w", l.cfg.ID, err)
 			}
@@ -203,7 +212,7 @@ func (l *loop) stop(mode servers.StopMode) error {
 	}
 	now := l.clock.Now()
 	l.stopping, l.deadline, l.farewell = true, now.Add(l.cfg.Grace), now.Add(farewell(l.cfg.Grace))
-	if l.shared() && l.cfg.Accept != servers.Blocking {
+	if l.shared() && l.cfg.Accept != vocabulary.AcceptBlocking {
 		// The open file lives on in other processes, so closing this descriptor does not take it
 		// out of the epoll set (epoll(7), questions and answers).
 		if err := l.unwatchListener(); err != nil {
@@ -215,7 +224,7 @@ func (l *loop) stop(mode servers.StopMode) error {
 
 // shared says that others may have the listener's open file too.
 func (l *loop) shared() bool {
-	return l.cfg.Sockets == servers.Shared || l.cfg.Handover != servers.NoHandover
+	return l.cfg.Sockets == vocabulary.SocketsShared || l.cfg.Handover != vocabulary.NoHandover
 }
 
 func (l *loop) unwatchListener() error {

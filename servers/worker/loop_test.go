@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/selector"
@@ -28,7 +29,7 @@ func TestKernelTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	l, err := servers.Config{Sockets: servers.Reuseport, Backlog: 16}.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	l, err := servers.Config{Sockets: vocabulary.SocketsReuseport, Backlog: 16}.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/sys"
 	"reuseport-bench/servers/wire"
@@ -24,9 +25,9 @@ func newWorks(w servers.Work, seed uint64, id, generation int) *works {
 func (w *works) next() time.Duration {
 	d := max(w.Sleep, w.Burn)
 	switch w.Distribution {
-	case servers.Exponential:
+	case vocabulary.DistributionExponential:
 		return time.Duration(float64(d) * w.random.ExpFloat64())
-	case servers.Bimodal:
+	case vocabulary.DistributionBimodal:
 		if w.random.Float64() < w.SlowShare {
 			return w.Slow
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 )
 
@@ -21,12 +22,12 @@ func TestDistributions(t *testing.T) {
 	}{
 		{"none", servers.Work{}, 0, 0, 0},
 		{"fixed by default", servers.Work{Sleep: mean}, 2e6, 0, 0},
-		{"fixed", servers.Work{Burn: mean, Distribution: servers.Fixed}, 2e6, 0, 0},
-		{"exponential", servers.Work{Sleep: mean, Distribution: servers.Exponential}, 2e6, 2e6, math.Exp(-1.5)},
-		{"exponential burn", servers.Work{Burn: mean, Distribution: servers.Exponential}, 2e6, 2e6, math.Exp(-1.5)},
+		{"fixed", servers.Work{Burn: mean, Distribution: vocabulary.DistributionFixed}, 2e6, 0, 0},
+		{"exponential", servers.Work{Sleep: mean, Distribution: vocabulary.DistributionExponential}, 2e6, 2e6, math.Exp(-1.5)},
+		{"exponential burn", servers.Work{Burn: mean, Distribution: vocabulary.DistributionExponential}, 2e6, 2e6, math.Exp(-1.5)},
 		// 0.95 × 2 ms + 0.05 × 10 ms; 8 ms × √(0.05 × 0.95)
-		{"bimodal", servers.Work{Sleep: mean, Distribution: servers.Bimodal, Slow: slow, SlowShare: 0.05}, 2.4e6, 8e6 * math.Sqrt(0.0475), 0.05},
-		{"bimodal of nothing", servers.Work{Distribution: servers.Bimodal, Slow: slow, SlowShare: 0.5}, 5e6, 5e6, 0.5},
+		{"bimodal", servers.Work{Sleep: mean, Distribution: vocabulary.DistributionBimodal, Slow: slow, SlowShare: 0.05}, 2.4e6, 8e6 * math.Sqrt(0.0475), 0.05},
+		{"bimodal of nothing", servers.Work{Distribution: vocabulary.DistributionBimodal, Slow: slow, SlowShare: 0.5}, 5e6, 5e6, 0.5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorks(tt.work, 7, 1, 2)
@@ -52,7 +53,7 @@ func TestDistributions(t *testing.T) {
 
 func TestDistributionsAreSeeded(t *testing.T) {
 	draw := func(seed uint64, id, generation int) []time.Duration {
-		w := newWorks(servers.Work{Sleep: time.Millisecond, Distribution: servers.Exponential}, seed, id, generation)
+		w := newWorks(servers.Work{Sleep: time.Millisecond, Distribution: vocabulary.DistributionExponential}, seed, id, generation)
 		var all []time.Duration
 		for range 10 {
 			all = append(all, w.next())

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
@@ -118,7 +119,7 @@ func (w *worker) run() error {
 	if err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
-	if ready.Listener = w.listenerInode; w.cfg.Sockets == servers.Shared {
+	if ready.Listener = w.listenerInode; w.cfg.Sockets == vocabulary.SocketsShared {
 		ready.Listener = 0 // nobody's own
 	}
 	ready.At = w.clock.Now()
@@ -138,9 +139,9 @@ func (w *worker) server() (interface{ run() error }, error) {
 		return newAcceptor(w)
 	}
 	switch w.cfg.Kind {
-	case servers.Loop:
+	case vocabulary.ServerLoop:
 		return newLoop(w)
-	case servers.HTTP:
+	case vocabulary.ServerHTTP:
 		return newHTTP(w)
 	}
 	return nil, fmt.Errorf("unknown kind of server %q", w.cfg.Kind)

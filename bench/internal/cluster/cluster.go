@@ -18,6 +18,7 @@ import (
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 )
@@ -43,7 +44,7 @@ type Options struct {
 	// Sysctls are set in each pod's network.
 	Sysctls []plan.Sysctl
 	// Stop is how a pod's workers are stopped.
-	Stop servers.StopMode
+	Stop vocabulary.StopMode
 }
 
 // A Cluster is the pods of a trial, and what sends connections to them.
@@ -131,11 +132,11 @@ func (c *Cluster) serveNames() error {
 // endpoints'.
 func (c *Cluster) publish(endpoints []kube.Endpoint) error {
 	var addrs []netip.Addr
-	if c.plan.Path == plan.ByService {
+	if c.plan.Path == vocabulary.PathService {
 		addrs = []netip.Addr{c.plan.Service.Addr()}
 	}
 	for _, e := range endpoints {
-		if e.Ready() && c.plan.Path == plan.ByDNS {
+		if e.Ready() && c.plan.Path == vocabulary.PathDNS {
 			addrs = append(addrs, e.Address.Addr())
 		}
 	}
@@ -183,14 +184,14 @@ func (c *Cluster) Register(ctx context.Context, workers []*servers.Worker) error
 // AwaitRules waits until the clients' node sends connections to the pods of all these workers. Where
 // clients know a pod's own address it returns at once: no rule is needed.
 func (c *Cluster) AwaitRules(ctx context.Context, workers []*servers.Worker) error {
-	if c.plan.Path == plan.ByPod {
+	if c.plan.Path == vocabulary.PathPod {
 		return nil
 	}
 	return c.await(ctx, c.plan.LongestLags+rulesLimit, "the Service's rules did not come into force in time", func() bool {
 		return !slices.ContainsFunc(workers, func(w *servers.Worker) bool {
 			name := c.pods[w.ID].name
 			return !slices.ContainsFunc(c.events, func(e kube.Event) bool {
-				if c.plan.Path == plan.ByDNS {
+				if c.plan.Path == vocabulary.PathDNS {
 					return hasReady(e, name)
 				}
 				return e.Kind == kube.EndpointAdded && e.Pod == name

@@ -3,8 +3,8 @@ package cluster
 import (
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/ledger"
-	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 )
@@ -33,7 +33,7 @@ func (c *Cluster) Routes(at Timescale, shared bool) *ledger.Routes {
 		return at.Time(i)
 	}
 	for _, p := range c.order {
-		if c.plan.Path == plan.ByPod && p.Addr != c.plan.FirstPod.Addr() {
+		if c.plan.Path == vocabulary.PathPod && p.Addr != c.plan.FirstPod.Addr() {
 			continue // clients do not know it
 		}
 		pod := ledger.Pod{
@@ -41,11 +41,11 @@ func (c *Cluster) Routes(at Timescale, shared bool) *ledger.Routes {
 			Listens: orNever(p.workers[0].ReadyAt()), Gone: orNever(c.gone(p)),
 		}
 		switch c.plan.Path {
-		case plan.ByService:
+		case vocabulary.PathService:
 			pod.Routed = c.routed(at, p)
-		case plan.ByPod:
+		case vocabulary.PathPod:
 			pod.Routed = []ledger.Span{{From: -ledger.Never, Until: ledger.Never}}
-		case plan.ByDNS:
+		case vocabulary.PathDNS:
 			// Clients go on to a pod that they know by name for as long as the name is cached.
 			if i := c.since(p, kube.EndpointsChanged, 0, true); i != 0 {
 				pod.Routed = []ledger.Span{{From: at.Time(i), Until: ledger.Never}}
@@ -92,7 +92,8 @@ func (c *Cluster) lost(at Timescale, routes *ledger.Routes, p *pod, trigger cloc
 	if from := max(deleted, trigger); c.listed(p, from) {
 		r.EndpointsNS = nanoseconds(at.Maybe(c.since(p, kube.EndpointsChanged, from, false)))
 	}
-	if pod := routes.Of(r.Worker); pod != nil && c.plan.Path == plan.ByService && len(pod.Routed) > 0 {
+	if pod := routes.Of(r.Worker); pod != nil && c.plan.Path == vocabulary.PathService &&
+		len(pod.Routed) > 0 {
 		if last := pod.Routed[len(pod.Routed)-1].Until; last < ledger.Never {
 			r.RulesNS = nanoseconds(&last)
 		}
@@ -113,7 +114,8 @@ func (c *Cluster) Added(at Timescale, routes *ledger.Routes, workers []*servers.
 			ReadyNS:     nanoseconds(at.Maybe(c.since(p, kube.PodReady, 0, true))),
 			EndpointsNS: nanoseconds(at.Maybe(c.since(p, kube.EndpointsChanged, 0, true))),
 		}
-		if pod := routes.Of(r.Worker); pod != nil && c.plan.Path == plan.ByService && len(pod.Routed) > 0 {
+		if pod := routes.Of(r.Worker); pod != nil && c.plan.Path == vocabulary.PathService &&
+			len(pod.Routed) > 0 {
 			r.RulesNS = nanoseconds(&pod.Routed[0].From)
 		}
 		all = append(all, r)

@@ -15,6 +15,7 @@ import (
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/sys"
@@ -48,7 +49,8 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := netip.AddrPortFrom(p.Addr, plan.ServerPort)
-	if first := c.plan.FirstPod; len(c.order) == 0 && c.plan.Path == plan.ByPod && at != first {
+	if first := c.plan.FirstPod; len(c.order) == 0 && c.plan.Path == vocabulary.PathPod &&
+		at != first {
 		return servers.Placement{}, fmt.Errorf("pod %s is at %v, and clients were told %v", p.name, at, first)
 	}
 	if len(p.workers) == 0 {
@@ -67,11 +69,11 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 // pod of all workers.
 func (c *Cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 	place := c.plan.Placement
-	if place == plan.Containers && len(c.order) > 0 {
+	if place == vocabulary.PlacementContainers && len(c.order) > 0 {
 		return c.order[0], nil
 	}
 	p := &pod{name: fmt.Sprintf("%s-%d", plan.ServiceName, w.ID), ended: make(chan struct{}), stopped: make(chan struct{})}
-	if place == plan.HostNetwork {
+	if place == vocabulary.PlacementHostNetwork {
 		// This network is the node's, and so are its counters.
 		p.Pod, p.removed = &netlab.Pod{Host: c.lab.Node(0), Addr: netlab.AddressesOfCluster().Nodes[0]}, true
 		return p, nil
@@ -87,7 +89,7 @@ func (c *Cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 	if p.Pod, err = c.lab.AddPod(ctx, node, p.name); err != nil {
 		return nil, err
 	}
-	if c.next = 1 - node; place == plan.OneNode {
+	if c.next = 1 - node; place == vocabulary.PlacementOneNode {
 		c.next = 0
 	}
 	for _, s := range c.Sysctls {
@@ -135,7 +137,7 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 			Start:     func(ctx context.Context) (<-chan struct{}, error) { c.awaitStarted(ctx, p); return p.exited, nil },
 			Probe:     c.probeOf(p),
 			Terminate: func() error { return c.terminate(p, c.Stop) },
-			Kill:      func() error { return c.terminate(p, servers.Kill) },
+			Kill:      func() error { return c.terminate(p, vocabulary.StopKill) },
 		},
 	})
 	go func() {
@@ -164,7 +166,7 @@ func (p *pod) watch() {
 }
 
 // terminate stops a pod's workers, and returns when they have been told.
-func (c *Cluster) terminate(p *pod, way servers.StopMode) error {
+func (c *Cluster) terminate(p *pod, way vocabulary.StopMode) error {
 	_, closed, err := c.group.Stop(c.ctx, p.workers, way)
 	p.once.Do(func() {
 		p.mu.Lock()

@@ -15,13 +15,14 @@ import (
 
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/socket"
 )
 
 // awaitStarted returns when a pod counts as started: when its processes listen or, where a probe asks
 // for that or none is to, at once.
 func (c *Cluster) awaitStarted(ctx context.Context, p *pod) {
-	if c.plan.Readiness != plan.WhenListening {
+	if c.plan.Readiness != vocabulary.ReadinessListening {
 		return
 	}
 	for _, w := range p.workers {
@@ -35,7 +36,7 @@ func (c *Cluster) awaitStarted(ctx context.Context, p *pod) {
 
 // probeOf returns the readiness probe of a pod; nil: it has none.
 func (c *Cluster) probeOf(p *pod) func(context.Context) error {
-	if c.plan.Readiness != plan.WhenProbed {
+	if c.plan.Readiness != vocabulary.ReadinessProbe {
 		return nil
 	}
 	return func(ctx context.Context) error { return c.probe(ctx, p) }

@@ -12,26 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-)
 
-// Policy is what a client keeps of an answer.
-type Policy string
-
-// The policies.
-const (
-	// None: every lookup asks. So do glibc's getaddrinfo(3) without nscd, and Go.
-	None Policy = "none"
-	// TTL: an answer is kept for as long as it says, "no such name" too (RFC 2308), and whoever wants it meanwhile waits for the one
-	// question under way. So do systemd-resolved, dnsmasq and a node's DNS cache. A name's first answer is taken to have been in the
-	// cache for a while: its age is drawn from [0, TTL), or all trials would expire in step with their timelines.
-	TTL Policy = "ttl"
-	// Forever: the first answer is kept for good, a failure for ten seconds. The JVM's habit of old: networkaddress.cache.ttl is -1 where
-	// a security manager is installed (the default in java.security; documented at java.net.InetAddress, "InetAddress Caching"),
-	// networkaddress.cache.negative.ttl is 10. Without one it keeps answers for 30 s, whatever their TTL; JEP 486 ended security managers in JDK 24.
-	Forever Policy = "forever"
-	// Pool: an answer is kept for as long as any connection is open that was opened with it: names are looked up when the pool is filled, and
-	// again only when it has become empty. See Opened. Failures are not kept.
-	Pool Policy = "pool"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // negativeForever is what Forever keeps failures for: all of them, also those of the network.
@@ -40,7 +22,7 @@ const negativeForever = 10 * time.Second
 // Options describe a Resolver.
 type Options struct {
 	Server netip.AddrPort
-	Policy Policy
+	Policy vocabulary.DNSCache
 	// Timeout of one try, and how many Tries a lookup makes. 0: 5 s and 2 (resolv.conf(5): timeout, attempts).
 	Timeout time.Duration
 	Tries   int
@@ -129,7 +111,8 @@ type inquiry struct {
 // NewResolver makes a resolver that knows nothing yet. An error is the caller's mistake.
 func NewResolver(o Options) (*Resolver, error) {
 	switch o.Policy {
-	case None, TTL, Forever, Pool:
+	case vocabulary.DNSCacheNone, vocabulary.DNSCacheTTL, vocabulary.DNSCacheForever,
+		vocabulary.DNSCachePool:
 	default:
 		return nil, fmt.Errorf("dns: policy %q: want none, ttl, forever or pool", o.Policy)
 	}
@@ -154,7 +137,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (Answer, error) {
 	if !dns.IsFqdn(name) {
 		return l.failed(errors.New("not an absolute name; end it with a dot"), 0)
 	}
-	if r.options.Policy == None {
+	if r.options.Policy == vocabulary.DNSCacheNone {
 		p, err := r.ask(ctx, l.name)
 		if err != nil {
 			return l.failed(err, p.tries)
@@ -240,9 +223,9 @@ func (r *Resolver) fresh(e *entry) bool {
 	switch {
 	case e.reply == nil:
 		return false
-	case r.options.Policy == Pool:
+	case r.options.Policy == vocabulary.DNSCachePool:
 		return e.open > 0
-	case r.options.Policy == Forever && e.reply.err == nil:
+	case r.options.Policy == vocabulary.DNSCacheForever && e.reply.err == nil:
 		return true
 	}
 	return time.Now().Before(e.expires)
@@ -253,13 +236,13 @@ func (r *Resolver) keep(e *entry, p *reply) {
 	e.reply = nil
 	answered := p.err == nil || errors.Is(p.err, ErrNoSuchName) || errors.Is(p.err, ErrNoAddress)
 	switch r.options.Policy {
-	case Pool:
+	case vocabulary.DNSCachePool:
 		if p.err == nil {
 			e.reply = p
 		}
-	case Forever:
+	case vocabulary.DNSCacheForever:
 		e.reply, e.expires = p, p.at.Add(negativeForever)
-	case TTL:
+	case vocabulary.DNSCacheTTL:
 		if !answered || p.ttl == 0 {
 			return
 		}
@@ -279,7 +262,7 @@ func (r *Resolver) Opened(name string) { r.opened(name, 1) }
 func (r *Resolver) Closed(name string) { r.opened(name, -1) }
 
 func (r *Resolver) opened(name string, n int) {
-	if r.options.Policy != Pool {
+	if r.options.Policy != vocabulary.DNSCachePool {
 		return
 	}
 	r.mu.Lock()

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 const web = "web.default.svc.cluster.local."
@@ -98,13 +100,20 @@ func TestPolicies(t *testing.T) {
 	}
 	ms := time.Millisecond
 	for _, tt := range []struct {
-		policy Policy
+		policy vocabulary.DNSCache
 		steps  []step
 	}{
-		{None, []step{{500 * ms, true, 1, 0}, {600 * ms, true, 2, 0}, {1001 * ms, false, 3, 0}, {time.Hour, false, 4, 0}}},
-		{TTL, []step{{500 * ms, true, 0, 500 * ms}, {9999 * ms, true, 0, 9999 * ms}, {10 * time.Second, false, 1, 0}, {19 * time.Second, false, 1, 9*time.Second - ms}, {20*time.Second + ms, false, 2, 0}}},
-		{Forever, []step{{500 * ms, true, 0, 11*time.Second + 500*ms}, {24 * time.Hour, true, 0, 24*time.Hour + 11*time.Second}}},
-		{Pool, []step{{500 * ms, true, 1, 0}, {1001 * ms, false, 2, 0}}}, // no connection is open
+		{vocabulary.DNSCacheNone, []step{{500 * ms, true, 1, 0}, {600 * ms, true, 2, 0},
+			{1001 * ms, false, 3, 0}, {time.Hour, false, 4, 0}}},
+		{vocabulary.DNSCacheTTL, []step{{500 * ms, true, 0, 500 * ms},
+			{9999 * ms, true, 0, 9999 * ms}, {10 * time.Second, false, 1, 0},
+			{19 * time.Second, false, 1, 9*time.Second - ms},
+			{20*time.Second + ms, false, 2, 0}}},
+		{vocabulary.DNSCacheForever,
+			[]step{{500 * ms, true, 0, 11*time.Second + 500*ms},
+				{24 * time.Hour, true, 0, 24*time.Hour + 11*time.Second}}},
+		// no connection is open
+		{vocabulary.DNSCachePool, []step{{500 * ms, true, 1, 0}, {1001 * ms, false, 2, 0}}},
 	} {
 		t.Run(string(tt.policy), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -132,7 +141,7 @@ func TestPolicies(t *testing.T) {
 func TestFirstAnswerHasAnAge(t *testing.T) {
 	const ttl, seeds = 10, 3000
 	first := func(t *testing.T, seed uint64) (phase, next time.Duration) {
-		r, n := newResolver(t, Options{Policy: TTL, Seed: seed})
+		r, n := newResolver(t, Options{Policy: vocabulary.DNSCacheTTL, Seed: seed})
 		n.delay = 0
 		lookUp(t, r, web)
 		begin := time.Now()
@@ -172,18 +181,22 @@ func TestFirstAnswerHasAnAge(t *testing.T) {
 func TestMissesTogetherAskOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		policy Policy
+		policy vocabulary.DNSCache
 		server func(*testing.T, *network)
 		asked  int64
 		err    error
 	}{
-		{"none", None, nil, 50, nil},
-		{"ttl", TTL, nil, 1, nil},
-		{"ttl, an answer not to be kept", TTL, func(t *testing.T, n *network) { set(t, n.server, web, 0, "198.18.1.2") }, 1, nil},
-		{"ttl, no such name", TTL, func(t *testing.T, n *network) { set(t, n.server, web, 0) }, 1, ErrNoSuchName},
-		{"ttl, nobody there", TTL, func(_ *testing.T, n *network) { n.fault = func(int64) error { return errSilence } }, 2, ErrTimeout},
-		{"forever", Forever, nil, 1, nil},
-		{"pool", Pool, nil, 1, nil},
+		{"none", vocabulary.DNSCacheNone, nil, 50, nil},
+		{"ttl", vocabulary.DNSCacheTTL, nil, 1, nil},
+		{"ttl, an answer not to be kept", vocabulary.DNSCacheTTL,
+			func(t *testing.T, n *network) { set(t, n.server, web, 0, "198.18.1.2") }, 1, nil},
+		{"ttl, no such name", vocabulary.DNSCacheTTL,
+			func(t *testing.T, n *network) { set(t, n.server, web, 0) }, 1, ErrNoSuchName},
+		{"ttl, nobody there", vocabulary.DNSCacheTTL,
+			func(_ *testing.T, n *network) { n.fault = func(int64) error { return errSilence } }, 2,
+			ErrTimeout},
+		{"forever", vocabulary.DNSCacheForever, nil, 1, nil},
+		{"pool", vocabulary.DNSCachePool, nil, 1, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -221,7 +234,7 @@ func TestMissesTogetherAskOnce(t *testing.T) {
 // TestLookupCalledOff: who waits for another's question takes over when that one gives up.
 func TestLookupCalledOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, n := newResolver(t, Options{Policy: TTL})
+		r, n := newResolver(t, Options{Policy: vocabulary.DNSCacheTTL})
 		n.delay = 3 * time.Second
 		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -255,21 +268,21 @@ func TestFailuresKept(t *testing.T) {
 	down := func(_ *testing.T, n *network) { n.fault = func(int64) error { return errSilence } }
 	for _, tt := range []struct {
 		name   string
-		policy Policy
+		policy vocabulary.DNSCache
 		fail   func(*testing.T, *network)
 		want   time.Duration
 	}{
-		{"none, no such name", None, gone, 0},
-		{"ttl, no such name", TTL, gone, 7 * time.Second},
-		{"ttl, no answer", TTL, down, 0},
-		{"forever, no such name", Forever, gone, 10 * time.Second},
-		{"forever, no answer", Forever, down, 10 * time.Second},
-		{"pool, no such name", Pool, gone, 0},
+		{"none, no such name", vocabulary.DNSCacheNone, gone, 0},
+		{"ttl, no such name", vocabulary.DNSCacheTTL, gone, 7 * time.Second},
+		{"ttl, no answer", vocabulary.DNSCacheTTL, down, 0},
+		{"forever, no such name", vocabulary.DNSCacheForever, gone, 10 * time.Second},
+		{"forever, no answer", vocabulary.DNSCacheForever, down, 10 * time.Second},
+		{"pool, no such name", vocabulary.DNSCachePool, gone, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, n := newResolver(t, Options{Policy: tt.policy})
-				if tt.policy == TTL {
+				if tt.policy == vocabulary.DNSCacheTTL {
 					skipFirst(t, r, n)
 					time.Sleep(10 * time.Second)
 				}
@@ -299,7 +312,7 @@ func TestFailuresKept(t *testing.T) {
 // TestPool: the answer lives as long as any of the pool's connections.
 func TestPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, n := newResolver(t, Options{Policy: Pool})
+		r, n := newResolver(t, Options{Policy: vocabulary.DNSCachePool})
 		expect := func(when string, asked int64) {
 			t.Helper()
 			lookUp(t, r, web)
@@ -359,7 +372,7 @@ func TestTries(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tt.options.Policy = None
+				tt.options.Policy = vocabulary.DNSCacheNone
 				r, n := newResolver(t, tt.options)
 				n.fault = tt.fault
 				ctx, cancel := context.WithTimeout(t.Context(), tt.limit)
@@ -382,7 +395,7 @@ func TestTries(t *testing.T) {
 
 func TestAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, n := newResolver(t, Options{Policy: None})
+		r, n := newResolver(t, Options{Policy: vocabulary.DNSCacheNone})
 		for _, tt := range []struct {
 			name, lookup string
 			err          error
@@ -411,7 +424,7 @@ func TestAnswers(t *testing.T) {
 // TestLargeAnswers come over TCP, after UDP.
 func TestLargeAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, n := newResolver(t, Options{Policy: None})
+		r, n := newResolver(t, Options{Policy: vocabulary.DNSCacheNone})
 		var addrs []netip.Addr
 		for i := range byte(100) {
 			addrs = append(addrs, netip.AddrFrom4([4]byte{198, 18, 1, i}))
@@ -427,11 +440,16 @@ func TestLargeAnswers(t *testing.T) {
 }
 
 func TestNewResolverRefuses(t *testing.T) {
+	for _, row := range vocabulary.DNSCaches() {
+		if _, err := NewResolver(Options{Policy: row.Name}); err != nil {
+			t.Error(err)
+		}
+	}
 	for name, o := range map[string]Options{
 		"no policy":          {},
 		"an unknown policy":  {Policy: "always"},
-		"a negative timeout": {Policy: TTL, Timeout: -1},
-		"negative tries":     {Policy: TTL, Tries: -1},
+		"a negative timeout": {Policy: vocabulary.DNSCacheTTL, Timeout: -1},
+		"negative tries":     {Policy: vocabulary.DNSCacheTTL, Tries: -1},
 	} {
 		if _, err := NewResolver(o); err == nil {
 			t.Errorf("%s: no error", name)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // TestKernelNames looks names up over real sockets on loopback.
@@ -28,7 +30,8 @@ func TestKernelNames(t *testing.T) {
 	}
 	defer s.Close()
 	server := packets.LocalAddr().(*net.UDPAddr).AddrPort()
-	r, err := NewResolver(Options{Server: server, Policy: None, Timeout: 10 * time.Second, Source: netip.MustParseAddr("127.9.9.9")})
+	r, err := NewResolver(Options{Server: server, Policy: vocabulary.DNSCacheNone,
+		Timeout: 10 * time.Second, Source: netip.MustParseAddr("127.9.9.9")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +91,8 @@ func TestKernelSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	r, err := NewResolver(Options{Server: silent.LocalAddr().(*net.UDPAddr).AddrPort(), Policy: TTL, Timeout: 20 * time.Millisecond, Tries: 3})
+	r, err := NewResolver(Options{Server: silent.LocalAddr().(*net.UDPAddr).AddrPort(),
+		Policy: vocabulary.DNSCacheTTL, Timeout: 20 * time.Millisecond, Tries: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

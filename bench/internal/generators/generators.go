@@ -24,6 +24,7 @@ import (
 	"reuseport-bench/bench/internal/trial"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
@@ -65,7 +66,9 @@ const (
 func Names() []string { return []string{Ours, Floor, Vegeta, Wrk, Hey, H2load} }
 
 // Connections returns the kinds of connection that they can be measured with.
-func Connections() []string { return []string{string(load.New), string(load.Reused)} }
+func Connections() []string {
+	return []string{string(vocabulary.ConnectionsNew), string(vocabulary.ConnectionsReused)}
+}
 
 // ours reports whether a generator is part of this program, and speaks its protocol.
 func ours(name string) bool { return name == Ours || name == Floor }
@@ -191,7 +194,7 @@ type measurement struct {
 }
 
 func (r *measurement) run(ctx context.Context) (run Run, err error) {
-	if r.engine.Name == H2load && r.engine.Connections == string(load.New) {
+	if r.engine.Name == H2load && r.engine.Connections == string(vocabulary.ConnectionsNew) {
 		return run, errors.New("it has no way to open a connection for each request")
 	}
 	flat, err := r.measure(ctx, 0)
@@ -359,7 +362,7 @@ func (r *measurement) driveTool(ctx context.Context, rig *trial.Rig, target neti
 
 // arguments make a tool send for Duration with one thread, where it has a choice.
 func (r *measurement) arguments(url string, rate float64) (args []string) {
-	isNew := r.engine.Connections == string(load.New)
+	isNew := r.engine.Connections == string(vocabulary.ConnectionsNew)
 	seconds := strconv.Itoa(int(r.Duration.Seconds()))
 	inFlight := strconv.Itoa(InFlight)
 	switch r.engine.Name {

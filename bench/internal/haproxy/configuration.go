@@ -1,32 +1,21 @@
 package haproxy
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
-)
 
-// Checks is how HAProxy finds out by itself that a backend is gone or back: a TCP connection every so often
-// (configuration manual 5.2, "check"). Before its first check a backend counts as up, but goes down at the first failure.
-type Checks string
-
-// The checks.
-const (
-	// ChecksDefault are those of a server line that says "check" and no more: every 2 s, down after 3 failures, up
-	// after 2 successes (5.2, "inter", "fall", "rise").
-	ChecksDefault Checks = "default"
-	// ChecksFast are about as fast as anybody dares: every 100 ms, down after 2 failures, because one may be an
-	// accident, up after 1 success, because what a TCP check asks, whether somebody listens, is then answered.
-	ChecksFast Checks = "fast"
-	// ChecksOff are none: every backend counts as up, always.
-	ChecksOff Checks = "off"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Config of a HAProxy.
 type Config struct {
 	Listen   netip.AddrPort // where clients connect
 	Backends []Backend
-	Checks   Checks // "" is ChecksDefault
+	Checks   vocabulary.HealthChecks // "" is ChecksDefault
 	// Redispatch has a connection that a backend refused tried at another one, at once: with balance roundrobin and more than one backend up
 	// HAProxy does not wait for the last retry, whatever the manual says (4.2, "option redispatch"; stream_choose_redispatch in include/haproxy/stream.h).
 	Redispatch bool
@@ -82,17 +71,19 @@ backend %s
     balance roundrobin
 %s`
 
+// serverOptions are what a server line says of its health checks.
+var serverOptions = map[vocabulary.HealthChecks]string{
+	vocabulary.ChecksDefault: " check",
+	vocabulary.ChecksFast:    " check inter 100ms fall 2 rise 1",
+	vocabulary.ChecksOff:     "",
+}
+
 // text is the configuration file.
 func (c Config) text() (string, error) {
-	var check string
-	switch c.Checks {
-	case ChecksDefault, "":
-		check = " check"
-	case ChecksFast:
-		check = " check inter 100ms fall 2 rise 1"
-	case ChecksOff:
-	default:
-		return "", fmt.Errorf("checks %q: want %s, %s or %s", c.Checks, ChecksDefault, ChecksFast, ChecksOff)
+	check, ok := serverOptions[cmp.Or(c.Checks, vocabulary.ChecksDefault)]
+	if !ok {
+		return "", fmt.Errorf("checks %q: want one of %q", c.Checks,
+			slices.Sorted(maps.Keys(serverOptions)))
 	}
 	var redispatch string
 	if c.Redispatch {

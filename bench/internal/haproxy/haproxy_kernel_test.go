@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/testkit"
 )
 
@@ -101,13 +102,13 @@ type site struct {
 }
 
 // newSite completes the configuration with its addresses.
-func newSite(t *testing.T, family netlab.Family, c Config) *site {
+func newSite(t *testing.T, family vocabulary.Family, c Config) *site {
 	t.Helper()
 	requireHAProxy(t)
 	s := &site{lab: newLab(t), backends: map[string]*backend{}, slow: make(chan string, 1)}
 	release := make(chan struct{})
 	s.release = sync.OnceFunc(func() { close(release) })
-	address := netlab.AddressesOf(netlab.Loopback, family).Servers
+	address := netlab.AddressesOf(vocabulary.NetworkLoopback, family).Servers
 	s.config = c
 	s.config.Listen, s.config.Threads = netip.AddrPortFrom(address, 8080), 1
 	for _, name := range []string{"one", "two"} {
@@ -195,10 +196,10 @@ func (s *site) eventually(t *testing.T, name, what string, wanted func(ServerSta
 }
 
 func TestKernelReachesAllBackends(t *testing.T) {
-	for _, family := range []netlab.Family{netlab.IPv4, netlab.IPv6} {
+	for _, family := range []vocabulary.Family{vocabulary.IPv4, vocabulary.IPv6} {
 		for _, connections := range []string{"keep-alive", "close"} {
 			t.Run(string(family)+" "+connections, func(t *testing.T) {
-				s := newSite(t, family, Config{Checks: ChecksDefault})
+				s := newSite(t, family, Config{Checks: vocabulary.ChecksDefault})
 				want := map[string]int{"one": 10, "two": 10}
 				if diff := cmp.Diff(want, s.answers(t, s.client(t, connections), 20)); diff != "" {
 					t.Errorf("who answered (-want +got):\n%s", diff)
@@ -214,10 +215,10 @@ func TestKernelReachesAllBackends(t *testing.T) {
 }
 
 func TestKernelDrainWaitsForRequests(t *testing.T) {
-	for _, checks := range []Checks{ChecksDefault, ChecksFast, ChecksOff} {
+	for _, checks := range []vocabulary.HealthChecks{vocabulary.ChecksDefault, vocabulary.ChecksFast, vocabulary.ChecksOff} {
 		t.Run(string(checks), func(t *testing.T) {
-			s := newSite(t, netlab.IPv4, Config{Checks: checks})
-			if status := s.stats(t)["one"].Status; (status == "no check") != (checks == ChecksOff) {
+			s := newSite(t, vocabulary.IPv4, Config{Checks: checks})
+			if status := s.stats(t)["one"].Status; (status == "no check") != (checks == vocabulary.ChecksOff) {
 				t.Errorf("status %q", status)
 			}
 			testDrain(t, s)
@@ -277,7 +278,7 @@ func testDrain(t *testing.T, s *site) {
 // TestKernelChecksNotice: a backend that stops goes down, and comes back; with none up the client gets a 503. Ready waits
 // for one that has gone down while drained.
 func TestKernelChecksNotice(t *testing.T) {
-	s := newSite(t, netlab.IPv4, Config{Checks: ChecksFast})
+	s := newSite(t, vocabulary.IPv4, Config{Checks: vocabulary.ChecksFast})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	c := s.client(t, "close")
@@ -327,7 +328,7 @@ func TestKernelChecksNotice(t *testing.T) {
 func TestKernelRedispatch(t *testing.T) {
 	for _, redispatch := range []bool{false, true} {
 		t.Run(fmt.Sprint(redispatch), func(t *testing.T) {
-			s := newSite(t, netlab.IPv4, Config{Checks: ChecksOff, Redispatch: redispatch})
+			s := newSite(t, vocabulary.IPv4, Config{Checks: vocabulary.ChecksOff, Redispatch: redispatch})
 			c := s.client(t, "close")
 			s.backends["one"].stop()
 			var slowest time.Duration
@@ -406,7 +407,7 @@ func TestKernelReadyIsBounded(t *testing.T) {
 }
 
 func TestKernelDeathShows(t *testing.T) {
-	s := newSite(t, netlab.IPv4, Config{Checks: ChecksOff})
+	s := newSite(t, vocabulary.IPv4, Config{Checks: vocabulary.ChecksOff})
 	if err := s.Err(); err != nil {
 		t.Errorf("while it runs: %v", err)
 	}
@@ -430,7 +431,7 @@ func TestKernelDeathShows(t *testing.T) {
 }
 
 func TestKernelCloseLeavesNothing(t *testing.T) {
-	s := newSite(t, netlab.IPv4, Config{Checks: ChecksFast})
+	s := newSite(t, vocabulary.IPv4, Config{Checks: vocabulary.ChecksFast})
 	for range 2 {
 		if err := s.Close(); err != nil {
 			t.Error(err)

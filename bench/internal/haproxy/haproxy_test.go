@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/sys"
 	"reuseport-bench/servers/testkit"
 )
@@ -45,7 +46,7 @@ func TestConfigurationIsValid(t *testing.T) {
 	}
 	a, b := netip.MustParseAddrPort("127.0.0.1:8080"), netip.MustParseAddrPort("[::1]:8080")
 	var configs []Config
-	for _, checks := range []Checks{"", ChecksDefault, ChecksFast, ChecksOff} {
+	for _, checks := range []vocabulary.HealthChecks{"", vocabulary.ChecksDefault, vocabulary.ChecksFast, vocabulary.ChecksOff} {
 		for _, redispatch := range []bool{false, true} {
 			configs = append(configs, Config{Listen: a, Backends: []Backend{{"w-1", a}, {"w-2", a}}, Checks: checks, Redispatch: redispatch})
 		}

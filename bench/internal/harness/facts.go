@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -50,10 +51,14 @@ func factsName(scenario string, variant, block, repeat int) string {
 	return name + factsSuffix
 }
 
+// variantAndBlock is what factsName puts behind a scenario's name.
+var variantAndBlock = regexp.MustCompile(`-\d+-\d+(-repeat\d+)?$`)
+
 // A FactsFile is the recording of a trial in a run directory.
 type FactsFile struct {
-	Name string // scenario, variant and block, as in "steady-00-03"
-	Path string
+	Name     string // scenario, variant and block, as in "steady-00-03"
+	Scenario string
+	Path     string
 }
 
 // FactsFiles returns the recordings of a run directory, by name. It is an error when there is none.
@@ -68,7 +73,9 @@ func FactsFiles(dir string) ([]FactsFile, error) {
 	slices.Sort(paths)
 	var all []FactsFile
 	for _, path := range paths {
-		all = append(all, FactsFile{Name: strings.TrimSuffix(filepath.Base(path), factsSuffix), Path: path})
+		f := FactsFile{Name: strings.TrimSuffix(filepath.Base(path), factsSuffix), Path: path}
+		f.Scenario = variantAndBlock.ReplaceAllString(f.Name, "")
+		all = append(all, f)
 	}
 	return all, nil
 }

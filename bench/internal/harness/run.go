@@ -343,7 +343,7 @@ func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out
 	}
 	if err := saveFacts(r.cfg.Dir, factsName(out.Name, t.Variant, t.Block, repeat), done.Facts); err != nil {
 		return nil, fmt.Errorf("facts: %w; the trial itself is kept: free some space, then go on with --resume, "+
-			"or without --keep-facts", err)
+			"with --keep-facts or without", err)
 	}
 	return done.Trial, nil
 }

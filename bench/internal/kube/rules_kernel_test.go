@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/testkit"
 )
@@ -38,7 +39,7 @@ func newRig(t testing.TB) *rig {
 		testkit.Skip(t, "needs root or a user namespace")
 	}
 	lab, err := netlab.New(t.Context(), netlab.Options{
-		Network: netlab.Veth,
+		Network: vocabulary.NetworkVeth,
 		Init:    func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) },
 	})
 	if err != nil {
@@ -50,7 +51,7 @@ func newRig(t testing.TB) *rig {
 		}
 	})
 	r := &rig{lab: lab}
-	servers := netlab.AddressesOf(netlab.Veth, netlab.IPv4).Servers
+	servers := netlab.AddressesOf(vocabulary.NetworkVeth, vocabulary.IPv4).Servers
 	err = lab.Do(lab.Clients(), func() error {
 		return netlink.RouteAdd(&netlink.Route{
 			Dst: &net.IPNet{IP: net.IPv4(198, 19, 0, 0), Mask: net.CIDRMask(16, 32)}, Gw: servers.AsSlice(),

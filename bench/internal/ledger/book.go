@@ -149,8 +149,8 @@ type serverEnd struct {
 // workerBook is what one worker's journal adds up to.
 type workerBook struct {
 	accepted, served int64
-	lastAccept       Time
-	overTime         []int64 // accepted, by windows of results.FairnessWindowNS from the start
+	lastAccept       clock.Instant // of its own, before the trial begins too
+	overTime         []int64       // accepted, by windows of results.FairnessWindowNS from the start
 	// occupied is how long its ended connections took from accept to end, in seconds, and
 	// occupiedSquares the sum of the squares.
 	occupied, occupiedSquares float64
@@ -329,8 +329,8 @@ func (b *Book) accepted(w *workerBook, r journal.Record) *conn {
 		return c
 	}
 	w.accepted++
-	w.lastAccept = b.Time(r.At)
-	if window := int64(w.lastAccept) / results.FairnessWindowNS; window >= 0 && window < maxWindows {
+	w.lastAccept = r.At
+	if window := int64(b.Time(r.At)) / results.FairnessWindowNS; window >= 0 && window < maxWindows {
 		for int64(len(w.overTime)) <= window {
 			w.overTime = append(w.overTime, 0)
 		}

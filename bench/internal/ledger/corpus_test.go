@@ -14,7 +14,7 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
-	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // corpus is where recorded trials are; scripts/record-corpus.sh records them.
@@ -151,7 +151,7 @@ func (c *coverage) add(r *Recording, a *Account) {
 		c.causes[v.Cause][v.Evidence]++
 		c.rules[v.Rule]++
 		if v.Step != nil {
-			c.steps[r.Facts.Steps[*v.Step].Do]++
+			c.steps[string(r.Facts.Steps[*v.Step].Do)]++
 		}
 	}
 	words := map[string]bool{fmt.Sprintf("privileged: %v", r.Header.Privileged): true, "traced": r.Facts.Trace != nil}
@@ -159,7 +159,7 @@ func (c *coverage) add(r *Recording, a *Account) {
 		words[word] = true
 	}
 	for _, step := range r.Facts.Steps {
-		words["do: "+step.Do] = true
+		words["do: "+string(step.Do)] = true
 	}
 	for word, is := range words {
 		if is {
@@ -183,17 +183,14 @@ func (c *coverage) check(t *testing.T) {
 		"privileged: true", "privileged: false", "traced", "ports", "retry", "body", "processes", "aborts", "resets",
 		"half_open", "time_wait", "dropped_syns", "rejected_syns",
 	}
-	for prefix, choices := range map[string][]scenarios.Choice{
-		"network": scenarios.Networks(), "family": scenarios.Families(), "path": scenarios.Paths(), "kind": scenarios.ServerKinds(),
-		"sockets": scenarios.SocketsModes(), "accept": scenarios.AcceptModes(), "connections": scenarios.ConnectionsModes(),
-		"stop": scenarios.Stops(),
+	for prefix, setting := range map[string]string{
+		"network": "network", "family": "family", "path": "path", "kind": "server.kind",
+		"sockets": "sockets", "accept": "accept", "connections": "load.connections",
+		"stop": "stop", "do": "timeline[].do",
 	} {
-		for _, choice := range choices {
-			words = append(words, prefix+": "+choice.Value)
+		for _, value := range vocabulary.Values(setting) {
+			words = append(words, prefix+": "+value.Name)
 		}
-	}
-	for _, kind := range scenarios.StepKinds() {
-		words = append(words, "do: "+kind.Name)
 	}
 	for _, word := range words {
 		if c.words[word] == 0 {

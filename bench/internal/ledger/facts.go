@@ -3,6 +3,8 @@ package ledger
 import (
 	"net/netip"
 	"time"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // A Time is an instant of a trial, as an offset from its first scheduled attempt. It is negative
@@ -65,8 +67,8 @@ func (c *Closing) during(a *Attempt) bool {
 
 // A Step is one step of the timeline as it was carried out.
 type Step struct {
-	Do     string `json:"do"`
-	Target string `json:"target"`
+	Do     vocabulary.StepName `json:"do"`
+	Target string              `json:"target"`
 	// For is how long a step that lasts was to last; of a cold-start, until the newcomer is warm.
 	For time.Duration `json:"for,omitempty"`
 	At  Time          `json:"at"` // when it began

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // What becomes of an attempt behind a Service is decided by where the rules lead when its SYN arrives:
@@ -47,7 +47,7 @@ func (a *Account) Predict(k int) (lost float64, unknown string) {
 		return 0, "connections are kept, so an attempt need not ask the rules"
 	case l.Tries > 1:
 		return 0, "clients try again"
-	case l.Shape.Pace == load.Ramp:
+	case l.Shape.Pace == vocabulary.PaceRamp:
 		return 0, "the rate changes during the trial"
 	case e.nowhere > 0 && synRepeatedFrom <= l.Timeout && l.Timeout < synRepeatedBy:
 		return 0, fmt.Sprintf("load.timeout of %v ends about when a rejected SYN is repeated; "+

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // What attempts meet, over time: the share of pods where nobody listens, all where there is none,
@@ -92,7 +92,7 @@ func TestPredict(t *testing.T) {
 		{"the same, impatient", r, 1000, func(*Load) {}, 1000 * 1.520, ""},
 		{"kept connections", r, 500, reuses, 0, "kept"},
 		{"retries", r, 500, func(l *Load) { l.Tries = 2 }, 0, "try again"},
-		{"a ramp", r, 500, func(l *Load) { l.Shape.Pace, l.Shape.From = load.Ramp, l.Shape.Rate }, 0, "rate changes"},
+		{"a ramp", r, 500, func(l *Load) { l.Shape.Pace, l.Shape.From = vocabulary.PaceRamp, l.Shape.Rate }, 0, "rate changes"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -172,8 +172,11 @@ func (a *Account) tail(s *Step) *int64 {
 	tail := time.Duration(0)
 	for _, id := range s.Stopped {
 		w := a.book.workers[id]
-		if w != nil && s.Trigger != nil && w.accepted > 0 && w.lastAccept > *s.Trigger {
-			tail = max(tail, w.lastAccept.Sub(*s.Trigger))
+		if w == nil || s.Trigger == nil || w.accepted == 0 {
+			continue
+		}
+		if last := a.book.Time(w.lastAccept); last > *s.Trigger {
+			tail = max(tail, last.Sub(*s.Trigger))
 		}
 	}
 	return new(int64(tail))

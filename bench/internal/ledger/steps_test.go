@@ -7,10 +7,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // step returns a step with its trigger at an instant.
-func step(at Time, do string) Step {
+func step(at Time, do vocabulary.StepName) Step {
 	return Step{Do: do, Target: "generation 0", At: at, Trigger: new(at)}
 }
 
@@ -119,7 +120,7 @@ func TestTakeoverAndTail(t *testing.T) {
 			b.attempts[i].Worker = 9
 		}
 	}
-	b.workers[worker].lastAccept = 107 * ms
+	b.workers[worker].lastAccept = begin.Add(107 * time.Millisecond)
 	s := step(100*ms, "replace")
 	s.Stopped, s.Started = []int{worker}, []int{9}
 	got := b.Close(&Facts{Duration: n * time.Millisecond, Steps: []Step{s}}).Step(0)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
@@ -55,7 +56,8 @@ func (a *attempt) begin(sequence uint64) {
 	a.index = t.index(sequence)
 	a.sample.Scheduled = int64(t.begins.Add(t.schedule.At(a.index)))
 	a.closing = wire.Close
-	if t.cfg.Connections == Reused || t.cfg.Connections == Mixed && sequence%2 == 1 {
+	if t.cfg.Connections == vocabulary.ConnectionsReused ||
+		t.cfg.Connections == vocabulary.ConnectionsMixed && sequence%2 == 1 {
 		a.closing = wire.KeepAlive
 	}
 	a.try()

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
@@ -60,7 +61,7 @@ type floor struct {
 	limit    int // attempts under way at once
 	open     map[int32]*floorConn
 	free     []*floorConn // of connections that were closed
-	idle     []*floorConn // with Reused: open, the most recently used last
+	idle     []*floorConn // with ConnectionsReused: open, the most recently used last
 	busy     int
 	out      []byte
 	samples  []byte
@@ -191,7 +192,7 @@ func (f *floor) connect(index uint64) (*floorConn, error) {
 // write writes the request, or asks to be told when it can.
 func (f *floor) write(c *floorConn) error {
 	closing := wire.Close
-	if f.cfg.Connections == Reused {
+	if f.cfg.Connections == vocabulary.ConnectionsReused {
 		closing = wire.KeepAlive
 	}
 	f.out = wire.AppendRequest(f.out[:0], f.host, wire.Attempt{Sequence: c.sample.Sequence}, nil, closing)
@@ -239,7 +240,7 @@ func (f *floor) handle(c *floorConn) error {
 	c.sample.Status, c.sample.Worker, c.sample.Generation = r.Status, r.Worker, r.Generation
 	f.samples = c.sample.Append(f.samples)
 	f.busy--
-	if f.cfg.Connections == Reused {
+	if f.cfg.Connections == vocabulary.ConnectionsReused {
 		f.idle = append(f.idle, c)
 		return nil
 	}

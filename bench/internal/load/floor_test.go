@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/wire"
 )
 
@@ -46,14 +47,14 @@ func answer(l net.Listener) (connections int) {
 func TestFloor(t *testing.T) {
 	const attempts = 200
 	for _, tt := range []struct {
-		connections Connections
+		connections vocabulary.Connections
 		inFlight    int
 		least, most int // connections
 	}{
-		{New, 0, attempts, attempts},
-		{New, 1, attempts, attempts},
-		{Reused, 0, 1, attempts - 1},
-		{Reused, 1, 1, 1},
+		{vocabulary.ConnectionsNew, 0, attempts, attempts},
+		{vocabulary.ConnectionsNew, 1, attempts, attempts},
+		{vocabulary.ConnectionsReused, 0, 1, attempts - 1},
+		{vocabulary.ConnectionsReused, 1, 1, 1},
 	} {
 		t.Run(string(tt.connections), func(t *testing.T) {
 			l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -67,7 +68,8 @@ func TestFloor(t *testing.T) {
 				InFlight: tt.inFlight,
 				// One that the TIME_WAIT sockets of the case before, or of a run before, do not have.
 				Sources: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24),
-				Shape:   Shape{Pace: Constant, Rate: 2000, Duration: attempts * time.Second / 2000},
+				Shape: Shape{Pace: vocabulary.PaceConstant, Rate: 2000,
+					Duration: attempts * time.Second / 2000},
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"net/netip"
 	"time"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 )
 
@@ -38,7 +39,7 @@ type Config struct {
 	// Retry says when an attempt is tried again.
 	Retry Retry `json:"retry,omitzero"`
 	// Connections is how attempts come by one.
-	Connections Connections `json:"connections"`
+	Connections vocabulary.Connections `json:"connections"`
 	// Body, in bytes: attempts are POST requests with a body of that length. 0: GET.
 	Body int `json:"body_bytes"`
 	// Aborts, a defect of known size: attempts with sequence in [AbortFrom, AbortFrom+Aborts) of process 0 are reset by the load itself when the
@@ -55,20 +56,6 @@ type Config struct {
 	// own address and port, so it must have room: see NewSources.
 	Sources netip.Prefix `json:"sources"`
 }
-
-// Connections is how attempts come by a connection.
-type Connections string
-
-// The ways.
-const (
-	// New: every attempt opens one and asks the server to close it.
-	New Connections = "new"
-	// Reused: an attempt takes an idle connection if there is one, the most recently used first, and opens
-	// one otherwise. One that the server has closed meanwhile is not taken.
-	Reused Connections = "reused"
-	// Mixed: attempts take turns, one New, one Reused.
-	Mixed Connections = "mixed"
-)
 
 // fds of a load process, fixed by the order of exec.Cmd.ExtraFiles.
 const (

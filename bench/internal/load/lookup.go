@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"reuseport-bench/bench/internal/dns"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Lookup is how attempts find out where to connect to.
 type Lookup struct {
-	Server netip.AddrPort `json:"server"` // that answers
-	Name   string         `json:"name"`   // that is asked for, with its last dot
-	Policy dns.Policy     `json:"policy"`
+	Server netip.AddrPort      `json:"server"` // that answers
+	Name   string              `json:"name"`   // that is asked for, with its last dot
+	Policy vocabulary.DNSCache `json:"policy"`
 	// Clients share the attempts, in turn: each has a cache of its own.
 	Clients int    `json:"clients"`
 	Seed    uint64 `json:"seed"`

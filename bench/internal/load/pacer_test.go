@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 )
 
@@ -21,9 +22,14 @@ func TestPace(t *testing.T) {
 		late  time.Duration // of the first tick
 		ticks int           // 0: as many as it takes
 	}{
-		{"on time", Shape{Pace: Constant, Rate: 400, Duration: 100 * time.Millisecond}, 0, 0},
-		{"late", Shape{Pace: Constant, Rate: 4000, Duration: 50 * time.Millisecond}, 60 * time.Millisecond, 9}, // 67 of 200, 8 at most each
-		{"bursts", Shape{Pace: Burst, Burst: 30, Rate: 1000, Duration: 60 * time.Millisecond}, 0, 4},           // 10 of each burst of 30: 8 and 2
+		{"on time", Shape{Pace: vocabulary.PaceConstant, Rate: 400,
+			Duration: 100 * time.Millisecond}, 0, 0},
+		// 67 of 200, 8 at most each
+		{"late", Shape{Pace: vocabulary.PaceConstant, Rate: 4000, Duration: 50 * time.Millisecond},
+			60 * time.Millisecond, 9},
+		// 10 of each burst of 30: 8 and 2
+		{"bursts", Shape{Pace: vocabulary.PaceBurst, Burst: 30, Rate: 1000,
+			Duration: 60 * time.Millisecond}, 0, 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			begin := clk.Now().Add(-tt.late)

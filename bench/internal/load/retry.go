@@ -6,11 +6,11 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Retry says whether, when and how often a client tries an attempt again. The zero value never does.
@@ -22,11 +22,11 @@ type Retry struct {
 	// Max is how many tries an attempt may make after its first, up to results.MaxFailed.
 	Max int `json:"max"`
 	// Backoff is what a client waits before its second try; before each later one twice as long, up to MaxBackoff (0: no limit).
-	Backoff    time.Duration `json:"backoff_ns"`
-	MaxBackoff time.Duration `json:"max_backoff_ns"`
-	Jitter     Jitter        `json:"jitter"`
-	// On are the outcomes after which there is another try: the Retry… names below.
-	On []string `json:"on"`
+	Backoff    time.Duration     `json:"backoff_ns"`
+	MaxBackoff time.Duration     `json:"max_backoff_ns"`
+	Jitter     vocabulary.Jitter `json:"jitter"`
+	// On are the outcomes after which there is another try: retryCauses.
+	On []vocabulary.RetryCause `json:"on"`
 	// ConnectTimeout bounds the handshake of each try. RetryConnectTimeout needs one: without it a handshake
 	// takes all the time the attempt has, and none is left to try again.
 	ConnectTimeout time.Duration `json:"connect_timeout_ns"`
@@ -34,28 +34,11 @@ type Retry struct {
 	Budget RetryBudget `json:"budget"`
 }
 
-// Jitter is how a backoff is spread, so that clients which failed together do not come back together.
-type Jitter string
-
-// The jitters.
-const (
-	NoJitter Jitter = "none" // the backoff itself; "" too
-	// FullJitter: evenly from 0 to the backoff, as gRPC (proposal A6) and AWS ("Exponential Backoff and Jitter") do.
-	FullJitter Jitter = "full"
-)
-
-// What On may name: failures as results call them, and more.
-const (
-	RetryRefused        = "refused"
-	RetryUnreachable    = "unreachable"
-	RetryConnectTimeout = "connect-timeout"
-	RetryUnsent         = "unsent"
-	RetryUnanswered     = "unanswered" // of idempotent methods only
-	// RetryNonIdempotent is no outcome: it extends RetryUnanswered to every method. The server may then act twice.
-	RetryNonIdempotent = "non-idempotent"
-)
-
-var retryNames = []string{RetryRefused, RetryUnreachable, RetryConnectTimeout, RetryUnsent, RetryUnanswered, RetryNonIdempotent}
+// retryCauses returns what On may name: every failure, as results call them, and
+// RetryNonIdempotent, which extends RetryUnanswered to every method. The server may then act twice.
+func retryCauses() []vocabulary.RetryCause {
+	return append(vocabulary.SafeRetries(), vocabulary.RetryNonIdempotent)
+}
 
 // RetryBudget is gRPC's throttle (proposal A6, "Throttling Retry Attempts"): a client has Tokens at most and at first; a try that fails in a way
 // that On names costs one, one that is served gives Ratio. While no more than half of Tokens are left, nothing is tried again.
@@ -77,17 +60,24 @@ func (r Retry) Validate() error {
 		}
 	}
 	wrong(r.Max < 0 || r.Max > results.MaxFailed, "max %d: want 0 to %d", r.Max, results.MaxFailed)
-	wrong(r.Max > 0 && len(r.On) == 0, "max %d, but on is empty; name what is tried again: %s", r.Max, strings.Join(retryNames, ", "))
+	names := vocabulary.Join(retryCauses(), ", ")
+	wrong(r.Max > 0 && len(r.On) == 0, "max %d, but on is empty; name what is tried again: %s",
+		r.Max, names)
 	wrong(r.Backoff < 0, "backoff %v: want 0 or more", r.Backoff)
 	wrong(r.MaxBackoff != 0 && r.MaxBackoff < r.Backoff, "max_backoff %v is less than backoff %v", r.MaxBackoff, r.Backoff)
-	wrong(r.Jitter != "" && r.Jitter != NoJitter && r.Jitter != FullJitter, "jitter %q: want none or full", r.Jitter)
+	wrong(r.Jitter != "" && r.Jitter != vocabulary.JitterNone &&
+		r.Jitter != vocabulary.JitterFull, "jitter %q: want none or full", r.Jitter)
 	wrong(r.ConnectTimeout < 0, "connect_timeout %v: want 0 or more", r.ConnectTimeout)
 	for _, on := range r.On {
-		wrong(!slices.Contains(retryNames, on), "on %q: want %s", on, strings.Join(retryNames, ", "))
+		wrong(!slices.Contains(retryCauses(), on), "on %q: want %s", on, names)
 	}
-	on := func(name string) bool { return slices.Contains(r.On, name) }
-	wrong(on(RetryConnectTimeout) && r.ConnectTimeout == 0, "on %s needs a connect_timeout, less than the request's", RetryConnectTimeout)
-	wrong(on(RetryNonIdempotent) && !on(RetryUnanswered), "on %s extends %s; name that, too", RetryNonIdempotent, RetryUnanswered)
+	on := func(cause vocabulary.RetryCause) bool { return slices.Contains(r.On, cause) }
+	wrong(on(vocabulary.RetryConnectTimeout) &&
+		r.ConnectTimeout == 0, "on %s needs a connect_timeout, less than the request's",
+		vocabulary.RetryConnectTimeout)
+	wrong(on(vocabulary.RetryNonIdempotent) &&
+		!on(vocabulary.RetryUnanswered), "on %s extends %s; name that, too",
+		vocabulary.RetryNonIdempotent, vocabulary.RetryUnanswered)
 	b := r.Budget
 	wrong(b.Tokens < 0 || b.Tokens > 1000, "budget: tokens %v: want 0 to 1000", b.Tokens) // A6
 	wrong(b.Tokens > 0 && b.Ratio <= 0, "budget: ratio %v: want more than 0", b.Ratio)
@@ -140,8 +130,9 @@ func idempotent(method string) bool {
 // may says that the policy allows another try after this one, whatever the budget says.
 func (r Retry) may(t Try) bool {
 	f := t.failure()
-	return f != results.FailureNone && slices.Contains(r.On, f.String()) &&
-		(f != results.FailureUnanswered || idempotent(t.Method) || slices.Contains(r.On, RetryNonIdempotent))
+	return f != results.FailureNone && slices.Contains(r.On, vocabulary.RetryCause(f.String())) &&
+		(f != results.FailureUnanswered || idempotent(t.Method) ||
+			slices.Contains(r.On, vocabulary.RetryNonIdempotent))
 }
 
 // after is the wait between the try and the next: a function of the seed, the attempt and the try, so that it
@@ -159,7 +150,7 @@ func (r Retry) after(seed uint64, t Try) time.Duration {
 			wait *= 2
 		}
 	}
-	if r.Jitter == FullJitter && wait > 0 {
+	if r.Jitter == vocabulary.JitterFull && wait > 0 {
 		random := rand.New(rand.NewPCG(seed^t.Attempt*0x9e3779b97f4a7c15, uint64(t.Number)))
 		wait = time.Duration(random.Uint64N(uint64(wait) + 1))
 	}

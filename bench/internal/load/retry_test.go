@@ -10,11 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // retryAll is a policy that tries everything again that is harmless.
 func retryAll() Retry {
-	return Retry{Max: 2, On: []string{RetryRefused, RetryUnreachable, RetryConnectTimeout, RetryUnsent, RetryUnanswered}, ConnectTimeout: time.Second}
+	return Retry{Max: 2, On: vocabulary.SafeRetries(), ConnectTimeout: time.Second}
 }
 
 func newRetrier(t *testing.T, r Retry, seed uint64) *Retrier {
@@ -32,22 +33,32 @@ func TestRetryOutcomes(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		try  Try
-		want string // the name in On that it takes
+		want vocabulary.RetryCause // that it takes
 	}{
 		{"served", Try{Phase: results.PhaseNone, Class: results.ClassNone, Written: 90, Read: 200}, none},
-		{"refused", Try{Phase: results.PhaseConnect, Class: results.ClassRefused}, RetryRefused},
+		{"refused", Try{Phase: results.PhaseConnect, Class: results.ClassRefused},
+			vocabulary.RetryRefused},
 		{"refused, as ICMP says of a connection in use", Try{Phase: results.PhaseWait, Class: results.ClassRefused, Written: 90}, none},
-		{"unreachable", Try{Phase: results.PhaseConnect, Class: results.ClassUnreachable}, RetryUnreachable},
+		{"unreachable", Try{Phase: results.PhaseConnect, Class: results.ClassUnreachable},
+			vocabulary.RetryUnreachable},
 		{"unreachable after the request was sent", Try{Phase: results.PhaseWait, Class: results.ClassUnreachable, Written: 90}, none},
-		{"no handshake", Try{Phase: results.PhaseConnect, Class: results.ClassTimeout}, RetryConnectTimeout},
+		{"no handshake", Try{Phase: results.PhaseConnect, Class: results.ClassTimeout},
+			vocabulary.RetryConnectTimeout},
 		{"no answer", Try{Phase: results.PhaseWait, Class: results.ClassTimeout, Written: 90}, none},
 		{"no more of an answer", Try{Phase: results.PhaseBody, Class: results.ClassTimeout, Written: 90, Read: 10}, none},
-		{"reset before anything was sent", Try{Phase: results.PhaseSend, Class: results.ClassReset}, RetryUnsent},
-		{"closed before anything was sent", Try{Phase: results.PhaseSend, Class: results.ClassEOF}, RetryUnsent},
-		{"reset in the handshake", Try{Phase: results.PhaseConnect, Class: results.ClassReset}, RetryUnsent},
-		{"reset when a part was sent", Try{Phase: results.PhaseSend, Class: results.ClassReset, Written: 1}, RetryUnanswered},
-		{"reset while waiting", Try{Phase: results.PhaseWait, Class: results.ClassReset, Written: 90}, RetryUnanswered},
-		{"closed while waiting", Try{Phase: results.PhaseWait, Class: results.ClassEOF, Written: 90}, RetryUnanswered},
+		{"reset before anything was sent", Try{Phase: results.PhaseSend, Class: results.ClassReset},
+			vocabulary.RetryUnsent},
+		{"closed before anything was sent", Try{Phase: results.PhaseSend, Class: results.ClassEOF},
+			vocabulary.RetryUnsent},
+		{"reset in the handshake", Try{Phase: results.PhaseConnect, Class: results.ClassReset},
+			vocabulary.RetryUnsent},
+		{"reset when a part was sent",
+			Try{Phase: results.PhaseSend, Class: results.ClassReset, Written: 1},
+			vocabulary.RetryUnanswered},
+		{"reset while waiting", Try{Phase: results.PhaseWait, Class: results.ClassReset,
+			Written: 90}, vocabulary.RetryUnanswered},
+		{"closed while waiting", Try{Phase: results.PhaseWait, Class: results.ClassEOF,
+			Written: 90}, vocabulary.RetryUnanswered},
 		{"reset when a response had begun", Try{Phase: results.PhaseBody, Class: results.ClassReset, Written: 90, Read: 1}, none},
 		{"closed when a response had begun", Try{Phase: results.PhaseBody, Class: results.ClassEOF, Written: 90, Read: 100}, none},
 		{"a response had begun, whatever the phase says", Try{Phase: results.PhaseWait, Class: results.ClassReset, Written: 90, Read: 1}, none},
@@ -59,8 +70,9 @@ func TestRetryOutcomes(t *testing.T) {
 		{"never sent", Try{Class: results.ClassUnsent}, none},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, on := range []string{RetryRefused, RetryUnreachable, RetryConnectTimeout, RetryUnsent, RetryUnanswered} {
-				r := newRetrier(t, Retry{Max: 1, On: []string{on}, ConnectTimeout: time.Second}, 1)
+			for _, on := range vocabulary.SafeRetries() {
+				r := newRetrier(t, Retry{Max: 1, On: []vocabulary.RetryCause{on},
+					ConnectTimeout: time.Second}, 1)
 				tt.try.Number, tt.try.Method, tt.try.Left = 1, http.MethodGet, time.Second
 				if again, _, _ := r.Decide(tt.try); again != (on == tt.want) {
 					t.Errorf("on %s: %v", on, again)
@@ -79,7 +91,7 @@ func TestRetryMethods(t *testing.T) {
 	answered := whole
 	answered.Phase, answered.Read = results.PhaseBody, 1
 	told := retryAll()
-	told.On = append(told.On, RetryNonIdempotent)
+	told.On = append(told.On, vocabulary.RetryNonIdempotent)
 	for _, tt := range []struct {
 		method                     string
 		unsent, part, whole        bool
@@ -136,10 +148,11 @@ func TestRetryBackoff(t *testing.T) {
 		{"doubled", Retry{Backoff: 10 * ms}, []time.Duration{10 * ms, 20 * ms, 40 * ms, 80 * ms}},
 		{"up to a limit", Retry{Backoff: 10 * ms, MaxBackoff: 35 * ms}, []time.Duration{10 * ms, 20 * ms, 35 * ms, 35 * ms}},
 		{"the limit at once", Retry{Backoff: 10 * ms, MaxBackoff: 10 * ms}, []time.Duration{10 * ms, 10 * ms}},
-		{"jitter named none", Retry{Backoff: 10 * ms, Jitter: NoJitter}, []time.Duration{10 * ms, 20 * ms}},
+		{"jitter named none", Retry{Backoff: 10 * ms, Jitter: vocabulary.JitterNone},
+			[]time.Duration{10 * ms, 20 * ms}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.retry.Max, tt.retry.On = 10, []string{RetryRefused}
+			tt.retry.Max, tt.retry.On = 10, []vocabulary.RetryCause{vocabulary.RetryRefused}
 			r := newRetrier(t, tt.retry, 1)
 			for i, want := range tt.want {
 				if again, after, _ := r.Decide(refusedTry(0, i+1)); !again || after != want {
@@ -156,7 +169,8 @@ func TestRetryBackoff(t *testing.T) {
 
 func TestRetryJitter(t *testing.T) {
 	const n = 20_000
-	r := Retry{Max: 3, On: []string{RetryRefused}, Backoff: 100 * time.Millisecond, Jitter: FullJitter}
+	r := Retry{Max: 3, On: []vocabulary.RetryCause{vocabulary.RetryRefused},
+		Backoff: 100 * time.Millisecond, Jitter: vocabulary.JitterFull}
 	for number, limit := range map[int]float64{1: 0.1, 2: 0.2, 3: 0.4} {
 		var sum, squares float64
 		for i := range uint64(n) {
@@ -195,7 +209,8 @@ func TestRetryLimits(t *testing.T) {
 		try.Left = d
 		return try
 	}
-	policy := Retry{Max: 2, Backoff: 10 * time.Millisecond, On: []string{RetryRefused}}
+	policy := Retry{Max: 2, Backoff: 10 * time.Millisecond,
+		On: []vocabulary.RetryCause{vocabulary.RetryRefused}}
 	for _, tt := range []struct {
 		name   string
 		retry  Retry
@@ -210,8 +225,10 @@ func TestRetryLimits(t *testing.T) {
 		{"time for another", policy, []Try{left(11*time.Millisecond, 1)}, []bool{true}, results.GaveUpNot},
 		{"no time for another", policy, []Try{left(10*time.Millisecond, 1)}, []bool{false}, results.GaveUpNoTime},
 		{"time for the first wait, not for the second", policy, []Try{left(15*time.Millisecond, 1), left(15*time.Millisecond, 2)}, []bool{true, false}, results.GaveUpNoTime},
-		{"no time left at all", Retry{Max: 1, On: []string{RetryRefused}}, []Try{left(0, 1)}, []bool{false}, results.GaveUpNoTime},
-		{"not named", Retry{Max: 1, On: []string{RetryUnsent}}, []Try{refusedTry(0, 1)}, []bool{false}, results.GaveUpNot},
+		{"no time left at all", Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused}},
+			[]Try{left(0, 1)}, []bool{false}, results.GaveUpNoTime},
+		{"not named", Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryUnsent}},
+			[]Try{refusedTry(0, 1)}, []bool{false}, results.GaveUpNot},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRetrier(t, tt.retry, 1)
@@ -231,7 +248,8 @@ func TestRetryLimits(t *testing.T) {
 
 // TestRetryBudget: as in the example of proposal A6 there are 10 tokens, so the threshold is 5. An eighth is a ratio without rounding.
 func TestRetryBudget(t *testing.T) {
-	r := newRetrier(t, Retry{Max: 1, On: []string{RetryRefused}, Budget: RetryBudget{Tokens: 10, Ratio: 0.125}}, 1)
+	r := newRetrier(t, Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused},
+		Budget: RetryBudget{Tokens: 10, Ratio: 0.125}}, 1)
 	decide := func(try Try, times int) (again int) {
 		for range times {
 			if yes, _, _ := r.Decide(try); yes {
@@ -270,7 +288,8 @@ func TestRetryBudget(t *testing.T) {
 	// It is a switch. Eight served give what one failure costs, so every failure is tried again. Four give half of it: each failure
 	// leaves 0.5 less, from 9 after the first to 5.5 after the eighth, and then never again enough.
 	for served, want := range map[int]int{8: 1000, 4: 8} {
-		r := newRetrier(t, Retry{Max: 1, On: []string{RetryRefused}, Budget: RetryBudget{Tokens: 10, Ratio: 0.125}}, 1)
+		r := newRetrier(t, Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused},
+			Budget: RetryBudget{Tokens: 10, Ratio: 0.125}}, 1)
 		got := 0
 		for range 1000 {
 			for range served {
@@ -287,22 +306,29 @@ func TestRetryBudget(t *testing.T) {
 }
 
 func TestRetryValidate(t *testing.T) {
-	on := []string{RetryRefused}
+	on := []vocabulary.RetryCause{vocabulary.RetryRefused}
 	for _, tt := range []struct {
 		name  string
 		retry Retry
 		want  []string // in the error; none: it is valid
 	}{
 		{"the zero value", Retry{}, nil},
-		{"everything", Retry{Max: 3, Backoff: time.Second, MaxBackoff: time.Minute, Jitter: FullJitter, On: retryNames, ConnectTimeout: time.Second, Budget: RetryBudget{10, 0.1}}, nil},
+		{"everything", Retry{Max: 3, Backoff: time.Second, MaxBackoff: time.Minute,
+			Jitter: vocabulary.JitterFull, On: retryCauses(), ConnectTimeout: time.Second,
+			Budget: RetryBudget{10, 0.1}}, nil},
 		{"negative", Retry{Max: -1, Backoff: -1, ConnectTimeout: -1}, []string{"max -1: want 0 to 10", "backoff -1ns", "connect_timeout -1ns"}},
 		{"too often", Retry{Max: 11, On: on}, []string{"max 11"}},
 		{"on nothing", Retry{Max: 1}, []string{"on is empty"}},
-		{"on what is not known", Retry{Max: 1, On: []string{"5xx"}}, []string{`on "5xx": want refused, unreachable,`}},
+		{"on what is not known", Retry{Max: 1, On: []vocabulary.RetryCause{"5xx"}},
+			[]string{`on "5xx": want refused, unreachable,`}},
 		{"limits crossed", Retry{Max: 1, On: on, Backoff: 2, MaxBackoff: 1}, []string{"max_backoff 1ns is less than backoff 2ns"}},
 		{"another jitter", Retry{Max: 1, On: on, Jitter: "equal"}, []string{`jitter "equal"`}},
-		{"a handshake without a limit", Retry{Max: 1, On: []string{RetryConnectTimeout}}, []string{"needs a connect_timeout"}},
-		{"non-idempotent alone", Retry{Max: 1, On: []string{RetryNonIdempotent}}, []string{"name that, too"}},
+		{"a handshake without a limit",
+			Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryConnectTimeout}},
+			[]string{"needs a connect_timeout"}},
+		{"non-idempotent alone", Retry{Max: 1,
+			On: []vocabulary.RetryCause{vocabulary.RetryNonIdempotent}},
+			[]string{"name that, too"}},
 		{"too many tokens", Retry{Max: 1, On: on, Budget: RetryBudget{1001, 1}}, []string{"tokens 1001"}},
 		{"tokens that never come back", Retry{Max: 1, On: on, Budget: RetryBudget{10, 0}}, []string{"ratio 0"}},
 		{"a ratio of nothing", Retry{Max: 1, On: on, Budget: RetryBudget{0, 0.1}}, []string{"ratio 0.1 without tokens"}},

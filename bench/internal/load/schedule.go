@@ -5,27 +5,18 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
-)
 
-// Pace is how the attempts of a schedule are spread over its duration.
-type Pace string
-
-// The paces.
-const (
-	Constant Pace = "constant" // evenly
-	Poisson  Pace = "poisson"  // independently: exponential intervals, as from many clients
-	Ramp     Pace = "ramp"     // evenly, at a rate that grows linearly from Shape.From to Shape.Rate
-	Burst    Pace = "burst"    // Shape.Burst at once, then a pause
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Shape is all that a schedule depends on.
 type Shape struct {
-	Pace     Pace          `json:"pace"`
-	Rate     float64       `json:"rate"` // attempts per second; with Ramp, at the end
-	From     float64       `json:"from"` // with Ramp: attempts per second at the start
-	Burst    int           `json:"burst"`
-	Duration time.Duration `json:"duration_ns"`
-	Seed     uint64        `json:"seed"` // with Poisson
+	Pace     vocabulary.Pace `json:"pace"`
+	Rate     float64         `json:"rate"` // attempts per second; with PaceRamp, at the end
+	From     float64         `json:"from"` // with PaceRamp: attempts per second at the start
+	Burst    int             `json:"burst"`
+	Duration time.Duration   `json:"duration_ns"`
+	Seed     uint64          `json:"seed"` // with PacePoisson
 }
 
 // MaxAttempts bounds a schedule.
@@ -35,7 +26,7 @@ const MaxAttempts = 10_000_000
 // makes sense.
 func (s Shape) Validate() error {
 	rate := s.Rate
-	if s.Pace == Ramp {
+	if s.Pace == vocabulary.PaceRamp {
 		rate = max(s.From, s.Rate)
 	}
 	switch attempts := rate * s.Duration.Seconds(); {
@@ -43,7 +34,7 @@ func (s Shape) Validate() error {
 		return fmt.Errorf("a schedule of %v/s from %v/s for %v", s.Rate, s.From, s.Duration)
 	case !(attempts <= MaxAttempts):
 		return fmt.Errorf("a schedule of %.0f attempts; at most %d", attempts, MaxAttempts)
-	case s.Pace == Burst && s.Burst < 1:
+	case s.Pace == vocabulary.PaceBurst && s.Burst < 1:
 		return fmt.Errorf("a schedule with bursts of %d", s.Burst)
 	}
 	return nil
@@ -54,17 +45,17 @@ func (s Shape) Validate() error {
 type Schedule struct {
 	shape Shape
 	n     uint64
-	due   []time.Duration // with Poisson, 8 bytes an attempt; nil otherwise
+	due   []time.Duration // with PacePoisson, 8 bytes an attempt; nil otherwise
 }
 
 // NewSchedule lays the attempts out.
 func NewSchedule(s Shape) Schedule {
 	seconds := s.Duration.Seconds()
 	switch s.Pace {
-	case Poisson:
+	case vocabulary.PacePoisson:
 		due := poisson(s)
 		return Schedule{shape: s, n: uint64(len(due)), due: due}
-	case Ramp:
+	case vocabulary.PaceRamp:
 		return Schedule{shape: s, n: uint64((s.From + s.Rate) / 2 * seconds)}
 	}
 	return Schedule{shape: s, n: uint64(s.Rate*seconds + 1e-6)}
@@ -86,14 +77,14 @@ func (s Schedule) Len() uint64 { return s.n }
 // At is when attempt i is due, from the start. It grows with i, also past the last attempt.
 func (s Schedule) At(i uint64) time.Duration {
 	switch s.shape.Pace {
-	case Poisson:
+	case vocabulary.PacePoisson:
 		if i < uint64(len(s.due)) {
 			return s.due[i]
 		}
 		return s.shape.Duration
-	case Ramp:
+	case vocabulary.PaceRamp:
 		return time.Duration(1e9 * rampTime(s.shape, float64(i)))
-	case Burst:
+	case vocabulary.PaceBurst:
 		i -= i % uint64(s.shape.Burst)
 	}
 	return time.Duration(float64(i) * 1e9 / s.shape.Rate)

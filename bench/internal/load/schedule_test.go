@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 func TestScheduleLengthAndOrder(t *testing.T) {
@@ -13,12 +15,18 @@ func TestScheduleLengthAndOrder(t *testing.T) {
 		shape Shape
 		want  uint64
 	}{
-		{"constant", Shape{Pace: Constant, Rate: 2000, Duration: 1500 * time.Millisecond}, 3000},
-		{"a rate that is no whole number", Shape{Pace: Constant, Rate: 0.1, Duration: 10 * time.Second}, 1},
-		{"ramp", Shape{Pace: Ramp, From: 100, Rate: 300, Duration: 10 * time.Second}, 2000},
-		{"ramp down", Shape{Pace: Ramp, From: 300, Rate: 100, Duration: 10 * time.Second}, 2000},
-		{"flat ramp", Shape{Pace: Ramp, From: 200, Rate: 200, Duration: 10 * time.Second}, 2000},
-		{"burst", Shape{Pace: Burst, Rate: 1000, Burst: 100, Duration: time.Second}, 1000},
+		{"constant", Shape{Pace: vocabulary.PaceConstant, Rate: 2000,
+			Duration: 1500 * time.Millisecond}, 3000},
+		{"a rate that is no whole number",
+			Shape{Pace: vocabulary.PaceConstant, Rate: 0.1, Duration: 10 * time.Second}, 1},
+		{"ramp", Shape{Pace: vocabulary.PaceRamp, From: 100, Rate: 300, Duration: 10 * time.Second},
+			2000},
+		{"ramp down", Shape{Pace: vocabulary.PaceRamp, From: 300, Rate: 100,
+			Duration: 10 * time.Second}, 2000},
+		{"flat ramp", Shape{Pace: vocabulary.PaceRamp, From: 200, Rate: 200,
+			Duration: 10 * time.Second}, 2000},
+		{"burst", Shape{Pace: vocabulary.PaceBurst, Rate: 1000, Burst: 100, Duration: time.Second},
+			1000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := NewSchedule(tt.shape)
@@ -39,11 +47,12 @@ func TestScheduleLengthAndOrder(t *testing.T) {
 
 func TestScheduleInstants(t *testing.T) {
 	// A ramp from 0 to 200/s over 10 s has sent 10·t² attempts at t.
-	ramp := NewSchedule(Shape{Pace: Ramp, Rate: 200, Duration: 10 * time.Second})
+	ramp := NewSchedule(Shape{Pace: vocabulary.PaceRamp, Rate: 200, Duration: 10 * time.Second})
 	if got, want := ramp.At(250), 5*time.Second; (got - want).Abs() > time.Microsecond {
 		t.Errorf("attempt 250 of the ramp is due at %v, want %v", got, want)
 	}
-	burst := NewSchedule(Shape{Pace: Burst, Rate: 1000, Burst: 100, Duration: time.Second})
+	burst := NewSchedule(Shape{Pace: vocabulary.PaceBurst, Rate: 1000, Burst: 100,
+		Duration: time.Second})
 	for i, want := range map[uint64]time.Duration{0: 0, 99: 0, 100: 100 * time.Millisecond, 199: 100 * time.Millisecond} {
 		if got := burst.At(i); got != want {
 			t.Errorf("attempt %d of the bursts is due at %v, want %v", i, got, want)
@@ -52,7 +61,7 @@ func TestScheduleInstants(t *testing.T) {
 }
 
 func TestPoisson(t *testing.T) {
-	shape := Shape{Pace: Poisson, Rate: 1000, Duration: 20 * time.Second, Seed: 7}
+	shape := Shape{Pace: vocabulary.PacePoisson, Rate: 1000, Duration: 20 * time.Second, Seed: 7}
 	s := NewSchedule(shape)
 	// The count is Poisson with mean 20,000: standard deviation 141. The intervals are exponential:
 	// their standard deviation is their mean.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
@@ -93,7 +94,8 @@ func attempts(t *testing.T, n uint64, cfg Config) ([]results.Sample, *transport)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Processes, cfg.Shape = 1, Shape{Pace: Constant, Rate: 2, Duration: time.Second}
+	cfg.Processes, cfg.Shape = 1, Shape{Pace: vocabulary.PaceConstant, Rate: 2,
+		Duration: time.Second}
 	// One that the TIME_WAIT sockets of a test before, or of a run before, do not have.
 	cfg.Sources = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24)
 	var out written
@@ -130,7 +132,8 @@ func oneAttempt(t *testing.T, cfg Config) (results.Sample, *transport) {
 }
 
 // safe is every failure after which a try does no harm.
-var safe = []string{RetryRefused, RetryUnreachable, RetryConnectTimeout, RetryUnsent, RetryUnanswered}
+var safe = []vocabulary.RetryCause{vocabulary.RetryRefused, vocabulary.RetryUnreachable,
+	vocabulary.RetryConnectTimeout, vocabulary.RetryUnsent, vocabulary.RetryUnanswered}
 
 // TestTries makes attempts whose first connections fail, and looks which are tried again, what is said of them, and what the server saw.
 func TestTries(t *testing.T) {
@@ -139,7 +142,7 @@ func TestTries(t *testing.T) {
 		name   string
 		script script
 		body   int
-		on     []string
+		on     []vocabulary.RetryCause
 		max    int
 		class  results.Class
 		failed []results.FailedTry
@@ -152,14 +155,18 @@ func TestTries(t *testing.T) {
 		{"GET, reset and closed", script{resets, ends}, 0, safe, 3, results.ClassNone, []results.FailedTry{unanswered, unanswered}, results.GaveUpNot, []uint8{2}},
 		{"GET, more often than is tried", script{resets, resets, resets}, 0, safe, 2, results.ClassReset, []results.FailedTry{unanswered, unanswered}, results.GaveUpExhausted, nil},
 		{"GET, an answer has begun", script{begins}, 0, safe, 3, results.ClassEOF, nil, results.GaveUpNot, nil},
-		{"GET, not on this", script{resets}, 0, []string{RetryRefused}, 3, results.ClassReset, nil, results.GaveUpNot, nil},
+		{"GET, not on this", script{resets}, 0, []vocabulary.RetryCause{vocabulary.RetryRefused}, 3,
+			results.ClassReset, nil, results.GaveUpNot, nil},
 		{"POST, reset once", script{resets}, 10, safe, 3, results.ClassReset, nil, results.GaveUpNot, nil},
-		{"POST, told to", script{resets}, 10, append([]string{RetryNonIdempotent}, safe...), 3, results.ClassNone, []results.FailedTry{unanswered}, results.GaveUpNot, []uint8{1}},
+		{"POST, told to", script{resets}, 10,
+			append([]vocabulary.RetryCause{vocabulary.RetryNonIdempotent}, safe...), 3,
+			results.ClassNone, []results.FailedTry{unanswered}, results.GaveUpNot, []uint8{1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			at, seen, from := scripted(t, tt.script)
 			retry := Retry{Max: tt.max, On: tt.on, ConnectTimeout: time.Second}
-			s, tr := oneAttempt(t, Config{Target: at, Timeout: 5 * time.Second, Connections: New, Body: tt.body, Retry: retry})
+			s, tr := oneAttempt(t, Config{Target: at, Timeout: 5 * time.Second,
+				Connections: vocabulary.ConnectionsNew, Body: tt.body, Retry: retry})
 			if s.Class != tt.class || s.GaveUp != tt.gaveUp {
 				t.Errorf("%v, gave up for %d; want %v, %d", s.Class, s.GaveUp, tt.class, tt.gaveUp)
 			}
@@ -192,7 +199,7 @@ func TestTries(t *testing.T) {
 // TestOwnFailures: what the load fails at by itself has a class and an errno of its own, and what it does on purpose another.
 func TestOwnFailures(t *testing.T) {
 	at, _, _ := scripted(t, nil)
-	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: New}
+	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: vocabulary.ConnectionsNew}
 	t.Run("aborted", func(t *testing.T) {
 		cfg := cfg
 		cfg.Aborts = 1
@@ -232,7 +239,8 @@ func TestTriesRefused(t *testing.T) {
 		{10 * time.Second, []results.FailedTry{refused, refused}, results.GaveUpExhausted, 60 * time.Millisecond},
 		{10 * time.Millisecond, nil, results.GaveUpNoTime, 0},
 	} {
-		s, _ := oneAttempt(t, Config{Target: at, Timeout: tt.timeout, Connections: New, Body: 10, Retry: retry})
+		s, _ := oneAttempt(t, Config{Target: at, Timeout: tt.timeout,
+			Connections: vocabulary.ConnectionsNew, Body: 10, Retry: retry})
 		if diff := cmp.Diff(tt.failed, s.Failed); diff != "" || s.GaveUp != tt.gaveUp || s.Class != results.ClassRefused {
 			t.Errorf("timeout %v: %v, gave up for %d (want %d), failed (-want +got):\n%s", tt.timeout, s.Class, s.GaveUp, tt.gaveUp, diff)
 		}
@@ -246,7 +254,9 @@ func TestTriesRefused(t *testing.T) {
 func TestTriesConnectTimeout(t *testing.T) {
 	at := silent(t)
 	limit := 30 * time.Millisecond
-	s, _ := oneAttempt(t, Config{Target: at, Timeout: 10 * time.Second, Connections: New, Retry: Retry{Max: 1, On: safe, ConnectTimeout: limit}})
+	s, _ := oneAttempt(t, Config{Target: at, Timeout: 10 * time.Second,
+		Connections: vocabulary.ConnectionsNew,
+		Retry:       Retry{Max: 1, On: safe, ConnectTimeout: limit}})
 	want := []results.FailedTry{{Failure: results.FailureConnectTimeout, Opened: true}}
 	if diff := cmp.Diff(want, s.Failed); diff != "" || s.Class != results.ClassTimeout || s.Phase != results.PhaseConnect || s.GaveUp != results.GaveUpExhausted {
 		t.Errorf("%v: %v, gave up for %d, failed (-want +got):\n%s", s.Phase, s.Class, s.GaveUp, diff)
@@ -259,7 +269,8 @@ func TestTriesConnectTimeout(t *testing.T) {
 // TestTriesTimeout: the attempt's timeout covers all its tries. Four handshakes would take twice as long.
 func TestTriesTimeout(t *testing.T) {
 	retry := Retry{Max: 3, On: safe, ConnectTimeout: 200 * time.Millisecond}
-	s, _ := oneAttempt(t, Config{Target: silent(t), Timeout: 350 * time.Millisecond, Connections: New, Retry: retry})
+	s, _ := oneAttempt(t, Config{Target: silent(t), Timeout: 350 * time.Millisecond,
+		Connections: vocabulary.ConnectionsNew, Retry: retry})
 	if s.Class != results.ClassTimeout || s.GaveUp != results.GaveUpNoTime || len(s.Failed) > 1 {
 		t.Errorf("%v: %v, gave up for %d, failed %v; want no time after the second try at the latest", s.Phase, s.Class, s.GaveUp, s.Failed)
 	}
@@ -272,7 +283,8 @@ func TestTriesReused(t *testing.T) {
 		_, _ = c.Write(wire.AppendResponse(nil, 3, 4, wire.KeepAlive))
 		resets(c)
 	}})
-	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: Reused, Retry: Retry{Max: 1, On: safe, ConnectTimeout: time.Second}}
+	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: vocabulary.ConnectionsReused,
+		Retry: Retry{Max: 1, On: safe, ConnectTimeout: time.Second}}
 	samples, tr := attempts(t, 2, cfg)
 	if first := samples[0]; !first.Served() {
 		t.Fatalf("first: %v", first.Class)

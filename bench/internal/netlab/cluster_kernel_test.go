@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reuseport-bench/scenarios/vocabulary"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +89,7 @@ func accepted(t *testing.T, l *net.TCPListener) netip.AddrPort {
 }
 
 func TestKernelClusterReachesPods(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	sources := AddressesOfCluster().Sources
 	for node := range 2 {
 		p := addPod(t, l, node, fmt.Sprint("pod of ", l.Node(node).Name))
@@ -113,7 +114,7 @@ func TestKernelClusterReachesPods(t *testing.T) {
 
 // TestKernelClusterReaches: everybody reaches everybody, by the address that each has.
 func TestKernelClusterReaches(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	a := AddressesOfCluster()
 	type place struct {
 		host *Host
@@ -141,7 +142,7 @@ func TestKernelClusterReaches(t *testing.T) {
 // TestKernelClusterPodIsUp: no connection waits for anything, not the first of a new pod either. A SYN that is lost is sent again
 // after a second; 500 ms tell one from a slow machine.
 func TestKernelClusterPodIsUp(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	var slowest, adding time.Duration
 	const pods = 20
 	for i := range pods {
@@ -176,7 +177,7 @@ func TestKernelClusterPodIsUp(t *testing.T) {
 }
 
 func TestKernelClusterRemovedPod(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	p := addPod(t, l, 0, "pod")
 	neighbour, other := addPod(t, l, 0, "its neighbour"), addPod(t, l, 1, "another")
 	listener := listenOn(t, l, p.Host, p.Addr)
@@ -250,7 +251,7 @@ func isTimeout(err error) bool {
 
 // TestKernelClusterPodMoves: a pod that a node loses comes back on the other, of the same name, with another address.
 func TestKernelClusterPodMoves(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	before := addPod(t, l, 0, "web")
 	if err := l.RemovePod(before); err != nil {
 		t.Fatal(err)
@@ -266,7 +267,7 @@ func TestKernelClusterPodMoves(t *testing.T) {
 }
 
 func TestKernelClusterNodeDown(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	lost, kept := addPod(t, l, 1, "lost"), addPod(t, l, 0, "kept")
 	for _, p := range []*Pod{lost, kept} {
 		listenOn(t, l, p.Host, p.Addr)
@@ -309,7 +310,7 @@ func TestKernelClusterNodeDown(t *testing.T) {
 }
 
 func TestKernelClusterHasNoWayOut(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	p := addPod(t, l, 0, "pod")
 	for _, h := range []*Host{l.Clients(), l.Node(0), l.Node(1), p.Host} {
 		err := l.Do(h, func() error {
@@ -336,7 +337,7 @@ func TestKernelClusterHasNoWayOut(t *testing.T) {
 // TestKernelClusterService: a connection to a service's address is translated in the OUTPUT hook of the clients' host, comes from the
 // source it was given, and goes where the rule says once connection tracking has forgotten where it went before.
 func TestKernelClusterService(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	service, from := netip.MustParseAddrPort("198.19.0.10:80"), netip.MustParseAddrPort("198.18.64.9:23456")
 	for node := range 2 {
 		p := addPod(t, l, node, fmt.Sprint("pod ", node))
@@ -377,7 +378,7 @@ func TestKernelClusterService(t *testing.T) {
 // TestKernelClusterRejects: what a rule on the clients' host rejects is told so. That takes a way
 // back from the service.
 func TestKernelClusterRejects(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	service := netip.MustParseAddrPort("198.19.0.10:80")
 	from := netip.MustParseAddrPort("198.18.64.9:23456")
 	if err := l.Do(l.Clients(), rejectAll); err != nil {
@@ -467,7 +468,7 @@ func tracked(t *testing.T, l *Lab, from netip.AddrPort) (n int) {
 }
 
 func TestKernelClusterRefuses(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	for _, node := range []int{-1, 2} {
 		if _, err := l.AddPod(t.Context(), node, "pod"); err == nil {
 			t.Errorf("a pod on node %d", node)
@@ -481,7 +482,7 @@ func TestKernelClusterRefuses(t *testing.T) {
 	if _, err := l.AddPod(ctx, 0, "pod"); !errors.Is(err, context.Canceled) {
 		t.Errorf("a pod that was called off: %v", err)
 	}
-	veth := newLab(t, Veth)
+	veth := newLab(t, vocabulary.NetworkVeth)
 	if _, err := veth.AddPod(t.Context(), 0, "pod"); err == nil {
 		t.Error("a pod in a lab that is no cluster")
 	}
@@ -490,7 +491,7 @@ func TestKernelClusterRefuses(t *testing.T) {
 // TestKernelClusterCloseEndsPods: with a process in a pod, one in a removed pod and one on a node, Close leaves neither a
 // process nor a namespace.
 func TestKernelClusterCloseEndsPods(t *testing.T) {
-	l := newLab(t, Cluster)
+	l := newLab(t, vocabulary.NetworkCluster)
 	p, removed := addPod(t, l, 0, "pod"), addPod(t, l, 1, "removed")
 	namespaces := map[uint32]string{}
 	waited := make(chan error, 3)

@@ -20,23 +20,14 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/child"
-)
-
-// Network is what a lab is made of.
-type Network string
-
-// The networks.
-const (
-	Loopback Network = "loopback" // one namespace: servers and clients meet on lo
-	Veth     Network = "veth"     // one namespace for the servers and one for the clients, joined by a veth pair
-	Cluster  Network = "cluster"  // two nodes, one namespace for the clients, and one for each pod, routed; IPv4 only
 )
 
 // Options of a Lab.
 type Options struct {
 	// Network defaults to Loopback.
-	Network Network
+	Network vocabulary.Network
 	// ReceiveCPUs, with Veth and on the nodes of a Cluster, take turns at what the servers' end of the pair receives, by a hash
 	// of each flow, as the queues of a network card would (receive packet steering, Documentation/networking/scaling.rst).
 	// Empty: the CPU that sent it, which is the load's.
@@ -133,19 +124,19 @@ func (l *Lab) setup(ctx context.Context, o Options) error {
 	}
 	l.clients = l.servers
 	switch o.Network {
-	case Veth:
+	case vocabulary.NetworkVeth:
 		if err := steerReceived(o.ReceiveCPUs); err != nil {
 			return err
 		}
 		if err := l.addClients(); err != nil {
 			return err
 		}
-	case Cluster:
+	case vocabulary.NetworkCluster:
 		if err := l.setupCluster(o.ReceiveCPUs); err != nil {
 			return err
 		}
 	}
-	if err := l.addSources(cmp.Or(o.Network, Loopback)); err != nil {
+	if err := l.addSources(cmp.Or(o.Network, vocabulary.NetworkLoopback)); err != nil {
 		return err
 	}
 	return l.startInit(ctx, o.Init())

@@ -14,11 +14,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/testkit"
 )
 
 // newLab makes a lab.
-func newLab(t *testing.T, network Network) *Lab {
+func newLab(t *testing.T, network vocabulary.Network) *Lab {
 	t.Helper()
 	if !AsRoot() && !Entered() {
 		testkit.Skip(t, "needs root or a user namespace")
@@ -42,9 +43,10 @@ func newLab(t *testing.T, network Network) *Lab {
 }
 
 func TestKernelLabReaches(t *testing.T) {
-	for _, network := range []Network{Loopback, Veth, Cluster} {
-		for _, family := range []Family{IPv4, IPv6} {
-			if network == Cluster && family == IPv6 {
+	for _, network := range []vocabulary.Network{vocabulary.NetworkLoopback, vocabulary.NetworkVeth,
+		vocabulary.NetworkCluster} {
+		for _, family := range []vocabulary.Family{vocabulary.IPv4, vocabulary.IPv6} {
+			if network == vocabulary.NetworkCluster && family == vocabulary.IPv6 {
 				continue
 			}
 			t.Run(string(network)+" "+string(family), func(t *testing.T) {
@@ -65,7 +67,7 @@ func TestKernelLabReaches(t *testing.T) {
 						Timeout:   2 * time.Second,
 						LocalAddr: &net.TCPAddr{IP: source.AsSlice(), Port: 12345},
 						Control: func(_, _ string, c syscall.RawConn) (err error) {
-							if family == IPv6 {
+							if family == vocabulary.IPv6 {
 								_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1) })
 							}
 							return err
@@ -94,7 +96,8 @@ func TestKernelLabReaches(t *testing.T) {
 }
 
 func TestKernelLabHasNoWayOut(t *testing.T) {
-	for _, network := range []Network{Loopback, Veth} {
+	for _, network := range []vocabulary.Network{vocabulary.NetworkLoopback,
+		vocabulary.NetworkVeth} {
 		l := newLab(t, network)
 		err := l.Do(l.Clients(), func() error {
 			c, err := net.DialTimeout("udp", "192.0.2.1:9", time.Second) // TEST-NET-1: nobody's; UDP only asks for a route
@@ -115,7 +118,7 @@ func TestKernelSysctlStaysInside(t *testing.T) {
 	if err != nil {
 		testkit.Skip(t, "%v", err)
 	}
-	l := newLab(t, Loopback)
+	l := newLab(t, vocabulary.NetworkLoopback)
 	if err := l.SetSysctl(l.Servers(), name, "1"); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +138,7 @@ func TestKernelSysctlStaysInside(t *testing.T) {
 // TestKernelCloseEndsStoppedProcesses: SIGKILL by the end of the PID namespace reaches a process that
 // SIGSTOP holds, and its children.
 func TestKernelCloseEndsStoppedProcesses(t *testing.T) {
-	l := newLab(t, Loopback)
+	l := newLab(t, vocabulary.NetworkLoopback)
 	c := exec.Command("sh", "-c", "sleep 60 & echo started; wait")
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -164,7 +167,7 @@ func TestKernelCloseEndsStoppedProcesses(t *testing.T) {
 
 // TestKernelClosedLab: a call that comes too late is told so.
 func TestKernelClosedLab(t *testing.T) {
-	l := newLab(t, Loopback)
+	l := newLab(t, vocabulary.NetworkLoopback)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,15 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-)
 
-// Family is the IP version of a lab's addresses.
-type Family string
-
-// The families.
-const (
-	IPv4 Family = "ipv4"
-	IPv6 Family = "ipv6"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Addresses are what a lab's hosts have. They are the same in every lab: each is a world of its own.
@@ -31,18 +24,18 @@ type Addresses struct {
 // AddressesOf a lab. On loopback IPv4 has 127.0.0.0/8 by itself; everything else is of the ranges
 // reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180). A cluster has no IPv6 addresses;
 // Servers is its node A, and AddressesOfCluster has the others.
-func AddressesOf(network Network, family Family) Addresses {
+func AddressesOf(network vocabulary.Network, family vocabulary.Family) Addresses {
 	switch {
-	case family == IPv6 && network == Cluster:
+	case family == vocabulary.IPv6 && network == vocabulary.NetworkCluster:
 		return Addresses{}
-	case network == Cluster:
+	case network == vocabulary.NetworkCluster:
 		a := AddressesOfCluster()
 		return Addresses{a.Nodes[0], a.Sources}
-	case family == IPv6 && network == Loopback:
+	case family == vocabulary.IPv6 && network == vocabulary.NetworkLoopback:
 		return Addresses{netip.IPv6Loopback(), netip.MustParsePrefix("2001:2:0:1::/64")}
-	case family == IPv6:
+	case family == vocabulary.IPv6:
 		return Addresses{netip.MustParseAddr("2001:2::1"), netip.MustParsePrefix("2001:2:0:1::/64")}
-	case network == Loopback:
+	case network == vocabulary.NetworkLoopback:
 		return Addresses{netip.MustParseAddr("127.0.0.1"), netip.MustParsePrefix("127.64.0.0/10")}
 	}
 	return Addresses{netip.MustParseAddr("198.18.0.1"), netip.MustParsePrefix("198.18.64.0/18")}
@@ -112,8 +105,8 @@ func (l *Lab) addClients() error {
 		sources netip.Prefix
 		gateway netip.Addr
 	}{
-		{AddressesOf(Veth, IPv4).Sources, clientIPv4.Addr()},
-		{AddressesOf(Veth, IPv6).Sources, clientIPv6.Addr()},
+		{AddressesOf(vocabulary.NetworkVeth, vocabulary.IPv4).Sources, clientIPv4.Addr()},
+		{AddressesOf(vocabulary.NetworkVeth, vocabulary.IPv6).Sources, clientIPv6.Addr()},
 	} {
 		link, err := netlink.LinkByName(serverLink)
 		if err != nil {
@@ -129,7 +122,7 @@ func (l *Lab) addClients() error {
 
 // addSources makes the whole range of sources the clients' own (an AnyIP route: ip-route(8), type
 // local). IPv4 loopback has its range by itself.
-func (l *Lab) addSources(network Network) error {
+func (l *Lab) addSources(network vocabulary.Network) error {
 	if err := l.enter(l.clients); err != nil {
 		return err
 	}
@@ -138,11 +131,11 @@ func (l *Lab) addSources(network Network) error {
 		return fmt.Errorf("link lo: %w", err)
 	}
 	var ranges []netip.Prefix
-	if network != Cluster {
-		ranges = append(ranges, AddressesOf(network, IPv6).Sources)
+	if network != vocabulary.NetworkCluster {
+		ranges = append(ranges, AddressesOf(network, vocabulary.IPv6).Sources)
 	}
-	if network != Loopback {
-		ranges = append(ranges, AddressesOf(network, IPv4).Sources)
+	if network != vocabulary.NetworkLoopback {
+		ranges = append(ranges, AddressesOf(network, vocabulary.IPv4).Sources)
 	}
 	for _, sources := range ranges {
 		route := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipNet(sources), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}

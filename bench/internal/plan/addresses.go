@@ -9,6 +9,7 @@ import (
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // ServerPort is where workers listen; every lab has all ports to itself.
@@ -36,9 +37,9 @@ func serviceAddress() netip.AddrPort {
 
 // firstPodAddress returns the address of the first pod of a trial, and its port. The first pod is on
 // node A, whose pods are given its addresses in order or, with the host's network, have its own.
-func firstPodAddress(p Placement) netip.AddrPort {
+func firstPodAddress(p vocabulary.Placement) netip.AddrPort {
 	a := netlab.AddressesOfCluster()
-	if p == HostNetwork {
+	if p == vocabulary.PlacementHostNetwork {
 		return netip.AddrPortFrom(a.Nodes[0], ServerPort)
 	}
 	return netip.AddrPortFrom(a.Pods[0].Addr().Next(), ServerPort)
@@ -46,22 +47,23 @@ func firstPodAddress(p Placement) netip.AddrPort {
 
 // lookup returns how the load finds the pods, or the Service, by name; nil when it knows an address.
 func lookup(s scenarios.Setup) *load.Lookup {
-	if s.Path != string(ByDNS) && (s.Path != string(ByService) || s.DNS == scenarios.DNS{}) {
+	if s.Path != vocabulary.PathDNS &&
+		(s.Path != vocabulary.PathService || s.DNS == scenarios.DNS{}) {
 		return nil
 	}
 	return &load.Lookup{
 		Server: netip.AddrPortFrom(netlab.AddressesOfCluster().Client, dnsPort), Name: serviceDNSName,
-		Policy: dns.Policy(s.DNS.Cache), Clients: cmp.Or(s.DNS.Clients, dnsClients),
+		Policy: s.DNS.Cache, Clients: cmp.Or(s.DNS.Clients, dnsClients),
 	}
 }
 
 // target returns where the load connects to.
 func target(s scenarios.Setup, addresses netlab.Addresses) netip.AddrPort {
-	switch Path(s.Path) {
-	case ByService:
+	switch s.Path {
+	case vocabulary.PathService:
 		return serviceAddress()
-	case ByPod:
-		return firstPodAddress(Placement(s.Kube.Placement))
+	case vocabulary.PathPod:
+		return firstPodAddress(s.Kube.Placement)
 	}
 	return netip.AddrPortFrom(addresses.Servers, ServerPort)
 }

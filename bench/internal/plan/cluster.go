@@ -7,43 +7,8 @@ import (
 
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 )
-
-// Path is how clients get to the workers.
-type Path string
-
-// The paths.
-const (
-	Direct    Path = "direct"
-	ByHAProxy Path = "haproxy"
-	ByService Path = "service" // through a Service's address
-	ByDNS     Path = "dns"     // by a headless Service's name, to the pods' own addresses
-	ByPod     Path = "pod"     // to the first pod's own address
-)
-
-// Placement is where pods are.
-type Placement string
-
-// The placements.
-const (
-	Pods        Placement = "pods"         // each worker is a pod of its own, on the nodes in turn
-	OneNode     Placement = "one-node"     // the same, all on node A
-	Containers  Placement = "containers"   // the workers are containers of one pod
-	HostNetwork Placement = "host-network" // pods that have no network but node A's
-)
-
-// Readiness is when a pod counts as ready.
-type Readiness string
-
-// The kinds of readiness.
-const (
-	WhenListening Readiness = "listening" // when its processes listen
-	WhenStarted   Readiness = "started"   // when its processes have been started: it has no probe
-	WhenProbed    Readiness = "probe"     // when an HTTP request from its node is answered
-)
-
-// usersEach gives every worker a user id of its own.
-const usersEach = "each"
 
 const (
 	// defaultGrace is how long after preStop a pod is killed, where the scenario does not say.
@@ -57,7 +22,7 @@ const (
 
 // A Cluster is how the pods of a trial live, and how clients find them.
 type Cluster struct {
-	Path Path
+	Path vocabulary.Path
 	// Service is the Service's address; the zero value where clients need none.
 	Service netip.AddrPort
 	// FirstPod is where the first pod is, which path pod tells the clients beforehand.
@@ -69,9 +34,9 @@ type Cluster struct {
 	// LongestLags is longer than all but a few changes take from a pod to the rules.
 	LongestLags time.Duration
 
-	Placement Placement
+	Placement vocabulary.Placement
 	UserEach  bool // every worker has a user id of its own
-	Readiness Readiness
+	Readiness vocabulary.Readiness
 	Startup   time.Duration // what a worker takes before it listens
 
 	PreStop, Grace, Teardown, ProbePeriod, MinReady, NodeLag time.Duration
@@ -85,9 +50,6 @@ type Names struct {
 	TTL    time.Duration // of an answer
 }
 
-// SharesNetwork reports whether all workers have one network namespace, and so compete for one port.
-func (p Placement) SharesNetwork() bool { return p == Containers || p == HostNetwork }
-
 // newCluster returns the cluster of a setup; nil where workers are in no pods.
 func newCluster(s scenarios.Setup) *Cluster {
 	if !s.InPods() {
@@ -95,14 +57,14 @@ func newCluster(s scenarios.Setup) *Cluster {
 	}
 	k := s.Kube
 	c := &Cluster{
-		Path: Path(s.Path), FirstPod: firstPodAddress(Placement(k.Placement)),
+		Path: s.Path, FirstPod: firstPodAddress(k.Placement),
 		Lags: kube.Lags{
 			ReadyToEndpoint: distribution(k.EndpointLag), EndpointToRules: distribution(k.RulesLag),
 			MinSyncPeriod: k.MinSyncPeriod,
 		},
 		LongestLags: k.EndpointLag.Long() + k.RulesLag.Long() + k.MinSyncPeriod,
-		Placement:   Placement(k.Placement), UserEach: k.Users == usersEach,
-		Readiness: cmp.Or(Readiness(k.Readiness), WhenListening), Startup: s.Server.Startup,
+		Placement:   k.Placement, UserEach: k.Users == vocabulary.UsersEach,
+		Readiness: cmp.Or(k.Readiness, vocabulary.ReadinessListening), Startup: s.Server.Startup,
 		PreStop: k.PreStop, Grace: cmp.Or(k.Grace, k.PreStop+defaultGrace),
 		Teardown: cmp.Or(k.Teardown, defaultTeardown), ProbePeriod: cmp.Or(k.ProbePeriod, defaultProbePeriod),
 		MinReady: k.MinReady, NodeLag: k.NodeLag,
@@ -111,7 +73,7 @@ func newCluster(s scenarios.Setup) *Cluster {
 	if c.MaxSurge == 0 && c.MaxUnavailable == 0 {
 		c.MaxSurge = 1 // something has to give
 	}
-	if c.Path == ByService {
+	if c.Path == vocabulary.PathService {
 		c.Service = serviceAddress()
 	}
 	if l := lookup(s); l != nil {

@@ -9,6 +9,7 @@ import (
 
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Summary says in a line what the plan will take.
@@ -102,7 +103,7 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	case v.Load == nil:
 		fmt.Fprintf(b, "%v, which is measured first, for %v", v.setup.Load.Rate, v.Duration)
 	default:
-		fmt.Fprintf(b, "%g attempts/s for %v", v.Load[0].Shape.Rate, v.Duration)
+		fmt.Fprintf(b, "%s attempts/s for %v", results.Digits(v.Load[0].Shape.Rate, 6), v.Duration)
 	}
 	fmt.Fprintf(b, ", timeout %v\n", v.Timeout)
 	if v.Load != nil {
@@ -115,9 +116,10 @@ func describeRetry(b *strings.Builder, r load.Retry) {
 	if r.Max == 0 {
 		return
 	}
-	fmt.Fprintf(b, "     up to %d tries, another after %s", r.Tries(), strings.Join(r.On, ", "))
+	fmt.Fprintf(b, "     up to %d tries, another after %s", r.Tries(), vocabulary.Join(r.On, ", "))
 	if r.Backoff > 0 {
-		fmt.Fprintf(b, "; backoff %v, jitter %s", r.Backoff, cmp.Or(r.Jitter, load.NoJitter))
+		fmt.Fprintf(b, "; backoff %v, jitter %s", r.Backoff,
+			cmp.Or(r.Jitter, vocabulary.JitterNone))
 	}
 	if r.MaxBackoff > 0 {
 		fmt.Fprintf(b, ", at most %v", r.MaxBackoff)
@@ -149,7 +151,7 @@ func (p *Scenario) commonSysctls() map[Sysctl]bool {
 // describeSteps names the first three steps and the last, and what they do where it is not what the one before does.
 func describeSteps(all []PlannedStep) string {
 	var b strings.Builder
-	does := ""
+	var does vocabulary.StepName
 	for i, f := range all {
 		if i >= 3 && i < len(all)-1 {
 			continue

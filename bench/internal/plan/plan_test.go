@@ -13,6 +13,7 @@ import (
 	"reuseport-bench/bench/internal/gates/gatestest"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/testkit"
 )
 
@@ -222,7 +223,7 @@ func TestDescribeCPUs(t *testing.T) {
 
 // A policy's defaults depend on the attempt's timeout, and are shown before anything is run.
 func TestPlanRetry(t *testing.T) {
-	harmless := []string{load.RetryRefused, load.RetryUnreachable, load.RetryConnectTimeout, load.RetryUnsent, load.RetryUnanswered}
+	harmless := vocabulary.SafeRetries()
 	for _, tt := range []struct {
 		setting, shown string
 		want           load.Retry
@@ -231,9 +232,14 @@ func TestPlanRetry(t *testing.T) {
 		{", retry: {max: 3}", "up to 4 tries, another after refused, unreachable, connect-timeout, unsent, unanswered; 200ms for each handshake\n",
 			load.Retry{Max: 3, On: harmless, ConnectTimeout: 200 * time.Millisecond}},
 		{", retry: {max: 1, on: refused, backoff: 5ms, max_backoff: 1s, jitter: full, budget: 10}", "up to 2 tries, another after refused; backoff 5ms, jitter full, at most 1s; a budget of 10 tokens, ratio 0.1\n",
-			load.Retry{Max: 1, On: []string{"refused"}, Backoff: 5 * time.Millisecond, MaxBackoff: time.Second, Jitter: load.FullJitter, Budget: load.RetryBudget{Tokens: 10, Ratio: 0.1}}},
+			load.Retry{Max: 1, On: []vocabulary.RetryCause{"refused"},
+				Backoff: 5 * time.Millisecond, MaxBackoff: time.Second,
+				Jitter: vocabulary.JitterFull,
+				Budget: load.RetryBudget{Tokens: 10, Ratio: 0.1}}},
 		{", retry: {max: 1, on: refused+connect-timeout, connect_timeout: 7ms, budget: 4, budget_ratio: 0.5}", "after refused, connect-timeout; 7ms for each handshake; a budget of 4 tokens, ratio 0.5\n",
-			load.Retry{Max: 1, On: []string{"refused", "connect-timeout"}, ConnectTimeout: 7 * time.Millisecond, Budget: load.RetryBudget{Tokens: 4, Ratio: 0.5}}},
+			load.Retry{Max: 1, On: []vocabulary.RetryCause{"refused", "connect-timeout"},
+				ConnectTimeout: 7 * time.Millisecond,
+				Budget:         load.RetryBudget{Tokens: 4, Ratio: 0.5}}},
 	} {
 		s, err := scenarios.Parse("f", []byte("name: x\nload: {rate: 100/s, duration: 1s, timeout: 600ms"+tt.setting+"}\n"))
 		if err != nil {
@@ -289,7 +295,7 @@ func TestPlanPodDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := p.Scenarios[0].Variants[0].Cluster
-	if c.Readiness != WhenListening || c.MaxSurge != 1 || c.Grace <= 0 || c.Teardown <= 0 || c.ProbePeriod <= 0 {
+	if c.Readiness != vocabulary.ReadinessListening || c.MaxSurge != 1 || c.Grace <= 0 || c.Teardown <= 0 || c.ProbePeriod <= 0 {
 		t.Errorf("%+v", c)
 	}
 }

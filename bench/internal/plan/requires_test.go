@@ -1,13 +1,17 @@
 package plan
 
 import (
+	"context"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Where a capability is missing, as an ordinary user's are, the variants that need it are left out
@@ -69,5 +73,63 @@ func TestPlanWithoutCapability(t *testing.T) {
 				t.Errorf("skipped (-got +want):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Every capability that a value needs is something that doctor looks for.
+func TestNeedsAreProbes(t *testing.T) {
+	var needs []string
+	add := func(all []vocabulary.Capability) {
+		for _, c := range all {
+			needs = append(needs, string(c))
+		}
+	}
+	for _, r := range vocabulary.Networks() {
+		add(r.Needs)
+	}
+	for _, r := range vocabulary.Paths() {
+		add(r.Needs)
+	}
+	for _, r := range vocabulary.AllUsers() {
+		add(r.Needs)
+	}
+	for _, r := range vocabulary.AcceptModes() {
+		add(r.Needs)
+	}
+	for _, r := range vocabulary.Selectors() {
+		add(r.Needs)
+	}
+	for _, r := range vocabulary.StopModes() {
+		add(r.Needs)
+	}
+	slices.Sort(needs)
+	needs = slices.Compact(needs)
+	if len(needs) < 10 {
+		t.Fatalf("the values need only %q", needs)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // the names are asked for, not the answers
+	for _, r := range doctor.Examine(ctx, doctor.Options{Only: needs, Timeout: time.Minute}) {
+		if strings.Contains(r.Detail, "no probe") {
+			t.Errorf("%s is no probe", r.Name)
+		}
+	}
+}
+
+// A variant is skipped where one of its values needs what the machine lacks.
+func TestSkipped(t *testing.T) {
+	machine := Machine{Missing: map[string]string{"iter/tcp": "too old",
+		"nftables": "not compiled in"}}
+	setup := scenarios.Setup{Stop: vocabulary.StopBPFDrain}
+	if got, want := skipped(setup, machine), "iter/tcp: too old; see 'doctor'"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	setup = scenarios.Setup{Server: scenarios.Server{Fault: scenarios.Fault{DroppedSYNs: 1}}}
+	if got, want := skipped(setup, machine),
+		"nftables: not compiled in; see 'doctor'"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := skipped(scenarios.Setup{Stop: vocabulary.StopDrain}, machine); got != "" {
+		t.Errorf("got %q, want nothing", got)
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"strconv"
 	"time"
 
-	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 )
 
@@ -24,15 +24,15 @@ type Variant struct {
 	// Skipped is why the variant cannot be run here; empty when it can.
 	Skipped string
 
-	Network netlab.Network
-	Family  netlab.Family
-	Path    Path // how clients get to the workers
+	Network vocabulary.Network
+	Family  vocabulary.Family
+	Path    vocabulary.Path // how clients get to the workers
 	Servers servers.Config
-	Stop    servers.StopMode // how a step stops a worker
-	Stall   Stall            // how a step stalls one
-	Steps   []PlannedStep    // before the load ends, in order
-	Sysctls []Sysctl         // set in the lab before anything listens
-	Trace   bool             // the kernel is asked about losses
+	Stop    vocabulary.StopMode // how a step stops a worker
+	Stall   vocabulary.Stall    // how a step stalls one
+	Steps   []PlannedStep       // before the load ends, in order
+	Sysctls []Sysctl            // set in the lab before anything listens
+	Trace   bool                // the kernel is asked about losses
 	Fault   Fault
 	HAProxy *HAProxy // nil: none stands in front
 	Cluster *Cluster // nil: the workers are in no pods
@@ -60,15 +60,6 @@ type PlannedStep struct {
 	scenarios.Step
 }
 
-// Stall is how a worker stands still.
-type Stall string
-
-// The ways to stand still.
-const (
-	StopSignal Stall = "sigstop" // it is stopped
-	BusyLoop   Stall = "spin"    // it keeps its CPU busy
-)
-
 // Fault is a defect of known size that the lab adds. Those that workers and load add themselves are in
 // their configurations.
 type Fault struct {
@@ -80,7 +71,7 @@ type Fault struct {
 
 // HAProxy is how HAProxy is configured.
 type HAProxy struct {
-	Checks     haproxy.Checks
+	Checks     vocabulary.HealthChecks
 	Redispatch bool
 }
 
@@ -93,17 +84,6 @@ type Search struct {
 
 // defaultPrecision is Search.Precision where the scenario does not say.
 const defaultPrecision = 0.03
-
-// handovers are how a listening socket is handed over in the stop modes that need it.
-var handovers = map[servers.StopMode]servers.Handover{
-	servers.Inherit: servers.SocketActivation, servers.Handoff: servers.SCMRights, servers.Upgrade: servers.Tableflip,
-}
-
-// pinCPU is the value of pin that gives every worker one CPU.
-const pinCPU = "cpu"
-
-// traceOn is the value of trace with which the kernel is asked.
-const traceOn = "on"
 
 // maxWorkers is the most that a scenario may ask for by number, and so by CPU.
 const maxWorkers = 1024
@@ -124,8 +104,9 @@ func newVariant(v scenarios.Variant, machine Machine) (*Variant, error) {
 	}
 	p := &Variant{
 		Labels: v.Labels, Skipped: skipped(s, machine),
-		Network: netlab.Network(s.Network), Family: netlab.Family(s.Family), Path: Path(s.Path), Servers: serversConfig(s, serverCPUs),
-		Stop: servers.StopMode(s.Stop), Stall: Stall(s.Stall), Steps: steps(s), Sysctls: sysctls(s), Trace: s.Trace == traceOn,
+		Network: s.Network, Family: s.Family, Path: s.Path, Servers: serversConfig(s, serverCPUs),
+		Stop: s.Stop, Stall: s.Stall, Steps: steps(s), Sysctls: sysctls(s),
+		Trace: s.Trace == vocabulary.On,
 		Fault: Fault{
 			HalfOpen: s.Server.Fault.HalfOpen, DroppedSYNs: s.Server.Fault.DroppedSYNs,
 			RejectedSYNs: s.Server.Fault.RejectedSYNs, TimeWait: s.Server.Fault.TimeWait,
@@ -135,8 +116,9 @@ func newVariant(v scenarios.Variant, machine Machine) (*Variant, error) {
 		Validity: s.Validity,
 		setup:    s, machine: machine,
 	}
-	if s.Path == string(ByHAProxy) {
-		p.HAProxy = &HAProxy{Checks: haproxy.Checks(s.HAProxy.Checks), Redispatch: s.HAProxy.Redispatch == "on"}
+	if s.Path == vocabulary.PathHAProxy {
+		p.HAProxy = &HAProxy{Checks: s.HAProxy.Checks,
+			Redispatch: s.HAProxy.Redispatch == vocabulary.On}
 	}
 	if s.Search.P99 > 0 {
 		p.Search = &Search{P99: s.Search.P99, Precision: cmp.Or(s.Search.Precision, defaultPrecision)}
@@ -149,29 +131,29 @@ func newVariant(v scenarios.Variant, machine Machine) (*Variant, error) {
 
 // serversConfig returns how the workers are configured.
 func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
-	addresses := netlab.AddressesOf(netlab.Network(s.Network), netlab.Family(s.Family))
-	fault := s.Server.Fault
+	addresses := netlab.AddressesOf(s.Network, s.Family)
+	fault, stop := s.Server.Fault, s.Stop.Row()
 	cfg := servers.Config{
-		Kind:    servers.Kind(s.Server.Kind),
-		Sockets: servers.Sockets(s.Sockets),
+		Kind:    s.Server.Kind,
+		Sockets: s.Sockets,
 		Workers: s.Workers,
 		Address: netip.AddrPortFrom(addresses.Servers, ServerPort),
 		Backlog: s.Server.Backlog,
-		Accept:  servers.Accept(s.Accept), Selection: servers.Selection(s.Selector), Canary: s.Canary,
-		Handover:    handovers[servers.StopMode(s.Stop)],
-		MayBeTaken:  s.Kube.Users == usersEach && Placement(s.Kube.Placement).SharesNetwork(),
-		ListedOnly:  s.Stop == string(servers.BPFMigrate) || s.Stop == string(servers.BPFDrain),
-		BPFMigrates: s.Stop == string(servers.BPFMigrate),
+		Accept:  s.Accept, Selection: s.Selector, Canary: s.Canary,
+		Handover:    stop.Handover,
+		MayBeTaken:  s.Kube.Users == vocabulary.UsersEach && s.Kube.Placement.Row().SharesNetwork,
+		ListedOnly:  stop.Unlists,
+		BPFMigrates: s.Stop == vocabulary.StopBPFMigrate,
 		Work:        work(s.Server.Work), Startup: s.Server.Startup, Cold: s.Server.Cold,
 		Fault: servers.Fault{
 			ResetFrom: faultFrom, ResetCount: uint64(fault.Resets), ResetEvery: uint64(fault.ResetEvery),
 		},
 	}
-	if s.Path == string(ByHAProxy) {
+	if s.Path == vocabulary.PathHAProxy {
 		cfg.Address = netip.AddrPortFrom(addresses.Servers, backendPort)
-		cfg.PortPerIndex = s.Sockets == string(servers.Exclusive)
+		cfg.PortPerIndex = s.Sockets == vocabulary.SocketsExclusive
 	}
-	if s.Pin == pinCPU {
+	if s.Pin == vocabulary.PinCPU {
 		cfg.Pin = serverCPUs
 	}
 	return cfg
@@ -197,7 +179,8 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 // FlatOut returns the variant at a constant rate that its servers cannot keep up with, for a while.
 func (v *Variant) FlatOut(duration time.Duration) (*Variant, error) {
 	busy := *v
-	busy.setup.Load.Pace, busy.setup.Load.Duration, busy.Duration = string(load.Constant), duration, duration
+	busy.setup.Load.Pace, busy.setup.Load.Duration, busy.Duration = vocabulary.PaceConstant,
+		duration, duration
 	return busy.At(FlatOutRate)
 }
 
@@ -221,12 +204,13 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 			Process: i, Processes: n,
 			Target: target(s, addresses), Lookup: lookup(s),
 			Shape: load.Shape{
-				Pace: load.Pace(s.Load.Pace), Rate: s.Load.Rate.PerSecond, From: s.Load.From.PerSecond, Burst: s.Load.Burst,
+				Pace: s.Load.Pace, Rate: s.Load.Rate.PerSecond, From: s.Load.From.PerSecond,
+				Burst:    s.Load.Burst,
 				Duration: s.Load.Duration,
 			},
 			Timeout:     s.Load.Timeout,
 			Retry:       retry(s.Load),
-			Connections: load.Connections(s.Load.Connections),
+			Connections: s.Load.Connections,
 			Body:        s.Load.Body,
 			AbortFrom:   faultFrom,
 			Aborts:      uint64(s.Load.Aborts),
@@ -246,10 +230,10 @@ func retry(l scenarios.OpenLoad) load.Retry {
 		return load.Retry{}
 	}
 	r := load.Retry{
-		Max: l.Retry.Max, On: l.Retry.Causes(), Jitter: load.Jitter(l.Retry.Jitter),
+		Max: l.Retry.Max, On: l.Retry.Causes(), Jitter: l.Retry.Jitter,
 		Backoff: l.Retry.Backoff, MaxBackoff: l.Retry.MaxBackoff, ConnectTimeout: l.Retry.ConnectTimeout,
 	}
-	if r.ConnectTimeout == 0 && slices.Contains(r.On, load.RetryConnectTimeout) {
+	if r.ConnectTimeout == 0 && slices.Contains(r.On, vocabulary.RetryConnectTimeout) {
 		r.ConnectTimeout = l.Timeout / 3
 	}
 	if l.Retry.Budget > 0 {
@@ -269,7 +253,7 @@ func sysctls(s scenarios.Setup) []Sysctl {
 	if n := s.Server.Fault.TimeWait; n > 0 {
 		timeWait = strconv.Itoa(n)
 	}
-	if s.Stop == string(servers.Migrate) {
+	if s.Stop == vocabulary.StopMigrate {
 		migrate = "1"
 	}
 	return []Sysctl{
@@ -303,7 +287,7 @@ func steps(s scenarios.Setup) []PlannedStep {
 func work(w scenarios.Work) servers.Work {
 	return servers.Work{
 		Sleep: w.Sleep, Burn: w.Burn,
-		Distribution: servers.Distribution(w.Distribution), Slow: w.Slow, SlowShare: w.SlowShare,
+		Distribution: w.Distribution, Slow: w.Slow, SlowShare: w.SlowShare,
 	}
 }
 
@@ -337,7 +321,8 @@ func (v *Variant) Takes() time.Duration {
 	}
 	startup, kube := v.Servers.Startup, v.setup.Kube
 	d := v.Duration + trialOverhead + startup
-	if v.Cluster != nil && v.Cluster.Path != ByPod { // until the clients find the first pods
+	// until the clients find the first pods
+	if v.Cluster != nil && v.Cluster.Path != vocabulary.PathPod {
 		d += kube.EndpointLag.Typical() + kube.RulesLag.Typical()
 	}
 	// The last pods that are deleted may go on for longer than the load.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reuseport-bench/bench/internal/haproxy"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 )
 
@@ -83,7 +84,7 @@ func (t *timeline) drainBehindProxy(ctx context.Context, w *servers.Worker) erro
 func (t *timeline) rebindBehindProxy(ctx context.Context, s *step, next *servers.Generation, index int, old *servers.Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
 	defer cancel()
-	drain := t.variant.Stop == servers.LBDrain
+	drain := t.variant.Stop == vocabulary.StopLBDrain
 	trigger := t.clock.Now() // what HAProxy is told is the first signal
 	if drain {
 		if err := t.drainBehindProxy(ctx, old); err != nil {

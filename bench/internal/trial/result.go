@@ -9,11 +9,9 @@ import (
 
 	"reuseport-bench/bench/internal/cluster"
 	"reuseport-bench/bench/internal/ledger"
-	"reuseport-bench/bench/internal/load"
-	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/bench/internal/watch"
 	"reuseport-bench/results"
-	"reuseport-bench/servers"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // result returns the judged trial as it is stored, with everything that only the machine can say.
@@ -48,27 +46,7 @@ func (s *stage) recording(a *ledger.Account) *ledger.Recording {
 	if r == nil {
 		return nil
 	}
-	cfg, l := s.servers, s.load[0]
-	words := map[string]string{
-		"network": string(s.variant.Network), "path": string(s.variant.Path), "kind": string(cfg.Kind),
-		"sockets": string(cfg.Sockets), "accept": string(cfg.Accept), "stop": string(s.variant.Stop),
-		"connections": string(l.Connections), "family": string(s.variant.Family),
-	}
-	for name, value := range words {
-		if value != "" {
-			r.Header.Words = append(r.Header.Words, name+": "+value)
-		}
-	}
-	for name, is := range map[string]bool{
-		"ports": l.Ports > 0, "retry": l.Retry.Max > 0, "body": l.Body > 0, "processes": len(s.load) > 1, "aborts": l.Aborts > 0,
-		"resets": cfg.Fault.ResetCount > 0, "half_open": s.variant.Fault.HalfOpen > 0, "time_wait": s.variant.Fault.TimeWait > 0,
-		"dropped_syns": s.variant.Fault.DroppedSYNs > 0, "rejected_syns": s.variant.Fault.RejectedSYNs > 0,
-	} {
-		if is {
-			r.Header.Words = append(r.Header.Words, name)
-		}
-	}
-	slices.Sort(r.Header.Words)
+	r.Header.Words = s.variant.Words()
 	return r
 }
 
@@ -76,13 +54,10 @@ func (s *stage) recording(a *ledger.Account) *ledger.Recording {
 func (s *stage) step(a *ledger.Account, k int) results.Step {
 	done := s.line.steps[k]
 	r := a.Step(k)
-	switch done.Do {
-	case "add", "cold-start", "scale":
-		if len(done.stopped) == 0 {
-			r.StopNS = nil // it stops no worker
-		}
+	if done.Do.Kind().Starts && len(done.stopped) == 0 {
+		r.StopNS = nil // it stopped no worker
 	}
-	if done.Do == "cold-start" {
+	if done.Do == vocabulary.StepColdStart {
 		r.ColdStart = a.ColdStart(k)
 	}
 	if s.cluster != nil {
@@ -97,7 +72,7 @@ func (s *stage) step(a *ledger.Account, k int) results.Step {
 // the last of those that it took away.
 func (s *stage) addPods(a *ledger.Account, done *step, k int, r *results.Step) {
 	r.Endpoints = done.endpoints
-	if s.variant.Cluster.Path == plan.ByService {
+	if s.variant.Cluster.Path == vocabulary.PathService {
 		if dead, known := a.Dead(k); known {
 			r.DeadNS = new(int64(dead))
 		}
@@ -212,7 +187,8 @@ func (s *stage) cpu(workers []results.Worker) results.CPU {
 // that. Only a loop with a connection for each request serves one at a time.
 func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupancy {
 	cfg := s.servers
-	if cfg.Kind != servers.Loop || s.load[0].Connections != load.New || r.ResponseNS == nil {
+	if cfg.Kind != vocabulary.ServerLoop || s.load[0].Connections != vocabulary.ConnectionsNew ||
+		r.ResponseNS == nil {
 		return nil
 	}
 	sum, squares, ended := a.Occupied()
@@ -230,14 +206,15 @@ func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupanc
 	// arrivals, with a rule that is known. A stall is not in them, nor are workers that wait for each
 	// other's CPU.
 	together := cfg.Work.Burn == 0 || len(s.plan.ServerCPUs) >= cfg.Workers
-	if s.load[0].Shape.Pace != load.Poisson || len(s.line.steps) > 0 || o.Load >= 1 || !together {
+	if s.load[0].Shape.Pace != vocabulary.PacePoisson || len(s.line.steps) > 0 || o.Load >= 1 ||
+		!together {
 		return o
 	}
 	waits := 0.
 	switch {
-	case cfg.Sockets == servers.Shared && cfg.Accept != servers.ByAcceptor:
+	case cfg.Sockets == vocabulary.SocketsShared && cfg.Accept != vocabulary.AcceptAcceptor:
 		waits = results.WaitOneQueue(cfg.Workers, o.Load, sd/mean)
-	case cfg.Sockets == servers.Reuseport && cfg.Selection == servers.Hash:
+	case cfg.Sockets == vocabulary.SocketsReuseport && cfg.Selection == vocabulary.SelectorHash:
 		waits = results.WaitOwnQueues(o.Load, sd/mean)
 	default:
 		return o

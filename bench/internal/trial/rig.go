@@ -11,6 +11,7 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
@@ -27,7 +28,7 @@ type Rig struct {
 // RigOptions say what a Rig is made of.
 type RigOptions struct {
 	Init, Worker func() *exec.Cmd
-	Network      netlab.Network
+	Network      vocabulary.Network
 	Servers      servers.Config
 	Sysctls      []plan.Sysctl
 	CPUs         []int // the servers'

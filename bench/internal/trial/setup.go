@@ -17,6 +17,7 @@ import (
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/bench/internal/watch"
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
@@ -137,7 +138,8 @@ func (s *stage) openBook(keep bool) (err error) {
 	first := s.load[0]
 	l := ledger.Load{
 		Shape: first.Shape, Timeout: first.Timeout, Processes: len(s.load), Sources: first.Sources, Ports: first.Ports, Tries: first.Retry.Tries(),
-		Reuses:  first.Connections == load.Reused || first.Connections == load.Mixed,
+		Reuses: first.Connections == vocabulary.ConnectionsReused ||
+			first.Connections == vocabulary.ConnectionsMixed,
 		Proxied: s.variant.HAProxy != nil,
 	}
 	if s.variant.Cluster != nil {
@@ -181,7 +183,7 @@ func (s *stage) makeGroup(roles Roles, c *cleanup) (err error) {
 	if s.cluster != nil {
 		s.cluster.Serve(s.group)
 	}
-	if s.variant.Stop == servers.BPFDrain {
+	if s.variant.Stop == vocabulary.StopBPFDrain {
 		if s.handshakes, err = kernel.NewHalfOpenReader(); err != nil {
 			return err
 		}
@@ -208,7 +210,7 @@ func (s *stage) halfOpen() (open map[uint64]int, err error) {
 // they start.
 func (s *stage) startWorker(c *exec.Cmd, cpus []int) error {
 	all := s.plan.ServerCPUs
-	if s.line == nil && s.servers.Kind == servers.Loop {
+	if s.line == nil && s.servers.Kind == vocabulary.ServerLoop {
 		all = s.plan.Machine.CPUs
 	}
 	return s.lab.Starter(s.lab.Servers(), all)(c, cpus)
@@ -247,7 +249,7 @@ func (s *stage) startWorkers(ctx context.Context) error {
 
 // confine moves workers that started anywhere to the servers' CPUs.
 func (s *stage) confine() error {
-	if s.servers.Kind != servers.Loop {
+	if s.servers.Kind != vocabulary.ServerLoop {
 		return nil
 	}
 	for _, w := range s.group.Workers() {

@@ -9,6 +9,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 )
 
@@ -54,7 +55,7 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 
 // endWorkers ends the last generation, and waits until every worker and its journal have ended.
 func (s *stage) endWorkers(ctx context.Context) error {
-	if _, _, err := s.group.Stop(ctx, s.line.current.Workers, servers.Drain); err != nil {
+	if _, _, err := s.group.Stop(ctx, s.line.current.Workers, vocabulary.StopDrain); err != nil {
 		s.problem("at the end: %v", err)
 	}
 	if err := s.group.Finish(ctx); err != nil {
@@ -151,7 +152,7 @@ func (s *stage) closings() []ledger.Closing {
 		if c := w.Closing(); c.Mode != "" && w.BindError() == 0 {
 			all = append(all, ledger.Closing{
 				Worker: w.ID, From: s.book.Time(c.From), To: s.book.Time(c.To),
-				OwnsQueue: s.ownsQueue(w), Killed: c.Mode == servers.Kill,
+				OwnsQueue: s.ownsQueue(w), Killed: c.Mode == vocabulary.StopKill,
 			})
 		}
 	}
@@ -164,16 +165,17 @@ func (s *stage) closings() []ledger.Closing {
 func (s *stage) ownsQueue(w *servers.Worker) bool {
 	cfg := s.servers
 	switch {
-	case cfg.Accept == servers.ByAcceptor:
+	case cfg.Accept == vocabulary.AcceptAcceptor:
 		return true // its channel's
-	case cfg.Handover == servers.SocketActivation, cfg.Sockets == servers.Shared && cfg.Handover == servers.NoHandover:
+	case cfg.Handover == vocabulary.SocketActivation, cfg.Sockets == vocabulary.SocketsShared &&
+		cfg.Handover == vocabulary.NoHandover:
 		return false // the harness holds the sockets for good
-	case cfg.Handover == servers.NoHandover:
+	case cfg.Handover == vocabulary.NoHandover:
 		return true
 	}
 	at := w.Closing().To
 	for _, other := range s.group.Workers() {
-		same := cfg.Sockets == servers.Shared || other.Listener() == w.Listener()
+		same := cfg.Sockets == vocabulary.SocketsShared || other.Listener() == w.Listener()
 		c := other.Closing()
 		if other != w && same && other.ReadyAt() != 0 && other.ReadyAt() < at && (c.Mode == "" || c.To > at) {
 			return false

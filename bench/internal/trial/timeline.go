@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/cluster"
 	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 )
@@ -89,38 +89,28 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 	return t.holder.finish()
 }
 
+// actions are what the steps do.
+var actions = map[vocabulary.StepName]func(*timeline, context.Context, *step) error{
+	vocabulary.StepReplace:       (*timeline).replace,
+	vocabulary.StepRoll:          (*timeline).roll,
+	vocabulary.StepAdd:           (*timeline).add,
+	vocabulary.StepRemove:        (*timeline).remove,
+	vocabulary.StepKill:          (*timeline).remove,
+	vocabulary.StepColdStart:     (*timeline).add,
+	vocabulary.StepStall:         (*timeline).stall,
+	vocabulary.StepDeletePod:     (*timeline).remove,
+	vocabulary.StepRollingUpdate: (*timeline).rollingUpdate,
+	vocabulary.StepScale:         (*timeline).scale,
+	vocabulary.StepMovePod:       (*timeline).movePod,
+	vocabulary.StepDrainNode:     (*timeline).drainNode,
+	vocabulary.StepNodeDown:      (*timeline).nodeDown,
+	vocabulary.StepCrash:         (*timeline).crash,
+}
+
 // carryOut does what a step says.
 func (t *timeline) carryOut(ctx context.Context, s *step) error {
 	s.what = fmt.Sprintf("generation %d", t.current.Number)
-	switch s.Do {
-	case "replace":
-		return t.replace(ctx, s)
-	case "roll":
-		return t.roll(ctx, s)
-	case "rolling-update":
-		return t.rollingUpdate(ctx, s)
-	case "scale":
-		return t.scale(ctx, s)
-	case "move-pod":
-		return t.movePod(ctx, s)
-	case "drain-node":
-		return t.drainNode(ctx, s)
-	case "node-down":
-		return t.nodeDown(ctx, s)
-	case "add":
-		return t.add(ctx, s, 0)
-	case "cold-start":
-		return t.add(ctx, s, s.For)
-	case "remove", "delete-pod":
-		return t.remove(ctx, s, t.variant.Stop)
-	case "kill":
-		return t.remove(ctx, s, servers.Kill)
-	case "stall":
-		return t.stall(ctx, s)
-	case "crash":
-		return t.crash(ctx, s)
-	}
-	return fmt.Errorf("unknown kind of step")
+	return actions[s.Do](t, ctx, s)
 }
 
 // aim picks the step's worker.
@@ -176,7 +166,7 @@ func (t *timeline) rebind(ctx context.Context, s *step) error {
 
 // rebinds reports whether a successor cannot bind before its predecessor has closed.
 func (t *timeline) rebinds() bool {
-	return t.variant.Stop == servers.BindAfterClose || t.variant.Stop == servers.LBDrain
+	return t.variant.Stop.Row().Rebinds
 }
 
 // nextGeneration becomes the current one, with the workers of the one before for now.
@@ -243,10 +233,10 @@ func (t *timeline) nodeDown(ctx context.Context, s *step) error {
 	return t.cluster.Unready(ctx, s.silenced)
 }
 
-// add starts one more worker, which gets warm within cold; 0: it is warm.
-func (t *timeline) add(ctx context.Context, s *step, cold time.Duration) error {
+// add starts one more worker, which gets warm within the step's For; 0: it is warm.
+func (t *timeline) add(ctx context.Context, s *step) error {
 	s.trigger = t.clock.Now()
-	w, err := t.group.LaunchWorker(ctx, t.current.Number, freeIndex(t.current.Workers), cold)
+	w, err := t.group.LaunchWorker(ctx, t.current.Number, freeIndex(t.current.Workers), s.For)
 	if err != nil {
 		return err
 	}
@@ -283,20 +273,24 @@ func freeIndex(workers []*servers.Worker) int {
 	}
 }
 
-// remove stops one worker; nobody takes its place.
-func (t *timeline) remove(ctx context.Context, s *step, way servers.StopMode) error {
+// remove stops one worker, or kills it; nobody takes its place.
+func (t *timeline) remove(ctx context.Context, s *step) error {
+	mode := t.variant.Stop
+	if s.Do.Kind().Kills {
+		mode = vocabulary.StopKill
+	}
 	index, w, err := t.single(ctx, s)
 	if err != nil {
 		return err
 	}
-	if t.proxy != nil && way == servers.LBDrain {
+	if t.proxy != nil && mode == vocabulary.StopLBDrain {
 		if err := t.drainBehindProxy(ctx, w); err != nil {
 			return err
 		}
 	}
 	s.stopped, s.endpoints = []*servers.Worker{w}, t.endpoints()
 	t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
-	s.trigger, s.closed, err = t.stop(ctx, s.stopped, way)
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, mode)
 	return err
 }
 
@@ -307,7 +301,7 @@ func (t *timeline) crash(ctx context.Context, s *step) error {
 		return err
 	}
 	s.stopped = []*servers.Worker{w}
-	s.trigger, s.closed, err = t.stop(ctx, s.stopped, servers.Kill)
+	s.trigger, s.closed, err = t.stop(ctx, s.stopped, vocabulary.StopKill)
 	if err != nil {
 		return err
 	}
@@ -335,7 +329,7 @@ func (t *timeline) stall(ctx context.Context, s *step) error {
 		workers = []*servers.Worker{w}
 	}
 	s.trigger = t.clock.Now()
-	if t.variant.Stall == plan.BusyLoop {
+	if t.variant.Stall == vocabulary.StallSpin {
 		if err := servers.BusyLoop(workers, s.For); err != nil {
 			return err
 		}
@@ -367,14 +361,15 @@ func (t *timeline) hold(ctx context.Context, s *step) error {
 }
 
 // stop stops workers, or deletes their pods, and lets go what is held up.
-func (t *timeline) stop(ctx context.Context, workers []*servers.Worker, way servers.StopMode) (trigger, closed clock.Instant, err error) {
+func (t *timeline) stop(ctx context.Context, workers []*servers.Worker,
+	way vocabulary.StopMode) (trigger, closed clock.Instant, err error) {
 	if t.holder != nil && t.holder.current != nil {
 		t.holder.letGo()
 	}
 	if t.clock.Now() >= t.end {
 		return 0, 0, errTooLate
 	}
-	if t.cluster != nil && way != servers.Kill {
+	if t.cluster != nil && way != vocabulary.StopKill {
 		return t.cluster.Delete(ctx, workers)
 	}
 	return t.group.Stop(ctx, workers, way)

@@ -34,10 +34,12 @@ func StartSelector(sel *selector.Selector) (s *Selector, err error) {
 	case err != nil:
 		return nil, fmt.Errorf("statistics of the selector: %w", err)
 	}
-	s.selector = sel
 	runs, total, err := sel.Cost()
-	s.runs, s.total = runs, int64(total)
-	return s, err
+	if err != nil {
+		return nil, errors.Join(err, s.counting.Close())
+	}
+	s.selector, s.runs, s.total = sel, runs, int64(total)
+	return s, nil
 }
 
 // Result returns what it did; nil without figures, and before Stop.

@@ -6,6 +6,7 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Scenario returns a scenario with these gates, in YAML, and two variants, of 1 and 2 workers.
@@ -34,7 +35,7 @@ func Timed(us func(block int) float64) Series {
 		return &results.Trial{
 			Valid: true, Block: block, Attempts: 1000, Served: 1000,
 			ResponseNS: &results.Percentiles{P50: int64(us(block) * 1e3), P99: 9e6},
-			Steps:      []results.Step{{Do: results.StepReplace}, {Do: results.StepReplace}},
+			Steps:      []results.Step{{Do: vocabulary.StepReplace}, {Do: vocabulary.StepReplace}},
 		}
 	}
 }

@@ -1,0 +1,131 @@
+package vocabulary
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// notWords are the types with constants that are in no table: what rows say, not what a scenario
+// does.
+var notWords = []string{"Capability", "Handover"}
+
+// constants returns the values of the package's string constants by type.
+func constants(t *testing.T) map[string][]string {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]string{}
+	collect := func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		of, typed := spec.Type.(*ast.Ident)
+		literal, text := spec.Values[0].(*ast.BasicLit)
+		if !typed || !text || slices.Contains(notWords, of.Name) {
+			return true
+		}
+		value, err := strconv.Unquote(literal.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[of.Name] = append(all[of.Name], value)
+		return true
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, collect)
+	}
+	return all
+}
+
+// Every constant has a row, every row a constant and an explanation, and every table is a word.
+func TestTables(t *testing.T) {
+	types := constants(t)
+	same := func(values []string, w Word) bool {
+		var names []string
+		for _, v := range w.Values {
+			names = append(names, v.Name)
+		}
+		return slices.Equal(slices.Sorted(slices.Values(names)),
+			slices.Sorted(slices.Values(values)))
+	}
+	for name, values := range types {
+		if !slices.ContainsFunc(Words(), func(w Word) bool { return same(values, w) }) {
+			t.Errorf("no word has a row for each constant of %s, %q, and no other", name, values)
+		}
+	}
+	settings := map[string]bool{}
+	for _, w := range Words() {
+		if settings[w.Setting] {
+			t.Errorf("%s is there twice", w.Setting)
+		}
+		settings[w.Setting] = true
+		matches := false
+		for _, values := range types {
+			matches = matches || same(values, w)
+		}
+		if !matches {
+			t.Errorf("no type has the values of %s", w.Setting)
+		}
+		for _, v := range w.Values {
+			if v.Doc == "" {
+				t.Errorf("%s: %s has no explanation", w.Setting, v.Name)
+			}
+		}
+		if got := len(Values(w.Setting)); got != len(w.Values) {
+			t.Errorf("Values(%q) has %d values, want %d", w.Setting, got, len(w.Values))
+		}
+	}
+}
+
+// A row is found by its value, and a value without a row has the zero row.
+func TestRow(t *testing.T) {
+	if got := StopBPFDrain.Row(); got.Name != StopBPFDrain || !got.Unlists {
+		t.Errorf("the row of %s is %+v", StopBPFDrain, got)
+	}
+	if got := StopMode("").Row(); got.Name != "" {
+		t.Errorf("no stop mode has a row: %+v", got)
+	}
+	if got := StepCrash.Kind(); !got.Ends() || got.Stops || got.Targets != TargetWorker {
+		t.Errorf("the row of %s is %+v", StepCrash, got)
+	}
+}
+
+// There is a step of every kind, for some workers, and what a step says of workers goes together.
+func TestStepKinds(t *testing.T) {
+	for _, k := range StepKinds() {
+		if !k.Plain && !k.Pods {
+			t.Errorf("%s is for no workers", k.Name)
+		}
+		if k.Restarts && !(k.Starts && k.Ends()) {
+			t.Errorf("%s restarts workers, but does not start and end them", k.Name)
+		}
+		if k.Stops && k.Kills {
+			t.Errorf("%s ends workers both ways", k.Name)
+		}
+	}
+}
+
+func TestOnly(t *testing.T) {
+	if only := (Only[Pin]{}); !only.Allows(PinCPU) || !only.Allows("") {
+		t.Error("the zero value does not allow all")
+	}
+	if only := (Only[Pin]{Values: []Pin{PinCPU}}); !only.Allows(PinCPU) || only.Allows(PinNone) {
+		t.Error("a list does not allow what is on it, and that alone")
+	}
+}

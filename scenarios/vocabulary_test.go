@@ -1,0 +1,44 @@
+package scenarios
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"reuseport-bench/scenarios/strictyaml"
+	"reuseport-bench/scenarios/vocabulary"
+)
+
+// Every word is a setting of scenario files, with a field of the word's own type, and every setting
+// with a field of such a type is a word.
+func TestWordsAreSettings(t *testing.T) {
+	words := map[string]bool{}
+	for _, w := range vocabulary.Words() {
+		words[w.Setting] = true
+		s := format().Setting(w.Setting)
+		if len(s.Choices) != len(w.Values) {
+			t.Errorf("%s has %d choices, want %d", w.Setting, len(s.Choices), len(w.Values))
+		}
+		if s.Default != "" && !slices.Contains(s.Values(), s.Default) {
+			t.Errorf("%s: the default %q is none of %q", w.Setting, s.Default, s.Values())
+		}
+	}
+	for _, s := range settings() {
+		root := any(new(Setup))
+		path, ofStep := strings.CutPrefix(s.Path, "timeline[].")
+		if ofStep {
+			root = new(Step)
+		}
+		field, ok := strictyaml.Lookup(root, path)
+		if !ok {
+			continue
+		}
+		of := reflect.TypeOf(field).Elem()
+		typed := of.PkgPath() == reflect.TypeFor[vocabulary.Path]().PkgPath()
+		// load.retry.on joins several values, so it is text.
+		if is := words[s.Path]; is != typed && !s.Joined {
+			t.Errorf("%s: is it a word: %t; is its field a %v: %t", s.Path, is, of, typed)
+		}
+	}
+}
