@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"reuseport-bench/results"
+	"reuseport-bench/results/claims"
 	"reuseport-bench/results/report"
 	"reuseport-bench/scenarios"
 )
@@ -21,7 +21,7 @@ under ` + runsDir + `.`,
 			if err != nil {
 				return usage(err)
 			}
-			run.Claims = results.DecideClaims(run, scenarios.Names())
+			run.Claims = claims.Decide(run, scenarios.Names())
 			return report.Claims(c.OutOrStdout(), run)
 		},
 	}

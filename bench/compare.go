@@ -14,10 +14,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/report"
+	"reuseport-bench/results/stored"
+	"reuseport-bench/results/unit"
 )
 
-var compareFormats = map[string]func(io.Writer, *results.Comparison) error{
+var compareFormats = map[string]func(io.Writer, *compare.Comparison) error{
 	"text": report.CompareText, "markdown": report.CompareMarkdown, "json": report.CompareJSON,
 	"github": report.CompareGitHub, "annotations": report.CompareAnnotations,
 }
@@ -92,15 +96,15 @@ compared, see --allow; 3 something could not be compared, and nothing is known t
 		},
 	}
 	c.Flags().StringVar(&f.format, "format", "text", "text, markdown, json, github (a job summary) or annotations (workflow commands)")
-	c.Flags().StringArrayVar(&f.metrics, "metric", nil, fmt.Sprintf("decide by this metric; may be repeated, at most %d (default: what the trials were made to find out)", results.MaxGating))
+	c.Flags().StringArrayVar(&f.metrics, "metric", nil, fmt.Sprintf("decide by this metric; may be repeated, at most %d (default: what the trials were made to find out)", metrics.MaxGating))
 	c.Flags().StringArrayVar(&f.thresholds, "threshold", nil, "METRIC=VALUE, the least change that matters: a share of the base (0.1 or 10%), or for differences the metric's unit (2ms); may be repeated")
 	c.Flags().StringArrayVar(&f.only, "only", nil, "only variants with this label, KEY=VALUE; may be repeated")
 	c.Flags().StringArrayVar(&f.scenarios, "scenario", nil, "only this scenario; may be repeated")
-	c.Flags().StringArrayVar(&f.allow, "allow", nil, "compare although this differs: "+strings.Join(results.Allowances(), ", ")+"; may be repeated")
+	c.Flags().StringArrayVar(&f.allow, "allow", nil, "compare although this differs: "+strings.Join(compare.Allowances(), ", ")+"; may be repeated")
 	return c
 }
 
-func (f compareFlags) compare(base, head string) (*results.Comparison, error) {
+func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {
 	only, err := parseLabels(f.only)
 	if err != nil {
 		return nil, err
@@ -109,12 +113,12 @@ func (f compareFlags) compare(base, head string) (*results.Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	baseRuns, baseErr := results.LoadAll(base)
-	headRuns, headErr := results.LoadAll(head)
+	baseRuns, baseErr := stored.LoadAll(base)
+	headRuns, headErr := stored.LoadAll(head)
 	if err := errors.Join(baseErr, headErr); err != nil {
 		return nil, err
 	}
-	return results.CompareRuns(baseRuns, headRuns, results.CompareOptions{
+	return compare.Runs(baseRuns, headRuns, compare.Options{
 		Scenarios: f.scenarios, Only: only, Metrics: f.metrics, Thresholds: thresholds, Allow: f.allow,
 	})
 }
@@ -130,11 +134,11 @@ func parseThresholds(list []string) (map[string]float64, error) {
 		if _, twice := thresholds[metric]; twice {
 			return nil, fmt.Errorf("--threshold %s is given twice; a metric has one", metric)
 		}
-		kind, ok := results.KindOf(metric)
+		m, ok := metrics.FindCompared(metric)
 		if !ok {
-			return nil, fmt.Errorf("--threshold %s: no metric that can be compared; these can: %s", metric, strings.Join(results.ComparedMetrics(), ", "))
+			return nil, fmt.Errorf("--threshold %s: no metric that can be compared; these can: %s", metric, strings.Join(metrics.Compared(), ", "))
 		}
-		x, err := parseThreshold(kind, value)
+		x, err := parseThreshold(m, value)
 		if err != nil {
 			return nil, fmt.Errorf("--threshold %s: %w", text, err)
 		}
@@ -144,18 +148,18 @@ func parseThresholds(list []string) (map[string]float64, error) {
 }
 
 // parseThreshold reads a share of the base for a ratio, else a number of the metric's unit.
-func parseThreshold(kind results.MetricKind, value string) (float64, error) {
+func parseThreshold(m metrics.Metric, value string) (float64, error) {
 	what, factor := "a number of the metric's unit, for example 0.05", 1.0
 	var x float64
 	var err error
 	switch {
-	case kind.Scale == results.ScaleRatio:
+	case m.Scale == results.ScaleRatio:
 		what = "a share of the base, for example 0.1 or 10%"
 		if share, percent := strings.CutSuffix(value, "%"); percent {
 			value, factor = strings.TrimSpace(share), 0.01
 		}
 		x, err = strconv.ParseFloat(value, 64)
-	case strings.HasSuffix(kind.Name, "_ns"):
+	case m.Unit == unit.Nanoseconds:
 		what = "a duration, for example 2ms: the metric is compared by difference"
 		var d time.Duration
 		d, err = time.ParseDuration(value)
@@ -171,7 +175,7 @@ func parseThreshold(kind results.MetricKind, value string) (float64, error) {
 }
 
 // compareVerdict is nil when everything was compared and nothing got worse.
-func compareVerdict(c *results.Comparison) error {
+func compareVerdict(c *compare.Comparison) error {
 	unmeasured, worse := c.Unmeasured(), c.Worse()
 	for i, w := range worse {
 		worse[i] = "worse: " + w

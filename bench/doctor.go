@@ -15,7 +15,11 @@ import (
 	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/report"
+	"reuseport-bench/results/stats"
+	"reuseport-bench/results/unit"
 )
 
 func newDoctor() *cobra.Command {
@@ -45,8 +49,8 @@ on, in turn.`,
 
 // costMetrics are what an instrument may change.
 var costMetrics = []struct{ name, metric string }{
-	{"the load's CPU per attempt", results.MetricLoadCPUPerAttempt},
-	{"the servers' CPU per attempt", results.MetricServersCPUPerAttempt},
+	{"the load's CPU per attempt", metrics.LoadCPUPerAttempt},
+	{"the servers' CPU per attempt", metrics.ServersCPUPerAttempt},
 	{"response time, median", "response_p50_ns"},
 	{"response time, p99", "response_p99_ns"},
 }
@@ -98,7 +102,7 @@ func printCost(w io.Writer, s *results.Scenario) error {
 	}
 	var rows [][]string
 	for _, m := range costMetrics {
-		d, ok := results.Compare(on, off, m.metric, results.Confidence)
+		d, ok := compare.Variants(on, off, m.metric, stats.Confidence)
 		if !ok {
 			continue
 		}
@@ -109,11 +113,11 @@ func printCost(w io.Writer, s *results.Scenario) error {
 		}
 		rows = append(rows, []string{m.name, centerMicroseconds(off, m.metric), centerMicroseconds(on, m.metric), text})
 	}
-	if err := report.Words(w, []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}, rows); err != nil {
+	if err := report.Table(w, []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%s of trials; %s, of which %d found no room.\n",
-		results.Plural(min(len(on.ValidTrials()), len(off.ValidTrials())), "pair"), results.Plural(events, "event"), dropped)
+		unit.Plural(min(len(on.ValidTrials()), len(off.ValidTrials())), "pair"), unit.Plural(events, "event"), dropped)
 	return err
 }
 
@@ -129,7 +133,7 @@ func centerMicroseconds(v *results.Variant, metric string) string {
 	if !ok {
 		return "–"
 	}
-	return results.Digits(s.Center/1e3, 4)
+	return unit.Digits(s.Center/1e3, 4)
 }
 
 // probeOptions lets the probes use a child in a user namespace.
@@ -150,7 +154,7 @@ func diagnose(w io.Writer, found []doctor.Result) error {
 			lab = true
 		}
 	}
-	if err := report.Words(w, []string{"probe", "works", "for", "found"}, rows); err != nil {
+	if err := report.Table(w, []string{"probe", "works", "for", "found"}, rows); err != nil {
 		return err
 	}
 	if !lab {

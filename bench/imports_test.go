@@ -12,54 +12,110 @@ const module = "reuseport-bench/"
 // allowed is the graph of ARCHITECTURE.md: what each package may import of this module, besides
 // the standard library and other modules. Arrows point one way, so there are no cycles.
 var allowed = map[string][]string{
-	"scenarios":               {"results/cause", "scenarios/strictyaml"},
-	"scenarios/strictyaml":    {},
-	"scenarios/vocabulary":    {},
-	"results":                 {"results/cause"},
-	"results/cause":           {},
-	"servers/clock":           {},
-	"servers/sys":             {},
-	"servers/wire":            {},
-	"servers/socket":          {},
-	"servers/child":           {"servers/sys"},
-	"servers/journal":         {"servers/sys", "servers/clock", "servers/wire"},
-	"servers/selector":        {"servers/sys"},
-	"bench/internal/netlab":   {"servers/sys", "servers/child"},
+	// Leaves, and what is made of them.
+	"results/cause":        {},
+	"results/unit":         {},
+	"results":              {"results/cause", "results/unit"},
+	"scenarios/strictyaml": {},
+	"scenarios/vocabulary": {},
+	"servers/clock":        {},
+	"servers/sys":          {},
+	"servers/wire":         {},
+	"servers/socket":       {},
+	"servers/child":        {"servers/sys"},
+	"servers/journal":      {"servers/clock", "servers/sys", "servers/wire"},
+	"servers/selector":     {"servers/sys"},
+	// What results say.
+	"results/stats":   {"results", "results/unit"},
+	"results/metrics": {"results", "results/cause", "results/unit"},
+	"results/summary": {
+		"results", "results/cause", "results/metrics", "results/stats", "results/unit",
+	},
+	"results/compare": {
+		"results", "results/metrics", "results/stats", "results/summary", "results/unit",
+	},
+	"results/claims": {"results", "results/metrics", "results/unit"},
+	"results/stored": {"results", "results/compare", "results/summary"},
+	"results/report": {
+		"results", "results/cause", "results/claims", "results/compare", "results/metrics",
+		"results/stats", "results/summary", "results/unit",
+	},
+	"scenarios": {"results", "results/metrics", "scenarios/strictyaml"},
+	// What is measured, and what it is measured with.
+	"servers": {
+		"servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket",
+	},
+	"servers/worker": {
+		"servers", "servers/child", "servers/clock", "servers/journal", "servers/selector",
+		"servers/socket", "servers/sys", "servers/wire",
+	},
+	"bench/internal/netlab":   {"servers/child", "servers/sys"},
 	"bench/internal/kernel":   {"servers/sys"},
-	"bench/internal/haproxy":  {"servers/sys", "servers/child"},
+	"bench/internal/loopback": {"servers/socket"},
+	"bench/internal/haproxy":  {"servers/child", "servers/sys"},
 	"bench/internal/dns":      {},
 	"bench/internal/kube":     {"bench/internal/netlab", "servers/clock"},
-	"bench/internal/doctor":   {"bench/internal/kernel", "bench/internal/loopback", "bench/internal/netlab", "servers/clock", "servers/sys"},
-	"bench/internal/loopback": {"servers/socket"}, // also for the tests of kernel
-	"results/report":          {"results", "results/cause"},
-	"servers":                 {"servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket"},
-	"servers/worker":          {"servers", "servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket", "servers/sys", "servers/wire"},
-	"bench/internal/load":     {"results", "servers/child", "servers/clock", "servers/sys", "servers/wire", "servers/socket", "bench/internal/dns"},
+	"bench/internal/doctor": {
+		"bench/internal/kernel", "bench/internal/loopback", "bench/internal/netlab",
+		"servers/clock", "servers/sys",
+	},
+	"bench/internal/load": {
+		"bench/internal/dns", "results", "servers/child", "servers/clock", "servers/socket",
+		"servers/sys", "servers/wire",
+	},
 	// What a run is made of, in the order in which data flows.
-	"bench/internal/gates": {"scenarios", "results", "results/cause"},
-	"bench/internal/plan": {"scenarios", "results", "servers", "bench/internal/gates", "bench/internal/load",
-		"bench/internal/netlab", "bench/internal/kube", "bench/internal/dns"},
-	"bench/internal/ledger": {"scenarios", "results", "results/cause", "servers/clock", "servers/journal", "servers/wire",
-		"bench/internal/load"},
-	"bench/internal/watch": {"results", "servers", "servers/clock", "servers/selector", "bench/internal/ledger",
-		"bench/internal/kernel", "bench/internal/netlab"},
-	"bench/internal/cluster": {"results", "servers", "servers/clock", "servers/socket", "servers/sys", "bench/internal/plan",
-		"bench/internal/ledger", "bench/internal/kube", "bench/internal/dns", "bench/internal/kernel", "bench/internal/netlab"},
-	"bench/internal/trial": {"results", "servers", "servers/clock", "servers/journal", "bench/internal/plan",
-		"bench/internal/cluster", "bench/internal/watch", "bench/internal/ledger", "bench/internal/load",
-		"bench/internal/haproxy", "bench/internal/kernel", "bench/internal/netlab"},
-	"bench/internal/generators": {"scenarios", "results", "servers", "servers/clock", "servers/journal",
-		"bench/internal/plan", "bench/internal/trial", "bench/internal/load", "bench/internal/kernel"},
-	"bench/internal/harness": {"results", "servers", "servers/clock", "servers/journal", "servers/sys",
-		"bench/internal/plan", "bench/internal/gates", "bench/internal/trial", "bench/internal/ledger",
-		"bench/internal/load", "bench/internal/haproxy", "bench/internal/kernel", "bench/internal/netlab"},
-	// The command. From servers/worker on: the child roles, doctor, and what reads kept facts.
-	"bench": {"scenarios", "results", "results/report", "bench/internal/plan", "bench/internal/trial",
-		"bench/internal/harness", "bench/internal/generators", "bench/internal/doctor", "servers/worker", "bench/internal/load",
-		"bench/internal/netlab", "bench/internal/kernel", "bench/internal/ledger"},
-
-	"bench/internal/gates/gatestest": {"scenarios", "results"}, // for tests
-	"servers/testkit":                {"servers/sys"},          // for tests alone: no package may import it
+	"bench/internal/gates": {
+		"results", "results/cause", "results/compare", "results/metrics", "results/stats",
+		"results/summary", "results/unit", "scenarios",
+	},
+	"bench/internal/plan": {
+		"bench/internal/dns", "bench/internal/gates", "bench/internal/kube", "bench/internal/load",
+		"bench/internal/netlab", "results", "results/compare", "results/unit", "scenarios",
+		"servers",
+	},
+	"bench/internal/ledger": {
+		"bench/internal/load", "results", "results/cause", "results/stats", "results/unit",
+		"scenarios", "servers/clock", "servers/journal", "servers/wire",
+	},
+	"bench/internal/watch": {
+		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/netlab", "results",
+		"servers", "servers/clock", "servers/selector",
+	},
+	"bench/internal/cluster": {
+		"bench/internal/dns", "bench/internal/kernel", "bench/internal/kube",
+		"bench/internal/ledger", "bench/internal/netlab", "bench/internal/plan", "results",
+		"servers", "servers/clock", "servers/socket", "servers/sys",
+	},
+	"bench/internal/trial": {
+		"bench/internal/cluster", "bench/internal/haproxy", "bench/internal/kernel",
+		"bench/internal/ledger", "bench/internal/load", "bench/internal/netlab",
+		"bench/internal/plan", "bench/internal/watch", "results", "results/stats", "servers",
+		"servers/clock", "servers/journal",
+	},
+	"bench/internal/generators": {
+		"bench/internal/kernel", "bench/internal/load", "bench/internal/plan",
+		"bench/internal/trial", "results", "scenarios", "servers", "servers/clock",
+		"servers/journal",
+	},
+	"bench/internal/harness": {
+		"bench/internal/gates", "bench/internal/haproxy", "bench/internal/kernel",
+		"bench/internal/ledger", "bench/internal/load", "bench/internal/netlab",
+		"bench/internal/plan", "bench/internal/trial", "results", "results/claims",
+		"results/summary", "results/unit", "servers", "servers/clock", "servers/journal",
+		"servers/sys",
+	},
+	// The command. servers/worker, load and netlab are its child roles.
+	"bench": {
+		"bench/internal/doctor", "bench/internal/generators", "bench/internal/harness",
+		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/load",
+		"bench/internal/netlab", "bench/internal/plan", "bench/internal/trial", "results",
+		"results/claims", "results/compare", "results/metrics", "results/report", "results/stats",
+		"results/stored", "results/unit", "scenarios", "servers/worker",
+	},
+	// For tests.
+	"bench/internal/gates/gatestest": {"results", "results/summary", "scenarios"},
+	"results/resultstest":            {"results", "results/cause"},
+	"servers/testkit":                {"servers/sys"},
 }
 
 // words is the words that all packages have in common: any may import it, and it none.

@@ -35,7 +35,7 @@ func newList() *cobra.Command {
 			if namesOnly {
 				return nil
 			}
-			return report.Words(c.OutOrStdout(), []string{"scenario", "about"}, rows)
+			return report.Table(c.OutOrStdout(), []string{"scenario", "about"}, rows)
 		},
 	}
 	c.Flags().BoolVar(&namesOnly, "names", false, "print the names alone, one a line")

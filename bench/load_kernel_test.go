@@ -16,6 +16,7 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
+	"reuseport-bench/results/metrics"
 )
 
 // Two load processes share one schedule: together they send what one would, and each attempt once.
@@ -244,7 +245,7 @@ trials: 1
 			if bad.Lost-bad.Dropped < k || bad.Residual != 0 {
 				t.Errorf("%d lost, %d dropped, residual %d, by cause %v", bad.Lost, bad.Dropped, bad.Residual, bad.LostByCause)
 			}
-			if s := v.Summary[results.MetricLostPerAttempt]; s.Center != float64(again.Lost)/float64(again.Attempts) {
+			if s := v.Summary[metrics.LostPerAttempt]; s.Center != float64(again.Lost)/float64(again.Attempts) {
 				t.Errorf("%v lost per attempt; want that of the valid trial, which lost %d", s.Center, again.Lost)
 			}
 		})

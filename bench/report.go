@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/claims"
 	"reuseport-bench/results/report"
+	"reuseport-bench/results/stored"
 	"reuseport-bench/scenarios"
 )
 
@@ -81,7 +83,7 @@ The exit status is 0 however the gates came out; it is 'run' that fails. With --
 				return usage(err)
 			}
 			if run.FinishedAt != nil { // by this version's rules, as 'claims' does
-				run.Claims = results.DecideClaims(run, scenarios.Names())
+				run.Claims = claims.Decide(run, scenarios.Names())
 			}
 			return print(c.OutOrStdout(), run, report.Options{Scenarios: only})
 		},
@@ -108,7 +110,7 @@ func loadRun(args []string) (*results.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return results.Load(path)
+	return stored.Load(path)
 }
 
 // runPath returns where the run is that is named, or the newest.

@@ -21,6 +21,8 @@ import (
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
 	"reuseport-bench/results/report"
+	"reuseport-bench/results/stored"
+	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios"
 )
 
@@ -174,7 +176,7 @@ func (f *runFlags) again(dir string, names []string) string {
 // runError says what an unfinished run has left behind; arguments go on with it.
 func runError(ctx context.Context, stderr io.Writer, run *results.Run, arguments string, err error) error {
 	if run != nil {
-		fmt.Fprintf(stderr, "unfinished, but kept: %s; 'reuseport-bench run --resume %s' goes on\n", results.Plural(countTrials(run), "trial"), arguments)
+		fmt.Fprintf(stderr, "unfinished, but kept: %s; 'reuseport-bench run --resume %s' goes on\n", unit.Plural(countTrials(run), "trial"), arguments)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -218,7 +220,7 @@ func makePlan(names []string, f runFlags, found []doctor.Result) (*plan.Plan, er
 		seed = rand.Uint64()>>12 + 1 // fits a JSON number exactly
 	}
 	if f.resume != "" {
-		unfinished, err := results.Load(f.resume)
+		unfinished, err := stored.Load(f.resume)
 		if err != nil {
 			return nil, err
 		}
@@ -343,7 +345,7 @@ func verdict(run *results.Run) error {
 			needed := min(s.MinValid, max(1, s.Trials))
 			if n := len(v.ValidTrials()); v.SkippedReason == nil && n < needed {
 				unmeasured = append(unmeasured, fmt.Sprintf("%s %s has %s and needs %d%s",
-					s.Name, results.LabelString(v.Labels), results.Plural(n, "valid trial"), needed, firstReason(v)))
+					s.Name, results.LabelString(v.Labels), unit.Plural(n, "valid trial"), needed, firstReason(v)))
 			}
 		}
 		if skipped == len(s.Variants) {

@@ -12,6 +12,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
 	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
@@ -239,7 +240,7 @@ matrix:
 trials: 1
 `+lenient)
 	for _, v := range run.Scenarios[0].Variants {
-		for _, metric := range []string{results.MetricTakeover, results.MetricLostPerRestart} {
+		for _, metric := range []string{metrics.Takeover, metrics.LostPerRestart} {
 			if _, ok := v.Summary[metric]; !ok {
 				t.Errorf("%v has no %s", v.Labels, metric)
 			}

@@ -19,6 +19,7 @@ import (
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
 	"reuseport-bench/results/report"
+	"reuseport-bench/results/summary"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/scenarios/vocabulary"
 )
@@ -294,12 +295,12 @@ func judgeWord(t *testing.T, v *plan.Variant) *results.Trial {
 // reportWord stores a run with the trial, and prints it.
 func reportWord(t *testing.T, s *scenarios.Scenario, v *plan.Variant, trial *results.Trial) {
 	t.Helper()
-	stored := &results.Variant{Labels: v.Labels, Trials: []*results.Trial{trial}}
-	stored.Summarize()
+	measured := &results.Variant{Labels: v.Labels, Trials: []*results.Trial{trial}}
+	summary.Fill(measured)
 	run := &results.Run{
 		SchemaVersion: results.SchemaVersion,
 		Scenarios: []*results.Scenario{{
-			Name: s.Name, Baseline: v.Labels, MinValid: 1, Variants: []*results.Variant{stored},
+			Name: s.Name, Baseline: v.Labels, MinValid: 1, Variants: []*results.Variant{measured},
 		}},
 	}
 	var text, file bytes.Buffer

@@ -20,14 +20,24 @@ func LabelString(labels map[string]string) string {
 	return strings.Join(keys, " ")
 }
 
-// LabelKeys are the labels' keys in the order of reports: sockets first, then stop, then the others in
-// alphabetical order.
+// LabelKeys are the labels' keys in the order of reports: sockets first, then stop, then the others
+// in alphabetical order.
 func LabelKeys(labels map[string]string) []string {
 	first := []string{"stop", "sockets"} // backwards: what is not in it has index -1
 	rank := func(key string) int { return -slices.Index(first, key) }
 	return slices.SortedFunc(maps.Keys(labels), func(a, b string) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
 	})
+}
+
+// Includes reports whether every label of other is also one of labels.
+func Includes(labels, other map[string]string) bool {
+	for key, value := range other {
+		if have, ok := labels[key]; !ok || have != value {
+			return false
+		}
+	}
+	return true
 }
 
 // Scenario returns the scenario of that name, or nil.

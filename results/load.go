@@ -10,13 +10,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Load reads a run: path is a run directory or its RunFile, which may be compressed by gzip and then has ".gz" after its name. A run that has not finished is put
-// together from RunFile and TrialsFile, and its summaries computed; a last line of TrialsFile that a
-// crash cut off is left out and reported in Run.Warnings. Of a finished run, a TrialsFile left beside it is ignored.
+// Load reads a run: path is a run directory or its RunFile, which may be compressed by gzip and
+// then has ".gz" after its name. A run that has not finished is put together from RunFile and
+// TrialsFile, without summaries; a last line of TrialsFile that a crash cut off is left out and
+// reported in Run.Warnings. Of a finished run, a TrialsFile left beside it is ignored. Package runs
+// reads a run with what this program knows beyond the one that wrote it.
 //
 // Reading is strict: an unknown field, trailing data or another schema version is an error that
 // names the file, the place and what to do.
@@ -38,31 +41,42 @@ func Load(path string) (*Run, error) {
 			return nil, err
 		}
 	}
-	run.refresh()
 	return run, nil
 }
 
-// refresh gives a run that an older program wrote what this one knows besides: metrics, what there
-// is to say about a figure, verdicts. The figures stay as they were written, also those that were
-// computed in another way.
-func (r *Run) refresh() {
-	for _, s := range r.Scenarios {
-		for _, v := range s.Variants {
-			written := v.Summary
-			v.Summarize()
-			for metric, was := range written {
-				now, known := v.Summary[metric]
-				if known && now.Method == was.Method && now.Center == was.Center && now.N == was.N {
-					was.Warnings = now.Warnings
-				}
-				was.TooFew = now.TooFew
-				v.Summary[metric] = was
-			}
+// LoadAll reads a run, see Load, or all runs that are directly below a directory, the earliest
+// first.
+func LoadAll(path string) ([]*Run, error) {
+	run, err := Load(path)
+	if err == nil {
+		return []*Run{run}, nil
+	}
+	if !errors.Is(err, ErrNoRun) {
+		return nil, err
+	}
+	entries, dirErr := os.ReadDir(path)
+	if dirErr != nil {
+		return nil, err
+	}
+	var runs []*Run
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
 		}
-		for _, d := range s.AA {
-			d.giveVerdict()
+		run, err := Load(filepath.Join(path, e.Name()))
+		switch {
+		case errors.Is(err, ErrNoRun) || errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, err
+		default:
+			runs = append(runs, run)
 		}
 	}
+	if len(runs) == 0 {
+		return nil, err
+	}
+	slices.SortStableFunc(runs, func(a, b *Run) int { return a.StartedAt.Compare(b.StartedAt) })
+	return runs, nil
 }
 
 // runFile is the RunFile that path means.
@@ -86,7 +100,8 @@ func runFile(path string) (string, error) {
 	return file, nil
 }
 
-// compressed ends the name of a RunFile that gzip has compressed, as those are that are kept in a repository.
+// compressed ends the name of a RunFile that gzip has compressed, as those are that are kept in a
+// repository.
 const compressed = ".gz"
 
 // maxRun bounds a RunFile once it is decompressed: a small file may claim to be a huge one.
@@ -165,6 +180,7 @@ func decodeRun(file string, content []byte) (*Run, error) {
 	if err := run.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w; the file was not written by this program, or edited", file, err)
 	}
+	run.renameArms()
 	return &run, nil
 }
 
@@ -264,8 +280,21 @@ func (r *Run) holdsNoTrials(file string) error {
 	return nil
 }
 
+// renameArms gives the A/A arms of an older run the label that they have today.
+func (r *Run) renameArms() {
+	for _, s := range r.Scenarios {
+		for _, v := range s.Variants {
+			renameArm(v.Labels)
+		}
+		for _, g := range s.Gates {
+			renameArm(g.Labels)
+		}
+	}
+}
+
 // add puts a line's trial where it belongs.
 func (r *Run) add(l line) error {
+	renameArm(l.Labels)
 	s := r.Scenario(l.Scenario)
 	if s == nil {
 		return fmt.Errorf("scenario %q is not in %s", l.Scenario, RunFile)

@@ -57,11 +57,13 @@ type Scenario struct {
 	Trials   int               `json:"trials"` // planned per variant
 	Variants []*Variant        `json:"variants"`
 	Gates    []GateResult      `json:"gates"`
-	// AA is the baseline against itself, measured again, in what the gates speak of; empty without gates that need it.
+	// AA is the baseline against itself, measured again, in what the gates speak of; empty without
+	// gates that need it.
 	AA []*Delta `json:"aa,omitempty"`
 	// Void is why the gates decide nothing: the baseline differs from itself. Empty: it does not.
 	Void string `json:"void,omitempty"`
-	// Looks are the numbers of blocks at which the gates were to be looked at, where blocks were added until they were decided.
+	// Looks are the numbers of blocks at which the gates were to be looked at, where blocks were
+	// added until they were decided.
 	Looks []int `json:"looks,omitempty"`
 	// BudgetNS is how long that was to take at most.
 	BudgetNS int64 `json:"budget_ns,omitempty"`
@@ -80,8 +82,8 @@ type GateResult struct {
 	Expect  string            `json:"expect"`
 	Outcome string            `json:"outcome"` // pass | fail | undecided
 	Note    string            `json:"note"`    // the figures that decided it
-	// MoreTrials is how many more trials of each variant would decide, if they vary as those seen; null: it is decided, or
-	// nobody can tell.
+	// MoreTrials is how many more trials of each variant would decide, if they vary as those seen;
+	// null: it is decided, or nobody can tell.
 	MoreTrials *int `json:"more_trials,omitempty"`
 	// Undecidable: no number of trials would decide it.
 	Undecidable bool `json:"undecidable,omitempty"`
@@ -96,8 +98,8 @@ type Variant struct {
 	Labels map[string]string `json:"labels"`
 	// SkippedReason is why the variant was not run here; null when it was.
 	SkippedReason *string `json:"skipped_reason"`
-	// CapacityPerSecond is what the servers were found to answer when there was always something to do; null
-	// where the load is no share of it.
+	// CapacityPerSecond is what the servers were found to answer when there was always something to
+	// do; null where the load is no share of it.
 	CapacityPerSecond *float64           `json:"capacity_per_second"`
 	Trials            []*Trial           `json:"trials"`
 	Summary           map[string]Summary `json:"summary"` // metric → value over valid trials
@@ -131,8 +133,8 @@ type Trial struct {
 	Served   int64 `json:"served"`
 	Lost     int64 `json:"lost"`
 	Dropped  int64 `json:"dropped"` // lost for any cause but client
-	// NeverSent is how many attempts the load did not come to before the trial ended. They are lost for
-	// the cause client. It is absent in older runs; Unsent works it out.
+	// NeverSent is how many attempts the load did not come to before the trial ended. They are lost
+	// for the cause client. It is absent in older runs; Unsent works it out.
 	NeverSent *int64 `json:"never_sent,omitempty"`
 	// LocalErrors counts attempts that failed in the load process itself, by errno: "EMFILE": 3.
 	LocalErrors map[string]int64 `json:"local_errors,omitempty"`
@@ -140,8 +142,8 @@ type Trial struct {
 	LostByPhase map[string]int64 `json:"lost_by_phase"`
 	Evidence    Evidence         `json:"evidence"`
 	Residual    int64            `json:"residual"`
-	// LostSentAfterClose counts lost attempts whose connect(2) started after the last listener of the
-	// stopped generation had been closed and before the next trigger; null without such a step.
+	// LostSentAfterClose counts lost attempts whose connect(2) started after the last listener of
+	// the stopped generation had been closed and before the next trigger; null without such a step.
 	LostSentAfterClose *int64 `json:"lost_sent_after_close"`
 	SYNRetransmits     *int64 `json:"syn_retransmits"`
 
@@ -156,27 +158,32 @@ type Trial struct {
 	// ResponseNS and ServiceNS are over served attempts; null when nothing was served.
 	ResponseNS *Percentiles `json:"response_ns"`
 	ServiceNS  *Percentiles `json:"service_ns"`
-	// Histogram is ResponseNS's: HdrHistogram V2, compressed, base64; 1 ns unit, 3 significant figures.
+	// Histogram is ResponseNS's: HdrHistogram V2, compressed, base64; 1 ns unit, 3 significant
+	// figures.
 	Histogram string `json:"histogram"`
 
 	Steps []Step `json:"steps"`
-	// StepsLate is how many steps of the timeline were not carried out, because the ones before took so long that the load had ended.
+	// StepsLate is how many steps of the timeline were not carried out, because the ones before
+	// took so long that the load had ended.
 	StepsLate int       `json:"steps_late,omitempty"`
 	Workers   []Worker  `json:"workers"`
 	Fairness  *Fairness `json:"fairness"` // of the longest-lived generation
 	Queues    *Queues   `json:"queues"`   // null where the kernel does not tell
-	// Series is queues, overflows, migrations and losses over time; null where the kernel does not tell.
+	// Series is queues, overflows, migrations and losses over time; null where the kernel does not
+	// tell.
 	Series *Series          `json:"series,omitempty"`
 	Kernel map[string]int64 `json:"kernel"` // counter → change over the trial, in the lab's namespaces
 	CPU    CPU              `json:"cpu"`
 	Memory Memory           `json:"memory"`
 	// Selector is what a selector in eBPF did; null without one.
 	Selector *Selector `json:"selector"`
-	// Occupancy is for how long connections kept a worker, from accept to end; null where a worker has several at a time.
+	// Occupancy is for how long connections kept a worker, from accept to end; null where a worker
+	// has several at a time.
 	Occupancy *Occupancy `json:"occupancy"`
 	// Search is how the trial's rate was found; null where it was given.
 	Search *Search `json:"search"`
-	// StartNS is the time from the start of the first worker until all of the first generation were ready.
+	// StartNS is the time from the start of the first worker until all of the first generation were
+	// ready.
 	StartNS int64 `json:"start_ns"`
 
 	// Retries is what came of clients' trying again; null where they did not.
@@ -187,13 +194,16 @@ type Trial struct {
 
 	// Ledger is the client × server table, one row per pair that occurred.
 	Ledger []LedgerRow `json:"ledger"`
-	// Equalities are the kernel's counters against the books; empty behind a proxy, whose connections are its own.
+	// Equalities are the kernel's counters against the books; empty behind a proxy, whose
+	// connections are its own.
 	Equalities []Equality `json:"equalities,omitempty"`
-	// ControlPlane is what stood behind a Service: "embedded" is this program's own stand-in, with lags that were set; empty without one.
+	// ControlPlane is what stood behind a Service: "embedded" is this program's own stand-in, with
+	// lags that were set; empty without one.
 	ControlPlane string `json:"control_plane,omitempty"`
 	// Target is where the load connected to.
 	Target string `json:"target,omitempty"`
-	// Losses lists lost attempts one by one, up to a bound; LossesOmitted is how many more there were.
+	// Losses lists lost attempts one by one, up to a bound; LossesOmitted is how many more there
+	// were.
 	Losses        []Loss `json:"losses"`
 	LossesOmitted int64  `json:"losses_omitted"`
 }
@@ -226,16 +236,18 @@ type Step struct {
 	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready; stopped workers went on
 	StopNS   *int64 `json:"stop_ns"`   // the trigger: the first stop signal was sent
 	ClosedNS *int64 `json:"closed_ns"` // the last old listener was closed
-	// EndpointsNS and RulesNS are, behind a Service, when the last stopped worker's pod was among its ready endpoints no more, and when the
-	// clients' node sent no more connections to it; null elsewhere, and where that did not happen in the trial.
+	// EndpointsNS and RulesNS are, behind a Service, when the last stopped worker's pod was among
+	// its ready endpoints no more, and when the clients' node sent no more connections to it; null
+	// elsewhere, and where that did not happen in the trial.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is how many pods the Service had before a step that took one away; 0 elsewhere. Clients that know one pod's own address go to
-	// that one alone.
+	// Endpoints is how many pods the Service had before a step that took one away; 0 elsewhere.
+	// Clients that know one pod's own address go to that one alone.
 	Endpoints int `json:"endpoints,omitempty"`
 
-	// DeadNS is the time from the step to the next one or the end of the schedule, weighed with the share of the pods that the rules of the
-	// clients' node led to where nobody listened; all of it counts while they led to none. Null where attempts are not one connection each.
+	// DeadNS is the time from the step to the next one or the end of the schedule, weighed with the
+	// share of the pods that the rules of the clients' node led to where nobody listened; all of it
+	// counts while they led to none. Null where attempts are not one connection each.
 	DeadNS *int64 `json:"dead_ns,omitempty"`
 	// PredictedLost is how many attempts of that window are to be expected lost, by the offered
 	// rate, the instants of rules and listeners, and for how long clients wait. Null where that
@@ -255,10 +267,11 @@ type Step struct {
 	TakeoverNS   *int64  `json:"takeover_ns"`
 	TailNS       *int64  `json:"tail_ns"`
 	Lost         int64   `json:"lost"` // for any cause
-	// Dropped is Lost without the cause client. It is absent in older runs; StepDropped works it out.
+	// Dropped is Lost without the cause client. It is absent in older runs; StepDropped works it
+	// out.
 	Dropped *int64 `json:"dropped,omitempty"`
-	// NeverSent is how many attempts that were due in the step's window the load did not come to. Absent
-	// in older runs.
+	// NeverSent is how many attempts that were due in the step's window the load did not come to.
+	// Absent in older runs.
 	NeverSent        *int64 `json:"never_sent,omitempty"`
 	ScheduleLagMaxNS int64  `json:"schedule_lag_max_ns"`
 
@@ -267,19 +280,22 @@ type Step struct {
 	// ColdStart is of a cold-start.
 	ColdStart *ColdStart `json:"cold_start,omitempty"`
 
-	// WindowNS is the part of the step's window that the next three are about: from the trigger to the next
-	// one or the end of the schedule, but at most 200 ms.
+	// WindowNS is the part of the step's window that the next three are about: from the trigger to
+	// the next one or the end of the schedule, but at most 200 ms.
 	WindowNS *int64 `json:"window_ns"`
-	// StealNS is the time that the hypervisor took from the servers' CPUs, in ticks of usually 10 ms.
+	// StealNS is the time that the hypervisor took from the servers' CPUs, in ticks of usually 10
+	// ms.
 	StealNS *int64 `json:"steal_ns"`
-	// Pressure is the share of the window in which some task on the machine waited for a CPU, 0 to 1.
+	// Pressure is the share of the window in which some task on the machine waited for a CPU, 0 to
+	// 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something that is no worker, at
-	// least. Null also with more than 64 workers at a time.
+	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something
+	// that is no worker, at least. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 
-// Pod is what a step did to one pod. Instants are as those of Step; null: that did not happen to it, or not in the trial.
+// Pod is what a step did to one pod. Instants are as those of Step; null: that did not happen to
+// it, or not in the trial.
 type Pod struct {
 	Worker  int    `json:"worker"`
 	Node    string `json:"node"`
@@ -292,14 +308,17 @@ type Pod struct {
 	TermNS    *int64 `json:"sigterm_ns,omitempty"` // its process was told to end
 	ClosedNS  *int64 `json:"closed_ns,omitempty"`  // its listener was closed, or its node fell silent
 
-	// EndpointsNS is when the Service's ready endpoints were with it, or without it, and RulesNS when the rules of the clients' node were.
+	// EndpointsNS is when the Service's ready endpoints were with it, or without it, and RulesNS
+	// when the rules of the clients' node were.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is how many pods those rules led to when it was closed, itself included; 0 where none led to it then.
+	// Endpoints is how many pods those rules led to when it was closed, itself included; 0 where
+	// none led to it then.
 	Endpoints int `json:"endpoints,omitempty"`
 }
 
-// HalfOpen counts connections that were half-open when a step closed listeners: SYN answered, last ACK held up.
+// HalfOpen counts connections that were half-open when a step closed listeners: SYN answered, last
+// ACK held up.
 type HalfOpen struct {
 	Held int64 `json:"held"`
 	Lost int64 `json:"lost"` // of those held
@@ -309,13 +328,15 @@ type HalfOpen struct {
 type ColdStart struct {
 	// FirstServedNS is the time from ready to the newcomer's first response; null: there was none.
 	FirstServedNS *int64 `json:"first_served_ns"`
-	// FairShareNS is the time from ready until the newcomer had served a fair share, 0.9/n of the last 50 n attempts
-	// of n workers; null: it had not when the load ended. It is at least as long as those attempts took.
+	// FairShareNS is the time from ready until the newcomer had served a fair share, 0.9/n of the
+	// last 50 n attempts of n workers; null: it had not when the load ended. It is at least as long
+	// as those attempts took.
 	FairShareNS *int64 `json:"fair_share_ns"`
-	// Share is the newcomer's part of what was served, 0 to 1; that, and what follows, until it was warm.
+	// Share is the newcomer's part of what was served, 0 to 1; that, and what follows, until it was
+	// warm.
 	Share float64 `json:"share"`
-	// NewcomerNS and OthersNS are response times of attempts that the newcomer served, and that the others did; null:
-	// none.
+	// NewcomerNS and OthersNS are response times of attempts that the newcomer served, and that the
+	// others did; null: none.
 	NewcomerNS *Percentiles `json:"newcomer_ns"`
 	OthersNS   *Percentiles `json:"others_ns"`
 }
@@ -327,31 +348,35 @@ type Worker struct {
 	Accepted   int64  `json:"accepted"` // connections
 	Served     int64  `json:"served"`   // responses written in full
 	CPUNS      *int64 `json:"cpu_ns"`   // user + system, while the load ran; null when it is not known
-	// BindError is why it could not have its address, "EADDRINUSE": it ended without having listened. Empty: it listened.
+	// BindError is why it could not have its address, "EADDRINUSE": it ended without having
+	// listened. Empty: it listened.
 	BindError string `json:"bind_error,omitempty"`
 	// Acceptor says that it served nobody and accepted for the others.
 	Acceptor bool `json:"acceptor,omitempty"`
-	// ContextSwitches is how often the worker's threads were put on a CPU while the load ran; null for one that did
-	// not live to its end.
+	// ContextSwitches is how often the worker's threads were put on a CPU while the load ran; null
+	// for one that did not live to its end.
 	ContextSwitches *int64 `json:"context_switches"`
 	QueueMax        *int64 `json:"queue_max"`
 }
 
-// Retries counts the tries of a trial's attempts. An attempt is one request that the schedule called for; it makes a try or more.
+// Retries counts the tries of a trial's attempts. An attempt is one request that the schedule
+// called for; it makes a try or more.
 type Retries struct {
 	Tries      int64 `json:"tries"`       // of all attempts, the first included
 	TriedAgain int64 `json:"tried_again"` // attempts with more than one try
 	Masked     int64 `json:"masked"`      // of those, served all the same
-	// Repeated is how many attempts' requests a server has read more than once: work done twice, and harm if it must not be.
+	// Repeated is how many attempts' requests a server has read more than once: work done twice,
+	// and harm if it must not be.
 	Repeated int64 `json:"repeated"`
 	// Failed are the tries that another one followed, by what they met.
 	Failed map[string]int64 `json:"failed,omitempty"`
-	// Attempts that were lost although the policy names what their last try met, by what stood against another one: the number of tries,
-	// the attempt's timeout, the budget.
+	// Attempts that were lost although the policy names what their last try met, by what stood
+	// against another one: the number of tries, the attempt's timeout, the budget.
 	Exhausted  int64 `json:"exhausted"`
 	NoTime     int64 `json:"no_time"`
 	OverBudget int64 `json:"over_budget"`
-	// MaskedNS are the response times of the masked, which have in them the tries that failed and the waits between; null without any.
+	// MaskedNS are the response times of the masked, which have in them the tries that failed and
+	// the waits between; null without any.
 	MaskedNS *Percentiles `json:"masked_ns,omitempty"`
 }
 
@@ -361,7 +386,8 @@ type Fairness struct {
 	Jain        float64 `json:"jain"`          // (Σx)²/(n·Σx²), 1/n to 1
 	MaxOverMean float64 `json:"max_over_mean"` // 1 to n
 	Chi2P       float64 `json:"chi2_p"`        // p of Pearson's χ² against equal shares
-	// Windows is the same over time, from the first scheduled attempt on; those in which nothing was accepted are left out.
+	// Windows is the same over time, from the first scheduled attempt on; those in which nothing
+	// was accepted are left out.
 	Windows []FairnessWindow `json:"windows"`
 }
 
@@ -391,13 +417,15 @@ type ListenerQueue struct {
 	Mean   float64 `json:"mean"`
 }
 
-// Series is what happened over time, one value for each window of WindowNS; windows after the last value are 0.
+// Series is what happened over time, one value for each window of WindowNS; windows after the last
+// value are 0.
 type Series struct {
 	FromNS   int64         `json:"from_ns"` // where the first window begins
 	WindowNS int64         `json:"window_ns"`
 	Queues   []QueueSeries `json:"queues"` // of listeners at which anything ever waited
-	// Overflows and Migrations are counted by the kernel, to within a few milliseconds of the window: connections that a full accept
-	// queue refused, and queued or half-open ones that were moved to another listener.
+	// Overflows and Migrations are counted by the kernel, to within a few milliseconds of the
+	// window: connections that a full accept queue refused, and queued or half-open ones that were
+	// moved to another listener.
 	Overflows  []int64 `json:"overflows"`
 	Migrations []int64 `json:"migrations"`
 	Lost       []int64 `json:"lost"` // attempts, by the instant at which they were over
@@ -430,24 +458,27 @@ type CPU struct {
 	LoadStealNS *int64 `json:"load_steal_ns"` // taken from the load's CPUs
 	// Pressure is the growth of "some" in /proc/pressure/cpu over that time, 0 to 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something that is no worker, at
-	// least. Null also with more than 64 workers at a time.
+	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something
+	// that is no worker, at least. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 
-// Memory is what processes had resident at most (VmHWM), the program's text that they share included; null where it
-// could not be read.
+// Memory is what processes had resident at most (VmHWM), the program's text that they share
+// included; null where it could not be read.
 type Memory struct {
 	LoadBytes    *int64 `json:"load_bytes"`    // all load processes
 	HarnessBytes *int64 `json:"harness_bytes"` // since the run began
-	// WorkerBytes is that of the largest worker of the last generation, since before it listened: then the pages of the program that its
-	// start touched are given back, and the peak begins anew, where the kernel lets it (servers/wire/memory.go).
+	// WorkerBytes is that of the largest worker of the last generation, since before it listened:
+	// then the pages of the program that its start touched are given back, and the peak begins
+	// anew, where the kernel lets it (servers/wire/memory.go).
 	WorkerBytes *int64 `json:"worker_bytes"`
-	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by their sharers (Pss).
+	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by
+	// their sharers (Pss).
 	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`
 }
 
-// Selector is what a program that chooses among a group's sockets did in the trial, by the kernel's statistics and its own.
+// Selector is what a program that chooses among a group's sockets did in the trial, by the kernel's
+// statistics and its own.
 type Selector struct {
 	Runs     int64 `json:"runs"`       // of the program; also for segments that open no connection
 	NSPerRun int64 `json:"ns_per_run"` // with the two readings of the clock that measure it
@@ -457,17 +488,19 @@ type Selector struct {
 	Avoided int64 `json:"avoided"`
 }
 
-// Occupancy is for how long connections kept a worker that serves one at a time, from accept to end, and what queueing theory
-// makes of it.
+// Occupancy is for how long connections kept a worker that serves one at a time, from accept to
+// end, and what queueing theory makes of it.
 type Occupancy struct {
 	MeanNS int64 `json:"mean_ns"`
 	SDNS   int64 `json:"sd_ns"`
 	// Load is the share of the time for which the workers were occupied, 0 to 1.
 	Load float64 `json:"load"`
-	// WaitNS is the mean response time of served attempts beyond MeanNS: the wait for a worker, and the client's own time.
+	// WaitNS is the mean response time of served attempts beyond MeanNS: the wait for a worker, and
+	// the client's own time.
 	WaitNS int64 `json:"wait_ns"`
-	// PredictedWaitNS is the mean wait for a worker that theory expects of independent arrivals at that load; null where
-	// arrivals were not independent, or nobody knows a formula. See WaitOwnQueues and WaitOneQueue.
+	// PredictedWaitNS is the mean wait for a worker that theory expects of independent arrivals at
+	// that load; null where arrivals were not independent, or nobody knows a formula. See
+	// WaitOwnQueues and WaitOneQueue.
 	PredictedWaitNS *int64 `json:"predicted_wait_ns"`
 }
 
@@ -492,8 +525,9 @@ const (
 	TryInvalid = "invalid"
 )
 
-// Equality holds a counter of the kernel against what the books say it should have counted. They may differ: the counter sees what
-// no attempt is told of, and the difference says how much of that there was.
+// Equality holds a counter of the kernel against what the books say it should have counted. They
+// may differ: the counter sees what no attempt is told of, and the difference says how much of that
+// there was.
 type Equality struct {
 	Counter string `json:"counter"`
 	Kernel  int64  `json:"kernel"`
@@ -511,8 +545,8 @@ type LedgerRow struct {
 	Explained bool `json:"explained"`
 }
 
-// Trace is what came of asking the kernel about the losses: by eBPF programs at the places where it resets connections and drops
-// segments.
+// Trace is what came of asking the kernel about the losses: by eBPF programs at the places where it
+// resets connections and drops segments.
 type Trace struct {
 	// Unavailable is why the kernel was not asked; then causes are inferred.
 	Unavailable string   `json:"unavailable,omitempty"`
@@ -526,7 +560,8 @@ type Trace struct {
 	Agreement []Agreement `json:"agreement,omitempty"`
 }
 
-// Agreement counts lost attempts by the cause that was inferred for them and the one that the trace gave.
+// Agreement counts lost attempts by the cause that was inferred for them and the one that the trace
+// gave.
 type Agreement struct {
 	Inferred string `json:"inferred"`
 	Traced   string `json:"traced"`
@@ -546,11 +581,13 @@ type Loss struct {
 	Server      string `json:"server"` // the server side's outcome
 	Cause       string `json:"cause"`
 	Evidence    string `json:"evidence"`
-	// Kernel is the kernel's own reason for the reset or the drop that decided the cause, with which of them it was; empty without.
+	// Kernel is the kernel's own reason for the reset or the drop that decided the cause, with
+	// which of them it was; empty without.
 	Kernel string `json:"kernel,omitempty"`
 	Worker *int   `json:"worker"` // whose close, crash or answer it was, where known
 	Step   *int   `json:"step"`   // index into Steps
-	// Tries is how many the attempt made, where it made more than one; what is said here is of the last, but the first was sent at SentNS.
+	// Tries is how many the attempt made, where it made more than one; what is said here is of the
+	// last, but the first was sent at SentNS.
 	Tries int `json:"tries,omitempty"`
 }
 

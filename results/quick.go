@@ -2,8 +2,9 @@ package results
 
 import "fmt"
 
-// QuickLook returns what is said of a scenario with fewer trials than its gates need, as run --quick
-// plans them: "quick: 1 of 4 trials that gates need; decides nothing". It is "" for any other.
+// QuickLook returns what is said of a scenario with fewer trials than its gates need, as run
+// --quick plans them: "quick: 1 of 4 trials that gates need; decides nothing". It is "" for any
+// other.
 func QuickLook(trials, minValid int) string {
 	if trials >= minValid || trials < 1 {
 		return ""

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 
 	"reuseport-bench/scenarios/vocabulary"
 )
@@ -26,8 +27,9 @@ type Sample struct {
 	// Worker and Generation are what the response said; -1 without one.
 	Worker, Generation int
 
-	// Failed are the tries that another one followed, in order, at most MaxFailed. What else is said here is of the last try; but Scheduled and
-	// Sent are those of the first, and LastSent, 0 without Failed, is when the last began.
+	// Failed are the tries that another one followed, in order, at most MaxFailed. What else is
+	// said here is of the last try; but Scheduled and Sent are those of the first, and LastSent, 0
+	// without Failed, is when the last began.
 	Failed   []FailedTry
 	LastSent int64
 	GaveUp   GaveUp
@@ -97,6 +99,9 @@ var phaseNames = [...]string{"", "connect", "send", "wait", "body"}
 
 func (p Phase) String() string { return nameOf(phaseNames[:], int(p)) }
 
+// Phases returns the names of the phases in which an attempt can be lost.
+func Phases() []string { return slices.Clone(phaseNames[PhaseConnect:]) }
+
 // Class is the class of the error that an attempt was lost with.
 type Class uint8
 
@@ -125,7 +130,8 @@ func nameOf[T ~string](names []T, i int) T {
 	return T(fmt.Sprintf("unknown(%d)", i))
 }
 
-// maxSample bounds an encoded sample: eight varints of instants and numbers, three short ones, an address, and single bytes.
+// maxSample bounds an encoded sample: eight varints of instants and numbers, three short ones, an
+// address, and single bytes.
 const maxSample = 128
 
 // Append appends the sample's encoding: a length byte, then the fields; instants as differences,
@@ -167,7 +173,8 @@ func (s *Sample) Append(dst []byte) []byte {
 // openedBit of an encoded FailedTry.
 const openedBit = 1 << 7
 
-// appendInstant appends an instant as its difference from Scheduled, moved out of the way of 0, which stands for "not reached".
+// appendInstant appends an instant as its difference from Scheduled, moved out of the way of 0,
+// which stands for "not reached".
 func (s *Sample) appendInstant(dst []byte, i int64) []byte {
 	if i == 0 {
 		return append(dst, 0)
@@ -191,8 +198,8 @@ type SampleReader struct {
 	buf [maxSample]byte
 }
 
-// Next decodes the next sample into s, whose Failed it uses again. It returns io.EOF at the end of the stream, and
-// io.ErrUnexpectedEOF if the stream ends inside a sample.
+// Next decodes the next sample into s, whose Failed it uses again. It returns io.EOF at the end of
+// the stream, and io.ErrUnexpectedEOF if the stream ends inside a sample.
 func (r *SampleReader) Next(s *Sample) error {
 	n, err := r.R.ReadByte()
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"reuseport-bench/results/unit"
 )
 
 // The files of a run directory.
@@ -123,8 +125,8 @@ func (s *Store) path() string { return filepath.Join(s.dir, TrialsFile) }
 // Dir is the run directory.
 func (s *Store) Dir() string { return s.dir }
 
-// Append saves one trial, valid or not. It is on disk when Append returns nil. After an error the file is as it
-// was before, and Append may be called again.
+// Append saves one trial, valid or not. It is on disk when Append returns nil. After an error the
+// file is as it was before, and Append may be called again.
 func (s *Store) Append(scenario string, labels map[string]string, t *Trial) error {
 	encoded, err := json.Marshal(line{scenario, labels, t})
 	if err != nil {
@@ -137,7 +139,7 @@ func (s *Store) Append(scenario string, labels map[string]string, t *Trial) erro
 	}
 	if err != nil {
 		return fmt.Errorf("%w; saved there before this one: %s; free some space, then go on with --resume %s",
-			errors.Join(err, os.Truncate(s.path(), s.size)), Plural(s.saved, "trial"), s.dir)
+			errors.Join(err, os.Truncate(s.path(), s.size)), unit.Plural(s.saved, "trial"), s.dir)
 	}
 	s.size += int64(len(encoded))
 	s.saved++
@@ -152,7 +154,7 @@ func (s *Store) Finish(run *Run) error {
 		return fmt.Errorf("%s: a run without finished_at is not finished; Close keeps what it has", s.dir)
 	}
 	if err := writeRun(s.dir, withTrials(run)); err != nil {
-		return fmt.Errorf("%w; saved in %s: %s", err, s.path(), Plural(s.saved, "trial"))
+		return fmt.Errorf("%w; saved in %s: %s", err, s.path(), unit.Plural(s.saved, "trial"))
 	}
 	if err := os.Remove(s.path()); err != nil {
 		return fmt.Errorf("the run is complete in %s, but: %w", filepath.Join(s.dir, RunFile), err)
@@ -179,7 +181,8 @@ func withoutTrials(run *Run) *Run {
 // null would mean that the field does not apply.
 func withTrials(run *Run) *Run { return copyRun(run, func(*Variant) {}) }
 
-// copyRun copies run down to its variants, applies edit to those, and makes empty what would be null.
+// copyRun copies run down to its variants, applies edit to those, and makes empty what would be
+// null.
 func copyRun(run *Run, edit func(*Variant)) *Run {
 	out := *run
 	out.SchemaVersion = SchemaVersion

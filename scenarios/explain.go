@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"reuseport-bench/results"
 	"reuseport-bench/scenarios/strictyaml"
 )
 
@@ -72,7 +73,7 @@ func (s *Scenario) difference(base, other Setup) string {
 		}
 	}
 	var differences []string
-	for _, key := range keys.keys() {
+	for _, key := range results.LabelKeys(keys) {
 		from, to := settingText(base, key), settingText(other, key)
 		if from != to {
 			differences = append(differences, fmt.Sprintf("%s: %s -> %s", key, from, to))

@@ -28,9 +28,9 @@ import (
 // That is a small part of the language of expr-lang/expr. The rest is refused: there is more than
 // one way in it to write something that is accepted and means something else.
 type expression struct {
-	names []string // the metrics that it names, sorted
+	names []string // the figures that it names, as in run.json, sorted
 	equal []string // those on either side of == or !=
-	known []string
+	known figureNames
 }
 
 const (
@@ -57,15 +57,20 @@ func compileExpression(expect string) (*vm.Program, *expression, *Problem) {
 	if err != nil {
 		return nil, nil, &Problem{What: "not an expression: " + exprMessage(err), Hint: exampleExpectation}
 	}
-	e := &expression{known: metricNames()}
+	e := &expression{known: newNames()}
 	if problem := e.condition(tree.Node); problem != nil {
 		return nil, nil, problem
 	}
 	slices.Sort(e.names)
 	e.names = slices.Compact(e.names)
+	env := map[string]any{}
+	for _, name := range e.names {
+		env[name] = 0.
+	}
 	options := []expr.Option{
-		expr.Env(Metrics{}), expr.AsBool(), expr.DisableAllBuiltins(),
-		expr.Function(divisor, nonzero, new(func(any) float64)), expr.Patch(arithmetic{}),
+		expr.Env(env), expr.AsBool(), expr.DisableAllBuiltins(),
+		expr.Function(divisor, nonzero, new(func(float64) float64)),
+		expr.Patch(naming(e.known.names)), expr.Patch(arithmetic{}),
 	}
 	for _, name := range functions {
 		options = append(options, expr.EnableBuiltin(name))
@@ -139,10 +144,11 @@ func (e *expression) comparison(n *ast.BinaryNode) *Problem {
 // number checks that node is a number, and notes the metrics in it.
 func (e *expression) number(node ast.Node) *Problem {
 	if name, ok := dotted(node); ok {
-		if !slices.Contains(e.known, name) {
-			return unknownMetric(name, e.known)
+		known, ok := e.known.names[name]
+		if !ok {
+			return unknownMetric(name, e.known.spelled)
 		}
-		e.names = append(e.names, name)
+		e.names = append(e.names, known)
 		return nil
 	}
 	switch n := node.(type) {
@@ -225,6 +231,17 @@ func unknownMetric(name string, known []string) *Problem {
 	return &Problem{What: fmt.Sprintf("unknown metric %q", name), Hint: hint}
 }
 
+// naming replaces what spells a figure, also lost_by_cause["timeout"], by one identifier: its name as
+// in run.json.
+type naming map[string]string
+
+func (n naming) Visit(node *ast.Node) {
+	spelled, _ := dotted(*node)
+	if name, ok := n[spelled]; ok {
+		ast.Patch(node, &ast.IdentifierNode{Value: name})
+	}
+}
+
 // arithmetic makes literals floating-point, for integers wrap around, and division by zero an
 // error, for 0/0 compares as false with anything.
 type arithmetic struct{}
@@ -246,14 +263,9 @@ func (arithmetic) Visit(node *ast.Node) {
 
 // nonzero is divisor.
 func nonzero(params ...any) (any, error) {
-	var x float64
-	switch p := params[0].(type) {
-	case int64:
-		x = float64(p)
-	case float64:
-		x = p
-	default:
-		return nil, fmt.Errorf("%v is not a number", p)
+	x, ok := params[0].(float64)
+	if !ok {
+		return nil, fmt.Errorf("%v is not a number", params[0])
 	}
 	if x == 0 {
 		return nil, errors.New("division by zero")

@@ -3,25 +3,26 @@ package scenarios
 import (
 	"fmt"
 	"math"
-	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/vm"
 
+	"reuseport-bench/results/metrics"
 	"reuseport-bench/scenarios/strictyaml"
 )
 
 // An Expectation is what a gate expects, compiled.
 type Expectation struct {
-	// Names are the metrics that it speaks of, sorted, the baseline's behind "baseline.".
+	// Names are the figures that it speaks of, named as in run.json and sorted; the baseline's are
+	// behind BaselinePrefix.
 	Names []string
 
 	gate    Gate
 	equal   []string // those of Names on either side of == or !=
 	program *vm.Program
-	figures map[string][]int // of those in Names that have an interval: the field of Metrics
+	known   figureNames
 }
 
 // Compile compiles the gate's expression. It is an error when that is not valid, which Load would have refused.
@@ -39,49 +40,39 @@ func (g Gate) compile() (*Expectation, *Problem) {
 	if problem != nil {
 		return nil, problem
 	}
-	e := &Expectation{
-		Names: expression.names, gate: g, equal: expression.equal, program: program,
-		figures: map[string][]int{},
-	}
-	for m := range (Metrics{}).all() {
-		if slices.Contains(e.Names, m.name) && !m.exact {
-			e.figures[m.name] = m.field
-		}
-	}
-	return e, nil
+	return &Expectation{
+		Names: expression.names, gate: g, equal: expression.equal, program: program, known: expression.known,
+	}, nil
 }
 
-// Figures are the metrics with an interval that it speaks of, sorted, without the baseline's prefix.
+// Figures are the figures with an interval that it speaks of, sorted, without the baseline's prefix.
 func (e *Expectation) Figures() (names []string) {
 	for _, name := range e.Names {
-		bare := strings.TrimPrefix(name, BaselinePrefix)
-		if _, ok := e.figures[name]; ok && !slices.Contains(names, bare) {
-			names = append(names, bare)
+		if !e.known.figure(name).exact {
+			names = append(names, strings.TrimPrefix(name, BaselinePrefix))
 		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
 
-// Eval reports whether m meets the expectation. It is an error when it speaks of something that was not measured (NaN).
-func (e *Expectation) Eval(m Metrics) (bool, error) {
+// Eval reports whether figures of these values meet the expectation; value is asked for each of
+// Names. It is an error when one was not measured, for which value returns false or NaN.
+func (e *Expectation) Eval(value func(name string) (float64, bool)) (bool, error) {
+	env := map[string]any{}
 	for _, name := range e.Names {
-		if field, ok := e.figures[name]; ok && math.IsNaN(reflect.ValueOf(m).FieldByIndex(field).Float()) {
+		x, ok := value(name)
+		if !ok || math.IsNaN(x) {
 			return false, fmt.Errorf("gate %q: %s was not measured", e.gate.Expect, name)
 		}
+		env[name] = x
 	}
-	met, err := expr.Run(e.program, m)
+	met, err := expr.Run(e.program, env)
 	if err != nil {
 		return false, fmt.Errorf("gate %q: %s", e.gate.Expect, exprMessage(err))
 	}
 	return met.(bool), nil
 }
-
-// BaselinePrefix begins the names of the baseline's metrics.
-const BaselinePrefix = "baseline."
-
-// maxGating is how many metrics the gates of a scenario may judge by intervals: each more costs all of them power.
-const maxGating = 4
 
 // gatingMetrics are the metrics with an interval that gates name, each at the line where it is named first.
 func gatingMetrics(gates []Gate) (names []string, lines []int) {
@@ -102,7 +93,7 @@ func gatingMetrics(gates []Gate) (names []string, lines []int) {
 // equalFigure is a figure with an interval that the expression holds to be equal, or not equal, to something; "" if there is none.
 func (e *Expectation) equalFigure() string {
 	for _, name := range e.equal {
-		if _, ok := e.figures[name]; ok {
+		if !e.known.figure(name).exact {
 			return name
 		}
 	}
@@ -111,9 +102,9 @@ func (e *Expectation) equalFigure() string {
 
 // checkGates checks what only all gates together show.
 func checkGates(s *Scenario, d *strictyaml.Decoder) {
-	if names, lines := gatingMetrics(s.Gates); len(names) > maxGating {
-		d.Fail(lines[maxGating], "gates", fmt.Sprintf("the gates judge %d metrics by their intervals: %s", len(names), strings.Join(names, ", ")),
-			fmt.Sprintf("at most %d: each more costs all of them power", maxGating))
+	if names, lines := gatingMetrics(s.Gates); len(names) > metrics.MaxGating {
+		d.Fail(lines[metrics.MaxGating], "gates", fmt.Sprintf("the gates judge %d metrics by their intervals: %s", len(names), strings.Join(names, ", ")),
+			fmt.Sprintf("at most %d: each more costs all of them power", metrics.MaxGating))
 	}
 }
 
@@ -142,20 +133,21 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 			"compare it with a bound by < or >; counts such as lost can be equal")
 		return
 	}
-	names := expectation.Names
-	for metric := range (Metrics{}).all() {
-		if metric.alone && strings.HasPrefix(metric.name, BaselinePrefix) && slices.Contains(names, metric.name) {
-			d.Fail(g.Line, path+".expect", metric.name+" means nothing beside the variant's", "give a bound, for example chi2_p > 0.001")
-		}
-		if metric.exact && strings.HasPrefix(metric.name, BaselinePrefix) && slices.Contains(names, metric.name) {
-			d.Fail(g.Line, path+".expect", metric.name+" is a plain count: two counts differ by chance",
-				"compare figures that have an interval: lost_per_restart, lost_per_attempt, response.p99")
+	for _, name := range expectation.Names {
+		f := expectation.known.figure(name)
+		switch {
+		case !strings.HasPrefix(name, BaselinePrefix):
+		case f.exact:
+			d.Fail(g.Line, path+".expect", name+" is a plain count: two counts differ by chance",
+				"compare figures that have an interval: lost_per_restart, lost_per_attempt, response_p99_ns")
+		case !f.compared:
+			d.Fail(g.Line, path+".expect", name+" means nothing beside the variant's", "give the variant's own a bound")
 		}
 	}
 	// A gate on what the timeline never causes would stay undecided after all the trials.
-	for metric := range (Metrics{}).all() {
-		if slices.Contains(names, metric.name) && d.Trusts("timeline") && !s.does(metric.needs) {
-			d.Fail(g.Line, path+".expect", metric.name+" is never measured", "the timeline has no "+s.wanted(metric.needs))
+	for _, name := range expectation.Names {
+		if needs := expectation.known.figure(name).needs; d.Trusts("timeline") && !s.does(needs) {
+			d.Fail(g.Line, path+".expect", name+" is never measured", "the timeline has no "+s.wanted(needs))
 		}
 	}
 }

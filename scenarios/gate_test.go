@@ -3,6 +3,7 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -11,80 +12,66 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results/cause"
+	"reuseport-bench/results/metrics"
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// numberedFigures has a value of its own for each figure, from first on, in the order that
-// metricNames lists them.
-func numberedFigures(first int) Figures {
-	n := int64(first) - 1
-	count := func() int64 { n++; return n }
-	centre := func() float64 { return float64(count()) }
-	counts := func(keys []string) map[string]int64 {
-		m := map[string]int64{}
-		for _, key := range keys {
-			m[key] = count()
-		}
-		return m
-	}
-	percentiles := func() Percentiles {
-		return Percentiles{P50: centre(), P90: centre(), P99: centre(), P999: centre(), Max: centre()}
-	}
-	return Figures{
-		Attempts: count(), Served: count(), Lost: count(), Dropped: count(),
-		LostByCause: counts(cause.Names()),
-		LostByPhase: counts([]string{"connect", "send", "wait", "body"}),
-		Residual:    count(), LostSentAfterClose: count(),
-		GapNS: centre(), OutageNS: centre(), StallNS: centre(), TakeoverNS: centre(), TailNS: centre(),
-		Response: percentiles(), Service: percentiles(),
-		DroppedPerRestart: centre(), DroppedPerAttempt: centre(),
-		LostPerRestart: centre(), LostPerAttempt: centre(),
-		Masked: count(), Repeated: count(), TriesPerAttempt: centre(),
-		Jain: centre(), MaxOverMean: centre(), Chi2P: centre(),
-		ContextSwitches: centre(), ServersCPUNS: centre(),
-	}
-}
+// values are figures by name; others are 0.
+type values map[string]float64
 
-// Every metric can be named, and is the figure it says.
-func TestEveryMetric(t *testing.T) {
-	want := strings.Fields("attempts served lost dropped")
-	for _, name := range cause.Names() {
-		want = append(want, "lost_by_cause."+name)
-	}
-	want = append(want, strings.Fields(`lost_by_phase.connect lost_by_phase.send lost_by_phase.wait lost_by_phase.body
-		residual lost_sent_after_close gap_ns outage_ns stall_ns takeover_ns tail_ns
-		response.p50 response.p90 response.p99 response.p999 response.max
-		service.p50 service.p90 service.p99 service.p999 service.max dropped_per_restart dropped_per_attempt lost_per_restart lost_per_attempt
-		masked repeated tries_per_attempt jain max_over_mean chi2_p context_switches_per_connection servers_cpu_per_attempt_ns`)...)
-	for _, name := range slices.Clone(want) {
-		want = append(want, "baseline."+name)
-	}
-	if diff := cmp.Diff(metricNames(), want); diff != "" {
-		t.Fatalf("metric names (-got +want):\n%s", diff)
-	}
-	m := Metrics{Figures: numberedFigures(1), Baseline: numberedFigures(1 + len(want)/2)}
-	for i, name := range want {
-		if met, err := eval(fmt.Sprintf("%s == %d", name, i+1), m); err != nil || !met {
-			t.Errorf("%s == %d: %t, %v; want true", name, i+1, met, err)
-		}
-	}
-}
+func (v values) of(name string) (float64, bool) { return v[name], true }
 
-func eval(expect string, m Metrics) (bool, error) {
+func eval(expect string, v values) (bool, error) {
 	e, err := Gate{Expect: expect}.Compile()
 	if err != nil {
 		return false, err
 	}
-	return e.Eval(m)
+	return e.Eval(v.of)
+}
+
+// Every count and every metric can be named, as in run.json, and is the figure it says; percentiles by
+// their older names, too.
+func TestEveryFigure(t *testing.T) {
+	spelled := map[string]string{}
+	for _, c := range metrics.Counts() {
+		spelled[c.Name] = c.Name
+	}
+	for _, m := range metrics.All() {
+		spelled[m.Name] = m.Name
+	}
+	for _, p := range []string{"p50", "p90", "p99", "p999", "max"} {
+		spelled["response."+p], spelled["service."+p] = "response_"+p+"_ns", "service_"+p+"_ns"
+	}
+	v := values{}
+	for _, name := range slices.Sorted(maps.Values(spelled)) {
+		if _, ok := v[name]; !ok {
+			v[name] = float64(len(v) + 1)
+			v[BaselinePrefix+name] = float64(len(v) + 1)
+		}
+	}
+	for spelling, name := range spelled {
+		for _, prefix := range []string{"", BaselinePrefix} {
+			expect := fmt.Sprintf("%s%s == %v", prefix, spelling, v[prefix+name])
+			e, err := Gate{Expect: expect}.Compile()
+			if err != nil {
+				t.Errorf("%s: %v", expect, err)
+				continue
+			}
+			if met, err := e.Eval(v.of); err != nil || !met {
+				t.Errorf("%s: %t, %v; want true", expect, met, err)
+			}
+			if _, exact := metrics.FindCount(name); (len(e.Figures()) == 0) != exact {
+				t.Errorf("%s: figures with an interval %q; a count: %t", spelling, e.Figures(), exact)
+			}
+		}
+	}
 }
 
 func TestGateEval(t *testing.T) {
-	m := Metrics{
-		Figures: Figures{
-			Attempts: 1000, Lost: 3, LostByCause: map[string]int64{"timeout": 3},
-			GapNS: 4_999_999, TailNS: math.NaN(), Response: Percentiles{P99: 1.5e6},
-		},
-		Baseline: Figures{Attempts: 1000, Lost: 6, GapNS: math.NaN(), Response: Percentiles{P99: 1e6}},
+	m := values{
+		"attempts": 1000, "lost": 3, "lost_by_cause.timeout": 3,
+		"gap_ns": 4_999_999, "tail_ns": math.NaN(), "response_p99_ns": 1.5e6,
+		"baseline.attempts": 1000, "baseline.lost": 6, "baseline.gap_ns": math.NaN(), "baseline.response_p99_ns": 1e6,
 	}
 	tests := []struct {
 		expect string
@@ -113,6 +100,7 @@ func TestGateEval(t *testing.T) {
 		{"gap_ns < .001s", "false"},
 		{"gap_ns < 5000\u03bcs", "true"},
 		{"response.p99 == 1_500_000", "true"},
+		{"response_p99_ns == 1500us and response_p99_ns == response.p99", "true"},
 		{"response.p99 == 1.5e6", "true"},
 		{"lost * 9223372036854775807 > 0", "true"}, // in integers it is less than 0
 		{"tail_ns < 1s", `gate "tail_ns < 1s": tail_ns was not measured`},
@@ -139,8 +127,7 @@ func TestEveryCause(t *testing.T) {
 	for _, c := range cause.All() {
 		expect := "lost_by_cause." + c.Name + " == 0"
 		for n, want := range []bool{0: true, 1: false} {
-			m := Metrics{Figures: Figures{LostByCause: map[string]int64{c.Name: int64(n)}}}
-			if met, err := eval(expect, m); err != nil || met != want {
+			if met, err := eval(expect, values{"lost_by_cause." + c.Name: float64(n)}); err != nil || met != want {
 				t.Errorf("%s, of %d: %t, %v; want %t", expect, n, met, err, want)
 			}
 		}
@@ -242,7 +229,15 @@ func TestGateOnEveryStep(t *testing.T) {
 		restarts = "replace roll crash rolling-update"
 	)
 	only := map[string]string{ // every other metric is of any step
-		"lost_sent_after_close": ends, "tail_ns": ends, "takeover_ns": starts, "lost_per_restart": restarts, "dropped_per_restart": restarts,
+		"lost_sent_after_close": ends, "tail_ns": ends, "half_open_lost": ends, "takeover_ns": starts,
+	}
+	for _, name := range strings.Fields(`lost_per_restart dropped_per_restart loss_window_ns drop_window_ns
+		reset_at_close_per_restart lost_sent_after_close_per_restart`) {
+		only[name] = restarts
+	}
+	for _, name := range strings.Fields(`first_served_ns fair_share_ns newcomer_share newcomer_p50_ns newcomer_p99_ns
+		others_p99_ns`) {
+		only[name] = "cold-start"
 	}
 	settings := map[string]string{
 		"stall": "for: 20ms", "crash": "for: 20ms", "cold-start": "for: 20ms", "scale": "replicas: 3",
@@ -262,10 +257,7 @@ func TestGateOnEveryStep(t *testing.T) {
 		}
 		lines += "}]\ngates:\n"
 		var want []string
-		for m := range (Metrics{}).all() {
-			if strings.HasPrefix(m.name, BaselinePrefix) {
-				continue
-			}
+		for _, m := range figures() {
 			lines += "  - expect: " + m.name + " < 1\n"
 			if of, limited := only[m.name]; limited &&
 				!slices.Contains(strings.Fields(of), string(kind.Name)) {

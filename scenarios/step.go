@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"reuseport-bench/results/metrics"
 	"reuseport-bench/scenarios/vocabulary"
 )
 
@@ -23,42 +24,34 @@ func (s Setup) Restarts() bool {
 	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return step.Do.Kind().Restarts })
 }
 
-// A need is what a timeline must do for a metric to exist: the tag needs of a field of Figures.
-type need string
-
-const (
-	needStep     need = "step" // any
-	needRestarts need = "restarts"
-	needStarts   need = "starts"
-	needEnds     need = "ends"
-)
-
-// met reports whether a step of the kind is enough.
-func (n need) met(k vocabulary.StepKind) bool {
+// meets reports whether a step of the kind is enough for what needs it.
+func meets(k vocabulary.StepKind, n metrics.Need) bool {
 	switch n {
-	case needRestarts:
+	case metrics.Restarts:
 		return k.Restarts
-	case needStarts:
+	case metrics.Starts:
 		return k.Starts
-	case needEnds:
+	case metrics.Ends:
 		return k.Ends()
+	case metrics.ColdStart:
+		return k.Name == vocabulary.StepColdStart
 	}
 	return true
 }
 
 // does reports whether some step of the timeline meets n. No need is always met.
-func (s Setup) does(n need) bool {
-	return n == "" || slices.ContainsFunc(s.Timeline, func(step Step) bool {
-		return n.met(step.Do.Kind())
+func (s Setup) does(n metrics.Need) bool {
+	return n == metrics.Nothing || slices.ContainsFunc(s.Timeline, func(step Step) bool {
+		return meets(step.Do.Kind(), n)
 	})
 }
 
 // wanted names the kinds of step that would meet n.
-func (s Setup) wanted(n need) string {
-	if n == needStep {
+func (s Setup) wanted(n metrics.Need) string {
+	if n == metrics.Steps {
 		return "step"
 	}
-	kinds := stepNames(func(k vocabulary.StepKind) bool { return s.allows(k) && n.met(k) })
+	kinds := stepNames(func(k vocabulary.StepKind) bool { return s.allows(k) && meets(k, n) })
 	return strings.Join(kinds, " or ")
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/unit"
 )
 
 // maxAnnotations is how many annotations of a kind GitHub shows of a step
@@ -79,7 +81,7 @@ func gateAnnotation(s *results.Scenario, g results.GateResult) annotation {
 }
 
 // CompareAnnotations prints what got worse as workflow commands of GitHub Actions, and what could not be compared; see Annotations.
-func CompareAnnotations(w io.Writer, c *results.Comparison) error {
+func CompareAnnotations(w io.Writer, c *compare.Comparison) error {
 	var worse, unmeasured []annotation
 	for _, s := range c.Scenarios {
 		at := func(kind, title, text string) annotation {
@@ -119,7 +121,7 @@ func writeAnnotations(w io.Writer, lists ...[]annotation) error {
 		shown := all[:min(maxAnnotations, len(all))]
 		for i, a := range shown {
 			if more := len(all) - len(shown); more > 0 && i == len(shown)-1 {
-				a.text += fmt.Sprintf("\n%s more; GitHub shows %d of a step, the report has all", results.Plural(more, kind), maxAnnotations)
+				a.text += fmt.Sprintf("\n%s more; GitHub shows %d of a step, the report has all", unit.Plural(more, kind), maxAnnotations)
 			}
 			out.WriteString(a.String() + "\n")
 		}

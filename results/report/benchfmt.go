@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/unit"
 )
 
 // Benchfmt prints the run in the Go benchmark format (https://golang.org/design/14313-benchmark-format), for benchstat: one line per
@@ -36,9 +38,9 @@ func Benchfmt(w io.Writer, run *results.Run, opts Options) error {
 	}
 	out := bufio.NewWriter(w) // keeps its first error for Flush
 	benchHead(out, run, scenarios)
-	for _, unit := range unitsOf(scenarios) {
-		if kind, _ := results.KindOf(unit.metric); kind.Better != "" {
-			fmt.Fprintf(out, "Unit %s better=%s\n", unit.name, kind.Better)
+	for _, m := range unitsOf(scenarios) {
+		if m.Better != "" {
+			fmt.Fprintf(out, "Unit %s better=%s\n", m.Bench, m.Better)
 		}
 	}
 	for _, s := range scenarios {
@@ -54,97 +56,36 @@ func Benchfmt(w io.Writer, run *results.Run, opts Options) error {
 	return out.Flush()
 }
 
-// A benchUnit is how a metric of results.Metrics is called. A metric in nanoseconds is printed in seconds.
-type benchUnit struct{ metric, name string }
-
-// benchUnits are what is printed, in benchstat's order of tables: what the text report has columns for.
-var benchUnits = []benchUnit{
-	{results.MetricHighestRate, "highest-rate/s"},
-	{results.MetricDroppedPerRestart, "dropped/restart"},
-	{results.MetricDroppedPerAttempt, "dropped/attempt"},
-	{results.MetricLostPerRestart, "lost/restart"},
-	{results.MetricLostPerAttempt, "lost/attempt"},
-	{results.MetricHalfOpenLost, "half-open-lost/held"},
-	{results.MetricGap, "gap-sec"},
-	{results.MetricOutage, "outage-sec"},
-	{results.MetricDroppedPerStep, "dropped/step"},
-	{results.MetricLostPerStep, "lost/step"},
-	{results.MetricLostShare, "lost-share"},
-	{results.MetricStaleNS, "stale-rules-sec"},
-	{results.MetricEndpointsLag, "endpoints-lag-sec"},
-	{results.MetricRulesLag, "rules-lag-sec"},
-	{results.MetricTermFirst, "sigterm-first-share"},
-	{results.MetricPodReady, "pod-ready-sec"},
-	{results.MetricPodRouted, "pod-routed-sec"},
-	{results.MetricStall, "stall-sec"},
-	{results.MetricTakeover, "takeover-sec"},
-	{results.MetricTail, "tail-sec"},
-	{results.MetricListening, "listening-workers"},
-	{results.MetricServing, "serving-workers"},
-	{results.MetricShareMax, "largest-share"},
-	{results.MetricShareMin, "smallest-share"},
-	{results.MetricFirstServed, "first-served-sec"},
-	{results.MetricFairShare, "fair-share-sec"},
-	{results.MetricNewcomerShare, "newcomer-share"},
-	{results.MetricNewcomerP50, "newcomer-p50-sec"},
-	{results.MetricNewcomerP99, "newcomer-p99-sec"},
-	{results.MetricOthersP99, "others-p99-sec"},
-	{"response_p50_ns", "response-p50-sec"},
-	{"response_p99_ns", "response-p99-sec"},
-	{"response_p999_ns", "response-p999-sec"},
-	{"response_max_ns", "response-max-sec"},
-	{"response_sd_ns", "response-sd-sec"},
-	{results.MetricWait, "wait-mean-sec"},
-	{results.MetricTries, "tries/attempt"},
-	{results.MetricMasked, "masked/attempt"},
-	{results.MetricRepeated, "repeated/attempt"},
-	{results.MetricMaskedP50, "masked-p50-sec"},
-	{results.MetricMaskedP99, "masked-p99-sec"},
-	{results.MetricJain, "jain"},
-	{results.MetricMaxOverMean, "max/mean"},
-	{results.MetricQueueMax, "queue-max"},
-	{results.MetricServersCPUPerAttempt, "servers-cpu-sec/attempt"},
-	{results.MetricSwitches, "context-switches/connection"},
-	{results.MetricSelection, "selection-sec"},
-	{results.MetricLoad, "occupied-share"},
-	{results.MetricOffered, "offered/s"},
-	{results.MetricCapacity, "capacity/s"},
+// benchUnits are the metrics that are printed, in benchstat's order of tables: what the text report has
+// columns for.
+func benchUnits() []metrics.Metric {
+	return slices.DeleteFunc(metrics.All(), func(m metrics.Metric) bool { return m.Bench == "" })
 }
 
-// benchFigures are the trial's figures by metric, with those that a variant's summary counts over trials or restarts.
-func benchFigures(t *results.Trial) map[string]float64 {
-	f := t.Figures()
-	if t.OfferedPerSecond == 0 {
-		delete(f, results.MetricOffered) // nothing was offered, so nobody measured at what rate
+// benchFigure is the trial's value of the metric, in base units; false: it has none.
+func benchFigure(m metrics.Metric, t *results.Trial) (float64, bool) {
+	x, ok := m.Of(t)
+	switch {
+	case !ok, math.IsNaN(x), math.IsInf(x, 0):
+		return 0, false
+	case m.Name == metrics.Offered && x == 0:
+		return 0, false // nothing was offered, so nobody measured at what rate
+	case m.Unit == unit.Nanoseconds:
+		x /= unit.Seconds().Factor
 	}
-	for _, metric := range []string{
-		results.MetricDroppedPerRestart, results.MetricDroppedPerAttempt, results.MetricLostPerRestart, results.MetricLostPerAttempt,
-	} {
-		if x, ok := t.Figure(metric); ok {
-			f[metric] = x
-		}
-	}
-	for metric, x := range f {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			delete(f, metric)
-		}
-	}
-	return f
+	return x, true
 }
 
 // unitsOf are those that a valid trial has a figure in.
-func unitsOf(scenarios []*results.Scenario) []benchUnit {
-	have := map[string]bool{}
-	for _, s := range scenarios {
-		for _, v := range s.Variants {
-			for _, t := range v.ValidTrials() {
-				for metric := range benchFigures(t) {
-					have[metric] = true
-				}
-			}
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(benchUnits), func(u benchUnit) bool { return !have[u.metric] })
+func unitsOf(scenarios []*results.Scenario) []metrics.Metric {
+	return slices.DeleteFunc(benchUnits(), func(m metrics.Metric) bool {
+		has := func(t *results.Trial) bool { _, ok := benchFigure(m, t); return ok }
+		return !slices.ContainsFunc(scenarios, func(s *results.Scenario) bool {
+			return slices.ContainsFunc(s.Variants, func(v *results.Variant) bool {
+				return slices.ContainsFunc(v.ValidTrials(), has)
+			})
+		})
+	})
 }
 
 // benchHead writes where and when.
@@ -187,7 +128,7 @@ func benchOutside(out io.Writer, s *results.Scenario) {
 			}
 		}
 		if censored > 0 {
-			comment(out, name+", gap and outage are lower bounds in "+results.Plural(censored, "trial")+" that ended before serving resumed")
+			comment(out, name+", gap and outage are lower bounds in "+unit.Plural(censored, "trial")+" that ended before serving resumed")
 		}
 	}
 }
@@ -217,17 +158,11 @@ func baselineFirst(s *results.Scenario) []*results.Variant {
 
 // benchLine writes a trial; nothing if it has no figure, because the format has no such line.
 func benchLine(out io.Writer, name string, t *results.Trial) {
-	figures := benchFigures(t)
 	var fields strings.Builder
-	for _, unit := range benchUnits {
-		x, ok := figures[unit.metric]
-		if !ok {
-			continue
+	for _, m := range benchUnits() {
+		if x, ok := benchFigure(m, t); ok {
+			fmt.Fprintf(&fields, " %s %s", strconv.FormatFloat(x, 'g', -1, 64), m.Bench)
 		}
-		if strings.HasSuffix(unit.metric, "_ns") {
-			x /= 1e9
-		}
-		fmt.Fprintf(&fields, " %s %s", strconv.FormatFloat(x, 'g', -1, 64), unit.name)
 	}
 	if fields.Len() > 0 {
 		fmt.Fprintf(out, "%s 1%s\n", name, fields.String())

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/perf/benchunit"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
 )
 
 // readBenchfmt reads as benchstat does. Whatever is no result and no unit fails the test.
@@ -93,37 +94,17 @@ func TestBenchfmtValues(t *testing.T) {
 	}
 }
 
-// Every metric is printed or left out on purpose, in base units: the reader does not scale a 0, so that "0 gap-ns" and "500000 gap-ns"
-// would be two units to benchstat.
+// Units are base units: the reader does not scale a 0, so that "0 gap-ns" and "500000 gap-ns" would be
+// two units to benchstat.
 func TestBenchUnits(t *testing.T) {
-	leftOut := []string{
-		// Between two that are printed.
-		"response_p90_ns", "response_mean_ns",
-		// Not what a user waits for.
-		"service_p50_ns", "service_p90_ns", "service_p99_ns", "service_p999_ns", "service_max_ns", "service_mean_ns", "service_sd_ns",
-		// Not of the servers.
-		results.MetricResolution, results.MetricScheduleLag, results.MetricLoadCPUPerAttempt, results.MetricPredictedWait, results.MetricPredictedLost,
-		// A median of p values says nothing.
-		results.MetricChi2P,
-		// dropped/restart and lost/restart scaled, and parts of them.
-		results.MetricDropWindow, results.MetricLossWindow, results.MetricSentAfterClose, results.MetricSentAfterClosePer, results.MetricResetAtClosePer,
-	}
-	var metrics, names []string
-	for _, u := range benchUnits {
-		metrics, names = append(metrics, u.metric), append(names, u.name)
-		if _, tidy := benchunit.Tidy(1, u.name); tidy != u.name || benchunit.ClassOf(u.name) != benchunit.Decimal {
-			t.Errorf("%s: benchstat makes %s of it", u.name, tidy)
+	for _, m := range benchUnits() {
+		if _, tidy := benchunit.Tidy(1, m.Bench); tidy != m.Bench || benchunit.ClassOf(m.Bench) != benchunit.Decimal {
+			t.Errorf("%s: benchstat makes %s of it", m.Bench, tidy)
 		}
-		if inSeconds := slices.Contains(strings.FieldsFunc(u.name, func(r rune) bool { return r == '-' || r == '/' }), "sec"); inSeconds != strings.HasSuffix(u.metric, "_ns") {
-			t.Errorf("%s is called %s", u.metric, u.name)
+		words := strings.FieldsFunc(m.Bench, func(r rune) bool { return r == '-' || r == '/' })
+		if slices.Contains(words, "sec") != (m.Unit == unit.Nanoseconds) {
+			t.Errorf("%s is called %s", m.Name, m.Bench)
 		}
-	}
-	if unique := slices.Compact(slices.Sorted(slices.Values(names))); len(unique) != len(names) {
-		t.Errorf("two metrics have one name: %q", names)
-	}
-	got := slices.Sorted(slices.Values(append(metrics, leftOut...)))
-	if diff := cmp.Diff(slices.Sorted(slices.Values(results.Metrics())), got); diff != "" {
-		t.Errorf("metrics that are printed or left out (-want +got):\n%s", diff)
 	}
 	all, _ := readBenchfmt(t, "BenchmarkA 1 0 gap-ns\nBenchmarkA 1 5 gap-ns\n")
 	if a, b := all[0].Values[0].Unit, all[1].Values[0].Unit; a == b {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/claims"
 )
 
 // Claims prints the claims ledger as the run decided it: each claim in a sentence, the scenario
@@ -19,11 +20,11 @@ func Claims(w io.Writer, run *results.Run) error {
 		d.paragraph(undecided)
 		return d.text(w)
 	}
-	rules := results.ClaimRules()
+	rules := claims.Rules()
 	t := &table{columns: []column{{head: "claim"}, {head: "verdict"}, {head: "what it says, and what decides it here"}}, ruled: true}
 	for _, c := range run.Claims {
 		lines := c.Evidence
-		if i := slices.IndexFunc(rules, func(r results.ClaimRule) bool { return r.ID == c.ID }); i >= 0 {
+		if i := slices.IndexFunc(rules, func(r claims.Rule) bool { return r.ID == c.ID }); i >= 0 {
 			lines = slices.Concat([]string{rules[i].Sentence}, bullets(c.Evidence), []string{rules[i].Note})
 		}
 		t.add(c.ID, c.Verdict, strings.Join(lines, "\n"))

@@ -11,20 +11,23 @@ import (
 	"strings"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/unit"
 )
 
 // CompareText prints the comparison for a terminal of 100 columns.
-func CompareText(w io.Writer, c *results.Comparison) error {
+func CompareText(w io.Writer, c *compare.Comparison) error {
 	return compareDocument(c, layoutText).text(w)
 }
 
 // CompareMarkdown prints the comparison in GitHub's Markdown.
-func CompareMarkdown(w io.Writer, c *results.Comparison) error {
+func CompareMarkdown(w io.Writer, c *compare.Comparison) error {
 	return compareDocument(c, layoutWide).markdown(w)
 }
 
 // CompareJSON prints the comparison for programs: the base and the head by themselves, the change, and how it came out.
-func CompareJSON(w io.Writer, c *results.Comparison) error {
+func CompareJSON(w io.Writer, c *compare.Comparison) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
@@ -39,7 +42,7 @@ const (
 	layoutWide                      // a column
 )
 
-func compareDocument(c *results.Comparison, layout compareLayout) *document {
+func compareDocument(c *compare.Comparison, layout compareLayout) *document {
 	d := &document{}
 	d.heading(1, sidesText(c))
 	d.list([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
@@ -55,14 +58,14 @@ func compareDocument(c *results.Comparison, layout compareLayout) *document {
 	return d
 }
 
-func sidesText(c *results.Comparison) string { return c.Base.Version + " → " + c.Head.Version }
+func sidesText(c *compare.Comparison) string { return c.Base.Version + " → " + c.Head.Version }
 
-func sideText(s results.Side) string {
-	return fmt.Sprintf("%s, kernel %s, %s, from %s", s.Version, s.Kernel, results.Plural(s.Runs, "run"), s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+func sideText(s compare.Side) string {
+	return fmt.Sprintf("%s, kernel %s, %s, from %s", s.Version, s.Kernel, unit.Plural(s.Runs, "run"), s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 }
 
 // methodText says in a line how a scenario was compared.
-func methodText(c *results.Comparison, s *results.ScenarioComparison) string {
+func methodText(c *compare.Comparison, s *compare.ScenarioComparison) string {
 	deltas := deltasOf(s)
 	how, besides := "As two samples", "\nWhat the machine did between base and head counts as a change too; runs that take turns are compared in pairs."
 	if c.Paired {
@@ -70,16 +73,16 @@ func methodText(c *results.Comparison, s *results.ScenarioComparison) string {
 		for _, d := range deltas {
 			pairs = max(pairs, d.Change.N)
 		}
-		how, besides = fmt.Sprintf("In pairs, by turns, %s each", results.Plural(pairs, "block")), ""
+		how, besides = fmt.Sprintf("In pairs, by turns, %s each", unit.Plural(pairs, "block")), ""
 	}
 	kernel := c.Head.Kernel
 	if c.Base.Kernel != kernel {
 		kernel = c.Base.Kernel + " → " + kernel
 	}
-	return fmt.Sprintf("%s; %s in the family; %s, kernel %s.%s", how, results.Plural(len(deltas), "comparison"), sidesText(c), kernel, besides)
+	return fmt.Sprintf("%s; %s in the family; %s, kernel %s.%s", how, unit.Plural(len(deltas), "comparison"), sidesText(c), kernel, besides)
 }
 
-func deltasOf(s *results.ScenarioComparison) (deltas []*results.Delta) {
+func deltasOf(s *compare.ScenarioComparison) (deltas []*results.Delta) {
 	for _, v := range s.Variants {
 		deltas = append(deltas, v.Deltas...)
 	}
@@ -87,14 +90,14 @@ func deltasOf(s *results.ScenarioComparison) (deltas []*results.Delta) {
 }
 
 // deltaTable is a row for each delta to show.
-func deltaTable(s *results.ScenarioComparison, layout compareLayout, show func(*results.Delta) bool) *table {
+func deltaTable(s *compare.ScenarioComparison, layout compareLayout, show func(*results.Delta) bool) *table {
 	t := &table{columns: []column{{head: "variant"}, {head: "metric"}}}
 	if layout == layoutText {
 		t.columns = []column{{head: "variant, metric"}}
 	}
 	t.columns = append(t.columns, column{"base", true}, column{"head", true}, column{"change [95 %]", true},
 		column{"p", true}, column{"n", true}, column{head: "outcome"})
-	units := deltaUnits(s)
+	scales := deltaScales(s)
 	for _, v := range s.Variants {
 		name := results.LabelString(v.Labels)
 		shown := slices.DeleteFunc(slices.Clone(v.Deltas), func(d *results.Delta) bool { return !show(d) })
@@ -102,11 +105,11 @@ func deltaTable(s *results.ScenarioComparison, layout compareLayout, show func(*
 			t.add(append([]string{name}, make([]string, len(t.columns)-1)...)...)
 		}
 		for _, d := range shown {
-			first := []string{name, metricText(d, units[d.Metric])}
+			first := []string{name, metricText(d, scales[d.Metric])}
 			if layout == layoutText {
 				first = []string{indent + first[1]}
 			}
-			t.add(append(first, deltaCells(t, d, units[d.Metric])...)...)
+			t.add(append(first, deltaCells(t, d, scales[d.Metric])...)...)
 		}
 	}
 	return t
@@ -115,8 +118,8 @@ func deltaTable(s *results.ScenarioComparison, layout compareLayout, show func(*
 // indent sets a variant's metrics off from its name; a table trims spaces.
 const indent = "· "
 
-// deltaUnits are one scale for each metric of the scenario.
-func deltaUnits(s *results.ScenarioComparison) map[string]scale {
+// deltaScales are one scale for each metric of the scenario.
+func deltaScales(s *compare.ScenarioComparison) map[string]unit.Scale {
 	values := map[string][]float64{}
 	for _, d := range deltasOf(s) {
 		values[d.Metric] = append(values[d.Metric], d.Base.Center, d.Head.Center)
@@ -124,67 +127,63 @@ func deltaUnits(s *results.ScenarioComparison) map[string]scale {
 			values[d.Metric] = append(values[d.Metric], d.Change.Center)
 		}
 	}
-	units := map[string]scale{}
+	scales := map[string]unit.Scale{}
 	for metric, xs := range values {
-		units[metric] = scale{"", 1}
-		if strings.HasSuffix(metric, "_ns") {
-			units[metric] = durationScale(xs)
-		}
+		scales[metric] = unitOf(metric).Scale(xs...)
 	}
-	return units
+	return scales
+}
+
+// unitOf is the unit of the metric of that name.
+func unitOf(metric string) unit.Unit {
+	m, _ := metrics.Find(metric)
+	return m.Unit
 }
 
 // metricText is the metric with the unit in which it is printed instead of that in which it is stored.
-func metricText(d *results.Delta, unit scale) string {
-	if unit.unit == "" {
-		return d.Metric
+func metricText(d *results.Delta, in unit.Scale) string {
+	m, ok := metrics.Find(d.Metric)
+	if !ok {
+		return d.Metric // of a newer program
 	}
-	return strings.TrimSuffix(d.Metric, "_ns") + " [" + unit.unit + "]"
+	return m.In(in)
 }
 
-func deltaCells(t *table, d *results.Delta, unit scale) []string {
+func deltaCells(t *table, d *results.Delta, in unit.Scale) []string {
 	outcome := cmp.Or(verdictMark(d), d.Outcome)
 	notes := d.Change.Warnings
 	if d.Unlike != "" {
 		notes = append(slices.Clone(notes), d.Unlike)
 	}
 	return []string{
-		spreadText(d.Base, d.Metric, unit) + t.note(d.Base.Warnings...),
-		spreadText(d.Head, d.Metric, unit) + t.note(d.Head.Warnings...),
-		changeText(d, unit) + t.note(notes...),
-		results.Probability(d.PAdjusted), count(int64(d.Change.N)), outcome,
+		spreadText(d.Base, d.Metric, in) + t.note(d.Base.Warnings...),
+		spreadText(d.Head, d.Metric, in) + t.note(d.Head.Warnings...),
+		changeText(d, in) + t.note(notes...),
+		unit.PValue(d.PAdjusted), count(int64(d.Change.N)), outcome,
 	}
 }
 
 // spreadText is a center, and how far the farther end of its interval is, as benchstat writes it: both whole intervals would not
 // fit beside the change's.
-func spreadText(s results.Summary, metric string, unit scale) string {
-	k := plain
-	if strings.HasSuffix(metric, "_per_restart") {
-		k = losses
-	}
-	text := figure(s, k, unit, false)
+func spreadText(s results.Summary, metric string, in unit.Scale) string {
+	text := figure(s, unitOf(metric), in, false)
 	if s.Lo == nil || s.Hi == nil || s.Method == results.MethodRuleOfThree || s.TooFew {
 		return text
 	}
 	far := max(s.Center-*s.Lo, *s.Hi-s.Center)
 	if s.Center == 0 || far > math.Abs(s.Center) { // a share of more than all of it says less than the distance
-		return text + " ± " + results.Digits(far/unit.factor, 2)
+		return text + " ± " + unit.Digits(far/in.Factor, 2)
 	}
 	return fmt.Sprintf("%s ± %.0f %%", text, 100*far/math.Abs(s.Center))
 }
 
 // changeText is a ratio as the percent by which it differs from 1, a difference in the metric's unit.
-func changeText(d *results.Delta, unit scale) string {
-	write, suffix := func(x float64) string { return signed(x/unit.factor, number) }, ""
+func changeText(d *results.Delta, in unit.Scale) string {
+	write, suffix := func(x float64) string { return signed(x/in.Factor, unit.Number) }, ""
 	if d.Scale == results.ScaleRatio {
 		write, suffix = func(x float64) string { return signed(100*(x-1), tenths) }, " %"
 	}
-	text := write(d.Change.Center)
-	if d.Change.Lo != nil && d.Change.Hi != nil {
-		text += " [" + write(*d.Change.Lo) + ", " + write(*d.Change.Hi) + "]"
-	}
-	return text + suffix
+	return unit.Spread(d.Change.Center, d.Change.Lo, d.Change.Hi, write) + suffix
 }
 
 func signed(x float64, write func(float64) string) string {
@@ -201,13 +200,13 @@ func tenths(x float64) string {
 		return "0.0"
 	}
 	if math.Abs(x) >= 100 {
-		return number(x)
+		return unit.Number(x)
 	}
 	return strconv.FormatFloat(x, 'f', 1, 64)
 }
 
 // thresholdText says from where on a change matters, and how to read the table.
-func thresholdText(s *results.ScenarioComparison) string {
+func thresholdText(s *compare.ScenarioComparison) string {
 	var parts []string
 	for _, d := range deltasOf(s) {
 		part := d.Metric + " " + thresholdValue(d)
@@ -220,18 +219,15 @@ func thresholdText(s *results.ScenarioComparison) string {
 	}
 	return fmt.Sprintf("Changes that matter are, at least: %s. A change is named when chance makes one in at most %.3g %% of cases.\n%s\n"+
 		"±: the farther end of the 95 %% interval. p: adjusted for the whole family. n: pairs, or trials of the side that has fewer.",
-		strings.Join(parts, ", "), 100*results.Alpha, markText("pairs or trials"))
+		strings.Join(parts, ", "), 100*compare.Alpha, markText("pairs or trials"))
 }
 
 func thresholdValue(d *results.Delta) string {
-	switch {
-	case d.Scale == results.ScaleRatio:
-		return results.Digits(100*d.Threshold, 4) + " %"
-	case strings.HasSuffix(d.Metric, "_ns"):
-		unit := durationScale([]float64{d.Threshold})
-		return results.Digits(d.Threshold/unit.factor, 4) + " " + unit.unit
+	if d.Scale == results.ScaleRatio {
+		return unit.Digits(100*d.Threshold, 4) + " %"
 	}
-	return results.Digits(d.Threshold, 4)
+	in := unitOf(d.Metric).Scale(d.Threshold)
+	return strings.TrimSpace(unit.Digits(d.Threshold/in.Factor, 4) + " " + in.Name)
 }
 
 // A responseColumn is a percentile of the merged histograms.
@@ -249,19 +245,19 @@ var mergedColumns = []responseColumn{
 }
 
 // responseBlock adds the response time over all attempts, and how many trials it is of.
-func responseBlock(d *document, s *results.ScenarioComparison) {
+func responseBlock(d *document, s *compare.ScenarioComparison) {
 	t := &table{columns: []column{{head: "variant"}, {"valid/all\ntrials", true}}}
-	units := make([]scale, len(mergedColumns))
+	scales := make([]unit.Scale, len(mergedColumns))
 	for i, c := range mergedColumns {
-		units[i] = c.scale(s)
-		t.columns = append(t.columns, column{c.head + " [" + units[i].unit + "]", true})
+		scales[i] = c.scale(s)
+		t.columns = append(t.columns, column{headIn(c.head, scales[i]), true})
 	}
 	for _, v := range s.Variants {
 		cells := []string{results.LabelString(v.Labels), fmt.Sprintf("%d/%d → %d/%d", v.Base.Valid, v.Base.Trials, v.Head.Valid, v.Head.Trials)}
 		for i, c := range mergedColumns {
 			text := missing
 			if v.Base.ResponseNS != nil || v.Head.ResponseNS != nil {
-				text = c.cell(v.Base.ResponseNS, units[i]) + " → " + c.cell(v.Head.ResponseNS, units[i])
+				text = c.cell(v.Base.ResponseNS, scales[i]) + " → " + c.cell(v.Head.ResponseNS, scales[i])
 			}
 			cells = append(cells, text)
 		}
@@ -275,7 +271,7 @@ func responseBlock(d *document, s *results.ScenarioComparison) {
 	d.paragraph("Histograms merged, no interval: attempts within a trial are not independent, and one slow trial can own the tail.")
 }
 
-func (c responseColumn) scale(s *results.ScenarioComparison) scale {
+func (c responseColumn) scale(s *compare.ScenarioComparison) unit.Scale {
 	var values []float64
 	for _, v := range s.Variants {
 		for _, p := range []*results.Percentiles{v.Base.ResponseNS, v.Head.ResponseNS} {
@@ -284,18 +280,18 @@ func (c responseColumn) scale(s *results.ScenarioComparison) scale {
 			}
 		}
 	}
-	return durationScale(values)
+	return unit.Nanoseconds.Scale(values...)
 }
 
-func (c responseColumn) cell(p *results.Percentiles, unit scale) string {
+func (c responseColumn) cell(p *results.Percentiles, in unit.Scale) string {
 	if p == nil {
 		return missing
 	}
-	return number(float64(c.of(p)) / unit.factor)
+	return in.Of(float64(c.of(p)))
 }
 
 // missingBlocks says what voids the comparison, what could not be compared, and what else to know.
-func missingBlocks(d *document, s *results.ScenarioComparison) {
+func missingBlocks(d *document, s *compare.ScenarioComparison) {
 	for _, block := range []struct {
 		head  string
 		lines []string

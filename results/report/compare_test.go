@@ -13,17 +13,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/unit"
 	"reuseport-bench/servers/testkit"
 )
 
 // comparePrinter is any of the formats of a comparison.
-type comparePrinter func(io.Writer, *results.Comparison) error
+type comparePrinter func(io.Writer, *compare.Comparison) error
 
 var comparePrinters = map[string]comparePrinter{
 	"text": CompareText, "markdown": CompareMarkdown, "json": CompareJSON, "github": CompareGitHub, "annotations": CompareAnnotations,
 }
 
-func compared(t *testing.T, p comparePrinter, c *results.Comparison) string {
+func compared(t *testing.T, p comparePrinter, c *compare.Comparison) string {
 	t.Helper()
 	var out bytes.Buffer
 	if err := p(&out, c); err != nil {
@@ -73,7 +76,7 @@ func slower(block int, percent int64, lost ...int64) *results.Trial {
 
 // comparison has what a report must cope with: a change for the worse and one for the better, changes that are none, invalid
 // trials, a variant with too few, and warnings.
-func comparison(t *testing.T) *results.Comparison {
+func comparison(t *testing.T) *compare.Comparison {
 	t.Helper()
 	base := blockRuns("v0.1.0", 16, false, func(b int) map[string]*results.Trial {
 		return map[string]*results.Trial{"close": slower(b, 0, 0, 1, 0, 0, 1), "drain": slower(b, 0, 0, 0, 0, 0, 0)}
@@ -86,7 +89,7 @@ func comparison(t *testing.T) *results.Comparison {
 		return trials
 	})
 	head[0].Environment.Go = "go1.26.9"
-	c, err := results.CompareRuns(base, head, results.CompareOptions{})
+	c, err := compare.Runs(base, head, compare.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +136,7 @@ func TestCompareUnlike(t *testing.T) {
 			return both
 		}
 	}
-	c, err := results.CompareRuns(blockRuns("a", 9, false, trials(2000)), blockRuns("b", 9, true, trials(1800)), results.CompareOptions{})
+	c, err := compare.Runs(blockRuns("a", 9, false, trials(2000)), blockRuns("b", 9, true, trials(1800)), compare.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +160,7 @@ func TestCompareTextWidth(t *testing.T) {
 			d.Change.Warnings = append(d.Change.Warnings, long)
 		}
 	}
-	for name, c := range map[string]*results.Comparison{"plain": comparison(t), "nasty": nasty} {
+	for name, c := range map[string]*compare.Comparison{"plain": comparison(t), "nasty": nasty} {
 		for number, line := range strings.Split(compared(t, CompareText, c), "\n") {
 			if w := displayWidth(line); w > maxWidth {
 				t.Errorf("%s:%d: %d columns: %s", name, number+1, w, line)
@@ -168,7 +171,7 @@ func TestCompareTextWidth(t *testing.T) {
 		}
 	}
 	few := results.Summary{Center: 2. / 3, N: 3, Lo: ptr(5.63e-6), Hi: ptr(9.61), TooFew: true}
-	if got := spreadText(few, results.MetricLostPerRestart, scale{"", 1}); got != "2 in 3: too few" {
+	if got := spreadText(few, metrics.LostPerRestart, unit.Plain()); got != "2 in 3: too few" {
 		t.Errorf("few restarts: got %q", got)
 	}
 	// A table that had to be split would name metrics without their figures.
@@ -179,7 +182,7 @@ func TestCompareTextWidth(t *testing.T) {
 
 func TestCompareJSONIsReadBack(t *testing.T) {
 	want := comparison(t)
-	got := &results.Comparison{}
+	got := &compare.Comparison{}
 	if err := json.Unmarshal([]byte(compared(t, CompareJSON, want)), got); err != nil {
 		t.Fatal(err)
 	}
@@ -190,11 +193,11 @@ func TestCompareJSONIsReadBack(t *testing.T) {
 
 // A comparison of little gives a report, not a stack trace.
 func TestEveryCompareFormatOfLittle(t *testing.T) {
-	for name, c := range map[string]*results.Comparison{
+	for name, c := range map[string]*compare.Comparison{
 		"nothing":      {},
-		"scenario":     {Scenarios: []*results.ScenarioComparison{{Name: "s"}}},
-		"bare variant": {Scenarios: []*results.ScenarioComparison{{Name: "s", Variants: []*results.VariantComparison{{}}}}},
-		"bare delta":   {Scenarios: []*results.ScenarioComparison{{Name: "s", Variants: []*results.VariantComparison{{Deltas: []*results.Delta{{}}}}}}},
+		"scenario":     {Scenarios: []*compare.ScenarioComparison{{Name: "s"}}},
+		"bare variant": {Scenarios: []*compare.ScenarioComparison{{Name: "s", Variants: []*compare.VariantComparison{{}}}}},
+		"bare delta":   {Scenarios: []*compare.ScenarioComparison{{Name: "s", Variants: []*compare.VariantComparison{{Deltas: []*results.Delta{{}}}}}}},
 	} {
 		for format, p := range comparePrinters {
 			t.Run(name+" "+format, func(t *testing.T) {
@@ -226,10 +229,10 @@ func TestChangeText(t *testing.T) {
 		}
 		return d
 	}
-	one, ms := scale{"", 1}, scale{"ms", 1e6}
+	one, ms := unit.Plain(), unit.Scale{Name: "ms", Factor: 1e6}
 	for _, test := range []struct {
 		d    *results.Delta
-		unit scale
+		in   unit.Scale
 		want string
 	}{
 		{delta(results.ScaleRatio, 1.123, 1.05, 1.2), ms, "+12.3 [+5.0, +20.0] %"},
@@ -239,7 +242,7 @@ func TestChangeText(t *testing.T) {
 		{delta(results.ScaleDifference, -2.5e6, -3e6, 1e6), ms, "-2.50 [-3.00, +1.00]"},
 		{delta(results.ScaleDifference, 0, -0.1, 0.1), one, "0 [-0.100, +0.100]"},
 	} {
-		if got := changeText(test.d, test.unit); got != test.want {
+		if got := changeText(test.d, test.in); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
 	}
@@ -259,12 +262,12 @@ func TestSpreadText(t *testing.T) {
 		{results.Summary{Center: 200, Lo: ptr(0.), Hi: ptr(400.)}, "200 ± 100 %"},
 		{results.Summary{Center: 0.667, Lo: ptr(5.63e-6), Hi: ptr(9.61)}, "0.667 ± 8.9"}, // 1341 % of it
 	} {
-		if got := spreadText(test.s, results.MetricLostPerAttempt, scale{"", 1}); got != test.want {
+		if got := spreadText(test.s, metrics.LostPerAttempt, unit.Plain()); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
 	}
 	none := results.Summary{N: 40, Lo: ptr(0.), Hi: ptr(0.075), Method: results.MethodRuleOfThree}
-	if got := spreadText(none, results.MetricLostPerRestart, scale{"", 1}); got != "≤ 3/40" {
+	if got := spreadText(none, metrics.LostPerRestart, unit.Plain()); got != "≤ 3/40" {
 		t.Errorf("restarts: got %q, want ≤ 3/40", got)
 	}
 }
@@ -273,7 +276,7 @@ func TestSpreadText(t *testing.T) {
 func TestCompareGitHubLimit(t *testing.T) {
 	c := comparison(t)
 	c.Scenarios[0].Void = nil
-	quiet := results.ScenarioComparison{Warnings: slices.Repeat([]string{strings.Repeat("w ", 500)}, 60)}
+	quiet := compare.ScenarioComparison{Warnings: slices.Repeat([]string{strings.Repeat("w ", 500)}, 60)}
 	for i := range 30 {
 		s := quiet
 		s.Name = fmt.Sprintf("quiet-%02d", i)

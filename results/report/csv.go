@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
 )
 
 // CSV prints one row per trial, valid or not, for spreadsheets and data frames. Columns are the
@@ -54,7 +55,7 @@ func newCSVColumns(scenarios []*results.Scenario) csvColumns {
 				for cause := range t.LostByCause {
 					causes[cause] = true
 				}
-				for metric := range t.Figures() {
+				for metric := range metrics.Figures(t) {
 					figures[metric] = true
 				}
 			}
@@ -98,13 +99,13 @@ func (c csvColumns) row(s *results.Scenario, v *results.Variant, t *results.Tria
 	for _, label := range c.labels {
 		row = append(row, v.Labels[label])
 	}
-	row = append(row, strconv.Itoa(t.Block), strconv.Itoa(t.Order), strconv.FormatBool(t.Counts()), strings.Join(t.Reasons(), "; "),
+	row = append(row, strconv.Itoa(t.Block), strconv.Itoa(t.Order), strconv.FormatBool(t.Usable()), strings.Join(t.Reasons(), "; "),
 		integer(t.Attempts), integer(t.Served), integer(t.Lost), integer(t.Dropped), optional(unsent(t)), integer(t.Residual),
 		strconv.Itoa(len(t.Restarts())), optional(t.LostSentAfterClose), optional(t.SYNRetransmits))
 	for _, cause := range c.causes {
 		row = append(row, integer(t.LostByCause[cause]))
 	}
-	figures := t.Figures()
+	figures := metrics.Figures(t)
 	for _, metric := range c.figures {
 		cell := ""
 		if value, ok := figures[metric]; ok {

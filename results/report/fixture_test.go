@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/claims"
+	"reuseport-bench/results/summary"
 )
 
 func ptr[T any](x T) *T { return &x }
@@ -118,8 +120,8 @@ func finishedRun() *results.Run {
 			{Name: "steady", About: "Load, and nothing happens.", MinValid: 4, Trials: 8, Variants: []*results.Variant{steady}},
 		},
 	}
-	run.Summarize()
-	run.Claims = results.DecideClaims(run, []string{"rolling-restart", "steady"})
+	summary.FillRun(run)
+	run.Claims = claims.Decide(run, []string{"rolling-restart", "steady"})
 	return run
 }
 
@@ -153,7 +155,7 @@ func interruptedRun() *results.Run {
 			v.Trials = v.Trials[:3-i]
 		}
 	}
-	run.Summarize()
+	summary.FillRun(run)
 	return run
 }
 
@@ -165,8 +167,8 @@ func smallRun() *results.Run {
 			v.Trials = v.Trials[max(0, len(v.Trials)-1):]
 		}
 	}
-	run.Summarize()
-	run.Claims = results.DecideClaims(run, []string{"rolling-restart", "steady"})
+	summary.FillRun(run)
+	run.Claims = claims.Decide(run, []string{"rolling-restart", "steady"})
 	return run
 }
 
@@ -203,7 +205,7 @@ func nastyRun() *results.Run {
 		}
 	}
 	s.Gates = append(s.Gates, results.GateResult{Labels: s.Variants[0].Labels, Expect: long, Outcome: long, Note: long})
-	run.Summarize()
+	summary.FillRun(run)
 	for _, v := range s.Variants {
 		for metric, summary := range v.Summary {
 			summary.Warnings = append(summary.Warnings, metric+" "+long)

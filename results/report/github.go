@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/unit"
 )
 
 // maxSummary is how large a step's job summary may be, in bytes; GitHub refuses a larger one whole
@@ -41,8 +43,8 @@ func GitHub(w io.Writer, run *results.Run, opts Options) error {
 }
 
 // CompareGitHub prints the comparison as a job summary, see GitHub.
-func CompareGitHub(w io.Writer, c *results.Comparison) error {
-	page := func(shown []*results.ScenarioComparison, left string) (*summaryPage, error) {
+func CompareGitHub(w io.Writer, c *compare.Comparison) error {
+	page := func(shown []*compare.ScenarioComparison, left string) (*summaryPage, error) {
 		p := &summaryPage{}
 		p.put(compareHead(c, left))
 		for _, s := range shown {
@@ -50,10 +52,10 @@ func CompareGitHub(w io.Writer, c *results.Comparison) error {
 		}
 		return p, p.err
 	}
-	good := func(s *results.ScenarioComparison) bool {
+	good := func(s *compare.ScenarioComparison) bool {
 		return len(s.Void)+len(s.Unmeasured)+countOutcomes(s)[results.DeltaWorse] == 0
 	}
-	return writeSummary(w, c.Scenarios, good, func(s *results.ScenarioComparison) string { return s.Name }, page)
+	return writeSummary(w, c.Scenarios, good, func(s *compare.ScenarioComparison) string { return s.Name }, page)
 }
 
 // writeSummary prints as many scenarios as there is room for.
@@ -90,7 +92,7 @@ func leftText(left []string) string {
 	if len(left) > named {
 		names += fmt.Sprintf(" and %d more", len(left)-named)
 	}
-	return fmt.Sprintf("%s left out, because a job summary holds 1 MiB: %s. 'report --format markdown' prints all.", results.Plural(len(left), "scenario"), names)
+	return fmt.Sprintf("%s left out, because a job summary holds 1 MiB: %s. 'report --format markdown' prints all.", unit.Plural(len(left), "scenario"), names)
 }
 
 // A summaryPage is Markdown in which parts can be folded away.
@@ -162,7 +164,7 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	var open, parts []string
 	add := func(n int, what, how string) {
 		if n > 0 {
-			open = append(open, results.Plural(n, what)+how)
+			open = append(open, unit.Plural(n, what)+how)
 		}
 	}
 	if run.FinishedAt == nil {
@@ -176,14 +178,14 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	}
 	switch {
 	case failed > 0:
-		parts = append(parts, fmt.Sprintf("%s %d of %s failed", signBad, failed, results.Plural(gates, "gate")))
+		parts = append(parts, fmt.Sprintf("%s %d of %s failed", signBad, failed, unit.Plural(gates, "gate")))
 	case len(open) > 0:
 	case gates == 0:
 		parts = append(parts, signGood+" measured; there are no gates")
 	case soft > 0:
-		parts = append(parts, fmt.Sprintf("%s no gate failed; %s undecided, which is no failure", signGood, results.Plural(soft, "soft gate")))
+		parts = append(parts, fmt.Sprintf("%s no gate failed; %s undecided, which is no failure", signGood, unit.Plural(soft, "soft gate")))
 	default:
-		parts = append(parts, fmt.Sprintf("%s %s passed", signGood, results.Plural(gates, "gate")))
+		parts = append(parts, fmt.Sprintf("%s %s passed", signGood, unit.Plural(gates, "gate")))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -209,7 +211,7 @@ func tooFew(s *results.Scenario) (lines []string) {
 		if v.SkippedReason != nil || valid >= need {
 			continue
 		}
-		line := fmt.Sprintf("%s has %s and needs %d", results.LabelString(v.Labels), results.Plural(valid, "valid trial"), need)
+		line := fmt.Sprintf("%s has %s and needs %d", results.LabelString(v.Labels), unit.Plural(valid, "valid trial"), need)
 		lines = append(lines, strings.Join(append([]string{line}, invalidTexts(v)...), "; "))
 	}
 	return lines
@@ -245,7 +247,7 @@ func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 	d.table(failed)
 	p.put(d)
 	folded.table(passed)
-	p.fold(results.Plural(len(passed.rows), "gate")+" passed", folded)
+	p.fold(unit.Plural(len(passed.rows), "gate")+" passed", folded)
 }
 
 // scenarioPart is what the scenario is and, folded, its figures.
@@ -254,11 +256,11 @@ func scenarioPart(p *summaryPage, s *results.Scenario) {
 	aboutBlocks(d, s)
 	p.put(d)
 	measuredBlocks(figures, s)
-	p.fold("losses and response time of "+results.Plural(len(s.Variants), "variant"), figures)
+	p.fold("losses and response time of "+unit.Plural(len(s.Variants), "variant"), figures)
 }
 
 // compareHead is the verdict, and what was compared.
-func compareHead(c *results.Comparison, left string) *document {
+func compareHead(c *compare.Comparison, left string) *document {
 	d := &document{}
 	d.heading(1, compareVerdict(c))
 	d.list([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
@@ -270,7 +272,7 @@ func compareHead(c *results.Comparison, left string) *document {
 }
 
 // compareVerdict names what the exit status of 'compare' is made of.
-func compareVerdict(c *results.Comparison) string {
+func compareVerdict(c *compare.Comparison) string {
 	all, better, unknown := 0, 0, 0
 	for _, s := range c.Scenarios {
 		all, unknown = all+len(deltasOf(s)), unknown+countUnknown(s)
@@ -280,13 +282,13 @@ func compareVerdict(c *results.Comparison) string {
 	}
 	var parts []string
 	if n := len(c.Worse()); n > 0 {
-		parts = append(parts, fmt.Sprintf("%s worse in %d of %s", signBad, n, results.Plural(all, "comparison")))
+		parts = append(parts, fmt.Sprintf("%s worse in %d of %s", signBad, n, unit.Plural(all, "comparison")))
 	}
 	if n := len(c.Unmeasured()); n > 0 {
-		parts = append(parts, fmt.Sprintf("%s could not measure, for %s", signOpen, results.Plural(n, "reason")))
+		parts = append(parts, fmt.Sprintf("%s could not measure, for %s", signOpen, unit.Plural(n, "reason")))
 	}
 	if len(parts) == 0 {
-		parts = append(parts, fmt.Sprintf("%s nothing worse in %s", signGood, results.Plural(all, "comparison")))
+		parts = append(parts, fmt.Sprintf("%s nothing worse in %s", signGood, unit.Plural(all, "comparison")))
 	}
 	if better > 0 {
 		parts = append(parts, fmt.Sprintf("better in %d", better))
@@ -298,14 +300,14 @@ func compareVerdict(c *results.Comparison) string {
 }
 
 // unchangedText says how much is known where no change was found.
-func unchangedText(s *results.ScenarioComparison) string {
+func unchangedText(s *compare.ScenarioComparison) string {
 	if n := countUnknown(s); n > 0 {
-		return fmt.Sprintf("No change that matters was found; %d of %s too wide to tell.", n, results.Plural(len(deltasOf(s)), "comparison"))
+		return fmt.Sprintf("No change that matters was found; %d of %s too wide to tell.", n, unit.Plural(len(deltasOf(s)), "comparison"))
 	}
 	return "No change that matters."
 }
 
-func countUnknown(s *results.ScenarioComparison) (n int) {
+func countUnknown(s *compare.ScenarioComparison) (n int) {
 	for _, d := range deltasOf(s) {
 		if d.Verdict == results.VerdictUnknown {
 			n++
@@ -314,7 +316,7 @@ func countUnknown(s *results.ScenarioComparison) (n int) {
 	return n
 }
 
-func countOutcomes(s *results.ScenarioComparison) map[string]int {
+func countOutcomes(s *compare.ScenarioComparison) map[string]int {
 	n := map[string]int{}
 	for _, d := range deltasOf(s) {
 		n[d.Outcome]++
@@ -323,7 +325,7 @@ func countOutcomes(s *results.ScenarioComparison) map[string]int {
 }
 
 // comparedPart is what changed, and behind a fold all that was compared.
-func comparedPart(p *summaryPage, c *results.Comparison, s *results.ScenarioComparison) {
+func comparedPart(p *summaryPage, c *compare.Comparison, s *compare.ScenarioComparison) {
 	d := &document{}
 	d.heading(2, s.Name)
 	missingBlocks(d, s)
@@ -337,7 +339,7 @@ func comparedPart(p *summaryPage, c *results.Comparison, s *results.ScenarioComp
 	all := &document{}
 	all.table(deltaTable(s, layoutWide, func(*results.Delta) bool { return true }))
 	all.paragraph(thresholdText(s))
-	p.fold("all "+results.Plural(len(deltasOf(s)), "comparison"), all)
+	p.fold("all "+unit.Plural(len(deltasOf(s)), "comparison"), all)
 	responses := &document{}
 	responseBlock(responses, s)
 	p.fold("response time over all attempts", responses)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
 )
 
 // JUnit prints the run as JUnit XML for CI systems, in the dialect of Jenkins, which GitLab and others read too
@@ -113,7 +114,7 @@ func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 		suite.Cases = append(suite.Cases, gateCase(s, g))
 	}
 	if len(s.AA) > 0 {
-		c := junitCase{Name: "A/A: the baseline does not differ from itself", Class: s.Name, SystemOut: againText(s.AA)}
+		c := junitCase{Name: "A/A: the baseline does not differ from itself", Class: s.Name, SystemOut: aaText(s.AA)}
 		if s.Void != "" {
 			c.Error = &junitProblem{"void", s.Void, s.Void + "\nThe machine did not repeat itself, so the gates decide nothing."}
 		}
@@ -163,7 +164,7 @@ func measuredCase(s *results.Scenario, v *results.Variant) junitCase {
 	valid, need := len(v.ValidTrials()), max(1, s.MinValid)
 	why := invalidTexts(v)
 	if valid < need {
-		what := fmt.Sprintf("%s, %d needed", results.Plural(valid, "valid trial"), need)
+		what := fmt.Sprintf("%s, %d needed", unit.Plural(valid, "valid trial"), need)
 		c.Error = &junitProblem{"too-few-valid-trials", what, strings.Join(slices.Insert(why, 0, what), "\n")}
 		return c
 	}

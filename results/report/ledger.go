@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
 )
 
 // Ledger prints the books of each variant: the client's outcome against the server's, summed over
@@ -47,11 +48,11 @@ func ledgerBlocks(d *document, v *results.Variant) {
 		}
 		agreementBlock(d, valid)
 	}
-	invalid := slices.DeleteFunc(slices.Clone(v.Trials), (*results.Trial).Counts)
+	invalid := slices.DeleteFunc(slices.Clone(v.Trials), (*results.Trial).Usable)
 	if len(invalid) == 0 {
 		return
 	}
-	d.paragraph(fmt.Sprintf("Left out: %s, not valid.", results.Plural(len(invalid), "trial")))
+	d.paragraph(fmt.Sprintf("Left out: %s, not valid.", unit.Plural(len(invalid), "trial")))
 	if t := ledgerTable(invalid, func(row results.LedgerRow) bool { return !row.Explained }); len(t.rows) > 0 {
 		d.paragraph("What nothing explains in those:")
 		d.table(t)
@@ -83,7 +84,7 @@ func triesLine(trials []*results.Trial) string {
 		met = append(met, count(failed[failure])+" "+failure)
 	}
 	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served and %s read more than once.",
-		count(sum.Tries), results.Plural(sum.TriedAgain, "attempt"), count(sum.Masked), count(sum.Repeated))
+		count(sum.Tries), unit.Plural(sum.TriedAgain, "attempt"), count(sum.Masked), count(sum.Repeated))
 	if len(met) > 0 {
 		line += " Followed by another try: " + strings.Join(met, ", ") + "."
 	}
@@ -144,30 +145,21 @@ func agreementBlock(d *document, trials []*results.Trial) {
 
 // balance is the equation that the ledger must satisfy.
 func balance(trials []*results.Trial) string {
-	var attempts, served, residual int64
-	lost := map[string]int64{}
-	for _, t := range trials {
-		attempts += t.Attempts
-		served += t.Served
-		residual += t.Residual
-		for cause, n := range t.LostByCause {
-			lost[cause] += n
-		}
-	}
-	terms := []string{count(served) + " served"}
-	sum := served
-	for _, cause := range slices.Sorted(maps.Keys(lost)) {
-		if lost[cause] != 0 {
-			terms = append(terms, count(lost[cause])+" "+cause)
-			sum += lost[cause]
+	all := results.Total(trials)
+	terms := []string{count(all.Served) + " served"}
+	sum := all.Served
+	for _, cause := range slices.Sorted(maps.Keys(all.LostByCause)) {
+		if n := all.LostByCause[cause]; n != 0 {
+			terms = append(terms, count(n)+" "+cause)
+			sum += n
 		}
 	}
 	sign := "="
-	if sum != attempts {
+	if sum != all.Attempts {
 		sign = "≠"
 	}
-	return fmt.Sprintf("%s: %s attempts %s %s; residual %s", results.Plural(len(trials), "valid trial"),
-		count(attempts), sign, strings.Join(terms, " + "), count(residual))
+	return fmt.Sprintf("%s: %s attempts %s %s; residual %s", unit.Plural(len(trials), "valid trial"),
+		count(all.Attempts), sign, strings.Join(terms, " + "), count(all.Residual))
 }
 
 // ledgerTable sums the trials' ledger rows that keep selects, largest first.
@@ -245,7 +237,7 @@ func lossBlocks(d *document, v *results.Variant, t *results.Trial) {
 	if t.Target != "" {
 		title += ", to " + t.Target
 	}
-	if !t.Counts() {
+	if !t.Usable() {
 		title += " (invalid: " + strings.Join(t.Reasons(), "; ") + ")"
 	}
 	d.heading(2, title)

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/claims"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/summary"
 )
 
 func TestVerdictMark(t *testing.T) {
@@ -48,7 +51,7 @@ func sharesRun() *results.Run {
 			Variants: []*results.Variant{variant("loop", 882, 0.436), variant("http", 440, 0)},
 		}},
 	}
-	run.Summarize()
+	summary.FillRun(run)
 	return run
 }
 
@@ -80,8 +83,8 @@ func fewRun() *results.Run {
 			v.Trials[0].Lost++
 		}
 	}
-	run.Summarize()
-	run.Claims = results.DecideClaims(run, []string{"rolling-restart", "steady"})
+	summary.FillRun(run)
+	run.Claims = claims.Decide(run, []string{"rolling-restart", "steady"})
 	return run
 }
 
@@ -101,7 +104,7 @@ func TestEveryFormatReadsWell(t *testing.T) {
 		"finished": finishedRun(), "interrupted": interruptedRun(), "small": smallRun(), "nasty": nastyRun(), "gated": gatedRun(), "shares": sharesRun(), "few": fewRun(),
 	} {
 		for format, p := range map[string]printer{
-			"text": Text, "markdown": Markdown, "html": HTML, "github": GitHub, "annotations": Annotations, "junit": JUnit, "ledger": Ledger, "losses": Losses, "claims": claims,
+			"text": Text, "markdown": Markdown, "html": HTML, "github": GitHub, "annotations": Annotations, "junit": JUnit, "ledger": Ledger, "losses": Losses, "claims": claimsOnly,
 		} {
 			reports[name+" as "+format] = printed(t, p, run)
 		}
@@ -113,7 +116,7 @@ func TestEveryFormatReadsWell(t *testing.T) {
 			d.Base = results.Summary{Center: 2. / 3, N: 3, Lo: ptr(5.63e-6), Hi: ptr(9.61)}
 		}
 	}
-	for name, c := range map[string]*results.Comparison{"comparison": comparison(t), "comparison of little": little} {
+	for name, c := range map[string]*compare.Comparison{"comparison": comparison(t), "comparison of little": little} {
 		for format, p := range comparePrinters {
 			if format != "json" {
 				reports[name+" as "+format] = compared(t, p, c)
@@ -148,13 +151,13 @@ func TestEveryFormatReadsWell(t *testing.T) {
 func TestMachineFormatsKeepPrecision(t *testing.T) {
 	run := sharesRun()
 	run.Scenarios[0].Variants[0].Trials[0].Occupancy.Load = 0.1234567890123456
-	run.Summarize()
+	summary.FillRun(run)
 	for format, p := range map[string]printer{"csv": CSV, "benchfmt": Benchfmt, "json": JSON} {
 		if out := printed(t, p, run); !strings.Contains(out, "0.1234567890123456") {
 			t.Errorf("%s lost digits", format)
 		}
 	}
-	var c results.Comparison
+	var c compare.Comparison
 	if err := json.Unmarshal([]byte(compared(t, CompareJSON, comparison(t))), &c); err != nil {
 		t.Fatal(err)
 	}

@@ -18,13 +18,16 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/stored"
+	"reuseport-bench/results/summary"
 	"reuseport-bench/servers/testkit"
 )
 
 // printer is any of the package's formats.
 type printer func(io.Writer, *results.Run, Options) error
 
-func claims(w io.Writer, run *results.Run, _ Options) error { return Claims(w, run) }
+func claimsOnly(w io.Writer, run *results.Run, _ Options) error { return Claims(w, run) }
 
 func printed(t *testing.T, p printer, run *results.Run) string {
 	t.Helper()
@@ -56,7 +59,7 @@ func TestGolden(t *testing.T) {
 		{"interrupted.benchfmt", Benchfmt, interruptedRun()},
 		{"ledger.txt", Ledger, finishedRun()},
 		{"losses.txt", Losses, finishedRun()},
-		{"claims.txt", claims, finishedRun()},
+		{"claims.txt", claimsOnly, finishedRun()},
 		{"finished.github.md", GitHub, finishedRun()},
 		{"gated.github.md", GitHub, gatedRun()},
 		{"gated.annotations.txt", Annotations, gatedRun()},
@@ -71,7 +74,7 @@ func TestGolden(t *testing.T) {
 
 // What is printed as JSON is what is read back, and prints the same again.
 func TestJSONRoundTrip(t *testing.T) {
-	run, err := results.Load(filepath.Join("testdata", "small.json"))
+	run, err := stored.Load(filepath.Join("testdata", "small.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +88,7 @@ func TestJSONRoundTrip(t *testing.T) {
 // No line of text is wider than 100 columns, and none holds anything that moves the cursor.
 func TestTextWidth(t *testing.T) {
 	for name, run := range map[string]*results.Run{"finished": finishedRun(), "interrupted": interruptedRun(), "nasty": nastyRun()} {
-		for format, p := range map[string]printer{"text": Text, "ledger": Ledger, "losses": Losses, "claims": claims} {
+		for format, p := range map[string]printer{"text": Text, "ledger": Ledger, "losses": Losses, "claims": claimsOnly} {
 			out := printed(t, p, run)
 			for number, line := range strings.Split(out, "\n") {
 				if w := displayWidth(line); w > maxWidth {
@@ -145,12 +148,12 @@ func TestEveryFormatOfLittle(t *testing.T) {
 		"untried variant": {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{}}}}},
 		"bare trial":      {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}},
 		"half a summary": {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Summary: map[string]results.Summary{
-			results.MetricLostPerRestart: {Method: results.MethodRuleOfThree}, results.MetricGap: {Lo: ptr(1.)},
+			metrics.LostPerRestart: {Method: results.MethodRuleOfThree}, metrics.Gap: {Lo: ptr(1.)},
 		}, Trials: []*results.Trial{{Valid: true, Steps: []results.Step{{Do: "replace"}}, Losses: []results.Loss{{}}}}}}}}},
 	}
 	for name, run := range runs {
 		for format, p := range map[string]printer{
-			"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": claims,
+			"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": claimsOnly,
 		} {
 			t.Run(name+" "+format, func(t *testing.T) {
 				if out := printed(t, p, run); out == "" && run.Scenarios != nil {
@@ -190,7 +193,7 @@ func (f *failing) Write(p []byte) (int, error) {
 // A full disk behind the pipe must not pass for success.
 func TestWriteErrors(t *testing.T) {
 	for format, p := range map[string]printer{
-		"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": claims,
+		"text": Text, "markdown": Markdown, "html": HTML, "csv": CSV, "json": JSON, "junit": JUnit, "benchfmt": Benchfmt, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": claimsOnly,
 	} {
 		whole := len(printed(t, p, finishedRun()))
 		for _, room := range []int{0, 1, whole / 2, whole - 1} {
@@ -272,7 +275,7 @@ func TestSharingTable(t *testing.T) {
 	run := &results.Run{SchemaVersion: results.SchemaVersion, Scenarios: []*results.Scenario{{
 		Name: "same-node-sharing", MinValid: 1, Trials: 1, Variants: []*results.Variant{{Trials: []*results.Trial{trial}}},
 	}}}
-	run.Summarize()
+	summary.FillRun(run)
 	out := printed(t, Text, run)
 	_, table, _ := strings.Cut(out, "Which workers of the cluster got the connections")
 	for _, want := range []string{"listening", "got connections", "largest share", "smallest share", "2 of 3", "0.750"} {
@@ -297,7 +300,7 @@ func TestRetryTable(t *testing.T) {
 	}
 	first := run.Scenarios[0].Variants[0].Trials[0].Retries
 	first.Failed, first.Exhausted = map[string]int64{"unanswered": 4, "refused": 5}, 3
-	run.Summarize()
+	summary.FillRun(run)
 	text := printed(t, Markdown, run)
 	_, table, _ := strings.Cut(text, head)
 	table, _, _ = strings.Cut(table, "\n#")
@@ -337,7 +340,7 @@ func TestSlopeLine(t *testing.T) {
 		scenario.Variants = append(scenario.Variants, v)
 	}
 	run := &results.Run{SchemaVersion: results.SchemaVersion, Scenarios: []*results.Scenario{scenario}}
-	run.Summarize()
+	summary.FillRun(run)
 	out := printed(t, Text, run)
 	// By hand: six points 1 ms off the line, s² = 1.5 ms², Σ(x-x̄)² = 1.2133 s², t = 2.776.
 	want := "Outage over kube.endpoint_lag: 2 ± 0.0031 s for each second, 4ms where there is none (6 trials, least squares, 95 %)."
@@ -381,7 +384,7 @@ func TestNeverSentIsApart(t *testing.T) {
 			neverSend(v.Trials[1], 50)
 		}
 	}
-	run.Summarize()
+	summary.FillRun(run)
 	head, after := rows(run, byLoss)
 	if !strings.Contains(head, "never sent") {
 		t.Errorf("no column for what was never sent: %s", head)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
 )
 
 // names lists the run's scenarios.
@@ -62,7 +63,7 @@ func progress(scenarios []*results.Scenario) string {
 			}
 		}
 	}
-	return fmt.Sprintf("%d of %s done", done, results.Plural(planned, "planned trial"))
+	return fmt.Sprintf("%d of %s done", done, unit.Plural(planned, "planned trial"))
 }
 
 // environment is what could have changed a figure, one line each.
@@ -74,7 +75,7 @@ func environment(run *results.Run) []string {
 	}
 	items := []string{
 		fmt.Sprintf("kernel %s, %s, %s", e.Kernel, e.Go, where),
-		fmt.Sprintf("%s (%s): load on %s, servers on %s", results.Plural(e.CPUs, "CPU"), e.CPUModel, cpuSet(e.LoadCPUs), cpuSet(e.ServerCPUs)),
+		fmt.Sprintf("%s (%s): load on %s, servers on %s", unit.Plural(e.CPUs, "CPU"), e.CPUModel, cpuSet(e.LoadCPUs), cpuSet(e.ServerCPUs)),
 		"seed " + strconv.FormatUint(run.Seed, 10),
 	}
 	if run.FinishedAt != nil {

@@ -10,13 +10,17 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/stats"
+	"reuseport-bench/results/summary"
+	"reuseport-bench/results/unit"
 )
 
 // A figureColumn is one column of a table of variants: a metric, or text of its own.
 type figureColumn struct {
 	head     string
 	metric   string
-	kind     kind
 	interval bool
 	// beside is a metric printed after "±", in the same scale.
 	beside string
@@ -27,110 +31,110 @@ type figureColumn struct {
 }
 
 var (
-	trialsColumn  = figureColumn{head: "valid/all\ntrials", kind: plain, text: trialCount}
-	offeredColumn = figureColumn{head: "offered [1/s]", metric: results.MetricOffered, kind: plain}
+	trialsColumn  = figureColumn{head: "valid/all\ntrials", text: trialCount}
+	offeredColumn = figureColumn{head: "offered [1/s]", metric: metrics.Offered}
 	// capacityColumn is empty, and so left out, unless the load is a share of the capacity.
-	capacityColumn = figureColumn{head: "capacity [1/s]", metric: results.MetricCapacity, kind: plain, text: capacityCell}
+	capacityColumn = figureColumn{head: "capacity [1/s]", metric: metrics.Capacity, text: capacityCell}
 	// neverSentColumn is printed where there is something in it.
 	neverSentColumn = figureColumn{
-		head: "never\nsent", kind: plain,
+		head: "never\nsent",
 		text: func(_ *table, _ *results.Scenario, v *results.Variant) string { return neverSentCount(v) },
 	}
 
 	restartLossColumns = []figureColumn{
 		trialsColumn,
-		{head: "restarts", kind: plain, text: restartCount},
+		{head: "restarts", text: restartCount},
 		offeredColumn,
 		capacityColumn,
-		{head: "dropped/restart [95 %]", metric: results.MetricDroppedPerRestart, kind: losses, interval: true},
-		{head: "drop window", metric: results.MetricDropWindow, interval: true},
-		{head: "half-open\nlost/held", metric: results.MetricHalfOpenLost, kind: plain, text: halfOpenCount},
+		{head: "dropped/restart [95 %]", metric: metrics.DroppedPerRestart, interval: true},
+		{head: "drop window", metric: metrics.DropWindow, interval: true},
+		{head: "half-open\nlost/held", metric: metrics.HalfOpenLost, text: halfOpenCount},
 	}
 	coldStartColumns = []figureColumn{
-		{head: "first served after", metric: results.MetricFirstServed, interval: true},
-		{head: "fair share after", metric: results.MetricFairShare, interval: true},
-		{head: "its share\nwhile cold", metric: results.MetricNewcomerShare, kind: plain},
-		{head: "its p50", metric: results.MetricNewcomerP50, interval: true},
-		{head: "its p99", metric: results.MetricNewcomerP99, interval: true},
-		{head: "others' p99", metric: results.MetricOthersP99, interval: true},
+		{head: "first served after", metric: metrics.FirstServed, interval: true},
+		{head: "fair share after", metric: metrics.FairShare, interval: true},
+		{head: "its share\nwhile cold", metric: metrics.NewcomerShare},
+		{head: "its p50", metric: metrics.NewcomerP50, interval: true},
+		{head: "its p99", metric: metrics.NewcomerP99, interval: true},
+		{head: "others' p99", metric: metrics.OthersP99, interval: true},
 	}
 	searchColumns = []figureColumn{
 		trialsColumn,
-		{head: "highest rate [1/s]", metric: results.MetricHighestRate, kind: plain, interval: true},
+		{head: "highest rate [1/s]", metric: metrics.HighestRate, interval: true},
 	}
 	steadyLossColumns = []figureColumn{
 		trialsColumn,
 		offeredColumn,
 		capacityColumn,
-		{head: "dropped/attempt [95 %]", metric: results.MetricDroppedPerAttempt, kind: plain, interval: true},
+		{head: "dropped/attempt [95 %]", metric: metrics.DroppedPerAttempt, interval: true},
 	}
 	serviceColumns = []figureColumn{
-		{head: "outage", metric: results.MetricOutage, interval: true},
-		{head: "lost share", metric: results.MetricLostShare, kind: plain},
-		{head: "dropped/step", metric: results.MetricDroppedPerStep, kind: plain, interval: true},
-		{head: "predicted", metric: results.MetricPredictedLost, kind: plain, why: (*results.Variant).Unpredicted},
-		{head: "closed to rules", metric: results.MetricStaleNS, interval: true},
+		{head: "outage", metric: metrics.Outage, interval: true},
+		{head: "lost share", metric: metrics.LostShare},
+		{head: "dropped/step", metric: metrics.DroppedPerStep, interval: true},
+		{head: "predicted", metric: metrics.PredictedLost, why: (*results.Variant).Unpredicted},
+		{head: "closed to rules", metric: metrics.StaleRules, interval: true},
 	}
 	podColumns = []figureColumn{
-		{head: "deleted to endpoints", metric: results.MetricEndpointsLag},
-		{head: "endpoints to rules", metric: results.MetricRulesLag, interval: true},
-		{head: "SIGTERM first", metric: results.MetricTermFirst, kind: plain},
-		{head: "listening to ready", metric: results.MetricPodReady},
-		{head: "listening to routed", metric: results.MetricPodRouted, interval: true},
+		{head: "deleted to endpoints", metric: metrics.EndpointsLag},
+		{head: "endpoints to rules", metric: metrics.RulesLag, interval: true},
+		{head: "SIGTERM first", metric: metrics.TermFirst},
+		{head: "listening to ready", metric: metrics.PodReady},
+		{head: "listening to routed", metric: metrics.PodRouted, interval: true},
 	}
 	sharingColumns = []figureColumn{
-		{head: "listening", metric: results.MetricListening, kind: plain, text: ofWorkers(results.MetricListening)},
-		{head: "got connections", metric: results.MetricServing, kind: plain, text: ofWorkers(results.MetricServing)},
-		{head: "largest share", metric: results.MetricShareMax, kind: plain, interval: true},
-		{head: "smallest share", metric: results.MetricShareMin, kind: plain, interval: true},
+		{head: "listening", metric: metrics.Listening, text: ofWorkers(metrics.Listening)},
+		{head: "got connections", metric: metrics.Serving, text: ofWorkers(metrics.Serving)},
+		{head: "largest share", metric: metrics.ShareMax, interval: true},
+		{head: "smallest share", metric: metrics.ShareMin, interval: true},
 	}
 	retryColumns = []figureColumn{
-		{head: "tries/attempt", metric: results.MetricTries, kind: plain, interval: true},
-		{head: "masked/attempt", metric: results.MetricMasked, kind: plain, interval: true},
-		{head: "dropped/attempt", metric: results.MetricDroppedPerAttempt, kind: plain, interval: true},
-		{head: "read twice\nor more/attempt", metric: results.MetricRepeated, kind: plain, interval: true},
-		{head: "masked p50", metric: results.MetricMaskedP50, interval: true},
-		{head: "masked p99", metric: results.MetricMaskedP99},
+		{head: "tries/attempt", metric: metrics.Tries, interval: true},
+		{head: "masked/attempt", metric: metrics.Masked, interval: true},
+		{head: "dropped/attempt", metric: metrics.DroppedPerAttempt, interval: true},
+		{head: "read twice\nor more/attempt", metric: metrics.Repeated, interval: true},
+		{head: "masked p50", metric: metrics.MaskedP50, interval: true},
+		{head: "masked p99", metric: metrics.MaskedP99},
 	}
 	switchColumns = []figureColumn{
-		{head: "gap ± resolution", metric: results.MetricGap, interval: true, beside: results.MetricResolution},
-		{head: "outage", metric: results.MetricOutage},
-		{head: "stall", metric: results.MetricStall},
-		{head: "takeover", metric: results.MetricTakeover},
-		{head: "tail", metric: results.MetricTail},
+		{head: "gap ± resolution", metric: metrics.Gap, interval: true, beside: metrics.Resolution},
+		{head: "outage", metric: metrics.Outage},
+		{head: "stall", metric: metrics.Stall},
+		{head: "takeover", metric: metrics.Takeover},
+		{head: "tail", metric: metrics.Tail},
 	}
 	responseColumns = []figureColumn{
-		{head: "p50", metric: "response_p50_ns", interval: true},
-		{head: "p99", metric: "response_p99_ns", interval: true},
-		{head: "p99.9", metric: "response_p999_ns"},
-		{head: "max", metric: "response_max_ns"},
-		{head: "SD", metric: "response_sd_ns"},
-		{head: "lag p99", metric: "schedule_lag_p99_ns"},
+		{head: "p50", metric: metrics.ResponseP50, interval: true},
+		{head: "p99", metric: metrics.ResponseP99, interval: true},
+		{head: "p99.9", metric: metrics.ResponseP999},
+		{head: "max", metric: metrics.ResponseMax},
+		{head: "SD", metric: metrics.ResponseSD},
+		{head: "lag p99", metric: metrics.ScheduleLag},
 	}
 	spreadColumns = []figureColumn{
-		{head: "Jain", metric: results.MetricJain, kind: plain, interval: true},
-		{head: "max/mean", metric: results.MetricMaxOverMean, kind: plain, interval: true},
-		{head: "χ² p", metric: results.MetricChi2P, kind: probability},
-		{head: "longest\nqueue", metric: results.MetricQueueMax, kind: plain},
+		{head: "Jain", metric: metrics.Jain, interval: true},
+		{head: "max/mean", metric: metrics.MaxOverMean, interval: true},
+		{head: "χ² p", metric: metrics.Chi2P},
+		{head: "longest\nqueue", metric: metrics.QueueMax},
 	}
 	waitColumns = []figureColumn{
-		{head: "workers occupied", metric: results.MetricLoad, kind: plain},
-		{head: "mean wait", metric: results.MetricWait, interval: true},
-		{head: "predicted", metric: results.MetricPredictedWait, interval: true},
+		{head: "workers occupied", metric: metrics.Load},
+		{head: "mean wait", metric: metrics.Wait, interval: true},
+		{head: "predicted", metric: metrics.PredictedWait, interval: true},
 	}
 	costColumns = []figureColumn{
-		{head: "servers' CPU/attempt", metric: results.MetricServersCPUPerAttempt, interval: true},
-		{head: "context switches/connection", metric: results.MetricSwitches, kind: plain, interval: true},
-		{head: "eBPF selection", metric: results.MetricSelection},
+		{head: "servers' CPU/attempt", metric: metrics.ServersCPUPerAttempt, interval: true},
+		{head: "context switches/connection", metric: metrics.Switches, interval: true},
+		{head: "eBPF selection", metric: metrics.Selection},
 	}
 	ratioColumns = []figureColumn{
-		{head: "highest rate", metric: results.MetricHighestRate},
-		{head: "p50", metric: "response_p50_ns"},
-		{head: "p99", metric: "response_p99_ns"},
-		{head: "max", metric: "response_max_ns"},
-		{head: "SD", metric: "response_sd_ns"},
-		{head: "servers' CPU", metric: results.MetricServersCPUPerAttempt},
-		{head: "switches", metric: results.MetricSwitches},
+		{head: "highest rate", metric: metrics.HighestRate},
+		{head: "p50", metric: metrics.ResponseP50},
+		{head: "p99", metric: metrics.ResponseP99},
+		{head: "max", metric: metrics.ResponseMax},
+		{head: "SD", metric: metrics.ResponseSD},
+		{head: "servers' CPU", metric: metrics.ServersCPUPerAttempt},
+		{head: "switches", metric: metrics.Switches},
 	}
 )
 
@@ -237,7 +241,7 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 		d.heading(3, "Spread of connections over workers")
 		d.table(figureTable(s, measured, spreadColumns))
 	}
-	if slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[results.MetricPredictedWait]; return ok }) {
+	if slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[metrics.PredictedWait]; return ok }) {
 		d.heading(3, "Wait for a worker, measured (with the client's own time) and by queueing theory")
 		d.table(figureTable(s, measured, waitColumns))
 	}
@@ -250,7 +254,7 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 
 // retryBlock adds what trying again hid and cost, where clients did; the other variants stand beside them.
 func retryBlock(d *document, s *results.Scenario, measured []*results.Variant) {
-	if !slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[results.MetricTries]; return ok }) {
+	if !slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[metrics.Tries]; return ok }) {
 		return
 	}
 	d.heading(3, "Clients that try again")
@@ -263,14 +267,14 @@ func retryBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 // slopeBlock adds how the outage follows the lags that the variants differ in.
 func slopeBlock(d *document, s *results.Scenario) {
 	var lines []string
-	for _, slope := range s.Slopes(results.MetricOutage) {
+	for _, slope := range summary.Slopes(s, metrics.Outage) {
 		with := ""
 		if slope.Rest != "" {
 			with = " with " + slope.Rest
 		}
 		lines = append(lines, fmt.Sprintf("Outage over %s%s: %s ± %s s for each second, %s where there is none (%s, least squares, 95 %%).",
-			slope.Key, with, results.Digits(slope.Center, 4), results.Digits(slope.Half, 2), time.Duration(slope.AtNone).Round(100*time.Microsecond),
-			results.Plural(slope.N, "trial")))
+			slope.Key, with, unit.Digits(slope.Slope, 4), unit.Digits(slope.Half, 2), time.Duration(slope.AtNone).Round(100*time.Microsecond),
+			unit.Plural(slope.N, "trial")))
 	}
 	if len(lines) > 0 {
 		d.paragraph(strings.Join(lines, "\n"))
@@ -286,7 +290,7 @@ func behindService(variants []*results.Variant) []*results.Variant {
 
 // lossOf is a variant's figure to sort by; one without comes last.
 func lossOf(v *results.Variant) float64 {
-	if s, ok := v.Summary[results.MetricDroppedPerRestart]; ok {
+	if s, ok := v.Summary[metrics.DroppedPerRestart]; ok {
 		return s.Center
 	}
 	return math.Inf(1)
@@ -301,7 +305,7 @@ func ratioBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 	t := &table{columns: []column{{head: "variant ÷ baseline"}}}
 	columns := slices.DeleteFunc(slices.Clone(ratioColumns), func(c figureColumn) bool {
 		return !slices.ContainsFunc(measured, func(v *results.Variant) bool {
-			_, ok := results.Compare(v, baseline, c.metric, results.Confidence)
+			_, ok := compare.Variants(v, baseline, c.metric, stats.Confidence)
 			return ok && v != baseline
 		})
 	})
@@ -318,7 +322,7 @@ func ratioBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 		unlike := ""
 		cells := []string{""}
 		for _, c := range columns {
-			delta, ok := results.Compare(v, baseline, c.metric, results.Confidence)
+			delta, ok := compare.Variants(v, baseline, c.metric, stats.Confidence)
 			if !ok {
 				cells = append(cells, missing)
 				continue
@@ -335,15 +339,15 @@ func ratioBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 	d.table(t)
 	var thresholds []string
 	for _, c := range columns {
-		kind, _ := results.KindOf(c.metric)
-		thresholds = append(thresholds, c.head+" "+results.Digits(100*kind.Threshold, 4)+" %")
+		kind, _ := metrics.FindCompared(c.metric)
+		thresholds = append(thresholds, c.head+" "+unit.Digits(100*kind.Threshold, 4)+" %")
 	}
 	d.paragraph("Changes that matter are, at least: " + strings.Join(thresholds, ", ") + ".\n" + markText("blocks"))
 }
 
 // ratioText is a ratio with its interval, and the mark of what does not tell it from 1.
 func ratioText(d *results.Delta) string {
-	text := figure(d.Change, plain, scale{"", 1}, true)
+	text := figure(d.Change, unit.None, unit.Plain(), true)
 	if m := verdictMark(d); m != "" {
 		text += " " + m
 	}
@@ -371,15 +375,15 @@ func figureTable(s *results.Scenario, variants []*results.Variant, columns []fig
 		})
 	})
 	t := &table{columns: []column{{head: "variant"}}}
-	units := make([]scale, len(columns))
+	scales := make([]unit.Scale, len(columns))
 	for i, c := range columns {
-		units[i] = c.scale(variants)
-		t.columns = append(t.columns, column{c.headIn(units[i]), true})
+		scales[i] = c.scale(variants)
+		t.columns = append(t.columns, column{headIn(c.head, scales[i]), true})
 	}
 	for _, v := range variants {
 		cells := []string{results.LabelString(v.Labels)}
 		for i, c := range columns {
-			cells = append(cells, c.cell(t, s, v, units[i]))
+			cells = append(cells, c.cell(t, s, v, scales[i]))
 		}
 		t.add(cells...)
 	}
@@ -401,7 +405,7 @@ func capacityCell(_ *table, _ *results.Scenario, v *results.Variant) string {
 	if v.CapacityPerSecond == nil {
 		return missing
 	}
-	return number(*v.CapacityPerSecond)
+	return unit.Number(*v.CapacityPerSecond)
 }
 
 // ofWorkers is how many workers of how many a metric counts.
@@ -458,11 +462,14 @@ func halfOpenCount(_ *table, _ *results.Scenario, v *results.Variant) string {
 	return count(h.Lost) + "/" + count(h.Held)
 }
 
+// unit is that of the column's metric.
+func (c figureColumn) unit() unit.Unit {
+	m, _ := metrics.Find(c.metric)
+	return m.Unit
+}
+
 // scale is one for the whole column.
-func (c figureColumn) scale(variants []*results.Variant) scale {
-	if c.kind != duration {
-		return scale{"", 1}
-	}
+func (c figureColumn) scale(variants []*results.Variant) unit.Scale {
 	var values []float64
 	for _, v := range variants {
 		if s, ok := v.Summary[c.metric]; ok {
@@ -475,18 +482,11 @@ func (c figureColumn) scale(variants []*results.Variant) scale {
 			values = append(values, s.Center)
 		}
 	}
-	return durationScale(values)
-}
-
-func (c figureColumn) headIn(unit scale) string {
-	if unit.unit == "" {
-		return c.head
-	}
-	return c.head + " [" + unit.unit + "]"
+	return c.unit().Scale(values...)
 }
 
 // cell writes the variant's figure and the marks of its warnings.
-func (c figureColumn) cell(t *table, scenario *results.Scenario, v *results.Variant, unit scale) string {
+func (c figureColumn) cell(t *table, scenario *results.Scenario, v *results.Variant, in unit.Scale) string {
 	if c.text != nil {
 		return c.text(t, scenario, v)
 	}
@@ -500,12 +500,12 @@ func (c figureColumn) cell(t *table, scenario *results.Scenario, v *results.Vari
 	}
 	var text string
 	if beside, ok := v.Summary[c.beside]; ok {
-		text = number(s.Center/unit.factor) + " ± " + number(beside.Center/unit.factor)
+		text = in.Of(s.Center) + " ± " + in.Of(beside.Center)
 		if c.interval && s.Lo != nil && s.Hi != nil {
-			text += " [" + number(*s.Lo/unit.factor) + ", " + number(*s.Hi/unit.factor) + "]"
+			text += " [" + in.Of(*s.Lo) + ", " + in.Of(*s.Hi) + "]"
 		}
 	} else {
-		text = figure(s, c.kind, unit, c.interval)
+		text = figure(s, c.unit(), in, c.interval)
 	}
 	warnings := s.Warnings
 	if !c.interval && s.Method == results.MethodNone && len(warnings) > 0 {
@@ -535,15 +535,15 @@ func causeBlocks(d *document, s *results.Scenario, variants []*results.Variant) 
 			t.add(cells...)
 			continue
 		}
-		l := sumLosses(v)
-		cells := []string{results.LabelString(v.Labels), count(l.attempts), count(l.lost)}
+		l := results.Total(v.ValidTrials())
+		cells := []string{results.LabelString(v.Labels), count(l.Attempts), count(l.Lost)}
 		for _, c := range causes {
-			cells = append(cells, count(l.byCause[c]))
+			cells = append(cells, count(l.LostByCause[c]))
 			if c == cause.Client {
 				cells = append(cells, neverSentCount(v))
 			}
 		}
-		known := []string{count(l.evidence.Kernel), count(l.evidence.Counter), count(l.evidence.Worker), count(l.evidence.Client)}
+		known := []string{count(l.Evidence.Kernel), count(l.Evidence.Counter), count(l.Evidence.Worker), count(l.Evidence.Client)}
 		t.add(append(cells, strings.Join(known, "/"))...)
 	}
 	d.heading(3, "Lost by cause")
@@ -576,32 +576,9 @@ func inferredText(variants []*results.Variant) string {
 		}
 	}
 	if dropped > 0 {
-		lines = append(lines, fmt.Sprintf("%s of the kernel were not heard: those causes are inferred.", results.Plural(dropped, "event")))
+		lines = append(lines, fmt.Sprintf("%s of the kernel were not heard: those causes are inferred.", unit.Plural(dropped, "event")))
 	}
 	return strings.Join(lines, "\n")
-}
-
-// lossSum is what the trials of a variant that count add up to.
-type lossSum struct {
-	attempts, lost int64
-	byCause        map[string]int64
-	evidence       results.Evidence
-}
-
-func sumLosses(v *results.Variant) lossSum {
-	l := lossSum{byCause: map[string]int64{}}
-	for _, t := range v.ValidTrials() {
-		l.attempts += t.Attempts
-		l.lost += t.Lost
-		for cause, n := range t.LostByCause {
-			l.byCause[cause] += n
-		}
-		l.evidence.Kernel += t.Evidence.Kernel
-		l.evidence.Counter += t.Evidence.Counter
-		l.evidence.Worker += t.Evidence.Worker
-		l.evidence.Client += t.Evidence.Client
-	}
-	return l
 }
 
 // outsideBlocks lists what is in no figure: invalid trials and skipped variants.
@@ -635,7 +612,7 @@ func invalidTexts(v *results.Variant) []string {
 		if r.Varied {
 			example = "for example "
 		}
-		texts = append(texts, fmt.Sprintf("%d of %s invalid: %s%s", r.Trials, results.Plural(len(v.Trials), "trial"), example, r.Reason))
+		texts = append(texts, fmt.Sprintf("%d of %s invalid: %s%s", r.Trials, unit.Plural(len(v.Trials), "trial"), example, r.Reason))
 	}
 	return texts
 }
@@ -658,13 +635,13 @@ func gateBlocks(d *document, s *results.Scenario) {
 		d.paragraph("VOID: " + s.Void + ". The machine did not repeat itself, so the gates decide nothing.")
 	}
 	d.table(t)
-	if text := againText(s.AA); text != "" {
+	if text := aaText(s.AA); text != "" {
 		d.paragraph(text)
 	}
 }
 
-// againText says how the baseline came out against itself.
-func againText(aa []*results.Delta) string {
+// aaText says how the baseline came out against itself.
+func aaText(aa []*results.Delta) string {
 	var lines []string
 	for _, delta := range aa {
 		text := delta.String()

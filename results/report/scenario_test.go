@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
 )
 
 // A figure that is not known stands as missing, with the reason, and so does one that an older run
@@ -12,10 +13,10 @@ import (
 func TestUnpredicted(t *testing.T) {
 	variant := func(timeout string, step results.Step, stored bool) *results.Variant {
 		v := &results.Variant{Labels: map[string]string{"timeout": timeout}, Summary: map[string]results.Summary{
-			results.MetricLostPerStep: {Center: 7},
+			metrics.LostPerStep: {Center: 7},
 		}}
 		if stored {
-			v.Summary[results.MetricPredictedLost] = results.Summary{Center: 311}
+			v.Summary[metrics.PredictedLost] = results.Summary{Center: 311}
 		}
 		v.Trials = []*results.Trial{{Valid: true, TimeoutNS: 3e9, ControlPlane: "embedded", Steps: []results.Step{step}}}
 		return v

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
 )
 
 func rendered(t *testing.T, table *table) string {
@@ -219,56 +220,31 @@ func TestFold(t *testing.T) {
 	}
 }
 
-func TestNumber(t *testing.T) {
-	for want, x := range map[string]float64{
-		"0": 0, "1.00": 1, "1.23": 1.234, "12.3": 12.34, "123": 123.4, "1234": 1234.5, "0.500": 0.5, "0.0123": 0.01234,
-		"0.00123": 0.001234, "0.0000625": 6.25e-5, "12345678": 12345678, "-4.50": -4.5, "< 0.000001": 1e-9,
-	} {
-		if got := number(x); got != want || len(got) > 10 {
-			t.Errorf("number(%v): got %q, want %q", x, got, want)
-		}
-	}
-}
-
-func TestDurationScale(t *testing.T) {
-	for _, test := range []struct {
-		ns   []float64
-		want string
-	}{
-		{nil, "ms"}, {[]float64{0}, "ms"}, {[]float64{1}, "ns"}, {[]float64{999}, "ns"}, {[]float64{1, 1000}, "µs"}, {[]float64{999_999}, "µs"},
-		{[]float64{1e6, 3}, "ms"}, {[]float64{9.9e9}, "ms"}, {[]float64{1e10}, "s"}, {[]float64{-5e6}, "ms"},
-	} {
-		if got := durationScale(test.ns); got.unit != test.want {
-			t.Errorf("%v: got %s, want %s", test.ns, got.unit, test.want)
-		}
-	}
-}
-
 func TestFigure(t *testing.T) {
-	ms := scale{"ms", 1e6}
+	ms, one := unit.Scale{Name: "ms", Factor: 1e6}, unit.Plain()
 	none := results.Summary{Lo: ptr(0.), Hi: ptr(0.0375), N: 80, Method: results.MethodRuleOfThree}
 	some := results.Summary{Center: 2.5e6, Lo: ptr(2e6), Hi: ptr(3e6)}
 	for _, test := range []struct {
 		name     string
 		summary  results.Summary
-		kind     kind
-		unit     scale
+		of       unit.Unit
+		in       unit.Scale
 		interval bool
 		want     string
 	}{
-		{"with interval", some, duration, ms, true, "2.50 [2.00, 3.00]"},
-		{"without", some, duration, ms, false, "2.50"},
-		{"too few trials", results.Summary{Center: 2.5e6}, duration, ms, true, "2.50"},
-		{"no loss", none, losses, scale{"", 1}, true, "≤ 3/80"},
-		{"no loss, as a rate", none, plain, scale{"", 1}, true, "≤ 0.0375"},
-		{"tiny p", results.Summary{Center: 1e-9}, probability, scale{"", 1}, false, "< 0.001"},
-		{"none in few restarts", results.Summary{N: 2, Lo: ptr(0.), Hi: ptr(1.5), Method: results.MethodRuleOfThree, TooFew: true}, losses, scale{"", 1}, true, "0 in 2: too few"},
-		{"some in few", results.Summary{Center: 4. / 3, N: 3, Lo: ptr(0.1), Hi: ptr(9.), TooFew: true}, losses, scale{"", 1}, true, "4 in 3: too few"},
-		{"few, as a time", results.Summary{Center: 2.5e6, N: 3, TooFew: true}, duration, ms, true, "too few"},
-		{"a small share", results.Summary{Lo: ptr(0.), Hi: ptr(6.25e-5), Method: results.MethodRuleOfThree}, plain, scale{"", 1}, true, "≤ 0.0000625"},
-		{"p", results.Summary{Center: 0.03}, probability, scale{"", 1}, false, "0.0300"},
+		{"with interval", some, unit.Nanoseconds, ms, true, "2.50 [2.00, 3.00]"},
+		{"without", some, unit.Nanoseconds, ms, false, "2.50"},
+		{"too few trials", results.Summary{Center: 2.5e6}, unit.Nanoseconds, ms, true, "2.50"},
+		{"no loss", none, unit.PerRestart, one, true, "≤ 3/80"},
+		{"no loss, as a rate", none, unit.PerAttempt, one, true, "≤ 0.0375"},
+		{"tiny p", results.Summary{Center: 1e-9}, unit.Probability, one, false, "< 0.001"},
+		{"none in few restarts", results.Summary{N: 2, Lo: ptr(0.), Hi: ptr(1.5), Method: results.MethodRuleOfThree, TooFew: true}, unit.PerRestart, one, true, "0 in 2: too few"},
+		{"some in few", results.Summary{Center: 4. / 3, N: 3, Lo: ptr(0.1), Hi: ptr(9.), TooFew: true}, unit.PerRestart, one, true, "4 in 3: too few"},
+		{"few, as a time", results.Summary{Center: 2.5e6, N: 3, TooFew: true}, unit.Nanoseconds, ms, true, "too few"},
+		{"a small share", results.Summary{Lo: ptr(0.), Hi: ptr(6.25e-5), Method: results.MethodRuleOfThree}, unit.PerAttempt, one, true, "≤ 0.0000625"},
+		{"p", results.Summary{Center: 0.03}, unit.Probability, one, false, "0.0300"},
 	} {
-		if got := figure(test.summary, test.kind, test.unit, test.interval); got != test.want {
+		if got := figure(test.summary, test.of, test.in, test.interval); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
 	}

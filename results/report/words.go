@@ -2,9 +2,9 @@ package report
 
 import "io"
 
-// Words prints a table of words, for what is not a run: one heading per column, rows of as many
+// Table prints a table of text, for what is not a run: one heading per column, rows of as many
 // cells, wrapped to 100 columns as everything else here.
-func Words(w io.Writer, headings []string, rows [][]string) error {
+func Table(w io.Writer, headings []string, rows [][]string) error {
 	t := &table{}
 	for _, h := range headings {
 		t.columns = append(t.columns, column{head: h})

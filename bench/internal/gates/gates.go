@@ -7,10 +7,14 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/stats"
+	"reuseport-bench/results/summary"
+	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios"
 )
 
@@ -30,9 +34,9 @@ func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error
 		j.baseline = v
 	}
 	out.AA, out.Void = nil, ""
-	if metrics := ControlMetrics(s); len(metrics) > 0 {
-		out.AA = out.CompareAgain(metrics)
-		out.Void = results.Void(out.AA)
+	if names := ControlMetrics(s); len(names) > 0 {
+		out.AA = compare.AA(out, names)
+		out.Void = compare.Void(out.AA)
 	}
 	var all, open []*judgedGate
 	for _, g := range s.Gates {
@@ -41,17 +45,18 @@ func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error
 			return fmt.Errorf("%s:%d: %w", s.File, g.Line, err)
 		}
 		for _, v := range out.Variants {
-			if !scenarios.Labels(v.Labels).Includes(g.When) || v.SkippedReason != nil || v.IsAgain() {
+			if !scenarios.Labels(v.Labels).Includes(g.When) || v.SkippedReason != nil || v.IsAA() {
 				continue
 			}
-			p := &judgedGate{expect: expectation, variant: v, exact: exactFigures(v), result: results.GateResult{
+			p := &judgedGate{expect: expectation, variant: v, result: results.GateResult{
 				Labels: v.Labels, Expect: g.Expect, Outcome: results.GateUndecided, Soft: g.Soft, File: s.File, Line: g.Line,
 			}}
+			p.count()
 			all = append(all, p)
 			if len(expectation.Figures()) > 0 {
 				open = append(open, p)
 			} else {
-				j.judge(p, results.Confidence)
+				j.judge(p, stats.Confidence)
 			}
 		}
 	}
@@ -75,23 +80,23 @@ func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error
 
 // ControlMetrics returns the metrics in which a scenario's baseline is compared with itself: those that its gates speak of. Empty: no gate
 // speaks of anything that could vary.
-func ControlMetrics(s *scenarios.Scenario) (metrics []string) {
+func ControlMetrics(s *scenarios.Scenario) (names []string) {
 	for _, g := range s.Gates {
 		expectation, err := g.Compile()
 		if err != nil {
 			continue // Load refuses such a gate
 		}
 		for _, name := range expectation.Names {
-			metric := metricOf(name)
+			metric := strings.TrimPrefix(name, scenarios.BaselinePrefix)
 			if which := lossMetric(s, name); which != "" {
 				metric = which
 			}
-			if _, ok := results.KindOf(metric); ok && !slices.Contains(metrics, metric) && len(metrics) < results.MaxGating {
-				metrics = append(metrics, metric)
+			if _, ok := metrics.FindCompared(metric); ok && !slices.Contains(names, metric) && len(names) < metrics.MaxGating {
+				names = append(names, metric)
 			}
 		}
 	}
-	return metrics
+	return names
 }
 
 // lossMetric is the metric of a scenario in which a count of losses that an expectation names would vary:
@@ -101,10 +106,10 @@ func lossMetric(s *scenarios.Scenario, name string) string {
 	name = strings.TrimPrefix(name, scenarios.BaselinePrefix)
 	byLoad := name == "lost" || name == "lost_by_cause."+cause.Client ||
 		strings.HasPrefix(name, "lost_per_") || strings.HasPrefix(name, "lost_by_phase.")
-	perRestart, perAttempt := results.MetricDroppedPerRestart, results.MetricDroppedPerAttempt
+	perRestart, perAttempt := metrics.DroppedPerRestart, metrics.DroppedPerAttempt
 	switch {
 	case byLoad:
-		perRestart, perAttempt = results.MetricLostPerRestart, results.MetricLostPerAttempt
+		perRestart, perAttempt = metrics.LostPerRestart, metrics.LostPerAttempt
 	case !strings.HasPrefix(name, "dropped") && !strings.HasPrefix(name, "lost_"):
 		return ""
 	}
@@ -114,46 +119,32 @@ func lossMetric(s *scenarios.Scenario, name string) string {
 	return perAttempt
 }
 
-// metricOf is the metric of results that a name in an expectation stands for, the baseline's as well.
-func metricOf(name string) string {
-	name = strings.TrimPrefix(name, scenarios.BaselinePrefix)
-	if kind, percentile, ok := strings.Cut(name, "."); ok {
-		return kind + "_" + percentile + "_ns"
-	}
-	return name
-}
-
 // A judgedGate is one gate on one variant.
 type judgedGate struct {
 	expect  *scenarios.Expectation
 	variant *results.Variant
-	exact   scenarios.Figures // the variant's counts
+	counts  map[string]float64 // the variant's, of those that the gate names
 	result  results.GateResult
+
+	uncounted string // a count that the gate names and that no trial has; "" if there is none
 }
 
 // speaksOf says that the gate names exactly this.
 func (p *judgedGate) speaksOf(name string) bool { return slices.Contains(p.expect.Names, name) }
 
-// uncounted returns a count that the gate names and that no trial has; "" if there is none.
-func (p *judgedGate) uncounted() string {
+// count sums the counts that the gate names.
+func (p *judgedGate) count() {
+	p.counts = map[string]float64{}
 	for _, name := range p.expect.Names {
-		has := func(t *results.Trial) bool { return hasCount(t, name) }
-		if !slices.ContainsFunc(p.variant.ValidTrials(), has) {
-			return name
+		c, ok := metrics.FindCount(name)
+		if !ok {
+			continue
+		}
+		n, counted := c.Total(p.variant)
+		if p.counts[name] = float64(n); !counted && p.uncounted == "" {
+			p.uncounted = name
 		}
 	}
-	return ""
-}
-
-// hasCount reports whether the trial has the count of that name. Most are of every trial.
-func hasCount(t *results.Trial, name string) bool {
-	switch name {
-	case results.MetricSentAfterClose:
-		return t.LostSentAfterClose != nil
-	case "masked", "repeated":
-		return t.Retries != nil
-	}
-	return true
 }
 
 type summaryKey struct {
@@ -171,7 +162,7 @@ type gateJudge struct {
 func (j *gateJudge) summary(v *results.Variant, level float64) map[string]results.Summary {
 	key := summaryKey{v, level}
 	if j.summaries[key] == nil {
-		j.summaries[key] = v.SummaryAt(level)
+		j.summaries[key] = summary.At(v, level)
 	}
 	return j.summaries[key]
 }
@@ -183,12 +174,12 @@ func (j *gateJudge) judge(p *judgedGate, level float64) {
 	n := len(p.variant.ValidTrials())
 	if n < j.out.MinValid {
 		if r.Note = j.out.QuickLook(); r.Note == "" {
-			r.Note = fmt.Sprintf("%s, %d are needed", results.Plural(n, "valid trial"), j.out.MinValid)
+			r.Note = fmt.Sprintf("%s, %d are needed", unit.Plural(n, "valid trial"), j.out.MinValid)
 		}
 		return
 	}
-	if name := p.uncounted(); name != "" {
-		r.Note, r.Undecidable = name+" was not measured", true
+	if p.uncounted != "" {
+		r.Note, r.Undecidable = p.uncounted+" was not measured", true
 		return
 	}
 	ranges, why := j.ranges(p, level)
@@ -224,23 +215,22 @@ type figureRange struct {
 // ranges are those of the figures with an interval that the gate speaks of; or why there is none of one.
 func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string) {
 	var all []figureRange
-	for _, name := range p.expect.Figures() {
-		metric := metricOf(name)
-		r := figureRange{name: name}
-		own, ofBase := p.speaksOf(name), p.speaksOf(scenarios.BaselinePrefix+name)
+	for _, metric := range p.expect.Figures() {
+		r := figureRange{name: metric}
+		own, ofBase := p.speaksOf(metric), p.speaksOf(scenarios.BaselinePrefix+metric)
 		if ofBase && j.baseline == nil {
 			p.result.Undecidable = true
 			return nil, "the baseline was not run"
 		}
 		if own && ofBase && p.variant != j.baseline {
-			d, ok := results.Compare(p.variant, j.baseline, metric, level)
+			d, ok := compare.Variants(p.variant, j.baseline, metric, level)
 			if !ok {
 				return nil, metric + " was not measured in both trials of any block"
 			}
 			if d.Change.Lo == nil {
 				return nil, d.Change.Warnings[0]
 			}
-			base := j.summary(j.baseline, results.Confidence)[metric].Center
+			base := j.summary(j.baseline, stats.Confidence)[metric].Center
 			for i, change := range []float64{d.Change.Center, *d.Change.Lo, *d.Change.Hi} {
 				r.baseline[i] = base
 				if r.variant[i] = base + change; d.Scale == results.ScaleRatio {
@@ -268,7 +258,7 @@ func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string)
 			}
 			*side.values = [3]float64{s.Center, *s.Lo, *s.Hi}
 			if side.variant == p.variant {
-				r.change = metric + " " + spread(s, inUnits(metric))
+				r.change = metric + " " + spread(s, measuredIn(metric))
 			}
 		}
 		all = append(all, r)
@@ -276,30 +266,23 @@ func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string)
 	return all, ""
 }
 
-// spread is a figure with its interval, each number written by that function.
-func spread(s results.Summary, number func(float64) string) string {
-	return fmt.Sprintf("%s [%s, %s]", number(s.Center), number(*s.Lo), number(*s.Hi))
+// spread is a figure with its interval, in that unit.
+func spread(s results.Summary, in unit.Unit) string {
+	return unit.Spread(s.Center, s.Lo, s.Hi, func(x float64) string { return in.Text(x, 4) })
 }
 
-func plain(x float64) string { return results.Digits(x, 4) }
-
-// inUnits writes a value of the metric: nanoseconds as a duration.
-func inUnits(metric string) func(float64) string {
-	if !strings.HasSuffix(metric, "_ns") {
-		return plain
-	}
-	return func(ns float64) string {
-		digits := math.Pow(10, math.Max(0, math.Floor(math.Log10(math.Max(1, math.Abs(ns))))-2))
-		return time.Duration(math.Round(ns/digits) * digits).String()
-	}
+// measuredIn is the metric's unit.
+func measuredIn(metric string) unit.Unit {
+	m, _ := metrics.Find(metric)
+	return m.Unit
 }
 
-// unitOf writes the change of a metric: a ratio has no unit.
-func unitOf(d results.Delta) func(float64) string {
+// unitOf is the unit of a metric's change: a ratio has none.
+func unitOf(d results.Delta) unit.Unit {
 	if d.Scale == results.ScaleRatio {
-		return plain
+		return unit.None
 	}
-	return inUnits(d.Metric)
+	return measuredIn(d.Metric)
 }
 
 func describeRanges(ranges []figureRange, level float64) string {
@@ -336,13 +319,13 @@ func (p *judgedGate) decide(ranges []figureRange, shrink float64) (met, decided 
 
 // at is the expectation with every figure at one point of its range.
 func (p *judgedGate) at(ranges []figureRange, point func(int) int, shrink float64) (bool, error) {
-	m := scenarios.Metrics{Figures: p.exact}
+	values := maps.Clone(p.counts)
 	for i, r := range ranges {
 		pick := func(x [3]float64) float64 { return x[0] + (x[point(i)]-x[0])*shrink }
-		p.expect.Set(&m, r.name, pick(r.variant))
-		p.expect.Set(&m, scenarios.BaselinePrefix+r.name, pick(r.baseline))
+		values[r.name] = pick(r.variant)
+		values[scenarios.BaselinePrefix+r.name] = pick(r.baseline)
 	}
-	return p.expect.Eval(m)
+	return p.expect.Eval(func(name string) (float64, bool) { x, ok := values[name]; return x, ok })
 }
 
 // straddles says how many more trials would decide a gate: an interval shrinks with the root of their number.
@@ -360,13 +343,14 @@ func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
 		return fmt.Sprintf("the interval straddles the bound, and more than %d more trials would not decide it", maxMore), nil
 	}
 	whole := max(1, int(math.Ceil(more)))
-	return fmt.Sprintf("the interval straddles the bound; about %s would decide it (--trials %d)", results.Plural(whole, "more trial"), n+whole), &whole
+	return fmt.Sprintf("the interval straddles the bound; about %s would decide it (--trials %d)", unit.Plural(whole, "more trial"), n+whole), &whole
 }
 
 // gateNote says what the verdict rests on.
 func gateNote(p *judgedGate, n int) string {
-	f := p.exact
-	note := fmt.Sprintf("%s, %s, %d lost", results.Plural(n, "valid trial"), results.Plural(f.Attempts, "attempt"), f.Lost)
+	f := results.Total(p.variant.ValidTrials())
+	residual := results.Total(p.variant.Trials).Residual
+	note := fmt.Sprintf("%s, %s, %d lost", unit.Plural(n, "valid trial"), unit.Plural(f.Attempts, "attempt"), f.Lost)
 	if f.Dropped != f.Lost {
 		note += fmt.Sprintf(", %d dropped", f.Dropped)
 	}
@@ -377,36 +361,8 @@ func gateNote(p *judgedGate, n int) string {
 	if len(causes) > 0 {
 		note += " (" + strings.Join(causes, ", ") + ")"
 	}
-	if f.Residual != 0 {
-		note += fmt.Sprintf(", residual %d", f.Residual)
+	if residual != 0 {
+		note += fmt.Sprintf(", residual %d", residual)
 	}
 	return note
-}
-
-// exactFigures are the counts that a gate can speak of: totals over valid trials, but the residual is that
-// of all trials, for one that is not 0 makes its trial invalid.
-func exactFigures(v *results.Variant) scenarios.Figures {
-	f := scenarios.Figures{LostByCause: map[string]int64{}, LostByPhase: map[string]int64{}}
-	for _, t := range v.Trials {
-		f.Residual += t.Residual
-	}
-	for _, t := range v.ValidTrials() {
-		f.Attempts += t.Attempts
-		f.Served += t.Served
-		f.Lost += t.Lost
-		f.Dropped += t.Dropped
-		for c, n := range t.LostByCause {
-			f.LostByCause[c] += n
-		}
-		for p, n := range t.LostByPhase {
-			f.LostByPhase[p] += n
-		}
-		if r := t.Retries; r != nil {
-			f.Masked, f.Repeated = f.Masked+r.Masked, f.Repeated+r.Repeated
-		}
-		if t.LostSentAfterClose != nil {
-			f.LostSentAfterClose += *t.LostSentAfterClose
-		}
-	}
-	return f
 }

@@ -9,6 +9,8 @@ import (
 
 	"reuseport-bench/bench/internal/gates/gatestest"
 	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/metrics"
 )
 
 // drifting is a machine that slows down to four times as long from block to block and back; what is measured within a block differs by a
@@ -85,7 +87,7 @@ func TestGateOutcomes(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := gatestest.Scenario(t, test.gates)
 			out := gatestest.Measured(test.blocks, test.of)
-			if err := Evaluate(s, out, results.Alpha); err != nil {
+			if err := Evaluate(s, out, compare.Alpha); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(outcomesOf(out), test.want); diff != "" {
@@ -118,7 +120,7 @@ func TestGatesAreAFamily(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			out := gatestest.Measured(10, map[string]gatestest.Series{"1": noisy, "2": slower})
-			if err := Evaluate(gatestest.Scenario(t, test.gates), out, results.Alpha); err != nil {
+			if err := Evaluate(gatestest.Scenario(t, test.gates), out, compare.Alpha); err != nil {
 				t.Fatal(err)
 			}
 			if got := out.Gates[0].Outcome; got != test.want {
@@ -136,7 +138,7 @@ func TestMoreTrials(t *testing.T) {
 	head := gatestest.Timed(func(block int) float64 { return 100 * (1.06 + 0.0121*float64(block*7%11-5)) })
 	judge := func(blocks int) results.GateResult {
 		out := gatestest.Measured(blocks, map[string]gatestest.Series{"1": base, "2": head})
-		if err := Evaluate(s, out, results.Alpha); err != nil {
+		if err := Evaluate(s, out, compare.Alpha); err != nil {
 			t.Fatal(err)
 		}
 		return out.Gates[0]
@@ -155,7 +157,7 @@ func TestMoreTrials(t *testing.T) {
 	// A bound at the very centre is never decided.
 	same := gatestest.Scenario(t, "  - {when: {workers: 2}, expect: response.p50 < 1.06 * baseline.response.p50}\n")
 	out := gatestest.Measured(11, map[string]gatestest.Series{"1": base, "2": head})
-	if err := Evaluate(same, out, results.Alpha); err != nil {
+	if err := Evaluate(same, out, compare.Alpha); err != nil {
 		t.Fatal(err)
 	}
 	if g := out.Gates[0]; g.MoreTrials != nil || !strings.Contains(g.Note, "would not decide") {
@@ -167,17 +169,17 @@ func TestMoreTrials(t *testing.T) {
 func TestGatesAreVoid(t *testing.T) {
 	gates := "  - expect: response.p50 < 3 * baseline.response.p50\n  - expect: residual == 0\n"
 	for _, test := range []struct {
-		name  string
-		again gatestest.Series
-		void  string
+		name    string
+		control gatestest.Series
+		void    string
 	}{
 		{"the same", drifting(1), ""},
 		{"another machine", drifting(1.3), "the baseline, measured twice, differs from itself: response_p50_ns ratio 1.3"},
 		{"less than matters", drifting(1.02), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			out := gatestest.Measured(8, map[string]gatestest.Series{"1": drifting(1), "again": test.again, "2": drifting(1)})
-			if err := Evaluate(gatestest.Scenario(t, gates), out, results.Alpha); err != nil {
+			out := gatestest.Measured(8, map[string]gatestest.Series{"1": drifting(1), "control": test.control, "2": drifting(1)})
+			if err := Evaluate(gatestest.Scenario(t, gates), out, compare.Alpha); err != nil {
 				t.Fatal(err)
 			}
 			if !strings.HasPrefix(out.Void, test.void) || (test.void == "") != (out.Void == "") {
@@ -205,12 +207,12 @@ func TestControlMetrics(t *testing.T) {
 		want   []string
 	}{
 		{"residual == 0", nil},
-		{"lost_by_cause.reset_at_close == 0", []string{results.MetricDroppedPerRestart}},
-		{"dropped == 0", []string{results.MetricDroppedPerRestart}},
-		{"dropped_per_restart < 0.1 && lost_by_cause.client == 0", []string{results.MetricDroppedPerRestart, results.MetricLostPerRestart}},
-		{"lost == 0 && response.p99 < 1s", []string{results.MetricLostPerRestart, "response_p99_ns"}},
+		{"lost_by_cause.reset_at_close == 0", []string{metrics.DroppedPerRestart}},
+		{"dropped == 0", []string{metrics.DroppedPerRestart}},
+		{"dropped_per_restart < 0.1 && lost_by_cause.client == 0", []string{metrics.DroppedPerRestart, metrics.LostPerRestart}},
+		{"lost == 0 && response.p99 < 1s", []string{metrics.LostPerRestart, "response_p99_ns"}},
 		{"service.max < baseline.service.max", []string{"service_max_ns"}},
-		{"lost_per_attempt < 0.1", []string{results.MetricLostPerRestart}},
+		{"lost_per_attempt < 0.1", []string{metrics.LostPerRestart}},
 	} {
 		s := gatestest.Scenario(t, "  - expect: "+test.expect+"\n")
 		if diff := cmp.Diff(ControlMetrics(s), test.want); diff != "" {
@@ -223,7 +225,7 @@ func TestControlMetrics(t *testing.T) {
 func TestGatesOfQuickLook(t *testing.T) {
 	out := gatestest.Measured(2, map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)})
 	out.Trials = 2
-	if err := Evaluate(gatestest.Scenario(t, "  - {when: {workers: 2}, expect: lost == 0}\n"), out, results.Alpha); err != nil {
+	if err := Evaluate(gatestest.Scenario(t, "  - {when: {workers: 2}, expect: lost == 0}\n"), out, compare.Alpha); err != nil {
 		t.Fatal(err)
 	}
 	const note = "quick: 2 of 3 trials that gates need; decides nothing"
@@ -244,7 +246,7 @@ func TestGatesThatCannotBeDecided(t *testing.T) {
 		{"attempts / lost > 0", "division by zero", map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)}},
 	} {
 		out := gatestest.Measured(8, test.of)
-		if err := Evaluate(gatestest.Scenario(t, "  - {when: {workers: 2}, expect: "+test.expect+"}\n"), out, results.Alpha); err != nil {
+		if err := Evaluate(gatestest.Scenario(t, "  - {when: {workers: 2}, expect: "+test.expect+"}\n"), out, compare.Alpha); err != nil {
 			t.Fatal(err)
 		}
 		if g := out.Gates[0]; g.Outcome != results.GateUndecided || !g.Undecidable || !strings.Contains(g.Note, test.note) {

@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/stored"
+	"reuseport-bench/results/summary"
 	"reuseport-bench/scenarios"
 )
 
@@ -28,7 +31,7 @@ gates:
 // recorded are the blocks of the bank's setup with that way to stop: of each the trials that count, which are the same but in name.
 func recorded(t *testing.T, stop string) (blocks [][]*results.Trial) {
 	t.Helper()
-	runs, err := results.LoadAll("../../../results/baseline/bank")
+	runs, err := stored.LoadAll("../../../results/baseline/bank")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +75,7 @@ func TestSelfGates(t *testing.T) {
 			var void, failed, open, found, missed int
 			for range rounds {
 				out := drawn(random, blocks, n, 1)
-				if err := Evaluate(s, out, results.Alpha); err != nil {
+				if err := Evaluate(s, out, compare.Alpha); err != nil {
 					t.Fatal(err)
 				}
 				fails := 0
@@ -91,7 +94,7 @@ func TestSelfGates(t *testing.T) {
 					failed++
 				}
 				slow := drawn(random, blocks, n, 1.25)
-				if err := Evaluate(s, slow, results.Alpha); err != nil {
+				if err := Evaluate(s, slow, compare.Alpha); err != nil {
 					t.Fatal(err)
 				}
 				switch slow.Gates[0].Outcome {
@@ -117,7 +120,7 @@ func TestSelfGates(t *testing.T) {
 // drawn is n blocks by chance, in each a baseline, its A/A arm and a variant whose response times are that many times as long.
 func drawn(random *rand.Rand, blocks [][]*results.Trial, n int, factor float64) *results.Scenario {
 	out := &results.Scenario{Name: "bank", MinValid: 6, Baseline: map[string]string{"workers": "1"}, Variants: []*results.Variant{
-		{Labels: map[string]string{"workers": "1"}}, {Labels: map[string]string{"workers": "1", results.LabelArm: results.ArmAgain}},
+		{Labels: map[string]string{"workers": "1"}}, {Labels: map[string]string{"workers": "1", results.LabelArm: results.ArmControl}},
 		{Labels: map[string]string{"workers": "2"}},
 	}}
 	for i, block := range random.Perm(len(blocks))[:n] {
@@ -133,7 +136,7 @@ func drawn(random *rand.Rand, blocks [][]*results.Trial, n int, factor float64) 
 		}
 	}
 	for _, v := range out.Variants {
-		v.Summarize()
+		summary.Fill(v)
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"reuseport-bench/bench/internal/gates/gatestest"
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
 	"reuseport-bench/scenarios"
 )
 
@@ -31,15 +32,15 @@ func TestAutoAddsBlocks(t *testing.T) {
 	steady := gatestest.Timed(func(int) float64 { return 100 })
 	minute := []time.Duration{time.Minute}
 
-	r, sp := auto(t, gate, time.Hour, map[string]gatestest.Series{"1": steady, "again": steady, "2": steady})
-	if got, want := sp.Blocks(), plan.AutoLooks()[0]; got != want || sp.Alpha() != results.Alpha/float64(len(plan.AutoLooks())) {
+	r, sp := auto(t, gate, time.Hour, map[string]gatestest.Series{"1": steady, "control": steady, "2": steady})
+	if got, want := sp.Blocks(), plan.AutoLooks()[0]; got != want || sp.Alpha() != compare.Alpha/float64(len(plan.AutoLooks())) {
 		t.Fatalf("%d blocks at first, want %d; alpha %v", got, want, sp.Alpha())
 	}
 	if added, err := r.moreTrials(minute); err != nil || len(added) != 0 {
 		t.Errorf("%d trials added to what is decided, error %v", len(added), err)
 	}
 
-	undecided := map[string]gatestest.Series{"1": steady, "again": steady, "2": noisy}
+	undecided := map[string]gatestest.Series{"1": steady, "control": steady, "2": noisy}
 	r, sp = auto(t, gate, time.Hour, undecided)
 	for _, want := range append(plan.AutoLooks()[1:], 0) {
 		added, err := r.moreTrials(minute)

@@ -12,6 +12,7 @@ import (
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/bench/internal/trial"
 	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
@@ -37,7 +38,7 @@ func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Sc
 		if measured[key] > 0 {
 			continue
 		}
-		r.note(sp, "measuring the capacity of "+results.Plural(v.Servers.Workers, "worker"))
+		r.note(sp, "measuring the capacity of "+unit.Plural(v.Servers.Workers, "worker"))
 		perSecond, err := measureCapacity(ctx, r.plan, v, r.cfg.Roles)
 		if err != nil {
 			return fmt.Errorf("capacity of the servers of %s: %w", plan.OrNone(v.Labels.String()), err)

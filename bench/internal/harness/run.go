@@ -19,6 +19,9 @@ import (
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/bench/internal/trial"
 	"reuseport-bench/results"
+	"reuseport-bench/results/claims"
+	"reuseport-bench/results/summary"
+	"reuseport-bench/results/unit"
 	"reuseport-bench/servers/sys"
 )
 
@@ -72,7 +75,7 @@ func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error)
 		return nil, err
 	}
 	if err := r.trials(ctx); err != nil {
-		r.run.Summarize()
+		summary.FillRun(r.run)
 		return r.run, errors.Join(err, r.store.Close())
 	}
 	return r.run, r.finish()
@@ -82,7 +85,7 @@ func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error)
 func (r *runner) finish() error {
 	now := time.Now().UTC().Truncate(time.Second)
 	r.run.FinishedAt = &now
-	r.run.Summarize()
+	summary.FillRun(r.run)
 	if err := Conclude(r.plan, r.run, r.cfg.Scenarios); err != nil {
 		return errors.Join(err, r.store.Close())
 	}
@@ -97,7 +100,7 @@ func Conclude(p *plan.Plan, run *results.Run, scenarios []string) error {
 			return err
 		}
 	}
-	run.Claims = results.DecideClaims(run, scenarios)
+	run.Claims = claims.Decide(run, scenarios)
 	return nil
 }
 
@@ -270,7 +273,7 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 		block := max(sp.BlockDuration(), spent[i]/time.Duration(sp.Blocks()))
 		blocks := min(sp.Looks[next]-sp.Blocks(), int((sp.Budget-spent[i])/block))
 		if blocks < 1 {
-			r.note(sp, fmt.Sprintf("the budget of %v is used up, %s not decided", sp.Budget, results.Plural(len(open), "gate")))
+			r.note(sp, fmt.Sprintf("the budget of %v is used up, %s not decided", sp.Budget, unit.Plural(len(open), "gate")))
 			continue
 		}
 		if blocks < sp.Looks[next]-sp.Blocks() {
@@ -282,7 +285,7 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 			r.state.Left += sp.Variants[t.Variant].Takes()
 		}
 		out.Trials = sp.Blocks()
-		r.note(sp, fmt.Sprintf("%s not decided after %s: %d more", results.Plural(len(open), "gate"), results.Plural(sp.Blocks()-blocks, "block"), blocks))
+		r.note(sp, fmt.Sprintf("%s not decided after %s: %d more", unit.Plural(len(open), "gate"), unit.Plural(sp.Blocks()-blocks, "block"), blocks))
 	}
 	return added, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios"
 )
 
@@ -34,7 +35,7 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 	reasons = append(reasons, loadInvalid(t)...)
 	reasons = append(reasons, machineInvalid(limits, serverCPUs, t)...)
 	if n := t.Kernel["TcpExtTCPTimeWaitOverflow"]; n > 0 {
-		invalid("TIME_WAIT overflow: %s skipped it, so stray resets are possible", results.Plural(n, "connection"))
+		invalid("TIME_WAIT overflow: %s skipped it, so stray resets are possible", unit.Plural(n, "connection"))
 	}
 	if t.Residual != 0 {
 		invalid("the books do not balance: residual %d; 'report --ledger' shows the rows", t.Residual)
@@ -61,7 +62,7 @@ func loadInvalid(t *results.Trial) []string {
 	if failed > 0 {
 		invalid("%s failed in the load process itself (%s), which says nothing of the servers; "+
 			"lower load.rate or load.timeout; for EMFILE raise the limit on open files (ulimit -n)",
-			results.Plural(failed, "attempt"), strings.Join(by, ", "))
+			unit.Plural(failed, "attempt"), strings.Join(by, ", "))
 	}
 	inWindows, first := int64(0), -1
 	for k, step := range t.Steps {
@@ -74,12 +75,12 @@ func loadInvalid(t *results.Trial) []string {
 	}
 	if inWindows > 0 {
 		invalid("the load never sent %s due in a step's window (first: step %d, %s), which might have been "+
-			"lost there; %s", results.Plural(inWindows, "attempt"), first, t.Steps[first].Do, remedy)
+			"lost there; %s", unit.Plural(inWindows, "attempt"), first, t.Steps[first].Do, remedy)
 	}
 	all, _ := t.Unsent()
 	if outside := all - inWindows; float64(outside) > mayNeverSend*float64(t.Attempts) {
 		invalid("the load never sent %d of %s outside any step's window, over a share of %v; %s",
-			outside, results.Plural(t.Attempts, "attempt"), mayNeverSend, remedy)
+			outside, unit.Plural(t.Attempts, "attempt"), mayNeverSend, remedy)
 	}
 	return reasons
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/stats"
 )
 
 // Count returns how many connections a worker accepted, and how many responses it wrote in full.
@@ -41,9 +42,9 @@ func (a *Account) fairness() *results.Fairness {
 		}
 		overTime = append(overTime, windows)
 	}
-	f := results.FairnessOf(generation, counts)
+	f := stats.Fairness(generation, counts)
 	if f != nil {
-		f.AddWindows(overTime)
+		f.Windows = stats.FairnessWindows(overTime)
 	}
 	return f
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"reuseport-bench/bench/internal/load"
-	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios/vocabulary"
 )
 
@@ -21,7 +21,7 @@ func (p *Plan) Summary() string {
 			quick += fmt.Sprintf("; %s: %s", s.Spec.Name, look)
 		}
 	}
-	return fmt.Sprintf("%s of %s, about %v, seed %d%s", results.Plural(n, "trial"), results.Plural(len(p.Scenarios), "scenario"),
+	return fmt.Sprintf("%s of %s, about %v, seed %d%s", unit.Plural(n, "trial"), unit.Plural(len(p.Scenarios), "scenario"),
 		roughly(p.Duration()), p.Seed, quick)
 }
 
@@ -45,7 +45,7 @@ func (p *Plan) Describe(w io.Writer) error {
 
 func (p *Scenario) describe(b *strings.Builder) {
 	fmt.Fprintf(b, "\n%s: %s × %s, about %v, at most %s of invalid trials\n",
-		p.Spec.Name, results.Plural(len(p.Variants), "variant"), results.Plural(p.Blocks(), "block"), roughly(p.Duration()), results.Plural(p.Repeats(), "repeat"))
+		p.Spec.Name, unit.Plural(len(p.Variants), "variant"), unit.Plural(p.Blocks(), "block"), roughly(p.Duration()), unit.Plural(p.Repeats(), "repeat"))
 	if look := p.QuickLook(); look != "" {
 		fmt.Fprintf(b, "  %s\n", look)
 	}
@@ -63,7 +63,7 @@ func (p *Scenario) describe(b *strings.Builder) {
 			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
 		}
 		if len(v.Steps) > 0 {
-			fmt.Fprintf(b, "     %s: %s\n", results.Plural(len(v.Steps), "step"), describeSteps(v.Steps))
+			fmt.Fprintf(b, "     %s: %s\n", unit.Plural(len(v.Steps), "step"), describeSteps(v.Steps))
 		}
 		for _, s := range v.Sysctls {
 			if !common[s] {
@@ -89,12 +89,12 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	if h := v.HAProxy; h != nil {
 		fmt.Fprintf(b, "     HAProxy at %v, checks %s, redispatch %s\n", v.Load[0].Target, h.Checks, onOff(h.Redispatch))
 	}
-	fmt.Fprintf(b, "     %s at %v", results.Plural(workers, "worker"), v.Servers.Address)
+	fmt.Fprintf(b, "     %s at %v", unit.Plural(workers, "worker"), v.Servers.Address)
 	if v.Servers.PortPerIndex && workers > 1 {
 		fmt.Fprintf(b, " to %d", int(v.Servers.Address.Port())+workers-1)
 	}
 	if v.Load != nil {
-		fmt.Fprintf(b, "; %s, from %v", results.Plural(len(v.Load), "load process"), v.Load[0].Sources)
+		fmt.Fprintf(b, "; %s, from %v", unit.Plural(len(v.Load), "load process"), v.Load[0].Sources)
 	}
 	b.WriteString("\n     ")
 	switch {
@@ -103,7 +103,7 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	case v.Load == nil:
 		fmt.Fprintf(b, "%v, which is measured first, for %v", v.setup.Load.Rate, v.Duration)
 	default:
-		fmt.Fprintf(b, "%s attempts/s for %v", results.Digits(v.Load[0].Shape.Rate, 6), v.Duration)
+		fmt.Fprintf(b, "%s attempts/s for %v", unit.Digits(v.Load[0].Shape.Rate, 6), v.Duration)
 	}
 	fmt.Fprintf(b, ", timeout %v\n", v.Timeout)
 	if v.Load != nil {

@@ -13,6 +13,7 @@ import (
 
 	"reuseport-bench/bench/internal/gates"
 	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
 	"reuseport-bench/scenarios"
 )
 
@@ -161,7 +162,7 @@ func withControl(s *scenarios.Scenario) []scenarios.Variant {
 			if control.Labels == nil {
 				control.Labels = scenarios.Labels{}
 			}
-			control.Labels[results.LabelArm] = results.ArmAgain
+			control.Labels[results.LabelArm] = results.ArmControl
 			return slices.Insert(all, i+1, control)
 		}
 	}
@@ -193,9 +194,9 @@ func (p *Scenario) BlockDuration() (d time.Duration) {
 // Alpha returns the error probability of one look at the scenario's gates.
 func (p *Scenario) Alpha() float64 {
 	if p.Looks == nil {
-		return results.Alpha
+		return compare.Alpha
 	}
-	return results.Alpha / float64(len(AutoLooks()))
+	return compare.Alpha / float64(len(AutoLooks()))
 }
 
 // nameSeed returns FNV-1a of the name.

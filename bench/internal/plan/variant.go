@@ -11,7 +11,7 @@ import (
 
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
-	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
@@ -165,7 +165,7 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 	p.setup.Load.Rate = scenarios.Rate{PerSecond: rate}
 	if n := rate * p.Duration.Seconds(); n < 1 || n > maxAttempts {
 		return nil, fmt.Errorf("%s/s for %v is %.0f attempts; at least 1 and at most %d: change load.duration",
-			results.Digits(rate, 4), p.Duration, n, maxAttempts)
+			unit.Digits(rate, 4), p.Duration, n, maxAttempts)
 	}
 	addresses := netlab.AddressesOf(p.Network, p.Family)
 	p.Load = loads(p.setup, addresses, p.machine)

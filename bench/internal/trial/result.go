@@ -11,6 +11,7 @@ import (
 	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/bench/internal/watch"
 	"reuseport-bench/results"
+	"reuseport-bench/results/stats"
 	"reuseport-bench/scenarios/vocabulary"
 )
 
@@ -213,9 +214,9 @@ func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupanc
 	waits := 0.
 	switch {
 	case cfg.Sockets == vocabulary.SocketsShared && cfg.Accept != vocabulary.AcceptAcceptor:
-		waits = results.WaitOneQueue(cfg.Workers, o.Load, sd/mean)
+		waits = stats.WaitOneQueue(cfg.Workers, o.Load, sd/mean)
 	case cfg.Sockets == vocabulary.SocketsReuseport && cfg.Selection == vocabulary.SelectorHash:
-		waits = results.WaitOwnQueues(o.Load, sd/mean)
+		waits = stats.WaitOwnQueues(o.Load, sd/mean)
 	default:
 		return o
 	}

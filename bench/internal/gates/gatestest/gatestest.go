@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/summary"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/scenarios/vocabulary"
 )
@@ -40,23 +41,23 @@ func Timed(us func(block int) float64) Series {
 	}
 }
 
-// Measured returns results with a variant for each series, by its value of workers, and "again" for
+// Measured returns results with a variant for each series, by its value of workers, and "control" for
 // the A/A arm.
 func Measured(blocks int, of map[string]Series) *results.Scenario {
 	out := &results.Scenario{Name: "gated", MinValid: 3, Baseline: map[string]string{"workers": "1"}}
-	for _, name := range []string{"1", "again", "2"} {
+	for _, name := range []string{"1", "control", "2"} {
 		make, ok := of[name]
 		if !ok {
 			continue
 		}
 		v := &results.Variant{Labels: map[string]string{"workers": name}}
-		if name == "again" {
-			v.Labels = map[string]string{"workers": "1", results.LabelArm: results.ArmAgain}
+		if name == "control" {
+			v.Labels = map[string]string{"workers": "1", results.LabelArm: results.ArmControl}
 		}
 		for b := range blocks {
 			v.Trials = append(v.Trials, make(b))
 		}
-		v.Summarize()
+		summary.Fill(v)
 		out.Variants = append(out.Variants, v)
 	}
 	return out

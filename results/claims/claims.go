@@ -1,0 +1,274 @@
+// Package claims decides what is widely said about SO_REUSEPORT and switchover, by the rules of
+// claims.yaml and the figures of a run.
+package claims
+
+import (
+	_ "embed"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"go.yaml.in/yaml/v4"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/unit"
+)
+
+// The verdicts.
+const (
+	VerdictHolds       = "holds"
+	VerdictFails       = "fails"
+	VerdictConditional = "conditional"
+	VerdictNotTested   = "not tested"
+)
+
+//go:embed claims.yaml
+var claimsYAML []byte
+
+// A Rule is a claim and what decides it; claims.yaml says what the fields mean.
+type Rule struct {
+	ID          string                `yaml:"id"`
+	Sentence    string                `yaml:"sentence"`
+	Scenario    string                `yaml:"scenario"`
+	Figures     map[string]FigureRule `yaml:"figures"`
+	Fails       string                `yaml:"fails"`
+	Conditional string                `yaml:"conditional"`
+	Condition   string                `yaml:"condition"`
+	Holds       string                `yaml:"holds"`
+	Note        string                `yaml:"note"`
+}
+
+// A FigureRule names a metric of the variants that have all of Labels.
+type FigureRule struct {
+	Labels   map[string]string `yaml:"labels"`
+	Metric   string            `yaml:"metric"`
+	Optional bool              `yaml:"optional"`
+}
+
+// A figure is what a predicate sees of a Summary.
+type figure struct {
+	Center float64 `expr:"center"`
+	Lo     float64 `expr:"lo"` // NaN: no interval
+	Hi     float64 `expr:"hi"`
+	N      int     `expr:"n"`
+}
+
+// Rules returns the ledger in its order.
+func Rules() []Rule {
+	var rules []Rule
+	if err := yaml.Load(claimsYAML, &rules, yaml.WithKnownFields()); err != nil {
+		panic(fmt.Sprintf("claims.yaml, embedded: %v", err)) // a test loads it
+	}
+	return rules
+}
+
+// Decide gives a verdict on every claim of the ledger from the run's summaries, which must
+// have been computed. Available names the scenarios that this version has. The verdict is "not
+// tested", with the reason, where the scenario does not exist, was not run, lacks a variant or has
+// too few valid trials of it, and where the figures do not decide.
+func Decide(run *results.Run, available []string) []results.Claim {
+	rules := Rules()
+	claims := make([]results.Claim, len(rules))
+	for i, rule := range rules {
+		verdict, evidence := rule.decide(run, available)
+		claims[i] = results.Claim{ID: rule.ID, Verdict: verdict, Evidence: evidence}
+	}
+	return claims
+}
+
+func (r *Rule) decide(run *results.Run, available []string) (verdict string, evidence []string) {
+	scenario := run.Scenario(r.Scenario)
+	switch {
+	case scenario == nil && !slices.Contains(available, r.Scenario):
+		return VerdictNotTested, []string{"needs scenario " + r.Scenario + " (not in this version)"}
+	case r.Holds == "" && r.Fails == "" && r.Conditional == "":
+		return VerdictNotTested, []string{"this version has no rule to decide it by"}
+	case scenario == nil:
+		return VerdictNotTested, []string{"run scenario " + r.Scenario}
+	}
+	settings := r.settings(scenario)
+	if len(settings) == 0 {
+		return VerdictNotTested, []string{r.missing(scenario)}
+	}
+	verdicts := map[string]string{}
+	for _, name := range settings {
+		v, lines := r.judge(scenario, name)
+		verdicts[name] = v
+		if name != "" {
+			for i := range lines {
+				lines[i] = "at " + name + ": " + lines[i]
+			}
+		}
+		evidence = append(evidence, lines...)
+	}
+	return r.combine(settings, verdicts, evidence)
+}
+
+// combine makes one verdict of those at the settings: theirs when all that could be tested agree,
+// else conditional on the setting.
+func (r *Rule) combine(settings []string, verdicts map[string]string, evidence []string) (string, []string) {
+	tested := slices.DeleteFunc(slices.Clone(settings), func(s string) bool { return verdicts[s] == VerdictNotTested })
+	if len(tested) == 0 {
+		return VerdictNotTested, evidence
+	}
+	first := verdicts[tested[0]]
+	if !slices.ContainsFunc(tested, func(s string) bool { return verdicts[s] != first }) {
+		return first, evidence
+	}
+	var parts []string
+	for _, s := range tested {
+		parts = append(parts, fmt.Sprintf("%s at %s", verdicts[s], s))
+	}
+	return VerdictConditional, append([]string{strings.Join(parts, ", ")}, evidence...)
+}
+
+// settings are the remaining labels under which the scenario has all required figures' variants: a
+// matrix that also varies the rate decides the claim once per rate. "" when nothing else varies.
+func (r *Rule) settings(s *results.Scenario) []string {
+	var found []string
+	for _, v := range s.Variants {
+		for _, f := range r.Figures {
+			if rest, ok := f.rest(v); ok && !f.Optional && !slices.Contains(found, rest) {
+				found = append(found, rest)
+			}
+		}
+	}
+	return slices.DeleteFunc(found, func(rest string) bool {
+		for _, f := range r.Figures {
+			if !f.Optional && f.find(s, rest) == nil {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// rest is what of the variant's labels the figure does not name, and whether the figure selects it.
+func (f FigureRule) rest(v *results.Variant) (string, bool) {
+	if v.IsAA() || !results.Includes(v.Labels, f.Labels) {
+		return "", false
+	}
+	rest := maps.Clone(v.Labels)
+	maps.DeleteFunc(rest, func(key, _ string) bool { _, named := f.Labels[key]; return named })
+	if len(rest) == 0 {
+		return "", true
+	}
+	return results.LabelString(rest), true
+}
+
+// find is the variant that the figure selects under the remaining labels, or nil.
+func (f FigureRule) find(s *results.Scenario, rest string) *results.Variant {
+	for _, v := range s.Variants {
+		if have, ok := f.rest(v); ok && have == rest {
+			return v
+		}
+	}
+	return nil
+}
+
+// missing says which required variant the scenario lacks.
+func (r *Rule) missing(s *results.Scenario) string {
+	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
+		f := r.Figures[name]
+		has := slices.ContainsFunc(s.Variants, func(v *results.Variant) bool { _, ok := f.rest(v); return ok })
+		if !f.Optional && !has {
+			return fmt.Sprintf("%s was run without a variant %s", s.Name, results.LabelString(f.Labels))
+		}
+	}
+	return fmt.Sprintf("%s has no set of variants that differ in nothing else", s.Name)
+}
+
+// judge decides at one setting.
+func (r *Rule) judge(s *results.Scenario, rest string) (verdict string, evidence []string) {
+	env := map[string]any{}
+	byLabels := map[string]int{} // → line of evidence
+	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
+		rule := r.Figures[name]
+		v := rule.find(s, rest)
+		summary, reason := rule.read(s, v)
+		switch {
+		case reason == "":
+			env[name] = newFigure(summary)
+			variant, text := results.LabelString(rule.Labels), describe(rule.Metric, summary)
+			if i, ok := byLabels[variant]; ok {
+				evidence[i] += "; " + text
+				continue
+			}
+			byLabels[variant] = len(evidence)
+			evidence = append(evidence, variant+": "+text)
+		case !rule.Optional:
+			return VerdictNotTested, []string{reason}
+		}
+	}
+	for _, p := range []struct{ verdict, predicate, condition string }{
+		{VerdictFails, r.Fails, ""},
+		{VerdictConditional, r.Conditional, r.Condition},
+		{VerdictHolds, r.Holds, ""},
+	} {
+		if p.predicate == "" || !evaluate(p.predicate, env) {
+			continue
+		}
+		if p.condition != "" {
+			evidence = append([]string{p.condition}, evidence...)
+		}
+		return p.verdict, evidence
+	}
+	return VerdictNotTested, append([]string{"the figures do not decide; more trials may"}, evidence...)
+}
+
+// read is the figure's summary, or the reason why there is none that counts.
+func (f FigureRule) read(s *results.Scenario, v *results.Variant) (results.Summary, string) {
+	if v == nil {
+		return results.Summary{}, "no variant " + results.LabelString(f.Labels)
+	}
+	name := results.LabelString(v.Labels)
+	valid := len(v.ValidTrials())
+	summary, ok := v.Summary[f.Metric]
+	switch {
+	case v.SkippedReason != nil:
+		return results.Summary{}, fmt.Sprintf("%s was skipped: %s", name, *v.SkippedReason)
+	case valid < max(s.MinValid, 1):
+		return results.Summary{}, fmt.Sprintf("%s has %s of %d, and needs %d", name, unit.Plural(valid, "valid trial"), len(v.Trials), max(s.MinValid, 1))
+	case !ok:
+		return results.Summary{}, fmt.Sprintf("%s has no %s", name, f.Metric)
+	}
+	return summary, ""
+}
+
+func newFigure(s results.Summary) figure {
+	f := figure{Center: s.Center, Lo: math.NaN(), Hi: math.NaN(), N: s.N}
+	if s.Lo != nil && s.Hi != nil {
+		f.Lo, f.Hi = *s.Lo, *s.Hi
+	}
+	return f
+}
+
+// evaluate runs a predicate of the ledger.
+func evaluate(predicate string, env map[string]any) bool {
+	out, err := expr.Eval(predicate, env)
+	if err != nil {
+		panic(fmt.Sprintf("claims.yaml, embedded: %s: %v", predicate, err)) // a test checks the types
+	}
+	return out.(bool)
+}
+
+// describe writes a summary as evidence: the figure, its interval, what it was counted over.
+func describe(metric string, s results.Summary) string {
+	m, _ := metrics.Find(metric)
+	write := func(x float64) string { return m.Unit.Text(x, 3) }
+	over := "trial"
+	if m.OverRestarts {
+		over = "restart"
+	}
+	if s.TooFew {
+		return fmt.Sprintf("%s %s in %s: too few", metric, unit.Digits(s.Center*float64(s.N), 6), unit.Plural(s.N, over))
+	}
+	if s.Method == results.MethodRuleOfThree && s.Hi != nil {
+		return fmt.Sprintf("%s none in %s (≤ %s)", metric, unit.Plural(s.N, over), write(*s.Hi))
+	}
+	return fmt.Sprintf("%s %s (%s)", metric, unit.Spread(s.Center, s.Lo, s.Hi, write), unit.Plural(s.N, over))
+}

@@ -1,0 +1,311 @@
+package compare
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/stats"
+	"reuseport-bench/results/summary"
+	"reuseport-bench/results/unit"
+)
+
+// Alpha is the probability with which a family of comparisons that do not differ may be said to, at
+// most (Holm). Not 0.05: then 2.4 % of A/A comparisons of recorded trials alarmed, and one in fifty
+// is what a gate is forgiven (TestSelfBankFalseAlarms). Nor less: four metrics of eight blocks that
+// all agree have an adjusted p of 4·2/2⁸ = 0.03125.
+const Alpha = 0.032
+
+// beyond reports whether the change, at its center, is one that matters.
+func beyond(d *results.Delta) bool {
+	if d.Scale == results.ScaleRatio {
+		return math.Abs(math.Log(d.Change.Center)) >= math.Log1p(d.Threshold)
+	}
+	return math.Abs(d.Change.Center) >= d.Threshold
+}
+
+// decide sets the outcome from p_adjusted and the threshold, and the verdict from the outcome and
+// the interval. holm is the factor by which the p was adjusted for its family.
+func decide(d *results.Delta, holm float64) {
+	decideOutcome(d)
+	judge(d, holm)
+}
+
+// judge sets the verdict.
+func judge(d *results.Delta, holm float64) {
+	d.Verdict, d.MoreTrials = d.Outcome, nil
+	switch {
+	case d.Outcome != results.DeltaNone:
+	case within(d):
+		d.Verdict = results.VerdictSame
+	default:
+		d.Verdict, d.MoreTrials = results.VerdictUnknown, moreTrials(d, holm)
+	}
+}
+
+// GiveVerdict adds the verdict to a delta that was stored before there were any.
+func GiveVerdict(d *results.Delta) {
+	if d != nil && d.Verdict == "" {
+		judge(d, d.PAdjusted/d.P)
+	}
+}
+
+func decideOutcome(d *results.Delta) {
+	d.Outcome = results.DeltaNone
+	if d.PAdjusted > Alpha || !beyond(d) {
+		return
+	}
+	kind, _ := metrics.FindCompared(d.Metric)
+	more := d.Change.Center > 0
+	if d.Scale == results.ScaleRatio {
+		more = d.Change.Center > 1
+	}
+	switch {
+	case kind.Better == "":
+		d.Outcome = results.DeltaDiffers
+	case more == (kind.Better == metrics.Higher):
+		d.Outcome = results.DeltaBetter
+	default:
+		d.Outcome = results.DeltaWorse
+	}
+}
+
+// distances are the change with its interval as distances from no change, and the threshold, all in
+// one scale: of ratios the logarithm, so that a ratio and its inverse are as far.
+func distances(d *results.Delta) (center, lo, hi, threshold float64) {
+	center, lo, hi, threshold = d.Change.Center, *d.Change.Lo, *d.Change.Hi, d.Threshold
+	if d.Scale == results.ScaleRatio {
+		center, lo, hi, threshold = math.Log(center), math.Log(lo), math.Log(hi), math.Log1p(threshold)
+	}
+	return center, lo, hi, threshold
+}
+
+// within reports whether every change that the interval holds is smaller than one that matters.
+func within(d *results.Delta) bool {
+	if d.Change.Lo == nil || d.Change.Hi == nil || clustered(d) {
+		return false
+	}
+	_, lo, hi, threshold := distances(d)
+	return lo == 0 && hi == 0 || -threshold < lo && hi < threshold
+}
+
+// clustered reports whether the change is that of a typical trial: however narrow, it does not show
+// that as much is lost on either side.
+func clustered(d *results.Delta) bool { return slices.Contains(d.Change.Warnings, clusteredWarning) }
+
+// maxMore is the largest number of further trials that is named: of more nobody would make them.
+const maxMore = 10_000
+
+// moreTrials is how many more would tell, if the center stays where it is: an interval shrinks with
+// the root of their number, until it lies within the threshold, or its p is low enough for a change
+// that matters.
+func moreTrials(d *results.Delta, holm float64) *int {
+	if d.Change.Lo == nil || d.Change.Hi == nil || d.Change.N == 0 || clustered(d) && !beyond(d) {
+		return nil
+	}
+	center, lo, hi, threshold := distances(d)
+	var shrink float64 // the part of its width at which the interval tells
+	if beyond(d) {
+		shrink = stats.NormalQuantile(1-d.P/2) / stats.NormalQuantile(1-Alpha/holm/2)
+	} else {
+		shrink = min((threshold-center)/(hi-center), (threshold+center)/(center-lo))
+	}
+	enough := 1 / (shrink * shrink) // times as many
+	if d.Base.Method == results.MethodRuleOfThree && d.Head.Method == results.MethodRuleOfThree {
+		enough = 1 / shrink // while none is seen the bounds fall with the number itself
+	}
+	more := float64(d.Change.N) * (enough - 1)
+	if !(shrink > 0) || !(more <= maxMore) {
+		return nil
+	}
+	whole := max(1, int(math.Ceil(more)))
+	// Two digits: "about" says no more.
+	unit := int(math.Pow(10, max(0, math.Floor(math.Log10(float64(whole)))-1)))
+	whole = (whole + unit - 1) / unit * unit
+	return &whole
+}
+
+// Decide adjusts the p of deltas that are one family by Holm's method, and says how each came out.
+func Decide(family []*results.Delta) {
+	ps := make([]float64, len(family))
+	for i, d := range family {
+		ps[i] = d.P
+	}
+	for i, holm := range stats.Holm(ps) {
+		family[i].PAdjusted = holm.P
+		decide(family[i], holm.Factor)
+	}
+}
+
+// Variants compares a metric of a variant with that of another, by the trials that count: paired by
+// block, which ran close together in time. See stats.PairedRatio, and for losses compareCounts. The
+// quotient of two medians would carry the drift of the machine between blocks. False: the metric
+// cannot be compared, or no block has both. P is not yet adjusted, see Decide.
+func Variants(head, base *results.Variant, metric string, level float64) (results.Delta, bool) {
+	s := sides{base: base.ValidTrials(), head: head.ValidTrials()}
+	s.pairs = pairsOf(s.base, s.head)
+	return s.compare(metric, level)
+}
+
+// pairsOf are the trials of the same blocks, base first.
+func pairsOf(base, head []*results.Trial) [][2]*results.Trial {
+	of := map[int]*results.Trial{}
+	for _, t := range base {
+		of[t.Block] = t
+	}
+	pairs := [][2]*results.Trial{}
+	for _, t := range head {
+		if b := of[t.Block]; b != nil {
+			pairs = append(pairs, [2]*results.Trial{b, t})
+		}
+	}
+	return pairs
+}
+
+// sides are the trials that are compared.
+type sides struct {
+	base, head []*results.Trial
+	pairs      [][2]*results.Trial // of trials that ran close together, base first; nil: there are no pairs
+}
+
+func (s sides) compare(metric string, level float64) (results.Delta, bool) {
+	kind, ok := metrics.FindCompared(metric)
+	if !ok || s.pairs != nil && len(s.pairs) == 0 {
+		return results.Delta{}, false
+	}
+	d := results.Delta{Metric: metric, Scale: kind.Scale, Threshold: kind.Threshold, Paired: s.pairs != nil}
+	if kind.Tally != nil {
+		ok = s.compareCounts(&d, kind, level)
+	} else {
+		ok = s.compareValues(&d, kind, level)
+	}
+	d.PAdjusted = d.P // alone it is a family of one
+	decide(&d, 1)
+	d.Unlike = s.unlike()
+	return d, ok
+}
+
+// rateShare is by how much the offered rates of two sides may differ for a change not to be theirs.
+const rateShare = 0.05
+
+// unlike says where the two sides were not offered the same load. A searched rate is a result, and
+// no reason.
+func (s sides) unlike() string {
+	offered := func(trials []*results.Trial) (rates []float64) {
+		for _, t := range trials {
+			if t.OfferedPerSecond > 0 && t.Search == nil {
+				rates = append(rates, t.OfferedPerSecond)
+			}
+		}
+		return rates
+	}
+	base, head := offered(s.base), offered(s.head)
+	if len(base) == 0 || len(head) == 0 {
+		return ""
+	}
+	b, h := stats.Median(base, stats.Confidence).Center, stats.Median(head, stats.Confidence).Center
+	if max(b, h) <= (1+rateShare)*min(b, h) {
+		return ""
+	}
+	return fmt.Sprintf("not like for like: it was offered %s/s, and what it is compared with %s/s; "+
+		"more load by itself costs waiting and losses", unit.Number(h), unit.Number(b))
+}
+
+// compareValues is for metrics of one value per trial.
+func (s sides) compareValues(d *results.Delta, m metrics.Metric, level float64) bool {
+	value := func(t *results.Trial) (float64, bool) {
+		x, ok := m.Of(t)
+		return x, ok && (d.Scale != results.ScaleRatio || x > 0)
+	}
+	values := func(trials []*results.Trial) (xs []float64) {
+		for _, t := range trials {
+			if x, ok := value(t); ok {
+				xs = append(xs, x)
+			}
+		}
+		return xs
+	}
+	base, head := values(s.base), values(s.head)
+	if len(base) == 0 || len(head) == 0 {
+		return false
+	}
+	d.Base, d.Head = stats.Median(base, level), stats.Median(head, level)
+	if s.pairs == nil {
+		if d.Scale == results.ScaleRatio {
+			d.Change, d.P = stats.UnpairedRatio(base, head, level)
+		} else {
+			d.Change, d.P = stats.UnpairedDifference(base, head, level)
+		}
+		return true
+	}
+	var changes []float64
+	for _, pair := range s.pairs {
+		b, okBase := value(pair[0])
+		h, okHead := value(pair[1])
+		switch {
+		case !okBase || !okHead:
+		case d.Scale == results.ScaleRatio:
+			changes = append(changes, h/b)
+		default:
+			changes = append(changes, h-b)
+		}
+	}
+	if len(changes) == 0 {
+		return false
+	}
+	if d.Scale == results.ScaleRatio {
+		d.Change, d.P = stats.PairedRatio(changes, level)
+	} else {
+		d.Change, d.P = stats.PairedDifference(changes, level)
+	}
+	if n := max(len(s.base), len(s.head)); len(changes) < n {
+		d.Change.Warn("both are there in %d of %s only", len(changes), unit.Plural(n, "block"))
+	}
+	return true
+}
+
+// compareCounts is for events per exposure. While they come alone on either side, the change is the
+// difference of the rates, its interval made of each side's (MOVER: Zou & Donner, Statist. Med. 27
+// (2008) 1693), and p is exact, given how many there were in all (Przyborowski & Wilenski,
+// Biometrika 31 (1940) 313). Where they come in clusters, one of which can outweigh all trials
+// else, each trial has its own rate, and those are compared as other figures are, by rank: a
+// permutation of the sums needed three times as many trials to find one more lost per restart
+// (TestSelfBankPower).
+func (s sides) compareCounts(d *results.Delta, m metrics.Metric, level float64) bool {
+	base, head := m.Tallies(s.base), m.Tallies(s.head)
+	if len(base) == 0 || len(head) == 0 || s.pairs != nil && len(s.pairs) == 0 {
+		return false
+	}
+	if dispersed(base) || dispersed(head) {
+		ok := s.compareValues(d, m, level)
+		d.Change.Warn(clusteredWarning)
+		d.Base, d.Head = summary.Counted(m, base, level), summary.Counted(m, head, level)
+		return ok
+	}
+	d.Base, d.Head = summary.Counted(m, base, level), summary.Counted(m, head, level)
+	d.Change = stats.Difference(d.Head, d.Base, level)
+	d.Change.N = min(len(base), len(head))
+	d.P = stats.PoissonP(exposed(base), exposed(head))
+	return true
+}
+
+const clusteredWarning = "losses come in clusters: the change is that of a typical trial, and a rare trial that loses many is not seen in it"
+
+// poissonDispersion is the largest index of dispersion at which counts are tested as Poisson.
+const poissonDispersion = 1.3
+
+// dispersed says that events come in clusters, within trials or by trial.
+func dispersed(trials []metrics.Tally) bool {
+	over := func(t metrics.Tally) bool {
+		return t.Count() > 0 && len(t.Counts) > 1 && stats.Dispersion(t.Counts, t.Exposure) > poissonDispersion
+	}
+	return over(summary.Clusters(trials)) || over(summary.ByTrial(trials))
+}
+
+// exposed is how many events the trials counted, in how much exposure.
+func exposed(trials []metrics.Tally) stats.Exposed {
+	all := summary.ByTrial(trials)
+	return stats.Exposed{Count: float64(all.Count()), Units: all.Units()}
+}

@@ -1,0 +1,358 @@
+package compare
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/resultstest"
+	"reuseport-bench/results/stats"
+)
+
+// blocks are trials with that p99 each, in blocks 0, 1, ….
+func blocks(p99 ...int64) *results.Variant {
+	v := &results.Variant{}
+	for block, ns := range p99 {
+		v.Trials = append(v.Trials, &results.Trial{Valid: true, Block: block, ResponseNS: &results.Percentiles{P99: ns}})
+	}
+	return v
+}
+
+// Blocks twice as slow as each other: the pairs' quotients all are 1.5, whatever the blocks did. A
+// block of one only, an invalid trial and a value of 0 are left out.
+func TestCompareIsByBlock(t *testing.T) {
+	head, base := blocks(3, 6, 12, 24, 48, 96, 192, 1000, 1000, 1000), blocks(2, 4, 8, 16, 32, 64, 128, 1, 0)
+	base.Trials[7].Valid = false
+	got, ok := Variants(head, base, "response_p99_ns", stats.Confidence)
+	want := results.Summary{Center: 1.5, Lo: new(1.5), Hi: new(1.5), Confidence: 1 - 2*3./128, N: 7, Method: results.MethodSignedRank,
+		Warnings: []string{"both are there in 7 of 10 blocks only"}}
+	if diff := cmp.Diff(want, got.Change, near); !ok || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", ok, diff)
+	}
+	if want := 2. / 128; got.P != want || got.PAdjusted != want || !got.Paired || got.Outcome != results.DeltaWorse {
+		t.Errorf("p %v, adjusted %v, want %v; paired %v, %s", got.P, got.PAdjusted, want, got.Paired, got.Outcome)
+	}
+}
+
+func TestCompareNeedsBoth(t *testing.T) {
+	shifted := blocks(1, 2)
+	for _, trial := range shifted.Trials {
+		trial.Block += 2
+	}
+	lossless := func(v *results.Variant) *results.Variant {
+		for _, trial := range v.Trials {
+			trial.Attempts = 100
+		}
+		return v
+	}
+	tests := []struct {
+		name, metric string
+		head, base   *results.Variant
+	}{
+		{"no base", "response_p99_ns", blocks(1), &results.Variant{}},
+		{"no head", "response_p99_ns", &results.Variant{}, blocks(1)},
+		{"base is 0", "response_p99_ns", blocks(1), blocks(0)},
+		{"no block in common", "response_p99_ns", blocks(1, 2), shifted},
+		{"no block in common, counted", metrics.LostPerAttempt, lossless(blocks(1, 2)), lossless(shifted)},
+		{"no restarts", metrics.LostPerRestart, blocks(1), blocks(1)},
+		{"only describes", metrics.Offered, blocks(1), blocks(1)},
+		{"unknown", "speed", blocks(1), blocks(1)},
+	}
+	for _, test := range tests {
+		if d, ok := Variants(test.head, test.base, test.metric, stats.Confidence); ok {
+			t.Errorf("%s: got %+v", test.name, d)
+		}
+	}
+}
+
+// Which of the two is the base must not matter but for the sign, of ratios that of their logarithm.
+func TestCompareIsSymmetric(t *testing.T) {
+	a, b := blocks(103, 120, 95, 230, 111, 87, 140, 99), blocks(100, 100, 105, 200, 121, 80, 133, 110)
+	for i, trials := range [][]*results.Trial{a.Trials, b.Trials} {
+		for j, trial := range trials {
+			trial.Attempts, trial.Lost = 1000, int64((i+1)*j)
+			trial.Steps = []results.Step{{Do: "replace", Lost: trial.Lost, GapNS: trial.ResponseNS.P99}}
+		}
+	}
+	for _, metric := range []string{"response_p99_ns", metrics.Gap, metrics.LostPerRestart, metrics.LostPerAttempt} {
+		there, _ := Variants(a, b, metric, stats.Confidence)
+		back, _ := Variants(b, a, metric, stats.Confidence)
+		inverse := func(x float64) float64 { return -x }
+		if there.Scale == results.ScaleRatio {
+			inverse = func(x float64) float64 { return 1 / x }
+		}
+		got := []float64{back.Change.Center, *back.Change.Lo, *back.Change.Hi, back.P}
+		want := []float64{inverse(there.Change.Center), inverse(*there.Change.Hi), inverse(*there.Change.Lo), there.P}
+		if diff := cmp.Diff(want, got, near); diff != "" {
+			t.Errorf("%s: center, lo, hi, p (-want +got):\n%s", metric, diff)
+		}
+		if there.P == 1 || !cmp.Equal(there.Base, back.Head) {
+			t.Errorf("%s: p %v; base %+v, head the other way %+v", metric, there.P, there.Base, back.Head)
+		}
+	}
+}
+
+// Nothing lost against one in two restarts: 20 of 40, Poisson, see TestSummarizeRestarts.
+func TestCompareCounts(t *testing.T) {
+	head, base := &results.Variant{}, &results.Variant{}
+	for block := range 10 {
+		head.Trials = append(head.Trials, resultstest.RestartTrial(1, 0, 1, 0))
+		base.Trials = append(base.Trials, resultstest.RestartTrial(0, 0, 0, 0))
+		head.Trials[block].Block, base.Trials[block].Block = block, block
+	}
+	got, ok := Variants(head, base, metrics.LostPerRestart, stats.Confidence)
+	if !ok || got.Scale != results.ScaleDifference || got.Outcome != results.DeltaWorse || math.Abs(got.P-math.Exp2(-19)) > 1e-12 {
+		t.Errorf("got %v, %+v; want worse, p 2⁻¹⁹", ok, got)
+	}
+	// 3.688879/40 is the bound of nothing seen, of two sides; 12.21652 and 30.88838 are Garwood's
+	// limits of 20.
+	want := results.Summary{Center: 0.5, Lo: new(0.5 - math.Hypot(0.5-12.21652/40, 3/40.*math.Log(0.025)/math.Log(0.05))), Hi: new(30.88838 / 40),
+		Confidence: 0.95, N: 10, Method: results.MethodDifference}
+	if diff := cmp.Diff(want, got.Change, near); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Where losses come in clusters the trials' own rates are compared, by rank; base and head are
+// pooled all the same.
+func TestCompareClusters(t *testing.T) {
+	var base, head []metrics.Tally
+	for range 10 {
+		base, head = append(base, ofRestarts(0, 0, 0, 0)), append(head, ofRestarts(1, 0, 1, 0))
+	}
+	head[0].Counts[0] = 30
+	byAttempt := countedPairs(single(0, 0, 0, 0, 0, 0), single(1, 2, 4, 8, 16, 32))
+	for i, t := range byAttempt.head {
+		t.Attempts = []int64{1000, 500, 250, 2000, 1000, 4000}[i]
+	}
+	tests := []struct {
+		name, metric string
+		sides        sides
+		base, head   float64
+		change       results.Summary
+		p            float64
+		outcome      string
+	}{
+		{
+			// Differences of ½, nine times, and 7¾: of 55 Walsh averages the last ten are 4⅛, nine
+			// times, and 7¾. T = 8, of 25 subsets.
+			"one cluster in blocks", metrics.LostPerRestart, countedPairs(base, head), 0, 49. / 40,
+			results.Summary{Center: 0.5, Lo: new(0.5), Hi: new(4.125), Confidence: 1 - 2*25./1024, N: 10, Method: results.MethodSignedRank}, 2. / 1024, results.DeltaWorse,
+		},
+		{
+			"one cluster of the base", metrics.LostPerRestart, countedPairs(head, base), 49. / 40, 0,
+			results.Summary{Center: -0.5, Lo: new(-4.125), Hi: new(-0.5), Confidence: 1 - 2*25./1024, N: 10, Method: results.MethodSignedRank}, 2. / 1024, results.DeltaBetter,
+		},
+		{
+			// Differences of 10, 20, 30, 40 and 50, five times each, cut at the third; see
+			// TestRankSum.
+			"no pairs", metrics.LostPerRestart, counted(single(0, 0, 0, 0, 0), single(10, 20, 30, 40, 50)), 0, 30,
+			results.Summary{Center: 30, Lo: new(10.), Hi: new(50.), Confidence: 1 - 2*4./252, N: 5, Method: results.MethodRankSum}, 2. / 252, results.DeltaWorse,
+		},
+		{
+			// 63 of 8750 attempts; of each trial 1, 4, 16, 4, 16 and 8 per 1000. Of 21 Walsh
+			// averages the 11th is 8½: before it are 1, 2½, 2½, 4, 4, 4, 4½, 6, 6 and 8.
+			"per attempt", metrics.LostPerAttempt, byAttempt, 0, 63. / 8750,
+			results.Summary{Center: 0.0085, Lo: new(0.001), Hi: new(0.016), Confidence: 1 - 2./64, N: 6, Method: results.MethodSignedRank}, 2. / 64, results.DeltaWorse,
+		},
+	}
+	for _, test := range tests {
+		got, ok := test.sides.compare(test.metric, stats.Confidence)
+		test.change.Warnings = []string{clusteredWarning}
+		if diff := cmp.Diff(test.change, got.Change, near); !ok || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", test.name, ok, diff)
+		}
+		if math.Abs(got.P-test.p) > 1e-9 || got.Scale != results.ScaleDifference || got.Outcome != test.outcome {
+			t.Errorf("%s: p %v, %s, %s; want %v of a difference, %s", test.name, got.P, got.Scale, got.Outcome, test.p, test.outcome)
+		}
+		if diff := cmp.Diff([]float64{test.base, test.head}, []float64{got.Base.Center, got.Head.Center}, near); diff != "" {
+			t.Errorf("%s: base and head (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+func TestDispersed(t *testing.T) {
+	tests := []struct {
+		name   string
+		trials []metrics.Tally
+		want   bool
+	}{
+		{"nothing lost", single(0, 0, 0), false},
+		{"one count", single(9), false},
+		{"1.25", single(0, 0, 0, 0, 0, 2, 2, 2, 2), false}, // 2 × zeros ÷ (n−1)
+		{"1.56", single(0, 0, 0, 0, 0, 0, 0, 2, 2, 2), true},
+		{"one trial of clusters", []metrics.Tally{ofRestarts(0, 0, 0, 4)}, true},
+		// Four per trial: between trials 0, within 48/15.
+		{"within trials", []metrics.Tally{ofRestarts(0, 0, 0, 4), ofRestarts(0, 0, 0, 4), ofRestarts(0, 0, 0, 4), ofRestarts(0, 0, 0, 4)}, true},
+		// 0, 0, 8 and 8 by trial: 16/3, of restarts 16/15.
+		{"between trials", []metrics.Tally{ofRestarts(0, 0, 0, 0), ofRestarts(0, 0, 0, 0), ofRestarts(2, 2, 2, 2), ofRestarts(2, 2, 2, 2)}, true},
+	}
+	for _, test := range tests {
+		if got := dispersed(test.trials); got != test.want {
+			t.Errorf("%s: got %t", test.name, got)
+		}
+	}
+}
+
+// single are trials of one restart each.
+func single(counts ...int64) []metrics.Tally {
+	var trials []metrics.Tally
+	for _, c := range counts {
+		trials = append(trials, ofRestarts(c))
+	}
+	return trials
+}
+
+// ofRestarts is a trial whose restarts lost these many.
+func ofRestarts(counts ...int64) metrics.Tally {
+	return metrics.Tally{Counts: counts, Exposure: slices.Repeat([]float64{1}, len(counts))}
+}
+
+// The example of en.wikipedia.org/wiki/Holm–Bonferroni_method: of 0.01, 0.04, 0.03 and 0.005 the
+// first and the last are rejected.
+func TestDecideAdjusts(t *testing.T) {
+	var family []*results.Delta
+	for _, p := range []float64{0.01, 0.04, 0.03, 0.005} {
+		family = append(family, &results.Delta{Metric: metrics.Gap, Scale: results.ScaleDifference, P: p, Change: results.Summary{Center: 1}})
+	}
+	Decide(family)
+	var got []float64
+	var outcomes []string
+	for _, d := range family {
+		got, outcomes = append(got, d.PAdjusted), append(outcomes, d.Outcome)
+	}
+	if diff := cmp.Diff([]float64{0.03, 0.06, 0.06, 0.02}, got, near); diff != "" {
+		t.Errorf("adjusted p (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{results.DeltaWorse, results.DeltaNone, results.DeltaNone, results.DeltaWorse}, outcomes); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	large := []*results.Delta{{P: 0.6}, {P: 0.7}}
+	Decide(large)
+	if large[0].PAdjusted != 1 || large[1].PAdjusted != 1 {
+		t.Errorf("adjusted p %v and %v, want 1", large[0].PAdjusted, large[1].PAdjusted)
+	}
+}
+
+// Of 10 pairs with an interval twice as wide as it may be, 40 would do. A p of 0.1 is 1.645
+// standard deviations, and 0.032 2.144: (2.144 ÷ 1.645)² = 1.70 times as many; among two
+// comparisons 0.016, which is 2.409: 2.14 times.
+func TestVerdict(t *testing.T) {
+	delta := func(scale string, p, threshold, center, lo, hi float64, n int) *results.Delta {
+		d := &results.Delta{Metric: metrics.Gap, Scale: scale, P: p, Threshold: threshold, Change: results.Summary{Center: center, N: n}}
+		d.Change.Bound(lo, hi, stats.Confidence, results.MethodSignedRank)
+		return d
+	}
+	bare := &results.Delta{Metric: metrics.Gap, Scale: results.ScaleDifference, P: 0.5, Threshold: 1, Change: results.Summary{Center: 0.1, N: 3}}
+	none := delta(results.ScaleDifference, 1, 0.05, 0, -0.1, 0.1, 30)
+	none.Base.Method, none.Head.Method = results.MethodRuleOfThree, results.MethodRuleOfThree
+	clusters := delta(results.ScaleDifference, 1, 0.05, 0, 0, 0, 22)
+	clusters.Change.Warn(clusteredWarning)
+	far := delta(results.ScaleRatio, 0.1, 0.1, math.Exp(0.2), math.Exp(-0.1), math.Exp(0.5), 10)
+	for _, test := range []struct {
+		name   string
+		family []*results.Delta // the first is looked at
+		want   string
+		more   *int
+	}{
+		{"within", []*results.Delta{delta(results.ScaleDifference, 0.3, 1, 0.1, -0.9, 0.9, 10)}, results.VerdictSame, nil},
+		{"at the threshold", []*results.Delta{delta(results.ScaleDifference, 0.3, 1, 0, -1, 0.9, 10)}, results.VerdictUnknown, new(1)},
+		{"no change at all, and any matters", []*results.Delta{delta(results.ScaleDifference, 1, 0, 0, 0, 0, 10)}, results.VerdictSame, nil},
+		{"a difference that does not matter", []*results.Delta{delta(results.ScaleRatio, 0.001, 0.1, 1.03, 1.01, 1.05, 10)}, results.VerdictSame, nil},
+		{"a ratio and its inverse", []*results.Delta{delta(results.ScaleRatio, 1, 0.1, 1, 1/1.21, 1.21, 10)}, results.VerdictUnknown, new(30)},
+		{"two digits", []*results.Delta{delta(results.ScaleDifference, 1, 1, 0, -3.5, 3.5, 20)}, results.VerdictUnknown, new(230)},
+		{"off the middle", []*results.Delta{delta(results.ScaleDifference, 0.5, 1, 0.5, -0.4, 1.5, 10)}, results.VerdictUnknown, new(30)},
+		{"beyond", []*results.Delta{far}, results.VerdictUnknown, new(7)},
+		{"beyond, one of two", []*results.Delta{delta(results.ScaleRatio, 0.1, 0.1, math.Exp(0.2), math.Exp(-0.1), math.Exp(0.5), 10), {P: 0.9}}, results.VerdictUnknown, new(12)},
+		{"none seen on either side", []*results.Delta{none}, results.VerdictUnknown, new(30)},
+		{"the typical trial loses as much", []*results.Delta{clusters}, results.VerdictUnknown, nil},
+		{"no interval", []*results.Delta{bare}, results.VerdictUnknown, nil},
+		{"more than anyone makes", []*results.Delta{delta(results.ScaleDifference, 1, 1, 0, -40, 40, 10)}, results.VerdictUnknown, nil},
+		{"worse", []*results.Delta{delta(results.ScaleDifference, 0.001, 1, 2, 1.5, 2.5, 10)}, results.DeltaWorse, nil},
+	} {
+		Decide(test.family)
+		d := test.family[0]
+		if d.Verdict != test.want || cmp.Diff(test.more, d.MoreTrials) != "" {
+			t.Errorf("%s: got %s, want %s; more trials (-want +got):\n%s", test.name, d.Verdict, test.want, cmp.Diff(test.more, d.MoreTrials))
+		}
+		if told := d.Outcome != results.DeltaNone; told != (d.Verdict == d.Outcome) {
+			t.Errorf("%s: outcome %s, verdict %s", test.name, d.Outcome, d.Verdict)
+		}
+	}
+}
+
+// Sides that were offered rates more than 5 % apart are not like for like, unless the rate is what
+// was found out.
+func TestUnlike(t *testing.T) {
+	variant := func(rate float64, search *results.Search) *results.Variant {
+		trial := resultstest.RestartTrial(0)
+		trial.OfferedPerSecond, trial.Search = rate, search
+		return &results.Variant{Trials: []*results.Trial{trial}}
+	}
+	for _, test := range []struct {
+		head, base *results.Variant
+		want       string
+	}{
+		{variant(1000, nil), variant(1050, nil), ""},
+		{variant(264, nil), variant(529, nil), "it was offered 264/s, and what it is compared with 529/s;"},
+		{variant(529, nil), variant(264, nil), "it was offered 529/s, and what it is compared with 264/s;"},
+		{variant(0, nil), variant(264, nil), ""},
+		{variant(529, &results.Search{PerSecond: 529}), variant(264, &results.Search{PerSecond: 264}), ""},
+	} {
+		d, ok := Variants(test.head, test.base, "response_p99_ns", stats.Confidence)
+		if !ok || (d.Unlike == "") != (test.want == "") || !strings.Contains(d.Unlike, test.want) {
+			t.Errorf("got %t, %q, want %q", ok, d.Unlike, test.want)
+		}
+	}
+}
+
+func TestDecideOutcome(t *testing.T) {
+	tests := []struct {
+		metric, scale     string
+		p, center, matter float64
+		want              string
+	}{
+		{"response_p50_ns", results.ScaleRatio, 0.01, 1.06, 0.05, results.DeltaWorse},
+		{"response_p50_ns", results.ScaleRatio, 0.01, 1.04, 0.05, results.DeltaNone},
+		{"response_p50_ns", results.ScaleRatio, 0.06, 2, 0.05, results.DeltaNone},
+		{"response_p50_ns", results.ScaleRatio, 0.01, 1 / 1.06, 0.05, results.DeltaBetter},
+		{"response_p50_ns", results.ScaleRatio, 0.01, 0.955, 0.05, results.DeltaNone}, // 1/1.047
+		{metrics.HighestRate, results.ScaleRatio, 0.01, 1.06, 0.05, results.DeltaBetter},
+		{metrics.HighestRate, results.ScaleRatio, 0.01, 1 / 1.06, 0.05, results.DeltaWorse},
+		{metrics.Gap, results.ScaleDifference, 0.01, 1e6, 1e6, results.DeltaWorse},
+		{metrics.Gap, results.ScaleDifference, 0.01, 0.9e6, 1e6, results.DeltaNone},
+		{metrics.Gap, results.ScaleDifference, 0.01, -2e6, 1e6, results.DeltaBetter},
+		{metrics.Jain, results.ScaleDifference, 0.01, 0.03, 0.02, results.DeltaBetter},
+		{metrics.Jain, results.ScaleDifference, 0.01, -0.03, 0.02, results.DeltaWorse},
+		{metrics.Offered, results.ScaleRatio, 0.01, 2, 0.05, results.DeltaDiffers}, // neither is better
+	}
+	for _, test := range tests {
+		d := results.Delta{Metric: test.metric, Scale: test.scale, P: test.p, Threshold: test.matter, Change: results.Summary{Center: test.center}}
+		Decide([]*results.Delta{&d})
+		if d.Outcome != test.want {
+			t.Errorf("%s %s %v, p %v: got %s, want %s", test.metric, test.scale, test.center, test.p, d.Outcome, test.want)
+		}
+	}
+}
+
+// Of trials that lost nearly everything, some more and some less, the intervals of both sides would
+// go past all of it.
+func TestCompareLostShareIsAtMostAll(t *testing.T) {
+	v := &results.Variant{}
+	for i := range int64(8) {
+		v.Trials = append(v.Trials, &results.Trial{Valid: true, Attempts: 100, Lost: 100 - i%2*80})
+	}
+	d, ok := Variants(v, v, metrics.LostPerAttempt, stats.Confidence)
+	if !ok || *d.Base.Hi != 1 || *d.Head.Hi != 1 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// near is how close figures must be.
+var near = cmpopts.EquateApprox(1e-6, 1e-6)

@@ -1,0 +1,532 @@
+// Package compare compares variants of a run, a baseline with itself, and runs with one another:
+// paired by block where trials ran close together, with Holm's adjustment over each family and a
+// threshold of what matters.
+package compare
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/stats"
+	"reuseport-bench/results/unit"
+)
+
+// What two runs must have in common to be compared, by the names that CompareOptions.Allow takes.
+const (
+	AllowKernel     = "kernel"
+	AllowCPUs       = "cpus"
+	AllowCPUModel   = "cpu_model"
+	AllowPrivileged = "privileged"
+	AllowScenario   = "scenario"
+)
+
+// Allowances are the values of CompareOptions.Allow.
+func Allowances() []string {
+	return []string{AllowKernel, AllowCPUs, AllowCPUModel, AllowPrivileged, AllowScenario}
+}
+
+// ErrRefused is the error of a comparison of what cannot be compared.
+var ErrRefused = errors.New("not comparable")
+
+// Options of CompareRuns. The zero value compares everything, strictly.
+type Options struct {
+	// Scenarios are the names of those to compare. Empty: all that both sides have.
+	Scenarios []string
+	// Only keeps the variants whose labels include these.
+	Only map[string]string
+	// Metrics decide, at most MaxGating. Empty: GatingMetrics.
+	Metrics []string
+	// Thresholds replace the metrics' own: metric → least change that matters.
+	Thresholds map[string]float64
+	// Allow names in what the sides may differ all the same.
+	Allow []string
+}
+
+// A Comparison is what changed from the base to the head, each one run or several.
+type Comparison struct {
+	Base Side `json:"base"`
+	Head Side `json:"head"`
+	// Paired: the runs of the two sides took turns, a block each, and are compared in pairs.
+	Paired    bool                  `json:"paired"`
+	Scenarios []*ScenarioComparison `json:"scenarios"`
+	Warnings  []string              `json:"warnings"`
+}
+
+// A Side is what is compared: runs of one program on one machine.
+type Side struct {
+	Version   string    `json:"version"`
+	Kernel    string    `json:"kernel"`
+	Runs      int       `json:"runs"`
+	StartedAt time.Time `json:"started_at"` // of the first
+}
+
+// A ScenarioComparison is one family: Holm's adjustment is over all its deltas.
+type ScenarioComparison struct {
+	Name     string               `json:"name"`
+	File     string               `json:"file,omitempty"` // where the head was read from
+	Variants []*VariantComparison `json:"variants"`
+	// Void is why nothing follows: the A/A arm of a side differs. Unmeasured is why something is
+	// missing.
+	Void       []string `json:"void"`
+	Unmeasured []string `json:"unmeasured"`
+	Warnings   []string `json:"warnings"`
+
+	none bool // no variant has the labels that were asked for
+}
+
+// A VariantComparison is one variant on either side.
+type VariantComparison struct {
+	Labels map[string]string `json:"labels"`
+	Base   Measured          `json:"base"`
+	Head   Measured          `json:"head"`
+	Deltas []*results.Delta  `json:"deltas"`
+}
+
+// Measured is what a side has of a variant.
+type Measured struct {
+	Trials int `json:"trials"`
+	Valid  int `json:"valid"`
+	// ResponseNS is over all attempts served in valid trials, their histograms merged; null: there
+	// are none.
+	ResponseNS *results.Percentiles `json:"response_ns"`
+}
+
+// Worse lists the deltas that got worse, of scenarios that are not void.
+func (c *Comparison) Worse() (worse []string) {
+	for _, s := range c.Scenarios {
+		if len(s.Void) > 0 {
+			continue
+		}
+		for _, v := range s.Variants {
+			for _, d := range v.Deltas {
+				if d.Outcome == results.DeltaWorse {
+					worse = append(worse, fmt.Sprintf("%s %s: %s", s.Name, results.LabelString(v.Labels), d))
+				}
+			}
+		}
+	}
+	return worse
+}
+
+// Unmeasured lists why something could not be compared: void scenarios, too few trials.
+func (c *Comparison) Unmeasured() (reasons []string) {
+	for _, s := range c.Scenarios {
+		for _, r := range slices.Concat(s.Void, s.Unmeasured) {
+			reasons = append(reasons, s.Name+": "+r)
+		}
+	}
+	return reasons
+}
+
+func byTime(runs []*results.Run) []*results.Run {
+	return slices.SortedStableFunc(slices.Values(runs), func(a, b *results.Run) int { return a.StartedAt.Compare(b.StartedAt) })
+}
+
+// Runs compares head with base, each at least one run. Where both sides are as many runs of a
+// single block that took turns, base and head, head and base, they are compared in pairs (see
+// PairedRatio); else as two samples, which drift of the machine between them can tell apart as well
+// as a change of the program. It refuses, with ErrRefused, what differs in kernel, CPUs, privileges
+// or scenario, and what has nothing in common.
+func Runs(base, head []*results.Run, o Options) (*Comparison, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	base, head = byTime(base), byTime(head)
+	c := &Comparison{Base: sideOf(base), Head: sideOf(head), Paired: takeTurns(base, head)}
+	all := slices.Concat(base, head)
+	var errs []error
+	for _, r := range all[1:] {
+		errs = append(errs, o.refusals(all[0], r)...)
+		c.Warnings = append(c.Warnings, environmentWarnings(all[0], r)...)
+	}
+	slices.Sort(c.Warnings)
+	c.Warnings = slices.Compact(c.Warnings)
+	if err := errors.Join(firstOfEach(errs)...); err != nil {
+		return nil, err
+	}
+	for _, name := range scenarioNames(base) {
+		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, name) {
+			continue
+		}
+		if !slices.Contains(scenarioNames(head), name) {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("scenario %s is only in the base", name))
+			continue
+		}
+		c.Scenarios = append(c.Scenarios, o.scenario(mergeScenario(base, name), mergeScenario(head, name), c.Paired))
+	}
+	for _, name := range scenarioNames(head) {
+		if !slices.Contains(scenarioNames(base), name) {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("scenario %s is only in the head", name))
+		}
+	}
+	for _, name := range o.Scenarios {
+		if !slices.ContainsFunc(c.Scenarios, func(s *ScenarioComparison) bool { return s.Name == name }) {
+			return nil, fmt.Errorf("%w: scenario %q is not in both; the base has %s", ErrRefused, name, strings.Join(scenarioNames(base), ", "))
+		}
+	}
+	if len(c.Scenarios) > 0 && !slices.ContainsFunc(c.Scenarios, func(s *ScenarioComparison) bool { return !s.none }) {
+		return nil, fmt.Errorf("%w: no variant has the labels %s", ErrRefused, results.LabelString(o.Only))
+	}
+	if len(c.Scenarios) == 0 {
+		return nil, fmt.Errorf("%w: no scenario is in both; the base has %s, the head %s", ErrRefused,
+			strings.Join(scenarioNames(base), ", "), strings.Join(scenarioNames(head), ", "))
+	}
+	return c, nil
+}
+
+// check refuses names that mean nothing.
+func (o Options) check() error {
+	if len(o.Metrics) > metrics.MaxGating {
+		return fmt.Errorf("%d metrics are to decide; at most %d may: each more costs all of them power", len(o.Metrics), metrics.MaxGating)
+	}
+	for _, m := range slices.Concat(o.Metrics, slices.Sorted(maps.Keys(o.Thresholds))) {
+		if _, ok := metrics.FindCompared(m); !ok {
+			return fmt.Errorf("metric %q cannot be compared; these can: %s", m, strings.Join(metrics.Compared(), ", "))
+		}
+	}
+	for m, x := range o.Thresholds {
+		if !(x >= 0) {
+			return fmt.Errorf("threshold %s=%v: must be 0 or more", m, x)
+		}
+	}
+	for _, a := range o.Allow {
+		if !slices.Contains(Allowances(), a) {
+			return fmt.Errorf("nothing called %q can be allowed to differ; these can: %s", a, strings.Join(Allowances(), ", "))
+		}
+	}
+	return nil
+}
+
+func sideOf(runs []*results.Run) Side {
+	return Side{Version: runs[0].Version, Kernel: runs[0].Environment.Kernel, Runs: len(runs), StartedAt: runs[0].StartedAt}
+}
+
+// takeTurns says that the runs, of one block each, alternate between the sides in whichever order.
+func takeTurns(base, head []*results.Run) bool {
+	if len(base) != len(head) || len(base) < 2 {
+		return false
+	}
+	type turn struct {
+		at   time.Time
+		head bool
+	}
+	var turns []turn
+	for i := range base {
+		turns = append(turns, turn{base[i].StartedAt, false}, turn{head[i].StartedAt, true})
+	}
+	slices.SortStableFunc(turns, func(a, b turn) int { return a.at.Compare(b.at) })
+	for i := 0; i < len(turns); i += 2 {
+		if turns[i].head == turns[i+1].head {
+			return false
+		}
+	}
+	for _, r := range slices.Concat(base, head) {
+		for _, s := range r.Scenarios {
+			if s.Trials != 1 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// A refusal is a difference that comparisons do not bear.
+type refusal struct{ what, a, b string }
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("%v: %s differs: %s and %s; --allow %s compares all the same", ErrRefused, r.what, r.a, r.b, r.what)
+}
+
+func (r *refusal) Unwrap() error { return ErrRefused }
+
+// refusals are the differences between two runs that are not allowed.
+func (o Options) refusals(a, b *results.Run) (errs []error) {
+	check := func(what, x, y string) {
+		if x != y && !slices.Contains(o.Allow, what) {
+			errs = append(errs, &refusal{what, x, y})
+		}
+	}
+	ea, eb := a.Environment, b.Environment
+	check(AllowKernel, ea.Kernel, eb.Kernel)
+	cpus := func(e results.Environment) string {
+		return fmt.Sprintf("%s (load %v, servers %v)", unit.Plural(e.CPUs, "CPU"), e.LoadCPUs, e.ServerCPUs)
+	}
+	check(AllowCPUs, cpus(ea), cpus(eb))
+	check(AllowCPUModel, ea.CPUModel, eb.CPUModel)
+	who := map[bool]string{true: "as root", false: "without root"}
+	check(AllowPrivileged, who[ea.Privileged], who[eb.Privileged])
+	for _, s := range a.Scenarios {
+		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, s.Name) {
+			continue
+		}
+		if other := b.Scenario(s.Name); other != nil {
+			check(AllowScenario, fmt.Sprintf("%s %.12s", s.Name, s.SHA256), fmt.Sprintf("%s %.12s", s.Name, other.SHA256))
+		}
+	}
+	return errs
+}
+
+// firstOfEach leaves out what was said before.
+func firstOfEach(errs []error) (first []error) {
+	seen := map[string]bool{}
+	for _, err := range errs {
+		if !seen[err.Error()] {
+			seen[err.Error()] = true
+			first = append(first, err)
+		}
+	}
+	return first
+}
+
+// environmentWarnings are differences that may explain a change, and are no reason not to look.
+func environmentWarnings(a, b *results.Run) (warnings []string) {
+	differ := func(what, x, y string) {
+		if x != y {
+			warnings = append(warnings, fmt.Sprintf("%s differs: %s and %s", what, x, y))
+		}
+	}
+	differ("Go", a.Environment.Go, b.Environment.Go)
+	differ("HAProxy", a.Environment.HAProxy, b.Environment.HAProxy)
+	for _, name := range slices.Sorted(maps.Keys(a.Environment.Sysctls)) {
+		if y, ok := b.Environment.Sysctls[name]; ok {
+			differ("sysctl "+name, a.Environment.Sysctls[name], y)
+		}
+	}
+	for _, r := range []*results.Run{a, b} {
+		if r.FinishedAt == nil {
+			warnings = append(warnings, fmt.Sprintf("the run that began at %s has not finished", r.StartedAt.Format(time.RFC3339)))
+		}
+		warnings = append(warnings, r.Warnings...)
+	}
+	return warnings
+}
+
+func scenarioNames(runs []*results.Run) (names []string) {
+	for _, r := range runs {
+		for _, s := range r.Scenarios {
+			if !slices.Contains(names, s.Name) {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	return names
+}
+
+// mergeScenario puts the trials of all runs together. Of several runs, the blocks of each are
+// behind those of the one before.
+func mergeScenario(runs []*results.Run, name string) *results.Scenario {
+	var merged *results.Scenario
+	blocks := 0
+	for _, r := range runs {
+		s := r.Scenario(name)
+		if s == nil {
+			blocks++ // or the blocks behind it would be paired with others of the other side
+			continue
+		}
+		if merged == nil {
+			merged = &results.Scenario{Name: name, About: s.About, File: s.File, SHA256: s.SHA256, Baseline: s.Baseline}
+		}
+		for _, v := range s.Variants {
+			into := merged.Variant(v.Labels)
+			if into == nil {
+				into = &results.Variant{Labels: v.Labels, SkippedReason: v.SkippedReason}
+				merged.Variants = append(merged.Variants, into)
+			}
+			if len(v.Trials) > 0 {
+				into.SkippedReason = nil // by some of the runs only
+			}
+			for _, t := range v.Trials {
+				moved := *t
+				moved.Block += blocks
+				into.Trials = append(into.Trials, &moved)
+			}
+		}
+		blocks += s.Trials
+		merged.Trials = blocks
+	}
+	return merged
+}
+
+// scenario compares one scenario of both sides.
+func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioComparison {
+	c := &ScenarioComparison{Name: base.Name, File: head.File}
+	var family []*results.Delta
+	fewest := base.Trials
+	for _, b := range base.Variants {
+		if !results.Includes(b.Labels, o.Only) || b.IsAA() {
+			continue
+		}
+		name := results.LabelString(b.Labels)
+		h := head.Variant(b.Labels)
+		switch {
+		case b.SkippedReason != nil:
+			c.Warnings = append(c.Warnings, name+" was skipped in the base: "+*b.SkippedReason)
+			continue
+		case h == nil:
+			c.Unmeasured = append(c.Unmeasured, name+" is only in the base")
+			continue
+		case h.SkippedReason != nil:
+			c.Unmeasured = append(c.Unmeasured, name+" was measured in the base and skipped in the head: "+*h.SkippedReason)
+			continue
+		}
+		v, s := o.variant(b, h, paired)
+		c.Variants = append(c.Variants, v)
+		family = append(family, v.Deltas...)
+		if n := s.replicates(); n < minCompared {
+			c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("%s has %s, and %d are needed", name, s.describe(), max(minCompared, o.needed(base, head, paired))))
+		} else {
+			fewest = min(fewest, n)
+			c.Unmeasured = append(c.Unmeasured, o.lacking(name, v)...)
+		}
+	}
+	for _, h := range head.Variants {
+		if base.Variant(h.Labels) == nil && results.Includes(h.Labels, o.Only) {
+			c.Warnings = append(c.Warnings, results.LabelString(h.Labels)+" is only in the head")
+		}
+	}
+	Decide(family)
+	if len(base.Variants) > 0 && !slices.ContainsFunc(slices.Concat(base.Variants, head.Variants), func(v *results.Variant) bool { return results.Includes(v.Labels, o.Only) }) {
+		c.none = true
+	}
+	if needed := replicatesFor(len(family), paired); len(family) > 0 && fewest < needed && len(c.Unmeasured) == 0 {
+		what := map[bool]string{true: unit.Plural(fewest, "pair"), false: unit.Plural(fewest, "trial") + " a side"}[paired]
+		c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("with %s nothing can pass for a change in %s; %d are needed", what, unit.Plural(len(family), "comparison"), needed))
+	}
+	if len(c.Variants) == 0 {
+		c.Unmeasured = append(c.Unmeasured, "no variant is in both")
+	}
+	control := map[string][]*results.Delta{"base": AA(base, o.metrics(base)), "head": AA(head, o.metrics(head))}
+	Decide(slices.Concat(control["base"], control["head"])) // one family
+	for _, side := range []string{"base", "head"} {
+		if why := Void(control[side]); why != "" {
+			c.Void = append(c.Void, side+": "+why)
+		}
+	}
+	return c
+}
+
+// needed is how many pairs, or trials a side, it takes to compare all variants that both sides
+// have.
+func (o Options) needed(base, head *results.Scenario, paired bool) int {
+	n := 0
+	for _, v := range base.Variants {
+		if results.Includes(v.Labels, o.Only) && !v.IsAA() && head.Variant(v.Labels) != nil {
+			n += len(o.metrics(base, head))
+		}
+	}
+	return replicatesFor(n, paired)
+}
+
+// minCompared is how many valid trials, or pairs, a comparison takes: with fewer there is no
+// interval at 95 %.
+const minCompared = 6
+
+// replicatesFor is how many pairs, or trials a side, so many comparisons take for one of them to
+// differ, all others being equal: with fewer the least p of the test, 2/2ⁿ or 2/C(2n, n), is above
+// Holm's first limit.
+func replicatesFor(comparisons int, paired bool) int {
+	level := Alpha / float64(max(1, comparisons))
+	if paired {
+		return stats.PairsFor(1 - level)
+	}
+	n, least := 1, 1.0
+	for least > level {
+		least *= float64(n+1) / float64(2*(2*n+1))
+		n++
+	}
+	return n
+}
+
+// lacking are the metrics in which a variant could not be compared, though it has trials enough.
+func (o Options) lacking(name string, v *VariantComparison) (reasons []string) {
+	if len(v.Deltas) == 0 && len(o.Metrics) == 0 {
+		return []string{name + " has no metric to be compared in"}
+	}
+	for _, metric := range o.Metrics {
+		if !slices.ContainsFunc(v.Deltas, func(d *results.Delta) bool { return d.Metric == metric }) {
+			reasons = append(reasons, fmt.Sprintf("%s has no %s", name, metric))
+		}
+	}
+	for _, d := range v.Deltas {
+		what := "trial"
+		if d.Paired {
+			what = "pair"
+		}
+		if d.Change.N < minCompared {
+			reasons = append(reasons, fmt.Sprintf("%s has %s in %s, and %d are needed", name, d.Metric, unit.Plural(d.Change.N, what), minCompared))
+		}
+	}
+	return reasons
+}
+
+// metrics are those that decide.
+func (o Options) metrics(scenarios ...*results.Scenario) []string {
+	if len(o.Metrics) > 0 {
+		return o.Metrics
+	}
+	var trials []*results.Trial
+	for _, s := range scenarios {
+		for _, v := range s.Variants {
+			trials = append(trials, v.ValidTrials()...)
+		}
+	}
+	return metrics.Gating(trials)
+}
+
+// variant compares one variant of both sides.
+func (o Options) variant(base, head *results.Variant, paired bool) (*VariantComparison, sides) {
+	s := sides{base: base.ValidTrials(), head: head.ValidTrials()}
+	if paired {
+		s.pairs = pairsOf(s.base, s.head)
+	}
+	v := &VariantComparison{Labels: base.Labels, Base: measuredOf(base), Head: measuredOf(head)}
+	names := o.Metrics
+	if len(names) == 0 {
+		names = metrics.Gating(slices.Concat(s.base, s.head))
+	}
+	for _, metric := range names {
+		d, ok := s.compare(metric, stats.Confidence)
+		if !ok {
+			continue
+		}
+		if x, ok := o.Thresholds[metric]; ok {
+			d.Threshold = x
+		}
+		v.Deltas = append(v.Deltas, &d)
+	}
+	return v, s
+}
+
+func measuredOf(v *results.Variant) Measured {
+	m := Measured{Trials: len(v.Trials)}
+	all := results.NewHistogram()
+	for _, t := range v.ValidTrials() {
+		m.Valid++
+		if h, err := results.DecodeHistogram(t.Histogram); err == nil { // a trial that served nothing has none
+			all.Merge(h)
+		}
+	}
+	m.ResponseNS = all.Percentiles()
+	return m
+}
+
+// replicates is how many pairs, or trials of the smaller side, there are.
+func (s sides) replicates() int {
+	if s.pairs != nil {
+		return len(s.pairs)
+	}
+	return min(len(s.base), len(s.head))
+}
+
+func (s sides) describe() string {
+	if s.pairs != nil {
+		return unit.Plural(len(s.pairs), "pair") + " of valid trials"
+	}
+	return fmt.Sprintf("%d and %d valid trials", len(s.base), len(s.head))
+}

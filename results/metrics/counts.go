@@ -1,0 +1,86 @@
+package metrics
+
+import (
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+)
+
+// A Count is a total over a variant's trials. It is exact: it has no interval.
+type Count struct {
+	Name  string
+	Doc   string
+	Needs Need
+	// Of is what a trial adds; false: the trial did not count it.
+	Of func(*results.Trial) (int64, bool)
+	// Invalid: trials that are not usable add to it as well.
+	Invalid bool
+}
+
+// Counts returns every count, in the order of reports.
+func Counts() []Count {
+	always := func(of func(*results.Trial) int64) func(*results.Trial) (int64, bool) {
+		return func(t *results.Trial) (int64, bool) { return of(t), true }
+	}
+	retries := func(of func(*results.Retries) int64) func(*results.Trial) (int64, bool) {
+		return func(t *results.Trial) (int64, bool) {
+			if t.Retries == nil {
+				return 0, false
+			}
+			return of(t.Retries), true
+		}
+	}
+	all := []Count{
+		{Name: "attempts", Doc: "attempts that the schedule called for", Of: always(func(t *results.Trial) int64 { return t.Attempts })},
+		{Name: "served", Doc: "attempts that were served", Of: always(func(t *results.Trial) int64 { return t.Served })},
+		{Name: "lost", Doc: "attempts lost for any cause", Of: always(func(t *results.Trial) int64 { return t.Lost })},
+		{Name: "dropped", Doc: "attempts lost for any cause but the load's own", Of: always(func(t *results.Trial) int64 { return t.Dropped })},
+	}
+	for _, c := range cause.Names() {
+		all = append(all, Count{Name: "lost_by_cause." + c, Doc: "attempts lost for this cause",
+			Of: always(func(t *results.Trial) int64 { return t.LostByCause[c] })})
+	}
+	for _, phase := range results.Phases() {
+		all = append(all, Count{Name: "lost_by_phase." + phase, Doc: "attempts lost in this phase",
+			Of: always(func(t *results.Trial) int64 { return t.LostByPhase[phase] })})
+	}
+	return append(all,
+		// One that is not 0 makes its trial invalid.
+		Count{Name: "residual", Doc: "attempts that nothing explains", Invalid: true,
+			Of: always(func(t *results.Trial) int64 { return t.Residual })},
+		Count{Name: SentAfterClose, Doc: "lost attempts that were sent after the last old listener had been closed", Needs: Ends,
+			Of: func(t *results.Trial) (int64, bool) {
+				if t.LostSentAfterClose == nil {
+					return 0, false
+				}
+				return *t.LostSentAfterClose, true
+			}},
+		Count{Name: "masked", Doc: "attempts served only after a try that failed",
+			Of: retries(func(r *results.Retries) int64 { return r.Masked })},
+		Count{Name: "repeated", Doc: "attempts that a server read more than once",
+			Of: retries(func(r *results.Retries) int64 { return r.Repeated })},
+	)
+}
+
+// FindCount returns the count of that name.
+func FindCount(name string) (Count, bool) {
+	for _, c := range Counts() {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return Count{}, false
+}
+
+// Total sums the count over the variant's trials; false: no usable one counted it.
+func (c Count) Total(v *results.Variant) (total int64, counted bool) {
+	for _, t := range v.Trials {
+		if !c.Invalid && !t.Usable() {
+			continue
+		}
+		if n, ok := c.Of(t); ok {
+			total += n
+			counted = counted || t.Usable()
+		}
+	}
+	return total, counted
+}

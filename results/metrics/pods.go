@@ -1,0 +1,110 @@
+package metrics
+
+import "reuseport-bench/results"
+
+// A podSteps is what the steps that took pods of a Service away cost together.
+type podSteps struct {
+	steps, lost, dropped, predicted float64
+	droppedKnown, predictable       bool
+	lostShare                       float64 // of the longest outage
+	anyOutage                       bool
+}
+
+func podStepsOf(t *results.Trial) podSteps {
+	p := podSteps{droppedKnown: true, predictable: true}
+	var outage int64
+	for k, s := range t.Steps {
+		if s.Endpoints == 0 {
+			continue
+		}
+		p.steps++
+		p.lost += float64(s.Lost)
+		n, ok := t.StepDropped(k)
+		p.dropped, p.droppedKnown = p.dropped+float64(n), p.droppedKnown && ok
+		if s.OutageNS >= outage {
+			outage, p.lostShare, p.anyOutage = s.OutageNS, s.LostShare, true
+		}
+		predicted := t.PredictedLost(&s)
+		if p.predictable = p.predictable && predicted != nil; p.predictable {
+			p.predicted += *predicted
+		}
+	}
+	return p
+}
+
+func lostPerStep(t *results.Trial) (float64, bool) {
+	p := podStepsOf(t)
+	return p.lost / p.steps, p.steps > 0
+}
+
+func droppedPerStep(t *results.Trial) (float64, bool) {
+	p := podStepsOf(t)
+	return p.dropped / p.steps, p.steps > 0 && p.droppedKnown
+}
+
+func predictedLost(t *results.Trial) (float64, bool) {
+	p := podStepsOf(t)
+	return p.predicted / p.steps, p.steps > 0 && p.predictable
+}
+
+func lostShare(t *results.Trial) (float64, bool) {
+	p := podStepsOf(t)
+	return p.lostShare, p.anyOutage
+}
+
+// podLags are how late a trial's endpoints and rules were for its pods, in nanoseconds.
+type podLags struct {
+	endpoints, rules []float64
+	ready, routed    []float64
+	stale            []float64
+	deleted, first   float64 // pods, and of those whom the endpoints followed after SIGTERM
+}
+
+func podLagsOf(t *results.Trial) *podLags {
+	var l podLags
+	for _, s := range t.Steps {
+		for _, p := range s.Pods {
+			l.add(p)
+		}
+	}
+	return &l
+}
+
+// add adds a pod's lags.
+func (l *podLags) add(p results.Pod) {
+	between := func(into *[]float64, from, to *int64) {
+		if from != nil && to != nil {
+			*into = append(*into, float64(*to-*from))
+		}
+	}
+	between(&l.rules, p.EndpointsNS, p.RulesNS)
+	if p.Started {
+		between(&l.ready, p.ListenNS, p.ReadyNS)
+		routed := p.RulesNS
+		if routed == nil {
+			routed = p.EndpointsNS // of who is known by name
+		}
+		between(&l.routed, p.ListenNS, routed)
+		return
+	}
+	between(&l.endpoints, p.DeletedNS, p.EndpointsNS)
+	if p.TermNS != nil && p.DeletedNS != nil {
+		l.deleted++
+		if p.EndpointsNS == nil || *p.TermNS < *p.EndpointsNS {
+			l.first++
+		}
+	}
+	if p.ClosedNS != nil && p.RulesNS != nil && p.Endpoints > 0 {
+		l.stale = append(l.stale, max(0, float64(*p.RulesNS-*p.ClosedNS)))
+	}
+}
+
+// medianLag is the median of a lag over the trial's pods.
+func medianLag(of func(*podLags) []float64) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (float64, bool) { return median(of(podLagsOf(t))) }
+}
+
+func termFirst(t *results.Trial) (float64, bool) {
+	l := podLagsOf(t)
+	return l.first / l.deleted, l.deleted > 0
+}

@@ -1,0 +1,282 @@
+package metrics
+
+import (
+	"math"
+	"slices"
+
+	"reuseport-bench/results"
+)
+
+// median is the median of values, which it sorts; false without any.
+func median(values []float64) (float64, bool) {
+	n := len(values)
+	if n == 0 {
+		return 0, false
+	}
+	slices.Sort(values)
+	return (values[(n-1)/2] + values[n/2]) / 2, true
+}
+
+// known is what a figure that may be missing is as a number.
+func known(x *int64) (float64, bool) {
+	if x == nil {
+		return 0, false
+	}
+	return float64(*x), true
+}
+
+// largest pools the trial's steps by the largest value, at least 0.
+func largest(of func(*results.Step) *int64) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (most float64, ok bool) {
+		for k := range t.Steps {
+			if x := of(&t.Steps[k]); x != nil {
+				most, ok = max(most, float64(*x)), true
+			}
+		}
+		return most, ok
+	}
+}
+
+// medianStep pools the trial's steps by the median.
+func medianStep(of func(*results.Step) *int64) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (float64, bool) {
+		var values []float64
+		for k := range t.Steps {
+			if x := of(&t.Steps[k]); x != nil {
+				values = append(values, float64(*x))
+			}
+		}
+		return median(values)
+	}
+}
+
+// pooled reads a figure of the trial's percentiles.
+func pooled(
+	which func(*results.Trial) *results.Percentiles, figure func(*results.Percentiles) *int64,
+) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (float64, bool) { return known(figure(which(t))) }
+}
+
+func response(t *results.Trial) *results.Percentiles { return t.ResponseNS }
+func service(t *results.Trial) *results.Percentiles  { return t.ServiceNS }
+
+func masked(t *results.Trial) *results.Percentiles {
+	if t.Retries == nil || t.Attempts == 0 {
+		return nil
+	}
+	return t.Retries.MaskedNS
+}
+
+// The figures of percentiles, which may be nil.
+func p50(p *results.Percentiles) *int64 {
+	if p == nil {
+		return nil
+	}
+	return &p.P50
+}
+
+func p90(p *results.Percentiles) *int64 {
+	if p == nil {
+		return nil
+	}
+	return &p.P90
+}
+
+func p99(p *results.Percentiles) *int64 {
+	if p == nil {
+		return nil
+	}
+	return &p.P99
+}
+
+func p999(p *results.Percentiles) *int64 {
+	if p == nil {
+		return nil
+	}
+	return &p.P999
+}
+
+func longest(p *results.Percentiles) *int64 {
+	if p == nil {
+		return nil
+	}
+	return &p.Max
+}
+
+// mean and deviation are 0 in runs that were written before they were measured.
+func mean(p *results.Percentiles) *int64 {
+	if p == nil || p.Mean <= 0 {
+		return nil
+	}
+	return &p.Mean
+}
+
+func deviation(p *results.Percentiles) *int64 {
+	if p == nil || p.Mean <= 0 {
+		return nil
+	}
+	return &p.SD
+}
+
+// fairness reads a figure of the trial's fairness.
+func fairness(of func(*results.Fairness) float64) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (float64, bool) {
+		if t.Fairness == nil {
+			return 0, false
+		}
+		return of(t.Fairness), true
+	}
+}
+
+// retried is a count of tries per attempt; there is none where clients do not try again.
+func retried(of func(*results.Retries) int64) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (float64, bool) {
+		if t.Retries == nil || t.Attempts == 0 {
+			return 0, false
+		}
+		return float64(of(t.Retries)) / float64(t.Attempts), true
+	}
+}
+
+// cpuPerAttempt is a side's CPU time per attempt.
+func cpuPerAttempt(of func(*results.CPU) *int64) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (float64, bool) {
+		x, ok := known(of(&t.CPU))
+		if !ok || t.Attempts == 0 {
+			return 0, false
+		}
+		return x / float64(t.Attempts), true
+	}
+}
+
+// lastCold reads a figure of the trial's last cold start that has it.
+func lastCold(of func(*results.ColdStart) (float64, bool)) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (last float64, ok bool) {
+		for _, s := range t.Steps {
+			if s.ColdStart == nil {
+				continue
+			}
+			if x, has := of(s.ColdStart); has {
+				last, ok = x, true
+			}
+		}
+		return last, ok
+	}
+}
+
+// lastColdNS is lastCold of a time.
+func lastColdNS(of func(*results.ColdStart) *int64) func(*results.Trial) (float64, bool) {
+	return lastCold(func(c *results.ColdStart) (float64, bool) { return known(of(c)) })
+}
+
+// sharing is who got the connections.
+type sharing struct {
+	listening, serving    int64 // workers
+	accepted, least, most int64 // connections, of all and of one worker
+}
+
+// shared reads a figure of who got the connections in a cluster in which the workers were the same
+// all the time.
+func shared(of func(sharing) float64) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (float64, bool) {
+		if t.ControlPlane == "" || len(t.Steps) > 0 {
+			return 0, false
+		}
+		s := sharing{least: math.MaxInt64}
+		for _, w := range t.Workers {
+			if s.accepted += w.Accepted; w.BindError == "" {
+				s.listening++
+			}
+			if w.Accepted > 0 {
+				s.serving++
+			}
+			s.least, s.most = min(s.least, w.Accepted), max(s.most, w.Accepted)
+		}
+		if s.accepted == 0 {
+			return 0, false
+		}
+		return of(s), true
+	}
+}
+
+func highestRate(t *results.Trial) (float64, bool) {
+	if t.Search == nil {
+		return 0, false
+	}
+	return t.Search.PerSecond, true
+}
+
+func halfOpenLost(t *results.Trial) (float64, bool) {
+	var held, lost int64
+	for _, s := range t.Steps {
+		if h := s.HalfOpen; h != nil {
+			held, lost = held+h.Held, lost+h.Lost
+		}
+	}
+	return float64(lost) / float64(held), held > 0
+}
+
+// switches is of the workers, and an acceptor, together.
+func switches(t *results.Trial) (float64, bool) {
+	var sum, accepted int64
+	for _, w := range t.Workers {
+		accepted += w.Accepted
+		switch {
+		case w.BindError != "":
+		case w.ContextSwitches == nil:
+			return 0, false
+		default:
+			sum += *w.ContextSwitches
+		}
+	}
+	return float64(sum) / float64(accepted), accepted > 0
+}
+
+func queueMax(t *results.Trial) (float64, bool) {
+	if t.Queues == nil {
+		return 0, false
+	}
+	longest := int64(0)
+	for _, l := range t.Queues.Listeners {
+		longest = max(longest, l.Max)
+	}
+	return float64(longest), true
+}
+
+func selection(t *results.Trial) (float64, bool) {
+	if t.Selector == nil || t.Selector.Runs == 0 {
+		return 0, false
+	}
+	return float64(t.Selector.NSPerRun), true
+}
+
+func occupied(t *results.Trial) (float64, bool) {
+	if t.Occupancy == nil {
+		return 0, false
+	}
+	return t.Occupancy.Load, true
+}
+
+func meanWait(t *results.Trial) (float64, bool) {
+	if t.Occupancy == nil {
+		return 0, false
+	}
+	return float64(t.Occupancy.WaitNS), true
+}
+
+func predictedWait(t *results.Trial) (float64, bool) {
+	if t.Occupancy == nil {
+		return 0, false
+	}
+	return known(t.Occupancy.PredictedWaitNS)
+}
+
+func offered(t *results.Trial) (float64, bool)     { return t.OfferedPerSecond, true }
+func scheduleLag(t *results.Trial) (float64, bool) { return float64(t.ScheduleLagP99NS), true }
+
+func capacity(t *results.Trial) (float64, bool) {
+	if t.CapacityPerSecond == nil {
+		return 0, false
+	}
+	return *t.CapacityPerSecond, true
+}

@@ -1,0 +1,82 @@
+package metrics
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/resultstest"
+)
+
+func TestFiguresPoolsSteps(t *testing.T) {
+	trial := resultstest.RestartTrial(0, 1, 0, 0)
+	trial.Steps[3].StallNS = nil
+	trial.Steps[3].TakeoverNS = nil
+	trial.Steps[0], trial.Steps[1], trial.Steps[3] = trial.Steps[3], trial.Steps[0], trial.Steps[1] // in no order of size
+	got := Figures(trial)
+	want := map[string]float64{
+		Gap: 400, Outage: 4000, Resolution: 500,
+		Stall:    30,  // the largest of 10, 20, 30
+		Takeover: 14,  // the median of 7, 14, 21
+		Tail:     2.5, // the median of 1, 2, 3, 4
+		Offered:  2000, ScheduleLag: 100_000,
+		"response_p50_ns": 1, "response_p90_ns": 2, "response_p99_ns": 3, "response_p999_ns": 4, "response_max_ns": 5,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestFiguresOfWorkers(t *testing.T) {
+	trial := resultstest.RestartTrial()
+	trial.Workers = []results.Worker{{Accepted: 30, ContextSwitches: new(int64(50))}, {Accepted: 10, ContextSwitches: new(int64(20))}, {Acceptor: true, ContextSwitches: new(int64(10))}}
+	trial.Queues = &results.Queues{Samples: 9, Listeners: []results.ListenerQueue{{Max: 3}, {Max: 7}}}
+	got := Figures(trial)
+	if got[Switches] != 2 || got[QueueMax] != 7 {
+		t.Errorf("%v switches per connection, longest queue %v; want 2 (an acceptor's too) and 7", got[Switches], got[QueueMax])
+	}
+	trial.Workers[1].ContextSwitches = nil // killed: what it did is not known
+	if x, ok := Figures(trial)[Switches]; ok {
+		t.Errorf("%v switches per connection, though one worker's are not known", x)
+	}
+}
+
+func TestFiguresOfCPU(t *testing.T) {
+	trial := resultstest.RestartTrial()
+	trial.CPU = results.CPU{LoadNS: new(int64(150_000_000)), ServersNS: new(int64(50_000_000))}
+	trial.Fairness = &results.Fairness{Jain: 0.9, MaxOverMean: 1.2, Chi2P: 0.3}
+	got := Figures(trial)
+	for metric, want := range map[string]float64{
+		LoadCPUPerAttempt: 150_000, ServersCPUPerAttempt: 50_000,
+		Jain: 0.9, MaxOverMean: 1.2, Chi2P: 0.3,
+	} {
+		if got[metric] != want {
+			t.Errorf("%s: got %v, want %v", metric, got[metric], want)
+		}
+	}
+	trial.Attempts = 0
+	if got := Figures(trial); slices.Contains(slices.Collect(maps.Keys(got)), LoadCPUPerAttempt) {
+		t.Error("CPU per attempt without attempts")
+	}
+}
+
+// Of 200 attempts, 10 were tried again, three of them twice.
+func TestRetryFigures(t *testing.T) {
+	trial := &results.Trial{Attempts: 200, Retries: &results.Retries{Tries: 213, TriedAgain: 10, Masked: 8, Repeated: 5, Exhausted: 2, MaskedNS: &results.Percentiles{P50: 30, P99: 70}}}
+	f := Figures(trial)
+	for metric, want := range map[string]float64{Tries: 1.065, Masked: 0.04, Repeated: 0.025, MaskedP50: 30, MaskedP99: 70} {
+		if got := f[metric]; got != want {
+			t.Errorf("%s %v, want %v", metric, got, want)
+		}
+	}
+	trial.Retries.MaskedNS = nil
+	if _, ok := Figures(trial)[MaskedP50]; ok {
+		t.Error("nothing was masked, and yet it took a time")
+	}
+	if _, ok := Figures(&results.Trial{Attempts: 1})[Tries]; ok {
+		t.Error("without retries there are tries")
+	}
+}

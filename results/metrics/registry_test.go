@@ -1,0 +1,58 @@
+package metrics
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/resultstest"
+	"reuseport-bench/results/unit"
+)
+
+// What can be compared has a least change that matters; rates are compared by difference, because
+// they may well be 0; no name stands for two metrics.
+func TestRegistry(t *testing.T) {
+	names, benches := map[string]bool{}, map[string]bool{}
+	for _, m := range All() {
+		if names[m.Name] || m.Bench != "" && benches[m.Bench] {
+			t.Errorf("%s, %q: a second of that name", m.Name, m.Bench)
+		}
+		names[m.Name], benches[m.Bench] = true, true
+		if m.Doc == "" {
+			t.Errorf("%s: no sentence says what it is", m.Name)
+		}
+		if m.Compared() && (m.Threshold <= 0 || m.Better == "") {
+			t.Errorf("%s: compared, better %q and threshold %v", m.Name, m.Better, m.Threshold)
+		}
+		if m.Tally != nil && (m.Pool != nil || m.Scale != results.ScaleDifference) {
+			t.Errorf("%s: counts events, and is one value per trial, or not compared by difference", m.Name)
+		}
+		if timed := strings.HasSuffix(m.Name, "_ns"); timed != (m.Unit == unit.Nanoseconds) {
+			t.Errorf("%s: in unit %d", m.Name, m.Unit)
+		}
+	}
+	if _, ok := Find("of_a_newer_program"); ok {
+		t.Error("a metric that there is not was found")
+	}
+}
+
+func TestGatingMetrics(t *testing.T) {
+	search := &results.Trial{Valid: true, Search: &results.Search{PerSecond: 1}}
+	tests := []struct {
+		name   string
+		trials []*results.Trial
+		want   []string
+	}{
+		{"search", []*results.Trial{search}, []string{HighestRate}},
+		{"restarts", []*results.Trial{resultstest.RestartTrial(0)}, []string{DroppedPerRestart, Gap, "response_p50_ns", "response_p99_ns"}},
+		{"steady", []*results.Trial{resultstest.RestartTrial()}, []string{DroppedPerAttempt, "response_p50_ns", "response_p99_ns", ServersCPUPerAttempt}},
+	}
+	for _, test := range tests {
+		got := Gating(test.trials)
+		if diff := cmp.Diff(test.want, got); diff != "" || len(got) > MaxGating {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}

@@ -1,0 +1,456 @@
+package metrics
+
+import (
+	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
+)
+
+// Shorter names for the columns of registry.
+const (
+	ratio      = results.ScaleRatio
+	difference = results.ScaleDifference
+)
+
+// registry has one row per metric, in the order of benchstat's tables and of comparisons.
+var registry = []Metric{
+	{
+		Name: HighestRate,
+		Doc: "the highest rate of a search at which nothing was dropped and p99 stayed " +
+			"within its bound",
+		Unit: unit.PerSecond, Better: Higher, Scale: ratio, Threshold: 0.05,
+		Bench: "highest-rate/s", Pool: highestRate,
+	},
+
+	{
+		Name: DroppedPerRestart,
+		Doc:  "attempts lost per restart, for any cause but the load's own",
+		Unit: unit.PerRestart, Better: Lower, Scale: difference, Threshold: 0.05, Needs: Restarts,
+		OverRestarts: true, Bench: "dropped/restart",
+		Tally: perRestart((*results.Trial).StepDropped),
+	},
+	{
+		Name: DropWindow,
+		Doc: "dropped_per_restart over the offered rate: the time whose connections a " +
+			"restart drops",
+		Unit: unit.Nanoseconds, Needs: Restarts, OverRestarts: true,
+	},
+	{
+		Name: DroppedPerAttempt,
+		Doc:  "attempts lost of all attempts, for any cause but the load's own",
+		Unit: unit.PerAttempt, Better: Lower, Scale: difference, Threshold: 1e-4,
+		Bench: "dropped/attempt", Tally: droppedPerAttempt,
+	},
+	{
+		Name: LostPerRestart,
+		Doc:  "attempts lost per restart, for any cause, the load's own failures too",
+		Unit: unit.PerRestart, Better: Lower, Scale: difference, Threshold: 0.05, Needs: Restarts,
+		OverRestarts: true, Bench: "lost/restart", Tally: perRestart(stepLost),
+	},
+	{
+		Name: LossWindow,
+		Doc:  "lost_per_restart over the offered rate: the time whose connections a restart loses",
+		Unit: unit.Nanoseconds, Needs: Restarts, OverRestarts: true,
+	},
+	{
+		Name: LostPerAttempt,
+		Doc:  "attempts lost of all attempts, for any cause, the load's own failures too",
+		Unit: unit.PerAttempt, Better: Lower, Scale: difference, Threshold: 1e-4,
+		Bench: "lost/attempt", Tally: lostPerAttempt,
+	},
+	{
+		Name: ResetAtClosePer,
+		Doc: "attempts lost per restart to resets of connections that were in a closed " +
+			"listener's queue",
+		Unit: unit.PerRestart, Better: Lower, Scale: difference, Threshold: 0.05, Needs: Restarts,
+		OverRestarts: true, Tally: resetAtClosePerRestart,
+	},
+	{
+		Name: SentAfterClose,
+		Doc:  "lost attempts that were sent after the last old listener had been closed: a total",
+		Unit: unit.Count, Needs: Ends, OverRestarts: true,
+	},
+	{
+		Name: SentAfterClosePer,
+		Doc:  "lost_sent_after_close per restart",
+		Unit: unit.PerRestart, Needs: Restarts, OverRestarts: true,
+	},
+	{
+		Name: HalfOpenLost,
+		Doc:  "share of the handshakes held up that were lost",
+		Unit: unit.Share, Better: Lower, Scale: difference, Threshold: 0.01, Needs: Ends,
+		Bench: "half-open-lost/held", Pool: halfOpenLost,
+	},
+
+	// Of a trial's steps the largest, because one bad switchover is what a user meets.
+	{
+		Name: Gap,
+		Doc:  "the longest time in which everything that was due was dropped",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
+		Bench: "gap-sec", Pool: largest(func(s *results.Step) *int64 { return &s.GapNS }),
+	},
+	{
+		Name: Outage,
+		Doc:  "the time from the first to the last attempt dropped at a step",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
+		Bench: "outage-sec", Pool: largest(func(s *results.Step) *int64 { return &s.OutageNS }),
+	},
+	{
+		Name: Resolution,
+		Doc:  "the spacing of attempts, of which gap and outage are multiples",
+		Unit: unit.Nanoseconds, Needs: Steps,
+		Pool: largest(func(s *results.Step) *int64 { return &s.ResolutionNS }),
+	},
+	{
+		Name: DroppedPerStep,
+		Doc:  "attempts dropped per step that takes pods of a Service away",
+		Unit: unit.PerStep, Better: Lower, Scale: difference, Threshold: 1, Needs: Steps,
+		Bench: "dropped/step", Pool: droppedPerStep,
+	},
+	{
+		Name: LostPerStep,
+		Doc:  "attempts lost per step that takes pods of a Service away",
+		Unit: unit.PerStep, Better: Lower, Scale: difference, Threshold: 1, Needs: Steps,
+		Bench: "lost/step", Pool: lostPerStep,
+	},
+	{
+		Name: PredictedLost,
+		Doc: "what such a step should lose: offered rate × time in which rules led to pods " +
+			"where nobody listened",
+		Unit: unit.PerStep, Needs: Steps, Pool: predictedLost,
+	},
+	{
+		Name: LostShare,
+		Doc:  "share of the attempts of the longest outage that was dropped",
+		Unit: unit.Share, Needs: Steps, Bench: "lost-share", Pool: lostShare,
+	},
+	{
+		Name: StaleRules,
+		Doc:  "behind a Service, from the close of a listener to the rules that send nobody there",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
+		Bench: "stale-rules-sec", Pool: medianLag(func(l *podLags) []float64 { return l.stale }),
+	},
+	{
+		Name: EndpointsLag,
+		Doc:  "from a pod's deletion to its Service's endpoints without it",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
+		Bench: "endpoints-lag-sec",
+		Pool:  medianLag(func(l *podLags) []float64 { return l.endpoints }),
+	},
+	{
+		Name: RulesLag,
+		Doc:  "from changed endpoints to the rules of the clients' node",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
+		Bench: "rules-lag-sec", Pool: medianLag(func(l *podLags) []float64 { return l.rules }),
+	},
+	{
+		Name: TermFirst,
+		Doc:  "share of the deleted pods that were told to end before the endpoints had changed",
+		Unit: unit.Share, Needs: Steps, Bench: "sigterm-first-share", Pool: termFirst,
+	},
+	{
+		Name: PodReady,
+		Doc: "from a new pod's listening to its being ready; negative: it was ready before " +
+			"it listened",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
+		Bench: "pod-ready-sec", Pool: medianLag(func(l *podLags) []float64 { return l.ready }),
+	},
+	{
+		Name: PodRouted,
+		Doc:  "from a new pod's listening until connections are sent to it",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
+		Bench: "pod-routed-sec", Pool: medianLag(func(l *podLags) []float64 { return l.routed }),
+	},
+	{
+		Name: Stall,
+		Doc:  "the longest time without a response that a step made",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.25, Needs: Steps,
+		Bench: "stall-sec", Pool: largest(func(s *results.Step) *int64 { return s.StallNS }),
+	},
+	// Of a trial's steps the median, because they describe the way of switching and not an
+	// accident.
+	{
+		Name: Takeover,
+		Doc:  "from the stop signal to the first response of a successor",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Starts,
+		Bench: "takeover-sec",
+		Pool:  medianStep(func(s *results.Step) *int64 { return s.TakeoverNS }),
+	},
+	{
+		Name: Tail,
+		Doc:  "from the stop signal to the last response of a stopped worker",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Ends,
+		Bench: "tail-sec", Pool: medianStep(func(s *results.Step) *int64 { return s.TailNS }),
+	},
+
+	// Who got the connections, in a cluster without steps.
+	{
+		Name: Listening,
+		Doc:  "workers that could have their address",
+		Unit: unit.Count, Bench: "listening-workers",
+		Pool: shared(func(s sharing) float64 { return float64(s.listening) }),
+	},
+	{
+		Name: Serving,
+		Doc:  "of those that listened, the workers that got a connection",
+		Unit: unit.Count, Bench: "serving-workers",
+		Pool: shared(func(s sharing) float64 { return float64(s.serving) }),
+	},
+	{
+		Name: ShareMax,
+		Doc:  "the largest share of the connections that a worker got",
+		Unit: unit.Share, Bench: "largest-share",
+		Pool: shared(func(s sharing) float64 { return float64(s.most) / float64(s.accepted) }),
+	},
+	{
+		Name: ShareMin,
+		Doc:  "the smallest share of the connections that a worker got",
+		Unit: unit.Share, Bench: "smallest-share",
+		Pool: shared(func(s sharing) float64 { return float64(s.least) / float64(s.accepted) }),
+	},
+
+	// Of several cold starts the last one counts.
+	{
+		Name: FirstServed,
+		Doc:  "from a cold worker's being ready to its first response",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
+		Bench: "first-served-sec",
+		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return c.FirstServedNS }),
+	},
+	{
+		Name: FairShare,
+		Doc:  "from a cold worker's being ready until it had served a fair share",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
+		Bench: "fair-share-sec",
+		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return c.FairShareNS }),
+	},
+	{
+		Name: NewcomerShare,
+		Doc:  "a cold worker's share of what was served until it was warm",
+		Unit: unit.Share, Needs: ColdStart, Bench: "newcomer-share",
+		Pool: lastCold(func(c *results.ColdStart) (float64, bool) { return c.Share, true }),
+	},
+	{
+		Name: NewcomerP50,
+		Doc:  "median response time of a cold worker",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
+		Bench: "newcomer-p50-sec",
+		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return p50(c.NewcomerNS) }),
+	},
+	{
+		Name: NewcomerP99,
+		Doc:  "99th percentile of a cold worker's response time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
+		Bench: "newcomer-p99-sec",
+		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return p99(c.NewcomerNS) }),
+	},
+	{
+		Name: OthersP99,
+		Doc:  "99th percentile of the other workers' response time meanwhile",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
+		Bench: "others-p99-sec",
+		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return p99(c.OthersNS) }),
+	},
+
+	{
+		Name: ResponseP50,
+		Doc:  "median response time of served attempts, from their schedule",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Bench: "response-p50-sec", Pool: pooled(response, p50),
+	},
+	{
+		Name: "response_p90_ns",
+		Doc:  "90th percentile of the response time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Pool: pooled(response, p90),
+	},
+	{
+		Name: ResponseP99,
+		Doc:  "99th percentile of the response time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
+		Bench: "response-p99-sec", Pool: pooled(response, p99),
+	},
+	{
+		Name: ResponseP999,
+		Doc:  "99.9th percentile of the response time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.2,
+		Bench: "response-p999-sec", Pool: pooled(response, p999),
+	},
+	{
+		Name: ResponseMax,
+		Doc:  "the longest response time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.25,
+		Bench: "response-max-sec", Pool: pooled(response, longest),
+	},
+	{
+		Name: "response_mean_ns",
+		Doc:  "mean response time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Pool: pooled(response, mean),
+	},
+	{
+		Name: ResponseSD,
+		Doc:  "standard deviation of the response time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.2,
+		Bench: "response-sd-sec", Pool: pooled(response, deviation),
+	},
+	{
+		Name: "service_p50_ns",
+		Doc:  "median service time of served attempts, from the instant they were sent",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Pool: pooled(service, p50),
+	},
+	{
+		Name: "service_p90_ns",
+		Doc:  "90th percentile of the service time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Pool: pooled(service, p90),
+	},
+	{
+		Name: "service_p99_ns",
+		Doc:  "99th percentile of the service time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
+		Pool: pooled(service, p99),
+	},
+	{
+		Name: "service_p999_ns",
+		Doc:  "99.9th percentile of the service time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.2,
+		Pool: pooled(service, p999),
+	},
+	{
+		Name: "service_max_ns",
+		Doc:  "the longest service time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.25,
+		Pool: pooled(service, longest),
+	},
+	{
+		Name: "service_mean_ns",
+		Doc:  "mean service time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Pool: pooled(service, mean),
+	},
+	{
+		Name: "service_sd_ns",
+		Doc:  "standard deviation of the service time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.2,
+		Pool: pooled(service, deviation),
+	},
+
+	{
+		Name: Wait,
+		Doc: "mean response time beyond that for which a connection keeps a worker: the wait " +
+			"for one",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
+		Bench: "wait-mean-sec", Pool: meanWait,
+	},
+	{
+		Name: PredictedWait,
+		Doc:  "the mean wait that queueing theory expects",
+		Unit: unit.Nanoseconds, Pool: predictedWait,
+	},
+
+	// Where clients try again.
+	{
+		Name: Tries,
+		Doc:  "tries per attempt; 1: nothing was tried again",
+		Unit: unit.PerAttempt, Better: Lower, Scale: ratio, Threshold: 0.01,
+		Bench: "tries/attempt", Pool: retried(func(r *results.Retries) int64 { return r.Tries }),
+	},
+	{
+		Name: Masked,
+		Doc:  "attempts served only after a try that failed, of all attempts",
+		Unit: unit.PerAttempt, Bench: "masked/attempt",
+		Pool: retried(func(r *results.Retries) int64 { return r.Masked }),
+	},
+	{
+		Name: Repeated,
+		Doc:  "attempts that a server read more than once, of all attempts",
+		Unit: unit.PerAttempt, Better: Lower, Scale: difference, Threshold: 1e-4,
+		Bench: "repeated/attempt",
+		Pool:  retried(func(r *results.Retries) int64 { return r.Repeated }),
+	},
+	{
+		Name: MaskedP50,
+		Doc:  "median response time of the masked attempts",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
+		Bench: "masked-p50-sec", Pool: pooled(masked, p50),
+	},
+	{
+		Name: MaskedP99,
+		Doc:  "99th percentile of the masked attempts' response time",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
+		Bench: "masked-p99-sec", Pool: pooled(masked, p99),
+	},
+
+	// Of the connections of the generation that listened longest.
+	{
+		Name: Jain,
+		Doc:  "Jain's index of the connections per worker, 1/n to 1",
+		Unit: unit.None, Better: Higher, Scale: difference, Threshold: 0.02, Bench: "jain",
+		Pool: fairness(func(f *results.Fairness) float64 { return f.Jain }),
+	},
+	{
+		Name: MaxOverMean,
+		Doc:  "the most connections that a worker got over their mean, 1 to n",
+		Unit: unit.None, Better: Lower, Scale: ratio, Threshold: 0.05, Bench: "max/mean",
+		Pool: fairness(func(f *results.Fairness) float64 { return f.MaxOverMean }),
+	},
+	{
+		Name: Chi2P,
+		Doc:  "p of Pearson's χ² against equal shares of the connections",
+		Unit: unit.Probability,
+		Pool: fairness(func(f *results.Fairness) float64 { return f.Chi2P }),
+	},
+	{
+		Name: QueueMax,
+		Doc:  "the most connections seen in one accept queue",
+		Unit: unit.Count, Better: Lower, Scale: difference, Threshold: 1, Bench: "queue-max",
+		Pool: queueMax,
+	},
+
+	{
+		Name: LoadCPUPerAttempt,
+		Doc:  "CPU time of the load per attempt",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Pool: cpuPerAttempt(func(c *results.CPU) *int64 { return c.LoadNS }),
+	},
+	{
+		Name: ServersCPUPerAttempt,
+		Doc:  "CPU time of the servers per attempt",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Bench: "servers-cpu-sec/attempt",
+		Pool:  cpuPerAttempt(func(c *results.CPU) *int64 { return c.ServersNS }),
+	},
+	{
+		Name: Switches,
+		Doc:  "how often workers were put on a CPU, per connection",
+		Unit: unit.PerConnection, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Bench: "context-switches/connection", Pool: switches,
+	},
+	{
+		Name: Selection,
+		Doc:  "time of one run of a selector in eBPF",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
+		Bench: "selection-sec", Pool: selection,
+	},
+	{
+		Name: Load,
+		Doc:  "share of the time for which workers were occupied",
+		Unit: unit.Share, Bench: "occupied-share", Pool: occupied,
+	},
+	{
+		Name: Offered,
+		Doc:  "attempts that the schedule called for per second",
+		Unit: unit.PerSecond, Bench: "offered/s", Pool: offered,
+	},
+	{
+		Name: Capacity,
+		Doc:  "what the servers were found to answer, where the load is a share of it",
+		Unit: unit.PerSecond, Bench: "capacity/s", Pool: capacity,
+	},
+	{
+		Name: ScheduleLag,
+		Doc:  "99th percentile of how late the load sent its attempts",
+		Unit: unit.Nanoseconds, Pool: scheduleLag,
+	},
+}

@@ -1,0 +1,34 @@
+package stats
+
+import (
+	"cmp"
+	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// An Adjusted is a p within its family.
+type Adjusted struct {
+	P      float64 // at most 1
+	Factor float64 // by which the p was raised; may take it past 1
+}
+
+// Holm adjusts the p of comparisons that are one family by Holm's method (Scand. J. Statist. 6
+// (1979) 65). It returns them in the order given.
+func Holm(ps []float64) []Adjusted {
+	order := make([]int, len(ps))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(ps[a], ps[b]) })
+	adjusted := make([]Adjusted, len(ps))
+	largest := 0.0
+	for rank, i := range order {
+		largest = max(largest, ps[i]*float64(len(ps)-rank))
+		adjusted[i] = Adjusted{P: min(1, largest), Factor: largest / ps[i]}
+	}
+	return adjusted
+}
+
+// NormalQuantile is the quantile of the standard normal distribution.
+func NormalQuantile(p float64) float64 { return distuv.UnitNormal.Quantile(p) }

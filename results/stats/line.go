@@ -1,0 +1,31 @@
+package stats
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// A Line is fitted to points by least squares.
+type Line struct {
+	N      int     // points
+	Slope  float64 // y for each x
+	Half   float64 // of the 95 % interval of the slope, which is Slope ± Half
+	AtNone float64 // y where x is 0
+}
+
+// LeastSquares fits a line; the standard error of its slope is that of the residuals over the
+// spread of x (Montgomery, Peck and Vining, "Introduction to Linear Regression Analysis", 2.3).
+func LeastSquares(x, y []float64) Line {
+	atNone, slope := stat.LinearRegression(x, y, nil, false)
+	var residual, spread float64
+	mean := stat.Mean(x, nil)
+	for i := range x {
+		residual += math.Pow(y[i]-atNone-slope*x[i], 2)
+		spread += math.Pow(x[i]-mean, 2)
+	}
+	freedom := float64(len(x) - 2)
+	t := distuv.StudentsT{Sigma: 1, Nu: freedom}.Quantile(1 - (1-Confidence)/2)
+	return Line{N: len(x), Slope: slope, Half: t * math.Sqrt(residual/freedom/spread), AtNone: atNone}
+}

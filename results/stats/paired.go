@@ -1,0 +1,165 @@
+package stats
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"reuseport-bench/results"
+)
+
+// exactPairs is the largest number of pairs for which the signed-rank distribution is computed and
+// not approximated.
+const exactPairs = 60
+
+// PairedRatio summarizes the quotients of pairs, all of them positive: how many times as large the
+// first of a pair is. The center is their pseudomedian (Hodges & Lehmann, Ann. Math. Statist. 34
+// (1963) 598), the interval that of all ratios which Wilcoxon's signed-rank test, exact, does not
+// reject at 1 − level; p is the test's for a ratio of 1. It needs six pairs for an interval at 95
+// %; with fewer, lo and hi are null and a warning says so. It panics on no ratios.
+//
+// Logarithms are ranked, so that a ratio and its inverse count alike. The test asks that they lie
+// symmetrically about their center. Where nothing differs they do, whatever the distribution: the
+// trials of a block are run in random order, so a ratio is as likely as its inverse. A bootstrap of
+// the median covers too seldom with 8 pairs (TestIntervalCoverage), and has no p that is exact
+// where nothing differs.
+func PairedRatio(ratios []float64, level float64) (s results.Summary, p float64) {
+	logs := make([]float64, len(ratios))
+	for i, r := range ratios {
+		logs[i] = math.Log(r)
+	}
+	s, p = signedRank(logs, level)
+	s.Center = math.Exp(s.Center)
+	if s.Lo != nil {
+		s.Bound(math.Exp(*s.Lo), math.Exp(*s.Hi), s.Confidence, s.Method)
+	}
+	return s, p
+}
+
+// PairedDifference is the same for what may be 0, and so has no ratio: by how much the first of a
+// pair is larger.
+func PairedDifference(differences []float64, level float64) (s results.Summary, p float64) {
+	return signedRank(differences, level)
+}
+
+func signedRank(differences []float64, level float64) (results.Summary, float64) {
+	n := len(differences)
+	walsh := make([]float64, 0, n*(n+1)/2)
+	for i, a := range differences {
+		for _, b := range differences[i:] {
+			walsh = append(walsh, (a+b)/2)
+		}
+	}
+	slices.Sort(walsh)
+	s := results.Summary{Center: middle(walsh), N: n, Method: results.MethodNone}
+	rank, reached := signedRankCut(n, level)
+	if rank == 0 {
+		s.Warn("need ≥ %d blocks for a %.4g %% interval, have %d", PairsFor(level), 100*level, n)
+	} else {
+		s.Bound(walsh[rank-1], walsh[len(walsh)-rank], reached, results.MethodSignedRank)
+	}
+	return s, signedRankP(differences)
+}
+
+// PairsFor is the least number of pairs for which there is an interval at the level: all of one
+// sign have probability 2^(1−n).
+func PairsFor(level float64) int {
+	return int(math.Ceil(1 - math.Log2(1-level)))
+}
+
+// signedRankCut is the largest k, 1-based, such that the k-th Walsh average from either end bounds
+// the center at the level, and the level reached; 0, 0 where even the outermost do not.
+func signedRankCut(n int, level float64) (k int, reached float64) {
+	if n <= exactPairs {
+		below := 0.0
+		for w, chance := range signedRankChances(signedRanks(n)) {
+			below += chance
+			if 1-2*below < level-1e-12 {
+				break
+			}
+			k, reached = w+1, 1-2*below
+		}
+		return k, reached
+	}
+	mean, sd := signedRankMoments(n)
+	normal := distuv.Normal{Mu: mean, Sigma: sd}
+	k = int(math.Floor(normal.Quantile((1 - level) / 2)))
+	return k, 1 - 2*normal.CDF(float64(k)-0.5)
+}
+
+func signedRankMoments(n int) (mean, sd float64) {
+	m := float64(n)
+	return m * (m + 1) / 4, math.Sqrt(m * (m + 1) * (2*m + 1) / 24)
+}
+
+// signedRanks are 1 to n.
+func signedRanks(n int) []int {
+	ranks := make([]int, n)
+	for i := range ranks {
+		ranks[i] = i + 1
+	}
+	return ranks
+}
+
+// signedRankChances is the distribution of the sum of the ranks of which each counts or does not,
+// by a fair coin.
+func signedRankChances(ranks []int) []float64 {
+	total := 0
+	for _, r := range ranks {
+		total += r
+	}
+	chances := make([]float64, total+1)
+	chances[0] = 1
+	reach := 0
+	for _, r := range ranks {
+		reach += r
+		for s := reach; s >= 0; s-- {
+			with := 0.0
+			if s >= r {
+				with = chances[s-r]
+			}
+			chances[s] = (chances[s] + with) / 2
+		}
+	}
+	return chances
+}
+
+// signedRankP is the two-sided p of Wilcoxon's test that differences are symmetric about 0: exact,
+// given which are tied, up to exactPairs. Differences of 0 say nothing of a direction and are left
+// out, as Wilcoxon did.
+func signedRankP(differences []float64) float64 {
+	apart := slices.DeleteFunc(slices.Clone(differences), func(d float64) bool { return d == 0 })
+	if len(apart) == 0 {
+		return 1
+	}
+	slices.SortFunc(apart, func(a, b float64) int { return cmp.Compare(math.Abs(a), math.Abs(b)) })
+	ranks := make([]int, len(apart)) // doubled, so that the mean of tied ranks is whole
+	positive, squares := 0, 0.0
+	for i := 0; i < len(apart); {
+		j := i
+		for j < len(apart) && math.Abs(apart[j]) <= math.Abs(apart[i])*(1+1e-12) { // a ratio and its inverse tie, but for rounding
+			j++
+		}
+		for k := i; k < j; k++ {
+			ranks[k] = i + 1 + j
+			squares += float64(ranks[k]) * float64(ranks[k])
+			if apart[k] > 0 {
+				positive += ranks[k]
+			}
+		}
+		i = j
+	}
+	total := len(apart) * (len(apart) + 1)
+	smaller := min(positive, total-positive)
+	if len(apart) > exactPairs {
+		z := (math.Abs(float64(positive)-float64(total)/2) - 1) / math.Sqrt(squares/4) // 1: half a rank, doubled
+		return min(1, 2*distuv.UnitNormal.CDF(-max(0, z)))
+	}
+	p := 0.0
+	for _, chance := range signedRankChances(ranks)[:smaller+1] {
+		p += chance
+	}
+	return min(1, 2*p)
+}

@@ -1,0 +1,160 @@
+package stats
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+)
+
+// Deaths by horse kick in 14 Prussian corps over 20 years, 10 of the corps: the textbook Poisson
+// sample (L. von Bortkiewicz, Das Gesetz der kleinen Zahlen, 1898). Mean 0.61, variance 0.611.
+func horseKicks() (counts []int64, exposure []float64) {
+	for deaths, years := range []int{109, 65, 22, 3, 1} {
+		for range years {
+			counts = append(counts, int64(deaths))
+			exposure = append(exposure, 1)
+		}
+	}
+	return counts, exposure
+}
+
+func TestDispersion(t *testing.T) {
+	kicks, years := horseKicks()
+	tests := []struct {
+		name     string
+		counts   []int64
+		exposure []float64
+		want     float64
+	}{
+		{"horse kicks", kicks, years, 0.610955 / 0.61},
+		{"one cluster of four in four", []int64{0, 0, 0, 4}, []float64{1, 1, 1, 1}, 4},
+		{"equal counts", []int64{2, 2, 2}, []float64{1, 1, 1}, 0},
+		// Rate 0.5: expected 1 and 5; (2−1)²/1 + (4−5)²/5 over one degree of freedom.
+		{"unequal exposure", []int64{2, 4}, []float64{2, 10}, 1.2},
+	}
+	for _, test := range tests {
+		if got := Dispersion(test.counts, test.exposure); math.Abs(got-test.want) > 1e-5 {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// Limits for k events as in the table of Garwood (1936), also in Ulm, Am. J. Epidemiol. 131 (1990)
+// 373.
+func TestGarwood(t *testing.T) {
+	for _, test := range []struct{ k, level, lo, hi float64 }{
+		{1, 0.95, 0.025318, 5.571643},
+		{2, 0.95, 0.242209, 7.224688},
+		{5, 0.95, 1.623486, 11.668332},
+		{10, 0.95, 4.795389, 18.390356},
+		{100, 0.95, 81.363952, 121.627}, // 81.36 to 121.63
+		{1, 0.99, 0.005013, 7.430},
+		{10, 0.99, 3.717, 21.398},
+	} {
+		lo, hi := garwood(test.k, (1-test.level)/2)
+		if math.Abs(lo-test.lo) > 5e-4 || math.Abs(hi-test.hi) > 1e-3 {
+			t.Errorf("k = %v at %v: got %v to %v, want %v to %v", test.k, test.level, lo, hi, test.lo, test.hi)
+		}
+	}
+}
+
+func TestRate(t *testing.T) {
+	ones := func(n int) []float64 { return slices.Repeat([]float64{1}, n) }
+	tests := []struct {
+		name     string
+		counts   []int64
+		exposure []float64
+		want     results.Summary
+	}{
+		{
+			"even: Poisson", slices.Repeat([]int64{1}, 10), ones(10),
+			results.Summary{Center: 1, Lo: new(0.4795389), Hi: new(1.8390356), Confidence: 0.95, N: 10, Method: results.MethodPoisson},
+		},
+		{
+			"per attempt: Poisson over the exposure", []int64{5, 5}, []float64{1000, 1000},
+			results.Summary{Center: 0.005, Lo: new(4.795389 / 2000), Hi: new(18.390356 / 2000), Confidence: 0.95, N: 2, Method: results.MethodPoisson},
+		},
+		{
+			// φ is 4, so they are one event: Garwood's limits are −ln(1 − tail), and the x with
+			// (1+x)·e⁻ˣ = tail. Student's t with 3 degrees of freedom is 3.182446 at 97.5 %, beyond
+			// which a normal has 7.302·10⁻⁴.
+			"one cluster of four in four", []int64{0, 0, 0, 4}, ones(4),
+			results.Summary{Center: 1, Lo: new(0.000730450), Hi: new(9.581304), Confidence: 0.95, N: 4, Method: results.MethodQuasiPoisson},
+		},
+		{
+			"the same, per 1000 attempts", []int64{0, 0, 0, 4}, slices.Repeat([]float64{1000}, 4),
+			results.Summary{Center: 0.001, Lo: new(0.000730450 / 1000), Hi: new(9.581304 / 1000), Confidence: 0.95, N: 4, Method: results.MethodQuasiPoisson},
+		},
+		{
+			"none: rule of three", slices.Repeat([]int64{0}, 300), ones(300),
+			results.Summary{Center: 0, Lo: new(0.), Hi: new(0.01), Confidence: 0.95, N: 300, Method: results.MethodRuleOfThree},
+		},
+		{
+			// φ is exactly 1, but 20 quotients add up to a little more.
+			"one in twenty: Poisson", append(slices.Repeat([]int64{0}, 19), 1), ones(20),
+			results.Summary{Center: 0.05, Lo: new(0.0253178 / 20), Hi: new(5.5716434 / 20), Confidence: 0.95, N: 20, Method: results.MethodPoisson},
+		},
+		{
+			"one restart says nothing of clusters", []int64{3}, ones(1),
+			results.Summary{Center: 3, N: 1, Method: results.MethodNone,
+				Warnings: []string{"one count only: whether events come in clusters cannot be told, so no interval"}},
+		},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, Rate(test.counts, test.exposure, Confidence), near); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+// The two sides of a dispersion of 1: of so many counts of 0 and of 2 it is 2 × zeros ÷ (n−1).
+func TestRateChoosesByDispersion(t *testing.T) {
+	for _, test := range []struct {
+		zeros, twos int
+		want        string
+	}{
+		{4, 6, results.MethodPoisson},      // 0.89
+		{5, 4, results.MethodQuasiPoisson}, // 1.25
+		{7, 3, results.MethodQuasiPoisson}, // 1.56
+	} {
+		counts := append(slices.Repeat([]int64{0}, test.zeros), slices.Repeat([]int64{2}, test.twos)...)
+		exposure := slices.Repeat([]float64{1}, len(counts))
+		if got := Rate(counts, exposure, Confidence); got.Method != test.want {
+			t.Errorf("dispersion %.2f: got %s, want %s", Dispersion(counts, exposure), got.Method, test.want)
+		}
+	}
+}
+
+// The rule of three is that of another level: 300 without event are at most 4.605/300 at 99 %.
+func TestRuleOfThreeAtLevel(t *testing.T) {
+	got := Rate([]int64{0, 0}, []float64{100, 200}, 0.99)
+	want := results.Summary{Lo: new(0.), Hi: new(4.605170 / 300), Confidence: 0.99, N: 2, Method: results.MethodRuleOfThree}
+	if diff := cmp.Diff(want, got, near); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Of two counts that differ nothing can be said, and nothing panics; the limits of whatever else a
+// rate can ask for are numbers.
+func TestGarwoodIsDefined(t *testing.T) {
+	for _, level := range []float64{0.95, 0.98, 0.995, 0.9999} {
+		for _, counts := range [][]int64{{15, 1}, {0, 7}, {1000, 3, 0}, {0, 0, 0, 0, 40}} {
+			s := Rate(counts, slices.Repeat([]float64{1}, len(counts)), level)
+			if len(counts) == 2 && (s.Method != results.MethodNone || len(s.Warnings) != 1) {
+				t.Errorf("%v at %v: %+v, want no interval", counts, level, s)
+			}
+		}
+	}
+	for k := 1e-3; k < 1e7; k *= 1.7 {
+		for tail := 0.2; tail > leastTail; tail /= 2 {
+			lo, hi := garwood(k, tail)
+			if !(lo <= k && hi >= k) || math.IsNaN(lo) || math.IsInf(hi, 0) {
+				t.Errorf("%v events, tail %v: [%v, %v]", k, tail, lo, hi)
+			}
+		}
+	}
+}

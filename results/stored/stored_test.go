@@ -1,0 +1,144 @@
+package stored
+
+import (
+	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/resultstest"
+	"reuseport-bench/results/summary"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A stored run of before is read with the metrics that it does not know, and keeps what it has.
+func TestNewMetricsOfStoredRuns(t *testing.T) {
+	run, err := Load("../baseline/ci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			for dropped, lost := range map[string]string{
+				metrics.DroppedPerAttempt: metrics.LostPerAttempt, metrics.DroppedPerRestart: metrics.LostPerRestart,
+			} {
+				l, known := v.Summary[lost]
+				if d, ok := v.Summary[dropped]; ok != known || d.Center != l.Center || d.N != l.N {
+					t.Errorf("%s %s: %s %v of %d, %s %v of %d", s.Name, results.LabelString(v.Labels), dropped, d.Center, d.N, lost, l.Center, l.N)
+				}
+				seen++
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("the run has no variants")
+	}
+	v := &results.Variant{
+		Trials:  []*results.Trial{resultstest.RestartTrial(3)},
+		Summary: map[string]results.Summary{metrics.LostPerRestart: {Center: 77}},
+	}
+	refresh(&results.Run{Scenarios: []*results.Scenario{{Variants: []*results.Variant{v}}}})
+	if got := v.Summary[metrics.LostPerRestart].Center; got != 77 || v.Summary[metrics.DroppedPerRestart].Center != 3 {
+		t.Errorf("lost %v and dropped %v per restart; want the stored 77, and 3", got, v.Summary[metrics.DroppedPerRestart].Center)
+	}
+}
+
+// What an older program wrote keeps its figures, and gets what this program says of them, and its
+// metrics.
+func TestLoadRefreshes(t *testing.T) {
+	run := resultstest.NewRun()
+	run.FinishedAt = new(run.StartedAt.Add(time.Minute))
+	trial := resultstest.RestartTrial(0, 0)
+	trial.ScheduleLagP99NS, trial.ResponseNS = 150e6, &results.Percentiles{P99: 200e6}
+	v := run.Scenarios[0].Variants[0]
+	v.Trials = []*results.Trial{trial}
+	summary.FillRun(run)
+	delete(v.Summary, metrics.ScheduleLag)
+	lo, hi := 0.1, 0.2
+	v.Summary["of_an_older_program"] = results.Summary{Center: 7}
+	v.Summary[metrics.LostPerRestart] = results.Summary{Center: 0.3, Lo: &lo, Hi: &hi, N: 3, Method: "bootstrap"}
+	p99 := v.Summary["response_p99_ns"]
+	p99.Warnings = []string{"includes schedule lag, p99 1.5e+02 ms"}
+	v.Summary["response_p99_ns"] = p99
+	change := results.Summary{Center: 0, Lo: new(-1.), Hi: new(1.), N: 8}
+	run.Scenarios[0].AA = []*results.Delta{{Metric: metrics.Gap, Scale: results.ScaleDifference, Change: change, P: 1, PAdjusted: 1, Threshold: 1e6, Outcome: results.DeltaNone}}
+	dir := t.TempDir()
+	s, err := results.Create(dir, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Finish(run); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := again.Scenarios[0]
+	got := loaded.Variants[0].Summary
+	if got["of_an_older_program"].Center != 7 || got[metrics.ScheduleLag].Center != 150e6 {
+		t.Errorf("metrics: got %v", got)
+	}
+	want := results.Summary{Center: 0.3, Lo: &lo, Hi: &hi, N: 3, Method: "bootstrap", TooFew: true}
+	if diff := cmp.Diff(want, got[metrics.LostPerRestart]); diff != "" {
+		t.Errorf("a figure that would be another today (-want +got):\n%s", diff)
+	}
+	if said := strings.Join(got["response_p99_ns"].Warnings, "\n"); !strings.Contains(said, "p99 150 ms") || strings.Contains(said, "e+02") {
+		t.Errorf("of the same figure it says %q", said)
+	}
+	if v := loaded.AA[0].Verdict; v != results.VerdictSame {
+		t.Errorf("the A/A arm has the verdict %q", v)
+	}
+}
+
+// A run whose A/A arm has the label of older programs is compared with one of today, its arm with
+// that of today's.
+func TestOldRunIsComparedWithNew(t *testing.T) {
+	stored := func(arm string, started time.Duration, control int64) []*results.Run {
+		run := resultstest.NewRun()
+		run.StartedAt = run.StartedAt.Add(started)
+		run.FinishedAt = new(run.StartedAt.Add(time.Minute))
+		s := run.Scenarios[0]
+		s.Trials, s.Baseline = 8, resultstest.CloseLabels()
+		s.Variants[1].Labels = resultstest.CloseLabels()
+		s.Variants[1].Labels[results.LabelArm] = arm
+		for i, v := range s.Variants {
+			for block := range s.Trials {
+				trial := resultstest.RestartTrial(0)
+				trial.Block = block
+				trial.ResponseNS.P50 = 1000 + int64(block) + int64(i)*control
+				v.Trials = append(v.Trials, trial)
+			}
+		}
+		dir := t.TempDir()
+		store, err := results.Create(dir, run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Finish(run); err != nil {
+			t.Fatal(err)
+		}
+		all, err := LoadAll(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	today := stored(results.ArmControl, time.Hour, 0)
+	for control, void := range map[int64]int{0: 0, 700: 1} {
+		c, err := compare.Runs(stored("again", 0, control), today, compare.Options{Metrics: []string{metrics.ResponseP50}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := c.Scenarios[0]
+		if len(s.Variants) != 1 || len(s.Unmeasured)+len(s.Warnings) > 0 {
+			t.Errorf("compared %d variants, want the baseline; unmeasured %q, warnings %q", len(s.Variants), s.Unmeasured, s.Warnings)
+		}
+		if len(s.Void) != void {
+			t.Errorf("an old A/A arm that is %d ns slower: void %q", control, s.Void)
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package summary
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/stats"
+)
+
+// A Slope is how a metric in nanoseconds follows a lag that variants differ in, over their trials.
+type Slope struct {
+	Key  string // the label that has the lag
+	Rest string // what else the variants are labelled, or ""
+	stats.Line
+}
+
+// lagKeys are the labels whose values may be lags that something should follow.
+var lagKeys = []string{"kube.endpoint_lag", "kube.node_lag"}
+
+// Slopes are those of the metric over every lag that at least three variants, alike in all else,
+// have different values of. Lags that are drawn have no value.
+func Slopes(s *results.Scenario, metric string) []Slope {
+	m, _ := metrics.Find(metric)
+	type group struct{ key, rest string }
+	type points struct{ x, y []float64 }
+	groups := map[group]*points{}
+	var order []group
+	for _, v := range s.Variants {
+		for _, key := range lagKeys {
+			lag, err := time.ParseDuration(v.Labels[key])
+			if err != nil || v.IsAA() {
+				continue
+			}
+			rest := maps.Clone(v.Labels)
+			delete(rest, key)
+			g := group{key, ""}
+			if len(rest) > 0 {
+				g.rest = results.LabelString(rest)
+			}
+			if groups[g] == nil {
+				groups[g] = &points{}
+				order = append(order, g)
+			}
+			p := groups[g]
+			for _, t := range v.ValidTrials() {
+				if y, ok := m.Of(t); ok {
+					p.x, p.y = append(p.x, float64(lag)), append(p.y, y)
+				}
+			}
+		}
+	}
+	var all []Slope
+	for _, g := range order {
+		p := groups[g]
+		if lags := slices.Compact(slices.Sorted(slices.Values(p.x))); len(lags) < 3 || len(p.x) < 6 {
+			continue
+		}
+		all = append(all, Slope{Key: g.key, Rest: g.rest, Line: stats.LeastSquares(p.x, p.y)})
+	}
+	return all
+}

@@ -1,0 +1,37 @@
+package summary
+
+import (
+	"math"
+	"testing"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
+)
+
+// Variants that differ in the lag alone make a line; one whose lag is drawn, and one that is
+// another's, do not.
+func TestSlopes(t *testing.T) {
+	variant := func(labels map[string]string, outages ...int64) *results.Variant {
+		v := &results.Variant{Labels: labels}
+		for _, ms := range outages {
+			v.Trials = append(v.Trials, &results.Trial{Valid: true, Steps: []results.Step{{OutageNS: ms * 1e6}}})
+		}
+		return v
+	}
+	lag := func(l, path string) map[string]string {
+		return map[string]string{"kube.endpoint_lag": l, "path": path}
+	}
+	s := &results.Scenario{Variants: []*results.Variant{
+		variant(map[string]string{"path": "direct"}, 0, 2),
+		variant(lag("0s", "service"), 3, 5), variant(lag("100ms", "service"), 103, 105), variant(lag("1s", "service"), 1003, 1005),
+		variant(lag("uniform(10ms..1s)", "service"), 500, 900),
+		variant(lag("0s", "dns"), 3, 5), variant(lag("1s", "dns"), 1003, 1005, 1004, 1004), // two are no line
+	}}
+	got := Slopes(s, metrics.Outage)
+	if len(got) != 1 || got[0].Rest != "path=service" || got[0].N != 6 {
+		t.Fatalf("%+v", got)
+	}
+	if g := got[0]; math.Abs(g.Slope-1) > 1e-9 || math.Abs(g.AtNone-4e6) > 1 || g.Half <= 0 || g.Half > 0.01 {
+		t.Errorf("%+v", g)
+	}
+}

@@ -1,0 +1,71 @@
+package unit
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Plural writes how many there are of what the noun names: "1 trial", "0 trials", "2 load
+// processes".
+func Plural[N int | int64](n N, noun string) string {
+	text := strconv.FormatInt(int64(n), 10) + " " + noun
+	switch {
+	case n == 1:
+		return text
+	case strings.HasSuffix(noun, "s"):
+		return text + "es"
+	}
+	return text + "s"
+}
+
+const (
+	leastWritten = 1e-6 // what is smaller is written as a bound: nobody counts the zeros of 0.000000000123
+	mostWritten  = 1e15 // nor the digits of what is larger
+)
+
+// Number writes x with three significant digits, from 100 on without decimals, and never in
+// exponent form.
+func Number(x float64) string { return decimal(x, 3) }
+
+// Digits is Number with so many significant digits, and without the zeros behind them.
+func Digits(x float64, digits int) string {
+	text := decimal(x, digits)
+	if strings.ContainsRune(text, '.') && !strings.ContainsRune(text, ' ') {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
+}
+
+func decimal(x float64, digits int) string {
+	size := math.Abs(x)
+	switch {
+	case math.IsNaN(x) || math.IsInf(x, 0):
+		return "–"
+	case x == 0:
+		return "0"
+	case size < leastWritten:
+		return beyond(x < 0, "<", leastWritten)
+	case size > mostWritten:
+		return beyond(x < 0, ">", mostWritten)
+	}
+	decimals := max(0, digits-1-int(math.Floor(math.Log10(size))))
+	return strconv.FormatFloat(x, 'f', decimals, 64)
+}
+
+// beyond writes that a size is smaller, or larger, than a bound.
+func beyond(negative bool, sign string, bound float64) string {
+	text := strconv.FormatFloat(bound, 'f', -1, 64)
+	if !negative {
+		return sign + " " + text
+	}
+	return map[string]string{"<": ">", ">": "<"}[sign] + " -" + text
+}
+
+// PValue writes a p: to three decimals, tiny ones as a bound.
+func PValue(p float64) string {
+	if p < 0.001 {
+		return "< 0.001"
+	}
+	return strconv.FormatFloat(p, 'f', 3, 64)
+}

@@ -1,0 +1,89 @@
+// Package unit writes figures. Each metric has one Unit; values are stored in base units and are
+// scaled only here.
+package unit
+
+import (
+	"math"
+	"time"
+)
+
+// A Unit is what a metric is measured in.
+type Unit int
+
+// The units.
+const (
+	None          Unit = iota // a number without a unit, such as an index
+	Nanoseconds               // the base unit of time
+	PerSecond                 // a rate
+	PerRestart                // events per restart
+	PerStep                   // events per step of the timeline
+	PerAttempt                // events per attempt
+	PerConnection             // events per connection
+	Share                     // of a whole, 0 to 1
+	Probability               // a p value, 0 to 1
+	Count                     // whole things
+)
+
+// A Scale is the unit that a column of figures is printed in.
+type Scale struct {
+	Name   string  // "" for none
+	Factor float64 // the scale's unit in base units
+}
+
+// Plain leaves figures as they are.
+func Plain() Scale { return Scale{"", 1} }
+
+// Seconds is the base unit of time in formats that know no nanoseconds.
+func Seconds() Scale { return Scale{"s", 1e9} }
+
+// Scale returns one scale for all the values, which are in base units. Of times it is the largest
+// unit that leaves the largest value at 1 or more; seconds only from 10 s on, because milliseconds
+// are what readers compare, and milliseconds for 0.
+func (u Unit) Scale(values ...float64) Scale {
+	if u != Nanoseconds {
+		return Plain()
+	}
+	var largest float64
+	for _, v := range values {
+		largest = max(largest, math.Abs(v))
+	}
+	switch {
+	case largest >= 1e10:
+		return Seconds()
+	case largest >= 1e6 || largest == 0:
+		return Scale{"ms", 1e6}
+	case largest >= 1e3:
+		return Scale{"µs", 1e3}
+	}
+	return Scale{"ns", 1}
+}
+
+// Of writes x, in base units, in the scale's unit, see Number.
+func (s Scale) Of(x float64) string { return Number(x / s.Factor) }
+
+// Text writes x by itself: a time with its unit and three significant figures, anything else with
+// that many digits.
+func (u Unit) Text(x float64, digits int) string {
+	if u == Nanoseconds {
+		return Duration(x).String()
+	}
+	return Digits(x, digits)
+}
+
+// Duration returns ns nanoseconds, rounded to three significant figures.
+func Duration(ns float64) time.Duration {
+	if ns == 0 {
+		return 0
+	}
+	step := math.Pow(10, max(0, math.Floor(math.Log10(math.Abs(ns)))-2))
+	return time.Duration(math.Round(ns/step) * step)
+}
+
+// Spread writes a figure and, where it has one, its interval: "x [lo, hi]".
+func Spread(center float64, lo, hi *float64, write func(float64) string) string {
+	text := write(center)
+	if lo != nil && hi != nil {
+		text += " [" + write(*lo) + ", " + write(*hi) + "]"
+	}
+	return text
+}
