@@ -31,12 +31,20 @@ func printFacts(c *cobra.Command, args, scenarios []string, trial string, print 
 	if err != nil {
 		return usage(err)
 	}
-	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		return usage(err)
+	case !info.IsDir():
 		path = filepath.Dir(path)
 	}
 	files, err := harness.FactsFiles(path)
 	if err != nil {
 		return usage(err)
+	}
+	for _, s := range scenarios {
+		if !slices.ContainsFunc(files, func(f harness.FactsFile) bool { return f.Scenario == s }) {
+			return usage(fmt.Errorf("--scenario %s: %s has no facts of it", s, path))
+		}
 	}
 	files = slices.DeleteFunc(files, func(f harness.FactsFile) bool {
 		ofThese := slices.ContainsFunc(scenarios, func(s string) bool { return f.Scenario == s })
@@ -80,13 +88,13 @@ func attemptsCSV(w io.Writer, files []harness.FactsFile) error {
 			if row.Served {
 				outcome = "served"
 			}
-			sent := ""
+			sent, done := "", ""
 			if row.Tries > 0 {
-				sent = strconv.FormatInt(int64(row.Sent), 10)
+				sent, done = strconv.FormatInt(int64(row.Sent), 10), strconv.FormatInt(int64(row.Done), 10)
 			}
 			err = errors.Join(err, out.Write([]string{
 				f.Name, labels, strconv.Itoa(row.Process), strconv.FormatUint(row.Sequence, 10),
-				strconv.FormatInt(int64(row.Scheduled), 10), sent, strconv.FormatInt(int64(row.Done), 10),
+				strconv.FormatInt(int64(row.Scheduled), 10), sent, done,
 				orEmpty(row.Worker), strconv.Itoa(row.Tries), outcome, row.Phase, row.Error,
 				row.Verdict.Cause, row.Verdict.Evidence.String(), orEmpty(row.Step),
 			}))
@@ -124,12 +132,18 @@ func vegetaResults(w io.Writer, files []harness.FactsFile) error {
 	}
 	encode := vegeta.NewEncoder(w)
 	for row := range a.Rows() {
+		if row.Tries == 0 {
+			continue // the load did not come to it: vegeta would take it for one of no time
+		}
 		result := vegeta.Result{
 			Attack: files[0].Name, Seq: row.Sequence*uint64(r.Load.Processes) + uint64(row.Process), Code: uint16(row.Status),
 			Timestamp: time.Unix(0, int64(row.Scheduled)).UTC(), Latency: row.Done.Sub(row.Scheduled),
 			Method: method, URL: "http://" + r.Trial.Target + "/",
 		}
 		if !row.Served {
+			if result.Code < 400 {
+				result.Code = 0 // vegeta takes 200 for success, also of a response that was cut off
+			}
 			result.Error = fmt.Sprintf("%s: %s (%s)", row.Phase, row.Error, row.Verdict.Cause)
 		}
 		if err := encode(&result); err != nil {
@@ -153,6 +167,11 @@ func rejudgeFacts(w io.Writer, files []harness.FactsFile) error {
 		}
 		attempts += a.Attempts()
 		changes := ledger.Changes(r.Verdicts, a.Verdicts())
+		var again results.Trial
+		a.Fill(&again)
+		if again.Residual != r.Trial.Residual {
+			changes = append(changes, fmt.Sprintf("residual %d, was %d", again.Residual, r.Trial.Residual))
+		}
 		if len(changes) == 0 {
 			continue
 		}

@@ -24,7 +24,6 @@ type Verdict struct {
 // A view is what the rules see of one lost attempt.
 type view struct {
 	*Attempt
-	index     int
 	source    netip.AddrPort // the client's end of its connection
 	held      bool           // its handshake was held up while listeners were closed
 	reused    bool           // an earlier attempt had opened its connection
@@ -36,6 +35,12 @@ type view struct {
 	// reset and dropped are the kernel's events about it; nil where there is none, or where it is
 	// judged without them.
 	reset, dropped *Event
+
+	// What closing and kills have found: several rules ask, and a trial may have a thousand closings.
+	closingOnce, killsOnce bool
+	closingOK              bool
+	closingWorker          int
+	killsFound             []event
 }
 
 // ended reports whether the connection ended before the response was complete.
@@ -72,12 +77,17 @@ func (v *view) unnotedDrop() bool {
 // closing returns the last listener that was being closed, queue and all, while the attempt was
 // under way.
 func (v *view) closing() (ok bool, worker int) {
+	if v.closingOnce {
+		return v.closingOK, v.closingWorker
+	}
+	v.closingOnce, v.closingOK, v.closingWorker = true, false, noWorker
 	for i := len(v.closings) - 1; i >= 0; i-- {
 		if c := &v.closings[i]; c.OwnsQueue && c.during(v.Attempt) {
-			return true, c.Worker
+			v.closingOK, v.closingWorker = true, c.Worker
+			break
 		}
 	}
-	return false, noWorker
+	return v.closingOK, v.closingWorker
 }
 
 // synDelay bounds the time from the sent instant to the SYN: the sender may lose its CPU in between.
@@ -95,13 +105,17 @@ func (v *view) closingAt() (ok bool, worker int) {
 }
 
 // kills returns the workers that were killed while the attempt was under way, last first.
-func (v *view) kills() (all []event) {
+func (v *view) kills() []event {
+	if v.killsOnce {
+		return v.killsFound
+	}
+	v.killsOnce = true
 	for i := len(v.closings) - 1; i >= 0; i-- {
 		if c := &v.closings[i]; c.Killed && c.during(v.Attempt) {
-			all = append(all, event{unnotedAccept, c.Worker})
+			v.killsFound = append(v.killsFound, event{unnotedAccept, c.Worker})
 		}
 	}
-	return all
+	return v.killsFound
 }
 
 // killed reports whether that worker was killed while the attempt was under way.
@@ -209,8 +223,8 @@ func servedVerdict(a *Attempt) Verdict {
 // them, as many as there were; the rest go on to their next rule.
 func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 	verdicts := map[int]Verdict{}
-	var counted []*view
-	at := map[int]int{} // view's index → number of the rule that it matched
+	type match struct{ attempt, rule int32 }
+	var counted []match // what a rule that rests on counted events matched
 	left := f.events()
 	held := b.held(f.Steps)
 	for i := range b.attempts {
@@ -221,26 +235,27 @@ func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 			}
 			continue
 		}
-		v := b.view(i, last, f, trace)
-		v.held = held[i]
+		v := b.view(i, last, f, trace, held)
 		verdict, n := v.decide(0)
 		verdicts[i] = verdict
 		if rules[n].rests != nil {
-			counted, at[i] = append(counted, v), n
+			counted = append(counted, match{int32(i), int32(n)})
 		} else {
 			left.spend(rules[n].spends, verdict.Worker)
 		}
 	}
-	for _, v := range counted {
-		verdicts[v.index] = v.take(at[v.index], left)
+	for _, m := range counted {
+		i := int(m.attempt)
+		v := b.view(i, b.lastTry(i), f, trace, held)
+		verdicts[i] = v.take(int(m.rule), left)
 	}
 	return verdicts
 }
 
 // view returns what the rules see of attempt i, whose last try is last.
-func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace) *view {
+func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, held map[int]bool) *view {
 	v := &view{
-		Attempt: last, index: i, source: b.connection(i), reused: b.reused(i), proxied: b.load.Proxied,
+		Attempt: last, held: held[i], source: b.connection(i), reused: b.reused(i), proxied: b.load.Proxied,
 		overflows: f.Moved["TcpExtListenOverflows"] > 0, closings: f.Closings, routes: f.Routes,
 	}
 	v.reset, v.dropped = trace.between(v.source, last.Sent, last.Done)

@@ -265,26 +265,43 @@ func ReadRecording(path string) (*Recording, error) {
 func decodeRecording(in io.Reader) (*Recording, error) {
 	packed, err := gzip.NewReader(in)
 	if err != nil {
-		return nil, fmt.Errorf("not a gzip file: %w", err)
+		return nil, fmt.Errorf("no gzip file, or cut short: %w; record it again with 'run --keep-facts'", err)
 	}
 	lines := bufio.NewReader(packed)
 	r := &Recording{}
 	for n := 1; ; n++ {
-		text, err := lines.ReadBytes('\n')
+		text, err := readLine(lines)
 		switch {
-		case errors.Is(err, io.EOF) && r.Facts != nil && r.Trial != nil:
+		case errors.Is(err, io.EOF) && r.Facts != nil && r.Trial != nil && r.Load.Processes > 0:
 			return r, nil
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return nil, errors.New("it ends before its trial; record it again")
 		case err != nil:
-			return nil, err
+			return nil, fmt.Errorf("line %d is damaged: %w; record it again", n, err)
 		case n == 1:
-			err = r.header(text)
-		default:
-			err = r.line(text)
+			if err := r.header(text); err != nil {
+				return nil, err
+			}
+			continue
 		}
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
+		if err := r.line(text); err != nil {
+			return nil, fmt.Errorf("line %d is damaged: %w; record it again", n, err)
+		}
+	}
+}
+
+// maxLine bounds a line, so that a small file cannot take all memory. The longest is that of the
+// facts, some 150 bytes for each of at most 2^20 kernel events.
+const maxLine = 512 << 20
+
+func readLine(in *bufio.Reader) (line []byte, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		if line = append(line, part...); len(line) > maxLine {
+			return nil, fmt.Errorf("it is longer than %d MiB", maxLine>>20)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
 		}
 	}
 }
@@ -360,7 +377,7 @@ func describe(v RecordedVerdict) string {
 	if v.Cause == "" && v.Evidence == "" && v.Server == "" {
 		return "served"
 	}
-	text := cmp.Or(v.Cause, "served")
+	text := cmp.Or(v.Cause, "served") + ", " + cmp.Or(v.Server, "answered")
 	if v.Evidence != "" {
 		text += " (" + v.Evidence + ")"
 	}
@@ -369,6 +386,9 @@ func describe(v RecordedVerdict) string {
 	}
 	if v.Step != nil {
 		text += fmt.Sprintf(" at step %d", *v.Step)
+	}
+	if v.Kernel != "" {
+		text += ", " + v.Kernel
 	}
 	if !v.Explained {
 		text += ", unexplained"

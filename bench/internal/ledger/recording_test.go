@@ -99,9 +99,9 @@ func TestReadRecording(t *testing.T) {
 		"whole":           {whole.Bytes(), ""},
 		"another version": {replaced(`"version":2`, `"version":3`), "record them again with 'run --keep-facts'"},
 		"something else":  {replaced(recordingFormat, "a scenario"), "these are no facts of a trial"},
-		"a strange line":  {replaced(`"sample"`, `"simple"`), "line 4: nothing known in"},
+		"a strange line":  {replaced(`"sample"`, `"simple"`), "line 4 is damaged: nothing known in"},
 		"cut off":         {whole.Bytes()[:whole.Len()-40], "it ends before its trial; record it again"},
-		"not compressed":  {[]byte("{}"), "not a gzip file"},
+		"not compressed":  {[]byte("{}"), "no gzip file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "facts.jsonl.gz")

@@ -58,9 +58,11 @@ const (
 	unnotedAccept  eventName = "unnoted accept"  // a worker died between accept(2) and noting it
 )
 
-// rules are tried from the first to the last; the first that matches decides. The order is that of
-// the strength of evidence: what only the client can know, what the kernel said of this very
-// connection, what a worker's journal says of it, what fits in time, and at last how it looked.
+// rules are tried from the first to the last; the first that matches decides, and a later one may
+// take for granted that no earlier one has matched. They are in groups: what only the client can
+// know, what the kernel said of this very connection, what a worker's journal says of it, what fits
+// in time, where a Service sent it, and at last how it looked. Within a group the narrower rule
+// comes first.
 var rules = []rule{
 	{
 		name: "the load's own doing", cause: cause.Client, evidence: ByClient,
@@ -112,8 +114,14 @@ var rules = []rule{
 	{
 		name: "SYN dropped", cause: cause.SYNTimeout, evidence: ByKernel,
 		match: func(v *view) (int, bool) {
+			if !v.unnotedDrop() || v.Phase != results.PhaseConnect {
+				return noWorker, false
+			}
 			_, worker := v.closingAt()
-			return worker, v.unnotedDrop() && v.Phase == results.PhaseConnect
+			if v.overflows {
+				worker = int(v.Server) // or a full queue's: it is nobody's doing for certain
+			}
+			return worker, true
 		},
 		why: "The kernel dropped the SYN, and not for a full queue: of that it says nothing.",
 	},

@@ -27,7 +27,7 @@ const MaxAttempts = 10_000_000
 func (s Shape) Validate() error {
 	rate := s.Rate
 	if s.Pace == vocabulary.PaceRamp {
-		rate = max(s.From, s.Rate)
+		rate = (s.From + s.Rate) / 2
 	}
 	switch attempts := rate * s.Duration.Seconds(); {
 	case s.Duration <= 0 || !(s.Rate > 0) || !(s.From >= 0):
