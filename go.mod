@@ -2,28 +2,37 @@ module reuseport-bench
 
 go 1.26.0
 
+// Imported by the program.
 require (
-	github.com/HdrHistogram/hdrhistogram-go v1.4.0
-	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794
-	github.com/cilium/ebpf v0.22.0
-	github.com/expr-lang/expr v1.17.8
-	github.com/google/go-cmp v0.7.0
-	github.com/google/nftables v0.3.0
-	github.com/invopop/jsonschema v0.14.0
-	github.com/miekg/dns v1.1.73
-	github.com/olekukonko/tablewriter v1.1.5
-	github.com/rogpeppe/go-internal v1.16.0
-	github.com/schollz/progressbar/v3 v3.19.1
-	github.com/spf13/cobra v1.10.2
-	github.com/tsenart/vegeta/v12 v12.13.0
-	github.com/vishvananda/netlink v1.3.1
-	go.uber.org/goleak v1.3.0
-	go.yaml.in/yaml/v4 v4.0.0
-	golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da
-	golang.org/x/sys v0.49.0
-	golang.org/x/term v0.46.0
-	gonum.org/v1/gonum v0.17.0
-	sigs.k8s.io/knftables v0.0.22
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // response times: histograms that merge
+	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794 // exact Mann-Whitney test
+	github.com/cilium/ebpf v0.22.0 // loads the selectors and the kernel traces
+	github.com/cloudflare/tableflip v1.2.3 // stop mode tableflip
+	github.com/coreos/go-systemd/v22 v22.7.0 // socket activation: reads LISTEN_FDS
+	github.com/expr-lang/expr v1.17.8 // the expressions of gates
+	github.com/google/nftables v0.3.0 // rules of the faults and probes, over netlink
+	github.com/invopop/jsonschema v0.14.0 // the JSON Schema of scenario files
+	github.com/mdlayher/netlink v1.11.2 // the instant at which nftables rules take effect
+	github.com/miekg/dns v1.1.73 // DNS of path dns: server and caching clients
+	github.com/olekukonko/tablewriter v1.1.5 // tables as text and Markdown
+	github.com/schollz/progressbar/v3 v3.19.1 // progress on a terminal
+	github.com/spf13/cobra v1.10.2 // commands and flags
+	github.com/tsenart/vegeta/v12 v12.13.0 // open-loop load
+	github.com/vishvananda/netlink v1.3.1 // links, addresses, routes and conntrack of the labs
+	go.yaml.in/yaml/v4 v4.0.0 // scenario files, with the line of each value
+	golang.org/x/sys v0.49.0 // system calls
+	golang.org/x/term v0.46.0 // whether standard error is a terminal
+	gonum.org/v1/gonum v0.17.0 // distributions and special functions
+	sigs.k8s.io/knftables v0.0.22 // rules of a Service: kube-proxy's own library
+)
+
+// Imported by tests only.
+require (
+	github.com/google/go-cmp v0.7.0 // differences between got and want
+	github.com/rogpeppe/go-internal v1.16.0 // testscript for the command, txtar for bad scenarios
+	go.uber.org/goleak v1.3.0 // goroutines left behind
+	golang.org/x/mod v0.41.0 // reads this file
+	golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da // reads report --format benchfmt as benchstat does
 )
 
 require (
@@ -35,8 +44,6 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/clipperhouse/displaywidth v0.10.0 // indirect
 	github.com/clipperhouse/uax29/v2 v2.6.0 // indirect
-	github.com/cloudflare/tableflip v1.2.3
-	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/fatih/color v1.18.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/influxdata/tdigest v0.0.1 // indirect
@@ -45,7 +52,6 @@ require (
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.22 // indirect
 	github.com/mattn/go-runewidth v0.0.19 // indirect
-	github.com/mdlayher/netlink v1.11.2
 	github.com/mdlayher/socket v0.6.1 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
@@ -63,7 +69,6 @@ require (
 	github.com/tsenart/go-tsz v0.0.0-20180814235614-0bd30b3df1c3 // indirect
 	github.com/vishvananda/netns v0.0.5 // indirect
 	golang.org/x/exp/typeparams v0.0.0-20260209203927-2842357ff358 // indirect
-	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/net v0.59.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
@@ -73,7 +78,7 @@ require (
 )
 
 tool (
-	github.com/cilium/ebpf/cmd/bpf2go
-	github.com/tsenart/vegeta/v12
-	honnef.co/go/tools/cmd/staticcheck
+	github.com/cilium/ebpf/cmd/bpf2go // make generate: compiles the eBPF programs
+	github.com/tsenart/vegeta/v12 // make bench-engine: the stock vegeta
+	honnef.co/go/tools/cmd/staticcheck // make check
 )

@@ -1,5 +1,6 @@
 #!/bin/sh
-# What must hold before a commit: format, vet, staticcheck, go.mod. The import directions are a test (bench/imports_test.go).
+# What must hold before a commit: format, vet, staticcheck, go.mod. The import directions and the
+# blocks of go.mod are tests (bench/imports_test.go, bench/requirements_test.go).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,4 +13,4 @@ fi
 go vet ./...
 go tool staticcheck ./...
 go mod tidy -diff
-go test ./bench -run TestImports
+go test ./bench -run 'TestImports|TestRequirement'
