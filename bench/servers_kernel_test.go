@@ -2,21 +2,11 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
-	"os/exec"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"reuseport-bench/bench/internal/kernel"
-	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results"
 	"reuseport-bench/results/metrics"
-	"reuseport-bench/scenarios/vocabulary"
-	"reuseport-bench/servers"
-	"reuseport-bench/servers/clock"
-	"reuseport-bench/servers/journal"
 )
 
 const httpScenario = `
@@ -165,57 +155,6 @@ trials: 1
 			if w.Accepted == 0 && w.ID != 5 { // the last one may have come too late
 				t.Errorf("%s: worker %d, started after a crash, got nothing", v.Labels["sockets"], w.ID)
 			}
-		}
-	}
-}
-
-// Workers with a CPU of their own have that one only.
-func TestKernelPin(t *testing.T) {
-	requireLab(t)
-	if !netlab.AsRoot() {
-		againInUserNamespace(t)
-		return
-	}
-	ctx := t.Context()
-	cpus, err := kernel.UsableCPUs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	lab, err := netlab.New(ctx, netlab.Options{Init: roles().Init})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lab.Close()
-	clk, err := clock.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pinned := []int{cpus[len(cpus)-1], cpus[0]}
-	g, err := servers.NewGroup(servers.Config{
-		Kind: vocabulary.ServerLoop, Sockets: vocabulary.SocketsReuseport, Workers: 3, Backlog: 1,
-		Pin: pinned,
-		Address: netip.AddrPortFrom(netlab.AddressesOf(vocabulary.NetworkLoopback,
-			vocabulary.IPv4).Servers, 8080),
-	}, servers.Env{
-		Command: roles().Worker, Clock: clk, Account: func(*servers.Worker, journal.Record) {},
-		Start: func(c *exec.Cmd, cpus []int) error { return lab.Start(lab.Servers(), c, cpus) },
-		Do:    func(f func() error) error { return lab.Do(lab.Servers(), f) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
-	gen, err := g.StartGeneration(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, w := range gen.Workers {
-		var set unix.CPUSet
-		if err := unix.SchedGetaffinity(w.PID(), &set); err != nil {
-			t.Fatal(err)
-		}
-		if want := pinned[i%2]; set.Count() != 1 || !set.IsSet(want) {
-			t.Errorf("worker in place %d has %d CPUs, want CPU %d alone", i, set.Count(), want)
 		}
 	}
 }

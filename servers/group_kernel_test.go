@@ -48,7 +48,8 @@ type rig struct {
 	t      *testing.T
 	config Config
 	target netip.AddrPort
-	starts int // processes that may still be started; negative: any number
+	starts int     // processes that may still be started; negative: any number
+	cpus   [][]int // that each process was to be started on
 }
 
 // newRig prepares a group of workers, 4 if the configuration leaves it open, that listen on the loopback interface.
@@ -76,11 +77,12 @@ func newRig(t *testing.T, cfg Config) *rig {
 			c.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
 			return c
 		},
-		Start: func(c *exec.Cmd, _ []int) error {
+		Start: func(c *exec.Cmd, cpus []int) error {
 			if r.starts == 0 {
 				return errors.New("no more")
 			}
 			r.starts--
+			r.cpus = append(r.cpus, cpus)
 			return c.Start()
 		},
 		Do:       func(f func() error) error { return f() },
@@ -361,6 +363,15 @@ func descriptors(t *testing.T, pid int) (all []string) {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// Worker i is started on CPU Pin[i % len(Pin)] alone.
+func TestKernelPin(t *testing.T) {
+	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 3, Pin: []int{5, 2}})
+	r.generation()
+	if diff := cmp.Diff(r.cpus, [][]int{{5}, {2}, {5}}); diff != "" {
+		t.Errorf("CPUs that workers were started on (-got +want):\n%s", diff)
+	}
 }
 
 // A generation that could not be started in full leaves nothing behind, and the next one can be started.

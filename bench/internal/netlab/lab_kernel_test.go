@@ -112,6 +112,41 @@ func TestKernelLabHasNoWayOut(t *testing.T) {
 	}
 }
 
+// A process has the CPUs that it is started on, and the next one has all of them again.
+func TestKernelStartOnCPUs(t *testing.T) {
+	l := newLab(t, vocabulary.NetworkLoopback)
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		t.Fatal(err)
+	}
+	last := 0
+	for cpu, found := 0, 0; found < all.Count(); cpu++ {
+		if all.IsSet(cpu) {
+			last, found = cpu, found+1
+		}
+	}
+	var alone unix.CPUSet
+	alone.Set(last)
+	for _, test := range []struct {
+		cpus []int
+		want unix.CPUSet
+	}{{[]int{last}, alone}, {nil, all}} {
+		c := exec.Command("sleep", "10")
+		if err := l.Start(l.Servers(), c, test.cpus); err != nil {
+			t.Fatal(err)
+		}
+		var got unix.CPUSet
+		err := unix.SchedGetaffinity(c.Process.Pid, &got)
+		if err := errors.Join(err, c.Process.Kill()); err != nil {
+			t.Error(err)
+		}
+		_ = c.Wait()
+		if got != test.want {
+			t.Errorf("started on %v: %d CPUs, want %d", test.cpus, got.Count(), test.want.Count())
+		}
+	}
+}
+
 func TestKernelSysctlStaysInside(t *testing.T) {
 	const name, path = "net.ipv4.tcp_migrate_req", "/proc/sys/net/ipv4/tcp_migrate_req"
 	outside, err := os.ReadFile(path)

@@ -1,4 +1,4 @@
-package main
+package load_test
 
 import (
 	"bufio"
@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -25,14 +24,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
+	"reuseport-bench/servers/testkit"
 	"reuseport-bench/servers/wire"
+	"reuseport-bench/servers/worker"
 )
 
 // The latencies that are reported, held against two witnesses that have nothing to do with the load: a packet capture
@@ -62,16 +65,50 @@ const (
 // childClockError is what a process's clock.Clock may be off by: half the narrowest of 16 nested readings, typically 0.1 µs.
 const childClockError = time.Microsecond
 
-func TestKernelPacketCapture(t *testing.T) {
-	requireLab(t)
-	if !netlab.AsRoot() {
-		againInUserNamespace(t)
-		return
+// The roles of the test binary: what the lab and the cross-check start.
+const (
+	roleInit   = "lab-init"
+	roleWorker = "worker"
+	roleLoad   = "load"
+)
+
+func TestMain(m *testing.M) {
+	roles := map[string]func() error{roleInit: netlab.Init, roleWorker: worker.Main, roleLoad: load.Main}
+	if len(os.Args) == 2 && roles[os.Args[1]] != nil {
+		if err := roles[os.Args[1]](); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
-	plan, err := makePlan([]string{"steady"}, runFlags{}, nil) // for which CPUs it gives to whom
+	// An ordinary user's tests run in a user namespace, if there may be one, as 'run' does.
+	if status, entered, err := netlab.Enter(); entered && err == nil {
+		os.Exit(status)
+	}
+	os.Exit(m.Run())
+}
+
+// self is the test binary in a role, started as the command starts itself.
+func self(role string) func() *exec.Cmd {
+	return func() *exec.Cmd {
+		cmd := exec.Command("/proc/self/exe", role)
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+		return cmd
+	}
+}
+
+func TestKernelPacketCapture(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	if !netlab.AsRoot() && !netlab.Entered() {
+		testkit.Skip(t, "needs root or a user namespace")
+	}
+	cpus, err := kernel.UsableCPUs()
 	if err != nil {
 		t.Fatal(err)
 	}
+	loadCPUs, serverCPUs := plan.SplitCPUs(cpus)
 	for _, tt := range []struct {
 		network     vocabulary.Network
 		connections vocabulary.Connections
@@ -83,7 +120,7 @@ func TestKernelPacketCapture(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %s", tt.network, tt.connections), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			c := crossCheck{network: tt.network, connections: tt.connections, loadCPUs: plan.LoadCPUs, serverCPUs: plan.ServerCPUs}
+			c := crossCheck{network: tt.network, connections: tt.connections, loadCPUs: loadCPUs, serverCPUs: serverCPUs}
 			e, err := c.run(ctx)
 			if err != nil {
 				t.Fatal(err)
@@ -99,28 +136,6 @@ func TestKernelPacketCapture(t *testing.T) {
 				notices(t, e)
 			}
 		})
-	}
-}
-
-// againInUserNamespace runs the test once more as root of a user namespace, as 'run' does for an ordinary user.
-func againInUserNamespace(t *testing.T) {
-	const again = "CROSSCHECK_USERNS"
-	if os.Getenv(again) != "" {
-		t.Fatal("the user namespace came without power in it")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	c := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
-	c.Env = append(os.Environ(), again+"=1")
-	c.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := c.CombinedOutput()
-	t.Logf("in a user namespace:\n%s", out)
-	if err != nil {
-		t.Error(err)
 	}
 }
 
