@@ -283,6 +283,7 @@ trials: 1
 // Restarts under a selector: whoever is new gets connections, and nothing is lost but what the way of stopping explains.
 func TestKernelSelectorsAndSteps(t *testing.T) {
 	requireSelectors(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: selectors
 about: Every step under every selector.
@@ -379,6 +380,7 @@ trials: 1
 // Workers that wait in accept(2), through restarts.
 func TestKernelBlockingRestarts(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: blocking
 about: Restarts of workers that wait in accept.

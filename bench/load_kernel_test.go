@@ -22,6 +22,7 @@ import (
 // Two load processes share one schedule: together they send what one would, and each attempt once.
 func TestKernelTwoLoadProcesses(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: processes
 about: One load process and two.
@@ -53,6 +54,7 @@ trials: 2
 
 func TestKernelNetworksAndFamilies(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: networks
 about: Every network and both families, with restarts.
@@ -76,6 +78,7 @@ trials: 1
 // Reused connections through restarts: told to leave with an answer, and none cut off with a request in flight.
 func TestKernelReusedConnections(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: reused
 about: Keep-alive connections, without and with restarts.
@@ -85,7 +88,7 @@ stop: drain
 matrix:
   - {load.connections: [new, reused, mixed]}
 timeline: [{at: 200ms, every: 300ms, do: replace}]
-trials: 2
+trials: 1
 `+lenient)
 	opened := map[string]int64{}
 	for mode, list := range trials(run, "load.connections") {
@@ -139,6 +142,7 @@ trials: 1
 
 func TestKernelPaces(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: paces
 about: Every pace.

@@ -83,6 +83,7 @@ load: {rate: 1000/s, duration: 500ms, aborts: 137}
 
 func TestKernelInjectedLosses(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	for _, in := range injections {
 		t.Run(in.name, func(t *testing.T) {
 			run, stderr, status := newProgram(t).run(t, "name: injected\nabout: "+in.name+".\ntrials: 1\n"+in.setup+lenient)

@@ -14,12 +14,13 @@ timeline: [{at: 200ms, every: 250ms, do: replace}]
 matrix:
   - {sockets: [reuseport], stop: [kill, close, drain, migrate]}
   - {sockets: [shared], stop: [kill, handoff]}
-trials: 2
+trials: 1
 gates: [{when: {}, expect: residual == 0}]
 ` + lenient
 
 func TestKernelRestartsBalance(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, restartScenario)
 	for _, tr := range trials(run, "stop")["handoff"] {
 		if tr.LostByCause["reset_at_close"] != 0 || len(tr.Steps) != 4 {

@@ -24,6 +24,7 @@ func equal(t *testing.T, tr *results.Trial, counters ...string) {
 // be repeated is lost.
 func TestKernelRetries(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	const k = 17
 	run := carriedOut(t, `
 name: retries
@@ -72,6 +73,7 @@ gates: [{when: {load.body: 0, server.kind: http}, expect: masked == 17 && repeat
 // to refuse them all, so none is met twice; without a wait a client may meet more than one.
 func TestKernelRetriesRefused(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	const k = 17
 	run := carriedOut(t, `
 name: refused
@@ -124,6 +126,7 @@ trials: 1
 // is not.
 func TestKernelRetriesOfRestarts(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: restarts
 about: Restarts and clients that try again.
@@ -154,6 +157,7 @@ trials: 1
 // meets either. All are of requests that nobody has read.
 func TestKernelRetriesOfPods(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: pods
 about: A deleted pod and clients that try again.

@@ -11,6 +11,7 @@ import (
 // both are as they should be.
 func TestKernelRollingUpdate(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	tests := []struct {
 		name, kube string
 		cause      string // of most that is lost; "": nothing is
@@ -52,6 +53,7 @@ func TestKernelRollingUpdate(t *testing.T) {
 // Lags that are drawn differ from block to block, and not within one.
 func TestKernelDrawnLags(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: lags
 about: A deleted pod, and endpoints that follow after a lag that is drawn.
@@ -83,6 +85,7 @@ trials: 2
 // Pods that are added, taken away and driven off a node, while the others serve: with a preStop delay nothing is lost.
 func TestKernelPods(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	const settings = "server: {work: {sleep: 100us}}\nstop: close\n"
 	t.Run("scale", func(t *testing.T) {
 		trial := podTrial(t, settings+"kube: {pre_stop: 300ms}\ntimeline: [{at: 200ms, do: scale, replicas: 4}, {at: 900ms, do: scale, replicas: 1}]")

@@ -35,6 +35,7 @@ func lostOnlyBy(t *testing.T, what string, tr *results.Trial, causes ...string) 
 
 func TestKernelHTTP(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, httpScenario)
 	allowed := map[string][]string{
 		"reuseport kill": {resetAtClose, resetHalfOpen, workerCrash}, "shared kill": {workerCrash},
@@ -58,6 +59,7 @@ func TestKernelHTTP(t *testing.T) {
 // none is in flight when it ends. http.Server.Shutdown gives idle connections a FIN at once.
 func TestKernelKeepAlive(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: keep-alive
 about: Workers with connections that are kept alive.
@@ -161,6 +163,7 @@ trials: 1
 
 func TestKernelSteps(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: steps
 about: Every step that is for some workers only.

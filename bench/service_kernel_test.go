@@ -11,6 +11,7 @@ import (
 // nobody was at any more, for as long as the control plane's lag and no longer.
 func TestKernelService(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	const lag = 300e6 // ns
 	tests := []struct {
 		name, settings string
@@ -122,6 +123,7 @@ trials: 1
 // Clients that come round their ports go on to a pod that no rule leads to any more, by what their node remembers. That is told from what the switch costs.
 func TestKernelStaleConntrack(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	const rate, ports, teardown, lag = 300, 300, 0.2, 0.6
 	trial := podTrial(t, "load: {rate: 300/s, duration: 3500ms, timeout: 400ms, ports: 300}\nserver: {work: {sleep: 100us}}\n"+
 		"stop: close\ntimeline: [{at: 500ms, do: delete-pod}]\nkube: {endpoint_lag: 600ms, teardown: 200ms}")
@@ -139,6 +141,7 @@ func TestKernelStaleConntrack(t *testing.T) {
 // hardly at all.
 func TestKernelNames(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: names
 about: Pods known by name.
@@ -175,6 +178,7 @@ trials: 1
 // Clients that know one pod's own address have nobody to go to when it has gone, and do not notice when another has.
 func TestKernelPodAddress(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	for target, want := range map[string]bool{"0": true, "1": false} {
 		t.Run("delete-pod of worker "+target, func(t *testing.T) {
 			run := carriedOut(t, `
@@ -223,6 +227,7 @@ trials: 1
 // Who shares a port is who shares a network namespace, under one user id.
 func TestKernelSharing(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: sharing
 about: Three workers on one node.

@@ -12,6 +12,7 @@ import (
 // refused or decided, and never waits.
 func TestKernelStepKinds(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	const common = "about: Every kind of step.\nstop: close\ntrials: 1\n" +
 		"server: {work: {sleep: 100us}, cold: 1ms}\n" + lenient
 	const pods = "network: cluster\npath: service\nworkers: 4\n"

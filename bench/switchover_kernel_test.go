@@ -47,6 +47,7 @@ func skips(t *testing.T, v *results.Variant) bool {
 // body, which nobody may repeat, are told to leave on kept connections as well.
 func TestKernelPassedOn(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: passed-on
 about: Every way of passing a socket on, in short.
@@ -92,6 +93,7 @@ trials: 1
 // Of connections that are half-open when the last listener that answered their SYN is closed, exactly all are lost, or none.
 func TestKernelHalfOpen(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	const k = 13
 	run := carriedOut(t, `
 name: half-open
@@ -144,6 +146,7 @@ func requireHAProxy(t *testing.T) {
 // books balance although the workers' connections are HAProxy's.
 func TestKernelLoadBalancer(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	requireHAProxy(t)
 	run := carriedOut(t, `
 name: load-balancer
@@ -230,6 +233,7 @@ trials: 1
 // the kernel's word and without.
 func TestKernelStepsInAnyOrder(t *testing.T) {
 	requireLab(t)
+	t.Parallel()
 	run := carriedOut(t, `
 name: any-order
 about: Steps in any order, by several ways to pass sockets on.

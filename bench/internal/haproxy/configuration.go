@@ -3,9 +3,7 @@ package haproxy
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"reuseport-bench/scenarios/vocabulary"
@@ -82,8 +80,8 @@ var serverOptions = map[vocabulary.HealthChecks]string{
 func (c Config) text() (string, error) {
 	check, ok := serverOptions[cmp.Or(c.Checks, vocabulary.ChecksDefault)]
 	if !ok {
-		return "", fmt.Errorf("checks %q: want one of %q", c.Checks,
-			slices.Sorted(maps.Keys(serverOptions)))
+		return "", fmt.Errorf("checks %q: want %s, %s or %s", c.Checks,
+			vocabulary.ChecksDefault, vocabulary.ChecksFast, vocabulary.ChecksOff)
 	}
 	var redispatch string
 	if c.Redispatch {
