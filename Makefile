@@ -50,7 +50,7 @@ test-race:
 
 # Whether the comparisons say what they should: false alarms, power and coverage, by thousands of rounds. An hour or two.
 selftest:
-	$(GO) test ./results ./bench/internal/gates ./bench -run 'TestSelf|TestKernelSelf|TestIntervalCoverage' \
+	$(GO) test ./results/compare ./bench/internal/gates ./bench -run 'TestSelf|TestKernelSelf|TestIntervalCoverage' \
 		-selftest -v -timeout 120m -count=1
 
 check:
@@ -59,7 +59,7 @@ check:
 # Rewrites golden files. Look at the difference before you commit it.
 generate:
 	$(GO) generate ./...
-	$(GO) test ./scenarios ./results/report ./bench/internal/plan ./bench/internal/kube -update
+	$(GO) test ./scenarios ./results/report ./results/report/formats ./bench/internal/plan ./bench/internal/kube -update
 
 clean:
 	rm -rf bin

@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/results/compare"
 	"reuseport-bench/results/metrics"
-	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/stats"
 	"reuseport-bench/results/unit"
 )
@@ -113,7 +113,7 @@ func printCost(w io.Writer, s *results.Scenario) error {
 		}
 		rows = append(rows, []string{m.name, centerMicroseconds(off, m.metric), centerMicroseconds(on, m.metric), text})
 	}
-	if err := report.Table(w, []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}, rows); err != nil {
+	if err := document.WriteTable(w, []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%s of trials; %s, of which %d found no room.\n",
@@ -154,7 +154,7 @@ func diagnose(w io.Writer, found []doctor.Result) error {
 			lab = true
 		}
 	}
-	if err := report.Table(w, []string{"probe", "works", "for", "found"}, rows); err != nil {
+	if err := document.WriteTable(w, []string{"probe", "works", "for", "found"}, rows); err != nil {
 		return err
 	}
 	if !lab {

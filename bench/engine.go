@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/bench/internal/generators"
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
-	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/document"
 )
 
 type engineFlags struct {
@@ -192,7 +192,7 @@ func printFigures(w io.Writer, engines []*generators.Generator) error {
 		}
 		rows = append(rows, row)
 	}
-	return report.Table(w, headings, rows)
+	return document.WriteTable(w, headings, rows)
 }
 
 // printRatios pairs each repetition of a generator with that of vegeta, and of wrk.
@@ -218,7 +218,7 @@ func printRatios(w io.Writer, engines []*generators.Generator) error {
 	if len(headings) == 1 {
 		return nil
 	}
-	return report.Table(w, headings, rows)
+	return document.WriteTable(w, headings, rows)
 }
 
 func values(e *generators.Generator, f engineFigure) (all []float64) {

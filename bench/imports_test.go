@@ -34,11 +34,15 @@ var allowed = map[string][]string{
 	"results/compare": {
 		"results", "results/metrics", "results/stats", "results/summary", "results/unit",
 	},
-	"results/claims": {"results", "results/metrics", "results/unit"},
-	"results/stored": {"results", "results/compare", "results/summary"},
+	"results/claims":          {"results", "results/metrics", "results/unit"},
+	"results/stored":          {"results", "results/compare", "results/summary"},
+	"results/report/document": {},
 	"results/report": {
 		"results", "results/cause", "results/claims", "results/compare", "results/metrics",
-		"results/stats", "results/summary", "results/unit",
+		"results/report/document", "results/stats", "results/summary", "results/unit",
+	},
+	"results/report/formats": {
+		"results", "results/metrics", "results/report", "results/report/document", "results/unit",
 	},
 	"scenarios": {"results", "results/metrics", "scenarios/strictyaml"},
 	// What is measured, and what it is measured with.
@@ -109,13 +113,17 @@ var allowed = map[string][]string{
 		"bench/internal/doctor", "bench/internal/generators", "bench/internal/harness",
 		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/load",
 		"bench/internal/netlab", "bench/internal/plan", "bench/internal/trial", "results",
-		"results/claims", "results/compare", "results/metrics", "results/report", "results/stats",
-		"results/stored", "results/unit", "scenarios", "servers/worker",
+		"results/claims", "results/compare", "results/metrics", "results/report",
+		"results/report/document", "results/report/formats", "results/stats", "results/stored",
+		"results/unit", "scenarios", "servers/worker",
 	},
 	// For tests.
 	"bench/internal/gates/gatestest": {"results", "results/summary", "scenarios"},
 	"results/resultstest":            {"results", "results/cause"},
-	"servers/testkit":                {"servers/sys"},
+	"results/report/reporttest": {
+		"results", "results/cause", "results/claims", "results/metrics", "results/summary",
+	},
+	"servers/testkit": {"servers/sys"},
 }
 
 // words is the words that all packages have in common: any may import it, and it none.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/scenarios"
 )
 
@@ -35,7 +35,7 @@ func newList() *cobra.Command {
 			if namesOnly {
 				return nil
 			}
-			return report.Table(c.OutOrStdout(), []string{"scenario", "about"}, rows)
+			return document.WriteTable(c.OutOrStdout(), []string{"scenario", "about"}, rows)
 		},
 	}
 	c.Flags().BoolVar(&namesOnly, "names", false, "print the names alone, one a line")

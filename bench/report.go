@@ -13,15 +13,16 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/results/claims"
 	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/formats"
 	"reuseport-bench/results/stored"
 	"reuseport-bench/scenarios"
 )
 
 type reportFunc func(io.Writer, *results.Run, report.Options) error
 
-var formats = map[string]reportFunc{
-	"text": report.Text, "markdown": report.Markdown, "html": report.HTML, "csv": report.CSV, "json": report.JSON,
-	"junit": report.JUnit, "benchfmt": report.Benchfmt, "github": report.GitHub, "annotations": report.Annotations,
+var reportFormats = map[string]reportFunc{
+	"text": report.Text, "markdown": report.Markdown, "html": report.HTML, "csv": formats.CSV, "json": report.JSON,
+	"junit": formats.JUnit, "benchfmt": formats.Benchfmt, "github": report.GitHub, "annotations": report.Annotations,
 }
 
 func newReport() *cobra.Command {
@@ -60,7 +61,7 @@ The exit status is 0 however the gates came out; it is 'run' that fails. With --
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			facts, ofFacts := factsFormats[format]
-			print, ok := formats[format]
+			print, ok := reportFormats[format]
 			switch {
 			case rejudge:
 				facts = rejudgeFacts
@@ -99,7 +100,7 @@ The exit status is 0 however the gates came out; it is 'run' that fails. With --
 }
 
 func formatNames() []string {
-	names := slices.AppendSeq(slices.Collect(maps.Keys(formats)), maps.Keys(factsFormats))
+	names := slices.AppendSeq(slices.Collect(maps.Keys(reportFormats)), maps.Keys(factsFormats))
 	slices.Sort(names)
 	return names
 }

@@ -21,6 +21,7 @@ import (
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
 	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/stored"
 	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios"
@@ -202,7 +203,7 @@ func describe(w io.Writer, p *plan.Plan) error {
 	if err := p.Describe(&b); err != nil {
 		return err
 	}
-	return report.Fold(w, b.String())
+	return document.Fold(w, b.String())
 }
 
 // makePlan loads the scenarios and plans them for this machine. What was found missing is left out; nil

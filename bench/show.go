@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/scenarios"
 )
 
@@ -37,7 +37,7 @@ func show(w io.Writer, s *scenarios.Scenario) error {
 	if _, err := fmt.Fprintln(w, file); err != nil {
 		return err
 	}
-	return report.Fold(w, "#"+variants)
+	return document.Fold(w, "#"+variants)
 }
 
 func newSchema() *cobra.Command {

@@ -32,17 +32,18 @@ type annotation struct {
 	text  string
 }
 
-// Annotations prints the run's gates that did not pass as workflow commands of GitHub Actions, and what made it measure too little.
-// Ten errors and ten warnings at most: GitHub shows no more, the tenth says how many there were besides.
+// Annotations prints the run's gates that did not pass as workflow commands of GitHub Actions, and
+// what made it measure too little. Ten errors and ten warnings at most: GitHub shows no more, the
+// tenth says how many there were besides.
 func Annotations(w io.Writer, run *results.Run, opts Options) error {
-	scenarios, err := opts.scenarios(run)
+	scenarios, err := opts.Select(run)
 	if err != nil {
 		return err
 	}
 	var failed, unmeasured, undecided []annotation
 	if run.FinishedAt == nil {
 		unmeasured = append(unmeasured, annotation{kind: annotationError, title: "not finished",
-			text: "interrupted, or still running: " + progress(scenarios) + "; its gates are not judged"})
+			text: "interrupted, or still running: " + Progress(scenarios) + "; its gates are not judged"})
 	}
 	for _, s := range scenarios {
 		if s.Void != "" {
@@ -80,7 +81,8 @@ func gateAnnotation(s *results.Scenario, g results.GateResult) annotation {
 	return a
 }
 
-// CompareAnnotations prints what got worse as workflow commands of GitHub Actions, and what could not be compared; see Annotations.
+// CompareAnnotations prints what got worse as workflow commands of GitHub Actions, and what could
+// not be compared; see Annotations.
 func CompareAnnotations(w io.Writer, c *compare.Comparison) error {
 	var worse, unmeasured []annotation
 	for _, s := range c.Scenarios {
@@ -130,7 +132,8 @@ func writeAnnotations(w io.Writer, lists ...[]annotation) error {
 	return err
 }
 
-// The escapes of GitHub's own toolkit (https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts).
+// The escapes of GitHub's own toolkit
+// (https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts).
 var (
 	escapeData     = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	escapeProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")

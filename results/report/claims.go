@@ -8,45 +8,46 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/claims"
+	"reuseport-bench/results/report/document"
 )
 
 // Claims prints the claims ledger as the run decided it: each claim in a sentence, the scenario
 // that tests it, the verdict, the figures behind it, and how to read them.
 func Claims(w io.Writer, run *results.Run) error {
-	d := &document{}
-	d.heading(1, "Claims")
-	d.paragraph(fmt.Sprintf("As the run of %s decides them, on kernel %s.", run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
+	d := &document.Document{}
+	d.Heading(1, "Claims")
+	d.Paragraph(fmt.Sprintf("As the run of %s decides them, on kernel %s.", run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
 	if run.Claims == nil {
-		d.paragraph(undecided)
-		return d.text(w)
+		d.Paragraph(undecided)
+		return d.Text(w)
 	}
 	rules := claims.Rules()
-	t := &table{columns: []column{{head: "claim"}, {head: "verdict"}, {head: "what it says, and what decides it here"}}, ruled: true}
+	t := &document.Table{Columns: []document.Column{document.Left("claim"), document.Left("verdict"), document.Left("what it says, and what decides it here")}, Ruled: true}
 	for _, c := range run.Claims {
 		lines := c.Evidence
 		if i := slices.IndexFunc(rules, func(r claims.Rule) bool { return r.ID == c.ID }); i >= 0 {
 			lines = slices.Concat([]string{rules[i].Sentence}, bullets(c.Evidence), []string{rules[i].Note})
 		}
-		t.add(c.ID, c.Verdict, strings.Join(lines, "\n"))
+		t.Add(c.ID, c.Verdict, strings.Join(lines, "\n"))
 	}
-	d.table(t)
-	return d.text(w)
+	d.Table(t)
+	return d.Text(w)
 }
 
 const undecided = "Not decided: the run has not finished."
 
 // claimBlocks is the verdicts with their evidence.
-func claimBlocks(d *document, run *results.Run) {
-	d.heading(2, "Claims")
+func claimBlocks(d *document.Document, run *results.Run) {
+	d.Heading(2, "Claims")
 	if run.Claims == nil {
-		d.paragraph(undecided)
+		d.Paragraph(undecided)
 		return
 	}
-	t := &table{columns: []column{{head: "claim"}, {head: "verdict"}, {head: "evidence"}}}
+	t := &document.Table{Columns: []document.Column{document.Left("claim"), document.Left("verdict"), document.Left("evidence")}}
 	for _, c := range run.Claims {
-		t.add(c.ID, c.Verdict, strings.Join(c.Evidence, "\n"))
+		t.Add(c.ID, c.Verdict, strings.Join(c.Evidence, "\n"))
 	}
-	d.table(t)
+	d.Table(t)
 }
 
 func bullets(lines []string) []string {

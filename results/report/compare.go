@@ -13,20 +13,22 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/results/compare"
 	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/unit"
 )
 
 // CompareText prints the comparison for a terminal of 100 columns.
 func CompareText(w io.Writer, c *compare.Comparison) error {
-	return compareDocument(c, layoutText).text(w)
+	return compareDocument(c, layoutText).Text(w)
 }
 
 // CompareMarkdown prints the comparison in GitHub's Markdown.
 func CompareMarkdown(w io.Writer, c *compare.Comparison) error {
-	return compareDocument(c, layoutWide).markdown(w)
+	return compareDocument(c, layoutWide).Markdown(w)
 }
 
-// CompareJSON prints the comparison for programs: the base and the head by themselves, the change, and how it came out.
+// CompareJSON prints the comparison for programs: the base and the head by themselves, the change,
+// and how it came out.
 func CompareJSON(w io.Writer, c *compare.Comparison) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
@@ -42,16 +44,16 @@ const (
 	layoutWide                      // a column
 )
 
-func compareDocument(c *compare.Comparison, layout compareLayout) *document {
-	d := &document{}
-	d.heading(1, sidesText(c))
-	d.list([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
-	d.list(c.Warnings)
+func compareDocument(c *compare.Comparison, layout compareLayout) *document.Document {
+	d := &document.Document{}
+	d.Heading(1, sidesText(c))
+	d.List([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
+	d.List(c.Warnings)
 	for _, s := range c.Scenarios {
-		d.heading(2, s.Name)
-		d.paragraph(methodText(c, s))
-		d.table(deltaTable(s, layout, func(*results.Delta) bool { return true }))
-		d.paragraph(thresholdText(s))
+		d.Heading(2, s.Name)
+		d.Paragraph(methodText(c, s))
+		d.Table(deltaTable(s, layout, func(*results.Delta) bool { return true }))
+		d.Paragraph(thresholdText(s))
 		responseBlock(d, s)
 		missingBlocks(d, s)
 	}
@@ -90,26 +92,26 @@ func deltasOf(s *compare.ScenarioComparison) (deltas []*results.Delta) {
 }
 
 // deltaTable is a row for each delta to show.
-func deltaTable(s *compare.ScenarioComparison, layout compareLayout, show func(*results.Delta) bool) *table {
-	t := &table{columns: []column{{head: "variant"}, {head: "metric"}}}
+func deltaTable(s *compare.ScenarioComparison, layout compareLayout, show func(*results.Delta) bool) *document.Table {
+	t := &document.Table{Columns: []document.Column{document.Left("variant"), document.Left("metric")}}
 	if layout == layoutText {
-		t.columns = []column{{head: "variant, metric"}}
+		t.Columns = []document.Column{document.Left("variant, metric")}
 	}
-	t.columns = append(t.columns, column{"base", true}, column{"head", true}, column{"change [95 %]", true},
-		column{"p", true}, column{"n", true}, column{head: "outcome"})
+	t.Columns = append(t.Columns, document.Right("base"), document.Right("head"), document.Right("change [95 %]"),
+		document.Right("p"), document.Right("n"), document.Left("outcome"))
 	scales := deltaScales(s)
 	for _, v := range s.Variants {
 		name := results.LabelString(v.Labels)
 		shown := slices.DeleteFunc(slices.Clone(v.Deltas), func(d *results.Delta) bool { return !show(d) })
 		if len(shown) > 0 && layout == layoutText {
-			t.add(append([]string{name}, make([]string, len(t.columns)-1)...)...)
+			t.Add(append([]string{name}, make([]string, len(t.Columns)-1)...)...)
 		}
 		for _, d := range shown {
 			first := []string{name, metricText(d, scales[d.Metric])}
 			if layout == layoutText {
 				first = []string{indent + first[1]}
 			}
-			t.add(append(first, deltaCells(t, d, scales[d.Metric])...)...)
+			t.Add(append(first, deltaCells(t, d, scales[d.Metric])...)...)
 		}
 	}
 	return t
@@ -140,7 +142,8 @@ func unitOf(metric string) unit.Unit {
 	return m.Unit
 }
 
-// metricText is the metric with the unit in which it is printed instead of that in which it is stored.
+// metricText is the metric with the unit in which it is printed instead of that in which it is
+// stored.
 func metricText(d *results.Delta, in unit.Scale) string {
 	m, ok := metrics.Find(d.Metric)
 	if !ok {
@@ -149,22 +152,22 @@ func metricText(d *results.Delta, in unit.Scale) string {
 	return m.In(in)
 }
 
-func deltaCells(t *table, d *results.Delta, in unit.Scale) []string {
+func deltaCells(t *document.Table, d *results.Delta, in unit.Scale) []string {
 	outcome := cmp.Or(verdictMark(d), d.Outcome)
 	notes := d.Change.Warnings
 	if d.Unlike != "" {
 		notes = append(slices.Clone(notes), d.Unlike)
 	}
 	return []string{
-		spreadText(d.Base, d.Metric, in) + t.note(d.Base.Warnings...),
-		spreadText(d.Head, d.Metric, in) + t.note(d.Head.Warnings...),
-		changeText(d, in) + t.note(notes...),
+		spreadText(d.Base, d.Metric, in) + t.Note(d.Base.Warnings...),
+		spreadText(d.Head, d.Metric, in) + t.Note(d.Head.Warnings...),
+		changeText(d, in) + t.Note(notes...),
 		unit.PValue(d.PAdjusted), count(int64(d.Change.N)), outcome,
 	}
 }
 
-// spreadText is a center, and how far the farther end of its interval is, as benchstat writes it: both whole intervals would not
-// fit beside the change's.
+// spreadText is a center, and how far the farther end of its interval is, as benchstat writes it:
+// both whole intervals would not fit beside the change's.
 func spreadText(s results.Summary, metric string, in unit.Scale) string {
 	text := figure(s, unitOf(metric), in, false)
 	if s.Lo == nil || s.Hi == nil || s.Method == results.MethodRuleOfThree || s.TooFew {
@@ -177,7 +180,8 @@ func spreadText(s results.Summary, metric string, in unit.Scale) string {
 	return fmt.Sprintf("%s ± %.0f %%", text, 100*far/math.Abs(s.Center))
 }
 
-// changeText is a ratio as the percent by which it differs from 1, a difference in the metric's unit.
+// changeText is a ratio as the percent by which it differs from 1, a difference in the metric's
+// unit.
 func changeText(d *results.Delta, in unit.Scale) string {
 	write, suffix := func(x float64) string { return signed(x/in.Factor, unit.Number) }, ""
 	if d.Scale == results.ScaleRatio {
@@ -245,12 +249,12 @@ var mergedColumns = []responseColumn{
 }
 
 // responseBlock adds the response time over all attempts, and how many trials it is of.
-func responseBlock(d *document, s *compare.ScenarioComparison) {
-	t := &table{columns: []column{{head: "variant"}, {"valid/all\ntrials", true}}}
+func responseBlock(d *document.Document, s *compare.ScenarioComparison) {
+	t := &document.Table{Columns: []document.Column{document.Left("variant"), document.Right("valid/all\ntrials")}}
 	scales := make([]unit.Scale, len(mergedColumns))
 	for i, c := range mergedColumns {
 		scales[i] = c.scale(s)
-		t.columns = append(t.columns, column{headIn(c.head, scales[i]), true})
+		t.Columns = append(t.Columns, document.Right(headIn(c.head, scales[i])))
 	}
 	for _, v := range s.Variants {
 		cells := []string{results.LabelString(v.Labels), fmt.Sprintf("%d/%d → %d/%d", v.Base.Valid, v.Base.Trials, v.Head.Valid, v.Head.Trials)}
@@ -261,14 +265,14 @@ func responseBlock(d *document, s *compare.ScenarioComparison) {
 			}
 			cells = append(cells, text)
 		}
-		t.add(cells...)
+		t.Add(cells...)
 	}
-	if len(t.rows) == 0 {
+	if len(t.Rows) == 0 {
 		return
 	}
-	d.heading(3, "Response time over all attempts served in valid trials, base → head")
-	d.table(t)
-	d.paragraph("Histograms merged, no interval: attempts within a trial are not independent, and one slow trial can own the tail.")
+	d.Heading(3, "Response time over all attempts served in valid trials, base → head")
+	d.Table(t)
+	d.Paragraph("Histograms merged, no interval: attempts within a trial are not independent, and one slow trial can own the tail.")
 }
 
 func (c responseColumn) scale(s *compare.ScenarioComparison) unit.Scale {
@@ -291,7 +295,7 @@ func (c responseColumn) cell(p *results.Percentiles, in unit.Scale) string {
 }
 
 // missingBlocks says what voids the comparison, what could not be compared, and what else to know.
-func missingBlocks(d *document, s *compare.ScenarioComparison) {
+func missingBlocks(d *document.Document, s *compare.ScenarioComparison) {
 	for _, block := range []struct {
 		head  string
 		lines []string
@@ -301,8 +305,8 @@ func missingBlocks(d *document, s *compare.ScenarioComparison) {
 		{"Warnings", s.Warnings},
 	} {
 		if len(block.lines) > 0 {
-			d.heading(3, block.head)
-			d.list(block.lines)
+			d.Heading(3, block.head)
+			d.List(block.lines)
 		}
 	}
 }

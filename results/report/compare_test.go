@@ -15,6 +15,8 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/results/compare"
 	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/report/document"
+	"reuseport-bench/results/report/reporttest"
 	"reuseport-bench/results/unit"
 	"reuseport-bench/servers/testkit"
 )
@@ -35,8 +37,8 @@ func compared(t *testing.T, p comparePrinter, c *compare.Comparison) string {
 	return out.String()
 }
 
-// blockRuns are runs of one block each, of which the k-th of 2n began k minutes after the first: base and head took turns, the one
-// before the other and the other way round.
+// blockRuns are runs of one block each, of which the k-th of 2n began k minutes after the first:
+// base and head took turns, the one before the other and the other way round.
 func blockRuns(version string, n int, head bool, trial func(block int) map[string]*results.Trial) (runs []*results.Run) {
 	for block := range n {
 		turn := 2 * block
@@ -46,14 +48,14 @@ func blockRuns(version string, n int, head bool, trial func(block int) map[strin
 		at := time.Date(2026, 3, 4, 5, turn, 0, 0, time.UTC)
 		s := &results.Scenario{
 			Name: "rolling-restart", File: "bench/scenarios/rolling-restart.yaml", SHA256: "5f", Trials: 1, MinValid: 1,
-			Baseline: labels("sockets", "reuseport", "stop", "close"),
+			Baseline: reporttest.Labels("sockets", "reuseport", "stop", "close"),
 		}
 		trials := trial(block)
 		for _, stop := range []string{"close", "drain"} {
-			s.Variants = append(s.Variants, &results.Variant{Labels: labels("sockets", "reuseport", "stop", stop), Trials: []*results.Trial{trials[stop]}})
+			s.Variants = append(s.Variants, &results.Variant{Labels: reporttest.Labels("sockets", "reuseport", "stop", stop), Trials: []*results.Trial{trials[stop]}})
 		}
 		runs = append(runs, &results.Run{
-			Program: "reuseport-bench", Version: version, StartedAt: at, FinishedAt: ptr(at.Add(50 * time.Second)),
+			Program: "reuseport-bench", Version: version, StartedAt: at, FinishedAt: new(at.Add(50 * time.Second)),
 			Environment: results.Environment{Kernel: "6.18.44", Go: "go1.26.8", CPUs: 2, LoadCPUs: []int{0}, ServerCPUs: []int{1}},
 			Scenarios:   []*results.Scenario{s},
 		})
@@ -63,7 +65,7 @@ func blockRuns(version string, n int, head bool, trial func(block int) map[strin
 
 // slower is a trial whose response times are so many percent longer, and whose losses are these.
 func slower(block int, percent int64, lost ...int64) *results.Trial {
-	t := restartTrial(block, lost...)
+	t := reporttest.RestartTrial(block, lost...)
 	p := t.ResponseNS
 	h := results.NewHistogram()
 	for _, x := range []*int64{&p.P50, &p.P90, &p.P99, &p.P999, &p.Max} {
@@ -74,8 +76,8 @@ func slower(block int, percent int64, lost ...int64) *results.Trial {
 	return t
 }
 
-// comparison has what a report must cope with: a change for the worse and one for the better, changes that are none, invalid
-// trials, a variant with too few, and warnings.
+// comparison has what a report must cope with: a change for the worse and one for the better,
+// changes that are none, invalid trials, a variant with too few, and warnings.
 func comparison(t *testing.T) *compare.Comparison {
 	t.Helper()
 	base := blockRuns("v0.1.0", 16, false, func(b int) map[string]*results.Trial {
@@ -162,7 +164,7 @@ func TestCompareTextWidth(t *testing.T) {
 	}
 	for name, c := range map[string]*compare.Comparison{"plain": comparison(t), "nasty": nasty} {
 		for number, line := range strings.Split(compared(t, CompareText, c), "\n") {
-			if w := displayWidth(line); w > maxWidth {
+			if w := document.DisplayWidth(line); w > document.MaxWidth {
 				t.Errorf("%s:%d: %d columns: %s", name, number+1, w, line)
 			}
 			if strings.ContainsRune(line, '\x1b') {
@@ -170,7 +172,7 @@ func TestCompareTextWidth(t *testing.T) {
 			}
 		}
 	}
-	few := results.Summary{Center: 2. / 3, N: 3, Lo: ptr(5.63e-6), Hi: ptr(9.61), TooFew: true}
+	few := results.Summary{Center: 2. / 3, N: 3, Lo: new(5.63e-6), Hi: new(9.61), TooFew: true}
 	if got := spreadText(few, metrics.LostPerRestart, unit.Plain()); got != "2 in 3: too few" {
 		t.Errorf("few restarts: got %q", got)
 	}
@@ -213,7 +215,7 @@ func TestCompareWriteErrors(t *testing.T) {
 	for format, p := range comparePrinters {
 		whole := len(compared(t, p, comparison(t)))
 		for _, room := range []int{0, 1, whole / 2, whole - 1} {
-			w := failing(room)
+			w := reporttest.Failing(room)
 			if err := p(&w, comparison(t)); err == nil {
 				t.Errorf("%s: no error although only %d of %d bytes were written", format, room, whole)
 			}
@@ -254,19 +256,19 @@ func TestSpreadText(t *testing.T) {
 		s    results.Summary
 		want string
 	}{
-		{results.Summary{N: 7, Lo: ptr(0.), Hi: ptr(4.29e-4), Method: results.MethodRuleOfThree}, "≤ 0.000429"},
-		{results.Summary{Center: 200, Lo: ptr(190.), Hi: ptr(240.)}, "200 ± 20 %"},
-		{results.Summary{Center: 200, Lo: ptr(100.), Hi: ptr(240.)}, "200 ± 50 %"},
-		{results.Summary{Center: 0, Lo: ptr(0.), Hi: ptr(0.5)}, "0 ± 0.5"},
+		{results.Summary{N: 7, Lo: new(0.), Hi: new(4.29e-4), Method: results.MethodRuleOfThree}, "≤ 0.000429"},
+		{results.Summary{Center: 200, Lo: new(190.), Hi: new(240.)}, "200 ± 20 %"},
+		{results.Summary{Center: 200, Lo: new(100.), Hi: new(240.)}, "200 ± 50 %"},
+		{results.Summary{Center: 0, Lo: new(0.), Hi: new(0.5)}, "0 ± 0.5"},
 		{results.Summary{Center: 200}, "200"},
-		{results.Summary{Center: 200, Lo: ptr(0.), Hi: ptr(400.)}, "200 ± 100 %"},
-		{results.Summary{Center: 0.667, Lo: ptr(5.63e-6), Hi: ptr(9.61)}, "0.667 ± 8.9"}, // 1341 % of it
+		{results.Summary{Center: 200, Lo: new(0.), Hi: new(400.)}, "200 ± 100 %"},
+		{results.Summary{Center: 0.667, Lo: new(5.63e-6), Hi: new(9.61)}, "0.667 ± 8.9"}, // 1341 % of it
 	} {
 		if got := spreadText(test.s, metrics.LostPerAttempt, unit.Plain()); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
 	}
-	none := results.Summary{N: 40, Lo: ptr(0.), Hi: ptr(0.075), Method: results.MethodRuleOfThree}
+	none := results.Summary{N: 40, Lo: new(0.), Hi: new(0.075), Method: results.MethodRuleOfThree}
 	if got := spreadText(none, metrics.LostPerRestart, unit.Plain()); got != "≤ 3/40" {
 		t.Errorf("restarts: got %q, want ≤ 3/40", got)
 	}

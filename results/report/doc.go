@@ -1,6 +1,6 @@
 // Package report prints runs: as text for terminals, Markdown for design documents, HTML for
-// browsers, CSV and JSON for programs, JUnit XML for CI systems, job summaries and annotations for GitHub Actions, the Go benchmark
-// format for benchstat; and comparisons of runs as text, Markdown, JSON, and for GitHub Actions.
+// browsers, JSON for programs, job summaries and annotations for GitHub Actions; and comparisons of
+// runs. Package formats has the other formats for programs.
 //
 // The rules of output:
 //
@@ -9,7 +9,7 @@
 //   - One scale per column, its unit in the header: "p99 [ms]".
 //   - An interval stands in brackets after its figure: "0.42 [0.31, 0.57]", at 95 % or the next
 //     level above that so few trials allow. No brackets: too few trials, and a note says so.
-//   - "≤ 3/80" in a column of losses: none in 80 restarts; see results.Rate.
+//   - "≤ 3/80" in a column of losses: none in 80 restarts; see stats.Rate.
 //   - "–" means that the variant has no such figure. "~" is kept for "no significant difference".
 //   - What qualifies a figure is a numbered note under its table, the mark beside the figure.
 //   - Invalid trials are counted and their reasons listed; they are in no figure.

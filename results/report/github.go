@@ -9,6 +9,7 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/compare"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/unit"
 )
 
@@ -23,10 +24,11 @@ const (
 	signOpen = "⚠️"
 )
 
-// GitHub prints the run as a job summary of GitHub Actions, for $GITHUB_STEP_SUMMARY: the verdict in a line, the gates, and what was
-// measured folded away. It is at most 1 MiB: of more, whole scenarios are left out, the last one of which every gate passed first.
+// GitHub prints the run as a job summary of GitHub Actions, for $GITHUB_STEP_SUMMARY: the verdict
+// in a line, the gates, and what was measured folded away. It is at most 1 MiB: of more, whole
+// scenarios are left out, the last one of which every gate passed first.
 func GitHub(w io.Writer, run *results.Run, opts Options) error {
-	scenarios, err := opts.scenarios(run)
+	scenarios, err := opts.Select(run)
 	if err != nil {
 		return err
 	}
@@ -101,46 +103,47 @@ type summaryPage struct {
 	err error // the first
 }
 
-func (p *summaryPage) put(d *document) {
-	if p.err != nil || len(d.blocks) == 0 {
+func (p *summaryPage) put(d *document.Document) {
+	if p.err != nil || d.Empty() {
 		return
 	}
 	if p.Len() > 0 {
 		p.WriteByte('\n')
 	}
-	p.err = d.markdown(p)
+	p.err = d.Markdown(p)
 }
 
 // fold puts the document behind a line that opens it.
-func (p *summaryPage) fold(line string, d *document) {
-	if len(d.blocks) == 0 {
+func (p *summaryPage) fold(line string, d *document.Document) {
+	if d.Empty() {
 		return
 	}
-	fmt.Fprintf(p, "\n<details><summary>%s</summary>\n", strings.ReplaceAll(escapeMarkdown(clean(line)), "\n", " "))
+	fmt.Fprintf(p, "\n<details><summary>%s</summary>\n", strings.ReplaceAll(document.EscapeMarkdown(document.Clean(line)), "\n", " "))
 	p.put(d)
 	fmt.Fprint(p, "\n</details>\n")
 }
 
 // runHead is the verdict, where it was measured, and what is wrong with the run as a whole.
-func runHead(run *results.Run, scenarios []*results.Scenario, left string) *document {
-	d := &document{}
-	d.heading(1, runVerdict(run, scenarios))
-	d.paragraph(fmt.Sprintf("%s %s, %s, kernel %s", run.Program, run.Version, run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
+func runHead(run *results.Run, scenarios []*results.Scenario, left string) *document.Document {
+	d := &document.Document{}
+	d.Heading(1, runVerdict(run, scenarios))
+	d.Paragraph(fmt.Sprintf("%s %s, %s, kernel %s", run.Program, run.Version, run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
 	var lines []string
 	for _, s := range scenarios {
 		for _, line := range scenarioTrouble(s) {
 			lines = append(lines, s.Name+": "+line)
 		}
 	}
-	d.list(lines)
-	d.list(run.Warnings)
+	d.List(lines)
+	d.List(run.Warnings)
 	if left != "" {
-		d.paragraph(left)
+		d.Paragraph(left)
 	}
 	return d
 }
 
-// runVerdict is how the gates came out. What could not be measured comes first, as in the exit status of 'run'.
+// runVerdict is how the gates came out. What could not be measured comes first, as in the exit
+// status of 'run'.
 func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	var gates, failed, undecided, soft, few, void int
 	for _, s := range scenarios {
@@ -168,7 +171,7 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 		}
 	}
 	if run.FinishedAt == nil {
-		open = append(open, "interrupted, or still running: "+progress(scenarios))
+		open = append(open, "interrupted, or still running: "+Progress(scenarios))
 	}
 	add(void, "scenario", " void")
 	add(few, "variant", " with too few valid trials")
@@ -212,15 +215,15 @@ func tooFew(s *results.Scenario) (lines []string) {
 			continue
 		}
 		line := fmt.Sprintf("%s has %s and needs %d", results.LabelString(v.Labels), unit.Plural(valid, "valid trial"), need)
-		lines = append(lines, strings.Join(append([]string{line}, invalidTexts(v)...), "; "))
+		lines = append(lines, strings.Join(append([]string{line}, InvalidTexts(v)...), "; "))
 	}
 	return lines
 }
 
 // gatePart is every gate that did not pass, failed ones first, and behind a fold those that did.
 func gatePart(p *summaryPage, scenarios []*results.Scenario) {
-	newTable := func() *table {
-		return &table{columns: []column{{head: "gate"}, {head: "scenario"}, {head: "variant"}, {head: "expected"}, {head: "figures"}}}
+	newTable := func() *document.Table {
+		return &document.Table{Columns: []document.Column{document.Left("gate"), document.Left("scenario"), document.Left("variant"), document.Left("expected"), document.Left("figures")}}
 	}
 	failed, open, passed := newTable(), newTable(), newTable()
 	for _, s := range scenarios {
@@ -236,23 +239,23 @@ func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 			if g.Soft {
 				what += ", soft"
 			}
-			t.add(what, s.Name, results.LabelString(g.Labels), g.Expect, g.Note)
+			t.Add(what, s.Name, results.LabelString(g.Labels), g.Expect, g.Note)
 		}
 	}
-	failed.rows = append(failed.rows, open.rows...)
-	d, folded := &document{}, &document{}
-	if len(failed.rows)+len(passed.rows) > 0 {
-		d.heading(2, "Gates")
+	failed.Rows = append(failed.Rows, open.Rows...)
+	d, folded := &document.Document{}, &document.Document{}
+	if len(failed.Rows)+len(passed.Rows) > 0 {
+		d.Heading(2, "Gates")
 	}
-	d.table(failed)
+	d.Table(failed)
 	p.put(d)
-	folded.table(passed)
-	p.fold(unit.Plural(len(passed.rows), "gate")+" passed", folded)
+	folded.Table(passed)
+	p.fold(unit.Plural(len(passed.Rows), "gate")+" passed", folded)
 }
 
 // scenarioPart is what the scenario is and, folded, its figures.
 func scenarioPart(p *summaryPage, s *results.Scenario) {
-	d, figures := &document{}, &document{}
+	d, figures := &document.Document{}, &document.Document{}
 	aboutBlocks(d, s)
 	p.put(d)
 	measuredBlocks(figures, s)
@@ -260,13 +263,13 @@ func scenarioPart(p *summaryPage, s *results.Scenario) {
 }
 
 // compareHead is the verdict, and what was compared.
-func compareHead(c *compare.Comparison, left string) *document {
-	d := &document{}
-	d.heading(1, compareVerdict(c))
-	d.list([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
-	d.list(c.Warnings)
+func compareHead(c *compare.Comparison, left string) *document.Document {
+	d := &document.Document{}
+	d.Heading(1, compareVerdict(c))
+	d.List([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
+	d.List(c.Warnings)
 	if left != "" {
-		d.paragraph(left)
+		d.Paragraph(left)
 	}
 	return d
 }
@@ -326,21 +329,21 @@ func countOutcomes(s *compare.ScenarioComparison) map[string]int {
 
 // comparedPart is what changed, and behind a fold all that was compared.
 func comparedPart(p *summaryPage, c *compare.Comparison, s *compare.ScenarioComparison) {
-	d := &document{}
-	d.heading(2, s.Name)
+	d := &document.Document{}
+	d.Heading(2, s.Name)
 	missingBlocks(d, s)
-	d.paragraph(methodText(c, s))
+	d.Paragraph(methodText(c, s))
 	changed := deltaTable(s, layoutWide, func(d *results.Delta) bool { return d.Outcome != results.DeltaNone })
-	d.table(changed)
-	if len(changed.rows) == 0 && len(s.Unmeasured) == 0 {
-		d.paragraph(unchangedText(s))
+	d.Table(changed)
+	if len(changed.Rows) == 0 && len(s.Unmeasured) == 0 {
+		d.Paragraph(unchangedText(s))
 	}
 	p.put(d)
-	all := &document{}
-	all.table(deltaTable(s, layoutWide, func(*results.Delta) bool { return true }))
-	all.paragraph(thresholdText(s))
+	all := &document.Document{}
+	all.Table(deltaTable(s, layoutWide, func(*results.Delta) bool { return true }))
+	all.Paragraph(thresholdText(s))
 	p.fold("all "+unit.Plural(len(deltasOf(s)), "comparison"), all)
-	responses := &document{}
+	responses := &document.Document{}
 	responseBlock(responses, s)
 	p.fold("response time over all attempts", responses)
 }

@@ -7,31 +7,17 @@ import (
 	"testing"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/report/reporttest"
 )
 
-// gatedRun is finishedRun with every outcome that a gate can have, and a scenario that is void.
-func gatedRun() *results.Run {
-	run := finishedRun()
-	s, steady := run.Scenarios[0], run.Scenarios[1]
-	s.File, steady.File = "scenarios/rolling-restart.yaml", "scenarios/steady.yaml"
-	s.Gates = append(s.Gates,
-		results.GateResult{Labels: s.Variants[0].Labels, Expect: "lost_per_restart <= 0.1", Outcome: results.GateFail,
-			Note: "0.500 [0.305, 0.772]", File: s.File, Line: 31},
-		results.GateResult{Labels: s.Variants[1].Labels, Expect: "p99 < 1ms", Outcome: results.GateUndecided,
-			Note: "100 %: of\nboth", Soft: true, File: s.File, Line: 33},
-	)
-	steady.Void = "the baseline, measured twice, differs from itself: response_p50_ns ratio 1.2"
-	return run
-}
-
 func TestRunVerdict(t *testing.T) {
-	good := finishedRun()
+	good := reporttest.FinishedRun()
 	s := good.Scenarios[0]
 	s.MinValid, s.Gates = 1, s.Gates[:1]
 	good.Scenarios = good.Scenarios[:1]
-	bare := finishedRun()
+	bare := reporttest.FinishedRun()
 	bare.Scenarios = bare.Scenarios[1:]
-	soft := finishedRun()
+	soft := reporttest.FinishedRun()
 	soft.Scenarios = soft.Scenarios[:1]
 	soft.Scenarios[0].MinValid, soft.Scenarios[0].Gates[1].Soft = 1, true
 	for _, test := range []struct {
@@ -41,9 +27,9 @@ func TestRunVerdict(t *testing.T) {
 		{good, "✅ 1 gate passed"},
 		{bare, "✅ measured; there are no gates"},
 		{soft, "✅ no gate failed; 1 soft gate undecided, which is no failure"},
-		{finishedRun(), "⚠️ could not measure: 1 variant with too few valid trials, 1 gate undecided"},
-		{gatedRun(), "⚠️ could not measure: 1 scenario void, 1 variant with too few valid trials, 1 gate undecided; ❌ 1 of 4 gates failed"},
-		{interruptedRun(), "⚠️ could not measure: interrupted, or still running: 6 of 24 planned trials done, 3 variants with too few valid trials"},
+		{reporttest.FinishedRun(), "⚠️ could not measure: 1 variant with too few valid trials, 1 gate undecided"},
+		{reporttest.GatedRun(), "⚠️ could not measure: 1 scenario void, 1 variant with too few valid trials, 1 gate undecided; ❌ 1 of 4 gates failed"},
+		{reporttest.InterruptedRun(), "⚠️ could not measure: interrupted, or still running: 6 of 24 planned trials done, 3 variants with too few valid trials"},
 	} {
 		if got := runVerdict(test.run, test.run.Scenarios); got != test.want {
 			t.Errorf("got  %q\nwant %q", got, test.want)
@@ -52,13 +38,13 @@ func TestRunVerdict(t *testing.T) {
 }
 
 func TestGitHubLimit(t *testing.T) {
-	run := gatedRun()
+	run := reporttest.GatedRun()
 	about := strings.Repeat("word ", 20_000)
 	for i := range 14 {
 		run.Scenarios = append(run.Scenarios, &results.Scenario{Name: fmt.Sprintf("good-%02d", i), About: about})
 	}
 	run.Scenarios = append(run.Scenarios, &results.Scenario{Name: "bad", Gates: []results.GateResult{{Outcome: results.GateFail}}})
-	out := printed(t, GitHub, run)
+	out := reporttest.Printed(t, GitHub, run)
 	if len(out) > maxSummary || len(out) < maxSummary/2 {
 		t.Errorf("%d bytes", len(out))
 	}
@@ -71,7 +57,7 @@ func TestGitHubLimit(t *testing.T) {
 		}
 	}
 	run.Scenarios[0].About = strings.Repeat(about, 20) // too large by itself, and all others are good
-	if out := printed(t, GitHub, run); len(out) > maxSummary || strings.Contains(out, "\n## rolling-restart\n") {
+	if out := reporttest.Printed(t, GitHub, run); len(out) > maxSummary || strings.Contains(out, "\n## rolling-restart\n") {
 		t.Errorf("%d bytes", len(out))
 	}
 }
@@ -90,14 +76,14 @@ func TestAnnotationEscapes(t *testing.T) {
 
 // Failed gates come before everything else, ten of a kind, and the tenth says what is not shown.
 func TestAnnotationsLimit(t *testing.T) {
-	run := gatedRun()
+	run := reporttest.GatedRun()
 	s := run.Scenarios[0]
 	for i := range 12 {
 		s.Gates = append(s.Gates,
 			results.GateResult{Outcome: results.GateUndecided, Expect: fmt.Sprint("soft ", i), Soft: true},
 			results.GateResult{Outcome: results.GateFail, Expect: fmt.Sprint("hard ", i)})
 	}
-	lines := strings.Split(strings.TrimSuffix(printed(t, Annotations, run), "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(reporttest.Printed(t, Annotations, run), "\n"), "\n")
 	if len(lines) != 20 {
 		t.Fatalf("%d lines, want 20", len(lines))
 	}
@@ -117,7 +103,7 @@ func TestAnnotationsLimit(t *testing.T) {
 
 // A run that has nothing to tell tells nothing.
 func TestAnnotationsOfAGoodRun(t *testing.T) {
-	run := finishedRun()
+	run := reporttest.FinishedRun()
 	run.Scenarios = run.Scenarios[1:]
 	var out bytes.Buffer
 	if err := Annotations(&out, run, Options{}); err != nil || out.Len() > 0 {

@@ -10,41 +10,42 @@ import (
 	"strings"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/unit"
 )
 
 // Ledger prints the books of each variant: the client's outcome against the server's, summed over
-// the trials that count, the balance, and the kernel's counters over the same trials. Rows that nothing explains occur
-// in invalid trials only; they are listed apart.
+// the trials that count, the balance, and the kernel's counters over the same trials. Rows that
+// nothing explains occur in invalid trials only; they are listed apart.
 func Ledger(w io.Writer, run *results.Run, opts Options) error {
-	scenarios, err := opts.scenarios(run)
+	scenarios, err := opts.Select(run)
 	if err != nil {
 		return err
 	}
-	d := &document{}
+	d := &document.Document{}
 	for _, s := range scenarios {
-		d.heading(1, "Ledger of "+s.Name)
+		d.Heading(1, "Ledger of "+s.Name)
 		for _, v := range s.Variants {
 			if v.SkippedReason == nil {
 				ledgerBlocks(d, v)
 			}
 		}
 	}
-	return d.text(w)
+	return d.Text(w)
 }
 
-func ledgerBlocks(d *document, v *results.Variant) {
-	d.heading(2, results.LabelString(v.Labels))
+func ledgerBlocks(d *document.Document, v *results.Variant) {
+	d.Heading(2, results.LabelString(v.Labels))
 	valid := v.ValidTrials()
 	if len(valid) > 0 {
-		d.paragraph(balance(valid))
-		d.table(ledgerTable(valid, func(results.LedgerRow) bool { return true }))
+		d.Paragraph(balance(valid))
+		d.Table(ledgerTable(valid, func(results.LedgerRow) bool { return true }))
 		if tries := triesLine(valid); tries != "" {
-			d.paragraph(tries)
+			d.Paragraph(tries)
 		}
 		equalityBlock(d, valid)
 		if counters := counterLine(valid); counters != "" {
-			d.paragraph("Kernel counters: " + counters)
+			d.Paragraph("Kernel counters: " + counters)
 		}
 		agreementBlock(d, valid)
 	}
@@ -52,14 +53,15 @@ func ledgerBlocks(d *document, v *results.Variant) {
 	if len(invalid) == 0 {
 		return
 	}
-	d.paragraph(fmt.Sprintf("Left out: %s, not valid.", unit.Plural(len(invalid), "trial")))
-	if t := ledgerTable(invalid, func(row results.LedgerRow) bool { return !row.Explained }); len(t.rows) > 0 {
-		d.paragraph("What nothing explains in those:")
-		d.table(t)
+	d.Paragraph(fmt.Sprintf("Left out: %s, not valid.", unit.Plural(len(invalid), "trial")))
+	if t := ledgerTable(invalid, func(row results.LedgerRow) bool { return !row.Explained }); len(t.Rows) > 0 {
+		d.Paragraph("What nothing explains in those:")
+		d.Table(t)
 	}
 }
 
-// triesLine sums the tries of clients that try again; "" where they do not. The ledger above it has each attempt by its last one.
+// triesLine sums the tries of clients that try again; "" where they do not. The ledger above it has
+// each attempt by its last one.
 func triesLine(trials []*results.Trial) string {
 	var sum results.Retries
 	failed := map[string]int64{}
@@ -93,7 +95,7 @@ func triesLine(trials []*results.Trial) string {
 }
 
 // equalityBlock holds the kernel's counters against the books.
-func equalityBlock(d *document, trials []*results.Trial) {
+func equalityBlock(d *document.Document, trials []*results.Trial) {
 	var all []results.Equality
 	for _, t := range trials {
 		for _, e := range t.Equalities {
@@ -109,15 +111,16 @@ func equalityBlock(d *document, trials []*results.Trial) {
 	if len(all) == 0 {
 		return
 	}
-	t := &table{columns: []column{{head: "the kernel's counter"}, {"kernel", true}, {"books", true}, {"difference", true}, {head: "what the books counted"}}}
+	t := &document.Table{Columns: []document.Column{document.Left("the kernel's counter"), document.Right("kernel"), document.Right("books"), document.Right("difference"), document.Left("what the books counted")}}
 	for _, e := range all {
-		t.add(e.Counter, count(e.Kernel), count(e.Books), fmt.Sprintf("%+d", e.Kernel-e.Books), e.What)
+		t.Add(e.Counter, count(e.Kernel), count(e.Books), fmt.Sprintf("%+d", e.Kernel-e.Books), e.What)
 	}
-	d.table(t)
+	d.Table(t)
 }
 
-// agreementBlock holds the causes that are inferred without the kernel's word against those with it.
-func agreementBlock(d *document, trials []*results.Trial) {
+// agreementBlock holds the causes that are inferred without the kernel's word against those with
+// it.
+func agreementBlock(d *document.Document, trials []*results.Trial) {
 	attempts := map[results.Agreement]int64{}
 	for _, t := range trials {
 		if t.Trace == nil {
@@ -130,7 +133,7 @@ func agreementBlock(d *document, trials []*results.Trial) {
 	if len(attempts) == 0 {
 		return
 	}
-	t := &table{columns: []column{{head: "cause, inferred"}, {head: "by the kernel's word"}, {"attempts", true}}}
+	t := &document.Table{Columns: []document.Column{document.Left("cause, inferred"), document.Left("by the kernel's word"), document.Right("attempts")}}
 	for _, a := range slices.SortedFunc(maps.Keys(attempts), func(a, b results.Agreement) int {
 		return cmp.Or(cmp.Compare(a.Inferred, b.Inferred), cmp.Compare(a.Traced, b.Traced))
 	}) {
@@ -138,9 +141,9 @@ func agreementBlock(d *document, trials []*results.Trial) {
 		if a.Traced != a.Inferred {
 			traced = a.Traced
 		}
-		t.add(a.Inferred, traced, count(attempts[a]))
+		t.Add(a.Inferred, traced, count(attempts[a]))
 	}
-	d.table(t)
+	d.Table(t)
 }
 
 // balance is the equation that the ledger must satisfy.
@@ -163,7 +166,7 @@ func balance(trials []*results.Trial) string {
 }
 
 // ledgerTable sums the trials' ledger rows that keep selects, largest first.
-func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *table {
+func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *document.Table {
 	attempts := map[results.LedgerRow]int64{}
 	for _, t := range trials {
 		for _, row := range t.Ledger {
@@ -178,13 +181,13 @@ func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *ta
 		return cmp.Or(cmp.Compare(attempts[b], attempts[a]), cmp.Compare(a.Client, b.Client),
 			cmp.Compare(a.Server, b.Server), cmp.Compare(a.Cause, b.Cause))
 	})
-	t := &table{columns: []column{{head: "client"}, {head: "server"}, {head: "cause"}, {"attempts", true}}}
+	t := &document.Table{Columns: []document.Column{document.Left("client"), document.Left("server"), document.Left("cause"), document.Right("attempts")}}
 	for _, row := range rows {
 		cause := cmp.Or(row.Cause, missing)
 		if !row.Explained {
-			cause += t.note("not allowed by the books: these attempts are the residual")
+			cause += t.Note("not allowed by the books: these attempts are the residual")
 		}
-		t.add(row.Client, row.Server, cause, count(attempts[row]))
+		t.Add(row.Client, row.Server, cause, count(attempts[row]))
 	}
 	return t
 }
@@ -209,13 +212,13 @@ func counterLine(trials []*results.Trial) string {
 // Losses lists every lost attempt that the run recorded, trial by trial, the invalid ones too.
 // Instants count from the trial's first scheduled attempt.
 func Losses(w io.Writer, run *results.Run, opts Options) error {
-	scenarios, err := opts.scenarios(run)
+	scenarios, err := opts.Select(run)
 	if err != nil {
 		return err
 	}
-	d := &document{}
+	d := &document.Document{}
 	for _, s := range scenarios {
-		d.heading(1, "Lost attempts of "+s.Name)
+		d.Heading(1, "Lost attempts of "+s.Name)
 		none := true
 		for _, v := range s.Variants {
 			for _, t := range v.Trials {
@@ -226,13 +229,13 @@ func Losses(w io.Writer, run *results.Run, opts Options) error {
 			}
 		}
 		if none {
-			d.paragraph("None was recorded.")
+			d.Paragraph("None was recorded.")
 		}
 	}
-	return d.text(w)
+	return d.Text(w)
 }
 
-func lossBlocks(d *document, v *results.Variant, t *results.Trial) {
+func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {
 	title := fmt.Sprintf("%s, block %d", results.LabelString(v.Labels), t.Block)
 	if t.Target != "" {
 		title += ", to " + t.Target
@@ -240,10 +243,10 @@ func lossBlocks(d *document, v *results.Variant, t *results.Trial) {
 	if !t.Usable() {
 		title += " (invalid: " + strings.Join(t.Reasons(), "; ") + ")"
 	}
-	d.heading(2, title)
-	out := &table{columns: []column{
-		{"due\n[ms]", true}, {"took\n[ms]", true}, {head: "source"}, {head: "phase: error"}, {head: "server"},
-		{head: "cause\n(known from)"}, {"worker", true}, {"step", true},
+	d.Heading(2, title)
+	out := &document.Table{Columns: []document.Column{
+		document.Right("due\n[ms]"), document.Right("took\n[ms]"), document.Left("source"), document.Left("phase: error"), document.Left("server"),
+		document.Left("cause\n(known from)"), document.Right("worker"), document.Right("step"),
 	}}
 	losses := slices.SortedFunc(slices.Values(t.Losses), func(a, b results.Loss) int {
 		return cmp.Or(cmp.Compare(a.ScheduledNS, b.ScheduledNS), cmp.Compare(a.LoadProcess, b.LoadProcess), cmp.Compare(a.Sequence, b.Sequence))
@@ -260,12 +263,12 @@ func lossBlocks(d *document, v *results.Variant, t *results.Trial) {
 		if l.Kernel != "" {
 			cause += "\n" + l.Kernel
 		}
-		out.add(milliseconds(l.ScheduledNS), milliseconds(l.DoneNS-l.ScheduledNS), l.Source, lastError(l), l.Server, cause, worker, step)
+		out.Add(milliseconds(l.ScheduledNS), milliseconds(l.DoneNS-l.ScheduledNS), l.Source, lastError(l), l.Server, cause, worker, step)
 	}
-	d.table(out)
+	d.Table(out)
 	seriesBlock(d, t)
 	if t.LossesOmitted > 0 {
-		d.paragraph(fmt.Sprintf("%s more, not recorded one by one.", count(t.LossesOmitted)))
+		d.Paragraph(fmt.Sprintf("%s more, not recorded one by one.", count(t.LossesOmitted)))
 	}
 }
 
@@ -278,8 +281,9 @@ func lastError(l results.Loss) string {
 	return text
 }
 
-// seriesBlock prints the windows of a trial in which something was lost, moved or refused, with the queues and the steps of that time.
-func seriesBlock(d *document, t *results.Trial) {
+// seriesBlock prints the windows of a trial in which something was lost, moved or refused, with the
+// queues and the steps of that time.
+func seriesBlock(d *document.Document, t *results.Trial) {
 	s := t.Series
 	if s == nil {
 		return
@@ -290,7 +294,7 @@ func seriesBlock(d *document, t *results.Trial) {
 		}
 		return 0
 	}
-	out := &table{columns: []column{{"from\n[ms]", true}, {"lost", true}, {"overflows", true}, {"migrations", true}, {"longest\nqueue", true}, {head: "steps"}}}
+	out := &document.Table{Columns: []document.Column{document.Right("from\n[ms]"), document.Right("lost"), document.Right("overflows"), document.Right("migrations"), document.Right("longest\nqueue"), document.Left("steps")}}
 	for i := range max(len(s.Lost), len(s.Overflows), len(s.Migrations)) {
 		lost, overflows, migrations := at(s.Lost, i), at(s.Overflows, i), at(s.Migrations, i)
 		if lost+overflows+migrations == 0 {
@@ -307,12 +311,13 @@ func seriesBlock(d *document, t *results.Trial) {
 				steps = append(steps, fmt.Sprintf("%d (%s)", n, step.Do))
 			}
 		}
-		out.add(milliseconds(from), count(lost), count(overflows), count(migrations), count(longest), strings.Join(steps, ", "))
+		out.Add(milliseconds(from), count(lost), count(overflows), count(migrations), count(longest), strings.Join(steps, ", "))
 	}
-	if len(out.rows) > 0 {
-		d.table(out)
+	if len(out.Rows) > 0 {
+		d.Table(out)
 	}
 }
 
-// milliseconds with microseconds: instants are compared with one another, so they keep their figures.
+// milliseconds with microseconds: instants are compared with one another, so they keep their
+// figures.
 func milliseconds(ns int64) string { return strconv.FormatFloat(float64(ns)/1e6, 'f', 3, 64) }

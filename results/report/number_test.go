@@ -2,23 +2,21 @@ package report
 
 import (
 	"encoding/json"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"reuseport-bench/results"
-	"reuseport-bench/results/claims"
 	"reuseport-bench/results/compare"
+	"reuseport-bench/results/report/reporttest"
 	"reuseport-bench/results/summary"
+	"reuseport-bench/results/unit"
 )
 
 func TestVerdictMark(t *testing.T) {
 	for want, d := range map[string]*results.Delta{
 		"=":    {Verdict: results.VerdictSame},
 		"?":    {Verdict: results.VerdictUnknown},
-		"? +7": {Verdict: results.VerdictUnknown, MoreTrials: ptr(7)},
+		"? +7": {Verdict: results.VerdictUnknown, MoreTrials: new(7)},
 		"":     {Verdict: results.DeltaWorse},
 	} {
 		if got := verdictMark(d); got != want {
@@ -27,36 +25,8 @@ func TestVerdictMark(t *testing.T) {
 	}
 }
 
-// sharesRun is of variants that were offered 0.6 of capacities that differ: what they were offered
-// differs, too, and the first, of which the occupancy is known, was less occupied than that.
-func sharesRun() *results.Run {
-	variant := func(kind string, capacity float64, load float64) *results.Variant {
-		v := &results.Variant{Labels: labels("server.kind", kind), CapacityPerSecond: &capacity}
-		for i := range 8 {
-			trial := restartTrial(i)
-			trial.OfferedPerSecond, trial.CapacityPerSecond = 0.6*capacity, &capacity
-			trial.ResponseNS.Max += int64(i%2) * 12e6 // a wide interval
-			if load > 0 {
-				trial.Occupancy = &results.Occupancy{MeanNS: 2e6, SDNS: 1e6, Load: load, WaitNS: 1e6, PredictedWaitNS: ptr[int64](9e5)}
-			}
-			v.Trials = append(v.Trials, trial)
-		}
-		return v
-	}
-	run := &results.Run{
-		SchemaVersion: results.SchemaVersion, Program: "reuseport-bench", StartedAt: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
-		Environment: results.Environment{CPUs: 1},
-		Scenarios: []*results.Scenario{{
-			Name: "shares", MinValid: 1, Trials: 8, Baseline: labels("server.kind", "loop"),
-			Variants: []*results.Variant{variant("loop", 882, 0.436), variant("http", 440, 0)},
-		}},
-	}
-	summary.FillRun(run)
-	return run
-}
-
 func TestShareOfCapacity(t *testing.T) {
-	out := printed(t, Markdown, sharesRun())
+	out := reporttest.Printed(t, Markdown, reporttest.SharesRun())
 	for _, want := range []string{
 		"| server.kind=loop | 8/8 | 529¹ | 882 |", // noted
 		"| server.kind=http | 8/8 | 264 | 440 |",  // nothing is known of its occupancy
@@ -72,48 +42,23 @@ func TestShareOfCapacity(t *testing.T) {
 	}
 }
 
-// fewRun has what one trial with two restarts, and 150 ms of schedule lag, make of a report.
-func fewRun() *results.Run {
-	run := finishedRun()
-	s := run.Scenarios[0]
-	for i, v := range s.Variants {
-		if v.SkippedReason == nil {
-			v.Trials = []*results.Trial{restartTrial(0, int64(2*i), 0)}
-			v.Trials[0].ScheduleLagP99NS, v.Trials[0].StepsLate, v.Trials[0].Steps[0].Censored = 150e6, 1, true
-			v.Trials[0].Lost++
-		}
-	}
-	summary.FillRun(run)
-	run.Claims = claims.Decide(run, []string{"rolling-restart", "steady"})
-	return run
-}
-
-var (
-	exponent = regexp.MustCompile(`[0-9]e[-+][0-9]`)
-	bound    = regexp.MustCompile(`≤ ([0-9]+)/([0-9]+)`)
-	percent  = regexp.MustCompile(`± ([0-9]+) %`)
-	// one counts nouns that reports count; "1 of 10 trials" is right.
-	one = regexp.MustCompile(`(^|[^0-9.,:/\]])\b1 ((more|valid|planned|lost) )*(trials|restarts|steps|attempts|blocks|pairs|variants|gates|comparisons|runs|events|` +
-		`counts|reasons|scenarios|CPUs|workers|connections)\b`)
-)
-
 // No format for people has a number in exponent form, a share above 1 or one of many.
 func TestEveryFormatReadsWell(t *testing.T) {
 	reports := map[string]string{}
 	for name, run := range map[string]*results.Run{
-		"finished": finishedRun(), "interrupted": interruptedRun(), "small": smallRun(), "nasty": nastyRun(), "gated": gatedRun(), "shares": sharesRun(), "few": fewRun(),
+		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "small": reporttest.SmallRun(), "nasty": reporttest.NastyRun(), "gated": reporttest.GatedRun(), "shares": reporttest.SharesRun(), "few": reporttest.FewRun(),
 	} {
 		for format, p := range map[string]printer{
-			"text": Text, "markdown": Markdown, "html": HTML, "github": GitHub, "annotations": Annotations, "junit": JUnit, "ledger": Ledger, "losses": Losses, "claims": claimsOnly,
+			"text": Text, "markdown": Markdown, "html": HTML, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": claimsOnly,
 		} {
-			reports[name+" as "+format] = printed(t, p, run)
+			reports[name+" as "+format] = reporttest.Printed(t, p, run)
 		}
 	}
 	little := comparison(t)
 	for _, v := range little.Scenarios[0].Variants {
 		for _, d := range v.Deltas {
 			d.Change.N, d.Threshold, d.PAdjusted = 1, 1e-7, 1e-9
-			d.Base = results.Summary{Center: 2. / 3, N: 3, Lo: ptr(5.63e-6), Hi: ptr(9.61)}
+			d.Base = results.Summary{Center: 2. / 3, N: 3, Lo: new(5.63e-6), Hi: new(9.61)}
 		}
 	}
 	for name, c := range map[string]*compare.Comparison{"comparison": comparison(t), "comparison of little": little} {
@@ -124,22 +69,8 @@ func TestEveryFormatReadsWell(t *testing.T) {
 		}
 	}
 	for name, text := range reports {
-		text = strings.Join(strings.Fields(text), " ")
-		around := func(at []int) string { return text[max(0, at[0]-30):min(len(text), at[1]+30)] }
-		for _, found := range []*regexp.Regexp{exponent, one} {
-			if at := found.FindStringIndex(text); at != nil {
-				t.Errorf("%s: …%s…", name, around(at))
-			}
-		}
-		for _, match := range bound.FindAllStringSubmatch(text, -1) {
-			if n, err := strconv.Atoi(match[2]); err != nil || match[1] != "3" || n < 10 {
-				t.Errorf("%s: %s", name, match[0])
-			}
-		}
-		for _, match := range percent.FindAllStringSubmatch(text, -1) {
-			if len(match[1]) > 2 && match[1] != "100" {
-				t.Errorf("%s: %s", name, match[0])
-			}
+		for _, fault := range reporttest.Faults(text) {
+			t.Errorf("%s: %s", name, fault)
 		}
 	}
 	if few := reports["few as text"]; !strings.Contains(few, "0 in 2: too few") || !strings.Contains(few, "4 in 2: too few") || !strings.Contains(few, "p99 150 ms") {
@@ -149,11 +80,11 @@ func TestEveryFormatReadsWell(t *testing.T) {
 
 // Programs get every digit.
 func TestMachineFormatsKeepPrecision(t *testing.T) {
-	run := sharesRun()
+	run := reporttest.SharesRun()
 	run.Scenarios[0].Variants[0].Trials[0].Occupancy.Load = 0.1234567890123456
 	summary.FillRun(run)
-	for format, p := range map[string]printer{"csv": CSV, "benchfmt": Benchfmt, "json": JSON} {
-		if out := printed(t, p, run); !strings.Contains(out, "0.1234567890123456") {
+	for format, p := range map[string]printer{"json": JSON} {
+		if out := reporttest.Printed(t, p, run); !strings.Contains(out, "0.1234567890123456") {
 			t.Errorf("%s lost digits", format)
 		}
 	}
@@ -167,5 +98,60 @@ func TestMachineFormatsKeepPrecision(t *testing.T) {
 				t.Errorf("%s: outcome %q, verdict %q", d.Metric, d.Outcome, d.Verdict)
 			}
 		}
+	}
+}
+
+func TestFigure(t *testing.T) {
+	ms, one := unit.Scale{Name: "ms", Factor: 1e6}, unit.Plain()
+	none := results.Summary{Lo: new(0.), Hi: new(0.0375), N: 80, Method: results.MethodRuleOfThree}
+	some := results.Summary{Center: 2.5e6, Lo: new(2e6), Hi: new(3e6)}
+	for _, test := range []struct {
+		name     string
+		summary  results.Summary
+		of       unit.Unit
+		in       unit.Scale
+		interval bool
+		want     string
+	}{
+		{"with interval", some, unit.Nanoseconds, ms, true, "2.50 [2.00, 3.00]"},
+		{"without", some, unit.Nanoseconds, ms, false, "2.50"},
+		{"too few trials", results.Summary{Center: 2.5e6}, unit.Nanoseconds, ms, true, "2.50"},
+		{"no loss", none, unit.PerRestart, one, true, "≤ 3/80"},
+		{"no loss, as a rate", none, unit.PerAttempt, one, true, "≤ 0.0375"},
+		{"tiny p", results.Summary{Center: 1e-9}, unit.Probability, one, false, "< 0.001"},
+		{"none in few restarts", results.Summary{N: 2, Lo: new(0.), Hi: new(1.5), Method: results.MethodRuleOfThree, TooFew: true}, unit.PerRestart, one, true, "0 in 2: too few"},
+		{"some in few", results.Summary{Center: 4. / 3, N: 3, Lo: new(0.1), Hi: new(9.), TooFew: true}, unit.PerRestart, one, true, "4 in 3: too few"},
+		{"few, as a time", results.Summary{Center: 2.5e6, N: 3, TooFew: true}, unit.Nanoseconds, ms, true, "too few"},
+		{"a small share", results.Summary{Lo: new(0.), Hi: new(6.25e-5), Method: results.MethodRuleOfThree}, unit.PerAttempt, one, true, "≤ 0.0000625"},
+		{"p", results.Summary{Center: 0.03}, unit.Probability, one, false, "0.0300"},
+	} {
+		if got := figure(test.summary, test.of, test.in, test.interval); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestCPUSet(t *testing.T) {
+	for _, test := range []struct {
+		cpus []int
+		want string
+	}{
+		{nil, "any"}, {[]int{3}, "3"}, {[]int{0, 1, 2, 5, 7, 8}, "0-2,5,7-8"}, {[]int{2, 0, 1, 1}, "0-2"},
+	} {
+		if got := cpuSet(test.cpus); got != test.want {
+			t.Errorf("%v: got %s, want %s", test.cpus, got, test.want)
+		}
+	}
+}
+
+// Books that do not balance must say so.
+func TestBalance(t *testing.T) {
+	trial := &results.Trial{Attempts: 10, Served: 7, LostByCause: map[string]int64{"refused": 2, "client": 0}, Residual: 1}
+	if got, want := balance([]*results.Trial{trial}), "1 valid trial: 10 attempts ≠ 7 served + 2 refused; residual 1"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	trial.Served = 8
+	if got, want := balance([]*results.Trial{trial, trial}), "2 valid trials: 20 attempts = 16 served + 4 refused; residual 2"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/report/document"
 )
 
 // Options says what of a run to print. The zero value prints everything.
@@ -13,8 +14,8 @@ type Options struct {
 	Scenarios []string
 }
 
-// scenarios are those of the run that o selects; an unknown name is an error.
-func (o Options) scenarios(run *results.Run) ([]*results.Scenario, error) {
+// Select returns the scenarios of the run that o selects; an unknown name is an error.
+func (o Options) Select(run *results.Run) ([]*results.Scenario, error) {
 	if len(o.Scenarios) == 0 {
 		return run.Scenarios, nil
 	}
@@ -29,9 +30,32 @@ func (o Options) scenarios(run *results.Run) ([]*results.Scenario, error) {
 	return out, nil
 }
 
+// Text prints the run for a terminal of 100 columns.
+func Text(w io.Writer, run *results.Run, opts Options) error {
+	return write(run, opts, func(d *document.Document) error { return d.Text(w) })
+}
+
+// Markdown prints the run in GitHub's Markdown, to be pasted into documents and pull requests.
+func Markdown(w io.Writer, run *results.Run, opts Options) error {
+	return write(run, opts, func(d *document.Document) error { return d.Markdown(w) })
+}
+
+// HTML prints the run as one page that needs no other file and no script.
+func HTML(w io.Writer, run *results.Run, opts Options) error {
+	return write(run, opts, func(d *document.Document) error { return d.HTML(w) })
+}
+
+func write(run *results.Run, opts Options, as func(*document.Document) error) error {
+	d, err := runDocument(run, opts)
+	if err != nil {
+		return err
+	}
+	return as(d)
+}
+
 // JSON prints the run as run.json has it.
 func JSON(w io.Writer, run *results.Run, opts Options) error {
-	scenarios, err := opts.scenarios(run)
+	scenarios, err := opts.Select(run)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/unit"
 )
 
@@ -25,18 +26,18 @@ func names(run *results.Run) string {
 }
 
 // runDocument is the whole report: where, what, and how the claims stand.
-func runDocument(run *results.Run, opts Options) (*document, error) {
-	scenarios, err := opts.scenarios(run)
+func runDocument(run *results.Run, opts Options) (*document.Document, error) {
+	scenarios, err := opts.Select(run)
 	if err != nil {
 		return nil, err
 	}
-	d := &document{}
-	d.heading(1, fmt.Sprintf("%s %s, %s", run.Program, run.Version, run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC")))
+	d := &document.Document{}
+	d.Heading(1, fmt.Sprintf("%s %s, %s", run.Program, run.Version, run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC")))
 	if run.FinishedAt == nil {
-		d.paragraph("INTERRUPTED, or still running: " + progress(scenarios) + ". What follows rests on those alone.")
+		d.Paragraph("INTERRUPTED, or still running: " + Progress(scenarios) + ". What follows rests on those alone.")
 	}
-	d.list(run.Warnings)
-	d.list(environment(run))
+	d.List(run.Warnings)
+	d.List(environment(run))
 	for _, s := range scenarios {
 		scenarioBlocks(d, s)
 	}
@@ -44,8 +45,8 @@ func runDocument(run *results.Run, opts Options) (*document, error) {
 	return d, nil
 }
 
-// progress is how far an unfinished run came.
-func progress(scenarios []*results.Scenario) string {
+// Progress is how far an unfinished run came.
+func Progress(scenarios []*results.Scenario) string {
 	done, planned := 0, 0
 	for _, s := range scenarios {
 		blocks := s.Trials

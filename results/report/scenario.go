@@ -12,6 +12,7 @@ import (
 	"reuseport-bench/results/cause"
 	"reuseport-bench/results/compare"
 	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/stats"
 	"reuseport-bench/results/summary"
 	"reuseport-bench/results/unit"
@@ -25,7 +26,7 @@ type figureColumn struct {
 	// beside is a metric printed after "±", in the same scale.
 	beside string
 	// text, where set, writes the cell instead of the metric.
-	text func(*table, *results.Scenario, *results.Variant) string
+	text func(*document.Table, *results.Scenario, *results.Variant) string
 	// why, where set, says why a variant's figure is not to be printed; empty: print it.
 	why func(*results.Variant) string
 }
@@ -38,7 +39,7 @@ var (
 	// neverSentColumn is printed where there is something in it.
 	neverSentColumn = figureColumn{
 		head: "never\nsent",
-		text: func(_ *table, _ *results.Scenario, v *results.Variant) string { return neverSentCount(v) },
+		text: func(_ *document.Table, _ *results.Scenario, v *results.Variant) string { return neverSentCount(v) },
 	}
 
 	restartLossColumns = []figureColumn{
@@ -139,26 +140,26 @@ var (
 )
 
 // scenarioBlocks adds one scenario: what it is, its tables, and what is in none of them.
-func scenarioBlocks(d *document, s *results.Scenario) {
+func scenarioBlocks(d *document.Document, s *results.Scenario) {
 	aboutBlocks(d, s)
 	measuredBlocks(d, s)
 	gateBlocks(d, s)
 }
 
-func aboutBlocks(d *document, s *results.Scenario) {
-	d.heading(2, s.Name)
+func aboutBlocks(d *document.Document, s *results.Scenario) {
+	d.Heading(2, s.Name)
 	about := s.About
 	if about != "" {
 		about += "\n"
 	}
-	d.paragraph(fmt.Sprintf("%sTrials per variant: %d planned, %d valid needed. Baseline: %s.%s",
+	d.Paragraph(fmt.Sprintf("%sTrials per variant: %d planned, %d valid needed. Baseline: %s.%s",
 		about, s.Trials, s.MinValid, results.LabelString(s.Baseline), capacityText(s)))
 	if look := s.QuickLook(); look != "" {
-		d.paragraph(strings.ToUpper(look[:1]) + look[1:] + ".")
+		d.Paragraph(strings.ToUpper(look[:1]) + look[1:] + ".")
 	}
 }
 
-func measuredBlocks(d *document, s *results.Scenario) {
+func measuredBlocks(d *document.Document, s *results.Scenario) {
 	measured := slices.DeleteFunc(slices.Clone(s.Variants), func(v *results.Variant) bool { return v.SkippedReason != nil })
 	if len(measured) > 0 {
 		figureBlocks(d, s, measured)
@@ -186,7 +187,7 @@ func capacityText(s *results.Scenario) string {
 }
 
 // figureBlocks adds the tables of figures: switchover where there were steps, spread where not.
-func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant) {
+func figureBlocks(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	restarts, steps := kinds(measured)
 	lossColumns := steadyLossColumns
 	if restarts {
@@ -195,77 +196,78 @@ func figureBlocks(d *document, s *results.Scenario, measured []*results.Variant)
 	if slices.ContainsFunc(measured, func(v *results.Variant) bool { return neverSent(v) > 0 }) {
 		lossColumns = append(slices.Clone(lossColumns), neverSentColumn)
 	}
-	if searched := figureTable(s, measured, searchColumns); len(searched.columns) > 2 {
-		d.heading(3, "Highest rate with nothing dropped and p99 within the bound")
-		d.table(searched)
+	if searched := figureTable(s, measured, searchColumns); len(searched.Columns) > 2 {
+		d.Heading(3, "Highest rate with nothing dropped and p99 within the bound")
+		d.Table(searched)
 	}
 	switch {
 	case restarts: // one table, the least loss first
 		byLoss := slices.Clone(measured)
 		slices.SortStableFunc(byLoss, func(a, b *results.Variant) int { return cmp.Compare(lossOf(a), lossOf(b)) })
-		d.heading(3, "Restarts, by loss")
-		d.table(figureTable(s, byLoss, slices.Concat(lossColumns, switchColumns)))
+		d.Heading(3, "Restarts, by loss")
+		d.Table(figureTable(s, byLoss, slices.Concat(lossColumns, switchColumns)))
 	default:
-		d.heading(3, "Losses")
-		d.table(figureTable(s, measured, lossColumns))
+		d.Heading(3, "Losses")
+		d.Table(figureTable(s, measured, lossColumns))
 	}
-	if cold := figureTable(s, measured, coldStartColumns); len(cold.columns) > 1 {
-		d.heading(3, "Cold start of one more worker")
-		d.table(cold)
+	if cold := figureTable(s, measured, coldStartColumns); len(cold.Columns) > 1 {
+		d.Heading(3, "Cold start of one more worker")
+		d.Table(cold)
 	}
-	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.rows) > 0 && len(behind.columns) > 1 {
-		d.heading(3, "Behind a Service, by the embedded control plane")
-		d.paragraph("The control plane is this program's own stand-in, with the lags that the scenario sets; rules and connection tracking are the kernel's. " +
+	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.Rows) > 0 && len(behind.Columns) > 1 {
+		d.Heading(3, "Behind a Service, by the embedded control plane")
+		d.Paragraph("The control plane is this program's own stand-in, with the lags that the scenario sets; rules and connection tracking are the kernel's. " +
 			"Predicted: offered rate × time in which rules led to pods where nobody listened, weighed with their share, and to none at all. " +
 			"A client that waits longer than 1 s sends a rejected SYN again, and is lost only if that meets nobody either.")
-		d.table(behind)
+		d.Table(behind)
 		slopeBlock(d, s)
-		if pods := figureTable(s, behindService(measured), podColumns); len(pods.columns) > 1 {
-			d.paragraph("What endpoints and rules took to follow the pods. SIGTERM first: the share of deleted pods that were told to end before the endpoints had " +
+		if pods := figureTable(s, behindService(measured), podColumns); len(pods.Columns) > 1 {
+			d.Paragraph("What endpoints and rules took to follow the pods. SIGTERM first: the share of deleted pods that were told to end before the endpoints had " +
 				"changed. Listening to ready: negative where a pod counts as ready before it listens.")
-			d.table(pods)
+			d.Table(pods)
 		}
 	}
-	if sharing := figureTable(s, measured, sharingColumns); len(sharing.columns) > 1 {
-		d.heading(3, "Which workers of the cluster got the connections")
-		d.table(sharing)
+	if sharing := figureTable(s, measured, sharingColumns); len(sharing.Columns) > 1 {
+		d.Heading(3, "Which workers of the cluster got the connections")
+		d.Table(sharing)
 	}
 	retryBlock(d, s, measured)
 	if steps && !restarts {
-		d.heading(3, "Switchover")
-		d.table(figureTable(s, measured, switchColumns))
+		d.Heading(3, "Switchover")
+		d.Table(figureTable(s, measured, switchColumns))
 	}
-	d.heading(3, "Response time of served attempts")
-	d.table(figureTable(s, measured, responseColumns))
+	d.Heading(3, "Response time of served attempts")
+	d.Table(figureTable(s, measured, responseColumns))
 	if !steps {
-		d.heading(3, "Spread of connections over workers")
-		d.table(figureTable(s, measured, spreadColumns))
+		d.Heading(3, "Spread of connections over workers")
+		d.Table(figureTable(s, measured, spreadColumns))
 	}
 	if slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[metrics.PredictedWait]; return ok }) {
-		d.heading(3, "Wait for a worker, measured (with the client's own time) and by queueing theory")
-		d.table(figureTable(s, measured, waitColumns))
+		d.Heading(3, "Wait for a worker, measured (with the client's own time) and by queueing theory")
+		d.Table(figureTable(s, measured, waitColumns))
 	}
-	if cost := figureTable(s, measured, costColumns); len(cost.columns) > 1 {
-		d.heading(3, "Cost")
-		d.table(cost)
+	if cost := figureTable(s, measured, costColumns); len(cost.Columns) > 1 {
+		d.Heading(3, "Cost")
+		d.Table(cost)
 	}
 	ratioBlock(d, s, measured)
 }
 
-// retryBlock adds what trying again hid and cost, where clients did; the other variants stand beside them.
-func retryBlock(d *document, s *results.Scenario, measured []*results.Variant) {
+// retryBlock adds what trying again hid and cost, where clients did; the other variants stand
+// beside them.
+func retryBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	if !slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[metrics.Tries]; return ok }) {
 		return
 	}
-	d.heading(3, "Clients that try again")
-	d.paragraph("An attempt is one request that the schedule called for; it makes one try or more.\n" +
+	d.Heading(3, "Clients that try again")
+	d.Paragraph("An attempt is one request that the schedule called for; it makes one try or more.\n" +
 		"Masked: served, but not by the first try. Their response times have in them the tries that failed and the waits between.\n" +
 		"Read twice or more: a server had read the request when the client tried again, so what it asked for may have been done twice.")
-	d.table(figureTable(s, measured, retryColumns))
+	d.Table(figureTable(s, measured, retryColumns))
 }
 
 // slopeBlock adds how the outage follows the lags that the variants differ in.
-func slopeBlock(d *document, s *results.Scenario) {
+func slopeBlock(d *document.Document, s *results.Scenario) {
 	var lines []string
 	for _, slope := range summary.Slopes(s, metrics.Outage) {
 		with := ""
@@ -277,7 +279,7 @@ func slopeBlock(d *document, s *results.Scenario) {
 			unit.Plural(slope.N, "trial")))
 	}
 	if len(lines) > 0 {
-		d.paragraph(strings.Join(lines, "\n"))
+		d.Paragraph(strings.Join(lines, "\n"))
 	}
 }
 
@@ -297,12 +299,12 @@ func lossOf(v *results.Variant) float64 {
 }
 
 // ratioBlock adds the variants against the baseline, block by block.
-func ratioBlock(d *document, s *results.Scenario, measured []*results.Variant) {
+func ratioBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	baseline := s.BaselineVariant()
 	if baseline == nil || len(measured) < 2 || len(baseline.ValidTrials()) == 0 {
 		return
 	}
-	t := &table{columns: []column{{head: "variant ÷ baseline"}}}
+	t := &document.Table{Columns: []document.Column{document.Left("variant ÷ baseline")}}
 	columns := slices.DeleteFunc(slices.Clone(ratioColumns), func(c figureColumn) bool {
 		return !slices.ContainsFunc(measured, func(v *results.Variant) bool {
 			_, ok := compare.Variants(v, baseline, c.metric, stats.Confidence)
@@ -313,7 +315,7 @@ func ratioBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 		return
 	}
 	for _, c := range columns {
-		t.columns = append(t.columns, column{c.head, true})
+		t.Columns = append(t.Columns, document.Right(c.head))
 	}
 	for _, v := range measured {
 		if v == baseline {
@@ -328,21 +330,21 @@ func ratioBlock(d *document, s *results.Scenario, measured []*results.Variant) {
 				continue
 			}
 			unlike = cmp.Or(unlike, delta.Unlike)
-			cells = append(cells, ratioText(&delta)+t.note(delta.Change.Warnings...))
+			cells = append(cells, ratioText(&delta)+t.Note(delta.Change.Warnings...))
 		}
 		if cells[0] = results.LabelString(v.Labels); unlike != "" {
-			cells[0] += t.note(unlike)
+			cells[0] += t.Note(unlike)
 		}
-		t.add(cells...)
+		t.Add(cells...)
 	}
-	d.heading(3, "Ratios to the baseline, paired by block [95 %]")
-	d.table(t)
+	d.Heading(3, "Ratios to the baseline, paired by block [95 %]")
+	d.Table(t)
 	var thresholds []string
 	for _, c := range columns {
 		kind, _ := metrics.FindCompared(c.metric)
 		thresholds = append(thresholds, c.head+" "+unit.Digits(100*kind.Threshold, 4)+" %")
 	}
-	d.paragraph("Changes that matter are, at least: " + strings.Join(thresholds, ", ") + ".\n" + markText("blocks"))
+	d.Paragraph("Changes that matter are, at least: " + strings.Join(thresholds, ", ") + ".\n" + markText("blocks"))
 }
 
 // ratioText is a ratio with its interval, and the mark of what does not tell it from 1.
@@ -366,7 +368,7 @@ func kinds(variants []*results.Variant) (restarts, steps bool) {
 }
 
 // figureTable is a row per variant, a column per metric.
-func figureTable(s *results.Scenario, variants []*results.Variant, columns []figureColumn) *table {
+func figureTable(s *results.Scenario, variants []*results.Variant, columns []figureColumn) *document.Table {
 	// A column that no variant has a figure for says nothing.
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c figureColumn) bool {
 		return (c.text == nil || c.metric != "") && !slices.ContainsFunc(variants, func(v *results.Variant) bool {
@@ -374,34 +376,34 @@ func figureTable(s *results.Scenario, variants []*results.Variant, columns []fig
 			return ok || c.why != nil && c.why(v) != ""
 		})
 	})
-	t := &table{columns: []column{{head: "variant"}}}
+	t := &document.Table{Columns: []document.Column{document.Left("variant")}}
 	scales := make([]unit.Scale, len(columns))
 	for i, c := range columns {
 		scales[i] = c.scale(variants)
-		t.columns = append(t.columns, column{headIn(c.head, scales[i]), true})
+		t.Columns = append(t.Columns, document.Right(headIn(c.head, scales[i])))
 	}
 	for _, v := range variants {
 		cells := []string{results.LabelString(v.Labels)}
 		for i, c := range columns {
 			cells = append(cells, c.cell(t, s, v, scales[i]))
 		}
-		t.add(cells...)
+		t.Add(cells...)
 	}
 	return t
 }
 
 // trialCount is "valid/all", noted when too few are valid.
-func trialCount(t *table, s *results.Scenario, v *results.Variant) string {
+func trialCount(t *document.Table, s *results.Scenario, v *results.Variant) string {
 	valid := len(v.ValidTrials())
 	text := fmt.Sprintf("%d/%d", valid, len(v.Trials))
 	if valid < s.MinValid {
-		text += t.note(fmt.Sprintf("fewer valid trials than the %d that the scenario needs: its figures decide nothing", s.MinValid))
+		text += t.Note(fmt.Sprintf("fewer valid trials than the %d that the scenario needs: its figures decide nothing", s.MinValid))
 	}
 	return text
 }
 
 // capacityCell is the capacity that the variant's load is a share of, also where no trial counts.
-func capacityCell(_ *table, _ *results.Scenario, v *results.Variant) string {
+func capacityCell(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 	if v.CapacityPerSecond == nil {
 		return missing
 	}
@@ -409,8 +411,8 @@ func capacityCell(_ *table, _ *results.Scenario, v *results.Variant) string {
 }
 
 // ofWorkers is how many workers of how many a metric counts.
-func ofWorkers(metric string) func(*table, *results.Scenario, *results.Variant) string {
-	return func(_ *table, _ *results.Scenario, v *results.Variant) string {
+func ofWorkers(metric string) func(*document.Table, *results.Scenario, *results.Variant) string {
+	return func(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 		s, ok := v.Summary[metric]
 		if !ok {
 			return missing
@@ -419,7 +421,7 @@ func ofWorkers(metric string) func(*table, *results.Scenario, *results.Variant) 
 	}
 }
 
-func restartCount(_ *table, _ *results.Scenario, v *results.Variant) string {
+func restartCount(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 	n := 0
 	for _, t := range v.ValidTrials() {
 		n += len(t.Restarts())
@@ -427,7 +429,8 @@ func restartCount(_ *table, _ *results.Scenario, v *results.Variant) string {
 	return count(int64(n))
 }
 
-// neverSent is how many attempts the load did not come to, in the variant's trials that count and say so.
+// neverSent is how many attempts the load did not come to, in the variant's trials that count and
+// say so.
 func neverSent(v *results.Variant) (sum int64) {
 	for _, t := range v.ValidTrials() {
 		n, _ := t.Unsent()
@@ -447,7 +450,7 @@ func neverSentCount(v *results.Variant) string {
 }
 
 // halfOpenCount is how many handshakes were held up, and how many of those were lost.
-func halfOpenCount(_ *table, _ *results.Scenario, v *results.Variant) string {
+func halfOpenCount(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 	var h results.HalfOpen
 	for _, t := range v.ValidTrials() {
 		for _, s := range t.Steps {
@@ -486,13 +489,13 @@ func (c figureColumn) scale(variants []*results.Variant) unit.Scale {
 }
 
 // cell writes the variant's figure and the marks of its warnings.
-func (c figureColumn) cell(t *table, scenario *results.Scenario, v *results.Variant, in unit.Scale) string {
+func (c figureColumn) cell(t *document.Table, scenario *results.Scenario, v *results.Variant, in unit.Scale) string {
 	if c.text != nil {
 		return c.text(t, scenario, v)
 	}
 	// Also where an older run has stored a figure.
 	if c.why != nil && c.why(v) != "" {
-		return missing + t.note(c.why(v))
+		return missing + t.Note(c.why(v))
 	}
 	s, ok := v.Summary[c.metric]
 	if !ok {
@@ -511,28 +514,28 @@ func (c figureColumn) cell(t *table, scenario *results.Scenario, v *results.Vari
 	if !c.interval && s.Method == results.MethodNone && len(warnings) > 0 {
 		warnings = warnings[1:] // why there is no interval: none is printed here
 	}
-	return text + t.note(warnings...)
+	return text + t.Note(warnings...)
 }
 
 // causeBlocks says why attempts were lost, and what that rests on.
-func causeBlocks(d *document, s *results.Scenario, variants []*results.Variant) {
+func causeBlocks(d *document.Document, s *results.Scenario, variants []*results.Variant) {
 	causes := s.Causes()
 	if len(causes) == 0 {
 		return
 	}
-	t := &table{columns: []column{{head: "variant"}, {"attempts", true}, {"lost", true}}}
+	t := &document.Table{Columns: []document.Column{document.Left("variant"), document.Right("attempts"), document.Right("lost")}}
 	for _, c := range causes {
-		t.columns = append(t.columns, column{c, true})
+		t.Columns = append(t.Columns, document.Right(c))
 		if c == cause.Client {
-			t.columns = append(t.columns, column{"of these\nnever sent", true})
+			t.Columns = append(t.Columns, document.Right("of these\nnever sent"))
 		}
 	}
-	t.columns = append(t.columns, column{"known from\nkernel/counter/worker/client", true})
+	t.Columns = append(t.Columns, document.Right("known from\nkernel/counter/worker/client"))
 	for _, v := range variants {
 		if len(v.ValidTrials()) == 0 {
-			cells := slices.Repeat([]string{missing}, len(t.columns))
+			cells := slices.Repeat([]string{missing}, len(t.Columns))
 			cells[0] = results.LabelString(v.Labels)
-			t.add(cells...)
+			t.Add(cells...)
 			continue
 		}
 		l := results.Total(v.ValidTrials())
@@ -544,16 +547,17 @@ func causeBlocks(d *document, s *results.Scenario, variants []*results.Variant) 
 			}
 		}
 		known := []string{count(l.Evidence.Kernel), count(l.Evidence.Counter), count(l.Evidence.Worker), count(l.Evidence.Client)}
-		t.add(append(cells, strings.Join(known, "/"))...)
+		t.Add(append(cells, strings.Join(known, "/"))...)
 	}
-	d.heading(3, "Lost by cause")
-	d.table(t)
+	d.Heading(3, "Lost by cause")
+	d.Table(t)
 	if text := inferredText(variants); text != "" {
-		d.paragraph(text)
+		d.Paragraph(text)
 	}
 }
 
-// inferredText says where the kernel was not asked for the causes, or not everything it said was heard.
+// inferredText says where the kernel was not asked for the causes, or not everything it said was
+// heard.
 func inferredText(variants []*results.Variant) string {
 	var lines []string
 	dropped := int64(0)
@@ -582,29 +586,29 @@ func inferredText(variants []*results.Variant) string {
 }
 
 // outsideBlocks lists what is in no figure: invalid trials and skipped variants.
-func outsideBlocks(d *document, s *results.Scenario) {
+func outsideBlocks(d *document.Document, s *results.Scenario) {
 	var invalid, skipped []string
 	for _, v := range s.Variants {
 		name := results.LabelString(v.Labels)
 		if v.SkippedReason != nil {
 			skipped = append(skipped, name+": "+*v.SkippedReason)
 		}
-		for _, text := range invalidTexts(v) {
+		for _, text := range InvalidTexts(v) {
 			invalid = append(invalid, name+", "+text)
 		}
 	}
 	if len(invalid) > 0 {
-		d.heading(3, "Invalid trials, in no figure above")
-		d.list(invalid)
+		d.Heading(3, "Invalid trials, in no figure above")
+		d.List(invalid)
 	}
 	if len(skipped) > 0 {
-		d.heading(3, "Skipped variants")
-		d.list(skipped)
+		d.Heading(3, "Skipped variants")
+		d.List(skipped)
 	}
 }
 
-// invalidTexts says how many of the variant's trials are invalid, and why, a reason each.
-func invalidTexts(v *results.Variant) []string {
+// InvalidTexts says how many of the variant's trials are invalid, and why, a reason each.
+func InvalidTexts(v *results.Variant) []string {
 	var texts []string
 	_, reasons := v.InvalidTrials()
 	for _, r := range reasons {
@@ -618,30 +622,30 @@ func invalidTexts(v *results.Variant) []string {
 }
 
 // gateBlocks shows how the gates came out.
-func gateBlocks(d *document, s *results.Scenario) {
+func gateBlocks(d *document.Document, s *results.Scenario) {
 	if len(s.Gates) == 0 {
 		return
 	}
-	t := &table{columns: []column{{head: "gate"}, {head: "variant"}, {head: "expected"}, {head: "figures"}}}
+	t := &document.Table{Columns: []document.Column{document.Left("gate"), document.Left("variant"), document.Left("expected"), document.Left("figures")}}
 	for _, g := range s.Gates {
 		outcome := g.Outcome
 		if g.Soft {
 			outcome += " (soft)"
 		}
-		t.add(outcome, results.LabelString(g.Labels), g.Expect, g.Note)
+		t.Add(outcome, results.LabelString(g.Labels), g.Expect, g.Note)
 	}
-	d.heading(3, "Gates")
+	d.Heading(3, "Gates")
 	if s.Void != "" {
-		d.paragraph("VOID: " + s.Void + ". The machine did not repeat itself, so the gates decide nothing.")
+		d.Paragraph("VOID: " + s.Void + ". The machine did not repeat itself, so the gates decide nothing.")
 	}
-	d.table(t)
-	if text := aaText(s.AA); text != "" {
-		d.paragraph(text)
+	d.Table(t)
+	if text := AAText(s.AA); text != "" {
+		d.Paragraph(text)
 	}
 }
 
-// aaText says how the baseline came out against itself.
-func aaText(aa []*results.Delta) string {
+// AAText says how the baseline came out against itself.
+func AAText(aa []*results.Delta) string {
 	var lines []string
 	for _, delta := range aa {
 		text := delta.String()

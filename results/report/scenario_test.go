@@ -6,6 +6,7 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/report/document"
 )
 
 // A figure that is not known stands as missing, with the reason, and so does one that an older run
@@ -27,9 +28,9 @@ func TestUnpredicted(t *testing.T) {
 	unknown := variant("1s", results.Step{Endpoints: 1, DeadNS: &dead, Unpredicted: "it ends about then"}, false)
 	table := figureTable(&results.Scenario{}, []*results.Variant{known, older, unknown}, serviceColumns)
 	var column []string
-	for i, c := range table.columns {
-		for _, row := range table.rows {
-			if c.head == "predicted" {
+	for i, c := range table.Columns {
+		for _, row := range table.Rows {
+			if c.Head == "predicted" {
 				column = append(column, row[i])
 			}
 		}
@@ -37,11 +38,25 @@ func TestUnpredicted(t *testing.T) {
 	if got, want := strings.Join(column, " "), "311 –¹ –²"; got != want {
 		t.Errorf("predicted: %q, want %q", got, want)
 	}
-	if len(table.notes) != 2 || !strings.Contains(table.notes[0], "older run") || !strings.Contains(table.notes[1], "about then") {
-		t.Errorf("notes %q", table.notes)
+	for _, note := range []string{"older run", "about then"} {
+		if text := markdown(t, table); strings.Count(text, note) != 1 {
+			t.Errorf("no note %q in\n%s", note, text)
+		}
 	}
 	// Nobody has a figure: the reason is still told.
-	if alone := figureTable(&results.Scenario{}, []*results.Variant{unknown}, serviceColumns); len(alone.notes) != 1 {
-		t.Errorf("alone: %+v", alone)
+	alone := figureTable(&results.Scenario{}, []*results.Variant{unknown}, serviceColumns)
+	if text := markdown(t, alone); !strings.Contains(text, "about then") {
+		t.Errorf("alone:\n%s", text)
 	}
+}
+
+func markdown(t *testing.T, table *document.Table) string {
+	t.Helper()
+	var d document.Document
+	d.Table(table)
+	var b strings.Builder
+	if err := d.Markdown(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }

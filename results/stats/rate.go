@@ -24,11 +24,11 @@ import (
 // the rule of three, 0 to 3/exposure at 95 %.
 func Rate(counts []int64, exposure []float64, level float64) results.Summary {
 	if len(counts) != len(exposure) {
-		panic(fmt.Sprintf("results.Rate: %d counts, %d exposures", len(counts), len(exposure)))
+		panic(fmt.Sprintf("stats.Rate: %d counts, %d exposures", len(counts), len(exposure)))
 	}
 	total, units := float64(sum(counts)), sum(exposure)
 	if units <= 0 {
-		panic("results.Rate: no exposure")
+		panic("stats.Rate: no exposure")
 	}
 	s := results.Summary{Center: total / units, N: len(counts), Method: results.MethodNone}
 	switch {

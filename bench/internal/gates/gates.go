@@ -25,7 +25,7 @@ const maxMore = 10_000
 // how the A/A arm came out, in out.
 //
 // Counts are exact. A figure with an interval is tried at its centre and at both ends; against the baseline it is the interval of the
-// paired ratio or difference (see results.Compare) that is tried. A gate is undecided while these disagree, or there is no
+// paired ratio or difference (see compare.Variants) that is tried. A gate is undecided while these disagree, or there is no
 // interval. All that are judged by intervals are one family with the error probability alpha: Holm's method, by intervals at
 // 1 − alpha/m for the m that are not decided.
 func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error {

@@ -37,6 +37,13 @@ func TestGateOutcomes(t *testing.T) {
 			return trial
 		}
 	}
+	offered := func(perSecond float64) gatestest.Series {
+		return func(block int) *results.Trial {
+			trial := gatestest.Timed(func(int) float64 { return 100 })(block)
+			trial.OfferedPerSecond = perSecond
+			return trial
+		}
+	}
 	tests := []struct {
 		name   string
 		gates  string
@@ -77,6 +84,10 @@ func TestGateOutcomes(t *testing.T) {
 		{
 			"losses against the baseline's", "  - {when: {workers: 2}, expect: lost_per_restart < baseline.lost_per_restart + 0.5}\n", 12,
 			map[string]gatestest.Series{"1": losing(0), "2": losing(4)}, []string{"2 fail"}, "lost_per_restart: difference to the baseline 2 [",
+		},
+		{
+			"any metric, as run.json names it", "  - {when: {workers: 2}, expect: offered_per_second > 400}\n", 8,
+			map[string]gatestest.Series{"1": losing(0), "2": offered(500)}, []string{"2 pass"}, "offered_per_second 500 [500, 500] (96.8 %); 8 valid trials",
 		},
 		{
 			"two figures, one of them wrong", "  - {when: {workers: 2}, expect: response.p50 < 1s && response.p99 < 1ms}\n", 8,
@@ -210,6 +221,8 @@ func TestControlMetrics(t *testing.T) {
 		{"lost_by_cause.reset_at_close == 0", []string{metrics.DroppedPerRestart}},
 		{"dropped == 0", []string{metrics.DroppedPerRestart}},
 		{"dropped_per_restart < 0.1 && lost_by_cause.client == 0", []string{metrics.DroppedPerRestart, metrics.LostPerRestart}},
+		{"response_p99_ns < 1s && response_sd_ns < 1s", []string{"response_p99_ns", "response_sd_ns"}},
+		{"workers_listening > 1", nil}, // only describes a trial
 		{"lost == 0 && response.p99 < 1s", []string{metrics.LostPerRestart, "response_p99_ns"}},
 		{"service.max < baseline.service.max", []string{"service_max_ns"}},
 		{"lost_per_attempt < 0.1", []string{metrics.LostPerRestart}},

@@ -1,23 +1,17 @@
-package report
+package document
 
 import (
 	_ "embed"
 	"html/template"
 	"io"
 	"strconv"
-
-	"reuseport-bench/results"
 )
 
 //go:embed page.html
 var pageTemplate string
 
-// HTML prints the run as one page that needs no other file and no script.
-func HTML(w io.Writer, run *results.Run, opts Options) error {
-	d, err := runDocument(run, opts)
-	if err != nil {
-		return err
-	}
+// HTML prints the document as one page that needs no other file and no script.
+func (d *Document) HTML(w io.Writer) error {
 	page, err := template.New("page").Funcs(template.FuncMap{
 		"mark": func(i int) string { return mark(i + 1) },
 	}).Parse(pageTemplate)
@@ -63,21 +57,21 @@ func newHTMLBlock(b block) htmlBlock {
 		return htmlBlock{Paragraph: string(b)}
 	case list:
 		return htmlBlock{List: b}
-	case *table:
+	case *Table:
 		return htmlBlock{Table: b.html()}
 	}
 	panic("report: unknown block " + strconv.Quote(template.HTMLEscaper(b)))
 }
 
-func (t *table) html() *htmlTable {
+func (t *Table) html() *htmlTable {
 	out := &htmlTable{Notes: t.notes}
-	for _, c := range t.columns {
-		out.Heads = append(out.Heads, htmlCell{c.head, c.right})
+	for _, c := range t.Columns {
+		out.Heads = append(out.Heads, htmlCell{c.Head, c.Right})
 	}
-	for _, row := range t.rows {
+	for _, row := range t.Rows {
 		cells := make([]htmlCell, len(row))
 		for i, cell := range row {
-			cells[i] = htmlCell{cell, t.columns[i].right}
+			cells[i] = htmlCell{cell, t.Columns[i].Right}
 		}
 		out.Rows = append(out.Rows, cells)
 	}

@@ -1,23 +1,13 @@
-package report
+package document
 
 import (
 	"fmt"
 	"io"
 	"strings"
-
-	"reuseport-bench/results"
 )
 
-// Markdown prints the run in GitHub's Markdown, to be pasted into documents and pull requests.
-func Markdown(w io.Writer, run *results.Run, opts Options) error {
-	d, err := runDocument(run, opts)
-	if err != nil {
-		return err
-	}
-	return d.markdown(w)
-}
-
-func (d *document) markdown(w io.Writer) error {
+// Markdown prints the document as GitHub's Markdown.
+func (d *Document) Markdown(w io.Writer) error {
 	for i, b := range d.blocks {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -25,12 +15,12 @@ func (d *document) markdown(w io.Writer) error {
 		var err error
 		switch b := b.(type) {
 		case heading:
-			_, err = fmt.Fprintf(w, "%s %s\n", strings.Repeat("#", b.level), escapeMarkdown(b.text))
+			_, err = fmt.Fprintf(w, "%s %s\n", strings.Repeat("#", b.level), EscapeMarkdown(b.text))
 		case paragraph:
-			_, err = fmt.Fprintln(w, escapeMarkdown(string(b)))
+			_, err = fmt.Fprintln(w, EscapeMarkdown(string(b)))
 		case list:
 			err = markdownList(w, b)
-		case *table:
+		case *Table:
 			if err = b.markdown(w); err == nil && len(b.notes) > 0 {
 				fmt.Fprintln(w)
 				err = markdownNotes(w, b.notes)
@@ -45,7 +35,7 @@ func (d *document) markdown(w io.Writer) error {
 
 func markdownList(w io.Writer, items list) error {
 	for _, item := range items {
-		if _, err := fmt.Fprintf(w, "- %s\n", strings.ReplaceAll(escapeMarkdown(item), "\n", " ")); err != nil {
+		if _, err := fmt.Fprintf(w, "- %s\n", strings.ReplaceAll(EscapeMarkdown(item), "\n", " ")); err != nil {
 			return err
 		}
 	}
@@ -56,7 +46,7 @@ func markdownList(w io.Writer, items list) error {
 func markdownNotes(w io.Writer, notes []string) error {
 	lines := make([]string, len(notes))
 	for i, note := range notes {
-		lines[i] = mark(i+1) + " " + escapeMarkdown(note)
+		lines[i] = mark(i+1) + " " + EscapeMarkdown(note)
 	}
 	_, err := fmt.Fprintln(w, strings.Join(lines, "\\\n"))
 	return err
@@ -64,15 +54,15 @@ func markdownNotes(w io.Writer, notes []string) error {
 
 var markdownEscapes = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "<", "&lt;", "|", `\|`)
 
-// escapeMarkdown keeps what came from a file from being taken for markup. Underscores within words
+// EscapeMarkdown keeps what came from a file from being taken for markup. Underscores within words
 // are none in GitHub's Markdown.
-func escapeMarkdown(s string) string { return markdownEscapes.Replace(s) }
+func EscapeMarkdown(s string) string { return markdownEscapes.Replace(s) }
 
-// escapeCells is escapeMarkdown for the cells of a table's row, each of which has one line.
+// escapeCells is EscapeMarkdown for the cells of a table's row, each of which has one line.
 func escapeCells(cells []string) []string {
 	escaped := make([]string, len(cells))
 	for i, cell := range cells {
-		escaped[i] = strings.ReplaceAll(escapeMarkdown(cell), "\n", "<br>")
+		escaped[i] = strings.ReplaceAll(EscapeMarkdown(cell), "\n", "<br>")
 	}
 	return escaped
 }

@@ -1,4 +1,4 @@
-package report
+package formats
 
 import (
 	"bytes"
@@ -17,10 +17,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/report/reporttest"
 )
 
-// junitElement is what the schema of Jenkins' xUnit plugin, junit-10.xsd, says of an element that JUnit prints: which attributes it
-// must and may have, and what may be inside.
+// junitElement is what the schema of Jenkins' xUnit plugin, junit-10.xsd, says of an element that
+// JUnit prints: which attributes it must and may have, and what may be inside.
 type junitElement struct {
 	must, may, children []string
 	text                bool
@@ -52,7 +53,8 @@ var junitSchema = map[string]junitElement{
 // surefireTime is the schema's pattern for a suite's time, without thousands.
 var surefireTime = regexp.MustCompile(`^[0-9]+\.[0-9]{3}$`)
 
-// checkJUnit says how a document breaks the schema, and where its counts are not those of its elements.
+// checkJUnit says how a document breaks the schema, and where its counts are not those of its
+// elements.
 func checkJUnit(document string) error {
 	var problems []error
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
@@ -125,15 +127,15 @@ func checkJUnit(document string) error {
 }
 
 func TestJUnitSchema(t *testing.T) {
-	timed := finishedRun()
+	timed := reporttest.FinishedRun()
 	for _, s := range timed.Scenarios {
 		setWatched(s, 1_234_567_890)
 	}
 	for name, run := range map[string]*results.Run{
-		"finished": finishedRun(), "interrupted": interruptedRun(), "small": smallRun(), "nasty": nastyRun(), "timed": timed,
+		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "small": reporttest.SmallRun(), "nasty": reporttest.NastyRun(), "timed": timed,
 		"nothing": {}, "bare": {Scenarios: []*results.Scenario{{Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}},
 	} {
-		if err := checkJUnit(printed(t, JUnit, run)); err != nil {
+		if err := checkJUnit(reporttest.Printed(t, JUnit, run)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -141,7 +143,7 @@ func TestJUnitSchema(t *testing.T) {
 
 // The check finds what it is there to find.
 func TestCheckJUnit(t *testing.T) {
-	good := printed(t, JUnit, finishedRun())
+	good := reporttest.Printed(t, JUnit, reporttest.FinishedRun())
 	for old, broken := range map[string]string{
 		`<testsuite name="steady"`:            `<testsuite`,
 		`tests="6" failures="0" errors="2"`:   `tests="6" failures="0" errors="1"`,
@@ -170,7 +172,7 @@ func TestCheckJUnit(t *testing.T) {
 func junitOutcomes(t *testing.T, run *results.Run) []string {
 	t.Helper()
 	var suites junitSuites
-	if err := xml.Unmarshal([]byte(printed(t, JUnit, run)), &suites); err != nil {
+	if err := xml.Unmarshal([]byte(reporttest.Printed(t, JUnit, run)), &suites); err != nil {
 		t.Fatal(err)
 	}
 	var out []string
@@ -192,13 +194,13 @@ func junitOutcomes(t *testing.T, run *results.Run) []string {
 }
 
 func TestJUnitOutcomes(t *testing.T) {
-	run := finishedRun()
+	run := reporttest.FinishedRun()
 	s := run.Scenarios[0]
 	s.Gates = append(s.Gates,
 		results.GateResult{Labels: s.Variants[0].Labels, Expect: "lost == 0", Outcome: results.GateFail, Note: "8 valid trials, 20 lost"},
 		results.GateResult{Expect: "gap_ns < 1ms", Outcome: "pending", Note: "none"})
 	few := s.Variants[2]
-	few.Trials = append(few.Trials, laggingTrial(3), residualTrial(4))
+	few.Trials = append(few.Trials, reporttest.LaggingTrial(3), reporttest.ResidualTrial(4))
 	want := []string{
 		"rolling-restart: measured [sockets=reuseport stop=close]: passed",
 		"rolling-restart: measured [sockets=reuseport stop=drain]: passed",
@@ -222,7 +224,7 @@ func TestJUnitOutcomes(t *testing.T) {
 
 // What was not judged, or not measured at all, must not look as if it had passed.
 func TestJUnitNoFalsePass(t *testing.T) {
-	unfinished := finishedRun()
+	unfinished := reporttest.FinishedRun()
 	unfinished.FinishedAt = nil
 	first := junitOutcomes(t, unfinished)[0]
 	if want := "rolling-restart: finished: error interrupted: the run was interrupted, or is still running: 21 of 24 planned trials done"; !strings.HasPrefix(first, want) {
@@ -238,7 +240,7 @@ func TestJUnitNoFalsePass(t *testing.T) {
 func setWatched(s *results.Scenario, ns int64) {
 	for _, v := range s.Variants {
 		for _, t := range v.Trials {
-			t.CPU.WatchedNS = ptr(ns)
+			t.CPU.WatchedNS = new(ns)
 		}
 	}
 }
@@ -247,7 +249,7 @@ func setWatched(s *results.Scenario, ns int64) {
 func TestJUnitTime(t *testing.T) {
 	times := func(run *results.Run) (suites string, each []string) {
 		var got junitSuites
-		if err := xml.Unmarshal([]byte(printed(t, JUnit, run)), &got); err != nil {
+		if err := xml.Unmarshal([]byte(reporttest.Printed(t, JUnit, run)), &got); err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range got.Suites {
@@ -260,7 +262,7 @@ func TestJUnitTime(t *testing.T) {
 		}
 		return got.Time, each
 	}
-	run := finishedRun()
+	run := reporttest.FinishedRun()
 	setWatched(run.Scenarios[0], 1_250_000_000)
 	suites, each := times(run)
 	if want := []string{
@@ -281,12 +283,12 @@ func TestJUnitTime(t *testing.T) {
 }
 
 func TestJUnitText(t *testing.T) {
-	run := finishedRun()
+	run := reporttest.FinishedRun()
 	run.Scenarios[0].Gates[1].Note = "\x00\x1b[31m\xff <b>&\"'\ufffe\r\n]]>"
 	run.Environment.CPUModel = ""
 	run.Warnings = []string{"cut off", "twice"}
 	var suites junitSuites
-	if err := xml.Unmarshal([]byte(printed(t, JUnit, run)), &suites); err != nil {
+	if err := xml.Unmarshal([]byte(reporttest.Printed(t, JUnit, run)), &suites); err != nil {
 		t.Fatal(err)
 	}
 	s := suites.Suites[0]
@@ -311,7 +313,7 @@ func TestJUnitText(t *testing.T) {
 
 // A soft gate that is undecided fails nothing; a baseline that differs from itself does.
 func TestJUnitSoftAndVoid(t *testing.T) {
-	run := finishedRun()
+	run := reporttest.FinishedRun()
 	run.Scenarios = run.Scenarios[:1]
 	s := run.Scenarios[0]
 	s.Variants, s.MinValid = s.Variants[:1], 1
@@ -331,7 +333,7 @@ func TestJUnitSoftAndVoid(t *testing.T) {
 	if diff := cmp.Diff(junitOutcomes(t, run), want); diff != "" {
 		t.Errorf("outcomes (-got +want):\n%s", diff)
 	}
-	if err := checkJUnit(printed(t, JUnit, run)); err != nil {
+	if err := checkJUnit(reporttest.Printed(t, JUnit, run)); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package report
+package formats
 
 import (
 	"encoding/xml"
@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/report"
 	"reuseport-bench/results/unit"
 )
 
-// JUnit prints the run as JUnit XML for CI systems, in the dialect of Jenkins, which GitLab and others read too
-// (junit-10.xsd of its xUnit plugin, https://github.com/jenkinsci/xunit-plugin). A scenario is a test suite. Its test cases are
+// JUnit prints the run as JUnit XML for CI systems, in the dialect of Jenkins, which GitLab and
+// others read too (junit-10.xsd of its xUnit plugin, https://github.com/jenkinsci/xunit-plugin). A
+// scenario is a test suite. Its test cases are
 //
 //   - "measured [labels]" for each variant: skipped with the variant's reason, an error when it has fewer valid
 //     trials than the scenario needs;
@@ -22,10 +24,11 @@ import (
 //   - "A/A: …", an error when the baseline differs from itself, where it was measured twice;
 //   - "finished", an error, when the run did not: nobody has judged its gates.
 //
-// The time of a case is for how long load ran in its trials, and that of a suite the sum; it is left out where it is not known of all
-// of them. A timestamp is the run's start. Characters that XML cannot hold become U+FFFD: encoding/xml sees to that.
-func JUnit(w io.Writer, run *results.Run, opts Options) error {
-	scenarios, err := opts.scenarios(run)
+// The time of a case is for how long load ran in its trials, and that of a suite the sum; it is
+// left out where it is not known of all of them. A timestamp is the run's start. Characters that
+// XML cannot hold become U+FFFD: encoding/xml sees to that.
+func JUnit(w io.Writer, run *results.Run, opts report.Options) error {
+	scenarios, err := opts.Select(run)
 	if err != nil {
 		return err
 	}
@@ -104,7 +107,7 @@ func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 		suite.Timestamp = run.StartedAt.UTC().Format(time.RFC3339)
 	}
 	if run.FinishedAt == nil {
-		what := "the run was interrupted, or is still running: " + progress([]*results.Scenario{s}) + "; its gates are not judged"
+		what := "the run was interrupted, or is still running: " + report.Progress([]*results.Scenario{s}) + "; its gates are not judged"
 		suite.Cases = append(suite.Cases, junitCase{Name: "finished", Class: s.Name, Error: &junitProblem{"interrupted", what, what}})
 	}
 	for _, v := range s.Variants {
@@ -114,7 +117,7 @@ func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 		suite.Cases = append(suite.Cases, gateCase(s, g))
 	}
 	if len(s.AA) > 0 {
-		c := junitCase{Name: "A/A: the baseline does not differ from itself", Class: s.Name, SystemOut: aaText(s.AA)}
+		c := junitCase{Name: "A/A: the baseline does not differ from itself", Class: s.Name, SystemOut: report.AAText(s.AA)}
 		if s.Void != "" {
 			c.Error = &junitProblem{"void", s.Void, s.Void + "\nThe machine did not repeat itself, so the gates decide nothing."}
 		}
@@ -134,7 +137,8 @@ func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 	return suite
 }
 
-// junitProperties are what could have changed a figure, and nothing that names the machine; what the run does not say is left out.
+// junitProperties are what could have changed a figure, and nothing that names the machine; what
+// the run does not say is left out.
 func junitProperties(run *results.Run, s *results.Scenario) []junitProperty {
 	e := run.Environment
 	properties := []junitProperty{
@@ -162,7 +166,7 @@ func measuredCase(s *results.Scenario, v *results.Variant) junitCase {
 	}
 	c.Time = watched([]*results.Variant{v})
 	valid, need := len(v.ValidTrials()), max(1, s.MinValid)
-	why := invalidTexts(v)
+	why := report.InvalidTexts(v)
 	if valid < need {
 		what := fmt.Sprintf("%s, %d needed", unit.Plural(valid, "valid trial"), need)
 		c.Error = &junitProblem{"too-few-valid-trials", what, strings.Join(slices.Insert(why, 0, what), "\n")}
@@ -172,7 +176,8 @@ func measuredCase(s *results.Scenario, v *results.Variant) junitCase {
 	return c
 }
 
-// gateCase says how a gate came out on a variant. An outcome that this program does not know is no pass.
+// gateCase says how a gate came out on a variant. An outcome that this program does not know is no
+// pass.
 func gateCase(s *results.Scenario, g results.GateResult) junitCase {
 	c := junitCase{Name: caseName(g.Expect, g.Labels), Class: s.Name}
 	text := "expected: " + g.Expect + "\nfigures: " + g.Note
@@ -194,8 +199,8 @@ func gateCase(s *results.Scenario, g results.GateResult) junitCase {
 	return c
 }
 
-// watched is for how long load ran in the variants' trials, in seconds, of which the schema allows three decimals; "" without
-// trials, or where it is not known of one.
+// watched is for how long load ran in the variants' trials, in seconds, of which the schema allows
+// three decimals; "" without trials, or where it is not known of one.
 func watched(variants []*results.Variant) string {
 	var total time.Duration
 	trials := 0

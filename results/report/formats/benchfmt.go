@@ -1,4 +1,4 @@
-package report
+package formats
 
 import (
 	"bufio"
@@ -14,25 +14,32 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/unit"
 )
 
-// Benchfmt prints the run in the Go benchmark format (https://golang.org/design/14313-benchmark-format), for benchstat: one line per
-// valid trial, so that benchstat's medians and intervals are over trials, as ours are. It knows no rates: where most trials lose
-// nothing its median of dropped/restart is 0, whatever the others lose, and it has no bound like our "≤ 3/R".
+// Benchfmt prints the run in the Go benchmark format
+// (https://golang.org/design/14313-benchmark-format), for benchstat: one line per valid trial, so
+// that benchstat's medians and intervals are over trials, as ours are. It knows no rates: where
+// most trials lose nothing its median of dropped/restart is 0, whatever the others lose, and it has
+// no bound like our "≤ 3/R".
 //
 //	BenchmarkRollingRestart/sockets=reuseport/stop=close 1 0.4 dropped/restart 0.00091 response-p99-sec
 //
-// A scenario is a benchmark, its hyphens turned into capitals; a label is a part of its name, for -col, -row and -filter:
-// "benchstat -col /stop". In labels, what the format has a meaning for is percent-encoded (url.PathUnescape reverses it):
-// load.rate=2000%2Fs. A scenario's baseline comes first, so that it is what -col compares with.
+// A scenario is a benchmark, its hyphens turned into capitals; a label is a part of its name, for
+// -col, -row and -filter: "benchstat -col /stop". In labels, what the format has a meaning for is
+// percent-encoded (url.PathUnescape reverses it): load.rate=2000%2Fs. A scenario's baseline comes
+// first, so that it is what -col compares with.
 //
-// Configuration lines are what benchstat must not mix unasked: it prints a table for each kernel and each CPU, or compares them with
-// "-col kernel". Seed, version and time of the run are in a comment, because two runs that only differ in those are comparable.
+// Configuration lines are what benchstat must not mix unasked: it prints a table for each kernel
+// and each CPU, or compares them with "-col kernel". Seed, version and time of the run are in a
+// comment, because two runs that only differ in those are comparable.
 //
-// Units are base units. Not "ns": benchstat's reader makes "sec" of that, but not of a value of 0, and many a gap is 0.
-func Benchfmt(w io.Writer, run *results.Run, opts Options) error {
-	scenarios, err := opts.scenarios(run)
+// Units are base units. Not "ns": benchstat's reader makes "sec" of that, but not of a value of 0,
+// and many a gap is 0.
+func Benchfmt(w io.Writer, run *results.Run, opts report.Options) error {
+	scenarios, err := opts.Select(run)
 	if err != nil {
 		return err
 	}
@@ -56,8 +63,8 @@ func Benchfmt(w io.Writer, run *results.Run, opts Options) error {
 	return out.Flush()
 }
 
-// benchUnits are the metrics that are printed, in benchstat's order of tables: what the text report has
-// columns for.
+// benchUnits are the metrics that are printed, in benchstat's order of tables: what the text report
+// has columns for.
 func benchUnits() []metrics.Metric {
 	return slices.DeleteFunc(metrics.All(), func(m metrics.Metric) bool { return m.Bench == "" })
 }
@@ -96,7 +103,7 @@ func benchHead(out io.Writer, run *results.Run, scenarios []*results.Scenario) {
 	}
 	comment(out, strings.Join(about, ", "))
 	if run.FinishedAt == nil {
-		comment(out, "INTERRUPTED, or still running: "+progress(scenarios))
+		comment(out, "INTERRUPTED, or still running: "+report.Progress(scenarios))
 	}
 	for _, warning := range run.Warnings {
 		comment(out, warning)
@@ -111,14 +118,15 @@ func benchHead(out io.Writer, run *results.Run, scenarios []*results.Scenario) {
 	}
 }
 
-// benchOutside says in comments what is not in the scenario's lines, and what of them is not the whole truth.
+// benchOutside says in comments what is not in the scenario's lines, and what of them is not the
+// whole truth.
 func benchOutside(out io.Writer, s *results.Scenario) {
 	for _, v := range s.Variants {
 		name := s.Name + " " + results.LabelString(v.Labels)
 		if v.SkippedReason != nil {
 			comment(out, name+", skipped: "+*v.SkippedReason)
 		}
-		for _, text := range invalidTexts(v) {
+		for _, text := range report.InvalidTexts(v) {
 			comment(out, name+", "+text)
 		}
 		censored := 0
@@ -144,7 +152,7 @@ func known(n int) string {
 // comment writes a line that readers of the format ignore.
 func comment(out io.Writer, text string) { fmt.Fprintf(out, "# %s\n", oneLine(text)) }
 
-func oneLine(text string) string { return strings.ReplaceAll(clean(text), "\n", " ") }
+func oneLine(text string) string { return strings.ReplaceAll(document.Clean(text), "\n", " ") }
 
 // baselineFirst are the scenario's variants, the baseline before the others.
 func baselineFirst(s *results.Scenario) []*results.Variant {
@@ -179,8 +187,8 @@ func benchName(scenario string, labels map[string]string) string {
 	return name.String()
 }
 
-// benchTitle makes RollingRestart of rolling-restart, because a benchmark's name has a capital after "Benchmark". A hyphen before
-// a digit has no capital to stand for it.
+// benchTitle makes RollingRestart of rolling-restart, because a benchmark's name has a capital
+// after "Benchmark". A hyphen before a digit has no capital to stand for it.
 func benchTitle(scenario string) string {
 	var title strings.Builder
 	for i, word := range strings.Split(percentEncoded(scenario), "-") {

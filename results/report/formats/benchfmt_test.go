@@ -1,4 +1,4 @@
-package report
+package formats
 
 import (
 	"fmt"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/perf/benchunit"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/report/reporttest"
 	"reuseport-bench/results/unit"
 )
 
@@ -38,16 +39,17 @@ func readBenchfmt(t *testing.T, text string) ([]*benchfmt.Result, benchfmt.UnitM
 	return all, r.Units()
 }
 
-// benchstat's reader takes every line that is meant for it, and finds a result for every valid trial.
+// benchstat's reader takes every line that is meant for it, and finds a result for every valid
+// trial.
 func TestBenchfmtReads(t *testing.T) {
-	for name, run := range map[string]*results.Run{"finished": finishedRun(), "interrupted": interruptedRun(), "small": smallRun(), "nasty": nastyRun()} {
+	for name, run := range map[string]*results.Run{"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "small": reporttest.SmallRun(), "nasty": reporttest.NastyRun()} {
 		want := 0
 		for _, s := range run.Scenarios {
 			for _, v := range s.Variants {
 				want += len(v.ValidTrials())
 			}
 		}
-		text := printed(t, Benchfmt, run)
+		text := reporttest.Printed(t, Benchfmt, run)
 		got, _ := readBenchfmt(t, text)
 		if len(got) != want || want == 0 {
 			t.Errorf("%s: got %d results, want %d", name, len(got), want)
@@ -59,7 +61,7 @@ func TestBenchfmtReads(t *testing.T) {
 }
 
 func TestBenchfmtValues(t *testing.T) {
-	all, units := readBenchfmt(t, printed(t, Benchfmt, finishedRun()))
+	all, units := readBenchfmt(t, reporttest.Printed(t, Benchfmt, reporttest.FinishedRun()))
 	got := map[string][]string{}
 	for _, r := range all {
 		var values []string
@@ -94,8 +96,8 @@ func TestBenchfmtValues(t *testing.T) {
 	}
 }
 
-// Units are base units: the reader does not scale a 0, so that "0 gap-ns" and "500000 gap-ns" would be
-// two units to benchstat.
+// Units are base units: the reader does not scale a 0, so that "0 gap-ns" and "500000 gap-ns" would
+// be two units to benchstat.
 func TestBenchUnits(t *testing.T) {
 	for _, m := range benchUnits() {
 		if _, tidy := benchunit.Tidy(1, m.Bench); tidy != m.Bench || benchunit.ClassOf(m.Bench) != benchunit.Decimal {
@@ -120,24 +122,24 @@ func TestBenchName(t *testing.T) {
 		want     string
 	}{
 		{"steady", nil, "BenchmarkSteady"},
-		{"rolling-restart", labels("stop", "close", "accept", "epoll", "sockets", "reuseport"), "BenchmarkRollingRestart/sockets=reuseport/stop=close/accept=epoll"},
+		{"rolling-restart", reporttest.Labels("stop", "close", "accept", "epoll", "sockets", "reuseport"), "BenchmarkRollingRestart/sockets=reuseport/stop=close/accept=epoll"},
 		{"http-2", nil, "BenchmarkHttp%2D2"},
 		{"http2", nil, "BenchmarkHttp2"},
 		{"a-b-2c", nil, "BenchmarkAB%2D2c"},
 		{"9-lives", nil, "Benchmark9Lives"},
-		{"s", labels("load.rate", "2000/s"), "BenchmarkS/load.rate=2000%2Fs"},
-		{"s", labels("load.rate", "2000%2Fs"), "BenchmarkS/load.rate=2000%252Fs"},
-		{"s", labels("load.rate", "0.7*capacity"), "BenchmarkS/load.rate=0.7*capacity"},
-		{"s", labels("proxy", "haproxy-2"), "BenchmarkS/proxy=haproxy%2D2"},
-		{"s", labels("proxy", "haproxy-2.6"), "BenchmarkS/proxy=haproxy-2.6"},
-		{"s", labels("n", "-1"), "BenchmarkS/n=%2D1"},
-		{"s", labels("n", "-"), "BenchmarkS/n=-"},
-		{"s", labels("n", ""), "BenchmarkS/n="},
-		{"s", labels("n", "1"), "BenchmarkS/n=1"},
-		{"s", labels("a=b", "c"), "BenchmarkS/a%3Db=c"},
-		{"s", labels("a", "b=c"), "BenchmarkS/a=b=c"},
-		{"s", labels("/", "a%b"), "BenchmarkS/%2F=a%25b"},
-		{"s", labels("a", "b c\t\n\u00a0\u2028\xff漢µ\ufffd"), "BenchmarkS/a=b%20c%09%0A%C2%A0%E2%80%A8%FF漢µ%EF%BF%BD"},
+		{"s", reporttest.Labels("load.rate", "2000/s"), "BenchmarkS/load.rate=2000%2Fs"},
+		{"s", reporttest.Labels("load.rate", "2000%2Fs"), "BenchmarkS/load.rate=2000%252Fs"},
+		{"s", reporttest.Labels("load.rate", "0.7*capacity"), "BenchmarkS/load.rate=0.7*capacity"},
+		{"s", reporttest.Labels("proxy", "haproxy-2"), "BenchmarkS/proxy=haproxy%2D2"},
+		{"s", reporttest.Labels("proxy", "haproxy-2.6"), "BenchmarkS/proxy=haproxy-2.6"},
+		{"s", reporttest.Labels("n", "-1"), "BenchmarkS/n=%2D1"},
+		{"s", reporttest.Labels("n", "-"), "BenchmarkS/n=-"},
+		{"s", reporttest.Labels("n", ""), "BenchmarkS/n="},
+		{"s", reporttest.Labels("n", "1"), "BenchmarkS/n=1"},
+		{"s", reporttest.Labels("a=b", "c"), "BenchmarkS/a%3Db=c"},
+		{"s", reporttest.Labels("a", "b=c"), "BenchmarkS/a=b=c"},
+		{"s", reporttest.Labels("/", "a%b"), "BenchmarkS/%2F=a%25b"},
+		{"s", reporttest.Labels("a", "b c\t\n\u00a0\u2028\xff漢µ\ufffd"), "BenchmarkS/a=b%20c%09%0A%C2%A0%E2%80%A8%FF漢µ%EF%BF%BD"},
 	} {
 		got := benchName(test.scenario, test.labels)
 		if got != test.want {
@@ -187,16 +189,17 @@ func back(t *testing.T, r *benchfmt.Result, scenario string, want map[string]str
 	}
 }
 
-// benchstat's -col /stop, -col /load.rate and -filter find the labels, and the baseline is the column that others are compared with.
+// benchstat's -col /stop, -col /load.rate and -filter find the labels, and the baseline is the
+// column that others are compared with.
 func TestBenchfmtProjections(t *testing.T) {
-	run := finishedRun()
+	run := reporttest.FinishedRun()
 	s := run.Scenarios[0]
 	for _, v := range s.Variants {
 		v.Labels = maps.Clone(v.Labels)
 		v.Labels["load.rate"] = "2000/s"
 	}
 	s.Baseline = s.Variants[1].Labels
-	all, _ := readBenchfmt(t, printed(t, Benchfmt, run))
+	all, _ := readBenchfmt(t, reporttest.Printed(t, Benchfmt, run))
 	filter, err := benchproc.NewFilter(`.name:RollingRestart /load.rate:2000%2Fs kernel:6.18.44 cpus:2 .unit:gap-sec`)
 	if err != nil {
 		t.Fatal(err)
@@ -229,10 +232,10 @@ func TestBenchfmtProjections(t *testing.T) {
 
 // What would split or end a line does not, and what is in no line is said in a comment.
 func TestBenchfmtComments(t *testing.T) {
-	run := finishedRun()
+	run := reporttest.FinishedRun()
 	run.Warnings = []string{"two\nBenchmarkLines 1 1 gap-sec"}
 	run.Environment.CPUModel = "odd\nseed: 7"
-	text := printed(t, Benchfmt, run)
+	text := reporttest.Printed(t, Benchfmt, run)
 	for _, want := range []string{
 		"# reuseport-bench v0.1.0, seed 20260304, started 2026-03-04T05:06:07Z\n",
 		"# two BenchmarkLines 1 1 gap-sec\n",
@@ -256,7 +259,7 @@ func TestBenchfmtComments(t *testing.T) {
 
 // A trial without figures has no line, and what a run does not say no configuration.
 func TestBenchfmtOfLittle(t *testing.T) {
-	text := printed(t, Benchfmt, &results.Run{Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}})
+	text := reporttest.Printed(t, Benchfmt, &results.Run{Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}})
 	for _, absent := range []string{"Benchmark", "kernel:", "cpu:", "cpus:", "go:", "Unit"} {
 		if strings.Contains(text, absent) {
 			t.Errorf("%q in\n%s", absent, text)

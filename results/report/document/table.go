@@ -1,4 +1,4 @@
-package report
+package document
 
 import (
 	"fmt"
@@ -16,25 +16,26 @@ import (
 // words that are wider than their column, and has no answer to more columns than fit.
 
 const (
-	// maxWidth is the width of text output, in columns.
-	maxWidth = 100
+	// MaxWidth is the width of text output, in columns.
+	MaxWidth = 100
 	// between is the space between two columns.
 	between = 2
-	// narrow is the width under which a column is not wrapped within words; the table is split instead.
+	// narrow is the width under which a column is not wrapped within words; the table is split
+	// instead.
 	narrow = 24
 	// widest bounds any column of a split table, so that any one fits beside the first.
-	widest = (maxWidth - between) / 2
+	widest = (MaxWidth - between) / 2
 )
 
-// displayWidth returns how many columns of a terminal s takes. The locale does not change it, and
+// DisplayWidth returns how many columns of a terminal s takes. The locale does not change it, and
 // it is the measure that tablewriter lays tables out by.
-func displayWidth(s string) int {
+func DisplayWidth(s string) int {
 	return twwidth.WidthWithOptions(s, twwidth.Options{EastAsianWidth: false})
 }
 
 // text prints the table, split if it must be, then its notes.
-func (t *table) text(w io.Writer) error {
-	for i, part := range t.split(maxWidth) {
+func (t *Table) text(w io.Writer) error {
+	for i, part := range t.split(MaxWidth) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
@@ -44,7 +45,7 @@ func (t *table) text(w io.Writer) error {
 	}
 	for i, note := range t.notes {
 		marked := mark(i+1) + " "
-		if err := writeWrapped(w, note, marked, strings.Repeat(" ", displayWidth(marked))); err != nil {
+		if err := writeWrapped(w, note, marked, strings.Repeat(" ", DisplayWidth(marked))); err != nil {
 			return err
 		}
 	}
@@ -52,25 +53,25 @@ func (t *table) text(w io.Writer) error {
 }
 
 // split divides the table's columns so that each part fits into width, wrapping cells first.
-func (t *table) split(width int) []*table {
+func (t *Table) split(width int) []*Table {
 	widths := t.widths()
 	if shrunk, ok := t.shrink(widths, width); ok {
-		return []*table{t.wrapped(shrunk)}
+		return []*Table{t.wrapped(shrunk)}
 	}
 	// The first column stands in every part, so a narrow one makes fewer parts.
 	widths[0] = min(widths[0], max(narrow, t.longestWord(0)), widest)
-	for i, c := range t.columns {
-		if !c.right {
+	for i, c := range t.Columns {
+		if !c.Right {
 			widths[i] = min(widths[i], max(narrow, width/3))
 		}
 		widths[i] = min(widths[i], widest)
 	}
 	wrapped := t.wrapped(widths)
 	widths = wrapped.widths()
-	var parts []*table
-	for first := 1; first < len(t.columns); {
+	var parts []*Table
+	for first := 1; first < len(t.Columns); {
 		last, total := first, widths[0]
-		for last < len(t.columns) && (last == first || total+between+widths[last] <= width) {
+		for last < len(t.Columns) && (last == first || total+between+widths[last] <= width) {
 			total += between + widths[last]
 			last++
 		}
@@ -81,21 +82,21 @@ func (t *table) split(width int) []*table {
 }
 
 // part is the table's first column and columns first to last−1.
-func (t *table) part(first, last int) *table {
-	p := &table{columns: append([]column{t.columns[0]}, t.columns[first:last]...), ruled: t.ruled}
-	for _, row := range t.rows {
-		p.rows = append(p.rows, append([]string{row[0]}, row[first:last]...))
+func (t *Table) part(first, last int) *Table {
+	p := &Table{Columns: append([]Column{t.Columns[0]}, t.Columns[first:last]...), Ruled: t.Ruled}
+	for _, row := range t.Rows {
+		p.Rows = append(p.Rows, append([]string{row[0]}, row[first:last]...))
 	}
 	return p
 }
 
 // widths returns the widths of the columns as they stand. tablewriter draws an empty one as one
 // column of the terminal.
-func (t *table) widths() []int {
-	widths := make([]int, len(t.columns))
-	for i, c := range t.columns {
-		widths[i] = max(blockWidth(c.head), 1)
-		for _, row := range t.rows {
+func (t *Table) widths() []int {
+	widths := make([]int, len(t.Columns))
+	for i, c := range t.Columns {
+		widths[i] = max(blockWidth(c.Head), 1)
+		for _, row := range t.Rows {
 			widths[i] = max(widths[i], blockWidth(row[i]))
 		}
 	}
@@ -106,13 +107,13 @@ func (t *table) widths() []int {
 func blockWidth(s string) int {
 	widest := 0
 	for line := range strings.Lines(s) {
-		widest = max(widest, displayWidth(strings.TrimSuffix(line, "\n")))
+		widest = max(widest, DisplayWidth(strings.TrimSuffix(line, "\n")))
 	}
 	return widest
 }
 
 // shrink narrows text columns, widest first, until all fit into width; it reports whether they do.
-func (t *table) shrink(widths []int, width int) ([]int, bool) {
+func (t *Table) shrink(widths []int, width int) ([]int, bool) {
 	out := append([]int(nil), widths...)
 	least := make([]int, len(out))
 	for i := range least {
@@ -123,7 +124,7 @@ func (t *table) shrink(widths []int, width int) ([]int, bool) {
 		victim := -1
 		for i, w := range out {
 			total += w
-			if !t.columns[i].right && w > least[i] && (victim < 0 || w > out[victim]) {
+			if !t.Columns[i].Right && w > least[i] && (victim < 0 || w > out[victim]) {
 				victim = i
 			}
 		}
@@ -138,38 +139,38 @@ func (t *table) shrink(widths []int, width int) ([]int, bool) {
 }
 
 // longestWord is the width that column i needs without breaking words.
-func (t *table) longestWord(i int) int {
-	words := strings.Fields(t.columns[i].head)
-	for _, row := range t.rows {
+func (t *Table) longestWord(i int) int {
+	words := strings.Fields(t.Columns[i].Head)
+	for _, row := range t.Rows {
 		words = append(words, strings.Fields(row[i])...)
 	}
 	longest := 0
 	for _, word := range words {
-		longest = max(longest, displayWidth(word))
+		longest = max(longest, DisplayWidth(word))
 	}
 	return longest
 }
 
 // wrapped is the table with every cell wrapped to its column's width.
-func (t *table) wrapped(widths []int) *table {
-	out := &table{columns: make([]column, len(t.columns)), ruled: t.ruled}
-	for i, c := range t.columns {
-		out.columns[i] = column{wrap(c.head, widths[i]), c.right}
+func (t *Table) wrapped(widths []int) *Table {
+	out := &Table{Columns: make([]Column, len(t.Columns)), Ruled: t.Ruled}
+	for i, c := range t.Columns {
+		out.Columns[i] = Column{wrap(c.Head, widths[i]), c.Right}
 	}
-	for _, row := range t.rows {
+	for _, row := range t.Rows {
 		cells := make([]string, len(row))
 		for i, cell := range row {
 			cells[i] = wrap(cell, widths[i])
 		}
-		out.rows = append(out.rows, cells)
+		out.Rows = append(out.Rows, cells)
 	}
 	return out
 }
 
 // render prints one table that fits.
-func (t *table) render(w io.Writer) error {
+func (t *Table) render(w io.Writer) error {
 	rules := tw.Off
-	if t.ruled {
+	if t.Ruled {
 		rules = tw.On
 	}
 	look := renderer.NewBlueprint(tw.Rendition{
@@ -191,7 +192,7 @@ func (t *table) render(w io.Writer) error {
 }
 
 // markdown prints the table as GitHub's Markdown has them, however wide.
-func (t *table) markdown(w io.Writer) error {
+func (t *Table) markdown(w io.Writer) error {
 	out, err := t.draw(renderer.NewMarkdown(), tw.CellConfig{
 		Padding: tw.CellPadding{Global: tw.PaddingDefault},
 		Filter:  tw.CellFilter{Global: escapeCells},
@@ -206,12 +207,12 @@ func (t *table) markdown(w io.Writer) error {
 // draw returns the table as the renderer draws it, with the padding and the filter of cells. It
 // turns off what tablewriter does unasked: rewriting headers ("p50" to "P 50"), trimming cells, and
 // measuring by the locale. It returns a string because tablewriter ignores the errors of a writer.
-func (t *table) draw(look tw.Renderer, cells tw.CellConfig) (string, error) {
-	heads := make([]string, len(t.columns))
-	aligns := make([]tw.Align, len(t.columns))
-	for i, c := range t.columns {
-		heads[i], aligns[i] = c.head, tw.AlignLeft
-		if c.right {
+func (t *Table) draw(look tw.Renderer, cells tw.CellConfig) (string, error) {
+	heads := make([]string, len(t.Columns))
+	aligns := make([]tw.Align, len(t.Columns))
+	for i, c := range t.Columns {
+		heads[i], aligns[i] = c.Head, tw.AlignLeft
+		if c.Right {
 			aligns[i] = tw.AlignRight
 		}
 	}
@@ -225,7 +226,7 @@ func (t *table) draw(look tw.Renderer, cells tw.CellConfig) (string, error) {
 		tablewriter.WithBehavior(tw.Behavior{TrimSpace: tw.Off, TrimTab: tw.Off, TrimLine: tw.Off}),
 		tablewriter.WithEastAsian(tw.Off))
 	writer.Header(heads)
-	if err := writer.Bulk(t.rows); err != nil {
+	if err := writer.Bulk(t.Rows); err != nil {
 		return "", fmt.Errorf("table: %w", err)
 	}
 	if err := writer.Render(); err != nil {
@@ -244,20 +245,20 @@ func wrap(s string, width int) string {
 }
 
 func wrapLine(line string, width int) []string {
-	if displayWidth(line) <= width {
+	if DisplayWidth(line) <= width {
 		return []string{line}
 	}
 	var lines []string
 	current := ""
 	for _, word := range strings.Fields(line) {
-		if current != "" && displayWidth(current)+1+displayWidth(word) <= width {
+		if current != "" && DisplayWidth(current)+1+DisplayWidth(word) <= width {
 			current += " " + word
 			continue
 		}
 		if current != "" {
 			lines = append(lines, current)
 		}
-		for displayWidth(word) > width {
+		for DisplayWidth(word) > width {
 			var head string
 			head, word = cut(word, width)
 			lines = append(lines, head)
@@ -274,7 +275,7 @@ func wrapLine(line string, width int) []string {
 func cut(word string, width int) (head, rest string) {
 	at := 0
 	for i, r := range word {
-		if i > 0 && displayWidth(word[:i+len(string(r))]) > width {
+		if i > 0 && DisplayWidth(word[:i+len(string(r))]) > width {
 			break
 		}
 		at = i + len(string(r))
@@ -282,9 +283,10 @@ func cut(word string, width int) (head, rest string) {
 	return word[:at], word[at:]
 }
 
-// writeWrapped prints text in lines of at most maxWidth, the first after prefix, the others after indent.
+// writeWrapped prints text in lines of at most MaxWidth, the first after prefix, the others after
+// indent.
 func writeWrapped(w io.Writer, text, prefix, indent string) error {
-	room := maxWidth - max(displayWidth(prefix), displayWidth(indent))
+	room := MaxWidth - max(DisplayWidth(prefix), DisplayWidth(indent))
 	for line := range strings.SplitSeq(wrap(text, room), "\n") {
 		if _, err := fmt.Fprintln(w, strings.TrimRight(prefix+line, " ")); err != nil {
 			return err
@@ -294,13 +296,13 @@ func writeWrapped(w io.Writer, text, prefix, indent string) error {
 	return nil
 }
 
-// Fold prints text in lines of at most maxWidth columns, without tabs and control characters. The
-// rest of a line that is too long goes into the next, indented by four more, and as a comment if the
-// line was one.
+// Fold prints text in lines of at most MaxWidth columns, without tabs and control characters. The
+// rest of a line that is too long goes into the next, indented by four more, and as a comment if
+// the line was one.
 func Fold(w io.Writer, text string) error {
-	for line := range strings.Lines(clean(text)) {
+	for line := range strings.Lines(Clean(text)) {
 		line = strings.TrimSuffix(line, "\n")
-		if displayWidth(line) <= maxWidth {
+		if DisplayWidth(line) <= MaxWidth {
 			if _, err := fmt.Fprintln(w, line); err != nil {
 				return err
 			}
@@ -313,4 +315,21 @@ func Fold(w io.Writer, text string) error {
 		}
 	}
 	return nil
+}
+
+// WriteTable prints a table of text by itself: one heading per column, rows of as many
+// cells, wrapped to 100 columns as all text here.
+func WriteTable(w io.Writer, headings []string, rows [][]string) error {
+	t := &Table{}
+	for _, h := range headings {
+		t.Columns = append(t.Columns, Left(h))
+	}
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, c := range row {
+			cells[i] = Clean(c)
+		}
+		t.Add(cells...)
+	}
+	return t.text(w)
 }

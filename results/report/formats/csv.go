@@ -1,4 +1,6 @@
-package report
+// Package formats prints runs for programs: CSV for data frames, the Go benchmark format for
+// benchstat, JUnit XML for CI systems.
+package formats
 
 import (
 	"encoding/csv"
@@ -10,14 +12,15 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/report"
 )
 
 // CSV prints one row per trial, valid or not, for spreadsheets and data frames. Columns are the
-// trial's place (scenario, one "label.…" per label of any variant, block, order), its validity, its counts,
-// one "lost_by_cause.…" per cause that occurred, and its figures: see (*results.Trial).Figures. An empty
-// field means that the trial has no such figure.
-func CSV(w io.Writer, run *results.Run, opts Options) error {
-	scenarios, err := opts.scenarios(run)
+// trial's place (scenario, one "label.…" per label of any variant, block, order), its validity, its
+// counts, one "lost_by_cause.…" per cause that occurred, and its figures: see
+// metrics.Figures. An empty field means that the trial has no such figure.
+func CSV(w io.Writer, run *results.Run, opts report.Options) error {
+	scenarios, err := opts.Select(run)
 	if err != nil {
 		return err
 	}

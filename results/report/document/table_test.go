@@ -1,4 +1,4 @@
-package report
+package document
 
 import (
 	"bytes"
@@ -7,12 +7,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"reuseport-bench/results"
-	"reuseport-bench/results/unit"
 )
 
-func rendered(t *testing.T, table *table) string {
+func rendered(t *testing.T, table *Table) string {
 	t.Helper()
 	var out bytes.Buffer
 	if err := table.text(&out); err != nil {
@@ -23,9 +20,9 @@ func rendered(t *testing.T, table *table) string {
 
 // The library would write "P 50 [MS]", trim and pad on its own: none of it.
 func TestTableText(t *testing.T) {
-	plain := &table{columns: []column{{head: "variant"}, {"p50 [µs]", true}, {head: "note_x"}}}
-	plain.add("a", "1"+plain.note("first"), "")
-	plain.add("b b", "22"+plain.note("second", "first"), "two\nlines")
+	plain := &Table{Columns: []Column{{Head: "variant"}, {"p50 [µs]", true}, {Head: "note_x"}}}
+	plain.Add("a", "1"+plain.Note("first"), "")
+	plain.Add("b b", "22"+plain.Note("second", "first"), "two\nlines")
 	want := `
 variant  p50 [µs]  note_x
 ─────────────────────────
@@ -41,9 +38,9 @@ b b         22²⁺¹  two
 }
 
 func TestTableRules(t *testing.T) {
-	ruled := &table{columns: []column{{head: "a"}, {head: "b"}}, ruled: true}
-	ruled.add("1", "2")
-	ruled.add("3", "4")
+	ruled := &Table{Columns: []Column{{Head: "a"}, {Head: "b"}}, Ruled: true}
+	ruled.Add("1", "2")
+	ruled.Add("3", "4")
 	if diff := cmp.Diff("\na  b\n────\n1  2\n────\n3  4\n", rendered(t, ruled)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -51,10 +48,10 @@ func TestTableRules(t *testing.T) {
 
 // Spaces at either end of a cell, empty lines in it and equal neighbours stay as they are.
 func TestTableKeepsCells(t *testing.T) {
-	table := &table{columns: []column{{head: " a "}, {"camelCase", true}, {head: "b"}}}
-	table.add("  x", "same", "same")
-	table.add("-\n\n-", "1 ", "")
-	table.add("-", "same", "same")
+	table := &Table{Columns: []Column{{Head: " a "}, {"camelCase", true}, {Head: "b"}}}
+	table.Add("  x", "same", "same")
+	table.Add("-\n\n-", "1 ", "")
+	table.Add("-", "same", "same")
 	want := `
  a   camelCase  b
 ────────────────────
@@ -71,12 +68,12 @@ func TestTableKeepsCells(t *testing.T) {
 
 // A column in which nothing stands has a width, too.
 func TestTableEmptyColumn(t *testing.T) {
-	for width := maxWidth - between - 3; width <= maxWidth; width++ {
-		table := &table{columns: []column{{head: "a"}, {}}}
-		table.add(strings.Repeat("w ", width/2)+strings.Repeat("w", width%2), "")
+	for width := MaxWidth - between - 3; width <= MaxWidth; width++ {
+		table := &Table{Columns: []Column{{Head: "a"}, {}}}
+		table.Add(strings.Repeat("w ", width/2)+strings.Repeat("w", width%2), "")
 		for line := range strings.Lines(rendered(t, table)) {
-			if w := displayWidth(strings.TrimSuffix(line, "\n")); w > maxWidth {
-				t.Errorf("%d columns: %q", w, line)
+			if w := DisplayWidth(strings.TrimSuffix(line, "\n")); w > MaxWidth {
+				t.Errorf("%d Columns: %q", w, line)
 			}
 		}
 	}
@@ -84,9 +81,9 @@ func TestTableEmptyColumn(t *testing.T) {
 
 // Nothing in a cell ends it, starts another line, or becomes markup.
 func TestTableMarkdown(t *testing.T) {
-	table := &table{columns: []column{{head: "a|b"}, {"p50\n[µs]", true}}}
-	table.add("one|two\\|", "1")
-	table.add(" <b>\n`c`", "")
+	table := &Table{Columns: []Column{{Head: "a|b"}, {"p50\n[µs]", true}}}
+	table.Add("one|two\\|", "1")
+	table.Add(" <b>\n`c`", "")
 	want := "" +
 		`| a\|b             | p50<br>[µs] |` + "\n" +
 		`|:-----------------|------------:|` + "\n" +
@@ -103,13 +100,13 @@ func TestTableMarkdown(t *testing.T) {
 
 // Wrapping comes before splitting, and each part repeats the first column.
 func TestTableWrapsThenSplits(t *testing.T) {
-	wide := &table{columns: []column{{head: "variant"}}}
+	wide := &Table{Columns: []Column{{Head: "variant"}}}
 	cells := []string{"sockets=reuseport stop=migrate"}
 	for range 5 {
-		wide.columns = append(wide.columns, column{strings.Repeat("h", 13), true})
+		wide.Columns = append(wide.Columns, Column{strings.Repeat("h", 13), true})
 		cells = append(cells, "1")
 	}
-	wide.add(cells...)
+	wide.Add(cells...)
 	want := `
 variant            hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh
 ────────────────────────────────────────────────────────────────────────────────────────────
@@ -119,9 +116,9 @@ stop=migrate
 	if diff := cmp.Diff(want, rendered(t, wide)); diff != "" {
 		t.Errorf("wrapped (-want +got):\n%s", diff)
 	}
-	wide.columns = append(wide.columns, column{"more", true})
-	wide.columns = append(wide.columns, column{"and more", true})
-	wide.rows[0] = append(wide.rows[0], "2", "3")
+	wide.Columns = append(wide.Columns, Column{"more", true})
+	wide.Columns = append(wide.Columns, Column{"and more", true})
+	wide.Rows[0] = append(wide.Rows[0], "2", "3")
 	want = `
 variant            hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  more
 ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -151,24 +148,24 @@ func TestTableFitsAnything(t *testing.T) {
 	}
 	for range 25 {
 		columns := 2 + random.IntN(12)
-		table := &table{ruled: random.IntN(2) == 0}
+		table := &Table{Ruled: random.IntN(2) == 0}
 		for range columns {
-			table.columns = append(table.columns, column{clean(text()), random.IntN(2) == 0})
+			table.Columns = append(table.Columns, Column{Clean(text()), random.IntN(2) == 0})
 		}
 		for range 1 + random.IntN(4) {
 			cells := make([]string, columns)
 			for i := range cells {
 				cells[i] = text()
 			}
-			table.add(cells...)
+			table.Add(cells...)
 		}
 		out := rendered(t, table)
 		for line := range strings.Lines(out) {
-			if w := displayWidth(strings.TrimSuffix(line, "\n")); w > maxWidth {
-				t.Fatalf("%d columns: %q", w, line)
+			if w := DisplayWidth(strings.TrimSuffix(line, "\n")); w > MaxWidth {
+				t.Fatalf("%d Columns: %q", w, line)
 			}
 		}
-		for _, row := range table.rows {
+		for _, row := range table.Rows {
 			for _, cell := range row[1:] { // the first column is repeated
 				if strings.Count(out, "漢") < strings.Count(cell, "漢") {
 					t.Fatalf("characters of %q are missing in:\n%s", cell, out)
@@ -220,65 +217,10 @@ func TestFold(t *testing.T) {
 	}
 }
 
-func TestFigure(t *testing.T) {
-	ms, one := unit.Scale{Name: "ms", Factor: 1e6}, unit.Plain()
-	none := results.Summary{Lo: ptr(0.), Hi: ptr(0.0375), N: 80, Method: results.MethodRuleOfThree}
-	some := results.Summary{Center: 2.5e6, Lo: ptr(2e6), Hi: ptr(3e6)}
-	for _, test := range []struct {
-		name     string
-		summary  results.Summary
-		of       unit.Unit
-		in       unit.Scale
-		interval bool
-		want     string
-	}{
-		{"with interval", some, unit.Nanoseconds, ms, true, "2.50 [2.00, 3.00]"},
-		{"without", some, unit.Nanoseconds, ms, false, "2.50"},
-		{"too few trials", results.Summary{Center: 2.5e6}, unit.Nanoseconds, ms, true, "2.50"},
-		{"no loss", none, unit.PerRestart, one, true, "≤ 3/80"},
-		{"no loss, as a rate", none, unit.PerAttempt, one, true, "≤ 0.0375"},
-		{"tiny p", results.Summary{Center: 1e-9}, unit.Probability, one, false, "< 0.001"},
-		{"none in few restarts", results.Summary{N: 2, Lo: ptr(0.), Hi: ptr(1.5), Method: results.MethodRuleOfThree, TooFew: true}, unit.PerRestart, one, true, "0 in 2: too few"},
-		{"some in few", results.Summary{Center: 4. / 3, N: 3, Lo: ptr(0.1), Hi: ptr(9.), TooFew: true}, unit.PerRestart, one, true, "4 in 3: too few"},
-		{"few, as a time", results.Summary{Center: 2.5e6, N: 3, TooFew: true}, unit.Nanoseconds, ms, true, "too few"},
-		{"a small share", results.Summary{Lo: ptr(0.), Hi: ptr(6.25e-5), Method: results.MethodRuleOfThree}, unit.PerAttempt, one, true, "≤ 0.0000625"},
-		{"p", results.Summary{Center: 0.03}, unit.Probability, one, false, "0.0300"},
-	} {
-		if got := figure(test.summary, test.of, test.in, test.interval); got != test.want {
-			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
-		}
-	}
-}
-
-func TestCPUSet(t *testing.T) {
-	for _, test := range []struct {
-		cpus []int
-		want string
-	}{
-		{nil, "any"}, {[]int{3}, "3"}, {[]int{0, 1, 2, 5, 7, 8}, "0-2,5,7-8"}, {[]int{2, 0, 1, 1}, "0-2"},
-	} {
-		if got := cpuSet(test.cpus); got != test.want {
-			t.Errorf("%v: got %s, want %s", test.cpus, got, test.want)
-		}
-	}
-}
-
 func TestMark(t *testing.T) {
 	for n, want := range map[int]string{1: "¹", 9: "⁹", 10: "¹⁰", 123: "¹²³"} {
 		if got := mark(n); got != want {
 			t.Errorf("mark(%d): got %s, want %s", n, got, want)
 		}
-	}
-}
-
-// Books that do not balance must say so.
-func TestBalance(t *testing.T) {
-	trial := &results.Trial{Attempts: 10, Served: 7, LostByCause: map[string]int64{"refused": 2, "client": 0}, Residual: 1}
-	if got, want := balance([]*results.Trial{trial}), "1 valid trial: 10 attempts ≠ 7 served + 2 refused; residual 1"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	trial.Served = 8
-	if got, want := balance([]*results.Trial{trial, trial}), "2 valid trials: 20 attempts = 16 served + 4 refused; residual 2"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -1,24 +1,13 @@
-package report
+package document
 
 import (
 	"fmt"
 	"io"
 	"strings"
-
-	"reuseport-bench/results"
 )
 
-// Text prints the run for a terminal of 100 columns.
-func Text(w io.Writer, run *results.Run, opts Options) error {
-	d, err := runDocument(run, opts)
-	if err != nil {
-		return err
-	}
-	return d.text(w)
-}
-
-// text prints the document in lines of at most maxWidth columns.
-func (d *document) text(w io.Writer) error {
+// Text prints the document in lines of at most MaxWidth columns.
+func (d *Document) Text(w io.Writer) error {
 	for i, b := range d.blocks {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -35,7 +24,7 @@ func (d *document) text(w io.Writer) error {
 					break
 				}
 			}
-		case *table:
+		case *Table:
 			err = b.text(w)
 		}
 		if err != nil {
@@ -54,7 +43,7 @@ func (h heading) textTo(w io.Writer) error {
 	if under == "" {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, strings.Repeat(under, min(maxWidth, blockWidth(h.text))))
+	_, err := fmt.Fprintln(w, strings.Repeat(under, min(MaxWidth, blockWidth(h.text))))
 	return err
 }
 

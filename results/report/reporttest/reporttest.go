@@ -1,0 +1,389 @@
+// Package reporttest makes runs to be printed in tests.
+package reporttest
+
+import (
+	"bytes"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+	"reuseport-bench/results/claims"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/summary"
+)
+
+func Labels(pairs ...string) map[string]string {
+	m := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return m
+}
+
+// RestartTrial is the i-th trial of a variant: 6000 attempts at 2000/s and a restart for each of
+// lost.
+func RestartTrial(i int, lost ...int64) *results.Trial {
+	vary := int64(i*37%11) * 1000 // so that intervals are not points
+	t := &results.Trial{
+		Valid: true, Block: i, Order: i, Attempts: 6000, Served: 6000,
+		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
+		LostSentAfterClose: new(int64(0)), SYNRetransmits: new(int64(0)),
+		OfferedPerSecond: 2000, AchievedPerSecond: 1999.5, TimeoutNS: 900e6, ScheduleLagP99NS: 130_000 + vary,
+		ResponseNS: &results.Percentiles{
+			P50: 210_000 + vary, P90: 380_000 + 2*vary, P99: 910_000 + 9*vary, P999: 4_500_000 + 30*vary, Max: 12_300_000 + 100*vary,
+		},
+		Fairness: &results.Fairness{Generation: 3, Jain: 0.999, MaxOverMean: 1.02, Chi2P: 0.41},
+		Kernel:   map[string]int64{"TcpOutRsts": 0, "TcpExtListenDrops": 0},
+		Ledger:   []results.LedgerRow{{Client: "served", Server: "served", Attempts: 6000, Explained: true}},
+	}
+	for k, n := range lost {
+		at := int64(500e6) + int64(k)*200e6
+		t.Steps = append(t.Steps, results.Step{
+			Do: "replace", Target: "generation 1", AtNS: at, ReadyNS: new(at + 9e6), StopNS: new(at + 10e6), ClosedNS: new(at + 10_200_000),
+			GapNS: n * 500_000, OutageNS: n * 700_000, LostShare: min(float64(n), 1), ResolutionNS: 500_000,
+			StallNS: new(8_000_000 + 50*vary), TakeoverNS: new(412_000 + vary), TailNS: new(1_200 + vary/10), Lost: n,
+		})
+		for j := range n {
+			lose(t, k, at+10e6+j*500_000)
+		}
+	}
+	return t
+}
+
+// lose turns a served attempt into one reset at close by step k.
+func lose(t *results.Trial, k int, scheduled int64) {
+	t.Lost++
+	t.Dropped++
+	t.Served--
+	t.LostByCause["reset_at_close"]++
+	t.LostByPhase["wait"]++
+	t.Evidence.Kernel++
+	t.Kernel["TcpOutRsts"]++
+	t.Ledger[0].Attempts--
+	if len(t.Ledger) == 1 {
+		t.Ledger = append(t.Ledger, results.LedgerRow{Client: "lost: reset", Server: "never accepted", Cause: "reset_at_close", Explained: true})
+	}
+	t.Ledger[1].Attempts++
+	t.Losses = append(t.Losses, results.Loss{
+		Sequence: int64(len(t.Losses)), ScheduledNS: scheduled, SentNS: scheduled + 90_000, DoneNS: scheduled + 310_000,
+		Source: "127.0.3.7:20481", Phase: "wait", Error: "reset", Server: "never accepted",
+		Cause: "reset_at_close", Evidence: "kernel", Worker: new(2), Step: new(k),
+	})
+}
+
+// FinishedRun is a run with what a report must cope with: a variant that loses, one that loses
+// nothing, one with invalid trials, one with too few valid ones, one skipped; and a scenario
+// without steps.
+func FinishedRun() *results.Run {
+	lossy := &results.Variant{Labels: Labels("sockets", "reuseport", "stop", "close")}
+	clean := &results.Variant{Labels: Labels("sockets", "reuseport", "stop", "drain")}
+	few := &results.Variant{Labels: Labels("sockets", "shared", "stop", "handoff")}
+	skipped := &results.Variant{Labels: Labels("sockets", "reuseport", "stop", "bpf-migrate"), SkippedReason: new("needs CAP_BPF: run as root")}
+	for i := range 8 {
+		lossy.Trials = append(lossy.Trials, RestartTrial(i, 1, 0, int64(i%2), 0, 1))
+		clean.Trials = append(clean.Trials, RestartTrial(i, 0, 0, 0, 0, 0))
+	}
+	clean.Trials = append(clean.Trials, ResidualTrial(8), LaggingTrial(9))
+	for i := range 3 {
+		few.Trials = append(few.Trials, RestartTrial(i, 0, 0))
+	}
+	few.Trials[2].Steps[1].Censored = true
+	few.Trials[2].LossesOmitted = 12
+
+	steady := &results.Variant{}
+	for i := range 8 {
+		t := RestartTrial(i)
+		t.LostSentAfterClose = nil
+		t.Fairness.Chi2P = 1e-9
+		steady.Trials = append(steady.Trials, t)
+	}
+
+	run := &results.Run{
+		SchemaVersion: results.SchemaVersion, Program: "reuseport-bench", Version: "v0.1.0", Seed: 20260304,
+		StartedAt:  time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
+		FinishedAt: new(time.Date(2026, 3, 4, 5, 8, 50, 0, time.UTC)),
+		Environment: results.Environment{
+			Kernel: "6.18.44", Go: "go1.26.8", CPUs: 2, CPUModel: "AMD EPYC 7763 64-Core Processor",
+			Sysctls:      map[string]string{"net.core.somaxconn": "4096", "net.ipv4.tcp_max_tw_buckets": "262144"},
+			Capabilities: map[string]string{"user_namespace": "yes", "bpf": "no CAP_BPF"},
+			LoadCPUs:     []int{0}, ServerCPUs: []int{1},
+		},
+		Scenarios: []*results.Scenario{
+			{
+				Name: "rolling-restart", About: "Replace every worker under load. What does each way of stopping lose?",
+				SHA256: "5f", Baseline: Labels("sockets", "reuseport", "stop", "close"), MinValid: 4, Trials: 8,
+				Variants: []*results.Variant{lossy, clean, few, skipped},
+				Gates: []results.GateResult{
+					{Labels: clean.Labels, Expect: "lost_by_cause.reset_at_close == 0", Outcome: "pass", Note: "0 in 40 restarts"},
+					{Labels: few.Labels, Expect: "lost_by_cause.reset_at_close == 0", Outcome: "undecided", Note: "3 valid trials, 4 needed"},
+				},
+			},
+			{Name: "steady", About: "Load, and nothing happens.", MinValid: 4, Trials: 8, Variants: []*results.Variant{steady}},
+		},
+	}
+	summary.FillRun(run)
+	run.Claims = claims.Decide(run, []string{"rolling-restart", "steady"})
+	return run
+}
+
+// ResidualTrial is invalid because one attempt is unaccounted for.
+func ResidualTrial(i int) *results.Trial {
+	t := RestartTrial(i, 0, 0, 0, 0, 0)
+	t.Valid, t.InvalidReasons, t.Residual = false, []string{"residual is 1, not 0"}, 1
+	t.Ledger[0].Attempts--
+	t.Ledger = append(t.Ledger, results.LedgerRow{Client: "served", Server: "never accepted", Attempts: 1})
+	return t
+}
+
+// LaggingTrial is invalid because the generator could not keep up, and has a figure that would
+// show.
+func LaggingTrial(i int) *results.Trial {
+	t := RestartTrial(i, 3, 3, 3, 3, 3)
+	t.Valid, t.InvalidReasons = false, []string{"schedule lag p99 31.2 ms > 10 % of response p99", "residual is 1, not 0"}
+	t.ResponseNS = &results.Percentiles{P50: 88.8e9, P90: 88.8e9, P99: 88.8e9, P999: 88.8e9, Max: 88.8e9}
+	return t
+}
+
+// InterruptedRun is finishedRun, stopped after three blocks.
+func InterruptedRun() *results.Run {
+	run := FinishedRun()
+	run.FinishedAt, run.Claims = nil, nil
+	run.Warnings = []string{"results/runs/x/trials.jsonl:7: cut off in mid-line by a crash; that trial is lost"}
+	run.Scenarios = run.Scenarios[:1]
+	s := run.Scenarios[0]
+	s.Gates = nil
+	for i, v := range s.Variants {
+		if v.SkippedReason == nil {
+			v.Trials = v.Trials[:3-i]
+		}
+	}
+	summary.FillRun(run)
+	return run
+}
+
+// SmallRun is finishedRun with the last trial of each variant alone.
+func SmallRun() *results.Run {
+	run := FinishedRun()
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			v.Trials = v.Trials[max(0, len(v.Trials)-1):]
+		}
+	}
+	summary.FillRun(run)
+	run.Claims = claims.Decide(run, []string{"rolling-restart", "steady"})
+	return run
+}
+
+// NastyRun has everything that could make a line too long or a terminal misbehave.
+func NastyRun() *results.Run {
+	run := FinishedRun()
+	long := strings.Repeat("very-long-", 30)
+	run.Version = long
+	run.Warnings = []string{long + long, "two\nlines " + long}
+	e := &run.Environment
+	e.Kernel, e.CPUModel = long, "漢字 \x1b[31mred\x1b[0m\ttab "+long
+	e.CPUs = 64
+	e.LoadCPUs, e.ServerCPUs = nil, nil
+	for cpu := range 64 {
+		if cpu%2 == 0 {
+			e.LoadCPUs = append(e.LoadCPUs, cpu)
+		} else {
+			e.ServerCPUs = append(e.ServerCPUs, cpu)
+		}
+	}
+	for i := range 40 {
+		e.Sysctls[long+string(rune('a'+i%26))] = long
+		e.Capabilities[long+string(rune('a'+i%26))] = long
+	}
+	s := run.Scenarios[0]
+	s.Name, s.About = long, strings.Repeat("word ", 100)+long
+	for i, v := range s.Variants {
+		v.Labels = maps.Clone(v.Labels)
+		v.Labels["server.work.sleep"] = "100us"
+		v.Labels[long] = "漢字漢字漢字" + long
+		v.Labels["i"] = strings.Repeat("x", i)
+		for _, t := range v.Trials {
+			nastyTrial(t, long)
+		}
+	}
+	s.Gates = append(s.Gates, results.GateResult{Labels: s.Variants[0].Labels, Expect: long, Outcome: long, Note: long})
+	summary.FillRun(run)
+	for _, v := range s.Variants {
+		for metric, summary := range v.Summary {
+			summary.Warnings = append(summary.Warnings, metric+" "+long)
+			v.Summary[metric] = summary
+		}
+	}
+	run.Claims = append(slices.Clone(run.Claims), results.Claim{ID: long, Verdict: long, Evidence: []string{long, long}})
+	return run
+}
+
+func nastyTrial(t *results.Trial, long string) {
+	t.InvalidReasons = append(t.InvalidReasons, long)
+	t.Attempts, t.Served, t.Lost = 1<<62, 1<<61, 1<<61
+	t.Kernel[long] = -1 << 62
+	t.OfferedPerSecond = 123456789.123
+	t.Evidence = results.Evidence{Kernel: 1 << 60, Counter: 1 << 60, Worker: 1 << 60, Client: 1 << 60}
+	for _, cause := range []string{"reset_half_open", "accept_overflow", "syn_timeout", "refused", "closed_by_worker", "worker_crash",
+		"no_route", "stale_endpoint", "stale_conntrack", "timeout", "client", "unknown", long} {
+		t.LostByCause[cause] = 1 << 60
+	}
+	t.ResponseNS = &results.Percentiles{P50: 1, P90: 1 << 40, P99: 1 << 50, P999: 1 << 60, Max: 1 << 62}
+	for k := range t.Steps {
+		t.Steps[k].GapNS, t.Steps[k].ResolutionNS = 1<<62-int64(k), 1<<61
+		t.Steps[k].Lost = 1 << 55 >> (7 * k)
+	}
+	for k := range t.Losses {
+		t.Losses[k].Source = "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff%" + long + "]:65535"
+		t.Losses[k].Error, t.Losses[k].Server, t.Losses[k].Cause = long, long, long
+		t.Losses[k].ScheduledNS, t.Losses[k].DoneNS = 1<<62, -1<<62
+		t.Losses[k].Worker = new(1 << 60)
+	}
+	for k := range t.Ledger {
+		t.Ledger[k].Client, t.Ledger[k].Attempts = long, 1<<62
+	}
+}
+
+// SharesRun is of variants that were offered 0.6 of capacities that differ: what they were offered
+// differs, too, and the first, of which the occupancy is known, was less occupied than that.
+func SharesRun() *results.Run {
+	variant := func(kind string, capacity float64, load float64) *results.Variant {
+		v := &results.Variant{Labels: Labels("server.kind", kind), CapacityPerSecond: &capacity}
+		for i := range 8 {
+			trial := RestartTrial(i)
+			trial.OfferedPerSecond, trial.CapacityPerSecond = 0.6*capacity, &capacity
+			trial.ResponseNS.Max += int64(i%2) * 12e6 // a wide interval
+			if load > 0 {
+				trial.Occupancy = &results.Occupancy{MeanNS: 2e6, SDNS: 1e6, Load: load, WaitNS: 1e6, PredictedWaitNS: new(int64(9e5))}
+			}
+			v.Trials = append(v.Trials, trial)
+		}
+		return v
+	}
+	run := &results.Run{
+		SchemaVersion: results.SchemaVersion, Program: "reuseport-bench", StartedAt: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
+		Environment: results.Environment{CPUs: 1},
+		Scenarios: []*results.Scenario{{
+			Name: "shares", MinValid: 1, Trials: 8, Baseline: Labels("server.kind", "loop"),
+			Variants: []*results.Variant{variant("loop", 882, 0.436), variant("http", 440, 0)},
+		}},
+	}
+	summary.FillRun(run)
+	return run
+}
+
+// FewRun has what one trial with two restarts, and 150 ms of schedule lag, make of a report.
+func FewRun() *results.Run {
+	run := FinishedRun()
+	s := run.Scenarios[0]
+	for i, v := range s.Variants {
+		if v.SkippedReason == nil {
+			v.Trials = []*results.Trial{RestartTrial(0, int64(2*i), 0)}
+			v.Trials[0].ScheduleLagP99NS, v.Trials[0].StepsLate, v.Trials[0].Steps[0].Censored = 150e6, 1, true
+			v.Trials[0].Lost++
+		}
+	}
+	summary.FillRun(run)
+	run.Claims = claims.Decide(run, []string{"rolling-restart", "steady"})
+	return run
+}
+
+// GatedRun is finishedRun with every outcome that a gate can have, and a scenario that is void.
+func GatedRun() *results.Run {
+	run := FinishedRun()
+	s, steady := run.Scenarios[0], run.Scenarios[1]
+	s.File, steady.File = "scenarios/rolling-restart.yaml", "scenarios/steady.yaml"
+	s.Gates = append(s.Gates,
+		results.GateResult{Labels: s.Variants[0].Labels, Expect: "lost_per_restart <= 0.1", Outcome: results.GateFail,
+			Note: "0.500 [0.305, 0.772]", File: s.File, Line: 31},
+		results.GateResult{Labels: s.Variants[1].Labels, Expect: "p99 < 1ms", Outcome: results.GateUndecided,
+			Note: "100 %: of\nboth", Soft: true, File: s.File, Line: 33},
+	)
+	steady.Void = "the baseline, measured twice, differs from itself: response_p50_ns ratio 1.2"
+	return run
+}
+
+// LittleRuns are runs that hold next to nothing.
+func LittleRuns() map[string]*results.Run {
+	return map[string]*results.Run{
+		"nothing":         {},
+		"empty scenario":  {Scenarios: []*results.Scenario{{Name: "s"}}},
+		"untried variant": {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{}}}}},
+		"bare trial":      {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}},
+		"half a summary": {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Summary: map[string]results.Summary{
+			metrics.LostPerRestart: {Method: results.MethodRuleOfThree}, metrics.Gap: {Lo: new(1.)},
+		}, Trials: []*results.Trial{{Valid: true, Steps: []results.Step{{Do: "replace"}}, Losses: []results.Loss{{}}}}}}}}},
+	}
+}
+
+// Printed is what p prints of the run, with the zero value of its options.
+func Printed[O any](t testing.TB, p func(io.Writer, *results.Run, O) error, run *results.Run) string {
+	t.Helper()
+	var out bytes.Buffer
+	var options O
+	if err := p(&out, run, options); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// A Failing writer is one whose disk is full after so many bytes.
+type Failing int
+
+func (f *Failing) Write(p []byte) (int, error) {
+	if *f -= Failing(len(p)); *f < 0 {
+		return 0, io.ErrShortWrite
+	}
+	return len(p), nil
+}
+
+// NeverSend turns served attempts of a trial into ones that the load never sent, put down to its
+// first step.
+func NeverSend(t *results.Trial, n int64) {
+	t.Steps[0].Dropped = new(t.Steps[0].Lost)
+	t.Steps[0].Lost += n
+	t.Lost, t.Served, t.NeverSent = t.Lost+n, t.Served-n, &n
+	t.LostByCause[cause.Client] += n
+	t.Ledger[0].Attempts -= n
+	t.Ledger = append(t.Ledger, results.LedgerRow{
+		Client: "connect: unsent", Server: "never accepted", Cause: cause.Client, Attempts: n, Explained: true,
+	})
+}
+
+var (
+	exponent = regexp.MustCompile(`[0-9]e[-+][0-9]`)
+	bound    = regexp.MustCompile(`≤ ([0-9]+)/([0-9]+)`)
+	percent  = regexp.MustCompile(`± ([0-9]+) %`)
+	// one counts nouns that reports count; "1 of 10 trials" is right.
+	one = regexp.MustCompile(`(^|[^0-9.,:/\]])\b1 ((more|valid|planned|lost) )*(trials|restarts|steps|attempts|blocks|pairs|variants|gates|comparisons|runs|events|` +
+		`counts|reasons|scenarios|CPUs|workers|connections)\b`)
+)
+
+// Faults are the passages of a text that do not read well: a number in exponent form, a share above
+// 1, a bound from too few, one of many.
+func Faults(text string) (faults []string) {
+	text = strings.Join(strings.Fields(text), " ")
+	for _, found := range []*regexp.Regexp{exponent, one} {
+		if at := found.FindStringIndex(text); at != nil {
+			faults = append(faults, "…"+text[max(0, at[0]-30):min(len(text), at[1]+30)]+"…")
+		}
+	}
+	for _, match := range bound.FindAllStringSubmatch(text, -1) {
+		if n, err := strconv.Atoi(match[2]); err != nil || match[1] != "3" || n < 10 {
+			faults = append(faults, match[0])
+		}
+	}
+	for _, match := range percent.FindAllStringSubmatch(text, -1) {
+		if len(match[1]) > 2 && match[1] != "100" {
+			faults = append(faults, match[0])
+		}
+	}
+	return faults
+}
