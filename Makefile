@@ -39,10 +39,10 @@ baseline: build
 
 # Kernel tests skip what the machine cannot do; REQUIRE_KERNEL=1 makes a skip a failure. TEST_FLAGS adds options. One package is tested
 # after the other, because tests that measure would disturb each other; what they need is compiled before, side by side (vet).
-# Trials that only count take a third of a CPU each: three run side by side, after those that measure.
+# Trials that only count take a third of a CPU each: four run side by side, after those that measure.
 test:
 	$(GO) vet ./...
-	$(GO) test -p 1 -parallel 3 $(TEST_FLAGS) ./...
+	$(GO) test -p 1 -parallel 4 $(TEST_FLAGS) ./...
 
 # Once more with the race detector, where there is a C compiler.
 test-race:

@@ -147,6 +147,10 @@ func TestImports(t *testing.T) {
 			}
 		}
 		for _, imported := range fields[1:] {
+			statistics := strings.HasPrefix(imported, "gonum.org/") || strings.Contains(imported, "go-moremath")
+			if statistics && pkg != "results/stats" {
+				t.Errorf("%s imports %s: only results/stats imports statistics libraries", pkg, imported)
+			}
 			if name, ours := strings.CutPrefix(imported, module); ours && name != words && !slices.Contains(may, name) {
 				t.Errorf("%s imports %s, against the graph in ARCHITECTURE.md", pkg, name)
 			}

@@ -88,7 +88,7 @@ stop: drain
 matrix:
   - {load.connections: [new, reused, mixed]}
 timeline: [{at: 200ms, every: 300ms, do: replace}]
-trials: 1
+trials: 2
 `+lenient)
 	opened := map[string]int64{}
 	for mode, list := range trials(run, "load.connections") {
