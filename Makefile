@@ -17,7 +17,7 @@ build:
 bench: build
 	./$(BIN) run $(RUN_FLAGS)
 
-# What CI runs, with gates that can fail: at most five minutes on two CPUs.
+# What CI runs, with gates that can fail: under four minutes on two CPUs.
 bench-ci: build
 	./$(BIN) run $(RUN_FLAGS) $(CI_SCENARIOS)
 

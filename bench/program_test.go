@@ -108,7 +108,7 @@ func (p *program) gone(t *testing.T) {
 	}
 }
 
-// lenient keeps a busy machine from making trials invalid: these tests are about the books.
+// lenient keeps a busy machine from making trials invalid: these tests are about the ledger.
 const lenient = "\nvalidity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1, run_queue: 1}\n"
 
 // run runs a scenario and returns what it wrote, its standard error, and its exit status.
@@ -148,7 +148,7 @@ func trials(run *results.Run, label string) map[string][]*results.Trial {
 	return all
 }
 
-// carriedOut is the run of a scenario, by a program of its own, which ends with status 0 and whose books balance.
+// carriedOut is the run of a scenario, by a program of its own, which ends with status 0 and whose ledger balances.
 func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
 	t.Helper()
 	run, stderr, status := newProgram(t).run(t, yaml, args...)

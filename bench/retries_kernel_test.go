@@ -8,13 +8,13 @@ import (
 	"reuseport-bench/results"
 )
 
-// equal holds what the kernel's counters and the books say against each other.
+// equal holds what the kernel's counters and the ledger say against each other.
 func equal(t *testing.T, tr *results.Trial, counters ...string) {
 	t.Helper()
 	for _, e := range tr.Equalities {
 		for _, counter := range counters {
-			if e.Counter == counter && e.Kernel != e.Books {
-				t.Errorf("%s: the kernel counts %d, the books %d %s", counter, e.Kernel, e.Books, e.What)
+			if e.Counter == counter && e.Kernel != e.Ledger {
+				t.Errorf("%s: the kernel counts %d, the ledger %d %s", counter, e.Kernel, e.Ledger, e.What)
 			}
 		}
 	}
@@ -122,7 +122,7 @@ trials: 1
 	}
 }
 
-// Workers are replaced under load while clients try again, also on kept connections: the books balance, and what must not be repeated
+// Workers are replaced under load while clients try again, also on kept connections: the ledger balances, and what must not be repeated
 // is not.
 func TestKernelRetriesOfRestarts(t *testing.T) {
 	requireLab(t)

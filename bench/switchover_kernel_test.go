@@ -143,7 +143,7 @@ func requireHAProxy(t *testing.T) {
 }
 
 // Behind HAProxy a drained worker loses nothing; one that is restarted unannounced leaves requests that nobody takes, and the
-// books balance although the workers' connections are HAProxy's.
+// ledger balances although the workers' connections are HAProxy's.
 func TestKernelLoadBalancer(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -229,7 +229,7 @@ trials: 1
 	}
 }
 
-// Workers that go, come and are replaced in any order leave nobody at a socket that nobody serves, and the books balance, with
+// Workers that go, come and are replaced in any order leave nobody at a socket that nobody serves, and the ledger balances, with
 // the kernel's word and without.
 func TestKernelStepsInAnyOrder(t *testing.T) {
 	requireLab(t)

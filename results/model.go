@@ -194,7 +194,7 @@ type Trial struct {
 
 	// Ledger is the client × server table, one row per pair that occurred.
 	Ledger []LedgerRow `json:"ledger"`
-	// Equalities are the kernel's counters against the books; empty behind a proxy, whose
+	// Equalities are the kernel's counters against the ledger; empty behind a proxy, whose
 	// connections are its own.
 	Equalities []Equality `json:"equalities,omitempty"`
 	// ControlPlane is what stood behind a Service: "embedded" is this program's own stand-in, with
@@ -227,12 +227,12 @@ type Percentiles struct {
 	SD   int64 `json:"sd"` // standard deviation
 }
 
-// Step is one firing of a step of the timeline. Instants count from the first scheduled attempt.
+// Step is one execution of a step of the timeline. Instants count from the first scheduled attempt.
 type Step struct {
 	Do     vocabulary.StepName `json:"do"`
 	Target string              `json:"target"` // what it acted on: "generation 1", "worker 3"
 
-	AtNS     int64  `json:"at_ns"`     // when it fired
+	AtNS     int64  `json:"at_ns"`     // when it began
 	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready; stopped workers went on
 	StopNS   *int64 `json:"stop_ns"`   // the trigger: the first stop signal was sent
 	ClosedNS *int64 `json:"closed_ns"` // the last old listener was closed
@@ -470,7 +470,7 @@ type Memory struct {
 	HarnessBytes *int64 `json:"harness_bytes"` // since the run began
 	// WorkerBytes is that of the largest worker of the last generation, since before it listened:
 	// then the pages of the program that its start touched are given back, and the peak begins
-	// anew, where the kernel lets it (servers/wire/memory.go).
+	// anew, where the kernel lets it (servers/sys/program.go).
 	WorkerBytes *int64 `json:"worker_bytes"`
 	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by
 	// their sharers (Pss).
@@ -500,7 +500,7 @@ type Occupancy struct {
 	WaitNS int64 `json:"wait_ns"`
 	// PredictedWaitNS is the mean wait for a worker that theory expects of independent arrivals at
 	// that load; null where arrivals were not independent, or nobody knows a formula. See
-	// WaitOwnQueues and WaitOneQueue.
+	// stats.WaitOwnQueues and stats.WaitOneQueue.
 	PredictedWaitNS *int64 `json:"predicted_wait_ns"`
 }
 
@@ -525,14 +525,14 @@ const (
 	TryInvalid = "invalid"
 )
 
-// Equality holds a counter of the kernel against what the books say it should have counted. They
+// Equality holds a counter of the kernel against what the ledger says it should have counted. They
 // may differ: the counter sees what no attempt is told of, and the difference says how much of that
 // there was.
 type Equality struct {
 	Counter string `json:"counter"`
 	Kernel  int64  `json:"kernel"`
-	Books   int64  `json:"books"`
-	What    string `json:"what"` // that the books counted
+	Ledger  int64  `json:"books"`
+	What    string `json:"what"` // that the ledger counted
 }
 
 // LedgerRow is one cell of the client × server table.
@@ -541,7 +541,7 @@ type LedgerRow struct {
 	Server   string `json:"server"`
 	Cause    string `json:"cause"` // "" for served attempts
 	Attempts int64  `json:"attempts"`
-	// Explained is false for a row that the books do not allow: its attempts are the residual.
+	// Explained is false for a row that the ledger does not allow: its attempts are the residual.
 	Explained bool `json:"explained"`
 }
 

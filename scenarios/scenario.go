@@ -303,7 +303,7 @@ type Rate struct {
 
 // Step is an event of the timeline.
 type Step struct {
-	// At is the instant of the first firing, from the first scheduled attempt. 0 up to the load's end.
+	// At is when the step is first due, from the first scheduled attempt. 0 up to the load's end.
 	At time.Duration `yaml:"at"`
 	// Every repeats the step until the load ends, at least 10 ms apart. 0: once.
 	Every time.Duration `yaml:"every,omitempty"`

@@ -17,22 +17,22 @@ type Config struct {
 	Backlog int                   // of each listening socket
 	Accept  vocabulary.AcceptMode // "": the kind's own
 	// Handover is how a worker comes by its predecessor's socket, where it has a predecessor: the latest with its index that has
-	// not been told to stop or, with Shared, any such worker.
+	// not been told to stop or, with SocketsShared, any such worker.
 	Handover vocabulary.Handover
 	// PortPerIndex makes worker i of its generation listen at Address's port + i.
 	PortPerIndex bool
-	// MayBeTaken makes it no error that a worker finds its address taken, as with Reuseport by another user's: the kernel lets sockets share
+	// MayBeTaken makes it no error that a worker finds its address taken, as with SocketsReuseport by another user's: the kernel lets sockets share
 	// a port only if one user id owns them all (socket(7), SO_REUSEPORT; inet_csk_bind_conflict in net/ipv4/inet_connection_sock.c). Such
 	// a worker ends, and is none of its generation's Workers; see Worker.BindError. With it, workers start one after the other.
 	MayBeTaken bool
-	// Selection, with Reuseport. "": Hash.
+	// Selection, with SocketsReuseport. Default SelectorHash.
 	Selection vocabulary.Selector
-	// ListedOnly, with Hash, spreads connections by a hash over those workers only that are ready and have not been told to
-	// stop. It is needed for BPFMigrate and BPFDrain; the other selections by eBPF do so anyway.
+	// ListedOnly, with SelectorHash, spreads connections by a hash over those workers only that are ready and have not been told to
+	// stop. It is needed for StopBPFMigrate and StopBPFDrain; the other selections by eBPF do so anyway.
 	ListedOnly bool
 	// BPFMigrates lets the selection decide also where the queue of a closed listener goes (Linux 5.14).
 	BPFMigrates bool
-	// Canary, with Weighted, is the share of the connections, between 0 and 1, that goes to the last worker of a generation; the
+	// Canary, with SelectorWeighted, is the share of the connections, between 0 and 1, that goes to the last worker of a generation; the
 	// others share the rest. With one worker it says nothing.
 	Canary float64
 	Work   Work

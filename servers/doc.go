@@ -5,7 +5,7 @@
 // child, and package journal, the worker's account of every connection, which outlives it.
 //
 // The files are named for what a group does: config.go says what can be asked for, group.go holds
-// the workers, generation.go and start.go start them, stop.go and stopmode.go stop them, handover.go
+// the workers, generation.go and start.go start them, stop.go stops them; the modes are rows of scenarios/vocabulary, handover.go
 // and upgrade.go pass listening sockets on, selection.go says who is selected, acceptor.go starts
 // the process that accepts for the others, and process.go is one worker.
 //

@@ -28,13 +28,13 @@ type Env struct {
 	// any of the servers', so that it dies with this process.
 	Start func(c *exec.Cmd, cpus []int) error
 	// Place, where it is not nil, makes the network that a worker is to live in, instead of the servers': a pod's. It is called before
-	// each worker is started, with one that has its ID, generation and index. Sockets must be Exclusive or Reuseport then, and
+	// each worker is started, with one that has its ID, generation and index. Sockets must be SocketsExclusive or SocketsReuseport then, and
 	// neither Handover nor Selection says anything.
 	Place func(ctx context.Context, w *Worker) (Placement, error)
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error
 	// HalfOpen is how many handshakes are under way at each listener of the servers' network namespace, by its inode.
-	// Needed for BPFDrain.
+	// Needed for StopBPFDrain.
 	HalfOpen func() (map[uint64]int, error)
 	// Account gets every journal record of every worker, each worker's in order, from one goroutine at a time.
 	Account func(*Worker, journal.Record)

@@ -3,9 +3,10 @@ package servers
 import (
 	"fmt"
 	"os"
-	"reuseport-bench/scenarios/vocabulary"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // predecessor is whom the worker gets its listening socket from, or nil: nobody has it.

@@ -3,7 +3,6 @@ package servers_test
 import (
 	"fmt"
 	"os"
-	"reuseport-bench/scenarios/vocabulary"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	. "reuseport-bench/servers" // package worker imports it, so these tests cannot be part of it
 )
 

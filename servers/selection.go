@@ -109,7 +109,7 @@ func (g *Group) removeFromList(w *Worker) error {
 	return g.selector.Remove(w.slot)
 }
 
-// unlist keeps the selector from choosing workers and, for BPFDrain, returns when no handshake is under way at their
+// unlist keeps the selector from choosing workers and, for StopBPFDrain, returns when no handshake is under way at their
 // listeners any more, or when half of Config.Grace has passed: a client that never answers must not hold up the rest.
 func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) error {
 	listeners := map[uint64]bool{}
@@ -155,7 +155,7 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.S
 
 const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL, Linux 4.3
 
-// weight is that of the worker with an index, for Weighted: the last one's is Canary's share of all, the others' are equal.
+// weight is that of the worker with an index, for SelectorWeighted: the last one's is Canary's share of all, the others' are equal.
 func (g *Group) weight(index int) uint32 {
 	if g.cfg.Selection == vocabulary.SelectorSlowStart {
 		return selector.MaxWeight

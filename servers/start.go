@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reuseport-bench/scenarios/vocabulary"
 	"time"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // StartWorker starts one worker and returns when it is ready; after an error it does not run. Its

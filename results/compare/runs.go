@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// What two runs must have in common to be compared, by the names that CompareOptions.Allow takes.
+// What two runs must have in common to be compared, by the names that Options.Allow takes.
 const (
 	AllowKernel     = "kernel"
 	AllowCPUs       = "cpus"
@@ -26,7 +26,7 @@ const (
 	AllowScenario   = "scenario"
 )
 
-// Allowances are the values of CompareOptions.Allow.
+// Allowances are the values of Options.Allow.
 func Allowances() []string {
 	return []string{AllowKernel, AllowCPUs, AllowCPUModel, AllowPrivileged, AllowScenario}
 }
@@ -34,13 +34,13 @@ func Allowances() []string {
 // ErrRefused is the error of a comparison of what cannot be compared.
 var ErrRefused = errors.New("not comparable")
 
-// Options of CompareRuns. The zero value compares everything, strictly.
+// Options say what to compare, and how strictly. The zero value compares everything, strictly.
 type Options struct {
 	// Scenarios are the names of those to compare. Empty: all that both sides have.
 	Scenarios []string
 	// Only keeps the variants whose labels include these.
 	Only map[string]string
-	// Metrics decide, at most MaxGating. Empty: GatingMetrics.
+	// Metrics decide, at most MaxGating. Empty: metrics.Gating.
 	Metrics []string
 	// Thresholds replace the metrics' own: metric → least change that matters.
 	Thresholds map[string]float64

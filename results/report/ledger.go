@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// Ledger prints the books of each variant: the client's outcome against the server's, summed over
+// Ledger prints the ledger of each variant: the client's outcome against the server's, summed over
 // the trials that count, the balance, and the kernel's counters over the same trials. Rows that
 // nothing explains occur in invalid trials only; they are listed apart.
 func Ledger(w io.Writer, run *results.Run, opts Options) error {
@@ -94,7 +94,7 @@ func triesLine(trials []*results.Trial) string {
 		line, count(sum.Exhausted), count(sum.NoTime), count(sum.OverBudget))
 }
 
-// equalityBlock holds the kernel's counters against the books.
+// equalityBlock holds the kernel's counters against the ledger.
 func equalityBlock(d *document.Document, trials []*results.Trial) {
 	var all []results.Equality
 	for _, t := range trials {
@@ -105,15 +105,15 @@ func equalityBlock(d *document.Document, trials []*results.Trial) {
 				all = append(all, results.Equality{Counter: e.Counter, What: e.What})
 			}
 			all[i].Kernel += e.Kernel
-			all[i].Books += e.Books
+			all[i].Ledger += e.Ledger
 		}
 	}
 	if len(all) == 0 {
 		return
 	}
-	t := &document.Table{Columns: []document.Column{document.Left("the kernel's counter"), document.Right("kernel"), document.Right("books"), document.Right("difference"), document.Left("what the books counted")}}
+	t := &document.Table{Columns: []document.Column{document.Left("the kernel's counter"), document.Right("kernel"), document.Right("ledger"), document.Right("difference"), document.Left("what the ledger counted")}}
 	for _, e := range all {
-		t.Add(e.Counter, count(e.Kernel), count(e.Books), fmt.Sprintf("%+d", e.Kernel-e.Books), e.What)
+		t.Add(e.Counter, count(e.Kernel), count(e.Ledger), fmt.Sprintf("%+d", e.Kernel-e.Ledger), e.What)
 	}
 	d.Table(t)
 }
@@ -185,7 +185,7 @@ func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *do
 	for _, row := range rows {
 		cause := cmp.Or(row.Cause, missing)
 		if !row.Explained {
-			cause += t.Note("not allowed by the books: these attempts are the residual")
+			cause += t.Note("not allowed by the ledger: these attempts are the residual")
 		}
 		t.Add(row.Client, row.Server, cause, count(attempts[row]))
 	}

@@ -144,7 +144,7 @@ func TestCPUSet(t *testing.T) {
 	}
 }
 
-// Books that do not balance must say so.
+// A ledger that does not balance must say so.
 func TestBalance(t *testing.T) {
 	trial := &results.Trial{Attempts: 10, Served: 7, LostByCause: map[string]int64{"refused": 2, "client": 0}, Residual: 1}
 	if got, want := balance([]*results.Trial{trial}), "1 valid trial: 10 attempts ≠ 7 served + 2 refused; residual 1"; got != want {

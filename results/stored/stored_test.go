@@ -1,16 +1,17 @@
 package stored
 
 import (
-	"reuseport-bench/results"
-	"reuseport-bench/results/compare"
-	"reuseport-bench/results/metrics"
-	"reuseport-bench/results/resultstest"
-	"reuseport-bench/results/summary"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/resultstest"
+	"reuseport-bench/results/summary"
 )
 
 // A stored run of before is read with the metrics that it does not know, and keeps what it has.

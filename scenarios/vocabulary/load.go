@@ -1,7 +1,5 @@
 package vocabulary
 
-import "slices"
-
 // Pace is how the attempts of a schedule are spread over its duration.
 type Pace string
 
@@ -20,9 +18,6 @@ var paces = []Row[Pace]{
 	{PaceRamp, "evenly spread, at a rate that grows from load.from to load.rate"},
 	{PaceBurst, "load.burst attempts at once, then a pause"},
 }
-
-// Paces returns the table of paces.
-func Paces() []Row[Pace] { return slices.Clone(paces) }
 
 // Connections is how attempts come by a connection.
 type Connections string
@@ -44,9 +39,6 @@ var connections = []Row[Connections]{
 	{ConnectionsMixed, "attempts take turns, one new, one reused"},
 }
 
-// AllConnections returns the table of ways to come by a connection.
-func AllConnections() []Row[Connections] { return slices.Clone(connections) }
-
 // Jitter is how a backoff is spread, so that clients which failed together do not come back
 // together.
 type Jitter string
@@ -64,9 +56,6 @@ var jitters = []Row[Jitter]{
 		"come " +
 		"back together"},
 }
-
-// Jitters returns the table of jitters.
-func Jitters() []Row[Jitter] { return slices.Clone(jitters) }
 
 // RetryCause is something after which a client may make another try.
 type RetryCause string
@@ -106,9 +95,6 @@ var retryCauses = []RetryCauseRow{
 }
 
 func (r RetryCauseRow) value() Value { return Value{string(r.Name), r.Doc} }
-
-// RetryCauses returns the table of causes of a retry.
-func RetryCauses() []RetryCauseRow { return slices.Clone(retryCauses) }
 
 // SafeRetries returns what RetrySafe stands for: every failure. After any of them another try does
 // no harm.

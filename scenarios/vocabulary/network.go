@@ -53,9 +53,6 @@ var families = []Row[Family]{
 	{IPv6, "IPv6 addresses"},
 }
 
-// Families returns the table of families.
-func Families() []Row[Family] { return slices.Clone(families) }
-
 // Path is how clients get to the workers.
 type Path string
 
@@ -130,9 +127,6 @@ var healthChecks = []Row[HealthChecks]{
 	{ChecksFast, "every 100 ms, down after 2 failures, up after 1 success"},
 	{ChecksOff, "none: a worker is taken for up until HAProxy is told otherwise"},
 }
-
-// AllHealthChecks returns the table of health checks.
-func AllHealthChecks() []Row[HealthChecks] { return slices.Clone(healthChecks) }
 
 // Switch turns something on or off.
 type Switch string

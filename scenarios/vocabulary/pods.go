@@ -33,9 +33,6 @@ var placements = []PlacementRow{
 
 func (r PlacementRow) value() Value { return Value{string(r.Name), r.Doc} }
 
-// Placements returns the table of placements.
-func Placements() []PlacementRow { return slices.Clone(placements) }
-
 // Row returns the row of p; the zero row if there is none.
 func (p Placement) Row() PlacementRow { return rowOf(placements, p) }
 
@@ -89,6 +86,3 @@ var readinesses = []Row[Readiness]{
 	{ReadinessProbe, "when an HTTP request to it is answered, asked by its node every " +
 		"probe_period"},
 }
-
-// Readinesses returns the table of kinds of readiness.
-func Readinesses() []Row[Readiness] { return slices.Clone(readinesses) }

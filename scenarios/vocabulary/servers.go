@@ -66,9 +66,6 @@ var pins = []Row[Pin]{
 		"there are more workers"},
 }
 
-// Pins returns the table of pins.
-func Pins() []Row[Pin] { return slices.Clone(pins) }
-
 // Sockets is how the workers of a generation listen.
 type Sockets string
 
@@ -84,9 +81,6 @@ var socketModes = []Row[Sockets]{
 	{SocketsReuseport, "one listening socket each, bound with SO_REUSEPORT"},
 	{SocketsExclusive, "one worker's own listening socket, bound without SO_REUSEPORT"},
 }
-
-// AllSockets returns the table of ways to listen.
-func AllSockets() []Row[Sockets] { return slices.Clone(socketModes) }
 
 // AcceptMode is how a worker gets the connections of its listening socket.
 type AcceptMode string
@@ -235,9 +229,6 @@ var stalls = []StallRow{
 }
 
 func (r StallRow) value() Value { return Value{string(r.Name), r.Doc} }
-
-// Stalls returns the table of ways to stand still.
-func Stalls() []StallRow { return slices.Clone(stalls) }
 
 // Row returns the row of s; the zero row if there is none.
 func (s Stall) Row() StallRow { return rowOf(stalls, s) }

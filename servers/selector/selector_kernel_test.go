@@ -227,7 +227,7 @@ func TestKernelStrays(t *testing.T) {
 	}
 }
 
-// want holds a count to mean ± 4.5 standard deviations of a binomial distribution: beyond once in 150,000. The draws
+// wantBinomial holds a count to mean ± 4.5 standard deviations of a binomial distribution: beyond once in 150,000. The draws
 // follow from Config.Seed, so a test that passed will pass.
 func wantBinomial(t *testing.T, what string, got, n int, p float64) {
 	t.Helper()

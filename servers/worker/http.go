@@ -246,7 +246,7 @@ func (h *httpServer) stop(mode vocabulary.StopMode) error {
 		}()
 		return nil
 	}
-	return fmt.Errorf("worker %d: unknown way to stop %q", h.cfg.ID, mode)
+	return fmt.Errorf("worker %d: unknown stop mode %q", h.cfg.ID, mode)
 }
 
 // dismiss tells the connections that are still idle to go, by a FIN.

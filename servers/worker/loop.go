@@ -208,7 +208,7 @@ func (l *loop) stop(mode vocabulary.StopMode) error {
 			}
 		}
 	default:
-		return fmt.Errorf("worker %d: unknown way to stop %q", l.cfg.ID, mode)
+		return fmt.Errorf("worker %d: unknown stop mode %q", l.cfg.ID, mode)
 	}
 	now := l.clock.Now()
 	l.stopping, l.deadline, l.farewell = true, now.Add(l.cfg.Grace), now.Add(farewell(l.cfg.Grace))
@@ -295,7 +295,7 @@ func (l *loop) accept() (bool, error) {
 	return true, nil
 }
 
-// begin takes a connection into the books.
+// begin records an accepted connection.
 func (l *loop) begin(fd int, from netip.AddrPort) *loopConn {
 	c := l.newConn()
 	l.journal.Append(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Accepted, Peer: from})

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Status is the answer of one probe.
@@ -33,37 +34,38 @@ type Result struct {
 	Hint   string `json:"hint,omitempty"`   // what the user can do about it
 }
 
-// The names of the probes. Where the kernel has a name for the thing, it is that.
+// The names of the probes. Where the kernel has a name for the thing, it is that. Those that a value
+// of a scenario needs are words of the vocabulary.
 const (
 	NetNamespace    = "net_namespace"
 	UserNamespace   = "user_namespace"
 	PIDNamespace    = "pid_namespace"
-	Veth            = "veth"
-	NFTables        = "nftables"
-	Conntrack       = "conntrack"
-	TCPMigrateReq   = "tcp_migrate_req"
+	Veth            = string(vocabulary.Veth)
+	NFTables        = string(vocabulary.NFTables)
+	Conntrack       = string(vocabulary.Conntrack)
+	TCPMigrateReq   = string(vocabulary.TCPMigrateReq)
 	MigrationWakes  = "tcp_migrate_req/wakes"
 	QueueDepth      = "tcp_info_queue"
-	EpollExclusive  = "epollexclusive"
-	IncomingCPU     = "so_incoming_cpu"
+	EpollExclusive  = string(vocabulary.EpollExclusive)
+	IncomingCPU     = string(vocabulary.IncomingCPU)
 	MPTCP           = "mptcp"
 	BPF             = "bpf"
 	BPFJIT          = "bpf_jit"
 	BTF             = "btf"
-	SockArray       = "reuseport_sockarray"
+	SockArray       = string(vocabulary.SockArray)
 	RingBuffer      = "ringbuf"
-	SKReuseport     = "sk_reuseport"
-	SKMigrate       = "sk_reuseport/migrate"
+	SKReuseport     = string(vocabulary.SKReuseport)
+	SKMigrate       = string(vocabulary.SKMigrate)
 	TraceSendReset  = "tp_btf/tcp_send_reset"
 	TraceKfreeSKB   = "tp_btf/kfree_skb"
 	TraceSockState  = "tp_btf/inet_sock_set_state"
-	TraceIterTCP    = "iter/tcp"
+	TraceIterTCP    = string(vocabulary.TraceIterTCP)
 	CPUs            = "cpus"
 	Pressure        = "psi"
 	Timer           = "timer"
-	HAProxyCommand  = "haproxy"
-	NFTablesCommand = "nft"
-	UserIDs         = "user_ids"
+	HAProxyCommand  = string(vocabulary.HAProxyCommand)
+	NFTablesCommand = string(vocabulary.NFTablesCommand)
+	UserIDs         = string(vocabulary.UserIDs)
 )
 
 // Options says what to probe, and with what help. The zero value probes everything that can be

@@ -78,7 +78,7 @@ func (p *proxy) sync(due *agenda) {
 	}
 }
 
-// synced takes the result of a sync to the books and tells of it.
+// synced records the result of a sync and reports it.
 func (p *proxy) synced(r syncResult, minSyncPeriod time.Duration, now clock.Instant, tell func(Event)) error {
 	p.busy = false
 	p.free = time.Now().Add(minSyncPeriod)

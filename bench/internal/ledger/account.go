@@ -114,12 +114,6 @@ func (a *Account) Verdict(i int) Verdict {
 	return servedVerdict(a.book.lastTry(i))
 }
 
-// StepOf returns the step that attempt i was lost because of, or false.
-func (a *Account) StepOf(i int) (int, bool) {
-	s, ok := a.stepOf[i]
-	return s, ok
-}
-
 // Fill adds to a trial all that the account says of it. The trial's Workers must have been filled in
 // by Count; what only the machine can say stays as it is.
 func (a *Account) Fill(r *results.Trial) {
@@ -320,19 +314,19 @@ func (a *Account) Equalities(r *results.Trial) []results.Equality {
 		accepted += w.Accepted
 	}
 	all := []results.Equality{
-		{Counter: "TcpActiveOpens", Books: opened, What: "connections that the load opened"},
+		{Counter: "TcpActiveOpens", Ledger: opened, What: "connections that the load opened"},
 		{
-			Counter: "TcpPassiveOpens", Books: accepted + r.LostByCause[cause.ResetAtClose] + reset,
+			Counter: "TcpPassiveOpens", Ledger: accepted + r.LostByCause[cause.ResetAtClose] + reset,
 			What: "accepted, or reset in a queue",
 		},
 		{
-			Counter: "TcpExtListenOverflows", Books: r.LostByCause[cause.AcceptOverflow],
+			Counter: "TcpExtListenOverflows", Ledger: r.LostByCause[cause.AcceptOverflow],
 			What: "lost by accept_overflow",
 		},
 	}
 	if r.Trace != nil && r.Trace.Unavailable == "" {
 		all = append(all, results.Equality{
-			Counter: "TcpOutRsts", Books: r.Trace.Resets, What: "resets that the trace has seen",
+			Counter: "TcpOutRsts", Ledger: r.Trace.Resets, What: "resets that the trace has seen",
 		})
 	}
 	for i := range all {

@@ -112,7 +112,7 @@ func overflow(n int64) *Facts {
 	return &Facts{Duration: time.Second, Moved: map[string]int64{"TcpExtListenOverflows": n}}
 }
 
-// event returns facts in which the kernel said this of attempt 0's connection, 1 ms after it was
+// kernelSays returns facts in which the kernel said this of attempt 0's connection, 1 ms after it was
 // sent; worker 7 is closed then, or killed.
 func kernelSays(e Event, c Closing) *Facts {
 	f := closes(c)

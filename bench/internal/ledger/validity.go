@@ -38,7 +38,7 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 		invalid("TIME_WAIT overflow: %s skipped it, so stray resets are possible", unit.Plural(n, "connection"))
 	}
 	if t.Residual != 0 {
-		invalid("the books do not balance: residual %d; 'report --ledger' shows the rows", t.Residual)
+		invalid("the ledger does not balance: residual %d; 'report --ledger' shows the rows", t.Residual)
 	}
 	return reasons
 }

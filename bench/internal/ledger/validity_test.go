@@ -45,7 +45,7 @@ func TestValidity(t *testing.T) {
 		{"TIME_WAIT overflow", func(t *results.Trial) { t.Kernel = map[string]int64{"TcpExtTCPTimeWaitOverflow": 12} },
 			[]string{"TIME_WAIT overflow: 12 connections skipped it, so stray resets are possible"}},
 		{"residual", func(t *results.Trial) { t.Residual = 3 },
-			[]string{"the books do not balance: residual 3; 'report --ledger' shows the rows"}},
+			[]string{"the ledger does not balance: residual 3; 'report --ledger' shows the rows"}},
 		{"a step's CPU stolen", func(t *results.Trial) { t.Steps = machine(100, 210*nsMS, 0) },
 			[]string{"the machine stole 210ms of 400ms from the servers' CPUs in the window of step 1 (replace), over a share of 0.5"}},
 		{"a share that is borne", func(t *results.Trial) { t.Steps = machine(100, 190*nsMS, 24*nsMS) }, nil},

@@ -19,7 +19,7 @@ const ServerPort = 8080
 // has a port of its own.
 const backendPort = 9001
 
-// ServiceName is the one Service of a trial, and ServiceDNSName its name in DNS.
+// ServiceName is the one Service of a trial, and serviceDNSName its name in DNS.
 const ServiceName = "web"
 
 var serviceDNSName = dns.Name(ServiceName, "default")

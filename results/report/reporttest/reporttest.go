@@ -151,7 +151,7 @@ func LaggingTrial(i int) *results.Trial {
 	return t
 }
 
-// InterruptedRun is finishedRun, stopped after three blocks.
+// InterruptedRun is FinishedRun, stopped after three blocks.
 func InterruptedRun() *results.Run {
 	run := FinishedRun()
 	run.FinishedAt, run.Claims = nil, nil
@@ -168,7 +168,7 @@ func InterruptedRun() *results.Run {
 	return run
 }
 
-// SmallRun is finishedRun with the last trial of each variant alone.
+// SmallRun is FinishedRun with the last trial of each variant alone.
 func SmallRun() *results.Run {
 	run := FinishedRun()
 	for _, s := range run.Scenarios {
@@ -295,7 +295,7 @@ func FewRun() *results.Run {
 	return run
 }
 
-// GatedRun is finishedRun with every outcome that a gate can have, and a scenario that is void.
+// GatedRun is FinishedRun with every outcome that a gate can have, and a scenario that is void.
 func GatedRun() *results.Run {
 	run := FinishedRun()
 	s, steady := run.Scenarios[0], run.Scenarios[1]
