@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,10 +18,19 @@ import (
 	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/results"
+	"reuseport-bench/results/stored"
+	"reuseport-bench/results/unit"
 )
 
+// kept is what a run has of facts, or a part of that.
+type kept struct {
+	dir   string // the run's
+	files []harness.FactsFile
+	whole bool // nothing was left out by --scenario or --trial
+}
+
 // A factsFunc prints the recordings of a run.
-type factsFunc func(io.Writer, []harness.FactsFile) error
+type factsFunc func(io.Writer, kept) error
 
 // factsFormats are the formats that need kept facts.
 var factsFormats = map[string]factsFunc{"attempts": attemptsCSV, "vegeta": vegetaResults}
@@ -53,7 +63,7 @@ func printFacts(c *cobra.Command, args, scenarios []string, trial string, print 
 	if len(files) == 0 {
 		return usage(fmt.Errorf("%s: it has facts, but of no such trial; see the names in %s", path, filepath.Join(path, "facts")))
 	}
-	return print(c.OutOrStdout(), files)
+	return print(c.OutOrStdout(), kept{path, files, trial == "" && len(scenarios) == 0})
 }
 
 // judged reads a recording and judges it by the rules of this version.
@@ -71,15 +81,16 @@ func judged(f harness.FactsFile) (*ledger.Recording, *ledger.Account, error) {
 
 // attemptsCSV prints a line for each attempt. Instants are nanoseconds from the first scheduled
 // attempt; what does not apply is empty.
-func attemptsCSV(w io.Writer, files []harness.FactsFile) error {
+func attemptsCSV(w io.Writer, k kept) error {
 	out := csv.NewWriter(w)
 	err := out.Write([]string{
 		"trial", "labels", "load_process", "sequence", "scheduled_ns", "sent_ns", "done_ns", "worker", "tries",
 		"outcome", "phase", "error", "cause", "evidence", "step",
 	})
-	for _, f := range files {
+	for _, f := range k.files {
 		r, a, judgeErr := judged(f)
 		if judgeErr != nil {
+			out.Flush() // whole lines
 			return judgeErr
 		}
 		labels := results.LabelString(r.Header.Labels)
@@ -117,12 +128,12 @@ func orEmpty(n int) string {
 
 // vegetaResults prints one trial in vegeta's own encoding. The trial's clock knows no date, so the
 // schedule begins at the Unix epoch. Latency is response time, which counts from the schedule.
-func vegetaResults(w io.Writer, files []harness.FactsFile) error {
-	if len(files) > 1 {
+func vegetaResults(w io.Writer, k kept) error {
+	if len(k.files) > 1 {
 		return usage(fmt.Errorf("--format vegeta is of one trial: choose with --trial %s, or another of %d",
-			files[0].Name, len(files)))
+			k.files[0].Name, len(k.files)))
 	}
-	r, a, err := judged(files[0])
+	r, a, err := judged(k.files[0])
 	if err != nil {
 		return err
 	}
@@ -136,7 +147,7 @@ func vegetaResults(w io.Writer, files []harness.FactsFile) error {
 			continue // the load did not come to it: vegeta would take it for one of no time
 		}
 		result := vegeta.Result{
-			Attack: files[0].Name, Seq: row.Sequence*uint64(r.Load.Processes) + uint64(row.Process), Code: uint16(row.Status),
+			Attack: k.files[0].Name, Seq: row.Sequence*uint64(r.Load.Processes) + uint64(row.Process), Code: uint16(row.Status),
 			Timestamp: time.Unix(0, int64(row.Scheduled)).UTC(), Latency: row.Done.Sub(row.Scheduled),
 			Method: method, URL: "http://" + r.Trial.Target + "/",
 		}
@@ -157,13 +168,20 @@ func vegetaResults(w io.Writer, files []harness.FactsFile) error {
 const maxDifferences = 20
 
 // rejudgeFacts judges every recording again, and lists the attempts that come out differently. Then it
-// fails.
-func rejudgeFacts(w io.Writer, files []harness.FactsFile) error {
+// fails, and so it does where recordings are missing or are not of the run's trials.
+func rejudgeFacts(w io.Writer, k kept) error {
+	run, err := stored.Load(k.dir)
+	if err != nil {
+		return usage(err)
+	}
 	attempts, differ, trials := 0, 0, 0
-	for _, f := range files {
+	for _, f := range k.files {
 		r, a, err := judged(f)
 		if err != nil {
 			return err
+		}
+		if err := belongs(r, run, f); err != nil {
+			return usage(fmt.Errorf("%s: %w", f.Path, err))
 		}
 		attempts += a.Attempts()
 		changes := ledger.Changes(r.Verdicts, a.Verdicts())
@@ -190,10 +208,42 @@ func rejudgeFacts(w io.Writer, files []harness.FactsFile) error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d attempts of %d trials judged again: %d come out differently, in %d trials\n",
-		attempts, len(files), differ, trials)
+	_, err = fmt.Fprintf(w, "%s of %s judged again: %d come out differently, in %s\n",
+		unit.Plural(attempts, "attempt"), unit.Plural(len(k.files), "trial"), differ, unit.Plural(trials, "trial"))
+	if all := countTrials(run); err == nil && k.whole && len(k.files) < all {
+		_, err = fmt.Fprintf(w, "Of %d of the run's %s there are no facts: they were not judged.\n",
+			all-len(k.files), unit.Plural(all, "trial"))
+		if err == nil && differ == 0 {
+			err = &exitError{status: exitNotMeasured}
+		}
+	}
 	if err == nil && differ > 0 {
 		err = &exitError{status: exitFailed}
 	}
 	return err
+}
+
+// belongs says why a recording is not of the trial that its file is named for, or does not agree with
+// what the run has stored of that trial; nil: it does.
+func belongs(r *ledger.Recording, run *results.Run, f harness.FactsFile) error {
+	i := slices.IndexFunc(run.Scenarios, func(s *results.Scenario) bool { return s.Name == f.Scenario })
+	if i < 0 || f.Variant >= len(run.Scenarios[i].Variants) {
+		return errors.New("the run has no such trial")
+	}
+	v := run.Scenarios[i].Variants[f.Variant]
+	if r.Header.Scenario != f.Scenario || r.Header.Block != f.Block ||
+		results.LabelString(r.Header.Labels) != results.LabelString(v.Labels) {
+		return fmt.Errorf("these are the facts of another trial: %s %s, block %d", r.Header.Scenario,
+			results.LabelString(r.Header.Labels), r.Header.Block+1)
+	}
+	for _, t := range v.Trials {
+		if t.Block != r.Header.Block || t.Order != r.Header.Order {
+			continue
+		}
+		if !maps.Equal(t.LostByCause, r.Trial.LostByCause) {
+			return fmt.Errorf("run.json says %v were lost, and these facts %v", t.LostByCause, r.Trial.LostByCause)
+		}
+		return nil
+	}
+	return errors.New("the run has no such trial")
 }

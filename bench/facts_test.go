@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -41,6 +42,30 @@ func TestKernelKeepFacts(t *testing.T) {
 	if _, err := os.Stat(run("--trials", "1")); !os.IsNotExist(err) {
 		t.Errorf("facts without --keep-facts: %v", err)
 	}
+
+	// They are judged again: all of them, and as those of the trials that they are named for.
+	again := func(want int, says string) {
+		t.Helper()
+		c := p.command(t.Context(), "report", filepath.Dir(kept), "--rejudge")
+		output, _ := c.CombinedOutput()
+		if status := c.ProcessState.ExitCode(); status != want || !strings.Contains(string(output), says) {
+			t.Errorf("exit status %d, want %d and %q:\n%s", status, want, says, output)
+		}
+	}
+	first, second := filepath.Join(kept, "kept-00-00.jsonl.gz"), filepath.Join(kept, "kept-00-01.jsonl.gz")
+	again(0, "200 attempts of 2 trials judged again: 0 come out differently")
+	content, err := os.ReadFile(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(first, content, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	again(exitUsage, "the facts of another trial")
+	if err := os.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	again(exitNotMeasured, "Of 1 of the run's 2 trials there are no facts")
 }
 
 // factsLines counts the lines of a file by what they are.

@@ -49,9 +49,11 @@ formats.
 
 Of a run with --keep-facts: --format attempts is a line of CSV for each attempt. --format vegeta is vegeta's own
 encoding, for its 'report', 'plot' and 'encode': of one trial, --trial, with latencies that count from the schedule.
---rejudge judges every trial again by the rules of this version, and lists what comes out differently.
+--rejudge judges every trial again by the rules of this version, and lists what comes out differently. It says so where
+facts are missing, or are not those of the trial that run.json has.
 
-The exit status is 0 however the gates came out; it is 'run' that fails. With --rejudge it is 1 when anything differs.`,
+The exit status is 0 however the gates came out; it is 'run' that fails. With --rejudge it is 1 when anything differs, and 3 when facts are
+missing.`,
 		Example: `  reuseport-bench report --format github >> "$GITHUB_STEP_SUMMARY"
   reuseport-bench report --format benchfmt OLD > old.txt
   reuseport-bench report --format benchfmt NEW > new.txt

@@ -71,11 +71,15 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 		RunE: func(c *cobra.Command, args []string) error {
 			// What is said must mean something: an unset shell variable is not the default.
 			for _, name := range []string{"trials", "out", "resume"} {
-				if flag := c.Flags().Lookup(name); flag.Changed && (flag.Value.String() == "" || flag.Value.String() == "0") {
+				if flag := c.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
 					return usage(fmt.Errorf("--%s %q: needs a value; leave it out for the default", name, flag.Value))
 				}
 			}
 			f.budgetSet = c.Flags().Changed("budget")
+			// A run that has facts goes on to have them.
+			if f.resume != "" && !c.Flags().Changed("keep-facts") {
+				f.keepFacts = harness.HasFacts(f.resume)
+			}
 			if auto := f.trials == trialsAuto; f.budgetSet && !auto && f.resume == "" {
 				return usage(errors.New("--budget: how long to add trials; it needs --trials auto"))
 			} else if auto && f.quick {
@@ -92,7 +96,7 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 	c.Flags().StringVar(&f.out, "out", "", "run directory, new or empty (default: "+runsDir+"/TIME)")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and do nothing")
 	c.Flags().BoolVar(&f.json, "json", false, "print run.json instead of the report")
-	c.Flags().BoolVar(&f.keepFacts, "keep-facts", false, "keep what each trial is judged by; takes 1.2 MB per 1000 attempts")
+	c.Flags().BoolVar(&f.keepFacts, "keep-facts", false, "keep what each trial is judged by; takes 1.2 MB per 1000 attempts; --resume goes on as the run began")
 	c.Flags().StringVar(&f.resume, "resume", "", "go on with the unfinished run in this directory")
 	c.MarkFlagsMutuallyExclusive("out", "resume")
 	c.MarkFlagsMutuallyExclusive("json", "dry-run")

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"reuseport-bench/bench/internal/ledger"
@@ -51,13 +52,15 @@ func factsName(scenario string, variant, block, repeat int) string {
 	return name + factsSuffix
 }
 
-// variantAndBlock is what factsName puts behind a scenario's name.
-var variantAndBlock = regexp.MustCompile(`-\d+-\d+(-repeat\d+)?$`)
+// nameOfFacts is what factsName makes, without its end.
+var nameOfFacts = regexp.MustCompile(`^(.+)-(\d+)-(\d+)(-repeat\d+)?$`)
 
 // A FactsFile is the recording of a trial in a run directory.
 type FactsFile struct {
 	Name     string // scenario, variant and block, as in "steady-00-03"
 	Scenario string
+	Variant  int // its index in the scenario
+	Block    int
 	Path     string
 }
 
@@ -74,8 +77,20 @@ func FactsFiles(dir string) ([]FactsFile, error) {
 	var all []FactsFile
 	for _, path := range paths {
 		f := FactsFile{Name: strings.TrimSuffix(filepath.Base(path), factsSuffix), Path: path}
-		f.Scenario = variantAndBlock.ReplaceAllString(f.Name, "")
+		parts := nameOfFacts.FindStringSubmatch(f.Name)
+		if parts == nil {
+			return nil, fmt.Errorf("%s: the name is not that of a trial's facts; take it out of there", path)
+		}
+		f.Scenario = parts[1]
+		f.Variant, _ = strconv.Atoi(parts[2]) // digits; one out of range is no variant either way
+		f.Block, _ = strconv.Atoi(parts[3])
 		all = append(all, f)
 	}
 	return all, nil
+}
+
+// HasFacts reports whether a run directory has facts.
+func HasFacts(dir string) bool {
+	files, err := FactsFiles(dir)
+	return err == nil && len(files) > 0
 }
