@@ -95,8 +95,8 @@ type interruption struct {
 	after  time.Duration
 }
 
-// interrupt starts a run of the scenario, ends it, and checks that no process is left, and that what
-// was stored can be reported.
+// interrupt starts a run of the scenario, ends it, and checks that no process is left, and that
+// what was stored can be reported.
 func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption) {
 	t.Helper()
 	file, out := filepath.Join(p.dir, "scenario.yaml"), filepath.Join(p.dir, dir)

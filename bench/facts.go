@@ -167,8 +167,8 @@ func vegetaResults(w io.Writer, k kept) error {
 // maxDifferences bounds what is listed of a trial that comes out differently.
 const maxDifferences = 20
 
-// rejudgeFacts judges every recording again, and lists the attempts that come out differently. Then it
-// fails, and so it does where recordings are missing or are not of the run's trials.
+// rejudgeFacts judges every recording again, and lists the attempts that come out differently. Then
+// it fails, and so it does where recordings are missing or are not of the run's trials.
 func rejudgeFacts(w io.Writer, k kept) error {
 	run, err := stored.Load(k.dir)
 	if err != nil {
@@ -223,8 +223,8 @@ func rejudgeFacts(w io.Writer, k kept) error {
 	return err
 }
 
-// belongs says why a recording is not of the trial that its file is named for, or does not agree with
-// what the run has stored of that trial; nil: it does.
+// belongs says why a recording is not of the trial that its file is named for, or does not agree
+// with what the run has stored of that trial; nil: it does.
 func belongs(r *ledger.Recording, run *results.Run, f harness.FactsFile) error {
 	i := slices.IndexFunc(run.Scenarios, func(s *results.Scenario) bool { return s.Name == f.Scenario })
 	if i < 0 || f.Variant >= len(run.Scenarios[i].Variants) {

@@ -179,8 +179,8 @@ func (p *program) disturbLoad(
 	return errors.New("no load process came")
 }
 
-// What the load fails at by itself makes a trial invalid, whatever the scenario tolerates: nothing of it is
-// in a figure.
+// What the load fails at by itself makes a trial invalid, whatever the scenario tolerates: nothing
+// of it is in a figure.
 func TestKernelLoadFails(t *testing.T) {
 	requireLab(t)
 	stopped := func(pid int) error {

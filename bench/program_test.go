@@ -148,7 +148,8 @@ func trials(run *results.Run, label string) map[string][]*results.Trial {
 	return all
 }
 
-// carriedOut is the run of a scenario, by a program of its own, which ends with status 0 and whose ledger balances.
+// carriedOut is the run of a scenario, by a program of its own, which ends with status 0 and whose
+// ledger balances.
 func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
 	t.Helper()
 	run, stderr, status := newProgram(t).run(t, yaml, args...)

@@ -122,8 +122,8 @@ trials: 1
 	}
 }
 
-// Workers are replaced under load while clients try again, also on kept connections: the ledger balances, and what must not be repeated
-// is not.
+// Workers are replaced under load while clients try again, also on kept connections: the ledger
+// balances, and what must not be repeated is not.
 func TestKernelRetriesOfRestarts(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

@@ -229,8 +229,8 @@ trials: 1
 	}
 }
 
-// Workers that go, come and are replaced in any order leave nobody at a socket that nobody serves, and the ledger balances, with
-// the kernel's word and without.
+// Workers that go, come and are replaced in any order leave nobody at a socket that nobody serves,
+// and the ledger balances, with the kernel's word and without.
 func TestKernelStepsInAnyOrder(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

@@ -18,8 +18,8 @@ import (
 // Load reads a run: path is a run directory or its RunFile, which may be compressed by gzip and
 // then has ".gz" after its name. A run that has not finished is put together from RunFile and
 // TrialsFile, without summaries; a last line of TrialsFile that a crash cut off is left out and
-// reported in Run.Warnings. Of a finished run, a TrialsFile left beside it is ignored. Package stored
-// reads a run with what this program knows beyond the one that wrote it.
+// reported in Run.Warnings. Of a finished run, a TrialsFile left beside it is ignored. Package
+// stored reads a run with what this program knows beyond the one that wrote it.
 //
 // Reading is strict: an unknown field, trailing data or another schema version is an error that
 // names the file, the place and what to do.

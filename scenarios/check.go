@@ -47,9 +47,9 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder, root *yaml.Node) {
 	checkGates(s, d)
 }
 
-// checkVariants decodes and checks all variants, and returns them. A problem that the file has without
-// its matrix, and that every variant has, is reported where it stands; any other at the matrix,
-// once per block, with the labels of the first variant that has it.
+// checkVariants decodes and checks all variants, and returns them. A problem that the file has
+// without its matrix, and that every variant has, is reported where it stands; any other at the
+// matrix, once per block, with the labels of the first variant that has it.
 func checkVariants(s *Scenario, d *strictyaml.Decoder, root *yaml.Node, all []point) []Variant {
 	type place struct {
 		finding

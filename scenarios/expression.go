@@ -231,8 +231,8 @@ func unknownMetric(name string, known []string) *Problem {
 	return &Problem{What: fmt.Sprintf("unknown metric %q", name), Hint: hint}
 }
 
-// naming replaces what spells a figure, also lost_by_cause["timeout"], by one identifier: its name as
-// in run.json.
+// naming replaces what spells a figure, also lost_by_cause["timeout"], by one identifier: its name
+// as in run.json.
 type naming map[string]string
 
 func (n naming) Visit(node *ast.Node) {
@@ -246,7 +246,8 @@ func (n naming) Visit(node *ast.Node) {
 // error, for 0/0 compares as false with anything.
 type arithmetic struct{}
 
-// divisor is the function that arithmetic puts around what is divided by. No expectation can call it.
+// divisor is the function that arithmetic puts around what is divided by. No expectation can call
+// it.
 const divisor = "divisor"
 
 func (arithmetic) Visit(node *ast.Node) {

@@ -45,7 +45,8 @@ func (g Gate) compile() (*Expectation, *Problem) {
 	}, nil
 }
 
-// Figures are the figures with an interval that it speaks of, sorted, without the baseline's prefix.
+// Figures are the figures with an interval that it speaks of, sorted, without the baseline's
+// prefix.
 func (e *Expectation) Figures() (names []string) {
 	for _, name := range e.Names {
 		if !e.known.figure(name).exact {

@@ -29,8 +29,8 @@ func eval(expect string, v values) (bool, error) {
 	return e.Eval(v.of)
 }
 
-// Every count and every metric can be named, as in run.json, and is the figure it says; percentiles by
-// their older names, too.
+// Every count and every metric can be named, as in run.json, and is the figure it says; percentiles
+// by their older names, too.
 func TestEveryFigure(t *testing.T) {
 	spelled := map[string]string{}
 	for _, c := range metrics.Counts() {
@@ -221,7 +221,8 @@ func TestGrammar(t *testing.T) {
 	}
 }
 
-// A gate on a metric is accepted where a step of the timeline is measured by it, and refused where none is.
+// A gate on a metric is accepted where a step of the timeline is measured by it, and refused where
+// none is.
 func TestGateOnEveryStep(t *testing.T) {
 	const (
 		ends     = "replace roll remove kill crash delete-pod rolling-update scale move-pod drain-node"

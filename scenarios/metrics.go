@@ -32,8 +32,8 @@ func figures() (all []figure) {
 	return all
 }
 
-// aliases are the names, by those of run.json, that percentiles of times had before they were called
-// as there: response_p99_ns was response.p99.
+// aliases are the names, by those of run.json, that percentiles of times had before they were
+// called as there: response_p99_ns was response.p99.
 func aliases() map[string]string {
 	old := map[string]string{}
 	for _, of := range []string{"response", "service"} {

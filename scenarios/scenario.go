@@ -283,8 +283,9 @@ func (r Retry) Causes() []vocabulary.RetryCause {
 	return causes
 }
 
-// Search is for the highest rate at which nothing is dropped and response times stay within a bound. Each trial is then a
-// bisection, of which each try is a trial of its own; load.rate is not given.
+// Search is for the highest rate at which nothing is dropped and response times stay within a
+// bound. Each trial is then a bisection, of which each try is a trial of its own; load.rate is not
+// given.
 type Search struct {
 	// P99 is the bound of the 99th percentile of response time, up to 1 min. Default 0: no search.
 	P99 time.Duration `yaml:"p99,omitempty"`

@@ -12,7 +12,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// channels are the two ends of the socket pairs between an acceptor and its workers, by index. close closes them here.
+// channels are the two ends of the socket pairs between an acceptor and its workers, by index.
+// close closes them here.
 type channels struct{ acceptor, workers []*os.File }
 
 func (g *Group) openChannels() (c channels, err error) {

@@ -16,27 +16,32 @@ type Config struct {
 	Address netip.AddrPort        // where they listen, in the network of Env
 	Backlog int                   // of each listening socket
 	Accept  vocabulary.AcceptMode // "": the kind's own
-	// Handover is how a worker comes by its predecessor's socket, where it has a predecessor: the latest with its index that has
-	// not been told to stop or, with SocketsShared, any such worker.
+	// Handover is how a worker comes by its predecessor's socket, where it has a predecessor: the
+	// latest with its index that has not been told to stop or, with SocketsShared, any such worker.
 	Handover vocabulary.Handover
 	// PortPerIndex makes worker i of its generation listen at Address's port + i.
 	PortPerIndex bool
-	// MayBeTaken makes it no error that a worker finds its address taken, as with SocketsReuseport by another user's: the kernel lets sockets share
-	// a port only if one user id owns them all (socket(7), SO_REUSEPORT; inet_csk_bind_conflict in net/ipv4/inet_connection_sock.c). Such
-	// a worker ends, and is none of its generation's Workers; see Worker.BindError. With it, workers start one after the other.
+	// MayBeTaken makes it no error that a worker finds its address taken, as with SocketsReuseport
+	// by another user's: the kernel lets sockets share a port only if one user id owns them all
+	// (socket(7), SO_REUSEPORT; inet_csk_bind_conflict in net/ipv4/inet_connection_sock.c). Such a
+	// worker ends, and is none of its generation's Workers; see Worker.BindError. With it, workers
+	// start one after the other.
 	MayBeTaken bool
 	// Selection, with SocketsReuseport. Default SelectorHash.
 	Selection vocabulary.Selector
-	// ListedOnly, with SelectorHash, spreads connections by a hash over those workers only that are ready and have not been told to
-	// stop. It is needed for StopBPFMigrate and StopBPFDrain; the other selections by eBPF do so anyway.
+	// ListedOnly, with SelectorHash, spreads connections by a hash over those workers only that are
+	// ready and have not been told to stop. It is needed for StopBPFMigrate and StopBPFDrain; the
+	// other selections by eBPF do so anyway.
 	ListedOnly bool
-	// BPFMigrates lets the selection decide also where the queue of a closed listener goes (Linux 5.14).
+	// BPFMigrates lets the selection decide also where the queue of a closed listener goes (Linux
+	// 5.14).
 	BPFMigrates bool
-	// Canary, with SelectorWeighted, is the share of the connections, between 0 and 1, that goes to the last worker of a generation; the
-	// others share the rest. With one worker it says nothing.
+	// Canary, with SelectorWeighted, is the share of the connections, between 0 and 1, that goes to
+	// the last worker of a generation; the others share the rest. With one worker it says nothing.
 	Canary float64
 	Work   Work
-	// Startup is how long a worker takes from its start until it listens, beyond what its process needs; less than 20 s.
+	// Startup is how long a worker takes from its start until it listens, beyond what its process
+	// needs; less than 20 s.
 	Startup time.Duration
 	// Cold is how much longer the first request of a worker that starts cold takes.
 	Cold time.Duration
@@ -61,8 +66,8 @@ type Work struct {
 
 // Fault is a known defect for proving that the harness reports it at its size. Zero: none.
 type Fault struct {
-	// ResetFrom, ResetEvery and ResetCount: so many requests of load process 0 are answered with a RST, from that sequence number on,
-	// each so far behind the one before; 0 stands for 1.
+	// ResetFrom, ResetEvery and ResetCount: so many requests of load process 0 are answered with a
+	// RST, from that sequence number on, each so far behind the one before; 0 stands for 1.
 	ResetFrom  uint64 `json:"reset_from"`
 	ResetEvery uint64 `json:"reset_every"`
 	ResetCount uint64 `json:"reset_count"`

@@ -1,13 +1,14 @@
-// Package servers is the processes under test, seen from their parent: a Group starts generations of
-// workers and stops them. Package worker is the whole of such a process.
+// Package servers is the processes under test, seen from their parent: a Group starts generations
+// of workers and stops them. Package worker is the whole of such a process.
 //
 // Between the two stand the control protocol (protocol.go), lines of JSON on the pipes of package
 // child, and package journal, the worker's account of every connection, which outlives it.
 //
 // The files are named for what a group does: config.go says what can be asked for, group.go holds
-// the workers, generation.go and start.go start them, stop.go stops them; the modes are rows of scenarios/vocabulary, handover.go
-// and upgrade.go pass listening sockets on, selection.go says who is selected, acceptor.go starts
-// the process that accepts for the others, and process.go is one worker.
+// the workers, generation.go and start.go start them, stop.go stops them; the modes are rows of
+// scenarios/vocabulary, handover.go and upgrade.go pass listening sockets on, selection.go says who
+// is selected, acceptor.go starts the process that accepts for the others, and process.go is one
+// worker.
 //
 // Invariants:
 //   - A worker is ready when it listens, not before. Nothing sleeps to find out.

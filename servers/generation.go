@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A Generation is the workers that serve together; with Config.MayBeTaken, those that could bind. Whoever starts and stops single workers keeps
-// Workers up to date.
+// A Generation is the workers that serve together; with Config.MayBeTaken, those that could bind.
+// Whoever starts and stops single workers keeps Workers up to date.
 type Generation struct {
 	Number  int // from 0
 	Workers []*Worker
@@ -40,8 +40,8 @@ func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 	return gen, nil
 }
 
-// Launch starts Config.Workers workers, all at once, and does not wait for them. Await must follow. After an error nothing
-// of the generation runs. One call at a time.
+// Launch starts Config.Workers workers, all at once, and does not wait for them. Await must follow.
+// After an error nothing of the generation runs. One call at a time.
 func (g *Group) Launch(ctx context.Context) (*Generation, error) {
 	gen := g.NextGeneration()
 	if err := g.launch(ctx, gen); err != nil {
@@ -68,16 +68,17 @@ func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
 	return nil
 }
 
-// settle waits until the worker listens or cannot. Of two that call listen(2) at the same time each may find the other in TCP_LISTEN, which
-// is set before the port is asked for (inet_csk_listen_start in net/ipv4/inet_connection_sock.c), and neither would listen.
+// settle waits until the worker listens or cannot. Of two that call listen(2) at the same time each
+// may find the other in TCP_LISTEN, which is set before the port is asked for
+// (inet_csk_listen_start in net/ipv4/inet_connection_sock.c), and neither would listen.
 func (g *Group) settle(ctx context.Context, w *Worker) {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()
 	_ = w.awaitReady(ctx) // await finds out
 }
 
-// Await returns when all workers that Launch started are ready; from then on a selector may choose them. After an
-// error nothing of the generation runs.
+// Await returns when all workers that Launch started are ready; from then on a selector may choose
+// them. After an error nothing of the generation runs.
 func (g *Group) Await(ctx context.Context, gen *Generation) error {
 	defer gen.channels.close()
 	if err := g.await(ctx, gen); err != nil {

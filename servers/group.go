@@ -27,9 +27,10 @@ type Env struct {
 	// Start starts a command in the servers' network namespace, on the given CPUs or, where there are none, on
 	// any of the servers', so that it dies with this process.
 	Start func(c *exec.Cmd, cpus []int) error
-	// Place, where it is not nil, makes the network that a worker is to live in, instead of the servers': a pod's. It is called before
-	// each worker is started, with one that has its ID, generation and index. Sockets must be SocketsExclusive or SocketsReuseport then, and
-	// neither Handover nor Selection says anything.
+	// Place, where it is not nil, makes the network that a worker is to live in, instead of the
+	// servers': a pod's. It is called before each worker is started, with one that has its ID,
+	// generation and index. Sockets must be SocketsExclusive or SocketsReuseport then, and neither
+	// Handover nor Selection says anything.
 	Place func(ctx context.Context, w *Worker) (Placement, error)
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error

@@ -36,7 +36,8 @@ func duplicate(listener int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "listener"), nil
 }
 
-// heldListener is a duplicate of the socket that the parent holds for an index, made when it is first needed.
+// heldListener is a duplicate of the socket that the parent holds for an index, made when it is
+// first needed.
 func (g *Group) heldListener(index int) (*os.File, error) {
 	if _, made := g.held[index]; !made {
 		err := g.env.Do(func() error {

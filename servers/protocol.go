@@ -17,15 +17,16 @@ import (
 // Descriptors of a worker beside its pipes, in the order of child.Options.Files.
 const (
 	FDJournal = child.FilesFD
-	// FDListener is a listening socket of the parent's, or the channel from an acceptor; of an acceptor
-	// itself the shared socket, and the channels to the workers after it.
+	// FDListener is a listening socket of the parent's, or the channel from an acceptor; of an
+	// acceptor itself the shared socket, and the channels to the workers after it.
 	FDListener = FDJournal + 1
-	// FDSelector is the first of the descriptors of a selector, where workers have sockets of their own.
+	// FDSelector is the first of the descriptors of a selector, where workers have sockets of their
+	// own.
 	FDSelector = FDJournal + 1
 )
 
-// WorkerConfig is the first line on the control pipe: what the worker's group is configured as, with
-// Address where this worker listens, and what is the worker's own.
+// WorkerConfig is the first line on the control pipe: what the worker's group is configured as,
+// with Address where this worker listens, and what is the worker's own.
 type WorkerConfig struct {
 	Config
 	ID         int
@@ -48,12 +49,13 @@ type Command struct {
 	Stop vocabulary.StopMode `json:"stop,omitempty"`
 	// BusyLoop makes a worker's loop compute for that long and do nothing else.
 	BusyLoop time.Duration `json:"busy_loop_ns,omitempty"`
-	// Upgrade, with Tableflip, makes a worker start its successor, which is to report at that address.
+	// Upgrade, with Tableflip, makes a worker start its successor, which is to report at that
+	// address.
 	Upgrade string `json:"upgrade,omitempty"`
 }
 
-// Event is a line on the events pipe. A worker says ready once, then after a stop command closed and
-// at last stopped; failed at any time ends the conversation.
+// Event is a line on the events pipe. A worker says ready once, then after a stop command closed
+// and at last stopped; failed at any time ends the conversation.
 type Event struct {
 	Event string        `json:"event"`
 	At    clock.Instant `json:"at"`

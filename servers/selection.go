@@ -35,8 +35,8 @@ var programs = map[vocabulary.Selector]selector.Kind{
 // Selector is what decides over the group's sockets in eBPF, or nil. It is closed with the group.
 func (g *Group) Selector() *selector.Selector { return g.selector }
 
-// slots is how many workers a selector has room for: of a good many generations, since those that were told to stop
-// may take their time.
+// slots is how many workers a selector has room for: of a good many generations, since those that
+// were told to stop may take their time.
 func (g *Group) slots() int { return min(selector.MaxSlots, 8*g.cfg.Workers+8) }
 
 // freeSlot is the lowest slot whose worker, if it had one, has exited.
@@ -109,8 +109,9 @@ func (g *Group) removeFromList(w *Worker) error {
 	return g.selector.Remove(w.slot)
 }
 
-// unlist keeps the selector from choosing workers and, for StopBPFDrain, returns when no handshake is under way at their
-// listeners any more, or when half of Config.Grace has passed: a client that never answers must not hold up the rest.
+// unlist keeps the selector from choosing workers and, for StopBPFDrain, returns when no handshake
+// is under way at their listeners any more, or when half of Config.Grace has passed: a client that
+// never answers must not hold up the rest.
 func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) error {
 	listeners := map[uint64]bool{}
 	for _, w := range workers {
@@ -125,9 +126,10 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.S
 	if g.env.HalfOpen == nil {
 		return errors.New("bpf-drain: nobody can tell which handshakes are under way")
 	}
-	// Who has met the old list has chosen when every read-side section that was under way has ended, and what it chose is
-	// in the table of connections then: a segment is dealt with in one such section. MEMBARRIER_CMD_GLOBAL waits for just
-	// that (synchronize_rcu in kernel/sched/membarrier.c); a machine with one CPU, which needs none, returns at once.
+	// Who has met the old list has chosen when every read-side section that was under way has
+	// ended, and what it chose is in the table of connections then: a segment is dealt with in one
+	// such section. MEMBARRIER_CMD_GLOBAL waits for just that (synchronize_rcu in
+	// kernel/sched/membarrier.c); a machine with one CPU, which needs none, returns at once.
 	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
 		return fmt.Errorf("membarrier: %w", errno)
 	}
@@ -155,7 +157,8 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.S
 
 const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL, Linux 4.3
 
-// weight is that of the worker with an index, for SelectorWeighted: the last one's is Canary's share of all, the others' are equal.
+// weight is that of the worker with an index, for SelectorWeighted: the last one's is Canary's
+// share of all, the others' are equal.
 func (g *Group) weight(index int) uint32 {
 	if g.cfg.Selection == vocabulary.SelectorSlowStart {
 		return selector.MaxWeight

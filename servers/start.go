@@ -11,8 +11,9 @@ import (
 )
 
 // StartWorker starts one worker and returns when it is ready; after an error it does not run. Its
-// generation is only its label: it is not added to one. Its index in it, from 0, decides what workers differ
-// in (Config.Pin, Config.PortPerIndex). It starts cold, and gets warm within so long; 0: it is warm. One call at a time.
+// generation is only its label: it is not added to one. Its index in it, from 0, decides what
+// workers differ in (Config.Pin, Config.PortPerIndex). It starts cold, and gets warm within so
+// long; 0: it is warm. One call at a time.
 func (g *Group) StartWorker(ctx context.Context, generation, index int, cold time.Duration) (*Worker, error) {
 	w, err := g.LaunchWorker(ctx, generation, index, cold)
 	if err != nil {
@@ -21,12 +22,14 @@ func (g *Group) StartWorker(ctx context.Context, generation, index int, cold tim
 	return w, g.AwaitWorker(ctx, w)
 }
 
-// LaunchWorker is StartWorker without the wait. AwaitWorker must follow. After an error the worker does not run.
+// LaunchWorker is StartWorker without the wait. AwaitWorker must follow. After an error the worker
+// does not run.
 func (g *Group) LaunchWorker(ctx context.Context, generation, index int, cold time.Duration) (*Worker, error) {
 	return g.startWorker(ctx, generation, index, cold, channels{})
 }
 
-// AwaitWorker returns when the worker is ready; from then on a selector may choose it. After an error it does not run.
+// AwaitWorker returns when the worker is ready; from then on a selector may choose it. After an
+// error it does not run.
 func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()
@@ -98,7 +101,8 @@ func (g *Group) workerConfig(w *Worker) WorkerConfig {
 	return cfg
 }
 
-// inheritance is what a worker gets beside its pipes and its journal. The caller releases it when the worker has it.
+// inheritance is what a worker gets beside its pipes and its journal. The caller releases it when
+// the worker has it.
 func (g *Group) inheritance(w *Worker, channels channels) (files []*os.File, release func(), err error) {
 	release = func() {}
 	switch {

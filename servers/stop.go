@@ -19,7 +19,8 @@ import (
 // for Close to end.
 func (g *Group) Stop(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) (trigger, closed clock.Instant, err error) {
 	trigger = g.env.Clock.Now()
-	// What the acceptor has accepted, the workers get before they are stopped. Of one that is killed it is told nothing.
+	// What the acceptor has accepted, the workers get before they are stopped. Of one that is
+	// killed it is told nothing.
 	if a := g.acceptor; a != nil && mode != vocabulary.StopKill && !a.wasStopped() {
 		_, err = g.stop(ctx, []*Worker{a}, vocabulary.StopDrain)
 	}

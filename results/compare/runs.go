@@ -130,9 +130,9 @@ func byTime(runs []*results.Run) []*results.Run {
 
 // Runs compares head with base, each at least one run. Where both sides are as many runs of a
 // single block that took turns, base and head, head and base, they are compared in pairs (see
-// stats.PairedRatio); else as two samples, which drift of the machine between them can tell apart as well
-// as a change of the program. It refuses, with ErrRefused, what differs in kernel, CPUs, privileges
-// or scenario, and what has nothing in common.
+// stats.PairedRatio); else as two samples, which drift of the machine between them can tell apart
+// as well as a change of the program. It refuses, with ErrRefused, what differs in kernel, CPUs,
+// privileges or scenario, and what has nothing in common.
 func Runs(base, head []*results.Run, o Options) (*Comparison, error) {
 	if err := o.check(); err != nil {
 		return nil, err

@@ -83,8 +83,8 @@ type Journal struct {
 	header *header
 }
 
-// Create makes a journal and returns the parent's mapping, to be ended by Close, and the file that the
-// worker is to Map, which the caller closes when the worker has it.
+// Create makes a journal and returns the parent's mapping, to be ended by Close, and the file that
+// the worker is to Map, which the caller closes when the worker has it.
 func Create() (*Journal, *os.File, error) {
 	f, err := sys.SizedMemoryFile("reuseport-bench-journal", size)
 	if err != nil {
@@ -97,7 +97,8 @@ func Create() (*Journal, *os.File, error) {
 	return j, f, nil
 }
 
-// Map maps the journal in a file; the file may be closed then. The caller ends the mapping by Close.
+// Map maps the journal in a file; the file may be closed then. The caller ends the mapping by
+// Close.
 func Map(fd int) (*Journal, error) {
 	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
@@ -109,7 +110,8 @@ func Map(fd int) (*Journal, error) {
 // Close ends the mapping. Records that the other process has yet to drain stay.
 func (j *Journal) Close() error { return unix.Munmap(j.mem) }
 
-// Append writes a record, by the worker only. Where the ring is full it counts a missed one instead.
+// Append writes a record, by the worker only. Where the ring is full it counts a missed one
+// instead.
 func (j *Journal) Append(r Record) {
 	n := j.header.written
 	if n-atomic.LoadUint64(&j.header.read) >= ringRecords {

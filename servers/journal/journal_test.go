@@ -54,7 +54,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// The ring goes round many times without a loss while it is emptied, and counts what it has no room for.
+// The ring goes round many times without a loss while it is emptied, and counts what it has no room
+// for.
 func TestWrapsAndCountsWhatItMisses(t *testing.T) {
 	worker, parent := both(t)
 	next := clock.Instant(0)

@@ -67,7 +67,8 @@
 //     atomically. So a worker may be killed at any instruction, and Join makes sense of what it left.
 //   - Counters of connections only grow, whoever holds the slot.
 //
-// It needs Linux 5.12 (atomic operations that return a value). The package is for Linux only and imports only servers/sys of this module.
+// It needs Linux 5.12 (atomic operations that return a value). The package is for Linux only and
+// imports only servers/sys of this module.
 package selector
 
 //go:generate ../../scripts/bpf2go.sh -type slot selector selector.c

@@ -208,7 +208,8 @@ func TestKernelStrays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// In repair mode (TCP_REPAIR in tcp.h) a socket goes without a word, so that what the peer sends next meets nobody.
+		// In repair mode (TCP_REPAIR in tcp.h) a socket goes without a word, so that what the peer
+		// sends next meets nobody.
 		if err := unix.SetsockoptInt(conn, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1); err != nil {
 			t.Fatalf("TCP_REPAIR: %v", err)
 		}
@@ -227,8 +228,8 @@ func TestKernelStrays(t *testing.T) {
 	}
 }
 
-// wantBinomial holds a count to mean ± 4.5 standard deviations of a binomial distribution: beyond once in 150,000. The draws
-// follow from Config.Seed, so a test that passed will pass.
+// wantBinomial holds a count to mean ± 4.5 standard deviations of a binomial distribution: beyond
+// once in 150,000. The draws follow from Config.Seed, so a test that passed will pass.
 func wantBinomial(t *testing.T, what string, got, n int, p float64) {
 	t.Helper()
 	mean, sd := float64(n)*p, math.Sqrt(float64(n)*p*(1-p))
@@ -243,7 +244,8 @@ func TestKernelWeighted(t *testing.T) {
 		const n = 2000
 		served := r.serveMany(n)
 		wantBinomial(t, "the heavy one", served[0], n, 0.9)
-		// Runs, to tell a draw from a pattern such as nine and one: changes of worker between neighbours.
+		// Runs, to tell a draw from a pattern such as nine and one: changes of worker between
+		// neighbours.
 		changes, last := 0, 0
 		for range n {
 			slot := r.serve()
@@ -642,7 +644,8 @@ func TestKernelSuccessorStartsAnew(t *testing.T) {
 	}
 }
 
-// While the list changes all the time, every connection goes to somebody who is always listed or just changing.
+// While the list changes all the time, every connection goes to somebody who is always listed or
+// just changing.
 func TestKernelChangesUnderLoad(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {

@@ -1,10 +1,10 @@
-// Package socket is what the program itself does with sockets: it makes them, binds them, passes them
-// to other processes (rights.go), and converts their addresses.
+// Package socket is what the program itself does with sockets: it makes them, binds them, passes
+// them to other processes (rights.go), and converts their addresses.
 //
 // The calls that do not block are hidden from Go's scheduler (this file). There is nothing to tell
 // it of them. If it is told, its monitor thread keeps looking, every few microseconds, for one that
-// takes long, and where a process has one CPU it does that there. docs/engine.md has what that costs
-// a load process. The errors of these calls are of type unix.Errno.
+// takes long, and where a process has one CPU it does that there. docs/engine.md has what that
+// costs a load process. The errors of these calls are of type unix.Errno.
 package socket
 
 import (

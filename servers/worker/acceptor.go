@@ -13,8 +13,9 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// acceptor is the process that accepts for all workers of a group and passes each connection to the next worker
-// in turn: the textbook's alternative to many processes at one socket. It serves nothing itself.
+// acceptor is the process that accepts for all workers of a group and passes each connection to the
+// next worker in turn: the textbook's alternative to many processes at one socket. It serves
+// nothing itself.
 type acceptor struct {
 	*worker
 	epoll    int
@@ -83,8 +84,8 @@ func (a *acceptor) passAll() error {
 	}
 }
 
-// pass gives a connection to the next worker whose channel has room. Where none has, it is closed, which its client
-// will notice.
+// pass gives a connection to the next worker whose channel has room. Where none has, it is closed,
+// which its client will notice.
 func (a *acceptor) pass(fd int) error {
 	rights := unix.UnixRights(fd)
 	for tries := len(a.channels); tries > 0; tries-- {

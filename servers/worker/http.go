@@ -35,7 +35,8 @@ type httpServer struct {
 	server  http.Server
 	accepts *httpListener
 	changed chan struct{} // holds a value when connections may have become fewer
-	// upgrader, with Tableflip, starts this worker's successor and passes it the listener; failed is its last word.
+	// upgrader, with Tableflip, starts this worker's successor and passes it the listener; failed
+	// is its last word.
 	upgrader *tableflip.Upgrader
 	failed   chan error
 

@@ -25,7 +25,8 @@ type httpListener struct {
 	err    error // of Close; read once Serve has returned
 }
 
-// Accept implements net.Listener. When its deadline has passed it takes what is queued, closes, and ends.
+// Accept implements net.Listener. When its deadline has passed it takes what is queued, closes, and
+// ends.
 func (l *httpListener) Accept() (net.Conn, error) {
 	c, err := l.AcceptTCP()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -218,8 +219,8 @@ func (c *httpConn) abort() {
 	panic(http.ErrAbortHandler)
 }
 
-// dismiss ends the sending side of an idle connection, and the rest a little later. One with a request
-// on its way is left to answer it. The connection's mu is held.
+// dismiss ends the sending side of an idle connection, and the rest a little later. One with a
+// request on its way is left to answer it. The connection's mu is held.
 func (c *httpConn) dismiss() {
 	if c.leaving || c.ended || !c.idle || c.unread() {
 		return

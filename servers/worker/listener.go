@@ -68,14 +68,16 @@ var attachments = map[vocabulary.Selector]func(*worker) error{
 	},
 }
 
-// bindRetry is how long a worker that finds its address taken waits before it tries again: a usual figure in start scripts
-// and supervisors. bindLimit is when it gives up; its parent will have done so before.
+// bindRetry is how long a worker that finds its address taken waits before it tries again: a usual
+// figure in start scripts and supervisors. bindLimit is when it gives up; its parent will have done
+// so before.
 const (
 	bindRetry = 10 * time.Millisecond
 	bindLimit = 30 * time.Second
 )
 
-// bind makes the worker's own socket listen. Without SO_REUSEPORT it must wait until the one before is gone.
+// bind makes the worker's own socket listen. Without SO_REUSEPORT it must wait until the one before
+// is gone.
 func (w *worker) bind() (err error) {
 	for until := w.clock.Now().Add(bindLimit); ; {
 		w.listener, err = w.cfg.Listen(w.cfg.Address)
@@ -87,8 +89,8 @@ func (w *worker) bind() (err error) {
 	}
 }
 
-// becomeActivated does what a service manager does between fork and exec: it names the process that the sockets
-// are for, and becomes the service. It returns only with an error.
+// becomeActivated does what a service manager does between fork and exec: it names the process that
+// the sockets are for, and becomes the service. It returns only with an error.
 func becomeActivated() error {
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, servers.EnvListenPID+"=") })
 	env = append(env, servers.EnvListenPID+"="+strconv.Itoa(os.Getpid()))

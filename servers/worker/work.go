@@ -42,7 +42,8 @@ func burn(d time.Duration) {
 	}
 }
 
-// serviceTime is that of the next request, longer while the worker is cold; Work says which kind of time it is.
+// serviceTime is that of the next request, longer while the worker is cold; Work says which kind of
+// time it is.
 func (w *worker) serviceTime() time.Duration {
 	d := w.works.next()
 	if w.cfg.ColdFor == 0 {
@@ -52,7 +53,8 @@ func (w *worker) serviceTime() time.Duration {
 	return d + time.Duration(float64(w.cfg.Cold)*max(0, float64(left)/float64(w.cfg.ColdFor)))
 }
 
-// faulty says whether the request is one to be answered with a reset: the first try of an attempt that is.
+// faulty says whether the request is one to be answered with a reset: the first try of an attempt
+// that is.
 func (w *worker) faulty(r wire.Request) bool {
 	f := w.cfg.Fault
 	if !r.Identified || r.Attempt.Process != 0 || r.Attempt.Try > 0 || r.Attempt.Sequence < f.ResetFrom {

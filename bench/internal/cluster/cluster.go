@@ -1,6 +1,6 @@
 // Package cluster is the pods of a trial behind a Service: where they are, when they are ready, who
-// sends connections to them, and at which instants all of that changed. The control plane is a stand-in
-// of this program's (kube.Embedded); the rules and connection tracking are the kernel's.
+// sends connections to them, and at which instants all of that changed. The control plane is a
+// stand-in of this program's (kube.Embedded); the rules and connection tracking are the kernel's.
 package cluster
 
 import (
@@ -29,8 +29,8 @@ const Embedded = "embedded"
 // rulesLimit bounds how long the rules may take, beyond the lags that were asked for.
 const rulesLimit = 10 * time.Second
 
-// closeTimeout keeps what the clients' node remembers of a refused connection until the trial's end,
-// when it is read.
+// closeTimeout keeps what the clients' node remembers of a refused connection until the trial's
+// end, when it is read.
 const closeTimeout = "net.netfilter.nf_conntrack_tcp_timeout_close"
 
 // Options of a Cluster.
@@ -128,8 +128,8 @@ func (c *Cluster) serveNames() error {
 	return err
 }
 
-// publish sets what the name is answered with: the Service's address or, of a headless one, the ready
-// endpoints'.
+// publish sets what the name is answered with: the Service's address or, of a headless one, the
+// ready endpoints'.
 func (c *Cluster) publish(endpoints []kube.Endpoint) error {
 	var addrs []netip.Addr
 	if c.plan.Path == vocabulary.PathService {
@@ -181,8 +181,8 @@ func (c *Cluster) Register(ctx context.Context, workers []*servers.Worker) error
 	return nil
 }
 
-// AwaitRules waits until the clients' node sends connections to the pods of all these workers. Where
-// clients know a pod's own address it returns at once: no rule is needed.
+// AwaitRules waits until the clients' node sends connections to the pods of all these workers.
+// Where clients know a pod's own address it returns at once: no rule is needed.
 func (c *Cluster) AwaitRules(ctx context.Context, workers []*servers.Worker) error {
 	if c.plan.Path == vocabulary.PathPod {
 		return nil
@@ -209,7 +209,8 @@ func (c *Cluster) AwaitReady(ctx context.Context, w *servers.Worker) error {
 	})
 }
 
-// await waits until the events so far are as they should be. The condition is asked under the cluster's lock.
+// await waits until the events so far are as they should be. The condition is asked under the
+// cluster's lock.
 func (c *Cluster) await(ctx context.Context, limit time.Duration, otherwise string, is func() bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New(otherwise))
 	defer cancel()
@@ -233,8 +234,8 @@ func hasReady(e kube.Event, pod string) bool {
 	return slices.ContainsFunc(e.Endpoints, func(x kube.Endpoint) bool { return x.Pod == pod && x.Ready() })
 }
 
-// Delete deletes the workers' pods: their kubelets and the control plane hear of it at the same time.
-// It returns when their listeners are closed.
+// Delete deletes the workers' pods: their kubelets and the control plane hear of it at the same
+// time. It returns when their listeners are closed.
 func (c *Cluster) Delete(ctx context.Context, workers []*servers.Worker) (trigger, closed clock.Instant, err error) {
 	trigger = c.clock.Now()
 	for _, w := range workers {
@@ -276,8 +277,8 @@ func (c *Cluster) NodeDown(node int) error {
 	return c.lab.NodeDown(node)
 }
 
-// Unready does what the node controller does to the pods of a node that has been silent for too long:
-// it marks them as not ready.
+// Unready does what the node controller does to the pods of a node that has been silent for too
+// long: it marks them as not ready.
 func (c *Cluster) Unready(ctx context.Context, workers []*servers.Worker) error {
 	var errs []error
 	for _, w := range workers {

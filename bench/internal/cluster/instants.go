@@ -15,8 +15,8 @@ type Timescale interface {
 	Maybe(clock.Instant) *ledger.Time // nil for 0, an instant that has not come
 }
 
-// ReadTranslations reads what the clients' node remembers of each connection, for Routes. It is for a
-// trial whose load has just ended: some entries live for seconds only.
+// ReadTranslations reads what the clients' node remembers of each connection, for Routes. It is for
+// a trial whose load has just ended: some entries live for seconds only.
 func (c *Cluster) ReadTranslations() (err error) {
 	c.translations, err = c.lab.Translations(c.lab.Clients())
 	return err
@@ -56,8 +56,8 @@ func (c *Cluster) Routes(at Timescale, shared bool) *ledger.Routes {
 	return r
 }
 
-// routed returns when the rules of the clients' node led to the pod. They may leave one out and come
-// back to it: one that is terminating is used where no other is left.
+// routed returns when the rules of the clients' node led to the pod. They may leave one out and
+// come back to it: one that is terminating is used where no other is left.
 func (c *Cluster) routed(at Timescale, p *pod) (all []ledger.Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,8 +130,9 @@ func nanoseconds(t *ledger.Time) *int64 {
 	return new(int64(*t))
 }
 
-// since returns the instant of the first event of that kind about the pod at or after another; 0: there
-// was none. Endpoints have changed for it when it is among the ready ones (listed), or no longer.
+// since returns the instant of the first event of that kind about the pod at or after another; 0:
+// there was none. Endpoints have changed for it when it is among the ready ones (listed), or no
+// longer.
 func (c *Cluster) since(p *pod, kind kube.EventKind, from clock.Instant, listed bool) clock.Instant {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -65,8 +65,8 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 	return servers.Placement{Address: at, Start: start}, nil
 }
 
-// podFor returns a new pod for the worker, on the nodes in turn where nothing else is said, or the one
-// pod of all workers.
+// podFor returns a new pod for the worker, on the nodes in turn where nothing else is said, or the
+// one pod of all workers.
 func (c *Cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 	place := c.plan.Placement
 	if place == vocabulary.PlacementContainers && len(c.order) > 0 {
@@ -119,8 +119,8 @@ func (c *Cluster) podOf(w *servers.Worker) *pod {
 	return c.pods[w.ID]
 }
 
-// serve puts a pod behind the Service. Its kubelet says when it is ready. A pod with a container that
-// could not bind never is.
+// serve puts a pod behind the Service. Its kubelet says when it is ready. A pod with a container
+// that could not bind never is.
 func (c *Cluster) serve(ctx context.Context, p *pod) error {
 	if p.kubelet != nil || slices.ContainsFunc(p.workers, func(w *servers.Worker) bool { return w.BindError() != 0 }) {
 		return nil
@@ -225,8 +225,8 @@ func (c *Cluster) Counters() (kernel.Counters, error) {
 	return sum, nil
 }
 
-// gone returns when a pod ceased to serve, because its listener closed or its node fell silent; 0: it
-// has not.
+// gone returns when a pod ceased to serve, because its listener closed or its node fell silent; 0:
+// it has not.
 func (c *Cluster) gone(p *pod) clock.Instant {
 	from := p.closing()
 	c.mu.Lock()

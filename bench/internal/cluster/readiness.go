@@ -19,8 +19,8 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// awaitStarted returns when a pod counts as started: when its processes listen or, where a probe asks
-// for that or none is to, at once.
+// awaitStarted returns when a pod counts as started: when its processes listen or, where a probe
+// asks for that or none is to, at once.
 func (c *Cluster) awaitStarted(ctx context.Context, p *pod) {
 	if c.plan.Readiness != vocabulary.ReadinessListening {
 		return
@@ -42,8 +42,8 @@ func (c *Cluster) probeOf(p *pod) func(context.Context) error {
 	return func(ctx context.Context) error { return c.probe(ctx, p) }
 }
 
-// probe asks a pod over HTTP, from its node, as a kubelet does: any status from 200 to 399 is a success
-// (kubernetes.io, "Configure Liveness, Readiness and Startup Probes").
+// probe asks a pod over HTTP, from its node, as a kubelet does: any status from 200 to 399 is a
+// success (kubernetes.io, "Configure Liveness, Readiness and Startup Probes").
 func (c *Cluster) probe(ctx context.Context, p *pod) (err error) {
 	conn, err := c.dial(ctx, c.lab.Node(p.Node), netip.AddrPortFrom(p.Addr, plan.ServerPort))
 	if err != nil {
@@ -70,8 +70,8 @@ func (c *Cluster) probe(ctx context.Context, p *pod) (err error) {
 	return errors.Join(err, r.Body.Close())
 }
 
-// dial connects from a host of the lab, without waiting for the handshake: a socket stays in the network
-// namespace that it was made in, so only making it takes the lab's thread.
+// dial connects from a host of the lab, without waiting for the handshake: a socket stays in the
+// network namespace that it was made in, so only making it takes the lab's thread.
 func (c *Cluster) dial(ctx context.Context, from *netlab.Host, to netip.AddrPort) (net.Conn, error) {
 	var fd int
 	err := c.lab.Do(from, func() (err error) {

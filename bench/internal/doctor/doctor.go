@@ -34,8 +34,8 @@ type Result struct {
 	Hint   string `json:"hint,omitempty"`   // what the user can do about it
 }
 
-// The names of the probes. Where the kernel has a name for the thing, it is that. Those that a value
-// of a scenario needs are words of the vocabulary.
+// The names of the probes. Where the kernel has a name for the thing, it is that. Those that a
+// value of a scenario needs are words of the vocabulary.
 const (
 	NetNamespace    = "net_namespace"
 	UserNamespace   = "user_namespace"

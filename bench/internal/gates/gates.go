@@ -21,13 +21,14 @@ import (
 // maxMore is the largest number of further trials that a gate's note names.
 const maxMore = 10_000
 
-// Evaluate judges every gate of the scenario on every variant that it selects but the A/A arm, and stores the outcomes, and
-// how the A/A arm came out, in out.
+// Evaluate judges every gate of the scenario on every variant that it selects but the A/A arm, and
+// stores the outcomes, and how the A/A arm came out, in out.
 //
-// Counts are exact. A figure with an interval is tried at its centre and at both ends; against the baseline it is the interval of the
-// paired ratio or difference (see compare.Variants) that is tried. A gate is undecided while these disagree, or there is no
-// interval. All that are judged by intervals are one family with the error probability alpha: Holm's method, by intervals at
-// 1 − alpha/m for the m that are not decided.
+// Counts are exact. A figure with an interval is tried at its centre and at both ends; against the
+// baseline it is the interval of the paired ratio or difference (see compare.Variants) that is
+// tried. A gate is undecided while these disagree, or there is no interval. All that are judged by
+// intervals are one family with the error probability alpha: Holm's method, by intervals at 1 −
+// alpha/m for the m that are not decided.
 func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error {
 	j := &gateJudge{out: out, summaries: map[summaryKey]map[string]results.Summary{}}
 	if v := out.BaselineVariant(); v != nil && v.SkippedReason == nil {
@@ -78,8 +79,8 @@ func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error
 	return nil
 }
 
-// ControlMetrics returns the metrics in which a scenario's baseline is compared with itself: those that its gates speak of. Empty: no gate
-// speaks of anything that could vary.
+// ControlMetrics returns the metrics in which a scenario's baseline is compared with itself: those
+// that its gates speak of. Empty: no gate speaks of anything that could vary.
 func ControlMetrics(s *scenarios.Scenario) (names []string) {
 	for _, g := range s.Gates {
 		expectation, err := g.Compile()
@@ -99,9 +100,9 @@ func ControlMetrics(s *scenarios.Scenario) (names []string) {
 	return names
 }
 
-// lossMetric is the metric of a scenario in which a count of losses that an expectation names would vary:
-// of the lost where the count includes what the load itself failed at, else of the dropped. It is "" for
-// other names.
+// lossMetric is the metric of a scenario in which a count of losses that an expectation names would
+// vary: of the lost where the count includes what the load itself failed at, else of the dropped.
+// It is "" for other names.
 func lossMetric(s *scenarios.Scenario, name string) string {
 	name = strings.TrimPrefix(name, scenarios.BaselinePrefix)
 	byLoad := name == "lost" || name == "lost_by_cause."+cause.Client ||

@@ -1,5 +1,5 @@
-// Package generators measures load generators against one worker that does nothing but answer: ours, the
-// bare system calls beneath it, and other people's. It is what make bench-engine runs.
+// Package generators measures load generators against one worker that does nothing but answer:
+// ours, the bare system calls beneath it, and other people's. It is what make bench-engine runs.
 package generators
 
 import (
@@ -39,8 +39,8 @@ type Config struct {
 	Tools map[string]string
 	// Generators and Connections are the names of those to be measured, in this order.
 	Generators, Connections []string
-	// Repeat is how many rounds are wanted, in each of which every one is measured. Of at most maxRounds times as many those are kept from which
-	// the host took the least time.
+	// Repeat is how many rounds are wanted, in each of which every one is measured. Of at most
+	// maxRounds times as many those are kept from which the host took the least time.
 	Repeat int
 	// Duration of one measurement.
 	Duration time.Duration
@@ -95,12 +95,13 @@ type Run struct {
 	Lag      *time.Duration // 99th percentile of the schedule lag
 }
 
-// InFlight is how many attempts are under way at once when a generator is flat out, and how many connections
-// wrk and the like have.
+// InFlight is how many attempts are under way at once when a generator is flat out, and how many
+// connections wrk and the like have.
 const InFlight = 64
 
-// maxRounds is how many times as many rounds are made as are wanted, when the host takes more than maxStolen of the two CPUs' time in
-// one of a round's measurements: then the generators of that round did not have the same machine.
+// maxRounds is how many times as many rounds are made as are wanted, when the host takes more than
+// maxStolen of the two CPUs' time in one of a round's measurements: then the generators of that
+// round did not have the same machine.
 const (
 	maxRounds = 3
 	maxStolen = 0.02

@@ -46,7 +46,8 @@ func envOf(l *netlab.Lab) Env {
 	}
 }
 
-// A backend answers every request with its name. Those for /slow are announced, and answered when released.
+// A backend answers every request with its name. Those for /slow are announced, and answered when
+// released.
 type backend struct {
 	Backend
 	lab     *netlab.Lab
@@ -275,8 +276,8 @@ func testDrain(t *testing.T, s *site) {
 	}
 }
 
-// TestKernelChecksNotice: a backend that stops goes down, and comes back; with none up the client gets a 503. Ready waits
-// for one that has gone down while drained.
+// TestKernelChecksNotice: a backend that stops goes down, and comes back; with none up the client
+// gets a 503. Ready waits for one that has gone down while drained.
 func TestKernelChecksNotice(t *testing.T) {
 	s := newSite(t, vocabulary.IPv4, Config{Checks: vocabulary.ChecksFast})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -323,8 +324,8 @@ func TestKernelChecksNotice(t *testing.T) {
 	}
 }
 
-// TestKernelRedispatch: a connection that a backend refuses goes to the other at once, or else the client gets a 503 after three retries.
-// Without checks nobody knows that the backend is gone.
+// TestKernelRedispatch: a connection that a backend refuses goes to the other at once, or else the
+// client gets a 503 after three retries. Without checks nobody knows that the backend is gone.
 func TestKernelRedispatch(t *testing.T) {
 	for _, redispatch := range []bool{false, true} {
 		t.Run(fmt.Sprint(redispatch), func(t *testing.T) {
@@ -386,7 +387,8 @@ func TestKernelErrorsCarryHAProxysWords(t *testing.T) {
 	}
 }
 
-// TestKernelReadyIsBounded: a HAProxy that never answers is not waited for longer than the caller wants.
+// TestKernelReadyIsBounded: a HAProxy that never answers is not waited for longer than the caller
+// wants.
 func TestKernelReadyIsBounded(t *testing.T) {
 	requireHAProxy(t)
 	l := newLab(t)

@@ -17,7 +17,8 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// answerLimit bounds the time from a command to its answer; the first comes when HAProxy has started.
+// answerLimit bounds the time from a command to its answer; the first comes when HAProxy has
+// started.
 const answerLimit = 10 * time.Second
 
 // Env is where a HAProxy runs.

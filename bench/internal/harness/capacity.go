@@ -21,8 +21,8 @@ import (
 // capacityWarmUp is the part of plan.CapacityDuration that is not counted.
 const capacityWarmUp = 150 * time.Millisecond
 
-// loadBound is the share of its CPUs' time from which on the load, and not the servers, was what could
-// do no more.
+// loadBound is the share of its CPUs' time from which on the load, and not the servers, was what
+// could do no more.
 const loadBound = 0.95
 
 // resolve gives every variant of a scenario whose load is a share of the capacity its rate: as it was in the trials

@@ -14,8 +14,8 @@ import (
 	"reuseport-bench/bench/internal/ledger"
 )
 
-// factsDir is the folder of a run directory that recordings are in, and factsSuffix what the name of
-// one ends with.
+// factsDir is the folder of a run directory that recordings are in, and factsSuffix what the name
+// of one ends with.
 const (
 	factsDir    = "facts"
 	factsSuffix = ".jsonl.gz"
@@ -42,8 +42,8 @@ func saveFacts(dir, name string, r *ledger.Recording) (err error) {
 	return os.Rename(f.Name(), filepath.Join(dir, name))
 }
 
-// factsName returns the file of a trial: by scenario, variant and block, the repeat of an invalid one
-// with its number.
+// factsName returns the file of a trial: by scenario, variant and block, the repeat of an invalid
+// one with its number.
 func factsName(scenario string, variant, block, repeat int) string {
 	name := fmt.Sprintf("%s-%02d-%02d", scenario, variant, block)
 	if repeat > 0 {

@@ -37,7 +37,8 @@ type RunConfig struct {
 	Resume bool
 	// KeepFacts writes what each trial was judged by into Dir, beside the trial.
 	KeepFacts bool
-	// Scenarios are the names of all scenarios that there are, for claims that this run does not decide.
+	// Scenarios are the names of all scenarios that there are, for claims that this run does not
+	// decide.
 	Scenarios []string
 	// Progress is told of every trial, from the calling goroutine. Nil: nobody is.
 	Progress func(Progress)
@@ -66,8 +67,8 @@ type runner struct {
 // Run carries the plan out and returns the run, which is also on disk: each trial when it ends, the
 // whole when all have. After an error, or when ctx ends, what was finished is kept and returned.
 func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error) {
-	// Nearly all of the heap is the ledger, which holds no pointers: collecting often is cheap, and keeps a trial of a
-	// million attempts from taking twice their size.
+	// Nearly all of the heap is the ledger, which holds no pointers: collecting often is cheap, and
+	// keeps a trial of a million attempts from taking twice their size.
 	defer debug.SetGCPercent(debug.SetGCPercent(25))
 	_ = sys.ReleaseProgram() // the peak of its memory is the run's then; without, that of all before too
 	r := &runner{plan: p, cfg: cfg}
@@ -92,8 +93,8 @@ func (r *runner) finish() error {
 	return r.store.Finish(r.run)
 }
 
-// Conclude adds gates and claims to a run whose trials have all ended. scenarios are the names of all
-// that there are.
+// Conclude adds gates and claims to a run whose trials have all ended. scenarios are the names of
+// all that there are.
 func Conclude(p *plan.Plan, run *results.Run, scenarios []string) error {
 	for i, sp := range p.Scenarios {
 		if err := gates.Evaluate(sp.Spec, run.Scenarios[i], sp.Alpha()); err != nil {

@@ -12,9 +12,9 @@ import (
 	"reuseport-bench/results"
 )
 
-// A search is for the highest rate that a variant serves: with nothing dropped, and p99 within a bound. It begins with
-// what the servers answer in a closed loop, and halves the interval between a rate that passed and one that did not,
-// on a logarithmic scale.
+// A search is for the highest rate that a variant serves: with nothing dropped, and p99 within a
+// bound. It begins with what the servers answer in a closed loop, and halves the interval between a
+// rate that passed and one that did not, on a logarithmic scale.
 const (
 	searchFrom = 0.25 // of the closed loop's rate: the first that is expected to pass
 	searchTo   = 1.25 // the first that is expected to fail: arrivals of an open loop are no smoother than of a closed one
@@ -37,9 +37,9 @@ type searching struct {
 	highest float64
 }
 
-// search carries out trials of the variant at one rate after the other. What it returns is that of the
-// highest rate that passed, with the way there. Where none did, or too many were invalid, that last one
-// is returned as invalid.
+// search carries out trials of the variant at one rate after the other. What it returns is that of
+// the highest rate that passed, with the way there. Where none did, or too many were invalid, that
+// last one is returned as invalid.
 func search(ctx context.Context, p *plan.Plan, v *plan.Variant, o trial.Options) (*trial.Outcome, error) {
 	estimate, _, err := saturate(ctx, p, v, o.Roles)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"reuseport-bench/bench/internal/loopback"
 )
 
-// The fact on which the whole accounting of losses rests: a close shows in OutRsts and EstabResets, not in ListenDrops.
+// The fact on which the whole accounting of losses rests: a close shows in OutRsts and EstabResets,
+// not in ListenDrops.
 func TestKernelCountersOfClose(t *testing.T) {
 	for _, test := range []struct {
 		setting string
@@ -46,8 +47,8 @@ func TestKernelCountersOfClose(t *testing.T) {
 	}
 }
 
-// closeQueued closes a listener with n connections in its queue, when another one of its group could
-// inherit them. The setting, of net.ipv4.tcp_migrate_req, says whether it does.
+// closeQueued closes a listener with n connections in its queue, when another one of its group
+// could inherit them. The setting, of net.ipv4.tcp_migrate_req, says whether it does.
 func closeQueued(n int, setting string) error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte(setting), 0); err != nil {
 		return err

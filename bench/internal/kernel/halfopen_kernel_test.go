@@ -33,9 +33,9 @@ func newHalfOpenReader(t *testing.T) *HalfOpenReader {
 	return reader
 }
 
-// holdBack has a listener ignore every segment that has neither SYN nor RST, and so the final ACKs: its filter is asked also
-// about what is meant for its connection requests (tcp_v4_rcv in net/ipv4/tcp_ipv4.c). It sees the TCP header (RFC 9293,
-// 3.1: the flags are in byte 13).
+// holdBack has a listener ignore every segment that has neither SYN nor RST, and so the final ACKs:
+// its filter is asked also about what is meant for its connection requests (tcp_v4_rcv in
+// net/ipv4/tcp_ipv4.c). It sees the TCP header (RFC 9293, 3.1: the flags are in byte 13).
 func holdBack(listener int) error {
 	const synOrRST = 0x02 | 0x04
 	filter := []unix.SockFilter{
@@ -92,7 +92,8 @@ func sum(counts map[uint64]int) (n int) {
 	return n
 }
 
-// wantCounts complains if reader does not read want. It returns an error only if it cannot read at all.
+// wantCounts complains if reader does not read want. It returns an error only if it cannot read at
+// all.
 func wantCounts(t *testing.T, when string, reader *HalfOpenReader, want map[uint64]int) error {
 	t.Helper()
 	got, err := reader.Read()
@@ -105,7 +106,8 @@ func wantCounts(t *testing.T, when string, reader *HalfOpenReader, want map[uint
 	return nil
 }
 
-// Where the requests belong is known for certain once they are accepted: there as many must have been held.
+// Where the requests belong is known for certain once they are accepted: there as many must have
+// been held.
 func TestKernelHalfOpen(t *testing.T) {
 	const n = 32
 	reader := newHalfOpenReader(t)
@@ -220,7 +222,8 @@ func TestKernelHalfOpenNamespaces(t *testing.T) {
 
 func TestKernelHalfOpenClosedListener(t *testing.T) {
 	const n = 5
-	// TCP_TIMEOUT_INIT in include/net/tcp.h: then the kernel would answer the SYN again, and notices that nobody listens.
+	// TCP_TIMEOUT_INIT in include/net/tcp.h: then the kernel would answer the SYN again, and
+	// notices that nobody listens.
 	const lifetime = time.Second
 	reader := newHalfOpenReader(t)
 	inNetwork(t, func() error {

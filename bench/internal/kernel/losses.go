@@ -59,11 +59,13 @@ type LossEvent struct {
 	Source, Destination netip.AddrPort
 	Flags               uint8  // of that segment: byte 13 of its header (RFC 9293, 3.1); 0 without a segment
 	Sequence            uint32 // of that segment
-	// Socket is the inode of the socket that the kernel had in hand (stat(2)): who received the segment, or, where
-	// it was dropped on its way out, who sent it. It is 0 without a socket, and for one that was not accepted yet, was closed
-	// by its process, is a connection request, or is in TIME_WAIT. That tells a connection that was reset in the accept queue
-	// from one that its server reset (SO_LINGER of 0 s): the reason of both is tcp_state. Beware: the final ACK of a handshake
-	// whose listener is gone is received by another listener of its group, which has nothing to do with why it is reset.
+	// Socket is the inode of the socket that the kernel had in hand (stat(2)): who received the
+	// segment, or, where it was dropped on its way out, who sent it. It is 0 without a socket, and
+	// for one that was not accepted yet, was closed by its process, is a connection request, or is
+	// in TIME_WAIT. That tells a connection that was reset in the accept queue from one that its
+	// server reset (SO_LINGER of 0 s): the reason of both is tcp_state. Beware: the final ACK of a
+	// handshake whose listener is gone is received by another listener of its group, which has
+	// nothing to do with why it is reset.
 	Socket uint64
 	// State is the TCP state of that socket (include/net/tcp_states.h), 0 without one. What is reset when it, or its listener,
 	// is closed is in TCP_CLOSE by then; what ceases to listen is still in TCP_LISTEN.

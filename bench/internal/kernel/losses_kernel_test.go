@@ -71,11 +71,13 @@ func networkInode() (uint32, error) {
 	return uint32(st.Ino), nil
 }
 
-// lossRecord is what an event takes in the ring: a header (BPF_RINGBUF_HDR_SZ in include/uapi/linux/bpf.h) and struct event.
+// lossRecord is what an event takes in the ring: a header (BPF_RINGBUF_HDR_SZ in
+// include/uapi/linux/bpf.h) and struct event.
 const lossRecord = 8 + 72
 
-// recordLosses returns what is reported while f runs, and until it is n events: segments may arrive late on a busy machine.
-// Without Namespaces and Servers, it is that of the calling thread's namespace.
+// recordLosses returns what is reported while f runs, and until it is n events: segments may arrive
+// late on a busy machine. Without Namespaces and Servers, it is that of the calling thread's
+// namespace.
 func recordLosses(o LossTraceOptions, n int, f func() error) ([]LossEvent, error) {
 	if len(o.Namespaces) == 0 && len(o.Servers) == 0 {
 		here, err := networkInode()
@@ -112,7 +114,8 @@ func readRest(trace *LossTrace) (events []LossEvent, err error) {
 	return events, errors.Join(err, <-done)
 }
 
-// wantLosses compares but for what cannot be known before: At, Sequence, and, where there was a segment, PID.
+// wantLosses compares but for what cannot be known before: At, Sequence, and, where there was a
+// segment, PID.
 func wantLosses(t *testing.T, want, got []LossEvent) {
 	t.Helper()
 	sorted := func(events []LossEvent) []LossEvent {
@@ -141,7 +144,8 @@ func wantLosses(t *testing.T, want, got []LossEvent) {
 	}
 }
 
-// bound makes a socket of the rig that has an address of its own, with a port of the kernel's choice.
+// bound makes a socket of the rig that has an address of its own, with a port of the kernel's
+// choice.
 func (r *rig) bound(address netip.AddrPort) (int, netip.AddrPort, error) {
 	fd, err := socket.Open(address.Addr())
 	if err != nil {
@@ -368,7 +372,8 @@ func (r *rig) refused(n int, from, to netip.AddrPort) ([]netip.AddrPort, error) 
 	return sources, awaitEnd(clients)
 }
 
-// What the client does about a lost SYN after 1 s (TCP_TIMEOUT_INIT in include/net/tcp.h) would be one event more.
+// What the client does about a lost SYN after 1 s (TCP_TIMEOUT_INIT in include/net/tcp.h) would be
+// one event more.
 const untilRepeated = time.Second
 
 func TestKernelLossTraceFirewall(t *testing.T) {
@@ -478,7 +483,8 @@ func TestKernelLossTraceFilter(t *testing.T) {
 	})
 }
 
-// What the kernel does not tell: should that change, the better, and LossTrace's documentation with it.
+// What the kernel does not tell: should that change, the better, and LossTrace's documentation with
+// it.
 func TestKernelLossTraceOverflow(t *testing.T) {
 	const n = 6
 	needLossTrace(t)
@@ -553,7 +559,8 @@ func TestKernelLossTraceOverflowACK(t *testing.T) {
 	})
 }
 
-// A connection that its server resets is not like one that nobody has accepted yet: it has a socket.
+// A connection that its server resets is not like one that nobody has accepted yet: it has a
+// socket.
 func TestKernelLossTraceLinger(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
@@ -907,7 +914,8 @@ func TestKernelLossTraceOrderly(t *testing.T) {
 	})
 }
 
-// A server that closes a connection with data unread resets it, and that finds nobody if the client is gone as well.
+// A server that closes a connection with data unread resets it, and that finds nobody if the client
+// is gone as well.
 func TestKernelLossTraceUnread(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
@@ -976,7 +984,8 @@ func TestKernelLossTraceStrayReset(t *testing.T) {
 	})
 }
 
-// A SYN may meet TIME_WAIT, and nobody who listens. It is answered with an ACK, and that, the client being gone, with a reset.
+// A SYN may meet TIME_WAIT, and nobody who listens. It is answered with an ACK, and that, the
+// client being gone, with a reset.
 func TestKernelLossTraceTimeWait(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
@@ -1031,7 +1040,8 @@ func sendSegment(from, to netip.AddrPort, flags byte) error {
 		return err
 	}
 	defer unix.Close(socket)
-	// Connected to somebody who sends nothing, it gets no copies (raw(7)): their end with the socket would be losses too.
+	// Connected to somebody who sends nothing, it gets no copies (raw(7)): their end with the
+	// socket would be losses too.
 	if err := unix.Connect(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 8}}); err != nil {
 		return err
 	}

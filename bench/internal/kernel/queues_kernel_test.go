@@ -10,7 +10,8 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Two listeners of one port, two connections waiting at the first or the second: the watch tells them apart.
+// Two listeners of one port, two connections waiting at the first or the second: the watch tells
+// them apart.
 func TestKernelQueueWatch(t *testing.T) {
 	var r loopback.Sockets
 	defer r.Close()

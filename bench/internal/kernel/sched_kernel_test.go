@@ -122,7 +122,8 @@ func burn(work time.Duration) error {
 	return nil
 }
 
-// Every thread of this process, and one that it starts afterwards, has the one CPU that it is given.
+// Every thread of this process, and one that it starts afterwards, has the one CPU that it is
+// given.
 func TestKernelSetAffinity(t *testing.T) {
 	cpus, err := UsableCPUs()
 	if err != nil {

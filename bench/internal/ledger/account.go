@@ -114,8 +114,8 @@ func (a *Account) Verdict(i int) Verdict {
 	return servedVerdict(a.book.lastTry(i))
 }
 
-// Fill adds to a trial all that the account says of it. The trial's Workers must have been filled in
-// by Count; what only the machine can say stays as it is.
+// Fill adds to a trial all that the account says of it. The trial's Workers must have been filled
+// in by Count; what only the machine can say stays as it is.
 func (a *Account) Fill(r *results.Trial) {
 	b := a.book
 	r.LostByCause, r.LostByPhase = map[string]int64{}, map[string]int64{}

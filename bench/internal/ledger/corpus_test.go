@@ -27,8 +27,8 @@ var noExample = map[string]string{
 	cause.Unknown:      "a loss that no account explains; a trial that has one is a bug",
 }
 
-// Every trial of the corpus is judged as it was when it was recorded: the same cause, evidence and step
-// for every attempt, and the same figures. Judging it a second time changes nothing.
+// Every trial of the corpus is judged as it was when it was recorded: the same cause, evidence and
+// step for every attempt, and the same figures. Judging it a second time changes nothing.
 func TestCorpus(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(corpus, "*", "*.jsonl.gz"))
 	if err != nil {
@@ -85,7 +85,8 @@ func figures(a *Account, r *Recording) *results.Trial {
 	return &f
 }
 
-// stepFigures returns those of a step; what is known of the machine and of the pods stays as it was.
+// stepFigures returns those of a step; what is known of the machine and of the pods stays as it
+// was.
 func stepFigures(a *Account, k int, was results.Step) results.Step {
 	s := a.Step(k)
 	s.StopNS, s.EndpointsNS, s.RulesNS, s.Endpoints, s.Pods = was.StopNS, was.EndpointsNS, was.RulesNS, was.Endpoints, was.Pods

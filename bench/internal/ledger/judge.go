@@ -36,7 +36,8 @@ type view struct {
 	// judged without them.
 	reset, dropped *Event
 
-	// What closing and kills have found: several rules ask, and a trial may have a thousand closings.
+	// What closing and kills have found: several rules ask, and a trial may have a thousand
+	// closings.
 	closingOnce, killsOnce bool
 	closingOK              bool
 	closingWorker          int
@@ -69,7 +70,8 @@ func (v *view) byProxy() bool { return v.proxied && v.ended() && v.State == Neve
 // clients are connected to the proxy, which has accepted them.
 func (v *view) unnotedReset() bool { return v.reset != nil && v.cutOff() }
 
-// unnotedDrop reports whether the kernel dropped a segment of a connection that no worker has noted.
+// unnotedDrop reports whether the kernel dropped a segment of a connection that no worker has
+// noted.
 func (v *view) unnotedDrop() bool {
 	return v.dropped != nil && v.Class == results.ClassTimeout && v.State == NeverAccepted
 }
@@ -90,7 +92,8 @@ func (v *view) closing() (ok bool, worker int) {
 	return v.closingOK, v.closingWorker
 }
 
-// synDelay bounds the time from the sent instant to the SYN: the sender may lose its CPU in between.
+// synDelay bounds the time from the sent instant to the SYN: the sender may lose its CPU in
+// between.
 const synDelay = 5 * time.Millisecond
 
 // closingAt returns the listener that was being closed when the attempt's SYN arrived; without one,

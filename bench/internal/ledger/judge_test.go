@@ -145,8 +145,8 @@ func TestAgreement(t *testing.T) {
 	}
 }
 
-// Rules that have left a pod out may come back to it, where nothing else is left: what is sent there
-// then is not an old entry's doing.
+// Rules that have left a pod out may come back to it, where nothing else is left: what is sent
+// there then is not an old entry's doing.
 func TestRoutedAgain(t *testing.T) {
 	f := &Facts{Duration: time.Second, Routes: &Routes{
 		Translations: map[netip.AddrPort]netip.Addr{},

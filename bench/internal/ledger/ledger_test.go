@@ -112,8 +112,8 @@ func overflow(n int64) *Facts {
 	return &Facts{Duration: time.Second, Moved: map[string]int64{"TcpExtListenOverflows": n}}
 }
 
-// kernelSays returns facts in which the kernel said this of attempt 0's connection, 1 ms after it was
-// sent; worker 7 is closed then, or killed.
+// kernelSays returns facts in which the kernel said this of attempt 0's connection, 1 ms after it
+// was sent; worker 7 is closed then, or killed.
 func kernelSays(e Event, c Closing) *Facts {
 	f := closes(c)
 	f.Closings[0].From, f.Closings[0].To = 0, 3*ms

@@ -8,7 +8,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// What becomes of an attempt behind a Service is decided by where the rules lead when its SYN arrives:
+// What becomes of an attempt behind a Service is decided by where the rules lead when its SYN
+// arrives:
 //
 //   - to a pod where none listens: the attempt is lost, however long its client waits. A pod that has a
 //     network refuses. The silence of one that has none lasts: connection tracking keeps the unanswered
@@ -18,19 +19,19 @@ import (
 //     net/ipv4/tcp_ipv4.c). Nothing is remembered of the SYN, so its repetition meets the rules anew. If
 //     it is rejected too, the attempt is refused: the timer that sent it does not own the socket.
 //
-// So only the first repetition matters, and net.ipv4.tcp_syn_linear_timeouts, which is about the later
-// ones, does not.
+// So only the first repetition matters, and net.ipv4.tcp_syn_linear_timeouts, which is about the
+// later ones, does not.
 const (
-	// synRepeated is when a SYN is sent again: after 1 s (TCP_TIMEOUT_INIT in include/net/tcp.h), plus
-	// what the timer wheel rounds up, up to 32 ms with HZ=250 and 64 ms with HZ=1000
+	// synRepeated is when a SYN is sent again: after 1 s (TCP_TIMEOUT_INIT in include/net/tcp.h),
+	// plus what the timer wheel rounds up, up to 32 ms with HZ=250 and 64 ms with HZ=1000
 	// (kernel/time/timer.c).
 	synRepeated = 1020 * time.Millisecond
-	// synRepeatedFrom and synRepeatedBy are the bounds of that, with HZ=100 as well: a client that gives
-	// up in between may have sent its SYN twice, or not.
+	// synRepeatedFrom and synRepeatedBy are the bounds of that, with HZ=100 as well: a client that
+	// gives up in between may have sent its SYN twice, or not.
 	synRepeatedFrom, synRepeatedBy = time.Second, 1100 * time.Millisecond
 	// icmpPerSecond is how many ICMP messages a network namespace sends at most
-	// (net.ipv4.icmp_msgs_per_sec by default: Documentation/networking/ip-sysctl.rst). Rejections beyond
-	// that are silent, and their SYNs are repeated once more.
+	// (net.ipv4.icmp_msgs_per_sec by default: Documentation/networking/ip-sysctl.rst). Rejections
+	// beyond that are silent, and their SYNs are repeated once more.
 	icmpPerSecond = 1000
 )
 
@@ -60,9 +61,9 @@ func (a *Account) Predict(k int) (lost float64, unknown string) {
 	return rate * e.lost / 1e9, ""
 }
 
-// Dead returns for how long, from step k to the next one or the end, no pod listened where clients were
-// sent: weighed with the share of the pods that were dead; all of it counts while they were sent to
-// none. It is false where attempts are not one connection each. There must be Routes.
+// Dead returns for how long, from step k to the next one or the end, no pod listened where clients
+// were sent: weighed with the share of the pods that were dead; all of it counts while they were
+// sent to none. It is false where attempts are not one connection each. There must be Routes.
 func (a *Account) Dead(k int) (time.Duration, bool) {
 	l := a.book.load
 	from, to := a.Window(k)

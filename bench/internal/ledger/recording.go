@@ -19,16 +19,16 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// The format of a recording. It is no contract: whoever changes it raises the version, and what is of
-// another version is refused and recorded again.
+// The format of a recording. It is no contract: whoever changes it raises the version, and what is
+// of another version is refused and recorded again.
 const (
 	recordingFormat  = "reuseport-bench facts"
 	recordingVersion = 2
 )
 
-// A Recording is everything that a trial was judged by, and how it was judged. In a file it is gzipped
-// JSON lines: a Header, then lines of which each has exactly one field, in the order of the fields of
-// recordingLine. A file that ends before its trial was cut off.
+// A Recording is everything that a trial was judged by, and how it was judged. In a file it is
+// gzipped JSON lines: a Header, then lines of which each has exactly one field, in the order of the
+// fields of recordingLine. A file that ends before its trial was cut off.
 type Recording struct {
 	Header   Header
 	Load     Load
@@ -50,7 +50,8 @@ type Header struct {
 	Labels     map[string]string `json:"labels"`
 	Block      int               `json:"block"`
 	Order      int               `json:"order"`
-	// Words are those of the scenario language that the trial was made of, "path: direct" for example.
+	// Words are those of the scenario language that the trial was made of, "path: direct" for
+	// example.
 	Words []string `json:"words,omitempty"`
 }
 
@@ -74,7 +75,8 @@ type RecordedVerdict struct {
 	Kernel    string `json:"kernel,omitempty"` // what the kernel said
 }
 
-// Verdicts returns the verdicts of attempts that are lost or unexplained, in the order of the schedule.
+// Verdicts returns the verdicts of attempts that are lost or unexplained, in the order of the
+// schedule.
 func (a *Account) Verdicts() (all []RecordedVerdict) {
 	for i := range a.Attempts() {
 		v, ok := a.verdicts[i]
@@ -96,8 +98,8 @@ func (a *Account) Verdicts() (all []RecordedVerdict) {
 	return all
 }
 
-// A recorder keeps what a book is told while a trial runs. Nil keeps nothing and costs nothing. Each
-// attempt takes some 600 bytes.
+// A recorder keeps what a book is told while a trial runs. Nil keeps nothing and costs nothing.
+// Each attempt takes some 600 bytes.
 type recorder struct {
 	samples []results.Sample
 	records []WorkerRecord
@@ -125,8 +127,8 @@ func (r *recorder) record(worker int, record journal.Record) {
 	}
 }
 
-// Recording returns everything that the account rests on; nil unless the book was told to keep it. The
-// caller fills in the header and the trial.
+// Recording returns everything that the account rests on; nil unless the book was told to keep it.
+// The caller fills in the header and the trial.
 func (a *Account) Recording() *Recording {
 	b := a.book
 	if b.recorder == nil {
@@ -371,8 +373,8 @@ func Changes(before, after []RecordedVerdict) (lines []string) {
 	return lines
 }
 
-// describe returns what a verdict says; "served" for none. The rule's name is not part of it: a rule
-// may be called something else and say the same.
+// describe returns what a verdict says; "served" for none. The rule's name is not part of it: a
+// rule may be called something else and say the same.
 func describe(v RecordedVerdict) string {
 	if v.Cause == "" && v.Evidence == "" && v.Server == "" {
 		return "served"

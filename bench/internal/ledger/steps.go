@@ -64,8 +64,8 @@ func nanoseconds(t *Time) *int64 {
 	return &ns
 }
 
-// losses fills in what the attempts lost because of the step say: lost and dropped, and gap, outage and
-// lost share, which are of the dropped.
+// losses fills in what the attempts lost because of the step say: lost and dropped, and gap, outage
+// and lost share, which are of the dropped.
 func (a *Account) losses(k int, r *results.Step) {
 	first, last, end := -1, -1, 0
 	dropped := int64(0)

@@ -43,12 +43,12 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 	return reasons
 }
 
-// mayNeverSend is the largest share of a trial's attempts that the load may leave unsent, outside the
-// steps' windows.
+// mayNeverSend is the largest share of a trial's attempts that the load may leave unsent, outside
+// the steps' windows.
 const mayNeverSend = 0.001
 
-// loadInvalid returns what the load itself failed at. A scenario cannot ask to tolerate it: what was not
-// sent might have been dropped, and what the servers would have done with it is not known.
+// loadInvalid returns what the load itself failed at. A scenario cannot ask to tolerate it: what
+// was not sent might have been dropped, and what the servers would have done with it is not known.
 func loadInvalid(t *results.Trial) []string {
 	const remedy = "lower load.rate, or run on a less busy machine"
 	var reasons []string
@@ -85,7 +85,8 @@ func loadInvalid(t *results.Trial) []string {
 	return reasons
 }
 
-// shortestJudged is the shortest window that one tick of the kernel's steal time, 10 ms, cannot make invalid.
+// shortestJudged is the shortest window that one tick of the kernel's steal time, 10 ms, cannot
+// make invalid.
 const shortestJudged = 50 * time.Millisecond
 
 // machineInvalid returns what the machine did instead of running the servers: in the first step's

@@ -69,8 +69,8 @@ func TestValidity(t *testing.T) {
 	}
 }
 
-// judgedTrial returns what is stored of a trial in which listeners were closing all the time, and which
-// tolerates whatever a scenario may ask to tolerate.
+// judgedTrial returns what is stored of a trial in which listeners were closing all the time, and
+// which tolerates whatever a scenario may ask to tolerate.
 func judgedTrial(b *Book, steps []Step) *results.Trial {
 	duration := b.schedule.At(b.schedule.Len())
 	a := b.Close(&Facts{
@@ -85,8 +85,8 @@ func judgedTrial(b *Book, steps []Step) *results.Trial {
 	return r
 }
 
-// What the load itself fails at is counted as such, spoils the trial where it could have been lost to a step,
-// and is in no figure of the servers'.
+// What the load itself fails at is counted as such, spoils the trial where it could have been lost
+// to a step, and is in no figure of the servers'.
 func TestLoadFailures(t *testing.T) {
 	const n = 2000 // a step each at 1000 and 1500 ms
 	reset := account{class: results.ClassReset, phase: results.PhaseWait}

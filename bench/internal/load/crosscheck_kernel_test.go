@@ -62,7 +62,8 @@ const (
 	crossWorkers  = 2
 )
 
-// childClockError is what a process's clock.Clock may be off by: half the narrowest of 16 nested readings, typically 0.1 µs.
+// childClockError is what a process's clock.Clock may be off by: half the narrowest of 16 nested
+// readings, typically 0.1 µs.
 const childClockError = time.Microsecond
 
 // The roles of the test binary: what the lab and the cross-check start.

@@ -22,8 +22,8 @@ type Shape struct {
 // MaxAttempts bounds a schedule.
 const MaxAttempts = 10_000_000
 
-// Validate reports what is wrong with a shape that was read from a file: NewSchedule expects one that
-// makes sense.
+// Validate reports what is wrong with a shape that was read from a file: NewSchedule expects one
+// that makes sense.
 func (s Shape) Validate() error {
 	rate := s.Rate
 	if s.Pace == vocabulary.PaceRamp {

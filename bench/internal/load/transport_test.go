@@ -196,7 +196,8 @@ func TestTries(t *testing.T) {
 	}
 }
 
-// TestOwnFailures: what the load fails at by itself has a class and an errno of its own, and what it does on purpose another.
+// TestOwnFailures: what the load fails at by itself has a class and an errno of its own, and what
+// it does on purpose another.
 func TestOwnFailures(t *testing.T) {
 	at, _, _ := scripted(t, nil)
 	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: vocabulary.ConnectionsNew}

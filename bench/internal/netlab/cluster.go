@@ -402,8 +402,8 @@ func (l *Lab) NodeDown(node int) error {
 }
 
 // FlushConntrack forgets the connections that the host's connection tracking knows of. An entry
-// outlives the rule that made it: a new connection from the same address and port goes where the last
-// one went, however long that has been gone.
+// outlives the rule that made it: a new connection from the same address and port goes where the
+// last one went, however long that has been gone.
 func (l *Lab) FlushConntrack(h *Host) error {
 	err := l.Do(h, func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
 	if err != nil {
@@ -412,8 +412,8 @@ func (l *Lab) FlushConntrack(h *Host) error {
 	return nil
 }
 
-// Translations returns where the host has sent each IPv4 connection to, by the client's end: what its
-// connection tracking remembers.
+// Translations returns where the host has sent each IPv4 connection to, by the client's end: what
+// its connection tracking remembers.
 func (l *Lab) Translations(h *Host) (map[netip.AddrPort]netip.Addr, error) {
 	of := map[netip.AddrPort]netip.Addr{}
 	err := l.Do(h, func() error {

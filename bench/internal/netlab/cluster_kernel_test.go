@@ -48,7 +48,8 @@ func listenOn(t *testing.T, l *Lab, h *Host, addr netip.Addr) *net.TCPListener {
 	return listener.(*net.TCPListener)
 }
 
-// connect connects from a host, for at most half a second, and says how long that took. The source may be left out.
+// connect connects from a host, for at most half a second, and says how long that took. The source
+// may be left out.
 func connect(l *Lab, from *Host, source netip.AddrPort, to netip.AddrPort) (took time.Duration, err error) {
 	c, took, err := dial(l, from, source, to)
 	if err == nil {
@@ -140,8 +141,8 @@ func TestKernelClusterReaches(t *testing.T) {
 	}
 }
 
-// TestKernelClusterPodIsUp: no connection waits for anything, not the first of a new pod either. A SYN that is lost is sent again
-// after a second; 500 ms tell one from a slow machine.
+// TestKernelClusterPodIsUp: no connection waits for anything, not the first of a new pod either. A
+// SYN that is lost is sent again after a second; 500 ms tell one from a slow machine.
 func TestKernelClusterPodIsUp(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	var slowest, adding time.Duration
@@ -250,7 +251,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// TestKernelClusterPodMoves: a pod that a node loses comes back on the other, of the same name, with another address.
+// TestKernelClusterPodMoves: a pod that a node loses comes back on the other, of the same name,
+// with another address.
 func TestKernelClusterPodMoves(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	before := addPod(t, l, 0, "web")
@@ -325,7 +327,8 @@ func TestKernelClusterHasNoWayOut(t *testing.T) {
 			t.Errorf("%s → 192.0.2.1: %v, want %v", h.Name, err, unix.ENETUNREACH)
 		}
 	}
-	// Services have a route on the clients' host, where rules may translate them; without any, nobody answers.
+	// Services have a route on the clients' host, where rules may translate them; without any,
+	// nobody answers.
 	service := netip.MustParseAddr("198.19.0.10")
 	if took, err := connect(l, l.Clients(), anySource, port8080(service)); !isTimeout(err) {
 		t.Errorf("%s → %v: %v after %v, want silence", l.Clients().Name, service, err, took)
@@ -335,8 +338,9 @@ func TestKernelClusterHasNoWayOut(t *testing.T) {
 	}
 }
 
-// TestKernelClusterService: a connection to a service's address is translated in the OUTPUT hook of the clients' host, comes from the
-// source it was given, and goes where the rule says once connection tracking has forgotten where it went before.
+// TestKernelClusterService: a connection to a service's address is translated in the OUTPUT hook of
+// the clients' host, comes from the source it was given, and goes where the rule says once
+// connection tracking has forgotten where it went before.
 func TestKernelClusterService(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	service, from := netip.MustParseAddrPort("198.19.0.10:80"), netip.MustParseAddrPort("198.18.64.9:23456")
@@ -489,8 +493,8 @@ func TestKernelClusterRefuses(t *testing.T) {
 	}
 }
 
-// TestKernelClusterCloseEndsPods: with a process in a pod, one in a removed pod and one on a node, Close leaves neither a
-// process nor a namespace.
+// TestKernelClusterCloseEndsPods: with a process in a pod, one in a removed pod and one on a node,
+// Close leaves neither a process nor a namespace.
 func TestKernelClusterCloseEndsPods(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	p, removed := addPod(t, l, 0, "pod"), addPod(t, l, 1, "removed")
@@ -544,8 +548,8 @@ func TestKernelClusterCloseEndsPods(t *testing.T) {
 	}
 }
 
-// holders are those of the namespaces that a thread of the machine is in or a descriptor of this process holds: in
-// /proc both are links to net:[inode].
+// holders are those of the namespaces that a thread of the machine is in or a descriptor of this
+// process holds: in /proc both are links to net:[inode].
 func holders(t *testing.T, namespaces map[uint32]string) map[string]bool {
 	t.Helper()
 	held := map[string]bool{}

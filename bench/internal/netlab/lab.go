@@ -347,8 +347,8 @@ func linkUp(name string) error {
 	return nil
 }
 
-// Starter returns a function that starts processes on a host: on the CPUs that it is given or, without
-// any, on all of those.
+// Starter returns a function that starts processes on a host: on the CPUs that it is given or,
+// without any, on all of those.
 func (l *Lab) Starter(h *Host, all []int) func(*exec.Cmd, []int) error {
 	return func(c *exec.Cmd, cpus []int) error {
 		if len(cpus) == 0 {

@@ -15,8 +15,8 @@ import (
 // ServerPort is where workers listen; every lab has all ports to itself.
 const ServerPort = 8080
 
-// backendPort is where workers listen behind a proxy, which has ServerPort; from there on where each
-// has a port of its own.
+// backendPort is where workers listen behind a proxy, which has ServerPort; from there on where
+// each has a port of its own.
 const backendPort = 9001
 
 // ServiceName is the one Service of a trial, and serviceDNSName its name in DNS.
@@ -35,8 +35,8 @@ func serviceAddress() netip.AddrPort {
 	return netip.AddrPortFrom(netlab.AddressesOfCluster().Services.Addr().Next(), 80)
 }
 
-// firstPodAddress returns the address of the first pod of a trial, and its port. The first pod is on
-// node A, whose pods are given its addresses in order or, with the host's network, have its own.
+// firstPodAddress returns the address of the first pod of a trial, and its port. The first pod is
+// on node A, whose pods are given its addresses in order or, with the host's network, have its own.
 func firstPodAddress(p vocabulary.Placement) netip.AddrPort {
 	a := netlab.AddressesOfCluster()
 	if p == vocabulary.PlacementHostNetwork {
@@ -45,7 +45,8 @@ func firstPodAddress(p vocabulary.Placement) netip.AddrPort {
 	return netip.AddrPortFrom(a.Pods[0].Addr().Next(), ServerPort)
 }
 
-// lookup returns how the load finds the pods, or the Service, by name; nil when it knows an address.
+// lookup returns how the load finds the pods, or the Service, by name; nil when it knows an
+// address.
 func lookup(s scenarios.Setup) *load.Lookup {
 	if s.Path != vocabulary.PathDNS &&
 		(s.Path != vocabulary.PathService || s.DNS == scenarios.DNS{}) {

@@ -17,8 +17,8 @@ const (
 // expectedTries is how many tries a search takes about, for the estimate of its duration.
 const expectedTries = 9
 
-// Capacities returns the variants that a capacity is measured of, by ServersKey: one for each kind of
-// servers whose load is a share of theirs.
+// Capacities returns the variants that a capacity is measured of, by ServersKey: one for each kind
+// of servers whose load is a share of theirs.
 func (p *Scenario) Capacities() map[string]*Variant {
 	all := map[string]*Variant{}
 	for _, v := range p.Variants {
@@ -35,9 +35,9 @@ func (p *Scenario) Capacities() map[string]*Variant {
 // NeedsCapacity reports whether the variant's rate is a share of a capacity that is not known yet.
 func (v *Variant) NeedsCapacity() bool { return v.Load == nil && v.Skipped == "" && v.OfCapacity > 0 }
 
-// ServersKey returns a text that is the same for variants with the same servers and the same kind of
-// load. Variants that differ only in how sockets are listened on and closed, in rate and in timeline
-// have the same servers, and get the same rate.
+// ServersKey returns a text that is the same for variants with the same servers and the same kind
+// of load. Variants that differ only in how sockets are listened on and closed, in rate and in
+// timeline have the same servers, and get the same rate.
 func (v *Variant) ServersKey() string {
 	s := v.setup
 	s.Sockets, s.Accept, s.Selector, s.Canary, s.Stop, s.Stall, s.Trace = "", "", "", 0, "", "", ""

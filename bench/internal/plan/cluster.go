@@ -13,8 +13,8 @@ import (
 const (
 	// defaultGrace is how long after preStop a pod is killed, where the scenario does not say.
 	defaultGrace = 5 * time.Second
-	// defaultTeardown is from the end of a pod's processes to that of its network, where the scenario
-	// does not say.
+	// defaultTeardown is from the end of a pod's processes to that of its network, where the
+	// scenario does not say.
 	defaultTeardown = 200 * time.Millisecond
 	// defaultProbePeriod is Kubernetes' least.
 	defaultProbePeriod = time.Second

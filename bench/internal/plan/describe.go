@@ -148,7 +148,8 @@ func (p *Scenario) commonSysctls() map[Sysctl]bool {
 	return common
 }
 
-// describeSteps names the first three steps and the last, and what they do where it is not what the one before does.
+// describeSteps names the first three steps and the last, and what they do where it is not what the
+// one before does.
 func describeSteps(all []PlannedStep) string {
 	var b strings.Builder
 	var does vocabulary.StepName

@@ -32,8 +32,8 @@ type Scenario struct {
 	Spec     *scenarios.Scenario
 	Variants []*Variant
 	Trials   []Trial // in order
-	// MinValid is how many valid trials of a variant the gates need: the scenario's min_valid, but no
-	// more than the trials that were asked for. Options.Budget does not lower it.
+	// MinValid is how many valid trials of a variant the gates need: the scenario's min_valid, but
+	// no more than the trials that were asked for. Options.Budget does not lower it.
 	MinValid int
 	// Looks are the numbers of blocks at which the gates are looked at, to see whether more are
 	// needed. Nil: the trials are what they are. Trials are those up to the first of them.
@@ -148,8 +148,8 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 	return p, nil
 }
 
-// withControl returns the scenario's variants, and the baseline once more, as the A/A arm, when gates
-// need to know whether it differs from itself.
+// withControl returns the scenario's variants, and the baseline once more, as the A/A arm, when
+// gates need to know whether it differs from itself.
 func withControl(s *scenarios.Scenario) []scenarios.Variant {
 	all := slices.Clone(s.Variants)
 	if len(gates.ControlMetrics(s)) == 0 {

@@ -176,7 +176,8 @@ func TestPlanMinValid(t *testing.T) {
 	}
 }
 
-// Where there is one user id only, the variants that need more are skipped, and no other; who is told where the pods are knows it beforehand.
+// Where there is one user id only, the variants that need more are skipped, and no other; who is
+// told where the pods are knows it beforehand.
 func TestPlanSameNodeSharing(t *testing.T) {
 	m := Machine{CPUs: []int{0, 1}, Missing: map[string]string{doctor.UserIDs: "one id"}}
 	p, err := New(mustLoad(t, "same-node-sharing"), 1, m, Options{})

@@ -17,8 +17,8 @@ import (
 	"reuseport-bench/servers"
 )
 
-// A Variant is one variant of a scenario, fully resolved: how each process is configured, and what is
-// done to it when.
+// A Variant is one variant of a scenario, fully resolved: how each process is configured, and what
+// is done to it when.
 type Variant struct {
 	Labels scenarios.Labels
 	// Skipped is why the variant cannot be run here; empty when it can.
@@ -60,8 +60,8 @@ type PlannedStep struct {
 	scenarios.Step
 }
 
-// Fault is a defect of known size that the lab adds. Those that workers and load add themselves are in
-// their configurations.
+// Fault is a defect of known size that the lab adds. Those that workers and load add themselves are
+// in their configurations.
 type Fault struct {
 	HalfOpen     int // handshakes held up at each step that stops workers
 	DroppedSYNs  int // connections, the first of the trial, whose SYN is dropped
@@ -242,12 +242,12 @@ func retry(l scenarios.OpenLoad) load.Retry {
 	return r
 }
 
-// faultFrom is the sequence number of the first request that a fault applies to: not the very first,
-// which meets a server that is still warming up.
+// faultFrom is the sequence number of the first request that a fault applies to: not the very
+// first, which meets a server that is still warming up.
 const faultFrom = 100
 
-// sysctls returns those of the lab's network namespaces. What is not here is at the kernel's default
-// for a new one.
+// sysctls returns those of the lab's network namespaces. What is not here is at the kernel's
+// default for a new one.
 func sysctls(s scenarios.Setup) []Sysctl {
 	migrate, timeWait := "0", "4000000"
 	if n := s.Server.Fault.TimeWait; n > 0 {
@@ -264,7 +264,8 @@ func sysctls(s scenarios.Setup) []Sysctl {
 		// Past this many TIME_WAIT sockets the kernel skips the state, and late segments meet RSTs
 		// (tcp_time_wait in net/ipv4/tcp_minisocks.c).
 		{"net.ipv4.tcp_max_tw_buckets", timeWait},
-		// Out of the way of the ports that the load binds by itself, and of those that workers listen at.
+		// Out of the way of the ports that the load binds by itself, and of those that workers
+		// listen at.
 		{"net.ipv4.ip_local_port_range", "1024 9000"},
 	}
 }
@@ -291,8 +292,8 @@ func work(w scenarios.Work) servers.Work {
 	}
 }
 
-// ServersOf returns the servers of one block's trial: what they draw is the same for every variant of
-// a block.
+// ServersOf returns the servers of one block's trial: what they draw is the same for every variant
+// of a block.
 func (v *Variant) ServersOf(seed uint64, block int) servers.Config {
 	cfg := v.Servers
 	cfg.Seed = seed + uint64(block)

@@ -15,8 +15,8 @@ import (
 // checks take, which are 2 s apart, twice.
 const proxyLimit = 10 * time.Second
 
-// startProxy starts HAProxy, where there is to be one, in front of the first generation, on the servers'
-// CPUs, which it shares with them: it is part of what is measured.
+// startProxy starts HAProxy, where there is to be one, in front of the first generation, on the
+// servers' CPUs, which it shares with them: it is part of what is measured.
 func (s *stage) startProxy(ctx context.Context, c *cleanup) (err error) {
 	if s.variant.HAProxy == nil {
 		return nil

@@ -69,8 +69,8 @@ func (s *stage) step(a *ledger.Account, k int) results.Step {
 	return r
 }
 
-// addPods adds to a step what happened to its pods, and when the endpoints and the rules had followed
-// the last of those that it took away.
+// addPods adds to a step what happened to its pods, and when the endpoints and the rules had
+// followed the last of those that it took away.
 func (s *stage) addPods(a *ledger.Account, done *step, k int, r *results.Step) {
 	r.Endpoints = done.endpoints
 	if s.variant.Cluster.Path == vocabulary.PathService {
@@ -103,8 +103,8 @@ func (s *stage) trace(a *ledger.Account) *results.Trace {
 	return r
 }
 
-// nonZero leaves out the hundreds of counters that did not move; the ones that matter stay, for there a
-// 0 says something.
+// nonZero leaves out the hundreds of counters that did not move; the ones that matter stay, for
+// there a 0 says something.
 func nonZero(moved map[string]int64) map[string]int64 {
 	out := map[string]int64{}
 	for name, v := range moved {
@@ -121,8 +121,8 @@ var shownCounters = []string{
 	"TcpExtTCPAbortOnClose", "TcpExtTCPSynRetrans",
 }
 
-// workers returns the group's processes as the trial saw them. What a worker costs to start before the
-// load, and to end after it, is not the load's.
+// workers returns the group's processes as the trial saw them. What a worker costs to start before
+// the load, and to end after it, is not the load's.
 func (s *stage) workers() []results.Worker {
 	var out []results.Worker
 	for _, w := range s.group.Workers() {
@@ -149,8 +149,8 @@ func (s *stage) workers() []results.Worker {
 	return out
 }
 
-// addQueues adds the accept queues as they were seen, and the trial over time; each worker's longest
-// queue is added to the worker too.
+// addQueues adds the accept queues as they were seen, and the trial over time; each worker's
+// longest queue is added to the worker too.
 func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 	shared, workers := s.group.Listener(), s.group.Workers()
 	if r.Queues = s.queues.Result(shared, workers); r.Queues != nil {
@@ -204,8 +204,8 @@ func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupanc
 		Load: sum / (float64(cfg.Workers) * s.variant.Duration.Seconds()),
 	}
 	// The formulas are of workers that are all there and serve at the same time, for independent
-	// arrivals, with a rule that is known. A stall is not in them, nor are workers that wait for each
-	// other's CPU.
+	// arrivals, with a rule that is known. A stall is not in them, nor are workers that wait for
+	// each other's CPU.
 	together := cfg.Work.Burn == 0 || len(s.plan.ServerCPUs) >= cfg.Workers
 	if s.load[0].Shape.Pace != vocabulary.PacePoisson || len(s.line.steps) > 0 || o.Load >= 1 ||
 		!together {

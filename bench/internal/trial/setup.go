@@ -61,8 +61,8 @@ type stage struct {
 type seen struct {
 	before, after kernel.Counters
 	resetsSent    int64 // while the kernel's events were recorded
-	// atStart and atEnd are what the scheduler had done with each worker when the load began and when
-	// it had ended; by ID.
+	// atStart and atEnd are what the scheduler had done with each worker when the load began and
+	// when it had ended; by ID.
 	atStart, atEnd    map[int]kernel.Sched
 	loadCPU, proxyCPU time.Duration
 	memory            results.Memory
@@ -205,9 +205,9 @@ func (s *stage) halfOpen() (open map[uint64]int, err error) {
 }
 
 // startWorker starts a worker on the CPUs that are its own or on all of the servers'. The first
-// generation starts on every CPU, since nothing else runs yet: with one CPU for the servers, hundreds
-// of workers are ready in half the time. Not net/http's, which make as many Ps as they have CPUs when
-// they start.
+// generation starts on every CPU, since nothing else runs yet: with one CPU for the servers,
+// hundreds of workers are ready in half the time. Not net/http's, which make as many Ps as they
+// have CPUs when they start.
 func (s *stage) startWorker(c *exec.Cmd, cpus []int) error {
 	all := s.plan.ServerCPUs
 	if s.line == nil && s.servers.Kind == vocabulary.ServerLoop {

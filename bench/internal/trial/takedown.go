@@ -13,8 +13,8 @@ import (
 	"reuseport-bench/servers"
 )
 
-// takeDown lets the workers take what is still queued, ends all processes, and returns what is known of
-// the trial.
+// takeDown lets the workers take what is still queued, ends all processes, and returns what is
+// known of the trial.
 func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 	var err error
 	if s.seen.after, err = s.counters(); err != nil {
@@ -77,7 +77,8 @@ func (s *stage) endWorkers(ctx context.Context) error {
 	return nil
 }
 
-// readMemory looks at the last generation while it is still there. What cannot be read stays unknown.
+// readMemory looks at the last generation while it is still there. What cannot be read stays
+// unknown.
 func (s *stage) readMemory() {
 	var largest kernel.Memory
 	for _, w := range s.line.current.Workers {
@@ -144,8 +145,8 @@ func ids(workers []*servers.Worker) (all []int) {
 	return all
 }
 
-// closings returns the ends of the workers' listeners. A shared socket outlives every worker, and so
-// does its queue; what waits in the channel of an acceptor goes with its worker.
+// closings returns the ends of the workers' listeners. A shared socket outlives every worker, and
+// so does its queue; what waits in the channel of an acceptor goes with its worker.
 func (s *stage) closings() []ledger.Closing {
 	var all []ledger.Closing
 	for _, w := range s.group.Workers() {
@@ -160,8 +161,8 @@ func (s *stage) closings() []ledger.Closing {
 	return all
 }
 
-// ownsQueue reports whether the queue of a worker's listener ended with the worker: no other process
-// had the socket when it was closed.
+// ownsQueue reports whether the queue of a worker's listener ended with the worker: no other
+// process had the socket when it was closed.
 func (s *stage) ownsQueue(w *servers.Worker) bool {
 	cfg := s.servers
 	switch {

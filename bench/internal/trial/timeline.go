@@ -38,8 +38,8 @@ type step struct {
 	silenced []*servers.Worker
 }
 
-// stopping returns the workers that were told to stop. It does not modify its argument, which may be a
-// generation's own list.
+// stopping returns the workers that were told to stop. It does not modify its argument, which may
+// be a generation's own list.
 func stopping(workers []*servers.Worker) []*servers.Worker {
 	return slices.DeleteFunc(slices.Clone(workers), func(w *servers.Worker) bool { return w.Closing().Mode == "" })
 }
@@ -61,8 +61,8 @@ type timeline struct {
 // errTooLate ends a timeline whose next step would only be carried out when the load has ended.
 var errTooLate = errors.New("the load has ended")
 
-// run carries out every step when it is due, or as soon after as the one before it is done. It stops
-// at the first that fails.
+// run carries out every step when it is due, or as soon after as the one before it is done. It
+// stops at the first that fails.
 func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 	t.end = begin.Add(t.variant.Duration)
 	for i, f := range t.variant.Steps {
@@ -141,7 +141,8 @@ func (t *timeline) replace(ctx context.Context, s *step) error {
 	return err
 }
 
-// rebind starts a generation that cannot bind until the one before has closed, and stops that one at once.
+// rebind starts a generation that cannot bind until the one before has closed, and stops that one
+// at once.
 func (t *timeline) rebind(ctx context.Context, s *step) error {
 	if err := t.hold(ctx, s); err != nil {
 		return err
@@ -177,8 +178,8 @@ func (t *timeline) nextGeneration() *servers.Generation {
 	return next
 }
 
-// roll replaces the workers one by one: it starts one, waits until it is ready, stops one, and goes on.
-// Midway the generation is of both.
+// roll replaces the workers one by one: it starts one, waits until it is ready, stops one, and goes
+// on. Midway the generation is of both.
 func (t *timeline) roll(ctx context.Context, s *step) error {
 	if t.proxy != nil && t.rebinds() {
 		return t.rollBehindProxy(ctx, s)
@@ -253,7 +254,8 @@ func (t *timeline) add(ctx context.Context, s *step) error {
 	return nil
 }
 
-// single is the one worker that a step is about to end, and where it stands in the generation: the target, by default the first.
+// single is the one worker that a step is about to end, and where it stands in the generation: the
+// target, by default the first.
 func (t *timeline) single(ctx context.Context, s *step) (index int, w *servers.Worker, err error) {
 	if s.Target != nil {
 		index = *s.Target
@@ -318,7 +320,8 @@ func (t *timeline) crash(ctx context.Context, s *step) error {
 	return nil
 }
 
-// stall stops every worker of the generation, or its target, for a while. They go on whatever happens meanwhile.
+// stall stops every worker of the generation, or its target, for a while. They go on whatever
+// happens meanwhile.
 func (t *timeline) stall(ctx context.Context, s *step) error {
 	workers := t.current.Workers
 	if s.Target != nil {

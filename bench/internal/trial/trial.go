@@ -35,8 +35,8 @@ type Outcome struct {
 	Facts   *ledger.Recording // nil unless they were to be kept; without a header
 }
 
-// Run carries out one trial of the variant in a lab of its own, which is gone when it returns. An error
-// means that nothing was measured; a trial that was measured badly is returned as invalid.
+// Run carries out one trial of the variant in a lab of its own, which is gone when it returns. An
+// error means that nothing was measured; a trial that was measured badly is returned as invalid.
 func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outcome, err error) {
 	var c cleanup
 	defer func() { err = errors.Join(err, c.run()) }()
@@ -61,8 +61,8 @@ func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outc
 // A cleanup is what has to be ended, whatever happens, in the order in which it was begun.
 type cleanup []func() error
 
-// add adds something to be ended before all that was added so far. What was ended already by then must
-// bear to be ended again.
+// add adds something to be ended before all that was added so far. What was ended already by then
+// must bear to be ended again.
 func (c *cleanup) add(end func() error) { *c = append(*c, end) }
 
 // run ends everything, last things first.

@@ -92,8 +92,8 @@ func (l *Losses) Stop() error {
 // Result returns what came of asking the kernel. It is valid after Stop.
 func (l *Losses) Result() *results.Trace { return l.result }
 
-// Facts returns the events as the ledger wants them; nil where the kernel was not asked. at places an
-// instant in the trial, and workers names the worker of each process.
+// Facts returns the events as the ledger wants them; nil where the kernel was not asked. at places
+// an instant in the trial, and workers names the worker of each process.
 func (l *Losses) Facts(at func(clock.Instant) ledger.Time, workers map[int]int) *ledger.Trace {
 	if l.events == nil {
 		return nil

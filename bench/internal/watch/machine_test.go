@@ -40,7 +40,8 @@ func TestForeignDelay(t *testing.T) {
 	}
 }
 
-// watched is a machine that from 100 ms on steals half of the time and keeps a worker waiting for a quarter.
+// watched is a machine that from 100 ms on steals half of the time and keeps a worker waiting for a
+// quarter.
 func watched() *Machine {
 	u := &Machine{hasSteal: true, hasPressure: true, hasDelay: true}
 	for i := range 16 {

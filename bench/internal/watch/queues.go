@@ -34,7 +34,8 @@ type Queues struct {
 	clock *clock.Clock
 	watch *kernel.QueueWatch // nil: the kernel offers none, and nothing is known
 
-	// window is the length of the windows of depths and moved, which follow each other from began on.
+	// window is the length of the windows of depths and moved, which follow each other from began
+	// on.
 	window   time.Duration
 	depths   map[uint64][]int64 // the longest seen, by listener and window
 	moved    []kernel.Counters  // as they were at the end of each

@@ -41,8 +41,8 @@ func Timed(us func(block int) float64) Series {
 	}
 }
 
-// Measured returns results with a variant for each series, by its value of workers, and "control" for
-// the A/A arm.
+// Measured returns results with a variant for each series, by its value of workers, and "control"
+// for the A/A arm.
 func Measured(blocks int, of map[string]Series) *results.Scenario {
 	out := &results.Scenario{Name: "gated", MinValid: 3, Baseline: map[string]string{"workers": "1"}}
 	for _, name := range []string{"1", "control", "2"} {
