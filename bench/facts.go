@@ -226,11 +226,11 @@ func rejudgeFacts(w io.Writer, k kept) error {
 // belongs says why a recording is not of the trial that its file is named for, or does not agree
 // with what the run has stored of that trial; nil: it does.
 func belongs(r *ledger.Recording, run *results.Run, f harness.FactsFile) error {
-	i := slices.IndexFunc(run.Scenarios, func(s *results.Scenario) bool { return s.Name == f.Scenario })
-	if i < 0 || f.Variant >= len(run.Scenarios[i].Variants) {
+	s := run.Scenario(f.Scenario)
+	if s == nil || f.Variant >= len(s.Variants) {
 		return errors.New("the run has no such trial")
 	}
-	v := run.Scenarios[i].Variants[f.Variant]
+	v := s.Variants[f.Variant]
 	if r.Header.Scenario != f.Scenario || r.Header.Block != f.Block ||
 		results.LabelString(r.Header.Labels) != results.LabelString(v.Labels) {
 		return fmt.Errorf("these are the facts of another trial: %s %s, block %d", r.Header.Scenario,

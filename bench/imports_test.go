@@ -143,7 +143,7 @@ func TestImports(t *testing.T) {
 		}
 		for _, name := range may {
 			if !slices.Contains(fields[1:], module+name) {
-				t.Errorf("%s does not import %s any more; take the arrow out of the graph", pkg, name)
+				t.Errorf("%s no longer imports %s; delete that arrow from the graph", pkg, name)
 			}
 		}
 		for _, imported := range fields[1:] {

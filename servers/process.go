@@ -207,16 +207,13 @@ func (w *Worker) wasStopped() bool {
 	return w.stopped
 }
 
-// goneLimit bounds the time from SIGKILL to the end of a worker, its last events read.
-const goneLimit = 5 * time.Second
-
-// awaitGone returns when a killed worker has ended.
+// awaitGone returns when a killed worker has ended, its last events read.
 func (w *Worker) awaitGone() error {
 	select {
 	case <-w.exited:
 		return nil
-	case <-time.After(goneLimit):
-		return fmt.Errorf("worker %d: process %d is still there %v after SIGKILL; see /proc/%[2]d/stack", w.ID, w.PID(), goneLimit)
+	case <-time.After(child.GoneLimit):
+		return fmt.Errorf("worker %d: process %d is still there %v after SIGKILL; see /proc/%[2]d/stack", w.ID, w.PID(), child.GoneLimit)
 	}
 }
 

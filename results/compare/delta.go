@@ -95,8 +95,8 @@ func within(d *results.Delta) bool {
 // that as much is lost on either side.
 func clustered(d *results.Delta) bool { return slices.Contains(d.Change.Warnings, clusteredWarning) }
 
-// maxMore is the largest number of further trials that is named: of more nobody would make them.
-const maxMore = 10_000
+// MaxMore is the largest number of further trials that is named: nobody would make more.
+const MaxMore = 10_000
 
 // moreTrials is how many more would tell, if the center stays where it is: an interval shrinks with
 // the root of their number, until it lies within the threshold, or its p is low enough for a change
@@ -117,7 +117,7 @@ func moreTrials(d *results.Delta, holm float64) *int {
 		enough = 1 / shrink // while none is seen the bounds fall with the number itself
 	}
 	more := float64(d.Change.N) * (enough - 1)
-	if !(shrink > 0) || !(more <= maxMore) {
+	if !(shrink > 0) || !(more <= MaxMore) {
 		return nil
 	}
 	whole := max(1, int(math.Ceil(more)))

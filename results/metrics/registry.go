@@ -102,6 +102,12 @@ func Find(name string) (Metric, bool) {
 	return registry[i], true
 }
 
+// UnitOf returns the unit of the metric of that name; unit.None, if this program does not know it.
+func UnitOf(name string) unit.Unit {
+	m, _ := Find(name)
+	return m.Unit
+}
+
 // FindCompared is Find for metrics in which variants can be compared.
 func FindCompared(name string) (Metric, bool) {
 	m, ok := Find(name)

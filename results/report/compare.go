@@ -131,15 +131,9 @@ func deltaScales(s *compare.ScenarioComparison) map[string]unit.Scale {
 	}
 	scales := map[string]unit.Scale{}
 	for metric, xs := range values {
-		scales[metric] = unitOf(metric).Scale(xs...)
+		scales[metric] = metrics.UnitOf(metric).Scale(xs...)
 	}
 	return scales
-}
-
-// unitOf is the unit of the metric of that name.
-func unitOf(metric string) unit.Unit {
-	m, _ := metrics.Find(metric)
-	return m.Unit
 }
 
 // metricText is the metric with the unit in which it is printed instead of that in which it is
@@ -169,7 +163,7 @@ func deltaCells(t *document.Table, d *results.Delta, in unit.Scale) []string {
 // spreadText is a center, and how far the farther end of its interval is, as benchstat writes it:
 // both whole intervals would not fit beside the change's.
 func spreadText(s results.Summary, metric string, in unit.Scale) string {
-	text := figure(s, unitOf(metric), in, false)
+	text := figure(s, metrics.UnitOf(metric), in, false)
 	if s.Lo == nil || s.Hi == nil || s.Method == results.MethodRuleOfThree || s.TooFew {
 		return text
 	}
@@ -230,7 +224,7 @@ func thresholdValue(d *results.Delta) string {
 	if d.Scale == results.ScaleRatio {
 		return unit.Digits(100*d.Threshold, 4) + " %"
 	}
-	in := unitOf(d.Metric).Scale(d.Threshold)
+	in := metrics.UnitOf(d.Metric).Scale(d.Threshold)
 	return strings.TrimSpace(unit.Digits(d.Threshold/in.Factor, 4) + " " + in.Name)
 }
 

@@ -466,10 +466,7 @@ func halfOpenCount(_ *document.Table, _ *results.Scenario, v *results.Variant) s
 }
 
 // unit is that of the column's metric.
-func (c figureColumn) unit() unit.Unit {
-	m, _ := metrics.Find(c.metric)
-	return m.Unit
-}
+func (c figureColumn) unit() unit.Unit { return metrics.UnitOf(c.metric) }
 
 // scale is one for the whole column.
 func (c figureColumn) scale(variants []*results.Variant) unit.Scale {

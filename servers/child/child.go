@@ -40,8 +40,8 @@ const (
 // fails with EPERM.
 const StderrLimit = 64 << 10
 
-// goneLimit bounds the time from SIGKILL to the end of a process.
-const goneLimit = 5 * time.Second
+// GoneLimit bounds the time from SIGKILL to the end of a process.
+const GoneLimit = 5 * time.Second
 
 // Options describe a child to start.
 type Options struct {
@@ -373,9 +373,9 @@ func (p *Process) end() error {
 	err := p.Kill()
 	select {
 	case <-p.exited:
-	case <-time.After(goneLimit):
+	case <-time.After(GoneLimit):
 		err = errors.Join(err, fmt.Errorf("process %d is still there %v after SIGKILL; see /proc/%[1]d/stack",
-			p.pid, goneLimit))
+			p.pid, GoneLimit))
 	}
 	return errors.Join(err, p.release())
 }

@@ -84,18 +84,18 @@ func (c *Cluster) Lost(at Timescale, r *ledger.Routes, workers []*servers.Worker
 func (c *Cluster) lost(at Timescale, routes *ledger.Routes, p *pod, trigger clock.Instant) results.Pod {
 	deleted := c.since(p, kube.DeletionBegun, trigger, false)
 	r := results.Pod{
-		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name, DeletedNS: nanoseconds(at.Maybe(deleted)),
-		TermNS:   nanoseconds(at.Maybe(c.since(p, kube.TermSent, trigger, false))),
-		ClosedNS: nanoseconds(at.Maybe(c.gone(p))),
+		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name, DeletedNS: at.Maybe(deleted).Nanoseconds(),
+		TermNS:   at.Maybe(c.since(p, kube.TermSent, trigger, false)).Nanoseconds(),
+		ClosedNS: at.Maybe(c.gone(p)).Nanoseconds(),
 	}
 	// A pod that was not listed when it went does not leave the endpoints either.
 	if from := max(deleted, trigger); c.listed(p, from) {
-		r.EndpointsNS = nanoseconds(at.Maybe(c.since(p, kube.EndpointsChanged, from, false)))
+		r.EndpointsNS = at.Maybe(c.since(p, kube.EndpointsChanged, from, false)).Nanoseconds()
 	}
 	if pod := routes.Of(r.Worker); pod != nil && c.plan.Path == vocabulary.PathService &&
 		len(pod.Routed) > 0 {
 		if last := pod.Routed[len(pod.Routed)-1].Until; last < ledger.Never {
-			r.RulesNS = nanoseconds(&last)
+			r.RulesNS = last.Nanoseconds()
 		}
 		if pod.RoutedAt(pod.Gone) {
 			r.Endpoints = routes.Count(pod.Gone)
@@ -110,24 +110,17 @@ func (c *Cluster) Added(at Timescale, routes *ledger.Routes, workers []*servers.
 		p := c.podOf(w)
 		r := results.Pod{
 			Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name, Started: true,
-			ListenNS:    nanoseconds(at.Maybe(p.workers[0].ReadyAt())),
-			ReadyNS:     nanoseconds(at.Maybe(c.since(p, kube.PodReady, 0, true))),
-			EndpointsNS: nanoseconds(at.Maybe(c.since(p, kube.EndpointsChanged, 0, true))),
+			ListenNS:    at.Maybe(p.workers[0].ReadyAt()).Nanoseconds(),
+			ReadyNS:     at.Maybe(c.since(p, kube.PodReady, 0, true)).Nanoseconds(),
+			EndpointsNS: at.Maybe(c.since(p, kube.EndpointsChanged, 0, true)).Nanoseconds(),
 		}
 		if pod := routes.Of(r.Worker); pod != nil && c.plan.Path == vocabulary.PathService &&
 			len(pod.Routed) > 0 {
-			r.RulesNS = nanoseconds(&pod.Routed[0].From)
+			r.RulesNS = pod.Routed[0].From.Nanoseconds()
 		}
 		all = append(all, r)
 	}
 	return all
-}
-
-func nanoseconds(t *ledger.Time) *int64 {
-	if t == nil {
-		return nil
-	}
-	return new(int64(*t))
 }
 
 // since returns the instant of the first event of that kind about the pod at or after another; 0:

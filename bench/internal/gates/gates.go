@@ -18,9 +18,6 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// maxMore is the largest number of further trials that a gate's note names.
-const maxMore = 10_000
-
 // Evaluate judges every gate of the scenario on every variant that it selects but the A/A arm, and
 // stores the outcomes, and how the A/A arm came out, in out.
 //
@@ -127,7 +124,7 @@ type judgedGate struct {
 	counts  map[string]float64 // the variant's, of those that the gate names
 	result  results.GateResult
 
-	uncounted string // a count that the gate names and that no trial has; "" if there is none
+	uncounted string // the count that the gate names and no trial has; "" without one
 }
 
 // speaksOf says that the gate names exactly this.
@@ -238,7 +235,7 @@ func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string)
 					r.variant[i] = base * change
 				}
 			}
-			r.change = fmt.Sprintf("%s: %s to the baseline %s", metric, d.Scale, spread(d.Change, unitOf(d)))
+			r.change = fmt.Sprintf("%s: %s to the baseline %s", metric, d.Scale, spread(d.Change, unitOfChange(d)))
 			all = append(all, r)
 			continue
 		}
@@ -259,7 +256,7 @@ func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string)
 			}
 			*side.values = [3]float64{s.Center, *s.Lo, *s.Hi}
 			if side.variant == p.variant {
-				r.change = metric + " " + spread(s, measuredIn(metric))
+				r.change = metric + " " + spread(s, metrics.UnitOf(metric))
 			}
 		}
 		all = append(all, r)
@@ -272,18 +269,12 @@ func spread(s results.Summary, in unit.Unit) string {
 	return unit.Spread(s.Center, s.Lo, s.Hi, func(x float64) string { return in.Text(x, 4) })
 }
 
-// measuredIn is the metric's unit.
-func measuredIn(metric string) unit.Unit {
-	m, _ := metrics.Find(metric)
-	return m.Unit
-}
-
-// unitOf is the unit of a metric's change: a ratio has none.
-func unitOf(d results.Delta) unit.Unit {
+// unitOfChange returns the unit of a metric's change: a ratio has none.
+func unitOfChange(d results.Delta) unit.Unit {
 	if d.Scale == results.ScaleRatio {
 		return unit.None
 	}
-	return measuredIn(d.Metric)
+	return metrics.UnitOf(d.Metric)
 }
 
 func describeRanges(ranges []figureRange, level float64) string {
@@ -340,8 +331,8 @@ func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
 		}
 	}
 	more := float64(n)/(lo*lo) - float64(n)
-	if lo == 0 || more > maxMore {
-		return fmt.Sprintf("the interval straddles the bound, and more than %d more trials would not decide it", maxMore), nil
+	if lo == 0 || more > compare.MaxMore {
+		return fmt.Sprintf("the interval straddles the bound, and more than %d more trials would not decide it", compare.MaxMore), nil
 	}
 	whole := max(1, int(math.Ceil(more)))
 	return fmt.Sprintf("the interval straddles the bound; about %s would decide it (--trials %d)", unit.Plural(whole, "more trial"), n+whole), &whole

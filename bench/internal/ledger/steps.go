@@ -32,7 +32,7 @@ func (a *Account) Step(k int) results.Step {
 	from, to := a.Window(k)
 	r := results.Step{
 		Do: s.Do, Target: s.Target, AtNS: int64(s.At),
-		ReadyNS: nanoseconds(s.Ready), StopNS: nanoseconds(s.Trigger), ClosedNS: nanoseconds(s.Closed),
+		ReadyNS: s.Ready.Nanoseconds(), StopNS: s.Trigger.Nanoseconds(), ClosedNS: s.Closed.Nanoseconds(),
 	}
 	lo, hi := a.first(from), a.first(to)
 	r.ResolutionNS = int64(a.spacing(lo, hi))
@@ -56,12 +56,12 @@ func (a *Account) Step(k int) results.Step {
 // Routes returns where clients were sent; nil without a Service.
 func (a *Account) Routes() *Routes { return a.facts.Routes }
 
-func nanoseconds(t *Time) *int64 {
+// Nanoseconds returns the instant as run.json has it; nil for none.
+func (t *Time) Nanoseconds() *int64 {
 	if t == nil {
 		return nil
 	}
-	ns := int64(*t)
-	return &ns
+	return new(int64(*t))
 }
 
 // losses fills in what the attempts lost because of the step say: lost and dropped, and gap, outage
