@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,26 +46,33 @@ func newProgram(t *testing.T) *program {
 	t.Helper()
 	p := &program{dir: t.TempDir()}
 	p.path = filepath.Join(p.dir, "reuseport-bench")
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := os.Open(exe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	out, err := os.OpenFile(p.path, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		t.Fatal(err)
-	}
-	if err := out.Close(); err != nil {
+	if err := copyProgram(p.path); err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// copyProgram copies the test binary. A process that another test starts meanwhile would hold the
+// copy open for writing until its execve(2), and the copy could not be executed (ETXTBSY): so none
+// is started.
+func copyProgram(path string) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	in, err := os.Open(exe)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
