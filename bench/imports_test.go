@@ -15,7 +15,8 @@ var allowed = map[string][]string{
 	// Leaves, and what is made of them.
 	"results/cause":        {},
 	"results/unit":         {},
-	"results":              {"results/cause", "results/unit"},
+	"results/input":        {},
+	"results":              {"results/cause", "results/input", "results/unit"},
 	"scenarios/strictyaml": {},
 	"scenarios/vocabulary": {},
 	"servers/clock":        {},
@@ -44,7 +45,7 @@ var allowed = map[string][]string{
 	"results/report/formats": {
 		"results", "results/metrics", "results/report", "results/report/document", "results/unit",
 	},
-	"scenarios": {"results", "results/metrics", "scenarios/strictyaml"},
+	"scenarios": {"results", "results/input", "results/metrics", "scenarios/strictyaml"},
 	// What is measured, and what it is measured with.
 	"servers": {
 		"servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket",

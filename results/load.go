@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"reuseport-bench/results/input"
 )
 
 // Load reads a run: path is a run directory or its RunFile, which may be compressed by gzip and
@@ -109,20 +111,20 @@ const maxRun = 1 << 30
 
 // readRun is the content of a RunFile, decompressed.
 func readRun(file string) ([]byte, error) {
-	content, err := os.ReadFile(file)
-	if err != nil || !strings.HasSuffix(file, compressed) {
-		return content, err
+	f, err := input.Open(file)
+	if err != nil {
+		return nil, err
 	}
-	r, err := gzip.NewReader(bytes.NewReader(content))
+	defer f.Close()
+	var r io.Reader = f
+	if strings.HasSuffix(file, compressed) {
+		if r, err = gzip.NewReader(f); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	content, err := io.ReadAll(input.Limit(r, maxRun))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	content, err = io.ReadAll(io.LimitReader(r, maxRun+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", file, err)
-	case len(content) > maxRun:
-		return nil, fmt.Errorf("%s: more than %d bytes once decompressed", file, maxRun)
 	}
 	return content, nil
 }

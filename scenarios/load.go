@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
+	"reuseport-bench/results/input"
 	"reuseport-bench/scenarios/strictyaml"
 )
 
@@ -43,7 +43,7 @@ func Load(nameOrPath string) (*Scenario, error) {
 }
 
 func loadFile(name string) (*Scenario, error) {
-	f, err := os.Open(name)
+	f, err := input.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("scenario: %w", err)
 	}

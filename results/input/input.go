@@ -1,0 +1,102 @@
+// Package input reads files that people name. What they name may be no file at all: a pipe that
+// nobody writes to, a device without an end, or more than fits the memory.
+package input
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Open opens a file for reading; the caller closes it. It never waits: besides regular files it
+// opens what has a writer, or somebody who types: pipes that have no name (/dev/stdin, the <(…) of
+// a shell) and terminals. The error for anything else says what it is.
+func Open(name string) (*os.File, error) {
+	// Looked at before it is opened, for that can wait, and has effects on devices. Opened without
+	// waiting, for it may be something else by then.
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuse(name, info); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err == nil {
+		err = refuse(name, info)
+	}
+	if err == nil && info.Mode()&fs.ModeCharDevice != 0 {
+		err = refuseDevice(name, f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// refuse returns the error for what cannot be read to its end.
+func refuse(name string, info fs.FileInfo) error {
+	is := ""
+	switch mode := info.Mode(); {
+	case mode.IsRegular(), mode&fs.ModeCharDevice != 0: // see refuseDevice
+		return nil
+	case mode.IsDir():
+		is = "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		// A pipe without a name is a link in /proc/self/fd that leads to no path.
+		if _, err := filepath.EvalSymlinks(name); err != nil {
+			return nil
+		}
+		is = "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		is = "a socket"
+	default:
+		is = "a device"
+	}
+	return notRegular(name, is)
+}
+
+// refuseDevice returns an error for devices other than terminals.
+func refuseDevice(name string, f *os.File) error {
+	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
+		return notRegular(name, "a device")
+	}
+	return nil
+}
+
+func notRegular(name, is string) error {
+	return fmt.Errorf("%q is %s, not a regular file", name, is)
+}
+
+// A TooLargeError is the error of a Limit that was exceeded.
+type TooLargeError struct{ Limit int64 }
+
+func (e *TooLargeError) Error() string { return fmt.Sprintf("more than %d bytes", e.Limit) }
+
+// Limit returns a reader of r that fails with a TooLargeError instead of reading more than limit
+// bytes.
+func Limit(r io.Reader, limit int64) io.Reader {
+	return &limited{r: io.LimitReader(r, limit+1), left: limit, limit: limit}
+}
+
+type limited struct {
+	r           io.Reader
+	left, limit int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, &TooLargeError{l.limit}
+	}
+	return n, err
+}
