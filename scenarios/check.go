@@ -7,20 +7,18 @@ import (
 	"regexp"
 	"strings"
 
-	"go.yaml.in/yaml/v4"
-
 	"reuseport-bench/scenarios/strictyaml"
 )
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // checkScenario checks what no value alone can show: the whole and its variants, which it keeps in
-// s. d has decoded s from root.
-func checkScenario(s *Scenario, d *strictyaml.Decoder, root *yaml.Node) {
+// s. d has decoded s.
+func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 	switch {
 	case !d.Trusts("name"):
 	case s.Name == "":
-		d.Fail(root.Line, "", "name is missing", "for example name: my-scenario")
+		d.Fail(d.Line(""), "", "name is missing", "for example name: my-scenario")
 	case len(s.Name) > 64 || !namePattern.MatchString(s.Name):
 		d.Fail(d.Line("name"), "name", fmt.Sprintf("%q is not a name", s.Name), "use lower-case words joined by hyphens, at most 64 characters")
 	}
@@ -36,7 +34,7 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder, root *yaml.Node) {
 	if !clean && len(s.Matrix) == 0 || d.Found() > maxListLen {
 		all, clean = nil, false // what would complete the setup could not be read
 	}
-	s.Variants = checkVariants(s, d, root, all)
+	s.Variants = checkVariants(s, d, all)
 	if clean {
 		checkDuplicates(d, all, s.Variants)
 		checkBaseline(s, d, all)
@@ -47,10 +45,10 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder, root *yaml.Node) {
 	checkGates(s, d)
 }
 
-// checkVariants decodes and checks all variants, and returns them. A problem that the file has
-// without its matrix, and that every variant has, is reported where it stands; any other at the
-// matrix, once per block, with the labels of the first variant that has it.
-func checkVariants(s *Scenario, d *strictyaml.Decoder, root *yaml.Node, all []point) []Variant {
+// checkVariants checks all variants, and returns them. A problem that the file has without its
+// matrix, and that every variant has, is reported where it stands; any other at the matrix, once per
+// block, with the labels of the first variant that has it.
+func checkVariants(s *Scenario, d *strictyaml.Decoder, all []point) []Variant {
 	type place struct {
 		finding
 		block int
@@ -62,7 +60,7 @@ func checkVariants(s *Scenario, d *strictyaml.Decoder, root *yaml.Node, all []po
 		count    = map[finding]int{}
 	)
 	for _, p := range all {
-		setup := p.setup(root, d.Format)
+		setup := p.setup(s.Setup, d.Format)
 		variants = append(variants, Variant{Labels: p.labels, Setup: setup})
 		for _, f := range checkSetup(&setup, d) {
 			at := place{f, p.block}
@@ -74,7 +72,7 @@ func checkVariants(s *Scenario, d *strictyaml.Decoder, root *yaml.Node, all []po
 		}
 	}
 	inFile := map[finding]bool{}
-	base := point{}.setup(root, d.Format)
+	base := point{}.setup(s.Setup, d.Format)
 	for _, f := range checkSetup(&base, d) {
 		if len(all) > 0 && count[f] == len(all) {
 			inFile[f] = true

@@ -71,7 +71,7 @@ func Parse(file string, data []byte) (*Scenario, error) {
 	for i := range s.Gates {
 		s.Gates[i].Line = d.Line(fmt.Sprintf("gates[%d].expect", i))
 	}
-	checkScenario(s, d, root)
+	checkScenario(s, d)
 	if err := d.Err(file); err != nil {
 		return nil, err
 	}

@@ -169,15 +169,16 @@ func points(matrix []Block) (all []point, ok bool) {
 	return all, true
 }
 
-// setup decodes the setup of p: the tree of the file with p's labels put in their places, then the
-// defaults for what is still not said. Problems of single values are found when the file itself is
-// decoded, and are not looked for again.
-func (p point) setup(root *yaml.Node, f *strictyaml.Format) Setup {
+// setup returns the setup of p: a copy of base, the setup of the file, with p's labels in their
+// places and the defaults that are still missing. The labels are valid: axisValues leaves out
+// others.
+func (p point) setup(base Setup, f *strictyaml.Format) Setup {
+	s := base
 	for path, value := range p.labels {
-		root = strictyaml.Override(root, path, value)
+		if field, ok := strictyaml.Lookup(&s, path); ok {
+			strictyaml.DecodeScalar(strictyaml.Scalar(value), field, f.Setting(path))
+		}
 	}
-	var s Setup
-	f.NewDecoder().Decode(root, &s)
 	s.complete()
 	return s
 }

@@ -274,36 +274,6 @@ func TestFailAndAdd(t *testing.T) {
 	}
 }
 
-// Override sets what is there and what is not, at any depth, in a copy.
-func TestOverride(t *testing.T) {
-	type inner struct {
-		A int `yaml:"a"`
-		B int `yaml:"b"`
-	}
-	type outer struct {
-		X inner `yaml:"x"`
-		Y inner `yaml:"y"`
-	}
-	f := &Format{MaxSize: 100, MaxLen: 10, Settings: []Setting{
-		{Path: "x.a", Max: 9}, {Path: "x.b", Max: 9}, {Path: "y.a", Max: 9},
-	}}
-	root, d := f.Parse([]byte("x: {a: 1, b: 2}\n"))
-	decode := func(root *yaml.Node) (o outer) {
-		d.Decode(root, &o)
-		return o
-	}
-	got := decode(Override(Override(root, "x.a", "5"), "y.a", "6"))
-	if want := (outer{X: inner{A: 5, B: 2}, Y: inner{A: 6}}); got != want {
-		t.Errorf("overridden: %+v, want %+v", got, want)
-	}
-	if got, want := decode(root), (outer{X: inner{A: 1, B: 2}}); got != want {
-		t.Errorf("the original: %+v, want %+v", got, want)
-	}
-	if err := d.Err("f"); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestLookup(t *testing.T) {
 	r := &recipe{Oven: oven{Heat: 90}, Wait: time.Minute}
 	for path, want := range map[string]string{

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -147,29 +146,3 @@ func Describe(n *yaml.Node) string {
 
 // IsNull reports whether n is a null: "~", "null", or nothing at all.
 func IsNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
-
-// Override returns root with the value at a dotted path replaced by the scalar text. Mappings along
-// the path are copied, or made where there are none; root itself does not change.
-func Override(root *yaml.Node, path, text string) *yaml.Node {
-	return override(root, strings.Split(path, "."), Scalar(text))
-}
-
-func override(root *yaml.Node, path []string, value *yaml.Node) *yaml.Node {
-	if len(path) == 0 {
-		return value
-	}
-	out := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: value.Line}
-	if root != nil && root.Kind == yaml.MappingNode {
-		*out = *root
-		out.Content = append([]*yaml.Node(nil), root.Content...)
-	}
-	for i := 0; i+1 < len(out.Content); i += 2 {
-		if out.Content[i].Kind == yaml.ScalarNode && out.Content[i].Value == path[0] {
-			out.Content[i+1] = override(out.Content[i+1], path[1:], value)
-			return out
-		}
-	}
-	key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: path[0], Line: value.Line}
-	out.Content = append(out.Content, key, override(nil, path[1:], value))
-	return out
-}
