@@ -13,8 +13,8 @@ import (
 )
 
 // Explain writes the scenario with every default written out, and then, as comments, its variants
-// with what sets each apart from the baseline. The whole is a scenario file again: a copy to start
-// a scenario of one's own from. s must be valid, as Load returns it.
+// with what sets each apart from the baseline. The whole is a scenario file again, if it is not too
+// large for one: a copy to start a scenario of one's own from. s must be valid, as Load returns it.
 func (s *Scenario) Explain(w io.Writer) error {
 	file, err := strictyaml.Marshal(*s)
 	if err != nil {

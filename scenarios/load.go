@@ -48,7 +48,7 @@ func loadFile(name string) (*Scenario, error) {
 		return nil, fmt.Errorf("scenario: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileSize)) // Parse refuses that many bytes
+	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1)) // Parse refuses one byte too many
 	if err != nil {
 		return nil, fmt.Errorf("scenario: %w", err)
 	}

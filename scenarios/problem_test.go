@@ -85,8 +85,9 @@ func TestParseLimits(t *testing.T) {
 		text string
 		want string
 	}{
-		{"not UTF-8", "name: x\nabout: \"\xff\"\n", "f:2: the file is not UTF-8 text"},
-		{"file", strings.Repeat("#", maxFileSize), "f: the file is larger than 1048575 bytes; a scenario fits a page"},
+		{"not UTF-8", "name: x\nabout: \"\xff\"\n", "f:2: the file is not UTF-8 text; save it as UTF-8"},
+		{"file", strings.Repeat("#", maxFileSize+1), "f: the file is larger than 131072 bytes; a scenario fits a page; split it, or name another file"},
+		{"depth", head + "about: " + strings.Repeat("[", maxDepth+1), "f:3: lists and mappings are more than 20 deep inside each other; close the brackets that are open, or indent less"},
 		{"message", head + "stop: " + strings.Repeat("ö", 1000) + "\n",
 			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) + "…; allowed: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown"},
 		{"message of several lines", head + "baseline: {sockets: \"a\\nb\"}\n",

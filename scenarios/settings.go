@@ -9,7 +9,8 @@ import (
 
 // Bounds on a whole file, so that no input makes the loader work for long.
 const (
-	maxFileSize = 1 << 20 // a file of this many bytes or more is refused
+	maxFileSize = 128 << 10 // bytes; the largest scenario here has 2700
+	maxDepth    = 20        // lists and mappings inside each other; a scenario needs 4
 	maxVariants = 256
 	maxListLen  = 256 // steps, gates, blocks of the matrix
 	maxAttempts = 10_000_000
@@ -127,6 +128,7 @@ func format() *strictyaml.Format {
 		FirstLine: "name: my-scenario",
 		Template:  "the output of: reuseport-bench show steady",
 		MaxSize:   maxFileSize,
+		MaxDepth:  maxDepth,
 		MaxLen:    maxListLen,
 		Settings:  settings(),
 	}

@@ -168,7 +168,7 @@ func (d *Decoder) Pairs(n *yaml.Node, path string, each func(key, value *yaml.No
 			d.Fail(key.Line, path, "a key is "+Describe(key), "keys are plain words")
 		case first[key.Value] != 0:
 			d.add(key.Line, path, fmt.Sprintf("key %q is given twice", key.Value),
-				fmt.Sprintf("first on line %d", first[key.Value]))
+				fmt.Sprintf("the first is on line %d; remove one", first[key.Value]))
 		default:
 			first[key.Value] = key.Line
 			each(key, value)

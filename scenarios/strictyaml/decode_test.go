@@ -70,7 +70,7 @@ func (s spices) EncodeYAML() *yaml.Node {
 func recipes() *Format {
 	modes := []Choice{{Value: "fan"}, {Value: "grill"}, {Value: "bottom"}}
 	return &Format{
-		Noun: "recipe", FirstLine: "name: soup", Template: "the cookbook", MaxSize: 500, MaxLen: 8,
+		Noun: "recipe", FirstLine: "name: soup", Template: "the cookbook", MaxSize: 500, MaxDepth: 5, MaxLen: 8,
 		Settings: []Setting{
 			{Path: "mode", Choices: modes, Joined: true, Default: "fan", Example: "fan+grill"},
 			{Path: "heat", Min: 50, Max: 250, Default: "180C", Example: "200C"},
@@ -147,10 +147,29 @@ func TestProblems(t *testing.T) {
 		want       []string
 	}{
 		{"empty", "", []string{`f:1: the file is empty; start from the cookbook`}},
-		{"large", strings.Repeat("#", 500), []string{
-			`f: the file is larger than 499 bytes; a recipe fits a page`,
+		{"as large as can be", "name: x\n#" + strings.Repeat("x", 490) + "\n", nil},
+		{"large", strings.Repeat("#", 501), []string{
+			`f: the file is larger than 500 bytes; a recipe fits a page; split it, or name another file`,
 		}},
-		{"not UTF-8", "name: x\nmode: \"\xff\"\n", []string{`f:2: the file is not UTF-8 text`}},
+		{"deep", "steps: [[[[[x]]]]]\n", []string{
+			`f:1: steps[0]: expected a mapping, found a list; write {key: value}, or indented lines of key: value`,
+		}},
+		{"too deep", "steps: [[[[[[x]]]]]]\n", []string{
+			`f:1: lists and mappings are more than 5 deep inside each other; close the brackets that are open, or indent less`,
+		}},
+		{"too deep by indentation", "a:\n b:\n  c:\n   d:\n    e:\n     f: 1\n", []string{
+			`f:6: lists and mappings are more than 5 deep inside each other; close the brackets that are open, or indent less`,
+		}},
+		{"not UTF-8", "name: x\nmode: \"\xff\"\n", []string{
+			`f:2: the file is not UTF-8 text; save it as UTF-8`,
+		}},
+		{"UTF-16", "\xff\xfen\x00a\x00", []string{`f:1: the file is not UTF-8 text; save it as UTF-8`}},
+		{"UTF-16 without a mark", "\x00n\x00a", []string{
+			`f:1: the file holds a NUL byte; remove it, or save the file as UTF-8 if it is UTF-16 or UTF-32`,
+		}},
+		{"escape", "name: x\nmode: \x1b[31m\n", []string{
+			`f:2: the file holds the control character U+001B; remove it, or write it in double quotes as "\u001B"`,
+		}},
 		{"no mapping", "- soup\n", []string{
 			`f:1: a recipe is a mapping, this is a list; start with a line such as name: soup`,
 		}},
@@ -160,7 +179,7 @@ func TestProblems(t *testing.T) {
 		{"indirection is a problem, and so is the rest", "name: &a x\nmode: *a\nvegan: maybe\n", []string{
 			`f:1: anchor &a is not allowed; write the value where it is used`,
 			`f:2: alias *a is not allowed; write the value where it is used`,
-			`f:3: vegan: expected true or false, found the text "maybe"`,
+			`f:3: vegan: expected true or false, found the text "maybe"; write true or false`,
 		}},
 		{"unknown keys", "name: x\nhaet: 200C\ncolour: red\n", []string{
 			`f:2: unknown key "haet"; did you mean "heat"?`,
@@ -178,7 +197,7 @@ func TestProblems(t *testing.T) {
 			`f:1: mode: unknown value "gril"; did you mean "grill"? (allowed: fan, grill, bottom);` +
 				` join several by +, for example fan+grill`,
 		}},
-		{"joined twice", "mode: fan+fan\n", []string{`f:1: mode: "fan" is named twice`}},
+		{"joined twice", "mode: fan+fan\n", []string{`f:1: mode: "fan" is named twice; name each once, for example fan+grill`}},
 		{"own syntax", "heat: hot\nspices: [salt]\n", []string{
 			`f:1: heat: "hot" is not a temperature; for example 200C`,
 			`f:2: spices: expected a mapping, found a list; write {key: value}, or indented lines of key: value`,
@@ -187,20 +206,26 @@ func TestProblems(t *testing.T) {
 			`f:1: wait: 5 has no unit; write 5ms, say; units are ns, us, ms, s, m, h`,
 		}},
 		{"keys", "name: x\nname: y\n? [a]\n: 1\n<<: {wait: 1s}\n", []string{
-			`f:2: key "name" is given twice; first on line 1`,
+			`f:2: key "name" is given twice; the first is on line 1; remove one`,
 			`f:3: a key is a list; keys are plain words`,
 			`f:5: merge key << is not allowed; write the value where it is used`,
 		}},
 		{"types", "name: [x]\nheat:\nsteps: all\nrest: 9.5\nvegan: 1\nwait: soon\n", []string{
-			`f:1: name: expected a single value, found a list`,
+			`f:1: name: expected a single value, found a list; write one text, in quotes if it holds brackets, commas, # or a colon`,
 			`f:2: heat: expected a single value, found nothing; for example 200C`,
 			`f:3: steps: expected a list, found the text "all"; write [...], or lines that start with a hyphen`,
-			`f:4: rest: expected a whole number, found the number 9.5`,
-			`f:5: vegan: expected true or false, found the number 1`,
+			`f:4: rest: expected a whole number, found the number 9.5; allowed: 5 to 60, or 0`,
+			`f:5: vegan: expected true or false, found the number 1; write true or false`,
 			`f:6: wait: "soon" is not a duration; write a number and a unit (ns, us, ms, s, m, h), for example 5m`,
 		}},
+		{"number in quotes", "rest: \"7\"\n", []string{
+			`f:1: rest: expected a whole number, found the text "7"; write it without quotes`,
+		}},
+		{"null for a switch", "vegan:\n", []string{
+			`f:1: vegan: expected a single value, found nothing; write true or false`,
+		}},
 		{"broken", "name: x\nsteps: [\n", []string{
-			`f:3: not YAML: did not find expected node content while parsing a flow node`,
+			`f:3: not YAML: expected a value; ` + closeHint,
 		}},
 		{"tag", "name: !!str x\n", []string{`f:1: tag !!str is not allowed; write the value alone`}},
 		{"many keys", "spices: {" + strings.Repeat("x: 1, ", 9) + "}\n", []string{
@@ -215,7 +240,11 @@ func TestProblems(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			_, _, err := parse(test.text)
-			if diff := cmp.Diff(strings.Split(fmt.Sprint(err), "\n"), test.want); diff != "" {
+			var got []string
+			if err != nil {
+				got = strings.Split(err.Error(), "\n")
+			}
+			if diff := cmp.Diff(got, test.want); diff != "" {
 				t.Errorf("problems (-got +want):\n%s", diff)
 			}
 		})

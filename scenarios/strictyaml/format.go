@@ -24,8 +24,11 @@ type Format struct {
 	FirstLine string
 	// Template says where to get a file to start from, for a hint.
 	Template string
-	// MaxSize is the size in bytes from which a file is refused.
+	// MaxSize is how many bytes a file may have.
 	MaxSize int
+	// MaxDepth is how deep lists and mappings may be inside each other: in flow style ([] and {}),
+	// and as much again by indentation.
+	MaxDepth int
 	// MaxLen is how many entries a list, and how many keys a mapping, may have.
 	MaxLen int
 	// Settings lists the single values of a file that are not free text.

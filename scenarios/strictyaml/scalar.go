@@ -25,7 +25,11 @@ func DecodeScalar(n *yaml.Node, v any, s Setting) *Problem {
 
 func decodeScalar(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 	if n.Kind != yaml.ScalarNode || IsNull(n) {
-		return &Problem{What: "expected a single value, found " + Describe(n), Hint: s.hint()}
+		hint := s.hint()
+		if v.Kind() == reflect.Bool {
+			hint = boolHint
+		}
+		return &Problem{What: "expected a single value, found " + Describe(n), Hint: hint}
 	}
 	switch target := v.Addr().Interface().(type) {
 	case *time.Duration:
@@ -82,20 +86,22 @@ func checkJoined(text string, s Setting) *Problem {
 			return p
 		}
 		if seen[name] {
-			return &Problem{What: fmt.Sprintf("%q is named twice", name)}
+			return &Problem{
+				What: fmt.Sprintf("%q is named twice", name),
+				Hint: "name each once, for example " + s.Example,
+			}
 		}
 		seen[name] = true
 	}
 	return nil
 }
 
+const boolHint = "write true or false"
+
 func decodeBool(n *yaml.Node, v reflect.Value) *Problem {
-	if n.ShortTag() != "!!bool" {
-		return &Problem{What: "expected true or false, found " + Describe(n)}
-	}
 	var b bool
-	if err := n.Load(&b); err != nil {
-		return &Problem{What: fmt.Sprintf("%q is neither true nor false", n.Value)}
+	if n.ShortTag() != "!!bool" || n.Load(&b) != nil {
+		return &Problem{What: "expected true or false, found " + Describe(n), Hint: boolHint}
 	}
 	v.SetBool(b)
 	return nil
@@ -104,7 +110,7 @@ func decodeBool(n *yaml.Node, v reflect.Value) *Problem {
 func decodeInt(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 	tooLong := n.ShortTag() == "!!float" && strings.Trim(n.Value, "+-0123456789") == ""
 	if n.ShortTag() != "!!int" && !tooLong {
-		return &Problem{What: "expected a whole number, found " + Describe(n)}
+		return notNumber("a whole number", n, s)
 	}
 	var i int
 	if err := n.Load(&i); err != nil || !s.Allows(float64(i)) {
@@ -116,7 +122,7 @@ func decodeInt(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 
 func decodeFloat(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 	if tag := n.ShortTag(); tag != "!!int" && tag != "!!float" {
-		return &Problem{What: "expected a number, found " + Describe(n)}
+		return notNumber("a number", n, s)
 	}
 	var x float64
 	if err := n.Load(&x); err != nil || !s.Allows(x) {
@@ -124,6 +130,15 @@ func decodeFloat(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 	}
 	v.SetFloat(x)
 	return nil
+}
+
+// notNumber is the problem of a value that is not what was expected.
+func notNumber(expected string, n *yaml.Node, s Setting) *Problem {
+	hint := s.hint()
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 && IsNumber(n.Value) {
+		hint = "write it without quotes"
+	}
+	return &Problem{What: "expected " + expected + ", found " + Describe(n), Hint: hint}
 }
 
 // ParseDuration reads a number with a unit (ns, us, ms, s, m, h) and checks it against s, whose

@@ -42,9 +42,14 @@ func (s Setting) Allows(x float64) bool {
 	return (x > s.Min || x == s.Min && !s.Above) && x <= s.Max
 }
 
-// OutOfRange is the problem of a value that s does not allow. text is the value as the message
+// OutOfRange returns the problem of a value that s does not allow. text is the value as the message
 // writes it, format writes the bounds.
 func (s Setting) OutOfRange(text string, format func(float64) string) *Problem {
+	return &Problem{What: text + " is out of range", Hint: s.bounds(format)}
+}
+
+// bounds says which numbers are allowed.
+func (s Setting) bounds(format func(float64) string) string {
 	bounds := "allowed: " + format(s.Min) + " to " + format(s.Max)
 	if s.Above {
 		bounds = "allowed: more than " + format(s.Min) + ", up to " + format(s.Max)
@@ -52,18 +57,20 @@ func (s Setting) OutOfRange(text string, format func(float64) string) *Problem {
 	if s.OrZero {
 		bounds += ", or 0"
 	}
-	return &Problem{What: text + " is out of range", Hint: bounds}
+	return bounds
 }
 
-// hint says what a value looks like; it may be empty.
+// hint says what a value looks like.
 func (s Setting) hint() string {
 	switch {
 	case len(s.Choices) > 0:
 		return "allowed: " + strings.Join(s.Values(), ", ")
 	case s.Example != "":
 		return "for example " + s.Example
+	case s.Max > 0:
+		return s.bounds(FormatNumber)
 	}
-	return ""
+	return "write one text, in quotes if it holds brackets, commas, # or a colon"
 }
 
 // FormatDuration writes d as a file would: ASCII, without trailing zero parts.

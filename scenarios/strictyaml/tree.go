@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
+	"go.yaml.in/yaml/v4/plugin/loaderlimits"
 )
 
 // Parse reads data as one YAML document. It returns its top mapping and a decoder that knows the
@@ -21,21 +21,21 @@ func (f *Format) Parse(data []byte) (root *yaml.Node, d *Decoder) {
 
 func (d *Decoder) parse(data []byte) *yaml.Node {
 	f := d.Format
-	if len(data) >= f.MaxSize {
+	if len(data) > f.MaxSize {
 		d.Add(Problem{
-			What: fmt.Sprintf("the file is larger than %d bytes", f.MaxSize-1),
-			Hint: "a " + f.Noun + " fits a page",
+			What: fmt.Sprintf("the file is larger than %d bytes", f.MaxSize),
+			Hint: "a " + f.Noun + " fits a page; split it, or name another file",
 		})
 		return nil
 	}
-	if i := invalidUTF8(data); i >= 0 {
-		line := 1 + bytes.Count(data[:i], []byte("\n"))
-		d.Add(Problem{Line: line, What: "the file is not UTF-8 text"})
+	if p := checkText(data); p != nil {
+		d.Add(*p)
 		return nil
 	}
-	loader, err := yaml.NewLoader(bytes.NewReader(data))
+	depth := loaderlimits.DepthValue(f.MaxDepth)
+	loader, err := yaml.NewLoader(bytes.NewReader(data), yaml.WithPlugin(loaderlimits.New(depth)))
 	if err != nil {
-		d.Add(syntaxProblem(err))
+		d.Add(d.syntaxProblem(err, data))
 		return nil
 	}
 	var document yaml.Node
@@ -45,12 +45,12 @@ func (d *Decoder) parse(data []byte) *yaml.Node {
 		return nil
 	}
 	if err != nil {
-		d.Add(syntaxProblem(err))
+		d.Add(d.syntaxProblem(err, data))
 		return nil
 	}
 	root := document.Content[0]
 	d.refuseIndirection(root)
-	d.refuseSecond(loader)
+	d.refuseSecond(loader, data)
 	if root.Kind != yaml.MappingNode {
 		d.Add(Problem{
 			Line: root.Line,
@@ -63,7 +63,7 @@ func (d *Decoder) parse(data []byte) *yaml.Node {
 }
 
 // refuseSecond records a problem if another document follows.
-func (d *Decoder) refuseSecond(loader *yaml.Loader) {
+func (d *Decoder) refuseSecond(loader *yaml.Loader, data []byte) {
 	var second yaml.Node
 	err := loader.Load(&second)
 	switch {
@@ -74,42 +74,14 @@ func (d *Decoder) refuseSecond(loader *yaml.Loader) {
 			Hint: "put each " + d.Format.Noun + " in a file of its own",
 		})
 	case !errors.Is(err, io.EOF):
-		d.Add(syntaxProblem(err))
+		d.Add(d.syntaxProblem(err, data))
 	}
-}
-
-// invalidUTF8 returns the offset of the first byte that is not UTF-8, or -1.
-func invalidUTF8(data []byte) int {
-	for i := 0; i < len(data); {
-		r, size := utf8.DecodeRune(data[i:])
-		if r == utf8.RuneError && size == 1 {
-			return i
-		}
-		i += size
-	}
-	return -1
-}
-
-// syntaxProblem is the problem for a file that is not YAML.
-func syntaxProblem(err error) Problem {
-	var load *yaml.LoadError
-	if !errors.As(err, &load) {
-		return Problem{What: "not YAML: " + err.Error()}
-	}
-	what := "not YAML: " + load.Message
-	if load.ContextMsg != "" {
-		what += " " + load.ContextMsg
-	}
-	if load.ContextMark.Line > 0 && load.ContextMark.Line != load.Mark.Line {
-		what += fmt.Sprintf(" that starts on line %d", load.ContextMark.Line)
-	}
-	return Problem{Line: load.Mark.Line, What: what}
 }
 
 // refuseIndirection records anchors, aliases, merge keys and tags anywhere under n.
 func (d *Decoder) refuseIndirection(n *yaml.Node) {
 	refuse := func(what, hint string) { d.Add(Problem{Line: n.Line, What: what, Hint: hint}) }
-	const hint = "write the value where it is used"
+	const hint = inlineHint
 	switch {
 	case n.Kind == yaml.AliasNode:
 		refuse(fmt.Sprintf("alias *%s is not allowed", n.Value), hint)
@@ -118,7 +90,7 @@ func (d *Decoder) refuseIndirection(n *yaml.Node) {
 	case n.Tag == "!!merge":
 		refuse("merge key << is not allowed", hint)
 	case n.Style&yaml.TaggedStyle != 0:
-		refuse(fmt.Sprintf("tag %s is not allowed", n.Tag), "write the value alone")
+		refuse(fmt.Sprintf("tag %s is not allowed", n.Tag), plainHint)
 	}
 	for _, child := range n.Content {
 		d.refuseIndirection(child)
