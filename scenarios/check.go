@@ -23,7 +23,9 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 		d.Fail(d.Line("name"), "name", fmt.Sprintf("%q is not a name", s.Name), "use lower-case words joined by hyphens, at most 64 characters")
 	}
 	if d.Trusts("trials", "min_valid") && s.MinValid > s.Trials {
-		d.Fail(d.Line("min_valid"), "min_valid", fmt.Sprintf("%d is more than trials, %d", s.MinValid, s.Trials), "")
+		d.Fail(d.Line("min_valid"), "min_valid",
+			fmt.Sprintf("%d is more than trials, %d", s.MinValid, s.Trials),
+			"lower it, or raise trials")
 	}
 
 	all, ok := points(s.Matrix)

@@ -30,7 +30,8 @@ func (l *Labels) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
 	d.Pairs(n, path, func(key, value *yaml.Node) {
 		if value.Kind != yaml.ScalarNode || strictyaml.IsNull(value) {
 			what := "expected a single value, found " + strictyaml.Describe(value)
-			d.Fail(value.Line, strictyaml.Join(path, key.Value), what, "")
+			d.Fail(value.Line, strictyaml.Join(path, key.Value), what,
+				"write the value that the matrix lists, for example stop: close")
 			return
 		}
 		labels[key.Value] = value.Value

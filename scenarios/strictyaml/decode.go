@@ -20,7 +20,8 @@ type NodeDecoder interface {
 type Decoder struct {
 	Format *Format
 
-	problems []Problem
+	problems []Problem       // the first maxProblems by line
+	found    int             // how many there are in all
 	lines    map[string]int  // of each path in the file
 	bad      map[string]bool // paths of values that cannot be trusted, because they have a problem
 }
@@ -43,16 +44,13 @@ func (d *Decoder) Fail(line int, path, what, hint string) {
 	d.add(line, path, what, hint)
 }
 
-// Add records a problem that makes no value suspect: one of values that do not go together.
-func (d *Decoder) Add(p Problem) { d.problems = append(d.problems, p) }
-
 // add records a problem at path, whose value may still be trusted.
 func (d *Decoder) add(line int, path, what, hint string) {
 	d.Add(Problem{Line: line, What: within(path) + what, Hint: hint})
 }
 
 // Found returns the number of problems found so far.
-func (d *Decoder) Found() int { return len(d.problems) }
+func (d *Decoder) Found() int { return d.found }
 
 // Distrust marks the value at path as one that has a problem.
 func (d *Decoder) Distrust(path string) { d.bad[path] = true }

@@ -287,11 +287,11 @@ func TestFailAndAdd(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Fail(2, "rest", "too long", "eat")
-	d.Add(Problem{Line: 1, What: "name and rest do not rhyme"})
-	d.Fail(1, "", "x"+strings.Repeat("ö", 400), "")
+	d.Add(Problem{Line: 1, What: "name and rest do not rhyme", Hint: "sing"})
+	d.Fail(1, "", "x"+strings.Repeat("ö", 400), "cut it")
 	want := []string{
-		"f:1: name and rest do not rhyme",
-		"f:1: x" + strings.Repeat("ö", 255) + "…",
+		"f:1: name and rest do not rhyme; sing",
+		"f:1: x" + strings.Repeat("ö", 255) + "…; cut it",
 		"f:2: rest: too long; eat",
 	}
 	if diff := cmp.Diff(strings.Split(d.Err("f").Error(), "\n"), want); diff != "" {
@@ -300,6 +300,51 @@ func TestFailAndAdd(t *testing.T) {
 	if d.Found() != 3 || d.Trusts("rest") || !d.Trusts("name") {
 		t.Errorf("%d problems, trusts rest %t and name %t; want 3, false, true",
 			d.Found(), d.Trusts("rest"), d.Trusts("name"))
+	}
+}
+
+// The first problems by line are kept, each once; the others are counted.
+func TestManyProblems(t *testing.T) {
+	_, d, _ := parse("name: x\n")
+	for line := 30; line > 0; line-- {
+		d.Add(Problem{Line: line, What: "b", Hint: "mend"})
+		d.Add(Problem{Line: line, What: "a", Hint: "mend"})
+		d.Add(Problem{Line: line, What: "b", Hint: "mend"})
+	}
+	lines := strings.Split(d.Err("f").Error(), "\n")
+	if got, want := len(lines), maxProblems+1; got != want {
+		t.Fatalf("%d lines, want %d", got, want)
+	}
+	got := append(lines[:3], lines[maxProblems-1:]...)
+	want := []string{"f:1: b; mend", "f:1: a; mend", "f:2: b; mend", "f:10: a; mend", "and 40 more"}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("Err (-got +want):\n%s", diff)
+	}
+	if d.Found() != 60 {
+		t.Errorf("%d were found, want 60", d.Found())
+	}
+}
+
+// Characters that a terminal could act on are not printed. Text of the file loses them, and the
+// name of the file is quoted if it has some.
+func TestPrintable(t *testing.T) {
+	p := Problem{File: "a\x1b.yaml", Line: 2, What: "x", Hint: "y"}
+	if got, want := p.String(), `"a\x1b.yaml":2: x; y`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for name, want := range map[string]string{
+		"dir/my file.yaml": "dir/my file.yaml", "größe.yaml": "größe.yaml", "a\"b": "a\"b",
+		"no\nfile": `"no\nfile"`, "\u009b31m": `"\u009b31m"`, "\u202egnp": `"\u202egnp"`, "\xff": `"\xff"`,
+		strings.Repeat("x", 5000): strings.Repeat("x", maxName) + "…",
+	} {
+		if got := Printable(name); got != want {
+			t.Errorf("%q: got %s, want %s", name, got, want)
+		}
+	}
+	_, d, _ := parse("name: x\n")
+	d.Add(Problem{Line: 1, What: "a\r\x1b[31m\u009b\u202eb", Hint: "c\nd\x00"})
+	if got, want := d.Err("f").Error(), "f:1: a  [31m  b; c d "; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,63 +15,84 @@ type Problem struct {
 	File string
 	Line int    // from 1; 0: the file as a whole
 	What string // what is wrong
-	Hint string // what to do about it; may be empty
+	Hint string // what to do about it
 }
 
 // String returns "file:line: what is wrong; hint".
 func (p Problem) String() string {
-	s := p.File
+	s := Printable(p.File)
 	if p.Line > 0 {
 		s += fmt.Sprintf(":%d", p.Line)
 	}
-	s += ": " + p.What
-	if p.Hint != "" {
-		s += "; " + p.Hint
-	}
-	return s
+	return s + ": " + p.What + "; " + p.Hint
 }
+
+// maxProblems is how many problems of a file are listed. More would hide the first.
+const maxProblems = 20
 
 // Problems is the error for a file that is not valid.
 type Problems struct {
-	Problems []Problem // by line, never empty
+	Problems []Problem // the first ones by line, at least one
+	More     int       // how many there are besides
 }
 
-// Error lists the problems, one a line.
+// Error lists the problems, one a line, and says how many more there are.
 func (p *Problems) Error() string {
 	lines := make([]string, len(p.Problems))
 	for i, problem := range p.Problems {
 		lines[i] = problem.String()
 	}
+	if p.More > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", p.More))
+	}
 	return strings.Join(lines, "\n")
 }
 
-// Err returns all problems found so far as *Problems, sorted by line and with the name of the file;
+// Err returns the problems found so far as *Problems, sorted by line and with the name of the file;
 // nil if there are none.
 func (d *Decoder) Err(file string) error {
 	if len(d.problems) == 0 {
 		return nil
 	}
-	found := slices.Clone(d.problems)
-	for i := range found {
-		p := &found[i]
-		p.File, p.What, p.Hint = file, oneLine(p.What, maxText), oneLine(p.Hint, maxText)
+	first := slices.Clone(d.problems)
+	for i := range first {
+		first[i].File = file
 	}
-	slices.SortStableFunc(found, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-	return &Problems{Problems: slices.Compact(found)}
+	return &Problems{Problems: first, More: d.found - len(first)}
+}
+
+// Add records a problem that makes no value suspect: one of values that do not go together. Only
+// the first maxProblems by line are kept.
+func (d *Decoder) Add(p Problem) {
+	p.What, p.Hint = oneLine(p.What, maxText), oneLine(p.Hint, maxText)
+	if slices.Contains(d.problems, p) {
+		return
+	}
+	d.found++
+	at, _ := slices.BinarySearchFunc(d.problems, p, func(q, p Problem) int {
+		return cmp.Or(cmp.Compare(q.Line, p.Line), -1) // behind those of the same line
+	})
+	d.problems = slices.Insert(d.problems, at, p)
+	d.problems = d.problems[:min(len(d.problems), maxProblems)]
 }
 
 // maxText is how many bytes of a problem's text are kept: it may quote a file of any length.
 const maxText = 512
 
-// oneLine replaces control characters by blanks and cuts off what is longer than limit bytes, so
-// that text quoted from a file stays on its line.
+// oneLine makes text that may quote a file safe to print. It replaces what is not printable, line
+// breaks too, by blanks, and cuts the text off after limit bytes.
 func oneLine(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
+		if unicode.IsPrint(r) {
+			return r
 		}
-		return r
+		return ' '
 	}, s)
+	return cut(s, limit)
+}
+
+// cut shortens s to limit bytes and an ellipsis, if it is longer.
+func cut(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}
@@ -78,4 +100,21 @@ func oneLine(s string, limit int) string {
 		limit--
 	}
 	return s[:limit] + "…"
+}
+
+// Quote returns a word for a message: quoted as by %q, and cut off if it is very long.
+func Quote(word string) string { return strconv.Quote(cut(word, maxText)) }
+
+// maxName is PATH_MAX of Linux: no file has a longer name.
+const maxName = 4096
+
+// Printable returns the name of a file for a message: as it is, so that it can be copied and
+// clicked on, or quoted if it holds a character that a terminal could act on.
+func Printable(name string) string {
+	name = cut(name, maxName)
+	unsafe := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+	if strings.ContainsFunc(name, unsafe) {
+		return strconv.Quote(name)
+	}
+	return name
 }
