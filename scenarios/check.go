@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"reuseport-bench/scenarios/strictyaml"
@@ -21,6 +22,10 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 		d.Fail(d.Line(""), "", "name is missing", "for example name: my-scenario")
 	case len(s.Name) > 64 || !namePattern.MatchString(s.Name):
 		d.Fail(d.Line("name"), "name", fmt.Sprintf("%q is not a name", s.Name), "use lower-case words joined by hyphens, at most 64 characters")
+	}
+	if n := len(s.About); n > maxAbout {
+		d.Fail(d.Line("about"), "about", fmt.Sprintf("%d bytes", n),
+			fmt.Sprintf("at most %d: a sentence or two", maxAbout))
 	}
 	if d.Trusts("trials", "min_valid") && s.MinValid > s.Trials {
 		d.Fail(d.Line("min_valid"), "min_valid",
@@ -140,13 +145,36 @@ func checkBaseline(s *Scenario, d *strictyaml.Decoder, all []point) {
 	}
 	switch len(selected) {
 	case 0:
-		d.Fail(d.Line("baseline"), "baseline", s.Baseline.String()+" names no variant", variantsHint(all))
+		d.Fail(d.Line("baseline"), "baseline", s.Baseline.String()+" names no variant",
+			labelsHint(s.Baseline, all))
 	case 1:
 		s.Baseline = maps.Clone(selected[0])
 	default:
 		what := fmt.Sprintf("%q names %d variants", s.Baseline.String(), len(selected))
 		d.Fail(d.Line("baseline"), "baseline", what, fmt.Sprintf("name one, for example %s", selected[0]))
 	}
+}
+
+// labelsHint returns the hint for labels that no variant has: the key or value that was probably
+// meant, and the variants.
+func labelsHint(labels Labels, all []point) string {
+	values := map[string][]string{} // of the variants, by key
+	for _, p := range all {
+		for key, value := range p.labels {
+			values[key] = append(values[key], value)
+		}
+	}
+	keys := slices.Sorted(maps.Keys(values))
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		word, words := key, keys
+		if slices.Contains(keys, key) {
+			word, words = labels[key], values[key]
+		}
+		if near := strictyaml.Nearest(word, words); near != "" && near != word {
+			return fmt.Sprintf("did you mean %q? (%s)", near, variantsHint(all))
+		}
+	}
+	return variantsHint(all)
 }
 
 // variantsHint lists the variants, or as many as fit a line.

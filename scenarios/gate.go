@@ -115,7 +115,8 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 	g, path := s.Gates[i], fmt.Sprintf("gates[%d]", i)
 	selects := slices.ContainsFunc(all, func(p point) bool { return p.labels.Includes(g.When) })
 	if clean && !selects && d.Trusts(path+".when") {
-		d.Fail(d.Line(path+".when"), path+".when", g.When.String()+" selects no variant", variantsHint(all))
+		d.Fail(d.Line(path+".when"), path+".when", g.When.String()+" selects no variant",
+			labelsHint(g.When, all))
 	}
 	switch {
 	case !d.Trusts(path + ".expect"):
@@ -148,7 +149,8 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 	// A gate on what the timeline never causes would stay undecided after all the trials.
 	for _, name := range expectation.Names {
 		if needs := expectation.known.figure(name).needs; d.Trusts("timeline") && !s.does(needs) {
-			d.Fail(g.Line, path+".expect", name+" is never measured", "the timeline has no "+s.wanted(needs))
+			d.Fail(g.Line, path+".expect", name+" is never measured",
+				"the timeline has no "+s.wanted(needs)+"; add one, or remove the gate")
 		}
 	}
 }

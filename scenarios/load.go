@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -31,8 +32,9 @@ func Load(nameOrPath string) (*Scenario, error) {
 		return loadFile(nameOrPath)
 	}
 	if !slices.Contains(Names(), nameOrPath) {
-		hint := strictyaml.DidYouMean(nameOrPath, Names(), "there are:")
-		return nil, fmt.Errorf("no scenario is called %q; %s (a file needs a name that ends in .yaml)", nameOrPath, hint)
+		return nil, fmt.Errorf("no scenario is called %s; %s (a file needs a name that ends in .yaml)",
+			strictyaml.Quote(nameOrPath),
+			strictyaml.DidYouMean(nameOrPath, Names(), "'reuseport-bench list' prints their names"))
 	}
 	file := nameOrPath + ".yaml"
 	data, err := embedded.ReadFile(file)
@@ -42,15 +44,25 @@ func Load(nameOrPath string) (*Scenario, error) {
 	return Parse("scenarios/"+file, data) // where it is in the repository
 }
 
+// loadHint is the hint for a file that cannot be read.
+const loadHint = "name a YAML file, or a scenario of 'reuseport-bench list'"
+
 func loadFile(name string) (*Scenario, error) {
+	fail := func(err error) error {
+		var at *fs.PathError // its Path may be unsafe to print
+		if errors.As(err, &at) {
+			err = fmt.Errorf("%s: %w", strictyaml.Printable(name), at.Err)
+		}
+		return fmt.Errorf("scenario: %w; %s", err, loadHint)
+	}
 	f, err := input.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("scenario: %w", err)
+		return nil, fail(err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1)) // Parse refuses one byte too many
 	if err != nil {
-		return nil, fmt.Errorf("scenario: %w", err)
+		return nil, fail(err)
 	}
 	return Parse(name, data)
 }

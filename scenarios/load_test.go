@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -189,17 +190,59 @@ func TestLoadFile(t *testing.T) {
 	if got, want := fmt.Sprint(err), file+": the file is larger than 131072 bytes; a scenario fits a page; split it, or name another file"; got != want {
 		t.Errorf("Load of a large file: %s, want %s", got, want)
 	}
-	for _, name := range []string{"missing.yaml", "missing.yml", dir + "/missing"} {
-		if _, err := Load(name); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Load(%q): %v, want fs.ErrNotExist", name, err)
+}
+
+// Load fails at once if there is no file, or no regular one, and says what to name instead. It
+// quotes names that a terminal could act on.
+func TestLoadNoFile(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe.yaml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const hint = "; name a YAML file, or a scenario of 'reuseport-bench list'"
+	tests := []struct{ name, want string }{
+		{"missing.yaml", "scenario: missing.yaml: no such file or directory" + hint},
+		{"missing.yml", "scenario: missing.yml: no such file or directory" + hint},
+		{dir + "/missing", "scenario: " + dir + "/missing: no such file or directory" + hint},
+		{"./no\nfile\x1b[31m", `scenario: "./no\nfile\x1b[31m": no such file or directory` + hint},
+		{dir + "/", fmt.Sprintf("scenario: %q is a directory, not a regular file", dir+"/") + hint},
+		{pipe, fmt.Sprintf("scenario: %q is a named pipe, not a regular file", pipe) + hint},
+		{"/dev/zero", `scenario: "/dev/zero" is a device, not a regular file` + hint},
+	}
+	for _, test := range tests {
+		_, err := Load(test.name)
+		if got := fmt.Sprint(err); got != test.want {
+			t.Errorf("Load(%q): %s, want %s", test.name, got, test.want)
 		}
+		if missing := strings.Contains(test.want, "no such file"); errors.Is(err, fs.ErrNotExist) != missing {
+			t.Errorf("Load(%q): %v; fs.ErrNotExist: want %t", test.name, err, missing)
+		}
+	}
+}
+
+// A pipe without a name, as /dev/stdin and the <(…) of a shell are, has a writer.
+func TestLoadPipe(t *testing.T) {
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	go func() {
+		_, _ = out.WriteString(head)
+		_ = out.Close()
+	}()
+	if _, err := Load(fmt.Sprintf("/dev/fd/%d", in.Fd())); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestLoadUnknownName(t *testing.T) {
 	tests := []struct{ name, want string }{
 		{"stedy", `no scenario is called "stedy"; did you mean "steady"? (a file needs a name that ends in .yaml)`},
-		{"", `no scenario is called ""; there are: ` + strings.Join(Names(), ", ") + ` (a file needs a name that ends in .yaml)`},
+		{"", `no scenario is called ""; 'reuseport-bench list' prints their names (a file needs a name that ends in .yaml)`},
+		{"\x1b", `no scenario is called "\x1b"; 'reuseport-bench list' prints their names (a file needs a name that ends in .yaml)`},
+		{strings.Repeat("x", 100_000), `no scenario is called "` + strings.Repeat("x", 512) + `…"; 'reuseport-bench list' prints their names (a file needs a name that ends in .yaml)`},
 	}
 	for _, test := range tests {
 		_, err := Load(test.name)
@@ -225,6 +268,11 @@ func FuzzParse(f *testing.F) {
 			var problems *Problems
 			if !errors.As(err, &problems) || len(problems.Problems) == 0 {
 				t.Fatalf("Parse: %v, want *Problems", err)
+			}
+			for _, p := range problems.Problems {
+				if p.What == "" || p.Hint == "" {
+					t.Fatalf("%s: no hint", p)
+				}
 			}
 			return
 		}

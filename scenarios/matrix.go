@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
 
@@ -50,7 +51,7 @@ func (b Block) EncodeYAML() *yaml.Node {
 
 // axisKey reports whether key is the path of a single value in Setup, and records a problem if not.
 func axisKey(d *strictyaml.Decoder, key *yaml.Node, path string) bool {
-	known := variable(d.Format)
+	known := variable()
 	if slices.Contains(known, key.Value) {
 		return true
 	}
@@ -61,7 +62,8 @@ func axisKey(d *strictyaml.Decoder, key *yaml.Node, path string) bool {
 		}
 	}
 	what := fmt.Sprintf("%q is not a setting that can vary", key.Value)
-	hint := strictyaml.DidYouMean(key.Value, known, "these can:")
+	hint := strictyaml.DidYouMean(key.Value, known,
+		"vary a single setting, for example sockets; 'reuseport-bench schema' lists them")
 	if len(inside) > 0 {
 		what = fmt.Sprintf("%q holds more than one value", key.Value)
 		hint = "vary " + strings.Join(inside, ", ")
@@ -101,16 +103,15 @@ func axisValues(d *strictyaml.Decoder, n *yaml.Node, axis *Axis, path string) {
 	}
 }
 
-// variable lists the paths that a matrix may vary: the single values of Setup outside its lists.
-func variable(f *strictyaml.Format) []string {
-	var paths []string
-	for _, s := range f.Settings {
+// variable returns the paths that a matrix may vary: the single values of Setup outside its lists.
+var variable = sync.OnceValue(func() (paths []string) {
+	for _, s := range settings() {
 		if _, ok := strictyaml.Lookup(new(Setup), s.Path); ok && !strings.Contains(s.Path, "[]") {
 			paths = append(paths, s.Path)
 		}
 	}
 	return paths
-}
+})
 
 // complete adds the defaults that depend on other settings.
 func (s *Setup) complete() {

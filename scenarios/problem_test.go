@@ -60,6 +60,11 @@ func problemArchive(t *testing.T, name string) {
 			if !errors.As(err, &problems) {
 				t.Fatalf("Parse: %v, want *Problems", err)
 			}
+			for _, p := range problems.Problems {
+				if p.Line == 0 || p.Hint == "" {
+					t.Errorf("%s: has no line, or no hint", p)
+				}
+			}
 			if diff := cmp.Diff(strings.Split(err.Error(), "\n"), want); diff != "" && !testkit.Updating() {
 				t.Errorf("problems (-got +want):\n%s", diff)
 			}
@@ -88,6 +93,7 @@ func TestParseLimits(t *testing.T) {
 		{"not UTF-8", "name: x\nabout: \"\xff\"\n", "f:2: the file is not UTF-8 text; save it as UTF-8"},
 		{"file", strings.Repeat("#", maxFileSize+1), "f: the file is larger than 131072 bytes; a scenario fits a page; split it, or name another file"},
 		{"depth", head + "about: " + strings.Repeat("[", maxDepth+1), "f:3: lists and mappings are more than 20 deep inside each other; close the brackets that are open, or indent less"},
+		{"about", head + "about: " + strings.Repeat("x", maxAbout+1), "f:3: about: 2001 bytes; at most 2000: a sentence or two"},
 		{"message", head + "stop: " + strings.Repeat("ö", 1000) + "\n",
 			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) + "…; allowed: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown"},
 		{"message of several lines", head + "baseline: {sockets: \"a\\nb\"}\n",

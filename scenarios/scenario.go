@@ -17,7 +17,7 @@ type Scenario struct {
 	// Name is unique among the embedded scenarios, whose files are spelled like it: lower-case
 	// words and numbers joined by hyphens, at most 64 characters.
 	Name string `yaml:"name"`
-	// About says in a sentence or two which question the scenario answers.
+	// About says in a sentence or two which question the scenario answers, in at most 2000 bytes.
 	About string `yaml:"about"`
 
 	// Setup is what the matrix varies; its keys stand at the top level of the file.

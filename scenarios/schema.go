@@ -53,7 +53,7 @@ func Schema() ([]byte, error) {
 
 	// A matrix key takes a list of what the setting itself takes, a label one of them.
 	block, labels := objectSchema(), objectSchema()
-	for _, path := range variable(f) {
+	for _, path := range variable() {
 		one := *schemaAt(schema, path)
 		one.Default = nil
 		labels.Properties.Set(path, &one)

@@ -116,7 +116,7 @@ func TestSchemaDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range variable(format()) {
+	for _, path := range variable() {
 		want := settingText(s.Setup, path)
 		if path == "load.rate" || path == "load.duration" || path == "stop" || path == "accept" || path == "haproxy.checks" || path == "haproxy.redispatch" || path == "dns.cache" || path == "load.retry.on" || path == "load.retry.jitter" ||
 			path == "kube.readiness" || path == "kube.placement" || path == "kube.users" {

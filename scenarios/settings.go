@@ -11,6 +11,7 @@ import (
 const (
 	maxFileSize = 128 << 10 // bytes; the largest scenario here has 2700
 	maxDepth    = 20        // lists and mappings inside each other; a scenario needs 4
+	maxAbout    = 2000      // bytes
 	maxVariants = 256
 	maxListLen  = 256 // steps, gates, blocks of the matrix
 	maxAttempts = 10_000_000

@@ -181,7 +181,7 @@ func (d *Decoder) unknownKey(key *yaml.Node, path string, known []string) {
 		d.Distrust(Join(path, near))
 	}
 	d.add(key.Line, path, fmt.Sprintf("unknown key %q", key.Value),
-		DidYouMean(key.Value, known, "known here:"))
+		DidYouMean(key.Value, known, "known here: "+strings.Join(known, ", ")))
 }
 
 // list decodes n into the slice v.

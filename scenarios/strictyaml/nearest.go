@@ -1,9 +1,6 @@
 package strictyaml
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Nearest returns the candidate that word was probably meant to be, or "".
 func Nearest(word string, candidates []string) string {
@@ -17,12 +14,12 @@ func Nearest(word string, candidates []string) string {
 }
 
 // DidYouMean returns the hint for a word that is not one of candidates: the nearest one, or
-// otherwise followed by all of them.
+// otherwise if none is near.
 func DidYouMean(word string, candidates []string, otherwise string) string {
 	if near := Nearest(word, candidates); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
-	return otherwise + " " + strings.Join(candidates, ", ")
+	return otherwise
 }
 
 // editDistance is the number of insertions, deletions and substitutions of one byte, and swaps of
