@@ -32,6 +32,7 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c.placement()
 	c.coldStart()
 	c.steps()
+	c.count()
 	c.ports()
 	if c.filters() > 1 && c.d.Trusts("server.fault") {
 		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns", "one firewall rule at a time, so that each loss has one cause")
@@ -376,6 +377,17 @@ func (c *setupCheck) steps() {
 			s.Do != vocabulary.StepStall:
 			c.add(path, ": server.fault.half_open is for replace only", "of other steps some of the handshakes would be at listeners that stay; use replace")
 		}
+	}
+}
+
+// count bounds the steps of a trial.
+func (c *setupCheck) count() {
+	if !c.d.Trusts("timeline", "load.duration") {
+		return
+	}
+	if n := c.occurrences(); n > maxSteps {
+		c.add("timeline", fmt.Sprintf(": %d steps in a trial", n), fmt.Sprintf(
+			"at most %d: fewer entries, a longer every, or a shorter load.duration", maxSteps))
 	}
 }
 

@@ -24,6 +24,20 @@ func (s Setup) Restarts() bool {
 	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return step.Do.Kind().Restarts })
 }
 
+// occurrences returns how many steps the timeline comes to before the load ends.
+func (s Setup) occurrences() (n int) {
+	for _, step := range s.Timeline {
+		switch left := s.Load.Duration - step.At; {
+		case left <= 0:
+		case step.Every <= 0:
+			n++
+		default:
+			n += 1 + int((left-1)/step.Every)
+		}
+	}
+	return n
+}
+
 // meets reports whether a step of the kind is enough for what needs it.
 func meets(k vocabulary.StepKind, n metrics.Need) bool {
 	switch n {

@@ -103,11 +103,12 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 			"give their number", s.Name)
 	}
 	var block time.Duration
+	timeline := steps(s)
 	for _, v := range withControl(s) {
 		if !v.Labels.Includes(o.Only) {
 			continue
 		}
-		vp, err := newVariant(v, m)
+		vp, err := newVariant(v, timeline, m)
 		if err != nil {
 			return nil, fmt.Errorf("scenario %s, variant %s: %w", s.Name, v.Labels, err)
 		}

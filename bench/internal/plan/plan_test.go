@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,66 @@ func TestPlanKeepsScenario(t *testing.T) {
 	}
 	if diff := cmp.Diff(s.Variants, before); diff != "" {
 		t.Errorf("the scenario's variants after NewPlan (-got +want):\n%s", diff)
+	}
+}
+
+// Variants share the steps of their timeline, and each has those before its load ends.
+func TestPlanSharesSteps(t *testing.T) {
+	const text = `
+name: plan-test
+load: {rate: 10/s, duration: 1s}
+timeline:
+  - {at: 5ms, every: 10ms, do: add}
+  - {at: 0s, every: 20ms, do: add}
+  - {at: 250ms, do: stall, for: 1ms}
+matrix: [{load.duration: [251ms, 260ms, 1s, 333333333ns]}]
+`
+	s, err := scenarios.Parse("plan-test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0, 1}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	variants := p.Scenarios[0].Variants
+	for i, want := range []int{25 + 13 + 1, 26 + 13 + 1, 100 + 50 + 1, 33 + 17 + 1} {
+		got := variants[i].Steps
+		if len(got) != want {
+			t.Errorf("%s: %d steps, want %d", variants[i].Labels, len(got), want)
+		}
+		if &got[0] != &variants[0].Steps[0] {
+			t.Errorf("%s: the steps are its own", variants[i].Labels)
+		}
+		if last := got[len(got)-1].At; last >= variants[i].Duration {
+			t.Errorf("%s: a step at %v", variants[i].Labels, last)
+		}
+		ordered := slices.IsSortedFunc(got, func(a, b PlannedStep) int { return int(a.At - b.At) })
+		if !ordered {
+			t.Errorf("%s: the steps are not in order", variants[i].Labels)
+		}
+	}
+}
+
+// A timeline of as many steps as a scenario may have is planned in full, and one more refused.
+func TestPlanMostSteps(t *testing.T) {
+	const text = "name: x\nload: {rate: 1/s, duration: %s}\n" +
+		"timeline:\n- {at: 0s, every: 20ms, do: add}\n"
+	for duration, want := range map[string]int{"1000s": 50_000, "1000.02s": 0} {
+		s, err := scenarios.Parse("f", fmt.Appendf(nil, text, duration))
+		if (err == nil) != (want > 0) {
+			t.Errorf("%s: %v", duration, err)
+		}
+		if err != nil {
+			continue
+		}
+		p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0, 1}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(p.Scenarios[0].Variants[0].Steps); got != want {
+			t.Errorf("%s: %d steps, want %d", duration, got, want)
+		}
 	}
 }
 

@@ -92,8 +92,8 @@ const maxWorkers = 1024
 // bound it where they know the rate.
 const maxAttempts = 10_000_000
 
-// newVariant resolves a variant.
-func newVariant(v scenarios.Variant, machine Machine) (*Variant, error) {
+// newVariant resolves a variant. timeline is what steps returns for its scenario.
+func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*Variant, error) {
 	s := v.Setup
 	_, serverCPUs := SplitCPUs(machine.CPUs)
 	if s.WorkersPerCPU > 0 {
@@ -105,7 +105,7 @@ func newVariant(v scenarios.Variant, machine Machine) (*Variant, error) {
 	p := &Variant{
 		Labels: v.Labels, Skipped: skipped(s, machine),
 		Network: s.Network, Family: s.Family, Path: s.Path, Servers: serversConfig(s, serverCPUs),
-		Stop: s.Stop, Stall: s.Stall, Steps: steps(s), Sysctls: sysctls(s),
+		Stop: s.Stop, Stall: s.Stall, Steps: before(s.Load.Duration, timeline), Sysctls: sysctls(s),
 		Trace: s.Trace == vocabulary.On,
 		Fault: Fault{
 			HalfOpen: s.Server.Fault.HalfOpen, DroppedSYNs: s.Server.Fault.DroppedSYNs,
@@ -270,11 +270,16 @@ func sysctls(s scenarios.Setup) []Sysctl {
 	}
 }
 
-// steps returns the occurrences of the steps before the load ends, in order.
-func steps(s scenarios.Setup) []PlannedStep {
+// steps returns the occurrences of the scenario's steps, in order, until the last load ends. All
+// variants have the same timeline, and share the slice.
+func steps(s *scenarios.Scenario) []PlannedStep {
+	var end time.Duration
+	for _, v := range s.Variants {
+		end = max(end, v.Setup.Load.Duration)
+	}
 	var all []PlannedStep
 	for _, step := range s.Timeline {
-		for at := step.At; at < s.Load.Duration; at += step.Every {
+		for at := step.At; at < end; at += step.Every {
 			all = append(all, PlannedStep{At: at, Step: step})
 			if step.Every <= 0 {
 				break
@@ -283,6 +288,14 @@ func steps(s scenarios.Setup) []PlannedStep {
 	}
 	slices.SortStableFunc(all, func(a, b PlannedStep) int { return cmp.Compare(a.At, b.At) })
 	return all
+}
+
+// before returns those steps of a timeline that are due before the load ends.
+func before(end time.Duration, timeline []PlannedStep) []PlannedStep {
+	n, _ := slices.BinarySearchFunc(timeline, end, func(s PlannedStep, end time.Duration) int {
+		return cmp.Compare(s.At, end)
+	})
+	return timeline[:n:n]
 }
 
 func work(w scenarios.Work) servers.Work {
