@@ -25,11 +25,7 @@ const MaxAttempts = 10_000_000
 // Validate reports what is wrong with a shape that was read from a file: NewSchedule expects one
 // that makes sense.
 func (s Shape) Validate() error {
-	rate := s.Rate
-	if s.Pace == vocabulary.PaceRamp {
-		rate = (s.From + s.Rate) / 2
-	}
-	switch attempts := rate * s.Duration.Seconds(); {
+	switch attempts := s.Expected(); {
 	case s.Duration <= 0 || !(s.Rate > 0) || !(s.From >= 0):
 		return fmt.Errorf("a schedule of %v/s from %v/s for %v", s.Rate, s.From, s.Duration)
 	case !(attempts <= MaxAttempts):
@@ -38,6 +34,15 @@ func (s Shape) Validate() error {
 		return fmt.Errorf("a schedule with bursts of %d", s.Burst)
 	}
 	return nil
+}
+
+// Expected returns how many attempts the shape calls for: with PacePoisson on average.
+func (s Shape) Expected() float64 {
+	rate := s.Rate
+	if s.Pace == vocabulary.PaceRamp {
+		rate = (s.From + s.Rate) / 2
+	}
+	return rate * s.Duration.Seconds()
 }
 
 // A Schedule says when attempts are due. It is a pure function of its Shape, so that every process,
@@ -50,21 +55,20 @@ type Schedule struct {
 
 // NewSchedule lays the attempts out.
 func NewSchedule(s Shape) Schedule {
-	seconds := s.Duration.Seconds()
 	switch s.Pace {
 	case vocabulary.PacePoisson:
 		due := poisson(s)
 		return Schedule{shape: s, n: uint64(len(due)), due: due}
 	case vocabulary.PaceRamp:
-		return Schedule{shape: s, n: uint64((s.From + s.Rate) / 2 * seconds)}
+		return Schedule{shape: s, n: uint64(s.Expected())}
 	}
-	return Schedule{shape: s, n: uint64(s.Rate*seconds + 1e-6)}
+	return Schedule{shape: s, n: uint64(s.Expected() + 1e-6)}
 }
 
 // poisson draws exponential intervals until the duration is over.
 func poisson(s Shape) []time.Duration {
 	random := rand.New(rand.NewPCG(s.Seed, 0x9e3779b97f4a7c15))
-	due := make([]time.Duration, 0, int(s.Rate*s.Duration.Seconds()*1.05)+16)
+	due := make([]time.Duration, 0, int(s.Expected()*1.05)+16)
 	for at := random.ExpFloat64() / s.Rate; at < s.Duration.Seconds(); at += random.ExpFloat64() / s.Rate {
 		due = append(due, time.Duration(at*1e9))
 	}

@@ -169,7 +169,7 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 	}
 	addresses := netlab.AddressesOf(p.Network, p.Family)
 	p.Load = loads(p.setup, addresses, p.machine)
-	attempts := load.NewSchedule(p.Load[0].Shape).Len() * p.Load[0].Retry.Tries()
+	attempts := uint64(p.Load[0].Shape.Expected()) * p.Load[0].Retry.Tries()
 	if _, err := load.NewSources(addresses.Sources, attempts); err != nil {
 		return nil, err
 	}
