@@ -6,6 +6,7 @@
 package metrics
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -49,6 +50,10 @@ type Metric struct {
 	Threshold float64
 	// Needs is what must happen for it to exist.
 	Needs Need
+	// Signed says that it can be negative. All others are at least 0.
+	Signed bool
+	// Most is the largest value that it can have; 0: there is none.
+	Most float64
 	// OverRestarts: its number of observations is that of restarts, not of trials.
 	OverRestarts bool
 	// Bench is its unit in the Go benchmark format; "": it is not printed there. Times are in
@@ -65,6 +70,19 @@ type Metric struct {
 
 // Compared reports whether two variants can be compared in the metric.
 func (m Metric) Compared() bool { return m.Scale != "" }
+
+// Range returns the least and the largest value that the metric can have, infinite where it has no
+// bound.
+func (m Metric) Range() (lo, hi float64) {
+	lo, hi = 0, math.Inf(1)
+	if m.Signed {
+		lo = math.Inf(-1)
+	}
+	if m.Most > 0 {
+		hi = m.Most
+	}
+	return lo, hi
+}
 
 // Of returns the trial's one value of the metric: of one that counts, the trial's own rate. False:
 // it has none.

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -35,6 +36,42 @@ func TestRegistry(t *testing.T) {
 	}
 	if _, ok := Find("of_a_newer_program"); ok {
 		t.Error("a metric that there is not was found")
+	}
+}
+
+// Every value of a metric, in all trials of the runs that are kept, lies in the range that the table
+// gives.
+func TestRanges(t *testing.T) {
+	files, err := filepath.Glob("../baseline/*/run.json.gz")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no runs: %v", err)
+	}
+	negative := map[string]bool{}
+	for _, file := range files {
+		run, err := results.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range run.Scenarios {
+			for _, v := range s.Variants {
+				for i, trial := range v.Trials {
+					for _, m := range All() {
+						lo, hi := m.Range()
+						x, ok := m.Of(trial)
+						if ok && !(lo <= x && x <= hi) {
+							t.Errorf("%s: trial %d of %s: %s is %v, not within %v to %v", file, i,
+								results.LabelString(v.Labels), m.Name, x, lo, hi)
+						}
+						negative[m.Name] = negative[m.Name] || x < 0
+					}
+				}
+			}
+		}
+	}
+	for _, name := range []string{PodReady, Wait} {
+		if !negative[name] {
+			t.Errorf("%s was never negative; is there a reason to call it signed?", name)
+		}
 	}
 }
 

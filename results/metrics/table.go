@@ -37,7 +37,7 @@ var registry = []Metric{
 	{
 		Name: DroppedPerAttempt,
 		Doc:  "attempts lost of all attempts, for any cause but the load's own",
-		Unit: unit.PerAttempt, Better: Lower, Scale: difference, Threshold: 1e-4,
+		Unit: unit.PerAttempt, Most: 1, Better: Lower, Scale: difference, Threshold: 1e-4,
 		Bench: "dropped/attempt", Tally: droppedPerAttempt,
 	},
 	{
@@ -54,7 +54,7 @@ var registry = []Metric{
 	{
 		Name: LostPerAttempt,
 		Doc:  "attempts lost of all attempts, for any cause, the load's own failures too",
-		Unit: unit.PerAttempt, Better: Lower, Scale: difference, Threshold: 1e-4,
+		Unit: unit.PerAttempt, Most: 1, Better: Lower, Scale: difference, Threshold: 1e-4,
 		Bench: "lost/attempt", Tally: lostPerAttempt,
 	},
 	{
@@ -77,7 +77,7 @@ var registry = []Metric{
 	{
 		Name: HalfOpenLost,
 		Doc:  "share of the handshakes held up that were lost",
-		Unit: unit.Share, Better: Lower, Scale: difference, Threshold: 0.01, Needs: Ends,
+		Unit: unit.Share, Most: 1, Better: Lower, Scale: difference, Threshold: 0.01, Needs: Ends,
 		Bench: "half-open-lost/held", Pool: halfOpenLost,
 	},
 
@@ -121,7 +121,7 @@ var registry = []Metric{
 	{
 		Name: LostShare,
 		Doc:  "share of the attempts of the longest outage that was dropped",
-		Unit: unit.Share, Needs: Steps, Bench: "lost-share", Pool: lostShare,
+		Unit: unit.Share, Most: 1, Needs: Steps, Bench: "lost-share", Pool: lostShare,
 	},
 	{
 		Name: StaleRules,
@@ -132,32 +132,36 @@ var registry = []Metric{
 	{
 		Name: EndpointsLag,
 		Doc:  "from a pod's deletion to its Service's endpoints without it",
-		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
+		Unit: unit.Nanoseconds, Signed: true,
+		Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
 		Bench: "endpoints-lag-sec",
 		Pool:  medianLag(func(l *podLags) []float64 { return l.endpoints }),
 	},
 	{
 		Name: RulesLag,
 		Doc:  "from changed endpoints to the rules of the clients' node",
-		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
+		Unit: unit.Nanoseconds, Signed: true,
+		Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
 		Bench: "rules-lag-sec", Pool: medianLag(func(l *podLags) []float64 { return l.rules }),
 	},
 	{
 		Name: TermFirst,
 		Doc:  "share of the deleted pods that were told to end before the endpoints had changed",
-		Unit: unit.Share, Needs: Steps, Bench: "sigterm-first-share", Pool: termFirst,
+		Unit: unit.Share, Most: 1, Needs: Steps, Bench: "sigterm-first-share", Pool: termFirst,
 	},
 	{
 		Name: PodReady,
 		Doc: "from a new pod's listening to its being ready; negative: it was ready before " +
 			"it listened",
-		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
+		Unit: unit.Nanoseconds, Signed: true,
+		Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
 		Bench: "pod-ready-sec", Pool: medianLag(func(l *podLags) []float64 { return l.ready }),
 	},
 	{
 		Name: PodRouted,
 		Doc:  "from a new pod's listening until connections are sent to it",
-		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
+		Unit: unit.Nanoseconds, Signed: true,
+		Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
 		Bench: "pod-routed-sec", Pool: medianLag(func(l *podLags) []float64 { return l.routed }),
 	},
 	{
@@ -198,13 +202,13 @@ var registry = []Metric{
 	{
 		Name: ShareMax,
 		Doc:  "the largest share of the connections that a worker got",
-		Unit: unit.Share, Bench: "largest-share",
+		Unit: unit.Share, Most: 1, Bench: "largest-share",
 		Pool: shared(func(s sharing) float64 { return float64(s.most) / float64(s.accepted) }),
 	},
 	{
 		Name: ShareMin,
 		Doc:  "the smallest share of the connections that a worker got",
-		Unit: unit.Share, Bench: "smallest-share",
+		Unit: unit.Share, Most: 1, Bench: "smallest-share",
 		Pool: shared(func(s sharing) float64 { return float64(s.least) / float64(s.accepted) }),
 	},
 
@@ -226,7 +230,7 @@ var registry = []Metric{
 	{
 		Name: NewcomerShare,
 		Doc:  "a cold worker's share of what was served until it was warm",
-		Unit: unit.Share, Needs: ColdStart, Bench: "newcomer-share",
+		Unit: unit.Share, Most: 1, Needs: ColdStart, Bench: "newcomer-share",
 		Pool: lastCold(func(c *results.ColdStart) (float64, bool) { return c.Share, true }),
 	},
 	{
@@ -340,7 +344,7 @@ var registry = []Metric{
 		Name: Wait,
 		Doc: "mean response time beyond that for which a connection keeps a worker: the wait " +
 			"for one",
-		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
+		Unit: unit.Nanoseconds, Signed: true, Better: Lower, Scale: ratio, Threshold: 0.1,
 		Bench: "wait-mean-sec", Pool: meanWait,
 	},
 	{
@@ -359,13 +363,13 @@ var registry = []Metric{
 	{
 		Name: Masked,
 		Doc:  "attempts served only after a try that failed, of all attempts",
-		Unit: unit.PerAttempt, Bench: "masked/attempt",
+		Unit: unit.PerAttempt, Most: 1, Bench: "masked/attempt",
 		Pool: retried(func(r *results.Retries) int64 { return r.Masked }),
 	},
 	{
 		Name: Repeated,
 		Doc:  "attempts that a server read more than once, of all attempts",
-		Unit: unit.PerAttempt, Better: Lower, Scale: difference, Threshold: 1e-4,
+		Unit: unit.PerAttempt, Most: 1, Better: Lower, Scale: difference, Threshold: 1e-4,
 		Bench: "repeated/attempt",
 		Pool:  retried(func(r *results.Retries) int64 { return r.Repeated }),
 	},
@@ -386,7 +390,7 @@ var registry = []Metric{
 	{
 		Name: Jain,
 		Doc:  "Jain's index of the connections per worker, 1/n to 1",
-		Unit: unit.None, Better: Higher, Scale: difference, Threshold: 0.02, Bench: "jain",
+		Unit: unit.None, Most: 1, Better: Higher, Scale: difference, Threshold: 0.02, Bench: "jain",
 		Pool: fairness(func(f *results.Fairness) float64 { return f.Jain }),
 	},
 	{
@@ -398,7 +402,7 @@ var registry = []Metric{
 	{
 		Name: Chi2P,
 		Doc:  "p of Pearson's χ² against equal shares of the connections",
-		Unit: unit.Probability,
+		Unit: unit.Probability, Most: 1,
 		Pool: fairness(func(f *results.Fairness) float64 { return f.Chi2P }),
 	},
 	{
