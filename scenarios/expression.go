@@ -3,34 +3,41 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
-	"github.com/expr-lang/expr/vm"
 
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// An expression is what an expectation says, checked against its grammar:
+// An evaluation decides an expectation, and refuses one that does not follow its grammar:
 //
 //	condition  = comparison | condition ("and" | "or") condition | "not" condition
 //	comparison = number ("<" | "<=" | ">" | ">=" | "==" | "!=") number
 //	number     = metric | literal | number ("+" | "-" | "*" | "/") number | "-" number
 //	           | ("abs" | "min" | "max") "(" number, ... ")"
 //
-// That is a small part of the language of expr-lang/expr. The rest is refused: there is more than
-// one way in it to write something that is accepted and means something else.
-type expression struct {
-	names []string // the figures that it names, as in run.json, sorted
+// That is a small part of the language of expr-lang/expr, whose parser reads it. The rest is
+// refused: there is more than one way in it to write something that is accepted and means something
+// else.
+//
+// Numbers are intervals. When a scenario is loaded, the interval of a figure is the range of its
+// metric, and a comparison with the same result for the whole range is refused: it decides nothing.
+// When results are judged, it is the number that was measured.
+type evaluation struct {
+	known    figureNames
+	value    func(name string) interval // of a figure, named as in run.json
+	measured bool                       // values are measured, so comparisons may be constant
+
+	names []string // the figures found, as in run.json
 	equal []string // those on either side of == or !=
-	known figureNames
 }
 
 const (
@@ -40,46 +47,28 @@ const (
 		"by < <= > >= == !=, and joins comparisons by and, or, not: " + exampleExpectation
 )
 
-// functions are those that an expectation may call.
-var functions = []string{"abs", "min", "max"}
-
-// compileExpression checks an expectation against the grammar and the metrics, and compiles it. It
-// returns what is wrong with it, and a hint, as a problem without a place.
-func compileExpression(expect string) (*vm.Program, *expression, *Problem) {
+// parseExpectation returns the tree of an expectation, in which durations are numbers of
+// nanoseconds, or what is wrong with it, as a problem without a place.
+func parseExpectation(expect string) (ast.Node, *Problem) {
+	if n := len(expect); n > maxExpectation {
+		return nil, &Problem{
+			What: fmt.Sprintf("%d bytes", n),
+			Hint: fmt.Sprintf("at most %d: write a gate for each part", maxExpectation),
+		}
+	}
 	if problem := unseen(expect); problem != nil {
-		return nil, nil, problem
+		return nil, problem
 	}
 	expect, problem := nanoseconds(expect)
 	if problem != nil {
-		return nil, nil, problem
+		return nil, problem
 	}
 	tree, err := parser.Parse(expect)
 	if err != nil {
-		return nil, nil, &Problem{What: "not an expression: " + exprMessage(err), Hint: exampleExpectation}
+		what := "not an expression: " + parseMessage(err)
+		return nil, &Problem{What: what, Hint: exampleExpectation}
 	}
-	e := &expression{known: newNames()}
-	if problem := e.condition(tree.Node); problem != nil {
-		return nil, nil, problem
-	}
-	slices.Sort(e.names)
-	e.names = slices.Compact(e.names)
-	env := map[string]any{}
-	for _, name := range e.names {
-		env[name] = 0.
-	}
-	options := []expr.Option{
-		expr.Env(env), expr.AsBool(), expr.DisableAllBuiltins(),
-		expr.Function(divisor, nonzero, new(func(float64) float64)),
-		expr.Patch(naming(e.known.names)), expr.Patch(arithmetic{}),
-	}
-	for _, name := range functions {
-		options = append(options, expr.EnableBuiltin(name))
-	}
-	program, err := expr.Compile(expect, options...)
-	if err != nil {
-		return nil, nil, &Problem{What: exprMessage(err), Hint: grammarHint}
-	}
-	return program, e, nil
+	return tree.Node, nil
 }
 
 // unseen refuses what the parser accepts and leaves no trace of in the tree.
@@ -101,90 +90,198 @@ func unseen(expect string) *Problem {
 	return nil
 }
 
-// condition checks that node is true or false.
-func (e *expression) condition(node ast.Node) *Problem {
+// condition returns what is known of node, which must be true or false.
+func (e *evaluation) condition(node ast.Node) (truth, *Problem) {
 	switch n := node.(type) {
 	case *ast.UnaryNode:
 		if n.Operator == "not" || n.Operator == "!" {
-			return e.condition(n.Node)
+			is, problem := e.condition(n.Node)
+			return is.not(), problem
 		}
 	case *ast.BinaryNode:
 		switch n.Operator {
 		case "and", "&&", "or", "||":
-			return first(e.condition, n.Left, n.Right)
+			return e.joined(n)
 		case "<", "<=", ">", ">=", "==", "!=":
 			return e.comparison(n)
 		}
 	}
-	if problem := e.number(node); problem != nil {
-		return problem
+	if _, problem := e.number(node); problem != nil {
+		return truth{}, problem
 	}
-	return &Problem{
+	return truth{}, &Problem{
 		What: fmt.Sprintf("%s is a number, where a comparison must stand", node),
 		Hint: exampleExpectation,
 	}
 }
 
-// comparison checks that n compares numbers, and that something measured is among them.
-func (e *expression) comparison(n *ast.BinaryNode) *Problem {
+// joined returns what is known of two conditions joined by and, or by or. It skips the second if
+// the first decides: attempts == 0 or lost / attempts < 0.1.
+func (e *evaluation) joined(n *ast.BinaryNode) (truth, *Problem) {
+	left, problem := e.condition(n.Left)
+	or := n.Operator == "or" || n.Operator == "||"
+	if problem != nil || or && left.always() || !or && left.never() {
+		return left, problem
+	}
+	right, problem := e.condition(n.Right)
+	if or {
+		return truth{left.holds || right.holds, left.fails && right.fails}, problem
+	}
+	return truth{left.holds && right.holds, left.fails || right.fails}, problem
+}
+
+// comparison returns what is known of a comparison of two numbers. At least one of them must depend
+// on a metric.
+func (e *evaluation) comparison(n *ast.BinaryNode) (truth, *Problem) {
 	before := len(e.names)
-	if problem := first(e.number, n.Left, n.Right); problem != nil {
-		return problem
+	left, problem := e.number(n.Left)
+	if problem != nil {
+		return truth{}, problem
+	}
+	right, problem := e.number(n.Right)
+	if problem != nil {
+		return truth{}, problem
 	}
 	names := e.names[before:]
 	if len(names) == 0 {
-		return &Problem{What: fmt.Sprintf("%s names no metric", n), Hint: exampleExpectation}
+		what := fmt.Sprintf("%s names no metric", n)
+		return truth{}, &Problem{What: what, Hint: exampleExpectation}
 	}
 	if n.Operator == "==" || n.Operator == "!=" {
 		e.equal = append(e.equal, names...)
 	}
-	return nil
+	is := left.compare(n.Operator, right)
+	if !e.measured && (is.always() || is.never()) {
+		return truth{}, e.constant(n, is, names)
+	}
+	return is, nil
 }
 
-// number checks that node is a number, and notes the metrics in it.
-func (e *expression) number(node ast.Node) *Problem {
+// constant is the problem of a comparison that always comes out the same.
+func (e *evaluation) constant(n *ast.BinaryNode, is truth, names []string) *Problem {
+	what := "can never be true"
+	if is.always() {
+		what = "is always true"
+	}
+	var ranges []string
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		ranges = append(ranges, name+" is "+e.known.figure(name).allowed())
+	}
+	return &Problem{
+		What: fmt.Sprintf("%s %s: %s", n, what, strings.Join(ranges, ", ")),
+		Hint: "such a comparison decides nothing; change its bound, or remove it",
+	}
+}
+
+// number returns what node may be, which must be a number.
+func (e *evaluation) number(node ast.Node) (interval, *Problem) {
 	if name, ok := dotted(node); ok {
 		known, ok := e.known.names[name]
 		if !ok {
-			return unknownMetric(name, e.known.spelled)
+			return interval{}, unknownMetric(name, e.known.spelled)
 		}
 		e.names = append(e.names, known)
-		return nil
+		return e.value(known), nil
 	}
 	switch n := node.(type) {
-	case *ast.IntegerNode, *ast.FloatNode:
-		return nil
+	case *ast.IntegerNode:
+		return exactly(float64(n.Value)), nil
+	case *ast.FloatNode:
+		return exactly(n.Value), nil
 	case *ast.UnaryNode:
-		switch n.Operator {
-		case "-", "+":
-			return e.number(n.Node)
-		case "not", "!":
-			return &Problem{
-				What: fmt.Sprintf("%s: %s binds more tightly than a comparison", n, n.Operator),
-				Hint: "write not (lost == 0)",
-			}
-		}
+		return e.signed(n)
 	case *ast.BinaryNode:
-		switch n.Operator {
-		case "+", "-", "*", "/":
-			return first(e.number, n.Left, n.Right)
-		}
+		return e.arithmetic(n)
 	case *ast.BuiltinNode:
-		if slices.Contains(functions, n.Name) {
-			return first(e.number, n.Arguments...)
-		}
+		return e.call(n)
 	}
-	return notAllowed(node)
+	return interval{}, notAllowed(node)
 }
 
-// first returns the first problem that check finds; nil if there is none.
-func first(check func(ast.Node) *Problem, nodes ...ast.Node) *Problem {
-	for _, node := range nodes {
-		if problem := check(node); problem != nil {
-			return problem
+// signed returns what a number with a sign may be.
+func (e *evaluation) signed(n *ast.UnaryNode) (interval, *Problem) {
+	switch n.Operator {
+	case "+":
+		return e.number(n.Node)
+	case "-":
+		x, problem := e.number(n.Node)
+		return x.negative(), problem
+	}
+	return interval{}, &Problem{
+		What: fmt.Sprintf("%s: %s binds more tightly than a comparison", n, n.Operator),
+		Hint: "write not (lost == 0)",
+	}
+}
+
+// arithmetic returns what the result of + - * / may be.
+func (e *evaluation) arithmetic(n *ast.BinaryNode) (interval, *Problem) {
+	if !slices.Contains([]string{"+", "-", "*", "/"}, n.Operator) {
+		return interval{}, notAllowed(n)
+	}
+	left, problem := e.number(n.Left)
+	if problem != nil {
+		return interval{}, problem
+	}
+	right, problem := e.number(n.Right)
+	if problem != nil {
+		return interval{}, problem
+	}
+	var x interval
+	switch n.Operator {
+	case "+":
+		x = left.plus(right)
+	case "-":
+		x = left.minus(right)
+	case "*":
+		x = left.times(right)
+	default:
+		if right.lo == 0 && right.hi == 0 {
+			return interval{}, &Problem{
+				What: fmt.Sprintf("division by zero: %s", n),
+				Hint: "divide by what is not always 0",
+			}
+		}
+		x = left.over(right)
+	}
+	if !(x.lo < math.Inf(1) && x.hi > math.Inf(-1)) {
+		return interval{}, &Problem{
+			What: fmt.Sprintf("%s is too large a number", n),
+			Hint: "use smaller ones",
 		}
 	}
-	return nil
+	return x, nil
+}
+
+// call returns what the result of a function may be.
+func (e *evaluation) call(n *ast.BuiltinNode) (interval, *Problem) {
+	var join func(a, b interval) interval
+	switch n.Name {
+	case "abs":
+	case "min":
+		join = least
+	case "max":
+		join = greatest
+	default:
+		return interval{}, notAllowed(n)
+	}
+	if count := len(n.Arguments); count == 0 || join == nil && count > 1 {
+		return interval{}, &Problem{
+			What: fmt.Sprintf("%s has %d arguments", n, count),
+			Hint: "write abs(number), min(number, number) or max(number, number)",
+		}
+	}
+	x, problem := e.number(n.Arguments[0])
+	if join == nil {
+		return x.abs(), problem
+	}
+	for _, argument := range n.Arguments[1:] {
+		y, another := e.number(argument)
+		if problem == nil {
+			problem = another
+		}
+		x = join(x, y)
+	}
+	return x, problem
 }
 
 func notAllowed(node ast.Node) *Problem {
@@ -224,63 +321,32 @@ func unknownMetric(name string, known []string) *Problem {
 			Hint: "add one of ." + strings.Join(inside, ", ."),
 		}
 	}
-	hint := "metrics are named as in run.json"
-	if near := strictyaml.Nearest(name, known); near != "" {
-		hint = fmt.Sprintf("did you mean %q?", near)
-	}
-	return &Problem{What: fmt.Sprintf("unknown metric %q", name), Hint: hint}
-}
-
-// naming replaces what spells a figure, also lost_by_cause["timeout"], by one identifier: its name
-// as in run.json.
-type naming map[string]string
-
-func (n naming) Visit(node *ast.Node) {
-	spelled, _ := dotted(*node)
-	if name, ok := n[spelled]; ok {
-		ast.Patch(node, &ast.IdentifierNode{Value: name})
+	hint := "metrics are named as in run.json, for example lost, dropped_per_restart, gap_ns"
+	return &Problem{
+		What: fmt.Sprintf("unknown metric %q", name),
+		Hint: strictyaml.DidYouMean(name, known, hint),
 	}
 }
 
-// arithmetic makes literals floating-point, for integers wrap around, and division by zero an
-// error, for 0/0 compares as false with anything.
-type arithmetic struct{}
+// unexpected is how the parser names what it did not expect.
+var unexpected = regexp.MustCompile(`unexpected token \w+\("(.*)"\)`)
 
-// divisor is the function that arithmetic puts around what is divided by. No expectation can call
-// it.
-const divisor = "divisor"
-
-func (arithmetic) Visit(node *ast.Node) {
-	switch n := (*node).(type) {
-	case *ast.IntegerNode:
-		ast.Patch(node, &ast.FloatNode{Value: float64(n.Value)})
-	case *ast.BinaryNode:
-		if n.Operator == "/" {
-			callee := &ast.IdentifierNode{Value: divisor}
-			n.Right = &ast.CallNode{Callee: callee, Arguments: []ast.Node{n.Right}}
-		}
-	}
-}
-
-// nonzero is divisor.
-func nonzero(params ...any) (any, error) {
-	x, ok := params[0].(float64)
-	if !ok {
-		return nil, fmt.Errorf("%v is not a number", params[0])
-	}
-	if x == 0 {
-		return nil, errors.New("division by zero")
-	}
-	return x, nil
-}
-
-// exprMessage is err without the excerpt of the expression that the library adds.
-func exprMessage(err error) string {
+// parseMessage says in our words what the parser found wrong.
+func parseMessage(err error) string {
 	var detail *file.Error
-	if errors.As(err, &detail) {
-		return detail.Message
+	if !errors.As(err, &detail) {
+		return err.Error()
 	}
-	return err.Error()
+	message := detail.Message
+	switch m := unexpected.FindStringSubmatch(message); {
+	case m != nil:
+		return "unexpected " + m[1]
+	case strings.HasPrefix(message, "unexpected"):
+		return "it ends too early"
+	case strings.Contains(message, "literal: "):
+		return "a number is too large"
+	}
+	return message
 }
 
 var (

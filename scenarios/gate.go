@@ -6,8 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/expr-lang/expr"
-	"github.com/expr-lang/expr/vm"
+	"github.com/expr-lang/expr/ast"
 
 	"reuseport-bench/results/metrics"
 	"reuseport-bench/scenarios/strictyaml"
@@ -19,10 +18,10 @@ type Expectation struct {
 	// behind BaselinePrefix.
 	Names []string
 
-	gate    Gate
-	equal   []string // those of Names on either side of == or !=
-	program *vm.Program
-	known   figureNames
+	gate  Gate
+	tree  ast.Node
+	equal []string // those of Names on either side of == or !=
+	known figureNames
 }
 
 // Compile compiles the gate's expression. It is an error when that is not valid, which Load would have refused.
@@ -36,12 +35,19 @@ func (g Gate) Compile() (*Expectation, error) {
 
 // compile is Compile, with a problem without a place instead of an error.
 func (g Gate) compile() (*Expectation, *Problem) {
-	program, expression, problem := compileExpression(g.Expect)
+	tree, problem := parseExpectation(g.Expect)
 	if problem != nil {
 		return nil, problem
 	}
+	known := allFigures()
+	possible := func(name string) interval { return known.figure(name).values }
+	e := &evaluation{known: known, value: possible}
+	if _, problem := e.condition(tree); problem != nil {
+		return nil, problem
+	}
+	slices.Sort(e.names)
 	return &Expectation{
-		Names: expression.names, gate: g, equal: expression.equal, program: program, known: expression.known,
+		Names: slices.Compact(e.names), gate: g, tree: tree, equal: e.equal, known: known,
 	}, nil
 }
 
@@ -58,21 +64,26 @@ func (e *Expectation) Figures() (names []string) {
 }
 
 // Eval reports whether figures of these values meet the expectation; value is asked for each of
-// Names. It is an error when one was not measured, for which value returns false or NaN.
+// Names. It is an error when one was not measured, for which value returns false or NaN, and when
+// the expectation divides by one that is 0.
 func (e *Expectation) Eval(value func(name string) (float64, bool)) (bool, error) {
-	env := map[string]any{}
+	measured := map[string]interval{}
 	for _, name := range e.Names {
 		x, ok := value(name)
 		if !ok || math.IsNaN(x) {
 			return false, fmt.Errorf("gate %q: %s was not measured", e.gate.Expect, name)
 		}
-		env[name] = x
+		measured[name] = exactly(x)
 	}
-	met, err := expr.Run(e.program, env)
-	if err != nil {
-		return false, fmt.Errorf("gate %q: %s", e.gate.Expect, exprMessage(err))
+	now := &evaluation{
+		known: e.known, measured: true,
+		value: func(name string) interval { return measured[name] },
 	}
-	return met.(bool), nil
+	is, problem := now.condition(e.tree)
+	if problem != nil {
+		return false, fmt.Errorf("gate %q: %s", e.gate.Expect, problem.What)
+	}
+	return is.always(), nil
 }
 
 // gatingMetrics are the metrics with an interval that gates name, each at the line where it is named first.

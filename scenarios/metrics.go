@@ -1,7 +1,10 @@
 package scenarios
 
 import (
+	"fmt"
+	"math"
 	"strings"
+	"sync"
 
 	"reuseport-bench/results/metrics"
 )
@@ -13,8 +16,22 @@ const BaselinePrefix = "baseline."
 type figure struct {
 	name     string // as in run.json
 	needs    metrics.Need
-	exact    bool // a count: it has no interval
-	compared bool // it can be held against the baseline's
+	values   interval // that it can have
+	exact    bool     // a count: it has no interval
+	compared bool     // it can be held against the baseline's
+}
+
+// allowed says which values the figure can have.
+func (f figure) allowed() string {
+	switch v := f.values; {
+	case v.lo == 0 && math.IsInf(v.hi, 1) && v.whole:
+		return "a whole number, 0 or more"
+	case v.lo == 0 && math.IsInf(v.hi, 1):
+		return "0 or more"
+	case !math.IsInf(v.lo, 0) && !math.IsInf(v.hi, 0):
+		return fmt.Sprintf("%g to %g", v.lo, v.hi)
+	}
+	return "any number"
 }
 
 // figures lists every figure, counts first.
@@ -22,11 +39,16 @@ func figures() (all []figure) {
 	counted := map[string]bool{}
 	for _, c := range metrics.Counts() {
 		counted[c.Name] = true
-		all = append(all, figure{name: c.Name, needs: c.Needs, exact: true})
+		count := interval{lo: 0, hi: math.Inf(1), whole: true}
+		all = append(all, figure{name: c.Name, needs: c.Needs, values: count, exact: true})
 	}
 	for _, m := range metrics.All() {
 		if !counted[m.Name] {
-			all = append(all, figure{name: m.Name, needs: m.Needs, compared: m.Compared()})
+			lo, hi := m.Range()
+			all = append(all, figure{
+				name: m.Name, needs: m.Needs, values: interval{lo: lo, hi: hi},
+				compared: m.Compared(),
+			})
 		}
 	}
 	return all
@@ -51,7 +73,10 @@ type figureNames struct {
 	figures map[string]figure // by the name as in run.json, without BaselinePrefix
 }
 
-func newNames() figureNames {
+// allFigures returns the names of every figure.
+var allFigures = sync.OnceValue(newFigureNames)
+
+func newFigureNames() figureNames {
 	v := figureNames{names: map[string]string{}, figures: map[string]figure{}}
 	add := func(spelled, name string) {
 		v.spelled = append(v.spelled, spelled)

@@ -94,6 +94,7 @@ func TestParseLimits(t *testing.T) {
 		{"file", strings.Repeat("#", maxFileSize+1), "f: the file is larger than 131072 bytes; a scenario fits a page; split it, or name another file"},
 		{"depth", head + "about: " + strings.Repeat("[", maxDepth+1), "f:3: lists and mappings are more than 20 deep inside each other; close the brackets that are open, or indent less"},
 		{"about", head + "about: " + strings.Repeat("x", maxAbout+1), "f:3: about: 2001 bytes; at most 2000: a sentence or two"},
+		{"expectation", head + "gates: [{expect: lost == " + strings.Repeat("0", maxExpectation) + "}]", "f:3: gates[0].expect: 1008 bytes; at most 1000: write a gate for each part"},
 		{"steps", "name: x\nload: {rate: 10/s, duration: 1h}\nstop: close\ntimeline:\n- {at: 0s, every: 100ms, do: replace}\n- {at: 55ms, every: 256ms, do: add}\n",
 			"f:5: timeline: 50063 steps in a trial; at most 50000: fewer entries, a longer every, or a shorter load.duration"},
 		{"steps of a variant", "name: x\nload: {rate: 10/s, duration: 1s}\ntimeline: [{at: 1ms, every: 50ms, do: add}]\nmatrix: [{load.duration: [1s, 1h]}]\n",

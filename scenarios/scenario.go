@@ -364,8 +364,9 @@ type Gate struct {
 	// When selects variants whose labels include all of these. Empty: every variant.
 	When Labels `yaml:"when"`
 	// Expect is an expression over the variant's metrics that must be true, for example
-	// "lost_by_cause.reset_at_close == 0". Metrics names what it can speak of; a duration
-	// such as 5ms stands for nanoseconds. Required.
+	// "lost_by_cause.reset_at_close == 0", in at most 1000 bytes. Metrics are named as in run.json;
+	// a duration such as 5ms stands for nanoseconds. A comparison that comes out the same whatever
+	// is measured is refused. Required.
 	Expect string `yaml:"expect"`
 	// Soft: a run in which the gate stays undecided, because its intervals are too wide, does not fail for that. Default false.
 	Soft bool `yaml:"soft,omitempty"`

@@ -9,13 +9,14 @@ import (
 
 // Bounds on a whole file, so that no input makes the loader work for long.
 const (
-	maxFileSize = 128 << 10 // bytes; the largest scenario here has 2700
-	maxDepth    = 20        // lists and mappings inside each other; a scenario needs 4
-	maxAbout    = 2000      // bytes
-	maxVariants = 256
-	maxListLen  = 256 // steps, gates, blocks of the matrix
-	maxAttempts = 10_000_000
-	maxSteps    = 50_000 // of a trial: one every 100 ms for an hour, and some
+	maxFileSize    = 128 << 10 // bytes; the largest scenario here has 2700
+	maxDepth       = 20        // lists and mappings inside each other; a scenario needs 4
+	maxAbout       = 2000      // bytes
+	maxExpectation = 1000      // bytes
+	maxVariants    = 256
+	maxListLen     = 256 // steps, gates, blocks of the matrix
+	maxAttempts    = 10_000_000
+	maxSteps       = 50_000 // of a trial: one every 100 ms for an hour, and some
 )
 
 // settings lists every single value of a scenario file that is not free text. Those that are words

@@ -40,7 +40,7 @@ func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error
 	for _, g := range s.Gates {
 		expectation, err := g.Compile()
 		if err != nil {
-			return fmt.Errorf("%s:%d: %w", s.File, g.Line, err)
+			return fmt.Errorf("scenario %s, line %d: %w", s.Name, g.Line, err)
 		}
 		for _, v := range out.Variants {
 			if !scenarios.Labels(v.Labels).Includes(g.When) || v.SkippedReason != nil || v.IsAA() {
