@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) > 2 && os.Args[1] == measured {
+		os.Exit(runMeasured(os.Args[2:]))
+	}
 	testscript.Main(m, map[string]func(){"reuseport-bench": main})
 }
 
