@@ -7,11 +7,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-var namePattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+var namePattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+})
 
 // checkScenario checks what no value alone can show: the whole and its variants, which it keeps in
 // s. d has decoded s.
@@ -20,7 +23,7 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 	case !d.Trusts("name"):
 	case s.Name == "":
 		d.Fail(d.Line(""), "", "name is missing", "for example name: my-scenario")
-	case len(s.Name) > 64 || !namePattern.MatchString(s.Name):
+	case len(s.Name) > 64 || !namePattern().MatchString(s.Name):
 		d.Fail(d.Line("name"), "name", fmt.Sprintf("%q is not a name", s.Name), "use lower-case words joined by hyphens, at most 64 characters")
 	}
 	if n := len(s.About); n > maxAbout {

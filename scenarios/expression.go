@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/expr-lang/expr/ast"
@@ -351,9 +352,13 @@ func parseMessage(err error) string {
 
 var (
 	// word is a name with all its dots, or whatever stands together with a number.
-	word = regexp.MustCompile(`[0-9.][0-9._]*[eE][-+][\pL\pN_.]+|[\pL\pN_.]+`)
+	word = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`[0-9.][0-9._]*[eE][-+][\pL\pN_.]+|[\pL\pN_.]+`)
+	})
 	// quantity is a number that ends in a unit of time.
-	quantity = regexp.MustCompile(`^\.?[0-9].*(ns|us|µs|μs|ms|s|m|h)$`)
+	quantity = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\.?[0-9].*(ns|us|µs|μs|ms|s|m|h)$`)
+	})
 )
 
 const durationHint = "write a duration such as 5ms"
@@ -361,8 +366,8 @@ const durationHint = "write a duration such as 5ms"
 // nanoseconds replaces durations such as 5ms by their number of nanoseconds.
 func nanoseconds(expect string) (string, *Problem) {
 	var problem *Problem
-	expect = word.ReplaceAllStringFunc(expect, func(literal string) string {
-		if !quantity.MatchString(literal) {
+	expect = word().ReplaceAllStringFunc(expect, func(literal string) string {
+		if !quantity().MatchString(literal) {
 			return literal
 		}
 		d, err := time.ParseDuration(literal)

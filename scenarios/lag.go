@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"reuseport-bench/scenarios/strictyaml"
@@ -50,15 +51,16 @@ func (l Lag) Long() time.Duration {
 	return l.A
 }
 
-var (
-	drawnLag    = regexp.MustCompile(`^([a-z]+)\((.*)\)$`)
-	lagExamples = "write 100ms, uniform(10ms..1s), exponential(100ms), or lognormal(100ms..1s): median and 99th percentile"
-)
+var drawnLag = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([a-z]+)\((.*)\)$`)
+})
+
+const lagExamples = "write 100ms, uniform(10ms..1s), exponential(100ms), or lognormal(100ms..1s): median and 99th percentile"
 
 // DecodeText sets l from a duration, or a distribution with one or two of them; see
 // strictyaml.TextDecoder.
 func (l *Lag) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem {
-	m := drawnLag.FindStringSubmatch(strings.ReplaceAll(text, " ", ""))
+	m := drawnLag().FindStringSubmatch(strings.ReplaceAll(text, " ", ""))
 	if m == nil {
 		fixed, p := strictyaml.ParseDuration(text, s)
 		if p == nil {

@@ -49,7 +49,7 @@ func Schema() ([]byte, error) {
 	for _, s := range f.Settings {
 		describe(s, schemaAt(schema, s.Path))
 	}
-	schemaAt(schema, "name").Pattern = namePattern.String()
+	schemaAt(schema, "name").Pattern = namePattern().String()
 
 	// A matrix key takes a list of what the setting itself takes, a label one of them.
 	block, labels := objectSchema(), objectSchema()

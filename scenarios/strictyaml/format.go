@@ -14,7 +14,10 @@
 // NodeDecoder and NodeEncoder otherwise.
 package strictyaml
 
-import "regexp"
+import (
+	"regexp"
+	"sync"
+)
 
 // Format describes a kind of file.
 type Format struct {
@@ -38,7 +41,7 @@ type Format struct {
 // Setting returns the setting at path, in which elements of lists may be numbered. Free text has
 // the zero setting: no choices and no bounds.
 func (f *Format) Setting(path string) Setting {
-	path = listIndex.ReplaceAllString(path, "[]")
+	path = listIndex().ReplaceAllString(path, "[]")
 	for _, s := range f.Settings {
 		if s.Path == path {
 			return s
@@ -47,4 +50,4 @@ func (f *Format) Setting(path string) Setting {
 	return Setting{Path: path}
 }
 
-var listIndex = regexp.MustCompile(`\[\d+\]`)
+var listIndex = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\[\d+\]`) })

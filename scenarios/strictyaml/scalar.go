@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -166,6 +167,8 @@ func ParseDuration(text string, s Setting) (time.Duration, *Problem) {
 
 // IsNumber reports whether text is a decimal number without a unit. Underscores may group its
 // digits.
-func IsNumber(text string) bool { return number.MatchString(text) }
+func IsNumber(text string) bool { return number().MatchString(text) }
 
-var number = regexp.MustCompile(`^[+-]?([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)$`)
+var number = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[+-]?([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)$`)
+})

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -157,7 +158,9 @@ func find() (string, error) {
 }
 
 // versionLine is the first line of "haproxy -v"; before 2.4 the name had a hyphen.
-var versionLine = regexp.MustCompile(`^HA-?Proxy version (\S+)`)
+var versionLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^HA-?Proxy version (\S+)`)
+})
 
 // Version is that of the haproxy that Start starts, "2.6.12-1+deb12u4" for example.
 func Version(ctx context.Context) (string, error) {
@@ -171,7 +174,7 @@ func Version(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s -v: %w", path, err)
 	}
-	m := versionLine.FindSubmatch(out)
+	m := versionLine().FindSubmatch(out)
 	if m == nil {
 		return "", fmt.Errorf("%s -v: no version in %q", path, out)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"reuseport-bench/bench/internal/ledger"
 )
@@ -53,7 +54,9 @@ func factsName(scenario string, variant, block, repeat int) string {
 }
 
 // nameOfFacts is what factsName makes, without its end.
-var nameOfFacts = regexp.MustCompile(`^(.+)-(\d+)-(\d+)(-repeat\d+)?$`)
+var nameOfFacts = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(.+)-(\d+)-(\d+)(-repeat\d+)?$`)
+})
 
 // A FactsFile is the recording of a trial in a run directory.
 type FactsFile struct {
@@ -77,7 +80,7 @@ func FactsFiles(dir string) ([]FactsFile, error) {
 	var all []FactsFile
 	for _, path := range paths {
 		f := FactsFile{Name: strings.TrimSuffix(filepath.Base(path), factsSuffix), Path: path}
-		parts := nameOfFacts.FindStringSubmatch(f.Name)
+		parts := nameOfFacts().FindStringSubmatch(f.Name)
 		if parts == nil {
 			return nil, fmt.Errorf("%s: the name is not that of a trial's facts; take it out of there", path)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"sync"
 
 	"reuseport-bench/servers/clock"
 )
@@ -91,10 +92,12 @@ func (s Service) Used() []Endpoint {
 }
 
 // label is a DNS label (RFC 1123, section 2.1), as the names of services and, in part, of nftables' chains must be.
-var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var label = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+})
 
 func checkName(name string) error {
-	if !label.MatchString(name) {
+	if !label().MatchString(name) {
 		return fmt.Errorf("the name %q is no DNS label; use at most 63 of a-z, 0-9 and -", name)
 	}
 	return nil
