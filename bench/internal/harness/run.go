@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cilium/ebpf/btf"
+
 	"reuseport-bench/bench/internal/gates"
 	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/bench/internal/kernel"
@@ -61,6 +63,7 @@ type runner struct {
 	cfg   RunConfig
 	store *results.Store
 	run   *results.Run
+	types *btf.Cache // the kernel's, see trial.Options
 	state Progress
 }
 
@@ -71,7 +74,7 @@ func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error)
 	// keeps a trial of a million attempts from taking twice their size.
 	defer debug.SetGCPercent(debug.SetGCPercent(25))
 	_ = sys.ReleaseProgram() // the peak of its memory is the run's then; without, that of all before too
-	r := &runner{plan: p, cfg: cfg}
+	r := &runner{plan: p, cfg: cfg, types: btf.NewCache()}
 	if err := r.open(); err != nil {
 		return nil, err
 	}
@@ -316,7 +319,9 @@ func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out
 	if variant.Search != nil {
 		run = search
 	}
-	done, err := run(ctx, r.plan, variant, trial.Options{Roles: r.cfg.Roles, Block: t.Block, KeepFacts: r.cfg.KeepFacts})
+	done, err := run(ctx, r.plan, variant, trial.Options{
+		Roles: r.cfg.Roles, Block: t.Block, KernelTypes: r.types, KeepFacts: r.cfg.KeepFacts,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -34,17 +34,17 @@ type HalfOpenReader struct {
 // recordSize is that of what the program writes for each connection request, in bytes.
 const recordSize = 8
 
-// NewHalfOpenReader loads the program. It takes CAP_BPF and CAP_PERFMON in the initial user
-// namespace, or CAP_SYS_ADMIN there; without, the error says what is missing and is unix.EPERM. A
-// kernel without such an iterator (before Linux 5.9) or without type information is
-// ErrNotSupported.
-func NewHalfOpenReader() (*HalfOpenReader, error) {
+// NewHalfOpenReader loads the program and fits it to the kernel's types; nil: it reads them itself.
+// It takes CAP_BPF and CAP_PERFMON in the initial user namespace, or CAP_SYS_ADMIN there; without,
+// the error says what is missing and is unix.EPERM. A kernel without such an iterator (before Linux
+// 5.9) or without type information is ErrNotSupported.
+func NewHalfOpenReader(types *btf.Cache) (*HalfOpenReader, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
 		return nil, fmt.Errorf("half-open connections: needs %s; run as root: %w",
 			strings.Join(missing, " and "), unix.EPERM)
 	}
 	var objects halfopenObjects
-	if err := loadHalfopenObjects(&objects, nil); err != nil {
+	if err := loadHalfopenObjects(&objects, &ebpf.CollectionOptions{Cache: types}); err != nil {
 		return nil, fmt.Errorf("half-open connections: %w", explainTracing(err))
 	}
 	defer objects.Close() // the iterator keeps the program

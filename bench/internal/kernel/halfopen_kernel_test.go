@@ -19,7 +19,7 @@ import (
 // newHalfOpenReader skips the test where the reader is not permitted.
 func newHalfOpenReader(t *testing.T) *HalfOpenReader {
 	t.Helper()
-	reader, err := NewHalfOpenReader()
+	reader, err := NewHalfOpenReader(kernelTypes)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, ErrNotSupported) {
 		testkit.Skip(t, "%v", err)
 	} else if err != nil {
@@ -261,7 +261,7 @@ func TestKernelHalfOpenCapabilities(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := testkit.WithCapabilities(func() error {
-				reader, err := NewHalfOpenReader()
+				reader, err := NewHalfOpenReader(nil)
 				if err != nil {
 					return err
 				}

@@ -87,6 +87,9 @@ type LossTraceOptions struct {
 	// BufferBytes is the size of the ring where events wait to be read, 80 bytes each: a power of two, and a multiple of the
 	// page size. 0: 4 MiB.
 	BufferBytes int
+	// Types are this kernel's, to which the programs are fitted. Reading them is most of what a start takes, so
+	// whoever starts several traces keeps them. Nil: they are read for this trace alone.
+	Types *btf.Cache
 }
 
 const defaultLossBuffer = 4 << 20
@@ -133,8 +136,10 @@ func NewLossTrace(o LossTraceOptions) (*LossTrace, error) {
 }
 
 func newLossTrace(o LossTraceOptions) (*LossTrace, error) {
-	cache := btf.NewCache() // reading the kernel's types is half of the time that loading takes
-	types, err := cache.Kernel()
+	if o.Types == nil {
+		o.Types = btf.NewCache()
+	}
+	types, err := o.Types.Kernel()
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +157,7 @@ func newLossTrace(o LossTraceOptions) (*LossTrace, error) {
 			SegmentDropped: reasonNames(types, "skb_drop_reason", "SKB_DROP_REASON_"),
 		},
 	}
-	if t.collection, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: cache}); err != nil {
+	if t.collection, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: o.Types}); err != nil {
 		return nil, err
 	}
 	if err := t.start(o); err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/btf"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/nftables"
@@ -44,6 +45,9 @@ var (
 	localIPv6 = netip.MustParseAddrPort("[::1]:0")
 	anyIPv6   = netip.MustParseAddrPort("[::]:0")
 )
+
+// kernelTypes are kept from trace to trace, as in a run.
+var kernelTypes = btf.NewCache()
 
 // needLossTrace skips the test where nothing, or not everything, can be traced.
 func needLossTrace(t *testing.T) {
@@ -86,6 +90,7 @@ func recordLosses(o LossTraceOptions, n int, f func() error) ([]LossEvent, error
 		}
 		o.Namespaces = []uint32{here}
 	}
+	o.Types = kernelTypes
 	trace, err := NewLossTrace(o)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ func (s *stage) observe(c *cleanup) (err error) {
 	case s.cluster != nil:
 		s.losses = watch.NoLosses("behind a Service workers are in networks of their own, which come and go")
 	case s.variant.Trace:
-		if s.losses, err = watch.StartLosses(s.lab, s.load[0].Target); err != nil {
+		if s.losses, err = watch.StartLosses(s.lab, s.load[0].Target, s.types); err != nil {
 			return err
 		}
 		c.add(s.losses.Stop)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cilium/ebpf/btf"
+
 	"reuseport-bench/bench/internal/cluster"
 	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/bench/internal/kernel"
@@ -35,6 +37,7 @@ type stage struct {
 	variant *plan.Variant
 	load    []load.Config
 	servers servers.Config
+	types   *btf.Cache // Options.KernelTypes
 	clock   *clock.Clock
 	book    *ledger.Book
 	sysctls map[string]string
@@ -76,7 +79,8 @@ func (s *stage) problem(format string, args ...any) {
 // setUp makes the lab, and starts the first generation of workers and the load processes in it.
 func setUp(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cleanup) (*stage, error) {
 	s := &stage{
-		plan: p, variant: v, load: v.LoadOf(p.Seed, o.Block), servers: v.ServersOf(p.Seed, o.Block), sysctls: map[string]string{},
+		plan: p, variant: v, load: v.LoadOf(p.Seed, o.Block), servers: v.ServersOf(p.Seed, o.Block),
+		types: o.KernelTypes, sysctls: map[string]string{},
 	}
 	for _, step := range []func() error{
 		func() (err error) { s.clock, err = clock.New(); return err },
@@ -184,7 +188,7 @@ func (s *stage) makeGroup(roles Roles, c *cleanup) (err error) {
 		s.cluster.Serve(s.group)
 	}
 	if s.variant.Stop == vocabulary.StopBPFDrain {
-		if s.handshakes, err = kernel.NewHalfOpenReader(); err != nil {
+		if s.handshakes, err = kernel.NewHalfOpenReader(s.types); err != nil {
 			return err
 		}
 		c.add(s.handshakes.Close)

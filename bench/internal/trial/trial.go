@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cilium/ebpf/btf"
+
 	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
@@ -24,6 +26,9 @@ const lead = 20 * time.Millisecond
 type Options struct {
 	Roles Roles
 	Block int
+	// KernelTypes are this kernel's, for what is loaded into it. Reading them takes longer than the
+	// loading, so a run keeps them from trial to trial. Nil: they are read where they are needed.
+	KernelTypes *btf.Cache
 	// KeepFacts keeps everything that the trial is judged by, in Outcome.Facts.
 	KeepFacts bool
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/cilium/ebpf/btf"
+
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/bench/internal/netlab"
@@ -26,10 +28,11 @@ type Losses struct {
 const maxLossEvents = 1 << 20
 
 // StartLosses listens until Stop to what becomes of connections to the server in the lab. Where the
-// kernel does not allow or offer it nothing is heard, and that is no error.
-func StartLosses(lab *netlab.Lab, server netip.AddrPort) (*Losses, error) {
+// kernel does not allow or offer it nothing is heard, and that is no error. types are the kernel's, as
+// kernel.LossTraceOptions wants them.
+func StartLosses(lab *netlab.Lab, server netip.AddrPort, types *btf.Cache) (*Losses, error) {
 	l := &Losses{server: server}
-	o := kernel.LossTraceOptions{Servers: []netip.AddrPort{server}}
+	o := kernel.LossTraceOptions{Servers: []netip.AddrPort{server}, Types: types}
 	for _, h := range lab.Hosts() {
 		inode, err := h.Inode()
 		if err != nil {
