@@ -330,7 +330,9 @@ func unknownMetric(name string, known []string) *Problem {
 }
 
 // unexpected is how the parser names what it did not expect.
-var unexpected = regexp.MustCompile(`unexpected token \w+\("(.*)"\)`)
+var unexpected = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`unexpected token \w+\("(.*)"\)`)
+})
 
 // parseMessage says in our words what the parser found wrong.
 func parseMessage(err error) string {
@@ -339,7 +341,7 @@ func parseMessage(err error) string {
 		return err.Error()
 	}
 	message := detail.Message
-	switch m := unexpected.FindStringSubmatch(message); {
+	switch m := unexpected().FindStringSubmatch(message); {
 	case m != nil:
 		return "unexpected " + m[1]
 	case strings.HasPrefix(message, "unexpected"):
