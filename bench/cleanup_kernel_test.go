@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -88,6 +90,84 @@ trials: 50
 `+lenient, "run", interruption{signal: syscall.SIGINT, trials: 3})
 }
 
+// TestKernelSignals ends runs by each signal that ends one, of root and of an ordinary user.
+func TestKernelSignals(t *testing.T) {
+	requireLab(t)
+	for _, user := range users(t) {
+		for _, signal := range endings {
+			t.Run(fmt.Sprintf("%s/%v", user.name, signal), func(t *testing.T) {
+				t.Parallel()
+				p := newProgram(t)
+				p.actAs(t, user.credential)
+				p.interrupt(t, idle+lenient, "run", interruption{signal: signal, trials: 1})
+			})
+		}
+	}
+}
+
+// TestKernelNoHangUp starts a run as nohup(1) does: a hang-up does not end it.
+func TestKernelNoHangUp(t *testing.T) {
+	requireLab(t)
+	for _, user := range users(t) {
+		t.Run(user.name, func(t *testing.T) {
+			t.Parallel()
+			p := newProgram(t)
+			p.actAs(t, user.credential)
+			file, out := filepath.Join(p.dir, "idle.yaml"), filepath.Join(p.dir, "run")
+			if err := os.WriteFile(file, []byte(idle+lenient), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			c := p.command(t.Context(), "run", file, "--out", out, "--trials", "2")
+			c.Args = append([]string{"sh", "-c", `trap '' HUP; exec "$0" "$@"`}, c.Args...)
+			c.Path = "/bin/sh"
+			var stderr bytes.Buffer
+			c.Stderr = &stderr
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			awaitTrials(t, out, 1)
+			if err := c.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Wait(); err != nil {
+				t.Errorf("%v\n%s", err, stderr.String())
+			}
+			p.gone(t)
+		})
+	}
+}
+
+// idle is a scenario of many short trials, of which little is asked.
+const idle = `
+name: idle
+about: Trials that only need to be there.
+load: {rate: 50/s, duration: 500ms}
+trials: 50
+`
+
+// A user is somebody whose runs are tried.
+type user struct {
+	name       string
+	credential *syscall.Credential // nil: whoever runs the tests
+}
+
+// users are whoever runs the tests and, if that is root, an ordinary user.
+func users(t *testing.T) []user {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return []user{{name: "user"}}
+	}
+	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
+	all := []user{{name: "root"}, {name: "user", credential: nobody}}
+	p := newProgram(t)
+	p.actAs(t, nobody)
+	if out, err := p.command(t.Context(), "doctor").CombinedOutput(); err != nil {
+		t.Logf("not as an ordinary user: %v\n%s", err, out)
+		return all[:1]
+	}
+	return all
+}
+
 // An interruption ends a run by a signal, some time after so many trials were stored.
 type interruption struct {
 	signal syscall.Signal
@@ -119,6 +199,14 @@ func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption)
 	t.Logf("%v, %v after trial %d: exit status %d", by.signal, by.after, stored, status)
 	if by.signal != syscall.SIGKILL && status != exitInterrupted {
 		t.Errorf("%v: exit status %d, want %d\n%s", by.signal, status, exitInterrupted, stderr.String())
+	}
+	if strings.Contains(stderr.String(), "goroutine") {
+		t.Errorf("%v: a trace:\n%s", by.signal, stderr.String())
+	}
+	goOn := "reuseport-bench run --resume " + out
+	told := by.signal != syscall.SIGKILL && by.trials > 0
+	if told && !strings.Contains(stderr.String(), goOn) {
+		t.Errorf("%v: it does not say %q:\n%s", by.signal, goOn, stderr.String())
 	}
 	p.gone(t)
 	if stored < by.trials {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-func newDoctor() *cobra.Command {
+func newDoctor(s *session) *cobra.Command {
 	measure, trials := false, 0
 	c := &cobra.Command{
 		Use:   "doctor",
@@ -35,10 +36,16 @@ With --measure it measures what the program's own instrument costs instead: the 
 on, in turn.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			found := doctor.Examine(c.Context(), probeOptions())
-			if measure {
-				return measureTracing(c, found, trials)
+			ctx, done := s.begin(c.Context())
+			defer done()
+			found, err := examine(ctx)
+			switch {
+			case err != nil:
+				return err
+			case measure:
+				return measureTracing(ctx, c, found, trials)
 			}
+			done()
 			return diagnose(c.OutOrStdout(), found)
 		},
 	}
@@ -56,7 +63,7 @@ var costMetrics = []struct{ name, metric string }{
 }
 
 // measureTracing runs the scenario tracing-cost and prints its ratios. The run is not kept.
-func measureTracing(c *cobra.Command, found []doctor.Result, trials int) (err error) {
+func measureTracing(ctx context.Context, c *cobra.Command, found []doctor.Result, trials int) (err error) {
 	if !netlab.AsRoot() {
 		_, err := fmt.Fprintln(c.OutOrStdout(), "Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
 		return err
@@ -73,12 +80,12 @@ func measureTracing(c *cobra.Command, found []doctor.Result, trials int) (err er
 	stderr := c.ErrOrStderr()
 	fmt.Fprintln(stderr, planned.Summary())
 	p := newProgress(stderr)
-	run, err := harness.Run(c.Context(), planned, harness.RunConfig{
+	run, err := harness.Run(ctx, planned, harness.RunConfig{
 		Roles: roles(), Version: version(), Dir: filepath.Join(dir, "run"), Capabilities: capabilities(found), Progress: p.show,
 	})
 	p.close()
 	switch {
-	case c.Context().Err() != nil:
+	case ctx.Err() != nil:
 		return errInterrupted
 	case err != nil:
 		return notMeasured(err)

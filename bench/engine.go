@@ -16,7 +16,6 @@ import (
 
 	"reuseport-bench/bench/internal/generators"
 	"reuseport-bench/bench/internal/kernel"
-	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/results/report/document"
 )
 
@@ -27,7 +26,7 @@ type engineFlags struct {
 	connections []string
 }
 
-func newBenchEngine() *cobra.Command {
+func newBenchEngine(s *session) *cobra.Command {
 	var f engineFlags
 	c := &cobra.Command{
 		Use:   "bench-engine",
@@ -39,7 +38,7 @@ where they are installed; and a floor, one thread with an epoll set and nothing 
 It is a benchmark and decides nothing.`,
 		Args:   usageArgs(cobra.NoArgs),
 		Hidden: true,
-		RunE:   func(c *cobra.Command, _ []string) error { return benchEngine(c, f) },
+		RunE:   func(c *cobra.Command, _ []string) error { return benchEngine(c, s, f) },
 	}
 	c.Flags().IntVar(&f.repeat, "repeat", 3, "how many quiet rounds are wanted; at most three times as many are made")
 	c.Flags().IntVar(&f.seconds, "seconds", 2, "length of one measurement")
@@ -48,7 +47,7 @@ It is a benchmark and decides nothing.`,
 	return c
 }
 
-func benchEngine(c *cobra.Command, f engineFlags) error {
+func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 	if f.repeat < 1 || f.seconds < 1 {
 		return usage(errors.New("--repeat and --seconds must be at least 1"))
 	}
@@ -64,31 +63,28 @@ func benchEngine(c *cobra.Command, f engineFlags) error {
 			}
 		}
 	}
-	status, entered, err := netlab.Enter()
-	switch {
-	case err != nil:
-		return notMeasured(err)
-	case entered && status != 0:
-		return &exitError{status: status}
-	case entered:
-		return nil
+	ctx, done := s.begin(c.Context())
+	defer done()
+	if here, err := enter(ctx); err != nil || !here {
+		return err
 	}
 	cpus, err := kernel.UsableCPUs()
 	if err != nil {
 		return err
 	}
 	stderr := c.ErrOrStderr()
-	engines, rounds, err := generators.Measure(c.Context(), generators.Config{
+	engines, rounds, err := generators.Measure(ctx, generators.Config{
 		Roles: roles(), Floor: self(roleFloor), Tools: engineTools(), Generators: f.generators, Connections: f.connections,
 		Repeat: f.repeat, Duration: time.Duration(f.seconds) * time.Second, CPUs: cpus,
 		Progress: func(what string) { fmt.Fprintln(stderr, what) },
 	})
 	if err != nil {
-		if c.Context().Err() != nil {
+		if ctx.Err() != nil {
 			return errInterrupted
 		}
 		return notMeasured(err)
 	}
+	done()
 	return printEngines(c.OutOrStdout(), engines, rounds, len(cpus))
 }
 

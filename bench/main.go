@@ -20,10 +20,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -67,9 +65,6 @@ func usage(err error) error {
 
 func notMeasured(err error) error { return &exitError{exitNotMeasured, err} }
 
-// errInterrupted is the cause of the context that a signal ends.
-var errInterrupted = errors.New("interrupted")
-
 func main() {
 	if len(os.Args) > 1 {
 		if role, ok := childRoles[os.Args[1]]; ok {
@@ -91,23 +86,16 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
+// A session is what the commands know of the process that they run in.
+type session struct {
+	*interrupter
+}
+
 // run is the program without its child roles; it returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	go func() {
-		if _, ok := <-signals; ok {
-			cancel(errInterrupted)
-			signal.Stop(signals) // a second one ends the program at once; the kernel clears the lab away
-		}
-	}()
-
-	root := newRoot(stdout, stderr)
+	root := newRoot(&session{newInterrupter()}, stdout, stderr)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := root.Execute()
 	var exit *exitError
 	switch {
 	case err == nil:
@@ -159,7 +147,7 @@ func roles() trial.Roles {
 	return trial.Roles{Init: self(roleInit), Worker: self(roleWorker), Load: self(roleLoad)}
 }
 
-func newRoot(stdout, stderr io.Writer) *cobra.Command {
+func newRoot(s *session, stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "reuseport-bench",
 		Short: "One shared listening socket or one SO_REUSEPORT socket each? Measured on this machine.",
@@ -179,7 +167,8 @@ machine can do.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newList(), newShow(), newSchema(), newReport(), newCompare(), newClaims(), newDoctor(), newBenchEngine())
+	root.AddCommand(newRun(s), newList(), newShow(), newSchema(), newReport(), newCompare(),
+		newClaims(), newDoctor(s), newBenchEngine(s))
 	return root
 }
 

@@ -40,6 +40,7 @@ func requireLab(t *testing.T) {
 type program struct {
 	path string
 	dir  string
+	user *syscall.Credential // nil: whoever runs the tests
 }
 
 func newProgram(t *testing.T) *program {
@@ -78,7 +79,22 @@ func copyProgram(path string) error {
 func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, p.path, args...)
 	c.Dir = p.dir
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: p.user}
 	return c
+}
+
+// actAs makes the program another user's, and its directory too. Nil changes nothing.
+func (p *program) actAs(t *testing.T, user *syscall.Credential) {
+	t.Helper()
+	if user == nil {
+		return
+	}
+	p.user = user
+	// What is above the directory is the test's alone.
+	err := os.Chmod(filepath.Dir(p.dir), 0o755)
+	if err = errors.Join(err, os.Chown(p.dir, int(user.Uid), int(user.Gid))); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // processes are those that run this binary.

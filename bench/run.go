@@ -57,7 +57,7 @@ type runFlags struct {
 	keepFacts bool
 }
 
-func newRun() *cobra.Command {
+func newRun(s *session) *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
 		Use:   "run [NAME|FILE.yaml …]",
@@ -85,7 +85,7 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 			} else if auto && f.quick {
 				return usage(errors.New("--quick and --trials auto: one bounds the time, the other adds to it; use --budget"))
 			}
-			return runScenarios(c, args, f)
+			return runScenarios(c, s, args, f)
 		},
 	}
 	c.Flags().StringVar(&f.trials, "trials", "", "number of blocks, instead of the scenarios' own; auto: as many as the gates need")
@@ -104,7 +104,7 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 	return c
 }
 
-func runScenarios(c *cobra.Command, names []string, f runFlags) error {
+func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) error {
 	// Bad input is told before anything is started.
 	planned, err := makePlan(names, f, nil)
 	if err != nil {
@@ -114,16 +114,15 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 		return describe(c.OutOrStdout(), planned)
 	}
 	// From here on the lab needs namespaces: an ordinary user gets them in a child.
-	status, entered, err := netlab.Enter()
-	switch {
-	case err != nil:
-		return notMeasured(err)
-	case entered && status != 0:
-		return &exitError{status: status}
-	case entered:
-		return nil
+	ctx, done := s.begin(c.Context())
+	defer done()
+	if here, err := enter(ctx); err != nil || !here {
+		return err
 	}
-	found := doctor.Examine(c.Context(), probeOptions())
+	found, err := examine(ctx)
+	if err != nil {
+		return err
+	}
 	f.seed = planned.Seed
 	if planned, err = makePlan(names, f, found); err != nil {
 		return usage(err)
@@ -141,16 +140,38 @@ func runScenarios(c *cobra.Command, names []string, f runFlags) error {
 	p := newProgress(stderr)
 	fmt.Fprintf(stderr, "%s; results go to %s\n", planned.Summary(), cfg.Dir)
 	cfg.Progress = p.show
-	run, err := harness.Run(c.Context(), planned, cfg)
+	run, err := harness.Run(ctx, planned, cfg)
 	p.close()
 	if err != nil {
-		return runError(c.Context(), stderr, run, f.again(cfg.Dir, names), err)
+		return runError(ctx, stderr, run, f.again(cfg.Dir, names), err)
 	}
+	done()
 	if err := printRun(c.OutOrStdout(), run, f.json); err != nil {
 		return err
 	}
 	fmt.Fprintf(stderr, "results are in %s; 'reuseport-bench report %s --format markdown' prints them again\n", cfg.Dir, cfg.Dir)
 	return verdict(run)
+}
+
+// enter makes labs possible, see netlab.Enter. It reports whether the command goes on in this process;
+// where it did in another, the error has the exit status of that.
+func enter(ctx context.Context) (here bool, err error) {
+	status, entered, err := netlab.Enter(ctx)
+	switch {
+	case errors.Is(err, errInterrupted):
+		return false, err
+	case err != nil:
+		return false, notMeasured(err)
+	case status != 0:
+		return false, &exitError{status: status}
+	}
+	return !entered, nil
+}
+
+// examine finds out what this machine can do.
+func examine(ctx context.Context) ([]doctor.Result, error) {
+	found := doctor.Examine(ctx, probeOptions())
+	return found, context.Cause(ctx)
 }
 
 // freshDir is a directory that is not there yet: dir, or with a number behind it where a run of the same second has it.

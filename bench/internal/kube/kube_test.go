@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"testing"
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	// An ordinary user's tests run in a user namespace, if there may be one; if not, those of the kernel are skipped.
-	if status, entered, err := netlab.Enter(); entered && err == nil {
+	if status, entered, err := netlab.Enter(context.Background()); entered && err == nil {
 		os.Exit(status)
 	}
 	goleak.VerifyTestMain(m)

@@ -83,7 +83,7 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	// An ordinary user's tests run in a user namespace, if there may be one, as 'run' does.
-	if status, entered, err := netlab.Enter(); entered && err == nil {
+	if status, entered, err := netlab.Enter(context.Background()); entered && err == nil {
 		os.Exit(status)
 	}
 	os.Exit(m.Run())

@@ -1,11 +1,10 @@
 package netlab
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
 	"syscall"
 
@@ -31,13 +30,15 @@ func AsRoot() bool {
 // and returns its exit status with entered true. Where it is not needed, or has been done already,
 // it returns entered false at once.
 //
-// The inner process has a process group of its own. SIGINT and SIGTERM that reach the outer one
-// are handed on, once each, so that one Ctrl-C counts as one.
-func Enter() (status int, entered bool, err error) {
+// The inner process has a process group of its own, so that no signal of the terminal reaches it.
+// When ctx ends it is sent SIGTERM, once. If that ends it before it can handle signals, Enter
+// returns the cause of ctx.
+func Enter(ctx context.Context) (status int, entered bool, err error) {
 	if AsRoot() || Entered() {
 		return 0, false, nil
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), enteredEnv+"=1")
@@ -48,38 +49,27 @@ func Enter() (status int, entered bool, err error) {
 		Setpgid:     true,
 		Pdeathsig:   unix.SIGKILL,
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
-	defer signal.Stop(signals)
-
-	// Pdeathsig is bound to the thread that starts the child; this one lives until the child has ended.
-	started, ended := make(chan error, 1), make(chan error, 1)
+	ended := make(chan error)
 	go func() {
+		// Pdeathsig is bound to the thread that starts the child; this one lives until the child
+		// has ended.
 		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			ended <- cmd.Wait()
-		}
+		ended <- cmd.Run()
 	}()
-	if err := <-started; err != nil {
+	err = <-ended
+	state := cmd.ProcessState
+	switch {
+	case state == nil && ctx.Err() != nil:
+		return 0, true, context.Cause(ctx)
+	case state == nil:
 		return 0, true, fmt.Errorf("user namespace: %w; run as root, or see 'doctor' for what forbids it", err)
 	}
-	for {
-		select {
-		case s := <-signals:
-			if err := cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-				return 0, true, fmt.Errorf("hand on %v: %w", s, err)
-			}
-		case err := <-ended:
-			var exit *exec.ExitError
-			if err != nil && !errors.As(err, &exit) {
-				return 0, true, fmt.Errorf("run in a user namespace: %w", err)
-			}
-			if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-				return 128 + int(ws.Signal()), true, nil
-			}
-			return cmd.ProcessState.ExitCode(), true, nil
-		}
+	ws, ok := state.Sys().(syscall.WaitStatus)
+	switch {
+	case !ok || !ws.Signaled():
+		return state.ExitCode(), true, nil
+	case ctx.Err() != nil:
+		return 0, true, context.Cause(ctx)
 	}
+	return 128 + int(ws.Signal()), true, nil
 }

@@ -1,6 +1,7 @@
 package netlab
 
 import (
+	"context"
 	"os"
 	"testing"
 
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) {
 	}
 	// An ordinary user's tests run in a user namespace, if there may be one; if not, they are
 	// skipped one by one.
-	if status, entered, err := Enter(); entered && err == nil {
+	if status, entered, err := Enter(context.Background()); entered && err == nil {
 		os.Exit(status)
 	}
 	goleak.VerifyTestMain(m)
