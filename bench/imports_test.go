@@ -14,9 +14,10 @@ const module = "reuseport-bench/"
 var allowed = map[string][]string{
 	// Leaves, and what is made of them.
 	"results/cause":        {},
+	"results/command":      {},
 	"results/unit":         {},
 	"results/input":        {},
-	"results":              {"results/cause", "results/input", "results/unit"},
+	"results":              {"results/cause", "results/command", "results/input", "results/unit"},
 	"scenarios/strictyaml": {},
 	"scenarios/vocabulary": {},
 	"servers/clock":        {},
@@ -114,7 +115,7 @@ var allowed = map[string][]string{
 		"bench/internal/doctor", "bench/internal/generators", "bench/internal/harness",
 		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/load",
 		"bench/internal/netlab", "bench/internal/plan", "bench/internal/trial", "results",
-		"results/claims", "results/compare", "results/metrics", "results/report",
+		"results/claims", "results/command", "results/compare", "results/metrics", "results/report",
 		"results/report/document", "results/report/formats", "results/stats", "results/stored",
 		"results/unit", "scenarios", "servers/worker",
 	},

@@ -20,6 +20,7 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
+	"reuseport-bench/results/command"
 	"reuseport-bench/results/report"
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/stored"
@@ -149,7 +150,8 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) erro
 	if err := printRun(c.OutOrStdout(), run, f.json); err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "results are in %s; 'reuseport-bench report %s --format markdown' prints them again\n", cfg.Dir, cfg.Dir)
+	fmt.Fprintf(stderr, "results are in %s; to print them again: %s\n", cfg.Dir,
+		command.Line("report", command.Path(cfg.Dir), "--format", "markdown"))
 	return verdict(run)
 }
 
@@ -184,9 +186,12 @@ func freshDir(dir string) string {
 	}
 }
 
-// again are the arguments with which a run goes on: those that decided what it is made of must be the same.
+// again is the command that goes on with a run: what decided what it is made of must be the same.
 func (f *runFlags) again(dir string, names []string) string {
-	arguments := append([]string{dir}, names...)
+	arguments := []string{"run", "--resume", dir}
+	for _, name := range names {
+		arguments = append(arguments, command.Path(name))
+	}
 	for _, only := range f.only {
 		arguments = append(arguments, "--only", only)
 	}
@@ -196,13 +201,13 @@ func (f *runFlags) again(dir string, names []string) string {
 	if f.keepFacts {
 		arguments = append(arguments, "--keep-facts")
 	}
-	return strings.Join(arguments, " ")
+	return command.Line(arguments...)
 }
 
-// runError says what an unfinished run has left behind; arguments go on with it.
-func runError(ctx context.Context, stderr io.Writer, run *results.Run, arguments string, err error) error {
+// runError says what an unfinished run has left behind; the command again goes on with it.
+func runError(ctx context.Context, stderr io.Writer, run *results.Run, again string, err error) error {
 	if run != nil {
-		fmt.Fprintf(stderr, "unfinished, but kept: %s; 'reuseport-bench run --resume %s' goes on\n", unit.Plural(countTrials(run), "trial"), arguments)
+		fmt.Fprintf(stderr, "unfinished, but kept: %s; to go on: %s\n", unit.Plural(countTrials(run), "trial"), again)
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"reuseport-bench/results/command"
 	"reuseport-bench/results/unit"
 )
 
@@ -56,8 +57,8 @@ func Create(dir string, run *Run) (*Store, error) {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
 	if len(entries) > 0 {
-		return nil, fmt.Errorf("run directory %s is not empty (it has %s); name a new one, or go on with its run by --resume",
-			dir, entries[0].Name())
+		return nil, fmt.Errorf("run directory %s is not empty (it has %s); name a new one, or go on with its run: %s",
+			dir, entries[0].Name(), command.Line("run", "--resume", dir))
 	}
 	s := &Store{dir: dir}
 	if err := s.openTrials(os.O_CREATE | os.O_EXCL); err != nil {
@@ -138,8 +139,9 @@ func (s *Store) Append(scenario string, labels map[string]string, t *Trial) erro
 		err = s.trials.Sync()
 	}
 	if err != nil {
-		return fmt.Errorf("%w; saved there before this one: %s; free some space, then go on with --resume %s",
-			errors.Join(err, os.Truncate(s.path(), s.size)), unit.Plural(s.saved, "trial"), s.dir)
+		return fmt.Errorf("%w; saved there before this one: %s; free some space, then go on: %s",
+			errors.Join(err, os.Truncate(s.path(), s.size)), unit.Plural(s.saved, "trial"),
+			command.Line("run", "--resume", s.dir))
 	}
 	s.size += int64(len(encoded))
 	s.saved++

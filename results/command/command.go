@@ -1,0 +1,64 @@
+// Package command writes the command lines that messages suggest, so that they can be pasted into a
+// shell.
+package command
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Line returns the command line that calls this program with these arguments.
+func Line(arguments ...string) string {
+	words := []string{"reuseport-bench"}
+	for _, argument := range arguments {
+		words = append(words, quote(argument))
+	}
+	return strings.Join(words, " ")
+}
+
+// Path returns a path that no program takes for an option.
+func Path(path string) string {
+	if strings.HasPrefix(path, "-") {
+		return "./" + path
+	}
+	return path
+}
+
+// quote returns a word that a POSIX shell reads as s. Single quotes preserve everything but
+// themselves (POSIX.1-2024, Shell Command Language, 2.2.2). Characters that are not printable, which
+// could move a terminal's cursor, are left to printf(1); newlines at the end get lost (2.6.3).
+func quote(s string) string {
+	switch {
+	case s != "" && !strings.ContainsFunc(s, special):
+		return s
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, unprintable):
+		return `"$(printf '` + escape(s) + `')"`
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// plain are the characters that mean nothing to any shell, besides letters and digits.
+const plain = "%+,-./:=@_"
+
+func special(r rune) bool {
+	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+	return !letter && !strings.ContainsRune(plain, r)
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// escape writes s as a format of printf(1) that neither begins with a "-" nor needs other quotes
+// than single ones.
+func escape(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if c >= utf8.RuneSelf || c < ' ' || strings.IndexByte("\x7f%\\'-", c) >= 0 {
+			fmt.Fprintf(&b, `\%03o`, c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,47 @@
+package command
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A shell reads each word of a line as the argument that it was made of.
+func TestLine(t *testing.T) {
+	arguments := []string{
+		"run", "", "o u t", "it's", `"$HOME"`, "`id`", `back\slash`, "*?[a]", "~", "#no",
+		"a;b&c|d<e>f", "!!", "{a,b}", "stop=close", "-x", "line\nbreak", "\x1b[31mred", "100%\t",
+		"'\n'", "trailing space ", "größe", "bad\xff", "\u202eright to left", "%s\n\\x", "-\x1b",
+	}
+	line := Line(arguments...)
+	if i := strings.IndexFunc(line, unprintable); i >= 0 {
+		t.Errorf("%q is printed as it is", line[i:])
+	}
+	got := words(t, line)
+	if want := append([]string{"reuseport-bench"}, arguments...); !slices.Equal(got, want) {
+		t.Errorf("%s\ngot  %q\nwant %q", line, got, want)
+	}
+	const plain = "reuseport-bench run --resume results/runs/2026-11-30T10-00-00 --only stop=close"
+	if got := Line(strings.Fields(plain)[1:]...); got != plain {
+		t.Errorf("got %s; what needs no quotes has none", got)
+	}
+}
+
+func TestPath(t *testing.T) {
+	for path, want := range map[string]string{"-x": "./-x", "a-x": "a-x", "/-x": "/-x", "": ""} {
+		if got := Path(path); got != want {
+			t.Errorf("%q: got %q, want %q", path, got, want)
+		}
+	}
+}
+
+// words returns what a shell makes of a line.
+func words(t *testing.T, line string) []string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", `printf '%s\0' `+line).Output()
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+}
