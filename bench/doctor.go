@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +23,7 @@ import (
 )
 
 func newDoctor(s *session) *cobra.Command {
-	measure, trials := false, 0
+	measure, trials := false, ""
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this kernel can and cannot do, by trying",
@@ -50,7 +49,7 @@ on, in turn.`,
 		},
 	}
 	c.Flags().BoolVar(&measure, "measure", false, "measure what tracing costs: about a minute, as root")
-	c.Flags().IntVar(&trials, "trials", 0, "with --measure: number of pairs, instead of 12")
+	c.Flags().StringVar(&trials, "trials", "", "with --measure: number of pairs, instead of 12")
 	return c
 }
 
@@ -63,12 +62,13 @@ var costMetrics = []struct{ name, metric string }{
 }
 
 // measureTracing runs the scenario tracing-cost and prints its ratios. The run is not kept.
-func measureTracing(ctx context.Context, c *cobra.Command, found []doctor.Result, trials int) (err error) {
+func measureTracing(ctx context.Context, c *cobra.Command, found []doctor.Result, trials string) (err error) {
 	if !netlab.AsRoot() {
 		_, err := fmt.Fprintln(c.OutOrStdout(), "Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
 		return err
 	}
-	planned, err := makePlan([]string{"tracing-cost"}, runFlags{trials: strconv.Itoa(trials)}, found)
+	f := runFlags{trials: trials}
+	planned, err := f.plan([]string{"tracing-cost"}, found)
 	if err != nil {
 		return usage(err)
 	}

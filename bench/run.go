@@ -23,7 +23,6 @@ import (
 	"reuseport-bench/results/command"
 	"reuseport-bench/results/report"
 	"reuseport-bench/results/report/document"
-	"reuseport-bench/results/stored"
 	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios"
 )
@@ -102,12 +101,13 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 	c.MarkFlagsMutuallyExclusive("out", "resume")
 	c.MarkFlagsMutuallyExclusive("json", "dry-run")
 	c.MarkFlagsMutuallyExclusive("resume", "seed")
+	c.MarkFlagsMutuallyExclusive("resume", "quick")
 	return c
 }
 
 func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) error {
 	// Bad input is told before anything is started.
-	planned, err := makePlan(names, f, nil)
+	planned, err := f.plan(names, nil)
 	if err != nil {
 		return usage(err)
 	}
@@ -125,12 +125,12 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) erro
 		return err
 	}
 	f.seed = planned.Seed
-	if planned, err = makePlan(names, f, found); err != nil {
+	if planned, err = f.plan(names, found); err != nil {
 		return usage(err)
 	}
 	cfg := harness.RunConfig{
-		Roles: roles(), Version: version(), Dir: f.out, Resume: f.resume != "", KeepFacts: f.keepFacts, Capabilities: capabilities(found),
-		Scenarios: scenarios.Names(),
+		Roles: roles(), Version: version(), Dir: f.out, Resume: f.resume != "",
+		KeepFacts: f.keepFacts, Capabilities: capabilities(found), Scenarios: scenarios.Names(),
 	}
 	if f.resume != "" {
 		cfg.Dir = f.resume
@@ -144,7 +144,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) erro
 	run, err := harness.Run(ctx, planned, cfg)
 	p.close()
 	if err != nil {
-		return runError(ctx, stderr, run, f.again(cfg.Dir, names), err)
+		return f.unfinished(ctx, stderr, run, cfg.Dir, err)
 	}
 	done()
 	if err := printRun(c.OutOrStdout(), run, f.json); err != nil {
@@ -155,8 +155,18 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) erro
 	return verdict(run)
 }
 
-// enter makes labs possible, see netlab.Enter. It reports whether the command goes on in this process;
-// where it did in another, the error has the exit status of that.
+// freshDir is a directory that is not there yet: dir, or with a number behind it where a run of the same second has it.
+func freshDir(dir string) string {
+	for i, free := 2, dir; ; i++ {
+		if _, err := os.Stat(free); err != nil {
+			return free
+		}
+		free = fmt.Sprintf("%s-%d", dir, i)
+	}
+}
+
+// enter makes labs possible, see netlab.Enter. It reports whether the command goes on in this
+// process; where it did in another, the error has the exit status of that.
 func enter(ctx context.Context) (here bool, err error) {
 	status, entered, err := netlab.Enter(ctx)
 	switch {
@@ -176,38 +186,20 @@ func examine(ctx context.Context) ([]doctor.Result, error) {
 	return found, context.Cause(ctx)
 }
 
-// freshDir is a directory that is not there yet: dir, or with a number behind it where a run of the same second has it.
-func freshDir(dir string) string {
-	for i, free := 2, dir; ; i++ {
-		if _, err := os.Stat(free); err != nil {
-			return free
-		}
-		free = fmt.Sprintf("%s-%d", dir, i)
-	}
-}
-
-// again is the command that goes on with a run: what decided what it is made of must be the same.
-func (f *runFlags) again(dir string, names []string) string {
-	arguments := []string{"run", "--resume", dir}
-	for _, name := range names {
-		arguments = append(arguments, command.Path(name))
-	}
-	for _, only := range f.only {
-		arguments = append(arguments, "--only", only)
-	}
-	if f.trials != "" {
-		arguments = append(arguments, "--trials", f.trials)
-	}
-	if f.keepFacts {
-		arguments = append(arguments, "--keep-facts")
-	}
-	return command.Line(arguments...)
-}
-
-// runError says what an unfinished run has left behind; the command again goes on with it.
-func runError(ctx context.Context, stderr io.Writer, run *results.Run, again string, err error) error {
+// unfinished says what a run that did not come to its end has left behind, and how to go on with it.
+func (f *runFlags) unfinished(
+	ctx context.Context, stderr io.Writer, run *results.Run, dir string, err error,
+) error {
 	if run != nil {
-		fmt.Fprintf(stderr, "unfinished, but kept: %s; to go on: %s\n", unit.Plural(countTrials(run), "trial"), again)
+		again := []string{"run", "--resume", dir}
+		if f.keepFacts {
+			again = append(again, "--keep-facts")
+		}
+		if f.json {
+			again = append(again, "--json")
+		}
+		fmt.Fprintf(stderr, "unfinished, but kept: %s; to go on: %s\n",
+			unit.Plural(countTrials(run), "trial"), command.Line(again...))
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -236,38 +228,19 @@ func describe(w io.Writer, p *plan.Plan) error {
 	return document.Fold(w, b.String())
 }
 
-// makePlan loads the scenarios and plans them for this machine. What was found missing is left out; nil
+// plan loads the scenarios and plans them for this machine. What was found missing is left out; nil
 // leaves nothing out.
-func makePlan(names []string, f runFlags, found []doctor.Result) (*plan.Plan, error) {
+func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, error) {
 	o, err := f.options()
 	if err != nil {
 		return nil, err
 	}
-	if f.quick {
-		o.Budget = quickBudget
-	}
-	seed := f.seed
-	if seed == 0 {
-		seed = rand.Uint64()>>12 + 1 // fits a JSON number exactly
+	machine, err := thisMachine(found)
+	if err != nil {
+		return nil, err
 	}
 	if f.resume != "" {
-		unfinished, err := stored.Load(f.resume)
-		if err != nil {
-			return nil, err
-		}
-		seed = unfinished.Seed
-		if len(names) == 0 {
-			for _, s := range unfinished.Scenarios {
-				names = append(names, s.Name)
-			}
-		}
-		if f.trials == "" && len(unfinished.Scenarios) > 0 {
-			o.Trials = unfinished.Scenarios[0].Trials
-			o.Auto = len(unfinished.Scenarios[0].Looks) > 0
-		}
-		if len(unfinished.Scenarios) > 0 && unfinished.Scenarios[0].BudgetNS > 0 && !f.budgetSet {
-			o.AutoBudget = time.Duration(unfinished.Scenarios[0].BudgetNS)
-		}
+		return f.planAgain(names, machine, o)
 	}
 	if len(names) == 0 {
 		names = scenarios.Default()
@@ -276,31 +249,39 @@ func makePlan(names []string, f runFlags, found []doctor.Result) (*plan.Plan, er
 	if err != nil {
 		return nil, err
 	}
-	cpus, err := kernel.UsableCPUs()
-	if err != nil {
-		return nil, err
+	seed := f.seed
+	if seed == 0 {
+		seed = rand.Uint64()>>12 + 1 // fits a JSON number exactly
 	}
+	return plan.New(all, seed, machine, o)
+}
+
+func thisMachine(found []doctor.Result) (plan.Machine, error) {
+	cpus, err := kernel.UsableCPUs()
 	machine := plan.Machine{CPUs: cpus, Missing: map[string]string{}}
 	for _, r := range found {
 		if r.Status == doctor.No {
 			machine.Missing[r.Name] = r.Detail
 		}
 	}
-	return plan.New(all, seed, machine, o)
+	return machine, err
 }
 
 // options are those of the plan that flags set.
-func (f runFlags) options() (o plan.Options, err error) {
+func (f *runFlags) options() (o plan.Options, err error) {
 	if o.Only, err = parseLabels(f.only); err != nil {
 		return o, err
+	}
+	if f.quick {
+		o.Budget = quickBudget
+	}
+	if f.budgetSet && f.budget <= 0 {
+		return o, fmt.Errorf("--budget %v: must be more than 0", f.budget)
 	}
 	o.AutoBudget = f.budget
 	switch {
 	case f.trials == trialsAuto:
 		o.Auto = true
-		if f.budget <= 0 {
-			return o, fmt.Errorf("--budget %v: must be more than 0", f.budget)
-		}
 	case f.trials != "":
 		if o.Trials, err = strconv.Atoi(f.trials); err != nil || o.Trials < 1 || o.Trials > maxTrials {
 			return o, fmt.Errorf("--trials %s: must be at least 1 and at most %d, or auto", f.trials, maxTrials)

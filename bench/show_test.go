@@ -28,7 +28,7 @@ func TestLinesFit(t *testing.T) {
 			t.Errorf("show %s: shown again it is\n%s\nand was\n%s", name, got, shown)
 		}
 
-		plan, err := makePlan([]string{name}, runFlags{seed: 1}, nil)
+		plan, err := (&runFlags{seed: 1}).plan([]string{name}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

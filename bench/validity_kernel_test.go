@@ -71,7 +71,7 @@ func occupy(t *testing.T, cpus []int) {
 // cpuSides are the CPUs that a plan gives to the load and to the servers.
 func cpuSides(t *testing.T) (load, servers []int) {
 	t.Helper()
-	p, err := makePlan([]string{"steady"}, runFlags{}, nil)
+	p, err := (&runFlags{}).plan([]string{"steady"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,23 +70,35 @@ func Create(dir string, run *Run) (*Store, error) {
 	return s, nil
 }
 
-// Open goes on with the unfinished run in dir, and returns it as Load does. A last line that a
-// crash cut off is removed: that trial is to be run again. A finished run is an error.
-func Open(dir string) (*Store, *Run, error) {
+// LoadUnfinished reads the run in dir as Load does. A finished run is an error, and so is one
+// without scenarios: there is nothing to go on with.
+func LoadUnfinished(dir string) (*Run, error) {
 	run, err := Load(dir)
+	switch {
+	case err != nil:
+		return nil, err
+	case run.FinishedAt != nil:
+		return nil, fmt.Errorf("%q: the run has finished; start a new one, or print it: %s", dir,
+			command.Line("report", command.Path(dir)))
+	case len(run.Scenarios) == 0:
+		return nil, fmt.Errorf("%q: the run has no scenarios; start a new one", dir)
+	}
+	return run, nil
+}
+
+// Open goes on with the run in dir, and returns it as LoadUnfinished does. A last line that a crash
+// cut off is removed: that trial is to be run again.
+func Open(dir string) (*Store, *Run, error) {
+	run, err := LoadUnfinished(dir)
 	if err != nil {
 		return nil, nil, err
-	}
-	if run.FinishedAt != nil {
-		return nil, nil, fmt.Errorf("%s: the run has finished, there is nothing to go on with; start a new one",
-			filepath.Join(dir, RunFile))
 	}
 	s := &Store{dir: dir}
 	if err := s.openTrials(os.O_CREATE); err != nil {
 		return nil, nil, err
 	}
-	// Read again under the lock: the file may have grown since Load.
-	run, err = Load(dir)
+	// Read again under the lock: the file may have grown, or the run been finished.
+	run, err = LoadUnfinished(dir)
 	if err == nil {
 		err = s.dropPartialLine()
 	}

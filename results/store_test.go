@@ -208,6 +208,26 @@ func TestCreateRefusesWhatIsThere(t *testing.T) {
 	wantError(t, err, "run directory", file)
 }
 
+func TestLoadUnfinished(t *testing.T) {
+	s := create(t)
+	if _, err := LoadUnfinished(s.Dir()); err != nil {
+		t.Error(err)
+	}
+	finished := newRun()
+	finished.FinishedAt = new(finished.StartedAt)
+	if err := s.Finish(finished); err != nil {
+		t.Fatal(err)
+	}
+	_, err := LoadUnfinished(s.Dir())
+	wantError(t, err, s.Dir(), "has finished", "reuseport-bench report "+s.Dir())
+	empty := []byte(`{"schema_version": 1}`)
+	if err := os.WriteFile(filepath.Join(s.Dir(), RunFile), empty, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, err = LoadUnfinished(s.Dir())
+	wantError(t, err, s.Dir(), "has no scenarios")
+}
+
 func TestCreateTakesAnEmptyDirectory(t *testing.T) {
 	s, err := Create(t.TempDir(), newRun())
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -34,7 +33,8 @@ type RunConfig struct {
 	Version string
 	// Capabilities is what was probed, for the record: name → "yes", or why not.
 	Capabilities map[string]string
-	// Dir is the run directory: new or empty or, with Resume, that of an unfinished run of the same plan.
+	// Dir is the run directory: new or empty or, with Resume, that of an unfinished run, with which
+	// the plan was made (plan.Options.Resume).
 	Dir    string
 	Resume bool
 	// KeepFacts writes what each trial was judged by into Dir, beside the trial.
@@ -119,30 +119,8 @@ func (r *runner) open() (err error) {
 		r.store, err = results.Create(r.cfg.Dir, r.run)
 		return err
 	}
-	if r.store, r.run, err = results.Open(r.cfg.Dir); err != nil {
-		return err
-	}
-	return r.samePlan()
-}
-
-// samePlan checks that the stored run is one of this plan, so that its trials can be told apart.
-func (r *runner) samePlan() error {
-	want := newRun(r.plan, r.cfg)
-	if r.run.Seed != want.Seed || len(r.run.Scenarios) != len(want.Scenarios) {
-		return fmt.Errorf("%s: not a run of these scenarios with this seed; start a new one", r.cfg.Dir)
-	}
-	for i, s := range want.Scenarios {
-		have := r.run.Scenarios[i]
-		if have.Name != s.Name || have.SHA256 != s.SHA256 || len(have.Variants) != len(s.Variants) || have.Trials != s.Trials || !slices.Equal(have.Looks, s.Looks) {
-			return fmt.Errorf("%s: scenario %s has changed since the run began; start a new one", r.cfg.Dir, s.Name)
-		}
-		for k, v := range s.Variants {
-			if !maps.Equal(v.Labels, have.Variants[k].Labels) {
-				return fmt.Errorf("%s: the variants of scenario %s have changed since the run began; start a new one", r.cfg.Dir, s.Name)
-			}
-		}
-	}
-	return nil
+	r.store, r.run, err = results.Open(r.cfg.Dir)
+	return err
 }
 
 func newRun(p *plan.Plan, cfg RunConfig) *results.Run {

@@ -64,6 +64,10 @@ type Options struct {
 	Auto bool
 	// AutoBudget is per scenario.
 	AutoBudget time.Duration
+	// Resume is an unfinished run to go on with. What is planned are its variants, blocks and looks
+	// instead of what the options above say, and its budget unless AutoBudget is another. Its seed
+	// is not looked at.
+	Resume *results.Run
 }
 
 // AutoLooks returns the numbers of blocks at which gates are looked at when blocks are added until
@@ -98,6 +102,16 @@ func New(all []*scenarios.Scenario, seed uint64, m Machine, o Options) (*Plan, e
 
 func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Scenario, error) {
 	p := &Scenario{Spec: s}
+	var stored *results.Scenario
+	if o.Resume != nil {
+		stored = o.Resume.Scenario(s.Name)
+		if stored == nil || stored.SHA256 != s.SHA256 {
+			return nil, fmt.Errorf("scenario %s is not what it was when the run began; put its file "+
+				"back, or start a new run", s.Name)
+		}
+		o.Trials, o.Auto, o.Only = stored.Trials, len(stored.Looks) > 0, nil
+		o.AutoBudget, o.Budget = cmp.Or(o.AutoBudget, time.Duration(stored.BudgetNS)), 0
+	}
 	if o.Auto && len(s.Gates) == 0 {
 		return nil, fmt.Errorf("scenario %s has no gates, so nothing says when its trials are enough; "+
 			"give their number", s.Name)
@@ -105,7 +119,7 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 	var block time.Duration
 	timeline := steps(s)
 	for _, v := range withControl(s) {
-		if !v.Labels.Includes(o.Only) {
+		if !v.Labels.Includes(o.Only) || stored != nil && stored.Variant(v.Labels) == nil {
 			continue
 		}
 		vp, err := newVariant(v, timeline, m)
@@ -146,7 +160,22 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 				"the budget of %v is less", s.Name, p.Looks[0], roughly(d), p.Budget)
 		}
 	}
+	if stored != nil {
+		p.MinValid = stored.MinValid
+		if !p.resumes(stored) {
+			return nil, fmt.Errorf("scenario %s has other variants or looks in this version of the program "+
+				"than in the one that began the run; go on with that one, or start a new run", s.Name)
+		}
+	}
 	return p, nil
+}
+
+// resumes reports whether the plan is of the same variants and looks as the stored scenario, so
+// that trials can be told apart.
+func (p *Scenario) resumes(stored *results.Scenario) bool {
+	same := func(v *Variant, s *results.Variant) bool { return v.Labels.Equal(s.Labels) }
+	return len(p.Variants) > 0 && slices.EqualFunc(p.Variants, stored.Variants, same) &&
+		slices.Equal(p.Looks, stored.Looks)
 }
 
 // withControl returns the scenario's variants, and the baseline once more, as the A/A arm, when

@@ -13,6 +13,7 @@ import (
 	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/bench/internal/gates/gatestest"
 	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/testkit"
@@ -360,4 +361,84 @@ func TestPlanPodDefaults(t *testing.T) {
 	if c.Readiness != vocabulary.ReadinessListening || c.MaxSurge != 1 || c.Grace <= 0 || c.Teardown <= 0 || c.ProbePeriod <= 0 {
 		t.Errorf("%+v", c)
 	}
+}
+
+// asStored is what run.json says of a plan before its first trial.
+func asStored(p *Plan) *results.Run {
+	run := &results.Run{}
+	for _, sp := range p.Scenarios {
+		s := &results.Scenario{
+			Name: sp.Spec.Name, SHA256: sp.Spec.SHA256, Trials: sp.Blocks(), Looks: sp.Looks, BudgetNS: int64(sp.Budget),
+			MinValid: sp.MinValid,
+		}
+		for _, v := range sp.Variants {
+			s.Variants = append(s.Variants, &results.Variant{Labels: v.Labels})
+		}
+		run.Scenarios = append(run.Scenarios, s)
+	}
+	return run
+}
+
+// A run goes on with what it was begun with, whatever that was; nobody has to say it again.
+func TestResume(t *testing.T) {
+	machine := Machine{CPUs: []int{0, 1}}
+	for name, o := range map[string]Options{
+		"as it is": {}, "fewer trials": {Trials: 2}, "quick": {Budget: 20 * time.Second},
+		"variants": {Only: scenarios.Labels{"stop": "drain"}},
+	} {
+		all := mustLoad(t, "restart-matrix", "rolling-restart")
+		began, err := New(all, 7, machine, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := New(all, 7, machine, Options{Trials: 5, Only: scenarios.Labels{"a": "b"}, Resume: asStored(began)})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got, want := described(t, again), described(t, began); got != want {
+			t.Errorf("%s: (-began +again)\n%s", name, cmp.Diff(want, got))
+		}
+	}
+	auto := mustLoad(t, "ci-restart")
+	began, err := New(auto, 7, machine, Options{Auto: true, AutoBudget: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, budget := range []time.Duration{0, 2 * time.Hour} {
+		again, err := New(auto, 7, machine, Options{AutoBudget: budget, Resume: asStored(began)})
+		if want := max(budget, time.Hour); err != nil || again.Scenarios[0].Budget != want || len(again.Scenarios[0].Looks) == 0 {
+			t.Errorf("blocks are added: %v; want looks and a budget of %v", err, want)
+		}
+	}
+}
+
+func TestResumeRefuses(t *testing.T) {
+	machine := Machine{CPUs: []int{0, 1}}
+	steady := mustLoad(t, "steady")
+	for what, edit := range map[string]func(*results.Scenario){
+		"is not what it was when": func(s *results.Scenario) { s.SHA256 = "another" },
+		"other variants or looks": func(s *results.Scenario) { s.Variants[0].Labels = map[string]string{"sockets": "none"} },
+		"has other variants":      func(s *results.Scenario) { s.Variants = nil },
+		"variants or looks":       func(s *results.Scenario) { slices.Reverse(s.Variants) },
+	} {
+		p, err := New(steady, 7, machine, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := asStored(p)
+		edit(run.Scenarios[0])
+		if _, err := New(steady, 7, machine, Options{Resume: run}); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%v; want %q", err, what)
+		}
+	}
+}
+
+func described(t *testing.T, p *Plan) string {
+	t.Helper()
+	var b strings.Builder
+	if err := p.Describe(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }

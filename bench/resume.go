@@ -1,0 +1,129 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/results"
+	"reuseport-bench/results/command"
+	"reuseport-bench/scenarios"
+)
+
+// planAgain plans what is left of the run that --resume names. The run says itself what it is made
+// of; names and flags that say something else are an error.
+func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*plan.Plan, error) {
+	run, err := results.LoadUnfinished(f.resume)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(err error) (*plan.Plan, error) {
+		return nil, fmt.Errorf("--resume %q: %w", f.resume, err)
+	}
+	for _, s := range run.Scenarios {
+		if s.Trials < 0 || s.Trials > maxTrials {
+			return fail(fmt.Errorf("scenario %q has %d blocks, and may have %d; the run was edited, start a new one",
+				s.Name, s.Trials, maxTrials))
+		}
+	}
+	all, err := scenariosOf(run, names)
+	if err != nil {
+		return fail(err)
+	}
+	if !f.budgetSet {
+		o.AutoBudget = 0 // the run's
+	}
+	o.Resume = run
+	p, err := plan.New(all, run.Seed, m, o)
+	if err != nil {
+		return fail(err)
+	}
+	if differ := f.differences(p, all, o.Only); len(differ) > 0 {
+		return fail(fmt.Errorf("%s; a run goes on as it was begun: %s", strings.Join(differ, "; "),
+			command.Line("run", "--resume", f.resume)))
+	}
+	return p, nil
+}
+
+// scenariosOf loads the scenarios of a run, in its order: those that are named, or as the run had
+// them.
+func scenariosOf(run *results.Run, names []string) (all []*scenarios.Scenario, err error) {
+	given, err := loadScenarios(names)
+	if err != nil {
+		return nil, err
+	}
+	named := map[string]*scenarios.Scenario{}
+	for _, s := range given {
+		named[s.Name] = s
+	}
+	var want []string
+	for _, stored := range run.Scenarios {
+		want = append(want, stored.Name)
+		s := named[stored.Name]
+		if s == nil {
+			if s, err = scenarioOf(stored); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, s)
+	}
+	slices.Sort(want)
+	if have := slices.Sorted(maps.Keys(named)); len(have) > 0 && !slices.Equal(have, want) {
+		return nil, fmt.Errorf("it is a run of %s, not of %s; leave the names out",
+			strings.Join(want, ", "), strings.Join(have, ", "))
+	}
+	return all, nil
+}
+
+// scenarioOf loads a scenario of a run again: the embedded one if it was that, else its file.
+func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
+	var embedded *scenarios.Scenario
+	if slices.Contains(scenarios.Names(), stored.Name) {
+		var err error
+		embedded, err = scenarios.Load(stored.Name)
+		if err != nil || embedded.SHA256 == stored.SHA256 {
+			return embedded, err
+		}
+	}
+	s, err := scenarios.Load(cmp.Or(stored.File, stored.Name))
+	switch {
+	case err == nil && (embedded == nil || s.SHA256 == stored.SHA256):
+		return s, nil
+	case embedded != nil:
+		return embedded, nil // of another version of the program; the plan says so
+	}
+	return nil, fmt.Errorf("%w; name the file of scenario %q behind the directory", err, stored.Name)
+}
+
+// differences says in what the flags differ from those that the run was begun with.
+func (f *runFlags) differences(p *plan.Plan, all []*scenarios.Scenario, only scenarios.Labels) (differ []string) {
+	for _, s := range p.Scenarios {
+		began := strconv.Itoa(s.Blocks())
+		if len(s.Looks) > 0 {
+			began = trialsAuto
+		}
+		if f.trials != "" && f.trials != began {
+			differ = append(differ, fmt.Sprintf("--trials %s, and %s was begun with %s", f.trials, s.Spec.Name, began))
+		}
+		if f.budgetSet && began != trialsAuto {
+			differ = append(differ, fmt.Sprintf("--budget, and %s was begun without --trials auto", s.Spec.Name))
+		}
+	}
+	if len(only) > 0 {
+		asked, err := plan.New(all, p.Seed, p.Machine, plan.Options{Only: only})
+		if err != nil || !slices.EqualFunc(asked.Scenarios, p.Scenarios, sameVariants) {
+			differ = append(differ, fmt.Sprintf("--only %s, and it was begun with other variants", only))
+		}
+	}
+	return differ
+}
+
+func sameVariants(a, b *plan.Scenario) bool {
+	return a.Spec == b.Spec && slices.EqualFunc(a.Variants, b.Variants, func(v, w *plan.Variant) bool {
+		return v.Labels.Equal(w.Labels)
+	})
+}
