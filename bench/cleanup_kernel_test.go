@@ -213,7 +213,11 @@ func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption)
 		t.Fatalf("%d trials were stored within %v, want %d\n%s", stored, awaitLimit, by.trials, stderr.String())
 	}
 	if _, err := os.Stat(filepath.Join(out, results.RunFile)); err != nil && by.trials == 0 {
-		return // the run had not come to its first trial
+		// The run had not come to the end of its first trial.
+		if _, err := os.Stat(out); err == nil && by.signal != syscall.SIGKILL {
+			t.Errorf("%v: the directory is left, without a run", by.signal)
+		}
+		return
 	}
 	if b, err := p.command(t.Context(), "report", out).CombinedOutput(); err != nil {
 		t.Errorf("%v: report: %v\n%s", by.signal, err, b)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -62,7 +61,9 @@ var costMetrics = []struct{ name, metric string }{
 }
 
 // measureTracing runs the scenario tracing-cost and prints its ratios. The run is not kept.
-func measureTracing(ctx context.Context, c *cobra.Command, found []doctor.Result, trials string) (err error) {
+func measureTracing(
+	ctx context.Context, c *cobra.Command, found []doctor.Result, trials string,
+) (err error) {
 	if !netlab.AsRoot() {
 		_, err := fmt.Fprintln(c.OutOrStdout(), "Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
 		return err
@@ -72,16 +73,22 @@ func measureTracing(ctx context.Context, c *cobra.Command, found []doctor.Result
 	if err != nil {
 		return usage(err)
 	}
-	dir, err := os.MkdirTemp("", "reuseport-bench-")
+	path, err := os.MkdirTemp("", "reuseport-bench-")
 	if err != nil {
 		return notMeasured(err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(path)) }()
+	dir, err := harness.VacantDirectory(path)
+	if err != nil {
+		return notMeasured(err)
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
 	stderr := c.ErrOrStderr()
 	fmt.Fprintln(stderr, planned.Summary())
 	p := newProgress(stderr)
 	run, err := harness.Run(ctx, planned, harness.RunConfig{
-		Roles: roles(), Version: version(), Dir: filepath.Join(dir, "run"), Capabilities: capabilities(found), Progress: p.show,
+		Roles: roles(), Version: version(), Directory: dir, Capabilities: capabilities(found),
+		Progress: p.show,
 	})
 	p.close()
 	switch {

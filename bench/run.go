@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -105,7 +104,7 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 	return c
 }
 
-func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) error {
+func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err error) {
 	// Bad input is told before anything is started.
 	planned, err := f.plan(names, nil)
 	if err != nil {
@@ -120,6 +119,11 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) erro
 	if here, err := enter(ctx); err != nil || !here {
 		return err
 	}
+	dir, err := f.directory()
+	if err != nil {
+		return usage(err)
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
 	found, err := examine(ctx)
 	if err != nil {
 		return err
@@ -128,41 +132,24 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) erro
 	if planned, err = f.plan(names, found); err != nil {
 		return usage(err)
 	}
-	cfg := harness.RunConfig{
-		Roles: roles(), Version: version(), Dir: f.out, Resume: f.resume != "",
-		KeepFacts: f.keepFacts, Capabilities: capabilities(found), Scenarios: scenarios.Names(),
-	}
-	if f.resume != "" {
-		cfg.Dir = f.resume
-	} else if f.out == "" {
-		cfg.Dir = freshDir(filepath.Join(runsDir, time.Now().Format("2006-01-02T15-04-05")))
-	}
 	stderr := c.ErrOrStderr()
+	fmt.Fprintf(stderr, "%s; results go to %s\n", planned.Summary(), dir.Path())
 	p := newProgress(stderr)
-	fmt.Fprintf(stderr, "%s; results go to %s\n", planned.Summary(), cfg.Dir)
-	cfg.Progress = p.show
-	run, err := harness.Run(ctx, planned, cfg)
+	run, err := harness.Run(ctx, planned, harness.RunConfig{
+		Roles: roles(), Version: version(), Directory: dir, KeepFacts: f.keepFacts,
+		Capabilities: capabilities(found), Scenarios: scenarios.Names(), Progress: p.show,
+	})
 	p.close()
 	if err != nil {
-		return f.unfinished(ctx, stderr, run, cfg.Dir, err)
+		return f.unfinished(ctx, stderr, run, dir.Path(), err)
 	}
 	done()
 	if err := printRun(c.OutOrStdout(), run, f.json); err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "results are in %s; to print them again: %s\n", cfg.Dir,
-		command.Line("report", command.Path(cfg.Dir), "--format", "markdown"))
+	fmt.Fprintf(stderr, "results are in %s; to print them again: %s\n", dir.Path(),
+		command.Line("report", command.Path(dir.Path()), "--format", "markdown"))
 	return verdict(run)
-}
-
-// freshDir is a directory that is not there yet: dir, or with a number behind it where a run of the same second has it.
-func freshDir(dir string) string {
-	for i, free := 2, dir; ; i++ {
-		if _, err := os.Stat(free); err != nil {
-			return free
-		}
-		free = fmt.Sprintf("%s-%d", dir, i)
-	}
 }
 
 // enter makes labs possible, see netlab.Enter. It reports whether the command goes on in this
@@ -186,11 +173,24 @@ func examine(ctx context.Context) ([]doctor.Result, error) {
 	return found, context.Cause(ctx)
 }
 
-// unfinished says what a run that did not come to its end has left behind, and how to go on with it.
+// directory makes the run directory, or opens that of the run to go on with.
+func (f *runFlags) directory() (*harness.Directory, error) {
+	switch {
+	case f.resume != "":
+		return harness.OpenDirectory(f.resume)
+	case f.out != "":
+		return harness.VacantDirectory(f.out)
+	}
+	return harness.NewDirectory(filepath.Join(runsDir, time.Now().Format("2006-01-02T15-04-05")))
+}
+
+// unfinished says what a run that did not come to its end has left behind, and how to go on.
 func (f *runFlags) unfinished(
 	ctx context.Context, stderr io.Writer, run *results.Run, dir string, err error,
 ) error {
-	if run != nil {
+	if run == nil {
+		fmt.Fprintln(stderr, "no trial has ended yet: nothing is kept")
+	} else {
 		again := []string{"run", "--resume", dir}
 		if f.keepFacts {
 			again = append(again, "--keep-facts")
@@ -201,11 +201,8 @@ func (f *runFlags) unfinished(
 		fmt.Fprintf(stderr, "unfinished, but kept: %s; to go on: %s\n",
 			unit.Plural(countTrials(run), "trial"), command.Line(again...))
 	}
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return errInterrupted
-	case run == nil: // the run directory would not do
-		return usage(err)
 	}
 	return notMeasured(err)
 }

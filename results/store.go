@@ -9,7 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results/command"
 	"reuseport-bench/results/unit"
@@ -52,13 +55,8 @@ func Create(dir string, run *Run) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
-	}
-	if len(entries) > 0 {
-		return nil, fmt.Errorf("run directory %s is not empty (it has %s); name a new one, or go on with its run: %s",
-			dir, entries[0].Name(), command.Line("run", "--resume", dir))
+	if err := Vacant(dir); err != nil {
+		return nil, err
 	}
 	s := &Store{dir: dir}
 	if err := s.openTrials(os.O_CREATE | os.O_EXCL); err != nil {
@@ -68,6 +66,32 @@ func Create(dir string, run *Run) (*Store, error) {
 		return nil, errors.Join(err, s.Close(), os.Remove(s.path()))
 	}
 	return s, nil
+}
+
+// Vacant returns an error that says why no run can be begun in dir: it is no directory, it is not
+// empty, or nothing may be written there.
+func Vacant(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("run directory %q is a file; name a new directory, or an empty one", dir)
+	case err != nil:
+		return fmt.Errorf("run directory: %w", err)
+	case slices.ContainsFunc(entries, ofRun):
+		return fmt.Errorf("run directory %q has a run already; name a new one, or go on with that run: %s",
+			dir, command.Line("run", "--resume", dir))
+	case len(entries) > 0:
+		return fmt.Errorf("run directory %q is not empty (it has %q); name a new directory, or an empty one",
+			dir, entries[0].Name())
+	}
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("run directory %q: %w; name another one", dir, err)
+	}
+	return nil
+}
+
+func ofRun(e fs.DirEntry) bool {
+	return slices.Contains([]string{RunFile, RunFile + compressed, TrialsFile}, e.Name())
 }
 
 // LoadUnfinished reads the run in dir as Load does. A finished run is an error, and so is one
@@ -111,7 +135,10 @@ func Open(dir string) (*Store, *Run, error) {
 // openTrials opens and locks TrialsFile for appending.
 func (s *Store) openTrials(flags int) error {
 	f, err := os.OpenFile(s.path(), os.O_RDWR|os.O_APPEND|flags, 0o666)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("run directory %q: another run has just begun in it; name a new one", s.dir)
+	case err != nil:
 		return fmt.Errorf("run directory: %w", err)
 	}
 	// flock(2): released with the last descriptor, so also when the process is killed.
@@ -151,9 +178,8 @@ func (s *Store) Append(scenario string, labels map[string]string, t *Trial) erro
 		err = s.trials.Sync()
 	}
 	if err != nil {
-		return fmt.Errorf("%w; saved there before this one: %s; free some space, then go on: %s",
-			errors.Join(err, os.Truncate(s.path(), s.size)), unit.Plural(s.saved, "trial"),
-			command.Line("run", "--resume", s.dir))
+		return fmt.Errorf("%w; saved there before this one: %s; free some space",
+			errors.Join(err, os.Truncate(s.path(), s.size)), unit.Plural(s.saved, "trial"))
 	}
 	s.size += int64(len(encoded))
 	s.saved++
@@ -174,6 +200,12 @@ func (s *Store) Finish(run *Run) error {
 		return fmt.Errorf("the run is complete in %s, but: %w", filepath.Join(s.dir, RunFile), err)
 	}
 	return errors.Join(syncDir(s.dir), s.Close())
+}
+
+// Discard closes the store and removes its files: the directory is as Create found it.
+func (s *Store) Discard() error {
+	err := removeIfThere(filepath.Join(s.dir, RunFile))
+	return errors.Join(err, removeIfThere(s.path()), s.Close())
 }
 
 // Close ends writing. Closing twice does nothing.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -198,14 +199,38 @@ func TestFinishedRunWinsOverTrialsFile(t *testing.T) {
 func TestCreateRefusesWhatIsThere(t *testing.T) {
 	s := create(t)
 	_, err := Create(s.Dir(), newRun())
-	wantError(t, err, s.Dir(), "is not empty", "--resume")
+	wantError(t, err, s.Dir(), "has a run already", "reuseport-bench run --resume "+s.Dir())
 
-	file := filepath.Join(t.TempDir(), "file")
+	other := t.TempDir()
+	file := filepath.Join(other, "file\n")
 	if err := os.WriteFile(file, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
+	_, err = Create(other, newRun())
+	wantError(t, err, other, `is not empty (it has "file\n"); name a new directory`)
 	_, err = Create(file, newRun())
 	wantError(t, err, "run directory", file)
+	wantError(t, Vacant(file), strconv.Quote(file)+" is a file")
+}
+
+// Another run begins in the directory between the look and the first file.
+func TestCreateIsExclusive(t *testing.T) {
+	s := create(t)
+	err := (&Store{dir: s.Dir()}).openTrials(os.O_CREATE | os.O_EXCL)
+	wantError(t, err, s.Dir(), "another run has just begun in it")
+}
+
+func TestDiscard(t *testing.T) {
+	s := create(t)
+	if err := errors.Join(s.Discard(), s.Discard()); err != nil {
+		t.Fatal(err)
+	}
+	if left := files(t, s.Dir()); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	if _, err := Create(s.Dir(), newRun()); err != nil {
+		t.Errorf("another run in the directory: %v", err)
+	}
 }
 
 func TestLoadUnfinished(t *testing.T) {
@@ -464,7 +489,7 @@ func TestAppendOnFullDisk(t *testing.T) {
 	damage(t, s, `{"scena`) // what a write that stops half-way leaves
 	full(t, s)
 	err := s.Append("rolling-restart", closeLabels, restartTrial(3))
-	wantError(t, err, "no space left", "saved there before this one: 2 trials;", "--resume "+s.Dir())
+	wantError(t, err, "no space left", "saved there before this one: 2 trials; free some space")
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("%v does not wrap ENOSPC", err)
 	}

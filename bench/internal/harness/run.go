@@ -33,11 +33,10 @@ type RunConfig struct {
 	Version string
 	// Capabilities is what was probed, for the record: name → "yes", or why not.
 	Capabilities map[string]string
-	// Dir is the run directory: new or empty or, with Resume, that of an unfinished run, with which
-	// the plan was made (plan.Options.Resume).
-	Dir    string
-	Resume bool
-	// KeepFacts writes what each trial was judged by into Dir, beside the trial.
+	// Directory is where the run is stored. If it has an unfinished run already, the plan must be
+	// made with plan.Options.Resume.
+	Directory *Directory
+	// KeepFacts writes what each trial was judged by into the directory, beside the trial.
 	KeepFacts bool
 	// Scenarios are the names of all scenarios that there are, for claims that this run does not
 	// decide.
@@ -59,16 +58,18 @@ type Progress struct {
 
 // A runner carries a plan out.
 type runner struct {
-	plan  *plan.Plan
-	cfg   RunConfig
-	store *results.Store
-	run   *results.Run
-	types *btf.Cache // the kernel's, see trial.Options
-	state Progress
+	plan   *plan.Plan
+	cfg    RunConfig
+	store  *results.Store
+	run    *results.Run
+	types  *btf.Cache // the kernel's, see trial.Options
+	state  Progress
+	stored int // trials, by this runner
 }
 
 // Run carries the plan out and returns the run, which is also on disk: each trial when it ends, the
-// whole when all have. After an error, or when ctx ends, what was finished is kept and returned.
+// whole when all have. After an error, or when ctx ends, what was finished is kept and returned. If
+// that is nothing, the run is nil, and the directory as it was.
 func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error) {
 	// Nearly all of the heap is the ledger, which holds no pointers: collecting often is cheap, and
 	// keeps a trial of a million attempts from taking twice their size.
@@ -78,11 +79,15 @@ func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error)
 	if err := r.open(); err != nil {
 		return nil, err
 	}
-	if err := r.trials(ctx); err != nil {
-		summary.FillRun(r.run)
-		return r.run, errors.Join(err, r.store.Close())
+	err := r.trials(ctx)
+	switch {
+	case err == nil:
+		return r.run, r.finish()
+	case r.stored == 0 && cfg.Directory.run == nil:
+		return nil, errors.Join(err, r.store.Discard())
 	}
-	return r.run, r.finish()
+	summary.FillRun(r.run)
+	return r.run, errors.Join(err, r.store.Close())
 }
 
 // finish completes the run and writes it.
@@ -108,18 +113,19 @@ func Conclude(p *plan.Plan, run *results.Run, scenarios []string) error {
 	return nil
 }
 
-// open makes or reopens the run directory.
+// open begins the run in its directory, or goes on with the one that is there.
 func (r *runner) open() (err error) {
 	r.state.Left = r.plan.Duration()
 	for _, sp := range r.plan.Scenarios {
 		r.state.Total += len(sp.Trials)
 	}
-	if !r.cfg.Resume {
-		r.run = newRun(r.plan, r.cfg)
-		r.store, err = results.Create(r.cfg.Dir, r.run)
-		return err
+	d := r.cfg.Directory
+	if d.run != nil {
+		r.store, r.run = d.store, d.run
+		return nil
 	}
-	r.store, r.run, err = results.Open(r.cfg.Dir)
+	r.run = newRun(r.plan, r.cfg)
+	r.store, err = results.Create(d.path, r.run)
 	return err
 }
 
@@ -216,7 +222,7 @@ func (r *runner) trials(ctx context.Context) error {
 			return fmt.Errorf("scenario %s: %w", sp.Spec.Name, err)
 		}
 		variant := out.Variants[j.Variant]
-		if r.cfg.Resume && hasValid(variant, j.Block) {
+		if r.cfg.Directory.run != nil && hasValid(variant, j.Block) {
 			r.progress(sp, j.Trial, nil)
 			continue
 		}
@@ -313,6 +319,7 @@ func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out
 	if err := r.store.Append(out.Name, v.Labels, done.Trial); err != nil {
 		return nil, err
 	}
+	r.stored++
 	repeat := 0
 	for _, before := range v.Trials {
 		if before.Block == t.Block {
@@ -328,9 +335,8 @@ func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out
 		Program: r.cfg.Version, Kernel: r.run.Environment.Kernel, Privileged: r.run.Environment.Privileged,
 		Scenario: out.Name, Labels: v.Labels, Block: t.Block, Order: done.Order, Words: done.Facts.Header.Words,
 	}
-	if err := saveFacts(r.cfg.Dir, factsName(out.Name, t.Variant, t.Block, repeat), done.Facts); err != nil {
-		return nil, fmt.Errorf("facts: %w; the trial itself is kept: free some space, then go on with --resume, "+
-			"with --keep-facts or without", err)
+	if err := saveFacts(r.cfg.Directory.path, factsName(out.Name, t.Variant, t.Block, repeat), done.Facts); err != nil {
+		return nil, fmt.Errorf("facts: %w; the trial itself is kept: free some space", err)
 	}
 	return done.Trial, nil
 }

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A directory that will not do is told before anything is announced, and by status 2.
+func TestKernelBadDirectory(t *testing.T) {
+	requireLab(t)
+	p := newProgram(t)
+	for _, bad := range []string{p.path, filepath.Join(p.path, "x"), p.dir, "/proc/x"} {
+		c := p.command(t.Context(), "run", "steady", "--out", bad)
+		out, _ := c.CombinedOutput()
+		said := string(out)
+		if status := c.ProcessState.ExitCode(); status != exitUsage || strings.Contains(said, "results go to") {
+			t.Errorf("--out %s: exit status %d, want %d:\n%s", bad, status, exitUsage, said)
+		}
+		if !strings.Contains(said, bad) || !strings.Contains(said, "name a") {
+			t.Errorf("--out %s: it does not say what to do:\n%s", bad, said)
+		}
+	}
+}
+
+// Runs that begin in the same instant have a directory each.
+func TestKernelRunsAtOnce(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	p := newProgram(t)
+	if err := os.WriteFile(filepath.Join(p.dir, "idle.yaml"), []byte(idle+lenient), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	const runs = 4
+	var all sync.WaitGroup
+	for range runs {
+		all.Go(func() {
+			c := p.command(t.Context(), "run", "idle.yaml", "--trials", "1")
+			var stderr bytes.Buffer
+			c.Stderr = &stderr
+			if err := c.Run(); err != nil {
+				t.Errorf("%v\n%s", err, stderr.String())
+			}
+		})
+	}
+	all.Wait()
+	p.gone(t)
+	made, err := filepath.Glob(filepath.Join(p.dir, runsDir, "*", "run.json"))
+	if err != nil || len(made) != runs {
+		t.Errorf("%d runs have made %q, %v", runs, made, err)
+	}
+}

@@ -1,0 +1,101 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/results"
+)
+
+// A Directory is the run directory of one run. Close must be called.
+type Directory struct {
+	path  string
+	made  []string // for it, outermost first
+	store *results.Store
+	run   *results.Run // nil: it has none yet
+}
+
+// NewDirectory makes a directory that was not there before: path, or path-2 and so on where others
+// have that. However many processes begin in the same instant, each has its own.
+func NewDirectory(path string) (*Directory, error) {
+	for i, free := 2, path; ; i++ {
+		made, err := makeDirectory(free)
+		switch {
+		case err == nil:
+			return &Directory{path: free, made: made}, nil
+		case !errors.Is(err, fs.ErrExist):
+			return nil, err
+		}
+		free = fmt.Sprintf("%s-%d", path, i)
+	}
+}
+
+// VacantDirectory makes the directory path or, if it is there, looks whether a run can begin in it.
+func VacantDirectory(path string) (*Directory, error) {
+	made, err := makeDirectory(path)
+	if errors.Is(err, fs.ErrExist) {
+		err = results.Vacant(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Directory{path: path, made: made}, nil
+}
+
+// OpenDirectory opens the directory of an unfinished run, to go on with it. It is an error that
+// another process works on it.
+func OpenDirectory(path string) (*Directory, error) {
+	store, run, err := results.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Directory{path: path, store: store, run: run}, nil
+}
+
+// Path is where the directory is.
+func (d *Directory) Path() string { return d.path }
+
+// Unfinished is the run to go on with, or nil.
+func (d *Directory) Unfinished() *results.Run { return d.run }
+
+// Close lets go of the directory. One that was made for a run, and has none, is removed.
+func (d *Directory) Close() error {
+	var err error
+	if d.store != nil {
+		err = d.store.Close()
+	}
+	removeEmpty(d.made)
+	return err
+}
+
+// makeDirectory makes a directory and its parents, and returns those that it made, outermost first.
+// That the directory is there already is an error.
+func makeDirectory(path string) (made []string, err error) {
+	err = unix.Mkdir(path, 0o777)
+	parent, _ := filepath.Split(strings.TrimRight(path, "/"))
+	if err == unix.ENOENT && parent != "" {
+		if made, err = makeDirectory(parent); err == nil || errors.Is(err, fs.ErrExist) {
+			err = unix.Mkdir(path, 0o777)
+		}
+	}
+	if err != nil {
+		removeEmpty(made)
+		return nil, fmt.Errorf("run directory %q: %w; name another one with --out", path, err)
+	}
+	return append(made, path), nil
+}
+
+// removeEmpty removes directories, the last first, up to one that has something in it.
+func removeEmpty(directories []string) {
+	for _, directory := range slices.Backward(directories) {
+		if unix.Rmdir(directory) != nil {
+			return
+		}
+	}
+}

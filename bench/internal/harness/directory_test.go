@@ -1,0 +1,123 @@
+package harness
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Runs that begin at once have a directory each, and those without a run leave none.
+func TestNewDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var mu sync.Mutex
+	var paths []string
+	var begun sync.WaitGroup
+	all := make([]*Directory, 16)
+	for i := range all {
+		begun.Go(func() {
+			d, err := NewDirectory("results/runs/now")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all[i], paths = d, append(paths, d.Path())
+		})
+	}
+	begun.Wait()
+	slices.Sort(paths)
+	if paths = slices.Compact(paths); len(paths) != len(all) || t.Failed() {
+		t.Fatalf("%d runs have the directories %q", len(all), paths)
+	}
+	keep := filepath.Join(all[0].Path(), "run.json")
+	if err := os.WriteFile(keep, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range all {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if diff := cmp.Diff([]string{".", "results", "results/runs", all[0].Path(), keep}, tree(t)); diff != "" {
+		t.Errorf("what is left (-want +got):\n%s", diff)
+	}
+}
+
+func TestVacantDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, path := range []string{"a/b/c", "a/b/c/", "./d", "../" + filepath.Base(dir(t)) + "/e"} {
+		d, err := VacantDirectory(path)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if info, err := os.Stat(path); err != nil || !info.IsDir() {
+			t.Errorf("%s: %v", path, err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := tree(t); len(got) != 1 {
+		t.Errorf("left behind: %q", got)
+	}
+	if err := os.Mkdir("there", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	d, err := VacantDirectory("there")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile("there/file", nil, 0o666); err != nil {
+		t.Fatalf("a directory that was there before is gone: %v", err)
+	}
+	if err := os.Symlink("nowhere", "link"); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"there": `is not empty (it has "file")`, "there/file": "is a file", "there/file/x/y": "not a directory",
+		"link": "no such file", "link/x": "no such file",
+	} {
+		if d, err := VacantDirectory(path); err == nil {
+			t.Errorf("%s: taken", path)
+			_ = d.Close()
+		} else if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", path, err, want)
+		}
+	}
+	if got := tree(t); len(got) != 4 {
+		t.Errorf("left behind: %q", got)
+	}
+}
+
+func dir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// tree lists what is below the current directory.
+func tree(t *testing.T) (names []string) {
+	t.Helper()
+	err := fs.WalkDir(os.DirFS("."), ".", func(name string, _ fs.DirEntry, err error) error {
+		names = append(names, name)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
