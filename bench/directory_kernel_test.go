@@ -53,3 +53,44 @@ func TestKernelRunsAtOnce(t *testing.T) {
 		t.Errorf("%d runs have made %q, %v", runs, made, err)
 	}
 }
+
+// A run whose report cannot be printed is kept, and says where it is.
+func TestKernelNoOutput(t *testing.T) {
+	requireLab(t)
+	p := newProgram(t)
+	if err := os.WriteFile(filepath.Join(p.dir, "idle.yaml"), []byte(idle+lenient), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	defer w.Close()
+	for _, test := range []struct {
+		name   string
+		stdout *os.File
+		status int
+		says   string
+	}{
+		{"full", full, exitNotMeasured, "standard output could not be written"},
+		{"closed", w, 0, ""},
+	} {
+		c := p.command(t.Context(), "run", "idle.yaml", "--trials", "1", "--out", "o u t "+test.name)
+		var stderr bytes.Buffer
+		c.Stdout, c.Stderr = test.stdout, &stderr
+		_ = c.Run()
+		said := stderr.String()
+		if status := c.ProcessState.ExitCode(); status != test.status || !strings.Contains(said, test.says) {
+			t.Errorf("%s: exit status %d, want %d and %q:\n%s", test.name, status, test.status, test.says, said)
+		}
+		if want := "reuseport-bench report 'o u t " + test.name + "'"; !strings.Contains(said, want) {
+			t.Errorf("%s: it does not say %q:\n%s", test.name, want, said)
+		}
+	}
+}

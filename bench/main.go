@@ -9,11 +9,12 @@
 //	0    ok
 //	1    a gate failed, or a comparison found something worse; 'report' prints such a run and ends with 0
 //	2    usage or bad input
-//	3    could not measure
+//	3    could not measure, or could not write to standard output
 //	130  interrupted, and cleaned up
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,24 +94,24 @@ type session struct {
 
 // run is the program without its child roles; it returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	root := newRoot(&session{newInterrupter()}, stdout, stderr)
+	out := &output{w: stdout}
+	root := newRoot(&session{newInterrupter()}, out, stderr)
 	root.SetArgs(args)
-	err := root.Execute()
+	err := cmp.Or(root.Execute(), out.err)
+	status := exitUsage
 	var exit *exitError
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errInterrupted):
-		fmt.Fprintln(stderr, "reuseport-bench:", interruptMessage)
-		return exitInterrupted
+		status, err = exitInterrupted, errors.New(interruptMessage)
 	case errors.As(err, &exit):
-		if exit.err != nil {
-			fmt.Fprintln(stderr, "reuseport-bench:", exit.err)
-		}
-		return exit.status
+		status = exit.status
 	}
-	fmt.Fprintln(stderr, "reuseport-bench:", err)
-	return exitUsage
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(stderr, "reuseport-bench:", text)
+	}
+	return status
 }
 
 // The hidden child roles: the same binary, started by itself.

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +19,7 @@ const measured = "measured"
 // runMeasured runs the program and writes the peak of its memory, as proc_pid_status(5) has it, to
 // standard error. It returns the exit status.
 func runMeasured(args []string) int {
-	status := run(args, io.Discard, os.Stderr)
+	status := run(args, os.Stdout, os.Stderr)
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		panic(err)

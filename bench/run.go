@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -144,12 +146,14 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		return f.unfinished(ctx, stderr, run, dir.Path(), err)
 	}
 	done()
-	if err := printRun(c.OutOrStdout(), run, f.json); err != nil {
-		return err
+	// A reader that has seen enough must not keep the program from saying the rest.
+	signal.Ignore(syscall.SIGPIPE)
+	if err = printRun(c.OutOrStdout(), run, f.json); errors.Is(err, syscall.EPIPE) {
+		err = nil
 	}
 	fmt.Fprintf(stderr, "results are in %s; to print them again: %s\n", dir.Path(),
 		command.Line("report", command.Path(dir.Path()), "--format", "markdown"))
-	return verdict(run)
+	return errors.Join(err, verdict(run))
 }
 
 // enter makes labs possible, see netlab.Enter. It reports whether the command goes on in this
