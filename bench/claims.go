@@ -8,7 +8,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-func newClaims() *cobra.Command {
+func newClaims(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use:   "claims [RUN]",
 		Short: "Print the claims ledger: what a run decides, and what it does not",
@@ -22,7 +22,7 @@ under ` + runsDir + `.`,
 				return usage(err)
 			}
 			run.Claims = claims.Decide(run, scenarios.Names())
-			return report.Claims(c.OutOrStdout(), run)
+			return report.Claims(c.OutOrStdout(), run, report.Options{Width: s.width})
 		},
 	}
 }

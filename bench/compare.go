@@ -21,9 +21,17 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-var compareFormats = map[string]func(io.Writer, *compare.Comparison) error{
-	"text": report.CompareText, "markdown": report.CompareMarkdown, "json": report.CompareJSON,
-	"github": report.CompareGitHub, "annotations": report.CompareAnnotations,
+type compareFunc func(io.Writer, *compare.Comparison) error
+
+// compareFormats are the formats of a comparison; text is in lines of at most width columns.
+func compareFormats(width int) map[string]compareFunc {
+	return map[string]compareFunc{
+		"text": func(w io.Writer, c *compare.Comparison) error {
+			return report.CompareText(w, c, width)
+		},
+		"markdown": report.CompareMarkdown, "json": report.CompareJSON,
+		"github": report.CompareGitHub, "annotations": report.CompareAnnotations,
+	}
 }
 
 type compareFlags struct {
@@ -35,7 +43,7 @@ type compareFlags struct {
 	allow      []string
 }
 
-func newCompare() *cobra.Command {
+func newCompare(s *session) *cobra.Command {
 	var f compareFlags
 	c := &cobra.Command{
 		Use:   "compare BASE HEAD",
@@ -81,9 +89,10 @@ compared, see --allow; 3 something could not be compared, and nothing is known t
   reuseport-bench compare OLD NEW --format github >> "$GITHUB_STEP_SUMMARY"`,
 		Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(c *cobra.Command, args []string) error {
-			print, ok := compareFormats[f.format]
+			formats := compareFormats(s.width)
+			print, ok := formats[f.format]
 			if !ok {
-				return usage(fmt.Errorf("--format %s: must be one of %s", f.format, strings.Join(slices.Sorted(maps.Keys(compareFormats)), ", ")))
+				return usage(fmt.Errorf("--format %s: must be one of %s", f.format, strings.Join(slices.Sorted(maps.Keys(formats)), ", ")))
 			}
 			comparison, err := f.compare(args[0], args[1])
 			if err != nil {

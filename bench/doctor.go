@@ -41,10 +41,10 @@ on, in turn.`,
 			case err != nil:
 				return err
 			case measure:
-				return measureTracing(ctx, c, found, trials)
+				return measureTracing(ctx, c, s, found, trials)
 			}
 			done()
-			return diagnose(c.OutOrStdout(), found)
+			return diagnose(c.OutOrStdout(), s.width, found)
 		},
 	}
 	c.Flags().BoolVar(&measure, "measure", false, "measure what tracing costs: about a minute, as root")
@@ -62,11 +62,11 @@ var costMetrics = []struct{ name, metric string }{
 
 // measureTracing runs the scenario tracing-cost and prints its ratios. The run is not kept.
 func measureTracing(
-	ctx context.Context, c *cobra.Command, found []doctor.Result, trials string,
+	ctx context.Context, c *cobra.Command, s *session, found []doctor.Result, trials string,
 ) (err error) {
 	if !netlab.AsRoot() {
-		_, err := fmt.Fprintln(c.OutOrStdout(), "Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
-		return err
+		return document.Fold(c.OutOrStdout(), s.width,
+			"Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
 	}
 	f := runFlags{trials: trials}
 	planned, err := f.plan([]string{"tracing-cost"}, found)
@@ -97,11 +97,11 @@ func measureTracing(
 	case err != nil:
 		return notMeasured(err)
 	}
-	return printCost(c.OutOrStdout(), run.Scenarios[0])
+	return printCost(c.OutOrStdout(), s.width, run.Scenarios[0])
 }
 
 // printCost holds the variant with tracing against the one without.
-func printCost(w io.Writer, s *results.Scenario) error {
+func printCost(w io.Writer, width int, s *results.Scenario) error {
 	off := s.BaselineVariant()
 	on := s.Variants[slices.IndexFunc(s.Variants, func(v *results.Variant) bool { return v != off })]
 	var events, dropped int64
@@ -127,12 +127,12 @@ func printCost(w io.Writer, s *results.Scenario) error {
 		}
 		rows = append(rows, []string{m.name, centerMicroseconds(off, m.metric), centerMicroseconds(on, m.metric), text})
 	}
-	if err := document.WriteTable(w, []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}, rows); err != nil {
+	if err := document.WriteTable(w, width, []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}, rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s of trials; %s, of which %d found no room.\n",
-		unit.Plural(min(len(on.ValidTrials()), len(off.ValidTrials())), "pair"), unit.Plural(events, "event"), dropped)
-	return err
+	pairs := min(len(on.ValidTrials()), len(off.ValidTrials()))
+	return document.Fold(w, width, fmt.Sprintf("%s of trials; %s, of which %d found no room.",
+		unit.Plural(pairs, "pair"), unit.Plural(events, "event"), dropped))
 }
 
 func unavailable(t *results.Trial) string {
@@ -155,7 +155,7 @@ func probeOptions() doctor.Options {
 	return doctor.Options{UserNamespaceChild: []string{"/proc/self/exe", roleProbe}}
 }
 
-func diagnose(w io.Writer, found []doctor.Result) error {
+func diagnose(w io.Writer, width int, found []doctor.Result) error {
 	var rows [][]string
 	lab := false
 	for _, r := range found {
@@ -168,7 +168,7 @@ func diagnose(w io.Writer, found []doctor.Result) error {
 			lab = true
 		}
 	}
-	if err := document.WriteTable(w, []string{"probe", "works", "for", "found"}, rows); err != nil {
+	if err := document.WriteTable(w, width, []string{"probe", "works", "for", "found"}, rows); err != nil {
 		return err
 	}
 	if !lab {

@@ -85,7 +85,7 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 		return notMeasured(err)
 	}
 	done()
-	return printEngines(c.OutOrStdout(), engines, rounds, len(cpus))
+	return printEngines(c.OutOrStdout(), s.width, engines, rounds, len(cpus))
 }
 
 // engineTools are the load generators of others that are to be had: vegeta beside this program, as built
@@ -134,7 +134,7 @@ func engineFigures() []engineFigure {
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // printEngines prints, for new and for reused connections, the figures and their ratios.
-func printEngines(w io.Writer, all []*generators.Generator, rounds, cpus int) error {
+func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, cpus int) error {
 	for _, connections := range generators.Connections() {
 		var some []*generators.Generator
 		for _, e := range all {
@@ -146,11 +146,11 @@ func printEngines(w io.Writer, all []*generators.Generator, rounds, cpus int) er
 			continue
 		}
 		fmt.Fprintf(w, "%s connections: median [least–most] of the rounds, %d under way at once\n\n", connections, generators.InFlight)
-		if err := printFigures(w, some); err != nil {
+		if err := printFigures(w, width, some); err != nil {
 			return err
 		}
 		fmt.Fprintln(w)
-		if err := printRatios(w, some); err != nil {
+		if err := printRatios(w, width, some); err != nil {
 			return err
 		}
 		fmt.Fprintln(w)
@@ -175,7 +175,7 @@ func printEngines(w io.Writer, all []*generators.Generator, rounds, cpus int) er
 	return nil
 }
 
-func printFigures(w io.Writer, engines []*generators.Generator) error {
+func printFigures(w io.Writer, width int, engines []*generators.Generator) error {
 	headings := []string{"generator"}
 	for _, f := range engineFigures() {
 		headings = append(headings, f.heading)
@@ -188,11 +188,11 @@ func printFigures(w io.Writer, engines []*generators.Generator) error {
 		}
 		rows = append(rows, row)
 	}
-	return document.WriteTable(w, headings, rows)
+	return document.WriteTable(w, width, headings, rows)
 }
 
 // printRatios pairs each repetition of a generator with that of vegeta, and of wrk.
-func printRatios(w io.Writer, engines []*generators.Generator) error {
+func printRatios(w io.Writer, width int, engines []*generators.Generator) error {
 	headings := []string{"generator"}
 	var rows [][]string
 	for _, e := range engines {
@@ -214,7 +214,7 @@ func printRatios(w io.Writer, engines []*generators.Generator) error {
 	if len(headings) == 1 {
 		return nil
 	}
-	return document.WriteTable(w, headings, rows)
+	return document.WriteTable(w, width, headings, rows)
 }
 
 func values(e *generators.Generator, f engineFigure) (all []float64) {

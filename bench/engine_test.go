@@ -30,7 +30,7 @@ func TestPrintEngines(t *testing.T) {
 		return generators.Run{PerSecond: perSecond, CPU: 50 * time.Microsecond, WorkerBusy: 0.5}
 	}
 	var out strings.Builder
-	err := printEngines(&out, []*generators.Generator{
+	err := printEngines(&out, 100, []*generators.Generator{
 		{Name: generators.Ours, Connections: "new", Runs: []generators.Run{run(2000), run(30000)}},
 		{Name: generators.Vegeta, Connections: "new", Runs: []generators.Run{run(1000), run(10000)}},
 		{Name: generators.Hey, Connections: "new", Problem: "exit status 7"},

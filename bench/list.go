@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-func newList() *cobra.Command {
+func newList(s *session) *cobra.Command {
 	var namesOnly bool
 	c := &cobra.Command{
 		Use:   "list",
@@ -19,11 +19,11 @@ func newList() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			var rows [][]string
 			for _, name := range scenarios.Names() {
-				s, err := scenarios.Load(name)
+				scenario, err := scenarios.Load(name)
 				if err != nil {
 					return err
 				}
-				about := s.About
+				about := scenario.About
 				if slices.Contains(scenarios.Default(), name) {
 					about += " (default suite)"
 				}
@@ -35,7 +35,7 @@ func newList() *cobra.Command {
 			if namesOnly {
 				return nil
 			}
-			return document.WriteTable(c.OutOrStdout(), []string{"scenario", "about"}, rows)
+			return document.WriteTable(c.OutOrStdout(), s.width, []string{"scenario", "about"}, rows)
 		},
 	}
 	c.Flags().BoolVar(&namesOnly, "names", false, "print the names alone, one a line")

@@ -90,12 +90,14 @@ func main() {
 // A session is what the commands know of the process that they run in.
 type session struct {
 	*interrupter
+	width int // columns of text on standard output
 }
 
 // run is the program without its child roles; it returns the exit status.
-func run(args []string, stdout, stderr io.Writer) int {
+func run(args []string, stdout, stderr *os.File) int {
 	out := &output{w: stdout}
-	root := newRoot(&session{newInterrupter()}, out, stderr)
+	s := &session{interrupter: newInterrupter(), width: textWidth(stdout)}
+	root := newRoot(s, out, stderr)
 	root.SetArgs(args)
 	err := cmp.Or(root.Execute(), out.err)
 	status := exitUsage
@@ -168,8 +170,8 @@ machine can do.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(s), newList(), newShow(), newSchema(), newReport(), newCompare(),
-		newClaims(), newDoctor(s), newBenchEngine(s))
+	root.AddCommand(newRun(s), newList(s), newShow(s), newSchema(), newReport(s), newCompare(s),
+		newClaims(s), newDoctor(s), newBenchEngine(s))
 	return root
 }
 

@@ -25,7 +25,7 @@ var reportFormats = map[string]reportFunc{
 	"junit": formats.JUnit, "benchfmt": formats.Benchfmt, "github": report.GitHub, "annotations": report.Annotations,
 }
 
-func newReport() *cobra.Command {
+func newReport(s *session) *cobra.Command {
 	var format string
 	var ledger, losses, rejudge bool
 	var only []string
@@ -88,7 +88,7 @@ missing.`,
 			if run.FinishedAt != nil { // by this version's rules, as 'claims' does
 				run.Claims = claims.Decide(run, scenarios.Names())
 			}
-			return print(c.OutOrStdout(), run, report.Options{Scenarios: only})
+			return print(c.OutOrStdout(), run, report.Options{Scenarios: only, Width: s.width})
 		},
 	}
 	c.Flags().StringVar(&format, "format", "text", "text, markdown, html, csv, json, junit, benchfmt, github or annotations; of kept facts attempts or vegeta")

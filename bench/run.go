@@ -113,7 +113,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		return usage(err)
 	}
 	if f.dryRun {
-		return describe(c.OutOrStdout(), planned)
+		return describe(c.OutOrStdout(), s.width, planned)
 	}
 	// From here on the lab needs namespaces: an ordinary user gets them in a child.
 	ctx, done := s.begin(c.Context())
@@ -148,7 +148,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	done()
 	// A reader that has seen enough must not keep the program from saying the rest.
 	signal.Ignore(syscall.SIGPIPE)
-	if err = printRun(c.OutOrStdout(), run, f.json); errors.Is(err, syscall.EPIPE) {
+	if err = printRun(c.OutOrStdout(), s.width, run, f.json); errors.Is(err, syscall.EPIPE) {
 		err = nil
 	}
 	fmt.Fprintf(stderr, "results are in %s; to print them again: %s\n", dir.Path(),
@@ -220,13 +220,13 @@ func countTrials(run *results.Run) (n int) {
 	return n
 }
 
-// describe prints the plan in lines that fit a terminal.
-func describe(w io.Writer, p *plan.Plan) error {
+// describe prints the plan in lines of at most width columns.
+func describe(w io.Writer, width int, p *plan.Plan) error {
 	var b strings.Builder
 	if err := p.Describe(&b); err != nil {
 		return err
 	}
-	return document.Fold(w, b.String())
+	return document.Fold(w, width, b.String())
 }
 
 // plan loads the scenarios and plans them for this machine. What was found missing is left out; nil
@@ -338,11 +338,11 @@ func parseLabels(list []string) (scenarios.Labels, error) {
 	return labels, nil
 }
 
-func printRun(w io.Writer, run *results.Run, asJSON bool) error {
+func printRun(w io.Writer, width int, run *results.Run, asJSON bool) error {
 	if asJSON {
 		return report.JSON(w, run, report.Options{})
 	}
-	return report.Text(w, run, report.Options{})
+	return report.Text(w, run, report.Options{Width: width})
 }
 
 // verdict is nil when everything was measured and every gate passed.

@@ -11,24 +11,24 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-func newShow() *cobra.Command {
+func newShow(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show NAME|FILE.yaml",
 		Short: "Show a scenario fully expanded: every default, every variant",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := scenarios.Load(args[0])
+			scenario, err := scenarios.Load(args[0])
 			if err != nil {
 				return usage(err)
 			}
-			return show(c.OutOrStdout(), s)
+			return show(c.OutOrStdout(), s.width, scenario)
 		},
 	}
 }
 
-// show prints the scenario, and its variants in lines that fit a terminal. The lines of the file before them are as long as they are: broken, they might
-// say something else.
-func show(w io.Writer, s *scenarios.Scenario) error {
+// show prints the scenario, and its variants in lines of at most width columns. The lines of the
+// file before them are as long as they are: broken, they might say something else.
+func show(w io.Writer, width int, s *scenarios.Scenario) error {
 	var b strings.Builder
 	if err := s.Explain(&b); err != nil {
 		return err
@@ -37,7 +37,7 @@ func show(w io.Writer, s *scenarios.Scenario) error {
 	if _, err := fmt.Fprintln(w, file); err != nil {
 		return err
 	}
-	return document.Fold(w, "#"+variants)
+	return document.Fold(w, width, "#"+variants)
 }
 
 func newSchema() *cobra.Command {

@@ -2,29 +2,39 @@ package main
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"reuseport-bench/results/report/reporttest"
 	"reuseport-bench/scenarios"
 )
 
-// A terminal of 100 columns has room for the variants of every scenario, and for its plan. What is shown of a scenario is that scenario still.
+// Terminals have room for the variants of every scenario, and for its plan. What is shown of a
+// scenario is that scenario still.
 func TestLinesFit(t *testing.T) {
+	for _, width := range reporttest.Widths() {
+		t.Run(strconv.Itoa(width), func(t *testing.T) { linesFit(t, width) })
+	}
+}
+
+func linesFit(t *testing.T, width int) {
+	t.Helper()
 	for _, name := range scenarios.Names() {
 		s, err := scenarios.Load(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		shown := shows(t, s)
+		shown := shows(t, width, s)
 		_, variants, _ := strings.Cut(shown, "\n#")
-		fits(t, "show "+name, variants)
+		fits(t, width, "show "+name, variants)
 		again, err := scenarios.Parse(name, []byte(shown))
 		if err != nil {
 			t.Errorf("show %s: %v", name, err)
 			continue
 		}
-		if got := shows(t, again); got != shown {
+		if got := shows(t, width, again); got != shown {
 			t.Errorf("show %s: shown again it is\n%s\nand was\n%s", name, got, shown)
 		}
 
@@ -33,26 +43,26 @@ func TestLinesFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		if err := describe(&out, plan); err != nil {
+		if err := describe(&out, width, plan); err != nil {
 			t.Fatal(err)
 		}
-		fits(t, "run --dry-run "+name, out.String())
+		fits(t, width, "run --dry-run "+name, out.String())
 	}
 }
 
-func shows(t *testing.T, s *scenarios.Scenario) string {
+func shows(t *testing.T, width int, s *scenarios.Scenario) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := show(&out, s); err != nil {
+	if err := show(&out, width, s); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
 }
 
-func fits(t *testing.T, what, text string) {
+func fits(t *testing.T, width int, what, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
 			t.Errorf("%s: %d columns: %s", what, n, line)
 		}
 	}

@@ -12,14 +12,15 @@ import (
 )
 
 // Claims prints the claims ledger as the run decided it: each claim in a sentence, the scenario
-// that tests it, the verdict, the figures behind it, and how to read them.
-func Claims(w io.Writer, run *results.Run) error {
+// that tests it, the verdict, the figures behind it, and how to read them. Of the options it needs
+// the width.
+func Claims(w io.Writer, run *results.Run, opts Options) error {
 	d := &document.Document{}
 	d.Heading(1, "Claims")
 	d.Paragraph(fmt.Sprintf("As the run of %s decides them, on kernel %s.", run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
 	if run.Claims == nil {
 		d.Paragraph(undecided)
-		return d.Text(w)
+		return d.Text(w, opts.width())
 	}
 	rules := claims.Rules()
 	t := &document.Table{Columns: []document.Column{document.Left("claim"), document.Left("verdict"), document.Left("what it says, and what decides it here")}, Ruled: true}
@@ -31,7 +32,7 @@ func Claims(w io.Writer, run *results.Run) error {
 		t.Add(c.ID, c.Verdict, strings.Join(lines, "\n"))
 	}
 	d.Table(t)
-	return d.Text(w)
+	return d.Text(w, opts.width())
 }
 
 const undecided = "Not decided: the run has not finished."

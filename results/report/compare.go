@@ -17,9 +17,9 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// CompareText prints the comparison for a terminal of 100 columns.
-func CompareText(w io.Writer, c *compare.Comparison) error {
-	return compareDocument(c, layoutText).Text(w)
+// CompareText prints the comparison for a terminal of so many columns.
+func CompareText(w io.Writer, c *compare.Comparison, width int) error {
+	return compareDocument(c, layoutText).Text(w, width)
 }
 
 // CompareMarkdown prints the comparison in GitHub's Markdown.

@@ -24,8 +24,13 @@ import (
 // comparePrinter is any of the formats of a comparison.
 type comparePrinter func(io.Writer, *compare.Comparison) error
 
+// textOf prints a comparison as text in lines of so many columns.
+func textOf(width int) comparePrinter {
+	return func(w io.Writer, c *compare.Comparison) error { return CompareText(w, c, width) }
+}
+
 var comparePrinters = map[string]comparePrinter{
-	"text": CompareText, "markdown": CompareMarkdown, "json": CompareJSON, "github": CompareGitHub, "annotations": CompareAnnotations,
+	"text": textOf(100), "markdown": CompareMarkdown, "json": CompareJSON, "github": CompareGitHub, "annotations": CompareAnnotations,
 }
 
 func compared(t *testing.T, p comparePrinter, c *compare.Comparison) string {
@@ -104,7 +109,7 @@ func TestCompareGolden(t *testing.T) {
 		file  string
 		print comparePrinter
 	}{
-		{"compare.txt", CompareText},
+		{"compare.txt", textOf(100)},
 		{"compare.md", CompareMarkdown},
 		{"compare.json", CompareJSON},
 		{"compare.github.md", CompareGitHub},
@@ -115,7 +120,7 @@ func TestCompareGolden(t *testing.T) {
 }
 
 func TestCompareTextKeepsItsWord(t *testing.T) {
-	out := compared(t, CompareText, comparison(t))
+	out := compared(t, textOf(100), comparison(t))
 	for _, want := range []string{
 		"· response_p50 [µs]", "worse", "better", "  ?", "tell; +N:", "≤ 3/80", "16/16 → 3/16",
 		"Go differs: go1.26.8 and go1.26.9",
@@ -143,7 +148,7 @@ func TestCompareUnlike(t *testing.T) {
 		t.Fatal(err)
 	}
 	const why = "not like for like: it was offered 1800/s, and what it is compared with 2000/s"
-	for format, p := range map[string]comparePrinter{"text": CompareText, "markdown": CompareMarkdown, "json": CompareJSON} {
+	for format, p := range map[string]comparePrinter{"text": textOf(100), "markdown": CompareMarkdown, "json": CompareJSON} {
 		if out := compared(t, p, c); !strings.Contains(strings.Join(strings.Fields(out), " "), why) {
 			t.Errorf("%s: no %q in\n%s", format, why, out)
 		}
@@ -163,12 +168,14 @@ func TestCompareTextWidth(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]*compare.Comparison{"plain": comparison(t), "nasty": nasty} {
-		for number, line := range strings.Split(compared(t, CompareText, c), "\n") {
-			if w := document.DisplayWidth(line); w > document.MaxWidth {
-				t.Errorf("%s:%d: %d columns: %s", name, number+1, w, line)
-			}
-			if strings.ContainsRune(line, '\x1b') {
-				t.Errorf("%s:%d: control character: %q", name, number+1, line)
+		for _, width := range reporttest.Widths() {
+			for number, line := range strings.Split(compared(t, textOf(width), c), "\n") {
+				if w := document.DisplayWidth(line); w > width {
+					t.Errorf("%s:%d: %d columns instead of %d: %s", name, number+1, w, width, line)
+				}
+				if strings.ContainsRune(line, '\x1b') {
+					t.Errorf("%s:%d: control character: %q", name, number+1, line)
+				}
 			}
 		}
 	}
@@ -177,7 +184,7 @@ func TestCompareTextWidth(t *testing.T) {
 		t.Errorf("few restarts: got %q", got)
 	}
 	// A table that had to be split would name metrics without their figures.
-	if n := strings.Count(compared(t, CompareText, comparison(t)), "variant, metric"); n != 1 {
+	if n := strings.Count(compared(t, textOf(100), comparison(t)), "variant, metric"); n != 1 {
 		t.Errorf("the table of deltas is in %d parts", n)
 	}
 }
@@ -188,7 +195,7 @@ func TestCompareJSONIsReadBack(t *testing.T) {
 	if err := json.Unmarshal([]byte(compared(t, CompareJSON, want)), got); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(compared(t, CompareText, want), compared(t, CompareText, got)); diff != "" {
+	if diff := cmp.Diff(compared(t, textOf(100), want), compared(t, textOf(100), got)); diff != "" {
 		t.Errorf("(-made +read):\n%s", diff)
 	}
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -12,7 +13,11 @@ import (
 type Options struct {
 	// Scenarios are the names of those to print. Empty: all.
 	Scenarios []string
+	// Width is how many columns text may take, from document.MinWidth to document.MaxWidth. 0: that.
+	Width int
 }
+
+func (o Options) width() int { return cmp.Or(o.Width, document.MaxWidth) }
 
 // Select returns the scenarios of the run that o selects; an unknown name is an error.
 func (o Options) Select(run *results.Run) ([]*results.Scenario, error) {
@@ -30,9 +35,9 @@ func (o Options) Select(run *results.Run) ([]*results.Scenario, error) {
 	return out, nil
 }
 
-// Text prints the run for a terminal of 100 columns.
+// Text prints the run for a terminal.
 func Text(w io.Writer, run *results.Run, opts Options) error {
-	return write(run, opts, func(d *document.Document) error { return d.Text(w) })
+	return write(run, opts, func(d *document.Document) error { return d.Text(w, opts.width()) })
 }
 
 // Markdown prints the run in GitHub's Markdown, to be pasted into documents and pull requests.

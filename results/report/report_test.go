@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -26,8 +27,6 @@ import (
 // printer is any of the package's formats.
 type printer func(io.Writer, *results.Run, Options) error
 
-func claimsOnly(w io.Writer, run *results.Run, _ Options) error { return Claims(w, run) }
-
 func TestGolden(t *testing.T) {
 	for _, test := range []struct {
 		file  string
@@ -42,7 +41,7 @@ func TestGolden(t *testing.T) {
 		{"interrupted.md", Markdown, reporttest.InterruptedRun()},
 		{"ledger.txt", Ledger, reporttest.FinishedRun()},
 		{"losses.txt", Losses, reporttest.FinishedRun()},
-		{"claims.txt", claimsOnly, reporttest.FinishedRun()},
+		{"claims.txt", Claims, reporttest.FinishedRun()},
 		{"finished.github.md", GitHub, reporttest.FinishedRun()},
 		{"gated.github.md", GitHub, reporttest.GatedRun()},
 		{"gated.annotations.txt", Annotations, reporttest.GatedRun()},
@@ -68,22 +67,33 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 }
 
-// No line of text is wider than 100 columns, and none holds anything that moves the cursor.
+// No line of text is wider than it may be, and none holds anything that moves the cursor.
 func TestTextWidth(t *testing.T) {
-	for name, run := range map[string]*results.Run{"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "nasty": reporttest.NastyRun()} {
-		for format, p := range map[string]printer{"text": Text, "ledger": Ledger, "losses": Losses, "claims": claimsOnly} {
-			out := reporttest.Printed(t, p, run)
-			for number, line := range strings.Split(out, "\n") {
-				if w := document.DisplayWidth(line); w > document.MaxWidth {
-					t.Errorf("%s %s:%d: %d columns: %s", name, format, number+1, w, line)
-				}
-				if line != strings.TrimRight(line, " ") {
-					t.Errorf("%s %s:%d: trailing space: %q", name, format, number+1, line)
-				}
-				if i := strings.IndexFunc(line, unicode.IsControl); i >= 0 || !utf8.ValidString(line) {
-					t.Errorf("%s %s:%d: control character: %q", name, format, number+1, line)
-				}
+	for name, run := range map[string]*results.Run{
+		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "nasty": reporttest.NastyRun(),
+	} {
+		for format, p := range map[string]printer{"text": Text, "ledger": Ledger, "losses": Losses, "claims": Claims} {
+			for _, width := range reporttest.Widths() {
+				out := reporttest.Printed(t, func(w io.Writer, run *results.Run, _ struct{}) error {
+					return p(w, run, Options{Width: width})
+				}, run)
+				textFits(t, fmt.Sprintf("%s %s", name, format), out, width)
 			}
+		}
+	}
+}
+
+func textFits(t *testing.T, name, out string, width int) {
+	t.Helper()
+	for number, line := range strings.Split(out, "\n") {
+		if w := document.DisplayWidth(line); w > width {
+			t.Errorf("%s:%d: %d columns instead of %d: %s", name, number+1, w, width, line)
+		}
+		if line != strings.TrimRight(line, " ") {
+			t.Errorf("%s:%d: trailing space: %q", name, number+1, line)
+		}
+		if i := strings.IndexFunc(line, unicode.IsControl); i >= 0 || !utf8.ValidString(line) {
+			t.Errorf("%s:%d: control character: %q", name, number+1, line)
 		}
 	}
 }
@@ -127,7 +137,7 @@ func TestTextKeepsItsWord(t *testing.T) {
 func TestEveryFormatOfLittle(t *testing.T) {
 	for name, run := range reporttest.LittleRuns() {
 		for format, p := range map[string]printer{
-			"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": claimsOnly,
+			"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": Claims,
 		} {
 			t.Run(name+" "+format, func(t *testing.T) {
 				if out := reporttest.Printed(t, p, run); out == "" && run.Scenarios != nil {
@@ -157,7 +167,7 @@ func TestOptionsScenarios(t *testing.T) {
 // A full disk behind the pipe must not pass for success.
 func TestWriteErrors(t *testing.T) {
 	for format, p := range map[string]printer{
-		"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": claimsOnly,
+		"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": Claims,
 	} {
 		whole := len(reporttest.Printed(t, p, reporttest.FinishedRun()))
 		for _, room := range []int{0, 1, whole / 2, whole - 1} {

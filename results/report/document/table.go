@@ -16,16 +16,16 @@ import (
 // words that are wider than their column, and has no answer to more columns than fit.
 
 const (
-	// MaxWidth is the width of text output, in columns.
-	MaxWidth = 100
+	// MaxWidth is how many columns text takes where there is room, and MinWidth how many it takes
+	// at least.
+	MaxWidth, MinWidth = 100, 40
 	// between is the space between two columns.
 	between = 2
-	// narrow is the width under which a column is not wrapped within words; the table is split
-	// instead.
-	narrow = 24
-	// widest bounds any column of a split table, so that any one fits beside the first.
-	widest = (MaxWidth - between) / 2
 )
+
+// narrow is the width under which a column is not wrapped within words; the table is split instead.
+// Two such columns fit beside each other.
+func narrow(width int) int { return min(24, (width-between)/2) }
 
 // DisplayWidth returns how many columns of a terminal s takes. The locale does not change it, and
 // it is the measure that tablewriter lays tables out by.
@@ -33,9 +33,9 @@ func DisplayWidth(s string) int {
 	return twwidth.WidthWithOptions(s, twwidth.Options{EastAsianWidth: false})
 }
 
-// text prints the table, split if it must be, then its notes.
-func (t *Table) text(w io.Writer) error {
-	for i, part := range t.split(MaxWidth) {
+// text prints the table in lines of at most width columns, split if it must be, then its notes.
+func (t *Table) text(w io.Writer, width int) error {
+	for i, part := range t.split(width) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
@@ -45,7 +45,7 @@ func (t *Table) text(w io.Writer) error {
 	}
 	for i, note := range t.notes {
 		marked := mark(i+1) + " "
-		if err := writeWrapped(w, note, marked, strings.Repeat(" ", DisplayWidth(marked))); err != nil {
+		if err := writeWrapped(w, width, note, marked, strings.Repeat(" ", DisplayWidth(marked))); err != nil {
 			return err
 		}
 	}
@@ -58,11 +58,12 @@ func (t *Table) split(width int) []*Table {
 	if shrunk, ok := t.shrink(widths, width); ok {
 		return []*Table{t.wrapped(shrunk)}
 	}
-	// The first column stands in every part, so a narrow one makes fewer parts.
-	widths[0] = min(widths[0], max(narrow, t.longestWord(0)), widest)
+	// Any column fits beside the first, which stands in every part: a narrow one makes fewer parts.
+	widest := (width - between) / 2
+	widths[0] = min(widths[0], max(narrow(width), t.longestWord(0)), widest)
 	for i, c := range t.Columns {
 		if !c.Right {
-			widths[i] = min(widths[i], max(narrow, width/3))
+			widths[i] = min(widths[i], max(narrow(width), width/3))
 		}
 		widths[i] = min(widths[i], widest)
 	}
@@ -117,7 +118,7 @@ func (t *Table) shrink(widths []int, width int) ([]int, bool) {
 	out := append([]int(nil), widths...)
 	least := make([]int, len(out))
 	for i := range least {
-		least[i] = min(t.longestWord(i), narrow)
+		least[i] = min(t.longestWord(i), narrow(width))
 	}
 	for {
 		total := between * (len(out) - 1)
@@ -271,7 +272,8 @@ func wrapLine(line string, width int) []string {
 	return lines
 }
 
-// cut takes as many whole characters off word as fit into width, at least one.
+// cut takes as many whole characters off word as fit into width, at least one. It cuts behind a
+// hyphen or the like, if there is one in the second half of the width.
 func cut(word string, width int) (head, rest string) {
 	at := 0
 	for i, r := range word {
@@ -280,13 +282,32 @@ func cut(word string, width int) (head, rest string) {
 		}
 		at = i + len(string(r))
 	}
+	if i := strings.LastIndexAny(word[:at], "-/_=.,:+"); DisplayWidth(word[:i+1]) > width/2 {
+		at = i + 1
+	}
 	return word[:at], word[at:]
 }
 
-// writeWrapped prints text in lines of at most MaxWidth, the first after prefix, the others after
-// indent.
-func writeWrapped(w io.Writer, text, prefix, indent string) error {
-	room := MaxWidth - max(DisplayWidth(prefix), DisplayWidth(indent))
+// Shorten returns s in one line of at most width columns, cut off at the end if it is longer.
+func Shorten(s string, width int) string {
+	s = strings.ReplaceAll(Clean(s), "\n", " ")
+	if DisplayWidth(s) <= width {
+		return s
+	}
+	at := 0
+	for i := range s {
+		if DisplayWidth(s[:i]) >= width {
+			break
+		}
+		at = i
+	}
+	return s[:at] + "…"
+}
+
+// writeWrapped prints text in lines of at most width columns, the first after prefix, the others
+// after indent.
+func writeWrapped(w io.Writer, width int, text, prefix, indent string) error {
+	room := width - max(DisplayWidth(prefix), DisplayWidth(indent))
 	for line := range strings.SplitSeq(wrap(text, room), "\n") {
 		if _, err := fmt.Fprintln(w, strings.TrimRight(prefix+line, " ")); err != nil {
 			return err
@@ -296,13 +317,13 @@ func writeWrapped(w io.Writer, text, prefix, indent string) error {
 	return nil
 }
 
-// Fold prints text in lines of at most MaxWidth columns, without tabs and control characters. The
-// rest of a line that is too long goes into the next, indented by four more, and as a comment if
-// the line was one.
-func Fold(w io.Writer, text string) error {
+// Fold prints text in lines of at most width columns, without tabs and control characters. The rest
+// of a line that is too long goes into the next, indented by four more, and as a comment if the line
+// was one.
+func Fold(w io.Writer, width int, text string) error {
 	for line := range strings.Lines(Clean(text)) {
 		line = strings.TrimSuffix(line, "\n")
-		if DisplayWidth(line) <= MaxWidth {
+		if DisplayWidth(line) <= width {
 			if _, err := fmt.Fprintln(w, line); err != nil {
 				return err
 			}
@@ -310,7 +331,7 @@ func Fold(w io.Writer, text string) error {
 		}
 		rest := strings.TrimLeft(line, "# ")
 		prefix := strings.TrimSuffix(line, rest)
-		if err := writeWrapped(w, rest, prefix, prefix+"    "); err != nil {
+		if err := writeWrapped(w, width, rest, prefix, prefix+"    "); err != nil {
 			return err
 		}
 	}
@@ -318,8 +339,8 @@ func Fold(w io.Writer, text string) error {
 }
 
 // WriteTable prints a table of text by itself: one heading per column, rows of as many
-// cells, wrapped to 100 columns as all text here.
-func WriteTable(w io.Writer, headings []string, rows [][]string) error {
+// cells, in lines of at most width columns.
+func WriteTable(w io.Writer, width int, headings []string, rows [][]string) error {
 	t := &Table{}
 	for _, h := range headings {
 		t.Columns = append(t.Columns, Left(h))
@@ -331,5 +352,5 @@ func WriteTable(w io.Writer, headings []string, rows [][]string) error {
 		}
 		t.Add(cells...)
 	}
-	return t.text(w)
+	return t.text(w, width)
 }

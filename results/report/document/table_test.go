@@ -11,8 +11,13 @@ import (
 
 func rendered(t *testing.T, table *Table) string {
 	t.Helper()
+	return renderedIn(t, MaxWidth, table)
+}
+
+func renderedIn(t *testing.T, width int, table *Table) string {
+	t.Helper()
 	var out bytes.Buffer
-	if err := table.text(&out); err != nil {
+	if err := table.text(&out, width); err != nil {
 		t.Fatal(err)
 	}
 	return "\n" + out.String()
@@ -159,17 +164,24 @@ func TestTableFitsAnything(t *testing.T) {
 			}
 			table.Add(cells...)
 		}
-		out := rendered(t, table)
-		for line := range strings.Lines(out) {
-			if w := DisplayWidth(strings.TrimSuffix(line, "\n")); w > MaxWidth {
-				t.Fatalf("%d Columns: %q", w, line)
-			}
+		for width := MinWidth; width <= MaxWidth; width += 20 {
+			fitsIn(t, width, table)
 		}
-		for _, row := range table.Rows {
-			for _, cell := range row[1:] { // the first column is repeated
-				if strings.Count(out, "漢") < strings.Count(cell, "漢") {
-					t.Fatalf("characters of %q are missing in:\n%s", cell, out)
-				}
+	}
+}
+
+func fitsIn(t *testing.T, width int, table *Table) {
+	t.Helper()
+	out := renderedIn(t, width, table)
+	for line := range strings.Lines(out) {
+		if w := DisplayWidth(strings.TrimSuffix(line, "\n")); w > width {
+			t.Fatalf("%d columns instead of %d: %q", w, width, line)
+		}
+	}
+	for _, row := range table.Rows {
+		for _, cell := range row[1:] { // the first column is repeated
+			if strings.Count(out, "漢") < strings.Count(cell, "漢") {
+				t.Fatalf("characters of %q are missing in:\n%s", cell, out)
 			}
 		}
 	}
@@ -187,11 +199,28 @@ func TestWrap(t *testing.T) {
 		{"a eight888", 7, "a\neight88\n8"},
 		{"漢字漢", 5, "漢字\n漢"},
 		{"漢", 1, "漢"},
+		{"independent-of-control-plane", 19, "independent-of-\ncontrol-plane"},
+		{"a/bcdefghijkl", 9, "a/bcdefgh\nijkl"}, // too far in front
 		{"keep\nbreaks", 9, "keep\nbreaks"},
 		{"", 5, ""},
 	} {
 		if got := wrap(test.in, test.width); got != test.want {
 			t.Errorf("wrap(%q, %d): got %q, want %q", test.in, test.width, got, test.want)
+		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	for _, test := range []struct {
+		in    string
+		width int
+		want  string
+	}{
+		{"fits", 4, "fits"}, {"fits not", 4, "fit…"}, {"漢字漢", 5, "漢字…"}, {"漢字漢", 6, "漢字漢"}, {"漢字", 3, "漢…"},
+		{"a\nb\x1b", 9, "a b\ufffd"}, {"", 5, ""}, {"ab", 1, "…"},
+	} {
+		if got := Shorten(test.in, test.width); got != test.want || DisplayWidth(got) > test.width {
+			t.Errorf("Shorten(%q, %d): got %q, want %q", test.in, test.width, got, test.want)
 		}
 	}
 }
@@ -211,7 +240,7 @@ func TestFold(t *testing.T) {
 		strings.Repeat("a  ", 33) + "z": strings.Repeat("a  ", 33) + "z\n",
 	} {
 		var out strings.Builder
-		if err := Fold(&out, in); err != nil || out.String() != want {
+		if err := Fold(&out, MaxWidth, in); err != nil || out.String() != want {
 			t.Errorf("%q: %v, got %q, want %q", in, err, out.String(), want)
 		}
 	}

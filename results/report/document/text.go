@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Text prints the document in lines of at most MaxWidth columns.
-func (d *Document) Text(w io.Writer) error {
+// Text prints the document in lines of at most width columns, MinWidth to MaxWidth.
+func (d *Document) Text(w io.Writer, width int) error {
 	for i, b := range d.blocks {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -15,17 +15,17 @@ func (d *Document) Text(w io.Writer) error {
 		var err error
 		switch b := b.(type) {
 		case heading:
-			err = b.textTo(w)
+			err = b.textTo(w, width)
 		case paragraph:
-			err = writeLines(w, string(b))
+			err = writeLines(w, width, string(b))
 		case list:
 			for _, item := range b {
-				if err = writeWrapped(w, item, "  - ", "    "); err != nil {
+				if err = writeWrapped(w, width, item, "  - ", "    "); err != nil {
 					break
 				}
 			}
 		case *Table:
-			err = b.text(w)
+			err = b.text(w, width)
 		}
 		if err != nil {
 			return err
@@ -35,21 +35,21 @@ func (d *Document) Text(w io.Writer) error {
 }
 
 // textTo underlines the two upper levels.
-func (h heading) textTo(w io.Writer) error {
-	if err := writeLines(w, h.text); err != nil {
+func (h heading) textTo(w io.Writer, width int) error {
+	if err := writeLines(w, width, h.text); err != nil {
 		return err
 	}
 	under := map[int]string{1: "═", 2: "─"}[h.level]
 	if under == "" {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, strings.Repeat(under, min(MaxWidth, blockWidth(h.text))))
+	_, err := fmt.Fprintln(w, strings.Repeat(under, min(width, blockWidth(h.text))))
 	return err
 }
 
-func writeLines(w io.Writer, text string) error {
+func writeLines(w io.Writer, width int, text string) error {
 	for line := range strings.SplitSeq(text, "\n") {
-		if err := writeWrapped(w, line, "", ""); err != nil {
+		if err := writeWrapped(w, width, line, "", ""); err != nil {
 			return err
 		}
 	}

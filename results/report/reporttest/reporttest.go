@@ -323,6 +323,9 @@ func LittleRuns() map[string]*results.Run {
 	}
 }
 
+// Widths are widths of terminals that text is to fit, in columns.
+func Widths() []int { return []int{40, 60, 80, 100} }
+
 // Printed is what p prints of the run, with the zero value of its options.
 func Printed[O any](t testing.TB, p func(io.Writer, *results.Run, O) error, run *results.Run) string {
 	t.Helper()
