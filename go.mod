@@ -17,6 +17,7 @@ require (
 	github.com/olekukonko/tablewriter v1.1.5 // tables as text and Markdown
 	github.com/schollz/progressbar/v3 v3.19.1 // progress on a terminal
 	github.com/spf13/cobra v1.10.2 // commands and flags
+	github.com/spf13/pflag v1.0.10 // what is wrong with a flag, as types
 	github.com/tsenart/vegeta/v12 v12.13.0 // open-loop load
 	github.com/vishvananda/netlink v1.3.1 // links, addresses, routes and conntrack of the labs
 	go.yaml.in/yaml/v4 v4.0.0 // scenario files, with the line of each value
@@ -65,7 +66,6 @@ require (
 	github.com/prometheus/procfs v0.15.1 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/rs/dnscache v0.0.0-20230804202142-fc85eb664529 // indirect
-	github.com/spf13/pflag v1.0.10 // indirect
 	github.com/tsenart/go-tsz v0.0.0-20180814235614-0bd30b3df1c3 // indirect
 	github.com/vishvananda/netns v0.0.5 // indirect
 	golang.org/x/exp/typeparams v0.0.0-20260209203927-2842357ff358 // indirect

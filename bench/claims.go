@@ -15,7 +15,7 @@ func newClaims(s *session) *cobra.Command {
 		Long: `Claims prints what is widely said about SO_REUSEPORT, zero-downtime restarts and Kubernetes, each with
 the verdict of a run on its machine and the figures that decide it. Without RUN it takes the newest
 under ` + runsDir + `.`,
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+		Args: takes(0, 1, "one run"),
 		RunE: func(c *cobra.Command, args []string) error {
 			run, err := loadRun(args)
 			if err != nil {

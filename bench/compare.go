@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -87,12 +88,13 @@ compared, see --allow; 3 something could not be compared, and nothing is known t
   reuseport-bench compare OLD NEW --metric response_p99_ns --only stop=drain --threshold response_p99_ns=5%
   # In a job of GitHub Actions.
   reuseport-bench compare OLD NEW --format github >> "$GITHUB_STEP_SUMMARY"`,
-		Args: usageArgs(cobra.ExactArgs(2)),
+		Args: takes(2, 2, "two runs, BASE and HEAD"),
 		RunE: func(c *cobra.Command, args []string) error {
 			formats := compareFormats(s.width)
 			print, ok := formats[f.format]
 			if !ok {
-				return usage(fmt.Errorf("--format %s: must be one of %s", f.format, strings.Join(slices.Sorted(maps.Keys(formats)), ", ")))
+				return usagef(c, "--format %s: there is none; %s", quoted(f.format),
+					instead(f.format, slices.Sorted(maps.Keys(formats))))
 			}
 			comparison, err := f.compare(args[0], args[1])
 			if err != nil {
@@ -122,14 +124,59 @@ func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, m := range f.metrics {
+		if _, ok := metrics.FindCompared(m); !ok {
+			return nil, notCompared("metric", m)
+		}
+	}
+	for _, a := range f.allow {
+		if may := compare.Allowances(); !slices.Contains(may, a) {
+			return nil, fmt.Errorf("--allow %s: nothing of that name can differ; %s",
+				quoted(a), instead(a, may))
+		}
+	}
 	baseRuns, baseErr := stored.LoadAll(base)
 	headRuns, headErr := stored.LoadAll(head)
 	if err := errors.Join(baseErr, headErr); err != nil {
 		return nil, err
 	}
+	all := slices.Concat(baseRuns, headRuns)
+	if err := f.checkNames(all); err != nil {
+		return nil, err
+	}
 	return compare.Runs(baseRuns, headRuns, compare.Options{
 		Scenarios: f.scenarios, Only: only, Metrics: f.metrics, Thresholds: thresholds, Allow: f.allow,
 	})
+}
+
+// checkNames refuses scenarios and labels that no run has.
+func (f compareFlags) checkNames(runs []*results.Run) error {
+	var names []string
+	var labels []map[string]string
+	for _, run := range runs {
+		names = append(names, scenarioNames(run)...)
+		for _, s := range run.Scenarios {
+			for _, v := range s.Variants {
+				labels = append(labels, v.Labels)
+			}
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	for _, name := range f.scenarios {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("--scenario %s: no run has one of that name; %s",
+				quoted(name), instead(name, names))
+		}
+	}
+	only, err := parseLabels(f.only)
+	return cmp.Or(err, checkOnly(only, labels))
+}
+
+// notCompared is the error for a metric of a flag that cannot be compared.
+func notCompared(flag, metric string) error {
+	return fmt.Errorf("--%s %s: cannot be compared; %s",
+		flag, quoted(metric), instead(metric, metrics.Compared()))
 }
 
 // parseThresholds reads METRIC=VALUE.
@@ -138,18 +185,20 @@ func parseThresholds(list []string) (map[string]float64, error) {
 	for _, text := range list {
 		metric, value, ok := strings.Cut(text, "=")
 		if !ok || metric == "" || value == "" {
-			return nil, fmt.Errorf("--threshold %q: must be METRIC=VALUE, for example response_p99_ns=10%%", text)
+			return nil, fmt.Errorf("--threshold %s: must be METRIC=VALUE, "+
+				"for example response_p99_ns=10%%", quoted(text))
 		}
 		if _, twice := thresholds[metric]; twice {
-			return nil, fmt.Errorf("--threshold %s is given twice; a metric has one", metric)
+			return nil, fmt.Errorf("--threshold: %s is given twice; a metric has one",
+				quoted(metric))
 		}
 		m, ok := metrics.FindCompared(metric)
 		if !ok {
-			return nil, fmt.Errorf("--threshold %s: no metric that can be compared; these can: %s", metric, strings.Join(metrics.Compared(), ", "))
+			return nil, notCompared("threshold", metric)
 		}
 		x, err := parseThreshold(m, value)
 		if err != nil {
-			return nil, fmt.Errorf("--threshold %s: %w", text, err)
+			return nil, fmt.Errorf("--threshold %s: %w", quoted(text), err)
 		}
 		thresholds[metric] = x
 	}
@@ -194,9 +243,10 @@ func compareVerdict(c *compare.Comparison) error {
 	}
 	switch {
 	case len(worse) > 0: // that is certain, whatever else could not be told
-		return &exitError{exitFailed, fmt.Errorf("got worse:\n  %s", strings.Join(slices.Concat(worse, unmeasured), "\n  "))}
+		all := firstOf(slices.Concat(worse, unmeasured))
+		return &exitError{exitFailed, fmt.Errorf("got worse:\n  %s", strings.Join(all, "\n  "))}
 	case len(unmeasured) > 0:
-		return notMeasured(errors.New(strings.Join(unmeasured, "\n  ")))
+		return notMeasured(errors.New(strings.Join(firstOf(unmeasured), "\n  ")))
 	}
 	return nil
 }

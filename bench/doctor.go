@@ -32,8 +32,11 @@ no lab can be made at all ends with status 3.
 
 With --measure it measures what the program's own instrument costs instead: the same load with the tracing of losses off and
 on, in turn.`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: takes(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if trials != "" && !measure {
+				return usagef(c, "--trials goes with --measure")
+			}
 			ctx, done := s.begin(c.Context())
 			defer done()
 			found, err := examine(ctx)

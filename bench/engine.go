@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,7 +35,7 @@ only answers: our own; the stock vegeta command, where 'make bench-engine' has b
 where they are installed; and a floor, one thread with an epoll set and nothing else.
 
 It is a benchmark and decides nothing.`,
-		Args:   usageArgs(cobra.NoArgs),
+		Args:   takes(0, 0, ""),
 		Hidden: true,
 		RunE:   func(c *cobra.Command, _ []string) error { return benchEngine(c, s, f) },
 	}
@@ -49,17 +48,15 @@ It is a benchmark and decides nothing.`,
 
 func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 	if f.repeat < 1 || f.seconds < 1 {
-		return usage(errors.New("--repeat and --seconds must be at least 1"))
+		return usagef(c, "--repeat %d, --seconds %d: both must be at least 1", f.repeat, f.seconds)
 	}
 	for flag, names := range map[string][2][]string{
 		"generator": {f.generators, generators.Names()}, "connections": {f.connections, generators.Connections()},
 	} {
-		if len(names[0]) == 0 {
-			return usage(fmt.Errorf("--%s names none: there are %s; leave it out for all", flag, strings.Join(names[1], ", ")))
-		}
 		for _, name := range names[0] {
 			if !slices.Contains(names[1], name) {
-				return usage(fmt.Errorf("--%s %s: there are %s", flag, name, strings.Join(names[1], ", ")))
+				return usagef(c, "--%s %s: there is none; %s",
+					flag, quoted(name), instead(name, names[1]))
 			}
 		}
 	}

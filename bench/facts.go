@@ -51,17 +51,27 @@ func printFacts(c *cobra.Command, args, scenarios []string, trial string, print 
 	if err != nil {
 		return usage(err)
 	}
+	var names, trials []string
+	for _, f := range files {
+		names, trials = append(names, f.Scenario), append(trials, f.Name)
+	}
+	names = slices.Compact(names)
 	for _, s := range scenarios {
-		if !slices.ContainsFunc(files, func(f harness.FactsFile) bool { return f.Scenario == s }) {
-			return usage(fmt.Errorf("--scenario %s: %s has no facts of it", s, path))
+		if !slices.Contains(names, s) {
+			return usagef(c, "--scenario %s: the run has no facts of it; %s",
+				quoted(s), instead(s, names))
 		}
+	}
+	if trial != "" && !slices.Contains(trials, trial) {
+		return usagef(c, "--trial %s: the run has no facts of it; %s",
+			quoted(trial), instead(trial, trials))
 	}
 	files = slices.DeleteFunc(files, func(f harness.FactsFile) bool {
 		ofThese := slices.ContainsFunc(scenarios, func(s string) bool { return f.Scenario == s })
 		return trial != "" && f.Name != trial || len(scenarios) > 0 && !ofThese
 	})
 	if len(files) == 0 {
-		return usage(fmt.Errorf("%s: it has facts, but of no such trial; see the names in %s", path, filepath.Join(path, "facts")))
+		return usagef(c, "--trial %s is of no scenario that --scenario names", quoted(trial))
 	}
 	return print(c.OutOrStdout(), kept{path, files, trial == "" && len(scenarios) == 0})
 }

@@ -117,7 +117,7 @@ var allowed = map[string][]string{
 		"bench/internal/netlab", "bench/internal/plan", "bench/internal/trial", "results",
 		"results/claims", "results/command", "results/compare", "results/metrics", "results/report",
 		"results/report/document", "results/report/formats", "results/stats", "results/stored",
-		"results/unit", "scenarios", "servers/worker",
+		"results/unit", "scenarios", "scenarios/strictyaml", "servers/worker",
 	},
 	// For tests.
 	"bench/internal/gates/gatestest": {"results", "results/summary", "scenarios"},

@@ -15,7 +15,7 @@ func newList(s *session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the scenarios",
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  takes(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var rows [][]string
 			for _, name := range scenarios.Names() {
@@ -40,14 +40,4 @@ func newList(s *session) *cobra.Command {
 	}
 	c.Flags().BoolVar(&namesOnly, "names", false, "print the names alone, one a line")
 	return c
-}
-
-// usageArgs makes an argument check's error one of usage.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
-		}
-		return nil
-	}
 }

@@ -30,6 +30,7 @@ import (
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/trial"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/servers/worker"
 )
 
@@ -111,7 +112,7 @@ func run(args []string, stdout, stderr *os.File) int {
 		status = exit.status
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(stderr, "reuseport-bench:", text)
+		fmt.Fprintln(stderr, "reuseport-bench:", document.Clean(text))
 	}
 	return status
 }
@@ -164,14 +165,27 @@ machine can do.`,
 		SilenceErrors: true,
 		Version:       version(),
 	}
+	root.Args = cobra.ArbitraryArgs
+	root.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(c, args[0])
+		}
+		return c.Help()
+	}
+	root.PersistentPreRunE = noEmpty
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
-	})
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newRun(s), newList(s), newShow(s), newSchema(), newReport(s), newCompare(s),
 		newClaims(s), newDoctor(s), newBenchEngine(s))
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			completionErrors(c)
+		}
+	}
 	return root
 }
 

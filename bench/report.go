@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,17 +57,22 @@ missing.`,
   benchstat -filter '.unit:(dropped/restart OR response-p99-sec)' old.txt new.txt
   benchstat -col /stop new.txt
   reuseport-bench report --format vegeta --trial rolling-restart-00-00 RUN | vegeta plot > plot.html`,
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+		Args: takes(0, 1, "one run"),
 		RunE: func(c *cobra.Command, args []string) error {
 			facts, ofFacts := factsFormats[format]
 			print, ok := reportFormats[format]
+			err := exclusive(c, "each is a report of its own",
+				"ledger", "losses", "format", "rejudge")
 			switch {
+			case err != nil:
+				return err
 			case rejudge:
 				facts = rejudgeFacts
 			case !ok && !ofFacts:
-				return usage(fmt.Errorf("--format %s: must be one of %s", format, strings.Join(formatNames(), ", ")))
+				return usagef(c, "--format %s: there is none; %s",
+					quoted(format), instead(format, formatNames()))
 			case trial != "" && !ofFacts:
-				return usage(errors.New("--trial goes with --format attempts or vegeta, or with --rejudge"))
+				return usagef(c, "--trial goes with --format attempts or vegeta, or with --rejudge")
 			}
 			if facts != nil {
 				return printFacts(c, args, only, trial, facts)
@@ -85,6 +87,12 @@ missing.`,
 			if err != nil {
 				return usage(err)
 			}
+			for _, name := range only {
+				if names := scenarioNames(run); !slices.Contains(names, name) {
+					return usagef(c, "--scenario %s: the run has none of that name; %s",
+						quoted(name), instead(name, names))
+				}
+			}
 			if run.FinishedAt != nil { // by this version's rules, as 'claims' does
 				run.Claims = claims.Decide(run, scenarios.Names())
 			}
@@ -97,7 +105,6 @@ missing.`,
 	c.Flags().BoolVar(&rejudge, "rejudge", false, "judge kept facts again, and list what comes out differently")
 	c.Flags().StringVar(&trial, "trial", "", "of kept facts, only this trial: SCENARIO-VARIANT-BLOCK, as its file is called")
 	c.Flags().StringArrayVar(&only, "scenario", nil, "only this scenario; may be repeated")
-	c.MarkFlagsMutuallyExclusive("ledger", "losses", "format", "rejudge")
 	return c
 }
 

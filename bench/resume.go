@@ -22,7 +22,7 @@ func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*p
 		return nil, err
 	}
 	fail := func(err error) (*plan.Plan, error) {
-		return nil, fmt.Errorf("--resume %q: %w", f.resume, err)
+		return nil, fmt.Errorf("--resume %s: %w", quoted(f.resume), err)
 	}
 	for _, s := range run.Scenarios {
 		if s.Trials < 0 || s.Trials > maxTrials {
@@ -60,9 +60,7 @@ func scenariosOf(run *results.Run, names []string) (all []*scenarios.Scenario, e
 	for _, s := range given {
 		named[s.Name] = s
 	}
-	var want []string
 	for _, stored := range run.Scenarios {
-		want = append(want, stored.Name)
 		s := named[stored.Name]
 		if s == nil {
 			if s, err = scenarioOf(stored); err != nil {
@@ -71,7 +69,7 @@ func scenariosOf(run *results.Run, names []string) (all []*scenarios.Scenario, e
 		}
 		all = append(all, s)
 	}
-	slices.Sort(want)
+	want := slices.Sorted(slices.Values(scenarioNames(run)))
 	if have := slices.Sorted(maps.Keys(named)); len(have) > 0 && !slices.Equal(have, want) {
 		return nil, fmt.Errorf("it is a run of %s, not of %s; leave the names out",
 			strings.Join(want, ", "), strings.Join(have, ", "))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,11 +71,13 @@ their reasons and repeated, at most three for eight that were planned.
 The report goes to standard output, the results to a new directory under ` + runsDir + `. An
 interrupted run keeps every trial that had ended: 'report' reads it, --resume goes on with it.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			// What is said must mean something: an unset shell variable is not the default.
-			for _, name := range []string{"trials", "out", "resume"} {
-				if flag := c.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
-					return usage(fmt.Errorf("--%s %q: needs a value; leave it out for the default", name, flag.Value))
-				}
+			if err := cmp.Or(
+				exclusive(c, "a run goes on in its own directory", "out", "resume"),
+				exclusive(c, "the plan is text", "json", "dry-run"),
+				exclusive(c, "a run goes on with its own seed", "resume", "seed"),
+				exclusive(c, "a run goes on with its own number of blocks", "resume", "quick"),
+			); err != nil {
+				return err
 			}
 			f.budgetSet = c.Flags().Changed("budget")
 			// A run that has facts goes on to have them.
@@ -82,9 +85,10 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 				f.keepFacts = harness.HasFacts(f.resume)
 			}
 			if auto := f.trials == trialsAuto; f.budgetSet && !auto && f.resume == "" {
-				return usage(errors.New("--budget: how long to add trials; it needs --trials auto"))
+				return usagef(c, "--budget: how long to add trials; it needs --trials auto")
 			} else if auto && f.quick {
-				return usage(errors.New("--quick and --trials auto: one bounds the time, the other adds to it; use --budget"))
+				return usagef(c, "--quick and --trials auto: one bounds the time, the other adds "+
+					"to it; use --budget")
 			}
 			return runScenarios(c, s, args, f)
 		},
@@ -99,10 +103,6 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 	c.Flags().BoolVar(&f.json, "json", false, "print run.json instead of the report")
 	c.Flags().BoolVar(&f.keepFacts, "keep-facts", false, "keep what each trial is judged by; takes 1.2 MB per 1000 attempts; --resume goes on as the run began")
 	c.Flags().StringVar(&f.resume, "resume", "", "go on with the unfinished run in this directory")
-	c.MarkFlagsMutuallyExclusive("out", "resume")
-	c.MarkFlagsMutuallyExclusive("json", "dry-run")
-	c.MarkFlagsMutuallyExclusive("resume", "seed")
-	c.MarkFlagsMutuallyExclusive("resume", "quick")
 	return c
 }
 
@@ -135,7 +135,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		return usage(err)
 	}
 	stderr := c.ErrOrStderr()
-	fmt.Fprintf(stderr, "%s; results go to %s\n", planned.Summary(), dir.Path())
+	fmt.Fprintf(stderr, "%s; results go to %s\n", planned.Summary(), command.Quote(dir.Path()))
 	p := newProgress(stderr)
 	run, err := harness.Run(ctx, planned, harness.RunConfig{
 		Roles: roles(), Version: version(), Directory: dir, KeepFacts: f.keepFacts,
@@ -151,7 +151,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	if err = printRun(c.OutOrStdout(), s.width, run, f.json); errors.Is(err, syscall.EPIPE) {
 		err = nil
 	}
-	fmt.Fprintf(stderr, "results are in %s; to print them again: %s\n", dir.Path(),
+	fmt.Fprintf(stderr, "results are in %s; to print them again: %s\n", command.Quote(dir.Path()),
 		command.Line("report", command.Path(dir.Path()), "--format", "markdown"))
 	return errors.Join(err, verdict(run))
 }
@@ -211,6 +211,13 @@ func (f *runFlags) unfinished(
 	return notMeasured(err)
 }
 
+func scenarioNames(run *results.Run) (names []string) {
+	for _, s := range run.Scenarios {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
 func countTrials(run *results.Run) (n int) {
 	for _, s := range run.Scenarios {
 		for _, v := range s.Variants {
@@ -250,6 +257,15 @@ func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, erro
 	if err != nil {
 		return nil, err
 	}
+	if len(o.Only) > 0 {
+		whole, err := plan.New(all, 1, machine, plan.Options{})
+		if err != nil {
+			return nil, err
+		}
+		if err := checkOnly(o.Only, labelsOf(whole)); err != nil {
+			return nil, err
+		}
+	}
 	seed := f.seed
 	if seed == 0 {
 		seed = rand.Uint64()>>12 + 1 // fits a JSON number exactly
@@ -285,7 +301,8 @@ func (f *runFlags) options() (o plan.Options, err error) {
 		o.Auto = true
 	case f.trials != "":
 		if o.Trials, err = strconv.Atoi(f.trials); err != nil || o.Trials < 1 || o.Trials > maxTrials {
-			return o, fmt.Errorf("--trials %s: must be at least 1 and at most %d, or auto", f.trials, maxTrials)
+			return o, fmt.Errorf("--trials %s: must be at least 1 and at most %d, or auto",
+				quoted(f.trials), maxTrials)
 		}
 	}
 	return o, nil
@@ -303,39 +320,27 @@ func capabilities(found []doctor.Result) map[string]string {
 	return out
 }
 
-func loadScenarios(names []string) ([]*scenarios.Scenario, error) {
-	var all []*scenarios.Scenario
-	var errs []error
+// loadScenarios loads scenarios, each once. What is wrong with the first ones comes at once.
+func loadScenarios(names []string) (all []*scenarios.Scenario, err error) {
+	var problems []string
 	seen := map[string]bool{}
 	for _, name := range names {
 		s, err := scenarios.Load(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+		switch {
+		case err != nil:
+			problems = append(problems, err.Error())
+		case seen[s.Name]:
+			problems = append(problems,
+				fmt.Sprintf("scenario %q is named twice; name it once", s.Name))
+		default:
+			seen[s.Name] = true
+			all = append(all, s)
 		}
-		if seen[s.Name] {
-			errs = append(errs, fmt.Errorf("scenario %s is named twice", s.Name))
-			continue
-		}
-		seen[s.Name] = true
-		all = append(all, s)
 	}
-	return all, errors.Join(errs...)
-}
-
-func parseLabels(list []string) (scenarios.Labels, error) {
-	labels := scenarios.Labels{}
-	for _, kv := range list {
-		k, v, ok := strings.Cut(kv, "=")
-		if !ok || k == "" || v == "" {
-			return nil, fmt.Errorf("--only %q: must be KEY=VALUE, for example stop=close", kv)
-		}
-		if _, twice := labels[k]; twice {
-			return nil, fmt.Errorf("--only %s is given twice; a variant has one value for a key", k)
-		}
-		labels[k] = v
+	if len(problems) > 0 {
+		return nil, errors.New(strings.Join(firstOf(problems), "\n"))
 	}
-	return labels, nil
+	return all, nil
 }
 
 func printRun(w io.Writer, width int, run *results.Run, asJSON bool) error {
@@ -386,9 +391,12 @@ func verdict(run *results.Run) error {
 	}
 	switch {
 	case len(unmeasured) > 0:
-		return notMeasured(fmt.Errorf("could not measure:\n  %s%s", strings.Join(append(unmeasured, failed...), "\n  "), quickHint(run)+busyHint(run)))
+		all := firstOf(append(unmeasured, failed...))
+		return notMeasured(fmt.Errorf("could not measure:\n  %s%s",
+			strings.Join(all, "\n  "), quickHint(run)+busyHint(run)))
 	case len(failed) > 0:
-		return &exitError{exitFailed, fmt.Errorf("gates failed:\n  %s", strings.Join(failed, "\n  "))}
+		all := strings.Join(firstOf(failed), "\n  ")
+		return &exitError{exitFailed, fmt.Errorf("gates failed:\n  %s", all)}
 	}
 	return nil
 }

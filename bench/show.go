@@ -15,7 +15,7 @@ func newShow(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show NAME|FILE.yaml",
 		Short: "Show a scenario fully expanded: every default, every variant",
-		Args:  usageArgs(cobra.ExactArgs(1)),
+		Args:  takes(1, 1, "one scenario"),
 		RunE: func(c *cobra.Command, args []string) error {
 			scenario, err := scenarios.Load(args[0])
 			if err != nil {
@@ -44,7 +44,7 @@ func newSchema() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of scenario files, for editors",
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  takes(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			schema, err := scenarios.Schema()
 			if err != nil {

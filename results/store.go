@@ -113,8 +113,7 @@ func LoadUnfinished(dir string) (*Run, error) {
 // Open goes on with the run in dir, and returns it as LoadUnfinished does. A last line that a crash
 // cut off is removed: that trial is to be run again.
 func Open(dir string) (*Store, *Run, error) {
-	run, err := LoadUnfinished(dir)
-	if err != nil {
+	if _, err := LoadUnfinished(dir); err != nil { // before TrialsFile is made
 		return nil, nil, err
 	}
 	s := &Store{dir: dir}
@@ -122,7 +121,7 @@ func Open(dir string) (*Store, *Run, error) {
 		return nil, nil, err
 	}
 	// Read again under the lock: the file may have grown, or the run been finished.
-	run, err = LoadUnfinished(dir)
+	run, err := LoadUnfinished(dir)
 	if err == nil {
 		err = s.dropPartialLine()
 	}

@@ -13,7 +13,7 @@ import (
 func Line(arguments ...string) string {
 	words := []string{"reuseport-bench"}
 	for _, argument := range arguments {
-		words = append(words, quote(argument))
+		words = append(words, Quote(argument))
 	}
 	return strings.Join(words, " ")
 }
@@ -26,10 +26,10 @@ func Path(path string) string {
 	return path
 }
 
-// quote returns a word that a POSIX shell reads as s. Single quotes preserve everything but
+// Quote returns a word that a POSIX shell reads as s. Single quotes preserve everything but
 // themselves (POSIX.1-2024, Shell Command Language, 2.2.2). Characters that are not printable, which
 // could move a terminal's cursor, are left to printf(1); newlines at the end get lost (2.6.3).
-func quote(s string) string {
+func Quote(s string) string {
 	switch {
 	case s != "" && !strings.ContainsFunc(s, special):
 		return s

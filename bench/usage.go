@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"reuseport-bench/scenarios/strictyaml"
+)
+
+// usagef is an error of usage of a command, with a pointer to its help.
+func usagef(c *cobra.Command, format string, args ...any) error {
+	help := "reuseport-bench help"
+	if c.HasParent() {
+		help = c.CommandPath() + " --help"
+	}
+	return usage(fmt.Errorf("%s; see '%s'", fmt.Sprintf(format, args...), help))
+}
+
+// maxQuoted bounds what a message repeats of an argument, in bytes.
+const maxQuoted = 80
+
+// quoted repeats an argument in a message: in quotes, without what moves a cursor, and cut off.
+func quoted(s string) string {
+	if len(s) <= maxQuoted {
+		return strconv.Quote(s)
+	}
+	at := maxQuoted
+	for at > 0 && !utf8.RuneStart(s[at]) {
+		at--
+	}
+	return strconv.Quote(s[:at]+"…") + fmt.Sprintf(" (%d bytes)", len(s))
+}
+
+// maxListed bounds a list of problems, or of what there is instead.
+const maxListed = 20
+
+// firstOf are the first of the items, and how many more there are.
+func firstOf(items []string) []string {
+	if len(items) <= maxListed {
+		return items
+	}
+	return append(slices.Clone(items[:maxListed]), fmt.Sprintf("and %d more", len(items)-maxListed))
+}
+
+// instead is the hint for a word that is not one of those that there are.
+func instead(word string, among []string) string {
+	if near := strictyaml.Nearest(word, among); near != "" {
+		return "did you mean " + quoted(near) + "?"
+	}
+	return "there are: " + strings.Join(firstOf(among), ", ")
+}
+
+// takes checks the number of arguments, which are called what.
+func takes(least, most int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch n := len(args); {
+		case n < least:
+			return usagef(c, "%s needs %s", c.Name(), what)
+		case n > most && most == 0:
+			return usagef(c, "%s takes no arguments, and has %s", c.Name(), quoted(args[0]))
+		case n > most:
+			return usagef(c, "%s takes %s and nothing else, and has %s",
+				c.Name(), what, quoted(args[most]))
+		}
+		return nil
+	}
+}
+
+// noEmpty refuses empty arguments and flags that mean something: an unset variable of a shell is
+// not the default.
+func noEmpty(c *cobra.Command, args []string) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		if err == nil && (len(values) == 0 || slices.Contains(values, "")) {
+			err = usagef(c, `--%s "": needs a value; leave the flag out for the default`, f.Name)
+		}
+	})
+	if err == nil && slices.Contains(args, "") {
+		err = usagef(c, `%s has the empty argument ""; is a variable of the shell not set?`,
+			c.Name())
+	}
+	return err
+}
+
+// exclusive refuses flags that do not go together; why says what to do instead.
+func exclusive(c *cobra.Command, why string, names ...string) error {
+	names = slices.DeleteFunc(names, func(name string) bool { return !c.Flags().Changed(name) })
+	if len(names) < 2 {
+		return nil
+	}
+	return usagef(c, "--%s and --%s do not go together: %s", names[0], names[1], why)
+}
+
+// flagValues say what a flag of a type takes.
+var flagValues = map[string]string{
+	"bool":     "true or false, or nothing",
+	"int":      "a whole number",
+	"uint64":   "a whole number from 0 to 2^64-1",
+	"duration": "a duration, for example 90s or 5m",
+}
+
+// flagError says in our words what is wrong with the flags of a command.
+func flagError(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	var missing *pflag.ValueRequiredError
+	var syntax *pflag.InvalidSyntaxError
+	switch {
+	case !c.HasParent() && c.Flags().NArg() > 0: // the flags are of a command that there is not
+		return unknownCommand(c, c.Flags().Arg(0))
+	case errors.As(err, &invalid):
+		f := invalid.GetFlag()
+		return usagef(c, "--%s %s: must be %s",
+			f.Name, quoted(invalid.GetValue()), flagValues[f.Value.Type()])
+	case errors.As(err, &missing):
+		return usagef(c, "--%s: needs a value", missing.GetFlag().Name)
+	case errors.As(err, &unknown):
+		name := "--" + unknown.GetSpecifiedName()
+		if unknown.GetSpecifiedShortnames() != "" {
+			name = "-" + unknown.GetSpecifiedName()
+		}
+		return usagef(c, "there is no flag %s; %s", quoted(name), instead(name, flagNames(c)))
+	case errors.As(err, &syntax):
+		return usagef(c, "%s is no flag; write --NAME or --NAME=VALUE",
+			quoted(syntax.GetSpecifiedFlag()))
+	}
+	return usagef(c, "%v", err)
+}
+
+func flagNames(c *cobra.Command) (names []string) {
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	return names
+}
+
+// unknownCommand is the error for a word that is not a command below c.
+func unknownCommand(c *cobra.Command, word string) error {
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() || sub.Name() == "help" {
+			names = append(names, sub.Name())
+		}
+	}
+	if len(names) == 0 {
+		return usagef(c, "%s has no commands of its own, and is followed by %s",
+			c.Name(), quoted(word))
+	}
+	return usagef(c, "there is no command %s; %s", quoted(word), instead(word, names))
+}
+
+// newHelp is the help command. Unlike the library's it refuses what is no command.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Say what a command does",
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			switch {
+			case err != nil:
+				return usage(err)
+			case len(rest) > 0:
+				return unknownCommand(about, rest[0])
+			}
+			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
+			return about.Help()
+		},
+	}
+}
+
+// completionErrors gives the library's command for completions our errors.
+func completionErrors(c *cobra.Command) {
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(c, args[0])
+		}
+		return c.Help()
+	}
+	for _, shell := range c.Commands() {
+		shell.Args = takes(0, 0, "")
+	}
+}
