@@ -7,7 +7,7 @@ CI_SCENARIOS := ci-restart ci-steady
 # No C: nothing here needs it, a static binary runs on any distribution, and a worker starts sooner without the dynamic linker.
 export CGO_ENABLED = 0
 
-.PHONY: build bench bench-ci bench-full bench-engine baseline test test-race selftest check generate clean
+.PHONY: build bench bench-ci bench-full bench-engine baseline test test-race selftest kill-test check generate clean
 
 build:
 	$(GO) build -o $(BIN) ./bench
@@ -52,6 +52,12 @@ test-race:
 selftest:
 	$(GO) test ./results/compare ./bench/internal/gates ./bench -run 'TestSelf|TestKernelSelf|TestIntervalCoverage' \
 		-selftest -v -timeout 120m -count=1
+
+# Ends KILLS runs at random instants, in every lab, by every signal, as root and as an ordinary user: is anything
+# left, and do they go on to their end? Five seconds each.
+KILLS := 200
+kill-test:
+	$(GO) test ./bench -run TestKernelKills -kills $(KILLS) -v -timeout 120m -count=1
 
 check:
 	@scripts/check.sh
