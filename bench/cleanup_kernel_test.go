@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -105,6 +106,37 @@ func TestKernelSignals(t *testing.T) {
 	}
 }
 
+// A second signal ends the program at once. Of its labs and of an ordinary user's second process
+// nothing is left either.
+func TestKernelSecondSignal(t *testing.T) {
+	requireLab(t)
+	for _, user := range users(t) {
+		t.Run(user.name, func(t *testing.T) {
+			t.Parallel()
+			p := newProgram(t)
+			p.actAs(t, user.credential)
+			write(t, filepath.Join(p.dir, "idle.yaml"), idle+lenient)
+			c := p.command(t.Context(), "run", "idle.yaml", "--out", "run")
+			var stderr bytes.Buffer
+			c.Stderr = &stderr
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			awaitTrials(t, filepath.Join(p.dir, "run"), 1)
+			for _, by := range endings[:2] {
+				if err := c.Process.Signal(by); err != nil && !errors.Is(err, os.ErrProcessDone) {
+					t.Fatal(err)
+				}
+			}
+			_ = c.Wait()
+			if status := c.ProcessState.ExitCode(); status != exitInterrupted {
+				t.Errorf("exit status %d, want %d\n%s", status, exitInterrupted, stderr.String())
+			}
+			p.gone(t)
+		})
+	}
+}
+
 // TestKernelNoHangUp starts a run as nohup(1) does: a hang-up does not end it.
 func TestKernelNoHangUp(t *testing.T) {
 	requireLab(t)
@@ -114,9 +146,7 @@ func TestKernelNoHangUp(t *testing.T) {
 			p := newProgram(t)
 			p.actAs(t, user.credential)
 			file, out := filepath.Join(p.dir, "idle.yaml"), filepath.Join(p.dir, "run")
-			if err := os.WriteFile(file, []byte(idle+lenient), 0o666); err != nil {
-				t.Fatal(err)
-			}
+			write(t, file, idle+lenient)
 			c := p.command(t.Context(), "run", file, "--out", out, "--trials", "2")
 			c.Args = append([]string{"sh", "-c", `trap '' HUP; exec "$0" "$@"`}, c.Args...)
 			c.Path = "/bin/sh"

@@ -31,9 +31,7 @@ func TestKernelRunsAtOnce(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
 	p := newProgram(t)
-	if err := os.WriteFile(filepath.Join(p.dir, "idle.yaml"), []byte(idle+lenient), 0o666); err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(p.dir, "idle.yaml"), idle+lenient)
 	const runs = 4
 	var all sync.WaitGroup
 	for range runs {
@@ -58,9 +56,7 @@ func TestKernelRunsAtOnce(t *testing.T) {
 func TestKernelNoOutput(t *testing.T) {
 	requireLab(t)
 	p := newProgram(t)
-	if err := os.WriteFile(filepath.Join(p.dir, "idle.yaml"), []byte(idle+lenient), 0o666); err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(p.dir, "idle.yaml"), idle+lenient)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -82,7 +82,11 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 		return notMeasured(err)
 	}
 	done()
-	return printEngines(c.OutOrStdout(), s.width, engines, rounds, len(cpus))
+	var b strings.Builder
+	if err := printEngines(&b, s.width, engines, rounds, len(cpus)); err != nil {
+		return err
+	}
+	return document.Fold(c.OutOrStdout(), s.width, b.String())
 }
 
 // engineTools are the load generators of others that are to be had: vegeta beside this program, as built
@@ -164,8 +168,8 @@ func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, c
 	if kept < rounds {
 		fmt.Fprintf(w, "Of %d rounds, the %d from which the host took the least CPU time (stolen).\n", rounds, kept)
 	}
-	fmt.Fprintln(w, "Flat out, unless it says a rate. A generator's CPU time includes its start and its end. Where neither it nor the\n"+
-		"worker was busy nearly all the time, something else was: then believe nothing.")
+	fmt.Fprintln(w, "Flat out, unless it says a rate. A generator's CPU time includes its start and its end. "+
+		"Where neither it nor the worker was busy nearly all the time, something else was: then believe nothing.")
 	if cpus == 1 {
 		fmt.Fprintln(w, "Generators and worker shared the only CPU.")
 	}

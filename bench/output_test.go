@@ -18,7 +18,7 @@ func printing(t *testing.T) (all [][]string) {
 	}
 	for _, args := range []string{
 		"list", "list --names", "show steady", "schema", "run --dry-run steady", "--help", "help",
-		"help run", "run --help", "--version", "completion bash", "claims RUN",
+		"help run", "run --help", "--version", "completion bash", "doctor", "claims RUN",
 		"report RUN --ledger", "report RUN --losses",
 	} {
 		all = append(all, strings.Fields(strings.ReplaceAll(args, "RUN", run)))

@@ -18,7 +18,7 @@ type Directory struct {
 	path  string
 	made  []string // for it, outermost first
 	store *results.Store
-	run   *results.Run // nil: it has none yet
+	run   *results.Run // to go on with; nil: there is none yet
 }
 
 // NewDirectory makes a directory that was not there before: path, or path-2 and so on where others
@@ -60,9 +60,6 @@ func OpenDirectory(path string) (*Directory, error) {
 
 // Path is where the directory is.
 func (d *Directory) Path() string { return d.path }
-
-// Unfinished is the run to go on with, or nil.
-func (d *Directory) Unfinished() *results.Run { return d.run }
 
 // Close lets go of the directory. One that was made for a run, and has none, is removed.
 func (d *Directory) Close() error {
