@@ -17,7 +17,8 @@ func TestKernelBadDirectory(t *testing.T) {
 		c := p.command(t.Context(), "run", "steady", "--out", bad)
 		out, _ := c.CombinedOutput()
 		said := string(out)
-		if status := c.ProcessState.ExitCode(); status != exitUsage || strings.Contains(said, "results go to") {
+		status := c.ProcessState.ExitCode()
+		if status != exitUsage || strings.Contains(said, "results go to") {
 			t.Errorf("--out %s: exit status %d, want %d:\n%s", bad, status, exitUsage, said)
 		}
 		if !strings.Contains(said, bad) || !strings.Contains(said, "name a") {
@@ -77,15 +78,18 @@ func TestKernelNoOutput(t *testing.T) {
 		{"full", full, exitNotMeasured, "standard output could not be written"},
 		{"closed", w, 0, ""},
 	} {
-		c := p.command(t.Context(), "run", "idle.yaml", "--trials", "1", "--out", "o u t "+test.name)
+		out := "o u t " + test.name
+		c := p.command(t.Context(), "run", "idle.yaml", "--trials", "1", "--out", out)
 		var stderr bytes.Buffer
 		c.Stdout, c.Stderr = test.stdout, &stderr
 		_ = c.Run()
 		said := stderr.String()
-		if status := c.ProcessState.ExitCode(); status != test.status || !strings.Contains(said, test.says) {
-			t.Errorf("%s: exit status %d, want %d and %q:\n%s", test.name, status, test.status, test.says, said)
+		status := c.ProcessState.ExitCode()
+		if status != test.status || !strings.Contains(said, test.says) {
+			t.Errorf("%s: exit status %d, want %d and %q:\n%s",
+				test.name, status, test.status, test.says, said)
 		}
-		if want := "reuseport-bench report 'o u t " + test.name + "'"; !strings.Contains(said, want) {
+		if want := "reuseport-bench report '" + out + "'"; !strings.Contains(said, want) {
 			t.Errorf("%s: it does not say %q:\n%s", test.name, want, said)
 		}
 	}

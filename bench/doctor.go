@@ -69,7 +69,8 @@ func measureTracing(
 ) (err error) {
 	if !netlab.AsRoot() {
 		return document.Fold(c.OutOrStdout(), s.width,
-			"Without root the kernel is not asked about losses: there is nothing to measure, and nothing is spent.")
+			"Without root the kernel is not asked about losses: there is nothing to measure, "+
+				"and nothing is spent.")
 	}
 	f := runFlags{trials: trials}
 	planned, err := f.plan([]string{"tracing-cost"}, found)
@@ -130,7 +131,8 @@ func printCost(w io.Writer, width int, s *results.Scenario) error {
 		}
 		rows = append(rows, []string{m.name, centerMicroseconds(off, m.metric), centerMicroseconds(on, m.metric), text})
 	}
-	if err := document.WriteTable(w, width, []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}, rows); err != nil {
+	heads := []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}
+	if err := document.WriteTable(w, width, heads, rows); err != nil {
 		return err
 	}
 	pairs := min(len(on.ValidTrials()), len(off.ValidTrials()))
@@ -171,7 +173,8 @@ func diagnose(w io.Writer, width int, found []doctor.Result) error {
 			lab = true
 		}
 	}
-	if err := document.WriteTable(w, width, []string{"probe", "works", "for", "found"}, rows); err != nil {
+	heads := []string{"probe", "works", "for", "found"}
+	if err := document.WriteTable(w, width, heads, rows); err != nil {
 		return err
 	}
 	if !lab {

@@ -168,8 +168,9 @@ func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, c
 	if kept < rounds {
 		fmt.Fprintf(w, "Of %d rounds, the %d from which the host took the least CPU time (stolen).\n", rounds, kept)
 	}
-	fmt.Fprintln(w, "Flat out, unless it says a rate. A generator's CPU time includes its start and its end. "+
-		"Where neither it nor the worker was busy nearly all the time, something else was: then believe nothing.")
+	fmt.Fprintln(w, "Flat out, unless it says a rate. A generator's CPU time includes its start "+
+		"and its end. Where neither it nor the worker was busy nearly all the time, something "+
+		"else was: then believe nothing.")
 	if cpus == 1 {
 		fmt.Fprintln(w, "Generators and worker shared the only CPU.")
 	}

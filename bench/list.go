@@ -35,7 +35,8 @@ func newList(s *session) *cobra.Command {
 			if namesOnly {
 				return nil
 			}
-			return document.WriteTable(c.OutOrStdout(), s.width, []string{"scenario", "about"}, rows)
+			heads := []string{"scenario", "about"}
+			return document.WriteTable(c.OutOrStdout(), s.width, heads, rows)
 		},
 	}
 	c.Flags().BoolVar(&namesOnly, "names", false, "print the names alone, one a line")

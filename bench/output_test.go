@@ -50,7 +50,8 @@ func TestFullOutput(t *testing.T) {
 		status := c.ProcessState.ExitCode()
 		const want = "standard output could not be written: no space left on device; "
 		if status != exitNotMeasured || strings.Count(stderr.String(), want) != 1 {
-			t.Errorf("%q: exit status %d, want %d and %q:\n%s", args, status, exitNotMeasured, want, stderr.String())
+			t.Errorf("%q: exit status %d, want %d and %q:\n%s",
+				args, status, exitNotMeasured, want, stderr.String())
 		}
 	}
 }

@@ -26,8 +26,8 @@ func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*p
 	}
 	for _, s := range run.Scenarios {
 		if s.Trials < 0 || s.Trials > maxTrials {
-			return fail(fmt.Errorf("scenario %q has %d blocks, and may have %d; the run was edited, start a new one",
-				s.Name, s.Trials, maxTrials))
+			return fail(fmt.Errorf("scenario %q has %d blocks, and may have %d; the run was "+
+				"edited, start a new one", s.Name, s.Trials, maxTrials))
 		}
 	}
 	all, err := scenariosOf(run, names)
@@ -94,34 +94,39 @@ func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 	case embedded != nil:
 		return embedded, nil // of another version of the program; the plan says so
 	}
-	return nil, fmt.Errorf("%w; name the file of scenario %q behind the directory", err, stored.Name)
+	return nil, fmt.Errorf("%w; name the file of scenario %q after the directory",
+		err, stored.Name)
 }
 
 // differences says in what the flags differ from those that the run was begun with.
-func (f *runFlags) differences(p *plan.Plan, all []*scenarios.Scenario, only scenarios.Labels) (differ []string) {
+func (f *runFlags) differences(
+	p *plan.Plan, all []*scenarios.Scenario, only scenarios.Labels,
+) (differ []string) {
+	say := func(format string, args ...any) {
+		differ = append(differ, fmt.Sprintf(format, args...))
+	}
 	for _, s := range p.Scenarios {
 		began := strconv.Itoa(s.Blocks())
 		if len(s.Looks) > 0 {
 			began = trialsAuto
 		}
 		if f.trials != "" && f.trials != began {
-			differ = append(differ, fmt.Sprintf("--trials %s, and %s was begun with %s", f.trials, s.Spec.Name, began))
+			say("--trials %s, and %s was begun with %s", f.trials, s.Spec.Name, began)
 		}
 		if f.budgetSet && began != trialsAuto {
-			differ = append(differ, fmt.Sprintf("--budget, and %s was begun without --trials auto", s.Spec.Name))
+			say("--budget, and %s was begun without --trials auto", s.Spec.Name)
 		}
 	}
 	if len(only) > 0 {
 		asked, err := plan.New(all, p.Seed, p.Machine, plan.Options{Only: only})
 		if err != nil || !slices.EqualFunc(asked.Scenarios, p.Scenarios, sameVariants) {
-			differ = append(differ, fmt.Sprintf("--only %s, and it was begun with other variants", only))
+			say("--only %s, and it was begun with other variants", only)
 		}
 	}
 	return differ
 }
 
 func sameVariants(a, b *plan.Scenario) bool {
-	return a.Spec == b.Spec && slices.EqualFunc(a.Variants, b.Variants, func(v, w *plan.Variant) bool {
-		return v.Labels.Equal(w.Labels)
-	})
+	same := func(v, w *plan.Variant) bool { return v.Labels.Equal(w.Labels) }
+	return a.Spec == b.Spec && slices.EqualFunc(a.Variants, b.Variants, same)
 }

@@ -54,6 +54,8 @@ func begun(t *testing.T, f runFlags, names ...string) (*plan.Plan, string) {
 func TestResume(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "my.yaml", ownScenario)
+	two, quick := runFlags{trials: "2"}, runFlags{quick: true}
+	only := runFlags{only: []string{"stop=drain"}}
 	auto := runFlags{trials: trialsAuto, budget: time.Hour, budgetSet: true}
 	for name, test := range map[string]struct {
 		began runFlags
@@ -63,9 +65,9 @@ func TestResume(t *testing.T) {
 		"default suite":    {},
 		"numbers differ":   {names: []string{"many-workers", "steady"}},
 		"own file":         {names: []string{"my.yaml"}},
-		"fewer trials":     {began: runFlags{trials: "2"}, names: []string{"steady"}, again: runFlags{trials: "2"}},
-		"quick":            {began: runFlags{quick: true}, names: []string{"restart-matrix", "steady"}},
-		"only":             {began: runFlags{only: []string{"stop=drain"}}, names: []string{"restart-matrix"}, again: runFlags{only: []string{"stop=drain"}}},
+		"fewer trials":     {began: two, names: []string{"steady"}, again: two},
+		"quick":            {began: quick, names: []string{"restart-matrix", "steady"}},
+		"only":             {began: only, names: []string{"restart-matrix"}, again: only},
 		"auto":             {began: auto, names: []string{"ci-restart"}},
 		"auto, said again": {began: auto, names: []string{"ci-restart"}, again: auto},
 	} {
@@ -90,6 +92,7 @@ func TestResume(t *testing.T) {
 func TestResumeDiffers(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "my.yaml", ownScenario)
+	const goOn = "reuseport-bench run --resume '" // the directory has a space in its name
 	for name, test := range map[string]struct {
 		began runFlags
 		of    string
@@ -97,19 +100,34 @@ func TestResumeDiffers(t *testing.T) {
 		names []string
 		want  []string
 	}{
-		"other scenario": {of: "steady", names: []string{"roll"}, want: []string{"a run of steady, not of roll"}},
-		"more scenarios": {of: "steady", names: []string{"steady", "roll"}, want: []string{"not of roll, steady"}},
+		"other scenario": {
+			of: "steady", names: []string{"roll"},
+			want: []string{"a run of steady, not of roll"},
+		},
+		"more scenarios": {
+			of: "steady", names: []string{"steady", "roll"},
+			want: []string{"not of roll, steady"},
+		},
 		"trials": {
 			of: "steady", again: runFlags{trials: "3"},
-			want: []string{"--trials 3, and steady was begun with", "reuseport-bench run --resume '"},
+			want: []string{"--trials 3, and steady was begun with", goOn},
 		},
-		"auto":   {of: "ci-restart", again: runFlags{trials: trialsAuto}, want: []string{"--trials auto, and ci-restart was begun with 12"}},
-		"budget": {of: "steady", again: runFlags{budget: 1, budgetSet: true}, want: []string{"begun without --trials auto"}},
+		"auto": {
+			of: "ci-restart", again: runFlags{trials: trialsAuto},
+			want: []string{"--trials auto, and ci-restart was begun with 12", goOn},
+		},
+		"budget": {
+			of: "steady", again: runFlags{budget: 1, budgetSet: true},
+			want: []string{"begun without --trials auto", goOn},
+		},
 		"only": {
 			of: "steady", again: runFlags{only: []string{"sockets=shared"}},
-			want: []string{"--only sockets=shared, and it was begun with other variants", "reuseport-bench run --resume '"},
+			want: []string{"--only sockets=shared, and it was begun with other variants", goOn},
 		},
-		"file is gone":      {of: "my.yaml", want: []string{"my.yaml", "name the file", `"my-restart"`}},
+		"file is gone": {
+			of:   "my.yaml",
+			want: []string{"my.yaml", "name the file", `"my-restart"`},
+		},
 		"file is not there": {of: "my.yaml", names: []string{"no.yaml"}, want: []string{"no.yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +153,8 @@ func TestResumeDiffers(t *testing.T) {
 	}
 	_, dir := begun(t, runFlags{}, "my.yaml")
 	write(t, "my.yaml", ownScenario+"workers: 3\n")
-	if _, err := (&runFlags{resume: dir}).plan(nil, nil); err == nil || !strings.Contains(err.Error(), "is not what it was") {
+	_, err := (&runFlags{resume: dir}).plan(nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "is not what it was") {
 		t.Errorf("an edited file: %v", err)
 	}
 	write(t, "moved.yaml", ownScenario)

@@ -45,7 +45,8 @@ func newPseudoterminal(t *testing.T, columns int) pseudoterminal {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { slave.Close() })
-	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: uint16(columns)}); err != nil {
+	size := &unix.Winsize{Row: 24, Col: uint16(columns)}
+	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size); err != nil {
 		t.Fatal(err)
 	}
 	return pseudoterminal{master, slave}
@@ -83,7 +84,8 @@ func TestTextWidth(t *testing.T) {
 	} {
 		t.Setenv("COLUMNS", test.columns)
 		if got := textWidth(test.of); got != test.want {
-			t.Errorf("COLUMNS=%q, %s: got %d, want %d", test.columns, test.of.Name(), got, test.want)
+			t.Errorf("COLUMNS=%q, %s: got %d, want %d",
+				test.columns, test.of.Name(), got, test.want)
 		}
 	}
 }
@@ -126,7 +128,9 @@ func TestTerminalWidth(t *testing.T) {
 // The bar stays on its line, whatever the variants are called and however narrow the terminal is.
 func TestProgressWidth(t *testing.T) {
 	t.Setenv("COLUMNS", "")
-	long := &plan.Variant{Labels: scenarios.Labels{"a": "b\n\x1b[31m", "long": strings.Repeat("漢字x", 30)}}
+	long := &plan.Variant{Labels: scenarios.Labels{
+		"a": "b\n\x1b[31m", "long": strings.Repeat("漢字x", 30),
+	}}
 	short := &plan.Variant{Labels: scenarios.Labels{"stop": "close"}}
 	for _, width := range reporttest.Widths() {
 		terminal := newPseudoterminal(t, width)
@@ -134,20 +138,24 @@ func TestProgressWidth(t *testing.T) {
 			p := newProgress(terminal.slave)
 			for i, v := range []*plan.Variant{short, long, short} {
 				p.show(harness.Progress{
-					Done: i, Total: 9000, Left: time.Hour + time.Second, Scenario: "restart-matrix", Variant: v,
+					Done: i, Total: 9000, Left: time.Hour + time.Second,
+					Scenario: "restart-matrix", Variant: v,
 				})
 			}
-			p.show(harness.Progress{Done: 3, Total: 9000, Scenario: "steady", Note: strings.Repeat("note ", 30)})
+			p.show(harness.Progress{
+				Done: 3, Total: 9000, Scenario: "steady", Note: strings.Repeat("note ", 30),
+			})
 			p.close()
 		})
-		lines := regexp.MustCompile("[\r\n]+").Split(shown, -1)
-		for _, line := range lines {
+		for _, line := range regexp.MustCompile("[\r\n]+").Split(shown, -1) {
 			if w := document.DisplayWidth(line); w >= width {
 				t.Errorf("%d columns: a line of %d: %q", width, w, line)
 			}
 		}
-		if said := strings.Join(lines, "\n"); !strings.Contains(said, "1h0m1s left") || !strings.Contains(said, "(2/9000)") {
-			t.Errorf("%d columns: what is left does not show:\n%q", width, lines)
+		for _, want := range []string{"1h0m1s left", "(2/9000)"} {
+			if !strings.Contains(shown, want) {
+				t.Errorf("%d columns: no %q in\n%q", width, want, shown)
+			}
 		}
 	}
 }
@@ -158,10 +166,14 @@ func TestProgressLines(t *testing.T) {
 	p := newProgress(&out)
 	v := &plan.Variant{Labels: scenarios.Labels{"a": "b\n\x1b[31m"}}
 	trial := &results.Trial{InvalidReasons: []string{"late\r"}}
-	p.show(harness.Progress{Done: 1, Total: 2, Left: time.Second, Scenario: "steady", Variant: v, Trial: trial})
-	p.show(harness.Progress{Done: 1, Total: 2, Left: time.Second, Scenario: "steady", Note: "measuring"})
+	at := harness.Progress{Done: 1, Total: 2, Left: time.Second, Scenario: "steady"}
+	ended, note := at, at
+	ended.Variant, ended.Trial, note.Note = v, trial, "measuring"
+	p.show(ended)
+	p.show(note)
 	p.close()
-	const want = "1/2  steady a=b \ufffd[31m block 1: invalid: late ; 1s left\n1/2  steady: measuring; 1s left\n"
+	const want = "1/2  steady a=b \ufffd[31m block 1: invalid: late ; 1s left\n" +
+		"1/2  steady: measuring; 1s left\n"
 	if got := out.String(); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

@@ -78,11 +78,11 @@ func Vacant(dir string) error {
 	case err != nil:
 		return fmt.Errorf("run directory: %w", err)
 	case slices.ContainsFunc(entries, ofRun):
-		return fmt.Errorf("run directory %q has a run already; name a new one, or go on with that run: %s",
+		return fmt.Errorf("run directory %q has a run already; name a new one, or go on: %s",
 			dir, command.Line("run", "--resume", dir))
 	case len(entries) > 0:
-		return fmt.Errorf("run directory %q is not empty (it has %q); name a new directory, or an empty one",
-			dir, entries[0].Name())
+		return fmt.Errorf("run directory %q is not empty (it has %q); "+
+			"name a new directory, or an empty one", dir, entries[0].Name())
 	}
 	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
 		return fmt.Errorf("run directory %q: %w; name another one", dir, err)
@@ -136,7 +136,8 @@ func (s *Store) openTrials(flags int) error {
 	f, err := os.OpenFile(s.path(), os.O_RDWR|os.O_APPEND|flags, 0o666)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("run directory %q: another run has just begun in it; name a new one", s.dir)
+		return fmt.Errorf("run directory %q: another run has just begun in it; name a new one",
+			s.dir)
 	case err != nil:
 		return fmt.Errorf("run directory: %w", err)
 	}

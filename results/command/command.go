@@ -27,8 +27,9 @@ func Path(path string) string {
 }
 
 // Quote returns a word that a POSIX shell reads as s. Single quotes preserve everything but
-// themselves (POSIX.1-2024, Shell Command Language, 2.2.2). Characters that are not printable, which
-// could move a terminal's cursor, are left to printf(1); newlines at the end get lost (2.6.3).
+// themselves (POSIX.1-2024, Shell Command Language, 2.2.2). Characters that are not printable,
+// which could move a terminal's cursor, are left to printf(1); it loses a newline at the end
+// (2.6.3).
 func Quote(s string) string {
 	switch {
 	case s != "" && !strings.ContainsFunc(s, special):

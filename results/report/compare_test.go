@@ -30,7 +30,8 @@ func textOf(width int) comparePrinter {
 }
 
 var comparePrinters = map[string]comparePrinter{
-	"text": textOf(100), "markdown": CompareMarkdown, "json": CompareJSON, "github": CompareGitHub, "annotations": CompareAnnotations,
+	"text": textOf(100), "markdown": CompareMarkdown, "json": CompareJSON,
+	"github": CompareGitHub, "annotations": CompareAnnotations,
 }
 
 func compared(t *testing.T, p comparePrinter, c *compare.Comparison) string {
@@ -148,7 +149,8 @@ func TestCompareUnlike(t *testing.T) {
 		t.Fatal(err)
 	}
 	const why = "not like for like: it was offered 1800/s, and what it is compared with 2000/s"
-	for format, p := range map[string]comparePrinter{"text": textOf(100), "markdown": CompareMarkdown, "json": CompareJSON} {
+	for _, format := range []string{"text", "markdown", "json"} {
+		p := comparePrinters[format]
 		if out := compared(t, p, c); !strings.Contains(strings.Join(strings.Fields(out), " "), why) {
 			t.Errorf("%s: no %q in\n%s", format, why, out)
 		}

@@ -49,7 +49,8 @@ func TestEveryFormatReadsWell(t *testing.T) {
 		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "small": reporttest.SmallRun(), "nasty": reporttest.NastyRun(), "gated": reporttest.GatedRun(), "shares": reporttest.SharesRun(), "few": reporttest.FewRun(),
 	} {
 		for format, p := range map[string]printer{
-			"text": Text, "markdown": Markdown, "html": HTML, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": Claims,
+			"text": Text, "markdown": Markdown, "html": HTML, "github": GitHub,
+			"annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": Claims,
 		} {
 			reports[name+" as "+format] = reporttest.Printed(t, p, run)
 		}

@@ -13,7 +13,7 @@ import (
 type Options struct {
 	// Scenarios are the names of those to print. Empty: all.
 	Scenarios []string
-	// Width is how many columns text may take, from document.MinWidth to document.MaxWidth. 0: that.
+	// Width is how many columns text may take, document.MinWidth to MaxWidth. 0: MaxWidth.
 	Width int
 }
 

@@ -70,9 +70,12 @@ func TestJSONRoundTrip(t *testing.T) {
 // No line of text is wider than it may be, and none holds anything that moves the cursor.
 func TestTextWidth(t *testing.T) {
 	for name, run := range map[string]*results.Run{
-		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "nasty": reporttest.NastyRun(),
+		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(),
+		"nasty": reporttest.NastyRun(),
 	} {
-		for format, p := range map[string]printer{"text": Text, "ledger": Ledger, "losses": Losses, "claims": Claims} {
+		for format, p := range map[string]printer{
+			"text": Text, "ledger": Ledger, "losses": Losses, "claims": Claims,
+		} {
 			for _, width := range reporttest.Widths() {
 				out := reporttest.Printed(t, func(w io.Writer, run *results.Run, _ struct{}) error {
 					return p(w, run, Options{Width: width})
@@ -137,7 +140,8 @@ func TestTextKeepsItsWord(t *testing.T) {
 func TestEveryFormatOfLittle(t *testing.T) {
 	for name, run := range reporttest.LittleRuns() {
 		for format, p := range map[string]printer{
-			"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": Claims,
+			"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub,
+			"annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": Claims,
 		} {
 			t.Run(name+" "+format, func(t *testing.T) {
 				if out := reporttest.Printed(t, p, run); out == "" && run.Scenarios != nil {
@@ -167,7 +171,8 @@ func TestOptionsScenarios(t *testing.T) {
 // A full disk behind the pipe must not pass for success.
 func TestWriteErrors(t *testing.T) {
 	for format, p := range map[string]printer{
-		"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": Claims,
+		"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub,
+		"annotations": Annotations, "ledger": Ledger, "losses": Losses, "claims": Claims,
 	} {
 		whole := len(reporttest.Printed(t, p, reporttest.FinishedRun()))
 		for _, room := range []int{0, 1, whole / 2, whole - 1} {

@@ -45,7 +45,8 @@ func TestNewDirectory(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if diff := cmp.Diff([]string{".", "results", "results/runs", all[0].Path(), keep}, tree(t)); diff != "" {
+	want := []string{".", "results", "results/runs", all[0].Path(), keep}
+	if diff := cmp.Diff(want, tree(t)); diff != "" {
 		t.Errorf("what is left (-want +got):\n%s", diff)
 	}
 }
@@ -85,8 +86,8 @@ func TestVacantDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"there": `is not empty (it has "file")`, "there/file": "is a file", "there/file/x/y": "not a directory",
-		"link": "no such file", "link/x": "no such file",
+		"there": `is not empty (it has "file")`, "there/file": "is a file",
+		"there/file/x/y": "not a directory", "link": "no such file", "link/x": "no such file",
 	} {
 		if d, err := VacantDirectory(path); err == nil {
 			t.Errorf("%s: taken", path)

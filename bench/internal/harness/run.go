@@ -335,7 +335,8 @@ func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out
 		Program: r.cfg.Version, Kernel: r.run.Environment.Kernel, Privileged: r.run.Environment.Privileged,
 		Scenario: out.Name, Labels: v.Labels, Block: t.Block, Order: done.Order, Words: done.Facts.Header.Words,
 	}
-	if err := saveFacts(r.cfg.Directory.path, factsName(out.Name, t.Variant, t.Block, repeat), done.Facts); err != nil {
+	name := factsName(out.Name, t.Variant, t.Block, repeat)
+	if err := saveFacts(r.cfg.Directory.path, name, done.Facts); err != nil {
 		return nil, fmt.Errorf("facts: %w; the trial itself is kept: free some space", err)
 	}
 	return done.Trial, nil

@@ -106,8 +106,8 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 	if o.Resume != nil {
 		stored = o.Resume.Scenario(s.Name)
 		if stored == nil || stored.SHA256 != s.SHA256 {
-			return nil, fmt.Errorf("scenario %s is not what it was when the run began; put its file "+
-				"back, or start a new run", s.Name)
+			return nil, fmt.Errorf("scenario %s is not what it was when the run began; "+
+				"put its file back, or start a new run", s.Name)
 		}
 		o.Trials, o.Auto, o.Only = stored.Trials, len(stored.Looks) > 0, nil
 		o.AutoBudget, o.Budget = cmp.Or(o.AutoBudget, time.Duration(stored.BudgetNS)), 0
@@ -163,8 +163,9 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 	if stored != nil {
 		p.MinValid = stored.MinValid
 		if !p.resumes(stored) {
-			return nil, fmt.Errorf("scenario %s has other variants or looks in this version of the program "+
-				"than in the one that began the run; go on with that one, or start a new run", s.Name)
+			return nil, fmt.Errorf("scenario %s has other variants or looks in this version of "+
+				"the program than in the one that began the run; go on with that one, or start a "+
+				"new run", s.Name)
 		}
 	}
 	return p, nil

@@ -368,8 +368,8 @@ func asStored(p *Plan) *results.Run {
 	run := &results.Run{}
 	for _, sp := range p.Scenarios {
 		s := &results.Scenario{
-			Name: sp.Spec.Name, SHA256: sp.Spec.SHA256, Trials: sp.Blocks(), Looks: sp.Looks, BudgetNS: int64(sp.Budget),
-			MinValid: sp.MinValid,
+			Name: sp.Spec.Name, SHA256: sp.Spec.SHA256, MinValid: sp.MinValid,
+			Trials: sp.Blocks(), Looks: sp.Looks, BudgetNS: int64(sp.Budget),
 		}
 		for _, v := range sp.Variants {
 			s.Variants = append(s.Variants, &results.Variant{Labels: v.Labels})
@@ -391,7 +391,8 @@ func TestResume(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := New(all, 7, machine, Options{Trials: 5, Only: scenarios.Labels{"a": "b"}, Resume: asStored(began)})
+		other := Options{Trials: 5, Only: scenarios.Labels{"a": "b"}, Resume: asStored(began)}
+		again, err := New(all, 7, machine, other)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -407,8 +408,12 @@ func TestResume(t *testing.T) {
 	}
 	for _, budget := range []time.Duration{0, 2 * time.Hour} {
 		again, err := New(auto, 7, machine, Options{AutoBudget: budget, Resume: asStored(began)})
-		if want := max(budget, time.Hour); err != nil || again.Scenarios[0].Budget != want || len(again.Scenarios[0].Looks) == 0 {
-			t.Errorf("blocks are added: %v; want looks and a budget of %v", err, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, want := again.Scenarios[0], max(budget, time.Hour)
+		if s.Budget != want || len(s.Looks) == 0 {
+			t.Errorf("looks %v, a budget of %v; want some, and %v", s.Looks, s.Budget, want)
 		}
 	}
 }
@@ -418,9 +423,11 @@ func TestResumeRefuses(t *testing.T) {
 	steady := mustLoad(t, "steady")
 	for what, edit := range map[string]func(*results.Scenario){
 		"is not what it was when": func(s *results.Scenario) { s.SHA256 = "another" },
-		"other variants or looks": func(s *results.Scenario) { s.Variants[0].Labels = map[string]string{"sockets": "none"} },
-		"has other variants":      func(s *results.Scenario) { s.Variants = nil },
-		"variants or looks":       func(s *results.Scenario) { slices.Reverse(s.Variants) },
+		"other variants or looks": func(s *results.Scenario) {
+			s.Variants[0].Labels = map[string]string{"sockets": "none"}
+		},
+		"has other variants": func(s *results.Scenario) { s.Variants = nil },
+		"variants or looks":  func(s *results.Scenario) { slices.Reverse(s.Variants) },
 	} {
 		p, err := New(steady, 7, machine, Options{})
 		if err != nil {
@@ -428,7 +435,8 @@ func TestResumeRefuses(t *testing.T) {
 		}
 		run := asStored(p)
 		edit(run.Scenarios[0])
-		if _, err := New(steady, 7, machine, Options{Resume: run}); err == nil || !strings.Contains(err.Error(), what) {
+		_, err = New(steady, 7, machine, Options{Resume: run})
+		if err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%v; want %q", err, what)
 		}
 	}

@@ -45,7 +45,8 @@ func (t *Table) text(w io.Writer, width int) error {
 	}
 	for i, note := range t.notes {
 		marked := mark(i+1) + " "
-		if err := writeWrapped(w, width, note, marked, strings.Repeat(" ", DisplayWidth(marked))); err != nil {
+		indent := strings.Repeat(" ", DisplayWidth(marked))
+		if err := writeWrapped(w, width, note, marked, indent); err != nil {
 			return err
 		}
 	}
@@ -317,9 +318,9 @@ func writeWrapped(w io.Writer, width int, text, prefix, indent string) error {
 	return nil
 }
 
-// Fold prints text in lines of at most width columns, without tabs and control characters. The rest
-// of a line that is too long goes into the next, indented by four more, and as a comment if the line
-// was one.
+// Fold prints text in lines of at most width columns, without tabs and control characters. The
+// rest of a line that is too long goes into the next, indented by four more, and as a comment if
+// the line was one.
 func Fold(w io.Writer, width int, text string) error {
 	for line := range strings.Lines(Clean(text)) {
 		line = strings.TrimSuffix(line, "\n")

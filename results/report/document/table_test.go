@@ -216,7 +216,8 @@ func TestShorten(t *testing.T) {
 		width int
 		want  string
 	}{
-		{"fits", 4, "fits"}, {"fits not", 4, "fit…"}, {"漢字漢", 5, "漢字…"}, {"漢字漢", 6, "漢字漢"}, {"漢字", 3, "漢…"},
+		{"fits", 4, "fits"}, {"fits not", 4, "fit…"},
+		{"漢字漢", 5, "漢字…"}, {"漢字漢", 6, "漢字漢"}, {"漢字", 3, "漢…"},
 		{"a\nb\x1b", 9, "a b\ufffd"}, {"", 5, ""}, {"ab", 1, "…"},
 	} {
 		if got := Shorten(test.in, test.width); got != test.want || DisplayWidth(got) > test.width {
