@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -140,8 +139,7 @@ func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {
 	if err := errors.Join(baseErr, headErr); err != nil {
 		return nil, err
 	}
-	all := slices.Concat(baseRuns, headRuns)
-	if err := f.checkNames(all); err != nil {
+	if err := f.checkNames(only, slices.Concat(baseRuns, headRuns)); err != nil {
 		return nil, err
 	}
 	return compare.Runs(baseRuns, headRuns, compare.Options{
@@ -149,8 +147,8 @@ func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {
 	})
 }
 
-// checkNames refuses scenarios and labels that no run has.
-func (f compareFlags) checkNames(runs []*results.Run) error {
+// checkNames rejects scenarios and labels that no run has.
+func (f compareFlags) checkNames(only map[string]string, runs []*results.Run) error {
 	var names []string
 	var labels []map[string]string
 	for _, run := range runs {
@@ -169,8 +167,7 @@ func (f compareFlags) checkNames(runs []*results.Run) error {
 				quoted(name), instead(name, names))
 		}
 	}
-	only, err := parseLabels(f.only)
-	return cmp.Or(err, checkOnly(only, labels))
+	return checkOnly(only, labels)
 }
 
 // notCompared is the error for a metric of a flag that cannot be compared.

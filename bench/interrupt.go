@@ -17,7 +17,7 @@ var errInterrupted = errors.New("interrupted")
 // ends the program, whatever it waits for.
 type interrupter struct {
 	mu  sync.Mutex
-	end context.CancelCauseFunc // ends what is under way; nil: nothing is, or it was told already
+	end context.CancelCauseFunc // ends what is under way; nil: nothing is, or it is ending
 }
 
 // newInterrupter starts to heed the signals that users, terminals and supervisors end programs
@@ -37,8 +37,8 @@ func newInterrupter() *interrupter {
 	return i
 }
 
-// interrupt ends what is under way or, under the lock, so that nothing can begin meanwhile, the
-// program. It writes nothing there, because that might wait.
+// interrupt ends what is under way, or else the program: under the lock, so that nothing can begin
+// meanwhile, and without a message, because writing it might block.
 func (i *interrupter) interrupt() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// An output is standard output. It remembers that something could not be written, which not every
-// writer of help and reports passes on.
+// An output is standard output. It remembers the first write that failed: not everything that
+// prints help and reports returns the error.
 //
-// One that was closed before the program began cannot be told: the Go runtime has opened /dev/null
-// in its place (checkfds in runtime/fds_unix.go), just as the parents of many programs do that want
-// to see nothing.
+// It does not notice that standard output was closed before the start. The Go runtime opens
+// /dev/null in its place (checkfds in runtime/fds_unix.go), exactly as Python's subprocess.DEVNULL
+// and Node's stdio 'ignore' do.
 type output struct {
 	w   io.Writer
 	err error
@@ -21,8 +21,8 @@ type output struct {
 
 // Write writes to standard output. Its error has the exit status 3.
 //
-// It is no failure that a reader has seen enough ("report | head"): SIGPIPE ends the program then,
-// as it ends other programs, or, where that is ignored, the error is EPIPE and is not remembered.
+// A reader that ends early ("report | head") is no failure. SIGPIPE ends the program then, as it
+// ends others; where it is ignored, the error is EPIPE, and is not remembered.
 func (o *output) Write(b []byte) (int, error) {
 	n, err := o.w.Write(b)
 	switch {

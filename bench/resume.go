@@ -14,8 +14,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// planAgain plans what is left of the run that --resume names. The run says itself what it is made
-// of; names and flags that say something else are an error.
+// planAgain plans the run that --resume names once more. The run itself says what it is made of;
+// names and flags may repeat that, and nothing else.
 func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*plan.Plan, error) {
 	run, err := results.LoadUnfinished(f.resume)
 	if err != nil {

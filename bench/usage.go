@@ -41,7 +41,7 @@ func quoted(s string) string {
 // maxListed bounds a list of problems, or of what there is instead.
 const maxListed = 20
 
-// firstOf are the first of the items, and how many more there are.
+// firstOf returns the first items, and how many more there are.
 func firstOf(items []string) []string {
 	if len(items) <= maxListed {
 		return items
@@ -49,7 +49,7 @@ func firstOf(items []string) []string {
 	return append(slices.Clone(items[:maxListed]), fmt.Sprintf("and %d more", len(items)-maxListed))
 }
 
-// instead is the hint for a word that is not one of those that there are.
+// instead is the hint for an unknown word: the nearest one, or those that there are.
 func instead(word string, among []string) string {
 	if near := strictyaml.Nearest(word, among); near != "" {
 		return "did you mean " + quoted(near) + "?"
@@ -57,7 +57,7 @@ func instead(word string, among []string) string {
 	return "there are: " + strings.Join(firstOf(among), ", ")
 }
 
-// takes checks the number of arguments, which are called what.
+// takes checks the number of arguments; what names them.
 func takes(least, most int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch n := len(args); {
@@ -73,8 +73,7 @@ func takes(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
-// noEmpty refuses empty arguments and flags that mean something: an unset variable of a shell is
-// not the default.
+// noEmpty rejects empty arguments and values of flags: an unset shell variable is not the default.
 func noEmpty(c *cobra.Command, args []string) (err error) {
 	c.Flags().Visit(func(f *pflag.Flag) {
 		values := []string{f.Value.String()}
@@ -92,7 +91,7 @@ func noEmpty(c *cobra.Command, args []string) (err error) {
 	return err
 }
 
-// exclusive refuses flags that do not go together; why says what to do instead.
+// exclusive rejects flags that do not go together; why is the reason.
 func exclusive(c *cobra.Command, why string, names ...string) error {
 	names = slices.DeleteFunc(names, func(name string) bool { return !c.Flags().Changed(name) })
 	if len(names) < 2 {
@@ -116,7 +115,7 @@ func flagError(c *cobra.Command, err error) error {
 	var missing *pflag.ValueRequiredError
 	var syntax *pflag.InvalidSyntaxError
 	switch {
-	case !c.HasParent() && c.Flags().NArg() > 0: // the flags are of a command that there is not
+	case !c.HasParent() && c.Flags().NArg() > 0: // flags of an unknown command
 		return unknownCommand(c, c.Flags().Arg(0))
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
@@ -157,7 +156,7 @@ func unknownCommand(c *cobra.Command, word string) error {
 	return usagef(c, "there is no command %s; %s", quoted(word), instead(word, names))
 }
 
-// newHelp is the help command. Unlike the library's it refuses what is no command.
+// newHelp is the help command. Unlike the library's it rejects unknown commands.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",

@@ -21,8 +21,8 @@ type Directory struct {
 	run   *results.Run // to go on with; nil: there is none yet
 }
 
-// NewDirectory makes a directory that was not there before: path, or path-2 and so on where others
-// have that. However many processes begin in the same instant, each has its own.
+// NewDirectory makes a directory that did not exist: path, or path-2 and so on if others have that.
+// Processes that call it in the same instant get a directory each.
 func NewDirectory(path string) (*Directory, error) {
 	for i, free := 2, path; ; i++ {
 		made, err := makeDirectory(free)
@@ -36,7 +36,7 @@ func NewDirectory(path string) (*Directory, error) {
 	}
 }
 
-// VacantDirectory makes the directory path or, if it is there, looks whether a run can begin in it.
+// VacantDirectory makes the directory path or, if it exists, checks that a run can begin in it.
 func VacantDirectory(path string) (*Directory, error) {
 	made, err := makeDirectory(path)
 	if errors.Is(err, fs.ErrExist) {
@@ -48,8 +48,8 @@ func VacantDirectory(path string) (*Directory, error) {
 	return &Directory{path: path, made: made}, nil
 }
 
-// OpenDirectory opens the directory of an unfinished run, to go on with it. It is an error that
-// another process works on it.
+// OpenDirectory opens the directory of an unfinished run, to go on with it. It fails if another
+// process is working on the run.
 func OpenDirectory(path string) (*Directory, error) {
 	store, run, err := results.Open(path)
 	if err != nil {
@@ -61,7 +61,7 @@ func OpenDirectory(path string) (*Directory, error) {
 // Path is where the directory is.
 func (d *Directory) Path() string { return d.path }
 
-// Close lets go of the directory. One that was made for a run, and has none, is removed.
+// Close releases the directory, and removes it if it was made for this run and is empty.
 func (d *Directory) Close() error {
 	var err error
 	if d.store != nil {
@@ -72,7 +72,7 @@ func (d *Directory) Close() error {
 }
 
 // makeDirectory makes a directory and its parents, and returns those that it made, outermost first.
-// That the directory is there already is an error.
+// It fails with fs.ErrExist if the directory exists.
 func makeDirectory(path string) (made []string, err error) {
 	err = unix.Mkdir(path, 0o777)
 	parent, _ := filepath.Split(strings.TrimRight(path, "/"))
