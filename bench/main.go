@@ -95,7 +95,7 @@ type session struct {
 }
 
 // run is the program without its child roles; it returns the exit status.
-func run(args []string, stdout, stderr *os.File) int {
+func run(args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
 	s := &session{interrupter: newInterrupter(), width: textWidth(stdout)}
 	root := newRoot(s, out, stderr)

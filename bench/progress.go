@@ -15,16 +15,15 @@ import (
 
 // progress shows how far a run is: a bar on a terminal, a line per trial elsewhere.
 type progress struct {
-	w        io.Writer
-	terminal *os.File                 // nil: lines
-	bar      *progressbar.ProgressBar // on the terminal
-	saucer   int                      // columns of the bar itself
+	w      io.Writer
+	bar    *progressbar.ProgressBar // nil: lines
+	saucer int                      // columns of the bar itself
 }
 
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.terminal, p.saucer = f, min(20, textWidth(f)/5)
+		p.saucer = min(20, textWidth(w)/5)
 		p.bar = progressbar.NewOptions(1,
 			progressbar.OptionSetWriter(w),
 			progressbar.OptionSetWidth(p.saucer),
@@ -52,7 +51,7 @@ func (p *progress) show(s harness.Progress) {
 	}
 	// The line must fit, or each one leaves another behind. After the description come " 100% |",
 	// the bar, "| (8/16) ", and the cursor.
-	room := textWidth(p.terminal) - len(", ") - len(left) - len(" 100% |") - p.saucer -
+	room := textWidth(p.w) - len(", ") - len(left) - len(" 100% |") - p.saucer -
 		len(fmt.Sprintf("| (%d/%[1]d) ", s.Total)) - 1
 	description := left
 	if room >= leastRoom {
