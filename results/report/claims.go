@@ -20,7 +20,7 @@ func Claims(w io.Writer, run *results.Run, opts Options) error {
 	d.Paragraph(fmt.Sprintf("As the run of %s decides them, on kernel %s.", run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
 	if run.Claims == nil {
 		d.Paragraph(undecided)
-		return d.Text(w, opts.width())
+		return d.Text(w, opts.Width)
 	}
 	rules := claims.Rules()
 	t := &document.Table{Columns: []document.Column{document.Left("claim"), document.Left("verdict"), document.Left("what it says, and what decides it here")}, Ruled: true}
@@ -32,7 +32,7 @@ func Claims(w io.Writer, run *results.Run, opts Options) error {
 		t.Add(c.ID, c.Verdict, strings.Join(lines, "\n"))
 	}
 	d.Table(t)
-	return d.Text(w, opts.width())
+	return d.Text(w, opts.Width)
 }
 
 const undecided = "Not decided: the run has not finished."

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 
@@ -16,8 +15,6 @@ type Options struct {
 	// Width is how many columns text may take, document.MinWidth to MaxWidth. 0: MaxWidth.
 	Width int
 }
-
-func (o Options) width() int { return cmp.Or(o.Width, document.MaxWidth) }
 
 // Select returns the scenarios of the run that o selects; an unknown name is an error.
 func (o Options) Select(run *results.Run) ([]*results.Scenario, error) {
@@ -37,7 +34,7 @@ func (o Options) Select(run *results.Run) ([]*results.Scenario, error) {
 
 // Text prints the run for a terminal.
 func Text(w io.Writer, run *results.Run, opts Options) error {
-	return write(run, opts, func(d *document.Document) error { return d.Text(w, opts.width()) })
+	return write(run, opts, func(d *document.Document) error { return d.Text(w, opts.Width) })
 }
 
 // Markdown prints the run in GitHub's Markdown, to be pasted into documents and pull requests.

@@ -23,6 +23,15 @@ const (
 	between = 2
 )
 
+// columns returns how many columns text takes that is to take width: what MinWidth and MaxWidth
+// leave of it, and MaxWidth for 0.
+func columns(width int) int {
+	if width == 0 {
+		return MaxWidth
+	}
+	return max(MinWidth, min(width, MaxWidth))
+}
+
 // narrow is the width under which a column is not wrapped within words; the table is split instead.
 // Two such columns fit beside each other.
 func narrow(width int) int { return min(24, (width-between)/2) }
@@ -308,7 +317,7 @@ func Shorten(s string, width int) string {
 // writeWrapped prints text in lines of at most width columns, the first after prefix, the others
 // after indent.
 func writeWrapped(w io.Writer, width int, text, prefix, indent string) error {
-	room := width - max(DisplayWidth(prefix), DisplayWidth(indent))
+	room := max(1, width-max(DisplayWidth(prefix), DisplayWidth(indent)))
 	for line := range strings.SplitSeq(wrap(text, room), "\n") {
 		if _, err := fmt.Fprintln(w, strings.TrimRight(prefix+line, " ")); err != nil {
 			return err
@@ -322,6 +331,7 @@ func writeWrapped(w io.Writer, width int, text, prefix, indent string) error {
 // rest of a line that is too long goes into the next, indented by four more, and as a comment if
 // the line was one.
 func Fold(w io.Writer, width int, text string) error {
+	width = columns(width)
 	for line := range strings.Lines(Clean(text)) {
 		line = strings.TrimSuffix(line, "\n")
 		if DisplayWidth(line) <= width {
@@ -332,6 +342,9 @@ func Fold(w io.Writer, width int, text string) error {
 		}
 		rest := strings.TrimLeft(line, "# ")
 		prefix := strings.TrimSuffix(line, rest)
+		if DisplayWidth(prefix) > width/2 { // too far in, or no comment
+			prefix, rest = "", line
+		}
 		if err := writeWrapped(w, width, rest, prefix, prefix+"    "); err != nil {
 			return err
 		}
@@ -342,6 +355,7 @@ func Fold(w io.Writer, width int, text string) error {
 // WriteTable prints a table of text by itself: one heading per column, rows of as many
 // cells, in lines of at most width columns.
 func WriteTable(w io.Writer, width int, headings []string, rows [][]string) error {
+	width = columns(width)
 	t := &Table{}
 	for _, h := range headings {
 		t.Columns = append(t.Columns, Left(h))

@@ -2,6 +2,7 @@ package document
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -251,6 +252,28 @@ func TestMark(t *testing.T) {
 	for n, want := range map[int]string{1: "¹", 9: "⁹", 10: "¹⁰", 123: "¹²³"} {
 		if got := mark(n); got != want {
 			t.Errorf("mark(%d): got %s, want %s", n, got, want)
+		}
+	}
+}
+
+// No text, and no width, keeps Fold or Text from ending, or makes a line too long.
+func TestFoldEnds(t *testing.T) {
+	for _, text := range []string{
+		strings.Repeat("#", 300), strings.Repeat(" ", 300) + "x", strings.Repeat("# ", 90) + "word",
+		strings.Repeat("    ", 9) + strings.Repeat("word ", 40), "    # " + strings.Repeat("漢", 90),
+	} {
+		for _, width := range []int{-1, 0, 1, MinWidth, MaxWidth, 1000} {
+			d := &Document{}
+			d.List([]string{text})
+			var folded, printed bytes.Buffer
+			if err := errors.Join(Fold(&folded, width, text), d.Text(&printed, width)); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(folded.String() + printed.String()) {
+				if w := DisplayWidth(strings.TrimSuffix(line, "\n")); w > columns(width) {
+					t.Errorf("width %d: a line of %d columns: %q", width, w, line)
+				}
+			}
 		}
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// Text prints the document in lines of at most width columns, MinWidth to MaxWidth.
+// Text prints the document in lines of at most width columns, MinWidth to MaxWidth; 0: MaxWidth.
 func (d *Document) Text(w io.Writer, width int) error {
+	width = columns(width)
 	for i, b := range d.blocks {
 		if i > 0 {
 			fmt.Fprintln(w)
