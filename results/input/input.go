@@ -3,32 +3,38 @@
 package input
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
 
 // Open opens a file for reading; the caller closes it. It never waits: besides regular files it
 // opens what has a writer, or somebody who types: pipes that have no name (/dev/stdin, the <(…) of
-// a shell) and terminals. The error for anything else says what it is.
+// a shell) and terminals. The error for anything else says what it is. Errors name the file.
 func Open(name string) (*os.File, error) {
 	// Looked at before it is opened, for that can wait, and has effects on devices. Opened without
 	// waiting, for it may be something else by then.
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, err
+		return nil, Named(name, err)
 	}
 	if err := refuse(name, info); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, Named(name, err)
 	}
 	if info, err = f.Stat(); err == nil {
 		err = refuse(name, info)
@@ -77,6 +83,25 @@ func notRegular(name, is string) error {
 	return fmt.Errorf("%q is %s, not a regular file", name, is)
 }
 
+// Named returns the error of a system call on a file, with the file in front instead of the call.
+func Named(name string, err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	return fmt.Errorf("%s: %w", Name(name), err)
+}
+
+// Name returns a name, of a file or of something in it, as messages have it: as it is, or quoted if
+// it would not be seen as it is, or would move a terminal's cursor.
+func Name(name string) string {
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
+	if name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, hidden) {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
 // A TooLargeError is the error of a Limit that was exceeded.
 type TooLargeError struct{ Limit int64 }
 
@@ -86,6 +111,20 @@ func (e *TooLargeError) Error() string { return fmt.Sprintf("more than %d bytes"
 // bytes.
 func Limit(r io.Reader, limit int64) io.Reader {
 	return &limited{r: io.LimitReader(r, limit+1), left: limit, limit: limit}
+}
+
+// Line reads a line with its end, of at most limit bytes: a longer one is a TooLargeError. At the
+// end of what there is it returns io.EOF, and what there is of a line.
+func Line(r *bufio.Reader, limit int) (text []byte, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		if text = append(text, part...); len(text) > limit {
+			return nil, &TooLargeError{int64(limit)}
+		}
+		if err != bufio.ErrBufferFull {
+			return text, err
+		}
+	}
 }
 
 type limited struct {

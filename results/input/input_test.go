@@ -1,11 +1,15 @@
 package input
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -130,5 +134,99 @@ func TestLimit(t *testing.T) {
 		case !test.ok && (!errors.As(err, &large) || large.Limit != 4):
 			t.Errorf("%d bytes: %v; want a TooLargeError of 4", len(test.text), err)
 		}
+	}
+}
+
+func TestName(t *testing.T) {
+	for name, want := range map[string]string{
+		"run.json": "run.json", "dir/größe 1": "dir/größe 1", "": `""`, "a\x1b[31m": `"a\x1b[31m"`, "a\nb": `"a\nb"`,
+		"\u202ea": `"\u202ea"`, "bad\xff": `"bad\xff"`,
+	} {
+		if got := Name(name); got != want {
+			t.Errorf("%q is written %s, want %s", name, got, want)
+		}
+	}
+	_, err := Open(filepath.Join(t.TempDir(), "none\n"))
+	if err == nil || !strings.HasSuffix(err.Error(), `/none\n": no such file or directory`) {
+		t.Errorf("Open of nothing: %v", err)
+	}
+}
+
+func TestLine(t *testing.T) {
+	long := strings.Repeat("x", 5000) // more than the reader's buffer
+	for _, test := range []struct {
+		text  string
+		lines []string
+		end   error
+	}{
+		{"", []string{""}, io.EOF},
+		{"a\n\nb", []string{"a\n", "\n", "b"}, io.EOF},
+		{long + "\nb\n", []string{long + "\n", "b\n", ""}, io.EOF},
+		{long + "x\n", []string{""}, &TooLargeError{5001}},
+		{"a\n" + strings.Repeat("y", 1<<20), []string{"a\n", ""}, &TooLargeError{5001}},
+	} {
+		in := bufio.NewReader(strings.NewReader(test.text))
+		var lines []string
+		var err error
+		for err == nil {
+			var line []byte
+			line, err = Line(in, 5001)
+			lines = append(lines, string(line))
+		}
+		if !slices.Equal(lines, test.lines) || err.Error() != test.end.Error() {
+			t.Errorf("%.20q: %d lines, %v; want %d, %v", test.text, len(lines), err, len(test.lines), test.end)
+		}
+	}
+}
+
+func TestDecompressed(t *testing.T) {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	text := strings.Repeat("0123456789", 10000)
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole := packed.String()
+	flipped := []byte(whole)
+	flipped[len(flipped)/2] ^= 1
+	for name, test := range map[string]struct{ file, want, failure string }{
+		"as it is":        {text, text, ""},
+		"empty":           {"", "", ""},
+		"one byte":        {"\x1f", "\x1f", ""},
+		"compressed":      {whole, text, ""},
+		"twice":           {whole + whole, text + text, ""},
+		"cut off at once": {whole[:5], "", "the compressed file is cut off"},
+		"cut off":         {whole[:len(whole)-9], "", "the compressed file is cut off"},
+		"a checksum":      {whole[:len(whole)-5] + "?" + whole[len(whole)-4:], "", "the compressed file is damaged"},
+		"a bit":           {string(flipped), "", "the compressed file is damaged"},
+		"more behind it":  {whole + "more than a header", "", "the compressed file is damaged"},
+	} {
+		r, err := Decompressed(strings.NewReader(test.file))
+		var got []byte
+		if err == nil {
+			got, err = io.ReadAll(r)
+		}
+		var damaged *DamagedError
+		switch {
+		case test.failure == "" && (err != nil || string(got) != test.want):
+			t.Errorf("%s: %d bytes, %v; want %d", name, len(got), err, len(test.want))
+		case test.failure != "" && (!errors.As(err, &damaged) || err.Error() != test.failure):
+			t.Errorf("%s: %v; want %s", name, err, test.failure)
+		}
+	}
+	f, err := os.Open("/proc/self/mem") // of which the first page cannot be read
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := Decompressed(f)
+	if err == nil {
+		_, err = r.Read(make([]byte, 1))
+	}
+	if !errors.Is(err, syscall.EIO) {
+		t.Errorf("what cannot be read: %v", err)
 	}
 }
