@@ -17,6 +17,7 @@ var allowed = map[string][]string{
 	"results/command":      {},
 	"results/unit":         {},
 	"results/input":        {},
+	"results/jsonfile":     {"results/input"},
 	"results":              {"results/cause", "results/command", "results/input", "results/unit"},
 	"scenarios/strictyaml": {},
 	"scenarios/vocabulary": {},
@@ -40,8 +41,9 @@ var allowed = map[string][]string{
 	"results/stored":          {"results", "results/compare", "results/summary"},
 	"results/report/document": {},
 	"results/report": {
-		"results", "results/cause", "results/claims", "results/compare", "results/metrics",
-		"results/report/document", "results/stats", "results/summary", "results/unit",
+		"results", "results/cause", "results/claims", "results/compare", "results/jsonfile",
+		"results/metrics", "results/report/document", "results/stats", "results/summary",
+		"results/unit",
 	},
 	"results/report/formats": {
 		"results", "results/metrics", "results/report", "results/report/document", "results/unit",

@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -12,6 +11,7 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/compare"
+	"reuseport-bench/results/jsonfile"
 	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/unit"
@@ -30,10 +30,7 @@ func CompareMarkdown(w io.Writer, c *compare.Comparison) error {
 // CompareJSON prints the comparison for programs: the base and the head by themselves, the change,
 // and how it came out.
 func CompareJSON(w io.Writer, c *compare.Comparison) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(c)
+	return jsonfile.EncodeIndented(w, c)
 }
 
 // A compareLayout is how the table of deltas names its variants.

@@ -1,0 +1,120 @@
+package jsonfile
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
+)
+
+// Indent is the indentation of a file that people look at.
+const Indent = "  "
+
+// Encode writes a value as encoding/json does, on one line without an end. Strings have no
+// character in them that does not print: those are escaped. It holds little of what it writes.
+func Encode(w io.Writer, v any) error { return encode(w, v) }
+
+// EncodeIndented is Encode with each value on a line of its own, indented by Indent, and an end.
+func EncodeIndented(w io.Writer, v any) error {
+	if err := encode(w, v, jsontext.WithIndent(Indent)); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+// IndentedSize returns the length of what EncodeIndented writes of a value that is so many levels
+// deep in another one, without the end of the line.
+func IndentedSize(v any, depth int) (int64, error) {
+	var n counter
+	prefix := ""
+	for range depth {
+		prefix += Indent
+	}
+	err := encode(&n, v, jsontext.WithIndentPrefix(prefix), jsontext.WithIndent(Indent))
+	return int64(n), err
+}
+
+// Checksum returns the checksum of a value as Encode and EncodeIndented write it: see
+// Decoder.Checksum. The value must not have its checksum in it.
+func Checksum(v any) (string, error) {
+	sum := sha256.New()
+	err := encode(sum, v)
+	return checksumOf(sum), err
+}
+
+func encode(w io.Writer, v any, options ...jsontext.Options) error {
+	out := &printable{w: w}
+	options = append(options, jsonv1.DefaultOptionsV1(),
+		jsonv1.ReportErrorsWithLegacySemantics(false), jsontext.EscapeForHTML(false))
+	err := json.MarshalWrite(out, v, options...)
+	var semantic *json.SemanticError
+	switch {
+	case out.err != nil:
+		return out.err
+	case errors.As(err, &semantic):
+		return fmt.Errorf("%s: %w", pathOf(semantic.JSONPointer), semantic.Err)
+	}
+	return err
+}
+
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// A printable writes JSON on, with what does not print escaped. The encoder has escaped control
+// characters; left are DEL, those of C1, and marks that turn the direction of writing.
+type printable struct {
+	w    io.Writer
+	tail []byte // the beginning of a character
+	out  []byte // kept for its memory
+	err  error  // the first
+}
+
+// Write implements io.Writer.
+func (p *printable) Write(text []byte) (int, error) {
+	out := text
+	if len(p.tail) > 0 || !isPlain(text) {
+		p.out = p.out[:0]
+		rest := append(p.tail, text...)
+		for utf8.FullRune(rest) {
+			r, size := utf8.DecodeRune(rest)
+			switch {
+			case r == '\n', unicode.IsPrint(r):
+				p.out = append(p.out, rest[:size]...)
+			case r > 0xffff:
+				high, low := utf16.EncodeRune(r)
+				p.out = fmt.Appendf(p.out, `\u%04x\u%04x`, high, low)
+			default:
+				p.out = fmt.Appendf(p.out, `\u%04x`, r)
+			}
+			rest = rest[size:]
+		}
+		p.tail = append(p.tail[:0], rest...)
+		out = p.out
+	}
+	if p.err == nil {
+		_, p.err = p.w.Write(out)
+	}
+	return len(text), p.err
+}
+
+// isPlain reports whether a text is of ASCII characters that print, in lines.
+func isPlain(text []byte) bool {
+	for _, b := range text {
+		if (b < ' ' || b > '~') && b != '\n' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,250 @@
+package jsonfile
+
+import (
+	"bytes"
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"reuseport-bench/results/input"
+)
+
+// A Place is where in a text something is.
+type Place struct {
+	Line int    // from 1; 0: it is not known
+	Path string // "scenarios[0].trials[3].attempts"; "": the whole
+}
+
+// An Error says what is wrong with a text, and where.
+type Error struct {
+	Place
+	What string
+	// Syntax: it is not JSON, or not all that was written. Otherwise it is JSON of something else.
+	Syntax bool
+	// TooLarge: it is more than a Decoder takes.
+	TooLarge bool
+
+	err error // of the system; nil: none
+}
+
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return e.What
+	}
+	return e.Path + ": " + e.What
+}
+
+func (e *Error) Unwrap() error { return e.err }
+
+// A readError is the error of a text that cannot be read, as opposed to one that is wrong.
+type readError struct{ error }
+
+func (e *readError) Unwrap() error { return e.error }
+
+// A sizeError says what there is too much of. Of what has no limit in bytes, what is "".
+type sizeError struct {
+	what  string
+	limit int64
+}
+
+func (e *sizeError) Error() string {
+	switch {
+	case e.what == "":
+		return "too many values"
+	case e.limit < 1<<20:
+		return fmt.Sprintf("more than %d KiB %s", e.limit>>10, e.what)
+	}
+	return fmt.Sprintf("more than %d MiB %s", e.limit>>20, e.what)
+}
+
+// atEnd is the offset of an error where reading ended.
+const atEnd = math.MaxInt64
+
+// explain returns the *Error that an error of the decoder means.
+func (d *Decoder) explain(err error) error {
+	var known *Error
+	if errors.As(err, &known) {
+		return known
+	}
+	e, offset := newError("", err)
+	unread := d.json.UnreadBuffer()
+	// An error of what has been decoded is of its last value, which is in the line where it ended.
+	ahead := max(0, min(offset-d.json.InputOffset(), int64(len(unread))))
+	e.Line = d.Line() + bytes.Count(unread[:ahead], []byte("\n"))
+	return e
+}
+
+// newError returns what an error means, without its line, and its offset in the text; atEnd for
+// where reading ended. The text is that of the value at a pointer.
+func newError(at jsontext.Pointer, err error) (e *Error, offset int64) {
+	var (
+		large     *input.TooLargeError
+		size      *sizeError
+		packed    *input.DamagedError
+		read      *readError
+		syntactic *jsontext.SyntacticError
+		semantic  *json.SemanticError
+	)
+	switch {
+	case err == io.EOF:
+		return &Error{What: "it is empty", Syntax: true}, 0
+	case errors.As(err, &large):
+		return &Error{What: fmt.Sprintf("more than %d MiB", large.Limit>>20), TooLarge: true}, atEnd
+	case errors.As(err, &size):
+		return &Error{What: size.Error(), TooLarge: true}, atEnd
+	case errors.As(err, &packed):
+		return &Error{What: packed.What, Syntax: true}, atEnd
+	case errors.As(err, &read):
+		why := read.error
+		var path *fs.PathError
+		if errors.As(why, &path) {
+			why = path.Err // the caller names the file
+		}
+		return &Error{What: "it cannot be read: " + why.Error(), err: why}, atEnd
+	case errors.As(err, &syntactic):
+		// Not with its path: names in it are wrong where they have left the decoder's buffer.
+		return &Error{What: syntaxText(syntactic), Syntax: true}, syntactic.ByteOffset
+	case errors.As(err, &semantic):
+		if errors.Is(semantic.Err, json.ErrUnknownName) {
+			e = &Error{What: "unknown field " + Quote(semantic.JSONPointer.LastToken())}
+			e.Path = pathOf(at + semantic.JSONPointer.Parent())
+		} else {
+			e = &Error{What: mismatchText(semantic)}
+			e.Path = pathOf(at + semantic.JSONPointer)
+		}
+		return e, semantic.ByteOffset
+	}
+	return &Error{What: err.Error()}, 0
+}
+
+// syntaxText says what is wrong with what is not JSON.
+func syntaxText(err *jsontext.SyntacticError) string {
+	switch {
+	case errors.Is(err.Err, io.ErrUnexpectedEOF):
+		return "it ends in the middle"
+	case errors.Is(err.Err, jsontext.ErrDuplicateName):
+		return Quote(err.JSONPointer.LastToken()) + " is there twice"
+	case errors.Is(err.Err, jsontext.ErrNonStringName):
+		return "not JSON: a member without a name"
+	}
+	return "not JSON: " + err.Err.Error()
+}
+
+// mismatchText says what was expected and what there is.
+func mismatchText(err *json.SemanticError) string {
+	found := foundText(err)
+	switch {
+	case err.GoType == nil:
+		return "unexpected: " + found
+	case errors.Is(err.Err, strconv.ErrRange):
+		return "expected " + expectedText(err.GoType) + ", found one that is too large: " + found
+	}
+	return "expected " + expectedText(err.GoType) + ", found " + found
+}
+
+var (
+	timeType = reflect.TypeFor[time.Time]()
+	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// expectedText says what a type is in JSON.
+func expectedText(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case t == timeType:
+		return `a time such as "2026-03-04T05:06:07Z"`
+	case reflect.PointerTo(t).Implements(textType):
+		return "text of another form"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a string"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return "a whole number"
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return "a whole number, 0 or more"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	}
+	return "an object"
+}
+
+// foundText says what there is.
+func foundText(err *json.SemanticError) string {
+	switch err.JSONKind {
+	case jsontext.KindNull:
+		return "null"
+	case jsontext.KindFalse, jsontext.KindTrue:
+		return "true or false"
+	case jsontext.KindString:
+		return "a string"
+	case jsontext.KindNumber:
+		if len(err.JSONValue) > 0 {
+			return cut(string(err.JSONValue))
+		}
+		return "a number"
+	case jsontext.KindBeginArray:
+		return "an array"
+	}
+	return "an object"
+}
+
+// maxName bounds what a message repeats of a text.
+const maxName = 80
+
+// cut shortens what came from a text.
+func cut(s string) string {
+	if len(s) <= maxName {
+		return s
+	}
+	end := maxName
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
+}
+
+// Quote returns what came from a text as messages have it: not too long, and so that it moves no
+// terminal's cursor.
+func Quote(s string) string { return strconv.Quote(cut(s)) }
+
+// pathOf writes a JSON pointer as programs do: /scenarios/0/name is scenarios[0].name.
+func pathOf(p jsontext.Pointer) string {
+	var path strings.Builder
+	for token := range p.Tokens() {
+		switch {
+		case token == "" || strings.ContainsFunc(token, notOfName):
+			path.WriteString("[" + Quote(token) + "]")
+		case !strings.ContainsFunc(token, notDigit):
+			path.WriteString("[" + cut(token) + "]")
+		default:
+			if path.Len() > 0 {
+				path.WriteByte('.')
+			}
+			path.WriteString(cut(token))
+		}
+	}
+	return path.String()
+}
+
+func notDigit(r rune) bool { return r < '0' || r > '9' }
+
+func notOfName(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }
