@@ -33,6 +33,7 @@ type Invalid struct {
 // InvalidTrials says how many of the variant's trials do not count, and why, most frequent reason
 // first. Reasons that differ only in numbers are one. A trial with two reasons is under both.
 func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
+	known := map[string]int{} // shape → index of the reason
 	for _, t := range v.Trials {
 		if t.Usable() {
 			continue
@@ -45,9 +46,10 @@ func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
 				continue
 			}
 			counted[shape] = true
-			i := slices.IndexFunc(reasons, func(have Invalid) bool { return withoutNumbers(have.Reason) == shape })
-			if i < 0 {
+			i, ok := known[shape]
+			if !ok {
 				i = len(reasons)
+				known[shape] = i
 				reasons = append(reasons, Invalid{Reason: r})
 			}
 			reasons[i].Trials++
@@ -58,10 +60,10 @@ func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
 	return trials, reasons
 }
 
-// withoutNumbers is reason with every number, and a unit right behind it, replaced.
-func withoutNumbers(reason string) string {
-	return regexp.MustCompile(`[0-9][0-9.]*[a-zµ]*`).ReplaceAllString(reason, "#")
-}
+// numbers finds every number, and a unit right behind it.
+var numbers = regexp.MustCompile(`[0-9][0-9.]*[a-zµ]*`)
+
+func withoutNumbers(reason string) string { return numbers.ReplaceAllString(reason, "#") }
 
 // Reasons are why the trial does not count: InvalidReasons, or what is to be said when there are
 // none; nil when it counts.
