@@ -1,20 +1,20 @@
 package results
 
 import (
+	"bufio"
 	"bytes"
-	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	"reuseport-bench/results/input"
+	"reuseport-bench/results/jsonfile"
 )
 
 // Load reads a run: path is a run directory or its RunFile, which may be compressed by gzip and
@@ -23,25 +23,30 @@ import (
 // reported in Run.Warnings. Of a finished run, a TrialsFile left beside it is ignored. Package
 // stored reads a run with what this program knows beyond the one that wrote it.
 //
-// Reading is strict: an unknown field, trailing data or another schema version is an error that
-// names the file, the place and what to do.
+// Reading is strict: an unknown field, trailing data, another schema version, a checksum that is
+// not that of the content, or what no version of the program writes is an error that names the
+// file, the place and what to do. It takes memory for the run, and little besides; a run that takes
+// more than maxMemory is an error.
 func Load(path string) (*Run, error) {
+	// What is read stays. Collecting often costs little, and keeps the heap from growing to twice
+	// that.
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	file, err := runFile(path)
 	if err != nil {
 		return nil, err
 	}
-	content, err := readRun(file)
-	if err != nil {
-		return nil, err
-	}
-	run, err := decodeRun(file, content)
+	l := newLoader()
+	run, err := l.runFile(file)
 	if err != nil {
 		return nil, err
 	}
 	if run.FinishedAt == nil {
-		if err := mergeTrials(run, filepath.Join(filepath.Dir(file), TrialsFile)); err != nil {
+		if err := l.trialsFile(run, filepath.Join(filepath.Dir(file), TrialsFile)); err != nil {
 			return nil, err
 		}
+	}
+	if err := l.checkTrials(run); err != nil {
+		return nil, err
 	}
 	return run, nil
 }
@@ -86,9 +91,9 @@ func runFile(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("%w at %s; %s", ErrNoRun, path, noRunHint)
+		return "", fmt.Errorf("%w at %s; %s", ErrNoRun, input.Name(path), noRunHint)
 	case err != nil:
-		return "", err
+		return "", fmt.Errorf("%w; %s", input.Named(path, err), notRunHint)
 	case !info.IsDir():
 		return path, nil
 	}
@@ -97,7 +102,8 @@ func runFile(path string) (string, error) {
 		if _, err := os.Stat(file + compressed); err == nil {
 			return file + compressed, nil
 		}
-		return "", fmt.Errorf("%w in %s: it has no %s; %s", ErrNoRun, path, RunFile, noRunHint)
+		return "", fmt.Errorf("%w in %s: it has no %s; %s", ErrNoRun, input.Name(path), RunFile,
+			noRunHint)
 	}
 	return file, nil
 }
@@ -106,166 +112,232 @@ func runFile(path string) (string, error) {
 // repository.
 const compressed = ".gz"
 
-// maxRun bounds a RunFile once it is decompressed: a small file may claim to be a huge one.
-const maxRun = 1 << 30
-
-// readRun is the content of a RunFile, decompressed.
-func readRun(file string) ([]byte, error) {
-	f, err := input.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var r io.Reader = f
-	if strings.HasSuffix(file, compressed) {
-		if r, err = gzip.NewReader(f); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	content, err := io.ReadAll(input.Limit(r, maxRun))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return content, nil
-}
-
 // Latest returns the newest run directory right under parent, by started_at. What is not a
 // readable run does not count.
 func Latest(parent string) (string, error) {
 	entries, err := os.ReadDir(parent)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
+		return "", input.Named(parent, err)
 	}
 	var newest time.Time
 	var dir string
 	for _, e := range entries {
-		content, err := os.ReadFile(filepath.Join(parent, e.Name(), RunFile))
-		if err != nil {
-			continue
-		}
-		var head struct {
-			StartedAt time.Time `json:"started_at"`
-		}
-		if json.Unmarshal(content, &head) != nil {
-			continue
-		}
-		if dir == "" || head.StartedAt.After(newest) {
-			newest, dir = head.StartedAt, filepath.Join(parent, e.Name())
+		started, err := startOf(filepath.Join(parent, e.Name(), RunFile))
+		if err == nil && (dir == "" || started.After(newest)) {
+			newest, dir = started, filepath.Join(parent, e.Name())
 		}
 	}
 	if dir == "" {
-		return "", fmt.Errorf("%w under %s; %s", ErrNoRun, parent, noRunHint)
+		return "", fmt.Errorf("%w under %s; %s", ErrNoRun, input.Name(parent), noRunHint)
 	}
 	return dir, nil
 }
 
-// decodeRun reads RunFile's content; file names it in errors.
-func decodeRun(file string, content []byte) (*Run, error) {
-	// The version first: of another version, unknown fields are only the consequence.
-	var head struct {
-		SchemaVersion *int `json:"schema_version"`
-	}
-	if err := json.Unmarshal(content, &head); err != nil {
-		return nil, placed(file, content, err)
-	}
-	switch {
-	case head.SchemaVersion == nil:
-		return nil, fmt.Errorf("%s: no schema_version; is it a run of reuseport-bench?", file)
-	case *head.SchemaVersion != SchemaVersion:
-		return nil, fmt.Errorf("%s: schema_version is %d, this program reads %d; use the program that wrote it, or make a new run",
-			file, *head.SchemaVersion, SchemaVersion)
-	}
-	var run Run
-	if err := decodeStrict(content, &run); err != nil {
-		return nil, placed(file, content, err)
-	}
-	if err := run.check(); err != nil {
-		return nil, fmt.Errorf("%s: %w; the file was not written by this program, or edited", file, err)
-	}
-	run.renameArms()
-	return &run, nil
-}
-
-// decodeStrict decodes exactly one JSON value without unknown fields.
-func decodeStrict(content []byte, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		return err
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return errors.New("more data after the end of the JSON value")
-	}
-	return nil
-}
-
-// placed adds file and, where the error knows it, the line, and what to make of it.
-func placed(file string, content []byte, err error) error {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	var offset int64 = -1
-	hint := "if it has fields of a newer reuseport-bench, read it with that"
-	switch {
-	case errors.As(err, &syntax):
-		offset = syntax.Offset
-		hint = "the file is damaged or cut off; if this was a copy, copy it again"
-	case errors.As(err, &kind):
-		offset = kind.Offset
-	}
-	if offset < 0 {
-		return fmt.Errorf("%s: %w; %s", file, err, hint)
-	}
-	at := 1 + bytes.Count(content[:min(offset, int64(len(content)))], []byte("\n"))
-	return fmt.Errorf("%s:%d: %w; %s", file, at, err, hint)
-}
-
-// check finds what would be valid JSON but no run: nulls where readers follow pointers.
-func (r *Run) check() error {
-	for i, s := range r.Scenarios {
-		if s == nil {
-			return fmt.Errorf("scenarios[%d] is null", i)
-		}
-		for k, v := range s.Variants {
-			if v == nil {
-				return fmt.Errorf("scenario %s: variants[%d] is null", s.Name, k)
-			}
-			for n, t := range v.Trials {
-				if t == nil {
-					return fmt.Errorf("scenario %s, %s: trials[%d] is null", s.Name, LabelString(v.Labels), n)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// mergeTrials adds the lines of TrialsFile to run. No such file: nothing to add.
-func mergeTrials(run *Run, file string) error {
-	content, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+// startOf reads when a run began, and no more of its RunFile than it takes.
+func startOf(file string) (started time.Time, err error) {
+	f, err := input.Open(file)
 	if err != nil {
-		return err
+		return started, err
 	}
+	defer f.Close()
+	err = jsonfile.NewDecoder(f, jsonfile.Limits{Bytes: maxBytes}).Member("started_at", &started)
+	return started, err
+}
+
+// Bounds of a run: a thousand trials of each of eight variants, with 16 steps and 34 workers each,
+// are 258 MiB of text and take 145 MiB of memory. Store.Append keeps a run within them.
+const (
+	// maxBytes bounds the text of RunFile, and that of TrialsFile.
+	maxBytes = 384 << 20
+	// maxMemory bounds what the trials and gates take once they are decoded.
+	maxMemory = 192 << 20
+	// maxLine bounds a line of TrialsFile.
+	maxLine = 16 << 20
+)
+
+// The hints of messages.
+const (
+	notRunHint  = "name the directory of a run, or its " + RunFile
+	damagedHint = "the file is damaged or cut off; if this was a copy, copy it again"
+	newerHint   = "it is damaged, or of a newer reuseport-bench: copy it again, or read it with that"
+	editedHint  = "the file was not written by this program, or edited"
+	largeHint   = "reuseport-bench writes no run of that size; is it one?"
+	lineHint    = "the file is damaged: remove that line, and its trial is lost"
+	twiceHint   = "remove one of them"
+)
+
+// A loader reads the files of one run.
+type loader struct {
+	memory *jsonfile.Budget
+	// places are where scenarios and variants begin, by their paths in the run; trials are where
+	// those of a variant do, by the variant's path.
+	places map[string]place
+	trials map[string][]place
+	// variants are the run's, by their keys.
+	variants map[string]variantAt
+	// unsummed: something had no checksum, so that more of it is looked at.
+	unsummed bool
+}
+
+// A variantAt is a variant, and its path in the run.
+type variantAt struct {
+	*Variant
+	path string
+}
+
+// A place is a line of one of the files.
+type place struct {
+	file string
+	line int
+}
+
+func (p place) String() string { return fmt.Sprintf("%s:%d", input.Name(p.file), p.line) }
+
+func newLoader() *loader {
+	return &loader{
+		memory: jsonfile.NewBudget(maxMemory),
+		places: map[string]place{}, trials: map[string][]place{}, variants: map[string]variantAt{},
+	}
+}
+
+// A storedRun is the content of RunFile.
+type storedRun struct {
+	// Checksum is that of all the rest, see jsonfile.Decoder.Checksum. Nil: of an older program.
+	Checksum *string `json:"checksum,omitempty"`
+	*Run
+}
+
+// runFile reads RunFile, or another file of that kind.
+func (l *loader) runFile(file string) (*Run, error) {
+	f, err := input.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w; %s", err, notRunHint)
+	}
+	defer f.Close()
+	r, err := input.Decompressed(f)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w; %s", place{file, 1}, err, damagedHint)
+	}
+	d := jsonfile.NewDecoder(r, jsonfile.Limits{Bytes: maxBytes, Memory: l.memory})
+	stored := storedRun{Run: &Run{}}
+	within := "" // of the last one that began: for trials, their variant
+	begins := func(at jsonfile.Place) {
+		within = at.Path
+		l.places[within] = place{file, at.Line}
+	}
+	trial := func(line int) { l.trials[within] = append(l.trials[within], place{file, line}) }
+	err = d.Decode(&stored, jsonfile.Start[Scenario](d, begins), jsonfile.Start[Variant](d, begins),
+		jsonfile.Part[Trial](d, maxTrials, trial), jsonfile.Part[GateResult](d, maxGates, nil))
+	if err := runError(file, stored.SchemaVersion, err); err != nil {
+		return nil, err
+	}
+	if sum, line := d.Checksum(); stored.Checksum != nil && *stored.Checksum != sum {
+		return nil, fmt.Errorf("%v: the content is not what was written, for its checksum is %s: a "+
+			"damaged copy, or edited by hand; copy it again, or delete the line \"checksum\" to read it "+
+			"as it is", place{file, line}, sum)
+	}
+	l.unsummed = stored.Checksum == nil
+	return stored.Run, l.index(file, stored.Run)
+}
+
+// runError says what is wrong with RunFile, by the version of its schema, 0 for none, and by the
+// *Error of its decoder, if any; nil: nothing is.
+func runError(file string, version int, err error) error {
+	wrong := &jsonfile.Error{Place: jsonfile.Place{Line: 1}, What: "no schema_version"}
+	errors.As(err, &wrong)
+	at := place{file, wrong.Line}
+	switch {
+	case wrong.TooLarge:
+		return fmt.Errorf("%v: %w; %s", at, wrong, largeHint)
+	case version == 0 && wrong.Syntax:
+		return fmt.Errorf("%v: no run of reuseport-bench, or a damaged one: %w; copy it again, or %s",
+			at, wrong, notRunHint)
+	case version == 0:
+		return fmt.Errorf("%v: no run of reuseport-bench: %w; %s", at, wrong, notRunHint)
+	case version != SchemaVersion: // of another version, unknown fields are only the consequence
+		return fmt.Errorf("%v: schema_version is %d, this program reads %d; use the program that wrote "+
+			"it, or make a new run", at, version, SchemaVersion)
+	case err == nil:
+		return nil
+	case wrong.Syntax || errors.Unwrap(wrong) != nil: // or it cannot be read
+		return fmt.Errorf("%v: %w; %s", at, wrong, damagedHint)
+	}
+	return fmt.Errorf("%v: %w; %s", at, wrong, newerHint)
+}
+
+// A line is one line of TrialsFile.
+type line struct {
+	// Checksum is that of the rest of the line. Nil: of an older program.
+	Checksum *string           `json:"checksum,omitempty"`
+	Scenario string            `json:"scenario"`
+	Labels   map[string]string `json:"labels"`
+	Trial    *Trial            `json:"trial"`
+}
+
+// trialsFile adds the lines of TrialsFile to run. No such file: nothing to add.
+func (l *loader) trialsFile(run *Run, file string) error {
+	f, err := input.Open(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w; remove it, and its trials are lost", err)
+	}
+	defer f.Close()
 	if err := run.holdsNoTrials(file); err != nil {
 		return err
 	}
-	for number := 1; len(content) > 0; number++ {
-		text, rest, complete := bytes.Cut(content, []byte("\n"))
-		if !complete {
-			run.Warnings = append(run.Warnings, fmt.Sprintf("%s:%d: cut off in mid-line by a crash; that trial is lost", file, number))
+	in := bufio.NewReader(input.Limit(f, maxBytes))
+	for at := (place{file, 1}); ; at.line++ {
+		text, err := input.Line(in, maxLine)
+		var large *input.TooLargeError
+		switch {
+		case err == io.EOF && len(text) == 0:
 			return nil
+		case err == io.EOF:
+			run.Warnings = append(run.Warnings,
+				fmt.Sprintf("%v: cut off in mid-line by a crash; that trial is lost", at))
+			return nil
+		case errors.As(err, &large):
+			return fmt.Errorf("%v: more than %d MiB; %s", at, large.Limit>>20, largeHint)
+		case err != nil:
+			return fmt.Errorf("%v: cannot be read: %w; %s", at, err, damagedHint)
 		}
-		var l line
-		if err := decodeStrict(text, &l); err != nil {
-			return fmt.Errorf("%s:%d: %w; the file is damaged: remove that line, and its trial is lost", file, number, err)
+		if err := l.trialLine(at, bytes.TrimSuffix(text, []byte("\n"))); err != nil {
+			return err
 		}
-		if err := run.add(l); err != nil {
-			return fmt.Errorf("%s:%d: %w; do both files belong to one run?", file, number, err)
-		}
-		content = rest
 	}
+}
+
+// trialLine puts a line's trial where it belongs.
+func (l *loader) trialLine(at place, text []byte) error {
+	d := jsonfile.NewDecoder(bytes.NewReader(text),
+		jsonfile.Limits{Bytes: maxLine, Memory: l.memory})
+	var stored line
+	var wrong *jsonfile.Error
+	switch err := d.Decode(&stored, jsonfile.Part[Trial](d, 1, nil)); {
+	case errors.As(err, &wrong) && wrong.TooLarge:
+		return fmt.Errorf("%v: %w; %s", at, err, largeHint)
+	case err != nil:
+		return fmt.Errorf("%v: %w; %s", at, err, lineHint)
+	}
+	if sum, _ := d.Checksum(); stored.Checksum != nil && *stored.Checksum != sum {
+		return fmt.Errorf("%v: the line is not what was written, for its checksum is %s: a damaged "+
+			"copy, or edited by hand; copy the file again, or remove the line, and its trial is lost",
+			at, sum)
+	}
+	l.unsummed = l.unsummed || stored.Checksum == nil
+	renameArm(stored.Labels)
+	v, known := l.variants[variantKey(stored.Scenario, stored.Labels)]
+	switch {
+	case stored.Trial == nil:
+		return fmt.Errorf("%v: the line has no trial; %s", at, lineHint)
+	case !known:
+		return fmt.Errorf("%v: %s has no variant %s of a scenario %s; do both files belong to one run?",
+			at, RunFile, jsonfile.Quote(LabelString(stored.Labels)), jsonfile.Quote(stored.Scenario))
+	}
+	l.trials[v.path] = append(l.trials[v.path], at)
+	v.Trials = append(v.Trials, stored.Trial)
 	return nil
 }
 
@@ -274,40 +346,10 @@ func (r *Run) holdsNoTrials(file string) error {
 	for _, s := range r.Scenarios {
 		for _, v := range s.Variants {
 			if len(v.Trials) > 0 {
-				return fmt.Errorf("%s: %s beside it is unfinished and yet holds trials of %s; remove the one that is not wanted",
-					file, RunFile, s.Name)
+				return fmt.Errorf("%v: %s beside it is unfinished and yet holds trials of %s; remove the one "+
+					"that is not wanted", place{file, 1}, RunFile, jsonfile.Quote(s.Name))
 			}
 		}
 	}
-	return nil
-}
-
-// renameArms gives the A/A arms of an older run the label that they have today.
-func (r *Run) renameArms() {
-	for _, s := range r.Scenarios {
-		for _, v := range s.Variants {
-			renameArm(v.Labels)
-		}
-		for _, g := range s.Gates {
-			renameArm(g.Labels)
-		}
-	}
-}
-
-// add puts a line's trial where it belongs.
-func (r *Run) add(l line) error {
-	renameArm(l.Labels)
-	s := r.Scenario(l.Scenario)
-	if s == nil {
-		return fmt.Errorf("scenario %q is not in %s", l.Scenario, RunFile)
-	}
-	v := s.Variant(l.Labels)
-	if v == nil {
-		return fmt.Errorf("variant %q of %s is not in %s", LabelString(l.Labels), l.Scenario, RunFile)
-	}
-	if l.Trial == nil {
-		return errors.New("the line has no trial")
-	}
-	v.Trials = append(v.Trials, l.Trial)
 	return nil
 }

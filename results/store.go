@@ -1,12 +1,14 @@
 package results
 
 import (
+	"bufio"
 	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/results/command"
+	"reuseport-bench/results/input"
+	"reuseport-bench/results/jsonfile"
 	"reuseport-bench/results/unit"
 )
 
@@ -38,15 +42,14 @@ const noRunHint = `make one with "reuseport-bench run"`
 type Store struct {
 	dir    string
 	trials *os.File
-	size   int64 // of TrialsFile up to its last complete line
-	saved  int   // complete lines
+	saved  savedTrials // in TrialsFile, up to its last complete line
+	room   room
 }
 
-// line is one line of TrialsFile.
-type line struct {
-	Scenario string            `json:"scenario"`
-	Labels   map[string]string `json:"labels"`
-	Trial    *Trial            `json:"trial"`
+// savedTrials are the complete lines of a TrialsFile.
+type savedTrials struct {
+	lines int
+	size  int64 // in bytes
 }
 
 // Create starts the run directory dir, which must be empty or not exist yet, and writes RunFile
@@ -58,7 +61,7 @@ func Create(dir string, run *Run) (*Store, error) {
 	if err := Vacant(dir); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir}
+	s := &Store{dir: dir, room: newRoom(run)}
 	if err := s.openTrials(os.O_CREATE | os.O_EXCL); err != nil {
 		return nil, err
 	}
@@ -113,17 +116,18 @@ func LoadUnfinished(dir string) (*Run, error) {
 // Open goes on with the run in dir, and returns it as LoadUnfinished does. A last line that a crash
 // cut off is removed: that trial is to be run again.
 func Open(dir string) (*Store, *Run, error) {
-	if _, err := LoadUnfinished(dir); err != nil { // before TrialsFile is made
+	run, err := LoadUnfinished(dir) // before TrialsFile is made
+	if err != nil {
 		return nil, nil, err
 	}
-	s := &Store{dir: dir}
+	s := &Store{dir: dir, room: newRoom(run)}
 	if err := s.openTrials(os.O_CREATE); err != nil {
 		return nil, nil, err
 	}
 	// Read again under the lock: the file may have grown, or the run been finished.
-	run, err := LoadUnfinished(dir)
+	run, err = LoadUnfinished(dir)
 	if err == nil {
-		err = s.dropPartialLine()
+		err = s.countTrials(run)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
@@ -149,15 +153,19 @@ func (s *Store) openTrials(flags int) error {
 	return nil
 }
 
-// dropPartialLine cuts TrialsFile after its last complete line and counts those.
-func (s *Store) dropPartialLine() error {
-	content, err := os.ReadFile(s.path())
-	if err != nil {
-		return err
+// countTrials takes the run's trials for saved, and cuts TrialsFile behind its last complete line.
+func (s *Store) countTrials(run *Run) error {
+	lines := bufio.NewReader(io.NewSectionReader(s.trials, 0, math.MaxInt64))
+	for {
+		switch text, err := input.Line(lines, maxLine); {
+		case err == io.EOF:
+			return errors.Join(s.room.addRun(run), os.Truncate(s.path(), s.saved.size))
+		case err != nil:
+			return fmt.Errorf("%s: %w", input.Name(s.path()), err)
+		default:
+			s.saved = savedTrials{s.saved.lines + 1, s.saved.size + int64(len(text))}
+		}
 	}
-	s.size = int64(bytes.LastIndexByte(content, '\n') + 1)
-	s.saved = bytes.Count(content, []byte("\n"))
-	return os.Truncate(s.path(), s.size)
 }
 
 func (s *Store) path() string { return filepath.Join(s.dir, TrialsFile) }
@@ -166,23 +174,40 @@ func (s *Store) path() string { return filepath.Join(s.dir, TrialsFile) }
 func (s *Store) Dir() string { return s.dir }
 
 // Append saves one trial, valid or not. It is on disk when Append returns nil. After an error the
-// file is as it was before, and Append may be called again.
+// file is as it was before, and Append may be called again. Of a trial that is large for the run it
+// cuts the list of losses short, in t too: what is written can be read again.
 func (s *Store) Append(scenario string, labels map[string]string, t *Trial) error {
-	encoded, err := json.Marshal(line{scenario, labels, t})
-	if err != nil {
-		return fmt.Errorf("trial of %s, %s: %w", scenario, LabelString(labels), err)
+	fail := func(err error) error {
+		return fmt.Errorf("trial of %q, %q: %w", scenario, LabelString(labels), err)
 	}
-	encoded = append(encoded, '\n')
-	_, err = s.trials.Write(encoded)
+	if wrong := t.contradiction(); wrong != "" {
+		return fail(fmt.Errorf("%s; that is a mistake of reuseport-bench, please report it", wrong))
+	}
+	takes, err := s.room.fit(t)
+	if err != nil {
+		return fail(err)
+	}
+	stored := line{Scenario: scenario, Labels: labels, Trial: t}
+	sum, err := jsonfile.Checksum(stored)
+	if err != nil {
+		return fail(err)
+	}
+	stored.Checksum = &sum
+	var encoded bytes.Buffer
+	if err := jsonfile.Encode(&encoded, stored); err != nil {
+		return fail(err)
+	}
+	encoded.WriteByte('\n')
+	_, err = s.trials.Write(encoded.Bytes())
 	if err == nil {
 		err = s.trials.Sync()
 	}
 	if err != nil {
 		return fmt.Errorf("%w; saved there before this one: %s; free some space",
-			errors.Join(err, os.Truncate(s.path(), s.size)), unit.Plural(s.saved, "trial"))
+			errors.Join(err, os.Truncate(s.path(), s.saved.size)), unit.Plural(s.saved.lines, "trial"))
 	}
-	s.size += int64(len(encoded))
-	s.saved++
+	s.saved = savedTrials{s.saved.lines + 1, s.saved.size + int64(encoded.Len())}
+	s.room.add(takes)
 	return nil
 }
 
@@ -194,7 +219,7 @@ func (s *Store) Finish(run *Run) error {
 		return fmt.Errorf("%s: a run without finished_at is not finished; Close keeps what it has", s.dir)
 	}
 	if err := writeRun(s.dir, withTrials(run)); err != nil {
-		return fmt.Errorf("%w; saved in %s: %s", err, s.path(), unit.Plural(s.saved, "trial"))
+		return fmt.Errorf("%w; saved in %s: %s", err, s.path(), unit.Plural(s.saved.lines, "trial"))
 	}
 	if err := os.Remove(s.path()); err != nil {
 		return fmt.Errorf("the run is complete in %s, but: %w", filepath.Join(s.dir, RunFile), err)
@@ -252,15 +277,20 @@ func copyRun(run *Run, edit func(*Variant)) *Run {
 	return &out
 }
 
-// EncodeJSON writes run as RunFile has it. Its schema_version is always this package's.
+// EncodeJSON writes run as RunFile has it, with its checksum. Its schema_version is always this
+// package's.
 func EncodeJSON(w io.Writer, run *Run) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(withTrials(run))
+	stored := storedRun{Run: withTrials(run)}
+	sum, err := jsonfile.Checksum(stored)
+	if err != nil {
+		return err
+	}
+	stored.Checksum = &sum
+	return jsonfile.EncodeIndented(w, stored)
 }
 
-// writeRun replaces RunFile in one step: readers see the old file or the new one, whole.
+// writeRun replaces RunFile in one step: readers see the old file or the new one, whole. It is an
+// error, and the old one stays, that the new one could not be read.
 func writeRun(dir string, run *Run) (err error) {
 	f, err := os.CreateTemp(dir, RunFile+".*")
 	if err != nil {
@@ -271,7 +301,8 @@ func writeRun(dir string, run *Run) (err error) {
 			err = fmt.Errorf("writing %s: %w", filepath.Join(dir, RunFile), errors.Join(err, removeIfThere(f.Name())))
 		}
 	}()
-	err = EncodeJSON(f, run)
+	out := bufio.NewWriter(f)
+	err = cmp.Or(EncodeJSON(out, run), out.Flush())
 	if err == nil {
 		err = f.Chmod(0o644) // CreateTemp makes it private
 	}
@@ -279,6 +310,9 @@ func writeRun(dir string, run *Run) (err error) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if _, err = Load(f.Name()); err != nil {
 		return err
 	}
 	if err = os.Rename(f.Name(), filepath.Join(dir, RunFile)); err != nil {

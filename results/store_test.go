@@ -27,7 +27,9 @@ func startedAt() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) 
 func newRun() *Run {
 	return &Run{
 		SchemaVersion: SchemaVersion, Program: "reuseport-bench", Version: "v0.1.0", Seed: 42, StartedAt: startedAt(),
-		Environment: Environment{Kernel: "6.18.44", Sysctls: map[string]string{}, Capabilities: map[string]string{}},
+		Environment: Environment{
+			Kernel: "6.18.44", Sysctls: map[string]string{}, Capabilities: map[string]string{},
+		},
 		Scenarios: []*Scenario{{
 			Name: "rolling-restart", Trials: 2, MinValid: 1,
 			Variants: []*Variant{{Labels: closeLabels}, {Labels: drainLabels}},
@@ -55,6 +57,12 @@ func restartTrial(lost ...int64) *Trial {
 	return t
 }
 
+// inBlock gives a trial its place in a run.
+func inBlock(n int, t *Trial) *Trial {
+	t.Block, t.Order = n, n
+	return t
+}
+
 // create starts a run directory below a new one.
 func create(t *testing.T) *Store {
 	t.Helper()
@@ -70,8 +78,10 @@ func create(t *testing.T) *Store {
 	return s
 }
 
+// appendTrial appends a trial as the next one of the run.
 func appendTrial(t *testing.T, s *Store, labels map[string]string, trial *Trial) {
 	t.Helper()
+	trial.Block, trial.Order = s.saved.lines, s.saved.lines
 	if err := s.Append("rolling-restart", labels, trial); err != nil {
 		t.Fatal(err)
 	}
@@ -122,8 +132,11 @@ func TestUnfinishedRunIsReadable(t *testing.T) {
 	appendTrial(t, s, closeLabels, restartTrial(2, 0))
 
 	want := newRun()
-	want.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1, 0), restartTrial(2, 0)}
-	want.Scenarios[0].Variants[1].Trials = []*Trial{restartTrial(0, 0)}
+	want.Scenarios[0].Variants[0].Trials = []*Trial{
+		restartTrial(1, 0),
+		inBlock(2, restartTrial(2, 0)),
+	}
+	want.Scenarios[0].Variants[1].Trials = []*Trial{inBlock(1, restartTrial(0, 0))}
 	for _, v := range want.Scenarios[0].Variants {
 		v.Summary = map[string]Summary{}
 	}
@@ -186,7 +199,7 @@ func TestFinishedRunWinsOverTrialsFile(t *testing.T) {
 	appendTrial(t, s, closeLabels, restartTrial(1))
 	run := newRun()
 	run.FinishedAt = new(startedAt())
-	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(2), restartTrial(3)}
+	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(2), inBlock(1, restartTrial(3))}
 	// As a crash between the rename and the removal leaves it.
 	if err := writeRun(s.Dir(), withTrials(run)); err != nil {
 		t.Fatal(err)
@@ -352,12 +365,25 @@ func TestDamagedTrialsFile(t *testing.T) {
 		want       []string
 	}{
 		{"not JSON", "\x00\x00\x00", []string{TrialsFile + ":2:", "damaged"}},
-		{"unknown field", `{"scenario":"rolling-restart","colour":1}`, []string{TrialsFile + ":2:", `"colour"`}},
-		{"two values", `{} {}`, []string{TrialsFile + ":2:", "more data"}},
-		{"no trial", `{"scenario":"rolling-restart","labels":{"sockets":"reuseport","stop":"close"}}`, []string{"no trial"}},
-		{"another scenario", `{"scenario":"burst","labels":{},"trial":{}}`, []string{`scenario "burst"`, "one run?"}},
-		{"another variant", `{"scenario":"rolling-restart","labels":{"stop":"kill"},"trial":{}}`, []string{"stop=kill", "not in " + RunFile}},
-		{"empty line", ``, []string{TrialsFile + ":2:"}},
+		{
+			"unknown field", `{"scenario":"rolling-restart","colour":1}`,
+			[]string{TrialsFile + ":2:", `"colour"`},
+		},
+		{"two values", `{} {}`, []string{TrialsFile + ":2:", "more behind the end"}},
+		{
+			"no trial",
+			`{"scenario":"rolling-restart","labels":{"sockets":"reuseport","stop":"close"}}`,
+			[]string{"no trial"},
+		},
+		{
+			"another scenario", `{"scenario":"burst","labels":{},"trial":{}}`,
+			[]string{`scenario "burst"`, "one run?"},
+		},
+		{
+			"another variant", `{"scenario":"rolling-restart","labels":{"stop":"kill"},"trial":{}}`,
+			[]string{`no variant "stop=kill"`, RunFile},
+		},
+		{"empty line", ``, []string{TrialsFile + ":2:", "it is empty", "remove that line"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := create(t)
@@ -417,17 +443,73 @@ func TestLoadRefuses(t *testing.T) {
 		name, content string
 		want          []string
 	}{
-		{"empty", "", []string{":1:", "unexpected end of JSON input", "damaged or cut off"}},
-		{"cut off", "{\n\"schema_version\": 1,\n\"program\": \"reu", []string{":3:", "damaged or cut off"}},
-		{"not JSON", "hello", []string{":1:", "invalid character"}},
-		{"not a run", `{"name":"x"}`, []string{"no schema_version"}},
-		{"newer", `{"schema_version":2,"unheard_of":true}`, []string{"schema_version is 2, this program reads 1", "make a new run"}},
-		{"unknown field", `{"schema_version":1,"unheard_of":true}`, []string{`unknown field "unheard_of"`, "newer reuseport-bench"}},
-		{"wrong type", "{\"schema_version\":1,\n\"seed\":\"x\"}", []string{":2:", "seed"}},
-		{"trailing data", `{"schema_version":1} {}`, []string{"after top-level value"}},
-		{"null scenario", `{"schema_version":1,"scenarios":[null]}`, []string{"scenarios[0] is null"}},
-		{"null variant", `{"schema_version":1,"scenarios":[{"name":"s","variants":[null]}]}`, []string{"scenario s: variants[0] is null"}},
-		{"null trial", `{"schema_version":1,"scenarios":[{"name":"s","variants":[{"trials":[{},null]}]}]}`, []string{"trials[1] is null"}},
+		{
+			"empty", "",
+			[]string{":1: no run of reuseport-bench, or a damaged one: it is empty; copy it again, or name"},
+		},
+		{
+			"cut off", "{\n\"schema_version\": 1,\n\"program\": \"reu",
+			[]string{":3: it ends in the middle; ", "copy it again"},
+		},
+		{
+			"not JSON", "hello",
+			[]string{":1: no run of reuseport-bench, or a damaged one: not JSON: invalid character"},
+		},
+		{
+			"binary", "\x7fELF\x02\x01\x01\x00",
+			[]string{`:1: no run of reuseport-bench, or a damaged one: not JSON: `, `\x7f`},
+		},
+		{
+			"another value", `[]`,
+			[]string{":1: no run of reuseport-bench: expected an object, found an array; name the"},
+		},
+		{
+			"another object", `{"name":"x"}`,
+			[]string{`:1: no run of reuseport-bench: unknown field "name"`},
+		},
+		{"no object", `{}`, []string{":1: no run of reuseport-bench: no schema_version"}},
+		{
+			"newer", `{"schema_version":2,"unheard_of":true}`,
+			[]string{"schema_version is 2, this program reads 1", "make a new run"},
+		},
+		{
+			"unknown field", `{"schema_version":1,"unheard_of":true}`,
+			[]string{`:1: unknown field "unheard_of"`, "of a newer reuseport-bench"},
+		},
+		{
+			"wrong type", "{\"schema_version\":1,\n\"seed\":\"x\"}",
+			[]string{":2: seed: expected a whole number, 0 or more, found a string"},
+		},
+		{"wrong type of a trial", `{"schema_version":1,"scenarios":[{"variants":[{"trials":[{},` +
+			"\n\n" + `{"attempts":"7"}]}]}]}`,
+			[]string{":3: scenarios[0].variants[0].trials[1].attempts: expected a whole number, found a"}},
+		{
+			"no whole number", `{"schema_version":1,"scenarios":[{"trials":1.5}]}`,
+			[]string{"scenarios[0].trials: expected a whole number, found 1.5"},
+		},
+		{
+			"a large number", `{"schema_version":1,"seed":1e99}`,
+			[]string{"seed: expected a whole number, 0 or more, found 1e99"},
+		},
+		{
+			"no time", `{"schema_version":1,"started_at":"today"}`,
+			[]string{`started_at: expected a time such as "2026-03-04T05:06:07Z", found a string`},
+		},
+		{"twice", `{"schema_version":1,"seed":1,"seed":1}`, []string{`"seed" is there twice`}},
+		{
+			"trailing data", `{"schema_version":1} {}`,
+			[]string{"more behind the end of the JSON value"},
+		},
+		{
+			"null scenario", `{"schema_version":1,"scenarios":[null]}`,
+			[]string{":1: scenarios[0]: null"},
+		},
+		{
+			"null variant", `{"schema_version":1,"scenarios":[{"name":"s","variants":[null]}]}`,
+			[]string{":1: scenarios[0].variants[0]: null"},
+		},
+		{"null trial", `{"schema_version":1,"scenarios":[{"variants":[{"trials":[{},null]}]}]}`,
+			[]string{":1: scenarios[0].variants[0].trials[1]: null"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), RunFile)
@@ -462,11 +544,15 @@ func TestTwiceCountedTrials(t *testing.T) {
 	s := create(t)
 	run := newRun()
 	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1)}
-	if err := writeRun(s.Dir(), withTrials(run)); err != nil {
+	var content bytes.Buffer
+	if err := EncodeJSON(&content, run); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir(), RunFile), content.Bytes(), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Load(s.Dir())
-	wantError(t, err, TrialsFile, "unfinished and yet holds trials of rolling-restart")
+	wantError(t, err, TrialsFile, `unfinished and yet holds trials of "rolling-restart"`)
 }
 
 // full makes every write of the store fail as on a full disk.

@@ -1,0 +1,249 @@
+package results
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"reuseport-bench/results/cause"
+	"reuseport-bench/results/jsonfile"
+)
+
+// What a run may have, or more.
+const (
+	maxScenarios = 1000
+	maxVariants  = 1000 // of a scenario, which has at most 256 and an A/A arm
+	maxInAll     = 10_000
+	maxGates     = 200_000 // in all; a scenario has at most 256 for each variant
+	maxTrials    = 200_000 // in all
+	maxLabels    = 1000    // of a variant
+	maxBlocks    = 1000    // of a scenario, by its file or by run --trials: no more
+)
+
+// variantKey tells the variants of a run apart.
+func variantKey(scenario string, labels map[string]string) string {
+	key, _ := json.Marshal(labels) // sorted; of strings alone, so it cannot fail
+	return scenario + "\x00" + string(key)
+}
+
+// wrongAt returns the error that something in a file is wrong. what ends with what to do.
+func wrongAt(at place, path, what string, args ...any) error {
+	return fmt.Errorf("%v: %s: "+what, slices.Concat([]any{at, path}, args)...)
+}
+
+// index takes the run's variants, and finds what would be valid JSON but no run: nulls where
+// readers follow pointers, more than there may be, names that are there twice.
+func (l *loader) index(file string, run *Run) error {
+	start := place{file, 1}
+	if n := len(run.Scenarios); n > maxScenarios {
+		return wrongAt(start, "scenarios", "%d of them, and a run has at most %d; %s", n,
+			maxScenarios, editedHint)
+	}
+	names := map[string]bool{}
+	for i, s := range run.Scenarios {
+		path := fmt.Sprintf("scenarios[%d]", i)
+		at := l.places[path]
+		switch {
+		case s == nil:
+			return wrongAt(start, path, "null; %s", editedHint)
+		case names[s.Name]:
+			return wrongAt(at, path, "scenario %s is there twice; %s", jsonfile.Quote(s.Name),
+				twiceHint)
+		case s.Trials < 0 || s.Trials > maxBlocks:
+			return wrongAt(at, path, "%d trials, and a scenario has at most %d; %s", s.Trials,
+				maxBlocks, editedHint)
+		case len(s.Variants) > maxVariants:
+			return wrongAt(at, path, "%d variants, and a scenario has at most %d; %s",
+				len(s.Variants), maxVariants, editedHint)
+		case slices.Contains(s.AA, nil):
+			return wrongAt(at, path, "aa has a null; %s", editedHint)
+		}
+		names[s.Name] = true
+		for k, v := range s.Variants {
+			err := l.indexVariant(s, v, at, fmt.Sprintf("%s.variants[%d]", path, k))
+			if err != nil {
+				return err
+			}
+		}
+		for _, g := range s.Gates {
+			renameArm(g.Labels)
+		}
+	}
+	return nil
+}
+
+// indexVariant is index for a variant of the scenario at a place.
+func (l *loader) indexVariant(s *Scenario, v *Variant, scenario place, path string) error {
+	if v == nil {
+		return wrongAt(scenario, path, "null; %s", editedHint)
+	}
+	at := l.places[path]
+	if n := len(v.Labels); n > maxLabels {
+		return wrongAt(at, path, "%d labels, and a variant has at most %d; %s", n, maxLabels,
+			editedHint)
+	}
+	renameArm(v.Labels) // of an older run
+	key := variantKey(s.Name, v.Labels)
+	if _, twice := l.variants[key]; twice {
+		return wrongAt(at, path, "variant %s is there twice; %s",
+			jsonfile.Quote(LabelString(v.Labels)), twiceHint)
+	}
+	if l.variants[key] = (variantAt{v, path}); len(l.variants) > maxInAll {
+		return wrongAt(at, path, "more than %d variants in all; %s", maxInAll, editedHint)
+	}
+	if n := slices.Index(v.Trials, nil); n >= 0 {
+		return wrongAt(at, fmt.Sprintf("%s.trials[%d]", path, n), "null; %s", editedHint)
+	}
+	return nil
+}
+
+// checkTrials finds trials that no version of this program writes: those that contradict
+// themselves, and those that are there twice.
+func (l *loader) checkTrials(run *Run) error {
+	for i, s := range run.Scenarios {
+		for k, v := range s.Variants {
+			path := fmt.Sprintf("scenarios[%d].variants[%d]", i, k)
+			if err := l.checkVariant(s, v, path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkVariant is checkTrials for a variant.
+func (l *loader) checkVariant(s *Scenario, v *Variant, path string) error {
+	type turn struct{ block, order int }
+	seen, usable := map[turn]bool{}, map[int]bool{}
+	for n, t := range v.Trials {
+		at, path := l.trials[path][n], fmt.Sprintf("%s.trials[%d]", path, n)
+		wrong := t.contradiction()
+		if wrong == "" && l.unsummed {
+			wrong = t.histogramContradiction()
+		}
+		if wrong != "" {
+			return wrongAt(at, path, "%s; %s", wrong, editedHint)
+		}
+		// An invalid trial is repeated: its block is there again, and was run later.
+		if seen[turn{t.Block, t.Order}] || t.Usable() && usable[t.Block] {
+			return wrongAt(at, path, "block %d of %s, %s is there twice; %s", t.Block+1,
+				jsonfile.Quote(s.Name), jsonfile.Quote(LabelString(v.Labels)), twiceHint)
+		}
+		seen[turn{t.Block, t.Order}] = true
+		usable[t.Block] = usable[t.Block] || t.Usable()
+	}
+	return nil
+}
+
+// contradiction says in what a trial contradicts itself; "": in nothing.
+func (t *Trial) contradiction() string {
+	if path, found := negative(reflect.ValueOf(t).Elem()); found {
+		return path[1:] + " is negative"
+	}
+	switch {
+	case t.Block >= maxBlocks:
+		return fmt.Sprintf("block is %d, and the last one that there may be is %d", t.Block,
+			maxBlocks-1)
+	case t.Attempts != t.Served+t.Lost:
+		return fmt.Sprintf("%d attempts, of which %d were served and %d lost", t.Attempts, t.Served,
+			t.Lost)
+	case t.Dropped > t.Lost:
+		return fmt.Sprintf("%d of %d lost attempts were dropped", t.Dropped, t.Lost)
+	}
+	for i := range t.Steps {
+		if s := &t.Steps[i]; s.Lost > t.Lost || s.Dropped != nil && *s.Dropped > s.Lost {
+			return fmt.Sprintf("steps[%d] lost more than the %d attempts that were", i, t.Lost)
+		}
+	}
+	byCause, byPhase, rows := int64(0), int64(0), int64(0)
+	for name, n := range t.LostByCause {
+		if !slices.Contains(cause.Names(), name) {
+			return "unknown cause " + jsonfile.Quote(name)
+		}
+		byCause += n
+	}
+	for _, n := range t.LostByPhase {
+		byPhase += n
+	}
+	for _, row := range t.Ledger {
+		rows += row.Attempts
+	}
+	switch {
+	case byCause != t.Lost:
+		return fmt.Sprintf("%d attempts lost, and %d by cause", t.Lost, byCause)
+	case byPhase != t.Lost && len(t.LostByPhase) > 0:
+		return fmt.Sprintf("%d attempts lost, and %d by phase", t.Lost, byPhase)
+	case rows != t.Attempts && len(t.Ledger) > 0:
+		return fmt.Sprintf("%d attempts, and %d in the ledger", t.Attempts, rows)
+	}
+	return t.listContradiction()
+}
+
+// negative returns where in a trial a number is negative that counts something, and whether there
+// is one. Instants may be before the first scheduled attempt, and the kernel's counters go with the
+// namespaces that they are of.
+func negative(v reflect.Value) (path string, found bool) {
+	switch v.Kind() {
+	case reflect.Int, reflect.Int64:
+		return "", v.Int() < 0
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return negative(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if path, found := negative(v.Index(i)); found {
+				return fmt.Sprintf("[%d]%s", i, path), true
+			}
+		}
+	case reflect.Map:
+		for entry := v.MapRange(); entry.Next(); {
+			if path, found := negative(entry.Value()); found {
+				return fmt.Sprintf("[%s]%s", jsonfile.Quote(entry.Key().String()), path), true
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			if strings.HasSuffix(name, "_ns") || name == "kernel" || name == "equalities" {
+				continue
+			}
+			if path, found := negative(v.Field(i)); found {
+				return "." + name + path, true
+			}
+		}
+	}
+	return "", false
+}
+
+// listContradiction is contradiction for the list of losses.
+func (t *Trial) listContradiction() string {
+	if n := int64(len(t.Losses)); n > t.Attempts {
+		return fmt.Sprintf("%d losses are listed of %d attempts", n, t.Attempts)
+	}
+	for i, loss := range t.Losses {
+		if loss.Step != nil && (*loss.Step < 0 || *loss.Step >= len(t.Steps)) {
+			return fmt.Sprintf("losses[%d] is of step %d, and there are %d", i, *loss.Step,
+				len(t.Steps))
+		}
+	}
+	return ""
+}
+
+// histogramContradiction is contradiction for the histogram, which takes longer to decode than all
+// the rest.
+func (t *Trial) histogramContradiction() string {
+	if t.Histogram == "" {
+		return ""
+	}
+	switch h, err := DecodeHistogram(t.Histogram); {
+	case err != nil:
+		return "the histogram is not one that this program makes"
+	case h.Count() > t.Attempts:
+		return fmt.Sprintf("the histogram is of %d attempts, and there were %d", h.Count(),
+			t.Attempts)
+	}
+	return ""
+}

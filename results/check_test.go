@@ -1,0 +1,288 @@
+package results
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"reuseport-bench/results/cause"
+	"reuseport-bench/results/jsonfile"
+)
+
+// encoded is a value as files have it.
+func encoded(t *testing.T, v any) string {
+	t.Helper()
+	var text strings.Builder
+	if err := jsonfile.Encode(&text, v); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
+}
+
+// A trial that contradicts itself was not written by this program: neither is it appended, nor
+// read.
+func TestContradictions(t *testing.T) {
+	whole := func() *Trial {
+		trial := restartTrial(2, 1)
+		trial.LostByPhase = map[string]int64{"wait": 3}
+		trial.Ledger = []LedgerRow{
+			{Client: "served", Attempts: 997},
+			{Client: "wait: reset", Attempts: 3},
+		}
+		trial.Losses = []Loss{{Step: new(1)}}
+		h := NewHistogram()
+		for range 997 {
+			h.Record(1000)
+		}
+		trial.Histogram = h.Encode()
+		return trial
+	}
+	if wrong := whole().contradiction() + whole().histogramContradiction(); wrong != "" {
+		t.Fatalf("a trial without any: %s", wrong)
+	}
+	more := NewHistogram()
+	for range 1001 {
+		more.Record(1000)
+	}
+	for name, test := range map[string]struct {
+		change func(*Trial)
+		want   string
+	}{
+		"a negative block": {func(t *Trial) { t.Block = -7 }, "block is negative"},
+		"a block too many": {
+			func(t *Trial) { t.Block = 1000 },
+			"block is 1000, and the last one that there may be is 999",
+		},
+		"a negative order": {func(t *Trial) { t.Order = -1 }, "order is negative"},
+		"negative losses": {
+			func(t *Trial) { t.Steps[1].Lost = -1 }, "steps[1].lost is negative",
+		},
+		"a negative cause": {
+			func(t *Trial) { t.LostByCause[cause.Refused] = -1 },
+			`lost_by_cause["refused"] is negative`,
+		},
+		"attempts": {
+			func(t *Trial) { t.Attempts++ }, "1001 attempts, of which 997 were served and 3 lost",
+		},
+		"dropped": {
+			func(t *Trial) { t.Dropped = 4 }, "4 of 3 lost attempts were dropped",
+		},
+		"causes": {
+			func(t *Trial) { t.LostByCause[cause.Refused] = 1 }, "3 attempts lost, and 4 by cause",
+		},
+		"an unknown cause": {
+			func(t *Trial) { t.LostByCause["a\x1b"] = 0 }, `unknown cause "a\x1b"`,
+		},
+		"phases": {
+			func(t *Trial) { t.LostByPhase["wait"] = 2 }, "3 attempts lost, and 2 by phase",
+		},
+		"the ledger": {
+			func(t *Trial) { t.Ledger[0].Attempts = 1 }, "1000 attempts, and 4 in the ledger",
+		},
+		"a step's losses": {
+			func(t *Trial) { t.Steps[0].Lost = 4 },
+			"steps[0] lost more than the 3 attempts that were",
+		},
+		"a step's drops": {
+			func(t *Trial) { t.Steps[0].Dropped = new(int64(3)) },
+			"steps[0] lost more than the 3 attempts that were",
+		},
+		"a step that is none": {
+			func(t *Trial) { t.Losses[0].Step = new(2) }, "losses[0] is of step 2, and there are 2",
+		},
+		"losses without end": {
+			func(t *Trial) { t.Losses = make([]Loss, 1001) },
+			"1001 losses are listed of 1000 attempts",
+		},
+		"a histogram of more": {
+			func(t *Trial) { t.Histogram = more.Encode() },
+			"the histogram is of 1001 attempts, and there were 1000",
+		},
+		"another histogram": {
+			func(t *Trial) { t.Histogram = "HISTFAAAACR42pJpmSzMwMDAxQABzFAaRjMZ" },
+			"the histogram is not one that this program makes",
+		},
+		"a histogram of a text": {
+			func(t *Trial) { t.Histogram = "text" },
+			"the histogram is not one that this program makes",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trial := whole()
+			test.change(trial)
+			s := create(t)
+			err := s.Append("rolling-restart", closeLabels, trial)
+			if !strings.Contains(name, "histogram") { // which is not looked at then
+				wantError(t, err, `trial of "rolling-restart", "sockets=reuseport stop=close": `+
+					test.want, "please report it")
+			}
+			// As an older program, without checksums, would have written it.
+			old := encoded(t, line{Scenario: "rolling-restart", Labels: closeLabels, Trial: trial})
+			if err := os.WriteFile(s.path(), []byte(old+"\n"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			_, err = Load(s.Dir())
+			wantError(t, err, TrialsFile+":1: scenarios[0].variants[0].trials[0]: "+test.want+
+				"; the file was not written by this program")
+		})
+	}
+}
+
+// What is there twice would count twice.
+func TestThereTwice(t *testing.T) {
+	valid, invalid, repeated := restartTrial(1), restartTrial(2), inBlock(1, restartTrial(3))
+	invalid.Valid = false
+	repeated.Block = 0
+	for name, test := range map[string]struct {
+		trials []*Trial
+		want   string // "": it is not there twice
+	}{
+		"a repeat of an invalid one": {[]*Trial{invalid, repeated}, ""},
+		"the same line":              {[]*Trial{invalid, invalid}, "trials.jsonl:2: "},
+		"another of its block":       {[]*Trial{valid, repeated}, "trials.jsonl:2: "},
+	} {
+		s := create(t)
+		for _, trial := range test.trials {
+			if err := s.Append("rolling-restart", closeLabels, trial); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := Load(s.Dir())
+		if test.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		wantError(t, err, test.want, `block 1 of "rolling-restart", "sockets=reuseport stop=close" is `+
+			"there twice; remove one of them")
+	}
+	refusedScenarios(t, map[string]string{
+		`{"name":"a"},` + "\n" + `{"name":"a"}`: `:2: scenarios[1]: scenario "a" is there twice`,
+		`{"variants":[{"labels":{"a":"b"}},` + "\n" + `{"labels":{"a":"b"}}]}`: ":2: " +
+			`scenarios[0].variants[1]: variant "a=b" is there twice`,
+		`{"variants":[{"labels":{"arm":"again"}},` + "\n" + `{"labels":{"arm":"control"}}]}`: ":2: " +
+			`scenarios[0].variants[1]: variant "arm=control" is there twice`,
+	})
+}
+
+// refusedScenarios checks the errors of runs with these scenarios.
+func refusedScenarios(t *testing.T, errors map[string]string) {
+	t.Helper()
+	for scenarios, want := range errors {
+		file := filepath.Join(t.TempDir(), RunFile)
+		content := `{"schema_version":1,"scenarios":[` + scenarios + `]}`
+		if err := os.WriteFile(file, []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(file)
+		wantError(t, err, file+want)
+	}
+}
+
+// A run of more than there may be is refused before anything looks through all of it repeatedly.
+func TestTooMany(t *testing.T) {
+	list := func(n int, format string) string {
+		var text strings.Builder
+		for i := range n {
+			fmt.Fprintf(&text, format+",\n", i)
+		}
+		return strings.TrimSuffix(text.String(), ",\n")
+	}
+	variants := list(maxVariants, `{"labels":{"a":"%d"}}`)
+	refusedScenarios(t, map[string]string{
+		list(maxScenarios+1, `{"name":"%d"}`): ":1: scenarios: 1001 of them, and a run has at most",
+		`{"variants":[` + list(maxVariants+1, `{"labels":{"a":"%d"}}`) + "]}": ":1: scenarios[0]: " +
+			"1001 variants, and a scenario has at most 1000",
+		`{"variants":[{"labels":{` + list(maxLabels+1, `"%d":""`) + "}}]}": ":1: " +
+			"scenarios[0].variants[0]: 1001 labels, and a variant has at most 1000",
+		list(maxInAll/maxVariants+1, `{"name":"%d","variants":[`+variants+"]}"): ":10001: " +
+			"scenarios[10].variants[0]: more than 10000 variants in all",
+		`{"name":"a"},` + "\n" + `{"name":"b","trials":1001}`: ":2: scenarios[1]: 1001 trials, and " +
+			"a scenario has at most 1000",
+		`{"name":"a","aa":[null]}`: ":1: scenarios[0]: aa has a null",
+	})
+}
+
+// Every run that is kept in the repository, by whatever version it was written, is read.
+func TestKeptRuns(t *testing.T) {
+	seen := 0
+	for _, pattern := range []string{"baseline/*/run.json.gz", "baseline/*/*/run.json.gz"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			seen++
+			if _, err := Load(file); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("found %d runs", seen)
+	}
+}
+
+// A checksum that is not that of the content is told, in a finished run and in a line of an
+// unfinished one; without one, the content is read as it is.
+func TestChecksums(t *testing.T) {
+	finished := create(t)
+	run := newRun()
+	run.FinishedAt = new(startedAt())
+	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1)}
+	if err := finished.Finish(run); err != nil {
+		t.Fatal(err)
+	}
+	unfinished := create(t)
+	appendTrial(t, unfinished, closeLabels, restartTrial(1))
+	for file, where := range map[string]string{
+		filepath.Join(finished.Dir(), RunFile):      ":2: the content is not what was written",
+		filepath.Join(unfinished.Dir(), RunFile):    ":2: the content is not what was written",
+		filepath.Join(unfinished.Dir(), TrialsFile): ":1: the line is not what was written",
+	} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit := func(from, to string) error {
+			t.Helper()
+			edited := strings.Replace(string(content), from, to, 1)
+			if edited == string(content) {
+				t.Fatalf("%s has no %s", file, from)
+			}
+			if err := os.WriteFile(file, []byte(edited), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Load(filepath.Dir(file))
+			return err
+		}
+		wantError(t, edit(`reuseport`, `reusepart`), file+where, "sha256:", "copy")
+		sum := content[strings.Index(string(content), `"checksum"`):]
+		sum = sum[:strings.IndexByte(string(sum), ',')+1]
+		if err := edit(string(sum), ""); err != nil {
+			t.Errorf("%s without its checksum: %v", file, err)
+		}
+		wantError(t, edit(string(sum), `"checksum":"",`), file+where)
+		if err := os.WriteFile(file, content, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The causes of a loss are never renamed: run.json has them.
+func TestCausesStay(t *testing.T) {
+	for _, name := range []string{
+		"reset_at_close", "reset_half_open", "accept_overflow", "syn_timeout", "refused",
+		"closed_by_worker", "worker_crash", "no_route", "no_endpoint", "untranslated",
+		"stale_endpoint", "early_endpoint", "stale_conntrack", "stale_connection", "proxy_error",
+		"timeout", "client", "unknown",
+	} {
+		if !slices.Contains(cause.Names(), name) {
+			t.Errorf("runs of older programs have the cause %s", name)
+		}
+	}
+}

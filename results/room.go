@@ -1,0 +1,114 @@
+package results
+
+import (
+	"fmt"
+
+	"reuseport-bench/results/jsonfile"
+)
+
+// A size is what a trial, or all of a run's, takes of a run's bounds, in bytes.
+type size struct {
+	text   int64 // in RunFile, indented; in TrialsFile it takes less
+	memory int64 // once it is decoded
+}
+
+// trialDepth is how deep a trial is in RunFile: in lists of trials, variants and scenarios.
+const trialDepth = 6
+
+func sizeOf(t *Trial) (size, error) {
+	text, err := jsonfile.IndentedSize(t, trialDepth)
+	return size{text, jsonfile.Memory(t)}, err
+}
+
+// maxSize bounds all trials of a run: what Load takes, less a part for what else there is.
+func maxSize() size { return size{maxBytes - maxBytes/8, maxMemory - maxMemory/16} }
+
+// A room watches that a run can be read again.
+type room struct {
+	planned int // trials, repeats of invalid ones aside
+	block   int // trials of each block
+	trials  int // that there are
+	used    size
+}
+
+// newRoom returns the room of a run that has no trials yet.
+func newRoom(run *Run) (r room) {
+	for _, s := range run.Scenarios {
+		blocks := s.Trials
+		for _, look := range s.Looks {
+			blocks = max(blocks, look) // so many may be added
+		}
+		for _, v := range s.Variants {
+			if v.SkippedReason == nil {
+				r.block++
+				r.planned += blocks
+			}
+		}
+	}
+	return r
+}
+
+// add takes the size of a trial.
+func (r *room) add(s size) {
+	r.trials++
+	r.used.text += s.text
+	r.used.memory += s.memory
+}
+
+// addRun takes the sizes of a run's trials.
+func (r *room) addRun(run *Run) error {
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			for _, t := range v.Trials {
+				size, err := sizeOf(t)
+				if err != nil {
+					return err
+				}
+				r.add(size)
+			}
+		}
+	}
+	return nil
+}
+
+// fit returns the size of one more trial, whose list of losses it cuts short if it takes more than
+// its share. It is an error that the run would become too large: at once, or when there is a block
+// and the run has as many trials of that size as are planned.
+func (r *room) fit(t *Trial) (size, error) {
+	s, err := sizeOf(t)
+	if err != nil {
+		return s, err
+	}
+	limit := maxSize()
+	// Invalid trials are repeated, at most three for eight.
+	share := int64(max(1, r.planned) + r.planned/2)
+	if n := int64(len(t.Losses)); n > 0 &&
+		(s.text > limit.text/share || s.memory > limit.memory/share) {
+		listed := t.Losses
+		t.Losses = nil
+		without, err := sizeOf(t)
+		if err != nil {
+			return s, err
+		}
+		keep := max(0, min(n, (limit.text/share-without.text)*n/(s.text-without.text),
+			(limit.memory/share-without.memory)*n/(s.memory-without.memory)))
+		t.Losses, t.LossesOmitted = listed[:keep], t.LossesOmitted+n-keep
+		if s, err = sizeOf(t); err != nil {
+			return s, err
+		}
+	}
+	with := *r
+	with.add(s)
+	if with.trials >= r.block {
+		more := int64(max(0, r.planned-with.trials))
+		with.used.text += with.used.text / int64(with.trials) * more
+		with.used.memory += with.used.memory / int64(with.trials) * more
+	}
+	if with.used.text > limit.text || with.used.memory > limit.memory {
+		return s, fmt.Errorf("with %d trials like those so far the run would have more than %d MiB, "+
+			"or take more than %d MiB of memory, and could not be read again; plan fewer trials, "+
+			"or variants",
+			max(with.trials, r.planned), limit.text>>20, limit.memory>>20)
+	}
+	return s, nil
+}

@@ -1,0 +1,129 @@
+package results
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results/jsonfile"
+)
+
+// plannedRun is a run of one scenario, of which so many trials of each of two variants are planned.
+func plannedRun(trials int) *Run {
+	run := newRun()
+	run.Scenarios[0].Trials = trials
+	return run
+}
+
+// longTrial is a trial that lost, and lists, so many attempts.
+func longTrial(losses int) *Trial {
+	t := restartTrial(int64(losses))
+	t.Attempts, t.Served = 10_000, 10_000-t.Lost
+	for i := range losses {
+		t.Losses = append(t.Losses, Loss{
+			Sequence: int64(
+				i,
+			), Source: "127.0.3.7:20481", Phase: "wait", Error: "reset", Server: "never accepted",
+			Cause: "reset_at_close", Evidence: "kernel", Worker: new(2), Step: new(0),
+		})
+	}
+	return t
+}
+
+// In a run of many trials, each lists as many losses as there is room for; all are counted.
+func TestLossesAreCutShort(t *testing.T) {
+	for _, test := range []struct{ trials, least, most int }{
+		{8, 2000, 2000}, {200, 700, 1999}, {1000, 50, 400},
+	} {
+		r := newRoom(plannedRun(test.trials))
+		trial := longTrial(2000)
+		size, err := r.fit(trial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(trial.Losses); n < test.least || n > test.most ||
+			int64(n)+trial.LossesOmitted != trial.Lost {
+			t.Errorf("of %d trials each lists %d losses and omits %d, want %d to %d", test.trials,
+				n, trial.LossesOmitted, test.least, test.most)
+		}
+		all := int64(2*test.trials) * 11 / 8 // with repeats of invalid ones
+		if limit := maxSize(); size.text*all > limit.text || size.memory*all > limit.memory {
+			t.Errorf("%d trials of %+v are more than %+v", all, size, limit)
+		}
+		if diff := cmp.Diff(longTrial(2000).Losses[:len(trial.Losses)], trial.Losses); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+// That a run would become too large is told when a block of it is there, not when it is.
+func TestTooLargeARun(t *testing.T) {
+	large := func() *Trial {
+		trial := restartTrial(0)
+		trial.Workers = make([]Worker, 2000)
+		return trial
+	}
+	s, err := Create(t.TempDir(), plannedRun(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Append("rolling-restart", closeLabels, large()); err != nil {
+		t.Fatalf("the first trial: %v", err)
+	}
+	wantError(t, s.Append("rolling-restart", drainLabels, large()),
+		"with 2000 trials like those so far", "could not be read again; plan fewer")
+	if n := len(load(t, s.Dir()).Scenarios[0].Variants[0].Trials); n != 1 {
+		t.Errorf("%d trials are kept, want the first", n)
+	}
+	// It goes on so when the run is gone on with.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, _, err := Open(s.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if diff := cmp.Diff(s.room, again.room, cmp.AllowUnexported(room{}, size{})); diff != "" {
+		t.Errorf("the room (-before +after):\n%s", diff)
+	}
+	few, err := Create(t.TempDir(), plannedRun(10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer few.Close()
+	for _, labels := range []map[string]string{closeLabels, drainLabels} {
+		if err := few.Append("rolling-restart", labels, large()); err != nil {
+			t.Errorf("a large trial of a small run: %v", err)
+		}
+	}
+}
+
+// A trial takes as much of the file as it is said to take.
+func TestSizeOf(t *testing.T) {
+	run := newRun()
+	run.FinishedAt = new(startedAt())
+	size, err := sizeOf(longTrial(10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lengths := map[int]int{}
+	for n := range 3 {
+		run.Scenarios[0].Variants[0].Trials = nil
+		for range n {
+			run.Scenarios[0].Variants[0].Trials = append(run.Scenarios[0].Variants[0].Trials,
+				longTrial(10))
+		}
+		var text strings.Builder
+		if err := EncodeJSON(&text, run); err != nil {
+			t.Fatal(err)
+		}
+		lengths[n] = text.Len()
+	}
+	between := len(",\n" + strings.Repeat(jsonfile.Indent, trialDepth))
+	if got := int64(lengths[2] - lengths[1] - between); got != size.text {
+		t.Errorf("a trial takes %d bytes of the file, and is said to take %d", got, size.text)
+	}
+}
