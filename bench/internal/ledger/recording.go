@@ -10,10 +10,11 @@ import (
 	"io"
 	"maps"
 	"net/netip"
-	"os"
 	"slices"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/input"
+	"reuseport-bench/results/jsonfile"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
 	"reuseport-bench/servers/wire"
@@ -250,81 +251,92 @@ func (r *Recording) writeLines(w io.Writer) error {
 	return cmp.Or(err, out.Encode(recordingLine{Trial: r.Trial}))
 }
 
-// ReadRecording reads a file that Write has written. The error names the file, and what to do.
+// ReadRecording reads a file that Write has written. The error names the file, the line, and what
+// to do.
 func ReadRecording(path string) (*Recording, error) {
-	file, err := os.Open(path)
+	file, err := input.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; %s", err, again)
 	}
 	defer file.Close()
-	r, err := decodeRecording(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	r := &Recording{}
+	if line, err := r.decode(file); err != nil {
+		return nil, fmt.Errorf("%s:%d: %w; %s", input.Name(path), line, err, again)
 	}
 	return r, nil
 }
 
-func decodeRecording(in io.Reader) (*Recording, error) {
-	packed, err := gzip.NewReader(in)
+// again says what to do about a recording that cannot be read.
+const again = "record it again with 'run --keep-facts'"
+
+// Bounds of a recording, so that a small file cannot take all memory.
+const (
+	maxBytes = 16 << 30
+	// maxLine bounds a line, in bytes. The longest is that of the facts, some 150 for each of at
+	// most 2^20 kernel events.
+	maxLine = 512 << 20
+	// minLines and linesPerTry bound the number of lines: samples, records, and records of health
+	// checks.
+	minLines    = 1 << 18
+	linesPerTry = 16
+)
+
+// decode reads a recording. line is where an error is.
+func (r *Recording) decode(in io.Reader) (line int, err error) {
+	unpacked, err := input.Decompressed(in)
 	if err != nil {
-		return nil, fmt.Errorf("no gzip file, or cut short: %w; record it again with 'run --keep-facts'", err)
+		return 1, err
 	}
-	lines := bufio.NewReader(packed)
-	r := &Recording{}
-	for n := 1; ; n++ {
-		text, err := readLine(lines)
+	d := jsonfile.NewDecoder(unpacked, jsonfile.Limits{Bytes: maxBytes, Piece: maxLine})
+	if err := r.header(d.Next(&r.Header)); err != nil {
+		return 1, err
+	}
+	for n := 2; ; n++ {
+		var l recordingLine
+		err := d.Next(&l)
+		var wrong *jsonfile.Error
 		switch {
-		case errors.Is(err, io.EOF) && r.Facts != nil && r.Trial != nil && r.Load.Processes > 0:
-			return r, nil
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, errors.New("it ends before its trial; record it again")
-		case err != nil:
-			return nil, fmt.Errorf("line %d is damaged: %w; record it again", n, err)
-		case n == 1:
-			if err := r.header(text); err != nil {
-				return nil, err
-			}
-			continue
+		case errors.As(err, &wrong):
+			return wrong.Line, wrong
+		case err == io.EOF && r.Facts != nil && r.Trial != nil && r.Load.Processes > 0:
+			return d.Line(), nil
+		case err == io.EOF:
+			err = errors.New("it ends before its trial")
+		case n > r.mostLines():
+			err = errors.New("more lines than its load has attempts for")
+		default:
+			err = r.add(&l)
 		}
-		if err := r.line(text); err != nil {
-			return nil, fmt.Errorf("line %d is damaged: %w; record it again", n, err)
-		}
-	}
-}
-
-// maxLine bounds a line, so that a small file cannot take all memory. The longest is that of the
-// facts, some 150 bytes for each of at most 2^20 kernel events.
-const maxLine = 512 << 20
-
-func readLine(in *bufio.Reader) (line []byte, err error) {
-	for {
-		part, err := in.ReadSlice('\n')
-		if line = append(line, part...); len(line) > maxLine {
-			return nil, fmt.Errorf("it is longer than %d MiB", maxLine>>20)
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
+		if err != nil {
+			return d.Line(), err
 		}
 	}
 }
 
-// header reads the first line, and refuses what is of another version.
-func (r *Recording) header(text []byte) error {
-	if err := json.Unmarshal(text, &r.Header); err != nil || r.Header.Format != recordingFormat {
+// mostLines returns how many lines there may be.
+func (r *Recording) mostLines() int {
+	shape := r.Load.Shape
+	attempts := max(shape.From, shape.Rate) * shape.Duration.Seconds() // about, or more
+	return minLines + linesPerTry*int(attempts)*int(max(1, r.Load.Tries))
+}
+
+// header returns what is wrong with the first line, which may be the error of decoding it.
+func (r *Recording) header(err error) error {
+	var wrong *jsonfile.Error
+	switch {
+	case errors.As(err, &wrong) && wrong.Syntax:
+		return err
+	case r.Header.Format != recordingFormat:
 		return errors.New("these are no facts of a trial")
-	}
-	if r.Header.Version != recordingVersion {
-		return fmt.Errorf("facts of version %d, and this program reads version %d: record them again with 'run --keep-facts'",
+	case r.Header.Version != recordingVersion: // unknown fields are only the consequence
+		return fmt.Errorf("facts of version %d, and this program reads version %d",
 			r.Header.Version, recordingVersion)
 	}
-	return nil
+	return err
 }
 
-func (r *Recording) line(text []byte) error {
-	var l recordingLine
-	if err := json.Unmarshal(text, &l); err != nil {
-		return err
-	}
+// add takes a line.
+func (r *Recording) add(l *recordingLine) error {
 	switch {
 	case l.Load != nil:
 		r.Load = *l.Load
@@ -349,7 +361,7 @@ func (r *Recording) line(text []byte) error {
 	case l.Trial != nil:
 		r.Trial = l.Trial
 	default:
-		return fmt.Errorf("nothing known in %.80s", text)
+		return errors.New("there is nothing in it")
 	}
 	return nil
 }

@@ -43,9 +43,9 @@ func TestRecording(t *testing.T) {
 	if err := r.Write(&file); err != nil {
 		t.Fatal(err)
 	}
-	read, err := decodeRecording(&file)
-	if err != nil {
-		t.Fatal(err)
+	read := &Recording{}
+	if line, err := read.decode(&file); err != nil {
+		t.Fatalf("line %d: %v", line, err)
 	}
 	again, err := read.Judge()
 	if err != nil {
@@ -96,12 +96,44 @@ func TestReadRecording(t *testing.T) {
 		file []byte
 		want string // in the error; "": none
 	}{
-		"whole":           {whole.Bytes(), ""},
-		"another version": {replaced(`"version":2`, `"version":3`), "record them again with 'run --keep-facts'"},
-		"something else":  {replaced(recordingFormat, "a scenario"), "these are no facts of a trial"},
-		"a strange line":  {replaced(`"sample"`, `"simple"`), "line 4 is damaged: nothing known in"},
-		"cut off":         {whole.Bytes()[:whole.Len()-40], "it ends before its trial; record it again"},
-		"not compressed":  {[]byte("{}"), "no gzip file"},
+		"whole": {whole.Bytes(), ""},
+		"another version": {
+			replaced(`"version":2`, `"version":3`),
+			"facts.jsonl.gz:1: facts of version 3, and this program reads version 2; record it again with " +
+				"'run --keep-facts'",
+		},
+		"something else": {
+			replaced(recordingFormat, "a scenario"), "these are no facts of a trial",
+		},
+		"a strange line": {
+			replaced(`"sample"`, `"simple"`), `:4: unknown field "simple"; record it again`,
+		},
+		"a wrong type": {
+			replaced(`"n":0`, `"n":"0"`),
+			":4: sample.n: expected a whole number, 0 or more, found a string; record it again",
+		},
+		"nothing": {
+			replaced(`{"sample":`, "{}\n"+`{"sample":`),
+			":4: there is nothing in it; record it again",
+		},
+		"cut off": {
+			whole.Bytes()[:whole.Len()-40], "the compressed file is cut off; record it again",
+		},
+		"one byte": {
+			append(bytes.Clone(whole.Bytes()[:100]), '?'), "the compressed file is ",
+		},
+		"not compressed": {[]byte("{}\n"), ":1: these are no facts of a trial"},
+		"empty":          {nil, ":1: these are no facts of a trial"},
+		"a text":         {[]byte("Facts\n"), ":1: not JSON: "},
+		"endless lines": {
+			replaced(`{"sample":`, strings.Repeat(`{"record":{}}`+"\n", minLines+1000)+`{"sample":`),
+			": more lines than its load has attempts for",
+		},
+		"endless values": {
+			replaced(`{"sample":`, `{"facts":{"steps":[{}`+strings.Repeat(",{}", 4<<20)+`]}}`+"\n"+
+				`{"sample":`),
+			":4: too many values",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "facts.jsonl.gz")
@@ -135,8 +167,9 @@ func FuzzReadRecording(f *testing.F) {
 		if err = errors.Join(err, packed.Close()); err != nil {
 			t.Fatal(err)
 		}
-		r, err := decodeRecording(&file)
-		if err != nil || r.Load.Shape.Rate*r.Load.Shape.Duration.Seconds() > 1e5 {
+		r := &Recording{}
+		if _, err := r.decode(&file); err != nil ||
+			r.Load.Shape.Rate*r.Load.Shape.Duration.Seconds() > 1e5 {
 			return // it would take long, and so does a trial of that size
 		}
 		if a, err := r.Judge(); err == nil {
