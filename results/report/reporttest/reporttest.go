@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -360,30 +361,34 @@ func NeverSend(t *results.Trial, n int64) {
 	})
 }
 
-var (
-	exponent = regexp.MustCompile(`[0-9]e[-+][0-9]`)
-	bound    = regexp.MustCompile(`≤ ([0-9]+)/([0-9]+)`)
-	percent  = regexp.MustCompile(`± ([0-9]+) %`)
-	// one counts nouns that reports count; "1 of 10 trials" is right.
-	one = regexp.MustCompile(`(^|[^0-9.,:/\]])\b1 ((more|valid|planned|lost) )*(trials|restarts|steps|attempts|blocks|pairs|variants|gates|comparisons|runs|events|` +
+// passages are the patterns of Faults. They are compiled when it is first called, as everywhere.
+var passages = sync.OnceValue(func() (p struct{ exponent, bound, percent, one *regexp.Regexp }) {
+	p.exponent = regexp.MustCompile(`[0-9]e[-+][0-9]`)
+	p.bound = regexp.MustCompile(`≤ ([0-9]+)/([0-9]+)`)
+	p.percent = regexp.MustCompile(`± ([0-9]+) %`)
+	// It counts nouns that reports count; "1 of 10 trials" is right.
+	p.one = regexp.MustCompile(`(^|[^0-9.,:/\]])\b1 ((more|valid|planned|lost) )*` +
+		`(trials|restarts|steps|attempts|blocks|pairs|variants|gates|comparisons|runs|events|` +
 		`counts|reasons|scenarios|CPUs|workers|connections)\b`)
-)
+	return p
+})
 
 // Faults are the passages of a text that do not read well: a number in exponent form, a share above
 // 1, a bound from too few, one of many.
 func Faults(text string) (faults []string) {
+	p := passages()
 	text = strings.Join(strings.Fields(text), " ")
-	for _, found := range []*regexp.Regexp{exponent, one} {
+	for _, found := range []*regexp.Regexp{p.exponent, p.one} {
 		if at := found.FindStringIndex(text); at != nil {
 			faults = append(faults, "…"+text[max(0, at[0]-30):min(len(text), at[1]+30)]+"…")
 		}
 	}
-	for _, match := range bound.FindAllStringSubmatch(text, -1) {
+	for _, match := range p.bound.FindAllStringSubmatch(text, -1) {
 		if n, err := strconv.Atoi(match[2]); err != nil || match[1] != "3" || n < 10 {
 			faults = append(faults, match[0])
 		}
 	}
-	for _, match := range percent.FindAllStringSubmatch(text, -1) {
+	for _, match := range p.percent.FindAllStringSubmatch(text, -1) {
 		if len(match[1]) > 2 && match[1] != "100" {
 			faults = append(faults, match[0])
 		}
