@@ -37,7 +37,8 @@ var allowed = map[string][]string{
 		"results", "results/cause", "results/metrics", "results/stats", "results/unit",
 	},
 	"results/compare": {
-		"results", "results/metrics", "results/stats", "results/summary", "results/unit",
+		"results", "results/input", "results/metrics", "results/stats", "results/summary",
+		"results/unit",
 	},
 	"results/claims":          {"results", "results/metrics", "results/unit"},
 	"results/stored":          {"results", "results/compare", "results/summary"},

@@ -9,9 +9,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/input"
 	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/stats"
 	"reuseport-bench/results/unit"
@@ -167,15 +169,16 @@ func Runs(base, head []*results.Run, o Options) (*Comparison, error) {
 	}
 	for _, name := range o.Scenarios {
 		if !slices.ContainsFunc(c.Scenarios, func(s *ScenarioComparison) bool { return s.Name == name }) {
-			return nil, fmt.Errorf("%w: scenario %q is not in both; the base has %s", ErrRefused, name, strings.Join(scenarioNames(base), ", "))
+			return nil, fmt.Errorf("%w: scenario %q is not in both; the base has %s", ErrRefused, name,
+				listText(scenarioNames(base)))
 		}
 	}
 	if len(c.Scenarios) > 0 && !slices.ContainsFunc(c.Scenarios, func(s *ScenarioComparison) bool { return !s.none }) {
 		return nil, fmt.Errorf("%w: no variant has the labels %s", ErrRefused, results.LabelString(o.Only))
 	}
 	if len(c.Scenarios) == 0 {
-		return nil, fmt.Errorf("%w: no scenario is in both; the base has %s, the head %s", ErrRefused,
-			strings.Join(scenarioNames(base), ", "), strings.Join(scenarioNames(head), ", "))
+		return nil, fmt.Errorf("%w: no scenario is in both; the base has %s, the head %s",
+			ErrRefused, listText(scenarioNames(base)), listText(scenarioNames(head)))
 	}
 	return c, nil
 }
@@ -240,7 +243,8 @@ func takeTurns(base, head []*results.Run) bool {
 type refusal struct{ what, a, b string }
 
 func (r *refusal) Error() string {
-	return fmt.Sprintf("%v: %s differs: %s and %s; --allow %s compares all the same", ErrRefused, r.what, r.a, r.b, r.what)
+	return fmt.Sprintf("%v: %s differs: %s and %s; --allow %s compares all the same", ErrRefused,
+		r.what, input.Name(r.a), input.Name(r.b), r.what)
 }
 
 func (r *refusal) Unwrap() error { return ErrRefused }
@@ -318,6 +322,18 @@ func scenarioNames(runs []*results.Run) (names []string) {
 	return names
 }
 
+// listText writes names in a line.
+func listText(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	var all []string
+	for _, name := range names {
+		all = append(all, input.Name(name))
+	}
+	return strings.Join(all, ", ")
+}
+
 // mergeScenario puts the trials of all runs together. Of several runs, the blocks of each are
 // behind those of the one before.
 func mergeScenario(runs []*results.Run, name string) *results.Scenario {
@@ -341,6 +357,10 @@ func mergeScenario(runs []*results.Run, name string) *results.Scenario {
 			if len(v.Trials) > 0 {
 				into.SkippedReason = nil // by some of the runs only
 			}
+			if blocks == 0 { // they stay where they are
+				into.Trials = append(into.Trials, v.Trials...)
+				continue
+			}
 			for _, t := range v.Trials {
 				moved := *t
 				moved.Block += blocks
@@ -358,6 +378,8 @@ func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioCo
 	c := &ScenarioComparison{Name: base.Name, File: head.File}
 	var family []*results.Delta
 	fewest := base.Trials
+	// Once: it looks at every trial.
+	needed := sync.OnceValue(func() int { return o.needed(base, head, paired) })
 	for _, b := range base.Variants {
 		if !results.Includes(b.Labels, o.Only) || b.IsAA() {
 			continue
@@ -379,7 +401,8 @@ func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioCo
 		c.Variants = append(c.Variants, v)
 		family = append(family, v.Deltas...)
 		if n := s.replicates(); n < minCompared {
-			c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("%s has %s, and %d are needed", name, s.describe(), max(minCompared, o.needed(base, head, paired))))
+			c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("%s has %s, and %d are needed", name,
+				s.describe(), max(minCompared, needed())))
 		} else {
 			fewest = min(fewest, n)
 			c.Unmeasured = append(c.Unmeasured, o.lacking(name, v)...)
@@ -414,10 +437,10 @@ func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioCo
 // needed is how many pairs, or trials a side, it takes to compare all variants that both sides
 // have.
 func (o Options) needed(base, head *results.Scenario, paired bool) int {
-	n := 0
+	n, each := 0, len(o.metrics(base, head))
 	for _, v := range base.Variants {
 		if results.Includes(v.Labels, o.Only) && !v.IsAA() && head.Variant(v.Labels) != nil {
-			n += len(o.metrics(base, head))
+			n += each
 		}
 	}
 	return replicatesFor(n, paired)
@@ -504,13 +527,18 @@ func (o Options) variant(base, head *results.Variant, paired bool) (*VariantComp
 }
 
 func measuredOf(v *results.Variant) Measured {
-	m := Measured{Trials: len(v.Trials)}
+	valid := v.ValidTrials()
+	m := Measured{Trials: len(v.Trials), Valid: len(valid)}
 	all := results.NewHistogram()
-	for _, t := range v.ValidTrials() {
-		m.Valid++
-		if h, err := results.DecodeHistogram(t.Histogram); err == nil { // a trial that served nothing has none
-			all.Merge(h)
+	for _, t := range valid {
+		if t.Histogram == "" { // an older run's, or one that was made lighter
+			continue
 		}
+		h, err := results.DecodeHistogram(t.Histogram)
+		if err != nil {
+			return m // not those of the others as if they were all
+		}
+		all.Merge(h)
 	}
 	m.ResponseNS = all.Percentiles()
 	return m
