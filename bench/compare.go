@@ -17,6 +17,7 @@ import (
 	"reuseport-bench/results/compare"
 	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/stored"
 	"reuseport-bench/results/unit"
 )
@@ -233,10 +234,10 @@ func parseThreshold(m metrics.Metric, value string) (float64, error) {
 func compareVerdict(c *compare.Comparison) error {
 	unmeasured, worse := c.Unmeasured(), c.Worse()
 	for i, w := range worse {
-		worse[i] = "worse: " + w
+		worse[i] = "worse: " + document.Clean(w)
 	}
 	for i, u := range unmeasured {
-		unmeasured[i] = "could not be compared: " + u
+		unmeasured[i] = "could not be compared: " + document.Clean(u)
 	}
 	switch {
 	case len(worse) > 0: // that is certain, whatever else could not be told

@@ -9,6 +9,7 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/compare"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/unit"
 )
 
@@ -141,10 +142,12 @@ var (
 
 // String is the workflow command.
 func (a annotation) String() string {
+	property := func(value string) string { return document.Clean(escapeProperty.Replace(value)) }
 	var properties []string
 	if a.file != "" {
-		properties = append(properties, "file="+escapeProperty.Replace(a.file), "line="+strconv.Itoa(max(1, a.line)))
+		properties = append(properties, "file="+property(a.file), "line="+strconv.Itoa(max(1, a.line)))
 	}
-	properties = append(properties, "title="+escapeProperty.Replace(a.title))
-	return "::" + a.kind + " " + strings.Join(properties, ",") + "::" + escapeData.Replace(a.text)
+	properties = append(properties, "title="+property(a.title))
+	text := document.Clean(escapeData.Replace(a.text))
+	return "::" + a.kind + " " + strings.Join(properties, ",") + "::" + text
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/input"
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/unit"
 )
@@ -20,7 +21,7 @@ func names(run *results.Run) string {
 	}
 	var out []string
 	for _, s := range run.Scenarios {
-		out = append(out, s.Name)
+		out = append(out, input.Name(s.Name))
 	}
 	return strings.Join(out, ", ")
 }

@@ -42,10 +42,10 @@ type Column struct {
 }
 
 // Left is a column of text, aligned to the left.
-func Left(head string) Column { return Column{Head: head} }
+func Left(head string) Column { return Column{Head: Clean(head)} }
 
 // Right is a column of numbers, aligned to the right.
-func Right(head string) Column { return Column{Head: head, Right: true} }
+func Right(head string) Column { return Column{Head: Clean(head), Right: true} }
 
 // Heading adds a heading of a level, 1 to 3.
 func (d *Document) Heading(level int, text string) {
@@ -60,11 +60,7 @@ func (d *Document) List(items []string) {
 	if len(items) == 0 {
 		return
 	}
-	cleaned := make(list, len(items))
-	for i, item := range items {
-		cleaned[i] = Clean(item)
-	}
-	d.blocks = append(d.blocks, cleaned)
+	d.blocks = append(d.blocks, list(CleanAll(items)))
 }
 
 // Table adds t unless it is empty.
@@ -76,11 +72,7 @@ func (d *Document) Table(t *Table) {
 
 // Add appends a row; a cell may have several lines.
 func (t *Table) Add(cells ...string) {
-	row := make([]string, len(cells))
-	for i, cell := range cells {
-		row[i] = Clean(cell)
-	}
-	t.Rows = append(t.Rows, row)
+	t.Rows = append(t.Rows, CleanAll(cells))
 }
 
 // Note returns the marks of the notes with these texts, adding those that are new.
@@ -122,6 +114,15 @@ func Clean(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// CleanAll returns what Clean makes of each string.
+func CleanAll(all []string) []string {
+	cleaned := make([]string, len(all))
+	for i, s := range all {
+		cleaned[i] = Clean(s)
+	}
+	return cleaned
 }
 
 // Empty reports whether nothing was added.

@@ -13,6 +13,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/document"
 )
 
 // CSV prints one row per trial, valid or not, for spreadsheets and data frames. Columns are the
@@ -26,13 +27,13 @@ func CSV(w io.Writer, run *results.Run, opts report.Options) error {
 	}
 	c := newCSVColumns(scenarios)
 	out := csv.NewWriter(w)
-	if err := out.Write(c.head()); err != nil {
+	if err := out.Write(document.CleanAll(c.head())); err != nil {
 		return err
 	}
 	for _, s := range scenarios {
 		for _, v := range s.Variants {
 			for _, t := range v.Trials {
-				if err := out.Write(c.row(s, v, t)); err != nil {
+				if err := out.Write(document.CleanAll(c.row(s, v, t))); err != nil {
 					return err
 				}
 			}

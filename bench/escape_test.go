@@ -1,0 +1,177 @@
+package main
+
+import (
+	"maps"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/compare"
+	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/reporttest"
+)
+
+// poison does something to a terminal in every way that there is: escape sequences of C0 and of C1,
+// the bell, NUL, carriage return, marks that turn the direction of writing, a line of its own.
+const poison = "\x1b[31m\x07\x00\u009b32m\u202e\u2066\r::error::\n\x7f\u2028\ufeff"
+
+// poisoned puts poison into every string of a value, names and keys included.
+func poisoned(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			poisoned(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Field(i).CanSet() {
+				poisoned(v.Field(i))
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			poisoned(v.Index(i))
+		}
+	case reflect.Map:
+		for entry := v.MapRange(); entry.Next(); {
+			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			key.Set(entry.Key())
+			value.Set(entry.Value())
+			poisoned(key)
+			poisoned(value)
+			v.SetMapIndex(entry.Key(), reflect.Value{})
+			defer v.SetMapIndex(key, value) // when all have been visited
+		}
+	case reflect.String:
+		v.SetString(v.String() + poison)
+	}
+}
+
+// moves reports whether a character does something to a terminal but being printed.
+func moves(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+
+// printedRun is a run in every format.
+func printedRun(t *testing.T, run *results.Run) map[string]string {
+	t.Helper()
+	all := maps.Clone(reportFormats)
+	all["ledger"], all["losses"] = report.Ledger, report.Losses
+	all["claims"] = report.Claims
+	printed := map[string]string{}
+	for format, print := range all {
+		var out strings.Builder
+		if err := print(&out, run, report.Options{}); err != nil {
+			t.Errorf("format %s: %v", format, err)
+		}
+		printed[format] = out.String()
+	}
+	return printed
+}
+
+// poisonedRuns are runs every string of which has poison in it; those that mean something by
+// themselves, as outcomes do, have it in one and not in the other.
+func poisonedRuns() map[string]*results.Run {
+	all := map[string]*results.Run{}
+	for name, run := range map[string]*results.Run{
+		"finished": reporttest.FinishedRun(), "gated": reporttest.GatedRun(),
+		"interrupted": reporttest.InterruptedRun(), "shares": reporttest.SharesRun(),
+	} {
+		meanings := map[*results.GateResult]string{}
+		for _, s := range run.Scenarios {
+			for i := range s.Gates {
+				meanings[&s.Gates[i]] = s.Gates[i].Outcome
+			}
+		}
+		poisoned(reflect.ValueOf(run))
+		all[name+", all"] = run
+		for gate, outcome := range meanings {
+			gate.Outcome = outcome
+		}
+	}
+	all["outcomes"] = reporttest.GatedRun()
+	for _, s := range all["outcomes"].Scenarios {
+		for i := range s.Gates {
+			s.Gates[i].Outcome += poison
+		}
+	}
+	return all
+}
+
+// ownCommand is a workflow command that this program writes; poison has another one in it.
+var ownCommand = regexp.MustCompile("^::(error|warning) (file|title)=")
+
+// Nothing that a run holds, in whatever string, gets to a terminal as anything but text.
+func TestNothingMovesTheCursor(t *testing.T) {
+	for name, run := range poisonedRuns() {
+		for format, text := range printedRun(t, run) {
+			if i := strings.IndexFunc(text, moves); i >= 0 {
+				t.Errorf("%s: format %s has %q in it", name, format,
+					text[max(0, i-20):min(len(text), i+20)])
+			}
+			for line := range strings.Lines(text) {
+				if format == "annotations" && !ownCommand.MatchString(line) {
+					t.Errorf("%s: an annotation of its own: %q", name, line)
+				}
+			}
+		}
+	}
+	another := reporttest.FinishedRun()
+	another.Environment.Kernel = "7"
+	empty := &results.Run{Environment: reporttest.FinishedRun().Environment}
+	for _, head := range []*results.Run{
+		reporttest.FinishedRun(), reporttest.SmallRun(), reporttest.InterruptedRun(), another, empty,
+	} {
+		base := reporttest.FinishedRun()
+		poisoned(reflect.ValueOf(base))
+		poisoned(reflect.ValueOf(head))
+		for format, text := range printedComparison(t, base, head) {
+			if i := strings.IndexFunc(text, moves); i >= 0 {
+				t.Errorf("compare, format %s, has %q in it", format,
+					text[max(0, i-20):min(len(text), i+20)])
+			}
+		}
+	}
+}
+
+// printedComparison is the comparison of two runs in every format, and what is said of it to
+// standard error.
+func printedComparison(t *testing.T, base, head *results.Run) map[string]string {
+	t.Helper()
+	printed := map[string]string{}
+	c, err := compare.Runs([]*results.Run{base}, []*results.Run{head}, compare.Options{})
+	if err != nil {
+		printed["error"] = err.Error()
+		return printed
+	}
+	for format, print := range compareFormats(0) {
+		var out strings.Builder
+		if err := print(&out, c); err != nil {
+			t.Errorf("compare, format %s: %v", format, err)
+		}
+		printed[format] = out.String()
+	}
+	if err := compareVerdict(c); err != nil {
+		printed["error"] = err.Error()
+	}
+	return printed
+}
+
+func TestPoisoned(t *testing.T) {
+	if strings.ContainsFunc("größe = 1", moves) || !strings.ContainsFunc(poison, moves) ||
+		!strings.ContainsFunc(poison, unicode.IsControl) {
+		t.Error("moves does not tell text from poison")
+	}
+	run := reporttest.FinishedRun()
+	poisoned(reflect.ValueOf(run))
+	v := run.Scenarios[0].Variants[0]
+	for _, text := range []string{
+		run.Version, run.Scenarios[0].Name, v.Labels["stop"+poison], v.Trials[0].Losses[0].Source,
+		run.Claims[0].Evidence[0],
+	} {
+		if !strings.HasSuffix(text, poison) {
+			t.Errorf("%q has no poison in it", text)
+		}
+	}
+}
