@@ -2,9 +2,11 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"sort"
 	"strings"
 
 	"reuseport-bench/results"
@@ -61,28 +63,48 @@ func CompareGitHub(w io.Writer, c *compare.Comparison) error {
 }
 
 // writeSummary prints as many scenarios as there is room for.
-func writeSummary[S any](w io.Writer, all []S, good func(S) bool, name func(S) string, page func([]S, string) (*summaryPage, error)) error {
-	shown := slices.Clone(all)
-	var left []string
-	for {
-		p, err := page(shown, leftText(left))
-		if err != nil {
-			return err
+func writeSummary[S any](
+	w io.Writer,
+	all []S,
+	good func(S) bool,
+	name func(S) string,
+	page func([]S, string) (*summaryPage, error),
+) error {
+	// The order in which they are left out: good ones first, the last one of each kind first.
+	var victims, others []int
+	for i, s := range slices.Backward(all) {
+		if good(s) {
+			victims = append(victims, i)
+		} else {
+			others = append(others, i)
 		}
-		if p.Len() <= maxSummary || len(shown) == 0 {
-			_, err := w.Write(p.Bytes())
-			return err
-		}
-		victim := len(shown) - 1
-		for i, s := range slices.Backward(shown) {
-			if good(s) {
-				victim = i
-				break
+	}
+	victims = append(victims, others...)
+	without := func(n int) (*summaryPage, error) {
+		var shown []S
+		var left []string
+		for i, s := range all {
+			if !slices.Contains(victims[:n], i) {
+				shown = append(shown, s)
 			}
 		}
-		left = append(left, name(shown[victim]))
-		shown = slices.Delete(shown, victim, victim+1)
+		for _, i := range victims[:n] {
+			left = append(left, name(all[i]))
+		}
+		return page(shown, leftText(left))
 	}
+	var failed error
+	n := sort.Search(len(all), func(n int) bool {
+		p, err := without(n)
+		failed = errors.Join(failed, err)
+		return err != nil || p.Len() <= maxSummary
+	})
+	p, err := without(n)
+	if err = errors.Join(failed, err); err != nil {
+		return err
+	}
+	_, err = w.Write(p.Bytes())
+	return err
 }
 
 func leftText(left []string) string {
