@@ -18,6 +18,8 @@ import (
 	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/results"
+	"reuseport-bench/results/input"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/stored"
 	"reuseport-bench/results/unit"
 )
@@ -43,7 +45,7 @@ func printFacts(c *cobra.Command, args, scenarios []string, trial string, print 
 	}
 	switch info, err := os.Stat(path); {
 	case err != nil:
-		return usage(err)
+		return usage(fmt.Errorf("%w; name the directory of a run", input.Named(path, err)))
 	case !info.IsDir():
 		path = filepath.Dir(path)
 	}
@@ -84,7 +86,7 @@ func judged(f harness.FactsFile) (*ledger.Recording, *ledger.Account, error) {
 	}
 	a, err := r.Judge()
 	if err != nil {
-		return nil, nil, usage(fmt.Errorf("%s: %w", f.Path, err))
+		return nil, nil, usage(fmt.Errorf("%s: %w", input.Name(f.Path), err))
 	}
 	return r, a, nil
 }
@@ -103,7 +105,7 @@ func attemptsCSV(w io.Writer, k kept) error {
 			out.Flush() // whole lines
 			return judgeErr
 		}
-		labels := results.LabelString(r.Header.Labels)
+		name, labels := document.Clean(f.Name), document.Clean(results.LabelString(r.Header.Labels))
 		for row := range a.Rows() {
 			outcome := "lost"
 			if row.Served {
@@ -114,7 +116,7 @@ func attemptsCSV(w io.Writer, k kept) error {
 				sent, done = strconv.FormatInt(int64(row.Sent), 10), strconv.FormatInt(int64(row.Done), 10)
 			}
 			err = errors.Join(err, out.Write([]string{
-				f.Name, labels, strconv.Itoa(row.Process), strconv.FormatUint(row.Sequence, 10),
+				name, labels, strconv.Itoa(row.Process), strconv.FormatUint(row.Sequence, 10),
 				strconv.FormatInt(int64(row.Scheduled), 10), sent, done,
 				orEmpty(row.Worker), strconv.Itoa(row.Tries), outcome, row.Phase, row.Error,
 				row.Verdict.Cause, row.Verdict.Evidence.String(), orEmpty(row.Step),
@@ -191,7 +193,7 @@ func rejudgeFacts(w io.Writer, k kept) error {
 			return err
 		}
 		if err := belongs(r, run, f); err != nil {
-			return usage(fmt.Errorf("%s: %w", f.Path, err))
+			return usage(fmt.Errorf("%s: %w", input.Name(f.Path), err))
 		}
 		attempts += a.Attempts()
 		changes := ledger.Changes(r.Verdicts, a.Verdicts())
@@ -204,11 +206,12 @@ func rejudgeFacts(w io.Writer, k kept) error {
 			continue
 		}
 		trials, differ = trials+1, differ+len(changes)
-		if _, err := fmt.Fprintf(w, "%s %s\n", f.Name, results.LabelString(r.Header.Labels)); err != nil {
+		name := document.Clean(f.Name + " " + results.LabelString(r.Header.Labels))
+		if _, err := fmt.Fprintln(w, name); err != nil {
 			return err
 		}
 		for _, change := range changes[:min(len(changes), maxDifferences)] {
-			if _, err := fmt.Fprintf(w, "  %s\n", change); err != nil {
+			if _, err := fmt.Fprintf(w, "  %s\n", document.Clean(change)); err != nil {
 				return err
 			}
 		}
@@ -243,15 +246,16 @@ func belongs(r *ledger.Recording, run *results.Run, f harness.FactsFile) error {
 	v := s.Variants[f.Variant]
 	if r.Header.Scenario != f.Scenario || r.Header.Block != f.Block ||
 		results.LabelString(r.Header.Labels) != results.LabelString(v.Labels) {
-		return fmt.Errorf("these are the facts of another trial: %s %s, block %d", r.Header.Scenario,
-			results.LabelString(r.Header.Labels), r.Header.Block+1)
+		return fmt.Errorf("these are the facts of another trial: %q, %q, block %d",
+			r.Header.Scenario, results.LabelString(r.Header.Labels), r.Header.Block+1)
 	}
 	for _, t := range v.Trials {
 		if t.Block != r.Header.Block || t.Order != r.Header.Order {
 			continue
 		}
 		if !maps.Equal(t.LostByCause, r.Trial.LostByCause) {
-			return fmt.Errorf("run.json says %v were lost, and these facts %v", t.LostByCause, r.Trial.LostByCause)
+			return fmt.Errorf("run.json says that %v were lost, by cause, and these facts say otherwise",
+				t.LostByCause)
 		}
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"reuseport-bench/bench/internal/ledger"
+	"reuseport-bench/results/input"
 )
 
 // factsDir is the folder of a run directory that recordings are in, and factsSuffix what the name
@@ -74,7 +75,8 @@ func FactsFiles(dir string) ([]FactsFile, error) {
 		return nil, err
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("%s: it has no facts; run it again with --keep-facts", dir)
+		return nil, fmt.Errorf("%s: it has no facts; run it again with --keep-facts",
+			input.Name(dir))
 	}
 	slices.Sort(paths)
 	var all []FactsFile
@@ -82,7 +84,8 @@ func FactsFiles(dir string) ([]FactsFile, error) {
 		f := FactsFile{Name: strings.TrimSuffix(filepath.Base(path), factsSuffix), Path: path}
 		parts := nameOfFacts().FindStringSubmatch(f.Name)
 		if parts == nil {
-			return nil, fmt.Errorf("%s: the name is not that of a trial's facts; take it out of there", path)
+			return nil, fmt.Errorf("%s: the name is not that of a trial's facts; take it out of there",
+				input.Name(path))
 		}
 		f.Scenario = parts[1]
 		f.Variant, _ = strconv.Atoi(parts[2]) // digits; one out of range is no variant either way
