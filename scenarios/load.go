@@ -51,7 +51,7 @@ func loadFile(name string) (*Scenario, error) {
 	fail := func(err error) error {
 		var at *fs.PathError // its Path may be unsafe to print
 		if errors.As(err, &at) {
-			err = fmt.Errorf("%s: %w", strictyaml.Printable(name), at.Err)
+			err = fmt.Errorf("%s: %w", input.Name(name), at.Err)
 		}
 		return fmt.Errorf("scenario: %w; %s", err, loadHint)
 	}

@@ -92,9 +92,15 @@ func Named(name string, err error) error {
 	return fmt.Errorf("%s: %w", Name(name), err)
 }
 
+// maxName is how many bytes of a name a message repeats: PATH_MAX, the longest name of a file.
+const maxName = 4096
+
 // Name returns a name, of a file or of something in it, as messages have it: as it is, or quoted if
-// it would not be seen as it is, or would move a terminal's cursor.
+// it would not be seen as it is, or would move a terminal's cursor. What is too long is cut off.
 func Name(name string) string {
+	if len(name) > maxName {
+		name = strings.ToValidUTF8(name[:maxName], "") + "…"
+	}
 	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
 	if name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, hidden) {
 		return strconv.Quote(name)

@@ -140,7 +140,9 @@ func TestLimit(t *testing.T) {
 func TestName(t *testing.T) {
 	for name, want := range map[string]string{
 		"run.json": "run.json", "dir/größe 1": "dir/größe 1", "": `""`, "a\x1b[31m": `"a\x1b[31m"`, "a\nb": `"a\nb"`,
-		"\u202ea": `"\u202ea"`, "bad\xff": `"bad\xff"`,
+		"\u202ea": `"\u202ea"`, "bad\xff": `"bad\xff"`, "a\"b": `a"b`, "\u009b31m": `"\u009b31m"`,
+		strings.Repeat("x", 5000):       strings.Repeat("x", maxName) + "…",
+		"x" + strings.Repeat("ö", 5000): "x" + strings.Repeat("ö", maxName/2-1) + "…",
 	} {
 		if got := Name(name); got != want {
 			t.Errorf("%q is written %s, want %s", name, got, want)

@@ -332,15 +332,6 @@ func TestPrintable(t *testing.T) {
 	if got, want := p.String(), `"a\x1b.yaml":2: x; y`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	for name, want := range map[string]string{
-		"dir/my file.yaml": "dir/my file.yaml", "größe.yaml": "größe.yaml", "a\"b": "a\"b",
-		"no\nfile": `"no\nfile"`, "\u009b31m": `"\u009b31m"`, "\u202egnp": `"\u202egnp"`, "\xff": `"\xff"`,
-		strings.Repeat("x", 5000): strings.Repeat("x", maxName) + "…",
-	} {
-		if got := Printable(name); got != want {
-			t.Errorf("%q: got %s, want %s", name, got, want)
-		}
-	}
 	_, d, _ := parse("name: x\n")
 	d.Add(Problem{Line: 1, What: "a\r\x1b[31m\u009b\u202eb", Hint: "c\nd\x00"})
 	if got, want := d.Err("f").Error(), "f:1: a  [31m  b; c d "; got != want {

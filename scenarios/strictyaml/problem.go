@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"reuseport-bench/results/input"
 )
 
 // Problem is one thing that is wrong with a file.
@@ -20,7 +22,7 @@ type Problem struct {
 
 // String returns "file:line: what is wrong; hint".
 func (p Problem) String() string {
-	s := Printable(p.File)
+	s := input.Name(p.File)
 	if p.Line > 0 {
 		s += fmt.Sprintf(":%d", p.Line)
 	}
@@ -104,17 +106,3 @@ func cut(s string, limit int) string {
 
 // Quote returns a word for a message: quoted as by %q, and cut off if it is very long.
 func Quote(word string) string { return strconv.Quote(cut(word, maxText)) }
-
-// maxName is PATH_MAX of Linux: no file has a longer name.
-const maxName = 4096
-
-// Printable returns the name of a file for a message: as it is, so that it can be copied and
-// clicked on, or quoted if it holds a character that a terminal could act on.
-func Printable(name string) string {
-	name = cut(name, maxName)
-	unsafe := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
-	if strings.ContainsFunc(name, unsafe) {
-		return strconv.Quote(name)
-	}
-	return name
-}
