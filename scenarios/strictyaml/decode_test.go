@@ -332,6 +332,9 @@ func TestPrintable(t *testing.T) {
 	if got, want := p.String(), `"a\x1b.yaml":2: x; y`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	if got, want := Quote(strings.Repeat("\x80", 600)), `"…"`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 	_, d, _ := parse("name: x\n")
 	d.Add(Problem{Line: 1, What: "a\r\x1b[31m\u009b\u202eb", Hint: "c\nd\x00"})
 	if got, want := d.Err("f").Error(), "f:1: a  [31m  b; c d "; got != want {
