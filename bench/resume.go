@@ -24,12 +24,6 @@ func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*p
 	fail := func(err error) (*plan.Plan, error) {
 		return nil, fmt.Errorf("--resume %s: %w", quoted(f.resume), err)
 	}
-	for _, s := range run.Scenarios {
-		if s.Trials < 0 || s.Trials > maxTrials {
-			return fail(fmt.Errorf("scenario %q has %d blocks, and may have %d; the run was "+
-				"edited, start a new one", s.Name, s.Trials, maxTrials))
-		}
-	}
 	all, err := scenariosOf(run, names)
 	if err != nil {
 		return fail(err)
