@@ -74,16 +74,24 @@ func (d *Directory) Close() error {
 // makeDirectory makes a directory and its parents, and returns those that it made, outermost first.
 // It fails with fs.ErrExist if the directory exists.
 func makeDirectory(path string) (made []string, err error) {
+	if made, err = makePath(path); err != nil {
+		return nil, fmt.Errorf("run directory %q: %w; name another one with --out", path, err)
+	}
+	return made, nil
+}
+
+// makePath is makeDirectory with the bare error of the system call.
+func makePath(path string) (made []string, err error) {
 	err = unix.Mkdir(path, 0o777)
 	parent, _ := filepath.Split(strings.TrimRight(path, "/"))
 	if err == unix.ENOENT && parent != "" {
-		if made, err = makeDirectory(parent); err == nil || errors.Is(err, fs.ErrExist) {
+		if made, err = makePath(parent); err == nil || errors.Is(err, fs.ErrExist) {
 			err = unix.Mkdir(path, 0o777)
 		}
 	}
 	if err != nil {
 		removeEmpty(made)
-		return nil, fmt.Errorf("run directory %q: %w; name another one with --out", path, err)
+		return nil, err
 	}
 	return append(made, path), nil
 }

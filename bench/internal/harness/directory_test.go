@@ -122,3 +122,12 @@ func tree(t *testing.T) (names []string) {
 	}
 	return names
 }
+
+// However deep the directory is that cannot be made, the message is one.
+func TestUnmakeableDirectory(t *testing.T) {
+	_, err := makeDirectory("/proc/none/a/b")
+	if err == nil || strings.Count(err.Error(), "--out") != 1 ||
+		!strings.HasPrefix(err.Error(), `run directory "/proc/none/a/b": `) {
+		t.Errorf("got %v, want one message about the directory", err)
+	}
+}

@@ -312,7 +312,9 @@ func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out
 	r.run.Environment.Sysctls = addValues(r.run.Environment.Sysctls, done.Sysctls)
 	done.Block = t.Block
 	for _, v := range out.Variants {
-		done.Order += len(v.Trials)
+		for _, t := range v.Trials { // one may have been lost
+			done.Order = max(done.Order, t.Order+1)
+		}
 	}
 	v := out.Variants[t.Variant]
 	done.CapacityPerSecond = v.CapacityPerSecond
