@@ -48,7 +48,7 @@ func TestScenarioMemory(t *testing.T) {
 		accepted   bool
 	}{
 		{"many steps of many variants", head + steps(256) + variants, false},
-		{"as many as there may be", head + steps(50) + variants, true},
+		{"as many as there may be", head + steps(20) + variants, true},
 		{"brackets", strings.Repeat("[", 1_000_000), false},
 		{"brackets in a file that is not too large", strings.Repeat("[", 130_000), false},
 		{"as many values as fit", "name: [" + strings.Repeat(":,", 60_000) + "]\n", false},

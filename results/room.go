@@ -27,16 +27,20 @@ func maxSize() size { return size{maxBytes - maxBytes/8, maxMemory - maxMemory/1
 type room struct {
 	planned int // trials, repeats of invalid ones aside
 	block   int // trials of each block
-	trials  int // that there are
-	used    size
+	// alike: those that are planned are of one scenario and will be run, so that the first say how
+	// large the rest will be.
+	alike  bool
+	trials int // that there are
+	used   size
 }
 
 // newRoom returns the room of a run that has no trials yet.
 func newRoom(run *Run) (r room) {
+	r.alike = len(run.Scenarios) == 1
 	for _, s := range run.Scenarios {
 		blocks := s.Trials
 		for _, look := range s.Looks {
-			blocks = max(blocks, look) // so many may be added
+			blocks, r.alike = max(blocks, look), false // so many may be added
 		}
 		for _, v := range s.Variants {
 			if v.SkippedReason == nil {
@@ -73,7 +77,7 @@ func (r *room) addRun(run *Run) error {
 
 // fit returns the size of one more trial, whose list of losses it cuts short if it takes more than
 // its share. It is an error that the run would become too large: at once, or when there is a block
-// and the run has as many trials of that size as are planned.
+// and the run has as many trials of that size as are planned, which are alike.
 func (r *room) fit(t *Trial) (size, error) {
 	s, err := sizeOf(t)
 	if err != nil {
@@ -99,7 +103,7 @@ func (r *room) fit(t *Trial) (size, error) {
 	}
 	with := *r
 	with.add(s)
-	if with.trials >= r.block {
+	if r.alike && with.trials >= r.block {
 		more := int64(max(0, r.planned-with.trials))
 		with.used.text += with.used.text / int64(with.trials) * more
 		with.used.memory += with.used.memory / int64(with.trials) * more

@@ -101,6 +101,50 @@ func TestTooLargeARun(t *testing.T) {
 	}
 }
 
+// The trials of one scenario say nothing of another's, nor those that may be added of themselves.
+func TestRoomOfSeveral(t *testing.T) {
+	large := restartTrial(0)
+	large.Workers = make([]Worker, 2000)
+	several, auto := plannedRun(500), plannedRun(1)
+	other := *several.Scenarios[0]
+	other.Name = "other"
+	several.Scenarios = append(several.Scenarios, &other)
+	auto.Scenarios[0].Looks = []int{1, 1000}
+	for name, run := range map[string]*Run{"two scenarios": several, "looks": auto} {
+		r := newRoom(run)
+		for range r.block {
+			s, err := r.fit(large)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			r.add(s)
+		}
+		r.used.text = maxSize().text
+		if _, err := r.fit(large); err == nil {
+			t.Errorf("%s: there is room in a run that is full", name)
+		}
+	}
+}
+
+// A trial that could not be read again is not written.
+func TestUnreadableTrial(t *testing.T) {
+	s, err := Create(t.TempDir(), plannedRun(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	trial := restartTrial(0)
+	trial.Steps = make([]Step, 60_000)
+	wantError(t, s.Append("rolling-restart", closeLabels, trial), "could not be read again",
+		"plan fewer steps")
+	if err := s.Append("rolling-restart", closeLabels, restartTrial(0)); err != nil {
+		t.Errorf("a trial after it: %v", err)
+	}
+	if n := len(load(t, s.Dir()).Scenarios[0].Variants[0].Trials); n != 1 {
+		t.Errorf("%d trials are kept, want one", n)
+	}
+}
+
 // A trial takes as much of the file as it is said to take.
 func TestSizeOf(t *testing.T) {
 	run := newRun()

@@ -197,6 +197,9 @@ func (s *Store) Append(scenario string, labels map[string]string, t *Trial) erro
 	if err := jsonfile.Encode(&encoded, stored); err != nil {
 		return fail(err)
 	}
+	if err := readable(encoded.Bytes(), takes); err != nil {
+		return fail(err)
+	}
 	encoded.WriteByte('\n')
 	_, err = s.trials.Write(encoded.Bytes())
 	if err == nil {
@@ -208,6 +211,20 @@ func (s *Store) Append(scenario string, labels map[string]string, t *Trial) erro
 	}
 	s.saved = savedTrials{s.saved.lines + 1, s.saved.size + int64(encoded.Len())}
 	s.room.add(takes)
+	return nil
+}
+
+// readable returns an error for a trial that Load would refuse, in the line or in RunFile.
+func readable(text []byte, takes size) error {
+	limits := jsonfile.Limits{Bytes: maxLine, Memory: jsonfile.NewBudget(maxMemory)}
+	d := jsonfile.NewDecoder(bytes.NewReader(text), limits)
+	err := d.Decode(&line{}, jsonfile.Part[Trial](d, 1, nil))
+	if err == nil && takes.text > jsonfile.DefaultPiece {
+		err = fmt.Errorf("more than %d MiB", jsonfile.DefaultPiece>>20)
+	}
+	if err != nil {
+		return fmt.Errorf("it could not be read again: %w; plan fewer steps, or workers", err)
+	}
 	return nil
 }
 

@@ -90,7 +90,7 @@ type Setup struct {
 	Load OpenLoad `yaml:"load"`
 	// Search, where it has a bound, looks for the highest rate that the servers are up to, instead of measuring at one.
 	Search Search `yaml:"search,omitempty"`
-	// Timeline is what happens while the load runs: at most 256 entries, and 50,000 steps in all
+	// Timeline is what happens while the load runs: at most 256 entries, and 20,000 steps in all
 	// with those that are repeated.
 	Timeline []Step `yaml:"timeline"`
 	// Validity bounds what a trial may show before it counts as a measurement of the servers.

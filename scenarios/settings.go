@@ -16,7 +16,7 @@ const (
 	maxVariants    = 256
 	maxListLen     = 256 // steps, gates, blocks of the matrix
 	maxAttempts    = 10_000_000
-	maxSteps       = 50_000 // of a trial: one every 100 ms for an hour, and some
+	maxSteps       = 20_000 // of a trial: one every 100 ms for half an hour, and some
 )
 
 // settings lists every single value of a scenario file that is not free text. Those that are words

@@ -104,7 +104,7 @@ func (c *compactor) outermost(b byte) {
 		}
 	default:
 		c.out = append(c.out, b)
-		if b == '{' {
+		if b == '{' && !c.inString {
 			c.member = memberHeld
 		}
 	}

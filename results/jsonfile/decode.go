@@ -48,7 +48,7 @@ func NewDecoder(r io.Reader, l Limits) *Decoder {
 	t := &text{
 		compactor: newCompactor(),
 		r:         input.Limit(r, l.Bytes),
-		piece:     cmp.Or(l.Piece, defaultPiece),
+		piece:     cmp.Or(l.Piece, DefaultPiece),
 	}
 	return &Decoder{t, jsontext.NewDecoder(t), l}
 }

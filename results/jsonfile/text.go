@@ -11,20 +11,17 @@ const (
 	maxChunk = 64 << 10
 	// maxBlanks bounds blanks in a row, which the decoder keeps.
 	maxBlanks = 64 << 10
-	// defaultPiece is Limits.Piece unless that is set.
-	defaultPiece = 32 << 20
-	// bytesPerMark is how long a piece may be for a mark in it, see marks: what little text can
-	// take much memory with.
+	// DefaultPiece is Limits.Piece unless that is set.
+	DefaultPiece = 32 << 20
+	// bytesPerMark is how long a piece must be for each mark in it, see marks.
 	bytesPerMark = 16
 )
 
 // marks counts what decoding a text costs beyond the text itself: 16 for each object, 4 for each of
 // its members, 1 for each further value. A list of empty objects takes a hundred times its text.
 func marks(text []byte) int {
-	return 16*bytes.Count(
-		text,
-		[]byte("{"),
-	) + 4*bytes.Count(text, []byte(":")) + bytes.Count(text, []byte(","))
+	objects, members := bytes.Count(text, []byte("{")), bytes.Count(text, []byte(":"))
+	return 16*objects + 4*members + bytes.Count(text, []byte(","))
 }
 
 // A text is what a decoder reads, looked at as it passes: how long it is, where its lines are, and
