@@ -43,6 +43,13 @@ func TestContradictions(t *testing.T) {
 	if wrong := whole().contradiction() + whole().histogramContradiction(); wrong != "" {
 		t.Fatalf("a trial without any: %s", wrong)
 	}
+	moved := whole()
+	moved.Kernel = map[string]int64{"TcpCurrEstab": -3}
+	moved.SYNRetransmits, moved.Series = new(int64(-1)), &Series{FromNS: -5, Overflows: []int64{-2}}
+	moved.Steps[0].AtNS = -7
+	if wrong := moved.contradiction(); wrong != "" {
+		t.Errorf("what may be negative: %s", wrong)
+	}
 	more := NewHistogram()
 	for range 1001 {
 		more.Record(1000)
