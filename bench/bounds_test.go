@@ -54,13 +54,8 @@ func (p *program) end(t *testing.T, stdin io.Reader, args ...string) finished {
 	} else if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	usage := c.ProcessState.SysUsage().(*syscall.Rusage)
-	return finished{
-		stdout.String(),
-		stderr.String(),
-		c.ProcessState.ExitCode(),
-		usage.Maxrss << 10,
-	} // getrusage(2): KiB
+	peak := c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10 // getrusage(2): KiB
+	return finished{stdout.String(), stderr.String(), c.ProcessState.ExitCode(), peak}
 }
 
 // A hostile file is what a small gzip file may be that is large when it is unpacked: head, a text
@@ -198,10 +193,9 @@ func TestHostileFiles(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{"report", run}, {"report", filepath.Dir(run)}, {"claims", run}, {"compare", run, good}, {
-			"compare", good, run,
-		},
-		{"report", run, "--format", "json"}, {"run", "--resume", filepath.Dir(run)},
+		{"report", run}, {"report", filepath.Dir(run)}, {"report", run, "--format", "json"},
+		{"claims", run}, {"compare", run, good}, {"compare", good, run},
+		{"run", "--resume", filepath.Dir(run)},
 	} {
 		refuses(t, p, run, args...)
 	}
@@ -256,25 +250,16 @@ func TestNoFiles(t *testing.T) {
 			dir := filepath.Join(parent, "run")
 			folder(dir)
 			commands := [][]string{
-				{"report", dir},
-				{"claims", dir},
-				{"compare", dir, dir},
-				{"compare", parent, parent},
+				{"report", dir}, {"claims", dir}, {"compare", dir, dir}, {"compare", parent, parent},
 				{"run", "--resume", dir},
 			}
-			switch filepath.Dir(name) {
-			case "facts":
+			switch {
+			case name == results.TrialsFile:
+				(&storedRun{runFile: unfinished.runFile}).write(t, dir)
+			case filepath.Dir(name) == "facts":
 				folder(filepath.Join(dir, "facts"))
 				commands = [][]string{
-					{"report", dir, "--format", "attempts"},
-					{"report", dir, "--format", "vegeta"},
-				}
-			default:
-				if name == results.TrialsFile {
-					unfinished.write(t, dir)
-					if err := os.Remove(filepath.Join(dir, name)); err != nil {
-						t.Fatal(err)
-					}
+					{"report", dir, "--format", "attempts"}, {"report", dir, "--format", "vegeta"},
 				}
 			}
 			make(filepath.Join(dir, name))
