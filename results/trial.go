@@ -89,6 +89,15 @@ func (s *Step) Restarts() bool {
 	return s.Do.Kind().Restarts
 }
 
+// ReadyAfterNS returns the time from the start of a step until the last worker that it started was
+// ready; nil: it started none, or stopped others before all were.
+func (s *Step) ReadyAfterNS() *int64 {
+	if !s.Do.Kind().Starts || s.ReadyNS == nil || s.StopNS != nil && *s.StopNS < *s.ReadyNS {
+		return nil
+	}
+	return new(*s.ReadyNS - s.AtNS)
+}
+
 // StepDropped returns how many attempts step k dropped, and false where that is not known. Older
 // runs did not store it: there it follows from the list of losses, unless that was cut short.
 func (t *Trial) StepDropped(k int) (n int64, ok bool) {

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 func TestInvalidTrials(t *testing.T) {
@@ -30,6 +32,26 @@ func TestLabelString(t *testing.T) {
 	} {
 		if got := LabelString(labels); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestReadyAfter(t *testing.T) {
+	at := func(ns int64) *int64 { return &ns }
+	for _, test := range []struct {
+		name string
+		step Step
+		want *int64
+	}{
+		{"started, then stopped", Step{Do: vocabulary.StepReplace, AtNS: 10, ReadyNS: at(12), StopNS: at(12)}, at(2)},
+		{"stopped nobody", Step{Do: vocabulary.StepAdd, AtNS: 10, ReadyNS: at(13)}, at(3)},
+		{"stopped before", Step{Do: vocabulary.StepCrash, AtNS: 10, ReadyNS: at(13), StopNS: at(11)}, nil},
+		{"never ready", Step{Do: vocabulary.StepReplace, AtNS: 10, StopNS: at(11)}, nil},
+		{"started nobody", Step{Do: vocabulary.StepStall, AtNS: 10, ReadyNS: at(20)}, nil},
+	} {
+		got := test.step.ReadyAfterNS()
+		if (got == nil) != (test.want == nil) || got != nil && *got != *test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
 	}
 }

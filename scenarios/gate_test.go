@@ -245,6 +245,7 @@ func TestGateOnEveryStep(t *testing.T) {
 	)
 	only := map[string]string{ // every other metric is of any step
 		"lost_sent_after_close": ends, "tail_ns": ends, "half_open_lost": ends, "takeover_ns": starts,
+		"ready_after_ns": starts,
 	}
 	for _, name := range strings.Fields(`lost_per_restart dropped_per_restart loss_window_ns drop_window_ns
 		reset_at_close_per_restart lost_sent_after_close_per_restart`) {

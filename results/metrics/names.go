@@ -27,6 +27,7 @@ const (
 	PodReady             = "pod_ready_ns"
 	PodRouted            = "pod_routed_ns"
 	Stall                = "stall_ns"
+	ReadyAfter           = "ready_after_ns"
 	Takeover             = "takeover_ns"
 	Tail                 = "tail_ns"
 	Listening            = "workers_listening"

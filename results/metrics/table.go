@@ -173,6 +173,14 @@ var registry = []Metric{
 	// Of a trial's steps the median, because they describe the way of switching and not an
 	// accident.
 	{
+		Name: ReadyAfter,
+		Doc: "from the start of a step until the last worker that it started was ready, of steps " +
+			"that stop none before",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Starts,
+		Bench: "ready-after-sec",
+		Pool:  medianStep((*results.Step).ReadyAfterNS),
+	},
+	{
 		Name: Takeover,
 		Doc:  "from the stop signal to the first response of a successor",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Starts,

@@ -212,6 +212,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Steps[0].HalfOpen = &results.HalfOpen{Held: 1}
 	v.Trials[0].Steps[0].ColdStart = &results.ColdStart{FirstServedNS: new(int64(1)), FairShareNS: new(int64(2)), NewcomerNS: p, OthersNS: p}
 	at := new(int64(1))
+	v.Trials[0].Steps[0].ReadyNS = at
 	v.Trials[0].Steps[0].Endpoints, v.Trials[0].Steps[0].DeadNS = 2, at
 	v.Trials[0].Steps[0].Pods = []results.Pod{
 		{Endpoints: 2, DeletedNS: at, TermNS: at, ClosedNS: at, EndpointsNS: at, RulesNS: at}, {Started: true, ListenNS: at, ReadyNS: at, RulesNS: at},
