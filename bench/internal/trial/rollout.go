@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 )
@@ -145,7 +146,7 @@ func (t *timeline) scale(ctx context.Context, s *step) error {
 	}
 	err := r.run(func() error {
 		for len(now) < want {
-			w, err := r.start(t.current.Number, freeIndex(now))
+			w, err := r.start(t.current.Number, plan.FreeIndex(indexes(now)))
 			if err != nil {
 				return err
 			}

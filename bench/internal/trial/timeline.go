@@ -237,7 +237,7 @@ func (t *timeline) nodeDown(ctx context.Context, s *step) error {
 // add starts one more worker, which gets warm within the step's For; 0: it is warm.
 func (t *timeline) add(ctx context.Context, s *step) error {
 	s.trigger = t.clock.Now()
-	w, err := t.group.LaunchWorker(ctx, t.current.Number, freeIndex(t.current.Workers), s.For)
+	w, err := t.group.LaunchWorker(ctx, t.current.Number, plan.FreeIndex(indexes(t.current.Workers)), s.For)
 	if err != nil {
 		return err
 	}
@@ -266,13 +266,12 @@ func (t *timeline) single(ctx context.Context, s *step) (index int, w *servers.W
 	return index, w, err
 }
 
-// freeIndex is the lowest that none of the workers has.
-func freeIndex(workers []*servers.Worker) int {
-	for place := 0; ; place++ {
-		if !slices.ContainsFunc(workers, func(w *servers.Worker) bool { return w.Index == place }) {
-			return place
-		}
+// indexes returns the workers' indexes.
+func indexes(workers []*servers.Worker) (all []int) {
+	for _, w := range workers {
+		all = append(all, w.Index)
 	}
+	return all
 }
 
 // remove stops one worker, or kills it; nobody takes its place.
