@@ -43,8 +43,9 @@ func (c channels) close() {
 
 // startAcceptor starts the process that accepts for the workers at the other ends of the channels.
 func (g *Group) startAcceptor(ctx context.Context, c channels) (ready clock.Instant, err error) {
-	a := g.newWorker()
+	a := g.newWorker(0)
 	a.Acceptor = true
+	g.number(a)
 	l, err := duplicate(g.listener)
 	if err != nil {
 		return 0, err
@@ -53,8 +54,12 @@ func (g *Group) startAcceptor(ctx context.Context, c channels) (ready clock.Inst
 	cfg := g.workerConfig(a)
 	cfg.Inherited = true
 	cfg.Channels = len(c.acceptor)
-	if err := g.start(a, cfg, append([]*os.File{l}, c.acceptor...), nil); err != nil {
-		return 0, err
+	err = a.start(g.env.Command(), nil, append([]*os.File{l}, c.acceptor...))
+	if err == nil {
+		err = g.configure(a, cfg)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("worker %d: %w", a.ID, a.abandon(err))
 	}
 	g.acceptor = a
 	if err := a.awaitReady(ctx); err != nil {

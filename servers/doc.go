@@ -5,12 +5,13 @@
 // child, and package journal, the worker's account of every connection, which outlives it.
 //
 // The files are named for what a group does: config.go says what can be asked for, group.go holds
-// the workers, generation.go and start.go start them, stop.go stops them; the modes are rows of
-// scenarios/vocabulary, handover.go and upgrade.go pass listening sockets on, selection.go says who
-// is selected, acceptor.go starts the process that accepts for the others, and process.go is one
-// worker.
+// the workers, generation.go and start.go start them, park.go their processes beforehand, stop.go
+// stops them; the modes are rows of scenarios/vocabulary, handover.go and upgrade.go pass listening
+// sockets on, selection.go says who is selected, acceptor.go starts the process that accepts for
+// the others, and process.go is one worker.
 //
 // Invariants:
+//   - A process that is parked has no listener of its own, and no connection.
 //   - A worker is ready when it listens, not before. Nothing sleeps to find out.
 //   - A worker whose control pipe ends exits at once: its parent is gone.
 //   - Every connection a worker accepts has an accept and an end record in its journal, or is

@@ -47,6 +47,9 @@ type Placement struct {
 	Address netip.AddrPort // where it listens
 	// Start is as that of Env.
 	Start func(c *exec.Cmd, cpus []int) error
+	// Network is the path of its network namespace, for a worker whose process was parked
+	// elsewhere.
+	Network string
 }
 
 // StartLimit bounds how long a generation may take to be ready.
@@ -64,8 +67,9 @@ type Group struct {
 	selector *selector.Selector // nil without a selection by eBPF
 	acceptor *Worker            // with ByAcceptor, once the first generation is there
 
-	mu      sync.Mutex // guards workers and calls of Env.Account
+	mu      sync.Mutex // guards workers, parked, and calls of Env.Account
 	workers []*Worker
+	parked  []*Worker // processes that no worker has taken over
 
 	ctx          context.Context // ends when the group is closed
 	ramps        sync.WaitGroup  // of workers that get their share by and by
@@ -159,10 +163,11 @@ func (g *Group) Close() error {
 		return nil
 	}
 	var errs []error
-	for _, w := range g.Workers() {
+	processes := append(g.Workers(), g.Parked()...)
+	for _, w := range processes {
 		errs = append(errs, w.kill())
 	}
-	for _, w := range g.Workers() {
+	for _, w := range processes {
 		errs = append(errs, w.awaitGone())
 	}
 	g.stopDraining()
@@ -173,6 +178,8 @@ func (g *Group) Close() error {
 	defer g.mu.Unlock()
 	for _, w := range g.workers {
 		w.drain(g.env.Account)
+	}
+	for _, w := range processes {
 		errs = append(errs, w.release())
 	}
 	if g.listener >= 0 {

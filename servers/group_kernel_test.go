@@ -31,8 +31,14 @@ import (
 // childWorker, as the only argument, makes the test binary a worker.
 const childWorker = "worker"
 
+// startGate is the environment variable with the FIFO that holds up the start of a worker.
+const startGate = "REUSEPORT_BENCH_TEST_GATE"
+
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == childWorker {
+		if gate := os.Getenv(startGate); gate != "" {
+			_, _ = os.ReadFile(gate) // waits until somebody writes to it
+		}
 		if err := worker.Main(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -50,6 +56,8 @@ type rig struct {
 	target netip.AddrPort
 	starts int     // processes that may still be started; negative: any number
 	cpus   [][]int // that each process was to be started on
+	// command, where it is not nil, replaces that of a worker.
+	command func() *exec.Cmd
 }
 
 // newRig prepares a group of workers, 4 if the configuration leaves it open, that listen on the loopback interface.
@@ -73,6 +81,9 @@ func newRig(t *testing.T, cfg Config) *rig {
 	r.config = cfg
 	r.Group, err = NewGroup(cfg, Env{
 		Command: func() *exec.Cmd {
+			if r.command != nil {
+				return r.command()
+			}
 			c := exec.Command("/proc/self/exe", childWorker)
 			c.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
 			return c

@@ -22,7 +22,7 @@ import (
 
 // A Worker is the parent's side of one worker process.
 type Worker struct {
-	ID         int // unique in the group, from 0
+	ID         int // unique in the group, from 0; -1 while its process is parked
 	Generation int
 	Index      int // in its generation, from 0
 	// Acceptor says that it serves nobody and accepts for the others; see ByAcceptor.
@@ -32,12 +32,15 @@ type Worker struct {
 	slot      int           // in the selector, or -1
 	cold      time.Duration // how long it takes to get warm
 	clock     *clock.Clock
-	process   *child.Process
+	process   *child.Process // nil before it is started
 	journal   *journal.Journal
+	inherits  bool          // the process has inherited a listener
+	takenOver clock.Instant // since when the process had been parked; 0: it was not
 
-	ready, closed, exited chan struct{}
-	readyAt               clock.Instant // valid once ready
-	listener              uint64        // valid once ready
+	parked, ready, closed, exited chan struct{}
+	parkedAt                      clock.Instant // valid once parked
+	readyAt                       clock.Instant // valid once ready
+	listener                      uint64        // valid once ready
 
 	mu      sync.Mutex
 	closing Closing
@@ -55,23 +58,19 @@ type Closing struct {
 	From, To clock.Instant
 }
 
-// start starts the process.
-func (w *Worker) start(env Env, cfg WorkerConfig, inherited []*os.File, cpus []int) error {
-	return w.begin(cfg, func(journal *os.File) (*child.Process, error) {
-		cmd := env.Command()
-		if cfg.Handover == vocabulary.SocketActivation {
-			cmd.Env = append(cmd.Environ(), activationEnvironment()...)
-		}
+// start starts the process, with what it inherits beside its pipes and its journal.
+func (w *Worker) start(command *exec.Cmd, cpus []int, inherited []*os.File) error {
+	return w.begin(func(journal *os.File) (*child.Process, error) {
 		return child.Start(child.Options{
-			Command: cmd, Start: func(c *exec.Cmd) error { return w.placement.Start(c, cpus) },
+			Command: command, Start: func(c *exec.Cmd) error { return w.placement.Start(c, cpus) },
 			Control: true, Events: true, Files: append([]*os.File{journal}, inherited...),
 		})
 	})
 }
 
-// begin makes the worker's journal, has start begin the process with it, and configures it. After
-// an error nothing of the worker is left; without, release ends what it has.
-func (w *Worker) begin(cfg WorkerConfig, start func(journal *os.File) (*child.Process, error)) (err error) {
+// begin makes the worker's journal, and has start begin the process with it. After an error nothing
+// of the worker is left; without, abandon ends what it has.
+func (w *Worker) begin(start func(journal *os.File) (*child.Process, error)) (err error) {
 	j, file, err := journal.Create()
 	if err != nil {
 		return err
@@ -81,13 +80,27 @@ func (w *Worker) begin(cfg WorkerConfig, start func(journal *os.File) (*child.Pr
 	if err != nil {
 		return errors.Join(err, j.Close())
 	}
-	if err := p.Send(cfg); err != nil {
-		closeErr := errors.Join(p.Close(), j.Close())
-		return errors.Join(p.Explain(fmt.Errorf("configure: %w", err)), closeErr)
-	}
 	w.process, w.journal = p, j
 	go w.listen()
 	return nil
+}
+
+// configure tells the process which worker it is.
+func (w *Worker) configure(cfg WorkerConfig) error {
+	if err := w.process.Send(cfg); err != nil {
+		return fmt.Errorf("configure: %w", err)
+	}
+	return nil
+}
+
+// abandon ends a process that was started, if one was, and returns the error that it is abandoned
+// for, with its last words.
+func (w *Worker) abandon(because error) error {
+	if w.process == nil {
+		return because
+	}
+	err := errors.Join(w.kill(), w.awaitGone(), w.release())
+	return errors.Join(w.process.Explain(because), err)
 }
 
 // listen reads events until the process is gone, then waits for it.
@@ -102,6 +115,9 @@ func (w *Worker) listen() {
 			continue
 		}
 		switch e.Event {
+		case EventParked:
+			w.parkedAt = e.At
+			close(w.parked)
 		case EventReady:
 			w.readyAt, w.listener = e.At, e.Listener
 			close(w.ready)
@@ -213,7 +229,8 @@ func (w *Worker) awaitGone() error {
 	case <-w.exited:
 		return nil
 	case <-time.After(child.GoneLimit):
-		return fmt.Errorf("worker %d: process %d is still there %v after SIGKILL; see /proc/%[2]d/stack", w.ID, w.PID(), child.GoneLimit)
+		return fmt.Errorf("%s: process %d is still there %v after SIGKILL; see /proc/%[2]d/stack",
+			w.name(), w.PID(), child.GoneLimit)
 	}
 }
 
@@ -225,9 +242,16 @@ func (w *Worker) kill() error {
 	}
 	w.mu.Unlock()
 	if err := w.process.Kill(); err != nil {
-		return fmt.Errorf("worker %d: %w", w.ID, err)
+		return fmt.Errorf("%s: %w", w.name(), err)
 	}
 	return nil
+}
+
+func (w *Worker) name() string {
+	if w.ID < 0 {
+		return fmt.Sprintf("parked process for index %d", w.Index)
+	}
+	return fmt.Sprintf("worker %d", w.ID)
 }
 
 // drain hands the journal's new records to account.
@@ -247,6 +271,21 @@ func (w *Worker) Closing() Closing {
 	defer w.mu.Unlock()
 	return w.closing
 }
+
+// IsParked reports whether the process has been parked. It says nothing of a worker that has taken
+// it over: see ParkedAt.
+func (w *Worker) IsParked() bool {
+	select {
+	case <-w.parked:
+		return true
+	default:
+		return false
+	}
+}
+
+// ParkedAt is since when the process that the worker has taken over had been parked; 0: it was
+// started for this worker, or was not parked yet.
+func (w *Worker) ParkedAt() clock.Instant { return w.takenOver }
 
 // ReadyAt is when the worker said ready. It is valid once its generation has been started.
 func (w *Worker) ReadyAt() clock.Instant { return w.readyAt }

@@ -27,8 +27,12 @@ const (
 
 // WorkerConfig is the first line on the control pipe: what the worker's group is configured as,
 // with Address where this worker listens, and what is the worker's own.
+//
+// A process that is parked gets two: the first, with Parked, when it is started, and the second
+// when it becomes a worker. What of the first depends on the worker is of no meaning.
 type WorkerConfig struct {
 	Config
+	Parked     bool // another configuration follows; the process is to wait for it
 	ID         int
 	Index      int
 	Generation int
@@ -36,6 +40,9 @@ type WorkerConfig struct {
 	ColdFor time.Duration
 	// Inherited says that FDListener is the listener.
 	Inherited bool
+	// Network, where it is not empty, is the path of the network namespace to listen in, in place
+	// of that of the process.
+	Network string
 	// From is where to ask the predecessor for the listener, and Offer where to give it to a successor.
 	From, Offer string
 	Selected    bool // the group has a selector in eBPF
@@ -54,8 +61,9 @@ type Command struct {
 	Upgrade string `json:"upgrade,omitempty"`
 }
 
-// Event is a line on the events pipe. A worker says ready once, then after a stop command closed
-// and at last stopped; failed at any time ends the conversation.
+// Event is a line on the events pipe. A process that is parked says so once. A worker says ready
+// once, then after a stop command closed and at last stopped; failed at any time ends the
+// conversation.
 type Event struct {
 	Event string        `json:"event"`
 	At    clock.Instant `json:"at"`
@@ -72,6 +80,7 @@ type Event struct {
 
 // The events.
 const (
+	EventParked  = "parked"
 	EventReady   = "ready"
 	EventClosed  = "closed"
 	EventStopped = "stopped"

@@ -43,90 +43,135 @@ func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	return nil
 }
 
-func (g *Group) startWorker(ctx context.Context, generation, index int, cold time.Duration, channels channels) (*Worker, error) {
-	w := g.newWorker()
-	w.Generation, w.Index, w.cold = generation, index, cold
-	w.placement.Address = g.address(index)
+func (g *Group) startWorker(
+	ctx context.Context, generation, index int, cold time.Duration, channels channels,
+) (*Worker, error) {
+	w := g.takeParked(index)
+	if w == nil {
+		w = g.newWorker(index)
+	}
+	g.number(w)
+	w.Generation, w.cold = generation, cold
+	if err := g.run(ctx, w, channels); err != nil {
+		return nil, fmt.Errorf("worker %d: %w", w.ID, w.abandon(err))
+	}
+	return w, nil
+}
+
+// run gives a worker its place and, if none was parked for it, a process, and tells the process
+// which worker it is. After an error its process, if it has one, still runs.
+func (g *Group) run(ctx context.Context, w *Worker, channels channels) (err error) {
+	wasParked := w.process != nil
 	if g.env.Place != nil {
-		placement, err := g.env.Place(ctx, w)
-		if err != nil {
-			return nil, fmt.Errorf("worker %d: %w", w.ID, err)
+		if w.placement, err = g.env.Place(ctx, w); err != nil {
+			return err
 		}
-		w.placement = placement
+	}
+	if g.selector != nil {
+		if w.slot, err = g.freeSlot(); err != nil {
+			return err
+		}
 	}
 	from := g.predecessor(w)
-	if g.cfg.Handover == vocabulary.Tableflip && from != nil {
-		// An upgraded process refuses to be upgraded while its own parent lives.
-		if err := g.Finish(ctx); err != nil {
-			return nil, err
-		}
-		return w, g.upgrade(ctx, w, from, g.workerConfig(w))
+	switch {
+	case wasParked:
+	case g.cfg.Handover == vocabulary.Tableflip && from != nil:
+		err = g.upgrade(ctx, w, from)
+	default:
+		err = g.startProcess(w, channels)
 	}
-	inherited, release, err := g.inheritance(w, channels)
 	if err != nil {
-		return nil, fmt.Errorf("worker %d: %w", w.ID, err)
+		return err
 	}
-	defer release()
 	cfg := g.workerConfig(w)
-	cfg.Inherited = len(inherited) > 0 && g.selector == nil
+	if wasParked {
+		cfg.Network = w.placement.Network
+	}
 	if g.cfg.Handover == vocabulary.SCMRights && from != nil {
 		cfg.From = g.offerName(from)
 	}
-	var cpus []int
-	if n := len(g.cfg.Pin); n > 0 {
-		cfg.CPU = g.cfg.Pin[index%n]
-		cpus = []int{cfg.CPU}
-	}
-	return w, g.start(w, cfg, inherited, cpus)
+	return g.configure(w, cfg)
 }
 
-func (g *Group) newWorker() *Worker {
-	w := &Worker{
-		ID: g.nextID, clock: g.env.Clock, slot: -1, placement: Placement{Address: g.address(0), Start: g.env.Start},
-		ready: make(chan struct{}), closed: make(chan struct{}), exited: make(chan struct{}),
+// newWorker returns a worker without a process and without an ID.
+func (g *Group) newWorker(index int) *Worker {
+	return &Worker{
+		ID: -1, Index: index, clock: g.env.Clock, slot: -1,
+		placement: Placement{Address: g.address(index), Start: g.env.Start},
+		parked:    make(chan struct{}), ready: make(chan struct{}),
+		closed: make(chan struct{}), exited: make(chan struct{}),
 	}
+}
+
+// number gives a worker the next ID.
+func (g *Group) number(w *Worker) {
+	w.ID = g.nextID
 	g.nextID++
-	return w
 }
 
 func (g *Group) workerConfig(w *Worker) WorkerConfig {
 	cfg := WorkerConfig{
 		Config: g.cfg, ID: w.ID, Index: w.Index, Generation: w.Generation, ColdFor: w.cold,
-		Selected: g.selector != nil, Slot: w.slot,
+		Selected: g.selector != nil, Slot: w.slot, Inherited: w.inherits,
 	}
 	cfg.Address = w.placement.Address
 	if g.cfg.Handover == vocabulary.SCMRights {
 		cfg.Offer = g.offerName(w)
 	}
+	if cpus := g.cpus(w.Index); len(cpus) > 0 {
+		cfg.CPU = cpus[0]
+	}
 	return cfg
 }
 
-// inheritance is what a worker gets beside its pipes and its journal. The caller releases it when
-// the worker has it.
-func (g *Group) inheritance(w *Worker, channels channels) (files []*os.File, release func(), err error) {
+// cpus is the CPU of the workers with an index; nil: they have none of their own.
+func (g *Group) cpus(index int) []int {
+	if n := len(g.cfg.Pin); n > 0 {
+		return []int{g.cfg.Pin[index%n]}
+	}
+	return nil
+}
+
+// startProcess starts the process of a worker, which configure then tells which one it is.
+func (g *Group) startProcess(w *Worker, channels channels) error {
+	inherited, release, err := g.inheritance(w.Index, channels)
+	if err != nil {
+		return err
+	}
+	defer release()
+	w.inherits = len(inherited) > 0 && g.selector == nil
+	command := g.env.Command()
+	if g.cfg.Handover == vocabulary.SocketActivation {
+		command.Env = append(command.Environ(), activationEnvironment()...)
+	}
+	return w.start(command, g.cpus(w.Index), inherited)
+}
+
+// inheritance is what the process of a worker with an index gets beside its pipes and its journal.
+// The caller releases it when the process has it.
+func (g *Group) inheritance(index int, channels channels) (files []*os.File, release func(), err error) {
 	release = func() {}
 	switch {
 	case g.cfg.Accept == vocabulary.AcceptAcceptor && channels.workers == nil:
 		return nil, release, errors.New("the acceptor knows only the workers that it was started with")
 	case g.cfg.Accept == vocabulary.AcceptAcceptor:
-		return channels.workers[w.Index : w.Index+1], release, nil
+		return channels.workers[index : index+1], release, nil
 	case g.listener >= 0:
 		l, err := duplicate(g.listener)
 		return []*os.File{l}, func() { _ = l.Close() }, err
 	case g.cfg.Handover == vocabulary.SocketActivation:
-		l, err := g.heldListener(w.Index)
+		l, err := g.heldListener(index)
 		return []*os.File{l}, func() { _ = l.Close() }, err
 	case g.selector != nil:
-		w.slot, err = g.freeSlot()
-		return g.selector.Files(), release, err
+		return g.selector.Files(), release, nil
 	}
 	return nil, release, nil
 }
 
-// start starts the process and takes it into the group.
-func (g *Group) start(w *Worker, cfg WorkerConfig, inherited []*os.File, cpus []int) error {
-	if err := w.start(g.env, cfg, inherited, cpus); err != nil {
-		return fmt.Errorf("worker %d: %w", w.ID, err)
+// configure tells a process which worker it is, and takes it into the group.
+func (g *Group) configure(w *Worker, cfg WorkerConfig) error {
+	if err := w.configure(cfg); err != nil {
+		return err
 	}
 	g.take(w)
 	return nil

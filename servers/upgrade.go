@@ -12,8 +12,12 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// upgrade has a worker start its successor, and takes the successor into the group when it reports.
-func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg WorkerConfig) (err error) {
+// upgrade has a worker start its successor, whose process w adopts when it reports.
+func (g *Group) upgrade(ctx context.Context, w, from *Worker) (err error) {
+	// An upgraded process refuses to be upgraded while its own parent lives.
+	if err := g.Finish(ctx); err != nil {
+		return err
+	}
 	name := g.offerName(w)
 	at := -1
 	if err := g.env.Do(func() (err error) { at, err = socket.Offer(name); return err }); err != nil {
@@ -25,7 +29,7 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg WorkerConfig) 
 	}
 	reporting, err := g.awaitReport(ctx, at, from)
 	if err != nil {
-		return fmt.Errorf("worker %d was not started by worker %d: %w", w.ID, from.ID, err)
+		return fmt.Errorf("was not started by worker %d: %w", from.ID, err)
 	}
 	defer func() { err = errors.Join(err, unix.Close(reporting)) }()
 	// The kernel translates the PID into the reader's namespace. The process lives: it waits for its descriptors.
@@ -33,7 +37,7 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg WorkerConfig) 
 	if err != nil {
 		return fmt.Errorf("SO_PEERCRED: %w", err)
 	}
-	err = w.begin(cfg, func(journal *os.File) (*child.Process, error) {
+	return w.begin(func(journal *os.File) (*child.Process, error) {
 		return child.Adopt(int(peer.Pid), from.process, []*os.File{journal}, func(all []*os.File) error {
 			var fds []int
 			for _, f := range all {
@@ -42,11 +46,6 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker, cfg WorkerConfig) 
 			return socket.Give(reporting, fds...)
 		})
 	})
-	if err != nil {
-		return fmt.Errorf("worker %d: %w", w.ID, err)
-	}
-	g.take(w)
-	return nil
 }
 
 // awaitReport accepts the successor's connection.

@@ -17,6 +17,7 @@ import (
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/selector"
 	"reuseport-bench/servers/socket"
+	"reuseport-bench/servers/sys"
 )
 
 // listen gets the worker its listener, and puts that under its group's selection.
@@ -80,13 +81,35 @@ const (
 // is gone.
 func (w *worker) bind() (err error) {
 	for until := w.clock.Now().Add(bindLimit); ; {
-		w.listener, err = w.cfg.Listen(w.cfg.Address)
+		w.listener, err = w.listenIn(w.cfg.Network)
 		now := w.clock.Now()
 		if w.cfg.Sockets != vocabulary.SocketsExclusive || !errors.Is(err, unix.EADDRINUSE) || now > until {
 			return err
 		}
 		clock.BlockUntil(now.Add(bindRetry))
 	}
+}
+
+// listenIn makes a listener in the network namespace at a path; "": in that of the process.
+func (w *worker) listenIn(network string) (fd int, err error) {
+	if network == "" {
+		return w.cfg.Listen(w.cfg.Address)
+	}
+	fd = -1
+	// A socket stays in the namespace that it was made in, and what it accepts is there too.
+	err = sys.OnOwnThread(func() error {
+		ns, err := unix.Open(network, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("network namespace %s: %w", network, err)
+		}
+		defer unix.Close(ns)
+		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", network, err)
+		}
+		fd, err = w.cfg.Listen(w.cfg.Address)
+		return err
+	})
+	return fd, err
 }
 
 // becomeActivated does what a service manager does between fork and exec: it names the process that

@@ -94,13 +94,10 @@ func adoptive(name string) (control, events, journal int, err error) {
 	return fds[0], fds[1], fds[2], nil
 }
 
-func (w *worker) run() error {
-	line, err := w.lines.ReadBytes('\n')
-	if err != nil {
-		return errOrphaned
-	}
-	if err := json.Unmarshal(line, &w.cfg); err != nil {
-		return fmt.Errorf("worker configuration: %w", err)
+func (w *worker) run() (err error) {
+	_ = sys.ReleaseProgram() // without, it has more resident, and serves as well
+	if err := w.configure(); err != nil {
+		return err
 	}
 	if w.clock, err = clock.New(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
@@ -108,7 +105,11 @@ func (w *worker) run() error {
 	if w.journal, err = journal.Map(w.journalFD); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
-	_ = sys.ReleaseProgram()  // without, it has more resident, and serves as well
+	if w.cfg.Parked {
+		if err := w.park(); err != nil {
+			return err
+		}
+	}
 	time.Sleep(w.cfg.Startup) // as a program that loads its data first
 	if err := w.listen(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
@@ -131,6 +132,27 @@ func (w *worker) run() error {
 		return err
 	}
 	return w.say(servers.Event{Event: servers.EventStopped, At: w.clock.Now(), CPU: sys.ProcessCPU()})
+}
+
+// configure reads a configuration from the control pipe.
+func (w *worker) configure() error {
+	line, err := w.lines.ReadBytes('\n')
+	if err != nil {
+		return errOrphaned
+	}
+	w.cfg = servers.WorkerConfig{}
+	if err := json.Unmarshal(line, &w.cfg); err != nil {
+		return fmt.Errorf("worker configuration: %w", err)
+	}
+	return nil
+}
+
+// park says that the process is parked, and returns when it has been told which worker it is.
+func (w *worker) park() error {
+	if err := w.say(servers.Event{Event: servers.EventParked, At: w.clock.Now()}); err != nil {
+		return err
+	}
+	return w.configure()
 }
 
 // server is the worker's architecture, ready to run.
