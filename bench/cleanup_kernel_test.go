@@ -27,12 +27,14 @@ var (
 // left.
 func TestKernelNothingIsLeft(t *testing.T) {
 	requireLab(t)
-	t.Run("stopped workers", func(t *testing.T) {
+	t.Run("stopped workers, parked successors", func(t *testing.T) {
 		nothingIsLeft(t, `
 name: stopped
-about: Workers that are stopped most of the time.
+about: Workers that are stopped most of the time, while others wait to be started.
+workers: 6
 load: {rate: 500/s, duration: 1s}
-timeline: [{at: 50ms, do: stall, for: 900ms}]
+timeline: [{at: 50ms, do: stall, for: 900ms}, {at: 990ms, do: replace}]
+stop: close
 trials: 50
 `)
 	})

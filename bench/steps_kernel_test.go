@@ -74,6 +74,10 @@ timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 500ms, do: node-down, ta
 						name, starts[name], ends[name], kind.Starts, kind.Ends())
 				}
 			}
+			// The plan knew which workers they would start.
+			if trial.Starts == nil || trial.Starts.Parked == 0 || trial.Starts.Cold > 0 {
+				t.Errorf("workers started: %+v; want all of them parked", trial.Starts)
+			}
 			restarts := slices.DeleteFunc(slices.Clone(trial.Steps), func(s results.Step) bool {
 				return !s.Do.Kind().Restarts
 			})

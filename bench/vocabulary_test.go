@@ -133,6 +133,9 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 		row := vocabulary.StopMode(value).Row()
 		sockets(row.Sockets)
 		set("server.kind", needed(row.Kind), "path", needed(row.Path))
+	case "server.start":
+		set("stop", string(vocabulary.StopClose))
+		step = "do: replace"
 	case "stall":
 		set("server.kind", needed(vocabulary.Stall(value).Row().Kind))
 	case "server.work.distribution":

@@ -186,6 +186,10 @@ type Trial struct {
 	// ready.
 	StartNS int64 `json:"start_ns"`
 
+	// Starts counts the workers that steps started by when their processes were started; null where
+	// there were none. It is absent in older runs, where all started cold.
+	Starts *Starts `json:"starts,omitempty"`
+
 	// Retries is what came of clients' trying again; null where they did not.
 	Retries *Retries `json:"retries,omitempty"`
 
@@ -357,6 +361,14 @@ type Worker struct {
 	// for one that did not live to its end.
 	ContextSwitches *int64 `json:"context_switches"`
 	QueueMax        *int64 `json:"queue_max"`
+}
+
+// Starts counts the workers that steps started.
+type Starts struct {
+	Start       vocabulary.Start `json:"start"`        // how they were to start: server.start
+	Parked      int64            `json:"parked"`       // their processes before the load began
+	ParkedLater int64            `json:"parked_later"` // … while the load ran, ahead of the step
+	Cold        int64            `json:"cold"`         // … by the step
 }
 
 // Retries counts the tries of a trial's attempts. An attempt is one request that the schedule

@@ -31,6 +31,7 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c.cluster()
 	c.placement()
 	c.coldStart()
+	c.start()
 	c.steps()
 	c.count()
 	c.ports()
@@ -352,6 +353,20 @@ func (c *setupCheck) coldStart() {
 		c.add("server.cold", ": no step starts a cold worker", "add a step cold-start, or remove cold")
 	case !cold && c.Selector == vocabulary.SelectorSlowStart:
 		c.add("selector", ": slow-start needs a step cold-start", "it is about workers that a cold-start adds")
+	}
+}
+
+// start checks how workers are started against what starts them.
+func (c *setupCheck) start() {
+	if c.Server.Start == "" || !c.d.Trusts("timeline", "server.start", "stop") {
+		return
+	}
+	only := c.Stop.Row().Start
+	switch {
+	case !c.starts():
+		c.add("server.start", ": no step starts a worker", "add a step such as replace, or remove start")
+	case !only.Allows(c.Server.Start):
+		needs(c, "stop", c.Stop, "server.start", only)
 	}
 }
 

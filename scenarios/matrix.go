@@ -118,6 +118,12 @@ func (s *Setup) complete() {
 	if s.Accept == "" {
 		s.Accept = s.Server.Kind.Row().Accept
 	}
+	if s.Server.Start == "" && s.starts() {
+		s.Server.Start = vocabulary.StartParked
+		if only := s.Stop.Row().Start; !only.Allows(vocabulary.StartParked) {
+			s.Server.Start = only.Values[0]
+		}
+	}
 	if (s.Path == vocabulary.PathDNS || s.DNS != DNS{}) && s.DNS.Cache == "" {
 		s.DNS.Cache = vocabulary.DNSCacheTTL
 	}

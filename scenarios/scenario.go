@@ -162,10 +162,14 @@ type HAProxy struct {
 type Server struct {
 	// Kind is the architecture of a worker.
 	Kind vocabulary.ServerKind `yaml:"kind"`
+	// Start is when the processes are started for the workers that steps start. Default parked; with
+	// stop: tableflip it is cold, because there the old worker starts its successor.
+	Start vocabulary.Start `yaml:"start,omitempty"`
 	// Work is the service time of one request.
 	Work Work `yaml:"work"`
-	// Startup is how long a worker takes from its start until it listens, beyond what its process needs, 0 to 10 s: a program that loads its data first.
-	// Default 0.
+	// Startup is how long a worker takes until it listens, beyond what its process needs, 0 to 10 s:
+	// a program that loads its data first. It counts from the start of the process or, where that
+	// was parked, from the step. Default 0.
 	Startup time.Duration `yaml:"startup,omitempty"`
 	// Cold is how much longer a request takes at a worker that a cold-start has just added, 0 to 1 min, of the kind of
 	// time that work uses. It falls evenly to nothing within the step's for. Default 0.

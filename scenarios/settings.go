@@ -73,6 +73,7 @@ func ownSettings() []strictyaml.Setting {
 		{Path: "stall", Default: string(vocabulary.StallSignal)},
 		{Path: "trace", Default: string(vocabulary.On)},
 		{Path: "server.kind", Default: string(vocabulary.ServerLoop)},
+		{Path: "server.start"},
 		{Path: "server.work.sleep", Max: minute, Default: "0s", Example: "100us"},
 		{Path: "server.work.burn", Max: minute, Default: "0s", Example: "100us"},
 		{Path: "server.work.distribution", Default: string(vocabulary.DistributionFixed)},

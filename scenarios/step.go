@@ -74,6 +74,11 @@ func (s Setup) doesAny(is func(vocabulary.StepKind) bool) bool {
 	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return is(step.Do.Kind()) })
 }
 
+// starts reports whether a step starts workers.
+func (s Setup) starts() bool {
+	return s.doesAny(func(k vocabulary.StepKind) bool { return k.Starts })
+}
+
 // allows reports whether there is such a step for the setup's workers.
 func (s Setup) allows(k vocabulary.StepKind) bool {
 	if s.InPods() {

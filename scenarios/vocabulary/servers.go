@@ -32,6 +32,21 @@ func ServerKinds() []ServerKindRow { return slices.Clone(serverKinds) }
 // Row returns the row of k; the zero row if there is none.
 func (k ServerKind) Row() ServerKindRow { return rowOf(serverKinds, k) }
 
+// Start is when the processes are started for the workers that steps start.
+type Start string
+
+// The ways to start.
+const (
+	StartParked Start = "parked"
+	StartCold   Start = "cold"
+)
+
+var starts = []Row[Start]{
+	{StartParked, "before the load begins: it initialises itself and waits, and the step makes it " +
+		"listen"},
+	{StartCold, "by the step, which then includes what the system and the program take for a start"},
+}
+
 // Distribution is how service time varies from request to request.
 type Distribution string
 

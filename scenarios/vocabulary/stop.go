@@ -65,6 +65,8 @@ type StopModeRow struct {
 	Pods    bool // pods end so, too
 	// Handover is how the listener gets to the successor; NoHandover: it has one of its own.
 	Handover Handover
+	// Start is how a worker's successor may be started.
+	Start Only[Start]
 	// Rebinds: the successor can bind only when the old worker has closed.
 	Rebinds bool
 	// Unlists: an eBPF program stops choosing the worker before it is told to stop.
@@ -114,6 +116,7 @@ var stopModes = []StopModeRow{
 	{Name: StopTableflip, Closes: ClosesShutdown, Sockets: passedOn, Handover: Tableflip,
 		Kind: Only[ServerKind]{[]ServerKind{ServerHTTP},
 			"it is a library for Go servers; a loop has inherit and handoff"},
+		Start: Only[Start]{[]Start{StartCold}, "there a worker is started by the one that it replaces"},
 		Doc: "cloudflare/tableflip: the old worker starts its successor and passes it the " +
 			"socket, then " +
 			"http.Server.Shutdown (kind http)"},

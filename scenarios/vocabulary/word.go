@@ -34,6 +34,7 @@ func Words() []Word {
 		{"stall", values(stalls)},
 		{"trace", values(traces)},
 		{"server.kind", values(serverKinds)},
+		{"server.start", values(starts)},
 		{"server.work.distribution", values(distributions)},
 		{"load.pace", values(paces)},
 		{"load.connections", values(connections)},

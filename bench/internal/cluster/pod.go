@@ -62,7 +62,7 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 	if c.plan.UserEach {
 		start = asUser(sys.FirstOtherUser+uint32(w.Index), start)
 	}
-	return servers.Placement{Address: at, Start: start}, nil
+	return servers.Placement{Address: at, Start: start, Network: p.Host.Path()}, nil
 }
 
 // podFor returns a new pod for the worker, on the nodes in turn where nothing else is said, or the

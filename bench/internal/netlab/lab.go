@@ -69,6 +69,10 @@ func (h *Host) Inode() (uint32, error) {
 	return uint32(st.Ino), nil
 }
 
+// Path returns a path of the host's network namespace, for a process of the lab to enter it by
+// (setns(2)). It is valid while the lab has the host.
+func (h *Host) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), h.ns.Fd()) }
+
 // initLimit bounds how long the lab's init may take to come and to go.
 const initLimit = 5 * time.Second
 

@@ -42,7 +42,8 @@ func (v *Variant) ServersKey() string {
 	s := v.setup
 	s.Sockets, s.Accept, s.Selector, s.Canary, s.Stop, s.Stall, s.Trace = "", "", "", 0, "", "", ""
 	s.Timeline, s.Validity = nil, scenarios.Validity{}
-	s.HAProxy, s.Server.Cold, s.Server.Fault = scenarios.HAProxy{}, 0, scenarios.Fault{}
+	s.HAProxy, s.Server.Fault = scenarios.HAProxy{}, scenarios.Fault{}
+	s.Server.Start, s.Server.Cold = "", 0
 	s.Load = scenarios.OpenLoad{Connections: s.Load.Connections, Body: s.Load.Body}
 	text, err := json.Marshal(s)
 	if err != nil {

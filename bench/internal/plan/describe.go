@@ -63,7 +63,11 @@ func (p *Scenario) describe(b *strings.Builder) {
 			fmt.Fprintf(b, "     skipped: %s\n", v.Skipped)
 		}
 		if len(v.Steps) > 0 {
-			fmt.Fprintf(b, "     %s: %s\n", unit.Plural(len(v.Steps), "step"), describeSteps(v.Steps))
+			workers := ""
+			if v.Start != "" {
+				workers = ", workers start " + string(v.Start)
+			}
+			fmt.Fprintf(b, "     %s%s: %s\n", unit.Plural(len(v.Steps), "step"), workers, describeSteps(v.Steps))
 		}
 		for _, s := range v.Sysctls {
 			if !common[s] {

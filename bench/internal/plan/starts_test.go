@@ -93,3 +93,30 @@ func TestStartsOfEveryStep(t *testing.T) {
 		}
 	}
 }
+
+// Workers are parked unless the scenario says otherwise, or they cannot be.
+func TestStart(t *testing.T) {
+	const replace = "timeline: [{at: 100ms, do: replace}]\n"
+	for _, test := range []struct {
+		text string
+		want vocabulary.Start
+	}{
+		{"", ""},
+		{"stop: close\n" + replace, vocabulary.StartParked},
+		{"stop: close\nserver: {start: cold}\n" + replace, vocabulary.StartCold},
+		{"sockets: shared\nstop: tableflip\nserver: {kind: http}\n" + replace, vocabulary.StartCold},
+	} {
+		s, err := scenarios.Parse("start.yaml", []byte(
+			"name: start\nabout: One variant.\nload: {rate: 100/s, duration: 1s}\n"+test.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0, 1}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Scenarios[0].Variants[0].Start; got != test.want {
+			t.Errorf("%q: start %q, want %q", test.text, got, test.want)
+		}
+	}
+}

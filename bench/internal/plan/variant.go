@@ -28,6 +28,7 @@ type Variant struct {
 	Family  vocabulary.Family
 	Path    vocabulary.Path // how clients get to the workers
 	Servers servers.Config
+	Start   vocabulary.Start    // how a step starts a worker; "": none does
 	Stop    vocabulary.StopMode // how a step stops a worker
 	Stall   vocabulary.Stall    // how a step stalls one
 	Steps   []PlannedStep       // before the load ends, in order
@@ -105,7 +106,8 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 	p := &Variant{
 		Labels: v.Labels, Skipped: skipped(s, machine),
 		Network: s.Network, Family: s.Family, Path: s.Path, Servers: serversConfig(s, serverCPUs),
-		Stop: s.Stop, Stall: s.Stall, Steps: before(s.Load.Duration, timeline), Sysctls: sysctls(s),
+		Start: s.Server.Start, Stop: s.Stop, Stall: s.Stall,
+		Steps: before(s.Load.Duration, timeline), Sysctls: sysctls(s),
 		Trace: s.Trace == vocabulary.On,
 		Fault: Fault{
 			HalfOpen: s.Server.Fault.HalfOpen, DroppedSYNs: s.Server.Fault.DroppedSYNs,

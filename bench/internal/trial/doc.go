@@ -7,6 +7,7 @@
 //	drive.go     load and timeline beside each other
 //	takedown.go  the end of the processes, and the facts
 //	result.go    the trial as it is stored
+//	park.go      parks processes for the workers that steps will start
 //	timeline.go  carries the steps out; rollout.go those of pods, proxy.go those behind HAProxy
 //	hold.go      holds up handshakes around a stop
 //	rig.go       a lab with workers alone, for what is measured beside the trials

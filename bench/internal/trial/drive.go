@@ -10,6 +10,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/watch"
+	"reuseport-bench/servers"
 )
 
 // loadLimit is how long the load may take beyond its duration and the last attempt's timeout.
@@ -30,7 +31,8 @@ func (s *stage) observe(c *cleanup) (err error) {
 		return err
 	}
 	o := watch.MachineOptions{
-		Clock: s.clock, LoadCPUs: s.plan.LoadCPUs, ServerCPUs: s.plan.ServerCPUs, Workers: s.group.Workers,
+		Clock: s.clock, LoadCPUs: s.plan.LoadCPUs, ServerCPUs: s.plan.ServerCPUs,
+		Workers: s.group.Workers, Parked: s.group.Parked,
 	}
 	if s.proxy != nil {
 		o.ProxyPID = s.proxy.PID()
@@ -130,16 +132,16 @@ func (s *stage) killLoad() error {
 	return errors.Join(errs...)
 }
 
-// scheds reads the scheduler statistics of every running worker. Workers whose statistics cannot be
-// read are omitted.
-func (s *stage) scheds() map[int]kernel.Sched {
-	all := map[int]kernel.Sched{}
-	for _, w := range s.group.Workers() {
+// scheds reads the scheduler statistics of every process of a worker, parked ones included. Those
+// that cannot be read are omitted.
+func (s *stage) scheds() map[*servers.Worker]kernel.Sched {
+	all := map[*servers.Worker]kernel.Sched{}
+	for _, w := range append(s.group.Workers(), s.group.Parked()...) {
 		if _, exited := w.CPU(); exited {
 			continue
 		}
 		if sched, err := kernel.Schedstat(w.PID()); err == nil {
-			all[w.ID] = sched
+			all[w] = sched
 		}
 	}
 	return all

@@ -26,6 +26,7 @@ func (s *stage) result(a *ledger.Account) *results.Trial {
 	for k := range s.line.steps {
 		r.Steps = append(r.Steps, s.step(a, k))
 	}
+	r.Starts = s.starts()
 	r.Trace = s.trace(a)
 	switch {
 	case s.cluster != nil:
@@ -67,6 +68,27 @@ func (s *stage) step(a *ledger.Account, k int) results.Step {
 	from, to := a.Window(k)
 	s.machine.Step(&r, s.book.Instant(from), s.book.Instant(to))
 	return r
+}
+
+// starts counts the workers that steps started; nil: there were none.
+func (s *stage) starts() *results.Starts {
+	r := results.Starts{Start: s.variant.Start}
+	for _, step := range s.line.steps {
+		for _, w := range step.started {
+			switch at := w.ParkedAt(); {
+			case at == 0:
+				r.Cold++
+			case s.book.Time(at) < 0:
+				r.Parked++
+			default:
+				r.ParkedLater++
+			}
+		}
+	}
+	if r.Parked+r.ParkedLater+r.Cold == 0 {
+		return nil
+	}
+	return &r
 }
 
 // addPods adds to a step what happened to its pods, and when the endpoints and the rules had
@@ -133,8 +155,8 @@ func (s *stage) workers() []results.Worker {
 			continue
 		}
 		r.Accepted, r.Served = s.book.Count(w.ID)
-		start := s.seen.atStart[w.ID]
-		end, outlived := s.seen.atEnd[w.ID]
+		start := s.seen.atStart[w]
+		end, outlived := s.seen.atEnd[w]
 		if cpu, exited := w.CPU(); !outlived && exited {
 			end.Run = cpu
 		}

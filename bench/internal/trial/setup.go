@@ -50,6 +50,7 @@ type stage struct {
 	loads      []*load.Process
 	line       *timeline
 	startTime  time.Duration // of the first generation
+	confined   bool          // the workers are on the servers' CPUs
 
 	machine  *watch.Machine
 	queues   *watch.Queues
@@ -64,9 +65,9 @@ type stage struct {
 type seen struct {
 	before, after kernel.Counters
 	resetsSent    int64 // while the kernel's events were recorded
-	// atStart and atEnd are what the scheduler had done with each worker when the load began and
-	// when it had ended; by ID.
-	atStart, atEnd    map[int]kernel.Sched
+	// atStart and atEnd are what the scheduler had done with each process of a worker, parked ones
+	// included, when the load began and when it had ended.
+	atStart, atEnd    map[*servers.Worker]kernel.Sched
 	loadCPU, proxyCPU time.Duration
 	memory            results.Memory
 }
@@ -76,7 +77,8 @@ func (s *stage) problem(format string, args ...any) {
 	s.problems = append(s.problems, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
 }
 
-// setUp makes the lab, and starts the first generation of workers and the load processes in it.
+// setUp makes the lab, and starts in it the first generation of workers, the processes of those that
+// steps will start, and the load processes.
 func setUp(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cleanup) (*stage, error) {
 	s := &stage{
 		plan: p, variant: v, load: v.LoadOf(p.Seed, o.Block), servers: v.ServersOf(p.Seed, o.Block),
@@ -90,9 +92,12 @@ func setUp(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cle
 		func() error { return s.makeGroup(o.Roles, c) },
 		func() error { return s.watchSelector(c) },
 		func() error { return s.startWorkers(ctx) },
+		func() error { return s.park() },
 		func() error { return s.addFaults(c) },
 		func() error { return s.startProxy(ctx, c) },
 		func() error { return s.startLoad(ctx, o.Roles, c) },
+		func() error { return s.group.AwaitParked(ctx) },
+		func() error { return s.confine() },
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -208,13 +213,13 @@ func (s *stage) halfOpen() (open map[uint64]int, err error) {
 	return open, err
 }
 
-// startWorker starts a worker on the CPUs that are its own or on all of the servers'. The first
-// generation starts on every CPU, since nothing else runs yet: with one CPU for the servers,
-// hundreds of workers are ready in half the time. Not net/http's, which make as many Ps as they
-// have CPUs when they start.
+// startWorker starts a worker on the CPUs that are its own or on all of the servers'. Before the
+// load begins workers start on every CPU, since nothing else runs yet: with one CPU for the
+// servers, hundreds of workers are ready in half the time. Not net/http's, which make as many Ps as
+// they have CPUs when they start.
 func (s *stage) startWorker(c *exec.Cmd, cpus []int) error {
 	all := s.plan.ServerCPUs
-	if s.line == nil && s.servers.Kind == vocabulary.ServerLoop {
+	if !s.confined && s.servers.Kind == vocabulary.ServerLoop {
 		all = s.plan.Machine.CPUs
 	}
 	return s.lab.Starter(s.lab.Servers(), all)(c, cpus)
@@ -235,9 +240,6 @@ func (s *stage) startWorkers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.confine(); err != nil {
-		return err
-	}
 	s.startTime = first.Ready.Sub(began)
 	if s.cluster != nil {
 		if err := s.cluster.Register(ctx, first.Workers); err != nil {
@@ -251,17 +253,29 @@ func (s *stage) startWorkers(ctx context.Context) error {
 	return nil
 }
 
-// confine moves workers that started anywhere to the servers' CPUs.
+// park starts the processes of the workers that steps will start, where they are to be parked.
+func (s *stage) park() error {
+	if s.variant.Start != vocabulary.StartParked {
+		return nil
+	}
+	s.line.parking = &parking{
+		group: s.group, most: max(mostParked, s.servers.Workers), next: s.variant.Starts(),
+	}
+	return s.line.parking.fill()
+}
+
+// confine moves workers that started anywhere to the servers' CPUs, and processes that are parked.
 func (s *stage) confine() error {
+	s.confined = true
 	if s.servers.Kind != vocabulary.ServerLoop {
 		return nil
 	}
-	for _, w := range s.group.Workers() {
+	for _, w := range append(s.group.Workers(), s.group.Parked()...) {
 		if len(s.servers.Pin) > 0 && !w.Acceptor || w.BindError() != 0 {
 			continue // it has its CPU, or has ended
 		}
 		if err := kernel.SetAffinity(w.PID(), s.plan.ServerCPUs); err != nil {
-			return fmt.Errorf("worker %d: %w", w.ID, err)
+			return fmt.Errorf("process %d of a worker: %w", w.PID(), err)
 		}
 	}
 	return nil

@@ -52,6 +52,7 @@ type timeline struct {
 	proxy   *haproxy.Process // nil without one
 	cluster *cluster.Cluster // nil without a Service
 	holder  *holder          // nil: no handshake is held up
+	parking *parking         // nil: a step starts the processes of its workers itself
 	current *servers.Generation
 	steps   []*step       // that were carried out
 	end     clock.Instant // of the load
@@ -85,6 +86,9 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 			return fmt.Errorf("step %d (%s at %v): %w", i, f.Do, f.At, err)
 		}
 		t.steps = append(t.steps, s)
+		if err := t.parking.fill(); err != nil {
+			return fmt.Errorf("after step %d: %w", i, err)
+		}
 	}
 	return t.holder.finish()
 }

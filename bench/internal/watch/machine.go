@@ -31,6 +31,7 @@ type MachineOptions struct {
 	Clock                *clock.Clock
 	LoadCPUs, ServerCPUs []int
 	Workers              func() []*servers.Worker // all there have been so far
+	Parked               func() []*servers.Worker // processes that may become workers
 	LoadPIDs             []int
 	// ProxyPID is the process that belongs to the servers besides the workers; 0: there is none.
 	ProxyPID int
@@ -43,9 +44,10 @@ type Machine struct {
 	loadPeaks []int64 // resident bytes, as last read; 0: could not be
 
 	stop, done chan struct{}
-	series     []reading                    // one at the start, one at the end, and those between
-	zero       reading                      // as the kernel counts: since boot
-	scheds     map[int]map[int]kernel.Sched // as last read, by worker and thread
+	series     []reading                                // one at the start, one at the end, and those between
+	zero       reading                                  // as the kernel counts: since boot
+	scheds     map[*servers.Worker]map[int]kernel.Sched // as last read, by worker and thread
+	asleep     map[*servers.Worker]bool                 // was parked when it was last read
 	proxyRun   time.Duration
 	// What the kernel says; false from the first reading on that failed.
 	hasSteal, hasPressure, hasDelay bool
@@ -63,7 +65,8 @@ type reading struct {
 func StartMachine(o MachineOptions) (*Machine, error) {
 	u := &Machine{
 		MachineOptions: o, hasSteal: true, hasPressure: true, hasDelay: true,
-		scheds: map[int]map[int]kernel.Sched{}, loadPeaks: make([]int64, len(o.LoadPIDs)),
+		scheds: map[*servers.Worker]map[int]kernel.Sched{}, asleep: map[*servers.Worker]bool{},
+		loadPeaks: make([]int64, len(o.LoadPIDs)),
 	}
 	if err := u.read(); err != nil {
 		return nil, fmt.Errorf("what else the machine does: %w", err)
@@ -149,12 +152,12 @@ func (u *Machine) readDelay(r *reading) error {
 	for _, w := range u.Workers() {
 		if used, exited := w.CPU(); exited {
 			// What it ran since it was last looked at kept the others waiting all the same.
-			if threads, seen := u.scheds[w.ID]; seen {
+			if threads, seen := u.scheds[w]; seen {
 				for _, s := range threads {
 					used -= s.Run
 				}
 				each = append(each, kernel.Sched{Run: max(0, used)})
-				delete(u.scheds, w.ID)
+				delete(u.scheds, w)
 			}
 			continue
 		}
@@ -162,19 +165,24 @@ func (u *Machine) readDelay(r *reading) error {
 			u.hasDelay = false
 			return nil
 		}
-		threads, err := kernel.ThreadSchedstats(w.PID())
+		threads, err := u.look(w)
 		if err != nil {
-			if _, exited := w.CPU(); exited || !errors.Is(err, kernel.ErrNotSupported) {
-				continue // it has just ended
-			}
-			u.hasDelay = false
 			return err
 		}
-		for number, s := range threads {
-			before := u.scheds[w.ID][number] // of one that has come since: nothing
-			each = append(each, kernel.Sched{Run: s.Run - before.Run, Delay: s.Delay - before.Delay})
+		each = append(each, threads...)
+	}
+	// A process that is parked sleeps: what it did until then is read once.
+	for _, w := range u.Parked() {
+		parked := w.IsParked()
+		if u.asleep[w] {
+			continue
 		}
-		u.scheds[w.ID] = threads
+		u.asleep[w] = parked
+		threads, err := u.look(w)
+		if err != nil {
+			return err
+		}
+		each = append(each, threads...)
 	}
 	if u.ProxyPID != 0 {
 		if s, err := kernel.Schedstat(u.ProxyPID); err == nil {
@@ -187,6 +195,25 @@ func (u *Machine) readDelay(r *reading) error {
 		r.delayed = last.delayed + min(foreignDelay(each), r.at.Sub(last.at))
 	}
 	return nil
+}
+
+// look returns what the scheduler did with each of a worker's threads since it was last looked at.
+// An error ends the run-queue delay.
+func (u *Machine) look(w *servers.Worker) (each []kernel.Sched, err error) {
+	threads, err := kernel.ThreadSchedstats(w.PID())
+	if err != nil {
+		if _, exited := w.CPU(); exited || !errors.Is(err, kernel.ErrNotSupported) {
+			return nil, nil // it has just ended
+		}
+		u.hasDelay = false
+		return nil, err
+	}
+	for number, s := range threads {
+		before := u.scheds[w][number] // of one that has come since: nothing
+		each = append(each, kernel.Sched{Run: s.Run - before.Run, Delay: s.Delay - before.Delay})
+	}
+	u.scheds[w] = threads
+	return each, nil
 }
 
 // foreignDelay returns for how long at least one of the workers' threads was kept off its CPU by

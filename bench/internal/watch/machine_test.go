@@ -94,7 +94,8 @@ func TestMachineStops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := StartMachine(MachineOptions{Clock: clock, Workers: func() []*servers.Worker { return nil }})
+	none := func() []*servers.Worker { return nil }
+	u, err := StartMachine(MachineOptions{Clock: clock, Workers: none, Parked: none})
 	if err != nil {
 		t.Fatal(err)
 	}

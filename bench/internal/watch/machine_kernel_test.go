@@ -1,0 +1,90 @@
+package watch
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
+	"reuseport-bench/servers/testkit"
+	"reuseport-bench/servers/worker"
+)
+
+// childWorker, as the only argument, makes the test binary a worker.
+const childWorker = "worker"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == childWorker {
+		if worker.Main() != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// What a process did until it was parked is not counted when a worker takes it over.
+func TestKernelMachineOfParked(t *testing.T) {
+	clk, err := clock.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := servers.NewGroup(servers.Config{
+		Kind: vocabulary.ServerLoop, Sockets: vocabulary.SocketsReuseport, Workers: 1,
+		Address: netip.MustParseAddrPort("127.0.0.1:0"), Backlog: 1,
+	}, servers.Env{
+		Command: func() *exec.Cmd { return exec.Command("/proc/self/exe", childWorker) },
+		Start:   func(c *exec.Cmd, _ []int) error { return c.Start() },
+		Do:      func(f func() error) error { return f() },
+		Account: func(*servers.Worker, journal.Record) {},
+		Clock:   clk,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := group.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := group.StartGeneration(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(group.Park(0), group.AwaitParked(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	u, err := StartMachine(MachineOptions{Clock: clk, Workers: group.Workers, Parked: group.Parked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Stop() // so that nothing else reads
+	if !u.hasDelay {
+		testkit.Skip(t, "the kernel keeps no scheduler statistics")
+	}
+	w, err := group.StartWorker(t.Context(), 1, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := kernel.Schedstat(w.PID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads, err := u.look(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var since time.Duration
+	for _, s := range threads {
+		since += s.Run
+	}
+	if since <= 0 || since >= all.Run {
+		t.Errorf("it ran for %v since it was parked, and for %v in all", since, all.Run)
+	}
+}
