@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"reuseport-bench/results/cause"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Usable reports whether the trial's figures count: it is valid and its ledger balances.
@@ -87,6 +88,18 @@ func (t *Trial) Restarts() []Step {
 // Restarts reports whether the step restarted workers.
 func (s *Step) Restarts() bool {
 	return s.Do.Kind().Restarts
+}
+
+// Start returns how the trial's steps started workers, as server.start names it; "": they started
+// none. In older runs they started cold.
+func (t *Trial) Start() vocabulary.Start {
+	switch {
+	case t.Starts != nil:
+		return t.Starts.Start
+	case slices.ContainsFunc(t.Steps, func(s Step) bool { return s.Do.Kind().Starts }):
+		return vocabulary.StartCold
+	}
+	return ""
 }
 
 // ReadyAfterNS returns the time from the start of a step until the last worker that it started was

@@ -36,6 +36,27 @@ func TestLabelString(t *testing.T) {
 	}
 }
 
+func TestTrialStart(t *testing.T) {
+	replace := []Step{{Do: vocabulary.StepReplace}}
+	for _, test := range []struct {
+		name  string
+		trial Trial
+		want  vocabulary.Start
+	}{
+		{"no step", Trial{}, ""},
+		{"steps that start nothing", Trial{Steps: []Step{{Do: vocabulary.StepStall}}}, ""},
+		{"an older run", Trial{Steps: replace}, vocabulary.StartCold},
+		{
+			"parked", Trial{Steps: replace, Starts: &Starts{Start: vocabulary.StartParked}},
+			vocabulary.StartParked,
+		},
+	} {
+		if got := test.trial.Start(); got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
 func TestReadyAfter(t *testing.T) {
 	at := func(ns int64) *int64 { return &ns }
 	for _, test := range []struct {

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"reuseport-bench/results/stats"
 	"reuseport-bench/results/summary"
 	"reuseport-bench/results/unit"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Alpha is the probability with which a family of comparisons that do not differ may be said to, at
@@ -190,9 +192,34 @@ func (s sides) compare(metric string, level float64) (results.Delta, bool) {
 // rateShare is by how much the offered rates of two sides may differ for a change not to be theirs.
 const rateShare = 0.05
 
-// unlike says where the two sides were not offered the same load. A searched rate is a result, and
-// no reason.
+// unlike says in what the two sides are not like for like; "": nothing is known.
 func (s sides) unlike() string {
+	return cmp.Or(s.unlikeLoad(), s.unlikeStart())
+}
+
+// unlikeStart says where the two sides' steps did not start workers in the same way.
+func (s sides) unlikeStart() string {
+	base, head := startOf(s.base), startOf(s.head)
+	if base == "" || head == "" || base == head {
+		return ""
+	}
+	return fmt.Sprintf("not like for like: its steps started workers %s, and those of what it is compared with %s; "+
+		"a cold start takes the servers' CPU just before the stop", head, base)
+}
+
+// startOf returns how the steps of trials started workers; "": they started none.
+func startOf(trials []*results.Trial) vocabulary.Start {
+	for _, t := range trials {
+		if start := t.Start(); start != "" {
+			return start
+		}
+	}
+	return ""
+}
+
+// unlikeLoad says where the two sides were not offered the same load. A searched rate is a result,
+// and no reason.
+func (s sides) unlikeLoad() string {
 	offered := func(trials []*results.Trial) (rates []float64) {
 		for _, t := range trials {
 			if t.OfferedPerSecond > 0 && t.Search == nil {

@@ -13,6 +13,7 @@ import (
 	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/resultstest"
 	"reuseport-bench/results/stats"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // blocks are trials with that p99 each, in blocks 0, 1, ….
@@ -288,13 +289,22 @@ func TestVerdict(t *testing.T) {
 }
 
 // Sides that were offered rates more than 5 % apart are not like for like, unless the rate is what
-// was found out.
+// was found out. Neither are those whose steps started workers in different ways; in older runs the
+// steps started the processes.
 func TestUnlike(t *testing.T) {
 	variant := func(rate float64, search *results.Search) *results.Variant {
 		trial := resultstest.RestartTrial(0)
 		trial.OfferedPerSecond, trial.Search = rate, search
 		return &results.Variant{Trials: []*results.Trial{trial}}
 	}
+	started := func(starts *results.Starts) *results.Variant {
+		trial := resultstest.RestartTrial(0, 1)
+		trial.Starts = starts
+		return &results.Variant{Trials: []*results.Trial{trial}}
+	}
+	stepless := &results.Variant{Trials: []*results.Trial{resultstest.RestartTrial()}}
+	parked := started(&results.Starts{Start: vocabulary.StartParked, Parked: 2})
+	cold := started(&results.Starts{Start: vocabulary.StartCold, Cold: 2})
 	for _, test := range []struct {
 		head, base *results.Variant
 		want       string
@@ -304,6 +314,11 @@ func TestUnlike(t *testing.T) {
 		{variant(529, nil), variant(264, nil), "it was offered 529/s, and what it is compared with 264/s;"},
 		{variant(0, nil), variant(264, nil), ""},
 		{variant(529, &results.Search{PerSecond: 529}), variant(264, &results.Search{PerSecond: 264}), ""},
+		{parked, parked, ""},
+		{started(nil), cold, ""},
+		{parked, started(nil), "its steps started workers parked, and those of what it is compared with cold;"},
+		{cold, parked, "its steps started workers cold, and those of what it is compared with parked;"},
+		{parked, stepless, ""},
 	} {
 		d, ok := Variants(test.head, test.base, "response_p99_ns", stats.Confidence)
 		if !ok || (d.Unlike == "") != (test.want == "") || !strings.Contains(d.Unlike, test.want) {

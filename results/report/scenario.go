@@ -236,6 +236,7 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 		d.Heading(3, "Switchover")
 		d.Table(figureTable(s, measured, switchColumns))
 	}
+	startsBlock(d, measured)
 	d.Heading(3, "Response time of served attempts")
 	d.Table(figureTable(s, measured, responseColumns))
 	if !steps {
