@@ -2,6 +2,7 @@ package results
 
 import (
 	"fmt"
+	"sort"
 
 	"reuseport-bench/results/jsonfile"
 )
@@ -86,17 +87,15 @@ func (r *room) fit(t *Trial) (size, error) {
 	limit := maxSize()
 	// Invalid trials are repeated, at most three for eight.
 	share := int64(max(1, r.planned) + r.planned/2)
-	if n := int64(len(t.Losses)); n > 0 &&
-		(s.text > limit.text/share || s.memory > limit.memory/share) {
+	if s.text > limit.text/share || s.memory > limit.memory/share {
+		// Not by proportion: what a list takes grows in steps.
 		listed := t.Losses
-		t.Losses = nil
-		without, err := sizeOf(t)
-		if err != nil {
-			return s, err
-		}
-		keep := max(0, min(n, (limit.text/share-without.text)*n/(s.text-without.text),
-			(limit.memory/share-without.memory)*n/(s.memory-without.memory)))
-		t.Losses, t.LossesOmitted = listed[:keep], t.LossesOmitted+n-keep
+		keep := sort.Search(len(listed), func(n int) bool {
+			t.Losses = listed[:n+1]
+			s, err := sizeOf(t)
+			return err != nil || s.text > limit.text/share || s.memory > limit.memory/share
+		})
+		t.Losses, t.LossesOmitted = listed[:keep], t.LossesOmitted+int64(len(listed)-keep)
 		if s, err = sizeOf(t); err != nil {
 			return s, err
 		}
