@@ -487,6 +487,9 @@ type Memory struct {
 	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by
 	// their sharers (Pss).
 	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`
+	// SampleFlushes is how often a load process wrote samples before its last attempt had ended,
+	// because there were more than it keeps; null in older runs, which wrote them all the time.
+	SampleFlushes *int64 `json:"sample_flushes,omitempty"`
 }
 
 // Selector is what a program that chooses among a group's sockets did in the trial, by the kernel's

@@ -130,9 +130,9 @@ func nameOf[T ~string](names []T, i int) T {
 	return T(fmt.Sprintf("unknown(%d)", i))
 }
 
-// maxSample bounds an encoded sample: eight varints of instants and numbers, three short ones, an
+// MaxSample bounds an encoded sample, in bytes: eight varints of instants and numbers, three short ones, an
 // address, and single bytes.
-const maxSample = 128
+const MaxSample = 128
 
 // Append appends the sample's encoding: a length byte, then the fields; instants as differences,
 // most of which fit three bytes.
@@ -195,7 +195,7 @@ type SampleReader struct {
 		io.Reader
 		io.ByteReader
 	}
-	buf [maxSample]byte
+	buf [MaxSample]byte
 }
 
 // Next decodes the next sample into s, whose Failed it uses again. It returns io.EOF at the end of
@@ -205,8 +205,8 @@ func (r *SampleReader) Next(s *Sample) error {
 	if err != nil {
 		return err
 	}
-	b := r.buf[:min(int(n), maxSample)]
-	if int(n) > maxSample {
+	b := r.buf[:min(int(n), MaxSample)]
+	if int(n) > MaxSample {
 		return ErrSample
 	}
 	if _, err := io.ReadFull(r.R, b); err != nil {

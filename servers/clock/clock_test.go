@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestClocksAgree(t *testing.T) {
@@ -45,5 +47,48 @@ func TestSleepUntil(t *testing.T) {
 	cancel(why)
 	if err := c.SleepUntil(ctx, c.Now().Add(time.Hour)); !errors.Is(err, why) {
 		t.Errorf("error %v, want the context's cause", err)
+	}
+}
+
+// An alarm makes its descriptor readable at the instant that was set last, and not before.
+func TestAlarm(t *testing.T) {
+	c, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := NewAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readable := func(timeout int) bool {
+		for {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(a.FD()), Events: unix.POLLIN}}, timeout)
+			if err == nil {
+				return n > 0
+			}
+			if !errors.Is(err, unix.EINTR) {
+				t.Fatal(err)
+			}
+		}
+	}
+	set := func(at Instant) {
+		t.Helper()
+		if err := a.Set(at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if set(c.Now()); !readable(-1) {
+		t.Error("an instant that has passed does not go off")
+	}
+	if set(c.Now().Add(time.Hour)); readable(0) {
+		t.Error("set anew, it has still gone off")
+	}
+	due := c.Now().Add(5 * time.Millisecond)
+	// The clock is off by a little: see Clock.
+	if set(due); !readable(-1) || c.Now() < due.Add(-10*time.Microsecond) {
+		t.Errorf("it went off %v early", due.Sub(c.Now()))
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -15,17 +15,20 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// attempt is one that is under way. No goroutine waits for it: whoever has news of its connection goes on with it (conn.wake), and a timer
-// when it pauses between two tries.
+// attempt is one that is under way. No goroutine waits for it: the loop advances it at an event of
+// its connection, and at its alarm.
 type attempt struct {
 	t       *transport
 	sample  results.Sample // of the last try, with what the ones before met
 	index   uint64         // in the schedule of all processes
 	closing wire.Closing   // whether it asks the server to close the connection after its answer
 	out     []byte
+	alarm   clock.Instant // the end of what it waits for: an answer, or the pause before a try
+	filed   clock.Instant // under which it is in the heap of alarms, no later than alarm
+	place   int           // there, from 1; 0: it is not there
 
 	// Of the try that is under way.
-	conn      *conn
+	conn      *conn // nil: it pauses before the next try
 	stage     stage
 	deadline  clock.Instant // of all tries together
 	handshake clock.Instant // the deadline of this one's
@@ -49,7 +52,7 @@ const (
 	leaving // served: it waits until the server has closed the connection
 )
 
-// begin begins the attempt, at its time. The attempt is nobody's when it returns.
+// begin begins the attempt, at its time. The attempt is the loop's when it returns.
 func (a *attempt) begin(sequence uint64) {
 	t := a.t
 	a.sample = results.Sample{Process: t.cfg.Process, Sequence: sequence, Worker: -1, Generation: -1}
@@ -73,17 +76,16 @@ func (a *attempt) try() {
 
 	var err error
 	if a.closing == wire.Close {
-		a.conn, err = t.poller.open(source)
+		a.conn, err = t.loop.open(source)
+	}
+	if number == 0 {
+		t.awaitDue(clock.Instant(s.Scheduled))
 	}
 	now := t.clock.Now()
-	if number == 0 {
-		for ; now < clock.Instant(s.Scheduled); now = t.clock.Now() { // at most early; see pacer
-		}
-	}
 	if a.closing == wire.KeepAlive {
 		// At the last moment, so that a connection that was closed while it was idle is not taken.
-		if a.conn = t.idle.take(); a.conn == nil {
-			a.conn, err = t.poller.open(source)
+		if a.conn = t.takeIdle(); a.conn == nil {
+			a.conn, err = t.loop.open(source)
 		}
 		now = t.clock.Now()
 	}
@@ -101,33 +103,38 @@ func (a *attempt) try() {
 		return
 	}
 	s.Source = a.conn.source
-	if err := t.find(a.conn, a.index, a.deadline.Sub(now)); err != nil {
-		// Nobody says where to go to: for the client it is as if there were no way.
-		s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassUnreachable, int64(t.clock.Now())
-		a.conn.close()
-		a.conn = nil
-		a.tried()
-		return
+	switch {
+	case a.conn.connected:
+		a.stage, s.Phase = sending, results.PhaseSend
+		a.use()
+	case t.names == nil:
+		a.connect(t.cfg.Target)
+	default:
+		t.names.find(a, a.deadline.Sub(now))
 	}
-	a.abort = t.cfg.Process == 0 && s.Sequence-t.cfg.AbortFrom < t.cfg.Aborts
-	a.stage, s.Phase, a.opened = connecting, results.PhaseConnect, true
-	if a.conn.connected {
-		a.stage, s.Phase, a.opened = sending, results.PhaseSend, false
-	}
-	a.conn.attempt = a
-	a.goOn()
 }
 
-// find says where a connection that is not open yet goes to.
-func (t *transport) find(c *conn, index uint64, limit time.Duration) (err error) {
-	switch {
-	case c.connected:
-	case t.names == nil:
-		c.target = t.cfg.Target
-	default:
-		c.target, c.release, err = t.names.target(index, t.cfg.Target.Port(), limit)
-	}
-	return err
+// connect opens the try's connection to the target.
+func (a *attempt) connect(target netip.AddrPort) {
+	a.conn.target = target
+	a.stage, a.sample.Phase, a.opened = connecting, results.PhaseConnect, true
+	a.use()
+}
+
+// unknown ends a try that found out no target: for the client it is as if there were no way.
+func (a *attempt) unknown() {
+	s := &a.sample
+	s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassUnreachable, int64(a.t.clock.Now())
+	a.conn.close()
+	a.conn = nil
+	a.tried()
+}
+
+// use makes the try of the connection that it has, from its present stage.
+func (a *attempt) use() {
+	a.abort = a.t.cfg.Process == 0 && a.sample.Sequence-a.t.cfg.AbortFrom < a.t.cfg.Aborts
+	a.conn.attempt = a
+	a.advance()
 }
 
 var (
@@ -137,16 +144,13 @@ var (
 	errAborted = errors.New("aborted by the load itself")
 )
 
-// goOn does all that the try can do now, and hands it on.
-func (a *attempt) goOn() {
+// advance does all that the try can do now, perhaps nothing. What remains is the loop's.
+func (a *attempt) advance() {
 	for {
 		err := a.step()
-		if errors.Is(err, unix.EAGAIN) {
-			var handed bool
-			if handed, err = a.wait(); handed {
+		if err == unix.EAGAIN {
+			if err = a.wait(); err == nil {
 				return
-			} else if err == nil {
-				continue
 			}
 		}
 		if a.end(err) {
@@ -156,20 +160,30 @@ func (a *attempt) goOn() {
 	}
 }
 
-// wait waits for news of the connection, perhaps for nothing: see conn.wait. errTimeout: there is no time left.
-func (a *attempt) wait() (handed bool, err error) {
+// wait has the loop advance the attempt at the next event of its connection, or when there is no
+// time left. It returns errTimeout if there is none left now.
+func (a *attempt) wait() error {
 	until := a.deadline
 	if a.stage == sending && !a.conn.connected {
 		until = a.handshake
 	}
-	now := a.t.clock.Now()
-	if now >= until {
-		return false, errTimeout
+	if a.t.clock.Now() >= until {
+		return errTimeout
 	}
-	return a.conn.wait(now, until)
+	a.t.loop.setAlarm(a, until)
+	return a.conn.watch()
 }
 
-// step does the next thing. EAGAIN: it is to be gone on with when there is news.
+// alarmed is called when the attempt's alarm is due.
+func (a *attempt) alarmed() {
+	if a.conn == nil {
+		a.try()
+	} else {
+		a.advance() // what has come counts; otherwise wait finds that there is no time left
+	}
+}
+
+// step does the next thing. It returns EAGAIN where that has to wait for an event.
 //
 // On loopback the SYN-ACK is there when connect(2) returns, though a non-blocking connect still
 // says EINPROGRESS: the socket was locked by the call, so the segment waited in its backlog until the
@@ -282,15 +296,17 @@ func (a *attempt) end(err error) bool {
 		a.stage = leaving
 		return false
 	case err == nil && a.closing == wire.KeepAlive && !a.last:
-		a.t.idle.put(a.conn)
+		a.t.putIdle(a.conn)
 	default:
 		a.conn.close()
 	}
+	a.t.loop.cancel(a)
 	a.conn = nil
 	return true
 }
 
-// tried ends the attempt, unless there is another try. It is somebody else's when tried returns.
+// tried ends the attempt, unless there is another try. It is unused, or the loop's, when tried
+// returns.
 func (a *attempt) tried() {
 	t, s := a.t, &a.sample
 	if t.retrier != nil {
@@ -301,14 +317,12 @@ func (a *attempt) tried() {
 				Process: s.Process, Sequence: s.Sequence, Scheduled: s.Scheduled, Sent: s.Sent, Worker: -1, Generation: -1,
 				Failed: append(s.Failed, results.FailedTry{Failure: try.failure(), Opened: a.opened}),
 			}
-			time.AfterFunc(after, a.try) // holds up nobody: the attempt has no connection now
+			t.loop.setAlarm(a, t.clock.Now().Add(after))
 			return
 		}
 		s.GaveUp = gaveUp
 	}
-	t.samples.add(s)
-	t.attempts.Put(a)
-	<-t.underWay
+	t.ended(a)
 }
 
 // outcome is the try that has ended.

@@ -14,6 +14,7 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
@@ -24,7 +25,7 @@ import (
 // and no causes, and sends its samples when all is over. It is what the load is measured against, by
 // bench-engine; nothing else is measured with it.
 func FloorMain() error {
-	lines := bufio.NewReader(os.NewFile(fdControl, "control"))
+	lines := bufio.NewReader(os.NewFile(child.ControlFD, "control"))
 	var cfg Config
 	if err := readLine(lines, &cfg); err != nil {
 		return fmt.Errorf("floor: configuration: %w", err)
@@ -33,7 +34,7 @@ func FloorMain() error {
 	if err != nil {
 		return fmt.Errorf("floor: %w", err)
 	}
-	out := os.NewFile(fdSamples, "samples")
+	out := os.NewFile(child.EventsFD, "samples")
 	if _, err := out.Write([]byte{'r'}); err != nil {
 		return fmt.Errorf("floor: ready: %w", err)
 	}
@@ -45,10 +46,10 @@ func FloorMain() error {
 	if err := errors.Join(f.run(s.At), f.close()); err != nil {
 		return fmt.Errorf("floor: %w", err)
 	}
-	if _, err := out.Write(f.samples); err != nil {
-		return fmt.Errorf("floor: samples: %w", err)
+	if err := writeLast(out, f.samples, end{}); err != nil {
+		return fmt.Errorf("floor: %w", err)
 	}
-	return out.Close()
+	return nil
 }
 
 type floor struct {

@@ -15,8 +15,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// answer is a server that answers every request, and counts connections, until the listener is closed.
-func answer(l net.Listener) (connections int) {
+// answers is a server that answers every request, and counts connections, until the listener is closed.
+func answers(l net.Listener) (connections int) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -62,7 +62,7 @@ func TestFloor(t *testing.T) {
 				t.Fatal(err)
 			}
 			counted := make(chan int, 1)
-			go func() { counted <- answer(l) }()
+			go func() { counted <- answers(l) }()
 			f, err := newFloor(Config{
 				Processes: 1, Target: netip.MustParseAddrPort(l.Addr().String()), Timeout: time.Second, Connections: tt.connections,
 				InFlight: tt.inFlight,

@@ -3,13 +3,14 @@
 //
 // The work is done in child processes (Main), so that the harness never measures inside its own
 // process. In each, a vegeta Attacker makes the open loop: it begins what is due at each tick of our
-// Pacer, in a pool of goroutines that grows while all are busy. What vegeta calls the HTTP client is
-// our own RoundTripper (transport.go): it sends and returns, and an epoll set goes on with the attempt when there
-// is an answer (attempt.go, poller.go). It does all of that by itself, because it must
+// Pacer (pacer.go). What vegeta calls the HTTP client is our own RoundTripper (transport.go): it
+// sends and returns. While the Pacer waits for the next attempt to be due, it advances those whose
+// answers have come (loop.go, attempt.go). So one thread does everything, and nothing is handed
+// over. We do all of that by ourselves, because we must
 //
 //   - choose source address and port: they are the key to the kernel's events, and one address
 //     pair would run out of ephemeral ports after 28,232 connections;
-//   - take the instants itself: vegeta's timestamps begin when a goroutine picked a tick up;
+//   - take the instants ourselves: vegeta's timestamps begin when a goroutine picked a tick up;
 //   - repeat a request only where a policy says so (retry.go), and count it, while http.Transport does
 //     it silently on a reused connection;
 //   - know the phase and errno of a loss, which vegeta reports as a string.
@@ -56,12 +57,6 @@ type Config struct {
 	// own address and port, so it must have room: see NewSources.
 	Sources netip.Prefix `json:"sources"`
 }
-
-// fds of a load process, fixed by the order of exec.Cmd.ExtraFiles.
-const (
-	fdControl = 3 // read: Config, then start, as JSON lines
-	fdSamples = 4 // write: a byte once ready, then samples
-)
 
 // start is the second line on the control pipe.
 type start struct {

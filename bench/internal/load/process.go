@@ -3,6 +3,7 @@ package load
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ type Process struct {
 	cfg     Config
 	process *child.Process
 	samples *bufio.Reader
+	end     end
 }
 
 // Start starts a load process and returns when it is ready to begin. command makes the command
@@ -58,22 +60,35 @@ func (p *Process) Begin(at clock.Instant) error {
 	return nil
 }
 
-// Samples hands every sample to f, as they come, until the process has sent its last. The sample
-// is f's only until it returns.
+// Samples hands every sample to f, as they come, until the process has sent its last: most come only
+// after the last attempt has ended. The sample is f's only until it returns.
 func (p *Process) Samples(f func(*results.Sample)) error {
 	r := results.SampleReader{R: p.samples}
 	var s results.Sample
 	for {
-		switch err := r.Next(&s); {
+		next, err := p.samples.Peek(1)
+		switch {
+		case err == nil && next[0] == 0: // the end
+			_, _ = p.samples.Discard(1)
+			err = json.NewDecoder(p.samples).Decode(&p.end)
 		case err == nil:
-			f(&s)
-		case errors.Is(err, io.EOF):
-			return nil
-		default:
+			if err = r.Next(&s); err == nil {
+				f(&s)
+				continue
+			}
+		case errors.Is(err, io.EOF): // it has ended early; Wait knows of what
+			err = nil
+		}
+		if err != nil {
 			return fmt.Errorf("load %d: samples: %w", p.cfg.Process, err)
 		}
+		return nil
 	}
 }
+
+// EarlyFlushes returns how often the process wrote samples before its last attempt had ended, because
+// there were more than it keeps. It is known once Samples has returned.
+func (p *Process) EarlyFlushes() int { return p.end.EarlyFlushes }
 
 // Wait waits for the process to exit after its last sample and returns its user and system time.
 func (p *Process) Wait() (cpu time.Duration, err error) {

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"reuseport-bench/results"
@@ -157,12 +156,10 @@ func (r Retry) after(seed uint64, t Try) time.Duration {
 	return wait
 }
 
-// A Retrier is a client under a Retry policy: it decides. It may be used by many goroutines at once.
+// A Retrier is a client under a Retry policy: it decides. One goroutine at a time may use it.
 type Retrier struct {
-	retry Retry
-	seed  uint64
-
-	mu     sync.Mutex
+	retry  Retry
+	seed   uint64
 	tokens float64
 }
 
@@ -203,8 +200,6 @@ func (r *Retrier) spend(served, failed bool) bool {
 	if b.Tokens == 0 {
 		return true
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch {
 	case served:
 		r.tokens = min(r.tokens+b.Ratio, b.Tokens)

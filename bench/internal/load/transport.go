@@ -2,13 +2,20 @@ package load
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
-	"sync"
+	"os"
+	"time"
 
 	"reuseport-bench/servers/clock"
 )
 
-// transport is the RoundTripper behind the attacker's HTTP client. One call begins the attempts of one tick.
+// transport is the RoundTripper behind the attacker's HTTP client, and all that a load process has.
+// A call of RoundTrip begins the attempts of one tick.
+//
+// It belongs to one goroutine at a time: to the pacer's; from the release of a tick until its
+// attempts have begun, to the attacker's; after the attack, to settle's. The channels ticks and
+// begun hand it over, so nothing in it needs a lock.
 type transport struct {
 	cfg      Config
 	clock    *clock.Clock
@@ -17,16 +24,24 @@ type transport struct {
 	sources  Sources
 	host     string
 	body     []byte
-	poller   *poller
+	method   string
+	loop     *loop
 	names    *names   // nil: the target is known
 	retrier  *Retrier // nil: nothing is tried again
-	method   string
-	idle     pool
-	samples  *sampleWriter
-	spans    chan span     // of ticks that were released, and not begun
-	underWay chan struct{} // one for each attempt that is; its capacity bounds them
-	attempts sync.Pool     // of *attempt, which nobody uses
+	samples  *sampleBuffer
+	idle     []*conn    // open connections, the most recently used last
+	unused   []*attempt // that have ended
+	underWay int        // attempts
+	limit    int        // of underWay
+
+	ticks chan tick
+	begun chan struct{} // one when the attempts of a tick have begun
+	spare time.Duration // see awaitDue
 }
+
+// tick is the attempts of this process that the attacker is released for: one, or those that are due
+// at once or have been.
+type tick struct{ from, to uint64 }
 
 // maxInFlight bounds the attempts of one process that are under way at once: beyond it the loop is
 // no longer open, the schedule lags, and the trial is invalid.
@@ -40,22 +55,14 @@ func (c Config) inFlight() int {
 	return int(min(maxInFlight, c.Shape.Rate/float64(c.Processes)*c.Timeout.Seconds()*1.2+64))
 }
 
-func newTransport(cfg Config, clk *clock.Clock, begin clock.Instant, samples *sampleWriter) (*transport, error) {
-	t := &transport{
-		cfg: cfg, clock: clk, begins: begin, schedule: NewSchedule(cfg.Shape),
-		host: cfg.Target.String(), method: http.MethodGet, samples: samples,
+// newTransport makes a transport that writes its samples into a pipe. The caller closes it.
+func newTransport(cfg Config, clk *clock.Clock, out *os.File) (t *transport, err error) {
+	t = &transport{
+		cfg: cfg, clock: clk, schedule: NewSchedule(cfg.Shape), host: cfg.Target.String(), method: http.MethodGet,
+		limit: cfg.inFlight(), ticks: make(chan tick, 1), begun: make(chan struct{}, 1),
 	}
 	if cfg.Body > 0 {
 		t.body, t.method = bytes.Repeat([]byte{'x'}, cfg.Body), http.MethodPost
-	}
-	t.underWay = make(chan struct{}, cfg.inFlight())
-	t.spans = make(chan span, cfg.inFlight()) // each has a place under way
-	t.attempts.New = func() any { return &attempt{t: t, out: make([]byte, 0, 512)} }
-	var err error
-	if cfg.Lookup != nil {
-		if t.names, err = newNames(cfg.Lookup); err != nil {
-			return nil, err
-		}
 	}
 	if cfg.Retry.Max > 0 {
 		if t.retrier, err = NewRetrier(cfg.Retry, cfg.Shape.Seed); err != nil {
@@ -66,62 +73,109 @@ func newTransport(cfg Config, clk *clock.Clock, begin clock.Instant, samples *sa
 		return nil, err
 	}
 	t.sources = t.sources.InTurn(cfg.Ports)
-	t.poller, err = newPoller()
-	return t, err
-}
-
-// close closes the idle connections; no attempt may be under way.
-func (t *transport) close() error {
-	t.idle.close()
-	return t.poller.close()
-}
-
-// RoundTrip begins the attempts of a tick, and returns when they are sent. The attacker is told nothing of how they
-// end: the samples say it, and more.
-func (t *transport) RoundTrip(*http.Request) (*http.Response, error) {
-	for s := <-t.spans; s.from < s.to; s.from++ {
-		t.begin(s.from)
+	if t.loop, err = newLoop(clk); err != nil {
+		return nil, err
 	}
-	return begun, nil
+	if t.samples, err = newSampleBuffer(out, t.attempts(), t.loop); err == nil && cfg.Lookup != nil {
+		t.names, err = newNames(cfg, t.loop)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	return t, nil
 }
 
-// begun is what the attacker is told. Nobody writes into it.
-var begun = &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: http.NoBody}
+// close closes what is idle and frees the rest; no attempt may be under way. Samples that have not
+// been written are lost.
+func (t *transport) close() error {
+	for _, c := range t.idle {
+		c.close()
+	}
+	t.idle = nil
+	err := t.loop.close()
+	if t.names != nil {
+		err = errors.Join(err, t.names.close())
+	}
+	if t.samples != nil {
+		err = errors.Join(err, t.samples.free())
+	}
+	return err
+}
+
+// RoundTrip begins the attempts of a tick. The attacker is told nothing of how they end: the samples
+// say it, and more.
+func (t *transport) RoundTrip(*http.Request) (*http.Response, error) {
+	for k := <-t.ticks; k.from < k.to; k.from++ {
+		t.begin(k.from)
+	}
+	t.begun <- struct{}{}
+	return response, nil
+}
+
+// response is what the attacker gets. Nobody writes into it.
+var response = &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: http.NoBody}
 
 // index is the place of an attempt of this process in the schedule of all.
 func (t *transport) index(sequence uint64) uint64 {
 	return sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
 }
 
-// begin begins an attempt, for which there is a place among those under way.
+// due is when the attempt is, of this process; false: the schedule has none.
+func (t *transport) due(sequence uint64) (clock.Instant, bool) {
+	index := t.index(sequence)
+	return t.begins.Add(t.schedule.At(index)), index < t.schedule.Len()
+}
+
+// attempts returns how many attempts of the schedule are this process's.
+func (t *transport) attempts() uint64 {
+	before, n := uint64(t.cfg.Process), uint64(t.cfg.Processes)
+	return (t.schedule.Len() + n - 1 - before) / n
+}
+
+// begin begins an attempt.
 func (t *transport) begin(sequence uint64) {
-	a := t.attempts.Get().(*attempt)
+	t.underWay++
+	last := len(t.unused) - 1
+	if last < 0 {
+		(&attempt{t: t}).begin(sequence)
+		return
+	}
+	a := t.unused[last]
+	t.unused = t.unused[:last]
 	a.begin(sequence)
 }
 
+// awaitDue spins until an attempt is due. What was left of the time, or by how much it had passed,
+// is spare: of several attempts that of the first, which is the largest.
+func (t *transport) awaitDue(due clock.Instant) {
+	now := t.clock.Now()
+	t.spare = max(t.spare, due.Sub(now))
+	for ; now < due; now = t.clock.Now() {
+	}
+}
+
+// ended takes the sample of an attempt that has ended.
+func (t *transport) ended(a *attempt) {
+	t.samples.add(&a.sample)
+	t.unused = append(t.unused, a)
+	t.underWay--
+}
+
 // settle waits until no attempt is under way. None may begin meanwhile.
-func (t *transport) settle() {
-	for range cap(t.underWay) {
-		t.underWay <- struct{}{}
+func (t *transport) settle() error {
+	for t.underWay > 0 {
+		if _, err := t.loop.turn(never); err != nil {
+			return err
+		}
 	}
-	for range cap(t.underWay) {
-		<-t.underWay
-	}
+	return nil
 }
 
-// pool holds the idle connections, the most recently used on top.
-type pool struct {
-	mu   sync.Mutex
-	idle []*conn
-}
-
-// take is an idle connection that is still alive, or nil. Dead ones are closed on the way.
-func (p *pool) take() *conn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for n := len(p.idle); n > 0; n-- {
-		c := p.idle[n-1]
-		p.idle = p.idle[:n-1]
+// takeIdle returns an idle connection that is still alive, or nil. Dead ones are closed on the way.
+func (t *transport) takeIdle() *conn {
+	for n := len(t.idle); n > 0; n-- {
+		c := t.idle[n-1]
+		t.idle = t.idle[:n-1]
 		if c.alive() {
 			return c
 		}
@@ -130,18 +184,8 @@ func (p *pool) take() *conn {
 	return nil
 }
 
-func (p *pool) put(c *conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.idle = append(p.idle, c)
-}
-
-// close closes all idle connections.
-func (p *pool) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.idle {
-		c.close()
-	}
-	p.idle = nil
+// putIdle keeps a connection for another attempt.
+func (t *transport) putIdle(c *conn) {
+	c.attempt = nil
+	t.idle = append(t.idle, c)
 }

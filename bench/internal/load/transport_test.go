@@ -1,12 +1,13 @@
 package load
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -82,45 +83,58 @@ func scripted(t *testing.T, s script) (at netip.AddrPort, seen func() []wire.Req
 	return netip.MustParseAddrPort(l.Addr().String()), func() []wire.Request { end(); return requests }, func() []netip.AddrPort { end(); return peers }
 }
 
-// written collects what a sampleWriter writes.
-type written struct{ bytes.Buffer }
-
-func (*written) Close() error { return nil }
-
-// attempts carries out the first n of 2 attempts, one after the other, and returns their samples.
-func attempts(t *testing.T, n uint64, cfg Config) ([]results.Sample, *transport) {
+// newTestTransport makes a transport from sources that the TIME_WAIT sockets of a test before, or of
+// a run before, do not have. finish ends it and returns all samples, and the end.
+func newTestTransport(t *testing.T, cfg Config) (tr *transport, finish func() ([]results.Sample, end)) {
 	t.Helper()
 	clk, err := clock.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Processes, cfg.Shape = 1, Shape{Pace: vocabulary.PaceConstant, Rate: 2,
-		Duration: time.Second}
-	// One that the TIME_WAIT sockets of a test before, or of a run before, do not have.
-	cfg.Sources = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24)
-	var out written
-	w := newSampleWriter(&out)
-	tr, err := newTransport(cfg, clk, clk.Now(), w)
+	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range n {
-		tr.underWay <- struct{}{}
-		tr.begin(i)
-		tr.settle()
-	}
-	if err := errors.Join(tr.close(), w.close()); err != nil {
+	t.Cleanup(func() { _ = r.Close() })
+	cfg.Sources = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24)
+	if tr, err = newTransport(cfg, clk, w); err != nil {
 		t.Fatal(err)
 	}
-	r := results.SampleReader{R: &out}
-	samples := make([]results.Sample, n)
-	for i := range samples {
-		if err := r.Next(&samples[i]); err != nil {
+	tr.begins = clk.Now()
+	p := &Process{samples: bufio.NewReader(r)}
+	var samples []results.Sample
+	read := make(chan error, 1)
+	go func() {
+		read <- p.Samples(func(s *results.Sample) {
+			kept := *s
+			kept.Failed = slices.Clone(s.Failed)
+			samples = append(samples, kept)
+		})
+	}()
+	return tr, func() ([]results.Sample, end) {
+		t.Helper()
+		if err := errors.Join(tr.samples.write(), tr.close(), <-read); err != nil {
+			t.Fatal(err)
+		}
+		return samples, p.end
+	}
+}
+
+// attempts carries out the first n of 2 attempts, one after the other, and returns their samples.
+func attempts(t *testing.T, n uint64, cfg Config) ([]results.Sample, *transport) {
+	t.Helper()
+	cfg.Processes, cfg.Shape = 1, Shape{Pace: vocabulary.PaceConstant, Rate: 2,
+		Duration: time.Second}
+	tr, finish := newTestTransport(t, cfg)
+	for i := range n {
+		tr.begin(i)
+		if err := tr.settle(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := r.Next(new(results.Sample)); !errors.Is(err, io.EOF) {
-		t.Errorf("more than %d samples: %v", n, err)
+	samples, _ := finish()
+	if uint64(len(samples)) != n {
+		t.Fatalf("%d samples, want %d", len(samples), n)
 	}
 	return samples, tr
 }

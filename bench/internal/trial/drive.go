@@ -112,10 +112,11 @@ func (s *stage) consume(ctx context.Context) error {
 		})
 	}
 	wait.Wait()
-	s.loads = nil
-	for _, cpu := range cpus {
-		s.seen.loadCPU += cpu
+	for i, p := range s.loads {
+		s.seen.loadCPU += cpus[i]
+		s.seen.sampleFlushes += int64(p.EarlyFlushes())
 	}
+	s.loads = nil
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -69,6 +69,7 @@ type seen struct {
 	// included, when the load began and when it had ended.
 	atStart, atEnd    map[*servers.Worker]kernel.Sched
 	loadCPU, proxyCPU time.Duration
+	sampleFlushes     int64 // early ones
 	memory            results.Memory
 }
 

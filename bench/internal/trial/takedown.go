@@ -92,6 +92,7 @@ func (s *stage) readMemory() {
 		LoadBytes: known(load > 0, load), HarnessBytes: known(err == nil, own),
 		WorkerBytes:             known(largest.Peak > 0, largest.Peak),
 		WorkerProportionalBytes: known(largest.Proportional > 0, largest.Proportional),
+		SampleFlushes:           &s.seen.sampleFlushes,
 	}
 }
 

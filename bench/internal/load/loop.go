@@ -1,0 +1,273 @@
+package load
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/socket"
+)
+
+// loop waits for the events of attempts: of their sockets, in an epoll set, and of the time, in a
+// heap of alarms. Whoever calls turn is the one that advances the attempts. It has no goroutine, no
+// thread and no lock of its own: see transport.
+//
+// It waits in a system call that Go's scheduler does not know of (package socket). The thread keeps
+// its P meanwhile, and there is nothing to hand over when it wakes up.
+type loop struct {
+	clock    *clock.Clock
+	epoll    int
+	alarm    clock.Alarm
+	set      clock.Instant // of alarm; 0: it has gone off
+	events   [loopBatch]unix.EpollEvent
+	conns    []*conn // all that were ever made; the index is the name of the socket in the set
+	free     []*conn
+	handlers []func() error // of what is not a connection; nameOf says under which name
+	alarms   alarms
+}
+
+const (
+	// loopBatch is how many sockets, and how many alarms, have their turn before what else is due.
+	loopBatch = 32
+	// longestWait bounds a wait. Until its end nothing else runs on the thread's P, and the garbage
+	// collector waits.
+	longestWait = 10 * time.Millisecond
+	// never is an instant that does not come.
+	never = clock.Instant(math.MaxInt64)
+)
+
+// newLoop makes a loop. The caller closes it when no attempt is under way.
+func newLoop(clk *clock.Clock) (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	l := &loop{clock: clk, epoll: epoll}
+	if l.alarm, err = clock.NewAlarm(); err != nil {
+		return nil, errors.Join(err, unix.Close(epoll))
+	}
+	err = l.watch(l.alarm.FD(), unix.EPOLLIN, func() error { l.set = 0; return nil })
+	if _, waitErr := socket.EpollWait(epoll, l.events[:], 0); waitErr != nil {
+		err = errors.Join(err, fmt.Errorf("epoll_pwait2 (since Linux 5.11): %w", waitErr))
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// close ends the waiting; nobody may be in turn.
+func (l *loop) close() error { return errors.Join(l.alarm.Close(), unix.Close(l.epoll)) }
+
+// watch calls f in turn at each of the events (EPOLLET) of a descriptor that is not a connection's.
+func (l *loop) watch(fd int, events uint32, f func() error) error {
+	l.handlers = append(l.handlers, f)
+	err := socket.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, events|edge, -int32(len(l.handlers)))
+	if err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// edge is EPOLLET, as EpollCtl takes it.
+const edge = uint32(unix.EPOLLET & 0xffffffff)
+
+// turn advances the attempts whose sockets have events or whose alarms are due, loopBatch of each at
+// most, and returns how many had events. It waits for the first of them until the instant at most,
+// and no longer than longestWait.
+func (l *loop) turn(until clock.Instant) (events int, err error) {
+	now := l.clock.Now()
+	if len(l.alarms) > 0 {
+		until = min(until, l.alarms[0].filed)
+	}
+	timeout := time.Duration(0)
+	if until > now {
+		timeout = -1 // the alarm ends it
+		if err := l.wakeBy(min(until, now.Add(longestWait)), now); err != nil {
+			return 0, err
+		}
+	}
+	n, err := socket.EpollWait(l.epoll, l.events[:], timeout)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return 0, fmt.Errorf("epoll_pwait2: %w", err)
+	}
+	for _, e := range l.events[:n] {
+		if e.Fd < 0 {
+			if err := l.handlers[-1-e.Fd](); err != nil {
+				return 0, err
+			}
+		} else if a := l.conns[e.Fd].attempt; a != nil { // nil: it was closed, or is idle
+			a.advance()
+			events++
+		}
+	}
+	if len(l.alarms) > 0 {
+		now = l.clock.Now()
+	}
+	for range loopBatch {
+		a := l.nextDue(now)
+		if a == nil {
+			break
+		}
+		a.alarmed()
+	}
+	return events, nil
+}
+
+// wakeBy sets the alarm to the instant, unless it goes off before.
+func (l *loop) wakeBy(at, now clock.Instant) error {
+	if now < l.set && l.set <= at {
+		return nil
+	}
+	l.set = at
+	return l.alarm.Set(at)
+}
+
+// alarms is a heap of attempts (container/heap), the one filed under the earliest instant on top.
+type alarms []*attempt
+
+func (h alarms) Len() int           { return len(h) }
+func (h alarms) Less(i, k int) bool { return h[i].filed < h[k].filed }
+func (h alarms) Swap(i, k int) {
+	h[i], h[k] = h[k], h[i]
+	h[i].place, h[k].place = i+1, k+1
+}
+
+func (h *alarms) Push(a any) {
+	a.(*attempt).place = len(*h) + 1
+	*h = append(*h, a.(*attempt))
+}
+
+func (h *alarms) Pop() any {
+	last := len(*h) - 1
+	a := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	a.place = 0
+	return a
+}
+
+// setAlarm sets the attempt's only alarm, in place of the one before.
+//
+// Nearly every alarm is cancelled by an answer, and the next one of the same attempt is later. So one
+// that is moved back, or cancelled, stays filed where it was until that instant: the heap changes
+// once in a timeout, not twice in an attempt.
+func (l *loop) setAlarm(a *attempt, at clock.Instant) {
+	a.alarm = at
+	switch {
+	case a.place == 0:
+		a.filed = at
+		heap.Push(&l.alarms, a)
+	case at < a.filed:
+		a.filed = at
+		heap.Fix(&l.alarms, a.place-1)
+	}
+}
+
+// cancel takes back the attempt's alarm, if it has one.
+func (l *loop) cancel(a *attempt) { a.alarm = never }
+
+// nextDue takes the attempt whose alarm was due first, by now. It returns nil if there is none.
+func (l *loop) nextDue(now clock.Instant) *attempt {
+	for len(l.alarms) > 0 && l.alarms[0].filed <= now {
+		a := l.alarms[0]
+		if a.filed < a.alarm && a.alarm < never {
+			a.filed = a.alarm
+			heap.Fix(&l.alarms, 0)
+			continue
+		}
+		heap.Pop(&l.alarms)
+		if a.alarm < never {
+			return a
+		}
+	}
+	return nil
+}
+
+// conn is a connection, or a socket about to be one. Once it is closed it is used for another.
+type conn struct {
+	loop      *loop
+	name      int32 // of the socket in the set
+	fd        int
+	source    netip.AddrPort
+	target    netip.AddrPort
+	release   func() // tells the resolver that the connection is over; nil: nobody looked its target up
+	connected bool
+	watched   bool
+	attempt   *attempt // that is advanced at an event; nil: none
+}
+
+// open makes a non-blocking socket bound to the source. The caller closes it.
+func (l *loop) open(source netip.AddrPort) (*conn, error) {
+	fd, err := socket.Open(source.Addr())
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	if source.Addr().Is6() {
+		// A local route makes the range ours, but an IPv6 bind wants the very address assigned (ipv6(7)).
+		err = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
+	}
+	if err == nil {
+		err = socket.Bind(fd, source)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("bind %v: %w", source, err), socket.Close(fd))
+	}
+	c := l.take()
+	*c = conn{loop: l, name: c.name, fd: fd, source: source}
+	return c, nil
+}
+
+// take returns an unused conn.
+func (l *loop) take() *conn {
+	if last := len(l.free) - 1; last >= 0 {
+		c := l.free[last]
+		l.free = l.free[:last]
+		return c
+	}
+	c := &conn{name: int32(len(l.conns))}
+	l.conns = append(l.conns, c)
+	return c
+}
+
+// close closes the socket, which ends the watch over it (epoll(7)).
+func (c *conn) close() {
+	if c.release != nil {
+		c.release()
+	}
+	c.attempt = nil
+	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is complete.
+	_ = socket.Close(c.fd)
+	c.loop.free = append(c.loop.free, c)
+}
+
+// watch has the loop see the events of the socket from now on. The first time, what has happened
+// before is one, too. Of a connection that is established it does not say when there is room to
+// send: a request meets an empty buffer, and has room.
+func (c *conn) watch() error {
+	if c.watched {
+		return nil
+	}
+	c.watched = true
+	events := unix.EPOLLIN | unix.EPOLLRDHUP | edge
+	if !c.connected {
+		events |= unix.EPOLLOUT
+	}
+	if err := socket.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_ADD, c.fd, events, c.name); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// alive says that an idle connection has neither been closed nor sent anything unasked.
+func (c *conn) alive() bool {
+	var b [1]byte
+	_, err := socket.Recv(c.fd, b[:], unix.MSG_PEEK)
+	return errors.Is(err, unix.EAGAIN)
+}

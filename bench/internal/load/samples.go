@@ -1,0 +1,129 @@
+package load
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/results"
+)
+
+// sampleBuffer keeps the samples of a load process until the last attempt has ended, in memory that
+// is there before the first: so neither this process nor its parent has anything to do with them
+// meanwhile. When there are more than it keeps, the loop writes them early, as the pipe takes them.
+type sampleBuffer struct {
+	out      *os.File
+	fd       int    // out's
+	memory   []byte // outside of Go's heap, which would grow in proportion
+	pending  []byte // in memory
+	written  int    // bytes of pending
+	limit    int    // of pending, in bytes, from which on it is written early
+	flushing bool
+	end      end
+	err      error // of the first write that failed; what is added from then on is dropped
+}
+
+const (
+	// sampleRoom is what a sample takes at most, unless its attempt was tried more than ten times:
+	// 37 bytes are usual, 49 with IPv6.
+	sampleRoom = 64
+	// keptSamples is how many are kept at most, 12.8 MB.
+	keptSamples = 200_000
+	// flushRoom is for the samples that are added while the others are written early, in bytes.
+	flushRoom = 256 << 10
+)
+
+// end is what a load process says after its last sample, as a line of JSON. A zero comes before it,
+// which is not the length of a sample.
+type end struct {
+	EarlyFlushes int `json:"early_flushes"` // see sampleBuffer
+}
+
+// newSampleBuffer makes a buffer for so many attempts. out is a pipe; write closes it. The caller
+// calls free.
+func newSampleBuffer(out *os.File, attempts uint64, l *loop) (*sampleBuffer, error) {
+	b := &sampleBuffer{out: out, fd: int(out.Fd()), limit: int(min(attempts, keptSamples)) * sampleRoom}
+	var err error
+	b.memory, err = unix.Mmap(-1, 0, b.limit+flushRoom, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
+	if err != nil {
+		return nil, fmt.Errorf("memory for samples: mmap: %w", err)
+	}
+	b.pending = b.memory[:0]
+	// A pipe that does not take more must not stop the loop. Only this end becomes non-blocking.
+	if err := unix.SetNonblock(b.fd, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("samples: %w", err), b.free())
+	}
+	if err := l.watch(b.fd, unix.EPOLLOUT, b.flush); err != nil {
+		return nil, errors.Join(fmt.Errorf("samples: %w", err), b.free())
+	}
+	return b, nil
+}
+
+// add adds a sample. If there is no room, it waits for the parent, and all attempts with it.
+func (b *sampleBuffer) add(s *results.Sample) {
+	for b.err == nil && cap(b.pending)-len(b.pending) < results.MaxSample {
+		wait := []unix.PollFd{{Fd: int32(b.fd), Events: unix.POLLOUT}}
+		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			b.err = fmt.Errorf("poll: %w", err)
+		}
+		b.flush()
+	}
+	if b.err != nil {
+		return
+	}
+	b.pending = s.Append(b.pending)
+	if len(b.pending) >= b.limit && !b.flushing {
+		b.flushing = true
+		b.end.EarlyFlushes++
+		b.flush()
+	}
+}
+
+// flush writes as much as the pipe takes, if it is time. An error is kept for write.
+func (b *sampleBuffer) flush() error {
+	for b.flushing && b.err == nil {
+		n, err := unix.Write(b.fd, b.pending[b.written:])
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			b.err = err
+		case err == nil:
+			b.written += n
+		}
+		if b.written == len(b.pending) {
+			b.pending, b.written, b.flushing = b.pending[:0], 0, false
+		}
+	}
+	return nil
+}
+
+// write writes the rest, and the end, and closes the pipe. It returns the first error of any write.
+func (b *sampleBuffer) write() error {
+	if err := errors.Join(b.err, unix.SetNonblock(b.fd, false)); err != nil {
+		return errors.Join(fmt.Errorf("samples: %w", err), b.out.Close())
+	}
+	return writeLast(b.out, b.pending[b.written:], b.end)
+}
+
+// writeLast writes the last of the encoded samples, and the end, and closes the pipe.
+func writeLast(out *os.File, samples []byte, e end) error {
+	_, err := out.Write(samples)
+	if err == nil {
+		_, err = out.Write([]byte{0})
+	}
+	if err == nil {
+		err = json.NewEncoder(out).Encode(e)
+	}
+	if err = errors.Join(err, out.Close()); err != nil {
+		return fmt.Errorf("samples: %w", err)
+	}
+	return nil
+}
+
+// free frees the memory.
+func (b *sampleBuffer) free() error { return unix.Munmap(b.memory) }

@@ -1,0 +1,41 @@
+package clock
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Alarm is a timerfd for an epoll set of the caller's: it becomes readable at an instant, to the
+// nanosecond. A timeout of epoll_pwait2(2) is late by the thread's slack, 50 µs by default
+// (PR_SET_TIMERSLACK in prctl(2), schedule_hrtimeout_range in fs/eventpoll.c); a timerfd has none.
+//
+// Watched with EPOLLET it needs no read: Set takes back that it was readable.
+type Alarm struct{ fd int }
+
+// NewAlarm makes an alarm that is not set. The caller closes it.
+func NewAlarm() (Alarm, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return Alarm{}, fmt.Errorf("timerfd_create: %w", err)
+	}
+	return Alarm{fd}, nil
+}
+
+// FD is the descriptor, to be watched for EPOLLIN. The alarm owns it.
+func (a Alarm) FD() int { return a.fd }
+
+// Set sets the alarm to an instant, in place of the one before. One that has passed goes off at
+// once. The system call is hidden from Go's scheduler, as those of package socket.
+func (a Alarm) Set(at Instant) error {
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(at))}
+	_, _, errno := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(a.fd), unix.TFD_TIMER_ABSTIME, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("timerfd_settime: %w", errno)
+	}
+	return nil
+}
+
+// Close frees the alarm, which ends the watch over it (epoll(7)).
+func (a Alarm) Close() error { return unix.Close(a.fd) }
