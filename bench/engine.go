@@ -15,6 +15,7 @@ import (
 
 	"reuseport-bench/bench/internal/generators"
 	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/results"
 	"reuseport-bench/results/report/document"
 )
 
@@ -107,28 +108,61 @@ func engineTools() map[string]string {
 	return tools
 }
 
-// engineFigure is a column of the tables. ok is false for what a generator cannot do.
+// engineFigure is a column of a table. ok is false for what a generator cannot do.
 type engineFigure struct {
 	heading string
 	of      func(generators.Run) (value float64, ok bool)
 }
 
-func engineFigures() []engineFigure {
-	duration := func(d *time.Duration) (float64, bool) {
-		if d == nil {
-			return 0, false
-		}
-		return microseconds(*d), true
+// flatFigures are the columns of the table of what generators do flat out.
+func flatFigures() []engineFigure {
+	flat := func(heading string, of func(*generators.Flat) float64) engineFigure {
+		return engineFigure{heading, func(r generators.Run) (float64, bool) {
+			if r.Flat == nil {
+				return 0, false
+			}
+			return of(r.Flat), true
+		}}
 	}
-	pace := fmt.Sprintf(" at %d/s", generators.Pace)
 	return []engineFigure{
-		{"attempts/s", func(r generators.Run) (float64, bool) { return r.PerSecond, true }},
-		{"CPU µs/attempt", func(r generators.Run) (float64, bool) { return microseconds(r.CPU), true }},
-		{"CPU µs/attempt" + pace, func(r generators.Run) (float64, bool) { return duration(r.PacedCPU) }},
-		{"schedule lag p99 µs" + pace, func(r generators.Run) (float64, bool) { return duration(r.Lag) }},
-		{"generator busy %", func(r generators.Run) (float64, bool) { return 100 * r.PerSecond * r.CPU.Seconds(), true }},
-		{"worker busy %", func(r generators.Run) (float64, bool) { return 100 * r.WorkerBusy, true }},
-		{"stolen %", func(r generators.Run) (float64, bool) { return 100 * r.Stolen, true }},
+		flat("attempts/s", func(f *generators.Flat) float64 { return f.PerSecond }),
+		flat("CPU µs/attempt", func(f *generators.Flat) float64 { return microseconds(f.CPU) }),
+		flat("generator busy %", func(f *generators.Flat) float64 { return 100 * f.PerSecond * f.CPU.Seconds() }),
+		flat("worker busy %", func(f *generators.Flat) float64 { return 100 * f.WorkerBusy }),
+		{"stolen %", func(r generators.Run) (float64, bool) { return 100 * r.Stolen, r.Flat != nil }},
+	}
+}
+
+// pacedFigures are the columns of the table of what generators do at the pace.
+func pacedFigures() []engineFigure {
+	paced := func(heading string, of func(*generators.Paced) (float64, bool)) engineFigure {
+		return engineFigure{heading, func(r generators.Run) (float64, bool) {
+			if r.Paced == nil {
+				return 0, false
+			}
+			return of(r.Paced)
+		}}
+	}
+	response := func(name string, of func(*results.Percentiles) int64) engineFigure {
+		return paced("response "+name+" µs", func(p *generators.Paced) (float64, bool) {
+			if p.Response == nil {
+				return 0, false
+			}
+			return microseconds(time.Duration(of(p.Response))), true
+		})
+	}
+	return []engineFigure{
+		paced("CPU µs/attempt", func(p *generators.Paced) (float64, bool) { return microseconds(p.CPU), true }),
+		paced("schedule lag p99 µs", func(p *generators.Paced) (float64, bool) {
+			if p.Lag == nil {
+				return 0, false
+			}
+			return microseconds(*p.Lag), true
+		}),
+		response("p50", func(p *results.Percentiles) int64 { return p.P50 }),
+		response("p90", func(p *results.Percentiles) int64 { return p.P90 }),
+		response("p99", func(p *results.Percentiles) int64 { return p.P99 }),
+		{"stolen %", func(r generators.Run) (float64, bool) { return 100 * r.Stolen, r.Paced != nil }},
 	}
 }
 
@@ -146,15 +180,30 @@ func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, c
 		if len(some) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%s connections: median [least–most] of the rounds, %d under way at once\n\n", connections, generators.InFlight)
-		if err := printFigures(w, width, some); err != nil {
-			return err
+		fmt.Fprintf(w, "%s connections, median [least–most] of the rounds\n\n", connections)
+		for _, table := range []struct {
+			name    string
+			figures []engineFigure
+			beside  []string // that the first two are divided by
+		}{
+			{fmt.Sprintf("Flat out, %d under way at once", generators.InFlight), flatFigures(),
+				[]string{generators.Vegeta, generators.Wrk}},
+			{fmt.Sprintf("At %d/s", generators.Pace), pacedFigures(),
+				[]string{generators.Vegeta, generators.Floor}},
+		} {
+			measured := withFigure(some, table.figures[0])
+			if len(measured) == 0 {
+				continue
+			}
+			fmt.Fprintf(w, "%s\n\n", table.name)
+			if err := printFigures(w, width, measured, table.figures); err != nil {
+				return err
+			}
+			fmt.Fprintln(w)
+			if err := printRatios(w, width, measured, table.figures[:2], table.beside); err != nil {
+				return err
+			}
 		}
-		fmt.Fprintln(w)
-		if err := printRatios(w, width, some); err != nil {
-			return err
-		}
-		fmt.Fprintln(w)
 	}
 	for _, e := range all {
 		if e.Problem != "" {
@@ -168,55 +217,69 @@ func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, c
 	if kept < rounds {
 		fmt.Fprintf(w, "Of %d rounds, the %d from which the host took the least CPU time (stolen).\n", rounds, kept)
 	}
-	fmt.Fprintln(w, "Flat out, unless it says a rate. A generator's CPU time includes its start "+
-		"and its end. Where neither it nor the worker was busy nearly all the time, something "+
-		"else was: then believe nothing.")
+	fmt.Fprintln(w, "A generator's CPU time includes its start and its end. Where, flat out, "+
+		"neither it nor the worker was busy nearly all the time, something else was: then believe nothing.")
 	if cpus == 1 {
 		fmt.Fprintln(w, "Generators and worker shared the only CPU.")
 	}
 	return nil
 }
 
-func printFigures(w io.Writer, width int, engines []*generators.Generator) error {
+// withFigure returns the generators that have a figure.
+func withFigure(all []*generators.Generator, f engineFigure) (some []*generators.Generator) {
+	for _, g := range all {
+		if len(values(g, f)) > 0 {
+			some = append(some, g)
+		}
+	}
+	return some
+}
+
+func printFigures(w io.Writer, width int, all []*generators.Generator, figures []engineFigure) error {
 	headings := []string{"generator"}
-	for _, f := range engineFigures() {
+	for _, f := range figures {
 		headings = append(headings, f.heading)
 	}
 	var rows [][]string
-	for _, e := range engines {
-		row := []string{e.Name}
-		for _, f := range engineFigures() {
-			row = append(row, spread(values(e, f)))
+	for _, g := range all {
+		row := []string{g.Name}
+		for _, f := range figures {
+			row = append(row, spread(values(g, f)))
 		}
 		rows = append(rows, row)
 	}
 	return document.WriteTable(w, width, headings, rows)
 }
 
-// printRatios pairs each repetition of a generator with that of vegeta, and of wrk.
-func printRatios(w io.Writer, width int, engines []*generators.Generator) error {
+// printRatios pairs each round of a generator with that of the others named in beside. It prints
+// nothing where none of them was measured.
+func printRatios(
+	w io.Writer, width int, all []*generators.Generator, figures []engineFigure, beside []string,
+) error {
 	headings := []string{"generator"}
 	var rows [][]string
-	for _, e := range engines {
-		rows = append(rows, []string{e.Name})
+	for _, g := range all {
+		rows = append(rows, []string{g.Name})
 	}
-	// The first columns; a ratio of lags or of the worker's time would say nothing.
-	for i, name := range []string{"attempts/s", "CPU flat out", "CPU at the pace"} {
-		f := engineFigures()[i]
-		for _, other := range engines {
-			if other.Name != generators.Vegeta && other.Name != generators.Wrk || len(values(other, f)) == 0 {
+	for _, f := range figures {
+		for _, other := range all {
+			if !slices.Contains(beside, other.Name) || len(values(other, f)) == 0 {
 				continue
 			}
-			headings = append(headings, name+" ÷ "+other.Name)
-			for k, e := range engines {
-				rows[k] = append(rows[k], spread(ratios(values(e, f), values(other, f))))
+			headings = append(headings, f.heading+" ÷ "+other.Name)
+			for k, g := range all {
+				rows[k] = append(rows[k], spread(ratios(values(g, f), values(other, f))))
 			}
 		}
 	}
 	if len(headings) == 1 {
 		return nil
 	}
-	return document.WriteTable(w, width, headings, rows)
+	if err := document.WriteTable(w, width, headings, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
 }
 
 func values(e *generators.Generator, f engineFigure) (all []float64) {

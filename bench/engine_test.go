@@ -27,7 +27,7 @@ func TestSpread(t *testing.T) {
 // Ratios are of the same repetition: what disturbs the machine disturbs both.
 func TestPrintEngines(t *testing.T) {
 	run := func(perSecond float64) generators.Run {
-		return generators.Run{PerSecond: perSecond, CPU: 50 * time.Microsecond, WorkerBusy: 0.5}
+		return generators.Run{Flat: &generators.Flat{PerSecond: perSecond, CPU: 50 * time.Microsecond, WorkerBusy: 0.5}}
 	}
 	var out strings.Builder
 	err := printEngines(&out, 100, []*generators.Generator{

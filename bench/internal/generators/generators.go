@@ -60,10 +60,15 @@ const (
 	Wrk    = "wrk"
 	Hey    = "hey"
 	H2load = "h2load"
+	// Our own as the load of a whole trial, with all that watches one.
+	OursInTrial  = "reuseport-bench-in-trial"
+	FloorInTrial = "floor-in-trial"
 )
 
 // Names returns the generators that can be measured.
-func Names() []string { return []string{Ours, Floor, Vegeta, Wrk, Hey, H2load} }
+func Names() []string {
+	return []string{Ours, Floor, Vegeta, Wrk, Hey, H2load, OursInTrial, FloorInTrial}
+}
 
 // Connections returns the kinds of connection that they can be measured with.
 func Connections() []string {
@@ -71,9 +76,12 @@ func Connections() []string {
 }
 
 // ours reports whether a generator is part of this program, and speaks its protocol.
-func ours(name string) bool { return name == Ours || name == Floor }
+func ours(name string) bool { return name == Ours || name == Floor || inTrial(name) }
 
-// An Generator is what was measured of one load generator.
+// inTrial reports whether a generator is measured as the load of a trial.
+func inTrial(name string) bool { return name == OursInTrial || name == FloorInTrial }
+
+// A Generator is what was measured of one load generator.
 type Generator struct {
 	Name        string
 	Connections string // new or reused
@@ -82,17 +90,27 @@ type Generator struct {
 	Problem string
 }
 
-// Run is one measurement. What the generator cannot do is nil.
+// Run is one measurement of a generator.
 type Run struct {
-	// Flat out.
+	Flat  *Flat  // nil in a trial
+	Paced *Paced // nil where the generator keeps no rate
+	// Stolen is the share of both CPUs' time that the host took, flat out or at the pace, the larger; 0 too where the kernel does not know.
+	Stolen float64
+}
+
+// Flat is what a generator does flat out.
+type Flat struct {
 	PerSecond  float64       // responses, as the worker's journal has them
 	CPU        time.Duration // of the generator, per response
 	WorkerBusy float64       // share of the time that the worker was on its CPU
-	// Stolen is the share of both CPUs' time that the host took, flat out or at the pace, the larger; 0 too where the kernel does not know.
-	Stolen float64
-	// At Pace.
-	PacedCPU *time.Duration // of the generator, per response
-	Lag      *time.Duration // 99th percentile of the schedule lag
+}
+
+// Paced is what a generator does at Pace.
+type Paced struct {
+	CPU time.Duration // of the generator, per response
+	// Lag is the 99th percentile of the schedule lag; nil where the generator does not tell, as Response.
+	Lag      *time.Duration
+	Response *results.Percentiles // from the scheduled instant on
 }
 
 // InFlight is how many attempts are under way at once when a generator is flat out, and how many
@@ -198,17 +216,25 @@ func (r *measurement) run(ctx context.Context) (run Run, err error) {
 	if r.engine.Name == H2load && r.engine.Connections == string(vocabulary.ConnectionsNew) {
 		return run, errors.New("it has no way to open a connection for each request")
 	}
-	flat, err := r.measure(ctx, 0)
-	if err != nil {
-		return run, fmt.Errorf("flat out: %w", err)
+	if !inTrial(r.engine.Name) {
+		flat, err := r.measure(ctx, 0)
+		if err != nil {
+			return run, fmt.Errorf("flat out: %w", err)
+		}
+		run.Flat = &Flat{PerSecond: flat.perSecond, CPU: flat.cpu, WorkerBusy: flat.workerBusy}
+		run.Stolen = flat.stolen
 	}
-	run = Run{PerSecond: flat.perSecond, CPU: flat.cpu, WorkerBusy: flat.workerBusy, Stolen: flat.stolen}
 	if ours(r.engine.Name) || r.engine.Name == Vegeta {
-		paced, err := r.measure(ctx, Pace)
+		measure := r.measure
+		if inTrial(r.engine.Name) {
+			measure = r.measureTrial
+		}
+		paced, err := measure(ctx, Pace)
 		if err != nil {
 			return run, fmt.Errorf("at %d/s: %w", Pace, err)
 		}
-		run.PacedCPU, run.Lag, run.Stolen = &paced.cpu, paced.lag, max(run.Stolen, paced.stolen)
+		run.Paced = &Paced{CPU: paced.cpu, Lag: paced.lag, Response: paced.response}
+		run.Stolen = max(run.Stolen, paced.stolen)
 	}
 	return run, nil
 }
@@ -217,6 +243,7 @@ type figures struct {
 	perSecond, workerBusy, stolen float64
 	cpu                           time.Duration
 	lag                           *time.Duration
+	response                      *results.Percentiles
 }
 
 // workerScenario is what the worker and our own generators are configured by.
@@ -224,17 +251,68 @@ const workerScenario = `
 name: bench-engine
 workers: 1
 server: {kind: loop}
-load: {rate: 2000/s, duration: 1s, processes: 1}
+load: {rate: %d/s, duration: %v, processes: 1}
 matrix: [{load.connections: [%s]}]
 `
 
-// measure runs the generator once, in a lab of its own; rate 0 is flat out.
-func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err error) {
-	s, err := scenarios.Parse("bench-engine", fmt.Appendf(nil, workerScenario, r.engine.Connections))
+// plan plans a trial at the pace.
+func (r *measurement) plan() (*plan.Plan, error) {
+	text := fmt.Appendf(nil, workerScenario, Pace, r.Duration, r.engine.Connections)
+	s, err := scenarios.Parse("bench-engine", text)
+	if err != nil {
+		return nil, err
+	}
+	return plan.New([]*scenarios.Scenario{s}, 1, plan.Machine{CPUs: r.CPUs}, plan.Options{})
+}
+
+// load makes the command of the load process.
+func (r *measurement) load() func() *exec.Cmd {
+	if r.engine.Name == Floor || r.engine.Name == FloorInTrial {
+		return r.Floor
+	}
+	return r.Roles.Load
+}
+
+// measureTrial measures a generator that is the load of a trial.
+func (r *measurement) measureTrial(ctx context.Context, _ float64) (f figures, err error) {
+	p, err := r.plan()
 	if err != nil {
 		return f, err
 	}
-	p, err := plan.New([]*scenarios.Scenario{s}, 1, plan.Machine{CPUs: r.CPUs}, plan.Options{})
+	roles := r.Roles
+	roles.Load = r.load()
+	stolen := r.watchSteal()
+	got, err := trial.Run(ctx, p, p.Scenarios[0].Variants[0], trial.Options{Roles: roles})
+	if err != nil {
+		return f, err
+	}
+	if got.Lost > 0 || got.CPU.LoadNS == nil {
+		return f, fmt.Errorf("%d of %d attempts were lost: %v", got.Lost, got.Attempts, got.LostByCause)
+	}
+	lag := time.Duration(got.ScheduleLagP99NS)
+	return figures{
+		cpu: time.Duration(*got.CPU.LoadNS / got.Served), lag: &lag, response: got.ResponseNS, stolen: stolen(),
+	}, nil
+}
+
+// watchSteal returns what will tell the share of both CPUs' time that the host has taken since now;
+// 0 where the kernel does not know.
+func (r *measurement) watchSteal() func() float64 {
+	cpus := slices.Concat(r.loadCPUs, r.serverCPUs)
+	began := time.Now()
+	before, errBefore := kernel.SumSteal(cpus)
+	return func() float64 {
+		after, errAfter := kernel.SumSteal(cpus)
+		if errors.Join(errBefore, errAfter) != nil {
+			return 0
+		}
+		return float64(after-before) / float64(time.Since(began)) / float64(len(cpus))
+	}
+}
+
+// measure runs the generator once, in a lab of its own; rate 0 is flat out.
+func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err error) {
+	p, err := r.plan()
 	if err != nil {
 		return f, err
 	}
@@ -250,22 +328,17 @@ func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err
 		return f, err
 	}
 	defer func() { err = errors.Join(err, rig.Close()) }()
-	cpus := slices.Concat(r.loadCPUs, r.serverCPUs)
-	began := rig.Clock.Now()
-	before, errBefore := kernel.SumSteal(cpus)
+	stolen := r.watchSteal()
 	var cpu time.Duration
 	if ours(r.engine.Name) {
-		cpu, f.lag, err = r.driveOurs(ctx, rig, variant.Load, rate)
+		cpu, err = r.driveOurs(ctx, rig, variant.Load, rate, &f)
 	} else {
 		cpu, err = r.driveTool(ctx, rig, variant.Load[0].Target, rate)
 	}
 	if err != nil {
 		return f, err
 	}
-	after, errAfter := kernel.SumSteal(cpus)
-	if errors.Join(errBefore, errAfter) == nil {
-		f.stolen = float64(after-before) / float64(rig.Clock.Now().Sub(began)) / float64(len(cpus))
-	}
+	f.stolen = stolen()
 	if err := rig.Group.Close(); err != nil { // the journals to their end
 		return f, err
 	}
@@ -306,35 +379,33 @@ func (c *responses) record(_ *servers.Worker, r journal.Record) {
 	}
 }
 
-// driveOurs runs one of the generators that speak our protocol, and returns its CPU time and its schedule lag.
-func (r *measurement) driveOurs(ctx context.Context, rig *trial.Rig, loads []load.Config, rate float64) (cpu time.Duration, lag *time.Duration, err error) {
+// driveOurs runs one of the generators that speak our protocol, and returns its CPU time; what its
+// samples say is added to f.
+func (r *measurement) driveOurs(ctx context.Context, rig *trial.Rig, loads []load.Config, rate float64, f *figures) (cpu time.Duration, err error) {
 	cfg := loads[0]
 	cfg.Shape.Rate, cfg.Shape.Duration = rate, r.Duration
 	if rate == 0 {
 		cfg.Shape.Rate, cfg.InFlight = plan.FlatOutRate, InFlight
 	}
-	command := r.Roles.Load
-	if r.engine.Name == Floor {
-		command = r.Floor
-	}
-	lags, lost := results.NewHistogram(), 0
-	_, cpu, err = rig.Drive(ctx, command, []load.Config{cfg}, r.loadCPUs, func(s *results.Sample) {
-		lags.Record(max(0, s.Sent-s.Scheduled))
+	lags, responses, lost := results.NewHistogram(), results.NewHistogram(), 0
+	_, cpu, err = rig.Drive(ctx, r.load(), []load.Config{cfg}, r.loadCPUs, func(s *results.Sample) {
 		if !s.Served() {
 			lost++
+			return
 		}
+		lags.Record(max(0, s.Sent-s.Scheduled))
+		responses.Record(s.Done - s.Scheduled)
 	})
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
 	if lost > 0 {
-		return 0, nil, fmt.Errorf("%d attempts were lost", lost)
+		return 0, fmt.Errorf("%d attempts were lost", lost)
 	}
 	if percentiles := lags.Percentiles(); rate > 0 && percentiles != nil {
-		p99 := time.Duration(percentiles.P99)
-		lag = &p99
+		f.lag, f.response = new(time.Duration(percentiles.P99)), responses.Percentiles()
 	}
-	return cpu, lag, nil
+	return cpu, nil
 }
 
 // toolLimit is how long a generator may take beyond the time that it was told.

@@ -10,7 +10,7 @@ import (
 func TestKeepQuietest(t *testing.T) {
 	runs := func(stolen ...float64) (all []Run) {
 		for i, s := range stolen {
-			all = append(all, Run{PerSecond: float64(i), Stolen: s})
+			all = append(all, Run{Flat: &Flat{PerSecond: float64(i)}, Stolen: s})
 		}
 		return all
 	}
@@ -24,7 +24,7 @@ func TestKeepQuietest(t *testing.T) {
 	for i, e := range all {
 		var rounds []float64
 		for _, r := range e.Runs {
-			rounds = append(rounds, r.PerSecond)
+			rounds = append(rounds, r.Flat.PerSecond)
 		}
 		if diff := cmp.Diff(want[i], rounds); diff != "" {
 			t.Errorf("%s: rounds kept (-want +got):\n%s", e.Name, diff)
