@@ -46,6 +46,9 @@ type Config struct {
 	// Cold is how much longer the first request of a worker that starts cold takes.
 	Cold time.Duration
 	Seed uint64 // of what the workers draw, each from a stream of its own
+	// Requests is how many all workers together may get, so that their journals need not be read
+	// before they end; 0: not known.
+	Requests uint64
 	// Pin, where it is not empty, gives worker i of its generation the CPU Pin[i % len(Pin)] alone.
 	Pin   []int
 	Fault Fault

@@ -31,3 +31,6 @@ func (w *Worker) ExpectStop(mode vocabulary.StopMode) {
 	defer w.mu.Unlock()
 	w.stopped, w.closing.Mode = true, mode
 }
+
+// SetJournalBudget bounds what the journals of workers that have exited may hold unread.
+func (g *Group) SetJournalBudget(records uint64) { g.budget = records }

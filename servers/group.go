@@ -67,16 +67,21 @@ type Group struct {
 	selector *selector.Selector // nil without a selection by eBPF
 	acceptor *Worker            // with ByAcceptor, once the first generation is there
 
-	mu      sync.Mutex // guards workers, parked, and calls of Env.Account
+	mu      sync.Mutex // guards workers and parked
 	workers []*Worker
 	parked  []*Worker // processes that no worker has taken over
 
-	ctx          context.Context // ends when the group is closed
-	ramps        sync.WaitGroup  // of workers that get their share by and by
-	stopDraining context.CancelFunc
-	drained      chan struct{}
-	nextID       int // by StartGeneration and StartWorker only
-	generations  int
+	budget     uint64     // journalBudget
+	reading    sync.Mutex // guards calls of Env.Account, and what follows
+	earlyReads int
+	ended      []*Worker // whose journals wait to be read
+	unread     uint64    // records in them
+
+	ctx         context.Context // ends when the group is closed
+	end         context.CancelFunc
+	ramps       sync.WaitGroup // of workers that get their share by and by
+	nextID      int            // by StartGeneration and StartWorker only
+	generations int
 }
 
 // NewGroup prepares a group; a shared socket listens from here on.
@@ -84,7 +89,7 @@ func NewGroup(cfg Config, env Env) (*Group, error) {
 	cfg.Grace = cmp.Or(cfg.Grace, time.Second)
 	cfg.Accept = cmp.Or(cfg.Accept, cfg.Kind.Row().Accept)
 	cfg.Selection = cmp.Or(cfg.Selection, vocabulary.SelectorHash)
-	g := &Group{cfg: cfg, env: env, listener: -1, held: map[int]int{}, name: "reuseport-bench-" + rand.Text(), drained: make(chan struct{})}
+	g := &Group{cfg: cfg, env: env, listener: -1, budget: journalBudget, held: map[int]int{}, name: "reuseport-bench-" + rand.Text()}
 	if cfg.Sockets == vocabulary.SocketsShared {
 		err := env.Do(func() (err error) {
 			if g.listener, err = cfg.Listen(cfg.Address); err == nil {
@@ -103,30 +108,58 @@ func NewGroup(cfg Config, env Env) (*Group, error) {
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	g.ctx, g.stopDraining = ctx, cancel
-	go g.drainJournals(ctx)
+	g.ctx, g.end = context.WithCancel(context.Background())
 	return g, nil
 }
 
-// drainJournals empties the workers' journals often enough that none fills up: at 5 ms a worker
-// would have to make 6.5 million records a second.
-func (g *Group) drainJournals(ctx context.Context) {
-	defer close(g.drained)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		g.mu.Lock()
-		for _, w := range g.workers {
-			w.drain(g.env.Account)
-		}
-		g.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// Journals are read when the group is closed, and before that only where they would take more than
+// journalBudget records, 26 MB: those of 200,000 connections with a request each.
+const (
+	journalBudget = 800_000
+	// journalSlack is for connections that are none of the load's: health checks and probes.
+	journalSlack = 4096
+	// leastMark keeps the workers of a large group from asking for every few connections.
+	leastMark = 1024
+)
+
+// mark returns how many records a worker's journal holds before it is to be read. One worker may
+// make all of the group's.
+func (g *Group) mark() int {
+	if n := g.cfg.Requests * journal.PerRequest; n > 0 && n <= g.budget {
+		return int(n) + journalSlack
 	}
+	return max(leastMark, int(g.budget)/g.cfg.Workers)
+}
+
+// readEarly reads the journal of a worker that has asked for it.
+func (g *Group) readEarly(w *Worker) {
+	g.reading.Lock()
+	defer g.reading.Unlock()
+	g.earlyReads++
+	w.drain(g.env.Account)
+}
+
+// readEnded reads the journals of the workers that have ended, of which w is the last, once they are
+// together too large to wait for Close.
+func (g *Group) readEnded(w *Worker) {
+	g.reading.Lock()
+	defer g.reading.Unlock()
+	g.ended, g.unread = append(g.ended, w), g.unread+w.journal.Unread()
+	if g.unread <= g.budget {
+		return
+	}
+	g.earlyReads++
+	for _, w := range g.ended {
+		w.drain(g.env.Account)
+	}
+	g.ended, g.unread = nil, 0
+}
+
+// EarlyReads returns how often journals were read before Close, because they took too much memory.
+func (g *Group) EarlyReads() int {
+	g.reading.Lock()
+	defer g.reading.Unlock()
+	return g.earlyReads
 }
 
 func (g *Group) take(w *Worker) {
@@ -159,7 +192,7 @@ func (g *Group) Listener() uint64 { return g.inode }
 // Close kills what still runs, waits for it, reads the journals to their end and closes the
 // shared socket. After it the group gives no more records. Calling it again does nothing.
 func (g *Group) Close() error {
-	if g.stopDraining == nil {
+	if g.ctx.Err() != nil {
 		return nil
 	}
 	var errs []error
@@ -170,13 +203,11 @@ func (g *Group) Close() error {
 	for _, w := range processes {
 		errs = append(errs, w.awaitGone())
 	}
-	g.stopDraining()
-	<-g.drained
+	g.end()
 	g.ramps.Wait()
-	g.stopDraining = nil
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, w := range g.workers {
+	g.reading.Lock()
+	defer g.reading.Unlock()
+	for _, w := range g.Workers() {
 		w.drain(g.env.Account)
 	}
 	for _, w := range processes {

@@ -58,6 +58,7 @@ type rig struct {
 	cpus   [][]int // that each process was to be started on
 	// command, where it is not nil, replaces that of a worker.
 	command func() *exec.Cmd
+	noted   map[int][]journal.Record // what the journals said, by worker
 }
 
 // newRig prepares a group of workers, 4 if the configuration leaves it open, that listen on the loopback interface.
@@ -70,7 +71,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, starts: -1, target: freePort(t)}
+	r := &rig{t: t, starts: -1, target: freePort(t), noted: map[int][]journal.Record{}}
 	cfg.Address, cfg.Backlog = r.target, 128
 	if cfg.Workers == 0 {
 		cfg.Workers = 4
@@ -97,7 +98,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 			return c.Start()
 		},
 		Do:       func(f func() error) error { return f() },
-		Account:  func(*Worker, journal.Record) {},
+		Account:  func(w *Worker, n journal.Record) { r.noted[w.ID] = append(r.noted[w.ID], n) },
 		Clock:    clk,
 		HalfOpen: func() (map[uint64]int, error) { return nil, nil },
 	})

@@ -28,6 +28,7 @@ type Worker struct {
 	// Acceptor says that it serves nobody and accepts for the others; see ByAcceptor.
 	Acceptor bool
 
+	group     *Group
 	placement Placement
 	slot      int           // in the selector, or -1
 	cold      time.Duration // how long it takes to get warm
@@ -71,7 +72,7 @@ func (w *Worker) start(command *exec.Cmd, cpus []int, inherited []*os.File) erro
 // begin makes the worker's journal, and has start begin the process with it. After an error nothing
 // of the worker is left; without, abandon ends what it has.
 func (w *Worker) begin(start func(journal *os.File) (*child.Process, error)) (err error) {
-	j, file, err := journal.Create()
+	j, file, err := journal.Create(w.group.mark())
 	if err != nil {
 		return err
 	}
@@ -121,6 +122,8 @@ func (w *Worker) listen() {
 		case EventReady:
 			w.readyAt, w.listener = e.At, e.Listener
 			close(w.ready)
+		case EventJournal:
+			w.group.readEarly(w)
 		case EventClosed:
 			w.mu.Lock()
 			w.closing.From, w.closing.To = e.From, e.At
@@ -144,6 +147,7 @@ func (w *Worker) listen() {
 		w.fail(fmt.Errorf("events: %w", err))
 	}
 	<-w.process.Exited()
+	w.group.readEnded(w)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.stopped && w.err == nil {
@@ -155,6 +159,16 @@ func (w *Worker) listen() {
 		}
 		w.closing.Mode, w.closing.To = vocabulary.StopKill, w.clock.Now()
 		close(w.closed)
+	}
+}
+
+// hasExited reports whether the process has ended, its last events read.
+func (w *Worker) hasExited() bool {
+	select {
+	case <-w.exited:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -323,9 +337,7 @@ func (w *Worker) Missed() uint64 {
 
 // CPU is the user and system time of the worker once it has exited; before, it is false.
 func (w *Worker) CPU() (time.Duration, bool) {
-	select {
-	case <-w.exited:
-	default:
+	if !w.hasExited() {
 		return 0, false
 	}
 	if cpu, known := w.process.CPU(); known {

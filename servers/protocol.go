@@ -63,7 +63,7 @@ type Command struct {
 
 // Event is a line on the events pipe. A process that is parked says so once. A worker says ready
 // once, then after a stop command closed and at last stopped; failed at any time ends the
-// conversation.
+// conversation. It says journal whenever its journal is to be read.
 type Event struct {
 	Event string        `json:"event"`
 	At    clock.Instant `json:"at"`
@@ -82,6 +82,7 @@ type Event struct {
 const (
 	EventParked  = "parked"
 	EventReady   = "ready"
+	EventJournal = "journal"
 	EventClosed  = "closed"
 	EventStopped = "stopped"
 	EventFailed  = "failed"

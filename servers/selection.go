@@ -43,9 +43,7 @@ func (g *Group) slots() int { return min(selector.MaxSlots, 8*g.cfg.Workers+8) }
 func (g *Group) freeSlot() (int, error) {
 	taken := map[int]bool{}
 	for _, w := range g.Workers() {
-		select {
-		case <-w.exited:
-		default:
+		if !w.hasExited() {
 			taken[w.slot] = true
 		}
 	}

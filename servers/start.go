@@ -96,7 +96,7 @@ func (g *Group) run(ctx context.Context, w *Worker, channels channels) (err erro
 // newWorker returns a worker without a process and without an ID.
 func (g *Group) newWorker(index int) *Worker {
 	return &Worker{
-		ID: -1, Index: index, clock: g.env.Clock, slot: -1,
+		ID: -1, Index: index, group: g, clock: g.env.Clock, slot: -1,
 		placement: Placement{Address: g.address(index), Start: g.env.Start},
 		parked:    make(chan struct{}), ready: make(chan struct{}),
 		closed: make(chan struct{}), exited: make(chan struct{}),

@@ -4,6 +4,7 @@ package clock
 
 import (
 	"context"
+	"errors"
 	"time"
 	"unsafe"
 
@@ -51,17 +52,22 @@ func New() (*Clock, error) {
 // Now is the present instant.
 func (c *Clock) Now() Instant { return c.base + Instant(time.Since(c.start)) }
 
-// SleepUntil returns nil at the instant, rounded up to a millisecond by Go's poller, or at once if
-// it has passed. It returns the context's cause if that ends before.
+// SleepUntil returns nil at the instant, or at once if it has passed, with the precision of a Timer.
+// It returns the context's cause if that ends before.
 func (c *Clock) SleepUntil(ctx context.Context, i Instant) error {
-	timer := time.NewTimer(i.Sub(c.Now()))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+	if c.Now() >= i {
 		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
+	timer, err := NewTimer()
+	if err != nil {
+		return err
+	}
+	interrupt := context.AfterFunc(ctx, timer.interrupt)
+	err = timer.Wait(i)
+	if !interrupt() && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return errors.Join(err, timer.Close())
 }
 
 // BlockUntil blocks the calling thread until the instant, by clock_nanosleep(2) with an absolute

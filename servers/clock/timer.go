@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +52,9 @@ func (t *Timer) Wait(until Instant) error {
 	}
 	return nil
 }
+
+// interrupt ends a Wait, now or later, with os.ErrDeadlineExceeded.
+func (t *Timer) interrupt() { _ = t.file.SetReadDeadline(time.Unix(1, 0)) } // long past
 
 // Close frees the timer; nobody may be waiting.
 func (t *Timer) Close() error { return t.file.Close() }

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"net/netip"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,9 +15,9 @@ import (
 )
 
 // both maps one journal twice, as the worker's and the parent's process do.
-func both(t *testing.T) (worker, parent *Journal) {
+func both(t *testing.T, mark int) (worker, parent *Journal) {
 	t.Helper()
-	parent, f, err := Create()
+	parent, f, err := Create(mark)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +34,7 @@ func both(t *testing.T) (worker, parent *Journal) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	worker, parent := both(t)
+	worker, parent := both(t, 100)
 	want := []Record{
 		{At: 1, Conn: 1<<32 - 1, Kind: Accepted, Peer: netip.MustParseAddrPort("127.64.0.1:10000")},
 		{At: 2, Conn: 7, Kind: Accepted, Peer: netip.MustParseAddrPort("[2001:2:0:1::9]:59999")},
@@ -54,31 +55,87 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// The ring goes round many times without a loss while it is emptied, and counts what it has no room
-// for.
+// The ring goes round many times without a loss while it is emptied, whatever its size, and counts
+// what it has no room for.
 func TestWrapsAndCountsWhatItMisses(t *testing.T) {
-	worker, parent := both(t)
-	next := clock.Instant(0)
-	take := func(r Record) {
-		if r.At != next {
-			t.Fatalf("got record %d, want %d", r.At, next)
+	for _, mark := range []int{1, 300, chunk, 3 * chunk} {
+		t.Run(strconv.Itoa(mark), func(t *testing.T) {
+			worker, parent := both(t, mark)
+			room := clock.Instant(worker.records)
+			next := clock.Instant(0)
+			take := func(r Record) {
+				if r.At != next {
+					t.Fatalf("got record %d, want %d", r.At, next)
+				}
+				next++
+			}
+			for i := range 3 * room {
+				worker.Append(Record{At: i, Kind: Ended})
+				if i%(room*2/3) == 0 {
+					parent.Drain(take)
+				}
+			}
+			if missed := parent.Drain(take); missed != 0 || next != 3*room {
+				t.Fatalf("%d records, %d missed; want %d and none", next, missed, 3*room)
+			}
+			for range room + 5 {
+				worker.Append(Record{Kind: Ended})
+			}
+			n := clock.Instant(0)
+			if missed := parent.Drain(func(Record) { n++ }); n != room || missed != 5 {
+				t.Errorf("%d records, %d missed; want %d and 5", n, missed, room)
+			}
+		})
+	}
+}
+
+// A worker asks once when it passes the mark, and again only after its parent has read.
+func TestAsks(t *testing.T) {
+	worker, parent := both(t, 10)
+	var asked []int
+	for i := range 100 {
+		if worker.Append(Record{Kind: Ended}) {
+			asked = append(asked, i)
 		}
-		next++
-	}
-	for i := range clock.Instant(3 * ringRecords) {
-		worker.Append(Record{At: i, Kind: Ended})
-		if i%1000 == 0 {
-			parent.Drain(take)
+		if i == 49 {
+			if n := parent.Unread(); n != 50 {
+				t.Errorf("%d unread, want 50", n)
+			}
+			parent.Drain(func(Record) {})
 		}
 	}
-	if missed := parent.Drain(take); missed != 0 || next != 3*ringRecords {
-		t.Fatalf("%d records, %d missed; want %d and none", next, missed, 3*ringRecords)
+	if diff := cmp.Diff(asked, []int{9, 59}); diff != "" {
+		t.Errorf("asked at (got -, want +):\n%s", diff)
 	}
-	for range ringRecords + 5 {
+}
+
+// What has been read takes no memory.
+func TestGivesMemoryBack(t *testing.T) {
+	parent, f, err := Create(4 * chunk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker, err := Map(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := func() int64 {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Blocks
+	}
+	empty := blocks()
+	for range 2 * chunk {
 		worker.Append(Record{Kind: Ended})
 	}
-	n := 0
-	if missed := parent.Drain(func(Record) { n++ }); n != ringRecords || missed != 5 {
-		t.Errorf("%d records, %d missed; want %d and 5", n, missed, ringRecords)
+	full := blocks()
+	parent.Drain(func(Record) {})
+	if read := blocks(); full-empty < 2*chunk*recordSize/512 || read-empty > (full-empty)/100 {
+		t.Errorf("%d blocks empty, %d full, %d when it was read", empty, full, read)
+	}
+	if err := errors.Join(worker.Close(), parent.Close(), f.Close()); err != nil {
+		t.Error(err)
 	}
 }

@@ -111,7 +111,7 @@ func (h *httpServer) accepted(tcp *net.TCPConn) (*httpConn, error) {
 	c.number = h.conns
 	h.conns++
 	h.open[c] = struct{}{}
-	h.journal.Append(journal.Record{At: h.clock.Now(), Conn: c.number, Kind: journal.Accepted, Peer: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())})
+	h.worker.note(journal.Record{At: h.clock.Now(), Conn: c.number, Kind: journal.Accepted, Peer: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())})
 	return c, nil
 }
 
@@ -205,7 +205,7 @@ func (c *httpConn) note(r journal.Record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r.At, r.Conn = h.clock.Now(), c.number
-	h.journal.Append(r)
+	h.worker.note(r)
 }
 
 // abort ends the connection with a RST, by way of the handler.

@@ -298,7 +298,7 @@ func (l *loop) accept() (bool, error) {
 // begin records an accepted connection.
 func (l *loop) begin(fd int, from netip.AddrPort) *loopConn {
 	c := l.newConn()
-	l.journal.Append(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Accepted, Peer: from})
+	l.note(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Accepted, Peer: from})
 	l.open[int32(fd)] = c
 	if l.member != nil {
 		l.member.Accepted()
@@ -356,7 +356,7 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 		copy(c.buf[:], c.buf[n:c.n])
 		c.n -= n
 		c.requested = true
-		l.journal.Append(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Requested, Attempt: r.Attempt, Identified: r.Identified})
+		l.note(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Requested, Attempt: r.Attempt, Identified: r.Identified})
 		if l.faulty(r) {
 			if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 				return false, fmt.Errorf("worker %d: SO_LINGER: %w", l.cfg.ID, err)
@@ -377,7 +377,7 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 			return false, l.failed(fd, c, journal.EndWriteError, err)
 		}
 		c.requested, c.answered = false, true
-		l.journal.Append(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Answered, Attempt: r.Attempt, Identified: r.Identified})
+		l.note(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Answered, Attempt: r.Attempt, Identified: r.Identified})
 		if closing == wire.Close {
 			return false, l.end(fd, c, journal.EndServed)
 		}
@@ -405,7 +405,7 @@ func (l *loop) failed(fd int, c *loopConn, end journal.End, why error) error {
 	if err := unix.Close(fd); err != nil {
 		return fmt.Errorf("worker %d: close connection: %w", l.cfg.ID, err)
 	}
-	l.journal.Append(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Ended, End: end, Errno: errno})
+	l.note(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Ended, End: end, Errno: errno})
 	if l.member != nil {
 		l.member.Done()
 	}

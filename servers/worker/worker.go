@@ -178,6 +178,13 @@ func farewell(grace time.Duration) time.Duration { return min(250*time.Milliseco
 // crosses it is known of: far more than a round trip on one machine.
 const linger = 20 * time.Millisecond
 
+// note appends to the journal, and asks the parent to read it when it is filling up.
+func (w *worker) note(r journal.Record) {
+	if w.journal.Append(r) {
+		_ = w.say(servers.Event{Event: servers.EventJournal}) // without a parent, the control pipe ends
+	}
+}
+
 func (w *worker) say(e servers.Event) error {
 	b, err := json.Marshal(e)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -77,7 +76,7 @@ func ReadCounters(procNet string) (Counters, error) {
 }
 
 func readCounterFile(counters Counters, path string) error {
-	file, err := os.Open(path)
+	file, err := openProc(path)
 	if err != nil {
 		return err
 	}

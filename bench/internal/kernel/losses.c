@@ -337,6 +337,15 @@ static __always_inline bool has_server(const struct event *e)
 	return is_server(e->destination, e->destination_port) || is_server(e->source, e->source_port);
 }
 
+// waking returns the flags with which an event is put into the ring. Its reader sleeps until the ring is half full, or it
+// is told to read the rest: an event that woke it would disturb what is measured.
+static __always_inline __u64 waking(void)
+{
+	bool half = 2 * bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= bpf_ringbuf_query(&events, BPF_RB_RING_SIZE);
+
+	return half ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
 static __always_inline void report(struct event *e, enum kind kind, const struct sock *sk)
 {
 	e->at = bpf_ktime_get_ns();
@@ -346,7 +355,7 @@ static __always_inline void report(struct event *e, enum kind kind, const struct
 		e->inode = inode_of(sk, e->state);
 	}
 	e->process = process();
-	if (bpf_ringbuf_output(&events, e, sizeof(*e), 0))
+	if (bpf_ringbuf_output(&events, e, sizeof(*e), waking()))
 		__sync_fetch_and_add(&lost, 1);
 }
 

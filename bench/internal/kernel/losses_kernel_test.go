@@ -112,8 +112,9 @@ func recordLosses(o LossTraceOptions, n int, f func() error) ([]LossEvent, error
 func readRest(trace *LossTrace) (events []LossEvent, err error) {
 	done := make(chan error, 1)
 	go func() { done <- trace.Read(func(e LossEvent) { events = append(events, e) }) }()
-	for end := time.Now().Add(10 * time.Second); trace.reader.AvailableBytes() > 0 && time.Now().Before(end); {
-		unix.Poll(nil, 1) // only so that Close does not come before Read
+	for trace.reading.TryLock() { // only so that Close does not come before Read
+		trace.reading.Unlock()
+		unix.Poll(nil, 1)
 	}
 	err = trace.Close()
 	return events, errors.Join(err, <-done)
@@ -768,9 +769,8 @@ func TestKernelLossTraceDrops(t *testing.T) {
 	})
 }
 
-// Close lets a Read in progress deliver everything.
-func TestKernelLossTraceClose(t *testing.T) {
-	const n = 20
+// Nobody is woken to read before the ring is half full.
+func TestKernelLossTraceSleeps(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
 		here, err := networkInode()
@@ -783,7 +783,43 @@ func TestKernelLossTraceClose(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		trace, err := NewLossTrace(LossTraceOptions{Namespaces: []uint32{here}})
+		trace, err := NewLossTrace(LossTraceOptions{Namespaces: []uint32{here}, BufferBytes: os.Getpagesize()})
+		if err != nil {
+			return err
+		}
+		half := os.Getpagesize() / lossRecord / 2
+		read, done := make(chan LossEvent, 2*half), make(chan error, 1)
+		go func() { done <- trace.Read(func(e LossEvent) { read <- e }) }()
+		_, failed := r.refused(half-5, localIPv4, at)
+		unix.Poll(nil, 20) // it would have been woken by now
+		if n := len(read); n > 0 {
+			t.Errorf("%d events were read of %d in a ring with room for %d", n, half-5, 2*half)
+		}
+		_, err = r.refused(10, localIPv4, at)
+		if err = errors.Join(failed, err); err == nil {
+			<-read
+		}
+		return errors.Join(err, trace.Close(), <-done)
+	})
+}
+
+// Close lets a Read in progress deliver everything.
+func TestKernelLossTraceClose(t *testing.T) {
+	needLossTrace(t)
+	n := os.Getpagesize()/lossRecord - 1 // more than half of the room
+	needLossTrace(t)
+	inNetwork(t, func() error {
+		here, err := networkInode()
+		if err != nil {
+			return err
+		}
+		var r rig
+		defer r.Close()
+		_, at, err := r.bound(localIPv4)
+		if err != nil {
+			return err
+		}
+		trace, err := NewLossTrace(LossTraceOptions{Namespaces: []uint32{here}, BufferBytes: os.Getpagesize()})
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,14 +34,15 @@ func ReadMemory(pid int) (m Memory, err error) {
 func ReadPeak(pid int) (int64, error) { return readKilobytes(pid, "status", "VmHWM:") }
 
 func readKilobytes(pid int, file, key string) (int64, error) {
-	f, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), file))
+	path := filepath.Join("/proc", strconv.Itoa(pid), file)
+	f, err := openProc(path)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
 	bytes, err := parseKilobytes(f, key)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", f.Name(), err)
+		return 0, fmt.Errorf("%s: %w", path, err)
 	}
 	return bytes, nil
 }

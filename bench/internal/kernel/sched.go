@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,7 +72,7 @@ func ThreadSchedstats(pid int) (map[int]Sched, error) {
 }
 
 func readSchedstat(path string) (Sched, error) {
-	file, err := os.Open(path)
+	file, err := openProc(path)
 	if err != nil {
 		return Sched{}, err
 	}
@@ -85,11 +86,21 @@ func readSchedstat(path string) (Sched, error) {
 
 // parseSchedstat reads "run delay timeslices", the first two in nanoseconds.
 func parseSchedstat(r io.Reader) (Sched, error) {
-	var run, delay, timeslices int64
-	if _, err := fmt.Fscan(r, &run, &delay, &timeslices); err != nil {
+	text, err := io.ReadAll(r)
+	if err != nil {
 		return Sched{}, err
 	}
-	return Sched{Run: time.Duration(run), Delay: time.Duration(delay), Timeslices: timeslices}, nil
+	fields := strings.Fields(string(text))
+	if len(fields) < 3 {
+		return Sched{}, fmt.Errorf("%d numbers of 3: %w", len(fields), io.ErrUnexpectedEOF)
+	}
+	var numbers [3]int64
+	for i := range numbers {
+		if numbers[i], err = strconv.ParseInt(fields[i], 10, 64); err != nil {
+			return Sched{}, err
+		}
+	}
+	return Sched{Run: time.Duration(numbers[0]), Delay: time.Duration(numbers[1]), Timeslices: numbers[2]}, nil
 }
 
 // ReadPressure returns for how long, since boot, at least one runnable task on the machine was waiting for a CPU: the
@@ -97,7 +108,7 @@ func parseSchedstat(r io.Reader) (Sched, error) {
 // CONFIG_PSI or with psi=0. Source: Documentation/accounting/psi.rst.
 func ReadPressure() (time.Duration, error) {
 	const path = "/proc/pressure/cpu"
-	file, err := os.Open(path)
+	file, err := openProc(path)
 	if err != nil {
 		return 0, absent(err)
 	}
@@ -143,7 +154,7 @@ func parsePressure(r io.Reader) (time.Duration, error) {
 // online. Source: fs/proc/stat.c, show_stat.
 func ReadSteal(cpus []int) (map[int]time.Duration, error) {
 	const path = "/proc/stat"
-	file, err := os.Open(path)
+	file, err := openProc(path)
 	if err != nil {
 		return nil, err
 	}
@@ -250,6 +261,67 @@ func SetAffinity(pid int, cpus []int) error {
 		}
 	}
 	return nil
+}
+
+// A Place is where a thread may run, and the CPU that it is on or was on last.
+type Place struct {
+	Allowed []int
+	Last    int
+}
+
+// Places returns where the threads of process pid are, by their numbers. A thread that ends meanwhile
+// is left out. Sources: sched_getaffinity(2); proc_pid_stat(5), processor.
+func Places(pid int) (map[int]Place, error) {
+	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
+	threads, err := os.ReadDir(tasks)
+	if err != nil {
+		return nil, err
+	}
+	places := map[int]Place{}
+	for _, thread := range threads {
+		number, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", tasks, err)
+		}
+		place, err := placeOf(tasks, number)
+		switch {
+		case errors.Is(err, unix.ESRCH), errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, fmt.Errorf("thread %d: %w", number, err)
+		default:
+			places[number] = place
+		}
+	}
+	return places, nil
+}
+
+func placeOf(tasks string, number int) (p Place, err error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(number, &set); err != nil {
+		return p, err
+	}
+	for cpu := range 8 * int(unsafe.Sizeof(set)) {
+		if set.IsSet(cpu) {
+			p.Allowed = append(p.Allowed, cpu)
+		}
+	}
+	stat, err := os.ReadFile(filepath.Join(tasks, strconv.Itoa(number), "stat"))
+	if err != nil {
+		return p, err
+	}
+	p.Last, err = parseProcessor(string(stat))
+	return p, err
+}
+
+// parseProcessor returns field 39 of a thread's stat. The second is its name in parentheses, which
+// may have anything in it.
+func parseProcessor(stat string) (int, error) {
+	const processor = 39
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:]) // from the third on
+	if len(fields) <= processor-3 {
+		return 0, fmt.Errorf("stat: %d fields: %w", len(fields)+2, io.ErrUnexpectedEOF)
+	}
+	return strconv.Atoi(fields[processor-3])
 }
 
 // SumSteal returns the time that the hypervisor has taken from those CPUs together.

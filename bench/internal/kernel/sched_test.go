@@ -25,6 +25,20 @@ func TestParseSchedstat(t *testing.T) {
 	}
 }
 
+func TestParseProcessor(t *testing.T) {
+	// The name of a thread may have spaces and parentheses in it.
+	const rest = " S 1 1 1 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 5 0 99 1000 200 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 "
+	got, err := parseProcessor("12 (a) b (c) 9)" + rest + "3 0 0 0 0 0\n")
+	if err != nil || got != 3 {
+		t.Errorf("got %d, %v, want 3", got, err)
+	}
+	for _, text := range []string{"", "12 (a)", "12 (a)" + rest, "12 (a)" + rest + "x"} {
+		if _, err := parseProcessor(text); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
+
 func TestParsePressure(t *testing.T) {
 	file, err := os.Open("testdata/linux-6.18/pressure_cpu")
 	if err != nil {
