@@ -166,11 +166,11 @@ func TestKernelDistribution(t *testing.T) {
 	}
 }
 
-// queuesOf checks that the queue of every listener, or of the one that is shared, was looked at.
+// queuesOf checks that the queue of every listener, or of the one that is shared, is known.
 func queuesOf(t *testing.T, what string, tr *results.Trial, shared bool) {
 	t.Helper()
 	q := tr.Queues
-	if q == nil || q.Samples == 0 || q.IntervalNS <= 0 || q.CostNS <= 0 {
+	if q == nil || q.Source != results.QueuesComputed || q.Unplaced != 0 {
 		t.Errorf("%s: queues %+v", what, q)
 		return
 	}
@@ -239,7 +239,8 @@ func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Tr
 	}
 }
 
-// While nobody accepts, the queues grow by one with each attempt.
+// While nobody accepts, the queues grow by one with each attempt: as samples and journals have it, and as
+// the kernel says when it is asked.
 func TestKernelQueues(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -248,34 +249,43 @@ about: Every worker is stopped for 200 ms.
 workers: 4
 load: {rate: 1000/s, duration: 600ms}
 timeline: [{at: 200ms, do: stall, for: 200ms}]
+queue_depth: sampled
 matrix: [{sockets: [shared, reuseport]}]
 trials: 1
 `+lenient)
 	for sockets, list := range trials(run, "sockets") {
 		tr := list[0]
 		queuesOf(t, sockets, tr, sockets == "shared")
-		longest := int64(0) // all queues were longest at once, just before the workers went on
-		for _, l := range tr.Queues.Listeners {
+		longest, sampled := int64(0), int64(0) // all queues were longest at once, just before the workers went on
+		for i, l := range tr.Queues.Listeners {
 			longest += l.Max
+			if l.SampledMax == nil || l.SampledMean == nil || *l.SampledMax > l.Max+2 {
+				t.Errorf("%s: listener %d: sampled %v and %v of %d", sockets, i, l.SampledMax, l.SampledMean, l.Max)
+				continue
+			}
+			sampled += *l.SampledMax
 		}
 		s := tr.Steps[0]
+		if s.Queued == nil {
+			t.Fatalf("%s: nobody asked how many were queued", sockets)
+		}
 		expected := (*s.ReadyNS - *s.StopNS) / s.ResolutionNS // 200
-		// No one that was served had waited for longer than the stall, so no more can have been queued at once. Fewer are seen
-		// where the machine pauses the load, or the look at the queues.
+		// No one that was served had waited for longer than the stall, so no more can have been queued at once. Fewer are
+		// where the machine pauses the load.
 		limit := *s.StallNS/s.ResolutionNS + 2
 		if sockets == "reuseport" {
-			limit += limit / 2 // four queues, not seen at one instant
+			limit += limit / 2 // four queues, which were not longest at one instant: workers go on when they get their CPU
 		}
-		least := expected / 2
-		// One look that lost its CPU is followed by a pause of 50 times as long, which may be the whole stall. A pause of half
-		// of it makes the mean interval, 6 ms otherwise, longer than this.
-		if interval := time.Duration(tr.Queues.IntervalNS); interval > 7*time.Millisecond {
-			t.Logf("%s: looked at the queues every %v only", sockets, interval)
-			least = 0
+		t.Logf("%s: %d queued, %d sampled, %d when the workers went on, %d due while they were stopped", sockets, longest, sampled, *s.Queued, expected)
+		if longest < expected/2 || longest > limit {
+			t.Errorf("%s: %d queued at most; %d attempts were due in the stall, want %d to %d", sockets, longest, expected, expected/2, limit)
 		}
-		t.Logf("%s: %d queued, %d due while the workers were stopped", sockets, longest, expected)
-		if longest < least || longest > limit {
-			t.Errorf("%s: %d queued at most; %d attempts were due in the stall, want %d to %d", sockets, longest, expected, least, limit)
+		// More may come until the workers accept, but nobody leaves before.
+		if *s.Queued > longest+2 || *s.Queued < expected/2 {
+			t.Errorf("%s: the kernel said %d, of at most %d", sockets, *s.Queued, longest)
+		}
+		if first := slices.Max(tr.Series.Queues[0].Longest); first != tr.Queues.Listeners[0].Max {
+			t.Errorf("%s: the longest window has %d, the queue %d", sockets, first, tr.Queues.Listeners[0].Max)
 		}
 	}
 }

@@ -91,7 +91,7 @@ var allowed = map[string][]string{
 	},
 	"bench/internal/watch": {
 		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/netlab", "results",
-		"servers", "servers/clock", "servers/selector",
+		"servers", "servers/clock", "servers/selector", "servers/sys",
 	},
 	"bench/internal/cluster": {
 		"bench/internal/dns", "bench/internal/kernel", "bench/internal/kube",

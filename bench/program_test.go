@@ -133,7 +133,7 @@ func (p *program) gone(t *testing.T) {
 }
 
 // lenient keeps a busy machine from making trials invalid: these tests are about the ledger.
-const lenient = "\nvalidity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1, run_queue: 1}\n"
+const lenient = "\nvalidity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1, run_queue: 1, harness: 1}\n"
 
 // run runs a scenario and returns what it wrote, its standard error, and its exit status.
 func (p *program) run(t *testing.T, yaml string, args ...string) (run *results.Run, stderr string, status int) {

@@ -206,8 +206,8 @@ trials: 1
 			if other := trial.Workers[1]; trial.Residual != 0 || other.Accepted != 0 {
 				t.Errorf("residual %d; worker 1 accepted %d", trial.Residual, other.Accepted)
 			}
-			if trial.Queues != nil {
-				t.Errorf("queues %+v of pods, which nobody looked at", trial.Queues)
+			if q := trial.Queues; q == nil || q.Source != results.QueuesComputed || len(q.Listeners) != 2 || q.Listeners[1].Max != 0 {
+				t.Errorf("queues %+v, want those of two pods, the second one's empty", q)
 			}
 			if !want {
 				if trial.Lost != 0 {

@@ -42,8 +42,11 @@ type Environment struct {
 	Capabilities map[string]string `json:"capabilities"` // probe → "yes" or the reason it is not
 	LoadCPUs     []int             `json:"load_cpus"`
 	ServerCPUs   []int             `json:"server_cpus"`
-	Privileged   bool              `json:"privileged"`        // false: inside a user namespace
-	HAProxy      string            `json:"haproxy,omitempty"` // its version, where a variant's path leads through it
+	// HarnessCPUs are where this program itself runs while the load does; absent in older runs, in
+	// which it ran on any.
+	HarnessCPUs []int  `json:"harness_cpus,omitempty"`
+	Privileged  bool   `json:"privileged"`        // false: inside a user namespace
+	HAProxy     string `json:"haproxy,omitempty"` // its version, where a variant's path leads through it
 }
 
 // Scenario holds the variants of one scenario.
@@ -168,13 +171,17 @@ type Trial struct {
 	StepsLate int       `json:"steps_late,omitempty"`
 	Workers   []Worker  `json:"workers"`
 	Fairness  *Fairness `json:"fairness"` // of the longest-lived generation
-	Queues    *Queues   `json:"queues"`   // null where the kernel does not tell
-	// Series is queues, overflows, migrations and losses over time; null where the kernel does not
-	// tell.
+	Queues    *Queues   `json:"queues"`   // null where nothing tells
+	// Series is queues, overflows, migrations and losses over time; null where nothing tells.
 	Series *Series          `json:"series,omitempty"`
 	Kernel map[string]int64 `json:"kernel"` // counter → change over the trial, in the lab's namespaces
 	CPU    CPU              `json:"cpu"`
 	Memory Memory           `json:"memory"`
+	// Threads is where this program's own threads ran while the load did. Absent in older runs.
+	Threads *Threads `json:"threads,omitempty"`
+	// EarlyReads is how often journals were read while the load ran, because they had become too
+	// large to wait.
+	EarlyReads int64 `json:"early_reads,omitempty"`
 	// Selector is what a selector in eBPF did; null without one.
 	Selector *Selector `json:"selector"`
 	// Occupancy is for how long connections kept a worker, from accept to end; null where a worker
@@ -236,7 +243,10 @@ type Step struct {
 	Do     vocabulary.StepName `json:"do"`
 	Target string              `json:"target"` // what it acted on: "generation 1", "worker 3"
 
-	AtNS     int64  `json:"at_ns"`     // when it began
+	AtNS int64 `json:"at_ns"` // when it began
+	// LateNS is how long after it could have begun: when it was due, or the step before it was done.
+	// Absent in older runs.
+	LateNS   *int64 `json:"late_ns,omitempty"`
 	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready; stopped workers went on
 	StopNS   *int64 `json:"stop_ns"`   // the trigger: the first stop signal was sent
 	ClosedNS *int64 `json:"closed_ns"` // the last old listener was closed
@@ -278,6 +288,11 @@ type Step struct {
 	// Absent in older runs.
 	NeverSent        *int64 `json:"never_sent,omitempty"`
 	ScheduleLagMaxNS int64  `json:"schedule_lag_max_ns"`
+
+	// Queued is how many connections waited in the accept queues of the listeners that the step was
+	// about to close, by the kernel's word (sock_diag) just before the stop signal; of a stall, in
+	// those of the stopped workers just before they went on. Null where it was not asked.
+	Queued *int64 `json:"queued,omitempty"`
 
 	// HalfOpen is what became of connections whose handshakes were held up; null where none were.
 	HalfOpen *HalfOpen `json:"half_open,omitempty"`
@@ -414,19 +429,41 @@ type FairnessWindow struct {
 // FairnessWindowNS is the length of a FairnessWindow.
 const FairnessWindowNS = int64(100 * time.Millisecond)
 
-// Queues is how long the accept queues were while the load ran, as seen from time to time.
+// Queues is how long the accept queues were while the load ran.
 type Queues struct {
-	Samples    int64           `json:"samples"`
-	IntervalNS int64           `json:"interval_ns"` // between two of them, the mean
-	CostNS     int64           `json:"cost_ns"`     // of one, CPU time, the mean
-	Listeners  []ListenerQueue `json:"listeners"`
+	// Source says where Max and Mean of the listeners come from, one of the constants; empty, in
+	// older runs: sampled.
+	Source string `json:"source,omitempty"`
+	// Unplaced is how many connections of the load waited at a listener that is not known, because
+	// no worker accepted them: they are in no figure. Only where the figures are computed.
+	Unplaced int64 `json:"unplaced,omitempty"`
+
+	// Of what was sampled: how often, how far apart on average, and the mean CPU time of one.
+	Samples    int64 `json:"samples,omitempty"`
+	IntervalNS int64 `json:"interval_ns,omitempty"`
+	CostNS     int64 `json:"cost_ns,omitempty"`
+
+	Listeners []ListenerQueue `json:"listeners"`
 }
 
-// ListenerQueue is the accept queue of one listener, in connections.
+// The sources of a queue's length.
+const (
+	// QueuesComputed: each connection of the load waited from when its client had sent its request
+	// until a worker noted that it had accepted it.
+	QueuesComputed = "computed"
+	// QueuesSampled: the kernel was asked (sock_diag), Samples times.
+	QueuesSampled = "sampled"
+)
+
+// ListenerQueue is the accept queue of one listener, in connections. The mean is over time, or over
+// samples.
 type ListenerQueue struct {
 	Worker *int    `json:"worker"` // null: the shared socket
 	Max    int64   `json:"max"`
 	Mean   float64 `json:"mean"`
+	// SampledMax and SampledMean are what was sampled beside what was computed; null without.
+	SampledMax  *int64   `json:"sampled_max,omitempty"`
+	SampledMean *float64 `json:"sampled_mean,omitempty"`
 }
 
 // Series is what happened over time, one value for each window of WindowNS; windows after the last
@@ -435,15 +472,27 @@ type Series struct {
 	FromNS   int64         `json:"from_ns"` // where the first window begins
 	WindowNS int64         `json:"window_ns"`
 	Queues   []QueueSeries `json:"queues"` // of listeners at which anything ever waited
-	// Overflows and Migrations are counted by the kernel, to within a few milliseconds of the
-	// window: connections that a full accept queue refused, and queued or half-open ones that were
-	// moved to another listener.
+	// Overflows and Migrations are of older runs, in which the kernel's counters were read at the
+	// end of each window; null in others.
 	Overflows  []int64 `json:"overflows"`
 	Migrations []int64 `json:"migrations"`
-	Lost       []int64 `json:"lost"` // attempts, by the instant at which they were over
+	// Counted are the kernel's counters between two readings, where they moved: they are read around
+	// the steps, and at the end.
+	Counted []Counted `json:"counted,omitempty"`
+	Lost    []int64   `json:"lost"` // attempts, by the instant at which they were over
 }
 
-// QueueSeries is the longest that one accept queue was seen in each window, in connections.
+// Counted is by how much counters of the kernel moved from one reading to the next.
+type Counted struct {
+	FromNS int64 `json:"from_ns"`
+	ToNS   int64 `json:"to_ns"`
+	// Overflows are connections that a full accept queue refused, Migrations queued or half-open
+	// ones that were moved to another listener.
+	Overflows  int64 `json:"overflows"`
+	Migrations int64 `json:"migrations"`
+}
+
+// QueueSeries is the longest that one accept queue was in each window, in connections.
 type QueueSeries struct {
 	Worker  *int    `json:"worker"` // null: the shared socket
 	First   int     `json:"first"`  // the window of the first value
@@ -464,7 +513,14 @@ type CPU struct {
 	ServersNS *int64 `json:"servers_ns"`
 	// ProxyNS is HAProxy's; null without one.
 	ProxyNS *int64 `json:"proxy_ns,omitempty"`
-	// WatchedNS is the time that what follows is about: while the load ran.
+	// HarnessNS is what this program itself used within WatchedNS, without its children; absent in
+	// older runs. WatchNS is the part of it in which it observed the trial, and StandInNS that in
+	// which it stood in for a system: a supervisor that carries out the steps and, in a cluster, the
+	// control plane, kubelets and DNS server. The rest is bookkeeping.
+	HarnessNS *int64 `json:"harness_ns,omitempty"`
+	WatchNS   *int64 `json:"watch_ns,omitempty"`
+	StandInNS *int64 `json:"stand_in_ns,omitempty"`
+	// WatchedNS is the time that HarnessNS and what follows are about: while the load ran.
 	WatchedNS   *int64 `json:"watched_ns"`
 	StealNS     *int64 `json:"steal_ns"`      // taken from the servers' CPUs by the hypervisor
 	LoadStealNS *int64 `json:"load_steal_ns"` // taken from the load's CPUs
@@ -473,6 +529,14 @@ type CPU struct {
 	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something
 	// that is no worker, at least. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
+}
+
+// Threads is where the threads of a process were allowed to run and where each ran last, as
+// /proc/self/task has it.
+type Threads struct {
+	N       int   `json:"n"`
+	Allowed []int `json:"allowed"` // CPUs, over all threads
+	Ran     []int `json:"ran"`
 }
 
 // Memory is what processes had resident at most (VmHWM), the program's text that they share

@@ -54,10 +54,10 @@ func TestEmbedded(t *testing.T) {
 // defaults is what a file that says only what it must stands for.
 func defaults() Setup {
 	return Setup{
-		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport", Selector: "hash", Stall: "sigstop", Trace: "on",
+		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport", Selector: "hash", Stall: "sigstop", Trace: "on", QueueDepth: "computed",
 		Server:   Server{Kind: "loop", Work: Work{Distribution: "fixed"}, Backlog: 4096},
 		Load:     OpenLoad{Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant", Connections: "new", Timeout: 900 * time.Millisecond},
-		Validity: Validity{LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.3},
+		Validity: Validity{LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.3, Harness: 0.02},
 	}
 }
 
@@ -66,19 +66,19 @@ func TestParse(t *testing.T) {
 	full := least
 	full.About, full.Trials, full.MinValid = "Everything said.", 9, 3
 	full.Setup = Setup{
-		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop", Trace: "on", Search: Search{Precision: 0.1},
+		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop", Trace: "on", QueueDepth: "sampled", Search: Search{Precision: 0.1},
 		Server: Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Backlog: 8, Fault: Fault{Resets: 7}},
 		Load: OpenLoad{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Connections: "mixed", Timeout: time.Second,
 			Retry: Retry{Max: 3, On: "safe+non-idempotent", Backoff: 50 * time.Millisecond, MaxBackoff: time.Second, Jitter: "full", ConnectTimeout: 300 * time.Millisecond, Budget: 10, BudgetRatio: 0.2}},
 		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond}},
-		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1, Steal: 0.125, RunQueue: 1},
+		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1, Steal: 0.125, RunQueue: 1, Harness: 0.25},
 	}
 	full.Matrix = []Block{
-		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 20}, {Key: "workers", Values: []string{"1", "2"}, Line: 21}},
-		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 22}},
+		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 21}, {Key: "workers", Values: []string{"1", "2"}, Line: 22}},
+		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 23}},
 	}
 	full.Baseline = Labels{"load.rate": "1_000/s"}
-	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Soft: true, Line: 26}}
+	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Soft: true, Line: 27}}
 	trials := least
 	trials.Trials, trials.MinValid = 5, 3
 
@@ -117,7 +117,8 @@ server: {kind: http, work: {sleep: 0, burn: 1.5ms, distribution: bimodal, slow: 
 load: {rate: 1_500.5/s, duration: 2m, pace: ramp, from: 10/s, body: 64, processes: 2, connections: mixed, timeout: "1s", retry: {max: 3, on: safe+non-idempotent, backoff: 50ms, max_backoff: 1s, jitter: full, connect_timeout: 300ms, budget: 10, budget_ratio: 0.2}}
 timeline: [{at: 0s, every: 10ms, do: replace}, {at: 1s, do: stall, target: 0, for: 50µs}]
 search: {precision: 0.1}
-validity: {lag_floor: 0ns, step_lag: 1ns, achieved: 1, steal: 0.125, run_queue: 1}
+validity: {lag_floor: 0ns, step_lag: 1ns, achieved: 1, steal: 0.125, run_queue: 1, harness: 0.25}
+queue_depth: sampled
 matrix:
 - stop: [kill, handoff]
   workers: [1, 2]

@@ -84,6 +84,9 @@ type Setup struct {
 	Stall vocabulary.Stall `yaml:"stall"`
 	// Trace is whether the kernel is asked about losses.
 	Trace vocabulary.Switch `yaml:"trace"`
+	// QueueDepth is where the lengths of accept queues come from. With path haproxy they are always sampled: the workers' connections
+	// are the proxy's.
+	QueueDepth vocabulary.QueueDepth `yaml:"queue_depth"`
 	// Server describes the process under test.
 	Server Server `yaml:"server"`
 	// Load is the open-loop load that the scenario drives.
@@ -348,6 +351,9 @@ type Validity struct {
 	// RunQueue is the largest share of a step's window, and of the trial, for which a worker may have to wait
 	// for a CPU that something other than the workers is using, 0 to 1. Default 0.3.
 	RunQueue float64 `yaml:"run_queue"`
+	// Harness is the largest share of the servers' CPU time that this program itself may use while the load runs, 0 to 1; up to
+	// 1 % of one CPU's time is allowed in any case. What it does in place of a control plane does not count. Default 0.02.
+	Harness float64 `yaml:"harness"`
 }
 
 // Block is one product block of a matrix: dotted path → values, in the order of the file.

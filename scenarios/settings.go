@@ -72,6 +72,7 @@ func ownSettings() []strictyaml.Setting {
 		{Path: "stop"},
 		{Path: "stall", Default: string(vocabulary.StallSignal)},
 		{Path: "trace", Default: string(vocabulary.On)},
+		{Path: "queue_depth", Default: string(vocabulary.DepthComputed)},
 		{Path: "server.kind", Default: string(vocabulary.ServerLoop)},
 		{Path: "server.start"},
 		{Path: "server.work.sleep", Max: minute, Default: "0s", Example: "100us"},
@@ -120,6 +121,7 @@ func ownSettings() []strictyaml.Setting {
 		{Path: "validity.achieved", Above: true, Max: 1, Default: "0.99"},
 		{Path: "validity.steal", Max: 1, Default: "0.5"},
 		{Path: "validity.run_queue", Max: 1, Default: "0.3"},
+		{Path: "validity.harness", Max: 1, Default: "0.02"},
 		{Path: "trials", Min: 1, Max: 1000, Default: "8"},
 		{Path: "min_valid", Min: 1, Max: 1000},
 	}

@@ -4,6 +4,7 @@
 package compare
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -288,6 +289,29 @@ func firstOfEach(errs []error) (first []error) {
 	return first
 }
 
+// harnessOn says where the harness ran while the load did.
+func harnessOn(r *results.Run) string {
+	if r.Environment.HarnessCPUs == nil {
+		return "any CPU"
+	}
+	return fmt.Sprintf("CPUs %v", r.Environment.HarnessCPUs)
+}
+
+// queueSources names the sources of the run's queue lengths; "" where there are none.
+func queueSources(r *results.Run) string {
+	seen := map[string]bool{}
+	for _, s := range r.Scenarios {
+		for _, v := range s.Variants {
+			for _, t := range v.Trials {
+				if t.Queues != nil {
+					seen[cmp.Or(t.Queues.Source, results.QueuesSampled)] = true
+				}
+			}
+		}
+	}
+	return strings.Join(slices.Sorted(maps.Keys(seen)), " and ")
+}
+
 // environmentWarnings are differences that may explain a change, and are no reason not to look.
 func environmentWarnings(a, b *results.Run) (warnings []string) {
 	differ := func(what, x, y string) {
@@ -297,6 +321,8 @@ func environmentWarnings(a, b *results.Run) (warnings []string) {
 	}
 	differ("Go", a.Environment.Go, b.Environment.Go)
 	differ("HAProxy", a.Environment.HAProxy, b.Environment.HAProxy)
+	differ("where the harness runs", harnessOn(a), harnessOn(b))
+	differ("where lengths of accept queues come from", queueSources(a), queueSources(b))
 	for _, name := range slices.Sorted(maps.Keys(a.Environment.Sysctls)) {
 		if y, ok := b.Environment.Sysctls[name]; ok {
 			differ("sysctl "+name, a.Environment.Sysctls[name], y)

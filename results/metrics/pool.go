@@ -232,6 +232,17 @@ func switches(t *results.Trial) (float64, bool) {
 	return float64(sum) / float64(accepted), accepted > 0
 }
 
+// cpuShare reads a time while the load ran as a share of one CPU's.
+func cpuShare(of func(*results.CPU) *int64) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (float64, bool) {
+		used, all := of(&t.CPU), t.CPU.WatchedNS
+		if used == nil || all == nil || *all == 0 {
+			return 0, false
+		}
+		return float64(*used) / float64(*all), true
+	}
+}
+
 func queueMax(t *results.Trial) (float64, bool) {
 	if t.Queues == nil {
 		return 0, false

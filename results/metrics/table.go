@@ -415,7 +415,7 @@ var registry = []Metric{
 	},
 	{
 		Name: QueueMax,
-		Doc:  "the most connections seen in one accept queue",
+		Doc:  "the most connections in one accept queue",
 		Unit: unit.Count, Better: Lower, Scale: difference, Threshold: 1, Bench: "queue-max",
 		Pool: queueMax,
 	},
@@ -444,6 +444,28 @@ var registry = []Metric{
 		Doc:  "time of one run of a selector in eBPF",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
 		Bench: "selection-sec", Pool: selection,
+	},
+	{
+		Name: HarnessShare,
+		Doc:  "CPU time of this program itself while the load runs, as a share of one CPU's",
+		Unit: unit.Share, Pool: cpuShare(func(c *results.CPU) *int64 { return c.HarnessNS }),
+	},
+	{
+		Name: WatchShare,
+		Doc:  "the part of harness_cpu_share that observes",
+		Unit: unit.Share, Pool: cpuShare(func(c *results.CPU) *int64 { return c.WatchNS }),
+	},
+	{
+		Name: StandInShare,
+		Doc: "the part of harness_cpu_share that stands in for a supervisor, and for a control " +
+			"plane and a DNS server",
+		Unit: unit.Share, Pool: cpuShare(func(c *results.CPU) *int64 { return c.StandInNS }),
+	},
+	{
+		Name: StepLate,
+		Doc:  "how long after it could have begun a step began",
+		Unit: unit.Nanoseconds, Needs: Steps,
+		Pool: largest(func(s *results.Step) *int64 { return s.LateNS }),
 	},
 	{
 		Name: Load,

@@ -281,20 +281,25 @@ func lastError(l results.Loss) string {
 	return text
 }
 
-// seriesBlock prints the windows of a trial in which something was lost, moved or refused, with the
-// queues and the steps of that time.
+// seriesBlock prints the windows of a trial in which something was lost, with the queues and the
+// steps of that time, and when the kernel counted that connections were refused or moved.
 func seriesBlock(d *document.Document, t *results.Trial) {
 	s := t.Series
 	if s == nil {
 		return
 	}
+	columns := []document.Column{document.Right("from\n[ms]"), document.Right("lost")}
+	byWindow := len(s.Overflows)+len(s.Migrations) > 0 // in older runs
+	if byWindow {
+		columns = append(columns, document.Right("overflows"), document.Right("migrations"))
+	}
+	out := &document.Table{Columns: append(columns, document.Right("longest\nqueue"), document.Left("steps"))}
 	at := func(values []int64, i int) int64 {
 		if i < len(values) {
 			return values[i]
 		}
 		return 0
 	}
-	out := &document.Table{Columns: []document.Column{document.Right("from\n[ms]"), document.Right("lost"), document.Right("overflows"), document.Right("migrations"), document.Right("longest\nqueue"), document.Left("steps")}}
 	for i := range max(len(s.Lost), len(s.Overflows), len(s.Migrations)) {
 		lost, overflows, migrations := at(s.Lost, i), at(s.Overflows, i), at(s.Migrations, i)
 		if lost+overflows+migrations == 0 {
@@ -311,10 +316,22 @@ func seriesBlock(d *document.Document, t *results.Trial) {
 				steps = append(steps, fmt.Sprintf("%d (%s)", n, step.Do))
 			}
 		}
-		out.Add(milliseconds(from), count(lost), count(overflows), count(migrations), count(longest), strings.Join(steps, ", "))
+		cells := []string{milliseconds(from), count(lost)}
+		if byWindow {
+			cells = append(cells, count(overflows), count(migrations))
+		}
+		out.Add(append(cells, count(longest), strings.Join(steps, ", "))...)
 	}
 	if len(out.Rows) > 0 {
 		d.Table(out)
+	}
+	var counted []string
+	for _, c := range s.Counted {
+		counted = append(counted, fmt.Sprintf("%s to %s ms: %s, %s", milliseconds(c.FromNS), milliseconds(c.ToNS),
+			unit.Plural(c.Overflows, "overflow"), unit.Plural(c.Migrations, "migration")))
+	}
+	if len(counted) > 0 {
+		d.Paragraph("By the kernel's counters, read around the steps: " + strings.Join(counted, "; ") + ".")
 	}
 }
 

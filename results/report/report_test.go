@@ -37,6 +37,8 @@ func TestGolden(t *testing.T) {
 		{"finished.md", Markdown, reporttest.FinishedRun()},
 		{"finished.html", HTML, reporttest.FinishedRun()},
 		{"small.json", JSON, reporttest.SmallRun()},
+		{"watched.txt", Text, reporttest.WatchedRun()},
+		{"watched.losses.txt", Losses, reporttest.WatchedRun()},
 		{"interrupted.txt", Text, reporttest.InterruptedRun()},
 		{"interrupted.md", Markdown, reporttest.InterruptedRun()},
 		{"ledger.txt", Ledger, reporttest.FinishedRun()},
@@ -71,7 +73,7 @@ func TestJSONRoundTrip(t *testing.T) {
 func TestTextWidth(t *testing.T) {
 	for name, run := range map[string]*results.Run{
 		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(),
-		"nasty": reporttest.NastyRun(),
+		"nasty": reporttest.NastyRun(), "watched": reporttest.WatchedRun(),
 	} {
 		for format, p := range map[string]printer{
 			"text": Text, "ledger": Ledger, "losses": Losses, "claims": Claims,

@@ -77,7 +77,8 @@ func environment(run *results.Run) []string {
 	}
 	items := []string{
 		fmt.Sprintf("kernel %s, %s, %s", e.Kernel, e.Go, where),
-		fmt.Sprintf("%s (%s): load on %s, servers on %s", unit.Plural(e.CPUs, "CPU"), e.CPUModel, cpuSet(e.LoadCPUs), cpuSet(e.ServerCPUs)),
+		fmt.Sprintf("%s (%s): load on %s, servers on %s%s", unit.Plural(e.CPUs, "CPU"), e.CPUModel, cpuSet(e.LoadCPUs), cpuSet(e.ServerCPUs),
+			harnessPlace(run)),
 		"seed " + strconv.FormatUint(run.Seed, 10),
 	}
 	if run.FinishedAt != nil {
@@ -102,6 +103,44 @@ func environment(run *results.Run) []string {
 		items = append(items, "not available here: "+strings.Join(lacking, ", "))
 	}
 	return items
+}
+
+// harnessPlace says where the harness was to run while the load did, and where its threads had run
+// when it ended; "" of a run in which it ran anywhere.
+func harnessPlace(run *results.Run) string {
+	e := run.Environment
+	if len(e.HarnessCPUs) == 0 {
+		return ""
+	}
+	place := ", the harness on " + cpuSet(e.HarnessCPUs)
+	switch {
+	case e.CPUs == 1:
+		place += " (the only one: they disturb each other)"
+	case slices.Equal(e.HarnessCPUs, e.LoadCPUs):
+		place += " (the load's)"
+	}
+	trials, elsewhere := 0, 0
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			for _, t := range v.Trials {
+				if t.Threads == nil {
+					continue
+				}
+				trials++
+				if slices.ContainsFunc(t.Threads.Ran, func(cpu int) bool { return !slices.Contains(e.HarnessCPUs, cpu) }) {
+					elsewhere++
+				}
+			}
+		}
+	}
+	switch {
+	case trials == 0:
+	case elsewhere == 0:
+		place += ", as read back after each trial"
+	default:
+		place += fmt.Sprintf(", but after %d of %s a thread of it had run elsewhere", elsewhere, unit.Plural(trials, "trial"))
+	}
+	return place
 }
 
 // cpuSet writes CPU numbers as the kernel's lists do: "0-2,5".

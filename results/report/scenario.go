@@ -127,6 +127,10 @@ var (
 		{head: "servers' CPU/attempt", metric: metrics.ServersCPUPerAttempt, interval: true},
 		{head: "context switches/connection", metric: metrics.Switches, interval: true},
 		{head: "eBPF selection", metric: metrics.Selection},
+		{head: "harness' share\nof a CPU", metric: metrics.HarnessShare},
+		{head: "of it\nwatching", metric: metrics.WatchShare},
+		{head: "of it\nstanding in", metric: metrics.StandInShare},
+		{head: "step late", metric: metrics.StepLate},
 	}
 	ratioColumns = []figureColumn{
 		{head: "highest rate", metric: metrics.HighestRate},
@@ -250,8 +254,25 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 	if cost := figureTable(s, measured, costColumns); len(cost.Columns) > 1 {
 		d.Heading(3, "Cost")
 		d.Table(cost)
+		earlyBlock(d, measured)
 	}
 	ratioBlock(d, s, measured)
+}
+
+// earlyBlock says in which trials something was read while the load ran.
+func earlyBlock(d *document.Document, measured []*results.Variant) {
+	trials, early, reads := 0, 0, int64(0)
+	for _, v := range measured {
+		for _, t := range v.ValidTrials() {
+			if trials++; t.EarlyReads > 0 {
+				early, reads = early+1, reads+t.EarlyReads
+			}
+		}
+	}
+	if early > 0 {
+		d.Paragraph(fmt.Sprintf("In %d of %s journals had become too large to wait for the end: they were read %s while the load ran.",
+			early, unit.Plural(trials, "trial"), unit.Plural(reads, "time")))
+	}
 }
 
 // retryBlock adds what trying again hid and cost, where clients did; the other variants stand

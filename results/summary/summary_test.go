@@ -200,7 +200,11 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].ServiceNS = v.Trials[0].ResponseNS
 	v.Trials[0].ResponseNS.Mean, v.Trials[0].ResponseNS.SD = 2, 1
 	v.Trials[0].Fairness = &results.Fairness{}
-	v.Trials[0].CPU = results.CPU{LoadNS: new(int64(1)), ServersNS: new(int64(1))}
+	v.Trials[0].CPU = results.CPU{
+		LoadNS: new(int64(1)), ServersNS: new(int64(1)),
+		WatchedNS: new(int64(1)), HarnessNS: new(int64(1)), WatchNS: new(int64(1)), StandInNS: new(int64(0)),
+	}
+	v.Trials[0].Steps[0].LateNS = new(int64(1))
 	v.Trials[0].Workers = []results.Worker{{Accepted: 1, ContextSwitches: new(int64(1))}}
 	v.Trials[0].Queues = &results.Queues{Samples: 1, Listeners: []results.ListenerQueue{{Max: 1}}}
 	v.Trials[0].Selector = &results.Selector{Runs: 1}

@@ -248,6 +248,22 @@ func (r StallRow) value() Value { return Value{string(r.Name), r.Doc} }
 // Row returns the row of s; the zero row if there is none.
 func (s Stall) Row() StallRow { return rowOf(stalls, s) }
 
+// QueueDepth is where the lengths of accept queues come from.
+type QueueDepth string
+
+// The sources of a queue's length.
+const (
+	DepthComputed QueueDepth = "computed"
+	DepthSampled  QueueDepth = "sampled"
+)
+
+var queueDepths = []Row[QueueDepth]{
+	{DepthComputed, "after the load, from when each connection was established and when a worker " +
+		"accepted it"},
+	{DepthSampled, "the kernel is asked as well, 200 times a second while the load runs, which " +
+		"takes about half a percent of a CPU"},
+}
+
 var traces = []Row[Switch]{
 	{On, "where it may be asked (root, Linux 6.10), the kernel says why each connection was " +
 		"lost; " +

@@ -33,6 +33,7 @@ func Words() []Word {
 		{"stop", values(stopModes)},
 		{"stall", values(stalls)},
 		{"trace", values(traces)},
+		{"queue_depth", values(queueDepths)},
 		{"server.kind", values(serverKinds)},
 		{"server.start", values(starts)},
 		{"server.work.distribution", values(distributions)},

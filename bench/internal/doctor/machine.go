@@ -24,6 +24,9 @@ func probeCPUs() Result {
 	if len(cpus) < 2 {
 		return no(detail, "give the machine or container a second CPU: with one, the load disturbs the servers")
 	}
+	if len(cpus) == 2 {
+		detail += "; with a third, this program would not share the load's"
+	}
 	return yes("%s", detail)
 }
 

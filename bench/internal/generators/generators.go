@@ -150,7 +150,7 @@ func Measure(ctx context.Context, cfg Config) (all []*Generator, rounds int, err
 
 // measureRound measures each generator once more, but those that have failed, in random order: a host may take more of the first's time.
 func measureRound(ctx context.Context, cfg Config, all []*Generator, round int) error {
-	loadCPUs, serverCPUs := plan.SplitCPUs(cfg.CPUs)
+	loadCPUs, _, serverCPUs := plan.SplitCPUs(cfg.CPUs)
 	for _, i := range rand.Perm(len(all)) {
 		e := all[i]
 		if e.Problem != "" {

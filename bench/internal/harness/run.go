@@ -142,6 +142,7 @@ func newRun(p *plan.Plan, cfg RunConfig) *results.Run {
 			CPUs:         len(p.Machine.CPUs),
 			CPUModel:     kernel.CPUModel(),
 			LoadCPUs:     p.LoadCPUs,
+			HarnessCPUs:  p.HarnessCPUs,
 			ServerCPUs:   p.ServerCPUs,
 			Privileged:   netlab.AsRoot(),
 			Capabilities: cfg.Capabilities,

@@ -17,7 +17,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// An Attempt is what is kept of one attempt: 32 bytes, so that ten million take 320 MB.
+// An Attempt is what is kept of one attempt: 32 bytes, and 8 for its wait in an accept queue, so that
+// ten million take 400 MB.
 type Attempt struct {
 	Sent, Done Time
 	Worker     int32  // as the response said, or -1
@@ -112,8 +113,10 @@ type Book struct {
 	masked   *results.Histogram // response times; nil until there is one
 	// via holds, for each attempt, the number of the try that opened its connection. Nil where no
 	// connection is reused: then each opened its own.
-	via    []uint32
-	open   map[connKey]*conn
+	via []uint32
+	// waits holds, for each attempt, when its connection waited to be accepted. Nil behind a proxy.
+	waits  []wait
+	open   map[connKey]conn
 	unread map[uint64]serverEnd // by try: connections on which no request was read
 	// ends holds how connections that may be reused ended, by the try that opened them. Nil where
 	// none is reused.
@@ -133,11 +136,11 @@ type connKey struct {
 }
 
 type conn struct {
-	peer    netip.AddrPort
-	at      clock.Instant // accepted
-	attempt int64         // number of the last request's try, or -1
-	read    bool          // at least one request was read
-	probe   bool          // a kubelet's
+	at       clock.Instant // accepted
+	openedBy int64         // number of the try that opened it; -1: none of the load's
+	attempt  int64         // number of the last request's try, or -1
+	read     bool          // at least one request was read
+	probe    bool          // a kubelet's
 }
 
 // serverEnd is what the servers know of a try.
@@ -165,9 +168,12 @@ func NewBook(l Load) (*Book, error) {
 		schedule: load.NewSchedule(l.Shape),
 		again:    map[uint64]tries{},
 		later:    map[uint64]serverEnd{},
-		open:     map[connKey]*conn{},
+		open:     map[connKey]conn{},
 		unread:   map[uint64]serverEnd{},
 		workers:  map[int]*workerBook{},
+	}
+	if !l.Proxied {
+		b.waits = make([]wait, b.schedule.Len())
 	}
 	if l.Reuses {
 		b.ends = map[uint64]serverEnd{}
@@ -269,6 +275,9 @@ func (b *Book) Sample(s *results.Sample) {
 	if b.load.Tries > 1 {
 		b.sampleTries(i, s)
 	}
+	if b.waits != nil && s.Connected > 0 {
+		b.waits[i].established = ticks(b.time(s.Connected).Sub(b.scheduled(int(i))))
+	}
 	if b.via == nil {
 		return
 	}
@@ -293,8 +302,8 @@ func (b *Book) Record(worker int, r journal.Record) {
 		b.open[key] = b.accepted(w, r)
 		return
 	}
-	c := b.open[key]
-	if c == nil {
+	c, known := b.open[key]
+	if !known {
 		b.unmatched++
 		return
 	}
@@ -306,14 +315,15 @@ func (b *Book) Record(worker int, r journal.Record) {
 	}
 	switch r.Kind {
 	case journal.Requested:
-		b.request(worker, c, r)
+		b.request(worker, &c, r)
+		b.open[key] = c
 	case journal.Answered:
 		w.served++
 		if c.attempt >= 0 {
 			b.note(uint64(c.attempt), serverEnd{Answered, int32(worker)})
 		}
 	case journal.Ended:
-		b.ended(worker, c, r.End)
+		b.ended(worker, &c, r.End)
 		seconds := r.At.Sub(c.at).Seconds()
 		w.occupied, w.occupiedSquares = w.occupied+seconds, w.occupiedSquares+seconds*seconds
 		w.ended++
@@ -322,11 +332,19 @@ func (b *Book) Record(worker int, r journal.Record) {
 }
 
 // accepted counts a connection for its worker, unless a kubelet opened it.
-func (b *Book) accepted(w *workerBook, r journal.Record) *conn {
+func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 	probe := slices.Contains(b.load.Kubelets, r.Peer.Addr())
-	c := &conn{peer: r.Peer, at: r.At, attempt: -1, probe: probe}
+	c := conn{at: r.At, openedBy: -1, attempt: -1, probe: probe}
 	if probe {
 		return c
+	}
+	if try, ok := b.openedBy(r.Peer, r.At); ok && !b.load.Proxied {
+		c.openedBy = int64(try)
+		if n := uint64(len(b.attempts)); try < n*b.load.Tries {
+			i := try % n
+			at := ticks(b.Time(r.At).Sub(b.scheduled(int(i))))
+			b.waits[i].accepted = max(b.waits[i].accepted, at) // the last try's comes last
+		}
 	}
 	w.accepted++
 	w.lastAccept = r.At
@@ -375,28 +393,27 @@ func (b *Book) endConn(worker int, c *conn, read, unread State) {
 	if b.load.Proxied || c.probe {
 		return
 	}
-	i, ok := b.openedBy(c)
 	switch {
-	case !ok:
+	case c.openedBy < 0:
 		b.unmatched++
 	case !c.read:
-		b.unread[i] = serverEnd{unread, int32(worker)}
+		b.unread[uint64(c.openedBy)] = serverEnd{unread, int32(worker)}
 	case b.ends != nil:
-		b.ends[i] = serverEnd{unread, int32(worker)}
+		b.ends[uint64(c.openedBy)] = serverEnd{unread, int32(worker)}
 	}
 }
 
-// openedBy returns the try that opened a connection. Of those that take one source in turn it is
-// the last that was due by then.
-func (b *Book) openedBy(c *conn) (uint64, bool) {
+// openedBy returns the try that opened a connection, by its client's end and when it was accepted.
+// Of those that take one source in turn it is the last that was due by then.
+func (b *Book) openedBy(peer netip.AddrPort, accepted clock.Instant) (uint64, bool) {
 	ports, n := b.load.Ports, uint64(len(b.attempts))
-	first, ok := b.sources.Of(c.peer)
+	first, ok := b.sources.Of(peer)
 	if !ok || ports == 0 || first >= n {
 		return first, ok
 	}
 	turns := sort.Search(len(b.attempts), func(turn int) bool {
 		i := first + uint64(turn+1)*ports
-		return i >= n || b.scheduled(int(i)) > b.Time(c.at)
+		return i >= n || b.scheduled(int(i)) > b.Time(accepted)
 	})
 	return first + uint64(turns)*ports, true
 }
@@ -422,7 +439,7 @@ func (b *Book) close() {
 	}
 	b.closed = true
 	for key, c := range b.open {
-		b.endConn(key.worker, c, ReadDied, UnreadDied)
+		b.endConn(key.worker, &c, ReadDied, UnreadDied)
 	}
 	clear(b.open)
 	for try, end := range b.unread {

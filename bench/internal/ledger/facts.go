@@ -43,9 +43,12 @@ type Worker struct {
 	Generation int  `json:"generation"`
 	Acceptor   bool `json:"acceptor,omitempty"` // it serves nobody and accepts for the others
 	// BindFailed: it could not have its address, and never listened.
-	BindFailed bool  `json:"bind_failed,omitempty"`
-	Ready      *Time `json:"ready,omitempty"`  // it listened
-	Closed     *Time `json:"closed,omitempty"` // its listener was closed
+	BindFailed bool `json:"bind_failed,omitempty"`
+	// Listener is the inode of its own listening socket, which others may have had before; 0: it
+	// shares one.
+	Listener uint64 `json:"listener,omitempty"`
+	Ready    *Time  `json:"ready,omitempty"`  // it listened
+	Closed   *Time  `json:"closed,omitempty"` // its listener was closed
 }
 
 // A Closing is the end of a worker's listener.

@@ -34,6 +34,7 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 	}
 	reasons = append(reasons, loadInvalid(t)...)
 	reasons = append(reasons, machineInvalid(limits, serverCPUs, t)...)
+	reasons = append(reasons, harnessInvalid(limits, t.CPU)...)
 	if n := t.Kernel["TcpExtTCPTimeWaitOverflow"]; n > 0 {
 		invalid("TIME_WAIT overflow: %s skipped it, so stray resets are possible", unit.Plural(n, "connection"))
 	}
@@ -112,6 +113,31 @@ func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []st
 	}
 	look("during the trial", t.CPU.WatchedNS, t.CPU.StealNS, t.CPU.RunQueueDelayNS)
 	return slices.DeleteFunc([]string{steal, queue}, func(reason string) bool { return reason == "" })
+}
+
+// harnessFloor is the share of one CPU's time that the harness may use in any case: 2 % of what
+// servers use that have next to nothing to do would be less than it takes to look at them.
+const harnessFloor = 0.01
+
+// harnessInvalid returns whether observing and bookkeeping took too much of the CPUs while the load
+// ran. What this program does in place of a system is neither.
+func harnessInvalid(v scenarios.Validity, cpu results.CPU) []string {
+	if cpu.HarnessNS == nil || cpu.WatchedNS == nil {
+		return nil
+	}
+	used := *cpu.HarnessNS
+	if cpu.StandInNS != nil {
+		used -= *cpu.StandInNS
+	}
+	of, share, whose := *cpu.WatchedNS, harnessFloor, "one CPU's time"
+	if s := cpu.ServersNS; s != nil && float64(*s)*v.Harness > float64(of)*share {
+		of, share, whose = *s, v.Harness, "the servers' CPU time"
+	}
+	if !over(&used, of, share) {
+		return nil
+	}
+	return []string{fmt.Sprintf("the harness was measured: observing and bookkeeping took %v beside %v of %s, over a share of %v; "+
+		"run fewer workers or attempts, or allow more by validity.harness", Rounded(time.Duration(used)), Rounded(time.Duration(of)), whose, share)}
 }
 
 // over reports whether a part of the whole is more than a share of it. What is not known is not.

@@ -23,7 +23,10 @@ func machineStep(windowMS, steal int64, pressure float64, delay int64) results.S
 
 func TestValidity(t *testing.T) {
 	limits := scenarios.Validity{
-		LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.25,
+		LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.25, Harness: 0.02,
+	}
+	harness := func(used, standIn int64, servers *int64) results.CPU {
+		return results.CPU{WatchedNS: new(1000 * nsMS), HarnessNS: new(used * nsMS), StandInNS: new(standIn * nsMS), ServersNS: servers}
 	}
 	machine := func(windowMS, steal, delay int64) []results.Step {
 		s := machineStep(windowMS, steal, 1, delay)
@@ -52,6 +55,19 @@ func TestValidity(t *testing.T) {
 		{"a window too short to tell", func(t *results.Trial) { t.Steps = machine(20, 60*nsMS, 20*nsMS) }, nil},
 		{"a neighbour in a step", func(t *results.Trial) { t.Steps = machine(100, 0, 30*nsMS) },
 			[]string{"the workers waited 30ms of 100ms for a CPU that something else was using in the window of step 1 (replace), over a share of 0.25"}},
+		{"the harness, beside busy servers", func(t *results.Trial) { t.CPU = harness(32, 1, new(1500*nsMS)) },
+			[]string{"the harness was measured: observing and bookkeeping took 31ms beside 1.5s of the servers' CPU time, over a share of 0.02; " +
+				"run fewer workers or attempts, or allow more by validity.harness"}},
+		{"what it may use", func(t *results.Trial) { t.CPU = harness(29, 0, new(1500*nsMS)) }, nil},
+		{"what it may use beside idle servers", func(t *results.Trial) { t.CPU = harness(9, 0, new(10*nsMS)) }, nil},
+		{"the harness, beside idle servers", func(t *results.Trial) { t.CPU = harness(12, 1, new(10*nsMS)) },
+			[]string{"the harness was measured: observing and bookkeeping took 11ms beside 1s of one CPU's time, over a share of 0.01; " +
+				"run fewer workers or attempts, or allow more by validity.harness"}},
+		{"the harness, beside servers whose time is not known", func(t *results.Trial) { t.CPU = harness(12, 1, nil) },
+			[]string{"the harness was measured: observing and bookkeeping took 11ms beside 1s of one CPU's time, over a share of 0.01; " +
+				"run fewer workers or attempts, or allow more by validity.harness"}},
+		{"what stands in for a system", func(t *results.Trial) { t.CPU = harness(500, 495, new(10*nsMS)) }, nil},
+		{"an older run", func(t *results.Trial) { t.CPU = results.CPU{WatchedNS: new(nsMS), ServersNS: new(nsMS)} }, nil},
 		{"the whole trial", func(t *results.Trial) {
 			t.CPU = results.CPU{WatchedNS: new(1000 * nsMS), StealNS: new(2500 * nsMS), RunQueueDelayNS: new(400 * nsMS)}
 		}, []string{

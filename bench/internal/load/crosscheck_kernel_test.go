@@ -109,7 +109,7 @@ func TestKernelPacketCapture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loadCPUs, serverCPUs := plan.SplitCPUs(cpus)
+	loadCPUs, _, serverCPUs := plan.SplitCPUs(cpus)
 	for _, tt := range []struct {
 		network     vocabulary.Network
 		connections vocabulary.Connections

@@ -47,8 +47,7 @@ type Lab struct {
 	pids    *os.File // the PID namespace
 	hosts   []*Host  // all of them, to close
 	servers *Host
-	clients *Host       // the servers' host in a loopback lab
-	cpus    unix.CPUSet // of the thread, to restore
+	clients *Host // the servers' host in a loopback lab
 
 	nodes []*node // of a cluster
 	pods  map[netip.Addr]*Pod
@@ -114,9 +113,6 @@ func (l *Lab) call(f func() error) error {
 }
 
 func (l *Lab) setup(ctx context.Context, o Options) error {
-	if err := unix.SchedGetaffinity(0, &l.cpus); err != nil {
-		return fmt.Errorf("sched_getaffinity: %w", err)
-	}
 	// Children inherit it. The default of 50 µs would be half of a typical service time, and is
 	// added to every wait of the schedule (prctl(2), PR_SET_TIMERSLACK).
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
@@ -249,14 +245,17 @@ func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
 	cmd.SysProcAttr = attr
 	return l.Do(h, func() (err error) {
 		if len(cpus) > 0 {
-			var set unix.CPUSet
+			var before, set unix.CPUSet
+			if err := unix.SchedGetaffinity(0, &before); err != nil {
+				return fmt.Errorf("sched_getaffinity: %w", err)
+			}
 			for _, c := range cpus {
 				set.Set(c)
 			}
 			if err := unix.SchedSetaffinity(0, &set); err != nil {
 				return fmt.Errorf("CPUs %v: %w", cpus, err)
 			}
-			defer func() { err = errors.Join(err, unix.SchedSetaffinity(0, &l.cpus)) }()
+			defer func() { err = errors.Join(err, unix.SchedSetaffinity(0, &before)) }()
 		}
 		return cmd.Start()
 	})

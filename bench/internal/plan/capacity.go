@@ -40,7 +40,7 @@ func (v *Variant) NeedsCapacity() bool { return v.Load == nil && v.Skipped == ""
 // timeline have the same servers, and get the same rate.
 func (v *Variant) ServersKey() string {
 	s := v.setup
-	s.Sockets, s.Accept, s.Selector, s.Canary, s.Stop, s.Stall, s.Trace = "", "", "", 0, "", "", ""
+	s.Sockets, s.Accept, s.Selector, s.Canary, s.Stop, s.Stall, s.Trace, s.QueueDepth = "", "", "", 0, "", "", "", ""
 	s.Timeline, s.Validity = nil, scenarios.Validity{}
 	s.HAProxy, s.Server.Fault = scenarios.HAProxy{}, scenarios.Fault{}
 	s.Server.Start, s.Server.Cold = "", 0

@@ -9,14 +9,18 @@ type Machine struct {
 	Missing map[string]string
 }
 
-// SplitCPUs gives a quarter of the CPUs, at least one, to the load and the rest to the servers. A
-// single CPU is shared, and the run says so.
-func SplitCPUs(cpus []int) (load, servers []int) {
-	if len(cpus) == 1 {
-		return cpus, cpus
-	}
+// SplitCPUs gives a quarter of the CPUs, at least one, to the load, the next one to the harness, and
+// the rest to the servers. With two CPUs the harness shares the load's, which notices when it is
+// disturbed: its schedule lags. A single CPU is everybody's, and the run says so.
+func SplitCPUs(cpus []int) (load, harness, servers []int) {
 	n := max(1, len(cpus)/4)
-	return cpus[:n], cpus[n:]
+	switch len(cpus) {
+	case 1:
+		return cpus, cpus, cpus
+	case 2:
+		return cpus[:1], cpus[:1], cpus[1:]
+	}
+	return cpus[:n], cpus[n : n+1], cpus[n+1:]
 }
 
 // describeCPUs writes a list of CPUs as the kernel does: 0-3,8.

@@ -20,11 +20,12 @@ import (
 // A Plan is everything a run will do, decided before it begins: a pure function of scenarios, seed
 // and machine.
 type Plan struct {
-	Seed       uint64
-	Machine    Machine
-	LoadCPUs   []int
-	ServerCPUs []int
-	Scenarios  []*Scenario
+	Seed        uint64
+	Machine     Machine
+	LoadCPUs    []int
+	HarnessCPUs []int // of this program itself, while the load runs
+	ServerCPUs  []int
+	Scenarios   []*Scenario
 }
 
 // A Scenario is a scenario's variants and the order of their trials.
@@ -84,7 +85,7 @@ func New(all []*scenarios.Scenario, seed uint64, m Machine, o Options) (*Plan, e
 		return nil, fmt.Errorf("plan: no CPU is usable")
 	}
 	p := &Plan{Seed: seed, Machine: m}
-	p.LoadCPUs, p.ServerCPUs = SplitCPUs(m.CPUs)
+	p.LoadCPUs, p.HarnessCPUs, p.ServerCPUs = SplitCPUs(m.CPUs)
 	for _, s := range all {
 		sp, err := planScenario(s, seed, m, o)
 		if err != nil {

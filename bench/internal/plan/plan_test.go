@@ -266,15 +266,29 @@ func TestPlanSameNodeSharing(t *testing.T) {
 }
 
 func TestSplitCPUs(t *testing.T) {
-	for _, tt := range []struct{ n, load int }{{1, 1}, {2, 1}, {4, 1}, {8, 2}, {64, 16}} {
-		var cpus []int
-		for i := range tt.n {
-			cpus = append(cpus, i)
-		}
-		load, servers := SplitCPUs(cpus)
-		if len(load) != tt.load || (tt.n > 1 && len(load)+len(servers) != tt.n) {
-			t.Errorf("%d CPUs: %v and %v", tt.n, load, servers)
-		}
+	for _, tt := range []struct {
+		cpus                   string
+		n                      int
+		load, harness, servers string
+	}{
+		{"one", 1, "0", "0", "0"},
+		{"two", 2, "0", "0", "1"},
+		{"three", 3, "0", "1", "2"},
+		{"four", 4, "0", "1", "2-3"},
+		{"eight", 8, "0-1", "2", "3-7"},
+		{"64", 64, "0-15", "16", "17-63"},
+	} {
+		t.Run(tt.cpus, func(t *testing.T) {
+			var cpus []int
+			for i := range tt.n {
+				cpus = append(cpus, i)
+			}
+			load, harness, servers := SplitCPUs(cpus)
+			got := [3]string{describeCPUs(load), describeCPUs(harness), describeCPUs(servers)}
+			if want := [3]string{tt.load, tt.harness, tt.servers}; got != want {
+				t.Errorf("load, harness, servers on %q, want %q", got, want)
+			}
+		})
 	}
 }
 

@@ -34,9 +34,11 @@ type Variant struct {
 	Steps   []PlannedStep       // before the load ends, in order
 	Sysctls []Sysctl            // set in the lab before anything listens
 	Trace   bool                // the kernel is asked about losses
-	Fault   Fault
-	HAProxy *HAProxy // nil: none stands in front
-	Cluster *Cluster // nil: the workers are in no pods
+	// SampleQueues: the kernel is asked for the lengths of accept queues while the load runs.
+	SampleQueues bool
+	Fault        Fault
+	HAProxy      *HAProxy // nil: none stands in front
+	Cluster      *Cluster // nil: the workers are in no pods
 
 	Duration time.Duration // of the load
 	Timeout  time.Duration // of an attempt
@@ -96,7 +98,7 @@ const maxAttempts = 10_000_000
 // newVariant resolves a variant. timeline is what steps returns for its scenario.
 func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*Variant, error) {
 	s := v.Setup
-	_, serverCPUs := SplitCPUs(machine.CPUs)
+	_, _, serverCPUs := SplitCPUs(machine.CPUs)
 	if s.WorkersPerCPU > 0 {
 		if s.Workers = s.WorkersPerCPU * len(serverCPUs); s.Workers > maxWorkers {
 			return nil, fmt.Errorf("workers_per_cpu %d makes %d workers on %d CPUs; at most %d",
@@ -108,7 +110,8 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 		Network: s.Network, Family: s.Family, Path: s.Path, Servers: serversConfig(s, serverCPUs),
 		Start: s.Server.Start, Stop: s.Stop, Stall: s.Stall,
 		Steps: before(s.Load.Duration, timeline), Sysctls: sysctls(s),
-		Trace: s.Trace == vocabulary.On,
+		Trace:        s.Trace == vocabulary.On,
+		SampleQueues: s.QueueDepth == vocabulary.DepthSampled || s.Path == vocabulary.PathHAProxy,
 		Fault: Fault{
 			HalfOpen: s.Server.Fault.HalfOpen, DroppedSYNs: s.Server.Fault.DroppedSYNs,
 			RejectedSYNs: s.Server.Fault.RejectedSYNs, TimeWait: s.Server.Fault.TimeWait,
@@ -171,10 +174,11 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 	}
 	addresses := netlab.AddressesOf(p.Network, p.Family)
 	p.Load = loads(p.setup, addresses, p.machine)
-	attempts := uint64(p.Load[0].Shape.Expected()) * p.Load[0].Retry.Tries()
-	if _, err := load.NewSources(addresses.Sources, attempts); err != nil {
+	tries := uint64(p.Load[0].Shape.Expected()) * p.Load[0].Retry.Tries()
+	if _, err := load.NewSources(addresses.Sources, tries); err != nil {
 		return nil, err
 	}
+	p.Servers.Requests = tries
 	return &p, nil
 }
 
@@ -197,7 +201,7 @@ const ratePerProcess = 8000
 func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []load.Config {
 	n := s.Load.Processes
 	if n == 0 {
-		cpus, _ := SplitCPUs(machine.CPUs)
+		cpus, _, _ := SplitCPUs(machine.CPUs)
 		n = min(int(math.Ceil(s.Load.Rate.PerSecond/ratePerProcess)), len(cpus))
 	}
 	var all []load.Config

@@ -11,6 +11,7 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/watch"
 	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
 )
 
 // loadLimit is how long the load may take beyond its duration and the last attempt's timeout.
@@ -32,7 +33,10 @@ func (s *stage) observe(c *cleanup) (err error) {
 	}
 	o := watch.MachineOptions{
 		Clock: s.clock, LoadCPUs: s.plan.LoadCPUs, ServerCPUs: s.plan.ServerCPUs,
-		Workers: s.group.Workers, Parked: s.group.Parked,
+		Workers: s.group.Workers, Parked: s.group.Parked, Meter: &s.meter,
+	}
+	if s.cluster == nil { // each pod has counters of its own
+		o.Counters = s.counters
 	}
 	if s.proxy != nil {
 		o.ProxyPID = s.proxy.PID()
@@ -40,21 +44,40 @@ func (s *stage) observe(c *cleanup) (err error) {
 	for _, p := range s.loads {
 		o.LoadPIDs = append(o.LoadPIDs, p.PID())
 	}
-	if s.machine, err = watch.StartMachine(o); err != nil {
+	if s.machine, err = watch.NewMachine(o); err != nil {
 		return err
 	}
-	c.add(func() error { s.machine.Stop(); return nil })
 	s.seen.atStart = s.scheds()
-	s.queues = watch.StartQueues(watch.QueueOptions{
-		Clock: s.clock, Do: s.onServers, IPv6: s.servers.Address.Addr().Is6(), Counters: s.counters,
-		Duration: s.variant.Duration,
-	})
-	c.add(func() error { s.queues.Stop(); return nil })
+	if s.cluster == nil { // pods have networks of their own, too
+		s.queues = watch.NewQueues(watch.QueueOptions{
+			Clock: s.clock, Do: s.onServers, IPv6: s.servers.Address.Addr().Is6(), Meter: &s.meter,
+			Window: s.window(), Windows: maxWindows,
+		})
+		c.add(func() error { s.queues.Stop(); return nil })
+		s.line.queues = s.queues
+	}
 	return nil
 }
 
-// drive runs load and timeline beside each other, and stops the observers when both have ended.
-func (s *stage) drive(ctx context.Context) error {
+// The series of a trial has windows of at least leastWindow, about aboutWindows of them, and never
+// more than maxWindows.
+const (
+	leastWindow  = 50 * time.Millisecond
+	aboutWindows = 200
+	maxWindows   = 2 * aboutWindows
+)
+
+// window returns the length of the windows of the trial's series.
+func (s *stage) window() time.Duration { return max(leastWindow, s.variant.Duration/aboutWindows) }
+
+// drive runs load and timeline beside each other. From the first attempt to the last this process
+// sleeps, but for the steps and a few looks at the machine, and stays on CPUs of its own.
+func (s *stage) drive(ctx context.Context) (err error) {
+	back, err := s.settle()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, back()) }()
 	begin := s.clock.Now().Add(lead)
 	s.book.Start(begin)
 	for _, p := range s.loads {
@@ -73,6 +96,7 @@ func (s *stage) drive(ctx context.Context) error {
 
 	steps := make(chan error, 1)
 	go func() { steps <- s.line.run(ctx, begin) }()
+	endWatch := s.watch(ctx, begin)
 	loadErr := s.consume(ctx)
 	limit.Stop()
 	if loadErr != nil {
@@ -81,15 +105,36 @@ func (s *stage) drive(ctx context.Context) error {
 	if err := <-steps; err != nil && loadErr == nil {
 		s.problem("%v", err)
 	}
+	endWatch()
 	if loadErr != nil {
 		return loadErr
 	}
 	if interrupted.Err() != nil { // while a step was under way: what it would have cost is not known
 		return context.Cause(interrupted)
 	}
-	s.machine.Stop()
-	s.queues.Stop()
 	return nil
+}
+
+// watch lets the observers watch the load, until what it returns is called.
+func (s *stage) watch(ctx context.Context, begin clock.Instant) (end func()) {
+	if s.variant.SampleQueues {
+		s.queues.Sample(begin)
+	}
+	var steps []time.Duration
+	for _, step := range s.variant.Steps {
+		steps = append(steps, step.At)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.machine.Watch(ctx, begin, s.variant.Duration, steps)
+	}()
+	return func() {
+		cancel()
+		<-done
+		s.queues.Stop()
+	}
 }
 
 // consume reads the samples of every load process until the last, and waits for the processes.
@@ -158,7 +203,7 @@ func (s *stage) counters() (kernel.Counters, error) {
 		}
 	}
 	for _, h := range s.lab.Hosts() {
-		c, err := countersOf(s.lab, h)
+		c, err := s.countersOf(h)
 		if err != nil {
 			return nil, err
 		}
@@ -167,8 +212,13 @@ func (s *stage) counters() (kernel.Counters, error) {
 	return sum, nil
 }
 
-func countersOf(lab *netlab.Lab, h *netlab.Host) (kernel.Counters, error) {
-	c, err := kernel.CountersIn(func(f func() error) error { return lab.Do(h, f) })
+func (s *stage) countersOf(h *netlab.Host) (kernel.Counters, error) {
+	c, err := kernel.CountersIn(func(f func() error) error {
+		return s.lab.Do(h, func() error { // on the lab's thread
+			_, err := s.meter.Do(f)
+			return err
+		})
+	})
 	if err != nil {
 		return nil, fmt.Errorf("counters of %s: %w", h.Name, err)
 	}

@@ -97,7 +97,7 @@ func (t *timeline) rebindBehindProxy(ctx context.Context, s *step, next *servers
 	}
 	next.Workers[index] = w
 	s.started, s.stopped = append(s.started, w), append(s.stopped, old)
-	signal, closed, err := t.stop(ctx, []*servers.Worker{old}, t.variant.Stop)
+	signal, closed, err := t.stop(ctx, s, []*servers.Worker{old}, t.variant.Stop)
 	if !drain {
 		trigger = signal
 	}

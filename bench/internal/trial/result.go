@@ -9,10 +9,10 @@ import (
 
 	"reuseport-bench/bench/internal/cluster"
 	"reuseport-bench/bench/internal/ledger"
-	"reuseport-bench/bench/internal/watch"
 	"reuseport-bench/results"
 	"reuseport-bench/results/stats"
 	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/clock"
 )
 
 // result returns the judged trial as it is stored, with everything that only the machine can say.
@@ -36,6 +36,7 @@ func (s *stage) result(a *ledger.Account) *results.Trial {
 	}
 	s.addQueues(a, r)
 	r.CPU = s.cpu(r.Workers)
+	r.Threads, r.EarlyReads = s.seen.threads, int64(s.group.EarlyReads())
 	r.Occupancy = s.occupancy(a, r)
 	r.InvalidReasons = append(s.problems, ledger.Invalid(s.variant.Validity, len(s.plan.ServerCPUs), r)...)
 	r.Valid = len(r.InvalidReasons) == 0
@@ -56,6 +57,7 @@ func (s *stage) recording(a *ledger.Account) *ledger.Recording {
 func (s *stage) step(a *ledger.Account, k int) results.Step {
 	done := s.line.steps[k]
 	r := a.Step(k)
+	r.LateNS, r.Queued = new(int64(done.late)), done.queued
 	if done.Do.Kind().Starts && len(done.stopped) == 0 {
 		r.StopNS = nil // it stopped no worker
 	}
@@ -171,23 +173,77 @@ func (s *stage) workers() []results.Worker {
 	return out
 }
 
-// addQueues adds the accept queues as they were seen, and the trial over time; each worker's
-// longest queue is added to the worker too.
+// addQueues adds the accept queues, and the trial over time; each worker's longest queue is added to
+// the worker too.
 func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
-	shared, workers := s.group.Listener(), s.group.Workers()
-	if r.Queues = s.queues.Result(shared, workers); r.Queues != nil {
-		for _, l := range r.Queues.Listeners {
-			for i := range r.Workers {
-				if l.Worker != nil && r.Workers[i].ID == *l.Worker {
-					r.Workers[i].QueueMax = &l.Max
-				}
+	series := &results.Series{
+		WindowNS: int64(s.window()), Lost: a.LostOverTime(0, s.window(), maxWindows),
+		Counted: s.machine.Counted(s.seen.before, func(i clock.Instant) int64 { return int64(s.book.Time(i)) }),
+	}
+	queues := &results.Queues{}
+	add := func(worker *int, q results.ListenerQueue, longest []int64) {
+		q.Worker = worker
+		queues.Listeners = append(queues.Listeners, q)
+		if first := slices.IndexFunc(longest, func(n int64) bool { return n > 0 }); first >= 0 {
+			series.Queues = append(series.Queues, results.QueueSeries{Worker: worker, First: first, Longest: longest[first:]})
+		}
+	}
+	if s.proxy == nil {
+		queues.Source = results.QueuesComputed
+		s.addComputed(a, queues, add)
+	} else {
+		queues.Source = results.QueuesSampled
+		s.addSampled(add)
+	}
+	n, interval, cost := s.queues.Samples()
+	queues.Samples, queues.IntervalNS, queues.CostNS = n, int64(interval), int64(cost)
+	if len(queues.Listeners) == 0 {
+		return // nobody says
+	}
+	r.Queues, r.Series = queues, series
+	for _, l := range queues.Listeners {
+		for i := range r.Workers {
+			if l.Worker != nil && r.Workers[i].ID == *l.Worker {
+				r.Workers[i].QueueMax = &l.Max
 			}
 		}
 	}
-	if r.Series = s.queues.Series(shared, workers, s.seen.before); r.Series != nil {
-		from := s.book.Time(s.queues.Began())
-		r.Series.FromNS = int64(from)
-		r.Series.Lost = a.LostOverTime(from, time.Duration(r.Series.WindowNS), 2*watch.MaxWindows)
+}
+
+// addComputed adds the queues as samples and journals tell of them, with what was sampled beside.
+func (s *stage) addComputed(
+	a *ledger.Account, queues *results.Queues, add func(*int, results.ListenerQueue, []int64),
+) {
+	listeners := map[int]uint64{}
+	for _, w := range s.group.Workers() {
+		listeners[w.ID] = w.Listener()
+	}
+	all, unplaced := a.Queues(s.window(), maxWindows)
+	queues.Unplaced = unplaced
+	for _, q := range all {
+		l, listener, worker := results.ListenerQueue{Max: q.Max, Mean: q.Mean}, s.group.Listener(), (*int)(nil)
+		if q.Worker >= 0 {
+			listener, worker = listeners[q.Worker], &q.Worker
+		}
+		if sampled := s.queues.Of(listener); sampled != nil {
+			l.SampledMax, l.SampledMean = &sampled.Max, &sampled.Mean
+		}
+		add(worker, l, q.Longest)
+	}
+}
+
+// addSampled adds the queues as the kernel told of them.
+func (s *stage) addSampled(add func(*int, results.ListenerQueue, []int64)) {
+	added := map[uint64]bool{} // a socket that is passed on is its first worker's
+	one := func(worker *int, listener uint64) {
+		if q := s.queues.Of(listener); q != nil && !added[listener] {
+			added[listener] = true
+			add(worker, results.ListenerQueue{Max: q.Max, Mean: q.Mean}, q.Longest)
+		}
+	}
+	one(nil, s.group.Listener())
+	for _, w := range s.group.Workers() {
+		one(&w.ID, w.Listener())
 	}
 }
 
@@ -203,6 +259,13 @@ func (s *stage) cpu(workers []results.Worker) results.CPU {
 		use.ProxyNS = new(int64(s.seen.proxyCPU))
 	}
 	s.machine.Trial(&use)
+	if use.HarnessNS != nil {
+		rest := *use.HarnessNS - *use.WatchNS
+		use.StandInNS = new(min(rest, int64(s.line.used))) // the last step may have gone on for longer
+		if s.cluster != nil {                              // whose parts are goroutines of this process
+			use.StandInNS = &rest
+		}
+	}
 	return use
 }
 

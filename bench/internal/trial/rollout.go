@@ -101,7 +101,7 @@ func (r *rollout) delete(w *servers.Worker) {
 	r.pending++
 	go func() {
 		var o outcome
-		o.trigger, o.closed, o.err = r.stop(r.ctx, []*servers.Worker{w}, r.variant.Stop)
+		o.trigger, o.closed, o.err = r.stop(r.ctx, r.step, []*servers.Worker{w}, r.variant.Stop)
 		r.outcomes <- o
 	}()
 }

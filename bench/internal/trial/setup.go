@@ -53,7 +53,8 @@ type stage struct {
 	confined   bool          // the workers are on the servers' CPUs
 
 	machine  *watch.Machine
-	queues   *watch.Queues
+	queues   *watch.Queues // nil in a cluster, or where the kernel does not tell
+	meter    watch.Meter   // of what observing costs
 	selector *watch.Selector
 	losses   *watch.Losses // nil: the kernel is not to be asked
 	seen     seen
@@ -71,6 +72,7 @@ type seen struct {
 	loadCPU, proxyCPU time.Duration
 	sampleFlushes     int64 // early ones
 	memory            results.Memory
+	threads           *results.Threads // of the harness; nil: not known
 }
 
 func (s *stage) problem(format string, args ...any) {
@@ -250,7 +252,7 @@ func (s *stage) startWorkers(ctx context.Context) error {
 			return err
 		}
 	}
-	s.line = &timeline{variant: s.variant, group: s.group, cluster: s.cluster, clock: s.clock, current: first}
+	s.line = &timeline{variant: s.variant, group: s.group, cluster: s.cluster, clock: s.clock, meter: &s.meter, current: first}
 	return nil
 }
 

@@ -114,7 +114,7 @@ func (s *stage) facts() *ledger.Facts {
 	for _, w := range s.group.Workers() {
 		workers[w.PID()] = w.ID
 		f.Workers = append(f.Workers, ledger.Worker{
-			ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor, BindFailed: w.BindError() != 0,
+			ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor, BindFailed: w.BindError() != 0, Listener: w.Listener(),
 			Ready: s.book.Maybe(w.ReadyAt()), Closed: s.book.Maybe(w.Closing().To),
 		})
 	}

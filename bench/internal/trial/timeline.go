@@ -1,17 +1,20 @@
 package trial
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/cluster"
 	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/bench/internal/watch"
 	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
@@ -22,6 +25,8 @@ type step struct {
 	plan.PlannedStep
 	what    string // it acted on: "generation 1", "worker 3"
 	at      clock.Instant
+	late    time.Duration // it began after it could have
+	queued  *int64        // connections waited at the listeners it was about to close; nil: not known
 	ready   clock.Instant // the last new worker was ready, or stopped ones went on; 0: neither
 	trigger clock.Instant // just before the first signal; for a step that sends none, before the new worker was started
 	began   clock.Instant // a rollout started its first pod; 0: it is none
@@ -51,8 +56,11 @@ type timeline struct {
 	clock   *clock.Clock
 	proxy   *haproxy.Process // nil without one
 	cluster *cluster.Cluster // nil without a Service
-	holder  *holder          // nil: no handshake is held up
-	parking *parking         // nil: a step starts the processes of its workers itself
+	queues  *watch.Queues    // nil: nobody reads accept queues
+	meter   *watch.Meter
+	used    time.Duration // of the CPUs, by this process to carry out steps
+	holder  *holder       // nil: no handshake is held up
+	parking *parking      // nil: a step starts the processes of its workers itself
 	current *servers.Generation
 	steps   []*step       // that were carried out
 	end     clock.Instant // of the load
@@ -66,12 +74,17 @@ var errTooLate = errors.New("the load has ended")
 // stops at the first that fails.
 func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 	t.end = begin.Add(t.variant.Duration)
+	done := begin // the step before
 	for i, f := range t.variant.Steps {
-		if err := t.clock.SleepUntil(ctx, begin.Add(f.At)); err != nil {
+		due := max(begin.Add(f.At), done)
+		if err := t.clock.SleepUntil(ctx, due); err != nil {
 			return err
 		}
 		s := &step{PlannedStep: f, at: t.clock.Now()}
-		err := t.carryOut(ctx, s)
+		s.late = s.at.Sub(due)
+		used, err := t.meter.Beside(func() error { return t.carryOut(ctx, s) })
+		t.used += used
+		done = t.clock.Now()
 		if errors.Is(err, errTooLate) {
 			t.late = len(t.variant.Steps) - i
 			// What it had done by then has its consequences all the same.
@@ -86,7 +99,9 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 			return fmt.Errorf("step %d (%s at %v): %w", i, f.Do, f.At, err)
 		}
 		t.steps = append(t.steps, s)
-		if err := t.parking.fill(); err != nil {
+		used, err = t.meter.Beside(t.parking.fill)
+		t.used += used
+		if err != nil {
 			return fmt.Errorf("after step %d: %w", i, err)
 		}
 	}
@@ -141,7 +156,7 @@ func (t *timeline) replace(ctx context.Context, s *step) error {
 	}
 	s.stopped, s.started = t.current.Workers, next.Workers
 	t.current, s.ready = next, next.Ready
-	s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.variant.Stop)
+	s.trigger, s.closed, err = t.stop(ctx, s, s.stopped, t.variant.Stop)
 	return err
 }
 
@@ -159,7 +174,7 @@ func (t *timeline) rebind(ctx context.Context, s *step) error {
 	t.current = next
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if s.trigger, s.closed, err = t.stop(ctx, s.stopped, t.variant.Stop); errors.Is(err, errTooLate) {
+	if s.trigger, s.closed, err = t.stop(ctx, s, s.stopped, t.variant.Stop); errors.Is(err, errTooLate) {
 		cancel() // nobody will make room for them
 	}
 	awaitErr := t.group.Await(ctx, next)
@@ -199,7 +214,7 @@ func (t *timeline) roll(ctx context.Context, s *step) error {
 		}
 		s.ready, next.Workers[i] = w.ReadyAt(), w
 		s.started, s.stopped = append(s.started, w), append(s.stopped, old)
-		trigger, closed, err := t.stop(ctx, []*servers.Worker{old}, t.variant.Stop)
+		trigger, closed, err := t.stop(ctx, s, []*servers.Worker{old}, t.variant.Stop)
 		if i == 0 {
 			s.trigger = trigger
 		}
@@ -295,7 +310,7 @@ func (t *timeline) remove(ctx context.Context, s *step) error {
 	}
 	s.stopped, s.endpoints = []*servers.Worker{w}, t.endpoints()
 	t.current.Workers = slices.Delete(slices.Clone(t.current.Workers), index, index+1)
-	s.trigger, s.closed, err = t.stop(ctx, s.stopped, mode)
+	s.trigger, s.closed, err = t.stop(ctx, s, s.stopped, mode)
 	return err
 }
 
@@ -306,7 +321,7 @@ func (t *timeline) crash(ctx context.Context, s *step) error {
 		return err
 	}
 	s.stopped = []*servers.Worker{w}
-	s.trigger, s.closed, err = t.stop(ctx, s.stopped, vocabulary.StopKill)
+	s.trigger, s.closed, err = t.stop(ctx, s, s.stopped, vocabulary.StopKill)
 	if err != nil {
 		return err
 	}
@@ -347,6 +362,7 @@ func (t *timeline) stall(ctx context.Context, s *step) error {
 		return err
 	}
 	interrupted := t.clock.SleepUntil(ctx, s.trigger.Add(s.For))
+	t.readQueues(s, workers)
 	if err := servers.Signal(workers, unix.SIGCONT); err != nil {
 		return err
 	}
@@ -366,8 +382,26 @@ func (t *timeline) hold(ctx context.Context, s *step) error {
 	return err
 }
 
-// stop stops workers, or deletes their pods, and lets go what is held up.
-func (t *timeline) stop(ctx context.Context, workers []*servers.Worker,
+// readQueues adds to a step how many connections wait at the workers' listeners.
+func (t *timeline) readQueues(s *step, workers []*servers.Worker) {
+	queued := t.queues.Read()
+	seen := map[uint64]bool{}
+	for _, w := range workers {
+		listener := cmp.Or(w.Listener(), t.group.Listener())
+		n, known := queued[listener]
+		if !known || seen[listener] {
+			continue
+		}
+		seen[listener] = true
+		if s.queued == nil {
+			s.queued = new(int64)
+		}
+		*s.queued += int64(n)
+	}
+}
+
+// stop stops workers of a step, or deletes their pods, and lets go what is held up.
+func (t *timeline) stop(ctx context.Context, s *step, workers []*servers.Worker,
 	way vocabulary.StopMode) (trigger, closed clock.Instant, err error) {
 	if t.holder != nil && t.holder.current != nil {
 		t.holder.letGo()
@@ -375,6 +409,7 @@ func (t *timeline) stop(ctx context.Context, workers []*servers.Worker,
 	if t.clock.Now() >= t.end {
 		return 0, 0, errTooLate
 	}
+	t.readQueues(s, workers)
 	if t.cluster != nil && way != vocabulary.StopKill {
 		return t.cluster.Delete(ctx, workers)
 	}

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,14 +12,19 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/sys"
 )
 
 const (
-	// watchInterval is the time between two looks at the machine.
-	watchInterval = 20 * time.Millisecond
-	// watchShare bounds what looking costs: a look that took long is followed by a pause this many times
+	// lookEvery is how far apart two looks at the machine are at most.
+	lookEvery = 100 * time.Millisecond
+	// lookBefore is how long before a step the machine is looked at, so that the look does not delay it.
+	lookBefore = 5 * time.Millisecond
+	// lookApart is how far apart two looks are at least.
+	lookApart = 20 * time.Millisecond
+	// lookShare bounds what looking costs: a look that took long is followed by a pause this many times
 	// as long.
-	watchShare = 50
+	lookShare = 100
 	// maxWatched bounds the processes whose scheduler statistics are read. With more of them alive the run-queue
 	// delay is not known: a part of them cannot tell a neighbour from the rest.
 	maxWatched = 64
@@ -35,20 +41,23 @@ type MachineOptions struct {
 	LoadPIDs             []int
 	// ProxyPID is the process that belongs to the servers besides the workers; 0: there is none.
 	ProxyPID int
+	// Counters reads the kernel's counters of the lab. Nil: they are not to be read.
+	Counters func() (kernel.Counters, error)
+	// Meter adds up what observing costs; Counters must count itself.
+	Meter *Meter
 }
 
-// A Machine watches what else the machine does while the load runs: a short series of readings, so
-// that each step's window has its own figures.
+// A Machine watches what else the machine does while the load runs, and what this program does: a
+// short series of readings, so that each step's window has its own figures.
 type Machine struct {
 	MachineOptions
 	loadPeaks []int64 // resident bytes, as last read; 0: could not be
 
-	stop, done chan struct{}
-	series     []reading                                // one at the start, one at the end, and those between
-	zero       reading                                  // as the kernel counts: since boot
-	scheds     map[*servers.Worker]map[int]kernel.Sched // as last read, by worker and thread
-	asleep     map[*servers.Worker]bool                 // was parked when it was last read
-	proxyRun   time.Duration
+	series   []reading                                // one at the start, one at the end, and those between
+	zero     reading                                  // as the kernel counts: since boot
+	scheds   map[*servers.Worker]map[int]kernel.Sched // as last read, by worker and thread
+	asleep   map[*servers.Worker]bool                 // was parked when it was last read
+	proxyRun time.Duration
 	// What the kernel says; false from the first reading on that failed.
 	hasSteal, hasPressure, hasDelay bool
 }
@@ -56,64 +65,94 @@ type Machine struct {
 // reading is what had happened between the start and an instant.
 type reading struct {
 	at               clock.Instant
-	steal, loadSteal time.Duration // taken from the servers' and the load's CPUs; in ticks of usually 10 ms
-	stalled          time.Duration // some task on the machine was waiting for a CPU
-	delayed          time.Duration // some worker was, see foreignDelay
+	steal, loadSteal time.Duration   // taken from the servers' and the load's CPUs; in ticks of usually 10 ms
+	stalled          time.Duration   // some task on the machine was waiting for a CPU
+	delayed          time.Duration   // some worker was, see foreignDelay
+	harness, watch   time.Duration   // this process used of the CPUs, and of that its observers
+	counters         kernel.Counters // as they were then; nil: not read
 }
 
-// StartMachine takes the first reading; from then on a goroutine takes them, until Stop.
-func StartMachine(o MachineOptions) (*Machine, error) {
+// NewMachine finds out what can be read. Watch reads.
+func NewMachine(o MachineOptions) (*Machine, error) {
 	u := &Machine{
 		MachineOptions: o, hasSteal: true, hasPressure: true, hasDelay: true,
 		scheds: map[*servers.Worker]map[int]kernel.Sched{}, asleep: map[*servers.Worker]bool{},
 		loadPeaks: make([]int64, len(o.LoadPIDs)),
 	}
-	if err := u.read(); err != nil {
+	if err := u.read(false); err != nil {
 		return nil, fmt.Errorf("what else the machine does: %w", err)
 	}
-	u.stop, u.done = make(chan struct{}), make(chan struct{})
-	go u.watch()
 	return u, nil
 }
 
-func (u *Machine) watch() {
-	defer close(u.done)
-	timer := time.NewTimer(watchInterval)
-	defer timer.Stop()
-	for {
-		stopped := false
-		select {
-		case <-u.stop:
-			stopped = true
-		case <-timer.C:
+// A look is a reading that is to be taken.
+type look struct {
+	at       time.Duration // from the first scheduled attempt
+	counters bool          // the kernel's counters are read, too
+}
+
+// looks returns when the machine is looked at while a load of that duration runs: at its start and
+// end, before each step, at the end of each step's window, and otherwise as rarely as lookEvery.
+func looks(duration time.Duration, steps []time.Duration) []look {
+	wanted := []look{}
+	for _, at := range steps {
+		wanted = append(wanted, look{at - lookBefore, true}, look{at + watchWindow, true})
+	}
+	slices.SortStableFunc(wanted, func(a, b look) int { return cmp.Compare(a.at, b.at) })
+	all := []look{{0, false}}
+	for _, l := range wanted {
+		last := &all[len(all)-1]
+		switch {
+		case l.at-last.at < lookApart:
+			last.counters = true
+		case l.at <= duration-lookApart:
+			all = append(spread(all, l.at), l)
 		}
+	}
+	return append(spread(all, duration), look{duration, true})
+}
+
+// spread adds what it takes to look every lookEvery between the last of all and an instant.
+func spread(all []look, until time.Duration) []look {
+	last := all[len(all)-1].at
+	pieces := (until - last + lookEvery - 1) / lookEvery
+	for i := range max(0, pieces-1) {
+		all = append(all, look{last + (until-last)*(i+1)/pieces, false})
+	}
+	return all
+}
+
+// Watch reads from the first scheduled attempt to the end of the load, and around steps that are due
+// at those times. It returns when the last reading is taken, which the end of the context brings
+// forward.
+func (u *Machine) Watch(ctx context.Context, begin clock.Instant, duration time.Duration, steps []time.Duration) {
+	u.series = u.series[:0]
+	counters, pause := false, begin
+	plan := looks(duration, steps)
+	for i, l := range plan {
+		at, last := begin.Add(l.at), i == len(plan)-1
+		counters = counters || l.counters
+		if !last && at < pause {
+			continue
+		}
+		stopped := u.Clock.SleepUntil(ctx, at) != nil
 		began := u.Clock.Now()
-		_ = u.read() // what could not be read is not known from there on
+		// What could not be read is not known from there on.
+		_, _ = u.Meter.Do(func() error { return u.read(counters || stopped) })
 		if stopped {
 			return
 		}
-		timer.Reset(max(watchInterval, watchShare*u.Clock.Now().Sub(began)))
+		counters, pause = false, began.Add((lookShare+1)*u.Clock.Now().Sub(began))
 	}
 }
 
-// Stop takes the last reading. It is safe twice.
-func (u *Machine) Stop() {
-	if u.stop == nil {
-		return
-	}
-	close(u.stop)
-	<-u.done
-	u.stop = nil
-}
-
-// read appends a reading. What the kernel does not offer is no error; any error ends that figure.
-func (u *Machine) read() error {
-	r := reading{at: u.Clock.Now()}
-	var stealErr, loadErr, pressureErr error
+// read appends a reading, of the kernel's counters too or not. What the kernel does not offer is no
+// error; any error ends that figure.
+func (u *Machine) read(counters bool) error {
+	r := reading{at: u.Clock.Now(), harness: sys.ProcessCPU(), watch: u.Meter.Spent()}
+	var stealErr, pressureErr error
 	if u.hasSteal {
-		r.steal, stealErr = kernel.SumSteal(u.ServerCPUs)
-		r.loadSteal, loadErr = kernel.SumSteal(u.LoadCPUs)
-		stealErr = errors.Join(stealErr, loadErr)
+		r.steal, r.loadSteal, stealErr = u.steals()
 		u.hasSteal = stealErr == nil
 	}
 	if u.hasPressure {
@@ -127,6 +166,9 @@ func (u *Machine) read() error {
 	r.loadSteal -= u.zero.loadSteal
 	r.stalled -= u.zero.stalled
 	delayErr := u.readDelay(&r)
+	if counters && u.Counters != nil {
+		r.counters, _ = u.Counters() // without, the next reading tells more
+	}
 	for i, pid := range u.LoadPIDs {
 		if peak, err := kernel.ReadPeak(pid); err == nil { // it exits when it has sent its last sample
 			u.loadPeaks[i] = peak
@@ -139,6 +181,18 @@ func (u *Machine) read() error {
 		}
 	}
 	return nil
+}
+
+// steals returns what the hypervisor has taken from the servers' and the load's CPUs since boot.
+func (u *Machine) steals() (servers, load time.Duration, err error) {
+	each, err := kernel.ReadSteal(slices.Concat(u.ServerCPUs, u.LoadCPUs))
+	for _, cpu := range u.ServerCPUs {
+		servers += each[cpu]
+	}
+	for _, cpu := range u.LoadCPUs {
+		load += each[cpu]
+	}
+	return servers, load, err
 }
 
 // readDelay adds to the reading for how long other programs kept a worker waiting since the last
@@ -235,10 +289,7 @@ func foreignDelay(each []kernel.Sched) time.Duration {
 // have happened evenly. An instant before the first reading or after the last stands for that one.
 func (u *Machine) between(from, to clock.Instant) reading {
 	a, b := u.until(from), u.until(to)
-	return reading{
-		at: b.at, steal: b.steal - a.steal, loadSteal: b.loadSteal - a.loadSteal,
-		stalled: b.stalled - a.stalled, delayed: b.delayed - a.delayed,
-	}
+	return reading{at: b.at, steal: b.steal - a.steal, stalled: b.stalled - a.stalled, delayed: b.delayed - a.delayed}
 }
 
 func (u *Machine) until(at clock.Instant) reading {
@@ -252,7 +303,7 @@ func (u *Machine) until(at clock.Instant) reading {
 	a, b := u.series[n-1], u.series[n]
 	share := float64(at-a.at) / float64(b.at-a.at)
 	mix := func(x, y time.Duration) time.Duration { return x + time.Duration(share*float64(y-x)) }
-	return reading{at, mix(a.steal, b.steal), mix(a.loadSteal, b.loadSteal), mix(a.stalled, b.stalled), mix(a.delayed, b.delayed)}
+	return reading{at: at, steal: mix(a.steal, b.steal), stalled: mix(a.stalled, b.stalled), delayed: mix(a.delayed, b.delayed)}
 }
 
 // Step fills in what the machine did in a step's window, which ends at the next trigger, the end of
@@ -289,6 +340,32 @@ func (u *Machine) Trial(c *results.CPU) {
 	c.LoadStealNS = known(u.hasSteal, int64(last.loadSteal))
 	c.Pressure = known(u.hasPressure, min(1, float64(last.stalled)/float64(watched)))
 	c.RunQueueDelayNS = known(u.hasDelay, int64(last.delayed))
+	c.HarnessNS = known(true, int64(last.harness-first.harness))
+	c.WatchNS = known(true, int64(last.watch-first.watch))
+}
+
+// Counted returns where the counters of full queues and of migrations moved, from one reading to the
+// next. before is what they were at the start; at places an instant in the trial.
+func (u *Machine) Counted(before kernel.Counters, at func(clock.Instant) int64) (all []results.Counted) {
+	if len(u.series) == 0 {
+		return nil
+	}
+	from := u.series[0].at
+	for _, r := range u.series {
+		if r.counters == nil {
+			continue
+		}
+		moved := r.counters.Since(before)
+		c := results.Counted{
+			FromNS: at(from), ToNS: at(r.at), Overflows: moved["TcpExtListenOverflows"],
+			Migrations: moved["TcpExtTCPMigrateReqSuccess"],
+		}
+		if c.Overflows != 0 || c.Migrations != 0 {
+			all = append(all, c)
+		}
+		from, before = r.at, r.counters
+	}
+	return all
 }
 
 // known returns a pointer to v, or nil where it is not known.

@@ -60,11 +60,12 @@ func TestKernelMachineOfParked(t *testing.T) {
 	if err := errors.Join(group.Park(0), group.AwaitParked(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	u, err := StartMachine(MachineOptions{Clock: clk, Workers: group.Workers, Parked: group.Parked})
+	u, err := NewMachine(MachineOptions{
+		Clock: clk, Workers: group.Workers, Parked: group.Parked, Meter: &Meter{},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.Stop() // so that nothing else reads
 	if !u.hasDelay {
 		testkit.Skip(t, "the kernel keeps no scheduler statistics")
 	}

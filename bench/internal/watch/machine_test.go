@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -88,24 +89,83 @@ func machineStep(windowMS, steal int64, pressure float64, delay int64) results.S
 
 func number(n int64) *int64 { return &n }
 
-// The last reading comes with Stop, so that the whole trial is covered.
-func TestMachineStops(t *testing.T) {
+// The machine is looked at at the start, at the end, around each step, and at least ten times a
+// second.
+func TestLooks(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name     string
+		duration time.Duration
+		steps    []time.Duration
+		want     []look
+	}{
+		{"nothing happens", 240 * ms, nil, []look{{0, false}, {80 * ms, false}, {160 * ms, false}, {240 * ms, true}}},
+		{"shorter than a look", 10 * ms, nil, []look{{0, false}, {10 * ms, true}}},
+		{"a step", 350 * ms, []time.Duration{105 * ms}, []look{
+			{0, false}, {100 * ms, true}, {168333333, false}, {236666666, false}, {305 * ms, true}, {350 * ms, true},
+		}},
+		{"a step at once and one at the end", 100 * ms, []time.Duration{0, 99 * ms}, []look{{0, true}, {100 * ms, true}}},
+		{"windows that touch", 500 * ms, []time.Duration{100 * ms, 300 * ms}, []look{
+			{0, false}, {95 * ms, true}, {195 * ms, false}, {295 * ms, true},
+			{363333333, false}, {431666666, false}, {500 * ms, true},
+		}},
+		{"many steps", 100 * ms, []time.Duration{30 * ms, 40 * ms, 50 * ms, 60 * ms}, []look{
+			{0, false}, {25 * ms, true}, {45 * ms, true}, {100 * ms, true},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(looks(tt.duration, tt.steps), tt.want, cmp.AllowUnexported(look{})); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}
+
+// A watch begins and ends with a reading, also one that is ended early, and says what it cost.
+func TestMachineWatches(t *testing.T) {
 	clock, err := clock.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	none := func() []*servers.Worker { return nil }
-	u, err := StartMachine(MachineOptions{Clock: clock, Workers: none, Parked: none})
+	reads := 0
+	u, err := NewMachine(MachineOptions{
+		Clock: clock, Workers: none, Parked: none, Meter: &Meter{},
+		Counters: func() (kernel.Counters, error) {
+			reads++
+			return kernel.Counters{"TcpExtListenOverflows": int64(10 * reads)}, nil
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := clock.Now()
-	u.Stop()
-	u.Stop()
-	if last := u.series[len(u.series)-1].at; len(u.series) < 2 || last < before {
-		t.Errorf("%d readings, the last at %d; want one after %d", len(u.series), last, before)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for name, ctx := range map[string]context.Context{"to its end": t.Context(), "ended early": ended} {
+		reads = 0
+		before := clock.Now()
+		u.Watch(ctx, before, 60*time.Millisecond, []time.Duration{30 * time.Millisecond})
+		last := u.series[len(u.series)-1].at
+		if name == "to its end" && (len(u.series) < 2 || last < before.Add(60*time.Millisecond)) {
+			t.Errorf("%s: %d readings, the last %v after the start", name, len(u.series), last.Sub(before))
+		}
+		if !slices.IsSortedFunc(u.series, func(a, b reading) int { return int(a.at - b.at) }) {
+			t.Errorf("%s: the readings are not in order", name)
+		}
+		moved := int64(0)
+		for _, c := range u.Counted(kernel.Counters{"TcpExtListenOverflows": 5}, func(i clockInstant) int64 { return int64(i) }) {
+			moved += c.Overflows
+		}
+		if want := int64(10*reads - 5); reads == 0 || moved != want {
+			t.Errorf("%s: %d overflows in %d readings, want %d", name, moved, reads, want)
+		}
 	}
-	if !slices.IsSortedFunc(u.series, func(a, b reading) int { return int(a.at - b.at) }) {
-		t.Error("the readings are not in order")
+	var use results.CPU
+	u.Watch(t.Context(), clock.Now(), 60*time.Millisecond, []time.Duration{30 * time.Millisecond})
+	u.Trial(&use)
+	if use.HarnessNS == nil || *use.WatchNS <= 0 || *use.WatchedNS < int64(60*time.Millisecond) {
+		t.Errorf("%+v", use)
 	}
 }
+
+type clockInstant = clock.Instant // the test has a variable of that name

@@ -1,71 +1,66 @@
 package watch
 
 import (
-	"runtime"
-	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/kernel"
-	"reuseport-bench/results"
-	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 )
 
-// queueInterval is the time between two looks at the accept queues: 200 a second, unless looking takes more than
-// 1/watchShare of the time.
-const queueInterval = 5 * time.Millisecond
+const (
+	// queueInterval is the time between two samples of the accept queues: 200 a second, unless sampling takes
+	// more than 1/queueShare of the time.
+	queueInterval = 5 * time.Millisecond
+	queueShare    = 50
+)
 
 // QueueOptions say what Queues watches.
 type QueueOptions struct {
 	Clock *clock.Clock
 	// Do runs a function in the servers' network namespace.
-	Do   func(func() error) error
-	IPv6 bool
-	// Counters reads the kernel's counters of the lab. Nil: they are not to be read.
-	Counters func() (kernel.Counters, error)
-	Duration time.Duration // of the load
+	Do    func(func() error) error
+	IPv6  bool
+	Meter *Meter // adds up what reading costs
+	// Window is the length of the windows of the series, and Windows how many there are at most.
+	Window  time.Duration
+	Windows int
 }
 
-// Queues watches how long the accept queues are while the load runs. A look is a system call or two
-// of the harness's own thread, for all listeners at once; the workers take no part in it.
+// Queues reads how long the accept queues on the servers' host are, when it is told to, or all the
+// time. A reading is a system call or two of the harness's own thread, for all listeners at once; the
+// workers take no part in it. A Queues that is nil reads nothing.
 type Queues struct {
-	clock *clock.Clock
-	watch *kernel.QueueWatch // nil: the kernel offers none, and nothing is known
+	QueueOptions
 
-	// window is the length of the windows of depths and moved, which follow each other from began
-	// on.
-	window   time.Duration
-	depths   map[uint64][]int64 // the longest seen, by listener and window
-	moved    []kernel.Counters  // as they were at the end of each
-	counters func() (kernel.Counters, error)
+	mu      sync.Mutex
+	watch   *kernel.QueueWatch
+	reading []kernel.Queue
 
-	stop, done chan struct{}
-	seen       map[uint64]*queueSeen // by the listener's inode
-	samples    int64
-	cost       time.Duration
+	stop, done chan struct{} // nil: it does not sample
 	began      clock.Instant
-	watched    time.Duration
+	sampled    map[uint64]*QueueSamples // by the listener's inode
+	n          int64
+	cost       time.Duration
+	interval   time.Duration // the mean; valid once stopped
 }
 
-// queueSeen is what was seen of one queue.
-type queueSeen struct {
-	samples, sum, largest int64
+// QueueSamples is what was sampled of one queue, in connections.
+type QueueSamples struct {
+	Max  int64
+	Mean float64 // over samples
+	// Longest is the most in each window, from the start of the series.
+	Longest []int64
+
+	n, sum int64
 }
 
-// A series has windows of at least seriesWindow, and about MaxWindows; at most twice as many.
-const (
-	seriesWindow = 50 * time.Millisecond
-	MaxWindows   = 200
-)
-
-// StartQueues watches the servers' host until Stop. What the kernel does not offer stays unknown.
-func StartQueues(o QueueOptions) *Queues {
-	q := &Queues{
-		clock: o.Clock, counters: o.Counters,
-		window: max(seriesWindow, o.Duration/MaxWindows), depths: map[uint64][]int64{},
-	}
+// NewQueues prepares reading; the caller ends it with Stop. Where the kernel does not offer it, it
+// returns nil.
+func NewQueues(o QueueOptions) *Queues {
+	q := &Queues{QueueOptions: o, sampled: map[uint64]*QueueSamples{}}
 	family := unix.AF_INET
 	if o.IPv6 {
 		family = unix.AF_INET6
@@ -75,172 +70,134 @@ func StartQueues(o QueueOptions) *Queues {
 		return err
 	})
 	if err != nil {
-		return q
+		return nil
 	}
-	q.seen = map[uint64]*queueSeen{}
-	q.stop, q.done = make(chan struct{}), make(chan struct{})
-	q.began = q.clock.Now()
-	go q.run()
 	return q
 }
 
-// Began returns when the first window began.
-func (q *Queues) Began() clock.Instant { return q.began }
+// Read returns how many connections wait at each listener, by its inode; nil: the kernel did not say.
+func (q *Queues) Read() map[uint64]int {
+	if q == nil {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if _, err := q.read(); err != nil {
+		return nil
+	}
+	queued := map[uint64]int{}
+	for _, one := range q.reading {
+		queued[one.Inode] = one.Queued
+	}
+	return queued
+}
 
-func (q *Queues) run() {
+// read fills in reading, and returns the CPU time it took. The caller holds the lock.
+func (q *Queues) read() (took time.Duration, err error) {
+	return q.Meter.Do(func() (err error) {
+		q.reading, err = q.watch.Read(q.reading[:0])
+		return err
+	})
+}
+
+// Sample reads again and again until Stop. The windows of the series follow each other from begin on.
+func (q *Queues) Sample(begin clock.Instant) {
+	if q == nil {
+		return
+	}
+	q.began = begin
+	q.stop, q.done = make(chan struct{}), make(chan struct{})
+	go q.sample()
+}
+
+func (q *Queues) sample() {
 	defer close(q.done)
-	// The thread's own time: what it takes of the machine, not for how long the machine had other things to do.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all []kernel.Queue
+	started := q.Clock.Now()
+	defer func() { q.interval = q.Clock.Now().Sub(started) / time.Duration(max(q.n, 1)) }()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-q.stop:
-			if q.counters != nil { // of the last window, which has not ended
-				if c, err := q.counters(); err == nil {
-					q.moved = append(q.moved, c)
-				}
-			}
 			return
 		case <-timer.C:
 		}
-		began := threadCPU()
-		var err error
-		if all, err = q.watch.Read(all[:0]); err != nil {
+		took, err := q.take()
+		if err != nil {
 			return // what there is so far stands
 		}
-		for _, one := range all {
-			s := q.seen[one.Inode]
-			if s == nil {
-				s = &queueSeen{}
-				q.seen[one.Inode] = s
-			}
-			s.samples++
-			s.sum += int64(one.Queued)
-			s.largest = max(s.largest, int64(one.Queued))
-			q.note(one)
-		}
-		q.count()
-		took := threadCPU() - began
-		q.samples++
+		q.n++
 		q.cost += took
-		timer.Reset(max(queueInterval, watchShare*took) - took)
+		timer.Reset(max(queueInterval, queueShare*took) - took)
 	}
 }
 
-// note takes a queue into the series.
-func (q *Queues) note(one kernel.Queue) {
-	window := int(q.clock.Now().Sub(q.began) / q.window)
-	if one.Queued == 0 || window >= 2*MaxWindows {
+// take adds a sample of every queue, and returns the CPU time it took.
+func (q *Queues) take() (took time.Duration, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if took, err = q.read(); err != nil {
+		return took, err
+	}
+	window := -1
+	if since := q.Clock.Now().Sub(q.began); since >= 0 {
+		window = int(since / q.Window)
+	}
+	for _, one := range q.reading {
+		s := q.sampled[one.Inode]
+		if s == nil {
+			s = &QueueSamples{}
+			q.sampled[one.Inode] = s
+		}
+		s.add(int64(one.Queued), window, q.Windows)
+	}
+	return took, nil
+}
+
+func (s *QueueSamples) add(queued int64, window, windows int) {
+	s.n++
+	s.sum += queued
+	s.Max, s.Mean = max(s.Max, queued), float64(s.sum)/float64(s.n)
+	if queued == 0 || window < 0 || window >= windows {
 		return
 	}
-	depths := q.depths[one.Inode]
-	for len(depths) <= window {
-		depths = append(depths, 0)
+	for len(s.Longest) <= window {
+		s.Longest = append(s.Longest, 0)
 	}
-	depths[window] = max(depths[window], int64(one.Queued))
-	q.depths[one.Inode] = depths
+	s.Longest[window] = max(s.Longest[window], queued)
 }
 
-// count reads the counters when a window has ended.
-func (q *Queues) count() {
-	for q.counters != nil && int(q.clock.Now().Sub(q.began)/q.window) > len(q.moved) && len(q.moved) < 2*MaxWindows {
-		c, err := q.counters()
-		if err != nil {
-			q.counters = nil // what there is so far stands
-			return
-		}
-		q.moved = append(q.moved, c)
-	}
-}
-
-// Series returns the queues and the counters over time; nil where nothing was seen. before is what
-// the counters were at the beginning.
-func (q *Queues) Series(shared uint64, workers []*servers.Worker, before kernel.Counters) *results.Series {
-	if q.samples == 0 {
-		return nil
-	}
-	s := &results.Series{WindowNS: int64(q.window)}
-	listed := map[uint64]bool{}
-	add := func(worker *int, inode uint64) {
-		if d := q.depths[inode]; len(d) > 0 && !listed[inode] {
-			listed[inode] = true
-			first := slices.IndexFunc(d, func(n int64) bool { return n > 0 })
-			s.Queues = append(s.Queues, results.QueueSeries{Worker: worker, First: first, Longest: d[first:]})
-		}
-	}
-	if shared != 0 {
-		add(nil, shared)
-	}
-	for _, w := range workers {
-		if inode := w.Listener(); inode != 0 {
-			add(&w.ID, inode)
-		}
-	}
-	for _, c := range q.moved {
-		s.Overflows = append(s.Overflows, c["TcpExtListenOverflows"]-before["TcpExtListenOverflows"])
-		s.Migrations = append(s.Migrations, c["TcpExtTCPMigrateReqSuccess"]-before["TcpExtTCPMigrateReqSuccess"])
-		before = c
-	}
-	s.Overflows, s.Migrations = trim(s.Overflows), trim(s.Migrations)
-	return s
-}
-
-// trim leaves out the zeros at the end.
-func trim(values []int64) []int64 {
-	for len(values) > 0 && values[len(values)-1] == 0 {
-		values = values[:len(values)-1]
-	}
-	return values
-}
-
-// threadCPU is the CPU time of the calling thread, which the caller has locked.
-func threadCPU() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
-		panic(err) // the clock exists since Linux 2.6.12
-	}
-	return time.Duration(ts.Nano())
-}
-
-// Stop stops watching. It is safe twice.
+// Stop stops reading. It is safe twice.
 func (q *Queues) Stop() {
-	if q.stop == nil {
+	if q == nil {
 		return
 	}
-	close(q.stop)
-	<-q.done
-	q.stop = nil
-	q.watched = q.clock.Now().Sub(q.began)
-	_ = q.watch.Close() // nothing was written to it
+	if q.stop != nil {
+		close(q.stop)
+		<-q.done
+		q.stop = nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.watch != nil {
+		_ = q.watch.Close() // nothing was written to it
+		q.watch = nil
+	}
 }
 
-// Result returns what was seen, a row for each listener: of a worker, or the shared one. It is nil
-// where nothing was seen.
-func (q *Queues) Result(shared uint64, workers []*servers.Worker) *results.Queues {
-	if q.samples == 0 {
+// Of returns what was sampled of a listener; nil where nothing was. It is valid after Stop.
+func (q *Queues) Of(inode uint64) *QueueSamples {
+	if q == nil {
 		return nil
 	}
-	r := &results.Queues{Samples: q.samples, IntervalNS: int64(q.watched) / q.samples, CostNS: int64(q.cost) / q.samples}
-	added := map[uint64]bool{} // a socket that is passed on is its first worker's
-	add := func(worker *int, inode uint64) {
-		if s := q.seen[inode]; s != nil && !added[inode] {
-			added[inode] = true
-			r.Listeners = append(r.Listeners, results.ListenerQueue{Worker: worker, Max: s.largest, Mean: float64(s.sum) / float64(s.samples)})
-		}
+	return q.sampled[inode]
+}
+
+// Samples returns how many samples were taken, how far apart on average, and the mean CPU time of
+// one. It is valid after Stop.
+func (q *Queues) Samples() (n int64, interval, cost time.Duration) {
+	if q == nil || q.n == 0 {
+		return 0, 0, 0
 	}
-	if shared != 0 {
-		add(nil, shared)
-	}
-	for _, w := range workers {
-		if inode := w.Listener(); inode != 0 {
-			add(&w.ID, inode)
-		}
-	}
-	if len(r.Listeners) == 0 {
-		return nil // pods listen in networks of their own, which are not looked at
-	}
-	return r
+	return q.n, q.interval, q.cost / time.Duration(q.n)
 }

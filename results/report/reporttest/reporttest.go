@@ -182,6 +182,44 @@ func SmallRun() *results.Run {
 	return run
 }
 
+// WatchedRun is SmallRun as a program writes it that says where it ran itself and what it used.
+func WatchedRun() *results.Run {
+	run := SmallRun()
+	run.Environment.HarnessCPUs = []int{0}
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			for _, t := range v.Trials {
+				watched(t)
+			}
+		}
+	}
+	run.Scenarios[0].Variants[0].Trials[0].EarlyReads = 2
+	run.Scenarios[0].Variants[2].Trials[0].Threads.Ran = []int{0, 1}
+	summary.FillRun(run)
+	run.Claims = claims.Decide(run, []string{"rolling-restart", "steady"})
+	return run
+}
+
+func watched(t *results.Trial) {
+	t.Threads = &results.Threads{N: 6, Allowed: []int{0}, Ran: []int{0}}
+	t.CPU = results.CPU{
+		LoadNS: new(int64(700e6)), ServersNS: new(int64(400e6)), WatchedNS: new(int64(3e9)),
+		HarnessNS: new(int64(12e6)), WatchNS: new(int64(4e6)), StandInNS: new(int64(len(t.Steps)) * 1e6),
+	}
+	t.Queues = &results.Queues{Source: results.QueuesComputed, Listeners: []results.ListenerQueue{{Worker: new(0), Max: 3, Mean: 0.04}}}
+	t.Series = &results.Series{WindowNS: 50e6, Queues: []results.QueueSeries{{Worker: new(0), First: 10, Longest: []int64{1, 3}}}}
+	for k := range t.Steps {
+		s := &t.Steps[k]
+		s.LateNS, s.Queued = new(int64(40_000*(k+1))), new(int64(k))
+		if s.Lost > 0 {
+			at := int(s.AtNS / t.Series.WindowNS)
+			t.Series.Lost = append(t.Series.Lost, make([]int64, at+1-len(t.Series.Lost))...)
+			t.Series.Lost[at] += s.Lost
+			t.Series.Counted = append(t.Series.Counted, results.Counted{FromNS: s.AtNS - 5e6, ToNS: s.AtNS + 195e6, Overflows: 2, Migrations: 1})
+		}
+	}
+}
+
 // NastyRun has everything that could make a line too long or a terminal misbehave.
 func NastyRun() *results.Run {
 	run := FinishedRun()

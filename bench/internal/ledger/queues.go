@@ -1,0 +1,225 @@
+package ledger
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+)
+
+// A wait is when an attempt's connection joined an accept queue and left it, in ticks since the
+// attempt was due; 0: not known. Of an attempt with several tries it is the last one's.
+type wait struct{ established, accepted uint32 }
+
+// waitTick makes a uint32 last for 68 s, longer than an attempt's timeout.
+const waitTick = 16 * time.Nanosecond
+
+func ticks(d time.Duration) uint32 {
+	return uint32(min(max(1, d/waitTick), math.MaxUint32))
+}
+
+// A Queue is how long the accept queue of one listener was, in connections.
+type Queue struct {
+	Worker int // the first that had the listener; noWorker: the one that is shared
+	Max    int64
+	Mean   float64 // over the time in which it listened while the load ran
+	// Longest is the most in each window, from the first attempt on; the rest is 0.
+	Longest []int64
+}
+
+// Queues returns how long each accept queue was, with windows of that length, at most that many of
+// them, and how many connections waited at a listener that is not known. It is nil behind a proxy,
+// whose connections are its own.
+//
+// A connection waits from when its client has sent the request, which is a few microseconds after
+// the kernel has queued it, until a worker has noted that it accepted it. One that the kernel has
+// moved to another listener counts there all the time. Who connects and is not of the load, to probe
+// a worker, is not counted.
+func (a *Account) Queues(window time.Duration, windows int) (all []Queue, unplaced int64) {
+	b := a.book
+	if b.waits == nil {
+		return nil, 0
+	}
+	s := a.newSweep(window, windows)
+	for i := range b.waits {
+		s.until(b.scheduled(i)) // nothing that is still to come is earlier
+		from, to, worker, ok := a.waited(i)
+		switch q := s.of(worker); {
+		case !ok:
+		case q == nil:
+			unplaced++
+		case from < to:
+			s.push(change{from, +1, q})
+			s.push(change{to, -1, q})
+		}
+	}
+	s.until(Never)
+	for _, q := range s.queues {
+		all = append(all, q.result())
+	}
+	return all, unplaced
+}
+
+// waited returns from when to when the connection of attempt i waited, and the worker at whose
+// listener it was at last, or noWorker; false if it did not wait, or was another attempt's.
+func (a *Account) waited(i int) (from, to Time, worker int, ok bool) {
+	b := a.book
+	w, due := b.waits[i], b.scheduled(i)
+	if w.established == 0 || b.reused(i) {
+		return 0, 0, 0, false
+	}
+	from, to = due.Add(time.Duration(w.established)*waitTick), due.Add(time.Duration(w.accepted)*waitTick)
+	x := b.lastTry(i)
+	if w.accepted > 0 && to >= x.Sent && x.Server >= 0 {
+		return from, to, int(x.Server), true
+	}
+	v, lost := a.verdicts[i]
+	switch {
+	case !lost || v.Cause == cause.Client:
+		return 0, 0, 0, false
+	case v.Cause == cause.ResetAtClose:
+		return from, x.Done, v.Worker, true
+	case x.Class == results.ClassTimeout && v.Cause != cause.AcceptOverflow && v.Cause != cause.SYNTimeout:
+		// Its client has gone, and it waits on.
+		return from, max(x.Done, Time(a.facts.Duration)), noWorker, true
+	}
+	return 0, 0, 0, false
+}
+
+// A sweep goes through the changes of the queues in their order in time. Those that it has are in a
+// heap, so that it holds no more than the connections that are under way.
+type sweep struct {
+	queues   []*queueDepth
+	byWorker map[int]*queueDepth
+	shared   *queueDepth // nil: each worker has its own
+	heap     []change
+}
+
+// A change is that of a queue's length.
+type change struct {
+	at    Time
+	by    int64
+	queue *queueDepth
+}
+
+func (a *Account) newSweep(window time.Duration, windows int) *sweep {
+	s := &sweep{byWorker: map[int]*queueDepth{}}
+	byListener := map[uint64]*queueDepth{}
+	end := Time(a.facts.Duration)
+	for i := range a.facts.Workers {
+		w := &a.facts.Workers[i]
+		if w.BindFailed || w.Ready == nil {
+			continue
+		}
+		q := byListener[w.Listener]
+		if q == nil {
+			q = &queueDepth{worker: w.ID, from: max(0, *w.Ready), window: window, windows: windows}
+			byListener[w.Listener], s.queues = q, append(s.queues, q)
+		}
+		s.byWorker[w.ID] = q
+		if q.to = end; w.Closed != nil {
+			q.to = min(end, *w.Closed) // its last worker is its last in the list
+		}
+	}
+	if s.shared = byListener[0]; s.shared != nil {
+		s.shared.worker, s.shared.from, s.shared.to = noWorker, 0, end
+	}
+	return s
+}
+
+// of returns the queue that a worker accepted from; nil where it is not known.
+func (s *sweep) of(worker int) *queueDepth {
+	if worker == noWorker {
+		return s.shared
+	}
+	return s.byWorker[worker]
+}
+
+func (s *sweep) push(c change) {
+	s.heap = append(s.heap, c)
+	for i := len(s.heap) - 1; i > 0; {
+		above := (i - 1) / 2
+		if !s.heap[i].before(s.heap[above]) {
+			return
+		}
+		s.heap[i], s.heap[above] = s.heap[above], s.heap[i]
+		i = above
+	}
+}
+
+// until carries out every change before an instant.
+func (s *sweep) until(at Time) {
+	for len(s.heap) > 0 && s.heap[0].at < at {
+		c := s.heap[0]
+		last := len(s.heap) - 1
+		s.heap[0], s.heap = s.heap[last], s.heap[:last]
+		for i := 0; ; {
+			least := i
+			for below := 2*i + 1; below <= 2*i+2 && below < last; below++ {
+				if s.heap[below].before(s.heap[least]) {
+					least = below
+				}
+			}
+			if least == i {
+				break
+			}
+			s.heap[i], s.heap[least] = s.heap[least], s.heap[i]
+			i = least
+		}
+		c.queue.change(c)
+	}
+}
+
+// before puts who leaves before who joins.
+func (c change) before(d change) bool {
+	return cmp.Or(cmp.Compare(c.at, d.at), cmp.Compare(c.by, d.by)) < 0
+}
+
+// queueDepth is the length of one queue while a sweep goes on.
+type queueDepth struct {
+	worker   int
+	from, to Time // it listened while the load ran
+	window   time.Duration
+	windows  int
+
+	at      Time // of the last change
+	depth   int64
+	max     int64
+	waited  float64 // connections × ns, from from to to
+	longest []int64
+}
+
+func (q *queueDepth) change(c change) {
+	q.waited += float64(q.depth) * float64(max(0, min(c.at, q.to)-max(q.at, q.from)))
+	q.note(q.at, c.at)
+	q.at, q.depth = c.at, q.depth+c.by
+	if c.by > 0 {
+		q.max = max(q.max, q.depth)
+		q.note(c.at, c.at+1)
+	}
+}
+
+// note enters the length into the windows from an instant to another.
+func (q *queueDepth) note(from, to Time) {
+	if q.depth == 0 || to <= 0 {
+		return
+	}
+	first, last := int(max(0, from)/Time(q.window)), int((to-1)/Time(q.window))
+	for n := first; n <= min(last, q.windows-1); n++ {
+		if n >= len(q.longest) {
+			q.longest = append(q.longest, make([]int64, n+1-len(q.longest))...)
+		}
+		q.longest[n] = max(q.longest[n], q.depth)
+	}
+}
+
+func (q *queueDepth) result() Queue {
+	r := Queue{Worker: q.worker, Max: q.max, Longest: slices.Clip(q.longest)}
+	if life := q.to - q.from; life > 0 {
+		r.Mean = q.waited / float64(life)
+	}
+	return r
+}

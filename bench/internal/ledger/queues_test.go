@@ -1,0 +1,229 @@
+package ledger
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/journal"
+	"reuseport-bench/servers/wire"
+)
+
+// A waiting attempt is established and accepted that long after it was due, in ms, by a worker.
+type waiting struct {
+	established, accepted Time // accepted 0: never
+	worker                int
+	class                 results.Class
+}
+
+// enter enters what both sides say of attempt i.
+func (w waiting) enter(b *Book, i int) {
+	due := begin.Add(time.Duration(b.scheduled(i)))
+	s := results.Sample{
+		Sequence: uint64(i), Scheduled: int64(due), Sent: int64(due), Connected: int64(due.Add(time.Duration(w.established))),
+		Done: int64(due.Add(50 * time.Millisecond)), Source: b.sources.At(uint64(i)), Worker: -1, Generation: -1, Class: w.class, Phase: results.PhaseWait,
+	}
+	if w.class == results.ClassNone {
+		s.Worker, s.Generation = w.worker, generation
+	}
+	b.Sample(&s)
+	if w.accepted == 0 {
+		return
+	}
+	r := journal.Record{
+		At: due.Add(time.Duration(w.accepted)), Conn: uint32(i), Peer: b.sources.At(uint64(i)),
+		Attempt: wire.Attempt{Sequence: uint64(i)}, Identified: true,
+	}
+	for _, r.Kind = range []journal.Kind{journal.Accepted, journal.Requested, journal.Answered} {
+		b.Record(w.worker, r)
+	}
+	r.Kind, r.End = journal.Ended, journal.EndServed
+	b.Record(w.worker, r)
+}
+
+// A queue's length is known from when its connections were established and accepted. Attempts are
+// due 1 ms apart.
+func TestQueues(t *testing.T) {
+	const shared, own, other = 0, 7, 8
+	at := func(ms int) *Time { return new(Time(ms) * Time(time.Millisecond)) }
+	worker := func(id int, listener uint64, ready, closed int) Worker {
+		return Worker{ID: id, Listener: listener, Ready: at(ready), Closed: at(closed)}
+	}
+	for _, tt := range []struct {
+		name     string
+		workers  []Worker
+		attempts []waiting
+		facts    func(*Facts)
+		want     []Queue
+		unplaced int64
+	}{
+		{
+			name: "nobody waits", workers: []Worker{worker(0, own, -9, 99)},
+			attempts: []waiting{{established: 1, accepted: 1}, {established: 1, accepted: 1}},
+			want:     []Queue{{Worker: 0}},
+		},
+		{
+			name: "who is accepted before its client knows has not waited", workers: []Worker{worker(0, own, -9, 99)},
+			attempts: []waiting{{established: 3 * ms, accepted: 1 * ms}}, want: []Queue{{Worker: 0}},
+		},
+		{
+			// 3 wait from 0, 1 and 2 ms on until 5 ms, of 10 ms.
+			name: "a worker stands still", workers: []Worker{worker(0, own, -9, 99), worker(1, other, -9, 99)},
+			attempts: []waiting{{accepted: 5 * ms}, {accepted: 4 * ms}, {accepted: 3 * ms}, {worker: 1}, {accepted: 1}},
+			want:     []Queue{{Worker: 0, Max: 3, Mean: 1.2, Longest: []int64{2, 3, 3}}, {Worker: 1}},
+		},
+		{
+			name: "one queue of two workers", workers: []Worker{worker(0, shared, -9, 99), worker(1, shared, -9, 99)},
+			attempts: []waiting{{accepted: 2 * ms}, {accepted: 1 * ms, worker: 1}},
+			want:     []Queue{{Worker: noWorker, Max: 2, Mean: 0.3, Longest: []int64{2}}},
+		},
+		{
+			// It listened from 2 to 6 ms.
+			name: "a socket that is passed on", workers: []Worker{worker(0, own, 2, 4), worker(1, own, 3, 6)},
+			attempts: []waiting{{}, {}, {accepted: 1 * ms}, {accepted: 3 * ms, worker: 1}},
+			want:     []Queue{{Worker: 0, Max: 1, Mean: 1, Longest: []int64{0, 1, 1}}},
+		},
+		{
+			name: "reset in the queue of a listener that is closed", workers: []Worker{worker(0, own, -9, 60), worker(1, other, -9, 99)},
+			attempts: []waiting{{class: results.ClassReset}},
+			facts:    func(f *Facts) { f.Closings = []Closing{{Worker: 0, From: 0, To: 60 * ms, OwnsQueue: true}} },
+			want:     []Queue{{Worker: 0, Max: 1, Mean: 1, Longest: longest(1, 25)}, {Worker: 1}},
+		},
+		{
+			name: "given up, and never accepted", workers: []Worker{worker(0, own, -9, 99)},
+			attempts: []waiting{{class: results.ClassTimeout}}, want: []Queue{{Worker: 0}}, unplaced: 1,
+		},
+		{
+			name: "given up at a shared socket", workers: []Worker{worker(0, shared, -9, 99)},
+			attempts: []waiting{{class: results.ClassTimeout}},
+			want:     []Queue{{Worker: noWorker, Max: 1, Mean: 1, Longest: longest(1, 25)}},
+		},
+		{
+			name: "never established", workers: []Worker{worker(0, own, -9, 99)},
+			attempts: []waiting{{established: -Time(begin), class: results.ClassRefused}}, want: []Queue{{Worker: 0}},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBook(t, 10)
+			for i := range 10 {
+				w := waiting{worker: tt.workers[0].ID}
+				if i < len(tt.attempts) {
+					w = tt.attempts[i]
+				}
+				if w.class == results.ClassNone {
+					w.accepted = max(w.accepted, 1) // at once, where nothing is said
+				}
+				w.enter(b, i)
+			}
+			f := &Facts{Duration: 10 * time.Millisecond, Workers: tt.workers}
+			if tt.facts != nil {
+				tt.facts(f)
+			}
+			got, unplaced := b.Close(f).Queues(2*time.Millisecond, 100)
+			near := cmpopts.EquateApprox(0, 1e-4) // ticks of 16 ns
+			if diff := cmp.Diff(got, tt.want, near, cmpopts.EquateEmpty()); diff != "" || unplaced != tt.unplaced {
+				t.Errorf("%d unplaced, want %d; got -, want +:\n%s", unplaced, tt.unplaced, diff)
+			}
+		})
+	}
+}
+
+// longest is a queue that was that long in n windows.
+func longest(length int64, n int) (all []int64) {
+	for range n {
+		all = append(all, length)
+	}
+	return all
+}
+
+// The sweep, which never holds all connections, agrees with counting them at each instant; journals
+// may be read before the samples.
+func TestQueuesOfMany(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	const n, window = 500, 7 * time.Millisecond
+	for _, journalsFirst := range []bool{false, true} {
+		all := make([]waiting, n)
+		b := testBook(t, n)
+		for i := range all {
+			all[i].established = Time(random.IntN(3000)) * 16_000
+			all[i].accepted = all[i].established + Time(random.IntN(3750))*16_000
+			all[i].worker = random.IntN(2)
+			if !journalsFirst {
+				all[i].enter(b, i)
+			}
+		}
+		for i := n - 1; journalsFirst && i >= 0; i-- {
+			all[i].enter(b, i)
+		}
+		f := &Facts{Duration: n * time.Millisecond, Workers: []Worker{
+			{ID: 0, Listener: 7, Ready: new(Time(-1))}, {ID: 1, Listener: 8, Ready: new(Time(-1))},
+		}}
+		got, unplaced := b.Close(f).Queues(window, 1000)
+		if unplaced != 0 || len(got) != 2 {
+			t.Fatalf("%d unplaced, %d queues", unplaced, len(got))
+		}
+		for w, q := range got {
+			most, total := int64(0), Time(0)
+			for i := range all {
+				if all[i].worker != w {
+					continue
+				}
+				from := b.scheduled(i) + all[i].established
+				to := b.scheduled(i) + all[i].accepted
+				total += max(0, min(to, Time(f.Duration))-from)
+				waits := int64(0) // at the instant at which this one joins
+				for k := range all {
+					if all[k].worker == w && b.scheduled(k)+all[k].established <= from && from < b.scheduled(k)+all[k].accepted {
+						waits++
+					}
+				}
+				most = max(most, waits)
+			}
+			highest := int64(0)
+			for _, l := range q.Longest {
+				highest = max(highest, l)
+			}
+			if mean := float64(total) / float64(f.Duration); q.Max != most || highest != most || math.Abs(q.Mean-mean) > 1e-6*mean {
+				t.Errorf("worker %d: at most %d, in a window %d, on average %v; want %d and %v", w, q.Max, highest, q.Mean, most, mean)
+			}
+		}
+	}
+}
+
+// Connections that are used again, and those of a proxy, are no attempt's to wait.
+func TestQueuesOfOthers(t *testing.T) {
+	for name, change := range map[string]func(*Load){"reused": reuses, "proxied": proxied} {
+		b := testBook(t, 2, change)
+		waiting{accepted: 1 * ms}.enter(b, 0)
+		due := int64(begin) + int64(b.scheduled(1))
+		b.Sample(&results.Sample{ // on the connection of the first
+			Sequence: 1, Scheduled: due, Sent: due, Connected: due, Done: due + 1, Source: b.sources.At(0), Worker: 0, Generation: generation,
+		})
+		f := &Facts{Duration: 2 * time.Millisecond, Workers: []Worker{{Listener: 7, Ready: new(Time(0))}}}
+		got, unplaced := b.Close(f).Queues(time.Millisecond, 10)
+		if name == "proxied" && got != nil {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if name == "reused" && (len(got) != 1 || got[0].Max != 1 || unplaced != 0) {
+			t.Errorf("%s: %+v, %d unplaced", name, got, unplaced)
+		}
+	}
+}
+
+// A wait that is not known is none, and one too long for its ticks lasts to their end.
+func TestTicks(t *testing.T) {
+	for d, want := range map[time.Duration]uint32{-1: 1, 0: 1, 16: 1, 160: 10, time.Hour: math.MaxUint32} {
+		if got := ticks(d); got != want {
+			t.Errorf("%v: %d, want %d", d, got, want)
+		}
+	}
+	if d := clock.Instant(0).Add(math.MaxUint32 * waitTick); d < clock.Instant(time.Minute) {
+		t.Errorf("ticks last %v, less than the longest timeout", d)
+	}
+}
