@@ -30,6 +30,7 @@ var programs = map[vocabulary.Selector]selector.Kind{
 	vocabulary.SelectorWeighted:    selector.Weighted,
 	vocabulary.SelectorSlowStart:   selector.Weighted,
 	vocabulary.SelectorLeastLoaded: selector.LeastLoaded,
+	vocabulary.SelectorEmpty:       selector.Empty,
 }
 
 // Selector is what decides over the group's sockets in eBPF, or nil. It is closed with the group.

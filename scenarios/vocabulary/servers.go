@@ -166,6 +166,7 @@ const (
 	SelectorWeighted    Selector = "weighted"
 	SelectorSlowStart   Selector = "slow-start"
 	SelectorLeastLoaded Selector = "least-loaded"
+	SelectorEmpty       Selector = "empty-stand-in"
 )
 
 // A SelectorRow is the row of a selector.
@@ -209,6 +210,9 @@ var selectors = []SelectorRow{
 		Doc: "the worker with the least in its queue and in its hands, but none that is stuck " +
 			"(eBPF; " +
 			"needs root; kind loop)"},
+	{Name: SelectorEmpty, BPF: true, Sockets: amongSockets, Needs: bpfNeeds,
+		Doc: "a stand-in, no selector: an eBPF program that chooses nobody, so that hash does; what " +
+			"it costs, every program costs (needs root)"},
 }
 
 func (r SelectorRow) value() Value { return Value{string(r.Name), r.Doc} }

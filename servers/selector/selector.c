@@ -132,6 +132,14 @@ static __always_inline int leave(bool opening, __u64 *reason)
 	return SK_PASS;
 }
 
+// empty is a stand-in for a selector: what the kernel takes to run it, it takes to run any.
+SEC("sk_reuseport")
+int empty(struct sk_reuseport_md *md)
+{
+	(void)md;
+	return SK_PASS;
+}
+
 // Who meets a slot without a socket draws the next ticket: so the turns of the dead fall to the living evenly,
 // and not to whoever comes next in the list.
 SEC("sk_reuseport")

@@ -27,6 +27,9 @@ const (
 	LeastLoaded Kind = "least-loaded"
 	// ByHash is as the kernel's own rule, but among the listed.
 	ByHash Kind = "hash"
+	// Empty is a stand-in that chooses nobody, so that the kernel's hash does, among all who listen.
+	// What it costs, every kind costs.
+	Empty Kind = "empty"
 )
 
 // Limits of Config.Slots and of the weight that Add takes. Their product must fit the 20 bits that the program
@@ -93,6 +96,7 @@ var programNames = map[Kind]string{
 	Weighted:    selectorProgWeighted,
 	LeastLoaded: selectorProgLeastLoaded,
 	ByHash:      selectorProgByHash,
+	Empty:       selectorProgEmpty,
 }
 
 // stateMap is the name that the compiler gives the map of global variables that start as zero.

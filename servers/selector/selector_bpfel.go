@@ -68,6 +68,7 @@ type selectorState struct {
 const (
 	selectorMapSockets      = "sockets"
 	selectorProgByHash      = "by_hash"
+	selectorProgEmpty       = "empty"
 	selectorProgLeastLoaded = "least_loaded"
 	selectorProgRoundRobin  = "round_robin"
 	selectorProgWeighted    = "weighted"
@@ -120,6 +121,7 @@ type selectorSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type selectorProgramSpecs struct {
 	ByHash      *ebpf.ProgramSpec `ebpf:"by_hash"`
+	Empty       *ebpf.ProgramSpec `ebpf:"empty"`
 	LeastLoaded *ebpf.ProgramSpec `ebpf:"least_loaded"`
 	RoundRobin  *ebpf.ProgramSpec `ebpf:"round_robin"`
 	Weighted    *ebpf.ProgramSpec `ebpf:"weighted"`
@@ -186,6 +188,7 @@ type selectorVariables struct {
 // It can be passed to loadSelectorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type selectorPrograms struct {
 	ByHash      *ebpf.Program `ebpf:"by_hash"`
+	Empty       *ebpf.Program `ebpf:"empty"`
 	LeastLoaded *ebpf.Program `ebpf:"least_loaded"`
 	RoundRobin  *ebpf.Program `ebpf:"round_robin"`
 	Weighted    *ebpf.Program `ebpf:"weighted"`
@@ -194,6 +197,7 @@ type selectorPrograms struct {
 func (p *selectorPrograms) Close() error {
 	return _SelectorClose(
 		p.ByHash,
+		p.Empty,
 		p.LeastLoaded,
 		p.RoundRobin,
 		p.Weighted,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
@@ -749,7 +750,28 @@ func TestKernelAttachCPU(t *testing.T) {
 	}
 }
 
-// TestKernelCost reports what a selection takes, and asserts only that it is counted.
+// The stand-in leaves every connection to the kernel's hash, and counts none.
+func TestKernelEmpty(t *testing.T) {
+	r := newRig(t, Config{Kind: Empty, Slots: 4}, 4)
+	const n = 64
+	served, workers, sum := r.serveMany(n), 0, 0
+	for _, s := range served {
+		if sum += s; s > 0 {
+			workers++
+		}
+	}
+	if sum != n || workers < 2 { // all at one of four: once in 4^63
+		t.Errorf("slots served %v, want %d in all, and not by one alone", served, n)
+	}
+	stats := r.selector.Stats()
+	stats.Slots = nil
+	if diff := cmp.Diff(stats, Stats{}); diff != "" {
+		t.Errorf("stats: got − want +\n%s", diff)
+	}
+}
+
+// TestKernelCost reports what a selection takes, and asserts only that it is counted. What an empty
+// program takes is the kernel's: to run any program, and to time it.
 func TestKernelCost(t *testing.T) {
 	enabled, err := EnableCost()
 	if err != nil {
@@ -760,27 +782,43 @@ func TestKernelCost(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, n := range []int{2, 4, 16, 256} {
-		for _, kind := range kinds {
-			r := newRig(t, Config{Kind: kind, Slots: n, Seed: 1}, n)
-			t.Logf("%-12s %3d slots: %v", kind, n, r.cost())
+	const paced = time.Millisecond
+	report := func(what string, r *rig) {
+		t.Helper()
+		t.Logf("%-26s one after the other %v; 1000/s %v", what, r.cost(0), r.cost(paced))
+	}
+	for _, kind := range append([]Kind{Empty, ByHash}, kinds...) {
+		for _, n := range []int{4, 256} {
+			report(fmt.Sprintf("%s, %d slots", kind, n), newRig(t, Config{Kind: kind, Slots: n, Seed: 1}, n))
 		}
 	}
-	r := newRig(t, Config{Kind: RoundRobin, Slots: 2}, 2)
-	r.replaceByEmpty()
-	t.Logf("an empty program:        %v", r.cost())
+	r := newRig(t, Config{Kind: Empty, Slots: 4}, 4)
+	r.replace(asm.Instructions{asm.FnKtimeGetCoarseNs.Call()})
+	report("a helper: the clock", r)
+	r.replace(asm.Instructions{ // the slot is out of range, so that no socket is looked at
+		asm.StoreImm(asm.R10, -4, MaxSlots, asm.Word),
+		asm.LoadMapPtr(asm.R2, r.fds()[1]),
+		asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, -4),
+		asm.Mov.Imm(asm.R4, 0),
+		asm.FnSkSelectReuseport.Call(),
+	})
+	report("a helper: select, in vain", r)
 }
 
-// cost makes batches of connections and measures what selecting takes.
-func (r *rig) cost() (s spread) {
+// cost makes batches of connections, each after a pause, and measures what selecting takes.
+func (r *rig) cost(pause time.Duration) (s spread) {
 	r.t.Helper()
-	const batches, connections = 15, 128
+	batches, connections := 15, uint64(128)
+	if pause > 0 {
+		batches, connections = 5, 32
+	}
 	for range batches {
 		before, took, err := r.selector.Cost()
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		for range connections {
+			time.Sleep(pause)
 			unix.Close(r.connect(r.t))
 		}
 		after, total, err := r.selector.Cost()
@@ -815,18 +853,20 @@ func (r *rig) drain() {
 	}
 }
 
-// replaceByEmpty puts a program that selects nobody in the place of the selector's.
-func (r *rig) replaceByEmpty() {
+// replace puts another program, which selects nobody, in the place of the selector's.
+func (r *rig) replace(body asm.Instructions) {
 	r.t.Helper()
-	empty, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SkReuseport, License: "Dual MIT/GPL", Instructions: returnPass})
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SkReuseport, License: "Dual MIT/GPL", Instructions: append(body, returnPass...),
+	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if err := unix.SetsockoptInt(r.listeners[0], unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, empty.FD()); err != nil {
+	if err := unix.SetsockoptInt(r.listeners[0], unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, program.FD()); err != nil {
 		r.t.Fatal(err)
 	}
 	err = r.selector.program.Close()
-	r.selector.program = empty // the rig closes it
+	r.selector.program = program // the rig closes it
 	if err != nil {
 		r.t.Fatal(err)
 	}
