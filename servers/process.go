@@ -347,3 +347,7 @@ func (w *Worker) CPU() (time.Duration, bool) {
 	defer w.mu.Unlock()
 	return w.cpu, w.cpu > 0
 }
+
+// Reaping returns the CPU time that it took this process to reap the worker's; 0 before it has
+// exited.
+func (w *Worker) Reaping() time.Duration { return w.process.Reaping() }

@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -71,6 +72,7 @@ type Process struct {
 	said    string        // on standard error; valid once exited
 	cpu     time.Duration // valid once exited
 	counted bool          // cpu is known
+	reaping time.Duration // valid once exited
 
 	endOnce sync.Once
 	endErr  error
@@ -105,9 +107,13 @@ func Start(o Options) (*Process, error) {
 	}
 	go p.wait(func() error {
 		err := ended()
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		began := sys.ThreadCPU()
 		if waitErr := cmd.Wait(); waitErr != nil {
 			err = waitErr
 		}
+		p.reaping = sys.ThreadCPU() - began
 		if s := cmd.ProcessState; s != nil {
 			p.cpu, p.counted = s.UserTime()+s.SystemTime(), true
 		}
@@ -331,6 +337,17 @@ func (p *Process) CPU() (time.Duration, bool) {
 		return p.cpu, p.counted
 	default:
 		return 0, false
+	}
+}
+
+// Reaping returns the CPU time that it took this process to take the child's remains from the
+// kernel, as whoever supervises it must (wait(2)); 0 before it has exited.
+func (p *Process) Reaping() time.Duration {
+	select {
+	case <-p.exited:
+		return p.reaping
+	default:
+		return 0
 	}
 }
 

@@ -105,6 +105,9 @@ func (s *stage) drive(ctx context.Context) (err error) {
 	if err := <-steps; err != nil && loadErr == nil {
 		s.problem("%v", err)
 	}
+	for _, w := range s.group.Workers() {
+		s.line.used += w.Reaping() // also a supervisor's
+	}
 	endWatch()
 	if loadErr != nil {
 		return loadErr

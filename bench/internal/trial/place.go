@@ -6,24 +6,38 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
 )
 
-// settle prepares this process for the drive: it collects its garbage, so that no collection falls
-// into it, and moves all its threads to the harness's CPUs. What it returns moves them back, and
+// garbageRoom is how much garbage a drive may make before it is collected in spite of all, in bytes.
+const garbageRoom = 64 << 20
+
+// settle prepares this process for the drive: it collects its garbage and stops collecting, as long
+// as there is room, so that no collection falls into it, and moves all its threads to the harness's CPUs. What it returns moves them back, and
 // notes where they were meanwhile. Processes that are started meanwhile get CPUs of their own.
 func (s *stage) settle() (back func() error, err error) {
 	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	limit := debug.SetMemoryLimit(int64(m.Sys-m.HeapReleased) + garbageRoom)
+	percent := debug.SetGCPercent(-1)
+	collect := func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
 	pid := os.Getpid()
 	if err := confineHarness(pid, s.plan.HarnessCPUs); err != nil {
+		collect()
 		return nil, errors.Join(err, confineHarness(pid, s.plan.Machine.CPUs))
 	}
 	before, err := kernel.ThreadSchedstats(pid)
 	known := err == nil // else the kernel keeps no such statistics
 	return func() (err error) {
+		collect()
 		if known {
 			s.seen.threads, err = threadsSince(pid, before)
 		}
