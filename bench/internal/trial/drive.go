@@ -78,6 +78,9 @@ func (s *stage) drive(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, back()) }()
+	if err := s.machine.Rest(); err != nil {
+		return err
+	}
 	begin := s.clock.Now().Add(lead)
 	s.book.Start(begin)
 	for _, p := range s.loads {

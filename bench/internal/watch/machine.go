@@ -85,6 +85,15 @@ func NewMachine(o MachineOptions) (*Machine, error) {
 	return u, nil
 }
 
+// Rest reads once more, when nothing runs any more that was started before the load. A process that
+// has said that it is parked may still have waited for a CPU, with others that were starting: what
+// it did until now is not the load's time.
+func (u *Machine) Rest() error {
+	clear(u.asleep)
+	u.series = u.series[:0]
+	return u.read(false)
+}
+
 // A look is a reading that is to be taken.
 type look struct {
 	at       time.Duration // from the first scheduled attempt

@@ -69,6 +69,12 @@ func TestKernelMachineOfParked(t *testing.T) {
 	if !u.hasDelay {
 		testkit.Skip(t, "the kernel keeps no scheduler statistics")
 	}
+	// As if it had run on after it was looked at last, before the load.
+	parked := group.Parked()[0]
+	u.scheds[parked] = nil
+	if err := u.Rest(); err != nil {
+		t.Fatal(err)
+	}
 	w, err := group.StartWorker(t.Context(), 1, 0, 0)
 	if err != nil {
 		t.Fatal(err)
