@@ -232,6 +232,10 @@ func (u *Machine) readDelay(r *reading) error {
 		if err != nil {
 			return err
 		}
+		if u.asleep[w] {
+			delete(u.asleep, w)
+			threads = awake(threads, r.at.Sub(u.series[len(u.series)-1].at))
+		}
 		each = append(each, threads...)
 	}
 	// A process that is parked sleeps: what it did until then is read once.
@@ -277,6 +281,19 @@ func (u *Machine) look(w *servers.Worker) (each []kernel.Sched, err error) {
 	}
 	u.scheds[w] = threads
 	return each, nil
+}
+
+// awake returns what threads did since they were looked at last, that long ago, when they slept. None
+// can have waited for a CPU for longer than that, but the kernel (6.18) now and then counts the
+// sleep of a thread whose CPUs were changed meanwhile as such a wait: then how long it waited is not
+// known, and taken for nothing.
+func awake(threads []kernel.Sched, since time.Duration) []kernel.Sched {
+	for i := range threads {
+		if threads[i].Delay > since {
+			threads[i].Delay = 0
+		}
+	}
+	return threads
 }
 
 // foreignDelay returns for how long at least one of the workers' threads was kept off its CPU by

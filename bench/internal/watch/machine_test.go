@@ -169,3 +169,13 @@ func TestMachineWatches(t *testing.T) {
 }
 
 type clockInstant = clock.Instant // the test has a variable of that name
+
+// The kernel may count the sleep of a process that was parked as a wait for a CPU.
+func TestAwake(t *testing.T) {
+	const ms = time.Millisecond
+	got := awake([]kernel.Sched{{Run: ms, Delay: 757 * ms}, {Run: 2 * ms, Delay: 60 * ms}}, 100*ms)
+	want := []kernel.Sched{{Run: ms}, {Run: 2 * ms, Delay: 60 * ms}}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
+}
