@@ -119,6 +119,10 @@ func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []st
 // servers use that have next to nothing to do would be less than it takes to look at them.
 const harnessFloor = 0.01
 
+// harnessLeast is what it may use in a trial of any length: about what it takes to look at the
+// machine six times, as often as around a step and at both ends of the load.
+const harnessLeast = 2 * time.Millisecond
+
 // harnessInvalid returns whether observing and bookkeeping took too much of the CPUs while the load
 // ran. What this program does in place of a system is neither.
 func harnessInvalid(v scenarios.Validity, cpu results.CPU) []string {
@@ -133,7 +137,7 @@ func harnessInvalid(v scenarios.Validity, cpu results.CPU) []string {
 	if s := cpu.ServersNS; s != nil && float64(*s)*v.Harness > float64(of)*share {
 		of, share, whose = *s, v.Harness, "the servers' CPU time"
 	}
-	if !over(&used, of, share) {
+	if time.Duration(used) <= harnessLeast || !over(&used, of, share) {
 		return nil
 	}
 	return []string{fmt.Sprintf("the harness was measured: observing and bookkeeping took %v beside %v of %s, over a share of %v; "+

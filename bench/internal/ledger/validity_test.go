@@ -66,6 +66,10 @@ func TestValidity(t *testing.T) {
 		{"the harness, beside servers whose time is not known", func(t *results.Trial) { t.CPU = harness(12, 1, nil) },
 			[]string{"the harness was measured: observing and bookkeeping took 11ms beside 1s of one CPU's time, over a share of 0.01; " +
 				"run fewer workers or attempts, or allow more by validity.harness"}},
+		{"what a short trial takes", func(t *results.Trial) {
+			t.CPU = harness(2, 0, new(10*nsMS))
+			t.CPU.WatchedNS = new(100 * nsMS)
+		}, nil},
 		{"what stands in for a system", func(t *results.Trial) { t.CPU = harness(500, 495, new(10*nsMS)) }, nil},
 		{"an older run", func(t *results.Trial) { t.CPU = results.CPU{WatchedNS: new(nsMS), ServersNS: new(nsMS)} }, nil},
 		{"the whole trial", func(t *results.Trial) {
