@@ -14,7 +14,7 @@ import (
 )
 
 // garbageRoom is how much garbage a drive may make before it is collected in spite of all, in bytes.
-const garbageRoom = 64 << 20
+const garbageRoom = 16 << 20
 
 // settle prepares this process for the drive: it collects its garbage and stops collecting, as long
 // as there is room, so that no collection falls into it, and moves all its threads to the harness's CPUs. What it returns moves them back, and
