@@ -44,9 +44,7 @@ func (s *stage) observe(c *cleanup) (err error) {
 	for _, p := range s.loads {
 		o.LoadPIDs = append(o.LoadPIDs, p.PID())
 	}
-	if s.machine, err = watch.NewMachine(o); err != nil {
-		return err
-	}
+	s.machine = watch.NewMachine(o)
 	s.seen.atStart = s.scheds()
 	if s.cluster == nil { // pods have networks of their own, too
 		s.queues = watch.NewQueues(watch.QueueOptions{

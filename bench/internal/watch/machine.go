@@ -18,12 +18,13 @@ import (
 const (
 	// lookEvery is how far apart two looks at the machine are at most.
 	lookEvery = 100 * time.Millisecond
-	// lookBefore is how long before a step the machine is looked at, so that the look does not delay it.
+	// lookBefore is how long before a step the machine is looked at, so that the look does not
+	// delay it.
 	lookBefore = 5 * time.Millisecond
 	// lookApart is how far apart two looks are at least.
 	lookApart = 20 * time.Millisecond
-	// lookShare bounds what looking costs: a look that took long is followed by a pause this many times
-	// as long.
+	// lookShare bounds what looking costs: a look that took long is followed by a pause this many
+	// times as long.
 	lookShare = 100
 	// maxWatched bounds the processes whose scheduler statistics are read. With more of them alive the run-queue
 	// delay is not known: a part of them cannot tell a neighbour from the rest.
@@ -72,26 +73,22 @@ type reading struct {
 	counters         kernel.Counters // as they were then; nil: not read
 }
 
-// NewMachine finds out what can be read. Watch reads.
-func NewMachine(o MachineOptions) (*Machine, error) {
-	u := &Machine{
+// NewMachine prepares a Machine. Rest takes the first reading, and Watch the others.
+func NewMachine(o MachineOptions) *Machine {
+	return &Machine{
 		MachineOptions: o, hasSteal: true, hasPressure: true, hasDelay: true,
 		scheds: map[*servers.Worker]map[int]kernel.Sched{}, asleep: map[*servers.Worker]bool{},
 		loadPeaks: make([]int64, len(o.LoadPIDs)),
 	}
-	if err := u.read(false); err != nil {
-		return nil, fmt.Errorf("what else the machine does: %w", err)
-	}
-	return u, nil
 }
 
-// Rest reads once more, when nothing runs any more that was started before the load. A process that
-// has said that it is parked may still have waited for a CPU, with others that were starting: what
-// it did until now is not the load's time.
+// Rest finds out what can be read, when nothing runs any more that was started before the load: what
+// a process did until it was parked is not the load's time.
 func (u *Machine) Rest() error {
-	clear(u.asleep)
-	u.series = u.series[:0]
-	return u.read(false)
+	if err := u.read(false); err != nil {
+		return fmt.Errorf("what else the machine does: %w", err)
+	}
+	return nil
 }
 
 // A look is a reading that is to be taken.
@@ -131,9 +128,9 @@ func spread(all []look, until time.Duration) []look {
 	return all
 }
 
-// Watch reads from the first scheduled attempt to the end of the load, and around steps that are due
-// at those times. It returns when the last reading is taken, which the end of the context brings
-// forward.
+// Watch reads from the first scheduled attempt to the end of the load, and around steps that are
+// due at those times. It returns when the last reading is taken, which the end of the context
+// brings forward.
 func (u *Machine) Watch(ctx context.Context, begin clock.Instant, duration time.Duration, steps []time.Duration) {
 	u.series = u.series[:0]
 	counters, pause := false, begin
@@ -283,10 +280,10 @@ func (u *Machine) look(w *servers.Worker) (each []kernel.Sched, err error) {
 	return each, nil
 }
 
-// awake returns what threads did since they were looked at last, that long ago, when they slept. None
-// can have waited for a CPU for longer than that, but the kernel (6.18) now and then counts the
-// sleep of a thread whose CPUs were changed meanwhile as such a wait: then how long it waited is not
-// known, and taken for nothing.
+// awake returns what threads did since they were looked at last, that long ago, when they slept.
+// None can have waited for a CPU for longer than that, but the kernel (6.18) now and then counts
+// the sleep of a thread whose CPUs were changed meanwhile as such a wait: then how long it waited
+// is not known, and taken for nothing.
 func awake(threads []kernel.Sched, since time.Duration) []kernel.Sched {
 	for i := range threads {
 		if threads[i].Delay > since {
@@ -370,8 +367,8 @@ func (u *Machine) Trial(c *results.CPU) {
 	c.WatchNS = known(true, int64(last.watch-first.watch))
 }
 
-// Counted returns where the counters of full queues and of migrations moved, from one reading to the
-// next. before is what they were at the start; at places an instant in the trial.
+// Counted returns where the counters of full queues and of migrations moved, from one reading to
+// the next. before is what they were at the start; at places an instant in the trial.
 func (u *Machine) Counted(before kernel.Counters, at func(clock.Instant) int64) (all []results.Counted) {
 	if len(u.series) == 0 {
 		return nil

@@ -60,20 +60,14 @@ func TestKernelMachineOfParked(t *testing.T) {
 	if err := errors.Join(group.Park(0), group.AwaitParked(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	u, err := NewMachine(MachineOptions{
+	u := NewMachine(MachineOptions{
 		Clock: clk, Workers: group.Workers, Parked: group.Parked, Meter: &Meter{},
 	})
-	if err != nil {
+	if err := u.Rest(); err != nil {
 		t.Fatal(err)
 	}
 	if !u.hasDelay {
 		testkit.Skip(t, "the kernel keeps no scheduler statistics")
-	}
-	// As if it had run on after it was looked at last, before the load.
-	parked := group.Parked()[0]
-	u.scheds[parked] = nil
-	if err := u.Rest(); err != nil {
-		t.Fatal(err)
 	}
 	w, err := group.StartWorker(t.Context(), 1, 0, 0)
 	if err != nil {

@@ -129,14 +129,14 @@ func TestMachineWatches(t *testing.T) {
 	}
 	none := func() []*servers.Worker { return nil }
 	reads := 0
-	u, err := NewMachine(MachineOptions{
+	u := NewMachine(MachineOptions{
 		Clock: clock, Workers: none, Parked: none, Meter: &Meter{},
 		Counters: func() (kernel.Counters, error) {
 			reads++
 			return kernel.Counters{"TcpExtListenOverflows": int64(10 * reads)}, nil
 		},
 	})
-	if err != nil {
+	if err := u.Rest(); err != nil {
 		t.Fatal(err)
 	}
 	ended, end := context.WithCancel(t.Context())

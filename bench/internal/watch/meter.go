@@ -8,8 +8,8 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// A Meter adds up the CPU time that observing takes, over all threads that do it. The zero value has
-// counted nothing; nil counts nothing.
+// A Meter adds up the CPU time that observing takes, over all threads that do it. The zero value
+// has counted nothing; nil counts nothing.
 type Meter struct{ spent atomic.Int64 }
 
 // Do calls f on the calling thread, and counts and returns what the thread uses meanwhile.

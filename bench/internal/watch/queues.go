@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// queueInterval is the time between two samples of the accept queues: 200 a second, unless sampling takes
-	// more than 1/queueShare of the time.
+	// queueInterval is the time between two samples of the accept queues: 200 a second, unless
+	// sampling takes more than 1/queueShare of the time.
 	queueInterval = 5 * time.Millisecond
 	queueShare    = 50
 )
@@ -30,8 +30,8 @@ type QueueOptions struct {
 }
 
 // Queues reads how long the accept queues on the servers' host are, when it is told to, or all the
-// time. A reading is a system call or two of the harness's own thread, for all listeners at once; the
-// workers take no part in it. A Queues that is nil reads nothing.
+// time. A reading is a system call or two of the harness's own thread, for all listeners at once;
+// the workers take no part in it. A Queues that is nil reads nothing.
 type Queues struct {
 	QueueOptions
 
@@ -75,7 +75,8 @@ func NewQueues(o QueueOptions) *Queues {
 	return q
 }
 
-// Read returns how many connections wait at each listener, by its inode; nil: the kernel did not say.
+// Read returns how many connections wait at each listener, by its inode; nil: the kernel did not
+// say.
 func (q *Queues) Read() map[uint64]int {
 	if q == nil {
 		return nil
@@ -100,7 +101,8 @@ func (q *Queues) read() (took time.Duration, err error) {
 	})
 }
 
-// Sample reads again and again until Stop. The windows of the series follow each other from begin on.
+// Sample reads again and again until Stop. The windows of the series follow each other from begin
+// on.
 func (q *Queues) Sample(begin clock.Instant) {
 	if q == nil {
 		return
