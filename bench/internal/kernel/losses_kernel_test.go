@@ -730,9 +730,10 @@ func TestKernelLossTraceServers(t *testing.T) {
 	}
 }
 
-// Nobody reads while more happens than there is room for.
-func TestKernelLossTraceDrops(t *testing.T) {
-	const n = 150
+// withPage calls f in a network of its own, with an address at which nobody listens and a trace whose
+// ring is a page. f closes the trace.
+func withPage(t *testing.T, f func(r *rig, at netip.AddrPort, trace *LossTrace) error) {
+	t.Helper()
 	needLossTrace(t)
 	inNetwork(t, func() error {
 		here, err := networkInode()
@@ -749,6 +750,14 @@ func TestKernelLossTraceDrops(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		return f(&r, at, trace)
+	})
+}
+
+// Nothing reads while more happens than there is room for.
+func TestKernelLossTraceDrops(t *testing.T) {
+	const n = 150
+	withPage(t, func(r *rig, at netip.AddrPort, trace *LossTrace) error {
 		_, failed := r.refused(n, localIPv4, at)
 		before, err := trace.Drops()
 		if err != nil {
@@ -769,24 +778,9 @@ func TestKernelLossTraceDrops(t *testing.T) {
 	})
 }
 
-// Nobody is woken to read before the ring is half full.
+// The reader sleeps until the ring is half full.
 func TestKernelLossTraceSleeps(t *testing.T) {
-	needLossTrace(t)
-	inNetwork(t, func() error {
-		here, err := networkInode()
-		if err != nil {
-			return err
-		}
-		var r rig
-		defer r.Close()
-		_, at, err := r.bound(localIPv4)
-		if err != nil {
-			return err
-		}
-		trace, err := NewLossTrace(LossTraceOptions{Namespaces: []uint32{here}, BufferBytes: os.Getpagesize()})
-		if err != nil {
-			return err
-		}
+	withPage(t, func(r *rig, at netip.AddrPort, trace *LossTrace) error {
 		half := os.Getpagesize() / lossRecord / 2
 		read, done := make(chan LossEvent, 2*half), make(chan error, 1)
 		go func() { done <- trace.Read(func(e LossEvent) { read <- e }) }()
@@ -795,7 +789,7 @@ func TestKernelLossTraceSleeps(t *testing.T) {
 		if n := len(read); n > 0 {
 			t.Errorf("%d events were read of %d in a ring with room for %d", n, half-5, 2*half)
 		}
-		_, err = r.refused(10, localIPv4, at)
+		_, err := r.refused(10, localIPv4, at)
 		if err = errors.Join(failed, err); err == nil {
 			<-read
 		}
@@ -805,27 +799,11 @@ func TestKernelLossTraceSleeps(t *testing.T) {
 
 // Close lets a Read in progress deliver everything.
 func TestKernelLossTraceClose(t *testing.T) {
-	needLossTrace(t)
 	n := os.Getpagesize()/lossRecord - 1 // more than half of the room
-	needLossTrace(t)
-	inNetwork(t, func() error {
-		here, err := networkInode()
-		if err != nil {
-			return err
-		}
-		var r rig
-		defer r.Close()
-		_, at, err := r.bound(localIPv4)
-		if err != nil {
-			return err
-		}
-		trace, err := NewLossTrace(LossTraceOptions{Namespaces: []uint32{here}, BufferBytes: os.Getpagesize()})
-		if err != nil {
-			return err
-		}
+	withPage(t, func(r *rig, at netip.AddrPort, trace *LossTrace) error {
 		_, failed := r.refused(n, localIPv4, at)
 		read, closed := 0, make(chan error, 1)
-		err = trace.Read(func(LossEvent) {
+		err := trace.Read(func(LossEvent) {
 			if read++; read > 1 {
 				return
 			}
