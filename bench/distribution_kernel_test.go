@@ -239,8 +239,8 @@ func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Tr
 	}
 }
 
-// While nobody accepts, the queues grow by one with each attempt: as samples and journals have it, and as
-// the kernel says when it is asked.
+// While nobody accepts, the queues grow by one with each attempt: as samples and journals have it,
+// and as the kernel says when it is asked.
 func TestKernelQueues(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -267,11 +267,11 @@ trials: 1
 		}
 		s := tr.Steps[0]
 		if s.Queued == nil {
-			t.Fatalf("%s: nobody asked how many were queued", sockets)
+			t.Fatalf("%s: the kernel was not asked how many were queued", sockets)
 		}
 		expected := (*s.ReadyNS - *s.StopNS) / s.ResolutionNS // 200
-		// No one that was served had waited for longer than the stall, so no more can have been queued at once. Fewer are
-		// where the machine pauses the load.
+		// No one that was served had waited for longer than the stall, so no more can have been
+		// queued at once. Fewer are where the machine pauses the load.
 		limit := *s.StallNS/s.ResolutionNS + 2
 		if sockets == "reuseport" {
 			limit += limit / 2 // four queues, which were not longest at one instant: workers go on when they get their CPU
@@ -280,7 +280,7 @@ trials: 1
 		if longest < expected/2 || longest > limit {
 			t.Errorf("%s: %d queued at most; %d attempts were due in the stall, want %d to %d", sockets, longest, expected, expected/2, limit)
 		}
-		// More may come until the workers accept, but nobody leaves before.
+		// More connections may come until the workers accept, but none leaves before.
 		if *s.Queued > longest+2 || *s.Queued < expected/2 {
 			t.Errorf("%s: the kernel said %d, of at most %d", sockets, *s.Queued, longest)
 		}

@@ -244,8 +244,8 @@ type Step struct {
 	Target string              `json:"target"` // what it acted on: "generation 1", "worker 3"
 
 	AtNS int64 `json:"at_ns"` // when it began
-	// LateNS is how long after it could have begun: when it was due, or the step before it was done.
-	// Absent in older runs.
+	// LateNS is how long after it could have begun: when it was due, or the step before it was
+	// done. Absent in older runs.
 	LateNS   *int64 `json:"late_ns,omitempty"`
 	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready; stopped workers went on
 	StopNS   *int64 `json:"stop_ns"`   // the trigger: the first stop signal was sent
@@ -476,8 +476,8 @@ type Series struct {
 	// end of each window; null in others.
 	Overflows  []int64 `json:"overflows"`
 	Migrations []int64 `json:"migrations"`
-	// Counted are the kernel's counters between two readings, where they moved: they are read around
-	// the steps, and at the end.
+	// Counted are the kernel's counters between two readings, where they moved: they are read
+	// around the steps, and at the end.
 	Counted []Counted `json:"counted,omitempty"`
 	Lost    []int64   `json:"lost"` // attempts, by the instant at which they were over
 }
@@ -515,8 +515,8 @@ type CPU struct {
 	ProxyNS *int64 `json:"proxy_ns,omitempty"`
 	// HarnessNS is what this program itself used within WatchedNS, without its children; absent in
 	// older runs. WatchNS is the part of it in which it observed the trial, and StandInNS that in
-	// which it stood in for a system: a supervisor that carries out the steps and, in a cluster, the
-	// control plane, kubelets and DNS server. The rest is bookkeeping.
+	// which it stood in for a system: a supervisor that carries out the steps and, in a cluster,
+	// the control plane, kubelets and DNS server. The rest is bookkeeping.
 	HarnessNS *int64 `json:"harness_ns,omitempty"`
 	WatchNS   *int64 `json:"watch_ns,omitempty"`
 	StandInNS *int64 `json:"stand_in_ns,omitempty"`

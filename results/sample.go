@@ -130,8 +130,8 @@ func nameOf[T ~string](names []T, i int) T {
 	return T(fmt.Sprintf("unknown(%d)", i))
 }
 
-// MaxSample bounds an encoded sample, in bytes: eight varints of instants and numbers, three short ones, an
-// address, and single bytes.
+// MaxSample bounds an encoded sample, in bytes: eight varints of instants and numbers, three short
+// ones, an address, and single bytes.
 const MaxSample = 128
 
 // Append appends the sample's encoding: a length byte, then the fields; instants as differences,

@@ -84,8 +84,8 @@ type Setup struct {
 	Stall vocabulary.Stall `yaml:"stall"`
 	// Trace is whether the kernel is asked about losses.
 	Trace vocabulary.Switch `yaml:"trace"`
-	// QueueDepth is where the lengths of accept queues come from. With path haproxy they are always sampled: the workers' connections
-	// are the proxy's.
+	// QueueDepth is where the lengths of accept queues come from. With path haproxy they are always
+	// sampled: the workers' connections are the proxy's.
 	QueueDepth vocabulary.QueueDepth `yaml:"queue_depth"`
 	// Server describes the process under test.
 	Server Server `yaml:"server"`
@@ -165,14 +165,14 @@ type HAProxy struct {
 type Server struct {
 	// Kind is the architecture of a worker.
 	Kind vocabulary.ServerKind `yaml:"kind"`
-	// Start is when the processes are started for the workers that steps start. Default parked; with
-	// stop: tableflip it is cold, because there the old worker starts its successor.
+	// Start is when the processes are started for the workers that steps start. Default parked;
+	// with stop: tableflip it is cold, because there the old worker starts its successor.
 	Start vocabulary.Start `yaml:"start,omitempty"`
 	// Work is the service time of one request.
 	Work Work `yaml:"work"`
-	// Startup is how long a worker takes until it listens, beyond what its process needs, 0 to 10 s:
-	// a program that loads its data first. It counts from the start of the process or, where that
-	// was parked, from the step. Default 0.
+	// Startup is how long a worker takes until it listens, beyond what its process needs, 0 to 10
+	// s: a program that loads its data first. It counts from the start of the process or, where
+	// that was parked, from the step. Default 0.
 	Startup time.Duration `yaml:"startup,omitempty"`
 	// Cold is how much longer a request takes at a worker that a cold-start has just added, 0 to 1 min, of the kind of
 	// time that work uses. It falls evenly to nothing within the step's for. Default 0.
@@ -351,8 +351,9 @@ type Validity struct {
 	// RunQueue is the largest share of a step's window, and of the trial, for which a worker may have to wait
 	// for a CPU that something other than the workers is using, 0 to 1. Default 0.3.
 	RunQueue float64 `yaml:"run_queue"`
-	// Harness is the largest share of the servers' CPU time that this program itself may use while the load runs, 0 to 1; up to
-	// 1 % of one CPU's time is allowed in any case. What it does in place of a control plane does not count. Default 0.02.
+	// Harness is the largest share of the servers' CPU time that this program itself may use while
+	// the load runs, 0 to 1; up to 1 % of one CPU's time is allowed in any case. What it does in
+	// place of a control plane does not count. Default 0.02.
 	Harness float64 `yaml:"harness"`
 }
 

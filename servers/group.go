@@ -139,8 +139,8 @@ func (g *Group) readEarly(w *Worker) {
 	w.drain(g.env.Account)
 }
 
-// readEnded reads the journals of the workers that have ended, of which w is the last, once they are
-// together too large to wait for Close.
+// readEnded reads the journals of the workers that have ended, of which w is the last, once they
+// are together too large to wait for Close.
 func (g *Group) readEnded(w *Worker) {
 	g.reading.Lock()
 	defer g.reading.Unlock()

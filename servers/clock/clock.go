@@ -52,8 +52,8 @@ func New() (*Clock, error) {
 // Now is the present instant.
 func (c *Clock) Now() Instant { return c.base + Instant(time.Since(c.start)) }
 
-// SleepUntil returns nil at the instant, or at once if it has passed, with the precision of a Timer.
-// It returns the context's cause if that ends before.
+// SleepUntil returns nil at the instant, or at once if it has passed, with the precision of a
+// Timer. It returns the context's cause if that ends before.
 func (c *Clock) SleepUntil(ctx context.Context, i Instant) error {
 	if c.Now() >= i {
 		return nil

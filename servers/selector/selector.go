@@ -27,8 +27,8 @@ const (
 	LeastLoaded Kind = "least-loaded"
 	// ByHash is as the kernel's own rule, but among the listed.
 	ByHash Kind = "hash"
-	// Empty is a stand-in that chooses nobody, so that the kernel's hash does, among all who listen.
-	// What it costs, every kind costs.
+	// Empty is a stand-in that chooses nobody, so that the kernel's hash does, among all who
+	// listen. What it costs, every kind costs.
 	Empty Kind = "empty"
 )
 

@@ -94,7 +94,8 @@ type Generator struct {
 type Run struct {
 	Flat  *Flat  // nil in a trial
 	Paced *Paced // nil where the generator keeps no rate
-	// Stolen is the share of both CPUs' time that the host took, flat out or at the pace, the larger; 0 too where the kernel does not know.
+	// Stolen is the share of both CPUs' time that the host took, flat out or at the pace, the
+	// larger; 0 too where the kernel does not know.
 	Stolen float64
 }
 
@@ -108,7 +109,8 @@ type Flat struct {
 // Paced is what a generator does at Pace.
 type Paced struct {
 	CPU time.Duration // of the generator, per response
-	// Lag is the 99th percentile of the schedule lag; nil where the generator does not tell, as Response.
+	// Lag is the 99th percentile of the schedule lag; nil where the generator does not tell, as
+	// Response.
 	Lag      *time.Duration
 	Response *results.Percentiles // from the scheduled instant on
 }

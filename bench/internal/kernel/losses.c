@@ -337,8 +337,9 @@ static __always_inline bool has_server(const struct event *e)
 	return is_server(e->destination, e->destination_port) || is_server(e->source, e->source_port);
 }
 
-// waking returns the flags with which an event is put into the ring. Its reader sleeps until the ring is half full, or it
-// is told to read the rest: an event that woke it would disturb what is measured.
+// waking returns the flags with which an event is put into the ring. Its reader sleeps until the
+// ring is half full, or it is told to read the rest: an event that woke it would disturb what is
+// measured.
 static __always_inline __u64 waking(void)
 {
 	bool half = 2 * bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= bpf_ringbuf_query(&events, BPF_RB_RING_SIZE);

@@ -269,8 +269,9 @@ func (t *LossTrace) start(o LossTraceOptions) (err error) {
 // kfree_skb before 5.17. Nothing is reported from there.
 func (t *LossTrace) Missing() []string { return slices.Clone(t.missing) }
 
-// Read calls f for each event, one at a time and in the order of the ring, until Close; then, once all that happened before
-// has been delivered, it returns nil. Events wait in the ring until it is half full, or until Close. f must not call Close.
+// Read calls f for each event, one at a time and in the order of the ring, until Close; then, once
+// all that happened before has been delivered, it returns nil. Events wait in the ring until it is
+// half full, or until Close. f must not call Close.
 func (t *LossTrace) Read(f func(LossEvent)) error {
 	t.reading.Lock()
 	defer t.reading.Unlock()

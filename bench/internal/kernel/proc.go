@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A procFile is an open file of /proc. An os.File would be offered to Go's poller first, which takes
-// three system calls to refuse it: as many as a reading does.
+// A procFile is an open file of /proc. An os.File would be offered to Go's poller first, which
+// takes three system calls to refuse it: as many as a reading does.
 type procFile struct {
 	fd   int
 	path string

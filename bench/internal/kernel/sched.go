@@ -269,8 +269,8 @@ type Place struct {
 	Last    int
 }
 
-// Places returns where the threads of process pid are, by their numbers. A thread that ends meanwhile
-// is left out. Sources: sched_getaffinity(2); proc_pid_stat(5), processor.
+// Places returns where the threads of process pid are, by their numbers. A thread that ends
+// meanwhile is left out. Sources: sched_getaffinity(2); proc_pid_stat(5), processor.
 func Places(pid int) (map[int]Place, error) {
 	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
 	threads, err := os.ReadDir(tasks)

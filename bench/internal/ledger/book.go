@@ -17,8 +17,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// An Attempt is what is kept of one attempt: 32 bytes, and 8 for its wait in an accept queue, so that
-// ten million take 400 MB.
+// An Attempt is what is kept of one attempt: 32 bytes, and 8 for its wait in an accept queue, so
+// that ten million take 400 MB.
 type Attempt struct {
 	Sent, Done Time
 	Worker     int32  // as the response said, or -1

@@ -36,8 +36,8 @@ type Queue struct {
 //
 // A connection waits from when its client has sent the request, which is a few microseconds after
 // the kernel has queued it, until a worker has noted that it accepted it. One that the kernel has
-// moved to another listener counts there all the time. Who connects and is not of the load, to probe
-// a worker, is not counted.
+// moved to another listener counts there all the time. Who connects and is not of the load, to
+// probe a worker, is not counted.
 func (a *Account) Queues(window time.Duration, windows int) (all []Queue, unplaced int64) {
 	b := a.book
 	if b.waits == nil {

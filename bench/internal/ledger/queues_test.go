@@ -64,12 +64,12 @@ func TestQueues(t *testing.T) {
 		unplaced int64
 	}{
 		{
-			name: "nobody waits", workers: []Worker{worker(0, own, -9, 99)},
+			name: "no connection waits", workers: []Worker{worker(0, own, -9, 99)},
 			attempts: []waiting{{established: 1, accepted: 1}, {established: 1, accepted: 1}},
 			want:     []Queue{{Worker: 0}},
 		},
 		{
-			name: "who is accepted before its client knows has not waited", workers: []Worker{worker(0, own, -9, 99)},
+			name: "a connection that is accepted before its client knows has not waited", workers: []Worker{worker(0, own, -9, 99)},
 			attempts: []waiting{{established: 3 * ms, accepted: 1 * ms}}, want: []Queue{{Worker: 0}},
 		},
 		{

@@ -15,7 +15,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// answers is a server that answers every request, and counts connections, until the listener is closed.
+// answers is a server that answers every request, and counts connections, until the listener is
+// closed.
 func answers(l net.Listener) (connections int) {
 	for {
 		c, err := l.Accept()

@@ -81,8 +81,8 @@ func (n *names) find(a *attempt, limit time.Duration) {
 	}()
 }
 
-// ask asks the attempt's client for the name, and takes the first of the addresses, as most do. With
-// no time it is a look into the client's cache.
+// ask asks the attempt's client for the name, and takes the first of the addresses, as most do.
+// With no time it is a look into the client's cache.
 func (n *names) ask(a *attempt, limit time.Duration) answer {
 	r := n.clients[a.index%uint64(len(n.clients))]
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

@@ -35,8 +35,8 @@ func named(t *testing.T, name string, addr netip.Addr) (server *dns.Server, at n
 	return server, netip.MustParseAddrPort(packets.LocalAddr().String())
 }
 
-// Attempts find their target by name: those of a client that knows it at once, the others when there
-// is an answer. Without any they are lost as unreachable, or tried again.
+// Attempts find their target by name: those of a client that knows it at once, the others when
+// there is an answer. Without any they are lost as unreachable, or tried again.
 func TestLookup(t *testing.T) {
 	const n, clients = 600, 4 // more answers than a byte counts
 	name := dns.Name("web", "default")

@@ -78,9 +78,9 @@ func (l *loop) watch(fd int, events uint32, f func() error) error {
 // edge is EPOLLET, as EpollCtl takes it.
 const edge = uint32(unix.EPOLLET & 0xffffffff)
 
-// turn advances the attempts whose sockets have events or whose alarms are due, loopBatch of each at
-// most, and returns how many had events. It waits for the first of them until the instant at most,
-// and no longer than longestWait.
+// turn advances the attempts whose sockets have events or whose alarms are due, loopBatch of each
+// at most, and returns how many had events. It waits for the first of them until the instant at
+// most, and no longer than longestWait.
 func (l *loop) turn(until clock.Instant) (events int, err error) {
 	now := l.clock.Now()
 	if len(l.alarms) > 0 {
@@ -155,9 +155,9 @@ func (h *alarms) Pop() any {
 
 // setAlarm sets the attempt's only alarm, in place of the one before.
 //
-// Nearly every alarm is cancelled by an answer, and the next one of the same attempt is later. So one
-// that is moved back, or cancelled, stays filed where it was until that instant: the heap changes
-// once in a timeout, not twice in an attempt.
+// Nearly every alarm is cancelled by an answer, and the next one of the same attempt is later. So
+// one that is moved back, or cancelled, stays filed where it was until that instant: the heap
+// changes once in a timeout, not twice in an attempt.
 func (l *loop) setAlarm(a *attempt, at clock.Instant) {
 	a.alarm = at
 	switch {
@@ -210,7 +210,8 @@ func (l *loop) open(source netip.AddrPort) (*conn, error) {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	if source.Addr().Is6() {
-		// A local route makes the range ours, but an IPv6 bind wants the very address assigned (ipv6(7)).
+		// A local route makes the range ours, but an IPv6 bind wants the very address assigned
+		// (ipv6(7)).
 		err = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
 	}
 	if err == nil {
@@ -242,7 +243,8 @@ func (c *conn) close() {
 		c.release()
 	}
 	c.attempt = nil
-	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is complete.
+	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is
+	// complete.
 	_ = socket.Close(c.fd)
 	c.loop.free = append(c.loop.free, c)
 }

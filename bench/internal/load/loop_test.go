@@ -136,8 +136,8 @@ func mute(c *net.TCPConn) {
 	_ = c.Close()
 }
 
-// The loop has its turn, as after a long spin, only when the time of all attempts is over. Those whose
-// answers have come by then are served, however many they are; the others have timed out.
+// The loop has its turn, as after a long spin, only when the time of all attempts is over. Those
+// whose answers have come by then are served, however many they are; the others have timed out.
 func TestLateLoop(t *testing.T) {
 	const n, timeout = 2 * loopBatch, 50 * time.Millisecond
 	answered := make(chan struct{}, n)

@@ -18,11 +18,11 @@ type pacer struct {
 }
 
 // A tick is early by what it takes to wake up and to make a socket: then only connect(2) is left to
-// do, and what is left of the time is spun away (awaitDue). How long that takes depends on the machine
-// and on the hour, so it is tracked: an attempt that is late moves early up by a step, one in time
-// down by a tenth of it, so that one in ten is late, by little (a stochastic approximation of the
-// quantile: Robbins and Monro, 1951). One that is later than earliest had to wait for something else,
-// such as a CPU, and says nothing of it.
+// do, and what is left of the time is spun away (awaitDue). How long that takes depends on the
+// machine and on the hour, so it is tracked: an attempt that is late moves early up by a step, one
+// in time down by a tenth of it, so that one in ten is late, by little (a stochastic approximation
+// of the quantile: Robbins and Monro, 1951). One that is later than earliest had to wait for
+// something else, such as a CPU, and says nothing of it.
 const (
 	earliest  = 100 * time.Microsecond // the most that a tick is early
 	earlyStep = 4 * time.Microsecond
@@ -31,7 +31,8 @@ const (
 // overrun is how late, after the last due instant, a generator that cannot keep up still sends.
 const overrun = 250 * time.Millisecond
 
-// tickLimit bounds the attempts of one tick. They keep the answers of others waiting, for some 25 µs each.
+// tickLimit bounds the attempts of one tick. They keep the answers of others waiting, for some 25
+// µs each.
 const tickLimit = 8
 
 func newPacer(t *transport) *pacer {

@@ -9,7 +9,8 @@ import (
 )
 
 // TestPace: every attempt of this process is in one tick, in order; a tick is released no more than
-// earliest before any of its attempts is due, and has more than one only where they are due by then.
+// earliest before any of its attempts is due, and has more than one only where they are due by
+// then.
 func TestPace(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

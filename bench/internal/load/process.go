@@ -60,8 +60,8 @@ func (p *Process) Begin(at clock.Instant) error {
 	return nil
 }
 
-// Samples hands every sample to f, as they come, until the process has sent its last: most come only
-// after the last attempt has ended. The sample is f's only until it returns.
+// Samples hands every sample to f, as they come, until the process has sent its last: most come
+// only after the last attempt has ended. The sample is f's only until it returns.
 func (p *Process) Samples(f func(*results.Sample)) error {
 	r := results.SampleReader{R: p.samples}
 	var s results.Sample
@@ -86,8 +86,8 @@ func (p *Process) Samples(f func(*results.Sample)) error {
 	}
 }
 
-// EarlyFlushes returns how often the process wrote samples before its last attempt had ended, because
-// there were more than it keeps. It is known once Samples has returned.
+// EarlyFlushes returns how often the process wrote samples before its last attempt had ended,
+// because there were more than it keeps. It is known once Samples has returned.
 func (p *Process) EarlyFlushes() int { return p.end.EarlyFlushes }
 
 // Wait waits for the process to exit after its last sample and returns its user and system time.

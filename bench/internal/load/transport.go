@@ -39,8 +39,8 @@ type transport struct {
 	spare time.Duration // see awaitDue
 }
 
-// tick is the attempts of this process that the attacker is released for: one, or those that are due
-// at once or have been.
+// tick is the attempts of this process that the attacker is released for: one, or those that are
+// due at once or have been.
 type tick struct{ from, to uint64 }
 
 // maxInFlight bounds the attempts of one process that are under way at once: beyond it the loop is
@@ -102,8 +102,8 @@ func (t *transport) close() error {
 	return err
 }
 
-// RoundTrip begins the attempts of a tick. The attacker is told nothing of how they end: the samples
-// say it, and more.
+// RoundTrip begins the attempts of a tick. The attacker is told nothing of how they end: the
+// samples say it, and more.
 func (t *transport) RoundTrip(*http.Request) (*http.Response, error) {
 	for k := <-t.ticks; k.from < k.to; k.from++ {
 		t.begin(k.from)

@@ -83,8 +83,8 @@ func scripted(t *testing.T, s script) (at netip.AddrPort, seen func() []wire.Req
 	return netip.MustParseAddrPort(l.Addr().String()), func() []wire.Request { end(); return requests }, func() []netip.AddrPort { end(); return peers }
 }
 
-// newTestTransport makes a transport from sources that the TIME_WAIT sockets of a test before, or of
-// a run before, do not have. finish ends it and returns all samples, and the end.
+// newTestTransport makes a transport from sources that the TIME_WAIT sockets of a test before, or
+// of a run before, do not have. finish ends it and returns all samples, and the end.
 func newTestTransport(t *testing.T, cfg Config) (tr *transport, finish func() ([]results.Sample, end)) {
 	t.Helper()
 	clk, err := clock.New()

@@ -9,9 +9,9 @@ type Machine struct {
 	Missing map[string]string
 }
 
-// SplitCPUs gives a quarter of the CPUs, at least one, to the load, the next one to the harness, and
-// the rest to the servers. With two CPUs the harness shares the load's, which notices when it is
-// disturbed: its schedule lags. A single CPU is everybody's, and the run says so.
+// SplitCPUs gives a quarter of the CPUs, at least one, to the load, the next one to the harness,
+// and the rest to the servers. With two CPUs the harness shares the load's, which notices when it
+// is disturbed: its schedule lags. A single CPU is everybody's, and the run says so.
 func SplitCPUs(cpus []int) (load, harness, servers []int) {
 	n := max(1, len(cpus)/4)
 	switch len(cpus) {

@@ -13,12 +13,14 @@ import (
 	"reuseport-bench/results"
 )
 
-// garbageRoom is how much garbage a drive may make before it is collected in spite of all, in bytes.
+// garbageRoom is how much garbage a drive may make before it is collected in spite of all, in
+// bytes.
 const garbageRoom = 16 << 20
 
 // settle prepares this process for the drive: it collects its garbage and stops collecting, as long
-// as there is room, so that no collection falls into it, and moves all its threads to the harness's CPUs. What it returns moves them back, and
-// notes where they were meanwhile. Processes that are started meanwhile get CPUs of their own.
+// as there is room, so that no collection falls into it, and moves all its threads to the harness's
+// CPUs. What it returns moves them back, and notes where they were meanwhile. Processes that are
+// started meanwhile get CPUs of their own.
 func (s *stage) settle() (back func() error, err error) {
 	runtime.GC()
 	var m runtime.MemStats

@@ -173,8 +173,8 @@ func (s *stage) workers() []results.Worker {
 	return out
 }
 
-// addQueues adds the accept queues, and the trial over time; each worker's longest queue is added to
-// the worker too.
+// addQueues adds the accept queues, and the trial over time; each worker's longest queue is added
+// to the worker too.
 func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 	series := &results.Series{
 		WindowNS: int64(s.window()), Lost: a.LostOverTime(0, s.window(), maxWindows),

@@ -80,8 +80,8 @@ func (s *stage) problem(format string, args ...any) {
 	s.problems = append(s.problems, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
 }
 
-// setUp makes the lab, and starts in it the first generation of workers, the processes of those that
-// steps will start, and the load processes.
+// setUp makes the lab, and starts in it the first generation of workers, the processes of those
+// that steps will start, and the load processes.
 func setUp(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cleanup) (*stage, error) {
 	s := &stage{
 		plan: p, variant: v, load: v.LoadOf(p.Seed, o.Block), servers: v.ServersOf(p.Seed, o.Block),
