@@ -264,7 +264,7 @@ const (
 var queueDepths = []Row[QueueDepth]{
 	{DepthComputed, "after the load, from when each connection was established and when a worker " +
 		"accepted it"},
-	{DepthSampled, "the kernel is asked as well, 200 times a second while the load runs, which " +
+	{DepthSampled, "the kernel is asked as well, 25 times a second while the load runs, which " +
 		"takes about half a percent of a CPU"},
 }
 
