@@ -57,7 +57,7 @@ func defaults() Setup {
 		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport", Selector: "hash", Stall: "sigstop", Trace: "on", QueueDepth: "computed",
 		Server:   Server{Kind: "loop", Work: Work{Distribution: "fixed"}, Backlog: 4096},
 		Load:     OpenLoad{Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant", Connections: "new", Timeout: 900 * time.Millisecond},
-		Validity: Validity{LagFloor: 500 * time.Microsecond, StepLag: 20 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.3, Harness: 0.02},
+		Validity: Validity{LagFloor: 30 * time.Millisecond, StepLag: 100 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.3, Harness: 0.02},
 	}
 }
 

@@ -68,22 +68,19 @@ func (z *summarizer) add(trials []*results.Trial) {
 	z.summarizeRestarts(trials)
 }
 
-// A p99 schedule lag past both is mentioned beside the upper percentiles: a share of the response
-// time's p99, and nanoseconds.
-const (
-	lagShare = 0.1
-	lagFloor = 500e3
-)
+// lagShare is the share of an upper percentile of the response time from which on the p99 schedule
+// lag is mentioned beside it.
+const lagShare = 0.1
 
 // warnLag marks upper percentiles of the response time of which a good part is the generator's own
 // delay: the attempt was sent late, and response time counts from the schedule.
 func (z *summarizer) warnLag() {
-	lag, p99 := z.summary[metrics.ScheduleLag], z.summary[metrics.ResponseP99]
-	if p99.N == 0 || lag.Center <= max(lagFloor, lagShare*p99.Center) {
-		return
-	}
+	lag := z.summary[metrics.ScheduleLag]
 	for _, metric := range []string{metrics.ResponseP99, metrics.ResponseP999, metrics.ResponseMax} {
 		s := z.summary[metric]
+		if s.N == 0 || lag.Center <= lagShare*s.Center {
+			continue
+		}
 		s.Warn("includes schedule lag, p99 %s ms: the machine stood still, or the generator was late", unit.Digits(lag.Center/1e6, 2))
 		z.summary[metric] = s
 	}
