@@ -89,19 +89,39 @@ func EpollCtl(epoll, op, fd int, events uint32, name int32) error {
 	return errorOf(unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(&e)), 0, 0))
 }
 
-// EpollWait is epoll_pwait2(2), since Linux 5.11. It waits for the timeout, to the nanosecond, or for ever if that is negative. Only a process
-// that has nothing else to run may wait at all: its P waits too.
+// EpollWait is epoll_pwait2(2), since Linux 5.11. It waits for the timeout, to the nanosecond, or for
+// ever if that is negative. Go's scheduler does not know that it waits, so only a process that has
+// nothing else to run may call it: its P waits, too, and its monitor thread (sysmon) wakes up every
+// 10 ms to look at it.
 func EpollWait(epoll int, events []unix.EpollEvent, timeout time.Duration) (int, error) {
-	var limit *unix.Timespec
-	if timeout >= 0 {
-		ts := unix.NsecToTimespec(int64(timeout))
-		limit = &ts
-	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(limit)), 0, 0)
+	var ts unix.Timespec
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])),
+		uintptr(len(events)), uintptr(unsafe.Pointer(limit(timeout, &ts))), 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
 	return int(n), nil
+}
+
+// EpollSleep is EpollWait for a wait that is long: Go's scheduler knows of it, so its monitor thread
+// sleeps as well. To begin and to end it costs some more.
+func EpollSleep(epoll int, events []unix.EpollEvent, timeout time.Duration) (int, error) {
+	var ts unix.Timespec
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])),
+		uintptr(len(events)), uintptr(unsafe.Pointer(limit(timeout, &ts))), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// limit returns ts set to the timeout, or nil for none.
+func limit(timeout time.Duration, ts *unix.Timespec) *unix.Timespec {
+	if timeout < 0 {
+		return nil
+	}
+	*ts = unix.NsecToTimespec(int64(timeout))
+	return ts
 }
 
 func errorOf(_, _ uintptr, errno unix.Errno) error {

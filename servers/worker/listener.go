@@ -78,15 +78,18 @@ const (
 )
 
 // bind makes the worker's own socket listen. Without SO_REUSEPORT it must wait until the one before
-// is gone.
+// is gone. The first wait is a random part of bindRetry: a supervisor's tries know nothing of the
+// instant at which the old process closes, while a parked worker always begins just before it.
 func (w *worker) bind() (err error) {
+	wait := time.Duration(w.works.random.Float64() * float64(bindRetry))
 	for until := w.clock.Now().Add(bindLimit); ; {
 		w.listener, err = w.listenIn(w.cfg.Network)
 		now := w.clock.Now()
 		if w.cfg.Sockets != vocabulary.SocketsExclusive || !errors.Is(err, unix.EADDRINUSE) || now > until {
 			return err
 		}
-		clock.BlockUntil(now.Add(bindRetry))
+		clock.BlockUntil(now.Add(wait))
+		wait = bindRetry
 	}
 }
 

@@ -110,11 +110,11 @@ func (w *worker) run() (err error) {
 			return err
 		}
 	}
+	w.works = newWorks(w.cfg.Work, w.cfg.Seed, w.cfg.ID, w.cfg.Generation)
 	time.Sleep(w.cfg.Startup) // as a program that loads its data first
 	if err := w.listen(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
-	w.works = newWorks(w.cfg.Work, w.cfg.Seed, w.cfg.ID, w.cfg.Generation)
 	ready := servers.Event{Event: servers.EventReady}
 	s, err := w.server()
 	if err != nil {
