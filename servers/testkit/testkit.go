@@ -4,11 +4,14 @@
 package testkit
 
 import (
+	"bufio"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -55,6 +58,24 @@ func WithCapabilities(f func() error, capabilities ...int) error {
 		}
 		return f()
 	})
+}
+
+// Tree returns the files of a recorded /proc and /sys: a file with a line for each, its path and
+// after a space what it has. Lines that begin with "#" are notes.
+func Tree(t testing.TB, file string) fstest.MapFS {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	root := fstest.MapFS{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if path, content, ok := strings.Cut(lines.Text(), " "); ok && path != "#" {
+			root[path] = &fstest.MapFile{Data: []byte(content + "\n")}
+		}
+	}
+	return root
 }
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")

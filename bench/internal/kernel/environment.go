@@ -65,20 +65,6 @@ func UsableCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// ThreadSiblings returns, in ascending order, the CPUs that share a physical core with cpu, cpu itself among them. Where
-// the kernel does not tell, it is cpu alone.
-func ThreadSiblings(cpu int) []int {
-	text, err := os.ReadFile(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu))
-	if err != nil {
-		return []int{cpu}
-	}
-	siblings, err := parseCPUList(string(text))
-	if err != nil || len(siblings) == 0 {
-		return []int{cpu}
-	}
-	return siblings
-}
-
 // parseCPUList reads a list such as "0-2,8", the format of cpuset(7).
 func parseCPUList(text string) ([]int, error) {
 	const most = 1 << 16 // far more than any kernel supports; keeps a damaged range from eating memory

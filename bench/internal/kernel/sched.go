@@ -177,28 +177,50 @@ func ReadSteal(cpus []int) (map[int]time.Duration, error) {
 	return steal, nil
 }
 
-// parseSteal reads the lines "cpu<n> user nice system idle iowait irq softirq steal ...". The other lines of the file may
-// be long (one number for each interrupt), hence no Scanner with its limit on a line.
+// Columns of a CPU in /proc/stat, after its name: user nice system idle iowait irq softirq steal …
+// (proc_stat(5)).
+const (
+	idleColumn   = 3
+	ioWaitColumn = 4
+	stealColumn  = 7
+)
+
+// parseSteal returns the column "steal" of each CPU.
 func parseSteal(r io.Reader, ticksPerSecond int64) (map[int]time.Duration, error) {
-	const stealColumn = 8
+	times, err := cpuTimes(r)
+	if err != nil {
+		return nil, err
+	}
 	steal := make(map[int]time.Duration)
+	for cpu, columns := range times {
+		if len(columns) <= stealColumn {
+			return nil, fmt.Errorf("no steal column: %w", ErrNotSupported)
+		}
+		steal[cpu] = ticksToDuration(columns[stealColumn], ticksPerSecond)
+	}
+	return steal, nil
+}
+
+// cpuTimes reads the lines "cpu<n> …": the columns of each CPU, in ticks. The other lines of the
+// file may be long (one number for each interrupt), hence no Scanner with its limit on a line.
+func cpuTimes(r io.Reader) (map[int][]int64, error) {
+	times := make(map[int][]int64)
 	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadString('\n')
-		if number, found := strings.CutPrefix(line, "cpu"); found && !strings.HasPrefix(number, " ") {
-			fields := strings.Fields(number)
-			if len(fields) <= stealColumn {
-				return nil, fmt.Errorf("no steal column: %w", ErrNotSupported)
-			}
+		number, found := strings.CutPrefix(line, "cpu")
+		if fields := strings.Fields(number); found && !strings.HasPrefix(number, " ") && len(fields) > 0 {
 			cpu, err := strconv.Atoi(fields[0])
 			if err != nil {
 				return nil, err
 			}
-			ticks, err := strconv.ParseInt(fields[stealColumn], 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("cpu%d: steal: %w", cpu, err)
+			for _, text := range fields[1:] {
+				ticks, err := strconv.ParseInt(text, 10, 64)
+				if err != nil {
+					return nil, fmt.Errorf("cpu%d: %w", cpu, err)
+				}
+				times[cpu] = append(times[cpu], ticks)
 			}
-			steal[cpu] = ticksToDuration(ticks, ticksPerSecond)
 		}
 		if err == io.EOF {
 			break
@@ -207,10 +229,10 @@ func parseSteal(r io.Reader, ticksPerSecond int64) (map[int]time.Duration, error
 			return nil, err
 		}
 	}
-	if len(steal) == 0 {
+	if len(times) == 0 {
 		return nil, fmt.Errorf("no line for a CPU: %w", io.ErrUnexpectedEOF)
 	}
-	return steal, nil
+	return times, nil
 }
 
 // ticksToDuration converts without overflow; what does not fit becomes the longest duration, 292 years.

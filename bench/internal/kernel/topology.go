@@ -43,10 +43,10 @@ const slowCapacity = 512
 
 // ReadTopology reads the topology of these CPUs. What the kernel does not tell is as on the
 // simplest machine: each CPU a core, all alike, one node, no quota.
-func ReadTopology(cpus []int) Topology { return readTopology(os.DirFS("/"), cpus) }
+func ReadTopology(cpus []int) Topology { return TopologyOf(os.DirFS("/"), cpus) }
 
-// readTopology is ReadTopology of the machine whose /proc and /sys are in root.
-func readTopology(root fs.FS, cpus []int) Topology {
+// TopologyOf is ReadTopology of the machine whose /proc and /sys are in root.
+func TopologyOf(root fs.FS, cpus []int) Topology {
 	t := Topology{Quota: quota(root), Virtual: virtual(root)}
 	nodes, slow := nodesOf(root), map[int]bool{}
 	// On hybrid processors of Intel each kind of core is a performance-monitoring unit of its own.
@@ -156,31 +156,42 @@ func cgroups(root fs.FS) func(yield func(dir string) bool) {
 			if len(fields) < 3 {
 				continue
 			}
-			var mounts []string
+			mount := ""
 			switch controllers := strings.Split(fields[1], ","); {
 			case fields[0] == "0":
-				mounts = []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"}
+				mount = firstOf(root, "sys/fs/cgroup/unified", "sys/fs/cgroup")
 			case slices.Contains(controllers, "cpu"):
-				mounts = []string{"sys/fs/cgroup/" + fields[1], "sys/fs/cgroup/cpu"}
+				mount = firstOf(root, "sys/fs/cgroup/"+fields[1], "sys/fs/cgroup/cpu")
 			}
-			for _, mount := range mounts {
-				// Where the cgroup's path is not that of this namespace, what is mounted is its own.
-				for at := path.Clean("/" + fields[2]); ; at = path.Dir(at) {
-					if !yield(path.Join(mount, at)) {
-						return
-					}
-					if at == "/" {
-						break
-					}
+			if mount == "" {
+				continue
+			}
+			// Where the cgroup's path is not that of this namespace, what is mounted is its own.
+			for at := path.Clean("/" + fields[2]); ; at = path.Dir(at) {
+				if !yield(path.Join(mount, at)) {
+					return
+				}
+				if at == "/" {
+					break
 				}
 			}
 		}
 	}
 }
 
-// Throttled is for how long all threads of the process's cgroups together have been kept waiting
-// because a quota was used up, in nanoseconds since the cgroups were made; false where the kernel
-// does not say.
+// firstOf returns the first of the names that exists, or "".
+func firstOf(root fs.FS, names ...string) string {
+	for _, name := range names {
+		if _, err := fs.Stat(root, name); err == nil {
+			return name
+		}
+	}
+	return ""
+}
+
+// Throttled returns for how long the process's cgroups have been stopped because a quota was used up,
+// in nanoseconds since they were made, summed over their CPUs. It returns false where the kernel does
+// not say.
 func Throttled() (ns int64, known bool) { return throttled(os.DirFS("/")) }
 
 func throttled(root fs.FS) (ns int64, known bool) {

@@ -1,31 +1,19 @@
 package kernel
 
 import (
-	"bufio"
-	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/servers/testkit"
 )
 
-// recorded is a machine of testdata/machines: lines of a path and what the file has.
+// recorded is a machine of testdata/machines.
 func recorded(t *testing.T, name string) fstest.MapFS {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata/machines", name+".txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	root := fstest.MapFS{}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if path, content, ok := strings.Cut(lines.Text(), " "); ok && path != "#" {
-			add(root, path, content)
-		}
-	}
-	return root
+	return testkit.Tree(t, filepath.Join("testdata/machines", name+".txt"))
 }
 
 func add(root fstest.MapFS, path, content string) {
@@ -61,7 +49,7 @@ func TestTopologyOfMachines(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.machine, func(t *testing.T) {
-			got := readTopology(recorded(t, test.machine), upTo(test.cpus))
+			got := TopologyOf(recorded(t, test.machine), upTo(test.cpus))
 			if len(got.CPUs) != test.cpus {
 				t.Fatalf("%d CPUs, want %d", len(got.CPUs), test.cpus)
 			}
@@ -85,7 +73,7 @@ func TestTopologyHybrid(t *testing.T) {
 	root := recorded(t, "laptop")
 	add(root, "sys/devices/cpu_core/cpus", "0-3")
 	add(root, "sys/devices/cpu_atom/cpus", "4-7")
-	for _, c := range readTopology(root, upTo(8)).CPUs {
+	for _, c := range TopologyOf(root, upTo(8)).CPUs {
 		if fast := c.Capacity == 1024; fast != (c.Number < 4) {
 			t.Errorf("CPU %d has capacity %d", c.Number, c.Capacity)
 		}
@@ -93,7 +81,7 @@ func TestTopologyHybrid(t *testing.T) {
 }
 
 func TestTopologyOfNothing(t *testing.T) {
-	got := readTopology(fstest.MapFS{}, []int{5, 2})
+	got := TopologyOf(fstest.MapFS{}, []int{5, 2})
 	want := Topology{CPUs: []CPU{{2, 2, 0, 1024}, {5, 5, 0, 1024}}}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
@@ -126,6 +114,14 @@ func TestQuotaAndThrottled(t *testing.T) {
 			"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
 			"sys/fs/cgroup/cpu,cpuacct/cpu.stat":          "nr_throttled 1\nthrottled_time 42",
 		}, 0.5, 42},
+		{"version 1, both names of one directory", map[string]string{
+			"proc/self/cgroup":                   "3:cpu,cpuacct:/",
+			"sys/fs/cgroup/cpu/cpu.stat":         "throttled_time 7",
+			"sys/fs/cgroup/cpu,cpuacct/cpu.stat": "throttled_time 7",
+		}, 0, 7},
+		{"version 1, the controller alone", map[string]string{
+			"proc/self/cgroup": "1:cpu:/", "sys/fs/cgroup/cpu/cpu.stat": "throttled_time 9",
+		}, 0, 9},
 		{"version 1, no limit", map[string]string{
 			"proc/self/cgroup":                   "3:cpu:/",
 			"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",

@@ -1,0 +1,226 @@
+package kernel
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/sys"
+)
+
+// Activity says how busy CPUs were during a window, without this process.
+type Activity struct {
+	Window time.Duration
+	CPUs   int     // that were looked at
+	Others float64 // of them, in use by other programs
+	Steal  float64 // of them, taken by the hypervisor
+	// Runnable is how many tasks of the whole machine ran or wanted to, on average over the window and
+	// without this one.
+	Runnable float64
+	Online   int           // CPUs of the machine
+	Load     float64       // its load average of the last minute
+	Stopped  time.Duration // all of the cgroups' processes stood still, for a quota was used up
+	// Programs are those that used the most CPU time, of the whole machine, the most first. Those
+	// of other PID namespaces are not seen.
+	Programs []Program
+}
+
+// A Program is what the processes of one name used.
+type Program struct {
+	Name string
+	CPUs float64 // in use
+}
+
+// Watch looks at the CPUs for the window, or until ctx ends, which is no error. Figures come in
+// ticks of usually 10 ms, so a window of 500 ms tells 2 % of a CPU.
+func Watch(ctx context.Context, cpus []int, window time.Duration) (a Activity, err error) {
+	began := time.Now()
+	before, err := look(cpus)
+	if err != nil {
+		return a, err
+	}
+	const looks = 10 // at the run queue, which changes from moment to moment
+	ticker := time.NewTicker(max(window/looks, 1))
+	defer ticker.Stop()
+	var runnable, load float64
+	n := 0
+	for ended := false; n < looks && !ended; n++ {
+		select {
+		case <-ctx.Done():
+			ended = true
+		case <-ticker.C:
+		}
+		r, l, err := loadAverage()
+		if err != nil {
+			return a, err
+		}
+		runnable, load = runnable+float64(r), l
+	}
+	after, err := look(cpus)
+	if err != nil {
+		return a, err
+	}
+	a = after.since(before, time.Since(began))
+	a.CPUs, a.Online = len(cpus), after.online
+	a.Runnable, a.Load = runnable/float64(n), load
+	return a, nil
+}
+
+// A snapshot is what CPUs and processes had done by then.
+type snapshot struct {
+	busy, steal time.Duration // of the CPUs
+	online      int           // CPUs of the machine
+	own         time.Duration // this process
+	stopped     time.Duration
+	processes   map[int]process
+}
+
+type process struct {
+	name string
+	used time.Duration
+}
+
+func look(cpus []int) (s snapshot, err error) {
+	file, err := openProc("/proc/stat")
+	if err != nil {
+		return s, err
+	}
+	defer file.Close()
+	ticks := ticksPerSecond()
+	if s.busy, s.steal, s.online, err = parseBusy(file, cpus, ticks); err != nil {
+		return s, fmt.Errorf("/proc/stat: %w", err)
+	}
+	s.own = sys.ProcessCPU()
+	ns, _ := Throttled()
+	s.stopped = time.Duration(ns)
+	s.processes, err = processes(ticks)
+	return s, err
+}
+
+// since returns what happened between two snapshots, a window apart.
+func (s snapshot) since(before snapshot, window time.Duration) Activity {
+	share := func(d time.Duration) float64 { return max(0, d.Seconds()) / window.Seconds() }
+	a := Activity{
+		Window: window, Others: share(s.busy - before.busy - (s.own - before.own)),
+		Steal: share(s.steal - before.steal), Stopped: s.stopped - before.stopped,
+	}
+	used := map[string]time.Duration{}
+	for pid, p := range s.processes {
+		if d := p.used - before.processes[pid].used; d > 0 && pid != os.Getpid() {
+			used[p.name] += d
+		}
+	}
+	for name, d := range used {
+		a.Programs = append(a.Programs, Program{name, share(d)})
+	}
+	slices.SortFunc(a.Programs, func(a, b Program) int {
+		return cmp.Or(cmp.Compare(b.CPUs, a.CPUs), strings.Compare(a.Name, b.Name))
+	})
+	return a
+}
+
+// parseBusy sums for how long the CPUs did something, and for how long the hypervisor had taken them.
+// It also counts the CPUs that are online.
+func parseBusy(r io.Reader, cpus []int, ticks int64) (busy, steal time.Duration, online int, err error) {
+	times, err := cpuTimes(r)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	for _, cpu := range cpus {
+		columns, ok := times[cpu]
+		if !ok {
+			return 0, 0, 0, fmt.Errorf("no CPU %d", cpu)
+		}
+		// What follows steal, time of guests, is in user and nice already.
+		for column, n := range columns[:min(len(columns), stealColumn+1)] {
+			switch d := ticksToDuration(n, ticks); column {
+			case idleColumn, ioWaitColumn:
+			case stealColumn:
+				steal += d
+			default:
+				busy += d
+			}
+		}
+	}
+	return busy, steal, len(times), nil
+}
+
+// processes returns what every process that can be seen has used so far.
+func processes(ticks int64) (map[int]process, error) {
+	names, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	all := map[int]process{}
+	for _, name := range names {
+		pid, err := strconv.Atoi(filepath.Base(name))
+		if err != nil {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(name, "stat"))
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrPermission) {
+			continue // it has ended, or /proc hides it (hidepid)
+		}
+		if err != nil {
+			return nil, err
+		}
+		p, err := parseProcess(string(text), ticks)
+		if err != nil {
+			return nil, fmt.Errorf("%s/stat: %w", name, err)
+		}
+		all[pid] = p
+	}
+	return all, nil
+}
+
+// parseProcess reads a process's stat: its name, in parentheses and with anything in it, and fields
+// 14 and 15, user and system time (proc_pid_stat(5)).
+func parseProcess(stat string, ticks int64) (p process, err error) {
+	const userTime = 14
+	from, to := strings.IndexByte(stat, '('), strings.LastIndexByte(stat, ')')
+	if from < 0 || to < from {
+		return p, errors.New("no name")
+	}
+	fields := strings.Fields(stat[to+1:]) // from the third on
+	if len(fields) <= userTime-3+1 {
+		return p, io.ErrUnexpectedEOF
+	}
+	p.name = stat[from+1 : to]
+	for _, text := range fields[userTime-3 : userTime-3+2] {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return p, err
+		}
+		p.used += ticksToDuration(n, ticks)
+	}
+	return p, nil
+}
+
+// loadAverage returns how many tasks are runnable, the one that asks not counted, and the load
+// average of the last minute (proc_loadavg(5)).
+func loadAverage() (runnable int, load float64, err error) {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, 0, err
+	}
+	return parseLoadAverage(string(text))
+}
+
+// parseLoadAverage reads "19.03 12.50 8.01 10/512 4711".
+func parseLoadAverage(text string) (runnable int, load float64, err error) {
+	var five, fifteen float64
+	if _, err := fmt.Sscanf(text, "%g %g %g %d/", &load, &five, &fifteen, &runnable); err != nil {
+		return 0, 0, fmt.Errorf("/proc/loadavg: %w", err)
+	}
+	return max(0, runnable-1), load, nil
+}
