@@ -7,7 +7,7 @@ CI_SCENARIOS := ci-restart ci-steady
 # No C: nothing here needs it, a static binary runs on any distribution, and a worker starts sooner without the dynamic linker.
 export CGO_ENABLED = 0
 
-.PHONY: build bench bench-ci bench-full bench-engine baseline test test-race selftest kill-test check generate clean
+.PHONY: build bench bench-ci bench-full bench-engine baseline test test-race selftest kill-test image check generate clean
 
 build:
 	$(GO) build -o $(BIN) ./bench
@@ -43,6 +43,11 @@ baseline: build
 test:
 	$(GO) vet ./...
 	$(GO) test -p 1 -parallel 4 $(TEST_FLAGS) ./...
+
+# The program, HAProxy and nft in an image; docs/containers.md says how to run it. DOCKER=podman does, too.
+DOCKER := docker
+image:
+	$(DOCKER) build -t reuseport-bench .
 
 # Once more with the race detector, where there is a C compiler.
 test-race:

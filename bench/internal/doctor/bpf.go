@@ -39,7 +39,14 @@ func refusedBPF(what string, err error) Result {
 		return no(what+": "+err.Error(), "")
 	}
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
-		return no(what+": needs "+strings.Join(missing, ", "), "run as root, or grant what is missing")
+		hint := "run as root, or grant what is missing"
+		switch {
+		case !sys.InInitialUserNamespace():
+			hint = "run as root outside a user namespace; a rootless container is in one"
+		case os.Geteuid() == 0:
+			hint = netlab.RootHint
+		}
+		return no(what+": needs "+strings.Join(missing, ", "), hint)
 	}
 	return no(what+": refused although every capability is held: "+err.Error(),
 		"a seccomp filter or a security module forbids it; before Linux 5.11 also a low limit: ulimit -l unlimited")
@@ -220,7 +227,7 @@ func probeSKMigrate() Result {
 	const old, heir = 0, 2
 	return withSelector(3, old, heir, ebpf.AttachSkReuseportSelectOrMigrate, func(s *loopback.Sockets, listeners []int) Result {
 		if err := os.WriteFile(migrateSysctl, []byte("0"), 0); err != nil { // the program must do it, not the sysctl
-			return unknown(err.Error(), "")
+			return unknown(err.Error(), "see "+NetSysctl)
 		}
 		clients, err := s.Queue(queuedForProbe, listeners[old])
 		if err != nil {

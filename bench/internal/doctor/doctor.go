@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"reuseport-bench/bench/internal/netlab"
@@ -40,6 +41,7 @@ const (
 	NetNamespace    = "net_namespace"
 	UserNamespace   = "user_namespace"
 	PIDNamespace    = "pid_namespace"
+	NetSysctl       = "net_sysctl"
 	Veth            = string(vocabulary.Veth)
 	NFTables        = string(vocabulary.NFTables)
 	Conntrack       = string(vocabulary.Conntrack)
@@ -61,6 +63,10 @@ const (
 	TraceSockState  = "tp_btf/inet_sock_set_state"
 	TraceIterTCP    = string(vocabulary.TraceIterTCP)
 	CPUs            = "cpus"
+	WholeCPUs       = "whole_cpus"
+	Cores           = "cores"
+	Governor        = "cpu_governor"
+	IdleCPUs        = "idle_cpus"
 	Pressure        = "psi"
 	Timer           = "timer"
 	HAProxyCommand  = string(vocabulary.HAProxyCommand)
@@ -81,7 +87,10 @@ type Options struct {
 	// Only names the probes to run; they run in the order of the constants. Empty means all.
 	Only []string
 
-	// Timeout limits the whole set: probes not begun by then are "unknown". 0 means 3 s.
+	// CPUs are those that IdleCPUs looks at; nil: all that this process may use.
+	CPUs []int
+
+	// Timeout limits the whole set: probes not begun by then are "unknown". 0 means 3.5 s.
 	Timeout time.Duration
 }
 
@@ -102,9 +111,12 @@ func simple(run func() Result) func(context.Context, Options) Result {
 
 func probes() []probe {
 	return []probe{
+		// First, so that it does not see the other probes at work.
+		{IdleCPUs, "trials that count", false, probeIdleCPUs},
 		{NetNamespace, "every lab, as root", false, simple(probeNetNamespace)},
 		{UserNamespace, "every lab, without root", false, probeUserNamespace},
 		{PIDNamespace, "clearing away a lab's grandchildren (HAProxy, kubelets)", true, simple(probePIDNamespace)},
+		{NetSysctl, "every trial", true, simple(probeSysctl)},
 		{Veth, "network: veth and network: cluster", true, simple(probeVeth)},
 		{NFTables, "pods (path: service, dns, pod), and faults of handshakes", true, simple(probeNFTables)},
 		{Conntrack, "pods: a Service's addresses, and which pod a connection was sent to", true, simple(probeConntrack)},
@@ -126,6 +138,9 @@ func probes() []probe {
 		{TraceSockState, "the instant a listener closed", false, simple(probeTraceSockState)},
 		{TraceIterTCP, "half-open connections per listener", false, simple(probeTraceIterTCP)},
 		{CPUs, "load and servers on CPUs of their own", false, simple(probeCPUs)},
+		{WholeCPUs, "times that no CPU limit lengthens", false, simple(probeWholeCPUs)},
+		{Cores, "load and servers on cores of their own", false, simple(probeTopology)},
+		{Governor, "a CPU that is as fast after a pause", false, simple(probeGovernor)},
 		{Pressure, "telling a stalled machine from a stalled server", false, simple(probePressure)},
 		{Timer, "a schedule finer than 1 ms", false, simple(probeTimer)},
 		{HAProxyCommand, "path: haproxy", false, simple(probeHAProxyCommand)},
@@ -136,7 +151,7 @@ func probes() []probe {
 
 // Examine finds out, by doing, what this kernel, this machine and this user can do. There is one
 // result for each probe, in a fixed order, and one with status Unknown for each name in
-// Options.Only that is no probe. It takes about one second, never much longer than Options.Timeout,
+// Options.Only that is no probe. It takes about 1.5 seconds, never much longer than Options.Timeout,
 // and returns early (with Unknown for the rest) when ctx ends.
 //
 // Network, firewall and sysctls are tried in private network namespaces only, and nothing is left
@@ -144,16 +159,20 @@ func probes() []probe {
 // asked (nf_tables, veth, nf_conntrack).
 func Examine(ctx context.Context, options Options) []Result {
 	if options.Timeout == 0 {
-		options.Timeout = 3 * time.Second
+		options.Timeout = 3500 * time.Millisecond
 	}
 	ctx, cancel := context.WithTimeout(ctx, options.Timeout)
 	defer cancel()
 
 	chosen, strangers := choose(probes(), options.Only)
-	answers := askChild(ctx, chosen, options)
+	answers := sync.OnceValue(func() map[string]Result { return askChild(ctx, chosen, options) })
 	var results []Result
 	for _, p := range chosen {
-		result, answered := answers[p.name]
+		var result Result
+		answered := false
+		if p.inside {
+			result, answered = answers()[p.name]
+		}
 		if !answered {
 			result = runProbe(ctx, p, options)
 		}
@@ -202,7 +221,7 @@ func runProbe(ctx context.Context, p probe, options Options) Result {
 
 // noNetwork is the result of a probe that found no private network to work in.
 func noNetwork(err error) Result {
-	return unknown(err.Error(), "run as root, or where user namespaces are allowed (see "+UserNamespace+")")
+	return unknown(err.Error(), "see "+NetNamespace+" and "+UserNamespace)
 }
 
 // askChild has the child in a user namespace run those of the chosen probes that need a private

@@ -15,9 +15,11 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/loopback"
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/servers/sys"
 	"reuseport-bench/servers/testkit"
 )
 
@@ -33,7 +35,8 @@ func inNetwork(t *testing.T, f func() error) {
 
 // varies are the probes that say "no" on machines where nothing is wrong.
 var varies = map[string]bool{
-	CPUs: true, Timer: true, Pressure: true, MPTCP: true, HAProxyCommand: true, NFTablesCommand: true,
+	CPUs: true, WholeCPUs: true, Cores: true, Governor: true, IdleCPUs: true, Timer: true, Pressure: true, MPTCP: true,
+	HAProxyCommand: true, NFTablesCommand: true,
 	IncomingCPU: true, // one CPU
 }
 
@@ -112,6 +115,62 @@ func traces(t *testing.T) map[string]string {
 		found["link "+link.Attrs().Name] = link.Attrs().Flags.String()
 	}
 	return found
+}
+
+// As in a container, whose /proc/sys is read-only.
+func TestKernelReadOnlySysctls(t *testing.T) {
+	testkit.RequireRoot(t)
+	var before, after Result
+	err := sys.OnOwnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
+			return err
+		}
+		before = probeSysctl()
+		// Without MS_PRIVATE the mount would be the machine's, too (mount_namespaces(7)).
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return err
+		}
+		if err := unix.Mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
+		err := unix.Mount("", "/proc/sys", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
+		after = probeSysctl()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before.Status != Yes {
+		t.Errorf("writable: %+v, want yes", before)
+	}
+	if after.Status != No || !strings.Contains(after.Hint, "systempaths=unconfined") {
+		t.Errorf("read-only: %+v, want no, and the option of the container", after)
+	}
+}
+
+// Root of a container may become any user, and may not say on which CPU that user's processes run.
+func TestKernelUserIDsWithoutNice(t *testing.T) {
+	testkit.RequireRoot(t)
+	for _, test := range []struct {
+		holds []int
+		want  string
+	}{
+		{nil, "no CAP_SETUID"},
+		{[]int{unix.CAP_SETUID, unix.CAP_SETGID}, "no CAP_SYS_NICE"},
+		{[]int{unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SYS_NICE}, "to"},
+	} {
+		var got Result
+		err := testkit.WithCapabilities(func() error {
+			got = probeUserIDs()
+			return nil
+		}, test.holds...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(got.Detail, test.want) || (got.Status == No && got.Hint == "") {
+			t.Errorf("with %v: %+v, want %q", test.holds, got, test.want)
+		}
+	}
 }
 
 func TestKernelMigrationBySysctl(t *testing.T) {
@@ -246,7 +305,7 @@ func TestKernelOrdinaryUser(t *testing.T) {
 	if r := byName[UserNamespace]; r.Status != Yes {
 		testkit.Skip(t, "%s: %s", r.Name, r.Detail)
 	}
-	for _, name := range []string{PIDNamespace, Veth, TCPMigrateReq, QueueDepth} {
+	for _, name := range []string{PIDNamespace, NetSysctl, Veth, TCPMigrateReq, QueueDepth} {
 		if r := byName[name]; r.Status != Yes || !strings.HasSuffix(r.Detail, "in a user namespace") {
 			t.Errorf("%s: %s, %q, want yes, in a user namespace", name, r.Status, r.Detail)
 		}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -18,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/servers/sys"
 )
 
@@ -139,6 +139,7 @@ func TestJudgeMigration(t *testing.T) {
 		{"one silent", migration{queued: 16, accepted: 15, served: 15, silent: 1}, nil, No, "15 of 16"},
 		{"no sysctl", migration{}, &fs.PathError{Op: "open", Path: migrateSysctl, Err: unix.ENOENT}, No, "no net.ipv4.tcp_migrate_req"},
 		{"read-only /proc/sys", migration{}, unix.EROFS, No, "read-only"},
+		{"AppArmor", migration{}, unix.EACCES, No, "permission denied"},
 		{"something else", migration{}, unix.EMFILE, Unknown, "too many open files"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -208,49 +209,79 @@ func TestRank(t *testing.T) {
 	}
 }
 
-func TestExplainRefusal(t *testing.T) {
+func TestJudgeQuota(t *testing.T) {
 	for _, test := range []struct {
-		name  string
-		err   error
-		files map[string]string
-		want  string // in the reason
-		hint  string // in the hint
+		usable int
+		quota  float64
+		want   Status
+		detail string
 	}{
-		{"limit of user namespaces", unix.ENOSPC, map[string]string{"sys/user/max_user_namespaces": "0\n"}, "user.max_user_namespaces=0", "raise"},
-		{"limit of network namespaces", unix.ENOSPC, map[string]string{"sys/user/max_user_namespaces": "9", "sys/user/max_net_namespaces": "0"},
-			"user.max_net_namespaces=0", "raise"},
-		{"nested", unix.EUSERS, nil, "too deeply", ""},
-		{"AppArmor", unix.EPERM, map[string]string{"sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"},
-			"kernel.apparmor_restrict_unprivileged_userns=1", "AppArmor profile"},
-		{"AppArmor, not restricting", unix.EPERM, map[string]string{"sys/kernel/apparmor_restrict_unprivileged_userns": "0\n"}, "security module", "root"},
-		{"Debian", unix.EPERM, map[string]string{"sys/kernel/unprivileged_userns_clone": "0\n"}, "kernel.unprivileged_userns_clone=0", "to 1"},
-		{"container", unix.EPERM, map[string]string{"self/status": "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\n"}, "seccomp", "--security-opt"},
-		{"no filter", unix.EPERM, map[string]string{"self/status": "Seccomp:\t0\n"}, "chroot", "root"},
-		{"not built in", unix.EINVAL, nil, "built without", "root"},
-		{"wrapped", &fs.PathError{Op: "fork/exec", Path: "/proc/self/exe", Err: unix.ENOSPC},
-			map[string]string{"sys/user/max_user_namespaces": "0"}, "user.max_user_namespaces=0", "raise"},
-		{"something else", unix.ENOMEM, nil, "cannot allocate memory", ""},
+		{2, 0, Yes, "no CPU quota"},
+		{64, 2, No, "a quota of 2 CPUs on 64"},
+		{2, 0.5, No, "a quota of 0.5 CPUs on 2"},
+		{2, 2, Yes, "cannot be used up on 2"},
+		{1, 1.5, Yes, "cannot be used up on 1"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			proc := fstest.MapFS{}
-			for path, text := range test.files {
-				proc[path] = &fstest.MapFile{Data: []byte(text)}
-			}
-			why, hint := explainRefusal(test.err, proc)
-			if !strings.Contains(why, test.want) || !strings.Contains(hint, test.hint) {
-				t.Errorf("%q, %q, want %q and %q in them", why, hint, test.want, test.hint)
-			}
-		})
+		got := judgeQuota(test.usable, test.quota)
+		if got.Status != test.want || !strings.Contains(got.Detail, test.detail) || (got.Hint != "") != (test.want == No) {
+			t.Errorf("%v of %d: %+v, want %s, %q, and a hint only with no", test.quota, test.usable, got, test.want, test.detail)
+		}
 	}
 }
 
-func TestForUsersOtherThanRoot(t *testing.T) {
-	restricted := fstest.MapFS{"sys/kernel/apparmor_restrict_unprivileged_userns": {Data: []byte("1\n")}}
-	if got := forUsersOtherThanRoot(restricted); !strings.Contains(got, "forbids it to others") {
-		t.Errorf("restricted: %q", got)
+// What others do on the CPUs is told in the words of 'run'.
+func TestJudgeOthers(t *testing.T) {
+	programs := []kernel.Program{{Name: "cc1", CPUs: 0.92}, {Name: "make", CPUs: 0.31}, {Name: "sshd", CPUs: 0.01}}
+	for _, test := range []struct {
+		name string
+		a    kernel.Activity
+		want Status
+		text string // of Surroundings
+	}{
+		{"quiet", kernel.Activity{CPUs: 2, Online: 2, Others: 0.02, Runnable: 5}, Yes, ""},
+		{"a little", kernel.Activity{CPUs: 2, Online: 2, Others: 0.2, Load: 0.3}, No, "other programs use 0.2 of 2 CPUs, " +
+			"load average 0.3; p99 will be longer; end them, or wait"},
+		{"two loops", kernel.Activity{CPUs: 2, Online: 2, Others: 2, Runnable: 2.9, Load: 1.19}, No, "other programs use " +
+			"2 of 2 CPUs, 3 tasks want to run, load average 1.19; p99 will be longer; end them, or wait"},
+		{"some", kernel.Activity{CPUs: 2, Online: 2, Others: 2, Runnable: 5, Load: 1}, No, "other programs use " +
+			"2 of 2 CPUs, 5 tasks want to run, load average 1; some trials will be invalid, and p99 longer; end them, or wait"},
+		{"a build", kernel.Activity{CPUs: 2, Online: 2, Others: 1.4, Runnable: 10.2, Load: 19.03, Programs: programs}, No,
+			"other programs use 1.4 of 2 CPUs (cc1 0.92, make 0.31), 10 tasks want to run, load average 19; " +
+				"most trials will be invalid; end them, or wait"},
+		{"many CPUs", kernel.Activity{CPUs: 64, Online: 64, Others: 1.4, Programs: programs}, Yes, ""},
+		{"the host", kernel.Activity{CPUs: 2, Online: 2, Others: 0.01, Steal: 0.7, Load: 0.5}, No, "the host takes 0.7 of 2 CPUs, " +
+			"load average 0.5; most trials will be invalid; use another machine, or wait"},
+		{"a little of both", kernel.Activity{CPUs: 2, Online: 2, Others: 0.06, Steal: 0.06}, No, "other programs use 0.06 of 2 CPUs, " +
+			"load average 0; p99 will be longer; end them, or wait"},
+		{"a quota", kernel.Activity{CPUs: 2, Online: 2, Stopped: 120 * time.Millisecond}, No, "a CPU quota stopped everything " +
+			"for 120ms, load average 0; some trials will be invalid, and p99 longer; see whole_cpus"},
+		{"nothing seen", kernel.Activity{}, Unknown, ""},
+	} {
+		got := judgeOthers(test.a)
+		got.Name = IdleCPUs
+		if text := Surroundings([]Result{got}); got.Status != test.want || text != test.text {
+			t.Errorf("%s: %s, want %s\ngot  %s\nwant %s", test.name, got.Status, test.want, text, test.text)
+		}
 	}
-	if got := forUsersOtherThanRoot(fstest.MapFS{}); got != "" {
-		t.Errorf("unrestricted: %q", got)
+}
+
+func TestJudgeTopology(t *testing.T) {
+	cpu := func(number, core, node, capacity int) kernel.CPU {
+		return kernel.CPU{Number: number, Core: core, Node: node, Capacity: capacity}
+	}
+	for _, test := range []struct {
+		t      kernel.Topology
+		want   Status
+		detail string
+	}{
+		{kernel.Topology{CPUs: []kernel.CPU{cpu(0, 0, 0, 1024), cpu(1, 1, 0, 1024)}}, Yes, "2 physical cores"},
+		{kernel.Topology{CPUs: []kernel.CPU{cpu(0, 0, 0, 1024), cpu(1, 0, 0, 1024)}}, No, "1 physical core"},
+		{kernel.Topology{CPUs: []kernel.CPU{cpu(0, 0, 0, 1024)}, Virtual: "KVM"}, Yes, "1 physical core, in a virtual machine"},
+		{kernel.Topology{CPUs: []kernel.CPU{cpu(0, 0, 0, 1024), cpu(1, 1, 1, 512)}}, Yes, "2 physical cores of 2 kinds on 2 memory nodes"},
+	} {
+		if got := judgeTopology(test.t); got.Status != test.want || got.Detail != test.detail {
+			t.Errorf("%+v: %s, %q; want %s, %q", test.t, got.Status, got.Detail, test.want, test.detail)
+		}
 	}
 }
 

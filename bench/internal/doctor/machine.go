@@ -1,17 +1,20 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/results/unit"
 	"reuseport-bench/servers/clock"
 )
 
@@ -28,6 +31,170 @@ func probeCPUs() Result {
 		detail += "; with a third, this program would not share the load's"
 	}
 	return yes("%s", detail)
+}
+
+// probeWholeCPUs looks for a CPU quota: a container that has used it up stands still until the next
+// period, as if the machine did.
+func probeWholeCPUs() Result {
+	cpus, err := kernel.UsableCPUs()
+	if err != nil {
+		return unknown(err.Error(), "")
+	}
+	return judgeQuota(len(cpus), kernel.ReadTopology(cpus).Quota)
+}
+
+// judgeQuota judges a quota, in CPUs; 0: there is none.
+func judgeQuota(usable int, quota float64) Result {
+	switch {
+	case quota == 0:
+		return yes("no CPU quota")
+	case quota >= float64(usable):
+		return yes("the quota of %.4g CPUs cannot be used up on %d", quota, usable)
+	}
+	return no(fmt.Sprintf("a quota of %.4g CPUs on %d", quota, usable),
+		"give whole CPUs instead: in Docker --cpuset-cpus without --cpus, in Kubernetes no CPU "+
+			"limit or the static CPU manager policy (see docs/containers.md)")
+}
+
+// probeTopology tells how the CPUs belong together. All there are can be planned with.
+func probeTopology() Result {
+	cpus, err := kernel.UsableCPUs()
+	if err != nil {
+		return unknown(err.Error(), "")
+	}
+	return judgeTopology(kernel.ReadTopology(cpus))
+}
+
+func judgeTopology(t kernel.Topology) Result {
+	cores, nodes, kinds := map[int]bool{}, map[int]bool{}, map[int]bool{}
+	for _, c := range t.CPUs {
+		cores[c.Core], nodes[c.Node], kinds[c.Capacity] = true, true, true
+	}
+	detail := unit.Plural(len(cores), "physical core")
+	if len(kinds) > 1 {
+		detail += fmt.Sprintf(" of %d kinds", len(kinds))
+	}
+	if len(nodes) > 1 {
+		detail += fmt.Sprintf(" on %d memory nodes", len(nodes))
+	}
+	if t.Virtual != "" {
+		detail += ", in a virtual machine"
+	}
+	if len(cores) < 2 && len(t.CPUs) > 1 {
+		return no(detail, "use a machine with a second core: as threads of one core, load and servers slow each other down")
+	}
+	return yes("%s", detail)
+}
+
+// probeGovernor looks whether the CPUs' frequency follows the load: then the first requests after a
+// pause are slower, and figures depend on what was before.
+func probeGovernor() Result {
+	governors := kernel.ReadTopology(nil).Governors
+	detail := strings.Join(governors, ", ")
+	switch {
+	case len(governors) == 0:
+		return yes("the kernel does not change the frequency")
+	case slices.Equal(governors, []string{"performance"}):
+		return yes("governor %s", detail)
+	}
+	return no("governor "+detail, "cpupower frequency-set --governor performance, as root")
+}
+
+// lookFor is how long other programs are watched before anything is measured.
+const lookFor = 500 * time.Millisecond
+
+// probeIdleCPUs watches what other programs do on the CPUs of the options.
+func probeIdleCPUs(ctx context.Context, options Options) Result {
+	cpus := options.CPUs
+	if cpus == nil {
+		var err error
+		if cpus, err = kernel.UsableCPUs(); err != nil {
+			return unknown(err.Error(), "")
+		}
+	}
+	a, err := kernel.Watch(ctx, cpus, lookFor)
+	if err == nil {
+		err = ctx.Err() // it did not watch long enough
+	}
+	if err != nil {
+		return unknown(err.Error(), "")
+	}
+	return judgeOthers(a)
+}
+
+// How much other programs may use, as a share of the CPUs, and how many tasks may want to run, for each
+// CPU of the machine, before trials suffer. On two CPUs, beside loops in sessions of their own: with
+// one or two of them (1.5 tasks a CPU) all of 36 trials counted, and p99 of 'steady' was 1.9 and 5.7 ms
+// instead of 0.23; with eight (5 a CPU) 17 of 25 were invalid; with twenty (11 a CPU) all 18.
+const (
+	shareNoticed = 0.05
+	tasksSome    = 2
+	tasksMost    = 4
+
+	// The host's share counts against the servers' CPUs directly (validity.steal).
+	stealMost = 0.25
+)
+
+// judgeOthers names each thing that takes the CPUs, what trials suffer from it, and what helps.
+func judgeOthers(a kernel.Activity) Result {
+	if a.CPUs == 0 {
+		return unknown("no CPU was watched", "")
+	}
+	others, steal := a.Others/float64(a.CPUs), a.Steal/float64(a.CPUs)
+	tasks := a.Runnable / float64(max(1, a.Online))
+	detail := fmt.Sprintf("other programs use %.2g of %s", a.Others, unit.Plural(a.CPUs, "CPU"))
+	if others+steal < shareNoticed && a.Stopped == 0 {
+		return yes("%s", detail)
+	}
+	var seen, remedies []string
+	if others >= shareNoticed || steal < shareNoticed && a.Stopped == 0 {
+		seen, remedies = append(seen, detail+named(a.Programs)), append(remedies, "end them, or wait")
+	}
+	if steal >= shareNoticed {
+		seen = append(seen, fmt.Sprintf("the host takes %.2g of %s", a.Steal, unit.Plural(a.CPUs, "CPU")))
+		remedies = append(remedies, "use another machine, or wait")
+	}
+	if a.Stopped > 0 {
+		seen = append(seen, fmt.Sprintf("a CPU quota stopped everything for %v", a.Stopped.Round(time.Millisecond)))
+		remedies = append(remedies, "see "+WholeCPUs)
+	}
+	if tasks >= 1 {
+		seen = append(seen, fmt.Sprintf("%.0f tasks want to run", a.Runnable))
+	}
+	seen = append(seen, fmt.Sprintf("load average %.3g", a.Load))
+	effect := "p99 will be longer"
+	switch {
+	case tasks >= tasksMost || steal >= stealMost:
+		effect = "most trials will be invalid"
+	case tasks >= tasksSome || steal >= shareNoticed || a.Stopped > 0:
+		effect = "some trials will be invalid, and p99 longer"
+	}
+	return no(strings.Join(seen, ", ")+"; "+effect, strings.Join(remedies, "; "))
+}
+
+// named lists up to three of the programs, those that use at least a twentieth of a CPU.
+func named(programs []kernel.Program) string {
+	var names []string
+	for _, p := range programs {
+		if p.CPUs >= 0.05 && len(names) < 3 {
+			names = append(names, fmt.Sprintf("%s %.2g", p.Name, p.CPUs))
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(names, ", ") + ")"
+}
+
+// Surroundings returns what a user should know before a run: what other programs do on this machine,
+// if trials will suffer from it. It returns "" if they will not.
+func Surroundings(found []Result) string {
+	for _, r := range found {
+		if r.Name == IdleCPUs && r.Status == No {
+			return r.Detail + "; " + r.Hint
+		}
+	}
+	return ""
 }
 
 func probePressure() Result {

@@ -22,6 +22,9 @@ import (
 
 func probeNetNamespace() Result {
 	if err := netlab.Private(func() error { return nil }); err != nil {
+		if os.Geteuid() == 0 {
+			return no(err.Error(), netlab.RootHint)
+		}
 		return no(err.Error(), "run as root, or where user namespaces are allowed (see "+UserNamespace+")")
 	}
 	return yes("made one, with lo up")
@@ -31,10 +34,28 @@ func probeNetNamespace() Result {
 // must be a throwaway one.
 func probePIDNamespace() Result {
 	if err := unix.Unshare(unix.CLONE_NEWPID); err != nil {
-		why, hint := explainRefusal(err, os.DirFS("/proc"))
-		return no("unshare(CLONE_NEWPID): "+why, hint)
+		return refusedNamespace("unshare(CLONE_NEWPID)", err)
 	}
 	return yes("made one")
+}
+
+func refusedNamespace(what string, err error) Result {
+	r := netlab.ExplainNamespace(err)
+	return no(joinDetail(what+": "+r.Err.Error(), r.Why), r.Hint)
+}
+
+// probeSysctl sets what every lab sets, to the same value.
+func probeSysctl() Result {
+	const name, value = "net.core.somaxconn", "65535"
+	err := netlab.WriteSysctl(name, value)
+	var refused *netlab.Refusal
+	switch {
+	case errors.As(err, &refused):
+		return no(refused.Err.Error(), refused.Hint)
+	case err != nil:
+		return no(err.Error(), "")
+	}
+	return yes("set %s=%s", name, value)
 }
 
 func probeUserNamespace(ctx context.Context, options Options) Result {
@@ -47,18 +68,17 @@ func probeUserNamespace(ctx context.Context, options Options) Result {
 	case errors.Is(err, fs.ErrNotExist):
 		return unknown(err.Error(), "")
 	case errors.As(err, &refused):
-		why, hint := explainRefusal(refused.Err, os.DirFS("/proc"))
-		return no("clone(CLONE_NEWUSER|CLONE_NEWNET): "+why, hint)
+		return refusedNamespace("clone(CLONE_NEWUSER|CLONE_NEWNET)", refused.Err)
 	case err != nil:
 		return unknown(err.Error(), "")
 	case len(results) != 1:
 		return unknown("the child ran in one, but reported nothing", "")
 	case results[0].Status != Yes: // AppArmor lets the namespace be made and then withholds its capabilities
-		why, hint := explainRefusal(unix.EPERM, os.DirFS("/proc"))
-		return no(joinDetail("made one, but without power in it: "+results[0].Detail, why), hint)
+		return refusedNamespace("made one, but without power in it: "+results[0].Detail, unix.EPERM)
 	}
-	if os.Geteuid() == 0 {
-		return yes("made one, with a network namespace in it%s", forUsersOtherThanRoot(os.DirFS("/proc")))
+	if setting := netlab.UserNamespacesForbidden(); setting != "" && os.Geteuid() == 0 {
+		return yes("made one, with a network namespace in it (as root; %s forbids it to others)",
+			setting)
 	}
 	return yes("made one, with a network namespace in it")
 }
@@ -131,75 +151,4 @@ func ServeNamespace(ctx context.Context, in io.Reader, out io.Writer) error {
 		results = Examine(ctx, Options{Only: names})
 	}
 	return json.NewEncoder(out).Encode(results)
-}
-
-// explainRefusal says why the kernel would not make a namespace, as far as /proc (given as proc)
-// tells, and what to do.
-func explainRefusal(err error, proc fs.FS) (why, hint string) {
-	for _, limit := range []string{"max_user_namespaces", "max_net_namespaces", "max_pid_namespaces"} {
-		if errors.Is(err, unix.ENOSPC) && readSetting(proc, "sys/user/"+limit) == "0" {
-			return fmt.Sprintf("%v: user.%s=0", err, limit), "run as root, or raise the sysctl user." + limit
-		}
-	}
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EUSERS) {
-		return fmt.Sprintf("%v: too many namespaces, or nested too deeply", err), "see the sysctls user.max_*_namespaces"
-	}
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		return fmt.Sprintf("%v: the kernel was built without them", err), "run as root"
-	}
-	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
-		return err.Error(), ""
-	}
-	for _, setting := range userNamespaceSettings {
-		if readSetting(proc, "sys/kernel/"+setting.name) == setting.forbids {
-			return fmt.Sprintf("%v: %s", err, setting), setting.hint
-		}
-	}
-	if readSeccomp(proc) == "2" {
-		return fmt.Sprintf("%v: a seccomp filter is in force, as in a container", err),
-			"run the container with --privileged, or with --security-opt seccomp=unconfined"
-	}
-	return fmt.Sprintf("%v: missing CAP_SYS_ADMIN, a chroot, or a security module", err), "run as root"
-}
-
-// userNamespaceSetting is a sysctl under kernel. by which a distribution keeps user namespaces from
-// ordinary users.
-type userNamespaceSetting struct{ name, forbids, hint string }
-
-func (s userNamespaceSetting) String() string { return "kernel." + s.name + "=" + s.forbids }
-
-var userNamespaceSettings = [...]userNamespaceSetting{
-	{"apparmor_restrict_unprivileged_userns", "1", // Ubuntu, from 23.10
-		"run as root, give this binary an AppArmor profile with the rule userns, or set the sysctl to 0"},
-	{"unprivileged_userns_clone", "0", // Debian, Arch
-		"run as root, or set the sysctl to 1"},
-}
-
-// forUsersOtherThanRoot warns that what root could do an ordinary user could not; "" if nothing
-// says so.
-func forUsersOtherThanRoot(proc fs.FS) string {
-	for _, setting := range userNamespaceSettings {
-		if readSetting(proc, "sys/kernel/"+setting.name) == setting.forbids {
-			return fmt.Sprintf(" (as root; %s forbids it to others)", setting)
-		}
-	}
-	return ""
-}
-
-// readSetting returns the value of a sysctl, "" if it is absent.
-func readSetting(proc fs.FS, path string) string {
-	text, _ := fs.ReadFile(proc, path)
-	return strings.TrimSpace(string(text))
-}
-
-// readSeccomp returns the seccomp mode of this process: 0 none, 1 strict, 2 filter
-// (proc_pid_status(5)).
-func readSeccomp(proc fs.FS) string {
-	text, _ := fs.ReadFile(proc, "self/status")
-	for line := range strings.Lines(string(text)) {
-		if mode, found := strings.CutPrefix(line, "Seccomp:"); found {
-			return strings.TrimSpace(mode)
-		}
-	}
-	return ""
 }

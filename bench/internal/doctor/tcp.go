@@ -113,8 +113,8 @@ func judgeMigration(m migration, err error) Result {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return no("this kernel has no net.ipv4.tcp_migrate_req", "use Linux 5.14 or later, or drain before closing")
-	case errors.Is(err, unix.EROFS):
-		return no(err.Error(), "run the container with --privileged, or with /proc/sys writable")
+	case errors.Is(err, unix.EROFS), errors.Is(err, fs.ErrPermission):
+		return no(err.Error(), "see "+NetSysctl)
 	case err != nil:
 		return unknown(err.Error(), "")
 	case m.served == m.queued:

@@ -12,11 +12,15 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// probeUserIDs looks whether this process may become any of the other users: setuid(2) takes the
-// capability, and an id that the user namespace maps.
+// probeUserIDs looks whether this process may become any of the other users, and then confine their
+// processes to CPUs: setuid(2) takes the capability, and an id that the user namespace maps, and
+// sched_setaffinity(2) takes CAP_SYS_NICE for another user's process.
 func probeUserIDs() Result {
 	if !sys.Holds(unix.CAP_SETUID, unix.CAP_SETGID) {
 		return no("no CAP_SETUID and CAP_SETGID", "run as root")
+	}
+	if !sys.Holds(unix.CAP_SYS_NICE) {
+		return no("no CAP_SYS_NICE", "run as root; in a container, add --cap-add SYS_NICE")
 	}
 	for _, file := range []string{"/proc/thread-self/uid_map", "/proc/thread-self/gid_map"} {
 		mapped, err := mapsOtherUsers(file)

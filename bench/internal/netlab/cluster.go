@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -136,16 +136,16 @@ func (l *Lab) prepare(h *Host, forwards bool) error {
 	if err := l.enter(h); err != nil {
 		return err
 	}
-	err := os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("no IPv6 in %s: %w", h.Name, err)
+	err := WriteSysctl("net.ipv6.conf.default.disable_ipv6", "1")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", h.Name, err)
 	}
 	forward := "0"
 	if forwards {
 		forward = "1"
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte(forward), 0); err != nil {
-		return fmt.Errorf("net.ipv4.ip_forward=%s in %s: %w", forward, h.Name, err)
+	if err := WriteSysctl("net.ipv4.ip_forward", forward); err != nil {
+		return fmt.Errorf("%s: %w", h.Name, err)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func Enter(ctx context.Context) (status int, entered bool, err error) {
 	case state == nil && ctx.Err() != nil:
 		return 0, true, context.Cause(ctx)
 	case state == nil:
-		return 0, true, fmt.Errorf("user namespace: %w; run as root, or see 'doctor' for what forbids it", err)
+		return 0, true, fmt.Errorf("user namespace: %w", ExplainNamespace(err))
 	}
 	ws, ok := state.Sys().(syscall.WaitStatus)
 	switch {

@@ -264,16 +264,10 @@ func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
 // SetSysctl writes a sysctl of the host's network namespace, "net.ipv4.tcp_migrate_req" for
 // example. Only net.* belongs to a network namespace, so nothing else is taken.
 func (l *Lab) SetSysctl(h *Host, name, value string) error {
-	path, err := sysctlPath(name)
-	if err != nil {
-		return err
+	if err := l.Do(h, func() error { return WriteSysctl(name, value) }); err != nil {
+		return fmt.Errorf("%s: %w", h.Name, err)
 	}
-	return l.Do(h, func() error {
-		if err := os.WriteFile(path, []byte(value), 0); err != nil {
-			return fmt.Errorf("sysctl %s=%s in %s: %w", name, value, h.Name, err)
-		}
-		return nil
-	})
+	return nil
 }
 
 // Sysctl reads a sysctl of the host's network namespace.
@@ -291,13 +285,6 @@ func (l *Lab) Sysctl(h *Host, name string) (value string, err error) {
 		return "", fmt.Errorf("sysctl %s in %s: %w", name, h.Name, err)
 	}
 	return value, nil
-}
-
-func sysctlPath(name string) (string, error) {
-	if !strings.HasPrefix(name, "net.") || strings.Contains(name, "/") || strings.Contains(name, "..") {
-		return "", fmt.Errorf("sysctl %q: not a sysctl of a network namespace", name)
-	}
-	return "/proc/sys/" + strings.ReplaceAll(name, ".", "/"), nil
 }
 
 // Close kills everything in the lab, waits until it is gone, and ends the lab's thread. A caller

@@ -3,9 +3,9 @@ package netlab
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 
@@ -69,9 +69,9 @@ func steerReceived(cpus []int) error {
 	for _, w := range words {
 		mask = append(mask, fmt.Sprintf("%08x", w))
 	}
-	err := os.WriteFile("/proc/sys/net/core/rps_default_mask", []byte(strings.Join(mask, ",")), 0)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("net.core.rps_default_mask: %w", err)
+	err := WriteSysctl("net.core.rps_default_mask", strings.Join(mask, ","))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
@@ -165,8 +165,8 @@ func configure(name string, addrs ...netip.Prefix) error {
 		}
 	}
 	// Without this the link-local address is tentative for a second, and no neighbour can be asked for.
-	dad := "/proc/sys/net/ipv6/conf/" + name + "/accept_dad"
-	if err := os.WriteFile(dad, []byte("0"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+	err = WriteSysctl("net.ipv6.conf."+name+".accept_dad", "0")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("link %s: %w", name, err)
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
