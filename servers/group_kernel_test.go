@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -469,4 +470,41 @@ func TestTakenAddresses(t *testing.T) {
 	if _, err := r.StartGeneration(t.Context()); err == nil || !strings.Contains(err.Error(), "no worker could bind") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// A worker that gets no connection sleeps, and Go's monitor thread in it as well, which would wake up
+// 100 times a second. An answer does not keep either awake for good.
+func TestKernelIdleWorkersSleep(t *testing.T) {
+	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptEpoll, Workers: 2})
+	g := r.generation()
+	r.answers(8)
+	time.Sleep(300 * time.Millisecond)
+	before := timeslices(t, g.Workers)
+	time.Sleep(500 * time.Millisecond)
+	if n := timeslices(t, g.Workers) - before; n > 20 {
+		t.Errorf("two idle workers were put on a CPU %d times in half a second, want hardly ever", n)
+	}
+}
+
+// timeslices is how often the threads of the workers were put on a CPU (/proc/PID/task/TID/schedstat).
+func timeslices(t *testing.T, workers []*Worker) (n int) {
+	t.Helper()
+	for _, w := range workers {
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", w.PID()))
+		if err != nil || len(files) == 0 {
+			t.Skipf("no schedstat of worker %d", w.ID)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue // the thread has ended
+			}
+			var run, wait, slices int
+			if _, err := fmt.Sscan(string(text), &run, &wait, &slices); err != nil {
+				t.Fatal(err)
+			}
+			n += slices
+		}
+	}
+	return n
 }
