@@ -63,7 +63,7 @@ func TestResume(t *testing.T) {
 		again runFlags // saying it again is allowed
 	}{
 		"default suite":    {},
-		"numbers differ":   {names: []string{"many-workers", "steady"}},
+		"numbers differ":   {names: []string{"scale", "steady"}},
 		"own file":         {names: []string{"my.yaml"}},
 		"fewer trials":     {began: two, names: []string{"steady"}, again: two},
 		"quick":            {began: quick, names: []string{"restart-matrix", "steady"}},

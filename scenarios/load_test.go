@@ -20,7 +20,7 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "load-balancer", "many-workers", "no-endpoint", "node-down", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "rules-lag", "same-node-sharing", "selector-cost", "service-shields", "stale-conntrack", "stalled-worker", "steady", "tracing-cost", "unequal-work",
+		"burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "load-balancer", "no-endpoint", "node-down", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "rules-lag", "same-node-sharing", "scale", "selector-cost", "service-shields", "stale-conntrack", "stalled-worker", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
