@@ -5,20 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
 	"reuseport-bench/results/compare"
 	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/stats"
 	"reuseport-bench/results/unit"
+	"reuseport-bench/scenarios"
 )
 
 func newDoctor(s *session) *cobra.Command {
@@ -28,7 +32,7 @@ func newDoctor(s *session) *cobra.Command {
 		Short: "Say what this kernel can and cannot do, by trying",
 		Long: `Doctor tries each thing that the program may need, in namespaces of its own, and says what it found: yes,
 no, or unknown where trying was not possible. What is missing is a hint, not an error; only a machine on which
-no lab can be made at all ends with status 3.
+no trial can be run at all ends with status 3.
 
 With --measure it measures what the program's own instrument costs instead: the same load with the tracing of losses off and
 on, in turn.`,
@@ -39,7 +43,7 @@ on, in turn.`,
 			}
 			ctx, done := s.begin(c.Context())
 			defer done()
-			found, err := examine(ctx)
+			found, err := examine(ctx, nil)
 			switch {
 			case err != nil:
 				return err
@@ -160,25 +164,92 @@ func probeOptions() doctor.Options {
 	return doctor.Options{UserNamespaceChild: []string{"/proc/self/exe", roleProbe}}
 }
 
+// whatCanRun says how many of the scenarios can run here, and what the others need.
+func whatCanRun(found []doctor.Result) (string, error) {
+	names := scenarios.Names()
+	if why := noTrial(found); why != "" {
+		return fmt.Sprintf("0 of %d scenarios can run; missing: %s.", len(names), why), nil
+	}
+	machine, err := thisMachine(found)
+	if err != nil {
+		return "", err
+	}
+	all, err := loadScenarios(names)
+	if err != nil {
+		return "", err
+	}
+	whole, partly := 0, 0
+	missing := map[string]bool{}
+	for _, s := range all {
+		p, err := plan.New([]*scenarios.Scenario{s}, 1, machine, plan.Options{})
+		if err != nil {
+			missing[err.Error()] = true
+			continue
+		}
+		skipped, variants := 0, p.Scenarios[0].Variants
+		for _, v := range variants {
+			if v.Skipped != "" {
+				skipped++
+				missing[strings.TrimSuffix(v.Skipped, "; see 'doctor'")] = true
+			}
+		}
+		switch skipped {
+		case 0:
+			whole++
+		case len(variants):
+		default:
+			partly++
+		}
+	}
+	text := fmt.Sprintf("%d of %d scenarios can run", whole+partly, len(names))
+	if partly > 0 {
+		text += fmt.Sprintf(", %d of them in part", partly)
+	}
+	if len(missing) > 0 {
+		text += "; missing: " + strings.Join(slices.Sorted(maps.Keys(missing)), "; ")
+	}
+	return text + ".", nil
+}
+
+// noTrial returns why no trial can be run here at all, or "".
+func noTrial(found []doctor.Result) string {
+	status := map[string]doctor.Status{}
+	for _, r := range found {
+		status[r.Name] = r.Status
+	}
+	switch {
+	case status[doctor.NetNamespace] != doctor.Yes && status[doctor.UserNamespace] != doctor.Yes:
+		return "a lab: neither root's network namespaces nor user namespaces are allowed (in a container " +
+			"see docs/containers.md)"
+	case status[doctor.NetSysctl] == doctor.No:
+		return "the sysctls of a lab cannot be set, see " + doctor.NetSysctl
+	}
+	return ""
+}
+
+// diagnose prints what was found, and in the last line what can run.
 func diagnose(w io.Writer, width int, found []doctor.Result) error {
 	var rows [][]string
-	lab := false
 	for _, r := range found {
 		detail := r.Detail
 		if r.Hint != "" && r.Status != doctor.Yes {
 			detail += "; " + r.Hint
 		}
 		rows = append(rows, []string{r.Name, string(r.Status), r.What, detail})
-		if r.Status == doctor.Yes && (r.Name == doctor.NetNamespace || r.Name == doctor.UserNamespace) {
-			lab = true
-		}
 	}
 	heads := []string{"probe", "works", "for", "found"}
 	if err := document.WriteTable(w, width, heads, rows); err != nil {
 		return err
 	}
-	if !lab {
-		return notMeasured(fmt.Errorf("no lab can be made here: neither root's network namespaces nor user namespaces are allowed"))
+	can, err := whatCanRun(found)
+	if err != nil {
+		return err
+	}
+	if err := document.Fold(w, width, "\n"+can+"\n"); err != nil {
+		return err
+	}
+	if why := noTrial(found); why != "" {
+		return notMeasured(errors.New("no trial can be run here; missing: " + why))
 	}
 	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"reuseport-bench/bench/internal/generators"
-	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
 	"reuseport-bench/results/report/document"
 )
@@ -66,14 +65,14 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 	if here, err := enter(ctx); err != nil || !here {
 		return err
 	}
-	cpus, err := kernel.UsableCPUs()
+	machine, err := thisMachine(nil)
 	if err != nil {
 		return err
 	}
 	stderr := c.ErrOrStderr()
 	engines, rounds, err := generators.Measure(ctx, generators.Config{
 		Roles: roles(), Floor: self(roleFloor), Tools: engineTools(), Generators: f.generators, Connections: f.connections,
-		Repeat: f.repeat, Duration: time.Duration(f.seconds) * time.Second, CPUs: cpus,
+		Repeat: f.repeat, Duration: time.Duration(f.seconds) * time.Second, Machine: machine,
 		Progress: func(what string) { fmt.Fprintln(stderr, what) },
 	})
 	if err != nil {
@@ -84,7 +83,7 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 	}
 	done()
 	var b strings.Builder
-	if err := printEngines(&b, s.width, engines, rounds, len(cpus)); err != nil {
+	if err := printEngines(&b, s.width, engines, rounds, len(machine.CPUs)); err != nil {
 		return err
 	}
 	return document.Fold(c.OutOrStdout(), s.width, b.String())

@@ -80,8 +80,8 @@ var allowed = map[string][]string{
 		"results/summary", "results/unit", "scenarios",
 	},
 	"bench/internal/plan": {
-		"bench/internal/dns", "bench/internal/gates", "bench/internal/kube", "bench/internal/load",
-		"bench/internal/netlab", "results", "results/compare", "results/unit", "scenarios",
+		"bench/internal/dns", "bench/internal/gates", "bench/internal/kernel", "bench/internal/kube",
+		"bench/internal/load", "bench/internal/netlab", "results", "results/compare", "results/unit", "scenarios",
 		"servers",
 	},
 	"bench/internal/ledger": {

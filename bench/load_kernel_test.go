@@ -206,11 +206,11 @@ func TestKernelLoadFails(t *testing.T) {
 		local          bool
 	}{
 		{"stopped, with a step before", replace, stopped,
-			"the load never sent %d attempts due in a step's window (first: step 0, replace)", false},
+			"the load generator never sent attempts due in a step's window (%d, the first after step 0, replace)", false},
 		{"stopped, without steps", "", stopped,
-			"the load never sent %d of 900 attempts outside any step's window", false},
+			"the load generator never sent attempts (%d of 900 outside any step's window", false},
 		{"out of descriptors", replace, outOfDescriptors,
-			"%d attempts failed in the load process itself (EMFILE %[1]d)", true},
+			"attempts failed in the load process itself (%d: EMFILE %[1]d)", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := newProgram(t)

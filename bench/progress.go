@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -28,7 +29,7 @@ func newProgress(w io.Writer) *progress {
 			progressbar.OptionSetWriter(w),
 			progressbar.OptionSetWidth(p.saucer),
 			progressbar.OptionShowCount(),
-			progressbar.OptionSetPredictTime(false), // the plan knows better
+			progressbar.OptionSetPredictTime(false), // the pace of the trials knows better
 			progressbar.OptionClearOnFinish(),
 		)
 	}
@@ -36,31 +37,32 @@ func newProgress(w io.Writer) *progress {
 }
 
 func (p *progress) show(s harness.Progress) {
-	what := s.Scenario + ": " + s.Note
-	if s.Note == "" {
-		what = fmt.Sprintf("%s %s block %d", s.Scenario, s.Variant.Labels, s.Block+1)
-	}
-	left := fmt.Sprintf("%v left", s.Left.Round(time.Second))
+	left := fmt.Sprintf("%9v left", s.Left.Round(time.Second))
 	if p.bar == nil {
-		if s.Note == "" {
-			what += ": " + outcome(s)
+		line := fmt.Sprintf("%3d/%-3d %2d repeats %3d invalid %s  %s", s.Done, s.Planned, s.Repeated, s.Invalid, left, s.Scenario)
+		if s.Note != "" {
+			line += ": " + s.Note
+		} else {
+			line += fmt.Sprintf(" %s %s: %s", s.Variant.Labels, block(s), outcome(s))
 		}
-		line := fmt.Sprintf("%d/%d  %s; %s", s.Done, s.Total, what, left)
 		fmt.Fprintln(p.w, document.Shorten(line, maxLine))
 		return
 	}
 	// The line must fit, or each one leaves another behind. After the description come " 100% |",
-	// the bar, "| (8/16) ", and the cursor.
+	// the bar, "| (8/16) ", and the cursor. It always has the same width, so that the bar stays
+	// where it is.
+	most := s.Planned + s.Repeats
 	room := textWidth(p.w) - len(", ") - len(left) - len(" 100% |") - p.saucer -
-		len(fmt.Sprintf("| (%d/%[1]d) ", s.Total)) - 1
-	description := left
+		len(fmt.Sprintf("| (%d/%[1]d) ", most)) - 1
+	description := strings.TrimSpace(left)
 	if room >= leastRoom {
-		description = document.Shorten(what, room) + ", " + left
+		what := document.Shorten(briefly(s), room)
+		description = what + strings.Repeat(" ", room-document.DisplayWidth(what)) + "  " + left
 	}
-	p.bar.ChangeMax(s.Total)
+	p.bar.ChangeMax(most)
 	p.bar.Describe(description)
 	// An error of the terminal is no reason to end a run.
-	_ = p.bar.Set(s.Done)
+	_ = p.bar.Set(min(s.Done+s.Repeated, most-1)) // a full bar is never drawn again
 }
 
 // leastRoom is how many columns it takes to say what is done.
@@ -68,6 +70,33 @@ const leastRoom = 10
 
 // maxLine bounds a line about a trial, in columns: the reason why one was invalid may be long.
 const maxLine = 1000
+
+// block says which of a variant's trials has ended.
+func block(s harness.Progress) string {
+	if s.Repeat {
+		return fmt.Sprintf("repeat of block %d", s.Block+1)
+	}
+	return fmt.Sprintf("block %d", s.Block+1)
+}
+
+// briefly says what is done, on a terminal: what is bad first.
+func briefly(s harness.Progress) string {
+	if s.Note != "" {
+		return s.Scenario + ": " + s.Note
+	}
+	text := ""
+	if s.Invalid > 0 {
+		text = fmt.Sprintf("%d invalid (%s), ", s.Invalid, s.Reason)
+	}
+	if s.Repeat {
+		text += "repeating "
+	}
+	text += fmt.Sprintf("%s %s", s.Scenario, s.Variant.Labels)
+	if s.Attempts > 0 {
+		text += fmt.Sprintf(": %d dropped so far", s.Dropped)
+	}
+	return text
+}
 
 func outcome(s harness.Progress) string {
 	t := s.Trial
@@ -78,12 +107,16 @@ func outcome(s harness.Progress) string {
 		return "invalid: " + t.InvalidReasons[0]
 	}
 	text := fmt.Sprintf("%d of %d dropped", t.Dropped, t.Attempts)
+	if s.Attempts > t.Attempts {
+		text += fmt.Sprintf(", %d of %d so far", s.Dropped, s.Attempts)
+	}
 	if n, _ := t.Unsent(); n > 0 {
 		text += fmt.Sprintf(", %d never sent", n)
 	}
 	return text
 }
 
+// close removes the bar.
 func (p *progress) close() {
 	if p.bar != nil {
 		_ = p.bar.Finish()

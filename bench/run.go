@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
@@ -57,6 +59,8 @@ type runFlags struct {
 	json      bool
 	resume    string
 	keepFacts bool
+	cpus      string
+	keepGoing bool
 }
 
 func newRun(s *session) *cobra.Command {
@@ -76,6 +80,7 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 				exclusive(c, "the plan is text", "json", "dry-run"),
 				exclusive(c, "a run goes on with its own seed", "resume", "seed"),
 				exclusive(c, "a run goes on with its own number of blocks", "resume", "quick"),
+				exclusive(c, "a resumed run keeps its CPUs", "resume", "cpus"),
 			); err != nil {
 				return err
 			}
@@ -102,6 +107,9 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and do nothing")
 	c.Flags().BoolVar(&f.json, "json", false, "print run.json instead of the report")
 	c.Flags().BoolVar(&f.keepFacts, "keep-facts", false, "keep what each trial is judged by; takes 1.2 MB per 1000 attempts; --resume goes on as the run began")
+	c.Flags().StringVar(&f.cpus, "cpus", "", "CPUs of load, servers and this program: load=LIST,servers=LIST[,harness=LIST], for example load=0,servers=2-5 "+
+		"(default: whole cores, of one kind and one memory node; see --dry-run)")
+	c.Flags().BoolVar(&f.keepGoing, "keep-going", false, "do not stop a scenario whose first two blocks have no valid trial")
 	c.Flags().StringVar(&f.resume, "resume", "", "go on with the unfinished run in this directory")
 	return c
 }
@@ -126,7 +134,8 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		return usage(err)
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	found, err := examine(ctx)
+	used := planned.CPUs
+	found, err := examine(ctx, slices.Concat(used.Load, used.Servers, used.Harness))
 	if err != nil {
 		return err
 	}
@@ -136,10 +145,17 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	}
 	stderr := c.ErrOrStderr()
 	fmt.Fprintf(stderr, "%s; results go to %s\n", planned.Summary(), command.Quote(dir.Path()))
+	for _, note := range planned.CPUs.Notes {
+		fmt.Fprintln(stderr, "CPUs: "+note)
+	}
+	if text := doctor.Surroundings(found); text != "" {
+		fmt.Fprintln(stderr, "this machine: "+text)
+	}
 	p := newProgress(stderr)
 	run, err := harness.Run(ctx, planned, harness.RunConfig{
 		Roles: roles(), Version: version(), Directory: dir, KeepFacts: f.keepFacts,
 		Capabilities: capabilities(found), Scenarios: scenarios.Names(), Progress: p.show,
+		KeepGoing: f.keepGoing,
 	})
 	p.close()
 	if err != nil {
@@ -153,7 +169,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	}
 	fmt.Fprintf(stderr, "results are in %s; to print them again: %s\n", command.Quote(dir.Path()),
 		command.Line("report", command.Path(dir.Path()), "--format", "markdown"))
-	return errors.Join(err, verdict(run))
+	return errors.Join(err, verdict(run, planned))
 }
 
 // enter makes labs possible, see netlab.Enter. It reports whether the command goes on in this
@@ -171,9 +187,11 @@ func enter(ctx context.Context) (here bool, err error) {
 	return !entered, nil
 }
 
-// examine finds out what this machine can do.
-func examine(ctx context.Context) ([]doctor.Result, error) {
-	found := doctor.Examine(ctx, probeOptions())
+// examine finds out what this machine can do, and how busy these CPUs are; nil: all usable ones.
+func examine(ctx context.Context, cpus []int) ([]doctor.Result, error) {
+	options := probeOptions()
+	options.CPUs = slices.Compact(slices.Sorted(slices.Values(cpus)))
+	found := doctor.Examine(ctx, options)
 	return found, context.Cause(ctx)
 }
 
@@ -198,6 +216,9 @@ func (f *runFlags) unfinished(
 		again := []string{"run", "--resume", dir}
 		if f.keepFacts {
 			again = append(again, "--keep-facts")
+		}
+		if f.keepGoing {
+			again = append(again, "--keep-going")
 		}
 		if f.json {
 			again = append(again, "--json")
@@ -247,6 +268,11 @@ func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, erro
 	if err != nil {
 		return nil, err
 	}
+	if f.cpus != "" {
+		if machine.Wanted, err = plan.ParsePlacement(f.cpus, machine.CPUs); err != nil {
+			return nil, fmt.Errorf("--cpus %s: %w", quoted(f.cpus), err)
+		}
+	}
 	if f.resume != "" {
 		return f.planAgain(names, machine, o)
 	}
@@ -275,7 +301,9 @@ func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, erro
 
 func thisMachine(found []doctor.Result) (plan.Machine, error) {
 	cpus, err := kernel.UsableCPUs()
-	machine := plan.Machine{CPUs: cpus, Missing: map[string]string{}}
+	machine := plan.Machine{
+		CPUs: cpus, Topology: kernel.ReadTopology(cpus), Missing: map[string]string{},
+	}
 	for _, r := range found {
 		if r.Status == doctor.No {
 			machine.Missing[r.Name] = r.Detail
@@ -350,14 +378,21 @@ func printRun(w io.Writer, width int, run *results.Run, asJSON bool) error {
 	return report.Text(w, run, report.Options{Width: width})
 }
 
-// verdict is nil when everything was measured and every gate passed.
-func verdict(run *results.Run) error {
+// verdict is nil when everything was measured and every gate passed. p is what was planned; with
+// nil there is no advice on what to change.
+func verdict(run *results.Run, p *plan.Plan) error {
 	var unmeasured, failed, left []string
 	for _, s := range run.Scenarios {
 		skipped := 0
+		if s.Stopped != "" {
+			unmeasured = append(unmeasured, fmt.Sprintf("%s was stopped: %s; use --keep-going to run it anyway", s.Name, s.Stopped))
+		}
 		for _, v := range s.Variants {
 			if v.SkippedReason != nil {
 				skipped++
+			}
+			if s.Stopped != "" {
+				continue
 			}
 			// A quick look has no more than its trials; its gates say that they need more.
 			needed := min(s.MinValid, max(1, s.Trials))
@@ -375,7 +410,7 @@ func verdict(run *results.Run) error {
 			case results.GateFail:
 				failed = append(failed, text)
 			case results.GateUndecided:
-				if !g.Soft {
+				if !g.Soft && s.Stopped == "" {
 					unmeasured = append(unmeasured, "undecided: "+text)
 				}
 			}
@@ -393,7 +428,7 @@ func verdict(run *results.Run) error {
 	case len(unmeasured) > 0:
 		all := firstOf(append(unmeasured, failed...))
 		return notMeasured(fmt.Errorf("could not measure:\n  %s%s",
-			strings.Join(all, "\n  "), quickHint(run)+busyHint(run)))
+			strings.Join(all, "\n  "), quickHint(run)+advice(run, p)))
 	case len(failed) > 0:
 		all := strings.Join(firstOf(failed), "\n  ")
 		return &exitError{exitFailed, fmt.Errorf("gates failed:\n  %s", all)}
@@ -411,19 +446,28 @@ func quickHint(run *results.Run) string {
 	return ""
 }
 
-// busyHint says what to do where most trials were invalid.
-func busyHint(run *results.Run) string {
-	invalid, all := 0, 0
-	for _, s := range run.Scenarios {
-		for _, v := range s.Variants {
-			n, _ := v.InvalidTrials()
-			invalid, all = invalid+n, all+len(v.Trials)
-		}
-	}
-	if invalid*2 <= all {
+// advice says what would have made more trials count, for each scenario of which a third did not.
+func advice(run *results.Run, p *plan.Plan) (text string) {
+	if p == nil {
 		return ""
 	}
-	return "\nif the machine is shared or busy: wait, or say in the scenario what it may bear, for example validity: {lag_floor: 50ms, step_lag: 100ms}"
+	for _, planned := range p.Scenarios {
+		s := run.Scenario(planned.Spec.Name)
+		if s == nil || s.Stopped != "" {
+			continue
+		}
+		invalid, trials := 0, []*results.Trial(nil)
+		for _, v := range s.Variants {
+			n, _ := v.InvalidTrials()
+			invalid, trials = invalid+n, append(trials, v.Trials...)
+		}
+		limits, same := planned.Validity()
+		if invalid*3 <= len(trials) || !same {
+			continue
+		}
+		text += fmt.Sprintf("\n%s: %s", s.Name, ledger.Advice(limits, len(p.CPUs.Servers), trials))
+	}
+	return text
 }
 
 // firstReason is the commonest reason for which the variant's trials were invalid.

@@ -138,12 +138,16 @@ func TestProgressWidth(t *testing.T) {
 			p := newProgress(terminal.slave)
 			for i, v := range []*plan.Variant{short, long, short} {
 				p.show(harness.Progress{
-					Done: i, Total: 9000, Left: time.Hour + time.Second,
+					Done: i, Planned: 9000, Left: time.Hour + time.Second,
 					Scenario: "restart-matrix", Variant: v,
 				})
 			}
 			p.show(harness.Progress{
-				Done: 3, Total: 9000, Scenario: "steady", Note: strings.Repeat("note ", 30),
+				Done: 3, Planned: 9000, Scenario: "steady", Note: strings.Repeat("note ", 30),
+			})
+			p.show(harness.Progress{ // all that was planned has ended, and two repeats have not
+				Done: 9000, Planned: 9000, Repeated: 7, Repeats: 9, Repeat: true, Invalid: 9, Reason: "late",
+				Left: 3 * time.Second, Scenario: "steady", Variant: short,
 			})
 			p.close()
 		})
@@ -152,7 +156,7 @@ func TestProgressWidth(t *testing.T) {
 				t.Errorf("%d columns: a line of %d: %q", width, w, line)
 			}
 		}
-		for _, want := range []string{"1h0m1s left", "(2/9000)"} {
+		for _, want := range []string{"1h0m1s left", "(2/9000)", "3s left", "(9007/9009)"} {
 			if !strings.Contains(shown, want) {
 				t.Errorf("%d columns: no %q in\n%q", width, want, shown)
 			}
@@ -166,14 +170,14 @@ func TestProgressLines(t *testing.T) {
 	p := newProgress(&out)
 	v := &plan.Variant{Labels: scenarios.Labels{"a": "b\n\x1b[31m"}}
 	trial := &results.Trial{InvalidReasons: []string{"late\r"}}
-	at := harness.Progress{Done: 1, Total: 2, Left: time.Second, Scenario: "steady"}
+	at := harness.Progress{Done: 1, Planned: 2, Invalid: 1, Left: time.Second, Scenario: "steady", Repeat: true}
 	ended, note := at, at
 	ended.Variant, ended.Trial, note.Note = v, trial, "measuring"
 	p.show(ended)
 	p.show(note)
 	p.close()
-	const want = "1/2  steady a=b \ufffd[31m block 1: invalid: late ; 1s left\n" +
-		"1/2  steady: measuring; 1s left\n"
+	const want = "  1/2    0 repeats   1 invalid        1s left  steady a=b \ufffd[31m repeat of block 1: invalid: late \n" +
+		"  1/2    0 repeats   1 invalid        1s left  steady: measuring\n"
 	if got := out.String(); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

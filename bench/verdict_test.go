@@ -2,10 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/results"
+	"reuseport-bench/scenarios"
 )
 
 // A scenario that cannot be run here fails a run that asks for it alone, and is left out of a run of several.
@@ -14,10 +17,10 @@ func TestVerdictOfSkipped(t *testing.T) {
 	skipped := &results.Scenario{Name: "load-balancer", MinValid: 1, Variants: []*results.Variant{{SkippedReason: &why}}}
 	measured := &results.Scenario{Name: "steady", MinValid: 1, Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}
 	var exit *exitError
-	if err := verdict(&results.Run{Scenarios: []*results.Scenario{skipped}}); !errors.As(err, &exit) || exit.status != exitNotMeasured {
+	if err := verdict(&results.Run{Scenarios: []*results.Scenario{skipped}}, nil); !errors.As(err, &exit) || exit.status != exitNotMeasured {
 		t.Errorf("alone: %v, want exit status %d", err, exitNotMeasured)
 	}
-	if err := verdict(&results.Run{Scenarios: []*results.Scenario{measured, skipped}}); err != nil {
+	if err := verdict(&results.Run{Scenarios: []*results.Scenario{measured, skipped}}, nil); err != nil {
 		t.Errorf("among others: %v", err)
 	}
 }
@@ -29,7 +32,7 @@ func TestVerdictOfQuickLook(t *testing.T) {
 		return verdict(&results.Run{Scenarios: []*results.Scenario{{
 			Name: "steady", Trials: 1, MinValid: 4, Gates: gates,
 			Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: valid}}}},
-		}}})
+		}}}, nil)
 	}
 	if err := look(true); err != nil {
 		t.Errorf("without gates: %v", err)
@@ -41,5 +44,56 @@ func TestVerdictOfQuickLook(t *testing.T) {
 	}
 	if err := look(false); !errors.As(err, &exit) || exit.status != exitNotMeasured {
 		t.Errorf("nothing valid: %v, want exit status %d", err, exitNotMeasured)
+	}
+}
+
+// A scenario that was stopped fails the run once, not again for each variant and gate.
+func TestVerdictOfStopped(t *testing.T) {
+	stopped := &results.Scenario{
+		Name: "steady", Trials: 8, MinValid: 4, Stopped: "none of 4 trials was valid",
+		Variants: []*results.Variant{{Trials: []*results.Trial{{}, {}}}, {Trials: []*results.Trial{{}, {}}}},
+		Gates:    []results.GateResult{{Outcome: results.GateUndecided}},
+	}
+	err := verdict(&results.Run{Scenarios: []*results.Scenario{stopped}}, nil)
+	const want = "could not measure:\n  steady was stopped: none of 4 trials was valid; use --keep-going to run it anyway"
+	var exit *exitError
+	if !errors.As(err, &exit) || exit.status != exitNotMeasured || exit.Error() != want {
+		t.Errorf("%v, want exit status %d and\n%s", err, exitNotMeasured, want)
+	}
+}
+
+// 'doctor' says that nothing can run where no lab can be made, and does not count scenarios then.
+func TestWhatCanRun(t *testing.T) {
+	all := func(status map[string]doctor.Status) (found []doctor.Result) {
+		for _, name := range []string{doctor.NetNamespace, doctor.UserNamespace, doctor.NetSysctl, doctor.HAProxyCommand} {
+			r := doctor.Result{Name: name, Status: doctor.Yes, Detail: "found"}
+			if s, ok := status[name]; ok {
+				r.Status, r.Detail = s, "refused"
+			}
+			found = append(found, r)
+		}
+		return found
+	}
+	n := len(scenarios.Names())
+	for _, test := range []struct {
+		status map[string]doctor.Status
+		want   string
+		no     bool // trial at all
+	}{
+		{nil, fmt.Sprintf("%d of %d scenarios can run.", n, n), false},
+		{map[string]doctor.Status{doctor.NetNamespace: doctor.No}, fmt.Sprintf("%d of %d scenarios can run.", n, n), false},
+		{map[string]doctor.Status{doctor.HAProxyCommand: doctor.No},
+			fmt.Sprintf("%d of %d scenarios can run; missing: haproxy: refused.", n-1, n), false},
+		{map[string]doctor.Status{doctor.NetSysctl: doctor.Unknown}, fmt.Sprintf("%d of %d scenarios can run.", n, n), false},
+		{map[string]doctor.Status{doctor.NetSysctl: doctor.No},
+			fmt.Sprintf("0 of %d scenarios can run; missing: the sysctls of a lab cannot be set, see net_sysctl.", n), true},
+		{map[string]doctor.Status{doctor.NetNamespace: doctor.No, doctor.UserNamespace: doctor.No},
+			fmt.Sprintf("0 of %d scenarios can run; missing: a lab: neither", n), true},
+	} {
+		found := all(test.status)
+		got, err := whatCanRun(found)
+		if err != nil || !strings.HasPrefix(got, test.want) || (noTrial(found) != "") != test.no {
+			t.Errorf("%v: %q, error %v; want %q", test.status, got, err, test.want)
+		}
 	}
 }

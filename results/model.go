@@ -40,13 +40,28 @@ type Environment struct {
 	CPUModel     string            `json:"cpu_model"`
 	Sysctls      map[string]string `json:"sysctls"`      // as set inside the lab
 	Capabilities map[string]string `json:"capabilities"` // probe → "yes" or the reason it is not
-	LoadCPUs     []int             `json:"load_cpus"`
-	ServerCPUs   []int             `json:"server_cpus"`
+	// Machine says how the CPUs belong together, and how much of them the program might use; null in
+	// older runs.
+	Machine    *Machine `json:"machine,omitempty"`
+	LoadCPUs   []int    `json:"load_cpus"`
+	ServerCPUs []int    `json:"server_cpus"`
 	// HarnessCPUs are where this program itself runs while the load does; absent in older runs, in
 	// which it ran on any.
 	HarnessCPUs []int  `json:"harness_cpus,omitempty"`
 	Privileged  bool   `json:"privileged"`        // false: inside a user namespace
 	HAProxy     string `json:"haproxy,omitempty"` // its version, where a variant's path leads through it
+}
+
+// Machine is what is known of the CPUs that the program might use.
+type Machine struct {
+	Cores      int   `json:"cores"`      // physical ones
+	Nodes      int   `json:"nodes"`      // of memory (NUMA)
+	Capacities []int `json:"capacities"` // of the kinds of cores there are, the fastest kind of the machine has 1024
+	// QuotaCPUs is how many CPUs' worth of time the cgroups left the program; null: as much as there
+	// is.
+	QuotaCPUs *float64 `json:"quota_cpus"`
+	Governors []string `json:"governors"` // of CPU frequency; none where the kernel has none
+	Virtual   string   `json:"virtual"`   // which kind of virtual machine; "" on bare metal, or where nothing says
 }
 
 // Scenario holds the variants of one scenario.
@@ -68,6 +83,8 @@ type Scenario struct {
 	// Looks are the numbers of blocks at which the gates were to be looked at, where blocks were
 	// added until they were decided.
 	Looks []int `json:"looks,omitempty"`
+	// Stopped is why the scenario was ended before all its trials were run; empty: it was not.
+	Stopped string `json:"stopped,omitempty"`
 	// BudgetNS is how long that was to take at most.
 	BudgetNS int64 `json:"budget_ns,omitempty"`
 }
@@ -529,6 +546,9 @@ type CPU struct {
 	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something
 	// that is no worker, at least. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
+	// ThrottledNS is for how long a CPU quota stopped this program and all it had started, summed over
+	// the CPUs; absent where the kernel does not say, and in older runs.
+	ThrottledNS *int64 `json:"throttled_ns,omitempty"`
 }
 
 // Threads is where the threads of a process were allowed to run and where each ran last, as

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 
 	"reuseport-bench/results/cause"
 	"reuseport-bench/scenarios/vocabulary"
@@ -60,6 +61,40 @@ func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
 	slices.SortStableFunc(reasons, func(a, b Invalid) int { return b.Trials - a.Trials })
 	return trials, reasons
 }
+
+// ShortReason returns a reason without what is in parentheses, what follows from it, and what to do
+// about it.
+func ShortReason(reason string) string {
+	reason = parentheses.ReplaceAllString(reason, "")
+	for _, rest := range []string{";", ", so ", ", which "} {
+		reason, _, _ = strings.Cut(reason, rest)
+	}
+	return strings.TrimSpace(reason)
+}
+
+var parentheses = regexp.MustCompile(` *\([^()]*\)`)
+
+// ReasonCount finds the commonest of many reasons. Those that differ only in numbers are one.
+type ReasonCount struct {
+	counts map[string]int // by short reason without numbers
+	most   string         // a short reason
+	n      int
+}
+
+// Add counts a reason.
+func (c *ReasonCount) Add(reason string) {
+	if c.counts == nil {
+		c.counts = map[string]int{}
+	}
+	short := ShortReason(reason)
+	shape := withoutNumbers(short)
+	if c.counts[shape]++; c.counts[shape] > c.n {
+		c.most, c.n = short, c.counts[shape]
+	}
+}
+
+// Commonest returns the commonest reason, in short, and how often it was counted.
+func (c *ReasonCount) Commonest() (reason string, n int) { return c.most, c.n }
 
 // numbers finds every number, and a unit right behind it.
 var numbers = regexp.MustCompile(`[0-9][0-9.]*[a-zµ]*`)

@@ -76,3 +76,25 @@ func TestReadyAfter(t *testing.T) {
 		}
 	}
 }
+
+func TestShortReason(t *testing.T) {
+	for reason, want := range map[string]string{
+		"the load generator ran late (p99 138ms, allowed 50ms), so this trial says nothing": "the load generator ran late",
+		"a CPU quota stopped everything (for 1s); give it whole CPUs":                       "a CPU quota stopped everything",
+		"worker 3 (generation 1): signal: killed":                                           "worker 3: signal: killed",
+		"attempts failed in the load process itself (1: EMFILE 1), which says nothing":      "attempts failed in the load process itself",
+		"residual 3": "residual 3",
+		"":           "",
+	} {
+		if got := ShortReason(reason); got != want {
+			t.Errorf("%q: %q, want %q", reason, got, want)
+		}
+	}
+	var c ReasonCount
+	for _, reason := range []string{"late (1ms)", "worker 3: killed", "worker 4: killed", "late (2ms)", "worker 5: killed"} {
+		c.Add(reason)
+	}
+	if got, n := c.Commonest(); got != "worker 5: killed" || n != 3 {
+		t.Errorf("commonest %q, %d times", got, n)
+	}
+}

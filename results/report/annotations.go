@@ -50,6 +50,9 @@ func Annotations(w io.Writer, run *results.Run, opts Options) error {
 		if s.Void != "" {
 			unmeasured = append(unmeasured, annotation{annotationError, s.File, 1, s.Name + " is void", s.Void})
 		}
+		if s.Stopped != "" {
+			unmeasured = append(unmeasured, annotation{annotationError, s.File, 1, s.Name + " was stopped", s.Stopped})
+		}
 		for _, text := range tooFew(s) {
 			unmeasured = append(unmeasured, annotation{annotationError, s.File, 1, s.Name + ": too few valid trials", text})
 		}

@@ -167,7 +167,7 @@ func runHead(run *results.Run, scenarios []*results.Scenario, left string) *docu
 // runVerdict is how the gates came out. What could not be measured comes first, as in the exit
 // status of 'run'.
 func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
-	var gates, failed, undecided, soft, few, void int
+	var gates, failed, undecided, soft, few, void, stopped int
 	for _, s := range scenarios {
 		for _, g := range s.Gates {
 			gates++
@@ -177,9 +177,12 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 			case g.Outcome == results.GatePass:
 			case g.Soft:
 				soft++
-			default:
+			case s.Stopped == "":
 				undecided++
 			}
+		}
+		if s.Stopped != "" {
+			stopped++
 		}
 		few += len(tooFew(s))
 		if s.Void != "" {
@@ -196,6 +199,7 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 		open = append(open, "interrupted, or still running: "+Progress(scenarios))
 	}
 	add(void, "scenario", " void")
+	add(stopped, "scenario", " stopped, without a valid trial")
 	add(few, "variant", " with too few valid trials")
 	add(undecided, "gate", " undecided")
 	if len(open) > 0 {
@@ -220,6 +224,9 @@ func scenarioTrouble(s *results.Scenario) (lines []string) {
 	if s.Void != "" {
 		lines = append(lines, "void: "+s.Void)
 	}
+	if s.Stopped != "" {
+		lines = append(lines, "stopped: "+s.Stopped)
+	}
 	return append(lines, tooFew(s)...)
 }
 
@@ -229,8 +236,12 @@ func isGood(s *results.Scenario) bool {
 		!slices.ContainsFunc(s.Gates, func(g results.GateResult) bool { return g.Outcome != results.GatePass })
 }
 
-// tooFew says which variants have fewer valid trials than the scenario needs, and why.
+// tooFew says which variants have fewer valid trials than the scenario needs, and why. Of a scenario
+// that was stopped it says nothing: none of its trials was valid.
 func tooFew(s *results.Scenario) (lines []string) {
+	if s.Stopped != "" {
+		return nil
+	}
 	for _, v := range s.Variants {
 		valid, need := len(v.ValidTrials()), max(1, s.MinValid)
 		if v.SkippedReason != nil || valid >= need {

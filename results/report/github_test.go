@@ -29,6 +29,7 @@ func TestRunVerdict(t *testing.T) {
 		{soft, "✅ no gate failed; 1 soft gate undecided, which is no failure"},
 		{reporttest.FinishedRun(), "⚠️ could not measure: 1 variant with too few valid trials, 1 gate undecided"},
 		{reporttest.GatedRun(), "⚠️ could not measure: 1 scenario void, 1 variant with too few valid trials, 1 gate undecided; ❌ 1 of 4 gates failed"},
+		{reporttest.StoppedRun(), "⚠️ could not measure: 1 scenario stopped, without a valid trial"},
 		{reporttest.InterruptedRun(), "⚠️ could not measure: interrupted, or still running: 6 of 24 planned trials done, 3 variants with too few valid trials"},
 	} {
 		if got := runVerdict(test.run, test.run.Scenarios); got != test.want {

@@ -49,6 +49,9 @@ func TestGolden(t *testing.T) {
 		{"gated.annotations.txt", Annotations, reporttest.GatedRun()},
 		{"interrupted.github.md", GitHub, reporttest.InterruptedRun()},
 		{"interrupted.annotations.txt", Annotations, reporttest.InterruptedRun()},
+		{"stopped.txt", Text, reporttest.StoppedRun()},
+		{"stopped.github.md", GitHub, reporttest.StoppedRun()},
+		{"stopped.annotations.txt", Annotations, reporttest.StoppedRun()},
 	} {
 		t.Run(test.file, func(t *testing.T) {
 			testkit.Golden(t, test.file, reporttest.Printed(t, test.print, test.run))

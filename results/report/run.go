@@ -79,20 +79,26 @@ func environment(run *results.Run) []string {
 		fmt.Sprintf("kernel %s, %s, %s", e.Kernel, e.Go, where),
 		fmt.Sprintf("%s (%s): load on %s, servers on %s%s", unit.Plural(e.CPUs, "CPU"), e.CPUModel, cpuSet(e.LoadCPUs), cpuSet(e.ServerCPUs),
 			harnessPlace(run)),
-		"seed " + strconv.FormatUint(run.Seed, 10),
 	}
+	if m := e.Machine; m != nil {
+		items = append(items, cpuFacts(m))
+	}
+	items = append(items, "seed "+strconv.FormatUint(run.Seed, 10))
 	if run.FinishedAt != nil {
-		items[2] += ", took " + run.FinishedAt.Sub(run.StartedAt).Round(time.Second).String()
+		items[len(items)-1] += ", took " + run.FinishedAt.Sub(run.StartedAt).Round(time.Second).String()
 	}
 	if e.HAProxy != "" {
 		items = append(items, "HAProxy "+e.HAProxy)
 	}
 	var sysctls, lacking []string
+	if others, no := strings.CutPrefix(e.Capabilities[idleCPUs], "no: "); no {
+		items = append(items, "before the run "+others)
+	}
 	for _, name := range slices.Sorted(maps.Keys(e.Sysctls)) {
 		sysctls = append(sysctls, name+"="+e.Sysctls[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Capabilities)) {
-		if reason := e.Capabilities[name]; reason != "yes" {
+		if reason := e.Capabilities[name]; reason != "yes" && !slices.Contains(states, name) {
 			lacking = append(lacking, fmt.Sprintf("%s (%s)", name, reason))
 		}
 	}
@@ -103,6 +109,37 @@ func environment(run *results.Run) []string {
 		items = append(items, "not available here: "+strings.Join(lacking, ", "))
 	}
 	return items
+}
+
+// idleCPUs is the probe of 'doctor' that says what other programs used of the CPUs.
+const idleCPUs = "idle_cpus"
+
+// states are the probes that describe the machine rather than what it can do: cpuFacts says the same.
+var states = []string{idleCPUs, "cores", "cpu_governor", "whole_cpus"}
+
+// cpuFacts says how the CPUs belong together, and what else bears on how fast they are.
+func cpuFacts(m *results.Machine) string {
+	facts := []string{unit.Plural(m.Cores, "physical core")}
+	if len(m.Capacities) > 1 {
+		facts[0] += fmt.Sprintf(" of %d kinds", len(m.Capacities))
+	}
+	if m.Nodes > 1 {
+		facts[0] += fmt.Sprintf(" on %d memory nodes", m.Nodes)
+	}
+	if m.QuotaCPUs != nil {
+		facts = append(facts, fmt.Sprintf("a quota of %.4g CPUs", *m.QuotaCPUs))
+	}
+	if len(m.Governors) > 0 {
+		facts = append(facts, "frequency governor "+strings.Join(m.Governors, ", "))
+	}
+	switch m.Virtual {
+	case "":
+	case "yes":
+		facts = append(facts, "in a virtual machine")
+	default:
+		facts = append(facts, "in a virtual machine ("+m.Virtual+")")
+	}
+	return strings.Join(facts, ", ")
 }
 
 // harnessPlace says where the harness was to run while the load did, and where its threads had run

@@ -161,6 +161,9 @@ func aboutBlocks(d *document.Document, s *results.Scenario) {
 	if look := s.QuickLook(); look != "" {
 		d.Paragraph(strings.ToUpper(look[:1]) + look[1:] + ".")
 	}
+	if s.Stopped != "" {
+		d.Paragraph("STOPPED before its end: " + s.Stopped + ".")
+	}
 }
 
 func measuredBlocks(d *document.Document, s *results.Scenario) {

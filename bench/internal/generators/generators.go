@@ -44,7 +44,7 @@ type Config struct {
 	Repeat int
 	// Duration of one measurement.
 	Duration time.Duration
-	CPUs     []int // usable
+	Machine  plan.Machine
 	// Progress is told what is measured next. Nil: nobody is.
 	Progress func(string)
 }
@@ -152,7 +152,7 @@ func Measure(ctx context.Context, cfg Config) (all []*Generator, rounds int, err
 
 // measureRound measures each generator once more, but those that have failed, in random order: a host may take more of the first's time.
 func measureRound(ctx context.Context, cfg Config, all []*Generator, round int) error {
-	loadCPUs, _, serverCPUs := plan.SplitCPUs(cfg.CPUs)
+	place := cfg.Machine.Place()
 	for _, i := range rand.Perm(len(all)) {
 		e := all[i]
 		if e.Problem != "" {
@@ -161,7 +161,7 @@ func measureRound(ctx context.Context, cfg Config, all []*Generator, round int) 
 		if cfg.Progress != nil {
 			cfg.Progress(fmt.Sprintf("round %d of %d to %d: %s, %s connections", round+1, cfg.Repeat, maxRounds*cfg.Repeat, e.Name, e.Connections))
 		}
-		r := &measurement{Config: cfg, engine: e, loadCPUs: loadCPUs[:1], serverCPUs: serverCPUs[:1]}
+		r := &measurement{Config: cfg, engine: e, loadCPUs: place.Load[:1], serverCPUs: place.Servers[:1]}
 		run, err := r.run(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -264,7 +264,7 @@ func (r *measurement) plan() (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan.New([]*scenarios.Scenario{s}, 1, plan.Machine{CPUs: r.CPUs}, plan.Options{})
+	return plan.New([]*scenarios.Scenario{s}, 1, r.Machine, plan.Options{})
 }
 
 // load makes the command of the load process.

@@ -21,7 +21,7 @@ func auto(t *testing.T, gates string, budget time.Duration, of map[string]gatest
 		t.Fatal(err)
 	}
 	sp := p.Scenarios[0]
-	return &runner{plan: p, run: &results.Run{Scenarios: []*results.Scenario{gatestest.Measured(sp.Blocks(), of)}}}, sp
+	return &runner{plan: p, pace: newPace(p), run: &results.Run{Scenarios: []*results.Scenario{gatestest.Measured(sp.Blocks(), of)}}}, sp
 }
 
 // Blocks are added, look by look, while a gate is undecided; none when all are decided, the looks have come to their end or the time

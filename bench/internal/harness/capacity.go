@@ -44,6 +44,7 @@ func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Sc
 			return fmt.Errorf("capacity of the servers of %s: %w", plan.OrNone(v.Labels.String()), err)
 		}
 		measured[key] = perSecond
+		r.pace.add(slices.Index(r.plan.Scenarios, sp), -plan.CapacityTakes)
 	}
 	for i, v := range sp.Variants {
 		if !v.NeedsCapacity() {
@@ -86,7 +87,7 @@ func saturate(ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Ro
 	answered := answers{}
 	rig, err := trial.NewRig(ctx, trial.RigOptions{
 		Init: roles.Init, Worker: roles.Worker, Network: v.Network, Servers: v.Servers, Sysctls: v.Sysctls,
-		CPUs: p.ServerCPUs, Account: answered.record,
+		CPUs: p.CPUs.Servers, Account: answered.record,
 	})
 	if err != nil {
 		return 0, 0, err
@@ -98,7 +99,7 @@ func saturate(ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Ro
 		loads[i].InFlight = max(64, 16*v.Servers.Workers) / len(loads)
 		loads[i].Timeout, loads[i].Retry = 10*time.Second, load.Retry{}
 	}
-	begin, cpu, err := rig.Drive(ctx, roles.Load, loads, p.LoadCPUs, func(*results.Sample) {})
+	begin, cpu, err := rig.Drive(ctx, roles.Load, loads, p.CPUs.Load, func(*results.Sample) {})
 	if err = errors.Join(err, rig.Close()); err != nil {
 		return 0, 0, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -43,17 +44,28 @@ type RunConfig struct {
 	Scenarios []string
 	// Progress is told of every trial, from the calling goroutine. Nil: nobody is.
 	Progress func(Progress)
+	// KeepGoing runs a scenario to its end although none of its first trials was valid.
+	KeepGoing bool
 }
 
-// Progress is the state of a run after a trial, or before the first one.
+// Progress is the state of a run after a trial.
 type Progress struct {
-	Done, Total int // trials; repeats of invalid ones raise both
-	Left        time.Duration
-	Scenario    string
-	Variant     *plan.Variant
-	Block       int
-	Trial       *results.Trial // nil: there is none to tell of
-	Note        string         // what is done beside the trials; then there is no Trial and no Variant
+	// Done of Planned trials have ended. Repeats of invalid ones are in neither; blocks that are
+	// added raise Planned.
+	Done, Planned int
+	// Repeated of Repeats repeats of invalid trials have ended; each invalid trial may add one.
+	Repeated, Repeats int
+	Invalid           int    // trials so far
+	Reason            string // the commonest, in short
+	Left              time.Duration
+	Scenario          string
+	Variant           *plan.Variant
+	Block             int
+	Repeat            bool
+	Trial             *results.Trial // nil: there is none to tell of
+	// Dropped and Attempts are those of the variant's valid trials so far.
+	Dropped, Attempts int64
+	Note              string // what is done beside the trials; then there is no Trial and no Variant
 }
 
 // A runner carries a plan out.
@@ -64,7 +76,10 @@ type runner struct {
 	run    *results.Run
 	types  *btf.Cache // the kernel's, see trial.Options
 	state  Progress
+	pace   pace
 	stored int // trials, by this runner
+	// before is how many trials each variant had when the run was resumed.
+	before map[*results.Variant]int
 }
 
 // Run carries the plan out and returns the run, which is also on disk: each trial when it ends, the
@@ -115,9 +130,9 @@ func Conclude(p *plan.Plan, run *results.Run, scenarios []string) error {
 
 // open begins the run in its directory, or goes on with the one that is there.
 func (r *runner) open() (err error) {
-	r.state.Left = r.plan.Duration()
+	r.pace = newPace(r.plan)
 	for _, sp := range r.plan.Scenarios {
-		r.state.Total += len(sp.Trials)
+		r.state.Planned += len(sp.Trials)
 	}
 	d := r.cfg.Directory
 	if d.run != nil {
@@ -141,9 +156,10 @@ func newRun(p *plan.Plan, cfg RunConfig) *results.Run {
 			Go:           runtime.Version(),
 			CPUs:         len(p.Machine.CPUs),
 			CPUModel:     kernel.CPUModel(),
-			LoadCPUs:     p.LoadCPUs,
-			HarnessCPUs:  p.HarnessCPUs,
-			ServerCPUs:   p.ServerCPUs,
+			Machine:      recorded(p.Machine.Topology),
+			LoadCPUs:     p.CPUs.Load,
+			HarnessCPUs:  p.CPUs.Harness,
+			ServerCPUs:   p.CPUs.Servers,
 			Privileged:   netlab.AsRoot(),
 			Capabilities: cfg.Capabilities,
 		},
@@ -169,6 +185,24 @@ func newRun(p *plan.Plan, cfg RunConfig) *results.Run {
 	return run
 }
 
+// recorded is the topology as a run has it; nil where there is none.
+func recorded(t kernel.Topology) *results.Machine {
+	if len(t.CPUs) == 0 {
+		return nil
+	}
+	m := &results.Machine{Governors: t.Governors, Virtual: t.Virtual}
+	cores, nodes, kinds := map[int]bool{}, map[int]bool{}, map[int]bool{}
+	for _, c := range t.CPUs {
+		cores[c.Core], nodes[c.Node], kinds[c.Capacity] = true, true, true
+	}
+	m.Cores, m.Nodes = len(cores), len(nodes)
+	m.Capacities = slices.Sorted(maps.Keys(kinds))
+	if t.Quota > 0 {
+		m.QuotaCPUs = &t.Quota
+	}
+	return m
+}
+
 // usesHAProxy reports whether some variant's path leads through it.
 func usesHAProxy(p *plan.Plan) bool {
 	for _, sp := range p.Scenarios {
@@ -185,6 +219,7 @@ func usesHAProxy(p *plan.Plan) bool {
 type job struct {
 	scenario int
 	plan.Trial
+	repeat bool
 }
 
 // trials runs every trial, block by block, scenario by scenario. Those that were invalid are repeated
@@ -193,13 +228,15 @@ type job struct {
 func (r *runner) trials(ctx context.Context) error {
 	var queue []job
 	repeats := 0
+	r.before = map[*results.Variant]int{}
 	for i, sp := range r.plan.Scenarios {
 		for _, t := range sp.Trials {
-			queue = append(queue, job{i, t})
+			queue = append(queue, job{scenario: i, Trial: t})
 		}
 		repeats += sp.Repeats()
 		for _, v := range r.run.Scenarios[i].Variants {
 			repeats -= repeated(v)
+			r.before[v] = len(v.Trials)
 		}
 	}
 	spent := make([]time.Duration, len(r.plan.Scenarios))
@@ -224,22 +261,43 @@ func (r *runner) trials(ctx context.Context) error {
 		}
 		variant := out.Variants[j.Variant]
 		if r.cfg.Directory.run != nil && hasValid(variant, j.Block) {
-			r.progress(sp, j.Trial, nil)
+			r.progress(sp, j, nil, 0)
 			continue
 		}
 		began := time.Now()
 		trial, err := r.trial(ctx, sp, j.Trial, out)
-		spent[j.scenario] += time.Since(began)
+		took := time.Since(began)
+		spent[j.scenario] += took
 		if err != nil {
 			return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Spec.Name, sp.Variants[j.Variant].Labels, j.Block+1, err)
 		}
 		if !trial.Valid && repeats > 0 && !hopeless(variant, sp.Blocks()) {
 			repeats--
-			queue = append(queue, j)
-			r.state.Total++
-			r.state.Left += sp.Variants[j.Variant].Takes()
+			again := j
+			again.repeat = true
+			queue = append(queue, again)
+			r.state.Repeats++
+			r.pace.add(j.scenario, sp.Variants[j.Variant].Takes())
 		}
-		r.progress(sp, j.Trial, trial)
+		r.pace.repeats = repeats
+		r.progress(sp, j, trial, took)
+		if out.Stopped = r.futile(sp, out); out.Stopped != "" {
+			queue = slices.DeleteFunc(queue, func(q job) bool {
+				if q.scenario != j.scenario {
+					return false
+				}
+				r.pace.add(j.scenario, -sp.Variants[q.Variant].Takes())
+				if q.repeat {
+					r.state.Repeats--
+					repeats++
+				} else {
+					r.state.Planned--
+				}
+				return true
+			})
+			r.pace.repeats = repeats
+			r.note(sp, "stopped: "+out.Stopped)
+		}
 	}
 }
 
@@ -247,6 +305,9 @@ func (r *runner) trials(ctx context.Context) error {
 // of what was spent. Nil: there is nothing to add.
 func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 	for i, sp := range r.plan.Scenarios {
+		if r.run.Scenarios[i].Stopped != "" {
+			continue
+		}
 		next := slices.IndexFunc(sp.Looks, func(look int) bool { return look > sp.Blocks() })
 		if next < 0 {
 			continue
@@ -269,9 +330,9 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 			sp.Looks = sp.Looks[:next] // this was the last: each look has its share of the error
 		}
 		for _, t := range sp.More(blocks) {
-			added = append(added, job{i, t})
-			r.state.Total++
-			r.state.Left += sp.Variants[t.Variant].Takes()
+			added = append(added, job{scenario: i, Trial: t})
+			r.state.Planned++
+			r.pace.add(i, sp.Variants[t.Variant].Takes())
 		}
 		out.Trials = sp.Blocks()
 		r.note(sp, fmt.Sprintf("%s not decided after %s: %d more", unit.Plural(len(open), "gate"), unit.Plural(sp.Blocks()-blocks, "block"), blocks))
@@ -345,22 +406,38 @@ func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out
 	return done.Trial, nil
 }
 
-// note tells of something that is no trial.
+// note reports something beside the trials.
 func (r *runner) note(sp *plan.Scenario, what string) {
 	if r.cfg.Progress != nil {
 		s := r.state
+		s.Left = r.pace.Left()
 		s.Scenario, s.Variant, s.Trial, s.Note = sp.Spec.Name, nil, nil, what
 		r.cfg.Progress(s)
 	}
 }
 
-func (r *runner) progress(sp *plan.Scenario, t plan.Trial, trial *results.Trial) {
-	v := sp.Variants[t.Variant]
-	r.state.Done++
-	r.state.Left = max(0, r.state.Left-v.Takes())
-	r.state.Scenario, r.state.Variant, r.state.Block, r.state.Trial = sp.Spec.Name, v, t.Block, trial
+// progress reports a trial that has ended, and how long it took. A nil trial ended before this run was
+// resumed.
+func (r *runner) progress(sp *plan.Scenario, j job, trial *results.Trial, took time.Duration) {
+	v, s := sp.Variants[j.Variant], &r.state
+	if j.repeat {
+		s.Repeated++
+	} else {
+		s.Done++
+	}
+	r.pace.ended(j.scenario, v.Takes(), took, trial)
+	s.Left = r.pace.Left()
+	s.Scenario, s.Variant, s.Block, s.Repeat, s.Trial = sp.Spec.Name, v, j.Block, j.repeat, trial
+	s.Invalid = r.pace.invalid
+	s.Reason, _ = r.pace.reasons.Commonest()
+	s.Dropped, s.Attempts = 0, 0
+	if out := r.run.Scenario(sp.Spec.Name); out != nil {
+		for _, t := range out.Variants[j.Variant].ValidTrials() {
+			s.Dropped, s.Attempts = s.Dropped+t.Dropped, s.Attempts+t.Attempts
+		}
+	}
 	if r.cfg.Progress != nil {
-		r.cfg.Progress(r.state)
+		r.cfg.Progress(*s)
 	}
 }
 

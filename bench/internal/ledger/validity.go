@@ -19,16 +19,17 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 	invalid := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
 
 	if t.AchievedPerSecond < limits.Achieved*t.OfferedPerSecond {
-		invalid("could not keep up: the load sent %.0f/s of %.0f/s offered; lower load.rate", t.AchievedPerSecond, t.OfferedPerSecond)
+		invalid("the load generator could not keep up (it sent %.0f/s of %.0f/s); lower load.rate",
+			t.AchievedPerSecond, t.OfferedPerSecond)
 	}
-	lag := time.Duration(t.ScheduleLagP99NS)
-	if t.ResponseNS != nil && lag > limits.LagFloor && lag > time.Duration(t.ResponseNS.P99)/10 {
-		invalid("the generator was measured: p99 schedule lag %v is over %v and over a tenth of p99 response time %v",
-			Rounded(lag), limits.LagFloor, Rounded(time.Duration(t.ResponseNS.P99)))
+	if lag, allowed := generatorLag(limits, t); lag > allowed {
+		invalid("the load generator ran late (p99 %v, allowed %v), so this trial says nothing about the servers",
+			Rounded(lag), Rounded(allowed))
 	}
 	for i, step := range t.Steps {
 		if lag := time.Duration(step.ScheduleLagMaxNS); lag > limits.StepLag {
-			invalid("step %d (%s): an attempt in its window was sent %v late, over %v", i, step.Do, Rounded(lag), limits.StepLag)
+			invalid("the load generator ran late after a step (%v in the window of step %d, %s; allowed %v), "+
+				"so what the step cost is not known", Rounded(lag), i, step.Do, limits.StepLag)
 			break
 		}
 	}
@@ -36,12 +37,23 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 	reasons = append(reasons, machineInvalid(limits, serverCPUs, t)...)
 	reasons = append(reasons, harnessInvalid(limits, t.CPU)...)
 	if n := t.Kernel["TcpExtTCPTimeWaitOverflow"]; n > 0 {
-		invalid("TIME_WAIT overflow: %s skipped it, so stray resets are possible", unit.Plural(n, "connection"))
+		invalid("more connections ended than the kernel keeps in TIME_WAIT (%s), so stray resets are possible",
+			unit.Plural(n, "connection"))
 	}
 	if t.Residual != 0 {
-		invalid("the ledger does not balance: residual %d; 'report --ledger' shows the rows", t.Residual)
+		invalid("the ledger does not balance (residual %d); 'report --ledger' shows the rows", t.Residual)
 	}
 	return reasons
+}
+
+// generatorLag returns the trial's p99 schedule lag, and how much of it is allowed: a tenth of p99
+// response time, or the floor if that is more. What was never answered has no response time to hold
+// it against.
+func generatorLag(limits scenarios.Validity, t *results.Trial) (lag, allowed time.Duration) {
+	if t.ResponseNS == nil {
+		return 0, limits.LagFloor
+	}
+	return time.Duration(t.ScheduleLagP99NS), max(limits.LagFloor, time.Duration(t.ResponseNS.P99)/10)
 }
 
 // mayNeverSend is the largest share of a trial's attempts that the load may leave unsent, outside
@@ -61,9 +73,9 @@ func loadInvalid(t *results.Trial) []string {
 		by = append(by, fmt.Sprintf("%s %d", name, t.LocalErrors[name]))
 	}
 	if failed > 0 {
-		invalid("%s failed in the load process itself (%s), which says nothing of the servers; "+
+		invalid("attempts failed in the load process itself (%d: %s), which says nothing of the servers; "+
 			"lower load.rate or load.timeout; for EMFILE raise the limit on open files (ulimit -n)",
-			unit.Plural(failed, "attempt"), strings.Join(by, ", "))
+			failed, strings.Join(by, ", "))
 	}
 	inWindows, first := int64(0), -1
 	for k, step := range t.Steps {
@@ -75,13 +87,13 @@ func loadInvalid(t *results.Trial) []string {
 		}
 	}
 	if inWindows > 0 {
-		invalid("the load never sent %s due in a step's window (first: step %d, %s), which might have been "+
-			"lost there; %s", unit.Plural(inWindows, "attempt"), first, t.Steps[first].Do, remedy)
+		invalid("the load generator never sent attempts due in a step's window (%d, the first after step %d, %s), "+
+			"which might have been lost there; %s", inWindows, first, t.Steps[first].Do, remedy)
 	}
 	all, _ := t.Unsent()
 	if outside := all - inWindows; float64(outside) > mayNeverSend*float64(t.Attempts) {
-		invalid("the load never sent %d of %s outside any step's window, over a share of %v; %s",
-			outside, unit.Plural(t.Attempts, "attempt"), mayNeverSend, remedy)
+		invalid("the load generator never sent attempts (%d of %d outside any step's window, allowed %v of all); %s",
+			outside, t.Attempts, mayNeverSend, remedy)
 	}
 	return reasons
 }
@@ -100,19 +112,24 @@ func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []st
 		}
 		window := *windowNS
 		if all := window * int64(serverCPUs); steal == "" && over(stealNS, all, v.Steal) {
-			steal = fmt.Sprintf("the machine stole %v of %v from the servers' CPUs %s, over a share of %v",
+			steal = fmt.Sprintf("the host took CPU time from the servers (%v of %v %s, allowed %v)",
 				Rounded(time.Duration(*stealNS)), Rounded(time.Duration(all)), where, v.Steal)
 		}
 		if queue == "" && over(delayNS, window, v.RunQueue) {
-			queue = fmt.Sprintf("the workers waited %v of %v for a CPU that something else was using %s, over a share of %v",
+			queue = fmt.Sprintf("something else kept the workers waiting for a CPU (%v of %v %s, allowed %v)",
 				Rounded(time.Duration(*delayNS)), Rounded(time.Duration(window)), where, v.RunQueue)
 		}
 	}
 	for i, step := range t.Steps {
-		look(fmt.Sprintf("in the window of step %d (%s)", i, step.Do), step.WindowNS, step.StealNS, step.RunQueueDelayNS)
+		look(fmt.Sprintf("in the window of step %d, %s", i, step.Do), step.WindowNS, step.StealNS, step.RunQueueDelayNS)
 	}
 	look("during the trial", t.CPU.WatchedNS, t.CPU.StealNS, t.CPU.RunQueueDelayNS)
-	return slices.DeleteFunc([]string{steal, queue}, func(reason string) bool { return reason == "" })
+	throttled := ""
+	if ns := t.CPU.ThrottledNS; ns != nil && *ns > 0 {
+		throttled = fmt.Sprintf("a CPU quota stopped this program and all it had started (for %v); "+
+			"give it whole CPUs and no quota, see 'doctor'", Rounded(time.Duration(*ns)))
+	}
+	return slices.DeleteFunc([]string{throttled, steal, queue}, func(reason string) bool { return reason == "" })
 }
 
 // harnessFloor is the share of one CPU's time that the harness may use in any case: 2 % of what
@@ -140,8 +157,9 @@ func harnessInvalid(v scenarios.Validity, cpu results.CPU) []string {
 	if time.Duration(used) <= harnessLeast || !over(&used, of, share) {
 		return nil
 	}
-	return []string{fmt.Sprintf("the harness was measured: observing and bookkeeping took %v beside %v of %s, over a share of %v; "+
-		"run fewer workers or attempts, or allow more by validity.harness", Rounded(time.Duration(used)), Rounded(time.Duration(of)), whose, share)}
+	return []string{fmt.Sprintf("this program itself took CPU time (%v for observing and bookkeeping beside %v of %s, "+
+		"allowed %v); run fewer workers or attempts, or allow more by validity.harness",
+		Rounded(time.Duration(used)), Rounded(time.Duration(of)), whose, share)}
 }
 
 // over reports whether a part of the whole is more than a share of it. What is not known is not.

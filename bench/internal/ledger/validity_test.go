@@ -40,31 +40,32 @@ func TestValidity(t *testing.T) {
 	}{
 		{"nothing to say", func(*results.Trial) {}, nil},
 		{"too slow", func(t *results.Trial) { t.AchievedPerSecond = 1900 },
-			[]string{"could not keep up: the load sent 1900/s of 2000/s offered; lower load.rate"}},
+			[]string{"the load generator could not keep up (it sent 1900/s of 2000/s); lower load.rate"}},
 		{"late", func(t *results.Trial) { t.ScheduleLagP99NS = 2 * nsMS },
-			[]string{"the generator was measured: p99 schedule lag 2ms is over 500µs and over a tenth of p99 response time 5ms"}},
+			[]string{"the load generator ran late (p99 2ms, allowed 500µs), so this trial says nothing about the servers"}},
 		{"late in a step", func(t *results.Trial) { t.Steps = []results.Step{{Do: "replace", ScheduleLagMaxNS: 21 * nsMS}} },
-			[]string{"step 0 (replace): an attempt in its window was sent 21ms late, over 20ms"}},
+			[]string{"the load generator ran late after a step (21ms in the window of step 0, replace; allowed 20ms), " +
+				"so what the step cost is not known"}},
 		{"TIME_WAIT overflow", func(t *results.Trial) { t.Kernel = map[string]int64{"TcpExtTCPTimeWaitOverflow": 12} },
-			[]string{"TIME_WAIT overflow: 12 connections skipped it, so stray resets are possible"}},
+			[]string{"more connections ended than the kernel keeps in TIME_WAIT (12 connections), so stray resets are possible"}},
 		{"residual", func(t *results.Trial) { t.Residual = 3 },
-			[]string{"the ledger does not balance: residual 3; 'report --ledger' shows the rows"}},
+			[]string{"the ledger does not balance (residual 3); 'report --ledger' shows the rows"}},
 		{"a step's CPU stolen", func(t *results.Trial) { t.Steps = machine(100, 210*nsMS, 0) },
-			[]string{"the machine stole 210ms of 400ms from the servers' CPUs in the window of step 1 (replace), over a share of 0.5"}},
+			[]string{"the host took CPU time from the servers (210ms of 400ms in the window of step 1, replace, allowed 0.5)"}},
 		{"a share that is borne", func(t *results.Trial) { t.Steps = machine(100, 190*nsMS, 24*nsMS) }, nil},
 		{"a window too short to tell", func(t *results.Trial) { t.Steps = machine(20, 60*nsMS, 20*nsMS) }, nil},
 		{"a neighbour in a step", func(t *results.Trial) { t.Steps = machine(100, 0, 30*nsMS) },
-			[]string{"the workers waited 30ms of 100ms for a CPU that something else was using in the window of step 1 (replace), over a share of 0.25"}},
+			[]string{"something else kept the workers waiting for a CPU (30ms of 100ms in the window of step 1, replace, allowed 0.25)"}},
 		{"the harness, beside busy servers", func(t *results.Trial) { t.CPU = harness(32, 1, new(1500*nsMS)) },
-			[]string{"the harness was measured: observing and bookkeeping took 31ms beside 1.5s of the servers' CPU time, over a share of 0.02; " +
+			[]string{"this program itself took CPU time (31ms for observing and bookkeeping beside 1.5s of the servers' CPU time, allowed 0.02); " +
 				"run fewer workers or attempts, or allow more by validity.harness"}},
 		{"what it may use", func(t *results.Trial) { t.CPU = harness(29, 0, new(1500*nsMS)) }, nil},
 		{"what it may use beside idle servers", func(t *results.Trial) { t.CPU = harness(9, 0, new(10*nsMS)) }, nil},
 		{"the harness, beside idle servers", func(t *results.Trial) { t.CPU = harness(12, 1, new(10*nsMS)) },
-			[]string{"the harness was measured: observing and bookkeeping took 11ms beside 1s of one CPU's time, over a share of 0.01; " +
+			[]string{"this program itself took CPU time (11ms for observing and bookkeeping beside 1s of one CPU's time, allowed 0.01); " +
 				"run fewer workers or attempts, or allow more by validity.harness"}},
 		{"the harness, beside servers whose time is not known", func(t *results.Trial) { t.CPU = harness(12, 1, nil) },
-			[]string{"the harness was measured: observing and bookkeeping took 11ms beside 1s of one CPU's time, over a share of 0.01; " +
+			[]string{"this program itself took CPU time (11ms for observing and bookkeeping beside 1s of one CPU's time, allowed 0.01); " +
 				"run fewer workers or attempts, or allow more by validity.harness"}},
 		{"what a short trial takes", func(t *results.Trial) {
 			t.CPU = harness(2, 0, new(10*nsMS))
@@ -72,11 +73,14 @@ func TestValidity(t *testing.T) {
 		}, nil},
 		{"what stands in for a system", func(t *results.Trial) { t.CPU = harness(500, 495, new(10*nsMS)) }, nil},
 		{"an older run", func(t *results.Trial) { t.CPU = results.CPU{WatchedNS: new(nsMS), ServersNS: new(nsMS)} }, nil},
+		{"a quota", func(t *results.Trial) { t.CPU = results.CPU{ThrottledNS: new(120 * nsMS)} },
+			[]string{"a CPU quota stopped this program and all it had started (for 120ms); give it whole CPUs and no quota, see 'doctor'"}},
+		{"a quota that was not used up", func(t *results.Trial) { t.CPU = results.CPU{ThrottledNS: new(0 * nsMS)} }, nil},
 		{"the whole trial", func(t *results.Trial) {
 			t.CPU = results.CPU{WatchedNS: new(1000 * nsMS), StealNS: new(2500 * nsMS), RunQueueDelayNS: new(400 * nsMS)}
 		}, []string{
-			"the machine stole 2.5s of 4s from the servers' CPUs during the trial, over a share of 0.5",
-			"the workers waited 400ms of 1s for a CPU that something else was using during the trial, over a share of 0.25",
+			"the host took CPU time from the servers (2.5s of 4s during the trial, allowed 0.5)",
+			"something else kept the workers waiting for a CPU (400ms of 1s during the trial, allowed 0.25)",
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -122,20 +126,20 @@ func TestLoadFailures(t *testing.T) {
 		{"nothing", nil, nil, nil, []int64{0, 0}},
 		{"aborts, which are on purpose", map[int]account{100: aborted, 1102: aborted, 1600: aborted}, nil, nil, []int64{0, 0}},
 		{"one never sent, in a step's window", nil, []int{1000},
-			[]string{"never sent 1 attempt due in a step's window (first: step 0, replace)"}, []int64{1, 0}},
+			[]string{"never sent attempts due in a step's window (1, the first after step 0, replace)"}, []int64{1, 0}},
 		{"some, in the second's", nil, []int{1500, 1501, 1999},
-			[]string{"never sent 3 attempts due in a step's window (first: step 1, replace)"}, []int64{0, 3}},
+			[]string{"never sent attempts due in a step's window (3, the first after step 1, replace)"}, []int64{0, 3}},
 		{"in both", nil, []int{1499, 1500},
-			[]string{"never sent 2 attempts due in a step's window (first: step 0, replace)"}, []int64{1, 1}},
+			[]string{"never sent attempts due in a step's window (2, the first after step 0, replace)"}, []int64{1, 1}},
 		{"0.1 % before the first step", nil, []int{0, 999}, nil, []int64{0, 0}},
 		{"more than that", nil, []int{0, 1, 999},
-			[]string{"never sent 3 of 2000 attempts outside any step's window, over a share of 0.001"}, []int64{0, 0}},
+			[]string{"never sent attempts (3 of 2000 outside any step's window, allowed 0.001 of all)"}, []int64{0, 0}},
 		{"of either kind", nil, []int{0, 1, 2, 1000},
-			[]string{"never sent 1 attempt due in", "never sent 3 of 2000 attempts outside"}, []int64{1, 0}},
+			[]string{"never sent attempts due in a step's window (1, ", "never sent attempts (3 of 2000 outside"}, []int64{1, 0}},
 		{"a local error, long before a step", map[int]account{10: local}, nil,
-			[]string{"1 attempt failed in the load process itself (EMFILE 1)"}, []int64{0, 0}},
+			[]string{"attempts failed in the load process itself (1: EMFILE 1)"}, []int64{0, 0}},
 		{"local errors in a window", map[int]account{1010: local, 1011: local, 1600: local}, nil,
-			[]string{"3 attempts failed in the load process itself (EMFILE 3)"}, []int64{0, 0}},
+			[]string{"attempts failed in the load process itself (3: EMFILE 3)"}, []int64{0, 0}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBook(t, n)
@@ -197,7 +201,7 @@ func TestLocalErrorsByErrno(t *testing.T) {
 	if diff := cmp.Diff(b.localErrors, map[string]int64{"EMFILE": 1, "EADDRINUSE": 1, "other": 1}); diff != "" {
 		t.Errorf("got -, want +:\n%s", diff)
 	}
-	const want = "3 attempts failed in the load process itself (EADDRINUSE 1, EMFILE 1, other 1)"
+	const want = "attempts failed in the load process itself (3: EADDRINUSE 1, EMFILE 1, other 1)"
 	if got := judgedTrial(b, nil); len(got.InvalidReasons) != 1 || !strings.Contains(got.InvalidReasons[0], want) {
 		t.Errorf("reasons %q, want one with %q", got.InvalidReasons, want)
 	}

@@ -109,7 +109,7 @@ func TestKernelPacketCapture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loadCPUs, _, serverCPUs := plan.SplitCPUs(cpus)
+	place := plan.Machine{CPUs: cpus}.Place()
 	for _, tt := range []struct {
 		network     vocabulary.Network
 		connections vocabulary.Connections
@@ -121,7 +121,7 @@ func TestKernelPacketCapture(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %s", tt.network, tt.connections), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			c := crossCheck{network: tt.network, connections: tt.connections, loadCPUs: loadCPUs, serverCPUs: serverCPUs}
+			c := crossCheck{network: tt.network, connections: tt.connections, loadCPUs: place.Load, serverCPUs: place.Servers}
 			e, err := c.run(ctx)
 			if err != nil {
 				t.Fatal(err)

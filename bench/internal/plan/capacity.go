@@ -12,6 +12,9 @@ import (
 const (
 	CapacityRepeats  = 3
 	CapacityDuration = 600 * time.Millisecond
+
+	// CapacityTakes is how long it is expected to take.
+	CapacityTakes = CapacityRepeats * (CapacityDuration + trialOverhead)
 )
 
 // expectedTries is how many tries a search takes about, for the estimate of its duration.

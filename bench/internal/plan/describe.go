@@ -31,15 +31,11 @@ func roughly(d time.Duration) time.Duration { return d.Round(time.Second) }
 func (p *Plan) Describe(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", p.Summary())
-	fmt.Fprintf(&b, "load on CPU %s, servers on CPU %s, this program on CPU %s", describeCPUs(p.LoadCPUs), describeCPUs(p.ServerCPUs),
-		describeCPUs(p.HarnessCPUs))
-	switch len(p.Machine.CPUs) {
-	case 1:
-		b.WriteString(" (the only one: they will disturb each other)")
-	case 2:
-		b.WriteString(" (the load's: with a third it would have one of its own)")
+	fmt.Fprintf(&b, "load on CPU %s, servers on CPU %s, this program on CPU %s\n",
+		describeCPUs(p.CPUs.Load), describeCPUs(p.CPUs.Servers), describeCPUs(p.CPUs.Harness))
+	for _, note := range p.CPUs.Notes {
+		fmt.Fprintf(&b, "   %s\n", note)
 	}
-	b.WriteString("\n")
 	for _, s := range p.Scenarios {
 		s.describe(&b)
 	}

@@ -1,27 +1,308 @@
 package plan
 
-import "strconv"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"reuseport-bench/bench/internal/kernel"
+)
 
 // A Machine is what a plan must know of where it will be carried out.
 type Machine struct {
 	CPUs []int // usable, ascending
+	// Topology says how the CPUs belong together. A CPU missing from it counts as a core.
+	Topology kernel.Topology
 	// Missing says why a capability is not to be had here, by the name of its probe. Nil: all are.
 	Missing map[string]string
+	// Wanted are the CPUs that were asked for; the zero value leaves the choice to Place.
+	Wanted Placement
 }
 
-// SplitCPUs gives a quarter of the CPUs, at least one, to the load, the next one to the harness,
-// and the rest to the servers. With two CPUs the harness shares the load's, which notices when it
-// is disturbed: its schedule lags. A single CPU is everybody's, and the run says so.
-func SplitCPUs(cpus []int) (load, harness, servers []int) {
-	n := max(1, len(cpus)/4)
-	switch len(cpus) {
-	case 1:
-		return cpus, cpus, cpus
-	case 2:
-		return cpus[:1], cpus[:1], cpus[1:]
-	}
-	return cpus[:n], cpus[n : n+1], cpus[n+1:]
+// A Placement says who runs on which CPUs while the load runs.
+type Placement struct {
+	Load, Servers []int
+	Harness       []int // this program itself
+	// Notes are what a user should know of the choice: what was left out, and who shares what.
+	Notes []string
 }
+
+// Place chooses the CPUs of load, harness and servers, or takes those that are wanted.
+//
+// It plans by whole cores, so that no two of the three share one: load and harness get one thread of
+// each of their cores, whose siblings stay idle, and servers get all threads of theirs, as in
+// production. The cores are of one kind, the fastest with at least three, and of one memory node if
+// that has three. A CPU quota leaves as many cores as it has whole CPUs, one thread of each, but two
+// at least: it limits time, and load and servers use no more of that on two CPUs than on one. A
+// quarter of the cores are the load's, one is the harness's, and the others are the servers'. With
+// two cores the harness has the idle thread of the load's core, or shares its CPU: the load shows a
+// disturbance as schedule lag.
+func (m Machine) Place() Placement {
+	if len(m.Wanted.Load) > 0 {
+		return m.wanted()
+	}
+	var p Placement
+	cores := m.cores()
+	cores = p.ofOneKind(cores)
+	cores = p.ofOneNode(cores)
+	cores = p.withinQuota(cores, m.Topology.Quota)
+	if len(cores) == 1 {
+		return p.onOneCore(cores[0])
+	}
+	n := max(1, len(cores)/4)
+	for _, c := range cores[:n] {
+		p.Load = append(p.Load, c.cpus[0])
+	}
+	rest := cores[n:]
+	switch first := cores[0].cpus; {
+	case len(cores) > 2:
+		p.Harness, rest = rest[0].cpus[:1], rest[1:]
+	case len(first) > 1:
+		p.Harness = first[1:2]
+		p.note("this program has the second thread of the load's core: with a third core it would have one of its own")
+	default:
+		p.Harness = p.Load
+		p.note("this program shares the load's CPU: with a third it would have one of its own")
+	}
+	for _, c := range rest {
+		p.Servers = append(p.Servers, c.cpus...)
+	}
+	for _, cpus := range []*[]int{&p.Load, &p.Harness, &p.Servers} {
+		*cpus = slices.Sorted(slices.Values(*cpus))
+	}
+	return p
+}
+
+func (p *Placement) note(format string, args ...any) {
+	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+}
+
+// onOneCore shares out what one core has.
+func (p *Placement) onOneCore(c core) Placement {
+	p.Load, p.Harness, p.Servers = c.cpus[:1], c.cpus[:1], c.cpus[1:]
+	if len(c.cpus) == 1 {
+		p.Servers = c.cpus
+		p.note("load and servers share the only CPU: they disturb each other")
+		return *p
+	}
+	p.note("load and servers are threads of one core: they slow each other down")
+	p.note("this program shares the load's CPU")
+	return *p
+}
+
+// A core is a physical core, or what of it is usable.
+type core struct {
+	cpus           []int // its threads, ascending
+	node, capacity int
+}
+
+// cores returns the usable cores, in the order of their first CPU.
+func (m Machine) cores() (all []core) {
+	known := map[int]kernel.CPU{}
+	for _, c := range m.Topology.CPUs {
+		known[c.Number] = c
+	}
+	place := map[int]int{}
+	for _, number := range m.CPUs {
+		c, ok := known[number]
+		if !ok {
+			c = kernel.CPU{Number: number, Core: number}
+		}
+		i, ok := place[c.Core]
+		if !ok {
+			i = len(all)
+			place[c.Core] = i
+			all = append(all, core{node: c.Node, capacity: c.Capacity})
+		}
+		all[i].cpus = append(all[i].cpus, number)
+	}
+	return all
+}
+
+// enoughCores is how many it takes that load, harness and servers have one each.
+const enoughCores = 3
+
+// ofOneKind returns the cores of the fastest kind of which there are enough, or all if there is
+// none.
+func (p *Placement) ofOneKind(cores []core) []core {
+	kinds := group(cores, func(c core) int { return -c.capacity })
+	for _, kind := range kinds {
+		if len(kind) < enoughCores || len(kinds) == 1 {
+			continue
+		}
+		p.note("%d of %d cores: the fastest kind with at least %d", len(kind), len(cores), enoughCores)
+		return kind
+	}
+	if len(kinds) > 1 {
+		p.note("cores of %d kinds: latency depends on which of them a worker runs on", len(kinds))
+	}
+	return cores
+}
+
+// ofOneNode returns the cores of the node that has the most of them, if that is enough.
+func (p *Placement) ofOneNode(cores []core) []core {
+	nodes := group(cores, func(c core) int { return c.node })
+	largest := slices.MaxFunc(nodes, func(a, b []core) int { return cmp.Compare(len(a), len(b)) })
+	switch {
+	case len(nodes) == 1:
+		return cores
+	case len(largest) < enoughCores:
+		p.note("cores of %d nodes of memory", len(nodes))
+		return cores
+	}
+	p.note("%d of %d cores: those of memory node %d; --cpus chooses others",
+		len(largest), len(cores), largest[0].node)
+	return largest
+}
+
+// withinQuota returns cores that together have no more threads than the quota has CPUs, but two
+// cores at least. A quota of 0 is none.
+func (p *Placement) withinQuota(cores []core, quota float64) []core {
+	threads := 0
+	for _, c := range cores {
+		threads += len(c.cpus)
+	}
+	if quota == 0 || float64(threads) <= quota {
+		return cores
+	}
+	n := min(len(cores), max(2, int(quota)))
+	switch {
+	case n < len(cores):
+		p.note("%d of %d cores: the CPU quota is %s", n, len(cores), quotaCPUs(quota))
+	case n > 1 && threads > n:
+		p.note("one thread of each core: the CPU quota is %s", quotaCPUs(quota))
+	}
+	if float64(n) > quota {
+		p.note("trials that use more than %s are stopped by the quota, and invalid", quotaCPUs(quota))
+	}
+	if len(cores) > 1 {
+		for i := range cores {
+			cores[i].cpus = cores[i].cpus[:1]
+		}
+	}
+	return cores[:n]
+}
+
+func quotaCPUs(n float64) string {
+	if n == 1 {
+		return "1 CPU"
+	}
+	return fmt.Sprintf("%.4g CPUs", n)
+}
+
+// group returns the cores by their key, those with the least first, and of the same in order.
+func group(cores []core, key func(core) int) (groups [][]core) {
+	sorted := slices.SortedStableFunc(slices.Values(cores), func(a, b core) int { return cmp.Compare(key(a), key(b)) })
+	for len(sorted) > 0 {
+		n := slices.IndexFunc(sorted, func(c core) bool { return key(c) != key(sorted[0]) })
+		if n < 0 {
+			n = len(sorted)
+		}
+		groups, sorted = append(groups, sorted[:n:n]), sorted[n:]
+	}
+	return groups
+}
+
+// wanted is the placement that was asked for, with a place for the harness if none was named: a
+// core that is neither the load's nor the servers', or the load's.
+func (m Machine) wanted() Placement {
+	p := m.Wanted
+	p.Notes = nil
+	cores := m.cores()
+	for _, c := range cores {
+		if common(c.cpus, p.Load) && common(c.cpus, p.Servers) {
+			p.note("load and servers share a core (CPUs %s): they slow each other down", describeCPUs(c.cpus))
+		}
+	}
+	if len(p.Harness) == 0 {
+		p.Harness = p.Load[:1]
+		taken := slices.Concat(p.Load, p.Servers)
+		if i := slices.IndexFunc(cores, func(c core) bool { return !common(c.cpus, taken) }); i >= 0 {
+			p.Harness = cores[i].cpus[:1]
+		}
+	}
+	switch {
+	case common(p.Harness, p.Servers):
+		p.note("this program shares a CPU with the servers, and disturbs them")
+	case common(p.Harness, p.Load):
+		p.note("this program shares the load's CPU")
+	}
+	return p
+}
+
+// common reports whether the lists have an element in common.
+func common(a, b []int) bool {
+	return slices.ContainsFunc(a, func(cpu int) bool { return slices.Contains(b, cpu) })
+}
+
+// ParsePlacement reads "load=0-3,servers=4-7,8", and perhaps "harness=9", of the usable CPUs.
+// Load and servers then have CPUs, none of them the same.
+func ParsePlacement(text string, usable []int) (p Placement, err error) {
+	const example = "for example load=0,servers=1-3"
+	lists := map[string]*[]int{"load": &p.Load, "servers": &p.Servers, "harness": &p.Harness}
+	var current *[]int
+	for item := range strings.SplitSeq(text, ",") {
+		name, cpus, named := strings.Cut(item, "=")
+		switch {
+		case !named && current == nil:
+			return p, fmt.Errorf("%q: say whose CPUs these are, %s", item, example)
+		case !named:
+			cpus = name
+		case lists[name] == nil:
+			return p, fmt.Errorf("%q: want load, servers or harness, %s", name, example)
+		case len(*lists[name]) > 0:
+			return p, fmt.Errorf("%s is given twice", name)
+		default:
+			current = lists[name]
+		}
+		some, err := parseRange(cpus)
+		if err != nil {
+			return p, err
+		}
+		*current = append(*current, some...)
+	}
+	if len(p.Load) == 0 || len(p.Servers) == 0 {
+		return p, fmt.Errorf("load and servers both need CPUs, %s", example)
+	}
+	for _, list := range []*[]int{&p.Load, &p.Servers, &p.Harness} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+		for _, cpu := range *list {
+			if !slices.Contains(usable, cpu) {
+				return p, fmt.Errorf("CPU %d cannot be used; usable are %s", cpu, describeCPUs(usable))
+			}
+		}
+	}
+	for _, cpu := range p.Load {
+		if slices.Contains(p.Servers, cpu) {
+			return p, fmt.Errorf("CPU %d is the load's and the servers': what disturbs the load would be "+
+				"measured as the servers'", cpu)
+		}
+	}
+	return p, nil
+}
+
+// parseRange reads "3" or "0-3".
+func parseRange(text string) (cpus []int, err error) {
+	first, last, isRange := strings.Cut(text, "-")
+	from, err := strconv.Atoi(first)
+	to := from
+	if err == nil && isRange {
+		to, err = strconv.Atoi(last)
+	}
+	if err != nil || from < 0 || to < from || to-from >= maxCPUs {
+		return nil, fmt.Errorf("%q is not a CPU or a range of them, such as 3 or 0-3", text)
+	}
+	for cpu := from; cpu <= to; cpu++ {
+		cpus = append(cpus, cpu)
+	}
+	return cpus, nil
+}
+
+// maxCPUs is the most that a kernel of Linux can be built for (NR_CPUS of x86).
+const maxCPUs = 8192
 
 // describeCPUs writes a list of CPUs as the kernel does: 0-3,8.
 func describeCPUs(cpus []int) string {

@@ -20,12 +20,10 @@ import (
 // A Plan is everything a run will do, decided before it begins: a pure function of scenarios, seed
 // and machine.
 type Plan struct {
-	Seed        uint64
-	Machine     Machine
-	LoadCPUs    []int
-	HarnessCPUs []int // of this program itself, while the load runs
-	ServerCPUs  []int
-	Scenarios   []*Scenario
+	Seed      uint64
+	Machine   Machine
+	CPUs      Placement // while the load runs
+	Scenarios []*Scenario
 }
 
 // A Scenario is a scenario's variants and the order of their trials.
@@ -43,6 +41,17 @@ type Scenario struct {
 	Budget time.Duration
 
 	further []Trial // beyond Trials, up to the last look
+}
+
+// Validity returns the limits of the scenario's trials. It returns false where the matrix varies them.
+func (s *Scenario) Validity() (limits scenarios.Validity, same bool) {
+	for i, v := range s.Variants {
+		if i > 0 && v.Validity != limits {
+			return limits, false
+		}
+		limits = v.Validity
+	}
+	return limits, true
 }
 
 // A Trial is one trial to be run.
@@ -84,8 +93,17 @@ func New(all []*scenarios.Scenario, seed uint64, m Machine, o Options) (*Plan, e
 	if len(m.CPUs) == 0 {
 		return nil, fmt.Errorf("plan: no CPU is usable")
 	}
-	p := &Plan{Seed: seed, Machine: m}
-	p.LoadCPUs, p.HarnessCPUs, p.ServerCPUs = SplitCPUs(m.CPUs)
+	if o.Resume != nil {
+		began := o.Resume.Environment
+		m.Wanted = Placement{Load: began.LoadCPUs, Servers: began.ServerCPUs, Harness: began.HarnessCPUs}
+		for _, cpu := range slices.Concat(began.LoadCPUs, began.ServerCPUs, began.HarnessCPUs) {
+			if !slices.Contains(m.CPUs, cpu) {
+				return nil, fmt.Errorf("the run began on CPU %d, which cannot be used now; make it available again, or start a new run", cpu)
+			}
+		}
+	}
+	m.Wanted = m.Place()
+	p := &Plan{Seed: seed, Machine: m, CPUs: m.Wanted}
 	for _, s := range all {
 		sp, err := planScenario(s, seed, m, o)
 		if err != nil {
@@ -245,7 +263,7 @@ func (p *Scenario) QuickLook() string { return results.QuickLook(p.Blocks(), p.M
 
 // Duration returns how long the scenario is expected to take, repeats of invalid trials aside.
 func (p *Scenario) Duration() time.Duration {
-	d := time.Duration(len(p.Capacities())) * CapacityRepeats * (CapacityDuration + trialOverhead)
+	d := time.Duration(len(p.Capacities())) * CapacityTakes
 	for _, t := range p.Trials {
 		d += p.Variants[t.Variant].Takes()
 	}

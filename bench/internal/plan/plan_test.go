@@ -265,39 +265,6 @@ func TestPlanSameNodeSharing(t *testing.T) {
 	}
 }
 
-func TestSplitCPUs(t *testing.T) {
-	for _, tt := range []struct {
-		cpus                   string
-		n                      int
-		load, harness, servers string
-	}{
-		{"one", 1, "0", "0", "0"},
-		{"two", 2, "0", "0", "1"},
-		{"three", 3, "0", "1", "2"},
-		{"four", 4, "0", "1", "2-3"},
-		{"eight", 8, "0-1", "2", "3-7"},
-		{"64", 64, "0-15", "16", "17-63"},
-	} {
-		t.Run(tt.cpus, func(t *testing.T) {
-			var cpus []int
-			for i := range tt.n {
-				cpus = append(cpus, i)
-			}
-			load, harness, servers := SplitCPUs(cpus)
-			got := [3]string{describeCPUs(load), describeCPUs(harness), describeCPUs(servers)}
-			if want := [3]string{tt.load, tt.harness, tt.servers}; got != want {
-				t.Errorf("load, harness, servers on %q, want %q", got, want)
-			}
-		})
-	}
-}
-
-func TestDescribeCPUs(t *testing.T) {
-	if got, want := describeCPUs([]int{0, 1, 2, 5, 7, 8}), "0-2,5,7-8"; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}
-
 // A policy's defaults depend on the attempt's timeout, and are shown before anything is run.
 func TestPlanRetry(t *testing.T) {
 	harmless := vocabulary.SafeRetries()

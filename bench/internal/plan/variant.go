@@ -98,7 +98,7 @@ const maxAttempts = 10_000_000
 // newVariant resolves a variant. timeline is what steps returns for its scenario.
 func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*Variant, error) {
 	s := v.Setup
-	_, _, serverCPUs := SplitCPUs(machine.CPUs)
+	serverCPUs := machine.Place().Servers
 	if s.WorkersPerCPU > 0 {
 		if s.Workers = s.WorkersPerCPU * len(serverCPUs); s.Workers > maxWorkers {
 			return nil, fmt.Errorf("workers_per_cpu %d makes %d workers on %d CPUs; at most %d",
@@ -201,8 +201,7 @@ const ratePerProcess = 8000
 func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []load.Config {
 	n := s.Load.Processes
 	if n == 0 {
-		cpus, _, _ := SplitCPUs(machine.CPUs)
-		n = min(int(math.Ceil(s.Load.Rate.PerSecond/ratePerProcess)), len(cpus))
+		n = min(int(math.Ceil(s.Load.Rate.PerSecond/ratePerProcess)), len(machine.Place().Load))
 	}
 	var all []load.Config
 	for i := range n {

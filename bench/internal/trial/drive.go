@@ -32,7 +32,7 @@ func (s *stage) observe(c *cleanup) (err error) {
 		return err
 	}
 	o := watch.MachineOptions{
-		Clock: s.clock, LoadCPUs: s.plan.LoadCPUs, ServerCPUs: s.plan.ServerCPUs,
+		Clock: s.clock, LoadCPUs: s.plan.CPUs.Load, ServerCPUs: s.plan.CPUs.Servers,
 		Workers: s.group.Workers, Parked: s.group.Parked, Meter: &s.meter,
 	}
 	if s.cluster == nil { // each pod has counters of its own

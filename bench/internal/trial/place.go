@@ -32,7 +32,7 @@ func (s *stage) settle() (back func() error, err error) {
 		debug.SetMemoryLimit(limit)
 	}
 	pid := os.Getpid()
-	if err := confineHarness(pid, s.plan.HarnessCPUs); err != nil {
+	if err := confineHarness(pid, s.plan.CPUs.Harness); err != nil {
 		collect()
 		return nil, errors.Join(err, confineHarness(pid, s.plan.Machine.CPUs))
 	}

@@ -18,7 +18,7 @@ func TestSettle(t *testing.T) {
 		t.Fatal(err)
 	}
 	mine := cpus[len(cpus)-1:]
-	s := &stage{plan: &plan.Plan{Machine: plan.Machine{CPUs: cpus}, HarnessCPUs: mine}}
+	s := &stage{plan: &plan.Plan{Machine: plan.Machine{CPUs: cpus}, CPUs: plan.Placement{Harness: mine}}}
 	back, err := s.settle()
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ func (s *stage) startProxy(ctx context.Context, c *cleanup) (err error) {
 		return nil
 	}
 	cfg := haproxy.Config{
-		Listen: s.load[0].Target, Threads: len(s.plan.ServerCPUs),
+		Listen: s.load[0].Target, Threads: len(s.plan.CPUs.Servers),
 		Checks: s.variant.HAProxy.Checks, Redispatch: s.variant.HAProxy.Redispatch,
 		Backends: []haproxy.Backend{{Name: "workers", Address: s.servers.Address}},
 	}
@@ -33,7 +33,7 @@ func (s *stage) startProxy(ctx context.Context, c *cleanup) (err error) {
 		}
 	}
 	s.proxy, err = haproxy.Start(ctx, cfg, haproxy.Env{
-		Start: func(c *exec.Cmd) error { return s.lab.Start(s.lab.Servers(), c, s.plan.ServerCPUs) },
+		Start: func(c *exec.Cmd) error { return s.lab.Start(s.lab.Servers(), c, s.plan.CPUs.Servers) },
 		Do:    s.onServers,
 	})
 	if err != nil {

@@ -38,7 +38,7 @@ func (s *stage) result(a *ledger.Account) *results.Trial {
 	r.CPU = s.cpu(r.Workers)
 	r.Threads, r.EarlyReads = s.seen.threads, int64(s.group.EarlyReads())
 	r.Occupancy = s.occupancy(a, r)
-	r.InvalidReasons = append(s.problems, ledger.Invalid(s.variant.Validity, len(s.plan.ServerCPUs), r)...)
+	r.InvalidReasons = append(s.problems, ledger.Invalid(s.variant.Validity, len(s.plan.CPUs.Servers), r)...)
 	r.Valid = len(r.InvalidReasons) == 0
 	return r
 }
@@ -291,7 +291,7 @@ func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupanc
 	// The formulas are of workers that are all there and serve at the same time, for independent
 	// arrivals, with a rule that is known. A stall is not in them, nor are workers that wait for
 	// each other's CPU.
-	together := cfg.Work.Burn == 0 || len(s.plan.ServerCPUs) >= cfg.Workers
+	together := cfg.Work.Burn == 0 || len(s.plan.CPUs.Servers) >= cfg.Workers
 	if s.load[0].Shape.Pace != vocabulary.PacePoisson || len(s.line.steps) > 0 || o.Load >= 1 ||
 		!together {
 		return o

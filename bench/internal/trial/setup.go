@@ -111,7 +111,7 @@ func setUp(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cle
 
 func (s *stage) makeLab(ctx context.Context, roles Roles, c *cleanup) (err error) {
 	s.lab, err = netlab.New(ctx, netlab.Options{
-		Init: roles.Init, Network: s.variant.Network, ReceiveCPUs: s.plan.ServerCPUs,
+		Init: roles.Init, Network: s.variant.Network, ReceiveCPUs: s.plan.CPUs.Servers,
 	})
 	if err != nil {
 		return err
@@ -169,7 +169,7 @@ func (s *stage) makeCluster(ctx context.Context, c *cleanup) (err error) {
 		return nil
 	}
 	s.cluster, err = cluster.New(ctx, cluster.Options{
-		Lab: s.lab, Clock: s.clock, Plan: s.variant.Cluster, Seed: s.servers.Seed, CPUs: s.plan.ServerCPUs,
+		Lab: s.lab, Clock: s.clock, Plan: s.variant.Cluster, Seed: s.servers.Seed, CPUs: s.plan.CPUs.Servers,
 		Sysctls: s.variant.Sysctls, Stop: s.variant.Stop,
 	})
 	c.add(s.cluster.Close)
@@ -221,7 +221,7 @@ func (s *stage) halfOpen() (open map[uint64]int, err error) {
 // servers, hundreds of workers are ready in half the time. Not net/http's, which make as many Ps as
 // they have CPUs when they start.
 func (s *stage) startWorker(c *exec.Cmd, cpus []int) error {
-	all := s.plan.ServerCPUs
+	all := s.plan.CPUs.Servers
 	if !s.confined && s.servers.Kind == vocabulary.ServerLoop {
 		all = s.plan.Machine.CPUs
 	}
@@ -277,7 +277,7 @@ func (s *stage) confine() error {
 		if len(s.servers.Pin) > 0 && !w.Acceptor || w.BindError() != 0 {
 			continue // it has its CPU, or has ended
 		}
-		if err := kernel.SetAffinity(w.PID(), s.plan.ServerCPUs); err != nil {
+		if err := kernel.SetAffinity(w.PID(), s.plan.CPUs.Servers); err != nil {
 			return fmt.Errorf("process %d of a worker: %w", w.PID(), err)
 		}
 	}
@@ -311,7 +311,7 @@ func (s *stage) addFaults(c *cleanup) error {
 func (s *stage) startLoad(ctx context.Context, roles Roles, c *cleanup) error {
 	c.add(s.killLoad)
 	for _, cfg := range s.load {
-		start := func(c *exec.Cmd) error { return s.lab.Start(s.lab.Clients(), c, s.plan.LoadCPUs) }
+		start := func(c *exec.Cmd) error { return s.lab.Start(s.lab.Clients(), c, s.plan.CPUs.Load) }
 		p, err := load.Start(ctx, cfg, roles.Load, start)
 		if err != nil {
 			return err

@@ -59,6 +59,9 @@ type Machine struct {
 	scheds   map[*servers.Worker]map[int]kernel.Sched // as last read, by worker and thread
 	asleep   map[*servers.Worker]bool                 // was parked when it was last read
 	proxyRun time.Duration
+	// throttled is for how long the cgroups stopped everything while it watched, in ns; nil: they do
+	// not say.
+	throttled *int64
 	// What the kernel says; false from the first reading on that failed.
 	hasSteal, hasPressure, hasDelay bool
 }
@@ -133,6 +136,13 @@ func spread(all []look, until time.Duration) []look {
 // brings forward.
 func (u *Machine) Watch(ctx context.Context, begin clock.Instant, duration time.Duration, steps []time.Duration) {
 	u.series = u.series[:0]
+	u.throttled = nil
+	before, known := kernel.Throttled()
+	defer func() {
+		if now, still := kernel.Throttled(); known && still {
+			u.throttled = new(now - before)
+		}
+	}()
 	counters, pause := false, begin
 	plan := looks(duration, steps)
 	for i, l := range plan {
@@ -365,6 +375,7 @@ func (u *Machine) Trial(c *results.CPU) {
 	c.RunQueueDelayNS = known(u.hasDelay, int64(last.delayed))
 	c.HarnessNS = known(true, int64(last.harness-first.harness))
 	c.WatchNS = known(true, int64(last.watch-first.watch))
+	c.ThrottledNS = u.throttled
 }
 
 // Counted returns where the counters of full queues and of migrations moved, from one reading to

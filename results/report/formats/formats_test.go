@@ -33,6 +33,7 @@ func TestGolden(t *testing.T) {
 		{"small", "benchfmt", reporttest.SmallRun()},
 		{"interrupted", "junit", reporttest.InterruptedRun()},
 		{"interrupted", "benchfmt", reporttest.InterruptedRun()},
+		{"stopped", "junit", reporttest.StoppedRun()},
 	} {
 		file := test.name + "." + files[test.format]
 		t.Run(file, func(t *testing.T) {

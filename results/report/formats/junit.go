@@ -107,6 +107,9 @@ func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 		what := "the run was interrupted, or is still running: " + report.Progress([]*results.Scenario{s}) + "; its gates are not judged"
 		suite.Cases = append(suite.Cases, junitCase{Name: "finished", Class: s.Name, Error: &junitProblem{"interrupted", what, what}})
 	}
+	if s.Stopped != "" {
+		suite.Cases = append(suite.Cases, junitCase{Name: "finished", Class: s.Name, Error: &junitProblem{"stopped", s.Stopped, s.Stopped}})
+	}
 	for _, v := range s.Variants {
 		suite.Cases = append(suite.Cases, measuredCase(s, v))
 	}

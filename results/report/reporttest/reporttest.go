@@ -169,6 +169,34 @@ func InterruptedRun() *results.Run {
 	return run
 }
 
+// StoppedRun is of a busy machine with a CPU quota: its first scenario was stopped, because none of its
+// trials was valid.
+func StoppedRun() *results.Run {
+	run := FinishedRun()
+	run.Environment.Machine = &results.Machine{
+		Cores: 10, Nodes: 2, Capacities: []int{512, 1024}, QuotaCPUs: new(1.5), Governors: []string{"powersave"},
+		Virtual: "QEMU",
+	}
+	run.Environment.Capabilities["idle_cpus"] = "no: other programs use 1.4 of 2 CPUs (cc1 0.92); most trials will be invalid"
+	run.Environment.Capabilities["whole_cpus"] = "no: a quota of 1.5 CPUs on 2"
+	s := run.Scenarios[0]
+	const reason = "a CPU quota stopped this program and all it had started (for 1.2s); give it whole CPUs and no quota"
+	s.Stopped = "none of 6 trials was valid; no setting helps: a CPU quota stopped this program and all it had started " +
+		"in 6 of 6 trials"
+	for _, v := range s.Variants {
+		v.Trials = v.Trials[:min(2, len(v.Trials))]
+		for _, t := range v.Trials {
+			t.Valid, t.InvalidReasons = false, []string{reason}
+			t.CPU.ThrottledNS = new(int64(1.2e9))
+		}
+	}
+	for i := range s.Gates {
+		s.Gates[i].Outcome, s.Gates[i].Note = results.GateUndecided, "no valid trial"
+	}
+	summary.FillRun(run)
+	return run
+}
+
 // SmallRun is FinishedRun with the last trial of each variant alone.
 func SmallRun() *results.Run {
 	run := FinishedRun()
@@ -242,7 +270,9 @@ func NastyRun() *results.Run {
 		e.Capabilities[long+string(rune('a'+i%26))] = long
 	}
 	s := run.Scenarios[0]
-	s.Name, s.About = long, strings.Repeat("word ", 100)+long
+	s.Name, s.About, s.Stopped = long, strings.Repeat("word ", 100)+long, long
+	e.Machine = &results.Machine{Cores: 1 << 62, Nodes: 1 << 62, Governors: []string{long}, Virtual: "\x1b[31m" + long}
+	e.Capabilities["idle_cpus"] = "no: " + long
 	for i, v := range s.Variants {
 		v.Labels = maps.Clone(v.Labels)
 		v.Labels["server.work.sleep"] = "100us"

@@ -1,0 +1,109 @@
+package ledger
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
+	"reuseport-bench/scenarios"
+)
+
+// Advice says what would have made more of the trials count: settings of validity, computed from what
+// the trials show, or that no setting helps, and the commonest reason that remains. It is "" if all
+// count. The limits are those that the trials were judged by.
+func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) string {
+	// remaining returns why a trial would not have counted. What Invalid does not find, such as a step
+	// that failed, comes first in its reasons, and no setting changes it.
+	remaining := func(l scenarios.Validity, t *results.Trial) []string {
+		failures := max(0, len(t.InvalidReasons)-len(Invalid(limits, serverCPUs, t)))
+		return slices.Concat(t.InvalidReasons[:failures], Invalid(l, serverCPUs, t))
+	}
+	counts := func(l scenarios.Validity) (n int) {
+		for _, t := range trials {
+			if len(remaining(l, t)) == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	valid := counts(limits)
+	if valid == len(trials) {
+		return ""
+	}
+	wider := limits
+	wider.LagFloor = enough(limits.LagFloor, trials, func(t *results.Trial) time.Duration {
+		if lag, allowed := generatorLag(limits, t); lag > allowed {
+			return lag
+		}
+		return 0
+	})
+	wider.StepLag = enough(limits.StepLag, trials, func(t *results.Trial) (longest time.Duration) {
+		for _, s := range t.Steps {
+			longest = max(longest, time.Duration(s.ScheduleLagMaxNS))
+		}
+		return longest
+	})
+	n := counts(wider)
+	var others results.ReasonCount
+	for _, t := range trials {
+		for _, reason := range remaining(wider, t) {
+			others.Add(reason)
+		}
+	}
+	reason, of := others.Commonest()
+	if n == valid {
+		return fmt.Sprintf("no setting helps: %s in %d of %s", reason, of, unit.Plural(len(trials), "trial"))
+	}
+	var settings []string
+	costs := "" // to latencies
+	withoutLag, withoutStep := wider, wider
+	withoutLag.LagFloor, withoutStep.StepLag = limits.LagFloor, limits.StepLag
+	for _, s := range []struct {
+		name      string
+		was, want time.Duration
+		without   scenarios.Validity
+	}{
+		{"lag_floor", limits.LagFloor, wider.LagFloor, withoutLag},
+		{"step_lag", limits.StepLag, wider.StepLag, withoutStep},
+	} {
+		if s.want > s.was && counts(s.without) < n {
+			settings = append(settings, s.name+": "+s.want.String())
+			if s.name == "lag_floor" {
+				costs = fmt.Sprintf("; losses stay exact, latencies include up to %v of the load generator's own delay", s.want)
+			}
+		}
+	}
+	text := fmt.Sprintf("with validity: {%s} %d of %s would have counted",
+		strings.Join(settings, ", "), n, unit.Plural(len(trials), "trial"))
+	if of > 0 {
+		text += ", most others not: " + reason
+	}
+	return text + costs
+}
+
+// enough returns a limit of one digit that suffices for nine of ten of the trials that need more than
+// was; was if none does.
+func enough(was time.Duration, trials []*results.Trial, needs func(*results.Trial) time.Duration) time.Duration {
+	var all []time.Duration
+	for _, t := range trials {
+		if need := needs(t); need > was {
+			all = append(all, need)
+		}
+	}
+	if len(all) == 0 {
+		return was
+	}
+	slices.Sort(all)
+	need := all[(len(all)*9+9)/10-1]
+	digit := time.Duration(math.Pow10(int(math.Floor(math.Log10(float64(need))))))
+	for _, steps := range []time.Duration{1, 2, 5, 10} {
+		if need <= steps*digit {
+			return steps * digit
+		}
+	}
+	return need
+}

@@ -1,0 +1,51 @@
+package ledger
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios"
+)
+
+// Advice names settings that would have let trials count, by what they show, and never those that
+// are set; or says that none helps, and what the trials suffered from.
+func TestAdvice(t *testing.T) {
+	limits := scenarios.Validity{LagFloor: 30 * time.Millisecond, StepLag: 100 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.3}
+	trial := func(lag, stepLag time.Duration, delay int64) *results.Trial {
+		r := &results.Trial{
+			OfferedPerSecond: 100, AchievedPerSecond: 100, ScheduleLagP99NS: int64(lag),
+			ResponseNS: &results.Percentiles{P99: 1e6}, CPU: results.CPU{WatchedNS: new(int64(1e9)), RunQueueDelayNS: &delay},
+			Steps: []results.Step{{Do: "replace", ScheduleLagMaxNS: int64(stepLag)}},
+		}
+		r.InvalidReasons = Invalid(limits, 1, r)
+		r.Valid = len(r.InvalidReasons) == 0
+		return r
+	}
+	const ms = time.Millisecond
+	good, late, lateStep, busy := trial(ms, ms, 0), trial(138*ms, ms, 0), trial(138*ms, 300*ms, 0), trial(138*ms, ms, 9e8)
+	failed := trial(ms, ms, 0)
+	failed.Valid, failed.InvalidReasons = false, []string{"a worker (3) died"}
+	for _, tt := range []struct {
+		name   string
+		trials []*results.Trial
+		want   string
+	}{
+		{"all count", []*results.Trial{good, good}, ""},
+		{"late", []*results.Trial{good, late, late}, "with validity: {lag_floor: 200ms} 3 of 3 trials would have counted"},
+		{"late in a step, too", []*results.Trial{good, late, lateStep},
+			"with validity: {lag_floor: 200ms, step_lag: 500ms} 3 of 3 trials would have counted"},
+		{"some busy", []*results.Trial{late, late, busy}, "with validity: {lag_floor: 200ms} 2 of 3 trials would have counted"},
+		{"most busy", []*results.Trial{busy, busy, busy, late},
+			"with validity: {lag_floor: 200ms} 1 of 4 trials would have counted, most others not: " +
+				"something else kept the workers waiting for a CPU; losses stay exact"},
+		{"busy", []*results.Trial{busy, busy, busy},
+			"no setting helps: something else kept the workers waiting for a CPU in 3 of 3 trials"},
+		{"failed", []*results.Trial{failed, failed, good}, "no setting helps: a worker died in 2 of 3 trials"},
+	} {
+		if got := Advice(limits, 1, tt.trials); tt.want == "" && got != "" || !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
