@@ -60,33 +60,8 @@ func storedRuns(t *testing.T) map[string]*storedRun {
 		}
 		return content
 	}
-	save := func(run *results.Run) string {
-		dir := t.TempDir()
-		store, err := results.Create(dir, run)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range run.Scenarios {
-			for _, v := range s.Variants {
-				for _, trial := range v.Trials {
-					if err := store.Append(s.Name, v.Labels, trial); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-		}
-		if run.FinishedAt == nil {
-			err = store.Close()
-		} else {
-			err = store.Finish(run)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return dir
-	}
-	finished := read(save(reporttest.SmallRun()), results.RunFile)
-	unfinished := save(reporttest.InterruptedRun())
+	finished := read(saveRun(t, reporttest.SmallRun()), results.RunFile)
+	unfinished := saveRun(t, reporttest.InterruptedRun())
 	return map[string]*storedRun{
 		"finished":   {runFile: finished},
 		"compressed": {runFile: compress(finished), packed: true},
@@ -398,4 +373,32 @@ func FuzzLoad(f *testing.F) {
 		}
 		printAll(t, "fuzz", dir)
 	})
+}
+
+// saveRun stores the run in a directory of its own.
+func saveRun(t *testing.T, run *results.Run) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	store, err := results.Create(dir, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range run.Scenarios {
+		for _, v := range s.Variants {
+			for _, trial := range v.Trials {
+				if err := store.Append(s.Name, v.Labels, trial); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if run.FinishedAt == nil {
+		err = store.Close()
+	} else {
+		err = store.Finish(run)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
