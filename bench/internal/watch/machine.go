@@ -61,7 +61,8 @@ type Machine struct {
 	proxyRun time.Duration
 	// throttled is for how long the cgroups stopped everything while it watched, in ns; nil: they do
 	// not say.
-	throttled *int64
+	throttled       *int64
+	throttledBefore *int64 // when it came to rest
 	// What the kernel says; false from the first reading on that failed.
 	hasSteal, hasPressure, hasDelay bool
 }
@@ -91,7 +92,17 @@ func (u *Machine) Rest() error {
 	if err := u.read(false); err != nil {
 		return fmt.Errorf("what else the machine does: %w", err)
 	}
+	u.throttledBefore = throttledSince(new(int64(0)))
 	return nil
+}
+
+// throttledSince returns for how long the cgroups have been stopped since then; nil: not known.
+func throttledSince(before *int64) *int64 {
+	now, ok := kernel.Throttled()
+	if before == nil || !ok {
+		return nil
+	}
+	return new(now - *before)
 }
 
 // A look is a reading that is to be taken.
@@ -136,13 +147,7 @@ func spread(all []look, until time.Duration) []look {
 // brings forward.
 func (u *Machine) Watch(ctx context.Context, begin clock.Instant, duration time.Duration, steps []time.Duration) {
 	u.series = u.series[:0]
-	u.throttled = nil
-	before, known := kernel.Throttled()
-	defer func() {
-		if now, still := kernel.Throttled(); known && still {
-			u.throttled = new(now - before)
-		}
-	}()
+	defer func() { u.throttled = throttledSince(u.throttledBefore) }()
 	counters, pause := false, begin
 	plan := looks(duration, steps)
 	for i, l := range plan {
