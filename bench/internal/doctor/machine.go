@@ -124,8 +124,8 @@ func probeIdleCPUs(ctx context.Context, options Options) Result {
 
 // How much other programs may use, as a share of the CPUs, and how many tasks may want to run, for each
 // CPU of the machine, before trials suffer. On two CPUs, beside loops in sessions of their own: with
-// one or two of them (1.5 tasks a CPU) all of 36 trials counted, and p99 of 'steady' was 1.9 and 5.7 ms
-// instead of 0.23; with eight (5 a CPU) 17 of 25 were invalid; with twenty (11 a CPU) all 18.
+// one or two of them (1 task a CPU) all of 36 trials counted, and p99 of 'steady' was 2.1 and 3.7 ms
+// instead of 0.23; with eight (5 a CPU) 15 of 25 were invalid; with twenty (10 a CPU) all 18.
 const (
 	shareNoticed = 0.05
 	tasksSome    = 2
