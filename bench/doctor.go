@@ -208,7 +208,17 @@ func whatCanRun(found []doctor.Result) (string, error) {
 	if len(missing) > 0 {
 		text += "; missing: " + strings.Join(slices.Sorted(maps.Keys(missing)), "; ")
 	}
-	return text + ".", nil
+	text += "."
+	var see []string
+	for _, r := range found {
+		if r.Status == doctor.No && slices.Contains([]string{doctor.IdleCPUs, doctor.WholeCPUs, doctor.CPUs}, r.Name) {
+			see = append(see, r.Name)
+		}
+	}
+	if len(see) > 0 {
+		text += " Trials may not count: see " + strings.Join(see, ", ") + "."
+	}
+	return text, nil
 }
 
 // noTrial returns why no trial can be run here at all, or "".

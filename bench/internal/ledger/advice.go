@@ -49,14 +49,18 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 	})
 	n := counts(wider)
 	var others results.ReasonCount
+	remedies := map[string]string{} // by short reason
 	for _, t := range trials {
 		for _, reason := range remaining(wider, t) {
 			others.Add(reason)
+			if _, remedy, ok := strings.Cut(reason, "; "); ok {
+				remedies[results.ShortReason(reason)] = "; " + remedy
+			}
 		}
 	}
 	reason, of := others.Commonest()
 	if n == valid {
-		return fmt.Sprintf("no setting helps: %s in %d of %s", reason, of, unit.Plural(len(trials), "trial"))
+		return fmt.Sprintf("no setting helps: %s in %d of %s%s", reason, of, unit.Plural(len(trials), "trial"), remedies[reason])
 	}
 	var settings []string
 	costs := "" // to latencies

@@ -41,7 +41,7 @@ func TestAdvice(t *testing.T) {
 			"with validity: {lag_floor: 200ms} 1 of 4 trials would have counted, most others not: " +
 				"something else kept the workers waiting for a CPU; losses stay exact"},
 		{"busy", []*results.Trial{busy, busy, busy},
-			"no setting helps: something else kept the workers waiting for a CPU in 3 of 3 trials"},
+			"no setting helps: something else kept the workers waiting for a CPU in 3 of 3 trials; end other programs, or wait"},
 		{"failed", []*results.Trial{failed, failed, good}, "no setting helps: a worker died in 2 of 3 trials"},
 	} {
 		if got := Advice(limits, 1, tt.trials); tt.want == "" && got != "" || !strings.HasPrefix(got, tt.want) {

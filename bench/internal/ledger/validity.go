@@ -18,6 +18,11 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 	var reasons []string
 	invalid := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
 
+	// First, because it makes the load late, and workers wait.
+	if ns := t.CPU.ThrottledNS; ns != nil && *ns > 0 {
+		invalid("a CPU quota stopped this program and all it had started (for %v); "+
+			"give it whole CPUs and no quota, see 'doctor'", Rounded(time.Duration(*ns)))
+	}
 	if t.AchievedPerSecond < limits.Achieved*t.OfferedPerSecond {
 		invalid("the load generator could not keep up (it sent %.0f/s of %.0f/s); lower load.rate",
 			t.AchievedPerSecond, t.OfferedPerSecond)
@@ -116,7 +121,7 @@ func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []st
 				Rounded(time.Duration(*stealNS)), Rounded(time.Duration(all)), where, v.Steal)
 		}
 		if queue == "" && over(delayNS, window, v.RunQueue) {
-			queue = fmt.Sprintf("something else kept the workers waiting for a CPU (%v of %v %s, allowed %v)",
+			queue = fmt.Sprintf("something else kept the workers waiting for a CPU (%v of %v %s, allowed %v); end other programs, or wait",
 				Rounded(time.Duration(*delayNS)), Rounded(time.Duration(window)), where, v.RunQueue)
 		}
 	}
@@ -124,12 +129,7 @@ func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []st
 		look(fmt.Sprintf("in the window of step %d, %s", i, step.Do), step.WindowNS, step.StealNS, step.RunQueueDelayNS)
 	}
 	look("during the trial", t.CPU.WatchedNS, t.CPU.StealNS, t.CPU.RunQueueDelayNS)
-	throttled := ""
-	if ns := t.CPU.ThrottledNS; ns != nil && *ns > 0 {
-		throttled = fmt.Sprintf("a CPU quota stopped this program and all it had started (for %v); "+
-			"give it whole CPUs and no quota, see 'doctor'", Rounded(time.Duration(*ns)))
-	}
-	return slices.DeleteFunc([]string{throttled, steal, queue}, func(reason string) bool { return reason == "" })
+	return slices.DeleteFunc([]string{steal, queue}, func(reason string) bool { return reason == "" })
 }
 
 // harnessFloor is the share of one CPU's time that the harness may use in any case: 2 % of what

@@ -55,7 +55,7 @@ func TestValidity(t *testing.T) {
 		{"a share that is borne", func(t *results.Trial) { t.Steps = machine(100, 190*nsMS, 24*nsMS) }, nil},
 		{"a window too short to tell", func(t *results.Trial) { t.Steps = machine(20, 60*nsMS, 20*nsMS) }, nil},
 		{"a neighbour in a step", func(t *results.Trial) { t.Steps = machine(100, 0, 30*nsMS) },
-			[]string{"something else kept the workers waiting for a CPU (30ms of 100ms in the window of step 1, replace, allowed 0.25)"}},
+			[]string{"something else kept the workers waiting for a CPU (30ms of 100ms in the window of step 1, replace, allowed 0.25); end other programs, or wait"}},
 		{"the harness, beside busy servers", func(t *results.Trial) { t.CPU = harness(32, 1, new(1500*nsMS)) },
 			[]string{"this program itself took CPU time (31ms for observing and bookkeeping beside 1.5s of the servers' CPU time, allowed 0.02); " +
 				"run fewer workers or attempts, or allow more by validity.harness"}},
@@ -80,7 +80,7 @@ func TestValidity(t *testing.T) {
 			t.CPU = results.CPU{WatchedNS: new(1000 * nsMS), StealNS: new(2500 * nsMS), RunQueueDelayNS: new(400 * nsMS)}
 		}, []string{
 			"the host took CPU time from the servers (2.5s of 4s during the trial, allowed 0.5)",
-			"something else kept the workers waiting for a CPU (400ms of 1s during the trial, allowed 0.25)",
+			"something else kept the workers waiting for a CPU (400ms of 1s during the trial, allowed 0.25); end other programs, or wait",
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

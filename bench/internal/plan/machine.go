@@ -240,7 +240,7 @@ func common(a, b []int) bool {
 // ParsePlacement reads "load=0-3,servers=4-7,8", and perhaps "harness=9", of the usable CPUs.
 // Load and servers then have CPUs, none of them the same.
 func ParsePlacement(text string, usable []int) (p Placement, err error) {
-	const example = "for example load=0,servers=1-3"
+	example := fmt.Sprintf("for example load=%d,servers=%d", usable[0], usable[len(usable)-1])
 	lists := map[string]*[]int{"load": &p.Load, "servers": &p.Servers, "harness": &p.Harness}
 	var current *[]int
 	for item := range strings.SplitSeq(text, ",") {
