@@ -72,12 +72,18 @@ func ShortReason(reason string) string {
 	return strings.TrimSpace(reason)
 }
 
+// Remedy returns what a reason says to do about it, or "".
+func Remedy(reason string) string {
+	_, remedy, _ := strings.Cut(parentheses.ReplaceAllString(reason, ""), "; ")
+	return remedy
+}
+
 var parentheses = regexp.MustCompile(` *\([^()]*\)`)
 
 // ReasonCount finds the commonest of many reasons. Those that differ only in numbers are one.
 type ReasonCount struct {
 	counts map[string]int // by short reason without numbers
-	most   string         // a short reason
+	most   string         // a whole reason
 	n      int
 }
 
@@ -86,14 +92,13 @@ func (c *ReasonCount) Add(reason string) {
 	if c.counts == nil {
 		c.counts = map[string]int{}
 	}
-	short := ShortReason(reason)
-	shape := withoutNumbers(short)
+	shape := withoutNumbers(ShortReason(reason))
 	if c.counts[shape]++; c.counts[shape] > c.n {
-		c.most, c.n = short, c.counts[shape]
+		c.most, c.n = reason, c.counts[shape]
 	}
 }
 
-// Commonest returns the commonest reason, in short, and how often it was counted.
+// Commonest returns one of the commonest reasons, and how often such were counted.
 func (c *ReasonCount) Commonest() (reason string, n int) { return c.most, c.n }
 
 // numbers finds every number, and a unit right behind it.

@@ -90,6 +90,14 @@ func TestShortReason(t *testing.T) {
 			t.Errorf("%q: %q, want %q", reason, got, want)
 		}
 	}
+	for reason, want := range map[string]string{
+		"a quota (for 1s); give it whole CPUs":               "give it whole CPUs",
+		"late after a step (1ms; allowed 2ms), so not known": "",
+	} {
+		if got := Remedy(reason); got != want {
+			t.Errorf("%q: remedy %q, want %q", reason, got, want)
+		}
+	}
 	var c ReasonCount
 	for _, reason := range []string{"late (1ms)", "worker 3: killed", "worker 4: killed", "late (2ms)", "worker 5: killed"} {
 		c.Add(reason)

@@ -43,7 +43,8 @@ func probeWholeCPUs() Result {
 	return judgeQuota(len(cpus), kernel.ReadTopology(cpus).Quota)
 }
 
-// judgeQuota judges a quota, in CPUs; 0: there is none.
+// judgeQuota reports whether a CPU quota can stop a program on so many usable CPUs. The quota is in
+// CPUs; 0 means no quota.
 func judgeQuota(usable int, quota float64) Result {
 	switch {
 	case quota == 0:
@@ -66,21 +67,18 @@ func probeTopology() Result {
 }
 
 func judgeTopology(t kernel.Topology) Result {
-	cores, nodes, kinds := map[int]bool{}, map[int]bool{}, map[int]bool{}
-	for _, c := range t.CPUs {
-		cores[c.Core], nodes[c.Node], kinds[c.Capacity] = true, true, true
-	}
-	detail := unit.Plural(len(cores), "physical core")
+	cores, nodes, kinds := t.Count()
+	detail := unit.Plural(cores, "physical core")
 	if len(kinds) > 1 {
 		detail += fmt.Sprintf(" of %d kinds", len(kinds))
 	}
-	if len(nodes) > 1 {
-		detail += fmt.Sprintf(" on %d memory nodes", len(nodes))
+	if nodes > 1 {
+		detail += fmt.Sprintf(" on %d memory nodes", nodes)
 	}
 	if t.Virtual != "" {
 		detail += ", in a virtual machine"
 	}
-	if len(cores) < 2 && len(t.CPUs) > 1 {
+	if cores < 2 && len(t.CPUs) > 1 {
 		return no(detail, "use a machine with a second core: as threads of one core, load and servers slow each other down")
 	}
 	return yes("%s", detail)
@@ -122,10 +120,11 @@ func probeIdleCPUs(ctx context.Context, options Options) Result {
 	return judgeOthers(a)
 }
 
-// How much other programs may use, as a share of the CPUs, and how many tasks may want to run, for each
-// CPU of the machine, before trials suffer. On two CPUs, beside loops in sessions of their own: with
-// one or two of them (1 task a CPU) all of 36 trials counted, and p99 of 'steady' was 2.1 and 3.7 ms
-// instead of 0.23; with eight (5 a CPU) 15 of 25 were invalid; with twenty (10 a CPU) all 18.
+// How much other programs may use, as a share of the CPUs, and how many tasks may want to run, for
+// each CPU of the machine, before trials suffer. On two CPUs, beside loops in sessions of their
+// own: with one or two of them (1 task a CPU) all of 36 trials counted, and p99 of 'steady' was 2.1
+// and 3.7 ms instead of 0.23; with eight (5 a CPU) 15 of 25 were invalid; with twenty (10 a CPU)
+// all 18.
 const (
 	shareNoticed = 0.05
 	tasksSome    = 2
@@ -186,8 +185,8 @@ func named(programs []kernel.Program) string {
 	return " (" + strings.Join(names, ", ") + ")"
 }
 
-// Surroundings returns what a user should know before a run: what other programs do on this machine,
-// if trials will suffer from it. It returns "" if they will not.
+// Surroundings returns what a user should know before a run: what other programs do on this
+// machine, if trials will suffer from it. It returns "" if they will not.
 func Surroundings(found []Result) string {
 	for _, r := range found {
 		if r.Name == IdleCPUs && r.Status == No {

@@ -55,9 +55,9 @@ func (p *pace) ended(scenario int, planned, took time.Duration, trial *results.T
 	}
 }
 
-// Left returns how long the rest will take: what is planned, and the repeats to be expected if as many
-// trials are invalid as so far, each as much longer than planned as those that have ended. A scenario
-// of which none has ended goes by the others.
+// Left returns how long the rest will take: what is planned, and the repeats to be expected if as
+// many trials are invalid as so far, each as much longer than planned as those that have ended. A
+// scenario of which none has ended goes by the others.
 func (p *pace) Left() (left time.Duration) {
 	var all stretch
 	for _, s := range p.of {
@@ -80,8 +80,8 @@ func (p *pace) Left() (left time.Duration) {
 	return left
 }
 
-// futileBlocks is how many trials of each variant without a valid one are enough to stop a scenario:
-// one may meet a disturbance that passes, and the repeats come at the end.
+// futileBlocks is how many trials of each variant without a valid one are enough to stop a
+// scenario: one may meet a disturbance that passes, and the repeats come at the end.
 const futileBlocks = 2
 
 // futile returns why a scenario should be stopped, or "". Trials from before the run was resumed do

@@ -27,7 +27,7 @@ func TestPace(t *testing.T) {
 	if got := p.Left(); got != (8+3)*2*time.Second {
 		t.Errorf("%v are left, want 8 s and three repeats, for no more may be added", got)
 	}
-	if reason, _ := p.reasons.Commonest(); p.invalid != 1 || reason != "the load generator ran late" {
+	if reason, _ := p.reasons.Commonest(); p.invalid != 1 || results.ShortReason(reason) != "the load generator ran late" {
 		t.Errorf("%d invalid for %q", p.invalid, reason)
 	}
 	p.ended(0, time.Second, 0, nil) // before the run was resumed

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -62,10 +61,11 @@ type Progress struct {
 	Variant           *plan.Variant
 	Block             int
 	Repeat            bool
-	Trial             *results.Trial // nil: there is none to tell of
+	Trial             *results.Trial // nil: it ended before the run was resumed
 	// Dropped and Attempts are those of the variant's valid trials so far.
 	Dropped, Attempts int64
-	Note              string // what is done beside the trials; then there is no Trial and no Variant
+	// Note is something done beside the trials. Trial and Variant are nil then.
+	Note string
 }
 
 // A runner carries a plan out.
@@ -185,18 +185,13 @@ func newRun(p *plan.Plan, cfg RunConfig) *results.Run {
 	return run
 }
 
-// recorded is the topology as a run has it; nil where there is none.
+// recorded returns the topology in the form that run.json has, or nil if it is not known.
 func recorded(t kernel.Topology) *results.Machine {
 	if len(t.CPUs) == 0 {
 		return nil
 	}
 	m := &results.Machine{Governors: t.Governors, Virtual: t.Virtual}
-	cores, nodes, kinds := map[int]bool{}, map[int]bool{}, map[int]bool{}
-	for _, c := range t.CPUs {
-		cores[c.Core], nodes[c.Node], kinds[c.Capacity] = true, true, true
-	}
-	m.Cores, m.Nodes = len(cores), len(nodes)
-	m.Capacities = slices.Sorted(maps.Keys(kinds))
+	m.Cores, m.Nodes, m.Capacities = t.Count()
 	if t.Quota > 0 {
 		m.QuotaCPUs = &t.Quota
 	}
@@ -227,15 +222,14 @@ type job struct {
 // moment is the worst to try again.
 func (r *runner) trials(ctx context.Context) error {
 	var queue []job
-	repeats := 0
 	r.before = map[*results.Variant]int{}
 	for i, sp := range r.plan.Scenarios {
 		for _, t := range sp.Trials {
 			queue = append(queue, job{scenario: i, Trial: t})
 		}
-		repeats += sp.Repeats()
+		r.pace.repeats += sp.Repeats()
 		for _, v := range r.run.Scenarios[i].Variants {
-			repeats -= repeated(v)
+			r.pace.repeats -= repeated(v)
 			r.before[v] = len(v.Trials)
 		}
 	}
@@ -251,7 +245,7 @@ func (r *runner) trials(ctx context.Context) error {
 			if queue, err = r.moreTrials(spent); err != nil || len(queue) == 0 {
 				return err
 			}
-			repeats += plan.RepeatsOf(len(queue))
+			r.pace.repeats += plan.RepeatsOf(len(queue))
 		}
 		j := queue[0]
 		queue = queue[1:]
@@ -271,15 +265,14 @@ func (r *runner) trials(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Spec.Name, sp.Variants[j.Variant].Labels, j.Block+1, err)
 		}
-		if !trial.Valid && repeats > 0 && !hopeless(variant, sp.Blocks()) {
-			repeats--
+		if !trial.Valid && r.pace.repeats > 0 && !hopeless(variant, sp.Blocks()) {
+			r.pace.repeats--
 			again := j
 			again.repeat = true
 			queue = append(queue, again)
 			r.state.Repeats++
 			r.pace.add(j.scenario, sp.Variants[j.Variant].Takes())
 		}
-		r.pace.repeats = repeats
 		r.progress(sp, j, trial, took)
 		if out.Stopped = r.futile(sp, out); out.Stopped != "" {
 			queue = slices.DeleteFunc(queue, func(q job) bool {
@@ -289,13 +282,12 @@ func (r *runner) trials(ctx context.Context) error {
 				r.pace.add(j.scenario, -sp.Variants[q.Variant].Takes())
 				if q.repeat {
 					r.state.Repeats--
-					repeats++
+					r.pace.repeats++
 				} else {
 					r.state.Planned--
 				}
 				return true
 			})
-			r.pace.repeats = repeats
 			r.note(sp, "stopped: "+out.Stopped)
 		}
 	}
@@ -416,8 +408,8 @@ func (r *runner) note(sp *plan.Scenario, what string) {
 	}
 }
 
-// progress reports a trial that has ended, and how long it took. A nil trial ended before this run was
-// resumed.
+// progress reports a trial that has ended, and how long it took. A nil trial ended before this run
+// was resumed.
 func (r *runner) progress(sp *plan.Scenario, j job, trial *results.Trial, took time.Duration) {
 	v, s := sp.Variants[j.Variant], &r.state
 	if j.repeat {
@@ -429,7 +421,8 @@ func (r *runner) progress(sp *plan.Scenario, j job, trial *results.Trial, took t
 	s.Left = r.pace.Left()
 	s.Scenario, s.Variant, s.Block, s.Repeat, s.Trial = sp.Spec.Name, v, j.Block, j.repeat, trial
 	s.Invalid = r.pace.invalid
-	s.Reason, _ = r.pace.reasons.Commonest()
+	reason, _ := r.pace.reasons.Commonest()
+	s.Reason = results.ShortReason(reason)
 	s.Dropped, s.Attempts = 0, 0
 	if out := r.run.Scenario(sp.Spec.Name); out != nil {
 		for _, t := range out.Variants[j.Variant].ValidTrials() {

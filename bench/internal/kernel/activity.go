@@ -24,8 +24,8 @@ type Activity struct {
 	CPUs   int     // that were looked at
 	Others float64 // of them, in use by other programs
 	Steal  float64 // of them, taken by the hypervisor
-	// Runnable is how many tasks of the whole machine ran or wanted to, on average over the window and
-	// without this one.
+	// Runnable is how many tasks of the whole machine ran or wanted to, on average over the window
+	// and without this one.
 	Runnable float64
 	Online   int           // CPUs of the machine
 	Load     float64       // its load average of the last minute
@@ -129,20 +129,22 @@ func (s snapshot) since(before snapshot, window time.Duration) Activity {
 	return a
 }
 
-// parseBusy sums for how long the CPUs did something, and for how long the hypervisor had taken them.
-// It also counts the CPUs that are online.
+// parseBusy sums for how long the CPUs did something, and for how long the hypervisor had taken
+// them. It also counts the CPUs that are online.
 func parseBusy(r io.Reader, cpus []int, ticks int64) (busy, steal time.Duration, online int, err error) {
-	times, err := cpuTimes(r)
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	for _, cpu := range cpus {
-		columns, ok := times[cpu]
-		if !ok {
-			return 0, 0, 0, fmt.Errorf("no CPU %d", cpu)
+	found := 0
+	err = eachCPU(r, func(cpu int, columns []string) error {
+		online++
+		if !slices.Contains(cpus, cpu) {
+			return nil
 		}
+		found++
 		// What follows steal, time of guests, is in user and nice already.
-		for column, n := range columns[:min(len(columns), stealColumn+1)] {
+		for column, text := range columns[:min(len(columns), stealColumn+1)] {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return fmt.Errorf("cpu%d: %w", cpu, err)
+			}
 			switch d := ticksToDuration(n, ticks); column {
 			case idleColumn, ioWaitColumn:
 			case stealColumn:
@@ -151,8 +153,12 @@ func parseBusy(r io.Reader, cpus []int, ticks int64) (busy, steal time.Duration,
 				busy += d
 			}
 		}
+		return nil
+	})
+	if err == nil && found < len(cpus) {
+		err = fmt.Errorf("%d of %d CPUs", found, len(cpus))
 	}
-	return busy, steal, len(times), nil
+	return busy, steal, online, err
 }
 
 // processes returns what every process that can be seen has used so far.

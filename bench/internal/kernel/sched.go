@@ -187,52 +187,53 @@ const (
 
 // parseSteal returns the column "steal" of each CPU.
 func parseSteal(r io.Reader, ticksPerSecond int64) (map[int]time.Duration, error) {
-	times, err := cpuTimes(r)
-	if err != nil {
-		return nil, err
-	}
 	steal := make(map[int]time.Duration)
-	for cpu, columns := range times {
+	err := eachCPU(r, func(cpu int, columns []string) error {
 		if len(columns) <= stealColumn {
-			return nil, fmt.Errorf("no steal column: %w", ErrNotSupported)
+			return fmt.Errorf("no steal column: %w", ErrNotSupported)
 		}
-		steal[cpu] = ticksToDuration(columns[stealColumn], ticksPerSecond)
-	}
-	return steal, nil
+		ticks, err := strconv.ParseInt(columns[stealColumn], 10, 64)
+		if err != nil {
+			return fmt.Errorf("cpu%d: steal: %w", cpu, err)
+		}
+		steal[cpu] = ticksToDuration(ticks, ticksPerSecond)
+		return nil
+	})
+	return steal, err
 }
 
-// cpuTimes reads the lines "cpu<n> …": the columns of each CPU, in ticks. The other lines of the
-// file may be long (one number for each interrupt), hence no Scanner with its limit on a line.
-func cpuTimes(r io.Reader) (map[int][]int64, error) {
-	times := make(map[int][]int64)
+// eachCPU calls f with each line "cpu<n> …": the CPU, and its columns in ticks. The other lines of
+// the file may be long (one number for each interrupt), hence no Scanner with its limit on a line.
+func eachCPU(r io.Reader, f func(cpu int, columns []string) error) error {
+	seen := false
 	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadString('\n')
-		number, found := strings.CutPrefix(line, "cpu")
-		if fields := strings.Fields(number); found && !strings.HasPrefix(number, " ") && len(fields) > 0 {
+		if number, found := strings.CutPrefix(line, "cpu"); found && !strings.HasPrefix(number, " ") {
+			fields := strings.Fields(number)
+			if len(fields) == 0 {
+				return fmt.Errorf("a CPU without a number: %w", io.ErrUnexpectedEOF)
+			}
 			cpu, err := strconv.Atoi(fields[0])
 			if err != nil {
-				return nil, err
+				return err
 			}
-			for _, text := range fields[1:] {
-				ticks, err := strconv.ParseInt(text, 10, 64)
-				if err != nil {
-					return nil, fmt.Errorf("cpu%d: %w", cpu, err)
-				}
-				times[cpu] = append(times[cpu], ticks)
+			if err := f(cpu, fields[1:]); err != nil {
+				return err
 			}
+			seen = true
 		}
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if len(times) == 0 {
-		return nil, fmt.Errorf("no line for a CPU: %w", io.ErrUnexpectedEOF)
+	if !seen {
+		return fmt.Errorf("no line for a CPU: %w", io.ErrUnexpectedEOF)
 	}
-	return times, nil
+	return nil
 }
 
 // ticksToDuration converts without overflow; what does not fit becomes the longest duration, 292 years.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/bits"
 	"os"
 	"path"
@@ -82,6 +83,16 @@ func TopologyOf(root fs.FS, cpus []int) Topology {
 	slices.Sort(t.Governors)
 	t.Governors = slices.Compact(t.Governors)
 	return t
+}
+
+// Count returns how many physical cores and memory nodes the CPUs belong to, and the capacities of
+// the kinds of cores, ascending.
+func (t Topology) Count() (cores, nodes int, capacities []int) {
+	core, node, capacity := map[int]bool{}, map[int]bool{}, map[int]bool{}
+	for _, c := range t.CPUs {
+		core[c.Core], node[c.Node], capacity[c.Capacity] = true, true, true
+	}
+	return len(core), len(node), slices.Sorted(maps.Keys(capacity))
 }
 
 // text is a file's content without the space around it; "" where it cannot be read.
@@ -189,9 +200,9 @@ func firstOf(root fs.FS, names ...string) string {
 	return ""
 }
 
-// Throttled returns for how long the process's cgroups have been stopped because a quota was used up,
-// in nanoseconds since they were made, summed over their CPUs. It returns false where the kernel does
-// not say.
+// Throttled returns for how long the process's cgroups have been stopped because a quota was used
+// up, in nanoseconds since they were made, summed over their CPUs. It returns false where the
+// kernel does not say.
 func Throttled() (ns int64, known bool) { return throttled(os.DirFS("/")) }
 
 func throttled(root fs.FS) (ns int64, known bool) {

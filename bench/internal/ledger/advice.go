@@ -12,12 +12,12 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Advice says what would have made more of the trials count: settings of validity, computed from what
-// the trials show, or that no setting helps, and the commonest reason that remains. It is "" if all
-// count. The limits are those that the trials were judged by.
+// Advice says what would have made more of the trials count: settings of validity, computed from
+// what the trials show, or that no setting helps, and the commonest reason that remains. It is ""
+// if all count. The limits are those that the trials were judged by.
 func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) string {
-	// remaining returns why a trial would not have counted. What Invalid does not find, such as a step
-	// that failed, comes first in its reasons, and no setting changes it.
+	// remaining returns why a trial would not have counted. What Invalid does not find, such as a
+	// step that failed, comes first in its reasons, and no setting changes it.
 	remaining := func(l scenarios.Validity, t *results.Trial) []string {
 		failures := max(0, len(t.InvalidReasons)-len(Invalid(limits, serverCPUs, t)))
 		return slices.Concat(t.InvalidReasons[:failures], Invalid(l, serverCPUs, t))
@@ -49,18 +49,19 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 	})
 	n := counts(wider)
 	var others results.ReasonCount
-	remedies := map[string]string{} // by short reason
 	for _, t := range trials {
 		for _, reason := range remaining(wider, t) {
 			others.Add(reason)
-			if _, remedy, ok := strings.Cut(reason, "; "); ok {
-				remedies[results.ShortReason(reason)] = "; " + remedy
-			}
 		}
 	}
 	reason, of := others.Commonest()
 	if n == valid {
-		return fmt.Sprintf("no setting helps: %s in %d of %s%s", reason, of, unit.Plural(len(trials), "trial"), remedies[reason])
+		text := fmt.Sprintf("no setting helps: %s in %d of %s",
+			results.ShortReason(reason), of, unit.Plural(len(trials), "trial"))
+		if remedy := results.Remedy(reason); remedy != "" {
+			text += "; " + remedy
+		}
+		return text
 	}
 	var settings []string
 	costs := "" // to latencies
@@ -84,13 +85,13 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 	text := fmt.Sprintf("with validity: {%s} %d of %s would have counted",
 		strings.Join(settings, ", "), n, unit.Plural(len(trials), "trial"))
 	if of > 0 {
-		text += ", most others not: " + reason
+		text += ", most others not: " + results.ShortReason(reason)
 	}
 	return text + costs
 }
 
-// enough returns a limit of one digit that suffices for nine of ten of the trials that need more than
-// was; was if none does.
+// enough returns a limit of one digit that suffices for nine of ten of the trials that need more
+// than was; was if none does.
 func enough(was time.Duration, trials []*results.Trial, needs func(*results.Trial) time.Duration) time.Duration {
 	var all []time.Duration
 	for _, t := range trials {

@@ -59,10 +59,10 @@ type Machine struct {
 	scheds   map[*servers.Worker]map[int]kernel.Sched // as last read, by worker and thread
 	asleep   map[*servers.Worker]bool                 // was parked when it was last read
 	proxyRun time.Duration
-	// throttled is for how long the cgroups stopped everything while it watched, in ns; nil: they do
-	// not say.
-	throttled       *int64
-	throttledBefore *int64 // when it came to rest
+	// throttled is for how long the cgroups stopped everything while it watched, in ns; nil: they
+	// do not say.
+	throttled *int64
+	before    *int64 // that figure when it came to rest
 	// What the kernel says; false from the first reading on that failed.
 	hasSteal, hasPressure, hasDelay bool
 }
@@ -86,23 +86,16 @@ func NewMachine(o MachineOptions) *Machine {
 	}
 }
 
-// Rest finds out what can be read, when nothing runs any more that was started before the load: what
-// a process did until it was parked is not the load's time.
+// Rest takes the first reading. The caller calls it when every process started before the load is
+// at rest, so that what a process did before it was parked does not count.
 func (u *Machine) Rest() error {
 	if err := u.read(false); err != nil {
 		return fmt.Errorf("what else the machine does: %w", err)
 	}
-	u.throttledBefore = throttledSince(new(int64(0)))
-	return nil
-}
-
-// throttledSince returns for how long the cgroups have been stopped since then; nil: not known.
-func throttledSince(before *int64) *int64 {
-	now, ok := kernel.Throttled()
-	if before == nil || !ok {
-		return nil
+	if ns, known := kernel.Throttled(); known {
+		u.before = &ns
 	}
-	return new(now - *before)
+	return nil
 }
 
 // A look is a reading that is to be taken.
@@ -147,7 +140,11 @@ func spread(all []look, until time.Duration) []look {
 // brings forward.
 func (u *Machine) Watch(ctx context.Context, begin clock.Instant, duration time.Duration, steps []time.Duration) {
 	u.series = u.series[:0]
-	defer func() { u.throttled = throttledSince(u.throttledBefore) }()
+	defer func() {
+		if ns, known := kernel.Throttled(); known && u.before != nil {
+			u.throttled = new(ns - *u.before)
+		}
+	}()
 	counters, pause := false, begin
 	plan := looks(duration, steps)
 	for i, l := range plan {
