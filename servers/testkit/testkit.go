@@ -78,6 +78,14 @@ func Tree(t testing.TB, file string) fstest.MapFS {
 	return root
 }
 
+// UpTo returns 0, 1 … n-1: the CPUs of a machine that has n.
+func UpTo(n int) (cpus []int) {
+	for i := range n {
+		cpus = append(cpus, i)
+	}
+	return cpus
+}
+
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
 // Updating reports whether golden files are to be rewritten (-update).

@@ -20,13 +20,6 @@ func add(root fstest.MapFS, path, content string) {
 	root[path] = &fstest.MapFile{Data: []byte(content + "\n")}
 }
 
-func upTo(n int) (cpus []int) {
-	for i := range n {
-		cpus = append(cpus, i)
-	}
-	return cpus
-}
-
 func TestTopologyOfMachines(t *testing.T) {
 	tests := []struct {
 		machine   string
@@ -49,7 +42,7 @@ func TestTopologyOfMachines(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.machine, func(t *testing.T) {
-			got := TopologyOf(recorded(t, test.machine), upTo(test.cpus))
+			got := TopologyOf(recorded(t, test.machine), testkit.UpTo(test.cpus))
 			if len(got.CPUs) != test.cpus {
 				t.Fatalf("%d CPUs, want %d", len(got.CPUs), test.cpus)
 			}
@@ -73,7 +66,7 @@ func TestTopologyHybrid(t *testing.T) {
 	root := recorded(t, "laptop")
 	add(root, "sys/devices/cpu_core/cpus", "0-3")
 	add(root, "sys/devices/cpu_atom/cpus", "4-7")
-	for _, c := range TopologyOf(root, upTo(8)).CPUs {
+	for _, c := range TopologyOf(root, testkit.UpTo(8)).CPUs {
 		if fast := c.Capacity == 1024; fast != (c.Number < 4) {
 			t.Errorf("CPU %d has capacity %d", c.Number, c.Capacity)
 		}

@@ -20,13 +20,6 @@ func tree(t *testing.T, name string) fstest.MapFS {
 	return testkit.Tree(t, filepath.Join("../kernel/testdata/machines", name+".txt"))
 }
 
-func upTo(n int) (cpus []int) {
-	for i := range n {
-		cpus = append(cpus, i)
-	}
-	return cpus
-}
-
 // Place chooses CPUs on machines whose /proc and /sys were recorded, or made up where none could be
 // had (the files say which).
 func TestPlaceOnMachines(t *testing.T) {
@@ -40,34 +33,34 @@ func TestPlaceOnMachines(t *testing.T) {
 		load, harness, servers string
 		notes                  string
 	}{
-		{"a laptop, four cores with two threads each", "laptop", upTo(8), nil, "0", "1", "2-3,6-7", ""},
-		{"a laptop, its cores 2 and 3 slower", "laptop", upTo(8), func(root fstest.MapFS) {
+		{"a laptop, four cores with two threads each", "laptop", testkit.UpTo(8), nil, "0", "1", "2-3,6-7", ""},
+		{"a laptop, its cores 2 and 3 slower", "laptop", testkit.UpTo(8), func(root fstest.MapFS) {
 			file(root, "sys/devices/cpu_core/cpus", "0-1,4-5")
 			file(root, "sys/devices/cpu_atom/cpus", "2-3,6-7")
 		}, "0", "1", "2-3,6-7", "cores of 2 kinds: latency depends on which of them a worker runs on"},
-		{"a laptop with many slower cores", "hybrid", upTo(12), nil, "4-5", "6", "7-11",
+		{"a laptop with many slower cores", "hybrid", testkit.UpTo(12), nil, "4-5", "6", "7-11",
 			"8 of 10 cores: the fastest kind with at least 3"},
-		{"a phone, three kinds of cores", "phone", upTo(8), nil, "3", "4", "5-6",
+		{"a phone, three kinds of cores", "phone", testkit.UpTo(8), nil, "3", "4", "5-6",
 			"4 of 8 cores: the fastest kind with at least 3"},
-		{"64 CPUs on three nodes, half of them on one", "xeon-x7550", upTo(64), nil, "0,2,4,6", "8",
+		{"64 CPUs on three nodes, half of them on one", "xeon-x7550", testkit.UpTo(64), nil, "0,2,4,6", "8",
 			"10,12,14,16,18,20,22,24,26,28,30,42,44,46,48,50,52,54,56,58,60,62",
 			"16 of 32 cores: those of memory node 0; --cpus chooses others"},
-		{"64 cores on two nodes", "two-nodes", upTo(128), nil, "0-7", "8", "9-31,73-95",
+		{"64 cores on two nodes", "two-nodes", testkit.UpTo(128), nil, "0-7", "8", "9-31,73-95",
 			"32 of 64 cores: those of memory node 0; --cpus chooses others"},
-		{"96 CPUs on eight nodes", "epyc-7451", upTo(96), nil, "0", "1", "2-5,50-53",
+		{"96 CPUs on eight nodes", "epyc-7451", testkit.UpTo(96), nil, "0", "1", "2-5,50-53",
 			"6 of 48 cores: those of memory node 0; --cpus chooses others"},
-		{"2 of 64 CPUs by quota", "two-nodes", upTo(128), func(root fstest.MapFS) {
+		{"2 of 64 CPUs by quota", "two-nodes", testkit.UpTo(128), func(root fstest.MapFS) {
 			file(root, "proc/self/cgroup", "0::/")
 			file(root, "sys/fs/cgroup/cpu.max", "200000 100000")
 		}, "0", "0", "1", "32 of 64 cores: those of memory node 0; --cpus chooses others\n" +
 			"2 of 32 cores: the CPU quota is 2 CPUs\n" +
 			"this program shares the load's CPU: with a third it would have one of its own"},
-		{"4.5 of 64 CPUs by quota", "two-nodes", upTo(128), func(root fstest.MapFS) {
+		{"4.5 of 64 CPUs by quota", "two-nodes", testkit.UpTo(128), func(root fstest.MapFS) {
 			file(root, "proc/self/cgroup", "0::/")
 			file(root, "sys/fs/cgroup/cpu.max", "450000 100000")
 		}, "0", "1", "2-3", "32 of 64 cores: those of memory node 0; --cpus chooses others\n" +
 			"4 of 32 cores: the CPU quota is 4.5 CPUs"},
-		{"4 of 8 threads by quota, of a container of version 1", "laptop", upTo(8), func(root fstest.MapFS) {
+		{"4 of 8 threads by quota, of a container of version 1", "laptop", testkit.UpTo(8), func(root fstest.MapFS) {
 			file(root, "proc/self/cgroup", "3:cpu,cpuacct:/docker/1f")
 			file(root, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "400000")
 			file(root, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000")
@@ -120,7 +113,7 @@ func TestPlaceByNumber(t *testing.T) {
 		{8, "0-1", "2", "3-7"},
 		{64, "0-15", "16", "17-63"},
 	} {
-		p := Machine{CPUs: upTo(tt.n)}.Place()
+		p := Machine{CPUs: testkit.UpTo(tt.n)}.Place()
 		got := [3]string{describeCPUs(p.Load), describeCPUs(p.Harness), describeCPUs(p.Servers)}
 		if want := [3]string{tt.load, tt.harness, tt.servers}; got != want {
 			t.Errorf("%d CPUs: load, harness, servers on %q, want %q", tt.n, got, want)
@@ -146,7 +139,7 @@ func TestParsePlacement(t *testing.T) {
 		{"load=0-99999999,servers=0", "", "", "", "is not a CPU or a range"},
 		{"load=,servers=0", "", "", "", `"" is not a CPU or a range`},
 	} {
-		m := Machine{CPUs: upTo(8)}
+		m := Machine{CPUs: testkit.UpTo(8)}
 		p, err := ParsePlacement(tt.text, m.CPUs)
 		if tt.problem != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.problem) {
@@ -179,14 +172,14 @@ func TestPlaceOfResumed(t *testing.T) {
 		stored.Variants = append(stored.Variants, &results.Variant{Labels: v.Labels})
 	}
 	began.Scenarios = []*results.Scenario{stored}
-	p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: upTo(8)}, Options{Resume: began})
+	p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: testkit.UpTo(8)}, Options{Resume: began})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := describeCPUs(p.CPUs.Load) + " " + describeCPUs(p.CPUs.Servers); got != "2 0-1" {
 		t.Errorf("load and servers on %s", got)
 	}
-	_, err = New([]*scenarios.Scenario{s}, 1, Machine{CPUs: upTo(2)}, Options{Resume: began})
+	_, err = New([]*scenarios.Scenario{s}, 1, Machine{CPUs: testkit.UpTo(2)}, Options{Resume: began})
 	if err == nil || !strings.Contains(err.Error(), "began on CPU 2") {
 		t.Errorf("without CPU 2: %v", err)
 	}
