@@ -1,5 +1,5 @@
-# reuseport-bench with the programs it calls, HAProxy and nft. docs/containers.md says how to run it,
-# and which options of a container each feature needs.
+# reuseport-bench with the programs it calls, HAProxy and nft. docs/containers.md says how to run
+# it, and which options of a container each feature needs.
 FROM golang:1.26-trixie AS build
 WORKDIR /src
 COPY go.mod go.sum ./

@@ -44,7 +44,8 @@ test:
 	$(GO) vet ./...
 	$(GO) test -p 1 -parallel 4 $(TEST_FLAGS) ./...
 
-# The program, HAProxy and nft in an image; docs/containers.md says how to run it. DOCKER=podman does, too.
+# The program, HAProxy and nft in an image; docs/containers.md says how to run it. DOCKER=podman
+# does, too.
 DOCKER := docker
 image:
 	$(DOCKER) build -t reuseport-bench .

@@ -239,8 +239,8 @@ func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Tr
 	}
 }
 
-// While nobody accepts, the queues grow by one with each attempt: as samples and journals have it,
-// and as the kernel says when it is asked.
+// While the workers are stopped, each attempt makes a queue longer by one. Both sources say so:
+// samples and journals, and the kernel.
 func TestKernelQueues(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `

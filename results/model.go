@@ -40,8 +40,8 @@ type Environment struct {
 	CPUModel     string            `json:"cpu_model"`
 	Sysctls      map[string]string `json:"sysctls"`      // as set inside the lab
 	Capabilities map[string]string `json:"capabilities"` // probe → "yes" or the reason it is not
-	// Machine says how the CPUs belong together, and how much of them the program might use; null in
-	// older runs.
+	// Machine says how the CPUs belong together, and how much of them the program might use; null
+	// in older runs.
 	Machine    *Machine `json:"machine,omitempty"`
 	LoadCPUs   []int    `json:"load_cpus"`
 	ServerCPUs []int    `json:"server_cpus"`
@@ -56,12 +56,12 @@ type Environment struct {
 type Machine struct {
 	Cores      int   `json:"cores"`      // physical ones
 	Nodes      int   `json:"nodes"`      // of memory (NUMA)
-	Capacities []int `json:"capacities"` // of the kinds of cores there are, the fastest kind of the machine has 1024
-	// QuotaCPUs is how many CPUs' worth of time the cgroups left the program; null: as much as there
-	// is.
+	Capacities []int `json:"capacities"` // of each kind of core; the machine's fastest has 1024
+	// QuotaCPUs is how many CPUs' worth of time the cgroups left the program; null: as much as
+	// there is.
 	QuotaCPUs *float64 `json:"quota_cpus"`
 	Governors []string `json:"governors"` // of CPU frequency; none where the kernel has none
-	Virtual   string   `json:"virtual"`   // which kind of virtual machine; "" on bare metal, or where nothing says
+	Virtual   string   `json:"virtual"`   // kind of virtual machine; "" on bare metal, or not known
 }
 
 // Scenario holds the variants of one scenario.
@@ -546,8 +546,8 @@ type CPU struct {
 	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something
 	// that is no worker, at least. Null also with more than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
-	// ThrottledNS is for how long a CPU quota stopped this program and all it had started, summed over
-	// the CPUs; absent where the kernel does not say, and in older runs.
+	// ThrottledNS is for how long a CPU quota stopped this program and all it had started, summed
+	// over the CPUs; absent where the kernel does not say, and in older runs.
 	ThrottledNS *int64 `json:"throttled_ns,omitempty"`
 }
 

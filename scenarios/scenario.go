@@ -338,9 +338,9 @@ func (s *Step) Node() int {
 
 // Validity bounds what a trial may show before it counts as a measurement of the servers.
 type Validity struct {
-	// LagFloor: p99 schedule lag below it never makes a trial invalid, nor does lag below a tenth of
-	// p99 response time. Default 30 ms: what is lost is known in spite of it, and latencies of which
-	// lag is a tenth are marked in reports.
+	// LagFloor: p99 schedule lag below it never makes a trial invalid, nor does lag below a tenth
+	// of p99 response time. Default 30 ms: what is lost is known in spite of it, and latencies of
+	// which lag is a tenth are marked in reports.
 	LagFloor time.Duration `yaml:"lag_floor"`
 	// StepLag bounds the schedule lag of any attempt inside a step's window. Default 100 ms.
 	StepLag time.Duration `yaml:"step_lag"`

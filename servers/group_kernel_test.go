@@ -472,8 +472,8 @@ func TestTakenAddresses(t *testing.T) {
 	}
 }
 
-// A worker that gets no connection sleeps, and Go's monitor thread in it as well, which would wake up
-// 100 times a second. An answer does not keep either awake for good.
+// A worker that gets no connection sleeps, and Go's monitor thread in it as well, which would wake
+// up 100 times a second. An answer does not keep either awake for good.
 func TestKernelIdleWorkersSleep(t *testing.T) {
 	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptEpoll, Workers: 2})
 	g := r.generation()
@@ -486,7 +486,8 @@ func TestKernelIdleWorkersSleep(t *testing.T) {
 	}
 }
 
-// timeslices is how often the threads of the workers were put on a CPU (/proc/PID/task/TID/schedstat).
+// timeslices is how often the threads of the workers were put on a CPU
+// (/proc/PID/task/TID/schedstat).
 func timeslices(t *testing.T, workers []*Worker) (n int) {
 	t.Helper()
 	for _, w := range workers {

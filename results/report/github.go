@@ -236,8 +236,8 @@ func isGood(s *results.Scenario) bool {
 		!slices.ContainsFunc(s.Gates, func(g results.GateResult) bool { return g.Outcome != results.GatePass })
 }
 
-// tooFew says which variants have fewer valid trials than the scenario needs, and why. Of a scenario
-// that was stopped it says nothing: none of its trials was valid.
+// tooFew says which variants have fewer valid trials than the scenario needs, and why. Of a
+// scenario that was stopped it says nothing: none of its trials was valid.
 func tooFew(s *results.Scenario) (lines []string) {
 	if s.Stopped != "" {
 		return nil

@@ -114,7 +114,8 @@ func environment(run *results.Run) []string {
 // idleCPUs is the probe of 'doctor' that says what other programs used of the CPUs.
 const idleCPUs = "idle_cpus"
 
-// states are the probes that describe the machine rather than what it can do: cpuFacts says the same.
+// states are the probes that describe the machine rather than what it can do: cpuFacts says the
+// same.
 var states = []string{idleCPUs, "cores", "cpu_governor", "whole_cpus"}
 
 // cpuFacts says how the CPUs belong together, and what else bears on how fast they are.

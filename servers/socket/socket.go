@@ -89,10 +89,10 @@ func EpollCtl(epoll, op, fd int, events uint32, name int32) error {
 	return errorOf(unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(&e)), 0, 0))
 }
 
-// EpollWait is epoll_pwait2(2), since Linux 5.11. It waits for the timeout, to the nanosecond, or for
-// ever if that is negative. Go's scheduler does not know that it waits, so only a process that has
-// nothing else to run may call it: its P waits, too, and its monitor thread (sysmon) wakes up every
-// 10 ms to look at it.
+// EpollWait is epoll_pwait2(2), since Linux 5.11. It waits for the timeout, to the nanosecond, or
+// for ever if that is negative. Go's scheduler does not know that it waits, so only a process that
+// has nothing else to run may call it: its P waits, too, and its monitor thread (sysmon) wakes up
+// every 10 ms to look at it.
 func EpollWait(epoll int, events []unix.EpollEvent, timeout time.Duration) (int, error) {
 	var ts unix.Timespec
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])),
@@ -103,8 +103,8 @@ func EpollWait(epoll int, events []unix.EpollEvent, timeout time.Duration) (int,
 	return int(n), nil
 }
 
-// EpollSleep is EpollWait for a wait that is long: Go's scheduler knows of it, so its monitor thread
-// sleeps as well. To begin and to end it costs some more.
+// EpollSleep is EpollWait for a wait that is long: Go's scheduler knows of it, so its monitor
+// thread sleeps as well. To begin and to end it costs some more.
 func EpollSleep(epoll int, events []unix.EpollEvent, timeout time.Duration) (int, error) {
 	var ts unix.Timespec
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])),

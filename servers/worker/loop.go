@@ -128,14 +128,15 @@ func (l *loop) run() error {
 	return nil
 }
 
-// longWait is how long a wait must be before Go's scheduler should know of it. While it does not, its
-// monitor thread (sysmon) wakes up every 10 ms and uses some 15 µs of CPU time; to end a wait that it
-// knows of takes some 200 µs, because that thread and one that looks for work wake up as well.
+// longWait is how long a wait must be before Go's scheduler should know of it. While it does not,
+// its monitor thread (sysmon) wakes up every 10 ms and uses some 15 µs of CPU time; to end a wait
+// that it knows of takes some 200 µs, because that thread and one that looks for work wake up as
+// well.
 const longWait = 100 * time.Millisecond
 
-// wait waits for events for the timeout, or for ever if that is negative. After a long wait it expects
-// another: so a worker that hardly gets a connection sleeps, and 1,000 of them do not use more than a
-// CPU for nothing.
+// wait waits for events for the timeout, or for ever if that is negative. After a long wait it
+// expects another: so a worker that hardly gets a connection sleeps, and 1,000 of them do not use
+// more than a CPU for nothing.
 func (l *loop) wait(events []unix.EpollEvent, timeout time.Duration) (n int, err error) {
 	if !l.idle {
 		if timeout >= 0 && timeout <= longWait {

@@ -151,8 +151,8 @@ func probes() []probe {
 
 // Examine finds out, by doing, what this kernel, this machine and this user can do. There is one
 // result for each probe, in a fixed order, and one with status Unknown for each name in
-// Options.Only that is no probe. It takes about 1.5 seconds, never much longer than Options.Timeout,
-// and returns early (with Unknown for the rest) when ctx ends.
+// Options.Only that is no probe. It takes about 1.5 seconds, never much longer than
+// Options.Timeout, and returns early (with Unknown for the rest) when ctx ends.
 //
 // Network, firewall and sysctls are tried in private network namespaces only, and nothing is left
 // behind. One thing can outlive the call: the kernel may load a module of its own to do what it was

@@ -730,8 +730,8 @@ func TestKernelLossTraceServers(t *testing.T) {
 	}
 }
 
-// withPage calls f in a network of its own, with an address at which nobody listens and a trace whose
-// ring is a page. f closes the trace.
+// withPage calls f in a private network, with an address that has no listener and a trace whose
+// ring is one page. f closes the trace.
 func withPage(t *testing.T, f func(r *rig, at netip.AddrPort, trace *LossTrace) error) {
 	t.Helper()
 	needLossTrace(t)

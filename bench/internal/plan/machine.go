@@ -31,11 +31,11 @@ type Placement struct {
 
 // Place chooses the CPUs of load, harness and servers, or takes those that are wanted.
 //
-// It plans by whole cores, so that no two of the three share one: load and harness get one thread of
-// each of their cores, whose siblings stay idle, and servers get all threads of theirs, as in
+// It plans by whole cores, so that no two of the three share one: load and harness get one thread
+// of each of their cores, whose siblings stay idle, and servers get all threads of theirs, as in
 // production. The cores are of one kind, the fastest with at least three, and of one memory node if
-// that has three. A CPU quota leaves as many cores as it has whole CPUs, one thread of each, but two
-// at least: it limits time, and load and servers use no more of that on two CPUs than on one. A
+// that has three. A CPU quota leaves as many cores as it has whole CPUs, one thread of each, but
+// two at least: it limits time, and load and servers use no more of that on two CPUs than on one. A
 // quarter of the cores are the load's, one is the harness's, and the others are the servers'. With
 // two cores the harness has the idle thread of the load's core, or shares its CPU: the load shows a
 // disturbance as schedule lag.
@@ -157,8 +157,8 @@ func (p *Placement) ofOneNode(cores []core) []core {
 	return largest
 }
 
-// withinQuota returns cores that together have no more threads than the quota has CPUs, but two
-// cores at least. A quota of 0 is none.
+// withinQuota returns as many cores as the quota has whole CPUs, at least two, with one thread
+// each; all of them with all threads if the quota is that large, or 0 for no quota.
 func (p *Placement) withinQuota(cores []core, quota float64) []core {
 	threads := 0
 	for _, c := range cores {

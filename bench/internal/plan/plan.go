@@ -43,7 +43,8 @@ type Scenario struct {
 	further []Trial // beyond Trials, up to the last look
 }
 
-// Validity returns the limits of the scenario's trials. It returns false where the matrix varies them.
+// Validity returns the limits of the scenario's trials. It returns false where the matrix varies
+// them.
 func (s *Scenario) Validity() (limits scenarios.Validity, same bool) {
 	for i, v := range s.Variants {
 		if i > 0 && v.Validity != limits {

@@ -12,9 +12,9 @@ import (
 
 const (
 	// queueInterval is the time between two samples of the accept queues: 25 a second, unless
-	// sampling takes more than 1/queueShare of the time. A sample takes 16 µs, and to wake up for it
-	// takes this process 46 µs more: at 200 a second that was 1.4 % of a CPU, more than the harness
-	// may use beside idle servers.
+	// sampling takes more than 1/queueShare of the time. A sample takes 16 µs, and to wake up for
+	// it takes this process 46 µs more: at 200 a second that was 1.4 % of a CPU, more than the
+	// harness may use beside idle servers.
 	queueInterval = 40 * time.Millisecond
 	queueShare    = 50
 )

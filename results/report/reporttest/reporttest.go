@@ -169,8 +169,8 @@ func InterruptedRun() *results.Run {
 	return run
 }
 
-// StoppedRun is of a busy machine with a CPU quota: its first scenario was stopped, because none of its
-// trials was valid.
+// StoppedRun is of a busy machine with a CPU quota: its first scenario was stopped, because none of
+// its trials was valid.
 func StoppedRun() *results.Run {
 	run := FinishedRun()
 	run.Environment.Machine = &results.Machine{
