@@ -143,7 +143,9 @@ type Kube struct {
 	MinAvailable int `yaml:"min_available,omitempty"`
 	// PreStop is how long a deleted pod goes on before it is told to stop, 0 to 1 min: a preStop hook that sleeps.
 	PreStop time.Duration `yaml:"pre_stop,omitempty"`
-	// Grace is how long after its deletion a pod is killed that has not ended, 0 to 1 min. 0: 5 s after PreStop.
+	// Grace is how long after its deletion a pod is killed that has not ended, 0 to 1 min, but not
+	// sooner than 2 s after it was told to end. 0: 30 s, as in Kubernetes, or 5 s after PreStop
+	// where that is later. See server.grace, too.
 	Grace time.Duration `yaml:"grace,omitempty"`
 	// NodeLag is how long after a node has fallen silent its pods are unready, 0 to 1 min (Kubernetes' default is 50 s, 40 s before 1.32:
 	// node-monitor-grace-period).
@@ -174,11 +176,15 @@ type Server struct {
 	// s: a program that loads its data first. It counts from the start of the process or, where
 	// that was parked, from the step. Default 0.
 	Startup time.Duration `yaml:"startup,omitempty"`
+	// Grace is how long a worker that is told to stop may take to finish what it has, 1 ms to 10
+	// min. Then it closes what is left; one that is too busy for that is killed a second later. It
+	// is over when the trial is. Default 30 s, as servers and Kubernetes have it.
+	Grace time.Duration `yaml:"grace"`
 	// Cold is how much longer a request takes at a worker that a cold-start has just added, 0 to 1 min, of the kind of
 	// time that work uses. It falls evenly to nothing within the step's for. Default 0.
 	Cold time.Duration `yaml:"cold,omitempty"`
 	// Backlog is the listen(2) backlog of each socket, 1 to 65535. Default 4096, the kernel's
-	// default for net.core.somaxconn since 5.4.
+	// default for net.core.somaxconn since 5.4; sysctl.somaxconn bounds it.
 	Backlog int `yaml:"backlog"`
 	// Fault is a defect built in on purpose, to see whether it is reported at its size.
 	Fault Fault `yaml:"fault,omitempty"`

@@ -81,6 +81,7 @@ func ownSettings() []strictyaml.Setting {
 		{Path: "server.work.slow", Max: minute, Default: "0s", Example: "10ms"},
 		{Path: "server.work.slow_share", Max: 1, Default: "0"},
 		{Path: "server.startup", Max: 10_000 * ms, Default: "0s", Example: "300ms"},
+		{Path: "server.grace", Min: ms, Max: 10 * minute, Default: "30s", Example: "30s"},
 		{Path: "server.cold", Max: minute, Default: "0s", Example: "5ms"},
 		{Path: "server.backlog", Min: 1, Max: 65535, Default: "4096"},
 		{Path: "server.fault.resets", Max: 100_000, Default: "0"},

@@ -52,7 +52,8 @@ type Config struct {
 	// Pin, where it is not empty, gives worker i of its generation the CPU Pin[i % len(Pin)] alone.
 	Pin   []int
 	Fault Fault
-	// Grace bounds how long a stopped worker may take to finish what it accepted. Default 1 s.
+	// Grace is how long a worker that was told to stop may take to finish what it accepted; then it
+	// closes what is left. One that has not ended a second later is killed. Default 1 s.
 	Grace time.Duration
 }
 

@@ -25,6 +25,9 @@ func (w *Worker) Process() *child.Process { return w.process }
 // Closed is closed when the worker's listener is.
 func (w *Worker) Closed() <-chan struct{} { return w.closed }
 
+// Unread returns how many records of a worker's journal have not been read yet.
+func (g *Group) Unread(w *Worker) int { return int(w.journal.Unread()) }
+
 // ExpectStop has the worker counted as told to stop, by a command that the test sends itself.
 func (w *Worker) ExpectStop(mode vocabulary.StopMode) {
 	w.mu.Lock()

@@ -46,6 +46,8 @@ type Worker struct {
 	mu      sync.Mutex
 	closing Closing
 	stopped bool
+	asked   vocabulary.StopMode // by the stop command; "": there was none
+	overdue *time.Timer         // kills it when it takes too long to stop; nil until it is told to
 	missed  uint64
 	cpu     time.Duration // as the worker said at its end
 	err     error
@@ -127,6 +129,7 @@ func (w *Worker) listen() {
 		case EventClosed:
 			w.mu.Lock()
 			w.closing.From, w.closing.To = e.From, e.At
+			w.closing.Mode = cmp.Or(w.asked, w.closing.Mode) // it may have been killed since
 			w.mu.Unlock()
 			isClosed = true
 			close(w.closed)
@@ -150,6 +153,9 @@ func (w *Worker) listen() {
 	w.group.readEnded(w)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.overdue != nil {
+		w.overdue.Stop()
+	}
 	if !w.stopped && w.err == nil {
 		w.err = cmp.Or(w.process.Err(), w.process.Explain(errors.New("exited without being told to")))
 	}
@@ -198,16 +204,48 @@ func (w *Worker) awaitReady(ctx context.Context) error {
 	}
 }
 
-// stop tells the worker to end, without waiting.
-func (w *Worker) stop(mode vocabulary.StopMode) error {
-	w.mu.Lock()
-	w.stopped = true
-	w.closing = Closing{Mode: mode, From: w.clock.Now()}
-	w.mu.Unlock()
+// awaitClosed returns when the worker's listener is closed, or with an error when the context has
+// ended before.
+func (w *Worker) awaitClosed(ctx context.Context) error {
+	select {
+	case <-w.closed:
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-w.closed: // at the same time
+		return nil
+	default:
+		return fmt.Errorf("worker %d has not closed its listener: %w", w.ID, context.Cause(ctx))
+	}
+}
+
+// stop tells the worker to end within a grace, without waiting. A little later it is killed, as
+// supervisors do.
+func (w *Worker) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	if mode == vocabulary.StopKill {
 		return w.kill()
 	}
-	return w.tell(Command{Stop: mode})
+	w.mu.Lock()
+	w.stopped, w.asked = true, mode
+	w.closing = Closing{Mode: mode, From: w.clock.Now()}
+	w.overdue = time.AfterFunc(grace+graceSlack, func() {
+		if err := w.kill(); err != nil {
+			w.fail(err)
+		}
+	})
+	w.mu.Unlock()
+	return w.tell(Command{Stop: mode, Grace: grace})
+}
+
+// hurry leaves a worker that was told to stop no more than that time.
+func (w *Worker) hurry(grace time.Duration) {
+	w.mu.Lock()
+	if w.overdue != nil {
+		w.overdue.Reset(grace + graceSlack)
+	}
+	w.mu.Unlock()
+	_ = w.tell(Command{Grace: grace}) // it may just have ended
 }
 
 // tell sends the worker a command.
@@ -251,8 +289,8 @@ func (w *Worker) awaitGone() error {
 // kill ends the process, without waiting.
 func (w *Worker) kill() error {
 	w.mu.Lock()
-	if !w.stopped {
-		w.stopped, w.closing = true, Closing{Mode: vocabulary.StopKill, From: w.clock.Now()}
+	if w.stopped = true; w.closing.To == 0 { // else its listener had been closed before
+		w.closing = Closing{Mode: vocabulary.StopKill, From: w.clock.Now()}
 	}
 	w.mu.Unlock()
 	if err := w.process.Kill(); err != nil {

@@ -51,9 +51,12 @@ type WorkerConfig struct {
 	Channels    int  // of an acceptor, to how many workers; 0: it is none
 }
 
-// Command is every later line on the control pipe: one of its fields.
+// Command is every later line on the control pipe: one of its fields, or Stop and Grace.
 type Command struct {
 	Stop vocabulary.StopMode `json:"stop,omitempty"`
+	// Grace, with Stop, is how long the worker may take to finish what it has; 0: Config.Grace. On
+	// its own it is for a worker that was told to stop before: it has no more time than that.
+	Grace time.Duration `json:"grace_ns,omitempty"`
 	// BusyLoop makes a worker's loop compute for that long and do nothing else.
 	BusyLoop time.Duration `json:"busy_loop_ns,omitempty"`
 	// Upgrade, with Tableflip, makes a worker start its successor, which is to report at that

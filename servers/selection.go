@@ -108,9 +108,12 @@ func (g *Group) removeFromList(w *Worker) error {
 	return g.selector.Remove(w.slot)
 }
 
+// handshakeLimit bounds how long StopBPFDrain waits for handshakes: a client that never answers
+// must not hold up the rest.
+const handshakeLimit = 500 * time.Millisecond
+
 // unlist keeps the selector from choosing workers and, for StopBPFDrain, returns when no handshake
-// is under way at their listeners any more, or when half of Config.Grace has passed: a client that
-// never answers must not hold up the rest.
+// is under way at their listeners any more, or after handshakeLimit.
 func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) error {
 	listeners := map[uint64]bool{}
 	for _, w := range workers {
@@ -132,7 +135,7 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.S
 	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
 		return fmt.Errorf("membarrier: %w", errno)
 	}
-	for until := g.env.Clock.Now().Add(g.cfg.Grace / 2); ; {
+	for until := g.env.Clock.Now().Add(handshakeLimit); ; {
 		open, err := g.env.HalfOpen()
 		if err != nil {
 			return fmt.Errorf("bpf-drain: %w", err)

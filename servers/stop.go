@@ -9,52 +9,70 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
 )
+
+// graceSlack is how long after its grace a worker that was told to stop is killed. It ends by
+// itself when the grace is over, unless it is too busy to notice.
+const graceSlack = time.Second
 
 // Stop stops workers and returns when their listeners are closed; they may still be finishing what
 // they accepted. The trigger is the instant just before the first signal.
 //
-// A worker that does not close its listener within Config.Grace is an error; it is left running
-// for Close to end.
+// A worker that has not ended within Config.Grace, and graceSlack, is killed. So Stop ends, unless
+// ctx ends before: that is an error, and the workers go on.
 func (g *Group) Stop(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) (trigger, closed clock.Instant, err error) {
 	trigger = g.env.Clock.Now()
 	// What the acceptor has accepted, the workers get before they are stopped. Of one that is
 	// killed it is told nothing.
 	if a := g.acceptor; a != nil && mode != vocabulary.StopKill && !a.wasStopped() {
-		_, err = g.stop(ctx, []*Worker{a}, vocabulary.StopDrain)
+		_, err = g.stop(ctx, []*Worker{a}, vocabulary.StopDrain, g.cfg.Grace)
 	}
 	if mode.Row().Unlists {
 		err = errors.Join(err, g.unlist(ctx, workers, mode))
 	}
-	closed, stopErr := g.stop(ctx, workers, mode)
+	closed, stopErr := g.stop(ctx, workers, mode, g.cfg.Grace)
 	return trigger, closed, errors.Join(err, stopErr)
 }
 
 // stop is Stop without regard to an acceptor.
-func (g *Group) stop(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) (closed clock.Instant, err error) {
+func (g *Group) stop(ctx context.Context, workers []*Worker, mode vocabulary.StopMode,
+	grace time.Duration) (closed clock.Instant, err error) {
 	var errs []error
 	for _, w := range workers {
-		errs = append(errs, w.stop(mode))
+		errs = append(errs, w.stop(mode, grace))
 	}
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.Grace)
-	defer cancel()
 	for _, w := range workers {
-		select {
-		case <-w.closed:
-			closed = max(closed, w.Closing().To)
-			errs = append(errs, g.removeFromList(w))
-		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("worker %d did not close its listener within %v: it is overloaded or stuck", w.ID, g.cfg.Grace))
+		if err := w.awaitClosed(ctx); err != nil {
+			return 0, errors.Join(append(errs, err)...)
 		}
+		closed = max(closed, w.Closing().To)
+		errs = append(errs, g.removeFromList(w))
 	}
 	return closed, errors.Join(errs...)
 }
 
-// Finish waits until every worker that was told to stop has exited, within Config.Grace and a
-// little more.
+// End ends every worker when nobody wants anything of them any more. They take what is queued, and
+// have that time to finish, also those that were told to stop before.
+func (g *Group) End(ctx context.Context, grace time.Duration) (err error) {
+	if a := g.acceptor; a != nil && !a.wasStopped() {
+		_, err = g.stop(ctx, []*Worker{a}, vocabulary.StopDrain, grace)
+	}
+	for _, w := range g.Workers() {
+		switch {
+		case w.Serves():
+			err = errors.Join(err, w.stop(vocabulary.StopDrain, grace))
+		case w.wasStopped() && !w.hasExited():
+			w.hurry(grace)
+		}
+	}
+	return errors.Join(err, g.Finish(ctx))
+}
+
+// Finish waits until every worker that was told to stop has exited, which Stop sees to.
 func (g *Group) Finish(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.Grace+time.Second)
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Grace+graceSlack+child.GoneLimit)
 	defer cancel()
 	for _, w := range g.Workers() {
 		if !w.wasStopped() {

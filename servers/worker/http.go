@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -173,8 +174,8 @@ func (h *httpServer) run() error {
 			commands <- c
 		}
 	}()
-	closed := false
-	var grace, quiet <-chan time.Time
+	closed, grace := false, h.cfg.Grace
+	var over, quiet <-chan time.Time
 	for !closed || h.count() > 0 {
 		select {
 		case err := <-control:
@@ -192,9 +193,13 @@ func (h *httpServer) run() error {
 					}
 				}()
 				continue
+			case h.closing() != vocabulary.ClosesNever: // it is to hurry
+				over = time.After(c.Grace)
+				continue
 			}
-			grace = time.After(h.cfg.Grace)
-			if err := h.stop(c.Stop); err != nil {
+			grace = cmp.Or(c.Grace, grace)
+			over = time.After(grace)
+			if err := h.stop(c.Stop, grace); err != nil {
 				return err
 			}
 		case err := <-served:
@@ -203,12 +208,12 @@ func (h *httpServer) run() error {
 			}
 			closed = true
 			if h.closing() != vocabulary.ClosesShutdown { // which dismisses by itself, at once
-				quiet = time.After(farewell(h.cfg.Grace))
+				quiet = time.After(farewell(grace))
 			}
 		case <-quiet:
 			h.dismiss()
 		case <-h.changed:
-		case <-grace:
+		case <-over:
 			return h.abandon()
 		}
 	}
@@ -228,8 +233,9 @@ func (h *httpServer) count() int {
 	return len(h.open)
 }
 
-// stop begins the end of the worker. It goes on when Serve returns.
-func (h *httpServer) stop(mode vocabulary.StopMode) error {
+// stop begins the end of the worker, which is to be over within a grace. It goes on when Serve
+// returns.
+func (h *httpServer) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	closes := mode.Row().Closes
 	h.mu.Lock()
 	h.closes = closes
@@ -241,7 +247,7 @@ func (h *httpServer) stop(mode vocabulary.StopMode) error {
 		return h.accepts.SetDeadline(time.Unix(1, 0)) // long past: see Accept
 	case vocabulary.ClosesShutdown:
 		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Grace)
+			ctx, cancel := context.WithTimeout(context.Background(), grace)
 			defer cancel()
 			_ = h.server.Shutdown(ctx) // run sees to what is left then
 		}()

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -211,16 +212,21 @@ func (l *loop) commands() error {
 }
 
 func (l *loop) obey(c servers.Command) error {
-	if c.BusyLoop > 0 {
+	switch {
+	case c.BusyLoop > 0:
 		for until := l.clock.Now().Add(c.BusyLoop); l.clock.Now() < until; {
 		}
 		return nil
+	case l.stopping: // it is to hurry
+		l.deadline = min(l.deadline, l.clock.Now().Add(c.Grace))
+		return nil
 	}
-	return l.stop(c.Stop)
+	return l.stop(c.Stop, cmp.Or(c.Grace, l.cfg.Grace))
 }
 
-// stop begins the end of the worker.
-func (l *loop) stop(mode vocabulary.StopMode) error {
+// stop begins the end of the worker, which is to be over within a grace.
+func (l *loop) stop(mode vocabulary.StopMode, grace time.Duration) error {
+	deadline := l.clock.Now().Add(grace)
 	switch mode.Row().Closes {
 	case vocabulary.ClosesAtOnce:
 	case vocabulary.ClosesEmpty:
@@ -229,7 +235,7 @@ func (l *loop) stop(mode vocabulary.StopMode) error {
 				return fmt.Errorf("worker %d: listener: %w", l.cfg.ID, err)
 			}
 		}
-		for accepted := true; accepted; {
+		for accepted := true; accepted && l.clock.Now() < deadline; {
 			var err error
 			if accepted, err = l.accept(); err != nil {
 				return err
@@ -238,8 +244,8 @@ func (l *loop) stop(mode vocabulary.StopMode) error {
 	default:
 		return fmt.Errorf("worker %d: unknown stop mode %q", l.cfg.ID, mode)
 	}
-	now := l.clock.Now()
-	l.stopping, l.deadline, l.farewell = true, now.Add(l.cfg.Grace), now.Add(farewell(l.cfg.Grace))
+	l.stopping, l.deadline = true, deadline
+	l.farewell = l.clock.Now().Add(farewell(grace))
 	if l.shared() && l.cfg.Accept != vocabulary.AcceptBlocking {
 		// The open file lives on in other processes, so closing this descriptor does not take it
 		// out of the epoll set (epoll(7), questions and answers).

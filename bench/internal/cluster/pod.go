@@ -33,6 +33,8 @@ type pod struct {
 	silenced clock.Instant // its node fell silent; 0: it did not. The cluster's mu guards it
 	removed  bool          // its network is gone, or was never its own. The cluster's counting guards it
 
+	terminating sync.WaitGroup // what waits until workers that were told to end have closed
+
 	mu      sync.Mutex
 	once    sync.Once     // of stopped
 	stopped chan struct{} // its listener is closed
@@ -136,13 +138,14 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 		Container: kube.Container{
 			Start:     func(ctx context.Context) (<-chan struct{}, error) { c.awaitStarted(ctx, p); return p.exited, nil },
 			Probe:     c.probeOf(p),
-			Terminate: func() error { return c.terminate(p, c.Stop) },
-			Kill:      func() error { return c.terminate(p, vocabulary.StopKill) },
+			Terminate: func() error { c.terminate(p); return nil },
+			Kill:      func() error { return c.stop(p, vocabulary.StopKill) },
 		},
 	})
 	go func() {
 		defer close(p.ended)
 		err := p.kubelet.Wait()
+		p.terminating.Wait()
 		// At the end of the trial the lab sees to the networks.
 		if c.clock.SleepUntil(c.ctx, c.clock.Now().Add(c.plan.Teardown)) == nil {
 			err = errors.Join(err, c.remove(p))
@@ -165,8 +168,19 @@ func (p *pod) watch() {
 	}()
 }
 
-// terminate stops a pod's workers, and returns when they have been told.
-func (c *Cluster) terminate(p *pod, way vocabulary.StopMode) error {
+// terminate tells a pod's workers to end. It does not wait for them: the kubelet's grace counts
+// from here.
+func (c *Cluster) terminate(p *pod) {
+	p.terminating.Go(func() {
+		err := c.stop(p, c.Stop)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.err = errors.Join(p.err, err)
+	})
+}
+
+// stop stops a pod's workers, and returns when their listeners are closed.
+func (c *Cluster) stop(p *pod, way vocabulary.StopMode) error {
 	_, closed, err := c.group.Stop(c.ctx, p.workers, way)
 	p.once.Do(func() {
 		p.mu.Lock()

@@ -17,7 +17,8 @@ type Container struct {
 	Start func(context.Context) (exited <-chan struct{}, err error)
 	// Probe asks whether the pod is ready: nil means yes. It must end with its context. nil: ready as soon as started.
 	Probe func(context.Context) error
-	// Terminate sends SIGTERM, Kill SIGKILL. They must not fail because the processes have just ended.
+	// Terminate sends SIGTERM, Kill SIGKILL. They must not fail because the processes have just
+	// ended, and Terminate must not wait for that: the grace counts from when it returns.
 	Terminate, Kill func() error
 }
 

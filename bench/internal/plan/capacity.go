@@ -46,7 +46,7 @@ func (v *Variant) ServersKey() string {
 	s.Sockets, s.Accept, s.Selector, s.Canary, s.Stop, s.Stall, s.Trace, s.QueueDepth = "", "", "", 0, "", "", "", ""
 	s.Timeline, s.Validity = nil, scenarios.Validity{}
 	s.HAProxy, s.Server.Fault = scenarios.HAProxy{}, scenarios.Fault{}
-	s.Server.Start, s.Server.Cold = "", 0
+	s.Server.Start, s.Server.Cold, s.Server.Grace = "", 0, 0
 	s.Load = scenarios.OpenLoad{Connections: s.Load.Connections, Body: s.Load.Body}
 	text, err := json.Marshal(s)
 	if err != nil {

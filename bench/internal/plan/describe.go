@@ -67,6 +67,9 @@ func (p *Scenario) describe(b *strings.Builder) {
 			if v.Start != "" {
 				workers = ", workers start " + string(v.Start)
 			}
+			if v.Stop != "" {
+				workers += fmt.Sprintf(", grace %v", v.Servers.Grace)
+			}
 			fmt.Fprintf(b, "     %s%s: %s\n", unit.Plural(len(v.Steps), "step"), workers, describeSteps(v.Steps))
 		}
 		for _, s := range v.Sysctls {

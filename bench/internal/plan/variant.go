@@ -150,6 +150,7 @@ func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 		ListedOnly:  stop.Unlists,
 		BPFMigrates: s.Stop == vocabulary.StopBPFMigrate,
 		Work:        work(s.Server.Work), Startup: s.Server.Startup, Cold: s.Server.Cold,
+		Grace: s.Server.Grace,
 		Fault: servers.Fault{
 			ResetFrom: faultFrom, ResetCount: uint64(fault.Resets), ResetEvery: uint64(fault.ResetEvery),
 		},

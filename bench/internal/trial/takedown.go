@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"time"
 
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/ledger"
@@ -53,12 +54,13 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 	return s.facts(), nil
 }
 
-// endWorkers ends the last generation, and waits until every worker and its journal have ended.
+// endGrace is how long workers have to finish when the load has ended. No client waits for what
+// they still do then.
+const endGrace = time.Second
+
+// endWorkers ends all workers, and waits until they and their journals have ended.
 func (s *stage) endWorkers(ctx context.Context) error {
-	if _, _, err := s.group.Stop(ctx, s.line.current.Workers, vocabulary.StopDrain); err != nil {
-		s.problem("at the end: %v", err)
-	}
-	if err := s.group.Finish(ctx); err != nil {
+	if err := s.group.End(ctx, min(endGrace, s.servers.Grace)); err != nil {
 		s.problem("at the end: %v", err)
 	}
 	for _, w := range s.group.Workers() {

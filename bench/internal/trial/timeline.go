@@ -410,6 +410,14 @@ func (t *timeline) stop(ctx context.Context, s *step, workers []*servers.Worker,
 		return 0, 0, errTooLate
 	}
 	t.readQueues(s, workers)
+	// A worker that is busy closes its listener when it comes to it. That is waited for until the
+	// last attempt is over: then nobody is served any more.
+	left := t.end.Add(t.variant.Timeout).Sub(t.clock.Now())
+	if t.cluster != nil {
+		left += t.variant.Cluster.PreStop
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, left, errTooLate)
+	defer cancel()
 	if t.cluster != nil && way != vocabulary.StopKill {
 		return t.cluster.Delete(ctx, workers)
 	}

@@ -1,0 +1,74 @@
+package main
+
+import "testing"
+
+// Requests of 400 ms, a hundred a second: at a stop forty are under way. They are finished where
+// workers have time for it; with 100 ms, thirty are cut off. A loop that is busy when it is told to
+// stop does not fail the trial.
+func TestKernelLongRequests(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: long-requests
+about: Requests that are under way when their worker is replaced.
+sockets: shared
+stop: inherit
+load: {rate: 100/s, duration: 900ms, timeout: 900ms}
+timeline: [{at: 600ms, do: replace}]
+matrix:
+  - {server.work.sleep: [400ms], server.kind: [http], server.grace: [100ms, 30s]}
+  - {server.work.sleep: [400ms], server.kind: [loop], server.grace: [100ms]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		tr, cut := lastTrial(v), v.Labels["server.grace"] == "100ms"
+		closed := tr.LostByCause["closed_by_worker"]
+		t.Logf("%v: %v", v.Labels, tr.LostByCause)
+		if !tr.Valid {
+			t.Errorf("%v: invalid: %v", v.Labels, tr.InvalidReasons)
+		}
+		if s := tr.Steps[0]; s.ClosedNS == nil || *s.ClosedNS < *s.StopNS {
+			t.Errorf("%v: stopped at %v, closed at %v", v.Labels, s.StopNS, s.ClosedNS)
+		}
+		if v.Labels["server.kind"] == "loop" {
+			continue // which is far from keeping up
+		}
+		lostOnlyBy(t, v.Labels["server.grace"], tr, "closed_by_worker")
+		// More or fewer only if the worker goes on late.
+		if cut && (closed < 22 || closed > 38) || !cut && closed != 0 {
+			t.Errorf("%v: %d cut off", v.Labels, closed)
+		}
+	}
+}
+
+// A pod has its grace from its deletion on, two seconds at least after SIGTERM. Then it is killed,
+// whatever its worker would like.
+func TestKernelPodGrace(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: pod-grace
+about: Requests of 2.4 s, and a pod that is deleted.
+network: cluster
+stop: shutdown
+server: {kind: http, work: {sleep: 2400ms}}
+load: {rate: 50/s, duration: 700ms, timeout: 4s}
+timeline: [{at: 300ms, do: delete-pod}]
+path: pod
+kube: {grace: 1s}
+trials: 1
+`+lenient)
+	v := run.Scenarios[0].Variants[0]
+	if skips(t, v) {
+		return
+	}
+	tr := lastTrial(v)
+	lostOnlyBy(t, "pod-grace", tr, "worker_crash", "stale_endpoint", "reset_at_close", "closed_by_worker")
+	// Fifteen were sent before it was deleted, none of which takes less than 2 s from then on.
+	if killed := tr.LostByCause["worker_crash"]; killed < 12 || killed > 16 {
+		t.Errorf("%d lost to the kill: %v", killed, tr.LostByCause)
+	}
+	if pods := tr.Steps[0].Pods; len(pods) != 1 || pods[0].ClosedNS == nil || *pods[0].ClosedNS > 1e9 {
+		t.Errorf("its listener was to be closed at once: %+v", pods)
+	}
+}
