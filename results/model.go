@@ -409,9 +409,12 @@ type Retries struct {
 	Tries      int64 `json:"tries"`       // of all attempts, the first included
 	TriedAgain int64 `json:"tried_again"` // attempts with more than one try
 	Masked     int64 `json:"masked"`      // of those, served all the same
-	// Repeated is how many attempts' requests a server has read more than once: work done twice,
-	// and harm if it must not be.
+	// Repeated is how many attempts' requests a server has read more than once.
 	Repeated int64 `json:"repeated"`
+	// RepeatedUnhandled is how many of those a handler was given at most once: the other readings
+	// came to nothing, as those after http.Server.Shutdown do. The rest may have been acted upon
+	// twice, and that is harm if it must not be. Older runs do not tell.
+	RepeatedUnhandled int64 `json:"repeated_unhandled,omitempty"`
 	// Failed are the tries that another one followed, by what they met.
 	Failed map[string]int64 `json:"failed,omitempty"`
 	// Attempts that were lost although the policy names what their last try met, by what stood

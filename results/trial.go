@@ -130,6 +130,9 @@ func (s *Step) Restarts() bool {
 	return s.Do.Kind().Restarts
 }
 
+// HandledTwice returns how many attempts a handler was given more than once.
+func (r *Retries) HandledTwice() int64 { return r.Repeated - r.RepeatedUnhandled }
+
 // Start returns how the trial's steps started workers, as server.start names it; "": they started
 // none. In older runs they started cold.
 func (t *Trial) Start() vocabulary.Start {

@@ -58,6 +58,8 @@ func Counts() []Count {
 			Of: retries(func(r *results.Retries) int64 { return r.Masked })},
 		Count{Name: "repeated", Doc: "attempts that a server read more than once",
 			Of: retries(func(r *results.Retries) int64 { return r.Repeated })},
+		Count{Name: "handled_twice", Doc: "attempts that a handler was given more than once",
+			Of: retries((*results.Retries).HandledTwice)},
 	)
 }
 

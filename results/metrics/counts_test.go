@@ -21,7 +21,7 @@ func TestTotal(t *testing.T) {
 	for name, want := range map[string]int64{
 		"attempts": 30, "lost": 7, "residual": 5, "lost_sent_after_close": 1,
 		"lost_by_cause.timeout": 3, "lost_by_cause.unknown": 0, "lost_by_phase.wait": 3,
-		"masked": -1, "repeated": -1,
+		"masked": -1, "repeated": -1, "handled_twice": -1,
 	} {
 		c, ok := FindCount(name)
 		if !ok {

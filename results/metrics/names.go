@@ -50,6 +50,7 @@ const (
 	Tries                = "tries_per_attempt"
 	Masked               = "masked_per_attempt"
 	Repeated             = "repeated_per_attempt"
+	HandledTwice         = "handled_twice_per_attempt"
 	MaskedP50            = "masked_p50_ns"
 	MaskedP99            = "masked_p99_ns"
 	Jain                 = "jain"

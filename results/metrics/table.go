@@ -382,6 +382,13 @@ var registry = []Metric{
 		Pool:  retried(func(r *results.Retries) int64 { return r.Repeated }),
 	},
 	{
+		Name: HandledTwice,
+		Doc:  "attempts that a handler was given more than once, of all attempts",
+		Unit: unit.PerAttempt, Most: 1, Better: Lower, Scale: difference, Threshold: 1e-4,
+		Bench: "handled-twice/attempt",
+		Pool:  retried((*results.Retries).HandledTwice),
+	},
+	{
 		Name: MaskedP50,
 		Doc:  "median response time of the masked attempts",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,

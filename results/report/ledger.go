@@ -72,7 +72,10 @@ func triesLine(trials []*results.Trial) string {
 			continue
 		}
 		known = true
-		sum.Tries, sum.TriedAgain, sum.Masked, sum.Repeated = sum.Tries+r.Tries, sum.TriedAgain+r.TriedAgain, sum.Masked+r.Masked, sum.Repeated+r.Repeated
+		sum.Tries, sum.TriedAgain = sum.Tries+r.Tries, sum.TriedAgain+r.TriedAgain
+		sum.Masked += r.Masked
+		sum.Repeated += r.Repeated
+		sum.RepeatedUnhandled += r.RepeatedUnhandled
 		sum.Exhausted, sum.NoTime, sum.OverBudget = sum.Exhausted+r.Exhausted, sum.NoTime+r.NoTime, sum.OverBudget+r.OverBudget
 		for failure, n := range r.Failed {
 			failed[failure] += n
@@ -85,8 +88,10 @@ func triesLine(trials []*results.Trial) string {
 	for _, failure := range slices.Sorted(maps.Keys(failed)) {
 		met = append(met, count(failed[failure])+" "+failure)
 	}
-	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served and %s read more than once.",
-		count(sum.Tries), unit.Plural(sum.TriedAgain, "attempt"), count(sum.Masked), count(sum.Repeated))
+	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served, %s read more than once "+
+		"and %s given to a handler more than once.", count(sum.Tries),
+		unit.Plural(sum.TriedAgain, "attempt"), count(sum.Masked), count(sum.Repeated),
+		count(sum.HandledTwice()))
 	if len(met) > 0 {
 		line += " Followed by another try: " + strings.Join(met, ", ") + "."
 	}

@@ -94,6 +94,7 @@ var (
 		{head: "masked/attempt", metric: metrics.Masked, interval: true},
 		{head: "dropped/attempt", metric: metrics.DroppedPerAttempt, interval: true},
 		{head: "read twice\nor more/attempt", metric: metrics.Repeated, interval: true},
+		{head: "handled twice\nor more/attempt", metric: metrics.HandledTwice, interval: true},
 		{head: "masked p50", metric: metrics.MaskedP50, interval: true},
 		{head: "masked p99", metric: metrics.MaskedP99},
 	}
@@ -287,7 +288,9 @@ func retryBlock(d *document.Document, s *results.Scenario, measured []*results.V
 	d.Heading(3, "Clients that try again")
 	d.Paragraph("An attempt is one request that the schedule called for; it makes one try or more.\n" +
 		"Masked: served, but not by the first try. Their response times have in them the tries that failed and the waits between.\n" +
-		"Read twice or more: a server had read the request when the client tried again, so what it asked for may have been done twice.")
+		"Read twice or more: a server had read the request when the client tried again.\n" +
+		"Handled twice or more: it had also given it to a handler, so what it asked for may have been " +
+		"done twice; after http.Server.Shutdown requests are read and dropped.")
 	d.Table(figureTable(s, measured, retryColumns))
 }
 

@@ -59,6 +59,7 @@ const (
 	EndUnanswered                // closed by the worker while a request was under way or none had come
 	EndAborted                   // reset by the worker, on purpose (Fault)
 	EndWriteError                // the response could not be handed to the kernel
+	EndUnhandled                 // as EndUnanswered, of a request that no handler was given
 )
 
 // PerRequest is how many records a connection with one request takes: one of each kind.

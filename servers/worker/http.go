@@ -311,6 +311,7 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.mu.Lock()
 	request, leaving := c.request, c.leaving
+	c.handled = !leaving
 	c.mu.Unlock()
 	if h.faulty(request) {
 		c.abort()

@@ -90,6 +90,7 @@ type httpConn struct {
 	body       int          // bytes of a request's body still to come
 	request    wire.Request // the last whole one
 	pending    bool         // a whole request was read and its response not handed over
+	handled    bool         // … and a handler has it
 	responding bool         // the next write is the response
 	answered   bool         // at least one response was handed over
 	idle       bool         // between two requests, and not a byte of the next has come
@@ -187,7 +188,7 @@ func (c *httpConn) Write(b []byte) (int, error) {
 	case err != nil:
 		c.failed(journal.EndWriteError, err)
 	case c.responding:
-		c.responding, c.pending, c.answered = false, false, true
+		c.responding, c.pending, c.handled, c.answered = false, false, false, true
 		c.note(journal.Record{Kind: journal.Answered, Attempt: c.request.Attempt, Identified: c.request.Identified})
 	}
 	return n, err
@@ -266,6 +267,8 @@ func (c *httpConn) ending() journal.End {
 	switch {
 	case c.end != 0 && !c.leaving:
 		return c.end
+	case c.pending && !c.handled:
+		return journal.EndUnhandled
 	case c.pending || !c.answered:
 		return journal.EndUnanswered
 	}

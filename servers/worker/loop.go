@@ -398,7 +398,7 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 			return false, l.end(fd, c, journal.EndAborted)
 		}
 		if c.leaving {
-			return false, l.end(fd, c, journal.EndUnanswered)
+			return false, l.end(fd, c, journal.EndUnhandled)
 		}
 		l.work()
 		closing := wire.KeepAlive

@@ -50,6 +50,7 @@ const (
 	NeverAccepted  State = iota
 	Answered             // the whole response was handed to the kernel
 	ReadUnanswered       // read, then the worker closed the connection without an answer
+	ReadUnhandled        // the same, and no handler was given the request
 	ReadAborted          // read, then the worker reset the connection on purpose
 	ReadPeerGone         // read, then the response could not be written
 	ReadDied             // read, then the worker died
@@ -61,7 +62,8 @@ const (
 )
 
 var stateNames = [numStates]string{
-	"never accepted", "answered", "read, closed unanswered", "read, reset", "read, peer gone",
+	"never accepted", "answered", "read, closed unanswered", "read, given to no handler",
+	"read, reset", "read, peer gone",
 	"read, worker died", "unread, closed", "unread, peer gone", "unread, worker died", "read, open",
 }
 
@@ -70,11 +72,14 @@ func (s State) String() string { return stateNames[s] }
 // read reports whether a worker has read the whole request.
 func (s State) read() bool {
 	switch s {
-	case Answered, ReadUnanswered, ReadAborted, ReadPeerGone, ReadDied, readOpen:
+	case Answered, ReadUnanswered, ReadUnhandled, ReadAborted, ReadPeerGone, ReadDied, readOpen:
 		return true
 	}
 	return false
 }
+
+// handled reports whether a handler may have acted on the request.
+func (s State) handled() bool { return s.read() && s != ReadUnhandled }
 
 // A Load is what a Book must know of a trial's load.
 type Load struct {
@@ -105,12 +110,14 @@ type Book struct {
 	// again holds the attempts that made more than one try, and later what servers know of tries
 	// after the first, by their numbers. Once the book is closed an attempt's own account is that
 	// of its last try, and later has those of the tries before.
-	again    map[uint64]tries
-	later    map[uint64]serverEnd
-	repeated int64 // attempts read more than once; known once the book is closed
-	closed   bool
-	counts   results.Retries    // all but repeated
-	masked   *results.Histogram // response times; nil until there is one
+	again map[uint64]tries
+	later map[uint64]serverEnd
+	// repeated counts attempts read more than once, unhandled those of them of which a handler was
+	// given at most one. They are known once the book is closed.
+	repeated, unhandled int64
+	closed              bool
+	counts              results.Retries    // all but those
+	masked              *results.Histogram // response times; nil until there is one
 	// via holds, for each attempt, the number of the try that opened its connection. Nil where no
 	// connection is reused: then each opened its own.
 	via []uint32
@@ -374,6 +381,8 @@ func (b *Book) ended(worker int, c *conn, end journal.End) {
 	switch end {
 	case journal.EndUnanswered:
 		read, unread = ReadUnanswered, UnreadClosed
+	case journal.EndUnhandled:
+		read, unread = ReadUnhandled, UnreadClosed
 	case journal.EndAborted:
 		read, unread = ReadAborted, UnreadClosed
 	case journal.EndServed:

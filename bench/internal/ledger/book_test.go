@@ -114,21 +114,24 @@ func TestTries(t *testing.T) {
 		records   []record
 		unmatched int64
 		repeated  int64
+		unhandled int64 // of the repeated
 		state     State
 	}{
-		{"at once", nil, []record{{0, "aqr", journal.EndServed}}, 0, 0, Answered},
-		{"after a refusal", []results.Failure{refused}, []record{{1, "aqr", journal.EndServed}}, 0, 0, Answered},
-		{"after it was read", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 0, 1, Answered},
-		{"after it was read by workers that died", []results.Failure{unanswered, unanswered}, []record{{0, "aq", 0}, {1, "aq", 0}, {2, "aqr", journal.EndServed}}, 0, 1, Answered},
-		{"after it was accepted, not read", []results.Failure{unanswered}, []record{{0, "a", journal.EndUnanswered}, {1, "aqr", journal.EndServed}}, 0, 0, Answered},
-		{"accepted when the client had given up", []results.Failure{timeout}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 0, 0, Answered},
-		{"read, and yet refused", []results.Failure{refused}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 1, 1, Answered},
-		{"accepted, and yet refused", []results.Failure{refused}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 1, 0, Answered},
-		{"answered, and yet tried again", []results.Failure{unanswered}, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 1, Answered},
-		{"a try that the load has not made", nil, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 0, Answered},
-		{"the same try twice", []results.Failure{refused}, []record{{1, "aqr", journal.EndServed}, {1, "q", journal.EndAborted}}, 1, 0, Answered},
-		{"a try beyond the policy", nil, []record{{0, "aqr", journal.EndServed}, {3, "q", 0}}, 1, 0, Answered},
-		{"no worker knows of the last", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}}, 0, 0, NeverAccepted},
+		{"at once", nil, []record{{0, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
+		{"after a refusal", []results.Failure{refused}, []record{{1, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
+		{"after it was read", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 0, 1, 0, Answered},
+		{"after it was read by workers that died", []results.Failure{unanswered, unanswered}, []record{{0, "aq", 0}, {1, "aq", 0}, {2, "aqr", journal.EndServed}}, 0, 1, 0, Answered},
+		{"after it was accepted, not read", []results.Failure{unanswered}, []record{{0, "a", journal.EndUnanswered}, {1, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
+		{"accepted when the client had given up", []results.Failure{timeout}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
+		{"after it was read and given to no handler", []results.Failure{unanswered}, []record{{0, "aq", journal.EndUnhandled}, {1, "aqr", journal.EndServed}}, 0, 1, 1, Answered},
+		{"once to no handler, and twice to one", []results.Failure{unanswered, unanswered}, []record{{0, "aq", journal.EndUnhandled}, {1, "aq", journal.EndUnanswered}, {2, "aqr", journal.EndServed}}, 0, 1, 0, Answered},
+		{"read, and yet refused", []results.Failure{refused}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 1, 1, 0, Answered},
+		{"accepted, and yet refused", []results.Failure{refused}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 1, 0, 0, Answered},
+		{"answered, and yet tried again", []results.Failure{unanswered}, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 1, 0, Answered},
+		{"a try that the load has not made", nil, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 0, 0, Answered},
+		{"the same try twice", []results.Failure{refused}, []record{{1, "aqr", journal.EndServed}, {1, "q", journal.EndAborted}}, 1, 0, 0, Answered},
+		{"a try beyond the policy", nil, []record{{0, "aqr", journal.EndServed}, {3, "q", 0}}, 1, 0, 0, Answered},
+		{"no worker knows of the last", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}}, 0, 0, 0, NeverAccepted},
 	} {
 		for _, sampleFirst := range []bool{true, false} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -161,9 +164,11 @@ func TestTries(t *testing.T) {
 				tell(b, 1, served)
 				b.Close(&Facts{Duration: time.Second})
 				got := b.retries()
-				if b.unmatched != tt.unmatched || got.Repeated != tt.repeated || b.attempts[0].State != tt.state {
-					t.Errorf("%d unmatched, %d repeated, %v; want %d, %d, %v",
-						b.unmatched, got.Repeated, b.attempts[0].State, tt.unmatched, tt.repeated, tt.state)
+				if b.unmatched != tt.unmatched || got.Repeated != tt.repeated ||
+					got.RepeatedUnhandled != tt.unhandled || b.attempts[0].State != tt.state {
+					t.Errorf("%d unmatched, %d repeated, %d unhandled, %v; want %d, %d, %d, %v",
+						b.unmatched, got.Repeated, got.RepeatedUnhandled, b.attempts[0].State,
+						tt.unmatched, tt.repeated, tt.unhandled, tt.state)
 				}
 				if want := b.sources.At(uint64(2 * len(tt.failed))); b.connection(0) != want || b.connection(1) != b.sources.At(1) {
 					t.Errorf("connections %v, %v; want %v for the first", b.connection(0), b.connection(1), want)
@@ -171,7 +176,7 @@ func TestTries(t *testing.T) {
 				if again := len(tt.failed) > 0; again && b.lastTry(0).Sent != 5*ms || b.attempts[0].Sent != 0 {
 					t.Errorf("sent %d, the last try %d", b.attempts[0].Sent, b.lastTry(0).Sent)
 				}
-				want := &results.Retries{Tries: int64(2 + len(tt.failed)), Repeated: tt.repeated, Failed: got.Failed, MaskedNS: got.MaskedNS}
+				want := &results.Retries{Tries: int64(2 + len(tt.failed)), Repeated: tt.repeated, RepeatedUnhandled: tt.unhandled, Failed: got.Failed, MaskedNS: got.MaskedNS}
 				if len(tt.failed) > 0 {
 					want.TriedAgain, want.Masked = 1, 1
 				}

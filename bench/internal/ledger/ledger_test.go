@@ -192,6 +192,7 @@ func TestRules(t *testing.T) {
 		{"a FIN, of which the kernel says nothing", account{results.ClassEOF, wait, 2, "aq", journal.EndUnanswered, 0}, kernelSays(accepted, Closing{}), nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
 
 		{"reset by the worker on purpose", account{reset, wait, 1, "aq", journal.EndAborted, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
+		{"read, and given to no handler", account{results.ClassEOF, wait, 1, "aq", journal.EndUnhandled, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
 		{"closed unanswered", account{results.ClassEOF, wait, 1, "aq", journal.EndUnanswered, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
 		{"closed before it was read", account{reset, wait, 1, "a", journal.EndUnanswered, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
 		{"worker died serving", account{reset, wait, 1, "aq", 0, 0}, queue(), nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByWorker, Worker: worker, Rule: "worker died"}},

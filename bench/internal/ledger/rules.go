@@ -130,7 +130,8 @@ var rules = []rule{
 	{
 		name: "closed unanswered", cause: cause.ClosedByWorker, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
-			return int(v.Server), v.ended() && v.in(ReadUnanswered, ReadAborted, UnreadClosed)
+			return int(v.Server), v.ended() &&
+				v.in(ReadUnanswered, ReadUnhandled, ReadAborted, UnreadClosed)
 		},
 		why: "The worker noted that it closed or reset the connection.",
 	},

@@ -70,21 +70,28 @@ func (b *Book) closeTries() {
 		delete(b.later, b.last(int(i)))
 		b.attempts[i].State, b.attempts[i].Server = last.state, last.worker
 		b.later[i] = first
-		reads := 0
-		if last.state.read() {
-			reads++
-		}
-		for number, f := range t.failed {
-			state := b.later[i+uint64(number)*n].state
-			if state.read() {
+		reads, handled := 0, 0
+		count := func(s State) {
+			if s.read() {
 				reads++
 			}
+			if s.handled() {
+				handled++
+			}
+		}
+		count(last.state)
+		for number, f := range t.failed {
+			state := b.later[i+uint64(number)*n].state
+			count(state)
 			if contradict(f.Failure, state) {
 				b.unmatched++
 			}
 		}
 		if reads > 1 {
 			b.repeated++
+		}
+		if reads > 1 && handled <= 1 {
+			b.unhandled++
 		}
 	}
 	for try := range b.later {
@@ -132,7 +139,7 @@ func (b *Book) retries() *results.Retries {
 		return nil
 	}
 	r := b.counts
-	r.Repeated = b.repeated
+	r.Repeated, r.RepeatedUnhandled = b.repeated, b.unhandled
 	if b.masked != nil {
 		r.MaskedNS = b.masked.Percentiles()
 	}
