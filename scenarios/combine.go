@@ -34,6 +34,7 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c.start()
 	c.steps()
 	c.count()
+	c.sysctl()
 	c.ports()
 	if c.filters() > 1 && c.d.Trusts("server.fault") {
 		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns", "one firewall rule at a time, so that each loss has one cause")
@@ -392,6 +393,16 @@ func (c *setupCheck) steps() {
 			s.Do != vocabulary.StepStall:
 			c.add(path, ": server.fault.half_open is for replace only", "of other steps some of the handshakes would be at listeners that stay; use replace")
 		}
+	}
+}
+
+// sysctl checks kernel parameters against what sets them, too.
+func (c *setupCheck) sysctl() {
+	given := c.Sysctl.MigrateReq
+	if given != nil && *given == 0 && c.Stop == vocabulary.StopMigrate &&
+		c.d.Trusts("sysctl.migrate_req", "stop") {
+		c.add("sysctl.migrate_req", ": stop: migrate is to have it at 1",
+			"remove it, or use stop: close")
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "load-balancer", "long-requests", "no-endpoint", "node-down", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "rules-lag", "same-node-sharing", "scale", "selector-cost", "service-shields", "stale-conntrack", "stalled-worker", "steady", "tracing-cost", "unequal-work",
+		"backlog-limit", "burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "load-balancer", "long-requests", "no-endpoint", "node-down", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "rules-lag", "same-node-sharing", "scale", "selector-cost", "service-shields", "stale-conntrack", "stalled-worker", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
@@ -68,17 +68,18 @@ func TestParse(t *testing.T) {
 	full.Setup = Setup{
 		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop", Trace: "on", QueueDepth: "sampled", Search: Search{Precision: 0.1},
 		Server: Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Grace: 2 * time.Second, Backlog: 8, Fault: Fault{Resets: 7}},
+		Sysctl: Sysctl{Somaxconn: new(128), AbortOnOverflow: new(1), SYNCookies: new(0), MaxSYNBacklog: new(64), SYNACKRetries: new(1), SYNRetries: new(2), MigrateReq: new(0), FinTimeout: new(10), TWReuse: new(2)},
 		Load: OpenLoad{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Connections: "mixed", Timeout: time.Second,
 			Retry: Retry{Max: 3, On: "safe+non-idempotent", Backoff: 50 * time.Millisecond, MaxBackoff: time.Second, Jitter: "full", ConnectTimeout: 300 * time.Millisecond, Budget: 10, BudgetRatio: 0.2}},
 		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond}},
 		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1, Steal: 0.125, RunQueue: 1, Harness: 0.25},
 	}
 	full.Matrix = []Block{
-		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 21}, {Key: "workers", Values: []string{"1", "2"}, Line: 22}},
-		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 23}},
+		{{Key: "stop", Values: []string{"kill", "handoff"}, Line: 22}, {Key: "workers", Values: []string{"1", "2"}, Line: 23}},
+		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 24}},
 	}
 	full.Baseline = Labels{"load.rate": "1_000/s"}
-	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Soft: true, Line: 27}}
+	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Soft: true, Line: 28}}
 	trials := least
 	trials.Trials, trials.MinValid = 5, 3
 
@@ -119,6 +120,7 @@ timeline: [{at: 0s, every: 10ms, do: replace}, {at: 1s, do: stall, target: 0, fo
 search: {precision: 0.1}
 validity: {lag_floor: 0ns, step_lag: 1ns, achieved: 1, steal: 0.125, run_queue: 1, harness: 0.25}
 queue_depth: sampled
+sysctl: {somaxconn: 128, abort_on_overflow: 1, syncookies: 0, max_syn_backlog: 64, synack_retries: 1, syn_retries: 2, migrate_req: 0, fin_timeout: 10, tw_reuse: 2}
 matrix:
 - stop: [kill, handoff]
   workers: [1, 2]

@@ -87,6 +87,8 @@ type Setup struct {
 	// QueueDepth is where the lengths of accept queues come from. With path haproxy they are always
 	// sampled: the workers' connections are the proxy's.
 	QueueDepth vocabulary.QueueDepth `yaml:"queue_depth"`
+	// Sysctl sets kernel parameters of the lab's network namespaces. Nothing outside them changes.
+	Sysctl Sysctl `yaml:"sysctl,omitempty"`
 	// Server describes the process under test.
 	Server Server `yaml:"server"`
 	// Load is the open-loop load that the scenario drives.
@@ -161,6 +163,38 @@ type HAProxy struct {
 	Checks vocabulary.HealthChecks `yaml:"checks,omitempty"`
 	// Redispatch is whether a connection that a worker refused is tried again at another one. Default off.
 	Redispatch vocabulary.Switch `yaml:"redispatch,omitempty"`
+}
+
+// Sysctl is values of kernel parameters, for every host and pod of the lab. Those that are not
+// given have the kernel's default for a new network namespace, but where it says otherwise. What
+// each does is in Documentation/networking/ip-sysctl.rst.
+type Sysctl struct {
+	// Somaxconn is net.core.somaxconn, the most that a socket's backlog may be, 1 to 65535:
+	// listen(2) cuts server.backlog to it. Default 65535.
+	Somaxconn *int `yaml:"somaxconn,omitempty"`
+	// AbortOnOverflow is net.ipv4.tcp_abort_on_overflow: 1 answers the last ACK of a handshake by a
+	// reset when the accept queue is full, 0 drops it.
+	AbortOnOverflow *int `yaml:"abort_on_overflow,omitempty"`
+	// SYNCookies is net.ipv4.tcp_syncookies: 0 drops SYNs that find as many handshakes under way as
+	// the backlog allows, 1 answers those with cookies, 2 answers all with cookies.
+	SYNCookies *int `yaml:"syncookies,omitempty"`
+	// MaxSYNBacklog is net.ipv4.tcp_max_syn_backlog, 1 to 65535: without cookies, SYNs are dropped
+	// once handshakes under way leave less than a quarter of it. Default 65535.
+	MaxSYNBacklog *int `yaml:"max_syn_backlog,omitempty"`
+	// SYNACKRetries is net.ipv4.tcp_synack_retries, how often the answer to a SYN is sent again, 0
+	// to 255.
+	SYNACKRetries *int `yaml:"synack_retries,omitempty"`
+	// SYNRetries is net.ipv4.tcp_syn_retries, how often a client's SYN is sent again, 1 to 127.
+	SYNRetries *int `yaml:"syn_retries,omitempty"`
+	// MigrateReq is net.ipv4.tcp_migrate_req: 1 moves what a closing listener has queued to another
+	// one of its group. Default 0; stop: migrate sets it to 1.
+	MigrateReq *int `yaml:"migrate_req,omitempty"`
+	// FinTimeout is net.ipv4.tcp_fin_timeout, for how many seconds a connection that its end has
+	// closed waits for the other's FIN, 1 to 120.
+	FinTimeout *int `yaml:"fin_timeout,omitempty"`
+	// TWReuse is net.ipv4.tcp_tw_reuse: 1 lets new connections take ports that are in TIME_WAIT, 2
+	// on loopback only, 0 never.
+	TWReuse *int `yaml:"tw_reuse,omitempty"`
 }
 
 // Server describes the process under test.

@@ -390,3 +390,23 @@ func TestFormatDuration(t *testing.T) {
 		}
 	}
 }
+
+// A value that may be missing is decoded where it stands, and where a matrix varies it; text that
+// is no number leaves it as it was.
+func TestPointers(t *testing.T) {
+	var r recipe
+	if got := Text(&r.Rest); got != "" {
+		t.Errorf("a missing value is %q", got)
+	}
+	field, _ := Lookup(&r, "rest")
+	setting := recipes().Setting("rest")
+	if p := DecodeScalar(Scalar("soon"), field, setting); p == nil || r.Rest != nil {
+		t.Errorf("got %v, and the problem %v", r.Rest, p)
+	}
+	if p := DecodeScalar(Scalar("20"), field, setting); p != nil || *r.Rest != 20 {
+		t.Errorf("got %v, and the problem %v", r.Rest, p)
+	}
+	if got := Text(field); got != "20" {
+		t.Errorf("the value is %q", got)
+	}
+}

@@ -28,6 +28,9 @@ func Text(v any) string { return encode(reflect.ValueOf(v)).Value }
 // encode returns the tree that decodes to v: the reverse of Decoder.value.
 func encode(v reflect.Value) *yaml.Node {
 	if v.Kind() == reflect.Pointer {
+		if v.IsNil() { // a value that is missing
+			return &yaml.Node{Kind: yaml.ScalarNode}
+		}
 		return encode(v.Elem())
 	}
 	switch value := v.Interface().(type) {

@@ -43,6 +43,13 @@ func decodeScalar(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 		return target.DecodeText(n.Value, s)
 	}
 	switch v.Kind() {
+	case reflect.Pointer: // a value that may be missing
+		target := reflect.New(v.Type().Elem())
+		p := decodeScalar(n, target.Elem(), s)
+		if p == nil {
+			v.Set(target)
+		}
+		return p
 	case reflect.Bool:
 		return decodeBool(n, v)
 	case reflect.Int:

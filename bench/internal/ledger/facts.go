@@ -145,6 +145,12 @@ func (e *Event) String() string { return string(e.Kind) + ": " + e.Reason }
 // accept queue is full. A SYN that meets such a queue is refused without an event.
 const reasonQueueFull = "tcp_listen_overflow"
 
+// reasonAborted is the kernel's reason for a reset that ends a handshake: of a bad SYN, and of a
+// full accept queue with tcp_abort_on_overflow=1 (tcp_check_req in net/ipv4/tcp_minisocks.c).
+const reasonAborted = "invalid_syn"
+
+const flagSYN = 0x02 // RFC 9293, 3.1
+
 // between returns the first reset and the first drop of an attempt's connection: by the servers'
 // host, while the attempt was under way. Others are of an earlier attempt on the connection, or of
 // its end. Processors do not queue for the ring of events, so the order of arrival is not used.

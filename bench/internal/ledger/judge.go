@@ -29,6 +29,7 @@ type view struct {
 	reused    bool           // an earlier attempt had opened its connection
 	proxied   bool
 	overflows bool // the kernel counted any
+	embryonic bool // … handshakes that ended by a reset
 	closings  []Closing
 	routes    *Routes
 	sentTo    *Pod // where its connection was sent; nil: not known
@@ -259,7 +260,9 @@ func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, held map[int]bool) *view {
 	v := &view{
 		Attempt: last, held: held[i], source: b.connection(i), reused: b.reused(i), proxied: b.load.Proxied,
-		overflows: f.Moved["TcpExtListenOverflows"] > 0, closings: f.Closings, routes: f.Routes,
+		overflows: f.Moved["TcpExtListenOverflows"] > 0,
+		embryonic: f.Moved["TcpExtEmbryonicRsts"] > 0,
+		closings:  f.Closings, routes: f.Routes,
 	}
 	v.reset, v.dropped = trace.between(v.source, last.Sent, last.Done)
 	if v.routes != nil {
@@ -286,7 +289,10 @@ type events map[event]int64
 
 // events returns how often each happened in the trial.
 func (f *Facts) events() events {
-	e := events{{listenOverflow, noWorker}: f.Moved["TcpExtListenOverflows"]}
+	e := events{
+		{listenOverflow, noWorker}: f.Moved["TcpExtListenOverflows"],
+		{embryonicReset, noWorker}: f.Moved["TcpExtEmbryonicRsts"],
+	}
 	for _, c := range f.Closings {
 		if c.Killed {
 			e[event{unnotedAccept, c.Worker}] = 1
@@ -318,6 +324,7 @@ func (v *view) take(n int, left events) Verdict {
 				continue
 			}
 			left[e]--
+			left.spend(r.spends, noWorker)
 			verdict, _ := v.decide(n)
 			if e.worker != noWorker {
 				verdict.Worker = e.worker

@@ -101,6 +101,25 @@ func TestOverflowsAreCounted(t *testing.T) {
 	}
 }
 
+// No more resets are explained by full queues than the kernel has counted, and each is one of the
+// overflows: those that are left explain so many SYNs.
+func TestAbortsAreCounted(t *testing.T) {
+	b := testBook(t, 8)
+	for i := range 8 {
+		a := account{class: results.ClassReset, phase: results.PhaseWait, done: 2}
+		if i >= 3 {
+			a = account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 900}
+		}
+		tell(b, i, a)
+	}
+	f := overflow(6)
+	f.Moved["TcpExtEmbryonicRsts"] = 2
+	want := map[string]int{cause.AcceptOverflow: 6, cause.SYNTimeout: 1, cause.Unknown: 1}
+	if diff := cmp.Diff(causes(b.Close(f)), want); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+}
+
 // What the kernel says counts whatever the order in which it comes, and however often. What it says
 // of other connections, or of another time, does not.
 func TestEventsOfOthers(t *testing.T) {

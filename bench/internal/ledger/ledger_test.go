@@ -112,6 +112,13 @@ func overflow(n int64) *Facts {
 	return &Facts{Duration: time.Second, Moved: map[string]int64{"TcpExtListenOverflows": n}}
 }
 
+// abortedHandshakes returns facts in which that many last ACKs found a full queue, and were reset.
+func abortedHandshakes(n int64) *Facts {
+	f := overflow(n)
+	f.Moved["TcpExtEmbryonicRsts"] = n
+	return f
+}
+
 // kernelSays returns facts in which the kernel said this of attempt 0's connection, 1 ms after it
 // was sent; worker 7 is closed then, or killed.
 func kernelSays(e Event, c Closing) *Facts {
@@ -165,6 +172,8 @@ func TestRules(t *testing.T) {
 	accepted := Event{Kind: ResetSent, Reason: "tcp_state", Socket: 90, Worker: 7}
 	answers := Event{Kind: ResetSent, Reason: "tcp_flags", Flags: 0x18, Socket: 71, Worker: -1}
 	full := Event{Kind: SegmentDropped, Reason: reasonQueueFull, Flags: 0x18, Worker: -1}
+	aborted := Event{Kind: ResetSent, Reason: reasonAborted, Flags: 0x18, Worker: -1}
+	badSYN := Event{Kind: ResetSent, Reason: reasonAborted, Flags: 0x02, Worker: -1}
 	filtered := Event{Kind: SegmentDropped, Reason: "netfilter_drop", Flags: 2, Worker: -1}
 	owned := Closing{OwnsQueue: true}
 
@@ -179,6 +188,8 @@ func TestRules(t *testing.T) {
 		{"out of descriptors", account{results.ClassLocal, connect, 0, "", 0, 0}, nil, nil, Verdict{Cause: cause.Client, Evidence: ByClient, Worker: -1, Rule: "the load's own doing"}},
 		{"aborted by the load on purpose", account{results.ClassAborted, wait, 0, "aq", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Client, Evidence: ByClient, Worker: -1, Rule: "the load's own doing"}},
 
+		{"the last ACK is answered by a reset", unread, kernelSays(aborted, Closing{}), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByKernel, Worker: -1, Rule: "ACK reset at a full queue"}},
+		{"a bad SYN is", unread, kernelSays(badSYN, owned), nil, Verdict{Cause: cause.ResetHalfOpen, Evidence: ByKernel, Worker: 7, Rule: "reset answers the client"}},
 		{"the kernel resets an answer", unread, kernelSays(answers, owned), nil, Verdict{Cause: cause.ResetHalfOpen, Evidence: ByKernel, Worker: 7, Rule: "reset answers the client"}},
 		{"the kernel resets a queued connection", unread, kernelSays(queued, owned), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByKernel, Worker: 7, Rule: "reset in the queue"}},
 		{"an end of file, and the kernel's reset", account{results.ClassEOF, wait, 2, "", 0, 0}, kernelSays(queued, owned), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByKernel, Worker: 7, Rule: "reset in the queue"}},
@@ -233,6 +244,7 @@ func TestRules(t *testing.T) {
 		{"accepted after the client had left", account{timeout, wait, 900, "a", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
 		{"waited in the queue", account{timeout, wait, 900, "", 0, 0}, overflow(5), nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
 		{"no answer to the SYN, a queue overflowed", silent, overflow(5), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "SYN at a full queue"}},
+		{"reset, and handshakes were aborted", unread, abortedHandshakes(1), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "last ACK at a full queue"}},
 		{"no answer to a SYN that met a closing listener", silent, queue(), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByWorker, Worker: 7, Rule: "SYN at a closing listener"}},
 		{"no answer to the SYN", silent, nil, nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByClient, Worker: -1, Rule: "SYN unanswered"}},
 		{"refused", account{refused, connect, 0, "", 0, 0}, nil, nil, Verdict{Cause: cause.Refused, Evidence: ByClient, Worker: -1, Rule: "refused"}},

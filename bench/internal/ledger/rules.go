@@ -55,6 +55,7 @@ type eventName string
 
 const (
 	listenOverflow eventName = "ListenOverflows" // a SYN or a last ACK met a full accept queue
+	embryonicReset eventName = "EmbryonicRsts"   // a handshake ended by a reset, of either side
 	unnotedAccept  eventName = "unnoted accept"  // a worker died between accept(2) and noting it
 )
 
@@ -77,6 +78,17 @@ var rules = []rule{
 	},
 
 	// The kernel's word on a connection that no worker has noted.
+	{
+		name: "ACK reset at a full queue", cause: cause.AcceptOverflow, evidence: ByKernel,
+		match: func(v *view) (int, bool) {
+			return int(v.Server), v.unnotedReset() && v.reset.Reason == reasonAborted &&
+				v.reset.Flags&flagSYN == 0
+		},
+		spends: listenOverflow,
+		why: "With tcp_abort_on_overflow=1 tcp_check_req (net/ipv4/tcp_minisocks.c) resets a " +
+			"handshake whose last ACK finds the accept queue full. It gives the reason of a bad SYN, " +
+			"and this segment is none.",
+	},
 	{
 		name: "reset answers the client", cause: cause.ResetHalfOpen, evidence: ByKernel,
 		match: func(v *view) (int, bool) { return v.suspect(), v.unnotedReset() && v.reset.Flags != 0 },
@@ -305,6 +317,16 @@ var rules = []rule{
 		rests: func(*view) []event { return []event{{listenOverflow, noWorker}} },
 		why: "A full accept queue refuses a SYN in silence (tcp_conn_request in net/ipv4/tcp_input.c); " +
 			"ListenOverflows moves once for each, and for each last ACK, of which the kernel also tells.",
+	},
+	{
+		name: "last ACK at a full queue", cause: cause.AcceptOverflow, evidence: ByCounter,
+		match: func(v *view) (int, bool) {
+			return int(v.Server), v.cutOff() && v.overflows && v.embryonic
+		},
+		rests:  func(*view) []event { return []event{{embryonicReset, noWorker}} },
+		spends: listenOverflow,
+		why: "With tcp_abort_on_overflow=1 a last ACK that finds the accept queue full is reset " +
+			"(tcp_check_req in net/ipv4/tcp_minisocks.c): EmbryonicRsts and ListenOverflows move.",
 	},
 	{
 		name: "SYN at a closing listener", cause: cause.SYNTimeout, evidence: ByWorker,

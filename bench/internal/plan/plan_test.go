@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -341,6 +342,76 @@ func TestPlanPodDefaults(t *testing.T) {
 	c := p.Scenarios[0].Variants[0].Cluster
 	if c.Readiness != vocabulary.ReadinessListening || c.MaxSurge != 1 || c.Grace <= 0 || c.Teardown <= 0 || c.ProbePeriod <= 0 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// How long workers have to stop, and pods, where a scenario does not say; and the kernel parameters
+// that it gives take the place of the lab's own.
+func TestPlanGraceAndSysctls(t *testing.T) {
+	for _, test := range []struct {
+		text         string
+		server, kube time.Duration
+		want         map[string]string
+	}{
+		{"", 30 * time.Second, 0, map[string]string{
+			"net.core.somaxconn": "65535", "net.ipv4.tcp_migrate_req": "0"}},
+		{"server: {grace: 2s}\nsysctl: {somaxconn: 128, syncookies: 0, migrate_req: 1}\n", 2 * time.Second, 0,
+			map[string]string{"net.core.somaxconn": "128", "net.ipv4.tcp_syncookies": "0",
+				"net.ipv4.tcp_migrate_req": "1"}},
+		{"network: cluster\npath: service\n", 30 * time.Second, 30 * time.Second, nil},
+		{"network: cluster\npath: service\nstop: close\ntimeline: [{at: 0s, do: delete-pod}]\nkube: {pre_stop: 40s}\n",
+			30 * time.Second, 45 * time.Second, nil},
+		{"network: cluster\npath: service\nstop: close\ntimeline: [{at: 0s, do: delete-pod}]\nkube: {grace: 3s}\n",
+			30 * time.Second, 3 * time.Second, nil},
+	} {
+		s, err := scenarios.Parse("f", []byte("name: x\nload: {rate: 100/s, duration: 1s}\n"+test.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := p.Scenarios[0].Variants[0]
+		kube := time.Duration(0)
+		if v.Cluster != nil {
+			kube = v.Cluster.Grace
+		}
+		if v.Servers.Grace != test.server || kube != test.kube {
+			t.Errorf("%q: workers have %v, pods %v; want %v, %v", test.text, v.Servers.Grace, kube, test.server, test.kube)
+		}
+		set := map[string]string{}
+		for _, s := range v.Sysctls {
+			if _, twice := set[s.Name]; twice {
+				t.Errorf("%q: %s is set twice", test.text, s.Name)
+			}
+			set[s.Name] = s.Value
+		}
+		for name, want := range test.want {
+			if set[name] != want {
+				t.Errorf("%q: %s = %q, want %q", test.text, name, set[name], want)
+			}
+		}
+	}
+}
+
+// Every kernel parameter that a scenario can give is set, under its name without tcp_.
+func TestEverySysctl(t *testing.T) {
+	var all scenarios.Sysctl
+	fields := reflect.ValueOf(&all).Elem()
+	for i := range fields.NumField() {
+		fields.Field(i).Set(reflect.ValueOf(new(1)))
+	}
+	set := ownSysctls(all)
+	if len(set) != fields.NumField() {
+		t.Errorf("%d of %d are set", len(set), fields.NumField())
+	}
+	for i, s := range set {
+		key, _, _ := strings.Cut(fields.Type().Field(i).Tag.Get("yaml"), ",")
+		name := s.Name[strings.LastIndex(s.Name, ".")+1:]
+		if strings.TrimPrefix(name, "tcp_") != key {
+			t.Errorf("%s is called %s", s.Name, key)
+		}
 	}
 }
 

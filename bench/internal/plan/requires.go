@@ -14,6 +14,7 @@ func skipped(s scenarios.Setup, m Machine) string {
 		s.Stop.Row().Needs, filterNeeds(s.Server.Fault), s.Selector.Row().Needs,
 		s.Accept.Row().Needs,
 		s.Path.Row().Needs, s.Kube.Users.Row().Needs, s.Network.Row().Needs,
+		sysctlNeeds(s.Sysctl),
 	)
 	for _, c := range needed {
 		if why, missing := m.Missing[string(c)]; missing {
@@ -21,6 +22,14 @@ func skipped(s scenarios.Setup, m Machine) string {
 		}
 	}
 	return ""
+}
+
+// sysctlNeeds returns what sysctls need that not every kernel has.
+func sysctlNeeds(c scenarios.Sysctl) []vocabulary.Capability {
+	if c.MigrateReq != nil && *c.MigrateReq > 0 {
+		return []vocabulary.Capability{vocabulary.TCPMigrateReq}
+	}
+	return nil
 }
 
 // filterNeeds returns what a fault needs that a firewall makes.

@@ -252,8 +252,8 @@ func retry(l scenarios.OpenLoad) load.Retry {
 // first, which meets a server that is still warming up.
 const faultFrom = 100
 
-// sysctls returns those of the lab's network namespaces. What is not here is at the kernel's
-// default for a new one.
+// sysctls returns those of the lab's network namespaces, with the scenario's own values. What is
+// not here is at the kernel's default for a new one.
 func sysctls(s scenarios.Setup) []Sysctl {
 	migrate, timeWait := "0", "4000000"
 	if n := s.Server.Fault.TimeWait; n > 0 {
@@ -262,7 +262,7 @@ func sysctls(s scenarios.Setup) []Sysctl {
 	if s.Stop == vocabulary.StopMigrate {
 		migrate = "1"
 	}
-	return []Sysctl{
+	all := []Sysctl{
 		// listen(2) cuts its backlog to somaxconn; the scenario's backlog is meant as written.
 		{"net.core.somaxconn", "65535"},
 		{"net.ipv4.tcp_max_syn_backlog", "65535"},
@@ -274,6 +274,38 @@ func sysctls(s scenarios.Setup) []Sysctl {
 		// listen at.
 		{"net.ipv4.ip_local_port_range", "1024 9000"},
 	}
+	for _, own := range ownSysctls(s.Sysctl) {
+		same := func(other Sysctl) bool { return other.Name == own.Name }
+		if i := slices.IndexFunc(all, same); i >= 0 {
+			all[i] = own
+		} else {
+			all = append(all, own)
+		}
+	}
+	return all
+}
+
+// ownSysctls returns those that the scenario gives.
+func ownSysctls(c scenarios.Sysctl) (all []Sysctl) {
+	for _, own := range []struct {
+		name  string
+		value *int
+	}{
+		{"net.core.somaxconn", c.Somaxconn},
+		{"net.ipv4.tcp_abort_on_overflow", c.AbortOnOverflow},
+		{"net.ipv4.tcp_syncookies", c.SYNCookies},
+		{"net.ipv4.tcp_max_syn_backlog", c.MaxSYNBacklog},
+		{"net.ipv4.tcp_synack_retries", c.SYNACKRetries},
+		{"net.ipv4.tcp_syn_retries", c.SYNRetries},
+		{"net.ipv4.tcp_migrate_req", c.MigrateReq},
+		{"net.ipv4.tcp_fin_timeout", c.FinTimeout},
+		{"net.ipv4.tcp_tw_reuse", c.TWReuse},
+	} {
+		if own.value != nil {
+			all = append(all, Sysctl{own.name, strconv.Itoa(*own.value)})
+		}
+	}
+	return all
 }
 
 // steps returns the occurrences of the scenario's steps, in order, until the last load ends. All

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"reuseport-bench/results"
+)
+
+// listen(2) cuts a backlog to net.core.somaxconn, and a queue holds one more than that. The worker
+// stands still meanwhile; whoever comes when the queue is full is refused in silence.
+func TestKernelSomaxconn(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: somaxconn
+about: A worker that stands still, and the backlog that the kernel lets it have.
+workers: 1
+load: {rate: 1000/s, duration: 700ms, timeout: 500ms}
+timeline: [{at: 100ms, do: stall, for: 400ms}]
+server: {backlog: 4096}
+matrix: [{sysctl.somaxconn: [128, 4096]}]
+trials: 1
+`+lenient)
+	for what, tr := range byLabels(run) {
+		s := tr.Steps[0]
+		due := (*s.ReadyNS - *s.StopNS) / s.ResolutionNS
+		full := tr.LostByCause["accept_overflow"]
+		longest := int64(0)
+		for _, l := range tr.Queues.Listeners {
+			longest = max(longest, l.Max)
+		}
+		t.Logf("%s: %d due, longest queue %d, %v", what, due, longest, tr.LostByCause)
+		if strings.Contains(what, "4096") {
+			if full != 0 || longest < due-10 || longest > due+10 {
+				t.Errorf("%s: %d of %d in the queue, %d refused", what, longest, due, full)
+			}
+			continue
+		}
+		if longest != 129 || full < due-129-10 || full > due-129+10 {
+			t.Errorf("%s: %d of %d in the queue, want 129; %d refused", what, longest, due, full)
+		}
+	}
+	if got := run.Environment.Sysctls["net.core.somaxconn"]; !strings.Contains(got, "128") || !strings.Contains(got, "4096") {
+		t.Errorf("the run has net.core.somaxconn=%q", got)
+	}
+}
+
+// A handshake whose last ACK finds the queue full waits for room or, with tcp_abort_on_overflow, is
+// reset at once: its client had been connected. The kernel says so, and its counters do.
+func TestKernelAbortOnOverflow(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: abort
+about: Handshakes that are held up until the queue is full.
+workers: 1
+sockets: shared
+accept: blocking
+stop: handoff
+server: {work: {sleep: 40ms}, backlog: 3, fault: {half_open: 6}}
+load: {rate: 400/s, duration: 250ms, timeout: 300ms}
+timeline: [{at: 0s, do: replace}]
+matrix: [{trace: [on, off], sysctl.abort_on_overflow: [0, 1]}]
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		if skips(t, v) {
+			continue
+		}
+		tr := lastTrial(v)
+		what := results.LabelString(v.Labels)
+		aborted, evidence := 0, map[string]int{}
+		for _, l := range tr.Losses {
+			if l.Cause == "accept_overflow" && l.Error == "reset" {
+				aborted++
+				evidence[l.Evidence]++
+			}
+		}
+		want := "counter"
+		if v.Labels["trace"] == "on" && tr.Trace.Unavailable == "" {
+			want = "kernel"
+		}
+		t.Logf("%s: %v; %d reset, known from %v; %d EmbryonicRsts", what, tr.LostByCause, aborted, evidence,
+			tr.Kernel["TcpExtEmbryonicRsts"])
+		if on := v.Labels["sysctl.abort_on_overflow"] == "1"; (aborted > 0) != on || evidence[want] != aborted {
+			t.Errorf("%s: %d reset, known from %v, want %s", what, aborted, evidence, want)
+		}
+	}
+}
