@@ -55,6 +55,7 @@ var allowed = map[string][]string{
 	// What is measured, and what it is measured with.
 	"servers": {
 		"servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket",
+		"servers/sys",
 	},
 	"servers/worker": {
 		"servers", "servers/child", "servers/clock", "servers/journal", "servers/selector",
@@ -96,7 +97,7 @@ var allowed = map[string][]string{
 	"bench/internal/cluster": {
 		"bench/internal/dns", "bench/internal/kernel", "bench/internal/kube",
 		"bench/internal/ledger", "bench/internal/netlab", "bench/internal/plan", "results",
-		"servers", "servers/clock", "servers/socket", "servers/sys",
+		"servers", "servers/clock", "servers/socket",
 	},
 	"bench/internal/trial": {
 		"bench/internal/cluster", "bench/internal/haproxy", "bench/internal/kernel",

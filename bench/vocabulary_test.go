@@ -136,6 +136,11 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 	case "server.start":
 		set("stop", string(vocabulary.StopClose))
 		step = "do: replace"
+	case "server.users":
+		if value == string(vocabulary.UsersOther) {
+			set("stop", string(vocabulary.StopClose))
+			step = "do: replace"
+		}
 	case "stall":
 		set("server.kind", needed(vocabulary.Stall(value).Row().Kind))
 	case "server.work.distribution":

@@ -267,6 +267,9 @@ type Step struct {
 	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready; stopped workers went on
 	StopNS   *int64 `json:"stop_ns"`   // the trigger: the first stop signal was sent
 	ClosedNS *int64 `json:"closed_ns"` // the last old listener was closed
+	// BindError is EADDRINUSE where workers that the step started could not have their address:
+	// then it took nobody away for them. Empty: they could.
+	BindError string `json:"bind_error,omitempty"`
 	// EndpointsNS and RulesNS are, behind a Service, when the last stopped worker's pod was among
 	// its ready endpoints no more, and when the clients' node sent no more connections to it; null
 	// elsewhere, and where that did not happen in the trial.

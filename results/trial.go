@@ -125,9 +125,10 @@ func (t *Trial) Restarts() []Step {
 	return slices.DeleteFunc(slices.Clone(t.Steps), func(s Step) bool { return !s.Restarts() })
 }
 
-// Restarts reports whether the step restarted workers.
+// Restarts reports whether the step restarted workers. One whose new workers could not have their
+// address did not.
 func (s *Step) Restarts() bool {
-	return s.Do.Kind().Restarts
+	return s.Do.Kind().Restarts && s.BindError == ""
 }
 
 // HandledTwice returns how many attempts a handler was given more than once.

@@ -40,6 +40,8 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns", "one firewall rule at a time, so that each loss has one cause")
 	}
 	c.accept()
+	c.listen()
+	c.users()
 	c.selector()
 	if only := c.Stall.Row().Kind; !only.Allows(c.Server.Kind) &&
 		c.d.Trusts("stall", "server.kind") {
@@ -176,8 +178,9 @@ func (c *setupCheck) placement() {
 	switch {
 	case place == vocabulary.PlacementHostNetwork && c.Path != vocabulary.PathPod:
 		c.add("kube.placement", ": host-network needs path: pod", "to the nodes' rules several pods with one address and port are one endpoint")
-	case c.Kube.Users == vocabulary.UsersEach && c.Path != vocabulary.PathPod:
-		c.add("kube.users", ": each needs path: pod", "a pod with a container that cannot have its port is not ready, and so no endpoint")
+	case c.Kube.otherUsers() && c.Path != vocabulary.PathPod:
+		c.add("kube.users", ": "+string(c.Kube.Users)+" needs path: pod",
+			"a pod with a container that cannot have its port is not ready, and so no endpoint")
 	}
 	if !place.Row().SharesNetwork {
 		return
@@ -368,6 +371,57 @@ func (c *setupCheck) start() {
 		c.add("server.start", ": no step starts a worker", "add a step such as replace, or remove start")
 	case !only.Allows(c.Server.Start):
 		needs(c, "stop", c.Stop, "server.start", only)
+	case c.InPods() && c.Kube.otherUsers() && c.Server.Start == vocabulary.StartParked &&
+		c.d.Trusts("path", "kube"):
+		c.add("server.start", ": parked needs kube.users: one",
+			"another user's process may not enter a pod's network; use cold")
+	}
+}
+
+// listen checks what sockets are bound to against how they are made.
+func (c *setupCheck) listen() {
+	const path = "server.listen"
+	if !c.d.Trusts(path, "server.defer_accept", "sockets", "stop", "selector", "timeline") {
+		return
+	}
+	stop, differ := c.Stop.Row(), len(c.Server.Listens()) > 1
+	passedOn := c.Sockets == vocabulary.SocketsShared || stop.Handover != vocabulary.NoHandover
+	switch {
+	case len(c.Server.Listens()) > 2:
+		c.add(path, ": "+c.Server.Listen+" is more than two",
+			"the first is of the workers that there are when the load begins, the second of those "+
+				"that steps start")
+	case differ && !c.starts():
+		c.add(path, ": no step starts a worker that would listen otherwise",
+			"add a step such as replace, or name one address")
+	case differ && passedOn:
+		c.add(path, ": a socket that is handed on stays bound to what it was",
+			"use sockets: reuseport with stop: close, drain or migrate")
+	case differ && (c.Selector.Row().BPF || stop.Unlists):
+		c.add(path, ": an eBPF program chooses among sockets that are bound alike",
+			"use selector: hash, or name one address")
+	}
+	if c.Server.DeferAccept%time.Second != 0 {
+		c.add("server.defer_accept", ": "+strictyaml.FormatDuration(c.Server.DeferAccept)+
+			" is not in whole seconds", "the kernel has no others; for example 1s")
+	}
+}
+
+// users checks under which user ids workers run.
+func (c *setupCheck) users() {
+	users := c.Server.Users
+	if users == vocabulary.UsersOne || !c.d.Trusts("server.users", "path", "stop", "timeline") {
+		return
+	}
+	switch {
+	case c.InPods():
+		c.add("server.users", ": in pods it is kube.users", "use that, or path: direct")
+	case c.Stop == vocabulary.StopTableflip:
+		c.add("server.users", ": "+string(users)+" is not for tableflip",
+			"there a worker is started by the one that it replaces, as the same user")
+	case users == vocabulary.UsersOther && !c.starts():
+		c.add("server.users", ": no step starts a worker as another user",
+			"add a step such as replace, or use each")
 	}
 }
 

@@ -122,6 +122,8 @@ func (s *Setup) complete() {
 		s.Server.Start = vocabulary.StartParked
 		if only := s.Stop.Row().Start; !only.Allows(vocabulary.StartParked) {
 			s.Server.Start = only.Values[0]
+		} else if s.InPods() && s.Kube.otherUsers() {
+			s.Server.Start = vocabulary.StartCold
 		}
 	}
 	if (s.Path == vocabulary.PathDNS || s.DNS != DNS{}) && s.DNS.Cache == "" {
@@ -136,6 +138,10 @@ func (s *Setup) complete() {
 		s.HAProxy.Redispatch = cmp.Or(s.HAProxy.Redispatch, vocabulary.Off)
 	}
 }
+
+// otherUsers reports whether pods' workers run under other user ids than this program's. Such a
+// worker may not enter the network of a pod: it must be started there.
+func (k *Kube) otherUsers() bool { return k.Users != "" && k.Users != vocabulary.UsersOne }
 
 // point is a variant that has not been decoded yet.
 type point struct {

@@ -220,8 +220,25 @@ type Server struct {
 	// Backlog is the listen(2) backlog of each socket, 1 to 65535. Default 4096, the kernel's
 	// default for net.core.somaxconn since 5.4; sysctl.somaxconn bounds it.
 	Backlog int `yaml:"backlog"`
+	// Listen is what listening sockets are bound to. Two names joined by + are of the workers that
+	// there are when the load begins, and of those that steps start, as any+specific. Default
+	// specific.
+	Listen string `yaml:"listen"`
+	// DeferAccept keeps connections from being accepted before they have sent something
+	// (TCP_DEFER_ACCEPT), for so many whole seconds, 0 to 1 min. Default 0: not at all.
+	DeferAccept time.Duration `yaml:"defer_accept,omitempty"`
+	// Users are the user ids of workers that are in no pods; those have kube.users.
+	Users vocabulary.Users `yaml:"users"`
 	// Fault is a defect built in on purpose, to see whether it is reported at its size.
 	Fault Fault `yaml:"fault,omitempty"`
+}
+
+// Listens returns what Listen names.
+func (s *Server) Listens() (all []vocabulary.Listen) {
+	for name := range strings.SplitSeq(s.Listen, "+") {
+		all = append(all, vocabulary.Listen(name))
+	}
+	return all
 }
 
 // Fault is a known defect of known size. Zero: none.

@@ -12,10 +12,16 @@ import (
 type Config struct {
 	Kind    vocabulary.ServerKind
 	Sockets vocabulary.Sockets
-	Workers int                   // per generation, at least 1
-	Address netip.AddrPort        // where they listen, in the network of Env
-	Backlog int                   // of each listening socket
-	Accept  vocabulary.AcceptMode // "": the kind's own
+	Workers int            // per generation, at least 1
+	Address netip.AddrPort // where they listen, in the network of Env
+	Backlog int            // of each listening socket
+	// ListenAt is what listening sockets are bound to: of the first generation's workers and, where
+	// there is a second, of all that are started later. Empty: ListenSpecific.
+	ListenAt    []vocabulary.Listen
+	DeferAccept time.Duration // TCP_DEFER_ACCEPT, in whole seconds; 0: off
+	// Users are the user ids that workers run under. Default UsersOne: that of this program.
+	Users  vocabulary.Users
+	Accept vocabulary.AcceptMode // "": the kind's own
 	// Handover is how a worker comes by its predecessor's socket, where it has a predecessor: the
 	// latest with its index that has not been told to stop or, with SocketsShared, any such worker.
 	Handover vocabulary.Handover
@@ -77,8 +83,21 @@ type Fault struct {
 	ResetCount uint64 `json:"reset_count"`
 }
 
-// Listen returns a listener, as the workers have it, in the calling thread's network namespace. The
-// caller closes it.
+// Listen returns a listener for connections to that address, as the workers have it, in the calling
+// thread's network namespace. The caller closes it.
 func (c Config) Listen(at netip.AddrPort) (int, error) {
-	return socket.Listen(at, socket.ListenOptions{Backlog: c.Backlog, ReuseAddr: true, ReusePort: c.Sockets == vocabulary.SocketsReuseport})
+	o := socket.ListenOptions{
+		Backlog: c.Backlog, ReuseAddr: true, ReusePort: c.Sockets == vocabulary.SocketsReuseport,
+		DeferAccept: c.DeferAccept,
+	}
+	switch {
+	case len(c.ListenAt) == 0:
+	case c.ListenAt[0] == vocabulary.ListenDual:
+		at, o.DualStack = netip.AddrPortFrom(netip.IPv6Unspecified(), at.Port()), true
+	case c.ListenAt[0] == vocabulary.ListenAny && at.Addr().Is6():
+		at = netip.AddrPortFrom(netip.IPv6Unspecified(), at.Port())
+	case c.ListenAt[0] == vocabulary.ListenAny:
+		at = netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
+	}
+	return socket.Listen(at, o)
 }

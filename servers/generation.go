@@ -77,6 +77,13 @@ func (g *Group) settle(ctx context.Context, w *Worker) {
 	_ = w.awaitReady(ctx) // await finds out
 }
 
+// ErrTaken is the error of starting workers none of which could have its address, with
+// Config.MayBeTaken.
+var ErrTaken = errors.New("no worker could bind its address")
+
+// foundTaken reports whether a worker found its address taken, where that may be.
+func (g *Group) foundTaken(w *Worker) bool { return g.cfg.MayBeTaken && w.BindError() != 0 }
+
 // Await returns when all workers that Launch started are ready; from then on a selector may choose
 // them. After an error nothing of the generation runs.
 func (g *Group) Await(ctx context.Context, gen *Generation) error {
@@ -90,15 +97,14 @@ func (g *Group) Await(ctx context.Context, gen *Generation) error {
 func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()
-	taken := func(w *Worker) bool { return g.cfg.MayBeTaken && w.BindError() != 0 }
 	for _, w := range gen.Workers {
-		if err := w.awaitReady(ctx); err != nil && !taken(w) {
+		if err := w.awaitReady(ctx); err != nil && !g.foundTaken(w) {
 			return err
 		}
 		gen.Ready = max(gen.Ready, w.readyAt)
 	}
-	if gen.Workers = slices.DeleteFunc(gen.Workers, taken); len(gen.Workers) == 0 {
-		return errors.New("no worker could bind its address")
+	if gen.Workers = slices.DeleteFunc(gen.Workers, g.foundTaken); len(gen.Workers) == 0 {
+		return ErrTaken
 	}
 	if g.cfg.Accept == vocabulary.AcceptAcceptor {
 		if gen.Ready, err = g.startAcceptor(ctx, gen.channels); err != nil {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/sys"
 )
 
 // StartWorker starts one worker and returns when it is ready; after an error it does not run. Its
@@ -34,8 +37,11 @@ func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()
 	err := w.awaitReady(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		err = g.list(w)
+	case g.foundTaken(w):
+		return fmt.Errorf("worker %d: %w", w.ID, ErrTaken)
 	}
 	if err != nil {
 		return errors.Join(err, kill([]*Worker{w}))
@@ -115,6 +121,9 @@ func (g *Group) workerConfig(w *Worker) WorkerConfig {
 		Selected: g.selector != nil, Slot: w.slot, Inherited: w.inherits,
 	}
 	cfg.Address = w.placement.Address
+	if g.startedLater(w) && len(cfg.ListenAt) > 1 {
+		cfg.ListenAt = cfg.ListenAt[1:]
+	}
 	if g.cfg.Handover == vocabulary.SCMRights {
 		cfg.Offer = g.offerName(w)
 	}
@@ -122,6 +131,20 @@ func (g *Group) workerConfig(w *Worker) WorkerConfig {
 		cfg.CPU = cpus[0]
 	}
 	return cfg
+}
+
+// startedLater reports whether a worker is not of the first generation. A parked process never is.
+func (g *Group) startedLater(w *Worker) bool { return w.ID < 0 || w.ID >= g.cfg.Workers }
+
+// user returns the user id that a worker runs under; 0: that of this program.
+func (g *Group) user(w *Worker) uint32 {
+	switch {
+	case g.cfg.Users == vocabulary.UsersEach:
+		return sys.FirstOtherUser + uint32(w.Index)
+	case g.cfg.Users == vocabulary.UsersOther && g.startedLater(w):
+		return sys.FirstOtherUser
+	}
+	return 0
 }
 
 // cpus is the CPU of the workers with an index; nil: they have none of their own.
@@ -144,7 +167,18 @@ func (g *Group) startProcess(w *Worker, channels channels) error {
 	if g.cfg.Handover == vocabulary.SocketActivation {
 		command.Env = append(command.Environ(), activationEnvironment()...)
 	}
-	return w.start(command, g.cpus(w.Index), inherited)
+	id := g.user(w)
+	if id != 0 {
+		// The file need not be in reach of that user: what /proc/self/exe leads to is not found by
+		// its path.
+		user := &syscall.Credential{Uid: id, Gid: id}
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: user}
+	}
+	err = w.start(command, g.cpus(w.Index), inherited)
+	if id != 0 && errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; this program's file must be executable by others: chmod o+x", err)
+	}
+	return err
 }
 
 // inheritance is what the process of a worker with an index gets beside its pipes and its journal.

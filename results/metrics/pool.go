@@ -175,11 +175,14 @@ type sharing struct {
 	accepted, least, most int64 // connections, of all and of one worker
 }
 
-// shared reads a figure of who got the connections in a cluster in which the workers were the same
-// all the time.
+// shared reads a figure of who got the connections where the workers were the same all the time, in
+// a cluster or where some of them could not have their address.
 func shared(of func(sharing) float64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
-		if t.ControlPlane == "" || len(t.Steps) > 0 {
+		unbound := func(w results.Worker) bool { return w.BindError != "" }
+		changed := func(s results.Step) bool { return s.BindError == "" }
+		if t.ControlPlane == "" && !slices.ContainsFunc(t.Workers, unbound) ||
+			slices.ContainsFunc(t.Steps, changed) {
 			return 0, false
 		}
 		s := sharing{least: math.MaxInt64}

@@ -194,7 +194,7 @@ var registry = []Metric{
 		Bench: "tail-sec", Pool: medianStep(func(s *results.Step) *int64 { return s.TailNS }),
 	},
 
-	// Who got the connections, in a cluster without steps.
+	// Who got the connections, in a cluster without steps, or where workers could not bind.
 	{
 		Name: Listening,
 		Doc:  "workers that could have their address",

@@ -21,6 +21,7 @@ import (
 	"reuseport-bench/results/report/reporttest"
 	"reuseport-bench/results/stored"
 	"reuseport-bench/results/summary"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/testkit"
 )
 
@@ -233,7 +234,7 @@ func TestSharingTable(t *testing.T) {
 	}}}
 	summary.FillRun(run)
 	out := reporttest.Printed(t, Text, run)
-	_, table, _ := strings.Cut(out, "Which workers of the cluster got the connections")
+	_, table, _ := strings.Cut(out, "Which workers got the connections")
 	for _, want := range []string{"listening", "got connections", "largest share", "smallest share", "2 of 3", "0.750"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -241,6 +242,27 @@ func TestSharingTable(t *testing.T) {
 	}
 	if strings.Contains(out, "Behind a Service") {
 		t.Errorf("a table of steps, of which there were none:\n%s", out)
+	}
+}
+
+// Where new workers could not have their address nobody was replaced: that is no restart without loss.
+func TestTakenAddress(t *testing.T) {
+	trial := &results.Trial{Valid: true, Attempts: 40, Served: 40, Workers: []results.Worker{
+		{ID: 0, Accepted: 40}, {ID: 1, Generation: 1, BindError: "EADDRINUSE"},
+	}, Steps: []results.Step{{Do: vocabulary.StepReplace, BindError: "EADDRINUSE"}}}
+	run := &results.Run{SchemaVersion: results.SchemaVersion, Scenarios: []*results.Scenario{{
+		Name: "other-user", MinValid: 1, Trials: 1,
+		Variants: []*results.Variant{{Trials: []*results.Trial{trial}}},
+	}}}
+	summary.FillRun(run)
+	out := reporttest.Printed(t, Text, run)
+	for _, want := range []string{"In 1 of 1 step", "1 of 2"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "Restarts") {
+		t.Errorf("a table of restarts, of which there were none:\n%s", out)
 	}
 }
 

@@ -236,9 +236,10 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 		}
 	}
 	if sharing := figureTable(s, measured, sharingColumns); len(sharing.Columns) > 1 {
-		d.Heading(3, "Which workers of the cluster got the connections")
+		d.Heading(3, "Which workers got the connections")
 		d.Table(sharing)
 	}
+	takenBlock(d, measured)
 	retryBlock(d, s, measured)
 	if steps && !restarts {
 		d.Heading(3, "Switchover")
@@ -276,6 +277,25 @@ func earlyBlock(d *document.Document, measured []*results.Variant) {
 	if early > 0 {
 		d.Paragraph(fmt.Sprintf("In %d of %s journals had become too large to wait for the end: they were read %s while the load ran.",
 			early, unit.Plural(trials, "trial"), unit.Plural(reads, "time")))
+	}
+}
+
+// takenBlock says how many steps took nobody away, because new workers could not have their
+// address.
+func takenBlock(d *document.Document, measured []*results.Variant) {
+	taken, all := 0, 0
+	for _, v := range measured {
+		for _, t := range v.ValidTrials() {
+			for _, step := range t.Steps {
+				if all++; step.BindError != "" {
+					taken++
+				}
+			}
+		}
+	}
+	if taken > 0 {
+		d.Paragraph(fmt.Sprintf("In %d of %s new workers found their address taken (EADDRINUSE), "+
+			"so that the old ones went on: not counted as restarts.", taken, unit.Plural(all, "step")))
 	}
 }
 

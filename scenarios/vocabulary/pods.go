@@ -41,8 +41,9 @@ type Users string
 
 // The users.
 const (
-	UsersOne  Users = "one"
-	UsersEach Users = "each"
+	UsersOne   Users = "one"
+	UsersEach  Users = "each"
+	UsersOther Users = "other"
 )
 
 // A UsersRow is the row of a value of Users.
@@ -55,9 +56,11 @@ type UsersRow struct {
 var users = []UsersRow{
 	{Name: UsersOne, Doc: "all workers run under the user id of this program"},
 	{Name: UsersEach, Needs: []Capability{UserIDs},
-		Doc: "each worker runs under a user id of its own, so that of those in one network only " +
-			"the " +
-			"first gets the port (path pod; needs root)"},
+		Doc: "each worker of a generation runs under a user id of its own, so that of those in " +
+			"one network only the first gets the port (in pods with path pod; needs root)"},
+	{Name: UsersOther, Needs: []Capability{UserIDs},
+		Doc: "workers that steps start run under another user id than those before, so that they " +
+			"do not get the port while others have it (in pods with path pod; needs root)"},
 }
 
 func (r UsersRow) value() Value { return Value{string(r.Name), r.Doc} }

@@ -97,6 +97,22 @@ var socketModes = []Row[Sockets]{
 	{SocketsExclusive, "one worker's own listening socket, bound without SO_REUSEPORT"},
 }
 
+// Listen is what a listening socket is bound to.
+type Listen string
+
+// The addresses to listen at.
+const (
+	ListenSpecific Listen = "specific"
+	ListenAny      Listen = "any"
+	ListenDual     Listen = "dual"
+)
+
+var listens = []Row[Listen]{
+	{ListenSpecific, "the address that clients connect to"},
+	{ListenAny, "every address of the host, of that family: 0.0.0.0 or ::"},
+	{ListenDual, "every address of the host, of both families: an IPv6 socket that takes IPv4"},
+}
+
 // AcceptMode is how a worker gets the connections of its listening socket.
 type AcceptMode string
 

@@ -36,6 +36,8 @@ func Words() []Word {
 		{"queue_depth", values(queueDepths)},
 		{"server.kind", values(serverKinds)},
 		{"server.start", values(starts)},
+		{"server.listen", values(listens)},
+		{"server.users", values(users)},
 		{"server.work.distribution", values(distributions)},
 		{"load.pace", values(paces)},
 		{"load.connections", values(connections)},

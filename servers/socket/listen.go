@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +14,10 @@ type ListenOptions struct {
 	Backlog   int  // of listen(2)
 	ReuseAddr bool // SO_REUSEADDR: bind in spite of connections in TIME_WAIT, as every server does
 	ReusePort bool // SO_REUSEPORT: bind an address that others with it have
+	DualStack bool // at an IPv6 address: take IPv4 connections, too (IPV6_V6ONLY off)
+	// DeferAccept is TCP_DEFER_ACCEPT, in whole seconds: for so long a connection that has not sent
+	// anything is not accepted (tcp(7)). 0: off.
+	DeferAccept time.Duration
 }
 
 // Listen returns a non-blocking, listening TCP socket in the calling thread's network namespace.
@@ -34,6 +39,23 @@ func Listen(addr netip.AddrPort, o ListenOptions) (int, error) {
 		if o.ReusePort {
 			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 				return fmt.Errorf("SO_REUSEPORT: %w", err)
+			}
+		}
+		if addr.Addr().Is6() {
+			only := 1
+			if o.DualStack {
+				only = 0
+			}
+			err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
+			if err != nil {
+				return fmt.Errorf("IPV6_V6ONLY: %w", err)
+			}
+		}
+		if o.DeferAccept > 0 {
+			seconds := int(o.DeferAccept / time.Second)
+			err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, seconds)
+			if err != nil {
+				return fmt.Errorf("TCP_DEFER_ACCEPT: %w", err)
 			}
 		}
 		if err := Bind(fd, addr); err != nil {

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"sync"
-	"syscall"
 
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/kube"
@@ -18,7 +15,6 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
-	"reuseport-bench/servers/sys"
 )
 
 // A pod is a worker in a network of its own, or several, or one in its node's.
@@ -60,11 +56,9 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 	}
 	p.workers = append(p.workers, w)
 	c.pods[w.ID] = p
-	start := c.lab.Starter(p.Host, c.CPUs)
-	if c.plan.UserEach {
-		start = asUser(sys.FirstOtherUser+uint32(w.Index), start)
-	}
-	return servers.Placement{Address: at, Start: start, Network: p.Host.Path()}, nil
+	return servers.Placement{
+		Address: at, Start: c.lab.Starter(p.Host, c.CPUs), Network: p.Host.Path(),
+	}, nil
 }
 
 // podFor returns a new pod for the worker, on the nodes in turn where nothing else is said, or the
@@ -100,19 +94,6 @@ func (c *Cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 		}
 	}
 	return p, nil
-}
-
-// asUser starts a worker under that user and group id. It need not be able to reach this program's
-// file: what /proc/self/exe leads to is not found by its path.
-func asUser(id uint32, start func(*exec.Cmd, []int) error) func(*exec.Cmd, []int) error {
-	return func(cmd *exec.Cmd, cpus []int) error {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
-		err := start(cmd, cpus)
-		if errors.Is(err, fs.ErrPermission) {
-			err = fmt.Errorf("%w; this program's file must be executable by others: chmod o+x", err)
-		}
-		return err
-	}
 }
 
 func (c *Cluster) podOf(w *servers.Worker) *pod {

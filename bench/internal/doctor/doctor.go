@@ -145,7 +145,7 @@ func probes() []probe {
 		{Timer, "a schedule finer than 1 ms", false, simple(probeTimer)},
 		{HAProxyCommand, "path: haproxy", false, simple(probeHAProxyCommand)},
 		{NFTablesCommand, "pods: rules as kube-proxy writes them", false, simple(probeNFTablesCommand)},
-		{UserIDs, "kube.users: each", false, simple(probeUserIDs)},
+		{UserIDs, "server.users, kube.users", false, simple(probeUserIDs)},
 	}
 }
 

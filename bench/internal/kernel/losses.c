@@ -22,6 +22,7 @@
 // Flags in byte 13 of the TCP header (RFC 9293, 3.1)
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
+#define TCP_ACK 0x10
 
 // include/linux/socket.h, include/uapi/linux/if_ether.h, include/uapi/linux/in.h
 #define AF_INET 2
@@ -95,6 +96,14 @@ struct sock {
 struct inet_sock {
 	struct sock sk;
 	__be16 inet_sport;
+};
+
+struct request_sock_queue {
+	__u8 rskq_defer_accept;
+};
+
+struct inet_connection_sock {
+	struct request_sock_queue icsk_accept_queue;
 };
 
 struct sk_buff {
@@ -392,6 +401,14 @@ static __always_inline bool never_loss(__u32 reason)
 		reason == bpf_core_enum_value(enum skb_drop_reason, SKB_CONSUMED));
 }
 
+// defers says whether a listener has TCP_DEFER_ACCEPT.
+static __always_inline bool defers(const struct sock *sk)
+{
+	const struct inet_connection_sock *listener = (const void *)sk;
+
+	return BPF_CORE_READ(listener, icsk_accept_queue.rskq_defer_accept);
+}
+
 // no_loss says whether this segment, received by sk if any, did all that it could have done. Most connections come by here,
 // so it reads no more than it must. What it lets pass had been handed to TCP, so that the transport header is set.
 static __always_inline bool no_loss(const struct sk_buff *skb, const struct sock *sk, __u32 reason)
@@ -415,6 +432,10 @@ static __always_inline bool no_loss(const struct sk_buff *skb, const struct sock
 	// another reason, or is answered with a reset (tcp_v4_rcv). But a SYN may mean a new connection.
 	if (reason == unspecified && state == TCP_TIME_WAIT)
 		return !(tcp[13] & TCP_SYN);
+	// With TCP_DEFER_ACCEPT a listener throws away the ACK that ends a handshake, and waits for
+	// the data behind it (tcp_check_req in net/ipv4/tcp_minisocks.c).
+	if (reason == unspecified && state == TCP_LISTEN)
+		return tcp[13] == TCP_ACK && defers(sk);
 	// What a closed socket still has in its receive queue, again the FIN above all, is thrown away with it
 	// (inet_sock_destruct). It was acknowledged; for data among it a reset was sent.
 	return reason == purge && state == TCP_CLOSE &&

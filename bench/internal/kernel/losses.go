@@ -99,8 +99,9 @@ const defaultLossBuffer = 4 << 20
 //
 // Each occurrence is one event: a segment that is answered with a RST is dropped after that, which is not reported again. Nor
 // is what is no loss for certain: segments that were used up, a RST for a connection that is gone, what arrives in TIME_WAIT
-// (but a SYN), and the FIN that a closed socket had not read yet. So an ordinary connection causes no event, whichever end
-// closes it first; but before Linux 6.11, which does not say who received a segment, the FIN in TIME_WAIT is reported.
+// (but a SYN), the FIN that a closed socket had not read yet, and the ACK of a handshake at a listener with TCP_DEFER_ACCEPT. So an
+// ordinary connection causes no event, whichever end closes it first; but before Linux 6.11, which does not say who received a
+// segment, the FIN in TIME_WAIT and such an ACK are reported.
 //
 // Some losses cause none either. A SYN that meets a full accept queue is freed as if it had been of use (tcp_rcv_state_process
 // in net/ipv4/tcp_input.c): see the counter ListenOverflows; only of the final ACK that does it is said. RSTs that are made by

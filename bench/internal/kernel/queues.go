@@ -21,9 +21,9 @@ type Queue struct {
 //
 // Source: inet_diag, sock_diag(7). Of a listener idiag_rqueue is the queue and idiag_wqueue its limit.
 type QueueWatch struct {
-	fd      int
-	request []byte
-	buffer  []byte
+	fd       int
+	requests [][]byte
+	buffer   []byte
 }
 
 // tcpListen is TCP_LISTEN of include/net/tcp_states.h.
@@ -35,9 +35,9 @@ const (
 	diagMessageSize = 72
 )
 
-// NewQueueWatch watches the network namespace that the calling thread is in; later calls may come from any. family
-// is unix.AF_INET or unix.AF_INET6.
-func NewQueueWatch(family int) (*QueueWatch, error) {
+// NewQueueWatch watches the network namespace that the calling thread is in; later calls may come
+// from any. families are unix.AF_INET and unix.AF_INET6, or one of them.
+func NewQueueWatch(families ...int) (*QueueWatch, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, fmt.Errorf("sock_diag: %w", err)
@@ -46,20 +46,35 @@ func NewQueueWatch(family int) (*QueueWatch, error) {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
 		return nil, errors.Join(fmt.Errorf("sock_diag: SO_RCVTIMEO: %w", err), unix.Close(fd))
 	}
-	request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
-	order := binary.NativeEndian
-	order.PutUint32(request, uint32(len(request)))
-	order.PutUint16(request[4:], unix.SOCK_DIAG_BY_FAMILY)
-	order.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	diag := request[unix.NLMSG_HDRLEN:]
-	diag[0], diag[1] = byte(family), unix.IPPROTO_TCP
-	order.PutUint32(diag[4:], 1<<tcpListen)
-	return &QueueWatch{fd: fd, request: request, buffer: make([]byte, 32<<10)}, nil
+	w := &QueueWatch{fd: fd, buffer: make([]byte, 32<<10)}
+	for _, family := range families {
+		request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
+		order := binary.NativeEndian
+		order.PutUint32(request, uint32(len(request)))
+		order.PutUint16(request[4:], unix.SOCK_DIAG_BY_FAMILY)
+		order.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+		diag := request[unix.NLMSG_HDRLEN:]
+		diag[0], diag[1] = byte(family), unix.IPPROTO_TCP
+		order.PutUint32(diag[4:], 1<<tcpListen)
+		w.requests = append(w.requests, request)
+	}
+	return w, nil
 }
 
 // Read appends every listener's queue to all, as it is now.
-func (w *QueueWatch) Read(all []Queue) ([]Queue, error) {
-	if err := unix.Sendto(w.fd, w.request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+func (w *QueueWatch) Read(all []Queue) (_ []Queue, err error) {
+	for _, request := range w.requests {
+		if all, err = w.ask(request, all); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// ask appends the queues of one family.
+func (w *QueueWatch) ask(request []byte, all []Queue) ([]Queue, error) {
+	to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+	if err := unix.Sendto(w.fd, request, 0, to); err != nil {
 		return all, fmt.Errorf("sock_diag: %w", err)
 	}
 	for {

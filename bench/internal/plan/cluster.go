@@ -37,7 +37,6 @@ type Cluster struct {
 	LongestLags time.Duration
 
 	Placement vocabulary.Placement
-	UserEach  bool // every worker has a user id of its own
 	Readiness vocabulary.Readiness
 	Startup   time.Duration // what a worker takes before it listens
 
@@ -65,8 +64,8 @@ func newCluster(s scenarios.Setup) *Cluster {
 			MinSyncPeriod: k.MinSyncPeriod,
 		},
 		LongestLags: k.EndpointLag.Long() + k.RulesLag.Long() + k.MinSyncPeriod,
-		Placement:   k.Placement, UserEach: k.Users == vocabulary.UsersEach,
-		Readiness: cmp.Or(k.Readiness, vocabulary.ReadinessListening), Startup: s.Server.Startup,
+		Placement:   k.Placement,
+		Readiness:   cmp.Or(k.Readiness, vocabulary.ReadinessListening), Startup: s.Server.Startup,
 		PreStop: k.PreStop, Grace: cmp.Or(k.Grace, max(defaultGrace, k.PreStop+leastGrace)),
 		Teardown: cmp.Or(k.Teardown, defaultTeardown), ProbePeriod: cmp.Or(k.ProbePeriod, defaultProbePeriod),
 		MinReady: k.MinReady, NodeLag: k.NodeLag,

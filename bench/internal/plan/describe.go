@@ -100,6 +100,7 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	if v.Servers.PortPerIndex && workers > 1 {
 		fmt.Fprintf(b, " to %d", int(v.Servers.Address.Port())+workers-1)
 	}
+	describeSockets(b, v)
 	if v.Load != nil {
 		fmt.Fprintf(b, "; %s, from %v", unit.Plural(len(v.Load), "load process"), v.Load[0].Sources)
 	}
@@ -115,6 +116,20 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	fmt.Fprintf(b, ", timeout %v\n", v.Timeout)
 	if v.Load != nil {
 		describeRetry(b, v.Load[0].Retry)
+	}
+}
+
+// describeSockets says what is particular of the workers' sockets, and who they belong to.
+func describeSockets(b *strings.Builder, v *Variant) {
+	cfg := v.Servers
+	if at := cfg.ListenAt; len(at) > 1 || at[0] != vocabulary.ListenSpecific {
+		fmt.Fprintf(b, ", listening at %s", vocabulary.Join(at, ", then "))
+	}
+	if cfg.DeferAccept > 0 {
+		fmt.Fprintf(b, ", deferring accept for %v", cfg.DeferAccept)
+	}
+	if cfg.Users != vocabulary.UsersOne {
+		fmt.Fprintf(b, ", users %s", cfg.Users)
 	}
 }
 

@@ -13,7 +13,8 @@ func skipped(s scenarios.Setup, m Machine) string {
 	needed := slices.Concat(
 		s.Stop.Row().Needs, filterNeeds(s.Server.Fault), s.Selector.Row().Needs,
 		s.Accept.Row().Needs,
-		s.Path.Row().Needs, s.Kube.Users.Row().Needs, s.Network.Row().Needs,
+		s.Path.Row().Needs, s.Kube.Users.Row().Needs, s.Server.Users.Row().Needs,
+		s.Network.Row().Needs,
 		sysctlNeeds(s.Sysctl),
 	)
 	for _, c := range needed {

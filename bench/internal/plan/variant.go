@@ -137,16 +137,22 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 // serversConfig returns how the workers are configured.
 func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 	addresses := netlab.AddressesOf(s.Network, s.Family)
-	fault, stop := s.Server.Fault, s.Stop.Row()
+	fault, stop, users := s.Server.Fault, s.Stop.Row(), s.Server.Users
+	// Whether workers of several users may meet at one address.
+	meet := s.Sockets == vocabulary.SocketsReuseport && stop.Handover == vocabulary.NoHandover
+	if s.InPods() {
+		users, meet = s.Kube.Users, s.Kube.Placement.Row().SharesNetwork
+	}
 	cfg := servers.Config{
 		Kind:    s.Server.Kind,
 		Sockets: s.Sockets,
 		Workers: s.Workers,
 		Address: netip.AddrPortFrom(addresses.Servers, ServerPort),
-		Backlog: s.Server.Backlog,
-		Accept:  s.Accept, Selection: s.Selector, Canary: s.Canary,
+		Backlog: s.Server.Backlog, ListenAt: s.Server.Listens(), DeferAccept: s.Server.DeferAccept,
+		Users:  users,
+		Accept: s.Accept, Selection: s.Selector, Canary: s.Canary,
 		Handover:    stop.Handover,
-		MayBeTaken:  s.Kube.Users == vocabulary.UsersEach && s.Kube.Placement.Row().SharesNetwork,
+		MayBeTaken:  users != vocabulary.UsersOne && meet,
 		ListedOnly:  stop.Unlists,
 		BPFMigrates: s.Stop == vocabulary.StopBPFMigrate,
 		Work:        work(s.Server.Work), Startup: s.Server.Startup, Cold: s.Server.Cold,

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/watch"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 )
@@ -48,13 +52,26 @@ func (s *stage) observe(c *cleanup) (err error) {
 	s.seen.atStart = s.scheds()
 	if s.cluster == nil { // pods have networks of their own, too
 		s.queues = watch.NewQueues(watch.QueueOptions{
-			Clock: s.clock, Do: s.onServers, IPv6: s.servers.Address.Addr().Is6(), Meter: &s.meter,
+			Clock: s.clock, Do: s.onServers, Families: s.families(), Meter: &s.meter,
 			Window: s.window(), Windows: maxWindows,
 		})
 		c.add(func() error { s.queues.Stop(); return nil })
 		s.line.queues = s.queues
 	}
 	return nil
+}
+
+// families returns the address families of the workers' listeners.
+func (s *stage) families() []int {
+	own := unix.AF_INET
+	if s.servers.Address.Addr().Is6() {
+		own = unix.AF_INET6
+	}
+	all := []int{own}
+	if own == unix.AF_INET && slices.Contains(s.servers.ListenAt, vocabulary.ListenDual) {
+		all = append(all, unix.AF_INET6)
+	}
+	return all
 }
 
 // The series of a trial has windows of at least leastWindow, about aboutWindows of them, and never

@@ -58,6 +58,9 @@ func (s *stage) step(a *ledger.Account, k int) results.Step {
 	done := s.line.steps[k]
 	r := a.Step(k)
 	r.LateNS, r.Queued = new(int64(done.late)), done.queued
+	if done.taken {
+		r.BindError = unix.ErrnoName(unix.EADDRINUSE)
+	}
 	if done.Do.Kind().Starts && len(done.stopped) == 0 {
 		r.StopNS = nil // it stopped no worker
 	}

@@ -41,6 +41,8 @@ type step struct {
 	endpoints int
 	// silenced are the workers whose node it silenced.
 	silenced []*servers.Worker
+	// taken: workers that it started found their address taken, and so nobody made room for them.
+	taken bool
 }
 
 // stopping returns the workers that were told to stop. It does not modify its argument, which may
@@ -152,11 +154,20 @@ func (t *timeline) replace(ctx context.Context, s *step) error {
 	}
 	next, err := t.group.StartGeneration(ctx)
 	if err != nil {
-		return err
+		return s.unlessTaken(err)
 	}
 	s.stopped, s.started = t.current.Workers, next.Workers
 	t.current, s.ready = next, next.Ready
 	s.trigger, s.closed, err = t.stop(ctx, s, s.stopped, t.variant.Stop)
+	return err
+}
+
+// unlessTaken returns the error of starting workers. That they found their address taken is no
+// error of the step: the old workers go on, as they do when a deployment fails.
+func (s *step) unlessTaken(err error) error {
+	if s.taken = errors.Is(err, servers.ErrTaken); s.taken {
+		return nil
+	}
 	return err
 }
 
@@ -210,7 +221,7 @@ func (t *timeline) roll(ctx context.Context, s *step) error {
 		}
 		w, err := t.group.StartWorker(ctx, next.Number, old.Index, 0)
 		if err != nil {
-			return err
+			return s.unlessTaken(err)
 		}
 		s.ready, next.Workers[i] = w.ReadyAt(), w
 		s.started, s.stopped = append(s.started, w), append(s.stopped, old)
@@ -264,7 +275,7 @@ func (t *timeline) add(ctx context.Context, s *step) error {
 		return err
 	}
 	if err := t.group.AwaitWorker(ctx, w); err != nil {
-		return err
+		return s.unlessTaken(err)
 	}
 	s.what = fmt.Sprintf("worker %d", w.ID)
 	s.ready, s.started = w.ReadyAt(), []*servers.Worker{w}
@@ -329,11 +340,12 @@ func (t *timeline) crash(ctx context.Context, s *step) error {
 		return err
 	}
 	next, err := t.group.StartWorker(ctx, w.Generation, w.Index, 0)
+	t.current.Workers = slices.Clone(t.current.Workers)
 	if err != nil {
-		return err
+		t.current.Workers = slices.Delete(t.current.Workers, index, index+1)
+		return s.unlessTaken(err)
 	}
 	s.ready, s.started = next.ReadyAt(), []*servers.Worker{next}
-	t.current.Workers = slices.Clone(t.current.Workers)
 	t.current.Workers[index] = next
 	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/servers/clock"
 )
@@ -23,9 +21,10 @@ const (
 type QueueOptions struct {
 	Clock *clock.Clock
 	// Do runs a function in the servers' network namespace.
-	Do    func(func() error) error
-	IPv6  bool
-	Meter *Meter // adds up what reading costs
+	Do func(func() error) error
+	// Families are those of the listeners: unix.AF_INET, unix.AF_INET6.
+	Families []int
+	Meter    *Meter // adds up what reading costs
 	// Window is the length of the windows of the series, and Windows how many there are at most.
 	Window  time.Duration
 	Windows int
@@ -63,12 +62,8 @@ type QueueSamples struct {
 // returns nil.
 func NewQueues(o QueueOptions) *Queues {
 	q := &Queues{QueueOptions: o, sampled: map[uint64]*QueueSamples{}}
-	family := unix.AF_INET
-	if o.IPv6 {
-		family = unix.AF_INET6
-	}
 	err := o.Do(func() (err error) {
-		q.watch, err = kernel.NewQueueWatch(family)
+		q.watch, err = kernel.NewQueueWatch(o.Families...)
 		return err
 	})
 	if err != nil {

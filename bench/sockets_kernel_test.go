@@ -1,0 +1,104 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"reuseport-bench/results"
+)
+
+// Of sockets at one port the kernel chooses the most specific (inet_csk's compute_score), whoever was
+// there first; only those that are bound alike share. IPv6 sockets that take IPv4 come last.
+func TestKernelListen(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: listen
+about: A second worker, at the same port.
+workers: 1
+load: {rate: 1000/s, duration: 500ms}
+timeline: [{at: 100ms, do: add}]
+stop: close
+matrix: [{server.listen: [dual, any+specific, specific+any, dual+any]}]
+trials: 1
+`+lenient)
+	for what, tr := range byLabels(run) {
+		s := tr.Steps[0]
+		after := tr.Attempts - *s.ReadyNS/1e6
+		first, second := tr.Workers[0].Accepted, tr.Workers[1].Accepted
+		t.Logf("%s: %d and %d, of which %d after the second was ready", what, first, second, after)
+		lo, hi := int64(0), int64(0)
+		switch strings.TrimPrefix(what, "server.listen=") {
+		case "dual": // half of 400 is 200, with a standard deviation of 10
+			lo, hi = 130, 270
+		case "any+specific", "dual+any":
+			lo, hi = after-10, after+10
+		}
+		if second < lo || second > hi || tr.Lost != 0 {
+			t.Errorf("%s: the second worker accepted %d, want %d to %d; lost %v", what, second, lo, hi, tr.LostByCause)
+		}
+	}
+}
+
+// The kernel lets sockets of one user alone share a port. A generation of another user's does not get
+// it, and the old one goes on, unless it is given the socket itself.
+func TestKernelUsers(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: users
+about: Workers of several users.
+load: {rate: 500/s, duration: 600ms}
+timeline: [{at: 200ms, do: replace}]
+matrix:
+  - {server.users: [each, other], stop: [close]}
+  - {server.users: [other], stop: [handoff]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		if skips(t, v) {
+			continue
+		}
+		tr, what := lastTrial(v), results.LabelString(v.Labels)
+		bound, restarts := 4, 1
+		switch what {
+		case "stop=close server.users=each": // one of each generation
+			bound = 2
+		case "stop=close server.users=other":
+			bound, restarts = 2, 0
+		}
+		for _, w := range tr.Workers {
+			if w.BindError != "" {
+				bound++
+			}
+		}
+		lostOnlyBy(t, what, tr, "reset_at_close", "reset_half_open", "syn_timeout")
+		if bound != 4 || len(tr.Workers) != 4 || len(tr.Restarts()) != restarts || (tr.Steps[0].BindError == "") != (restarts == 1) {
+			t.Errorf("%s: %d restarts, workers %+v, step %+v", what, len(tr.Restarts()), tr.Workers, tr.Steps[0])
+		}
+		if restarts == 0 && tr.Lost != 0 {
+			t.Errorf("%s: nobody was replaced, and yet %v were lost", what, tr.LostByCause)
+		}
+	}
+}
+
+// With TCP_DEFER_ACCEPT the kernel drops the ACK that ends a handshake, of every connection. Nothing
+// is lost, and the kernel's word for that is no loss.
+func TestKernelDeferAccept(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: deferred
+about: Connections that are accepted when they have sent something.
+server: {defer_accept: 1s}
+load: {rate: 1000/s, duration: 300ms}
+trials: 1
+`+lenient)
+	tr := lastTrial(run.Scenarios[0].Variants[0])
+	if tr.Lost != 0 || tr.Kernel["TcpExtTCPDeferAcceptDrop"] < tr.Attempts {
+		t.Errorf("lost %v; %d ACKs dropped of %d", tr.LostByCause, tr.Kernel["TcpExtTCPDeferAcceptDrop"], tr.Attempts)
+	}
+	if tr.Trace != nil && tr.Trace.Unavailable == "" && tr.Trace.Events > tr.Attempts/10 {
+		t.Errorf("%d events of %d connections of which none was lost", tr.Trace.Events, tr.Attempts)
+	}
+}
