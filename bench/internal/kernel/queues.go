@@ -26,8 +26,12 @@ type QueueWatch struct {
 	buffer   []byte
 }
 
-// tcpListen is TCP_LISTEN of include/net/tcp_states.h.
-const tcpListen = 10
+// States of include/net/tcp_states.h.
+const (
+	tcpEstablished = 1
+	tcpCloseWait   = 8
+	tcpListen      = 10
+)
 
 // The sizes of inet_diag_req_v2 and inet_diag_msg (include/uapi/linux/inet_diag.h).
 const (
@@ -38,82 +42,109 @@ const (
 // NewQueueWatch watches the network namespace that the calling thread is in; later calls may come
 // from any. families are unix.AF_INET and unix.AF_INET6, or one of them.
 func NewQueueWatch(families ...int) (*QueueWatch, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	fd, err := openDiag()
 	if err != nil {
-		return nil, fmt.Errorf("sock_diag: %w", err)
+		return nil, err
 	}
-	// The kernel answers at once; this is only so that nothing can wait for ever.
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
-		return nil, errors.Join(fmt.Errorf("sock_diag: SO_RCVTIMEO: %w", err), unix.Close(fd))
-	}
-	w := &QueueWatch{fd: fd, buffer: make([]byte, 32<<10)}
+	w := &QueueWatch{fd: fd, buffer: make([]byte, diagBuffer)}
 	for _, family := range families {
-		request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
-		order := binary.NativeEndian
-		order.PutUint32(request, uint32(len(request)))
-		order.PutUint16(request[4:], unix.SOCK_DIAG_BY_FAMILY)
-		order.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-		diag := request[unix.NLMSG_HDRLEN:]
-		diag[0], diag[1] = byte(family), unix.IPPROTO_TCP
-		order.PutUint32(diag[4:], 1<<tcpListen)
-		w.requests = append(w.requests, request)
+		w.requests = append(w.requests, diagRequest(family, 1<<tcpListen, 0))
 	}
 	return w, nil
 }
 
-// Read appends every listener's queue to all, as it is now.
-func (w *QueueWatch) Read(all []Queue) (_ []Queue, err error) {
-	for _, request := range w.requests {
-		if all, err = w.ask(request, all); err != nil {
-			return all, err
-		}
+// diagBuffer is what the kernel fills at a time at most (netlink_dump in net/netlink/af_netlink.c).
+const diagBuffer = 32 << 10
+
+// openDiag returns a sock_diag socket of the calling thread's network namespace.
+func openDiag() (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return -1, fmt.Errorf("sock_diag: %w", err)
 	}
-	return all, nil
+	// The kernel answers at once; this is only so that nothing can wait for ever.
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
+		return -1, errors.Join(fmt.Errorf("sock_diag: SO_RCVTIMEO: %w", err), unix.Close(fd))
+	}
+	return fd, nil
 }
 
-// ask appends the queues of one family.
-func (w *QueueWatch) ask(request []byte, all []Queue) ([]Queue, error) {
-	to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
-	if err := unix.Sendto(w.fd, request, 0, to); err != nil {
-		return all, fmt.Errorf("sock_diag: %w", err)
+// diagRequest asks for every TCP socket in the states, a bit each, with that port of its own; 0:
+// any.
+func diagRequest(family int, states uint32, port uint16) []byte {
+	request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
+	order := binary.NativeEndian
+	order.PutUint32(request, uint32(len(request)))
+	order.PutUint16(request[4:], unix.SOCK_DIAG_BY_FAMILY)
+	order.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	diag := request[unix.NLMSG_HDRLEN:]
+	diag[0], diag[1] = byte(family), unix.IPPROTO_TCP
+	order.PutUint32(diag[4:], states)
+	binary.BigEndian.PutUint16(diag[8:], port)
+	return request
+}
+
+// askDiag sends a request and calls f with each struct inet_diag_msg of the answer, which is valid
+// until f returns. It uses buffer.
+func askDiag(fd int, request, buffer []byte, f func(socket []byte)) error {
+	err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	if err != nil {
+		return fmt.Errorf("sock_diag: %w", err)
 	}
 	for {
-		n, _, err := unix.Recvfrom(w.fd, w.buffer, 0)
+		n, _, err := unix.Recvfrom(fd, buffer, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		} else if err != nil {
-			return all, fmt.Errorf("sock_diag: %w", err)
+			return fmt.Errorf("sock_diag: %w", err)
 		}
-		var done bool
-		if all, done, err = parseQueues(w.buffer[:n], all); done || err != nil {
-			return all, err
+		if done, err := parseDiag(buffer[:n], f); done || err != nil {
+			return err
 		}
 	}
 }
 
-// parseQueues reads the messages of one datagram. done: the answer ends with it.
-func parseQueues(b []byte, all []Queue) (_ []Queue, done bool, err error) {
+// parseDiag calls f with each socket of one datagram. done: the answer ends with it.
+func parseDiag(b []byte, f func(socket []byte)) (done bool, err error) {
 	order := binary.NativeEndian
 	for len(b) >= unix.NLMSG_HDRLEN {
 		size, kind := int(order.Uint32(b)), order.Uint16(b[4:])
 		if size < unix.NLMSG_HDRLEN || size > len(b) {
-			return all, true, errors.New("sock_diag: a message that is cut off")
+			return true, errors.New("sock_diag: a message that is cut off")
 		}
 		body := b[unix.NLMSG_HDRLEN:size]
 		switch {
 		case kind == unix.NLMSG_DONE:
-			return all, true, nil
+			return true, nil
 		case kind == unix.NLMSG_ERROR && len(body) >= 4:
-			return all, true, fmt.Errorf("sock_diag: %w", unix.Errno(-int32(order.Uint32(body))))
-		case kind == unix.SOCK_DIAG_BY_FAMILY && len(body) >= diagMessageSize && body[1] == tcpListen:
-			all = append(all, Queue{
-				Port:   binary.BigEndian.Uint16(body[4:]),
-				Queued: int(order.Uint32(body[56:])), Limit: int(order.Uint32(body[60:])), Inode: uint64(order.Uint32(body[68:])),
-			})
+			return true, fmt.Errorf("sock_diag: %w", unix.Errno(-int32(order.Uint32(body))))
+		case kind == unix.SOCK_DIAG_BY_FAMILY && len(body) >= diagMessageSize:
+			f(body)
 		}
 		b = b[min(len(b), (size+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1)):]
 	}
-	return all, false, nil
+	return false, nil
+}
+
+// diagInode returns the inode of a struct inet_diag_msg.
+func diagInode(socket []byte) uint64 { return uint64(binary.NativeEndian.Uint32(socket[68:])) }
+
+// Read appends every listener's queue to all, as it is now.
+func (w *QueueWatch) Read(all []Queue) ([]Queue, error) {
+	for _, request := range w.requests {
+		err := askDiag(w.fd, request, w.buffer, func(socket []byte) {
+			all = append(all, Queue{
+				Port:   binary.BigEndian.Uint16(socket[4:]),
+				Queued: int(binary.NativeEndian.Uint32(socket[56:])),
+				Limit:  int(binary.NativeEndian.Uint32(socket[60:])),
+				Inode:  diagInode(socket),
+			})
+		})
+		if err != nil {
+			return all, err
+		}
+	}
+	return all, nil
 }
 
 // Close ends the watch.

@@ -4,11 +4,13 @@ import (
 	"testing"
 )
 
-func TestParseQueues(t *testing.T) {
-	if _, done, err := parseQueues([]byte{200, 0, 0, 0, 20, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0}, nil); !done || err == nil {
+func TestParseDiag(t *testing.T) {
+	never := func([]byte) { t.Error("a socket") }
+	cutOff := []byte{200, 0, 0, 0, 20, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	if done, err := parseDiag(cutOff, never); !done || err == nil {
 		t.Error("no error for a message that is cut off")
 	}
-	if all, done, err := parseQueues(nil, nil); done || err != nil || len(all) != 0 {
-		t.Errorf("of nothing: %v, %v, %v", all, done, err)
+	if done, err := parseDiag(nil, never); done || err != nil {
+		t.Errorf("of nothing: %v, %v", done, err)
 	}
 }
