@@ -18,7 +18,7 @@ func TestKernelStepKinds(t *testing.T) {
 	const pods = "network: cluster\npath: service\nworkers: 4\n"
 	tests := []struct{ name, scenario string }{
 		{"workers", `
-load: {rate: 500/s, duration: 2400ms, timeout: 400ms}
+load: {rate: 500/s, duration: 2500ms, timeout: 400ms}
 timeline:
   - {at: 200ms, do: add}
   - {at: 400ms, do: cold-start, for: 50ms}
@@ -28,6 +28,8 @@ timeline:
   - {at: 1200ms, do: replace}
   - {at: 1500ms, do: roll}
   - {at: 1900ms, do: crash, for: 50ms}
+  - {at: 2200ms, do: join}
+  - {at: 2350ms, do: drop-socket}
 `},
 		{"pods", pods + `
 load: {rate: 500/s, duration: 6s, timeout: 400ms}

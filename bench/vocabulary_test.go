@@ -165,9 +165,13 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 		if !kind.Plain {
 			inPods(vocabulary.PathService)
 		}
-		if kind.Stops {
+		switch {
+		case kind.Stops:
 			set("stop", string(vocabulary.StopClose))
+		case kind.Targets == vocabulary.TargetSocket:
+			set("stop", string(vocabulary.StopInherit))
 		}
+		sockets(kind.Sockets)
 		if kind.Lasts {
 			step += ", for: 50ms"
 		}

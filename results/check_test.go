@@ -286,7 +286,7 @@ func TestCausesStay(t *testing.T) {
 		"reset_at_close", "reset_half_open", "accept_overflow", "syn_timeout", "refused",
 		"closed_by_worker", "worker_crash", "no_route", "no_endpoint", "untranslated",
 		"stale_endpoint", "early_endpoint", "stale_conntrack", "stale_connection", "proxy_error",
-		"timeout", "client", "unknown",
+		"queued_unaccepted", "timeout", "client", "unknown",
 	} {
 		if !slices.Contains(cause.Names(), name) {
 			t.Errorf("runs of older programs have the cause %s", name)

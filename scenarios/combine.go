@@ -430,6 +430,7 @@ func (c *setupCheck) steps() {
 	if !c.d.Trusts("timeline", "stop", "sockets", "server.fault") {
 		return
 	}
+	c.dropped()
 	for i, s := range c.Timeline {
 		path := fmt.Sprintf("timeline[%d].do", i)
 		single := s.Do == vocabulary.StepAdd || s.Do == vocabulary.StepColdStart ||
@@ -443,6 +444,8 @@ func (c *setupCheck) steps() {
 			c.add(path, ": "+string(s.Do)+" is not for stop: inherit with a socket each",
 				"the supervisor holds every socket, with or without a worker; use sockets: "+
 					"shared, or stop: handoff")
+		case !s.Do.Kind().Sockets.Allows(c.Sockets):
+			needs(c, path, s.Do, "sockets", s.Do.Kind().Sockets)
 		case c.Server.Fault.HalfOpen > 0 && s.Do != vocabulary.StepReplace && s.Do != "" &&
 			s.Do != vocabulary.StepStall:
 			c.add(path, ": server.fault.half_open is for replace only", "of other steps some of the handshakes would be at listeners that stay; use replace")
@@ -457,6 +460,26 @@ func (c *setupCheck) sysctl() {
 		c.d.Trusts("sysctl.migrate_req", "stop") {
 		c.add("sysctl.migrate_req", ": stop: migrate is to have it at 1",
 			"remove it, or use stop: close")
+	}
+}
+
+// dropped checks that there are sockets for a drop-socket to close.
+func (c *setupCheck) dropped() {
+	drops := slices.IndexFunc(c.Timeline, func(s Step) bool {
+		return s.Do == vocabulary.StepDropSocket
+	})
+	if drops < 0 {
+		return
+	}
+	path := fmt.Sprintf("timeline[%d].do", drops)
+	held := c.Stop.Row().Handover == vocabulary.SocketActivation
+	switch {
+	case !held && !c.has(vocabulary.StepJoin):
+		c.add(path, ": there is no socket that the supervisor holds",
+			"use stop: inherit, where it holds every worker's, or add a step join before")
+	case held && c.Server.Start == vocabulary.StartParked && c.d.Trusts("server.start"):
+		c.add(path, ": drop-socket needs server.start: cold, with stop: "+string(c.Stop),
+			"a process that is parked for a later step has been given its socket already")
 	}
 }
 
@@ -698,6 +721,7 @@ func (c *setupCheck) target(path string, step Step) {
 			c.d.Trusts("workers", "timeline") {
 			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target), fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
 		}
+	case vocabulary.TargetSocket: // which there are then is known only when the step comes
 	default:
 		c.add(path, ": "+string(step.Do)+" is for no single worker",
 			"remove target, or use remove, kill, crash or stall")

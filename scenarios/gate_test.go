@@ -260,7 +260,11 @@ func TestGateOnEveryStep(t *testing.T) {
 		"drain-node": "target: 0", "node-down": "target: 0",
 	}
 	for _, kind := range vocabulary.StepKinds() {
-		lines := "name: x\nload: {rate: 100/s, duration: 1s}\nstop: close\n"
+		stop := vocabulary.StopClose
+		if kind.Targets == vocabulary.TargetSocket {
+			stop = vocabulary.StopInherit
+		}
+		lines := "name: x\nload: {rate: 100/s, duration: 1s}\nstop: " + string(stop) + "\n"
 		if kind.Name == vocabulary.StepColdStart {
 			lines += "server: {cold: 5ms}\n"
 		}

@@ -376,7 +376,7 @@ type Step struct {
 	// Do is the kind of step. Required.
 	Do vocabulary.StepName `yaml:"do"`
 	// Target is the worker that a remove, kill, crash or stall is for, counted from 0 among those there are at that time.
-	// Default the first; of a stall, all.
+	// Default the first; of a stall, all. Of a drop-socket it is the socket, among those that the supervisor holds.
 	Target *int `yaml:"target,omitempty"`
 	// Replicas is how many pods there are to be after a scale.
 	Replicas *int `yaml:"replicas,omitempty"`

@@ -62,10 +62,10 @@ type Group struct {
 	env      Env
 	listener int                // the shared socket, or -1; with a Handover among the workers only until the first generation has it
 	inode    uint64             // of the shared socket, or 0
-	held     map[int]int        // with SocketActivation, the sockets that are not shared, by index
+	held     []heldSocket       // that are not shared: with SocketActivation the workers', and those of Join
 	name     string             // unique, for abstract addresses
 	selector *selector.Selector // nil without a selection by eBPF
-	acceptor *Worker            // with ByAcceptor, once the first generation is there
+	acceptor *Worker            // where one accepts for all, once the first generation is there
 
 	mu      sync.Mutex // guards workers and parked
 	workers []*Worker
@@ -89,7 +89,7 @@ func NewGroup(cfg Config, env Env) (*Group, error) {
 	cfg.Grace = cmp.Or(cfg.Grace, time.Second)
 	cfg.Accept = cmp.Or(cfg.Accept, cfg.Kind.Row().Accept)
 	cfg.Selection = cmp.Or(cfg.Selection, vocabulary.SelectorHash)
-	g := &Group{cfg: cfg, env: env, listener: -1, budget: journalBudget, held: map[int]int{}, name: "reuseport-bench-" + rand.Text()}
+	g := &Group{cfg: cfg, env: env, listener: -1, budget: journalBudget, name: "reuseport-bench-" + rand.Text()}
 	if cfg.Sockets == vocabulary.SocketsShared {
 		err := env.Do(func() (err error) {
 			if g.listener, err = cfg.Listen(cfg.Address); err == nil {
@@ -216,8 +216,8 @@ func (g *Group) Close() error {
 	if g.listener >= 0 {
 		errs = append(errs, unix.Close(g.listener))
 	}
-	for _, l := range g.held {
-		errs = append(errs, unix.Close(l))
+	for _, h := range g.held {
+		errs = append(errs, unix.Close(h.fd))
 	}
 	if g.selector != nil {
 		errs = append(errs, g.selector.Close())

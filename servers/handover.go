@@ -36,24 +36,6 @@ func duplicate(listener int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "listener"), nil
 }
 
-// heldListener is a duplicate of the socket that the parent holds for an index, made when it is
-// first needed.
-func (g *Group) heldListener(index int) (*os.File, error) {
-	if _, made := g.held[index]; !made {
-		err := g.env.Do(func() error {
-			l, err := g.cfg.Listen(g.address(index))
-			if err == nil {
-				g.held[index] = l
-			}
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return duplicate(g.held[index])
-}
-
 // letGo closes the shared socket once it is the workers' alone to pass on.
 func (g *Group) letGo() error {
 	if g.listener < 0 || g.cfg.Handover != vocabulary.SCMRights && g.cfg.Handover != vocabulary.Tableflip {

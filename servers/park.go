@@ -34,7 +34,7 @@ func (g *Group) Park(indexes ...int) error {
 func (g *Group) park(w *Worker) error {
 	// A socket that the parent holds listens from the moment it is made, and w does not serve yet.
 	if g.cfg.Handover == vocabulary.SocketActivation && g.listener < 0 {
-		if _, held := g.held[w.Index]; !held {
+		if g.heldFor(w.Index) < 0 {
 			return errors.New("no worker had this index before, so its socket would listen too early")
 		}
 	}

@@ -25,7 +25,7 @@ type Worker struct {
 	ID         int // unique in the group, from 0; -1 while its process is parked
 	Generation int
 	Index      int // in its generation, from 0
-	// Acceptor says that it serves nobody and accepts for the others; see ByAcceptor.
+	// Acceptor says that it serves nobody and accepts for the others.
 	Acceptor bool
 
 	group     *Group
@@ -264,6 +264,21 @@ func (w *Worker) Serves() bool {
 		return false
 	case <-w.ready:
 		return !w.wasStopped()
+	default:
+		return false
+	}
+}
+
+// listens reports whether the worker's listener is open.
+func (w *Worker) listens() bool {
+	select {
+	case <-w.closed:
+		return false
+	default:
+	}
+	select {
+	case <-w.ready:
+		return true
 	default:
 		return false
 	}

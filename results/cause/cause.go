@@ -3,24 +3,25 @@
 package cause
 
 const (
-	ResetAtClose    = "reset_at_close"
-	ResetHalfOpen   = "reset_half_open"
-	AcceptOverflow  = "accept_overflow"
-	SYNTimeout      = "syn_timeout"
-	Refused         = "refused"
-	ClosedByWorker  = "closed_by_worker"
-	WorkerCrash     = "worker_crash"
-	NoRoute         = "no_route"
-	NoEndpoint      = "no_endpoint"
-	Untranslated    = "untranslated"
-	StaleEndpoint   = "stale_endpoint"
-	EarlyEndpoint   = "early_endpoint"
-	StaleConntrack  = "stale_conntrack"
-	StaleConnection = "stale_connection"
-	ProxyError      = "proxy_error"
-	Timeout         = "timeout"
-	Client          = "client"
-	Unknown         = "unknown"
+	ResetAtClose     = "reset_at_close"
+	ResetHalfOpen    = "reset_half_open"
+	AcceptOverflow   = "accept_overflow"
+	QueuedUnaccepted = "queued_unaccepted"
+	SYNTimeout       = "syn_timeout"
+	Refused          = "refused"
+	ClosedByWorker   = "closed_by_worker"
+	WorkerCrash      = "worker_crash"
+	NoRoute          = "no_route"
+	NoEndpoint       = "no_endpoint"
+	Untranslated     = "untranslated"
+	StaleEndpoint    = "stale_endpoint"
+	EarlyEndpoint    = "early_endpoint"
+	StaleConntrack   = "stale_conntrack"
+	StaleConnection  = "stale_connection"
+	ProxyError       = "proxy_error"
+	Timeout          = "timeout"
+	Client           = "client"
+	Unknown          = "unknown"
 )
 
 // A Cause is one row of All.
@@ -35,6 +36,7 @@ func All() []Cause {
 		{ResetAtClose, "cut off in its accept queue by the close of a listener"},
 		{ResetHalfOpen, "its handshake was under way at a listener that was closed"},
 		{AcceptOverflow, "the accept queue was full"},
+		{QueuedUnaccepted, "left in an accept queue from which nobody accepted it"},
 		{SYNTimeout, "no answer to the SYN"},
 		{Refused, "nobody listened"},
 		{ClosedByWorker, "a worker closed or reset the connection without an answer"},

@@ -21,6 +21,8 @@ const (
 	StepDrainNode     StepName = "drain-node"
 	StepNodeDown      StepName = "node-down"
 	StepCrash         StepName = "crash"
+	StepJoin          StepName = "join"
+	StepDropSocket    StepName = "drop-socket"
 )
 
 // Target is what the target of a step is the number of.
@@ -31,6 +33,7 @@ const (
 	TargetNone   Target = iota // such a step has no target
 	TargetWorker               // among those there are at that time
 	TargetNode
+	TargetSocket // among those that the supervisor holds at that time
 )
 
 // A StepKind is the row of a step: what steps of that name do to workers.
@@ -38,19 +41,23 @@ type StepKind struct {
 	Name StepName
 	Doc  string
 
-	Plain    bool   // there is such a step for workers that are in no pods
-	Pods     bool   // … and for pods: path service, dns or pod
-	Restarts bool   // what it loses counts into lost_per_restart
-	Starts   bool   // it starts workers
-	Stops    bool   // it ends workers by the stop mode; their listeners are closed
-	Kills    bool   // … by SIGKILL
-	Lasts    bool   // it has a length: for
-	Replicas bool   // it says how many pods there are to be: replicas
-	Targets  Target // what target names
+	Plain    bool          // there is such a step for workers that are in no pods
+	Pods     bool          // … and for pods: path service, dns or pod
+	Restarts bool          // what it loses counts into lost_per_restart
+	Starts   bool          // it starts workers
+	Stops    bool          // it ends workers by the stop mode; their listeners are closed
+	Kills    bool          // … by SIGKILL
+	Lasts    bool          // it has a length: for
+	Replicas bool          // it says how many pods there are to be: replicas
+	Targets  Target        // what target names
+	Sockets  Only[Sockets] // that the workers must have
 }
 
 // Ends reports whether steps of the kind end workers.
 func (k StepKind) Ends() bool { return k.Stops || k.Kills }
+
+var inGroup = Only[Sockets]{[]Sockets{SocketsReuseport},
+	"only a reuseport group has several sockets at one address"}
 
 var stepKinds = []StepKind{
 	{Name: StepReplace, Plain: true, Restarts: true, Starts: true, Stops: true,
@@ -91,6 +98,12 @@ var stepKinds = []StepKind{
 		Targets: TargetWorker,
 		Doc: "SIGKILL the target worker, by default the first; a supervisor starts another after " +
 			"for"},
+	{Name: StepJoin, Plain: true, Sockets: inGroup,
+		Doc: "one more socket listens in the group, which the supervisor holds, and nobody ever " +
+			"accepts from it (sockets reuseport)"},
+	{Name: StepDropSocket, Plain: true, Targets: TargetSocket, Sockets: inGroup,
+		Doc: "the supervisor closes the target one of the sockets that it holds (stop inherit, or " +
+			"a join before), by default the first: with its queue, unless a worker has it, too"},
 }
 
 func (k StepKind) value() Value { return Value{string(k.Name), k.Doc} }

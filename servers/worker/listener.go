@@ -123,12 +123,14 @@ func becomeActivated() error {
 	return fmt.Errorf("exec the activated worker: %w", unix.Exec("/proc/self/exe", os.Args, env))
 }
 
-// activated is the listener that the service manager passed, as a descriptor of its own.
+// activated is the listener that the service manager passed, as the only descriptor of it: closing
+// that closes the worker's share of the socket.
 func (w *worker) activated() (int, error) {
 	w.inherited = activation.Files(true) // kept: the garbage collector would close them, the pipes among them
 	for _, f := range w.inherited {
 		if f.Name() == servers.ListenerName {
-			return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+			fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+			return fd, errors.Join(err, f.Close())
 		}
 	}
 	return -1, fmt.Errorf("no listener was passed; %s=%q", servers.EnvListenNames, os.Getenv(servers.EnvListenNames))

@@ -313,12 +313,16 @@ func (a *Account) Equalities(r *results.Trial) []results.Equality {
 	for _, w := range r.Workers {
 		accepted += w.Accepted
 	}
+	passive := results.Equality{
+		Counter: "TcpPassiveOpens", Ledger: accepted + r.LostByCause[cause.ResetAtClose] + reset,
+		What: "accepted, or reset in a queue",
+	}
+	if left := r.LostByCause[cause.QueuedUnaccepted]; left > 0 {
+		passive.Ledger, passive.What = passive.Ledger+left, "accepted, reset in a queue, or left in one"
+	}
 	all := []results.Equality{
 		{Counter: "TcpActiveOpens", Ledger: opened, What: "connections that the load opened"},
-		{
-			Counter: "TcpPassiveOpens", Ledger: accepted + r.LostByCause[cause.ResetAtClose] + reset,
-			What: "accepted, or reset in a queue",
-		},
+		passive,
 		{
 			Counter: "TcpExtListenOverflows", Ledger: r.LostByCause[cause.AcceptOverflow],
 			What: "lost by accept_overflow",

@@ -90,6 +90,7 @@ func figures(a *Account, r *Recording) *results.Trial {
 func stepFigures(a *Account, k int, was results.Step) results.Step {
 	s := a.Step(k)
 	s.StopNS, s.EndpointsNS, s.RulesNS, s.Endpoints, s.Pods = was.StopNS, was.EndpointsNS, was.RulesNS, was.Endpoints, was.Pods
+	s.LateNS, s.Queued = was.LateNS, was.Queued
 	s.WindowNS, s.StealNS, s.Pressure, s.RunQueueDelayNS = was.WindowNS, was.StealNS, was.Pressure, was.RunQueueDelayNS
 	if was.DeadNS != nil {
 		dead, _ := a.Dead(k)

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"reuseport-bench/scenarios/vocabulary"
@@ -32,9 +33,12 @@ type Facts struct {
 	Moved map[string]int64 `json:"moved"`
 	// ResetsSent is by how much TcpOutRsts moved until the last worker had stopped, which is how
 	// long the kernel's events were recorded.
-	ResetsSent int64   `json:"resets_sent"`
-	Trace      *Trace  `json:"trace,omitempty"`  // nil: the kernel was not asked, or could not say
-	Routes     *Routes `json:"routes,omitempty"` // nil without a Service
+	ResetsSent int64 `json:"resets_sent"`
+	// QueueReadings are by At. Empty: the kernel was not asked, or did not say.
+	QueueReadings []QueueReading `json:"queue_readings,omitempty"`
+
+	Trace  *Trace  `json:"trace,omitempty"`  // nil: the kernel was not asked, or could not say
+	Routes *Routes `json:"routes,omitempty"` // nil without a Service
 }
 
 // A Worker is one listener process of a trial.
@@ -51,9 +55,16 @@ type Worker struct {
 	Closed   *Time  `json:"closed,omitempty"` // its listener was closed
 }
 
-// A Closing is the end of a worker's listener.
+// A QueueReading is what the kernel said of the accept queues at an instant (sock_diag).
+type QueueReading struct {
+	At Time `json:"at"`
+	// Waiting are the client's ends of all connections that no process had accepted.
+	Waiting []netip.AddrPort `json:"waiting"`
+}
+
+// A Closing is the end of a listener.
 type Closing struct {
-	Worker int `json:"worker"`
+	Worker int `json:"worker"` // whose listener it was; -1: no worker closed it
 	// From is before the kernel began to close the listener, To after it had.
 	From Time `json:"from"`
 	To   Time `json:"to"`
@@ -116,6 +127,8 @@ type EventKind string
 const (
 	ResetSent      EventKind = "reset sent"
 	SegmentDropped EventKind = "segment dropped"
+	// StillQueued is of a QueueReading.
+	StillQueued EventKind = "still queued"
 )
 
 // An Event is one reset or one dropped segment of a connection to the servers.
@@ -141,6 +154,28 @@ type Event struct {
 // String returns what the kernel did, and its reason.
 func (e *Event) String() string { return string(e.Kind) + ": " + e.Reason }
 
+// stillQueued is the kernel's word on every connection that a QueueReading names.
+var stillQueued = Event{
+	Kind: StillQueued, Reason: "no process has accepted it", FromServer: true, Worker: noWorker,
+}
+
+// queued returns the client's ends of the connections that were seen in an accept queue.
+func (f *Facts) queued() map[netip.AddrPort]bool {
+	all := map[netip.AddrPort]bool{}
+	for i := range f.QueueReadings {
+		for _, client := range f.QueueReadings[i].Waiting {
+			all[client] = true
+		}
+	}
+	return all
+}
+
+// passesOn reports whether one process accepts for the others, so that a connection which no worker
+// has may be in that one's hands.
+func (f *Facts) passesOn() bool {
+	return slices.ContainsFunc(f.Workers, func(w Worker) bool { return w.Acceptor })
+}
+
 // reasonQueueFull is the kernel's reason for dropping the last ACK of a handshake whose listener's
 // accept queue is full. A SYN that meets such a queue is refused without an event.
 const reasonQueueFull = "tcp_listen_overflow"
@@ -153,11 +188,14 @@ const flagSYN = 0x02 // RFC 9293, 3.1
 
 // between returns the first reset and the first drop of an attempt's connection: by the servers'
 // host, while the attempt was under way. Others are of an earlier attempt on the connection, or of
-// its end. Processors do not queue for the ring of events, so the order of arrival is not used.
+// its end. A drop at a full queue comes before all others: what else was dropped, was sent again,
+// and met that queue. Processors do not queue for the ring of events, so the order of arrival is
+// not used.
 func (t *Trace) between(source netip.AddrPort, sent, done Time) (reset, dropped *Event) {
 	if t == nil {
 		return nil, nil
 	}
+	var full *Event
 	events := t.Events[source]
 	for i := range events {
 		e := &events[i]
@@ -168,10 +206,32 @@ func (t *Trace) between(source netip.AddrPort, sent, done Time) (reset, dropped 
 		case ResetSent:
 			reset = earlier(reset, e)
 		case SegmentDropped:
-			dropped = earlier(dropped, e)
+			if dropped = earlier(dropped, e); e.Reason == reasonQueueFull {
+				full = earlier(full, e)
+			}
 		}
 	}
+	if full != nil {
+		dropped = full
+	}
 	return reset, dropped
+}
+
+// resetLater returns the reset of a connection in its accept queue, on the close of the listener,
+// after its client had given up; nil: there was none.
+func (t *Trace) resetLater(source netip.AddrPort, done Time) *Event {
+	if t == nil {
+		return nil
+	}
+	events := t.Events[source]
+	i := slices.IndexFunc(events, func(e Event) bool {
+		return e.Kind == ResetSent && e.FromServer && e.Flags == 0 && e.Socket == 0 &&
+			e.At > done.Add(clockSlack)
+	})
+	if i < 0 {
+		return nil
+	}
+	return &events[i]
 }
 
 func earlier(a, b *Event) *Event {

@@ -36,6 +36,10 @@ type view struct {
 	// reset and dropped are the kernel's events about it; nil where there is none, or where it is
 	// judged without them.
 	reset, dropped *Event
+	// queued is the kernel's word that it was in an accept queue when its client gave up.
+	queued *Event
+	// readings are of all accept queues; nil where a connection that is in none may be anywhere.
+	readings []QueueReading
 
 	// What closing and kills have found: several rules ask, and a trial may have a thousand
 	// closings.
@@ -75,6 +79,24 @@ func (v *view) unnotedReset() bool { return v.reset != nil && v.cutOff() }
 // noted.
 func (v *view) unnotedDrop() bool {
 	return v.dropped != nil && v.Class == results.ClassTimeout && v.State == NeverAccepted
+}
+
+// leftQueued reports whether the client gave up a connection that was in an accept queue, and that
+// no worker ever accepted.
+func (v *view) leftQueued() bool {
+	return v.queued != nil && v.Class == results.ClassTimeout && v.State == NeverAccepted
+}
+
+// neverQueued reports whether the connection never got into an accept queue: it was in none when
+// its client had given up, no worker accepted it, and no queue had ended by then.
+func (v *view) neverQueued() bool {
+	if v.queued != nil || v.reused || v.proxied || v.State != NeverAccepted {
+		return false
+	}
+	i := slices.IndexFunc(v.readings, func(r QueueReading) bool { return r.At >= v.Done })
+	return i >= 0 && !slices.ContainsFunc(v.closings, func(c Closing) bool {
+		return c.OwnsQueue && v.Sent <= c.To.Add(clockSlack) && c.From <= v.readings[i].At
+	})
 }
 
 // closing returns the last listener that was being closed, queue and all, while the attempt was
@@ -184,7 +206,10 @@ func (v *view) confirmation() *Event {
 		}
 		return v.dropped // a firewall's rule threw the SYN away, and answered by itself
 	case results.ClassTimeout:
-		if v.State == NeverAccepted {
+		switch {
+		case v.leftQueued():
+			return v.queued
+		case v.State == NeverAccepted:
 			return v.dropped
 		}
 	}
@@ -204,7 +229,8 @@ func (v *view) decide(from int) (Verdict, int) {
 			Cause: r.cause, Evidence: r.evidence, Worker: worker, Rule: r.name,
 			Explained: r.cause != cause.Unknown,
 		}
-		if e := v.confirmation(); e != nil {
+		// A segment that was dropped for another reason says nothing of what a counter counted.
+		if e := v.confirmation(); e != nil && r.evidence != ByCounter {
 			verdict.Kernel, verdict.Evidence = e, ByKernel
 		}
 		return verdict, n
@@ -230,7 +256,7 @@ func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 	type match struct{ attempt, rule int32 }
 	var counted []match // what a rule that rests on counted events matched
 	left := f.events()
-	held := b.held(f.Steps)
+	seen := b.seen(f)
 	for i := range b.attempts {
 		last := b.lastTry(i)
 		if last.Served() {
@@ -239,7 +265,7 @@ func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 			}
 			continue
 		}
-		v := b.view(i, last, f, trace, held)
+		v := b.view(i, last, f, trace, seen)
 		verdict, n := v.decide(0)
 		verdicts[i] = verdict
 		if rules[n].rests != nil {
@@ -250,21 +276,43 @@ func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 	}
 	for _, m := range counted {
 		i := int(m.attempt)
-		v := b.view(i, b.lastTry(i), f, trace, held)
+		v := b.view(i, b.lastTry(i), f, trace, seen)
 		verdicts[i] = v.take(int(m.rule), left)
 	}
 	return verdicts
 }
 
+// seen is what facts say of single connections, made easy to find.
+type seen struct {
+	held   map[int]bool // attempts whose handshakes were held up, by index
+	queued map[netip.AddrPort]bool
+	// readings are the facts', unless a connection may be in the hands of a process that accepts
+	// for others.
+	readings []QueueReading
+}
+
+func (b *Book) seen(f *Facts) *seen {
+	s := &seen{held: b.held(f.Steps), queued: f.queued()}
+	if !f.passesOn() {
+		s.readings = f.QueueReadings
+	}
+	return s
+}
+
 // view returns what the rules see of attempt i, whose last try is last.
-func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, held map[int]bool) *view {
+func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *seen) *view {
 	v := &view{
-		Attempt: last, held: held[i], source: b.connection(i), reused: b.reused(i), proxied: b.load.Proxied,
+		Attempt: last, held: s.held[i], source: b.connection(i), reused: b.reused(i),
+		proxied:   b.load.Proxied,
 		overflows: f.Moved["TcpExtListenOverflows"] > 0,
 		embryonic: f.Moved["TcpExtEmbryonicRsts"] > 0,
 		closings:  f.Closings, routes: f.Routes,
 	}
 	v.reset, v.dropped = trace.between(v.source, last.Sent, last.Done)
+	v.readings, v.queued = s.readings, trace.resetLater(v.source, last.Done)
+	if s.queued[v.source] {
+		v.queued = &stillQueued
+	}
 	if v.routes != nil {
 		v.sentTo = v.routes.to(v.source, last)
 	}

@@ -119,6 +119,12 @@ func abortedHandshakes(n int64) *Facts {
 	return f
 }
 
+// readQueues adds to facts that the kernel was asked at 1 s who waits to be accepted, and named these.
+func readQueues(f *Facts, waiting ...netip.AddrPort) *Facts {
+	f.QueueReadings = []QueueReading{{At: 1000 * ms, Waiting: waiting}}
+	return f
+}
+
 // kernelSays returns facts in which the kernel said this of attempt 0's connection, 1 ms after it
 // was sent; worker 7 is closed then, or killed.
 func kernelSays(e Event, c Closing) *Facts {
@@ -176,6 +182,18 @@ func TestRules(t *testing.T) {
 	badSYN := Event{Kind: ResetSent, Reason: reasonAborted, Flags: 0x02, Worker: -1}
 	filtered := Event{Kind: SegmentDropped, Reason: "netfilter_drop", Flags: 2, Worker: -1}
 	owned := Closing{OwnsQueue: true}
+	waited := account{timeout, wait, 900, "", 0, 0}
+	resetLate := kernelSays(queued, owned)
+	resetLate.Trace.Events[attempt0][0].At = 950 * ms
+	heldUp, later := Event{Kind: SegmentDropped, Reason: "netfilter_drop", Flags: 0x10, Worker: -1}, full
+	heldFirst, fullThen := readQueues(kernelSays(heldUp, Closing{})), kernelSays(heldUp, Closing{})
+	heldFirst.Moved = overflow(5).Moved
+	later.At, later.FromServer = 2*ms, true
+	fullThen.Trace.Events[attempt0] = append(fullThen.Trace.Events[attempt0], later)
+	closedToo := readQueues(queue())
+	closedToo.Moved = overflow(5).Moved
+	passedOn := readQueues(overflow(5))
+	passedOn.Workers = []Worker{{ID: 9, Acceptor: true}}
 
 	decided := map[string]bool{}
 	for _, tt := range []struct {
@@ -243,8 +261,17 @@ func TestRules(t *testing.T) {
 		{"served too late", account{timeout, wait, 900, "aqr", journal.EndServed, 0}, nil, nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
 		{"accepted after the client had left", account{timeout, wait, 900, "a", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
 		{"waited in the queue", account{timeout, wait, 900, "", 0, 0}, overflow(5), nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
+		{"left in the queue", waited, readQueues(overflow(5), attempt0), nil, Verdict{Cause: cause.QueuedUnaccepted, Evidence: ByKernel, Worker: -1, Rule: "left in an accept queue"}},
+		{"reset in the queue, its client having left", waited, resetLate, nil, Verdict{Cause: cause.QueuedUnaccepted, Evidence: ByKernel, Worker: 7, Rule: "left in an accept queue"}},
+		{"it was in the queue, and accepted later", account{timeout, wait, 900, "a", journal.EndPeer, 0}, readQueues(overflow(5), attempt0), nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
+		{"in no queue, one of which overflowed", waited, readQueues(overflow(5)), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "last ACK at a full queue"}},
+		{"in no queue, and it was held up before", waited, heldFirst, nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "last ACK at a full queue"}},
+		{"held up, and then the queue was full", waited, fullThen, nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByKernel, Worker: -1, Rule: "ACK dropped at a full queue"}},
+		{"in no queue, and none overflowed", waited, readQueues(&Facts{Duration: time.Second}), nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
+		{"in no queue, but one has ended", waited, closedToo, nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
+		{"in no queue, but perhaps an acceptor had it", waited, passedOn, nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
 		{"no answer to the SYN, a queue overflowed", silent, overflow(5), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "SYN at a full queue"}},
-		{"reset, and handshakes were aborted", unread, abortedHandshakes(1), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "last ACK at a full queue"}},
+		{"reset, and handshakes were aborted", unread, abortedHandshakes(1), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "last ACK reset at a full queue"}},
 		{"no answer to a SYN that met a closing listener", silent, queue(), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByWorker, Worker: 7, Rule: "SYN at a closing listener"}},
 		{"no answer to the SYN", silent, nil, nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByClient, Worker: -1, Rule: "SYN unanswered"}},
 		{"refused", account{refused, connect, 0, "", 0, 0}, nil, nil, Verdict{Cause: cause.Refused, Evidence: ByClient, Worker: -1, Rule: "refused"}},
@@ -279,7 +306,8 @@ func TestRules(t *testing.T) {
 			if first.Explained != (tt.want.Cause != cause.Unknown) {
 				t.Errorf("explained: %v", first.Explained)
 			}
-			if (first.Kernel != nil) != (first.Evidence == ByKernel && facts.Trace != nil) {
+			tells := facts.Trace != nil || facts.QueueReadings != nil
+			if (first.Kernel != nil) != (first.Evidence == ByKernel && tells) {
 				t.Errorf("the kernel's event is %+v", first.Kernel)
 			}
 			if b.unmatched != 0 {

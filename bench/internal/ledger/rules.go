@@ -90,6 +90,17 @@ var rules = []rule{
 			"and this segment is none.",
 	},
 	{
+		name: "left in an accept queue", cause: cause.QueuedUnaccepted, evidence: ByKernel,
+		match: func(v *view) (int, bool) {
+			if !v.leftQueued() {
+				return noWorker, false
+			}
+			return v.queued.Worker, true
+		},
+		why: "sock_diag shows the connection, and no process has it; which listener's queue it is in, " +
+			"it does not say. Or the kernel reset it in the queue after its client had given up.",
+	},
+	{
 		name: "reset answers the client", cause: cause.ResetHalfOpen, evidence: ByKernel,
 		match: func(v *view) (int, bool) { return v.suspect(), v.unnotedReset() && v.reset.Flags != 0 },
 		why: "The reset answers a segment of the client's, so the kernel no longer knew of the " +
@@ -303,11 +314,23 @@ var rules = []rule{
 		why: "A worker accepted the connection, perhaps long after the client had given up.",
 	},
 	{
+		name: "last ACK at a full queue", cause: cause.AcceptOverflow, evidence: ByCounter,
+		match: func(v *view) (int, bool) {
+			return int(v.Server), v.Class == results.ClassTimeout &&
+				v.Phase != results.PhaseConnect && v.overflows && v.neverQueued()
+		},
+		rests: func(*view) []event { return []event{{listenOverflow, noWorker}} },
+		why: "The client has the SYN-ACK, and the kernel knows no such connection: while the accept " +
+			"queue is full it drops the last ACK of a handshake, and what comes after it, and counts " +
+			"each (tcp_v4_syn_recv_sock in net/ipv4/tcp_ipv4.c).",
+	},
+	{
 		name: "connected, and never accepted", cause: cause.Timeout, evidence: ByClient,
 		match: func(v *view) (int, bool) {
 			return int(v.Server), v.Class == results.ClassTimeout && v.Phase != results.PhaseConnect
 		},
-		why: "It still waits in an accept queue.",
+		why: "It waited in an accept queue, or its last ACK was lost: the kernel was not asked, or " +
+			"does not know the connection any more.",
 	},
 	{
 		name: "SYN at a full queue", cause: cause.AcceptOverflow, evidence: ByCounter,
@@ -319,7 +342,7 @@ var rules = []rule{
 			"ListenOverflows moves once for each, and for each last ACK, of which the kernel also tells.",
 	},
 	{
-		name: "last ACK at a full queue", cause: cause.AcceptOverflow, evidence: ByCounter,
+		name: "last ACK reset at a full queue", cause: cause.AcceptOverflow, evidence: ByCounter,
 		match: func(v *view) (int, bool) {
 			return int(v.Server), v.cutOff() && v.overflows && v.embryonic
 		},

@@ -56,7 +56,10 @@ func (s *stage) observe(c *cleanup) (err error) {
 			Window: s.window(), Windows: maxWindows,
 		})
 		c.add(func() error { s.queues.Stop(); return nil })
-		s.line.queues = s.queues
+		s.unaccepted = &watch.Unaccepted{
+			Clock: s.clock, Do: s.onServers, Server: s.servers.Address, Meter: &s.meter,
+		}
+		s.line.queues, s.line.unaccepted = s.queues, s.unaccepted
 	}
 	return nil
 }

@@ -59,6 +59,8 @@ type stage struct {
 	losses   *watch.Losses // nil: the kernel is not to be asked
 	seen     seen
 
+	unaccepted *watch.Unaccepted // who waits in accept queues; nil behind a Service
+
 	problems []string // that make the trial invalid
 }
 

@@ -26,6 +26,7 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 			return nil, err
 		}
 	}
+	s.unaccepted.Read()
 	s.readMemory()
 	s.selector.Stop()
 	if err := s.endProxy(); err != nil {
@@ -110,7 +111,7 @@ func known[T any](is bool, v T) *T {
 func (s *stage) facts() *ledger.Facts {
 	f := &ledger.Facts{
 		Duration: s.variant.Duration, Moved: s.seen.after.Since(s.seen.before), ResetsSent: s.seen.resetsSent,
-		Closings: s.closings(),
+		Closings: s.closings(), QueueReadings: s.unaccepted.Facts(s.book.Time),
 	}
 	workers := map[int]int{} // by PID
 	for _, w := range s.group.Workers() {
@@ -148,8 +149,9 @@ func ids(workers []*servers.Worker) (all []int) {
 	return all
 }
 
-// closings returns the ends of the workers' listeners. A shared socket outlives every worker, and
-// so does its queue; what waits in the channel of an acceptor goes with its worker.
+// closings returns the ends of the workers' listeners, and of the sockets that the supervisor
+// dropped. A shared socket outlives every worker, and so does its queue; what waits in the channel
+// of an acceptor goes with its worker.
 func (s *stage) closings() []ledger.Closing {
 	var all []ledger.Closing
 	for _, w := range s.group.Workers() {
@@ -157,6 +159,13 @@ func (s *stage) closings() []ledger.Closing {
 			all = append(all, ledger.Closing{
 				Worker: w.ID, From: s.book.Time(c.From), To: s.book.Time(c.To),
 				OwnsQueue: s.ownsQueue(w), Killed: c.Mode == vocabulary.StopKill,
+			})
+		}
+	}
+	for _, step := range s.line.steps {
+		if d := step.dropped; d != nil && d.Last {
+			all = append(all, ledger.Closing{
+				Worker: -1, From: s.book.Time(d.From), To: s.book.Time(d.To), OwnsQueue: true,
 			})
 		}
 	}
@@ -171,9 +180,9 @@ func (s *stage) ownsQueue(w *servers.Worker) bool {
 	switch {
 	case cfg.Accept == vocabulary.AcceptAcceptor:
 		return true // its channel's
-	case cfg.Handover == vocabulary.SocketActivation, cfg.Sockets == vocabulary.SocketsShared &&
-		cfg.Handover == vocabulary.NoHandover:
-		return false // the harness holds the sockets for good
+	case cfg.Handover == vocabulary.SocketActivation && !s.wasDropped(w),
+		cfg.Sockets == vocabulary.SocketsShared && cfg.Handover == vocabulary.NoHandover:
+		return false // the harness holds the socket
 	case cfg.Handover == vocabulary.NoHandover:
 		return true
 	}
@@ -186,4 +195,13 @@ func (s *stage) ownsQueue(w *servers.Worker) bool {
 		}
 	}
 	return true
+}
+
+// wasDropped reports whether the harness had closed its own copy of a worker's socket before the
+// worker did.
+func (s *stage) wasDropped(w *servers.Worker) bool {
+	return slices.ContainsFunc(s.line.steps, func(done *step) bool {
+		d := done.dropped
+		return d != nil && d.Listener == w.Listener() && d.To < w.Closing().To
+	})
 }

@@ -43,6 +43,8 @@ type step struct {
 	silenced []*servers.Worker
 	// taken: workers that it started found their address taken, and so nobody made room for them.
 	taken bool
+	// dropped is the socket that the supervisor closed.
+	dropped *servers.Dropped
 }
 
 // stopping returns the workers that were told to stop. It does not modify its argument, which may
@@ -67,6 +69,8 @@ type timeline struct {
 	steps   []*step       // that were carried out
 	end     clock.Instant // of the load
 	late    int           // steps that were not carried out, because the load would have ended before
+
+	unaccepted *watch.Unaccepted // who waits in accept queues; nil: nobody asks
 }
 
 // errTooLate ends a timeline whose next step would only be carried out when the load has ended.
@@ -126,6 +130,8 @@ var actions = map[vocabulary.StepName]func(*timeline, context.Context, *step) er
 	vocabulary.StepDrainNode:     (*timeline).drainNode,
 	vocabulary.StepNodeDown:      (*timeline).nodeDown,
 	vocabulary.StepCrash:         (*timeline).crash,
+	vocabulary.StepJoin:          (*timeline).join,
+	vocabulary.StepDropSocket:    (*timeline).dropSocket,
 }
 
 // carryOut does what a step says.
@@ -350,6 +356,37 @@ func (t *timeline) crash(ctx context.Context, s *step) error {
 	return nil
 }
 
+// join makes one more socket listen in the group, from which nobody accepts.
+func (t *timeline) join(_ context.Context, s *step) (err error) {
+	s.what = fmt.Sprintf("socket %d", len(t.group.Held()))
+	s.trigger = t.clock.Now()
+	s.ready, err = t.group.Join()
+	return err
+}
+
+// dropSocket closes one of the sockets that the supervisor holds. It first reads who waits in the
+// queue: of those whose clients have given up already, nothing would tell afterwards.
+func (t *timeline) dropSocket(_ context.Context, s *step) error {
+	n := 0
+	if s.Target != nil {
+		n = *s.Target
+	}
+	s.what = fmt.Sprintf("socket %d", n)
+	if held := t.group.Held(); n < len(held) {
+		t.unaccepted.Read()
+		t.readQueues(s, held[n:n+1])
+	}
+	dropped, err := t.group.DropSocket(n)
+	if err != nil {
+		return err
+	}
+	s.dropped, s.trigger = &dropped, dropped.From
+	if dropped.Last {
+		s.closed = dropped.To
+	}
+	return nil
+}
+
 // stall stops every worker of the generation, or its target, for a while. They go on whatever
 // happens meanwhile.
 func (t *timeline) stall(ctx context.Context, s *step) error {
@@ -374,7 +411,7 @@ func (t *timeline) stall(ctx context.Context, s *step) error {
 		return err
 	}
 	interrupted := t.clock.SleepUntil(ctx, s.trigger.Add(s.For))
-	t.readQueues(s, workers)
+	t.readQueues(s, t.listeners(workers))
 	if err := servers.Signal(workers, unix.SIGCONT); err != nil {
 		return err
 	}
@@ -394,12 +431,19 @@ func (t *timeline) hold(ctx context.Context, s *step) error {
 	return err
 }
 
-// readQueues adds to a step how many connections wait at the workers' listeners.
-func (t *timeline) readQueues(s *step, workers []*servers.Worker) {
+// listeners returns the inodes of the workers' listeners.
+func (t *timeline) listeners(workers []*servers.Worker) (all []uint64) {
+	for _, w := range workers {
+		all = append(all, cmp.Or(w.Listener(), t.group.Listener()))
+	}
+	return all
+}
+
+// readQueues adds to a step how many connections wait at the listeners.
+func (t *timeline) readQueues(s *step, listeners []uint64) {
 	queued := t.queues.Read()
 	seen := map[uint64]bool{}
-	for _, w := range workers {
-		listener := cmp.Or(w.Listener(), t.group.Listener())
+	for _, listener := range listeners {
 		n, known := queued[listener]
 		if !known || seen[listener] {
 			continue
@@ -421,7 +465,7 @@ func (t *timeline) stop(ctx context.Context, s *step, workers []*servers.Worker,
 	if t.clock.Now() >= t.end {
 		return 0, 0, errTooLate
 	}
-	t.readQueues(s, workers)
+	t.readQueues(s, t.listeners(workers))
 	// A worker that is busy closes its listener when it comes to it. That is waited for until the
 	// last attempt is over: then nobody is served any more.
 	left := t.end.Add(t.variant.Timeout).Sub(t.clock.Now())

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"reuseport-bench/results"
+)
+
+const (
+	queuedUnaccepted = "queued_unaccepted"
+	acceptOverflow   = "accept_overflow"
+)
+
+// knownBy checks that every loss of that cause rests on that evidence, and on that word of the
+// kernel.
+func knownBy(t *testing.T, what string, tr *results.Trial, cause, evidence, kernel string) {
+	t.Helper()
+	for _, l := range tr.Losses {
+		if l.Cause == cause && (l.Evidence != evidence || l.Kernel != kernel) {
+			t.Fatalf("%s: %s: evidence %s %q, want %s %q", what, cause, l.Evidence, l.Kernel, evidence, kernel)
+		}
+	}
+}
+
+const stillQueued = "still queued: no process has accepted it"
+
+// One of four workers dies, and its socket is held open: the kernel goes on giving it a quarter of
+// the connections. As many as the backlog holds and one more wait in its queue, the rest meet a
+// full one. A socket that dies with its worker takes nobody, nor does one that is shared.
+func TestKernelSilentMember(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	const backlog, after = 16, 400
+	run := carriedOut(t, `
+name: silent-member
+about: A worker dies, and its socket is held open by its supervisor.
+workers: 4
+server: {work: {sleep: 100us}}
+load: {rate: 500/s, duration: 1s, timeout: 300ms}
+timeline: [{at: 200ms, do: kill, target: 0}]
+matrix:
+  - {sockets: [reuseport], stop: [inherit], server.backlog: [4096, 16]}
+  - {sockets: [shared], stop: [inherit], server.backlog: [4096]}
+  - {sockets: [reuseport], stop: [close], server.backlog: [4096]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		what, tr := results.LabelString(v.Labels), lastTrial(v)
+		t.Logf("%s: %v", what, tr.LostByCause)
+		queued, overflowed := tr.LostByCause[queuedUnaccepted], tr.LostByCause[acceptOverflow]
+		if v.Labels["sockets"] == "shared" || v.Labels["stop"] == "close" {
+			// What the killed worker had in hand, and in its own queue.
+			lostOnlyBy(t, what, tr, workerCrash, resetAtClose, resetHalfOpen, synTimeout)
+			if tr.Lost > 3 {
+				t.Errorf("%s: lost by cause %v", what, tr.LostByCause)
+			}
+			continue
+		}
+		lostOnlyBy(t, what, tr, queuedUnaccepted, acceptOverflow, workerCrash)
+		knownBy(t, what, tr, queuedUnaccepted, "kernel", stillQueued)
+		// Tails of 0.05 % each.
+		lo, hi := binomial(after, 0.25, 0.0005)
+		if n := queued + overflowed; n < lo || n > hi {
+			t.Errorf("%s: %d met the socket, want %d to %d", what, n, lo, hi)
+		}
+		if v.Labels["server.backlog"] == "4096" {
+			if overflowed > 0 {
+				t.Errorf("%s: %d met a full queue", what, overflowed)
+			}
+		} else if queued != backlog+1 {
+			t.Errorf("%s: %d left in the queue, want %d", what, queued, backlog+1)
+		}
+		equal(t, tr, "TcpExtListenOverflows")
+	}
+}
+
+// A socket joins four others, and nobody accepts from it: it gets a fifth of what comes. When it is
+// closed, those whose clients still wait are reset; the others had been left in its queue.
+func TestKernelJoinedSocket(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	const timeout = 300 * time.Millisecond
+	run := carriedOut(t, `
+name: joined-socket
+about: A socket from which nobody accepts, for 600 ms.
+workers: 4
+server: {work: {sleep: 100us}}
+load: {rate: 500/s, duration: 1100ms, timeout: 300ms}
+timeline: [{at: 200ms, do: join}, {at: 800ms, do: drop-socket}]
+trials: 1
+`+lenient)
+	tr := lastTrial(run.Scenarios[0].Variants[0])
+	t.Logf("%v", tr.LostByCause)
+	lostOnlyBy(t, "joined", tr, queuedUnaccepted, resetAtClose, resetHalfOpen)
+	knownBy(t, "joined", tr, queuedUnaccepted, "kernel", stillQueued)
+	lo, hi := binomial(300, 0.2, 0.0005)
+	if tr.Lost < lo || tr.Lost > hi {
+		t.Errorf("%d lost, want %d to %d", tr.Lost, lo, hi)
+	}
+	joined, dropped := tr.Steps[0], tr.Steps[1]
+	if joined.Do != "join" || joined.ReadyNS == nil || dropped.Do != "drop-socket" || dropped.ClosedNS == nil {
+		t.Fatalf("steps %+v", tr.Steps)
+	}
+	if dropped.Queued == nil || *dropped.Queued != tr.Lost-tr.LostByCause[resetHalfOpen] {
+		t.Errorf("%v waited when the socket was dropped; %v", dropped.Queued, tr.LostByCause)
+	}
+	for _, l := range tr.Losses {
+		gaveUp := l.SentNS+int64(timeout) < *dropped.StopNS
+		if l.SentNS < joined.AtNS || l.SentNS > *dropped.ClosedNS || gaveUp != (l.Cause == queuedUnaccepted) {
+			t.Errorf("%+v; the socket joined at %d and was closed from %d to %d", l,
+				joined.AtNS, *dropped.StopNS, *dropped.ClosedNS)
+		}
+		if step := l.Step; step == nil || (*step == 0) != gaveUp {
+			t.Errorf("because of the wrong step: %+v", l)
+		}
+	}
+	equal(t, tr, "TcpPassiveOpens")
+}
