@@ -117,3 +117,33 @@ trials: 1
 	}
 	equal(t, tr, "TcpPassiveOpens")
 }
+
+// One of four workers behind an acceptor stands still for longer than clients wait. Strictly in
+// turn, a quarter of them wait for it in vain; one does where it must acknowledge that one first.
+func TestKernelAcceptorStuck(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: acceptor-stuck
+about: A worker that stands still, and clients that do not wait as long.
+workers: 4
+sockets: shared
+load: {rate: 400/s, duration: 900ms, timeout: 200ms}
+timeline: [{at: 200ms, do: stall, target: 0, for: 500ms}]
+matrix: [{accept: [acceptor, acceptor-ack]}]
+trials: 1
+`+lenient)
+	for accept, list := range trials(run, "accept") {
+		tr := list[len(list)-1]
+		t.Logf("%s: %v", accept, tr.LostByCause)
+		lostOnlyBy(t, accept, tr, "timeout")
+		// Of the 120 that are due while clients still wait in vain, every fourth.
+		lo, hi := int64(28), int64(32)
+		if accept == "acceptor-ack" {
+			lo, hi = 1, 2 // it may have been stopped just when it had acknowledged one
+		}
+		if tr.Lost < lo || tr.Lost > hi {
+			t.Errorf("%s: %d lost, want %d to %d", accept, tr.Lost, lo, hi)
+		}
+	}
+}

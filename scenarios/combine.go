@@ -149,9 +149,8 @@ func (c *setupCheck) proxy() {
 	case c.Path == vocabulary.PathHAProxy && c.Network == vocabulary.NetworkVeth &&
 		c.d.Trusts("network"):
 		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
-	case c.Path == vocabulary.PathHAProxy && c.Accept == vocabulary.AcceptAcceptor &&
-		c.d.Trusts("accept"):
-		c.add("accept", ": acceptor needs path: direct", "what the acceptor passes on could not be told from what HAProxy drops")
+	case c.Path == vocabulary.PathHAProxy && c.Accept.Row().Passes && c.d.Trusts("accept"):
+		c.add("accept", ": "+string(c.Accept)+" needs path: direct", "what the acceptor passes on could not be told from what HAProxy drops")
 	}
 }
 
@@ -508,7 +507,7 @@ func (c *setupCheck) accept() {
 	case !row.Connections.Allows(c.Load.Connections) && c.d.Trusts("load.connections"):
 		needs(c, "accept", c.Accept, "load.connections", row.Connections)
 	}
-	if c.Accept != vocabulary.AcceptAcceptor || !c.d.Trusts("timeline") {
+	if !row.Passes || !c.d.Trusts("timeline") {
 		return
 	}
 	for i, s := range c.Timeline {

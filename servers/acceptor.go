@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 )
 
@@ -17,7 +16,7 @@ import (
 type channels struct{ acceptor, workers []*os.File }
 
 func (g *Group) openChannels() (c channels, err error) {
-	if g.cfg.Accept != vocabulary.AcceptAcceptor {
+	if !g.cfg.Accept.Row().Passes {
 		return c, nil
 	}
 	if g.acceptor != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 )
 
@@ -106,7 +105,7 @@ func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
 	if gen.Workers = slices.DeleteFunc(gen.Workers, g.foundTaken); len(gen.Workers) == 0 {
 		return ErrTaken
 	}
-	if g.cfg.Accept == vocabulary.AcceptAcceptor {
+	if g.cfg.Accept.Row().Passes {
 		if gen.Ready, err = g.startAcceptor(ctx, gen.channels); err != nil {
 			return err
 		}

@@ -297,6 +297,91 @@ func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
 	}
 }
 
+// An acceptor that waits for acknowledgements gives a worker that is stopped one connection, and goes
+// on without one that was killed.
+func TestKernelAcknowledged(t *testing.T) {
+	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck})
+	gen := r.generation()
+	r.want("all", r.answers(8), map[int]int{0: 2, 1: 2, 2: 2, 3: 2})
+	r.stop(gen.Workers[1:2], vocabulary.StopKill)
+	r.want("without 1", r.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
+
+	if err := Signal(gen.Workers[2:3], unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	const n = 30
+	answered := make(chan int, n)
+	var wait sync.WaitGroup
+	for range n {
+		wait.Go(func() {
+			w, err := r.ask()
+			if err != nil {
+				t.Error(err)
+			}
+			answered <- w
+		})
+	}
+	by := map[int]int{}
+	for range n - 1 {
+		by[<-answered]++
+	}
+	if by[2] > 0 || by[0] == 0 || by[3] == 0 {
+		t.Errorf("answers by worker while 2 is stopped: %v", by)
+	}
+	if err := Signal(gen.Workers[2:3], unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	wait.Wait()
+	r.want("when 2 goes on", map[int]int{<-answered: 1}, map[int]int{2: 1})
+	// It is free again.
+	r.want("and then", r.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
+}
+
+// With every worker stopped, connections wait in the accept queue, and are passed on when the
+// workers go on, although the acceptor has been told to stop meanwhile.
+func TestKernelAcknowledgedStop(t *testing.T) {
+	r := newRig(t, Config{
+		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck, Workers: 1,
+		Grace: 4 * time.Second,
+	})
+	gen := r.generation()
+	if err := Signal(gen.Workers, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	const n = 5
+	clients := make([]net.Conn, n)
+	for i := range clients {
+		c, err := net.Dial("tcp", r.target.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		clients[i] = c
+	}
+	r.Acceptor().ExpectStop(vocabulary.StopDrain)
+	if err := r.Acceptor().Process().Send(Command{Stop: vocabulary.StopDrain}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Signal(gen.Workers, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range clients {
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Errorf("connection %d: %v", i, err)
+			continue
+		}
+		response.Body.Close()
+	}
+	within(t, 5*time.Second, r.Acceptor().Exited(), "the acceptor to exit")
+}
+
 // modes are the ways to accept and to select, each with the sockets that a worker and an acceptor have open.
 var modes = []struct {
 	name              string
@@ -306,6 +391,7 @@ var modes = []struct {
 	{"epoll shared", Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptEpoll}, 1, 0},
 	{"blocking shared", Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking}, 1, 0},
 	{"acceptor", Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptor}, 1, 5},
+	{"acceptor with acknowledgements", Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck}, 1, 5},
 	{"epoll reuseport", Config{Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptEpoll}, 1, 0},
 	{"blocking reuseport", Config{Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptBlocking}, 1, 0},
 	{"round-robin", Config{Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptEpoll, Selection: vocabulary.SelectorRoundRobin}, 1, 0},

@@ -19,7 +19,7 @@ import (
 // one starts (Tableflip), and one that is behind an acceptor, cannot be parked. One call at a time,
 // and none while a worker is being started.
 func (g *Group) Park(indexes ...int) error {
-	if g.cfg.Handover == vocabulary.Tableflip || g.cfg.Accept == vocabulary.AcceptAcceptor {
+	if g.cfg.Handover == vocabulary.Tableflip || g.cfg.Accept.Row().Passes {
 		return errors.New("workers that others start, or accept for, cannot be parked")
 	}
 	for _, index := range indexes {

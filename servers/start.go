@@ -186,9 +186,9 @@ func (g *Group) startProcess(w *Worker, channels channels) error {
 func (g *Group) inheritance(index int, channels channels) (files []*os.File, release func(), err error) {
 	release = func() {}
 	switch {
-	case g.cfg.Accept == vocabulary.AcceptAcceptor && channels.workers == nil:
+	case g.cfg.Accept.Row().Passes && channels.workers == nil:
 		return nil, release, errors.New("the acceptor knows only the workers that it was started with")
-	case g.cfg.Accept == vocabulary.AcceptAcceptor:
+	case g.cfg.Accept.Row().Passes:
 		return channels.workers[index : index+1], release, nil
 	case g.listener >= 0:
 		l, err := duplicate(g.listener)

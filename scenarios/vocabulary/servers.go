@@ -123,6 +123,7 @@ const (
 	AcceptEpollEdge      AcceptMode = "epoll-edge"
 	AcceptBlocking       AcceptMode = "blocking"
 	AcceptAcceptor       AcceptMode = "acceptor"
+	AcceptAcceptorAck    AcceptMode = "acceptor-ack"
 	AcceptNetpoll        AcceptMode = "netpoll"
 )
 
@@ -133,10 +134,15 @@ type AcceptModeRow struct {
 	Kind        Only[ServerKind]
 	Sockets     Only[Sockets]
 	Connections Only[Connections]
-	Needs       []Capability
+	// Passes: one process more accepts for all workers, and passes the connections on.
+	Passes bool
+	Needs  []Capability
 }
 
-var byLoop = Only[ServerKind]{[]ServerKind{ServerLoop}, "Go's net/http accepts by netpoll"}
+var (
+	byLoop     = Only[ServerKind]{[]ServerKind{ServerLoop}, "Go's net/http accepts by netpoll"}
+	passedFrom = Only[Sockets]{[]Sockets{SocketsShared}, "it accepts from one socket for all workers"}
+)
 
 var acceptModes = []AcceptModeRow{
 	{Name: AcceptEpoll, Kind: byLoop,
@@ -151,14 +157,15 @@ var acceptModes = []AcceptModeRow{
 		Connections: Only[Connections]{[]Connections{ConnectionsNew},
 			"such a worker is its one client's until the connection ends"},
 		Doc: "accept(2) itself: one connection at a time, served to its end (kind loop)"},
-	{Name: AcceptAcceptor, Kind: byLoop,
-		Sockets: Only[Sockets]{[]Sockets{SocketsShared},
-			"it accepts from one socket for all workers"},
+	{Name: AcceptAcceptor, Kind: byLoop, Sockets: passedFrom, Passes: true,
 		Doc: "one process more accepts for all workers and passes the connections round in turn " +
 			"(SCM_RIGHTS; kind loop)"},
+	{Name: AcceptAcceptorAck, Kind: byLoop, Sockets: passedFrom, Passes: true,
+		Doc: "the same, but a worker gets its next connection only when it has acknowledged the " +
+			"last, as in Node's cluster module (SCM_RIGHTS; kind loop)"},
 	{Name: AcceptNetpoll,
 		Kind: Only[ServerKind]{[]ServerKind{ServerHTTP},
-			"a loop has epoll, epoll-exclusive, epoll-edge, blocking and acceptor"},
+			"a loop has epoll, epoll-exclusive, epoll-edge, blocking, acceptor and acceptor-ack"},
 		Doc: "Go's own poller (kind http)"},
 }
 

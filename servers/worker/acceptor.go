@@ -5,23 +5,34 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/child"
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 )
 
-// acceptor is the process that accepts for all workers of a group and passes each connection to the
-// next worker in turn: the textbook's alternative to many processes at one socket. It serves
-// nothing itself.
+// acceptor is the process that accepts for all workers of a group and passes each connection on to
+// one of them. It serves nothing itself.
+//
+// Strictly in turn, it passes on whatever comes, whether or not the worker has received the last:
+// the textbook's alternative to many processes at one socket. With acknowledgements a worker gets
+// its next connection only when it has acknowledged the last, so one that stands still holds one.
+// Node's cluster module does it so (lib/internal/cluster/round_robin_handle.js). What no worker is
+// free for waits in the accept queue here, where Node keeps it in memory.
 type acceptor struct {
 	*worker
-	epoll    int
-	channels []int
-	next     int
+	epoll        int
+	acknowledged bool
+	// free are the channels to the workers that may get a connection, the next one first.
+	free     []int
+	waits    bool // connections may wait that no worker is free for
 	stopping bool
+	deadline clock.Instant // of passing on what waits, once stopping
 }
 
 func newAcceptor(w *worker) (*acceptor, error) {
@@ -29,34 +40,50 @@ func newAcceptor(w *worker) (*acceptor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
-	a := &acceptor{worker: w, epoll: epoll}
-	for i := range w.cfg.Channels {
-		a.channels = append(a.channels, servers.FDListener+1+i)
+	a := &acceptor{
+		worker: w, epoll: epoll,
+		acknowledged: w.cfg.Accept == vocabulary.AcceptAcceptorAck,
 	}
-	for _, fd := range []int{w.listener, child.ControlFD} {
-		e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
-		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
-			return nil, fmt.Errorf("epoll_ctl %d: %w", fd, err)
+	for i := range w.cfg.Channels {
+		a.free = append(a.free, servers.FDListener+1+i)
+	}
+	// Edge-triggered: connections that nobody is free for are not reported again and again.
+	err = errors.Join(a.watch(w.listener, unix.EPOLLET), a.watch(child.ControlFD, 0))
+	if a.acknowledged {
+		for _, channel := range a.free {
+			err = errors.Join(err, a.watch(channel, 0))
 		}
 	}
-	return a, nil
+	return a, err
 }
 
-// run passes connections on until it is told to stop; what is queued then, it still passes on.
+func (a *acceptor) watch(fd int, flags uint32) error {
+	e := unix.EpollEvent{Events: unix.EPOLLIN | flags, Fd: int32(fd)}
+	if err := unix.EpollCtl(a.epoll, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
+		return fmt.Errorf("epoll_ctl %d: %w", fd, err)
+	}
+	return nil
+}
+
+// run passes connections on until it is told to stop; what is queued then, it still passes on, for
+// half as long as a worker may take to finish.
 func (a *acceptor) run() error {
 	runtime.LockOSThread()
-	events := make([]unix.EpollEvent, 2)
-	for !a.stopping {
-		n, err := socket.EpollWait(a.epoll, events, -1)
+	events := make([]unix.EpollEvent, 64)
+	for !a.stopping || a.waits {
+		timeout := time.Duration(-1)
+		if a.stopping {
+			if timeout = a.deadline.Sub(a.clock.Now()); timeout <= 0 {
+				break
+			}
+		}
+		n, err := socket.EpollWait(a.epoll, events, timeout)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("worker %d: epoll_pwait2: %w", a.cfg.ID, err)
 		}
 		for _, e := range events[:max(n, 0)] {
-			if int(e.Fd) == child.ControlFD {
-				if _, err := a.nextCommand(); err != nil {
-					return err
-				}
-				a.stopping = true
+			if err := a.handle(int(e.Fd)); err != nil {
+				return err
 			}
 		}
 		if err := a.passAll(); err != nil {
@@ -66,12 +93,39 @@ func (a *acceptor) run() error {
 	return a.closeListener(func() error { return unix.Close(a.listener) })
 }
 
-// passAll empties the accept queue.
+// handle takes what has come on a descriptor, unless it is the listener.
+func (a *acceptor) handle(fd int) error {
+	switch fd {
+	case a.listener:
+		return nil
+	case child.ControlFD:
+		if _, err := a.nextCommand(); err != nil {
+			return err
+		}
+		a.stopping, a.deadline = true, a.clock.Now().Add(a.cfg.Grace/2)
+		return nil
+	}
+	var acknowledgement [1]byte
+	n, err := socket.Recv(fd, acknowledgement[:], unix.MSG_DONTWAIT)
+	switch {
+	case err == nil && n > 0:
+		a.free = append(a.free, fd)
+		return nil
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return nil
+	}
+	// The worker is dead.
+	a.free = slices.DeleteFunc(a.free, func(channel int) bool { return channel == fd })
+	return unix.EpollCtl(a.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
+// passAll empties the accept queue, as far as workers are free.
 func (a *acceptor) passAll() error {
-	for {
+	for len(a.free) > 0 || !a.acknowledged {
 		fd, _, err := socket.Accept(a.listener)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
+			a.waits = false
 			return nil
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 			continue
@@ -82,25 +136,32 @@ func (a *acceptor) passAll() error {
 			return err
 		}
 	}
+	a.waits = true
+	return nil
 }
 
-// pass gives a connection to the next worker whose channel has room. Where none has, it is closed,
-// which its client will notice.
+// pass gives a connection to the next free worker whose channel has room. Where none has, it is
+// closed, which its client will notice.
 func (a *acceptor) pass(fd int) error {
 	rights := unix.UnixRights(fd)
-	for tries := len(a.channels); tries > 0; tries-- {
-		a.next %= len(a.channels)
-		err := unix.Sendmsg(a.channels[a.next], []byte{0}, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	for tries := len(a.free); tries > 0; tries-- {
+		channel := a.free[0]
+		copy(a.free, a.free[1:])
+		a.free = a.free[:len(a.free)-1]
+		err := unix.Sendmsg(channel, []byte{0}, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		switch {
 		case err == nil:
-			a.next++
+			if !a.acknowledged {
+				a.free = append(a.free, channel)
+			}
 			return unix.Close(fd)
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ETOOMANYREFS):
-			a.next++
-		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET): // the worker is dead; its turns are everybody's
-			a.channels = slices.Delete(a.channels, a.next, a.next+1)
+			a.free = append(a.free, channel)
+		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+			// The worker is dead; its turns are everybody's.
 		default:
-			return fmt.Errorf("worker %d: pass a connection: %w", a.cfg.ID, errors.Join(err, unix.Close(fd)))
+			return fmt.Errorf("worker %d: pass a connection: %w", a.cfg.ID,
+				errors.Join(err, unix.Close(fd)))
 		}
 	}
 	return unix.Close(fd)

@@ -55,8 +55,8 @@ func newLoop(w *worker) (*loop, error) {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	l := &loop{worker: w, epoll: epoll, source: socketSource{}, open: make(map[int32]*loopConn), out: make([]byte, 0, 512)}
-	if w.cfg.Accept == vocabulary.AcceptAcceptor {
-		l.source = newChannelSource()
+	if w.cfg.Accept.Row().Passes {
+		l.source = newChannelSource(w.cfg.Accept == vocabulary.AcceptAcceptorAck)
 	}
 	if err := l.watch(child.ControlFD, 0); err != nil {
 		return nil, err
@@ -81,6 +81,7 @@ func newLoop(w *worker) (*loop, error) {
 var listenerEvents = map[vocabulary.AcceptMode]uint32{
 	vocabulary.AcceptEpoll: 0, vocabulary.AcceptEpollExclusive: unix.EPOLLEXCLUSIVE,
 	vocabulary.AcceptEpollEdge: unix.EPOLLET, vocabulary.AcceptAcceptor: 0,
+	vocabulary.AcceptAcceptorAck: 0,
 }
 
 func (l *loop) watch(fd int, flags uint32) error {

@@ -23,9 +23,16 @@ type socketSource struct{}
 func (socketSource) accept(listener int) (int, netip.AddrPort, error) { return socket.Accept(listener) }
 
 // channelSource gets connections from an acceptor: a byte each, with the descriptor beside it (unix(7), SCM_RIGHTS).
-type channelSource struct{ space []byte }
+type channelSource struct {
+	space []byte
+	// acknowledges: each connection is answered by a byte, before anything is done with it. Node's
+	// workers do it so (onconnection in lib/internal/cluster/child.js).
+	acknowledges bool
+}
 
-func newChannelSource() channelSource { return channelSource{make([]byte, unix.CmsgSpace(4))} }
+func newChannelSource(acknowledges bool) channelSource {
+	return channelSource{make([]byte, unix.CmsgSpace(4)), acknowledges}
+}
 
 func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 	var data [1]byte
@@ -35,6 +42,10 @@ func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 		return -1, netip.AddrPort{}, err
 	case n == 0:
 		return -1, netip.AddrPort{}, errNoMore
+	}
+	if c.acknowledges {
+		// No more than one is under way, so there is room; and without an acceptor nobody waits for it.
+		_, _ = socket.Send(channel, data[:])
 	}
 	messages, err := unix.ParseSocketControlMessage(c.space[:space])
 	if err != nil || len(messages) != 1 {

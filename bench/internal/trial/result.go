@@ -301,7 +301,7 @@ func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupanc
 	}
 	waits := 0.
 	switch {
-	case cfg.Sockets == vocabulary.SocketsShared && cfg.Accept != vocabulary.AcceptAcceptor:
+	case cfg.Sockets == vocabulary.SocketsShared && !cfg.Accept.Row().Passes:
 		waits = stats.WaitOneQueue(cfg.Workers, o.Load, sd/mean)
 	case cfg.Sockets == vocabulary.SocketsReuseport && cfg.Selection == vocabulary.SelectorHash:
 		waits = stats.WaitOwnQueues(o.Load, sd/mean)

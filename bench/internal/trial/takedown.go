@@ -178,7 +178,7 @@ func (s *stage) closings() []ledger.Closing {
 func (s *stage) ownsQueue(w *servers.Worker) bool {
 	cfg := s.servers
 	switch {
-	case cfg.Accept == vocabulary.AcceptAcceptor:
+	case cfg.Accept.Row().Passes:
 		return true // its channel's
 	case cfg.Handover == vocabulary.SocketActivation && !s.wasDropped(w),
 		cfg.Sockets == vocabulary.SocketsShared && cfg.Handover == vocabulary.NoHandover:
