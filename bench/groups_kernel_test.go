@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -18,7 +19,8 @@ func knownBy(t *testing.T, what string, tr *results.Trial, cause, evidence, kern
 	t.Helper()
 	for _, l := range tr.Losses {
 		if l.Cause == cause && (l.Evidence != evidence || l.Kernel != kernel) {
-			t.Fatalf("%s: %s: evidence %s %q, want %s %q", what, cause, l.Evidence, l.Kernel, evidence, kernel)
+			t.Fatalf("%s: %s: evidence %s %q, want %s %q",
+				what, cause, l.Evidence, l.Kernel, evidence, kernel)
 		}
 	}
 }
@@ -99,7 +101,8 @@ trials: 1
 		t.Errorf("%d lost, want %d to %d", tr.Lost, lo, hi)
 	}
 	joined, dropped := tr.Steps[0], tr.Steps[1]
-	if joined.Do != "join" || joined.ReadyNS == nil || dropped.Do != "drop-socket" || dropped.ClosedNS == nil {
+	if joined.Do != "join" || joined.ReadyNS == nil || dropped.Do != "drop-socket" ||
+		dropped.ClosedNS == nil {
 		t.Fatalf("steps %+v", tr.Steps)
 	}
 	if dropped.Queued == nil || *dropped.Queued != tr.Lost-tr.LostByCause[resetHalfOpen] {
@@ -107,7 +110,8 @@ trials: 1
 	}
 	for _, l := range tr.Losses {
 		gaveUp := l.SentNS+int64(timeout) < *dropped.StopNS
-		if l.SentNS < joined.AtNS || l.SentNS > *dropped.ClosedNS || gaveUp != (l.Cause == queuedUnaccepted) {
+		if l.SentNS < joined.AtNS || l.SentNS > *dropped.ClosedNS ||
+			gaveUp != (l.Cause == queuedUnaccepted) {
 			t.Errorf("%+v; the socket joined at %d and was closed from %d to %d", l,
 				joined.AtNS, *dropped.StopNS, *dropped.ClosedNS)
 		}
@@ -144,6 +148,45 @@ trials: 1
 		}
 		if tr.Lost < lo || tr.Lost > hi {
 			t.Errorf("%s: %d lost, want %d to %d", accept, tr.Lost, lo, hi)
+		}
+	}
+}
+
+// A worker is added to a group of one. By the hash it gets half of what comes from then on; by the
+// CPU, what the CPUs that handle SYNs say modulo two, and nothing modulo one.
+func TestKernelStarvedNewcomer(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: starved-newcomer
+about: A worker is added to a group whose selector was made for one.
+network: veth
+workers: 1
+server: {work: {sleep: 100us}}
+load: {rate: 500/s, duration: 800ms}
+timeline: [{at: 200ms, do: add}]
+matrix: [{selector: [hash, cpu, cpu-fixed]}]
+trials: 1
+`+lenient)
+	odd := func(cpu int) bool { return cpu%2 == 1 }
+	even := func(cpu int) bool { return !odd(cpu) }
+	servers := run.Environment.ServerCPUs
+	for selector, list := range trials(run, "selector") {
+		tr := list[len(list)-1]
+		counts := accepted(tr, 0)
+		t.Logf("%s: accepted %v; the servers' CPUs are %v", selector, counts, servers)
+		lostOnlyBy(t, selector, tr)
+		lo, hi := binomial(300, 0.5, 0.0005)
+		switch {
+		case selector == "cpu-fixed", selector == "cpu" && !slices.ContainsFunc(servers, odd):
+			lo, hi = 0, 0
+		case selector == "cpu" && !slices.ContainsFunc(servers, even):
+			lo, hi = 290, 305 // but for those of the step itself
+		case selector == "cpu":
+			lo, hi = 1, 305
+		}
+		if len(counts) != 2 || counts[1] < lo || counts[1] > hi {
+			t.Errorf("%s: accepted %v, want %d to %d by the newcomer", selector, counts, lo, hi)
 		}
 	}
 }

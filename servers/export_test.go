@@ -37,3 +37,6 @@ func (w *Worker) ExpectStop(mode vocabulary.StopMode) {
 
 // SetJournalBudget bounds what the journals of workers that have exited may hold unread.
 func (g *Group) SetJournalBudget(records uint64) { g.budget = records }
+
+// Counts is the number of sockets that SelectorCPU's program was attached for.
+func (g *Group) Counts() int { return g.counts }

@@ -54,6 +54,7 @@ func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
 	if gen.channels, err = g.openChannels(); err != nil {
 		return err
 	}
+	g.expect(g.cfg.Workers)
 	for index := range g.cfg.Workers {
 		w, err := g.startWorker(ctx, gen.Number, index, 0, gen.channels)
 		if err != nil {
@@ -115,5 +116,5 @@ func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
 			return err
 		}
 	}
-	return g.letGo()
+	return errors.Join(g.follow(), g.letGo())
 }

@@ -66,6 +66,7 @@ type Group struct {
 	name     string             // unique, for abstract addresses
 	selector *selector.Selector // nil without a selection by eBPF
 	acceptor *Worker            // where one accepts for all, once the first generation is there
+	counts   int                // the number of sockets that SelectorCPU's program was attached for
 
 	mu      sync.Mutex // guards workers and parked
 	workers []*Worker

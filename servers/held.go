@@ -65,7 +65,7 @@ func (g *Group) Join() (ready clock.Instant, err error) {
 	if err := g.hold(noIndex); err != nil {
 		return 0, fmt.Errorf("join the group: %w", err)
 	}
-	return g.env.Clock.Now(), nil
+	return g.env.Clock.Now(), g.follow()
 }
 
 // Held returns the inodes of the sockets that the group holds and that are not shared, in the order
@@ -104,5 +104,5 @@ func (g *Group) DropSocket(n int) (Dropped, error) {
 	if err != nil {
 		return d, fmt.Errorf("drop socket %d: %w", n, err)
 	}
-	return d, nil
+	return d, g.follow()
 }

@@ -47,6 +47,7 @@ type WorkerConfig struct {
 	From, Offer string
 	Selected    bool // the group has a selector in eBPF
 	Slot        int  // in the selector
+	Members     int  // with SelectorCPU, how many sockets the group has once this worker has joined
 	CPU         int  // with IncomingCPU
 	Channels    int  // of an acceptor, to how many workers; 0: it is none
 }
@@ -59,6 +60,8 @@ type Command struct {
 	Grace time.Duration `json:"grace_ns,omitempty"`
 	// BusyLoop makes a worker's loop compute for that long and do nothing else.
 	BusyLoop time.Duration `json:"busy_loop_ns,omitempty"`
+	// Members, with SelectorCPU, is how many sockets the group has now.
+	Members int `json:"members,omitempty"`
 	// Upgrade, with Tableflip, makes a worker start its successor, which is to report at that
 	// address.
 	Upgrade string `json:"upgrade,omitempty"`

@@ -76,6 +76,56 @@ func (g *Group) list(w *Worker) error {
 	return nil
 }
 
+// expect tells the workers that are about to be started how many sockets the group will have, with
+// SelectorCPU. A classic BPF program cannot find out by itself, so it is attached anew whenever the
+// number changes. Any process that has one of the sockets can do that: a worker when it begins to
+// listen or is sent a Command, the parent where it holds one.
+func (g *Group) expect(starting int) {
+	if g.cfg.Selection != vocabulary.SelectorCPU {
+		return
+	}
+	// Where sockets are handed over, a worker adds none unless it is the first with its index.
+	if g.counts = g.members(); g.cfg.Handover == vocabulary.NoHandover || g.counts == 0 {
+		g.counts += starting
+	}
+}
+
+// follow attaches SelectorCPU's program for the number of sockets that the group has now, if that
+// has changed.
+func (g *Group) follow() error {
+	if g.cfg.Selection != vocabulary.SelectorCPU {
+		return nil
+	}
+	n := g.members()
+	if n == 0 || n == g.counts {
+		return nil
+	}
+	g.counts = n
+	if len(g.held) > 0 {
+		return selector.AttachCPU(g.held[0].fd, n)
+	}
+	for _, w := range g.Workers() {
+		if w.Serves() {
+			return w.tell(Command{Members: n})
+		}
+	}
+	return nil // the last workers are closing; the next one that begins to listen attaches it
+}
+
+// members is how many sockets the group has.
+func (g *Group) members() int {
+	sockets := map[uint64]bool{}
+	for _, h := range g.held {
+		sockets[h.inode] = true
+	}
+	for _, w := range g.Workers() {
+		if w.listens() {
+			sockets[w.listener] = true
+		}
+	}
+	return len(sockets)
+}
+
 // rampEvery is how often a worker's weight grows while it gets warm.
 const rampEvery = 10 * time.Millisecond
 

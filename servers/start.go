@@ -28,6 +28,7 @@ func (g *Group) StartWorker(ctx context.Context, generation, index int, cold tim
 // LaunchWorker is StartWorker without the wait. AwaitWorker must follow. After an error the worker
 // does not run.
 func (g *Group) LaunchWorker(ctx context.Context, generation, index int, cold time.Duration) (*Worker, error) {
+	g.expect(1)
 	return g.startWorker(ctx, generation, index, cold, channels{})
 }
 
@@ -39,7 +40,7 @@ func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	err := w.awaitReady(ctx)
 	switch {
 	case err == nil:
-		err = g.list(w)
+		err = errors.Join(g.list(w), g.follow())
 	case g.foundTaken(w):
 		return fmt.Errorf("worker %d: %w", w.ID, ErrTaken)
 	}
@@ -118,7 +119,7 @@ func (g *Group) number(w *Worker) {
 func (g *Group) workerConfig(w *Worker) WorkerConfig {
 	cfg := WorkerConfig{
 		Config: g.cfg, ID: w.ID, Index: w.Index, Generation: w.Generation, ColdFor: w.cold,
-		Selected: g.selector != nil, Slot: w.slot, Inherited: w.inherits,
+		Selected: g.selector != nil, Slot: w.slot, Inherited: w.inherits, Members: g.counts,
 	}
 	cfg.Address = w.placement.Address
 	if g.startedLater(w) && len(cfg.ListenAt) > 1 {

@@ -21,7 +21,7 @@ const graceSlack = time.Second
 // they accepted. The trigger is the instant just before the first signal.
 //
 // A worker that has not ended within Config.Grace, and graceSlack, is killed. So Stop ends, unless
-// ctx ends before: that is an error, and the workers go on.
+// ctx ends before: that is an error, and the workers go on. With SelectorCPU one call at a time.
 func (g *Group) Stop(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) (trigger, closed clock.Instant, err error) {
 	trigger = g.env.Clock.Now()
 	// What the acceptor has accepted, the workers get before they are stopped. Of one that is
@@ -50,7 +50,7 @@ func (g *Group) stop(ctx context.Context, workers []*Worker, mode vocabulary.Sto
 		closed = max(closed, w.Closing().To)
 		errs = append(errs, g.removeFromList(w))
 	}
-	return closed, errors.Join(errs...)
+	return closed, errors.Join(append(errs, g.follow())...)
 }
 
 // End ends every worker when nobody wants anything of them any more. They take what is queued, and

@@ -184,6 +184,7 @@ type Selector string
 const (
 	SelectorHash        Selector = "hash"
 	SelectorCPU         Selector = "cpu"
+	SelectorCPUFixed    Selector = "cpu-fixed"
 	SelectorIncomingCPU Selector = "incoming-cpu"
 	SelectorRoundRobin  Selector = "round-robin"
 	SelectorWeighted    Selector = "weighted"
@@ -216,7 +217,11 @@ var selectors = []SelectorRow{
 	{Name: SelectorHash, Inherits: true, LeavesOut: true,
 		Doc: "the kernel's hash of addresses and ports"},
 	{Name: SelectorCPU, Sockets: amongSockets, Inherits: true,
-		Doc: "the CPU that handles the SYN, modulo the number of workers (classic BPF)"},
+		Doc: "the CPU that handles the SYN, modulo the number of sockets in the group, which it " +
+			"follows (classic BPF)"},
+	{Name: SelectorCPUFixed, Sockets: amongSockets, Inherits: true,
+		Doc: "the same, but modulo the number of workers at the start, whatever the group is: a " +
+			"worker that is added gets nothing, and the share of one that has gone is the hash's"},
 	{Name: SelectorIncomingCPU, Sockets: amongSockets, Needs: []Capability{IncomingCPU},
 		Pin: Only[Pin]{[]Pin{PinCPU}, "it gives each CPU's connections to the worker of that CPU"},
 		Doc: "the worker that is pinned to the CPU that handles the SYN (SO_INCOMING_CPU; needs " +

@@ -12,7 +12,8 @@ import (
 //
 // The number is a socket's place in the kernel's array: the order in which they began to listen; when one is closed, the last
 // one moves into its place (reuseport_detach_sock in net/core/sock_reuseport.c). So a processor does not keep its worker over a
-// restart. Where the number is not below that of the sockets, because one is closed and n was not changed, the kernel's hash chooses.
+// restart. Where the number is not below that of the sockets, because one is closed and n was not changed, the kernel's hash chooses;
+// where n is less than that of the sockets, the last ones get nothing.
 func AttachCPU(listener, n int) error {
 	if n < 1 {
 		return fmt.Errorf("selector: CPU %% %d: must be at least 1", n)

@@ -25,6 +25,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/selector"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
@@ -152,6 +153,25 @@ func (h *httpServer) handOverAll(offer int) {
 	}
 }
 
+// resize attaches the program of SelectorCPU for that number of sockets.
+func (h *httpServer) resize(members int) error {
+	raw, err := h.accepts.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("worker %d: listener: %w", h.cfg.ID, err)
+	}
+	var attachErr error
+	err = raw.Control(func(listener uintptr) {
+		attachErr = selector.AttachCPU(int(listener), members)
+	})
+	if err != nil {
+		return nil // it was told to stop meanwhile, and another worker is told
+	}
+	if attachErr != nil {
+		return fmt.Errorf("worker %d: %w", h.cfg.ID, attachErr)
+	}
+	return nil
+}
+
 // connContext is the key of the connection in its requests' contexts.
 type connContext struct{}
 
@@ -192,6 +212,11 @@ func (h *httpServer) run() error {
 						h.failed <- err
 					}
 				}()
+				continue
+			case c.Members > 0:
+				if err := h.resize(c.Members); err != nil {
+					return err
+				}
 				continue
 			case h.closing() != vocabulary.ClosesNever: // it is to hurry
 				over = time.After(c.Grace)

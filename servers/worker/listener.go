@@ -58,6 +58,9 @@ func (w *worker) listen() (err error) {
 var attachments = map[vocabulary.Selector]func(*worker) error{
 	vocabulary.SelectorHash: func(*worker) error { return nil },
 	vocabulary.SelectorCPU: func(w *worker) error {
+		return selector.AttachCPU(w.listener, w.cfg.Members)
+	},
+	vocabulary.SelectorCPUFixed: func(w *worker) error {
 		return selector.AttachCPU(w.listener, w.cfg.Workers)
 	},
 	vocabulary.SelectorIncomingCPU: func(w *worker) error {

@@ -16,6 +16,7 @@ import (
 	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
+	"reuseport-bench/servers/selector"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
@@ -216,6 +217,14 @@ func (l *loop) obey(c servers.Command) error {
 	switch {
 	case c.BusyLoop > 0:
 		for until := l.clock.Now().Add(c.BusyLoop); l.clock.Now() < until; {
+		}
+		return nil
+	case c.Members > 0:
+		if l.listener < 0 {
+			return nil // it was told to stop meanwhile, and another worker is told
+		}
+		if err := selector.AttachCPU(l.listener, c.Members); err != nil {
+			return fmt.Errorf("worker %d: %w", l.cfg.ID, err)
 		}
 		return nil
 	case l.stopping: // it is to hurry
