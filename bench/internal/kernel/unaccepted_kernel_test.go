@@ -40,7 +40,7 @@ func TestKernelUnaccepted(t *testing.T) {
 	r.CloseSocket(clients[3])
 	read := func() []netip.AddrPort {
 		t.Helper()
-		all, err := Unaccepted(unix.AF_INET, r.Address.Port())
+		all, err := Unaccepted(r.Address.Port(), unix.AF_INET)
 		if err != nil {
 			t.Fatal(err)
 		}

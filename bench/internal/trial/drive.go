@@ -57,7 +57,8 @@ func (s *stage) observe(c *cleanup) (err error) {
 		})
 		c.add(func() error { s.queues.Stop(); return nil })
 		s.unaccepted = &watch.Unaccepted{
-			Clock: s.clock, Do: s.onServers, Server: s.servers.Address, Meter: &s.meter,
+			Clock: s.clock, Do: s.onServers, Port: s.servers.Address.Port(),
+			Families: s.families(), Meter: &s.meter,
 		}
 		s.line.queues, s.line.unaccepted = s.queues, s.unaccepted
 	}

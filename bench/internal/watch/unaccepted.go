@@ -3,8 +3,6 @@ package watch
 import (
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/servers/clock"
@@ -15,9 +13,11 @@ import (
 type Unaccepted struct {
 	Clock *clock.Clock
 	// Do runs a function in the servers' network namespace.
-	Do     func(func() error) error
-	Server netip.AddrPort
-	Meter  *Meter // adds up what reading costs
+	Do   func(func() error) error
+	Port uint16
+	// Families are those of the listeners: unix.AF_INET, unix.AF_INET6.
+	Families []int
+	Meter    *Meter // adds up what reading costs
 
 	readings []queueReading
 }
@@ -33,14 +33,10 @@ func (u *Unaccepted) Read() {
 	if u == nil {
 		return
 	}
-	family := unix.AF_INET
-	if u.Server.Addr().Is6() {
-		family = unix.AF_INET6
-	}
 	r := queueReading{at: u.Clock.Now()}
 	err := u.Do(func() error {
 		_, err := u.Meter.Do(func() (err error) {
-			r.waiting, err = kernel.Unaccepted(family, u.Server.Port())
+			r.waiting, err = kernel.Unaccepted(u.Port, u.Families...)
 			return err
 		})
 		return err
