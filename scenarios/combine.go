@@ -418,6 +418,10 @@ func (c *setupCheck) users() {
 	case c.Stop == vocabulary.StopTableflip:
 		c.add("server.users", ": "+string(users)+" is not for tableflip",
 			"there a worker is started by the one that it replaces, as the same user")
+	case users == vocabulary.UsersEach && c.has(vocabulary.StepJoin) &&
+		c.Stop.Row().Handover != vocabulary.SocketActivation:
+		c.add("server.users", ": no socket of the supervisor's can join a group of other users'",
+			"use users: one, or stop: inherit, where every socket is the supervisor's")
 	case users == vocabulary.UsersOther && !c.starts():
 		c.add("server.users", ": no step starts a worker as another user",
 			"add a step such as replace, or use each")
