@@ -32,6 +32,8 @@ type Options struct {
 	// of each flow, as the queues of a network card would (receive packet steering, Documentation/networking/scaling.rst).
 	// Empty: the CPU that sent it, which is the load's.
 	ReceiveCPUs []int
+	// Delay, with Veth, is for how long packets between the hosts are held up. Zero: not at all.
+	Delay Delay
 	// Init makes the command that runs Init as the lab's PID 1. Required.
 	Init func() *exec.Cmd
 }
@@ -47,7 +49,8 @@ type Lab struct {
 	pids    *os.File // the PID namespace
 	hosts   []*Host  // all of them, to close
 	servers *Host
-	clients *Host // the servers' host in a loopback lab
+	clients *Host      // the servers' host in a loopback lab
+	tun     []*os.File // see TUN
 
 	nodes []*node // of a cluster
 	pods  map[netip.Addr]*Pod
@@ -128,7 +131,7 @@ func (l *Lab) setup(ctx context.Context, o Options) error {
 		if err := steerReceived(o.ReceiveCPUs); err != nil {
 			return err
 		}
-		if err := l.addClients(); err != nil {
+		if err := l.addClients(o.Delay); err != nil {
 			return err
 		}
 	case vocabulary.NetworkCluster:
@@ -304,6 +307,9 @@ func (l *Lab) Close() error {
 	<-l.done
 	if l.pids != nil {
 		errs = append(errs, l.pids.Close())
+	}
+	for _, file := range l.tun {
+		errs = append(errs, file.Close())
 	}
 	for _, h := range l.hosts {
 		errs = append(errs, h.ns.Close())

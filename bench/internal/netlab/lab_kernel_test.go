@@ -21,10 +21,17 @@ import (
 // newLab makes a lab.
 func newLab(t *testing.T, network vocabulary.Network) *Lab {
 	t.Helper()
+	return newLabOf(t, Options{Network: network})
+}
+
+// newLabOf makes a lab with options, except Init.
+func newLabOf(t *testing.T, o Options) *Lab {
+	t.Helper()
 	if !AsRoot() && !Entered() {
 		testkit.Skip(t, "needs root or a user namespace")
 	}
-	l, err := New(t.Context(), Options{Network: network, Init: func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) }})
+	o.Init = func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) }
+	l, err := New(t.Context(), o)
 	if errors.Is(err, unix.EPERM) && !AsRoot() {
 		testkit.Skip(t, "%v", err) // a user namespace without capabilities, as AppArmor makes them
 	}

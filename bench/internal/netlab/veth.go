@@ -77,27 +77,30 @@ func steerReceived(cpus []int) error {
 }
 
 // addClients makes a second network namespace for the clients, joined to the first by a veth pair,
-// so that every segment crosses a device. It runs on the lab's thread and leaves it there.
-func (l *Lab) addClients() error {
+// or by two TUN devices, so that every segment crosses a device. It runs on the lab's thread, and
+// leaves it in the servers' namespace.
+func (l *Lab) addClients(delay Delay) error {
 	var err error
 	if l.clients, err = l.addHost("clients"); err != nil {
 		return err
 	}
-	pair := &netlink.Veth{
-		LinkAttrs:     netlink.LinkAttrs{Name: clientLink},
-		PeerName:      serverLink,
-		PeerNamespace: netlink.NsFd(l.servers.ns.Fd()),
+	if !delay.Relayed {
+		pair := &netlink.Veth{
+			LinkAttrs:     netlink.LinkAttrs{Name: clientLink},
+			PeerName:      serverLink,
+			PeerNamespace: netlink.NsFd(l.servers.ns.Fd()),
+		}
+		if err := netlink.LinkAdd(pair); err != nil {
+			return fmt.Errorf("veth pair: %w; see 'doctor'", err)
+		}
 	}
-	if err := netlink.LinkAdd(pair); err != nil {
-		return fmt.Errorf("veth pair: %w; see 'doctor'", err)
-	}
-	if err := configure(clientLink, clientIPv4, clientIPv6); err != nil {
+	if err := l.addEnd(clientLink, delay, clientIPv4, clientIPv6); err != nil {
 		return err
 	}
 	if err := l.enter(l.servers); err != nil {
 		return err
 	}
-	if err := configure(serverLink, serverIPv4, serverIPv6); err != nil {
+	if err := l.addEnd(serverLink, delay, serverIPv4, serverIPv6); err != nil {
 		return err
 	}
 	// The way back to the sources, by the client's own address: no neighbour entry for each of them.
@@ -116,6 +119,26 @@ func (l *Lab) addClients() error {
 		if err := netlink.RouteAdd(route); err != nil {
 			return fmt.Errorf("route %v via %v: %w", via.sources, via.gateway, err)
 		}
+	}
+	return nil
+}
+
+// addEnd makes an end of the link between clients and servers, in the thread's network namespace,
+// where the veth pair has not made it, and prepares it.
+func (l *Lab) addEnd(name string, delay Delay, addrs ...netip.Prefix) error {
+	if delay.Relayed {
+		if err := l.addTUN(name); err != nil {
+			return fmt.Errorf("%w; see 'doctor'", err)
+		}
+	}
+	if err := configure(name, addrs...); err != nil {
+		return err
+	}
+	if delay.Relayed || delay.OneWay == 0 {
+		return nil
+	}
+	if err := AddNetem(name, delay.OneWay); err != nil {
+		return fmt.Errorf("%w; see 'doctor'", err)
 	}
 	return nil
 }

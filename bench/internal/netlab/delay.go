@@ -1,0 +1,127 @@
+package netlab
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// A Delay is for how long each packet between clients and servers is held up, in either direction.
+type Delay struct {
+	OneWay time.Duration
+	// Relayed: two TUN devices join the hosts instead of a veth pair, and the process that has them
+	// passes the packets on when it is time: see Lab.TUN. Otherwise the kernel does (netem).
+	Relayed bool
+}
+
+// AddNetem has the kernel hold up every packet that leaves by a link of the thread's network
+// namespace, for a time in whole microseconds (tc-netem(8)).
+func AddNetem(link string, oneWay time.Duration) error {
+	on, err := netlink.LinkByName(link)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", link, err)
+	}
+	err = netlink.QdiscAdd(netlink.NewNetem(
+		netlink.QdiscAttrs{LinkIndex: on.Attrs().Index, Parent: netlink.HANDLE_ROOT},
+		netlink.NetemQdiscAttrs{
+			Latency: uint32(oneWay.Microseconds()),
+			Limit:   math.MaxInt32, // packets held at a time; others it drops, by default 1000
+		}))
+	if err != nil {
+		return fmt.Errorf("netem on %s: %w", link, err)
+	}
+	return nil
+}
+
+const (
+	tunPath = "/dev/net/tun"
+	// tunQueue is how many packets may wait for whoever reads a TUN device, which drops others. By
+	// default it is 500 (drivers/net/tun.c).
+	tunQueue = 16384
+)
+
+// OpenTUN makes a TUN device in the thread's network namespace. It ends when everybody who has the
+// file has closed it. A read of the file takes a packet that leaves by the device; a write makes
+// one arrive.
+//
+// The file blocks, so that Go's poller leaves it alone: it would be woken by every packet. The
+// device has no offloads, so no packet is larger than its MTU.
+func OpenTUN(name string) (*os.File, error) {
+	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", tunPath, explainTUN(err))
+	}
+	file := os.NewFile(uintptr(fd), tunPath)
+	request, err := unix.NewIfreq(name)
+	if err == nil {
+		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("TUN device %s: %w", name, err), file.Close())
+	}
+	return file, nil
+}
+
+// explainTUN says what to do about the error of opening the file of TUN devices.
+func explainTUN(err error) *Refusal {
+	r := &Refusal{Err: err}
+	switch {
+	case errors.Is(err, unix.EACCES):
+		r.Hint = "as root: chmod 666 " + tunPath + ", as most distributions have it"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.EPERM): // or a cgroup of devices
+		r.Hint = "in a container, add --device " + tunPath + " (see docs/containers.md); " +
+			"elsewhere, as root: modprobe tun"
+	case errors.Is(err, unix.ENODEV):
+		r.Hint = "as root: modprobe tun; a kernel without this module cannot do it"
+	}
+	return r
+}
+
+// addTUN makes one of the lab's two TUN devices, in the thread's network namespace.
+func (l *Lab) addTUN(name string) error {
+	file, err := OpenTUN(name)
+	if err != nil {
+		return err
+	}
+	l.tun = append(l.tun, file)
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", name, err)
+	}
+	if err := netlink.LinkSetTxQLen(link, tunQueue); err != nil {
+		return fmt.Errorf("link %s: txqueuelen %d: %w", name, tunQueue, err)
+	}
+	return nil
+}
+
+// TUN returns the files of the TUN devices that join clients and servers, the clients' first, in a
+// lab whose Delay is Relayed. The lab closes them.
+func (l *Lab) TUN() [2]*os.File { return [2]*os.File(l.tun) }
+
+// TUNCounts returns how many packets have been read from the lab's TUN devices, and how many they
+// dropped because too many waited.
+func (l *Lab) TUNCounts() (read, dropped int64, err error) {
+	for host, name := range map[*Host]string{l.clients: clientLink, l.servers: serverLink} {
+		err := l.Do(host, func() error {
+			link, err := netlink.LinkByName(name)
+			if err != nil {
+				return fmt.Errorf("link %s of %s: %w", name, host.Name, err)
+			}
+			if s := link.Attrs().Statistics; s != nil {
+				read, dropped = read+int64(s.TxPackets), dropped+int64(s.TxDropped)
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return read, dropped, nil
+}
