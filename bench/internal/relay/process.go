@@ -1,0 +1,81 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"reuseport-bench/servers/child"
+)
+
+const (
+	// readyLimit bounds how long a relay may take to be ready.
+	readyLimit = 10 * time.Second
+	// endLimit bounds how long it may take to report and exit.
+	endLimit = 5 * time.Second
+)
+
+// A Process is the parent's side of a relay.
+type Process struct{ process *child.Process }
+
+// Env is what a relay runs with.
+type Env struct {
+	Command func() *exec.Cmd      // makes the command that runs Main
+	Start   func(*exec.Cmd) error // starts it, so that it dies with the caller
+	Devices [2]*os.File           // two TUN devices, which stay the caller's
+}
+
+// Start starts a relay, and returns when it is ready. The caller ends it with End, or Close.
+func Start(ctx context.Context, cfg Config, env Env) (*Process, error) {
+	c, err := child.Start(child.Options{
+		Command: env.Command(), Start: env.Start, Control: true, Events: true,
+		Files: env.Devices[:],
+	})
+	if err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	if err = c.Send(cfg); err == nil {
+		err = c.AwaitReady(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("relay: %w", errors.Join(err, c.Close()))
+	}
+	return &Process{c}, nil
+}
+
+// PID is the number of the process, as the caller's PID namespace has it.
+func (p *Process) PID() int { return p.process.PID() }
+
+// End ends the process in order, and returns what it measured. It fails if the process has ended
+// before: then packets were lost.
+func (p *Process) End() (r Report, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
+	defer cancel()
+	events := p.process.Events()
+	err = errors.Join(p.process.CloseControl(), events.SetReadDeadline(time.Now().Add(endLimit)))
+	if err == nil {
+		err = json.NewDecoder(events).Decode(&r)
+	}
+	if ended := p.process.Wait(ctx); ended != nil {
+		err = ended // with its last words
+	}
+	if err = errors.Join(err, p.process.Close()); err != nil {
+		return Report{}, fmt.Errorf("relay: %w", err)
+	}
+	return r, nil
+}
+
+// Close kills the process, if it has not ended, and waits until it is gone. It is safe twice, and
+// after End.
+func (p *Process) Close() error {
+	if err := p.process.Close(); err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	return nil
+}

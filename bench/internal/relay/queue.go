@@ -1,0 +1,52 @@
+package relay
+
+import "reuseport-bench/servers/clock"
+
+// maxPacket is more than any packet has: the devices' MTU is 1500 bytes.
+const maxPacket = 2048
+
+// A packet is held until it is due.
+type packet struct {
+	due  clock.Instant
+	data []byte // with room for maxPacket
+}
+
+// A queue holds packets, first in, first out. Its memory is as much as it once needed, and is used
+// again.
+type queue struct {
+	ring []packet
+	head int // index of the first packet
+	n    int // how many there are
+}
+
+// next returns the place of the next packet, for the caller to fill in; add puts it into the queue.
+func (q *queue) next() *packet {
+	if q.n == len(q.ring) {
+		q.grow()
+	}
+	p := &q.ring[(q.head+q.n)%len(q.ring)]
+	if p.data == nil {
+		p.data = make([]byte, maxPacket)
+	}
+	return p
+}
+
+// add puts the packet that next returned at the end of the queue.
+func (q *queue) add() { q.n++ }
+
+// first returns the packet that has been there for longest. The queue must not be empty.
+func (q *queue) first() *packet { return &q.ring[q.head] }
+
+// drop takes the first packet out of the queue.
+func (q *queue) drop() {
+	q.head = (q.head + 1) % len(q.ring)
+	q.n--
+}
+
+// grow doubles the room of a full queue.
+func (q *queue) grow() {
+	ring := make([]packet, max(64, 2*len(q.ring)))
+	n := copy(ring, q.ring[q.head:])
+	copy(ring[n:], q.ring[:q.head])
+	q.ring, q.head = ring, 0
+}

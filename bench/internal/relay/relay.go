@@ -1,0 +1,246 @@
+// Package relay delays packets where the kernel cannot: it is a stand-in for netem (tc-netem(8)),
+// which many kernels are built without. A relay is a process between two TUN devices. What leaves a
+// host by one device arrives at the other host, each packet later by the same time, in order, and
+// none is lost.
+//
+// A relay measures how much longer than asked it held each packet. It cannot see how long a packet
+// waited to be read; the scheduler's statistics of its process (kernel.Schedstat) tell how long it
+// waited for its CPU.
+package relay
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/results"
+	"reuseport-bench/servers/child"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/socket"
+	"reuseport-bench/servers/sys"
+)
+
+// A Config says what a relay does.
+type Config struct {
+	OneWay time.Duration `json:"one_way_ns"` // for which it holds each packet
+}
+
+// A Report is what a relay measured of itself.
+type Report struct {
+	Packets int64 `json:"packets"` // passed on, in both directions
+	// HeldMax is how many packets it held at a time, at most, in one direction.
+	HeldMax int64 `json:"held_max"`
+	// Excess is by how much longer than asked it held packets: from when it had read one until it
+	// was about to pass it on. Nil without a packet.
+	Excess *results.Percentiles `json:"excess_ns"`
+}
+
+// batch is how many packets are read, or passed on, before others have their turn.
+const batch = 32
+
+// The names of what a relay waits for in its epoll set; a lane has its index.
+const (
+	alarmName int32 = 2 + iota
+	controlName
+)
+
+// Main is a relay process, from its configuration on the control pipe to the end of that pipe. The
+// devices are the first files after the pipes.
+func Main() error {
+	control := os.NewFile(child.ControlFD, "control")
+	defer control.Close() // not before: its end is what ends the relay
+	var cfg Config
+	if err := json.NewDecoder(control).Decode(&cfg); err != nil {
+		return fmt.Errorf("relay: configuration: %w", err)
+	}
+	if err := run(cfg, os.NewFile(child.EventsFD, "events")); err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	return nil
+}
+
+// run passes packets on until the control pipe ends, and then reports.
+func run(cfg Config, events *os.File) error {
+	r, err := newRelay(cfg, [2]int{child.FilesFD, child.FilesFD + 1}, child.ControlFD)
+	if err != nil {
+		return err
+	}
+	_ = sys.ReleaseProgram() // without, it has more resident, and relays as well
+	runtime.GC()
+	if _, err := events.Write([]byte{'r'}); err != nil {
+		return errors.Join(fmt.Errorf("ready: %w", err), r.close())
+	}
+	for more := true; more; {
+		if more, err = r.turn(); err != nil {
+			return errors.Join(err, r.close())
+		}
+	}
+	return errors.Join(json.NewEncoder(events).Encode(r.report()), r.close())
+}
+
+// A relay passes packets on. It has one thread, and waits in a system call that Go's scheduler does
+// not know of (package socket).
+type relay struct {
+	clock  *clock.Clock
+	oneWay time.Duration
+	lanes  [2]lane
+	epoll  int
+	alarm  clock.Alarm
+	set    clock.Instant // of alarm; 0: it has gone off
+	events [4]unix.EpollEvent
+
+	heldMax int
+	excess  *results.Histogram
+}
+
+// A lane is one direction: packets are read from one device and written to the other.
+type lane struct {
+	from, to int // descriptors
+	held     queue
+}
+
+// newRelay makes a relay between two devices that ends with the control pipe. The descriptors stay
+// the caller's; the devices' become non-blocking. The caller closes it.
+func newRelay(cfg Config, devices [2]int, control int) (*relay, error) {
+	r := &relay{oneWay: cfg.OneWay, excess: results.NewHistogram()}
+	for i := range r.lanes {
+		r.lanes[i].from, r.lanes[i].to = devices[i], devices[1-i]
+		if err := unix.SetNonblock(devices[i], true); err != nil {
+			return nil, fmt.Errorf("device %d: %w", i, err)
+		}
+	}
+	var err error
+	if r.clock, err = clock.New(); err != nil {
+		return nil, err
+	}
+	if r.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	if r.alarm, err = clock.NewAlarm(); err != nil {
+		return nil, errors.Join(err, unix.Close(r.epoll))
+	}
+	const edge = uint32(unix.EPOLLET & 0xffffffff)
+	for _, w := range []struct {
+		fd     int
+		events uint32
+		name   int32
+	}{
+		{devices[0], unix.EPOLLIN, 0},
+		{devices[1], unix.EPOLLIN, 1},
+		{r.alarm.FD(), unix.EPOLLIN | edge, alarmName},
+		{control, unix.EPOLLIN, controlName},
+	} {
+		if err := socket.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, w.fd, w.events, w.name); err != nil {
+			return nil, errors.Join(fmt.Errorf("epoll_ctl: %w", err), r.close())
+		}
+	}
+	return r, nil
+}
+
+func (r *relay) close() error { return errors.Join(r.alarm.Close(), unix.Close(r.epoll)) }
+
+// turn waits until there is something to do, and does some of it. more is false when the control
+// pipe has ended.
+func (r *relay) turn() (more bool, err error) {
+	n, err := socket.EpollWait(r.epoll, r.events[:], -1)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return false, fmt.Errorf("epoll_pwait2 (since Linux 5.11): %w", err)
+	}
+	for _, e := range r.events[:n] {
+		switch e.Fd {
+		case controlName:
+			return false, nil
+		case alarmName:
+			r.set = 0
+		default:
+			if err := r.read(&r.lanes[e.Fd]); err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, r.passOn()
+}
+
+// read takes the packets that wait at a lane's beginning, a batch at most.
+func (r *relay) read(l *lane) error {
+	for range batch {
+		p := l.held.next()
+		n, errno := call(unix.SYS_READ, l.from, p.data[:maxPacket])
+		switch errno {
+		case 0:
+		case unix.EAGAIN:
+			return nil
+		default:
+			return fmt.Errorf("read a packet: %w", errno)
+		}
+		p.data, p.due = p.data[:n], r.clock.Now().Add(r.oneWay)
+		l.held.add()
+		r.heldMax = max(r.heldMax, l.held.n)
+	}
+	return nil
+}
+
+// passOn passes on the packets that are due, a batch at most, and sets the alarm to when the next
+// one is.
+func (r *relay) passOn() error {
+	for range batch {
+		l := r.first()
+		if l == nil {
+			return nil
+		}
+		p, now := l.held.first(), r.clock.Now()
+		if p.due > now {
+			return r.wakeAt(p.due)
+		}
+		r.excess.Record(int64(now.Sub(p.due)))
+		if _, errno := call(unix.SYS_WRITE, l.to, p.data); errno != 0 {
+			return fmt.Errorf("pass on a packet of %d bytes: %w", len(p.data), errno)
+		}
+		l.held.drop()
+	}
+	if l := r.first(); l != nil {
+		return r.wakeAt(l.held.first().due) // at once, if that has passed
+	}
+	return nil
+}
+
+// first returns the lane whose packet is due first; nil if none holds any.
+func (r *relay) first() (first *lane) {
+	for i := range r.lanes {
+		l := &r.lanes[i]
+		if l.held.n > 0 && (first == nil || l.held.first().due < first.held.first().due) {
+			first = l
+		}
+	}
+	return first
+}
+
+// wakeAt sets the alarm, unless it is set to that instant already.
+func (r *relay) wakeAt(at clock.Instant) error {
+	if at == r.set {
+		return nil
+	}
+	r.set = at
+	return r.alarm.Set(at)
+}
+
+// report returns what the relay has measured so far.
+func (r *relay) report() Report {
+	return Report{
+		Packets: r.excess.Count(), HeldMax: int64(r.heldMax), Excess: r.excess.Percentiles(),
+	}
+}
+
+// call is read(2) or write(2) of a device, hidden from Go's scheduler as the calls of package
+// socket are: neither blocks.
+func call(number uintptr, fd int, b []byte) (n int, errno unix.Errno) {
+	done, _, errno := unix.RawSyscall(number, uintptr(fd), uintptr(unsafe.Pointer(&b[0])),
+		uintptr(len(b)))
+	return int(done), errno
+}
