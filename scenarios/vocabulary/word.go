@@ -110,6 +110,8 @@ type Capability string
 // The capabilities that values need.
 const (
 	Veth            Capability = "veth"
+	Netem           Capability = "netem"
+	TUN             Capability = "tun"
 	NFTables        Capability = "nftables"
 	Conntrack       Capability = "conntrack"
 	NFTablesCommand Capability = "nft"

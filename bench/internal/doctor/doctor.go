@@ -43,6 +43,8 @@ const (
 	PIDNamespace    = "pid_namespace"
 	NetSysctl       = "net_sysctl"
 	Veth            = string(vocabulary.Veth)
+	Netem           = string(vocabulary.Netem)
+	TUN             = string(vocabulary.TUN)
 	NFTables        = string(vocabulary.NFTables)
 	Conntrack       = string(vocabulary.Conntrack)
 	TCPMigrateReq   = string(vocabulary.TCPMigrateReq)
@@ -118,6 +120,8 @@ func probes() []probe {
 		{PIDNamespace, "clearing away a lab's grandchildren (HAProxy, kubelets)", true, simple(probePIDNamespace)},
 		{NetSysctl, "every trial", true, simple(probeSysctl)},
 		{Veth, "network: veth and network: cluster", true, simple(probeVeth)},
+		{Netem, "round_trip, delayed by the kernel", true, simple(probeNetem)},
+		{TUN, "round_trip, delayed by a relay of this program", true, simple(probeTUN)},
 		{NFTables, "pods (path: service, dns, pod), and faults of handshakes", true, simple(probeNFTables)},
 		{Conntrack, "pods: a Service's addresses, and which pod a connection was sent to", true, simple(probeConntrack)},
 		{TCPMigrateReq, "stop: migrate", true, simple(probeMigrateReq)},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/loopback"
+	"reuseport-bench/bench/internal/netlab"
 )
 
 func probeVeth() Result {
@@ -23,6 +25,28 @@ func probeVeth() Result {
 		return no("veth pair: remove: "+err.Error(), "")
 	}
 	return yes("made a pair and removed it")
+}
+
+func probeNetem() Result {
+	if err := netlab.AddNetem("lo", time.Millisecond); err != nil {
+		return no(err.Error(), moduleHint(err, "sch_netem"))
+	}
+	return yes("delayed what leaves by lo")
+}
+
+func probeTUN() Result {
+	device, err := netlab.OpenTUN("probe0")
+	var refused *netlab.Refusal
+	switch {
+	case errors.As(err, &refused):
+		return no("open /dev/net/tun: "+refused.Err.Error(), refused.Hint)
+	case err != nil:
+		return no(err.Error(), "")
+	}
+	if err := device.Close(); err != nil {
+		return no("TUN device: remove: "+err.Error(), "")
+	}
+	return yes("made a device and removed it")
 }
 
 // moduleHint says which modules would help, if the kernel answered that it does not know the thing
