@@ -93,6 +93,9 @@ type Load struct {
 	// Proxied: the workers' connections are a proxy's. None is an attempt's own, and those on
 	// which no request came are the proxy's health checks.
 	Proxied bool `json:"proxied"`
+	// RoundTrip is what the lab adds to the way from a client to the servers and back: what a
+	// client sends is at the servers half of it later. 0: nothing.
+	RoundTrip time.Duration `json:"round_trip_ns,omitempty"`
 	// Kubelets also connect to workers, to probe them; those connections carry no attempt.
 	Kubelets []netip.Addr `json:"kubelets"`
 }
@@ -258,6 +261,9 @@ func (b *Book) scheduled(i int) Time { return Time(b.schedule.At(uint64(i))) }
 
 func (b *Book) time(monotonicNS int64) Time { return b.Time(clock.Instant(monotonicNS)) }
 
+// atServers returns when what a client sends at an instant is at the servers.
+func (b *Book) atServers(sent Time) Time { return sent.Add(b.load.RoundTrip / 2) }
+
 // Sample takes the client's account of an attempt. It does not keep s.
 func (b *Book) Sample(s *results.Sample) {
 	b.mu.Lock()
@@ -283,7 +289,7 @@ func (b *Book) Sample(s *results.Sample) {
 		b.sampleTries(i, s)
 	}
 	if b.waits != nil && s.Connected > 0 {
-		b.waits[i].established = ticks(b.time(s.Connected).Sub(b.scheduled(int(i))))
+		b.waits[i].established = ticks(b.atServers(b.time(s.Connected)).Sub(b.scheduled(int(i))))
 	}
 	if b.via == nil {
 		return

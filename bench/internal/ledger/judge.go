@@ -40,12 +40,18 @@ type view struct {
 	queued *Event
 	// readings are of all accept queues; nil where a connection that is in none may be anywhere.
 	readings []QueueReading
+	// synAt is when its SYN was at the servers, if it opened its connection, and establishedAt when
+	// the last ACK of its handshake was; nil: it had none, or that was as soon as the client was
+	// connected.
+	synAt         Time
+	establishedAt *Time
 
 	// What closing and kills have found: several rules ask, and a trial may have a thousand
 	// closings.
 	closingOnce, killsOnce bool
 	closingOK              bool
 	closingWorker          int
+	closingFrom            Time
 	killsFound             []event
 }
 
@@ -93,7 +99,8 @@ func (v *view) neverQueued() bool {
 	if v.queued != nil || v.reused || v.proxied || v.State != NeverAccepted {
 		return false
 	}
-	i := slices.IndexFunc(v.readings, func(r QueueReading) bool { return r.At >= v.Done })
+	way := v.synAt.Sub(v.Sent) // so long the client's last segment was on its way, too
+	i := slices.IndexFunc(v.readings, func(r QueueReading) bool { return r.At >= v.Done.Add(way) })
 	return i >= 0 && !slices.ContainsFunc(v.closings, func(c Closing) bool {
 		return c.OwnsQueue && v.Sent <= c.To.Add(clockSlack) && c.From <= v.readings[i].At
 	})
@@ -108,7 +115,7 @@ func (v *view) closing() (ok bool, worker int) {
 	v.closingOnce, v.closingOK, v.closingWorker = true, false, noWorker
 	for i := len(v.closings) - 1; i >= 0; i-- {
 		if c := &v.closings[i]; c.OwnsQueue && c.during(v.Attempt) {
-			v.closingOK, v.closingWorker = true, c.Worker
+			v.closingOK, v.closingWorker, v.closingFrom = true, c.Worker, c.From
 			break
 		}
 	}
@@ -119,11 +126,19 @@ func (v *view) closing() (ok bool, worker int) {
 // between.
 const synDelay = 5 * time.Millisecond
 
+// halfOpen reports whether the attempt's handshake was under way when the listener that closing
+// returns was closed: the client was not connected, or its last ACK was still on its way.
+func (v *view) halfOpen() bool {
+	ok, _ := v.closing()
+	return ok && (v.Phase == results.PhaseConnect || v.held ||
+		v.establishedAt != nil && *v.establishedAt > v.closingFrom)
+}
+
 // closingAt returns the listener that was being closed when the attempt's SYN arrived; without one,
 // the worker that the servers know of.
 func (v *view) closingAt() (ok bool, worker int) {
 	for _, c := range v.closings {
-		if c.OwnsQueue && c.From <= v.Sent.Add(synDelay) && v.Sent <= c.To.Add(clockSlack) {
+		if c.OwnsQueue && c.From <= v.synAt.Add(synDelay) && v.synAt <= c.To.Add(clockSlack) {
 			return true, c.Worker
 		}
 	}
@@ -308,8 +323,14 @@ func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *seen) *view
 		embryonic: f.Moved["TcpExtEmbryonicRsts"] > 0,
 		closings:  f.Closings, routes: f.Routes,
 	}
+	v.synAt = b.atServers(last.Sent)
+	if b.load.RoundTrip > 0 && b.waits != nil && b.waits[i].established > 0 {
+		v.establishedAt = new(b.scheduled(i).Add(time.Duration(b.waits[i].established) * waitTick))
+	}
 	v.reset, v.dropped = trace.between(v.source, last.Sent, last.Done)
-	v.readings, v.queued = s.readings, trace.resetLater(v.source, last.Done)
+	// What is sent to the client from then on comes too late.
+	gone := last.Done.Add(-b.load.RoundTrip / 2)
+	v.readings, v.queued = s.readings, trace.resetLater(v.source, gone)
 	if s.queued[v.source] {
 		v.queued = &stillQueued
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // A wait is when an attempt's connection joined an accept queue and left it, in ticks since the
-// attempt was due; 0: not known. Of an attempt with several tries it is the last one's.
+// attempt was due; 0: not known. Of an attempt with several tries it is the last one's. It joins
+// when the last ACK of its handshake is at the servers.
 type wait struct{ established, accepted uint32 }
 
 // waitTick makes a uint32 last for 68 s, longer than an attempt's timeout.
@@ -81,7 +82,7 @@ func (a *Account) waited(i int) (from, to Time, worker int, ok bool) {
 	case !lost || v.Cause == cause.Client:
 		return 0, 0, 0, false
 	case v.Cause == cause.ResetAtClose:
-		return from, x.Done, v.Worker, true
+		return from, x.Done.Add(-b.load.RoundTrip / 2), v.Worker, true // the reset was on its way
 	case x.Class == results.ClassTimeout && v.Cause != cause.AcceptOverflow && v.Cause != cause.SYNTimeout:
 		// Its client has gone, and it waits on.
 		return from, max(x.Done, Time(a.facts.Duration)), noWorker, true

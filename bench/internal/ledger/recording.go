@@ -217,6 +217,9 @@ func (l *Load) validate() error {
 	if l.Processes < 1 || l.Tries < 1 || l.Tries > wire.MaxTry+1 {
 		return fmt.Errorf("a load of %d processes and %d tries", l.Processes, l.Tries)
 	}
+	if l.RoundTrip < 0 {
+		return fmt.Errorf("a round trip of %v", l.RoundTrip)
+	}
 	return l.Shape.Validate()
 }
 

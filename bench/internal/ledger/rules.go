@@ -183,10 +183,11 @@ var rules = []rule{
 	{
 		name: "handshake at a closing listener", cause: cause.ResetHalfOpen, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
-			ok, worker := v.closing()
-			return worker, ok && v.cutOff() && (v.Phase == results.PhaseConnect || v.held)
+			_, worker := v.closing()
+			return worker, v.halfOpen() && v.cutOff()
 		},
-		why: "The listener closed while the handshake was under way.",
+		why: "The listener closed while the handshake was under way. A client is connected when " +
+			"the SYN-ACK is there; behind a round trip its ACK is at the listener only later.",
 	},
 	{
 		name: "in the queue of a closing listener", cause: cause.ResetAtClose, evidence: ByWorker,
