@@ -105,8 +105,8 @@ var allowed = map[string][]string{
 	"bench/internal/trial": {
 		"bench/internal/cluster", "bench/internal/haproxy", "bench/internal/kernel",
 		"bench/internal/ledger", "bench/internal/load", "bench/internal/netlab",
-		"bench/internal/plan", "bench/internal/watch", "results", "results/stats", "servers",
-		"servers/clock", "servers/journal",
+		"bench/internal/plan", "bench/internal/relay", "bench/internal/watch", "results",
+		"results/stats", "servers", "servers/clock", "servers/journal",
 	},
 	"bench/internal/generators": {
 		"bench/internal/kernel", "bench/internal/load", "bench/internal/plan",
@@ -124,9 +124,9 @@ var allowed = map[string][]string{
 	"bench": {
 		"bench/internal/doctor", "bench/internal/generators", "bench/internal/harness",
 		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/load",
-		"bench/internal/netlab", "bench/internal/plan", "bench/internal/trial", "results",
-		"results/claims", "results/command", "results/compare", "results/input", "results/metrics",
-		"results/report",
+		"bench/internal/netlab", "bench/internal/plan", "bench/internal/relay",
+		"bench/internal/trial", "results", "results/claims", "results/command", "results/compare",
+		"results/input", "results/metrics", "results/report",
 		"results/report/document", "results/report/formats", "results/stats", "results/stored",
 		"results/unit", "scenarios", "scenarios/strictyaml", "servers/worker",
 	},

@@ -29,6 +29,7 @@ import (
 	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/bench/internal/relay"
 	"reuseport-bench/bench/internal/trial"
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/servers/worker"
@@ -122,6 +123,7 @@ const (
 	roleInit   = "lab-init"
 	roleWorker = "worker"
 	roleLoad   = "load"
+	roleRelay  = "relay"
 	roleFloor  = "load-floor"
 	roleProbe  = "probe-namespace"
 )
@@ -130,6 +132,7 @@ var childRoles = map[string]func() error{
 	roleInit:   netlab.Init,
 	roleWorker: worker.Main,
 	roleLoad:   load.Main,
+	roleRelay:  relay.Main,
 	roleFloor:  load.FloorMain,
 	roleProbe:  func() error { return doctor.ServeNamespace(context.Background(), os.Stdin, os.Stdout) },
 }
@@ -148,7 +151,10 @@ func self(role string) func() *exec.Cmd {
 }
 
 func roles() trial.Roles {
-	return trial.Roles{Init: self(roleInit), Worker: self(roleWorker), Load: self(roleLoad)}
+	return trial.Roles{
+		Init: self(roleInit), Worker: self(roleWorker), Load: self(roleLoad),
+		Relay: self(roleRelay),
+	}
 }
 
 func newRoot(s *session, stdout, stderr io.Writer) *cobra.Command {

@@ -214,6 +214,10 @@ type Trial struct {
 	// there were none. It is absent in older runs, where all started cold.
 	Starts *Starts `json:"starts,omitempty"`
 
+	// RoundTrip is the round trip that the lab added between clients and servers; null where it
+	// added none, and in older runs.
+	RoundTrip *RoundTrip `json:"round_trip,omitempty"`
+
 	// Retries is what came of clients' trying again; null where they did not.
 	Retries *Retries `json:"retries,omitempty"`
 
@@ -404,6 +408,39 @@ type Starts struct {
 	Parked      int64            `json:"parked"`       // their processes before the load began
 	ParkedLater int64            `json:"parked_later"` // … while the load ran, ahead of the step
 	Cold        int64            `json:"cold"`         // … by the step
+}
+
+// RoundTrip is a round trip that was added between clients and servers: half of it for each packet,
+// in either direction.
+type RoundTrip struct {
+	AskedNS int64  `json:"asked_ns"`
+	By      string `json:"by"` // who delays the packets, one of the constants
+	// Relay is what a relay measured of itself; null where the kernel delays.
+	Relay *Relay `json:"relay,omitempty"`
+}
+
+// Who delays packets.
+const (
+	ByNetem = "netem" // the kernel (tc-netem(8))
+	ByRelay = "relay" // a relay of this program, which stands in for netem
+)
+
+// Relay is what a relay did from when it was ready until the workers had ended, and what it cost
+// while the load ran.
+type Relay struct {
+	Packets int64 `json:"packets"` // passed on, in both directions
+	// Dropped is how many packets were lost because too many waited for the relay: a trial with any
+	// is invalid.
+	Dropped int64 `json:"dropped"`
+	HeldMax int64 `json:"held_max"` // packets held at a time, in one direction
+	// ExcessNS is by how much longer than half of AskedNS packets were held, from when the relay
+	// had read one until it was about to pass it on; null without a packet.
+	ExcessNS *Percentiles `json:"excess_ns"`
+	// WaitNS is for how long the relay waited for its CPU each time it was woken, on average: what
+	// came meanwhile was read that much later, which ExcessNS does not have. Null where the kernel
+	// does not say.
+	WaitNS *int64 `json:"wait_ns"`
+	CPUNS  *int64 `json:"cpu_ns"` // null where the kernel does not say
 }
 
 // Retries counts the tries of a trial's attempts. An attempt is one request that the schedule
@@ -600,8 +637,8 @@ type Occupancy struct {
 	SDNS   int64 `json:"sd_ns"`
 	// Load is the share of the time for which the workers were occupied, 0 to 1.
 	Load float64 `json:"load"`
-	// WaitNS is the mean response time of served attempts beyond MeanNS: the wait for a worker, and
-	// the client's own time.
+	// WaitNS is the mean response time of served attempts beyond MeanNS, and two round trips where
+	// one was added: the wait for a worker, and the client's own time.
 	WaitNS int64 `json:"wait_ns"`
 	// PredictedWaitNS is the mean wait for a worker that theory expects of independent arrivals at
 	// that load; null where arrivals were not independent, or nobody knows a formula. See

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -27,6 +28,7 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c := &setupCheck{Setup: s, d: d}
 	c.stopAndSockets()
 	c.exclusive()
+	c.roundTrip()
 	c.proxy()
 	c.cluster()
 	c.placement()
@@ -128,6 +130,33 @@ func (c *setupCheck) exclusive() {
 		case (s.Do == vocabulary.StepReplace || s.Do == vocabulary.StepRoll) && !rebinds:
 			c.add("stop", ": to replace an exclusive socket takes bind-after-close", "the successor cannot be ready before the old worker is gone")
 		}
+	}
+}
+
+// roundTrip checks what a round trip needs, and whether it leaves time for an attempt.
+func (c *setupCheck) roundTrip() {
+	if c.RoundTrip == 0 ||
+		!c.d.Trusts("round_trip", "network", "load.timeout", "load.retry") {
+		return
+	}
+	trip, timeout := strictyaml.FormatDuration(c.RoundTrip), c.Load.Timeout
+	retry := c.Load.Retry
+	connect := cmp.Or(retry.ConnectTimeout, timeout/3)
+	switch {
+	case c.Network != vocabulary.NetworkVeth:
+		c.add("round_trip", ": needs network: veth",
+			"packets are held up on the way between two hosts; use network: veth, or remove "+
+				"round_trip")
+	case 2*c.RoundTrip >= timeout:
+		c.add("round_trip", fmt.Sprintf(": the handshake and the request take %s each, which "+
+			"leaves no time of load.timeout, %s", trip, strictyaml.FormatDuration(timeout)),
+			"make it less, or load.timeout more")
+	case retry.Max > 0 && c.RoundTrip >= connect &&
+		slices.Contains(retry.Causes(), vocabulary.RetryConnectTimeout):
+		c.add("load.retry.connect_timeout", fmt.Sprintf(
+			": no handshake ends within %s, for a round trip takes %s",
+			strictyaml.FormatDuration(connect), trip),
+			"make it more than round_trip")
 	}
 }
 

@@ -53,6 +53,11 @@ type Scenario struct {
 type Setup struct {
 	// Network is what the lab is made of.
 	Network vocabulary.Network `yaml:"network"`
+	// RoundTrip is the round trip time that the lab adds between clients and servers, 0 to 900 ms:
+	// half of it for each packet, in either direction, and none is lost. It needs network: veth,
+	// and two of it must be less than load.timeout. The kernel delays packets (netem) or, where it
+	// cannot, a relay of this program. Default 0: none.
+	RoundTrip time.Duration `yaml:"round_trip,omitempty"`
 	// Family is the IP version.
 	Family vocabulary.Family `yaml:"family"`
 	// Path is what stands between the load and the workers.

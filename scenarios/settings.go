@@ -40,6 +40,7 @@ func ownSettings() []strictyaml.Setting {
 	)
 	return []strictyaml.Setting{
 		{Path: "network", Default: string(vocabulary.NetworkLoopback)},
+		{Path: "round_trip", Max: 900 * ms, Default: "0s", Example: "20ms"},
 		{Path: "family", Default: string(vocabulary.IPv4)},
 		{Path: "path", Default: string(vocabulary.PathDirect)},
 		{Path: "haproxy.checks"},

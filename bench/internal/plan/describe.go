@@ -113,7 +113,11 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	default:
 		fmt.Fprintf(b, "%s attempts/s for %v", unit.Digits(v.Load[0].Shape.Rate, 6), v.Duration)
 	}
-	fmt.Fprintf(b, ", timeout %v\n", v.Timeout)
+	fmt.Fprintf(b, ", timeout %v", v.Timeout)
+	if trip := v.RoundTrip.Whole(); trip > 0 {
+		fmt.Fprintf(b, ", a round trip of %v", trip)
+	}
+	b.WriteString("\n")
 	if v.Load != nil {
 		describeRetry(b, v.Load[0].Retry)
 	}

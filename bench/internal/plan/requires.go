@@ -22,6 +22,12 @@ func skipped(s scenarios.Setup, m Machine) string {
 			return fmt.Sprintf("%s: %s; see 'doctor'", c, why)
 		}
 	}
+	noTUN, relays := m.Missing[string(vocabulary.TUN)]
+	noNetem, delays := m.Missing[string(vocabulary.Netem)]
+	if s.RoundTrip > 0 && relays && delays {
+		return fmt.Sprintf("round_trip needs one of two: %s: %s; %s: %s; see 'doctor'",
+			vocabulary.Netem, noNetem, vocabulary.TUN, noTUN)
+	}
 	return ""
 }
 

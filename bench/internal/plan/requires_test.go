@@ -78,7 +78,7 @@ func TestPlanWithoutCapability(t *testing.T) {
 
 // Every capability that a value needs is something that doctor looks for.
 func TestNeedsAreProbes(t *testing.T) {
-	var needs []string
+	needs := []string{string(vocabulary.Netem), string(vocabulary.TUN)} // round_trip
 	add := func(all []vocabulary.Capability) {
 		for _, c := range all {
 			needs = append(needs, string(c))

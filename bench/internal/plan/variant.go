@@ -37,8 +37,9 @@ type Variant struct {
 	// SampleQueues: the kernel is asked for the lengths of accept queues while the load runs.
 	SampleQueues bool
 	Fault        Fault
-	HAProxy      *HAProxy // nil: none stands in front
-	Cluster      *Cluster // nil: the workers are in no pods
+	HAProxy      *HAProxy   // nil: none stands in front
+	Cluster      *Cluster   // nil: the workers are in no pods
+	RoundTrip    *RoundTrip // that the lab adds between clients and servers; nil: none
 
 	Duration time.Duration // of the load
 	Timeout  time.Duration // of an attempt
@@ -116,7 +117,7 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 			HalfOpen: s.Server.Fault.HalfOpen, DroppedSYNs: s.Server.Fault.DroppedSYNs,
 			RejectedSYNs: s.Server.Fault.RejectedSYNs, TimeWait: s.Server.Fault.TimeWait,
 		},
-		Cluster:  newCluster(s),
+		Cluster: newCluster(s), RoundTrip: newRoundTrip(s, machine),
 		Duration: s.Load.Duration, Timeout: s.Load.Timeout, OfCapacity: s.Load.Rate.OfCapacity,
 		Validity: s.Validity,
 		setup:    s, machine: machine,

@@ -19,6 +19,7 @@ func (v *Variant) Words() (words []string) {
 		"ports": l.Ports > 0, "retry": l.Retry.Max > 0, "body": l.Body > 0,
 		"processes": len(v.Load) > 1, "aborts": l.Aborts > 0, "resets": cfg.Fault.ResetCount > 0,
 		"half_open": v.Fault.HalfOpen > 0, "time_wait": v.Fault.TimeWait > 0,
+		"round_trip":   v.RoundTrip != nil,
 		"dropped_syns": v.Fault.DroppedSYNs > 0, "rejected_syns": v.Fault.RejectedSYNs > 0,
 	} {
 		if is {

@@ -50,6 +50,7 @@ func (s *stage) observe(c *cleanup) (err error) {
 	}
 	s.machine = watch.NewMachine(o)
 	s.seen.atStart = s.scheds()
+	s.seen.relayAtStart = s.relaySched()
 	if s.cluster == nil { // pods have networks of their own, too
 		s.queues = watch.NewQueues(watch.QueueOptions{
 			Clock: s.clock, Do: s.onServers, Families: s.families(), Meter: &s.meter,

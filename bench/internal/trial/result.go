@@ -21,6 +21,7 @@ func (s *stage) result(a *ledger.Account) *results.Trial {
 		TimeoutNS: int64(s.variant.Timeout), Target: s.load[0].Target.String(), StepsLate: s.line.late,
 		Workers: s.workers(), Kernel: nonZero(s.seen.after.Since(s.seen.before)),
 		Selector: s.selector.Result(), Memory: s.seen.memory, StartNS: int64(s.startTime),
+		RoundTrip: s.roundTrip(),
 	}
 	a.Fill(r)
 	for k := range s.line.steps {
@@ -288,8 +289,9 @@ func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupanc
 	sd := math.Sqrt(max(0, squares/float64(ended)-mean*mean))
 	seconds := func(s float64) int64 { return int64(s * float64(time.Second)) }
 	o := &results.Occupancy{
-		MeanNS: seconds(mean), SDNS: seconds(sd), WaitNS: r.ResponseNS.Mean - seconds(mean),
-		Load: sum / (float64(cfg.Workers) * s.variant.Duration.Seconds()),
+		MeanNS: seconds(mean), SDNS: seconds(sd),
+		WaitNS: r.ResponseNS.Mean - seconds(mean) - int64(s.inTransit()),
+		Load:   sum / (float64(cfg.Workers) * s.variant.Duration.Seconds()),
 	}
 	// The formulas are of workers that are all there and serve at the same time, for independent
 	// arrivals, with a rule that is known. A stall is not in them, nor are workers that wait for

@@ -17,6 +17,7 @@ import (
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/bench/internal/relay"
 	"reuseport-bench/bench/internal/watch"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios/vocabulary"
@@ -47,6 +48,7 @@ type stage struct {
 	handshakes *kernel.HalfOpenReader // nil where no stop mode asks for it
 	cluster    *cluster.Cluster       // nil: the workers are in no pods
 	proxy      *haproxy.Process       // nil without one
+	relay      *relay.Process         // nil: no packet is delayed, or the kernel does it
 	loads      []*load.Process
 	line       *timeline
 	startTime  time.Duration // of the first generation
@@ -75,6 +77,8 @@ type seen struct {
 	sampleFlushes     int64 // early ones
 	memory            results.Memory
 	threads           *results.Threads // of the harness; nil: not known
+	relayAtStart      *kernel.Sched    // nil: not known
+	relay             *results.Relay   // nil: there was none, or it failed
 }
 
 func (s *stage) problem(format string, args ...any) {
@@ -92,6 +96,7 @@ func setUp(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cle
 	for _, step := range []func() error{
 		func() (err error) { s.clock, err = clock.New(); return err },
 		func() error { return s.makeLab(ctx, o.Roles, c) },
+		func() error { return s.startRelay(ctx, o.Roles, c) },
 		func() error { return s.openBook(o.KeepFacts) },
 		func() error { return s.makeCluster(ctx, c) },
 		func() error { return s.makeGroup(o.Roles, c) },
@@ -114,6 +119,7 @@ func setUp(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cle
 func (s *stage) makeLab(ctx context.Context, roles Roles, c *cleanup) (err error) {
 	s.lab, err = netlab.New(ctx, netlab.Options{
 		Init: roles.Init, Network: s.variant.Network, ReceiveCPUs: s.plan.CPUs.Servers,
+		Delay: s.variant.RoundTrip.Delay(),
 	})
 	if err != nil {
 		return err
@@ -154,7 +160,7 @@ func (s *stage) openBook(keep bool) (err error) {
 		Shape: first.Shape, Timeout: first.Timeout, Processes: len(s.load), Sources: first.Sources, Ports: first.Ports, Tries: first.Retry.Tries(),
 		Reuses: first.Connections == vocabulary.ConnectionsReused ||
 			first.Connections == vocabulary.ConnectionsMixed,
-		Proxied: s.variant.HAProxy != nil,
+		Proxied: s.variant.HAProxy != nil, RoundTrip: s.variant.RoundTrip.Whole(),
 	}
 	if s.variant.Cluster != nil {
 		nodes := netlab.AddressesOfCluster().Nodes

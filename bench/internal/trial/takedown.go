@@ -33,7 +33,11 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 		return nil, err
 	}
 	s.seen.atEnd = s.scheds()
+	relayAtEnd := s.relaySched()
 	if err := s.endWorkers(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.endRelay(relayAtEnd); err != nil {
 		return nil, err
 	}
 	if s.cluster != nil {
