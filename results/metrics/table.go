@@ -361,6 +361,34 @@ var registry = []Metric{
 		Unit: unit.Nanoseconds, Pool: predictedWait,
 	},
 
+	// Of a relay that adds a round trip.
+	{
+		Name: RoundTrip,
+		Doc: "the round trip that a relay added: as asked, and for how much longer it held " +
+			"packets and waited for its CPU on average, both ways",
+		Unit: unit.Nanoseconds, Pool: relayed(roundTrip),
+	},
+	{
+		Name: RelayExcess,
+		Doc:  "99th percentile of how much longer than asked a relay held packets",
+		Unit: unit.Nanoseconds, Pool: relayed(relayExcess),
+	},
+	{
+		Name: RelayWait,
+		Doc:  "for how long a relay waited for its CPU each time it was woken, on average",
+		Unit: unit.Nanoseconds, Pool: relayed(relayWait),
+	},
+	{
+		Name: RelayPackets,
+		Doc:  "packets that a relay passed on per attempt",
+		Unit: unit.PerAttempt, Pool: relayed(relayPackets),
+	},
+	{
+		Name: RelayShare,
+		Doc:  "CPU time of a relay while the load runs, as a share of one CPU's",
+		Unit: unit.Share, Pool: relayed(relayShare),
+	},
+
 	// Where clients try again.
 	{
 		Name: Tries,

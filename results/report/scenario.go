@@ -98,6 +98,13 @@ var (
 		{head: "masked p50", metric: metrics.MaskedP50, interval: true},
 		{head: "masked p99", metric: metrics.MaskedP99},
 	}
+	roundTripColumns = []figureColumn{
+		{head: "round trip", metric: metrics.RoundTrip, interval: true},
+		{head: "held longer,\np99", metric: metrics.RelayExcess, interval: true},
+		{head: "wait for\nits CPU", metric: metrics.RelayWait, interval: true},
+		{head: "packets/attempt", metric: metrics.RelayPackets},
+		{head: "share\nof a CPU", metric: metrics.RelayShare},
+	}
 	switchColumns = []figureColumn{
 		{head: "gap ± resolution", metric: metrics.Gap, interval: true, beside: metrics.Resolution},
 		{head: "outage", metric: metrics.Outage},
@@ -239,6 +246,7 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 		d.Heading(3, "Which workers got the connections")
 		d.Table(sharing)
 	}
+	roundTripBlock(d, s, measured)
 	takenBlock(d, measured)
 	retryBlock(d, s, measured)
 	if steps && !restarts {
@@ -317,18 +325,25 @@ func retryBlock(d *document.Document, s *results.Scenario, measured []*results.V
 // slopeBlock adds how the outage follows the lags that the variants differ in.
 func slopeBlock(d *document.Document, s *results.Scenario) {
 	var lines []string
-	for _, slope := range summary.Slopes(s, metrics.Outage) {
-		with := ""
-		if slope.Rest != "" {
-			with = " with " + slope.Rest
-		}
-		lines = append(lines, fmt.Sprintf("Outage over %s%s: %s ± %s s for each second, %s where there is none (%s, least squares, 95 %%).",
-			slope.Key, with, unit.Digits(slope.Slope, 4), unit.Digits(slope.Half, 2), time.Duration(slope.AtNone).Round(100*time.Microsecond),
-			unit.Plural(slope.N, "trial")))
+	for _, slope := range summary.Slopes(s, metrics.Outage, "kube.endpoint_lag", "kube.node_lag") {
+		lines = append(lines, slopeText("Outage", slope,
+			unit.Digits(slope.Slope, 4)+" ± "+unit.Digits(slope.Half, 2)+" s",
+			time.Duration(slope.AtNone).Round(100*time.Microsecond).String()))
 	}
 	if len(lines) > 0 {
 		d.Paragraph(strings.Join(lines, "\n"))
 	}
+}
+
+// slopeText says how something follows a lag: by how much for each second, and what it is where
+// there is none.
+func slopeText(what string, s summary.Slope, perSecond, atNone string) string {
+	over := s.Key
+	if s.Rest != "" {
+		over += " with " + s.Rest
+	}
+	return fmt.Sprintf("%s over %s: %s for each second, %s where there is none "+
+		"(%s, least squares, 95 %%).", what, over, perSecond, atNone, unit.Plural(s.N, "trial"))
 }
 
 // behindService are the variants with a control plane.

@@ -10,26 +10,23 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// A Slope is how a metric in nanoseconds follows a lag that variants differ in, over their trials.
+// A Slope is how a metric follows a lag that variants differ in, over their trials.
 type Slope struct {
-	Key  string // the label that has the lag
-	Rest string // what else the variants are labelled, or ""
-	stats.Line
+	Key        string // the label that has the lag
+	Rest       string // what else the variants are labelled, or ""
+	stats.Line        // over nanoseconds
 }
 
-// lagKeys are the labels whose values may be lags that something should follow.
-var lagKeys = []string{"kube.endpoint_lag", "kube.node_lag"}
-
-// Slopes are those of the metric over every lag that at least three variants, alike in all else,
-// have different values of. Lags that are drawn have no value.
-func Slopes(s *results.Scenario, metric string) []Slope {
+// Slopes are those of the metric over the lags that the labels with those keys have, where at least
+// three variants, alike in all else, have different ones. Lags that are drawn have no value.
+func Slopes(s *results.Scenario, metric string, keys ...string) []Slope {
 	m, _ := metrics.Find(metric)
 	type group struct{ key, rest string }
 	type points struct{ x, y []float64 }
 	groups := map[group]*points{}
 	var order []group
 	for _, v := range s.Variants {
-		for _, key := range lagKeys {
+		for _, key := range keys {
 			lag, err := time.ParseDuration(v.Labels[key])
 			if err != nil || v.IsAA() {
 				continue

@@ -27,7 +27,7 @@ func TestSlopes(t *testing.T) {
 		variant(lag("uniform(10ms..1s)", "service"), 500, 900),
 		variant(lag("0s", "dns"), 3, 5), variant(lag("1s", "dns"), 1003, 1005, 1004, 1004), // two are no line
 	}}
-	got := Slopes(s, metrics.Outage)
+	got := Slopes(s, metrics.Outage, "kube.node_lag", "kube.endpoint_lag")
 	if len(got) != 1 || got[0].Rest != "path=service" || got[0].N != 6 {
 		t.Fatalf("%+v", got)
 	}

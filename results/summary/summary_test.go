@@ -214,6 +214,9 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].CapacityPerSecond = new(1000.)
 	p := &results.Percentiles{}
 	v.Trials[0].Retries = &results.Retries{MaskedNS: p}
+	v.Trials[0].RoundTrip = &results.RoundTrip{
+		Relay: &results.Relay{ExcessNS: p, WaitNS: new(int64(1)), CPUNS: new(int64(1))},
+	}
 	v.Trials[0].Steps[0].HalfOpen = &results.HalfOpen{Held: 1}
 	v.Trials[0].Steps[0].ColdStart = &results.ColdStart{FirstServedNS: new(int64(1)), FairShareNS: new(int64(2)), NewcomerNS: p, OthersNS: p}
 	at := new(int64(1))
