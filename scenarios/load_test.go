@@ -20,7 +20,7 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"acceptor-stuck", "backlog-limit", "burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "joined-socket", "listen-address", "load-balancer", "long-requests", "no-endpoint", "node-down", "other-user", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "rules-lag", "same-node-sharing", "scale", "selector-cost", "service-shields", "silent-member", "stale-conntrack", "stalled-worker", "starved-newcomer", "steady", "tracing-cost", "unequal-work",
+		"acceptor-stuck", "backlog-limit", "burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "joined-socket", "listen-address", "load-balancer", "long-requests", "no-endpoint", "node-down", "other-user", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "round-trip", "rules-lag", "same-node-sharing", "scale", "selector-cost", "service-shields", "silent-member", "stale-conntrack", "stalled-worker", "starved-newcomer", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
