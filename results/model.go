@@ -467,15 +467,29 @@ type Retries struct {
 	MaskedNS *Percentiles `json:"masked_ns,omitempty"`
 }
 
-// Fairness of the connections accepted by the workers of one generation.
+// Fairness of the connections accepted by the workers of one generation, and of the work that came
+// over them.
 type Fairness struct {
 	Generation  int     `json:"generation"`
 	Jain        float64 `json:"jain"`          // (Σx)²/(n·Σx²), 1/n to 1
 	MaxOverMean float64 `json:"max_over_mean"` // 1 to n
-	Chi2P       float64 `json:"chi2_p"`        // p of Pearson's χ² against equal shares
+	// TopShare is the largest share that one worker got, 1/n to 1; absent in older runs.
+	TopShare float64 `json:"top_share,omitempty"`
+	Chi2P    float64 `json:"chi2_p"` // p of Pearson's χ² against equal shares
+	// Requests is of the requests that the workers answered, and BusyTime of the time from reading
+	// a request to handing over its answer. Null where there was none; absent in older runs.
+	Requests *Spread `json:"requests,omitempty"`
+	BusyTime *Spread `json:"busy_time,omitempty"`
 	// Windows is the same over time, from the first scheduled attempt on; those in which nothing
 	// was accepted are left out.
 	Windows []FairnessWindow `json:"windows"`
+}
+
+// Spread is how evenly something was spread over the workers of one generation, as in Fairness.
+type Spread struct {
+	Jain        float64 `json:"jain"`
+	MaxOverMean float64 `json:"max_over_mean"`
+	TopShare    float64 `json:"top_share"`
 }
 
 // FairnessWindow is the fairness of what was accepted within FairnessWindowNS.
@@ -717,7 +731,7 @@ type Loss struct {
 	ScheduledNS int64  `json:"scheduled_ns"`
 	SentNS      int64  `json:"sent_ns"`
 	DoneNS      int64  `json:"done_ns"`
-	Source      string `json:"source"` // address:port
+	Source      string `json:"source"` // address:port; empty where it had no connection
 	Phase       string `json:"phase"`
 	Error       string `json:"error"`
 	Server      string `json:"server"` // the server side's outcome

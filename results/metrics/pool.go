@@ -128,6 +128,33 @@ func fairness(of func(*results.Fairness) float64) func(*results.Trial) (float64,
 	}
 }
 
+// connectionsTopShare is the largest share of the connections; older runs do not say.
+func connectionsTopShare(t *results.Trial) (float64, bool) {
+	if t.Fairness == nil || t.Fairness.TopShare == 0 {
+		return 0, false
+	}
+	return t.Fairness.TopShare, true
+}
+
+// spread reads a figure of how evenly something was spread; older runs do not say.
+func spread(
+	of func(*results.Fairness) *results.Spread, figure func(*results.Spread) float64,
+) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (float64, bool) {
+		if t.Fairness == nil || of(t.Fairness) == nil {
+			return 0, false
+		}
+		return figure(of(t.Fairness)), true
+	}
+}
+
+func requests(f *results.Fairness) *results.Spread { return f.Requests }
+func busyTime(f *results.Fairness) *results.Spread { return f.BusyTime }
+
+func jain(s *results.Spread) float64        { return s.Jain }
+func maxOverMean(s *results.Spread) float64 { return s.MaxOverMean }
+func topShare(s *results.Spread) float64    { return s.TopShare }
+
 // retried is a count of tries per attempt; there is none where clients do not try again.
 func retried(of func(*results.Retries) int64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {

@@ -47,14 +47,30 @@ func TestFiguresOfWorkers(t *testing.T) {
 func TestFiguresOfCPU(t *testing.T) {
 	trial := resultstest.RestartTrial()
 	trial.CPU = results.CPU{LoadNS: new(int64(150_000_000)), ServersNS: new(int64(50_000_000))}
-	trial.Fairness = &results.Fairness{Jain: 0.9, MaxOverMean: 1.2, Chi2P: 0.3}
+	trial.Fairness = &results.Fairness{
+		Jain: 0.9, MaxOverMean: 1.2, TopShare: 0.4, Chi2P: 0.3,
+		Requests: &results.Spread{Jain: 0.5, MaxOverMean: 2, TopShare: 0.6},
+		BusyTime: &results.Spread{Jain: 0.7, MaxOverMean: 1.5, TopShare: 0.8},
+	}
 	got := Figures(trial)
 	for metric, want := range map[string]float64{
 		LoadCPUPerAttempt: 150_000, ServersCPUPerAttempt: 50_000,
-		Jain: 0.9, MaxOverMean: 1.2, Chi2P: 0.3,
+		Jain: 0.9, MaxOverMean: 1.2, TopShare: 0.4, Chi2P: 0.3,
+		RequestsJain: 0.5, RequestsMaxOverMean: 2, RequestsTopShare: 0.6,
+		BusyJain: 0.7, BusyMaxOverMean: 1.5,
 	} {
 		if got[metric] != want {
 			t.Errorf("%s: got %v, want %v", metric, got[metric], want)
+		}
+	}
+	// An older run has the spread of connections, without its largest share.
+	trial.Fairness = &results.Fairness{Jain: 0.9, MaxOverMean: 1.2, Chi2P: 0.3}
+	got = Figures(trial)
+	for _, metric := range []string{
+		TopShare, RequestsJain, RequestsMaxOverMean, RequestsTopShare, BusyJain, BusyMaxOverMean,
+	} {
+		if x, ok := got[metric]; ok {
+			t.Errorf("%s is %v in a run that does not say", metric, x)
 		}
 	}
 	trial.Attempts = 0

@@ -429,7 +429,7 @@ var registry = []Metric{
 		Bench: "masked-p99-sec", Pool: pooled(masked, p99),
 	},
 
-	// Of the connections of the generation that listened longest.
+	// Of the generation that listened longest.
 	{
 		Name: Jain,
 		Doc:  "Jain's index of the connections per worker, 1/n to 1",
@@ -447,6 +447,38 @@ var registry = []Metric{
 		Doc:  "p of Pearson's χ² against equal shares of the connections",
 		Unit: unit.Probability, Most: 1,
 		Pool: fairness(func(f *results.Fairness) float64 { return f.Chi2P }),
+	},
+	{
+		Name: TopShare,
+		Doc:  "the largest share of the connections that a worker got, 1/n to 1",
+		Unit: unit.Share, Most: 1, Pool: connectionsTopShare,
+	},
+	{
+		Name: RequestsJain,
+		Doc:  "Jain's index of the requests answered per worker, 1/n to 1",
+		Unit: unit.None, Most: 1, Pool: spread(requests, jain),
+	},
+	{
+		Name: RequestsMaxOverMean,
+		Doc:  "the most requests that a worker answered over their mean, 1 to n",
+		Unit: unit.None, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Bench: "requests-max/mean", Pool: spread(requests, maxOverMean),
+	},
+	{
+		Name: RequestsTopShare,
+		Doc:  "the largest share of the requests that a worker answered, 1/n to 1",
+		Unit: unit.Share, Most: 1, Pool: spread(requests, topShare),
+	},
+	{
+		Name: BusyJain,
+		Doc:  "Jain's index of the time that workers spent on requests, 1/n to 1",
+		Unit: unit.None, Most: 1, Pool: spread(busyTime, jain),
+	},
+	{
+		Name: BusyMaxOverMean,
+		Doc:  "the longest time that a worker spent on requests over their mean, 1 to n",
+		Unit: unit.None, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Bench: "busy-time-max/mean", Pool: spread(busyTime, maxOverMean),
 	},
 	{
 		Name: QueueMax,

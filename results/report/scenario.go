@@ -123,8 +123,16 @@ var (
 	spreadColumns = []figureColumn{
 		{head: "Jain", metric: metrics.Jain, interval: true},
 		{head: "max/mean", metric: metrics.MaxOverMean, interval: true},
+		{head: "top share", metric: metrics.TopShare},
 		{head: "χ² p", metric: metrics.Chi2P},
 		{head: "longest\nqueue", metric: metrics.QueueMax},
+	}
+	workColumns = []figureColumn{
+		{head: "Jain of requests", metric: metrics.RequestsJain, interval: true},
+		{head: "max/mean", metric: metrics.RequestsMaxOverMean, interval: true},
+		{head: "top share", metric: metrics.RequestsTopShare},
+		{head: "Jain of busy time", metric: metrics.BusyJain, interval: true},
+		{head: "max/mean", metric: metrics.BusyMaxOverMean},
 	}
 	waitColumns = []figureColumn{
 		{head: "workers occupied", metric: metrics.Load},
@@ -259,6 +267,10 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 	if !steps {
 		d.Heading(3, "Spread of connections over workers")
 		d.Table(figureTable(s, measured, spreadColumns))
+	}
+	if work := figureTable(s, measured, workColumns); !restarts && len(work.Columns) > 1 {
+		d.Heading(3, "Spread of requests, and of the time spent on them, over workers")
+		d.Table(work)
 	}
 	if slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[metrics.PredictedWait]; return ok }) {
 		d.Heading(3, "Wait for a worker, measured (with the client's own time) and by queueing theory")

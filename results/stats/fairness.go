@@ -1,6 +1,8 @@
 package stats
 
 import (
+	"time"
+
 	"gonum.org/v1/gonum/stat/distuv"
 
 	"reuseport-bench/results"
@@ -38,20 +40,16 @@ func FairnessWindows(counts [][]int64) (all []results.FairnessWindow) {
 // a uniform p, not p = 1. One worker alone has p = 1. The approximation wants five or more
 // connections per worker.
 func Fairness(generation int, counts []int64) *results.Fairness {
-	var sum, squares, largest float64
-	for _, c := range counts {
-		x := float64(c)
-		sum += x
-		squares += x * x
-		largest = max(largest, x)
-	}
-	if sum == 0 {
+	s := Spread(counts)
+	if s == nil {
 		return nil
 	}
-	n := float64(len(counts))
-	mean := sum / n
-	f := &results.Fairness{Generation: generation, Jain: sum * sum / (n * squares), MaxOverMean: largest / mean, Chi2P: 1}
-	if len(counts) > 1 {
+	f := &results.Fairness{
+		Generation: generation, Jain: s.Jain, MaxOverMean: s.MaxOverMean, TopShare: s.TopShare,
+		Chi2P: 1,
+	}
+	if n := float64(len(counts)); n > 1 {
+		mean := float64(sum(counts)) / n
 		var chi2 float64
 		for _, c := range counts {
 			chi2 += (float64(c) - mean) * (float64(c) - mean) / mean
@@ -59,4 +57,24 @@ func Fairness(generation int, counts []int64) *results.Fairness {
 		f.Chi2P = distuv.ChiSquared{K: n - 1}.Survival(chi2)
 	}
 	return f
+}
+
+// Spread compares what each worker had of something with equal shares, as Fairness does. It is nil
+// when there was nothing.
+func Spread[T int64 | time.Duration](amounts []T) *results.Spread {
+	var sum, squares, largest float64
+	for _, amount := range amounts {
+		x := float64(amount)
+		sum += x
+		squares += x * x
+		largest = max(largest, x)
+	}
+	if sum == 0 {
+		return nil
+	}
+	n := float64(len(amounts))
+	mean := sum / n
+	return &results.Spread{
+		Jain: sum * sum / (n * squares), MaxOverMean: largest / mean, TopShare: largest / sum,
+	}
 }

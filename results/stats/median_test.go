@@ -73,22 +73,27 @@ func TestMedianLeavesItsArgument(t *testing.T) {
 }
 
 func TestFairnessOf(t *testing.T) {
+	fair := func(jain, maxOverMean, topShare, p float64) *results.Fairness {
+		return &results.Fairness{
+			Generation: 7, Jain: jain, MaxOverMean: maxOverMean, TopShare: topShare, Chi2P: p,
+		}
+	}
 	tests := []struct {
 		name   string
 		counts []int64
 		want   *results.Fairness
 	}{
-		{"equal", []int64{5, 5, 5, 5}, &results.Fairness{Generation: 7, Jain: 1, MaxOverMean: 1, Chi2P: 1}},
+		{"equal", []int64{5, 5, 5, 5}, fair(1, 1, 0.25, 1)},
 		// Jain, Chiu & Hawe: k of n users served equally have index k/n. χ² is 4·5²/5 = 20, then
 		// (6² + 3·2²)/2 = 24, with 3 degrees of freedom: p is erfc(√(x/2)) + √(2x/π)·exp(−x/2).
-		{"two of four", []int64{10, 10, 0, 0}, &results.Fairness{Generation: 7, Jain: 0.5, MaxOverMean: 2, Chi2P: 0.000169742}},
-		{"one of four", []int64{8, 0, 0, 0}, &results.Fairness{Generation: 7, Jain: 0.25, MaxOverMean: 4, Chi2P: 0.0000249800}},
+		{"two of four", []int64{10, 10, 0, 0}, fair(0.5, 2, 0.5, 0.000169742)},
+		{"one of four", []int64{8, 0, 0, 0}, fair(0.25, 4, 1, 0.0000249800)},
 		// A die thrown 60 times: χ² = 13.4 with 5 degrees of freedom, the worked example of
 		// Wikipedia's "Pearson's chi-squared test". Jain: 60²/(6·734).
-		{"die", []int64{5, 8, 9, 8, 10, 20}, &results.Fairness{Generation: 7, Jain: 3600. / 4404, MaxOverMean: 2, Chi2P: 0.0199052}},
+		{"die", []int64{5, 8, 9, 8, 10, 20}, fair(3600./4404, 2, 1./3, 0.0199052)},
 		// χ² is 2·10²/50 = 4, two standard deviations of a normal.
-		{"coin", []int64{60, 40}, &results.Fairness{Generation: 7, Jain: 10000. / 10400, MaxOverMean: 1.2, Chi2P: 0.0455003}},
-		{"alone", []int64{9}, &results.Fairness{Generation: 7, Jain: 1, MaxOverMean: 1, Chi2P: 1}},
+		{"coin", []int64{60, 40}, fair(10000./10400, 1.2, 0.6, 0.0455003)},
+		{"alone", []int64{9}, fair(1, 1, 1, 1)},
 		{"nothing accepted", []int64{0, 0}, nil},
 		{"nobody", nil, nil},
 	}

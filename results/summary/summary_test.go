@@ -200,7 +200,9 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v := &results.Variant{Trials: []*results.Trial{resultstest.RestartTrial(1, 0)}}
 	v.Trials[0].ServiceNS = v.Trials[0].ResponseNS
 	v.Trials[0].ResponseNS.Mean, v.Trials[0].ResponseNS.SD = 2, 1
-	v.Trials[0].Fairness = &results.Fairness{}
+	v.Trials[0].Fairness = &results.Fairness{
+		TopShare: 1, Requests: &results.Spread{}, BusyTime: &results.Spread{},
+	}
 	v.Trials[0].CPU = results.CPU{
 		LoadNS: new(int64(1)), ServersNS: new(int64(1)),
 		WatchedNS: new(int64(1)), HarnessNS: new(int64(1)), WatchNS: new(int64(1)), StandInNS: new(int64(0)),

@@ -65,6 +65,10 @@ func figures(a *Account, r *Recording) *results.Trial {
 	f := *r.Trial
 	f.Evidence, f.Losses, f.Lost = results.Evidence{}, nil, 0
 	a.Fill(&f)
+	if was := r.Trial.Fairness; was != nil && was.Requests == nil && f.Fairness != nil {
+		// The recording is older than these figures.
+		f.Fairness.TopShare, f.Fairness.Requests, f.Fairness.BusyTime = 0, nil, nil
+	}
 	f.Workers = slices.Clone(f.Workers)
 	for i := range f.Workers {
 		w := &f.Workers[i]

@@ -40,9 +40,13 @@ func RestartTrial(i int, lost ...int64) *results.Trial {
 		ResponseNS: &results.Percentiles{
 			P50: 210_000 + vary, P90: 380_000 + 2*vary, P99: 910_000 + 9*vary, P999: 4_500_000 + 30*vary, Max: 12_300_000 + 100*vary,
 		},
-		Fairness: &results.Fairness{Generation: 3, Jain: 0.999, MaxOverMean: 1.02, Chi2P: 0.41},
-		Kernel:   map[string]int64{"TcpOutRsts": 0, "TcpExtListenDrops": 0},
-		Ledger:   []results.LedgerRow{{Client: "served", Server: "served", Attempts: 6000, Explained: true}},
+		Fairness: &results.Fairness{
+			Generation: 3, Jain: 0.999, MaxOverMean: 1.02, TopShare: 0.51, Chi2P: 0.41,
+			Requests: &results.Spread{Jain: 0.9, MaxOverMean: 1.333, TopShare: 0.6667},
+			BusyTime: &results.Spread{Jain: 0.8, MaxOverMean: 1.5, TopShare: 0.75},
+		},
+		Kernel: map[string]int64{"TcpOutRsts": 0, "TcpExtListenDrops": 0},
+		Ledger: []results.LedgerRow{{Client: "served", Server: "served", Attempts: 6000, Explained: true}},
 	}
 	for k, n := range lost {
 		at := int64(500e6) + int64(k)*200e6
