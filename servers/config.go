@@ -58,6 +58,12 @@ type Config struct {
 	// Pin, where it is not empty, gives worker i of its generation the CPU Pin[i % len(Pin)] alone.
 	Pin   []int
 	Fault Fault
+	// IdleTimeout is how long a worker waits for the next request on a connection that it has
+	// answered, before it closes it; 0: for ever. With AcceptBlocking it waits all the same.
+	IdleTimeout time.Duration
+	// MaxRequests is how many requests a worker takes of one connection: with the answer to the
+	// last it says that it closes the connection, and does. 0: any number.
+	MaxRequests int
 	// Grace is how long a worker that was told to stop may take to finish what it accepted; then it
 	// closes what is left. One that has not ended a second later is killed. Default 1 s.
 	Grace time.Duration

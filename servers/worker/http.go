@@ -68,6 +68,7 @@ func newHTTP(w *worker) (*httpServer, error) {
 		Handler:     h,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connContext{}, c) },
 		ConnState:   h.state,
+		IdleTimeout: h.cfg.IdleTimeout,
 		ErrorLog:    log.New(io.Discard, "", 0),
 	}
 	return h, nil
@@ -335,7 +336,8 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // ends the connection; its Read has noted why
 	}
 	c.mu.Lock()
-	request, leaving := c.request, c.leaving
+	c.requests++
+	request, leaving, last := c.request, c.leaving, c.requests == h.cfg.MaxRequests
 	c.handled = !leaving
 	c.mu.Unlock()
 	if h.faulty(request) {
@@ -353,6 +355,9 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header["Generation"] = []string{strconv.Itoa(h.cfg.Generation)}
 	switch h.closing() {
 	case vocabulary.ClosesAtOnce, vocabulary.ClosesEmpty: // Shutdown sets it itself
+		last = true
+	}
+	if last {
 		header["Connection"] = []string{"close"}
 	}
 	c.mu.Lock()

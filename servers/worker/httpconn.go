@@ -89,6 +89,7 @@ type httpConn struct {
 	head       []byte       // of a request that has not come in full
 	body       int          // bytes of a request's body still to come
 	request    wire.Request // the last whole one
+	requests   int          // that the handler was given
 	pending    bool         // a whole request was read and its response not handed over
 	handled    bool         // … and a handler has it
 	responding bool         // the next write is the response

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"container/list"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -39,14 +40,21 @@ type loop struct {
 	deadline clock.Instant // of finishing, once stopping
 	farewell clock.Instant // when those still idle are told to go by a FIN; 0: they have been, or nobody stops
 	lingered clock.Instant // when those that are leaving have had their time
+	// resting has the connections that were answered, the one whose last answer is oldest first.
+	// Nil: they may be idle for ever.
+	resting *list.List
 }
 
 type loopConn struct {
 	number    uint32
-	n         int  // bytes of buf in use
-	requested bool // a request was read and not yet answered
-	answered  bool // at least one response was written
-	leaving   bool // told to go by a FIN; a request that crosses it is not answered
+	fd        int
+	n         int           // bytes of buf in use
+	requests  int           // that were answered
+	place     *list.Element // in the loop's resting; nil: it is not there
+	expires   clock.Instant // when it will have been idle for too long, while it is there
+	requested bool          // a request was read and not yet answered
+	answered  bool          // at least one response was written
+	leaving   bool          // told to go by a FIN; a request that crosses it is not answered
 	buf       [wire.MaxHead + 1024]byte
 }
 
@@ -58,6 +66,9 @@ func newLoop(w *worker) (*loop, error) {
 	l := &loop{worker: w, epoll: epoll, source: socketSource{}, open: make(map[int32]*loopConn), out: make([]byte, 0, 512)}
 	if w.cfg.Accept.Row().Passes {
 		l.source = newChannelSource(w.cfg.Accept == vocabulary.AcceptAcceptorAck)
+	}
+	if w.cfg.IdleTimeout > 0 {
+		l.resting = list.New()
 	}
 	if err := l.watch(child.ControlFD, 0); err != nil {
 		return nil, err
@@ -117,6 +128,9 @@ func (l *loop) run() error {
 			}
 			timeout = left
 		}
+		if l.resting != nil {
+			timeout = l.untilExpiry(timeout)
+		}
 		n, err := l.wait(events, timeout)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("worker %d: epoll_pwait2: %w", l.cfg.ID, err)
@@ -124,6 +138,11 @@ func (l *loop) run() error {
 		l.turn(events[:max(n, 0)])
 		for _, e := range events[:max(n, 0)] {
 			if err := l.handle(e); err != nil {
+				return err
+			}
+		}
+		if l.resting != nil {
+			if err := l.expire(); err != nil {
 				return err
 			}
 		}
@@ -156,6 +175,57 @@ func (l *loop) wait(events []unix.EpollEvent, timeout time.Duration) (n int, err
 	n, err = socket.EpollSleep(l.epoll, events, timeout)
 	l.idle = l.clock.Now().Sub(began) >= longWait
 	return n, err
+}
+
+// untilExpiry returns the timeout, negative for none, or less if a connection expires before.
+func (l *loop) untilExpiry(timeout time.Duration) time.Duration {
+	first := l.resting.Front()
+	if first == nil {
+		return timeout
+	}
+	left := max(0, first.Value.(*loopConn).expires.Sub(l.clock.Now()))
+	if timeout < 0 {
+		return left
+	}
+	return min(timeout, left)
+}
+
+// expire closes the connections that have been idle for too long. As in nginx that is after a batch
+// of events: a request that has come since, or comes now, is reset.
+func (l *loop) expire() error {
+	now := l.clock.Now()
+	for first := l.resting.Front(); first != nil; first = l.resting.Front() {
+		c := first.Value.(*loopConn)
+		switch {
+		case c.expires > now:
+			return nil
+		case c.n > 0: // a part of a request has come
+			l.forget(c)
+			continue
+		}
+		if err := l.end(c.fd, c, journal.EndServed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rest begins the time that an answered connection may be idle.
+func (l *loop) rest(c *loopConn) {
+	c.expires = l.clock.Now().Add(l.cfg.IdleTimeout)
+	if c.place == nil {
+		c.place = l.resting.PushBack(c)
+	} else {
+		l.resting.MoveToBack(c.place)
+	}
+}
+
+// forget lets a connection be idle for any time, if it has been answered at all.
+func (l *loop) forget(c *loopConn) {
+	if c.place != nil {
+		l.resting.Remove(c.place)
+		c.place = nil
+	}
 }
 
 // beat is the timeout of a worker that has nothing to wait for: none, or how often its selector wants to hear of it.
@@ -342,6 +412,7 @@ func (l *loop) accept() (bool, error) {
 // begin records an accepted connection.
 func (l *loop) begin(fd int, from netip.AddrPort) *loopConn {
 	c := l.newConn()
+	c.fd = fd
 	l.note(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Accepted, Peer: from})
 	l.open[int32(fd)] = c
 	if l.member != nil {
@@ -355,7 +426,7 @@ func (l *loop) newConn() *loopConn {
 	var c *loopConn
 	if n := len(l.free); n > 0 {
 		c, l.free = l.free[n-1], l.free[:n-1]
-		c.n, c.requested, c.answered, c.leaving = 0, false, false, false
+		c.n, c.requests, c.requested, c.answered, c.leaving = 0, 0, false, false, false
 	} else {
 		c = new(loopConn)
 	}
@@ -411,8 +482,9 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 			return false, l.end(fd, c, journal.EndUnhandled)
 		}
 		l.work()
+		c.requests++
 		closing := wire.KeepAlive
-		if r.Close || l.stopping {
+		if r.Close || l.stopping || c.requests == l.cfg.MaxRequests {
 			closing = wire.Close
 		}
 		l.out = wire.AppendResponse(l.out[:0], l.cfg.ID, l.cfg.Generation, closing)
@@ -424,6 +496,9 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 		l.note(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Answered, Attempt: r.Attempt, Identified: r.Identified})
 		if closing == wire.Close {
 			return false, l.end(fd, c, journal.EndServed)
+		}
+		if l.resting != nil {
+			l.rest(c)
 		}
 	}
 }
@@ -446,6 +521,7 @@ func (l *loop) failed(fd int, c *loopConn, end journal.End, why error) error {
 	var errno unix.Errno
 	errors.As(why, &errno) // 0 without one
 	delete(l.open, int32(fd))
+	l.forget(c)
 	if err := unix.Close(fd); err != nil {
 		return fmt.Errorf("worker %d: close connection: %w", l.cfg.ID, err)
 	}
