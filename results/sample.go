@@ -89,7 +89,7 @@ type Phase uint8
 // The phases, in the order of an attempt's life.
 const (
 	PhaseNone    Phase = iota // served
-	PhaseConnect              // until the connection is established
+	PhaseConnect              // until the connection is established, or a kept one is free
 	PhaseSend                 // until the request is handed to the kernel
 	PhaseWait                 // until the first byte of the response
 	PhaseBody                 // until the last byte of the response

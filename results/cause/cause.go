@@ -49,7 +49,7 @@ func All() []Cause {
 		{StaleConntrack, "sent by a remembered connection from the same port to a pod without a rule"},
 		{StaleConnection, "sent on a kept connection to a pod that has vanished"},
 		{ProxyError, "a proxy answered with an error of its own, or hung up"},
-		{Timeout, "connected, and no full response in time"},
+		{Timeout, "connected, and no full response in time; or no kept connection was free"},
 		{Client, "the load process itself"},
 		{Unknown, "no account explains it"},
 	}

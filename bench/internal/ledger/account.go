@@ -246,9 +246,11 @@ func (a *Account) listed() (list []results.Loss, omitted int64) {
 		l := results.Loss{
 			LoadProcess: i % b.load.Processes, Sequence: int64(i / b.load.Processes),
 			ScheduledNS: int64(b.scheduled(i)), SentNS: int64(x.Sent), DoneNS: int64(x.Done),
-			Source: b.connection(i).String(),
-			Phase:  x.Phase.String(), Error: x.Class.String(), Server: x.State.String(),
+			Phase: x.Phase.String(), Error: x.Class.String(), Server: x.State.String(),
 			Cause: v.Cause, Evidence: v.Evidence.String(),
+		}
+		if source := b.connection(i); source.IsValid() {
+			l.Source = source.String()
 		}
 		if e := v.Kernel; e != nil {
 			l.Kernel = e.String()
@@ -303,21 +305,26 @@ func (a *Account) Agreement() (all []results.Agreement) {
 func (a *Account) Equalities(r *results.Trial) []results.Equality {
 	b := a.book
 	opened, reset := b.openedByTries()
-	accepted := int64(0)
+	var accepted, left int64 // left: in a queue, of those that were opened while the load ran
 	for i := range b.attempts {
 		x := &b.attempts[i]
-		if !x.neverSent() && x.Class != results.ClassLocal && !b.reused(i) {
-			opened++
+		if x.neverSent() || x.Class == results.ClassLocal || b.reused(i) {
+			continue
+		}
+		opened++
+		if !x.Served() && a.Verdict(i).Cause == cause.QueuedUnaccepted {
+			left++
 		}
 	}
 	for _, w := range r.Workers {
 		accepted += w.Accepted
 	}
 	passive := results.Equality{
-		Counter: "TcpPassiveOpens", Ledger: accepted + r.LostByCause[cause.ResetAtClose] + reset,
-		What: "accepted, or reset in a queue",
+		Counter: "TcpPassiveOpens",
+		Ledger:  accepted - b.kept + r.LostByCause[cause.ResetAtClose] + reset,
+		What:    "accepted, or reset in a queue",
 	}
-	if left := r.LostByCause[cause.QueuedUnaccepted]; left > 0 {
+	if left > 0 {
 		passive.Ledger, passive.What = passive.Ledger+left, "accepted, reset in a queue, or left in one"
 	}
 	all := []results.Equality{

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 	"sort"
@@ -90,6 +91,9 @@ type Load struct {
 	Ports     uint64        `json:"ports"`      // that are taken in turn; 0: each connection has its own
 	Tries     uint64        `json:"tries"`      // that an attempt may make, the first included
 	Reuses    bool          `json:"reuses"`     // connections are kept and used again
+	// Kept is how many connections were opened before the first attempt was due. Their sources, and
+	// so their numbers, come after those of the tries.
+	Kept uint64 `json:"kept,omitzero"`
 	// Proxied: the workers' connections are a proxy's. None is an attempt's own, and those on
 	// which no request came are the proxy's health checks.
 	Proxied bool `json:"proxied"`
@@ -121,9 +125,12 @@ type Book struct {
 	closed              bool
 	counts              results.Retries    // all but those
 	masked              *results.Histogram // response times; nil until there is one
-	// via holds, for each attempt, the number of the try that opened its connection. Nil where no
-	// connection is reused: then each opened its own.
+	// via holds, for each attempt, the number of the try that opened its connection, or of one that
+	// was kept from the start, or noConnection. Nil where no connection is reused: then each opened
+	// its own.
 	via []uint32
+	// kept is how many of the connections that were kept from the start workers have accepted.
+	kept int64
 	// waits holds, for each attempt, when its connection waited to be accepted. Nil behind a proxy.
 	waits  []wait
 	open   map[connKey]conn
@@ -140,6 +147,9 @@ type Book struct {
 	recorder    *recorder // nil unless what the book is told is kept
 }
 
+// noConnection is the try that opened the connection of an attempt that had none.
+const noConnection = math.MaxUint32
+
 type connKey struct {
 	worker int
 	conn   uint32
@@ -149,6 +159,7 @@ type conn struct {
 	at       clock.Instant // accepted
 	openedBy int64         // number of the try that opened it; -1: none of the load's
 	attempt  int64         // number of the last request's try, or -1
+	asked    clock.Instant // the last request was read
 	read     bool          // at least one request was read
 	probe    bool          // a kubelet's
 }
@@ -164,6 +175,8 @@ type workerBook struct {
 	accepted, served int64
 	lastAccept       clock.Instant // of its own, before the trial begins too
 	overTime         []int64       // accepted, by windows of results.FairnessWindowNS from the start
+	// busy is the time from reading a request to handing over its answer, of all answered ones.
+	busy time.Duration
 	// occupied is how long its ended connections took from accept to end, in seconds, and
 	// occupiedSquares the sum of the squares.
 	occupied, occupiedSquares float64
@@ -190,7 +203,7 @@ func NewBook(l Load) (*Book, error) {
 		b.via = make([]uint32, b.schedule.Len())
 	}
 	var err error
-	b.sources, err = load.NewSources(l.Sources, b.schedule.Len()*l.Tries)
+	b.sources, err = load.NewSources(l.Sources, b.schedule.Len()*l.Tries+l.Kept)
 	b.sources = b.sources.InTurn(l.Ports)
 	b.attempts = make([]Attempt, b.schedule.Len())
 	for i := range b.attempts {
@@ -297,6 +310,8 @@ func (b *Book) Sample(s *results.Sample) {
 	b.via[i] = uint32(i + uint64(len(s.Failed))*uint64(len(b.attempts)))
 	if via, ok := b.sources.Of(s.Source); ok {
 		b.via[i] = uint32(via)
+	} else if s.Class == results.ClassTimeout && !s.Source.IsValid() {
+		b.via[i] = noConnection
 	}
 }
 
@@ -332,6 +347,7 @@ func (b *Book) Record(worker int, r journal.Record) {
 		b.open[key] = c
 	case journal.Answered:
 		w.served++
+		w.busy += r.At.Sub(c.asked)
 		if c.attempt >= 0 {
 			b.note(uint64(c.attempt), serverEnd{Answered, int32(worker)})
 		}
@@ -351,9 +367,13 @@ func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 	if probe {
 		return c
 	}
+	kept := false
 	if try, ok := b.openedBy(r.Peer, r.At); ok && !b.load.Proxied {
 		c.openedBy = int64(try)
-		if n := uint64(len(b.attempts)); try < n*b.load.Tries {
+		if n := uint64(len(b.attempts)); b.isKept(try) {
+			kept = true
+			b.kept++
+		} else if try < n*b.load.Tries {
 			i := try % n
 			at := ticks(b.Time(r.At).Sub(b.scheduled(int(i))))
 			b.waits[i].accepted = max(b.waits[i].accepted, at) // the last try's comes last
@@ -361,7 +381,8 @@ func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 	}
 	w.accepted++
 	w.lastAccept = r.At
-	if window := int64(b.Time(r.At)) / results.FairnessWindowNS; window >= 0 && window < maxWindows {
+	window := int64(b.Time(r.At)) / results.FairnessWindowNS
+	if !kept && window >= 0 && window < maxWindows {
 		for int64(len(w.overTime)) <= window {
 			w.overTime = append(w.overTime, 0)
 		}
@@ -371,7 +392,7 @@ func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 }
 
 func (b *Book) request(worker int, c *conn, r journal.Record) {
-	c.read, c.attempt = true, -1
+	c.read, c.attempt, c.asked = true, -1, r.At
 	try, ok := b.number(r.Attempt)
 	if !r.Identified || !ok || b.known(try).state != NeverAccepted {
 		b.unmatched++
@@ -411,11 +432,18 @@ func (b *Book) endConn(worker int, c *conn, read, unread State) {
 	switch {
 	case c.openedBy < 0:
 		b.unmatched++
-	case !c.read:
+	case !c.read && !b.isKept(uint64(c.openedBy)):
 		b.unread[uint64(c.openedBy)] = serverEnd{unread, int32(worker)}
 	case b.ends != nil:
 		b.ends[uint64(c.openedBy)] = serverEnd{unread, int32(worker)}
 	}
+}
+
+// isKept reports whether the number, of a try as openedBy returns it, is that of a connection which
+// was kept from the start.
+func (b *Book) isKept(number uint64) bool {
+	tries := uint64(len(b.attempts)) * b.load.Tries
+	return number >= tries && number < tries+b.load.Kept
 }
 
 // openedBy returns the try that opened a connection, by its client's end and when it was accepted.
@@ -433,15 +461,24 @@ func (b *Book) openedBy(peer netip.AddrPort, accepted clock.Instant) (uint64, bo
 	return first + uint64(turns)*ports, true
 }
 
-// connection returns the client's end of the connection that an attempt's last try was sent on.
+// starved reports whether an attempt's last try had no connection: all that are kept were in use
+// until its time was over.
+func (b *Book) starved(i int) bool { return b.via != nil && b.via[i] == noConnection }
+
+// connection returns the client's end of the connection that an attempt's last try was sent on, or
+// the zero value if it had none.
 func (b *Book) connection(i int) netip.AddrPort {
+	if b.starved(i) {
+		return netip.AddrPort{}
+	}
 	if b.via != nil {
 		return b.sources.At(uint64(b.via[i]))
 	}
 	return b.sources.At(b.last(i))
 }
 
-// reused reports whether an earlier attempt had opened the connection that an attempt was sent on.
+// reused reports whether an attempt's last try did not open the connection that it was sent on, or
+// had none.
 func (b *Book) reused(i int) bool { return b.via != nil && uint64(b.via[i]) != b.last(i) }
 
 // close settles what was open when its worker died, and what the load never came to. After it

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
@@ -234,5 +235,107 @@ func TestPortsInTurn(t *testing.T) {
 	}
 	if b.unmatched != 0 {
 		t.Errorf("%d unmatched", b.unmatched)
+	}
+}
+
+// Connections that are kept from the start are no attempt's. Of three, one serves attempt 0, one is
+// closed by its worker before it has read attempt 1, and nothing is sent on the third. Attempt 2
+// finds none free, and attempt 3 opens one.
+func TestKeptConnections(t *testing.T) {
+	const n = 4
+	b := testBook(t, n, kept(3))
+	record := func(conn uint32, kind journal.Kind, at Time, r journal.Record) {
+		r.Conn, r.Kind, r.At, r.Identified = conn, kind, b.Instant(at), true
+		b.Record(worker, r)
+	}
+	for k := range uint32(3) {
+		record(k, journal.Accepted, -20*ms, journal.Record{Peer: b.sources.At(n + uint64(k))})
+	}
+	record(0, journal.Requested, 1*ms, journal.Record{})
+	record(0, journal.Answered, 3*ms, journal.Record{})
+	record(1, journal.Ended, 2*ms, journal.Record{End: journal.EndServed})
+	opened := journal.Record{Peer: b.sources.At(3), Attempt: wire.Attempt{Sequence: 3}}
+	record(3, journal.Accepted, 4*ms, opened)
+	record(3, journal.Requested, 4*ms, opened)
+	record(3, journal.Answered, 5*ms, opened)
+	record(0, journal.Ended, 9*ms, journal.Record{End: journal.EndPeer})
+	record(2, journal.Ended, 9*ms, journal.Record{End: journal.EndPeer})
+	for i, s := range []results.Sample{
+		{Source: b.sources.At(n), Worker: worker},
+		{
+			Source: b.sources.At(n + 1), Class: results.ClassReset, Phase: results.PhaseWait,
+			Worker: -1,
+		},
+		{Class: results.ClassTimeout, Phase: results.PhaseConnect, Worker: -1},
+		{Source: b.sources.At(3), Worker: worker},
+	} {
+		s.Sequence, s.Sent = uint64(i), int64(begin)+int64(b.scheduled(i))
+		s.Done = s.Sent + int64(2*ms)
+		b.Sample(&s)
+	}
+	ready, closed := -50*ms, 900*ms
+	workers := []Worker{{ID: worker, Ready: &ready, Closed: &closed}}
+	a := b.Close(&Facts{Duration: time.Second, Workers: workers})
+	for i, want := range []Verdict{
+		{Worker: worker},
+		{cause.ClosedByWorker, ByWorker, worker, "closed unanswered", false, nil},
+		{cause.Timeout, ByClient, -1, "no connection was free", false, nil},
+		{Worker: worker},
+	} {
+		want.Explained = true
+		if got := a.Verdict(i); got != want {
+			t.Errorf("attempt %d: %+v, want %+v", i, got, want)
+		}
+	}
+	var r results.Trial
+	a.Fill(&r)
+	first, second := r.Losses[0].Source, r.Losses[1].Source
+	if r.Residual != 0 || first != b.sources.At(n+1).String() || second != "" {
+		t.Errorf("residual %d, lost from %q and %q", r.Residual, first, second)
+	}
+	// The kernel has opened one connection while the load ran.
+	r.Workers = []results.Worker{{ID: worker, Accepted: 4}}
+	for _, e := range a.Equalities(&r)[:2] {
+		if e.Ledger != 1 {
+			t.Errorf("%s: the ledger says %d, want 1", e.Counter, e.Ledger)
+		}
+	}
+	if w := r.Fairness.Windows; len(w) != 1 || w[0].Connections != 1 {
+		t.Errorf("connections over time: %+v, want the one that was opened while the load ran", w)
+	}
+}
+
+// Two workers with two connections each: one answers three requests in 9 ms, the other one in 1 ms.
+func TestFairnessOfWork(t *testing.T) {
+	b := testBook(t, 4, kept(4))
+	var facts Facts
+	facts.Duration = time.Second
+	for id, took := range map[int][]Time{5: {4 * ms, 3 * ms, 2 * ms}, 6: {1 * ms}} {
+		for k := range uint32(2) {
+			r := journal.Record{Kind: journal.Accepted, Conn: k, At: begin}
+			r.Peer = b.sources.At(uint64(id))
+			b.Record(id, r)
+		}
+		for i, took := range took {
+			r := journal.Record{Kind: journal.Requested, At: b.Instant(10 * ms), Identified: true}
+			r.Attempt.Sequence = uint64(i + (id-5)*3)
+			b.Record(id, r)
+			r.Kind, r.At = journal.Answered, b.Instant(10*ms+took)
+			b.Record(id, r)
+		}
+		ready, closed := -1*ms, 20*ms
+		facts.Workers = append(facts.Workers, Worker{ID: id, Ready: &ready, Closed: &closed})
+	}
+	var r results.Trial
+	b.Close(&facts).Fill(&r)
+	f := r.Fairness
+	f.Windows = nil
+	want := &results.Fairness{
+		Jain: 1, MaxOverMean: 1, TopShare: 0.5, Chi2P: 1,
+		Requests: &results.Spread{Jain: 0.8, MaxOverMean: 1.5, TopShare: 0.75},
+		BusyTime: &results.Spread{Jain: 100. / (2 * 82), MaxOverMean: 1.8, TopShare: 0.9},
+	}
+	if diff := cmp.Diff(want, f, cmpopts.EquateApprox(1e-12, 0)); diff != "" {
+		t.Errorf("fairness (-want +got):\n%s", diff)
 	}
 }

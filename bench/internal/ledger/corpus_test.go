@@ -186,8 +186,8 @@ func (c *coverage) check(t *testing.T) {
 		}
 	}
 	words := []string{
-		"privileged: true", "privileged: false", "traced", "ports", "retry", "body", "processes", "aborts", "resets",
-		"half_open", "time_wait", "dropped_syns", "rejected_syns",
+		"privileged: true", "privileged: false", "traced", "kept", "ports", "retry", "body",
+		"processes", "aborts", "resets", "half_open", "time_wait", "dropped_syns", "rejected_syns",
 	}
 	for prefix, setting := range map[string]string{
 		"network": "network", "family": "family", "path": "path", "kind": "server.kind",

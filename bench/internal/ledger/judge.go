@@ -26,7 +26,8 @@ type view struct {
 	*Attempt
 	source    netip.AddrPort // the client's end of its connection
 	held      bool           // its handshake was held up while listeners were closed
-	reused    bool           // an earlier attempt had opened its connection
+	reused    bool           // it did not open its connection
+	starved   bool           // it had no connection
 	proxied   bool
 	overflows bool // the kernel counted any
 	embryonic bool // … handshakes that ended by a reset
@@ -318,7 +319,7 @@ func (b *Book) seen(f *Facts) *seen {
 func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *seen) *view {
 	v := &view{
 		Attempt: last, held: s.held[i], source: b.connection(i), reused: b.reused(i),
-		proxied:   b.load.Proxied,
+		starved: b.starved(i), proxied: b.load.Proxied,
 		overflows: f.Moved["TcpExtListenOverflows"] > 0,
 		embryonic: f.Moved["TcpExtEmbryonicRsts"] > 0,
 		closings:  f.Closings, routes: f.Routes,

@@ -49,6 +49,9 @@ func testBook(t *testing.T, n int, change ...func(*Load)) *Book {
 func reuses(l *Load)  { l.Reuses = true }
 func proxied(l *Load) { l.Proxied = true }
 
+// kept has n connections kept from the start.
+func kept(n uint64) func(*Load) { return func(l *Load) { l.Reuses, l.Kept = true, n } }
+
 // An account is one attempt as both sides tell it.
 type account struct {
 	class results.Class
@@ -330,6 +333,7 @@ func TestRules(t *testing.T) {
 // returns the rules that decided.
 func keptConnections(t *testing.T) (rules []string) {
 	silent := account{results.ClassTimeout, results.PhaseWait, 900, "", 0, 0}
+	unconnected := account{results.ClassTimeout, results.PhaseConnect, 900, "", 0, 0}
 	for _, tt := range []struct {
 		name    string
 		facts   *Facts
@@ -343,14 +347,20 @@ func keptConnections(t *testing.T) (rules []string) {
 		{"closed by its pod", routed(gonePod, -9*ms, -1*ms, 9*ms, false), account{results.ClassEOF, results.PhaseWait, 2, "", 0, 0}, journal.EndServed, cause.ClosedByWorker, worker},
 		{"closed by the worker while it was idle", &Facts{Duration: time.Second}, account{results.ClassReset, results.PhaseWait, 2, "", 0, 0}, journal.EndServed, cause.ClosedByWorker, worker},
 		{"worker died", &Facts{Duration: time.Second}, account{results.ClassReset, results.PhaseWait, 2, "", 0, 0}, 0, cause.WorkerCrash, worker},
+		{"none was free", overflow(5), unconnected, journal.EndPeer, cause.Timeout, noWorker},
 	} {
 		t.Run("kept connection: "+tt.name, func(t *testing.T) {
 			b := testBook(t, 2, reuses)
 			tell(b, 0, account{done: 1, server: "aqr"})
 			due := int64(begin) + int64(b.scheduled(1))
+			source := b.sources.At(0)
+			if tt.account == unconnected {
+				source = netip.AddrPort{}
+			}
 			b.Sample(&results.Sample{
-				Sequence: 1, Scheduled: due, Sent: due, Done: due + tt.account.done*int64(ms), Source: b.sources.At(0),
-				Class: tt.account.class, Phase: tt.account.phase, Worker: -1, Generation: -1,
+				Sequence: 1, Scheduled: due, Sent: due, Done: due + tt.account.done*int64(ms),
+				Source: source, Class: tt.account.class, Phase: tt.account.phase,
+				Worker: -1, Generation: -1,
 			})
 			if tt.end != 0 {
 				b.Record(worker, journal.Record{Conn: 0, Kind: journal.Ended, End: tt.end})

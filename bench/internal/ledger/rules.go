@@ -77,6 +77,12 @@ var rules = []rule{
 		why: "The load process did not come to it, could not open a socket, or ended it on purpose.",
 	},
 
+	{
+		name: "no connection was free", cause: cause.Timeout, evidence: ByClient,
+		match: func(v *view) (int, bool) { return noWorker, v.starved },
+		why:   "Earlier attempts had all connections that the load keeps, until its time was over.",
+	},
+
 	// The kernel's word on a connection that no worker has noted.
 	{
 		name: "ACK reset at a full queue", cause: cause.AcceptOverflow, evidence: ByKernel,

@@ -28,22 +28,23 @@ func (a *Account) fairness() *results.Fairness {
 			longest, generation = life, w.Generation
 		}
 	}
-	var counts []int64
+	var counts, requests []int64
+	var busy []time.Duration
 	var overTime [][]int64
 	for _, w := range a.facts.Workers {
 		if w.Generation != generation || w.Acceptor || w.BindFailed {
 			continue
 		}
-		accepted, _ := a.book.Count(w.ID)
-		counts = append(counts, accepted)
-		var windows []int64
+		var had workerBook
 		if wb := a.book.workers[w.ID]; wb != nil {
-			windows = wb.overTime
+			had = *wb
 		}
-		overTime = append(overTime, windows)
+		counts, requests = append(counts, had.accepted), append(requests, had.served)
+		busy, overTime = append(busy, had.busy), append(overTime, had.overTime)
 	}
 	f := stats.Fairness(generation, counts)
 	if f != nil {
+		f.Requests, f.BusyTime = stats.Spread(requests), stats.Spread(busy)
 		f.Windows = stats.FairnessWindows(overTime)
 	}
 	return f

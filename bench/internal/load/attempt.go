@@ -28,7 +28,7 @@ type attempt struct {
 	place   int           // there, from 1; 0: it is not there
 
 	// Of the try that is under way.
-	conn      *conn // nil: it pauses before the next try
+	conn      *conn // nil: it pauses before the next try, or waits for one
 	stage     stage
 	deadline  clock.Instant // of all tries together
 	handshake clock.Instant // the deadline of this one's
@@ -50,6 +50,7 @@ const (
 	sending          // once the handshake is over
 	reading
 	leaving // served: it waits until the server has closed the connection
+	queued  // for a connection: all that may be are in use
 )
 
 // begin begins the attempt, at its time. The attempt is the loop's when it returns.
@@ -72,11 +73,10 @@ func (a *attempt) try() {
 	a.opened, a.last, a.abort, a.written, a.got, a.head = false, false, false, 0, 0, 0
 	identity := wire.Attempt{Process: uint16(t.cfg.Process), Sequence: s.Sequence, Try: uint8(number)}
 	a.out = wire.AppendRequest(a.out[:0], t.host, identity, t.body, a.closing)
-	source := t.sources.At(a.index + uint64(number)*t.schedule.Len())
 
 	var err error
 	if a.closing == wire.Close {
-		a.conn, err = t.loop.open(source)
+		a.conn, err = t.loop.open(a.source())
 	}
 	if number == 0 {
 		t.awaitDue(clock.Instant(s.Scheduled))
@@ -84,15 +84,45 @@ func (a *attempt) try() {
 	now := t.clock.Now()
 	if a.closing == wire.KeepAlive {
 		// At the last moment, so that a connection that was closed while it was idle is not taken.
-		if a.conn = t.takeIdle(); a.conn == nil {
-			a.conn, err = t.loop.open(source)
-		}
+		a.conn, err = t.pool.take(a.source())
 		now = t.clock.Now()
 	}
 	if s.LastSent = int64(now); number == 0 {
 		s.Sent, s.LastSent = int64(now), 0
 	}
 	a.deadline = clock.Instant(s.Sent).Add(t.cfg.Timeout)
+	if a.conn == nil && err == nil {
+		a.stage, s.Phase = queued, results.PhaseConnect
+		t.loop.setAlarm(a, a.deadline)
+		t.pool.await(a)
+		return
+	}
+	a.start(now, err)
+}
+
+// source returns the client's end of a connection that is opened for the try.
+func (a *attempt) source() netip.AddrPort {
+	return a.t.sources.At(a.index + uint64(len(a.sample.Failed))*a.t.schedule.Len())
+}
+
+// given ends the try's wait for a connection: with one or, if it could not be opened, the error.
+func (a *attempt) given(c *conn, err error) {
+	a.t.loop.cancel(a)
+	a.conn = c
+	a.start(a.t.clock.Now(), err)
+}
+
+// starved ends a try for which no connection became free in time.
+func (a *attempt) starved() {
+	a.t.pool.leave(a)
+	a.t.loop.cancel(a)
+	a.sample.Class, a.sample.Done = results.ClassTimeout, int64(a.t.clock.Now())
+	a.tried()
+}
+
+// start goes on with the connection that the try has got, or ends it with the error of that.
+func (a *attempt) start(now clock.Instant, err error) {
+	t, s := a.t, &a.sample
 	a.handshake = a.deadline
 	if limit := t.cfg.Retry.ConnectTimeout; limit > 0 {
 		a.handshake = min(a.deadline, now.Add(limit))
@@ -102,7 +132,7 @@ func (a *attempt) try() {
 		a.tried()
 		return
 	}
-	s.Source = a.conn.source
+	s.Source, a.stage = a.conn.source, connecting
 	switch {
 	case a.conn.connected:
 		a.stage, s.Phase = sending, results.PhaseSend
@@ -125,9 +155,19 @@ func (a *attempt) connect(target netip.AddrPort) {
 func (a *attempt) unknown() {
 	s := &a.sample
 	s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassUnreachable, int64(a.t.clock.Now())
-	a.conn.close()
-	a.conn = nil
+	a.hangUp()
 	a.tried()
+}
+
+// hangUp closes the try's connection.
+func (a *attempt) hangUp() {
+	c := a.conn
+	a.conn = nil
+	if a.closing == wire.Close {
+		c.close()
+	} else {
+		a.t.pool.drop(c)
+	}
 }
 
 // use makes the try of the connection that it has, from its present stage.
@@ -176,9 +216,12 @@ func (a *attempt) wait() error {
 
 // alarmed is called when the attempt's alarm is due.
 func (a *attempt) alarmed() {
-	if a.conn == nil {
+	switch {
+	case a.stage == queued:
+		a.starved()
+	case a.conn == nil:
 		a.try()
-	} else {
+	default:
 		a.advance() // what has come counts; otherwise wait finds that there is no time left
 	}
 }
@@ -296,12 +339,13 @@ func (a *attempt) end(err error) bool {
 		a.stage = leaving
 		return false
 	case err == nil && a.closing == wire.KeepAlive && !a.last:
-		a.t.putIdle(a.conn)
+		c := a.conn
+		a.conn = nil
+		a.t.pool.put(c)
 	default:
-		a.conn.close()
+		a.hangUp()
 	}
 	a.t.loop.cancel(a)
-	a.conn = nil
 	return true
 }
 

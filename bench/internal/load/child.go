@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
@@ -32,6 +33,10 @@ func Main() error {
 	return nil
 }
 
+// fillLimit bounds how long it takes to open the connections that are kept from the start: time for
+// a SYN or two to be repeated, and less than readyLimit.
+const fillLimit = 8 * time.Second
+
 // run prepares all that the attack needs, and then waits to be told when it begins.
 func run(cfg Config, lines *bufio.Reader, out *os.File) error {
 	clk, err := clock.New()
@@ -44,6 +49,9 @@ func run(cfg Config, lines *bufio.Reader, out *os.File) error {
 	t, err := newTransport(cfg, clk, out)
 	if err != nil {
 		return err
+	}
+	if err := t.fill(fillLimit); err != nil {
+		return errors.Join(err, t.close())
 	}
 	_ = sys.ReleaseProgram() // without, it has more resident, and sends as well
 	runtime.GC()

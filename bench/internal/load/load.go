@@ -39,8 +39,9 @@ type Config struct {
 	Timeout time.Duration `json:"timeout_ns"` // of one attempt with all its tries, from sent
 	// Retry says when an attempt is tried again.
 	Retry Retry `json:"retry,omitzero"`
-	// Connections is how attempts come by one.
+	// Connections is how attempts come by one, and Keep what becomes of those that are kept.
 	Connections vocabulary.Connections `json:"connections"`
+	Keep        Keep                   `json:"keep,omitzero"`
 	// Body, in bytes: attempts are POST requests with a body of that length. 0: GET.
 	Body int `json:"body_bytes"`
 	// Aborts, a defect of known size: attempts with sequence in [AbortFrom, AbortFrom+Aborts) of process 0 are reset by the load itself when the
@@ -56,6 +57,12 @@ type Config struct {
 	// Sources is the range that source addresses are taken from. Without Ports, every connection of a trial has its
 	// own address and port, so it must have room: see NewSources.
 	Sources netip.Prefix `json:"sources"`
+}
+
+// share returns how many of n things that the processes take in turn are this process's.
+func (c Config) share(n uint64) uint64 {
+	before, all := uint64(c.Process), uint64(c.Processes)
+	return (n + all - 1 - before) / all
 }
 
 // start is the second line on the control pipe.
@@ -92,7 +99,7 @@ func NewSources(p netip.Prefix, attempts uint64) (Sources, error) {
 }
 
 // At is the source of attempt i, counted over all processes. Of n attempts, that of the connection opened for a later try, counted from 0, is
-// the one of attempt i + try·n.
+// the one of attempt i + try·n; those of Keep.Count connections come after that of the last try.
 func (s Sources) At(i uint64) netip.AddrPort {
 	if s.turn > 0 {
 		i %= s.turn

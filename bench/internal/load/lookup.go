@@ -30,6 +30,7 @@ const lookupTimeout = 300 * time.Millisecond
 // names are the clients of a Lookup. They ask beside the loop, which an eventfd tells of answers.
 type names struct {
 	name    string
+	port    uint16
 	clients []*dns.Resolver
 	answers chan answer
 	eventFD int
@@ -44,7 +45,10 @@ type answer struct {
 }
 
 func newNames(cfg Config, l *loop) (*names, error) {
-	n := &names{name: cfg.Lookup.Name, answers: make(chan answer, cfg.inFlight())}
+	n := &names{
+		name: cfg.Lookup.Name, port: cfg.Target.Port(),
+		answers: make(chan answer, cfg.inFlight()),
+	}
 	for i := range cfg.Lookup.Clients {
 		r, err := dns.NewResolver(dns.Options{
 			Server: cfg.Lookup.Server, Policy: cfg.Lookup.Policy, Timeout: lookupTimeout,
@@ -70,30 +74,37 @@ func (n *names) close() error { return unix.Close(n.eventFD) }
 
 // find has the attempt connect to what its client's resolver knows, or finds out within the limit.
 func (n *names) find(a *attempt, limit time.Duration) {
-	if known := n.ask(a, 0); !errors.Is(known.err, context.DeadlineExceeded) {
+	if known := n.askFor(a, 0); !errors.Is(known.err, context.DeadlineExceeded) {
 		known.give()
 		return
 	}
 	go func() {
-		n.answers <- n.ask(a, limit)
+		n.answers <- n.askFor(a, limit)
 		// It fails only after 2⁶⁴ − 2 answers, for it is never read (eventfd(2)).
 		_, _ = unix.Write(n.eventFD, binary.NativeEndian.AppendUint64(nil, 1))
 	}()
 }
 
-// ask asks the attempt's client for the name, and takes the first of the addresses, as most do.
-// With no time it is a look into the client's cache.
-func (n *names) ask(a *attempt, limit time.Duration) answer {
-	r := n.clients[a.index%uint64(len(n.clients))]
+// askFor asks the attempt's client.
+func (n *names) askFor(a *attempt, limit time.Duration) answer {
+	got := n.ask(a.index, limit)
+	got.attempt = a
+	return got
+}
+
+// ask asks the client for the name whose turn it is at that index, and takes the first of the
+// addresses, as most do. With no time it is a look into the client's cache.
+func (n *names) ask(index uint64, limit time.Duration) answer {
+	r := n.clients[index%uint64(len(n.clients))]
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	found, err := r.Lookup(ctx, n.name)
 	if err != nil {
-		return answer{attempt: a, err: err}
+		return answer{err: err}
 	}
 	r.Opened(n.name)
-	target := netip.AddrPortFrom(found.Addrs[0], a.t.cfg.Target.Port())
-	return answer{attempt: a, target: target, release: func() { r.Closed(n.name) }}
+	target := netip.AddrPortFrom(found.Addrs[0], n.port)
+	return answer{target: target, release: func() { r.Closed(n.name) }}
 }
 
 // answered gives the attempts the answers that have come.

@@ -200,7 +200,11 @@ type conn struct {
 	release   func() // tells the resolver that the connection is over; nil: nobody looked its target up
 	connected bool
 	watched   bool
-	attempt   *attempt // that is advanced at an event; nil: none
+	// Of a pool that is limited.
+	requests int           // that were answered
+	opened   clock.Instant // the socket was made
+	expires  clock.Instant // it will be closed, if it is idle still
+	attempt  *attempt      // that is advanced at an event; nil: none
 }
 
 // open makes a non-blocking socket bound to the source. The caller closes it.

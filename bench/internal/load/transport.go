@@ -29,7 +29,7 @@ type transport struct {
 	names    *names   // nil: the target is known
 	retrier  *Retrier // nil: nothing is tried again
 	samples  *sampleBuffer
-	idle     []*conn    // open connections, the most recently used last
+	pool     *pool
 	unused   []*attempt // that have ended
 	underWay int        // attempts
 	limit    int        // of underWay
@@ -69,14 +69,19 @@ func newTransport(cfg Config, clk *clock.Clock, out *os.File) (t *transport, err
 			return nil, err
 		}
 	}
-	if t.sources, err = NewSources(cfg.Sources, t.schedule.Len()*cfg.Retry.Tries()); err != nil {
+	sources := t.schedule.Len()*cfg.Retry.Tries() + uint64(cfg.Keep.Count)
+	if t.sources, err = NewSources(cfg.Sources, sources); err != nil {
 		return nil, err
 	}
 	t.sources = t.sources.InTurn(cfg.Ports)
 	if t.loop, err = newLoop(clk); err != nil {
 		return nil, err
 	}
-	if t.samples, err = newSampleBuffer(out, t.attempts(), t.loop); err == nil && cfg.Lookup != nil {
+	t.pool, err = newPool(t.loop, cfg.Keep, int(cfg.share(uint64(cfg.Keep.Count))))
+	if err == nil {
+		t.samples, err = newSampleBuffer(out, t.attempts(), t.loop)
+	}
+	if err == nil && cfg.Lookup != nil {
 		t.names, err = newNames(cfg, t.loop)
 	}
 	if err != nil {
@@ -88,11 +93,11 @@ func newTransport(cfg Config, clk *clock.Clock, out *os.File) (t *transport, err
 // close closes what is idle and frees the rest; no attempt may be under way. Samples that have not
 // been written are lost.
 func (t *transport) close() error {
-	for _, c := range t.idle {
-		c.close()
+	var err error
+	if t.pool != nil {
+		err = t.pool.close()
 	}
-	t.idle = nil
-	err := t.loop.close()
+	err = errors.Join(err, t.loop.close())
 	if t.names != nil {
 		err = errors.Join(err, t.names.close())
 	}
@@ -127,10 +132,7 @@ func (t *transport) due(sequence uint64) (clock.Instant, bool) {
 }
 
 // attempts returns how many attempts of the schedule are this process's.
-func (t *transport) attempts() uint64 {
-	before, n := uint64(t.cfg.Process), uint64(t.cfg.Processes)
-	return (t.schedule.Len() + n - 1 - before) / n
-}
+func (t *transport) attempts() uint64 { return t.cfg.share(t.schedule.Len()) }
 
 // begin begins an attempt.
 func (t *transport) begin(sequence uint64) {
@@ -169,23 +171,4 @@ func (t *transport) settle() error {
 		}
 	}
 	return nil
-}
-
-// takeIdle returns an idle connection that is still alive, or nil. Dead ones are closed on the way.
-func (t *transport) takeIdle() *conn {
-	for n := len(t.idle); n > 0; n-- {
-		c := t.idle[n-1]
-		t.idle = t.idle[:n-1]
-		if c.alive() {
-			return c
-		}
-		c.close()
-	}
-	return nil
-}
-
-// putIdle keeps a connection for another attempt.
-func (t *transport) putIdle(c *conn) {
-	c.attempt = nil
-	t.idle = append(t.idle, c)
 }

@@ -157,7 +157,8 @@ func setEverywhere(lab *netlab.Lab, set plan.Sysctl) error {
 func (s *stage) openBook(keep bool) (err error) {
 	first := s.load[0]
 	l := ledger.Load{
-		Shape: first.Shape, Timeout: first.Timeout, Processes: len(s.load), Sources: first.Sources, Ports: first.Ports, Tries: first.Retry.Tries(),
+		Shape: first.Shape, Timeout: first.Timeout, Processes: len(s.load), Sources: first.Sources,
+		Ports: first.Ports, Tries: first.Retry.Tries(), Kept: uint64(first.Keep.Count),
 		Reuses: first.Connections == vocabulary.ConnectionsReused ||
 			first.Connections == vocabulary.ConnectionsMixed,
 		Proxied: s.variant.HAProxy != nil, RoundTrip: s.variant.RoundTrip.Whole(),

@@ -1,0 +1,296 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/socket"
+)
+
+// Keep says how connections are kept that more than one attempt is sent on.
+type Keep struct {
+	// Count, where it is not 0, is how many all load processes keep together, at least one each.
+	// They are opened before the load begins. An attempt is sent on the one that has been free
+	// longest, or opens one while there are fewer; while none is free it waits.
+	Count int `json:"count,omitzero"`
+	// A connection is closed after that many requests, at that age, and when it has been idle for
+	// that long; but not while an attempt is under way on it. 0: not for that.
+	MaxRequests int           `json:"max_requests,omitzero"`
+	Lifetime    time.Duration `json:"lifetime_ns,omitzero"`
+	IdleTimeout time.Duration `json:"idle_timeout_ns,omitzero"`
+}
+
+// A pool is the connections of a load process that more than one attempt is sent on.
+type pool struct {
+	loop *loop
+	keep Keep
+	// least is how many there are before an attempt is sent on one that there is, and most how many
+	// there may be. With Keep.Count both are this process's share of it.
+	least, most int
+	open        int     // those that are idle, and those in use
+	idle        []*conn // the one that has been idle longest first
+	waiting     []*attempt
+	serving     bool // serve is under way
+	// limited: connections are closed although both sides could go on. Those that expire while they
+	// are idle are closed at the alarm, which is set to wake.
+	limited bool
+	alarm   clock.Alarm
+	wake    clock.Instant
+}
+
+// newPool makes a pool without connections. count is this process's share of Keep.Count. The caller
+// closes it.
+func newPool(l *loop, keep Keep, count int) (*pool, error) {
+	p := &pool{loop: l, keep: keep, most: math.MaxInt, wake: never}
+	p.limited = keep.MaxRequests > 0 || keep.Lifetime > 0 || keep.IdleTimeout > 0
+	if keep.Count > 0 {
+		p.least, p.most = count, count
+	}
+	var err error
+	if p.alarm, err = clock.NewAlarm(); err != nil {
+		return nil, err
+	}
+	if err := l.watch(p.alarm.FD(), unix.EPOLLIN, p.expire); err != nil {
+		return nil, errors.Join(err, p.alarm.Close())
+	}
+	return p, nil
+}
+
+// close closes what is idle; no attempt may be under way.
+func (p *pool) close() error {
+	for _, c := range p.idle {
+		c.close()
+	}
+	p.idle = nil
+	return p.alarm.Close()
+}
+
+// take returns a connection for an attempt: one that is idle and still alive or, from the source, a
+// new one. It returns neither a connection nor an error if the attempt has to wait.
+func (p *pool) take(source netip.AddrPort) (*conn, error) {
+	for p.open >= p.least && len(p.idle) > 0 {
+		c := p.next()
+		if c.alive() {
+			return c, nil
+		}
+		c.close()
+		p.open--
+	}
+	if p.open >= p.most {
+		return nil, nil
+	}
+	return p.add(source)
+}
+
+// next takes out an idle connection: where their number is given the one that has been idle
+// longest, so that all have their turn; otherwise the most recently used, so that there are few.
+func (p *pool) next() *conn {
+	if p.keep.Count > 0 {
+		c := p.idle[0]
+		p.idle = p.idle[1:]
+		return c
+	}
+	last := len(p.idle) - 1
+	c := p.idle[last]
+	p.idle = p.idle[:last]
+	return c
+}
+
+// add makes a socket for one connection more.
+func (p *pool) add(source netip.AddrPort) (*conn, error) {
+	c, err := p.loop.open(source)
+	if err != nil {
+		return nil, err
+	}
+	p.open++
+	if p.limited {
+		c.opened = p.loop.clock.Now()
+	}
+	return c, nil
+}
+
+// put takes back a connection on which an attempt was served.
+func (p *pool) put(c *conn) {
+	c.attempt = nil
+	if p.limited {
+		if c.requests++; !p.rest(c) {
+			p.drop(c)
+			return
+		}
+	}
+	p.idle = append(p.idle, c)
+	p.serve()
+}
+
+// rest sets when a connection that becomes idle expires, and reports whether it may have another
+// request.
+func (p *pool) rest(c *conn) bool {
+	now := p.loop.clock.Now()
+	c.expires = never
+	if d := p.keep.IdleTimeout; d > 0 {
+		c.expires = now.Add(d)
+	}
+	if d := p.keep.Lifetime; d > 0 {
+		c.expires = min(c.expires, c.opened.Add(d))
+	}
+	p.wakeBy(c.expires)
+	full := p.keep.MaxRequests > 0 && c.requests >= p.keep.MaxRequests
+	return !full && c.expires > now
+}
+
+// drop closes a connection that an attempt had.
+func (p *pool) drop(c *conn) {
+	c.close()
+	p.open--
+	p.serve()
+}
+
+// await has an attempt wait for a connection.
+func (p *pool) await(a *attempt) { p.waiting = append(p.waiting, a) }
+
+// leave takes back await.
+func (p *pool) leave(a *attempt) {
+	switch i := slices.Index(p.waiting, a); i {
+	case -1:
+	case 0: // mostly, because whoever came first gives up first
+		p.waiting = p.waiting[1:]
+	default:
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+	}
+}
+
+// serve gives the attempts that wait the connections that there are. What it gives one may end at
+// once, and come back: that is left to the call that is under way.
+func (p *pool) serve() {
+	if p.serving || len(p.waiting) == 0 {
+		return
+	}
+	p.serving = true
+	for len(p.waiting) > 0 {
+		a := p.waiting[0]
+		if p.loop.clock.Now() >= a.deadline {
+			a.starved()
+			continue
+		}
+		c, err := p.take(a.source())
+		if c == nil && err == nil {
+			break
+		}
+		p.waiting = p.waiting[1:]
+		a.given(c, err)
+	}
+	p.serving = false
+}
+
+// wakeBy sets the alarm to the instant, unless it goes off before.
+func (p *pool) wakeBy(at clock.Instant) {
+	if at < p.wake {
+		p.wake = at
+		_ = p.alarm.Set(at) // any instant is valid (timerfd_settime(2))
+	}
+}
+
+// expire closes the idle connections that have expired.
+func (p *pool) expire() error {
+	now := p.loop.clock.Now()
+	p.wake = never
+	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
+		if c.expires > now {
+			p.wakeBy(c.expires)
+			return false
+		}
+		c.close()
+		p.open--
+		return true
+	})
+	return nil
+}
+
+// fill opens the connections that are there from the start, and returns when all are established.
+// It takes no longer than the limit.
+func (t *transport) fill(limit time.Duration) error {
+	p := t.pool
+	until := t.clock.Now().Add(limit)
+	failed := func(k int, err error) error {
+		return fmt.Errorf("connection %d of the %d that are kept: %w",
+			t.keptIndex(k)+1, p.keep.Count, err)
+	}
+	for k := range p.least {
+		c, err := p.add(t.keptSource(k))
+		if err != nil {
+			return failed(k, err)
+		}
+		p.idle = append(p.idle, c)
+		if err := t.dial(c, t.keptIndex(k), until); err != nil {
+			return failed(k, err)
+		}
+	}
+	for k, c := range p.idle {
+		if err := c.establish(until); err != nil {
+			return failed(k, err)
+		}
+		if p.limited {
+			p.rest(c)
+		}
+	}
+	return nil
+}
+
+// keptIndex returns the index of the connection that this process opens as its k-th, among those of
+// all processes.
+func (t *transport) keptIndex(k int) int { return k*t.cfg.Processes + t.cfg.Process }
+
+// keptSource returns the source of a connection that is there from the start: the sources of tries
+// come before.
+func (t *transport) keptSource(k int) netip.AddrPort {
+	return t.sources.At(t.schedule.Len()*t.cfg.Retry.Tries() + uint64(t.keptIndex(k)))
+}
+
+// dial begins to connect. index says which of the clients of a Lookup asks for the name, until that
+// instant at most.
+func (t *transport) dial(c *conn, index int, until clock.Instant) error {
+	if c.target = t.cfg.Target; t.names != nil {
+		found := t.names.ask(uint64(index), max(0, until.Sub(t.clock.Now())))
+		if found.err != nil {
+			return found.err
+		}
+		c.target, c.release = found.target, found.release
+	}
+	if err := socket.Connect(c.fd, c.target); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return fmt.Errorf("connect: %w", err)
+	}
+	return nil
+}
+
+// establish waits until the handshake is over, and no longer than until that instant.
+func (c *conn) establish(until clock.Instant) error {
+	for {
+		left := until.Sub(c.loop.clock.Now())
+		wait := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(wait, int(max(0, left.Milliseconds())))
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return fmt.Errorf("poll: %w", err)
+		case n == 0:
+			return fmt.Errorf("connect: no answer from %v", c.target)
+		}
+		errno, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && errno != 0 {
+			err = unix.Errno(errno)
+		}
+		if err != nil {
+			return fmt.Errorf("connect %v: %w", c.target, err)
+		}
+		c.connected = true
+		return nil
+	}
+}

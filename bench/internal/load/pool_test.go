@@ -1,0 +1,461 @@
+package load
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/dns"
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/wire"
+)
+
+// A keeper is a server that keeps connections, and answers each request when it may.
+type keeper struct {
+	at net.Listener
+
+	mu    sync.Mutex
+	conns []*keptConn // in the order in which they were accepted
+}
+
+type keptConn struct {
+	from     netip.AddrPort
+	requests []uint64 // sequence numbers of what was answered
+}
+
+// keeping returns a keeper on a loopback address. may is asked before each answer: it may wait, and
+// close the connection.
+func keeping(t *testing.T, may func(c *net.TCPConn, sequence uint64)) *keeper {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &keeper{at: l}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			kept := &keptConn{from: netip.MustParseAddrPort(c.RemoteAddr().String())}
+			k.mu.Lock()
+			k.conns = append(k.conns, kept)
+			k.mu.Unlock()
+			all.Go(func() { k.serve(c.(*net.TCPConn), kept, may) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		all.Wait()
+	})
+	return k
+}
+
+// serve answers requests, of which one comes at a time, until the connection ends.
+func (k *keeper) serve(c *net.TCPConn, kept *keptConn, may func(*net.TCPConn, uint64)) {
+	defer c.Close()
+	in := make([]byte, wire.MaxHead)
+	for {
+		n, err := c.Read(in)
+		if err != nil {
+			return
+		}
+		r, _, _ := wire.ParseRequest(in[:n])
+		if may != nil {
+			may(c, r.Attempt.Sequence)
+		}
+		k.mu.Lock()
+		kept.requests = append(kept.requests, r.Attempt.Sequence)
+		k.mu.Unlock()
+		if _, err := c.Write(wire.AppendResponse(nil, 3, 4, wire.KeepAlive)); err != nil {
+			return
+		}
+	}
+}
+
+func (k *keeper) target() netip.AddrPort { return netip.MustParseAddrPort(k.at.Addr().String()) }
+
+// served returns the sequence numbers of the requests that were answered on each connection.
+func (k *keeper) served() (all [][]uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.conns {
+		all = append(all, slices.Clone(c.requests))
+	}
+	return all
+}
+
+// keepConfig is a load of n attempts, all due at once, that keeps connections.
+func keepConfig(k *keeper, n int, keep Keep) Config {
+	return Config{
+		Processes: 1, Target: k.target(), Timeout: 10 * time.Second, Shape: atOnce(n),
+		Connections: vocabulary.ConnectionsReused, Keep: keep,
+	}
+}
+
+// oneByOne makes the attempts from lo to hi−1, each when the one before has ended.
+func oneByOne(t *testing.T, tr *transport, lo, hi uint64) {
+	t.Helper()
+	for i := lo; i < hi; i++ {
+		tr.begin(i)
+		if err := tr.settle(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func filled(t *testing.T, tr *transport) {
+	t.Helper()
+	if err := tr.fill(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Three connections that are opened before the first attempt serve all, in turn, and have sources
+// of their own. Connections without a number are as few as will do.
+func TestKept(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		keep Keep
+		want [][]uint64
+	}{
+		{"three", Keep{Count: 3}, [][]uint64{{0, 3, 6}, {1, 4}, {2, 5}}},
+		{"any number", Keep{}, [][]uint64{{0, 1, 2, 3, 4, 5, 6}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := keeping(t, nil)
+			tr, finish := newTestTransport(t, keepConfig(k, 7, tt.keep))
+			filled(t, tr)
+			oneByOne(t, tr, 0, 7)
+			samples, _ := finish()
+			if diff := cmp.Diff(tt.want, k.served()); diff != "" {
+				t.Errorf("requests by connection (-want +got):\n%s", diff)
+			}
+			for _, s := range samples {
+				source := tr.sources.At(0) // of the first attempt, which opened it
+				if tt.keep.Count > 0 {
+					source = tr.sources.At(7 + s.Sequence%3)
+				}
+				if !s.Served() || s.Source != source {
+					t.Errorf("attempt %d: %v from %v, want it served from %v",
+						s.Sequence, s.Class, s.Source, source)
+				}
+			}
+		})
+	}
+}
+
+// Load processes share the connections: the k-th is the process's whose turn it is, and has the
+// source of its number.
+func TestKeptShared(t *testing.T) {
+	all := 0
+	for process := range 3 {
+		k := keeping(t, nil)
+		cfg := keepConfig(k, 6, Keep{Count: 7})
+		cfg.Process, cfg.Processes = process, 3
+		tr, finish := newTestTransport(t, cfg)
+		filled(t, tr)
+		if got, want := tr.pool.open, []int{3, 2, 2}[process]; got != want {
+			t.Errorf("process %d has %d connections, want %d", process, got, want)
+		}
+		for i, c := range tr.pool.idle {
+			all++
+			if want := tr.sources.At(6 + uint64(3*i+process)); c.source != want {
+				t.Errorf("process %d, connection %d: from %v, want %v", process, i, c.source, want)
+			}
+		}
+		finish()
+	}
+	if all != 7 {
+		t.Errorf("%d connections in all, want 7", all)
+	}
+}
+
+// While the only connection is in use attempts wait for it, in their turn. Their wait counts.
+func TestKeptWait(t *testing.T) {
+	const n = 5
+	answer := make(chan struct{})
+	k := keeping(t, func(*net.TCPConn, uint64) { <-answer })
+	tr, finish := newTestTransport(t, keepConfig(k, n, Keep{Count: 1}))
+	filled(t, tr)
+	for i := range uint64(n) {
+		tr.begin(i)
+	}
+	sent := tr.clock.Now()
+	if got := len(tr.pool.waiting); got != n-1 {
+		t.Errorf("%d attempts wait, want %d", got, n-1)
+	}
+	close(answer)
+	if err := tr.settle(); err != nil {
+		t.Fatal(err)
+	}
+	samples, _ := finish()
+	if diff := cmp.Diff([][]uint64{{0, 1, 2, 3, 4}}, k.served()); diff != "" {
+		t.Errorf("requests by connection (-want +got):\n%s", diff)
+	}
+	for i, s := range samples {
+		if !s.Served() || s.Sent > int64(sent) {
+			t.Errorf("attempt %d: %v, sent %d ns too late", s.Sequence, s.Class, s.Sent-int64(sent))
+		}
+		if i > 0 && s.Connected < samples[i-1].Done {
+			t.Errorf("attempt %d had the connection %d ns before the one before had ended",
+				s.Sequence, samples[i-1].Done-s.Connected)
+		}
+	}
+}
+
+// Attempts for which no connection becomes free are lost when their time is over: they never had
+// one. The others go on.
+func TestKeptStarved(t *testing.T) {
+	answer := make(chan struct{})
+	k := keeping(t, func(_ *net.TCPConn, sequence uint64) {
+		if sequence == 0 {
+			<-answer
+		}
+	})
+	cfg := keepConfig(k, 4, Keep{Count: 1})
+	cfg.Retry = Retry{Max: 1, On: safe, ConnectTimeout: time.Millisecond}
+	tr, finish := newTestTransport(t, cfg)
+	filled(t, tr)
+	tr.begin(0)
+	tr.cfg.Timeout = 20 * time.Millisecond
+	tr.begin(1)
+	tr.begin(2)
+	for tr.underWay > 1 {
+		if _, err := tr.loop.turn(never); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr.cfg.Timeout = cfg.Timeout
+	close(answer)
+	oneByOne(t, tr, 3, 4)
+	samples, _ := finish()
+	for _, s := range samples {
+		class, phase := results.ClassNone, results.PhaseNone
+		starved := s.Sequence == 1 || s.Sequence == 2
+		if starved {
+			class, phase = results.ClassTimeout, results.PhaseConnect
+		}
+		again := len(s.Failed) > 0
+		if s.Class != class || s.Phase != phase || s.Source.IsValid() == starved || again {
+			t.Errorf("attempt %d: %v, %v, from %v, tried before: %v",
+				s.Sequence, s.Class, s.Phase, s.Source, s.Failed)
+		}
+	}
+	if len(tr.pool.waiting) > 0 || tr.pool.open > 1 {
+		t.Errorf("%d wait for %d connections at the end", len(tr.pool.waiting), tr.pool.open)
+	}
+}
+
+// The only connection becomes free when the time of those that wait is over, and the loop has not
+// had its turn. They get none, and each is over once.
+func TestKeptTooLate(t *testing.T) {
+	answer := make(chan struct{})
+	k := keeping(t, func(*net.TCPConn, uint64) { <-answer })
+	cfg := keepConfig(k, 4, Keep{Count: 1})
+	tr, finish := newTestTransport(t, cfg)
+	filled(t, tr)
+	tr.begin(0)
+	const timeout = 5 * time.Millisecond
+	tr.cfg.Timeout = timeout
+	tr.begin(1)
+	tr.begin(2)
+	tr.awaitDue(tr.clock.Now().Add(timeout))
+	tr.cfg.Timeout = cfg.Timeout
+	close(answer)
+	wait := []unix.PollFd{{Fd: int32(tr.loop.conns[0].fd), Events: unix.POLLIN}}
+	for n := 0; n == 0; {
+		n, _ = unix.Poll(wait, -1)
+	}
+	oneByOne(t, tr, 3, 4)
+	samples, _ := finish()
+	if diff := cmp.Diff([]uint64{1, 2, 0, 3}, sequences(samples)); diff != "" {
+		t.Errorf("attempts in the order of their ends (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([][]uint64{{0, 3}}, k.served()); diff != "" || tr.underWay != 0 {
+		t.Errorf("%d under way; requests by connection (-want +got):\n%s", tr.underWay, diff)
+	}
+}
+
+// In place of a connection that has ended the attempt that waits opens another, from its own
+// source.
+func TestKeptEnds(t *testing.T) {
+	k := keeping(t, func(c *net.TCPConn, sequence uint64) {
+		if sequence == 0 {
+			_ = c.Close()
+		}
+	})
+	tr, finish := newTestTransport(t, keepConfig(k, 3, Keep{Count: 1}))
+	filled(t, tr)
+	tr.begin(0)
+	tr.begin(1)
+	if err := tr.settle(); err != nil {
+		t.Fatal(err)
+	}
+	oneByOne(t, tr, 2, 3)
+	samples, _ := finish()
+	second, third, want := samples[1].Source, samples[2].Source, tr.sources.At(1)
+	if samples[0].Served() || second != want || third != want {
+		t.Errorf("%v, then from %v and %v; want one lost, and the others from %v",
+			samples[0].Class, second, third, want)
+	}
+}
+
+// Nobody listens any more. Each attempt that waits opens a connection, and is refused at once,
+// however many there are.
+func TestKeptRefused(t *testing.T) {
+	const n = 3000
+	k := keeping(t, func(c *net.TCPConn, sequence uint64) {
+		if sequence > 0 {
+			_ = c.Close()
+		}
+	})
+	tr, finish := newTestTransport(t, keepConfig(k, n, Keep{Count: 1}))
+	filled(t, tr)
+	oneByOne(t, tr, 0, 1) // the server has the connection then
+	if err := k.at.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(n - 1) {
+		tr.begin(i + 1)
+	}
+	if err := tr.settle(); err != nil {
+		t.Fatal(err)
+	}
+	samples, _ := finish()
+	refused := 0
+	for _, s := range samples {
+		if s.Class == results.ClassRefused {
+			refused++
+		}
+	}
+	if refused != n-2 {
+		t.Errorf("%d of %d refused, want all but the first two", refused, n)
+	}
+}
+
+// A connection has so many requests.
+func TestKeptMaxRequests(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		keep Keep
+		want [][]uint64
+	}{
+		{"any number", Keep{MaxRequests: 2}, [][]uint64{{0, 1}, {2, 3}, {4}}},
+		// While there are fewer than two another one is opened.
+		{"two", Keep{Count: 2, MaxRequests: 2}, [][]uint64{{0, 2}, {1, 4}, {3}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := keeping(t, nil)
+			tr, finish := newTestTransport(t, keepConfig(k, 5, tt.keep))
+			filled(t, tr)
+			oneByOne(t, tr, 0, 5)
+			finish()
+			if diff := cmp.Diff(tt.want, k.served()); diff != "" {
+				t.Errorf("requests by connection (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Idle connections are closed when they are too old or have been idle for too long, though nothing
+// else happens, and not before. One that is in use is closed when it is answered.
+func TestKeptExpires(t *testing.T) {
+	const limit = 30 * time.Millisecond
+	for name, keep := range map[string]Keep{
+		"lifetime": {Count: 3, Lifetime: limit}, "idle": {Count: 3, IdleTimeout: limit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := make(chan struct{})
+			k := keeping(t, func(*net.TCPConn, uint64) { <-answer })
+			tr, finish := newTestTransport(t, keepConfig(k, 1, keep))
+			filled(t, tr)
+			opened := tr.pool.idle[0].opened
+			tr.begin(0) // on the first
+			for tr.pool.open > 1 {
+				if _, err := tr.loop.turn(never); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if age := tr.clock.Now().Sub(opened); age < limit {
+				t.Errorf("closed %v after the first was opened, want %v", age, limit)
+			}
+			close(answer)
+			if err := tr.settle(); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]int{"lifetime": 0, "idle": 1}[name] // it has only just become idle
+			if tr.pool.open != want {
+				t.Errorf("%d connections are left, want %d", tr.pool.open, want)
+			}
+			finish()
+		})
+	}
+}
+
+// Connections that cannot be opened are an error that says which.
+func TestKeptNowhere(t *testing.T) {
+	k := keeping(t, nil)
+	cfg := keepConfig(k, 1, Keep{Count: 2})
+	if err := k.at.Close(); err != nil {
+		t.Fatal(err)
+	}
+	refused, finish := newTestTransport(t, cfg)
+	err := refused.fill(5 * time.Second)
+	const which = "connection 1 of the 2 that are kept"
+	if !errors.Is(err, unix.ECONNREFUSED) || !strings.Contains(err.Error(), which) {
+		t.Errorf("where nobody listens: %v", err)
+	}
+	finish()
+	cfg.Target = silent(t)
+	unanswered, finish := newTestTransport(t, cfg)
+	err = unanswered.fill(20 * time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "no answer from "+cfg.Target.String()) {
+		t.Errorf("where nobody answers: %v", err)
+	}
+	finish()
+}
+
+// Each of the connections asks for the name itself.
+func TestKeptByName(t *testing.T) {
+	k := keeping(t, nil)
+	name := dns.Name("web", "default")
+	server, dnsAt := named(t, name, k.target().Addr())
+	cfg := keepConfig(k, 1, Keep{Count: 3})
+	cfg.Target = netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), k.target().Port())
+	cfg.Lookup = &Lookup{Server: dnsAt, Name: name, Policy: vocabulary.DNSCacheNone, Clients: 2}
+	tr, finish := newTestTransport(t, cfg)
+	filled(t, tr)
+	if q := server.Questions(); q != 3 {
+		t.Errorf("%d questions, want 3", q)
+	}
+	oneByOne(t, tr, 0, 1)
+	if samples, _ := finish(); !samples[0].Served() {
+		t.Errorf("%v, want it served", samples[0].Class)
+	}
+}
+
+// An alarm is set to the earliest of the instants.
+func TestPoolWake(t *testing.T) {
+	k := keeping(t, nil)
+	tr, finish := newTestTransport(t, keepConfig(k, 1, Keep{}))
+	for _, at := range []clock.Instant{5, never, 3, 4} {
+		tr.pool.wakeBy(at)
+	}
+	if tr.pool.wake != 3 {
+		t.Errorf("the alarm is set to %d, want 3", tr.pool.wake)
+	}
+	finish()
+}
