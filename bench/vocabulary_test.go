@@ -53,8 +53,17 @@ func schemaValues(t *testing.T) func(setting, value string) bool {
 	type node struct {
 		Properties map[string]*node
 		Items      *node
+		AnyOf      []*node
 		Enum       []string
 		Pattern    string
+	}
+	var allows func(at *node, value string) bool
+	allows = func(at *node, value string) bool {
+		if at.Pattern != "" {
+			return regexp.MustCompile(at.Pattern).MatchString(value)
+		}
+		one := func(one *node) bool { return allows(one, value) }
+		return slices.Contains(at.Enum, value) || slices.ContainsFunc(at.AnyOf, one)
 	}
 	var root node
 	if err := json.Unmarshal(text, &root); err != nil {
@@ -71,10 +80,7 @@ func schemaValues(t *testing.T) func(setting, value string) bool {
 				return false
 			}
 		}
-		if at.Pattern != "" {
-			return regexp.MustCompile(at.Pattern).MatchString(value)
-		}
-		return slices.Contains(at.Enum, value)
+		return allows(at, value)
 	}
 }
 

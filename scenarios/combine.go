@@ -38,6 +38,7 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c.count()
 	c.sysctl()
 	c.ports()
+	c.connections()
 	if c.filters() > 1 && c.d.Trusts("server.fault") {
 		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns", "one firewall rule at a time, so that each loss has one cause")
 	}
@@ -297,7 +298,7 @@ func (c *setupCheck) ports() {
 	switch {
 	case c.Path != vocabulary.PathService:
 		c.add("load.ports", ": only path: service has them", "they are about what the clients' node remembers; use path: service, or remove ports")
-	case l.Connections != vocabulary.ConnectionsNew:
+	case l.Connections.How != vocabulary.ConnectionsNew:
 		c.add("load.ports", ": needs load.connections: new", "a connection that is kept keeps its port")
 	case l.Retry.Max > 0:
 		c.add("load.ports", ": not with load.retry", "every try has a port of its own")
@@ -309,6 +310,37 @@ func (c *setupCheck) ports() {
 			fmt.Sprintf(": %d at %s come round every %s, which is less than load.timeout and %s",
 				l.Ports, l.Rate, round, strictyaml.FormatDuration(least)),
 			fmt.Sprintf("at least %.0f", math.Ceil((l.Timeout+least).Seconds()*l.Rate.PerSecond)))
+	}
+}
+
+// connections checks what becomes of kept connections, and whether there can be any.
+func (c *setupCheck) connections() {
+	l, s := c.Load, c.Server
+	if !c.d.Trusts("load.connections") {
+		return
+	}
+	for _, of := range []struct {
+		path string
+		set  bool
+	}{
+		{"load.max_requests", l.MaxRequests > 0}, {"load.lifetime", l.Lifetime > 0},
+		{"load.idle_timeout", l.IdleTimeout > 0}, {"server.idle_timeout", s.IdleTimeout > 0},
+		{"server.max_requests", s.MaxRequests > 0},
+	} {
+		if of.set && l.Connections.How == vocabulary.ConnectionsNew && c.d.Trusts(of.path) {
+			c.add(of.path, ": with load.connections: new no connection is kept",
+				"use load.connections: reused or a number, or remove "+of.path)
+		}
+	}
+	n := l.Connections.Count
+	switch {
+	case n > 0 && l.Processes > n && c.d.Trusts("load.processes"):
+		c.add("load.processes", fmt.Sprintf(": %d load processes cannot share load.connections: %d",
+			l.Processes, n), "each needs one at least; fewer processes, or more connections")
+	case n > 0 && s.Fault.DroppedSYNs+s.Fault.RejectedSYNs > 0 && c.d.Trusts("server.fault"):
+		c.add("load.connections", fmt.Sprintf(": %d cannot be opened before the load begins with "+
+			"server.fault.dropped_syns or rejected_syns", n),
+			"use new or reused, or remove the fault")
 	}
 }
 
@@ -537,7 +569,7 @@ func (c *setupCheck) accept() {
 		needs(c, "accept", c.Accept, "server.kind", row.Kind)
 	case !row.Sockets.Allows(c.Sockets):
 		needs(c, "accept", c.Accept, "sockets", row.Sockets)
-	case !row.Connections.Allows(c.Load.Connections) && c.d.Trusts("load.connections"):
+	case !row.Connections.Allows(c.Load.Connections.How) && c.d.Trusts("load.connections"):
 		needs(c, "accept", c.Accept, "load.connections", row.Connections)
 	}
 	if !row.Passes || !c.d.Trusts("timeline") {

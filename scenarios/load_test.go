@@ -20,7 +20,7 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"acceptor-stuck", "backlog-limit", "burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "half-open", "idle-wakeups", "joined-socket", "listen-address", "load-balancer", "long-requests", "no-endpoint", "node-down", "other-user", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "round-trip", "rules-lag", "same-node-sharing", "scale", "selector-cost", "service-shields", "silent-member", "stale-conntrack", "stalled-worker", "starved-newcomer", "steady", "tracing-cost", "unequal-work",
+		"acceptor-stuck", "backlog-limit", "burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "few-connections", "half-open", "idle-wakeups", "joined-socket", "keepalive-race", "listen-address", "load-balancer", "long-requests", "no-endpoint", "node-down", "other-user", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "round-trip", "rules-lag", "same-node-sharing", "scale-up", "scale", "selector-cost", "service-shields", "silent-member", "stale-conntrack", "stalled-worker", "starved-newcomer", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
@@ -56,7 +56,7 @@ func defaults() Setup {
 	return Setup{
 		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport", Selector: "hash", Stall: "sigstop", Trace: "on", QueueDepth: "computed",
 		Server:   Server{Kind: "loop", Work: Work{Distribution: "fixed"}, Grace: 30 * time.Second, Backlog: 4096, Listen: "specific", Users: "one"},
-		Load:     OpenLoad{Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant", Connections: "new", Timeout: 900 * time.Millisecond},
+		Load:     OpenLoad{Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant", Connections: Connections{How: "new"}, Timeout: 900 * time.Millisecond},
 		Validity: Validity{LagFloor: 30 * time.Millisecond, StepLag: 100 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.3, Harness: 0.02},
 	}
 }
@@ -67,9 +67,10 @@ func TestParse(t *testing.T) {
 	full.About, full.Trials, full.MinValid = "Everything said.", 9, 3
 	full.Setup = Setup{
 		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop", Trace: "on", QueueDepth: "sampled", Search: Search{Precision: 0.1},
-		Server: Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Grace: 2 * time.Second, Backlog: 8, Listen: "dual", DeferAccept: time.Second, Users: "other", Fault: Fault{Resets: 7}},
+		Server: Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Grace: 2 * time.Second, Backlog: 8, Listen: "dual", DeferAccept: time.Second, Users: "other", IdleTimeout: 5 * time.Second, MaxRequests: 7, Fault: Fault{Resets: 7}},
 		Sysctl: Sysctl{Somaxconn: new(128), AbortOnOverflow: new(1), SYNCookies: new(0), MaxSYNBacklog: new(64), SYNACKRetries: new(1), SYNRetries: new(2), MigrateReq: new(0), FinTimeout: new(10), TWReuse: new(2)},
-		Load: OpenLoad{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Connections: "mixed", Timeout: time.Second,
+		Load: OpenLoad{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Timeout: time.Second,
+			Connections: Connections{How: "mixed"}, MaxRequests: 9, Lifetime: time.Minute, IdleTimeout: time.Hour,
 			Retry: Retry{Max: 3, On: "safe+non-idempotent", Backoff: 50 * time.Millisecond, MaxBackoff: time.Second, Jitter: "full", ConnectTimeout: 300 * time.Millisecond, Budget: 10, BudgetRatio: 0.2}},
 		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond}},
 		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1, Steal: 0.125, RunQueue: 1, Harness: 0.25},
@@ -114,8 +115,8 @@ sockets: shared
 accept: netpoll
 selector: hash
 stop: handoff
-server: {kind: http, work: {sleep: 0, burn: 1.5ms, distribution: bimodal, slow: 1s, slow_share: 0.25}, grace: 2s, backlog: 0x8, listen: dual, defer_accept: 1s, users: other, fault: {resets: 7}}
-load: {rate: 1_500.5/s, duration: 2m, pace: ramp, from: 10/s, body: 64, processes: 2, connections: mixed, timeout: "1s", retry: {max: 3, on: safe+non-idempotent, backoff: 50ms, max_backoff: 1s, jitter: full, connect_timeout: 300ms, budget: 10, budget_ratio: 0.2}}
+server: {kind: http, work: {sleep: 0, burn: 1.5ms, distribution: bimodal, slow: 1s, slow_share: 0.25}, grace: 2s, backlog: 0x8, listen: dual, defer_accept: 1s, users: other, idle_timeout: 5s, max_requests: 7, fault: {resets: 7}}
+load: {rate: 1_500.5/s, duration: 2m, pace: ramp, from: 10/s, body: 64, processes: 2, connections: mixed, max_requests: 9, lifetime: 1m, idle_timeout: 1h, timeout: "1s", retry: {max: 3, on: safe+non-idempotent, backoff: 50ms, max_backoff: 1s, jitter: full, connect_timeout: 300ms, budget: 10, budget_ratio: 0.2}}
 timeline: [{at: 0s, every: 10ms, do: replace}, {at: 1s, do: stall, target: 0, for: 50µs}]
 search: {precision: 0.1}
 validity: {lag_floor: 0ns, step_lag: 1ns, achieved: 1, steal: 0.125, run_queue: 1, harness: 0.25}

@@ -98,7 +98,7 @@ func axisValues(d *strictyaml.Decoder, n *yaml.Node, axis *Axis, path string) {
 		} else if p := strictyaml.DecodeScalar(value, field, d.Format.Setting(axis.Key)); p != nil {
 			d.Fail(value.Line, path, p.What, p.Hint)
 		} else {
-			axis.Values = append(axis.Values, value.Value)
+			axis.Values = append(axis.Values, strictyaml.Single(value, field).Value)
 		}
 	}
 }

@@ -234,6 +234,12 @@ type Server struct {
 	DeferAccept time.Duration `yaml:"defer_accept,omitempty"`
 	// Users are the user ids of workers that are in no pods; those have kube.users.
 	Users vocabulary.Users `yaml:"users"`
+	// IdleTimeout is how long a worker waits for the next request on a connection that it has
+	// answered, 1 ms to 1 h, before it closes it. Default 0: for ever.
+	IdleTimeout time.Duration `yaml:"idle_timeout,omitempty"`
+	// MaxRequests is after how many requests a worker closes a connection, 0 to 1,000,000; it says
+	// so with the last answer (Connection: close). Default 0: it does not.
+	MaxRequests int `yaml:"max_requests,omitempty"`
 	// Fault is a defect built in on purpose, to see whether it is reported at its size.
 	Fault Fault `yaml:"fault,omitempty"`
 }
@@ -306,8 +312,20 @@ type OpenLoad struct {
 	// Ports is how many ports new connections are made from, one after the other and over again, 0 to 50,000: as many as a client with one address
 	// has. For path service, where the clients' node remembers what came from each. Default 0: every connection has one of its own.
 	Ports int `yaml:"ports,omitempty"`
-	// Connections is how attempts use connections.
-	Connections vocabulary.Connections `yaml:"connections"`
+	// Connections is how attempts come by a connection; or a number, 1 to 10,000: so many are kept,
+	// opened before the load begins and shared by the load processes, and an attempt goes over the
+	// one that has been free longest. While none is free it waits, and while there are fewer it
+	// opens one.
+	Connections Connections `yaml:"connections"`
+	// MaxRequests is after how many requests the client closes a kept connection, 0 to 1,000,000.
+	// Default 0: it does not.
+	MaxRequests int `yaml:"max_requests,omitempty"`
+	// Lifetime is how old a kept connection gets, 1 ms to 1 h: then the client closes it, but not
+	// before it is answered. Default 0: any age.
+	Lifetime time.Duration `yaml:"lifetime,omitempty"`
+	// IdleTimeout is how long a kept connection may be idle, 1 ms to 1 h, before the client closes
+	// it. Default 0: for ever.
+	IdleTimeout time.Duration `yaml:"idle_timeout,omitempty"`
 	// Retry is when clients try an attempt again that has failed. Default: never.
 	Retry Retry `yaml:"retry,omitempty"`
 	// Timeout bounds one attempt with all its tries, from its sent instant, 1 ms to 1 min. Default 900 ms: under the first SYN

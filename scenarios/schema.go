@@ -84,6 +84,12 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[Lag]():
 		pattern := "^(D|(uniform|lognormal)\\(D\\.\\.D\\)|exponential\\(D\\))$"
 		return &jsonschema.Schema{Type: "string", Pattern: strings.ReplaceAll(pattern, "D", durationPattern)}
+	case reflect.TypeFor[Connections]():
+		count := objectSchema()
+		count.Properties.Set(new(Connections).NumberKey(), &jsonschema.Schema{Type: "integer"})
+		count.Required = []string{new(Connections).NumberKey()}
+		anyOf := []*jsonschema.Schema{{Type: "string"}, {Type: "integer"}, count}
+		return &jsonschema.Schema{AnyOf: anyOf}
 	case reflect.TypeFor[Block](), reflect.TypeFor[Labels]():
 		return objectSchema()
 	}
@@ -97,26 +103,42 @@ func objectSchema() *jsonschema.Schema {
 // describe adds to schema what s allows.
 func describe(s strictyaml.Setting, schema *jsonschema.Schema) {
 	for _, choice := range s.Choices {
-		if !s.Joined {
-			schema.Enum = append(schema.Enum, choice.Value)
-		}
 		schema.Description += fmt.Sprintf("\n%s: %s.", choice.Value, choice.Doc)
-	}
-	if s.Joined {
-		one := "(" + strings.Join(s.Values(), "|") + ")"
-		schema.Pattern = "^" + one + `(\+` + one + ")*$"
 	}
 	if s.Example != "" {
 		schema.Examples = []any{s.Example}
 	}
-	number := schema.Type == "integer" || schema.Type == "number"
 	if s.Default != "" {
 		schema.Default = s.Default
-		if number {
+		if isNumber(schema) {
 			schema.Default = json.Number(s.Default)
 		}
 	}
-	if number {
+	bound(s, schema)
+}
+
+func isNumber(schema *jsonschema.Schema) bool {
+	return schema.Type == "integer" || schema.Type == "number"
+}
+
+// bound adds to schema, and to what it is made of, which words and numbers s allows.
+func bound(s strictyaml.Setting, schema *jsonschema.Schema) {
+	for _, one := range schema.AnyOf {
+		bound(s, one)
+	}
+	switch {
+	case schema.Type == "object":
+		for pair := schema.Properties.Oldest(); pair != nil; pair = pair.Next() {
+			bound(s, pair.Value)
+		}
+	case schema.Type == "string" && s.Joined:
+		one := "(" + strings.Join(s.Values(), "|") + ")"
+		schema.Pattern = "^" + one + `(\+` + one + ")*$"
+	case schema.Type == "string":
+		for _, choice := range s.Choices {
+			schema.Enum = append(schema.Enum, choice.Value)
+		}
+	case isNumber(schema):
 		low := json.Number(strictyaml.FormatNumber(s.Min))
 		if s.Above {
 			schema.ExclusiveMinimum = low

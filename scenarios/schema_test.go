@@ -55,6 +55,7 @@ func TestSchemaCoversEmbedded(t *testing.T) {
 // What the loader refuses about single values, the schema refuses too.
 func TestSchemaRefuses(t *testing.T) {
 	schema := readSchema(t)
+	noConnections := []string{`load.connections: is none of string, integer, object`}
 	tests := []struct {
 		text string
 		want []string
@@ -78,6 +79,11 @@ func TestSchemaRefuses(t *testing.T) {
 			`load.retry.on: "refused+often" does not match ^(safe|refused|unreachable|connect-timeout|unsent|unanswered|non-idempotent)(\+(safe|refused|unreachable|connect-timeout|unsent|unanswered|non-idempotent))*$`,
 			`load.retry.max: 11 > 10`,
 		}},
+		{"name: x\nload: {connections: 8}\nmatrix: [{load.connections: [new, {count: 8}]}]", nil},
+		{"name: x\nload: {connections: 0}", noConnections},
+		{"name: x\nload: {connections: kept}", noConnections},
+		{"name: x\nload: {connections: {count: 10001}}", noConnections},
+		{"name: x\nload: {connections: {}}", noConnections},
 		{"name: x\nmatrix: [{stop: [kil], load: [1]}]\nbaseline: {sokets: shared}\ngates: [{when: {stop: kil}}]", []string{
 			`matrix[].stop[]: "kil" is not in [kill close drain migrate bpf-migrate bpf-drain inherit handoff tableflip bind-after-close lb-drain shutdown]`, `matrix[]: no property "load"`,
 			`baseline: no property "sokets"`,
@@ -143,6 +149,18 @@ func violations(t *testing.T, schema *jsonschema.Schema, text string) []string {
 func validate(schema *jsonschema.Schema, n *yaml.Node, path string, found *[]string) {
 	report := func(format string, values ...any) {
 		*found = append(*found, path+": "+fmt.Sprintf(format, values...))
+	}
+	if len(schema.AnyOf) > 0 {
+		var types []string
+		for _, one := range schema.AnyOf {
+			var wrong []string
+			if validate(one, n, path, &wrong); len(wrong) == 0 {
+				return
+			}
+			types = append(types, one.Type)
+		}
+		report("is none of %s", strings.Join(types, ", "))
+		return
 	}
 	types := map[string]string{"!!map": "object", "!!seq": "array", "!!str": "string", "!!int": "integer", "!!float": "number", "!!bool": "boolean"}
 	if got := types[n.ShortTag()]; got != schema.Type && (got != "integer" || schema.Type != "number") {

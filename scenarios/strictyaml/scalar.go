@@ -18,6 +18,24 @@ type TextDecoder interface {
 	DecodeText(text string, s Setting) *Problem
 }
 
+// KeyedNumber is a TextDecoder whose value, if it is a number, may also be written as a mapping
+// with one key: {count: 8} for 8, where NumberKey returns "count".
+type KeyedNumber interface {
+	TextDecoder
+	NumberKey() string
+}
+
+// Single returns the node of the single value that n is for what v points to: n itself or, for a
+// KeyedNumber, the number in the mapping.
+func Single(n *yaml.Node, v any) *yaml.Node {
+	keyed, ok := v.(KeyedNumber)
+	if ok && n.Kind == yaml.MappingNode && len(n.Content) == 2 &&
+		n.Content[0].Value == keyed.NumberKey() && IsNumber(n.Content[1].Value) {
+		return n.Content[1]
+	}
+	return n
+}
+
 // DecodeScalar sets the single value that v points to from n and checks it against s. If there is a
 // problem, it returns that, without a place, and changes nothing.
 func DecodeScalar(n *yaml.Node, v any, s Setting) *Problem {
@@ -25,6 +43,7 @@ func DecodeScalar(n *yaml.Node, v any, s Setting) *Problem {
 }
 
 func decodeScalar(n *yaml.Node, v reflect.Value, s Setting) *Problem {
+	n = Single(n, v.Addr().Interface())
 	if n.Kind != yaml.ScalarNode || IsNull(n) {
 		hint := s.hint()
 		if v.Kind() == reflect.Bool {
@@ -61,7 +80,7 @@ func decodeScalar(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 }
 
 func decodeString(text string, v reflect.Value, s Setting) *Problem {
-	check := checkChoice
+	check := CheckChoice
 	if s.Joined {
 		check = checkJoined
 	}
@@ -72,8 +91,8 @@ func decodeString(text string, v reflect.Value, s Setting) *Problem {
 	return p
 }
 
-// checkChoice checks that text is one of the choices, if there are any.
-func checkChoice(text string, s Setting) *Problem {
+// CheckChoice checks that text is one of the choices, if there are any.
+func CheckChoice(text string, s Setting) *Problem {
 	values := s.Values()
 	if len(values) == 0 || slices.Contains(values, text) {
 		return nil
@@ -89,7 +108,7 @@ func checkChoice(text string, s Setting) *Problem {
 func checkJoined(text string, s Setting) *Problem {
 	seen := map[string]bool{}
 	for name := range strings.SplitSeq(text, "+") {
-		if p := checkChoice(name, s); p != nil {
+		if p := CheckChoice(name, s); p != nil {
 			p.Hint += "; join several by +, for example " + s.Example
 			return p
 		}

@@ -62,9 +62,12 @@ func (s Setting) bounds(format func(float64) string) string {
 
 // hint says what a value looks like.
 func (s Setting) hint() string {
+	choices := "allowed: " + strings.Join(s.Values(), ", ")
 	switch {
+	case len(s.Choices) > 0 && s.Max > 0:
+		return choices + ", or a number, " + FormatNumber(s.Min) + " to " + FormatNumber(s.Max)
 	case len(s.Choices) > 0:
-		return "allowed: " + strings.Join(s.Values(), ", ")
+		return choices
 	case s.Example != "":
 		return "for example " + s.Example
 	case s.Max > 0:

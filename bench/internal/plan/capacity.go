@@ -47,7 +47,10 @@ func (v *Variant) ServersKey() string {
 	s.Timeline, s.Validity = nil, scenarios.Validity{}
 	s.HAProxy, s.Server.Fault = scenarios.HAProxy{}, scenarios.Fault{}
 	s.Server.Start, s.Server.Cold, s.Server.Grace = "", 0, 0
-	s.Load = scenarios.OpenLoad{Connections: s.Load.Connections, Body: s.Load.Body}
+	s.Load = scenarios.OpenLoad{
+		Connections: s.Load.Connections, MaxRequests: s.Load.MaxRequests, Lifetime: s.Load.Lifetime,
+		IdleTimeout: s.Load.IdleTimeout, Body: s.Load.Body,
+	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // plain data

@@ -119,6 +119,7 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	}
 	b.WriteString("\n")
 	if v.Load != nil {
+		describeKept(b, v)
 		describeRetry(b, v.Load[0].Retry)
 	}
 }
@@ -135,6 +136,36 @@ func describeSockets(b *strings.Builder, v *Variant) {
 	if cfg.Users != vocabulary.UsersOne {
 		fmt.Fprintf(b, ", users %s", cfg.Users)
 	}
+}
+
+// describeKept says how connections are kept, where that is not for ever.
+func describeKept(b *strings.Builder, v *Variant) {
+	k, s := v.Load[0].Keep, v.Servers
+	if k.Count > 0 {
+		fmt.Fprintf(b, "     %s kept, opened before the load begins\n",
+			unit.Plural(k.Count, "connection"))
+	}
+	if ends := keptUntil(k.MaxRequests, k.Lifetime, k.IdleTimeout); ends != "" {
+		fmt.Fprintf(b, "     the client closes a kept connection %s\n", ends)
+	}
+	if ends := keptUntil(s.MaxRequests, 0, s.IdleTimeout); ends != "" {
+		fmt.Fprintf(b, "     a worker closes a kept connection %s\n", ends)
+	}
+}
+
+// keptUntil says when a kept connection is closed; "" where there is no limit.
+func keptUntil(requests int, lifetime, idle time.Duration) string {
+	var limits []string
+	if requests > 0 {
+		limits = append(limits, "after "+unit.Plural(requests, "request"))
+	}
+	if lifetime > 0 {
+		limits = append(limits, fmt.Sprintf("at the age of %v", lifetime))
+	}
+	if idle > 0 {
+		limits = append(limits, fmt.Sprintf("idle for %v", idle))
+	}
+	return strings.Join(limits, ", ")
 }
 
 // describeRetry says what clients do where they try again, with the defaults that depend on other settings.

@@ -502,3 +502,66 @@ func described(t *testing.T, p *Plan) string {
 	}
 	return b.String()
 }
+
+// Kept connections are shared by the load processes, of which none is without one, and what closes
+// them is known to whoever does it. Another lifetime is another kind of load to a capacity.
+func TestPlanKept(t *testing.T) {
+	const text = `
+name: plan-test
+server: {idle_timeout: 5s, max_requests: 7}
+load: {rate: 30000/s, duration: 1s, max_requests: 100, lifetime: 2s, idle_timeout: 1s}
+matrix: [{load.connections: [3, 8, reused]}, {load.connections: [3], load.lifetime: [3s]}]
+`
+	s, err := scenarios.Parse("plan-test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine := Machine{CPUs: make([]int, 24)}
+	for i := range machine.CPUs {
+		machine.CPUs[i] = i
+	}
+	p, err := New([]*scenarios.Scenario{s}, 1, machine, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]bool{}
+	for i, want := range []struct {
+		processes int
+		keep      load.Keep
+		says      string
+	}{
+		{3, load.Keep{Count: 3, Lifetime: 2 * time.Second},
+			"3 connections kept, opened before the load begins\n"},
+		{4, load.Keep{Count: 8, Lifetime: 2 * time.Second},
+			"8 connections kept"},
+		{4, load.Keep{Lifetime: 2 * time.Second},
+			"a worker closes a kept connection after 7 requests, idle for 5s\n"},
+		{3, load.Keep{Count: 3, Lifetime: 3 * time.Second}, "the client closes a kept " +
+			"connection after 100 requests, at the age of 3s, idle for 1s\n"},
+	} {
+		want.keep.MaxRequests, want.keep.IdleTimeout = 100, time.Second
+		v := p.Scenarios[0].Variants[i]
+		if len(v.Load) != want.processes {
+			t.Errorf("%s: %d load processes, want %d", v.Labels, len(v.Load), want.processes)
+		}
+		for _, l := range v.Load {
+			diff := cmp.Diff(l.Keep, want.keep)
+			if diff != "" || l.Connections != vocabulary.ConnectionsReused {
+				t.Errorf("%s: %s, kept (-got +want):\n%s", v.Labels, l.Connections, diff)
+			}
+		}
+		c, all := v.Servers, 30_000+uint64(want.keep.Count)
+		if c.IdleTimeout != 5*time.Second || c.MaxRequests != 7 || c.Requests != all {
+			t.Errorf("%s: workers with %v, %d requests a connection and %d in all",
+				v.Labels, c.IdleTimeout, c.MaxRequests, c.Requests)
+		}
+		var said strings.Builder
+		if describeLoad(&said, v); !strings.Contains(said.String(), want.says) {
+			t.Errorf("%s: the plan does not say %q:\n%s", v.Labels, want.says, said.String())
+		}
+		keys[v.ServersKey()] = true
+	}
+	if len(keys) != 4 {
+		t.Errorf("%d kinds of servers and load, want 4", len(keys))
+	}
+}

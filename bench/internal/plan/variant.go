@@ -157,7 +157,8 @@ func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 		ListedOnly:  stop.Unlists,
 		BPFMigrates: s.Stop == vocabulary.StopBPFMigrate,
 		Work:        work(s.Server.Work), Startup: s.Server.Startup, Cold: s.Server.Cold,
-		Grace: s.Server.Grace,
+		Grace:       s.Server.Grace,
+		IdleTimeout: s.Server.IdleTimeout, MaxRequests: s.Server.MaxRequests,
 		Fault: servers.Fault{
 			ResetFrom: faultFrom, ResetCount: uint64(fault.Resets), ResetEvery: uint64(fault.ResetEvery),
 		},
@@ -183,10 +184,11 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 	addresses := netlab.AddressesOf(p.Network, p.Family)
 	p.Load = loads(p.setup, addresses, p.machine)
 	tries := uint64(p.Load[0].Shape.Expected()) * p.Load[0].Retry.Tries()
-	if _, err := load.NewSources(addresses.Sources, tries); err != nil {
+	connections := tries + uint64(p.Load[0].Keep.Count)
+	if _, err := load.NewSources(addresses.Sources, connections); err != nil {
 		return nil, err
 	}
-	p.Servers.Requests = tries
+	p.Servers.Requests = connections
 	return &p, nil
 }
 
@@ -208,8 +210,16 @@ const ratePerProcess = 8000
 // loads returns the configurations of the load processes.
 func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []load.Config {
 	n := s.Load.Processes
+	count := s.Load.Connections.Count
 	if n == 0 {
 		n = min(int(math.Ceil(s.Load.Rate.PerSecond/ratePerProcess)), len(machine.Place().Load))
+		if count > 0 {
+			n = min(n, count)
+		}
+	}
+	keep := load.Keep{
+		Count: count, MaxRequests: s.Load.MaxRequests,
+		Lifetime: s.Load.Lifetime, IdleTimeout: s.Load.IdleTimeout,
 	}
 	var all []load.Config
 	for i := range n {
@@ -223,7 +233,8 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 			},
 			Timeout:     s.Load.Timeout,
 			Retry:       retry(s.Load),
-			Connections: s.Load.Connections,
+			Connections: s.Load.Connections.How,
+			Keep:        keep,
 			Body:        s.Load.Body,
 			AbortFrom:   faultFrom,
 			Aborts:      uint64(s.Load.Aborts),

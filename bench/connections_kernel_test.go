@@ -1,0 +1,194 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+)
+
+// counted returns an equality of the trial: what the kernel counted and what the ledger says.
+func counted(t *testing.T, tr *results.Trial, counter string) (kernel, ledger int64) {
+	t.Helper()
+	for _, e := range tr.Equalities {
+		if e.Counter == counter {
+			return e.Kernel, e.Ledger
+		}
+	}
+	t.Fatalf("no equality of %s", counter)
+	return 0, 0
+}
+
+// Eight connections that are kept from the start carry all attempts, in turn, so that a worker has
+// as many requests as its connections bring. After ten requests, closed by either side, another one
+// is opened: 320 attempts take 32, of which eight were there.
+func TestKernelKeptConnections(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: kept
+about: Kept connections, and what closes them.
+workers: 4
+load: {rate: 800/s, duration: 400ms}
+matrix:
+  - {load.connections: [8], sockets: [shared, reuseport]}
+  - {load.connections: [{count: 8}], load.processes: [2]}
+  - {load.connections: [8], load.max_requests: [10]}
+  - {load.connections: [8], server.max_requests: [10], server.kind: [loop, http]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		t.Run(results.LabelString(v.Labels), func(t *testing.T) {
+			tr := lastTrial(v)
+			if tr.Attempts != 320 || tr.Lost != 0 {
+				t.Fatalf("%d attempts, lost %v", tr.Attempts, tr.LostByCause)
+			}
+			opened, said := counted(t, tr, "TcpActiveOpens")
+			arrived, accepted := counted(t, tr, "TcpPassiveOpens")
+			if opened != said || arrived != opened || accepted != opened {
+				t.Errorf("%d opened and %d accepted while the load ran; the ledger says %d and %d",
+					opened, arrived, said, accepted)
+			}
+			limited := v.Labels["load.max_requests"]+v.Labels["server.max_requests"] != ""
+			if limited && (opened < 24 || opened > 32) || !limited && opened != 0 {
+				t.Errorf("%d opened while the load ran", opened)
+			}
+			var all, requests []int64
+			for _, w := range tr.Workers {
+				all, requests = append(all, w.Accepted), append(requests, w.Served)
+				// 40 for each connection, or 10: in their turn, but for those that wait.
+				each := map[bool]float64{false: 40, true: 10}[limited]
+				got, want := float64(w.Served), each*float64(w.Accepted)
+				if math.Abs(got-want) > 0.25*want+each {
+					t.Errorf("worker %d answered %v requests on %d connections, want about %v",
+						w.ID, got, w.Accepted, want)
+				}
+			}
+			if n := sum(all); n != 8+opened || sum(requests) != 320 {
+				t.Errorf("accepted %v, answered %v", all, requests)
+			}
+			f := tr.Fairness
+			if math.Abs(f.Requests.TopShare-float64(slices.Max(requests))/320) > 1e-9 ||
+				math.Abs(f.TopShare-float64(slices.Max(all))/float64(sum(all))) > 1e-9 {
+				t.Errorf("top shares %v and %v of %v and %v",
+					f.TopShare, f.Requests.TopShare, all, requests)
+			}
+			if f.BusyTime == nil || f.BusyTime.Jain > 1 || f.BusyTime.Jain < 0.25 {
+				t.Errorf("busy time: %+v", f.BusyTime)
+			}
+		})
+	}
+}
+
+// Connections that end while they are idle, by either side's limit, are not used again: every
+// attempt opens one, and none is lost.
+func TestKernelIdleConnections(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: idle
+about: Connections that are idle for too long.
+workers: 1
+load: {rate: 40/s, duration: 500ms, connections: reused}
+matrix:
+  - {server.idle_timeout: [1ms], server.kind: [loop, http]}
+  - {load.idle_timeout: [1ms]}
+  - {load.lifetime: [1ms]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		tr := lastTrial(v)
+		opened, said := counted(t, tr, "TcpActiveOpens")
+		// A machine that stands still for 20 ms may leave a connection to the next attempt.
+		if opened != said || opened < 16 || tr.Lost > tr.Attempts-opened {
+			t.Errorf("%s: %d opened for %d attempts, and the ledger says %d; lost %v",
+				results.LabelString(v.Labels), opened, tr.Attempts, said, tr.LostByCause)
+		}
+	}
+}
+
+// A server closes idle connections while requests are on their way, and some of those are lost. A
+// client that closes them sooner loses none.
+func TestKernelKeepaliveRace(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: race
+about: A server that closes idle connections.
+workers: 1
+server: {work: {sleep: 400us}, idle_timeout: 20ms}
+load: {rate: 1000/s, duration: 1500ms, pace: poisson, connections: 20}
+matrix: [{load.idle_timeout: [0s, 10ms]}]
+trials: 1
+`+lenient)
+	lost := map[string]int64{}
+	for after, list := range trials(run, "load.idle_timeout") {
+		lost[after] = list[0].LostByCause[cause.ClosedByWorker]
+		if list[0].Lost != lost[after] {
+			t.Errorf("client's timeout %s: lost %v", after, list[0].LostByCause)
+		}
+	}
+	t.Logf("lost: %v", lost)
+	if lost["0s"] < 3 || lost["10ms"]*5 > lost["0s"] {
+		t.Errorf("lost: %v; want some where the client waits longer than the server", lost)
+	}
+}
+
+// Kept connections stay at the pods that there were when they were opened, however many come. New
+// ones go to all: two of four get half of what comes after them.
+func TestKernelScaleUpKept(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: scale
+about: Two pods more.
+network: cluster
+path: service
+workers: 2
+stop: close
+load: {rate: 500/s, duration: 1500ms}
+timeline: [{at: 300ms, do: scale, replicas: 4}]
+matrix:
+  - {load.connections: [new, 8]}
+  - {load.connections: [8], load.lifetime: [100ms]}
+trials: 1
+`+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		what := results.LabelString(v.Labels)
+		if skips(t, v) {
+			continue
+		}
+		tr := lastTrial(v)
+		var routed int64 // to the last of the newcomers
+		for _, p := range tr.Steps[0].Pods {
+			if p.RulesNS != nil {
+				routed = max(routed, *p.RulesNS)
+			}
+		}
+		var newcomers int64
+		for _, w := range tr.Workers[2:] {
+			newcomers += w.Served
+		}
+		after := 500 * (1.5 - float64(routed)/1e9)
+		t.Logf("%s: %d of %d at newcomers, %.0f came after them", what, newcomers, tr.Served, after)
+		switch kept := v.Labels["load.connections"] == "8"; {
+		case tr.Lost != 0 || routed == 0 || len(tr.Workers) != 4:
+			t.Errorf("%s: lost %v, routed at %d ns, %d workers",
+				what, tr.LostByCause, routed, len(tr.Workers))
+		case !kept:
+			// Half, within five standard deviations, and a few that came to one before the other.
+			if got := float64(newcomers); math.Abs(got-after/2) > 5*math.Sqrt(after)/2+25 {
+				t.Errorf("%s: %v requests at newcomers, want about %.0f", what, got, after/2)
+			}
+		case v.Labels["load.lifetime"] == "":
+			if newcomers != 0 || tr.Fairness.Requests.TopShare < 0.5 {
+				t.Errorf("%s: %d requests at newcomers, want none: %+v",
+					what, newcomers, tr.Fairness.Requests)
+			}
+		case newcomers == 0:
+			t.Errorf("%s: no requests at newcomers, though connections end", what)
+		}
+	}
+}
