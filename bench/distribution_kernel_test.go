@@ -269,10 +269,10 @@ trials: 1
 		if s.Queued == nil {
 			t.Fatalf("%s: the kernel was not asked how many were queued", sockets)
 		}
-		expected := (*s.ReadyNS - *s.StopNS) / s.ResolutionNS // 200
+		expected := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // 200
 		// No one that was served had waited for longer than the stall, so no more can have been
 		// queued at once. Fewer are where the machine pauses the load.
-		limit := *s.StallNS/s.ResolutionNS + 2
+		limit := *s.StallNS / *s.ResolutionNS + 2
 		if sockets == "reuseport" {
 			limit += limit / 2 // four queues, which were not longest at one instant: workers go on when they get their CPU
 		}
@@ -358,8 +358,8 @@ trials: 1
 				lost++
 			}
 		}
-		due := (*s.ReadyNS - *s.StopNS) / s.ResolutionNS                     // 360
-		tooEarly := (*s.ReadyNS - *s.StopNS - tr.TimeoutNS) / s.ResolutionNS // 180: who came later was still served
+		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS                     // 360
+		tooEarly := (*s.ReadyNS - *s.StopNS - tr.TimeoutNS) / *s.ResolutionNS // 180: who came later was still served
 		t.Logf("%s: %d lost by the stalled worker, %d in all, of %d due in the stall", what, lost, tr.Lost, due)
 		if s.Target != "worker 1" || *s.ReadyNS-*s.StopNS < 300e6 {
 			t.Errorf("%s: step %+v", what, s)
@@ -374,7 +374,7 @@ trials: 1
 			hi = due / 20
 			for _, paused := range []*int64{s.StealNS, s.RunQueueDelayNS} {
 				if paused != nil {
-					hi += *paused / s.ResolutionNS / 4
+					hi += *paused / *s.ResolutionNS / 4
 				}
 			}
 		default:

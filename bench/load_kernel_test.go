@@ -134,7 +134,7 @@ trials: 1
 	}
 	for share, v := range map[float64]*results.Variant{0.2: low, 0.6: high} {
 		const oneAttempt = 1 / 0.5 // per second
-		if got := v.Trials[0].OfferedPerSecond; math.Abs(got-share*capacity) > oneAttempt {
+		if got := *v.Trials[0].OfferedPerSecond; math.Abs(got-share*capacity) > oneAttempt {
 			t.Errorf("%v of the capacity of %v/s: offered %v/s", share, capacity, got)
 		}
 	}

@@ -79,7 +79,7 @@ trials: 1
 		// first attempt to meet stopped workers comes up to one spacing later, and is served when
 		// its turn comes. The slack above is the machine's.
 		stopped, stall := *s.ReadyNS-*s.StopNS, *s.StallNS
-		if stopped < 200e6 || stall < stopped-s.ResolutionNS-2e6 || stall > stopped+150e6 {
+		if stopped < 200e6 || stall < stopped-*s.ResolutionNS-2e6 || stall > stopped+150e6 {
 			t.Errorf("%s: stall %v for workers stopped %v", label, time.Duration(stall), time.Duration(stopped))
 		}
 	}

@@ -217,8 +217,8 @@ trials: 1
 				t.Errorf("%s: %+v", label, s)
 			}
 		}
-		if remove.LostShare == 1 && remove.GapNS > int64(100*time.Millisecond) {
-			t.Errorf("%s: nobody served for %v while one worker was removed", label, time.Duration(remove.GapNS))
+		if *remove.LostShare == 1 && *remove.GapNS > int64(100*time.Millisecond) {
+			t.Errorf("%s: nobody served for %v while one worker was removed", label, time.Duration(*remove.GapNS))
 		}
 		if stalled := *stall.ReadyNS - *stall.StopNS; stalled < 100e6 {
 			t.Errorf("%s: worker 0 was stopped for %v", label, time.Duration(stalled))

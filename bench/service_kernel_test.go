@@ -54,7 +54,7 @@ func TestKernelService(t *testing.T) {
 				t.Errorf("%d losses are not listed, and %d have nothing to do with the stop at %d ns: %+v", trial.LossesOmitted, len(others), *step.StopNS,
 					others[:min(1, len(others))])
 			}
-			if outage := float64(step.OutageNS); outage < 0.5*late || outage > late+100e6 {
+			if outage := float64(*step.OutageNS); outage < 0.5*late || outage > late+100e6 {
 				t.Errorf("an outage of %.0f ms, want about %.0f", outage/1e6, late/1e6)
 			}
 		})
@@ -132,8 +132,8 @@ func TestKernelStaleConntrack(t *testing.T) {
 	if once := rate * (lag - teardown) / 2; stale < 1.5*once || stale > 3.5*once {
 		t.Errorf("%v lost to old entries, want two or three times %v: %v", stale, once, trial.LostByCause)
 	}
-	if step := trial.Steps[0]; step.OutageNS > 800e6 || step.Lost != trial.LostByCause["stale_endpoint"]+trial.LostByCause["reset_at_close"] {
-		t.Errorf("the switch is blamed for %d in %d ms: %v", step.Lost, step.OutageNS/1e6, trial.LostByCause)
+	if step := trial.Steps[0]; *step.OutageNS > 800e6 || step.Lost != trial.LostByCause["stale_endpoint"]+trial.LostByCause["reset_at_close"] {
+		t.Errorf("the switch is blamed for %d in %d ms: %v", step.Lost, *step.OutageNS/1e6, trial.LostByCause)
 	}
 }
 
@@ -163,10 +163,10 @@ trials: 1
 		}
 		trial := lastTrial(v)
 		step := trial.Steps[0]
-		t.Logf("%v: %d of %d lost %v, outage %d ms", v.Labels, trial.Lost, trial.Attempts, trial.LostByCause, step.OutageNS/1e6)
+		t.Logf("%v: %d of %d lost %v, outage %d ms", v.Labels, trial.Lost, trial.Attempts, trial.LostByCause, *step.OutageNS/1e6)
 		// The shortest and the longest outage: what is cached lives for a second at most, and sixteen clients are not all lucky.
 		least, most := map[string]int64{"none": 0, "ttl": 300, "forever": 2500}[v.Labels["dns.cache"]], map[string]int64{"none": 400, "ttl": 1500, "forever": 3100}[v.Labels["dns.cache"]]
-		if ms := step.OutageNS / 1e6; ms < least || ms > most {
+		if ms := *step.OutageNS / 1e6; ms < least || ms > most {
 			t.Errorf("%v: an outage of %d ms, want %d to %d", v.Labels, ms, least, most)
 		}
 		if others := trial.Lost - trial.LostByCause["stale_endpoint"] - trial.LostByCause["reset_at_close"]; others != 0 {

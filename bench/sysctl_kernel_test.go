@@ -24,7 +24,7 @@ trials: 1
 `+lenient)
 	for what, tr := range byLabels(run) {
 		s := tr.Steps[0]
-		due := (*s.ReadyNS - *s.StopNS) / s.ResolutionNS
+		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS
 		full := tr.LostByCause["accept_overflow"]
 		longest := int64(0)
 		for _, l := range tr.Queues.Listeners {

@@ -170,10 +170,10 @@ type Trial struct {
 	// CapacityPerSecond is the variant's, so that a run that is resumed goes on with it.
 	CapacityPerSecond *float64 `json:"capacity_per_second"`
 
-	OfferedPerSecond  float64 `json:"offered_per_second"`
-	AchievedPerSecond float64 `json:"achieved_per_second"`
-	TimeoutNS         int64   `json:"timeout_ns"`
-	ScheduleLagP99NS  int64   `json:"schedule_lag_p99_ns"`
+	OfferedPerSecond  *float64 `json:"offered_per_second"` // null without a schedule
+	AchievedPerSecond float64  `json:"achieved_per_second"`
+	TimeoutNS         int64    `json:"timeout_ns"`
+	ScheduleLagP99NS  *int64   `json:"schedule_lag_p99_ns"` // null without a schedule
 
 	// ResponseNS and ServiceNS are over served attempts; null when nothing was served.
 	ResponseNS *Percentiles `json:"response_ns"`
@@ -295,23 +295,24 @@ type Step struct {
 	// Pods are, behind a Service, those that the step took away and then those that it started.
 	Pods []Pod `json:"pods,omitempty"`
 
-	// GapNS, OutageNS, LostShare and Censored are of attempts that were dropped.
-	GapNS        int64   `json:"gap_ns"`
-	OutageNS     int64   `json:"outage_ns"`
-	LostShare    float64 `json:"lost_share"` // within the outage, 0 to 1
-	ResolutionNS int64   `json:"resolution_ns"`
-	Censored     bool    `json:"censored"` // the trial ended before serving resumed
-	StallNS      *int64  `json:"stall_ns"`
-	TakeoverNS   *int64  `json:"takeover_ns"`
-	TailNS       *int64  `json:"tail_ns"`
-	Lost         int64   `json:"lost"` // for any cause
+	// GapNS, OutageNS, LostShare and Censored are of attempts that were dropped. They, and
+	// ResolutionNS, are null, or false, without a schedule.
+	GapNS        *int64   `json:"gap_ns"`
+	OutageNS     *int64   `json:"outage_ns"`
+	LostShare    *float64 `json:"lost_share"` // within the outage, 0 to 1
+	ResolutionNS *int64   `json:"resolution_ns"`
+	Censored     bool     `json:"censored"` // the trial ended before serving resumed
+	StallNS      *int64   `json:"stall_ns"`
+	TakeoverNS   *int64   `json:"takeover_ns"`
+	TailNS       *int64   `json:"tail_ns"`
+	Lost         int64    `json:"lost"` // for any cause
 	// Dropped is Lost without the cause client. It is absent in older runs; StepDropped works it
 	// out.
 	Dropped *int64 `json:"dropped,omitempty"`
 	// NeverSent is how many attempts that were due in the step's window the load did not come to.
 	// Absent in older runs.
 	NeverSent        *int64 `json:"never_sent,omitempty"`
-	ScheduleLagMaxNS int64  `json:"schedule_lag_max_ns"`
+	ScheduleLagMaxNS *int64 `json:"schedule_lag_max_ns"` // null without a schedule
 
 	// Queued is how many connections waited in the accept queues of the listeners that the step was
 	// about to close, by the kernel's word (sock_diag) just before the stop signal; of a stall, in

@@ -40,7 +40,7 @@ func newRun() *Run {
 // restartTrial is a valid trial of 1000 attempts at 2000/s whose restarts lost these many.
 func restartTrial(lost ...int64) *Trial {
 	t := &Trial{
-		Valid: true, Attempts: 1000, OfferedPerSecond: 2000, ScheduleLagP99NS: 100_000,
+		Valid: true, Attempts: 1000, OfferedPerSecond: new(2000.), ScheduleLagP99NS: new(int64(100_000)),
 		LostByCause:        map[string]int64{},
 		LostSentAfterClose: new(int64(0)),
 		ResponseNS:         &Percentiles{P50: 1, P90: 2, P99: 3, P999: 4, Max: 5},
@@ -49,7 +49,7 @@ func restartTrial(lost ...int64) *Trial {
 		t.Lost, t.Dropped = t.Lost+n, t.Dropped+n
 		t.LostByCause["reset_at_close"] += n
 		t.Steps = append(t.Steps, Step{
-			Do: "replace", Lost: n, GapNS: int64(i+1) * 100, OutageNS: int64(i+1) * 1000, ResolutionNS: 500,
+			Do: "replace", Lost: n, GapNS: new(int64(i+1) * 100), OutageNS: new(int64(i+1) * 1000), ResolutionNS: new(int64(500)),
 			StallNS: new(int64(i+1) * 10), TakeoverNS: new(int64(i+1) * 7), TailNS: new(int64(i + 1)),
 		})
 	}
@@ -588,7 +588,7 @@ func TestAppendOnFullDisk(t *testing.T) {
 
 func TestAppendSaysWhichTrialCannotBeEncoded(t *testing.T) {
 	s := create(t)
-	err := s.Append("rolling-restart", closeLabels, &Trial{OfferedPerSecond: math.NaN()})
+	err := s.Append("rolling-restart", closeLabels, &Trial{OfferedPerSecond: new(math.NaN())})
 	wantError(t, err, "rolling-restart", "stop=close", "NaN")
 }
 
@@ -598,7 +598,7 @@ func TestFinishFails(t *testing.T) {
 	appendTrial(t, s, closeLabels, restartTrial(1))
 	run := newRun()
 	run.FinishedAt = new(startedAt())
-	run.Scenarios[0].Variants[0].Trials = []*Trial{{OfferedPerSecond: math.Inf(1)}}
+	run.Scenarios[0].Variants[0].Trials = []*Trial{{OfferedPerSecond: new(math.Inf(1))}}
 	wantError(t, s.Finish(run), "Inf", "saved in", TrialsFile+": 1 trial")
 	if diff := cmp.Diff([]string{RunFile, TrialsFile}, files(t, s.Dir())); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)

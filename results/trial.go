@@ -213,10 +213,10 @@ const synRepeatedNS = 1e9
 // they sent a second SYN.
 func (t *Trial) PredictedLost(s *Step) *float64 {
 	recent := s.PredictedLost != nil || s.Unpredicted != ""
-	if recent || s.DeadNS == nil || t.TimeoutNS >= synRepeatedNS {
+	if recent || s.DeadNS == nil || t.OfferedPerSecond == nil || t.TimeoutNS >= synRepeatedNS {
 		return s.PredictedLost
 	}
-	lost := t.OfferedPerSecond * float64(*s.DeadNS) / 1e9
+	lost := *t.OfferedPerSecond * float64(*s.DeadNS) / 1e9
 	return &lost
 }
 

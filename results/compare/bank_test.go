@@ -90,7 +90,7 @@ func gapOf(ns int64) fault {
 	return func(t results.Trial) results.Trial {
 		t.Steps = slices.Clone(t.Steps)
 		for i := range t.Steps {
-			t.Steps[i].GapNS = max(t.Steps[i].GapNS, ns)
+			t.Steps[i].GapNS = new(max(*t.Steps[i].GapNS, ns))
 		}
 		return t
 	}

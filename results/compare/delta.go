@@ -222,8 +222,8 @@ func startOf(trials []*results.Trial) vocabulary.Start {
 func (s sides) unlikeLoad() string {
 	offered := func(trials []*results.Trial) (rates []float64) {
 		for _, t := range trials {
-			if t.OfferedPerSecond > 0 && t.Search == nil {
-				rates = append(rates, t.OfferedPerSecond)
+			if t.OfferedPerSecond != nil && *t.OfferedPerSecond > 0 && t.Search == nil {
+				rates = append(rates, *t.OfferedPerSecond)
 			}
 		}
 		return rates

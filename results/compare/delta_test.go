@@ -78,7 +78,7 @@ func TestCompareIsSymmetric(t *testing.T) {
 	for i, trials := range [][]*results.Trial{a.Trials, b.Trials} {
 		for j, trial := range trials {
 			trial.Attempts, trial.Lost = 1000, int64((i+1)*j)
-			trial.Steps = []results.Step{{Do: "replace", Lost: trial.Lost, GapNS: trial.ResponseNS.P99}}
+			trial.Steps = []results.Step{{Do: "replace", Lost: trial.Lost, GapNS: &trial.ResponseNS.P99}}
 		}
 	}
 	for _, metric := range []string{"response_p99_ns", metrics.Gap, metrics.LostPerRestart, metrics.LostPerAttempt} {
@@ -294,7 +294,7 @@ func TestVerdict(t *testing.T) {
 func TestUnlike(t *testing.T) {
 	variant := func(rate float64, search *results.Search) *results.Variant {
 		trial := resultstest.RestartTrial(0)
-		trial.OfferedPerSecond, trial.Search = rate, search
+		trial.OfferedPerSecond, trial.Search = &rate, search
 		return &results.Variant{Trials: []*results.Trial{trial}}
 	}
 	started := func(starts *results.Starts) *results.Variant {

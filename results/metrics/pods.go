@@ -21,8 +21,8 @@ func podStepsOf(t *results.Trial) podSteps {
 		p.lost += float64(s.Lost)
 		n, ok := t.StepDropped(k)
 		p.dropped, p.droppedKnown = p.dropped+float64(n), p.droppedKnown && ok
-		if s.OutageNS >= outage {
-			outage, p.lostShare, p.anyOutage = s.OutageNS, s.LostShare, true
+		if s.OutageNS != nil && s.LostShare != nil && *s.OutageNS >= outage {
+			outage, p.lostShare, p.anyOutage = *s.OutageNS, *s.LostShare, true
 		}
 		predicted := t.PredictedLost(&s)
 		if p.predictable = p.predictable && predicted != nil; p.predictable {

@@ -12,13 +12,13 @@ import (
 // ones.
 func TestPodFigures(t *testing.T) {
 	ms := func(n float64) *int64 { return new(int64(n * 1e6)) }
-	trial := &results.Trial{Valid: true, OfferedPerSecond: 500, Steps: []results.Step{
+	trial := &results.Trial{Valid: true, OfferedPerSecond: new(500.), Steps: []results.Step{
 		{Endpoints: 2, Lost: 47, DeadNS: ms(120), // 500 × 0.12
-			OutageNS: 198e6, LostShare: 0.48, Pods: []results.Pod{
+			OutageNS: new(int64(198e6)), LostShare: new(0.48), Pods: []results.Pod{
 				{Endpoints: 2, DeletedNS: ms(990), TermNS: ms(991), ClosedNS: ms(1000), EndpointsNS: ms(1090), RulesNS: ms(1200)},
 				{Started: true, ListenNS: ms(1000), ReadyNS: ms(1100), EndpointsNS: ms(1150), RulesNS: ms(1250)},
 			}},
-		{Endpoints: 4, Lost: 53, DeadNS: ms(100), OutageNS: 396e6, LostShare: 0.26, Pods: []results.Pod{
+		{Endpoints: 4, Lost: 53, DeadNS: ms(100), OutageNS: new(int64(396e6)), LostShare: new(0.26), Pods: []results.Pod{
 			{Endpoints: 4, DeletedNS: ms(2000), TermNS: ms(2600), ClosedNS: ms(2600), EndpointsNS: ms(2110), RulesNS: ms(2200)},
 			{Endpoints: 4, DeletedNS: ms(2000), TermNS: ms(2000), ClosedNS: ms(2000), EndpointsNS: ms(2100), RulesNS: ms(2400)},
 		}},
@@ -61,7 +61,7 @@ func TestPredictedLost(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			trial := &results.Trial{Valid: true, OfferedPerSecond: 500, TimeoutNS: test.timeout, Steps: []results.Step{test.step}}
+			trial := &results.Trial{Valid: true, OfferedPerSecond: new(500.), TimeoutNS: test.timeout, Steps: []results.Step{test.step}}
 			var got *float64
 			if f, ok := Figures(trial)[PredictedLost]; ok {
 				got = &f

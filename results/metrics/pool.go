@@ -312,12 +312,14 @@ func predictedWait(t *results.Trial) (float64, bool) {
 	return known(t.Occupancy.PredictedWaitNS)
 }
 
-func offered(t *results.Trial) (float64, bool)     { return t.OfferedPerSecond, true }
-func scheduleLag(t *results.Trial) (float64, bool) { return float64(t.ScheduleLagP99NS), true }
-
-func capacity(t *results.Trial) (float64, bool) {
-	if t.CapacityPerSecond == nil {
+// perSecond is a rate that may be missing as a number.
+func perSecond(x *float64) (float64, bool) {
+	if x == nil {
 		return 0, false
 	}
-	return *t.CapacityPerSecond, true
+	return *x, true
 }
+
+func offered(t *results.Trial) (float64, bool)     { return perSecond(t.OfferedPerSecond) }
+func capacity(t *results.Trial) (float64, bool)    { return perSecond(t.CapacityPerSecond) }
+func scheduleLag(t *results.Trial) (float64, bool) { return known(t.ScheduleLagP99NS) }

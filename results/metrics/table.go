@@ -86,19 +86,19 @@ var registry = []Metric{
 		Name: Gap,
 		Doc:  "the longest time in which everything that was due was dropped",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
-		Bench: "gap-sec", Pool: largest(func(s *results.Step) *int64 { return &s.GapNS }),
+		Bench: "gap-sec", Pool: largest(func(s *results.Step) *int64 { return s.GapNS }),
 	},
 	{
 		Name: Outage,
 		Doc:  "the time from the first to the last attempt dropped at a step",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
-		Bench: "outage-sec", Pool: largest(func(s *results.Step) *int64 { return &s.OutageNS }),
+		Bench: "outage-sec", Pool: largest(func(s *results.Step) *int64 { return s.OutageNS }),
 	},
 	{
 		Name: Resolution,
 		Doc:  "the spacing of attempts, of which gap and outage are multiples",
 		Unit: unit.Nanoseconds, Needs: Steps,
-		Pool: largest(func(s *results.Step) *int64 { return &s.ResolutionNS }),
+		Pool: largest(func(s *results.Step) *int64 { return s.ResolutionNS }),
 	},
 	{
 		Name: DroppedPerStep,

@@ -140,7 +140,7 @@ func TestCompareUnlike(t *testing.T) {
 	trials := func(rate float64) func(int) map[string]*results.Trial {
 		return func(block int) map[string]*results.Trial {
 			both := map[string]*results.Trial{"close": slower(block, 0, 1), "drain": slower(block, 0, 0)}
-			both["close"].OfferedPerSecond = rate
+			both["close"].OfferedPerSecond = &rate
 			return both
 		}
 	}

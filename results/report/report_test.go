@@ -310,7 +310,7 @@ func TestSlopeLine(t *testing.T) {
 		v := &results.Variant{Labels: map[string]string{"kube.endpoint_lag": lag}}
 		for extra := range int64(2) {
 			v.Trials = append(v.Trials, &results.Trial{Valid: true, Attempts: 10, Served: 10, ControlPlane: "embedded", Steps: []results.Step{
-				{Do: "delete-pod", Endpoints: 2, OutageNS: (2*ms + 3 + 2*extra) * 1e6},
+				{Do: "delete-pod", Endpoints: 2, OutageNS: new((2*ms + 3 + 2*extra) * 1e6)},
 			}})
 		}
 		scenario.Variants = append(scenario.Variants, v)

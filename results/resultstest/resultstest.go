@@ -13,7 +13,7 @@ import (
 // RestartTrial is a valid trial of 1000 attempts at 2000/s whose restarts lost these many.
 func RestartTrial(lost ...int64) *results.Trial {
 	t := &results.Trial{
-		Valid: true, Attempts: 1000, OfferedPerSecond: 2000, ScheduleLagP99NS: 100_000,
+		Valid: true, Attempts: 1000, OfferedPerSecond: new(2000.), ScheduleLagP99NS: new(int64(100_000)),
 		LostByCause:        map[string]int64{},
 		LostSentAfterClose: new(int64(0)),
 		ResponseNS:         &results.Percentiles{P50: 1, P90: 2, P99: 3, P999: 4, Max: 5},
@@ -22,7 +22,7 @@ func RestartTrial(lost ...int64) *results.Trial {
 		t.Lost, t.Dropped = t.Lost+n, t.Dropped+n
 		t.LostByCause[cause.ResetAtClose] += n
 		t.Steps = append(t.Steps, results.Step{
-			Do: "replace", Lost: n, GapNS: int64(i+1) * 100, OutageNS: int64(i+1) * 1000, ResolutionNS: 500,
+			Do: "replace", Lost: n, GapNS: new(int64(i+1) * 100), OutageNS: new(int64(i+1) * 1000), ResolutionNS: new(int64(500)),
 			StallNS: new(int64(i+1) * 10), TakeoverNS: new(int64(i+1) * 7), TailNS: new(int64(i + 1)),
 		})
 	}

@@ -53,7 +53,7 @@ func TestLoadRefreshes(t *testing.T) {
 	run := resultstest.NewRun()
 	run.FinishedAt = new(run.StartedAt.Add(time.Minute))
 	trial := resultstest.RestartTrial(0, 0)
-	trial.ScheduleLagP99NS, trial.ResponseNS = 150e6, &results.Percentiles{P99: 200e6}
+	trial.ScheduleLagP99NS, trial.ResponseNS = new(int64(150e6)), &results.Percentiles{P99: 200e6}
 	v := run.Scenarios[0].Variants[0]
 	v.Trials = []*results.Trial{trial}
 	summary.FillRun(run)

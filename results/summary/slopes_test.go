@@ -14,7 +14,7 @@ func TestSlopes(t *testing.T) {
 	variant := func(labels map[string]string, outages ...int64) *results.Variant {
 		v := &results.Variant{Labels: labels}
 		for _, ms := range outages {
-			v.Trials = append(v.Trials, &results.Trial{Valid: true, Steps: []results.Step{{OutageNS: ms * 1e6}}})
+			v.Trials = append(v.Trials, &results.Trial{Valid: true, Steps: []results.Step{{OutageNS: new(ms * 1e6)}}})
 		}
 		return v
 	}

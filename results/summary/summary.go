@@ -27,7 +27,8 @@ import (
 // dropped_per_attempt and lost_per_attempt over trials. Lost is for any cause; dropped leaves out
 // what the load itself failed at, so it is what speaks of the servers. drop_window_ns and
 // loss_window_ns are dropped_per_restart and lost_per_restart over the offered connections per
-// second, their intervals scaled; they assume one connection per attempt. lost_sent_after_close is
+// second, their intervals scaled; they assume one connection per attempt, and a closed loop has
+// none. lost_sent_after_close is
 // a plain total and has no interval; lost_sent_after_close_per_restart and
 // reset_at_close_per_restart have, with trials as clusters.
 func Fill(v *results.Variant) { v.Summary = At(v, stats.Confidence) }
@@ -96,10 +97,11 @@ const occupancyShare = 0.1
 func (z *summarizer) warnOccupancy(trials []*results.Trial) {
 	var offered, occupied, capacity []float64
 	for _, t := range trials {
-		if t.Occupancy == nil || t.CapacityPerSecond == nil || *t.CapacityPerSecond <= 0 || t.Search != nil {
+		if t.Occupancy == nil || t.OfferedPerSecond == nil || t.CapacityPerSecond == nil ||
+			*t.CapacityPerSecond <= 0 || t.Search != nil {
 			continue
 		}
-		offered = append(offered, t.OfferedPerSecond / *t.CapacityPerSecond)
+		offered = append(offered, *t.OfferedPerSecond / *t.CapacityPerSecond)
 		occupied, capacity = append(occupied, t.Occupancy.Load), append(capacity, *t.CapacityPerSecond)
 	}
 	if len(offered) == 0 {

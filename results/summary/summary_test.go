@@ -24,7 +24,7 @@ func TestSummarizeLeavesOutInvalidTrials(t *testing.T) {
 	invalid, unbalanced := resultstest.RestartTrial(900, 90, 9), resultstest.RestartTrial(900, 90, 9)
 	for _, bad := range []*results.Trial{invalid, unbalanced} {
 		bad.ResponseNS = &results.Percentiles{P50: 1e9, P90: 1e9, P99: 1e9, P999: 1e9, Max: 1e9}
-		bad.OfferedPerSecond = 7
+		bad.OfferedPerSecond = new(7.)
 		bad.LostSentAfterClose = new(int64(55))
 		bad.ServiceNS = bad.ResponseNS
 	}
@@ -117,7 +117,7 @@ func TestLostShareIsAtMostAll(t *testing.T) {
 
 // The lag is said in figures as a reader writes them.
 func TestLagWarning(t *testing.T) {
-	v := &results.Variant{Trials: []*results.Trial{{Valid: true, ScheduleLagP99NS: 148_900_000, ResponseNS: &results.Percentiles{P99: 200e6}}}}
+	v := &results.Variant{Trials: []*results.Trial{{Valid: true, ScheduleLagP99NS: new(int64(148_900_000)), ResponseNS: &results.Percentiles{P99: 200e6}}}}
 	Fill(v)
 	if got := strings.Join(v.Summary["response_p99_ns"].Warnings, "\n"); !strings.Contains(got, "schedule lag, p99 149 ms:") {
 		t.Errorf("got %q", got)
@@ -141,7 +141,7 @@ func TestOccupancyWarning(t *testing.T) {
 		{"kind http: not known", 600, 1000, 0, ""},
 		{"a rate that is no share", 600, 0, 0.3, ""},
 	} {
-		trial := &results.Trial{Valid: true, Attempts: 1, OfferedPerSecond: test.offered}
+		trial := &results.Trial{Valid: true, Attempts: 1, OfferedPerSecond: &test.offered}
 		if test.capacity > 0 {
 			trial.CapacityPerSecond = &test.capacity
 		}
@@ -183,7 +183,7 @@ func TestSummarizeAbsentMetrics(t *testing.T) {
 	if len(nothing.Summary) != 0 || nothing.Summary == nil {
 		t.Errorf("without a valid trial: %v", nothing.Summary)
 	}
-	steady := &results.Variant{Trials: []*results.Trial{{Valid: true, Attempts: 10, Served: 10, Steps: []results.Step{{Do: "stall", Lost: 3}}}}}
+	steady := &results.Variant{Trials: []*results.Trial{{Valid: true, Attempts: 10, Served: 10, Steps: []results.Step{{Do: "stall", Lost: 3, GapNS: new(int64)}}}}}
 	Fill(steady)
 	for _, metric := range []string{metrics.LostPerRestart, metrics.LossWindow, metrics.SentAfterClose, metrics.SentAfterClosePer,
 		metrics.ResetAtClosePer, metrics.Takeover, metrics.Stall, metrics.Jain, "response_p50_ns", metrics.LoadCPUPerAttempt} {
@@ -227,6 +227,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Steps[0].Pods = []results.Pod{
 		{Endpoints: 2, DeletedNS: at, TermNS: at, ClosedNS: at, EndpointsNS: at, RulesNS: at}, {Started: true, ListenNS: at, ReadyNS: at, RulesNS: at},
 	}
+	v.Trials[0].Steps[0].LostShare = new(0.5)
 	// Who shares a port is told where no step changes who is there.
 	v.Trials = append(v.Trials, &results.Trial{Valid: true, ControlPlane: "embedded", Workers: []results.Worker{{Accepted: 1}, {BindError: "EADDRINUSE"}}})
 	Fill(v)
@@ -320,7 +321,7 @@ func TestDroppedOfOldRuns(t *testing.T) {
 
 func TestWarnLag(t *testing.T) {
 	warned := func(lagNS, p99NS int64) bool {
-		v := &results.Variant{Trials: []*results.Trial{{Valid: true, Attempts: 1, ScheduleLagP99NS: lagNS, ResponseNS: &results.Percentiles{P99: p99NS}}}}
+		v := &results.Variant{Trials: []*results.Trial{{Valid: true, Attempts: 1, ScheduleLagP99NS: &lagNS, ResponseNS: &results.Percentiles{P99: p99NS}}}}
 		Fill(v)
 		return strings.Contains(strings.Join(v.Summary["response_p99_ns"].Warnings, " "), "schedule lag")
 	}

@@ -40,7 +40,7 @@ func TestGateOutcomes(t *testing.T) {
 	offered := func(perSecond float64) gatestest.Series {
 		return func(block int) *results.Trial {
 			trial := gatestest.Timed(func(int) float64 { return 100 })(block)
-			trial.OfferedPerSecond = perSecond
+			trial.OfferedPerSecond = &perSecond
 			return trial
 		}
 	}

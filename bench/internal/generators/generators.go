@@ -288,10 +288,10 @@ func (r *measurement) measureTrial(ctx context.Context, _ float64) (f figures, e
 	if err != nil {
 		return f, err
 	}
-	if got.Lost > 0 || got.CPU.LoadNS == nil {
+	if got.Lost > 0 || got.CPU.LoadNS == nil || got.ScheduleLagP99NS == nil {
 		return f, fmt.Errorf("%d of %d attempts were lost: %v", got.Lost, got.Attempts, got.LostByCause)
 	}
-	lag := time.Duration(got.ScheduleLagP99NS)
+	lag := time.Duration(*got.ScheduleLagP99NS)
 	return figures{
 		cpu: time.Duration(*got.CPU.LoadNS / got.Served), lag: &lag, response: got.ResponseNS, stolen: stolen(),
 	}, nil

@@ -21,6 +21,7 @@ type Account struct {
 	lostIn   [][]int     // the same, by step, in the order of the schedule
 
 	response, service, lag *results.Histogram
+	longest                time.Duration // that a served attempt took, from when it was due
 }
 
 type agreement struct{ inferred, traced string }
@@ -60,6 +61,7 @@ func (a *Account) record() {
 			a.lag.Record(max(0, int64(x.Sent-at)))
 		}
 		if x.Served() {
+			a.longest = max(a.longest, x.Done.Sub(at))
 			a.response.Record(int64(x.Done - at))
 			a.service.Record(int64(x.Done - x.Sent))
 		}
@@ -121,12 +123,12 @@ func (a *Account) Fill(r *results.Trial) {
 	r.LostByCause, r.LostByPhase = map[string]int64{}, map[string]int64{}
 	r.Attempts = int64(len(b.attempts))
 	r.Residual = b.unmatched
-	r.OfferedPerSecond = float64(len(b.attempts)) / a.facts.Duration.Seconds()
+	r.OfferedPerSecond = new(float64(len(b.attempts)) / a.facts.Duration.Seconds())
 	r.AchievedPerSecond = a.achieved()
 	r.ResponseNS, r.ServiceNS = a.response.Percentiles(), a.service.Percentiles()
 	r.Histogram = a.response.Encode()
 	if lag := a.lag.Percentiles(); lag != nil {
-		r.ScheduleLagP99NS = lag.P99
+		r.ScheduleLagP99NS = &lag.P99
 	}
 	for i, v := range a.verdicts {
 		if !v.Explained {

@@ -43,7 +43,9 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 	})
 	wider.StepLag = enough(limits.StepLag, trials, func(t *results.Trial) (longest time.Duration) {
 		for _, s := range t.Steps {
-			longest = max(longest, time.Duration(s.ScheduleLagMaxNS))
+			if s.ScheduleLagMaxNS != nil {
+				longest = max(longest, time.Duration(*s.ScheduleLagMaxNS))
+			}
 		}
 		return longest
 	})

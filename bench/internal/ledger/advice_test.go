@@ -15,9 +15,9 @@ func TestAdvice(t *testing.T) {
 	limits := scenarios.Validity{LagFloor: 30 * time.Millisecond, StepLag: 100 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.3}
 	trial := func(lag, stepLag time.Duration, delay int64) *results.Trial {
 		r := &results.Trial{
-			OfferedPerSecond: 100, AchievedPerSecond: 100, ScheduleLagP99NS: int64(lag),
+			OfferedPerSecond: new(100.), AchievedPerSecond: 100, ScheduleLagP99NS: new(int64(lag)),
 			ResponseNS: &results.Percentiles{P99: 1e6}, CPU: results.CPU{WatchedNS: new(int64(1e9)), RunQueueDelayNS: &delay},
-			Steps: []results.Step{{Do: "replace", ScheduleLagMaxNS: int64(stepLag)}},
+			Steps: []results.Step{{Do: "replace", ScheduleLagMaxNS: new(int64(stepLag))}},
 		}
 		r.InvalidReasons = Invalid(limits, 1, r)
 		r.Valid = len(r.InvalidReasons) == 0

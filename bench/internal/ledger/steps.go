@@ -35,15 +35,12 @@ func (a *Account) Step(k int) results.Step {
 		ReadyNS: s.Ready.Nanoseconds(), StopNS: s.Trigger.Nanoseconds(), ClosedNS: s.Closed.Nanoseconds(),
 	}
 	lo, hi := a.first(from), a.first(to)
-	r.ResolutionNS = int64(a.spacing(lo, hi))
 	r.NeverSent = new(a.neverSent(lo, hi))
-	a.losses(k, &r)
+	r.Lost, r.Dropped = int64(len(a.lostIn[k])), new(int64(len(a.dropped(k))))
 	a.served(k, lo, hi, &r)
-	for i := lo; i < hi; i++ {
-		if x := &a.book.attempts[i]; !x.neverSent() {
-			r.ScheduleLagMaxNS = max(r.ScheduleLagMaxNS, int64(x.Sent-a.book.scheduled(i)))
-		}
-	}
+	r.ResolutionNS = new(int64(a.spacing(lo, hi)))
+	a.gaps(k, &r)
+	r.ScheduleLagMaxNS = new(a.longestLag(lo, hi))
 	if len(s.Stopped) > 0 {
 		r.TailNS = a.tail(s)
 	}
@@ -64,33 +61,43 @@ func (t *Time) Nanoseconds() *int64 {
 	return new(int64(*t))
 }
 
-// losses fills in what the attempts lost because of the step say: lost and dropped, and gap, outage
-// and lost share, which are of the dropped.
-func (a *Account) losses(k int, r *results.Step) {
-	first, last, end := -1, -1, 0
-	dropped := int64(0)
-	r.Dropped = &dropped
+// longestLag returns the longest schedule lag of the attempts from lo to hi−1.
+func (a *Account) longestLag(lo, hi int) (longest int64) {
+	for i := lo; i < hi; i++ {
+		if x := &a.book.attempts[i]; !x.neverSent() {
+			longest = max(longest, int64(x.Sent-a.book.scheduled(i)))
+		}
+	}
+	return longest
+}
+
+// dropped returns the attempts that were dropped because of the step, in the order of the schedule.
+func (a *Account) dropped(k int) (all []int) {
 	for _, i := range a.lostIn[k] {
-		r.Lost++
-		if a.verdicts[i].Cause == cause.Client {
-			continue
+		if a.verdicts[i].Cause != cause.Client {
+			all = append(all, i)
 		}
-		dropped++
-		if first < 0 {
-			first = i
-		}
+	}
+	return all
+}
+
+// gaps fills in gap, outage and lost share, which are of the dropped, once the resolution is there.
+func (a *Account) gaps(k int, r *results.Step) {
+	longest, outage, share := int64(0), int64(0), 0.
+	r.GapNS, r.OutageNS, r.LostShare = &longest, &outage, &share
+	dropped, end := a.dropped(k), 0
+	for _, i := range dropped {
 		if i >= end {
 			var gap time.Duration
 			gap, end, r.Censored = a.gap(i)
-			r.GapNS = max(r.GapNS, int64(gap))
+			longest = max(longest, int64(gap))
 		}
-		last = i
 	}
-	if first < 0 {
-		return
+	if n := len(dropped); n > 0 {
+		first, last := dropped[0], dropped[n-1]
+		outage = int64(a.book.scheduled(last)-a.book.scheduled(first)) + *r.ResolutionNS
+		share = float64(n) / float64(last-first+1)
 	}
-	r.OutageNS = int64(a.book.scheduled(last)-a.book.scheduled(first)) + r.ResolutionNS
-	r.LostShare = float64(dropped) / float64(last-first+1)
 }
 
 // gap returns the length of the unbroken run of lost attempts around attempt i, from the due
@@ -124,8 +131,8 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 	for _, id := range s.Started {
 		started[int32(id)] = true
 	}
-	// Whatever is older than this cannot have been waiting: the timeout had passed.
-	for i := a.first(trigger.Add(-a.longest())); i < hi; i++ {
+	// Whatever is older than this cannot have been waiting.
+	for i := a.first(trigger.Add(-a.longest)); i < hi; i++ {
 		x := &a.book.attempts[i]
 		if !x.Served() {
 			continue
@@ -144,15 +151,6 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 	if takeover < math.MaxInt64 {
 		r.TakeoverNS = new(int64(takeover))
 	}
-}
-
-// longest bounds how long a served attempt can have been under way.
-func (a *Account) longest() time.Duration {
-	p := a.response.Percentiles()
-	if p == nil {
-		return 0
-	}
-	return time.Duration(p.Max + p.Max/256) // the histogram's resolution
 }
 
 // halfOpen returns what became of the connections whose handshakes were held up.

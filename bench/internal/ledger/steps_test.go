@@ -22,6 +22,14 @@ func TestStep(t *testing.T) {
 		return account{class: results.ClassReset, phase: results.PhaseWait, done: done}
 	}
 	timeout := account{class: results.ClassTimeout, phase: results.PhaseWait, done: 300}
+	// cost returns a step that cost so much; gap and outage are in ms.
+	cost := func(gap, outage int64, share float64, lost int64) results.Step {
+		return results.Step{
+			GapNS: new(gap * nsMS), OutageNS: new(outage * nsMS), LostShare: &share, Lost: lost,
+		}
+	}
+	cutOff := cost(2, 2, 1, 2)
+	cutOff.Censored = true
 	for _, tt := range []struct {
 		name  string
 		steps []Time
@@ -29,24 +37,24 @@ func TestStep(t *testing.T) {
 		step  int
 		want  results.Step
 	}{
-		{"nothing lost", []Time{100}, nil, 0, results.Step{}},
+		{"nothing lost", []Time{100}, nil, 0, cost(0, 0, 0, 0)},
 		{"a run of three", []Time{100}, map[int]account{200: reset, 201: reset, 202: reset}, 0,
-			results.Step{GapNS: 3 * nsMS, OutageNS: 3 * nsMS, LostShare: 1, Lost: 3}},
+			cost(3, 3, 1, 3)},
 		{"two runs: gap is the longer, outage spans both", []Time{100}, map[int]account{200: reset, 210: reset, 211: reset}, 0,
-			results.Step{GapNS: 2 * nsMS, OutageNS: 12 * nsMS, LostShare: 0.25, Lost: 3}},
+			cost(2, 12, 0.25, 3)},
 		{"every other one", []Time{100}, map[int]account{200: reset, 202: reset, 204: reset}, 0,
-			results.Step{GapNS: 1 * nsMS, OutageNS: 5 * nsMS, LostShare: 0.6, Lost: 3}},
+			cost(1, 5, 0.6, 3)},
 		{"queued before the trigger", []Time{100}, map[int]account{98: resetAfter(3), 99: resetAfter(2)}, 0,
-			results.Step{GapNS: 2 * nsMS, OutageNS: 2 * nsMS, LostShare: 1, Lost: 2}},
-		{"lost before the trigger is no step's", []Time{100}, map[int]account{50: reset}, 0, results.Step{}},
+			cost(2, 2, 1, 2)},
+		{"lost before the trigger is no step's", []Time{100}, map[int]account{50: reset}, 0, cost(0, 0, 0, 0)},
 		{"because of the later of two steps", []Time{100, 200}, map[int]account{199: resetAfter(2), 201: reset}, 1,
-			results.Step{GapNS: 1 * nsMS, OutageNS: 3 * nsMS, LostShare: 2. / 3, Lost: 2}},
+			cost(1, 3, 2./3, 2)},
 		{"a timeout belongs to the step before it was sent", []Time{100, 200}, map[int]account{150: timeout}, 0,
-			results.Step{GapNS: 1 * nsMS, OutageNS: 1 * nsMS, LostShare: 1, Lost: 1}},
+			cost(1, 1, 1, 1)},
 		{"a timeout due before the first step, still waiting then", []Time{100, 200}, map[int]account{99: timeout}, 0,
-			results.Step{GapNS: 1 * nsMS, OutageNS: 1 * nsMS, LostShare: 1, Lost: 1}},
+			cost(1, 1, 1, 1)},
 		{"cut off by the end", []Time{100}, map[int]account{998: reset, 999: reset}, 0,
-			results.Step{GapNS: 2 * nsMS, OutageNS: 2 * nsMS, LostShare: 1, Lost: 2, Censored: true}},
+			cutOff},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBook(t, n)
@@ -63,9 +71,10 @@ func TestStep(t *testing.T) {
 			}
 			got := b.Close(f).Step(tt.step)
 			want := tt.want
-			want.Do, want.Target, want.AtNS, want.ResolutionNS = "replace", "generation 0", int64(tt.steps[tt.step]*ms), nsMS
+			want.Do, want.Target, want.AtNS = "replace", "generation 0", int64(tt.steps[tt.step]*ms)
+			want.ResolutionNS = new(nsMS)
 			want.StopNS, want.StallNS = &want.AtNS, new(nsMS)
-			want.Dropped, want.NeverSent = &want.Lost, new(int64)
+			want.Dropped, want.NeverSent, want.ScheduleLagMaxNS = &want.Lost, new(int64), new(int64)
 			if diff := cmp.Diff(got, want); diff != "" {
 				t.Errorf("got -, want +:\n%s", diff)
 			}
@@ -106,8 +115,8 @@ func TestStall(t *testing.T) {
 	if got.StallNS == nil || *got.StallNS != int64(60*ms) {
 		t.Errorf("stall %v, want 60 ms: the attempt due at 90 ms was waiting when the step came", got.StallNS)
 	}
-	if got.GapNS != 0 || got.Lost != 0 {
-		t.Errorf("gap %d, lost %d; nothing was lost", got.GapNS, got.Lost)
+	if *got.GapNS != 0 || got.Lost != 0 {
+		t.Errorf("gap %d, lost %d; nothing was lost", *got.GapNS, got.Lost)
 	}
 }
 

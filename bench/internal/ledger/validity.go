@@ -23,16 +23,20 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 		invalid("a CPU quota stopped this program and all it had started (for %v); "+
 			"give it whole CPUs and no quota, see 'doctor'", Rounded(time.Duration(*ns)))
 	}
-	if t.AchievedPerSecond < limits.Achieved*t.OfferedPerSecond {
+	offered := t.OfferedPerSecond
+	if offered != nil && t.AchievedPerSecond < limits.Achieved**offered {
 		invalid("the load generator could not keep up (it sent %.0f/s of %.0f/s); lower load.rate",
-			t.AchievedPerSecond, t.OfferedPerSecond)
+			t.AchievedPerSecond, *offered)
 	}
 	if lag, allowed := generatorLag(limits, t); lag > allowed {
 		invalid("the load generator ran late (p99 %v, allowed %v), so this trial says nothing about the servers",
 			Rounded(lag), Rounded(allowed))
 	}
 	for i, step := range t.Steps {
-		if lag := time.Duration(step.ScheduleLagMaxNS); lag > limits.StepLag {
+		if step.ScheduleLagMaxNS == nil {
+			continue
+		}
+		if lag := time.Duration(*step.ScheduleLagMaxNS); lag > limits.StepLag {
 			invalid("the load generator ran late after a step (%v in the window of step %d, %s; allowed %v), "+
 				"so what the step cost is not known", Rounded(lag), i, step.Do, limits.StepLag)
 			break
@@ -55,10 +59,11 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 // response time, or the floor if that is more. What was never answered has no response time to hold
 // it against.
 func generatorLag(limits scenarios.Validity, t *results.Trial) (lag, allowed time.Duration) {
-	if t.ResponseNS == nil {
+	if t.ResponseNS == nil || t.ScheduleLagP99NS == nil {
 		return 0, limits.LagFloor
 	}
-	return time.Duration(t.ScheduleLagP99NS), max(limits.LagFloor, time.Duration(t.ResponseNS.P99)/10)
+	allowed = max(limits.LagFloor, time.Duration(t.ResponseNS.P99)/10)
+	return time.Duration(*t.ScheduleLagP99NS), allowed
 }
 
 // mayNeverSend is the largest share of a trial's attempts that the load may leave unsent, outside

@@ -41,9 +41,9 @@ func TestValidity(t *testing.T) {
 		{"nothing to say", func(*results.Trial) {}, nil},
 		{"too slow", func(t *results.Trial) { t.AchievedPerSecond = 1900 },
 			[]string{"the load generator could not keep up (it sent 1900/s of 2000/s); lower load.rate"}},
-		{"late", func(t *results.Trial) { t.ScheduleLagP99NS = 2 * nsMS },
+		{"late", func(t *results.Trial) { t.ScheduleLagP99NS = new(2 * nsMS) },
 			[]string{"the load generator ran late (p99 2ms, allowed 500µs), so this trial says nothing about the servers"}},
-		{"late in a step", func(t *results.Trial) { t.Steps = []results.Step{{Do: "replace", ScheduleLagMaxNS: 21 * nsMS}} },
+		{"late in a step", func(t *results.Trial) { t.Steps = []results.Step{{Do: "replace", ScheduleLagMaxNS: new(21 * nsMS)}} },
 			[]string{"the load generator ran late after a step (21ms in the window of step 0, replace; allowed 20ms), " +
 				"so what the step cost is not known"}},
 		{"TIME_WAIT overflow", func(t *results.Trial) { t.Kernel = map[string]int64{"TcpExtTCPTimeWaitOverflow": 12} },
@@ -84,7 +84,7 @@ func TestValidity(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			trial := &results.Trial{OfferedPerSecond: 2000, AchievedPerSecond: 2000, ResponseNS: &results.Percentiles{P99: 5 * nsMS}}
+			trial := &results.Trial{OfferedPerSecond: new(2000.), AchievedPerSecond: 2000, ResponseNS: &results.Percentiles{P99: 5 * nsMS}}
 			tt.change(trial)
 			if diff := cmp.Diff(Invalid(limits, 4, trial), tt.want); diff != "" {
 				t.Errorf("got -, want +:\n%s", diff)
@@ -183,9 +183,9 @@ func TestLoadFailures(t *testing.T) {
 			}
 			// The load's failures change nothing of what the step cost.
 			first := got.Steps[0]
-			if *first.Dropped != 2 || first.OutageNS != 2*nsMS || first.LostShare != 1 || *got.Steps[1].Dropped != 0 || got.Steps[1].OutageNS != 0 {
+			if *first.Dropped != 2 || *first.OutageNS != 2*nsMS || *first.LostShare != 1 || *got.Steps[1].Dropped != 0 || *got.Steps[1].OutageNS != 0 {
 				t.Errorf("the steps dropped %d and %d, outage %d and %d, share %v; want 2 and 0, 2 ms and 0, 1", *first.Dropped, *got.Steps[1].Dropped,
-					first.OutageNS, got.Steps[1].OutageNS, first.LostShare)
+					*first.OutageNS, *got.Steps[1].OutageNS, *first.LostShare)
 			}
 		})
 	}

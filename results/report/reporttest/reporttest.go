@@ -36,7 +36,7 @@ func RestartTrial(i int, lost ...int64) *results.Trial {
 		Valid: true, Block: i, Order: i, Attempts: 6000, Served: 6000,
 		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
 		LostSentAfterClose: new(int64(0)), SYNRetransmits: new(int64(0)),
-		OfferedPerSecond: 2000, AchievedPerSecond: 1999.5, TimeoutNS: 900e6, ScheduleLagP99NS: 130_000 + vary,
+		OfferedPerSecond: new(2000.), AchievedPerSecond: 1999.5, TimeoutNS: 900e6, ScheduleLagP99NS: new(130_000 + vary),
 		ResponseNS: &results.Percentiles{
 			P50: 210_000 + vary, P90: 380_000 + 2*vary, P99: 910_000 + 9*vary, P999: 4_500_000 + 30*vary, Max: 12_300_000 + 100*vary,
 		},
@@ -52,7 +52,7 @@ func RestartTrial(i int, lost ...int64) *results.Trial {
 		at := int64(500e6) + int64(k)*200e6
 		t.Steps = append(t.Steps, results.Step{
 			Do: "replace", Target: "generation 1", AtNS: at, ReadyNS: new(at + 9e6), StopNS: new(at + 10e6), ClosedNS: new(at + 10_200_000),
-			GapNS: n * 500_000, OutageNS: n * 700_000, LostShare: min(float64(n), 1), ResolutionNS: 500_000,
+			GapNS: new(n * 500_000), OutageNS: new(n * 700_000), LostShare: new(min(float64(n), 1)), ResolutionNS: new(int64(500_000)), ScheduleLagMaxNS: new(int64(0)),
 			StallNS: new(8_000_000 + 50*vary), TakeoverNS: new(412_000 + vary), TailNS: new(1_200 + vary/10), Lost: n,
 		})
 		for j := range n {
@@ -302,7 +302,7 @@ func nastyTrial(t *results.Trial, long string) {
 	t.InvalidReasons = append(t.InvalidReasons, long)
 	t.Attempts, t.Served, t.Lost = 1<<62, 1<<61, 1<<61
 	t.Kernel[long] = -1 << 62
-	t.OfferedPerSecond = 123456789.123
+	t.OfferedPerSecond = new(123456789.123)
 	t.Evidence = results.Evidence{Kernel: 1 << 60, Counter: 1 << 60, Worker: 1 << 60, Client: 1 << 60}
 	for _, cause := range []string{"reset_half_open", "accept_overflow", "syn_timeout", "refused", "closed_by_worker", "worker_crash",
 		"no_route", "stale_endpoint", "stale_conntrack", "timeout", "client", "unknown", long} {
@@ -310,7 +310,7 @@ func nastyTrial(t *results.Trial, long string) {
 	}
 	t.ResponseNS = &results.Percentiles{P50: 1, P90: 1 << 40, P99: 1 << 50, P999: 1 << 60, Max: 1 << 62}
 	for k := range t.Steps {
-		t.Steps[k].GapNS, t.Steps[k].ResolutionNS = 1<<62-int64(k), 1<<61
+		t.Steps[k].GapNS, t.Steps[k].ResolutionNS = new(1<<62-int64(k)), new(int64(1<<61))
 		t.Steps[k].Lost = 1 << 55 >> (7 * k)
 	}
 	for k := range t.Losses {
@@ -331,7 +331,7 @@ func SharesRun() *results.Run {
 		v := &results.Variant{Labels: Labels("server.kind", kind), CapacityPerSecond: &capacity}
 		for i := range 8 {
 			trial := RestartTrial(i)
-			trial.OfferedPerSecond, trial.CapacityPerSecond = 0.6*capacity, &capacity
+			trial.OfferedPerSecond, trial.CapacityPerSecond = new(0.6*capacity), &capacity
 			trial.ResponseNS.Max += int64(i%2) * 12e6 // a wide interval
 			if load > 0 {
 				trial.Occupancy = &results.Occupancy{MeanNS: 2e6, SDNS: 1e6, Load: load, WaitNS: 1e6, PredictedWaitNS: new(int64(9e5))}
@@ -359,7 +359,7 @@ func FewRun() *results.Run {
 	for i, v := range s.Variants {
 		if v.SkippedReason == nil {
 			v.Trials = []*results.Trial{RestartTrial(0, int64(2*i), 0)}
-			v.Trials[0].ScheduleLagP99NS, v.Trials[0].StepsLate, v.Trials[0].Steps[0].Censored = 150e6, 1, true
+			v.Trials[0].ScheduleLagP99NS, v.Trials[0].StepsLate, v.Trials[0].Steps[0].Censored = new(int64(150e6)), 1, true
 			v.Trials[0].Lost++
 		}
 	}
