@@ -164,6 +164,78 @@ trials: 1
 	}
 }
 
+// A closed loop has as many attempts under way as clients, whatever the machine: by Little's law
+// the mean response time times what is served per second is their number. What takes a schedule is
+// not known.
+func TestKernelClosedLoop(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	const clients = 8
+	run := carriedOut(t, `
+name: closed
+about: A closed loop, in which the workers stand still for a while.
+sockets: shared
+server: {work: {sleep: 2ms}}
+load: {concurrency: 8, duration: 700ms}
+matrix: [{load.connections: [new, reused]}]
+timeline: [{at: 200ms, do: stall, for: 100ms}]
+trials: 1
+`+lenient)
+	for mode, list := range trials(run, "load.connections") {
+		tr, step := list[0], list[0].Steps[0]
+		perSecond, mean := *tr.ServedPerSecond, time.Duration(tr.ResponseNS.Mean)
+		t.Logf("%s: %v ± %v at %v/s", mode, mean, time.Duration(tr.ResponseNS.SD), perSecond)
+		if n := perSecond * mean.Seconds(); n < 0.9*clients || n > 1.03*clients {
+			t.Errorf("%s: %v at %v/s are %.2f clients, want %d", mode, mean, perSecond, n, clients)
+		}
+		if perSecond > 1010 { // two workers, 2 ms each
+			t.Errorf("%s: %v/s, and there can be no more than 1000", mode, perSecond)
+		}
+		if tr.Concurrency != clients || tr.Lost != 0 || tr.Residual != 0 {
+			t.Errorf("%s: %d clients, %d lost %v, residual %d", mode, tr.Concurrency, tr.Lost,
+				tr.LostByCause, tr.Residual)
+		}
+		if tr.OfferedPerSecond != nil || tr.ScheduleLagP99NS != nil || step.GapNS != nil ||
+			step.OutageNS != nil || step.LostShare != nil || step.ResolutionNS != nil ||
+			step.ScheduleLagMaxNS != nil {
+			t.Errorf("%s: figures of a schedule: %+v", mode, step)
+		}
+		if step.StallNS == nil || *step.StallNS < 50e6 {
+			t.Errorf("%s: nobody waited for the workers that stood still: %v", mode, step.StallNS)
+		}
+		if opened := tr.Kernel["TcpActiveOpens"]; mode == "reused" && opened != clients {
+			t.Errorf("%d connections, want one for each of %d clients", opened, clients)
+		}
+	}
+}
+
+// Stages have the attempts that their rates call for, however many processes share them.
+func TestKernelStages(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	run := carriedOut(t, `
+name: stages
+about: A ramp and a step.
+load:
+  from: 100/s
+  stages: [{rate: 900/s, duration: 300ms, ramp: true}, {rate: 400/s, duration: 300ms}]
+matrix: [{load.processes: [1, 2]}]
+trials: 1
+`+lenient)
+	for n, list := range trials(run, "load.processes") {
+		tr := list[0]
+		perSecond := *tr.OfferedPerSecond
+		if tr.Attempts != 270 || tr.Lost != 0 || perSecond != 450 || len(tr.Stages) != 2 {
+			t.Fatalf("%s processes: %d attempts, %d lost, %v/s, stages %v", n, tr.Attempts, tr.Lost,
+				perSecond, tr.Stages)
+		}
+		ramp, flat := tr.Stages[0], tr.Stages[1]
+		if ramp.Attempts != 150 || flat.Attempts != 120 || flat.ResponseNS == nil {
+			t.Errorf("%s processes: %+v, %+v", n, ramp, flat)
+		}
+	}
+}
+
 // disturbLoad waits for the first load process of the program, and then disturbs it.
 func (p *program) disturbLoad(
 	ctx context.Context, t *testing.T, disturb func(pid int) error,

@@ -170,14 +170,25 @@ type Trial struct {
 	// CapacityPerSecond is the variant's, so that a run that is resumed goes on with it.
 	CapacityPerSecond *float64 `json:"capacity_per_second"`
 
-	OfferedPerSecond  *float64 `json:"offered_per_second"` // null without a schedule
-	AchievedPerSecond float64  `json:"achieved_per_second"`
-	TimeoutNS         int64    `json:"timeout_ns"`
-	ScheduleLagP99NS  *int64   `json:"schedule_lag_p99_ns"` // null without a schedule
+	// Concurrency is how many clients the load had, where it was a closed loop: each sent its next
+	// attempt when its last one had ended. 0, absent: an open loop.
+	Concurrency int `json:"concurrency,omitempty"`
 
-	// ResponseNS and ServiceNS are over served attempts; null when nothing was served.
+	OfferedPerSecond  *float64 `json:"offered_per_second"` // null in a closed loop
+	AchievedPerSecond float64  `json:"achieved_per_second"`
+	// ServedPerSecond is, in a closed loop, how many attempts were served per second while the
+	// clients sent; null in an open loop.
+	ServedPerSecond  *float64 `json:"served_per_second,omitempty"`
+	TimeoutNS        int64    `json:"timeout_ns"`
+	ScheduleLagP99NS *int64   `json:"schedule_lag_p99_ns"` // null in a closed loop
+
+	// ResponseNS and ServiceNS are over served attempts; null when nothing was served. ResponseNS
+	// counts from when an attempt was due: in a closed loop that is when it was sent. There the
+	// first attempts, one for each client and all sent at once, are in no percentile.
 	ResponseNS *Percentiles `json:"response_ns"`
 	ServiceNS  *Percentiles `json:"service_ns"`
+	// Stages are those of the load's schedule; absent without.
+	Stages []Stage `json:"stages,omitempty"`
 	// Histogram is ResponseNS's: HdrHistogram V2, compressed, base64; 1 ns unit, 3 significant
 	// figures.
 	Histogram string `json:"histogram"`
@@ -248,6 +259,21 @@ type Evidence struct {
 	Client  int64 `json:"client"`  // the client's view alone
 }
 
+// A Stage is a part of the load's schedule. FromNS counts from the first scheduled attempt.
+type Stage struct {
+	FromNS     int64 `json:"from_ns"`
+	DurationNS int64 `json:"duration_ns"`
+	// The rate at its beginning and at its end, in attempts per second.
+	FromPerSecond float64 `json:"from_per_second"`
+	ToPerSecond   float64 `json:"to_per_second"`
+
+	// What became of the attempts due in it.
+	Attempts   int64        `json:"attempts"`
+	Lost       int64        `json:"lost"`
+	Dropped    int64        `json:"dropped"`
+	ResponseNS *Percentiles `json:"response_ns"` // null when nothing was served
+}
+
 // Percentiles of a histogram, in nanoseconds.
 type Percentiles struct {
 	P50  int64 `json:"p50"`
@@ -296,7 +322,7 @@ type Step struct {
 	Pods []Pod `json:"pods,omitempty"`
 
 	// GapNS, OutageNS, LostShare and Censored are of attempts that were dropped. They, and
-	// ResolutionNS, are null, or false, without a schedule.
+	// ResolutionNS, take a schedule: in a closed loop they are null, or false.
 	GapNS        *int64   `json:"gap_ns"`
 	OutageNS     *int64   `json:"outage_ns"`
 	LostShare    *float64 `json:"lost_share"` // within the outage, 0 to 1
@@ -312,7 +338,7 @@ type Step struct {
 	// NeverSent is how many attempts that were due in the step's window the load did not come to.
 	// Absent in older runs.
 	NeverSent        *int64 `json:"never_sent,omitempty"`
-	ScheduleLagMaxNS *int64 `json:"schedule_lag_max_ns"` // null without a schedule
+	ScheduleLagMaxNS *int64 `json:"schedule_lag_max_ns"` // null in a closed loop
 
 	// Queued is how many connections waited in the accept queues of the listeners that the step was
 	// about to close, by the kernel's word (sock_diag) just before the stop signal; of a stall, in

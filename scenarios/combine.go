@@ -296,6 +296,9 @@ func (c *setupCheck) ports() {
 	apart := time.Duration(float64(l.Ports) / l.Rate.PerSecond * float64(time.Second))
 	const least = 100 * time.Millisecond
 	switch {
+	case l.Closed() || len(l.Stages) > 0:
+		c.add("load.ports", ": needs load.rate", "attempts from one port must be further apart "+
+			"than the timeout; remove ports, or give a rate and a duration")
 	case c.Path != vocabulary.PathService:
 		c.add("load.ports", ": only path: service has them", "they are about what the clients' node remembers; use path: service, or remove ports")
 	case l.Connections.How != vocabulary.ConnectionsNew:
@@ -549,7 +552,7 @@ func (c *setupCheck) dropped() {
 
 // count bounds the steps of a trial.
 func (c *setupCheck) count() {
-	if !c.d.Trusts("timeline", "load.duration") {
+	if !c.d.Trusts("timeline", "load.duration") || !c.d.TrustsAll("load.stages") {
 		return
 	}
 	if n := c.occurrences(); n > maxSteps {
@@ -641,31 +644,125 @@ func (c *setupCheck) work() {
 
 func (c *setupCheck) load() {
 	l := c.Load
+	if !c.d.Trusts("load.concurrency") || !c.d.TrustsAll("load.stages") {
+		return
+	}
+	switch {
+	case l.Closed():
+		c.closedLoop()
+		return
+	case len(l.Stages) > 0:
+		c.stages()
+		return
+	}
 	if searched := c.Search.P99 > 0; c.d.Trusts("load.rate", "search.p99") {
 		switch {
 		case searched && l.Rate != (Rate{}):
 			c.add("load.rate", ": a search finds the rate itself", "remove load.rate, or search")
 		case !searched && l.Rate == (Rate{}):
-			c.add("load.rate", " is missing", "for example rate: 2000/s")
+			c.add("load.rate", " is missing",
+				"for example rate: 2000/s; or concurrency for a closed loop, or stages")
 		}
 	}
-	if l.Duration == 0 && c.d.Trusts("load.duration") {
-		c.add("load.duration", " is missing", "for example duration: 3s")
-	}
+	c.duration()
 	c.pace()
 	// How much a share of the capacity comes to is known when the capacity is.
 	if l.Rate.PerSecond == 0 || l.Duration == 0 || !c.d.Trusts("load.rate", "load.duration") {
 		return
 	}
-	// Rounded, so that 0.1/s over 10 s is the one attempt it says.
-	attempts := math.Round(l.Rate.PerSecond*l.Duration.Seconds()*1e6) / 1e6
-	product := fmt.Sprintf(": %s for %s schedules ", l.Rate, strictyaml.FormatDuration(l.Duration))
+	c.attempts(fmt.Sprintf("%s for %s schedules", l.Rate, strictyaml.FormatDuration(l.Duration)),
+		l.Rate.PerSecond*l.Duration.Seconds())
+}
+
+// attempts bounds the number of attempts that what says schedules.
+func (c *setupCheck) attempts(what string, n float64) {
+	n = math.Round(n*1e6) / 1e6 // so that 0.1/s over 10 s is the one attempt it says
 	switch {
-	case attempts < 1:
-		c.add("load", product+"no attempt", "raise the rate or the duration")
-	case attempts > maxAttempts:
-		c.add("load", product+fmt.Sprintf("%.0f attempts", attempts), fmt.Sprintf("at most %d; lower the rate or the duration", maxAttempts))
+	case n < 1:
+		c.add("load", ": "+what+" no attempt", "raise the rate or the duration")
+	case n > maxAttempts:
+		c.add("load", fmt.Sprintf(": %s %.0f attempts", what, n),
+			fmt.Sprintf("at most %d; lower the rate or the duration", maxAttempts))
 	}
+}
+
+func (c *setupCheck) duration() {
+	if c.Load.Duration == 0 && c.d.Trusts("load.duration") {
+		c.add("load.duration", " is missing", "for example duration: 3s")
+	}
+}
+
+// closedLoop checks a closed loop against what needs a schedule.
+func (c *setupCheck) closedLoop() {
+	l := c.Load
+	const why = "in a closed loop each client sends when its last attempt has ended; remove "
+	switch path := "load.concurrency"; {
+	case l.Rate != (Rate{}) && c.d.Trusts("load.rate"):
+		c.add(path, ": not with load.rate", why+"one of them")
+	case len(l.Stages) > 0:
+		c.add(path, ": not with load.stages", why+"one of them")
+	case l.Pace != vocabulary.PaceConstant && c.d.Trusts("load.pace"):
+		c.add(path, ": not with load.pace: "+string(l.Pace), why+"pace, or concurrency")
+	case l.Processes > 1 && c.d.Trusts("load.processes"):
+		c.add(path, ": not with more than one load process",
+			"the ledger keeps a closed loop's attempts in the order in which one process sent "+
+				"them; remove load.processes")
+	case c.Search.P99 > 0 && c.d.Trusts("search.p99"):
+		c.add(path, ": not with a search",
+			"a search is for the rate of an open loop; remove search, or concurrency")
+	}
+	if len(l.Stages) == 0 {
+		c.duration()
+	}
+	c.pace()
+}
+
+// stages checks each stage, and all of them together.
+func (c *setupCheck) stages() {
+	l := c.Load
+	const path = "load.stages"
+	complete := true
+	for i, s := range l.Stages {
+		if s.Rate == (Rate{}) {
+			c.add(fmt.Sprintf("%s[%d].rate", path, i), " is missing", "for example rate: 2000/s")
+		}
+		if s.Duration == 0 {
+			c.add(fmt.Sprintf("%s[%d].duration", path, i), " is missing",
+				"for example duration: 3s")
+		}
+		complete = complete && s.Rate != (Rate{}) && s.Duration > 0
+	}
+	switch {
+	case l.Rate != (Rate{}) && c.d.Trusts("load.rate"):
+		c.add(path, ": not with load.rate", "each stage has a rate; remove load.rate")
+	case l.Duration != 0 && c.d.Trusts("load.duration"):
+		c.add(path, ": not with load.duration", "each stage has a duration; remove load.duration")
+	case c.Search.P99 > 0 && c.d.Trusts("search.p99"):
+		c.add(path, ": not with a search",
+			"a search finds the rate itself; remove search, or stages")
+	case l.Pace != vocabulary.PaceConstant && l.Pace != vocabulary.PacePoisson &&
+		c.d.Trusts("load.pace"):
+		c.add(path, ": not with load.pace: "+string(l.Pace),
+			"use pace: constant or poisson; ramp: true makes a stage a ramp")
+	case l.From != (Rate{}) && !l.Stages[0].Ramp && c.d.Trusts("load.from"):
+		c.add("load.from", ": the first stage is no ramp", "add ramp: true to it, or remove from")
+	}
+	if !complete {
+		return
+	}
+	if sum := l.Lasts() - l.Duration; sum > maxDuration {
+		c.add(path, ": they last "+strictyaml.FormatDuration(sum),
+			"at most "+strictyaml.FormatDuration(maxDuration)+" in all; shorten some")
+	}
+	n, before := 0., l.From.PerSecond
+	for _, s := range l.Stages {
+		if !s.Ramp {
+			before = s.Rate.PerSecond
+		}
+		n += (before + s.Rate.PerSecond) / 2 * s.Duration.Seconds()
+		before = s.Rate.PerSecond
+	}
+	c.attempts("the stages schedule", n)
 }
 
 // retry checks a policy against what it is for.
@@ -735,7 +832,8 @@ func (c *setupCheck) step(i int) {
 	if !c.d.Trusts(path) {
 		return
 	}
-	if end := c.Load.Duration; step.At >= end && end > 0 && c.d.Trusts(path+".at", "load.duration") {
+	if end := c.Load.Lasts(); step.At >= end && end > 0 &&
+		c.d.Trusts(path+".at", "load.duration") && c.d.TrustsAll("load.stages") {
 		c.add(path+".at", fmt.Sprintf(": %s is not before the load's end at %s",
 			strictyaml.FormatDuration(step.At), strictyaml.FormatDuration(end)),
 			"fire earlier, or lengthen load.duration")

@@ -37,7 +37,7 @@ func (s *Scenario) explainVariants(out *bytes.Buffer) {
 	var load time.Duration
 	width := 0
 	for _, v := range variants {
-		load += time.Duration(s.Trials) * v.Setup.Load.Duration
+		load += time.Duration(s.Trials) * v.Setup.Load.Lasts()
 		width = max(width, len(v.Labels.String()))
 	}
 	fmt.Fprintf(out, "\n# %s, %s each, %s of load in all.\n",

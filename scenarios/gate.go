@@ -163,5 +163,45 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 			d.Fail(g.Line, path+".expect", name+" is never measured",
 				"the timeline has no "+s.wanted(needs)+"; add one, or remove the gate")
 		}
+		of := g.When
+		if strings.HasPrefix(name, BaselinePrefix) {
+			of = s.Baseline
+		}
+		loop := expectation.known.figure(name).loop
+		if v := s.otherLoop(loop, of); clean && selects && v != nil {
+			d.Fail(g.Line, path+".expect",
+				name+" is never measured of "+variantName(v.Labels), loopHint(loop))
+		}
 	}
+}
+
+// otherLoop returns the first variant that includes the labels and has another kind of load; nil if
+// there is none.
+func (s *Scenario) otherLoop(loop metrics.Loop, labels Labels) *Variant {
+	closed := loop == metrics.ClosedLoop
+	for i := range s.Variants {
+		v := &s.Variants[i]
+		if loop != metrics.AnyLoop && v.Labels.Includes(labels) && v.Setup.Load.Closed() != closed {
+			return v
+		}
+	}
+	return nil
+}
+
+// variantName returns how a message calls a variant.
+func variantName(labels Labels) string {
+	if len(labels) == 0 {
+		return "the only variant"
+	}
+	return labels.String()
+}
+
+// loopHint says what to do about a figure that takes another kind of load.
+func loopHint(loop metrics.Loop) string {
+	if loop == metrics.ClosedLoop {
+		return "only a closed loop has it: give load.concurrency instead of load.rate, " +
+			"let when select closed loops, or remove the gate"
+	}
+	return "a closed loop has no schedule to measure it by: give load.rate instead of " +
+		"load.concurrency, let when select open loops, or remove the gate"
 }

@@ -20,7 +20,7 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"acceptor-stuck", "backlog-limit", "burning-work", "burst", "capacity", "ci-restart", "ci-steady", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "few-connections", "half-open", "idle-wakeups", "joined-socket", "keepalive-race", "listen-address", "load-balancer", "long-requests", "no-endpoint", "node-down", "other-user", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "round-trip", "rules-lag", "same-node-sharing", "scale-up", "scale", "selector-cost", "service-shields", "silent-member", "stale-conntrack", "stalled-worker", "starved-newcomer", "steady", "tracing-cost", "unequal-work",
+		"acceptor-stuck", "backlog-limit", "burning-work", "burst", "capacity", "ci-restart", "ci-steady", "closed-loop", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "few-connections", "half-open", "idle-wakeups", "joined-socket", "keepalive-race", "listen-address", "load-balancer", "long-requests", "no-endpoint", "node-down", "other-user", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "round-trip", "rules-lag", "same-node-sharing", "scale-up", "scale", "selector-cost", "service-shields", "silent-member", "stages", "stale-conntrack", "stalled-worker", "starved-newcomer", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
@@ -88,6 +88,14 @@ func TestParse(t *testing.T) {
 	share.Load.Rate = Rate{OfCapacity: 0.7}
 	few.Load.Rate, few.Load.Duration = Rate{PerSecond: 0.1}, 10*time.Second
 	many.Load.Rate, many.Load.Duration = Rate{PerSecond: 1e6}, 10*time.Second
+	closed, staged := least, least
+	closed.Load.Rate, closed.Load.Concurrency = Rate{}, 67
+	staged.Load.Rate, staged.Load.Duration = Rate{}, 0
+	staged.Load.From = Rate{PerSecond: 10}
+	staged.Load.Stages = []Stage{
+		{Rate: Rate{PerSecond: 50}, Duration: time.Second, Ramp: true},
+		{Rate: Rate{PerSecond: 20}, Duration: time.Millisecond},
+	}
 	long := least
 	long.Name = strings.Repeat("x", 64)
 
@@ -99,6 +107,10 @@ func TestParse(t *testing.T) {
 		{"one attempt", "name: x\nload: {rate: .1/s, duration: 10s}\n", few},
 		{"share of the capacity", "name: x\nload: {rate: 0.7 * capacity, duration: 1s}\n", share},
 		{"ten million attempts", "name: x\nload: {rate: 1_000_000/s, duration: 10s}\n", many},
+		{"closed loop", "name: x\nload: {concurrency: 67, duration: 1s}\n", closed},
+		{"stages", "name: x\nload:\n  from: 10/s\n  stages:\n" +
+			"  - {rate: 50/s, duration: 1s, ramp: true}\n  - {rate: 20/s, duration: 1ms}\n",
+			staged},
 		{"long name", strings.Replace(head, "x", long.Name, 1), long},
 		{"least", head, least},
 		{"min_valid is half of trials, rounded up", head + "trials: 5\n", trials},

@@ -16,6 +16,7 @@ const BaselinePrefix = "baseline."
 type figure struct {
 	name     string // as in run.json
 	needs    metrics.Need
+	loop     metrics.Loop
 	values   interval // that it can have
 	exact    bool     // a count: it has no interval
 	compared bool     // it can be held against the baseline's
@@ -46,7 +47,7 @@ func figures() (all []figure) {
 		if !counted[m.Name] {
 			lo, hi := m.Range()
 			all = append(all, figure{
-				name: m.Name, needs: m.Needs, values: interval{lo: lo, hi: hi},
+				name: m.Name, needs: m.Needs, loop: m.Loop, values: interval{lo: lo, hi: hi},
 				compared: m.Compared(),
 			})
 		}

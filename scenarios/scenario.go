@@ -96,7 +96,7 @@ type Setup struct {
 	Sysctl Sysctl `yaml:"sysctl,omitempty"`
 	// Server describes the process under test.
 	Server Server `yaml:"server"`
-	// Load is the open-loop load that the scenario drives.
+	// Load is the load that the scenario drives.
 	Load OpenLoad `yaml:"load"`
 	// Search, where it has a bound, looks for the highest rate that the servers are up to, instead of measuring at one.
 	Search Search `yaml:"search,omitempty"`
@@ -286,17 +286,30 @@ type Work struct {
 	SlowShare float64 `yaml:"slow_share,omitempty"`
 }
 
-// OpenLoad is the open-loop load: attempts are sent when the schedule says so, whether or not
-// earlier ones have been answered. Rate × Duration is at least 1 and at most 10 million attempts.
+// OpenLoad is the load. It is an open loop unless Concurrency says otherwise: attempts are sent
+// when the schedule says so, whether or not earlier ones have been answered. A schedule has at
+// least 1 and at most 10 million attempts. It has a Rate and a Duration, or Stages.
 type OpenLoad struct {
 	// Rate is attempts per second, written "2000/s"; more than 0, at most 1,000,000/s. Or a share, up to 2, of what
-	// the servers are found to answer, written "0.7*capacity". Required.
+	// the servers are found to answer, written "0.7*capacity". Required without concurrency or
+	// stages.
 	Rate Rate `yaml:"rate,omitempty"`
-	// Duration is how long attempts are scheduled, 100 ms to 1 h. Required.
+	// Concurrency, 1 to 10,000, makes the load a closed loop of so many clients: each sends its
+	// next attempt when its last one has ended. It takes the place of rate, pace and stages. A
+	// closed loop has no schedule: no schedule lag, nothing that is known by the spacing of
+	// attempts (gap, outage, drop window), and its response times count from when attempts were
+	// sent, but for those that the clients begin with, all at once. Default 0: an open loop.
+	Concurrency int `yaml:"concurrency,omitempty"`
+	// Stages take the place of rate and duration: the rate of the first for its duration, then that
+	// of the next.
+	Stages []Stage `yaml:"stages,omitempty"`
+	// Duration is how long attempts are scheduled or, in a closed loop, sent, 100 ms to 1 h.
+	// Required without stages.
 	Duration time.Duration `yaml:"duration,omitempty"`
-	// Pace is how the attempts are spread over the duration.
+	// Pace is how the attempts are spread over the duration; constant or poisson with stages.
 	Pace vocabulary.Pace `yaml:"pace"`
-	// From is the rate that a ramp starts at; it ends at Rate.
+	// From is the rate that a ramp starts at; it ends at Rate. With stages it is where a ramp of
+	// the first stage starts.
 	From Rate `yaml:"from,omitempty"`
 	// Burst is how many attempts of a bursty pace are due at once, 2 to 100,000. The rate is that of
 	// all attempts.
@@ -331,6 +344,29 @@ type OpenLoad struct {
 	// Timeout bounds one attempt with all its tries, from its sent instant, 1 ms to 1 min. Default 900 ms: under the first SYN
 	// retransmission (1 s), so that a SYN dropped at a full queue is a loss and not a latency.
 	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Stage is a part of the schedule.
+type Stage struct {
+	// Rate is attempts per second, more than 0, at most 1,000,000/s. Required.
+	Rate Rate `yaml:"rate"`
+	// Duration is how long the stage lasts, 1 ms to 1 h. Required.
+	Duration time.Duration `yaml:"duration"`
+	// Ramp makes the rate change evenly to Rate from that of the stage before, or load.from in the
+	// first stage, as k6's ramping-arrival-rate does. Default false: it is Rate from the start.
+	Ramp bool `yaml:"ramp,omitempty"`
+}
+
+// Closed reports whether the load is a closed loop.
+func (l *OpenLoad) Closed() bool { return l.Concurrency > 0 }
+
+// Lasts returns how long attempts are sent: Duration, or that of all Stages.
+func (l *OpenLoad) Lasts() time.Duration {
+	sum := l.Duration
+	for _, s := range l.Stages {
+		sum += s.Duration
+	}
+	return sum
 }
 
 // Retry is a client's policy: an attempt makes one try or more, until one is served. Nothing is tried again once a response has begun, and what a server

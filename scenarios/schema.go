@@ -43,8 +43,10 @@ func Schema() ([]byte, error) {
 	schema := reflector.Reflect(&Scenario{})
 	schema.Title = "reuseport-bench scenario"
 	schema.Required = []string{"name"}
-	for path, required := range map[string]string{"timeline[]": "do", "gates[]": "expect"} {
-		schemaAt(schema, path).Required = []string{required}
+	for path, required := range map[string][]string{
+		"timeline[]": {"do"}, "gates[]": {"expect"}, "load.stages[]": {"rate", "duration"},
+	} {
+		schemaAt(schema, path).Required = required
 	}
 	for _, s := range f.Settings {
 		describe(s, schemaAt(schema, s.Path))

@@ -14,9 +14,10 @@ const (
 	maxAbout       = 2000      // bytes
 	maxExpectation = 1000      // bytes
 	maxVariants    = 256
-	maxListLen     = 256 // steps, gates, blocks of the matrix
+	maxListLen     = 256 // steps, gates, stages, blocks of the matrix
 	maxAttempts    = 10_000_000
-	maxSteps       = 20_000 // of a trial: one every 100 ms for half an hour, and some
+	maxDuration    = time.Hour // of the stages of a load
+	maxSteps       = 20_000    // of a trial: one every 100 ms for half an hour, and some
 )
 
 // settings lists every single value of a scenario file that is not free text. Those that are words
@@ -108,6 +109,10 @@ func ownSettings() []strictyaml.Setting {
 		{Path: "server.fault.rejected_syns", Max: 100_000, Default: "0"},
 		{Path: "server.fault.time_wait", Max: 100_000, Default: "0"},
 		{Path: "load.rate", Above: true, Max: 1e6, Example: "2000/s"},
+		{Path: "load.concurrency", Max: 10_000, Default: "0"},
+		{Path: "load.stages[].rate", Above: true, Max: 1e6, Example: "2000/s"},
+		{Path: "load.stages[].duration", Min: ms, Max: hour, Example: "3s"},
+		{Path: "load.stages[].ramp"},
 		{Path: "load.duration", Min: 100 * ms, Max: hour, Example: "3s"},
 		{Path: "load.pace", Default: string(vocabulary.PaceConstant)},
 		{Path: "load.from", Max: 1e6, Default: "0/s", Example: "100/s"},

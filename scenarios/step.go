@@ -27,7 +27,7 @@ func (s Setup) Restarts() bool {
 // occurrences returns how many steps the timeline comes to before the load ends.
 func (s Setup) occurrences() (n int) {
 	for _, step := range s.Timeline {
-		switch left := s.Load.Duration - step.At; {
+		switch left := s.Load.Lasts() - step.At; {
 		case left <= 0:
 		case step.Every <= 0:
 			n++

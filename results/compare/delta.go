@@ -220,6 +220,11 @@ func startOf(trials []*results.Trial) vocabulary.Start {
 // unlikeLoad says where the two sides were not offered the same load. A searched rate is a result,
 // and no reason.
 func (s sides) unlikeLoad() string {
+	if base, head := loopOf(s.base), loopOf(s.head); base != head {
+		return fmt.Sprintf("not like for like: its load was %s, and that of what it is compared "+
+			"with %s; in a closed loop the number of clients decides how long they wait",
+			head, base)
+	}
 	offered := func(trials []*results.Trial) (rates []float64) {
 		for _, t := range trials {
 			if t.OfferedPerSecond != nil && *t.OfferedPerSecond > 0 && t.Search == nil {
@@ -238,6 +243,16 @@ func (s sides) unlikeLoad() string {
 	}
 	return fmt.Sprintf("not like for like: it was offered %s/s, and what it is compared with %s/s; "+
 		"more load by itself costs waiting and losses", unit.Number(h), unit.Number(b))
+}
+
+// loopOf returns what kind of load trials had.
+func loopOf(trials []*results.Trial) string {
+	for _, t := range trials {
+		if t.Concurrency > 0 {
+			return "a closed loop of " + unit.Plural(t.Concurrency, "client")
+		}
+	}
+	return "an open loop"
 }
 
 // compareValues is for metrics of one value per trial.

@@ -302,6 +302,11 @@ func TestUnlike(t *testing.T) {
 		trial.Starts = starts
 		return &results.Variant{Trials: []*results.Trial{trial}}
 	}
+	closed := func(clients int) *results.Variant {
+		v := variant(0, nil)
+		v.Trials[0].OfferedPerSecond, v.Trials[0].Concurrency = nil, clients
+		return v
+	}
 	stepless := &results.Variant{Trials: []*results.Trial{resultstest.RestartTrial()}}
 	parked := started(&results.Starts{Start: vocabulary.StartParked, Parked: 2})
 	cold := started(&results.Starts{Start: vocabulary.StartCold, Cold: 2})
@@ -314,6 +319,11 @@ func TestUnlike(t *testing.T) {
 		{variant(529, nil), variant(264, nil), "it was offered 529/s, and what it is compared with 264/s;"},
 		{variant(0, nil), variant(264, nil), ""},
 		{variant(529, &results.Search{PerSecond: 529}), variant(264, &results.Search{PerSecond: 264}), ""},
+		{closed(67), closed(67), ""},
+		{closed(67), closed(33), "its load was a closed loop of 67 clients, and that of what it " +
+			"is compared with a closed loop of 33 clients;"},
+		{closed(1), variant(264, nil), "its load was a closed loop of 1 client, and that of what " +
+			"it is compared with an open loop;"},
 		{parked, parked, ""},
 		{started(nil), cold, ""},
 		{parked, started(nil), "its steps started workers parked, and those of what it is compared with cold;"},

@@ -44,6 +44,7 @@ const (
 	ResponseP99          = "response_p99_ns"
 	ResponseP999         = "response_p999_ns"
 	ResponseMax          = "response_max_ns"
+	ResponseMean         = "response_mean_ns"
 	ResponseSD           = "response_sd_ns"
 	Wait                 = "wait_mean_ns"
 	PredictedWait        = "predicted_wait_mean_ns"
@@ -78,6 +79,8 @@ const (
 	StepLate             = "step_late_ns"
 	Load                 = "load"
 	Offered              = "offered_per_second"
+	Concurrency          = "concurrency"
+	ServedPerSecond      = "served_per_second"
 	Capacity             = "capacity_per_second"
 	ScheduleLag          = "schedule_lag_p99_ns"
 )

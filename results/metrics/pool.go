@@ -320,6 +320,11 @@ func perSecond(x *float64) (float64, bool) {
 	return *x, true
 }
 
-func offered(t *results.Trial) (float64, bool)     { return perSecond(t.OfferedPerSecond) }
-func capacity(t *results.Trial) (float64, bool)    { return perSecond(t.CapacityPerSecond) }
-func scheduleLag(t *results.Trial) (float64, bool) { return known(t.ScheduleLagP99NS) }
+func concurrency(t *results.Trial) (float64, bool) {
+	return float64(t.Concurrency), t.Concurrency > 0
+}
+
+func offered(t *results.Trial) (float64, bool)         { return perSecond(t.OfferedPerSecond) }
+func servedPerSecond(t *results.Trial) (float64, bool) { return perSecond(t.ServedPerSecond) }
+func capacity(t *results.Trial) (float64, bool)        { return perSecond(t.CapacityPerSecond) }
+func scheduleLag(t *results.Trial) (float64, bool)     { return known(t.ScheduleLagP99NS) }

@@ -33,6 +33,16 @@ const (
 	ColdStart      // a step cold-start
 )
 
+// A Loop is the kind of load that it takes for a metric to exist.
+type Loop int
+
+// The loops.
+const (
+	AnyLoop    Loop = iota
+	OpenLoop        // a schedule says when attempts are due
+	ClosedLoop      // each client waits for the end of its last attempt
+)
+
 // A Metric has one value per trial, or is a rate of events over several; over trials it has a
 // center and an interval.
 type Metric struct {
@@ -48,8 +58,9 @@ type Metric struct {
 	// Threshold is the least change that matters in practice: a share of the base for ratios, for
 	// differences the metric's own unit.
 	Threshold float64
-	// Needs is what must happen for it to exist.
+	// Needs is what must happen for it to exist, and Loop under which load.
 	Needs Need
+	Loop  Loop
 	// Signed says that it can be negative. All others are at least 0.
 	Signed bool
 	// Most is the largest value that it can have; 0: there is none.

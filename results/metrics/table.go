@@ -17,7 +17,7 @@ var registry = []Metric{
 		Name: HighestRate,
 		Doc: "the highest rate of a search at which nothing was dropped and p99 stayed " +
 			"within its bound",
-		Unit: unit.PerSecond, Better: Higher, Scale: ratio, Threshold: 0.05,
+		Unit: unit.PerSecond, Loop: OpenLoop, Better: Higher, Scale: ratio, Threshold: 0.05,
 		Bench: "highest-rate/s", Pool: highestRate,
 	},
 
@@ -32,7 +32,7 @@ var registry = []Metric{
 		Name: DropWindow,
 		Doc: "dropped_per_restart over the offered rate: the time whose connections a " +
 			"restart drops",
-		Unit: unit.Nanoseconds, Needs: Restarts, OverRestarts: true,
+		Unit: unit.Nanoseconds, Loop: OpenLoop, Needs: Restarts, OverRestarts: true,
 	},
 	{
 		Name: DroppedPerAttempt,
@@ -49,7 +49,7 @@ var registry = []Metric{
 	{
 		Name: LossWindow,
 		Doc:  "lost_per_restart over the offered rate: the time whose connections a restart loses",
-		Unit: unit.Nanoseconds, Needs: Restarts, OverRestarts: true,
+		Unit: unit.Nanoseconds, Loop: OpenLoop, Needs: Restarts, OverRestarts: true,
 	},
 	{
 		Name: LostPerAttempt,
@@ -85,19 +85,21 @@ var registry = []Metric{
 	{
 		Name: Gap,
 		Doc:  "the longest time in which everything that was due was dropped",
-		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
-		Bench: "gap-sec", Pool: largest(func(s *results.Step) *int64 { return s.GapNS }),
+		Unit: unit.Nanoseconds, Loop: OpenLoop, Better: Lower, Scale: difference, Threshold: 1e6,
+		Needs: Steps, Bench: "gap-sec",
+		Pool: largest(func(s *results.Step) *int64 { return s.GapNS }),
 	},
 	{
 		Name: Outage,
 		Doc:  "the time from the first to the last attempt dropped at a step",
-		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
-		Bench: "outage-sec", Pool: largest(func(s *results.Step) *int64 { return s.OutageNS }),
+		Unit: unit.Nanoseconds, Loop: OpenLoop, Better: Lower, Scale: difference, Threshold: 1e6,
+		Needs: Steps, Bench: "outage-sec",
+		Pool: largest(func(s *results.Step) *int64 { return s.OutageNS }),
 	},
 	{
 		Name: Resolution,
 		Doc:  "the spacing of attempts, of which gap and outage are multiples",
-		Unit: unit.Nanoseconds, Needs: Steps,
+		Unit: unit.Nanoseconds, Loop: OpenLoop, Needs: Steps,
 		Pool: largest(func(s *results.Step) *int64 { return s.ResolutionNS }),
 	},
 	{
@@ -116,12 +118,13 @@ var registry = []Metric{
 		Name: PredictedLost,
 		Doc: "what such a step should lose: offered rate × time in which rules led to pods " +
 			"where nobody listened",
-		Unit: unit.PerStep, Needs: Steps, Pool: predictedLost,
+		Unit: unit.PerStep, Loop: OpenLoop, Needs: Steps, Pool: predictedLost,
 	},
 	{
 		Name: LostShare,
 		Doc:  "share of the attempts of the longest outage that was dropped",
-		Unit: unit.Share, Most: 1, Needs: Steps, Bench: "lost-share", Pool: lostShare,
+		Unit: unit.Share, Loop: OpenLoop, Most: 1, Needs: Steps,
+		Bench: "lost-share", Pool: lostShare,
 	},
 	{
 		Name: StaleRules,
@@ -265,7 +268,8 @@ var registry = []Metric{
 
 	{
 		Name: ResponseP50,
-		Doc:  "median response time of served attempts, from their schedule",
+		Doc: "median response time of served attempts, from their schedule; in a closed loop " +
+			"from the instant they were sent",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Bench: "response-p50-sec", Pool: pooled(response, p50),
 	},
@@ -294,7 +298,7 @@ var registry = []Metric{
 		Bench: "response-max-sec", Pool: pooled(response, longest),
 	},
 	{
-		Name: "response_mean_ns",
+		Name: ResponseMean,
 		Doc:  "mean response time",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Pool: pooled(response, mean),
@@ -358,7 +362,7 @@ var registry = []Metric{
 	{
 		Name: PredictedWait,
 		Doc:  "the mean wait that queueing theory expects",
-		Unit: unit.Nanoseconds, Pool: predictedWait,
+		Unit: unit.Nanoseconds, Loop: OpenLoop, Pool: predictedWait,
 	},
 
 	// Of a relay that adds a round trip.
@@ -542,16 +546,27 @@ var registry = []Metric{
 	{
 		Name: Offered,
 		Doc:  "attempts that the schedule called for per second",
-		Unit: unit.PerSecond, Bench: "offered/s", Pool: offered,
+		Unit: unit.PerSecond, Loop: OpenLoop, Bench: "offered/s", Pool: offered,
+	},
+	{
+		Name: Concurrency,
+		Doc:  "clients of a closed loop",
+		Unit: unit.Count, Loop: ClosedLoop, Bench: "clients", Pool: concurrency,
+	},
+	{
+		Name: ServedPerSecond,
+		Doc:  "attempts served per second while the clients of a closed loop sent",
+		Unit: unit.PerSecond, Loop: ClosedLoop, Better: Higher, Scale: ratio, Threshold: 0.05,
+		Bench: "served/s", Pool: servedPerSecond,
 	},
 	{
 		Name: Capacity,
 		Doc:  "what the servers were found to answer, where the load is a share of it",
-		Unit: unit.PerSecond, Bench: "capacity/s", Pool: capacity,
+		Unit: unit.PerSecond, Loop: OpenLoop, Bench: "capacity/s", Pool: capacity,
 	},
 	{
 		Name: ScheduleLag,
 		Doc:  "99th percentile of how late the load sent its attempts",
-		Unit: unit.Nanoseconds, Pool: scheduleLag,
+		Unit: unit.Nanoseconds, Loop: OpenLoop, Pool: scheduleLag,
 	},
 }

@@ -35,7 +35,7 @@ func Ledger(w io.Writer, run *results.Run, opts Options) error {
 }
 
 func ledgerBlocks(d *document.Document, v *results.Variant) {
-	d.Heading(2, results.LabelString(v.Labels))
+	d.Heading(2, loopText(v))
 	valid := v.ValidTrials()
 	if len(valid) > 0 {
 		d.Paragraph(balance(valid))
@@ -241,7 +241,7 @@ func Losses(w io.Writer, run *results.Run, opts Options) error {
 }
 
 func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {
-	title := fmt.Sprintf("%s, block %d", results.LabelString(v.Labels), t.Block)
+	title := fmt.Sprintf("%s, block %d", loopText(v), t.Block)
 	if t.Target != "" {
 		title += ", to " + t.Target
 	}

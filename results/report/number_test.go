@@ -47,6 +47,7 @@ func TestEveryFormatReadsWell(t *testing.T) {
 	reports := map[string]string{}
 	for name, run := range map[string]*results.Run{
 		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "small": reporttest.SmallRun(), "nasty": reporttest.NastyRun(), "gated": reporttest.GatedRun(), "shares": reporttest.SharesRun(), "few": reporttest.FewRun(),
+		"loops": reporttest.LoopsRun(),
 	} {
 		for format, p := range map[string]printer{
 			"text": Text, "markdown": Markdown, "html": HTML, "github": GitHub,

@@ -40,6 +40,7 @@ func TestGolden(t *testing.T) {
 		{"small.json", JSON, reporttest.SmallRun()},
 		{"watched.txt", Text, reporttest.WatchedRun()},
 		{"watched.losses.txt", Losses, reporttest.WatchedRun()},
+		{"loops.txt", Text, reporttest.LoopsRun()},
 		{"interrupted.txt", Text, reporttest.InterruptedRun()},
 		{"interrupted.md", Markdown, reporttest.InterruptedRun()},
 		{"ledger.txt", Ledger, reporttest.FinishedRun()},
@@ -300,6 +301,34 @@ func TestRetryTable(t *testing.T) {
 	run.Scenarios[0].Variants[0].Trials[0].Losses[0].Tries = 4
 	if losses := reporttest.Printed(t, Losses, run); strings.Count(losses, "(try 4)") != 1 {
 		t.Errorf("losses lack the try:\n%.2000s", losses)
+	}
+}
+
+// A closed loop is called one by every format for people, and what takes a schedule is not printed
+// of it, least of all as 0.
+func TestClosedLoopIsLabelled(t *testing.T) {
+	run := reporttest.LoopsRun()
+	run.Scenarios = run.Scenarios[:1]
+	for name, print := range map[string]printer{
+		"text": Text, "Markdown": Markdown, "HTML": HTML, "GitHub": GitHub,
+	} {
+		text := reporttest.Printed(t, print, run)
+		for _, want := range []string{"CLOSED LOOP", "omission", "67", "dropped/restart"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in\n%s", name, want, text)
+			}
+		}
+		for _, unknown := range []string{"offered [1/s]", "lag p99", "gap ±", "drop window ["} {
+			if strings.Contains(text, unknown) {
+				t.Errorf("%s has %q in\n%s", name, unknown, text)
+			}
+		}
+	}
+	for name, print := range map[string]printer{"ledger": Ledger, "losses": Losses} {
+		text := reporttest.Printed(t, print, run)
+		if !strings.Contains(text, "closed loop of 67 clients") {
+			t.Errorf("%s: no closed loop in\n%s", name, text)
+		}
 	}
 }
 

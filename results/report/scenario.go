@@ -36,6 +36,11 @@ var (
 	offeredColumn = figureColumn{head: "offered [1/s]", metric: metrics.Offered}
 	// capacityColumn is empty, and so left out, unless the load is a share of the capacity.
 	capacityColumn = figureColumn{head: "capacity [1/s]", metric: metrics.Capacity, text: capacityCell}
+	// closedColumns are empty, and so left out, unless the load was a closed loop.
+	closedColumns = []figureColumn{
+		{head: "closed loop,\nclients", metric: metrics.Concurrency, text: clientCount},
+		{head: "served [1/s]", metric: metrics.ServedPerSecond, interval: true},
+	}
 	// neverSentColumn is printed where there is something in it.
 	neverSentColumn = figureColumn{
 		head: "never\nsent",
@@ -117,7 +122,7 @@ var (
 		{head: "p99", metric: metrics.ResponseP99, interval: true},
 		{head: "p99.9", metric: metrics.ResponseP999},
 		{head: "max", metric: metrics.ResponseMax},
-		{head: "SD", metric: metrics.ResponseSD},
+		{head: "mean ± SD", metric: metrics.ResponseMean, beside: metrics.ResponseSD},
 		{head: "lag p99", metric: metrics.ScheduleLag},
 	}
 	spreadColumns = []figureColumn{
@@ -216,8 +221,10 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 	if restarts {
 		lossColumns = restartLossColumns
 	}
+	closedBlock(d, measured)
+	lossColumns = slices.Insert(slices.Clone(lossColumns), 1, closedColumns...)
 	if slices.ContainsFunc(measured, func(v *results.Variant) bool { return neverSent(v) > 0 }) {
-		lossColumns = append(slices.Clone(lossColumns), neverSentColumn)
+		lossColumns = append(lossColumns, neverSentColumn)
 	}
 	if searched := figureTable(s, measured, searchColumns); len(searched.Columns) > 2 {
 		d.Heading(3, "Highest rate with nothing dropped and p99 within the bound")
@@ -264,6 +271,7 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 	startsBlock(d, measured)
 	d.Heading(3, "Response time of served attempts")
 	d.Table(figureTable(s, measured, responseColumns))
+	stageBlock(d, measured)
 	if !steps {
 		d.Heading(3, "Spread of connections over workers")
 		d.Table(figureTable(s, measured, spreadColumns))

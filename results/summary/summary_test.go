@@ -230,6 +230,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Steps[0].LostShare = new(0.5)
 	// Who shares a port is told where no step changes who is there.
 	v.Trials = append(v.Trials, &results.Trial{Valid: true, ControlPlane: "embedded", Workers: []results.Worker{{Accepted: 1}, {BindError: "EADDRINUSE"}}})
+	v.Trials = append(v.Trials, &results.Trial{Valid: true, Concurrency: 5, ServedPerSecond: new(100.)})
 	Fill(v)
 	got := slices.Sorted(maps.Keys(v.Summary))
 	var want []string

@@ -387,7 +387,7 @@ func (r *measurement) driveOurs(ctx context.Context, rig *trial.Rig, loads []loa
 	cfg := loads[0]
 	cfg.Shape.Rate, cfg.Shape.Duration = rate, r.Duration
 	if rate == 0 {
-		cfg.Shape.Rate, cfg.InFlight = plan.FlatOutRate, InFlight
+		cfg.Shape.Clients = InFlight
 	}
 	lags, responses, lost := results.NewHistogram(), results.NewHistogram(), 0
 	_, cpu, err = rig.Drive(ctx, r.load(), []load.Config{cfg}, r.loadCPUs, func(s *results.Sample) {

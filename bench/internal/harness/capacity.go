@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/bench/internal/trial"
@@ -20,10 +21,6 @@ import (
 
 // capacityWarmUp is the part of plan.CapacityDuration that is not counted.
 const capacityWarmUp = 150 * time.Millisecond
-
-// loadBound is the share of its CPUs' time from which on the load, and not the servers, was what
-// could do no more.
-const loadBound = 0.95
 
 // resolve gives every variant of a scenario whose load is a share of the capacity its rate: as it was in the trials
 // there are already, or measured now.
@@ -69,7 +66,7 @@ func measureCapacity(ctx context.Context, p *plan.Plan, v *plan.Variant, roles t
 		if err != nil {
 			return 0, err
 		}
-		if loadBusy > loadBound {
+		if loadBusy > ledger.LoadBound {
 			return 0, fmt.Errorf("the load could do no more than %.0f/s, while the servers could: a share of that says nothing about them; give the servers more work, the load more processes or CPUs, or load.rate a number", perSecond)
 		}
 		all = append(all, perSecond)
@@ -95,8 +92,6 @@ func saturate(ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Ro
 	defer func() { err = errors.Join(err, rig.Close()) }()
 	loads := v.Load
 	for i := range loads {
-		// Enough that a worker that gets less than its share of the connections has one all the same.
-		loads[i].InFlight = max(64, 16*v.Servers.Workers) / len(loads)
 		loads[i].Timeout, loads[i].Retry = 10*time.Second, load.Retry{}
 	}
 	begin, cpu, err := rig.Drive(ctx, roles.Load, loads, p.CPUs.Load, func(*results.Sample) {})

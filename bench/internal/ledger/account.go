@@ -57,11 +57,14 @@ func (a *Account) record() {
 	for i := range a.book.attempts {
 		x := &a.book.attempts[i]
 		at := a.book.scheduled(i)
-		if !x.neverSent() {
+		if !x.neverSent() && !a.book.load.closed() {
 			a.lag.Record(max(0, int64(x.Sent-at)))
 		}
-		if x.Served() {
-			a.longest = max(a.longest, x.Done.Sub(at))
+		if !x.Served() {
+			continue
+		}
+		a.longest = max(a.longest, x.Done.Sub(at))
+		if !a.book.atOnce(uint64(i)) {
 			a.response.Record(int64(x.Done - at))
 			a.service.Record(int64(x.Done - x.Sent))
 		}
@@ -123,13 +126,18 @@ func (a *Account) Fill(r *results.Trial) {
 	r.LostByCause, r.LostByPhase = map[string]int64{}, map[string]int64{}
 	r.Attempts = int64(len(b.attempts))
 	r.Residual = b.unmatched
-	r.OfferedPerSecond = new(float64(len(b.attempts)) / a.facts.Duration.Seconds())
 	r.AchievedPerSecond = a.achieved()
 	r.ResponseNS, r.ServiceNS = a.response.Percentiles(), a.service.Percentiles()
 	r.Histogram = a.response.Encode()
+	if r.Concurrency = b.load.Shape.Clients; r.Concurrency > 0 {
+		r.ServedPerSecond = new(a.servedPerSecond())
+	} else {
+		r.OfferedPerSecond = new(float64(len(b.attempts)) / a.facts.Duration.Seconds())
+	}
 	if lag := a.lag.Percentiles(); lag != nil {
 		r.ScheduleLagP99NS = &lag.P99
 	}
+	r.Stages = a.stages()
 	for i, v := range a.verdicts {
 		if !v.Explained {
 			r.Residual++
@@ -178,8 +186,48 @@ func (a *Account) neverSent(lo, hi int) (n int64) {
 	return n
 }
 
+// servedPerSecond returns how many responses the clients of a closed loop had per second while they
+// sent.
+func (a *Account) servedPerSecond() float64 {
+	n := 0
+	for i := range a.book.attempts {
+		if x := &a.book.attempts[i]; x.Served() && x.Done <= Time(a.facts.Duration) {
+			n++
+		}
+	}
+	return float64(n) / a.facts.Duration.Seconds()
+}
+
+// stages returns what became of the attempts due in each stage of the schedule.
+func (a *Account) stages() (all []results.Stage) {
+	from := Time(0)
+	for _, stage := range a.book.load.Shape.Stages {
+		to := from.Add(stage.Duration)
+		s := results.Stage{
+			FromNS: int64(from), DurationNS: int64(stage.Duration),
+			FromPerSecond: stage.From, ToPerSecond: stage.Rate,
+		}
+		responses := results.NewHistogram()
+		for i := a.first(from); i < a.first(to); i++ {
+			s.Attempts++
+			if x := &a.book.attempts[i]; x.Served() {
+				responses.Record(int64(x.Done - a.book.scheduled(i)))
+				continue
+			}
+			s.Lost++
+			if a.verdicts[i].Cause != cause.Client {
+				s.Dropped++
+			}
+		}
+		s.ResponseNS = responses.Percentiles()
+		all = append(all, s)
+		from = to
+	}
+	return all
+}
+
 // achieved returns the rate at which attempts were sent: their number over the time from the first
-// due instant to the last send, plus one spacing.
+// due instant to the last send, plus one spacing. In a closed loop it is over the duration.
 func (a *Account) achieved() float64 {
 	attempts := a.book.attempts
 	n, last := 0, Time(0)
@@ -189,8 +237,11 @@ func (a *Account) achieved() float64 {
 			last = max(last, x.Sent)
 		}
 	}
-	if n == 0 {
+	switch {
+	case n == 0:
 		return 0
+	case a.book.load.closed():
+		return float64(n) / a.facts.Duration.Seconds()
 	}
 	end := max(last, a.book.scheduled(len(attempts)-1)).Add(a.spacing(0, len(attempts)))
 	return float64(n) / time.Duration(end).Seconds()

@@ -112,7 +112,9 @@ type Book struct {
 	schedule load.Schedule
 	sources  load.Sources
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// attempts are those of the schedule; in a closed loop those that samples and records have told
+	// of so far, up to the last.
 	attempts []Attempt
 	// again holds the attempts that made more than one try, and later what servers know of tries
 	// after the first, by their numbers. Once the book is closed an attempt's own account is that
@@ -132,7 +134,10 @@ type Book struct {
 	// kept is how many of the connections that were kept from the start workers have accepted.
 	kept int64
 	// waits holds, for each attempt, when its connection waited to be accepted. Nil behind a proxy.
-	waits  []wait
+	waits []wait
+	// early are accepts that were noted before the attempt's sample told when it was due, by its
+	// index; only in a closed loop.
+	early  map[uint64]Time
 	open   map[connKey]conn
 	unread map[uint64]serverEnd // by try: connections on which no request was read
 	// ends holds how connections that may be reused ended, by the try that opened them. Nil where
@@ -196,20 +201,46 @@ func NewBook(l Load) (*Book, error) {
 		workers:  map[int]*workerBook{},
 	}
 	if !l.Proxied {
-		b.waits = make([]wait, b.schedule.Len())
+		b.waits = []wait{}
 	}
 	if l.Reuses {
 		b.ends = map[uint64]serverEnd{}
-		b.via = make([]uint32, b.schedule.Len())
+		b.via = []uint32{}
+	}
+	if l.closed() {
+		b.early = map[uint64]Time{}
+	} else {
+		b.extend(b.most())
 	}
 	var err error
-	b.sources, err = load.NewSources(l.Sources, b.schedule.Len()*l.Tries+l.Kept)
+	b.sources, err = load.NewSources(l.Sources, b.most()*l.Tries+l.Kept)
 	b.sources = b.sources.InTurn(l.Ports)
-	b.attempts = make([]Attempt, b.schedule.Len())
-	for i := range b.attempts {
+	return b, err
+}
+
+// closed reports whether the load is a closed loop.
+func (l *Load) closed() bool { return l.Shape.Clients > 0 }
+
+// most returns how many attempts there may be, which is how far apart the numbers of an attempt's
+// tries are.
+func (b *Book) most() uint64 { return b.schedule.Len() }
+
+// extend makes room for n attempts in all.
+func (b *Book) extend(n uint64) {
+	more := int(n) - len(b.attempts)
+	if more <= 0 {
+		return
+	}
+	b.attempts = append(b.attempts, make([]Attempt, more)...)
+	for i := int(n) - more; i < int(n); i++ {
 		b.attempts[i].Worker, b.attempts[i].Server, b.attempts[i].Generation = -1, -1, -1
 	}
-	return b, err
+	if b.waits != nil {
+		b.waits = append(b.waits, make([]wait, more)...)
+	}
+	if b.via != nil {
+		b.via = append(b.via, make([]uint32, more)...)
+	}
 }
 
 // Start sets the instant of the first scheduled attempt.
@@ -237,23 +268,28 @@ func (b *Book) Instant(t Time) clock.Instant { return b.begin.Add(time.Duration(
 // maxWindows bounds the windows of one worker: those of the longest trial, an hour.
 const maxWindows = int64(time.Hour) / results.FairnessWindowNS
 
-// index returns the position of an attempt in the schedule, or false for one that is not in it.
+// index returns the position of an attempt in the schedule, or false for one that is not in it. In
+// a closed loop it makes room for the attempt.
 func (b *Book) index(process int, sequence uint64) (uint64, bool) {
 	n := uint64(b.load.Processes)
 	i := sequence*n + uint64(process)
-	return i, uint64(process) < n && i < uint64(len(b.attempts))
+	ok := uint64(process) < n && i < b.most()
+	if ok && i >= uint64(len(b.attempts)) {
+		b.extend(i + 1)
+	}
+	return i, ok
 }
 
 // number returns that of a try, over all attempts, as sources are numbered: the attempt's index for
 // its first.
 func (b *Book) number(a wire.Attempt) (uint64, bool) {
 	i, ok := b.index(int(a.Process), a.Sequence)
-	return i + uint64(a.Try)*uint64(len(b.attempts)), ok && uint64(a.Try) < b.load.Tries
+	return i + uint64(a.Try)*b.most(), ok && uint64(a.Try) < b.load.Tries
 }
 
 // known returns what the servers know of a try so far.
 func (b *Book) known(try uint64) serverEnd {
-	if try < uint64(len(b.attempts)) {
+	if try < b.most() {
 		return serverEnd{b.attempts[try].State, b.attempts[try].Server}
 	}
 	if e, ok := b.later[try]; ok {
@@ -263,14 +299,20 @@ func (b *Book) known(try uint64) serverEnd {
 }
 
 func (b *Book) note(try uint64, e serverEnd) {
-	if try < uint64(len(b.attempts)) {
+	if try < b.most() {
 		b.attempts[try].State, b.attempts[try].Server = e.state, e.worker
 	} else {
 		b.later[try] = e
 	}
 }
 
-func (b *Book) scheduled(i int) Time { return Time(b.schedule.At(uint64(i))) }
+// scheduled returns when attempt i was due; in a closed loop that is when it was sent.
+func (b *Book) scheduled(i int) Time {
+	if b.load.closed() {
+		return b.attempts[i].Sent
+	}
+	return Time(b.schedule.At(uint64(i)))
+}
 
 func (b *Book) time(monotonicNS int64) Time { return b.Time(clock.Instant(monotonicNS)) }
 
@@ -304,15 +346,34 @@ func (b *Book) Sample(s *results.Sample) {
 	if b.waits != nil && s.Connected > 0 {
 		b.waits[i].established = ticks(b.atServers(b.time(s.Connected)).Sub(b.scheduled(int(i))))
 	}
-	if b.via == nil {
-		return
+	if at, ok := b.early[i]; ok {
+		delete(b.early, i)
+		b.noteAccepted(i, at)
 	}
-	b.via[i] = uint32(i + uint64(len(s.Failed))*uint64(len(b.attempts)))
+	if b.via != nil {
+		b.via[i] = b.opener(i, s)
+	}
+}
+
+// opener returns the number of the try that opened the connection of an attempt's last try.
+func (b *Book) opener(i uint64, s *results.Sample) uint32 {
 	if via, ok := b.sources.Of(s.Source); ok {
-		b.via[i] = uint32(via)
-	} else if s.Class == results.ClassTimeout && !s.Source.IsValid() {
-		b.via[i] = noConnection
+		return uint32(via)
 	}
+	if s.Class == results.ClassTimeout && !s.Source.IsValid() {
+		return noConnection
+	}
+	return uint32(i + uint64(len(s.Failed))*b.most())
+}
+
+// atOnce reports whether an attempt is one of those that the clients of a closed loop begin with, all
+// at once. They meet queues that are still empty, as none does later, so they are in no percentile.
+func (b *Book) atOnce(i uint64) bool { return i < uint64(b.load.Shape.Clients) }
+
+// noteAccepted takes in when a worker accepted the connection of attempt i.
+func (b *Book) noteAccepted(i uint64, at Time) {
+	due := ticks(at.Sub(b.scheduled(int(i))))
+	b.waits[i].accepted = max(b.waits[i].accepted, due) // the last try's comes last
 }
 
 // Record takes an entry of a worker's journal. Each worker's come in order.
@@ -370,13 +431,11 @@ func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 	kept := false
 	if try, ok := b.openedBy(r.Peer, r.At); ok && !b.load.Proxied {
 		c.openedBy = int64(try)
-		if n := uint64(len(b.attempts)); b.isKept(try) {
+		if b.isKept(try) {
 			kept = true
 			b.kept++
-		} else if try < n*b.load.Tries {
-			i := try % n
-			at := ticks(b.Time(r.At).Sub(b.scheduled(int(i))))
-			b.waits[i].accepted = max(b.waits[i].accepted, at) // the last try's comes last
+		} else if try < b.most()*b.load.Tries {
+			b.acceptedTry(try, b.Time(r.At))
 		}
 	}
 	w.accepted++
@@ -389,6 +448,16 @@ func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 		w.overTime[window]++
 	}
 	return c
+}
+
+// acceptedTry takes in when a worker accepted the connection of a try.
+func (b *Book) acceptedTry(try uint64, at Time) {
+	i := try % b.most()
+	if b.early != nil && (i >= uint64(len(b.attempts)) || !b.attempts[i].seen) {
+		b.early[i] = max(b.early[i], at)
+		return
+	}
+	b.noteAccepted(i, at)
 }
 
 func (b *Book) request(worker int, c *conn, r journal.Record) {
@@ -442,14 +511,14 @@ func (b *Book) endConn(worker int, c *conn, read, unread State) {
 // isKept reports whether the number, of a try as openedBy returns it, is that of a connection which
 // was kept from the start.
 func (b *Book) isKept(number uint64) bool {
-	tries := uint64(len(b.attempts)) * b.load.Tries
+	tries := b.most() * b.load.Tries
 	return number >= tries && number < tries+b.load.Kept
 }
 
 // openedBy returns the try that opened a connection, by its client's end and when it was accepted.
 // Of those that take one source in turn it is the last that was due by then.
 func (b *Book) openedBy(peer netip.AddrPort, accepted clock.Instant) (uint64, bool) {
-	ports, n := b.load.Ports, uint64(len(b.attempts))
+	ports, n := b.load.Ports, b.most()
 	first, ok := b.sources.Of(peer)
 	if !ok || ports == 0 || first >= n {
 		return first, ok
@@ -494,8 +563,11 @@ func (b *Book) close() {
 		b.endConn(key.worker, &c, ReadDied, UnreadDied)
 	}
 	clear(b.open)
+	if b.load.closed() {
+		b.trim()
+	}
 	for try, end := range b.unread {
-		if try >= uint64(len(b.attempts))*b.load.Tries || b.known(try).state != NeverAccepted {
+		if !b.begun(try) || b.known(try).state != NeverAccepted {
 			b.unmatched++
 			continue
 		}
@@ -510,6 +582,29 @@ func (b *Book) close() {
 		}
 	}
 	b.closeReused()
+}
+
+// trim leaves out what comes after the last attempt of a closed loop: requests that workers have
+// read, and the load has not sent, are unmatched.
+func (b *Book) trim() {
+	n := len(b.attempts)
+	for ; n > 0 && !b.attempts[n-1].seen; n-- {
+		if b.attempts[n-1].State != NeverAccepted {
+			b.unmatched++
+		}
+	}
+	b.attempts = b.attempts[:n]
+	if b.waits != nil {
+		b.waits = b.waits[:n]
+	}
+	if b.via != nil {
+		b.via = b.via[:n]
+	}
+}
+
+// begun reports whether a try is one of an attempt that there is.
+func (b *Book) begun(try uint64) bool {
+	return try < b.most()*b.load.Tries && try%b.most() < uint64(len(b.attempts))
 }
 
 // closeReused settles the attempts that were sent on a reused connection and never read: what

@@ -48,7 +48,9 @@ func (a *Account) Predict(k int) (lost float64, unknown string) {
 		return 0, "connections are kept, so an attempt need not ask the rules"
 	case l.Tries > 1:
 		return 0, "clients try again"
-	case l.Shape.Pace == vocabulary.PaceRamp:
+	case l.closed():
+		return 0, "a closed loop has no rate"
+	case l.Shape.Pace == vocabulary.PaceRamp, len(l.Shape.Stages) > 0:
 		return 0, "the rate changes during the trial"
 	case e.nowhere > 0 && synRepeatedFrom <= l.Timeout && l.Timeout < synRepeatedBy:
 		return 0, fmt.Sprintf("load.timeout of %v ends about when a rejected SYN is repeated; "+

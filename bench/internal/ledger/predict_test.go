@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/scenarios/vocabulary"
 )
 
@@ -93,6 +94,12 @@ func TestPredict(t *testing.T) {
 		{"kept connections", r, 500, reuses, 0, "kept"},
 		{"retries", r, 500, func(l *Load) { l.Tries = 2 }, 0, "try again"},
 		{"a ramp", r, 500, func(l *Load) { l.Shape.Pace, l.Shape.From = vocabulary.PaceRamp, l.Shape.Rate }, 0, "rate changes"},
+		{"stages", r, 500, func(l *Load) {
+			l.Shape.Stages = []load.Stage{{From: 500, Rate: 500, Duration: l.Shape.Duration}}
+		}, 0, "rate changes"},
+		{"a closed loop", r, 500, func(l *Load) {
+			l.Shape.Clients, l.Shape.Rate = 5, 0
+		}, 0, "closed loop"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -319,7 +319,7 @@ func (r *Recording) decode(in io.Reader) (line int, err error) {
 // mostLines returns how many lines there may be.
 func (r *Recording) mostLines() int {
 	shape := r.Load.Shape
-	attempts := max(shape.From, shape.Rate) * shape.Duration.Seconds() // about, or more
+	attempts := max(shape.Expected(), shape.Peak()*shape.Duration.Seconds()) // about, or more
 	return minLines + linesPerTry*int(attempts)*int(max(1, r.Load.Tries))
 }
 

@@ -38,9 +38,11 @@ func (a *Account) Step(k int) results.Step {
 	r.NeverSent = new(a.neverSent(lo, hi))
 	r.Lost, r.Dropped = int64(len(a.lostIn[k])), new(int64(len(a.dropped(k))))
 	a.served(k, lo, hi, &r)
-	r.ResolutionNS = new(int64(a.spacing(lo, hi)))
-	a.gaps(k, &r)
-	r.ScheduleLagMaxNS = new(a.longestLag(lo, hi))
+	if !a.book.load.closed() {
+		r.ResolutionNS = new(int64(a.spacing(lo, hi)))
+		a.gaps(k, &r)
+		r.ScheduleLagMaxNS = new(a.longestLag(lo, hi))
+	}
 	if len(s.Stopped) > 0 {
 		r.TailNS = a.tail(s)
 	}

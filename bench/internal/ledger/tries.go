@@ -46,7 +46,7 @@ func (b *Book) sampleTries(i uint64, s *results.Sample) {
 
 // last returns the number of an attempt's last try.
 func (b *Book) last(i int) uint64 {
-	return uint64(i) + uint64(len(b.again[uint64(i)].failed))*uint64(len(b.attempts))
+	return uint64(i) + uint64(len(b.again[uint64(i)].failed))*b.most()
 }
 
 // lastTry returns the attempt as if it had begun with its last try, which is what ended it.
@@ -64,7 +64,7 @@ func (b *Book) lastTry(i int) *Attempt {
 // try must agree with what the load says, and they may speak only of tries that the load has made;
 // what does not fit is unmatched.
 func (b *Book) closeTries() {
-	n := uint64(len(b.attempts))
+	n := b.most()
 	for i, t := range b.again {
 		first, last := b.known(i), b.known(b.last(int(i)))
 		delete(b.later, b.last(int(i)))
@@ -117,7 +117,7 @@ func contradict(f results.Failure, s State) bool {
 // those no worker has accepted though they were established: the close of a listener has reset
 // them, most of them in its queue. One that was unsent may have been half-open.
 func (b *Book) openedByTries() (opened, reset int64) {
-	n := uint64(len(b.attempts))
+	n := b.most()
 	for i, t := range b.again {
 		for number, f := range t.failed {
 			if !f.Opened {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/results"
 	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios"
@@ -42,6 +43,7 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 			break
 		}
 	}
+	reasons = append(reasons, closedInvalid(t)...)
 	reasons = append(reasons, loadInvalid(t)...)
 	reasons = append(reasons, machineInvalid(limits, serverCPUs, t)...)
 	reasons = append(reasons, harnessInvalid(limits, t.CPU)...)
@@ -57,13 +59,35 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 
 // generatorLag returns the trial's p99 schedule lag, and how much of it is allowed: a tenth of p99
 // response time, or the floor if that is more. What was never answered has no response time to hold
-// it against.
+// it against, and a closed loop no lag.
 func generatorLag(limits scenarios.Validity, t *results.Trial) (lag, allowed time.Duration) {
 	if t.ResponseNS == nil || t.ScheduleLagP99NS == nil {
 		return 0, limits.LagFloor
 	}
 	allowed = max(limits.LagFloor, time.Duration(t.ResponseNS.P99)/10)
 	return time.Duration(*t.ScheduleLagP99NS), allowed
+}
+
+// LoadBound is the share of its CPUs' time from which on the load of a closed loop, and not the
+// servers, was what could do no more.
+const LoadBound = 0.95
+
+// closedInvalid returns why the load itself held a closed loop up, or ended it early: it has no
+// schedule lag to show that.
+func closedInvalid(t *results.Trial) (reasons []string) {
+	if t.Concurrency == 0 {
+		return nil
+	}
+	if used, all := t.CPU.LoadNS, t.CPU.WatchedNS; all != nil && over(used, *all, LoadBound) {
+		reasons = append(reasons, fmt.Sprintf("the load process could do no more (it used its CPU "+
+			"for %v of %v), so this trial says nothing about the servers; give them more work, or "+
+			"use load.rate", Rounded(time.Duration(*used)), Rounded(time.Duration(*all))))
+	}
+	if t.Attempts >= load.MaxAttempts {
+		reasons = append(reasons, fmt.Sprintf("the clients sent all that a trial may have before "+
+			"its end (%s); shorten load.duration", unit.Plural(t.Attempts, "attempt")))
+	}
+	return reasons
 }
 
 // mayNeverSend is the largest share of a trial's attempts that the load may leave unsent, outside
@@ -73,7 +97,11 @@ const mayNeverSend = 0.001
 // loadInvalid returns what the load itself failed at. A scenario cannot ask to tolerate it: what
 // was not sent might have been dropped, and what the servers would have done with it is not known.
 func loadInvalid(t *results.Trial) []string {
-	const remedy = "lower load.rate, or run on a less busy machine"
+	setting := "load.rate"
+	if t.Concurrency > 0 {
+		setting = "load.concurrency"
+	}
+	remedy := "lower " + setting + ", or run on a less busy machine"
 	var reasons []string
 	invalid := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
 
@@ -84,8 +112,8 @@ func loadInvalid(t *results.Trial) []string {
 	}
 	if failed > 0 {
 		invalid("attempts failed in the load process itself (%d: %s), which says nothing of the servers; "+
-			"lower load.rate or load.timeout; for EMFILE raise the limit on open files (ulimit -n)",
-			failed, strings.Join(by, ", "))
+			"lower %s or load.timeout; for EMFILE raise the limit on open files (ulimit -n)",
+			failed, strings.Join(by, ", "), setting)
 	}
 	inWindows, first := int64(0), -1
 	for k, step := range t.Steps {

@@ -76,7 +76,7 @@ type floorConn struct {
 	sample  results.Sample
 }
 
-// floorInFlight is the default of Config.InFlight here.
+// floorInFlight is how many attempts of an open loop may be under way at once here.
 const floorInFlight = 1024
 
 func newFloor(cfg Config) (*floor, error) {
@@ -84,8 +84,8 @@ func newFloor(cfg Config) (*floor, error) {
 		cfg: cfg, schedule: NewSchedule(cfg.Shape), host: cfg.Target.String(),
 		limit: floorInFlight, open: map[int32]*floorConn{}, samples: make([]byte, 0, 8<<20),
 	}
-	if cfg.InFlight > 0 {
-		f.limit = cfg.InFlight
+	if cfg.Shape.Clients > 0 {
+		f.limit = cfg.inFlight()
 	}
 	var err, errClock, errEpoll error
 	f.sources, err = NewSources(cfg.Sources, f.schedule.Len())
@@ -97,11 +97,12 @@ func newFloor(cfg Config) (*floor, error) {
 // run sends what is due and reads what has come, until all is answered. It ends with the first error.
 func (f *floor) run(begin clock.Instant) error {
 	events := make([]unix.EpollEvent, 64)
+	end := begin.Add(f.cfg.Shape.Duration + f.cfg.overrun())
 	for next, ended := uint64(0), false; ; {
 		wait := clock.Instant(math.MaxInt64)
 		for !ended && f.busy < f.limit {
 			due, now := begin.Add(f.schedule.At(next)), f.clock.Now()
-			if next >= f.schedule.Len() || now > begin.Add(f.cfg.Shape.Duration+overrun) {
+			if next >= f.schedule.Len() || now > end {
 				ended = true
 			} else if due > now {
 				wait = due

@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -49,28 +50,33 @@ func TestFloor(t *testing.T) {
 	const attempts = 200
 	for _, tt := range []struct {
 		connections vocabulary.Connections
-		inFlight    int
-		least, most int // connections
+		clients     int // of a closed loop
+		least, most int // connections; 0: as many as attempts
 	}{
 		{vocabulary.ConnectionsNew, 0, attempts, attempts},
-		{vocabulary.ConnectionsNew, 1, attempts, attempts},
+		{vocabulary.ConnectionsNew, 2, 0, 0},
 		{vocabulary.ConnectionsReused, 0, 1, attempts - 1},
 		{vocabulary.ConnectionsReused, 1, 1, 1},
 	} {
-		t.Run(string(tt.connections), func(t *testing.T) {
+		t.Run(fmt.Sprint(tt.connections, " ", tt.clients), func(t *testing.T) {
 			l, err := net.Listen("tcp4", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
 			counted := make(chan int, 1)
 			go func() { counted <- answers(l) }()
+			shape := Shape{
+				Pace: vocabulary.PaceConstant, Clients: tt.clients,
+				Duration: attempts * time.Second / 2000,
+			}
+			if tt.clients == 0 {
+				shape.Rate = 2000
+			}
 			f, err := newFloor(Config{
 				Processes: 1, Target: netip.MustParseAddrPort(l.Addr().String()), Timeout: time.Second, Connections: tt.connections,
-				InFlight: tt.inFlight,
 				// One that the TIME_WAIT sockets of the case before, or of a run before, do not have.
 				Sources: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24),
-				Shape: Shape{Pace: vocabulary.PaceConstant, Rate: 2000,
-					Duration: attempts * time.Second / 2000},
+				Shape:   shape,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -92,8 +98,17 @@ func TestFloor(t *testing.T) {
 				}
 				seen[s.Sequence] = true
 			}
-			if n := <-counted; len(seen) != attempts || n < tt.least || n > tt.most {
-				t.Errorf("%d attempts on %d connections; want %d on %d to %d", len(seen), n, attempts, tt.least, tt.most)
+			wanted := attempts
+			if tt.clients > 0 { // as many as there is time for
+				wanted = max(tt.clients, len(seen))
+			}
+			least, most := tt.least, tt.most
+			if most == 0 {
+				least, most = wanted, wanted
+			}
+			if n := <-counted; len(seen) != wanted || n < least || n > most {
+				t.Errorf("%d attempts on %d connections; want %d on %d to %d", len(seen), n, wanted,
+					least, most)
 			}
 		})
 	}

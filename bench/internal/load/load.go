@@ -1,8 +1,9 @@
 // Package load drives open-loop load: it sends each attempt when the schedule calls for it, however
-// slow the servers are, and accounts for every one.
+// slow the servers are, and accounts for every one. The other kind is a closed loop: so many
+// clients send, each when its last attempt has ended (Shape.Clients).
 //
 // The work is done in child processes (Main), so that the harness never measures inside its own
-// process. In each, a vegeta Attacker makes the open loop: it begins what is due at each tick of our
+// process. In each, a vegeta Attacker makes the loop: it begins what is due at each tick of our
 // Pacer (pacer.go). What vegeta calls the HTTP client is our own RoundTripper (transport.go): it
 // sends and returns. While the Pacer waits for the next attempt to be due, it advances those whose
 // answers have come (loop.go, attempt.go). So one thread does everything, and nothing is handed
@@ -48,9 +49,6 @@ type Config struct {
 	// request is sent.
 	AbortFrom uint64 `json:"abort_from"`
 	Aborts    uint64 `json:"aborts"`
-	// InFlight bounds the attempts that are under way at once: with a bound, a load that the servers are not up
-	// to is a closed loop. 0: open, as many as may wait for a timeout.
-	InFlight int `json:"in_flight"`
 	// Ports is how many of the sources the attempts take in turn, as a client with one address comes round its ports; 0: each connection has
 	// one of its own. Attempts that have the same must be further apart than Timeout.
 	Ports uint64 `json:"ports,omitzero"`

@@ -11,6 +11,7 @@ import (
 // until then.
 type pacer struct {
 	*transport
+	end   clock.Instant // from which on nothing more is sent
 	next  uint64        // attempt of this process that no tick has been released for
 	early time.Duration // from a tick to its due instant
 	timed bool          // the last tick was released by the alarm, not late
@@ -28,7 +29,8 @@ const (
 	earlyStep = 4 * time.Microsecond
 )
 
-// overrun is how late, after the last due instant, a generator that cannot keep up still sends.
+// overrun is how late, after the last due instant, a generator of an open loop that cannot keep up
+// still sends.
 const overrun = 250 * time.Millisecond
 
 // tickLimit bounds the attempts of one tick. They keep the answers of others waiting, for some 25
@@ -37,7 +39,8 @@ const tickLimit = 8
 
 func newPacer(t *transport) *pacer {
 	t.begun <- struct{}{} // of no tick: the first Pace does not wait
-	return &pacer{transport: t, early: earliest / 2}
+	end := t.begins.Add(t.cfg.Shape.Duration + t.cfg.overrun())
+	return &pacer{transport: t, end: end, early: earliest / 2}
 }
 
 // Pace implements vegeta.Pacer. It returns when the next attempt of this process is nearly due.
@@ -48,20 +51,19 @@ func (p *pacer) Pace(time.Duration, uint64) (time.Duration, bool) {
 	if !ok {
 		return 0, true
 	}
-	wake, end := due.Add(-p.early), p.begins.Add(p.cfg.Shape.Duration+overrun)
-	now := p.clock.Now()
+	wake, now := due.Add(-p.early), p.clock.Now()
 	p.timed = now < wake
 	// Once at least, so that what is under way has its turn when the load is late.
 	for again := true; again; {
 		until := wake
-		if p.underWay == p.limit { // the load is a closed loop then
+		if p.underWay == p.limit { // each client waits, or an open loop is open no longer
 			until = never
 		}
 		var events int
 		if events, p.err = p.loop.turn(until); p.err != nil {
 			return 0, true
 		}
-		if now = p.clock.Now(); now > end {
+		if now = p.clock.Now(); now > p.end {
 			return 0, true
 		}
 		room := p.limit - p.underWay
@@ -95,5 +97,5 @@ func (p *pacer) track() {
 	}
 }
 
-// Rate implements vegeta.Pacer.
+// Rate implements vegeta.Pacer. It is 0 in a closed loop.
 func (p *pacer) Rate(time.Duration) float64 { return p.cfg.Shape.Rate / float64(p.cfg.Processes) }

@@ -1,11 +1,15 @@
 package load
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"reuseport-bench/results"
 	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/clock"
 )
 
 // TestPace: every attempt of this process is in one tick, in order; a tick is released no more than
@@ -91,5 +95,64 @@ func TestTrack(t *testing.T) {
 				t.Errorf("%v early, want %v to %v", p.early, tt.lo, tt.hi)
 			}
 		})
+	}
+}
+
+// TestClosedLoop: every client sends at the start, and again only when its last attempt has ended;
+// each attempt is due when it is sent.
+func TestClosedLoop(t *testing.T) {
+	const clients, duration = 3, 100 * time.Millisecond
+	at, _, _ := scripted(t, nil)
+	tr, finish := newTestTransport(t, Config{
+		Processes: 1, Target: at, Timeout: 5 * time.Second, Connections: vocabulary.ConnectionsNew,
+		Shape: Shape{Pace: vocabulary.PaceConstant, Clients: clients, Duration: duration},
+	})
+	begins := tr.clock.Now().Add(time.Millisecond)
+	if err := tr.attack(begins); err != nil {
+		t.Fatal(err)
+	}
+	samples, _ := finish()
+	slices.SortFunc(samples, func(a, b results.Sample) int {
+		return cmp.Compare(a.Sequence, b.Sequence)
+	})
+	var ended []int64
+	for i, s := range samples {
+		if s.Sequence != uint64(i) || !s.Served() || s.Scheduled != s.Sent {
+			t.Errorf("attempt %d: %+v", i, s)
+		}
+		ended = append(ended, s.Done)
+	}
+	slices.Sort(ended)
+	if len(samples) <= clients {
+		t.Fatalf("%d attempts", len(samples))
+	}
+	for i, s := range samples {
+		// When attempt i is sent, all but clients−1 of those before it have ended.
+		if i >= clients && s.Sent < ended[i-clients] {
+			early := time.Duration(ended[i-clients] - s.Sent)
+			t.Errorf("attempt %d was sent %v before a client was free", i, early)
+		}
+	}
+	first, last := clock.Instant(samples[0].Sent), samples[clients-1].Sent
+	if first < begins || last > ended[0] {
+		t.Errorf("the clients began at %v to %v, and the first attempt ended at %v", first, last,
+			ended[0])
+	}
+}
+
+// The clients of a closed loop are shared by its processes.
+func TestClientsOfProcess(t *testing.T) {
+	for _, clients := range []int{1, 2, 64, 67} {
+		sum := 0
+		for process := range 3 {
+			n := Config{Process: process, Processes: 3, Shape: Shape{Clients: clients}}.inFlight()
+			if n < clients/3 || n > clients/3+1 {
+				t.Errorf("process %d has %d of %d clients", process, n, clients)
+			}
+			sum += n
+		}
+		if sum != clients {
+			t.Errorf("%d clients in all, want %d", sum, clients)
+		}
 	}
 }

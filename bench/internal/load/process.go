@@ -73,6 +73,9 @@ func (p *Process) Samples(f func(*results.Sample)) error {
 			err = json.NewDecoder(p.samples).Decode(&p.end)
 		case err == nil:
 			if err = r.Next(&s); err == nil {
+				if p.cfg.Shape.Clients > 0 {
+					s.Scheduled = s.Sent // nothing else says when it was due
+				}
 				f(&s)
 				continue
 			}

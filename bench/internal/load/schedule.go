@@ -17,14 +17,41 @@ type Shape struct {
 	Burst    int             `json:"burst"`
 	Duration time.Duration   `json:"duration_ns"`
 	Seed     uint64          `json:"seed"` // with PacePoisson
+	// Stages, where there are any, follow each other for Duration, with PaceConstant or
+	// PacePoisson. Rate is their mean then.
+	Stages []Stage `json:"stages,omitempty"`
+	// Clients of a closed loop: each sends its next attempt when its last one has ended. A closed
+	// loop has neither rate nor pace. 0: an open loop.
+	Clients int `json:"clients,omitempty"`
+}
+
+// A Stage is a part of a schedule, in which the rate is the same or changes evenly.
+type Stage struct {
+	From     float64       `json:"from"` // attempts per second at its start
+	Rate     float64       `json:"rate"` // attempts per second at its end
+	Duration time.Duration `json:"duration_ns"`
 }
 
 // MaxAttempts bounds a schedule.
 const MaxAttempts = 10_000_000
 
+// flatOut is more attempts per second than the load processes of any machine send. It bounds those
+// of a closed loop.
+const flatOut = 1_000_000
+
 // Validate reports what is wrong with a shape that was read from a file: NewSchedule expects one
 // that makes sense.
 func (s Shape) Validate() error {
+	if s.Clients != 0 {
+		if s.Clients < 0 || s.Duration <= 0 || s.Rate != 0 || len(s.Stages) > 0 {
+			return fmt.Errorf("a closed loop of %d clients at %v/s for %v", s.Clients, s.Rate,
+				s.Duration)
+		}
+		return nil
+	}
+	if err := s.validateStages(); err != nil {
+		return err
+	}
 	switch attempts := s.Expected(); {
 	case s.Duration <= 0 || !(s.Rate > 0) || !(s.From >= 0):
 		return fmt.Errorf("a schedule of %v/s from %v/s for %v", s.Rate, s.From, s.Duration)
@@ -36,13 +63,49 @@ func (s Shape) Validate() error {
 	return nil
 }
 
-// Expected returns how many attempts the shape calls for: with PacePoisson on average.
-func (s Shape) Expected() float64 {
-	rate := s.Rate
-	if s.Pace == vocabulary.PaceRamp {
-		rate = (s.From + s.Rate) / 2
+func (s Shape) validateStages() error {
+	var sum time.Duration
+	for _, stage := range s.Stages {
+		if stage.Duration <= 0 || !(stage.Rate > 0) || !(stage.From >= 0) {
+			return fmt.Errorf("a stage of %v/s from %v/s for %v", stage.Rate, stage.From,
+				stage.Duration)
+		}
+		sum += stage.Duration
 	}
-	return rate * s.Duration.Seconds()
+	if len(s.Stages) > 0 && sum != s.Duration {
+		return fmt.Errorf("stages of %v in a schedule of %v", sum, s.Duration)
+	}
+	return nil
+}
+
+// Expected returns how many attempts the shape calls for: with PacePoisson on average, of a closed
+// loop at most.
+func (s Shape) Expected() float64 {
+	switch {
+	case s.Clients > 0:
+		return min(flatOut*s.Duration.Seconds(), MaxAttempts)
+	case len(s.Stages) > 0:
+		sum := 0.
+		for _, stage := range s.Stages {
+			sum += stage.attempts()
+		}
+		return sum
+	case s.Pace == vocabulary.PaceRamp:
+		return (s.From + s.Rate) / 2 * s.Duration.Seconds()
+	}
+	return s.Rate * s.Duration.Seconds()
+}
+
+// Peak returns the highest rate of the shape, in attempts per second; 0 of a closed loop.
+func (s Shape) Peak() float64 {
+	peak := s.Rate
+	if s.Pace == vocabulary.PaceRamp {
+		peak = max(peak, s.From)
+	}
+	for _, stage := range s.Stages {
+		peak = max(peak, stage.From, stage.Rate)
+	}
+	return peak
 }
 
 // A Schedule says when attempts are due. It is a pure function of its Shape, so that every process,
@@ -50,56 +113,119 @@ func (s Shape) Expected() float64 {
 type Schedule struct {
 	shape Shape
 	n     uint64
-	due   []time.Duration // with PacePoisson, 8 bytes an attempt; nil otherwise
+	// due has every attempt, 8 bytes each, with PacePoisson or Stages; nil otherwise.
+	due []time.Duration
 }
 
 // NewSchedule lays the attempts out.
 func NewSchedule(s Shape) Schedule {
-	switch s.Pace {
-	case vocabulary.PacePoisson:
+	switch {
+	case s.Clients > 0:
+		n := uint64(s.Expected())
+		s.Rate = math.Inf(1) // every attempt is due at the start
+		return Schedule{shape: s, n: n}
+	case s.Pace == vocabulary.PacePoisson:
 		due := poisson(s)
 		return Schedule{shape: s, n: uint64(len(due)), due: due}
-	case vocabulary.PaceRamp:
+	case len(s.Stages) > 0:
+		due := evenly(s)
+		return Schedule{shape: s, n: uint64(len(due)), due: due}
+	case s.Pace == vocabulary.PaceRamp:
 		return Schedule{shape: s, n: uint64(s.Expected())}
 	}
 	return Schedule{shape: s, n: uint64(s.Expected() + 1e-6)}
 }
 
-// poisson draws exponential intervals until the duration is over.
+// poisson draws exponential intervals until the duration is over. Where the rate changes they are
+// intervals in the number of attempts to be expected (time rescaling: Lewis & Shedler, Naval Res.
+// Logist. Quart. 26 (1979) 403, their first method).
 func poisson(s Shape) []time.Duration {
 	random := rand.New(rand.NewPCG(s.Seed, 0x9e3779b97f4a7c15))
 	due := make([]time.Duration, 0, int(s.Expected()*1.05)+16)
+	if len(s.Stages) > 0 {
+		t, n := newTimes(s), random.ExpFloat64()
+		for at, ok := t.at(n); ok; at, ok = t.at(n) {
+			due = append(due, at)
+			n += random.ExpFloat64()
+		}
+		return due
+	}
 	for at := random.ExpFloat64() / s.Rate; at < s.Duration.Seconds(); at += random.ExpFloat64() / s.Rate {
 		due = append(due, time.Duration(at*1e9))
 	}
 	return due
 }
 
-// Len is how many attempts the schedule calls for.
+// evenly lays out the attempts of stages: each is due when as many as came before it are to be
+// expected.
+func evenly(s Shape) []time.Duration {
+	due := make([]time.Duration, uint64(s.Expected()+1e-6))
+	t := newTimes(s)
+	for i := range due {
+		due[i], _ = t.at(float64(i))
+	}
+	return due
+}
+
+// times finds when so many attempts of stages are to be expected, for numbers that grow.
+type times struct {
+	left   []Stage       // the one that was reached, and those after it
+	begins time.Duration // of that one
+	before float64       // attempts to be expected before it
+}
+
+func newTimes(s Shape) *times { return &times{left: s.Stages} }
+
+// at returns when n attempts are to be expected; the end of the stages and false if that are more
+// than they call for.
+func (t *times) at(n float64) (time.Duration, bool) {
+	for len(t.left) > 0 && n-t.before >= t.left[0].attempts() {
+		t.before += t.left[0].attempts()
+		t.begins += t.left[0].Duration
+		t.left = t.left[1:]
+	}
+	if len(t.left) == 0 {
+		return t.begins, false
+	}
+	stage := t.left[0]
+	into := time.Duration(1e9 * rampTime(stage.From, stage.Rate, stage.Duration, n-t.before))
+	return t.begins + min(into, stage.Duration), true
+}
+
+// attempts returns how many attempts the stage calls for.
+func (s Stage) attempts() float64 { return (s.From + s.Rate) / 2 * s.Duration.Seconds() }
+
+// Len is how many attempts the schedule calls for; of a closed loop, how many there may be.
 func (s Schedule) Len() uint64 { return s.n }
 
-// At is when attempt i is due, from the start. It grows with i, also past the last attempt.
+// At is when attempt i is due, from the start. It grows with i, also past the last attempt. In a
+// closed loop it is 0: an attempt is due as soon as a client is free.
 func (s Schedule) At(i uint64) time.Duration {
-	switch s.shape.Pace {
-	case vocabulary.PacePoisson:
+	if s.due != nil {
 		if i < uint64(len(s.due)) {
 			return s.due[i]
 		}
 		return s.shape.Duration
+	}
+	switch s.shape.Pace {
 	case vocabulary.PaceRamp:
-		return time.Duration(1e9 * rampTime(s.shape, float64(i)))
+		ramp := s.shape
+		return time.Duration(1e9 * rampTime(ramp.From, ramp.Rate, ramp.Duration, float64(i)))
 	case vocabulary.PaceBurst:
 		i -= i % uint64(s.shape.Burst)
 	}
 	return time.Duration(float64(i) * 1e9 / s.shape.Rate)
 }
 
-// rampTime solves From·t + (Rate−From)·t²/(2·Duration) = i for t, in seconds.
-func rampTime(s Shape, i float64) float64 {
-	slope := (s.Rate - s.From) / s.Duration.Seconds()
+// rampTime solves from·t + (to−from)·t²/(2·duration) = i for t, in seconds.
+func rampTime(from, to float64, duration time.Duration, i float64) float64 {
+	slope := (to - from) / duration.Seconds()
 	if slope == 0 {
-		return i / s.Rate
+		return i / to
 	}
-	// The form without cancellation for a flat ramp.
-	return 2 * i / (s.From + math.Sqrt(s.From*s.From+2*slope*i))
+	if i == 0 {
+		return 0 // also of a ramp from 0
+	}
+	// The form without cancellation for a flat ramp. Past the end of one that falls there is no t.
+	return 2 * i / (from + math.Sqrt(max(0, from*from+2*slope*i)))
 }

@@ -3,6 +3,7 @@ package load
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +28,10 @@ func TestScheduleLengthAndOrder(t *testing.T) {
 			Duration: 10 * time.Second}, 2000},
 		{"burst", Shape{Pace: vocabulary.PaceBurst, Rate: 1000, Burst: 100, Duration: time.Second},
 			1000},
+		{"ramp from nothing",
+			Shape{Pace: vocabulary.PaceRamp, Rate: 200, Duration: 10 * time.Second}, 1000},
+		{"stages", stages(vocabulary.PaceConstant, Stage{100, 100, time.Second},
+			Stage{0, 1000, 2 * time.Second}, Stage{1000, 200, time.Second}), 100 + 1000 + 600},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := NewSchedule(tt.shape)
@@ -56,6 +61,117 @@ func TestScheduleInstants(t *testing.T) {
 	for i, want := range map[uint64]time.Duration{0: 0, 99: 0, 100: 100 * time.Millisecond, 199: 100 * time.Millisecond} {
 		if got := burst.At(i); got != want {
 			t.Errorf("attempt %d of the bursts is due at %v, want %v", i, got, want)
+		}
+	}
+}
+
+// stages returns the shape of stages.
+func stages(pace vocabulary.Pace, all ...Stage) Shape {
+	s := Shape{Pace: pace, Stages: all, Seed: 7}
+	for _, stage := range all {
+		s.Duration += stage.Duration
+	}
+	s.Rate = s.Expected() / s.Duration.Seconds()
+	return s
+}
+
+// Attempts of a stage are due at its rate, from where the stage before has ended; those of a ramp
+// where the integral of its rate comes to their number.
+func TestStages(t *testing.T) {
+	const second = time.Second
+	shape := stages(vocabulary.PaceConstant, Stage{100, 100, second}, Stage{100, 300, second},
+		Stage{400, 400, second}, Stage{200, 0.5, second})
+	if err := shape.Validate(); err != nil {
+		t.Error(err)
+	}
+	if shape.Peak() != 400 || shape.Rate != (100+200+400+100.25)/4 {
+		t.Errorf("at most %v/s, %v/s on average", shape.Peak(), shape.Rate)
+	}
+	s := NewSchedule(shape)
+	for i, want := range map[uint64]time.Duration{
+		0: 0, 99: 990 * time.Millisecond,
+		100: second, // of the ramp 100·t + 100·t² have been sent at t
+		124: second + 200*time.Millisecond, 175: second + 500*time.Millisecond, 300: 2 * second,
+		301: 2*second + 2500*time.Microsecond, 700: 3 * second,
+		// 200·t − 99.75·t²
+		762: 3*second + 383260815, s.Len(): 4 * second,
+	} {
+		if got := s.At(i); (got - want).Abs() > time.Microsecond {
+			t.Errorf("attempt %d is due at %v, want %v", i, got, want)
+		}
+	}
+}
+
+// Random arrivals of stages have the rate of each stage, and of each half of a ramp.
+func TestPoissonStages(t *testing.T) {
+	const second = time.Second
+	s := NewSchedule(stages(vocabulary.PacePoisson, Stage{1000, 1000, 10 * second},
+		Stage{0, 2000, 20 * second}))
+	edges := []time.Duration{10 * second, 20 * second, 30 * second}
+	counts, last := make([]float64, len(edges)), time.Duration(0)
+	for i := range s.Len() {
+		at := s.At(i)
+		if at < last || at > edges[2] {
+			t.Fatalf("attempt %d is due at %v, after %v", i, at, last)
+		}
+		last = at
+		for k, edge := range edges {
+			if at < edge {
+				counts[k]++
+				break
+			}
+		}
+	}
+	for k, want := range []float64{10_000, 5_000, 15_000} {
+		if within := 5 * math.Sqrt(want); math.Abs(counts[k]-want) > within { // Poisson
+			t.Errorf("part %d has %v attempts, want %v ± %.0f", k, counts[k], want, within)
+		}
+	}
+}
+
+// A closed loop's attempts may begin at once, as many as there is room for.
+func TestClosedSchedule(t *testing.T) {
+	shape := Shape{Pace: vocabulary.PaceConstant, Clients: 3, Duration: 100 * time.Millisecond}
+	s := NewSchedule(shape)
+	if s.Len() != flatOut/10 || s.At(0) != 0 || s.At(s.Len()) != 0 || shape.Peak() != 0 {
+		t.Errorf("%d attempts, due at %v to %v, at most %v/s", s.Len(), s.At(0), s.At(s.Len()),
+			shape.Peak())
+	}
+	shape.Duration = time.Hour
+	if n := NewSchedule(shape).Len(); n != MaxAttempts {
+		t.Errorf("%d attempts in an hour, want %d", n, MaxAttempts)
+	}
+}
+
+func TestShapeValidate(t *testing.T) {
+	good := map[string]Shape{
+		"closed": {Clients: 1, Duration: time.Second},
+		"stages": stages(vocabulary.PaceConstant, Stage{0, 5, time.Second},
+			Stage{5, 5, time.Second}),
+	}
+	for name, s := range good {
+		if err := s.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, change := range map[string]func(closed, staged *Shape){
+		"a rate":            func(closed, _ *Shape) { closed.Rate = 5 },
+		"no clients":        func(closed, _ *Shape) { closed.Clients = -1 },
+		"no time":           func(closed, _ *Shape) { closed.Duration = 0 },
+		"stages and none":   func(closed, staged *Shape) { closed.Stages = staged.Stages },
+		"a longer schedule": func(_, staged *Shape) { staged.Duration++ },
+		"a stage of nobody": func(_, staged *Shape) { staged.Stages[1].Rate = 0 },
+		"a stage of no one": func(_, staged *Shape) { staged.Stages[0].From = math.NaN() },
+		"a stage of no time": func(_, staged *Shape) {
+			staged.Stages[0].Duration, staged.Stages[1].Duration = 0, staged.Duration
+		},
+		"too many": func(_, staged *Shape) { staged.Stages[1].Rate = 2*MaxAttempts + 1 },
+	} {
+		closed, staged := good["closed"], good["stages"]
+		staged.Stages = slices.Clone(staged.Stages)
+		change(&closed, &staged)
+		if closed.Validate() == nil && staged.Validate() == nil {
+			t.Errorf("%s: no error", name)
 		}
 	}
 }

@@ -43,16 +43,27 @@ type transport struct {
 // due at once or have been.
 type tick struct{ from, to uint64 }
 
-// maxInFlight bounds the attempts of one process that are under way at once: beyond it the loop is
-// no longer open, the schedule lags, and the trial is invalid.
+// maxInFlight bounds the attempts of one process that are under way at once: beyond it an open loop
+// is no longer open, the schedule lags, and the trial is invalid.
 const maxInFlight = 50_000
 
-// inFlight is how many attempts may be under way at once: more than a schedule makes in the time that one may take.
+// inFlight returns how many attempts of the process may be under way at once: of a closed loop its
+// share of the clients, the first processes one more; of an open one more than a schedule makes in
+// the time that an attempt may take.
 func (c Config) inFlight() int {
-	if c.InFlight > 0 {
-		return min(c.InFlight, maxInFlight)
+	if n := c.Shape.Clients; n > 0 {
+		return min((n+c.Processes-1-c.Process)/c.Processes, maxInFlight)
 	}
-	return int(min(maxInFlight, c.Shape.Rate/float64(c.Processes)*c.Timeout.Seconds()*1.2+64))
+	return int(min(maxInFlight, c.Shape.Peak()/float64(c.Processes)*c.Timeout.Seconds()*1.2+64))
+}
+
+// overrun returns how long after the end of the schedule the process still sends: a closed loop has
+// nothing to make up for then.
+func (c Config) overrun() time.Duration {
+	if c.Shape.Clients > 0 {
+		return 0
+	}
+	return overrun
 }
 
 // newTransport makes a transport that writes its samples into a pipe. The caller closes it.

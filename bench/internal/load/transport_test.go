@@ -101,7 +101,7 @@ func newTestTransport(t *testing.T, cfg Config) (tr *transport, finish func() ([
 		t.Fatal(err)
 	}
 	tr.begins = clk.Now()
-	p := &Process{samples: bufio.NewReader(r)}
+	p := &Process{cfg: cfg, samples: bufio.NewReader(r)}
 	var samples []results.Sample
 	read := make(chan error, 1)
 	go func() {

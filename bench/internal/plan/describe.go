@@ -111,7 +111,7 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	case v.Load == nil:
 		fmt.Fprintf(b, "%v, which is measured first, for %v", v.setup.Load.Rate, v.Duration)
 	default:
-		fmt.Fprintf(b, "%s attempts/s for %v", unit.Digits(v.Load[0].Shape.Rate, 6), v.Duration)
+		describeShape(b, v.Load[0].Shape)
 	}
 	fmt.Fprintf(b, ", timeout %v", v.Timeout)
 	if trip := v.RoundTrip.Whole(); trip > 0 {
@@ -166,6 +166,31 @@ func keptUntil(requests int, lifetime, idle time.Duration) string {
 		limits = append(limits, fmt.Sprintf("idle for %v", idle))
 	}
 	return strings.Join(limits, ", ")
+}
+
+// describeShape says how many attempts are sent when.
+func describeShape(b *strings.Builder, s load.Shape) {
+	if s.Clients > 0 {
+		fmt.Fprintf(b, "closed loop of %s for %v: each sends its next attempt when its last one "+
+			"has ended", unit.Plural(s.Clients, "client"), s.Duration)
+		return
+	}
+	mean := ""
+	if len(s.Stages) > 0 {
+		mean = "a mean of "
+	}
+	fmt.Fprintf(b, "%s%s attempts/s for %v", mean, unit.Digits(s.Rate, 6), s.Duration)
+	for i, stage := range s.Stages {
+		between := ", "
+		if i == 0 {
+			between = ": "
+		}
+		from := ""
+		if stage.From != stage.Rate {
+			from = unit.Digits(stage.From, 6) + " to "
+		}
+		fmt.Fprintf(b, "%s%s%s/s for %v", between, from, unit.Digits(stage.Rate, 6), stage.Duration)
+	}
 }
 
 // describeRetry says what clients do where they try again, with the defaults that depend on other settings.

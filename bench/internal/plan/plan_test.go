@@ -311,6 +311,78 @@ func TestPlanRetry(t *testing.T) {
 	}
 }
 
+// A closed loop is one load process, whatever the machine; stages have theirs by the highest rate.
+func TestPlanLoops(t *testing.T) {
+	machine := Machine{CPUs: []int{0, 1, 2, 3, 4, 5, 6, 7}}
+	for _, tt := range []struct {
+		load, shown string
+		processes   int
+		want        load.Shape
+	}{
+		{"concurrency: 67, duration: 2s",
+			"closed loop of 67 clients for 2s: each sends its next attempt when its last one has " +
+				"ended, timeout 900ms\n",
+			1, load.Shape{Clients: 67, Duration: 2 * time.Second}},
+		{"from: 1000/s, stages: [{rate: 20000/s, duration: 1s, ramp: true}, " +
+			"{rate: 5000/s, duration: 500ms}, {rate: 2500/s, duration: 500ms, ramp: true}]",
+			"a mean of 7437.5 attempts/s for 2s: 1000 to 20000/s for 1s, 5000/s for 500ms, " +
+				"5000 to 2500/s for 500ms, timeout 900ms\n",
+			2, load.Shape{Rate: 7437.5, Duration: 2 * time.Second, Stages: []load.Stage{
+				{From: 1000, Rate: 20_000, Duration: time.Second},
+				{From: 5000, Rate: 5000, Duration: time.Second / 2},
+				{From: 5000, Rate: 2500, Duration: time.Second / 2},
+			}}},
+	} {
+		text := "name: x\nload: {" + tt.load + "}\ntimeline: [{at: 1900ms, do: add}]\n"
+		s, err := scenarios.Parse("f", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := New([]*scenarios.Scenario{s}, 1, machine, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := p.Scenarios[0].Variants[0]
+		tt.want.Pace = vocabulary.PaceConstant
+		if diff := cmp.Diff(v.Load[0].Shape, tt.want); diff != "" {
+			t.Errorf("%s (-got +want):\n%s", tt.load, diff)
+		}
+		if err := v.Load[0].Shape.Validate(); err != nil {
+			t.Errorf("%s: %v", tt.load, err)
+		}
+		if len(v.Load) != tt.processes || v.Duration != 2*time.Second || len(v.Steps) != 1 {
+			t.Errorf("%s: %d processes for %v, %d steps", tt.load, len(v.Load), v.Duration,
+				len(v.Steps))
+		}
+		if text := described(t, p); !strings.Contains(text, tt.shown) {
+			t.Errorf("%s: want %q in\n%s", tt.load, tt.shown, text)
+		}
+	}
+}
+
+// What keeps servers busy is a closed loop, whatever the load is: with 16 clients for each worker,
+// 64 at least, shared by a process for each of the load's CPUs.
+func TestFlatOut(t *testing.T) {
+	machine := Machine{CPUs: []int{0, 1, 2, 3, 4, 5, 6, 7}}
+	p, err := New(mustLoad(t, "capacity"), 1, machine, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := p.Scenarios[0].Variants[0]
+	for workers, clients := range map[int]int{1: 64, 10: 160} {
+		v.Servers.Workers = workers
+		busy, err := v.FlatOut(time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := load.Shape{Pace: vocabulary.PaceConstant, Clients: clients, Duration: time.Second}
+		diff := cmp.Diff(busy.Load[0].Shape, want)
+		if diff != "" || len(busy.Load) != len(machine.Place().Load) {
+			t.Errorf("%d workers: %d processes (-got +want):\n%s", workers, len(busy.Load), diff)
+		}
+	}
+}
+
 func TestAutoNeedsGates(t *testing.T) {
 	_, err := New(mustLoad(t, "steady"), 1, Machine{CPUs: []int{0, 1}}, Options{Auto: true, AutoBudget: time.Minute})
 	if err == nil || !strings.Contains(err.Error(), "steady has no gates") {

@@ -45,7 +45,8 @@ type Variant struct {
 	Timeout  time.Duration // of an attempt
 	// Load configures the load processes; nil while the rate is not known, see At.
 	Load []load.Config
-	// OfCapacity is the rate as a share of the servers' capacity; 0: it is given, or searched for.
+	// OfCapacity is the rate as a share of the servers' capacity; 0: it is given, or searched for,
+	// or there is none.
 	OfCapacity float64
 	Search     *Search // nil: the rate is given
 
@@ -110,7 +111,7 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 		Labels: v.Labels, Skipped: skipped(s, machine),
 		Network: s.Network, Family: s.Family, Path: s.Path, Servers: serversConfig(s, serverCPUs),
 		Start: s.Server.Start, Stop: s.Stop, Stall: s.Stall,
-		Steps: before(s.Load.Duration, timeline), Sysctls: sysctls(s),
+		Steps: before(s.Load.Lasts(), timeline), Sysctls: sysctls(s),
 		Trace:        s.Trace == vocabulary.On,
 		SampleQueues: s.QueueDepth == vocabulary.DepthSampled || s.Path == vocabulary.PathHAProxy,
 		Fault: Fault{
@@ -118,7 +119,7 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 			RejectedSYNs: s.Server.Fault.RejectedSYNs, TimeWait: s.Server.Fault.TimeWait,
 		},
 		Cluster: newCluster(s), RoundTrip: newRoundTrip(s, machine),
-		Duration: s.Load.Duration, Timeout: s.Load.Timeout, OfCapacity: s.Load.Rate.OfCapacity,
+		Duration: s.Load.Lasts(), Timeout: s.Load.Timeout, OfCapacity: s.Load.Rate.OfCapacity,
 		Validity: s.Validity,
 		setup:    s, machine: machine,
 	}
@@ -132,7 +133,7 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 	if p.OfCapacity > 0 || p.Search != nil {
 		return p, nil
 	}
-	return p.At(s.Load.Rate.PerSecond)
+	return p.resolved(loadProcesses(s.Load, machine))
 }
 
 // serversConfig returns how the workers are configured.
@@ -181,8 +182,29 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 		return nil, fmt.Errorf("%s/s for %v is %.0f attempts; at least 1 and at most %d: change load.duration",
 			unit.Digits(rate, 4), p.Duration, n, maxAttempts)
 	}
+	return p.resolved(loadProcesses(p.setup.Load, p.machine))
+}
+
+// FlatOut returns the variant with as many clients in a closed loop as keep its servers busy. It is
+// for what is measured without a ledger: there may be a load process for each CPU of the load.
+func (v *Variant) FlatOut(duration time.Duration) (*Variant, error) {
+	busy := *v
+	// Enough that a worker that gets less than its share of the connections has one all the same.
+	busy.setup.Load.Concurrency = max(64, 16*v.Servers.Workers)
+	busy.setup.Load.Pace, busy.setup.Load.Duration = vocabulary.PaceConstant, duration
+	busy.Duration = duration
+	return busy.resolved(cmp.Or(v.setup.Load.Processes, len(v.machine.Place().Load)))
+}
+
+// resolved returns the variant with the configurations of that many load processes, or fewer if
+// there are not as many connections to keep.
+func (v *Variant) resolved(processes int) (*Variant, error) {
+	p := *v
+	if n := p.setup.Load.Connections.Count; n > 0 {
+		processes = min(processes, n)
+	}
 	addresses := netlab.AddressesOf(p.Network, p.Family)
-	p.Load = loads(p.setup, addresses, p.machine)
+	p.Load = loads(p.setup, addresses, processes)
 	tries := uint64(p.Load[0].Shape.Expected()) * p.Load[0].Retry.Tries()
 	connections := tries + uint64(p.Load[0].Keep.Count)
 	if _, err := load.NewSources(addresses.Sources, connections); err != nil {
@@ -192,33 +214,48 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 	return &p, nil
 }
 
-// FlatOut returns the variant at a constant rate that its servers cannot keep up with, for a while.
-func (v *Variant) FlatOut(duration time.Duration) (*Variant, error) {
-	busy := *v
-	busy.setup.Load.Pace, busy.setup.Load.Duration, busy.Duration = vocabulary.PaceConstant,
-		duration, duration
-	return busy.At(FlatOutRate)
-}
-
-// FlatOutRate is a rate, in attempts per second, that no generator and no server keeps up with.
-const FlatOutRate = 200_000
-
 // ratePerProcess is how many attempts per second one load process is given when the scenario leaves
 // their number to the machine: about half of what one core sends flat out.
 const ratePerProcess = 8000
 
-// loads returns the configurations of the load processes.
-func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []load.Config {
-	n := s.Load.Processes
-	count := s.Load.Connections.Count
-	if n == 0 {
-		n = min(int(math.Ceil(s.Load.Rate.PerSecond/ratePerProcess)), len(machine.Place().Load))
-		if count > 0 {
-			n = min(n, count)
-		}
+// loadProcesses returns how many load processes the scenario asks for, or else the highest rate. A
+// closed loop has one: a ledger keeps its attempts in the order in which they were sent.
+func loadProcesses(l scenarios.OpenLoad, machine Machine) int {
+	switch {
+	case l.Concurrency > 0:
+		return 1
+	case l.Processes > 0:
+		return l.Processes
 	}
+	return min(int(math.Ceil(shape(l).Peak()/ratePerProcess)), len(machine.Place().Load))
+}
+
+// shape returns the load's schedule.
+func shape(l scenarios.OpenLoad) load.Shape {
+	s := load.Shape{
+		Pace: l.Pace, Rate: l.Rate.PerSecond, From: l.From.PerSecond, Burst: l.Burst,
+		Duration: l.Lasts(), Clients: l.Concurrency,
+	}
+	if len(l.Stages) == 0 {
+		return s
+	}
+	before := l.From.PerSecond
+	for _, stage := range l.Stages {
+		from, to := stage.Rate.PerSecond, stage.Rate.PerSecond
+		if stage.Ramp {
+			from = before
+		}
+		s.Stages = append(s.Stages, load.Stage{From: from, Rate: to, Duration: stage.Duration})
+		before = to
+	}
+	s.From, s.Rate = 0, s.Expected()/s.Duration.Seconds()
+	return s
+}
+
+// loads returns the configurations of n load processes.
+func loads(s scenarios.Setup, addresses netlab.Addresses, n int) []load.Config {
 	keep := load.Keep{
-		Count: count, MaxRequests: s.Load.MaxRequests,
+		Count: s.Load.Connections.Count, MaxRequests: s.Load.MaxRequests,
 		Lifetime: s.Load.Lifetime, IdleTimeout: s.Load.IdleTimeout,
 	}
 	var all []load.Config
@@ -226,11 +263,7 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, machine Machine) []loa
 		all = append(all, load.Config{
 			Process: i, Processes: n,
 			Target: target(s, addresses), Lookup: lookup(s),
-			Shape: load.Shape{
-				Pace: s.Load.Pace, Rate: s.Load.Rate.PerSecond, From: s.Load.From.PerSecond,
-				Burst:    s.Load.Burst,
-				Duration: s.Load.Duration,
-			},
+			Shape:       shape(s.Load),
 			Timeout:     s.Load.Timeout,
 			Retry:       retry(s.Load),
 			Connections: s.Load.Connections.How,
@@ -331,7 +364,7 @@ func ownSysctls(c scenarios.Sysctl) (all []Sysctl) {
 func steps(s *scenarios.Scenario) []PlannedStep {
 	var end time.Duration
 	for _, v := range s.Variants {
-		end = max(end, v.Setup.Load.Duration)
+		end = max(end, v.Setup.Load.Lasts())
 	}
 	var all []PlannedStep
 	for _, step := range s.Timeline {

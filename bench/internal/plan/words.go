@@ -18,6 +18,7 @@ func (v *Variant) Words() (words []string) {
 	for name, is := range map[string]bool{
 		"kept":  l.Keep.Count > 0,
 		"ports": l.Ports > 0, "retry": l.Retry.Max > 0, "body": l.Body > 0,
+		"concurrency": l.Shape.Clients > 0, "stages": len(l.Shape.Stages) > 0,
 		"processes": len(v.Load) > 1, "aborts": l.Aborts > 0, "resets": cfg.Fault.ResetCount > 0,
 		"half_open": v.Fault.HalfOpen > 0, "time_wait": v.Fault.TimeWait > 0,
 		"round_trip":   v.RoundTrip != nil,

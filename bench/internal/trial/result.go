@@ -297,8 +297,9 @@ func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupanc
 	// arrivals, with a rule that is known. A stall is not in them, nor are workers that wait for
 	// each other's CPU.
 	together := cfg.Work.Burn == 0 || len(s.plan.CPUs.Servers) >= cfg.Workers
-	if s.load[0].Shape.Pace != vocabulary.PacePoisson || len(s.line.steps) > 0 || o.Load >= 1 ||
-		!together {
+	shape := s.load[0].Shape
+	if shape.Pace != vocabulary.PacePoisson || len(shape.Stages) > 0 || len(s.line.steps) > 0 ||
+		o.Load >= 1 || !together {
 		return o
 	}
 	waits := 0.

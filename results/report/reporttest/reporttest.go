@@ -352,6 +352,67 @@ func SharesRun() *results.Run {
 	return run
 }
 
+// LoopsRun has a scenario whose load is a closed loop, with restarts, and one in which a closed
+// loop stands beside an open one with stages.
+func LoopsRun() *results.Run {
+	run := FinishedRun()
+	run.Claims = nil
+	restarted, closed, staged := &results.Variant{}, &results.Variant{}, &results.Variant{}
+	restarted.Labels = Labels("stop", "close")
+	closed.Labels, staged.Labels = Labels("load.concurrency", "67"), Labels("load.pace", "poisson")
+	for i := range 8 {
+		restarted.Trials = append(restarted.Trials, closedTrial(RestartTrial(i, 1, 0)))
+		closed.Trials = append(closed.Trials, closedTrial(RestartTrial(i)))
+		t := phased(RestartTrial(i))
+		t.Stages = []results.Stage{
+			{
+				DurationNS: 1e9, FromPerSecond: 1000, ToPerSecond: 1000,
+				Attempts: 1000, ResponseNS: t.ResponseNS,
+			},
+			{
+				FromNS: 1e9, DurationNS: 2e9, FromPerSecond: 1000, ToPerSecond: 4000,
+				Attempts: 5000, Lost: 4, Dropped: 3, ResponseNS: t.ServiceNS,
+			},
+		}
+		staged.Trials = append(staged.Trials, t)
+	}
+	run.Scenarios = []*results.Scenario{
+		{
+			Name: "closed", Baseline: restarted.Labels, MinValid: 4, Trials: 8,
+			Variants: []*results.Variant{restarted},
+		},
+		{
+			Name: "both", Baseline: closed.Labels, MinValid: 4, Trials: 8,
+			Variants: []*results.Variant{closed, staged},
+		},
+	}
+	summary.FillRun(run)
+	return run
+}
+
+// closedTrial makes the load of a trial a closed loop of 67 clients.
+func closedTrial(t *results.Trial) *results.Trial {
+	t.Concurrency, t.ServedPerSecond = 67, new(1990+float64(t.Block))
+	t.OfferedPerSecond, t.ScheduleLagP99NS = nil, nil
+	for k := range t.Steps {
+		s := &t.Steps[k]
+		s.GapNS, s.OutageNS, s.LostShare = nil, nil, nil
+		s.ResolutionNS, s.ScheduleLagMaxNS = nil, nil
+	}
+	return phased(t)
+}
+
+// phased adds phases, service time, and the moments of response time to a trial.
+func phased(t *results.Trial) *results.Trial {
+	vary := int64(t.Block) * 1000
+	of := func(p50, p90, p99 int64) *results.Percentiles {
+		return &results.Percentiles{P50: p50 + vary, P90: p90 + vary, P99: p99 + vary}
+	}
+	t.ServiceNS = of(190_000, 360_000, 890_000)
+	t.ResponseNS.Mean, t.ResponseNS.SD = 260_000+vary, 170_000+vary
+	return t
+}
+
 // FewRun has what one trial with two restarts, and 150 ms of schedule lag, make of a report.
 func FewRun() *results.Run {
 	run := FinishedRun()

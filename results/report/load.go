@@ -1,0 +1,147 @@
+package report
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/report/document"
+	"reuseport-bench/results/stats"
+	"reuseport-bench/results/unit"
+)
+
+// clients returns how many clients the variant's load had where it was a closed loop; 0: it was an
+// open one.
+func clients(v *results.Variant) int {
+	for _, t := range v.Trials {
+		if t.Concurrency > 0 {
+			return t.Concurrency
+		}
+	}
+	return 0
+}
+
+// clientCount writes clients.
+func clientCount(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
+	if n := clients(v); n > 0 {
+		return strconv.Itoa(n)
+	}
+	return missing
+}
+
+// loopText is how a variant is called whose load was a closed loop: its labels, and that; else its
+// labels alone.
+func loopText(v *results.Variant) string {
+	text := results.LabelString(v.Labels)
+	if n := clients(v); n > 0 {
+		text += ", a closed loop of " + unit.Plural(n, "client")
+	}
+	return text
+}
+
+// closedBlock says which variants' loads were closed loops, and what is not known of those.
+func closedBlock(d *document.Document, measured []*results.Variant) {
+	var closed []string
+	for _, v := range measured {
+		if clients(v) > 0 {
+			closed = append(closed, results.LabelString(v.Labels))
+		}
+	}
+	if len(closed) == 0 {
+		return
+	}
+	which := "CLOSED LOOP"
+	if len(closed) < len(measured) {
+		which += " in " + unit.Plural(len(closed), "variant")
+		if len(closed) <= fewVariants {
+			which += " (" + strings.Join(closed, "; ") + ")"
+		}
+	}
+	d.Paragraph(which + ": each client sends its next attempt when its last one has ended. So " +
+		"nothing is sent to servers that stand still, and what attempts would have met meanwhile " +
+		"is in no figure: response times count from when attempts were sent, not corrected for " +
+		"coordinated omission. Those that the clients begin with, all at once, are left out.\n" +
+		"There is no schedule: no offered rate and no schedule lag; gap, outage and drop window " +
+		"are not known.")
+}
+
+// A stageRow is what became of the attempts of one stage of a variant's load, over its trials.
+type stageRow struct {
+	variant, name     string
+	attempts, dropped int64
+	median, high      []float64 // of response time, ns: p50 and p99 of each trial
+}
+
+// stageBlock adds the stages of loads that have some; percentiles are medians over trials.
+func stageBlock(d *document.Document, measured []*results.Variant) {
+	var rows []stageRow
+	for _, v := range measured {
+		rows = append(rows, stageRows(v)...)
+	}
+	if len(rows) == 0 {
+		return
+	}
+	var medians, highs []float64
+	for _, r := range rows {
+		medians, highs = append(medians, center(r.median)), append(highs, center(r.high))
+	}
+	inMedian, inHigh := unit.Nanoseconds.Scale(medians...), unit.Nanoseconds.Scale(highs...)
+	t := &document.Table{Columns: []document.Column{
+		document.Left("variant"), document.Left("stage"),
+		document.Right("attempts"), document.Right("dropped"),
+		document.Right(headIn("p50", inMedian)), document.Right(headIn("p99", inHigh)),
+	}}
+	for _, r := range rows {
+		t.Add(r.variant, r.name, count(r.attempts), count(r.dropped),
+			spread(r.median, inMedian), spread(r.high, inHigh))
+	}
+	d.Heading(3, "Stages of the load, and response time of what was due in each")
+	d.Table(t)
+}
+
+// stageRows returns the stages of a variant's load.
+func stageRows(v *results.Variant) (rows []stageRow) {
+	for _, t := range v.ValidTrials() {
+		for k := range t.Stages {
+			s := &t.Stages[k]
+			if k == len(rows) {
+				name := results.LabelString(v.Labels)
+				rows = append(rows, stageRow{variant: name, name: stageName(s)})
+			}
+			r := &rows[k]
+			r.attempts, r.dropped = r.attempts+s.Attempts, r.dropped+s.Dropped
+			if p := s.ResponseNS; p != nil {
+				r.median, r.high = append(r.median, float64(p.P50)), append(r.high, float64(p.P99))
+			}
+		}
+	}
+	return rows
+}
+
+// stageName is when a stage begins, and its rate.
+func stageName(s *results.Stage) string {
+	rate := unit.Digits(s.ToPerSecond, 6) + "/s"
+	if s.FromPerSecond != s.ToPerSecond {
+		rate = unit.Digits(s.FromPerSecond, 6) + " to " + rate
+	}
+	at, length := time.Duration(s.FromNS), time.Duration(s.DurationNS)
+	return fmt.Sprintf("at %v for %v: %s", at, length, rate)
+}
+
+// center is the median of values; 0 without any.
+func center(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	return stats.Median(values, stats.Confidence).Center
+}
+
+// spread writes the median of values with its interval.
+func spread(values []float64, in unit.Scale) string {
+	if len(values) == 0 {
+		return missing
+	}
+	return figure(stats.Median(values, stats.Confidence), unit.Nanoseconds, in, true)
+}
