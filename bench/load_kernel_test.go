@@ -209,7 +209,8 @@ trials: 1
 	}
 }
 
-// Stages have the attempts that their rates call for, however many processes share them.
+// Stages have the attempts that their rates call for, however many processes share them; and phases
+// follow each other.
 func TestKernelStages(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -232,6 +233,11 @@ trials: 1
 		ramp, flat := tr.Stages[0], tr.Stages[1]
 		if ramp.Attempts != 150 || flat.Attempts != 120 || flat.ResponseNS == nil {
 			t.Errorf("%s processes: %+v, %+v", n, ramp, flat)
+		}
+		connect, first, whole := tr.ConnectNS, tr.FirstByteNS, tr.ServiceNS
+		if connect == nil || first == nil || connect.P50 <= 0 || connect.P50 >= first.P50 ||
+			first.P50 > whole.P50 || first.Max > whole.Max {
+			t.Errorf("%s processes: phases %+v, %+v, %+v", n, connect, first, whole)
 		}
 	}
 }

@@ -187,6 +187,12 @@ type Trial struct {
 	// first attempts, one for each client and all sent at once, are in no percentile.
 	ResponseNS *Percentiles `json:"response_ns"`
 	ServiceNS  *Percentiles `json:"service_ns"`
+	// ConnectNS and FirstByteNS are how long after it was sent a served attempt had its connection
+	// and had handed over its request, and had the first byte of its response; the whole took
+	// ServiceNS. ConnectNS is of those that opened a connection. Where clients try again both count
+	// from the last try. Absent in older runs.
+	ConnectNS   *Percentiles `json:"connect_ns,omitempty"`
+	FirstByteNS *Percentiles `json:"first_byte_ns,omitempty"`
 	// Stages are those of the load's schedule; absent without.
 	Stages []Stage `json:"stages,omitempty"`
 	// Histogram is ResponseNS's: HdrHistogram V2, compressed, base64; 1 ns unit, 3 significant

@@ -60,6 +60,9 @@ func pooled(
 func response(t *results.Trial) *results.Percentiles { return t.ResponseNS }
 func service(t *results.Trial) *results.Percentiles  { return t.ServiceNS }
 
+func connect(t *results.Trial) *results.Percentiles   { return t.ConnectNS }
+func firstByte(t *results.Trial) *results.Percentiles { return t.FirstByteNS }
+
 func masked(t *results.Trial) *results.Percentiles {
 	if t.Retries == nil || t.Attempts == 0 {
 		return nil

@@ -353,6 +353,45 @@ var registry = []Metric{
 	},
 
 	{
+		Name: "connect_p50_ns",
+		Doc: "median time from the instant an attempt was sent until its connection was there " +
+			"and its request on the way, of served attempts that opened one",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Pool: pooled(connect, p50),
+	},
+	{
+		Name: "connect_p90_ns",
+		Doc:  "90th percentile of the time to connect",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Pool: pooled(connect, p90),
+	},
+	{
+		Name: "connect_p99_ns",
+		Doc:  "99th percentile of the time to connect",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
+		Pool: pooled(connect, p99),
+	},
+	{
+		Name: "first_byte_p50_ns",
+		Doc: "median time from the instant an attempt was sent to the first byte of its " +
+			"response, of served attempts",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Pool: pooled(firstByte, p50),
+	},
+	{
+		Name: "first_byte_p90_ns",
+		Doc:  "90th percentile of the time to the first byte",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
+		Pool: pooled(firstByte, p90),
+	},
+	{
+		Name: "first_byte_p99_ns",
+		Doc:  "99th percentile of the time to the first byte",
+		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
+		Pool: pooled(firstByte, p99),
+	},
+
+	{
 		Name: Wait,
 		Doc: "mean response time beyond that for which a connection keeps a worker: the wait " +
 			"for one",

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,4 +145,51 @@ func spread(values []float64, in unit.Scale) string {
 		return missing
 	}
 	return figure(stats.Median(values, stats.Confidence), unit.Nanoseconds, in, true)
+}
+
+// A phase is how far an attempt has come.
+type phase struct {
+	name string
+	of   string // what its metrics begin with
+}
+
+// metric returns the name of the metric that says when, by its percentile.
+func (p phase) metric(percentile string) string { return p.of + "_" + percentile + "_ns" }
+
+var phases = []phase{{"connected", "connect"}, {"first byte", "first_byte"}, {"whole", "service"}}
+
+// phaseBlock adds when served attempts had come how far; nothing in runs that do not say.
+func phaseBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
+	known := func(v *results.Variant) bool {
+		_, ok := v.Summary[phases[0].metric("p50")]
+		return ok
+	}
+	if !slices.ContainsFunc(measured, known) {
+		return
+	}
+	percentiles := []string{"p50", "p90", "p99"}
+	t := &document.Table{Columns: []document.Column{document.Left("variant"), document.Left("")}}
+	scales := make([]unit.Scale, len(phases))
+	for i, p := range phases {
+		var values []float64
+		for _, v := range measured {
+			for _, percentile := range percentiles {
+				values = append(values, v.Summary[p.metric(percentile)].Center)
+			}
+		}
+		scales[i] = unit.Nanoseconds.Scale(values...)
+		t.Columns = append(t.Columns, document.Right(headIn(p.name, scales[i])))
+	}
+	for _, v := range measured {
+		for _, percentile := range percentiles {
+			cells := []string{results.LabelString(v.Labels), percentile}
+			for i, p := range phases {
+				c := figureColumn{metric: p.metric(percentile), interval: true}
+				cells = append(cells, c.cell(t, s, v, scales[i]))
+			}
+			t.Add(cells...)
+		}
+	}
+	d.Heading(3, "Phases of served attempts, each from the instant an attempt was sent")
+	d.Table(t)
 }

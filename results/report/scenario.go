@@ -272,6 +272,7 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 	d.Heading(3, "Response time of served attempts")
 	d.Table(figureTable(s, measured, responseColumns))
 	stageBlock(d, measured)
+	phaseBlock(d, s, measured)
 	if !steps {
 		d.Heading(3, "Spread of connections over workers")
 		d.Table(figureTable(s, measured, spreadColumns))

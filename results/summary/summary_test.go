@@ -227,6 +227,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Steps[0].Pods = []results.Pod{
 		{Endpoints: 2, DeletedNS: at, TermNS: at, ClosedNS: at, EndpointsNS: at, RulesNS: at}, {Started: true, ListenNS: at, ReadyNS: at, RulesNS: at},
 	}
+	v.Trials[0].ConnectNS, v.Trials[0].FirstByteNS = p, p
 	v.Trials[0].Steps[0].LostShare = new(0.5)
 	// Who shares a port is told where no step changes who is there.
 	v.Trials = append(v.Trials, &results.Trial{Valid: true, ControlPlane: "embedded", Workers: []results.Worker{{Accepted: 1}, {BindError: "EADDRINUSE"}}})

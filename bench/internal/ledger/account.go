@@ -128,6 +128,7 @@ func (a *Account) Fill(r *results.Trial) {
 	r.Residual = b.unmatched
 	r.AchievedPerSecond = a.achieved()
 	r.ResponseNS, r.ServiceNS = a.response.Percentiles(), a.service.Percentiles()
+	r.ConnectNS, r.FirstByteNS = b.connect.Percentiles(), b.firstByte.Percentiles()
 	r.Histogram = a.response.Encode()
 	if r.Concurrency = b.load.Shape.Clients; r.Concurrency > 0 {
 		r.ServedPerSecond = new(a.servedPerSecond())

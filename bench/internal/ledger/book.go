@@ -144,6 +144,9 @@ type Book struct {
 	// none is reused.
 	ends    map[uint64]serverEnd
 	workers map[int]*workerBook
+	// connect and firstByte are how long after their last try began served attempts had their
+	// connections, of those that opened one, and the first byte of their responses.
+	connect, firstByte *results.Histogram
 	// unmatched counts accounts that belong to no attempt of the schedule, or come twice. They are
 	// part of the residual.
 	unmatched int64
@@ -199,6 +202,7 @@ func NewBook(l Load) (*Book, error) {
 		open:     map[connKey]conn{},
 		unread:   map[uint64]serverEnd{},
 		workers:  map[int]*workerBook{},
+		connect:  results.NewHistogram(), firstByte: results.NewHistogram(),
 	}
 	if !l.Proxied {
 		b.waits = []wait{}
@@ -353,6 +357,9 @@ func (b *Book) Sample(s *results.Sample) {
 	if b.via != nil {
 		b.via[i] = b.opener(i, s)
 	}
+	if s.Served() && !b.atOnce(i) {
+		b.phases(int(i), s)
+	}
 }
 
 // opener returns the number of the try that opened the connection of an attempt's last try.
@@ -369,6 +376,17 @@ func (b *Book) opener(i uint64, s *results.Sample) uint32 {
 // atOnce reports whether an attempt is one of those that the clients of a closed loop begin with, all
 // at once. They meet queues that are still empty, as none does later, so they are in no percentile.
 func (b *Book) atOnce(i uint64) bool { return i < uint64(b.load.Shape.Clients) }
+
+// phases takes in when a served attempt had come how far.
+func (b *Book) phases(i int, s *results.Sample) {
+	began := cmp.Or(s.LastSent, s.Sent)
+	if s.Connected > 0 && !b.reused(i) {
+		b.connect.Record(s.Connected - began)
+	}
+	if s.FirstByte > 0 {
+		b.firstByte.Record(s.FirstByte - began)
+	}
+}
 
 // noteAccepted takes in when a worker accepted the connection of attempt i.
 func (b *Book) noteAccepted(i uint64, at Time) {

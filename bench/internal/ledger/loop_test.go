@@ -209,6 +209,55 @@ func TestStageFigures(t *testing.T) {
 	}
 }
 
+// Phases count from when the last try began. An attempt that took an idle connection had none to
+// wait for, and one that was lost had no phases to its end.
+func TestPhases(t *testing.T) {
+	b := testBook(t, 4, reuses, func(l *Load) { l.Tries = 2 })
+	due := func(i int) int64 { return int64(begin) + int64(b.scheduled(i)) }
+	sample := func(i int, source uint64, connected, firstByte, done int64) results.Sample {
+		return results.Sample{
+			Sequence: uint64(i), Source: b.sources.At(source),
+			Scheduled: due(i), Sent: due(i) + 1e6,
+			Connected: due(i) + 1e6 + connected, FirstByte: due(i) + 1e6 + firstByte,
+			Done: due(i) + 1e6 + done,
+		}
+	}
+	first := sample(0, 0, 2e6, 9e6, 11e6)
+	reused := sample(1, 0, 1000, 5e6, 6e6)
+	again := sample(2, 6, 33e6, 37e6, 40e6) // of 4: its second try
+	again.LastSent = again.Sent + 30e6
+	again.Failed = []results.FailedTry{{Failure: results.FailureRefused, Opened: true}}
+	lost := sample(3, 3, 50e6, 60e6, 70e6)
+	lost.Class, lost.Phase = results.ClassEOF, results.PhaseBody
+	for _, s := range []results.Sample{first, reused, again, lost} {
+		b.Sample(&s)
+	}
+	var got results.Trial
+	b.Close(&Facts{Duration: 4 * time.Millisecond}).Fill(&got)
+	within := func(what string, ns, want int64) {
+		if max(ns-want, want-ns) > want/500 { // the histogram's resolution
+			t.Errorf("%s %d ns, want %d", what, ns, want)
+		}
+	}
+	within("connected, median", got.ConnectNS.P50, 2e6)
+	within("connected, longest", got.ConnectNS.Max, 3e6)
+	within("connected, mean", got.ConnectNS.Mean, 2.5e6)
+	within("first byte, median", got.FirstByteNS.P50, 7e6)
+	within("first byte, longest", got.FirstByteNS.Max, 9e6)
+	within("first byte, mean", got.FirstByteNS.Mean, 7e6)
+	within("whole, longest", got.ServiceNS.Max, 40e6)
+
+	b = testBook(t, 1) // every attempt opens its connection
+	b.Sample(&first)
+	var fresh results.Trial
+	b.Close(&Facts{Duration: time.Millisecond}).Fill(&fresh)
+	if fresh.ConnectNS == nil || fresh.FirstByteNS == nil {
+		t.Fatal("no phases where no connection is kept")
+	}
+	within("connected, of the only one", fresh.ConnectNS.P50, 2e6)
+	within("first byte, of the only one", fresh.FirstByteNS.P50, 9e6)
+}
+
 // Nothing shows that a closed loop's load is late but that its CPU is busy.
 func TestClosedLoopValidity(t *testing.T) {
 	limits := scenarios.Validity{LagFloor: time.Hour, StepLag: time.Hour, Steal: 1, RunQueue: 1}

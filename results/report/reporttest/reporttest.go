@@ -353,7 +353,7 @@ func SharesRun() *results.Run {
 }
 
 // LoopsRun has a scenario whose load is a closed loop, with restarts, and one in which a closed
-// loop stands beside an open one with stages.
+// loop stands beside an open one with stages; phases are known of both.
 func LoopsRun() *results.Run {
 	run := FinishedRun()
 	run.Claims = nil
@@ -408,6 +408,7 @@ func phased(t *results.Trial) *results.Trial {
 	of := func(p50, p90, p99 int64) *results.Percentiles {
 		return &results.Percentiles{P50: p50 + vary, P90: p90 + vary, P99: p99 + vary}
 	}
+	t.ConnectNS, t.FirstByteNS = of(40_000, 61_000, 130_000), of(180_000, 350_000, 880_000)
 	t.ServiceNS = of(190_000, 360_000, 890_000)
 	t.ResponseNS.Mean, t.ResponseNS.SD = 260_000+vary, 170_000+vary
 	return t
