@@ -463,6 +463,9 @@ func (c *setupCheck) listen() {
 	case differ && (c.Selector.Row().BPF || stop.Unlists):
 		c.add(path, ": an eBPF program chooses among sockets that are bound alike",
 			"use selector: hash, or name one address")
+	case differ && c.Selector == vocabulary.SelectorCPU:
+		c.add(path, ": selector: cpu counts the sockets of one group, and those that are bound "+
+			"otherwise are in another", "use selector: hash, or name one address")
 	}
 	if c.Server.DeferAccept%time.Second != 0 {
 		c.add("server.defer_accept", ": "+strictyaml.FormatDuration(c.Server.DeferAccept)+
