@@ -37,8 +37,8 @@ type finished struct {
 // end runs the program to its end.
 func (p *program) end(t *testing.T, stdin io.Reader, args ...string) finished {
 	t.Helper()
-	// A child's peak is at least that of its parent, whose memory it has until its execve(2) (exec_mmap
-	// in fs/exec.c).
+	// A child's peak is at least that of its parent, whose memory it has until its execve(2)
+	// (exec_mmap in fs/exec.c).
 	debug.FreeOSMemory()
 	if err := sys.ReleaseProgram(); err != nil {
 		t.Log(err)

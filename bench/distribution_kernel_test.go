@@ -65,8 +65,8 @@ func switches(tr *results.Trial) (n int64) {
 	return n
 }
 
-// inTurn checks that workers took turns: none has two connections more than another. A SYN that was sent again may
-// have been assigned twice.
+// inTurn checks that workers took turns: none has two connections more than another. A SYN that was
+// sent again may have been assigned twice.
 func inTurn(t *testing.T, what string, tr *results.Trial, counts []int64) {
 	t.Helper()
 	slack := int64(1)
@@ -78,8 +78,8 @@ func inTurn(t *testing.T, what string, tr *results.Trial, counts []int64) {
 	}
 }
 
-// binomial is the interval around the centre outside of which, on either side, the number of successes of n tries with
-// probability p falls with a probability of less than tail.
+// binomial is the interval around the centre outside of which, on either side, the number of
+// successes of n tries with probability p falls with a probability of less than tail.
 func binomial(n int64, p, tail float64) (lo, hi int64) {
 	lgamma := func(x int64) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
 	density := func(k int64) float64 {
@@ -104,7 +104,8 @@ func TestBinomial(t *testing.T) {
 	}
 }
 
-// windows is the median over the windows of a trial, which a pause of the machine in one of them does not move.
+// windows is the median over the windows of a trial, which a pause of the machine in one of them
+// does not move.
 func windows(tr *results.Trial, value func(results.FairnessWindow) float64) float64 {
 	var all []float64
 	for _, w := range tr.Fairness.Windows {
@@ -131,7 +132,8 @@ matrix:
 trials: 1
 ` + lenient
 
-// Every way to distribute connections, at a rate at which nobody is busy: each does what its name says.
+// Every way to distribute connections, at a rate at which nobody is busy: each does what its name
+// says.
 func TestKernelDistribution(t *testing.T) {
 	requireSelectors(t)
 	run := carriedOut(t, distributionScenario, "--seed", "11")
@@ -158,7 +160,8 @@ func TestKernelDistribution(t *testing.T) {
 		queuesOf(t, what, tr, v.Labels["sockets"] == "shared")
 		asNamed(t, what, v.Labels, tr, counts, run.Environment.LoadCPUs)
 	}
-	// A connection wakes one worker, or the herd: about 550 against 1600 on a quiet machine, where one that pauses wakes fewer.
+	// A connection wakes one worker, or the herd: about 550 against 1600 on a quiet machine, where
+	// one that pauses wakes fewer.
 	all := byLabels(run)
 	one, herd := switches(all["sockets=shared accept=epoll-exclusive"]), switches(all["sockets=shared accept=epoll"])
 	if one < attempts/2 || 10*one > 9*herd {
@@ -202,7 +205,8 @@ func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Tr
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The selector draws by the run's seed, so this does not depend on luck. Tails of 0.05 % each.
+		// The selector draws by the run's seed, so this does not depend on luck. Tails of 0.05 %
+		// each.
 		if lo, hi := binomial(tr.Attempts, canary, 0.0005); counts[3] < lo || counts[3] > hi {
 			t.Errorf("%s: the canary accepted %d of %d, want %d to %d", what, counts[3], tr.Attempts, lo, hi)
 		}
@@ -216,15 +220,16 @@ func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Tr
 			t.Errorf("%s: %d workers accepted %v; the load runs on the CPUs %v", what, got, counts, loadCPUs)
 		}
 	case way == "blocking" && labels["sockets"] == "shared":
-		// Woken in turn; but whoever is late for that, on a CPU that is taken away, leaves its turn to the next. On a quiet
-		// machine this is over 0.99, of workers with epoll about 0.6.
+		// Woken in turn; but whoever is late for that, on a CPU that is taken away, leaves its turn
+		// to the next. On a quiet machine this is over 0.99, of workers with epoll about 0.6.
 		jain := max(tr.Fairness.Jain, windows(tr, func(w results.FairnessWindow) float64 { return w.Jain }))
 		if jain < 0.85 {
 			t.Errorf("%s: Jain %.3f; accepted %v", what, jain, counts)
 		}
 	case way == "epoll-exclusive" && labels["sockets"] == "shared":
-		// The first in the queue of those who wait is woken each time, unless it has not gone back to epoll_wait yet: then the
-		// next one. How often that is so depends on how late it gets its CPU, and there are four workers to one.
+		// The first in the queue of those who wait is woken each time, unless it has not gone back
+		// to epoll_wait yet: then the next one. How often that is so depends on how late it gets
+		// its CPU, and there are four workers to one.
 		if ratio := windows(tr, func(w results.FairnessWindow) float64 { return w.MaxOverMean }); ratio < 1.5 {
 			t.Errorf("%s: the busiest worker has %.2f of the mean in the median window; accepted %v", what, ratio, counts)
 		}
@@ -290,7 +295,8 @@ trials: 1
 	}
 }
 
-// Restarts under a selector: whoever is new gets connections, and nothing is lost but what the way of stopping explains.
+// Restarts under a selector: whoever is new gets connections, and nothing is lost but what the way
+// of stopping explains.
 func TestKernelSelectorsAndSteps(t *testing.T) {
 	requireSelectors(t)
 	t.Parallel()
@@ -319,7 +325,8 @@ trials: 1
 			t.Errorf("%s: %d steps, %d workers; want 5 and 12", what, len(tr.Steps), len(tr.Workers))
 			continue
 		}
-		// Workers 0 to 3; 4 is added, 0 removed, 1 killed; 2, 3 and 4 give way to 5, 6 and 7; those to 8 to 11.
+		// Workers 0 to 3; 4 is added, 0 removed, 1 killed; 2, 3 and 4 give way to 5, 6 and 7; those
+		// to 8 to 11.
 		steps := map[int]int{4: 0, 5: 3, 6: 3, 7: 3, 8: 4, 9: 4, 10: 4, 11: 4}
 		for _, w := range tr.Workers {
 			step, started := steps[w.ID]
@@ -336,8 +343,8 @@ trials: 1
 	}
 }
 
-// One of four workers stands still for 300 ms, and its clients wait for half as long. A worker that is stopped
-// finds their connections when it goes on, so they are known to be its own.
+// One of four workers stands still for 300 ms, and its clients wait for half as long. A worker that
+// is stopped finds their connections when it goes on, so they are known to be its own.
 func TestKernelOneStalled(t *testing.T) {
 	requireSelectors(t)
 	run := carriedOut(t, `
@@ -367,10 +374,12 @@ trials: 1
 		lo, hi := int64(0), int64(0)
 		switch {
 		case strings.Contains(what, "hash"):
-			// A quarter of 180 is 45; the standard deviation of that is 6. More when the worker goes on late.
+			// A quarter of 180 is 45; the standard deviation of that is 6. More when the worker
+			// goes on late.
 			lo, hi = tooEarly/8, due/2
 		case strings.Contains(what, "least-loaded"):
-			// The others are better as soon as something waits here, but for the time in which the machine keeps them standing, too.
+			// The others are better as soon as something waits here, but for the time in which the
+			// machine keeps them standing, too.
 			hi = due / 20
 			for _, paused := range []*int64{s.StealNS, s.RunQueueDelayNS} {
 				if paused != nil {
@@ -378,7 +387,8 @@ trials: 1
 				}
 			}
 		default:
-			// Whatever it had accepted and not answered: one, but for a request that had not come yet.
+			// Whatever it had accepted and not answered: one, but for a request that had not come
+			// yet.
 			hi = 5
 		}
 		if lost < lo || lost > hi {
@@ -406,7 +416,8 @@ trials: 1
 	const resetAtClose, halfOpen, crash = "reset_at_close", "reset_half_open", "worker_crash"
 	allowed := map[string][]string{
 		"sockets=shared stop=handoff": nil, "sockets=shared stop=kill": {crash},
-		// A SYN that meets a closing listener is dropped without an answer: rare, and put down to that closing.
+		// A SYN that meets a closing listener is dropped without an answer: rare, and put down to
+		// that closing.
 		"sockets=reuseport stop=close": {resetAtClose, halfOpen, "syn_timeout"}, "sockets=reuseport stop=drain": {resetAtClose, halfOpen, "syn_timeout"},
 		"sockets=reuseport stop=kill": {resetAtClose, halfOpen, "syn_timeout", crash},
 	}
@@ -420,7 +431,8 @@ trials: 1
 	}
 }
 
-// A worker behind an acceptor is killed. The others take its turns; what it had been given is lost with it.
+// A worker behind an acceptor is killed. The others take its turns; what it had been given is lost
+// with it.
 func TestKernelKillBehindAcceptor(t *testing.T) {
 	requireLab(t)
 	run, stderr, _ := newProgram(t).run(t, `

@@ -89,8 +89,8 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 	return document.Fold(c.OutOrStdout(), s.width, b.String())
 }
 
-// engineTools are the load generators of others that are to be had: vegeta beside this program, as built
-// from the same module version, and the rest where the shell finds them.
+// engineTools are the load generators of others that are to be had: vegeta beside this program, as
+// built from the same module version, and the rest where the shell finds them.
 func engineTools() map[string]string {
 	tools := map[string]string{}
 	if exe, err := os.Executable(); err == nil {

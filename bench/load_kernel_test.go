@@ -75,7 +75,8 @@ trials: 1
 	}
 }
 
-// Reused connections through restarts: told to leave with an answer, and none cut off with a request in flight.
+// Reused connections through restarts: told to leave with an answer, and none cut off with a
+// request in flight.
 func TestKernelReusedConnections(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -99,7 +100,8 @@ trials: 2
 			}
 		}
 	}
-	// One new connection per attempt, per other attempt, and per wave of idle ones that were told to leave.
+	// One new connection per attempt, per other attempt, and per wave of idle ones that were told
+	// to leave.
 	if n := opened["new"]; n != 1800 {
 		t.Errorf("new: %d connections for 1800 attempts", n)
 	}

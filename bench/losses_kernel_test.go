@@ -44,7 +44,8 @@ timeline: [{at: 700ms, do: kill}]
 `},
 	{
 		name: "a listener is closed with a queue", cause: resetAtClose, evidence: "kernel", inferred: "worker", kernel: "reset sent: tcp_state",
-		// One connection is being served while the others come, and the command to close is read right after it.
+		// One connection is being served while the others come, and the command to close is read
+		// right after it.
 		setup: `
 workers: 1
 sockets: exclusive
@@ -56,7 +57,8 @@ timeline: [{at: 50ms, do: remove}]
 `},
 	{
 		name: "a queue overflows", cause: "accept_overflow", evidence: "counter", inferred: "counter",
-		// One connection is being served, nine wait: the kernel takes one more than the backlog says.
+		// One connection is being served, nine wait: the kernel takes one more than the backlog
+		// says.
 		others: []string{"timeout"},
 		setup: `
 workers: 1

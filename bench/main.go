@@ -139,8 +139,8 @@ var childRoles = map[string]func() error{
 
 // self is a command that runs this binary in a child role. Each role is one thread's work, so its
 // scheduler has one P: a second one would only be woken to look for work, and put to sleep again.
-// Without asynchronous preemption no signal interrupts the one goroutine that runs. A net/http worker
-// gives itself the Ps that it is meant to have.
+// Without asynchronous preemption no signal interrupts the one goroutine that runs. A net/http
+// worker gives itself the Ps that it is meant to have.
 func self(role string) func() *exec.Cmd {
 	return func() *exec.Cmd {
 		cmd := exec.Command("/proc/self/exe", role)

@@ -20,8 +20,8 @@ func equal(t *testing.T, tr *results.Trial, counters ...string) {
 	}
 }
 
-// Seventeen requests are read and their connections reset. A client that may tries them again, each once, and a server has read them twice; what may not
-// be repeated is lost.
+// Seventeen requests are read and their connections reset. A client that may tries them again, each
+// once, and a server has read them twice; what may not be repeated is lost.
 func TestKernelRetries(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -69,8 +69,9 @@ gates: [{when: {load.body: 0, server.kind: http}, expect: masked == 17 && repeat
 	}
 }
 
-// Seventeen connections are refused, each of which is a try that nobody has heard of: POST is repeated as well. The waits are longer than it takes
-// to refuse them all, so none is met twice; without a wait a client may meet more than one.
+// Seventeen connections are refused, each of which is a try that nobody has heard of: POST is
+// repeated as well. The waits are longer than it takes to refuse them all, so none is met twice;
+// without a wait a client may meet more than one.
 func TestKernelRetriesRefused(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -100,7 +101,8 @@ trials: 1
 			t.Logf("%v: %d lost %v, %+v", v.Labels, tr.Lost, tr.LostByCause, *r)
 			switch {
 			case v.Labels["load.retry.budget"] != "":
-				// Of ten tokens four can go while more than half of them are left: 9, 8, 7, 6. The first to give any back comes after all 17.
+				// Of ten tokens four can go while more than half of them are left: 9, 8, 7, 6. The
+				// first to give any back comes after all 17.
 				if r.Failed[failure] != 4 || r.OverBudget != k-4 || tr.Lost != k-4 {
 					t.Errorf("%v: %d lost, %+v", v.Labels, tr.Lost, r)
 				}
@@ -113,7 +115,8 @@ trials: 1
 				if diff := cmp.Diff(want, r); diff != "" || tr.Lost != 0 {
 					t.Errorf("%v: %d lost %v; retries (-want +got):\n%s", v.Labels, tr.Lost, tr.LostByCause, diff)
 				}
-				// A third of the attempt's timeout is what a handshake has where nothing else is said.
+				// A third of the attempt's timeout is what a handshake has where nothing else is
+				// said.
 				if r.MaskedNS == nil || r.MaskedNS.P50 < 100e6 || r.MaskedNS.P50 >= 300e6 {
 					t.Errorf("%v: the masked took %+v, the wait included", v.Labels, r.MaskedNS)
 				}
@@ -153,8 +156,9 @@ trials: 1
 	}
 }
 
-// A pod is deleted, and clients go on to it until rules or caches have followed. Tries that take longer than that find the other pod; one at once
-// meets either. All are of requests that nobody has read.
+// A pod is deleted, and clients go on to it until rules or caches have followed. Tries that take
+// longer than that find the other pod; one at once meets either. All are of requests that nobody
+// has read.
 func TestKernelRetriesOfPods(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

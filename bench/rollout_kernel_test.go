@@ -7,8 +7,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// What a rolling update loses depends on when a pod counts as ready and on when the old one is told to end; nothing is lost where
-// both are as they should be.
+// What a rolling update loses depends on when a pod counts as ready and on when the old one is told
+// to end; nothing is lost where both are as they should be.
 func TestKernelRollingUpdate(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -82,7 +82,8 @@ trials: 2
 	}
 }
 
-// Pods that are added, taken away and driven off a node, while the others serve: with a preStop delay nothing is lost.
+// Pods that are added, taken away and driven off a node, while the others serve: with a preStop
+// delay nothing is lost.
 func TestKernelPods(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -105,7 +106,8 @@ func TestKernelPods(t *testing.T) {
 				t.Errorf("pod %d: %+v, want it on %s", i, p, want)
 			}
 		}
-		// With three of four to be there, the second may go when the first one's successor is ready.
+		// With three of four to be there, the second may go when the first one's successor is
+		// ready.
 		if *pods[1].DeletedNS < *pods[2].ReadyNS {
 			t.Errorf("evicted at %d, while the other's successor was ready at %d", *pods[1].DeletedNS, *pods[2].ReadyNS)
 		}
@@ -117,8 +119,8 @@ func TestKernelPods(t *testing.T) {
 			t.Errorf("%d lost; first served after %v ns; pod %+v", trial.Lost, cold.FirstServedNS, pod)
 		}
 	})
-	// Kept connections to a node that falls silent: those in use and those that are taken up again wait for their timeout. They are not the endpoints'
-	// fault, which new connections are.
+	// Kept connections to a node that falls silent: those in use and those that are taken up again
+	// wait for their timeout. They are not the endpoints' fault, which new connections are.
 	t.Run("kept connections", func(t *testing.T) {
 		trial := podTrial(t, "server: {work: {sleep: 100us}}\nkube: {node_lag: 200ms}\ntimeline: [{at: 500ms, do: node-down, target: 1}]")
 		if n := trial.LostByCause["stale_connection"]; n != 0 {
@@ -132,7 +134,8 @@ func TestKernelPods(t *testing.T) {
 	})
 }
 
-// podTrial is the one trial of a scenario of two pods behind a Service, with these settings besides.
+// podTrial is the one trial of a scenario of two pods behind a Service, with these settings
+// besides.
 func podTrial(t *testing.T, settings string) *results.Trial {
 	t.Helper()
 	load := "load: {rate: 300/s, duration: 2500ms, timeout: 400ms}\n"

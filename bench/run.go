@@ -419,8 +419,8 @@ func verdict(run *results.Run, p *plan.Plan) error {
 			unmeasured = append(unmeasured, fmt.Sprintf("%s is void: %s", s.Name, s.Void))
 		}
 	}
-	// A scenario for which this machine lacks something is left out of a run of several; of one that was asked for by its name
-	// nothing would be left.
+	// A scenario for which this machine lacks something is left out of a run of several; of one
+	// that was asked for by its name nothing would be left.
 	if len(left) == len(run.Scenarios) {
 		unmeasured = append(unmeasured, left...)
 	}

@@ -64,8 +64,9 @@ func newSelfTally() *selfTally {
 	return &selfTally{found: map[string]int{}, undecided: map[string]int{}}
 }
 
-// TestKernelSelfTest puts faults of known size into live trials: a response time longer by a quarter, one more reset per restart. The
-// gate on each finds it, the gates on what has not changed do not fail, and the baseline does not differ from itself.
+// TestKernelSelfTest puts faults of known size into live trials: a response time longer by a
+// quarter, one more reset per restart. The gate on each finds it, the gates on what has not changed
+// do not fail, and the baseline does not differ from itself.
 func TestKernelSelfTest(t *testing.T) {
 	requireLab(t)
 	yaml, err := os.ReadFile(filepath.Join("testdata", "selftest.yaml"))
@@ -108,8 +109,8 @@ func TestKernelSelfTest(t *testing.T) {
 	}
 }
 
-// TestKernelSelfTestBusy compares what is the same while another process uses up a CPU: gates pass, stay undecided or are void, and
-// never fail.
+// TestKernelSelfTestBusy compares what is the same while another process uses up a CPU: gates pass,
+// stay undecided or are void, and never fail.
 func TestKernelSelfTestBusy(t *testing.T) {
 	requireLab(t)
 	if !*selftest {

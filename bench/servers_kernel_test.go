@@ -55,8 +55,9 @@ func TestKernelHTTP(t *testing.T) {
 	}
 }
 
-// A connection that a stopped worker keeps alive is told to go with the answer to its next request, so that
-// none is in flight when it ends. http.Server.Shutdown gives idle connections a FIN at once.
+// A connection that a stopped worker keeps alive is told to go with the answer to its next request,
+// so that none is in flight when it ends. http.Server.Shutdown gives idle connections a FIN at
+// once.
 func TestKernelKeepAlive(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -103,7 +104,8 @@ trials: 1
 	}
 }
 
-// A process that binds its address alone leaves a hole when it is replaced: who comes meanwhile is refused.
+// A process that binds its address alone leaves a hole when it is replaced: who comes meanwhile is
+// refused.
 func TestKernelBindAfterClose(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -123,7 +125,8 @@ trials: 1
 			t.Errorf("%s: %d refused in %d steps; want some in each of 4", v.Labels["server.kind"], tr.LostByCause["refused"], len(tr.Steps))
 		}
 		for i, s := range tr.Steps {
-			// It could bind once close(2) had begun, which is after the stop and may be before the old one says that it has closed.
+			// It could bind once close(2) had begun, which is after the stop and may be before the
+			// old one says that it has closed.
 			if s.ReadyNS == nil || s.ClosedNS == nil || *s.ReadyNS < *s.StopNS {
 				t.Errorf("%s, step %d: the new worker was ready at %v, before the old one was stopped at %v", v.Labels["server.kind"], i, s.ReadyNS, s.StopNS)
 			}
@@ -191,7 +194,8 @@ trials: 1
 	for label, list := range trials(run, "stop") {
 		tr := list[0]
 		lostOnlyBy(t, label, tr, "reset_at_close", "reset_half_open", "worker_crash")
-		// Workers 0, 1, 2; 3 is added, 1 removed: 0, 2, 3; 3 killed; 0 stalled; then 0 and 2 give way to 4 and 5.
+		// Workers 0, 1, 2; 3 is added, 1 removed: 0, 2, 3; 3 killed; 0 stalled; then 0 and 2 give
+		// way to 4 and 5.
 		var got []string
 		for _, s := range tr.Steps {
 			got = append(got, string(s.Do)+" "+s.Target)

@@ -7,8 +7,9 @@ import (
 	"reuseport-bench/results"
 )
 
-// A pod that is deleted, updated or moved, and a node that falls silent, behind a Service: what is lost is put down to the endpoint that
-// nobody was at any more, for as long as the control plane's lag and no longer.
+// A pod that is deleted, updated or moved, and a node that falls silent, behind a Service: what is
+// lost is put down to the endpoint that nobody was at any more, for as long as the control plane's
+// lag and no longer.
 func TestKernelService(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -39,13 +40,14 @@ func TestKernelService(t *testing.T) {
 			if late < lag || late > lag+1e9 {
 				t.Errorf("the rules followed after %.0f ms, want %.0f and some", late/1e6, lag/1e6)
 			}
-			// One of two endpoints, so half of the attempts: of 90 between 25 and 65, but for one in ten thousand.
+			// One of two endpoints, so half of the attempts: of 90 between 25 and 65, but for one
+			// in ten thousand.
 			want := 300 * late / 1e9 / 2
 			if stale := float64(trial.LostByCause["stale_endpoint"]); stale < want*0.5 || stale > want*1.5 {
 				t.Errorf("%v lost to a stale endpoint, want about %.0f; all by cause %v", stale, want, trial.LostByCause)
 			}
-			// A silent node takes what it was serving with it: requests that it had before its link was down, which time out. Who comes later
-			// finds nobody to connect to.
+			// A silent node takes what it was serving with it: requests that it had before its link
+			// was down, which time out. Who comes later finds nobody to connect to.
 			others := slices.DeleteFunc(trial.Losses, func(l results.Loss) bool {
 				return l.Cause == "stale_endpoint" || l.Cause == "reset_at_close" ||
 					l.Cause == "timeout" && step.Do == "node-down" && l.SentNS < *step.StopNS+100e6
@@ -120,7 +122,8 @@ trials: 1
 	}
 }
 
-// Clients that come round their ports go on to a pod that no rule leads to any more, by what their node remembers. That is told from what the switch costs.
+// Clients that come round their ports go on to a pod that no rule leads to any more, by what their
+// node remembers. That is told from what the switch costs.
 func TestKernelStaleConntrack(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -128,7 +131,8 @@ func TestKernelStaleConntrack(t *testing.T) {
 	trial := podTrial(t, "load: {rate: 300/s, duration: 3500ms, timeout: 400ms, ports: 300}\nserver: {work: {sleep: 100us}}\n"+
 		"stop: close\ntimeline: [{at: 500ms, do: delete-pod}]\nkube: {endpoint_lag: 600ms, teardown: 200ms}")
 	stale := float64(trial.LostByCause["stale_conntrack"])
-	// Half of what came while the pod's network was gone and rules still led there, each time round: at 1 to 3 s, twice or three times.
+	// Half of what came while the pod's network was gone and rules still led there, each time
+	// round: at 1 to 3 s, twice or three times.
 	if once := rate * (lag - teardown) / 2; stale < 1.5*once || stale > 3.5*once {
 		t.Errorf("%v lost to old entries, want two or three times %v: %v", stale, once, trial.LostByCause)
 	}
@@ -137,8 +141,8 @@ func TestKernelStaleConntrack(t *testing.T) {
 	}
 }
 
-// Clients that know the pods by name go on to one that has gone for as long as their caches let them: for ever, until the TTL has passed, or
-// hardly at all.
+// Clients that know the pods by name go on to one that has gone for as long as their caches let
+// them: for ever, until the TTL has passed, or hardly at all.
 func TestKernelNames(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -164,7 +168,8 @@ trials: 1
 		trial := lastTrial(v)
 		step := trial.Steps[0]
 		t.Logf("%v: %d of %d lost %v, outage %d ms", v.Labels, trial.Lost, trial.Attempts, trial.LostByCause, *step.OutageNS/1e6)
-		// The shortest and the longest outage: what is cached lives for a second at most, and sixteen clients are not all lucky.
+		// The shortest and the longest outage: what is cached lives for a second at most, and
+		// sixteen clients are not all lucky.
 		least, most := map[string]int64{"none": 0, "ttl": 300, "forever": 2500}[v.Labels["dns.cache"]], map[string]int64{"none": 400, "ttl": 1500, "forever": 3100}[v.Labels["dns.cache"]]
 		if ms := *step.OutageNS / 1e6; ms < least || ms > most {
 			t.Errorf("%v: an outage of %d ms, want %d to %d", v.Labels, ms, least, most)
@@ -175,7 +180,8 @@ trials: 1
 	}
 }
 
-// Clients that know one pod's own address have nobody to go to when it has gone, and do not notice when another has.
+// Clients that know one pod's own address have nobody to go to when it has gone, and do not notice
+// when another has.
 func TestKernelPodAddress(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -215,7 +221,8 @@ trials: 1
 				}
 				return
 			}
-			// All that were due after the close, of 600; an attempt that the close meets in its queue is reset.
+			// All that were due after the close, of 600; an attempt that the close meets in its
+			// queue is reset.
 			due := int64(float64(trial.Attempts) * (1 - float64(*step.ClosedNS)/2e9))
 			if stale, atClose := trial.LostByCause["stale_endpoint"], trial.LostByCause["reset_at_close"]; stale < due-30 || stale > due+30 || stale+atClose != trial.Lost || !step.Censored {
 				t.Errorf("%d due after the close; lost %v, %+v", due, trial.LostByCause, step)
@@ -258,7 +265,8 @@ trials: 1
 			}
 			network := v.Labels["kube.placement"] == "containers" || v.Labels["kube.placement"] == "host-network"
 			for i, w := range trial.Workers {
-				// The first one has the address, and the port; of 800 a third each is 267, within 7 standard deviations of 13.
+				// The first one has the address, and the port; of 800 a third each is 267, within 7
+				// standard deviations of 13.
 				least, most, bind := int64(0), int64(0), ""
 				switch {
 				case network && v.Labels["kube.users"] == "one":

@@ -7,8 +7,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// Of sockets at one port the kernel chooses the most specific (inet_csk's compute_score), whoever was
-// there first; only those that are bound alike share. IPv6 sockets that take IPv4 come last.
+// Of sockets at one port the kernel chooses the most specific (inet_csk's compute_score), whoever
+// was there first; only those that are bound alike share. IPv6 sockets that take IPv4 come last.
 func TestKernelListen(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -40,8 +40,8 @@ trials: 1
 	}
 }
 
-// The kernel lets sockets of one user alone share a port. A generation of another user's does not get
-// it, and the old one goes on, unless it is given the socket itself.
+// The kernel lets sockets of one user alone share a port. A generation of another user's does not
+// get it, and the old one goes on, unless it is given the socket itself.
 func TestKernelUsers(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -82,8 +82,8 @@ trials: 1
 	}
 }
 
-// With TCP_DEFER_ACCEPT the kernel drops the ACK that ends a handshake, of every connection. Nothing
-// is lost, and the kernel's word for that is no loss.
+// With TCP_DEFER_ACCEPT the kernel drops the ACK that ends a handshake, of every connection.
+// Nothing is lost, and the kernel's word for that is no loss.
 func TestKernelDeferAccept(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

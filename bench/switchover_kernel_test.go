@@ -43,8 +43,9 @@ func skips(t *testing.T, v *results.Variant) bool {
 	return true
 }
 
-// Ways that leave the listening socket open lose nothing, and neither does a selector that empties it first; requests with a
-// body, which nobody may repeat, are told to leave on kept connections as well.
+// Ways that leave the listening socket open lose nothing, and neither does a selector that empties
+// it first; requests with a body, which nobody may repeat, are told to leave on kept connections as
+// well.
 func TestKernelPassedOn(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -90,7 +91,8 @@ trials: 1
 	}
 }
 
-// Of connections that are half-open when the last listener that answered their SYN is closed, exactly all are lost, or none.
+// Of connections that are half-open when the last listener that answered their SYN is closed,
+// exactly all are lost, or none.
 func TestKernelHalfOpen(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -121,7 +123,8 @@ trials: 1
 			if stop := v.Labels["stop"]; stop == "close" || stop == "drain" {
 				want = 3 * k
 			}
-			// A handshake that nobody held up may be under way as well: one takes some ten microseconds, so hardly more than one is.
+			// A handshake that nobody held up may be under way as well: one takes some ten
+			// microseconds, so hardly more than one is.
 			others := tr.LostByCause[resetHalfOpen] - want
 			if held != 3*k || lost != want || others < 0 || others > 2 {
 				t.Errorf("%v: %d of %d half-open connections lost, by cause %v; want %d of %d", v.Labels, lost, held, tr.LostByCause, want, 3*k)
@@ -142,8 +145,8 @@ func requireHAProxy(t *testing.T) {
 	testkit.Skip(t, "haproxy is not installed")
 }
 
-// Behind HAProxy a drained worker loses nothing; one that is restarted unannounced leaves requests that nobody takes, and the
-// ledger balances although the workers' connections are HAProxy's.
+// Behind HAProxy a drained worker loses nothing; one that is restarted unannounced leaves requests
+// that nobody takes, and the ledger balances although the workers' connections are HAProxy's.
 func TestKernelLoadBalancer(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -182,7 +185,8 @@ trials: 1
 	}
 }
 
-// What a cold worker's requests take longer is reported at its size, and a selector that starts it slowly spares most of them.
+// What a cold worker's requests take longer is reported at its size, and a selector that starts it
+// slowly spares most of them.
 func TestKernelColdStart(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -211,7 +215,8 @@ trials: 1
 		if selector == "hash" && c.FairShareNS == nil {
 			t.Error("hash: its share never became fair")
 		}
-		// The mean over the time is half of cold; a queue forms besides, as one in three goes there.
+		// The mean over the time is half of cold; a queue forms besides, as one in three goes
+		// there.
 		if selector == "hash" && (slower < 6*time.Millisecond || c.Share < 0.2 || c.Share > 0.5) {
 			t.Errorf("hash: slower by %v, share %.2f; want about 10ms or more, and a third", slower, c.Share)
 		}

@@ -125,7 +125,8 @@ trials: 1
 	}
 }
 
-// More connections in TIME_WAIT than the kernel keeps: those beyond skip the state, and the trial is no measurement.
+// More connections in TIME_WAIT than the kernel keeps: those beyond skip the state, and the trial
+// is no measurement.
 func TestKernelTimeWaitOverflow(t *testing.T) {
 	requireLab(t)
 	run, stderr, status := newProgram(t).run(t, `

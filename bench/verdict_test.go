@@ -11,7 +11,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// A scenario that cannot be run here fails a run that asks for it alone, and is left out of a run of several.
+// A scenario that cannot be run here fails a run that asks for it alone, and is left out of a run
+// of several.
 func TestVerdictOfSkipped(t *testing.T) {
 	why := "haproxy: not found"
 	skipped := &results.Scenario{Name: "load-balancer", MinValid: 1, Variants: []*results.Variant{{SkippedReason: &why}}}

@@ -56,8 +56,8 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 }
 
 // checkVariants checks all variants, and returns them. A problem that the file has without its
-// matrix, and that every variant has, is reported where it stands; any other at the matrix, once per
-// block, with the labels of the first variant that has it.
+// matrix, and that every variant has, is reported where it stands; any other at the matrix, once
+// per block, with the labels of the first variant that has it.
 func checkVariants(s *Scenario, d *strictyaml.Decoder, all []point) []Variant {
 	type place struct {
 		finding

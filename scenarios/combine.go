@@ -495,7 +495,8 @@ func (c *setupCheck) users() {
 	}
 }
 
-// steps checks the kinds of step against how a worker's successor comes by its socket, and against faults.
+// steps checks the kinds of step against how a worker's successor comes by its socket, and against
+// faults.
 func (c *setupCheck) steps() {
 	if !c.d.Trusts("timeline", "stop", "sockets", "server.fault") {
 		return
@@ -873,7 +874,8 @@ func (c *setupCheck) step(i int) {
 	}
 }
 
-// target checks which worker a step is for, as far as it can be known before the steps are carried out.
+// target checks which worker a step is for, as far as it can be known before the steps are carried
+// out.
 func (c *setupCheck) target(path string, step Step) {
 	switch step.Do.Kind().Targets {
 	case vocabulary.TargetNode:

@@ -24,7 +24,8 @@ type Expectation struct {
 	known figureNames
 }
 
-// Compile compiles the gate's expression. It is an error when that is not valid, which Load would have refused.
+// Compile compiles the gate's expression. It is an error when that is not valid, which Load would
+// have refused.
 func (g Gate) Compile() (*Expectation, error) {
 	e, problem := g.compile()
 	if problem != nil {
@@ -86,7 +87,8 @@ func (e *Expectation) Eval(value func(name string) (float64, bool)) (bool, error
 	return is.always(), nil
 }
 
-// gatingMetrics are the metrics with an interval that gates name, each at the line where it is named first.
+// gatingMetrics are the metrics with an interval that gates name, each at the line where it is
+// named first.
 func gatingMetrics(gates []Gate) (names []string, lines []int) {
 	for _, g := range gates {
 		e, err := g.Compile()
@@ -102,7 +104,8 @@ func gatingMetrics(gates []Gate) (names []string, lines []int) {
 	return names, lines
 }
 
-// equalFigure is a figure with an interval that the expression holds to be equal, or not equal, to something; "" if there is none.
+// equalFigure is a figure with an interval that the expression holds to be equal, or not equal, to
+// something; "" if there is none.
 func (e *Expectation) equalFigure() string {
 	for _, name := range e.equal {
 		if !e.known.figure(name).exact {

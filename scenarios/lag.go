@@ -12,13 +12,14 @@ import (
 
 // A Lag is how long something takes: always the same, or drawn anew each time.
 type Lag struct {
-	// Distribution is what it is drawn from: "" (it is always A), "uniform" (from A to B), "exponential" (of mean A) or
-	// "lognormal" (with median A and 99th percentile B).
+	// Distribution is what it is drawn from: "" (it is always A), "uniform" (from A to B),
+	// "exponential" (of mean A) or "lognormal" (with median A and 99th percentile B).
 	Distribution string
 	A, B         time.Duration
 }
 
-// String writes l as a scenario would: "100ms", "uniform(10ms..1s)", "exponential(100ms)", "lognormal(100ms..1s)".
+// String writes l as a scenario would: "100ms", "uniform(10ms..1s)", "exponential(100ms)",
+// "lognormal(100ms..1s)".
 func (l Lag) String() string {
 	switch l.Distribution {
 	case "":

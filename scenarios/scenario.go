@@ -64,26 +64,30 @@ type Setup struct {
 	Path vocabulary.Path `yaml:"path"`
 	// HAProxy says how the HAProxy of path haproxy is configured.
 	HAProxy HAProxy `yaml:"haproxy,omitempty"`
-	// DNS is how clients find the pods of path dns and, where it is given, the address of path service.
+	// DNS is how clients find the pods of path dns and, where it is given, the address of path
+	// service.
 	DNS DNS `yaml:"dns,omitempty"`
 	// Kube is how the embedded control plane behaves that stands behind path service, dns and pod.
 	Kube Kube `yaml:"kube,omitempty"`
 	// Workers is the number of processes in a generation, 1 to 1024. Default 2.
 	Workers int `yaml:"workers"`
-	// WorkersPerCPU, 1 to 64, sets Workers to that many for each of the servers' CPUs. Default 0: Workers is as it says.
+	// WorkersPerCPU, 1 to 64, sets Workers to that many for each of the servers' CPUs. Default 0:
+	// Workers is as it says.
 	WorkersPerCPU int `yaml:"workers_per_cpu,omitempty"`
 	// Pin is which CPUs a worker may run on.
 	Pin vocabulary.Pin `yaml:"pin"`
 	// Sockets is how the workers of a generation listen.
 	Sockets vocabulary.Sockets `yaml:"sockets"`
-	// Accept is how a worker gets the connections of its socket. Default epoll, or netpoll for server.kind http.
+	// Accept is how a worker gets the connections of its socket. Default epoll, or netpoll for
+	// server.kind http.
 	Accept vocabulary.AcceptMode `yaml:"accept,omitempty"`
 	// Selector is who decides which socket of a reuseport group gets a connection.
 	Selector vocabulary.Selector `yaml:"selector"`
-	// Canary is the share of the connections, more than 0 and less than 1, that the selector weighted gives to the last
-	// worker of a generation; the others share the rest. Needed there.
+	// Canary is the share of the connections, more than 0 and less than 1, that the selector
+	// weighted gives to the last worker of a generation; the others share the rest. Needed there.
 	Canary float64 `yaml:"canary,omitempty"`
-	// Stop is how a worker ends when a step stops it. Needed once the timeline has a replace, roll or remove step.
+	// Stop is how a worker ends when a step stops it. Needed once the timeline has a replace, roll
+	// or remove step.
 	Stop vocabulary.StopMode `yaml:"stop,omitempty"`
 	// Stall is how a worker stands still when a step stalls it.
 	Stall vocabulary.Stall `yaml:"stall"`
@@ -98,7 +102,8 @@ type Setup struct {
 	Server Server `yaml:"server"`
 	// Load is the load that the scenario drives.
 	Load OpenLoad `yaml:"load"`
-	// Search, where it has a bound, looks for the highest rate that the servers are up to, instead of measuring at one.
+	// Search, where it has a bound, looks for the highest rate that the servers are up to, instead
+	// of measuring at one.
 	Search Search `yaml:"search,omitempty"`
 	// Timeline is what happens while the load runs: at most 256 entries, and 20,000 steps in all
 	// with those that are repeated.
@@ -120,45 +125,54 @@ type DNS struct {
 	Clients int `yaml:"clients,omitempty"`
 }
 
-// Kube says how the embedded control plane behaves: a stand-in for Kubernetes' own, with lags that can be set. Default: none.
+// Kube says how the embedded control plane behaves: a stand-in for Kubernetes' own, with lags that
+// can be set. Default: none.
 type Kube struct {
 	// Placement is where the pods are. Default pods.
 	Placement vocabulary.Placement `yaml:"placement,omitempty"`
 	// Users are the user ids of the workers. Default one.
 	Users vocabulary.Users `yaml:"users,omitempty"`
-	// EndpointLag is the time from a pod's being ready, or deleted, to the change of its Service's endpoints, 0 to 1 min, or what it
-	// is drawn from for each change: uniform(10ms..1s), exponential(100ms) by its mean, lognormal(100ms..1s) by its median and 99th percentile.
+	// EndpointLag is the time from a pod's being ready, or deleted, to the change of its Service's
+	// endpoints, 0 to 1 min, or what it is drawn from for each change: uniform(10ms..1s),
+	// exponential(100ms) by its mean, lognormal(100ms..1s) by its median and 99th percentile.
 	EndpointLag Lag `yaml:"endpoint_lag,omitempty"`
-	// RulesLag is the time from changed endpoints to the begin of the node's sync of its rules, as EndpointLag.
+	// RulesLag is the time from changed endpoints to the begin of the node's sync of its rules, as
+	// EndpointLag.
 	RulesLag Lag `yaml:"rules_lag,omitempty"`
-	// MinSyncPeriod is how far apart two syncs of a node's rules are at least, 0 to 1 min, as kube-proxy's minSyncPeriod (its default is 1 s).
+	// MinSyncPeriod is how far apart two syncs of a node's rules are at least, 0 to 1 min, as
+	// kube-proxy's minSyncPeriod (its default is 1 s).
 	MinSyncPeriod time.Duration `yaml:"min_sync_period,omitempty"`
 	// Readiness is when a pod counts as ready. Default listening.
 	Readiness vocabulary.Readiness `yaml:"readiness,omitempty"`
-	// ProbePeriod is how far apart the readiness probes of one pod are, with readiness: probe; the first comes when its process has been
-	// started. 0 to 1 min. Default 0: 1 s, the least that Kubernetes allows (its default is 10 s).
+	// ProbePeriod is how far apart the readiness probes of one pod are, with readiness: probe; the
+	// first comes when its process has been started. 0 to 1 min. Default 0: 1 s, the least that
+	// Kubernetes allows (its default is 10 s).
 	ProbePeriod time.Duration `yaml:"probe_period,omitempty"`
-	// MinReady is how long a new pod must have been ready before a rolling update or a drain goes on, 0 to 1 min (minReadySeconds).
+	// MinReady is how long a new pod must have been ready before a rolling update or a drain goes
+	// on, 0 to 1 min (minReadySeconds).
 	MinReady time.Duration `yaml:"min_ready,omitempty"`
-	// MaxSurge is how many pods more than there were a rolling update may have, 0 to 1024. Default 0: 1 where MaxUnavailable is 0,
-	// because something has to give.
+	// MaxSurge is how many pods more than there were a rolling update may have, 0 to 1024. Default
+	// 0: 1 where MaxUnavailable is 0, because something has to give.
 	MaxSurge int `yaml:"max_surge,omitempty"`
-	// MaxUnavailable is how many pods fewer than there were may be ready during a rolling update, 0 to 1024. Default 0.
+	// MaxUnavailable is how many pods fewer than there were may be ready during a rolling update, 0
+	// to 1024. Default 0.
 	MaxUnavailable int `yaml:"max_unavailable,omitempty"`
-	// MinAvailable is how many pods must be ready before a drain evicts another one, 0 to 1024: a PodDisruptionBudget. Default 0: none
-	// need be.
+	// MinAvailable is how many pods must be ready before a drain evicts another one, 0 to 1024: a
+	// PodDisruptionBudget. Default 0: none need be.
 	MinAvailable int `yaml:"min_available,omitempty"`
-	// PreStop is how long a deleted pod goes on before it is told to stop, 0 to 1 min: a preStop hook that sleeps.
+	// PreStop is how long a deleted pod goes on before it is told to stop, 0 to 1 min: a preStop
+	// hook that sleeps.
 	PreStop time.Duration `yaml:"pre_stop,omitempty"`
 	// Grace is how long after its deletion a pod is killed that has not ended, 0 to 1 min, but not
 	// sooner than 2 s after it was told to end. 0: 30 s, as in Kubernetes, or 5 s after PreStop
 	// where that is later. See server.grace, too.
 	Grace time.Duration `yaml:"grace,omitempty"`
-	// NodeLag is how long after a node has fallen silent its pods are unready, 0 to 1 min (Kubernetes' default is 50 s, 40 s before 1.32:
-	// node-monitor-grace-period).
+	// NodeLag is how long after a node has fallen silent its pods are unready, 0 to 1 min
+	// (Kubernetes' default is 50 s, 40 s before 1.32: node-monitor-grace-period).
 	NodeLag time.Duration `yaml:"node_lag,omitempty"`
-	// Teardown is how long after the end of its processes a pod's network goes, 0 to 1 min: until then it refuses connections, from then
-	// on nobody answers. Default 0: 200 ms, about what containerd takes.
+	// Teardown is how long after the end of its processes a pod's network goes, 0 to 1 min: until
+	// then it refuses connections, from then on nobody answers. Default 0: 200 ms, about what
+	// containerd takes.
 	Teardown time.Duration `yaml:"teardown,omitempty"`
 }
 
@@ -166,7 +180,8 @@ type Kube struct {
 type HAProxy struct {
 	// Checks are its health checks of the workers. Default default.
 	Checks vocabulary.HealthChecks `yaml:"checks,omitempty"`
-	// Redispatch is whether a connection that a worker refused is tried again at another one. Default off.
+	// Redispatch is whether a connection that a worker refused is tried again at another one.
+	// Default off.
 	Redispatch vocabulary.Switch `yaml:"redispatch,omitempty"`
 }
 
@@ -219,8 +234,9 @@ type Server struct {
 	// min. Then it closes what is left; one that is too busy for that is killed a second later. It
 	// is over when the trial is. Default 30 s, as servers and Kubernetes have it.
 	Grace time.Duration `yaml:"grace"`
-	// Cold is how much longer a request takes at a worker that a cold-start has just added, 0 to 1 min, of the kind of
-	// time that work uses. It falls evenly to nothing within the step's for. Default 0.
+	// Cold is how much longer a request takes at a worker that a cold-start has just added, 0 to 1
+	// min, of the kind of time that work uses. It falls evenly to nothing within the step's for.
+	// Default 0.
 	Cold time.Duration `yaml:"cold,omitempty"`
 	// Backlog is the listen(2) backlog of each socket, 1 to 65535. Default 4096, the kernel's
 	// default for net.core.somaxconn since 5.4; sysctl.somaxconn bounds it.
@@ -254,35 +270,42 @@ func (s *Server) Listens() (all []vocabulary.Listen) {
 
 // Fault is a known defect of known size. Zero: none.
 type Fault struct {
-	// Resets is how many attempts the workers answer with a RST, of each the first try, 0 to 100,000. Default 0.
+	// Resets is how many attempts the workers answer with a RST, of each the first try, 0 to
+	// 100,000. Default 0.
 	Resets int `yaml:"resets"`
-	// ResetEvery is the distance between those attempts, 0 to 1,000,000: with that between two restarts, each loses one more.
-	// Default 0: they are consecutive, as with 1.
+	// ResetEvery is the distance between those attempts, 0 to 1,000,000: with that between two
+	// restarts, each loses one more. Default 0: they are consecutive, as with 1.
 	ResetEvery int `yaml:"reset_every,omitempty"`
-	// HalfOpen is for how many connections, at each step that stops workers, the handshake is held up while the listeners are
-	// closed: their SYN is answered, and what the client says next comes 50 ms after the stop. 0 to 1000. Default 0.
+	// HalfOpen is for how many connections, at each step that stops workers, the handshake is held
+	// up while the listeners are closed: their SYN is answered, and what the client says next comes
+	// 50 ms after the stop. 0 to 1000. Default 0.
 	HalfOpen int `yaml:"half_open,omitempty"`
-	// DroppedSYNs is of how many connections, the first of the trial, a firewall drops the SYN. 0 to 100,000. Default 0.
+	// DroppedSYNs is of how many connections, the first of the trial, a firewall drops the SYN. 0
+	// to 100,000. Default 0.
 	DroppedSYNs int `yaml:"dropped_syns,omitempty"`
-	// RejectedSYNs is of how many connections, the first of the trial, a firewall answers the SYN by a RST. 0 to 100,000. Default 0.
+	// RejectedSYNs is of how many connections, the first of the trial, a firewall answers the SYN
+	// by a RST. 0 to 100,000. Default 0.
 	RejectedSYNs int `yaml:"rejected_syns,omitempty"`
-	// TimeWait is how many connections the lab may have in TIME_WAIT, 1 to 100,000, so few that they overflow. Default 0:
-	// enough for any trial.
+	// TimeWait is how many connections the lab may have in TIME_WAIT, 1 to 100,000, so few that
+	// they overflow. Default 0: enough for any trial.
 	TimeWait int `yaml:"time_wait,omitempty"`
 }
 
-// Work is the service time of one request. At most one of Sleep and Burn is not zero; all zero: answer at once.
+// Work is the service time of one request. At most one of Sleep and Burn is not zero; all zero:
+// answer at once.
 type Work struct {
 	// Sleep waits without using the CPU, as a server waiting for a database does. 0 to 1 min.
 	Sleep time.Duration `yaml:"sleep"`
 	// Burn uses the thread's CPU time (CLOCK_THREAD_CPUTIME_ID), never wall time. 0 to 1 min.
 	Burn time.Duration `yaml:"burn"`
-	// Distribution is how the time varies from request to request. Each worker draws from a stream of its own, the
-	// same for every variant of a block.
+	// Distribution is how the time varies from request to request. Each worker draws from a stream
+	// of its own, the same for every variant of a block.
 	Distribution vocabulary.Distribution `yaml:"distribution"`
-	// Slow is how long a slow request of a bimodal distribution takes, of the kind of time that is set. Needed there.
+	// Slow is how long a slow request of a bimodal distribution takes, of the kind of time that is
+	// set. Needed there.
 	Slow time.Duration `yaml:"slow,omitempty"`
-	// SlowShare is the probability that a request of a bimodal distribution is slow, 0 to 1. Needed there.
+	// SlowShare is the probability that a request of a bimodal distribution is slow, 0 to 1. Needed
+	// there.
 	SlowShare float64 `yaml:"slow_share,omitempty"`
 }
 
@@ -290,9 +313,9 @@ type Work struct {
 // when the schedule says so, whether or not earlier ones have been answered. A schedule has at
 // least 1 and at most 10 million attempts. It has a Rate and a Duration, or Stages.
 type OpenLoad struct {
-	// Rate is attempts per second, written "2000/s"; more than 0, at most 1,000,000/s. Or a share, up to 2, of what
-	// the servers are found to answer, written "0.7*capacity". Required without concurrency or
-	// stages.
+	// Rate is attempts per second, written "2000/s"; more than 0, at most 1,000,000/s. Or a share,
+	// up to 2, of what the servers are found to answer, written "0.7*capacity". Required without
+	// concurrency or stages.
 	Rate Rate `yaml:"rate,omitempty"`
 	// Concurrency, 1 to 10,000, makes the load a closed loop of so many clients: each sends its
 	// next attempt when its last one has ended. It takes the place of rate, pace and stages. A
@@ -311,19 +334,21 @@ type OpenLoad struct {
 	// From is the rate that a ramp starts at; it ends at Rate. With stages it is where a ramp of
 	// the first stage starts.
 	From Rate `yaml:"from,omitempty"`
-	// Burst is how many attempts of a bursty pace are due at once, 2 to 100,000. The rate is that of
-	// all attempts.
+	// Burst is how many attempts of a bursty pace are due at once, 2 to 100,000. The rate is that
+	// of all attempts.
 	Burst int `yaml:"burst,omitempty"`
-	// Body is the length of each request's body, in bytes, up to 4096: POST requests. Default 0: GET.
+	// Body is the length of each request's body, in bytes, up to 4096: POST requests. Default 0:
+	// GET.
 	Body int `yaml:"body,omitempty"`
-	// Aborts is how many attempts, from the hundredth on, the load itself resets when it has sent the request: a defect of
-	// known size, to see it reported. 0 to 100,000. Default 0.
+	// Aborts is how many attempts, from the hundredth on, the load itself resets when it has sent
+	// the request: a defect of known size, to see it reported. 0 to 100,000. Default 0.
 	Aborts int `yaml:"aborts,omitempty"`
-	// Processes is how many load processes share the schedule, 1 to 64. Default 0: as many as the rate needs
-	// and the machine has CPUs for.
+	// Processes is how many load processes share the schedule, 1 to 64. Default 0: as many as the
+	// rate needs and the machine has CPUs for.
 	Processes int `yaml:"processes,omitempty"`
-	// Ports is how many ports new connections are made from, one after the other and over again, 0 to 50,000: as many as a client with one address
-	// has. For path service, where the clients' node remembers what came from each. Default 0: every connection has one of its own.
+	// Ports is how many ports new connections are made from, one after the other and over again, 0
+	// to 50,000: as many as a client with one address has. For path service, where the clients'
+	// node remembers what came from each. Default 0: every connection has one of its own.
 	Ports int `yaml:"ports,omitempty"`
 	// Connections is how attempts come by a connection; or a number, 1 to 10,000: so many are kept,
 	// opened before the load begins and shared by the load processes, and an attempt goes over the
@@ -341,8 +366,9 @@ type OpenLoad struct {
 	IdleTimeout time.Duration `yaml:"idle_timeout,omitempty"`
 	// Retry is when clients try an attempt again that has failed. Default: never.
 	Retry Retry `yaml:"retry,omitempty"`
-	// Timeout bounds one attempt with all its tries, from its sent instant, 1 ms to 1 min. Default 900 ms: under the first SYN
-	// retransmission (1 s), so that a SYN dropped at a full queue is a loss and not a latency.
+	// Timeout bounds one attempt with all its tries, from its sent instant, 1 ms to 1 min. Default
+	// 900 ms: under the first SYN retransmission (1 s), so that a SYN dropped at a full queue is a
+	// loss and not a latency.
 	Timeout time.Duration `yaml:"timeout"`
 }
 
@@ -369,23 +395,27 @@ func (l *OpenLoad) Lasts() time.Duration {
 	return sum
 }
 
-// Retry is a client's policy: an attempt makes one try or more, until one is served. Nothing is tried again once a response has begun, and what a server
-// may have read only if that does no harm: of attempts without a body (GET), unless on names non-idempotent.
+// Retry is a client's policy: an attempt makes one try or more, until one is served. Nothing is
+// tried again once a response has begun, and what a server may have read only if that does no harm:
+// of attempts without a body (GET), unless on names non-idempotent.
 type Retry struct {
 	// Max is how many tries an attempt may make after its first, 0 to 10. Default 0: none.
 	Max int `yaml:"max,omitempty"`
 	// On is after what there is another try, names joined by +, as refused+unsent. Default safe.
 	On string `yaml:"on,omitempty"`
-	// Backoff is the wait before the second try, 0 to 1 min; before each later one it is twice as long. Default 0: none.
+	// Backoff is the wait before the second try, 0 to 1 min; before each later one it is twice as
+	// long. Default 0: none.
 	Backoff time.Duration `yaml:"backoff,omitempty"`
 	// MaxBackoff bounds the waits, 0 to 1 min. Default 0: they are not bounded.
 	MaxBackoff time.Duration `yaml:"max_backoff,omitempty"`
 	// Jitter is how the waits are spread. Default none.
 	Jitter vocabulary.Jitter `yaml:"jitter,omitempty"`
-	// ConnectTimeout bounds the handshake of each try, less than load.timeout. Default 0: a third of that, where on has connect-timeout.
+	// ConnectTimeout bounds the handshake of each try, less than load.timeout. Default 0: a third
+	// of that, where on has connect-timeout.
 	ConnectTimeout time.Duration `yaml:"connect_timeout,omitempty"`
-	// Budget bounds the tries of all clients of a load process, 0 to 1000 tokens, as gRPC's throttle does: a try that fails costs a token, one that is served gives
-	// BudgetRatio, and while no more than half of them are left nothing is tried again. Default 0: no bound.
+	// Budget bounds the tries of all clients of a load process, 0 to 1000 tokens, as gRPC's
+	// throttle does: a try that fails costs a token, one that is served gives BudgetRatio, and
+	// while no more than half of them are left nothing is tried again. Default 0: no bound.
 	Budget float64 `yaml:"budget,omitempty"`
 	// BudgetRatio is what a served try gives back, 0 to 1 token. Default 0: 0.1.
 	BudgetRatio float64 `yaml:"budget_ratio,omitempty"`
@@ -413,16 +443,17 @@ func (r Retry) Causes() []vocabulary.RetryCause {
 type Search struct {
 	// P99 is the bound of the 99th percentile of response time, up to 1 min. Default 0: no search.
 	P99 time.Duration `yaml:"p99,omitempty"`
-	// Precision ends the search when the lowest rate that failed is at most this share above the highest that did
-	// not, 0.005 to 0.5. Default 0: 0.03.
+	// Precision ends the search when the lowest rate that failed is at most this share above the
+	// highest that did not, 0.005 to 0.5. Default 0: 0.03.
 	Precision float64 `yaml:"precision,omitempty"`
 }
 
-// Rate is a number of attempts per second. At most one of its fields is not zero; a zero Rate is none.
+// Rate is a number of attempts per second. At most one of its fields is not zero; a zero Rate is
+// none.
 type Rate struct {
 	PerSecond float64
-	// OfCapacity is a share of the capacity: the rate at which the servers answer when there is always
-	// something to do, measured before the trials.
+	// OfCapacity is a share of the capacity: the rate at which the servers answer when there is
+	// always something to do, measured before the trials.
 	OfCapacity float64
 }
 
@@ -434,13 +465,15 @@ type Step struct {
 	Every time.Duration `yaml:"every,omitempty"`
 	// Do is the kind of step. Required.
 	Do vocabulary.StepName `yaml:"do"`
-	// Target is the worker that a remove, kill, crash or stall is for, counted from 0 among those there are at that time.
-	// Default the first; of a stall, all. Of a drop-socket it is the socket, among those that the supervisor holds.
+	// Target is the worker that a remove, kill, crash or stall is for, counted from 0 among those
+	// there are at that time. Default the first; of a stall, all. Of a drop-socket it is the
+	// socket, among those that the supervisor holds.
 	Target *int `yaml:"target,omitempty"`
 	// Replicas is how many pods there are to be after a scale.
 	Replicas *int `yaml:"replicas,omitempty"`
-	// For is the length of a step that lasts, more than 0 there and absent elsewhere: of a stall, or from a crash until
-	// the supervisor starts another worker, or of a cold-start until the worker is warm.
+	// For is the length of a step that lasts, more than 0 there and absent elsewhere: of a stall,
+	// or from a crash until the supervisor starts another worker, or of a cold-start until the
+	// worker is warm.
 	For time.Duration `yaml:"for,omitempty"`
 }
 
@@ -463,11 +496,11 @@ type Validity struct {
 	// Achieved is the smallest share of the offered rate that was sent on schedule, more than 0
 	// and at most 1. Default 0.99.
 	Achieved float64 `yaml:"achieved"`
-	// Steal is the largest share of a step's window, and of the trial, that the hypervisor may take from the
-	// servers' CPUs, 0 to 1. Default 0.5.
+	// Steal is the largest share of a step's window, and of the trial, that the hypervisor may take
+	// from the servers' CPUs, 0 to 1. Default 0.5.
 	Steal float64 `yaml:"steal"`
-	// RunQueue is the largest share of a step's window, and of the trial, for which a worker may have to wait
-	// for a CPU that something other than the workers is using, 0 to 1. Default 0.3.
+	// RunQueue is the largest share of a step's window, and of the trial, for which a worker may
+	// have to wait for a CPU that something other than the workers is using, 0 to 1. Default 0.3.
 	RunQueue float64 `yaml:"run_queue"`
 	// Harness is the largest share of the servers' CPU time that this program itself may use while
 	// the load runs, 0 to 1; up to 1 % of one CPU's time is allowed in any case. What it does in
@@ -497,7 +530,8 @@ type Gate struct {
 	// a duration such as 5ms stands for nanoseconds. A comparison that comes out the same whatever
 	// is measured is refused. Required.
 	Expect string `yaml:"expect"`
-	// Soft: a run in which the gate stays undecided, because its intervals are too wide, does not fail for that. Default false.
+	// Soft: a run in which the gate stays undecided, because its intervals are too wide, does not
+	// fail for that. Default false.
 	Soft bool `yaml:"soft,omitempty"`
 	// Line is where Expect stands in the file.
 	Line int `yaml:"-"`

@@ -15,7 +15,8 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// asked sends a request on a connection of its own, and returns a channel that gets what comes of it.
+// asked sends a request on a connection of its own, and returns a channel that gets what comes of
+// it.
 func (r *rig) asked() <-chan error {
 	r.t.Helper()
 	conn, err := net.Dial("tcp", r.target.String())
@@ -55,8 +56,8 @@ func (r *rig) requested(w *Worker, n int) {
 	}
 }
 
-// A worker that is told to stop finishes what it has within its grace, and closes what is left then.
-// A loop is busy with one request at a time, and that it finishes always.
+// A worker that is told to stop finishes what it has within its grace, and closes what is left
+// then. A loop is busy with one request at a time, and that it finishes always.
 func TestKernelGrace(t *testing.T) {
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
 		for _, grace := range []time.Duration{20 * time.Millisecond, 10 * time.Second} {
@@ -85,8 +86,8 @@ func TestKernelGrace(t *testing.T) {
 	}
 }
 
-// A worker that is too busy to notice that it is to stop is killed when its grace is over. That is no
-// error: it is what a supervisor does.
+// A worker that is too busy to notice that it is to stop is killed when its grace is over. That is
+// no error: it is what a supervisor does.
 func TestKernelBusyIsKilled(t *testing.T) {
 	r := newRig(t, Config{
 		Sockets: vocabulary.SocketsReuseport, Workers: 1, Grace: time.Millisecond,

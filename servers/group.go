@@ -24,8 +24,8 @@ import (
 type Env struct {
 	// Command makes the command that runs worker.Main, not yet started.
 	Command func() *exec.Cmd
-	// Start starts a command in the servers' network namespace, on the given CPUs or, where there are none, on
-	// any of the servers', so that it dies with this process.
+	// Start starts a command in the servers' network namespace, on the given CPUs or, where there
+	// are none, on any of the servers', so that it dies with this process.
 	Start func(c *exec.Cmd, cpus []int) error
 	// Place, where it is not nil, makes the network that a worker is to live in, instead of the
 	// servers': a pod's. It is called before each worker is started, with one that has its ID,
@@ -34,10 +34,11 @@ type Env struct {
 	Place func(ctx context.Context, w *Worker) (Placement, error)
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error
-	// HalfOpen is how many handshakes are under way at each listener of the servers' network namespace, by its inode.
-	// Needed for StopBPFDrain.
+	// HalfOpen is how many handshakes are under way at each listener of the servers' network
+	// namespace, by its inode. Needed for StopBPFDrain.
 	HalfOpen func() (map[uint64]int, error)
-	// Account gets every journal record of every worker, each worker's in order, from one goroutine at a time.
+	// Account gets every journal record of every worker, each worker's in order, from one goroutine
+	// at a time.
 	Account func(*Worker, journal.Record)
 	Clock   *clock.Clock
 }

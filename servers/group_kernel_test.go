@@ -62,7 +62,8 @@ type rig struct {
 	noted   map[int][]journal.Record // what the journals said, by worker
 }
 
-// newRig prepares a group of workers, 4 if the configuration leaves it open, that listen on the loopback interface.
+// newRig prepares a group of workers, 4 if the configuration leaves it open, that listen on the
+// loopback interface.
 func newRig(t *testing.T, cfg Config) *rig {
 	t.Helper()
 	if testing.Short() {
@@ -116,7 +117,8 @@ func newRig(t *testing.T, cfg Config) *rig {
 	return r
 }
 
-// freePort is a loopback address that nobody listens at, and that stays taken for all who do not set SO_REUSEADDR.
+// freePort is a loopback address that nobody listens at, and that stays taken for all who do not
+// set SO_REUSEADDR.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -216,7 +218,8 @@ func within(t *testing.T, limit time.Duration, c <-chan struct{}, what string) {
 	}
 }
 
-// Workers that are interrupted again and again while they wait in accept, serve or have just read the command, go on.
+// Workers that are interrupted again and again while they wait in accept, serve or have just read
+// the command, go on.
 func TestKernelBlockingIsInterrupted(t *testing.T) {
 	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking, Workers: 2, Work: Work{Sleep: 300 * time.Microsecond}})
 	gen := r.generation()
@@ -229,7 +232,8 @@ func TestKernelBlockingIsInterrupted(t *testing.T) {
 	r.stop(gen.Workers, vocabulary.StopHandoff)
 }
 
-// O_NONBLOCK is everybody's who inherited the socket: a worker that leaves must not change it under its successor.
+// O_NONBLOCK is everybody's who inherited the socket: a worker that leaves must not change it under
+// its successor.
 func TestKernelHandoffKeepsBlocking(t *testing.T) {
 	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking, Workers: 2})
 	old := r.generation()
@@ -251,8 +255,8 @@ func TestKernelHandoffKeepsBlocking(t *testing.T) {
 	}
 }
 
-// An acceptor goes on without a worker that was killed, whose turns are then everybody's, and without one that is
-// stopped, whose turns wait for it.
+// An acceptor goes on without a worker that was killed, whose turns are then everybody's, and
+// without one that is stopped, whose turns wait for it.
 func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
 	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptor})
 	gen := r.generation()
@@ -297,8 +301,8 @@ func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
 	}
 }
 
-// An acceptor that waits for acknowledgements gives a worker that is stopped one connection, and goes
-// on without one that was killed.
+// An acceptor that waits for acknowledgements gives a worker that is stopped one connection, and
+// goes on without one that was killed.
 func TestKernelAcknowledged(t *testing.T) {
 	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck})
 	gen := r.generation()
@@ -382,7 +386,8 @@ func TestKernelAcknowledgedStop(t *testing.T) {
 	within(t, 5*time.Second, r.Acceptor().Exited(), "the acceptor to exit")
 }
 
-// modes are the ways to accept and to select, each with the sockets that a worker and an acceptor have open.
+// modes are the ways to accept and to select, each with the sockets that a worker and an acceptor
+// have open.
 var modes = []struct {
 	name              string
 	cfg               Config
@@ -399,7 +404,8 @@ var modes = []struct {
 	{"http round-robin", Config{Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptNetpoll, Selection: vocabulary.SelectorRoundRobin}, 1, 0},
 }
 
-// A worker has its own sockets and no others, and the parent none but the shared one. Whose control pipe ends, exits.
+// A worker has its own sockets and no others, and the parent none but the shared one. Whose control
+// pipe ends, exits.
 func TestKernelInheritanceAndOrphans(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
@@ -446,7 +452,8 @@ func sockets(t *testing.T, pid int) (all []string) {
 	return all
 }
 
-// descriptors are what a process has open, but not the poller of the Go runtime, which comes when it is needed.
+// descriptors are what a process has open, but not the poller of the Go runtime, which comes when
+// it is needed.
 func descriptors(t *testing.T, pid int) (all []string) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
@@ -473,7 +480,8 @@ func TestKernelPin(t *testing.T) {
 	}
 }
 
-// A generation that could not be started in full leaves nothing behind, and the next one can be started.
+// A generation that could not be started in full leaves nothing behind, and the next one can be
+// started.
 func TestKernelFailedGeneration(t *testing.T) {
 	for _, m := range modes {
 		processes := 4
@@ -512,7 +520,8 @@ func TestKernelFailedGeneration(t *testing.T) {
 	}
 }
 
-// With MayBeTaken a worker whose address is another's ends and says why, and the others serve; without, nothing of the generation runs.
+// With MayBeTaken a worker whose address is another's ends and says why, and the others serve;
+// without, nothing of the generation runs.
 func TestTakenAddress(t *testing.T) {
 	for _, mayBe := range []bool{true, false} {
 		t.Run(fmt.Sprint(mayBe), func(t *testing.T) {

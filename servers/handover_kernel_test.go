@@ -16,8 +16,8 @@ import (
 	. "reuseport-bench/servers" // package worker imports it, so these tests cannot be part of it
 )
 
-// Whichever way a socket is passed on, its successors serve from it and no request is lost on the way, although the parent
-// does not have it.
+// Whichever way a socket is passed on, its successors serve from it and no request is lost on the
+// way, although the parent does not have it.
 func TestKernelHandover(t *testing.T) {
 	modes := map[vocabulary.Handover]vocabulary.StopMode{vocabulary.SocketActivation: vocabulary.StopInherit, vocabulary.SCMRights: vocabulary.StopHandoff, vocabulary.Tableflip: vocabulary.StopDrain}
 	for _, c := range []struct {
@@ -109,8 +109,8 @@ func socketsOf(t *testing.T, w *Worker) []uint64 {
 	return all
 }
 
-// keepAsking sends requests from n goroutines until the result, which says how many were answered, is called.
-// One that is not answered fails the test.
+// keepAsking sends requests from n goroutines until the result, which says how many were answered,
+// is called. One that is not answered fails the test.
 func (r *rig) keepAsking(n int) (stop func() int64) {
 	var asked atomic.Int64
 	done := make(chan struct{})
@@ -138,7 +138,8 @@ func (r *rig) keepAsking(n int) (stop func() int64) {
 	}
 }
 
-// An adopted worker is a process like any other: it can be killed, it is missed when it dies, and its exit is noticed.
+// An adopted worker is a process like any other: it can be killed, it is missed when it dies, and
+// its exit is noticed.
 func TestKernelAdoptedDies(t *testing.T) {
 	r := newRig(t, Config{Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Handover: vocabulary.Tableflip, Workers: 1})
 	first := r.generation()
@@ -176,7 +177,8 @@ func TestKernelNobodyPasses(t *testing.T) {
 	}
 }
 
-// A successor that asks and then dies does not hold up its predecessor, and neither does one that asks for nothing.
+// A successor that asks and then dies does not hold up its predecessor, and neither does one that
+// asks for nothing.
 func TestKernelOfferSurvives(t *testing.T) {
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
 		t.Run(string(kind), func(t *testing.T) {

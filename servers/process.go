@@ -357,8 +357,8 @@ func (w *Worker) ParkedAt() clock.Instant { return w.takenOver }
 // ReadyAt is when the worker said ready. It is valid once its generation has been started.
 func (w *Worker) ReadyAt() clock.Instant { return w.readyAt }
 
-// Listener is the inode of the worker's own listening socket, or 0 where it shares one. It is valid once its
-// generation has been started.
+// Listener is the inode of the worker's own listening socket, or 0 where it shares one. It is valid
+// once its generation has been started.
 func (w *Worker) Listener() uint64 { return w.listener }
 
 // Ready is closed when the worker has said ready; never, when its process ends before.
@@ -367,8 +367,8 @@ func (w *Worker) Ready() <-chan struct{} { return w.ready }
 // Exited is closed when the worker's process has ended.
 func (w *Worker) Exited() <-chan struct{} { return w.exited }
 
-// PID is the number of the process, as the caller's PID namespace has it. Once the process has exited, another
-// may have it.
+// PID is the number of the process, as the caller's PID namespace has it. Once the process has
+// exited, another may have it.
 func (w *Worker) PID() int { return w.process.PID() }
 
 // Err is why the worker ended without being told to, or nil.

@@ -43,7 +43,8 @@ type WorkerConfig struct {
 	// Network, where it is not empty, is the path of the network namespace to listen in, in place
 	// of that of the process.
 	Network string
-	// From is where to ask the predecessor for the listener, and Offer where to give it to a successor.
+	// From is where to ask the predecessor for the listener, and Offer where to give it to a
+	// successor.
 	From, Offer string
 	Selected    bool // the group has a selector in eBPF
 	Slot        int  // in the selector

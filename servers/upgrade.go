@@ -32,7 +32,8 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker) (err error) {
 		return fmt.Errorf("was not started by worker %d: %w", from.ID, err)
 	}
 	defer func() { err = errors.Join(err, unix.Close(reporting)) }()
-	// The kernel translates the PID into the reader's namespace. The process lives: it waits for its descriptors.
+	// The kernel translates the PID into the reader's namespace. The process lives: it waits for
+	// its descriptors.
 	peer, err := unix.GetsockoptUcred(reporting, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		return fmt.Errorf("SO_PEERCRED: %w", err)

@@ -39,8 +39,8 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
-// Every value of a metric, in all trials of the runs that are kept, lies in the range that the table
-// gives.
+// Every value of a metric, in all trials of the runs that are kept, lies in the range that the
+// table gives.
 func TestRanges(t *testing.T) {
 	files, err := filepath.Glob("../baseline/*/run.json.gz")
 	if err != nil || len(files) == 0 {

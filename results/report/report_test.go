@@ -246,7 +246,8 @@ func TestSharingTable(t *testing.T) {
 	}
 }
 
-// Where new workers could not have their address nobody was replaced: that is no restart without loss.
+// Where new workers could not have their address nobody was replaced: that is no restart without
+// loss.
 func TestTakenAddress(t *testing.T) {
 	trial := &results.Trial{Valid: true, Attempts: 40, Served: 40, Workers: []results.Worker{
 		{ID: 0, Accepted: 40}, {ID: 1, Generation: 1, BindError: "EADDRINUSE"},

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// permitted is nil, or an error that names the capabilities the calling thread lacks for loading the programs. Asking
-// first is not only kinder: see sys.MissingForBPF.
+// permitted is nil, or an error that names the capabilities the calling thread lacks for loading
+// the programs. Asking first is not only kinder: see sys.MissingForBPF.
 func permitted(missing []string) error {
 	if len(missing) == 0 {
 		return nil

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Member is the worker's side: one listener in one slot. Accepted, Begin and Done may be called from any goroutine, and cost
-// no system call; Turn and Idle from one at a time. With selectors other than LeastLoaded nobody reads what they publish but
-// Selector.Stats.
+// A Member is the worker's side: one listener in one slot. Accepted, Begin and Done may be called
+// from any goroutine, and cost no system call; Turn and Idle from one at a time. With selectors
+// other than LeastLoaded nobody reads what they publish but Selector.Stats.
 type Member struct {
 	slot    uint32
 	cookie  uint64 // of the listener
@@ -25,18 +25,20 @@ type Member struct {
 	published atomic.Pointer[selectorSlot]
 	aside     selectorSlot
 
-	// Of Turn: the count of accepted connections when it last changed or something was last taken off
-	// what waits, and when that was.
+	// Of Turn: the count of accepted connections when it last changed or something was last taken
+	// off what waits, and when that was.
 	seen  uint64
 	since int64
 }
 
-// Join attaches the program to the listener's group, puts the listener into the slot, and makes the slot's past
-// the past: nothing waits, nothing is in flight. fds are the inherited Selector.Files, in that order; they stay the caller's,
-// who may close them once Join has returned. The listener must be of IPPROTO_TCP (not MPTCP), bound with SO_REUSEPORT, and listening.
+// Join attaches the program to the listener's group, puts the listener into the slot, and makes the
+// slot's past the past: nothing waits, nothing is in flight. fds are the inherited Selector.Files,
+// in that order; they stay the caller's, who may close them once Join has returned. The listener
+// must be of IPPROTO_TCP (not MPTCP), bound with SO_REUSEPORT, and listening.
 //
-// Join needs no capability since Linux 5.19, only the descriptors. It does not make the slot be chosen: Selector.Add does.
-// But a slot that is listed because its last worker died unnoticed is open at once.
+// Join needs no capability since Linux 5.19, only the descriptors. It does not make the slot be
+// chosen: Selector.Add does. But a slot that is listed because its last worker died unnoticed is
+// open at once.
 //
 // A slot that another listener holds is ebpf.ErrKeyExist. The caller calls Leave, then Close.
 func Join(fds []int, slot, listener int) (_ *Member, err error) {
@@ -68,7 +70,8 @@ func Join(fds []int, slot, listener int) (_ *Member, err error) {
 	return m, nil
 }
 
-// enter takes the slot, the last step that can fail, and then, being the only one there, its part of the shared state.
+// enter takes the slot, the last step that can fail, and then, being the only one there, its part
+// of the shared state.
 func (m *Member) enter(program, state, listener int) error {
 	memory, shared, err := mapState(state)
 	if err != nil {
@@ -96,7 +99,8 @@ func (m *Member) enter(program, state, listener int) error {
 	return nil
 }
 
-// explainArray says what the errors of reuseport_array_update_check (kernel/bpf/reuseport_array.c) mean.
+// explainArray says what the errors of reuseport_array_update_check (kernel/bpf/reuseport_array.c)
+// mean.
 func explainArray(err error) error {
 	const errnoNotSupported = unix.Errno(524) // ENOTSUPP, which no header for user space has
 	switch {
@@ -120,22 +124,23 @@ func monotonic() (int64, error) {
 	return ts.Nano(), nil
 }
 
-// Beat is how long a worker may wait for events at most: then it calls Turn, and Idle if nothing is to be
-// accepted, although nothing has happened. Without, a handshake that never completed would make a worker with nothing to do
-// look stuck. 0 means that this selector does not care.
+// Beat is how long a worker may wait for events at most: then it calls Turn, and Idle if nothing is
+// to be accepted, although nothing has happened. Without, a handshake that never completed would
+// make a worker with nothing to do look stuck. 0 means that this selector does not care.
 func (m *Member) Beat() time.Duration { return m.beat }
 
 // Accepted says that one connection was accepted.
 func (m *Member) Accepted() { atomic.AddUint64(&m.published.Load().Accepted, 1) }
 
-// Begin says that one more of whatever the worker counts as its load, requests or connections, is in flight.
+// Begin says that one more of whatever the worker counts as its load, requests or connections, is
+// in flight.
 func (m *Member) Begin() { atomic.AddInt64(&m.published.Load().InFlight, 1) }
 
 // Done ends what Begin began.
 func (m *Member) Done() { atomic.AddInt64(&m.published.Load().InFlight, -1) }
 
-// Turn says that the loop begins another turn, at now, in nanoseconds of CLOCK_MONOTONIC. It also corrects what has drifted
-// (see the package's documentation).
+// Turn says that the loop begins another turn, at now, in nanoseconds of CLOCK_MONOTONIC. It also
+// corrects what has drifted (see the package's documentation).
 func (m *Member) Turn(now int64) {
 	slot := m.published.Load()
 	atomic.StoreUint64(&slot.Turn, uint64(now))
@@ -153,8 +158,8 @@ func (m *Member) Turn(now int64) {
 	}
 }
 
-// Idle says that the accept queue was just seen empty: accept gave EAGAIN, or epoll_wait returned and did not
-// report the listener. So nothing waits, whatever the counts say.
+// Idle says that the accept queue was just seen empty: accept gave EAGAIN, or epoll_wait returned
+// and did not report the listener. So nothing waits, whatever the counts say.
 func (m *Member) Idle() {
 	slot := m.published.Load()
 	if waiting := slot.waiting(); waiting != 0 {
@@ -162,8 +167,8 @@ func (m *Member) Idle() {
 	}
 }
 
-// waiting is how many connections were assigned and not yet accepted, as far as is known. It may be negative.
-// Assigned comes last: it grows meanwhile, and a queue must not seem shorter than it is.
+// waiting is how many connections were assigned and not yet accepted, as far as is known. It may be
+// negative. Assigned comes last: it grows meanwhile, and a queue must not seem shorter than it is.
 func (s *selectorSlot) waiting() int64 {
 	gone := atomic.LoadUint64(&s.Accepted) + uint64(atomic.LoadInt64(&s.Settled))
 	return int64(atomic.LoadUint64(&s.Assigned) - gone)
@@ -172,9 +177,10 @@ func (s *selectorSlot) waiting() int64 {
 // settle takes n off what waits, by the worker only.
 func (s *selectorSlot) settle(n int64) { atomic.AddInt64(&s.Settled, n) }
 
-// Leave takes the listener out of its slot, which the program then finds empty and another worker may take. A worker
-// leaves before it closes its listener, after the parent's Remove. It goes on accepting what is queued; what it
-// says after Leave goes nowhere. If the listener is closed or out of its slot already, Leave does nothing.
+// Leave takes the listener out of its slot, which the program then finds empty and another worker
+// may take. A worker leaves before it closes its listener, after the parent's Remove. It goes on
+// accepting what is queued; what it says after Leave goes nowhere. If the listener is closed or out
+// of its slot already, Leave does nothing.
 func (m *Member) Leave() error {
 	m.published.Store(&m.aside)
 	var cookie uint64 // whose listener it is: the slot may be somebody else's by now
@@ -188,8 +194,8 @@ func (m *Member) Leave() error {
 	return nil
 }
 
-// Close leaves, and releases what the member holds, except for the listener. No other method may be called any more,
-// but for Close itself, which then does nothing.
+// Close leaves, and releases what the member holds, except for the listener. No other method may be
+// called any more, but for Close itself, which then does nothing.
 func (m *Member) Close() error {
 	if m.memory == nil {
 		return nil

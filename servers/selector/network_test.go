@@ -15,8 +15,8 @@ import (
 // patience bounds every wait. What is waited for takes microseconds.
 const patience = 5 * time.Second
 
-// network is a private network namespace with nothing but lo. A socket keeps the namespace that it was made in, so only making
-// sockets, and starting children, has to be done on its thread.
+// network is a private network namespace with nothing but lo. A socket keeps the namespace that it
+// was made in, so only making sockets, and starting children, has to be done on its thread.
 type network struct {
 	do    chan func()
 	ended chan struct{}
@@ -97,7 +97,8 @@ func listen(fd int) error {
 func (n *network) connect(t *testing.T) int {
 	t.Helper()
 	fd := n.socket(t)
-	// A reset at the end leaves no TIME_WAIT behind; the limit of a blocking connect is that of sending (socket(7)).
+	// A reset at the end leaves no TIME_WAIT behind; the limit of a blocking connect is that of
+	// sending (socket(7)).
 	limit := unix.NsecToTimeval(int64(patience))
 	if err := errors.Join(
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
@@ -115,7 +116,8 @@ func (n *network) connect(t *testing.T) int {
 	}
 }
 
-// readable waits until one of the descriptors can be read, and returns its index. Those below 0 are passed over (poll(2)).
+// readable waits until one of the descriptors can be read, and returns its index. Those below 0 are
+// passed over (poll(2)).
 func readable(t *testing.T, limit time.Duration, fds ...int) int {
 	t.Helper()
 	polled := make([]unix.PollFd, len(fds))
@@ -138,7 +140,8 @@ func readable(t *testing.T, limit time.Duration, fds ...int) int {
 	}
 }
 
-// rig is a selector and a group under it. Everything is in this process: a worker is no more than a listener and a member.
+// rig is a selector and a group under it. Everything is in this process: a worker is no more than a
+// listener and a member.
 type rig struct {
 	*network
 	t         *testing.T
@@ -147,7 +150,8 @@ type rig struct {
 	members   []*Member
 }
 
-// newRig makes a selector with n workers in slots 0 to n-1, joined and listed with weight 1, or as weights say.
+// newRig makes a selector with n workers in slots 0 to n-1, joined and listed with weight 1, or as
+// weights say.
 func newRig(t *testing.T, cfg Config, n int, weights ...uint32) *rig {
 	t.Helper()
 	r := &rig{network: newNetwork(t), t: t, listeners: make([]int, cfg.Slots), members: make([]*Member, cfg.Slots)}
@@ -201,7 +205,8 @@ func (r *rig) add(slot int, weight uint32) {
 	}
 }
 
-// kill ends a worker as SIGKILL does: its listener is closed, its mapping is gone, and it says nothing.
+// kill ends a worker as SIGKILL does: its listener is closed, its mapping is gone, and it says
+// nothing.
 func (r *rig) kill(slot int) {
 	if r.listeners[slot] >= 0 {
 		unix.Close(r.listeners[slot])
@@ -218,8 +223,8 @@ func (r *rig) kill(slot int) {
 // slot is the shared state of a slot, for what the test wants to have happened.
 func (r *rig) slot(slot int) *selectorSlot { return (*selectorSlot)(&r.selector.state.Slots[slot]) }
 
-// queue makes one connection and leaves it in the queue of the worker that got it, whose slot it returns. The
-// client is closed at the end of the test.
+// queue makes one connection and leaves it in the queue of the worker that got it, whose slot it
+// returns. The client is closed at the end of the test.
 func (r *rig) queue() int {
 	r.t.Helper()
 	before := r.selector.Stats()
@@ -234,7 +239,8 @@ func (r *rig) queue() int {
 	return -1
 }
 
-// serve makes one connection, and has the worker that got it accept and close it. It returns its slot.
+// serve makes one connection, and has the worker that got it accept and close it. It returns its
+// slot.
 func (r *rig) serve() int {
 	r.t.Helper()
 	client := r.connect(r.t)

@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// work is a worker process: an epoll loop that answers every connection with its slot and closes it. It says when
-// it is ready, and ends with its standard input.
+// work is a worker process: an epoll loop that answers every connection with its slot and closes
+// it. It says when it is ready, and ends with its standard input.
 func work(argument string) error {
 	slot, err := strconv.Atoi(argument)
 	if err != nil {

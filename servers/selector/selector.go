@@ -32,8 +32,8 @@ const (
 	Empty Kind = "empty"
 )
 
-// Limits of Config.Slots and of the weight that Add takes. Their product must fit the 20 bits that the program
-// weighted leaves to it.
+// Limits of Config.Slots and of the weight that Add takes. Their product must fit the 20 bits that
+// the program weighted leaves to it.
 const (
 	MaxSlots  = 1024
 	MaxWeight = 1024
@@ -50,19 +50,21 @@ const (
 type Config struct {
 	Kind  Kind
 	Slots int // most workers alive at once, 1 to MaxSlots
-	// Migrate has the program choose also who gets what waits at a listener that is closed: its queue, and the handshakes
-	// that are under way there (Linux 5.14). Without, both are reset, but for net.ipv4.tcp_migrate_req.
+	// Migrate has the program choose also who gets what waits at a listener that is closed: its
+	// queue, and the handshakes that are under way there (Linux 5.14). Without, both are reset, but
+	// for net.ipv4.tcp_migrate_req.
 	Migrate bool
 	Seed    uint64 // of what Weighted, and LeastLoaded with more than 16 workers, draw
 
-	// Stuck, with LeastLoaded: a worker is avoided when something waits there and its loop has not turned for longer than
-	// this. Zero means 50 ms. The program reads the clock of the last timer tick, so that it notices up to a tick late
-	// (1 to 10 ms).
+	// Stuck, with LeastLoaded: a worker is avoided when something waits there and its loop has not
+	// turned for longer than this. Zero means 50 ms. The program reads the clock of the last timer
+	// tick, so that it notices up to a tick late (1 to 10 ms).
 	Stuck time.Duration
-	// QueueLimit, with LeastLoaded: a worker at which so many connections wait is avoided. Zero means 64.
+	// QueueLimit, with LeastLoaded: a worker at which so many connections wait is avoided. Zero
+	// means 64.
 	QueueLimit int
-	// Decay, with LeastLoaded: at a worker that turns, and for so long accepts nothing although something seems
-	// to wait there, half of that is taken for never to come. Zero means 1 s.
+	// Decay, with LeastLoaded: at a worker that turns, and for so long accepts nothing although
+	// something seems to wait there, half of that is taken for never to come. Zero means 1 s.
 	Decay time.Duration
 }
 
@@ -122,7 +124,8 @@ type listing struct {
 }
 
 // New loads the program and makes its maps. It takes CAP_BPF and CAP_PERFMON in the initial user
-// namespace, or CAP_SYS_ADMIN; without, the error says what is missing and is unix.EPERM. Nobody is listed yet. The caller closes it.
+// namespace, or CAP_SYS_ADMIN; without, the error says what is missing and is unix.EPERM. Nobody is
+// listed yet. The caller closes it.
 func New(cfg Config) (*Selector, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("selector: %w", err)
@@ -150,7 +153,8 @@ func load(cfg Config) (*Selector, error) {
 	name := programNames[cfg.Kind]
 	spec.Programs = map[string]*ebpf.ProgramSpec{name: spec.Programs[name]}
 	if cfg.Migrate {
-		// The verifier's other name for the same kind of program (BPF_PROG_TYPE_SK_REUSEPORT in bpf_prog_load_check_attach).
+		// The verifier's other name for the same kind of program (BPF_PROG_TYPE_SK_REUSEPORT in
+		// bpf_prog_load_check_attach).
 		spec.Programs[name].AttachType = ebpf.AttachSkReuseportSelectOrMigrate
 	}
 	spec.Maps[selectorMapSockets].MaxEntries = uint32(cfg.Slots)
@@ -205,12 +209,13 @@ func mapState(fd int) ([]byte, *selectorState, error) {
 	return memory, (*selectorState)(unsafe.Pointer(&memory[0])), nil
 }
 
-// Files are what a worker must inherit, in the order that Join wants their descriptors: program, sockets, shared
-// state. They belong to the selector, which closes them.
+// Files are what a worker must inherit, in the order that Join wants their descriptors: program,
+// sockets, shared state. They belong to the selector, which closes them.
 func (s *Selector) Files() []*os.File { return slices.Clone(s.files) }
 
-// Add lists a slot: from now on it may be chosen. Its worker has joined and is ready to accept. The weight, 1 to
-// MaxWeight, matters to Weighted only. A slot that is out of range or listed already is an error.
+// Add lists a slot: from now on it may be chosen. Its worker has joined and is ready to accept. The
+// weight, 1 to MaxWeight, matters to Weighted only. A slot that is out of range or listed already
+// is an error.
 func (s *Selector) Add(slot int, weight uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,9 +249,10 @@ func (s *Selector) SetWeight(slot int, weight uint32) error {
 	return nil
 }
 
-// Remove takes a slot off the list, if it is there: no connection that comes from now on goes there, to drain it or because
-// its worker is dead. A selection under way at this very instant, well under a microsecond, may still choose it, and
-// so may the kernel's hash once the selector finds nobody else.
+// Remove takes a slot off the list, if it is there: no connection that comes from now on goes
+// there, to drain it or because its worker is dead. A selection under way at this very instant,
+// well under a microsecond, may still choose it, and so may the kernel's hash once the selector
+// finds nobody else.
 func (s *Selector) Remove(slot int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -291,11 +297,12 @@ type Stats struct {
 	Selected     uint64 // connections that the program gave to a worker
 	NobodyListed uint64 // connections left to the kernel's hash because no slot is listed
 	AllGone      uint64 // connections left to the kernel's hash because every slot tried had no socket
-	// Overloaded counts connections, among Selected, that went to a worker to be avoided because there was none better.
+	// Overloaded counts connections, among Selected, that went to a worker to be avoided because
+	// there was none better.
 	Overloaded uint64
 	Stale      uint64 // tries that met a listed slot with no socket
-	// Strays counts segments that asked for no connection and belonged to none: late ones after a reset, or
-	// ACKs to SYN cookies. They are counted nowhere else.
+	// Strays counts segments that asked for no connection and belonged to none: late ones after a
+	// reset, or ACKs to SYN cookies. They are counted nowhere else.
 	Strays uint64
 	Slots  []SlotStats // by slot, Config.Slots of them
 }
@@ -336,8 +343,8 @@ func (s *Selector) Stats() Stats {
 	return stats
 }
 
-// Cost is how often the program ran and how long that took in all. The kernel counts only while an EnableCost is open,
-// and what reading its clock twice takes is part of the time.
+// Cost is how often the program ran and how long that took in all. The kernel counts only while an
+// EnableCost is open, and what reading its clock twice takes is part of the time.
 func (s *Selector) Cost() (runs uint64, total time.Duration, err error) {
 	stats, err := s.program.Stats()
 	if err != nil {
@@ -346,9 +353,9 @@ func (s *Selector) Cost() (runs uint64, total time.Duration, err error) {
 	return stats.RunCount, stats.Runtime, nil
 }
 
-// EnableCost has the kernel count and time every BPF program of the machine until the result, which the caller
-// closes, is closed: BPF_ENABLE_STATS in bpf(2), Linux 5.8. Unlike the sysctl kernel.bpf_stats_enabled it ends with
-// the process at the latest. It takes CAP_SYS_ADMIN.
+// EnableCost has the kernel count and time every BPF program of the machine until the result, which
+// the caller closes, is closed: BPF_ENABLE_STATS in bpf(2), Linux 5.8. Unlike the sysctl
+// kernel.bpf_stats_enabled it ends with the process at the latest. It takes CAP_SYS_ADMIN.
 func EnableCost() (io.Closer, error) {
 	c, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 	if err != nil {
@@ -357,8 +364,8 @@ func EnableCost() (io.Closer, error) {
 	return c, nil
 }
 
-// Close releases what the parent holds. The program stays attached to the group, and listed slots stay listed, until the
-// last listener is closed. A second call does nothing.
+// Close releases what the parent holds. The program stays attached to the group, and listed slots
+// stay listed, until the last listener is closed. A second call does nothing.
 func (s *Selector) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open is socket(2): a TCP socket, non-blocking and closed on exec, for an address of that family. The caller closes it.
+// Open is socket(2): a TCP socket, non-blocking and closed on exec, for an address of that family.
+// The caller closes it.
 func Open(a netip.Addr) (int, error) {
 	family := uintptr(unix.AF_INET)
 	if a.Is6() {
@@ -83,7 +84,8 @@ func Recv(fd int, b []byte, flags int) (int, error) {
 // Close is close(2), of a socket that does not linger.
 func Close(fd int) error { return errorOf(unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)) }
 
-// EpollCtl is epoll_ctl(2): it adds or changes a descriptor, to be told of the events under the name.
+// EpollCtl is epoll_ctl(2): it adds or changes a descriptor, to be told of the events under the
+// name.
 func EpollCtl(epoll, op, fd int, events uint32, name int32) error {
 	e := unix.EpollEvent{Events: events, Fd: name}
 	return errorOf(unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(&e)), 0, 0))

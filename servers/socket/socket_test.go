@@ -45,7 +45,8 @@ func awaits(t *testing.T, epoll int) unix.EpollEvent {
 	}
 }
 
-// A connection from its first call to its last, over both families, from the address that it was bound to.
+// A connection from its first call to its last, over both families, from the address that it was
+// bound to.
 func TestConnection(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {

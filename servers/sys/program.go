@@ -28,7 +28,8 @@ func ReleaseProgram() error {
 		return err
 	}
 	defer f.Close()
-	// A linker puts both where nothing is relocated, in whatever kind of executable, so that their pages are the file's.
+	// A linker puts both where nothing is relocated, in whatever kind of executable, so that their
+	// pages are the file's.
 	code, constants := reflect.ValueOf(ReleaseProgram).Pointer(), uintptr(unsafe.Pointer(unsafe.StringData("a constant")))
 	all, err := readOnly(f, code, constants)
 	if err != nil {
@@ -44,7 +45,8 @@ func ReleaseProgram() error {
 
 type mapping struct{ from, to uintptr }
 
-// readOnly are the mappings of files that one of the addresses is in and that cannot be written (proc(5), maps).
+// readOnly are the mappings of files that one of the addresses is in and that cannot be written
+// (proc(5), maps).
 func readOnly(maps io.Reader, addresses ...uintptr) (all []mapping, err error) {
 	lines := bufio.NewScanner(maps)
 	for lines.Scan() {

@@ -12,7 +12,8 @@ import (
 	"strconv"
 )
 
-// MaxHead bounds a request or response head, in bytes. nginx's default for one header buffer is 8 KiB too.
+// MaxHead bounds a request or response head, in bytes. nginx's default for one header buffer is 8
+// KiB too.
 const MaxHead = 8 << 10
 
 // Errors of the parsers. An incomplete head is no error: the parsers return 0 bytes used.
@@ -246,7 +247,8 @@ func cutLine(b []byte) (line, rest []byte) {
 	return line, rest
 }
 
-// cutField splits a field line (RFC 9112 §5): no space before the colon, optional space around the value.
+// cutField splits a field line (RFC 9112 §5): no space before the colon, optional space around the
+// value.
 func cutField(line []byte) (name, value []byte, err error) {
 	name, value, ok := bytes.Cut(line, []byte{':'})
 	if !ok || len(name) == 0 || name[len(name)-1] == ' ' || name[len(name)-1] == '\t' {

@@ -15,26 +15,30 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// block makes the listener one that accept(2) waits for. O_NONBLOCK belongs to the open file, which everybody who
-// inherited it shares: so this comes before the worker is ready, and whoever undoes it (stop) comes after.
+// block makes the listener one that accept(2) waits for. O_NONBLOCK belongs to the open file, which
+// everybody who inherited it shares: so this comes before the worker is ready, and whoever undoes
+// it (stop) comes after.
 func (w *worker) block() error {
 	if err := unix.SetNonblock(w.listener, false); err != nil {
 		return fmt.Errorf("listener: %w", err)
 	}
-	// Go's signal handlers restart what they interrupt, but not an accept that has a timeout (signal(7)).
+	// Go's signal handlers restart what they interrupt, but not an accept that has a timeout
+	// (signal(7)).
 	if err := unix.SetsockoptTimeval(w.listener, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 3600}); err != nil {
 		return fmt.Errorf("SO_RCVTIMEO: %w", err)
 	}
 	return nil
 }
 
-// runBlocking serves as a loop that waits in accept(2): one connection at a time, to its end. It returns when it has
-// been told to stop and its listener is closed; a connection that is still open then is left to the loop.
+// runBlocking serves as a loop that waits in accept(2): one connection at a time, to its end. It
+// returns when it has been told to stop and its listener is closed; a connection that is still open
+// then is left to the loop.
 //
-// Workers that wait in accept are woken one at a time, the one that waits longest first (prepare_to_wait_exclusive in
-// inet_csk_wait_for_connect, net/ipv4/inet_connection_sock.c).
+// Workers that wait in accept are woken one at a time, the one that waits longest first
+// (prepare_to_wait_exclusive in inet_csk_wait_for_connect, net/ipv4/inet_connection_sock.c).
 func (l *loop) runBlocking() error {
-	// A second goroutine watches for commands, and needs a P while this one is in a hidden system call.
+	// A second goroutine watches for commands, and needs a P while this one is in a hidden system
+	// call.
 	runtime.GOMAXPROCS(2)
 	told := &interrupter{thread: unix.Gettid(), offer: l.offer, listener: l.listener}
 	go told.watch()
@@ -91,11 +95,13 @@ func (l *loop) serveToEnd(fd int, from netip.AddrPort, told *interrupter) error 
 type interrupter struct {
 	thread  int
 	pending atomic.Bool // perhaps there is; it may have been read meanwhile
-	// offer, or -1, is where a successor asks for the listener meanwhile. Closed by the loop, it is ignored by poll.
+	// offer, or -1, is where a successor asks for the listener meanwhile. Closed by the loop, it is
+	// ignored by poll.
 	offer, listener int
 }
 
-// watch looks for commands until the control pipe ends, and hands the listener over to who asks for it.
+// watch looks for commands until the control pipe ends, and hands the listener over to who asks for
+// it.
 func (i *interrupter) watch() {
 	wait := []unix.PollFd{{Fd: child.ControlFD, Events: unix.POLLIN}, {Fd: int32(i.offer), Events: unix.POLLIN}}
 	for {
@@ -109,7 +115,8 @@ func (i *interrupter) watch() {
 			continue
 		}
 		i.pending.Store(true)
-		// Go uses SIGURG for itself and thinks nothing of one too many. It may come just before the accept, so it is sent again.
+		// Go uses SIGURG for itself and thinks nothing of one too many. It may come just before the
+		// accept, so it is sent again.
 		if err := unix.Tgkill(unix.Getpid(), i.thread, unix.SIGURG); err != nil {
 			return
 		}

@@ -53,7 +53,8 @@ type httpServer struct {
 var errQueueEmpty = errors.New("the accept queue is empty")
 
 func newHTTP(w *worker) (*httpServer, error) {
-	// Workers are started for the loop, with one P and without a collector; net/http is meant to have both.
+	// Workers are started for the loop, with one P and without a collector; net/http is meant to
+	// have both.
 	runtime.GOMAXPROCS(runtime.NumCPU())
 	debug.SetGCPercent(100)
 	debug.SetMemoryLimit(math.MaxInt64)
@@ -176,7 +177,8 @@ func (h *httpServer) resize(members int) error {
 // connContext is the key of the connection in its requests' contexts.
 type connContext struct{}
 
-// run serves until a stop command has been carried out. The goroutines it leaves end with the process.
+// run serves until a stop command has been carried out. The goroutines it leaves end with the
+// process.
 func (h *httpServer) run() error {
 	served := make(chan error, 1)
 	go func() { served <- h.server.Serve(h.accepts) }()

@@ -26,8 +26,9 @@ import (
 // serves in line, as nginx, Envoy's workers, Redis and Node do. While it serves one request it
 // does nothing else.
 //
-// Like nginx with multi_accept off, it accepts one connection per readiness event of the
-// listener, so that connections already accepted get their turn; unless it is edge-triggered, and would not be told again.
+// Like nginx with multi_accept off, it accepts one connection per readiness event of the listener,
+// so that connections already accepted get their turn; unless it is edge-triggered, and would not
+// be told again.
 type loop struct {
 	*worker
 	epoll    int
@@ -228,7 +229,8 @@ func (l *loop) forget(c *loopConn) {
 	}
 }
 
-// beat is the timeout of a worker that has nothing to wait for: none, or how often its selector wants to hear of it.
+// beat is the timeout of a worker that has nothing to wait for: none, or how often its selector
+// wants to hear of it.
 func (l *loop) beat() time.Duration {
 	if l.member == nil || l.member.Beat() == 0 {
 		return -1
@@ -269,7 +271,8 @@ func (l *loop) handle(e unix.EpollEvent) error {
 	return nil
 }
 
-// commands obeys all the commands that there are: what the reader has in its buffer, no epoll reports again.
+// commands obeys all the commands that there are: what the reader has in its buffer, no epoll
+// reports again.
 func (l *loop) commands() error {
 	for l.told() {
 		c, err := l.nextCommand()
@@ -349,8 +352,8 @@ func (l *loop) unwatchListener() error {
 	return nil
 }
 
-// dismiss tells the connections that are still idle to go, by a FIN. A request that has come already is
-// still answered.
+// dismiss tells the connections that are still idle to go, by a FIN. A request that has come
+// already is still answered.
 func (l *loop) dismiss() error {
 	l.farewell = 0
 	l.lingered = l.clock.Now().Add(linger)
@@ -372,7 +375,8 @@ func (l *loop) dismiss() error {
 	return nil
 }
 
-// until is when a stopping worker has to act by itself: it dismisses what is idle, or gives up on what is open.
+// until is when a stopping worker has to act by itself: it dismisses what is idle, or gives up on
+// what is open.
 func (l *loop) until() clock.Instant {
 	if l.farewell != 0 {
 		return min(l.deadline, l.farewell)
@@ -488,7 +492,8 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 			closing = wire.Close
 		}
 		l.out = wire.AppendResponse(l.out[:0], l.cfg.ID, l.cfg.Generation, closing)
-		// A response fits any socket buffer, so a short write means that the peer is gone or stopped reading.
+		// A response fits any socket buffer, so a short write means that the peer is gone or
+		// stopped reading.
 		if n, err := unix.Write(fd, l.out); err != nil || n < len(l.out) {
 			return false, l.failed(fd, c, journal.EndWriteError, err)
 		}

@@ -9,8 +9,9 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// A source is where a loop gets its connections: accept takes the next one without waiting, non-blocking and closed
-// on exec, from the descriptor. EAGAIN: there is none now. errNoMore: there will be none.
+// A source is where a loop gets its connections: accept takes the next one without waiting,
+// non-blocking and closed on exec, from the descriptor. EAGAIN: there is none now. errNoMore: there
+// will be none.
 type source interface {
 	accept(from int) (fd int, peer netip.AddrPort, err error)
 }
@@ -22,7 +23,8 @@ type socketSource struct{}
 
 func (socketSource) accept(listener int) (int, netip.AddrPort, error) { return socket.Accept(listener) }
 
-// channelSource gets connections from an acceptor: a byte each, with the descriptor beside it (unix(7), SCM_RIGHTS).
+// channelSource gets connections from an acceptor: a byte each, with the descriptor beside it
+// (unix(7), SCM_RIGHTS).
 type channelSource struct {
 	space []byte
 	// acknowledges: each connection is answered by a byte, before anything is done with it. Node's
@@ -44,7 +46,8 @@ func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 		return -1, netip.AddrPort{}, errNoMore
 	}
 	if c.acknowledges {
-		// No more than one is under way, so there is room; and without an acceptor nobody waits for it.
+		// No more than one is under way, so there is room; and without an acceptor nobody waits for
+		// it.
 		_, _ = socket.Send(channel, data[:])
 	}
 	messages, err := unix.ParseSocketControlMessage(c.space[:space])
@@ -55,7 +58,8 @@ func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 	if err != nil {
 		return -1, netip.AddrPort{}, err
 	}
-	// The client may have left meanwhile, in which case the socket has no peer (ENOTCONN): it is then known by nobody.
+	// The client may have left meanwhile, in which case the socket has no peer (ENOTCONN): it is
+	// then known by nobody.
 	sa, err := unix.Getpeername(fds[0])
 	if err != nil {
 		return -1, netip.AddrPort{}, errors.Join(unix.ECONNABORTED, unix.Close(fds[0]))

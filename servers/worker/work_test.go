@@ -17,7 +17,8 @@ func TestDistributions(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		work servers.Work
-		// The mean and the standard deviation of one request, in ns, and the share of requests over 3 ms.
+		// The mean and the standard deviation of one request, in ns, and the share of requests over
+		// 3 ms.
 		mean, deviation, above float64
 	}{
 		{"none", servers.Work{}, 0, 0, 0},

@@ -47,7 +47,8 @@ func Main() error {
 // errOrphaned: the control pipe ended, so the parent is gone.
 var errOrphaned = errors.New("worker: the control pipe has ended")
 
-// worker is what every kind of server shares: its configuration, its pipes, its journal, its listener.
+// worker is what every kind of server shares: its configuration, its pipes, its journal, its
+// listener.
 type worker struct {
 	cfg      servers.WorkerConfig
 	control  *os.File
@@ -67,8 +68,8 @@ type worker struct {
 	listenerInode uint64
 }
 
-// introduce finds the worker's pipes and journal: inherited at fixed places or, when another worker started this
-// one, to be asked for.
+// introduce finds the worker's pipes and journal: inherited at fixed places or, when another worker
+// started this one, to be asked for.
 func (w *worker) introduce() (err error) {
 	control, events := child.ControlFD, child.EventsFD
 	w.journalFD = servers.FDJournal
@@ -169,13 +170,14 @@ func (w *worker) server() (interface{ run() error }, error) {
 	return nil, fmt.Errorf("unknown kind of server %q", w.cfg.Kind)
 }
 
-// farewell is how long a stopped worker keeps idle connections, to tell them with the answer to their
-// next request that it was the last (Connection: close). A FIN at once would cross requests already under
-// way, which nobody could answer any more (RFC 9112, section 9.6). Whoever is silent for longer gets the FIN.
+// farewell is how long a stopped worker keeps idle connections, to tell them with the answer to
+// their next request that it was the last (Connection: close). A FIN at once would cross requests
+// already under way, which nobody could answer any more (RFC 9112, section 9.6). Whoever is silent
+// for longer gets the FIN.
 func farewell(grace time.Duration) time.Duration { return min(250*time.Millisecond, grace/2) }
 
-// linger is how long a connection that was told to go by a FIN is still read, so that a request that
-// crosses it is known of: far more than a round trip on one machine.
+// linger is how long a connection that was told to go by a FIN is still read, so that a request
+// that crosses it is known of: far more than a round trip on one machine.
 const linger = 20 * time.Millisecond
 
 // note appends to the journal, and asks the parent to read it when it is filling up.

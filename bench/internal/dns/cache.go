@@ -23,7 +23,8 @@ const negativeForever = 10 * time.Second
 type Options struct {
 	Server netip.AddrPort
 	Policy vocabulary.DNSCache
-	// Timeout of one try, and how many Tries a lookup makes. 0: 5 s and 2 (resolv.conf(5): timeout, attempts).
+	// Timeout of one try, and how many Tries a lookup makes. 0: 5 s and 2 (resolv.conf(5): timeout,
+	// attempts).
 	Timeout time.Duration
 	Tries   int
 	// Source is the address that questions are sent from. The zero Addr leaves it to the kernel.
@@ -47,8 +48,8 @@ type Answer struct {
 	Tries int           // questions sent for this lookup; 0: the answer was in the cache, or another lookup's
 }
 
-// What a lookup can fail of, besides errors of the network (such as ECONNREFUSED) and of the caller's context. They
-// come inside a LookupError.
+// What a lookup can fail of, besides errors of the network (such as ECONNREFUSED) and of the
+// caller's context. They come inside a LookupError.
 var (
 	ErrNoSuchName = errors.New("no such name")                // NXDOMAIN
 	ErrNoAddress  = errors.New("the name has no address")     // NODATA
@@ -71,8 +72,8 @@ func (e *LookupError) Error() string {
 
 func (e *LookupError) Unwrap() error { return e.Err }
 
-// A Resolver is a client's view of names: it asks a server and keeps what its Policy keeps. It needs no closing, and may be used
-// by many goroutines at once.
+// A Resolver is a client's view of names: it asks a server and keeps what its Policy keeps. It
+// needs no closing, and may be used by many goroutines at once.
 //
 // It asks for IPv4 addresses of absolute names only: no search list, no AAAA beside the A.
 type Resolver struct {
@@ -130,8 +131,9 @@ func NewResolver(o Options) (*Resolver, error) {
 	return r, nil
 }
 
-// Lookup gives the addresses of an absolute name (with its final dot), from the cache or from the server. It takes no longer than the
-// context allows, and no longer than Tries times Timeout where it asks itself. Every error is a *LookupError.
+// Lookup gives the addresses of an absolute name (with its final dot), from the cache or from the
+// server. It takes no longer than the context allows, and no longer than Tries times Timeout where
+// it asks itself. Every error is a *LookupError.
 func (r *Resolver) Lookup(ctx context.Context, name string) (Answer, error) {
 	l := lookup{Resolver: r, name: dns.CanonicalName(name), begin: time.Now()}
 	if !dns.IsFqdn(name) {
@@ -254,8 +256,8 @@ func (r *Resolver) keep(e *entry, p *reply) {
 	}
 }
 
-// Opened tells the resolver, for Pool, that a connection to an address of the name is open. Every Opened has its Closed, when that
-// connection is no longer. With other policies they do nothing.
+// Opened tells the resolver, for Pool, that a connection to an address of the name is open. Every
+// Opened has its Closed, when that connection is no longer. With other policies they do nothing.
 func (r *Resolver) Opened(name string) { r.opened(name, 1) }
 
 // Closed is the end of what Opened began. One too many panics.
@@ -273,8 +275,8 @@ func (r *Resolver) opened(name string, n int) {
 	}
 }
 
-// ask asks until there is an answer or the tries are used up. The error is the context's; what the server or the network
-// had to say is in the reply, which is never nil.
+// ask asks until there is an answer or the tries are used up. The error is the context's; what the
+// server or the network had to say is in the reply, which is never nil.
 func (r *Resolver) ask(ctx context.Context, name string) (*reply, error) {
 	p := &reply{}
 	q := new(dns.Msg).SetQuestion(name, dns.TypeA)
@@ -356,7 +358,8 @@ func (p *reply) read(m *dns.Msg, name string) {
 	}
 }
 
-// overNetwork sends the question from a socket of its own, as resolvers do, and waits for the answer.
+// overNetwork sends the question from a socket of its own, as resolvers do, and waits for the
+// answer.
 func (r *Resolver) overNetwork(ctx context.Context, network string, q *dns.Msg) (*dns.Msg, error) {
 	var d net.Dialer
 	if r.options.Source.IsValid() {

@@ -59,7 +59,8 @@ func (n *network) exchange(ctx context.Context, kind string, q *dns.Msg) (*dns.M
 	return w.message, nil
 }
 
-// newResolver is a resolver before a server that knows web under two addresses, with a TTL of ten seconds.
+// newResolver is a resolver before a server that knows web under two addresses, with a TTL of ten
+// seconds.
 func newResolver(t *testing.T, o Options) (*Resolver, *network) {
 	t.Helper()
 	n := &network{server: newServer(), delay: time.Millisecond}
@@ -81,7 +82,8 @@ func lookUp(t *testing.T, r *Resolver, name string) Answer {
 	return a
 }
 
-// skipFirst goes past the phase of the first answer, so that the next one is at the start of its TTL.
+// skipFirst goes past the phase of the first answer, so that the next one is at the start of its
+// TTL.
 func skipFirst(t *testing.T, r *Resolver, n *network) {
 	t.Helper()
 	lookUp(t, r, web)
@@ -137,7 +139,8 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-// TestFirstAnswerHasAnAge: over many seeds the first answer expires evenly in (0, TTL], and only the first.
+// TestFirstAnswerHasAnAge: over many seeds the first answer expires evenly in (0, TTL], and only
+// the first.
 func TestFirstAnswerHasAnAge(t *testing.T) {
 	const ttl, seeds = 10, 3000
 	first := func(t *testing.T, seed uint64) (phase, next time.Duration) {
@@ -163,7 +166,8 @@ func TestFirstAnswerHasAnAge(t *testing.T) {
 			x := phase.Seconds() / ttl
 			sum, squares = sum+x, squares+x*x
 		}
-		// Uniform on (0, 1]: mean 1/2 ± 1/√(12n), variance 1/12; its estimate has the deviation √((1/80 − 1/144)/n).
+		// Uniform on (0, 1]: mean 1/2 ± 1/√(12n), variance 1/12; its estimate has the deviation
+		// √((1/80 − 1/144)/n).
 		mean := sum / seeds
 		variance := squares/seeds - mean*mean
 		if math.Abs(mean-0.5) > 5/math.Sqrt(12*seeds) || math.Abs(variance-1./12) > 5*math.Sqrt((1./80-1./144)/seeds) {

@@ -24,9 +24,10 @@ func Name(service, namespace string) string { return service + "." + namespace +
 
 // A Server answers for the names of services, over UDP and TCP.
 //
-// It answers as the Kubernetes DNS specification (github.com/kubernetes/dns, docs/specification.md, 2.3 and 2.4) has it: a name
-// without addresses does not exist (NXDOMAIN, "no ready endpoints"), other types of one that does are empty (NODATA). The
-// order of addresses is random in every answer, as CoreDNS's loadbalance plugin makes it (round_robin, which is in kubeadm's Corefile).
+// It answers as the Kubernetes DNS specification (github.com/kubernetes/dns, docs/specification.md,
+// 2.3 and 2.4) has it: a name without addresses does not exist (NXDOMAIN, "no ready endpoints"),
+// other types of one that does are empty (NODATA). The order of addresses is random in every
+// answer, as CoreDNS's loadbalance plugin makes it (round_robin, which is in kubeadm's Corefile).
 type Server struct {
 	parts []*part
 
@@ -50,19 +51,20 @@ type record struct {
 	ttl   time.Duration
 }
 
-// unknownTTL is how long it may be remembered that a name does not exist of which the server was never told: the default of ttl in
-// CoreDNS's kubernetes plugin.
+// unknownTTL is how long it may be remembered that a name does not exist of which the server was
+// never told: the default of ttl in CoreDNS's kubernetes plugin.
 const unknownTTL = 5 * time.Second
 
-// udpSize is the largest answer over UDP, in bytes, to those who can take more than 512 (RFC 6891): what fits every
-// network unfragmented (dnsflagday.net/2020).
+// udpSize is the largest answer over UDP, in bytes, to those who can take more than 512 (RFC 6891):
+// what fits every network unfragmented (dnsflagday.net/2020).
 const udpSize = 1232
 
 // closeLimit bounds how long Close waits for askers that do not read their answers.
 const closeLimit = 5 * time.Second
 
-// Serve answers what comes in on the two sockets, which are the server's from here on, also when it fails. They keep
-// the network namespace that they were made in. The seed is that of the order of addresses. The caller closes the server.
+// Serve answers what comes in on the two sockets, which are the server's from here on, also when it
+// fails. They keep the network namespace that they were made in. The seed is that of the order of
+// addresses. The caller closes the server.
 func Serve(packets net.PacketConn, listener net.Listener, seed uint64) (*Server, error) {
 	s := &Server{records: map[string]record{}, random: rand.New(rand.NewPCG(seed, 0xd5))}
 	for _, server := range []*dns.Server{{PacketConn: packets}, {Listener: listener}} {
@@ -81,8 +83,8 @@ func Serve(packets net.PacketConn, listener net.Listener, seed uint64) (*Server,
 	return s, nil
 }
 
-// Close stops listening and returns when every answer under way has been given and every goroutine has ended. It may be
-// called twice.
+// Close stops listening and returns when every answer under way has been given and every goroutine
+// has ended. It may be called twice.
 func (s *Server) Close() error {
 	s.close.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
@@ -109,9 +111,10 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// Set replaces the addresses of a name at once and returns the instant of the change, CLOCK_MONOTONIC in nanoseconds: a
-// question that the server reads later than that gets the new ones. The addresses are IPv4, in any order; without any the name ceases
-// to exist. The TTL is in whole seconds, as in DNS; with 0 nobody may keep the answer. An error is the caller's mistake.
+// Set replaces the addresses of a name at once and returns the instant of the change,
+// CLOCK_MONOTONIC in nanoseconds: a question that the server reads later than that gets the new
+// ones. The addresses are IPv4, in any order; without any the name ceases to exist. The TTL is in
+// whole seconds, as in DNS; with 0 nobody may keep the answer. An error is the caller's mistake.
 func (s *Server) Set(name string, addrs []netip.Addr, ttl time.Duration) (changed int64, err error) {
 	canonical := dns.CanonicalName(name)
 	if _, ok := dns.IsDomainName(name); !ok || !dns.IsFqdn(name) || !strings.HasSuffix(canonical, ".svc."+Domain) {
@@ -213,8 +216,8 @@ func (s *Server) above(name string) bool {
 	return false
 }
 
-// soa says how long a negative answer may be kept: the lesser of its TTL and its minimum (RFC 2308, 5). The other figures are
-// CoreDNS's (plugin/backend_lookup.go); nobody transfers this zone.
+// soa says how long a negative answer may be kept: the lesser of its TTL and its minimum (RFC 2308,
+// 5). The other figures are CoreDNS's (plugin/backend_lookup.go); nobody transfers this zone.
 func soa(ttl time.Duration) *dns.SOA {
 	seconds := uint32(ttl / time.Second)
 	return &dns.SOA{

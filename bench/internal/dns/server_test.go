@@ -168,7 +168,8 @@ func TestAnswerOrderIsRandom(t *testing.T) {
 	}
 }
 
-// TestAnswerFits: what does not fit UDP is cut, and says so (RFC 1035, 4.2.1). Here a record takes 16 bytes, since names are compressed.
+// TestAnswerFits: what does not fit UDP is cut, and says so (RFC 1035, 4.2.1). Here a record takes
+// 16 bytes, since names are compressed.
 func TestAnswerFits(t *testing.T) {
 	s := newServer()
 	name := Name("web", "default")

@@ -202,7 +202,8 @@ func (j *gateJudge) judge(p *judgedGate, level float64) {
 	r.Note = describeRanges(ranges, level) + gateNote(p, n)
 }
 
-// A figureRange is what a figure may be: the variant's and, where it is compared with the baseline's, that one's.
+// A figureRange is what a figure may be: the variant's and, where it is compared with the
+// baseline's, that one's.
 type figureRange struct {
 	name     string
 	variant  [3]float64 // at its centre, its lowest and its highest
@@ -210,7 +211,8 @@ type figureRange struct {
 	change   string // the ratio or difference, where both are named
 }
 
-// ranges are those of the figures with an interval that the gate speaks of; or why there is none of one.
+// ranges are those of the figures with an interval that the gate speaks of; or why there is none of
+// one.
 func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string) {
 	var all []figureRange
 	for _, metric := range p.expect.Figures() {
@@ -290,8 +292,8 @@ func describeRanges(ranges []figureRange, level float64) string {
 	return fmt.Sprintf("%s (%.4g %%); ", strings.Join(texts, ", "), 100*level)
 }
 
-// decide tries the expectation at the centres and at every combination of ends, the ranges shrunk about their centres by a factor of 0
-// to 1. It is decided when all agree.
+// decide tries the expectation at the centres and at every combination of ends, the ranges shrunk
+// about their centres by a factor of 0 to 1. It is decided when all agree.
 func (p *judgedGate) decide(ranges []figureRange, shrink float64) (met, decided bool, err error) {
 	if met, err = p.at(ranges, func(int) int { return 0 }, shrink); err != nil {
 		return false, false, err
@@ -320,7 +322,8 @@ func (p *judgedGate) at(ranges []figureRange, point func(int) int, shrink float6
 	return p.expect.Eval(func(name string) (float64, bool) { x, ok := values[name]; return x, ok })
 }
 
-// straddles says how many more trials would decide a gate: an interval shrinks with the root of their number.
+// straddles says how many more trials would decide a gate: an interval shrinks with the root of
+// their number.
 func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
 	lo, hi := 0.0, 1.0
 	for range 30 {

@@ -13,8 +13,8 @@ import (
 	"reuseport-bench/results/metrics"
 )
 
-// drifting is a machine that slows down to four times as long from block to block and back; what is measured within a block differs by a
-// few per cent only.
+// drifting is a machine that slows down to four times as long from block to block and back; what is
+// measured within a block differs by a few per cent only.
 func drifting(factor float64) gatestest.Series {
 	return gatestest.Timed(func(block int) float64 {
 		return factor * 100 * (1 + float64(block%4)) * (1 + 0.01*float64(block%3))
@@ -114,8 +114,8 @@ func TestGateOutcomes(t *testing.T) {
 	}
 }
 
-// With more gates each must be surer: what alone fails is undecided among eight that are undecided too. Those that are decided
-// leave the others their share.
+// With more gates each must be surer: what alone fails is undecided among eight that are undecided
+// too. Those that are decided leave the others their share.
 func TestGatesAreAFamily(t *testing.T) {
 	noisy := gatestest.Timed(func(block int) float64 { return 100 + float64(block%7) })
 	slower := gatestest.Timed(func(block int) float64 { return 108 + float64(block*5%11) })
@@ -141,8 +141,8 @@ func TestGatesAreAFamily(t *testing.T) {
 	}
 }
 
-// The number of further trials is about what decides: with so many more of the same kind the gate is decided, with half of them
-// it is not.
+// The number of further trials is about what decides: with so many more of the same kind the gate
+// is decided, with half of them it is not.
 func TestMoreTrials(t *testing.T) {
 	s := gatestest.Scenario(t, "  - {when: {workers: 2}, expect: response.p50 < 1.1 * baseline.response.p50}\n")
 	base := gatestest.Timed(func(int) float64 { return 100 })

@@ -14,8 +14,8 @@ import (
 
 var selftest = flag.Bool("selftest", false, "judge gates on recorded trials in the long form")
 
-// bankGates are two that hold where nothing differs, and a bound that sits exactly where nothing differs: whoever crosses that one by chance
-// must not be believed.
+// bankGates are two that hold where nothing differs, and a bound that sits exactly where nothing
+// differs: whoever crosses that one by chance must not be believed.
 const bankGates = `name: bank
 about: Gates on recorded trials.
 load: {rate: 1000/s, duration: 1s}
@@ -28,7 +28,8 @@ gates:
   - {when: {workers: 2}, expect: response.p50 <= baseline.response.p50}
 `
 
-// recorded are the blocks of the bank's setup with that way to stop: of each the trials that count, which are the same but in name.
+// recorded are the blocks of the bank's setup with that way to stop: of each the trials that count,
+// which are the same but in name.
 func recorded(t *testing.T, stop string) (blocks [][]*results.Trial) {
 	t.Helper()
 	runs, err := stored.LoadAll("../../../results/baseline/bank")
@@ -53,8 +54,8 @@ func recorded(t *testing.T, stop string) (blocks [][]*results.Trial) {
 	return blocks
 }
 
-// TestSelfGates judges gates on recorded trials: a baseline, its A/A arm and a variant that are the same, and a variant that is slower
-// by a quarter.
+// TestSelfGates judges gates on recorded trials: a baseline, its A/A arm and a variant that are the
+// same, and a variant that is slower by a quarter.
 func TestSelfGates(t *testing.T) {
 	s, err := scenarios.Parse("bank.yaml", []byte(bankGates))
 	if err != nil {
@@ -117,7 +118,8 @@ func TestSelfGates(t *testing.T) {
 	}
 }
 
-// drawn is n blocks by chance, in each a baseline, its A/A arm and a variant whose response times are that many times as long.
+// drawn is n blocks by chance, in each a baseline, its A/A arm and a variant whose response times
+// are that many times as long.
 func drawn(random *rand.Rand, blocks [][]*results.Trial, n int, factor float64) *results.Scenario {
 	out := &results.Scenario{Name: "bank", MinValid: 6, Baseline: map[string]string{"workers": "1"}, Variants: []*results.Variant{
 		{Labels: map[string]string{"workers": "1"}}, {Labels: map[string]string{"workers": "1", results.LabelArm: results.ArmControl}},

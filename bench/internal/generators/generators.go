@@ -33,7 +33,8 @@ import (
 // Config is what Measure needs.
 type Config struct {
 	Roles trial.Roles
-	// Floor makes the command of the load process that is nothing but system calls (load.FloorMain).
+	// Floor makes the command of the load process that is nothing but system calls
+	// (load.FloorMain).
 	Floor func() *exec.Cmd
 	// Tools are other people's load generators, by name: where each is.
 	Tools map[string]string
@@ -128,7 +129,8 @@ const (
 )
 
 // Measure measures load generators in turn against one worker that does nothing but answer, pinned
-// to a CPU, each generator pinned to another. rounds is how many there were. Only an error of our own generators ends it.
+// to a CPU, each generator pinned to another. rounds is how many there were. Only an error of our
+// own generators ends it.
 func Measure(ctx context.Context, cfg Config) (all []*Generator, rounds int, err error) {
 	for _, connections := range cfg.Connections {
 		for _, name := range cfg.Generators {
@@ -150,7 +152,8 @@ func Measure(ctx context.Context, cfg Config) (all []*Generator, rounds int, err
 	return all, rounds, nil
 }
 
-// measureRound measures each generator once more, but those that have failed, in random order: a host may take more of the first's time.
+// measureRound measures each generator once more, but those that have failed, in random order: a
+// host may take more of the first's time.
 func measureRound(ctx context.Context, cfg Config, all []*Generator, round int) error {
 	place := cfg.Machine.Place()
 	for _, i := range rand.Perm(len(all)) {
@@ -187,7 +190,8 @@ func stolenIn(all []*Generator, round int) (most float64) {
 	return most
 }
 
-// keepQuietest drops all runs but those of the n rounds from which the host took the least, and leaves them in order.
+// keepQuietest drops all runs but those of the n rounds from which the host took the least, and
+// leaves them in order.
 func keepQuietest(all []*Generator, n, rounds int) {
 	order := make([]int, rounds)
 	for i := range order {
@@ -355,7 +359,8 @@ func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err
 	return f, nil
 }
 
-// responses counts what the worker answered: the same measure for every generator, whatever it says of itself.
+// responses counts what the worker answered: the same measure for every generator, whatever it says
+// of itself.
 type responses struct {
 	within time.Duration // of the first connection
 
@@ -413,7 +418,8 @@ func (r *measurement) driveOurs(ctx context.Context, rig *trial.Rig, loads []loa
 // toolLimit is how long a generator may take beyond the time that it was told.
 const toolLimit = 10 * time.Second
 
-// driveTool runs somebody else's generator and returns its CPU time. What it prints is not looked at.
+// driveTool runs somebody else's generator and returns its CPU time. What it prints is not looked
+// at.
 func (r *measurement) driveTool(ctx context.Context, rig *trial.Rig, target netip.AddrPort, rate float64) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Duration+toolLimit)
 	defer cancel()

@@ -14,8 +14,10 @@ type Config struct {
 	Listen   netip.AddrPort // where clients connect
 	Backends []Backend
 	Checks   vocabulary.HealthChecks // "" is ChecksDefault
-	// Redispatch has a connection that a backend refused tried at another one, at once: with balance roundrobin and more than one backend up
-	// HAProxy does not wait for the last retry, whatever the manual says (4.2, "option redispatch"; stream_choose_redispatch in include/haproxy/stream.h).
+	// Redispatch has a connection that a backend refused tried at another one, at once: with
+	// balance roundrobin and more than one backend up HAProxy does not wait for the last retry,
+	// whatever the manual says (4.2, "option redispatch"; stream_choose_redispatch in
+	// include/haproxy/stream.h).
 	Redispatch bool
 	Threads    int // 0 is HAProxy's default: one for each CPU that it may use (3.2, "nbthread")
 }
@@ -34,8 +36,8 @@ const (
 	runtimeFD    = 4
 )
 
-// template leaves HAProxy's defaults where it has them, because they are what people run. Those of 2.6 that decide what a
-// restart costs:
+// template leaves HAProxy's defaults where it has them, because they are what people run. Those of
+// 2.6 that decide what a restart costs:
 //
 //   - "retries 3" and no "option redispatch", unless Config.Redispatch says so (4.2; proxy_preset_defaults in src/proxy.c): a connection that is refused is
 //     tried again three times at the same server, each after a pause of one second, even if checks find it down meanwhile; then the

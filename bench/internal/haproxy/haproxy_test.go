@@ -37,7 +37,8 @@ func requireHAProxy(t *testing.T) {
 	}
 }
 
-// TestConfigurationIsValid: the installed HAProxy finds nothing to say about any of them, not even a warning.
+// TestConfigurationIsValid: the installed HAProxy finds nothing to say about any of them, not even
+// a warning.
 func TestConfigurationIsValid(t *testing.T) {
 	requireHAProxy(t)
 	path, err := find()
@@ -82,7 +83,8 @@ func TestConfigurationIsValid(t *testing.T) {
 	}
 }
 
-// TestReadStats: with fast checks, one was stopped and one request to it given up; two broke off one and has one in progress.
+// TestReadStats: with fast checks, one was stopped and one request to it given up; two broke off
+// one and has one in progress.
 func TestReadStats(t *testing.T) {
 	f, err := os.Open("testdata/haproxy-2.6/show_stat")
 	if err != nil {

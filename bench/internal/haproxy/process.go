@@ -24,7 +24,8 @@ const answerLimit = 10 * time.Second
 
 // Env is where a HAProxy runs.
 type Env struct {
-	// Start starts a command in the network namespace, so that it dies with the caller. It sets SysProcAttr.
+	// Start starts a command in the network namespace, so that it dies with the caller. It sets
+	// SysProcAttr.
 	Start func(*exec.Cmd) error
 	// Do runs f on a thread in that network namespace.
 	Do func(f func() error) error
@@ -38,8 +39,9 @@ type Process struct {
 	closing atomic.Bool   // Close ends it
 }
 
-// Start starts a HAProxy and returns when its frontend accepts connections and its runtime API answers, within ten
-// seconds. An error carries what HAProxy has written. The caller ends the process with Close.
+// Start starts a HAProxy and returns when its frontend accepts connections and its runtime API
+// answers, within ten seconds. An error carries what HAProxy has written. The caller ends the
+// process with Close.
 func Start(ctx context.Context, cfg Config, env Env) (*Process, error) {
 	p := &Process{env: env}
 	if err := p.launch(cfg); err != nil {
@@ -90,7 +92,8 @@ func (p *Process) launch(cfg Config) error {
 	return err
 }
 
-// listen makes the socket of the runtime API. It has no name but the one the kernel chooses (unix(7), "autobind").
+// listen makes the socket of the runtime API. It has no name but the one the kernel chooses
+// (unix(7), "autobind").
 func (p *Process) listen() (*os.File, error) {
 	var l *net.UnixListener
 	err := p.env.Do(func() (err error) {

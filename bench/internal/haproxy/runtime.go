@@ -13,10 +13,12 @@ import (
 	"time"
 )
 
-// lookEvery is how often Drain and Ready look. HAProxy 2.6 has no command that waits. A look costs it 0.1 ms of CPU.
+// lookEvery is how often Drain and Ready look. HAProxy 2.6 has no command that waits. A look costs
+// it 0.1 ms of CPU.
 const lookEvery = 10 * time.Millisecond
 
-// ServerStats is what HAProxy says of one backend. Counts are since its start (management manual 9.1).
+// ServerStats is what HAProxy says of one backend. Counts are since its start (management manual
+// 9.1).
 type ServerStats struct {
 	Name             string
 	Status           string // "UP", "UP 1/3" on the way down, "DOWN", "DOWN 1/2" on the way up, "DRAIN", "MAINT", "no check"
@@ -47,13 +49,15 @@ func (p *Process) Stats(ctx context.Context) ([]ServerStats, error) {
 	return stats, nil
 }
 
-// Drain takes a backend out of the rotation and returns when it answers no request any more. It waits as long as ctx lets it.
-// A request that is in the pause before a retry is answered by nobody, and not waited for. Idle connections to the
-// backend remain, unused. Checks go on: a backend that is stopped then goes down, and Ready waits until it is back.
+// Drain takes a backend out of the rotation and returns when it answers no request any more. It
+// waits as long as ctx lets it. A request that is in the pause before a retry is answered by
+// nobody, and not waited for. Idle connections to the backend remain, unused. Checks go on: a
+// backend that is stopped then goes down, and Ready waits until it is back.
 func (p *Process) Drain(ctx context.Context, backend string) error {
 	err := p.setState(ctx, backend, "drain")
 	if err == nil {
-		// The first look is a moment later, so a request that another thread has just given to the backend is counted by then.
+		// The first look is a moment later, so a request that another thread has just given to the
+		// backend is counted by then.
 		err = p.until(ctx, backend, func(s ServerStats) bool { return s.CurrentSessions == 0 })
 	}
 	if err != nil {
@@ -62,8 +66,9 @@ func (p *Process) Drain(ctx context.Context, backend string) error {
 	return nil
 }
 
-// Ready brings a backend back into the rotation and returns when HAProxy gives it requests: at once if checks have
-// not found it down meanwhile, else when they have found it up. It waits as long as ctx lets it.
+// Ready brings a backend back into the rotation and returns when HAProxy gives it requests: at once
+// if checks have not found it down meanwhile, else when they have found it up. It waits as long as
+// ctx lets it.
 func (p *Process) Ready(ctx context.Context, backend string) error {
 	err := p.setState(ctx, backend, "ready")
 	if err == nil {
@@ -116,7 +121,8 @@ func (p *Process) until(ctx context.Context, backend string, wanted func(ServerS
 	}
 }
 
-// command has one command of the runtime API answered, over a connection of its own (management manual 9.3).
+// command has one command of the runtime API answered, over a connection of its own (management
+// manual 9.3).
 func (p *Process) command(ctx context.Context, line string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, fmt.Errorf("no answer within %v", answerLimit))
 	defer cancel()
@@ -159,7 +165,8 @@ func exchange(ctx context.Context, c net.Conn, line string) (string, error) {
 	return string(answer), err
 }
 
-// readStats reads the CSV of "show stat" (management manual 9.1): a line of names, and one for each server.
+// readStats reads the CSV of "show stat" (management manual 9.1): a line of names, and one for each
+// server.
 func readStats(r io.Reader) ([]ServerStats, error) {
 	lines, err := csv.NewReader(r).ReadAll()
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// auto plans the scenario with blocks to be added, and a run of it with so many blocks done, each a trial of these.
+// auto plans the scenario with blocks to be added, and a run of it with so many blocks done, each a
+// trial of these.
 func auto(t *testing.T, gates string, budget time.Duration, of map[string]gatestest.Series) (*runner, *plan.Scenario) {
 	t.Helper()
 	s := gatestest.Scenario(t, gates)
@@ -24,8 +25,8 @@ func auto(t *testing.T, gates string, budget time.Duration, of map[string]gatest
 	return &runner{plan: p, pace: newPace(p), run: &results.Run{Scenarios: []*results.Scenario{gatestest.Measured(sp.Blocks(), of)}}}, sp
 }
 
-// Blocks are added, look by look, while a gate is undecided; none when all are decided, the looks have come to their end or the time
-// has.
+// Blocks are added, look by look, while a gate is undecided; none when all are decided, the looks
+// have come to their end or the time has.
 func TestAutoAddsBlocks(t *testing.T) {
 	const gate = "  - {when: {workers: 2}, expect: response.p50 < 1.1 * baseline.response.p50}\n"
 	noisy := gatestest.Timed(func(block int) float64 { return 100 * (1 + 0.02*float64(block*7%11)) })

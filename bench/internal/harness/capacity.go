@@ -22,8 +22,8 @@ import (
 // capacityWarmUp is the part of plan.CapacityDuration that is not counted.
 const capacityWarmUp = 150 * time.Millisecond
 
-// resolve gives every variant of a scenario whose load is a share of the capacity its rate: as it was in the trials
-// there are already, or measured now.
+// resolve gives every variant of a scenario whose load is a share of the capacity its rate: as it
+// was in the trials there are already, or measured now.
 func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Scenario) error {
 	measured := map[string]float64{}
 	for i, v := range sp.Variants {
@@ -75,8 +75,8 @@ func measureCapacity(ctx context.Context, p *plan.Plan, v *plan.Variant, roles t
 	return all[len(all)/2], nil
 }
 
-// saturate keeps the variant's servers busy for a while and returns how many requests they answered per second, and
-// which share of its CPUs' time the load took for it.
+// saturate keeps the variant's servers busy for a while and returns how many requests they answered
+// per second, and which share of its CPUs' time the load took for it.
 func saturate(ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Roles) (perSecond, loadBusy float64, err error) {
 	if v, err = v.FlatOut(plan.CapacityDuration); err != nil {
 		return 0, 0, err

@@ -217,9 +217,9 @@ type job struct {
 	repeat bool
 }
 
-// trials runs every trial, block by block, scenario by scenario. Those that were invalid are repeated
-// when all have been run, while the budget lasts: what disturbs a machine goes on for a while, so the next
-// moment is the worst to try again.
+// trials runs every trial, block by block, scenario by scenario. Those that were invalid are
+// repeated when all have been run, while the budget lasts: what disturbs a machine goes on for a
+// while, so the next moment is the worst to try again.
 func (r *runner) trials(ctx context.Context) error {
 	var queue []job
 	r.before = map[*results.Variant]int{}
@@ -293,8 +293,8 @@ func (r *runner) trials(ctx context.Context) error {
 	}
 }
 
-// moreTrials plans more blocks of the scenarios whose gates are not decided: up to the next look, as far as the time allows that is left
-// of what was spent. Nil: there is nothing to add.
+// moreTrials plans more blocks of the scenarios whose gates are not decided: up to the next look,
+// as far as the time allows that is left of what was spent. Nil: there is nothing to add.
 func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 	for i, sp := range r.plan.Scenarios {
 		if r.run.Scenarios[i].Stopped != "" {

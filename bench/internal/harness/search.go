@@ -20,7 +20,8 @@ const (
 	searchTo   = 1.25 // the first that is expected to fail: arrivals of an open loop are no smoother than of a closed one
 	// searchLowest is how far down the search goes when the first rate does not pass.
 	searchLowest = 1. / 64
-	// failuresToFail is how often a rate is tried before it has failed: a machine that stood still once is no limit of the servers'.
+	// failuresToFail is how often a rate is tried before it has failed: a machine that stood still
+	// once is no limit of the servers'.
 	failuresToFail = 2
 	// fewestAttempts is how many it takes for one in a hundred to be at least one.
 	fewestAttempts = 100

@@ -9,7 +9,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// limitedTo answers tries as servers do that are up to that many attempts per second: above, p99 is past the bound.
+// limitedTo answers tries as servers do that are up to that many attempts per second: above, p99 is
+// past the bound.
 func limitedTo(limit float64) func(float64) (*results.Trial, error) {
 	return func(perSecond float64) (*results.Trial, error) {
 		p99 := int64(time.Millisecond)

@@ -9,11 +9,13 @@ import (
 	"strings"
 )
 
-// Counters holds the protocol counters of one network namespace, by the names nstat(8) gives them: the protocol followed
-// by the counter, "TcpOutRsts", "TcpExtListenDrops", "MPTcpExtMPCapableSYNRX". A counter the kernel does not have is
-// absent, so that "did not happen" and "cannot be known" stay apart; use the two-value form of the index.
+// Counters holds the protocol counters of one network namespace, by the names nstat(8) gives them:
+// the protocol followed by the counter, "TcpOutRsts", "TcpExtListenDrops",
+// "MPTcpExtMPCapableSYNRX". A counter the kernel does not have is absent, so that "did not happen"
+// and "cannot be known" stay apart; use the two-value form of the index.
 //
-// What the kernel counts in those this program relies on (file: function in the kernel's tree, net/ipv4 unless noted):
+// What the kernel counts in those this program relies on (file: function in the kernel's tree,
+// net/ipv4 unless noted):
 //
 //	TcpActiveOpens              connect() sent a first SYN                          tcp_output.c: tcp_connect
 //	TcpPassiveOpens             a handshake made a child socket                     tcp_minisocks.c: tcp_create_openreq_child
@@ -39,8 +41,9 @@ import (
 //	TcpExtTWRecycled            TIME_WAIT ended early by a new connect()            inet_hashtables.c: __inet_check_established
 //	TcpExtTCPTimeWaitOverflow   TIME_WAIT skipped, the table being full             tcp_minisocks.c: tcp_time_wait
 //
-// Closing a listener moves TcpOutRsts and TcpEstabResets only: ListenDrops and TCPAbortOnClose do not see the connections
-// that were waiting in its queue. On loopback both ends are in the namespace, and EstabResets counts each of them.
+// Closing a listener moves TcpOutRsts and TcpEstabResets only: ListenDrops and TCPAbortOnClose do
+// not see the connections that were waiting in its queue. On loopback both ends are in the
+// namespace, and EstabResets counts each of them.
 type Counters map[string]int64
 
 // Add adds other to c.
@@ -59,12 +62,14 @@ func CountersIn(do func(func() error) error) (c Counters, err error) {
 	return c, err
 }
 
-// ReadCounters reads procNet/snmp and procNet/netstat. procNet is the net directory of a process that lives in the
-// namespace of interest, such as "/proc/1234/net". Do not use "/proc/net" or "/proc/self/net" for a thread that has changed
-// its namespace: they follow the main thread; "/proc/thread-self/net" follows the caller's.
+// ReadCounters reads procNet/snmp and procNet/netstat. procNet is the net directory of a process
+// that lives in the namespace of interest, such as "/proc/1234/net". Do not use "/proc/net" or
+// "/proc/self/net" for a thread that has changed its namespace: they follow the main thread;
+// "/proc/thread-self/net" follows the caller's.
 //
-// The two files are read one after the other, and the kernel sums per-CPU counters while others count on: a difference of
-// a few between counters that "must" agree is possible while traffic flows.
+// The two files are read one after the other, and the kernel sums per-CPU counters while others
+// count on: a difference of a few between counters that "must" agree is possible while traffic
+// flows.
 func ReadCounters(procNet string) (Counters, error) {
 	counters := make(Counters)
 	for _, name := range []string{"snmp", "netstat"} {
@@ -87,9 +92,10 @@ func readCounterFile(counters Counters, path string) error {
 	return nil
 }
 
-// Since returns how far each counter has moved from before to after. A counter that before lacks counts from 0, because
-// the kernel prints some only once they have moved (IcmpMsg); one that after lacks stays absent. For the few gauges among
-// them (TcpCurrEstab, MPTcpExtMPCurrEstab) the result is the change, possibly negative.
+// Since returns how far each counter has moved from before to after. A counter that before lacks
+// counts from 0, because the kernel prints some only once they have moved (IcmpMsg); one that after
+// lacks stays absent. For the few gauges among them (TcpCurrEstab, MPTcpExtMPCurrEstab) the result
+// is the change, possibly negative.
 func (after Counters) Since(before Counters) Counters {
 	moved := make(Counters, len(after))
 	for name, value := range after {
@@ -101,8 +107,9 @@ func (after Counters) Since(before Counters) Counters {
 // maxCounterLine bounds one line; TcpExt takes about 3 kB today.
 const maxCounterLine = 256 << 10
 
-// parseCounters adds to counters what r holds: pairs of lines, the names and then the values, both opening with the
-// protocol ("Tcp: InSegs OutSegs", "Tcp: 10 12"). Format: net/ipv4/proc.c, snmp_seq_show and netstat_seq_show.
+// parseCounters adds to counters what r holds: pairs of lines, the names and then the values, both
+// opening with the protocol ("Tcp: InSegs OutSegs", "Tcp: 10 12"). Format: net/ipv4/proc.c,
+// snmp_seq_show and netstat_seq_show.
 func parseCounters(counters Counters, r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxCounterLine)

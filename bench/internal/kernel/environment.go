@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Release returns the kernel's release as uname(2) gives it, such as "6.18.44", or "" should uname fail.
+// Release returns the kernel's release as uname(2) gives it, such as "6.18.44", or "" should uname
+// fail.
 func Release() string {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -20,8 +21,9 @@ func Release() string {
 	return unix.ByteSliceToString(name.Release[:])
 }
 
-// CPUModel names the processor as /proc/cpuinfo does. ARM kernels give numbers instead of a name: then it is "implementer
-// 0x41 part 0xd0c", which is what other tools look names up by. "" where neither is known.
+// CPUModel names the processor as /proc/cpuinfo does. ARM kernels give numbers instead of a name:
+// then it is "implementer 0x41 part 0xd0c", which is what other tools look names up by. "" where
+// neither is known.
 func CPUModel() string {
 	file, err := os.Open("/proc/cpuinfo")
 	if err != nil {
@@ -49,8 +51,9 @@ func parseCPUModel(r io.Reader) string {
 	return fields["cpu"] // POWER
 }
 
-// UsableCPUs returns, in ascending order, the CPUs that this process may run on: the affinity of its main thread, which a
-// cpuset, taskset(1) or a container runtime may have narrowed. Other threads may be pinned more narrowly still.
+// UsableCPUs returns, in ascending order, the CPUs that this process may run on: the affinity of
+// its main thread, which a cpuset, taskset(1) or a container runtime may have narrowed. Other
+// threads may be pinned more narrowly still.
 func UsableCPUs() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(os.Getpid(), &set); err != nil {

@@ -39,7 +39,8 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// inNetwork runs f in a private network namespace. f must not call FailNow or Skip: it is not on the test's goroutine.
+// inNetwork runs f in a private network namespace. f must not call FailNow or Skip: it is not on
+// the test's goroutine.
 func inNetwork(t *testing.T, f func() error) {
 	t.Helper()
 	testkit.RequireRoot(t)

@@ -51,11 +51,13 @@ func (k LossKind) String() string {
 type LossEvent struct {
 	At   int64 // CLOCK_MONOTONIC, ns
 	Kind LossKind
-	// Reason is the kernel's own name for why, in lower case and without its prefix: from enum sk_rst_reason for ResetSent,
-	// from enum skb_drop_reason for SegmentDropped. ListenerClosed has none. A number without a name is "reason_" and it.
+	// Reason is the kernel's own name for why, in lower case and without its prefix: from enum
+	// sk_rst_reason for ResetSent, from enum skb_drop_reason for SegmentDropped. ListenerClosed has
+	// none. A number without a name is "reason_" and it.
 	Reason string
-	// Source and Destination are those of the segment that was answered or dropped. Of a reset that answers none, Destination
-	// is the end that sent it, and Source its peer. ListenerClosed has no Source.
+	// Source and Destination are those of the segment that was answered or dropped. Of a reset that
+	// answers none, Destination is the end that sent it, and Source its peer. ListenerClosed has no
+	// Source.
 	Source, Destination netip.AddrPort
 	Flags               uint8  // of that segment: byte 13 of its header (RFC 9293, 3.1); 0 without a segment
 	Sequence            uint32 // of that segment
@@ -67,46 +69,53 @@ type LossEvent struct {
 	// handshake whose listener is gone is received by another listener of its group, which has
 	// nothing to do with why it is reset.
 	Socket uint64
-	// State is the TCP state of that socket (include/net/tcp_states.h), 0 without one. What is reset when it, or its listener,
-	// is closed is in TCP_CLOSE by then; what ceases to listen is still in TCP_LISTEN.
+	// State is the TCP state of that socket (include/net/tcp_states.h), 0 without one. What is
+	// reset when it, or its listener, is closed is in TCP_CLOSE by then; what ceases to listen is
+	// still in TCP_LISTEN.
 	State uint8
-	// PID is the process on whose time it happened, as the PID namespace of this process numbers it: 0 for one that is not in
-	// it, and for an idle CPU. Listeners are closed, and what they had queued is reset, on the time of who closed them. But what
-	// has Flags happens while segments are received, and that is on anybody's time: on loopback often the sender's.
+	// PID is the process on whose time it happened, as the PID namespace of this process numbers
+	// it: 0 for one that is not in it, and for an idle CPU. Listeners are closed, and what they had
+	// queued is reset, on the time of who closed them. But what has Flags happens while segments
+	// are received, and that is on anybody's time: on loopback often the sender's.
 	PID int
 }
 
 // LossTraceOptions says what is reported.
 type LossTraceOptions struct {
-	// Namespaces are the network namespaces, by their inodes as stat(2) of /proc/PID/ns/net has them. Nil: Servers alone
-	// decide.
+	// Namespaces are the network namespaces, by their inodes as stat(2) of /proc/PID/ns/net has
+	// them. Nil: Servers alone decide.
 	Namespaces []uint32
-	// Servers are where servers listen. What cannot be told to be in any namespace is reported if one of its ends is among
-	// them; without Namespaces that is so for everything. An unspecified address stands for all, of either family.
+	// Servers are where servers listen. What cannot be told to be in any namespace is reported if
+	// one of its ends is among them; without Namespaces that is so for everything. An unspecified
+	// address stands for all, of either family.
 	Servers []netip.AddrPort
-	// BufferBytes is the size of the ring where events wait to be read, 80 bytes each: a power of two, and a multiple of the
-	// page size. 0: 4 MiB.
+	// BufferBytes is the size of the ring where events wait to be read, 80 bytes each: a power of
+	// two, and a multiple of the page size. 0: 4 MiB.
 	BufferBytes int
-	// Types are this kernel's, to which the programs are fitted. Reading them is most of what a start takes, so
-	// whoever starts several traces keeps them. Nil: they are read for this trace alone.
+	// Types are this kernel's, to which the programs are fitted. Reading them is most of what a
+	// start takes, so whoever starts several traces keeps them. Nil: they are read for this trace
+	// alone.
 	Types *btf.Cache
 }
 
 const defaultLossBuffer = 4 << 20
 
-// A LossTrace reports why the kernel ended or refused TCP connections, by eBPF programs (losses.c) at the tracepoints
-// tcp_send_reset, kfree_skb and inet_sock_set_state. The caller closes it. It is safe for concurrent use.
+// A LossTrace reports why the kernel ended or refused TCP connections, by eBPF programs (losses.c)
+// at the tracepoints tcp_send_reset, kfree_skb and inet_sock_set_state. The caller closes it. It is
+// safe for concurrent use.
 //
-// Each occurrence is one event: a segment that is answered with a RST is dropped after that, which is not reported again. Nor
-// is what is no loss for certain: segments that were used up, a RST for a connection that is gone, what arrives in TIME_WAIT
-// (but a SYN), the FIN that a closed socket had not read yet, and the ACK of a handshake at a listener with TCP_DEFER_ACCEPT. So an
-// ordinary connection causes no event, whichever end closes it first; but before Linux 6.11, which does not say who received a
-// segment, the FIN in TIME_WAIT and such an ACK are reported.
+// Each occurrence is one event: a segment that is answered with a RST is dropped after that, which
+// is not reported again. Nor is what is no loss for certain: segments that were used up, a RST for
+// a connection that is gone, what arrives in TIME_WAIT (but a SYN), the FIN that a closed socket
+// had not read yet, and the ACK of a handshake at a listener with TCP_DEFER_ACCEPT. So an ordinary
+// connection causes no event, whichever end closes it first; but before Linux 6.11, which does not
+// say who received a segment, the FIN in TIME_WAIT and such an ACK are reported.
 //
-// Some losses cause none either. A SYN that meets a full accept queue is freed as if it had been of use (tcp_rcv_state_process
-// in net/ipv4/tcp_input.c): see the counter ListenOverflows; only of the final ACK that does it is said. RSTs that are made by
-// netfilter's reject are not TCP's, but the segment that they answer is dropped. A segment behind IPv6 extension headers is not
-// recognised, nor a fragment but the first.
+// Some losses cause none either. A SYN that meets a full accept queue is freed as if it had been of
+// use (tcp_rcv_state_process in net/ipv4/tcp_input.c): see the counter ListenOverflows; only of the
+// final ACK that does it is said. RSTs that are made by netfilter's reject are not TCP's, but the
+// segment that they answer is dropped. A segment behind IPv6 extension headers is not recognised,
+// nor a fragment but the first.
 type LossTrace struct {
 	collection *ebpf.Collection
 	links      []link.Link
@@ -121,9 +130,10 @@ type LossTrace struct {
 	drops  uint64 // final, once closed
 }
 
-// NewLossTrace begins to trace. It takes CAP_BPF and CAP_PERFMON in the initial user namespace, or CAP_SYS_ADMIN there;
-// without, the error says what is missing and is unix.EPERM. A kernel without ring buffers (before Linux 5.8) or without type
-// information is ErrNotSupported. One that merely lacks a tracepoint, or passes too little to it, is no error: see Missing.
+// NewLossTrace begins to trace. It takes CAP_BPF and CAP_PERFMON in the initial user namespace, or
+// CAP_SYS_ADMIN there; without, the error says what is missing and is unix.EPERM. A kernel without
+// ring buffers (before Linux 5.8) or without type information is ErrNotSupported. One that merely
+// lacks a tracepoint, or passes too little to it, is no error: see Missing.
 func NewLossTrace(o LossTraceOptions) (*LossTrace, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
 		return nil, fmt.Errorf("losses: needs %s; run as root: %w",
@@ -192,8 +202,8 @@ func configureLossTrace(spec *ebpf.CollectionSpec, types *btf.Spec, o LossTraceO
 	)
 }
 
-// dropMissing takes the programs out of spec that this kernel has no tracepoint for, or one that is handed no reason, and
-// returns the names of those tracepoints.
+// dropMissing takes the programs out of spec that this kernel has no tracepoint for, or one that is
+// handed no reason, and returns the names of those tracepoints.
 func dropMissing(spec *ebpf.CollectionSpec, types *btf.Spec) (missing []string) {
 	const needed = 3
 	for name, program := range spec.Programs {
@@ -206,8 +216,9 @@ func dropMissing(spec *ebpf.CollectionSpec, types *btf.Spec) (missing []string) 
 	return missing
 }
 
-// tracepointArguments is how many arguments the kernel hands to programs at a tracepoint, 0 if there is no such. Source:
-// the type btf_trace_NAME, a pointer to a function that has one argument before those (include/trace/bpf_probe.h).
+// tracepointArguments is how many arguments the kernel hands to programs at a tracepoint, 0 if
+// there is no such. Source: the type btf_trace_NAME, a pointer to a function that has one argument
+// before those (include/trace/bpf_probe.h).
 func tracepointArguments(types *btf.Spec, name string) int {
 	var t *btf.Typedef
 	if err := types.TypeByName("btf_trace_"+name, &t); err != nil {
@@ -224,7 +235,8 @@ func tracepointArguments(types *btf.Spec, name string) int {
 	return len(function.Params) - 1
 }
 
-// reasonNames are those of an enum of this kernel, without prefix. Where there is no such enum, there are no names.
+// reasonNames are those of an enum of this kernel, without prefix. Where there is no such enum,
+// there are no names.
 func reasonNames(types *btf.Spec, enum, prefix string) map[uint32]string {
 	names := map[uint32]string{}
 	var t *btf.Enum
@@ -266,8 +278,8 @@ func (t *LossTrace) start(o LossTraceOptions) (err error) {
 	return nil
 }
 
-// Missing names the tracepoints that this kernel lacks, or to which it passes no reason: tcp_send_reset before Linux 6.10,
-// kfree_skb before 5.17. Nothing is reported from there.
+// Missing names the tracepoints that this kernel lacks, or to which it passes no reason:
+// tcp_send_reset before Linux 6.10, kfree_skb before 5.17. Nothing is reported from there.
 func (t *LossTrace) Missing() []string { return slices.Clone(t.missing) }
 
 // Read calls f for each event, one at a time and in the order of the ring, until Close; then, once
@@ -313,7 +325,8 @@ func addrPort(address [16]byte, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(address).Unmap(), port)
 }
 
-// Drops returns how many events found no room, and so were lost; after Close, how many there were in all.
+// Drops returns how many events found no room, and so were lost; after Close, how many there were
+// in all.
 func (t *LossTrace) Drops() (uint64, error) {
 	t.state.Lock()
 	defer t.state.Unlock()
@@ -330,8 +343,8 @@ func (t *LossTrace) readDrops() (n uint64, err error) {
 	return n, nil
 }
 
-// Close ends the trace, waits until a Read in progress has delivered the rest, and unloads the programs. Without one the
-// rest is gone. A second call does nothing.
+// Close ends the trace, waits until a Read in progress has delivered the rest, and unloads the
+// programs. Without one the rest is gone. A second call does nothing.
 func (t *LossTrace) Close() error {
 	first, err := t.stop()
 	if !first {

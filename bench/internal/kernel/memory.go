@@ -13,15 +13,17 @@ import (
 
 // Memory is what a process has in physical memory, in bytes.
 type Memory struct {
-	// Peak is the most that was resident so far (VmHWM), text that is shared with other processes included.
-	// It is not getrusage's ru_maxrss, which begins with what the parent had resident (exec_mmap in fs/exec.c).
+	// Peak is the most that was resident so far (VmHWM), text that is shared with other processes
+	// included. It is not getrusage's ru_maxrss, which begins with what the parent had resident
+	// (exec_mmap in fs/exec.c).
 	Peak int64
-	// Proportional is what is resident now, with each shared page divided by the number of its sharers (Pss).
+	// Proportional is what is resident now, with each shared page divided by the number of its
+	// sharers (Pss).
 	Proportional int64
 }
 
-// ReadMemory of process pid. After it has exited, but before somebody has waited for it, there is none:
-// an error that wraps fs.ErrNotExist or unix.ESRCH.
+// ReadMemory of process pid. After it has exited, but before somebody has waited for it, there is
+// none: an error that wraps fs.ErrNotExist or unix.ESRCH.
 func ReadMemory(pid int) (m Memory, err error) {
 	if m.Peak, err = ReadPeak(pid); err != nil {
 		return m, err
@@ -30,7 +32,8 @@ func ReadMemory(pid int) (m Memory, err error) {
 	return m, err
 }
 
-// ReadPeak is Memory.Peak alone, which costs a few microseconds; the other takes a walk through the page tables.
+// ReadPeak is Memory.Peak alone, which costs a few microseconds; the other takes a walk through the
+// page tables.
 func ReadPeak(pid int) (int64, error) { return readKilobytes(pid, "status", "VmHWM:") }
 
 func readKilobytes(pid int, file, key string) (int64, error) {

@@ -16,10 +16,12 @@ type Queue struct {
 	Limit  int // the kernel refuses when there are more than this
 }
 
-// A QueueWatch reads the accept queues of all listeners of a network namespace. It needs no privilege and no descriptor
-// of theirs, so it keeps none open. It is not safe for concurrent use; the caller closes it.
+// A QueueWatch reads the accept queues of all listeners of a network namespace. It needs no
+// privilege and no descriptor of theirs, so it keeps none open. It is not safe for concurrent use;
+// the caller closes it.
 //
-// Source: inet_diag, sock_diag(7). Of a listener idiag_rqueue is the queue and idiag_wqueue its limit.
+// Source: inet_diag, sock_diag(7). Of a listener idiag_rqueue is the queue and idiag_wqueue its
+// limit.
 type QueueWatch struct {
 	fd       int
 	requests [][]byte

@@ -25,8 +25,8 @@ type Sched struct {
 	Timeslices int64         // times put on a CPU
 }
 
-// Schedstat adds up the threads that process pid has now. A thread that has ended takes its time with it, so a difference
-// of two readings is a lower bound. Errors are those of ThreadSchedstats.
+// Schedstat adds up the threads that process pid has now. A thread that has ended takes its time
+// with it, so a difference of two readings is a lower bound. Errors are those of ThreadSchedstats.
 func Schedstat(pid int) (Sched, error) {
 	threads, err := ThreadSchedstats(pid)
 	var sum Sched
@@ -38,9 +38,10 @@ func Schedstat(pid int) (Sched, error) {
 	return sum, err
 }
 
-// ThreadSchedstats is what the scheduler did with each thread that process pid has now, by its number. ErrNotSupported where the kernel keeps no such statistics (CONFIG_SCHED_INFO);
-// fs.ErrNotExist where there is no such process. Source: fs/proc/base.c, proc_pid_schedstat; /proc/<pid>/schedstat itself
-// covers the main thread only.
+// ThreadSchedstats is what the scheduler did with each thread that process pid has now, by its
+// number. ErrNotSupported where the kernel keeps no such statistics (CONFIG_SCHED_INFO);
+// fs.ErrNotExist where there is no such process. Source: fs/proc/base.c, proc_pid_schedstat;
+// /proc/<pid>/schedstat itself covers the main thread only.
 func ThreadSchedstats(pid int) (map[int]Sched, error) {
 	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
 	threads, err := os.ReadDir(tasks)
@@ -103,9 +104,10 @@ func parseSchedstat(r io.Reader) (Sched, error) {
 	return Sched{Run: time.Duration(numbers[0]), Delay: time.Duration(numbers[1]), Timeslices: numbers[2]}, nil
 }
 
-// ReadPressure returns for how long, since boot, at least one runnable task on the machine was waiting for a CPU: the
-// total of the "some" line of /proc/pressure/cpu, which the kernel keeps in microseconds. ErrNotSupported without
-// CONFIG_PSI or with psi=0. Source: Documentation/accounting/psi.rst.
+// ReadPressure returns for how long, since boot, at least one runnable task on the machine was
+// waiting for a CPU: the total of the "some" line of /proc/pressure/cpu, which the kernel keeps in
+// microseconds. ErrNotSupported without CONFIG_PSI or with psi=0. Source:
+// Documentation/accounting/psi.rst.
 func ReadPressure() (time.Duration, error) {
 	const path = "/proc/pressure/cpu"
 	file, err := openProc(path)
@@ -120,7 +122,8 @@ func ReadPressure() (time.Duration, error) {
 	return some, nil
 }
 
-// absent turns "no such file" and "switched off" into ErrNotSupported and keeps the text of the cause.
+// absent turns "no such file" and "switched off" into ErrNotSupported and keeps the text of the
+// cause.
 func absent(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("%w (%v)", ErrNotSupported, err)
@@ -148,10 +151,11 @@ func parsePressure(r io.Reader) (time.Duration, error) {
 	return 0, fmt.Errorf(`no "some" line with a total: %w`, io.ErrUnexpectedEOF)
 }
 
-// ReadSteal returns, for each of cpus (nil: every CPU online), the time since boot during which the hypervisor ran
-// something else while the CPU had work to do. It comes in ticks of usually 10 ms, and is always 0 on hardware and under
-// hypervisors that do not report it. ErrNotSupported where /proc/stat has no such column; an error for a CPU that is not
-// online. Source: fs/proc/stat.c, show_stat.
+// ReadSteal returns, for each of cpus (nil: every CPU online), the time since boot during which the
+// hypervisor ran something else while the CPU had work to do. It comes in ticks of usually 10 ms,
+// and is always 0 on hardware and under hypervisors that do not report it. ErrNotSupported where
+// /proc/stat has no such column; an error for a CPU that is not online. Source: fs/proc/stat.c,
+// show_stat.
 func ReadSteal(cpus []int) (map[int]time.Duration, error) {
 	const path = "/proc/stat"
 	file, err := openProc(path)
@@ -236,7 +240,8 @@ func eachCPU(r io.Reader, f func(cpu int, columns []string) error) error {
 	return nil
 }
 
-// ticksToDuration converts without overflow; what does not fit becomes the longest duration, 292 years.
+// ticksToDuration converts without overflow; what does not fit becomes the longest duration, 292
+// years.
 func ticksToDuration(ticks, perSecond int64) time.Duration {
 	whole, rest := ticks/perSecond, ticks%perSecond
 	if whole >= math.MaxInt64/int64(time.Second) {
@@ -245,8 +250,9 @@ func ticksToDuration(ticks, perSecond int64) time.Duration {
 	return time.Duration(whole)*time.Second + time.Duration(rest)*time.Second/time.Duration(perSecond)
 }
 
-// ticksPerSecond is CLK_TCK, the unit of the times in /proc, which the kernel hands every process in its auxiliary vector
-// (getauxval(3), AT_CLKTCK). 100 on every architecture that Go supports, should the vector be unreadable.
+// ticksPerSecond is CLK_TCK, the unit of the times in /proc, which the kernel hands every process
+// in its auxiliary vector (getauxval(3), AT_CLKTCK). 100 on every architecture that Go supports,
+// should the vector be unreadable.
 func ticksPerSecond() int64 {
 	const atCLKTCK, usual = 17, 100
 	vector, err := unix.Auxv()
@@ -260,14 +266,15 @@ func ticksPerSecond() int64 {
 	return int64(vector[at][1])
 }
 
-// SetAffinity confines every thread of process pid to the CPUs, and so those that they will start. A thread that ends
-// meanwhile is no error.
+// SetAffinity confines every thread of process pid to the CPUs, and so those that they will start.
+// A thread that ends meanwhile is no error.
 func SetAffinity(pid int, cpus []int) error {
 	var set unix.CPUSet
 	for _, c := range cpus {
 		set.Set(c)
 	}
-	// A thread that was started during the first pass by one not yet confined is found by the second.
+	// A thread that was started during the first pass by one not yet confined is found by the
+	// second.
 	for range 2 {
 		threads, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "task"))
 		if err != nil {

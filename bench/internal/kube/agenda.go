@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// An agenda is what is to be done at which time, in order; at the same time, in the order in which it was added.
+// An agenda is what is to be done at which time, in order; at the same time, in the order in which
+// it was added.
 type agenda []appointment
 
 type appointment struct {

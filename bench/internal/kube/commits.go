@@ -13,9 +13,9 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// commits are nft's commits in one network namespace, as the kernel announces them: a message to the group
-// NFNLGRP_NFTABLES, sent as soon as the new rules are in force (nf_tables_commit, net/netfilter/nf_tables_api.c).
-// nft itself goes on for milliseconds after that.
+// commits are nft's commits in one network namespace, as the kernel announces them: a message to
+// the group NFNLGRP_NFTABLES, sent as soon as the new rules are in force (nf_tables_commit,
+// net/netfilter/nf_tables_api.c). nft itself goes on for milliseconds after that.
 type commits struct {
 	clock *clock.Clock
 	conn  *netlink.Conn
@@ -24,7 +24,8 @@ type commits struct {
 	err   error // to be read after done
 }
 
-// announceLimit is how long an announcement may take to be read after nft has ended. It was sent before.
+// announceLimit is how long an announcement may take to be read after nft has ended. It was sent
+// before.
 const announceLimit = 2 * time.Second
 
 // newGeneration is the type of the message that ends a commit (linux/netfilter/nf_tables.h).

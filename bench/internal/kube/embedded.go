@@ -17,22 +17,25 @@ import (
 // EmbeddedOptions are what an Embedded control plane is made of.
 type EmbeddedOptions struct {
 	Lags Lags
-	// Seed of what is drawn from the lags. The same change of the same pod draws the same, whatever else has changed meanwhile.
+	// Seed of what is drawn from the lags. The same change of the same pod draws the same, whatever
+	// else has changed meanwhile.
 	Seed uint64
 	// Nodes are those whose rules follow the services, by name. A node may be without pods.
 	Nodes map[string]Syncer
 	// Clock is required.
 	Clock *clock.Clock
-	// Events is called for each event, in order, on the control plane's own goroutine: it must be quick, and must not
-	// call the control plane (Kubelet.Delete it may). nil: nobody wants to know.
+	// Events is called for each event, in order, on the control plane's own goroutine: it must be
+	// quick, and must not call the control plane (Kubelet.Delete it may). nil: nobody wants to
+	// know.
 	Events func(Event)
 }
 
-// An Embedded control plane does in this process what the EndpointSlice controller and every node's kube-proxy do, with
-// the lags that it is given.
+// An Embedded control plane does in this process what the EndpointSlice controller and every node's
+// kube-proxy do, with the lags that it is given.
 //
-// One goroutine owns the state. Changes travel as they do through watches: in order, each with its own lag, so a
-// late one holds up those behind it. What arrives is the state at the time of the change, not at that of its arrival.
+// One goroutine owns the state. Changes travel as they do through watches: in order, each with its
+// own lag, so a late one holds up those behind it. What arrives is the state at the time of the
+// change, not at that of its arrival.
 type Embedded struct {
 	options EmbeddedOptions
 	calls   chan func()
@@ -57,7 +60,8 @@ type record struct {
 	ready, terminating, gone bool
 }
 
-// NewEmbedded starts a control plane without services and pods. The caller closes it, and the Syncers after it.
+// NewEmbedded starts a control plane without services and pods. The caller closes it, and the
+// Syncers after it.
 func NewEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	if err := o.Lags.validate(); err != nil {
 		return nil, fmt.Errorf("control plane: %w", err)
@@ -227,8 +231,9 @@ func (e *Embedded) changed(r *record, kind EventKind) {
 	e.due.add(e.status.arrival(time.Now(), e.sample(e.options.Lags.ReadyToEndpoint, "endpoints "+what)), func() { e.reconcile(now, what) })
 }
 
-// reconcile puts a pod into its service's endpoints as the controller has heard of it. One that is not ready is listed too,
-// without that condition; one that is gone is not. What says which change that is.
+// reconcile puts a pod into its service's endpoints as the controller has heard of it. One that is
+// not ready is listed too, without that condition; one that is gone is not. What says which change
+// that is.
 func (e *Embedded) reconcile(r record, what string) {
 	s := e.services[r.Service]
 	i := slices.IndexFunc(s.Endpoints, func(x Endpoint) bool { return x.Pod == r.Name })

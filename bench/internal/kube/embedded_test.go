@@ -188,7 +188,8 @@ func TestEmbeddedLife(t *testing.T) {
 	})
 }
 
-// TestEmbeddedCarriesSnapshots: a change has its whole lag even if another one is on its way before it.
+// TestEmbeddedCarriesSnapshots: a change has its whole lag even if another one is on its way before
+// it.
 func TestEmbeddedCarriesSnapshots(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{ReadyToEndpoint: Fixed(100 * time.Millisecond)}, 0)
@@ -231,8 +232,8 @@ func TestEmbeddedKeepsOrder(t *testing.T) {
 	})
 }
 
-// TestEmbeddedMinSyncPeriod: the first change is synced at once, what comes within the period at its end, together.
-// The period counts from the end of a sync.
+// TestEmbeddedMinSyncPeriod: the first change is synced at once, what comes within the period at
+// its end, together. The period counts from the end of a sync.
 func TestEmbeddedMinSyncPeriod(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{MinSyncPeriod: time.Second}, 50*time.Millisecond)

@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// An ordinary user's tests run in a user namespace, if there may be one; if not, those of the kernel are skipped.
+	// An ordinary user's tests run in a user namespace, if there may be one; if not, those of the
+	// kernel are skipped.
 	if status, entered, err := netlab.Enter(context.Background()); entered && err == nil {
 		os.Exit(status)
 	}

@@ -15,15 +15,16 @@ import (
 type Container struct {
 	// Start starts them. The channel is closed when the last of them has ended.
 	Start func(context.Context) (exited <-chan struct{}, err error)
-	// Probe asks whether the pod is ready: nil means yes. It must end with its context. nil: ready as soon as started.
+	// Probe asks whether the pod is ready: nil means yes. It must end with its context. nil: ready
+	// as soon as started.
 	Probe func(context.Context) error
 	// Terminate sends SIGTERM, Kill SIGKILL. They must not fail because the processes have just
 	// ended, and Terminate must not wait for that: the grace counts from when it returns.
 	Terminate, Kill func() error
 }
 
-// A Lifecycle is how a kubelet treats a pod. The defaults are the API's (kubernetes.io, "Pod Lifecycle", "Configure
-// Liveness, Readiness and Startup Probes").
+// A Lifecycle is how a kubelet treats a pod. The defaults are the API's (kubernetes.io, "Pod
+// Lifecycle", "Configure Liveness, Readiness and Startup Probes").
 type Lifecycle struct {
 	// InitialDelay from start to the first probe; 0 is none.
 	InitialDelay time.Duration
@@ -31,18 +32,20 @@ type Lifecycle struct {
 	Period time.Duration
 	// Timeout of one probe, which then has failed. 0 means 1 s.
 	Timeout time.Duration
-	// FailureThreshold is how many probes in a row must fail to make a ready pod unready. 0 means 3. One success makes it
-	// ready again.
+	// FailureThreshold is how many probes in a row must fail to make a ready pod unready. 0 means
+	// 3. One success makes it ready again.
 	FailureThreshold int
 
-	// DeletionLag from a pod's deletion to its kubelet's hearing of it. 0: at once, while the endpoints are
-	// being changed; nothing orders the two ("Pod Lifecycle", "Termination of Pods": "at the same time as the kubelet is
-	// starting graceful shutdown of the Pod, the control plane evaluates whether to remove that Pod from EndpointSlice").
+	// DeletionLag from a pod's deletion to its kubelet's hearing of it. 0: at once, while the
+	// endpoints are being changed; nothing orders the two ("Pod Lifecycle", "Termination of Pods":
+	// "at the same time as the kubelet is starting graceful shutdown of the Pod, the control plane
+	// evaluates whether to remove that Pod from EndpointSlice").
 	DeletionLag time.Duration
 	// PreStop is how long the preStop hook sleeps (KEP-3960); SIGTERM comes after it. 0: no hook.
 	PreStop time.Duration
-	// Grace from the kubelet's hearing of the deletion to SIGKILL, the hook's time included ("Container Lifecycle Hooks"). A hook that
-	// would last longer is cut off. SIGKILL never comes sooner than 2 s after SIGTERM (killContainer,
+	// Grace from the kubelet's hearing of the deletion to SIGKILL, the hook's time included
+	// ("Container Lifecycle Hooks"). A hook that would last longer is cut off. SIGKILL never comes
+	// sooner than 2 s after SIGTERM (killContainer,
 	// pkg/kubelet/kuberuntime/kuberuntime_container.go, minimumGracePeriodInSeconds). 0 means 30 s.
 	Grace time.Duration
 }
@@ -71,8 +74,9 @@ type KubeletOptions struct {
 	Events func(Event)
 }
 
-// A Kubelet is what a node's kubelet does with one pod: it starts it, tells the control plane whether it is ready, and
-// ends it when its deletion has begun. Processes that end by themselves are not started again; the pod is unready from then on.
+// A Kubelet is what a node's kubelet does with one pod: it starts it, tells the control plane
+// whether it is ready, and ends it when its deletion has begun. Processes that end by themselves
+// are not started again; the pod is unready from then on.
 type Kubelet struct {
 	KubeletOptions
 	deleted chan struct{}
@@ -81,8 +85,8 @@ type Kubelet struct {
 	err     error // to be read after done
 }
 
-// RunPod starts the pod and looks after it until it is gone, or until ctx ends: then it is killed, and the control plane
-// is not told. The caller calls Delete when the deletion begins, and Wait.
+// RunPod starts the pod and looks after it until it is gone, or until ctx ends: then it is killed,
+// and the control plane is not told. The caller calls Delete when the deletion begins, and Wait.
 func RunPod(ctx context.Context, o KubeletOptions) *Kubelet {
 	o.Lifecycle = o.Lifecycle.withDefaults()
 	if o.Events == nil {
@@ -98,7 +102,8 @@ func RunPod(ctx context.Context, o KubeletOptions) *Kubelet {
 	return k
 }
 
-// Delete says that the pod's deletion has begun. It returns at once, and does nothing when called again.
+// Delete says that the pod's deletion has begun. It returns at once, and does nothing when called
+// again.
 func (k *Kubelet) Delete() { k.once.Do(func() { close(k.deleted) }) }
 
 // Wait waits until the pod is gone and returns what went wrong.
@@ -118,14 +123,16 @@ func (k *Kubelet) run(ctx context.Context) error {
 		k.live(ctx, exited, probes),
 		k.terminate(ctx, exited),
 		k.kill(exited),
-		// Readiness is probed as long as there is something to be asked, during termination too: so an endpoint that is
-		// terminating serves or does not (KEP-1669; syncTerminatingPod in pkg/kubelet/kubelet.go stops the other probes only).
+		// Readiness is probed as long as there is something to be asked, during termination too: so
+		// an endpoint that is terminating serves or does not (KEP-1669; syncTerminatingPod in
+		// pkg/kubelet/kubelet.go stops the other probes only).
 		probes.stop(),
 	}
 	return errors.Join(append(errs, say(ctx, k.ControlPlane.RemovePod, k.Pod))...)
 }
 
-// say tells the control plane something about the pod. Once ctx has ended it is not told, and that is no error.
+// say tells the control plane something about the pod. Once ctx has ended it is not told, and that
+// is no error.
 func say(ctx context.Context, what func(context.Context, string) error, pod string) error {
 	if ctx.Err() != nil {
 		return nil
@@ -189,7 +196,8 @@ func (k *Kubelet) tell(kind EventKind) {
 	k.Events(Event{At: k.Clock.Now(), Kind: kind, Pod: k.Pod})
 }
 
-// pause lasts as long as it says, but ends with the processes (nil: they do not matter) and with ctx.
+// pause lasts as long as it says, but ends with the processes (nil: they do not matter) and with
+// ctx.
 func pause(ctx context.Context, d time.Duration, exited <-chan struct{}) {
 	if d <= 0 {
 		return

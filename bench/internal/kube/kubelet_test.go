@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A fakeContainer ends a while after SIGTERM, or not at all; what it is asked to do is in the journal by the kubelet's events.
+// A fakeContainer ends a while after SIGTERM, or not at all; what it is asked to do is in the
+// journal by the kubelet's events.
 type fakeContainer struct {
 	drains time.Duration // from SIGTERM to its end; negative: it takes no notice
 	answer func() error  // to probes; nil: ready
@@ -36,7 +37,8 @@ func (f *fakeContainer) container() Container {
 	}
 }
 
-// run has a kubelet run a pod "p" of the cluster; the control plane's events tell it of the deletion.
+// run has a kubelet run a pod "p" of the cluster; the control plane's events tell it of the
+// deletion.
 func (c *cluster) run(l Lifecycle, container Container) *Kubelet {
 	c.t.Helper()
 	c.restart()
@@ -164,7 +166,8 @@ func TestKubeletProbeHangs(t *testing.T) {
 	})
 }
 
-// TestKubeletCrash: processes that end by themselves make the pod unready, and its deletion has nothing left to do.
+// TestKubeletCrash: processes that end by themselves make the pod unready, and its deletion has
+// nothing left to do.
 func TestKubeletCrash(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)
@@ -215,7 +218,8 @@ func (l lastWord) RemovePod(ctx context.Context, _ string) error {
 	return context.Cause(ctx)
 }
 
-// TestKubeletContextEndsMeanwhile: what the control plane was being told is no failure of the pod's.
+// TestKubeletContextEndsMeanwhile: what the control plane was being told is no failure of the
+// pod's.
 func TestKubeletContextEndsMeanwhile(t *testing.T) {
 	for name, crashes := range map[string]bool{"a crash": true, "a deletion": false} {
 		t.Run(name, func(t *testing.T) {

@@ -10,15 +10,16 @@ import (
 
 // Lags are how long an Embedded control plane takes over each stage. The zero value takes no time.
 type Lags struct {
-	// ReadyToEndpoint is from a pod's becoming ready, unready, terminating or gone to its service's EndpointSlice.
-	// nil: at once.
+	// ReadyToEndpoint is from a pod's becoming ready, unready, terminating or gone to its service's
+	// EndpointSlice. nil: at once.
 	ReadyToEndpoint Distribution
-	// EndpointToRules is from a change of endpoints to the node's hearing of it, drawn for each node. nil: at once. The sync of the
-	// rules comes after that, and takes the time it takes.
+	// EndpointToRules is from a change of endpoints to the node's hearing of it, drawn for each
+	// node. nil: at once. The sync of the rules comes after that, and takes the time it takes.
 	EndpointToRules Distribution
-	// MinSyncPeriod is the least time from the end of a node's sync of its rules to the start of the next. A change that comes
-	// later than that is synced at once; those that come sooner wait for the period's end, and are synced together. So does
-	// kube-proxy, whose default is 1 s (pkg/proxy/runner, BoundedFrequencyRunner, since Kubernetes 1.34).
+	// MinSyncPeriod is the least time from the end of a node's sync of its rules to the start of
+	// the next. A change that comes later than that is synced at once; those that come sooner wait
+	// for the period's end, and are synced together. So does kube-proxy, whose default is 1 s
+	// (pkg/proxy/runner, BoundedFrequencyRunner, since Kubernetes 1.34).
 	MinSyncPeriod time.Duration
 }
 
@@ -87,8 +88,8 @@ func (e Exponential) Validate() error { return notNegative(e.Mean) }
 // LogNormal is given by two of its quantiles: Median, above 0, and P99, at least that.
 type LogNormal struct{ Median, P99 time.Duration }
 
-// Sample implements Distribution. The logarithm is normal: its mean is that of the median, and its 99th percentile is
-// 2.3263 standard deviations above.
+// Sample implements Distribution. The logarithm is normal: its mean is that of the median, and its
+// 99th percentile is 2.3263 standard deviations above.
 func (l LogNormal) Sample(r *rand.Rand) time.Duration {
 	const z99 = 2.3263478740408408 // of the standard normal distribution
 	sigma := math.Log(float64(l.P99)/float64(l.Median)) / z99

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// probes ask a pod's processes whether they are ready, one after the other, and tell the control plane when the answer changes.
+// probes ask a pod's processes whether they are ready, one after the other, and tell the control
+// plane when the answer changes.
 type probes struct {
 	end  context.CancelFunc
 	done chan struct{}
@@ -26,15 +27,17 @@ func (k *Kubelet) startProbes(ctx context.Context) *probes {
 	return p
 }
 
-// stop cuts off the one that is under way, waits, and returns what went wrong. Calling it again does nothing more.
+// stop cuts off the one that is under way, waits, and returns what went wrong. Calling it again
+// does nothing more.
 func (p *probes) stop() error {
 	p.end()
 	<-p.done
 	return p.err
 }
 
-// probe goes on until ctx ends. A pod is unready until a probe succeeds ("Pod Lifecycle", "Container probes": "The default state
-// of readiness before the initial delay is Failure"); without a probe it is ready at once.
+// probe goes on until ctx ends. A pod is unready until a probe succeeds ("Pod Lifecycle",
+// "Container probes": "The default state of readiness before the initial delay is Failure");
+// without a probe it is ready at once.
 func (k *Kubelet) probe(ctx context.Context) error {
 	if k.Container.Probe == nil {
 		return k.mark(ctx, true)

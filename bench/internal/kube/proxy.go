@@ -14,7 +14,8 @@ import (
 
 // A Syncer makes one node's rules those of the services, as Rules do.
 type Syncer interface {
-	// Sync returns the instant since which they are in force. It is not called twice at a time. It must end with its context.
+	// Sync returns the instant since which they are in force. It is not called twice at a time. It
+	// must end with its context.
 	Sync(context.Context, []Service) (clock.Instant, error)
 }
 
@@ -63,8 +64,8 @@ func (p *proxy) work(ctx context.Context, results chan<- syncResult) {
 	}
 }
 
-// sync begins a sync if there is a reason to, none under way, and the min sync period over; or sees to it that
-// it is begun then. Whatever arrives until it begins is part of it.
+// sync begins a sync if there is a reason to, none under way, and the min sync period over; or sees
+// to it that it is begun then. Whatever arrives until it begins is part of it.
 func (p *proxy) sync(due *agenda) {
 	now := time.Now()
 	switch {

@@ -16,14 +16,16 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Rules are the service rules of one node: what kube-proxy in nftables mode would have there, for TCP over IPv4.
+// Rules are the service rules of one node: what kube-proxy in nftables mode would have there, for
+// TCP over IPv4.
 //
-// A change of them is for new connections only. Those that are there keep the endpoint that they have, by conntrack,
-// which is not flushed: kube-proxy does so for UDP alone (pkg/proxy/conntrack).
+// A change of them is for new connections only. Those that are there keep the endpoint that they
+// have, by conntrack, which is not flushed: kube-proxy does so for UDP alone (pkg/proxy/conntrack).
 //
-// knftables runs nft(8) as a child, by os/exec, with no say in where. A child begins in the network namespace of
-// the thread that forks it, so Rules has a thread of its own in the node's; the lab's thread stays free for others meanwhile.
-// The children last milliseconds and are waited for, so they need not be in the lab's PID namespace.
+// knftables runs nft(8) as a child, by os/exec, with no say in where. A child begins in the network
+// namespace of the thread that forks it, so Rules has a thread of its own in the node's; the lab's
+// thread stays free for others meanwhile. The children last milliseconds and are waited for, so
+// they need not be in the lab's PID namespace.
 type Rules struct {
 	clock   *clock.Clock
 	node    string
@@ -43,9 +45,9 @@ type Rules struct {
 // staleFor is how long an emptied chain is kept. kube-proxy keeps them for a second too.
 const staleFor = time.Second
 
-// NewRules makes the table on a host of the lab, without services. An earlier one there is replaced. It needs nft on the
-// PATH (in Debian it is in /usr/sbin) and CAP_NET_ADMIN in the namespace. Close it before the lab. The rules are gone with
-// the lab, not before.
+// NewRules makes the table on a host of the lab, without services. An earlier one there is
+// replaced. It needs nft on the PATH (in Debian it is in /usr/sbin) and CAP_NET_ADMIN in the
+// namespace. Close it before the lab. The rules are gone with the lab, not before.
 func NewRules(ctx context.Context, lab *netlab.Lab, host *netlab.Host, clk *clock.Clock) (*Rules, error) {
 	r := &Rules{clock: clk, node: host.Name, calls: make(chan func()), done: make(chan struct{}), stale: map[string]clock.Instant{}}
 	var ns *os.File
@@ -68,7 +70,8 @@ func NewRules(ctx context.Context, lab *netlab.Lab, host *netlab.Host, clk *cloc
 	return r, nil
 }
 
-// thread never unlocks its thread, so the thread ends with the goroutine, and nobody else meets its namespace.
+// thread never unlocks its thread, so the thread ends with the goroutine, and nobody else meets its
+// namespace.
 func (r *Rules) thread() {
 	runtime.LockOSThread()
 	defer close(r.done)
@@ -94,9 +97,10 @@ func (r *Rules) enter(ns *os.File) (err error) {
 	return err
 }
 
-// Sync makes the rules those of the services, in one transaction that holds only what has changed. It returns the
-// instant since which they are in force: of its own commit, or of an earlier one if there was nothing to change. When it fails,
-// nothing has been committed as far as is known, and the next Sync makes the table anew.
+// Sync makes the rules those of the services, in one transaction that holds only what has changed.
+// It returns the instant since which they are in force: of its own commit, or of an earlier one if
+// there was nothing to change. When it fails, nothing has been committed as far as is known, and
+// the next Sync makes the table anew.
 func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, error) {
 	shall, err := newRuleset(services)
 	if err != nil {
@@ -134,7 +138,8 @@ func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, er
 	return at, nil
 }
 
-// commit runs the transaction and returns when it came into force, by the kernel's own announcement.
+// commit runs the transaction and returns when it came into force, by the kernel's own
+// announcement.
 func (r *Rules) commit(ctx context.Context, tx *knftables.Transaction) (clock.Instant, error) {
 	began := r.clock.Now()
 	if err := r.run(func() error { return r.nft.Run(ctx, tx) }); err != nil {
@@ -143,7 +148,8 @@ func (r *Rules) commit(ctx context.Context, tx *knftables.Transaction) (clock.In
 	return r.commits.since(ctx, began)
 }
 
-// Close ends the thread. The rules stay. Nothing may be called after it but Close itself, which then does nothing.
+// Close ends the thread. The rules stay. Nothing may be called after it but Close itself, which
+// then does nothing.
 func (r *Rules) Close() (err error) {
 	r.close.Do(func() {
 		close(r.calls)

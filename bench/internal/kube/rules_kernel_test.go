@@ -28,8 +28,9 @@ type rig struct {
 	pods []Endpoint
 }
 
-// newRig makes a lab with three "pods": listeners of the servers' host, that say their name and then echo lines. Their
-// rules are to be those of the clients' host or of the servers', where they are met in PREROUTING.
+// newRig makes a lab with three "pods": listeners of the servers' host, that say their name and
+// then echo lines. Their rules are to be those of the clients' host or of the servers', where they
+// are met in PREROUTING.
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	if _, err := exec.LookPath("nft"); err != nil {
@@ -199,7 +200,8 @@ func (r *rig) watch(t testing.TB, clk *clock.Clock) (stop func() []dialed) {
 	}
 }
 
-// TestKernelRulesSpread: connections reach all endpoints about evenly, from the node itself (OUTPUT) and through it (PREROUTING).
+// TestKernelRulesSpread: connections reach all endpoints about evenly, from the node itself
+// (OUTPUT) and through it (PREROUTING).
 func TestKernelRulesSpread(t *testing.T) {
 	for _, hook := range []string{"output", "prerouting"} {
 		t.Run(hook, func(t *testing.T) {
@@ -225,7 +227,8 @@ func TestKernelRulesSpread(t *testing.T) {
 	}
 }
 
-// TestKernelRulesRemoval: with the commit no new connection goes to an endpoint that was taken out; those that are there go on.
+// TestKernelRulesRemoval: with the commit no new connection goes to an endpoint that was taken out;
+// those that are there go on.
 func TestKernelRulesRemoval(t *testing.T) {
 	r := newRig(t)
 	rules := r.newRules(t, r.lab.Clients())
@@ -271,7 +274,8 @@ func TestKernelRulesRemoval(t *testing.T) {
 	}
 }
 
-// TestKernelRulesWithoutEndpoints: a service that has none refuses, one that has only terminating ones uses them.
+// TestKernelRulesWithoutEndpoints: a service that has none refuses, one that has only terminating
+// ones uses them.
 func TestKernelRulesWithoutEndpoints(t *testing.T) {
 	r := newRig(t)
 	rules := r.newRules(t, r.lab.Clients())
@@ -304,8 +308,8 @@ func TestKernelRulesWithoutEndpoints(t *testing.T) {
 	}
 }
 
-// TestKernelRulesAgain: syncs without a change commit nothing, one that was cut off is made good by the next, emptied
-// chains are deleted in time, and new Rules replace the old.
+// TestKernelRulesAgain: syncs without a change commit nothing, one that was cut off is made good by
+// the next, emptied chains are deleted in time, and new Rules replace the old.
 func TestKernelRulesAgain(t *testing.T) {
 	r := newRig(t)
 	rules := r.newRules(t, r.lab.Clients())
@@ -346,7 +350,8 @@ func TestKernelRulesAgain(t *testing.T) {
 	}
 }
 
-// BenchmarkKernelSync is a change from two endpoints to one and back: until its commit, and until nft has ended.
+// BenchmarkKernelSync is a change from two endpoints to one and back: until its commit, and until
+// nft has ended.
 func BenchmarkKernelSync(b *testing.B) {
 	r := newRig(b)
 	rules := r.newRules(b, r.lab.Clients())

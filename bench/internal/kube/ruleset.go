@@ -11,8 +11,9 @@ import (
 	"sigs.k8s.io/knftables"
 )
 
-// The layout and its names are those of kube-proxy's nftables mode (kubernetes, pkg/proxy/nftables/proxier.go), without
-// what no service here has: node ports, external addresses, session affinity, source ranges, traffic policies.
+// The layout and its names are those of kube-proxy's nftables mode (kubernetes,
+// pkg/proxy/nftables/proxier.go), without what no service here has: node ports, external addresses,
+// session affinity, source ranges, traffic policies.
 const (
 	tableName       = "kube-proxy"
 	servicesChain   = "services"
@@ -29,8 +30,8 @@ const (
 	masqueradeMark = "0x4000" // kube-proxy's default, --iptables-masquerade-bit 14
 )
 
-// baseChains are those that the kernel enters. What is to be rejected is looked at before DNAT has changed its
-// destination, so just before dstnat.
+// baseChains are those that the kernel enters. What is to be rejected is looked at before DNAT has
+// changed its destination, so just before dstnat.
 func baseChains() []*knftables.Chain {
 	base := func(name string, kind knftables.BaseChainType, hook knftables.BaseChainHook, priority knftables.BaseChainPriority) *knftables.Chain {
 		return &knftables.Chain{Name: name, Type: &kind, Hook: &hook, Priority: &priority}
@@ -45,7 +46,8 @@ func baseChains() []*knftables.Chain {
 	}
 }
 
-// found makes the table from the ground up: whatever was there before goes with the same transaction.
+// found makes the table from the ground up: whatever was there before goes with the same
+// transaction.
 func found(tx *knftables.Transaction) {
 	table := &knftables.Table{Comment: knftables.PtrTo("services, as kube-proxy programs them")}
 	tx.Add(table)
@@ -81,7 +83,8 @@ func found(tx *knftables.Transaction) {
 	rule(masqueradeChain, "masquerade fully-random")
 }
 
-// A ruleset is what depends on services: the rules of their chains, and the elements of the two maps.
+// A ruleset is what depends on services: the rules of their chains, and the elements of the two
+// maps.
 type ruleset struct {
 	chains   map[string][]string
 	elements map[element]string // to verdicts
@@ -93,7 +96,8 @@ func (e element) object(verdict string) *knftables.Element {
 	return &knftables.Element{Map: e.in, Key: []string{e.address, "tcp", e.port}, Value: []string{verdict}}
 }
 
-// newRuleset is what the services need. It is an error if one has a name or an address that rules cannot have.
+// newRuleset is what the services need. It is an error if one has a name or an address that rules
+// cannot have.
 func newRuleset(services []Service) (ruleset, error) {
 	set := ruleset{chains: map[string][]string{}, elements: map[element]string{}}
 	var errs []error
@@ -131,7 +135,8 @@ func (set ruleset) add(s Service) error {
 		to := fmt.Sprintf("%s%s/tcp/%s/%s/%d", endpointPrefix, s.Name, port, e.Address.Addr(), e.Address.Port())
 		choices = append(choices, fmt.Sprintf("%d : goto %s", i, to))
 		set.chains[to] = []string{
-			// A pod that meets itself behind the service must see somebody else, or it would answer itself directly.
+			// A pod that meets itself behind the service must see somebody else, or it would answer
+			// itself directly.
 			knftables.Concat("ip saddr", e.Address.Addr().String(), "jump", markChain),
 			knftables.Concat("meta l4proto tcp dnat to", e.Address.String()),
 		}
@@ -147,9 +152,10 @@ func checkAddress(a netip.AddrPort) error {
 	return nil
 }
 
-// change makes the rules that are into those that shall be: chains first, then the elements that lead to them. Chains
-// that nothing leads to any more are emptied, and returned. They are not deleted yet: before Linux 6.2 the kernel
-// finds a chain in use for a moment after the last element that named it is gone (kube-proxy does the same).
+// change makes the rules that are into those that shall be: chains first, then the elements that
+// lead to them. Chains that nothing leads to any more are emptied, and returned. They are not
+// deleted yet: before Linux 6.2 the kernel finds a chain in use for a moment after the last element
+// that named it is gone (kube-proxy does the same).
 func change(tx *knftables.Transaction, is, shall ruleset) (stale []string) {
 	sorted := slices.Sorted(maps.Keys(shall.chains))
 	var changed []string
@@ -159,7 +165,8 @@ func change(tx *knftables.Transaction, is, shall ruleset) (stale []string) {
 			continue
 		}
 		changed = append(changed, name)
-		// All of them before any rule, which may lead to any. Flushed, because it may be an emptied one.
+		// All of them before any rule, which may lead to any. Flushed, because it may be an emptied
+		// one.
 		tx.Add(&knftables.Chain{Name: name})
 		tx.Flush(&knftables.Chain{Name: name})
 	}

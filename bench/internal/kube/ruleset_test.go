@@ -35,7 +35,8 @@ func TestUsed(t *testing.T) {
 	}
 }
 
-// TestRuleset follows a table through the changes of a service: each golden file is a transaction and the table after it.
+// TestRuleset follows a table through the changes of a service: each golden file is a transaction
+// and the table after it.
 func TestRuleset(t *testing.T) {
 	nft := knftables.NewFake(knftables.IPv4Family, tableName)
 	var is ruleset

@@ -373,8 +373,9 @@ func (b *Book) opener(i uint64, s *results.Sample) uint32 {
 	return uint32(i + uint64(len(s.Failed))*b.most())
 }
 
-// atOnce reports whether an attempt is one of those that the clients of a closed loop begin with, all
-// at once. They meet queues that are still empty, as none does later, so they are in no percentile.
+// atOnce reports whether an attempt is one of those that the clients of a closed loop begin with,
+// all at once. They meet queues that are still empty, as none does later, so they are in no
+// percentile.
 func (b *Book) atOnce(i uint64) bool { return i < uint64(b.load.Shape.Clients) }
 
 // phases takes in when a served attempt had come how far.

@@ -122,7 +122,8 @@ func abortedHandshakes(n int64) *Facts {
 	return f
 }
 
-// readQueues adds to facts that the kernel was asked at 1 s who waits to be accepted, and named these.
+// readQueues adds to facts that the kernel was asked at 1 s who waits to be accepted, and named
+// these.
 func readQueues(f *Facts, waiting ...netip.AddrPort) *Facts {
 	f.QueueReadings = []QueueReading{{At: 1000 * ms, Waiting: waiting}}
 	return f

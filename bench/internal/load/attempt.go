@@ -229,8 +229,8 @@ func (a *attempt) alarmed() {
 // step does the next thing. It returns EAGAIN where that has to wait for an event.
 //
 // On loopback the SYN-ACK is there when connect(2) returns, though a non-blocking connect still
-// says EINPROGRESS: the socket was locked by the call, so the segment waited in its backlog until the
-// lock was released (tcp_v4_rcv, sk_add_backlog). Sending at once saves a turn of the poller.
+// says EINPROGRESS: the socket was locked by the call, so the segment waited in its backlog until
+// the lock was released (tcp_v4_rcv, sk_add_backlog). Sending at once saves a turn of the poller.
 func (a *attempt) step() error {
 	switch a.stage {
 	case connecting:
@@ -335,7 +335,8 @@ func (a *attempt) end(err error) bool {
 	}
 	switch {
 	case err == nil && a.t.cfg.Ports > 0:
-		// The server's end leaves TIME_WAIT to it: on this side that would keep the port for a minute.
+		// The server's end leaves TIME_WAIT to it: on this side that would keep the port for a
+		// minute.
 		a.stage = leaving
 		return false
 	case err == nil && a.closing == wire.KeepAlive && !a.last:

@@ -38,20 +38,23 @@ import (
 	"reuseport-bench/servers/worker"
 )
 
-// The latencies that are reported, held against two witnesses that have nothing to do with the load: a packet capture
-// in the lab, stamped by the kernel, and the workers' journals. The capture has its own clock, its own parser (net/http's)
-// and its own schedule (start + n ÷ rate).
+// The latencies that are reported, held against two witnesses that have nothing to do with the
+// load: a packet capture in the lab, stamped by the kernel, and the workers' journals. The capture
+// has its own clock, its own parser (net/http's) and its own schedule (start + n ÷ rate).
 //
-// Nothing but wakeUp judges how long something took. What is judged is order, which no slow machine can turn round:
+// Nothing but wakeUp judges how long something took. What is judged is order, which no slow machine
+// can turn round:
 //
 //	due ≤ sent ≤ first segment ≤ accept ≤ read ≤ response segment ≤ done ≤ the client's next segment
 //
-// The last is a FIN, which the load sends by close(2) after it has taken the time, or the next request on that connection.
-// So every attempt's end is enclosed on either side by kernel stamps; and as sorting keeps what holds for each, every
-// percentile of ours lies between those of the two enclosing times. How far these are apart is the error of the proof,
-// stated in the log; it is the machine's own wake-up, and never assumed.
+// The last is a FIN, which the load sends by close(2) after it has taken the time, or the next
+// request on that connection. So every attempt's end is enclosed on either side by kernel stamps;
+// and as sorting keeps what holds for each, every percentile of ours lies between those of the two
+// enclosing times. How far these are apart is the error of the proof, stated in the log; it is the
+// machine's own wake-up, and never assumed.
 
-// The load of a cross-check, and the servers: exponential, so that latencies vary and requests queue.
+// The load of a cross-check, and the servers: exponential, so that latencies vary and requests
+// queue.
 const (
 	crossRate     = 500 // attempts per second; spacing is a whole number of ns
 	crossDuration = 2 * time.Second
@@ -180,7 +183,8 @@ func notices(t *testing.T, e *evidence) {
 	}
 }
 
-// evidence is what the three witnesses say of the same attempts. All instants are of CLOCK_MONOTONIC.
+// evidence is what the three witnesses say of the same attempts. All instants are of
+// CLOCK_MONOTONIC.
 type evidence struct {
 	begin      clock.Instant // of the schedule
 	clockError time.Duration
@@ -294,7 +298,8 @@ func (e *evidence) intervals(s *results.Sample) []interval {
 		{"sent → first segment", c.first.Sub(sent)},
 		{"request → read", j.read.Sub(c.request)},
 		{"read → response", c.response.Sub(j.read)},
-		// write(2) gives a small segment to the device before it returns: nothing is ahead of it, and lo and veth have no queue.
+		// write(2) gives a small segment to the device before it returns: nothing is ahead of it,
+		// and lo and veth have no queue.
 		{"response → written", j.responded.Sub(c.response)},
 		{"response → done", done.Sub(c.response)},
 		{"done → next segment", c.next.Sub(done)},
@@ -305,7 +310,8 @@ func (e *evidence) intervals(s *results.Sample) []interval {
 	return all
 }
 
-// enclosed is one latency of every attempt, in ns and sorted: the reported one, and two that enclose it by the capture alone.
+// enclosed is one latency of every attempt, in ns and sorted: the reported one, and two that
+// enclose it by the capture alone.
 type enclosed struct {
 	name                  string
 	least, reported, most []int64
@@ -317,7 +323,8 @@ func (e *evidence) latencies() []enclosed {
 		s := &e.samples[i]
 		c, due := e.crossings[wire.Attempt{Process: uint16(s.Process), Sequence: s.Sequence}], e.due(s)
 		response.add(c.response.Sub(due), time.Duration(s.Done-s.Scheduled), c.next.Sub(due))
-		// No witness saw the instant of sending: it is after the attempt was due and before its first segment.
+		// No witness saw the instant of sending: it is after the attempt was due and before its
+		// first segment.
 		service.add(c.response.Sub(c.first), time.Duration(s.Done-s.Sent), c.next.Sub(due))
 	}
 	for _, l := range []*enclosed{&response, &service} {
@@ -339,7 +346,8 @@ func perMille(sorted []int64, q int) int64 {
 	return sorted[max(0, (len(sorted)*q+999)/1000-1)]
 }
 
-// percentiles holds what a report prints against the sorted values, and these against the capture's.
+// percentiles holds what a report prints against the sorted values, and these against the
+// capture's.
 func (e *evidence) percentiles(p *disagreements) {
 	for _, l := range e.latencies() {
 		h := results.NewHistogram()
@@ -364,8 +372,9 @@ func (e *evidence) percentiles(p *disagreements) {
 	}
 }
 
-// wakeUp checks that the load does not dawdle before it takes the end of an attempt: that would delay its next segment
-// too, so order does not show it. The measure is what a worker needs to wake up; a millisecond is always granted.
+// wakeUp checks that the load does not dawdle before it takes the end of an attempt: that would
+// delay its next segment too, so order does not show it. The measure is what a worker needs to wake
+// up; a millisecond is always granted.
 func (e *evidence) wakeUp(p *disagreements) {
 	took := e.intervalTimes()
 	limit := max(time.Millisecond, 10*time.Duration(perMille(took["request → read"], 500)))
@@ -451,7 +460,8 @@ func (p *disagreements) lines() []string {
 	return lines
 }
 
-// A crossCheck is one load on one group of workers in a lab, as a trial has them, with a capture beside it.
+// A crossCheck is one load on one group of workers in a lab, as a trial has them, with a capture
+// beside it.
 type crossCheck struct {
 	network              vocabulary.Network
 	connections          vocabulary.Connections
@@ -577,8 +587,9 @@ func (j *journalReader) record(w *servers.Worker, r journal.Record) {
 	}
 }
 
-// A clockDistance bounds what CLOCK_REALTIME, which stamps packets, is ahead of CLOCK_MONOTONIC, in ns. Both are slewed as one;
-// only setting the clock, or a leap second, changes it (timekeeping_inject_offset in kernel/time/timekeeping.c).
+// A clockDistance bounds what CLOCK_REALTIME, which stamps packets, is ahead of CLOCK_MONOTONIC, in
+// ns. Both are slewed as one; only setting the clock, or a leap second, changes it
+// (timekeeping_inject_offset in kernel/time/timekeeping.c).
 type clockDistance struct{ least, most int64 }
 
 // readClocks takes what many nested readings have in common.
@@ -604,14 +615,15 @@ func (c clockDistance) hull(d clockDistance) (offset int64, wide time.Duration) 
 	return least + (most-least)/2, time.Duration(most-least+1) / 2
 }
 
-// A packetCapture is a packet socket with a ring that the kernel fills. Nobody reads it before the end, so it wakes nobody up
-// (packet(7), PACKET_RX_RING; Documentation/networking/packet_mmap.rst).
+// A packetCapture is a packet socket with a ring that the kernel fills. Nobody reads it before the
+// end, so it wakes nobody up (packet(7), PACKET_RX_RING; Documentation/networking/packet_mmap.rst).
 type packetCapture struct {
 	fd   int
 	ring []byte
 }
 
-// Frames of the ring: room for a head each, and for twice as many as a thousand connections on loopback make.
+// Frames of the ring: room for a head each, and for twice as many as a thousand connections on
+// loopback make.
 const (
 	ringFrameSize = 512
 	ringFrames    = 1 << 16
@@ -620,7 +632,8 @@ const (
 
 // openCapture captures everything on every link of the calling thread's network namespace.
 func openCapture() (*packetCapture, error) {
-	// Protocol 0 captures nothing until bind. Without link-layer headers a packet starts with its IP header.
+	// Protocol 0 captures nothing until bind. Without link-layer headers a packet starts with its
+	// IP header.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("capture: AF_PACKET socket: %w", err)
@@ -657,8 +670,9 @@ func (c *packetCapture) close() error {
 	return err
 }
 
-// segments are those captured so far, in the order of the ring; offset is what their clock is ahead. A packet
-// is stamped on its way to the ring: if outgoing before its device has it, if incoming before IP has it (tpacket_rcv).
+// segments are those captured so far, in the order of the ring; offset is what their clock is
+// ahead. A packet is stamped on its way to the ring: if outgoing before its device has it, if
+// incoming before IP has it (tpacket_rcv).
 func (c *packetCapture) segments(offset int64) ([]tcpSegment, error) {
 	stats, err := unix.GetsockoptTpacketStats(c.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {

@@ -20,10 +20,10 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// FloorMain is a load process that speaks as Main does, with nothing in it but the system calls: one thread
-// and one epoll set that connects, writes, reads and closes. It has no goroutine per attempt, no timeouts
-// and no causes, and sends its samples when all is over. It is what the load is measured against, by
-// bench-engine; nothing else is measured with it.
+// FloorMain is a load process that speaks as Main does, with nothing in it but the system calls:
+// one thread and one epoll set that connects, writes, reads and closes. It has no goroutine per
+// attempt, no timeouts and no causes, and sends its samples when all is over. It is what the load
+// is measured against, by bench-engine; nothing else is measured with it.
 func FloorMain() error {
 	lines := bufio.NewReader(os.NewFile(child.ControlFD, "control"))
 	var cfg Config
@@ -94,7 +94,8 @@ func newFloor(cfg Config) (*floor, error) {
 	return f, errors.Join(err, errClock, errEpoll)
 }
 
-// run sends what is due and reads what has come, until all is answered. It ends with the first error.
+// run sends what is due and reads what has come, until all is answered. It ends with the first
+// error.
 func (f *floor) run(begin clock.Instant) error {
 	events := make([]unix.EpollEvent, 64)
 	end := begin.Add(f.cfg.Shape.Duration + f.cfg.overrun())

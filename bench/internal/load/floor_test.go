@@ -74,7 +74,8 @@ func TestFloor(t *testing.T) {
 			}
 			f, err := newFloor(Config{
 				Processes: 1, Target: netip.MustParseAddrPort(l.Addr().String()), Timeout: time.Second, Connections: tt.connections,
-				// One that the TIME_WAIT sockets of the case before, or of a run before, do not have.
+				// One that the TIME_WAIT sockets of the case before, or of a run before, do not
+				// have.
 				Sources: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24),
 				Shape:   shape,
 			})

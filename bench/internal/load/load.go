@@ -34,7 +34,8 @@ type Config struct {
 	Processes int `json:"processes"` // that share the schedule: process p sends attempts p, p+n, p+2n …
 
 	Target netip.AddrPort `json:"target"`
-	// Lookup, where it is not nil, finds the address for each connection by name; Target gives the port.
+	// Lookup, where it is not nil, finds the address for each connection by name; Target gives the
+	// port.
 	Lookup  *Lookup       `json:"lookup,omitempty"`
 	Shape   Shape         `json:"shape"`      // of the schedule of all processes together
 	Timeout time.Duration `json:"timeout_ns"` // of one attempt with all its tries, from sent
@@ -45,15 +46,16 @@ type Config struct {
 	Keep        Keep                   `json:"keep,omitzero"`
 	// Body, in bytes: attempts are POST requests with a body of that length. 0: GET.
 	Body int `json:"body_bytes"`
-	// Aborts, a defect of known size: attempts with sequence in [AbortFrom, AbortFrom+Aborts) of process 0 are reset by the load itself when the
-	// request is sent.
+	// Aborts, a defect of known size: attempts with sequence in [AbortFrom, AbortFrom+Aborts) of
+	// process 0 are reset by the load itself when the request is sent.
 	AbortFrom uint64 `json:"abort_from"`
 	Aborts    uint64 `json:"aborts"`
-	// Ports is how many of the sources the attempts take in turn, as a client with one address comes round its ports; 0: each connection has
-	// one of its own. Attempts that have the same must be further apart than Timeout.
+	// Ports is how many of the sources the attempts take in turn, as a client with one address
+	// comes round its ports; 0: each connection has one of its own. Attempts that have the same
+	// must be further apart than Timeout.
 	Ports uint64 `json:"ports,omitzero"`
-	// Sources is the range that source addresses are taken from. Without Ports, every connection of a trial has its
-	// own address and port, so it must have room: see NewSources.
+	// Sources is the range that source addresses are taken from. Without Ports, every connection of
+	// a trial has its own address and port, so it must have room: see NewSources.
 	Sources netip.Prefix `json:"sources"`
 }
 
@@ -96,8 +98,9 @@ func NewSources(p netip.Prefix, attempts uint64) (Sources, error) {
 	return Sources{base: p.Masked().Addr()}, nil
 }
 
-// At is the source of attempt i, counted over all processes. Of n attempts, that of the connection opened for a later try, counted from 0, is
-// the one of attempt i + try·n; those of Keep.Count connections come after that of the last try.
+// At is the source of attempt i, counted over all processes. Of n attempts, that of the connection
+// opened for a later try, counted from 0, is the one of attempt i + try·n; those of Keep.Count
+// connections come after that of the last try.
 func (s Sources) At(i uint64) netip.AddrPort {
 	if s.turn > 0 {
 		i %= s.turn
@@ -117,7 +120,8 @@ func addAddr(a netip.Addr, n uint64) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// Of is the attempt that a source belongs to, the first of those that have it in turn, or false if it is none of the range's.
+// Of is the attempt that a source belongs to, the first of those that have it in turn, or false if
+// it is none of the range's.
 func (s Sources) Of(source netip.AddrPort) (uint64, bool) {
 	a, b := s.base.AsSlice(), source.Addr().Unmap().AsSlice()
 	if len(a) != len(b) || source.Port() < firstPort || source.Port() >= firstPort+ports {

@@ -12,24 +12,28 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Retry says whether, when and how often a client tries an attempt again. The zero value never does.
+// Retry says whether, when and how often a client tries an attempt again. The zero value never
+// does.
 //
-// An attempt is one request that the schedule called for; it makes one try or more. The policies are real clients', in what they have in
-// common: nothing is repeated that a server may have acted upon, unless that does no harm (RFC 9110, 9.2.2) or
-// On says so; nothing at all once a response has begun.
+// An attempt is one request that the schedule called for; it makes one try or more. The policies
+// are real clients', in what they have in common: nothing is repeated that a server may have acted
+// upon, unless that does no harm (RFC 9110, 9.2.2) or On says so; nothing at all once a response
+// has begun.
 type Retry struct {
 	// Max is how many tries an attempt may make after its first, up to results.MaxFailed.
 	Max int `json:"max"`
-	// Backoff is what a client waits before its second try; before each later one twice as long, up to MaxBackoff (0: no limit).
+	// Backoff is what a client waits before its second try; before each later one twice as long, up
+	// to MaxBackoff (0: no limit).
 	Backoff    time.Duration     `json:"backoff_ns"`
 	MaxBackoff time.Duration     `json:"max_backoff_ns"`
 	Jitter     vocabulary.Jitter `json:"jitter"`
 	// On are the outcomes after which there is another try: retryCauses.
 	On []vocabulary.RetryCause `json:"on"`
-	// ConnectTimeout bounds the handshake of each try. RetryConnectTimeout needs one: without it a handshake
-	// takes all the time the attempt has, and none is left to try again.
+	// ConnectTimeout bounds the handshake of each try. RetryConnectTimeout needs one: without it a
+	// handshake takes all the time the attempt has, and none is left to try again.
 	ConnectTimeout time.Duration `json:"connect_timeout_ns"`
-	// Budget bounds the tries of all attempts of one load process together. The zero value does not.
+	// Budget bounds the tries of all attempts of one load process together. The zero value does
+	// not.
 	Budget RetryBudget `json:"budget"`
 }
 
@@ -39,9 +43,11 @@ func retryCauses() []vocabulary.RetryCause {
 	return append(vocabulary.SafeRetries(), vocabulary.RetryNonIdempotent)
 }
 
-// RetryBudget is gRPC's throttle (proposal A6, "Throttling Retry Attempts"): a client has Tokens at most and at first; a try that fails in a way
-// that On names costs one, one that is served gives Ratio. While no more than half of Tokens are left, nothing is tried again.
-// It is a switch, not a rate: as long as fewer than Ratio fail for each one served all are tried again, with more soon none.
+// RetryBudget is gRPC's throttle (proposal A6, "Throttling Retry Attempts"): a client has Tokens at
+// most and at first; a try that fails in a way that On names costs one, one that is served gives
+// Ratio. While no more than half of Tokens are left, nothing is tried again. It is a switch, not a
+// rate: as long as fewer than Ratio fail for each one served all are tried again, with more soon
+// none.
 type RetryBudget struct {
 	Tokens float64 `json:"tokens"` // 0: no budget
 	Ratio  float64 `json:"ratio"`
@@ -117,7 +123,8 @@ func (t Try) failure() results.Failure {
 	return results.FailureUnanswered
 }
 
-// idempotent methods may be repeated although the server may have acted on the first (RFC 9110, 9.2.2: the safe ones, PUT and DELETE).
+// idempotent methods may be repeated although the server may have acted on the first (RFC 9110,
+// 9.2.2: the safe ones, PUT and DELETE).
 func idempotent(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
@@ -134,8 +141,8 @@ func (r Retry) may(t Try) bool {
 			slices.Contains(r.On, vocabulary.RetryNonIdempotent))
 }
 
-// after is the wait between the try and the next: a function of the seed, the attempt and the try, so that it
-// does not depend on the order in which attempts fail.
+// after is the wait between the try and the next: a function of the seed, the attempt and the try,
+// so that it does not depend on the order in which attempts fail.
 func (r Retry) after(seed uint64, t Try) time.Duration {
 	limit := r.MaxBackoff
 	if limit == 0 {
@@ -172,8 +179,9 @@ func NewRetrier(r Retry, seed uint64) (*Retrier, error) {
 	return &Retrier{retry: r, seed: seed, tokens: r.Budget.Tokens}, nil
 }
 
-// Decide says whether there is to be another try after this one, and after what wait; or what stands against it, if the policy names what
-// the try met. It must be called once for every try that ended, also for those served: they fill the budget.
+// Decide says whether there is to be another try after this one, and after what wait; or what
+// stands against it, if the policy names what the try met. It must be called once for every try
+// that ended, also for those served: they fill the budget.
 func (r *Retrier) Decide(t Try) (again bool, after time.Duration, gaveUp results.GaveUp) {
 	may := r.retry.may(t)
 	within := r.spend(t.Class == results.ClassNone, may)

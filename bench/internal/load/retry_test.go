@@ -27,7 +27,8 @@ func newRetrier(t *testing.T, r Retry, seed uint64) *Retrier {
 	return retrier
 }
 
-// TestRetryOutcomes: each outcome is tried again under the one name that is its own, and under no other.
+// TestRetryOutcomes: each outcome is tried again under the one name that is its own, and under no
+// other.
 func TestRetryOutcomes(t *testing.T) {
 	const none = ""
 	for _, tt := range []struct {
@@ -82,7 +83,8 @@ func TestRetryOutcomes(t *testing.T) {
 	}
 }
 
-// TestRetryMethods: what may have been acted upon is repeated only where that does no harm (RFC 9110, 9.2.2).
+// TestRetryMethods: what may have been acted upon is repeated only where that does no harm (RFC
+// 9110, 9.2.2).
 func TestRetryMethods(t *testing.T) {
 	unsent := Try{Number: 1, Phase: results.PhaseSend, Class: results.ClassReset, Left: time.Second}
 	part, whole := unsent, unsent
@@ -180,7 +182,8 @@ func TestRetryJitter(t *testing.T) {
 			}
 			sum, squares = sum+x, squares+x*x
 		}
-		// Uniform on [0, 1]: mean 1/2, variance 1/12, whose estimate has the deviation √((1/80 − 1/144)/n).
+		// Uniform on [0, 1]: mean 1/2, variance 1/12, whose estimate has the deviation √((1/80 −
+		// 1/144)/n).
 		mean := sum / n
 		variance := squares/n - mean*mean
 		if math.Abs(mean-0.5) > 5/math.Sqrt(12*n) || math.Abs(variance-1./12) > 5*math.Sqrt((1./80-1./144)/n) {
@@ -246,7 +249,8 @@ func TestRetryLimits(t *testing.T) {
 	}
 }
 
-// TestRetryBudget: as in the example of proposal A6 there are 10 tokens, so the threshold is 5. An eighth is a ratio without rounding.
+// TestRetryBudget: as in the example of proposal A6 there are 10 tokens, so the threshold is 5. An
+// eighth is a ratio without rounding.
 func TestRetryBudget(t *testing.T) {
 	r := newRetrier(t, Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused},
 		Budget: RetryBudget{Tokens: 10, Ratio: 0.125}}, 1)
@@ -270,7 +274,8 @@ func TestRetryBudget(t *testing.T) {
 	if got := decide(refusedTry(0, 1), 20); got != 4 || r.tokens != 0 {
 		t.Errorf("of 20 failures %d were tried again, %v tokens left; want 4, 0", got, r.tokens)
 	}
-	// 48 served ones give 6 tokens: a failure costs one, and 5 is not enough. Another gives what is missing.
+	// 48 served ones give 6 tokens: a failure costs one, and 5 is not enough. Another gives what is
+	// missing.
 	decide(served, 48)
 	if got := decide(refusedTry(0, 1), 1); got != 0 {
 		t.Error("tried again at the threshold")
@@ -285,8 +290,9 @@ func TestRetryBudget(t *testing.T) {
 	if _, _, gaveUp := r.Decide(refusedTry(0, 1)); gaveUp != results.GaveUpBudget {
 		t.Errorf("gave up for %d, want the budget", gaveUp)
 	}
-	// It is a switch. Eight served give what one failure costs, so every failure is tried again. Four give half of it: each failure
-	// leaves 0.5 less, from 9 after the first to 5.5 after the eighth, and then never again enough.
+	// It is a switch. Eight served give what one failure costs, so every failure is tried again.
+	// Four give half of it: each failure leaves 0.5 less, from 9 after the first to 5.5 after the
+	// eighth, and then never again enough.
 	for served, want := range map[int]int{8: 1000, 4: 8} {
 		r := newRetrier(t, Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused},
 			Budget: RetryBudget{Tokens: 10, Ratio: 0.125}}, 1)

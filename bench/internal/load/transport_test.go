@@ -21,7 +21,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A script is what a server does with the connections that it accepts, in order; when it is at its end, it answers.
+// A script is what a server does with the connections that it accepts, in order; when it is at its
+// end, it answers.
 type script []func(*net.TCPConn)
 
 // resets is a part of a script: it reads a request and resets the connection.
@@ -44,8 +45,8 @@ func begins(c *net.TCPConn) {
 	_ = c.Close()
 }
 
-// scripted is a server on a loopback address. seen are the identities of the requests that were answered, and from where; ended once the
-// listener is closed.
+// scripted is a server on a loopback address. seen are the identities of the requests that were
+// answered, and from where; ended once the listener is closed.
 func scripted(t *testing.T, s script) (at netip.AddrPort, seen func() []wire.Request, from func() []netip.AddrPort) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -149,7 +150,8 @@ func oneAttempt(t *testing.T, cfg Config) (results.Sample, *transport) {
 var safe = []vocabulary.RetryCause{vocabulary.RetryRefused, vocabulary.RetryUnreachable,
 	vocabulary.RetryConnectTimeout, vocabulary.RetryUnsent, vocabulary.RetryUnanswered}
 
-// TestTries makes attempts whose first connections fail, and looks which are tried again, what is said of them, and what the server saw.
+// TestTries makes attempts whose first connections fail, and looks which are tried again, what is
+// said of them, and what the server saw.
 func TestTries(t *testing.T) {
 	unanswered := results.FailedTry{Failure: results.FailureUnanswered, Opened: true}
 	for _, tt := range []struct {
@@ -233,7 +235,8 @@ func TestOwnFailures(t *testing.T) {
 	})
 }
 
-// TestTriesRefused: nobody listens, so every try is refused; the waits between them are part of the attempt.
+// TestTriesRefused: nobody listens, so every try is refused; the waits between them are part of the
+// attempt.
 func TestTriesRefused(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -265,7 +268,8 @@ func TestTriesRefused(t *testing.T) {
 	}
 }
 
-// TestTriesConnectTimeout: the accept queue is full, so nobody answers the SYN; each try gives up on its own.
+// TestTriesConnectTimeout: the accept queue is full, so nobody answers the SYN; each try gives up
+// on its own.
 func TestTriesConnectTimeout(t *testing.T) {
 	at := silent(t)
 	limit := 30 * time.Millisecond
@@ -281,7 +285,8 @@ func TestTriesConnectTimeout(t *testing.T) {
 	}
 }
 
-// TestTriesTimeout: the attempt's timeout covers all its tries. Four handshakes would take twice as long.
+// TestTriesTimeout: the attempt's timeout covers all its tries. Four handshakes would take twice as
+// long.
 func TestTriesTimeout(t *testing.T) {
 	retry := Retry{Max: 3, On: safe, ConnectTimeout: 200 * time.Millisecond}
 	s, _ := oneAttempt(t, Config{Target: silent(t), Timeout: 350 * time.Millisecond,
@@ -291,7 +296,8 @@ func TestTriesTimeout(t *testing.T) {
 	}
 }
 
-// TestTriesReused: a request on a kept connection is reset when it is read, and tried again on a connection of its own.
+// TestTriesReused: a request on a kept connection is reset when it is read, and tried again on a
+// connection of its own.
 func TestTriesReused(t *testing.T) {
 	at, seen, _ := scripted(t, script{func(c *net.TCPConn) {
 		_, _ = c.Read(make([]byte, wire.MaxHead))
@@ -314,7 +320,8 @@ func TestTriesReused(t *testing.T) {
 	}
 }
 
-// silent is where a listener's accept queue is full: it answers no SYN any more (tcp_conn_request in net/ipv4/tcp_input.c).
+// silent is where a listener's accept queue is full: it answers no SYN any more (tcp_conn_request
+// in net/ipv4/tcp_input.c).
 func silent(t *testing.T) netip.AddrPort {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

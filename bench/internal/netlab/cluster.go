@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ClusterAddresses are those of a cluster lab, the same in every one. They are IPv4 only: the lab has no IPv6 but on lo.
+// ClusterAddresses are those of a cluster lab, the same in every one. They are IPv4 only: the lab
+// has no IPv6 but on lo.
 type ClusterAddresses struct {
 	Client   netip.Addr
 	Nodes    [2]netip.Addr   // of node A and node B themselves, and of what runs on a node without a network of its own
@@ -22,7 +23,8 @@ type ClusterAddresses struct {
 	Sources  netip.Prefix    // what the load may send from
 }
 
-// AddressesOfCluster are the addresses of a lab with the network Cluster, of the ranges reserved for benchmarking (RFC 2544).
+// AddressesOfCluster are the addresses of a lab with the network Cluster, of the ranges reserved
+// for benchmarking (RFC 2544).
 func AddressesOfCluster() ClusterAddresses {
 	return ClusterAddresses{
 		Client:   netip.MustParseAddr("198.18.0.3"),
@@ -36,7 +38,8 @@ func AddressesOfCluster() ClusterAddresses {
 // clusterRange is all that a pod has a way to.
 var clusterRange = netip.MustParsePrefix("198.18.0.0/16")
 
-// The ends of the links: a pod has one, of the name that pods' devices have, and a node one to each of the others.
+// The ends of the links: a pod has one, of the name that pods' devices have, and a node one to each
+// of the others.
 const (
 	podLink    = "eth0"
 	clientsEnd = "to-clients"
@@ -61,9 +64,10 @@ type Pod struct {
 	link string // the node's end
 }
 
-// setupCluster makes the hosts of a cluster and joins each to each: routed point-to-point links, no bridge. Every host has
-// one address, which all its links share (as with unnumbered links), so no link needs a range of its own. It runs on the lab's
-// thread, in the first of the lab's namespaces, which becomes node A.
+// setupCluster makes the hosts of a cluster and joins each to each: routed point-to-point links, no
+// bridge. Every host has one address, which all its links share (as with unnumbered links), so no
+// link needs a range of its own. It runs on the lab's thread, in the first of the lab's namespaces,
+// which becomes node A.
 func (l *Lab) setupCluster(receiveCPUs []int) error {
 	a := AddressesOfCluster()
 	l.servers.Name = "node-a"
@@ -103,7 +107,8 @@ func (l *Lab) setupCluster(receiveCPUs []int) error {
 func (l *Lab) routeCluster(a ClusterAddresses) error {
 	for i, n := range l.nodes {
 		there := l.nodes[1-i]
-		// What is for no pod is dropped without a word: see RemovePod. A pod's own route is longer and goes first.
+		// What is for no pod is dropped without a word: see RemovePod. A pod's own route is longer
+		// and goes first.
 		err := l.route(n.host,
 			netlink.Route{Dst: ipNet(a.Sources), Gw: a.Client.AsSlice()},
 			netlink.Route{Dst: ipNet(there.pods), Gw: there.addr.AsSlice()},
@@ -115,11 +120,12 @@ func (l *Lab) routeCluster(a ClusterAddresses) error {
 			return err
 		}
 	}
-	// connect(2) asks for a route before any rule has translated the address; that of the translated one is looked up again
-	// (ip_route_me_harder in net/ipv4/netfilter.c). As on a node whose default route leads out,
-	// this one leads over a link, to node A, which drops what no rule has translated. A route over
-	// lo would silence the rules that reject: the ICMP message would have the service for its
-	// source, an address that no host has (__icmp_send in net/ipv4/icmp.c, RTCF_LOCAL).
+	// connect(2) asks for a route before any rule has translated the address; that of the
+	// translated one is looked up again (ip_route_me_harder in net/ipv4/netfilter.c). As on a node
+	// whose default route leads out, this one leads over a link, to node A, which drops what no
+	// rule has translated. A route over lo would silence the rules that reject: the ICMP message
+	// would have the service for its source, an address that no host has (__icmp_send in
+	// net/ipv4/icmp.c, RTCF_LOCAL).
 	err := l.route(l.nodes[0].host, netlink.Route{Dst: ipNet(a.Services), Type: unix.RTN_BLACKHOLE})
 	if err != nil {
 		return err
@@ -129,9 +135,9 @@ func (l *Lab) routeCluster(a ClusterAddresses) error {
 	})
 }
 
-// prepare sets what the links of a host are to be born with: IPv4 only, or the kernel would send router solicitations and
-// multicast reports over every new one; and forwarding or not, which is otherwise inherited from the machine
-// (devinet_init_net in net/ipv4/devinet.c).
+// prepare sets what the links of a host are to be born with: IPv4 only, or the kernel would send
+// router solicitations and multicast reports over every new one; and forwarding or not, which is
+// otherwise inherited from the machine (devinet_init_net in net/ipv4/devinet.c).
 func (l *Lab) prepare(h *Host, forwards bool) error {
 	if err := l.enter(h); err != nil {
 		return err
@@ -157,8 +163,9 @@ type end struct {
 	addr netip.Addr
 }
 
-// join makes a veth pair between two hosts, with a route at each end to the address of the other (that of a peer address:
-// ip-address(8)). Both ends are up when it returns, and neither ever asks for its neighbour. It leaves the thread at a.
+// join makes a veth pair between two hosts, with a route at each end to the address of the other
+// (that of a peer address: ip-address(8)). Both ends are up when it returns, and neither ever asks
+// for its neighbour. It leaves the thread at a.
 func (l *Lab) join(a, b end) error {
 	if err := l.enter(a.host); err != nil {
 		return err
@@ -209,9 +216,10 @@ func (e end) configure(peer netip.Addr) error {
 	return nil
 }
 
-// settle has the kernel notice at once that the end of a pair that was taken up first has a carrier now. Otherwise a work
-// queue does (net/core/link_watch.c), and what is sent until then is dropped by the queueing discipline of a device that is down:
-// without this, 12 of 15 runs of 20 pods lost a first SYN. Asking for the state of the link does that work (ethtool_op_get_link in
+// settle has the kernel notice at once that the end of a pair that was taken up first has a carrier
+// now. Otherwise a work queue does (net/core/link_watch.c), and what is sent until then is dropped
+// by the queueing discipline of a device that is down: without this, 12 of 15 runs of 20 pods lost
+// a first SYN. Asking for the state of the link does that work (ethtool_op_get_link in
 // net/ethtool/ioctl.c).
 func (e end) settle() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -255,13 +263,14 @@ func (l *Lab) route(h *Host, routes ...netlink.Route) error {
 	return nil
 }
 
-// Node is a node of a cluster: 0 is node A, 1 is node B, and any other panics. What Kubernetes calls a pod of the host's network runs
-// on it as it is, at the node's address.
+// Node is a node of a cluster: 0 is node A, 1 is node B, and any other panics. What Kubernetes
+// calls a pod of the host's network runs on it as it is, at the node's address.
 func (l *Lab) Node(i int) *Host { return l.nodes[i].host }
 
-// AddPod adds a pod to a node: a network namespace of its own with one link to the node. Its address is one that no pod of the lab
-// has had, until the range is used up: then that of the pod that has been gone for longest. The pod can be
-// reached from everywhere when AddPod returns, and has a way to everybody but services: no rules are on its node.
+// AddPod adds a pod to a node: a network namespace of its own with one link to the node. Its
+// address is one that no pod of the lab has had, until the range is used up: then that of the pod
+// that has been gone for longest. The pod can be reached from everywhere when AddPod returns, and
+// has a way to everybody but services: no rules are on its node.
 func (l *Lab) AddPod(ctx context.Context, node int, name string) (*Pod, error) {
 	var p *Pod
 	err := l.call(func() (err error) {
@@ -323,7 +332,8 @@ func (l *Lab) node(i int) (*node, error) {
 	return l.nodes[i], nil
 }
 
-// next is the first free address after the last one given; the first and the last of the range are nobody's.
+// next is the first free address after the last one given; the first and the last of the range are
+// nobody's.
 func (n *node) next(used map[netip.Addr]*Pod) (netip.Addr, bool) {
 	first := n.pods.Addr().Next()
 	addr := n.last
@@ -338,15 +348,17 @@ func (n *node) next(used map[netip.Addr]*Pod) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// RemovePod takes a pod's link and route away and lets go of its namespace, which lives on, cut off, while processes are left
-// in it. Doing it again does nothing.
+// RemovePod takes a pod's link and route away and lets go of its namespace, which lives on, cut
+// off, while processes are left in it. Doing it again does nothing.
 //
-// Nothing answers for the pod from then on: whoever connects waits for a timeout, and what is under way on connections that it had is
-// dropped. It is what most clusters do. Calico has a blackhole route on each node for its range, as here (projectcalico/felix
-// issue 210): silence for other hosts, EINVAL for the node itself (projectcalico/calico issue 13570). Cilium drops as "Stale
-// or unroutable IP" (cilium/cilium issue 13451), unless --enable-unreachable-routes, off by default, has it answer by ICMP
-// (cilium/cilium pull request 18505). With the plugins ptp and host-local the packet follows the node's default route, out
-// of the cluster. Where a pod's process ends before its link, which is the rule, there is a time in which its kernel still refuses.
+// Nothing answers for the pod from then on: whoever connects waits for a timeout, and what is under
+// way on connections that it had is dropped. It is what most clusters do. Calico has a blackhole
+// route on each node for its range, as here (projectcalico/felix issue 210): silence for other
+// hosts, EINVAL for the node itself (projectcalico/calico issue 13570). Cilium drops as "Stale or
+// unroutable IP" (cilium/cilium issue 13451), unless --enable-unreachable-routes, off by default,
+// has it answer by ICMP (cilium/cilium pull request 18505). With the plugins ptp and host-local the
+// packet follows the node's default route, out of the cluster. Where a pod's process ends before
+// its link, which is the rule, there is a time in which its kernel still refuses.
 func (l *Lab) RemovePod(p *Pod) error {
 	if err := l.call(func() error { return l.removePod(p) }); err != nil {
 		return fmt.Errorf("pod %s: %w", p.Name, err)
@@ -373,9 +385,10 @@ func (l *Lab) removePod(p *Pod) error {
 	return l.dropHost(p.Host)
 }
 
-// NodeDown silences a node for good: nothing gets in or out any more, neither its own nor its pods', and nothing says so, as when
-// a machine loses its power behind a router. What runs there goes on, unheard. (On a network that the client shares with the
-// node the client's kernel would in time miss the neighbour, and say EHOSTUNREACH; here it never asks.) Doing it again does nothing.
+// NodeDown silences a node for good: nothing gets in or out any more, neither its own nor its
+// pods', and nothing says so, as when a machine loses its power behind a router. What runs there
+// goes on, unheard. (On a network that the client shares with the node the client's kernel would in
+// time miss the neighbour, and say EHOSTUNREACH; here it never asks.) Doing it again does nothing.
 func (l *Lab) NodeDown(node int) error {
 	return l.call(func() error {
 		n, err := l.node(node)
@@ -386,8 +399,9 @@ func (l *Lab) NodeDown(node int) error {
 			return err
 		}
 		n.down = true
-		// At the node's end: at the other the routes would go with the link, and connect(2) would fail at once. There the link now
-		// lacks a carrier, which leaves the routes in force (net.ipv4.conf.*.ignore_routes_with_linkdown=0: ip-sysctl.rst).
+		// At the node's end: at the other the routes would go with the link, and connect(2) would
+		// fail at once. There the link now lacks a carrier, which leaves the routes in force
+		// (net.ipv4.conf.*.ignore_routes_with_linkdown=0: ip-sysctl.rst).
 		for _, name := range n.links {
 			link, err := netlink.LinkByName(name)
 			if err != nil {

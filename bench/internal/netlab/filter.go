@@ -20,17 +20,20 @@ type Filter struct {
 	ipv6  bool
 }
 
-// The registers that the rules use: nftables has sixteen of 32 bits, from NFT_REG32_00 on (linux/netfilter/nf_tables.h).
+// The registers that the rules use: nftables has sixteen of 32 bits, from NFT_REG32_00 on
+// (linux/netfilter/nf_tables.h).
 const firstRegister = unix.NFT_REG32_00
 
-// HoldHandshakes begins to hold up handshakes, on the clients' host: nothing that the clients of the next n connections say
-// after their SYN gets out, so that at the server they stay half-open (TCP_NEW_SYN_RECV). Once released, they go on when the
-// client sends again, 200 ms later or so. It takes CAP_NET_ADMIN, and one Filter per lab at a time.
+// HoldHandshakes begins to hold up handshakes, on the clients' host: nothing that the clients of
+// the next n connections say after their SYN gets out, so that at the server they stay half-open
+// (TCP_NEW_SYN_RECV). Once released, they go on when the client sends again, 200 ms later or so. It
+// takes CAP_NET_ADMIN, and one Filter per lab at a time.
 func (l *Lab) HoldHandshakes(target netip.AddrPort, n int) (*Filter, error) {
 	return l.filter(l.Clients(), nftables.ChainHookOutput, target, n, true, &expr.Verdict{Kind: expr.VerdictDrop})
 }
 
-// DropSYNs begins to drop what comes from the next n connections, on the servers' host, their SYNs to begin with.
+// DropSYNs begins to drop what comes from the next n connections, on the servers' host, their SYNs
+// to begin with.
 func (l *Lab) DropSYNs(target netip.AddrPort, n int) (*Filter, error) {
 	return l.filter(l.Servers(), nftables.ChainHookInput, target, n, false, &expr.Verdict{Kind: expr.VerdictDrop})
 }
@@ -74,7 +77,8 @@ func (f *Filter) install(hook *nftables.ChainHook, target netip.AddrPort, n int,
 	chain := f.conn.AddChain(&nftables.Chain{
 		Name: "filter", Table: f.table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
 	})
-	// A SYN is remembered, while there is room: a full set takes no more, and the rule is passed over.
+	// A SYN is remembered, while there is room: a full set takes no more, and the rule is passed
+	// over.
 	f.conn.AddRule(&nftables.Rule{Table: f.table, Chain: chain, Exprs: append(f.match(target, syn),
 		&expr.Dynset{SrcRegKey: firstRegister, SetName: f.hit.Name, SetID: f.hit.ID, Operation: uint32(unix.NFT_DYNSET_OP_ADD)})})
 	// What comes from those who are remembered meets the verdict.

@@ -28,9 +28,10 @@ import (
 type Options struct {
 	// Network defaults to Loopback.
 	Network vocabulary.Network
-	// ReceiveCPUs, with Veth and on the nodes of a Cluster, take turns at what the servers' end of the pair receives, by a hash
-	// of each flow, as the queues of a network card would (receive packet steering, Documentation/networking/scaling.rst).
-	// Empty: the CPU that sent it, which is the load's.
+	// ReceiveCPUs, with Veth and on the nodes of a Cluster, take turns at what the servers' end of
+	// the pair receives, by a hash of each flow, as the queues of a network card would (receive
+	// packet steering, Documentation/networking/scaling.rst). Empty: the CPU that sent it, which is
+	// the load's.
 	ReceiveCPUs []int
 	// Delay, with Veth, is for how long packets between the hosts are held up. Zero: not at all.
 	Delay Delay
@@ -165,7 +166,8 @@ func (l *Lab) dropHost(h *Host) error {
 	return h.ns.Close()
 }
 
-// startInit starts PID 1 of a new PID namespace and makes it the home of the thread's later children.
+// startInit starts PID 1 of a new PID namespace and makes it the home of the thread's later
+// children.
 func (l *Lab) startInit(ctx context.Context, cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setsid: true, Cloneflags: unix.CLONE_NEWPID}
 	init, err := child.Start(child.Options{Command: cmd, Control: true, Events: true})
@@ -235,12 +237,13 @@ func (l *Lab) Do(h *Host, f func() error) error {
 }
 
 // Start starts cmd inside the lab, on the given CPUs (all, if none are given), in a session of its
-// own, so that a Ctrl-C of the terminal does not reach it. Of cmd.SysProcAttr, which it sets, it keeps the credential, so that the command
-// may be another user's. The caller waits for the command.
+// own, so that a Ctrl-C of the terminal does not reach it. Of cmd.SysProcAttr, which it sets, it
+// keeps the credential, so that the command may be another user's. The caller waits for the
+// command.
 func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
 	// No Pdeathsig: the death of the lab's init is death for all in its PID namespace. Nor would Go
-	// set it here: os/exec compares the child's getppid(2) with its own PID to see whether the parent
-	// is still alive, and a parent outside the child's PID namespace has the number 0.
+	// set it here: os/exec compares the child's getppid(2) with its own PID to see whether the
+	// parent is still alive, and a parent outside the child's PID namespace has the number 0.
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if cmd.SysProcAttr != nil {
 		attr.Credential = cmd.SysProcAttr.Credential

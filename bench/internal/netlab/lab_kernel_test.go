@@ -177,8 +177,8 @@ func TestKernelSysctlStaysInside(t *testing.T) {
 	}
 }
 
-// TestKernelCloseEndsStoppedProcesses: SIGKILL by the end of the PID namespace reaches a process that
-// SIGSTOP holds, and its children.
+// TestKernelCloseEndsStoppedProcesses: SIGKILL by the end of the PID namespace reaches a process
+// that SIGSTOP holds, and its children.
 func TestKernelCloseEndsStoppedProcesses(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkLoopback)
 	c := exec.Command("sh", "-c", "sleep 60 & echo started; wait")

@@ -15,15 +15,16 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Addresses are what a lab's hosts have. They are the same in every lab: each is a world of its own.
+// Addresses are what a lab's hosts have. They are the same in every lab: each is a world of its
+// own.
 type Addresses struct {
 	Servers netip.Addr   // where workers listen
 	Sources netip.Prefix // what the load may send from
 }
 
 // AddressesOf a lab. On loopback IPv4 has 127.0.0.0/8 by itself; everything else is of the ranges
-// reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180). A cluster has no IPv6 addresses;
-// Servers is its node A, and AddressesOfCluster has the others.
+// reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180). A cluster has no
+// IPv6 addresses; Servers is its node A, and AddressesOfCluster has the others.
 func AddressesOf(network vocabulary.Network, family vocabulary.Family) Addresses {
 	switch {
 	case family == vocabulary.IPv6 && network == vocabulary.NetworkCluster:
@@ -54,13 +55,15 @@ const (
 	serverLink = "to-clients"
 )
 
-// steerReceived has devices that will be made in the thread's network namespace spread what they receive over the CPUs. It
-// takes Linux 6.3, before which net.core.rps_default_mask did not exist; there, and with no CPUs, it does nothing.
+// steerReceived has devices that will be made in the thread's network namespace spread what they
+// receive over the CPUs. It takes Linux 6.3, before which net.core.rps_default_mask did not exist;
+// there, and with no CPUs, it does nothing.
 func steerReceived(cpus []int) error {
 	if len(cpus) == 0 {
 		return nil
 	}
-	// Words of 32 bits, the highest first, with commas between (bitmap_print_to_pagebuf in lib/bitmap-str.c).
+	// Words of 32 bits, the highest first, with commas between (bitmap_print_to_pagebuf in
+	// lib/bitmap-str.c).
 	words := make([]uint32, slices.Max(cpus)/32+1)
 	for _, c := range cpus {
 		words[len(words)-1-c/32] |= 1 << (c % 32)
@@ -103,7 +106,8 @@ func (l *Lab) addClients(delay Delay) error {
 	if err := l.addEnd(serverLink, delay, serverIPv4, serverIPv6); err != nil {
 		return err
 	}
-	// The way back to the sources, by the client's own address: no neighbour entry for each of them.
+	// The way back to the sources, by the client's own address: no neighbour entry for each of
+	// them.
 	for _, via := range []struct {
 		sources netip.Prefix
 		gateway netip.Addr
@@ -187,7 +191,8 @@ func configure(name string, addrs ...netip.Prefix) error {
 			return fmt.Errorf("address %v on %s: %w", a, name, err)
 		}
 	}
-	// Without this the link-local address is tentative for a second, and no neighbour can be asked for.
+	// Without this the link-local address is tentative for a second, and no neighbour can be asked
+	// for.
 	err = WriteSysctl("net.ipv6.conf."+name+".accept_dad", "0")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("link %s: %w", name, err)

@@ -193,7 +193,8 @@ func describeShape(b *strings.Builder, s load.Shape) {
 	}
 }
 
-// describeRetry says what clients do where they try again, with the defaults that depend on other settings.
+// describeRetry says what clients do where they try again, with the defaults that depend on other
+// settings.
 func describeRetry(b *strings.Builder, r load.Retry) {
 	if r.Max == 0 {
 		return
@@ -254,7 +255,8 @@ func describeSteps(all []PlannedStep) string {
 	return b.String()
 }
 
-// variantName is what a variant is called in the order of trials: A to Z, AA, AB and so on, as columns of a spreadsheet are.
+// variantName is what a variant is called in the order of trials: A to Z, AA, AB and so on, as
+// columns of a spreadsheet are.
 func variantName(i int) string {
 	if i < 0 {
 		return ""

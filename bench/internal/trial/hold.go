@@ -20,7 +20,8 @@ type holder struct {
 }
 
 const (
-	// holdFor is how long after the stop signal the client's side of the handshakes is let go: long after any close.
+	// holdFor is how long after the stop signal the client's side of the handshakes is let go: long
+	// after any close.
 	holdFor = 50 * time.Millisecond
 	// holdLimit bounds the wait for as many connections as are to be held up.
 	holdLimit = 2 * time.Second

@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/servers"
 )
 
-// proxyLimit bounds how long HAProxy may take to drain a backend, or to find it up again: longer than its default
-// checks take, which are 2 s apart, twice.
+// proxyLimit bounds how long HAProxy may take to drain a backend, or to find it up again: longer
+// than its default checks take, which are 2 s apart, twice.
 const proxyLimit = 10 * time.Second
 
 // startProxy starts HAProxy, where there is to be one, in front of the first generation, on the
@@ -62,8 +62,9 @@ func (s *stage) endProxy() error {
 	return nil
 }
 
-// rollBehindProxy replaces workers with an address each, one by one: the successor, started before, binds when its
-// predecessor has closed. With lb-drain HAProxy sends a worker nothing while it is replaced.
+// rollBehindProxy replaces workers with an address each, one by one: the successor, started before,
+// binds when its predecessor has closed. With lb-drain HAProxy sends a worker nothing while it is
+// replaced.
 func (t *timeline) rollBehindProxy(ctx context.Context, s *step) error {
 	next := t.nextGeneration()
 	for i, old := range next.Workers {

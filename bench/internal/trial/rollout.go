@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A rollout starts and deletes pods, several at a time, as Kubernetes' controllers do: none waits until the pod that it has deleted is gone. Its
-// methods belong to one goroutine.
+// A rollout starts and deletes pods, several at a time, as Kubernetes' controllers do: none waits
+// until the pod that it has deleted is gone. Its methods belong to one goroutine.
 type rollout struct {
 	*timeline
 	step *step
@@ -38,8 +38,8 @@ func (t *timeline) newRollout(ctx context.Context, s *step) *rollout {
 	return r
 }
 
-// run does what act can do at the time, and again whenever a pod has become available or is closed, until nothing is under way. After an
-// error it begins nothing more.
+// run does what act can do at the time, and again whenever a pod has become available or is closed,
+// until nothing is under way. After an error it begins nothing more.
 func (r *rollout) run(act func() error) error {
 	defer r.end()
 	err := act()
@@ -69,7 +69,8 @@ func (r *rollout) run(act func() error) error {
 	return err
 }
 
-// start starts a pod in the place of a generation, which becomes available when it has been ready for long enough.
+// start starts a pod in the place of a generation, which becomes available when it has been ready
+// for long enough.
 func (r *rollout) start(generation, place int) (*servers.Worker, error) {
 	if r.step.began == 0 {
 		r.step.began = r.clock.Now()
@@ -106,9 +107,10 @@ func (r *rollout) delete(w *servers.Worker) {
 	}()
 }
 
-// rollingUpdate replaces all pods as a Deployment does: it starts new ones while there are no more than max_surge too many, and deletes
-// old ones while no more than max_unavailable are missing (kubernetes.io, "Deployments", "Rolling Update Deployment"). Pods that are being deleted
-// count as neither. That a pod is ready is all it waits for, not that rules lead to it.
+// rollingUpdate replaces all pods as a Deployment does: it starts new ones while there are no more
+// than max_surge too many, and deletes old ones while no more than max_unavailable are missing
+// (kubernetes.io, "Deployments", "Rolling Update Deployment"). Pods that are being deleted count as
+// neither. That a pod is ready is all it waits for, not that rules lead to it.
 func (t *timeline) rollingUpdate(ctx context.Context, s *step) error {
 	k := t.variant.Cluster
 	r := t.newRollout(ctx, s)
@@ -172,8 +174,8 @@ func (t *timeline) movePod(ctx context.Context, s *step) error {
 	return t.move(ctx, s, []int{index}, func(*rollout) bool { return true }, 1-t.cluster.NodeOf(old))
 }
 
-// drainNode evicts every pod of a node, as 'kubectl drain' does, one after the other where otherwise too few would be available (a
-// PodDisruptionBudget). The node gets no pod any more.
+// drainNode evicts every pod of a node, as 'kubectl drain' does, one after the other where
+// otherwise too few would be available (a PodDisruptionBudget). The node gets no pod any more.
 func (t *timeline) drainNode(ctx context.Context, s *step) error {
 	node := s.Node()
 	s.what = fmt.Sprintf("node %d", node)
@@ -191,8 +193,8 @@ func (t *timeline) drainNode(ctx context.Context, s *step) error {
 	return t.move(ctx, s, indexes, func(r *rollout) bool { return r.available-1 >= least }, 1-node)
 }
 
-// move deletes pods, each when it may be, and has a new one started on another node for each at the same time: so does a ReplicaSet, which
-// does not count pods that are being deleted.
+// move deletes pods, each when it may be, and has a new one started on another node for each at the
+// same time: so does a ReplicaSet, which does not count pods that are being deleted.
 func (t *timeline) move(ctx context.Context, s *step, indexes []int, may func(*rollout) bool, node int) error {
 	if t.cluster.Cordoned(node) {
 		return fmt.Errorf("node %d takes no pods: it is drained, or down", node)

@@ -28,8 +28,8 @@ type Losses struct {
 const maxLossEvents = 1 << 20
 
 // StartLosses listens until Stop to what becomes of connections to the server in the lab. Where the
-// kernel does not allow or offer it nothing is heard, and that is no error. types are the kernel's, as
-// kernel.LossTraceOptions wants them.
+// kernel does not allow or offer it nothing is heard, and that is no error. types are the kernel's,
+// as kernel.LossTraceOptions wants them.
 func StartLosses(lab *netlab.Lab, server netip.AddrPort, types *btf.Cache) (*Losses, error) {
 	l := &Losses{server: server}
 	o := kernel.LossTraceOptions{Servers: []netip.AddrPort{server}, Types: types}

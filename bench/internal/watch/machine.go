@@ -26,10 +26,11 @@ const (
 	// lookShare bounds what looking costs: a look that took long is followed by a pause this many
 	// times as long.
 	lookShare = 100
-	// maxWatched bounds the processes whose scheduler statistics are read. With more of them alive the run-queue
-	// delay is not known: a part of them cannot tell a neighbour from the rest.
+	// maxWatched bounds the processes whose scheduler statistics are read. With more of them alive
+	// the run-queue delay is not known: a part of them cannot tell a neighbour from the rest.
 	maxWatched = 64
-	// watchWindow bounds the part of a step's window that the machine is held to: what a step costs, it costs soon.
+	// watchWindow bounds the part of a step's window that the machine is held to: what a step
+	// costs, it costs soon.
 	watchWindow = 200 * time.Millisecond
 )
 
