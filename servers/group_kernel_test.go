@@ -386,8 +386,37 @@ func TestKernelAcknowledgedStop(t *testing.T) {
 	within(t, 5*time.Second, r.Acceptor().Exited(), "the acceptor to exit")
 }
 
-// modes are the ways to accept and to select, each with the sockets that a worker and an acceptor
-// have open.
+// An acceptor that waits for workers which stand still gives up when the grace that it is told of is
+// half over, not its own.
+func TestKernelAcknowledgedGrace(t *testing.T) {
+	r := newRig(t, Config{
+		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck, Workers: 1,
+		Grace: time.Minute,
+	})
+	gen := r.generation()
+	if err := Signal(gen.Workers, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the worker is given one, the other waits
+		c, err := net.Dial("tcp", r.target.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	r.Acceptor().ExpectStop(vocabulary.StopDrain)
+	for _, c := range []Command{{Stop: vocabulary.StopDrain}, {Grace: 100 * time.Millisecond}} {
+		if err := r.Acceptor().Process().Send(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	within(t, 10*time.Second, r.Acceptor().Exited(), "the acceptor to exit")
+	if err := Signal(gen.Workers, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// modes are the ways to accept and to select, each with the sockets that a worker and an acceptor have open.
 var modes = []struct {
 	name              string
 	cfg               Config

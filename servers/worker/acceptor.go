@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -99,11 +100,7 @@ func (a *acceptor) handle(fd int) error {
 	case a.listener:
 		return nil
 	case child.ControlFD:
-		if _, err := a.nextCommand(); err != nil {
-			return err
-		}
-		a.stopping, a.deadline = true, a.clock.Now().Add(a.cfg.Grace/2)
-		return nil
+		return a.stop()
 	}
 	var acknowledgement [1]byte
 	n, err := socket.Recv(fd, acknowledgement[:], unix.MSG_DONTWAIT)
@@ -117,6 +114,23 @@ func (a *acceptor) handle(fd int) error {
 	// The worker is dead.
 	a.free = slices.DeleteFunc(a.free, func(channel int) bool { return channel == fd })
 	return unix.EpollCtl(a.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
+// stop obeys all the commands that there are: to stop, or to do it faster. epoll does not report
+// again what the reader has in its buffer.
+func (a *acceptor) stop() error {
+	for a.told() {
+		c, err := a.nextCommand()
+		if err != nil {
+			return err
+		}
+		deadline := a.clock.Now().Add(cmp.Or(c.Grace, a.cfg.Grace) / 2)
+		if a.stopping {
+			deadline = min(deadline, a.deadline)
+		}
+		a.stopping, a.deadline = true, deadline
+	}
+	return nil
 }
 
 // passAll empties the accept queue, as far as workers are free.
