@@ -46,11 +46,14 @@ gates: [{when: {load.body: 0, server.kind: http}, expect: masked == 17 && repeat
 			if v.Labels["load.body"] == "100" && v.Labels["load.retry.on"] == "" || v.Labels["load.retry.on"] == "refused" {
 				again = 0
 			}
-			want := &results.Retries{Tries: tr.Attempts + again, TriedAgain: again, Masked: again, Repeated: again}
+			want := &results.Retries{
+				Tries: tr.Attempts + again, TriedAgain: again, Masked: again, Repeated: again,
+				RepeatedUnhandled: new(int64(0)),
+			}
 			if again > 0 {
 				want.Failed = map[string]int64{"unanswered": again}
 			}
-			var got results.Retries
+			got := results.Retries{RepeatedUnhandled: new(int64(0))}
 			if tr.Retries != nil {
 				got = *tr.Retries
 			}
@@ -111,7 +114,10 @@ trials: 1
 					t.Errorf("%v: %d lost %v, %+v; want %d tries that failed", v.Labels, tr.Lost, tr.LostByCause, r, k)
 				}
 			default:
-				want := &results.Retries{Tries: tr.Attempts + k, TriedAgain: k, Masked: k, Failed: map[string]int64{failure: k}, MaskedNS: r.MaskedNS}
+				want := &results.Retries{
+					Tries: tr.Attempts + k, TriedAgain: k, Masked: k, RepeatedUnhandled: new(int64(0)),
+					Failed: map[string]int64{failure: k}, MaskedNS: r.MaskedNS,
+				}
 				if diff := cmp.Diff(want, r); diff != "" || tr.Lost != 0 {
 					t.Errorf("%v: %d lost %v; retries (-want +got):\n%s", v.Labels, tr.Lost, tr.LostByCause, diff)
 				}

@@ -200,8 +200,8 @@ type Trial struct {
 	Histogram string `json:"histogram"`
 
 	Steps []Step `json:"steps"`
-	// StepsLate is how many steps of the timeline were not carried out, because the ones before
-	// took so long that the load had ended.
+	// StepsLate is how many steps of the timeline stopped nobody, because the steps before took
+	// until the load had ended.
 	StepsLate int       `json:"steps_late,omitempty"`
 	Workers   []Worker  `json:"workers"`
 	Fairness  *Fairness `json:"fairness"` // of the longest-lived generation
@@ -486,8 +486,8 @@ type Retries struct {
 	Repeated int64 `json:"repeated"`
 	// RepeatedUnhandled is how many of those a handler was given at most once: the other readings
 	// came to nothing, as those after http.Server.Shutdown do. The rest may have been acted upon
-	// twice, and that is harm if it must not be. Older runs do not tell.
-	RepeatedUnhandled int64 `json:"repeated_unhandled,omitempty"`
+	// twice, and that is harm if it must not be. Missing in older runs.
+	RepeatedUnhandled *int64 `json:"repeated_unhandled,omitempty"`
 	// Failed are the tries that another one followed, by what they met.
 	Failed map[string]int64 `json:"failed,omitempty"`
 	// Attempts that were lost although the policy names what their last try met, by what stood
@@ -616,8 +616,10 @@ func (q QueueSeries) At(window int) int64 {
 
 // CPU is who used the processors during the trial.
 type CPU struct {
-	LoadNS    *int64 `json:"load_ns"`
-	ServersNS *int64 `json:"servers_ns"`
+	LoadNS *int64 `json:"load_ns"`
+	// LoadDriveNS is the part of LoadNS while attempts were under way; absent in older runs.
+	LoadDriveNS *int64 `json:"load_drive_ns,omitempty"`
+	ServersNS   *int64 `json:"servers_ns"`
 	// ProxyNS is HAProxy's; null without one.
 	ProxyNS *int64 `json:"proxy_ns,omitempty"`
 	// HarnessNS is what this program itself used within WatchedNS, without its children; absent in

@@ -131,8 +131,14 @@ func (s *Step) Restarts() bool {
 	return s.Do.Kind().Restarts && s.BindError == ""
 }
 
-// HandledTwice returns how many attempts a handler was given more than once.
-func (r *Retries) HandledTwice() int64 { return r.Repeated - r.RepeatedUnhandled }
+// HandledTwice returns how many attempts a handler was given more than once, and false in an older
+// run, which does not tell.
+func (r *Retries) HandledTwice() (n int64, known bool) {
+	if r.RepeatedUnhandled == nil {
+		return 0, false
+	}
+	return r.Repeated - *r.RepeatedUnhandled, true
+}
 
 // Start returns how the trial's steps started workers, as server.start names it; "": they started
 // none. In older runs they started cold.

@@ -21,12 +21,12 @@ func Counts() []Count {
 	always := func(of func(*results.Trial) int64) func(*results.Trial) (int64, bool) {
 		return func(t *results.Trial) (int64, bool) { return of(t), true }
 	}
-	retries := func(of func(*results.Retries) int64) func(*results.Trial) (int64, bool) {
+	retries := func(of func(*results.Retries) (int64, bool)) func(*results.Trial) (int64, bool) {
 		return func(t *results.Trial) (int64, bool) {
 			if t.Retries == nil {
 				return 0, false
 			}
-			return of(t.Retries), true
+			return of(t.Retries)
 		}
 	}
 	all := []Count{
@@ -55,9 +55,9 @@ func Counts() []Count {
 				return *t.LostSentAfterClose, true
 			}},
 		Count{Name: "masked", Doc: "attempts served only after a try that failed",
-			Of: retries(func(r *results.Retries) int64 { return r.Masked })},
+			Of: retries(func(r *results.Retries) (int64, bool) { return r.Masked, true })},
 		Count{Name: "repeated", Doc: "attempts that a server read more than once",
-			Of: retries(func(r *results.Retries) int64 { return r.Repeated })},
+			Of: retries(func(r *results.Retries) (int64, bool) { return r.Repeated, true })},
 		Count{Name: "handled_twice", Doc: "attempts that a handler was given more than once",
 			Of: retries((*results.Retries).HandledTwice)},
 	)

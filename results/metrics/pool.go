@@ -159,12 +159,13 @@ func maxOverMean(s *results.Spread) float64 { return s.MaxOverMean }
 func topShare(s *results.Spread) float64    { return s.TopShare }
 
 // retried is a count of tries per attempt; there is none where clients do not try again.
-func retried(of func(*results.Retries) int64) func(*results.Trial) (float64, bool) {
+func retried(of func(*results.Retries) (int64, bool)) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		if t.Retries == nil || t.Attempts == 0 {
 			return 0, false
 		}
-		return float64(of(t.Retries)) / float64(t.Attempts), true
+		n, known := of(t.Retries)
+		return float64(n) / float64(t.Attempts), known
 	}
 }
 

@@ -81,12 +81,16 @@ func TestFiguresOfCPU(t *testing.T) {
 
 // Of 200 attempts, 10 were tried again, three of them twice.
 func TestRetryFigures(t *testing.T) {
-	trial := &results.Trial{Attempts: 200, Retries: &results.Retries{Tries: 213, TriedAgain: 10, Masked: 8, Repeated: 5, RepeatedUnhandled: 3, Exhausted: 2, MaskedNS: &results.Percentiles{P50: 30, P99: 70}}}
+	trial := &results.Trial{Attempts: 200, Retries: &results.Retries{Tries: 213, TriedAgain: 10, Masked: 8, Repeated: 5, RepeatedUnhandled: new(int64(3)), Exhausted: 2, MaskedNS: &results.Percentiles{P50: 30, P99: 70}}}
 	f := Figures(trial)
 	for metric, want := range map[string]float64{Tries: 1.065, Masked: 0.04, Repeated: 0.025, HandledTwice: 0.01, MaskedP50: 30, MaskedP99: 70} {
 		if got := f[metric]; got != want {
 			t.Errorf("%s %v, want %v", metric, got, want)
 		}
+	}
+	trial.Retries.RepeatedUnhandled = nil // as in an older run
+	if got, ok := Figures(trial)[HandledTwice]; ok {
+		t.Errorf("handled twice %v, of a run that does not tell", got)
 	}
 	trial.Retries.MaskedNS = nil
 	if _, ok := Figures(trial)[MaskedP50]; ok {

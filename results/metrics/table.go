@@ -437,20 +437,20 @@ var registry = []Metric{
 		Name: Tries,
 		Doc:  "tries per attempt; 1: nothing was tried again",
 		Unit: unit.PerAttempt, Better: Lower, Scale: ratio, Threshold: 0.01,
-		Bench: "tries/attempt", Pool: retried(func(r *results.Retries) int64 { return r.Tries }),
+		Bench: "tries/attempt", Pool: retried(func(r *results.Retries) (int64, bool) { return r.Tries, true }),
 	},
 	{
 		Name: Masked,
 		Doc:  "attempts served only after a try that failed, of all attempts",
 		Unit: unit.PerAttempt, Most: 1, Bench: "masked/attempt",
-		Pool: retried(func(r *results.Retries) int64 { return r.Masked }),
+		Pool: retried(func(r *results.Retries) (int64, bool) { return r.Masked, true }),
 	},
 	{
 		Name: Repeated,
 		Doc:  "attempts that a server read more than once, of all attempts",
 		Unit: unit.PerAttempt, Most: 1, Better: Lower, Scale: difference, Threshold: 1e-4,
 		Bench: "repeated/attempt",
-		Pool:  retried(func(r *results.Retries) int64 { return r.Repeated }),
+		Pool:  retried(func(r *results.Retries) (int64, bool) { return r.Repeated, true }),
 	},
 	{
 		Name: HandledTwice,

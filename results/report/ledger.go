@@ -65,7 +65,7 @@ func ledgerBlocks(d *document.Document, v *results.Variant) {
 func triesLine(trials []*results.Trial) string {
 	var sum results.Retries
 	failed := map[string]int64{}
-	known := false
+	known, handledTwice, told := false, int64(0), true
 	for _, t := range trials {
 		r := t.Retries
 		if r == nil {
@@ -75,7 +75,8 @@ func triesLine(trials []*results.Trial) string {
 		sum.Tries, sum.TriedAgain = sum.Tries+r.Tries, sum.TriedAgain+r.TriedAgain
 		sum.Masked += r.Masked
 		sum.Repeated += r.Repeated
-		sum.RepeatedUnhandled += r.RepeatedUnhandled
+		n, tells := r.HandledTwice()
+		handledTwice, told = handledTwice+n, told && tells
 		sum.Exhausted, sum.NoTime, sum.OverBudget = sum.Exhausted+r.Exhausted, sum.NoTime+r.NoTime, sum.OverBudget+r.OverBudget
 		for failure, n := range r.Failed {
 			failed[failure] += n
@@ -88,10 +89,13 @@ func triesLine(trials []*results.Trial) string {
 	for _, failure := range slices.Sorted(maps.Keys(failed)) {
 		met = append(met, count(failed[failure])+" "+failure)
 	}
-	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served, %s read more than once "+
-		"and %s given to a handler more than once.", count(sum.Tries),
-		unit.Plural(sum.TriedAgain, "attempt"), count(sum.Masked), count(sum.Repeated),
-		count(sum.HandledTwice()))
+	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served, and %s read more than once",
+		count(sum.Tries), unit.Plural(sum.TriedAgain, "attempt"), count(sum.Masked),
+		count(sum.Repeated))
+	if told {
+		line += fmt.Sprintf(" (%s given to a handler more than once)", count(handledTwice))
+	}
+	line += "."
 	if len(met) > 0 {
 		line += " Followed by another try: " + strings.Join(met, ", ") + "."
 	}

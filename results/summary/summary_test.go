@@ -215,7 +215,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Occupancy = &results.Occupancy{PredictedWaitNS: new(int64(1))}
 	v.Trials[0].CapacityPerSecond = new(1000.)
 	p := &results.Percentiles{}
-	v.Trials[0].Retries = &results.Retries{MaskedNS: p}
+	v.Trials[0].Retries = &results.Retries{MaskedNS: p, RepeatedUnhandled: new(int64(0))}
 	v.Trials[0].RoundTrip = &results.RoundTrip{
 		Relay: &results.Relay{ExcessNS: p, WaitNS: new(int64(1)), CPUNS: new(int64(1))},
 	}

@@ -166,7 +166,7 @@ func TestTries(t *testing.T) {
 				b.Close(&Facts{Duration: time.Second})
 				got := b.retries()
 				if b.unmatched != tt.unmatched || got.Repeated != tt.repeated ||
-					got.RepeatedUnhandled != tt.unhandled || b.attempts[0].State != tt.state {
+					*got.RepeatedUnhandled != tt.unhandled || b.attempts[0].State != tt.state {
 					t.Errorf("%d unmatched, %d repeated, %d unhandled, %v; want %d, %d, %d, %v",
 						b.unmatched, got.Repeated, got.RepeatedUnhandled, b.attempts[0].State,
 						tt.unmatched, tt.repeated, tt.unhandled, tt.state)
@@ -177,7 +177,7 @@ func TestTries(t *testing.T) {
 				if again := len(tt.failed) > 0; again && b.lastTry(0).Sent != 5*ms || b.attempts[0].Sent != 0 {
 					t.Errorf("sent %d, the last try %d", b.attempts[0].Sent, b.lastTry(0).Sent)
 				}
-				want := &results.Retries{Tries: int64(2 + len(tt.failed)), Repeated: tt.repeated, RepeatedUnhandled: tt.unhandled, Failed: got.Failed, MaskedNS: got.MaskedNS}
+				want := &results.Retries{Tries: int64(2 + len(tt.failed)), Repeated: tt.repeated, RepeatedUnhandled: &tt.unhandled, Failed: got.Failed, MaskedNS: got.MaskedNS}
 				if len(tt.failed) > 0 {
 					want.TriedAgain, want.Masked = 1, 1
 				}

@@ -139,7 +139,7 @@ func (b *Book) retries() *results.Retries {
 		return nil
 	}
 	r := b.counts
-	r.Repeated, r.RepeatedUnhandled = b.repeated, b.unhandled
+	r.Repeated, r.RepeatedUnhandled = b.repeated, new(b.unhandled)
 	if b.masked != nil {
 		r.MaskedNS = b.masked.Percentiles()
 	}
