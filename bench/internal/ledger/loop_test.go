@@ -267,7 +267,7 @@ func TestClosedLoopValidity(t *testing.T) {
 		want   string
 	}{
 		{"good", func(*results.Trial) {}, ""},
-		{"a busy load", func(r *results.Trial) { r.CPU.LoadNS = new(960 * nsMS) },
+		{"a busy load", func(r *results.Trial) { r.CPU.LoadDriveNS = new(960 * nsMS) },
 			"the load process could do no more"},
 		{"as many as there may be", func(r *results.Trial) {
 			r.Attempts, r.Served = load.MaxAttempts, load.MaxAttempts
@@ -279,7 +279,9 @@ func TestClosedLoopValidity(t *testing.T) {
 		r := &results.Trial{
 			Concurrency: 5, Attempts: 1000, Served: 1000, AchievedPerSecond: 1000,
 			ResponseNS: &results.Percentiles{P99: nsMS}, Steps: []results.Step{{Do: "replace"}},
-			CPU: results.CPU{LoadNS: new(940 * nsMS), WatchedNS: new(1000 * nsMS)},
+			CPU: results.CPU{
+				LoadNS: new(990 * nsMS), LoadDriveNS: new(940 * nsMS), WatchedNS: new(1000 * nsMS),
+			},
 		}
 		tt.change(r)
 		got := strings.Join(Invalid(limits, 1, r), "; ")

@@ -78,7 +78,7 @@ func closedInvalid(t *results.Trial) (reasons []string) {
 	if t.Concurrency == 0 {
 		return nil
 	}
-	if used, all := t.CPU.LoadNS, t.CPU.WatchedNS; all != nil && over(used, *all, LoadBound) {
+	if used, all := t.CPU.LoadDriveNS, t.CPU.WatchedNS; all != nil && over(used, *all, LoadBound) {
 		reasons = append(reasons, fmt.Sprintf("the load process could do no more (it used its CPU "+
 			"for %v of %v), so this trial says nothing about the servers; give them more work, or "+
 			"use load.rate", Rounded(time.Duration(*used)), Rounded(time.Duration(*all))))

@@ -62,7 +62,9 @@ func run(cfg Config, lines *bufio.Reader, out *os.File) error {
 	if err := readLine(lines, &s); err != nil {
 		return errors.Join(fmt.Errorf("start: %w", err), t.close())
 	}
+	before := sys.ProcessCPU()
 	err = t.attack(s.At)
+	t.samples.end.DriveCPU = sys.ProcessCPU() - before
 	return errors.Join(err, t.samples.write(), t.close())
 }
 

@@ -93,6 +93,10 @@ func (p *Process) Samples(f func(*results.Sample)) error {
 // because there were more than it keeps. It is known once Samples has returned.
 func (p *Process) EarlyFlushes() int { return p.end.EarlyFlushes }
 
+// DriveCPU returns the CPU time of the process while attempts were under way. It is known once
+// Samples has returned.
+func (p *Process) DriveCPU() time.Duration { return p.end.DriveCPU }
+
 // Wait waits for the process to exit after its last sample and returns its user and system time.
 func (p *Process) Wait() (cpu time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), exitLimit)

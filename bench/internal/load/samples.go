@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,6 +41,9 @@ const (
 // which is not the length of a sample.
 type end struct {
 	EarlyFlushes int `json:"early_flushes"` // see sampleBuffer
+	// DriveCPU is the CPU time of the process from the start of the schedule until its last attempt
+	// had ended.
+	DriveCPU time.Duration `json:"drive_cpu_ns"`
 }
 
 // newSampleBuffer makes a buffer for so many attempts. out is a pipe; write closes it. The caller

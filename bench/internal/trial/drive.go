@@ -185,6 +185,7 @@ func (s *stage) consume(ctx context.Context) error {
 	wait.Wait()
 	for i, p := range s.loads {
 		s.seen.loadCPU += cpus[i]
+		s.seen.loadDriveCPU += p.DriveCPU()
 		s.seen.sampleFlushes += int64(p.EarlyFlushes())
 	}
 	s.loads = nil

@@ -258,7 +258,10 @@ func (s *stage) cpu(workers []results.Worker) results.CPU {
 			sum += *w.CPUNS
 		}
 	}
-	use := results.CPU{LoadNS: new(int64(s.seen.loadCPU)), ServersNS: &sum}
+	use := results.CPU{
+		LoadNS: new(int64(s.seen.loadCPU)), LoadDriveNS: new(int64(s.seen.loadDriveCPU)),
+		ServersNS: &sum,
+	}
 	if s.proxy != nil {
 		use.ProxyNS = new(int64(s.seen.proxyCPU))
 	}

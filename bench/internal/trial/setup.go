@@ -74,7 +74,8 @@ type seen struct {
 	// included, when the load began and when it had ended.
 	atStart, atEnd    map[*servers.Worker]kernel.Sched
 	loadCPU, proxyCPU time.Duration
-	sampleFlushes     int64 // early ones
+	loadDriveCPU      time.Duration // of loadCPU, while attempts were under way
+	sampleFlushes     int64         // early ones
 	memory            results.Memory
 	threads           *results.Threads // of the harness; nil: not known
 	relayAtStart      *kernel.Sched    // nil: not known
