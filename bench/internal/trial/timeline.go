@@ -68,7 +68,7 @@ type timeline struct {
 	current *servers.Generation
 	steps   []*step       // that were carried out
 	end     clock.Instant // of the load
-	late    int           // steps that were not carried out, because the load would have ended before
+	late    int           // steps that stopped nobody, because the load had ended before
 
 	unaccepted *watch.Unaccepted // who waits in accept queues; nil: nobody asks
 }
@@ -97,6 +97,7 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 			s.stopped = stopping(s.stopped)
 			if len(s.stopped) > 0 && s.trigger != 0 {
 				t.steps = append(t.steps, s)
+				t.late--
 			}
 			t.current.Workers = slices.DeleteFunc(t.group.Workers(), func(w *servers.Worker) bool { return !w.Serves() || w.Acceptor })
 			break
@@ -160,6 +161,9 @@ func (t *timeline) replace(ctx context.Context, s *step) error {
 	}
 	next, err := t.group.StartGeneration(ctx)
 	if err != nil {
+		if t.holder != nil {
+			t.holder.letGo() // nobody is stopped
+		}
 		return s.unlessTaken(err)
 	}
 	s.stopped, s.started = t.current.Workers, next.Workers
