@@ -47,7 +47,9 @@ func (v *Variant) ServersKey() string {
 	s.Timeline, s.Validity = nil, scenarios.Validity{}
 	s.HAProxy, s.Server.Fault = scenarios.HAProxy{}, scenarios.Fault{}
 	s.Server.Start, s.Server.Cold, s.Server.Grace = "", 0, 0
-	s.Load = scenarios.OpenLoad{
+	s.Server.Listen, s.Server.DeferAccept, s.Server.Users = "", 0, ""
+	s.RoundTrip = 0 // a capacity is measured without one
+	s.Load = scenarios.LoadSpec{
 		Connections: s.Load.Connections, MaxRequests: s.Load.MaxRequests, Lifetime: s.Load.Lifetime,
 		IdleTimeout: s.Load.IdleTimeout, Body: s.Load.Body,
 	}

@@ -637,3 +637,28 @@ matrix: [{load.connections: [3, 8, reused]}, {load.connections: [3], load.lifeti
 		t.Errorf("%d kinds of servers and load, want 4", len(keys))
 	}
 }
+
+// Servers that differ in how they listen, as whom, and in how far away they are, have one capacity.
+func TestPlanSameCapacity(t *testing.T) {
+	const text = `
+name: plan-test
+network: veth
+load: {rate: 0.5*capacity, duration: 1s}
+timeline: [{at: 500ms, do: add}]
+matrix:
+- {round_trip: [0s, 5ms]}
+- {server.listen: [specific], server.defer_accept: [1s]}
+- {server.users: [other]}
+`
+	s, err := scenarios.Parse("plan-test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0, 1}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(p.Scenarios[0].Capacities()); n != 1 {
+		t.Errorf("%d capacities, want 1", n)
+	}
+}
