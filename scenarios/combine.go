@@ -144,6 +144,9 @@ func (c *setupCheck) roundTrip() {
 	retry := c.Load.Retry
 	connect := cmp.Or(retry.ConnectTimeout, timeout/3)
 	switch {
+	case c.RoundTrip%(2*time.Microsecond) != 0:
+		c.add("round_trip", ": "+trip+" is no even number of microseconds",
+			"the kernel delays each direction by half of it, in whole microseconds")
 	case c.Network != vocabulary.NetworkVeth:
 		c.add("round_trip", ": needs network: veth",
 			"packets are held up on the way between two hosts; use network: veth, or remove "+
@@ -344,6 +347,9 @@ func (c *setupCheck) connections() {
 		c.add("load.connections", fmt.Sprintf(": %d cannot be opened before the load begins with "+
 			"server.fault.dropped_syns or rejected_syns", n),
 			"use new or reused, or remove the fault")
+	case n > 0 && s.Fault.HalfOpen > 0 && c.d.Trusts("server.fault"):
+		c.add("load.connections", fmt.Sprintf(": %d are kept, so there are no handshakes that "+
+			"server.fault.half_open could hold up", n), "use new, or remove the fault")
 	}
 }
 
@@ -715,6 +721,11 @@ func (c *setupCheck) closedLoop() {
 		c.add(path, ": not with a search",
 			"a search is for the rate of an open loop; remove search, or concurrency")
 	}
+	held := c.Server.Fault.HalfOpen
+	if held > l.Concurrency && c.d.Trusts("server.fault") {
+		c.add("server.fault.half_open", fmt.Sprintf(": %d clients do not open %d connections at a "+
+			"time", l.Concurrency, held), "raise load.concurrency, or lower half_open")
+	}
 	if len(l.Stages) == 0 {
 		c.duration()
 	}
@@ -750,6 +761,8 @@ func (c *setupCheck) stages() {
 			"use pace: constant or poisson; ramp: true makes a stage a ramp")
 	case l.From != (Rate{}) && !l.Stages[0].Ramp && c.d.Trusts("load.from"):
 		c.add("load.from", ": the first stage is no ramp", "add ramp: true to it, or remove from")
+	case l.Burst > 0 && c.d.Trusts("load.burst"):
+		c.add("load.burst", ": not with load.stages", "remove it")
 	}
 	if !complete {
 		return
@@ -758,13 +771,9 @@ func (c *setupCheck) stages() {
 		c.add(path, ": they last "+strictyaml.FormatDuration(sum),
 			"at most "+strictyaml.FormatDuration(maxDuration)+" in all; shorten some")
 	}
-	n, before := 0., l.From.PerSecond
-	for _, s := range l.Stages {
-		if !s.Ramp {
-			before = s.Rate.PerSecond
-		}
-		n += (before + s.Rate.PerSecond) / 2 * s.Duration.Seconds()
-		before = s.Rate.PerSecond
+	n := 0.
+	for i, s := range l.Stages {
+		n += (l.StageFrom(i) + s.Rate.PerSecond) / 2 * s.Duration.Seconds()
 	}
 	c.attempts("the stages schedule", n)
 }

@@ -56,7 +56,7 @@ func defaults() Setup {
 	return Setup{
 		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport", Selector: "hash", Stall: "sigstop", Trace: "on", QueueDepth: "computed",
 		Server:   Server{Kind: "loop", Work: Work{Distribution: "fixed"}, Grace: 30 * time.Second, Backlog: 4096, Listen: "specific", Users: "one"},
-		Load:     OpenLoad{Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant", Connections: Connections{How: "new"}, Timeout: 900 * time.Millisecond},
+		Load:     LoadSpec{Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant", Connections: Connections{How: "new"}, Timeout: 900 * time.Millisecond},
 		Validity: Validity{LagFloor: 30 * time.Millisecond, StepLag: 100 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.3, Harness: 0.02},
 	}
 }
@@ -69,7 +69,7 @@ func TestParse(t *testing.T) {
 		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop", Trace: "on", QueueDepth: "sampled", Search: Search{Precision: 0.1},
 		Server: Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Grace: 2 * time.Second, Backlog: 8, Listen: "dual", DeferAccept: time.Second, Users: "other", IdleTimeout: 5 * time.Second, MaxRequests: 7, Fault: Fault{Resets: 7}},
 		Sysctl: Sysctl{Somaxconn: new(128), AbortOnOverflow: new(1), SYNCookies: new(0), MaxSYNBacklog: new(64), SYNACKRetries: new(1), SYNRetries: new(2), MigrateReq: new(0), FinTimeout: new(10), TWReuse: new(2)},
-		Load: OpenLoad{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Timeout: time.Second,
+		Load: LoadSpec{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Timeout: time.Second,
 			Connections: Connections{How: "mixed"}, MaxRequests: 9, Lifetime: time.Minute, IdleTimeout: time.Hour,
 			Retry: Retry{Max: 3, On: "safe+non-idempotent", Backoff: 50 * time.Millisecond, MaxBackoff: time.Second, Jitter: "full", ConnectTimeout: 300 * time.Millisecond, Budget: 10, BudgetRatio: 0.2}},
 		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond}},

@@ -101,9 +101,8 @@ type Setup struct {
 	// Server describes the process under test.
 	Server Server `yaml:"server"`
 	// Load is the load that the scenario drives.
-	Load OpenLoad `yaml:"load"`
-	// Search, where it has a bound, looks for the highest rate that the servers are up to, instead
-	// of measuring at one.
+	Load LoadSpec `yaml:"load"`
+	// Search, where it has a bound, looks for the highest rate that the servers are up to, instead of measuring at one.
 	Search Search `yaml:"search,omitempty"`
 	// Timeline is what happens while the load runs: at most 256 entries, and 20,000 steps in all
 	// with those that are repeated.
@@ -309,19 +308,20 @@ type Work struct {
 	SlowShare float64 `yaml:"slow_share,omitempty"`
 }
 
-// OpenLoad is the load. It is an open loop unless Concurrency says otherwise: attempts are sent
+// LoadSpec is the setting load. It is an open loop unless Concurrency says otherwise: attempts are sent
 // when the schedule says so, whether or not earlier ones have been answered. A schedule has at
 // least 1 and at most 10 million attempts. It has a Rate and a Duration, or Stages.
-type OpenLoad struct {
-	// Rate is attempts per second, written "2000/s"; more than 0, at most 1,000,000/s. Or a share,
-	// up to 2, of what the servers are found to answer, written "0.7*capacity". Required without
-	// concurrency or stages.
+type LoadSpec struct {
+	// Rate is attempts per second, written "2000/s"; more than 0, at most 1,000,000/s. Or a share, up to 2, of what
+	// the servers are found to answer, written "0.7*capacity". Required without concurrency or
+	// stages.
 	Rate Rate `yaml:"rate,omitempty"`
 	// Concurrency, 1 to 10,000, makes the load a closed loop of so many clients: each sends its
 	// next attempt when its last one has ended. It takes the place of rate, pace and stages. A
 	// closed loop has no schedule: no schedule lag, nothing that is known by the spacing of
-	// attempts (gap, outage, drop window), and its response times count from when attempts were
-	// sent, but for those that the clients begin with, all at once. Default 0: an open loop.
+	// attempts (gap, outage, drop window). Response times count from when an attempt was sent. The
+	// first attempt of each client is in no percentile: they are all sent at once and meet empty
+	// queues. Default 0: an open loop.
 	Concurrency int `yaml:"concurrency,omitempty"`
 	// Stages take the place of rate and duration: the rate of the first for its duration, then that
 	// of the next.
@@ -384,10 +384,10 @@ type Stage struct {
 }
 
 // Closed reports whether the load is a closed loop.
-func (l *OpenLoad) Closed() bool { return l.Concurrency > 0 }
+func (l *LoadSpec) Closed() bool { return l.Concurrency > 0 }
 
 // Lasts returns how long attempts are sent: Duration, or that of all Stages.
-func (l *OpenLoad) Lasts() time.Duration {
+func (l *LoadSpec) Lasts() time.Duration {
 	sum := l.Duration
 	for _, s := range l.Stages {
 		sum += s.Duration
@@ -395,9 +395,19 @@ func (l *OpenLoad) Lasts() time.Duration {
 	return sum
 }
 
-// Retry is a client's policy: an attempt makes one try or more, until one is served. Nothing is
-// tried again once a response has begun, and what a server may have read only if that does no harm:
-// of attempts without a body (GET), unless on names non-idempotent.
+// StageFrom returns the rate at which stage i starts, in attempts per second.
+func (l *LoadSpec) StageFrom(i int) float64 {
+	switch {
+	case !l.Stages[i].Ramp:
+		return l.Stages[i].Rate.PerSecond
+	case i == 0:
+		return l.From.PerSecond
+	}
+	return l.Stages[i-1].Rate.PerSecond
+}
+
+// Retry is a client's policy: an attempt makes one try or more, until one is served. Nothing is tried again once a response has begun, and what a server
+// may have read only if that does no harm: of attempts without a body (GET), unless on names non-idempotent.
 type Retry struct {
 	// Max is how many tries an attempt may make after its first, 0 to 10. Default 0: none.
 	Max int `yaml:"max,omitempty"`

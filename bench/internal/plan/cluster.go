@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// defaultGrace is Kubernetes' terminationGracePeriodSeconds; leastGrace is what is left of it
+	// defaultGrace is Kubernetes' terminationGracePeriodSeconds; afterHook is what is left of it
 	// after preStop, where the scenario does not say.
 	defaultGrace = 30 * time.Second
-	leastGrace   = 5 * time.Second
+	afterHook    = 5 * time.Second
 	// defaultTeardown is from the end of a pod's processes to that of its network, where the
 	// scenario does not say.
 	defaultTeardown = 200 * time.Millisecond
@@ -66,7 +66,7 @@ func newCluster(s scenarios.Setup) *Cluster {
 		LongestLags: k.EndpointLag.Long() + k.RulesLag.Long() + k.MinSyncPeriod,
 		Placement:   k.Placement,
 		Readiness:   cmp.Or(k.Readiness, vocabulary.ReadinessListening), Startup: s.Server.Startup,
-		PreStop: k.PreStop, Grace: cmp.Or(k.Grace, max(defaultGrace, k.PreStop+leastGrace)),
+		PreStop: k.PreStop, Grace: cmp.Or(k.Grace, max(defaultGrace, k.PreStop+afterHook)),
 		Teardown: cmp.Or(k.Teardown, defaultTeardown), ProbePeriod: cmp.Or(k.ProbePeriod, defaultProbePeriod),
 		MinReady: k.MinReady, NodeLag: k.NodeLag,
 		MaxSurge: k.MaxSurge, MaxUnavailable: k.MaxUnavailable, MinAvailable: k.MinAvailable,

@@ -220,7 +220,7 @@ const ratePerProcess = 8000
 
 // loadProcesses returns how many load processes the scenario asks for, or else the highest rate. A
 // closed loop has one: a ledger keeps its attempts in the order in which they were sent.
-func loadProcesses(l scenarios.OpenLoad, machine Machine) int {
+func loadProcesses(l scenarios.LoadSpec, machine Machine) int {
 	switch {
 	case l.Concurrency > 0:
 		return 1
@@ -231,7 +231,7 @@ func loadProcesses(l scenarios.OpenLoad, machine Machine) int {
 }
 
 // shape returns the load's schedule.
-func shape(l scenarios.OpenLoad) load.Shape {
+func shape(l scenarios.LoadSpec) load.Shape {
 	s := load.Shape{
 		Pace: l.Pace, Rate: l.Rate.PerSecond, From: l.From.PerSecond, Burst: l.Burst,
 		Duration: l.Lasts(), Clients: l.Concurrency,
@@ -239,14 +239,10 @@ func shape(l scenarios.OpenLoad) load.Shape {
 	if len(l.Stages) == 0 {
 		return s
 	}
-	before := l.From.PerSecond
-	for _, stage := range l.Stages {
-		from, to := stage.Rate.PerSecond, stage.Rate.PerSecond
-		if stage.Ramp {
-			from = before
-		}
-		s.Stages = append(s.Stages, load.Stage{From: from, Rate: to, Duration: stage.Duration})
-		before = to
+	for i, stage := range l.Stages {
+		s.Stages = append(s.Stages, load.Stage{
+			From: l.StageFrom(i), Rate: stage.Rate.PerSecond, Duration: stage.Duration,
+		})
 	}
 	s.From, s.Rate = 0, s.Expected()/s.Duration.Seconds()
 	return s
@@ -282,7 +278,7 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, n int) []load.Config {
 const defaultBudgetRatio = 0.1
 
 // retry returns the clients' policy.
-func retry(l scenarios.OpenLoad) load.Retry {
+func retry(l scenarios.LoadSpec) load.Retry {
 	if l.Retry.Max == 0 {
 		return load.Retry{}
 	}
