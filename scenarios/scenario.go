@@ -102,7 +102,8 @@ type Setup struct {
 	Server Server `yaml:"server"`
 	// Load is the load that the scenario drives.
 	Load LoadSpec `yaml:"load"`
-	// Search, where it has a bound, looks for the highest rate that the servers are up to, instead of measuring at one.
+	// Search, where it has a bound, looks for the highest rate that the servers are up to, instead
+	// of measuring at one.
 	Search Search `yaml:"search,omitempty"`
 	// Timeline is what happens while the load runs: at most 256 entries, and 20,000 steps in all
 	// with those that are repeated.
@@ -308,13 +309,13 @@ type Work struct {
 	SlowShare float64 `yaml:"slow_share,omitempty"`
 }
 
-// LoadSpec is the setting load. It is an open loop unless Concurrency says otherwise: attempts are sent
-// when the schedule says so, whether or not earlier ones have been answered. A schedule has at
+// LoadSpec is the setting load. It is an open loop unless Concurrency says otherwise: attempts are
+// sent when the schedule says so, whether or not earlier ones have been answered. A schedule has at
 // least 1 and at most 10 million attempts. It has a Rate and a Duration, or Stages.
 type LoadSpec struct {
-	// Rate is attempts per second, written "2000/s"; more than 0, at most 1,000,000/s. Or a share, up to 2, of what
-	// the servers are found to answer, written "0.7*capacity". Required without concurrency or
-	// stages.
+	// Rate is attempts per second, written "2000/s"; more than 0, at most 1,000,000/s. Or a share,
+	// up to 2, of what the servers are found to answer, written "0.7*capacity". Required without
+	// concurrency or stages.
 	Rate Rate `yaml:"rate,omitempty"`
 	// Concurrency, 1 to 10,000, makes the load a closed loop of so many clients: each sends its
 	// next attempt when its last one has ended. It takes the place of rate, pace and stages. A
@@ -406,8 +407,9 @@ func (l *LoadSpec) StageFrom(i int) float64 {
 	return l.Stages[i-1].Rate.PerSecond
 }
 
-// Retry is a client's policy: an attempt makes one try or more, until one is served. Nothing is tried again once a response has begun, and what a server
-// may have read only if that does no harm: of attempts without a body (GET), unless on names non-idempotent.
+// Retry is a client's policy: an attempt makes one try or more, until one is served. Nothing is
+// tried again once a response has begun, and what a server may have read only if that does no harm:
+// of attempts without a body (GET), unless on names non-idempotent.
 type Retry struct {
 	// Max is how many tries an attempt may make after its first, 0 to 10. Default 0: none.
 	Max int `yaml:"max,omitempty"`

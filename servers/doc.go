@@ -7,8 +7,8 @@
 // The files are named for what a group does: config.go says what can be asked for, group.go holds
 // the workers, generation.go and start.go start them, park.go their processes beforehand, stop.go
 // stops them; the modes are rows of scenarios/vocabulary, handover.go and upgrade.go pass listening
-// sockets on, held.go keeps the parent's own sockets, selection.go says who is selected, acceptor.go
-// starts the process that accepts for the others, and process.go is one worker.
+// sockets on, held.go keeps the parent's own sockets, selection.go says who is selected,
+// acceptor.go starts the process that accepts for the others, and process.go is one worker.
 //
 // Invariants:
 //   - A process that is parked has no listener of its own, and no connection.

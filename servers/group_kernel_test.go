@@ -386,8 +386,8 @@ func TestKernelAcknowledgedStop(t *testing.T) {
 	within(t, 5*time.Second, r.Acceptor().Exited(), "the acceptor to exit")
 }
 
-// An acceptor that waits for workers which stand still gives up when the grace that it is told of is
-// half over, not its own.
+// An acceptor that waits for workers which stand still gives up when the grace that it is told of
+// is half over, not its own.
 func TestKernelAcknowledgedGrace(t *testing.T) {
 	r := newRig(t, Config{
 		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck, Workers: 1,
@@ -416,7 +416,8 @@ func TestKernelAcknowledgedGrace(t *testing.T) {
 	}
 }
 
-// modes are the ways to accept and to select, each with the sockets that a worker and an acceptor have open.
+// modes are the ways to accept and to select, each with the sockets that a worker and an acceptor
+// have open.
 var modes = []struct {
 	name              string
 	cfg               Config
