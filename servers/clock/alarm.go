@@ -7,14 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Alarm is a timerfd for an epoll set of the caller's: it becomes readable at an instant, to the
-// nanosecond. A timeout of epoll_pwait2(2) is late by the thread's slack, 50 µs by default
-// (PR_SET_TIMERSLACK in prctl(2), schedule_hrtimeout_range in fs/eventpoll.c); a timerfd has none.
+// An Alarm is a timerfd in the caller's epoll set. It becomes readable at an instant, with
+// nanosecond resolution. A timeout of epoll_pwait2(2) is late by the thread's slack, 50 µs by
+// default (PR_SET_TIMERSLACK in prctl(2), schedule_hrtimeout_range in fs/eventpoll.c); a timerfd
+// has no slack.
 //
-// Watched with EPOLLET it needs no read: Set takes back that it was readable.
+// Watched with EPOLLET it needs no read: Set makes it unreadable again.
 type Alarm struct{ fd int }
 
-// NewAlarm makes an alarm that is not set. The caller closes it.
+// NewAlarm returns an alarm that is not set. The caller closes it.
 func NewAlarm() (Alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
@@ -23,19 +24,20 @@ func NewAlarm() (Alarm, error) {
 	return Alarm{fd}, nil
 }
 
-// FD is the descriptor, to be watched for EPOLLIN. The alarm owns it.
+// FD returns the descriptor, which the caller watches for EPOLLIN. The alarm owns it.
 func (a Alarm) FD() int { return a.fd }
 
-// Set sets the alarm to an instant, in place of the one before. One that has passed goes off at
-// once. The system call is hidden from Go's scheduler, as those of package socket.
+// Set sets the alarm to an instant and replaces the previous one. An instant in the past goes off
+// at once. Go's scheduler does not see the system call; see package socket.
 func (a Alarm) Set(at Instant) error {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(at))}
-	_, _, errno := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(a.fd), unix.TFD_TIMER_ABSTIME, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(a.fd),
+		unix.TFD_TIMER_ABSTIME, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
 	if errno != 0 {
 		return fmt.Errorf("timerfd_settime: %w", errno)
 	}
 	return nil
 }
 
-// Close frees the alarm, which ends the watch over it (epoll(7)).
+// Close frees the alarm and removes it from the epoll set (epoll(7)).
 func (a Alarm) Close() error { return unix.Close(a.fd) }

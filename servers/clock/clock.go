@@ -1,5 +1,5 @@
-// Package clock is the clock that all processes of a run share: instants of CLOCK_MONOTONIC, which
-// may be exchanged between processes, and ways to wait for one.
+// Package clock is the clock that all processes of a run share. Its instants are readings of
+// CLOCK_MONOTONIC, valid in every process of the machine. It also has ways to wait for an instant.
 package clock
 
 import (
@@ -11,27 +11,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Instant is a reading of CLOCK_MONOTONIC in nanoseconds. All processes of one machine share
-// that clock, so instants can be exchanged; Go's own monotonic reading cannot leave its process.
+// An Instant is a reading of CLOCK_MONOTONIC, in nanoseconds. All processes of a machine share that
+// clock, so they can exchange instants. The monotonic reading in a time.Time means nothing in
+// another process.
 type Instant int64
 
-// Sub is i − j.
+// Sub returns i − j.
 func (i Instant) Sub(j Instant) time.Duration { return time.Duration(i - j) }
 
-// Add is i + d.
+// Add returns i + d.
 func (i Instant) Add(d time.Duration) Instant { return i + Instant(d) }
 
 // A Clock reads CLOCK_MONOTONIC without a system call.
 //
-// Go reads the same clock through the vDSO, but shows only differences. The clock takes one raw
-// reading at the start and adds Go's difference to it; the two readings are nested, and the
-// narrowest of several nestings bounds the error (typically under 200 ns).
+// Go reads the same clock through the vDSO, but exposes only differences. A Clock takes one raw
+// reading at the start and adds Go's difference to it. It takes each raw reading between two of
+// Go's; the narrowest of several such pairs bounds the error (typically under 200 ns).
 type Clock struct {
 	start time.Time
 	base  Instant
 }
 
-// New calibrates a clock. It fails only where CLOCK_MONOTONIC does not exist.
+// New returns a calibrated clock. It fails only where CLOCK_MONOTONIC does not exist.
 func New() (*Clock, error) {
 	var c Clock
 	narrowest := time.Duration(1<<63 - 1)
@@ -49,11 +50,11 @@ func New() (*Clock, error) {
 	return &c, nil
 }
 
-// Now is the present instant.
+// Now returns the current instant.
 func (c *Clock) Now() Instant { return c.base + Instant(time.Since(c.start)) }
 
-// SleepUntil returns nil at the instant, or at once if it has passed, with the precision of a
-// Timer. It returns the context's cause if that ends before.
+// SleepUntil waits until the instant, with the precision of a Timer, and returns nil. It returns at
+// once if the instant has passed. If the context ends first, it returns the context's cause.
 func (c *Clock) SleepUntil(ctx context.Context, i Instant) error {
 	if c.Now() >= i {
 		return nil
@@ -71,15 +72,16 @@ func (c *Clock) SleepUntil(ctx context.Context, i Instant) error {
 }
 
 // BlockUntil blocks the calling thread until the instant, by clock_nanosleep(2) with an absolute
-// time. Package time's sleep goes through the poller, which rounds up to whole milliseconds.
+// time. time.Sleep goes through the poller, which rounds up to whole milliseconds.
 //
-// The system call is hidden from Go's scheduler, so the thread keeps its P: otherwise sysmon takes
-// the P away after 20 µs, and every sleep ends with several futex calls to get it back. Only a
-// process that has nothing else to run may call it.
+// Go's scheduler does not see the system call, so the thread keeps its P. Otherwise sysmon would
+// take the P away after 20 µs, and every sleep would end with several futex calls to get it back.
+// Only a process with nothing else to run may call it.
 func BlockUntil(i Instant) {
 	ts := unix.NsecToTimespec(int64(i))
 	for {
-		_, _, errno := unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+		_, _, errno := unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC,
+			unix.TIMER_ABSTIME, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
 		if errno != unix.EINTR {
 			return
 		}

@@ -21,7 +21,7 @@ func TestClocksAgree(t *testing.T) {
 	}
 	x, y, z := a.Now(), b.Now(), a.Now()
 	if d := y.Sub(x); d < -20*time.Microsecond || y.Sub(z) > 20*time.Microsecond {
-		t.Errorf("two clocks of one machine differ: %d, %d, %d", x, y, z)
+		t.Errorf("two clocks disagree: readings a, b, a are %d, %d, %d", x, y, z)
 	}
 	until := a.Now().Add(2 * time.Millisecond)
 	BlockUntil(until)
@@ -37,20 +37,20 @@ func TestSleepUntil(t *testing.T) {
 	}
 	due := c.Now().Add(5 * time.Millisecond)
 	if err := c.SleepUntil(t.Context(), due); err != nil || c.Now() < due {
-		t.Errorf("error %v, %v early", err, due.Sub(c.Now()))
+		t.Errorf("SleepUntil: error %v, returned %v early", err, due.Sub(c.Now()))
 	}
 	if err := c.SleepUntil(t.Context(), due); err != nil {
-		t.Errorf("an instant that has passed: %v", err)
+		t.Errorf("SleepUntil an instant in the past: %v", err)
 	}
-	why := errors.New("over")
+	cause := errors.New("over")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(why)
-	if err := c.SleepUntil(ctx, c.Now().Add(time.Hour)); !errors.Is(err, why) {
+	cancel(cause)
+	if err := c.SleepUntil(ctx, c.Now().Add(time.Hour)); !errors.Is(err, cause) {
 		t.Errorf("error %v, want the context's cause", err)
 	}
 }
 
-// An alarm makes its descriptor readable at the instant that was set last, and not before.
+// TestAlarm checks that an alarm becomes readable at the instant that was set last, and not before.
 func TestAlarm(t *testing.T) {
 	c, err := New()
 	if err != nil {
@@ -78,15 +78,15 @@ func TestAlarm(t *testing.T) {
 		}
 	}
 	if set(c.Now()); !readable(-1) {
-		t.Error("an instant that has passed does not go off")
+		t.Error("an alarm set to an instant in the past does not go off")
 	}
 	if set(c.Now().Add(time.Hour)); readable(0) {
-		t.Error("set anew, it has still gone off")
+		t.Error("an alarm that was set again is still readable")
 	}
 	due := c.Now().Add(5 * time.Millisecond)
-	// The clock is off by a little: see Clock.
+	// The clock has a small error: see Clock.
 	if set(due); !readable(-1) || c.Now() < due.Add(-10*time.Microsecond) {
-		t.Errorf("it went off %v early", due.Sub(c.Now()))
+		t.Errorf("the alarm went off %v early", due.Sub(c.Now()))
 	}
 	if err := a.Close(); err != nil {
 		t.Error(err)

@@ -16,7 +16,7 @@ type Timer struct {
 	raw  syscall.RawConn
 }
 
-// NewTimer makes a timer. The caller closes it.
+// NewTimer returns a timer. The caller closes it.
 func NewTimer() (*Timer, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
@@ -29,7 +29,8 @@ func NewTimer() (*Timer, error) {
 	return t, nil
 }
 
-// Wait returns at the instant, or at once if it has passed. One goroutine at a time may wait.
+// Wait waits until the instant. It returns at once if the instant has passed. Only one goroutine at
+// a time may wait.
 func (t *Timer) Wait(until Instant) error {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(until))}
 	var fail error
@@ -53,8 +54,8 @@ func (t *Timer) Wait(until Instant) error {
 	return nil
 }
 
-// interrupt ends a Wait, now or later, with os.ErrDeadlineExceeded.
-func (t *Timer) interrupt() { _ = t.file.SetReadDeadline(time.Unix(1, 0)) } // long past
+// interrupt ends the current or the next Wait with os.ErrDeadlineExceeded.
+func (t *Timer) interrupt() { _ = t.file.SetReadDeadline(time.Unix(1, 0)) } // a past deadline
 
-// Close frees the timer; nobody may be waiting.
+// Close frees the timer. It must not be called during a Wait.
 func (t *Timer) Close() error { return t.file.Close() }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sockaddr returns the address as the kernel takes it. Each call wants its own: bind and connect
-// write into it.
+// Sockaddr returns the address in the form that package unix takes. Use a new one for each call:
+// bind and connect write into it.
 func Sockaddr(a netip.AddrPort) unix.Sockaddr {
 	if a.Addr().Is6() {
 		return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
@@ -17,8 +17,8 @@ func Sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
 }
 
-// AddrPort returns the address that the kernel gave, of an IPv4 client as IPv4 on sockets of either
-// family. It is the zero value if the address is of another family.
+// AddrPort returns an address that the kernel reported. An IPv4 client of an IPv6 socket gets its
+// IPv4 address. The result is the zero value for other address families.
 func AddrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
@@ -29,9 +29,11 @@ func AddrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// rawAddrPort is AddrPort for an address as the kernel writes it.
+// rawAddrPort is AddrPort for a raw address, as the kernel writes it.
 func rawAddrPort(from *unix.RawSockaddrAny) netip.AddrPort {
-	port := func(p *uint16) uint16 { return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:]) }
+	port := func(p *uint16) uint16 {
+		return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:])
+	}
 	switch from.Addr.Family {
 	case unix.AF_INET:
 		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(from))

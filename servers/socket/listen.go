@@ -9,22 +9,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ListenOptions say how Listen makes a listener.
+// ListenOptions are the options of Listen.
 type ListenOptions struct {
-	Backlog   int  // of listen(2)
-	ReuseAddr bool // SO_REUSEADDR: bind in spite of connections in TIME_WAIT, as every server does
-	ReusePort bool // SO_REUSEPORT: bind an address that others with it have
-	DualStack bool // at an IPv6 address: take IPv4 connections, too (IPV6_V6ONLY off)
-	// DeferAccept is TCP_DEFER_ACCEPT, in whole seconds: for so long a connection that has not sent
-	// anything is not accepted (tcp(7)). 0: off.
+	Backlog   int  // the backlog of listen(2)
+	ReuseAddr bool // SO_REUSEADDR: bind although connections are in TIME_WAIT
+	ReusePort bool // SO_REUSEPORT: share the address with sockets that set it
+	DualStack bool // an IPv6 listener takes IPv4 connections (IPV6_V6ONLY off)
+	// DeferAccept is TCP_DEFER_ACCEPT, in whole seconds: how long a connection on which no data has
+	// arrived is kept from accept (tcp(7)). 0: off.
 	DeferAccept time.Duration
 }
 
 // Listen returns a non-blocking, listening TCP socket in the calling thread's network namespace.
-// Its error says which call failed. The caller closes it.
+// Its error names the call that failed. The caller closes it.
 //
-// The protocol is IPPROTO_TCP by name: since Go 1.24 net.ListenConfig makes MPTCP listeners where
-// the kernel has them, whose resets carry other reasons and which a REUSEPORT_SOCKARRAY refuses.
+// The protocol is IPPROTO_TCP explicitly. Since Go 1.24 net.ListenConfig makes MPTCP listeners
+// where the kernel supports them. Their resets carry other reasons, and a REUSEPORT_SOCKARRAY
+// refuses them.
 func Listen(addr netip.AddrPort, o ListenOptions) (int, error) {
 	fd, err := Open(addr.Addr())
 	if err != nil {
@@ -72,7 +73,7 @@ func Listen(addr netip.AddrPort, o ListenOptions) (int, error) {
 	return fd, nil
 }
 
-// Inode returns the number by which the kernel's statistics name a socket.
+// Inode returns the inode number by which the kernel's statistics identify a socket.
 func Inode(fd int) (uint64, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

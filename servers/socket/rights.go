@@ -9,8 +9,8 @@ import (
 )
 
 // Offer returns a non-blocking Unix socket at which other processes can Ask for descriptors. Its
-// name is in the abstract namespace: it belongs to the calling thread's network namespace, and
-// leaves no file (unix(7)). The caller closes it.
+// name is in the abstract namespace: it belongs to the calling thread's network namespace and
+// leaves no file (unix(7)). The caller closes the socket.
 func Offer(name string) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -25,8 +25,8 @@ func Offer(name string) (fd int, err error) {
 	return fd, nil
 }
 
-// GiveNext gives descriptors to the next process that has asked at an offer, if there is one. The
-// caller keeps its own. A process that has asked and is gone is no error.
+// GiveNext sends descriptors to the next process that has asked at an offer, if any. The caller
+// keeps its own copies. It is no error if the process has exited meanwhile.
 func GiveNext(offer int, fds ...int) error {
 	asking, _, err := unix.Accept4(offer, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	switch {
@@ -37,21 +37,23 @@ func GiveNext(offer int, fds ...int) error {
 	}
 	err = Give(asking, fds...)
 	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
-		err = nil // the process that asked is gone
+		err = nil // the process that asked has exited
 	}
 	return errors.Join(err, unix.Close(asking))
 }
 
-// Give sends descriptors to the other end of a Unix socket (SCM_RIGHTS). The caller keeps its own.
+// Give sends descriptors to the other end of a Unix socket (SCM_RIGHTS). The caller keeps its own
+// copies.
 func Give(to int, fds ...int) error {
-	if err := unix.Sendmsg(to, []byte{byte(len(fds))}, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
+	count, rights := []byte{byte(len(fds))}, unix.UnixRights(fds...)
+	if err := unix.Sendmsg(to, count, rights, nil, unix.MSG_NOSIGNAL); err != nil {
 		return fmt.Errorf("hand over: sendmsg: %w", err)
 	}
 	return nil
 }
 
-// Ask asks at an offer for n descriptors, and waits for them until the limit. They are closed on
-// exec and the caller's, also those that come with an error.
+// Ask requests n descriptors at an offer and waits for them, at most for the limit. The descriptors
+// are close-on-exec. The caller closes them, including any that are returned with an error.
 func Ask(name string, n int, limit time.Duration) (fds []int, err error) {
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -75,7 +77,8 @@ func Ask(name string, n int, limit time.Duration) (fds []int, err error) {
 		fds, err = unix.ParseUnixRights(&messages[0])
 	}
 	if err != nil || len(fds) != n {
-		return fds, errors.Join(fmt.Errorf("asked at @%s for %d descriptors and got %d", name, n, len(fds)), err)
+		wrong := fmt.Errorf("got %d descriptors, want %d", len(fds), n)
+		return fds, fmt.Errorf("ask for a socket at @%s: %w", name, errors.Join(wrong, err))
 	}
 	return fds, nil
 }

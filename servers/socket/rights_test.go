@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// offered returns an offer that the test's end closes, and its name.
+// offered returns a new offer and its name. The offer is closed when the test ends.
 func offered(t *testing.T) (fd int, name string) {
 	t.Helper()
 	name = "reuseport-bench-test-" + rand.Text()
@@ -22,7 +22,7 @@ func offered(t *testing.T) (fd int, name string) {
 	return fd, name
 }
 
-// Descriptors that are given are the same open files, closed on exec.
+// TestGive checks that given descriptors refer to the same open files and are close-on-exec.
 func TestGive(t *testing.T) {
 	offer, name := offered(t)
 	r, w, err := os.Pipe()
@@ -47,11 +47,14 @@ func TestGive(t *testing.T) {
 	}
 	for i, fd := range fds {
 		var got, want unix.Stat_t
-		if err := errors.Join(unix.Fstat(fd, &got), unix.Fstat([]int{int(r.Fd()), int(w.Fd())}[i], &want)); err != nil || got.Ino != want.Ino {
-			t.Errorf("descriptor %d is of inode %d, want %d, %v", i, got.Ino, want.Ino, err)
+		original := []*os.File{r, w}[i]
+		err := errors.Join(unix.Fstat(fd, &got), unix.Fstat(int(original.Fd()), &want))
+		if err != nil || got.Ino != want.Ino {
+			t.Errorf("descriptor %d has inode %d, want %d, error %v", i, got.Ino, want.Ino, err)
 		}
-		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
-			t.Errorf("descriptor %d has the flags %#x, %v", i, flags, err)
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC == 0 {
+			t.Errorf("descriptor %d has flags %#x, want FD_CLOEXEC, error %v", i, flags, err)
 		}
 		if err := unix.Close(fd); err != nil {
 			t.Error(err)
@@ -59,11 +62,12 @@ func TestGive(t *testing.T) {
 	}
 }
 
-// A process that has asked and is gone, and none that asks, are no errors.
-func TestGiveToNobody(t *testing.T) {
+// TestGiveWithoutAsker checks that GiveNext succeeds if no process asks, and if the one that asked
+// has exited.
+func TestGiveWithoutAsker(t *testing.T) {
 	offer, name := offered(t)
 	if err := GiveNext(offer, offer); err != nil {
-		t.Errorf("no one asks: %v", err)
+		t.Errorf("without a process that asks: %v", err)
 	}
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -74,16 +78,16 @@ func TestGiveToNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := GiveNext(offer, offer); err != nil {
-		t.Errorf("gone: %v", err)
+		t.Errorf("the process that asked has exited: %v", err)
 	}
 }
 
-func TestAskInVain(t *testing.T) {
+func TestAskFails(t *testing.T) {
 	_, name := offered(t)
 	if fds, err := Ask(name, 1, 20*time.Millisecond); !errors.Is(err, unix.EAGAIN) {
-		t.Errorf("no one gives: %v, error %v", fds, err)
+		t.Errorf("offer that gives nothing: got %v, error %v, want EAGAIN", fds, err)
 	}
 	if fds, err := Ask(name+"-other", 1, time.Second); !errors.Is(err, unix.ECONNREFUSED) {
-		t.Errorf("no one offers: %v, error %v", fds, err)
+		t.Errorf("no offer: got %v, error %v, want ECONNREFUSED", fds, err)
 	}
 }

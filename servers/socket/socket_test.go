@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// opened is a socket that the test's end closes.
+// opened returns a socket that is closed when the test ends.
 func opened(t *testing.T, a netip.Addr) int {
 	t.Helper()
 	fd, err := Open(a)
@@ -19,7 +19,7 @@ func opened(t *testing.T, a netip.Addr) int {
 	return fd
 }
 
-// boundTo is the address that a socket is bound to.
+// boundTo returns the address that a socket is bound to.
 func boundTo(t *testing.T, fd int) netip.AddrPort {
 	t.Helper()
 	name, err := unix.Getsockname(fd)
@@ -29,8 +29,8 @@ func boundTo(t *testing.T, fd int) netip.AddrPort {
 	return AddrPort(name)
 }
 
-// awaits waits for one event of an epoll set, and returns it.
-func awaits(t *testing.T, epoll int) unix.EpollEvent {
+// awaitEvent waits for exactly one event of an epoll set and returns it.
+func awaitEvent(t *testing.T, epoll int) unix.EpollEvent {
 	t.Helper()
 	var events [4]unix.EpollEvent
 	for {
@@ -38,15 +38,15 @@ func awaits(t *testing.T, epoll int) unix.EpollEvent {
 		switch {
 		case err == unix.EINTR:
 		case err != nil || n != 1:
-			t.Fatalf("%d events, %v", n, err)
+			t.Fatalf("got %d events, want 1, error %v", n, err)
 		default:
 			return events[0]
 		}
 	}
 }
 
-// A connection from its first call to its last, over both families, from the address that it was
-// bound to.
+// TestConnection takes a connection from its first call to its last, over both address families,
+// and checks that the client keeps the address it was bound to.
 func TestConnection(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
@@ -70,10 +70,10 @@ func TestConnection(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = Close(server) })
 			if peer != from {
-				t.Errorf("the server sees a client at %v, which is bound to %v", peer, from)
+				t.Errorf("the server sees client address %v, want %v", peer, from)
 			}
 			if _, _, err := Accept(listener); err != unix.EAGAIN {
-				t.Errorf("accepted a second connection of one: %v", err)
+				t.Errorf("second accept of one connection: error %v, want EAGAIN", err)
 			}
 
 			epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -86,38 +86,38 @@ func TestConnection(t *testing.T) {
 			}
 			var b [8]byte
 			if n, err := Recv(server, b[:], 0); n != 0 || err != unix.EAGAIN {
-				t.Errorf("nothing was sent: %d, %v", n, err)
+				t.Errorf("receive before a send: %d bytes, error %v, want EAGAIN", n, err)
 			}
 			if n, err := Send(client, []byte("abc")); n != 3 || err != nil {
-				t.Fatalf("sent %d of 3, %v", n, err)
+				t.Fatalf("sent %d of 3 bytes, error %v", n, err)
 			}
-			if e := awaits(t, epoll); e.Fd != 41 || e.Events != unix.EPOLLIN {
-				t.Errorf("told of %+v", e)
+			if e := awaitEvent(t, epoll); e.Fd != 41 || e.Events != unix.EPOLLIN {
+				t.Errorf("event after a send: %+v", e)
 			}
 			if n, err := Recv(server, b[:], unix.MSG_PEEK); string(b[:n]) != "abc" || err != nil {
-				t.Errorf("looked at %q, %v", b[:n], err)
+				t.Errorf("peeked %q, error %v", b[:n], err)
 			}
 			if n, err := Recv(server, b[:], 0); string(b[:n]) != "abc" || err != nil {
-				t.Errorf("received %q, %v", b[:n], err)
+				t.Errorf("received %q, error %v", b[:n], err)
 			}
 			if err := unix.Shutdown(client, unix.SHUT_WR); err != nil {
 				t.Fatal(err)
 			}
-			if e := awaits(t, epoll); e.Fd != 41 {
-				t.Errorf("told of %+v", e)
+			if e := awaitEvent(t, epoll); e.Fd != 41 {
+				t.Errorf("event after the client's shutdown: %+v", e)
 			}
 			if n, err := Recv(server, b[:], 0); n != 0 || err != nil {
-				t.Errorf("after the end: %d, %v", n, err)
+				t.Errorf("receive at the end: %d bytes, error %v, want 0 and nil", n, err)
 			}
-			// That would be a signal, but for MSG_NOSIGNAL.
+			// Without MSG_NOSIGNAL this would raise SIGPIPE.
 			if _, err := Send(client, []byte("d")); err != unix.EPIPE {
-				t.Errorf("sent after one's own end: %v", err)
+				t.Errorf("send after shutdown: error %v, want EPIPE", err)
 			}
 		})
 	}
 }
 
-// Errors are the kernel's own, to be compared with.
+// TestErrors checks that errors are plain errno values, which callers compare.
 func TestErrors(t *testing.T) {
 	at := netip.MustParseAddrPort("127.0.0.1:0")
 	taken, other := opened(t, at.Addr()), opened(t, at.Addr())
@@ -125,27 +125,28 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := Bind(other, boundTo(t, taken)); err != unix.EADDRINUSE {
-		t.Errorf("a second socket at the same address: %v", err)
+		t.Errorf("bind of a second socket to the same address: %v", err)
 	}
-	// The address is bound and nobody listens there.
+	// The address is bound, but no socket listens there.
 	switch err := Connect(other, boundTo(t, taken)); err {
 	case unix.ECONNREFUSED:
 	case unix.EINPROGRESS:
 		if n, err := Recv(other, make([]byte, 1), 0); n != 0 || err != unix.ECONNREFUSED {
-			t.Errorf("nobody listens: %d, %v", n, err)
+			t.Errorf("connect without a listener: %d bytes, error %v", n, err)
 		}
 	default:
-		t.Errorf("nobody listens: %v", err)
+		t.Errorf("connect without a listener: error %v", err)
 	}
 	if err := Close(-1); err != unix.EBADF {
-		t.Errorf("closed nothing: %v", err)
+		t.Errorf("close of descriptor -1: error %v, want EBADF", err)
 	}
 	if err := EpollCtl(-1, unix.EPOLL_CTL_ADD, other, unix.EPOLLIN, 0); err != unix.EBADF {
-		t.Errorf("told nobody: %v", err)
+		t.Errorf("epoll_ctl of descriptor -1: error %v, want EBADF", err)
 	}
 }
 
-// A wait is no shorter than asked for, and 0 does not wait.
+// TestEpollWait checks that a wait is not shorter than its timeout, and that timeout 0 does not
+// wait.
 func TestEpollWait(t *testing.T) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -154,7 +155,7 @@ func TestEpollWait(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Close(epoll) })
 	var events [1]unix.EpollEvent
 	if n, err := EpollWait(epoll, events[:], 0); n != 0 || err != nil {
-		t.Errorf("%d events, %v", n, err)
+		t.Errorf("timeout 0: %d events, error %v", n, err)
 	}
 	const wait = 2500 * time.Microsecond
 	for {
@@ -164,7 +165,7 @@ func TestEpollWait(t *testing.T) {
 			continue
 		}
 		if took := time.Since(began); n != 0 || err != nil || took < wait {
-			t.Errorf("%d events, %v, after %v", n, err, took)
+			t.Errorf("timeout %v: %d events, error %v, after %v", wait, n, err, took)
 		}
 		return
 	}

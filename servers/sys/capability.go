@@ -2,9 +2,9 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// Holds reports whether the calling thread has every one of the capabilities (unix.CAP_…) in its
-// effective set. They are worth something in the thread's own user namespace only: what belongs to
-// the whole machine also takes InInitialUserNamespace.
+// Holds reports whether the calling thread has all of the capabilities (unix.CAP_…) in its
+// effective set. They count only in the thread's own user namespace; what belongs to the whole
+// machine also needs InInitialUserNamespace.
 func Holds(capabilities ...int) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
@@ -19,7 +19,7 @@ func Holds(capabilities ...int) bool {
 	return true
 }
 
-// initialUserNamespace is the fixed inode of the first user namespace: PROC_USER_INIT_INO in
+// initialUserNamespace is the fixed inode number of the first user namespace: PROC_USER_INIT_INO in
 // include/linux/proc_ns.h.
 const initialUserNamespace = 0xEFFFFFFD
 
@@ -30,15 +30,16 @@ func InInitialUserNamespace() bool {
 	return unix.Stat("/proc/thread-self/ns/user", &st) == nil && st.Ino == initialUserNamespace
 }
 
-// MissingForBPF names what the calling thread lacks of the capabilities that eBPF programs take, to
-// trace the kernel or to select a socket (capabilities(7)). CAP_SYS_ADMIN stands for both.
+// MissingForBPF returns the capabilities that the calling thread lacks for loading eBPF programs,
+// whether they trace the kernel or select a socket (capabilities(7)). CAP_SYS_ADMIN stands for
+// both.
 //
-// The type sk_reuseport alone takes CAP_BPF only (is_net_admin_prog_type in kernel/bpf/syscall.c).
-// But without CAP_PERFMON the verifier also follows what a processor might do speculatively; on
-// Linux 6.18 that ends, for a program with a loop, with a bug of its own ("REG INVARIANTS
-// VIOLATION", EFAULT) and a warning in the kernel's log. It must not come to that.
+// A program of type sk_reuseport needs only CAP_BPF (is_net_admin_prog_type in
+// kernel/bpf/syscall.c). Without CAP_PERFMON, however, the verifier also follows speculative
+// execution. On Linux 6.18 that triggers a verifier bug for a program with a loop ("REG INVARIANTS
+// VIOLATION", EFAULT) and logs a kernel warning. Asking for both capabilities avoids it.
 func MissingForBPF() []string {
-	if !InInitialUserNamespace() { // the capabilities of another one do not count
+	if !InInitialUserNamespace() { // capabilities of another namespace do not count
 		return []string{"CAP_BPF", "CAP_PERFMON in the initial user namespace"}
 	}
 	if Holds(unix.CAP_SYS_ADMIN) {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MemoryFile returns a memfd (memfd_create(2)) with the given content, to be read from its start.
-// The name shows in /proc only. The caller closes it.
+// MemoryFile returns a memfd (memfd_create(2)) with the given content, positioned at its start. The
+// name appears in /proc only. The caller closes it.
 func MemoryFile(name, content string) (*os.File, error) {
 	f, err := memfd(name, 0)
 	if err != nil {
@@ -21,8 +21,9 @@ func MemoryFile(name, content string) (*os.File, error) {
 	return f, nil
 }
 
-// SizedMemoryFile returns a memfd of that many zero bytes that cannot grow: a write beyond them
-// fails with EPERM (fcntl(2), F_SEAL_GROW). The name shows in /proc only. The caller closes it.
+// SizedMemoryFile returns a memfd of the given size in bytes, filled with zeros, that cannot grow:
+// a write past the end fails with EPERM (fcntl(2), F_SEAL_GROW). The name appears in /proc only.
+// The caller closes it.
 func SizedMemoryFile(name string, size int64) (*os.File, error) {
 	f, err := memfd(name, unix.MFD_ALLOW_SEALING)
 	if err != nil {

@@ -14,9 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// capabilitiesRole, as the only argument, makes the test binary print describeCapabilities.
+const capabilitiesRole = "capabilities"
+
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "standing" {
-		os.Stdout.WriteString(standing())
+	if len(os.Args) == 2 && os.Args[1] == capabilitiesRole {
+		os.Stdout.WriteString(describeCapabilities())
 		os.Exit(0)
 	}
 	if len(os.Args) == 2 && os.Args[1] == onMainThread {
@@ -29,8 +32,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// standing says what the process holds, and where.
-func standing() string {
+// describeCapabilities returns "all" if the process holds the capabilities of root, and "initial"
+// if it is in the initial user namespace.
+func describeCapabilities() string {
 	s := ""
 	if Holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_BPF) {
 		s += "all "
@@ -41,27 +45,28 @@ func standing() string {
 	return s
 }
 
-// Root inside a user namespace holds every capability there, and is not in the initial one.
+// TestCapabilities checks that root in a user namespace holds every capability and is not in the
+// initial namespace.
 func TestCapabilities(t *testing.T) {
-	child := exec.Command("/proc/self/exe", "standing")
+	child := exec.Command("/proc/self/exe", capabilitiesRole)
 	child.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 	}
 	if got, err := child.Output(); err != nil {
-		t.Logf("no user namespace: %v", err)
+		t.Logf("cannot make a user namespace: %v", err)
 	} else if string(got) != "all " {
-		t.Errorf("root in a user namespace: %q, want every capability and not the initial namespace", got)
+		t.Errorf("root in a user namespace: got %q, want %q", got, "all ")
 	}
 }
 
-// A thread without a capability does not hold it, whatever its process holds.
+// TestHoldsNothing checks that Holds asks the thread, not the process.
 func TestHoldsNothing(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var data [2]unix.CapUserData
 		if err := unix.Capget(&header, &data[0]); err != nil {
@@ -78,7 +83,7 @@ func TestHoldsNothing(t *testing.T) {
 			return
 		}
 		if Holds(unix.CAP_NET_ADMIN) || Holds(unix.CAP_SETUID, unix.CAP_NET_ADMIN) {
-			t.Error("CAP_NET_ADMIN was dropped, and is held")
+			t.Error("Holds reports CAP_NET_ADMIN after it was dropped")
 		}
 	}()
 	<-done
@@ -105,7 +110,7 @@ func TestSizedMemoryFile(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := f.Write([]byte("9")); !errors.Is(err, unix.EPERM) {
-		t.Errorf("a byte too many: error %v, want EPERM", err)
+		t.Errorf("write past the end: error %v, want EPERM", err)
 	}
 	b := make([]byte, 16)
 	if n, err := f.ReadAt(b, 0); string(b[:n]) != "12345678" || !errors.Is(err, io.EOF) {
@@ -113,7 +118,7 @@ func TestSizedMemoryFile(t *testing.T) {
 	}
 }
 
-// A thread that computes uses CPU time, one that sleeps does not.
+// TestThreadCPU checks that computing uses CPU time and sleeping does not.
 func TestThreadCPU(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -125,6 +130,6 @@ func TestThreadCPU(t *testing.T) {
 	for began = ThreadCPU(); ThreadCPU() < began+20*time.Millisecond; {
 	}
 	if used := ProcessCPU() - process; used < 15*time.Millisecond {
-		t.Errorf("the process used %v, its thread 20 ms", used)
+		t.Errorf("the process used %v, want at least 15ms: its thread used 20ms", used)
 	}
 }

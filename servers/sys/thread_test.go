@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onMainThread, as the only argument, makes the test binary run startOnMainThread.
+// onMainThread, as the only argument, makes the test binary call startOnMainThread.
 const onMainThread = "on-main-thread"
 
-// The thread is never the main thread, which cannot end and stands for the whole process
-// in /proc. The child sees to it that a goroutine would find itself there.
+// TestOnOwnThread checks that the thread is never the main thread, which cannot end and stands for
+// the whole process in /proc. The child arranges that a new goroutine would run on the main thread.
 func TestOnOwnThread(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -33,13 +33,12 @@ func TestOnOwnThread(t *testing.T) {
 	t.Fatal(errNotArranged)
 }
 
-// errNotArranged says that the runtime moved the goroutine elsewhere, as it may: then the child
-// proves nothing.
-var errNotArranged = errors.New("no goroutine came to be on the main thread")
+// errNotArranged reports that the runtime moved the goroutine to another thread, as it may. Then
+// the child proves nothing.
+var errNotArranged = errors.New("no goroutine ran on the main thread")
 
-// startOnMainThread is the child's side. On the one processor that it leaves to the runtime, a new
-// goroutine takes over the thread of the one that waits for it; at the beginning of a program that
-// is the main thread.
+// startOnMainThread is the child's side. With GOMAXPROCS(1), a new goroutine takes over the thread
+// of the goroutine that waits for it. At the start of a program that is the main thread.
 func startOnMainThread() error {
 	runtime.GOMAXPROCS(1)
 	onMain := func() bool { return unix.Gettid() == os.Getpid() }
@@ -50,7 +49,7 @@ func startOnMainThread() error {
 	}
 	return OnOwnThread(func() error {
 		if onMain() {
-			return errors.New("on the main thread")
+			return errors.New("f was called on the main thread")
 		}
 		return nil
 	})
