@@ -1,12 +1,13 @@
-// Package child starts child processes, hears them, ends them, and accounts for what they used.
+// Package child starts child processes, receives their messages, ends them, and measures what they
+// used.
 //
-// A child may have two pipes: control, on which its parent sends lines of JSON, and events, on
-// which it answers in whatever form the two agree on. Its standard error goes to a file in memory
-// that holds StderrLimit bytes: no one has to read it meanwhile, it outlives the child, and a child
-// that logs without end fills no more.
+// A child may have two pipes. On control its parent sends lines of JSON; on events it answers in a
+// form that the two agree on. Its standard error goes to a memory file that holds StderrLimit
+// bytes. Nothing has to read the file meanwhile, it outlives the child, and a child that logs
+// without end cannot fill more.
 //
-// A process is signalled by its pidfd, which os.Process has, so that a signal never reaches a
-// stranger with the number of a process that has ended.
+// Signals go through the pidfd that os.Process holds, so a signal never reaches another process
+// that reuses the PID.
 package child
 
 import (
@@ -30,46 +31,47 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// The descriptors of a child that has both pipes. Options.Files follow.
+// The descriptors of a child that has both pipes. Options.Files follow them.
 const (
-	ControlFD = 3 // to read
-	EventsFD  = 4 // to write
+	ControlFD = 3 // the child reads it
+	EventsFD  = 4 // the child writes it
 	FilesFD   = 5
 )
 
-// StderrLimit is how much of a child's standard error is kept, in bytes: the first. A write beyond
+// StderrLimit is how much of a child's standard error is kept: the first 64 KiB. A write beyond it
 // fails with EPERM.
 const StderrLimit = 64 << 10
 
-// GoneLimit bounds the time from SIGKILL to the end of a process.
+// GoneLimit is how long a process may take to disappear after SIGKILL.
 const GoneLimit = 5 * time.Second
 
 // Options describe a child to start.
 type Options struct {
-	// Command is what to run, not yet started. Start sets its Stderr and ExtraFiles.
+	// Command is the command to run, not yet started. Start sets its Stderr and ExtraFiles.
 	Command *exec.Cmd
-	// Start starts the command, in surroundings of the caller's choice. Nil: Command.Start.
+	// Start starts the command, for example on a thread in another namespace. Nil: Command.Start.
 	Start func(*exec.Cmd) error
-	// Control and Events give the child those pipes, as its first descriptors from 3 on.
+	// Control and Events say which pipes the child gets, on its descriptors from 3 on.
 	Control, Events bool
-	// Files follow the pipes. They stay the caller's, who may close them when Start has returned.
+	// Files are passed after the pipes. The caller keeps them and may close them once Start has
+	// returned.
 	Files []*os.File
 }
 
-// A Process is the parent's side of a child. Close ends it. Its methods may be called from several
-// goroutines.
+// A Process is the parent's side of a child. Its methods may be called from several goroutines.
+// Close ends it.
 type Process struct {
 	handle  *os.Process
 	pid     int
 	control *os.File // write end, or nil
 	events  *os.File // read end, or nil
 	stderr  *os.File
-	owned   []io.Closer // in the order of their making; closed by release, last first
+	owned   []io.Closer // in the order of creation; release closes the last one first
 
-	killed  atomic.Bool // by Kill or Close
+	killed  atomic.Bool // set by Kill and Close
 	exited  chan struct{}
 	err     error         // valid once exited
-	said    string        // on standard error; valid once exited
+	said    string        // standard error; valid once exited
 	cpu     time.Duration // valid once exited
 	counted bool          // cpu is known
 	reaping time.Duration // valid once exited
@@ -78,8 +80,8 @@ type Process struct {
 	endErr  error
 }
 
-// Start starts a process. After an error nothing runs, and every descriptor that Start made is
-// closed. The caller ends the process with Close, also when it has exited by itself.
+// Start starts a process. After an error no process runs and every descriptor that Start opened is
+// closed. The caller ends the process with Close, even if it has exited by itself.
 func Start(o Options) (*Process, error) {
 	stderr, err := sys.SizedMemoryFile("reuseport-bench-stderr", StderrLimit)
 	if err != nil {
@@ -102,7 +104,7 @@ func Start(o Options) (*Process, error) {
 	}
 	p.handle, p.pid = cmd.Process, cmd.Process.Pid
 	ended, err := watch(p.handle)
-	if err != nil { // a sandbox without pidfds: then a thread waits, in cmd.Wait
+	if err != nil { // a sandbox without pidfds: a thread blocks in cmd.Wait instead
 		ended = func() error { return nil }
 	}
 	go p.wait(func() error {
@@ -122,11 +124,13 @@ func Start(o Options) (*Process, error) {
 	return p, nil
 }
 
-// Adopt takes charge of a process that by has started. Its number is that of the caller's PID
-// namespace, and it must be alive, or the number may be a stranger's. give hands it its ends of the
-// control and the events pipe and then the files; they stay the caller's. Its standard error is
-// by's, its exit status by's to know. After an error the process is killed, and every descriptor
-// that Adopt made is closed. The caller ends the process with Close.
+// Adopt returns the parent's side of a process that by has started. pid is its number in the
+// caller's PID namespace. The process must be alive, or another process may have its number.
+//
+// Adopt makes the pipes and calls give with the child's ends of control and events, followed by
+// files; give passes them to the process and does not keep them. The process shares by's standard
+// error, and its exit status is unknown. After an error the process is killed and every descriptor
+// that Adopt opened is closed. The caller ends the process with Close.
 func Adopt(pid int, by *Process, files []*os.File, give func([]*os.File) error) (*Process, error) {
 	handle, err := os.FindProcess(pid)
 	if err != nil {
@@ -140,7 +144,8 @@ func Adopt(pid int, by *Process, files []*os.File, give func([]*os.File) error) 
 		return nil, abandon(fmt.Errorf("standard error: %w", err))
 	}
 	var ended func() error
-	p, err := connect(os.NewFile(uintptr(fd), "stderr"), true, true, func(pipes []*os.File) (err error) {
+	stderr := os.NewFile(uintptr(fd), "stderr")
+	p, err := connect(stderr, true, true, func(pipes []*os.File) (err error) {
 		if err := give(append(pipes, files...)); err != nil {
 			return err
 		}
@@ -160,9 +165,11 @@ type closer func() error
 
 func (c closer) Close() error { return c() }
 
-// connect makes the pipes and begins the process with its ends of them. It owns stderr, and what it
-// makes, also after an error.
-func connect(stderr *os.File, control, events bool, begin func([]*os.File) error) (p *Process, err error) {
+// connect makes the pipes and calls begin with the child's ends of them. It owns stderr and the
+// pipes, even after an error.
+func connect(
+	stderr *os.File, control, events bool, begin func([]*os.File) error,
+) (p *Process, err error) {
 	p = &Process{stderr: stderr, owned: []io.Closer{stderr}, exited: make(chan struct{})}
 	var theirs []*os.File
 	defer func() {
@@ -190,7 +197,7 @@ func connect(stderr *os.File, control, events bool, begin func([]*os.File) error
 	return p, begin(slices.Clone(theirs))
 }
 
-// wait owns the end of the process.
+// wait waits until the process has ended, and records how.
 func (p *Process) wait(ended func() error) {
 	err := ended()
 	p.said = p.read()
@@ -200,8 +207,8 @@ func (p *Process) wait(ended func() error) {
 	close(p.exited)
 }
 
-// watch returns a function that returns when the process has ended: its pidfd is readable then
-// (pidfd_open(2)). The function is to be called once. No thread waits in it, unlike in wait(2).
+// watch returns a function that waits until the process has ended, which makes its pidfd readable
+// (pidfd_open(2)). Call the function once. Unlike wait(2), it blocks no thread.
 func watch(handle *os.Process) (ended func() error, err error) {
 	fd, dupErr := -1, error(nil)
 	err = handle.WithHandle(func(pidfd uintptr) {
@@ -210,7 +217,7 @@ func watch(handle *os.Process) (ended func() error, err error) {
 	if err := errors.Join(err, dupErr); err != nil {
 		return nil, fmt.Errorf("pidfd: %w", err)
 	}
-	err = unix.SetNonblock(fd, true) // or os.File would not use the poller
+	err = unix.SetNonblock(fd, true) // required for os.File to use the poller
 	pidfd := os.NewFile(uintptr(fd), "pidfd")
 	raw, rawErr := pidfd.SyscallConn()
 	if err := errors.Join(err, rawErr); err != nil {
@@ -231,12 +238,12 @@ func watch(handle *os.Process) (ended func() error, err error) {
 	}, nil
 }
 
-// PID returns the number of the process in the caller's PID namespace. Once the process has exited,
-// another may have it.
+// PID returns the number of the process in the caller's PID namespace. The kernel may reuse it once
+// the process has exited.
 func (p *Process) PID() int { return p.pid }
 
-// Send writes each value as a line of JSON to the control pipe, all at once. It fails if there is
-// no such pipe, or if the process has ended or closed its end.
+// Send writes the values to the control pipe in one write, each as a line of JSON. It fails if
+// there is no control pipe, or if the process has exited or has closed its end.
 func (p *Process) Send(values ...any) error {
 	var lines []byte
 	for _, v := range values {
@@ -250,17 +257,16 @@ func (p *Process) Send(values ...any) error {
 	return err
 }
 
-// CloseControl closes the control pipe: the process reads what was sent, and then the end. It fails
-// if there is no such pipe, or if it is closed already. Close closes it too.
+// CloseControl closes the control pipe: the process reads what was sent, then end of file. It fails
+// if there is no control pipe or if it is already closed. Close closes it, too.
 func (p *Process) CloseControl() error { return p.control.Close() }
 
-// Events returns the read end of the events pipe, or nil without one. It ends when the process has
-// ended. One goroutine at a time reads it; Close closes it.
+// Events returns the read end of the events pipe, or nil if there is none. It reaches end of file
+// when the process exits. Only one goroutine at a time may read it. Close closes it.
 func (p *Process) Events() *os.File { return p.events }
 
-// AwaitReady returns when the process has written the first byte to its events pipe, by which it
-// says that it is ready. It fails if the process ends before, with its last words, or if the
-// context does.
+// AwaitReady waits for the first byte on the events pipe, by which the process says that it is
+// ready. It fails if the process exits first, with its standard error, or if the context ends.
 func (p *Process) AwaitReady(ctx context.Context) error {
 	interrupt := context.AfterFunc(ctx, func() { _ = p.events.SetReadDeadline(time.Unix(1, 0)) })
 	_, err := io.ReadFull(p.events, make([]byte, 1))
@@ -271,19 +277,19 @@ func (p *Process) AwaitReady(ctx context.Context) error {
 		select {
 		case <-p.exited:
 			err = cmp.Or(p.err, p.Explain(err))
-		case <-time.After(time.Second): // it has closed the pipe, and goes on
+		case <-time.After(time.Second): // it has closed the pipe but still runs
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("was not ready: %w", err)
+		return fmt.Errorf("did not become ready: %w", err)
 	}
 	return nil
 }
 
-// Signal sends a signal. It fails with os.ErrProcessDone if the process has ended.
+// Signal sends a signal. It returns os.ErrProcessDone if the process has exited.
 func (p *Process) Signal(s os.Signal) error { return p.handle.Signal(s) }
 
-// Kill ends the process by SIGKILL, without waiting. That it has ended already is no error.
+// Kill sends SIGKILL and does not wait. It is no error if the process has already exited.
 func (p *Process) Kill() error {
 	p.killed.Store(true)
 	if err := unlessDone(p.Signal(unix.SIGKILL)); err != nil {
@@ -299,10 +305,11 @@ func unlessDone(err error) error {
 	return err
 }
 
-// Exited is closed when the process has ended, however it did.
+// Exited returns a channel that is closed when the process has exited, for any reason.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Wait returns when the process has ended, with Err; or with an error when the context ends before.
+// Wait waits until the process has exited and returns Err. It returns an error if the context ends
+// first.
 func (p *Process) Wait(ctx context.Context) error {
 	select {
 	case <-p.exited:
@@ -317,9 +324,9 @@ func (p *Process) Wait(ctx context.Context) error {
 	}
 }
 
-// Err returns what the process ended by (*exec.ExitError, which an adopted process does not have),
-// with its standard error. It is nil while the process runs, after exit status 0, and after Kill or
-// Close.
+// Err returns the error that the process exited with, including its standard error. It wraps
+// *exec.ExitError, except for an adopted process. Err is nil while the process runs, after exit
+// status 0, and after Kill or Close.
 func (p *Process) Err() error {
 	select {
 	case <-p.exited:
@@ -329,8 +336,8 @@ func (p *Process) Err() error {
 	}
 }
 
-// CPU returns the user and system time of the process. It is false before the process has exited,
-// and of an adopted one.
+// CPU returns the user and system time of the process. It returns false until the process has
+// exited, and for an adopted process.
 func (p *Process) CPU() (time.Duration, bool) {
 	select {
 	case <-p.exited:
@@ -340,8 +347,8 @@ func (p *Process) CPU() (time.Duration, bool) {
 	}
 }
 
-// Reaping returns the CPU time that it took this process to take the child's remains from the
-// kernel, as whoever supervises it must (wait(2)); 0 before it has exited.
+// Reaping returns the CPU time that this process spent in wait(2) for the child. It is 0 until the
+// child has exited.
 func (p *Process) Reaping() time.Duration {
 	select {
 	case <-p.exited:
@@ -351,8 +358,8 @@ func (p *Process) Reaping() time.Duration {
 	}
 }
 
-// Stderr returns what the process has written to its standard error, up to StderrLimit, without the
-// space around it. It is empty before the process has exited.
+// Stderr returns what the process wrote to its standard error, up to StderrLimit, with surrounding
+// space trimmed. It is empty until the process has exited.
 func (p *Process) Stderr() string {
 	select {
 	case <-p.exited:
@@ -362,7 +369,7 @@ func (p *Process) Stderr() string {
 	}
 }
 
-// Explain adds Stderr to an error. Of nil it makes nil.
+// Explain returns err with Stderr appended, or nil if err is nil.
 func (p *Process) Explain(err error) error { return explain(err, p.Stderr()) }
 
 func explain(err error, said string) error {
@@ -372,15 +379,16 @@ func explain(err error, said string) error {
 	return fmt.Errorf("%w: %s", err, said)
 }
 
-// read returns what is in the file behind standard error, which is zeros where nothing was written.
+// read returns what the process wrote to the standard error file, whose unwritten part is zeros.
 func (p *Process) read() string {
 	b := make([]byte, StderrLimit)
-	n, _ := p.stderr.ReadAt(b, 0) // fails only after a Close that gave the process up
+	n, _ := p.stderr.ReadAt(b, 0) // fails only after a Close that timed out
 	return strings.TrimSpace(strings.TrimRight(string(b[:n]), "\x00"))
 }
 
 // Close kills the process, waits until it is gone, and closes its pipes and its standard error. It
-// fails if the process is still there after 5 s. A second call does nothing, and returns the same.
+// fails if the process still exists after GoneLimit. Further calls do nothing and return the same
+// error.
 func (p *Process) Close() error {
 	p.endOnce.Do(func() { p.endErr = p.end() })
 	return p.endErr
@@ -391,17 +399,17 @@ func (p *Process) end() error {
 	select {
 	case <-p.exited:
 	case <-time.After(GoneLimit):
-		err = errors.Join(err, fmt.Errorf("process %d is still there %v after SIGKILL; see /proc/%[1]d/stack",
-			p.pid, GoneLimit))
+		err = errors.Join(err, fmt.Errorf(
+			"process %d still exists %v after SIGKILL; see /proc/%[1]d/stack", p.pid, GoneLimit))
 	}
 	return errors.Join(err, p.release())
 }
 
-// release closes what the parent has of the process, last first.
+// release closes what the parent holds for the process, last first.
 func (p *Process) release() error {
 	var errs []error
 	for _, c := range slices.Backward(p.owned) {
-		if err := c.Close(); !errors.Is(err, os.ErrClosed) { // CloseControl may have been first
+		if err := c.Close(); !errors.Is(err, os.ErrClosed) { // CloseControl may have closed it
 			errs = append(errs, err)
 		}
 	}

@@ -19,16 +19,16 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// The test binary plays the children too, told by its first argument.
+// The test binary also plays the children. Its first argument names the role.
 var roles = map[string]func() error{
-	// refuse says why on standard error, and exits with status 3.
+	// refuse writes to standard error and exits with status 3.
 	"refuse": func() error {
 		fmt.Fprintln(os.Stderr, "no such configuration")
 		os.Exit(3)
 		return nil
 	},
 	"succeed": func() error { fmt.Fprintln(os.Stderr, "a warning"); return nil },
-	// echo says that it is ready, and answers every line with itself until there are no more.
+	// echo reports that it is ready and copies every line from control to events.
 	"echo": func() error {
 		events := os.NewFile(EventsFD, "events")
 		if _, err := events.Write([]byte{'r'}); err != nil {
@@ -38,7 +38,7 @@ var roles = map[string]func() error{
 		return err
 	},
 	"hang": func() error { time.Sleep(time.Hour); return nil },
-	// shout writes more than is kept, and exits with status 0 if it heard of it.
+	// shout writes more than StderrLimit, and exits with status 0 if a write fails with EPERM.
 	"shout": func() error {
 		line := []byte(strings.Repeat("x", 1023) + "\n")
 		for range 2 * StderrLimit / len(line) {
@@ -46,11 +46,11 @@ var roles = map[string]func() error{
 				return nil
 			}
 		}
-		return errors.New("there was room for all")
+		return errors.New("no write failed")
 	},
-	// copy reads its file, which follows the pipes, and writes it to standard error.
+	// copy copies its file, which follows the pipes, to standard error.
 	"copy": func() error { _, err := io.Copy(os.Stderr, os.NewFile(FilesFD, "file")); return err },
-	// parent starts another process and says its number, on the events pipe.
+	// parent starts another process and writes its PID to the events pipe.
 	"parent": func() error {
 		c := exec.Command("/proc/self/exe", "hang")
 		c.Stderr = os.Stderr
@@ -65,7 +65,8 @@ var roles = map[string]func() error{
 }
 
 func TestMain(m *testing.M) {
-	os.Setenv("GORACE", "atexit_sleep_ms=0") // children built with -race would take a second to exit
+	// Without it, children built with -race would take a second to exit.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	if len(os.Args) == 2 && roles[os.Args[1]] != nil {
 		if err := roles[os.Args[1]](); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -76,7 +77,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// started starts a child in a role. The test's end closes it, and fails if a descriptor is left.
+// started starts a child in a role. When the test ends it closes the child and checks that no
+// descriptor is left open.
 func started(t *testing.T, role string, o Options) *Process {
 	t.Helper()
 	before := descriptors(t)
@@ -90,14 +92,14 @@ func started(t *testing.T, role string, o Options) *Process {
 			t.Error(err)
 		}
 		if after := descriptors(t); after != before {
-			t.Errorf("%d descriptors, before it had %d", after, before)
+			t.Errorf("%d descriptors are open, want %d as before", after, before)
 		}
 	})
 	return p
 }
 
-// descriptors counts what the test's process has open, but not the poller of the Go runtime, which
-// comes when it is needed.
+// descriptors returns the number of descriptors that the test process has open. It omits those of
+// the Go runtime's poller, which are opened on first use.
 func descriptors(t *testing.T) (n int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -124,20 +126,21 @@ func TestExitsByItself(t *testing.T) {
 	p := started(t, "refuse", Options{})
 	err := p.Wait(soon(t))
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 3 || err.Error() != "exit status 3: no such configuration" {
-		t.Errorf("error %v", err)
+	const want = "exit status 3: no such configuration"
+	if !errors.As(err, &exit) || exit.ExitCode() != 3 || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
 	}
 	if p.Err() != err || p.Stderr() != "no such configuration" {
-		t.Errorf("later: error %v, standard error %q", p.Err(), p.Stderr())
+		t.Errorf("after exit: error %v, standard error %q", p.Err(), p.Stderr())
 	}
 	if cpu, ok := p.CPU(); !ok || cpu <= 0 {
-		t.Errorf("used %v, %v", cpu, ok)
+		t.Errorf("CPU time %v, known %v", cpu, ok)
 	}
 	if err := p.Signal(unix.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
-		t.Errorf("signal: %v", err)
+		t.Errorf("signal after exit: error %v, want ErrProcessDone", err)
 	}
 	if err := p.Kill(); err != nil {
-		t.Errorf("kill: %v", err)
+		t.Errorf("kill after exit: %v", err)
 	}
 }
 
@@ -150,24 +153,24 @@ func TestSucceeds(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if err := p.Explain(nil); err != nil {
-		t.Errorf("nothing to explain: %v", err)
+		t.Errorf("Explain(nil) = %v", err)
 	}
 }
 
 func TestKill(t *testing.T) {
 	p := started(t, "hang", Options{})
 	if cpu, ok := p.CPU(); ok || p.Err() != nil {
-		t.Errorf("while it runs: used %v, error %v", cpu, p.Err())
+		t.Errorf("while it runs: CPU time %v, error %v", cpu, p.Err())
 	}
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Wait(soon(t)); err != nil {
-		t.Errorf("killed as meant: %v", err)
+		t.Errorf("after Kill: error %v, want nil", err)
 	}
 }
 
-// A process that someone else killed has ended by itself, as far as its parent goes.
+// TestKilledByAnother checks that a SIGKILL from outside is reported as an error.
 func TestKilledByAnother(t *testing.T) {
 	p := started(t, "hang", Options{})
 	if err := syscall.Kill(p.PID(), unix.SIGKILL); err != nil {
@@ -178,7 +181,7 @@ func TestKilledByAnother(t *testing.T) {
 	}
 }
 
-// A process that is stopped cannot act, and ends all the same.
+// TestKillStopped checks that Kill ends a process that is stopped and cannot act.
 func TestKillStopped(t *testing.T) {
 	p := started(t, "echo", Options{Control: true, Events: true})
 	if err := errors.Join(p.AwaitReady(soon(t)), p.Signal(unix.SIGSTOP)); err != nil {
@@ -189,7 +192,7 @@ func TestKillStopped(t *testing.T) {
 	}
 }
 
-// The parent of many waits for them without a thread for each.
+// TestNoThreadWaits checks that waiting for a process takes no thread.
 func TestNoThreadWaits(t *testing.T) {
 	const n = 32
 	threads := func() int {
@@ -207,7 +210,7 @@ func TestNoThreadWaits(t *testing.T) {
 		}
 	}
 	if more := threads() - before; more >= n/2 {
-		t.Errorf("%d threads more for %d processes", more, n)
+		t.Errorf("%d more threads for %d processes", more, n)
 	}
 }
 
@@ -216,8 +219,8 @@ func TestStderrLimit(t *testing.T) {
 	if err := p.Wait(soon(t)); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := len(p.Stderr()), StderrLimit-1; got != want { // without the last end of line
-		t.Errorf("%d bytes are kept, want %d", got, want)
+	if got, want := len(p.Stderr()), StderrLimit-1; got != want { // the final newline is trimmed
+		t.Errorf("kept %d bytes of standard error, want %d", got, want)
 	}
 }
 
@@ -234,13 +237,13 @@ func TestPipes(t *testing.T) {
 	}
 	got, err := io.ReadAll(p.Events())
 	if want := "{\"a\":1}\n\"b\"\n"; string(got) != want || err != nil {
-		t.Errorf("heard %q, %v; want %q", got, err, want)
+		t.Errorf("events are %q, error %v; want %q", got, err, want)
 	}
 	if err := p.Wait(soon(t)); err != nil {
 		t.Error(err)
 	}
 	if err := p.Send("too late"); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("error %v", err)
+		t.Errorf("send after CloseControl: error %v, want ErrClosed", err)
 	}
 }
 
@@ -255,59 +258,62 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p.Stderr() != "from the file" {
-		t.Errorf("it read %q", p.Stderr())
+		t.Errorf("the child read %q", p.Stderr())
 	}
 }
 
 func TestNotReady(t *testing.T) {
 	t.Run("ended", func(t *testing.T) {
 		p := started(t, "refuse", Options{Events: true})
-		if err := p.AwaitReady(soon(t)); err == nil || err.Error() != "was not ready: exit status 3: no such configuration" {
-			t.Errorf("error %v", err)
+		const want = "did not become ready: exit status 3: no such configuration"
+		if err := p.AwaitReady(soon(t)); err == nil || err.Error() != want {
+			t.Errorf("error %v, want %s", err, want)
 		}
 	})
 	t.Run("context", func(t *testing.T) {
 		p := started(t, "hang", Options{Events: true})
-		why := errors.New("interrupted")
+		cause := errors.New("interrupted")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(20*time.Millisecond, func() { cancel(why) })
-		if err := p.AwaitReady(ctx); !errors.Is(err, why) {
-			t.Errorf("error %v, want that of the context", err)
+		time.AfterFunc(20*time.Millisecond, func() { cancel(cause) })
+		if err := p.AwaitReady(ctx); !errors.Is(err, cause) {
+			t.Errorf("error %v, want the context's cause", err)
 		}
 	})
 }
 
-// The end of a context ends the wait, not the process.
+// TestWaitEnds checks that the end of the context ends the wait, not the process.
 func TestWaitEnds(t *testing.T) {
 	p := started(t, "hang", Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	err := p.Wait(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), fmt.Sprint(p.PID())) {
-		t.Errorf("error %v", err)
+	pid := fmt.Sprint(p.PID())
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), pid) {
+		t.Errorf("error %v, want DeadlineExceeded with PID %s", err, pid)
 	}
 	select {
 	case <-p.Exited():
-		t.Error("it has exited")
+		t.Error("the process has exited")
 	default:
 	}
 	if err := errors.Join(p.Kill(), p.Wait(soon(t))); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Wait(ctx); err != nil {
-		t.Errorf("it has ended, and the wait for it fails: %v", err)
+		t.Errorf("wait for an exited process with an ended context: %v", err)
 	}
 }
 
 func TestStartFails(t *testing.T) {
 	for _, pipes := range []bool{false, true} {
 		before := descriptors(t)
-		p, err := Start(Options{Command: exec.Command("/nonexistent/server"), Control: pipes, Events: pipes})
+		command := exec.Command("/nonexistent/server")
+		p, err := Start(Options{Command: command, Control: pipes, Events: pipes})
 		if p != nil || !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("process %v, error %v", p, err)
+			t.Errorf("got process %v, error %v", p, err)
 		}
 		if after := descriptors(t); after != before {
-			t.Errorf("pipes %v: %d descriptors, before it had %d", pipes, after, before)
+			t.Errorf("pipes %v: %d descriptors are open, want %d as before", pipes, after, before)
 		}
 	}
 }
@@ -322,11 +328,12 @@ func TestCloseTwice(t *testing.T) {
 	select {
 	case <-p.Exited():
 	default:
-		t.Error("it has not exited")
+		t.Error("the process has not exited")
 	}
 }
 
-// adopted returns a process that another child has started, with the descriptors it was given.
+// adopted returns an adopted process and the descriptors that it was given. Another child has
+// started it.
 func adopted(t *testing.T) (p *Process, control, events *os.File) {
 	t.Helper()
 	by := started(t, "parent", Options{Control: true, Events: true})
@@ -336,7 +343,7 @@ func adopted(t *testing.T) (p *Process, control, events *os.File) {
 		t.Fatal(line, err, scanErr)
 	}
 	p, err = Adopt(pid, by, nil, func(all []*os.File) error {
-		// Their ends are closed when this returns; a process that is given them has its own.
+		// Adopt closes these files when give returns, so keep duplicates, as the process would.
 		for i, f := range []**os.File{&control, &events} {
 			fd, err := unix.FcntlInt(all[i].Fd(), unix.F_DUPFD_CLOEXEC, 0)
 			if err != nil {
@@ -363,7 +370,7 @@ func TestAdopt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(control).ReadString('\n'); line != "\"hello\"\n" || err != nil {
-		t.Errorf("it was sent %q, %v", line, err)
+		t.Errorf("the process received %q, error %v", line, err)
 	}
 	if _, err := events.Write([]byte{'r'}); err != nil {
 		t.Fatal(err)
@@ -375,10 +382,10 @@ func TestAdopt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.Wait(soon(t)); err != nil {
-		t.Errorf("its status is another's to know: %v", err)
+		t.Errorf("wait: error %v, want nil: the exit status is unknown", err)
 	}
 	if cpu, ok := p.CPU(); ok {
-		t.Errorf("it used %v, which its parent only knows", cpu)
+		t.Errorf("CPU time %v is known, but only its parent can know it", cpu)
 	}
 	if err := p.Kill(); err != nil {
 		t.Errorf("kill: %v", err)
@@ -392,7 +399,7 @@ func TestKillAdopted(t *testing.T) {
 	}
 }
 
-// A process that cannot be given its pipes does not go on without.
+// TestAdoptFails checks that a process is killed if it cannot be given its pipes.
 func TestAdoptFails(t *testing.T) {
 	by := started(t, "parent", Options{Events: true, Control: true})
 	line, err := bufio.NewReader(by.Events()).ReadString('\n')
@@ -404,14 +411,15 @@ func TestAdoptFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := descriptors(t)
-	why := errors.New("it hung up")
-	if p, err := Adopt(pid, by, nil, func([]*os.File) error { return why }); p != nil || !errors.Is(err, why) {
-		t.Errorf("process %v, error %v", p, err)
+	cause := errors.New("it hung up")
+	p, err := Adopt(pid, by, nil, func([]*os.File) error { return cause })
+	if p != nil || !errors.Is(err, cause) {
+		t.Errorf("got process %v, error %v", p, err)
 	}
 	if after := descriptors(t); after != before {
-		t.Errorf("%d descriptors, before it had %d", after, before)
+		t.Errorf("%d descriptors are open, want %d as before", after, before)
 	}
 	if err := by.Wait(soon(t)); err == nil || !strings.Contains(err.Error(), "signal: killed") {
-		t.Errorf("the process goes on; its parent ended by %v", err)
+		t.Errorf("the process was not killed; its parent exited with %v", err)
 	}
 }

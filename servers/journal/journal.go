@@ -1,10 +1,9 @@
-// Package journal is a worker's account of its connections, in memory that it shares with its
-// parent.
+// Package journal is a worker's record of its connections, in memory shared with its parent.
 //
 // A journal is a single-producer, single-consumer ring in a memfd that both processes map. It costs
-// the worker no system call, and it survives SIGKILL: what a killed worker had accepted, read and
-// answered is still there. It is meant to be read when nothing is measured any longer; a worker
-// whose ring fills before that says so.
+// the worker no system call, and it survives SIGKILL: it still holds what a killed worker had
+// accepted, read and answered. The parent should read it when it measures nothing. A worker whose
+// ring fills up before that asks to be read.
 package journal
 
 import (
@@ -26,18 +25,18 @@ import (
 // A Record is one entry of a worker's journal.
 type Record struct {
 	At   clock.Instant
-	Conn uint32 // counts the worker's connections, from 0
+	Conn uint32 // the number of the connection within the worker, from 0
 	Kind Kind
 	End  End // with Ended
 	// Errno, with Ended, is the error that the connection ended with; 0: none.
 	Errno unix.Errno
 	Peer  netip.AddrPort // with Accepted
-	// Attempt, with Requested and Answered; Identified is false for a client that sent none.
+	// Attempt, with Requested and Answered, is valid if Identified: a client may send none.
 	Attempt    wire.Attempt
 	Identified bool
 }
 
-// Kind is what happened to a connection.
+// Kind says what happened to a connection.
 type Kind uint8
 
 // The kinds of record, in the order of a connection's life.
@@ -54,15 +53,15 @@ type End uint8
 // The ends of a connection.
 const (
 	EndServed     End = iota + 1 // closed by the worker after its last response
-	EndPeer                      // closed by the client, in order
+	EndPeer                      // closed by the client with a FIN
 	EndPeerReset                 // reset by the client, or a socket error
-	EndUnanswered                // closed by the worker while a request was under way or none had come
-	EndAborted                   // reset by the worker, on purpose (Fault)
+	EndUnanswered                // closed by the worker before a response, or before any request
+	EndAborted                   // reset by the worker, deliberately (Fault)
 	EndWriteError                // the response could not be handed to the kernel
-	EndUnhandled                 // as EndUnanswered, of a request that no handler was given
+	EndUnhandled                 // as EndUnanswered; the request was given to no handler
 )
 
-// PerRequest is how many records a connection with one request takes: one of each kind.
+// PerRequest is the number of records for a connection with one request: one of each kind.
 const PerRequest = 4
 
 // The layout is a header page, then records of recordSize bytes, little endian.
@@ -70,7 +69,7 @@ const (
 	recordSize  = 32
 	headerSize  = 4096
 	pageRecords = 4096 / recordSize
-	// chunk is how many records Drain reads before it gives their memory back: 1 MiB.
+	// chunk is how many records Drain reads before it releases their memory: 1 MiB.
 	chunk = 1 << 15
 )
 
@@ -80,25 +79,25 @@ type header struct {
 	_       [56]byte
 	read    uint64 // records, by the parent
 	_       [56]byte
-	missed  uint64 // records the worker could not write because the ring was full
+	missed  uint64 // records that the worker dropped because the ring was full
 	_       [56]byte
-	mark    uint64 // unread records at which the worker asks to be read; set once
+	mark    uint64 // number of unread records at which the worker asks to be read; set once
 }
 
-// A Journal is one process's mapping of the ring: the worker Appends, the parent Drains.
+// A Journal is one process's mapping of the ring. The worker calls Append, the parent Drain.
 type Journal struct {
 	mem     []byte
 	header  *header
-	records uint64 // that the ring has room for
-	// asked is, in the worker, what the parent had read when it was asked to read, plus one; 0: it
-	// was not asked yet.
+	records uint64 // capacity of the ring
+	// asked, in the worker, is one more than the number of records that the parent had read when
+	// the worker last asked; 0: it has not asked yet.
 	asked uint64
 }
 
-// Create makes a journal and returns the parent's mapping, to be ended by Close, and the file that
-// the worker is to Map, which the caller closes when the worker has it. The worker asks to be read
-// once that many records, at least 1, are unread; there is room for as many again. Room that is not
-// used takes no memory.
+// Create makes a journal. It returns the parent's mapping, which the caller ends with Close, and
+// the file for the worker to Map, which the caller closes once the worker has it. The worker asks
+// to be read when mark records, at least 1, are unread; the ring holds twice as many. Unused room
+// takes no memory.
 func Create(mark int) (*Journal, *os.File, error) {
 	records := (2*int64(mark) + pageRecords - 1) / pageRecords * pageRecords
 	f, err := sys.SizedMemoryFile("reuseport-bench-journal", headerSize+records*recordSize)
@@ -113,7 +112,7 @@ func Create(mark int) (*Journal, *os.File, error) {
 	return j, f, nil
 }
 
-// Map maps the journal in a file; the file may be closed then. The caller ends the mapping by
+// Map maps the journal in a file, which may be closed afterwards. The caller ends the mapping with
 // Close.
 func Map(fd int) (*Journal, error) {
 	var st unix.Stat_t
@@ -121,7 +120,7 @@ func Map(fd int) (*Journal, error) {
 		return nil, fmt.Errorf("journal: fstat: %w", err)
 	}
 	if st.Size <= headerSize {
-		return nil, fmt.Errorf("journal: a file of %d bytes is none", st.Size)
+		return nil, fmt.Errorf("journal: a file of %d bytes is too small for a journal", st.Size)
 	}
 	mem, err := unix.Mmap(fd, 0, int(st.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
@@ -131,7 +130,7 @@ func Map(fd int) (*Journal, error) {
 	return &Journal{mem: mem, header: (*header)(unsafe.Pointer(&mem[0])), records: records}, nil
 }
 
-// Close ends the mapping. Records that the other process has yet to drain stay.
+// Close ends the mapping. Unread records stay for the other process.
 func (j *Journal) Close() error { return unix.Munmap(j.mem) }
 
 // at returns the bytes of record n.
@@ -139,9 +138,9 @@ func (j *Journal) at(n uint64) []byte {
 	return j.mem[headerSize+n%j.records*recordSize:][:recordSize]
 }
 
-// Append writes a record, by the worker only. Where the ring is full it counts a missed one
-// instead. It returns true when the worker is to ask its parent to Drain: more is unread than the
-// mark, and the parent has not been asked since it read last.
+// Append writes a record. Only the worker may call it. If the ring is full it drops the record and
+// counts it as missed. It returns true if the worker must ask its parent to Drain: the number of
+// unread records has reached the mark, and the worker has not asked since the parent last read.
 func (j *Journal) Append(r Record) (ask bool) {
 	n, read := j.header.written, atomic.LoadUint64(&j.header.read)
 	if n-read >= j.records {
@@ -178,13 +177,13 @@ func (j *Journal) Append(r Record) (ask bool) {
 	return true
 }
 
-// Unread returns how many records wait to be drained.
+// Unread returns the number of records that have not been drained.
 func (j *Journal) Unread() uint64 {
 	return atomic.LoadUint64(&j.header.written) - atomic.LoadUint64(&j.header.read)
 }
 
-// Drain hands every unread record to f, by the parent only, gives back the memory that they took,
-// and returns how many records the worker has missed so far.
+// Drain passes every unread record to f and releases the memory of the records. It returns how many
+// records the worker has missed so far. Only the parent may call it.
 func (j *Journal) Drain(f func(Record)) (missed uint64) {
 	for from := j.header.read; ; {
 		to := min(atomic.LoadUint64(&j.header.written), from+chunk)
@@ -195,7 +194,7 @@ func (j *Journal) Drain(f func(Record)) (missed uint64) {
 			f(j.record(n))
 		}
 		j.release(from, to)
-		atomic.StoreUint64(&j.header.read, to) // the worker may write there again
+		atomic.StoreUint64(&j.header.read, to) // lets the worker reuse the room
 		from = to
 	}
 }
@@ -209,22 +208,26 @@ func (j *Journal) record(n uint64) Record {
 		r.Peer = netip.AddrPortFrom(addr, le.Uint16(b[14:]))
 	case Requested, Answered:
 		r.Identified = b[13]&1 == 1
-		r.Attempt = wire.Attempt{Process: le.Uint16(b[14:]), Sequence: le.Uint64(b[16:]), Try: b[13] >> 1}
+		r.Attempt = wire.Attempt{
+			Process: le.Uint16(b[14:]), Sequence: le.Uint64(b[16:]), Try: b[13] >> 1,
+		}
 	case Ended:
 		r.End, r.Errno = End(b[13]), unix.Errno(le.Uint16(b[14:]))
 	}
 	return r
 }
 
-// release gives back the whole pages among records [from, to), which both processes see as zeros
-// from then on (madvise(2), MADV_REMOVE). A kernel that refuses leaves the memory where it is.
+// release frees the whole pages among records [from, to). Both processes read them as zeros
+// afterwards (madvise(2), MADV_REMOVE). If the kernel refuses, the memory stays allocated.
 func (j *Journal) release(from, to uint64) {
 	first := from % j.records
 	last := first + to - from
-	for _, span := range [][2]uint64{{first, min(last, j.records)}, {0, max(last, j.records) - j.records}} {
+	spans := [][2]uint64{{first, min(last, j.records)}, {0, max(last, j.records) - j.records}}
+	for _, span := range spans {
 		a := (span[0] + pageRecords - 1) / pageRecords * pageRecords
 		if b := span[1] / pageRecords * pageRecords; a < b {
-			_ = unix.Madvise(j.mem[headerSize+a*recordSize:headerSize+b*recordSize], unix.MADV_REMOVE)
+			pages := j.mem[headerSize+a*recordSize : headerSize+b*recordSize]
+			_ = unix.Madvise(pages, unix.MADV_REMOVE)
 		}
 	}
 }

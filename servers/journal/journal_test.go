@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// both maps one journal twice, as the worker's and the parent's process do.
+// both maps a journal twice, as the worker and its parent do.
 func both(t *testing.T, mark int) (worker, parent *Journal) {
 	t.Helper()
 	parent, f, err := Create(mark)
@@ -48,15 +48,15 @@ func TestRoundTrip(t *testing.T) {
 	}
 	var got []Record
 	if missed := parent.Drain(func(r Record) { got = append(got, r) }); missed != 0 {
-		t.Errorf("%d missed", missed)
+		t.Errorf("%d records missed, want 0", missed)
 	}
 	if diff := cmp.Diff(got, want, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 		t.Errorf("got -, want +:\n%s", diff)
 	}
 }
 
-// The ring goes round many times without a loss while it is emptied, whatever its size, and counts
-// what it has no room for.
+// TestWrapsAndCountsWhatItMisses checks that a ring of any size wraps many times without a loss
+// while it is drained, and that it counts the records it drops when full.
 func TestWrapsAndCountsWhatItMisses(t *testing.T) {
 	for _, mark := range []int{1, 300, chunk, 3 * chunk} {
 		t.Run(strconv.Itoa(mark), func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestWrapsAndCountsWhatItMisses(t *testing.T) {
 				}
 			}
 			if missed := parent.Drain(take); missed != 0 || next != 3*room {
-				t.Fatalf("%d records, %d missed; want %d and none", next, missed, 3*room)
+				t.Fatalf("%d records, %d missed; want %d and 0", next, missed, 3*room)
 			}
 			for range room + 5 {
 				worker.Append(Record{Kind: Ended})
@@ -89,7 +89,8 @@ func TestWrapsAndCountsWhatItMisses(t *testing.T) {
 	}
 }
 
-// A worker asks once when it passes the mark, and again only after its parent has read.
+// TestAsks checks that a worker asks once when it reaches the mark, and again only after its parent
+// has read.
 func TestAsks(t *testing.T) {
 	worker, parent := both(t, 10)
 	var asked []int
@@ -109,8 +110,8 @@ func TestAsks(t *testing.T) {
 	}
 }
 
-// What has been read takes no memory.
-func TestGivesMemoryBack(t *testing.T) {
+// TestReleasesMemory checks that drained records take no memory.
+func TestReleasesMemory(t *testing.T) {
 	parent, f, err := Create(4 * chunk)
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +134,7 @@ func TestGivesMemoryBack(t *testing.T) {
 	full := blocks()
 	parent.Drain(func(Record) {})
 	if read := blocks(); full-empty < 2*chunk*recordSize/512 || read-empty > (full-empty)/100 {
-		t.Errorf("%d blocks empty, %d full, %d when it was read", empty, full, read)
+		t.Errorf("blocks: %d empty, %d full, %d drained", empty, full, read)
 	}
 	if err := errors.Join(worker.Close(), parent.Close(), f.Close()); err != nil {
 		t.Error(err)

@@ -1,6 +1,6 @@
-// Package testkit is what the tests of several packages share: when to skip, golden files, and a
-// thread with few capabilities. Only tests import it. It is not below bench/internal, because the
-// tests of scenarios, results and servers need it, too.
+// Package testkit has what the tests of several packages share: when to skip, golden files, and
+// threads with limited capabilities. Only tests import it. It is not below bench/internal because
+// the tests of scenarios, results and servers import it, too.
 package testkit
 
 import (
@@ -19,13 +19,13 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Required reports whether a test that cannot run is a failure: with REQUIRE_KERNEL=1, for root.
-// An ordinary user may do less, on every machine.
+// Required reports whether a test that cannot run is a failure: for root with REQUIRE_KERNEL=1. An
+// ordinary user has fewer permissions on every machine.
 func Required() bool {
 	return os.Getenv("REQUIRE_KERNEL") == "1" && os.Geteuid() == 0 && sys.InInitialUserNamespace()
 }
 
-// Skip skips a test that this machine cannot run. Where that is Required it fails the test instead.
+// Skip skips a test that this machine cannot run. If Required, it fails the test instead.
 func Skip(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if Required() {
@@ -34,8 +34,8 @@ func Skip(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// RequireRoot skips a test that makes network namespaces or loads eBPF programs where this process
-// may not, on this thread: it takes CAP_SYS_ADMIN and CAP_NET_ADMIN in the initial user namespace.
+// RequireRoot skips a test that makes network namespaces or loads eBPF programs, unless the calling
+// thread holds CAP_SYS_ADMIN and CAP_NET_ADMIN in the initial user namespace.
 func RequireRoot(t testing.TB) {
 	t.Helper()
 	if !sys.InInitialUserNamespace() || !sys.Holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN) {
@@ -43,7 +43,7 @@ func RequireRoot(t testing.TB) {
 	}
 }
 
-// WithCapabilities calls f on a thread of its own that holds these capabilities and no others. The
+// WithCapabilities calls f on a thread of its own that holds exactly these capabilities. The
 // process must hold them.
 func WithCapabilities(f func() error, capabilities ...int) error {
 	return sys.OnOwnThread(func() error {
@@ -60,8 +60,8 @@ func WithCapabilities(f func() error, capabilities ...int) error {
 	})
 }
 
-// Tree returns the files of a recorded /proc and /sys: a file with a line for each, its path and
-// after a space what it has. Lines that begin with "#" are notes.
+// Tree returns the files of a recorded /proc and /sys. Each line of the recording is a path, a
+// space, and the file's content. Lines that start with "#" are comments.
 func Tree(t testing.TB, file string) fstest.MapFS {
 	t.Helper()
 	f, err := os.Open(file)
@@ -78,7 +78,7 @@ func Tree(t testing.TB, file string) fstest.MapFS {
 	return root
 }
 
-// UpTo returns 0, 1 … n-1: the CPUs of a machine that has n.
+// UpTo returns 0 to n-1, the CPUs of a machine with n.
 func UpTo(n int) (cpus []int) {
 	for i := range n {
 		cpus = append(cpus, i)
@@ -91,7 +91,7 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 // Updating reports whether golden files are to be rewritten (-update).
 func Updating() bool { return *update }
 
-// Golden compares got with the file of that name in testdata. With -update it writes the file.
+// Golden compares got with the named file in testdata. With -update it writes the file instead.
 func Golden(t testing.TB, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", name)
@@ -106,6 +106,6 @@ func Golden(t testing.TB, name, got string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(got, string(want)); diff != "" {
-		t.Errorf("%s, rewrite with -update if this is wanted (-got +want):\n%s", file, diff)
+		t.Errorf("%s differs; if intended, rewrite it with -update (-got +want):\n%s", file, diff)
 	}
 }

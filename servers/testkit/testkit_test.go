@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// A recorder is a test that notes how it ended.
+// A recorder is a testing.TB that records how the test ended.
 type recorder struct {
 	testing.TB
 	outcome string
@@ -29,7 +29,7 @@ func (r *recorder) end(outcome, format string, args []any) {
 	runtime.Goexit()
 }
 
-// outcome is how a test that does f ends; "" is a success.
+// outcome returns how a test that calls f ends; "" means that it passed.
 func outcome(t *testing.T, f func(testing.TB)) string {
 	r := &recorder{TB: t}
 	done := make(chan struct{})
@@ -45,7 +45,7 @@ func TestSkip(t *testing.T) {
 	skip := func(t testing.TB) { Skip(t, "needs %s", "much") }
 	t.Setenv("REQUIRE_KERNEL", "")
 	if got := outcome(t, skip); got != "skipped: needs much" {
-		t.Errorf("not required: %q", got)
+		t.Errorf("without REQUIRE_KERNEL: got %q", got)
 	}
 	t.Setenv("REQUIRE_KERNEL", "1")
 	want := "failed: REQUIRE_KERNEL=1: needs much"
@@ -53,19 +53,19 @@ func TestSkip(t *testing.T) {
 		want = "skipped: needs much"
 	}
 	if got := outcome(t, skip); got != want {
-		t.Errorf("required: %q, want %q", got, want)
+		t.Errorf("with REQUIRE_KERNEL: got %q, want %q", got, want)
 	}
 }
 
 func TestWithCapabilities(t *testing.T) {
 	err := WithCapabilities(func() error {
 		if sys.Holds(unix.CAP_NET_ADMIN) {
-			t.Error("CAP_NET_ADMIN is held")
+			t.Error("the thread holds CAP_NET_ADMIN")
 		}
 		return unix.EBADF
 	})
 	if !errors.Is(err, unix.EBADF) {
-		t.Errorf("error %v, want what the function returned", err)
+		t.Errorf("error %v, want f's error EBADF", err)
 	}
 }
 
@@ -80,16 +80,16 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := outcome(t, func(t testing.TB) { Golden(t, "name", "text\n") }); got != "" {
-		t.Errorf("the same: %s", got)
+		t.Errorf("equal text: %s", got)
 	}
 	if got := outcome(t, func(t testing.TB) { Golden(t, "name", "another\n") }); got == "" {
-		t.Error("another text passes")
+		t.Error("different text passes")
 	}
 	*update = true
 	if got := outcome(t, func(t testing.TB) { Golden(t, "name", "another\n") }); got != "" {
-		t.Errorf("update: %s", got)
+		t.Errorf("with -update: %s", got)
 	}
 	if text, err := os.ReadFile("testdata/name"); string(text) != "another\n" {
-		t.Errorf("after the update it is %q (%v)", text, err)
+		t.Errorf("after -update the file is %q, error %v", text, err)
 	}
 }

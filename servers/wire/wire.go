@@ -1,9 +1,9 @@
-// Package wire is what the load and the servers say to each other: the identity of an attempt, and
-// the few HTTP/1.1 bytes that carry it.
+// Package wire is what the load and the servers say to each other: the identity of an attempt, in
+// the few bytes of HTTP/1.1 that carry it.
 //
-// The parser reads just what a worker or the load needs of a head and no more. Package net/http
-// would do, at 2 to 3 µs and a dozen allocations a request in a process whose latency is being
-// measured; its collector's pauses would be charged to the socket under test.
+// The parser reads only what a worker or the load needs from a head. Package net/http would also
+// work, but takes 2 to 3 µs and a dozen allocations per request in a process whose latency is
+// measured. Its garbage collections would count against the socket under test.
 package wire
 
 import (
@@ -12,11 +12,11 @@ import (
 	"strconv"
 )
 
-// MaxHead bounds a request or response head, in bytes. nginx's default for one header buffer is 8
-// KiB too.
+// MaxHead is the maximum size of a request or response head, in bytes. nginx's default header
+// buffer is 8 KiB, too.
 const MaxHead = 8 << 10
 
-// Errors of the parsers. An incomplete head is no error: the parsers return 0 bytes used.
+// Errors of the parsers. An incomplete head is no error: the parsers report 0 bytes used.
 var (
 	ErrMalformed = errors.New("malformed HTTP head")
 	ErrTooLarge  = errors.New("HTTP head or body too large")
@@ -29,19 +29,19 @@ const Body = "ok\n"
 type Attempt struct {
 	Process  uint16 // load process, from 0
 	Sequence uint64 // within the load process, from 0
-	// Try counts the efforts that a client makes of it, from 0, up to MaxTry.
+	// Try is the number of the try, from 0 up to MaxTry.
 	Try uint8
 }
 
-// MaxTry is the highest number of a try: a journal's record has seven bits for it.
+// MaxTry is the highest try number: a journal record has seven bits for it.
 const MaxTry = 127
 
-// A Request is what a worker needs to know of a request head.
+// A Request is what a worker needs from a request head.
 type Request struct {
-	// Attempt is valid if Identified: other clients (wrk, curl) send none.
+	// Attempt is valid if Identified. Other clients (wrk, curl) send none.
 	Attempt    Attempt
 	Identified bool
-	// Close: the client will not send another request on this connection.
+	// Close is set if the client will send no further request on this connection.
 	Close bool
 	// BodyLen is the Content-Length, in bytes.
 	BodyLen int
@@ -61,8 +61,9 @@ var (
 	http1      = []byte("HTTP/1.")
 )
 
-// AppendRequest appends a request for the attempt. host is the Host header's value; body is sent
-// with POST, a nil body with GET. close asks the server to end the connection after its answer.
+// AppendRequest appends a request for the attempt to dst. host is the value of the Host header. A
+// nil body makes a GET, any other a POST. With closing = Close the request asks the server to close
+// the connection after its response.
 func AppendRequest(dst []byte, host string, a Attempt, body []byte, closing Closing) []byte {
 	if body != nil {
 		dst = append(dst, "POST / HTTP/1.1\r\nHost: "...)
@@ -92,14 +93,14 @@ func AppendRequest(dst []byte, host string, a Attempt, body []byte, closing Clos
 // Closing says whether a message is the last one on its connection.
 type Closing uint8
 
-// The two ways to go on after a message.
+// What happens to the connection after the message.
 const (
 	KeepAlive Closing = iota
 	Close
 )
 
-// ParseRequest reads a request head from the start of buf. It returns the length of the head, or
-// 0 if the head is not complete yet; ErrMalformed or ErrTooLarge end the connection.
+// ParseRequest reads a request head from the start of buf. It returns the length of the head, or 0
+// if the head is incomplete. After ErrMalformed or ErrTooLarge the connection cannot be used.
 func ParseRequest(buf []byte) (Request, int, error) {
 	var r Request
 	n, err := headLen(buf)
@@ -135,27 +136,28 @@ func ParseRequest(buf []byte) (Request, int, error) {
 				r.Close = true
 			}
 		case bytes.EqualFold(name, nameTE):
-			return r, 0, ErrMalformed // chunked requests are never sent to a worker
+			return r, 0, ErrMalformed // the load never sends chunked requests
 		}
 	}
 	return r, n, nil
 }
 
-// parseAttempt reads process-sequence, and after the first try -try.
+// parseAttempt reads process-sequence or, after the first try, process-sequence-try.
 func parseAttempt(value []byte) (Attempt, bool) {
 	p, rest, ok := bytes.Cut(value, []byte{'-'})
-	s, n, again := bytes.Cut(rest, []byte{'-'})
+	s, n, hasTry := bytes.Cut(rest, []byte{'-'})
 	process, ok1 := parseUint(p, 1<<16-1)
 	sequence, ok2 := parseUint(s, 1<<63-1)
 	try := uint64(0)
-	if again {
-		try, again = parseUint(n, MaxTry)
-		ok = ok && again
+	if hasTry {
+		var ok3 bool
+		try, ok3 = parseUint(n, MaxTry)
+		ok = ok && ok3
 	}
 	return Attempt{Process: uint16(process), Sequence: sequence, Try: uint8(try)}, ok && ok1 && ok2
 }
 
-// A Response is what the load needs to know of a response head.
+// A Response is what the load needs from a response head.
 type Response struct {
 	Status     int
 	Worker     int // -1 if the server did not say
@@ -164,7 +166,7 @@ type Response struct {
 	Close      bool
 }
 
-// AppendResponse appends a complete 200 answer of worker id of the given generation.
+// AppendResponse appends a complete 200 response of worker id, in the given generation, to dst.
 func AppendResponse(dst []byte, id, generation int, closing Closing) []byte {
 	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(Body)), 10)
@@ -179,9 +181,9 @@ func AppendResponse(dst []byte, id, generation int, closing Closing) []byte {
 	return append(dst, Body...)
 }
 
-// ParseResponse reads a response head from the start of buf, as ParseRequest does a request's. A
-// response without Content-Length is malformed here: only its end of file would end it, and a
-// reset could not be told from success.
+// ParseResponse reads a response head from the start of buf, as ParseRequest reads a request head.
+// A response without Content-Length is malformed: only the end of the connection would end it, and
+// a reset would look like success.
 func ParseResponse(buf []byte) (Response, int, error) {
 	r := Response{Worker: -1, Generation: -1, BodyLen: -1}
 	n, err := headLen(buf)
@@ -230,7 +232,8 @@ func ParseResponse(buf []byte) (Response, int, error) {
 	return r, n, nil
 }
 
-// headLen is the length of the head that buf starts with, its empty line included, or 0.
+// headLen returns the length of the head at the start of buf, including its empty line, or 0 if the
+// head is incomplete.
 func headLen(buf []byte) (int, error) {
 	i := bytes.Index(buf[:min(len(buf), MaxHead)], headEnd)
 	if i < 0 {
@@ -247,8 +250,8 @@ func cutLine(b []byte) (line, rest []byte) {
 	return line, rest
 }
 
-// cutField splits a field line (RFC 9112 §5): no space before the colon, optional space around the
-// value.
+// cutField splits a field line (RFC 9112 §5) at the colon. It accepts space around the value, but
+// none before the colon.
 func cutField(line []byte) (name, value []byte, err error) {
 	name, value, ok := bytes.Cut(line, []byte{':'})
 	if !ok || len(name) == 0 || name[len(name)-1] == ' ' || name[len(name)-1] == '\t' {

@@ -42,7 +42,8 @@ func TestResponseRoundTrip(t *testing.T) {
 	if err != nil || n+got.BodyLen != len(b) {
 		t.Fatalf("used %d + %d of %d bytes, %v", n, got.BodyLen, len(b), err)
 	}
-	if diff := cmp.Diff(got, Response{Status: 200, Worker: 7, Generation: 12, BodyLen: 3, Close: true}); diff != "" {
+	want := Response{Status: 200, Worker: 7, Generation: 12, BodyLen: 3, Close: true}
+	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("got -, want +:\n%s", diff)
 	}
 }
@@ -56,8 +57,8 @@ func TestParseErrors(t *testing.T) {
 		{"no version", "GET /\r\n\r\n", ErrMalformed},
 		{"space before colon", "GET / HTTP/1.1\r\nHost : x\r\n\r\n", ErrMalformed},
 		{"attempt without dash", "GET / HTTP/1.1\r\nAttempt: 12\r\n\r\n", ErrMalformed},
-		{"attempt with a try that is too high", "GET / HTTP/1.1\r\nAttempt: 1-2-128\r\n\r\n", ErrMalformed},
-		{"attempt with a try that is none", "GET / HTTP/1.1\r\nAttempt: 1-2-\r\n\r\n", ErrMalformed},
+		{"try number too high", "GET / HTTP/1.1\r\nAttempt: 1-2-128\r\n\r\n", ErrMalformed},
+		{"empty try number", "GET / HTTP/1.1\r\nAttempt: 1-2-\r\n\r\n", ErrMalformed},
 		{"huge body", "POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", ErrTooLarge},
 		{"chunked", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", ErrMalformed},
 		{"endless head", string(make([]byte, MaxHead)), ErrTooLarge},
@@ -68,8 +69,12 @@ func TestParseErrors(t *testing.T) {
 			}
 		})
 	}
-	for _, in := range []string{"HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n", "FTP/1.1 200 OK\r\n\r\n",
-		"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"} {
+	for _, in := range []string{
+		"HTTP/1.1 200 OK\r\n\r\n",
+		"HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n",
+		"FTP/1.1 200 OK\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+	} {
 		if _, _, err := ParseResponse([]byte(in)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("ParseResponse(%q) = %v, want %v", in, err, ErrMalformed)
 		}
@@ -81,10 +86,10 @@ func FuzzParse(f *testing.F) {
 	f.Add(AppendResponse(nil, 1, 2, Close))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, n, err := ParseRequest(b); n > len(b) || r.BodyLen < 0 || (err != nil && n != 0) {
-			t.Errorf("request %+v, %d of %d, %v", r, n, len(b), err)
+			t.Errorf("request %+v, used %d of %d bytes, error %v", r, n, len(b), err)
 		}
 		if r, n, err := ParseResponse(b); n > len(b) || (err == nil && n > 0 && r.BodyLen < 0) {
-			t.Errorf("response %+v, %d of %d, %v", r, n, len(b), err)
+			t.Errorf("response %+v, used %d of %d bytes, error %v", r, n, len(b), err)
 		}
 	})
 }
