@@ -17,23 +17,24 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// acceptor is the process that accepts for all workers of a group and passes each connection on to
-// one of them. It serves nothing itself.
+// acceptor is the process that accepts for all workers of a group and passes each connection to one
+// of them. It serves no requests itself.
 //
-// Strictly in turn, it passes on whatever comes, whether or not the worker has received the last:
-// the textbook's alternative to many processes at one socket. With acknowledgements a worker gets
-// its next connection only when it has acknowledged the last, so one that stands still holds one.
-// Node's cluster module does it so (lib/internal/cluster/round_robin_handle.js). What no worker is
-// free for waits in the accept queue here, where Node keeps it in memory.
+// Without acknowledgements it passes connections strictly in turn, whether or not the worker has
+// received the previous one: the textbook alternative to many processes on one socket. With
+// acknowledgements a worker gets its next connection only after it has acknowledged the previous
+// one, so a stalled worker holds only one. Node's cluster module works that way
+// (lib/internal/cluster/round_robin_handle.js). Connections that find no free worker wait in the
+// accept queue here; Node keeps them in memory.
 type acceptor struct {
 	*worker
 	epoll        int
 	acknowledged bool
-	// free are the channels to the workers that may get a connection, the next one first.
+	// free has the channels of the workers that may get a connection, the next one first.
 	free     []int
-	waits    bool // connections may wait that no worker is free for
+	waits    bool // the accept queue may be non-empty, but no worker is free
 	stopping bool
-	deadline clock.Instant // of passing on what waits, once stopping
+	deadline clock.Instant // for passing on what is queued, once stopping
 }
 
 func newAcceptor(w *worker) (*acceptor, error) {
@@ -48,7 +49,7 @@ func newAcceptor(w *worker) (*acceptor, error) {
 	for i := range w.cfg.Channels {
 		a.free = append(a.free, servers.FDListener+1+i)
 	}
-	// Edge-triggered: connections that nobody is free for are not reported again and again.
+	// Edge-triggered: the listener is not reported again while no worker is free.
 	err = errors.Join(a.watch(w.listener, unix.EPOLLET), a.watch(child.ControlFD, 0))
 	if a.acknowledged {
 		for _, channel := range a.free {
@@ -66,8 +67,8 @@ func (a *acceptor) watch(fd int, flags uint32) error {
 	return nil
 }
 
-// run passes connections on until it is told to stop; what is queued then, it still passes on, for
-// half as long as a worker may take to finish.
+// run passes connections on until it is told to stop. Then it passes on what is queued, for at most
+// half of a worker's grace.
 func (a *acceptor) run() error {
 	runtime.LockOSThread()
 	events := make([]unix.EpollEvent, 64)
@@ -94,7 +95,7 @@ func (a *acceptor) run() error {
 	return a.closeListener(func() error { return unix.Close(a.listener) })
 }
 
-// handle takes what has come on a descriptor, unless it is the listener.
+// handle reads the command or acknowledgement on a descriptor. It does nothing for the listener.
 func (a *acceptor) handle(fd int) error {
 	switch fd {
 	case a.listener:
@@ -111,15 +112,15 @@ func (a *acceptor) handle(fd int) error {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return nil
 	}
-	// The worker is dead.
+	// The worker has exited.
 	a.free = slices.DeleteFunc(a.free, func(channel int) bool { return channel == fd })
 	return unix.EpollCtl(a.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// stop obeys all the commands that there are: to stop, or to do it faster. epoll does not report
-// again what the reader has in its buffer.
+// stop obeys all commands that have arrived: to stop, or to stop sooner. epoll does not report what
+// the reader has buffered.
 func (a *acceptor) stop() error {
-	for a.told() {
+	for a.commandPending() {
 		c, err := a.nextCommand()
 		if err != nil {
 			return err
@@ -133,7 +134,7 @@ func (a *acceptor) stop() error {
 	return nil
 }
 
-// passAll empties the accept queue, as far as workers are free.
+// passAll passes on queued connections while workers are free.
 func (a *acceptor) passAll() error {
 	for len(a.free) > 0 || !a.acknowledged {
 		fd, _, err := socket.Accept(a.listener)
@@ -154,8 +155,8 @@ func (a *acceptor) passAll() error {
 	return nil
 }
 
-// pass gives a connection to the next free worker whose channel has room. Where none has, it is
-// closed, which its client will notice.
+// pass gives a connection to the next free worker whose channel has room. If there is none, it
+// closes the connection, and the client sees that.
 func (a *acceptor) pass(fd int) error {
 	rights := unix.UnixRights(fd)
 	for tries := len(a.free); tries > 0; tries-- {
@@ -172,7 +173,7 @@ func (a *acceptor) pass(fd int) error {
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ETOOMANYREFS):
 			a.free = append(a.free, channel)
 		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
-			// The worker is dead; its turns are everybody's.
+			// The worker has exited. The others share its turns.
 		default:
 			return fmt.Errorf("worker %d: pass a connection: %w", a.cfg.ID,
 				errors.Join(err, unix.Close(fd)))

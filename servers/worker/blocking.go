@@ -15,35 +15,36 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// block makes the listener one that accept(2) waits for. O_NONBLOCK belongs to the open file, which
-// everybody who inherited it shares: so this comes before the worker is ready, and whoever undoes
-// it (stop) comes after.
+// block makes the listener blocking, so that accept(2) waits. O_NONBLOCK belongs to the open file,
+// which is shared with every process that inherited it. So this happens before the worker is ready,
+// and stop undoes it afterwards.
 func (w *worker) block() error {
 	if err := unix.SetNonblock(w.listener, false); err != nil {
 		return fmt.Errorf("listener: %w", err)
 	}
-	// Go's signal handlers restart what they interrupt, but not an accept that has a timeout
-	// (signal(7)).
-	if err := unix.SetsockoptTimeval(w.listener, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 3600}); err != nil {
+	// Go's signal handlers restart the calls that they interrupt, except an accept that has a
+	// timeout (signal(7)).
+	timeout := &unix.Timeval{Sec: 3600}
+	err := unix.SetsockoptTimeval(w.listener, unix.SOL_SOCKET, unix.SO_RCVTIMEO, timeout)
+	if err != nil {
 		return fmt.Errorf("SO_RCVTIMEO: %w", err)
 	}
 	return nil
 }
 
-// runBlocking serves as a loop that waits in accept(2): one connection at a time, to its end. It
-// returns when it has been told to stop and its listener is closed; a connection that is still open
-// then is left to the loop.
+// runBlocking serves one connection at a time, to its end, and waits in accept(2) for the next. It
+// returns once it has been told to stop and its listener is closed. It leaves a connection that is
+// still open then to the epoll loop.
 //
-// Workers that wait in accept are woken one at a time, the one that waits longest first
+// The kernel wakes one of the workers that wait in accept, the longest-waiting first
 // (prepare_to_wait_exclusive in inet_csk_wait_for_connect, net/ipv4/inet_connection_sock.c).
 func (l *loop) runBlocking() error {
-	// A second goroutine watches for commands, and needs a P while this one is in a hidden system
-	// call.
+	// A second goroutine watches for commands. It needs a P while this one is in a raw system call.
 	runtime.GOMAXPROCS(2)
-	told := &interrupter{thread: unix.Gettid(), offer: l.offer, listener: l.listener}
-	go told.watch()
+	interrupt := &interrupter{thread: unix.Gettid(), offer: l.offer, listener: l.listener}
+	go interrupt.watch()
 	for !l.stopping {
-		if told.pending.Swap(false) {
+		if interrupt.pending.Swap(false) {
 			if err := l.commands(); err != nil {
 				return err
 			}
@@ -53,69 +54,80 @@ func (l *loop) runBlocking() error {
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 			continue
-		case errors.Is(err, unix.EAGAIN): // at the end of a trial somebody has made the socket non-blocking
+		case errors.Is(err, unix.EAGAIN):
+			// At the end of a trial another worker has made the socket non-blocking.
 			clock.BlockUntil(l.clock.Now().Add(time.Millisecond))
 			continue
 		case err != nil:
 			return fmt.Errorf("worker %d: accept: %w", l.cfg.ID, err)
 		}
-		if err := l.serveToEnd(fd, from, told); err != nil {
+		if err := l.serveToEnd(fd, from, interrupt); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// serveToEnd serves one connection, and obeys commands meanwhile.
-func (l *loop) serveToEnd(fd int, from netip.AddrPort, told *interrupter) error {
+// serveToEnd serves one connection and obeys commands meanwhile.
+func (l *loop) serveToEnd(fd int, from netip.AddrPort, interrupt *interrupter) error {
 	c := l.begin(fd, from)
 	for {
 		if err := l.read(fd, c); err != nil || l.open[int32(fd)] != c {
 			return err
 		}
-		if told.pending.Swap(false) {
+		if interrupt.pending.Swap(false) {
 			if err := l.commands(); err != nil {
 				return err
 			}
-			if l.stopping { // the rest is the loop's
+			if l.stopping { // the epoll loop serves the rest
 				return l.watch(fd, 0)
 			}
 		}
-		wait := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: child.ControlFD, Events: unix.POLLIN}}
+		wait := []unix.PollFd{
+			{Fd: int32(fd), Events: unix.POLLIN},
+			{Fd: child.ControlFD, Events: unix.POLLIN},
+		}
 		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("worker %d: poll: %w", l.cfg.ID, err)
 		}
 		if wait[1].Revents != 0 {
-			told.pending.Store(true)
+			interrupt.pending.Store(true)
 		}
 	}
 }
 
-// interrupter gets a thread out of accept(2) when there is a command to read.
+// interrupter interrupts a thread in accept(2) when a command arrives.
 type interrupter struct {
 	thread  int
-	pending atomic.Bool // perhaps there is; it may have been read meanwhile
-	// offer, or -1, is where a successor asks for the listener meanwhile. Closed by the loop, it is
-	// ignored by poll.
+	pending atomic.Bool // a command may be waiting, unless it was read meanwhile
+	// offer is the socket at which a successor asks for the listener, or -1. poll ignores it once
+	// the loop has closed it.
 	offer, listener int
 }
 
-// watch looks for commands until the control pipe ends, and hands the listener over to who asks for
-// it.
+// watch watches for commands until the control pipe ends, and gives the listener to the successors
+// that ask for it.
 func (i *interrupter) watch() {
-	wait := []unix.PollFd{{Fd: child.ControlFD, Events: unix.POLLIN}, {Fd: int32(i.offer), Events: unix.POLLIN}}
+	wait := []unix.PollFd{
+		{Fd: child.ControlFD, Events: unix.POLLIN},
+		{Fd: int32(i.offer), Events: unix.POLLIN},
+	}
 	for {
 		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
-			return // the other side of the pipe is gone for the reader too, who says so
+			return // the thread that reads the pipe fails too, and reports it
 		}
-		if r := wait[1].Revents; r != 0 && (r != unix.POLLIN || socket.GiveNext(i.offer, i.listener) != nil) {
-			wait[1].Fd = -1 // the loop has closed it; or whoever asks will say that nobody answered
+		asked := wait[1].Revents
+		if asked == unix.POLLIN && socket.GiveNext(i.offer, i.listener) == nil {
+			asked = 0
+		}
+		if asked != 0 {
+			wait[1].Fd = -1 // the loop has closed it; or the successor will report its timeout
 		}
 		if wait[0].Revents == 0 {
 			continue
 		}
 		i.pending.Store(true)
-		// Go uses SIGURG for itself and thinks nothing of one too many. It may come just before the
+		// Go uses SIGURG itself and ignores an unexpected one. It may arrive just before the
 		// accept, so it is sent again.
 		if err := unix.Tgkill(unix.Getpid(), i.thread, unix.SIGURG); err != nil {
 			return

@@ -30,44 +30,50 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// httpServer is the server kind "http": Go's net/http as it is, a goroutine per connection. What is
-// ours is beneath it: a listener and connections that keep the journal.
+// httpServer is the server kind "http": Go's net/http unchanged, with a goroutine per connection.
+// Below it are a listener and connections of our own that write the journal.
 type httpServer struct {
 	*worker
 	server  http.Server
 	accepts *httpListener
-	changed chan struct{} // holds a value when connections may have become fewer
-	// upgrader, with Tableflip, starts this worker's successor and passes it the listener; failed
-	// is its last word.
+	changed chan struct{} // receives after a connection has closed
+	// upgrader, with Tableflip, starts this worker's successor and passes it the listener. failed
+	// gets the error of an upgrade.
 	upgrader *tableflip.Upgrader
 	failed   chan error
 
-	mu     sync.Mutex // guards what follows, the journal and the draws of work; taken after a connection's
-	open   map[*httpConn]struct{}
-	timers []*clock.Timer     // idle
-	closes vocabulary.Closing // how it ends; ClosesNever while it serves
-	alone  bool               // idle connections have been dismissed, and whichever becomes idle is too
+	// mu guards the fields below, the journal and the draws of work. Lock a connection's mu first.
+	mu         sync.Mutex
+	open       map[*httpConn]struct{}
+	timers     []*clock.Timer     // unused ones
+	closes     vocabulary.Closing // how it ends; ClosesNever while it serves
+	idleClosed bool               // idle connections have been closed; later ones are, too
 }
 
 // errQueueEmpty ends the accept loop of a draining server.
 var errQueueEmpty = errors.New("the accept queue is empty")
 
 func newHTTP(w *worker) (*httpServer, error) {
-	// Workers are started for the loop, with one P and without a collector; net/http is meant to
-	// have both.
+	// Workers are started as the loop needs them: with one P and without garbage collection.
+	// net/http is meant to have both.
 	runtime.GOMAXPROCS(runtime.NumCPU())
 	debug.SetGCPercent(100)
 	debug.SetMemoryLimit(math.MaxInt64)
 
-	h := &httpServer{worker: w, open: map[*httpConn]struct{}{}, changed: make(chan struct{}, 1), failed: make(chan error, 1)}
+	h := &httpServer{
+		worker: w, open: map[*httpConn]struct{}{},
+		changed: make(chan struct{}, 1), failed: make(chan error, 1),
+	}
 	l, err := h.listener()
 	if err != nil {
 		return nil, fmt.Errorf("listener: %w", err)
 	}
 	h.accepts = &httpListener{TCPListener: l, server: h}
 	h.server = http.Server{
-		Handler:     h,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connContext{}, c) },
+		Handler: h,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connContext{}, c)
+		},
 		ConnState:   h.state,
 		IdleTimeout: h.cfg.IdleTimeout,
 		ErrorLog:    log.New(io.Discard, "", 0),
@@ -75,15 +81,16 @@ func newHTTP(w *worker) (*httpServer, error) {
 	return h, nil
 }
 
-// listener is the worker's listening socket as net has it.
+// listener returns the worker's listening socket as a net.TCPListener.
 func (h *httpServer) listener() (*net.TCPListener, error) {
 	if h.cfg.Handover == vocabulary.Tableflip {
-		// Its children are os.Args[0], which need not be a path.
+		// It starts its children as os.Args[0], which need not be a path.
 		os.Args[0] = "/proc/self/exe"
-		var err error
-		if h.upgrader, err = tableflip.New(tableflip.Options{UpgradeTimeout: servers.StartLimit}); err != nil {
+		u, err := tableflip.New(tableflip.Options{UpgradeTimeout: servers.StartLimit})
+		if err != nil {
 			return nil, err
 		}
+		h.upgrader = u
 	}
 	if h.upgrader != nil && h.upgrader.HasParent() {
 		l, err := h.upgrader.Listener("tcp", h.cfg.Address.String())
@@ -92,7 +99,7 @@ func (h *httpServer) listener() (*net.TCPListener, error) {
 		}
 		tcp, ok := l.(*net.TCPListener)
 		if !ok {
-			return nil, errors.New("the predecessor passed none")
+			return nil, errors.New("the predecessor passed no TCP listener")
 		}
 		raw, err := tcp.SyscallConn()
 		if err != nil {
@@ -101,8 +108,8 @@ func (h *httpServer) listener() (*net.TCPListener, error) {
 		err = raw.Control(func(fd uintptr) { h.listenerInode, err = socket.Inode(int(fd)) })
 		return tcp, errors.Join(err, h.upgrader.Ready())
 	}
-	// FileListener duplicates the descriptor, so ours is closed. The socket stays the plain TCP one
-	// that listen made: net's own listeners would be MPTCP.
+	// FileListener duplicates the descriptor, so close ours. The socket is still the plain TCP one
+	// that listen made: net's own listeners would use MPTCP.
 	f := os.NewFile(uintptr(h.worker.listener), "listener")
 	l, err := net.FileListener(f)
 	if err := errors.Join(err, f.Close()); err != nil {
@@ -118,19 +125,19 @@ func (h *httpServer) listener() (*net.TCPListener, error) {
 	return tcp, h.upgrader.Ready()
 }
 
-// upgrade starts the successor, which is to report at the address; it returns when that is ready.
+// upgrade starts the successor, which reports at the address, and returns when it is ready.
 func (h *httpServer) upgrade(report string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), servers.StartLimit)
 	defer cancel()
 	if err := h.upgrader.WaitForParent(ctx); err != nil {
-		return fmt.Errorf("worker %d: wait for the process that started this one to exit: %w", h.cfg.ID, err)
+		return fmt.Errorf("worker %d: wait for its predecessor to exit: %w", h.cfg.ID, err)
 	}
 	if err := os.Setenv(servers.EnvAdopt, report); err != nil {
 		return err
 	}
 	for {
 		err := h.upgrader.Upgrade()
-		// It takes the upgrader a moment to learn what WaitForParent knows.
+		// Upgrade notices the parent's exit a moment after WaitForParent.
 		if err == nil || err.Error() != "parent hasn't exited" || ctx.Err() != nil {
 			if err != nil {
 				err = fmt.Errorf("worker %d: upgrade: %w", h.cfg.ID, err)
@@ -141,21 +148,25 @@ func (h *httpServer) upgrade(report string) error {
 	}
 }
 
-// handOverAll gives the listener to whoever asks for it, until the offer is closed.
+// handOverAll gives the listener to every process that asks for it, until the offer is closed.
 func (h *httpServer) handOverAll(offer int) {
 	raw, err := h.accepts.SyscallConn()
 	for err == nil {
 		wait := []unix.PollFd{{Fd: int32(offer), Events: unix.POLLIN}}
-		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) || wait[0].Revents&^unix.POLLIN != 0 {
+		_, pollErr := unix.Poll(wait, -1)
+		failed := pollErr != nil && !errors.Is(pollErr, unix.EINTR)
+		if failed || wait[0].Revents&^unix.POLLIN != 0 {
 			return
 		}
 		var handErr error
-		err = raw.Control(func(listener uintptr) { handErr = socket.GiveNext(offer, int(listener)) })
-		err = errors.Join(err, handErr) // whoever asks will say that nobody answered
+		err = raw.Control(func(listener uintptr) {
+			handErr = socket.GiveNext(offer, int(listener))
+		})
+		err = errors.Join(err, handErr) // the process that asks will report its timeout
 	}
 }
 
-// resize attaches the program of SelectorCPU for that number of sockets.
+// resize attaches the program of SelectorCPU for the given number of sockets.
 func (h *httpServer) resize(members int) error {
 	raw, err := h.accepts.SyscallConn()
 	if err != nil {
@@ -166,7 +177,7 @@ func (h *httpServer) resize(members int) error {
 		attachErr = selector.AttachCPU(int(listener), members)
 	})
 	if err != nil {
-		return nil // it was told to stop meanwhile, and another worker is told
+		return nil // stopped meanwhile; another worker gets the command
 	}
 	if attachErr != nil {
 		return fmt.Errorf("worker %d: %w", h.cfg.ID, attachErr)
@@ -174,11 +185,10 @@ func (h *httpServer) resize(members int) error {
 	return nil
 }
 
-// connContext is the key of the connection in its requests' contexts.
+// connContext is the context key for the connection of a request.
 type connContext struct{}
 
-// run serves until a stop command has been carried out. The goroutines it leaves end with the
-// process.
+// run serves until it has carried out a stop command. Its goroutines end with the process.
 func (h *httpServer) run() error {
 	served := make(chan error, 1)
 	go func() { served <- h.server.Serve(h.accepts) }()
@@ -198,7 +208,7 @@ func (h *httpServer) run() error {
 		}
 	}()
 	closed, grace := false, h.cfg.Grace
-	var over, quiet <-chan time.Time
+	var deadline, finTime <-chan time.Time
 	for !closed || h.count() > 0 {
 		select {
 		case err := <-control:
@@ -208,7 +218,7 @@ func (h *httpServer) run() error {
 		case c := <-commands:
 			switch {
 			case c.BusyLoop > 0:
-				return fmt.Errorf("worker %d: a net/http worker has no one loop that could spin", h.cfg.ID)
+				return fmt.Errorf("worker %d: busy_loop needs kind loop, not http", h.cfg.ID)
 			case c.Upgrade != "":
 				go func() {
 					if err := h.upgrade(c.Upgrade); err != nil {
@@ -221,34 +231,35 @@ func (h *httpServer) run() error {
 					return err
 				}
 				continue
-			case h.closing() != vocabulary.ClosesNever: // it is to hurry
-				over = time.After(c.Grace)
+			case h.closing() != vocabulary.ClosesNever: // already stopping: shorten the grace
+				deadline = time.After(c.Grace)
 				continue
 			}
 			grace = cmp.Or(c.Grace, grace)
-			over = time.After(grace)
+			deadline = time.After(grace)
 			if err := h.stop(c.Stop, grace); err != nil {
 				return err
 			}
 		case err := <-served:
 			if h.closing() == vocabulary.ClosesNever || h.accepts.err != nil {
-				return fmt.Errorf("worker %d: serve: %w", h.cfg.ID, errors.Join(err, h.accepts.err))
+				err = errors.Join(err, h.accepts.err)
+				return fmt.Errorf("worker %d: serve: %w", h.cfg.ID, err)
 			}
 			closed = true
-			if h.closing() != vocabulary.ClosesShutdown { // which dismisses by itself, at once
-				quiet = time.After(farewell(grace))
+			if h.closing() != vocabulary.ClosesShutdown { // Shutdown closes idle connections itself
+				finTime = time.After(finDelay(grace))
 			}
-		case <-quiet:
-			h.dismiss()
+		case <-finTime:
+			h.closeIdle()
 		case <-h.changed:
-		case <-over:
+		case <-deadline:
 			return h.abandon()
 		}
 	}
 	return nil
 }
 
-// closing returns how the worker ends; ClosesNever while it serves.
+// closing returns how the worker ends, or ClosesNever while it serves.
 func (h *httpServer) closing() vocabulary.Closing {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -261,8 +272,7 @@ func (h *httpServer) count() int {
 	return len(h.open)
 }
 
-// stop begins the end of the worker, which is to be over within a grace. It goes on when Serve
-// returns.
+// stop starts to end the worker within the grace. run continues it when Serve returns.
 func (h *httpServer) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	closes := mode.Row().Closes
 	h.mu.Lock()
@@ -272,38 +282,38 @@ func (h *httpServer) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	case vocabulary.ClosesAtOnce:
 		return h.accepts.Close()
 	case vocabulary.ClosesEmpty:
-		return h.accepts.SetDeadline(time.Unix(1, 0)) // long past: see Accept
+		return h.accepts.SetDeadline(time.Unix(1, 0)) // a past deadline: see Accept
 	case vocabulary.ClosesShutdown:
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), grace)
 			defer cancel()
-			_ = h.server.Shutdown(ctx) // run sees to what is left then
+			_ = h.server.Shutdown(ctx) // run closes what is left
 		}()
 		return nil
 	}
 	return fmt.Errorf("worker %d: unknown stop mode %q", h.cfg.ID, mode)
 }
 
-// dismiss tells the connections that are still idle to go, by a FIN.
-func (h *httpServer) dismiss() {
+// closeIdle ends the connections that are still idle with a FIN.
+func (h *httpServer) closeIdle() {
 	h.mu.Lock()
-	h.alone = true
+	h.idleClosed = true
 	h.mu.Unlock()
 	for _, c := range h.connections() {
 		c.mu.Lock()
-		c.dismiss()
+		c.closeIdle()
 		c.mu.Unlock()
 	}
 }
 
-// connections are those that are open.
+// connections returns the open connections.
 func (h *httpServer) connections() []*httpConn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Collect(maps.Keys(h.open))
 }
 
-// abandon closes what did not finish in time.
+// abandon closes the connections that did not finish in time.
 func (h *httpServer) abandon() error {
 	var errs []error
 	for _, c := range h.connections() {
@@ -324,29 +334,29 @@ func (h *httpServer) state(c net.Conn, s http.ConnState) {
 	defer hc.mu.Unlock()
 	hc.idle = true
 	h.mu.Lock()
-	alone := h.alone
+	idleClosed := h.idleClosed
 	h.mu.Unlock()
-	if alone {
-		hc.dismiss() // it was answered without a "Connection: close", just before the stop
+	if idleClosed {
+		hc.closeIdle() // answered just before the stop, without "Connection: close"
 	}
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP answers a request.
 func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(connContext{}).(*httpConn)
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
-		panic(http.ErrAbortHandler) // ends the connection; its Read has noted why
+		panic(http.ErrAbortHandler) // ends the connection; its Read has recorded why
 	}
 	c.mu.Lock()
 	c.requests++
-	request, leaving, last := c.request, c.leaving, c.requests == h.cfg.MaxRequests
-	c.handled = !leaving
+	request, finSent, last := c.request, c.finSent, c.requests == h.cfg.MaxRequests
+	c.handled = !finSent
 	c.mu.Unlock()
 	if h.faulty(request) {
 		c.abort()
 	}
-	if leaving {
-		panic(http.ErrAbortHandler) // it crossed the FIN, and nothing can be sent behind that
+	if finSent {
+		panic(http.ErrAbortHandler) // the request crossed the FIN; nothing can be sent after it
 	}
 	if err := h.work(); err != nil {
 		panic(http.ErrAbortHandler)
@@ -356,16 +366,16 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header["Worker"] = []string{strconv.Itoa(h.cfg.ID)}
 	header["Generation"] = []string{strconv.Itoa(h.cfg.Generation)}
 	switch h.closing() {
-	case vocabulary.ClosesAtOnce, vocabulary.ClosesEmpty: // Shutdown sets it itself
+	case vocabulary.ClosesAtOnce, vocabulary.ClosesEmpty: // Shutdown sets the header itself
 		last = true
 	}
 	if last {
 		header["Connection"] = []string{"close"}
 	}
 	c.mu.Lock()
-	c.responding = true // net/http hands it over when this returns, in one write
+	c.responding = true // net/http writes the response when this returns, in one write
 	c.mu.Unlock()
-	_, _ = io.WriteString(w, wire.Body) // an error is noted where it occurs, in Write below
+	_, _ = io.WriteString(w, wire.Body) // httpConn.Write records an error
 }
 
 // work spends the service time of one request. It waits in the poller: time.Sleep rounds up to a
@@ -395,7 +405,7 @@ func (h *httpServer) work() error {
 	return err
 }
 
-// timer is an idle timer, or a new one.
+// timer returns an unused timer, or a new one.
 func (h *httpServer) timer() (*clock.Timer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

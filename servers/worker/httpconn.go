@@ -25,14 +25,14 @@ type httpListener struct {
 	err    error // of Close; read once Serve has returned
 }
 
-// Accept implements net.Listener. When its deadline has passed it takes what is queued, closes, and
-// ends.
+// Accept implements net.Listener. Once its deadline has passed, it takes what is queued, then
+// closes the listener and fails.
 func (l *httpListener) Accept() (net.Conn, error) {
 	c, err := l.AcceptTCP()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		// An expired deadline keeps the runtime from calling accept(2), so this does.
+		// With an expired deadline the runtime does not call accept(2), so call it here.
 		if c, err = l.acceptQueued(); errors.Is(err, errQueueEmpty) {
-			err = errors.Join(err, l.Close()) // at once: what comes in between is reset
+			err = errors.Join(err, l.Close()) // resets connections that arrived since
 		}
 	}
 	if err != nil {
@@ -41,7 +41,7 @@ func (l *httpListener) Accept() (net.Conn, error) {
 	return l.server.accepted(c)
 }
 
-// acceptQueued takes one connection off the queue; errQueueEmpty when there is none.
+// acceptQueued takes one connection off the queue. It returns errQueueEmpty if there is none.
 func (l *httpListener) acceptQueued() (*net.TCPConn, error) {
 	raw, err := l.SyscallConn()
 	if err != nil {
@@ -72,33 +72,33 @@ func (l *httpListener) acceptQueued() (*net.TCPConn, error) {
 	return c.(*net.TCPConn), nil
 }
 
-// Close implements net.Listener. net.TCPListener's returns when close(2) has.
+// Close implements net.Listener. net.TCPListener.Close returns after close(2).
 func (l *httpListener) Close() error {
 	l.once.Do(func() { l.err = l.server.closeListener(l.TCPListener.Close) })
 	return l.err
 }
 
-// httpConn is a connection as net/http sees it: it notes in the journal what passes.
+// httpConn is a connection as net/http sees it. It records in the journal what passes through.
 type httpConn struct {
 	*net.TCPConn
 	server *httpServer
 	raw    syscall.RawConn
 	number uint32
 
-	mu         sync.Mutex   // guards what follows
-	head       []byte       // of a request that has not come in full
-	body       int          // bytes of a request's body still to come
-	request    wire.Request // the last whole one
-	requests   int          // that the handler was given
-	pending    bool         // a whole request was read and its response not handed over
-	handled    bool         // … and a handler has it
+	mu         sync.Mutex   // guards the fields below
+	head       []byte       // of an incomplete request
+	body       int          // bytes of the request's body still to come
+	request    wire.Request // the last complete one
+	requests   int          // number given to the handler
+	pending    bool         // a complete request was read, but its response not written
+	handled    bool         // a handler has the pending request
 	responding bool         // the next write is the response
-	answered   bool         // at least one response was handed over
-	idle       bool         // between two requests, and not a byte of the next has come
-	leaving    bool         // told to go by a FIN
+	answered   bool         // at least one response was written
+	idle       bool         // between two requests: no byte of the next has arrived
+	finSent    bool         // closeIdle has sent a FIN
 	ended      bool
-	end        journal.End // of a connection that failed, with the error; 0: it has not
-	errno      unix.Errno
+	end        journal.End // how the connection failed; 0: it did not
+	errno      unix.Errno  // of the failure
 }
 
 func (h *httpServer) accepted(tcp *net.TCPConn) (*httpConn, error) {
@@ -113,14 +113,18 @@ func (h *httpServer) accepted(tcp *net.TCPConn) (*httpConn, error) {
 	c.number = h.conns
 	h.conns++
 	h.open[c] = struct{}{}
-	h.worker.note(journal.Record{At: h.clock.Now(), Conn: c.number, Kind: journal.Accepted, Peer: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())})
+	h.worker.note(journal.Record{
+		At: h.clock.Now(), Conn: c.number, Kind: journal.Accepted,
+		Peer: netip.AddrPortFrom(from.Addr().Unmap(), from.Port()),
+	})
 	return c, nil
 }
 
-// Read implements net.Conn, and notes every whole request. That net/http has read one does not
-// mean that its handler will see it: after http.Server.Shutdown it will not.
+// Read implements net.Conn and records every complete request. A request that net/http has read
+// need not reach the handler: after http.Server.Shutdown it does not.
 //
-// It does by itself what net.TCPConn's Read does, so that reading and noting are one to dismiss.
+// It reads by itself instead of calling net.TCPConn.Read, so that closeIdle sees reading and
+// recording as one step.
 func (c *httpConn) Read(b []byte) (n int, err error) {
 	if len(b) == 0 {
 		return 0, nil
@@ -138,13 +142,16 @@ func (c *httpConn) Read(b []byte) (n int, err error) {
 			return false
 		case err != nil:
 			c.failed(journal.EndPeerReset, err)
-			n, err = 0, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", err)}
+			n, err = 0, &net.OpError{
+				Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(),
+				Err: os.NewSyscallError("read", err),
+			}
 		case n == 0:
 			c.failed(journal.EndPeer, nil)
 			err = io.EOF
 		default:
 			c.idle = false
-			c.hear(b[:n])
+			c.parse(b[:n])
 		}
 		return true
 	})
@@ -152,13 +159,13 @@ func (c *httpConn) Read(b []byte) (n int, err error) {
 		n, err = 0, waitErr
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
-		op.Op = "read" // net/http tells by it that there is nobody to answer
+		op.Op = "read" // tells net/http not to send an error response
 	}
 	return n, err
 }
 
-// hear goes through what was read. What cannot be parsed is net/http's to answer.
-func (c *httpConn) hear(b []byte) {
+// parse looks for complete requests in what was read. net/http answers what cannot be parsed.
+func (c *httpConn) parse(b []byte) {
 	c.head = append(c.head, b...)
 	drop := func(n int) { c.head = c.head[:copy(c.head, c.head[n:])] }
 	for {
@@ -176,11 +183,11 @@ func (c *httpConn) hear(b []byte) {
 			return
 		}
 		c.pending = true
-		c.note(journal.Record{Kind: journal.Requested, Attempt: c.request.Attempt, Identified: c.request.Identified})
+		c.noteRequest(journal.Requested)
 	}
 }
 
-// Write implements net.Conn, and notes the response.
+// Write implements net.Conn and records the response.
 func (c *httpConn) Write(b []byte) (int, error) {
 	n, err := c.TCPConn.Write(b)
 	c.mu.Lock()
@@ -190,7 +197,7 @@ func (c *httpConn) Write(b []byte) (int, error) {
 		c.failed(journal.EndWriteError, err)
 	case c.responding:
 		c.responding, c.pending, c.handled, c.answered = false, false, false, true
-		c.note(journal.Record{Kind: journal.Answered, Attempt: c.request.Attempt, Identified: c.request.Identified})
+		c.noteRequest(journal.Answered)
 	}
 	return n, err
 }
@@ -198,8 +205,15 @@ func (c *httpConn) Write(b []byte) (int, error) {
 func (c *httpConn) failed(end journal.End, err error) {
 	if c.end == 0 {
 		c.end = end
-		errors.As(err, &c.errno) // stays 0 without one
+		errors.As(err, &c.errno) // stays 0 if err has none
 	}
+}
+
+// noteRequest records what happened to the last complete request.
+func (c *httpConn) noteRequest(kind journal.Kind) {
+	c.note(journal.Record{
+		Kind: kind, Attempt: c.request.Attempt, Identified: c.request.Identified,
+	})
 }
 
 func (c *httpConn) note(r journal.Record) {
@@ -210,36 +224,38 @@ func (c *httpConn) note(r journal.Record) {
 	h.worker.note(r)
 }
 
-// abort ends the connection with a RST, by way of the handler.
+// abort ends the connection with a RST. It panics, which makes net/http close the connection.
 func (c *httpConn) abort() {
 	c.mu.Lock()
 	c.end = journal.EndAborted
 	if err := c.SetLinger(0); err != nil {
-		c.end = journal.EndUnanswered // by a FIN, then
+		c.end = journal.EndUnanswered // it will end with a FIN
 	}
 	c.mu.Unlock()
 	panic(http.ErrAbortHandler)
 }
 
-// dismiss ends the sending side of an idle connection, and the rest a little later. One with a
-// request on its way is left to answer it. The connection's mu is held.
-func (c *httpConn) dismiss() {
-	if c.leaving || c.ended || !c.idle || c.unread() {
+// closeIdle sends a FIN on an idle connection and closes it after linger. It leaves a connection
+// with a request on its way, which is answered. The caller holds c.mu.
+func (c *httpConn) closeIdle() {
+	if c.finSent || c.ended || !c.idle || c.unread() {
 		return
 	}
-	c.leaving = true
-	_ = c.CloseWrite() // an error is that of a connection that has gone
+	c.finSent = true
+	_ = c.CloseWrite() // fails only if the client has closed the connection
 	time.AfterFunc(linger, func() { _ = c.Close() })
 }
 
-// unread reports whether something has come that was not read yet.
+// unread reports whether data has arrived that was not read.
 func (c *httpConn) unread() bool {
 	n := 0
-	err := c.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }) // tcp(7)
+	err := c.raw.Control(func(fd uintptr) {
+		n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) // tcp(7)
+	})
 	return err == nil && n > 0
 }
 
-// Close implements net.Conn. Only the first call does anything.
+// Close implements net.Conn. Only the first call has an effect.
 func (c *httpConn) Close() error {
 	c.mu.Lock()
 	ended := c.ended
@@ -263,10 +279,10 @@ func (c *httpConn) Close() error {
 	return err
 }
 
-// ending is how the connection ended, as this worker sees it.
+// ending returns how the connection ended, as this worker sees it.
 func (c *httpConn) ending() journal.End {
 	switch {
-	case c.end != 0 && !c.leaving:
+	case c.end != 0 && !c.finSent:
 		return c.end
 	case c.pending && !c.handled:
 		return journal.EndUnhandled

@@ -20,13 +20,13 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// listen gets the worker its listener, and puts that under its group's selection.
+// listen gets the worker's listener and attaches it to its group's selection.
 func (w *worker) listen() (err error) {
 	switch {
 	case w.cfg.Handover == vocabulary.SocketActivation:
 		w.listener, err = w.activated()
 	case w.cfg.Handover == vocabulary.Tableflip && os.Getenv(servers.EnvAdopt) != "":
-		return nil // it is passed to net/http; see newHTTP
+		return nil // net/http gets the listener; see newHTTP
 	case w.cfg.From != "":
 		w.listener, err = takeListener(w.cfg.From)
 	case w.cfg.Inherited:
@@ -43,7 +43,8 @@ func (w *worker) listen() (err error) {
 			return err
 		}
 	}
-	if w.listenerInode, err = socket.Inode(w.listener); err != nil || w.cfg.Sockets == vocabulary.SocketsShared {
+	w.listenerInode, err = socket.Inode(w.listener)
+	if err != nil || w.cfg.Sockets == vocabulary.SocketsShared {
 		return err
 	}
 	if w.cfg.Selected {
@@ -54,7 +55,7 @@ func (w *worker) listen() (err error) {
 	return attachments[w.cfg.Selection](w)
 }
 
-// attachments put a worker's own socket under the selectors that are no eBPF program.
+// attachments attach a worker's own socket to the selectors that are not eBPF programs.
 var attachments = map[vocabulary.Selector]func(*worker) error{
 	vocabulary.SelectorHash: func(*worker) error { return nil },
 	vocabulary.SelectorCPU: func(w *worker) error {
@@ -72,23 +73,24 @@ var attachments = map[vocabulary.Selector]func(*worker) error{
 	},
 }
 
-// bindRetry is how long a worker that finds its address taken waits before it tries again: a usual
-// figure in start scripts and supervisors. bindLimit is when it gives up; its parent will have done
-// so before.
+// bindRetry is how long a worker whose address is taken waits before it tries again: a usual value
+// in start scripts and supervisors. bindLimit is when it gives up; its parent gives up earlier.
 const (
 	bindRetry = 10 * time.Millisecond
 	bindLimit = 30 * time.Second
 )
 
-// bind makes the worker's own socket listen. Without SO_REUSEPORT it must wait until the one before
-// is gone. The first wait is a random part of bindRetry: a supervisor's tries know nothing of the
-// instant at which the old process closes, while a parked worker always begins just before it.
+// bind makes the worker's own socket listen. Without SO_REUSEPORT it must wait until the
+// predecessor's socket is closed. The first wait is a random part of bindRetry: a supervisor's
+// tries are independent of the instant at which the old process closes, while a parked worker
+// always starts just before it.
 func (w *worker) bind() (err error) {
 	wait := time.Duration(w.works.random.Float64() * float64(bindRetry))
 	for until := w.clock.Now().Add(bindLimit); ; {
 		w.listener, err = w.listenIn(w.cfg.Network)
 		now := w.clock.Now()
-		if w.cfg.Sockets != vocabulary.SocketsExclusive || !errors.Is(err, unix.EADDRINUSE) || now > until {
+		retry := w.cfg.Sockets == vocabulary.SocketsExclusive && errors.Is(err, unix.EADDRINUSE)
+		if !retry || now > until {
 			return err
 		}
 		clock.BlockUntil(now.Add(wait))
@@ -96,13 +98,13 @@ func (w *worker) bind() (err error) {
 	}
 }
 
-// listenIn makes a listener in the network namespace at a path; "": in that of the process.
+// listenIn makes a listener in the network namespace at the path; "" is the process's own.
 func (w *worker) listenIn(network string) (fd int, err error) {
 	if network == "" {
 		return w.cfg.Listen(w.cfg.Address)
 	}
 	fd = -1
-	// A socket stays in the namespace that it was made in, and what it accepts is there too.
+	// A socket stays in the namespace in which it was made, and so do the connections it accepts.
 	err = sys.OnOwnThread(func() error {
 		ns, err := unix.Open(network, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -118,31 +120,35 @@ func (w *worker) listenIn(network string) (fd int, err error) {
 	return fd, err
 }
 
-// becomeActivated does what a service manager does between fork and exec: it names the process that
-// the sockets are for, and becomes the service. It returns only with an error.
+// becomeActivated does what a service manager does between fork and exec: it sets LISTEN_PID and
+// executes the service. It returns only on error.
 func becomeActivated() error {
-	env := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, servers.EnvListenPID+"=") })
+	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
+		return strings.HasPrefix(s, servers.EnvListenPID+"=")
+	})
 	env = append(env, servers.EnvListenPID+"="+strconv.Itoa(os.Getpid()))
 	return fmt.Errorf("exec the activated worker: %w", unix.Exec("/proc/self/exe", os.Args, env))
 }
 
-// activated is the listener that the service manager passed, as the only descriptor of it: closing
-// that closes the worker's share of the socket.
+// activated returns the listener that the service manager passed. It is the worker's only
+// descriptor of the socket, so closing it closes the worker's share.
 func (w *worker) activated() (int, error) {
-	w.inherited = activation.Files(true) // kept: the garbage collector would close them, the pipes among them
+	// Keep them, or the garbage collector would close them, including the pipes.
+	w.inherited = activation.Files(true)
 	for _, f := range w.inherited {
 		if f.Name() == servers.ListenerName {
 			fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 			return fd, errors.Join(err, f.Close())
 		}
 	}
-	return -1, fmt.Errorf("no listener was passed; %s=%q", servers.EnvListenNames, os.Getenv(servers.EnvListenNames))
+	return -1, fmt.Errorf("no listener was passed: want %s in %s=%q",
+		servers.ListenerName, servers.EnvListenNames, os.Getenv(servers.EnvListenNames))
 }
 
-// passTimeout bounds the wait of either side of a Unix socket for the other.
+// passTimeout is how long either side of a Unix socket waits for the other.
 const passTimeout = 5 * time.Second
 
-// takeListener gets the listener from the predecessor.
+// takeListener asks the predecessor for its listener.
 func takeListener(from string) (int, error) {
 	fds, err := socket.Ask(from, 1, passTimeout)
 	if err != nil {
@@ -151,7 +157,7 @@ func takeListener(from string) (int, error) {
 	return fds[0], nil
 }
 
-// closeListener closes the worker's listener and says between which instants that happened.
+// closeListener closes the worker's listener and reports the instants before and after.
 func (w *worker) closeListener(close func() error) error {
 	from := w.clock.Now()
 	if err := close(); err != nil {
@@ -159,11 +165,11 @@ func (w *worker) closeListener(close func() error) error {
 	}
 	at := w.clock.Now()
 	w.listener = -1
-	if w.offer >= 0 { // whoever asks now is too late
+	if w.offer >= 0 { // too late for a successor to ask
 		if err := unix.Close(w.offer); err != nil {
 			return fmt.Errorf("worker %d: close offer: %w", w.cfg.ID, err)
 		}
 		w.offer = -1
 	}
-	return w.say(servers.Event{Event: servers.EventClosed, From: from, At: at})
+	return w.send(servers.Event{Event: servers.EventClosed, From: from, At: at})
 }

@@ -22,13 +22,13 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// loop is the server kind "loop": one thread, one level-triggered epoll loop that accepts and
-// serves in line, as nginx, Envoy's workers, Redis and Node do. While it serves one request it
-// does nothing else.
+// loop is the server kind "loop": one thread with one level-triggered epoll loop that accepts and
+// serves, as nginx, Envoy's workers, Redis and Node do. While it serves a request it does nothing
+// else.
 //
 // Like nginx with multi_accept off, it accepts one connection per readiness event of the listener,
-// so that connections already accepted get their turn; unless it is edge-triggered, and would not
-// be told again.
+// so that accepted connections get their turn. An edge-triggered loop accepts until the queue is
+// empty, because it would get no second event.
 type loop struct {
 	*worker
 	epoll    int
@@ -36,26 +36,27 @@ type loop struct {
 	open     map[int32]*loopConn // by descriptor
 	free     []*loopConn
 	out      []byte
-	idle     bool // the last wait was long
+	waitLong bool // the last wait was long
 	stopping bool
-	deadline clock.Instant // of finishing, once stopping
-	farewell clock.Instant // when those still idle are told to go by a FIN; 0: they have been, or nobody stops
-	lingered clock.Instant // when those that are leaving have had their time
-	// resting has the connections that were answered, the one whose last answer is oldest first.
-	// Nil: they may be idle for ever.
-	resting *list.List
+	deadline clock.Instant // for finishing, once stopping
+	// finAt is when idle connections get a FIN; 0: they have got it, or the worker is not stopping.
+	finAt     clock.Instant
+	lingerEnd clock.Instant // when connections that got a FIN are closed
+	// idle has the connections that were answered, the one with the oldest last answer first.
+	// Nil: connections may stay idle for ever.
+	idle *list.List
 }
 
 type loopConn struct {
 	number    uint32
 	fd        int
 	n         int           // bytes of buf in use
-	requests  int           // that were answered
-	place     *list.Element // in the loop's resting; nil: it is not there
-	expires   clock.Instant // when it will have been idle for too long, while it is there
+	requests  int           // number answered
+	element   *list.Element // in the loop's idle list; nil: not in it
+	expires   clock.Instant // when it has been idle for too long; valid while in the list
 	requested bool          // a request was read and not yet answered
 	answered  bool          // at least one response was written
-	leaving   bool          // told to go by a FIN; a request that crosses it is not answered
+	finSent   bool          // got a FIN; a request that crosses it is not answered
 	buf       [wire.MaxHead + 1024]byte
 }
 
@@ -64,12 +65,15 @@ func newLoop(w *worker) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
-	l := &loop{worker: w, epoll: epoll, source: socketSource{}, open: make(map[int32]*loopConn), out: make([]byte, 0, 512)}
+	l := &loop{
+		worker: w, epoll: epoll, source: socketSource{},
+		open: make(map[int32]*loopConn), out: make([]byte, 0, 512),
+	}
 	if w.cfg.Accept.Row().Passes {
 		l.source = newChannelSource(w.cfg.Accept == vocabulary.AcceptAcceptorAck)
 	}
 	if w.cfg.IdleTimeout > 0 {
-		l.resting = list.New()
+		l.idle = list.New()
 	}
 	if err := l.watch(child.ControlFD, 0); err != nil {
 		return nil, err
@@ -89,8 +93,8 @@ func newLoop(w *worker) (*loop, error) {
 	return l, l.watch(w.listener, flags)
 }
 
-// listenerEvents are the flags beside EPOLLIN with which a listener, or the channel from an
-// acceptor, is watched (epoll_ctl(2)).
+// listenerEvents are the flags, besides EPOLLIN, with which the loop watches a listener or the
+// channel from an acceptor (epoll_ctl(2)).
 var listenerEvents = map[vocabulary.AcceptMode]uint32{
 	vocabulary.AcceptEpoll: 0, vocabulary.AcceptEpollExclusive: unix.EPOLLEXCLUSIVE,
 	vocabulary.AcceptEpollEdge: unix.EPOLLET, vocabulary.AcceptAcceptor: 0,
@@ -105,7 +109,7 @@ func (l *loop) watch(fd int, flags uint32) error {
 	return nil
 }
 
-// run serves until a stop command has been carried out.
+// run serves until it has carried out a stop command.
 func (l *loop) run() error {
 	runtime.LockOSThread()
 	if l.cfg.Accept == vocabulary.AcceptBlocking {
@@ -118,8 +122,8 @@ func (l *loop) run() error {
 		timeout := l.beat()
 		if l.stopping {
 			now := l.clock.Now()
-			if l.farewell != 0 && now >= l.farewell {
-				if err := l.dismiss(); err != nil {
+			if l.finAt != 0 && now >= l.finAt {
+				if err := l.closeIdle(); err != nil {
 					return err
 				}
 			}
@@ -129,7 +133,7 @@ func (l *loop) run() error {
 			}
 			timeout = left
 		}
-		if l.resting != nil {
+		if l.idle != nil {
 			timeout = l.untilExpiry(timeout)
 		}
 		n, err := l.wait(events, timeout)
@@ -142,7 +146,7 @@ func (l *loop) run() error {
 				return err
 			}
 		}
-		if l.resting != nil {
+		if l.idle != nil {
 			if err := l.expire(); err != nil {
 				return err
 			}
@@ -151,17 +155,16 @@ func (l *loop) run() error {
 	return nil
 }
 
-// longWait is how long a wait must be before Go's scheduler should know of it. While it does not,
-// its monitor thread (sysmon) wakes up every 10 ms and uses some 15 µs of CPU time; to end a wait
-// that it knows of takes some 200 µs, because that thread and one that looks for work wake up as
-// well.
+// longWait is the shortest wait that Go's scheduler should see. During a wait that it does not see,
+// its monitor thread (sysmon) wakes up every 10 ms and uses about 15 µs of CPU time. A wait that it
+// sees takes about 200 µs to end, because that thread and one that looks for work wake up as well.
 const longWait = 100 * time.Millisecond
 
-// wait waits for events for the timeout, or for ever if that is negative. After a long wait it
-// expects another: so a worker that hardly gets a connection sleeps, and 1,000 of them do not use
-// more than a CPU for nothing.
+// wait waits for events, at most for the timeout; a negative timeout has no limit. After a long
+// wait it expects another. So a worker that hardly gets connections sleeps, and 1,000 such workers
+// do not keep a CPU busy.
 func (l *loop) wait(events []unix.EpollEvent, timeout time.Duration) (n int, err error) {
-	if !l.idle {
+	if !l.waitLong {
 		if timeout >= 0 && timeout <= longWait {
 			return socket.EpollWait(l.epoll, events, timeout)
 		}
@@ -174,13 +177,14 @@ func (l *loop) wait(events []unix.EpollEvent, timeout time.Duration) (n int, err
 	}
 	began := l.clock.Now()
 	n, err = socket.EpollSleep(l.epoll, events, timeout)
-	l.idle = l.clock.Now().Sub(began) >= longWait
+	l.waitLong = l.clock.Now().Sub(began) >= longWait
 	return n, err
 }
 
-// untilExpiry returns the timeout, negative for none, or less if a connection expires before.
+// untilExpiry returns the time until the first connection expires or the timeout, whichever is
+// less. A negative timeout means none.
 func (l *loop) untilExpiry(timeout time.Duration) time.Duration {
-	first := l.resting.Front()
+	first := l.idle.Front()
 	if first == nil {
 		return timeout
 	}
@@ -191,17 +195,17 @@ func (l *loop) untilExpiry(timeout time.Duration) time.Duration {
 	return min(timeout, left)
 }
 
-// expire closes the connections that have been idle for too long. As in nginx that is after a batch
-// of events: a request that has come since, or comes now, is reset.
+// expire closes the connections that have been idle for too long. As in nginx this happens after a
+// batch of events: a request that has arrived since, or arrives now, is reset.
 func (l *loop) expire() error {
 	now := l.clock.Now()
-	for first := l.resting.Front(); first != nil; first = l.resting.Front() {
+	for first := l.idle.Front(); first != nil; first = l.idle.Front() {
 		c := first.Value.(*loopConn)
 		switch {
 		case c.expires > now:
 			return nil
-		case c.n > 0: // a part of a request has come
-			l.forget(c)
+		case c.n > 0: // part of a request has arrived
+			l.endIdle(c)
 			continue
 		}
 		if err := l.end(c.fd, c, journal.EndServed); err != nil {
@@ -211,26 +215,26 @@ func (l *loop) expire() error {
 	return nil
 }
 
-// rest begins the time that an answered connection may be idle.
-func (l *loop) rest(c *loopConn) {
+// startIdle starts the time that an answered connection may be idle.
+func (l *loop) startIdle(c *loopConn) {
 	c.expires = l.clock.Now().Add(l.cfg.IdleTimeout)
-	if c.place == nil {
-		c.place = l.resting.PushBack(c)
+	if c.element == nil {
+		c.element = l.idle.PushBack(c)
 	} else {
-		l.resting.MoveToBack(c.place)
+		l.idle.MoveToBack(c.element)
 	}
 }
 
-// forget lets a connection be idle for any time, if it has been answered at all.
-func (l *loop) forget(c *loopConn) {
-	if c.place != nil {
-		l.resting.Remove(c.place)
-		c.place = nil
+// endIdle removes a connection from the idle list, if it is in it.
+func (l *loop) endIdle(c *loopConn) {
+	if c.element != nil {
+		l.idle.Remove(c.element)
+		c.element = nil
 	}
 }
 
-// beat is the timeout of a worker that has nothing to wait for: none, or how often its selector
-// wants to hear of it.
+// beat returns the timeout of a wait for events: the selector's beat, at least 1 ms, or -1 for
+// none.
 func (l *loop) beat() time.Duration {
 	if l.member == nil || l.member.Beat() == 0 {
 		return -1
@@ -238,16 +242,17 @@ func (l *loop) beat() time.Duration {
 	return max(time.Millisecond, l.member.Beat())
 }
 
-// turn tells the selector that the loop turns, and whether anything waits to be accepted.
+// turn reports to the selector that the loop has turned, and whether the accept queue is empty.
 func (l *loop) turn(events []unix.EpollEvent) {
 	if l.member == nil {
 		return
 	}
 	l.member.Turn(int64(l.clock.Now()))
 	if len(events) == cap(events) {
-		return // a full batch may have left the listener out
+		return // the listener may be missing from a full batch
 	}
-	if !slices.ContainsFunc(events, func(e unix.EpollEvent) bool { return int(e.Fd) == l.listener }) {
+	isListener := func(e unix.EpollEvent) bool { return int(e.Fd) == l.listener }
+	if !slices.ContainsFunc(events, isListener) {
 		l.member.Idle()
 	}
 }
@@ -265,16 +270,16 @@ func (l *loop) handle(e unix.EpollEvent) error {
 	case l.offer:
 		return socket.GiveNext(l.offer, l.listener)
 	}
-	if c, ok := l.open[e.Fd]; ok { // closed earlier in this batch otherwise
+	if c, ok := l.open[e.Fd]; ok { // otherwise closed earlier in this batch
 		return l.read(int(e.Fd), c)
 	}
 	return nil
 }
 
-// commands obeys all the commands that there are: what the reader has in its buffer, no epoll
-// reports again.
+// commands obeys all commands that have arrived. epoll does not report what the reader has
+// buffered.
 func (l *loop) commands() error {
-	for l.told() {
+	for l.commandPending() {
 		c, err := l.nextCommand()
 		if err != nil {
 			return err
@@ -294,20 +299,20 @@ func (l *loop) obey(c servers.Command) error {
 		return nil
 	case c.Members > 0:
 		if l.listener < 0 {
-			return nil // it was told to stop meanwhile, and another worker is told
+			return nil // stopped meanwhile; another worker gets the command
 		}
 		if err := selector.AttachCPU(l.listener, c.Members); err != nil {
 			return fmt.Errorf("worker %d: %w", l.cfg.ID, err)
 		}
 		return nil
-	case l.stopping: // it is to hurry
+	case l.stopping: // shorten the grace
 		l.deadline = min(l.deadline, l.clock.Now().Add(c.Grace))
 		return nil
 	}
 	return l.stop(c.Stop, cmp.Or(c.Grace, l.cfg.Grace))
 }
 
-// stop begins the end of the worker, which is to be over within a grace.
+// stop closes the listener and starts to end the worker within the grace.
 func (l *loop) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	deadline := l.clock.Now().Add(grace)
 	switch mode.Row().Closes {
@@ -328,10 +333,10 @@ func (l *loop) stop(mode vocabulary.StopMode, grace time.Duration) error {
 		return fmt.Errorf("worker %d: unknown stop mode %q", l.cfg.ID, mode)
 	}
 	l.stopping, l.deadline = true, deadline
-	l.farewell = l.clock.Now().Add(farewell(grace))
+	l.finAt = l.clock.Now().Add(finDelay(grace))
 	if l.shared() && l.cfg.Accept != vocabulary.AcceptBlocking {
-		// The open file lives on in other processes, so closing this descriptor does not take it
-		// out of the epoll set (epoll(7), questions and answers).
+		// Other processes hold the open file too, so closing this descriptor does not remove it
+		// from the epoll set (epoll(7), questions and answers).
 		if err := l.unwatchListener(); err != nil {
 			return err
 		}
@@ -339,7 +344,7 @@ func (l *loop) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	return l.closeListener(func() error { return unix.Close(l.listener) })
 }
 
-// shared says that others may have the listener's open file too.
+// shared reports whether other processes may hold the listener's open file.
 func (l *loop) shared() bool {
 	return l.cfg.Sockets == vocabulary.SocketsShared || l.cfg.Handover != vocabulary.NoHandover
 }
@@ -352,11 +357,11 @@ func (l *loop) unwatchListener() error {
 	return nil
 }
 
-// dismiss tells the connections that are still idle to go, by a FIN. A request that has come
-// already is still answered.
-func (l *loop) dismiss() error {
-	l.farewell = 0
-	l.lingered = l.clock.Now().Add(linger)
+// closeIdle sends a FIN on the connections that are still idle. It first answers requests that have
+// already arrived.
+func (l *loop) closeIdle() error {
+	l.finAt = 0
+	l.lingerEnd = l.clock.Now().Add(linger)
 	for fd, c := range l.open {
 		if !c.answered || c.n > 0 {
 			continue
@@ -367,29 +372,30 @@ func (l *loop) dismiss() error {
 		if l.open[fd] != c || c.n > 0 {
 			continue
 		}
-		c.leaving = true
-		if err := unix.Shutdown(int(fd), unix.SHUT_WR); err != nil && !errors.Is(err, unix.ENOTCONN) {
+		c.finSent = true
+		err := unix.Shutdown(int(fd), unix.SHUT_WR)
+		if err != nil && !errors.Is(err, unix.ENOTCONN) {
 			return fmt.Errorf("worker %d: shutdown connection: %w", l.cfg.ID, err)
 		}
 	}
 	return nil
 }
 
-// until is when a stopping worker has to act by itself: it dismisses what is idle, or gives up on
-// what is open.
+// until returns when a stopping worker must act without an event: close idle connections, or give
+// up on open ones.
 func (l *loop) until() clock.Instant {
-	if l.farewell != 0 {
-		return min(l.deadline, l.farewell)
+	if l.finAt != 0 {
+		return min(l.deadline, l.finAt)
 	}
 	for _, c := range l.open {
-		if !c.leaving {
+		if !c.finSent {
 			return l.deadline
 		}
 	}
-	return min(l.deadline, l.lingered)
+	return min(l.deadline, l.lingerEnd)
 }
 
-// accept takes one connection off the queue, if there is one, and reads what it has sent so far.
+// accept takes one connection off the queue, if any, and serves what it has sent so far.
 func (l *loop) accept() (bool, error) {
 	fd, from, err := l.source.accept(l.listener)
 	switch {
@@ -398,7 +404,7 @@ func (l *loop) accept() (bool, error) {
 	case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 		return true, nil
 	case errors.Is(err, errNoMore):
-		// The acceptor has closed its end. The stop command is on its way.
+		// The acceptor has closed its end. A stop command will follow.
 		return false, l.unwatchListener()
 	case err != nil:
 		return false, fmt.Errorf("worker %d: accept: %w", l.cfg.ID, err)
@@ -413,7 +419,7 @@ func (l *loop) accept() (bool, error) {
 	return true, nil
 }
 
-// begin records an accepted connection.
+// begin registers an accepted connection.
 func (l *loop) begin(fd int, from netip.AddrPort) *loopConn {
 	c := l.newConn()
 	c.fd = fd
@@ -430,7 +436,7 @@ func (l *loop) newConn() *loopConn {
 	var c *loopConn
 	if n := len(l.free); n > 0 {
 		c, l.free = l.free[n-1], l.free[:n-1]
-		c.n, c.requests, c.requested, c.answered, c.leaving = 0, 0, false, false, false
+		c.n, c.requests, c.requested, c.answered, c.finSent = 0, 0, false, false, false
 	} else {
 		c = new(loopConn)
 	}
@@ -439,7 +445,7 @@ func (l *loop) newConn() *loopConn {
 	return c
 }
 
-// read takes what the connection has to say and answers every whole request in it.
+// read reads what the connection has sent and answers every complete request in it.
 func (l *loop) read(fd int, c *loopConn) error {
 	for {
 		n, err := unix.Read(fd, c.buf[c.n:])
@@ -461,7 +467,8 @@ func (l *loop) read(fd int, c *loopConn) error {
 	}
 }
 
-// serve answers the whole requests in the buffer. It returns false when the connection was ended.
+// serve answers the complete requests in the buffer. It returns false if it has ended the
+// connection.
 func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 	for {
 		r, n, err := wire.ParseRequest(c.buf[:c.n])
@@ -475,14 +482,16 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 		copy(c.buf[:], c.buf[n:c.n])
 		c.n -= n
 		c.requested = true
-		l.note(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Requested, Attempt: r.Attempt, Identified: r.Identified})
+		l.noteRequest(journal.Requested, c, r)
 		if l.faulty(r) {
-			if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+			reset := &unix.Linger{Onoff: 1} // a timeout of 0 makes close(2) send a RST
+			err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, reset)
+			if err != nil {
 				return false, fmt.Errorf("worker %d: SO_LINGER: %w", l.cfg.ID, err)
 			}
 			return false, l.end(fd, c, journal.EndAborted)
 		}
-		if c.leaving {
+		if c.finSent {
 			return false, l.end(fd, c, journal.EndUnhandled)
 		}
 		l.work()
@@ -492,20 +501,28 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 			closing = wire.Close
 		}
 		l.out = wire.AppendResponse(l.out[:0], l.cfg.ID, l.cfg.Generation, closing)
-		// A response fits any socket buffer, so a short write means that the peer is gone or
-		// stopped reading.
+		// A response fits in any socket buffer, so a short write means that the client has closed
+		// the connection or stopped reading.
 		if n, err := unix.Write(fd, l.out); err != nil || n < len(l.out) {
 			return false, l.failed(fd, c, journal.EndWriteError, err)
 		}
 		c.requested, c.answered = false, true
-		l.note(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Answered, Attempt: r.Attempt, Identified: r.Identified})
+		l.noteRequest(journal.Answered, c, r)
 		if closing == wire.Close {
 			return false, l.end(fd, c, journal.EndServed)
 		}
-		if l.resting != nil {
-			l.rest(c)
+		if l.idle != nil {
+			l.startIdle(c)
 		}
 	}
+}
+
+// noteRequest records what happened to a request.
+func (l *loop) noteRequest(kind journal.Kind, c *loopConn, r wire.Request) {
+	l.note(journal.Record{
+		At: l.clock.Now(), Conn: c.number, Kind: kind,
+		Attempt: r.Attempt, Identified: r.Identified,
+	})
 }
 
 // work spends the service time of one request.
@@ -521,16 +538,18 @@ func (l *loop) work() {
 
 func (l *loop) end(fd int, c *loopConn, end journal.End) error { return l.failed(fd, c, end, nil) }
 
-// failed ends a connection because of an error, or nil.
-func (l *loop) failed(fd int, c *loopConn, end journal.End, why error) error {
+// failed ends a connection and records how, with the errno of err, which may be nil.
+func (l *loop) failed(fd int, c *loopConn, end journal.End, err error) error {
 	var errno unix.Errno
-	errors.As(why, &errno) // 0 without one
+	errors.As(err, &errno) // stays 0 if err has none
 	delete(l.open, int32(fd))
-	l.forget(c)
+	l.endIdle(c)
 	if err := unix.Close(fd); err != nil {
 		return fmt.Errorf("worker %d: close connection: %w", l.cfg.ID, err)
 	}
-	l.note(journal.Record{At: l.clock.Now(), Conn: c.number, Kind: journal.Ended, End: end, Errno: errno})
+	l.note(journal.Record{
+		At: l.clock.Now(), Conn: c.number, Kind: journal.Ended, End: end, Errno: errno,
+	})
 	if l.member != nil {
 		l.member.Done()
 	}
@@ -538,7 +557,7 @@ func (l *loop) failed(fd int, c *loopConn, end journal.End, why error) error {
 	return nil
 }
 
-// abandon closes what did not finish in time.
+// abandon closes the connections that did not finish in time.
 func (l *loop) abandon() error {
 	var errs []error
 	for fd, c := range l.open {

@@ -16,7 +16,8 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// A batch of events that is full says nothing of the accept queue.
+// TestKernelTurn checks that turn calls the accept queue empty only if the listener is missing from
+// a batch that is not full.
 func TestKernelTurn(t *testing.T) {
 	clk, err := clock.New()
 	if err != nil {
@@ -29,7 +30,8 @@ func TestKernelTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	l, err := servers.Config{Sockets: vocabulary.SocketsReuseport, Backlog: 16}.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	cfg := servers.Config{Sockets: vocabulary.SocketsReuseport, Backlog: 16}
+	l, err := cfg.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +65,8 @@ func TestKernelTurn(t *testing.T) {
 		want   int64
 	}{
 		{"a full batch", events, 1},
-		{"the listener", []unix.EpollEvent{{Fd: int32(l)}, {}, {}}[:2], 1},
-		{"not the listener", events[:2], 0},
+		{"with the listener", []unix.EpollEvent{{Fd: int32(l)}, {}, {}}[:2], 1},
+		{"without the listener", events[:2], 0},
 	} {
 		turns.turn(tt.events)
 		if got := s.Stats().Slots[0].Waiting; got != tt.want {

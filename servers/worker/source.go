@@ -9,26 +9,27 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// A source is where a loop gets its connections: accept takes the next one without waiting,
-// non-blocking and closed on exec, from the descriptor. EAGAIN: there is none now. errNoMore: there
-// will be none.
+// A source is where a loop gets its connections. accept takes the next one from a descriptor,
+// non-blocking and close-on-exec. It does not wait: EAGAIN means none now, errNoMore none ever.
 type source interface {
 	accept(from int) (fd int, peer netip.AddrPort, err error)
 }
 
 var errNoMore = errors.New("no more connections will come")
 
-// socketSource accepts by itself.
+// socketSource accepts from a listener.
 type socketSource struct{}
 
-func (socketSource) accept(listener int) (int, netip.AddrPort, error) { return socket.Accept(listener) }
+func (socketSource) accept(listener int) (int, netip.AddrPort, error) {
+	return socket.Accept(listener)
+}
 
-// channelSource gets connections from an acceptor: a byte each, with the descriptor beside it
-// (unix(7), SCM_RIGHTS).
+// channelSource gets connections from an acceptor. Each is a message of one byte with the
+// descriptor as SCM_RIGHTS (unix(7)).
 type channelSource struct {
 	space []byte
-	// acknowledges: each connection is answered by a byte, before anything is done with it. Node's
-	// workers do it so (onconnection in lib/internal/cluster/child.js).
+	// acknowledges makes the source answer each connection with a byte before it uses the
+	// connection, as Node's workers do (onconnection in lib/internal/cluster/child.js).
 	acknowledges bool
 }
 
@@ -38,7 +39,8 @@ func newChannelSource(acknowledges bool) channelSource {
 
 func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 	var data [1]byte
-	n, space, _, _, err := unix.Recvmsg(channel, data[:], c.space, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	const flags = unix.MSG_DONTWAIT | unix.MSG_CMSG_CLOEXEC
+	n, space, _, _, err := unix.Recvmsg(channel, data[:], c.space, flags)
 	switch {
 	case err != nil:
 		return -1, netip.AddrPort{}, err
@@ -46,8 +48,8 @@ func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 		return -1, netip.AddrPort{}, errNoMore
 	}
 	if c.acknowledges {
-		// No more than one is under way, so there is room; and without an acceptor nobody waits for
-		// it.
+		// At most one acknowledgement is in flight, so there is room. If the acceptor has exited,
+		// it does not matter.
 		_, _ = socket.Send(channel, data[:])
 	}
 	messages, err := unix.ParseSocketControlMessage(c.space[:space])
@@ -58,8 +60,8 @@ func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 	if err != nil {
 		return -1, netip.AddrPort{}, err
 	}
-	// The client may have left meanwhile, in which case the socket has no peer (ENOTCONN): it is
-	// then known by nobody.
+	// If the client has closed the connection meanwhile, the socket has no peer (ENOTCONN) and its
+	// address cannot be known.
 	sa, err := unix.Getpeername(fds[0])
 	if err != nil {
 		return -1, netip.AddrPort{}, errors.Join(unix.ECONNABORTED, unix.Close(fds[0]))

@@ -12,7 +12,8 @@ import (
 	"reuseport-bench/servers"
 )
 
-// Every selector that is no eBPF program is attached to a worker's socket.
+// TestEverySelectorAttachment checks that attachments has every selector that is not an eBPF
+// program.
 func TestEverySelectorAttachment(t *testing.T) {
 	var want []vocabulary.Selector
 	for _, s := range vocabulary.Selectors() {
@@ -26,7 +27,7 @@ func TestEverySelectorAttachment(t *testing.T) {
 	}
 }
 
-// Every distribution but the fixed one spreads service times.
+// TestEveryDistribution checks that every distribution except the fixed one varies service times.
 func TestEveryDistribution(t *testing.T) {
 	for _, d := range vocabulary.Distributions() {
 		w := newWorks(servers.Work{

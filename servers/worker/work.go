@@ -10,18 +10,19 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// works draws the service times of one worker's requests, one goroutine at a time.
+// works draws the service times of a worker's requests. Only one goroutine at a time may use it.
 type works struct {
 	servers.Work
 	random *rand.Rand
 }
 
-// newWorks gives every worker a stream of its own, the same for the same seed.
+// newWorks returns the draws of one worker. Each worker has its own random stream, which depends
+// only on the arguments.
 func newWorks(w servers.Work, seed uint64, id, generation int) *works {
 	return &works{Work: w, random: rand.New(rand.NewPCG(seed, uint64(generation)<<32|uint64(id)))}
 }
 
-// next is the service time of the next request; Burn says which kind of time it is.
+// next returns the service time of the next request. Burn says which kind of time it is.
 func (w *works) next() time.Duration {
 	d := max(w.Sleep, w.Burn)
 	switch w.Distribution {
@@ -35,15 +36,15 @@ func (w *works) next() time.Duration {
 	return d
 }
 
-// burn uses CPU time of the calling thread, which the caller has locked. Wall time would make a
-// preempted server look faster than it is.
+// burn uses d of the calling thread's CPU time. The caller has locked the thread. With wall time a
+// preempted server would look faster than it is.
 func burn(d time.Duration) {
 	for until := sys.ThreadCPU() + d; sys.ThreadCPU() < until; {
 	}
 }
 
-// serviceTime is that of the next request, longer while the worker is cold; Work says which kind of
-// time it is.
+// serviceTime returns the service time of the next request, which is longer while the worker is
+// cold. Work says which kind of time it is.
 func (w *worker) serviceTime() time.Duration {
 	d := w.works.next()
 	if w.cfg.ColdFor == 0 {
@@ -53,13 +54,14 @@ func (w *worker) serviceTime() time.Duration {
 	return d + time.Duration(float64(w.cfg.Cold)*max(0, float64(left)/float64(w.cfg.ColdFor)))
 }
 
-// faulty says whether the request is one to be answered with a reset: the first try of an attempt
-// that is.
+// faulty reports whether the request must be answered with a reset, according to cfg.Fault. Later
+// tries of an attempt are not.
 func (w *worker) faulty(r wire.Request) bool {
 	f := w.cfg.Fault
-	if !r.Identified || r.Attempt.Process != 0 || r.Attempt.Try > 0 || r.Attempt.Sequence < f.ResetFrom {
+	a := r.Attempt
+	if !r.Identified || a.Process != 0 || a.Try > 0 || a.Sequence < f.ResetFrom {
 		return false
 	}
-	since, every := r.Attempt.Sequence-f.ResetFrom, max(1, f.ResetEvery)
+	since, every := a.Sequence-f.ResetFrom, max(1, f.ResetEvery)
 	return since%every == 0 && since/every < f.ResetCount
 }

@@ -17,8 +17,8 @@ func TestDistributions(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		work servers.Work
-		// The mean and the standard deviation of one request, in ns, and the share of requests over
-		// 3 ms.
+		// The mean and standard deviation of the service time, in ns, and the share of requests
+		// that take more than 3 ms.
 		mean, deviation, above float64
 	}{
 		{"none", servers.Work{}, 0, 0, 0},
@@ -28,7 +28,7 @@ func TestDistributions(t *testing.T) {
 		{"exponential burn", servers.Work{Burn: mean, Distribution: vocabulary.DistributionExponential}, 2e6, 2e6, math.Exp(-1.5)},
 		// 0.95 × 2 ms + 0.05 × 10 ms; 8 ms × √(0.05 × 0.95)
 		{"bimodal", servers.Work{Sleep: mean, Distribution: vocabulary.DistributionBimodal, Slow: slow, SlowShare: 0.05}, 2.4e6, 8e6 * math.Sqrt(0.0475), 0.05},
-		{"bimodal of nothing", servers.Work{Distribution: vocabulary.DistributionBimodal, Slow: slow, SlowShare: 0.5}, 5e6, 5e6, 0.5},
+		{"bimodal with 0 as the usual time", servers.Work{Distribution: vocabulary.DistributionBimodal, Slow: slow, SlowShare: 0.5}, 5e6, 5e6, 0.5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorks(tt.work, 7, 1, 2)
@@ -46,7 +46,7 @@ func TestDistributions(t *testing.T) {
 			}
 			share, slack := float64(above)/n, 5*math.Sqrt(tt.above*(1-tt.above)/n)
 			if math.Abs(share-tt.above) > slack {
-				t.Errorf("%.4f of the requests take over 3 ms, want %.4f ± %.4f", share, tt.above, slack)
+				t.Errorf("share over 3 ms: %.4f, want %.4f ± %.4f", share, tt.above, slack)
 			}
 		})
 	}
@@ -54,7 +54,10 @@ func TestDistributions(t *testing.T) {
 
 func TestDistributionsAreSeeded(t *testing.T) {
 	draw := func(seed uint64, id, generation int) []time.Duration {
-		w := newWorks(servers.Work{Sleep: time.Millisecond, Distribution: vocabulary.DistributionExponential}, seed, id, generation)
+		work := servers.Work{
+			Sleep: time.Millisecond, Distribution: vocabulary.DistributionExponential,
+		}
+		w := newWorks(work, seed, id, generation)
 		var all []time.Duration
 		for range 10 {
 			all = append(all, w.next())
@@ -63,7 +66,7 @@ func TestDistributionsAreSeeded(t *testing.T) {
 	}
 	first := draw(1, 2, 3)
 	if again := draw(1, 2, 3); !slices.Equal(first, again) {
-		t.Errorf("the same worker draws %v and %v", first, again)
+		t.Errorf("the same worker draws %v, then %v", first, again)
 	}
 	for _, other := range [][]time.Duration{draw(2, 2, 3), draw(1, 3, 3), draw(1, 2, 4)} {
 		if slices.Equal(first, other) {

@@ -22,15 +22,16 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Main is a worker process, from its configuration on the control pipe to its end. Its error has
-// been reported to the parent too.
+// Main runs a worker process, from its configuration on the control pipe to its end. It has also
+// reported its error to the parent.
 func Main() error {
-	// The loop allocates next to nothing; a collection would be charged to the socket under test.
+	// The loop allocates almost nothing; a garbage collection would count against the socket under
+	// test.
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(64 << 20) // a collection all the same before anything grows without bound
+	debug.SetMemoryLimit(64 << 20) // collect before memory grows without bound
 
 	w := &worker{listener: -1, offer: -1}
-	err := w.introduce()
+	err := w.openPipes()
 	if err == nil {
 		err = w.run()
 	}
@@ -39,16 +40,15 @@ func Main() error {
 		if errors.Is(err, unix.EADDRINUSE) {
 			failed.Errno = unix.EADDRINUSE
 		}
-		return errors.Join(err, w.say(failed))
+		return errors.Join(err, w.send(failed))
 	}
 	return err
 }
 
-// errOrphaned: the control pipe ended, so the parent is gone.
+// errOrphaned means that the control pipe has ended, so the parent has exited.
 var errOrphaned = errors.New("worker: the control pipe has ended")
 
-// worker is what every kind of server shares: its configuration, its pipes, its journal, its
-// listener.
+// worker has what every kind of server shares: configuration, pipes, journal and listener.
 type worker struct {
 	cfg      servers.WorkerConfig
 	control  *os.File
@@ -57,8 +57,8 @@ type worker struct {
 	clock    *clock.Clock
 	journal  *journal.Journal
 	listener int              // -1 once closed
-	offer    int              // where a successor asks for the listener, or -1
-	member   *selector.Member // nil without a selection by eBPF
+	offer    int              // socket at which a successor asks for the listener, or -1
+	member   *selector.Member // nil without an eBPF selector
 	conns    uint32
 	works    *works
 	readyAt  clock.Instant
@@ -68,26 +68,27 @@ type worker struct {
 	listenerInode uint64
 }
 
-// introduce finds the worker's pipes and journal: inherited at fixed places or, when another worker
-// started this one, to be asked for.
-func (w *worker) introduce() (err error) {
+// openPipes finds the worker's pipes and journal: inherited at fixed descriptors or, if another
+// worker started this one, by asking for them.
+func (w *worker) openPipes() (err error) {
 	control, events := child.ControlFD, child.EventsFD
 	w.journalFD = servers.FDJournal
 	switch name := os.Getenv(servers.EnvAdopt); {
 	case name != "":
-		if control, events, w.journalFD, err = adoptive(name); err != nil {
+		if control, events, w.journalFD, err = askForPipes(name); err != nil {
 			return err
 		}
 	case os.Getenv(servers.EnvListenFDs) != "" && os.Getenv(servers.EnvListenPID) == "":
 		return becomeActivated()
 	}
-	w.control, w.events = os.NewFile(uintptr(control), "control"), os.NewFile(uintptr(events), "events")
+	w.control = os.NewFile(uintptr(control), "control")
+	w.events = os.NewFile(uintptr(events), "events")
 	w.lines = bufio.NewReaderSize(w.control, 4096)
 	return nil
 }
 
-// adoptive gets the pipes and the journal of a worker that another one started.
-func adoptive(name string) (control, events, journal int, err error) {
+// askForPipes asks for the pipes and the journal of a worker that another one started.
+func askForPipes(name string) (control, events, journal int, err error) {
 	fds, err := socket.Ask(name, 3, passTimeout)
 	if err != nil {
 		return -1, -1, -1, err
@@ -96,7 +97,7 @@ func adoptive(name string) (control, events, journal int, err error) {
 }
 
 func (w *worker) run() (err error) {
-	_ = sys.ReleaseProgram() // without, it has more resident, and serves as well
+	_ = sys.ReleaseProgram() // a failure costs only memory
 	if err := w.configure(); err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (w *worker) run() (err error) {
 		}
 	}
 	w.works = newWorks(w.cfg.Work, w.cfg.Seed, w.cfg.ID, w.cfg.Generation)
-	time.Sleep(w.cfg.Startup) // as a program that loads its data first
+	time.Sleep(w.cfg.Startup) // stands for a program that loads its data first
 	if err := w.listen(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
@@ -122,17 +123,19 @@ func (w *worker) run() (err error) {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
 	if ready.Listener = w.listenerInode; w.cfg.Sockets == vocabulary.SocketsShared {
-		ready.Listener = 0 // nobody's own
+		ready.Listener = 0 // not the worker's own
 	}
 	ready.At = w.clock.Now()
 	w.readyAt = ready.At
-	if err := w.say(ready); err != nil {
+	if err := w.send(ready); err != nil {
 		return err
 	}
 	if err := s.run(); err != nil {
 		return err
 	}
-	return w.say(servers.Event{Event: servers.EventStopped, At: w.clock.Now(), CPU: sys.ProcessCPU()})
+	return w.send(servers.Event{
+		Event: servers.EventStopped, At: w.clock.Now(), CPU: sys.ProcessCPU(),
+	})
 }
 
 // configure reads a configuration from the control pipe.
@@ -148,15 +151,16 @@ func (w *worker) configure() error {
 	return nil
 }
 
-// park says that the process is parked, and returns when it has been told which worker it is.
+// park reports that the process is parked, and waits for the configuration of the worker it
+// becomes.
 func (w *worker) park() error {
-	if err := w.say(servers.Event{Event: servers.EventParked, At: w.clock.Now()}); err != nil {
+	if err := w.send(servers.Event{Event: servers.EventParked, At: w.clock.Now()}); err != nil {
 		return err
 	}
 	return w.configure()
 }
 
-// server is the worker's architecture, ready to run.
+// server returns the worker's kind of server, ready to run.
 func (w *worker) server() (interface{ run() error }, error) {
 	if w.cfg.Channels > 0 {
 		return newAcceptor(w)
@@ -170,24 +174,25 @@ func (w *worker) server() (interface{ run() error }, error) {
 	return nil, fmt.Errorf("unknown kind of server %q", w.cfg.Kind)
 }
 
-// farewell is how long a stopped worker keeps idle connections, to tell them with the answer to
-// their next request that it was the last (Connection: close). A FIN at once would cross requests
-// already under way, which nobody could answer any more (RFC 9112, section 9.6). Whoever is silent
-// for longer gets the FIN.
-func farewell(grace time.Duration) time.Duration { return min(250*time.Millisecond, grace/2) }
+// finDelay returns how long a stopped worker keeps idle connections. If a request arrives
+// meanwhile, the worker answers it with Connection: close. A FIN right away would cross requests in
+// flight, which could then not be answered (RFC 9112, section 9.6). After the delay, connections
+// that are still idle get a FIN.
+func finDelay(grace time.Duration) time.Duration { return min(250*time.Millisecond, grace/2) }
 
-// linger is how long a connection that was told to go by a FIN is still read, so that a request
-// that crosses it is known of: far more than a round trip on one machine.
+// linger is how long the worker still reads from a connection after its FIN, so that it records a
+// request that crosses the FIN. It is much longer than a round trip within one machine.
 const linger = 20 * time.Millisecond
 
-// note appends to the journal, and asks the parent to read it when it is filling up.
+// note appends to the journal and asks the parent to read it when it fills up.
 func (w *worker) note(r journal.Record) {
 	if w.journal.Append(r) {
-		_ = w.say(servers.Event{Event: servers.EventJournal}) // without a parent, the control pipe ends
+		// If this fails, the parent has exited and the control pipe ends, too.
+		_ = w.send(servers.Event{Event: servers.EventJournal})
 	}
 }
 
-func (w *worker) say(e servers.Event) error {
+func (w *worker) send(e servers.Event) error {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -198,12 +203,14 @@ func (w *worker) say(e servers.Event) error {
 	return nil
 }
 
-// told says whether nextCommand would return at once: there is a command, or there will be none.
-func (w *worker) told() bool {
+// commandPending reports whether nextCommand would return at once: with a command, or because the
+// control pipe has ended.
+func (w *worker) commandPending() bool {
 	if w.lines.Buffered() > 0 {
-		return true // a whole line: the parent writes each at once
+		return true // a complete line: the parent writes each in one call
 	}
-	n, _ := unix.Poll([]unix.PollFd{{Fd: child.ControlFD, Events: unix.POLLIN}}, 0) // EINTR: there was nothing
+	control := []unix.PollFd{{Fd: child.ControlFD, Events: unix.POLLIN}}
+	n, _ := unix.Poll(control, 0) // EINTR: nothing has arrived
 	return n > 0
 }
 
