@@ -11,19 +11,22 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// channels are the two ends of the socket pairs between an acceptor and its workers, by index.
-// close closes them here.
+// channels are the socket pairs between an acceptor and its workers, indexed by worker. close
+// closes this process's descriptors of both ends.
 type channels struct{ acceptor, workers []*os.File }
+
+var errAcceptorStarted = errors.New(
+	"the acceptor knows only the workers that it was started with")
 
 func (g *Group) openChannels() (c channels, err error) {
 	if !g.cfg.Accept.Row().Passes {
 		return c, nil
 	}
 	if g.acceptor != nil {
-		return c, errors.New("the acceptor knows only the workers that it was started with")
+		return c, errAcceptorStarted
 	}
 	for range g.cfg.Workers {
-		// One message is one connection, so its boundaries must stay (unix(7)).
+		// One message is one connection, so message boundaries must be kept (unix(7)).
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return c, fmt.Errorf("channel to a worker: %w", err)
@@ -36,11 +39,11 @@ func (g *Group) openChannels() (c channels, err error) {
 
 func (c channels) close() {
 	for _, f := range append(c.acceptor, c.workers...) {
-		_ = f.Close() // a socket that only others use
+		_ = f.Close() // this process does not use the socket
 	}
 }
 
-// startAcceptor starts the process that accepts for the workers at the other ends of the channels.
+// startAcceptor starts the process that accepts for the workers on the channels.
 func (g *Group) startAcceptor(ctx context.Context, c channels) (ready clock.Instant, err error) {
 	a := g.newWorker(0)
 	a.Acceptor = true

@@ -9,25 +9,25 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A Generation is the workers that serve together; with Config.MayBeTaken, those that could bind.
-// Whoever starts and stops single workers keeps Workers up to date.
+// A Generation is a set of workers that serve together; with Config.MayBeTaken, those that could
+// bind. A caller that starts or stops single workers keeps Workers up to date.
 type Generation struct {
 	Number  int // from 0
 	Workers []*Worker
-	Ready   clock.Instant // when the last worker said ready; valid after Await
+	Ready   clock.Instant // when the last worker became ready; valid after Await
 
 	channels channels // until Await
 }
 
-// NextGeneration is a generation with the next number and no worker. One call at a time.
+// NextGeneration returns a generation with the next number and no workers. One call at a time.
 func (g *Group) NextGeneration() *Generation {
 	gen := &Generation{Number: g.generations}
 	g.generations++
 	return gen
 }
 
-// StartGeneration starts Config.Workers workers and returns when all are ready. After an error
-// nothing of the generation runs. One call at a time.
+// StartGeneration starts Config.Workers workers and returns when all are ready. After an error no
+// process of the generation runs. One call at a time.
 func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 	gen, err := g.Launch(ctx)
 	if err != nil {
@@ -39,8 +39,8 @@ func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 	return gen, nil
 }
 
-// Launch starts Config.Workers workers, all at once, and does not wait for them. Await must follow.
-// After an error nothing of the generation runs. One call at a time.
+// Launch starts Config.Workers workers at once and does not wait for them. The caller must call
+// Await. After an error no process of the generation runs. One call at a time.
 func (g *Group) Launch(ctx context.Context) (*Generation, error) {
 	gen := g.NextGeneration()
 	if err := g.launch(ctx, gen); err != nil {
@@ -54,7 +54,7 @@ func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
 	if gen.channels, err = g.openChannels(); err != nil {
 		return err
 	}
-	g.expect(g.cfg.Workers)
+	g.countStarting(g.cfg.Workers)
 	for index := range g.cfg.Workers {
 		w, err := g.startWorker(ctx, gen.Number, index, 0, gen.channels)
 		if err != nil {
@@ -62,30 +62,29 @@ func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
 		}
 		gen.Workers = append(gen.Workers, w)
 		if g.cfg.MayBeTaken {
-			g.settle(ctx, w)
+			g.awaitBound(ctx, w)
 		}
 	}
 	return nil
 }
 
-// settle waits until the worker listens or cannot. Of two that call listen(2) at the same time each
-// may find the other in TCP_LISTEN, which is set before the port is asked for
+// awaitBound waits until the worker listens or has failed. If two call listen(2) at the same time,
+// each may see the other in TCP_LISTEN, which is set before the port is requested
 // (inet_csk_listen_start in net/ipv4/inet_connection_sock.c), and neither would listen.
-func (g *Group) settle(ctx context.Context, w *Worker) {
+func (g *Group) awaitBound(ctx context.Context, w *Worker) {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()
-	_ = w.awaitReady(ctx) // await finds out
+	_ = w.awaitReady(ctx) // await reports a failure
 }
 
-// ErrTaken is the error of starting workers none of which could have its address, with
-// Config.MayBeTaken.
+// ErrTaken means, with Config.MayBeTaken, that none of the started workers could bind its address.
 var ErrTaken = errors.New("no worker could bind its address")
 
-// foundTaken reports whether a worker found its address taken, where that may be.
+// foundTaken reports whether a worker found its address taken and Config allows it.
 func (g *Group) foundTaken(w *Worker) bool { return g.cfg.MayBeTaken && w.BindError() != 0 }
 
-// Await returns when all workers that Launch started are ready; from then on a selector may choose
-// them. After an error nothing of the generation runs.
+// Await returns when all workers that Launch started are ready. From then on a selector may choose
+// them. After an error no process of the generation runs.
 func (g *Group) Await(ctx context.Context, gen *Generation) error {
 	defer gen.channels.close()
 	if err := g.await(ctx, gen); err != nil {
@@ -116,5 +115,5 @@ func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
 			return err
 		}
 	}
-	return errors.Join(g.follow(), g.letGo())
+	return errors.Join(g.updateCount(), g.closeShared())
 }

@@ -20,25 +20,25 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Env is what a Group needs of its surroundings.
+// Env is what a Group needs from its environment.
 type Env struct {
-	// Command makes the command that runs worker.Main, not yet started.
+	// Command returns the command that runs worker.Main, not yet started.
 	Command func() *exec.Cmd
-	// Start starts a command in the servers' network namespace, on the given CPUs or, where there
-	// are none, on any of the servers', so that it dies with this process.
+	// Start starts a command in the servers' network namespace, on the given CPUs or, if there are
+	// none, on any of the servers' CPUs. The process must die with this one.
 	Start func(c *exec.Cmd, cpus []int) error
-	// Place, where it is not nil, makes the network that a worker is to live in, instead of the
-	// servers': a pod's. It is called before each worker is started, with one that has its ID,
-	// generation and index. Sockets must be SocketsExclusive or SocketsReuseport then, and neither
-	// Handover nor Selection says anything.
+	// Place, if not nil, makes the network that a worker lives in instead of the servers' network:
+	// a pod's. It is called before each worker is started; the worker has its ID, generation and
+	// index. With Place, Sockets must be SocketsExclusive or SocketsReuseport, and Handover and
+	// Selection have no effect.
 	Place func(ctx context.Context, w *Worker) (Placement, error)
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error
-	// HalfOpen is how many handshakes are under way at each listener of the servers' network
-	// namespace, by its inode. Needed for StopBPFDrain.
+	// HalfOpen returns the number of handshakes in progress at each listener of the servers'
+	// network namespace, by the listener's inode. StopBPFDrain needs it.
 	HalfOpen func() (map[uint64]int, error)
-	// Account gets every journal record of every worker, each worker's in order, from one goroutine
-	// at a time.
+	// Account receives every journal record of every worker. The records of a worker come in order.
+	// Only one goroutine at a time calls it.
 	Account func(*Worker, journal.Record)
 	Clock   *clock.Clock
 }
@@ -46,52 +46,58 @@ type Env struct {
 // A Placement is where a worker runs.
 type Placement struct {
 	Address netip.AddrPort // where it listens
-	// Start is as that of Env.
+	// Start is like Env.Start.
 	Start func(c *exec.Cmd, cpus []int) error
-	// Network is the path of its network namespace, for a worker whose process was parked
-	// elsewhere.
+	// Network is the path of the worker's network namespace, if its process was parked in another.
 	Network string
 }
 
-// StartLimit bounds how long a generation may take to be ready.
+// StartLimit is how long a generation may take to become ready.
 const StartLimit = 20 * time.Second
 
-// A Group starts and stops generations of workers. Close ends it. Its methods may be called from
-// several goroutines, except where they say otherwise.
+// A Group starts and stops generations of workers. Its methods may be called from several
+// goroutines unless they say otherwise. Close ends it.
 type Group struct {
-	cfg      Config
-	env      Env
-	listener int                // the shared socket, or -1; with a Handover among the workers only until the first generation has it
-	inode    uint64             // of the shared socket, or 0
-	held     []heldSocket       // that are not shared: with SocketActivation the workers', and those of Join
-	name     string             // unique, for abstract addresses
-	selector *selector.Selector // nil without a selection by eBPF
-	acceptor *Worker            // where one accepts for all, once the first generation is there
-	counts   int                // the number of sockets that SelectorCPU's program was attached for
+	cfg Config
+	env Env
+	// listener is the shared socket, or -1. With SCMRights and Tableflip the group closes it once
+	// the first generation has it.
+	listener int
+	inode    uint64 // of the shared socket, or 0
+	// heldSockets are the sockets that the group holds and that are not shared: with
+	// SocketActivation the workers', and those of Join.
+	heldSockets []heldSocket
+	name        string             // unique, for abstract addresses
+	selector    *selector.Selector // nil without an eBPF selector
+	acceptor    *Worker            // nil before the first generation, or without an acceptor
+	socketCount int                // number of sockets that SelectorCPU's program is attached for
 
 	mu      sync.Mutex // guards workers and parked
 	workers []*Worker
-	parked  []*Worker // processes that no worker has taken over
+	parked  []*Worker // processes that have not become workers
 
 	budget     uint64     // journalBudget
-	reading    sync.Mutex // guards calls of Env.Account, and what follows
+	reading    sync.Mutex // guards calls of Env.Account, and the fields below
 	earlyReads int
-	ended      []*Worker // whose journals wait to be read
-	unread     uint64    // records in them
+	ended      []*Worker // workers that have exited and whose journals are unread
+	unread     uint64    // records in their journals
 
 	ctx         context.Context // ends when the group is closed
 	end         context.CancelFunc
-	ramps       sync.WaitGroup // of workers that get their share by and by
-	nextID      int            // by StartGeneration and StartWorker only
+	ramps       sync.WaitGroup // goroutines that raise workers' weights
+	nextID      int            // used by StartGeneration and StartWorker only
 	generations int
 }
 
-// NewGroup prepares a group; a shared socket listens from here on.
+// NewGroup returns a group without workers. A shared socket listens from then on.
 func NewGroup(cfg Config, env Env) (*Group, error) {
 	cfg.Grace = cmp.Or(cfg.Grace, time.Second)
 	cfg.Accept = cmp.Or(cfg.Accept, cfg.Kind.Row().Accept)
 	cfg.Selection = cmp.Or(cfg.Selection, vocabulary.SelectorHash)
-	g := &Group{cfg: cfg, env: env, listener: -1, budget: journalBudget, name: "reuseport-bench-" + rand.Text()}
+	g := &Group{
+		cfg: cfg, env: env, listener: -1, budget: journalBudget,
+		name: "reuseport-bench-" + rand.Text(),
+	}
 	if cfg.Sockets == vocabulary.SocketsShared {
 		err := env.Do(func() (err error) {
 			if g.listener, err = cfg.Listen(cfg.Address); err == nil {
@@ -105,7 +111,9 @@ func NewGroup(cfg Config, env Env) (*Group, error) {
 	}
 	if kind := cfg.selector(); kind != "" {
 		var err error
-		g.selector, err = selector.New(selector.Config{Kind: kind, Migrate: cfg.BPFMigrates, Slots: g.slots(), Seed: cfg.Seed})
+		g.selector, err = selector.New(selector.Config{
+			Kind: kind, Migrate: cfg.BPFMigrates, Slots: g.slots(), Seed: cfg.Seed,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -114,18 +122,18 @@ func NewGroup(cfg Config, env Env) (*Group, error) {
 	return g, nil
 }
 
-// Journals are read when the group is closed, and before that only where they would take more than
-// journalBudget records, 26 MB: those of 200,000 connections with a request each.
+// Journals are read when the group is closed. They are read earlier only if they would hold more
+// than journalBudget records: 26 MB, for 200,000 connections with one request each.
 const (
 	journalBudget = 800_000
-	// journalSlack is for connections that are none of the load's: health checks and probes.
+	// journalSlack is room for connections that the load does not make: health checks and probes.
 	journalSlack = 4096
-	// leastMark keeps the workers of a large group from asking for every few connections.
+	// leastMark prevents the workers of a large group from asking after every few connections.
 	leastMark = 1024
 )
 
-// mark returns how many records a worker's journal holds before it is to be read. One worker may
-// make all of the group's.
+// mark returns the number of unread records at which a worker asks for its journal to be read. A
+// single worker may write all records of the group.
 func (g *Group) mark() int {
 	if n := g.cfg.Requests * journal.PerRequest; n > 0 && n <= g.budget {
 		return int(n) + journalSlack
@@ -133,7 +141,7 @@ func (g *Group) mark() int {
 	return max(leastMark, int(g.budget)/g.cfg.Workers)
 }
 
-// readEarly reads the journal of a worker that has asked for it.
+// readEarly reads the journal of a worker that has asked.
 func (g *Group) readEarly(w *Worker) {
 	g.reading.Lock()
 	defer g.reading.Unlock()
@@ -141,8 +149,8 @@ func (g *Group) readEarly(w *Worker) {
 	w.drain(g.env.Account)
 }
 
-// readEnded reads the journals of the workers that have ended, of which w is the last, once they
-// are together too large to wait for Close.
+// readEnded adds w to the workers that have exited. If their unread journals are too large together
+// to wait for Close, it reads them.
 func (g *Group) readEnded(w *Worker) {
 	g.reading.Lock()
 	defer g.reading.Unlock()
@@ -157,27 +165,27 @@ func (g *Group) readEnded(w *Worker) {
 	g.ended, g.unread = nil, 0
 }
 
-// EarlyReads returns how often journals were read before Close, because they took too much memory.
+// EarlyReads returns how often journals were read before Close because they took too much memory.
 func (g *Group) EarlyReads() int {
 	g.reading.Lock()
 	defer g.reading.Unlock()
 	return g.earlyReads
 }
 
-func (g *Group) take(w *Worker) {
+func (g *Group) add(w *Worker) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.workers = append(g.workers, w)
 }
 
-// Workers are all workers ever started, in order of their ID.
+// Workers returns all workers ever started, in order of their IDs.
 func (g *Group) Workers() []*Worker {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return append([]*Worker(nil), g.workers...)
 }
 
-// address is where the worker with an index listens.
+// address returns where the worker with an index listens.
 func (g *Group) address(index int) netip.AddrPort {
 	if !g.cfg.PortPerIndex {
 		return g.cfg.Address
@@ -185,14 +193,14 @@ func (g *Group) address(index int) netip.AddrPort {
 	return netip.AddrPortFrom(g.cfg.Address.Addr(), g.cfg.Address.Port()+uint16(index))
 }
 
-// Address is where a worker listens.
+// Address returns where a worker listens.
 func (g *Group) Address(w *Worker) netip.AddrPort { return w.placement.Address }
 
-// Listener is the inode of the shared socket, or 0 without one.
+// Listener returns the inode of the shared socket, or 0 without one.
 func (g *Group) Listener() uint64 { return g.inode }
 
-// Close kills what still runs, waits for it, reads the journals to their end and closes the
-// shared socket. After it the group gives no more records. Calling it again does nothing.
+// Close kills the processes that still run, waits for them, reads the journals to their ends and
+// closes the shared socket. After it the group calls Env.Account no more. Further calls do nothing.
 func (g *Group) Close() error {
 	if g.ctx.Err() != nil {
 		return nil
@@ -218,7 +226,7 @@ func (g *Group) Close() error {
 	if g.listener >= 0 {
 		errs = append(errs, unix.Close(g.listener))
 	}
-	for _, h := range g.held {
+	for _, h := range g.heldSockets {
 		errs = append(errs, unix.Close(h.fd))
 	}
 	if g.selector != nil {

@@ -13,17 +13,17 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// A heldSocket is a listening socket that the parent holds, and that is not shared.
+// A heldSocket is a listening socket that the parent holds and that is not shared.
 type heldSocket struct {
 	fd    int
 	inode uint64
-	index int // of the workers that are given it, or noIndex
+	index int // index of the workers that get it, or noIndex
 }
 
-// noIndex is that of a socket which no worker is given: nobody accepts from it.
+// noIndex marks a socket that is given to no worker, so that its connections are never accepted.
 const noIndex = -1
 
-// hold makes the parent hold one more socket, which listens where the workers with that index do.
+// hold makes the parent hold one more socket, which listens where workers with that index do.
 func (g *Group) hold(index int) error {
 	return g.env.Do(func() error {
 		fd, err := g.cfg.Listen(g.address(max(0, index)))
@@ -34,30 +34,30 @@ func (g *Group) hold(index int) error {
 		if err != nil {
 			return errors.Join(err, unix.Close(fd))
 		}
-		g.held = append(g.held, heldSocket{fd, inode, index})
+		g.heldSockets = append(g.heldSockets, heldSocket{fd, inode, index})
 		return nil
 	})
 }
 
-// heldFor returns where the socket for an index stands in held; -1: there is none.
+// heldFor returns the position in heldSockets of the socket for an index, or -1.
 func (g *Group) heldFor(index int) int {
-	return slices.IndexFunc(g.held, func(h heldSocket) bool { return h.index == index })
+	return slices.IndexFunc(g.heldSockets, func(h heldSocket) bool { return h.index == index })
 }
 
-// heldListener returns a duplicate of the socket that the parent holds for an index, made when it
-// is first needed.
+// heldListener returns a duplicate of the socket that the parent holds for an index. It makes the
+// socket on first use.
 func (g *Group) heldListener(index int) (*os.File, error) {
 	if g.heldFor(index) < 0 {
 		if err := g.hold(index); err != nil {
 			return nil, err
 		}
 	}
-	return duplicate(g.held[g.heldFor(index)].fd)
+	return duplicate(g.heldSockets[g.heldFor(index)].fd)
 }
 
-// Join makes one more socket listen in the workers' group, from which nobody ever accepts, and
-// returns when it listens. The group holds it until DropSocket or Close. One call at a time, and
-// none while a worker is being started.
+// Join makes one more socket listen in the workers' group, whose connections are never accepted,
+// and returns when it listens. The group holds it until DropSocket or Close. One call at a time,
+// and none while a worker is being started.
 func (g *Group) Join() (ready clock.Instant, err error) {
 	if g.cfg.Sockets != vocabulary.SocketsReuseport {
 		return 0, fmt.Errorf("no socket can join a group with sockets: %s", g.cfg.Sockets)
@@ -65,36 +65,36 @@ func (g *Group) Join() (ready clock.Instant, err error) {
 	if err := g.hold(noIndex); err != nil {
 		return 0, fmt.Errorf("join the group: %w", err)
 	}
-	return g.env.Clock.Now(), g.follow()
+	return g.env.Clock.Now(), g.updateCount()
 }
 
-// Held returns the inodes of the sockets that the group holds and that are not shared, in the order
-// in which they were made.
+// Held returns the inodes of the sockets that the group holds and that are not shared, in order of
+// creation.
 func (g *Group) Held() (listeners []uint64) {
-	for _, h := range g.held {
+	for _, h := range g.heldSockets {
 		listeners = append(listeners, h.inode)
 	}
 	return listeners
 }
 
-// A Dropped is a socket that DropSocket closed.
+// A Dropped describes a socket that DropSocket closed.
 type Dropped struct {
 	Listener uint64 // its inode
-	// From is an instant before the kernel began to close it, To one after it had.
+	// The kernel began to close it after From, and had closed it by To.
 	From, To clock.Instant
-	// Last: no worker had it, so that its queue ended with it.
+	// Last says that no worker had it, so that its queue was lost.
 	Last bool
 }
 
-// DropSocket closes the nth of the sockets that Held returns. Workers that have it keep it. One
-// call at a time, and none while a worker is being started.
+// DropSocket closes the nth of the sockets that Held returns. Workers that have the socket keep it.
+// One call at a time, and none while a worker is being started.
 func (g *Group) DropSocket(n int) (Dropped, error) {
-	if n < 0 || n >= len(g.held) {
+	if n < 0 || n >= len(g.heldSockets) {
 		return Dropped{}, fmt.Errorf(
-			"target %d: the supervisor holds %d sockets now, counted from 0", n, len(g.held))
+			"target %d: the supervisor holds %d sockets now, counted from 0", n, len(g.heldSockets))
 	}
-	h := g.held[n]
-	g.held = slices.Delete(g.held, n, n+1)
+	h := g.heldSockets[n]
+	g.heldSockets = slices.Delete(g.heldSockets, n, n+1)
 	d := Dropped{Listener: h.inode, Last: !slices.ContainsFunc(g.Workers(), func(w *Worker) bool {
 		return w.listens() && w.listener == h.inode
 	})}
@@ -104,5 +104,5 @@ func (g *Group) DropSocket(n int) (Dropped, error) {
 	if err != nil {
 		return d, fmt.Errorf("drop socket %d: %w", n, err)
 	}
-	return d, g.follow()
+	return d, g.updateCount()
 }

@@ -9,18 +9,18 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Park starts a process for each index, in that order, and does not wait until they are parked:
+// Park starts a process for each index, in that order. It does not wait until they are parked;
 // AwaitParked does. A process is parked when it has done everything that does not depend on which
-// worker it becomes. The next worker with its index takes it over, and need only listen then. A
-// process that no worker takes over is killed by Close.
+// worker it becomes. It becomes the next worker with its index, which then only has to listen.
+// Close kills the processes that have not become workers.
 //
-// Park must not be called before the first generation is ready: with a Handover among workers a
-// process started earlier would inherit the shared socket, and keep it open. A worker that another
-// one starts (Tableflip), and one that is behind an acceptor, cannot be parked. One call at a time,
-// and none while a worker is being started.
+// Call Park only once the first generation is ready: with SCMRights or Tableflip a process started
+// earlier would inherit the shared socket and keep it open. Workers that another worker starts
+// (Tableflip) and workers behind an acceptor cannot be parked. One call at a time, and none while a
+// worker is being started.
 func (g *Group) Park(indexes ...int) error {
 	if g.cfg.Handover == vocabulary.Tableflip || g.cfg.Accept.Row().Passes {
-		return errors.New("workers that others start, or accept for, cannot be parked")
+		return errors.New("workers that tableflip starts or an acceptor serves cannot be parked")
 	}
 	for _, index := range indexes {
 		w := g.newWorker(index)
@@ -32,10 +32,10 @@ func (g *Group) Park(indexes ...int) error {
 }
 
 func (g *Group) park(w *Worker) error {
-	// A socket that the parent holds listens from the moment it is made, and w does not serve yet.
+	// A socket that the parent holds listens as soon as it is made, but w does not serve yet.
 	if g.cfg.Handover == vocabulary.SocketActivation && g.listener < 0 {
 		if g.heldFor(w.Index) < 0 {
-			return errors.New("no worker had this index before, so its socket would listen too early")
+			return errors.New("no worker has had this index, so its socket would listen too early")
 		}
 	}
 	if err := g.startProcess(w, channels{}); err != nil {
@@ -52,7 +52,7 @@ func (g *Group) park(w *Worker) error {
 	return nil
 }
 
-// AwaitParked returns when every process that Park started and no worker has taken over is parked.
+// AwaitParked returns when every process that Parked returns is parked.
 func (g *Group) AwaitParked(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()
@@ -60,24 +60,23 @@ func (g *Group) AwaitParked(ctx context.Context) error {
 		select {
 		case <-w.parked:
 		case <-w.exited:
-			return fmt.Errorf("process for index %d ended before it was parked: %w", w.Index, w.failure())
+			return fmt.Errorf("%s exited before it was parked: %w", w.name(), w.failure())
 		case <-ctx.Done():
-			return fmt.Errorf("process for index %d was not parked in time: %w", w.Index, context.Cause(ctx))
+			return fmt.Errorf("%s was not parked in time: %w", w.name(), context.Cause(ctx))
 		}
 	}
 	return nil
 }
 
-// Parked returns the processes that Park started and no worker has taken over, in order of their
-// start. They have no ID yet. Each is the Worker that takes it over.
+// Parked returns the processes that Park started and that have not become workers, in start order.
+// They have no ID yet. Each is the Worker that it will become.
 func (g *Group) Parked() []*Worker {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.parked)
 }
 
-// takeParked removes and returns the first of the parked processes with that index; nil: there is
-// none.
+// takeParked removes and returns the first parked process with that index, or returns nil.
 func (g *Group) takeParked(index int) *Worker {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -88,7 +87,7 @@ func (g *Group) takeParked(index int) *Worker {
 	w := g.parked[i]
 	g.parked = slices.Delete(g.parked, i, i+1)
 	if w.IsParked() {
-		w.takenOver = w.parkedAt
+		w.parkedSince = w.parkedAt
 	}
 	return w
 }

@@ -22,46 +22,47 @@ import (
 
 // A Worker is the parent's side of one worker process.
 type Worker struct {
-	ID         int // unique in the group, from 0; -1 while its process is parked
+	ID         int // unique in the group, from 0; -1 while it is parked
 	Generation int
 	Index      int // in its generation, from 0
-	// Acceptor says that it serves nobody and accepts for the others.
+	// Acceptor says that it accepts for the others and serves no requests.
 	Acceptor bool
 
 	group     *Group
 	placement Placement
 	slot      int           // in the selector, or -1
-	cold      time.Duration // how long it takes to get warm
+	cold      time.Duration // warm-up time
 	clock     *clock.Clock
 	process   *child.Process // nil before it is started
 	journal   *journal.Journal
-	inherits  bool          // the process has inherited a listener
-	takenOver clock.Instant // since when the process had been parked; 0: it was not
+	inherits  bool // the process has inherited a listener
+	// parkedSince is when the process was parked; 0: it was not parked when it became this worker.
+	parkedSince clock.Instant
 
 	parked, ready, closed, exited chan struct{}
 	parkedAt                      clock.Instant // valid once parked
 	readyAt                       clock.Instant // valid once ready
 	listener                      uint64        // valid once ready
 
-	mu      sync.Mutex
-	closing Closing
-	stopped bool
-	asked   vocabulary.StopMode // by the stop command; "": there was none
-	overdue *time.Timer         // kills it when it takes too long to stop; nil until it is told to
-	missed  uint64
-	cpu     time.Duration // as the worker said at its end
-	err     error
-	unbound unix.Errno // why it could not have its address; 0: it could
+	mu        sync.Mutex
+	closing   Closing
+	stopped   bool
+	mode      vocabulary.StopMode // of the stop command; "": none was sent
+	killTimer *time.Timer         // kills it if it takes too long to stop; nil until it is stopped
+	missed    uint64
+	cpu       time.Duration // as the worker reported when it stopped
+	err       error
+	bindErr   unix.Errno // why it could not bind its address; 0: it could
 }
 
-// Closing is when and how a worker's listener went away.
+// Closing says when and how a worker's listener was closed.
 type Closing struct {
 	Mode vocabulary.StopMode
-	// From is an instant before the kernel began to close it, To one after it had.
+	// The kernel began to close it after From, and had closed it by To.
 	From, To clock.Instant
 }
 
-// start starts the process, with what it inherits beside its pipes and its journal.
+// start starts the process with its pipes, its journal and the inherited files.
 func (w *Worker) start(command *exec.Cmd, cpus []int, inherited []*os.File) error {
 	return w.begin(func(journal *os.File) (*child.Process, error) {
 		return child.Start(child.Options{
@@ -71,8 +72,8 @@ func (w *Worker) start(command *exec.Cmd, cpus []int, inherited []*os.File) erro
 	})
 }
 
-// begin makes the worker's journal, and has start begin the process with it. After an error nothing
-// of the worker is left; without, abandon ends what it has.
+// begin makes the worker's journal and calls start to start the process with it. After an error
+// nothing is left to clean up; otherwise abandon does it.
 func (w *Worker) begin(start func(journal *os.File) (*child.Process, error)) (err error) {
 	j, file, err := journal.Create(w.group.mark())
 	if err != nil {
@@ -84,11 +85,11 @@ func (w *Worker) begin(start func(journal *os.File) (*child.Process, error)) (er
 		return errors.Join(err, j.Close())
 	}
 	w.process, w.journal = p, j
-	go w.listen()
+	go w.readEvents()
 	return nil
 }
 
-// configure tells the process which worker it is.
+// configure sends the process the configuration of the worker that it becomes.
 func (w *Worker) configure(cfg WorkerConfig) error {
 	if err := w.process.Send(cfg); err != nil {
 		return fmt.Errorf("configure: %w", err)
@@ -96,18 +97,18 @@ func (w *Worker) configure(cfg WorkerConfig) error {
 	return nil
 }
 
-// abandon ends a process that was started, if one was, and returns the error that it is abandoned
-// for, with its last words.
-func (w *Worker) abandon(because error) error {
+// abandon ends the process, if there is one, and returns the cause with the process's standard
+// error.
+func (w *Worker) abandon(cause error) error {
 	if w.process == nil {
-		return because
+		return cause
 	}
 	err := errors.Join(w.kill(), w.awaitGone(), w.release())
-	return errors.Join(w.process.Explain(because), err)
+	return errors.Join(w.process.Explain(cause), err)
 }
 
-// listen reads events until the process is gone, then waits for it.
-func (w *Worker) listen() {
+// readEvents reads events until the process has exited, and records how it ended.
+func (w *Worker) readEvents() {
 	defer close(w.exited)
 	isClosed := false
 	lines := bufio.NewScanner(w.process.Events())
@@ -129,7 +130,7 @@ func (w *Worker) listen() {
 		case EventClosed:
 			w.mu.Lock()
 			w.closing.From, w.closing.To = e.From, e.At
-			w.closing.Mode = cmp.Or(w.asked, w.closing.Mode) // it may have been killed since
+			w.closing.Mode = cmp.Or(w.mode, w.closing.Mode) // kill may have changed it since
 			w.mu.Unlock()
 			isClosed = true
 			close(w.closed)
@@ -139,7 +140,7 @@ func (w *Worker) listen() {
 			w.mu.Unlock()
 		case EventFailed:
 			w.mu.Lock()
-			w.unbound = e.Errno
+			w.bindErr = e.Errno
 			w.mu.Unlock()
 			w.fail(errors.New(e.Error))
 		default:
@@ -153,14 +154,15 @@ func (w *Worker) listen() {
 	w.group.readEnded(w)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.overdue != nil {
-		w.overdue.Stop()
+	if w.killTimer != nil {
+		w.killTimer.Stop()
 	}
 	if !w.stopped && w.err == nil {
-		w.err = cmp.Or(w.process.Err(), w.process.Explain(errors.New("exited without being told to")))
+		unasked := errors.New("exited without being told to")
+		w.err = cmp.Or(w.process.Err(), w.process.Explain(unasked))
 	}
 	if !isClosed { // the kernel closed the listener when the process died
-		if !w.stopped { // nobody knows when it died
+		if !w.stopped { // it is unknown when the process died
 			w.closing.From = w.readyAt
 		}
 		w.closing.Mode, w.closing.To = vocabulary.StopKill, w.clock.Now()
@@ -168,7 +170,7 @@ func (w *Worker) listen() {
 	}
 }
 
-// hasExited reports whether the process has ended, its last events read.
+// hasExited reports whether the process has exited and its last events have been read.
 func (w *Worker) hasExited() bool {
 	select {
 	case <-w.exited:
@@ -192,20 +194,20 @@ func (w *Worker) failure() error {
 	return w.err
 }
 
-// awaitReady returns when the worker has said ready.
+// awaitReady returns when the worker has reported that it is ready.
 func (w *Worker) awaitReady(ctx context.Context) error {
 	select {
 	case <-w.ready:
 		return nil
 	case <-w.exited:
-		return fmt.Errorf("worker %d was not ready: %w", w.ID, w.failure())
+		return fmt.Errorf("worker %d did not become ready: %w", w.ID, w.failure())
 	case <-ctx.Done():
 		return fmt.Errorf("worker %d was not ready in time: %w", w.ID, context.Cause(ctx))
 	}
 }
 
-// awaitClosed returns when the worker's listener is closed, or with an error when the context has
-// ended before.
+// awaitClosed returns when the worker's listener is closed, or with an error if the context ends
+// first.
 func (w *Worker) awaitClosed(ctx context.Context) error {
 	select {
 	case <-w.closed:
@@ -220,44 +222,44 @@ func (w *Worker) awaitClosed(ctx context.Context) error {
 	}
 }
 
-// stop tells the worker to end within a grace, without waiting. A little later it is killed, as
-// supervisors do.
+// stop tells the worker to end within a grace and does not wait. If the worker has not exited
+// graceSlack later, it is killed, as supervisors do.
 func (w *Worker) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	if mode == vocabulary.StopKill {
 		return w.kill()
 	}
 	w.mu.Lock()
-	w.stopped, w.asked = true, mode
+	w.stopped, w.mode = true, mode
 	w.closing = Closing{Mode: mode, From: w.clock.Now()}
-	w.overdue = time.AfterFunc(grace+graceSlack, func() {
+	w.killTimer = time.AfterFunc(grace+graceSlack, func() {
 		if err := w.kill(); err != nil {
 			w.fail(err)
 		}
 	})
 	w.mu.Unlock()
-	return w.tell(Command{Stop: mode, Grace: grace})
+	return w.send(Command{Stop: mode, Grace: grace})
 }
 
-// hurry leaves a worker that was told to stop no more than that time.
+// hurry limits the remaining time of a stopped worker to the grace.
 func (w *Worker) hurry(grace time.Duration) {
 	w.mu.Lock()
-	if w.overdue != nil {
-		w.overdue.Reset(grace + graceSlack)
+	if w.killTimer != nil {
+		w.killTimer.Reset(grace + graceSlack)
 	}
 	w.mu.Unlock()
-	_ = w.tell(Command{Grace: grace}) // it may just have ended
+	_ = w.send(Command{Grace: grace}) // fails if it has just exited
 }
 
-// tell sends the worker a command.
-func (w *Worker) tell(c Command) error {
+// send sends the worker a command.
+func (w *Worker) send(c Command) error {
 	if err := w.process.Send(c); err != nil {
-		line, _ := json.Marshal(c) // it could be sent as one
+		line, _ := json.Marshal(c) // Send has marshalled it, too
 		return fmt.Errorf("worker %d: command %s: %w", w.ID, line, err)
 	}
 	return nil
 }
 
-// Serves says that the worker is ready and has not been told to stop.
+// Serves reports whether the worker is ready and has not been stopped.
 func (w *Worker) Serves() bool {
 	select {
 	case <-w.exited:
@@ -290,21 +292,21 @@ func (w *Worker) wasStopped() bool {
 	return w.stopped
 }
 
-// awaitGone returns when a killed worker has ended, its last events read.
+// awaitGone returns when a killed worker has exited and its last events have been read.
 func (w *Worker) awaitGone() error {
 	select {
 	case <-w.exited:
 		return nil
 	case <-time.After(child.GoneLimit):
-		return fmt.Errorf("%s: process %d is still there %v after SIGKILL; see /proc/%[2]d/stack",
+		return fmt.Errorf("%s: process %d still exists %v after SIGKILL; see /proc/%[2]d/stack",
 			w.name(), w.PID(), child.GoneLimit)
 	}
 }
 
-// kill ends the process, without waiting.
+// kill kills the process and does not wait.
 func (w *Worker) kill() error {
 	w.mu.Lock()
-	if w.stopped = true; w.closing.To == 0 { // else its listener had been closed before
+	if w.stopped = true; w.closing.To == 0 { // otherwise its listener is already closed
 		w.closing = Closing{Mode: vocabulary.StopKill, From: w.clock.Now()}
 	}
 	w.mu.Unlock()
@@ -321,7 +323,7 @@ func (w *Worker) name() string {
 	return fmt.Sprintf("worker %d", w.ID)
 }
 
-// drain hands the journal's new records to account.
+// drain passes the journal's unread records to account.
 func (w *Worker) drain(account func(*Worker, journal.Record)) {
 	missed := w.journal.Drain(func(r journal.Record) { account(w, r) })
 	w.mu.Lock()
@@ -329,18 +331,19 @@ func (w *Worker) drain(account func(*Worker, journal.Record)) {
 	w.mu.Unlock()
 }
 
-// release frees what outlived the process.
+// release frees the pipes and the journal of a process that has exited.
 func (w *Worker) release() error { return errors.Join(w.process.Close(), w.journal.Close()) }
 
-// Closing is how the worker's listener went away; its Mode is empty while it listens.
+// Closing returns when and how the worker's listener was closed. Its Mode is empty while the worker
+// listens.
 func (w *Worker) Closing() Closing {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.closing
 }
 
-// IsParked reports whether the process has been parked. It says nothing of a worker that has taken
-// it over: see ParkedAt.
+// IsParked reports whether the process has ever been parked, which stays true once it is a worker.
+// See ParkedAt.
 func (w *Worker) IsParked() bool {
 	select {
 	case <-w.parked:
@@ -350,45 +353,46 @@ func (w *Worker) IsParked() bool {
 	}
 }
 
-// ParkedAt is since when the process that the worker has taken over had been parked; 0: it was
-// started for this worker, or was not parked yet.
-func (w *Worker) ParkedAt() clock.Instant { return w.takenOver }
+// ParkedAt returns when the process was parked. It is 0 if the process was started for this worker,
+// or was not yet parked when it became this worker.
+func (w *Worker) ParkedAt() clock.Instant { return w.parkedSince }
 
-// ReadyAt is when the worker said ready. It is valid once its generation has been started.
+// ReadyAt returns when the worker became ready. It is valid once its generation has started.
 func (w *Worker) ReadyAt() clock.Instant { return w.readyAt }
 
-// Listener is the inode of the worker's own listening socket, or 0 where it shares one. It is valid
-// once its generation has been started.
+// Listener returns the inode of the worker's own listening socket, or 0 if it shares one. It is
+// valid once its generation has started.
 func (w *Worker) Listener() uint64 { return w.listener }
 
-// Ready is closed when the worker has said ready; never, when its process ends before.
+// Ready returns a channel that is closed when the worker is ready. It stays open if the process
+// exits first.
 func (w *Worker) Ready() <-chan struct{} { return w.ready }
 
-// Exited is closed when the worker's process has ended.
+// Exited returns a channel that is closed when the worker's process has exited.
 func (w *Worker) Exited() <-chan struct{} { return w.exited }
 
-// PID is the number of the process, as the caller's PID namespace has it. Once the process has
-// exited, another may have it.
+// PID returns the process's number in the caller's PID namespace. The kernel may reuse it once the
+// process has exited.
 func (w *Worker) PID() int { return w.process.PID() }
 
-// Err is why the worker ended without being told to, or nil.
+// Err returns why the worker exited without being stopped, or nil.
 func (w *Worker) Err() error { return w.failure() }
 
-// BindError is EADDRINUSE where the worker ended because its address was taken, or 0.
+// BindError returns EADDRINUSE if the worker exited because its address was taken, or 0.
 func (w *Worker) BindError() unix.Errno {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.unbound
+	return w.bindErr
 }
 
-// Missed is how many records the journal had no room for.
+// Missed returns how many records the journal had no room for.
 func (w *Worker) Missed() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.missed
 }
 
-// CPU is the user and system time of the worker once it has exited; before, it is false.
+// CPU returns the user and system time of the worker. It returns false until the worker has exited.
 func (w *Worker) CPU() (time.Duration, bool) {
 	if !w.hasExited() {
 		return 0, false
@@ -401,6 +405,6 @@ func (w *Worker) CPU() (time.Duration, bool) {
 	return w.cpu, w.cpu > 0
 }
 
-// Reaping returns the CPU time that it took this process to reap the worker's; 0 before it has
-// exited.
+// Reaping returns the CPU time that this process spent in wait(2) for the worker. It is 0 until the
+// worker has exited.
 func (w *Worker) Reaping() time.Duration { return w.process.Reaping() }

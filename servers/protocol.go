@@ -12,76 +12,74 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// What follows is said between a Group and package worker, on the pipes of package child.
+// This file is the protocol between a Group and package worker, on the pipes of package child.
 
-// Descriptors of a worker beside its pipes, in the order of child.Options.Files.
+// Descriptors of a worker after its pipes, in the order of child.Options.Files.
 const (
 	FDJournal = child.FilesFD
-	// FDListener is a listening socket of the parent's, or the channel from an acceptor; of an
-	// acceptor itself the shared socket, and the channels to the workers after it.
+	// FDListener is a listening socket of the parent's, or the channel from an acceptor. In an
+	// acceptor it is the shared socket, followed by the channels to the workers.
 	FDListener = FDJournal + 1
-	// FDSelector is the first of the descriptors of a selector, where workers have sockets of their
-	// own.
+	// FDSelector is the first of the selector's descriptors, if workers have their own sockets.
 	FDSelector = FDJournal + 1
 )
 
-// WorkerConfig is the first line on the control pipe: what the worker's group is configured as,
-// with Address where this worker listens, and what is the worker's own.
+// WorkerConfig is the first line on the control pipe: the group's configuration, with Address set
+// to where this worker listens, and the settings of this worker.
 //
-// A process that is parked gets two: the first, with Parked, when it is started, and the second
-// when it becomes a worker. What of the first depends on the worker is of no meaning.
+// A parked process gets two: the first, with Parked, when it is started, and the second when it
+// becomes a worker. The worker's settings in the first have no meaning.
 type WorkerConfig struct {
 	Config
-	Parked     bool // another configuration follows; the process is to wait for it
+	Parked     bool // the process waits for a second configuration
 	ID         int
 	Index      int
 	Generation int
-	// ColdFor is how long it takes to get warm: what Cold adds falls evenly to nothing within it.
+	// ColdFor is the warm-up time, during which the additional time of Cold falls linearly to 0.
 	ColdFor time.Duration
 	// Inherited says that FDListener is the listener.
 	Inherited bool
-	// Network, where it is not empty, is the path of the network namespace to listen in, in place
-	// of that of the process.
+	// Network, if not empty, is the path of the network namespace to listen in instead of the
+	// process's own.
 	Network string
-	// From is where to ask the predecessor for the listener, and Offer where to give it to a
-	// successor.
+	// From is the address at which to ask the predecessor for the listener, Offer the one at which
+	// to give it to a successor.
 	From, Offer string
-	Selected    bool // the group has a selector in eBPF
+	Selected    bool // the group has an eBPF selector
 	Slot        int  // in the selector
-	Members     int  // with SelectorCPU, how many sockets the group has once this worker has joined
+	Members     int  // with SelectorCPU, number of sockets in the group, including this worker's
 	CPU         int  // with IncomingCPU
-	Channels    int  // of an acceptor, to how many workers; 0: it is none
+	Channels    int  // of an acceptor: its number of workers; 0: not an acceptor
 }
 
-// Command is every later line on the control pipe: one of its fields, or Stop and Grace.
+// Command is any later line on the control pipe. It has one field set, or Stop and Grace.
 type Command struct {
 	Stop vocabulary.StopMode `json:"stop,omitempty"`
-	// Grace, with Stop, is how long the worker may take to finish what it has; 0: Config.Grace. On
-	// its own it is for a worker that was told to stop before: it has no more time than that.
+	// Grace, with Stop, is how long the worker may take to finish its work; 0: Config.Grace.
+	// Without Stop it shortens the remaining time of a worker that is already stopping.
 	Grace time.Duration `json:"grace_ns,omitempty"`
-	// BusyLoop makes a worker's loop compute for that long and do nothing else.
+	// BusyLoop makes a worker's loop compute for that time and do nothing else.
 	BusyLoop time.Duration `json:"busy_loop_ns,omitempty"`
-	// Members, with SelectorCPU, is how many sockets the group has now.
+	// Members, with SelectorCPU, is the group's new number of sockets.
 	Members int `json:"members,omitempty"`
-	// Upgrade, with Tableflip, makes a worker start its successor, which is to report at that
-	// address.
+	// Upgrade, with Tableflip, makes a worker start its successor, which reports at that address.
 	Upgrade string `json:"upgrade,omitempty"`
 }
 
-// Event is a line on the events pipe. A process that is parked says so once. A worker says ready
-// once, then after a stop command closed and at last stopped; failed at any time ends the
-// conversation. It says journal whenever its journal is to be read.
+// Event is a line on the events pipe. A parked process sends parked once. A worker sends ready once
+// and, after a stop command, closed and finally stopped. It sends journal whenever its journal must
+// be read. After failed it sends nothing more.
 type Event struct {
 	Event string        `json:"event"`
 	At    clock.Instant `json:"at"`
-	// Listener, with ready: the inode of the worker's own listening socket.
+	// Listener, with ready, is the inode of the worker's own listening socket.
 	Listener uint64 `json:"listener,omitempty"`
-	// From, with closed: the instant before close(2) was called; At is the one after it returned.
+	// From, with closed, is the instant before close(2); At is the instant after it.
 	From clock.Instant `json:"from,omitempty"`
-	// CPU, with stopped, is the user and system time of the process until then.
+	// CPU, with stopped, is the user and system time of the process so far.
 	CPU   time.Duration `json:"cpu_ns,omitempty"`
 	Error string        `json:"error,omitempty"`
-	// Errno, with failed: EADDRINUSE where the worker's address was taken.
+	// Errno, with failed, is EADDRINUSE if the worker's address was taken.
 	Errno unix.Errno `json:"errno,omitempty"`
 }
 
@@ -97,22 +95,25 @@ const (
 
 // Environment variables of a worker.
 const (
-	// EnvAdopt is the address at which a worker that another one started asks for its pipes and its
-	// journal.
+	// EnvAdopt is the address at which a worker that was started by another one asks for its pipes
+	// and its journal.
 	EnvAdopt = "REUSEPORT_BENCH_ADOPT"
 
-	// With SocketActivation (sd_listen_fds(3)).
+	// Set with SocketActivation (sd_listen_fds(3)).
 	EnvListenPID   = "LISTEN_PID"
 	EnvListenFDs   = "LISTEN_FDS"
 	EnvListenNames = "LISTEN_FDNAMES"
 )
 
-// ListenerName is what the listener is called among the descriptors of a worker that is activated.
+// ListenerName is the listener's name among the descriptors of an activated worker.
 const ListenerName = "listener"
 
-// activationEnvironment is what a supervisor puts into the environment of a worker, but for
-// LISTEN_PID, which the worker sets itself: no one knows it before the fork.
+// activationEnvironment returns what a supervisor adds to the environment of a worker, except
+// LISTEN_PID. The worker sets that itself, since its PID is unknown before the fork.
 func activationEnvironment() []string {
 	names := []string{"control", "events", "journal", ListenerName} // from descriptor 3 on
-	return []string{EnvListenFDs + "=" + strconv.Itoa(len(names)), EnvListenNames + "=" + strings.Join(names, ":")}
+	return []string{
+		EnvListenFDs + "=" + strconv.Itoa(len(names)),
+		EnvListenNames + "=" + strings.Join(names, ":"),
+	}
 }

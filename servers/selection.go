@@ -13,7 +13,7 @@ import (
 	"reuseport-bench/servers/selector"
 )
 
-// selector is the program that the configuration needs, or none.
+// selector returns the eBPF program that the configuration needs, or "".
 func (c Config) selector() selector.Kind {
 	if kind, ok := programs[c.Selection]; ok {
 		return kind
@@ -24,7 +24,7 @@ func (c Config) selector() selector.Kind {
 	return ""
 }
 
-// programs are the programs of the selectors in eBPF.
+// programs are the eBPF programs of the selectors.
 var programs = map[vocabulary.Selector]selector.Kind{
 	vocabulary.SelectorRoundRobin:  selector.RoundRobin,
 	vocabulary.SelectorWeighted:    selector.Weighted,
@@ -33,14 +33,14 @@ var programs = map[vocabulary.Selector]selector.Kind{
 	vocabulary.SelectorEmpty:       selector.Empty,
 }
 
-// Selector is what decides over the group's sockets in eBPF, or nil. It is closed with the group.
+// Selector returns the group's eBPF selector, or nil. Close closes it.
 func (g *Group) Selector() *selector.Selector { return g.selector }
 
-// slots is how many workers a selector has room for: of a good many generations, since those that
-// were told to stop may take their time.
+// slots returns the selector's room for workers. It suffices for several generations, since stopped
+// workers may take a while to exit.
 func (g *Group) slots() int { return min(selector.MaxSlots, 8*g.cfg.Workers+8) }
 
-// freeSlot is the lowest slot whose worker, if it had one, has exited.
+// freeSlot returns the lowest slot that no running worker has.
 func (g *Group) freeSlot() (int, error) {
 	taken := map[int]bool{}
 	for _, w := range g.Workers() {
@@ -53,10 +53,11 @@ func (g *Group) freeSlot() (int, error) {
 			return slot, nil
 		}
 	}
-	return -1, fmt.Errorf("all %d slots of the selector are taken: too many stopped workers have not exited yet", g.slots())
+	return -1, fmt.Errorf("all %d slots of the selector are taken: "+
+		"too many stopped workers have not exited yet", g.slots())
 }
 
-// list lets a selector choose the worker, from now on until it is stopped and its listener closed.
+// list makes the worker eligible for the selector until it is stopped and its listener closed.
 func (g *Group) list(w *Worker) error {
 	if g.selector == nil {
 		return nil
@@ -66,7 +67,7 @@ func (g *Group) list(w *Worker) error {
 	if ramps {
 		weight = 1
 	}
-	// Its slot may still be listed for a worker that died unasked.
+	// The slot may still be listed for a worker that died unexpectedly.
 	if err := errors.Join(g.selector.Remove(w.slot), g.selector.Add(w.slot, weight)); err != nil {
 		return err
 	}
@@ -76,46 +77,45 @@ func (g *Group) list(w *Worker) error {
 	return nil
 }
 
-// expect tells the workers that are about to be started how many sockets the group will have, with
-// SelectorCPU. A classic BPF program cannot find out by itself, so it is attached anew whenever the
-// number changes. Any process that has one of the sockets can do that: a worker when it begins to
-// listen or is sent a Command, the parent where it holds one.
-func (g *Group) expect(starting int) {
+// countStarting computes, with SelectorCPU, how many sockets the group will have once the given
+// number of workers has started. A classic BPF program cannot find out by itself, so it is attached
+// again whenever the number changes. Any process that has one of the sockets can do that: a worker
+// when it starts to listen or gets a Command, or the parent if it holds one.
+func (g *Group) countStarting(starting int) {
 	if g.cfg.Selection != vocabulary.SelectorCPU {
 		return
 	}
-	// Where sockets are handed over, a worker adds none unless it is the first with its index.
-	if g.counts = g.members(); g.cfg.Handover == vocabulary.NoHandover || g.counts == 0 {
-		g.counts += starting
+	// With a handover, a worker adds no socket unless it is the first with its index.
+	if g.socketCount = g.members(); g.cfg.Handover == vocabulary.NoHandover || g.socketCount == 0 {
+		g.socketCount += starting
 	}
 }
 
-// follow attaches SelectorCPU's program for the number of sockets that the group has now, if that
-// has changed.
-func (g *Group) follow() error {
+// updateCount attaches SelectorCPU's program again if the group's number of sockets has changed.
+func (g *Group) updateCount() error {
 	if g.cfg.Selection != vocabulary.SelectorCPU {
 		return nil
 	}
 	n := g.members()
-	if n == 0 || n == g.counts {
+	if n == 0 || n == g.socketCount {
 		return nil
 	}
-	g.counts = n
-	if len(g.held) > 0 {
-		return selector.AttachCPU(g.held[0].fd, n)
+	g.socketCount = n
+	if len(g.heldSockets) > 0 {
+		return selector.AttachCPU(g.heldSockets[0].fd, n)
 	}
 	for _, w := range g.Workers() {
 		if w.Serves() {
-			return w.tell(Command{Members: n})
+			return w.send(Command{Members: n})
 		}
 	}
-	return nil // the last workers are closing; the next one that begins to listen attaches it
+	return nil // the last workers are closing; the next one to listen attaches it
 }
 
-// members is how many sockets the group has.
+// members returns the number of sockets in the group.
 func (g *Group) members() int {
 	sockets := map[uint64]bool{}
-	for _, h := range g.held {
+	for _, h := range g.heldSockets {
 		sockets[h.inode] = true
 	}
 	for _, w := range g.Workers() {
@@ -126,10 +126,11 @@ func (g *Group) members() int {
 	return len(sockets)
 }
 
-// rampEvery is how often a worker's weight grows while it gets warm.
+// rampEvery is how often the weight of a worker grows while it warms up.
 const rampEvery = 10 * time.Millisecond
 
-// ramp raises the weight of a worker that started cold to the full one, evenly, until it is warm.
+// ramp raises the weight of a worker that started cold linearly to its full weight, until it is
+// warm.
 func (g *Group) ramp(w *Worker) {
 	tick := time.NewTicker(rampEvery)
 	defer tick.Stop()
@@ -140,17 +141,17 @@ func (g *Group) ramp(w *Worker) {
 		case <-tick.C:
 		}
 		if !w.Serves() {
-			return // its slot may be another's by now
+			return // another worker may have its slot
 		}
 		share := min(1, float64(g.env.Clock.Now().Sub(w.readyAt))/float64(w.cold))
 		weight := max(1, math.Round(share*float64(g.weight(w.Index))))
 		if g.selector.SetWeight(w.slot, uint32(weight)) != nil || share == 1 {
-			return // it was unlisted meanwhile, or is warm
+			return // it has been unlisted, or is warm
 		}
 	}
 }
 
-// removeFromList keeps a selector from choosing the worker, if there is a selector.
+// removeFromList stops the selector, if any, from choosing the worker.
 func (g *Group) removeFromList(w *Worker) error {
 	if g.selector == nil || w.slot < 0 {
 		return nil
@@ -158,12 +159,12 @@ func (g *Group) removeFromList(w *Worker) error {
 	return g.selector.Remove(w.slot)
 }
 
-// handshakeLimit bounds how long StopBPFDrain waits for handshakes: a client that never answers
-// must not hold up the rest.
+// handshakeLimit is how long StopBPFDrain waits for handshakes, so that a client that never answers
+// does not delay the stop.
 const handshakeLimit = 500 * time.Millisecond
 
-// unlist keeps the selector from choosing workers and, for StopBPFDrain, returns when no handshake
-// is under way at their listeners any more, or after handshakeLimit.
+// unlist stops the selector from choosing the workers. For StopBPFDrain it then waits until no
+// handshake is in progress at their listeners, but at most for handshakeLimit.
 func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) error {
 	listeners := map[uint64]bool{}
 	for _, w := range workers {
@@ -176,12 +177,13 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.S
 		return nil
 	}
 	if g.env.HalfOpen == nil {
-		return errors.New("bpf-drain: nobody can tell which handshakes are under way")
+		return errors.New("bpf-drain: Env.HalfOpen is missing, so handshakes cannot be counted")
 	}
-	// Who has met the old list has chosen when every read-side section that was under way has
-	// ended, and what it chose is in the table of connections then: a segment is dealt with in one
-	// such section. MEMBARRIER_CMD_GLOBAL waits for just that (synchronize_rcu in
-	// kernel/sched/membarrier.c); a machine with one CPU, which needs none, returns at once.
+	// Once every RCU read-side section in flight has ended, no CPU can still be using the old list,
+	// and the connections that it selected for are in the table: the kernel processes a segment
+	// within one such section. MEMBARRIER_CMD_GLOBAL waits for exactly that (synchronize_rcu in
+	// kernel/sched/membarrier.c). With one CPU there is nothing to wait for, and it returns at
+	// once.
 	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
 		return fmt.Errorf("membarrier: %w", errno)
 	}
@@ -209,20 +211,21 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.S
 
 const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL, Linux 4.3
 
-// weight is that of the worker with an index, for SelectorWeighted: the last one's is Canary's
-// share of all, the others' are equal.
+// weight returns the weight of the worker with an index. With SelectorWeighted the last worker gets
+// Canary's share of the total, and the others share the rest equally.
 func (g *Group) weight(index int) uint32 {
 	if g.cfg.Selection == vocabulary.SelectorSlowStart {
 		return selector.MaxWeight
 	}
-	others := float64(g.cfg.Workers - 1)
-	if g.cfg.Selection != vocabulary.SelectorWeighted || others == 0 || g.cfg.Canary <= 0 || g.cfg.Canary >= 1 {
+	others, canary := float64(g.cfg.Workers-1), g.cfg.Canary
+	weighted := g.cfg.Selection == vocabulary.SelectorWeighted
+	if !weighted || others == 0 || canary <= 0 || canary >= 1 {
 		return 1
 	}
-	each := (1 - g.cfg.Canary) / others
+	each := (1 - canary) / others
 	weight := each
 	if index == g.cfg.Workers-1 {
-		weight = g.cfg.Canary
+		weight = canary
 	}
-	return uint32(max(1, math.Round(selector.MaxWeight*weight/max(each, g.cfg.Canary))))
+	return uint32(max(1, math.Round(selector.MaxWeight*weight/max(each, canary))))
 }

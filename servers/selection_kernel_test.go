@@ -114,7 +114,7 @@ func TestKernelSocketsCounted(t *testing.T) {
 			})
 			check := func(what string, want int) {
 				t.Helper()
-				if got := r.Counts(); got != want {
+				if got := r.SocketCount(); got != want {
 					t.Errorf("%s: %d sockets are counted, want %d", what, got, want)
 				}
 			}

@@ -10,7 +10,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Every selector that the vocabulary calls an eBPF program has one.
+// TestEverySelectorProgram checks that every selector that the vocabulary calls an eBPF program has
+// one.
 func TestEverySelectorProgram(t *testing.T) {
 	var want []vocabulary.Selector
 	for _, s := range vocabulary.Selectors() {

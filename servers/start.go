@@ -13,11 +13,13 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// StartWorker starts one worker and returns when it is ready; after an error it does not run. Its
-// generation is only its label: it is not added to one. Its index in it, from 0, decides what
-// workers differ in (Config.Pin, Config.PortPerIndex). It starts cold, and gets warm within so
-// long; 0: it is warm. One call at a time.
-func (g *Group) StartWorker(ctx context.Context, generation, index int, cold time.Duration) (*Worker, error) {
+// StartWorker starts one worker and returns when it is ready. After an error it does not run.
+// generation is only a label: the worker is not added to a Generation. index, from 0, decides what
+// differs between workers (Config.Pin, Config.PortPerIndex). cold is the worker's warm-up time; 0
+// starts it warm. One call at a time.
+func (g *Group) StartWorker(
+	ctx context.Context, generation, index int, cold time.Duration,
+) (*Worker, error) {
 	w, err := g.LaunchWorker(ctx, generation, index, cold)
 	if err != nil {
 		return nil, err
@@ -25,14 +27,16 @@ func (g *Group) StartWorker(ctx context.Context, generation, index int, cold tim
 	return w, g.AwaitWorker(ctx, w)
 }
 
-// LaunchWorker is StartWorker without the wait. AwaitWorker must follow. After an error the worker
-// does not run.
-func (g *Group) LaunchWorker(ctx context.Context, generation, index int, cold time.Duration) (*Worker, error) {
-	g.expect(1)
+// LaunchWorker is StartWorker without the wait. The caller must call AwaitWorker. After an error
+// the worker does not run.
+func (g *Group) LaunchWorker(
+	ctx context.Context, generation, index int, cold time.Duration,
+) (*Worker, error) {
+	g.countStarting(1)
 	return g.startWorker(ctx, generation, index, cold, channels{})
 }
 
-// AwaitWorker returns when the worker is ready; from then on a selector may choose it. After an
+// AwaitWorker returns when the worker is ready. From then on a selector may choose it. After an
 // error it does not run.
 func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
@@ -40,7 +44,7 @@ func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	err := w.awaitReady(ctx)
 	switch {
 	case err == nil:
-		err = errors.Join(g.list(w), g.follow())
+		err = errors.Join(g.list(w), g.updateCount())
 	case g.foundTaken(w):
 		return fmt.Errorf("worker %d: %w", w.ID, ErrTaken)
 	}
@@ -65,8 +69,8 @@ func (g *Group) startWorker(
 	return w, nil
 }
 
-// run gives a worker its place and, if none was parked for it, a process, and tells the process
-// which worker it is. After an error its process, if it has one, still runs.
+// run gives a worker its placement and, unless it was parked, a process, and configures the
+// process. After an error its process, if any, still runs.
 func (g *Group) run(ctx context.Context, w *Worker, channels channels) (err error) {
 	wasParked := w.process != nil
 	if g.env.Place != nil {
@@ -110,7 +114,7 @@ func (g *Group) newWorker(index int) *Worker {
 	}
 }
 
-// number gives a worker the next ID.
+// number assigns the next ID to a worker.
 func (g *Group) number(w *Worker) {
 	w.ID = g.nextID
 	g.nextID++
@@ -119,7 +123,7 @@ func (g *Group) number(w *Worker) {
 func (g *Group) workerConfig(w *Worker) WorkerConfig {
 	cfg := WorkerConfig{
 		Config: g.cfg, ID: w.ID, Index: w.Index, Generation: w.Generation, ColdFor: w.cold,
-		Selected: g.selector != nil, Slot: w.slot, Inherited: w.inherits, Members: g.counts,
+		Selected: g.selector != nil, Slot: w.slot, Inherited: w.inherits, Members: g.socketCount,
 	}
 	cfg.Address = w.placement.Address
 	if g.startedLater(w) && len(cfg.ListenAt) > 1 {
@@ -134,10 +138,11 @@ func (g *Group) workerConfig(w *Worker) WorkerConfig {
 	return cfg
 }
 
-// startedLater reports whether a worker is not of the first generation. A parked process never is.
+// startedLater reports whether a worker is not of the first generation, as parked processes never
+// are.
 func (g *Group) startedLater(w *Worker) bool { return w.ID < 0 || w.ID >= g.cfg.Workers }
 
-// user returns the user id that a worker runs under; 0: that of this program.
+// user returns the user id that a worker runs under; 0: this program's.
 func (g *Group) user(w *Worker) uint32 {
 	switch {
 	case g.cfg.Users == vocabulary.UsersEach:
@@ -148,7 +153,7 @@ func (g *Group) user(w *Worker) uint32 {
 	return 0
 }
 
-// cpus is the CPU of the workers with an index; nil: they have none of their own.
+// cpus returns the CPU of the workers with an index, or nil if they have none of their own.
 func (g *Group) cpus(index int) []int {
 	if n := len(g.cfg.Pin); n > 0 {
 		return []int{g.cfg.Pin[index%n]}
@@ -156,7 +161,7 @@ func (g *Group) cpus(index int) []int {
 	return nil
 }
 
-// startProcess starts the process of a worker, which configure then tells which one it is.
+// startProcess starts the process of a worker. configure then sends it the worker's configuration.
 func (g *Group) startProcess(w *Worker, channels channels) error {
 	inherited, release, err := g.inheritance(w.Index, channels)
 	if err != nil {
@@ -170,25 +175,26 @@ func (g *Group) startProcess(w *Worker, channels channels) error {
 	}
 	id := g.user(w)
 	if id != 0 {
-		// The file need not be in reach of that user: what /proc/self/exe leads to is not found by
-		// its path.
+		// The process starts by /proc/self/exe, so that user needs no access to the program's path.
 		user := &syscall.Credential{Uid: id, Gid: id}
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	}
 	err = w.start(command, g.cpus(w.Index), inherited)
 	if id != 0 && errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w; this program's file must be executable by others: chmod o+x", err)
+		err = fmt.Errorf("%w; make this program's file executable by other users: chmod o+x", err)
 	}
 	return err
 }
 
-// inheritance is what the process of a worker with an index gets beside its pipes and its journal.
-// The caller releases it when the process has it.
-func (g *Group) inheritance(index int, channels channels) (files []*os.File, release func(), err error) {
+// inheritance returns the files that the process of a worker with an index inherits besides its
+// pipes and its journal. The caller calls release once the process has them.
+func (g *Group) inheritance(
+	index int, channels channels,
+) (files []*os.File, release func(), err error) {
 	release = func() {}
 	switch {
 	case g.cfg.Accept.Row().Passes && channels.workers == nil:
-		return nil, release, errors.New("the acceptor knows only the workers that it was started with")
+		return nil, release, errAcceptorStarted
 	case g.cfg.Accept.Row().Passes:
 		return channels.workers[index : index+1], release, nil
 	case g.listener >= 0:
@@ -203,11 +209,11 @@ func (g *Group) inheritance(index int, channels channels) (files []*os.File, rel
 	return nil, release, nil
 }
 
-// configure tells a process which worker it is, and takes it into the group.
+// configure sends a process its worker's configuration and adds the worker to the group.
 func (g *Group) configure(w *Worker, cfg WorkerConfig) error {
 	if err := w.configure(cfg); err != nil {
 		return err
 	}
-	g.take(w)
+	g.add(w)
 	return nil
 }

@@ -13,19 +13,22 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// graceSlack is how long after its grace a worker that was told to stop is killed. It ends by
-// itself when the grace is over, unless it is too busy to notice.
+// graceSlack is how long after its grace a stopped worker is killed. The worker exits by itself
+// when its grace is over, unless it is too busy to notice.
 const graceSlack = time.Second
 
-// Stop stops workers and returns when their listeners are closed; they may still be finishing what
-// they accepted. The trigger is the instant just before the first signal.
+// Stop stops workers and returns when their listeners are closed. They may still be finishing what
+// they accepted. trigger is the instant just before the first signal.
 //
-// A worker that has not ended within Config.Grace, and graceSlack, is killed. So Stop ends, unless
-// ctx ends before: that is an error, and the workers go on. With SelectorCPU one call at a time.
-func (g *Group) Stop(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) (trigger, closed clock.Instant, err error) {
+// A worker that has not exited after Config.Grace and graceSlack is killed. If ctx ends before the
+// listeners are closed, Stop returns an error and leaves the workers alone. With SelectorCPU one
+// call at a time.
+func (g *Group) Stop(
+	ctx context.Context, workers []*Worker, mode vocabulary.StopMode,
+) (trigger, closed clock.Instant, err error) {
 	trigger = g.env.Clock.Now()
-	// What the acceptor has accepted, the workers get before they are stopped. Of one that is
-	// killed it is told nothing.
+	// Stop the acceptor first, so that the workers get what it has accepted. It is not told that
+	// workers are killed.
 	if a := g.acceptor; a != nil && mode != vocabulary.StopKill && !a.wasStopped() {
 		_, err = g.stop(ctx, []*Worker{a}, vocabulary.StopDrain, g.cfg.Grace)
 	}
@@ -36,9 +39,10 @@ func (g *Group) Stop(ctx context.Context, workers []*Worker, mode vocabulary.Sto
 	return trigger, closed, errors.Join(err, stopErr)
 }
 
-// stop is Stop without regard to an acceptor.
-func (g *Group) stop(ctx context.Context, workers []*Worker, mode vocabulary.StopMode,
-	grace time.Duration) (closed clock.Instant, err error) {
+// stop is Stop without the acceptor.
+func (g *Group) stop(
+	ctx context.Context, workers []*Worker, mode vocabulary.StopMode, grace time.Duration,
+) (closed clock.Instant, err error) {
 	var errs []error
 	for _, w := range workers {
 		errs = append(errs, w.stop(mode, grace))
@@ -50,11 +54,11 @@ func (g *Group) stop(ctx context.Context, workers []*Worker, mode vocabulary.Sto
 		closed = max(closed, w.Closing().To)
 		errs = append(errs, g.removeFromList(w))
 	}
-	return closed, errors.Join(append(errs, g.follow())...)
+	return closed, errors.Join(append(errs, g.updateCount())...)
 }
 
-// End ends every worker when nobody wants anything of them any more. They take what is queued, and
-// have that time to finish, also those that were told to stop before.
+// End ends every worker when the trial is over. Serving workers take what is queued. All workers
+// have the grace to finish, including those that were stopped earlier.
 func (g *Group) End(ctx context.Context, grace time.Duration) (err error) {
 	if a := g.acceptor; a != nil && !a.wasStopped() {
 		_, err = g.stop(ctx, []*Worker{a}, vocabulary.StopDrain, grace)
@@ -70,7 +74,7 @@ func (g *Group) End(ctx context.Context, grace time.Duration) (err error) {
 	return errors.Join(err, g.Finish(ctx))
 }
 
-// Finish waits until every worker that was told to stop has exited, which Stop sees to.
+// Finish waits until every stopped worker has exited.
 func (g *Group) Finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Grace+graceSlack+child.GoneLimit)
 	defer cancel()
@@ -81,13 +85,14 @@ func (g *Group) Finish(ctx context.Context) error {
 		select {
 		case <-w.exited:
 		case <-ctx.Done():
-			return fmt.Errorf("worker %d did not exit after it was stopped: %w", w.ID, context.Cause(ctx))
+			err := context.Cause(ctx)
+			return fmt.Errorf("worker %d did not exit after it was stopped: %w", w.ID, err)
 		}
 	}
 	return nil
 }
 
-// kill ends workers and waits for them.
+// kill kills workers and waits for them.
 func kill(workers []*Worker) error {
 	var errs []error
 	for _, w := range workers {
@@ -96,11 +101,11 @@ func kill(workers []*Worker) error {
 	return errors.Join(errs...)
 }
 
-// BusyLoop makes workers of kind Loop compute for that long: they use their CPU and serve nobody.
+// BusyLoop makes workers of kind Loop compute for d, so that they use their CPU and serve nothing.
 func BusyLoop(workers []*Worker, d time.Duration) error {
 	var errs []error
 	for _, w := range workers {
-		errs = append(errs, w.tell(Command{BusyLoop: d}))
+		errs = append(errs, w.send(Command{BusyLoop: d}))
 	}
 	return errors.Join(errs...)
 }
