@@ -1,10 +1,10 @@
-# reuseport-bench with the programs it calls, HAProxy and nft. docs/containers.md says how to run
-# it, and which options of a container each feature needs.
+# reuseport-bench and the programs that it calls, HAProxy and nft. docs/containers.md says how to
+# run it, and which container options each feature needs.
 FROM golang:1.26-trixie AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
-# With .git, from which the program knows its own version.
+# Includes .git, from which the build takes the program's version.
 COPY . .
 RUN make build
 
@@ -16,10 +16,10 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends haproxy nftables \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/bin/reuseport-bench /usr/local/bin/
-# Runs are written to results/runs below it, by whatever user the container is given.
+# Any user may write runs to results/runs below it.
 RUN install -d -m 1777 /work
 WORKDIR /work
-# An ordinary user. eBPF programs and several user ids take root: docker run --user 0.
+# An ordinary user. eBPF programs and several user ids need root: docker run --user 0.
 USER 1000:1000
 ENTRYPOINT ["reuseport-bench"]
 CMD ["--help"]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What must hold before a commit: format, vet, staticcheck, go.mod. The import directions and the
-# blocks of go.mod are tests (bench/imports_test.go, bench/requirements_test.go).
+# Checks what must hold before a commit: format, vet, staticcheck, go.mod. Tests check the import
+# directions and the blocks of go.mod (bench/imports_test.go, bench/requirements_test.go).
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Records the corpus of trials that TestCorpus judges again: the scenarios beside it, or those that are
-# named, as root and as an ordinary user. What is recorded replaces what is there; look at the table of
-# 'go test ./bench/internal/ledger -run TestCorpus -v' before you commit it.
+# Records the corpus of trials that TestCorpus judges again: record-corpus.sh [NAME]... It records
+# the corpus's scenarios, or the named ones, as root and as an ordinary user, and replaces the
+# trials recorded before. Look at the table of
+# 'go test ./bench/internal/ledger -run TestCorpus -v' before you commit them.
 set -eu
 cd "$(dirname "$0")/.."
 corpus=bench/internal/ledger/testdata/corpus
 
 if [ "$(id -u)" != 0 ]; then
-	echo "record-corpus.sh: run it as root; it becomes an ordinary user by itself" >&2
+	echo "record-corpus.sh: run it as root; it switches to an ordinary user itself" >&2
 	exit 2
 fi
 if [ $# = 0 ]; then
@@ -16,7 +17,7 @@ if [ $# = 0 ]; then
 	done
 fi
 
-# An ordinary user can reach neither the tree nor the binary.
+# An ordinary user may not be able to read the tree, so work on copies.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
@@ -28,16 +29,16 @@ record() { # WHO NAME [COMMAND…]
 	who=$1 name=$2
 	shift 2
 	status=0
-	"$@" "$work/reuseport-bench" run "$work/scenarios/$name.yaml" --seed 1 --keep-facts --out "$work/$who/$name" \
-		>"$work/log" 2>&1 || status=$?
-	# 3: a trial was invalid, or a variant cannot be run here. Its facts are as good.
+	"$@" "$work/reuseport-bench" run "$work/scenarios/$name.yaml" --seed 1 --keep-facts \
+		--out "$work/$who/$name" >"$work/log" 2>&1 || status=$?
+	# 3: a trial was invalid, whose facts are just as useful, or a variant cannot run here.
 	if [ $status != 0 ] && [ $status != 3 ]; then
 		cat "$work/log" >&2
 		exit $status
 	fi
 	mkdir -p "$corpus/$who"
 	rm -f "$corpus/$who/$name"-[0-9]*.jsonl.gz
-	for file in "$work/$who/$name"/facts/*-[0-9][0-9].jsonl.gz; do # but no repeats
+	for file in "$work/$who/$name"/facts/*-[0-9][0-9].jsonl.gz; do # omits repeats
 		[ -e "$file" ] || continue # every variant was skipped
 		gzip -dc "$file" | gzip -9n >"$corpus/$who/$(basename "$file")"
 	done
