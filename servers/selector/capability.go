@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// permitted is nil, or an error that names the capabilities the calling thread lacks for loading
-// the programs. Asking first is not only kinder: see sys.MissingForBPF.
+// permitted returns an error that names the missing capabilities, or nil. Checking them before
+// loading a program also avoids a verifier bug: see sys.MissingForBPF.
 func permitted(missing []string) error {
 	if len(missing) == 0 {
 		return nil
@@ -17,10 +17,11 @@ func permitted(missing []string) error {
 	return fmt.Errorf("needs %s; run as root: %w", strings.Join(missing, " and "), unix.EPERM)
 }
 
-// explain adds to a refusal that it was not for want of a capability.
+// explain adds to a refusal (EPERM) that no capability is missing.
 func explain(err error) error {
 	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("refused although every capability is held, by a seccomp filter or a security module: %w", err)
+		return fmt.Errorf("refused by a seccomp filter or a security module, "+
+			"although every capability is held: %w", err)
 	}
 	return err
 }

@@ -6,22 +6,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AttachCPU has the group of the listener give each connection to its socket number CPU % n, CPU
-// being the processor on which the SYN was processed: a classic BPF program
-// (SO_ATTACH_REUSEPORT_CBPF in socket(7)), for which no privilege is needed. It takes the place of
-// any other program of the group. n is the number of listeners.
+// AttachCPU makes the listener's group give each connection to its socket number CPU % n, where CPU
+// is the processor that processed the SYN. It attaches a classic BPF program
+// (SO_ATTACH_REUSEPORT_CBPF in socket(7)), which needs no privilege and replaces any other program
+// of the group. n is the number of listeners.
 //
-// The number is a socket's place in the kernel's array: the order in which they began to listen;
-// when one is closed, the last one moves into its place (reuseport_detach_sock in
-// net/core/sock_reuseport.c). So a processor does not keep its worker over a restart. Where the
-// number is not below that of the sockets, because one is closed and n was not changed, the
-// kernel's hash chooses; where n is less than that of the sockets, the last ones get nothing.
+// A socket's number is its place in the kernel's array, which has the order in which the sockets
+// began to listen. When one is closed, the last one moves into its place (reuseport_detach_sock in
+// net/core/sock_reuseport.c), so a processor does not keep its worker across a restart. If the
+// number is too large, because a socket was closed and n not updated, the kernel's hash chooses. If
+// n is less than the number of sockets, the last ones get nothing.
 func AttachCPU(listener, n int) error {
 	if n < 1 {
 		return fmt.Errorf("selector: CPU %% %d: must be at least 1", n)
 	}
-	// A load from SKF_AD_OFF + SKF_AD_CPU (linux/filter.h) is not of the packet: it is the
-	// processor's number.
+	// A load from SKF_AD_OFF + SKF_AD_CPU (linux/filter.h) returns the processor's number instead
+	// of packet data.
 	const processor = 1<<32 - 0x1000 + 36
 	code := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: processor},
@@ -29,7 +29,8 @@ func AttachCPU(listener, n int) error {
 		{Code: unix.BPF_RET | unix.BPF_A},
 	}
 	program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	if err := unix.SetsockoptSockFprog(listener, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &program); err != nil {
+	const option = unix.SO_ATTACH_REUSEPORT_CBPF
+	if err := unix.SetsockoptSockFprog(listener, unix.SOL_SOCKET, option, &program); err != nil {
 		return fmt.Errorf("selector: SO_ATTACH_REUSEPORT_CBPF: %w", err)
 	}
 	return nil

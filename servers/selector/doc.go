@@ -1,13 +1,12 @@
 // Package selector decides, in the kernel, which listener of a SO_REUSEPORT group gets a new
-// connection: eBPF programs of type sk_reuseport that take the place of the kernel's hash over the
-// addresses.
+// connection. Its eBPF programs of type sk_reuseport replace the kernel's hash over the addresses.
 //
-// One side runs in the harness: New loads a program and its maps, and Add and Remove say which
-// workers may be chosen (selector.go). The other runs in each worker: Join puts its listener under
-// the program, and a Member publishes what the worker is doing (member.go). Between them stand
-// three descriptors, which a worker inherits: the program, an array of sockets (slot → listener),
-// and one map that every process and the program share as memory (struct state in selector.c).
-// [AttachCPU] is apart: a classic BPF program, which needs no privilege and none of this.
+// One side runs in the harness (selector.go): New loads a program and its maps; Add and Remove say
+// which workers may be chosen. The other side runs in each worker (member.go): Join attaches the
+// program to its listener, and a Member publishes what the worker is doing. Each worker inherits
+// three descriptors: the program, an array of sockets (slot → listener), and a map that the program
+// and all processes share as memory (struct state in selector.c). [AttachCPU] is separate: it
+// attaches a classic BPF program, which needs no privilege and none of the above.
 //
 // # The selectors
 //
@@ -16,67 +15,68 @@
 // weighted draws a worker for every connection, with a probability proportional to its weight.
 //
 // least-loaded takes the worker with the least load: connections assigned to it and not yet
-// accepted, plus what the worker says is in flight. Up to 16 workers are all compared; of more, 8
-// drawn at random, and 8 more if all of those are to be avoided. Of equals, whoever had to wait
-// longest for a turn. To be avoided is
+// accepted, plus what the worker reports as in flight. It compares all workers if there are at most
+// 16. Of more, it draws 8 at random, and 8 more if all of those are to be avoided. Among equals it
+// takes the one that has waited longest for a connection. It avoids
 //
-//   - a full worker, where [Config.QueueLimit] connections wait to be accepted;
-//   - a stuck one, where something waits, and for longer than [Config.Stuck] neither its loop has turned nor the
-//     queue been empty.
+//   - a full worker, at which [Config.QueueLimit] connections wait to be accepted;
+//   - a stuck worker, at which something waits and, for longer than [Config.Stuck], neither the
+//     loop has turned nor the queue has been empty.
 //
-// If all are to be avoided, the least loaded gets the connection all the same.
+// If all are to be avoided, the least loaded gets the connection anyway.
 //
-// The program itself counts what it assigns. A stopped process publishes nothing and so would look
-// idle for ever, and it would get every connection.
+// The program itself counts what it assigns. A stopped process publishes nothing, so by its own
+// account it would look idle for ever and would get every connection.
 //
-// # Never nobody
+// # Fallback
 //
-// Where a slot turns out to hold no socket, because its worker has just died, the program tries
-// others, eight in all. If that fails too, or nobody is listed, it passes without a selection,
-// whereupon the kernel's hash chooses among all listeners of the group, listed or not. Only if
-// nobody listens is a connection refused. [Stats] counts each case.
+// If a slot holds no socket, because its worker has just died, the program tries other slots, up to
+// eight in all. If those fail too, or if no slot is listed, it makes no selection. The kernel's
+// hash then chooses among all listeners of the group, listed or not. A connection is refused only
+// if no process listens. [Stats] counts each case.
 //
 // # Drift
 //
-// Assigned is not the same as will-be-accepted. A handshake may never complete; a SYN that met a
-// full queue is assigned anew when it is sent again; a client that gave up may be dropped; a
-// migrated connection, one that the hash placed, or one made from a SYN cookie is accepted where it
-// was not assigned. So assigned − accepted drifts off the true length of the queue, either way, and
-// is put right by the worker:
+// An assigned connection need not be accepted by the same worker. A handshake may never complete; a
+// SYN that met a full queue is assigned again when it is retransmitted; a connection whose client
+// gave up may be dropped. A migrated connection, one placed by the hash, and one made from a SYN
+// cookie are accepted without having been assigned. So assigned − accepted drifts from the true
+// length of the queue, in either direction, and the worker corrects it:
 //
-//   - Member.Idle, called when the queue was seen empty, settles it: nothing waits. A handshake under way at that
-//     instant is settled with it and will be accepted uncounted; the next Turn repairs that.
-//   - Member.Turn halves what seems to wait each time that [Config.Decay] passes without an accept, for workers
-//     that cannot see their queue. It never lets the difference be negative.
+//   - Member.Idle, called when the queue was seen empty, sets the number of waiting connections to
+//     0. It includes handshakes in progress at that instant, which will be accepted although they
+//     no longer count as waiting; the next Turn corrects that.
+//   - Member.Turn halves the number of waiting connections each time that [Config.Decay] passes
+//     without an accept, for workers that cannot see their queue. It never leaves it negative.
 //
-// Only a worker that runs can do this, which is why least-loaded asks for a heartbeat
-// (Member.Beat).
+// Only a worker that runs can do this, so least-loaded needs a heartbeat (Member.Beat).
 //
-// # After Hermes
+// # Relation to Hermes
 //
-// least-loaded is in the spirit of Alibaba's Hermes (Pan et al., Hermes: Enhancing Layer-7 Cloud
-// Load Balancers with Userspace-Directed I/O Event Notification, SIGCOMM 2025). From there we took
-// that workers publish the progress of their loop and their load in memory shared with a
-// sk_reuseport program, without locks; that a loop which has not turned for some time marks its
-// worker as hung; and that nothing which goes wrong may cost a connection. It differs in that there
-// the workers judge, filtering the good ones in user space from time to time, and the program
-// hashes over what they found; here the program judges, for each connection, by the state at that
-// instant, and it compares instead of filtering. And it trusts the workers less: it counts assigned
-// connections by itself, so that a stopped worker is noticed by the second connection, not only
-// once its loop is late.
+// least-loaded follows Alibaba's Hermes (Pan et al., Hermes: Enhancing Layer-7 Cloud Load Balancers
+// with Userspace-Directed I/O Event Notification, SIGCOMM 2025). From Hermes it takes that workers
+// publish their load and the progress of their loop, without locks, in memory shared with a
+// sk_reuseport program; that a worker whose loop has not turned for some time counts as hung; and
+// that no failure may cost a connection. In Hermes the workers judge: they filter the good workers
+// in user space from time to time, and the program hashes over the result. Here the program judges,
+// for each connection, by the state at that instant, and it compares instead of filtering. It also
+// trusts the workers less: it counts assigned connections itself, so that it notices a stopped
+// worker by the second connection, not only when its loop is late.
 //
 // # Invariants
 //
-//   - The parent alone decides who is listed. It writes the list that is not in use and then switches, so a program sees the old
-//     or the new one. Should it be overtaken by two changes within one run, it meets at worst a slot with no socket.
-//   - A slot has one worker at a time: Join takes only a free one. It is free when its listener was closed, which
-//     death does too, or has left.
-//   - Each word of the shared state has one writer: parent, worker or program. Only the program's are written by several processors,
-//     atomically. So a worker may be killed at any instruction, and Join makes sense of what it left.
-//   - Counters of connections only grow, whoever holds the slot.
+//   - Only the parent decides which slots are listed. It writes the list that is not in use and
+//     then switches, so a program sees either the old list or the new one. A program that is
+//     overtaken by two changes during one run may, at worst, meet a slot with no socket.
+//   - A slot has one worker at a time: Join takes only a free slot. A slot is free once its
+//     listener has left it or was closed, by the worker or by its death.
+//   - Each word of the shared state has one writer: parent, worker or program. Several processors
+//     write only the program's words, atomically. So a worker may be killed at any instruction, and
+//     Join can handle what it left behind.
+//   - Counters of connections only grow, whichever worker holds the slot.
 //
-// It needs Linux 5.12 (atomic operations that return a value). The package is for Linux only and
-// imports only servers/sys of this module.
+// The package needs Linux 5.12 (atomic operations that return a value). Of this module it imports
+// only servers/sys.
 package selector
 
 //go:generate ../../scripts/bpf2go.sh -type slot selector selector.c

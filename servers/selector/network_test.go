@@ -12,11 +12,11 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// patience bounds every wait. What is waited for takes microseconds.
+// patience is the limit of every wait. What the tests wait for takes microseconds.
 const patience = 5 * time.Second
 
-// network is a private network namespace with nothing but lo. A socket keeps the namespace that it
-// was made in, so only making sockets, and starting children, has to be done on its thread.
+// network is a private network namespace with only lo. A socket keeps the namespace in which it was
+// made, so only making sockets and starting children must happen on the namespace's thread.
 type network struct {
 	do    chan func()
 	ended chan struct{}
@@ -61,21 +61,25 @@ func (n *network) run(f func()) {
 	<-done
 }
 
-// socket makes a TCP socket, blocking, which the test closes.
+// socket returns a blocking TCP socket. The test closes it.
 func (n *network) socket(t *testing.T) int {
 	t.Helper()
 	var fd int
 	var err error
-	n.run(func() { fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP) })
+	n.run(func() { fd, err = tcpSocket(unix.IPPROTO_TCP) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return fd
 }
 
+func tcpSocket(protocol int) (int, error) {
+	return unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, protocol)
+}
+
 var address = unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 8080}
 
-// listen makes a non-blocking listener of the group.
+// listen returns a non-blocking listener of the group.
 func (n *network) listen(t *testing.T) int {
 	t.Helper()
 	fd := n.socket(t)
@@ -93,12 +97,12 @@ func listen(fd int) error {
 		unix.Listen(fd, 4096))
 }
 
-// connect makes a client, which is connected when it returns and which the test closes.
+// connect returns a connected client. The test closes it.
 func (n *network) connect(t *testing.T) int {
 	t.Helper()
 	fd := n.socket(t)
-	// A reset at the end leaves no TIME_WAIT behind; the limit of a blocking connect is that of
-	// sending (socket(7)).
+	// Closing it sends a reset, which leaves no TIME_WAIT behind. The send timeout also limits a
+	// blocking connect (socket(7)).
 	limit := unix.NsecToTimeval(int64(patience))
 	if err := errors.Join(
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
@@ -116,8 +120,8 @@ func (n *network) connect(t *testing.T) int {
 	}
 }
 
-// readable waits until one of the descriptors can be read, and returns its index. Those below 0 are
-// passed over (poll(2)).
+// readable waits until one of the descriptors can be read, and returns its index, or -1 after the
+// limit. It ignores negative descriptors (poll(2)).
 func readable(t *testing.T, limit time.Duration, fds ...int) int {
 	t.Helper()
 	polled := make([]unix.PollFd, len(fds))
@@ -140,138 +144,143 @@ func readable(t *testing.T, limit time.Duration, fds ...int) int {
 	}
 }
 
-// rig is a selector and a group under it. Everything is in this process: a worker is no more than a
-// listener and a member.
-type rig struct {
+// testGroup is a selector and its group. Everything is in this process: a worker is just a listener
+// and a member.
+type testGroup struct {
 	*network
 	t         *testing.T
 	selector  *Selector
-	listeners []int // by slot; -1 where there is none
+	listeners []int // by slot; -1: none
 	members   []*Member
 }
 
-// newRig makes a selector with n workers in slots 0 to n-1, joined and listed with weight 1, or as
-// weights say.
-func newRig(t *testing.T, cfg Config, n int, weights ...uint32) *rig {
+// newTestGroup returns a selector with n workers in slots 0 to n-1. They have joined and are listed
+// with the given weights, or else with weight 1.
+func newTestGroup(t *testing.T, cfg Config, n int, weights ...uint32) *testGroup {
 	t.Helper()
-	r := &rig{network: newNetwork(t), t: t, listeners: make([]int, cfg.Slots), members: make([]*Member, cfg.Slots)}
-	for i := range r.listeners {
-		r.listeners[i] = -1
+	g := &testGroup{
+		network: newNetwork(t), t: t,
+		listeners: make([]int, cfg.Slots), members: make([]*Member, cfg.Slots),
+	}
+	for i := range g.listeners {
+		g.listeners[i] = -1
 	}
 	var err error
-	if r.selector, err = New(cfg); err != nil {
+	if g.selector, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		for slot := range r.members {
-			r.kill(slot)
+		for slot := range g.members {
+			g.kill(slot)
 		}
-		if err := r.selector.Close(); err != nil {
+		if err := g.selector.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	for slot := range n {
-		r.join(slot)
+		g.join(slot)
 		weight := uint32(1)
 		if slot < len(weights) {
 			weight = weights[slot]
 		}
-		r.add(slot, weight)
+		g.add(slot, weight)
 	}
-	return r
+	return g
 }
 
-func (r *rig) fds() []int {
+func (g *testGroup) fds() []int {
 	var fds []int
-	for _, f := range r.selector.Files() {
+	for _, f := range g.selector.Files() {
 		fds = append(fds, int(f.Fd()))
 	}
 	return fds
 }
 
-func (r *rig) join(slot int) {
-	r.t.Helper()
-	r.listeners[slot] = r.listen(r.t)
+func (g *testGroup) join(slot int) {
+	g.t.Helper()
+	g.listeners[slot] = g.listen(g.t)
 	var err error
-	if r.members[slot], err = Join(r.fds(), slot, r.listeners[slot]); err != nil {
-		r.t.Fatal(err)
+	if g.members[slot], err = Join(g.fds(), slot, g.listeners[slot]); err != nil {
+		g.t.Fatal(err)
 	}
 }
 
-func (r *rig) add(slot int, weight uint32) {
-	r.t.Helper()
-	if err := r.selector.Add(slot, weight); err != nil {
-		r.t.Fatal(err)
+func (g *testGroup) add(slot int, weight uint32) {
+	g.t.Helper()
+	if err := g.selector.Add(slot, weight); err != nil {
+		g.t.Fatal(err)
 	}
 }
 
-// kill ends a worker as SIGKILL does: its listener is closed, its mapping is gone, and it says
-// nothing.
-func (r *rig) kill(slot int) {
-	if r.listeners[slot] >= 0 {
-		unix.Close(r.listeners[slot])
-		r.listeners[slot] = -1
+// kill ends a worker as SIGKILL does: its listener is closed, its mapping is gone, and it publishes
+// nothing more.
+func (g *testGroup) kill(slot int) {
+	if g.listeners[slot] >= 0 {
+		unix.Close(g.listeners[slot])
+		g.listeners[slot] = -1
 	}
-	if r.members[slot] != nil {
-		if err := r.members[slot].Close(); err != nil {
-			r.t.Error(err)
+	if g.members[slot] != nil {
+		if err := g.members[slot].Close(); err != nil {
+			g.t.Error(err)
 		}
-		r.members[slot] = nil
+		g.members[slot] = nil
 	}
 }
 
-// slot is the shared state of a slot, for what the test wants to have happened.
-func (r *rig) slot(slot int) *selectorSlot { return (*selectorSlot)(&r.selector.state.Slots[slot]) }
+// slot returns the shared state of a slot, which tests change to simulate events.
+func (g *testGroup) slot(slot int) *selectorSlot {
+	return (*selectorSlot)(&g.selector.state.Slots[slot])
+}
 
-// queue makes one connection and leaves it in the queue of the worker that got it, whose slot it
-// returns. The client is closed at the end of the test.
-func (r *rig) queue() int {
-	r.t.Helper()
-	before := r.selector.Stats()
-	client := r.connect(r.t)
-	r.t.Cleanup(func() { unix.Close(client) })
-	for slot, after := range r.selector.Stats().Slots {
+// queue makes one connection, leaves it in the queue of the worker that got it, and returns the
+// worker's slot. The client is closed when the test ends.
+func (g *testGroup) queue() int {
+	g.t.Helper()
+	before := g.selector.Stats()
+	client := g.connect(g.t)
+	g.t.Cleanup(func() { unix.Close(client) })
+	for slot, after := range g.selector.Stats().Slots {
 		if after.Assigned != before.Slots[slot].Assigned {
 			return slot
 		}
 	}
-	r.t.Fatal("a connection was assigned to nobody")
+	g.t.Fatal("a connection was assigned to no slot")
 	return -1
 }
 
-// serve makes one connection, and has the worker that got it accept and close it. It returns its
-// slot.
-func (r *rig) serve() int {
-	r.t.Helper()
-	client := r.connect(r.t)
+// serve makes one connection, which the worker that got it accepts and closes, and returns the
+// worker's slot.
+func (g *testGroup) serve() int {
+	g.t.Helper()
+	client := g.connect(g.t)
 	defer unix.Close(client)
-	slot := readable(r.t, patience, r.listeners...)
+	slot := readable(g.t, patience, g.listeners...)
 	if slot < 0 {
-		r.t.Fatal("a connection is in nobody's queue")
+		g.t.Fatal("a connection is in no queue")
 	}
-	r.accept(slot)
+	g.accept(slot)
 	return slot
 }
 
-// accept takes one connection from the worker's queue.
-func (r *rig) accept(slot int) {
-	r.t.Helper()
-	fd, _, err := unix.Accept4(r.listeners[slot], unix.SOCK_CLOEXEC)
+// accept accepts and closes one connection from a worker's queue.
+func (g *testGroup) accept(slot int) {
+	g.t.Helper()
+	fd, _, err := unix.Accept4(g.listeners[slot], unix.SOCK_CLOEXEC)
 	if err != nil {
-		r.t.Fatalf("accept at slot %d: %v", slot, err)
+		g.t.Fatalf("accept at slot %d: %v", slot, err)
 	}
 	unix.Close(fd)
-	if r.members[slot] != nil {
-		r.members[slot].Accepted()
+	if g.members[slot] != nil {
+		g.members[slot].Accepted()
 	}
 }
 
-// serveMany counts who gets n connections, one after the other.
-func (r *rig) serveMany(n int) []int {
-	r.t.Helper()
-	served := make([]int, len(r.listeners))
+// serveMany makes n connections, one after another, and counts them by slot.
+func (g *testGroup) serveMany(n int) []int {
+	g.t.Helper()
+	served := make([]int, len(g.listeners))
 	for range n {
-		served[r.serve()]++
+		served[g.serve()]++
 	}
 	return served
 }

@@ -34,14 +34,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// work is a worker process: an epoll loop that answers every connection with its slot and closes
-// it. It says when it is ready, and ends with its standard input.
+// work is a worker process: an event loop that answers every connection with its slot and closes
+// it. It prints "ready" when it has joined, and ends when its standard input is closed.
 func work(argument string) error {
 	slot, err := strconv.Atoi(argument)
 	if err != nil {
 		return err
 	}
-	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	listener, err := tcpSocket(unix.IPPROTO_TCP)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,10 @@ func work(argument string) error {
 		return err
 	}
 	fmt.Println("ready")
-	polled := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}, {Fd: int32(listener), Events: unix.POLLIN}}
+	polled := []unix.PollFd{
+		{Fd: 0, Events: unix.POLLIN},
+		{Fd: int32(listener), Events: unix.POLLIN},
+	}
 	for {
 		_, err := unix.Poll(polled, int(m.Beat().Milliseconds()))
 		if err != nil && !errors.Is(err, unix.EINTR) {
@@ -91,57 +94,58 @@ type process struct {
 	stderr bytes.Buffer
 }
 
-// start starts a worker in the rig's network, and returns when it has joined.
-func (r *rig) start(slot int) *process {
-	r.t.Helper()
+// start starts a worker in the group's network and returns when it has joined.
+func (g *testGroup) start(slot int) *process {
+	g.t.Helper()
 	p := &process{cmd: exec.Command("/proc/self/exe", childWorker, strconv.Itoa(slot))}
-	p.cmd.ExtraFiles = r.selector.Files()
+	p.cmd.ExtraFiles = g.selector.Files()
 	p.cmd.Stderr = &p.stderr
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL} // of the network's thread, which outlives it
+	// The signal is sent when the network's thread ends, which outlives the worker.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
-		r.t.Fatal(err)
+		g.t.Fatal(err)
 	}
 	p.stdin = stdin
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
-		r.t.Fatal(err)
+		g.t.Fatal(err)
 	}
-	r.run(func() { err = p.cmd.Start() })
+	g.run(func() { err = p.cmd.Start() })
 	if err != nil {
-		r.t.Fatal(err)
+		g.t.Fatal(err)
 	}
-	r.t.Cleanup(func() {
+	g.t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		p.cmd.Wait()
 	})
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		r.t.Fatalf("worker %d: %v: %s", slot, err, p.stderr.String())
+		g.t.Fatalf("worker %d: %v: %s", slot, err, p.stderr.String())
 	}
 	return p
 }
 
-// ask makes a connection and returns the slot that answers within limit, or -1, and the client.
-func (r *rig) ask(limit time.Duration) (slot, client int) {
-	r.t.Helper()
-	client = r.connect(r.t)
-	r.t.Cleanup(func() { unix.Close(client) })
-	return r.answer(client, limit), client
+// ask makes a connection. It returns the slot that answers within the limit, or -1, and the client.
+func (g *testGroup) ask(limit time.Duration) (slot, client int) {
+	g.t.Helper()
+	client = g.connect(g.t)
+	g.t.Cleanup(func() { unix.Close(client) })
+	return g.answer(client, limit), client
 }
 
-func (r *rig) answer(client int, limit time.Duration) int {
-	r.t.Helper()
-	if readable(r.t, limit, client) < 0 {
+func (g *testGroup) answer(client int, limit time.Duration) int {
+	g.t.Helper()
+	if readable(g.t, limit, client) < 0 {
 		return -1
 	}
 	var b [1]byte
 	if n, err := unix.Read(client, b[:]); n != 1 {
-		r.t.Fatalf("read: %d, %v", n, err)
+		g.t.Fatalf("read %d bytes, want 1, error %v", n, err)
 	}
 	return int(b[0])
 }
 
-// state is the letter in /proc/PID/stat (proc_pid_stat(5)).
+// state returns the state letter in /proc/PID/stat (proc_pid_stat(5)).
 func (p *process) state(t *testing.T) byte {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
@@ -158,15 +162,15 @@ func (p *process) signal(t *testing.T, s os.Signal) {
 	}
 }
 
-// Real workers: one is stopped, goes on, and is killed.
+// TestKernelProcesses stops, continues and kills one of two real workers.
 func TestKernelProcesses(t *testing.T) {
-	r := newRig(t, Config{Kind: LeastLoaded, Slots: 2, Stuck: 40 * time.Millisecond}, 0)
-	workers := []*process{r.start(0), r.start(1)}
-	r.add(0, 1)
-	r.add(1, 1)
+	g := newTestGroup(t, Config{Kind: LeastLoaded, Slots: 2, Stuck: 40 * time.Millisecond}, 0)
+	workers := []*process{g.start(0), g.start(1)}
+	g.add(0, 1)
+	g.add(1, 1)
 	ask := func(n int, limit time.Duration) (served [2]int, unanswered []int) {
 		for range n {
-			slot, client := r.ask(limit)
+			slot, client := g.ask(limit)
 			if slot < 0 {
 				unanswered = append(unanswered, client)
 			} else {
@@ -187,41 +191,41 @@ func TestKernelProcesses(t *testing.T) {
 	}
 	served, left := ask(40, 200*time.Millisecond)
 	if len(left) > 1 || served[1] < 39 { // the hash would lose about 20
-		t.Errorf("one is stopped: served %v, %d unanswered; want at most 1", served, len(left))
+		t.Errorf("stopped: served %v, %d unanswered; want at most 1", served, len(left))
 	}
 
 	workers[0].signal(t, unix.SIGCONT)
 	for end := time.Now().Add(patience); ; {
-		if now := r.selector.Stats().Slots[0]; now.Waiting+now.InFlight == 0 {
+		if now := g.selector.Stats().Slots[0]; now.Waiting+now.InFlight == 0 {
 			break
 		} else if time.Now().After(end) {
-			t.Fatalf("the worker does not go on: %+v", now)
+			t.Fatalf("the worker does not continue after SIGCONT: %+v", now)
 		}
 	}
 	for _, client := range left {
-		if got := r.answer(client, patience); got != 0 {
-			t.Errorf("the one that waited: got slot %d, want 0", got)
+		if got := g.answer(client, patience); got != 0 {
+			t.Errorf("connection that waited: got slot %d, want 0", got)
 		}
 	}
 	if served, left := ask(40, patience); len(left) > 0 || served[0] == 0 {
-		t.Errorf("it goes on: served %v, %d unanswered", served, len(left))
+		t.Errorf("continued: served %v, %d unanswered", served, len(left))
 	}
 
 	workers[0].signal(t, unix.SIGKILL)
 	workers[0].cmd.Wait()
 	if served, left := ask(20, patience); len(left) > 0 || served[1] != 20 {
-		t.Errorf("it is dead: served %v, %d unanswered; want all by the other", served, len(left))
+		t.Errorf("killed: served %v, %d unanswered; want all by the other", served, len(left))
 	}
-	if got := r.selector.Stats(); got.Stale == 0 || got.AllGone+got.NobodyListed != 0 {
+	if got := g.selector.Stats(); got.Stale == 0 || got.AllGone+got.NobodyListed != 0 {
 		t.Errorf("got %+v, want stale entries and no fallback", got)
 	}
 
-	successor := r.start(0)
+	successor := g.start(0)
 	if served, left := ask(40, patience); len(left) > 0 || served[0] == 0 {
-		t.Errorf("a successor: served %v, %d unanswered", served, len(left))
+		t.Errorf("with a successor: served %v, %d unanswered", served, len(left))
 	}
 	successor.stdin.Close()
 	if err := successor.cmd.Wait(); err != nil {
-		t.Errorf("its end: %v: %s", err, successor.stderr.String())
+		t.Errorf("the successor's exit: %v: %s", err, successor.stderr.String())
 	}
 }

@@ -1,11 +1,12 @@
 //go:build ignore
 
-// The programs of package selector. Each runs once for every segment that no connection claims, and says
-// which listener of the group gets it. doc.go describes what they share and what they decide.
+// The programs of package selector. Each runs once for every segment that belongs to no connection,
+// and chooses the listener of the group that gets it. doc.go describes what they share and what
+// they decide.
 //
-// Helper calls are what costs, so there are only two: bpf_sk_select_reuseport, without which nothing can be
-// selected, and in least_loaded the coarse clock. The shared state is a global variable, which the program
-// addresses directly; a random number is a hash of the selection's number.
+// Helper calls dominate the cost, so there are only two: bpf_sk_select_reuseport, which every
+// selection needs, and the coarse clock in least_loaded. The shared state is a global variable,
+// which the program addresses directly. A random number is a hash of the selection's number.
 
 #include <stdbool.h>
 
@@ -14,20 +15,21 @@
 #include <bpf/bpf_helpers.h>
 
 #define MAX_SLOTS 1024 // MaxSlots in Go; a power of two
-#define TRIES 8        // sockets to try before the choice is left to the kernel's hash
-#define DRAWS 4        // of which weighted draws as many, before it takes the next in the list
-#define LOOK 16        // workers that least_loaded compares at most, all of them where there are no more
-#define SAMPLE 8       // of more than LOOK workers, as many are drawn at random
+#define TRIES 8        // sockets to try before the kernel's hash chooses
+#define DRAWS 4        // tries that weighted draws; later ones take the next in the list
+#define LOOK 16        // maximum number of workers that least_loaded compares
+#define SAMPLE 8       // number drawn at random if there are more than LOOK workers
 #define AVOID (1ULL << 62)
 #define NONE (~0U)
 
 #define ONCE(x) (*(volatile typeof(x) *)&(x))
-// The compiler knows that an index is in range, the verifier does not: hide what is known, then mask.
+// The compiler knows that an index is in range, but the verifier does not. Hide what is known from
+// the compiler, then mask.
 #define INDEX(i) ({ __u32 _i = (i); asm volatile("" : "+r"(_i)); _i & (MAX_SLOTS - 1); })
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-// Set once, before loading, so that the verifier folds them into the code.
+// Set once before loading, so that the verifier folds them into the code.
 const volatile __u64 seed;
 const volatile __s64 stuck_ns;
 const volatile __s64 queue_limit;
@@ -36,38 +38,39 @@ struct {
 	__uint(type, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);
 	__uint(max_entries, MAX_SLOTS); // the real size is set before loading
 	__type(key, __u32);
-	__type(value, __u64); // a descriptor going in, a socket cookie coming out
+	__type(value, __u64); // a descriptor when written, a socket cookie when read
 } sockets SEC(".maps");
 
-// list is the slots that may be chosen. The parent never changes the one in use: it writes the other and
-// then turns shared.current.
+// list has the slots that may be chosen. The parent never changes the list in use: it writes the
+// other one and then switches shared.current.
 struct list {
 	__u32 count;
-	__u32 total; // of the weights
+	__u32 total; // sum of the weights
 	__u32 slot[MAX_SLOTS];
-	__u32 upto[MAX_SLOTS]; // sum of the weights so far, this one included
+	__u32 upto[MAX_SLOTS]; // sum of the weights up to and including this one
 };
 
-// slot is one worker, on two cache lines, because two processors write them.
+// slot is one worker. It has two cache lines because two processors write it.
 struct slot {
-	// By the program. The first only grows, whoever holds the slot.
+	// Written by the program. assigned only grows, whichever worker holds the slot.
 	__u64 assigned;      // connections
-	__u64 last;          // number of the selection that assigned the latest one, from 1; 0: none was
-	__u64 waiting_since; // when something last began to wait here, CLOCK_MONOTONIC ns
-	// By the worker. The first only grows.
+	__u64 last;          // number of the selection that last assigned one, from 1; 0: none
+	__u64 waiting_since; // when the queue last became non-empty, CLOCK_MONOTONIC ns
+	// Written by the worker. accepted only grows.
 	__u64 accepted __attribute__((aligned(64))); // connections
-	__s64 settled;   // part of assigned - accepted that is known not to wait
-	__s64 in_flight; // whatever the worker counts as load
-	__u64 turn;      // when its loop last turned, CLOCK_MONOTONIC ns
+	__s64 written_off; // part of assigned - accepted that is known not to wait
+	__s64 in_flight;   // what the worker counts as load
+	__u64 turn;        // when its loop last turned, CLOCK_MONOTONIC ns
 } __attribute__((aligned(64)));
 
 struct state {
-	// By the parent.
+	// Written by the parent.
 	__u64 decay_ns;
 	__u64 beat_ns;
 	__u32 current; // list in use
-	// By the programs.
-	__u64 ticket __attribute__((aligned(64))); // counts selections and, besides, tries that met no socket
+	// Written by the programs.
+	// ticket counts selections, and tries that found no socket.
+	__u64 ticket __attribute__((aligned(64)));
 	__u64 nobody __attribute__((aligned(64)));
 	__u64 gone;
 	__u64 overloaded;
@@ -79,9 +82,9 @@ struct state {
 
 struct state shared;
 
-// opens says whether the segment asks for a connection: SYN without ACK (RFC 9293, 3.1: the flags are in
-// byte 13). Everything else that gets here belongs to no connection any more and will be answered by a RST,
-// or is the ACK to a SYN cookie. It gets a listener, but takes no turn and is not counted.
+// opens returns whether the segment opens a connection: SYN without ACK (RFC 9293, 3.1: the flags
+// are in byte 13). Other segments that arrive here belong to no connection and are answered with a
+// RST, or are the ACK to a SYN cookie. They get a listener, but take no turn and are not counted.
 static __always_inline bool opens(struct sk_reuseport_md *md)
 {
 	const __u8 *header = md->data;
@@ -97,8 +100,8 @@ static __always_inline __u64 draw(bool opening, __u32 try)
 	return opening ? __sync_fetch_and_add(&shared.ticket, 1) : ONCE(shared.ticket) + try;
 }
 
-// mix makes a random number of a ticket: splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
-// generators, OOPSLA 2014).
+// mix returns a random number for a ticket: splitmix64 (Steele, Lea, Flood: Fast splittable
+// pseudorandom number generators, OOPSLA 2014).
 static __always_inline __u64 mix(__u64 ticket)
 {
 	__u64 z = seed + ticket * 0x9e3779b97f4a7c15ULL;
@@ -108,8 +111,8 @@ static __always_inline __u64 mix(__u64 ticket)
 	return z ^ z >> 31;
 }
 
-// give selects the listener in a slot. It fails where there is none: its worker died or left, and the parent
-// has not yet taken the slot off the list.
+// give selects the listener in a slot. It fails if there is none: its worker has died or left, and
+// the parent has not yet taken the slot off the list.
 static __always_inline bool give(struct sk_reuseport_md *md, __u32 slot)
 {
 	if (bpf_sk_select_reuseport(md, &sockets, &slot, 0) == 0)
@@ -123,7 +126,7 @@ static __always_inline void assign(__u32 slot)
 	__sync_fetch_and_add(&shared.slots[INDEX(slot)].assigned, 1);
 }
 
-// leave passes without a selection, whereupon the kernel's hash chooses among all who listen
+// leave makes no selection. The kernel's hash then chooses among all listeners
 // (reuseport_select_sock in net/core/sock_reuseport.c).
 static __always_inline int leave(bool opening, __u64 *reason)
 {
@@ -132,7 +135,7 @@ static __always_inline int leave(bool opening, __u64 *reason)
 	return SK_PASS;
 }
 
-// empty is a stand-in for a selector: what the kernel takes to run it, it takes to run any.
+// empty makes no selection. The kernel's cost of running it is part of the cost of every program.
 SEC("sk_reuseport")
 int empty(struct sk_reuseport_md *md)
 {
@@ -140,8 +143,8 @@ int empty(struct sk_reuseport_md *md)
 	return SK_PASS;
 }
 
-// Who meets a slot without a socket draws the next ticket: so the turns of the dead fall to the living evenly,
-// and not to whoever comes next in the list.
+// round_robin draws the next ticket if a slot has no socket. So the turns of dead workers are
+// shared evenly by the others and do not all go to the next one in the list.
 SEC("sk_reuseport")
 int round_robin(struct sk_reuseport_md *md)
 {
@@ -152,7 +155,7 @@ int round_robin(struct sk_reuseport_md *md)
 	if (count == 0)
 		return leave(opening, &shared.nobody);
 	for (__u32 try = 0; try < TRIES; try++) {
-		// 32 bits divide in half the time; that they wrap upsets one round in 2^32 selections.
+		// A 32-bit division takes half the time. Its wrap disturbs one round in 2^32 selections.
 		__u32 slot = ONCE(l->slot[INDEX((__u32)draw(opening, try) % count)]);
 
 		if (!give(md, slot))
@@ -164,8 +167,9 @@ int round_robin(struct sk_reuseport_md *md)
 	return leave(opening, &shared.gone);
 }
 
-// by_hash spreads connections as the kernel's own hash does (reciprocal_scale in reuseport_select_sock_by_hash), but
-// over those listed only: so new connections go to the new workers while the old ones empty their queues.
+// by_hash spreads connections as the kernel's own hash does (reciprocal_scale in
+// reuseport_select_sock_by_hash), but only over the listed slots. So new connections go to the new
+// workers while the old ones empty their queues.
 SEC("sk_reuseport")
 int by_hash(struct sk_reuseport_md *md)
 {
@@ -190,9 +194,9 @@ int by_hash(struct sk_reuseport_md *md)
 	return leave(opening, &shared.gone);
 }
 
-// find returns the first position whose sum of weights is above at, between low and the last one. low is always
-// 0: but were it known to be, the verifier would follow each of the 2^10 ways that a search can go. For
-// its sake too the function is not static: it is looked at once, and not for every call.
+// find returns the first position, from low on, whose sum of weights is above at. low is always 0,
+// but the verifier must not know that, or it would follow each of the 2^10 paths of the search. The
+// function is not static so that the verifier checks it once, not at every call.
 __noinline __u32 find(__u32 current, __u32 low, __u32 at)
 {
 	const struct list *l = &shared.lists[current & 1];
@@ -222,7 +226,7 @@ int weighted(struct sk_reuseport_md *md)
 	for (__u32 try = 0; try < TRIES; try++) {
 		__u32 slot;
 
-		if (try < DRAWS) // 44 random bits times a total of at most 2^20 (MaxSlots times MaxWeight)
+		if (try < DRAWS) // 44 random bits × a total of at most 2^20 (MaxSlots × MaxWeight)
 			position = find(current, 0, (mix(draw(opening, try)) >> 20) * total >> 44);
 		else if (++position >= count)
 			position = 0;
@@ -236,29 +240,32 @@ int weighted(struct sk_reuseport_md *md)
 	return leave(opening, &shared.gone);
 }
 
-// waiting is how many connections were assigned and not yet accepted, as far as one knows: below 0 where the
-// worker accepted what was not assigned to it, such as a migrated connection.
+// waiting returns the estimated number of connections assigned and not yet accepted. It is negative
+// if the worker accepted connections that were not assigned to it, such as migrated ones.
 static __always_inline __s64 waiting(const struct slot *s)
 {
-	return ONCE(s->assigned) - ONCE(s->accepted) - ONCE(s->settled);
+	return ONCE(s->assigned) - ONCE(s->accepted) - ONCE(s->written_off);
 }
 
-// rank is a worker's load, plus AVOID if it should get nothing while another may. Without branches: the verifier
-// would follow every way through those of sixteen workers. The sign of a difference is the answer to a comparison.
+// rank returns a worker's load, plus AVOID if the worker is to be avoided. It has no branches: the
+// verifier would follow all their combinations for sixteen workers. The sign of a difference gives
+// the result of a comparison.
 static __always_inline __u64 rank(const struct slot *s, __u64 now)
 {
 	__s64 queued = waiting(s), full, stuck;
 
-	queued &= ~(queued >> 63); // none below 0
+	queued &= ~(queued >> 63); // at least 0
 	full = queue_limit - 1 - queued;
-	// The loop has not turned, and something waits here, for too long.
-	stuck = (stuck_ns - (__s64)(now - ONCE(s->turn))) & (stuck_ns - (__s64)(now - ONCE(s->waiting_since))) & -queued;
+	// Negative if something waits and, for too long, the loop has not turned and the queue has not
+	// been empty.
+	stuck = (stuck_ns - (__s64)(now - ONCE(s->turn))) &
+		(stuck_ns - (__s64)(now - ONCE(s->waiting_since))) & -queued;
 	return ((__u64)(full | stuck) >> 63) * AVOID + ONCE(s->in_flight) + queued;
 }
 
-// least returns the position of the best worker, or NONE; with the top bit set if it should be avoided.
-// tried are positions not to return. Of equals it prefers who has waited longest for a turn. Not
-// static for the verifier's sake, as find.
+// least returns the position of the best worker, or NONE. The top bit is set if the worker is to be
+// avoided. It skips the positions in tried. Among equals it prefers the worker that has waited
+// longest for a connection. It is not static, for the same reason as find.
 __noinline __u32 least(__u32 current, __u32 tried, __u64 random, __u64 now)
 {
 	const struct list *l = &shared.lists[current & 1];
@@ -272,8 +279,9 @@ __noinline __u32 least(__u32 current, __u32 tried, __u64 random, __u64 now)
 
 		if (count > LOOK) {
 			if (i >= SAMPLE && !(lowest & AVOID))
-				break; // a good one; else as many again are drawn
-			random = random * 6364136223846793005ULL + 1442695040888963407ULL; // MMIX's generator
+				break; // found a good one; otherwise draw as many again
+			// MMIX's generator
+			random = random * 6364136223846793005ULL + 1442695040888963407ULL;
 			position = (random >> 32) * count >> 32;
 		} else if (i >= count) {
 			break;
@@ -304,7 +312,7 @@ int least_loaded(struct sk_reuseport_md *md)
 
 	if (ONCE(l->count) == 0)
 		return leave(opening, &shared.nobody);
-	now = bpf_ktime_get_coarse_ns(); // as CLOCK_MONOTONIC, but of the last tick
+	now = bpf_ktime_get_coarse_ns(); // CLOCK_MONOTONIC as of the last tick
 	for (__u32 try = 0; try < TRIES; try++) {
 		__u64 ticket = draw(opening, try);
 		__u32 best = least(current, tried, mix(ticket), now), slot;

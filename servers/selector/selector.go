@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Kind is the rule by which a connection gets its worker.
+// Kind is the rule by which the program chooses a worker for a connection.
 type Kind string
 
 // The kinds of selector.
@@ -25,15 +25,15 @@ const (
 	RoundRobin  Kind = "round-robin"
 	Weighted    Kind = "weighted"
 	LeastLoaded Kind = "least-loaded"
-	// ByHash is as the kernel's own rule, but among the listed.
+	// ByHash uses the kernel's own rule, restricted to the listed workers.
 	ByHash Kind = "hash"
-	// Empty is a stand-in that chooses nobody, so that the kernel's hash does, among all who
-	// listen. What it costs, every kind costs.
+	// Empty makes no selection, so the kernel's hash chooses among all listeners. Its cost is part
+	// of the cost of every kind.
 	Empty Kind = "empty"
 )
 
-// Limits of Config.Slots and of the weight that Add takes. Their product must fit the 20 bits that
-// the program weighted leaves to it.
+// Limits of Config.Slots and of weights. Their product must fit in the 20 bits that the program
+// weighted has for it.
 const (
 	MaxSlots  = 1024
 	MaxWeight = 1024
@@ -49,26 +49,26 @@ const (
 // Config describes a selector.
 type Config struct {
 	Kind  Kind
-	Slots int // most workers alive at once, 1 to MaxSlots
-	// Migrate has the program choose also who gets what waits at a listener that is closed: its
-	// queue, and the handshakes that are under way there (Linux 5.14). Without, both are reset, but
-	// for net.ipv4.tcp_migrate_req.
+	Slots int // maximum number of workers alive at once, 1 to MaxSlots
+	// Migrate makes the program also choose who gets what waits at a listener that is closed: its
+	// accept queue and its handshakes in progress (Linux 5.14). Without it both are reset, unless
+	// net.ipv4.tcp_migrate_req is set.
 	Migrate bool
-	Seed    uint64 // of what Weighted, and LeastLoaded with more than 16 workers, draw
+	Seed    uint64 // of the draws of Weighted, and of LeastLoaded with more than 16 workers
 
-	// Stuck, with LeastLoaded: a worker is avoided when something waits there and its loop has not
-	// turned for longer than this. Zero means 50 ms. The program reads the clock of the last timer
-	// tick, so that it notices up to a tick late (1 to 10 ms).
+	// Stuck, with LeastLoaded, is how long the loop of a worker may fail to turn while something
+	// waits there, before the worker is avoided. Zero means 50 ms. The program reads the clock of
+	// the last timer tick, so it notices up to one tick late (1 to 10 ms).
 	Stuck time.Duration
-	// QueueLimit, with LeastLoaded: a worker at which so many connections wait is avoided. Zero
-	// means 64.
+	// QueueLimit, with LeastLoaded, is the number of waiting connections at which a worker is
+	// avoided. Zero means 64.
 	QueueLimit int
-	// Decay, with LeastLoaded: at a worker that turns, and for so long accepts nothing although
-	// something seems to wait there, half of that is taken for never to come. Zero means 1 s.
+	// Decay, with LeastLoaded, is how long a worker may turn without accepting anything, although
+	// connections seem to wait there. Then half of those are written off. Zero means 1 s.
 	Decay time.Duration
 }
 
-// check fills in the defaults and returns every mistake at once.
+// check sets the defaults and returns all mistakes at once.
 func (c *Config) check() error {
 	var errs []error
 	if _, known := programNames[c.Kind]; !known {
@@ -78,7 +78,8 @@ func (c *Config) check() error {
 		errs = append(errs, fmt.Errorf("%d slots: must be 1 to %d", c.Slots, MaxSlots))
 	}
 	if c.Stuck < 0 || c.QueueLimit < 0 || c.Decay < 0 {
-		errs = append(errs, fmt.Errorf("stuck %v, queue limit %d, decay %v: none may be negative", c.Stuck, c.QueueLimit, c.Decay))
+		errs = append(errs, fmt.Errorf("stuck %v, queue limit %d, decay %v: none may be negative",
+			c.Stuck, c.QueueLimit, c.Decay))
 	}
 	if c.Stuck == 0 {
 		c.Stuck = defaultStuck
@@ -92,7 +93,7 @@ func (c *Config) check() error {
 	return errors.Join(errs...)
 }
 
-// programNames are the functions of selector.c.
+// programNames are the names of the programs in selector.c.
 var programNames = map[Kind]string{
 	RoundRobin:  selectorProgRoundRobin,
 	Weighted:    selectorProgWeighted,
@@ -101,7 +102,7 @@ var programNames = map[Kind]string{
 	Empty:       selectorProgEmpty,
 }
 
-// stateMap is the name that the compiler gives the map of global variables that start as zero.
+// stateMap is the compiler's name for the map of zero-initialized global variables.
 const stateMap = ".bss"
 
 // A Selector is the parent's side. Its methods may be called from several goroutines.
@@ -111,7 +112,7 @@ type Selector struct {
 	program *ebpf.Program
 	files   []*os.File
 
-	mu     sync.Mutex // guards what follows, and the parent's part of state
+	mu     sync.Mutex // guards the fields below, and the parent's part of state
 	memory []byte     // nil once closed
 	state  *selectorState
 	listed []listing
@@ -123,9 +124,9 @@ type listing struct {
 	weight uint32
 }
 
-// New loads the program and makes its maps. It takes CAP_BPF and CAP_PERFMON in the initial user
-// namespace, or CAP_SYS_ADMIN; without, the error says what is missing and is unix.EPERM. Nobody is
-// listed yet. The caller closes it.
+// New loads the program and makes its maps. It needs CAP_BPF and CAP_PERFMON in the initial user
+// namespace, or CAP_SYS_ADMIN; otherwise it returns an error that names what is missing and wraps
+// unix.EPERM. No slot is listed yet. The caller closes the selector.
 func New(cfg Config) (*Selector, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("selector: %w", err)
@@ -144,7 +145,7 @@ func New(cfg Config) (*Selector, error) {
 	return s, nil
 }
 
-// load makes everything in the kernel, and nothing if it fails.
+// load makes the selector's objects in the kernel. After an error none is left.
 func load(cfg Config) (*Selector, error) {
 	spec, err := loadSelector()
 	if err != nil {
@@ -153,7 +154,7 @@ func load(cfg Config) (*Selector, error) {
 	name := programNames[cfg.Kind]
 	spec.Programs = map[string]*ebpf.ProgramSpec{name: spec.Programs[name]}
 	if cfg.Migrate {
-		// The verifier's other name for the same kind of program (BPF_PROG_TYPE_SK_REUSEPORT in
+		// The attach type that lets the program migrate (BPF_PROG_TYPE_SK_REUSEPORT in
 		// bpf_prog_load_check_attach).
 		spec.Programs[name].AttachType = ebpf.AttachSkReuseportSelectOrMigrate
 	}
@@ -171,12 +172,16 @@ func load(cfg Config) (*Selector, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer objects.Close() // all but the program: files keep the maps
+	defer objects.Close() // not the program, which is detached; s.files keep the maps
 	s := &Selector{kind: cfg.Kind, slots: cfg.Slots, program: objects.DetachProgram(name)}
 	for _, o := range []struct {
 		name string
 		fd   int
-	}{{"program", s.program.FD()}, {"sockets", objects.Maps[selectorMapSockets].FD()}, {"state", objects.Maps[stateMap].FD()}} {
+	}{
+		{"program", s.program.FD()},
+		{"sockets", objects.Maps[selectorMapSockets].FD()},
+		{"state", objects.Maps[stateMap].FD()},
+	} {
 		fd, err := duplicate(o.fd)
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -189,7 +194,7 @@ func load(cfg Config) (*Selector, error) {
 	return s, nil
 }
 
-// duplicate makes another descriptor, which a child does not inherit by accident.
+// duplicate returns a close-on-exec duplicate of a descriptor.
 func duplicate(fd int) (int, error) {
 	d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -198,7 +203,7 @@ func duplicate(fd int) (int, error) {
 	return d, nil
 }
 
-// mapState maps the state, whose map the kernel has rounded up to whole pages.
+// mapState maps the shared state. The kernel has rounded the size of its map up to whole pages.
 func mapState(fd int) ([]byte, *selectorState, error) {
 	page := os.Getpagesize()
 	size := (int(unsafe.Sizeof(selectorState{})) + page - 1) / page * page
@@ -209,13 +214,13 @@ func mapState(fd int) ([]byte, *selectorState, error) {
 	return memory, (*selectorState)(unsafe.Pointer(&memory[0])), nil
 }
 
-// Files are what a worker must inherit, in the order that Join wants their descriptors: program,
-// sockets, shared state. They belong to the selector, which closes them.
+// Files returns what a worker must inherit, in the order of Join's fds: program, sockets, shared
+// state. The selector owns and closes them.
 func (s *Selector) Files() []*os.File { return slices.Clone(s.files) }
 
-// Add lists a slot: from now on it may be chosen. Its worker has joined and is ready to accept. The
-// weight, 1 to MaxWeight, matters to Weighted only. A slot that is out of range or listed already
-// is an error.
+// Add lists a slot: from now on it may be chosen. Its worker must have joined and be ready to
+// accept. Only Weighted uses the weight, 1 to MaxWeight. It is an error if the slot is out of range
+// or already listed.
 func (s *Selector) Add(slot int, weight uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -223,17 +228,18 @@ func (s *Selector) Add(slot int, weight uint32) error {
 		return fmt.Errorf("selector: add: %w", err)
 	}
 	if weight < 1 || weight > MaxWeight {
-		return fmt.Errorf("selector: add slot %d: weight %d: must be 1 to %d", slot, weight, MaxWeight)
+		return fmt.Errorf("selector: add slot %d: weight %d: must be 1 to %d",
+			slot, weight, MaxWeight)
 	}
 	if s.position(slot) >= 0 {
-		return fmt.Errorf("selector: add slot %d: it is listed already", slot)
+		return fmt.Errorf("selector: add slot %d: it is already listed", slot)
 	}
 	s.listed = append(s.listed, listing{slot, weight})
 	s.publish()
 	return nil
 }
 
-// SetWeight changes the weight of a slot, 1 to MaxWeight. A slot that is not listed is an error.
+// SetWeight changes the weight of a slot, 1 to MaxWeight. It is an error if the slot is not listed.
 func (s *Selector) SetWeight(slot int, weight uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,17 +248,18 @@ func (s *Selector) SetWeight(slot int, weight uint32) error {
 	}
 	i := s.position(slot)
 	if i < 0 || weight < 1 || weight > MaxWeight {
-		return fmt.Errorf("selector: weight %d of slot %d: must be 1 to %d, of a listed slot", weight, slot, MaxWeight)
+		return fmt.Errorf("selector: weight %d of slot %d: must be 1 to %d, of a listed slot",
+			weight, slot, MaxWeight)
 	}
 	s.listed[i].weight = weight
 	s.publish()
 	return nil
 }
 
-// Remove takes a slot off the list, if it is there: no connection that comes from now on goes
-// there, to drain it or because its worker is dead. A selection under way at this very instant,
-// well under a microsecond, may still choose it, and so may the kernel's hash once the selector
-// finds nobody else.
+// Remove takes a slot off the list, if it is listed, because its worker drains or has died. New
+// connections no longer go there. A selection in progress at that instant, well under a
+// microsecond, may still choose it, and so may the kernel's hash if the selector finds no other
+// slot.
 func (s *Selector) Remove(slot int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -280,7 +287,7 @@ func (s *Selector) position(slot int) int {
 	return slices.IndexFunc(s.listed, func(l listing) bool { return l.slot == slot })
 }
 
-// publish writes the list that no program is using, and then has them use it.
+// publish writes the list that is not in use, then makes the programs use it.
 func (s *Selector) publish() {
 	next := s.state.Current ^ 1
 	list := &s.state.Lists[next]
@@ -292,30 +299,30 @@ func (s *Selector) publish() {
 	atomic.StoreUint32(&s.state.Current, next)
 }
 
-// Stats are counts since New. They are read one after the other while the program runs.
+// Stats are counts since New. They are read one after another while the program runs.
 type Stats struct {
 	Selected     uint64 // connections that the program gave to a worker
 	NobodyListed uint64 // connections left to the kernel's hash because no slot is listed
-	AllGone      uint64 // connections left to the kernel's hash because every slot tried had no socket
-	// Overloaded counts connections, among Selected, that went to a worker to be avoided because
-	// there was none better.
+	AllGone      uint64 // connections left to the kernel's hash because no tried slot had a socket
+	// Overloaded counts those connections of Selected that went to a worker to be avoided, because
+	// all were.
 	Overloaded uint64
-	Stale      uint64 // tries that met a listed slot with no socket
-	// Strays counts segments that asked for no connection and belonged to none: late ones after a
-	// reset, or ACKs to SYN cookies. They are counted nowhere else.
+	Stale      uint64 // tries that found no socket in a listed slot
+	// Strays counts segments that neither open nor belong to a connection: late ones after a reset,
+	// or ACKs to SYN cookies. No other field counts them.
 	Strays uint64
 	Slots  []SlotStats // by slot, Config.Slots of them
 }
 
-// SlotStats is one slot. Assigned and Accepted count over all workers that ever held it.
+// SlotStats describes one slot. Assigned and Accepted count over all workers that ever held it.
 type SlotStats struct {
 	Assigned uint64 // connections
-	Accepted uint64 // connections, as the workers say
-	Waiting  int64  // assigned and not yet accepted, as far as is known
-	InFlight int64  // as the worker says
+	Accepted uint64 // connections, as the workers report
+	Waiting  int64  // estimate of connections assigned and not yet accepted
+	InFlight int64  // as the worker reports
 }
 
-// Stats is the present state, and zero once the selector is closed.
+// Stats returns the current counts, or zero once the selector is closed.
 func (s *Selector) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -343,8 +350,8 @@ func (s *Selector) Stats() Stats {
 	return stats
 }
 
-// Cost is how often the program ran and how long that took in all. The kernel counts only while an
-// EnableCost is open, and what reading its clock twice takes is part of the time.
+// Cost returns how often the program ran and how long that took in total. The kernel counts only
+// while an EnableCost is open. The time includes the kernel's two clock readings per run.
 func (s *Selector) Cost() (runs uint64, total time.Duration, err error) {
 	stats, err := s.program.Stats()
 	if err != nil {
@@ -353,9 +360,9 @@ func (s *Selector) Cost() (runs uint64, total time.Duration, err error) {
 	return stats.RunCount, stats.Runtime, nil
 }
 
-// EnableCost has the kernel count and time every BPF program of the machine until the result, which
-// the caller closes, is closed: BPF_ENABLE_STATS in bpf(2), Linux 5.8. Unlike the sysctl
-// kernel.bpf_stats_enabled it ends with the process at the latest. It takes CAP_SYS_ADMIN.
+// EnableCost makes the kernel count and time every BPF program of the machine until the caller
+// closes the result: BPF_ENABLE_STATS in bpf(2), Linux 5.8. Unlike the sysctl
+// kernel.bpf_stats_enabled it ends at the latest with the process. It needs CAP_SYS_ADMIN.
 func EnableCost() (io.Closer, error) {
 	c, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 	if err != nil {
@@ -365,7 +372,7 @@ func EnableCost() (io.Closer, error) {
 }
 
 // Close releases what the parent holds. The program stays attached to the group, and listed slots
-// stay listed, until the last listener is closed. A second call does nothing.
+// stay listed, until the last listener is closed. Further calls do nothing.
 func (s *Selector) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,7 +20,7 @@ type selectorSlot struct {
 	WaitingSince uint64
 	_            [40]byte
 	Accepted     uint64
-	Settled      int64
+	WrittenOff   int64
 	InFlight     int64
 	Turn         uint64
 	_            [32]byte
@@ -55,7 +55,7 @@ type selectorState struct {
 		WaitingSince uint64
 		_            [40]byte
 		Accepted     uint64
-		Settled      int64
+		WrittenOff   int64
 		InFlight     int64
 		Turn         uint64
 		_            [32]byte

@@ -19,7 +19,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"no slots", Config{Kind: RoundRobin}, "0 slots: must be 1 to 1024"},
 		{"too many slots", Config{Kind: RoundRobin, Slots: 1025}, "1025 slots"},
 		{"negative", Config{Kind: LeastLoaded, Slots: 1, Decay: -1}, "none may be negative"},
-		{"all at once", Config{Stuck: -1}, "unknown kind \"\"\n0 slots: must be 1 to 1024\nstuck -1ns"},
+		{"several mistakes", Config{Stuck: -1}, "unknown kind \"\"\n0 slots: must be 1 to 1024\nstuck -1ns"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := New(test.cfg)
@@ -39,7 +39,7 @@ func TestCapabilityErrors(t *testing.T) {
 	}{
 		{"both missing", permitted([]string{"CAP_BPF", "CAP_PERFMON"}), "needs CAP_BPF and CAP_PERFMON; run as root: operation not permitted"},
 		{"one missing", permitted([]string{"CAP_PERFMON"}), "needs CAP_PERFMON; run as root: operation not permitted"},
-		{"refused all the same", explain(refused), "refused although every capability is held, by a seccomp filter or a security module: map create: operation not permitted"},
+		{"refused", explain(refused), "refused by a seccomp filter or a security module, although every capability is held: map create: operation not permitted"},
 	} {
 		if test.err.Error() != test.want {
 			t.Errorf("%s: got %q, want %q", test.name, test.err, test.want)
@@ -49,9 +49,9 @@ func TestCapabilityErrors(t *testing.T) {
 		}
 	}
 	if err := permitted(nil); err != nil {
-		t.Errorf("nothing missing: got %v", err)
+		t.Errorf("nothing missing: got error %v, want nil", err)
 	}
 	if err := explain(unix.E2BIG); err != unix.E2BIG {
-		t.Errorf("another error: got %v", err)
+		t.Errorf("error that is not EPERM: got %v, want it unchanged", err)
 	}
 }
