@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -32,13 +33,13 @@ import (
 // childWorker, as the only argument, makes the test binary a worker.
 const childWorker = "worker"
 
-// startGate is the environment variable with the FIFO that holds up the start of a worker.
+// startGate is the environment variable with the path of a FIFO that delays the start of a worker.
 const startGate = "REUSEPORT_BENCH_TEST_GATE"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == childWorker {
 		if gate := os.Getenv(startGate); gate != "" {
-			_, _ = os.ReadFile(gate) // waits until somebody writes to it
+			_, _ = os.ReadFile(gate) // waits for a writer
 		}
 		if err := worker.Main(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -49,22 +50,22 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// rig is a group of real processes in the test's own network.
-type rig struct {
+// testGroup is a group of real processes in the test's own network.
+type testGroup struct {
 	*Group
 	t      *testing.T
 	config Config
 	target netip.AddrPort
-	starts int     // processes that may still be started; negative: any number
-	cpus   [][]int // that each process was to be started on
-	// command, where it is not nil, replaces that of a worker.
+	starts int     // number of processes that may still be started; negative: any
+	cpus   [][]int // CPUs that each process was started on
+	// command, if not nil, replaces the worker's command.
 	command func() *exec.Cmd
-	noted   map[int][]journal.Record // what the journals said, by worker
+	records map[int][]journal.Record // from the journals, by worker
 }
 
-// newRig prepares a group of workers, 4 if the configuration leaves it open, that listen on the
-// loopback interface.
-func newRig(t *testing.T, cfg Config) *rig {
+// newTestGroup returns a group of workers that listen on the loopback interface: 4 workers of kind
+// loop, unless the configuration says otherwise.
+func newTestGroup(t *testing.T, cfg Config) *testGroup {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts processes")
@@ -73,34 +74,36 @@ func newRig(t *testing.T, cfg Config) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, starts: -1, target: freePort(t), noted: map[int][]journal.Record{}}
-	cfg.Address, cfg.Backlog = r.target, 128
+	g := &testGroup{t: t, starts: -1, target: freePort(t), records: map[int][]journal.Record{}}
+	cfg.Address, cfg.Backlog = g.target, 128
 	if cfg.Workers == 0 {
 		cfg.Workers = 4
 	}
 	if cfg.Kind == "" {
 		cfg.Kind = vocabulary.ServerLoop
 	}
-	r.config = cfg
-	r.Group, err = NewGroup(cfg, Env{
+	g.config = cfg
+	g.Group, err = NewGroup(cfg, Env{
 		Command: func() *exec.Cmd {
-			if r.command != nil {
-				return r.command()
+			if g.command != nil {
+				return g.command()
 			}
 			c := exec.Command("/proc/self/exe", childWorker)
 			c.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
 			return c
 		},
 		Start: func(c *exec.Cmd, cpus []int) error {
-			if r.starts == 0 {
-				return errors.New("no more")
+			if g.starts == 0 {
+				return errors.New("no more starts")
 			}
-			r.starts--
-			r.cpus = append(r.cpus, cpus)
+			g.starts--
+			g.cpus = append(g.cpus, cpus)
 			return c.Start()
 		},
-		Do:       func(f func() error) error { return f() },
-		Account:  func(w *Worker, n journal.Record) { r.noted[w.ID] = append(r.noted[w.ID], n) },
+		Do: func(f func() error) error { return f() },
+		Account: func(w *Worker, r journal.Record) {
+			g.records[w.ID] = append(g.records[w.ID], r)
+		},
 		Clock:    clk,
 		HalfOpen: func() (map[uint64]int, error) { return nil, nil },
 	})
@@ -110,15 +113,15 @@ func newRig(t *testing.T, cfg Config) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := r.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		if err := g.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 			t.Error(err)
 		}
 	})
-	return r
+	return g
 }
 
-// freePort is a loopback address that nobody listens at, and that stays taken for all who do not
-// set SO_REUSEADDR.
+// freePort returns a loopback address at which no socket listens. It stays taken for sockets
+// without SO_REUSEADDR.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -129,26 +132,26 @@ func freePort(t *testing.T) netip.AddrPort {
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-func (r *rig) generation() *Generation {
-	r.t.Helper()
-	gen, err := r.StartGeneration(r.t.Context())
+func (g *testGroup) generation() *Generation {
+	g.t.Helper()
+	gen, err := g.StartGeneration(g.t.Context())
 	if err != nil {
-		r.t.Fatal(err)
+		g.t.Fatal(err)
 	}
 	return gen
 }
 
-// stop stops workers and fails the test if they do not.
-func (r *rig) stop(workers []*Worker, mode vocabulary.StopMode) {
-	r.t.Helper()
-	if _, _, err := r.Stop(r.t.Context(), workers, mode); err != nil {
-		r.t.Fatal(err)
+// stop stops workers, or fails the test.
+func (g *testGroup) stop(workers []*Worker, mode vocabulary.StopMode) {
+	g.t.Helper()
+	if _, _, err := g.Stop(g.t.Context(), workers, mode); err != nil {
+		g.t.Fatal(err)
 	}
 }
 
-// ask sends one request and returns the ID of the worker that answered it.
-func (r *rig) ask() (int, error) {
-	c, err := net.Dial("tcp", r.target.String())
+// ask sends one request and returns the ID of the worker that answers it.
+func (g *testGroup) ask() (int, error) {
+	c, err := net.Dial("tcp", g.target.String())
 	if err != nil {
 		return 0, err
 	}
@@ -156,7 +159,7 @@ func (r *rig) ask() (int, error) {
 	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return 0, err
 	}
-	if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")); err != nil {
+	if _, err := io.WriteString(c, closingRequest); err != nil {
 		return 0, err
 	}
 	response, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -167,42 +170,48 @@ func (r *rig) ask() (int, error) {
 	return strconv.Atoi(response.Header.Get("Worker"))
 }
 
-// answers sends n requests, one after the other, and counts them by the worker that answered.
-func (r *rig) answers(n int) map[int]int {
-	r.t.Helper()
+const closingRequest = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+// answers sends n requests, one after another, and counts the answers by worker.
+func (g *testGroup) answers(n int) map[int]int {
+	g.t.Helper()
 	by := map[int]int{}
 	for range n {
-		w, err := r.ask()
+		w, err := g.ask()
 		if err != nil {
-			r.t.Fatal(err)
+			g.t.Fatal(err)
 		}
 		by[w]++
 	}
 	return by
 }
 
-func (r *rig) want(what string, got, want map[int]int) {
-	r.t.Helper()
+func (g *testGroup) want(what string, got, want map[int]int) {
+	g.t.Helper()
 	if diff := cmp.Diff(got, want); diff != "" {
-		r.t.Errorf("%s: answers by worker (-got +want):\n%s", what, diff)
+		g.t.Errorf("%s: answers by worker (-got +want):\n%s", what, diff)
 	}
 }
 
-// Two commands that a busy worker reads at once are both obeyed.
+// TestKernelCommandsTogether checks that a worker obeys two commands that it reads at once.
 func TestKernelCommandsTogether(t *testing.T) {
-	for _, accept := range []vocabulary.AcceptMode{vocabulary.AcceptEpoll, vocabulary.AcceptBlocking} {
+	modes := []vocabulary.AcceptMode{vocabulary.AcceptEpoll, vocabulary.AcceptBlocking}
+	for _, accept := range modes {
 		t.Run(string(accept), func(t *testing.T) {
-			r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Accept: accept, Workers: 1})
-			w := r.generation().Workers[0]
-			r.want("before", r.answers(2), map[int]int{w.ID: 2})
+			g := newTestGroup(t, Config{
+				Sockets: vocabulary.SocketsReuseport, Accept: accept, Workers: 1,
+			})
+			w := g.generation().Workers[0]
+			g.want("before", g.answers(2), map[int]int{w.ID: 2})
 			w.ExpectStop(vocabulary.StopClose)
-			if err := w.Process().Send(Command{BusyLoop: time.Millisecond}, Command{Stop: vocabulary.StopClose}); err != nil {
+			busy, stop := Command{BusyLoop: time.Millisecond}, Command{Stop: vocabulary.StopClose}
+			if err := w.Process().Send(busy, stop); err != nil {
 				t.Fatal(err)
 			}
 			within(t, 5*time.Second, w.Closed(), "the worker to close its listener")
 			within(t, 5*time.Second, w.Exited(), "the worker to exit")
 			if mode := w.Closing().Mode; mode != vocabulary.StopClose {
-				t.Errorf("it ended by %q", mode)
+				t.Errorf("stopped by %q, want close", mode)
 			}
 		})
 	}
@@ -218,51 +227,58 @@ func within(t *testing.T, limit time.Duration, c <-chan struct{}, what string) {
 	}
 }
 
-// Workers that are interrupted again and again while they wait in accept, serve or have just read
-// the command, go on.
+// TestKernelBlockingIsInterrupted checks that workers keep serving although commands interrupt them
+// at any time: in accept, while they serve, or just after they read a command.
 func TestKernelBlockingIsInterrupted(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking, Workers: 2, Work: Work{Sleep: 300 * time.Microsecond}})
-	gen := r.generation()
+	g := newTestGroup(t, Config{
+		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking, Workers: 2,
+		Work: Work{Sleep: 300 * time.Microsecond},
+	})
+	gen := g.generation()
 	for range 50 {
 		if err := BusyLoop(gen.Workers, time.Microsecond); err != nil {
 			t.Fatal(err)
 		}
-		r.answers(2)
+		g.answers(2)
 	}
-	r.stop(gen.Workers, vocabulary.StopHandoff)
+	g.stop(gen.Workers, vocabulary.StopHandoff)
 }
 
-// O_NONBLOCK is everybody's who inherited the socket: a worker that leaves must not change it under
-// its successor.
+// TestKernelHandoffKeepsBlocking checks that a worker that stops leaves O_NONBLOCK alone, because
+// its successors share the open file.
 func TestKernelHandoffKeepsBlocking(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking, Workers: 2})
-	old := r.generation()
-	r.answers(4)
-	r.generation()
-	r.stop(old.Workers, vocabulary.StopHandoff)
-	if !r.HoldsShared() {
+	g := newTestGroup(t, Config{
+		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking, Workers: 2,
+	})
+	old := g.generation()
+	g.answers(4)
+	g.generation()
+	g.stop(old.Workers, vocabulary.StopHandoff)
+	if !g.HoldsShared() {
 		t.Fatal("the parent should still hold the socket")
 	}
-	flags, err := unix.FcntlInt(uintptr(r.Shared()), unix.F_GETFL, 0)
+	flags, err := unix.FcntlInt(uintptr(g.Shared()), unix.F_GETFL, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if flags&unix.O_NONBLOCK != 0 {
-		t.Error("the successors' socket does not block any more")
+		t.Error("the successors' socket has become non-blocking")
 	}
-	if by := r.answers(4); by[2]+by[3] != 4 {
-		t.Errorf("answers by worker %v, want them of the successors", by)
+	if by := g.answers(4); by[2]+by[3] != 4 {
+		t.Errorf("answers by worker %v, want them from 2 and 3", by)
 	}
 }
 
-// An acceptor goes on without a worker that was killed, whose turns are then everybody's, and
-// without one that is stopped, whose turns wait for it.
+// TestKernelAcceptorOutlivesWorkers checks that an acceptor shares a killed worker's turns among
+// the others, and keeps a stopped worker's turns for it.
 func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptor})
-	gen := r.generation()
-	r.want("all", r.answers(8), map[int]int{0: 2, 1: 2, 2: 2, 3: 2})
-	r.stop(gen.Workers[1:2], vocabulary.StopKill)
-	r.want("without 1", r.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
+	g := newTestGroup(t, Config{
+		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptor,
+	})
+	gen := g.generation()
+	g.want("all", g.answers(8), map[int]int{0: 2, 1: 2, 2: 2, 3: 2})
+	g.stop(gen.Workers[1:2], vocabulary.StopKill)
+	g.want("without 1", g.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
 
 	if err := Signal(gen.Workers[2:3], unix.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -271,7 +287,7 @@ func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 30 {
 		wait.Go(func() {
-			w, err := r.ask()
+			w, err := g.ask()
 			if err != nil {
 				t.Error(err)
 			}
@@ -282,33 +298,35 @@ func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
 	for range 20 {
 		by[<-answered]++
 	}
-	r.want("while 2 is stopped", by, map[int]int{0: 10, 3: 10})
+	g.want("while 2 is stopped", by, map[int]int{0: 10, 3: 10})
 	if err := Signal(gen.Workers[2:3], unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	wait.Wait()
-	r.want("when 2 goes on", map[int]int{<-answered: 1, <-answered: 1}, map[int]int{2: 1})
+	g.want("after 2 continues", map[int]int{<-answered: 1, <-answered: 1}, map[int]int{2: 1})
 
-	r.stop([]*Worker{gen.Workers[0], gen.Workers[2], gen.Workers[3]}, vocabulary.StopDrain)
-	if err := r.Finish(t.Context()); err != nil {
+	g.stop([]*Worker{gen.Workers[0], gen.Workers[2], gen.Workers[3]}, vocabulary.StopDrain)
+	if err := g.Finish(t.Context()); err != nil {
 		t.Error(err)
 	}
-	within(t, 5*time.Second, r.Acceptor().Exited(), "the acceptor to exit")
-	for _, w := range r.Workers() {
+	within(t, 5*time.Second, g.Acceptor().Exited(), "the acceptor to exit")
+	for _, w := range g.Workers() {
 		if w.Err() != nil {
 			t.Errorf("worker %d: %v", w.ID, w.Err())
 		}
 	}
 }
 
-// An acceptor that waits for acknowledgements gives a worker that is stopped one connection, and
-// goes on without one that was killed.
+// TestKernelAcknowledged checks that an acceptor with acknowledgements gives a stopped worker only
+// one connection, and continues without a killed one.
 func TestKernelAcknowledged(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck})
-	gen := r.generation()
-	r.want("all", r.answers(8), map[int]int{0: 2, 1: 2, 2: 2, 3: 2})
-	r.stop(gen.Workers[1:2], vocabulary.StopKill)
-	r.want("without 1", r.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
+	g := newTestGroup(t, Config{
+		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck,
+	})
+	gen := g.generation()
+	g.want("all", g.answers(8), map[int]int{0: 2, 1: 2, 2: 2, 3: 2})
+	g.stop(gen.Workers[1:2], vocabulary.StopKill)
+	g.want("without 1", g.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
 
 	if err := Signal(gen.Workers[2:3], unix.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -318,7 +336,7 @@ func TestKernelAcknowledged(t *testing.T) {
 	var wait sync.WaitGroup
 	for range n {
 		wait.Go(func() {
-			w, err := r.ask()
+			w, err := g.ask()
 			if err != nil {
 				t.Error(err)
 			}
@@ -336,37 +354,37 @@ func TestKernelAcknowledged(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait.Wait()
-	r.want("when 2 goes on", map[int]int{<-answered: 1}, map[int]int{2: 1})
-	// It is free again.
-	r.want("and then", r.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
+	g.want("after 2 continues", map[int]int{<-answered: 1}, map[int]int{2: 1})
+	g.want("with 2 free again", g.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
 }
 
-// With every worker stopped, connections wait in the accept queue, and are passed on when the
-// workers go on, although the acceptor has been told to stop meanwhile.
+// TestKernelAcknowledgedStop checks that connections that wait in the accept queue, because every
+// worker is stopped, are passed on once the workers continue, although the acceptor has been
+// stopped meanwhile.
 func TestKernelAcknowledgedStop(t *testing.T) {
-	r := newRig(t, Config{
+	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck, Workers: 1,
 		Grace: 4 * time.Second,
 	})
-	gen := r.generation()
+	gen := g.generation()
 	if err := Signal(gen.Workers, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	const n = 5
 	clients := make([]net.Conn, n)
 	for i := range clients {
-		c, err := net.Dial("tcp", r.target.String())
+		c, err := net.Dial("tcp", g.target.String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")); err != nil {
+		if _, err := io.WriteString(c, closingRequest); err != nil {
 			t.Fatal(err)
 		}
 		clients[i] = c
 	}
-	r.Acceptor().ExpectStop(vocabulary.StopDrain)
-	if err := r.Acceptor().Process().Send(Command{Stop: vocabulary.StopDrain}); err != nil {
+	g.Acceptor().ExpectStop(vocabulary.StopDrain)
+	if err := g.Acceptor().Process().Send(Command{Stop: vocabulary.StopDrain}); err != nil {
 		t.Fatal(err)
 	}
 	if err := Signal(gen.Workers, unix.SIGCONT); err != nil {
@@ -383,41 +401,41 @@ func TestKernelAcknowledgedStop(t *testing.T) {
 		}
 		response.Body.Close()
 	}
-	within(t, 5*time.Second, r.Acceptor().Exited(), "the acceptor to exit")
+	within(t, 5*time.Second, g.Acceptor().Exited(), "the acceptor to exit")
 }
 
-// An acceptor that waits for workers which stand still gives up when the grace that it is told of
-// is half over, not its own.
+// TestKernelAcknowledgedGrace checks that an acceptor whose workers are stopped gives up after half
+// of the grace in its last command, not half of Config.Grace.
 func TestKernelAcknowledgedGrace(t *testing.T) {
-	r := newRig(t, Config{
+	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck, Workers: 1,
 		Grace: time.Minute,
 	})
-	gen := r.generation()
+	gen := g.generation()
 	if err := Signal(gen.Workers, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the worker is given one, the other waits
-		c, err := net.Dial("tcp", r.target.String())
+	for range 2 { // one is passed to the worker, the other waits
+		c, err := net.Dial("tcp", g.target.String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
 	}
-	r.Acceptor().ExpectStop(vocabulary.StopDrain)
+	g.Acceptor().ExpectStop(vocabulary.StopDrain)
 	for _, c := range []Command{{Stop: vocabulary.StopDrain}, {Grace: 100 * time.Millisecond}} {
-		if err := r.Acceptor().Process().Send(c); err != nil {
+		if err := g.Acceptor().Process().Send(c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	within(t, 10*time.Second, r.Acceptor().Exited(), "the acceptor to exit")
+	within(t, 10*time.Second, g.Acceptor().Exited(), "the acceptor to exit")
 	if err := Signal(gen.Workers, unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// modes are the ways to accept and to select, each with the sockets that a worker and an acceptor
-// have open.
+// modes are the ways to accept and to select, with the number of sockets that a worker and an
+// acceptor have open.
 var modes = []struct {
 	name              string
 	cfg               Config
@@ -434,21 +452,21 @@ var modes = []struct {
 	{"http round-robin", Config{Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptNetpoll, Selection: vocabulary.SelectorRoundRobin}, 1, 0},
 }
 
-// A worker has its own sockets and no others, and the parent none but the shared one. Whose control
-// pipe ends, exits.
+// TestKernelInheritanceAndOrphans checks that a worker has only its own sockets open, and the
+// parent only the shared one, and that a worker exits when its control pipe ends.
 func TestKernelInheritanceAndOrphans(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
 			before := sockets(t, os.Getpid())
-			r := newRig(t, m.cfg)
-			gen := r.generation()
-			for _, w := range r.Workers() {
+			g := newTestGroup(t, m.cfg)
+			gen := g.generation()
+			for _, w := range g.Workers() {
 				want := m.sockets
 				if w.Acceptor {
 					want = m.acceptor
 				}
 				if got := sockets(t, w.PID()); len(got) != want {
-					t.Errorf("worker %d has the sockets %v, want %d", w.ID, got, want)
+					t.Errorf("worker %d has sockets %v, want %d", w.ID, got, want)
 				}
 			}
 			want := len(before)
@@ -456,22 +474,23 @@ func TestKernelInheritanceAndOrphans(t *testing.T) {
 				want++
 			}
 			if got := sockets(t, os.Getpid()); len(got) != want {
-				t.Errorf("the parent has the sockets %v; before it had %v", got, before)
+				t.Errorf("the parent has sockets %v, want %d; it had %v", got, want, before)
 			}
-			if len(r.answers(4)) == 0 || len(gen.Workers) != 4 {
-				t.Errorf("%d workers", len(gen.Workers))
+			if len(g.answers(4)) == 0 || len(gen.Workers) != 4 {
+				t.Errorf("the generation has %d workers, want 4 that answer", len(gen.Workers))
 			}
-			for _, w := range r.Workers() {
+			for _, w := range g.Workers() {
 				if err := w.Process().CloseControl(); err != nil {
 					t.Fatal(err)
 				}
-				within(t, 5*time.Second, w.Exited(), fmt.Sprintf("worker %d, whose parent has gone, to exit", w.ID))
+				orphan := fmt.Sprintf("worker %d without a parent to exit", w.ID)
+				within(t, 5*time.Second, w.Exited(), orphan)
 			}
 		})
 	}
 }
 
-// sockets are what a process has open of them.
+// sockets returns the sockets that a process has open.
 func sockets(t *testing.T, pid int) (all []string) {
 	t.Helper()
 	for _, link := range descriptors(t, pid) {
@@ -482,8 +501,8 @@ func sockets(t *testing.T, pid int) (all []string) {
 	return all
 }
 
-// descriptors are what a process has open, but not the poller of the Go runtime, which comes when
-// it is needed.
+// descriptors returns what a process has open. It omits the Go runtime's poller, which is opened on
+// first use.
 func descriptors(t *testing.T, pid int) (all []string) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
@@ -493,7 +512,8 @@ func descriptors(t *testing.T, pid int) (all []string) {
 	}
 	for _, e := range entries {
 		link, err := os.Readlink(dir + "/" + e.Name())
-		if err == nil && link != "anon_inode:[eventpoll]" && link != "anon_inode:[eventfd]" { // else: that of ReadDir
+		poller := link == "anon_inode:[eventpoll]" || link == "anon_inode:[eventfd]"
+		if err == nil && !poller { // Readlink fails for ReadDir's own descriptor
 			all = append(all, link)
 		}
 	}
@@ -501,17 +521,17 @@ func descriptors(t *testing.T, pid int) (all []string) {
 	return all
 }
 
-// Worker i is started on CPU Pin[i % len(Pin)] alone.
+// TestKernelPin checks that worker i is started on CPU Pin[i % len(Pin)] only.
 func TestKernelPin(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 3, Pin: []int{5, 2}})
-	r.generation()
-	if diff := cmp.Diff(r.cpus, [][]int{{5}, {2}, {5}}); diff != "" {
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 3, Pin: []int{5, 2}})
+	g.generation()
+	if diff := cmp.Diff(g.cpus, [][]int{{5}, {2}, {5}}); diff != "" {
 		t.Errorf("CPUs that workers were started on (-got +want):\n%s", diff)
 	}
 }
 
-// A generation that could not be started in full leaves nothing behind, and the next one can be
-// started.
+// TestKernelFailedGeneration checks that a generation that could not be started completely leaves
+// nothing behind, and that the next one can be started.
 func TestKernelFailedGeneration(t *testing.T) {
 	for _, m := range modes {
 		processes := 4
@@ -521,25 +541,25 @@ func TestKernelFailedGeneration(t *testing.T) {
 		for _, starts := range []int{0, 2, processes - 1} {
 			t.Run(fmt.Sprintf("%s after %d", m.name, starts), func(t *testing.T) {
 				before := descriptors(t, os.Getpid())
-				r := newRig(t, m.cfg)
-				r.starts = starts
-				if gen, err := r.StartGeneration(t.Context()); err == nil {
+				g := newTestGroup(t, m.cfg)
+				g.starts = starts
+				if gen, err := g.StartGeneration(t.Context()); err == nil {
 					t.Fatalf("generation %v was started", gen)
 				}
-				for _, w := range r.Workers() {
-					within(t, time.Second, w.Exited(), "what was started to be gone")
+				for _, w := range g.Workers() {
+					within(t, time.Second, w.Exited(), "the started workers to exit")
 				}
-				r.starts = -1
-				gen := r.generation()
-				answers := r.answers(8)
+				g.starts = -1
+				gen := g.generation()
+				answers := g.answers(8)
 				for _, w := range gen.Workers {
 					delete(answers, w.ID)
 				}
 				if len(answers) > 0 {
-					t.Errorf("answers by %v, who are not of the new generation", answers)
+					t.Errorf("answers by %v, which are not of the new generation", answers)
 				}
-				r.stop(gen.Workers, vocabulary.StopDrain)
-				if err := errors.Join(r.Finish(t.Context()), r.Close()); err != nil {
+				g.stop(gen.Workers, vocabulary.StopDrain)
+				if err := errors.Join(g.Finish(t.Context()), g.Close()); err != nil {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(descriptors(t, os.Getpid()), before); diff != "" {
@@ -550,75 +570,91 @@ func TestKernelFailedGeneration(t *testing.T) {
 	}
 }
 
-// With MayBeTaken a worker whose address is another's ends and says why, and the others serve;
-// without, nothing of the generation runs.
+// TestTakenAddress checks that with MayBeTaken a worker whose address is taken exits and says why,
+// while the others serve. Without MayBeTaken the generation fails.
 func TestTakenAddress(t *testing.T) {
 	for _, mayBe := range []bool{true, false} {
 		t.Run(fmt.Sprint(mayBe), func(t *testing.T) {
-			r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 2, PortPerIndex: true, MayBeTaken: mayBe})
-			next := netip.AddrPortFrom(r.target.Addr(), r.target.Port()+1)
+			g := newTestGroup(t, Config{
+				Sockets: vocabulary.SocketsReuseport, Workers: 2,
+				PortPerIndex: true, MayBeTaken: mayBe,
+			})
+			next := netip.AddrPortFrom(g.target.Addr(), g.target.Port()+1)
 			stranger, err := net.Listen("tcp4", next.String())
 			if err != nil {
 				t.Skipf("the next port is taken: %v", err)
 			}
 			defer stranger.Close()
-			gen, err := r.StartGeneration(t.Context())
+			gen, err := g.StartGeneration(t.Context())
 			if !mayBe {
-				if err == nil || !strings.Contains(err.Error(), "worker 1") || !strings.Contains(err.Error(), "address already in use") {
-					t.Errorf("error %v", err)
+				if !errorHas(err, "worker 1", "address already in use") {
+					t.Errorf("error %v, want that of worker 1", err)
 				}
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			all := r.Workers()
-			if len(gen.Workers) != 1 || gen.Workers[0].ID != 0 || len(all) != 2 || all[0].BindError() != 0 || all[1].BindError() != unix.EADDRINUSE {
-				t.Errorf("%d of %d workers; bind errors %v, %v", len(gen.Workers), len(all), all[0].BindError(), all[1].BindError())
+			all := g.Workers()
+			if len(gen.Workers) != 1 || gen.Workers[0].ID != 0 || len(all) != 2 {
+				t.Fatalf("%d of %d workers serve, want worker 0 of 2", len(gen.Workers), len(all))
 			}
-			if by := r.answers(3); by[0] != 3 {
-				t.Errorf("answers by worker %v", by)
+			if a, b := all[0].BindError(), all[1].BindError(); a != 0 || b != unix.EADDRINUSE {
+				t.Errorf("bind errors %v and %v, want 0 and EADDRINUSE", a, b)
 			}
-			r.stop(gen.Workers, vocabulary.StopDrain)
+			if by := g.answers(3); by[0] != 3 {
+				t.Errorf("answers by worker %v, want 3 from worker 0", by)
+			}
+			g.stop(gen.Workers, vocabulary.StopDrain)
 		})
 	}
 }
 
-// Where nobody can have his address, there is no generation.
+// errorHas reports whether err is not nil and its text has all parts.
+func errorHas(err error, parts ...string) bool {
+	return err != nil && !slices.ContainsFunc(parts, func(part string) bool {
+		return !strings.Contains(err.Error(), part)
+	})
+}
+
+// TestTakenAddresses checks that a generation fails if no worker can bind its address.
 func TestTakenAddresses(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 2, MayBeTaken: true})
-	stranger, err := net.Listen("tcp4", r.target.String())
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 2, MayBeTaken: true})
+	stranger, err := net.Listen("tcp4", g.target.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stranger.Close()
-	if _, err := r.StartGeneration(t.Context()); err == nil || !strings.Contains(err.Error(), "no worker could bind") {
-		t.Errorf("error %v", err)
+	if _, err := g.StartGeneration(t.Context()); !errors.Is(err, ErrTaken) {
+		t.Errorf("error %v, want ErrTaken", err)
 	}
 }
 
-// A worker that gets no connection sleeps, and Go's monitor thread in it as well, which would wake
-// up 100 times a second. An answer does not keep either awake for good.
+// TestKernelIdleWorkersSleep checks that an idle worker sleeps, including Go's monitor thread,
+// which would otherwise wake up 100 times a second. An answer must not keep either awake
+// permanently.
 func TestKernelIdleWorkersSleep(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptEpoll, Workers: 2})
-	g := r.generation()
-	r.answers(8)
+	g := newTestGroup(t, Config{
+		Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptEpoll, Workers: 2,
+	})
+	gen := g.generation()
+	g.answers(8)
 	time.Sleep(300 * time.Millisecond)
-	before := timeslices(t, g.Workers)
+	before := timeslices(t, gen.Workers)
 	time.Sleep(500 * time.Millisecond)
-	if n := timeslices(t, g.Workers) - before; n > 20 {
-		t.Errorf("two idle workers were put on a CPU %d times in half a second, want hardly ever", n)
+	if n := timeslices(t, gen.Workers) - before; n > 20 {
+		t.Errorf("two idle workers got %d time slices in half a second, want at most 20", n)
 	}
 }
 
-// timeslices is how often the threads of the workers were put on a CPU
+// timeslices returns how often the workers' threads were given a CPU
 // (/proc/PID/task/TID/schedstat).
 func timeslices(t *testing.T, workers []*Worker) (n int) {
 	t.Helper()
 	for _, w := range workers {
 		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", w.PID()))
 		if err != nil || len(files) == 0 {
-			t.Skipf("no schedstat of worker %d", w.ID)
+			t.Skipf("worker %d has no schedstat", w.ID)
 		}
 		for _, file := range files {
 			text, err := os.ReadFile(file)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,51 +15,78 @@ import (
 	. "reuseport-bench/servers" // package worker imports it, so these tests cannot be part of it
 )
 
-// Whichever way a socket is passed on, its successors serve from it and no request is lost on the
-// way, although the parent does not have it.
+// TestKernelHandover checks every way to pass a socket on: the successors serve from the same
+// socket, no request is lost, and the parent holds the shared socket only with socket activation.
 func TestKernelHandover(t *testing.T) {
-	modes := map[vocabulary.Handover]vocabulary.StopMode{vocabulary.SocketActivation: vocabulary.StopInherit, vocabulary.SCMRights: vocabulary.StopHandoff, vocabulary.Tableflip: vocabulary.StopDrain}
+	const (
+		loop, http        = vocabulary.ServerLoop, vocabulary.ServerHTTP
+		epoll, netpoll    = vocabulary.AcceptEpoll, vocabulary.AcceptNetpoll
+		shared, reuseport = vocabulary.SocketsShared, vocabulary.SocketsReuseport
+		activation        = vocabulary.SocketActivation
+		rights            = vocabulary.SCMRights
+		tableflip         = vocabulary.Tableflip
+	)
+	modes := map[vocabulary.Handover]vocabulary.StopMode{
+		activation: vocabulary.StopInherit,
+		rights:     vocabulary.StopHandoff,
+		tableflip:  vocabulary.StopDrain,
+	}
 	for _, c := range []struct {
 		kind     vocabulary.ServerKind
 		accept   vocabulary.AcceptMode
 		sockets  vocabulary.Sockets
 		handover vocabulary.Handover
 	}{
-		{vocabulary.ServerLoop, vocabulary.AcceptEpoll, vocabulary.SocketsShared, vocabulary.SocketActivation}, {vocabulary.ServerLoop, vocabulary.AcceptEpoll, vocabulary.SocketsReuseport, vocabulary.SocketActivation}, {vocabulary.ServerLoop, vocabulary.AcceptBlocking, vocabulary.SocketsShared, vocabulary.SocketActivation},
-		{vocabulary.ServerLoop, vocabulary.AcceptEpoll, vocabulary.SocketsShared, vocabulary.SCMRights}, {vocabulary.ServerLoop, vocabulary.AcceptEpoll, vocabulary.SocketsReuseport, vocabulary.SCMRights}, {vocabulary.ServerLoop, vocabulary.AcceptBlocking, vocabulary.SocketsShared, vocabulary.SCMRights},
-		{vocabulary.ServerLoop, vocabulary.AcceptEpollExclusive, vocabulary.SocketsShared, vocabulary.SCMRights}, {vocabulary.ServerLoop, vocabulary.AcceptEpollEdge, vocabulary.SocketsReuseport, vocabulary.SCMRights},
-		{vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsShared, vocabulary.SocketActivation}, {vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsReuseport, vocabulary.SocketActivation},
-		{vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsShared, vocabulary.SCMRights}, {vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsReuseport, vocabulary.SCMRights},
-		{vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsShared, vocabulary.Tableflip}, {vocabulary.ServerHTTP, vocabulary.AcceptNetpoll, vocabulary.SocketsReuseport, vocabulary.Tableflip},
+		{loop, epoll, shared, activation},
+		{loop, epoll, reuseport, activation},
+		{loop, vocabulary.AcceptBlocking, shared, activation},
+		{loop, epoll, shared, rights},
+		{loop, epoll, reuseport, rights},
+		{loop, vocabulary.AcceptBlocking, shared, rights},
+		{loop, vocabulary.AcceptEpollExclusive, shared, rights},
+		{loop, vocabulary.AcceptEpollEdge, reuseport, rights},
+		{http, netpoll, shared, activation},
+		{http, netpoll, reuseport, activation},
+		{http, netpoll, shared, rights},
+		{http, netpoll, reuseport, rights},
+		{http, netpoll, shared, tableflip},
+		{http, netpoll, reuseport, tableflip},
 	} {
-		t.Run(fmt.Sprintf("%s/%s/%s/%s", c.kind, c.accept, c.sockets, c.handover), func(t *testing.T) {
-			r := newRig(t, Config{Kind: c.kind, Accept: c.accept, Sockets: c.sockets, Handover: c.handover, Workers: 2})
-			gen := r.generation()
-			first := inodes(t, r, gen)
-			stop := r.keepAsking(2)
+		name := fmt.Sprintf("%s/%s/%s/%s", c.kind, c.accept, c.sockets, c.handover)
+		t.Run(name, func(t *testing.T) {
+			g := newTestGroup(t, Config{
+				Kind: c.kind, Accept: c.accept, Sockets: c.sockets, Handover: c.handover,
+				Workers: 2,
+			})
+			gen := g.generation()
+			first := inodes(t, g, gen)
+			stop := g.keepAsking(2)
 			for range 3 {
-				next := r.generation()
-				if got := inodes(t, r, next); !slices.Equal(got, first) {
-					t.Errorf("generation %d listens at sockets %v, not at those of the first, %v", next.Number, got, first)
+				next := g.generation()
+				if got := inodes(t, g, next); !slices.Equal(got, first) {
+					t.Errorf("generation %d listens on sockets %v, want %v, those of the first",
+						next.Number, got, first)
 				}
-				r.stop(gen.Workers, modes[c.handover])
+				g.stop(gen.Workers, modes[c.handover])
 				gen = next
 			}
 			if asked := stop(); asked < 10 {
-				t.Errorf("only %d requests", asked)
+				t.Errorf("%d requests were answered, want at least 10", asked)
 			}
-			if held := r.HoldsShared(); held != (c.sockets == vocabulary.SocketsShared && c.handover == vocabulary.SocketActivation) {
-				t.Errorf("the parent holds the shared socket: %v", held)
+			want := c.sockets == shared && c.handover == activation
+			if got := g.HoldsShared(); got != want {
+				t.Errorf("the parent holds the shared socket: %t, want %t", got, want)
 			}
 			for range 10 {
-				if w, err := r.ask(); err != nil || !slices.ContainsFunc(gen.Workers, func(g *Worker) bool { return g.ID == w }) {
-					t.Errorf("worker %d answers, error %v", w, err)
+				if w, err := g.ask(); err != nil || !slices.Contains(ids(gen.Workers), w) {
+					t.Errorf("worker %d answers, want one of %v, error %v",
+						w, ids(gen.Workers), err)
 				}
 			}
-			if err := r.Finish(t.Context()); err != nil {
+			if err := g.Finish(t.Context()); err != nil {
 				t.Error(err)
 			}
-			for _, w := range r.Workers() {
+			for _, w := range g.Workers() {
 				if err := w.Err(); err != nil {
 					t.Errorf("worker %d: %v", w.ID, err)
 				}
@@ -69,18 +95,19 @@ func TestKernelHandover(t *testing.T) {
 	}
 }
 
-// inodes are the sockets that a generation listens at.
-func inodes(t *testing.T, r *rig, gen *Generation) []uint64 {
+// inodes returns the inodes of the sockets that a generation listens on.
+func inodes(t *testing.T, g *testGroup, gen *Generation) []uint64 {
 	t.Helper()
-	if r.config.Sockets == vocabulary.SocketsShared {
+	if g.config.Sockets == vocabulary.SocketsShared {
 		var all []uint64
 		for _, w := range gen.Workers {
 			all = append(all, socketsOf(t, w)...)
 		}
-		if !slices.Contains(all, r.Listener()) {
-			t.Errorf("no worker of generation %d has the shared socket %d among %v", gen.Number, r.Listener(), all)
+		if !slices.Contains(all, g.Listener()) {
+			t.Errorf("generation %d has sockets %v, want the shared socket %d among them",
+				gen.Number, all, g.Listener())
 		}
-		return []uint64{r.Listener()}
+		return []uint64{g.Listener()}
 	}
 	var all []uint64
 	for _, w := range gen.Workers {
@@ -89,7 +116,7 @@ func inodes(t *testing.T, r *rig, gen *Generation) []uint64 {
 	return all
 }
 
-// socketsOf are the inodes of the sockets that a worker has open.
+// socketsOf returns the inodes of the sockets that a worker has open.
 func socketsOf(t *testing.T, w *Worker) []uint64 {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", w.PID())
@@ -109,9 +136,9 @@ func socketsOf(t *testing.T, w *Worker) []uint64 {
 	return all
 }
 
-// keepAsking sends requests from n goroutines until the result, which says how many were answered,
-// is called. One that is not answered fails the test.
-func (r *rig) keepAsking(n int) (stop func() int64) {
+// keepAsking sends requests from n goroutines until stop is called, which returns how many were
+// answered. A request that is not answered fails the test.
+func (g *testGroup) keepAsking(n int) (stop func() int64) {
 	var asked atomic.Int64
 	done := make(chan struct{})
 	var wait sync.WaitGroup
@@ -123,8 +150,8 @@ func (r *rig) keepAsking(n int) (stop func() int64) {
 					return
 				default:
 				}
-				if _, err := r.ask(); err != nil {
-					r.t.Errorf("after %d answers: %v", asked.Load(), err)
+				if _, err := g.ask(); err != nil {
+					g.t.Errorf("after %d answers: %v", asked.Load(), err)
 					return
 				}
 				asked.Add(1)
@@ -138,68 +165,78 @@ func (r *rig) keepAsking(n int) (stop func() int64) {
 	}
 }
 
-// An adopted worker is a process like any other: it can be killed, it is missed when it dies, and
-// its exit is noticed.
+// TestKernelAdoptedDies checks that an adopted worker can be killed, and that its death is noticed
+// and reported.
 func TestKernelAdoptedDies(t *testing.T) {
-	r := newRig(t, Config{Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Handover: vocabulary.Tableflip, Workers: 1})
-	first := r.generation()
-	second := r.generation()
-	r.stop(first.Workers, vocabulary.StopTableflip)
+	g := newTestGroup(t, Config{
+		Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport,
+		Handover: vocabulary.Tableflip, Workers: 1,
+	})
+	first := g.generation()
+	second := g.generation()
+	g.stop(first.Workers, vocabulary.StopTableflip)
 	w := second.Workers[0]
 	if err := unix.Kill(w.PID(), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, w.Exited(), "the end of the killed worker")
-	if err := w.Err(); err == nil || !strings.Contains(err.Error(), "exited without being told to") {
-		t.Errorf("error %v", err)
+	within(t, 5*time.Second, w.Exited(), "the killed worker to exit")
+	if err := w.Err(); !errorHas(err, "exited without being told to") {
+		t.Errorf("error %v, want that it exited without being told to", err)
 	}
 	if cpu, own := w.Process().CPU(); own {
-		t.Errorf("it used %v, as its parent knows: it was not adopted", cpu)
+		t.Errorf("CPU time %v is known, so the process was not adopted", cpu)
 	}
 }
 
-// Who has nobody to get the socket from binds it.
-func TestKernelNobodyPasses(t *testing.T) {
-	for _, sockets := range []vocabulary.Sockets{vocabulary.SocketsShared, vocabulary.SocketsReuseport} {
+// TestKernelNoPredecessor checks that a worker without a predecessor binds its own socket.
+func TestKernelNoPredecessor(t *testing.T) {
+	both := []vocabulary.Sockets{vocabulary.SocketsShared, vocabulary.SocketsReuseport}
+	for _, sockets := range both {
 		t.Run(string(sockets), func(t *testing.T) {
-			r := newRig(t, Config{Sockets: sockets, Handover: vocabulary.SCMRights, Workers: 1})
-			gen := r.generation()
-			r.stop(gen.Workers, vocabulary.StopKill)
-			if w, err := r.ask(); err == nil {
-				t.Fatalf("worker %d answers after the only one was killed: who holds the socket?", w)
+			g := newTestGroup(t, Config{
+				Sockets: sockets, Handover: vocabulary.SCMRights, Workers: 1,
+			})
+			gen := g.generation()
+			g.stop(gen.Workers, vocabulary.StopKill)
+			if w, err := g.ask(); err == nil {
+				t.Fatalf("worker %d answers after the only worker was killed", w)
 			}
-			w, err := r.StartWorker(t.Context(), 1, 0, 0)
+			w, err := g.StartWorker(t.Context(), 1, 0, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.want("the successor", r.answers(3), map[int]int{w.ID: 3})
+			g.want("the successor", g.answers(3), map[int]int{w.ID: 3})
 		})
 	}
 }
 
-// A successor that asks and then dies does not hold up its predecessor, and neither does one that
-// asks for nothing.
+// TestKernelOfferSurvives checks that a successor that connects to the offer and then exits does
+// not disturb the predecessor or the next successor.
 func TestKernelOfferSurvives(t *testing.T) {
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
 		t.Run(string(kind), func(t *testing.T) {
-			r := newRig(t, Config{Kind: kind, Sockets: vocabulary.SocketsShared, Handover: vocabulary.SCMRights, Workers: 1})
-			gen := r.generation()
+			g := newTestGroup(t, Config{
+				Kind: kind, Sockets: vocabulary.SocketsShared, Handover: vocabulary.SCMRights,
+				Workers: 1,
+			})
+			gen := g.generation()
 			for range 5 {
 				s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := unix.Connect(s, &unix.SockaddrUnix{Name: "@" + r.OfferName(gen.Workers[0])}); err != nil {
+				offer := &unix.SockaddrUnix{Name: "@" + g.OfferName(gen.Workers[0])}
+				if err := unix.Connect(s, offer); err != nil {
 					t.Fatal(err)
 				}
 				if err := unix.Close(s); err != nil {
 					t.Fatal(err)
 				}
-				r.answers(2)
+				g.answers(2)
 			}
-			next := r.generation()
-			r.stop(gen.Workers, vocabulary.StopHandoff)
-			r.want("the successor", r.answers(3), map[int]int{next.Workers[0].ID: 3})
+			next := g.generation()
+			g.stop(gen.Workers, vocabulary.StopHandoff)
+			g.want("the successor", g.answers(3), map[int]int{next.Workers[0].ID: 3})
 		})
 	}
 }

@@ -11,110 +11,114 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/scenarios/vocabulary"
-	. "reuseport-bench/servers"
+	. "reuseport-bench/servers" // package worker imports it, so these tests cannot be part of it
 	"reuseport-bench/servers/journal"
 )
 
-// kinds counts what a worker's journal said.
-func (r *rig) kinds(w *Worker) (n [journal.Ended + 1]int) {
-	for _, record := range r.noted[w.ID] {
+// kinds counts the records of a worker's journal by kind.
+func (g *testGroup) kinds(w *Worker) (n [journal.Ended + 1]int) {
+	for _, record := range g.records[w.ID] {
 		n[record.Kind]++
 	}
 	return n
 }
 
-// A journal is read when the group is closed, not before: also that of a worker that was killed, or
-// is stopped.
+// TestKernelJournalsAreReadLast checks that journals are read when the group is closed and not
+// earlier, including those of killed and stopped workers.
 func TestKernelJournalsAreReadLast(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 3, Requests: 100})
-	gen := r.generation()
-	by := r.answers(60)
-	r.stop(gen.Workers[:1], vocabulary.StopKill)
-	within(t, 5*time.Second, gen.Workers[0].Exited(), "the killed worker to end")
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 3, Requests: 100})
+	gen := g.generation()
+	by := g.answers(60)
+	g.stop(gen.Workers[:1], vocabulary.StopKill)
+	within(t, 5*time.Second, gen.Workers[0].Exited(), "the killed worker to exit")
 	if err := Signal(gen.Workers[1:2], unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.noted) > 0 || r.EarlyReads() > 0 {
-		t.Errorf("journals of %d workers were read while they served", len(r.noted))
+	if len(g.records) > 0 || g.EarlyReads() > 0 {
+		t.Errorf("journals of %d workers were read while they served", len(g.records))
 	}
-	if err := r.Close(); err != nil {
+	if err := g.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range gen.Workers {
-		if n := r.kinds(w); n[journal.Accepted] != by[w.ID] || n[journal.Requested] != by[w.ID] {
-			t.Errorf("worker %d answered %d; its journal: %v", w.ID, by[w.ID], n)
+		if n := g.kinds(w); n[journal.Accepted] != by[w.ID] || n[journal.Requested] != by[w.ID] {
+			t.Errorf("worker %d answered %d; its journal has records %v", w.ID, by[w.ID], n)
 		}
 	}
-	if r.EarlyReads() != 0 {
-		t.Errorf("%d early reads", r.EarlyReads())
+	if g.EarlyReads() != 0 {
+		t.Errorf("%d early reads, want 0", g.EarlyReads())
 	}
 }
 
-// A journal that fills up is read before it is full, and nothing is missed.
+// TestKernelFullJournalIsReadEarly checks that a journal is read before it is full, so that nothing
+// is missed.
 func TestKernelFullJournalIsReadEarly(t *testing.T) {
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
 		t.Run(string(kind), func(t *testing.T) {
-			r := newRig(t, Config{Kind: kind, Sockets: vocabulary.SocketsReuseport, Workers: 1, Requests: 1})
-			w := r.generation().Workers[0]
-			const requests = 10_000 // two records each: more than twice what the journal has room for
-			r.repeat(requests)
-			r.stop([]*Worker{w}, vocabulary.StopDrain)
-			if err := errors.Join(r.Finish(t.Context()), r.Close()); err != nil {
+			g := newTestGroup(t, Config{
+				Kind: kind, Sockets: vocabulary.SocketsReuseport, Workers: 1, Requests: 1,
+			})
+			w := g.generation().Workers[0]
+			const requests = 10_000 // two records each: more than twice the journal's room
+			g.repeat(requests)
+			g.stop([]*Worker{w}, vocabulary.StopDrain)
+			if err := errors.Join(g.Finish(t.Context()), g.Close()); err != nil {
 				t.Fatal(err)
 			}
-			n := r.kinds(w)
-			if n[journal.Requested] != requests || n[journal.Answered] != requests || w.Missed() != 0 {
-				t.Errorf("%d missed, of %d requests: %v", w.Missed(), requests, n)
+			n, missed := g.kinds(w), w.Missed()
+			if n[journal.Requested] != requests || n[journal.Answered] != requests || missed != 0 {
+				t.Errorf("%d missed; %d requests, records %v", missed, requests, n)
 			}
-			if early := r.EarlyReads(); early < 2 || early > 4 {
-				t.Errorf("%d early reads, want some", early)
+			if early := g.EarlyReads(); early < 2 || early > 4 {
+				t.Errorf("%d early reads, want 2 to 4", early)
 			}
 		})
 	}
 }
 
-// Journals of workers that have exited are read when they hold too much together.
+// TestKernelEndedJournalsAreReadEarly checks that journals of workers that have exited are read
+// once they hold too much together.
 func TestKernelEndedJournalsAreReadEarly(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
-	r.SetJournalBudget(2000)
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
+	g.SetJournalBudget(2000)
 	for range 3 {
-		gen := r.generation()
-		r.repeat(500)
-		r.stop(gen.Workers, vocabulary.StopDrain)
-		within(t, 5*time.Second, gen.Workers[0].Exited(), "a stopped worker to end")
+		gen := g.generation()
+		g.repeat(500)
+		g.stop(gen.Workers, vocabulary.StopDrain)
+		within(t, 5*time.Second, gen.Workers[0].Exited(), "a stopped worker to exit")
 	}
-	if r.EarlyReads() != 1 || len(r.noted) != 2 {
-		t.Errorf("%d early reads, of %d workers; want one of two", r.EarlyReads(), len(r.noted))
+	if g.EarlyReads() != 1 || len(g.records) != 2 {
+		t.Errorf("%d early reads, of %d workers; want 1, of 2", g.EarlyReads(), len(g.records))
 	}
-	if err := r.Close(); err != nil {
+	if err := g.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range r.Workers() {
-		if n := r.kinds(w); n[journal.Answered] != 500 || w.Missed() != 0 {
-			t.Errorf("worker %d: %d missed, noted %v", w.ID, w.Missed(), n)
+	for _, w := range g.Workers() {
+		if n := g.kinds(w); n[journal.Answered] != 500 || w.Missed() != 0 {
+			t.Errorf("worker %d: %d missed, records %v", w.ID, w.Missed(), n)
 		}
 	}
 }
 
 // repeat sends n requests on one connection.
-func (r *rig) repeat(n int) {
-	r.t.Helper()
-	c, err := net.Dial("tcp", r.target.String())
+func (g *testGroup) repeat(n int) {
+	g.t.Helper()
+	c, err := net.Dial("tcp", g.target.String())
 	if err != nil {
-		r.t.Fatal(err)
+		g.t.Fatal(err)
 	}
 	defer c.Close()
 	answers := bufio.NewReader(c)
 	for range n {
 		if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
-			r.t.Fatal(err)
+			g.t.Fatal(err)
 		}
 		response, err := http.ReadResponse(answers, nil)
 		if err != nil {
-			r.t.Fatal(err)
+			g.t.Fatal(err)
 		}
 		if err := response.Body.Close(); err != nil {
-			r.t.Fatal(err)
+			g.t.Fatal(err)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,16 +16,16 @@ import (
 	. "reuseport-bench/servers" // package worker imports it, so these tests cannot be part of it
 )
 
-// park parks processes and fails the test if they cannot be.
-func (r *rig) park(indexes ...int) []*Worker {
-	r.t.Helper()
-	if err := errors.Join(r.Park(indexes...), r.AwaitParked(r.t.Context())); err != nil {
-		r.t.Fatal(err)
+// park parks processes, or fails the test.
+func (g *testGroup) park(indexes ...int) []*Worker {
+	g.t.Helper()
+	if err := errors.Join(g.Park(indexes...), g.AwaitParked(g.t.Context())); err != nil {
+		g.t.Fatal(err)
 	}
-	return r.Parked()
+	return g.Parked()
 }
 
-// ids are the workers' IDs.
+// ids returns the workers' IDs.
 func ids(workers []*Worker) (all []int) {
 	for _, w := range workers {
 		all = append(all, w.ID)
@@ -34,25 +33,30 @@ func ids(workers []*Worker) (all []int) {
 	return all
 }
 
-// A parked process serves nobody, becomes the next worker with its index however its predecessor
-// ends and passes its socket on, and is that worker's own from then on.
+// TestKernelParked checks that a parked process serves nothing, that it becomes the next worker
+// with its index in every stop mode, selector and accept mode, and that it then serves.
 func TestKernelParked(t *testing.T) {
 	type setup struct {
 		name string
 		cfg  Config
 		stop vocabulary.StopMode
 	}
+	both := []vocabulary.Sockets{vocabulary.SocketsShared, vocabulary.SocketsReuseport}
 	var all []setup
 	for _, kind := range vocabulary.ServerKinds() {
 		for _, mode := range vocabulary.StopModes() {
-			if !mode.Kind.Allows(kind.Name) || mode.Rebinds || mode.Handover == vocabulary.Tableflip {
+			parks := !mode.Rebinds && mode.Handover != vocabulary.Tableflip
+			if !mode.Kind.Allows(kind.Name) || !parks {
 				continue
 			}
-			for _, sockets := range []vocabulary.Sockets{vocabulary.SocketsShared, vocabulary.SocketsReuseport} {
+			for _, sockets := range both {
 				if mode.Sockets.Allows(sockets) {
 					all = append(all, setup{
 						string(kind.Name) + "/" + string(sockets) + "/" + string(mode.Name),
-						Config{Kind: kind.Name, Sockets: sockets, Handover: mode.Handover, ListedOnly: mode.Unlists},
+						Config{
+							Kind: kind.Name, Sockets: sockets, Handover: mode.Handover,
+							ListedOnly: mode.Unlists,
+						},
 						mode.Name,
 					})
 				}
@@ -63,48 +67,55 @@ func TestKernelParked(t *testing.T) {
 		if s.Sockets.Allows(vocabulary.SocketsReuseport) {
 			all = append(all, setup{
 				"selector/" + string(s.Name),
-				Config{Sockets: vocabulary.SocketsReuseport, Selection: s.Name}, vocabulary.StopDrain,
+				Config{Sockets: vocabulary.SocketsReuseport, Selection: s.Name},
+				vocabulary.StopDrain,
 			})
 		}
 	}
-	for _, a := range []vocabulary.AcceptMode{vocabulary.AcceptEpollExclusive, vocabulary.AcceptEpollEdge, vocabulary.AcceptBlocking} {
+	for _, a := range []vocabulary.AcceptMode{
+		vocabulary.AcceptEpollExclusive, vocabulary.AcceptEpollEdge, vocabulary.AcceptBlocking,
+	} {
 		all = append(all, setup{
 			"accept/" + string(a),
-			Config{Sockets: vocabulary.SocketsShared, Accept: a, Handover: vocabulary.SCMRights}, vocabulary.StopHandoff,
+			Config{Sockets: vocabulary.SocketsShared, Accept: a, Handover: vocabulary.SCMRights},
+			vocabulary.StopHandoff,
 		})
 	}
 	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			s.cfg.Workers, s.cfg.Grace = 2, 2*time.Second
-			r := newRig(t, s.cfg)
-			old := r.generation()
-			parked := r.park(0, 1)
-			for id := range r.answers(8) {
+			g := newTestGroup(t, s.cfg)
+			old := g.generation()
+			parked := g.park(0, 1)
+			for id := range g.answers(8) {
 				if !slices.Contains(ids(old.Workers), id) {
-					t.Errorf("worker %d answers while there is but %v", id, ids(old.Workers))
+					t.Errorf("worker %d answers, want only %v", id, ids(old.Workers))
 				}
 			}
-			r.starts = 0 // no process more
-			next := r.generation()
-			if diff := cmp.Diff(ids(next.Workers), []int{2, 3}); diff != "" || !slices.Equal(next.Workers, parked) {
-				t.Errorf("the workers are not those that were parked; their IDs (-got +want):\n%s", diff)
+			g.starts = 0 // no more processes
+			next := g.generation()
+			if diff := cmp.Diff(ids(next.Workers), []int{2, 3}); diff != "" {
+				t.Errorf("IDs of the new workers (-got +want):\n%s", diff)
 			}
-			r.stop(old.Workers, s.stop)
-			for id := range r.answers(8) {
+			if !slices.Equal(next.Workers, parked) {
+				t.Error("the new workers are not the parked processes")
+			}
+			g.stop(old.Workers, s.stop)
+			for id := range g.answers(8) {
 				if !slices.Contains(ids(next.Workers), id) {
-					t.Errorf("worker %d answers when %v are left", id, ids(next.Workers))
+					t.Errorf("worker %d answers, want only %v", id, ids(next.Workers))
 				}
 			}
 			for _, w := range next.Workers {
 				if at := w.ParkedAt(); at == 0 || at > w.ReadyAt() {
-					t.Errorf("worker %d was parked at %d and ready at %d", w.ID, at, w.ReadyAt())
+					t.Errorf("worker %d: parked at %d, ready at %d", w.ID, at, w.ReadyAt())
 				}
 			}
-			r.stop(next.Workers, s.stop)
-			if err := r.Finish(t.Context()); err != nil {
+			g.stop(next.Workers, s.stop)
+			if err := g.Finish(t.Context()); err != nil {
 				t.Error(err)
 			}
-			for _, w := range r.Workers() {
+			for _, w := range g.Workers() {
 				if err := w.Err(); err != nil {
 					t.Errorf("worker %d: %v", w.ID, err)
 				}
@@ -113,145 +124,152 @@ func TestKernelParked(t *testing.T) {
 	}
 }
 
-// A parked process tries to bind the one address there is when its predecessor is about to leave.
+// TestKernelParkedRebinds checks that a parked process binds the group's only address once its
+// predecessor has closed it.
 func TestKernelParkedRebinds(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsExclusive, Workers: 1})
-	old := r.generation()
-	r.park(0)
-	next, err := r.Launch(t.Context())
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsExclusive, Workers: 1})
+	old := g.generation()
+	g.park(0)
+	next, err := g.Launch(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.want("the old worker", r.answers(3), map[int]int{0: 3})
-	r.stop(old.Workers, vocabulary.StopBindAfterClose)
-	if err := r.Await(t.Context(), next); err != nil {
+	g.want("the old worker", g.answers(3), map[int]int{0: 3})
+	g.stop(old.Workers, vocabulary.StopBindAfterClose)
+	if err := g.Await(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
-	r.want("the new worker", r.answers(3), map[int]int{1: 3})
+	g.want("the new worker", g.answers(3), map[int]int{1: 3})
 	if next.Workers[0].ParkedAt() == 0 {
 		t.Error("the new worker was not parked")
 	}
 }
 
-// A worker takes over a process of its own index, or none. More can be parked then.
+// TestKernelParkedByIndex checks that a worker takes over only a parked process with its own index,
+// and that more processes can be parked later.
 func TestKernelParkedByIndex(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 2, Pin: []int{5, 2}})
-	r.generation()
-	r.park(1, 1)
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 2, Pin: []int{5, 2}})
+	g.generation()
+	g.park(1, 1)
 	start := func(index int) *Worker {
 		t.Helper()
-		w, err := r.StartWorker(t.Context(), 1, index, 0)
+		w, err := g.StartWorker(t.Context(), 1, index, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return w
 	}
 	if w := start(0); w.ParkedAt() != 0 || w.ID != 2 {
-		t.Errorf("worker %d of index 0 was parked", w.ID)
+		t.Errorf("worker %d with index 0 was parked, want worker 2, not parked", w.ID)
 	}
-	if n := len(r.Parked()); n != 2 {
-		t.Errorf("%d are parked, want both", n)
+	if n := len(g.Parked()); n != 2 {
+		t.Errorf("%d processes are parked, want 2", n)
 	}
 	for want := range 2 {
 		if w := start(1); w.ParkedAt() == 0 || w.ID != 3+want {
-			t.Errorf("worker %d of index 1 was not parked", w.ID)
+			t.Errorf("worker %d with index 1 was not parked, want worker %d, parked", w.ID, 3+want)
 		}
 	}
 	if w := start(1); w.ParkedAt() != 0 {
-		t.Errorf("worker %d was parked when nothing was left", w.ID)
+		t.Errorf("worker %d was parked, but no parked process was left", w.ID)
 	}
-	if r.park(0); len(r.Parked()) != 1 {
-		t.Errorf("%d are parked, want the one that came later", len(r.Parked()))
+	if g.park(0); len(g.Parked()) != 1 {
+		t.Errorf("%d processes are parked, want the one parked last", len(g.Parked()))
 	}
-	// Of every process, in order of their start.
-	if diff := cmp.Diff(r.cpus, [][]int{{5}, {2}, {2}, {2}, {5}, {2}, {5}}); diff != "" {
+	// The CPUs of every process, in start order.
+	if diff := cmp.Diff(g.cpus, [][]int{{5}, {2}, {2}, {2}, {5}, {2}, {5}}); diff != "" {
 		t.Errorf("CPUs that processes were started on (-got +want):\n%s", diff)
 	}
 }
 
-// A process that is still being started when a worker takes it over was not parked.
+// TestKernelTakenOverEarly checks that a process does not count as parked if a worker took it over
+// while it was still starting.
 func TestKernelTakenOverEarly(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
-	r.generation()
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
+	g.generation()
 	gate := filepath.Join(t.TempDir(), "gate")
 	if err := unix.Mkfifo(gate, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(startGate, gate)
-	if err := r.Park(0); err != nil {
+	if err := g.Park(0); err != nil {
 		t.Fatal(err)
 	}
-	parked := r.Parked()[0]
-	w, err := r.LaunchWorker(t.Context(), 1, 0, 0)
+	parked := g.Parked()[0]
+	w, err := g.LaunchWorker(t.Context(), 1, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(gate, nil, 0); err != nil { // opens it for both sides
+	if err := os.WriteFile(gate, nil, 0); err != nil { // lets the process start
 		t.Fatal(err)
 	}
-	if err := r.AwaitWorker(t.Context(), w); err != nil {
+	if err := g.AwaitWorker(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 	if w != parked || w.ParkedAt() != 0 {
-		t.Errorf("worker %d was parked at %d, before it was taken over", w.ID, w.ParkedAt())
+		t.Errorf("worker %d was parked at %d, want 0 and the parked process", w.ID, w.ParkedAt())
 	}
 }
 
-// Nothing is left of processes that no worker has taken over, nor of the group.
+// TestKernelParkedAreEnded checks that Close ends parked processes and leaves nothing behind.
 func TestKernelParkedAreEnded(t *testing.T) {
 	before := descriptors(t, os.Getpid())
-	r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Workers: 2})
-	r.generation()
-	parked := r.park(0, 1, 1)
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsShared, Workers: 2})
+	g.generation()
+	parked := g.park(0, 1, 1)
 	if err := unix.Kill(parked[1].PID(), unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Close(); err != nil {
+	if err := g.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range parked {
-		within(t, time.Second, w.Exited(), "a parked process to be gone")
+		within(t, time.Second, w.Exited(), "a parked process to exit")
 	}
 	if diff := cmp.Diff(descriptors(t, os.Getpid()), before); diff != "" {
 		t.Errorf("descriptors (-after +before):\n%s", diff)
 	}
 }
 
-// A parked process whose control pipe ends, exits.
+// TestKernelParkedOrphan checks that a parked process exits when its control pipe ends.
 func TestKernelParkedOrphan(t *testing.T) {
-	for _, handover := range []vocabulary.Handover{vocabulary.NoHandover, vocabulary.SocketActivation} {
-		r := newRig(t, Config{Sockets: vocabulary.SocketsShared, Handover: handover, Workers: 1})
-		r.generation()
-		parked := r.park(0)
+	handovers := []vocabulary.Handover{vocabulary.NoHandover, vocabulary.SocketActivation}
+	for _, handover := range handovers {
+		g := newTestGroup(t, Config{
+			Sockets: vocabulary.SocketsShared, Handover: handover, Workers: 1,
+		})
+		g.generation()
+		parked := g.park(0)
 		if err := parked[0].Process().CloseControl(); err != nil {
 			t.Fatal(err)
 		}
-		within(t, 5*time.Second, parked[0].Exited(), "a parked process, whose parent has gone, to exit")
+		within(t, 5*time.Second, parked[0].Exited(), "a parked process without a parent to exit")
 	}
 }
 
-// A worker cannot take over a process that has died, and the error says so. Nothing of it is left.
+// TestKernelParkedDies checks that a worker cannot take over a process that has died, that the
+// error says so, and that nothing is left of the process.
 func TestKernelParkedDies(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
-	r.generation()
-	parked := r.park(0)[0]
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
+	g.generation()
+	parked := g.park(0)[0]
 	if err := unix.Kill(parked.PID(), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, parked.Exited(), "the end of the killed process")
-	_, err := r.StartWorker(t.Context(), 1, 0, 0)
-	if err == nil || !strings.Contains(err.Error(), "worker 1: ") || !strings.Contains(err.Error(), "broken pipe") {
-		t.Errorf("error %v", err)
+	within(t, 5*time.Second, parked.Exited(), "the killed process to exit")
+	_, err := g.StartWorker(t.Context(), 1, 0, 0)
+	if !errorHas(err, "worker 1: ", "broken pipe") {
+		t.Errorf("error %v, want a broken pipe of worker 1", err)
 	}
-	if n := len(r.Parked()); n != 0 {
-		t.Errorf("%d are parked", n)
+	if n := len(g.Parked()); n != 0 {
+		t.Errorf("%d processes are parked, want 0", n)
 	}
-	if w, err := r.StartWorker(t.Context(), 1, 0, 0); err != nil || w.ParkedAt() != 0 {
-		t.Errorf("the next one: %v", err)
+	if w, err := g.StartWorker(t.Context(), 1, 0, 0); err != nil || w.ParkedAt() != 0 {
+		t.Errorf("the next worker was parked, or failed: %v", err)
 	}
 }
 
-// What cannot be parked is refused.
+// TestKernelNotParked checks the errors of Park.
 func TestKernelNotParked(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -260,50 +278,55 @@ func TestKernelNotParked(t *testing.T) {
 		want  string
 	}{
 		{"tableflip", Config{
-			Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsShared, Handover: vocabulary.Tableflip,
+			Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsShared,
+			Handover: vocabulary.Tableflip,
 		}, 0, "cannot be parked"},
 		{"acceptor", Config{
 			Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptor,
 		}, 0, "cannot be parked"},
-		{"a socket that nobody has", Config{
+		{"an index without a worker", Config{
 			Sockets: vocabulary.SocketsReuseport, Handover: vocabulary.SocketActivation,
 		}, 1, "its socket would listen too early"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.cfg.Workers = 1
-			r := newRig(t, test.cfg)
-			r.generation()
-			if err := r.Park(test.index); err == nil || !strings.Contains(err.Error(), test.want) {
+			g := newTestGroup(t, test.cfg)
+			g.generation()
+			if err := g.Park(test.index); !errorHas(err, test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
-			if n := len(r.Parked()); n != 0 {
-				t.Errorf("%d are parked", n)
+			if n := len(g.Parked()); n != 0 {
+				t.Errorf("%d processes are parked, want 0", n)
 			}
 		})
 	}
 }
 
-// A process that cannot be started is not parked, and those before it are.
+// TestKernelParkFails checks that Park reports a process that cannot be started and keeps those
+// started before it.
 func TestKernelParkFails(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
-	r.generation()
-	r.starts = 1
-	if err := r.Park(0, 0); err == nil || !strings.Contains(err.Error(), "index 0: start: no more") {
-		t.Errorf("error %v", err)
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
+	g.generation()
+	g.starts = 1
+	if err := g.Park(0, 0); !errorHas(err, "index 0: start: no more starts") {
+		t.Errorf("error %v, want that of the second start", err)
 	}
-	if n := len(r.Parked()); n != 1 {
-		t.Errorf("%d are parked, want 1", n)
+	if n := len(g.Parked()); n != 1 {
+		t.Errorf("%d processes are parked, want 1", n)
 	}
-	r.starts = -1
+	g.starts = -1
 }
 
-// A process that fails before it is parked says why.
+// TestKernelParkedFails checks that the error of a process that fails before it is parked has its
+// standard error.
 func TestKernelParkedFails(t *testing.T) {
-	r := newRig(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
-	r.generation()
-	r.command = func() *exec.Cmd { return exec.Command("/bin/sh", "-c", "echo out of luck >&2; exit 1") }
-	err := errors.Join(r.Park(0), r.AwaitParked(t.Context()))
-	if err == nil || !strings.Contains(err.Error(), "index 0") || !strings.Contains(err.Error(), "out of luck") {
-		t.Errorf("error %v", err)
+	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
+	g.generation()
+	g.command = func() *exec.Cmd {
+		return exec.Command("/bin/sh", "-c", "echo out of luck >&2; exit 1")
+	}
+	err := errors.Join(g.Park(0), g.AwaitParked(t.Context()))
+	if !errorHas(err, "index 0", "out of luck") {
+		t.Errorf("error %v, want that of index 0 with its standard error", err)
 	}
 }

@@ -240,8 +240,8 @@ func (w *Worker) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	return w.send(Command{Stop: mode, Grace: grace})
 }
 
-// hurry limits the remaining time of a stopped worker to the grace.
-func (w *Worker) hurry(grace time.Duration) {
+// shortenGrace limits the remaining time of a stopped worker to the grace.
+func (w *Worker) shortenGrace(grace time.Duration) {
 	w.mu.Lock()
 	if w.killTimer != nil {
 		w.killTimer.Reset(grace + graceSlack)
@@ -342,8 +342,8 @@ func (w *Worker) Closing() Closing {
 	return w.closing
 }
 
-// IsParked reports whether the process has ever been parked, which stays true once it is a worker.
-// See ParkedAt.
+// IsParked reports whether the process has been parked. It stays true when the process becomes a
+// worker; see ParkedAt.
 func (w *Worker) IsParked() bool {
 	select {
 	case <-w.parked:

@@ -68,7 +68,7 @@ type Command struct {
 
 // Event is a line on the events pipe. A parked process sends parked once. A worker sends ready once
 // and, after a stop command, closed and finally stopped. It sends journal whenever its journal must
-// be read. After failed it sends nothing more.
+// be read. It may send failed at any time, and nothing after it.
 type Event struct {
 	Event string        `json:"event"`
 	At    clock.Instant `json:"at"`

@@ -57,7 +57,7 @@ func (g *Group) freeSlot() (int, error) {
 		"too many stopped workers have not exited yet", g.slots())
 }
 
-// list makes the worker eligible for the selector until it is stopped and its listener closed.
+// list lets the selector, if any, choose the worker until it is stopped and its listener closed.
 func (g *Group) list(w *Worker) error {
 	if g.selector == nil {
 		return nil

@@ -138,8 +138,8 @@ func (g *Group) workerConfig(w *Worker) WorkerConfig {
 	return cfg
 }
 
-// startedLater reports whether a worker is not of the first generation, as parked processes never
-// are.
+// startedLater reports whether a worker is started after the first generation. Parked processes
+// always are.
 func (g *Group) startedLater(w *Worker) bool { return w.ID < 0 || w.ID >= g.cfg.Workers }
 
 // user returns the user id that a worker runs under; 0: this program's.

@@ -68,7 +68,7 @@ func (g *Group) End(ctx context.Context, grace time.Duration) (err error) {
 		case w.Serves():
 			err = errors.Join(err, w.stop(vocabulary.StopDrain, grace))
 		case w.wasStopped() && !w.hasExited():
-			w.hurry(grace)
+			w.shortenGrace(grace)
 		}
 	}
 	return errors.Join(err, g.Finish(ctx))

@@ -12,39 +12,40 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// What a net/http server reads after its Shutdown has begun is given to no handler, and the journal
-// says so. What it had given to one is another matter.
+// TestKernelUnhandled checks that a request that net/http reads after its Shutdown has begun
+// reaches no handler, and that the journal distinguishes it from one that was given to a handler.
 func TestKernelUnhandled(t *testing.T) {
-	r := newRig(t, Config{
+	g := newTestGroup(t, Config{
 		Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Workers: 1,
 		Grace: 300 * time.Millisecond, Work: Work{Sleep: 5 * time.Second},
 	})
-	w := r.generation().Workers[0]
-	late, err := net.Dial("tcp", r.target.String())
+	w := g.generation().Workers[0]
+	late, err := net.Dial("tcp", g.target.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer late.Close()
-	handled := r.asked()
-	for r.Unread(w) < 3 { // both were accepted, and one was read
+	handled := g.startRequest()
+	for g.Unread(w) < 3 { // two accepted connections and one request
 		time.Sleep(time.Millisecond)
 	}
-	r.stop([]*Worker{w}, vocabulary.StopShutdown)
+	g.stop([]*Worker{w}, vocabulary.StopShutdown)
 	send(t, late)
-	if errLate, errHandled := answer(late), <-handled; errLate == nil || errHandled == nil {
-		t.Errorf("answered: %v, %v", errLate, errHandled)
+	if errLate, errHandled := readResponse(late), <-handled; errLate == nil || errHandled == nil {
+		t.Errorf("errors %v and %v, want neither request answered", errLate, errHandled)
 	}
-	if err := errors.Join(r.Finish(t.Context()), r.Close()); err != nil {
+	if err := errors.Join(g.Finish(t.Context()), g.Close()); err != nil {
 		t.Fatal(err)
 	}
 	var ends []journal.End
-	for _, record := range r.noted[w.ID] {
+	for _, record := range g.records[w.ID] {
 		if record.Kind == journal.Ended {
 			ends = append(ends, record.End)
 		}
 	}
 	slices.Sort(ends)
-	if want := []journal.End{journal.EndUnanswered, journal.EndUnhandled}; !slices.Equal(ends, want) {
-		t.Errorf("the connections ended by %v, want %v", ends, want)
+	want := []journal.End{journal.EndUnanswered, journal.EndUnhandled}
+	if !slices.Equal(ends, want) {
+		t.Errorf("ends of the connections: got %v, want %v", ends, want)
 	}
 }

@@ -68,7 +68,7 @@ func (a *acceptor) watch(fd int, flags uint32) error {
 }
 
 // run passes connections on until it is told to stop. Then it passes on what is queued, for at most
-// half of a worker's grace.
+// half of the grace.
 func (a *acceptor) run() error {
 	runtime.LockOSThread()
 	events := make([]unix.EpollEvent, 64)

@@ -218,7 +218,7 @@ func (h *httpServer) run() error {
 		case c := <-commands:
 			switch {
 			case c.BusyLoop > 0:
-				return fmt.Errorf("worker %d: busy_loop needs kind loop, not http", h.cfg.ID)
+				return fmt.Errorf("worker %d: net/http has no event loop to keep busy", h.cfg.ID)
 			case c.Upgrade != "":
 				go func() {
 					if err := h.upgrade(c.Upgrade); err != nil {

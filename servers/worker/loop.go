@@ -312,7 +312,8 @@ func (l *loop) obey(c servers.Command) error {
 	return l.stop(c.Stop, cmp.Or(c.Grace, l.cfg.Grace))
 }
 
-// stop closes the listener and starts to end the worker within the grace.
+// stop closes the listener, after it has emptied the accept queue if the mode says so, and starts
+// to end the worker within the grace.
 func (l *loop) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	deadline := l.clock.Now().Add(grace)
 	switch mode.Row().Closes {
