@@ -10,30 +10,32 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// An Account is a judged trial. It reads attempts in the order of the schedule.
+// An Account is a judged trial. Attempts are numbered in the order of the schedule.
 type Account struct {
 	book     *Book
 	facts    *Facts
-	verdicts map[int]Verdict // of lost and of unexplained attempts, by index
+	verdicts map[int]Verdict // of lost and unexplained attempts, by index
 	agreed   map[agreement]int64
 	lost     []int       // indexes, ascending
 	stepOf   map[int]int // lost attempt → the step that caused it
-	lostIn   [][]int     // the same, by step, in the order of the schedule
+	lostIn   [][]int     // lost attempts by step, each list in the order of the schedule
 
 	response, service, lag *results.Histogram
-	longest                time.Duration // that a served attempt took, from when it was due
+	longest                time.Duration // the longest response time of a served attempt
 }
 
 type agreement struct{ inferred, traced string }
 
-// Close closes the book and judges every attempt. The book takes no more samples and records. It
-// may be called again, with other facts: the same give the same account.
+// Close closes the book and judges every attempt. The book then accepts no more samples and
+// records. Close may be called again: the same facts give the same account, and other facts
+// another.
 func (b *Book) Close(f *Facts) *Account {
 	b.close()
 	a := &Account{
 		book: b, facts: f, verdicts: judge(b, f, f.Trace),
 		agreed: map[agreement]int64{}, stepOf: map[int]int{}, lostIn: make([][]int, len(f.Steps)),
-		response: results.NewHistogram(), service: results.NewHistogram(), lag: results.NewHistogram(),
+		response: results.NewHistogram(), service: results.NewHistogram(),
+		lag: results.NewHistogram(),
 	}
 	for i, v := range a.verdicts {
 		if v.Cause != "" {
@@ -64,15 +66,15 @@ func (a *Account) record() {
 			continue
 		}
 		a.longest = max(a.longest, x.Done.Sub(at))
-		if !a.book.atOnce(uint64(i)) {
+		if !a.book.initial(uint64(i)) {
 			a.response.Record(int64(x.Done - at))
 			a.service.Record(int64(x.Done - x.Sent))
 		}
 	}
 }
 
-// attributeAll says which step each loss is because of. What an old entry of connection tracking
-// costs, the client's reuse of ports costs, whenever a step was.
+// attributeAll assigns each loss to the step that caused it. Losses by stale conntrack entries
+// belong to no step: they come from clients that reuse ports.
 func (a *Account) attributeAll() {
 	for _, i := range a.lost {
 		if a.verdicts[i].Cause == cause.StaleConntrack {
@@ -85,9 +87,10 @@ func (a *Account) attributeAll() {
 	}
 }
 
-// attribute returns the last step that began before a loss. The instant of a timeout says nothing
-// of its cause, so there it is the last step that began before the attempt was sent or, without
-// one, the first after. For what was never sent the instant at which it was due counts.
+// attribute returns the step that caused a loss: the last one that began before it. A timeout
+// counts from the instant its attempt was sent, because the instant it fires says nothing about its
+// cause; if no step began before that, the first one during the wait is the cause. An attempt that
+// was never sent counts from the instant it was due.
 func (a *Account) attribute(i int) (step int, ok bool) {
 	x, steps := &a.book.attempts[i], a.facts.Steps
 	at := x.Done
@@ -107,11 +110,11 @@ func (a *Account) attribute(i int) (step int, ok bool) {
 	return 0, false
 }
 
-// Attempts returns how many the schedule called for.
+// Attempts returns the number of attempts in the schedule.
 func (a *Account) Attempts() int { return len(a.book.attempts) }
 
-// Verdict returns the verdict of attempt i, counted over all load processes; of a served one that
-// both sides agree on it is the zero value but for Worker and Explained.
+// Verdict returns the verdict of attempt i, counted over all load processes. If the attempt was
+// served and both sides agree, only Worker and Explained are set.
 func (a *Account) Verdict(i int) Verdict {
 	if v, ok := a.verdicts[i]; ok {
 		return v
@@ -119,8 +122,8 @@ func (a *Account) Verdict(i int) Verdict {
 	return servedVerdict(a.book.lastTry(i))
 }
 
-// Fill adds to a trial all that the account says of it. The trial's Workers must have been filled
-// in by Count; what only the machine can say stays as it is.
+// Fill copies the account into r. r.Workers must be filled in already, see Book.Count. Fields that
+// only the machine can provide are left alone.
 func (a *Account) Fill(r *results.Trial) {
 	b := a.book
 	r.LostByCause, r.LostByPhase = map[string]int64{}, map[string]int64{}
@@ -177,7 +180,7 @@ func countEvidence(e *results.Evidence, kind Evidence) {
 	}
 }
 
-// neverSent returns how many of the attempts from lo to hi−1 the load did not come to.
+// neverSent returns how many of the attempts from lo to hi−1 the load never sent.
 func (a *Account) neverSent(lo, hi int) (n int64) {
 	for i := lo; i < hi; i++ {
 		if a.book.attempts[i].neverSent() {
@@ -187,8 +190,8 @@ func (a *Account) neverSent(lo, hi int) (n int64) {
 	return n
 }
 
-// servedPerSecond returns how many responses the clients of a closed loop had per second while they
-// sent.
+// servedPerSecond returns the rate of responses that the clients of a closed loop got before the
+// end of the schedule.
 func (a *Account) servedPerSecond() float64 {
 	n := 0
 	for i := range a.book.attempts {
@@ -199,7 +202,7 @@ func (a *Account) servedPerSecond() float64 {
 	return float64(n) / a.facts.Duration.Seconds()
 }
 
-// stages returns what became of the attempts due in each stage of the schedule.
+// stages returns the results of each stage of the schedule, by when attempts were due.
 func (a *Account) stages() (all []results.Stage) {
 	from := Time(0)
 	for _, stage := range a.book.load.Shape.Stages {
@@ -228,7 +231,8 @@ func (a *Account) stages() (all []results.Stage) {
 }
 
 // achieved returns the rate at which attempts were sent: their number over the time from the first
-// due instant to the last send, plus one spacing. In a closed loop it is over the duration.
+// due instant to the last send, plus one spacing. In a closed loop it is their number over the
+// duration of the schedule.
 func (a *Account) achieved() float64 {
 	attempts := a.book.attempts
 	n, last := 0, Time(0)
@@ -248,7 +252,7 @@ func (a *Account) achieved() float64 {
 	return float64(n) / time.Duration(end).Seconds()
 }
 
-// spacing returns the local spacing of attempts: the mean over a window.
+// spacing returns the mean distance between the due instants of attempts lo to hi−1.
 func (a *Account) spacing(lo, hi int) time.Duration {
 	if hi-lo < 2 {
 		return a.book.scheduled(1).Sub(a.book.scheduled(0))
@@ -288,10 +292,10 @@ func (a *Account) rows() []results.LedgerRow {
 	return out
 }
 
-// maxLosses bounds the lost attempts that are stored one by one with a trial.
+// maxLosses limits how many lost attempts are stored with a trial one by one.
 const maxLosses = 2000
 
-// listed returns the first lost attempts, one by one, and how many more there were.
+// listed returns the first maxLosses lost attempts and the number of the others.
 func (a *Account) listed() (list []results.Loss, omitted int64) {
 	b := a.book
 	omitted = int64(max(0, len(a.lost)-maxLosses))
@@ -309,7 +313,7 @@ func (a *Account) listed() (list []results.Loss, omitted int64) {
 		if e := v.Kernel; e != nil {
 			l.Kernel = e.String()
 		}
-		if failed := b.again[uint64(i)].failed; len(failed) > 0 {
+		if failed := b.retried[uint64(i)].failed; len(failed) > 0 {
 			l.Tries = 1 + len(failed)
 		}
 		if v.Worker >= 0 {
@@ -323,25 +327,24 @@ func (a *Account) listed() (list []results.Loss, omitted int64) {
 	return list, omitted
 }
 
-// LostOverTime returns how many lost attempts were over in each window of a series, at most that
-// many windows.
-func (a *Account) LostOverTime(from Time, window time.Duration, most int) []int64 {
+// LostOverTime counts the lost attempts that ended in each of the first n windows after from.
+func (a *Account) LostOverTime(from Time, window time.Duration, n int) []int64 {
 	var lost []int64
 	for _, i := range a.lost {
-		n := int(a.book.attempts[i].Done.Sub(from) / window)
-		if n < 0 || n >= most {
+		w := int(a.book.attempts[i].Done.Sub(from) / window)
+		if w < 0 || w >= n {
 			continue
 		}
-		for len(lost) <= n {
+		for len(lost) <= w {
 			lost = append(lost, 0)
 		}
-		lost[n]++
+		lost[w]++
 	}
 	return lost
 }
 
-// Agreement returns how the lost attempts came out without the kernel's events, and with them. Nil
-// where the kernel was not asked.
+// Agreement compares the causes found with and without the kernel's events, and counts the lost
+// attempts by both. It is nil if no kernel events were recorded.
 func (a *Account) Agreement() (all []results.Agreement) {
 	for k, n := range a.agreed {
 		all = append(all, results.Agreement{
@@ -354,12 +357,12 @@ func (a *Account) Agreement() (all []results.Agreement) {
 	return all
 }
 
-// Equalities hold the kernel's counters against the account. r has been filled in, its workers and
-// its trace as well.
+// Equalities compares the kernel's counters with the account. r must be filled in, including its
+// workers and trace.
 func (a *Account) Equalities(r *results.Trial) []results.Equality {
 	b := a.book
 	opened, reset := b.openedByTries()
-	var accepted, left int64 // left: in a queue, of those that were opened while the load ran
+	var accepted, left int64 // left: still queued, among those opened while the load ran
 	for i := range b.attempts {
 		x := &b.attempts[i]
 		if x.neverSent() || x.Class == results.ClassLocal || b.reused(i) {
@@ -379,7 +382,8 @@ func (a *Account) Equalities(r *results.Trial) []results.Equality {
 		What:    "accepted, or reset in a queue",
 	}
 	if left > 0 {
-		passive.Ledger, passive.What = passive.Ledger+left, "accepted, reset in a queue, or left in one"
+		passive.Ledger += left
+		passive.What = "accepted, reset in a queue, or left in one"
 	}
 	all := []results.Equality{
 		{Counter: "TcpActiveOpens", Ledger: opened, What: "connections that the load opened"},

@@ -12,12 +12,13 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Advice says what would have made more of the trials count: settings of validity, computed from
-// what the trials show, or that no setting helps, and the commonest reason that remains. It is ""
-// if all count. The limits are those that the trials were judged by.
+// Advice suggests how to get more valid trials. It computes validity settings from the trials, or
+// says that no setting helps and names the most common reason for that. It is "" if all trials are
+// valid. limits are those that the trials were judged by.
 func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) string {
-	// remaining returns why a trial would not have counted. What Invalid does not find, such as a
-	// step that failed, comes first in its reasons, and no setting changes it.
+	// remaining returns the reasons for which a trial is invalid under the limits l. Reasons that
+	// Invalid does not find, such as a failed step, come first in InvalidReasons; they hold under
+	// any limits.
 	remaining := func(l scenarios.Validity, t *results.Trial) []string {
 		failures := max(0, len(t.InvalidReasons)-len(Invalid(limits, serverCPUs, t)))
 		return slices.Concat(t.InvalidReasons[:failures], Invalid(l, serverCPUs, t))
@@ -66,7 +67,7 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 		return text
 	}
 	var settings []string
-	costs := "" // to latencies
+	costs := "" // what a wider lag_floor costs
 	withoutLag, withoutStep := wider, wider
 	withoutLag.LagFloor, withoutStep.StepLag = limits.LagFloor, limits.StepLag
 	for _, s := range []struct {
@@ -80,21 +81,24 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 		if s.want > s.was && counts(s.without) < n {
 			settings = append(settings, s.name+": "+s.want.String())
 			if s.name == "lag_floor" {
-				costs = fmt.Sprintf("; losses stay exact, latencies include up to %v of the load generator's own delay", s.want)
+				costs = fmt.Sprintf("; losses stay exact, latencies include up to %v "+
+					"of the load generator's own delay", s.want)
 			}
 		}
 	}
 	text := fmt.Sprintf("with validity: {%s} %d of %s would have counted",
 		strings.Join(settings, ", "), n, unit.Plural(len(trials), "trial"))
 	if of > 0 {
-		text += ", most others not: " + results.ShortReason(reason)
+		text += "; the most common other reason: " + results.ShortReason(reason)
 	}
 	return text + costs
 }
 
-// enough returns a limit of one digit that suffices for nine of ten of the trials that need more
-// than was; was if none does.
-func enough(was time.Duration, trials []*results.Trial, needs func(*results.Trial) time.Duration) time.Duration {
+// enough returns a limit of one significant digit that suffices for nine of ten of the trials that
+// need more than was. It returns was if none does.
+func enough(
+	was time.Duration, trials []*results.Trial, needs func(*results.Trial) time.Duration,
+) time.Duration {
 	var all []time.Duration
 	for _, t := range trials {
 		if need := needs(t); need > was {

@@ -9,42 +9,52 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Advice names settings that would have let trials count, by what they show, and never those that
-// are set; or says that none helps, and what the trials suffered from.
+// Advice names settings that would have made trials valid, omits those that would not help, and
+// otherwise names what the trials suffered from.
 func TestAdvice(t *testing.T) {
-	limits := scenarios.Validity{LagFloor: 30 * time.Millisecond, StepLag: 100 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.3}
+	limits := scenarios.Validity{
+		LagFloor: 30 * time.Millisecond, StepLag: 100 * time.Millisecond,
+		Achieved: 0.99, Steal: 0.5, RunQueue: 0.3,
+	}
 	trial := func(lag, stepLag time.Duration, delay int64) *results.Trial {
 		r := &results.Trial{
 			OfferedPerSecond: new(100.), AchievedPerSecond: 100, ScheduleLagP99NS: new(int64(lag)),
-			ResponseNS: &results.Percentiles{P99: 1e6}, CPU: results.CPU{WatchedNS: new(int64(1e9)), RunQueueDelayNS: &delay},
-			Steps: []results.Step{{Do: "replace", ScheduleLagMaxNS: new(int64(stepLag))}},
+			ResponseNS: &results.Percentiles{P99: 1e6},
+			CPU:        results.CPU{WatchedNS: new(int64(1e9)), RunQueueDelayNS: &delay},
+			Steps:      []results.Step{{Do: "replace", ScheduleLagMaxNS: new(int64(stepLag))}},
 		}
 		r.InvalidReasons = Invalid(limits, 1, r)
 		r.Valid = len(r.InvalidReasons) == 0
 		return r
 	}
 	const ms = time.Millisecond
-	good, late, lateStep, busy := trial(ms, ms, 0), trial(138*ms, ms, 0), trial(138*ms, 300*ms, 0), trial(138*ms, ms, 9e8)
+	good, late := trial(ms, ms, 0), trial(138*ms, ms, 0)
+	lateStep, busy := trial(138*ms, 300*ms, 0), trial(138*ms, ms, 9e8)
 	failed := trial(ms, ms, 0)
 	failed.Valid, failed.InvalidReasons = false, []string{"a worker (3) died"}
+	const noCPU = "something else kept the workers waiting for a CPU"
 	for _, tt := range []struct {
 		name   string
 		trials []*results.Trial
-		want   string
+		want   string // the start of it
 	}{
-		{"all count", []*results.Trial{good, good}, ""},
-		{"late", []*results.Trial{good, late, late}, "with validity: {lag_floor: 200ms} 3 of 3 trials would have counted"},
+		{"all valid", []*results.Trial{good, good}, ""},
+		{"late", []*results.Trial{good, late, late},
+			"with validity: {lag_floor: 200ms} 3 of 3 trials would have counted"},
 		{"late in a step, too", []*results.Trial{good, late, lateStep},
 			"with validity: {lag_floor: 200ms, step_lag: 500ms} 3 of 3 trials would have counted"},
-		{"some busy", []*results.Trial{late, late, busy}, "with validity: {lag_floor: 200ms} 2 of 3 trials would have counted"},
+		{"some busy", []*results.Trial{late, late, busy},
+			"with validity: {lag_floor: 200ms} 2 of 3 trials would have counted"},
 		{"most busy", []*results.Trial{busy, busy, busy, late},
-			"with validity: {lag_floor: 200ms} 1 of 4 trials would have counted, most others not: " +
-				"something else kept the workers waiting for a CPU; losses stay exact"},
+			"with validity: {lag_floor: 200ms} 1 of 4 trials would have counted; " +
+				"the most common other reason: " + noCPU + "; losses stay exact"},
 		{"busy", []*results.Trial{busy, busy, busy},
-			"no setting helps: something else kept the workers waiting for a CPU in 3 of 3 trials; end other programs, or wait"},
-		{"failed", []*results.Trial{failed, failed, good}, "no setting helps: a worker died in 2 of 3 trials"},
+			"no setting helps: " + noCPU + " in 3 of 3 trials; end other programs, or wait"},
+		{"failed", []*results.Trial{failed, failed, good},
+			"no setting helps: a worker died in 2 of 3 trials"},
 	} {
-		if got := Advice(limits, 1, tt.trials); tt.want == "" && got != "" || !strings.HasPrefix(got, tt.want) {
+		got := Advice(limits, 1, tt.trials)
+		if tt.want == "" && got != "" || !strings.HasPrefix(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}

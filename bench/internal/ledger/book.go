@@ -18,8 +18,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// An Attempt is what is kept of one attempt: 32 bytes, and 8 for its wait in an accept queue, so
-// that ten million take 400 MB.
+// An Attempt is the record of one attempt: 32 bytes, and 8 more for its wait in an accept queue.
+// Ten million take 400 MB.
 type Attempt struct {
 	Sent, Done Time
 	Worker     int32  // as the response said, or -1
@@ -29,21 +29,21 @@ type Attempt struct {
 	Class      results.Class
 	Phase      results.Phase
 	State      State
-	seen       bool // a sample has come
+	sampled    bool // its sample has arrived
 }
 
 // Served reports whether the client got its full, valid response in time.
 func (a *Attempt) Served() bool { return a.Class == results.ClassNone }
 
-// neverSent reports whether the load never came to the attempt.
+// neverSent reports whether the load never sent the attempt.
 func (a *Attempt) neverSent() bool { return a.Class == results.ClassUnsent }
 
-// refused reports whether the connection was refused, and no worker says otherwise.
+// refused reports whether the client's connection was refused and no worker accepted it.
 func (a *Attempt) refused() bool {
 	return a.Class == results.ClassRefused && a.State == NeverAccepted
 }
 
-// State is what the servers know of an attempt: how far it got, and what ended it there.
+// State is the servers' account of an attempt: how far it got, and how it ended.
 type State uint8
 
 // The states.
@@ -51,14 +51,14 @@ const (
 	NeverAccepted  State = iota
 	Answered             // the whole response was handed to the kernel
 	ReadUnanswered       // read, then the worker closed the connection without an answer
-	ReadUnhandled        // the same, and no handler was given the request
+	ReadUnhandled        // the same, but no handler got the request
 	ReadAborted          // read, then the worker reset the connection on purpose
 	ReadPeerGone         // read, then the response could not be written
 	ReadDied             // read, then the worker died
-	UnreadClosed         // accepted, and closed by the worker before a request came
-	UnreadPeerGone       // accepted, and the client was gone before a request came
-	UnreadDied           // accepted, and the worker died before a request came
-	readOpen             // read, and not ended: only while the trial runs
+	UnreadClosed         // accepted, then the worker closed the connection before a request arrived
+	UnreadPeerGone       // accepted, but the client left before a request arrived
+	UnreadDied           // accepted, then the worker died before a request arrived
+	readOpen             // read, and still open: only while the trial runs
 	numStates
 )
 
@@ -82,30 +82,31 @@ func (s State) read() bool {
 // handled reports whether a handler may have acted on the request.
 func (s State) handled() bool { return s.read() && s != ReadUnhandled }
 
-// A Load is what a Book must know of a trial's load.
+// A Load is what a Book needs to know about the load of a trial.
 type Load struct {
-	Shape     load.Shape    `json:"shape"`      // of the schedule of all processes together
+	Shape     load.Shape    `json:"shape"`      // the schedule of all load processes together
 	Timeout   time.Duration `json:"timeout_ns"` // of an attempt with all its tries
-	Processes int           `json:"processes"`  // that share it, in turn
-	Sources   netip.Prefix  `json:"sources"`    // that source addresses are taken from
-	Ports     uint64        `json:"ports"`      // that are taken in turn; 0: each connection has its own
-	Tries     uint64        `json:"tries"`      // that an attempt may make, the first included
+	Processes int           `json:"processes"`  // they take attempts from the schedule in turn
+	Sources   netip.Prefix  `json:"sources"`    // range of the source addresses
+	Ports     uint64        `json:"ports"`      // taken in turn; 0: one for each connection
+	Tries     uint64        `json:"tries"`      // the most per attempt, the first included
 	Reuses    bool          `json:"reuses"`     // connections are kept and used again
-	// Kept is how many connections were opened before the first attempt was due. Their sources, and
-	// so their numbers, come after those of the tries.
+	// Kept is the number of connections opened before the first attempt was due. They are numbered
+	// after the tries, and so are their sources.
 	Kept uint64 `json:"kept,omitzero"`
-	// Proxied: the workers' connections are a proxy's. None is an attempt's own, and those on
-	// which no request came are the proxy's health checks.
+	// Proxied: workers see only connections of a proxy. None belongs to an attempt, and those
+	// without a request are health checks of the proxy.
 	Proxied bool `json:"proxied"`
-	// RoundTrip is what the lab adds to the way from a client to the servers and back: what a
-	// client sends is at the servers half of it later. 0: nothing.
+	// RoundTrip is the delay that the lab adds between clients and servers, both directions
+	// together. What a client sends arrives half of it later. 0: no delay.
 	RoundTrip time.Duration `json:"round_trip_ns,omitempty"`
-	// Kubelets also connect to workers, to probe them; those connections carry no attempt.
+	// Kubelets are the addresses from which kubelets probe workers. Their connections carry no
+	// attempt.
 	Kubelets []netip.Addr `json:"kubelets"`
 }
 
-// A Book joins the client's and the servers' accounts of every attempt. Samples and records may
-// come from several goroutines, in any order between them.
+// A Book joins the client's and the servers' accounts of every attempt. Several goroutines may add
+// samples and records, in any order.
 type Book struct {
 	load     Load
 	begin    clock.Instant
@@ -113,49 +114,50 @@ type Book struct {
 	sources  load.Sources
 
 	mu sync.Mutex
-	// attempts are those of the schedule; in a closed loop those that samples and records have told
-	// of so far, up to the last.
+	// attempts are those of the schedule. In a closed loop it grows with the samples and records.
 	attempts []Attempt
-	// again holds the attempts that made more than one try, and later what servers know of tries
-	// after the first, by their numbers. Once the book is closed an attempt's own account is that
-	// of its last try, and later has those of the tries before.
-	again map[uint64]tries
-	later map[uint64]serverEnd
-	// repeated counts attempts read more than once, unhandled those of them of which a handler was
-	// given at most one. They are known once the book is closed.
+	// retried holds the attempts that made more than one try, by index. laterTries holds the
+	// servers' account of tries after the first, by number. When the book is closed, an attempt's
+	// own state becomes that of its last try, and laterTries has those of the tries before.
+	retried    map[uint64]tries
+	laterTries map[uint64]serverSide
+	// repeated counts attempts that were read more than once, and unhandled those of them that at
+	// most one handler got. Both are set when the book is closed.
 	repeated, unhandled int64
 	closed              bool
-	counts              results.Retries    // all but those
-	masked              *results.Histogram // response times; nil until there is one
-	// via holds, for each attempt, the number of the try that opened its connection, or of one that
-	// was kept from the start, or noConnection. Nil where no connection is reused: then each opened
-	// its own.
-	via []uint32
-	// kept is how many of the connections that were kept from the start workers have accepted.
+	counts              results.Retries    // all but repeated and unhandled
+	masked              *results.Histogram // response times of masked attempts, or nil
+	// openers holds, for each attempt, the number of the try that opened its connection, or of a
+	// connection kept from the start, or noConnection. It is nil if connections are not reused:
+	// each attempt then opens its own.
+	openers []uint32
+	// kept counts the accepted connections among those kept from the start.
 	kept int64
-	// waits holds, for each attempt, when its connection waited to be accepted. Nil behind a proxy.
+	// waits holds, for each attempt, when its connection waited in an accept queue. It is nil
+	// behind a proxy.
 	waits []wait
-	// early are accepts that were noted before the attempt's sample told when it was due, by its
-	// index; only in a closed loop.
-	early  map[uint64]Time
-	open   map[connKey]conn
-	unread map[uint64]serverEnd // by try: connections on which no request was read
-	// ends holds how connections that may be reused ended, by the try that opened them. Nil where
-	// none is reused.
-	ends    map[uint64]serverEnd
+	// earlyAccepts holds accepts that were read before their attempt's sample, by its index: until
+	// then it is unknown when the attempt was due. It is nil in an open loop.
+	earlyAccepts map[uint64]Time
+	open         map[connKey]conn
+	unread       map[uint64]serverSide // by try: connections that ended without a request
+	// ends holds how reusable connections ended, by the try that opened them. It is nil if
+	// connections are not reused.
+	ends    map[uint64]serverSide
 	workers map[int]*workerBook
-	// connect and firstByte are how long after their last try began served attempts had their
-	// connections, of those that opened one, and the first byte of their responses.
+	// connect and firstByte are the times from the start of the last try to its connection, if it
+	// opened one, and to the first byte of the response. Both are of served attempts.
 	connect, firstByte *results.Histogram
-	// unmatched counts accounts that belong to no attempt of the schedule, or come twice. They are
-	// part of the residual.
+	// unmatched counts samples and records that belong to no attempt of the schedule, or come
+	// twice. They are part of the residual.
 	unmatched int64
-	// localErrors counts attempts that failed in the load process itself, by errno. Nil: none did.
+	// localErrors counts attempts that failed in the load process itself, by errno. It is nil if
+	// none did.
 	localErrors map[string]int64
-	recorder    *recorder // nil unless what the book is told is kept
+	recorder    *recorder // nil unless Keep was called
 }
 
-// noConnection is the try that opened the connection of an attempt that had none.
+// noConnection stands for the opener of an attempt that had no connection.
 const noConnection = math.MaxUint32
 
 type connKey struct {
@@ -164,60 +166,60 @@ type connKey struct {
 }
 
 type conn struct {
-	at       clock.Instant // accepted
-	openedBy int64         // number of the try that opened it; -1: none of the load's
+	at       clock.Instant // when it was accepted
+	openedBy int64         // number of the try that opened it; -1: not opened by the load
 	attempt  int64         // number of the last request's try, or -1
-	asked    clock.Instant // the last request was read
+	asked    clock.Instant // when the last request was read
 	read     bool          // at least one request was read
-	probe    bool          // a kubelet's
+	probe    bool          // opened by a kubelet
 }
 
-// serverEnd is what the servers know of a try.
-type serverEnd struct {
+// A serverSide is the servers' account of a try.
+type serverSide struct {
 	state  State
 	worker int32 // -1: none
 }
 
-// workerBook is what one worker's journal adds up to.
+// A workerBook sums up the journal of one worker.
 type workerBook struct {
 	accepted, served int64
-	lastAccept       clock.Instant // of its own, before the trial begins too
-	overTime         []int64       // accepted, by windows of results.FairnessWindowNS from the start
-	// busy is the time from reading a request to handing over its answer, of all answered ones.
+	lastAccept       clock.Instant // also of connections opened before the first attempt
+	overTime         []int64       // accepted in each window of results.FairnessWindowNS
+	// busy sums the times from reading a request to handing over its answer.
 	busy time.Duration
-	// occupied is how long its ended connections took from accept to end, in seconds, and
-	// occupiedSquares the sum of the squares.
+	// occupied sums the times from accept to end of its connections, in seconds, and
+	// occupiedSquares their squares. ended counts these connections.
 	occupied, occupiedSquares float64
 	ended                     int64
 }
 
-// NewBook opens the book of a trial with that load. Start must be called before the first sample.
-// It is an error when the sources have no room for the attempts.
+// NewBook returns an open book for a trial with load l. Start must be called before the first
+// sample. It fails if l.Sources has too few addresses for the attempts.
 func NewBook(l Load) (*Book, error) {
 	b := &Book{
-		load:     l,
-		schedule: load.NewSchedule(l.Shape),
-		again:    map[uint64]tries{},
-		later:    map[uint64]serverEnd{},
-		open:     map[connKey]conn{},
-		unread:   map[uint64]serverEnd{},
-		workers:  map[int]*workerBook{},
-		connect:  results.NewHistogram(), firstByte: results.NewHistogram(),
+		load:       l,
+		schedule:   load.NewSchedule(l.Shape),
+		retried:    map[uint64]tries{},
+		laterTries: map[uint64]serverSide{},
+		open:       map[connKey]conn{},
+		unread:     map[uint64]serverSide{},
+		workers:    map[int]*workerBook{},
+		connect:    results.NewHistogram(), firstByte: results.NewHistogram(),
 	}
 	if !l.Proxied {
 		b.waits = []wait{}
 	}
 	if l.Reuses {
-		b.ends = map[uint64]serverEnd{}
-		b.via = []uint32{}
+		b.ends = map[uint64]serverSide{}
+		b.openers = []uint32{}
 	}
 	if l.closed() {
-		b.early = map[uint64]Time{}
+		b.earlyAccepts = map[uint64]Time{}
 	} else {
-		b.extend(b.most())
+		b.extend(b.maxAttempts())
 	}
 	var err error
-	b.sources, err = load.NewSources(l.Sources, b.most()*l.Tries+l.Kept)
+	b.sources, err = load.NewSources(l.Sources, b.maxAttempts()*l.Tries+l.Kept)
 	b.sources = b.sources.InTurn(l.Ports)
 	return b, err
 }
@@ -225,11 +227,11 @@ func NewBook(l Load) (*Book, error) {
 // closed reports whether the load is a closed loop.
 func (l *Load) closed() bool { return l.Shape.Clients > 0 }
 
-// most returns how many attempts there may be, which is how far apart the numbers of an attempt's
-// tries are.
-func (b *Book) most() uint64 { return b.schedule.Len() }
+// maxAttempts returns the largest possible number of attempts. It is also the distance between the
+// numbers of an attempt's successive tries.
+func (b *Book) maxAttempts() uint64 { return b.schedule.Len() }
 
-// extend makes room for n attempts in all.
+// extend makes room for n attempts in total.
 func (b *Book) extend(n uint64) {
 	more := int(n) - len(b.attempts)
 	if more <= 0 {
@@ -242,8 +244,8 @@ func (b *Book) extend(n uint64) {
 	if b.waits != nil {
 		b.waits = append(b.waits, make([]wait, more)...)
 	}
-	if b.via != nil {
-		b.via = append(b.via, make([]uint32, more)...)
+	if b.openers != nil {
+		b.openers = append(b.openers, make([]uint32, more)...)
 	}
 }
 
@@ -257,7 +259,7 @@ func (b *Book) Start(begin clock.Instant) {
 // Time returns an instant of the monotonic clock as an offset from the first scheduled attempt.
 func (b *Book) Time(i clock.Instant) Time { return Time(i.Sub(b.begin)) }
 
-// Maybe is Time for an instant that may not have come: nil for 0.
+// Maybe is Time for an instant that may be missing: it returns nil for 0.
 func (b *Book) Maybe(i clock.Instant) *Time {
 	if i == 0 {
 		return nil
@@ -269,48 +271,49 @@ func (b *Book) Maybe(i clock.Instant) *Time {
 // Instant is the reverse of Time.
 func (b *Book) Instant(t Time) clock.Instant { return b.begin.Add(time.Duration(t)) }
 
-// maxWindows bounds the windows of one worker: those of the longest trial, an hour.
+// maxWindows limits the windows of one worker to those of the longest trial, an hour.
 const maxWindows = int64(time.Hour) / results.FairnessWindowNS
 
-// index returns the position of an attempt in the schedule, or false for one that is not in it. In
-// a closed loop it makes room for the attempt.
+// index returns the position of an attempt in the schedule, and whether the schedule has it. In a
+// closed loop it makes room for the attempt.
 func (b *Book) index(process int, sequence uint64) (uint64, bool) {
 	n := uint64(b.load.Processes)
 	i := sequence*n + uint64(process)
-	ok := uint64(process) < n && i < b.most()
+	ok := uint64(process) < n && i < b.maxAttempts()
 	if ok && i >= uint64(len(b.attempts)) {
 		b.extend(i + 1)
 	}
 	return i, ok
 }
 
-// number returns that of a try, over all attempts, as sources are numbered: the attempt's index for
-// its first.
+// number returns the number of a try over all attempts, as sources are numbered. The first try of
+// an attempt has the attempt's index.
 func (b *Book) number(a wire.Attempt) (uint64, bool) {
 	i, ok := b.index(int(a.Process), a.Sequence)
-	return i + uint64(a.Try)*b.most(), ok && uint64(a.Try) < b.load.Tries
+	return i + uint64(a.Try)*b.maxAttempts(), ok && uint64(a.Try) < b.load.Tries
 }
 
-// known returns what the servers know of a try so far.
-func (b *Book) known(try uint64) serverEnd {
-	if try < b.most() {
-		return serverEnd{b.attempts[try].State, b.attempts[try].Server}
+// serverSide returns the servers' account of a try so far.
+func (b *Book) serverSide(try uint64) serverSide {
+	if try < b.maxAttempts() {
+		return serverSide{b.attempts[try].State, b.attempts[try].Server}
 	}
-	if e, ok := b.later[try]; ok {
+	if e, ok := b.laterTries[try]; ok {
 		return e
 	}
-	return serverEnd{NeverAccepted, -1}
+	return serverSide{NeverAccepted, -1}
 }
 
-func (b *Book) note(try uint64, e serverEnd) {
-	if try < b.most() {
+// setServerSide sets the servers' account of a try.
+func (b *Book) setServerSide(try uint64, e serverSide) {
+	if try < b.maxAttempts() {
 		b.attempts[try].State, b.attempts[try].Server = e.state, e.worker
 	} else {
-		b.later[try] = e
+		b.laterTries[try] = e
 	}
 }
 
-// scheduled returns when attempt i was due; in a closed loop that is when it was sent.
+// scheduled returns when attempt i was due: in a closed loop, when it was sent.
 func (b *Book) scheduled(i int) Time {
 	if b.load.closed() {
 		return b.attempts[i].Sent
@@ -320,21 +323,21 @@ func (b *Book) scheduled(i int) Time {
 
 func (b *Book) time(monotonicNS int64) Time { return b.Time(clock.Instant(monotonicNS)) }
 
-// atServers returns when what a client sends at an instant is at the servers.
+// atServers returns when a segment that a client sends reaches the servers.
 func (b *Book) atServers(sent Time) Time { return sent.Add(b.load.RoundTrip / 2) }
 
-// Sample takes the client's account of an attempt. It does not keep s.
+// Sample adds the client's account of an attempt. It does not keep s.
 func (b *Book) Sample(s *results.Sample) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.recorder.sample(s)
 	i, ok := b.index(s.Process, s.Sequence)
-	if !ok || b.attempts[i].seen {
+	if !ok || b.attempts[i].sampled {
 		b.unmatched++
 		return
 	}
 	a := &b.attempts[i]
-	a.seen = true
+	a.sampled = true
 	a.Sent, a.Done = b.time(s.Sent), b.time(s.Done)
 	a.Class, a.Phase = s.Class, s.Phase
 	a.Worker, a.Generation, a.Status = int32(s.Worker), int16(s.Generation), uint16(s.Status)
@@ -350,36 +353,37 @@ func (b *Book) Sample(s *results.Sample) {
 	if b.waits != nil && s.Connected > 0 {
 		b.waits[i].established = ticks(b.atServers(b.time(s.Connected)).Sub(b.scheduled(int(i))))
 	}
-	if at, ok := b.early[i]; ok {
-		delete(b.early, i)
-		b.noteAccepted(i, at)
+	if at, ok := b.earlyAccepts[i]; ok {
+		delete(b.earlyAccepts, i)
+		b.setAccepted(i, at)
 	}
-	if b.via != nil {
-		b.via[i] = b.opener(i, s)
+	if b.openers != nil {
+		b.openers[i] = b.opener(i, s)
 	}
-	if s.Served() && !b.atOnce(i) {
-		b.phases(int(i), s)
+	if s.Served() && !b.initial(i) {
+		b.recordPhases(int(i), s)
 	}
 }
 
-// opener returns the number of the try that opened the connection of an attempt's last try.
+// opener returns the number of the try that opened the connection of an attempt's last try. It
+// returns the number of the connection if that was kept from the start, and noConnection if there
+// was none.
 func (b *Book) opener(i uint64, s *results.Sample) uint32 {
-	if via, ok := b.sources.Of(s.Source); ok {
-		return uint32(via)
+	if opener, ok := b.sources.Of(s.Source); ok {
+		return uint32(opener)
 	}
 	if s.Class == results.ClassTimeout && !s.Source.IsValid() {
 		return noConnection
 	}
-	return uint32(i + uint64(len(s.Failed))*b.most())
+	return uint32(i + uint64(len(s.Failed))*b.maxAttempts())
 }
 
-// atOnce reports whether an attempt is one of those that the clients of a closed loop begin with,
-// all at once. They meet queues that are still empty, as none does later, so they are in no
-// percentile.
-func (b *Book) atOnce(i uint64) bool { return i < uint64(b.load.Shape.Clients) }
+// initial reports whether an attempt is among the first of a closed loop, which all clients send at
+// once. They meet empty queues, so they are left out of all percentiles.
+func (b *Book) initial(i uint64) bool { return i < uint64(b.load.Shape.Clients) }
 
-// phases takes in when a served attempt had come how far.
-func (b *Book) phases(i int, s *results.Sample) {
+// recordPhases adds the connection and first-byte times of a served attempt to the histograms.
+func (b *Book) recordPhases(i int, s *results.Sample) {
 	began := cmp.Or(s.LastSent, s.Sent)
 	if s.Connected > 0 && !b.reused(i) {
 		b.connect.Record(s.Connected - began)
@@ -389,13 +393,14 @@ func (b *Book) phases(i int, s *results.Sample) {
 	}
 }
 
-// noteAccepted takes in when a worker accepted the connection of attempt i.
-func (b *Book) noteAccepted(i uint64, at Time) {
+// setAccepted sets when a worker accepted the connection of attempt i. The last try wins, because
+// it is accepted last.
+func (b *Book) setAccepted(i uint64, at Time) {
 	due := ticks(at.Sub(b.scheduled(int(i))))
-	b.waits[i].accepted = max(b.waits[i].accepted, due) // the last try's comes last
+	b.waits[i].accepted = max(b.waits[i].accepted, due)
 }
 
-// Record takes an entry of a worker's journal. Each worker's come in order.
+// Record adds an entry of a worker's journal. The entries of one worker must come in order.
 func (b *Book) Record(worker int, r journal.Record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -429,7 +434,7 @@ func (b *Book) Record(worker int, r journal.Record) {
 		w.served++
 		w.busy += r.At.Sub(c.asked)
 		if c.attempt >= 0 {
-			b.note(uint64(c.attempt), serverEnd{Answered, int32(worker)})
+			b.setServerSide(uint64(c.attempt), serverSide{Answered, int32(worker)})
 		}
 	case journal.Ended:
 		b.ended(worker, &c, r.End)
@@ -440,7 +445,8 @@ func (b *Book) Record(worker int, r journal.Record) {
 	}
 }
 
-// accepted counts a connection for its worker, unless a kubelet opened it.
+// accepted returns the state of a connection that was just accepted, and counts it for its worker
+// unless a kubelet opened it.
 func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 	probe := slices.Contains(b.load.Kubelets, r.Peer.Addr())
 	c := conn{at: r.At, openedBy: -1, attempt: -1, probe: probe}
@@ -453,7 +459,7 @@ func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 		if b.isKept(try) {
 			kept = true
 			b.kept++
-		} else if try < b.most()*b.load.Tries {
+		} else if try < b.maxAttempts()*b.load.Tries {
 			b.acceptedTry(try, b.Time(r.At))
 		}
 	}
@@ -469,28 +475,30 @@ func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 	return c
 }
 
-// acceptedTry takes in when a worker accepted the connection of a try.
+// acceptedTry sets when a worker accepted the connection of a try, or keeps that for later if the
+// attempt's sample has not arrived.
 func (b *Book) acceptedTry(try uint64, at Time) {
-	i := try % b.most()
-	if b.early != nil && (i >= uint64(len(b.attempts)) || !b.attempts[i].seen) {
-		b.early[i] = max(b.early[i], at)
+	i := try % b.maxAttempts()
+	if b.earlyAccepts != nil && (i >= uint64(len(b.attempts)) || !b.attempts[i].sampled) {
+		b.earlyAccepts[i] = max(b.earlyAccepts[i], at)
 		return
 	}
-	b.noteAccepted(i, at)
+	b.setAccepted(i, at)
 }
 
+// request records that a worker read a request on a connection.
 func (b *Book) request(worker int, c *conn, r journal.Record) {
 	c.read, c.attempt, c.asked = true, -1, r.At
 	try, ok := b.number(r.Attempt)
-	if !r.Identified || !ok || b.known(try).state != NeverAccepted {
+	if !r.Identified || !ok || b.serverSide(try).state != NeverAccepted {
 		b.unmatched++
 		return
 	}
 	c.attempt = int64(try)
-	b.note(try, serverEnd{readOpen, int32(worker)})
+	b.setServerSide(try, serverSide{readOpen, int32(worker)})
 }
 
-// ended notes how a connection ended for the attempt it carried.
+// ended records how a connection ended for the attempt that it carried.
 func (b *Book) ended(worker int, c *conn, end journal.End) {
 	read, unread := ReadPeerGone, UnreadPeerGone
 	switch end {
@@ -506,12 +514,12 @@ func (b *Book) ended(worker int, c *conn, end journal.End) {
 	b.endConn(worker, c, read, unread)
 }
 
-// endConn gives the attempt on a connection its terminal state: read if a worker had read its
-// request, unread if none had.
+// endConn sets the terminal state of the attempt on a connection: read if a worker had read its
+// request, unread otherwise.
 func (b *Book) endConn(worker int, c *conn, read, unread State) {
 	if c.attempt >= 0 {
-		if e := b.known(uint64(c.attempt)); e.state == readOpen {
-			b.note(uint64(c.attempt), serverEnd{read, e.worker})
+		if e := b.serverSide(uint64(c.attempt)); e.state == readOpen {
+			b.setServerSide(uint64(c.attempt), serverSide{read, e.worker})
 		}
 	}
 	if b.load.Proxied || c.probe {
@@ -521,23 +529,24 @@ func (b *Book) endConn(worker int, c *conn, read, unread State) {
 	case c.openedBy < 0:
 		b.unmatched++
 	case !c.read && !b.isKept(uint64(c.openedBy)):
-		b.unread[uint64(c.openedBy)] = serverEnd{unread, int32(worker)}
+		b.unread[uint64(c.openedBy)] = serverSide{unread, int32(worker)}
 	case b.ends != nil:
-		b.ends[uint64(c.openedBy)] = serverEnd{unread, int32(worker)}
+		b.ends[uint64(c.openedBy)] = serverSide{unread, int32(worker)}
 	}
 }
 
-// isKept reports whether the number, of a try as openedBy returns it, is that of a connection which
-// was kept from the start.
+// isKept reports whether a number that openedBy returned stands for a connection kept from the
+// start.
 func (b *Book) isKept(number uint64) bool {
-	tries := b.most() * b.load.Tries
+	tries := b.maxAttempts() * b.load.Tries
 	return number >= tries && number < tries+b.load.Kept
 }
 
-// openedBy returns the try that opened a connection, by its client's end and when it was accepted.
-// Of those that take one source in turn it is the last that was due by then.
+// openedBy returns the number of the try that opened a connection, found by the client's address
+// and the instant of the accept. If attempts take ports in turn, it is the last one that was due by
+// then.
 func (b *Book) openedBy(peer netip.AddrPort, accepted clock.Instant) (uint64, bool) {
-	ports, n := b.load.Ports, b.most()
+	ports, n := b.load.Ports, b.maxAttempts()
 	first, ok := b.sources.Of(peer)
 	if !ok || ports == 0 || first >= n {
 		return first, ok
@@ -549,28 +558,28 @@ func (b *Book) openedBy(peer netip.AddrPort, accepted clock.Instant) (uint64, bo
 	return first + uint64(turns)*ports, true
 }
 
-// starved reports whether an attempt's last try had no connection: all that are kept were in use
-// until its time was over.
-func (b *Book) starved(i int) bool { return b.via != nil && b.via[i] == noConnection }
+// starved reports whether an attempt's last try had no connection: all kept connections were in use
+// until its timeout.
+func (b *Book) starved(i int) bool { return b.openers != nil && b.openers[i] == noConnection }
 
-// connection returns the client's end of the connection that an attempt's last try was sent on, or
-// the zero value if it had none.
+// connection returns the client's address of the connection that an attempt's last try was sent on,
+// or the zero value if it had none.
 func (b *Book) connection(i int) netip.AddrPort {
 	if b.starved(i) {
 		return netip.AddrPort{}
 	}
-	if b.via != nil {
-		return b.sources.At(uint64(b.via[i]))
+	if b.openers != nil {
+		return b.sources.At(uint64(b.openers[i]))
 	}
 	return b.sources.At(b.last(i))
 }
 
-// reused reports whether an attempt's last try did not open the connection that it was sent on, or
-// had none.
-func (b *Book) reused(i int) bool { return b.via != nil && uint64(b.via[i]) != b.last(i) }
+// reused reports whether an attempt's last try was sent on a connection that it had not opened, or
+// on none.
+func (b *Book) reused(i int) bool { return b.openers != nil && uint64(b.openers[i]) != b.last(i) }
 
-// close settles what was open when its worker died, and what the load never came to. After it
-// every attempt has its terminal state on either side. Calling it again does nothing.
+// close gives every attempt a terminal state on both sides: it ends the connections whose worker
+// died, and marks the attempts that the load never sent. Further calls do nothing.
 func (b *Book) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -586,16 +595,16 @@ func (b *Book) close() {
 		b.trim()
 	}
 	for try, end := range b.unread {
-		if !b.begun(try) || b.known(try).state != NeverAccepted {
+		if !b.exists(try) || b.serverSide(try).state != NeverAccepted {
 			b.unmatched++
 			continue
 		}
-		b.note(try, end)
+		b.setServerSide(try, end)
 	}
 	clear(b.unread)
 	b.closeTries()
 	for i := range b.attempts {
-		if a := &b.attempts[i]; !a.seen {
+		if a := &b.attempts[i]; !a.sampled {
 			at := b.scheduled(i)
 			a.Sent, a.Done, a.Class, a.Phase = at, at, results.ClassUnsent, results.PhaseConnect
 		}
@@ -603,11 +612,11 @@ func (b *Book) close() {
 	b.closeReused()
 }
 
-// trim leaves out what comes after the last attempt of a closed loop: requests that workers have
-// read, and the load has not sent, are unmatched.
+// trim cuts a closed loop after the last attempt that the load sent. Requests beyond that, which
+// workers read but the load did not send, are unmatched.
 func (b *Book) trim() {
 	n := len(b.attempts)
-	for ; n > 0 && !b.attempts[n-1].seen; n-- {
+	for ; n > 0 && !b.attempts[n-1].sampled; n-- {
 		if b.attempts[n-1].State != NeverAccepted {
 			b.unmatched++
 		}
@@ -616,25 +625,25 @@ func (b *Book) trim() {
 	if b.waits != nil {
 		b.waits = b.waits[:n]
 	}
-	if b.via != nil {
-		b.via = b.via[:n]
+	if b.openers != nil {
+		b.openers = b.openers[:n]
 	}
 }
 
-// begun reports whether a try is one of an attempt that there is.
-func (b *Book) begun(try uint64) bool {
-	return try < b.most()*b.load.Tries && try%b.most() < uint64(len(b.attempts))
+// exists reports whether a try belongs to an attempt of the book.
+func (b *Book) exists(try uint64) bool {
+	return try < b.maxAttempts()*b.load.Tries && try%b.maxAttempts() < uint64(len(b.attempts))
 }
 
-// closeReused settles the attempts that were sent on a reused connection and never read: what
-// became of them is what became of the connection.
+// closeReused sets the state of attempts that were sent on a reused connection and never read: they
+// share the fate of the connection.
 func (b *Book) closeReused() {
-	for i, via := range b.via {
+	for i, opener := range b.openers {
 		a := &b.attempts[i]
-		if a.Served() || a.State != NeverAccepted || uint64(via) == b.last(i) {
+		if a.Served() || a.State != NeverAccepted || uint64(opener) == b.last(i) {
 			continue
 		}
-		if end, ok := b.ends[uint64(via)]; ok {
+		if end, ok := b.ends[uint64(opener)]; ok {
 			a.State, a.Server = end.state, end.worker
 		}
 	}

@@ -17,14 +17,14 @@ import (
 
 func TestUnsent(t *testing.T) {
 	b := testBook(t, 2)
-	tell(b, 0, served)
+	enter(b, 0, served)
 	a := b.Close(&Facts{Duration: time.Second})
 	if got := a.Verdict(1); got.Cause != cause.Client {
 		t.Errorf("an attempt without a sample has the cause %q, want %q", got.Cause, cause.Client)
 	}
 }
 
-// What the two sides say of a served attempt must agree.
+// Both sides must agree about a served attempt.
 func TestServed(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -32,13 +32,13 @@ func TestServed(t *testing.T) {
 		want    Verdict
 	}{
 		{"served", served, Verdict{Worker: worker, Explained: true}},
-		{"by a worker killed before it could note it", account{done: 1, server: "aq"}, Verdict{Worker: worker, Explained: true}},
-		{"and no worker knows of it", account{done: 1}, Verdict{Worker: -1}},
-		{"and the worker says it closed unanswered", account{done: 1, server: "aq", end: journal.EndUnanswered}, Verdict{Worker: worker}},
+		{"by a worker that was killed before it could journal it", account{done: 1, server: "aq"}, Verdict{Worker: worker, Explained: true}},
+		{"but no worker accepted it", account{done: 1}, Verdict{Worker: -1}},
+		{"but the worker closed it unanswered", account{done: 1, server: "aq", end: journal.EndUnanswered}, Verdict{Worker: worker}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBook(t, 1)
-			tell(b, 0, tt.account)
+			enter(b, 0, tt.account)
 			a := b.Close(&Facts{Duration: time.Second})
 			if got := a.Verdict(0); got != tt.want {
 				t.Errorf("got %+v, want %+v", got, tt.want)
@@ -55,12 +55,13 @@ func TestServed(t *testing.T) {
 func TestUnmatched(t *testing.T) {
 	record := func(kind journal.Kind, conn uint32, sequence uint64) journal.Record {
 		return journal.Record{
-			Kind: kind, Conn: conn, Peer: attempt0, Identified: true, Attempt: wire.Attempt{Sequence: sequence},
+			Kind: kind, Conn: conn, Peer: attempt0,
+			Identified: true, Attempt: wire.Attempt{Sequence: sequence},
 		}
 	}
 	for _, tt := range []struct {
 		name string
-		tell func(*Book)
+		add  func(*Book)
 	}{
 		{"sample twice", func(b *Book) { b.Sample(&results.Sample{}) }},
 		{"sample beyond the schedule", func(b *Book) { b.Sample(&results.Sample{Sequence: 99}) }},
@@ -84,20 +85,20 @@ func TestUnmatched(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBook(t, 2)
-			tell(b, 0, served)
-			tell(b, 1, served)
-			tt.tell(b)
+			enter(b, 0, served)
+			enter(b, 1, served)
+			tt.add(b)
 			var r results.Trial
 			b.Close(&Facts{Duration: time.Second}).Fill(&r)
 			if r.Residual == 0 {
-				t.Error("not noticed")
+				t.Error("the residual is 0")
 			}
 		})
 	}
 }
 
-// Two attempts; the first makes up to three tries. What the servers say of each must be something
-// that a client can have met.
+// The servers' account of each try must be possible after what the client met. Attempt 0 makes up
+// to three tries, attempt 1 one.
 func TestTries(t *testing.T) {
 	const (
 		refused    = results.FailureRefused
@@ -111,73 +112,80 @@ func TestTries(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name      string
-		failed    []results.Failure // of attempt 0; it is served then
+		failed    []results.Failure // of attempt 0, before it is served
 		records   []record
 		unmatched int64
 		repeated  int64
-		unhandled int64 // of the repeated
+		unhandled int64 // among the repeated
 		state     State
 	}{
-		{"at once", nil, []record{{0, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
+		{"first try", nil, []record{{0, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
 		{"after a refusal", []results.Failure{refused}, []record{{1, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
 		{"after it was read", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 0, 1, 0, Answered},
 		{"after it was read by workers that died", []results.Failure{unanswered, unanswered}, []record{{0, "aq", 0}, {1, "aq", 0}, {2, "aqr", journal.EndServed}}, 0, 1, 0, Answered},
-		{"after it was accepted, not read", []results.Failure{unanswered}, []record{{0, "a", journal.EndUnanswered}, {1, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
-		{"accepted when the client had given up", []results.Failure{timeout}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
-		{"after it was read and given to no handler", []results.Failure{unanswered}, []record{{0, "aq", journal.EndUnhandled}, {1, "aqr", journal.EndServed}}, 0, 1, 1, Answered},
-		{"once to no handler, and twice to one", []results.Failure{unanswered, unanswered}, []record{{0, "aq", journal.EndUnhandled}, {1, "aq", journal.EndUnanswered}, {2, "aqr", journal.EndServed}}, 0, 1, 0, Answered},
-		{"read, and yet refused", []results.Failure{refused}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 1, 1, 0, Answered},
-		{"accepted, and yet refused", []results.Failure{refused}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 1, 0, 0, Answered},
-		{"answered, and yet tried again", []results.Failure{unanswered}, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 1, 0, Answered},
-		{"a try that the load has not made", nil, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 0, 0, Answered},
+		{"after it was accepted but not read", []results.Failure{unanswered}, []record{{0, "a", journal.EndUnanswered}, {1, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
+		{"after it was accepted too late", []results.Failure{timeout}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
+		{"after it was read but not handled", []results.Failure{unanswered}, []record{{0, "aq", journal.EndUnhandled}, {1, "aqr", journal.EndServed}}, 0, 1, 1, Answered},
+		{"read three times, handled twice", []results.Failure{unanswered, unanswered}, []record{{0, "aq", journal.EndUnhandled}, {1, "aq", journal.EndUnanswered}, {2, "aqr", journal.EndServed}}, 0, 1, 0, Answered},
+		{"read, but refused", []results.Failure{refused}, []record{{0, "aq", journal.EndAborted}, {1, "aqr", journal.EndServed}}, 1, 1, 0, Answered},
+		{"accepted, but refused", []results.Failure{refused}, []record{{0, "a", journal.EndPeer}, {1, "aqr", journal.EndServed}}, 1, 0, 0, Answered},
+		{"answered, but retried", []results.Failure{unanswered}, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 1, 0, Answered},
+		{"a try that the load did not make", nil, []record{{0, "aqr", journal.EndServed}, {1, "aqr", journal.EndServed}}, 1, 0, 0, Answered},
 		{"the same try twice", []results.Failure{refused}, []record{{1, "aqr", journal.EndServed}, {1, "q", journal.EndAborted}}, 1, 0, 0, Answered},
 		{"a try beyond the policy", nil, []record{{0, "aqr", journal.EndServed}, {3, "q", 0}}, 1, 0, 0, Answered},
-		{"no worker knows of the last", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}}, 0, 0, 0, NeverAccepted},
+		{"the last try was never accepted", []results.Failure{unanswered}, []record{{0, "aq", journal.EndAborted}}, 0, 0, 0, NeverAccepted},
 	} {
 		for _, sampleFirst := range []bool{true, false} {
 			t.Run(tt.name, func(t *testing.T) {
 				b := testBook(t, 2, func(l *Load) { l.Tries = 3 })
 				sample := results.Sample{
-					Sent: int64(begin), Done: int64(begin) + int64(9*ms), LastSent: int64(begin) + int64(5*ms),
-					Worker: worker, Generation: generation,
+					Sent: int64(begin), LastSent: int64(begin) + int64(5*ms),
+					Done: int64(begin) + int64(9*ms), Worker: worker, Generation: generation,
 				}
 				for _, f := range tt.failed {
-					sample.Failed = append(sample.Failed, results.FailedTry{Failure: f, Opened: true})
+					try := results.FailedTry{Failure: f, Opened: true}
+					sample.Failed = append(sample.Failed, try)
 				}
 				if sampleFirst {
 					b.Sample(&sample)
 				}
 				for conn, rec := range tt.records {
 					r := journal.Record{
-						Conn: uint32(10 + conn), Attempt: wire.Attempt{Try: rec.try}, Identified: true,
-						Peer: b.sources.At(uint64(rec.try) * 2),
+						Conn: uint32(10 + conn), Peer: b.sources.At(uint64(rec.try) * 2),
+						Attempt: wire.Attempt{Try: rec.try}, Identified: true,
 					}
-					if rec.server[0] != 'a' { // on the connection before
+					if rec.server[0] != 'a' { // the connection was accepted before
 						r.Kind = journal.Accepted
 						r.Peer = b.sources.At(4)
 						b.Record(worker, r)
 					}
-					tellServer(b, r, rec.server, rec.end)
+					enterServer(b, r, rec.server, rec.end)
 				}
 				if !sampleFirst {
 					b.Sample(&sample)
 				}
-				tell(b, 1, served)
+				enter(b, 1, served)
 				b.Close(&Facts{Duration: time.Second})
 				got := b.retries()
 				if b.unmatched != tt.unmatched || got.Repeated != tt.repeated ||
 					*got.RepeatedUnhandled != tt.unhandled || b.attempts[0].State != tt.state {
 					t.Errorf("%d unmatched, %d repeated, %d unhandled, %v; want %d, %d, %d, %v",
-						b.unmatched, got.Repeated, got.RepeatedUnhandled, b.attempts[0].State,
+						b.unmatched, got.Repeated, *got.RepeatedUnhandled, b.attempts[0].State,
 						tt.unmatched, tt.repeated, tt.unhandled, tt.state)
 				}
-				if want := b.sources.At(uint64(2 * len(tt.failed))); b.connection(0) != want || b.connection(1) != b.sources.At(1) {
-					t.Errorf("connections %v, %v; want %v for the first", b.connection(0), b.connection(1), want)
+				first, second := b.sources.At(uint64(2*len(tt.failed))), b.sources.At(1)
+				if b.connection(0) != first || b.connection(1) != second {
+					t.Errorf("connections %v and %v, want %v and %v",
+						b.connection(0), b.connection(1), first, second)
 				}
-				if again := len(tt.failed) > 0; again && b.lastTry(0).Sent != 5*ms || b.attempts[0].Sent != 0 {
-					t.Errorf("sent %d, the last try %d", b.attempts[0].Sent, b.lastTry(0).Sent)
+				sent, lastSent := b.attempts[0].Sent, b.lastTry(0).Sent
+				if len(tt.failed) > 0 && lastSent != 5*ms || sent != 0 {
+					t.Errorf("sent %d, the last try %d", sent, lastSent)
 				}
-				want := &results.Retries{Tries: int64(2 + len(tt.failed)), Repeated: tt.repeated, RepeatedUnhandled: &tt.unhandled, Failed: got.Failed, MaskedNS: got.MaskedNS}
+				want := &results.Retries{
+					Tries: int64(2 + len(tt.failed)), Repeated: tt.repeated,
+					RepeatedUnhandled: &tt.unhandled, Failed: got.Failed, MaskedNS: got.MaskedNS,
+				}
 				if len(tt.failed) > 0 {
 					want.TriedAgain, want.Masked = 1, 1
 				}
@@ -189,42 +197,45 @@ func TestTries(t *testing.T) {
 	}
 }
 
-// Where nothing is tried again nothing is said of it, and attempts take what they took.
+// Without retries there are no results of retrying, and attempts need no more memory.
 func TestWithoutTries(t *testing.T) {
 	b := testBook(t, 1)
-	tell(b, 0, served)
+	enter(b, 0, served)
 	b.Record(worker, journal.Record{Conn: 9, Kind: journal.Accepted, Peer: b.sources.At(0)})
-	b.Record(worker, journal.Record{Conn: 9, Kind: journal.Requested, Attempt: wire.Attempt{Try: 1}, Identified: true})
+	b.Record(worker, journal.Record{
+		Conn: 9, Kind: journal.Requested, Attempt: wire.Attempt{Try: 1}, Identified: true,
+	})
 	b.Close(&Facts{Duration: time.Second})
 	if b.retries() != nil || b.unmatched != 1 {
-		t.Errorf("retries %+v, %d unmatched; want none, and one for a try that may not be made", b.retries(), b.unmatched)
+		t.Errorf("retries %+v, %d unmatched; want none, and 1 for a second try",
+			b.retries(), b.unmatched)
 	}
 	if size := unsafe.Sizeof(Attempt{}); size != 32 {
 		t.Errorf("an attempt takes %d bytes, want 32", size)
 	}
 }
 
-// Attempts that come from one port in turn are told apart by time: a connection belongs to the last
-// that was due when it was accepted.
+// If attempts take ports in turn, a connection belongs to the last one from its port that was due
+// when it was accepted.
 func TestPortsInTurn(t *testing.T) {
 	b := testBook(t, 25, func(l *Load) { l.Ports = 10 }) // every ms
 	gaveUp := func(i int, accepted time.Duration) {
 		due := int64(begin) + int64(b.scheduled(i))
 		b.Sample(&results.Sample{
-			Sequence: uint64(i), Sent: due, Done: due + int64(5*ms), Class: results.ClassTimeout, Phase: results.PhaseWait,
-			Worker: -1, Generation: -1,
+			Sequence: uint64(i), Sent: due, Done: due + int64(5*ms),
+			Class: results.ClassTimeout, Phase: results.PhaseWait, Worker: -1, Generation: -1,
 		})
 		r := journal.Record{At: begin.Add(accepted), Conn: uint32(i), Peer: b.sources.At(uint64(i))}
-		tellServer(b, r, "a", journal.EndPeer)
+		enterServer(b, r, "a", journal.EndPeer)
 	}
 	for i := range 25 {
 		switch i {
-		case 3: // accepted at 5 ms, when 13 was not due yet, and left by its client
+		case 3: // accepted at 5 ms, when 13 was not due yet; then its client left
 			gaveUp(3, 5*time.Millisecond)
-		case 23: // accepted as late as that, and no attempt comes after it
+		case 23: // accepted as late, but no attempt follows from its port
 			gaveUp(23, 40*time.Millisecond)
 		default:
-			tell(b, i, served)
+			enter(b, i, served)
 		}
 	}
 	b.Close(&Facts{Duration: time.Second})
@@ -238,9 +249,9 @@ func TestPortsInTurn(t *testing.T) {
 	}
 }
 
-// Connections that are kept from the start are no attempt's. Of three, one serves attempt 0, one is
-// closed by its worker before it has read attempt 1, and nothing is sent on the third. Attempt 2
-// finds none free, and attempt 3 opens one.
+// Connections kept from the start belong to no attempt. Of three, one serves attempt 0, one is
+// closed by its worker before it has read attempt 1, and one stays idle. Attempt 2 finds none free,
+// and attempt 3 opens a connection.
 func TestKeptConnections(t *testing.T) {
 	const n = 4
 	b := testBook(t, n, kept(3))
@@ -293,7 +304,7 @@ func TestKeptConnections(t *testing.T) {
 	if r.Residual != 0 || first != b.sources.At(n+1).String() || second != "" {
 		t.Errorf("residual %d, lost from %q and %q", r.Residual, first, second)
 	}
-	// The kernel has opened one connection while the load ran.
+	// Only one connection was opened while the load ran.
 	r.Workers = []results.Worker{{ID: worker, Accepted: 4}}
 	for _, e := range a.Equalities(&r)[:2] {
 		if e.Ledger != 1 {
@@ -301,11 +312,12 @@ func TestKeptConnections(t *testing.T) {
 		}
 	}
 	if w := r.Fairness.Windows; len(w) != 1 || w[0].Connections != 1 {
-		t.Errorf("connections over time: %+v, want the one that was opened while the load ran", w)
+		t.Errorf("connections over time: %+v, want only that of attempt 3", w)
 	}
 }
 
-// Two workers with two connections each: one answers three requests in 9 ms, the other one in 1 ms.
+// Requests and busy time are spread, too. Of two workers with two connections each, one answers
+// three requests in 9 ms, the other one in 1 ms.
 func TestFairnessOfWork(t *testing.T) {
 	b := testBook(t, 4, kept(4))
 	var facts Facts

@@ -6,8 +6,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// ColdStart returns what a newcomer's first attempts were like, until it was warm. Step k must have
-// started a worker that was ready.
+// ColdStart describes the first attempts of the worker that step k added, up to the end of its
+// warm-up. The step must have started a worker that became ready.
 func (a *Account) ColdStart(k int) *results.ColdStart {
 	s := &a.facts.Steps[k]
 	ready, newcomer := *s.Ready, int32(s.Started[0])
@@ -21,8 +21,11 @@ func (a *Account) ColdStart(k int) *results.ColdStart {
 			continue
 		}
 		at, isMine := a.book.scheduled(i), x.Worker == newcomer
-		if served := int64(x.Done - ready); isMine && (c.FirstServedNS == nil || served < *c.FirstServedNS) {
-			c.FirstServedNS = &served
+		if isMine {
+			served := int64(x.Done - ready)
+			if c.FirstServedNS == nil || served < *c.FirstServedNS {
+				c.FirstServedNS = &served
+			}
 		}
 		if fair.add(isMine) && c.FairShareNS == nil {
 			c.FairShareNS = new(int64(at - ready))
@@ -42,8 +45,8 @@ func (a *Account) ColdStart(k int) *results.ColdStart {
 	return c
 }
 
-// A shareWatch finds when a newcomer's share of what is served has become fair: 0.9/n of the last
-// 50 n attempts, where n workers serve.
+// A shareWatch detects when a newcomer's share of the served attempts has become fair: at least
+// 0.9/n of the last 50 n attempts, where n is the number of workers.
 type shareWatch struct {
 	last   []bool
 	at     int
@@ -56,7 +59,7 @@ func newShareWatch(workers int) *shareWatch {
 	return &shareWatch{last: make([]bool, 50*workers), enough: int(math.Ceil(0.9 * 50))}
 }
 
-// add takes the next attempt in, and reports whether the share is fair now.
+// add takes the next served attempt and reports whether the share is now fair.
 func (s *shareWatch) add(mine bool) bool {
 	if s.last[s.at] {
 		s.mine--

@@ -17,18 +17,19 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// corpus is where recorded trials are; scripts/record-corpus.sh records them.
+// corpus is the directory of recorded trials. scripts/record-corpus.sh records them.
 const corpus = "testdata/corpus"
 
-// noExample are the causes that no trial of the corpus has, and why.
+// noExample lists the causes without an example in the corpus, and why there is none.
 var noExample = map[string]string{
-	cause.NoRoute:      "every address of a lab that has no route is a pod's that has gone, which is stale_endpoint",
-	cause.Untranslated: "the kernel does it once in some hundreds of commits; none in 200 tried",
-	cause.Unknown:      "a loss that no account explains; a trial that has one is a bug",
+	cause.NoRoute: "in a lab, only addresses of pods that have gone have no route, " +
+		"and then the cause is stale_endpoint",
+	cause.Untranslated: "happens once in some hundreds of commits; not seen in 200",
+	cause.Unknown:      "no rule explains the loss; a trial with one is a bug",
 }
 
-// Every trial of the corpus is judged as it was when it was recorded: the same cause, evidence and
-// step for every attempt, and the same figures. Judging it a second time changes nothing.
+// Every trial of the corpus gets the recorded verdicts again: the same cause, evidence and step for
+// every attempt, and the same figures. Judging it twice changes nothing.
 func TestCorpus(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(corpus, "*", "*.jsonl.gz"))
 	if err != nil {
@@ -50,7 +51,7 @@ func TestCorpus(t *testing.T) {
 				t.Error(line)
 			}
 			for _, line := range Changes(r.Verdicts, a.book.Close(r.Facts).Verdicts()) {
-				t.Errorf("the second time: %s", line)
+				t.Errorf("judged twice: %s", line)
 			}
 			sameFigures(t, figures(a, r), r.Trial)
 			seen.add(r, a)
@@ -60,7 +61,7 @@ func TestCorpus(t *testing.T) {
 	t.Logf("%d trials\n%s", len(files), seen)
 }
 
-// figures returns the recorded trial with the figures that follow from the account as they are now.
+// figures returns the recorded trial with the figures of the account.
 func figures(a *Account, r *Recording) *results.Trial {
 	f := *r.Trial
 	f.Evidence, f.Losses, f.Lost = results.Evidence{}, nil, 0
@@ -89,13 +90,15 @@ func figures(a *Account, r *Recording) *results.Trial {
 	return &f
 }
 
-// stepFigures returns those of a step; what is known of the machine and of the pods stays as it
-// was.
+// stepFigures returns the figures of a step. Those about the machine and the pods are copied from
+// the recording.
 func stepFigures(a *Account, k int, was results.Step) results.Step {
 	s := a.Step(k)
-	s.StopNS, s.EndpointsNS, s.RulesNS, s.Endpoints, s.Pods = was.StopNS, was.EndpointsNS, was.RulesNS, was.Endpoints, was.Pods
+	s.StopNS, s.EndpointsNS, s.RulesNS = was.StopNS, was.EndpointsNS, was.RulesNS
+	s.Endpoints, s.Pods = was.Endpoints, was.Pods
 	s.LateNS, s.Queued = was.LateNS, was.Queued
-	s.WindowNS, s.StealNS, s.Pressure, s.RunQueueDelayNS = was.WindowNS, was.StealNS, was.Pressure, was.RunQueueDelayNS
+	s.WindowNS, s.StealNS = was.WindowNS, was.StealNS
+	s.Pressure, s.RunQueueDelayNS = was.Pressure, was.RunQueueDelayNS
 	if was.DeadNS != nil {
 		dead, _ := a.Dead(k)
 		s.DeadNS = new(int64(dead))
@@ -112,10 +115,10 @@ func stepFigures(a *Account, k int, was results.Step) results.Step {
 	return s
 }
 
-// addedFigures are those that the trials of the corpus lack: they were recorded before.
+// addedFigures lists the figures that were added after the corpus was recorded.
 var addedFigures = []string{"connect_ns", "first_byte_ns"}
 
-// sameFigures compares two trials by the names of run.json.
+// sameFigures compares two trials as run.json stores them.
 func sameFigures(t *testing.T, got, want *results.Trial) {
 	t.Helper()
 	read := func(r *results.Trial) (all map[string]any) {
@@ -139,18 +142,19 @@ func sameFigures(t *testing.T, got, want *results.Trial) {
 	}
 }
 
-// coverage is what there are examples of.
+// coverage counts the examples in the corpus.
 type coverage struct {
 	attempts int
 	causes   map[string]map[string]int // lost attempts, by cause and evidence
 	rules    map[string]int            // lost attempts, by rule
-	steps    map[string]int            // lost attempts, by the kind of step that they were lost because of
+	steps    map[string]int            // lost attempts, by the kind of step that caused them
 	words    map[string]int            // trials, by the word of the scenario language
 }
 
 func newCoverage() *coverage {
 	return &coverage{
-		causes: map[string]map[string]int{}, rules: map[string]int{}, steps: map[string]int{}, words: map[string]int{},
+		causes: map[string]map[string]int{}, rules: map[string]int{},
+		steps: map[string]int{}, words: map[string]int{},
 	}
 }
 
@@ -169,7 +173,10 @@ func (c *coverage) add(r *Recording, a *Account) {
 			c.steps[string(r.Facts.Steps[*v.Step].Do)]++
 		}
 	}
-	words := map[string]bool{fmt.Sprintf("privileged: %v", r.Header.Privileged): true, "traced": r.Facts.Trace != nil}
+	words := map[string]bool{
+		fmt.Sprintf("privileged: %v", r.Header.Privileged): true,
+		"traced": r.Facts.Trace != nil,
+	}
 	for _, word := range r.Header.Words {
 		words[word] = true
 	}
@@ -183,15 +190,16 @@ func (c *coverage) add(r *Recording, a *Account) {
 	}
 }
 
-// check says of what there is no example, and should be.
+// check reports missing examples.
 func (c *coverage) check(t *testing.T) {
 	t.Helper()
 	for _, name := range cause.Names() {
 		switch _, excused := noExample[name]; {
 		case c.causes[name] == nil && !excused:
-			t.Errorf("no attempt was lost by %s; record one (CONTRIBUTING.md), or say here why there is none", name)
+			t.Errorf("no attempt was lost by %s; record one (see CONTRIBUTING.md), "+
+				"or add the cause to noExample", name)
 		case c.causes[name] != nil && excused:
-			t.Errorf("there is an example of %s: take it out of noExample", name)
+			t.Errorf("there is an example of %s; remove it from noExample", name)
 		}
 	}
 	words := []string{
@@ -209,14 +217,14 @@ func (c *coverage) check(t *testing.T) {
 	}
 	for _, word := range words {
 		if c.words[word] == 0 {
-			t.Errorf("no trial with %s; record one: CONTRIBUTING.md says how", word)
+			t.Errorf("no trial has %s; record one (see CONTRIBUTING.md)", word)
 		}
 	}
 }
 
 func (c *coverage) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d attempts; lost, by cause and what it is known from:\n%-18s", c.attempts, "")
+	fmt.Fprintf(&b, "%d attempts; lost, by cause and evidence:\n%-18s", c.attempts, "")
 	for _, evidence := range evidenceNames[1:] {
 		fmt.Fprintf(&b, "%9s", evidence)
 	}
@@ -229,14 +237,16 @@ func (c *coverage) String() string {
 	for _, name := range slices.Sorted(maps.Keys(noExample)) {
 		fmt.Fprintf(&b, "\n%-18s  none: %s", name, noExample[name])
 	}
-	fmt.Fprintf(&b, "\nlost, by rule: %s\nby the step that they were lost because of: %s\ntrials with: %s",
+	fmt.Fprintf(&b, "\nlost, by rule: %s\nlost, by step: %s\ntrials with: %s",
 		counts(c.rules), counts(c.steps), counts(c.words))
 	return b.String()
 }
 
-// counts lists the largest first.
+// counts lists the counts, the largest first.
 func counts(of map[string]int) string {
-	names := slices.SortedFunc(maps.Keys(of), func(a, b string) int { return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b)) })
+	names := slices.SortedFunc(maps.Keys(of), func(a, b string) int {
+		return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b))
+	})
 	for i, name := range names {
 		names[i] = fmt.Sprintf("%s %d", name, of[name])
 	}

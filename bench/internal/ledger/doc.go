@@ -1,12 +1,12 @@
-// Package ledger says what became of every attempt of a trial, and why. It is pure: it starts no
-// process, opens no socket and reads no clock, so whatever it decides can be decided again from
-// recorded facts.
+// Package ledger decides what became of every attempt of a trial, and why. It is pure: it starts no
+// process, opens no socket and reads no clock, so every decision can be repeated from recorded
+// facts.
 //
 //	facts.go     what a trial hands over: workers, closed listeners, steps, kernel events, routes
 //	book.go      joins the client's samples with the servers' journals, attempt by attempt
-//	tries.go     the tries of attempts that were repeated
-//	rules.go     the rules that name a loss's cause, first match wins, each with its evidence
-//	judge.go     applies them: once by attempt, then what rests on a count takes what it counts
+//	tries.go     the tries of attempts that clients retried
+//	rules.go     the rules that name the cause of a loss, each with its evidence; first match wins
+//	judge.go     applies the rules in two passes: by attempt, then those limited by a count
 //	routes.go    where connections went behind a Service
 //	account.go   the judged trial: totals, lost attempts, rows of the ledger
 //	steps.go     what each step cost: gap, outage, stall, takeover, tail

@@ -18,26 +18,27 @@ func (t Time) Add(d time.Duration) Time { return t + Time(d) }
 // Sub returns the duration from u to t.
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 
-// clockSlack bounds the error between two processes' readings of one clock; see clock.Clock.
+// clockSlack is the largest error between two processes' readings of the same clock; see
+// clock.Clock.
 const clockSlack = 50 * time.Microsecond
 
-// Facts is what is known of a trial besides its samples and journals. It is plain data: a test can
-// write it, and a file can hold it.
+// Facts holds what is known of a trial besides its samples and journals. It is plain data: tests
+// write it by hand, and files store it.
 type Facts struct {
 	Duration time.Duration `json:"duration_ns"` // of the schedule
 	Workers  []Worker      `json:"workers"`
-	Closings []Closing     `json:"closings"` // by From
-	Steps    []Step        `json:"steps"`    // by From
-	// Moved is by how much the kernel's counters moved while the load ran, over the lab's hosts
+	Closings []Closing     `json:"closings"` // sorted by From
+	Steps    []Step        `json:"steps"`    // sorted by From
+	// Moved holds the change of each kernel counter while the load ran, summed over the lab's hosts
 	// and pods.
 	Moved map[string]int64 `json:"moved"`
-	// ResetsSent is by how much TcpOutRsts moved until the last worker had stopped, which is how
-	// long the kernel's events were recorded.
+	// ResetsSent is the change of TcpOutRsts until the last worker had stopped. Kernel events are
+	// recorded until then, too.
 	ResetsSent int64 `json:"resets_sent"`
-	// QueueReadings are by At. Empty: the kernel was not asked, or did not say.
+	// QueueReadings are sorted by At. Empty: the kernel was not asked, or gave no answer.
 	QueueReadings []QueueReading `json:"queue_readings,omitempty"`
 
-	Trace  *Trace  `json:"trace,omitempty"`  // nil: the kernel was not asked, or could not say
+	Trace  *Trace  `json:"trace,omitempty"`  // nil: kernel events were not recorded
 	Routes *Routes `json:"routes,omitempty"` // nil without a Service
 }
 
@@ -45,36 +46,36 @@ type Facts struct {
 type Worker struct {
 	ID         int  `json:"id"`
 	Generation int  `json:"generation"`
-	Acceptor   bool `json:"acceptor,omitempty"` // it serves nobody and accepts for the others
-	// BindFailed: it could not have its address, and never listened.
+	Acceptor   bool `json:"acceptor,omitempty"` // it only accepts, for the other workers
+	// BindFailed: it could not bind its address, and never listened.
 	BindFailed bool `json:"bind_failed,omitempty"`
-	// Listener is the inode of its own listening socket, which others may have had before; 0: it
-	// shares one.
+	// Listener is the inode of its own listening socket, which may have had other owners before. 0:
+	// its socket is shared.
 	Listener uint64 `json:"listener,omitempty"`
-	Ready    *Time  `json:"ready,omitempty"`  // it listened
-	Closed   *Time  `json:"closed,omitempty"` // its listener was closed
+	Ready    *Time  `json:"ready,omitempty"`  // when it began to listen
+	Closed   *Time  `json:"closed,omitempty"` // when its listener was closed
 }
 
-// A QueueReading is what the kernel said of the accept queues at an instant (sock_diag).
+// A QueueReading is the content of the accept queues at an instant, as the kernel reports it
+// (sock_diag).
 type QueueReading struct {
 	At Time `json:"at"`
-	// Waiting are the client's ends of all connections that no process had accepted.
+	// Waiting lists the client's address of every connection that no process had accepted.
 	Waiting []netip.AddrPort `json:"waiting"`
 }
 
 // A Closing is the end of a listener.
 type Closing struct {
-	Worker int `json:"worker"` // whose listener it was; -1: no worker closed it
-	// From is before the kernel began to close the listener, To after it had.
+	Worker int `json:"worker"` // the owner; -1: no worker closed it
+	// The kernel began to close the listener after From, and had closed it by To.
 	From Time `json:"from"`
 	To   Time `json:"to"`
-	// OwnsQueue: the accept queue ended with it. A shared socket's queue lives on.
+	// OwnsQueue: the accept queue ended with the listener. The queue of a shared socket lives on.
 	OwnsQueue bool `json:"owns_queue,omitempty"`
-	Killed    bool `json:"killed,omitempty"` // the whole process ended with it
+	Killed    bool `json:"killed,omitempty"` // the worker was killed
 }
 
-// during reports whether the listener was being closed at some instant while the attempt was
-// under way.
+// during reports whether the listener may have been closed while the attempt was under way.
 func (c *Closing) during(a *Attempt) bool {
 	return c.From <= a.Done.Add(clockSlack) && a.Sent <= c.To.Add(clockSlack)
 }
@@ -83,27 +84,28 @@ func (c *Closing) during(a *Attempt) bool {
 type Step struct {
 	Do     vocabulary.StepName `json:"do"`
 	Target string              `json:"target"`
-	// For is how long a step that lasts was to last; of a cold-start, until the newcomer is warm.
+	// For is the planned duration of a step that lasts; of a cold-start, the warm-up time.
 	For time.Duration `json:"for,omitempty"`
-	At  Time          `json:"at"` // when it began
-	// Ready is when the last new worker listened, or stalled ones went on; nil: neither.
+	At  Time          `json:"at"` // when it started
+	// Ready is when the last new worker listened, or when stalled workers resumed. Nil: neither
+	// happened.
 	Ready *Time `json:"ready,omitempty"`
-	// Trigger is just before the first stop signal; of a step that stops no worker, before it
-	// starts one. Nil: it never came to that.
+	// Trigger is just before the first stop signal or, if the step stops no worker, before it
+	// starts one. Nil: the step did neither.
 	Trigger *Time `json:"trigger,omitempty"`
-	Began   *Time `json:"began,omitempty"`  // a rollout started its first pod
-	Closed  *Time `json:"closed,omitempty"` // the last old listener was closed
-	// Stopped and Started are the IDs of the workers whose lives the step ended and began.
+	Began   *Time `json:"began,omitempty"`  // when a rollout started its first pod
+	Closed  *Time `json:"closed,omitempty"` // when the last old listener was closed
+	// Stopped and Started are the IDs of the workers that the step stopped and started.
 	Stopped []int `json:"stopped,omitempty"`
 	Started []int `json:"started,omitempty"`
-	// Held are the client's ends of the connections whose handshakes were held up meanwhile.
+	// Held lists the client's addresses of the connections whose handshakes were held up meanwhile.
 	Held []netip.AddrPort `json:"held,omitempty"`
-	// Serving is how many workers served when the step had added one.
+	// Serving is the number of serving workers after the step had added one.
 	Serving int `json:"serving,omitempty"`
 }
 
-// From returns when a step begins to have consequences: at its trigger or, where rules may lead to
-// a new pod before that, when it started the first one.
+// From returns when a step begins to have consequences: at its trigger or, if it starts a pod
+// before that, when it starts the first one, because rules may then lead to that pod.
 func (s *Step) From() Time {
 	switch {
 	case s.Began != nil && (s.Trigger == nil || *s.Began < *s.Trigger):
@@ -114,20 +116,20 @@ func (s *Step) From() Time {
 	return s.At
 }
 
-// A Trace is what the kernel said of the connections of a trial.
+// A Trace holds the kernel events of a trial's connections.
 type Trace struct {
-	// Events are by the client's end of the connection, in the order in which they were reported.
+	// Events are keyed by the client's address, each list in the order of arrival.
 	Events map[netip.AddrPort][]Event `json:"events"`
 }
 
-// EventKind is what the kernel did with a connection.
+// EventKind says what the kernel did with a connection.
 type EventKind string
 
 // The kinds of event.
 const (
 	ResetSent      EventKind = "reset sent"
 	SegmentDropped EventKind = "segment dropped"
-	// StillQueued is of a QueueReading.
+	// StillQueued comes from a QueueReading.
 	StillQueued EventKind = "still queued"
 )
 
@@ -135,31 +137,32 @@ const (
 type Event struct {
 	At   Time      `json:"at"`
 	Kind EventKind `json:"kind"`
-	// Reason is the kernel's name for why, in lower case: of enum sk_rst_reason for ResetSent, of
-	// enum skb_drop_reason for SegmentDropped.
+	// Reason is the kernel's name of the reason, in lower case: from enum sk_rst_reason for
+	// ResetSent, from enum skb_drop_reason for SegmentDropped.
 	Reason string `json:"reason"`
-	// FromServer: it was the servers' host that sent or received, not the client's.
+	// FromServer: the servers' host sent the reset or dropped the segment, not the client's.
 	FromServer bool `json:"from_server,omitempty"`
-	// Flags are those of the segment that was answered or dropped, byte 13 of its header
-	// (RFC 9293, 3.1); 0: the reset answered no segment.
+	// Flags are the TCP flags of the segment that was answered or dropped, byte 13 of its header
+	// (RFC 9293, 3.1). 0: the reset answered no segment.
 	Flags uint8 `json:"flags,omitempty"`
-	// Socket is the inode of the socket that the kernel had in hand. It is 0 where no process had
-	// the connection yet: it waited in an accept queue.
+	// Socket is the inode of the socket that the kernel was working on. It is 0 if no process had
+	// the connection yet, because it was still in an accept queue.
 	Socket uint64 `json:"socket,omitempty"`
-	// Worker is on whose time it happened; -1: no worker's. Listeners are closed, and what they
-	// had queued is reset, on the time of whoever closes them.
+	// Worker is the process in whose context the event happened; -1: in no worker's. Closing a
+	// listener, and resetting the connections in its queue, happens in the context of the process
+	// that closes it.
 	Worker int `json:"worker"`
 }
 
-// String returns what the kernel did, and its reason.
+// String returns the kind of the event and its reason.
 func (e *Event) String() string { return string(e.Kind) + ": " + e.Reason }
 
-// stillQueued is the kernel's word on every connection that a QueueReading names.
+// stillQueued is the event of every connection that a QueueReading names.
 var stillQueued = Event{
 	Kind: StillQueued, Reason: "no process has accepted it", FromServer: true, Worker: noWorker,
 }
 
-// queued returns the client's ends of the connections that were seen in an accept queue.
+// queued returns the client's addresses of the connections that were seen in an accept queue.
 func (f *Facts) queued() map[netip.AddrPort]bool {
 	all := map[netip.AddrPort]bool{}
 	for i := range f.QueueReadings {
@@ -170,27 +173,27 @@ func (f *Facts) queued() map[netip.AddrPort]bool {
 	return all
 }
 
-// passesOn reports whether one process accepts for the others, so that a connection which no worker
-// has may be in that one's hands.
+// passesOn reports whether an acceptor hands connections to the workers. A connection that no
+// worker has may then still be the acceptor's.
 func (f *Facts) passesOn() bool {
 	return slices.ContainsFunc(f.Workers, func(w Worker) bool { return w.Acceptor })
 }
 
-// reasonQueueFull is the kernel's reason for dropping the last ACK of a handshake whose listener's
-// accept queue is full. A SYN that meets such a queue is refused without an event.
+// reasonQueueFull is the kernel's reason for dropping the last ACK of a handshake because the
+// accept queue is full. A SYN that meets a full queue is dropped without an event.
 const reasonQueueFull = "tcp_listen_overflow"
 
-// reasonAborted is the kernel's reason for a reset that ends a handshake: of a bad SYN, and of a
-// full accept queue with tcp_abort_on_overflow=1 (tcp_check_req in net/ipv4/tcp_minisocks.c).
+// reasonAborted is the kernel's reason for a reset that ends a handshake: after a bad SYN, and with
+// tcp_abort_on_overflow=1 if the accept queue is full (tcp_check_req in net/ipv4/tcp_minisocks.c).
 const reasonAborted = "invalid_syn"
 
 const flagSYN = 0x02 // RFC 9293, 3.1
 
-// between returns the first reset and the first drop of an attempt's connection: by the servers'
-// host, while the attempt was under way. Others are of an earlier attempt on the connection, or of
-// its end. A drop at a full queue comes before all others: what else was dropped, was sent again,
-// and met that queue. Processors do not queue for the ring of events, so the order of arrival is
-// not used.
+// between returns the first reset and the first drop that the servers' host made on an attempt's
+// connection while the attempt was under way. Other events belong to an earlier attempt on the
+// connection, or to its end. A drop at a full queue takes precedence: a segment dropped for another
+// reason is sent again, and then meets the queue. The order of arrival is ignored, because CPUs
+// write to the ring of events concurrently.
 func (t *Trace) between(source netip.AddrPort, sent, done Time) (reset, dropped *Event) {
 	if t == nil {
 		return nil, nil
@@ -217,8 +220,8 @@ func (t *Trace) between(source netip.AddrPort, sent, done Time) (reset, dropped 
 	return reset, dropped
 }
 
-// resetLater returns the reset of a connection in its accept queue, on the close of the listener,
-// after its client had given up; nil: there was none.
+// resetLater returns the reset of a connection that was still in its accept queue when the listener
+// was closed, after its client had given up. It is nil if there was none.
 func (t *Trace) resetLater(source netip.AddrPort, done Time) *Event {
 	if t == nil {
 		return nil

@@ -9,46 +9,49 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// A Verdict is the terminal state of one attempt: what became of it, and why.
+// A Verdict is the terminal state of one attempt: its cause, the evidence for it, and the
+// responsible worker.
 type Verdict struct {
-	Cause    string // "" when served
+	Cause    string // "" if served
 	Evidence Evidence
 	Worker   int    // whose close, crash or answer it was, or -1
-	Rule     string // the name of the rule that decided; "" when served
-	// Explained is false when the two sides contradict each other, or no account explains the loss.
+	Rule     string // name of the rule that decided; "" if served
+	// Explained is false if the two sides contradict each other, or no rule explains the loss.
 	Explained bool
-	// Kernel is the event that decided or confirmed it; nil without one.
+	// Kernel is the event that decided or confirmed the verdict, or nil.
 	Kernel *Event
 }
 
 // A view is what the rules see of one lost attempt.
 type view struct {
 	*Attempt
-	source    netip.AddrPort // the client's end of its connection
-	held      bool           // its handshake was held up while listeners were closed
+	source    netip.AddrPort // the client's address of its connection
+	heldUp    bool           // its handshake was held up while listeners were closed
 	reused    bool           // it did not open its connection
 	starved   bool           // it had no connection
 	proxied   bool
-	overflows bool // the kernel counted any
-	embryonic bool // … handshakes that ended by a reset
+	overflows bool // the kernel counted overflows of accept queues
+	embryonic bool // the kernel counted handshakes that ended in a reset
 	closings  []Closing
 	routes    *Routes
-	sentTo    *Pod // where its connection was sent; nil: not known
-	// reset and dropped are the kernel's events about it; nil where there is none, or where it is
+	sentTo    *Pod // the pod that its connection was sent to; nil: unknown
+	// reset and dropped are the kernel events about its connection. Nil: there are none, or it is
 	// judged without them.
 	reset, dropped *Event
-	// queued is the kernel's word that it was in an accept queue when its client gave up.
+	// queued is the kernel's report that its connection was still in an accept queue when its
+	// client gave up, or nil.
 	queued *Event
-	// readings are of all accept queues; nil where a connection that is in none may be anywhere.
+	// readings are the facts' QueueReadings. Nil: a connection that is in no queue may be an
+	// acceptor's.
 	readings []QueueReading
-	// synAt is when its SYN was at the servers, if it opened its connection, and establishedAt when
-	// the last ACK of its handshake was; nil: it had none, or that was as soon as the client was
-	// connected.
+	// synAt is when its SYN reached the servers, if it opened its connection. establishedAt is when
+	// the last ACK of its handshake did; nil: there was no ACK, or it arrived as soon as the client
+	// was connected.
 	synAt         Time
 	establishedAt *Time
 
-	// What closing and kills have found: several rules ask, and a trial may have a thousand
-	// closings.
+	// Results of closing and kills, cached because several rules ask and a trial may have a
+	// thousand closings.
 	closingOnce, killsOnce bool
 	closingOK              bool
 	closingWorker          int
@@ -65,50 +68,51 @@ func (v *view) ended() bool {
 	return false
 }
 
-// in reports whether the servers' account is one of these.
+// in reports whether the servers' state of the attempt is one of states.
 func (v *view) in(states ...State) bool { return slices.Contains(states, v.State) }
 
-// cutOff reports whether no worker accepted the connection, and it ended as a queued one does whose
-// listener is closed.
+// cutOff reports whether the connection was never accepted and ended as queued connections end when
+// their listener is closed.
 func (v *view) cutOff() bool {
 	return v.State == NeverAccepted && !v.proxied &&
 		(v.Class == results.ClassReset || v.Class == results.ClassEOF)
 }
 
-// byProxy reports whether a proxy ended the connection and no worker has seen the request.
+// byProxy reports whether a proxy ended the connection and no worker read the request.
 func (v *view) byProxy() bool { return v.proxied && v.ended() && v.State == NeverAccepted }
 
-// unnotedReset reports whether the kernel reset a connection that no worker has noted. A proxy's
-// clients are connected to the proxy, which has accepted them.
-func (v *view) unnotedReset() bool { return v.reset != nil && v.cutOff() }
+// unjournaledReset reports whether the kernel reset a connection that is in no worker's journal. It
+// is false behind a proxy, which has accepted its clients' connections itself.
+func (v *view) unjournaledReset() bool { return v.reset != nil && v.cutOff() }
 
-// unnotedDrop reports whether the kernel dropped a segment of a connection that no worker has
-// noted.
-func (v *view) unnotedDrop() bool {
+// unjournaledDrop reports whether the kernel dropped a segment of a connection that is in no
+// worker's journal.
+func (v *view) unjournaledDrop() bool {
 	return v.dropped != nil && v.Class == results.ClassTimeout && v.State == NeverAccepted
 }
 
-// leftQueued reports whether the client gave up a connection that was in an accept queue, and that
-// no worker ever accepted.
+// leftQueued reports whether the client gave up while its connection was in an accept queue, and no
+// worker ever accepted it.
 func (v *view) leftQueued() bool {
 	return v.queued != nil && v.Class == results.ClassTimeout && v.State == NeverAccepted
 }
 
-// neverQueued reports whether the connection never got into an accept queue: it was in none when
-// its client had given up, no worker accepted it, and no queue had ended by then.
+// neverQueued reports whether the connection never entered an accept queue: no worker accepted it,
+// a reading after its client had given up did not list it, and no queue had ended by then.
 func (v *view) neverQueued() bool {
 	if v.queued != nil || v.reused || v.proxied || v.State != NeverAccepted {
 		return false
 	}
-	way := v.synAt.Sub(v.Sent) // so long the client's last segment was on its way, too
-	i := slices.IndexFunc(v.readings, func(r QueueReading) bool { return r.At >= v.Done.Add(way) })
+	oneWay := v.synAt.Sub(v.Sent) // the client's last segment took as long
+	after := v.Done.Add(oneWay)
+	i := slices.IndexFunc(v.readings, func(r QueueReading) bool { return r.At >= after })
 	return i >= 0 && !slices.ContainsFunc(v.closings, func(c Closing) bool {
 		return c.OwnsQueue && v.Sent <= c.To.Add(clockSlack) && c.From <= v.readings[i].At
 	})
 }
 
-// closing returns the last listener that was being closed, queue and all, while the attempt was
-// under way.
+// closing returns the owner of the last listener that was closed together with its queue while the
+// attempt was under way.
 func (v *view) closing() (ok bool, worker int) {
 	if v.closingOnce {
 		return v.closingOK, v.closingWorker
@@ -123,20 +127,20 @@ func (v *view) closing() (ok bool, worker int) {
 	return v.closingOK, v.closingWorker
 }
 
-// synDelay bounds the time from the sent instant to the SYN: the sender may lose its CPU in
+// synDelay is the longest time from the sent instant to the SYN: the sender may lose its CPU in
 // between.
 const synDelay = 5 * time.Millisecond
 
-// halfOpen reports whether the attempt's handshake was under way when the listener that closing
-// returns was closed: the client was not connected, or its last ACK was still on its way.
+// halfOpen reports whether the handshake was incomplete when that listener was closed: the client
+// was not connected yet, or its last ACK was still on its way.
 func (v *view) halfOpen() bool {
 	ok, _ := v.closing()
-	return ok && (v.Phase == results.PhaseConnect || v.held ||
+	return ok && (v.Phase == results.PhaseConnect || v.heldUp ||
 		v.establishedAt != nil && *v.establishedAt > v.closingFrom)
 }
 
-// closingAt returns the listener that was being closed when the attempt's SYN arrived; without one,
-// the worker that the servers know of.
+// closingAt returns the owner of the listener that was being closed when the attempt's SYN arrived.
+// If there was none, it returns the worker in the servers' account.
 func (v *view) closingAt() (ok bool, worker int) {
 	for _, c := range v.closings {
 		if c.OwnsQueue && c.From <= v.synAt.Add(synDelay) && v.synAt <= c.To.Add(clockSlack) {
@@ -146,7 +150,8 @@ func (v *view) closingAt() (ok bool, worker int) {
 	return false, int(v.Server)
 }
 
-// kills returns the workers that were killed while the attempt was under way, last first.
+// kills returns an event for each worker that was killed while the attempt was under way, the last
+// one first.
 func (v *view) kills() []event {
 	if v.killsOnce {
 		return v.killsFound
@@ -154,18 +159,18 @@ func (v *view) kills() []event {
 	v.killsOnce = true
 	for i := len(v.closings) - 1; i >= 0; i-- {
 		if c := &v.closings[i]; c.Killed && c.during(v.Attempt) {
-			v.killsFound = append(v.killsFound, event{unnotedAccept, c.Worker})
+			v.killsFound = append(v.killsFound, event{killBlamed, c.Worker})
 		}
 	}
 	return v.killsFound
 }
 
-// killed reports whether that worker was killed while the attempt was under way.
+// killed reports whether the worker was killed while the attempt was under way.
 func (v *view) killed(worker int) bool {
-	return slices.Contains(v.kills(), event{unnotedAccept, worker})
+	return slices.Contains(v.kills(), event{killBlamed, worker})
 }
 
-// suspect returns the worker whose end fits in time with the loss, or noWorker.
+// suspect returns the worker whose close or kill coincides with the loss, or noWorker.
 func (v *view) suspect() int {
 	if ok, worker := v.closing(); ok {
 		return worker
@@ -176,8 +181,8 @@ func (v *view) suspect() int {
 	return noWorker
 }
 
-// resetter returns the worker on whose time the kernel reset the connection or, where it was no
-// worker's, the one whose end fits in time. A reset must have been seen.
+// resetter returns the worker in whose context the kernel reset the connection, or the suspect if
+// that was in no worker's. There must be a reset.
 func (v *view) resetter() int {
 	if v.reset != nil && v.reset.Worker != noWorker {
 		return v.reset.Worker
@@ -186,14 +191,14 @@ func (v *view) resetter() int {
 }
 
 // misrouted reports whether the attempt was sent through a Service on a connection of its own, and
-// no worker has heard of it: then the refusal, silence or missing route that it met is only how it
-// looked.
+// no worker accepted it. Its refusal, timeout or missing route is then only a symptom of where it
+// was sent.
 func (v *view) misrouted() bool {
 	return v.routes != nil && !v.reused && v.State == NeverAccepted && v.Class != results.ClassNone
 }
 
-// refusedBy returns the first pod of which that is true and to which clients were sent while the
-// attempt was under way; false unless the attempt was refused.
+// refusedBy returns the worker of the first pod that satisfies is and that clients were sent to
+// while the attempt was under way. It returns false unless the attempt was refused.
 func (v *view) refusedBy(is func(*Pod) bool) (worker int, ok bool) {
 	if !v.misrouted() || !v.refused() {
 		return noWorker, false
@@ -206,8 +211,7 @@ func (v *view) refusedBy(is func(*Pod) bool) (worker int, ok bool) {
 	return noWorker, false
 }
 
-// confirmation returns the kernel's event about what ended the attempt, whatever the cause; nil
-// without one.
+// confirmation returns the kernel's event about the end of the attempt, whatever its cause, or nil.
 func (v *view) confirmation() *Event {
 	switch v.Class {
 	case results.ClassReset:
@@ -220,7 +224,7 @@ func (v *view) confirmation() *Event {
 		if v.reset != nil {
 			return v.reset
 		}
-		return v.dropped // a firewall's rule threw the SYN away, and answered by itself
+		return v.dropped // a firewall dropped the SYN and sent the refusal itself
 	case results.ClassTimeout:
 		switch {
 		case v.leftQueued():
@@ -232,8 +236,8 @@ func (v *view) confirmation() *Event {
 	return nil
 }
 
-// decide returns the verdict of the first rule at or after the one numbered from that matches, and
-// that rule's number.
+// decide returns the verdict of the first matching rule from number from on, and that rule's
+// number.
 func (v *view) decide(from int) (Verdict, int) {
 	for n := from; n < len(rules); n++ {
 		r := &rules[n]
@@ -245,7 +249,7 @@ func (v *view) decide(from int) (Verdict, int) {
 			Cause: r.cause, Evidence: r.evidence, Worker: worker, Rule: r.name,
 			Explained: r.cause != cause.Unknown,
 		}
-		// A segment that was dropped for another reason says nothing of what a counter counted.
+		// Drops for other reasons say nothing about what a counter counted.
 		if e := v.confirmation(); e != nil && r.evidence != ByCounter {
 			verdict.Kernel, verdict.Evidence = e, ByKernel
 		}
@@ -254,25 +258,25 @@ func (v *view) decide(from int) (Verdict, int) {
 	panic("the last rule matches everything")
 }
 
-// servedVerdict is that of a served attempt. A worker that is killed between handing the response
-// to the kernel and noting it has read the request and died, and yet the client is served.
+// servedVerdict returns the verdict of a served attempt. ReadDied agrees with served: a worker may
+// be killed after it has handed the response to the kernel and before it has journaled that.
 func servedVerdict(a *Attempt) Verdict {
 	ok := a.Worker == a.Server && (a.State == Answered || a.State == ReadDied)
 	return Verdict{Worker: int(a.Server), Explained: ok}
 }
 
-// judge returns the verdict of every attempt that is lost or unexplained, by its index. It reads
-// the closed book and the facts, and changes neither.
+// judge returns the verdict of every lost or unexplained attempt, by its index. It reads the closed
+// book and the facts, and modifies neither.
 //
-// There are two passes. In the first each attempt gets the verdict of the first rule that matches
-// it. In the second, in the order of the schedule, those whose rule rests on counted events take
-// them, as many as there were; the rest go on to their next rule.
+// There are two passes. The first gives each attempt the verdict of the first rule that matches it.
+// The second handles, in the order of the schedule, attempts whose rule is limited by a count of
+// events: each takes one event, and when none remains, the attempt falls through to its next rule.
 func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 	verdicts := map[int]Verdict{}
 	type match struct{ attempt, rule int32 }
-	var counted []match // what a rule that rests on counted events matched
-	left := f.events()
-	seen := b.seen(f)
+	var counted []match // matches of rules that are limited by a count
+	remaining := f.events()
+	conns := b.connFacts(f)
 	for i := range b.attempts {
 		last := b.lastTry(i)
 		if last.Served() {
@@ -281,44 +285,44 @@ func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 			}
 			continue
 		}
-		v := b.view(i, last, f, trace, seen)
+		v := b.view(i, last, f, trace, conns)
 		verdict, n := v.decide(0)
 		verdicts[i] = verdict
-		if rules[n].rests != nil {
+		if rules[n].limitedBy != nil {
 			counted = append(counted, match{int32(i), int32(n)})
 		} else {
-			left.spend(rules[n].spends, verdict.Worker)
+			remaining.consume(rules[n].consumes, verdict.Worker)
 		}
 	}
 	for _, m := range counted {
 		i := int(m.attempt)
-		v := b.view(i, b.lastTry(i), f, trace, seen)
-		verdicts[i] = v.take(int(m.rule), left)
+		v := b.view(i, b.lastTry(i), f, trace, conns)
+		verdicts[i] = v.take(int(m.rule), remaining)
 	}
 	return verdicts
 }
 
-// seen is what facts say of single connections, made easy to find.
-type seen struct {
-	held   map[int]bool // attempts whose handshakes were held up, by index
-	queued map[netip.AddrPort]bool
-	// readings are the facts', unless a connection may be in the hands of a process that accepts
-	// for others.
+// connFacts indexes the facts about single connections.
+type connFacts struct {
+	heldHandshakes map[int]bool // attempts whose handshakes were held up, by index
+	queued         map[netip.AddrPort]bool
+	// readings are the facts' QueueReadings. Nil: a connection that is in no queue may be an
+	// acceptor's.
 	readings []QueueReading
 }
 
-func (b *Book) seen(f *Facts) *seen {
-	s := &seen{held: b.held(f.Steps), queued: f.queued()}
+func (b *Book) connFacts(f *Facts) *connFacts {
+	s := &connFacts{heldHandshakes: b.heldHandshakes(f.Steps), queued: f.queued()}
 	if !f.passesOn() {
 		s.readings = f.QueueReadings
 	}
 	return s
 }
 
-// view returns what the rules see of attempt i, whose last try is last.
-func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *seen) *view {
+// view returns what the rules see of attempt i with the last try last.
+func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *connFacts) *view {
 	v := &view{
-		Attempt: last, held: s.held[i], source: b.connection(i), reused: b.reused(i),
+		Attempt: last, heldUp: s.heldHandshakes[i], source: b.connection(i), reused: b.reused(i),
 		starved: b.starved(i), proxied: b.load.Proxied,
 		overflows: f.Moved["TcpExtListenOverflows"] > 0,
 		embryonic: f.Moved["TcpExtEmbryonicRsts"] > 0,
@@ -329,7 +333,7 @@ func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *seen) *view
 		v.establishedAt = new(b.scheduled(i).Add(time.Duration(b.waits[i].established) * waitTick))
 	}
 	v.reset, v.dropped = trace.between(v.source, last.Sent, last.Done)
-	// What is sent to the client from then on comes too late.
+	// What the servers send from then on arrives after the client has given up.
 	gone := last.Done.Add(-b.load.RoundTrip / 2)
 	v.readings, v.queued = s.readings, trace.resetLater(v.source, gone)
 	if s.queued[v.source] {
@@ -341,8 +345,8 @@ func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *seen) *view
 	return v
 }
 
-// held returns the attempts whose handshakes were held up at the steps, by index.
-func (b *Book) held(steps []Step) map[int]bool {
+// heldHandshakes returns the attempts whose handshakes were held up at the steps, by index.
+func (b *Book) heldHandshakes(steps []Step) map[int]bool {
 	all := map[int]bool{}
 	for i := range steps {
 		for _, source := range steps[i].Held {
@@ -354,10 +358,10 @@ func (b *Book) held(steps []Step) map[int]bool {
 	return all
 }
 
-// events is how often each event may still explain a loss.
+// events counts how many losses each event may still explain.
 type events map[event]int64
 
-// events returns how often each happened in the trial.
+// events returns how often each event happened in the trial.
 func (f *Facts) events() events {
 	e := events{
 		{listenOverflow, noWorker}: f.Moved["TcpExtListenOverflows"],
@@ -365,36 +369,37 @@ func (f *Facts) events() events {
 	}
 	for _, c := range f.Closings {
 		if c.Killed {
-			e[event{unnotedAccept, c.Worker}] = 1
+			e[event{killBlamed, c.Worker}] = 1
 		}
 	}
 	return e
 }
 
-// spend takes off one event that a verdict by better evidence has explained; "": none.
-func (e events) spend(what eventName, worker int) {
+// consume takes off one event that a verdict by better evidence has explained. It does nothing for
+// "".
+func (e events) consume(what eventName, worker int) {
 	switch what {
 	case listenOverflow:
 		e[event{what, noWorker}]--
-	case unnotedAccept:
+	case killBlamed:
 		e[event{what, worker}]--
 	}
 }
 
-// take returns the verdict of a counted rule, with the first event that is left of those it may
-// rest on; or of the next rule that matches.
-func (v *view) take(n int, left events) Verdict {
+// take returns the verdict of rule n if one of the events that limit it remains, and takes that
+// event. Otherwise it tries the next rule that matches.
+func (v *view) take(n int, remaining events) Verdict {
 	for {
 		r := &rules[n]
-		if r.rests == nil {
+		if r.limitedBy == nil {
 			break
 		}
-		for _, e := range r.rests(v) {
-			if left[e] <= 0 {
+		for _, e := range r.limitedBy(v) {
+			if remaining[e] <= 0 {
 				continue
 			}
-			left[e]--
-			left.spend(r.spends, noWorker)
+			remaining[e]--
+			remaining.consume(r.consumes, noWorker)
 			verdict, _ := v.decide(n)
 			if e.worker != noWorker {
 				verdict.Worker = e.worker

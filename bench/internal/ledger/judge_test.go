@@ -23,10 +23,12 @@ func causes(a *Account) map[string]int {
 	return n
 }
 
-// A killed worker takes one connection along that it had not noted: one thread cannot have accepted
-// two at once. Two killed workers take two.
+// A killed worker explains at most one unjournaled connection, because one thread cannot have
+// accepted two at once. Two killed workers explain two.
 func TestKillsAreCounted(t *testing.T) {
-	kill := func(worker int) Closing { return Closing{Worker: worker, From: 1 * ms, To: 4 * ms, Killed: true} }
+	kill := func(worker int) Closing {
+		return Closing{Worker: worker, From: 1 * ms, To: 4 * ms, Killed: true}
+	}
 	for _, tt := range []struct {
 		name     string
 		closings []Closing
@@ -37,14 +39,15 @@ func TestKillsAreCounted(t *testing.T) {
 		{"two killed", []Closing{kill(7), kill(8)}, nil, map[string]int{cause.WorkerCrash: 2, cause.Unknown: 1}},
 		{"one killed, and the kernel names its connection", []Closing{kill(7)},
 			map[netip.AddrPort][]Event{netip.MustParseAddrPort("127.64.0.1:10001"): {{
-				At: 2 * ms, Kind: ResetSent, Reason: "tcp_state", Socket: 9, Worker: 7, FromServer: true,
+				At: 2 * ms, Kind: ResetSent, Reason: "tcp_state", Socket: 9,
+				Worker: 7, FromServer: true,
 			}}},
 			map[string]int{cause.WorkerCrash: 1, cause.Unknown: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBook(t, 3)
 			for i := range 3 {
-				tell(b, i, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
+				enter(b, i, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
 			}
 			f := &Facts{Duration: time.Second, Closings: tt.closings}
 			if tt.events != nil {
@@ -57,16 +60,17 @@ func TestKillsAreCounted(t *testing.T) {
 	}
 }
 
-// No more attempts are explained by full queues than the kernel has counted, and those of which the
-// kernel tells are among them.
+// Full queues explain at most as many attempts as the kernel has counted. Those with a kernel event
+// are among them.
 func TestOverflowsAreCounted(t *testing.T) {
+	silent := account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 900}
 	for _, tt := range []struct {
 		name   string
-		traced int // attempts of whose dropped ACK the kernel tells
+		traced int // attempts with an event of their dropped ACK
 		want   map[string]int
 	}{
 		{"by the counter alone", 0, map[string]int{cause.AcceptOverflow: 4, cause.SYNTimeout: 2}},
-		{"and the kernel tells of three", 3, map[string]int{cause.AcceptOverflow: 4, cause.SYNTimeout: 2}},
+		{"with kernel events of three", 3, map[string]int{cause.AcceptOverflow: 4, cause.SYNTimeout: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := testBook(t, 10)
@@ -74,13 +78,14 @@ func TestOverflowsAreCounted(t *testing.T) {
 			f.Trace = &Trace{Events: map[netip.AddrPort][]Event{}}
 			for i := range 10 {
 				if i >= 6 {
-					tell(b, i, served)
+					enter(b, i, served)
 					continue
 				}
-				tell(b, i, account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 900})
+				enter(b, i, silent)
 				if i >= 6-tt.traced {
 					f.Trace.Events[b.sources.At(uint64(i))] = []Event{{
-						At: Time(i) * ms, Kind: SegmentDropped, Reason: reasonQueueFull, Worker: -1, FromServer: true,
+						At: Time(i) * ms, Kind: SegmentDropped, Reason: reasonQueueFull,
+						Worker: -1, FromServer: true,
 					}}
 				}
 			}
@@ -95,14 +100,14 @@ func TestOverflowsAreCounted(t *testing.T) {
 				}
 			}
 			if kernel != tt.traced {
-				t.Errorf("%d known from the kernel, want %d", kernel, tt.traced)
+				t.Errorf("%d verdicts by kernel evidence, want %d", kernel, tt.traced)
 			}
 		})
 	}
 }
 
-// No more resets are explained by full queues than the kernel has counted, and each is one of the
-// overflows: those that are left explain so many SYNs.
+// Full queues explain at most as many resets as the kernel has counted. Each of them is also an
+// overflow, so fewer overflows remain to explain SYNs.
 func TestAbortsAreCounted(t *testing.T) {
 	b := testBook(t, 8)
 	for i := range 8 {
@@ -110,7 +115,7 @@ func TestAbortsAreCounted(t *testing.T) {
 		if i >= 3 {
 			a = account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 900}
 		}
-		tell(b, i, a)
+		enter(b, i, a)
 	}
 	f := overflow(6)
 	f.Moved["TcpExtEmbryonicRsts"] = 2
@@ -120,8 +125,8 @@ func TestAbortsAreCounted(t *testing.T) {
 	}
 }
 
-// What the kernel says counts whatever the order in which it comes, and however often. What it says
-// of other connections, or of another time, does not.
+// Kernel events count in any order and if repeated. Events of other connections, or of another
+// time, are ignored.
 func TestEventsOfOthers(t *testing.T) {
 	mine := Event{At: 1 * ms, Kind: ResetSent, Reason: "tcp_state", Worker: 7, FromServer: true}
 	again := mine
@@ -135,22 +140,24 @@ func TestEventsOfOthers(t *testing.T) {
 		events := []Event{mine, again, late, early, own, mine}
 		random.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 		b := testBook(t, 2)
-		tell(b, 0, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
-		tell(b, 1, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
-		a := b.Close(&Facts{Duration: time.Second, Trace: &Trace{Events: map[netip.AddrPort][]Event{attempt0: events}}})
-		if got := a.Verdict(0); got.Cause != cause.ResetAtClose || got.Kernel.Reason != "tcp_state" || got.Worker != 7 {
+		enter(b, 0, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
+		enter(b, 1, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
+		trace := &Trace{Events: map[netip.AddrPort][]Event{attempt0: events}}
+		a := b.Close(&Facts{Duration: time.Second, Trace: trace})
+		got := a.Verdict(0)
+		if got.Cause != cause.ResetAtClose || got.Kernel.Reason != "tcp_state" || got.Worker != 7 {
 			t.Errorf("got %+v by %+v", got, got.Kernel)
 		}
 		if got := a.Verdict(1); got.Cause != cause.Unknown {
-			t.Errorf("a connection of which nothing is said: %+v", got)
+			t.Errorf("a connection without events: %+v", got)
 		}
 	}
 }
 
-// The trial is judged without the kernel's events as well, and how the two agree is a figure.
+// A trial is also judged without its kernel events, and the agreement is reported.
 func TestAgreement(t *testing.T) {
 	b := testBook(t, 1)
-	tell(b, 0, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
+	enter(b, 0, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
 	f := kernelSays(Event{Kind: ResetSent, Flags: 0x18, Worker: -1}, Closing{OwnsQueue: true})
 	want := []results.Agreement{{
 		Inferred: cause.ResetAtClose, Traced: cause.ResetHalfOpen, Attempts: 1,
@@ -160,12 +167,11 @@ func TestAgreement(t *testing.T) {
 	}
 	f.Trace = nil
 	if got := b.Close(f).Agreement(); got != nil {
-		t.Errorf("without the kernel's word: %+v", got)
+		t.Errorf("without kernel events: %+v", got)
 	}
 }
 
-// Rules that have left a pod out may come back to it, where nothing else is left: what is sent
-// there then is not an old entry's doing.
+// If rules lead to a pod again, attempts sent there then are not lost by an old conntrack entry.
 func TestRoutedAgain(t *testing.T) {
 	f := &Facts{Duration: time.Second, Routes: &Routes{
 		Translations: map[netip.AddrPort]netip.Addr{},
@@ -175,14 +181,17 @@ func TestRoutedAgain(t *testing.T) {
 		}},
 	}}
 	b := testBook(t, 70)
-	want := map[int]string{15: cause.StaleConntrack, 25: cause.SYNTimeout, 40: cause.StaleEndpoint, 60: cause.StaleConntrack}
+	want := map[int]string{
+		15: cause.StaleConntrack, 25: cause.SYNTimeout,
+		40: cause.StaleEndpoint, 60: cause.StaleConntrack,
+	}
 	for i := range 70 {
 		if want[i] == "" {
-			tell(b, i, served)
+			enter(b, i, served)
 			continue
 		}
 		f.Routes.Translations[b.sources.At(uint64(i))] = gonePod
-		tell(b, i, account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 1})
+		enter(b, i, account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 1})
 	}
 	a := b.Close(f)
 	for i, cause := range want {
@@ -192,7 +201,7 @@ func TestRoutedAgain(t *testing.T) {
 	}
 }
 
-// Where attempts take ports in turn, what is remembered of a port may be of a later one.
+// If attempts take ports in turn, the conntrack entry of a port may belong to a later attempt.
 func TestRoutedSharedPorts(t *testing.T) {
 	f := &Facts{Duration: time.Second, Routes: &Routes{
 		SharedPorts: true, Translations: map[netip.AddrPort]netip.Addr{attempt0: livePod},
@@ -205,28 +214,30 @@ func TestRoutedSharedPorts(t *testing.T) {
 	for i := range 301 {
 		switch i {
 		case 100:
-			tell(b, i, account{class: results.ClassRefused, phase: results.PhaseConnect})
+			enter(b, i, account{class: results.ClassRefused, phase: results.PhaseConnect})
 		case 200:
-			tell(b, i, account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 700})
+			silent := account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 700}
+			enter(b, i, silent)
 		default:
-			tell(b, i, served)
+			enter(b, i, served)
 		}
 	}
 	a := b.Close(f)
 	if got := a.Verdict(100); got.Cause != cause.StaleEndpoint || got.Worker != 1 {
-		t.Errorf("refused by the first: %s of worker %d", got.Cause, got.Worker)
+		t.Errorf("refused by the first pod: %s by worker %d", got.Cause, got.Worker)
 	}
 	if got := a.Verdict(200); got.Cause != cause.NoEndpoint {
-		t.Errorf("silence while no rule led anywhere: %s", got.Cause)
+		t.Errorf("no answer while no rule led to a pod: %s", got.Cause)
 	}
 }
 
-// Every rule has a cause of the list, a reason, and a name of its own; the last matches everything.
+// Every rule has a name of its own, a cause, evidence and an explanation. The last rule matches
+// everything.
 func TestRulesAreComplete(t *testing.T) {
 	var names []string
 	for _, r := range rules {
 		if r.why == "" || r.evidence == NoEvidence || r.cause == "" {
-			t.Errorf("rule %q lacks a cause, its evidence, or why", r.name)
+			t.Errorf("rule %q lacks its cause, evidence or why", r.name)
 		}
 		if slices.Contains(names, r.name) {
 			t.Errorf("two rules are called %q", r.name)

@@ -18,10 +18,10 @@ import (
 
 const ms = Time(time.Millisecond)
 
-// begin is the instant of the first attempt in these tests; attempt i is due i ms later.
+// begin is the instant of the first attempt; attempt i is due i ms later.
 const begin = clock.Instant(1_000_000_000)
 
-// worker 3 of generation 1 serves in these tests.
+// worker and generation are those that serve.
 const worker, generation = 3, 1
 
 func testLoad(n int) Load {
@@ -31,7 +31,7 @@ func testLoad(n int) Load {
 	}
 }
 
-// testBook returns the book of n attempts, open, after change has had its way with the load.
+// testBook returns an open book of n attempts, after applying change to its load.
 func testBook(t *testing.T, n int, change ...func(*Load)) *Book {
 	t.Helper()
 	l := testLoad(n)
@@ -49,17 +49,17 @@ func testBook(t *testing.T, n int, change ...func(*Load)) *Book {
 func reuses(l *Load)  { l.Reuses = true }
 func proxied(l *Load) { l.Proxied = true }
 
-// kept has n connections kept from the start.
+// kept makes the load keep n connections from the start.
 func kept(n uint64) func(*Load) { return func(l *Load) { l.Reuses, l.Kept = true, n } }
 
-// An account is one attempt as both sides tell it.
+// An account is what both sides say about one attempt.
 type account struct {
 	class results.Class
 	phase results.Phase
 	// done is when it ended, in ms after it was due.
 	done int64
-	// server is what the worker says: any of the letters a (accept), q (request), r (response),
-	// and then the end; 0: the worker died.
+	// server is the worker's journal: any of the letters a (accept), q (request), r (response). end
+	// is the end of the connection; 0: the worker died.
 	server string
 	end    journal.End
 	status int
@@ -67,8 +67,8 @@ type account struct {
 
 var served = account{done: 1, server: "aqr", end: journal.EndServed}
 
-// tell enters what both sides say of attempt i.
-func tell(b *Book, i int, a account) {
+// enter adds both sides' account of attempt i to the book.
+func enter(b *Book, i int, a account) {
 	due := int64(begin) + int64(b.scheduled(i))
 	s := results.Sample{
 		Sequence: uint64(i), Scheduled: due, Sent: due, Done: due + a.done*int64(ms),
@@ -82,14 +82,14 @@ func tell(b *Book, i int, a account) {
 		s.Errno = int(unix.EMFILE)
 	}
 	b.Sample(&s)
-	tellServer(b, journal.Record{
+	enterServer(b, journal.Record{
 		At: clock.Instant(due), Conn: uint32(i), Peer: b.sources.At(uint64(i)),
 		Attempt: wire.Attempt{Sequence: uint64(i)}, Identified: true,
 	}, a.server, a.end)
 }
 
-// tellServer enters the records of a connection, which are all like r.
-func tellServer(b *Book, r journal.Record, server string, end journal.End) {
+// enterServer adds a worker's journal of a connection. r is the template of its records.
+func enterServer(b *Book, r journal.Record, server string, end journal.End) {
 	kinds := map[rune]journal.Kind{
 		'a': journal.Accepted, 'q': journal.Requested, 'r': journal.Answered,
 	}
@@ -103,7 +103,7 @@ func tellServer(b *Book, r journal.Record, server string, end journal.End) {
 	}
 }
 
-// closes returns facts in which worker 7 was closed from 2 to 3 ms.
+// closes returns facts in which the listener of worker 7 was closed from 2 to 3 ms.
 func closes(c Closing) *Facts {
 	c.Worker, c.From, c.To = 7, 2*ms, 3*ms
 	return &Facts{Duration: time.Second, Closings: []Closing{c}}
@@ -115,27 +115,26 @@ func overflow(n int64) *Facts {
 	return &Facts{Duration: time.Second, Moved: map[string]int64{"TcpExtListenOverflows": n}}
 }
 
-// abortedHandshakes returns facts in which that many last ACKs found a full queue, and were reset.
+// abortedHandshakes returns facts in which n last ACKs found a full queue and were reset.
 func abortedHandshakes(n int64) *Facts {
 	f := overflow(n)
 	f.Moved["TcpExtEmbryonicRsts"] = n
 	return f
 }
 
-// readQueues adds to facts that the kernel was asked at 1 s who waits to be accepted, and named
-// these.
+// readQueues adds to f that, at 1 s, only these connections were in accept queues.
 func readQueues(f *Facts, waiting ...netip.AddrPort) *Facts {
 	f.QueueReadings = []QueueReading{{At: 1000 * ms, Waiting: waiting}}
 	return f
 }
 
-// kernelSays returns facts in which the kernel said this of attempt 0's connection, 1 ms after it
-// was sent; worker 7 is closed then, or killed.
+// kernelSays returns facts with event e on the connection of attempt 0, 1 ms after it was sent.
+// Worker 7's listener was closed from 0 to 3 ms, see c.
 func kernelSays(e Event, c Closing) *Facts {
 	f := closes(c)
 	f.Closings[0].From, f.Closings[0].To = 0, 3*ms
 	e.At, e.FromServer = 1*ms, true
-	f.Trace = &Trace{Events: map[netip.AddrPort][]Event{netip.MustParseAddrPort("127.64.0.1:10000"): {e}}}
+	f.Trace = &Trace{Events: map[netip.AddrPort][]Event{attempt0: {e}}}
 	return f
 }
 
@@ -147,9 +146,9 @@ var (
 	attempt0 = netip.MustParseAddrPort("127.64.0.1:10000")
 )
 
-// routed returns facts in which the clients' node remembers that attempt 0 went to that pod. Pod 3
-// listened from listens to gone, and clients were sent there from −8 ms to removed; pod 2 always
-// listens, and clients are sent there unless alone.
+// routed returns facts in which connection tracking says that attempt 0 went to the pod to. Pod 3
+// listened from listens to gone, and clients were sent there from −8 ms to removed. Pod 2 always
+// listens, and clients are sent there, unless alone is set.
 func routed(to netip.Addr, listens, gone, removed Time, alone bool) *Facts {
 	r := &Routes{Service: service, Translations: map[netip.AddrPort]netip.Addr{}}
 	if to.IsValid() {
@@ -157,16 +156,18 @@ func routed(to netip.Addr, listens, gone, removed Time, alone bool) *Facts {
 	}
 	if !alone {
 		r.Pods = append(r.Pods, Pod{
-			Addr: livePod, Worker: 2, Routed: []Span{{-8 * ms, Never}}, Listens: -9 * ms, Gone: Never, Silent: Never,
+			Addr: livePod, Worker: 2, Routed: []Span{{-8 * ms, Never}},
+			Listens: -9 * ms, Gone: Never, Silent: Never,
 		})
 	}
 	r.Pods = append(r.Pods, Pod{
-		Addr: gonePod, Worker: 3, Routed: []Span{{-8 * ms, removed}}, Listens: listens, Gone: gone, Silent: gone,
+		Addr: gonePod, Worker: 3, Routed: []Span{{-8 * ms, removed}},
+		Listens: listens, Gone: gone, Silent: gone,
 	})
 	return &Facts{Duration: time.Second, Routes: r}
 }
 
-// Every rule, and for each at least one attempt that it decides. No kernel, no root, no process.
+// Each case names the rule that decides it, and every rule decides at least one case.
 func TestRules(t *testing.T) {
 	const (
 		wait    = results.PhaseWait
@@ -176,8 +177,11 @@ func TestRules(t *testing.T) {
 		refused = results.ClassRefused
 	)
 	inHandshake := queue()
-	inHandshake.Steps = []Step{{Do: "replace", Held: []netip.AddrPort{attempt0}, Trigger: new(2 * ms)}}
-	queued, unread := Event{Kind: ResetSent, Reason: "tcp_state", Worker: 7}, account{reset, wait, 2, "", 0, 0}
+	inHandshake.Steps = []Step{
+		{Do: "replace", Held: []netip.AddrPort{attempt0}, Trigger: new(2 * ms)},
+	}
+	queued := Event{Kind: ResetSent, Reason: "tcp_state", Worker: 7}
+	unread := account{reset, wait, 2, "", 0, 0}
 	silent := account{timeout, connect, 900, "", 0, 0}
 	accepted := Event{Kind: ResetSent, Reason: "tcp_state", Socket: 90, Worker: 7}
 	answers := Event{Kind: ResetSent, Reason: "tcp_flags", Flags: 0x18, Socket: 71, Worker: -1}
@@ -189,9 +193,10 @@ func TestRules(t *testing.T) {
 	waited := account{timeout, wait, 900, "", 0, 0}
 	resetLate := kernelSays(queued, owned)
 	resetLate.Trace.Events[attempt0][0].At = 950 * ms
-	heldUp, later := Event{Kind: SegmentDropped, Reason: "netfilter_drop", Flags: 0x10, Worker: -1}, full
-	heldFirst, fullThen := readQueues(kernelSays(heldUp, Closing{})), kernelSays(heldUp, Closing{})
+	heldUp := Event{Kind: SegmentDropped, Reason: "netfilter_drop", Flags: 0x10, Worker: -1}
+	heldFirst := readQueues(kernelSays(heldUp, Closing{}))
 	heldFirst.Moved = overflow(5).Moved
+	fullThen, later := kernelSays(heldUp, Closing{}), full
 	later.At, later.FromServer = 2*ms, true
 	fullThen.Trace.Events[attempt0] = append(fullThen.Trace.Events[attempt0], later)
 	closedToo := readQueues(queue())
@@ -211,29 +216,29 @@ func TestRules(t *testing.T) {
 		{"aborted by the load on purpose", account{results.ClassAborted, wait, 0, "aq", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Client, Evidence: ByClient, Worker: -1, Rule: "the load's own doing"}},
 
 		{"the last ACK is answered by a reset", unread, kernelSays(aborted, Closing{}), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByKernel, Worker: -1, Rule: "ACK reset at a full queue"}},
-		{"a bad SYN is", unread, kernelSays(badSYN, owned), nil, Verdict{Cause: cause.ResetHalfOpen, Evidence: ByKernel, Worker: 7, Rule: "reset answers the client"}},
+		{"a bad SYN is answered by a reset", unread, kernelSays(badSYN, owned), nil, Verdict{Cause: cause.ResetHalfOpen, Evidence: ByKernel, Worker: 7, Rule: "reset answers the client"}},
 		{"the kernel resets an answer", unread, kernelSays(answers, owned), nil, Verdict{Cause: cause.ResetHalfOpen, Evidence: ByKernel, Worker: 7, Rule: "reset answers the client"}},
 		{"the kernel resets a queued connection", unread, kernelSays(queued, owned), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByKernel, Worker: 7, Rule: "reset in the queue"}},
-		{"an end of file, and the kernel's reset", account{results.ClassEOF, wait, 2, "", 0, 0}, kernelSays(queued, owned), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByKernel, Worker: 7, Rule: "reset in the queue"}},
-		{"the kernel resets what a killed worker had", unread, kernelSays(accepted, Closing{Killed: true}), nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByKernel, Worker: 7, Rule: "reset of an accepted connection, worker killed"}},
-		{"the kernel resets what an acceptor closed", unread, kernelSays(accepted, Closing{}), nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByKernel, Worker: 7, Rule: "reset of an accepted connection"}},
+		{"an end of file, and a reset by the kernel", account{results.ClassEOF, wait, 2, "", 0, 0}, kernelSays(queued, owned), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByKernel, Worker: 7, Rule: "reset in the queue"}},
+		{"the kernel resets a connection of a killed worker", unread, kernelSays(accepted, Closing{Killed: true}), nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByKernel, Worker: 7, Rule: "reset of an accepted connection, worker killed"}},
+		{"the kernel resets a connection that an acceptor closed", unread, kernelSays(accepted, Closing{}), nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByKernel, Worker: 7, Rule: "reset of an accepted connection"}},
 		{"the last ACK meets a full queue", account{timeout, wait, 900, "", 0, 0}, kernelSays(full, Closing{}), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByKernel, Worker: -1, Rule: "ACK dropped at a full queue"}},
 		{"the SYN is dropped", silent, kernelSays(filtered, Closing{}), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByKernel, Worker: -1, Rule: "SYN dropped"}},
-		{"refused, and the kernel says so", account{refused, connect, 2, "", 0, 0}, kernelSays(answers, Closing{}), nil, Verdict{Cause: cause.Refused, Evidence: ByKernel, Worker: -1, Rule: "refused"}},
+		{"refused, confirmed by the kernel", account{refused, connect, 2, "", 0, 0}, kernelSays(answers, Closing{}), nil, Verdict{Cause: cause.Refused, Evidence: ByKernel, Worker: -1, Rule: "refused"}},
 		{"refused by a firewall", account{refused, connect, 2, "", 0, 0}, kernelSays(filtered, Closing{}), nil, Verdict{Cause: cause.Refused, Evidence: ByKernel, Worker: -1, Rule: "refused"}},
-		{"reset on purpose, and the kernel says so", account{reset, wait, 2, "aq", journal.EndAborted, 0}, kernelSays(accepted, Closing{}), nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByKernel, Worker: worker, Rule: "closed unanswered"}},
-		{"a FIN, of which the kernel says nothing", account{results.ClassEOF, wait, 2, "aq", journal.EndUnanswered, 0}, kernelSays(accepted, Closing{}), nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
+		{"reset on purpose, confirmed by the kernel", account{reset, wait, 2, "aq", journal.EndAborted, 0}, kernelSays(accepted, Closing{}), nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByKernel, Worker: worker, Rule: "closed unanswered"}},
+		{"a FIN, which has no event", account{results.ClassEOF, wait, 2, "aq", journal.EndUnanswered, 0}, kernelSays(accepted, Closing{}), nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
 
 		{"reset by the worker on purpose", account{reset, wait, 1, "aq", journal.EndAborted, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
 		{"read, and given to no handler", account{results.ClassEOF, wait, 1, "aq", journal.EndUnhandled, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
 		{"closed unanswered", account{results.ClassEOF, wait, 1, "aq", journal.EndUnanswered, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
 		{"closed before it was read", account{reset, wait, 1, "a", journal.EndUnanswered, 0}, nil, nil, Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker, Rule: "closed unanswered"}},
-		{"worker died serving", account{reset, wait, 1, "aq", 0, 0}, queue(), nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByWorker, Worker: worker, Rule: "worker died"}},
+		{"worker died while serving", account{reset, wait, 1, "aq", 0, 0}, queue(), nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByWorker, Worker: worker, Rule: "worker died"}},
 		{"worker died before reading", account{results.ClassEOF, wait, 1, "a", 0, 0}, nil, nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByWorker, Worker: worker, Rule: "worker died"}},
 
 		{"a proxy hangs up", unread, nil, proxied, Verdict{Cause: cause.ProxyError, Evidence: ByClient, Worker: -1, Rule: "proxy's own error"}},
 		{"a proxy hangs up while a listener closes", unread, queue(), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByClient, Worker: -1, Rule: "proxy's own error"}},
-		{"a proxy's connection is its own, whatever the kernel says", unread, kernelSays(answers, Closing{}), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByKernel, Worker: -1, Rule: "proxy's own error"}},
+		{"a kernel event about a proxy's connection", unread, kernelSays(answers, Closing{}), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByKernel, Worker: -1, Rule: "proxy's own error"}},
 
 		{"a proxy answers 502 while a listener closes", account{results.ClassInvalid, results.PhaseBody, 2, "", 0, http.StatusBadGateway}, queue(), proxied, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "proxy met a closing listener"}},
 		{"a proxy answers 503", account{results.ClassInvalid, results.PhaseBody, 2, "", 0, http.StatusServiceUnavailable}, queue(), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByClient, Worker: -1, Rule: "proxy's own error"}},
@@ -243,38 +248,38 @@ func TestRules(t *testing.T) {
 		{"reset in the queue of a closed listener", unread, queue(), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "in the queue of a closing listener"}},
 		{"end of file in the queue", account{results.ClassEOF, wait, 2, "", 0, 0}, queue(), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "in the queue of a closing listener"}},
 		{"killed before it could note the accept", unread, closes(Closing{Killed: true}), nil, Verdict{Cause: cause.WorkerCrash, Evidence: ByWorker, Worker: 7, Rule: "accepted by a worker that was killed"}},
-		{"born at a closing listener, migrated, and dead on arrival", account{results.ClassEOF, wait, 2, "a", journal.EndPeer, 0}, queue(), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "accepted after a closing listener let go"}},
+		{"created at a closing listener and migrated half-closed", account{results.ClassEOF, wait, 2, "a", journal.EndPeer, 0}, queue(), nil, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "accepted after a closing listener let go"}},
 
 		{"silence at the Service's own address", silent, routed(service, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.Untranslated, Evidence: ByKernel, Worker: -1, Rule: "kept the Service's address"}},
-		{"silence from one that no rule leads to", silent, routed(gonePod, -9*ms, -2*ms, -1*ms, false), nil, Verdict{Cause: cause.StaleConntrack, Evidence: ByKernel, Worker: 3, Rule: "old entry of connection tracking"}},
+		{"silence from a pod that no rule leads to", silent, routed(gonePod, -9*ms, -2*ms, -1*ms, false), nil, Verdict{Cause: cause.StaleConntrack, Evidence: ByKernel, Worker: 3, Rule: "old entry of connection tracking"}},
 		{"silence from a pod that has gone", silent, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that was gone"}},
-		{"refused by it", account{refused, connect, 0, "", 0, 0}, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that was gone"}},
-		{"no way to it", account{results.ClassUnreachable, connect, 0, "", 0, 0}, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that was gone"}},
+		{"refused by a pod that has gone", account{refused, connect, 0, "", 0, 0}, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that was gone"}},
+		{"no route to a pod that has gone", account{results.ClassUnreachable, connect, 0, "", 0, 0}, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that was gone"}},
 		{"silence while the queues of others overflow", silent, overflowing(routed(gonePod, -9*ms, -1*ms, 9*ms, false)), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that was gone"}},
-		{"silence before it listened", silent, routed(gonePod, 1000*ms, Never, Never, false), nil, Verdict{Cause: cause.EarlyEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that did not listen yet"}},
+		{"silence from a pod before it listened", silent, routed(gonePod, 1000*ms, Never, Never, false), nil, Verdict{Cause: cause.EarlyEndpoint, Evidence: ByKernel, Worker: 3, Rule: "sent to a pod that did not listen yet"}},
 		{"silence while clients were sent nowhere", silent, routed(noPod, -9*ms, -2*ms, -1*ms, true), nil, Verdict{Cause: cause.NoEndpoint, Evidence: ByKernel, Worker: -1, Rule: "no pod to be sent to"}},
 		{"refused while clients were sent nowhere", account{refused, connect, 0, "", 0, 0}, routed(noPod, -9*ms, -2*ms, -1*ms, true), nil, Verdict{Cause: cause.NoEndpoint, Evidence: ByKernel, Worker: -1, Rule: "no pod to be sent to"}},
-		{"refused, and forgotten", account{refused, connect, 0, "", 0, 0}, routed(noPod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByWorker, Worker: 3, Rule: "refused by a pod that was gone"}},
-		{"refused before it listened, and forgotten", account{refused, connect, 0, "", 0, 0}, routed(noPod, 5*ms, Never, Never, false), nil, Verdict{Cause: cause.EarlyEndpoint, Evidence: ByWorker, Worker: 3, Rule: "refused by a pod that did not listen yet"}},
-		{"refused when the rules had followed", account{refused, connect, 0, "", 0, 0}, routed(noPod, -9*ms, -2*ms, -1*ms, false), nil, Verdict{Cause: cause.Refused, Evidence: ByClient, Worker: -1, Rule: "refused"}},
-		{"silence from one that is there", silent, routed(livePod, -9*ms, -2*ms, -1*ms, false), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByClient, Worker: -1, Rule: "SYN unanswered"}},
-		{"silence, and forgotten", silent, routed(noPod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByClient, Worker: -1, Rule: "SYN unanswered"}},
-		{"it had been accepted", account{timeout, wait, 900, "aq", journal.EndPeer, 0}, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
+		{"refused, and connection tracking forgot it", account{refused, connect, 0, "", 0, 0}, routed(noPod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.StaleEndpoint, Evidence: ByWorker, Worker: 3, Rule: "refused by a pod that was gone"}},
+		{"refused before the pod listened, and forgotten", account{refused, connect, 0, "", 0, 0}, routed(noPod, 5*ms, Never, Never, false), nil, Verdict{Cause: cause.EarlyEndpoint, Evidence: ByWorker, Worker: 3, Rule: "refused by a pod that did not listen yet"}},
+		{"refused after the rules had changed", account{refused, connect, 0, "", 0, 0}, routed(noPod, -9*ms, -2*ms, -1*ms, false), nil, Verdict{Cause: cause.Refused, Evidence: ByClient, Worker: -1, Rule: "refused"}},
+		{"silence from a pod that listens", silent, routed(livePod, -9*ms, -2*ms, -1*ms, false), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByClient, Worker: -1, Rule: "SYN unanswered"}},
+		{"silence, and connection tracking forgot it", silent, routed(noPod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByClient, Worker: -1, Rule: "SYN unanswered"}},
+		{"accepted by a pod that has gone", account{timeout, wait, 900, "aq", journal.EndPeer, 0}, routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
 
 		{"unreachable", account{results.ClassUnreachable, connect, 0, "", 0, 0}, nil, nil, Verdict{Cause: cause.NoRoute, Evidence: ByClient, Worker: -1, Rule: "unreachable"}},
 		{"served too late", account{timeout, wait, 900, "aqr", journal.EndServed, 0}, nil, nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
 		{"accepted after the client had left", account{timeout, wait, 900, "a", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
 		{"waited in the queue", account{timeout, wait, 900, "", 0, 0}, overflow(5), nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
 		{"left in the queue", waited, readQueues(overflow(5), attempt0), nil, Verdict{Cause: cause.QueuedUnaccepted, Evidence: ByKernel, Worker: -1, Rule: "left in an accept queue"}},
-		{"reset in the queue, its client having left", waited, resetLate, nil, Verdict{Cause: cause.QueuedUnaccepted, Evidence: ByKernel, Worker: 7, Rule: "left in an accept queue"}},
-		{"it was in the queue, and accepted later", account{timeout, wait, 900, "a", journal.EndPeer, 0}, readQueues(overflow(5), attempt0), nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
-		{"in no queue, one of which overflowed", waited, readQueues(overflow(5)), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "last ACK at a full queue"}},
-		{"in no queue, and it was held up before", waited, heldFirst, nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "last ACK at a full queue"}},
-		{"held up, and then the queue was full", waited, fullThen, nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByKernel, Worker: -1, Rule: "ACK dropped at a full queue"}},
+		{"reset in the queue after its client had left", waited, resetLate, nil, Verdict{Cause: cause.QueuedUnaccepted, Evidence: ByKernel, Worker: 7, Rule: "left in an accept queue"}},
+		{"in the queue at first, accepted later", account{timeout, wait, 900, "a", journal.EndPeer, 0}, readQueues(overflow(5), attempt0), nil, Verdict{Cause: cause.Timeout, Evidence: ByWorker, Worker: worker, Rule: "accepted too late"}},
+		{"in no queue, and a queue overflowed", waited, readQueues(overflow(5)), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "last ACK at a full queue"}},
+		{"in no queue, after being held up", waited, heldFirst, nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "last ACK at a full queue"}},
+		{"held up, then the queue was full", waited, fullThen, nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByKernel, Worker: -1, Rule: "ACK dropped at a full queue"}},
 		{"in no queue, and none overflowed", waited, readQueues(&Facts{Duration: time.Second}), nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
 		{"in no queue, but one has ended", waited, closedToo, nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
-		{"in no queue, but perhaps an acceptor had it", waited, passedOn, nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
-		{"no answer to the SYN, a queue overflowed", silent, overflow(5), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "SYN at a full queue"}},
+		{"in no queue, but an acceptor may have had it", waited, passedOn, nil, Verdict{Cause: cause.Timeout, Evidence: ByClient, Worker: -1, Rule: "connected, and never accepted"}},
+		{"no answer to the SYN, and a queue overflowed", silent, overflow(5), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "SYN at a full queue"}},
 		{"reset, and handshakes were aborted", unread, abortedHandshakes(1), nil, Verdict{Cause: cause.AcceptOverflow, Evidence: ByCounter, Worker: -1, Rule: "last ACK reset at a full queue"}},
 		{"no answer to a SYN that met a closing listener", silent, queue(), nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByWorker, Worker: 7, Rule: "SYN at a closing listener"}},
 		{"no answer to the SYN", silent, nil, nil, Verdict{Cause: cause.SYNTimeout, Evidence: ByClient, Worker: -1, Rule: "SYN unanswered"}},
@@ -283,7 +288,7 @@ func TestRules(t *testing.T) {
 		{"refused, and accepted", account{refused, connect, 0, "aqr", journal.EndServed, 0}, nil, nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
 		{"reset before the listener closed", account{reset, wait, 1, "", 0, 0}, queue(), nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
 		{"reset, and nothing closed", unread, nil, nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
-		{"end of file that no one sent", account{results.ClassEOF, wait, 2, "a", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
+		{"end of file that neither side sent", account{results.ClassEOF, wait, 2, "a", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
 		{"reset, and the worker says it answered", account{reset, wait, 1, "aqr", journal.EndServed, 0}, queue(), nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
 		{"killed at another time", account{reset, wait, 1, "", 0, 0}, closes(Closing{Killed: true}), nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
 		{"a shared socket handed on resets nothing", unread, closes(Closing{}), nil, Verdict{Cause: cause.Unknown, Evidence: ByClient, Worker: -1, Rule: "unexplained"}},
@@ -293,14 +298,14 @@ func TestRules(t *testing.T) {
 			if tt.change != nil {
 				b = testBook(t, 1, tt.change)
 			}
-			tell(b, 0, tt.account)
+			enter(b, 0, tt.account)
 			facts := tt.facts
 			if facts == nil {
 				facts = &Facts{Duration: time.Second}
 			}
 			first, again := b.Close(facts).Verdict(0), b.Close(facts).Verdict(0)
 			if first != again {
-				t.Errorf("judged again: %+v, first %+v", again, first)
+				t.Errorf("judged again: %+v, at first %+v", again, first)
 			}
 			got := first
 			got.Kernel, got.Explained = nil, false
@@ -310,9 +315,9 @@ func TestRules(t *testing.T) {
 			if first.Explained != (tt.want.Cause != cause.Unknown) {
 				t.Errorf("explained: %v", first.Explained)
 			}
-			tells := facts.Trace != nil || facts.QueueReadings != nil
-			if (first.Kernel != nil) != (first.Evidence == ByKernel && tells) {
-				t.Errorf("the kernel's event is %+v", first.Kernel)
+			hasEvents := facts.Trace != nil || facts.QueueReadings != nil
+			if (first.Kernel != nil) != (first.Evidence == ByKernel && hasEvents) {
+				t.Errorf("the verdict has the kernel event %+v", first.Kernel)
 			}
 			if b.unmatched != 0 {
 				t.Errorf("%d unmatched accounts", b.unmatched)
@@ -325,13 +330,13 @@ func TestRules(t *testing.T) {
 	}
 	for _, r := range rules {
 		if !decided[r.name] {
-			t.Errorf("no attempt above is decided by the rule %q", r.name)
+			t.Errorf("no case is decided by the rule %q", r.name)
 		}
 	}
 }
 
-// keptConnections judges attempts that were sent on a connection that attempt 0 had opened, and
-// returns the rules that decided.
+// keptConnections judges attempts that reuse the connection of attempt 0, and returns the rules
+// that decided.
 func keptConnections(t *testing.T) (rules []string) {
 	silent := account{results.ClassTimeout, results.PhaseWait, 900, "", 0, 0}
 	unconnected := account{results.ClassTimeout, results.PhaseConnect, 900, "", 0, 0}
@@ -339,20 +344,20 @@ func keptConnections(t *testing.T) (rules []string) {
 		name    string
 		facts   *Facts
 		account account     // of attempt 1
-		end     journal.End // of the connection; 0: the worker died with it open
+		end     journal.End // of the connection; 0: the worker died while it was open
 		want    string
 		worker  int
 	}{
 		{"silence from a node that is down", routed(gonePod, -9*ms, -1*ms, 9*ms, false), silent, journal.EndPeer, cause.StaleConnection, 3},
-		{"silence from one that is there", routed(livePod, -9*ms, -1*ms, 9*ms, false), silent, journal.EndPeer, cause.Timeout, worker},
-		{"closed by its pod", routed(gonePod, -9*ms, -1*ms, 9*ms, false), account{results.ClassEOF, results.PhaseWait, 2, "", 0, 0}, journal.EndServed, cause.ClosedByWorker, worker},
+		{"silence from a pod that listens", routed(livePod, -9*ms, -1*ms, 9*ms, false), silent, journal.EndPeer, cause.Timeout, worker},
+		{"closed by its pod, which has gone", routed(gonePod, -9*ms, -1*ms, 9*ms, false), account{results.ClassEOF, results.PhaseWait, 2, "", 0, 0}, journal.EndServed, cause.ClosedByWorker, worker},
 		{"closed by the worker while it was idle", &Facts{Duration: time.Second}, account{results.ClassReset, results.PhaseWait, 2, "", 0, 0}, journal.EndServed, cause.ClosedByWorker, worker},
 		{"worker died", &Facts{Duration: time.Second}, account{results.ClassReset, results.PhaseWait, 2, "", 0, 0}, 0, cause.WorkerCrash, worker},
-		{"none was free", overflow(5), unconnected, journal.EndPeer, cause.Timeout, noWorker},
+		{"no kept connection was free", overflow(5), unconnected, journal.EndPeer, cause.Timeout, noWorker},
 	} {
 		t.Run("kept connection: "+tt.name, func(t *testing.T) {
 			b := testBook(t, 2, reuses)
-			tell(b, 0, account{done: 1, server: "aqr"})
+			enter(b, 0, account{done: 1, server: "aqr"})
 			due := int64(begin) + int64(b.scheduled(1))
 			source := b.sources.At(0)
 			if tt.account == unconnected {

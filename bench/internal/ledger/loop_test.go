@@ -24,7 +24,7 @@ func closedLoop(l *Load) {
 	}
 }
 
-// A sent attempt of a closed loop, as both sides tell it; instants are in ms.
+// A sent is both sides' account of an attempt of a closed loop; instants are in ms.
 type sent struct {
 	at, accepted, done int
 	class              results.Class
@@ -50,15 +50,15 @@ func (s sent) records(b *Book, i int) {
 	if s.class != results.ClassNone {
 		server, end = "aq", journal.EndUnanswered
 	}
-	tellServer(b, journal.Record{
+	enterServer(b, journal.Record{
 		At:   begin.Add(time.Duration(s.accepted) * time.Millisecond),
 		Conn: uint32(i), Peer: b.sources.At(uint64(i)),
 		Attempt: wire.Attempt{Sequence: uint64(i)}, Identified: true,
 	}, server, end)
 }
 
-// twoClients is what two clients send: the first attempts of both at 0, each next one when one has
-// ended. The workers stand still from 20 to 70 ms, when a step comes.
+// twoClients are the attempts of two clients: each sends the first at 0, and the next when its last
+// one has ended. The workers stand still from 20 to 70 ms, when a step begins.
 var twoClients = []sent{
 	{at: 0, accepted: 1, done: 10},
 	{at: 0, accepted: 1, done: 12},
@@ -71,8 +71,8 @@ var twoClients = []sent{
 	{at: 99, accepted: 100, done: 108},
 }
 
-// A closed loop has as many attempts as its clients have sent. What takes a schedule is unknown,
-// and never 0; the rest does not depend on whether samples or journals are read first.
+// A closed loop has as many attempts as its clients have sent. Figures that need a schedule are
+// null, never 0. The order of samples and journals does not matter.
 func TestClosedLoop(t *testing.T) {
 	for name, sampleFirst := range map[string]bool{"samples first": true, "journals first": false} {
 		t.Run(name, func(t *testing.T) {
@@ -121,7 +121,7 @@ func closedFigures(t *testing.T, a *Account) {
 		Max:             int64(63 * ms), Service: int64(63 * ms), Stall: int64(63 * ms),
 		StepLost: 1, StepDropped: 1, ClosedByWorker: 1,
 	}
-	// A histogram's figures are a little above.
+	// Histograms round up a little.
 	rounded := func(ns int64) int64 { return ns / int64(ms) * int64(ms) }
 	if diff := cmp.Diff(figures{
 		got.Attempts, got.Served, got.Lost, got.Residual,
@@ -146,11 +146,11 @@ func closedFigures(t *testing.T, a *Account) {
 	}
 	queues, _ := a.Queues(10*time.Millisecond, 20)
 	if len(queues) != 1 || queues[0].Max != 2 {
-		t.Errorf("queues %+v, want two connections that wait from 20 ms on", queues)
+		t.Errorf("queues %+v, want one with two connections, waiting from 20 ms on", queues)
 	}
 }
 
-// What workers have read and the load has not sent is no attempt, and does not balance.
+// Requests that workers read but the load did not send are no attempts, and leave a residual.
 func TestClosedLoopUnmatched(t *testing.T) {
 	b := testBook(t, 1, closedLoop)
 	for i, s := range twoClients {
@@ -165,7 +165,7 @@ func TestClosedLoopUnmatched(t *testing.T) {
 	}
 }
 
-// Each stage has what was due in it.
+// Each stage counts the attempts due in it.
 func TestStageFigures(t *testing.T) {
 	b := testBook(t, 1, func(l *Load) {
 		l.Shape = load.Shape{
@@ -186,7 +186,7 @@ func TestStageFigures(t *testing.T) {
 		case i >= 100:
 			a.done = 7
 		}
-		tell(b, i, a)
+		enter(b, i, a)
 	}
 	var got results.Trial
 	b.Close(&Facts{Duration: 2 * time.Second}).Fill(&got)
@@ -209,8 +209,8 @@ func TestStageFigures(t *testing.T) {
 	}
 }
 
-// Phases count from when the last try began. An attempt that took an idle connection had none to
-// wait for, and one that was lost had no phases to its end.
+// Phases count from the start of the last try. Reused connections have no connection time, and lost
+// attempts count in no phase.
 func TestPhases(t *testing.T) {
 	b := testBook(t, 4, reuses, func(l *Load) { l.Tries = 2 })
 	due := func(i int) int64 { return int64(begin) + int64(b.scheduled(i)) }
@@ -224,7 +224,7 @@ func TestPhases(t *testing.T) {
 	}
 	first := sample(0, 0, 2e6, 9e6, 11e6)
 	reused := sample(1, 0, 1000, 5e6, 6e6)
-	again := sample(2, 6, 33e6, 37e6, 40e6) // of 4: its second try
+	again := sample(2, 6, 33e6, 37e6, 40e6) // 2 + 4: its second try
 	again.LastSent = again.Sent + 30e6
 	again.Failed = []results.FailedTry{{Failure: results.FailureRefused, Opened: true}}
 	lost := sample(3, 3, 50e6, 60e6, 70e6)
@@ -247,18 +247,18 @@ func TestPhases(t *testing.T) {
 	within("first byte, mean", got.FirstByteNS.Mean, 7e6)
 	within("whole, longest", got.ServiceNS.Max, 40e6)
 
-	b = testBook(t, 1) // every attempt opens its connection
+	b = testBook(t, 1) // every attempt opens a connection
 	b.Sample(&first)
 	var fresh results.Trial
 	b.Close(&Facts{Duration: time.Millisecond}).Fill(&fresh)
 	if fresh.ConnectNS == nil || fresh.FirstByteNS == nil {
-		t.Fatal("no phases where no connection is kept")
+		t.Fatal("no phases without kept connections")
 	}
 	within("connected, of the only one", fresh.ConnectNS.P50, 2e6)
 	within("first byte, of the only one", fresh.FirstByteNS.P50, 9e6)
 }
 
-// Nothing shows that a closed loop's load is late but that its CPU is busy.
+// A closed loop has no schedule lag: only a busy CPU shows that its load is late.
 func TestClosedLoopValidity(t *testing.T) {
 	limits := scenarios.Validity{LagFloor: time.Hour, StepLag: time.Hour, Steal: 1, RunQueue: 1}
 	for _, tt := range []struct {
@@ -268,10 +268,10 @@ func TestClosedLoopValidity(t *testing.T) {
 	}{
 		{"good", func(*results.Trial) {}, ""},
 		{"a busy load", func(r *results.Trial) { r.CPU.LoadDriveNS = new(960 * nsMS) },
-			"the load process could do no more"},
-		{"as many as there may be", func(r *results.Trial) {
+			"the load process was at its limit"},
+		{"as many attempts as possible", func(r *results.Trial) {
 			r.Attempts, r.Served = load.MaxAttempts, load.MaxAttempts
-		}, "sent all that a trial may have"},
+		}, "reached the limit of attempts"},
 		{"local errors", func(r *results.Trial) {
 			r.LocalErrors = map[string]int64{"EMFILE": 1}
 		}, "lower load.concurrency"},
@@ -288,7 +288,7 @@ func TestClosedLoopValidity(t *testing.T) {
 		if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
-		// An open loop may use all of its CPU: its lag shows that it is late.
+		// An open loop may use all of its CPU: its schedule lag shows whether it is late.
 		if r.Concurrency = 0; tt.name == "a busy load" && len(Invalid(limits, 1, r)) > 0 {
 			t.Errorf("an open loop: %q", Invalid(limits, 1, r))
 		}

@@ -8,36 +8,36 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// What becomes of an attempt behind a Service is decided by where the rules lead when its SYN
-// arrives:
+// The fate of an attempt behind a Service depends on where the rules lead when its SYN arrives:
 //
-//   - to a pod where none listens: the attempt is lost, however long its client waits. A pod that has a
-//     network refuses. The silence of one that has none lasts: connection tracking keeps the unanswered
-//     entry, and repeated SYNs follow it.
+//   - to a pod that does not listen: the attempt is lost, however long its client waits. A pod
+//     that still has a network refuses it. A pod without one stays silent, also to repeated SYNs:
+//     connection tracking keeps the unanswered entry, and they follow it.
 //   - to no pod: the rules reject the SYN by ICMP. The message arrives while the client is in
 //     connect(2), which owns the socket, and is only a soft error (sk_err_soft, tcp_v4_err in
-//     net/ipv4/tcp_ipv4.c). Nothing is remembered of the SYN, so its repetition meets the rules anew. If
-//     it is rejected too, the attempt is refused: the timer that sent it does not own the socket.
+//     net/ipv4/tcp_ipv4.c). Connection tracking keeps no entry, so a repeated SYN meets the rules
+//     afresh. If it is rejected too, the attempt is refused: the timer that sent it does not own
+//     the socket.
 //
-// So only the first repetition matters, and net.ipv4.tcp_syn_linear_timeouts, which is about the
-// later ones, does not.
+// So only the first repetition matters. net.ipv4.tcp_syn_linear_timeouts, which governs the later
+// ones, does not.
 const (
-	// synRepeated is when a SYN is sent again: after 1 s (TCP_TIMEOUT_INIT in include/net/tcp.h),
-	// plus what the timer wheel rounds up, up to 32 ms with HZ=250 and 64 ms with HZ=1000
+	// synRepeated is when a SYN is repeated: after 1 s (TCP_TIMEOUT_INIT in include/net/tcp.h),
+	// plus rounding by the timer wheel, up to 32 ms with HZ=250 and 64 ms with HZ=1000
 	// (kernel/time/timer.c).
 	synRepeated = 1020 * time.Millisecond
-	// synRepeatedFrom and synRepeatedBy are the bounds of that, with HZ=100 as well: a client that
-	// gives up in between may have sent its SYN twice, or not.
+	// synRepeatedFrom and synRepeatedBy bound that instant, for HZ=100, too. A client that gives up
+	// in between may or may not have repeated its SYN.
 	synRepeatedFrom, synRepeatedBy = time.Second, 1100 * time.Millisecond
-	// icmpPerSecond is how many ICMP messages a network namespace sends at most
-	// (net.ipv4.icmp_msgs_per_sec by default: Documentation/networking/ip-sysctl.rst). Rejections
-	// beyond that are silent, and their SYNs are repeated once more.
+	// icmpPerSecond is the most ICMP messages per second that a network namespace sends
+	// (net.ipv4.icmp_msgs_per_sec by default: Documentation/networking/ip-sysctl.rst). Further
+	// rejections are silent, and their SYNs are repeated once more.
 	icmpPerSecond = 1000
 )
 
-// Predict returns how many attempts are to be expected lost because of step k, from the rate, the
-// instants of rules and listeners, and for how long clients wait; never from an attempt. Where that
-// cannot be said it returns why. There must be Routes.
+// Predict returns the expected number of attempts lost because of step k. It uses the rate, the
+// instants of rules and listeners, and the clients' timeout, and never looks at an attempt. If no
+// prediction is possible, unknown says why. The facts must have Routes.
 func (a *Account) Predict(k int) (lost float64, unknown string) {
 	l := a.book.load
 	from, to := a.Window(k)
@@ -53,35 +53,35 @@ func (a *Account) Predict(k int) (lost float64, unknown string) {
 	case l.Shape.Pace == vocabulary.PaceRamp, len(l.Shape.Stages) > 0:
 		return 0, "the rate changes during the trial"
 	case e.nowhere > 0 && synRepeatedFrom <= l.Timeout && l.Timeout < synRepeatedBy:
-		return 0, fmt.Sprintf("load.timeout of %v ends about when a rejected SYN is repeated; "+
-			"set it below %v or to %v and more", l.Timeout, synRepeatedFrom, synRepeatedBy)
-	case e.again > 0 && 2*rate > icmpPerSecond:
-		return 0, fmt.Sprintf("at %.0f/s the kernel leaves out some of the rejections "+
-			"(net.ipv4.icmp_msgs_per_sec=%d), and clients whose repeated SYN meets silence wait on",
-			rate, icmpPerSecond)
+		return 0, fmt.Sprintf("load.timeout of %v is too close to the repetition of a rejected "+
+			"SYN; set it below %v, or to at least %v", l.Timeout, synRepeatedFrom, synRepeatedBy)
+	case e.nowhereTwice > 0 && 2*rate > icmpPerSecond:
+		return 0, fmt.Sprintf("at %.0f/s the kernel omits some rejections "+
+			"(net.ipv4.icmp_msgs_per_sec=%d), and then clients keep waiting", rate, icmpPerSecond)
 	}
 	return rate * e.lost / 1e9, ""
 }
 
-// Dead returns for how long, from step k to the next one or the end, no pod listened where clients
-// were sent: weighed with the share of the pods that were dead; all of it counts while they were
-// sent to none. It is false where attempts are not one connection each. There must be Routes.
+// Dead returns for how long, in the window of step k, clients were sent to pods that did not
+// listen. Time counts by the share of such pods, and in full while clients were sent to none. It is
+// false unless each attempt is one connection. The facts must have Routes.
 func (a *Account) Dead(k int) (time.Duration, bool) {
 	l := a.book.load
 	from, to := a.Window(k)
 	return time.Duration(a.facts.Routes.expect(from, to, l.Timeout).dead), !l.Reuses && l.Tries == 1
 }
 
-// expected is time, in nanoseconds, in which attempts of one connection each meet no listener.
+// expected holds times in nanoseconds, during which attempts of one connection each find no
+// listener.
 type expected struct {
-	dead    float64 // the SYN, weighed with the share of the pods where none listens
-	nowhere float64 // the SYN meets no pod; all of it is dead
-	again   float64 // and its repetition, in the client's time, no pod either
-	lost    float64 // the SYN, and where it is repeated its repetition; weighed
+	dead         float64 // the SYN finds no listener; weighted by the share of such pods
+	nowhere      float64 // the SYN finds no pod; part of dead
+	nowhereTwice float64 // nor does its repetition, which the client waits for
+	lost         float64 // neither SYN nor repetition finds a listener; weighted
 }
 
-// expect returns what attempts due in a window meet, whose clients wait for patience.
-func (r *Routes) expect(from, to Time, patience time.Duration) (e expected) {
+// expect returns what attempts due in a window meet if their clients wait for timeout.
+func (r *Routes) expect(from, to Time, timeout time.Duration) (e expected) {
 	edges := []Time{from, to}
 	add := func(instants ...Time) {
 		for _, at := range instants {
@@ -105,9 +105,9 @@ func (r *Routes) expect(from, to Time, patience time.Duration) (e expected) {
 		e.dead += share * length
 		if pods == 0 {
 			e.nowhere += length
-			if patience >= synRepeatedBy {
+			if timeout >= synRepeatedBy {
 				if share, pods = r.dead(at.Add(synRepeated)); pods == 0 {
-					e.again += length
+					e.nowhereTwice += length
 				}
 			}
 		}
@@ -116,12 +116,13 @@ func (r *Routes) expect(from, to Time, patience time.Duration) (e expected) {
 	return e
 }
 
-// dead returns how many pods clients were sent to at an instant, and the share of them where none
-// listened: all, where clients were sent to none.
+// dead returns the number of pods that clients were sent to at an instant, and the share of them
+// that did not listen; the share is 1 if there were none.
 func (r *Routes) dead(at Time) (share float64, pods int) {
 	dead := 0
 	for _, p := range r.Pods {
-		if slices.ContainsFunc(p.Routed, func(s Span) bool { return s.From <= at && at < s.Until }) {
+		routed := func(s Span) bool { return s.From <= at && at < s.Until }
+		if slices.ContainsFunc(p.Routed, routed) {
 			pods++
 			if at < p.Listens || p.Gone <= at {
 				dead++

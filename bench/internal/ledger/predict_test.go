@@ -11,17 +11,21 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// What attempts meet, over time: the share of pods where nobody listens, all where there is none,
-// and again when a rejected SYN is repeated.
+// expect adds up the time in which attempts find no listener, and treats the repetition of rejected
+// SYNs.
 func TestExpect(t *testing.T) {
-	always := Pod{Listens: -9 * ms, Gone: Never, Routed: []Span{{-8 * ms, 250 * ms}, {400 * ms, Never}}}
+	always := Pod{
+		Listens: -9 * ms, Gone: Never, Routed: []Span{{-8 * ms, 250 * ms}, {400 * ms, Never}},
+	}
 	three := &Routes{Pods: []Pod{
-		{Listens: -9 * ms, Gone: 100 * ms, Routed: []Span{{-8 * ms, 300 * ms}}}, // dead from 100, alone from 250
+		// Dead from 100 ms on, the only one from 250.
+		{Listens: -9 * ms, Gone: 100 * ms, Routed: []Span{{-8 * ms, 300 * ms}}},
 		always,
-		{Listens: 460 * ms, Gone: Never, Routed: []Span{{450 * ms, Never}}}, // dead for 10 ms, one of two
+		// Dead for 10 ms, one of two.
+		{Listens: 460 * ms, Gone: Never, Routed: []Span{{450 * ms, Never}}},
 	}}
-	// One pod closes at 1000 ms and the rules leave it out 14 ms later; its successor listens at
-	// back, and rules lead there.
+	// One pod closes at 1000 ms, and the rules drop it 14 ms later. At back its successor listens,
+	// and rules lead to it.
 	replaced := func(back Time) *Routes {
 		return &Routes{Pods: []Pod{
 			{Listens: -9 * ms, Gone: 1000 * ms, Routed: []Span{{-8 * ms, 1014 * ms}}},
@@ -33,25 +37,24 @@ func TestExpect(t *testing.T) {
 		name     string
 		routes   *Routes
 		from, to Time
-		patience time.Duration
+		timeout  time.Duration
 		want     expected
 	}{
-		// Half of 150 ms, all of 50, nobody for 100, half of 10.
+		// Half of 150 ms, all of 50, no pod for 100, half of 10.
 		{"three pods", three, 0, 1000 * ms, impatient, expected{dead: 230e6, nowhere: 100e6, lost: 230e6}},
 		{"a part of it", three, 200 * ms, 350 * ms, impatient, expected{dead: 125e6, nowhere: 50e6, lost: 125e6}},
-		// What was rejected is repeated when both pods are alive; silence and refusals stay.
+		// Both pods listen when rejected SYNs are repeated. Refusals and silence are final.
 		{"three pods, patient", three, 0, 1000 * ms, patient, expected{dead: 230e6, nowhere: 100e6, lost: 130e6}},
 		{"600 ms", replaced(1620), 1000 * ms, 5000 * ms, impatient, expected{dead: 620e6, nowhere: 606e6, lost: 620e6}},
 		{"600 ms, patient", replaced(1620), 1000 * ms, 5000 * ms, patient, expected{dead: 620e6, nowhere: 606e6, lost: 14e6}},
 		{"1500 ms", replaced(2520), 1000 * ms, 5000 * ms, impatient, expected{dead: 1520e6, nowhere: 1506e6, lost: 1520e6}},
-		// Those of the first 1506 − 1020 ms find no pod a second time.
+		// SYNs of the first 1506 − 1020 ms find no pod a second time.
 		{"1500 ms, patient", replaced(2520), 1000 * ms, 5000 * ms, patient,
-			expected{dead: 1520e6, nowhere: 1506e6, again: 486e6, lost: 500e6}},
-		// However long it lasts, the second rejection ends it.
+			expected{dead: 1520e6, nowhere: 1506e6, nowhereTwice: 486e6, lost: 500e6}},
+		// However long it lasts, the second rejection is final.
 		{"3500 ms, patient", replaced(4520), 1000 * ms, 5000 * ms, patient,
-			expected{dead: 3520e6, nowhere: 3506e6, again: 2486e6, lost: 2500e6}},
-		// The repetitions of what came from 1014 to 1114 ms meet a pod of two that does not listen
-		// yet.
+			expected{dead: 3520e6, nowhere: 3506e6, nowhereTwice: 2486e6, lost: 2500e6}},
+		// SYNs from 1014 to 1114 ms are repeated when one of two pods does not listen yet.
 		{"early", &Routes{Pods: []Pod{
 			{Listens: -9 * ms, Gone: 1014 * ms, Routed: []Span{{-8 * ms, 1014 * ms}}},
 			{Listens: 1114 * ms, Gone: Never, Routed: []Span{{1114 * ms, Never}}},
@@ -60,7 +63,7 @@ func TestExpect(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := test.routes.expect(test.from, test.to, test.patience)
+			got := test.routes.expect(test.from, test.to, test.timeout)
 			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(expected{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -68,14 +71,15 @@ func TestExpect(t *testing.T) {
 	}
 }
 
-// What cannot be predicted is not, and the reason is given.
+// Predict returns a number, or the reason why there is none.
 func TestPredict(t *testing.T) {
 	r := &Routes{Pods: []Pod{
 		{Listens: -9 * ms, Gone: 1000 * ms, Routed: []Span{{-8 * ms, 1014 * ms}}},
 		{Listens: 2520 * ms, Gone: Never, Routed: []Span{{2520 * ms, Never}}},
 	}}
-	// The pod that is left takes what comes: there is always one.
-	covered := &Routes{Pods: []Pod{{Listens: -9 * ms, Gone: Never, Routed: []Span{{-8 * ms, Never}}}, r.Pods[0]}}
+	// Another pod is always there.
+	other := Pod{Listens: -9 * ms, Gone: Never, Routed: []Span{{-8 * ms, Never}}}
+	covered := &Routes{Pods: []Pod{other, r.Pods[0]}}
 	patient := func(l *Load) { l.Timeout = 3 * time.Second }
 	tests := []struct {
 		name    string
@@ -88,7 +92,7 @@ func TestPredict(t *testing.T) {
 		{"impatient", r, 500, func(*Load) {}, 500 * 1.520, ""},
 		{"patient", r, 500, patient, 500 * (0.014 + 0.486), ""},
 		{"about as patient as the kernel", r, 500, func(l *Load) { l.Timeout = time.Second }, 0, "load.timeout of 1s"},
-		{"the same where there is always a pod", covered, 500, func(l *Load) { l.Timeout = time.Second }, 500 * 0.014 / 2, ""},
+		{"the same with a second pod", covered, 500, func(l *Load) { l.Timeout = time.Second }, 500 * 0.014 / 2, ""},
 		{"more rejections than the kernel sends", r, 501, patient, 0, "icmp_msgs_per_sec"},
 		{"the same, impatient", r, 1000, func(*Load) {}, 1000 * 1.520, ""},
 		{"kept connections", r, 500, reuses, 0, "kept"},
@@ -107,13 +111,16 @@ func TestPredict(t *testing.T) {
 				l.Shape.Rate, l.Timeout = test.rate, 900*time.Millisecond
 				test.set(l)
 			})
-			a := b.Close(&Facts{Duration: 5 * time.Second, Routes: test.routes, Steps: []Step{step(1000*ms, "rolling-update")}})
+			a := b.Close(&Facts{
+				Duration: 5 * time.Second, Routes: test.routes,
+				Steps: []Step{step(1000*ms, "rolling-update")},
+			})
 			got, unknown := a.Predict(0)
 			if got-test.want > 1e-6 || test.want-got > 1e-6 {
-				t.Errorf("%v lost, want %v", got, test.want)
+				t.Errorf("predicted %v lost, want %v", got, test.want)
 			}
 			if (unknown == "") != (test.unknown == "") || !strings.Contains(unknown, test.unknown) {
-				t.Errorf("not predicted: %q, want %q", unknown, test.unknown)
+				t.Errorf("not predicted because %q, want %q", unknown, test.unknown)
 			}
 		})
 	}

@@ -10,43 +10,44 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// A wait is when an attempt's connection joined an accept queue and left it, in ticks since the
-// attempt was due; 0: not known. Of an attempt with several tries it is the last one's. It joins
-// when the last ACK of its handshake is at the servers.
+// A wait says when an attempt's connection joined an accept queue and when it left, in ticks since
+// the attempt was due; 0: unknown. If there were several tries, it is that of the last. A
+// connection joins when the last ACK of its handshake reaches the servers.
 type wait struct{ established, accepted uint32 }
 
-// waitTick makes a uint32 last for 68 s, longer than an attempt's timeout.
+// waitTick lets a uint32 hold 68 s, more than the longest timeout of an attempt.
 const waitTick = 16 * time.Nanosecond
 
 func ticks(d time.Duration) uint32 {
 	return uint32(min(max(1, d/waitTick), math.MaxUint32))
 }
 
-// A Queue is how long the accept queue of one listener was, in connections.
+// A Queue is the length of one listener's accept queue, in connections.
 type Queue struct {
-	Worker int // the first that had the listener; noWorker: the one that is shared
+	Worker int // the first owner of the listener; noWorker: the listener is shared
 	Max    int64
-	Mean   float64 // over the time in which it listened while the load ran
-	// Longest is the most in each window, from the first attempt on; the rest is 0.
+	Mean   float64 // over the time in which the listener was open while the load ran
+	// Longest is the maximum in each window, from the first attempt on. Windows beyond its end are
+	// 0.
 	Longest []int64
 }
 
-// Queues returns how long each accept queue was, with windows of that length, at most that many of
-// them, and how many connections waited at a listener that is not known. It is nil behind a proxy,
-// whose connections are its own.
+// Queues returns the length of each accept queue, also for the first n windows of the given length.
+// unplaced counts connections that waited at an unknown listener. The result is nil behind a proxy,
+// because its connections to the workers are not the attempts'.
 //
-// A connection waits from when its client has sent the request, which is a few microseconds after
-// the kernel has queued it, until a worker has noted that it accepted it. One that the kernel has
-// moved to another listener counts there all the time. Who connects and is not of the load, to
-// probe a worker, is not counted.
-func (a *Account) Queues(window time.Duration, windows int) (all []Queue, unplaced int64) {
+// A connection waits from when its client has sent the request, a few microseconds after the kernel
+// has queued it, until a worker has journaled the accept. A connection that the kernel moved to
+// another listener counts there all the time. Connections from outside the load, such as probes,
+// are not counted.
+func (a *Account) Queues(window time.Duration, n int) (all []Queue, unplaced int64) {
 	b := a.book
 	if b.waits == nil {
 		return nil, 0
 	}
-	s := a.newSweep(window, windows)
+	s := a.newSweep(window, n)
 	for i := range b.waits {
-		s.until(b.scheduled(i)) // nothing that is still to come is earlier
+		s.until(b.scheduled(i)) // no later change is earlier than this
 		from, to, worker, ok := a.waited(i)
 		switch q := s.of(worker); {
 		case !ok:
@@ -64,15 +65,17 @@ func (a *Account) Queues(window time.Duration, windows int) (all []Queue, unplac
 	return all, unplaced
 }
 
-// waited returns from when to when the connection of attempt i waited, and the worker at whose
-// listener it was at last, or noWorker; false if it did not wait, or was another attempt's.
+// waited returns when the connection of attempt i waited, and the worker at whose listener it ended
+// up, or noWorker. It returns false if the connection did not wait, or had been opened by another
+// attempt.
 func (a *Account) waited(i int) (from, to Time, worker int, ok bool) {
 	b := a.book
 	w, due := b.waits[i], b.scheduled(i)
 	if w.established == 0 || b.reused(i) {
 		return 0, 0, 0, false
 	}
-	from, to = due.Add(time.Duration(w.established)*waitTick), due.Add(time.Duration(w.accepted)*waitTick)
+	from = due.Add(time.Duration(w.established) * waitTick)
+	to = due.Add(time.Duration(w.accepted) * waitTick)
 	x := b.lastTry(i)
 	if w.accepted > 0 && to >= x.Sent && x.Server >= 0 {
 		return from, to, int(x.Server), true
@@ -82,24 +85,25 @@ func (a *Account) waited(i int) (from, to Time, worker int, ok bool) {
 	case !lost || v.Cause == cause.Client:
 		return 0, 0, 0, false
 	case v.Cause == cause.ResetAtClose:
-		return from, x.Done.Add(-b.load.RoundTrip / 2), v.Worker, true // the reset was on its way
-	case x.Class == results.ClassTimeout && v.Cause != cause.AcceptOverflow && v.Cause != cause.SYNTimeout:
-		// Its client has gone, and it waits on.
+		return from, x.Done.Add(-b.load.RoundTrip / 2), v.Worker, true // the reset took that long
+	case x.Class == results.ClassTimeout &&
+		v.Cause != cause.AcceptOverflow && v.Cause != cause.SYNTimeout:
+		// Its client has left, but it stays in the queue.
 		return from, max(x.Done, Time(a.facts.Duration)), noWorker, true
 	}
 	return 0, 0, 0, false
 }
 
-// A sweep goes through the changes of the queues in their order in time. Those that it has are in a
-// heap, so that it holds no more than the connections that are under way.
+// A sweep applies the changes of all queues in the order of time. Pending changes are in a heap, so
+// it never holds more than the connections under way.
 type sweep struct {
 	queues   []*queueDepth
 	byWorker map[int]*queueDepth
-	shared   *queueDepth // nil: each worker has its own
+	shared   *queueDepth // nil: each worker has its own queue
 	heap     []change
 }
 
-// A change is that of a queue's length.
+// A change adds by to the length of a queue at an instant.
 type change struct {
 	at    Time
 	by    int64
@@ -122,7 +126,7 @@ func (a *Account) newSweep(window time.Duration, windows int) *sweep {
 		}
 		s.byWorker[w.ID] = q
 		if q.to = end; w.Closed != nil {
-			q.to = min(end, *w.Closed) // its last worker is its last in the list
+			q.to = min(end, *w.Closed) // the last worker in the list is the last owner
 		}
 	}
 	if s.shared = byListener[0]; s.shared != nil {
@@ -131,7 +135,7 @@ func (a *Account) newSweep(window time.Duration, windows int) *sweep {
 	return s
 }
 
-// of returns the queue that a worker accepted from; nil where it is not known.
+// of returns the queue that a worker accepted from, or nil if it is unknown.
 func (s *sweep) of(worker int) *queueDepth {
 	if worker == noWorker {
 		return s.shared
@@ -151,7 +155,7 @@ func (s *sweep) push(c change) {
 	}
 }
 
-// until carries out every change before an instant.
+// until applies every change before an instant.
 func (s *sweep) until(at Time) {
 	for len(s.heap) > 0 && s.heap[0].at < at {
 		c := s.heap[0]
@@ -174,37 +178,37 @@ func (s *sweep) until(at Time) {
 	}
 }
 
-// before puts who leaves before who joins.
+// before orders changes by time; at one instant, connections leave before others join.
 func (c change) before(d change) bool {
 	return cmp.Or(cmp.Compare(c.at, d.at), cmp.Compare(c.by, d.by)) < 0
 }
 
-// queueDepth is the length of one queue while a sweep goes on.
+// A queueDepth follows the length of one queue during a sweep.
 type queueDepth struct {
 	worker   int
-	from, to Time // it listened while the load ran
+	from, to Time // when its listener was open while the load ran
 	window   time.Duration
 	windows  int
 
-	at      Time // of the last change
+	at      Time // the last change
 	depth   int64
 	max     int64
-	waited  float64 // connections × ns, from from to to
+	waited  float64 // connections × ns, between from and to
 	longest []int64
 }
 
 func (q *queueDepth) change(c change) {
 	q.waited += float64(q.depth) * float64(max(0, min(c.at, q.to)-max(q.at, q.from)))
-	q.note(q.at, c.at)
+	q.record(q.at, c.at)
 	q.at, q.depth = c.at, q.depth+c.by
 	if c.by > 0 {
 		q.max = max(q.max, q.depth)
-		q.note(c.at, c.at+1)
+		q.record(c.at, c.at+1)
 	}
 }
 
-// note enters the length into the windows from an instant to another.
-func (q *queueDepth) note(from, to Time) {
+// record enters the current length into the windows between two instants.
+func (q *queueDepth) record(from, to Time) {
 	if q.depth == 0 || to <= 0 {
 		return
 	}

@@ -15,19 +15,22 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A waiting attempt is established and accepted that long after it was due, in ms, by a worker.
+// A waiting is an attempt whose connection is established and accepted that long after it was due,
+// in ns.
 type waiting struct {
 	established, accepted Time // accepted 0: never
 	worker                int
 	class                 results.Class
 }
 
-// enter enters what both sides say of attempt i.
+// enter adds both sides' account of attempt i to the book.
 func (w waiting) enter(b *Book, i int) {
 	due := begin.Add(time.Duration(b.scheduled(i)))
 	s := results.Sample{
-		Sequence: uint64(i), Scheduled: int64(due), Sent: int64(due), Connected: int64(due.Add(time.Duration(w.established))),
-		Done: int64(due.Add(50 * time.Millisecond)), Source: b.sources.At(uint64(i)), Worker: -1, Generation: -1, Class: w.class, Phase: results.PhaseWait,
+		Sequence: uint64(i), Scheduled: int64(due), Sent: int64(due),
+		Connected: int64(due.Add(time.Duration(w.established))),
+		Done:      int64(due.Add(50 * time.Millisecond)), Source: b.sources.At(uint64(i)),
+		Worker: -1, Generation: -1, Class: w.class, Phase: results.PhaseWait,
 	}
 	if w.class == results.ClassNone {
 		s.Worker, s.Generation = w.worker, generation
@@ -47,8 +50,8 @@ func (w waiting) enter(b *Book, i int) {
 	b.Record(w.worker, r)
 }
 
-// A queue's length is known from when its connections were established and accepted. Attempts are
-// due 1 ms apart.
+// The length of a queue follows from when its connections were established and accepted. Attempts
+// are due 1 ms apart.
 func TestQueues(t *testing.T) {
 	const shared, own, other = 0, 7, 8
 	at := func(ms int) *Time { return new(Time(ms) * Time(time.Millisecond)) }
@@ -69,35 +72,48 @@ func TestQueues(t *testing.T) {
 			want:     []Queue{{Worker: 0}},
 		},
 		{
-			name: "a connection that is accepted before its client knows has not waited", workers: []Worker{worker(0, own, -9, 99)},
-			attempts: []waiting{{established: 3 * ms, accepted: 1 * ms}}, want: []Queue{{Worker: 0}},
+			name:     "accepted before its client is connected",
+			workers:  []Worker{worker(0, own, -9, 99)},
+			attempts: []waiting{{established: 3 * ms, accepted: 1 * ms}},
+			want:     []Queue{{Worker: 0}},
 		},
 		{
-			// 3 wait from 0, 1 and 2 ms on until 5 ms, of 10 ms.
-			name: "a worker stands still", workers: []Worker{worker(0, own, -9, 99), worker(1, other, -9, 99)},
-			attempts: []waiting{{accepted: 5 * ms}, {accepted: 4 * ms}, {accepted: 3 * ms}, {worker: 1}, {accepted: 1}},
-			want:     []Queue{{Worker: 0, Max: 3, Mean: 1.2, Longest: []int64{2, 3, 3}}, {Worker: 1}},
+			// Of 10 ms, three connections wait from 0, 1 and 2 ms until 5 ms.
+			name:    "a worker stands still",
+			workers: []Worker{worker(0, own, -9, 99), worker(1, other, -9, 99)},
+			attempts: []waiting{
+				{accepted: 5 * ms}, {accepted: 4 * ms}, {accepted: 3 * ms}, {worker: 1}, {accepted: 1},
+			},
+			want: []Queue{
+				{Worker: 0, Max: 3, Mean: 1.2, Longest: []int64{2, 3, 3}}, {Worker: 1},
+			},
 		},
 		{
-			name: "one queue of two workers", workers: []Worker{worker(0, shared, -9, 99), worker(1, shared, -9, 99)},
+			name:     "one queue of two workers",
+			workers:  []Worker{worker(0, shared, -9, 99), worker(1, shared, -9, 99)},
 			attempts: []waiting{{accepted: 2 * ms}, {accepted: 1 * ms, worker: 1}},
 			want:     []Queue{{Worker: noWorker, Max: 2, Mean: 0.3, Longest: []int64{2}}},
 		},
 		{
 			// It listened from 2 to 6 ms.
-			name: "a socket that is passed on", workers: []Worker{worker(0, own, 2, 4), worker(1, own, 3, 6)},
+			name:     "a socket that is handed over",
+			workers:  []Worker{worker(0, own, 2, 4), worker(1, own, 3, 6)},
 			attempts: []waiting{{}, {}, {accepted: 1 * ms}, {accepted: 3 * ms, worker: 1}},
 			want:     []Queue{{Worker: 0, Max: 1, Mean: 1, Longest: []int64{0, 1, 1}}},
 		},
 		{
-			name: "reset in the queue of a listener that is closed", workers: []Worker{worker(0, own, -9, 60), worker(1, other, -9, 99)},
+			name:     "reset in the queue of a closed listener",
+			workers:  []Worker{worker(0, own, -9, 60), worker(1, other, -9, 99)},
 			attempts: []waiting{{class: results.ClassReset}},
-			facts:    func(f *Facts) { f.Closings = []Closing{{Worker: 0, From: 0, To: 60 * ms, OwnsQueue: true}} },
-			want:     []Queue{{Worker: 0, Max: 1, Mean: 1, Longest: longest(1, 25)}, {Worker: 1}},
+			facts: func(f *Facts) {
+				f.Closings = []Closing{{Worker: 0, From: 0, To: 60 * ms, OwnsQueue: true}}
+			},
+			want: []Queue{{Worker: 0, Max: 1, Mean: 1, Longest: longest(1, 25)}, {Worker: 1}},
 		},
 		{
 			name: "given up, and never accepted", workers: []Worker{worker(0, own, -9, 99)},
-			attempts: []waiting{{class: results.ClassTimeout}}, want: []Queue{{Worker: 0}}, unplaced: 1,
+			attempts: []waiting{{class: results.ClassTimeout}},
+			want:     []Queue{{Worker: 0}}, unplaced: 1,
 		},
 		{
 			name: "given up at a shared socket", workers: []Worker{worker(0, shared, -9, 99)},
@@ -106,7 +122,8 @@ func TestQueues(t *testing.T) {
 		},
 		{
 			name: "never established", workers: []Worker{worker(0, own, -9, 99)},
-			attempts: []waiting{{established: -Time(begin), class: results.ClassRefused}}, want: []Queue{{Worker: 0}},
+			attempts: []waiting{{established: -Time(begin), class: results.ClassRefused}},
+			want:     []Queue{{Worker: 0}},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,7 +134,7 @@ func TestQueues(t *testing.T) {
 					w = tt.attempts[i]
 				}
 				if w.class == results.ClassNone {
-					w.accepted = max(w.accepted, 1) // at once, where nothing is said
+					w.accepted = max(w.accepted, 1) // by default at once
 				}
 				w.enter(b, i)
 			}
@@ -127,14 +144,17 @@ func TestQueues(t *testing.T) {
 			}
 			got, unplaced := b.Close(f).Queues(2*time.Millisecond, 100)
 			near := cmpopts.EquateApprox(0, 1e-4) // ticks of 16 ns
-			if diff := cmp.Diff(got, tt.want, near, cmpopts.EquateEmpty()); diff != "" || unplaced != tt.unplaced {
-				t.Errorf("%d unplaced, want %d; got -, want +:\n%s", unplaced, tt.unplaced, diff)
+			if diff := cmp.Diff(got, tt.want, near, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+			if unplaced != tt.unplaced {
+				t.Errorf("%d unplaced, want %d", unplaced, tt.unplaced)
 			}
 		})
 	}
 }
 
-// longest is a queue that was that long in n windows.
+// longest returns n windows with a queue of that length.
 func longest(length int64, n int) (all []int64) {
 	for range n {
 		all = append(all, length)
@@ -142,8 +162,8 @@ func longest(length int64, n int) (all []int64) {
 	return all
 }
 
-// The sweep, which never holds all connections, agrees with counting them at each instant; journals
-// may be read before the samples.
+// The sweep agrees with counting the connections at each instant, also if journals are read before
+// samples.
 func TestQueuesOfMany(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	const n, window = 500, 7 * time.Millisecond
@@ -177,9 +197,10 @@ func TestQueuesOfMany(t *testing.T) {
 				from := b.scheduled(i) + all[i].established
 				to := b.scheduled(i) + all[i].accepted
 				total += max(0, min(to, Time(f.Duration))-from)
-				waits := int64(0) // at the instant at which this one joins
+				waits, at := int64(0), from // connections that wait when this one joins
 				for k := range all {
-					if all[k].worker == w && b.scheduled(k)+all[k].established <= from && from < b.scheduled(k)+all[k].accepted {
+					from, to := b.scheduled(k)+all[k].established, b.scheduled(k)+all[k].accepted
+					if all[k].worker == w && from <= at && at < to {
 						waits++
 					}
 				}
@@ -189,23 +210,29 @@ func TestQueuesOfMany(t *testing.T) {
 			for _, l := range q.Longest {
 				highest = max(highest, l)
 			}
-			if mean := float64(total) / float64(f.Duration); q.Max != most || highest != most || math.Abs(q.Mean-mean) > 1e-6*mean {
-				t.Errorf("worker %d: at most %d, in a window %d, on average %v; want %d and %v", w, q.Max, highest, q.Mean, most, mean)
+			mean := float64(total) / float64(f.Duration)
+			if q.Max != most || highest != most || math.Abs(q.Mean-mean) > 1e-6*mean {
+				t.Errorf("worker %d: at most %d, in a window %d, on average %v; want %d, %d and %v",
+					w, q.Max, highest, q.Mean, most, most, mean)
 			}
 		}
 	}
 }
 
-// Connections that are used again, and those of a proxy, are no attempt's to wait.
+// Attempts on reused connections do not wait, and behind a proxy no queue is known.
 func TestQueuesOfOthers(t *testing.T) {
 	for name, change := range map[string]func(*Load){"reused": reuses, "proxied": proxied} {
 		b := testBook(t, 2, change)
 		waiting{accepted: 1 * ms}.enter(b, 0)
 		due := int64(begin) + int64(b.scheduled(1))
 		b.Sample(&results.Sample{ // on the connection of the first
-			Sequence: 1, Scheduled: due, Sent: due, Connected: due, Done: due + 1, Source: b.sources.At(0), Worker: 0, Generation: generation,
+			Sequence: 1, Scheduled: due, Sent: due, Connected: due, Done: due + 1,
+			Source: b.sources.At(0), Worker: 0, Generation: generation,
 		})
-		f := &Facts{Duration: 2 * time.Millisecond, Workers: []Worker{{Listener: 7, Ready: new(Time(0))}}}
+		f := &Facts{
+			Duration: 2 * time.Millisecond,
+			Workers:  []Worker{{Listener: 7, Ready: new(Time(0))}},
+		}
 		got, unplaced := b.Close(f).Queues(time.Millisecond, 10)
 		if name == "proxied" && got != nil {
 			t.Errorf("%s: %+v", name, got)
@@ -216,9 +243,11 @@ func TestQueuesOfOthers(t *testing.T) {
 	}
 }
 
-// A wait that is not known is none, and one too long for its ticks lasts to their end.
+// A known wait is at least one tick, and a wait too long for a uint32 gets the largest one.
 func TestTicks(t *testing.T) {
-	for d, want := range map[time.Duration]uint32{-1: 1, 0: 1, 16: 1, 160: 10, time.Hour: math.MaxUint32} {
+	for d, want := range map[time.Duration]uint32{
+		-1: 1, 0: 1, 16: 1, 160: 10, time.Hour: math.MaxUint32,
+	} {
 		if got := ticks(d); got != want {
 			t.Errorf("%v: %d, want %d", d, got, want)
 		}

@@ -20,27 +20,27 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// The format of a recording. It is no contract: whoever changes it raises the version, and what is
-// of another version is refused and recorded again.
+// The format of a recording. It is not a contract: a change raises the version, and recordings of
+// other versions are refused and must be recorded again.
 const (
 	recordingFormat  = "reuseport-bench facts"
 	recordingVersion = 2
 )
 
-// A Recording is everything that a trial was judged by, and how it was judged. In a file it is
-// gzipped JSON lines: a Header, then lines of which each has exactly one field, in the order of the
-// fields of recordingLine. A file that ends before its trial was cut off.
+// A Recording is everything that a trial was judged by, and the verdicts. In a file it is gzipped
+// JSON lines: a Header, then lines that have one field of recordingLine each, in the order of its
+// fields. A file that ends before the trial was cut off.
 type Recording struct {
 	Header   Header
 	Load     Load
 	Facts    *Facts
 	Samples  []results.Sample // instants are offsets from the first scheduled attempt
-	Records  []WorkerRecord   // in the order in which they were read, over all workers
+	Records  []WorkerRecord   // of all workers, in the order in which they were read
 	Verdicts []RecordedVerdict
 	Trial    *results.Trial
 }
 
-// A Header is the first line of a recording: what it is, and of which trial.
+// A Header is the first line of a recording. It identifies the format and the trial.
 type Header struct {
 	Format     string            `json:"format"`
 	Version    int               `json:"version"`
@@ -51,8 +51,7 @@ type Header struct {
 	Labels     map[string]string `json:"labels"`
 	Block      int               `json:"block"`
 	Order      int               `json:"order"`
-	// Words are those of the scenario language that the trial was made of, "path: direct" for
-	// example.
+	// Words are the words of the scenario language that the trial used, "path: direct" for example.
 	Words []string `json:"words,omitempty"`
 }
 
@@ -62,22 +61,21 @@ type WorkerRecord struct {
 	journal.Record
 }
 
-// A RecordedVerdict is the verdict of an attempt that is lost or unexplained, by its index in the
-// schedule. Attempts without one were served, and both sides agree.
+// A RecordedVerdict is the verdict of a lost or unexplained attempt, by its index in the schedule.
+// Attempts without one were served, and both sides agree.
 type RecordedVerdict struct {
 	Attempt   int    `json:"attempt"`
-	Server    string `json:"server"` // what the workers know of it
+	Server    string `json:"server"` // the servers' account, a State
 	Cause     string `json:"cause,omitempty"`
 	Evidence  string `json:"evidence,omitempty"`
-	Worker    int    `json:"worker"` // -1: no single worker's
+	Worker    int    `json:"worker"` // -1: no single worker
 	Rule      string `json:"rule,omitempty"`
 	Explained bool   `json:"explained"`
 	Step      *int   `json:"step,omitempty"`
-	Kernel    string `json:"kernel,omitempty"` // what the kernel said
+	Kernel    string `json:"kernel,omitempty"` // the kernel's event
 }
 
-// Verdicts returns the verdicts of attempts that are lost or unexplained, in the order of the
-// schedule.
+// Verdicts returns the verdicts of the lost and unexplained attempts, in the order of the schedule.
 func (a *Account) Verdicts() (all []RecordedVerdict) {
 	for i := range a.Attempts() {
 		v, ok := a.verdicts[i]
@@ -85,7 +83,8 @@ func (a *Account) Verdicts() (all []RecordedVerdict) {
 			continue
 		}
 		r := RecordedVerdict{
-			Attempt: i, Server: a.book.attempts[i].State.String(), Cause: v.Cause, Evidence: v.Evidence.String(),
+			Attempt: i, Server: a.book.attempts[i].State.String(),
+			Cause: v.Cause, Evidence: v.Evidence.String(),
 			Worker: v.Worker, Rule: v.Rule, Explained: v.Explained,
 		}
 		if s, ok := a.stepOf[i]; ok {
@@ -99,14 +98,14 @@ func (a *Account) Verdicts() (all []RecordedVerdict) {
 	return all
 }
 
-// A recorder keeps what a book is told while a trial runs. Nil keeps nothing and costs nothing.
-// Each attempt takes some 600 bytes.
+// A recorder keeps the samples and records of a book while a trial runs, some 600 bytes for each
+// attempt. A nil recorder keeps nothing.
 type recorder struct {
 	samples []results.Sample
 	records []WorkerRecord
 }
 
-// Keep keeps from now on everything that the book is told, for Recording.
+// Keep makes the book keep all further samples and records for Account.Recording.
 func (b *Book) Keep() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -128,14 +127,17 @@ func (r *recorder) record(worker int, record journal.Record) {
 	}
 }
 
-// Recording returns everything that the account rests on; nil unless the book was told to keep it.
+// Recording returns everything that the account is based on, or nil unless Book.Keep was called.
 // The caller fills in the header and the trial.
 func (a *Account) Recording() *Recording {
 	b := a.book
 	if b.recorder == nil {
 		return nil
 	}
-	r := &Recording{Load: b.load, Facts: a.facts, Verdicts: a.Verdicts(), Samples: b.recorder.samples, Records: b.recorder.records}
+	r := &Recording{
+		Load: b.load, Facts: a.facts, Verdicts: a.Verdicts(),
+		Samples: b.recorder.samples, Records: b.recorder.records,
+	}
 	shift := func(ns *int64) {
 		if *ns != 0 {
 			*ns = int64(b.time(*ns))
@@ -143,7 +145,9 @@ func (a *Account) Recording() *Recording {
 	}
 	for i := range r.Samples {
 		s := &r.Samples[i]
-		for _, ns := range []*int64{&s.Scheduled, &s.Sent, &s.Connected, &s.FirstByte, &s.Done, &s.LastSent} {
+		for _, ns := range []*int64{
+			&s.Scheduled, &s.Sent, &s.Connected, &s.FirstByte, &s.Done, &s.LastSent,
+		} {
 			shift(ns)
 		}
 	}
@@ -153,7 +157,7 @@ func (a *Account) Recording() *Recording {
 	return r
 }
 
-// Judge judges a recorded trial by the rules as they are now.
+// Judge judges a recorded trial by the current rules.
 func (r *Recording) Judge() (*Account, error) {
 	b, err := NewBook(r.Load)
 	if err != nil {
@@ -177,7 +181,7 @@ type recordingLine struct {
 	Trial   *results.Trial   `json:"trial,omitempty"`
 }
 
-// A recordedSample is a results.Sample. An instant that was not reached is 0, and left out.
+// A recordedSample is a results.Sample. An instant that was not reached is 0 and omitted.
 type recordedSample struct {
 	Process    int                 `json:"p,omitempty"`
 	Sequence   uint64              `json:"n"`
@@ -212,13 +216,13 @@ type recordedRecord struct {
 	End        journal.End    `json:"end,omitempty"`
 }
 
-// validate reports what makes no sense in a load that was read from a file.
+// validate checks a load that was read from a file.
 func (l *Load) validate() error {
 	if l.Processes < 1 || l.Tries < 1 || l.Tries > wire.MaxTry+1 {
-		return fmt.Errorf("a load of %d processes and %d tries", l.Processes, l.Tries)
+		return fmt.Errorf("the load cannot have %d processes and %d tries", l.Processes, l.Tries)
 	}
 	if l.RoundTrip < 0 {
-		return fmt.Errorf("a round trip of %v", l.RoundTrip)
+		return fmt.Errorf("the round trip cannot be %v", l.RoundTrip)
 	}
 	return l.Shape.Validate()
 }
@@ -234,18 +238,23 @@ func (r *Recording) writeLines(w io.Writer) error {
 	header := r.Header
 	header.Format, header.Version = recordingFormat, recordingVersion
 	out := json.NewEncoder(w)
-	err := cmp.Or(out.Encode(header), out.Encode(recordingLine{Load: &r.Load}), out.Encode(recordingLine{Facts: r.Facts}))
+	err := cmp.Or(
+		out.Encode(header),
+		out.Encode(recordingLine{Load: &r.Load}),
+		out.Encode(recordingLine{Facts: r.Facts}),
+	)
 	for i := range r.Samples {
 		s := &r.Samples[i]
 		err = cmp.Or(err, out.Encode(recordingLine{Sample: &recordedSample{
-			s.Process, s.Sequence, s.Scheduled, s.Sent, s.Connected, s.FirstByte, s.Done, s.Source, s.Phase, s.Class,
-			s.Status, s.Errno, s.Worker, s.Generation, s.Failed, s.LastSent, s.GaveUp,
+			s.Process, s.Sequence, s.Scheduled, s.Sent, s.Connected, s.FirstByte, s.Done,
+			s.Source, s.Phase, s.Class, s.Status, s.Errno, s.Worker, s.Generation,
+			s.Failed, s.LastSent, s.GaveUp,
 		}}))
 	}
 	for _, x := range r.Records {
 		err = cmp.Or(err, out.Encode(recordingLine{Record: &recordedRecord{
-			x.Worker, int64(x.At), x.Conn, x.Kind, x.Peer, x.Attempt.Process, x.Attempt.Sequence, x.Attempt.Try,
-			x.Identified, x.End,
+			x.Worker, int64(x.At), x.Conn, x.Kind, x.Peer,
+			x.Attempt.Process, x.Attempt.Sequence, x.Attempt.Try, x.Identified, x.End,
 		}}))
 	}
 	for i := range r.Verdicts {
@@ -254,44 +263,44 @@ func (r *Recording) writeLines(w io.Writer) error {
 	return cmp.Or(err, out.Encode(recordingLine{Trial: r.Trial}))
 }
 
-// ReadRecording reads a file that Write has written. The error names the file, the line, and what
-// to do.
+// ReadRecording reads a file that Write has written. An error names the file and the line, and says
+// what to do.
 func ReadRecording(path string) (*Recording, error) {
 	file, err := input.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w; %s", err, again)
+		return nil, fmt.Errorf("%w; %s", err, recordAgain)
 	}
 	defer file.Close()
 	r := &Recording{}
 	if line, err := r.decode(file); err != nil {
-		return nil, fmt.Errorf("%s:%d: %w; %s", input.Name(path), line, err, again)
+		return nil, fmt.Errorf("%s:%d: %w; %s", input.Name(path), line, err, recordAgain)
 	}
 	return r, nil
 }
 
-// again says what to do about a recording that cannot be read.
-const again = "record it again with 'run --keep-facts'"
+// recordAgain is the hint in errors about a recording that cannot be read.
+const recordAgain = "record it again with 'run --keep-facts'"
 
-// Bounds of a recording, so that a small file cannot take all memory.
+// Limits of a recording, so that a small file cannot exhaust memory.
 const (
 	maxBytes = 16 << 30
-	// maxLine bounds a line, in bytes. The longest is that of the facts, some 150 for each of at
-	// most 2^20 kernel events.
+	// maxLine limits a line, in bytes. The longest line holds the facts: some 150 bytes for each of
+	// at most 2^20 kernel events.
 	maxLine = 512 << 20
-	// minLines and linesPerTry bound the number of lines: samples, records, and records of health
+	// minLines and linesPerTry limit the number of lines: samples, records, and records of health
 	// checks.
 	minLines    = 1 << 18
 	linesPerTry = 16
 )
 
-// decode reads a recording. line is where an error is.
+// decode reads a recording. After an error, line is where it is.
 func (r *Recording) decode(in io.Reader) (line int, err error) {
 	unpacked, err := input.Decompressed(in)
 	if err != nil {
 		return 1, err
 	}
 	d := jsonfile.NewDecoder(unpacked, jsonfile.Limits{Bytes: maxBytes, Piece: maxLine})
-	if err := r.header(d.Next(&r.Header)); err != nil {
+	if err := r.checkHeader(d.Next(&r.Header)); err != nil {
 		return 1, err
 	}
 	for n := 2; ; n++ {
@@ -304,9 +313,9 @@ func (r *Recording) decode(in io.Reader) (line int, err error) {
 		case err == io.EOF && r.Facts != nil && r.Trial != nil && r.Load.Processes > 0:
 			return d.Line(), nil
 		case err == io.EOF:
-			err = errors.New("it ends before its trial")
-		case n > r.mostLines():
-			err = errors.New("more lines than its load has attempts for")
+			err = errors.New("the recording ends before its trial")
+		case n > r.maxLines():
+			err = errors.New("more lines than the attempts of its load can have")
 		default:
 			err = r.add(&l)
 		}
@@ -316,29 +325,29 @@ func (r *Recording) decode(in io.Reader) (line int, err error) {
 	}
 }
 
-// mostLines returns how many lines there may be.
-func (r *Recording) mostLines() int {
+// maxLines returns the largest plausible number of lines.
+func (r *Recording) maxLines() int {
 	shape := r.Load.Shape
-	attempts := max(shape.Expected(), shape.Peak()*shape.Duration.Seconds()) // about, or more
+	attempts := max(shape.Expected(), shape.Peak()*shape.Duration.Seconds()) // or fewer
 	return minLines + linesPerTry*int(attempts)*int(max(1, r.Load.Tries))
 }
 
-// header returns what is wrong with the first line, which may be the error of decoding it.
-func (r *Recording) header(err error) error {
+// checkHeader checks the first line. err is the error of decoding it.
+func (r *Recording) checkHeader(err error) error {
 	var wrong *jsonfile.Error
 	switch {
 	case errors.As(err, &wrong) && wrong.Syntax:
 		return err
 	case r.Header.Format != recordingFormat:
-		return errors.New("these are no facts of a trial")
-	case r.Header.Version != recordingVersion: // unknown fields are only the consequence
-		return fmt.Errorf("facts of version %d, and this program reads version %d",
+		return errors.New("not a recording of a trial")
+	case r.Header.Version != recordingVersion: // first, because it explains unknown fields
+		return fmt.Errorf("the recording has version %d, this program reads version %d",
 			r.Header.Version, recordingVersion)
 	}
 	return err
 }
 
-// add takes a line.
+// add adds the content of a line.
 func (r *Recording) add(l *recordingLine) error {
 	switch {
 	case l.Load != nil:
@@ -349,14 +358,17 @@ func (r *Recording) add(l *recordingLine) error {
 	case l.Sample != nil:
 		s := l.Sample
 		r.Samples = append(r.Samples, results.Sample{
-			Process: s.Process, Sequence: s.Sequence, Scheduled: s.Scheduled, Sent: s.Sent, Connected: s.Connected,
-			FirstByte: s.FirstByte, Done: s.Done, Source: s.Source, Phase: s.Phase, Class: s.Class, Status: s.Status, Errno: s.Errno,
-			Worker: s.Worker, Generation: s.Generation, Failed: s.Failed, LastSent: s.LastSent, GaveUp: s.GaveUp,
+			Process: s.Process, Sequence: s.Sequence, Scheduled: s.Scheduled, Sent: s.Sent,
+			Connected: s.Connected, FirstByte: s.FirstByte, Done: s.Done, Source: s.Source,
+			Phase: s.Phase, Class: s.Class, Status: s.Status, Errno: s.Errno,
+			Worker: s.Worker, Generation: s.Generation,
+			Failed: s.Failed, LastSent: s.LastSent, GaveUp: s.GaveUp,
 		})
 	case l.Record != nil:
 		x := l.Record
 		r.Records = append(r.Records, WorkerRecord{x.Worker, journal.Record{
-			At: clock.Instant(x.At), Conn: x.Conn, Kind: x.Kind, Peer: x.Peer, Identified: x.Identified, End: x.End,
+			At: clock.Instant(x.At), Conn: x.Conn, Kind: x.Kind, Peer: x.Peer,
+			Identified: x.Identified, End: x.End,
 			Attempt: wire.Attempt{Process: x.Process, Sequence: x.Sequence, Try: x.Try},
 		}})
 	case l.Verdict != nil:
@@ -364,12 +376,13 @@ func (r *Recording) add(l *recordingLine) error {
 	case l.Trial != nil:
 		r.Trial = l.Trial
 	default:
-		return errors.New("there is nothing in it")
+		return errors.New("the line has no fields")
 	}
 	return nil
 }
 
-// Changes returns what differs between two lists of verdicts of one trial, a line for each attempt.
+// Changes compares two lists of verdicts of one trial. It returns a line for each attempt whose
+// verdict differs.
 func Changes(before, after []RecordedVerdict) (lines []string) {
 	was, is := map[int]RecordedVerdict{}, map[int]RecordedVerdict{}
 	for _, v := range before {
@@ -388,8 +401,8 @@ func Changes(before, after []RecordedVerdict) (lines []string) {
 	return lines
 }
 
-// describe returns what a verdict says; "served" for none. The rule's name is not part of it: a
-// rule may be called something else and say the same.
+// describe returns a verdict as text; that of a missing one is "served". It omits the rule, whose
+// name may change without changing the verdict.
 func describe(v RecordedVerdict) string {
 	if v.Cause == "" && v.Evidence == "" && v.Server == "" {
 		return "served"

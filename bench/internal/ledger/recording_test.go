@@ -20,14 +20,17 @@ func recorded(t *testing.T) (*Account, *Recording) {
 	t.Helper()
 	b := testBook(t, 4, func(l *Load) { l.Tries = 2 })
 	b.Keep()
-	tell(b, 0, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
-	tell(b, 1, served)
+	enter(b, 0, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
+	enter(b, 1, served)
 	b.Sample(&results.Sample{
-		Sequence: 2, Scheduled: int64(begin), Sent: int64(begin), Done: int64(begin) + int64(ms), LastSent: int64(begin),
+		Sequence: 2, Scheduled: int64(begin), Sent: int64(begin), LastSent: int64(begin),
+		Done:  int64(begin) + int64(ms),
 		Class: results.ClassRefused, Phase: results.PhaseConnect, Worker: -1, Generation: -1,
-		Failed: []results.FailedTry{{Failure: results.FailureRefused, Opened: true}}, GaveUp: results.GaveUpExhausted,
+		Failed: []results.FailedTry{{Failure: results.FailureRefused, Opened: true}},
+		GaveUp: results.GaveUpExhausted,
 	})
-	f := kernelSays(Event{Kind: ResetSent, Reason: "tcp_state", Worker: 7}, Closing{OwnsQueue: true})
+	reset := Event{Kind: ResetSent, Reason: "tcp_state", Worker: 7}
+	f := kernelSays(reset, Closing{OwnsQueue: true})
 	f.Steps = []Step{step(0, "replace")}
 	f.Routes = routed(gonePod, -9*ms, -1*ms, 9*ms, false).Routes
 	a := b.Close(f)
@@ -36,7 +39,7 @@ func recorded(t *testing.T) (*Account, *Recording) {
 	return a, r
 }
 
-// What is written is read, and judged as it was.
+// A recording that was written and read gives the same verdicts and figures.
 func TestRecording(t *testing.T) {
 	a, r := recorded(t)
 	var file bytes.Buffer
@@ -52,7 +55,7 @@ func TestRecording(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(read.Verdicts) == 0 {
-		t.Error("there are no verdicts")
+		t.Error("the recording has no verdicts")
 	}
 	if diff := cmp.Diff(again.Verdicts(), read.Verdicts); diff != "" {
 		t.Errorf("judged again: got -, recorded +:\n%s", diff)
@@ -64,11 +67,11 @@ func TestRecording(t *testing.T) {
 		t.Errorf("figures: got -, want +:\n%s", diff)
 	}
 	if got := testBook(t, 1).Close(&Facts{Duration: 1}).Recording(); got != nil {
-		t.Error("a book that keeps nothing has a recording")
+		t.Error("there is a recording although Keep was not called")
 	}
 }
 
-// What cannot be read is refused, and says what to do.
+// An unreadable recording is refused, with the place and a hint.
 func TestReadRecording(t *testing.T) {
 	_, r := recorded(t)
 	var whole bytes.Buffer
@@ -94,40 +97,41 @@ func TestReadRecording(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		file []byte
-		want string // in the error; "": none
+		want string // in the error; "": no error
 	}{
 		"whole": {whole.Bytes(), ""},
 		"another version": {
 			replaced(`"version":2`, `"version":3`),
-			"facts.jsonl.gz:1: facts of version 3, and this program reads version 2; record it again with " +
-				"'run --keep-facts'",
+			"facts.jsonl.gz:1: the recording has version 3, this program reads version 2; " +
+				"record it again with 'run --keep-facts'",
 		},
-		"something else": {
-			replaced(recordingFormat, "a scenario"), "these are no facts of a trial",
+		"another format": {
+			replaced(recordingFormat, "a scenario"), "not a recording of a trial",
 		},
-		"a strange line": {
+		"an unknown field": {
 			replaced(`"sample"`, `"simple"`), `:4: unknown field "simple"; record it again`,
 		},
 		"a wrong type": {
 			replaced(`"n":0`, `"n":"0"`),
 			":4: sample.n: expected a whole number, 0 or more, found a string; record it again",
 		},
-		"nothing": {
+		"an empty line": {
 			replaced(`{"sample":`, "{}\n"+`{"sample":`),
-			":4: there is nothing in it; record it again",
+			":4: the line has no fields; record it again",
 		},
 		"cut off": {
 			whole.Bytes()[:whole.Len()-40], "the compressed file is cut off; record it again",
 		},
-		"one byte": {
+		"broken": {
 			append(bytes.Clone(whole.Bytes()[:100]), '?'), "the compressed file is ",
 		},
-		"not compressed": {[]byte("{}\n"), ":1: these are no facts of a trial"},
-		"empty":          {nil, ":1: these are no facts of a trial"},
-		"a text":         {[]byte("Facts\n"), ":1: not JSON: "},
+		"not compressed": {[]byte("{}\n"), ":1: not a recording of a trial"},
+		"empty":          {nil, ":1: not a recording of a trial"},
+		"not JSON":       {[]byte("Facts\n"), ":1: not JSON: "},
 		"endless lines": {
-			replaced(`{"sample":`, strings.Repeat(`{"record":{}}`+"\n", minLines+1000)+`{"sample":`),
-			": more lines than its load has attempts for",
+			replaced(`{"sample":`,
+				strings.Repeat(`{"record":{}}`+"\n", minLines+1000)+`{"sample":`),
+			": more lines than the attempts of its load can have",
 		},
 		"endless values": {
 			replaced(`{"sample":`, `{"facts":{"steps":[{}`+strings.Repeat(",{}", 4<<20)+`]}}`+"\n"+
@@ -141,10 +145,13 @@ func TestReadRecording(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := ReadRecording(path)
-			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			switch {
+			case err == nil && test.want != "":
+				t.Errorf("no error, want %q", test.want)
+			case err == nil:
+			case test.want == "" || !strings.Contains(err.Error(), test.want):
 				t.Errorf("got %v, want %q", err, test.want)
-			}
-			if err != nil && !strings.Contains(err.Error(), path) {
+			case !strings.Contains(err.Error(), path):
 				t.Errorf("%v does not name the file", err)
 			}
 		})
@@ -170,7 +177,7 @@ func FuzzReadRecording(f *testing.F) {
 		r := &Recording{}
 		if _, err := r.decode(&file); err != nil ||
 			r.Load.Shape.Rate*r.Load.Shape.Duration.Seconds() > 1e5 {
-			return // it would take long, and so does a trial of that size
+			return // judging a trial of that size takes long
 		}
 		if a, err := r.Judge(); err == nil {
 			a.Fill(&results.Trial{})

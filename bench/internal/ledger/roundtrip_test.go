@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// Where a round trip takes time, what a client says of its connection is true at the servers half
-// of it later, and they do what it hears of half of it before.
+// With a round trip, a client's segments reach the servers half of it later, and the servers sent
+// what the client receives half of it before.
 func TestRoundTrip(t *testing.T) {
 	const trip = 40 * time.Millisecond
 	type verdict struct {
@@ -38,11 +38,11 @@ func TestRoundTrip(t *testing.T) {
 			verdict{cause.ResetAtClose, ByWorker, 3}},
 		{"half-open: the ACK came after it", lost(41, results.ClassReset), trip, 55 * ms,
 			verdict{cause.ResetHalfOpen, ByWorker, 3}},
-		{"queued, as whoever is connected without one", lost(41, results.ClassReset), 0, 55 * ms,
-			verdict{cause.ResetAtClose, ByWorker, 3}},
+		{"in the queue: without a round trip the ACK is there at once",
+			lost(41, results.ClassReset), 0, 55 * ms, verdict{cause.ResetAtClose, ByWorker, 3}},
 		{"the SYN met a closing listener", lost(0, results.ClassTimeout), trip, 20 * ms,
 			verdict{cause.SYNTimeout, ByWorker, 3}},
-		{"without one it came before", lost(0, results.ClassTimeout), 0, 20 * ms,
+		{"without a round trip the SYN came before", lost(0, results.ClassTimeout), 0, 20 * ms,
 			verdict{cause.SYNTimeout, ByClient, -1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -66,12 +66,13 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A connection waits in an accept queue from when the last ACK of its handshake is there, and its
-// client hears of a reset only later.
+// A connection waits in an accept queue from when the last ACK of its handshake arrives, and its
+// client learns of a reset later.
 func TestQueuesBehindRoundTrip(t *testing.T) {
 	b := testBook(t, 2, func(l *Load) { l.RoundTrip = 20 * time.Millisecond })
-	// Connected 20 ms after they were due, at 0 and 1 ms, and so in the queue from 30 and 31 ms on.
-	// The first is accepted at 34 ms. The other is reset at 41 ms, as its client hears at 51.
+	// The clients are connected at 20 and 21 ms, so the connections are in the queue from 30 and 31
+	// ms on. The first is accepted at 34 ms. The second is reset at 41 ms, which its client learns
+	// at 51.
 	waiting{established: 20 * ms, accepted: 34 * ms}.enter(b, 0)
 	waiting{established: 20 * ms, class: results.ClassReset}.enter(b, 1)
 	a := b.Close(&Facts{
@@ -80,7 +81,7 @@ func TestQueuesBehindRoundTrip(t *testing.T) {
 		Closings: []Closing{{Worker: 0, From: 41 * ms, To: 42 * ms, OwnsQueue: true}},
 	})
 	got, unplaced := a.Queues(10*time.Millisecond, 20)
-	// From 30 and 31 ms on, for 4 and 10 ms, of 100.
+	// Of 100 ms, one waits from 30 ms for 4 ms, the other from 31 ms for 10.
 	want := []Queue{{Worker: 0, Max: 2, Mean: 0.14, Longest: []int64{0, 0, 0, 2, 1}}}
 	near := cmpopts.EquateApprox(0, 1e-4) // ticks of 16 ns
 	if diff := cmp.Diff(got, want, near); diff != "" || unplaced != 0 {

@@ -6,28 +6,29 @@ import (
 	"slices"
 )
 
-// Routes is where connections were sent behind a Service, and whether a pod listened there.
+// Routes says where connections behind a Service were sent, and when pods listened there.
 type Routes struct {
-	// Translations are the pods that the clients' node sent each connection to, by the client's
-	// end: what its connection tracking remembers when the load has ended.
+	// Translations maps the client's address of each connection to the pod that the clients' node
+	// sent it to, according to its connection tracking when the load has ended.
 	Translations map[netip.AddrPort]netip.Addr `json:"translations"`
-	// SharedPorts: attempts took their ports in turn, so an entry may be of a later attempt.
+	// SharedPorts: attempts took ports in turn, so an entry may belong to a later attempt.
 	SharedPorts bool `json:"shared_ports,omitempty"`
-	// Service is the Service's address; the zero value where clients know the pods' own.
+	// Service is the Service's address, or the zero value if clients connect to the pods' own
+	// addresses.
 	Service netip.Addr `json:"service,omitzero"`
 	Pods    []Pod      `json:"pods"`
 }
 
-// A Pod is one that clients were, or are, sent to.
+// A Pod is a pod that clients were sent to at some time.
 type Pod struct {
 	Addr   netip.Addr `json:"addr"`
-	Worker int        `json:"worker"` // its first
-	Routed []Span     `json:"routed"` // when clients were sent there
-	// Listens and Gone are the ends of the time in which it could serve: Gone is when its listener
-	// began to close, or its node fell silent. Never: it did not.
+	Worker int        `json:"worker"` // its first worker
+	Routed []Span     `json:"routed"` // when clients were sent to it
+	// The pod could serve from Listens until Gone, when its listener began to close or its node
+	// fell silent. Gone is Never if neither happened.
 	Listens Time `json:"listens"`
 	Gone    Time `json:"gone"`
-	Silent  Time `json:"silent"` // its node fell silent; Never: it did not
+	Silent  Time `json:"silent"` // when its node fell silent, or Never
 }
 
 // A Span is the time from From, included, to Until, excluded.
@@ -39,8 +40,7 @@ type Span struct {
 // Never is later than every instant of a trial.
 const Never = Time(math.MaxInt64) - Time(clockSlack)
 
-// RoutedAt reports whether clients were sent to the pod at an instant, as far as two clocks can
-// tell.
+// RoutedAt reports whether clients were sent to the pod at an instant, within clockSlack.
 func (p *Pod) RoutedAt(at Time) bool { return p.routedDuring(at, at) }
 
 func (p *Pod) routedDuring(from, until Time) bool {
@@ -49,7 +49,7 @@ func (p *Pod) routedDuring(from, until Time) bool {
 	})
 }
 
-// Of returns what is known of the pod of a worker; nil: clients were never sent there.
+// Of returns the pod of a worker, or nil if clients were never sent to it.
 func (r *Routes) Of(worker int) *Pod {
 	i := slices.IndexFunc(r.Pods, func(p Pod) bool { return p.Worker == worker })
 	if i < 0 {
@@ -58,7 +58,7 @@ func (r *Routes) Of(worker int) *Pod {
 	return &r.Pods[i]
 }
 
-// Count returns how many pods clients were sent to at an instant.
+// Count returns the number of pods that clients were sent to at an instant.
 func (r *Routes) Count(at Time) (n int) {
 	for i := range r.Pods {
 		if r.Pods[i].RoutedAt(at) {
@@ -68,9 +68,10 @@ func (r *Routes) Count(at Time) (n int) {
 	return n
 }
 
-// to returns the pod that an attempt's connection was sent to; nil: connection tracking does not
-// remember. It forgets a refused connection at once, so where ports are shared the entry of one
-// that was refused is another attempt's, unless the pod was gone: then it did not answer.
+// to returns the pod that an attempt's connection was sent to, or nil if connection tracking does
+// not say. If attempts share ports, the entry may belong to another attempt. It is then trusted
+// only if the attempt was not refused (connection tracking forgets refused connections at once) and
+// the pod was gone (so it did not answer).
 func (r *Routes) to(source netip.AddrPort, a *Attempt) *Pod {
 	addr, ok := r.Translations[source]
 	i := slices.IndexFunc(r.Pods, func(p Pod) bool { return ok && p.Addr == addr })

@@ -2,22 +2,22 @@ package ledger
 
 import "iter"
 
-// A Row is what became of one attempt, as a reader wants it.
+// A Row is the outcome of one attempt, for readers.
 type Row struct {
 	Process  int    // load process, from 0
 	Sequence uint64 // within the load process, from 0
-	// Scheduled is when it was due, Sent when its first try began, Done when it was over.
+	// Scheduled is when it was due, Sent when its first try began, Done when it ended.
 	Scheduled, Sent, Done Time
-	Worker                int // whose answer, close or crash it was; -1: no single worker's
-	Tries                 int // that it made, the first included; 0: it was never sent
+	Worker                int // the worker that answered, closed or crashed; -1: no single one
+	Tries                 int // the number of tries, the first included; 0: it was never sent
 	Status                int // of the response, or 0
 	Served                bool
-	Phase, Error          string // of a loss: where, and what the client met
+	Phase, Error          string // of a loss: how far the client got, and its error
 	Verdict               Verdict
-	Step                  int // index of the step that it was lost because of, or -1
+	Step                  int // index of the step that caused the loss, or -1
 }
 
-// Rows returns what became of every attempt, in the order of the schedule.
+// Rows yields the outcome of every attempt, in the order of the schedule.
 func (a *Account) Rows() iter.Seq[Row] {
 	return func(yield func(Row) bool) {
 		b := a.book
@@ -26,8 +26,8 @@ func (a *Account) Rows() iter.Seq[Row] {
 			r := Row{
 				Process: i % b.load.Processes, Sequence: uint64(i / b.load.Processes),
 				Scheduled: b.scheduled(i), Sent: x.Sent, Done: x.Done,
-				Tries: 1 + len(b.again[uint64(i)].failed), Status: int(x.Status), Served: x.Served(),
-				Verdict: a.Verdict(i), Step: -1,
+				Tries: 1 + len(b.retried[uint64(i)].failed), Status: int(x.Status),
+				Served: x.Served(), Verdict: a.Verdict(i), Step: -1,
 			}
 			r.Worker = r.Verdict.Worker
 			if !r.Served {

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// Window returns the stretch of the schedule from a step's beginning to the next one's, or to the
-// end. What is lost in it is lost because of the step.
+// Window returns the time from the start of a step to that of the next one, or to the end of the
+// schedule. Losses in it are caused by the step.
 func (a *Account) Window(step int) (from, to Time) {
 	steps := a.facts.Steps
 	from, to = steps[step].From(), Time(a.facts.Duration)
@@ -26,13 +26,14 @@ func (a *Account) first(at Time) int {
 	return sort.Search(len(a.book.attempts), func(i int) bool { return a.book.scheduled(i) >= at })
 }
 
-// Step returns what step k cost, as far as attempts say.
+// Step returns the cost of step k, as far as it follows from attempts.
 func (a *Account) Step(k int) results.Step {
 	s := &a.facts.Steps[k]
 	from, to := a.Window(k)
 	r := results.Step{
 		Do: s.Do, Target: s.Target, AtNS: int64(s.At),
-		ReadyNS: s.Ready.Nanoseconds(), StopNS: s.Trigger.Nanoseconds(), ClosedNS: s.Closed.Nanoseconds(),
+		ReadyNS: s.Ready.Nanoseconds(), StopNS: s.Trigger.Nanoseconds(),
+		ClosedNS: s.Closed.Nanoseconds(),
 	}
 	lo, hi := a.first(from), a.first(to)
 	r.NeverSent = new(a.neverSent(lo, hi))
@@ -52,10 +53,10 @@ func (a *Account) Step(k int) results.Step {
 	return r
 }
 
-// Routes returns where clients were sent; nil without a Service.
+// Routes returns the facts' routes, or nil without a Service.
 func (a *Account) Routes() *Routes { return a.facts.Routes }
 
-// Nanoseconds returns the instant as run.json has it; nil for none.
+// Nanoseconds returns the instant as run.json stores it, or nil for a nil t.
 func (t *Time) Nanoseconds() *int64 {
 	if t == nil {
 		return nil
@@ -73,7 +74,7 @@ func (a *Account) longestLag(lo, hi int) (longest int64) {
 	return longest
 }
 
-// dropped returns the attempts that were dropped because of the step, in the order of the schedule.
+// dropped returns the attempts that step k made the servers drop, in the order of the schedule.
 func (a *Account) dropped(k int) (all []int) {
 	for _, i := range a.lostIn[k] {
 		if a.verdicts[i].Cause != cause.Client {
@@ -83,7 +84,8 @@ func (a *Account) dropped(k int) (all []int) {
 	return all
 }
 
-// gaps fills in gap, outage and lost share, which are of the dropped, once the resolution is there.
+// gaps sets gap, outage and lost share of r. They count dropped attempts only. r.ResolutionNS must
+// be set.
 func (a *Account) gaps(k int, r *results.Step) {
 	longest, outage, share := int64(0), int64(0), 0.
 	r.GapNS, r.OutageNS, r.LostShare = &longest, &outage, &share
@@ -103,8 +105,8 @@ func (a *Account) gaps(k int, r *results.Step) {
 }
 
 // gap returns the length of the unbroken run of lost attempts around attempt i, from the due
-// instant of the first to that of the next served one, and the index of that one. It is censored if
-// the schedule ends before.
+// instant of its first to that of the next served attempt, and the index of the latter. The gap is
+// censored if the schedule ends first.
 func (a *Account) gap(i int) (length time.Duration, end int, censored bool) {
 	attempts := a.book.attempts
 	lo, hi := i, i
@@ -120,8 +122,8 @@ func (a *Account) gap(i int) (length time.Duration, end int, censored bool) {
 	return a.book.scheduled(hi).Sub(a.book.scheduled(lo)), hi, false
 }
 
-// served fills in stall and takeover from the served attempts: those due in the window, and those
-// due before that were still waiting at the trigger.
+// served sets stall and takeover of r from the served attempts: those due in the window, and
+// earlier ones that were still waiting at the trigger.
 func (a *Account) served(k, lo, hi int, r *results.Step) {
 	s := &a.facts.Steps[k]
 	trigger := s.From()
@@ -133,7 +135,7 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 	for _, id := range s.Started {
 		started[int32(id)] = true
 	}
-	// Whatever is older than this cannot have been waiting.
+	// Older attempts cannot have been waiting.
 	for i := a.first(trigger.Add(-a.longest)); i < hi; i++ {
 		x := &a.book.attempts[i]
 		if !x.Served() {
@@ -143,7 +145,7 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 			stall = max(stall, x.Done.Sub(a.book.scheduled(i)))
 		}
 		if started[x.Worker] {
-			// It may answer before an old one is told to stop: then there is nothing to wait for.
+			// A new worker may answer before an old one gets its stop signal: takeover is then 0.
 			takeover = min(takeover, max(0, x.Done.Sub(trigger)))
 		}
 	}
@@ -155,10 +157,10 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 	}
 }
 
-// halfOpen returns what became of the connections whose handshakes were held up.
+// halfOpen counts the connections whose handshakes were held up, and the lost ones among them.
 func (a *Account) halfOpen(s *Step) *results.HalfOpen {
 	h := &results.HalfOpen{}
-	for i := range a.book.held([]Step{*s}) {
+	for i := range a.book.heldHandshakes([]Step{*s}) {
 		h.Held++
 		if !a.book.attempts[i].Served() {
 			h.Lost++
@@ -182,9 +184,9 @@ func (a *Account) tail(s *Step) *int64 {
 	return new(int64(tail))
 }
 
-// sentAfterClose counts the dropped attempts that were sent when a step's old listeners had all
-// been closed, and that no worker answers for: not one that closed or died on them, nor a later
-// close. It is nil when no step closed a listener; a shared socket is never closed.
+// sentAfterClose counts the dropped attempts that were sent after a step had closed all its old
+// listeners, and that no worker is responsible for. It is nil if no step closed a listener that
+// owns its queue.
 func (a *Account) sentAfterClose() *int64 {
 	first := Never
 	for i := range a.facts.Steps {

@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// step returns a step with its trigger at an instant.
+// step returns a step whose trigger is at an instant.
 func step(at Time, do vocabulary.StepName) Step {
 	return Step{Do: do, Target: "generation 0", At: at, Trigger: new(at)}
 }
@@ -22,7 +22,7 @@ func TestStep(t *testing.T) {
 		return account{class: results.ClassReset, phase: results.PhaseWait, done: done}
 	}
 	timeout := account{class: results.ClassTimeout, phase: results.PhaseWait, done: 300}
-	// cost returns a step that cost so much; gap and outage are in ms.
+	// cost returns the expected cost of a step; gap and outage are in ms.
 	cost := func(gap, outage int64, share float64, lost int64) results.Step {
 		return results.Step{
 			GapNS: new(gap * nsMS), OutageNS: new(outage * nsMS), LostShare: &share, Lost: lost,
@@ -40,19 +40,19 @@ func TestStep(t *testing.T) {
 		{"nothing lost", []Time{100}, nil, 0, cost(0, 0, 0, 0)},
 		{"a run of three", []Time{100}, map[int]account{200: reset, 201: reset, 202: reset}, 0,
 			cost(3, 3, 1, 3)},
-		{"two runs: gap is the longer, outage spans both", []Time{100}, map[int]account{200: reset, 210: reset, 211: reset}, 0,
-			cost(2, 12, 0.25, 3)},
+		{"two runs: gap is the longer, outage spans both", []Time{100},
+			map[int]account{200: reset, 210: reset, 211: reset}, 0, cost(2, 12, 0.25, 3)},
 		{"every other one", []Time{100}, map[int]account{200: reset, 202: reset, 204: reset}, 0,
 			cost(1, 5, 0.6, 3)},
-		{"queued before the trigger", []Time{100}, map[int]account{98: resetAfter(3), 99: resetAfter(2)}, 0,
-			cost(2, 2, 1, 2)},
-		{"lost before the trigger is no step's", []Time{100}, map[int]account{50: reset}, 0, cost(0, 0, 0, 0)},
-		{"because of the later of two steps", []Time{100, 200}, map[int]account{199: resetAfter(2), 201: reset}, 1,
-			cost(1, 3, 2./3, 2)},
-		{"a timeout belongs to the step before it was sent", []Time{100, 200}, map[int]account{150: timeout}, 0,
-			cost(1, 1, 1, 1)},
-		{"a timeout due before the first step, still waiting then", []Time{100, 200}, map[int]account{99: timeout}, 0,
-			cost(1, 1, 1, 1)},
+		{"queued before the trigger", []Time{100},
+			map[int]account{98: resetAfter(3), 99: resetAfter(2)}, 0, cost(2, 2, 1, 2)},
+		{"lost before the trigger", []Time{100}, map[int]account{50: reset}, 0, cost(0, 0, 0, 0)},
+		{"caused by the second of two steps", []Time{100, 200},
+			map[int]account{199: resetAfter(2), 201: reset}, 1, cost(1, 3, 2./3, 2)},
+		{"a timeout is caused by the step before it was sent", []Time{100, 200},
+			map[int]account{150: timeout}, 0, cost(1, 1, 1, 1)},
+		{"a timeout due before the first step, still waiting then", []Time{100, 200},
+			map[int]account{99: timeout}, 0, cost(1, 1, 1, 1)},
 		{"cut off by the end", []Time{100}, map[int]account{998: reset, 999: reset}, 0,
 			cutOff},
 	} {
@@ -60,12 +60,15 @@ func TestStep(t *testing.T) {
 			b := testBook(t, n)
 			for i := range n {
 				if a, ok := tt.lost[i]; ok {
-					tell(b, i, a)
+					enter(b, i, a)
 				} else {
-					tell(b, i, served)
+					enter(b, i, served)
 				}
 			}
-			f := &Facts{Duration: n * time.Millisecond, Closings: []Closing{{Worker: 7, To: n * ms, OwnsQueue: true}}}
+			f := &Facts{
+				Duration: n * time.Millisecond,
+				Closings: []Closing{{Worker: 7, To: n * ms, OwnsQueue: true}},
+			}
 			for _, at := range tt.steps {
 				f.Steps = append(f.Steps, step(at*ms, "replace"))
 			}
@@ -82,22 +85,26 @@ func TestStep(t *testing.T) {
 	}
 }
 
-// What was due just before a step's trigger, but sent after it, has met that step and not the one
-// before.
+// An attempt that was due just before a step's trigger but sent after it is lost by that step, not
+// the one before.
 func TestLateTimeout(t *testing.T) {
 	const n, late = 300, 199
 	b := testBook(t, n)
 	for i := range n {
 		if i == late {
-			tell(b, i, account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 300})
+			silent := account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 300}
+			enter(b, i, silent)
 		} else {
-			tell(b, i, served)
+			enter(b, i, served)
 		}
 	}
 	b.attempts[late].Sent = 200*ms + ms/10
-	a := b.Close(&Facts{Duration: n * time.Millisecond, Steps: []Step{step(100*ms, "replace"), step(200*ms, "replace")}})
+	a := b.Close(&Facts{
+		Duration: n * time.Millisecond,
+		Steps:    []Step{step(100*ms, "replace"), step(200*ms, "replace")},
+	})
 	if first, second := a.Step(0).Lost, a.Step(1).Lost; first != 0 || second != 1 {
-		t.Errorf("%d and %d lost at the steps, want 0 and 1", first, second)
+		t.Errorf("the steps lost %d and %d, want 0 and 1", first, second)
 	}
 }
 
@@ -106,17 +113,18 @@ func TestStall(t *testing.T) {
 	b := testBook(t, n)
 	for i := range n {
 		a := served
-		if i >= 90 && i < 150 { // served only when the servers go on at 150
+		if i >= 90 && i < 150 { // served only when the servers resume at 150
 			a.done = int64(150 - i)
 		}
-		tell(b, i, a)
+		enter(b, i, a)
 	}
-	got := b.Close(&Facts{Duration: n * time.Millisecond, Steps: []Step{step(100*ms, "stall")}}).Step(0)
+	steps := []Step{step(100*ms, "stall")}
+	got := b.Close(&Facts{Duration: n * time.Millisecond, Steps: steps}).Step(0)
 	if got.StallNS == nil || *got.StallNS != int64(60*ms) {
-		t.Errorf("stall %v, want 60 ms: the attempt due at 90 ms was waiting when the step came", got.StallNS)
+		t.Errorf("stall %v, want 60 ms: the attempt due at 90 ms waits at the trigger", got.StallNS)
 	}
 	if *got.GapNS != 0 || got.Lost != 0 {
-		t.Errorf("gap %d, lost %d; nothing was lost", *got.GapNS, got.Lost)
+		t.Errorf("gap %d, lost %d, want 0 and 0", *got.GapNS, got.Lost)
 	}
 }
 
@@ -124,7 +132,7 @@ func TestTakeoverAndTail(t *testing.T) {
 	const n = 300
 	b := testBook(t, n)
 	for i := range n {
-		tell(b, i, served)
+		enter(b, i, served)
 		if i >= 105 { // the new generation answers
 			b.attempts[i].Worker = 9
 		}
@@ -146,9 +154,9 @@ func TestSentAfterClose(t *testing.T) {
 	b := testBook(t, n)
 	for i := range n {
 		if i == 98 || i == 120 { // one before the close, one after
-			tell(b, i, account{class: results.ClassRefused, phase: results.PhaseConnect})
+			enter(b, i, account{class: results.ClassRefused, phase: results.PhaseConnect})
 		} else {
-			tell(b, i, served)
+			enter(b, i, served)
 		}
 	}
 	s := step(99*ms, "replace")
@@ -161,6 +169,6 @@ func TestSentAfterClose(t *testing.T) {
 		t.Errorf("sent after close: %v, want 1", got)
 	}
 	if got := b.Close(&Facts{Duration: n * time.Millisecond}).sentAfterClose(); got != nil {
-		t.Errorf("sent after close without a step that closes: %d, want none", *got)
+		t.Errorf("sent after close %d without a step that closes, want nil", *got)
 	}
 }

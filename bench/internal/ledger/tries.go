@@ -6,13 +6,13 @@ import (
 	"reuseport-bench/results"
 )
 
-// tries holds those of an attempt that another one followed.
+// tries holds the tries of an attempt that made more than one.
 type tries struct {
-	failed   []results.FailedTry
-	lastSent Time // when the last try began
+	failed   []results.FailedTry // all but the last
+	lastSent Time                // when the last try began
 }
 
-// sampleTries takes in what a sample says of tries. The caller holds the lock.
+// sampleTries adds the tries of a sample. b.mu must be held.
 func (b *Book) sampleTries(i uint64, s *results.Sample) {
 	c := &b.counts
 	c.Tries += int64(1 + len(s.Failed))
@@ -35,7 +35,7 @@ func (b *Book) sampleTries(i uint64, s *results.Sample) {
 		}
 		b.masked.Record(s.Done - s.Scheduled)
 	}
-	b.again[i] = tries{slices.Clone(s.Failed), b.time(s.LastSent)}
+	b.retried[i] = tries{slices.Clone(s.Failed), b.time(s.LastSent)}
 	for _, f := range s.Failed {
 		if c.Failed == nil {
 			c.Failed = map[string]int64{}
@@ -46,12 +46,12 @@ func (b *Book) sampleTries(i uint64, s *results.Sample) {
 
 // last returns the number of an attempt's last try.
 func (b *Book) last(i int) uint64 {
-	return uint64(i) + uint64(len(b.again[uint64(i)].failed))*b.most()
+	return uint64(i) + uint64(len(b.retried[uint64(i)].failed))*b.maxAttempts()
 }
 
-// lastTry returns the attempt as if it had begun with its last try, which is what ended it.
+// lastTry returns the attempt as if it had begun with its last try.
 func (b *Book) lastTry(i int) *Attempt {
-	t, ok := b.again[uint64(i)]
+	t, ok := b.retried[uint64(i)]
 	if !ok {
 		return &b.attempts[i]
 	}
@@ -60,16 +60,16 @@ func (b *Book) lastTry(i int) *Attempt {
 	return &a
 }
 
-// closeTries gives every attempt the servers' account of its last try. What they say of an earlier
-// try must agree with what the load says, and they may speak only of tries that the load has made;
-// what does not fit is unmatched.
+// closeTries gives every retried attempt the state of its last try. The servers' account of a try
+// must agree with the client's, and there must be no account of a try that the load did not make;
+// otherwise the account is unmatched.
 func (b *Book) closeTries() {
-	n := b.most()
-	for i, t := range b.again {
-		first, last := b.known(i), b.known(b.last(int(i)))
-		delete(b.later, b.last(int(i)))
+	n := b.maxAttempts()
+	for i, t := range b.retried {
+		first, last := b.serverSide(i), b.serverSide(b.last(int(i)))
+		delete(b.laterTries, b.last(int(i)))
 		b.attempts[i].State, b.attempts[i].Server = last.state, last.worker
-		b.later[i] = first
+		b.laterTries[i] = first
 		reads, handled := 0, 0
 		count := func(s State) {
 			if s.read() {
@@ -81,7 +81,7 @@ func (b *Book) closeTries() {
 		}
 		count(last.state)
 		for number, f := range t.failed {
-			state := b.later[i+uint64(number)*n].state
+			state := b.laterTries[i+uint64(number)*n].state
 			count(state)
 			if contradict(f.Failure, state) {
 				b.unmatched++
@@ -94,38 +94,39 @@ func (b *Book) closeTries() {
 			b.unhandled++
 		}
 	}
-	for try := range b.later {
-		if try/n >= uint64(len(b.again[try%n].failed)) {
+	for try := range b.laterTries {
+		if try/n >= uint64(len(b.retried[try%n].failed)) {
 			b.unmatched++
 		}
 	}
 }
 
-// contradict reports whether a client's and the servers' accounts of a try, which another one
-// followed, cannot both be true.
+// contradict reports whether a client's failure of a try that it repeated and the servers' state of
+// that try exclude each other.
 func contradict(f results.Failure, s State) bool {
 	switch {
 	case s == Answered, s == readOpen:
 		return true
 	case s.read():
-		return f != results.FailureUnanswered // else nothing had been sent
+		return f != results.FailureUnanswered // in all other cases nothing was sent
 	}
 	return f == results.FailureRefused && s != NeverAccepted
 }
 
-// openedByTries returns how many connections the tries before the last ones opened, and how many of
-// those no worker has accepted though they were established: the close of a listener has reset
-// them, most of them in its queue. One that was unsent may have been half-open.
+// openedByTries returns the number of connections opened by tries before the last, and how many of
+// those were established but never accepted. The close of a listener reset the latter, most of them
+// in its queue; an unsent one may have been half-open.
 func (b *Book) openedByTries() (opened, reset int64) {
-	n := b.most()
-	for i, t := range b.again {
+	n := b.maxAttempts()
+	for i, t := range b.retried {
 		for number, f := range t.failed {
 			if !f.Opened {
 				continue
 			}
 			opened++
-			established := f.Failure == results.FailureUnsent || f.Failure == results.FailureUnanswered
-			if established && b.later[i+uint64(number)*n].state == NeverAccepted {
+			established := f.Failure == results.FailureUnsent ||
+				f.Failure == results.FailureUnanswered
+			if established && b.laterTries[i+uint64(number)*n].state == NeverAccepted {
 				reset++
 			}
 		}
@@ -133,7 +134,7 @@ func (b *Book) openedByTries() (opened, reset int64) {
 	return opened, reset
 }
 
-// retries returns what came of trying again; nil where nothing was to be tried again.
+// retries returns the results of retrying, or nil if clients do not retry.
 func (b *Book) retries() *results.Retries {
 	if b.load.Tries <= 1 {
 		return nil

@@ -13,13 +13,15 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Invalid returns why the trial is no measurement of its servers, which had that many CPUs; nothing
-// if it is one. What may be tolerated is the scenario's to say.
+// Invalid returns the reasons why a trial says nothing about its servers, which had serverCPUs
+// CPUs, or nil if it is valid. limits are the scenario's.
 func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []string {
 	var reasons []string
-	invalid := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+	invalid := func(format string, args ...any) {
+		reasons = append(reasons, fmt.Sprintf(format, args...))
+	}
 
-	// First, because it makes the load late, and workers wait.
+	// This comes first, because it also delays the load and the workers.
 	if ns := t.CPU.ThrottledNS; ns != nil && *ns > 0 {
 		invalid("a CPU quota stopped this program and all it had started (for %v); "+
 			"give it whole CPUs and no quota, see 'doctor'", Rounded(time.Duration(*ns)))
@@ -30,16 +32,17 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 			t.AchievedPerSecond, *offered)
 	}
 	if lag, allowed := generatorLag(limits, t); lag > allowed {
-		invalid("the load generator ran late (p99 %v, allowed %v), so this trial says nothing about the servers",
-			Rounded(lag), Rounded(allowed))
+		invalid("the load generator ran late (p99 %v, allowed %v), "+
+			"so this trial says nothing about the servers", Rounded(lag), Rounded(allowed))
 	}
 	for i, step := range t.Steps {
 		if step.ScheduleLagMaxNS == nil {
 			continue
 		}
 		if lag := time.Duration(*step.ScheduleLagMaxNS); lag > limits.StepLag {
-			invalid("the load generator ran late after a step (%v in the window of step %d, %s; allowed %v), "+
-				"so what the step cost is not known", Rounded(lag), i, step.Do, limits.StepLag)
+			invalid("the load generator ran late after a step "+
+				"(%v in the window of step %d, %s; allowed %v), so the step's cost is unknown",
+				Rounded(lag), i, step.Do, limits.StepLag)
 			break
 		}
 	}
@@ -48,18 +51,19 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 	reasons = append(reasons, machineInvalid(limits, serverCPUs, t)...)
 	reasons = append(reasons, harnessInvalid(limits, t.CPU)...)
 	if n := t.Kernel["TcpExtTCPTimeWaitOverflow"]; n > 0 {
-		invalid("more connections ended than the kernel keeps in TIME_WAIT (%s), so stray resets are possible",
-			unit.Plural(n, "connection"))
+		invalid("more connections ended than the kernel keeps in TIME_WAIT (%d too many), "+
+			"so stray resets are possible", n)
 	}
 	if t.Residual != 0 {
-		invalid("the ledger does not balance (residual %d); 'report --ledger' shows the rows", t.Residual)
+		invalid("the ledger does not balance (residual %d); 'report --ledger' shows the rows",
+			t.Residual)
 	}
 	return reasons
 }
 
-// generatorLag returns the trial's p99 schedule lag, and how much of it is allowed: a tenth of p99
-// response time, or the floor if that is more. What was never answered has no response time to hold
-// it against, and a closed loop no lag.
+// generatorLag returns the trial's p99 schedule lag and the allowed lag: a tenth of the p99
+// response time, but at least limits.LagFloor. The lag is 0 in a closed loop, and if no attempt was
+// answered.
 func generatorLag(limits scenarios.Validity, t *results.Trial) (lag, allowed time.Duration) {
 	if t.ResponseNS == nil || t.ScheduleLagP99NS == nil {
 		return 0, limits.LagFloor
@@ -68,34 +72,35 @@ func generatorLag(limits scenarios.Validity, t *results.Trial) (lag, allowed tim
 	return time.Duration(*t.ScheduleLagP99NS), allowed
 }
 
-// LoadBound is the share of its CPUs' time from which on the load of a closed loop, and not the
-// servers, was what could do no more.
+// LoadBound is the share of its CPUs' time from which on the load, not the servers, is the limit of
+// a closed loop.
 const LoadBound = 0.95
 
-// closedInvalid returns why the load itself held a closed loop up, or ended it early: it has no
-// schedule lag to show that.
+// closedInvalid returns why a closed loop was limited by its load, or ended early. A closed loop
+// has no schedule lag that would show it.
 func closedInvalid(t *results.Trial) (reasons []string) {
 	if t.Concurrency == 0 {
 		return nil
 	}
 	if used, all := t.CPU.LoadDriveNS, t.CPU.WatchedNS; all != nil && over(used, *all, LoadBound) {
-		reasons = append(reasons, fmt.Sprintf("the load process could do no more (it used its CPU "+
+		reasons = append(reasons, fmt.Sprintf("the load process was at its limit (it used its CPU "+
 			"for %v of %v), so this trial says nothing about the servers; give them more work, or "+
 			"use load.rate", Rounded(time.Duration(*used)), Rounded(time.Duration(*all))))
 	}
 	if t.Attempts >= load.MaxAttempts {
-		reasons = append(reasons, fmt.Sprintf("the clients sent all that a trial may have before "+
-			"its end (%s); shorten load.duration", unit.Plural(t.Attempts, "attempt")))
+		reasons = append(reasons, fmt.Sprintf("the clients reached the limit of attempts "+
+			"before the trial's end (%s); shorten load.duration",
+			unit.Plural(t.Attempts, "attempt")))
 	}
 	return reasons
 }
 
-// mayNeverSend is the largest share of a trial's attempts that the load may leave unsent, outside
+// mayNeverSend is the largest share of a trial's attempts that the load may fail to send outside
 // the steps' windows.
 const mayNeverSend = 0.001
 
-// loadInvalid returns what the load itself failed at. A scenario cannot ask to tolerate it: what
-// was not sent might have been dropped, and what the servers would have done with it is not known.
+// loadInvalid returns the failures of the load itself. A scenario cannot allow them: what the
+// servers would have done with attempts that were not sent is unknown.
 func loadInvalid(t *results.Trial) []string {
 	setting := "load.rate"
 	if t.Concurrency > 0 {
@@ -103,7 +108,9 @@ func loadInvalid(t *results.Trial) []string {
 	}
 	remedy := "lower " + setting + ", or run on a less busy machine"
 	var reasons []string
-	invalid := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+	invalid := func(format string, args ...any) {
+		reasons = append(reasons, fmt.Sprintf(format, args...))
+	}
 
 	failed, by := int64(0), []string{}
 	for _, name := range slices.Sorted(maps.Keys(t.LocalErrors)) {
@@ -111,8 +118,9 @@ func loadInvalid(t *results.Trial) []string {
 		by = append(by, fmt.Sprintf("%s %d", name, t.LocalErrors[name]))
 	}
 	if failed > 0 {
-		invalid("attempts failed in the load process itself (%d: %s), which says nothing of the servers; "+
-			"lower %s or load.timeout; for EMFILE raise the limit on open files (ulimit -n)",
+		invalid("attempts failed in the load process itself (%d: %s), "+
+			"which says nothing about the servers; lower %s or load.timeout; "+
+			"for EMFILE raise the limit on open files (ulimit -n)",
 			failed, strings.Join(by, ", "), setting)
 	}
 	inWindows, first := int64(0), -1
@@ -125,23 +133,25 @@ func loadInvalid(t *results.Trial) []string {
 		}
 	}
 	if inWindows > 0 {
-		invalid("the load generator never sent attempts due in a step's window (%d, the first after step %d, %s), "+
-			"which might have been lost there; %s", inWindows, first, t.Steps[first].Do, remedy)
+		invalid("the load generator never sent attempts due in a step's window "+
+			"(%d, the first after step %d, %s), which might have been lost there; %s",
+			inWindows, first, t.Steps[first].Do, remedy)
 	}
 	all, _ := t.Unsent()
 	if outside := all - inWindows; float64(outside) > mayNeverSend*float64(t.Attempts) {
-		invalid("the load generator never sent attempts (%d of %d outside any step's window, allowed %v of all); %s",
+		invalid("the load generator never sent attempts "+
+			"(%d of %d outside any step's window, allowed %v of all); %s",
 			outside, t.Attempts, mayNeverSend, remedy)
 	}
 	return reasons
 }
 
-// shortestJudged is the shortest window that one tick of the kernel's steal time, 10 ms, cannot
-// make invalid.
+// shortestJudged is the shortest window that is judged. In a shorter one a single tick of the
+// kernel's steal time, 10 ms, could exceed the limit.
 const shortestJudged = 50 * time.Millisecond
 
-// machineInvalid returns what the machine did instead of running the servers: in the first step's
-// window of which there is something to say, or else over the trial.
+// machineInvalid returns what kept the servers from running: in the first step's window that
+// exceeds a limit, or else over the whole trial.
 func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []string {
 	var steal, queue string
 	look := func(where string, windowNS, stealNS, delayNS *int64) {
@@ -154,27 +164,30 @@ func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []st
 				Rounded(time.Duration(*stealNS)), Rounded(time.Duration(all)), where, v.Steal)
 		}
 		if queue == "" && over(delayNS, window, v.RunQueue) {
-			queue = fmt.Sprintf("something else kept the workers waiting for a CPU (%v of %v %s, allowed %v); end other programs, or wait",
+			queue = fmt.Sprintf("something else kept the workers waiting for a CPU "+
+				"(%v of %v %s, allowed %v); end other programs, or wait",
 				Rounded(time.Duration(*delayNS)), Rounded(time.Duration(window)), where, v.RunQueue)
 		}
 	}
 	for i, step := range t.Steps {
-		look(fmt.Sprintf("in the window of step %d, %s", i, step.Do), step.WindowNS, step.StealNS, step.RunQueueDelayNS)
+		where := fmt.Sprintf("in the window of step %d, %s", i, step.Do)
+		look(where, step.WindowNS, step.StealNS, step.RunQueueDelayNS)
 	}
 	look("during the trial", t.CPU.WatchedNS, t.CPU.StealNS, t.CPU.RunQueueDelayNS)
-	return slices.DeleteFunc([]string{steal, queue}, func(reason string) bool { return reason == "" })
+	empty := func(reason string) bool { return reason == "" }
+	return slices.DeleteFunc([]string{steal, queue}, empty)
 }
 
-// harnessFloor is the share of one CPU's time that the harness may use in any case: 2 % of what
-// servers use that have next to nothing to do would be less than it takes to look at them.
+// harnessFloor is the share of one CPU's time that the harness may always use. Beside nearly idle
+// servers, 2 % of their time would be less than observing them costs.
 const harnessFloor = 0.01
 
-// harnessLeast is what it may use in a trial of any length: about what it takes to look at the
-// machine six times, as often as around a step and at both ends of the load.
+// harnessLeast is the CPU time that the harness may use in a trial of any length. It pays for about
+// six looks at the machine, those around a step and at both ends of the load.
 const harnessLeast = 2 * time.Millisecond
 
-// harnessInvalid returns whether observing and bookkeeping took too much of the CPUs while the load
-// ran. What this program does in place of a system is neither.
+// harnessInvalid returns a reason if observing and bookkeeping took too much CPU time while the
+// load ran. The work that this program does in place of a real system does not count.
 func harnessInvalid(v scenarios.Validity, cpu results.CPU) []string {
 	if cpu.HarnessNS == nil || cpu.WatchedNS == nil {
 		return nil
@@ -190,17 +203,18 @@ func harnessInvalid(v scenarios.Validity, cpu results.CPU) []string {
 	if time.Duration(used) <= harnessLeast || !over(&used, of, share) {
 		return nil
 	}
-	return []string{fmt.Sprintf("this program itself took CPU time (%v for observing and bookkeeping beside %v of %s, "+
-		"allowed %v); run fewer workers or attempts, or allow more by validity.harness",
+	return []string{fmt.Sprintf("this program itself took CPU time "+
+		"(%v for observing and bookkeeping beside %v of %s, allowed %v); "+
+		"run fewer workers or attempts, or allow more by validity.harness",
 		Rounded(time.Duration(used)), Rounded(time.Duration(of)), whose, share)}
 }
 
-// over reports whether a part of the whole is more than a share of it. What is not known is not.
+// over reports whether part is more than share of whole; false if part is unknown.
 func over(part *int64, whole int64, share float64) bool {
 	return part != nil && float64(*part) > share*float64(whole)
 }
 
-// Rounded returns d with no more digits than a reader wants.
+// Rounded returns d rounded to the precision that readers need.
 func Rounded(d time.Duration) time.Duration {
 	if d > time.Millisecond {
 		return d.Round(10 * time.Microsecond)

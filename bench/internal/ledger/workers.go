@@ -7,7 +7,7 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// Count returns how many connections a worker accepted, and how many responses it wrote in full.
+// Count returns the number of connections a worker accepted, and of responses it wrote in full.
 func (b *Book) Count(worker int) (accepted, served int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -17,7 +17,7 @@ func (b *Book) Count(worker int) (accepted, served int64) {
 	return 0, 0
 }
 
-// fairness is that of the generation that listened longest.
+// fairness returns the fairness of the generation that listened longest.
 func (a *Account) fairness() *results.Fairness {
 	longest, generation := time.Duration(-1), 0
 	for _, w := range a.facts.Workers {
@@ -50,8 +50,8 @@ func (a *Account) fairness() *results.Fairness {
 	return f
 }
 
-// Occupied returns for how long connections kept the workers that accepted them, from accept to
-// end: the sum, in seconds, the sum of squares, and how many there were.
+// Occupied returns how long ended connections took from accept to end: the sum in seconds, the sum
+// of squares, and their number.
 func (a *Account) Occupied() (sum, squares float64, n int64) {
 	for _, w := range a.book.workers {
 		sum, squares, n = sum+w.occupied, squares+w.occupiedSquares, n+w.ended
