@@ -18,14 +18,14 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Evaluate judges every gate of the scenario on every variant that it selects but the A/A arm, and
-// stores the outcomes, and how the A/A arm came out, in out.
+// Evaluate judges every gate of the scenario on every variant that it selects, except the A/A arm.
+// It stores the outcomes and the comparison of the A/A arm in out.
 //
-// Counts are exact. A figure with an interval is tried at its centre and at both ends; against the
-// baseline it is the interval of the paired ratio or difference (see compare.Variants) that is
-// tried. A gate is undecided while these disagree, or there is no interval. All that are judged by
-// intervals are one family with the error probability alpha: Holm's method, by intervals at 1 −
-// alpha/m for the m that are not decided.
+// Counts are exact. A figure with an interval is tried at its center and at both ends; a comparison
+// with the baseline uses the interval of the paired ratio or difference (see compare.Variants). A
+// gate is undecided while the results disagree, or if there is no interval. All gates that are
+// judged by intervals are one family with error probability alpha, by Holm's method: while m gates
+// are undecided, the level is 1 − alpha/m.
 func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error {
 	j := &gateJudge{out: out, summaries: map[summaryKey]map[string]results.Summary{}}
 	if v := out.BaselineVariant(); v != nil && v.SkippedReason == nil {
@@ -47,7 +47,8 @@ func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error
 				continue
 			}
 			p := &judgedGate{expect: expectation, variant: v, result: results.GateResult{
-				Labels: v.Labels, Expect: g.Expect, Outcome: results.GateUndecided, Soft: g.Soft, File: s.File, Line: g.Line,
+				Labels: v.Labels, Expect: g.Expect, Outcome: results.GateUndecided,
+				Soft: g.Soft, File: s.File, Line: g.Line,
 			}}
 			p.count()
 			all = append(all, p)
@@ -58,26 +59,28 @@ func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error
 			}
 		}
 	}
+	isDecided := func(p *judgedGate) bool { return p.result.Outcome != results.GateUndecided }
 	for decided := true; decided && len(open) > 0; {
 		level := 1 - alpha/float64(len(open))
 		for _, p := range open {
 			j.judge(p, level)
 		}
-		left := slices.DeleteFunc(slices.Clone(open), func(p *judgedGate) bool { return p.result.Outcome != results.GateUndecided })
+		left := slices.DeleteFunc(slices.Clone(open), isDecided)
 		open, decided = left, len(left) < len(open)
 	}
 	out.Gates = nil
 	for _, p := range all {
 		if out.Void != "" && len(p.expect.Figures()) > 0 {
-			p.result.Outcome, p.result.MoreTrials, p.result.Note = results.GateUndecided, nil, "void; "+p.result.Note
+			p.result.Outcome, p.result.MoreTrials = results.GateUndecided, nil
+			p.result.Note = "void; " + p.result.Note
 		}
 		out.Gates = append(out.Gates, p.result)
 	}
 	return nil
 }
 
-// ControlMetrics returns the metrics in which a scenario's baseline is compared with itself: those
-// that its gates speak of. Empty: no gate speaks of anything that could vary.
+// ControlMetrics returns the metrics by which a scenario's baseline is compared with itself: those
+// that its gates name. It is empty if no gate names anything that can vary by chance.
 func ControlMetrics(s *scenarios.Scenario) (names []string) {
 	for _, g := range s.Gates {
 		expectation, err := g.Compile()
@@ -89,7 +92,8 @@ func ControlMetrics(s *scenarios.Scenario) (names []string) {
 			if which := lossMetric(s, name); which != "" {
 				metric = which
 			}
-			if _, ok := metrics.FindCompared(metric); ok && !slices.Contains(names, metric) && len(names) < metrics.MaxGating {
+			_, ok := metrics.FindCompared(metric)
+			if ok && !slices.Contains(names, metric) && len(names) < metrics.MaxGating {
 				names = append(names, metric)
 			}
 		}
@@ -97,9 +101,9 @@ func ControlMetrics(s *scenarios.Scenario) (names []string) {
 	return names
 }
 
-// lossMetric is the metric of a scenario in which a count of losses that an expectation names would
-// vary: of the lost where the count includes what the load itself failed at, else of the dropped.
-// It is "" for other names.
+// lossMetric returns the metric of losses that belongs to a count of losses in an expectation: of
+// the lost attempts if the count includes failures of the load itself, otherwise of the dropped. It
+// returns "" for other names.
 func lossMetric(s *scenarios.Scenario, name string) string {
 	name = strings.TrimPrefix(name, scenarios.BaselinePrefix)
 	byLoad := name == "lost" || name == "lost_by_cause."+cause.Client ||
@@ -121,14 +125,14 @@ func lossMetric(s *scenarios.Scenario, name string) string {
 type judgedGate struct {
 	expect  *scenarios.Expectation
 	variant *results.Variant
-	counts  map[string]float64 // the variant's, of those that the gate names
+	counts  map[string]float64 // the variant's counts that the gate names
 	result  results.GateResult
 
-	uncounted string // the count that the gate names and no trial has; "" without one
+	uncounted string // a count that the gate names and no trial has, or ""
 }
 
-// speaksOf says that the gate names exactly this.
-func (p *judgedGate) speaksOf(name string) bool { return slices.Contains(p.expect.Names, name) }
+// names reports whether name is in the expectation of the gate.
+func (p *judgedGate) names(name string) bool { return slices.Contains(p.expect.Names, name) }
 
 // count sums the counts that the gate names.
 func (p *judgedGate) count() {
@@ -165,7 +169,7 @@ func (j *gateJudge) summary(v *results.Variant, level float64) map[string]result
 	return j.summaries[key]
 }
 
-// judge sets the outcome of a gate by intervals at the level.
+// judge sets the outcome of a gate, by intervals at the level.
 func (j *gateJudge) judge(p *judgedGate, level float64) {
 	r := &p.result
 	r.Outcome, r.MoreTrials, r.Undecidable = results.GateUndecided, nil, false
@@ -202,22 +206,21 @@ func (j *gateJudge) judge(p *judgedGate, level float64) {
 	r.Note = describeRanges(ranges, level) + gateNote(p, n)
 }
 
-// A figureRange is what a figure may be: the variant's and, where it is compared with the
-// baseline's, that one's.
+// A figureRange is the range of a figure: the variant's and, if both are named, the baseline's.
 type figureRange struct {
 	name     string
-	variant  [3]float64 // at its centre, its lowest and its highest
+	variant  [3]float64 // center, lowest, highest
 	baseline [3]float64
-	change   string // the ratio or difference, where both are named
+	change   string // the ratio or difference as text, if both are named
 }
 
-// ranges are those of the figures with an interval that the gate speaks of; or why there is none of
-// one.
+// ranges returns the ranges of the figures with intervals that the gate names, or says why one of
+// them has none.
 func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string) {
 	var all []figureRange
 	for _, metric := range p.expect.Figures() {
 		r := figureRange{name: metric}
-		own, ofBase := p.speaksOf(metric), p.speaksOf(scenarios.BaselinePrefix+metric)
+		own, ofBase := p.names(metric), p.names(scenarios.BaselinePrefix+metric)
 		if ofBase && j.baseline == nil {
 			p.result.Undecidable = true
 			return nil, "the baseline was not run"
@@ -237,7 +240,8 @@ func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string)
 					r.variant[i] = base * change
 				}
 			}
-			r.change = fmt.Sprintf("%s: %s to the baseline %s", metric, d.Scale, spread(d.Change, unitOfChange(d)))
+			r.change = fmt.Sprintf("%s: %s to the baseline %s",
+				metric, d.Scale, spread(d.Change, unitOfChange(d)))
 			all = append(all, r)
 			continue
 		}
@@ -252,7 +256,8 @@ func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string)
 			s, ok := j.summary(side.variant, level)[metric]
 			switch {
 			case !ok:
-				return nil, fmt.Sprintf("%s of %s was not measured", metric, results.LabelString(side.variant.Labels))
+				return nil, fmt.Sprintf("%s of %s was not measured",
+					metric, results.LabelString(side.variant.Labels))
 			case s.Lo == nil:
 				return nil, s.Warnings[0]
 			}
@@ -266,12 +271,12 @@ func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string)
 	return all, ""
 }
 
-// spread is a figure with its interval, in that unit.
+// spread returns a figure with its interval as text.
 func spread(s results.Summary, in unit.Unit) string {
 	return unit.Spread(s.Center, s.Lo, s.Hi, func(x float64) string { return in.Text(x, 4) })
 }
 
-// unitOfChange returns the unit of a metric's change: a ratio has none.
+// unitOfChange returns the unit of a metric's change. A ratio has none.
 func unitOfChange(d results.Delta) unit.Unit {
 	if d.Scale == results.ScaleRatio {
 		return unit.None
@@ -292,8 +297,8 @@ func describeRanges(ranges []figureRange, level float64) string {
 	return fmt.Sprintf("%s (%.4g %%); ", strings.Join(texts, ", "), 100*level)
 }
 
-// decide tries the expectation at the centres and at every combination of ends, the ranges shrunk
-// about their centres by a factor of 0 to 1. It is decided when all agree.
+// decide tries the expectation at the centers and at every combination of ends, with the ranges
+// shrunk about their centers by a factor from 0 to 1. It is decided if all agree.
 func (p *judgedGate) decide(ranges []figureRange, shrink float64) (met, decided bool, err error) {
 	if met, err = p.at(ranges, func(int) int { return 0 }, shrink); err != nil {
 		return false, false, err
@@ -311,7 +316,7 @@ func (p *judgedGate) decide(ranges []figureRange, shrink float64) (met, decided 
 	return met, true, nil
 }
 
-// at is the expectation with every figure at one point of its range.
+// at evaluates the expectation with every figure at one point of its range.
 func (p *judgedGate) at(ranges []figureRange, point func(int) int, shrink float64) (bool, error) {
 	values := maps.Clone(p.counts)
 	for i, r := range ranges {
@@ -322,8 +327,8 @@ func (p *judgedGate) at(ranges []figureRange, point func(int) int, shrink float6
 	return p.expect.Eval(func(name string) (float64, bool) { x, ok := values[name]; return x, ok })
 }
 
-// straddles says how many more trials would decide a gate: an interval shrinks with the root of
-// their number.
+// straddles estimates how many more trials would decide a gate. The width of an interval falls with
+// the square root of their number.
 func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
 	lo, hi := 0.0, 1.0
 	for range 30 {
@@ -335,17 +340,20 @@ func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
 	}
 	more := float64(n)/(lo*lo) - float64(n)
 	if lo == 0 || more > compare.MaxMore {
-		return fmt.Sprintf("the interval straddles the bound, and more than %d more trials would not decide it", compare.MaxMore), nil
+		return fmt.Sprintf("the interval straddles the bound, and deciding would take "+
+			"more than %d more trials", compare.MaxMore), nil
 	}
 	whole := max(1, int(math.Ceil(more)))
-	return fmt.Sprintf("the interval straddles the bound; about %s would decide it (--trials %d)", unit.Plural(whole, "more trial"), n+whole), &whole
+	return fmt.Sprintf("the interval straddles the bound; about %s would decide it (--trials %d)",
+		unit.Plural(whole, "more trial"), n+whole), &whole
 }
 
-// gateNote says what the verdict rests on.
+// gateNote returns the counts on which the outcome is based.
 func gateNote(p *judgedGate, n int) string {
 	f := results.Total(p.variant.ValidTrials())
 	residual := results.Total(p.variant.Trials).Residual
-	note := fmt.Sprintf("%s, %s, %d lost", unit.Plural(n, "valid trial"), unit.Plural(f.Attempts, "attempt"), f.Lost)
+	note := fmt.Sprintf("%s, %s, %d lost",
+		unit.Plural(n, "valid trial"), unit.Plural(f.Attempts, "attempt"), f.Lost)
 	if f.Dropped != f.Lost {
 		note += fmt.Sprintf(", %d dropped", f.Dropped)
 	}

@@ -13,12 +13,17 @@ import (
 	"reuseport-bench/results/metrics"
 )
 
-// drifting is a machine that slows down to four times as long from block to block and back; what is
-// measured within a block differs by a few per cent only.
+// drifting returns trials of a machine whose response times grow up to fourfold from block to block
+// and fall again. Within a block they differ by a few per cent.
 func drifting(factor float64) gatestest.Series {
 	return gatestest.Timed(func(block int) float64 {
 		return factor * 100 * (1 + float64(block%4)) * (1 + 0.01*float64(block%3))
 	})
+}
+
+// gateOnTwo returns a gate on the variant of two workers, in YAML.
+func gateOnTwo(expect string) string {
+	return "  - {when: {workers: 2}, expect: " + expect + "}\n"
 }
 
 func outcomesOf(out *results.Scenario) (all []string) {
@@ -32,7 +37,8 @@ func TestGateOutcomes(t *testing.T) {
 	losing := func(lost int64) gatestest.Series {
 		return func(block int) *results.Trial {
 			trial := gatestest.Timed(func(int) float64 { return 100 })(block)
-			trial.Lost, trial.Dropped, trial.LostByCause = lost, lost, map[string]int64{"reset_at_close": lost}
+			trial.Lost, trial.Dropped = lost, lost
+			trial.LostByCause = map[string]int64{"reset_at_close": lost}
 			trial.Steps[0].Lost = lost
 			return trial
 		}
@@ -50,48 +56,68 @@ func TestGateOutcomes(t *testing.T) {
 		blocks int
 		of     map[string]gatestest.Series
 		want   []string
-		note   string // of the last gate
+		note   string // a part of the last gate's note
 	}{
 		{
 			"a count is exact", "  - expect: lost_by_cause.reset_at_close == 0\n", 8,
-			map[string]gatestest.Series{"1": losing(0), "2": losing(1)}, []string{"1 pass", "2 fail"}, "8 valid trials, 8000 attempts, 8 lost (reset_at_close 8)",
+			map[string]gatestest.Series{"1": losing(0), "2": losing(1)},
+			[]string{"1 pass", "2 fail"},
+			"8 valid trials, 8000 attempts, 8 lost (reset_at_close 8)",
 		},
 		{
 			"too few trials", "  - expect: lost_by_cause.reset_at_close == 0\n", 2,
-			map[string]gatestest.Series{"1": losing(0), "2": losing(1)}, []string{"1 undecided", "2 undecided"}, "2 valid trials, 3 are needed",
+			map[string]gatestest.Series{"1": losing(0), "2": losing(1)},
+			[]string{"1 undecided", "2 undecided"}, "2 valid trials, 3 are needed",
 		},
 		{
-			// The medians over blocks overlap entirely; the pairs do not.
-			"a ratio is paired", "  - {when: {workers: 2}, expect: response.p50 < 1.1 * baseline.response.p50}\n", 8,
-			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1.2)}, []string{"2 fail"}, "response_p50_ns: ratio to the baseline 1.2 [1.2, 1.2] (96.8 %); ",
+			// The medians of the blocks overlap, but not the pairs.
+			"a ratio is paired",
+			gateOnTwo("response.p50 < 1.1 * baseline.response.p50"), 8,
+			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1.2)},
+			[]string{"2 fail"}, "response_p50_ns: ratio to the baseline 1.2 [1.2, 1.2] (96.8 %); ",
 		},
 		{
-			"within the bound", "  - {when: {workers: 2}, expect: response.p50 < 1.1 * baseline.response.p50}\n", 8,
-			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1.05)}, []string{"2 pass"}, "response_p50_ns: ratio to the baseline 1.05 [1.05, 1.05] (96.8 %); ",
+			"within the bound",
+			gateOnTwo("response.p50 < 1.1 * baseline.response.p50"), 8,
+			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1.05)},
+			[]string{"2 pass"},
+			"response_p50_ns: ratio to the baseline 1.05 [1.05, 1.05] (96.8 %); ",
 		},
 		{
-			"no interval", "  - {when: {workers: 2}, expect: response.p50 < 1.1 * baseline.response.p50}\n", 5,
-			map[string]gatestest.Series{"1": drifting(1), "2": drifting(3)}, []string{"2 undecided"}, "need ≥ 6 blocks for a 96.8 % interval, have 5",
+			"no interval",
+			gateOnTwo("response.p50 < 1.1 * baseline.response.p50"), 5,
+			map[string]gatestest.Series{"1": drifting(1), "2": drifting(3)},
+			[]string{"2 undecided"}, "need ≥ 6 blocks for a 96.8 % interval, have 5",
 		},
 		{
-			"an absolute bound", "  - {when: {workers: 2}, expect: response.p50 < 1ms}\n", 8,
-			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)}, []string{"2 pass"}, "response_p50_ns 25",
+			"an absolute bound",
+			gateOnTwo("response.p50 < 1ms"), 8,
+			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)},
+			[]string{"2 pass"}, "response_p50_ns 25",
 		},
 		{
-			"a bound inside the interval", "  - {when: {workers: 2}, expect: response.p50 < 300us}\n", 8,
-			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)}, []string{"2 undecided"}, "straddles the bound",
+			"a bound inside the interval",
+			gateOnTwo("response.p50 < 300us"), 8,
+			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)},
+			[]string{"2 undecided"}, "straddles the bound",
 		},
 		{
-			"losses against the baseline's", "  - {when: {workers: 2}, expect: lost_per_restart < baseline.lost_per_restart + 0.5}\n", 12,
-			map[string]gatestest.Series{"1": losing(0), "2": losing(4)}, []string{"2 fail"}, "lost_per_restart: difference to the baseline 2 [",
+			"losses against the baseline's",
+			gateOnTwo("lost_per_restart < baseline.lost_per_restart + 0.5"), 12,
+			map[string]gatestest.Series{"1": losing(0), "2": losing(4)},
+			[]string{"2 fail"}, "lost_per_restart: difference to the baseline 2 [",
 		},
 		{
-			"any metric, as run.json names it", "  - {when: {workers: 2}, expect: offered_per_second > 400}\n", 8,
-			map[string]gatestest.Series{"1": losing(0), "2": offered(500)}, []string{"2 pass"}, "offered_per_second 500 [500, 500] (96.8 %); 8 valid trials",
+			"any metric, as run.json names it",
+			gateOnTwo("offered_per_second > 400"), 8,
+			map[string]gatestest.Series{"1": losing(0), "2": offered(500)},
+			[]string{"2 pass"}, "offered_per_second 500 [500, 500] (96.8 %); 8 valid trials",
 		},
 		{
-			"two figures, one of them wrong", "  - {when: {workers: 2}, expect: response.p50 < 1s && response.p99 < 1ms}\n", 8,
-			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)}, []string{"2 fail"}, "",
+			"two figures, one of them wrong",
+			gateOnTwo("response.p50 < 1s && response.p99 < 1ms"), 8,
+			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)},
+			[]string{"2 fail"}, "",
 		},
 	}
 	for _, test := range tests {
@@ -108,14 +134,15 @@ func TestGateOutcomes(t *testing.T) {
 				t.Errorf("note %q does not say %q", last.Note, test.note)
 			}
 			if out.Gates[0].Line != 8 || out.Gates[0].File != "gated.yaml" {
-				t.Errorf("the gate is said to be at %s:%d", out.Gates[0].File, out.Gates[0].Line)
+				t.Errorf("the gate is at %s:%d, want gated.yaml:8",
+					out.Gates[0].File, out.Gates[0].Line)
 			}
 		})
 	}
 }
 
-// With more gates each must be surer: what alone fails is undecided among eight that are undecided
-// too. Those that are decided leave the others their share.
+// More gates make each harder to decide: a gate that fails alone is undecided among eight undecided
+// ones. Decided gates leave their share of the error to the others.
 func TestGatesAreAFamily(t *testing.T) {
 	noisy := gatestest.Timed(func(block int) float64 { return 100 + float64(block%7) })
 	slower := gatestest.Timed(func(block int) float64 { return 108 + float64(block*5%11) })
@@ -125,8 +152,8 @@ func TestGatesAreAFamily(t *testing.T) {
 		name, gates, want string
 	}{
 		{"alone", alone, results.GateFail},
-		{"among eight that nobody can decide", alone + strings.Repeat(fmt.Sprintf(gate, 1.099), 8), results.GateUndecided},
-		{"among eight that are clear", alone + strings.Repeat(fmt.Sprintf(gate, 3.), 8), results.GateFail},
+		{"among eight undecided", alone + strings.Repeat(fmt.Sprintf(gate, 1.099), 8), results.GateUndecided},
+		{"among eight decided", alone + strings.Repeat(fmt.Sprintf(gate, 3.), 8), results.GateFail},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -141,12 +168,13 @@ func TestGatesAreAFamily(t *testing.T) {
 	}
 }
 
-// The number of further trials is about what decides: with so many more of the same kind the gate
-// is decided, with half of them it is not.
+// The estimate of further trials is about right: the gate is decided after twice as many.
 func TestMoreTrials(t *testing.T) {
-	s := gatestest.Scenario(t, "  - {when: {workers: 2}, expect: response.p50 < 1.1 * baseline.response.p50}\n")
+	s := gatestest.Scenario(t, gateOnTwo("response.p50 < 1.1 * baseline.response.p50"))
 	base := gatestest.Timed(func(int) float64 { return 100 })
-	head := gatestest.Timed(func(block int) float64 { return 100 * (1.06 + 0.0121*float64(block*7%11-5)) })
+	head := gatestest.Timed(func(block int) float64 {
+		return 100 * (1.06 + 0.0121*float64(block*7%11-5))
+	})
 	judge := func(blocks int) results.GateResult {
 		out := gatestest.Measured(blocks, map[string]gatestest.Series{"1": base, "2": head})
 		if err := Evaluate(s, out, compare.Alpha); err != nil {
@@ -157,26 +185,29 @@ func TestMoreTrials(t *testing.T) {
 	at := 6
 	first := judge(at)
 	if first.MoreTrials == nil || *first.MoreTrials < 2 {
-		t.Fatalf("undecided without a number of further trials: %+v", first)
+		t.Fatalf("undecided without an estimate of further trials: %+v", first)
 	}
 	if enough := judge(at + 2*(*first.MoreTrials)); enough.Outcome != results.GatePass {
-		t.Errorf("with twice the %d more trials: %+v", *first.MoreTrials, enough)
+		t.Errorf("after twice the %d more trials: %+v", *first.MoreTrials, enough)
 	}
-	if want := fmt.Sprintf("about %d more trials would decide it (--trials %d)", *first.MoreTrials, at+*first.MoreTrials); !strings.Contains(first.Note, want) {
+	want := fmt.Sprintf("about %d more trials would decide it (--trials %d)",
+		*first.MoreTrials, at+*first.MoreTrials)
+	if !strings.Contains(first.Note, want) {
 		t.Errorf("note %q does not say %q", first.Note, want)
 	}
-	// A bound at the very centre is never decided.
-	same := gatestest.Scenario(t, "  - {when: {workers: 2}, expect: response.p50 < 1.06 * baseline.response.p50}\n")
+	// A bound at the center is never decided.
+	same := gatestest.Scenario(t, gateOnTwo("response.p50 < 1.06 * baseline.response.p50"))
 	out := gatestest.Measured(11, map[string]gatestest.Series{"1": base, "2": head})
 	if err := Evaluate(same, out, compare.Alpha); err != nil {
 		t.Fatal(err)
 	}
-	if g := out.Gates[0]; g.MoreTrials != nil || !strings.Contains(g.Note, "would not decide") {
-		t.Errorf("a bound at the centre: %+v", g)
+	g := out.Gates[0]
+	if g.MoreTrials != nil || !strings.Contains(g.Note, "deciding would take more than") {
+		t.Errorf("a bound at the center: %+v", g)
 	}
 }
 
-// The A/A arm is no gate's variant; where it differs the scenario is void.
+// Gates skip the A/A arm. If it differs from the baseline, the scenario is void.
 func TestGatesAreVoid(t *testing.T) {
 	gates := "  - expect: response.p50 < 3 * baseline.response.p50\n  - expect: residual == 0\n"
 	for _, test := range []struct {
@@ -185,18 +216,21 @@ func TestGatesAreVoid(t *testing.T) {
 		void    string
 	}{
 		{"the same", drifting(1), ""},
-		{"another machine", drifting(1.3), "the baseline, measured twice, differs from itself: response_p50_ns ratio 1.3"},
-		{"less than matters", drifting(1.02), ""},
+		{"another machine", drifting(1.3),
+			"the baseline, measured twice, differs from itself: response_p50_ns ratio 1.3"},
+		{"a little slower", drifting(1.02), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			out := gatestest.Measured(8, map[string]gatestest.Series{"1": drifting(1), "control": test.control, "2": drifting(1)})
+			out := gatestest.Measured(8, map[string]gatestest.Series{
+				"1": drifting(1), "control": test.control, "2": drifting(1),
+			})
 			if err := Evaluate(gatestest.Scenario(t, gates), out, compare.Alpha); err != nil {
 				t.Fatal(err)
 			}
 			if !strings.HasPrefix(out.Void, test.void) || (test.void == "") != (out.Void == "") {
 				t.Errorf("void %q, want %q", out.Void, test.void)
 			}
-			// Counts are exact, whatever the machine does.
+			// Counts are exact on any machine.
 			want := []string{"1 pass", "2 pass", "1 pass", "2 pass"}
 			if test.void != "" {
 				want = []string{"1 undecided", "2 undecided", "1 pass", "2 pass"}
@@ -211,7 +245,7 @@ func TestGatesAreVoid(t *testing.T) {
 	}
 }
 
-// Only gates that speak of what varies need an A/A arm.
+// Only gates on figures that vary by chance need an A/A arm.
 func TestControlMetrics(t *testing.T) {
 	for _, test := range []struct {
 		expect string
@@ -220,9 +254,10 @@ func TestControlMetrics(t *testing.T) {
 		{"residual == 0", nil},
 		{"lost_by_cause.reset_at_close == 0", []string{metrics.DroppedPerRestart}},
 		{"dropped == 0", []string{metrics.DroppedPerRestart}},
-		{"dropped_per_restart < 0.1 && lost_by_cause.client == 0", []string{metrics.DroppedPerRestart, metrics.LostPerRestart}},
+		{"dropped_per_restart < 0.1 && lost_by_cause.client == 0",
+			[]string{metrics.DroppedPerRestart, metrics.LostPerRestart}},
 		{"response_p99_ns < 1s && response_sd_ns < 1s", []string{"response_p99_ns", "response_sd_ns"}},
-		{"workers_listening > 1", nil}, // only describes a trial
+		{"workers_listening > 1", nil}, // describes a trial
 		{"lost == 0 && response.p99 < 1s", []string{metrics.LostPerRestart, "response_p99_ns"}},
 		{"service.max < baseline.service.max", []string{"service_max_ns"}},
 		{"lost_per_attempt < 0.1", []string{metrics.LostPerRestart}},
@@ -234,11 +269,12 @@ func TestControlMetrics(t *testing.T) {
 	}
 }
 
-// A quick look has fewer trials than gates need, however well they went.
+// Gates are undecided after a quick look, which has fewer trials than they need.
 func TestGatesOfQuickLook(t *testing.T) {
 	out := gatestest.Measured(2, map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)})
 	out.Trials = 2
-	if err := Evaluate(gatestest.Scenario(t, "  - {when: {workers: 2}, expect: lost == 0}\n"), out, compare.Alpha); err != nil {
+	s := gatestest.Scenario(t, gateOnTwo("lost == 0"))
+	if err := Evaluate(s, out, compare.Alpha); err != nil {
 		t.Fatal(err)
 	}
 	const note = "quick: 2 of 3 trials that gates need; decides nothing"
@@ -247,22 +283,28 @@ func TestGatesOfQuickLook(t *testing.T) {
 	}
 }
 
-// What no trial can decide does not hold a run up, and an expression that fails does not cost it.
+// A gate that no further trial can decide does not prolong a run, and a failing expression does not
+// lose it.
 func TestGatesThatCannotBeDecided(t *testing.T) {
+	second := map[string]gatestest.Series{"2": drifting(1)}
+	both := map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)}
 	for _, test := range []struct {
 		expect, note string
 		of           map[string]gatestest.Series
 	}{
-		{"response.p50 < 1.1 * baseline.response.p50", "the baseline was not run", map[string]gatestest.Series{"2": drifting(1)}},
-		{"lost_sent_after_close == 0", "lost_sent_after_close was not measured", map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)}},
-		{"masked == 0", "masked was not measured", map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)}},
-		{"attempts / lost > 0", "division by zero", map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)}},
+		{"response.p50 < 1.1 * baseline.response.p50", "the baseline was not run", second},
+		{"lost_sent_after_close == 0", "lost_sent_after_close was not measured", both},
+		{"masked == 0", "masked was not measured", both},
+		{"attempts / lost > 0", "division by zero", both},
 	} {
 		out := gatestest.Measured(8, test.of)
-		if err := Evaluate(gatestest.Scenario(t, "  - {when: {workers: 2}, expect: "+test.expect+"}\n"), out, compare.Alpha); err != nil {
+		s := gatestest.Scenario(t, gateOnTwo(test.expect))
+		if err := Evaluate(s, out, compare.Alpha); err != nil {
 			t.Fatal(err)
 		}
-		if g := out.Gates[0]; g.Outcome != results.GateUndecided || !g.Undecidable || !strings.Contains(g.Note, test.note) {
+		g := out.Gates[0]
+		if g.Outcome != results.GateUndecided || !g.Undecidable ||
+			!strings.Contains(g.Note, test.note) {
 			t.Errorf("%s: %+v", test.expect, g)
 		}
 	}

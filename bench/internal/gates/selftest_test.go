@@ -12,10 +12,10 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-var selftest = flag.Bool("selftest", false, "judge gates on recorded trials in the long form")
+var selftest = flag.Bool("selftest", false, "run 1000 rounds of judging gates, not 20")
 
-// bankGates are two that hold where nothing differs, and a bound that sits exactly where nothing
-// differs: whoever crosses that one by chance must not be believed.
+// bankGates are two gates that hold if nothing differs, and one whose bound lies exactly there: if
+// it fails, that is chance, and must not be believed.
 const bankGates = `name: bank
 about: Gates on recorded trials.
 load: {rate: 1000/s, duration: 1s}
@@ -28,8 +28,8 @@ gates:
   - {when: {workers: 2}, expect: response.p50 <= baseline.response.p50}
 `
 
-// recorded are the blocks of the bank's setup with that way to stop: of each the trials that count,
-// which are the same but in name.
+// recorded returns the blocks of the bank with the given stop mode: for each the valid trials,
+// which are all of one setup.
 func recorded(t *testing.T, stop string) (blocks [][]*results.Trial) {
 	t.Helper()
 	runs, err := stored.LoadAll("../../../results/baseline/bank")
@@ -54,8 +54,8 @@ func recorded(t *testing.T, stop string) (blocks [][]*results.Trial) {
 	return blocks
 }
 
-// TestSelfGates judges gates on recorded trials: a baseline, its A/A arm and a variant that are the
-// same, and a variant that is slower by a quarter.
+// TestSelfGates judges gates on recorded trials: a baseline, its A/A arm and a variant of the same
+// setup, then a variant that is slower by a quarter.
 func TestSelfGates(t *testing.T) {
 	s, err := scenarios.Parse("bank.yaml", []byte(bankGates))
 	if err != nil {
@@ -71,7 +71,7 @@ func TestSelfGates(t *testing.T) {
 		blocks := recorded(t, stop)
 		for _, n := range []int{8, 12, 20} {
 			if len(blocks) < n {
-				t.Fatalf("stop=%s: %d whole blocks, want %d", stop, len(blocks), n)
+				t.Fatalf("stop=%s: %d complete blocks, want %d", stop, len(blocks), n)
 			}
 			var void, failed, open, found, missed int
 			for range rounds {
@@ -105,26 +105,32 @@ func TestSelfGates(t *testing.T) {
 					missed++
 				}
 			}
-			t.Logf("stop=%-7s %2d blocks, %d runs: nothing differs: %d void, %d not void with a gate that failed, %d of %d gates undecided; +25 %%: %d failed, %d passed p50 < 1.1 × baseline",
+			t.Logf("stop=%-7s %2d blocks, %d runs: "+
+				"the same: %d void, %d others with a failed gate, %d of %d gates undecided; "+
+				"+25 %%: %d failed, %d passed p50 < 1.1 × baseline",
 				stop, n, rounds, void, failed, open, 3*rounds, found, missed)
 			all, wrong = all+rounds, wrong+failed
 			if missed > rounds/50 {
-				t.Errorf("stop=%s, %d blocks: a quarter slower passed in %d of %d", stop, n, missed, rounds)
+				t.Errorf("stop=%s, %d blocks: a quarter slower passed in %d of %d runs",
+					stop, n, missed, rounds)
 			}
 		}
 	}
 	if share := float64(wrong) / float64(all); share > 0.02 {
-		t.Errorf("a gate failed in %d of %d runs in which nothing differs: %.2f %%, want at most 2 %%", wrong, all, 100*share)
+		t.Errorf("a gate failed in %d of %d runs without a difference: %.2f %%, want at most 2 %%",
+			wrong, all, 100*share)
 	}
 }
 
-// drawn is n blocks by chance, in each a baseline, its A/A arm and a variant whose response times
-// are that many times as long.
+// drawn returns n random blocks. Each has a baseline, its A/A arm and a variant whose response
+// times are multiplied by factor.
 func drawn(random *rand.Rand, blocks [][]*results.Trial, n int, factor float64) *results.Scenario {
-	out := &results.Scenario{Name: "bank", MinValid: 6, Baseline: map[string]string{"workers": "1"}, Variants: []*results.Variant{
-		{Labels: map[string]string{"workers": "1"}}, {Labels: map[string]string{"workers": "1", results.LabelArm: results.ArmControl}},
+	out := &results.Scenario{Name: "bank", MinValid: 6, Baseline: map[string]string{"workers": "1"}}
+	out.Variants = []*results.Variant{
+		{Labels: map[string]string{"workers": "1"}},
+		{Labels: map[string]string{"workers": "1", results.LabelArm: results.ArmControl}},
 		{Labels: map[string]string{"workers": "2"}},
-	}}
+	}
 	for i, block := range random.Perm(len(blocks))[:n] {
 		for arm, of := range random.Perm(3) {
 			trial := *blocks[block][of]

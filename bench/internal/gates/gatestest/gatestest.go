@@ -1,4 +1,4 @@
-// Package gatestest makes scenarios with gates, and results for them, for tests.
+// Package gatestest makes scenarios with gates and results of them, for tests.
 package gatestest
 
 import (
@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Scenario returns a scenario with these gates, in YAML, and two variants, of 1 and 2 workers.
+// Scenario returns a scenario with the given gates, in YAML, and variants of 1 and 2 workers.
 func Scenario(t *testing.T, gates string) *scenarios.Scenario {
 	t.Helper()
 	s, err := scenarios.Parse("gated.yaml", []byte(`name: gated
@@ -27,10 +27,10 @@ gates:
 	return s
 }
 
-// A Series makes the trials of one variant: block → trial.
+// A Series makes the trial of one variant in a block.
 type Series func(block int) *results.Trial
 
-// Timed trials have that median response time, in microseconds, and lose nothing.
+// Timed returns trials without losses whose median response time is us, in microseconds.
 func Timed(us func(block int) float64) Series {
 	return func(block int) *results.Trial {
 		return &results.Trial{
@@ -41,10 +41,11 @@ func Timed(us func(block int) float64) Series {
 	}
 }
 
-// Measured returns results with a variant for each series, by its value of workers, and "control"
-// for the A/A arm.
+// Measured returns results with a variant for each series. Its key is the value of workers, or
+// "control" for the A/A arm.
 func Measured(blocks int, of map[string]Series) *results.Scenario {
-	out := &results.Scenario{Name: "gated", MinValid: 3, Baseline: map[string]string{"workers": "1"}}
+	baseline := map[string]string{"workers": "1"}
+	out := &results.Scenario{Name: "gated", MinValid: 3, Baseline: baseline}
 	for _, name := range []string{"1", "control", "2"} {
 		make, ok := of[name]
 		if !ok {
