@@ -1,5 +1,5 @@
-// Package generators measures load generators against one worker that does nothing but answer:
-// ours, the bare system calls beneath it, and other people's. It is what make bench-engine runs.
+// Package generators measures load generators against one worker that does nothing but answer. It
+// compares ours, the bare system calls beneath it, and third-party ones. make bench-engine runs it.
 package generators
 
 import (
@@ -30,30 +30,31 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// Config is what Measure needs.
+// Config configures Measure.
 type Config struct {
 	Roles trial.Roles
-	// Floor makes the command of the load process that is nothing but system calls
+	// Floor returns the command of a load process that makes only the system calls
 	// (load.FloorMain).
 	Floor func() *exec.Cmd
-	// Tools are other people's load generators, by name: where each is.
+	// Tools maps the names of third-party load generators to their executables.
 	Tools map[string]string
-	// Generators and Connections are the names of those to be measured, in this order.
+	// Generators and Connections name those to measure, in this order.
 	Generators, Connections []string
-	// Repeat is how many rounds are wanted, in each of which every one is measured. Of at most
-	// maxRounds times as many those are kept from which the host took the least time.
+	// Repeat is the number of rounds to keep; each round measures every generator once. Up to
+	// maxRounds times as many are run, and those from which the host stole the least CPU time are
+	// kept.
 	Repeat int
 	// Duration of one measurement.
 	Duration time.Duration
 	Machine  plan.Machine
-	// Progress is told what is measured next. Nil: nobody is.
+	// Progress is called with what is measured next, unless it is nil.
 	Progress func(string)
 }
 
-// Pace is the rate at which generators are compared when they are not flat out, per second.
+// Pace is the rate of attempts, per second, at which generators are compared besides flat out.
 const Pace = 2000
 
-// The names of our own generators, and of other people's that are known.
+// The names of our own and of the known third-party generators.
 const (
 	Ours   = "reuseport-bench"
 	Floor  = "floor"
@@ -61,76 +62,77 @@ const (
 	Wrk    = "wrk"
 	Hey    = "hey"
 	H2load = "h2load"
-	// Our own as the load of a whole trial, with all that watches one.
+	// Our own as the load of a whole trial, with all its observers.
 	OursInTrial  = "reuseport-bench-in-trial"
 	FloorInTrial = "floor-in-trial"
 )
 
-// Names returns the generators that can be measured.
+// Names returns the names of all generators that can be measured.
 func Names() []string {
 	return []string{Ours, Floor, Vegeta, Wrk, Hey, H2load, OursInTrial, FloorInTrial}
 }
 
-// Connections returns the kinds of connection that they can be measured with.
+// Connections returns the kinds of connection that generators can be measured with.
 func Connections() []string {
 	return []string{string(vocabulary.ConnectionsNew), string(vocabulary.ConnectionsReused)}
 }
 
-// ours reports whether a generator is part of this program, and speaks its protocol.
+// ours reports whether a generator is part of this program and speaks its protocol.
 func ours(name string) bool { return name == Ours || name == Floor || inTrial(name) }
 
 // inTrial reports whether a generator is measured as the load of a trial.
 func inTrial(name string) bool { return name == OursInTrial || name == FloorInTrial }
 
-// A Generator is what was measured of one load generator.
+// A Generator holds the measurements of one load generator with one kind of connection.
 type Generator struct {
 	Name        string
 	Connections string // new or reused
 	Runs        []Run
-	// Problem is why there is no more; empty: nothing is missing.
+	// Problem says why its measurements ended early; empty: they did not.
 	Problem string
 }
 
-// Run is one measurement of a generator.
+// A Run is one measurement of a generator.
 type Run struct {
 	Flat  *Flat  // nil in a trial
-	Paced *Paced // nil where the generator keeps no rate
-	// Stolen is the share of both CPUs' time that the host took, flat out or at the pace, the
-	// larger; 0 too where the kernel does not know.
+	Paced *Paced // nil if the generator cannot keep a rate
+	// Stolen is the share of both CPUs' time that the host took, flat out or at Pace, whichever is
+	// larger. It is 0 if the kernel does not report it.
 	Stolen float64
 }
 
-// Flat is what a generator does flat out.
+// A Flat is the performance of a generator flat out.
 type Flat struct {
-	PerSecond  float64       // responses, as the worker's journal has them
+	PerSecond  float64       // responses, counted in the worker's journal
 	CPU        time.Duration // of the generator, per response
-	WorkerBusy float64       // share of the time that the worker was on its CPU
+	WorkerBusy float64       // share of the time that the worker ran on its CPU
 }
 
-// Paced is what a generator does at Pace.
+// A Paced is the performance of a generator at Pace.
 type Paced struct {
 	CPU time.Duration // of the generator, per response
-	// Lag is the 99th percentile of the schedule lag; nil where the generator does not tell, as
-	// Response.
+	// Lag is the 99th percentile of the schedule lag. Lag and Response are nil if the generator
+	// does not report them.
 	Lag      *time.Duration
-	Response *results.Percentiles // from the scheduled instant on
+	Response *results.Percentiles // from the scheduled instant
 }
 
-// InFlight is how many attempts are under way at once when a generator is flat out, and how many
-// connections wrk and the like have.
+// InFlight is the number of attempts under way at once when a generator is flat out, and of the
+// connections of wrk and its like.
 const InFlight = 64
 
-// maxRounds is how many times as many rounds are made as are wanted, when the host takes more than
-// maxStolen of the two CPUs' time in one of a round's measurements: then the generators of that
-// round did not have the same machine.
+// A round in which the host took more than maxStolen of the two CPUs' time from one of the
+// measurements is repeated, because its generators did not have the same machine. maxRounds limits
+// all rounds to that multiple of the wanted ones.
 const (
 	maxRounds = 3
 	maxStolen = 0.02
 )
 
-// Measure measures load generators in turn against one worker that does nothing but answer, pinned
-// to a CPU, each generator pinned to another. rounds is how many there were. Only an error of our
-// own generators ends it.
+// Measure measures load generators in turn against one worker that does nothing but answer. The
+// worker is pinned to one CPU, each generator to another. It returns the number of rounds run. It
+// fails only if one of our own generators fails; the failure of another ends only its own
+// measurements.
 func Measure(ctx context.Context, cfg Config) (all []*Generator, rounds int, err error) {
 	for _, connections := range cfg.Connections {
 		for _, name := range cfg.Generators {
@@ -152,77 +154,83 @@ func Measure(ctx context.Context, cfg Config) (all []*Generator, rounds int, err
 	return all, rounds, nil
 }
 
-// measureRound measures each generator once more, but those that have failed, in random order: a
-// host may take more of the first's time.
+// measureRound measures every generator that has not failed once more. The order is random, because
+// a host may take more time from the first.
 func measureRound(ctx context.Context, cfg Config, all []*Generator, round int) error {
 	place := cfg.Machine.Place()
 	for _, i := range rand.Perm(len(all)) {
-		e := all[i]
-		if e.Problem != "" {
+		g := all[i]
+		if g.Problem != "" {
 			continue
 		}
 		if cfg.Progress != nil {
-			cfg.Progress(fmt.Sprintf("round %d of %d to %d: %s, %s connections", round+1, cfg.Repeat, maxRounds*cfg.Repeat, e.Name, e.Connections))
+			cfg.Progress(fmt.Sprintf("round %d of %d to %d: %s, %s connections",
+				round+1, cfg.Repeat, maxRounds*cfg.Repeat, g.Name, g.Connections))
 		}
-		r := &measurement{Config: cfg, engine: e, loadCPUs: place.Load[:1], serverCPUs: place.Servers[:1]}
+		r := &measurement{
+			Config: cfg, generator: g, loadCPUs: place.Load[:1], serverCPUs: place.Servers[:1],
+		}
 		run, err := r.run(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err != nil && ours(e.Name):
-			return fmt.Errorf("%s, %s connections: %w", e.Name, e.Connections, err)
+		case err != nil && ours(g.Name):
+			return fmt.Errorf("%s, %s connections: %w", g.Name, g.Connections, err)
 		case err != nil:
-			e.Problem = err.Error()
+			g.Problem = err.Error()
 		default:
-			e.Runs = append(e.Runs, run)
+			g.Runs = append(g.Runs, run)
 		}
 	}
 	return nil
 }
 
-// stolenIn is the largest share that the host took in one of a round's measurements.
+// stolenIn returns the largest share of CPU time that the host took in one of a round's
+// measurements.
 func stolenIn(all []*Generator, round int) (most float64) {
-	for _, e := range all {
-		if round < len(e.Runs) {
-			most = max(most, e.Runs[round].Stolen)
+	for _, g := range all {
+		if round < len(g.Runs) {
+			most = max(most, g.Runs[round].Stolen)
 		}
 	}
 	return most
 }
 
-// keepQuietest drops all runs but those of the n rounds from which the host took the least, and
-// leaves them in order.
+// keepQuietest keeps only the runs of the n rounds from which the host took the least CPU time, in
+// their order.
 func keepQuietest(all []*Generator, n, rounds int) {
 	order := make([]int, rounds)
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(stolenIn(all, a), stolenIn(all, b)) })
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(stolenIn(all, a), stolenIn(all, b))
+	})
 	keep := order[:min(n, rounds)]
 	slices.Sort(keep)
-	for _, e := range all {
+	for _, g := range all {
 		var kept []Run
 		for _, i := range keep {
-			if i < len(e.Runs) {
-				kept = append(kept, e.Runs[i])
+			if i < len(g.Runs) {
+				kept = append(kept, g.Runs[i])
 			}
 		}
-		e.Runs = kept
+		g.Runs = kept
 	}
 }
 
-// measurement measures one generator once.
+// A measurement measures one generator once.
 type measurement struct {
 	Config
-	engine               *Generator
+	generator            *Generator
 	loadCPUs, serverCPUs []int
 }
 
 func (r *measurement) run(ctx context.Context) (run Run, err error) {
-	if r.engine.Name == H2load && r.engine.Connections == string(vocabulary.ConnectionsNew) {
-		return run, errors.New("it has no way to open a connection for each request")
+	if r.generator.Name == H2load && r.generator.Connections == string(vocabulary.ConnectionsNew) {
+		return run, errors.New("it cannot open a connection for each request")
 	}
-	if !inTrial(r.engine.Name) {
+	if !inTrial(r.generator.Name) {
 		flat, err := r.measure(ctx, 0)
 		if err != nil {
 			return run, fmt.Errorf("flat out: %w", err)
@@ -230,9 +238,9 @@ func (r *measurement) run(ctx context.Context) (run Run, err error) {
 		run.Flat = &Flat{PerSecond: flat.perSecond, CPU: flat.cpu, WorkerBusy: flat.workerBusy}
 		run.Stolen = flat.stolen
 	}
-	if ours(r.engine.Name) || r.engine.Name == Vegeta {
+	if ours(r.generator.Name) || r.generator.Name == Vegeta {
 		measure := r.measure
-		if inTrial(r.engine.Name) {
+		if inTrial(r.generator.Name) {
 			measure = r.measureTrial
 		}
 		paced, err := measure(ctx, Pace)
@@ -252,7 +260,7 @@ type figures struct {
 	response                      *results.Percentiles
 }
 
-// workerScenario is what the worker and our own generators are configured by.
+// workerScenario configures the worker and our own generators.
 const workerScenario = `
 name: bench-engine
 workers: 1
@@ -261,9 +269,9 @@ load: {rate: %d/s, duration: %v, processes: 1}
 matrix: [{load.connections: [%s]}]
 `
 
-// plan plans a trial at the pace.
+// plan returns the plan of a trial at Pace.
 func (r *measurement) plan() (*plan.Plan, error) {
-	text := fmt.Appendf(nil, workerScenario, Pace, r.Duration, r.engine.Connections)
+	text := fmt.Appendf(nil, workerScenario, Pace, r.Duration, r.generator.Connections)
 	s, err := scenarios.Parse("bench-engine", text)
 	if err != nil {
 		return nil, err
@@ -271,15 +279,15 @@ func (r *measurement) plan() (*plan.Plan, error) {
 	return plan.New([]*scenarios.Scenario{s}, 1, r.Machine, plan.Options{})
 }
 
-// load makes the command of the load process.
+// load returns the function that makes the command of the load process.
 func (r *measurement) load() func() *exec.Cmd {
-	if r.engine.Name == Floor || r.engine.Name == FloorInTrial {
+	if r.generator.Name == Floor || r.generator.Name == FloorInTrial {
 		return r.Floor
 	}
 	return r.Roles.Load
 }
 
-// measureTrial measures a generator that is the load of a trial.
+// measureTrial measures a generator as the load of a trial.
 func (r *measurement) measureTrial(ctx context.Context, _ float64) (f figures, err error) {
 	p, err := r.plan()
 	if err != nil {
@@ -293,16 +301,18 @@ func (r *measurement) measureTrial(ctx context.Context, _ float64) (f figures, e
 		return f, err
 	}
 	if got.Lost > 0 || got.CPU.LoadNS == nil || got.ScheduleLagP99NS == nil {
-		return f, fmt.Errorf("%d of %d attempts were lost: %v", got.Lost, got.Attempts, got.LostByCause)
+		return f, fmt.Errorf("%d of %d attempts were lost: %v",
+			got.Lost, got.Attempts, got.LostByCause)
 	}
 	lag := time.Duration(*got.ScheduleLagP99NS)
 	return figures{
-		cpu: time.Duration(*got.CPU.LoadNS / got.Served), lag: &lag, response: got.ResponseNS, stolen: stolen(),
+		cpu: time.Duration(*got.CPU.LoadNS / got.Served), lag: &lag,
+		response: got.ResponseNS, stolen: stolen(),
 	}, nil
 }
 
-// watchSteal returns what will tell the share of both CPUs' time that the host has taken since now;
-// 0 where the kernel does not know.
+// watchSteal returns a function that returns the share of both CPUs' time that the host has taken
+// since watchSteal was called, or 0 if the kernel does not report it.
 func (r *measurement) watchSteal() func() float64 {
 	cpus := slices.Concat(r.loadCPUs, r.serverCPUs)
 	began := time.Now()
@@ -316,7 +326,7 @@ func (r *measurement) watchSteal() func() float64 {
 	}
 }
 
-// measure runs the generator once, in a lab of its own; rate 0 is flat out.
+// measure runs the generator once, in a lab of its own; rate 0 means flat out.
 func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err error) {
 	p, err := r.plan()
 	if err != nil {
@@ -324,10 +334,12 @@ func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err
 	}
 	variant := p.Scenarios[0].Variants[0]
 	answered := responses{within: r.Duration}
-	// Other people's generators leave ports to the kernel, so they get many.
-	sysctls := append(variant.Sysctls, plan.Sysctl{Name: "net.ipv4.ip_local_port_range", Value: "1024 65535"})
+	// Third-party generators let the kernel choose ports, so they get many.
+	ports := plan.Sysctl{Name: "net.ipv4.ip_local_port_range", Value: "1024 65535"}
+	sysctls := append(variant.Sysctls, ports)
 	rig, err := trial.NewRig(ctx, trial.RigOptions{
-		Init: r.Roles.Init, Worker: r.Roles.Worker, Network: variant.Network, Servers: variant.Servers,
+		Init: r.Roles.Init, Worker: r.Roles.Worker,
+		Network: variant.Network, Servers: variant.Servers,
 		Sysctls: sysctls, CPUs: r.serverCPUs, Account: answered.record,
 	})
 	if err != nil {
@@ -336,7 +348,7 @@ func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err
 	defer func() { err = errors.Join(err, rig.Close()) }()
 	stolen := r.watchSteal()
 	var cpu time.Duration
-	if ours(r.engine.Name) {
+	if ours(r.generator.Name) {
 		cpu, err = r.driveOurs(ctx, rig, variant.Load, rate, &f)
 	} else {
 		cpu, err = r.driveTool(ctx, rig, variant.Load[0].Target, rate)
@@ -345,11 +357,11 @@ func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err
 		return f, err
 	}
 	f.stolen = stolen()
-	if err := rig.Group.Close(); err != nil { // the journals to their end
+	if err := rig.Group.Close(); err != nil { // this reads the journals to their end
 		return f, err
 	}
 	if answered.n == 0 {
-		return f, errors.New("the worker saw no request")
+		return f, errors.New("the worker answered no request")
 	}
 	f.cpu = cpu / time.Duration(answered.n)
 	f.perSecond = float64(answered.inTime) / r.Duration.Seconds()
@@ -359,14 +371,14 @@ func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err
 	return f, nil
 }
 
-// responses counts what the worker answered: the same measure for every generator, whatever it says
-// of itself.
+// responses counts what the worker answered. It is the same measure for every generator, whatever
+// the generator reports itself.
 type responses struct {
-	within time.Duration // of the first connection
+	within time.Duration // after the first connection
 
 	mu          sync.Mutex
 	n, inTime   int
-	first, last clock.Instant // the first connection, the last response
+	first, last clock.Instant // the first accept, the last response
 }
 
 func (c *responses) record(_ *servers.Worker, r journal.Record) {
@@ -386,9 +398,11 @@ func (c *responses) record(_ *servers.Worker, r journal.Record) {
 	}
 }
 
-// driveOurs runs one of the generators that speak our protocol, and returns its CPU time; what its
-// samples say is added to f.
-func (r *measurement) driveOurs(ctx context.Context, rig *trial.Rig, loads []load.Config, rate float64, f *figures) (cpu time.Duration, err error) {
+// driveOurs runs one of our own generators, adds the figures of its samples to f, and returns its
+// CPU time.
+func (r *measurement) driveOurs(
+	ctx context.Context, rig *trial.Rig, loads []load.Config, rate float64, f *figures,
+) (cpu time.Duration, err error) {
 	cfg := loads[0]
 	cfg.Shape.Rate, cfg.Shape.Duration = rate, r.Duration
 	if rate == 0 {
@@ -415,18 +429,20 @@ func (r *measurement) driveOurs(ctx context.Context, rig *trial.Rig, loads []loa
 	return cpu, nil
 }
 
-// toolLimit is how long a generator may take beyond the time that it was told.
+// toolLimit is how much longer than its duration a generator may take.
 const toolLimit = 10 * time.Second
 
-// driveTool runs somebody else's generator and returns its CPU time. What it prints is not looked
-// at.
-func (r *measurement) driveTool(ctx context.Context, rig *trial.Rig, target netip.AddrPort, rate float64) (time.Duration, error) {
+// driveTool runs a third-party generator and returns its CPU time. It ignores the generator's
+// output.
+func (r *measurement) driveTool(
+	ctx context.Context, rig *trial.Rig, target netip.AddrPort, rate float64,
+) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Duration+toolLimit)
 	defer cancel()
 	url := "http://" + target.String() + "/"
-	cmd := exec.CommandContext(ctx, r.Tools[r.engine.Name], r.arguments(url, rate)...)
+	cmd := exec.CommandContext(ctx, r.Tools[r.generator.Name], r.arguments(url, rate)...)
 	cmd.WaitDelay = time.Second
-	if r.engine.Name == Vegeta {
+	if r.generator.Name == Vegeta {
 		cmd.Stdin = strings.NewReader("GET " + url + "\n")
 	}
 	var stderr bytes.Buffer
@@ -440,14 +456,18 @@ func (r *measurement) driveTool(ctx context.Context, rig *trial.Rig, target neti
 	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
-// arguments make a tool send for Duration with one thread, where it has a choice.
+// arguments returns the arguments that make a third-party generator send for Duration, with one
+// thread if it has a choice.
 func (r *measurement) arguments(url string, rate float64) (args []string) {
-	isNew := r.engine.Connections == string(vocabulary.ConnectionsNew)
+	isNew := r.generator.Connections == string(vocabulary.ConnectionsNew)
 	seconds := strconv.Itoa(int(r.Duration.Seconds()))
 	inFlight := strconv.Itoa(InFlight)
-	switch r.engine.Name {
+	switch r.generator.Name {
 	case Vegeta:
-		args = []string{"attack", "-duration", r.Duration.String(), "-output", os.DevNull, "-keepalive=" + strconv.FormatBool(!isNew)}
+		args = []string{
+			"attack", "-duration", r.Duration.String(), "-output", os.DevNull,
+			"-keepalive=" + strconv.FormatBool(!isNew),
+		}
 		if rate == 0 {
 			return append(args, "-rate", "0", "-max-workers", inFlight)
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A round is kept or dropped whole, or what is paired would not have met the same machine.
+// A round is kept or dropped as a whole, so that the compared runs had the same machine.
 func TestKeepQuietest(t *testing.T) {
 	runs := func(stolen ...float64) (all []Run) {
 		for i, s := range stolen {
@@ -21,13 +21,13 @@ func TestKeepQuietest(t *testing.T) {
 	}
 	keepQuietest(all, 2, 4)
 	want := [][]float64{{1, 3}, {1, 3}, nil}
-	for i, e := range all {
+	for i, g := range all {
 		var rounds []float64
-		for _, r := range e.Runs {
+		for _, r := range g.Runs {
 			rounds = append(rounds, r.Flat.PerSecond)
 		}
 		if diff := cmp.Diff(want[i], rounds); diff != "" {
-			t.Errorf("%s: rounds kept (-want +got):\n%s", e.Name, diff)
+			t.Errorf("%s: rounds kept (-want +got):\n%s", g.Name, diff)
 		}
 	}
 }

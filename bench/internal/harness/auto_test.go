@@ -12,38 +12,47 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// auto plans the scenario with blocks to be added, and a run of it with so many blocks done, each a
-// trial of these.
-func auto(t *testing.T, gates string, budget time.Duration, of map[string]gatestest.Series) (*runner, *plan.Scenario) {
+// auto returns a runner of a scenario with --trials auto, its plan, and a run of its first blocks
+// with trials of the given series.
+func auto(
+	t *testing.T, gates string, budget time.Duration, of map[string]gatestest.Series,
+) (*runner, *plan.Scenario) {
 	t.Helper()
 	s := gatestest.Scenario(t, gates)
-	p, err := plan.New([]*scenarios.Scenario{s}, 1, plan.Machine{CPUs: []int{0, 1}}, plan.Options{Auto: true, AutoBudget: budget})
+	machine := plan.Machine{CPUs: []int{0, 1}}
+	options := plan.Options{Auto: true, AutoBudget: budget}
+	p, err := plan.New([]*scenarios.Scenario{s}, 1, machine, options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	sp := p.Scenarios[0]
-	return &runner{plan: p, pace: newPace(p), run: &results.Run{Scenarios: []*results.Scenario{gatestest.Measured(sp.Blocks(), of)}}}, sp
+	run := &results.Run{Scenarios: []*results.Scenario{gatestest.Measured(sp.Blocks(), of)}}
+	return &runner{plan: p, pace: newPace(p), run: run}, sp
 }
 
-// Blocks are added, look by look, while a gate is undecided; none when all are decided, the looks
-// have come to their end or the time has.
+// Blocks are added from look to look while a gate is undecided, until all are decided, the last
+// look is over, or the budget is used up.
 func TestAutoAddsBlocks(t *testing.T) {
 	const gate = "  - {when: {workers: 2}, expect: response.p50 < 1.1 * baseline.response.p50}\n"
-	noisy := gatestest.Timed(func(block int) float64 { return 100 * (1 + 0.02*float64(block*7%11)) })
+	noisy := gatestest.Timed(func(block int) float64 {
+		return 100 * (1 + 0.02*float64(block*7%11))
+	})
 	steady := gatestest.Timed(func(int) float64 { return 100 })
 	minute := []time.Duration{time.Minute}
 
-	r, sp := auto(t, gate, time.Hour, map[string]gatestest.Series{"1": steady, "control": steady, "2": steady})
-	if got, want := sp.Blocks(), plan.AutoLooks()[0]; got != want || sp.Alpha() != compare.Alpha/float64(len(plan.AutoLooks())) {
-		t.Fatalf("%d blocks at first, want %d; alpha %v", got, want, sp.Alpha())
+	decided := map[string]gatestest.Series{"1": steady, "control": steady, "2": steady}
+	r, sp := auto(t, gate, time.Hour, decided)
+	looks := plan.AutoLooks()
+	if sp.Blocks() != looks[0] || sp.Alpha() != compare.Alpha/float64(len(looks)) {
+		t.Fatalf("%d blocks at first, want %d; alpha %v", sp.Blocks(), looks[0], sp.Alpha())
 	}
 	if added, err := r.moreTrials(minute); err != nil || len(added) != 0 {
-		t.Errorf("%d trials added to what is decided, error %v", len(added), err)
+		t.Errorf("%d trials added although all gates are decided, error %v", len(added), err)
 	}
 
 	undecided := map[string]gatestest.Series{"1": steady, "control": steady, "2": noisy}
 	r, sp = auto(t, gate, time.Hour, undecided)
-	for _, want := range append(plan.AutoLooks()[1:], 0) {
+	for _, want := range append(looks[1:], 0) {
 		added, err := r.moreTrials(minute)
 		if err != nil {
 			t.Fatal(err)
@@ -55,39 +64,47 @@ func TestAutoAddsBlocks(t *testing.T) {
 			break
 		}
 		if sp.Blocks() != want || r.run.Scenarios[0].Trials != want {
-			t.Fatalf("%d blocks, the run says %d, want %d", sp.Blocks(), r.run.Scenarios[0].Trials, want)
+			t.Fatalf("%d blocks in the plan and %d in the run, want %d",
+				sp.Blocks(), r.run.Scenarios[0].Trials, want)
 		}
 		for _, j := range added {
 			if j.Block < len(r.run.Scenarios[0].Variants[0].Trials) || j.Block >= want {
-				t.Fatalf("block %d added at the look of %d", j.Block, want)
+				t.Fatalf("block %d added for the look at %d", j.Block, want)
 			}
 		}
 		r.run.Scenarios[0] = gatestest.Measured(want, undecided)
 		r.run.Scenarios[0].Trials = want
 	}
 
-	// Twelve blocks took a minute, so six more take half of one; there are ten seconds left.
+	// Twelve blocks took a minute, so six more would take half a minute. Ten seconds are left.
 	r, sp = auto(t, gate, 70*time.Second, undecided)
 	if added, err := r.moreTrials(minute); err != nil || sp.Blocks() != 14 || len(added) != 2*3 {
-		t.Errorf("%d blocks and %d trials added in ten seconds, error %v; want 14 and 6", sp.Blocks(), len(added), err)
+		t.Errorf("%d blocks and %d added trials for ten seconds, error %v; want 14 and 6",
+			sp.Blocks(), len(added), err)
 	}
-	told := ""
+	note := ""
 	r, _ = auto(t, gate, time.Minute, undecided)
-	r.cfg.Progress = func(p Progress) { told = p.Note }
-	if added, err := r.moreTrials(minute); err != nil || len(added) != 0 || !strings.Contains(told, "budget of 1m0s is used up, 1 gate not decided") {
-		t.Errorf("%d trials added without time, error %v, told %q", len(added), err, told)
+	r.cfg.Progress = func(p Progress) { note = p.Note }
+	added, err := r.moreTrials(minute)
+	if err != nil || len(added) != 0 {
+		t.Errorf("%d trials added without budget, error %v", len(added), err)
+	}
+	if want := "budget of 1m0s is used up, 1 gate still undecided"; !strings.Contains(note, want) {
+		t.Errorf("note %q, want %q", note, want)
 	}
 }
 
-// A run knows as much of its plan as reports say of it.
+// A run records as much of its plan as reports mention.
 func TestNewRun(t *testing.T) {
 	s := gatestest.Scenario(t, "  - expect: lost == 0\n")
-	p, err := plan.New([]*scenarios.Scenario{s}, 1, plan.Machine{CPUs: []int{0, 1}}, plan.Options{Budget: time.Second})
+	machine := plan.Machine{CPUs: []int{0, 1}}
+	p, err := plan.New([]*scenarios.Scenario{s}, 1, machine, plan.Options{Budget: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	sp, out := p.Scenarios[0], newRun(p, RunConfig{}).Scenarios[0]
-	if out.Trials != sp.Blocks() || out.MinValid != sp.MinValid || out.QuickLook() != sp.QuickLook() || out.QuickLook() == "" {
+	if out.Trials != sp.Blocks() || out.MinValid != sp.MinValid ||
+		out.QuickLook() != sp.QuickLook() || out.QuickLook() == "" {
 		t.Errorf("%d trials, %d valid needed, %q; the plan has %d, %d, %q",
 			out.Trials, out.MinValid, out.QuickLook(), sp.Blocks(), sp.MinValid, sp.QuickLook())
 	}

@@ -19,15 +19,16 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// capacityWarmUp is the part of plan.CapacityDuration that is not counted.
+// capacityWarmUp is the first part of plan.CapacityDuration, which is not counted.
 const capacityWarmUp = 150 * time.Millisecond
 
-// resolve gives every variant of a scenario whose load is a share of the capacity its rate: as it
-// was in the trials there are already, or measured now.
+// resolve sets the rate of every variant whose load is a share of the capacity. It uses the
+// capacity recorded with the trials so far, or measures it.
 func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Scenario) error {
 	measured := map[string]float64{}
 	for i, v := range sp.Variants {
-		if trials := out.Variants[i].Trials; v.Load == nil && len(trials) > 0 && trials[0].CapacityPerSecond != nil {
+		trials := out.Variants[i].Trials
+		if v.Load == nil && len(trials) > 0 && trials[0].CapacityPerSecond != nil {
 			measured[v.ServersKey()] = *trials[0].CapacityPerSecond
 		}
 	}
@@ -38,7 +39,8 @@ func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Sc
 		r.note(sp, "measuring the capacity of "+unit.Plural(v.Servers.Workers, "worker"))
 		perSecond, err := measureCapacity(ctx, r.plan, v, r.cfg.Roles)
 		if err != nil {
-			return fmt.Errorf("capacity of the servers of %s: %w", plan.OrNone(v.Labels.String()), err)
+			return fmt.Errorf("measure the capacity of the servers of %s: %w",
+				plan.OrNone(v.Labels.String()), err)
 		}
 		measured[key] = perSecond
 		r.pace.add(slices.Index(r.plan.Scenarios, sp), -plan.CapacityTakes)
@@ -58,8 +60,10 @@ func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Sc
 	return nil
 }
 
-// measureCapacity measures a few times and returns the median, in responses per second.
-func measureCapacity(ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Roles) (float64, error) {
+// measureCapacity returns the median of a few measurements, in responses per second.
+func measureCapacity(
+	ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Roles,
+) (float64, error) {
 	var all []float64
 	for range plan.CapacityRepeats {
 		perSecond, loadBusy, err := saturate(ctx, p, v, roles)
@@ -67,7 +71,9 @@ func measureCapacity(ctx context.Context, p *plan.Plan, v *plan.Variant, roles t
 			return 0, err
 		}
 		if loadBusy > ledger.LoadBound {
-			return 0, fmt.Errorf("the load could do no more than %.0f/s, while the servers could: a share of that says nothing about them; give the servers more work, the load more processes or CPUs, or load.rate a number", perSecond)
+			return 0, fmt.Errorf("the load process was at its limit at %.0f/s, before the servers "+
+				"were, so their capacity is unknown; give the servers more work, the load more "+
+				"processes or CPUs, or set load.rate to a number", perSecond)
 		}
 		all = append(all, perSecond)
 	}
@@ -75,16 +81,18 @@ func measureCapacity(ctx context.Context, p *plan.Plan, v *plan.Variant, roles t
 	return all[len(all)/2], nil
 }
 
-// saturate keeps the variant's servers busy for a while and returns how many requests they answered
-// per second, and which share of its CPUs' time the load took for it.
-func saturate(ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Roles) (perSecond, loadBusy float64, err error) {
+// saturate keeps the variant's servers busy for plan.CapacityDuration. It returns how many requests
+// they answered per second, and the share of its CPUs' time that the load used.
+func saturate(
+	ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Roles,
+) (perSecond, loadBusy float64, err error) {
 	if v, err = v.FlatOut(plan.CapacityDuration); err != nil {
 		return 0, 0, err
 	}
 	answered := answers{}
 	rig, err := trial.NewRig(ctx, trial.RigOptions{
-		Init: roles.Init, Worker: roles.Worker, Network: v.Network, Servers: v.Servers, Sysctls: v.Sysctls,
-		CPUs: p.CPUs.Servers, Account: answered.record,
+		Init: roles.Init, Worker: roles.Worker, Network: v.Network, Servers: v.Servers,
+		Sysctls: v.Sysctls, CPUs: p.CPUs.Servers, Account: answered.record,
 	})
 	if err != nil {
 		return 0, 0, err
@@ -103,10 +111,12 @@ func saturate(ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Ro
 	if n == 0 {
 		return 0, 0, fmt.Errorf("the servers answered nothing in %v", plan.CapacityDuration)
 	}
-	return float64(n) / to.Sub(from).Seconds(), cpu.Seconds() / plan.CapacityDuration.Seconds() / float64(len(loads)), nil
+	perSecond = float64(n) / to.Sub(from).Seconds()
+	loadBusy = cpu.Seconds() / plan.CapacityDuration.Seconds() / float64(len(loads))
+	return perSecond, loadBusy, nil
 }
 
-// answers are the instants at which workers handed responses over.
+// answers collects the instants at which workers handed over their responses.
 type answers struct {
 	mu  sync.Mutex
 	all []clock.Instant
@@ -121,6 +131,7 @@ func (a *answers) record(_ *servers.Worker, r journal.Record) {
 	a.all = append(a.all, r.At)
 }
 
+// between counts the answers in [from, to).
 func (a *answers) between(from, to clock.Instant) (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -16,13 +16,13 @@ import (
 // A Directory is the run directory of one run. Close must be called.
 type Directory struct {
 	path  string
-	made  []string // for it, outermost first
+	made  []string // directories made for it, outermost first
 	store *results.Store
-	run   *results.Run // to go on with; nil: there is none yet
+	run   *results.Run // the run to resume, or nil
 }
 
-// NewDirectory makes a directory that did not exist: path, or path-2 and so on if others have that.
-// Processes that call it in the same instant get a directory each.
+// NewDirectory makes a new directory: path or, if that exists, path-2, path-3 and so on. Processes
+// that call it at the same instant get different directories.
 func NewDirectory(path string) (*Directory, error) {
 	for i, free := 2, path; ; i++ {
 		made, err := makeDirectory(free)
@@ -36,7 +36,8 @@ func NewDirectory(path string) (*Directory, error) {
 	}
 }
 
-// VacantDirectory makes the directory path or, if it exists, checks that a run can begin in it.
+// VacantDirectory makes the directory path. If it exists, VacantDirectory checks that a run can
+// start in it.
 func VacantDirectory(path string) (*Directory, error) {
 	made, err := makeDirectory(path)
 	if errors.Is(err, fs.ErrExist) {
@@ -48,8 +49,8 @@ func VacantDirectory(path string) (*Directory, error) {
 	return &Directory{path: path, made: made}, nil
 }
 
-// OpenDirectory opens the directory of an unfinished run, to go on with it. It fails if another
-// process is working on the run.
+// OpenDirectory opens the directory of an unfinished run, to resume it. It fails if another process
+// is working on the run.
 func OpenDirectory(path string) (*Directory, error) {
 	store, run, err := results.Open(path)
 	if err != nil {
@@ -58,7 +59,7 @@ func OpenDirectory(path string) (*Directory, error) {
 	return &Directory{path: path, store: store, run: run}, nil
 }
 
-// Path is where the directory is.
+// Path returns the path of the directory.
 func (d *Directory) Path() string { return d.path }
 
 // Close releases the directory, and removes it if it was made for this run and is empty.
@@ -72,15 +73,15 @@ func (d *Directory) Close() error {
 }
 
 // makeDirectory makes a directory and its parents, and returns those that it made, outermost first.
-// It fails with fs.ErrExist if the directory exists.
+// The error is fs.ErrExist if the directory exists.
 func makeDirectory(path string) (made []string, err error) {
 	if made, err = makePath(path); err != nil {
-		return nil, fmt.Errorf("run directory %q: %w; name another one with --out", path, err)
+		return nil, fmt.Errorf("run directory %q: %w; name another with --out", path, err)
 	}
 	return made, nil
 }
 
-// makePath is makeDirectory with the bare error of the system call.
+// makePath is makeDirectory with the plain error of the system call.
 func makePath(path string) (made []string, err error) {
 	err = unix.Mkdir(path, 0o777)
 	parent, _ := filepath.Split(strings.TrimRight(path, "/"))
@@ -96,7 +97,7 @@ func makePath(path string) (made []string, err error) {
 	return append(made, path), nil
 }
 
-// removeEmpty removes directories, the last first, up to one that has something in it.
+// removeEmpty removes directories, the last first, and stops at one that is not empty.
 func removeEmpty(directories []string) {
 	for _, directory := range slices.Backward(directories) {
 		if unix.Rmdir(directory) != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Runs that begin at once have a directory each, and those without a run leave none.
+// Runs that start at the same time get different directories. Empty ones are removed.
 func TestNewDirectory(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var mu sync.Mutex
 	var paths []string
-	var begun sync.WaitGroup
+	var started sync.WaitGroup
 	all := make([]*Directory, 16)
 	for i := range all {
-		begun.Go(func() {
+		started.Go(func() {
 			d, err := NewDirectory("results/runs/now")
 			if err != nil {
 				t.Error(err)
@@ -31,10 +31,10 @@ func TestNewDirectory(t *testing.T) {
 			all[i], paths = d, append(paths, d.Path())
 		})
 	}
-	begun.Wait()
+	started.Wait()
 	slices.Sort(paths)
 	if paths = slices.Compact(paths); len(paths) != len(all) || t.Failed() {
-		t.Fatalf("%d runs have the directories %q", len(all), paths)
+		t.Fatalf("%d runs got the directories %q", len(all), paths)
 	}
 	keep := filepath.Join(all[0].Path(), "run.json")
 	if err := os.WriteFile(keep, nil, 0o666); err != nil {
@@ -47,7 +47,7 @@ func TestNewDirectory(t *testing.T) {
 	}
 	want := []string{".", "results", "results/runs", all[0].Path(), keep}
 	if diff := cmp.Diff(want, tree(t)); diff != "" {
-		t.Errorf("what is left (-want +got):\n%s", diff)
+		t.Errorf("left behind (-want +got):\n%s", diff)
 	}
 }
 
@@ -80,7 +80,7 @@ func TestVacantDirectory(t *testing.T) {
 		t.Error(err)
 	}
 	if err := os.WriteFile("there/file", nil, 0o666); err != nil {
-		t.Fatalf("a directory that was there before is gone: %v", err)
+		t.Fatalf("a directory that existed before was removed: %v", err)
 	}
 	if err := os.Symlink("nowhere", "link"); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestVacantDirectory(t *testing.T) {
 		"there/file/x/y": "not a directory", "link": "no such file", "link/x": "no such file",
 	} {
 		if d, err := VacantDirectory(path); err == nil {
-			t.Errorf("%s: taken", path)
+			t.Errorf("%s: no error", path)
 			_ = d.Close()
 		} else if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", path, err, want)
@@ -110,7 +110,7 @@ func dir(t *testing.T) string {
 	return dir
 }
 
-// tree lists what is below the current directory.
+// tree returns the names below the current directory.
 func tree(t *testing.T) (names []string) {
 	t.Helper()
 	err := fs.WalkDir(os.DirFS("."), ".", func(name string, _ fs.DirEntry, err error) error {
@@ -123,11 +123,11 @@ func tree(t *testing.T) (names []string) {
 	return names
 }
 
-// However deep the directory is that cannot be made, the message is one.
+// The error has one message, however many parents cannot be made.
 func TestUnmakeableDirectory(t *testing.T) {
 	_, err := makeDirectory("/proc/none/a/b")
 	if err == nil || strings.Count(err.Error(), "--out") != 1 ||
 		!strings.HasPrefix(err.Error(), `run directory "/proc/none/a/b": `) {
-		t.Errorf("got %v, want one message about the directory", err)
+		t.Errorf("got %v, want one message that names the directory", err)
 	}
 }

@@ -1,3 +1,3 @@
-// Package harness carries a plan out: it runs its trials in order, repeats those that were invalid,
-// adds blocks while gates are undecided, stores every trial at once, and concludes the run.
+// Package harness carries out a plan: it runs the trials in order, repeats invalid ones, adds
+// blocks while gates are undecided, stores every trial when it ends, and concludes the run.
 package harness

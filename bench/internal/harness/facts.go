@@ -16,14 +16,14 @@ import (
 	"reuseport-bench/results/input"
 )
 
-// factsDir is the folder of a run directory that recordings are in, and factsSuffix what the name
-// of one ends with.
+// factsDir is the directory of the recordings within a run directory. factsSuffix is the suffix of
+// their names.
 const (
 	factsDir    = "facts"
 	factsSuffix = ".jsonl.gz"
 )
 
-// saveFacts writes a recording into a run directory, in one step: a file that is there is whole.
+// saveFacts writes a recording into a run directory atomically: a file that exists is complete.
 func saveFacts(dir, name string, r *ledger.Recording) (err error) {
 	dir = filepath.Join(dir, factsDir)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
@@ -44,8 +44,8 @@ func saveFacts(dir, name string, r *ledger.Recording) (err error) {
 	return os.Rename(f.Name(), filepath.Join(dir, name))
 }
 
-// factsName returns the file of a trial: by scenario, variant and block, the repeat of an invalid
-// one with its number.
+// factsName returns the file name of a trial's recording: scenario, variant, block and, for a
+// repeat, its number.
 func factsName(scenario string, variant, block, repeat int) string {
 	name := fmt.Sprintf("%s-%02d-%02d", scenario, variant, block)
 	if repeat > 0 {
@@ -54,7 +54,7 @@ func factsName(scenario string, variant, block, repeat int) string {
 	return name + factsSuffix
 }
 
-// nameOfFacts is what factsName makes, without its end.
+// nameOfFacts matches the names that factsName returns, without the suffix.
 var nameOfFacts = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^(.+)-(\d+)-(\d+)(-repeat\d+)?$`)
 })
@@ -68,14 +68,14 @@ type FactsFile struct {
 	Path     string
 }
 
-// FactsFiles returns the recordings of a run directory, by name. It is an error when there is none.
+// FactsFiles returns the recordings of a run directory, sorted by name. It fails if there are none.
 func FactsFiles(dir string) ([]FactsFile, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, factsDir, "*"+factsSuffix))
 	if err != nil {
 		return nil, err
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("%s: it has no facts; run it again with --keep-facts",
+		return nil, fmt.Errorf("%s: the run has no facts; run it again with --keep-facts",
 			input.Name(dir))
 	}
 	slices.Sort(paths)
@@ -84,11 +84,12 @@ func FactsFiles(dir string) ([]FactsFile, error) {
 		f := FactsFile{Name: strings.TrimSuffix(filepath.Base(path), factsSuffix), Path: path}
 		parts := nameOfFacts().FindStringSubmatch(f.Name)
 		if parts == nil {
-			return nil, fmt.Errorf("%s: the name is not that of a trial's facts; take it out of there",
+			return nil, fmt.Errorf("%s: not the name of a trial's facts; move the file elsewhere",
 				input.Name(path))
 		}
 		f.Scenario = parts[1]
-		f.Variant, _ = strconv.Atoi(parts[2]) // digits; one out of range is no variant either way
+		// Both are digits. A number out of range becomes the index of a missing variant.
+		f.Variant, _ = strconv.Atoi(parts[2])
 		f.Block, _ = strconv.Atoi(parts[3])
 		all = append(all, f)
 	}

@@ -10,37 +10,37 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// A pace says how long what is left of a run will take, by how its trials went so far.
+// A pace estimates how long the rest of a run will take from its trials so far.
 type pace struct {
-	of      []stretch // by scenario
-	invalid int       // trials
+	of      []tally // by scenario
+	invalid int     // number of invalid trials
 	reasons results.ReasonCount
-	repeats int // that may still be added
+	repeats int // how many may still be added
 }
 
-// A stretch is the trials of one scenario, or of all.
-type stretch struct {
-	left    time.Duration // of what is still to run, as planned, with the repeats that are queued
-	planned time.Duration // of the trials that have ended
-	took    time.Duration // they did
-	ran     int
-	invalid int
+// A tally sums up the trials of one scenario, or of all.
+type tally struct {
+	left    time.Duration // planned time of the trials to come, with the queued repeats
+	planned time.Duration // planned time of the trials that have ended
+	took    time.Duration // the time that they took
+	ran     int           // how many have ended
+	invalid int           // how many of these are invalid
 }
 
 func newPace(p *plan.Plan) (all pace) {
 	for _, s := range p.Scenarios {
-		all.of = append(all.of, stretch{left: s.Duration()})
+		all.of = append(all.of, tally{left: s.Duration()})
 	}
 	return all
 }
 
-// add plans more time for a scenario; less if d is negative.
+// add adds planned time to a scenario; a negative d removes it.
 func (p *pace) add(scenario int, d time.Duration) {
 	p.of[scenario].left = max(0, p.of[scenario].left+d)
 }
 
-// ended notes a trial that has ended, how long it was planned to take, and how long it took. A nil
-// trial ended before the run was resumed.
+// ended records the end of a trial, its planned and its real duration. A nil trial ended before the
+// run was resumed.
 func (p *pace) ended(scenario int, planned, took time.Duration, trial *results.Trial) {
 	p.add(scenario, -planned)
 	if trial == nil {
@@ -55,11 +55,11 @@ func (p *pace) ended(scenario int, planned, took time.Duration, trial *results.T
 	}
 }
 
-// Left returns how long the rest will take: what is planned, and the repeats to be expected if as
-// many trials are invalid as so far, each as much longer than planned as those that have ended. A
-// scenario of which none has ended goes by the others.
+// Left estimates how long the rest will take: the planned trials, and repeats if trials stay
+// invalid at the same rate, both longer than planned by the same factor as so far. A scenario
+// without an ended trial uses the figures of the others.
 func (p *pace) Left() (left time.Duration) {
-	var all stretch
+	var all tally
 	for _, s := range p.of {
 		all.planned, all.took = all.planned+s.planned, all.took+s.took
 		all.ran, all.invalid = all.ran+s.ran, all.invalid+s.invalid
@@ -80,12 +80,12 @@ func (p *pace) Left() (left time.Duration) {
 	return left
 }
 
-// futileBlocks is how many trials of each variant without a valid one are enough to stop a
-// scenario: one may meet a disturbance that passes, and the repeats come at the end.
+// futileBlocks is the number of trials per variant without a valid one after which a scenario is
+// stopped. One is too few: a disturbance may pass, and repeats come at the end.
 const futileBlocks = 2
 
-// futile returns why a scenario should be stopped, or "". Trials from before the run was resumed do
-// not count, because the machine may be quieter now; a valid one does.
+// futile returns why a scenario should be stopped, or "". Trials from before a resume count only if
+// they are valid, because the machine may be quieter now.
 func (r *runner) futile(sp *plan.Scenario, out *results.Scenario) string {
 	if r.cfg.KeepGoing {
 		return ""

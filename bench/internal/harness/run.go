@@ -26,70 +26,69 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// RunConfig is what Run needs beside the plan.
+// RunConfig configures Run.
 type RunConfig struct {
 	Roles trial.Roles
-	// Version of the program, for the record.
+	// Version is the version of this program, for the record.
 	Version string
-	// Capabilities is what was probed, for the record: name → "yes", or why not.
+	// Capabilities holds the results of the probes, for the record: "yes" or why not, by name.
 	Capabilities map[string]string
-	// Directory is where the run is stored. If it has an unfinished run already, the plan must be
-	// made with plan.Options.Resume.
+	// Directory stores the run. If it holds an unfinished run already, the plan must have been made
+	// with plan.Options.Resume.
 	Directory *Directory
-	// KeepFacts writes what each trial was judged by into the directory, beside the trial.
+	// KeepFacts also stores the recording of each trial in the directory.
 	KeepFacts bool
-	// Scenarios are the names of all scenarios that there are, for claims that this run does not
-	// decide.
+	// Scenarios are the names of all available scenarios, for claims that this run does not decide.
 	Scenarios []string
-	// Progress is told of every trial, from the calling goroutine. Nil: nobody is.
+	// Progress is called after every trial, by the calling goroutine, unless it is nil.
 	Progress func(Progress)
-	// KeepGoing runs a scenario to its end although none of its first trials was valid.
+	// KeepGoing runs a scenario to its end even if none of its first trials is valid.
 	KeepGoing bool
 }
 
 // Progress is the state of a run after a trial.
 type Progress struct {
-	// Done of Planned trials have ended. Repeats of invalid ones are in neither; blocks that are
-	// added raise Planned.
+	// Done of Planned trials have ended, not counting repeats of invalid ones. Added blocks raise
+	// Planned.
 	Done, Planned int
-	// Repeated of Repeats repeats of invalid trials have ended; each invalid trial may add one.
+	// Repeated of Repeats repeats of invalid trials have ended. Each invalid trial may add one.
 	Repeated, Repeats int
-	Invalid           int    // trials so far
-	Reason            string // the commonest, in short
-	Left              time.Duration
+	Invalid           int           // number of invalid trials so far
+	Reason            string        // the most common reason, in short
+	Left              time.Duration // estimated
 	Scenario          string
 	Variant           *plan.Variant
 	Block             int
 	Repeat            bool
 	Trial             *results.Trial // nil: it ended before the run was resumed
-	// Dropped and Attempts are those of the variant's valid trials so far.
+	// Dropped and Attempts are totals of the variant's valid trials so far.
 	Dropped, Attempts int64
-	// Note is something done beside the trials. Trial and Variant are nil then.
+	// Note is a message about something other than a trial. Trial and Variant are then nil.
 	Note string
 }
 
-// A runner carries a plan out.
+// A runner carries out a plan.
 type runner struct {
 	plan   *plan.Plan
 	cfg    RunConfig
 	store  *results.Store
 	run    *results.Run
-	types  *btf.Cache // the kernel's, see trial.Options
+	types  *btf.Cache // of the running kernel; see trial.Options
 	state  Progress
 	pace   pace
-	stored int // trials, by this runner
-	// before is how many trials each variant had when the run was resumed.
+	stored int // number of trials stored by this runner
+	// before is the number of trials of each variant when the run was resumed.
 	before map[*results.Variant]int
 }
 
-// Run carries the plan out and returns the run, which is also on disk: each trial when it ends, the
-// whole when all have. After an error, or when ctx ends, what was finished is kept and returned. If
-// that is nothing, the run is nil, and the directory as it was.
+// Run carries out the plan and returns the run. Every trial is stored when it ends, the whole run
+// when all have ended. If Run fails or ctx ends, the finished trials are kept and returned. If
+// there are none, the run is nil and the directory is as it was.
 func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error) {
-	// Nearly all of the heap is the ledger, which holds no pointers: collecting often is cheap, and
-	// keeps a trial of a million attempts from taking twice their size.
+	// Nearly all of the heap is the ledger, which holds no pointers. So frequent collections are
+	// cheap, and a trial of a million attempts does not take twice its size.
 	defer debug.SetGCPercent(debug.SetGCPercent(25))
-	_ = sys.ReleaseProgram() // the peak of its memory is the run's then; without, that of all before too
+	_ = sys.ReleaseProgram() // so that the recorded peak of memory is the run's; best effort
 	r := &runner{plan: p, cfg: cfg, types: btf.NewCache()}
 	if err := r.open(); err != nil {
 		return nil, err
@@ -105,7 +104,7 @@ func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error)
 	return r.run, errors.Join(err, r.store.Close())
 }
 
-// finish completes the run and writes it.
+// finish completes the run and stores it.
 func (r *runner) finish() error {
 	now := time.Now().UTC().Truncate(time.Second)
 	r.run.FinishedAt = &now
@@ -116,8 +115,8 @@ func (r *runner) finish() error {
 	return r.store.Finish(r.run)
 }
 
-// Conclude adds gates and claims to a run whose trials have all ended. scenarios are the names of
-// all that there are.
+// Conclude judges the gates and claims of a run whose trials have all ended. scenarios are the
+// names of all available scenarios.
 func Conclude(p *plan.Plan, run *results.Run, scenarios []string) error {
 	for i, sp := range p.Scenarios {
 		if err := gates.Evaluate(sp.Spec, run.Scenarios[i], sp.Alpha()); err != nil {
@@ -128,7 +127,7 @@ func Conclude(p *plan.Plan, run *results.Run, scenarios []string) error {
 	return nil
 }
 
-// open begins the run in its directory, or goes on with the one that is there.
+// open starts a new run in the directory, or resumes the one that is there.
 func (r *runner) open() (err error) {
 	r.pace = newPace(r.plan)
 	for _, sp := range r.plan.Scenarios {
@@ -165,13 +164,15 @@ func newRun(p *plan.Plan, cfg RunConfig) *results.Run {
 		},
 	}
 	if usesHAProxy(p) {
-		// What the probe has found can be asked; if not, the first trial says why.
+		// If the probe found HAProxy, its version can be read. If not, the first trial fails and
+		// says why.
 		run.Environment.HAProxy, _ = haproxy.Version(context.Background())
 	}
 	for _, sp := range p.Scenarios {
 		s := &results.Scenario{
-			Name: sp.Spec.Name, About: sp.Spec.About, SHA256: sp.Spec.SHA256, Baseline: sp.Spec.Baseline,
-			MinValid: sp.MinValid, Trials: sp.Blocks(), File: sp.Spec.File, Looks: sp.Looks, BudgetNS: int64(sp.Budget),
+			Name: sp.Spec.Name, About: sp.Spec.About, File: sp.Spec.File, SHA256: sp.Spec.SHA256,
+			Baseline: sp.Spec.Baseline, MinValid: sp.MinValid, Trials: sp.Blocks(),
+			Looks: sp.Looks, BudgetNS: int64(sp.Budget),
 		}
 		for _, v := range sp.Variants {
 			rv := &results.Variant{Labels: v.Labels}
@@ -185,7 +186,7 @@ func newRun(p *plan.Plan, cfg RunConfig) *results.Run {
 	return run
 }
 
-// recorded returns the topology in the form that run.json has, or nil if it is not known.
+// recorded returns the topology as run.json stores it, or nil if it is unknown.
 func recorded(t kernel.Topology) *results.Machine {
 	if len(t.CPUs) == 0 {
 		return nil
@@ -198,7 +199,7 @@ func recorded(t kernel.Topology) *results.Machine {
 	return m
 }
 
-// usesHAProxy reports whether some variant's path leads through it.
+// usesHAProxy reports whether the path of any variant that runs leads through HAProxy.
 func usesHAProxy(p *plan.Plan) bool {
 	for _, sp := range p.Scenarios {
 		for _, v := range sp.Variants {
@@ -210,16 +211,16 @@ func usesHAProxy(p *plan.Plan) bool {
 	return false
 }
 
-// job is a trial of one of the plan's scenarios.
+// A job is a trial of one of the plan's scenarios.
 type job struct {
 	scenario int
 	plan.Trial
 	repeat bool
 }
 
-// trials runs every trial, block by block, scenario by scenario. Those that were invalid are
-// repeated when all have been run, while the budget lasts: what disturbs a machine goes on for a
-// while, so the next moment is the worst to try again.
+// trials runs every trial, scenario by scenario and block by block. Invalid trials are repeated at
+// the end, while there are repeats left: a disturbance of the machine lasts for a while, so
+// repeating at once would be the worst time.
 func (r *runner) trials(ctx context.Context) error {
 	var queue []job
 	r.before = map[*results.Variant]int{}
@@ -234,7 +235,7 @@ func (r *runner) trials(ctx context.Context) error {
 		}
 	}
 	spent := make([]time.Duration, len(r.plan.Scenarios))
-	for i, sp := range r.plan.Scenarios { // before it was resumed
+	for i, sp := range r.plan.Scenarios { // time spent before the run was resumed
 		for k, v := range r.run.Scenarios[i].Variants {
 			spent[i] += time.Duration(len(v.Trials)) * sp.Variants[k].Takes()
 		}
@@ -263,7 +264,8 @@ func (r *runner) trials(ctx context.Context) error {
 		took := time.Since(began)
 		spent[j.scenario] += took
 		if err != nil {
-			return fmt.Errorf("scenario %s, variant %s, block %d: %w", sp.Spec.Name, sp.Variants[j.Variant].Labels, j.Block+1, err)
+			return fmt.Errorf("scenario %s, variant %s, block %d: %w",
+				sp.Spec.Name, sp.Variants[j.Variant].Labels, j.Block+1, err)
 		}
 		if !trial.Valid && r.pace.repeats > 0 && !hopeless(variant, sp.Blocks()) {
 			r.pace.repeats--
@@ -293,8 +295,8 @@ func (r *runner) trials(ctx context.Context) error {
 	}
 }
 
-// moreTrials plans more blocks of the scenarios whose gates are not decided: up to the next look,
-// as far as the time allows that is left of what was spent. Nil: there is nothing to add.
+// moreTrials adds blocks to the scenarios with undecided gates: up to the next look, as far as the
+// budget allows after the time spent. It returns nil if there is nothing to add.
 func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 	for i, sp := range r.plan.Scenarios {
 		if r.run.Scenarios[i].Stopped != "" {
@@ -308,18 +310,21 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 		if err := gates.Evaluate(sp.Spec, out, sp.Alpha()); err != nil {
 			return nil, err
 		}
-		open := slices.DeleteFunc(slices.Clone(out.Gates), func(g results.GateResult) bool { return g.Outcome != results.GateUndecided || g.Undecidable })
+		open := slices.DeleteFunc(slices.Clone(out.Gates), func(g results.GateResult) bool {
+			return g.Outcome != results.GateUndecided || g.Undecidable
+		})
 		if len(open) == 0 {
 			continue
 		}
 		block := max(sp.BlockDuration(), spent[i]/time.Duration(sp.Blocks()))
 		blocks := min(sp.Looks[next]-sp.Blocks(), int((sp.Budget-spent[i])/block))
 		if blocks < 1 {
-			r.note(sp, fmt.Sprintf("the budget of %v is used up, %s not decided", sp.Budget, unit.Plural(len(open), "gate")))
+			r.note(sp, fmt.Sprintf("the budget of %v is used up, %s still undecided",
+				sp.Budget, unit.Plural(len(open), "gate")))
 			continue
 		}
 		if blocks < sp.Looks[next]-sp.Blocks() {
-			sp.Looks = sp.Looks[:next] // this was the last: each look has its share of the error
+			sp.Looks = sp.Looks[:next] // the last look: each look has a share of the error
 		}
 		for _, t := range sp.More(blocks) {
 			added = append(added, job{scenario: i, Trial: t})
@@ -327,12 +332,13 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 			r.pace.add(i, sp.Variants[t.Variant].Takes())
 		}
 		out.Trials = sp.Blocks()
-		r.note(sp, fmt.Sprintf("%s not decided after %s: %d more", unit.Plural(len(open), "gate"), unit.Plural(sp.Blocks()-blocks, "block"), blocks))
+		r.note(sp, fmt.Sprintf("%s undecided after %s, adding %d more",
+			unit.Plural(len(open), "gate"), unit.Plural(sp.Blocks()-blocks, "block"), blocks))
 	}
 	return added, nil
 }
 
-// repeated is how many of a variant's trials were of a block that it had tried before.
+// repeated returns the number of a variant's trials that repeated a block.
 func repeated(v *results.Variant) int {
 	blocks := map[int]bool{}
 	for _, t := range v.Trials {
@@ -341,17 +347,23 @@ func repeated(v *results.Variant) int {
 	return len(v.Trials) - len(blocks)
 }
 
-// hopeless says that a variant has been tried twice as often as was planned, and never been valid:
-// repeating it again would only take the budget from the others.
+// hopeless reports whether a variant has had twice as many trials as planned and none was valid.
+// Further repeats would only take the budget from other variants.
 func hopeless(v *results.Variant, blocks int) bool {
 	return len(v.ValidTrials()) == 0 && len(v.Trials) >= 2*max(2, blocks)
 }
 
+// hasValid reports whether a block has a valid trial of the variant.
 func hasValid(v *results.Variant, block int) bool {
-	return slices.ContainsFunc(v.Trials, func(t *results.Trial) bool { return t.Block == block && t.Valid })
+	return slices.ContainsFunc(v.Trials, func(t *results.Trial) bool {
+		return t.Block == block && t.Valid
+	})
 }
 
-func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out *results.Scenario) (*results.Trial, error) {
+// trial runs a trial and stores it, with its recording if facts are kept.
+func (r *runner) trial(
+	ctx context.Context, sp *plan.Scenario, t plan.Trial, out *results.Scenario,
+) (*results.Trial, error) {
 	variant := sp.Variants[t.Variant]
 	run := trial.Run
 	if variant.Search != nil {
@@ -366,7 +378,7 @@ func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out
 	r.run.Environment.Sysctls = addValues(r.run.Environment.Sysctls, done.Sysctls)
 	done.Block = t.Block
 	for _, v := range out.Variants {
-		for _, t := range v.Trials { // one may have been lost
+		for _, t := range v.Trials { // not their number: a stored trial may have been lost
 			done.Order = max(done.Order, t.Order+1)
 		}
 	}
@@ -388,17 +400,19 @@ func (r *runner) trial(ctx context.Context, sp *plan.Scenario, t plan.Trial, out
 	}
 	done.Facts.Trial = done.Trial
 	done.Facts.Header = ledger.Header{
-		Program: r.cfg.Version, Kernel: r.run.Environment.Kernel, Privileged: r.run.Environment.Privileged,
-		Scenario: out.Name, Labels: v.Labels, Block: t.Block, Order: done.Order, Words: done.Facts.Header.Words,
+		Program: r.cfg.Version, Kernel: r.run.Environment.Kernel,
+		Privileged: r.run.Environment.Privileged,
+		Scenario:   out.Name, Labels: v.Labels, Block: t.Block, Order: done.Order,
+		Words: done.Facts.Header.Words,
 	}
 	name := factsName(out.Name, t.Variant, t.Block, repeat)
 	if err := saveFacts(r.cfg.Directory.path, name, done.Facts); err != nil {
-		return nil, fmt.Errorf("facts: %w; the trial itself is kept: free some space", err)
+		return nil, fmt.Errorf("store facts: %w; the trial itself is stored; free some space", err)
 	}
 	return done.Trial, nil
 }
 
-// note reports something beside the trials.
+// note reports something other than a trial.
 func (r *runner) note(sp *plan.Scenario, what string) {
 	if r.cfg.Progress != nil {
 		s := r.state
@@ -408,7 +422,7 @@ func (r *runner) note(sp *plan.Scenario, what string) {
 	}
 }
 
-// progress reports a trial that has ended, and how long it took. A nil trial ended before this run
+// progress reports a trial that has ended, and how long it took. A nil trial ended before the run
 // was resumed.
 func (r *runner) progress(sp *plan.Scenario, j job, trial *results.Trial, took time.Duration) {
 	v, s := sp.Variants[j.Variant], &r.state
@@ -434,7 +448,7 @@ func (r *runner) progress(sp *plan.Scenario, j job, trial *results.Trial, took t
 	}
 }
 
-// addValues notes each sysctl's value; where variants differ, all of them.
+// addValues adds the value of each sysctl to all. If trials differ, all values are listed.
 func addValues(all, values map[string]string) map[string]string {
 	if all == nil {
 		all = map[string]string{}

@@ -12,24 +12,26 @@ import (
 	"reuseport-bench/results"
 )
 
-// A search is for the highest rate that a variant serves: with nothing dropped, and p99 within a
-// bound. It begins with what the servers answer in a closed loop, and halves the interval between a
-// rate that passed and one that did not, on a logarithmic scale.
+// A search finds the highest rate that a variant serves without drops and with p99 within a bound.
+// It starts from the rate that the servers answer in a closed loop, and halves the interval between
+// a rate that passed and one that failed, on a logarithmic scale.
 const (
-	searchFrom = 0.25 // of the closed loop's rate: the first that is expected to pass
-	searchTo   = 1.25 // the first that is expected to fail: arrivals of an open loop are no smoother than of a closed one
-	// searchLowest is how far down the search goes when the first rate does not pass.
+	// searchFrom and searchTo are the first rates expected to pass and to fail, as factors of the
+	// closed loop's rate. An open loop's arrivals are no smoother than those of a closed loop.
+	searchFrom = 0.25
+	searchTo   = 1.25
+	// searchLowest is the lowest rate, as such a factor, that is tried while none has passed.
 	searchLowest = 1. / 64
-	// failuresToFail is how often a rate is tried before it has failed: a machine that stood still
-	// once is no limit of the servers'.
+	// failuresToFail is the number of failed tries after which a rate has failed. One is too few,
+	// because the machine may have paused.
 	failuresToFail = 2
-	// fewestAttempts is how many it takes for one in a hundred to be at least one.
+	// fewestAttempts is the number of attempts that a p99 needs.
 	fewestAttempts = 100
-	// invalidToGiveUp is how many invalid tries of one rate end the search.
+	// invalidToGiveUp is the number of invalid tries of one rate that end the search.
 	invalidToGiveUp = 3
 )
 
-// searching is one search under way.
+// A searching is a search under way.
 type searching struct {
 	try     func(perSecond float64) (*results.Trial, error)
 	bound   time.Duration
@@ -38,10 +40,12 @@ type searching struct {
 	highest float64
 }
 
-// search carries out trials of the variant at one rate after the other. What it returns is that of
-// the highest rate that passed, with the way there. Where none did, or too many were invalid, that
-// last one is returned as invalid.
-func search(ctx context.Context, p *plan.Plan, v *plan.Variant, o trial.Options) (*trial.Outcome, error) {
+// search runs trials of the variant at one rate after the other. It returns the trial at the
+// highest rate that passed, with all tries. If none passed, or too many were invalid, it returns
+// the last trial as an invalid one.
+func search(
+	ctx context.Context, p *plan.Plan, v *plan.Variant, o trial.Options,
+) (*trial.Outcome, error) {
 	estimate, _, err := saturate(ctx, p, v, o.Roles)
 	if err != nil {
 		return nil, err
@@ -67,7 +71,7 @@ func search(ctx context.Context, p *plan.Plan, v *plan.Variant, o trial.Options)
 	return outcomes[found], nil
 }
 
-// run carries the search out, from an estimate of the rate.
+// run searches, starting from an estimate of the rate.
 func (s *searching) run(estimate, precision float64) (*results.Trial, error) {
 	low, high := estimate*searchFrom, estimate*searchTo
 	var last *results.Trial
@@ -103,11 +107,12 @@ func (s *searching) run(estimate, precision float64) (*results.Trial, error) {
 			high = middle
 		}
 	}
-	s.best.Search = &results.Search{P99BoundNS: int64(s.bound), PerSecond: s.highest, Tries: s.tries}
+	s.best.Search = s.result()
 	return s.best, nil
 }
 
-// rate tries one rate until it has passed, failed often enough, or been invalid too often.
+// rate tries one rate until it has passed, has failed failuresToFail times, or was invalid
+// invalidToGiveUp times.
 func (s *searching) rate(perSecond float64) (trial *results.Trial, outcome string, err error) {
 	failures, invalid := 0, 0
 	for {
@@ -134,33 +139,40 @@ func (s *searching) rate(perSecond float64) (trial *results.Trial, outcome strin
 	}
 }
 
-// judge says how a try came out, and why.
+// judge returns the outcome of a try and the reason.
 func (s *searching) judge(t *results.Trial) (outcome, note string) {
 	switch {
 	case !t.Valid:
 		return results.TryInvalid, t.InvalidReasons[0]
 	case t.Attempts < fewestAttempts:
-		return results.TryInvalid, fmt.Sprintf("%d attempts have no p99: lengthen load.duration", t.Attempts)
+		return results.TryInvalid, fmt.Sprintf(
+			"%d attempts are too few for a p99; lengthen load.duration", t.Attempts)
 	case t.Dropped > 0:
 		return results.TryFailed, fmt.Sprintf("%d of %d dropped", t.Dropped, t.Attempts)
 	case t.ResponseNS != nil && t.ResponseNS.P99 > int64(s.bound):
-		return results.TryFailed, fmt.Sprintf("p99 %v", ledger.Rounded(time.Duration(t.ResponseNS.P99)))
+		p99 := time.Duration(t.ResponseNS.P99)
+		return results.TryFailed, fmt.Sprintf("p99 %v", ledger.Rounded(p99))
 	}
 	return results.TryPassed, ""
 }
 
-// giveUp is the result of a search that found no limit.
+// giveUp returns the last trial as the invalid result of a search that found no limit.
 func (s *searching) giveUp(last *results.Trial, perSecond float64) *results.Trial {
 	if last == nil {
 		return nil
 	}
 	t := last
-	reason := fmt.Sprintf("the search ended without a limit: no rate down to %.0f/s passed", perSecond)
+	reason := fmt.Sprintf("the search found no limit: no rate down to %.0f/s passed", perSecond)
 	if len(s.tries) > 0 && s.tries[len(s.tries)-1].Outcome == results.TryInvalid {
-		reason = fmt.Sprintf("the search ended without a limit: at %.0f/s no try was valid", perSecond)
+		reason = fmt.Sprintf("the search found no limit: no try at %.0f/s was valid", perSecond)
 	}
 	t.Valid = false
 	t.InvalidReasons = append([]string{reason}, t.InvalidReasons...)
-	t.Search = &results.Search{P99BoundNS: int64(s.bound), PerSecond: s.highest, Tries: s.tries}
+	t.Search = s.result()
 	return t
+}
+
+// result returns the search so far as run.json stores it.
+func (s *searching) result() *results.Search {
+	return &results.Search{P99BoundNS: int64(s.bound), PerSecond: s.highest, Tries: s.tries}
 }

@@ -9,15 +9,17 @@ import (
 	"reuseport-bench/results"
 )
 
-// limitedTo answers tries as servers do that are up to that many attempts per second: above, p99 is
-// past the bound.
+// limitedTo returns tries of servers that can serve limit attempts per second. Above that, p99
+// exceeds the bound.
 func limitedTo(limit float64) func(float64) (*results.Trial, error) {
 	return func(perSecond float64) (*results.Trial, error) {
 		p99 := int64(time.Millisecond)
 		if perSecond > limit {
 			p99 = int64(time.Second)
 		}
-		return &results.Trial{Valid: true, Attempts: 100, ResponseNS: &results.Percentiles{P99: p99}}, nil
+		return &results.Trial{
+			Valid: true, Attempts: 100, ResponseNS: &results.Percentiles{P99: p99},
+		}, nil
 	}
 }
 
@@ -34,15 +36,17 @@ func TestSearchFindsTheLimit(t *testing.T) {
 	}
 }
 
-// One failure is the machine's, two are the servers'; a loss is a failure as well as a late answer.
+// A rate fails only after two failures, because one may be the machine's. A drop is a failure like
+// a late answer.
 func TestSearchForgivesOneFailure(t *testing.T) {
 	tried := map[float64]int{}
-	s := &searching{bound: 10 * time.Millisecond, try: func(perSecond float64) (*results.Trial, error) {
+	try := func(perSecond float64) (*results.Trial, error) {
 		if tried[perSecond]++; tried[perSecond] == 1 {
 			return &results.Trial{Valid: true, Attempts: 100, Lost: 2, Dropped: 1}, nil
 		}
 		return limitedTo(800)(perSecond)
-	}}
+	}
+	s := &searching{bound: 10 * time.Millisecond, try: try}
 	trial, err := s.run(1000, 0.03)
 	if err != nil {
 		t.Fatal(err)
@@ -50,19 +54,23 @@ func TestSearchForgivesOneFailure(t *testing.T) {
 	if got := trial.Search.PerSecond; math.Abs(got-788) > 12 {
 		t.Errorf("found %v, want about 3 %% less than 800", got)
 	}
-	if first := trial.Search.Tries[0]; first.Outcome != results.TryFailed || first.Note != "1 of 100 dropped" {
-		t.Errorf("the first try was noted as %+v", first)
+	first := trial.Search.Tries[0]
+	if first.Outcome != results.TryFailed || first.Note != "1 of 100 dropped" {
+		t.Errorf("the first try is %+v", first)
 	}
 }
 
 func TestSearchGivesUp(t *testing.T) {
 	invalid := func(float64) (*results.Trial, error) {
-		return &results.Trial{InvalidReasons: []string{"the machine stood still"}}, nil
+		return &results.Trial{InvalidReasons: []string{"the machine paused"}}, nil
 	}
-	for name, try := range map[string]func(float64) (*results.Trial, error){"never valid": invalid, "never passes": limitedTo(0)} {
+	for name, try := range map[string]func(float64) (*results.Trial, error){
+		"never valid": invalid, "never passes": limitedTo(0),
+	} {
 		s := &searching{bound: time.Millisecond, try: try}
 		trial, err := s.run(1000, 0.03)
-		if err != nil || trial.Valid || trial.Search.PerSecond != 0 || len(trial.InvalidReasons) == 0 {
+		if err != nil || trial.Valid || trial.Search.PerSecond != 0 ||
+			len(trial.InvalidReasons) == 0 {
 			t.Errorf("%s: %+v, %v; want an invalid trial with a reason", name, trial, err)
 		}
 	}
