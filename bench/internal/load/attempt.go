@@ -15,31 +15,31 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// attempt is one that is under way. No goroutine waits for it: the loop advances it at an event of
-// its connection, and at its alarm.
+// attempt is an attempt under way. No goroutine waits for it: the loop advances it at each event of
+// its connection and at its alarm.
 type attempt struct {
 	t       *transport
-	sample  results.Sample // of the last try, with what the ones before met
+	sample  results.Sample // of the last try, with the failures of the earlier ones
 	index   uint64         // in the schedule of all processes
-	closing wire.Closing   // whether it asks the server to close the connection after its answer
+	closing wire.Closing   // whether it asks the server to close the connection after the answer
 	out     []byte
-	alarm   clock.Instant // the end of what it waits for: an answer, or the pause before a try
-	filed   clock.Instant // under which it is in the heap of alarms, no later than alarm
-	place   int           // there, from 1; 0: it is not there
+	alarm   clock.Instant // when its wait ends: for an answer, a connection or the next try
+	filed   clock.Instant // its key in the heap of alarms, at most alarm
+	place   int           // its index in that heap plus 1; 0: not in the heap
 
-	// Of the try that is under way.
-	conn      *conn // nil: it pauses before the next try, or waits for one
+	// Of the current try.
+	conn      *conn // nil: it waits for a connection, or the try has not begun
 	stage     stage
-	deadline  clock.Instant // of all tries together
-	handshake clock.Instant // the deadline of this one's
-	opened    bool          // it opened its connection
+	deadline  clock.Instant // for the attempt with all its tries
+	handshake clock.Instant // deadline for this try's handshake
+	opened    bool          // the try opened its connection
 	last      bool          // the server closes the connection after this response
-	abort     bool          // by this side, when the request is sent
+	abort     bool          // reset the connection when the request is sent
 	written   int           // bytes of the request that the kernel has taken
-	got       int           // bytes of the response that have come
+	got       int           // bytes of the response received
 	response  wire.Response
-	head      int        // length of its head; 0: not all of it has come
-	in        [2048]byte // many times what a worker answers
+	head      int        // length of the response's head; 0: incomplete
+	in        [2048]byte // many times a worker's response
 }
 
 // stage is what a try has to do next.
@@ -49,14 +49,16 @@ const (
 	connecting stage = iota
 	sending          // once the handshake is over
 	reading
-	leaving // served: it waits until the server has closed the connection
-	queued  // for a connection: all that may be are in use
+	leaving // served; it waits for the server to close the connection
+	queued  // it waits for a connection of the pool
 )
 
-// begin begins the attempt, at its time. The attempt is the loop's when it returns.
+// begin begins the attempt at its time. When it returns, the loop owns the attempt.
 func (a *attempt) begin(sequence uint64) {
 	t := a.t
-	a.sample = results.Sample{Process: t.cfg.Process, Sequence: sequence, Worker: -1, Generation: -1}
+	a.sample = results.Sample{
+		Process: t.cfg.Process, Sequence: sequence, Worker: -1, Generation: -1,
+	}
 	a.index = t.index(sequence)
 	a.sample.Scheduled = int64(t.begins.Add(t.schedule.At(a.index)))
 	a.closing = wire.Close
@@ -71,7 +73,9 @@ func (a *attempt) begin(sequence uint64) {
 func (a *attempt) try() {
 	t, s, number := a.t, &a.sample, len(a.sample.Failed)
 	a.opened, a.last, a.abort, a.written, a.got, a.head = false, false, false, 0, 0, 0
-	identity := wire.Attempt{Process: uint16(t.cfg.Process), Sequence: s.Sequence, Try: uint8(number)}
+	identity := wire.Attempt{
+		Process: uint16(t.cfg.Process), Sequence: s.Sequence, Try: uint8(number),
+	}
 	a.out = wire.AppendRequest(a.out[:0], t.host, identity, t.body, a.closing)
 
 	var err error
@@ -83,7 +87,7 @@ func (a *attempt) try() {
 	}
 	now := t.clock.Now()
 	if a.closing == wire.KeepAlive {
-		// At the last moment, so that a connection that was closed while it was idle is not taken.
+		// Take it only now, so that it is not one that closed during the wait.
 		a.conn, err = t.pool.take(a.source())
 		now = t.clock.Now()
 	}
@@ -94,19 +98,19 @@ func (a *attempt) try() {
 	if a.conn == nil && err == nil {
 		a.stage, s.Phase = queued, results.PhaseConnect
 		t.loop.setAlarm(a, a.deadline)
-		t.pool.await(a)
+		t.pool.enqueue(a)
 		return
 	}
 	a.start(now, err)
 }
 
-// source returns the client's end of a connection that is opened for the try.
+// source returns the client's address and port for a connection opened for this try.
 func (a *attempt) source() netip.AddrPort {
 	return a.t.sources.At(a.index + uint64(len(a.sample.Failed))*a.t.schedule.Len())
 }
 
-// given ends the try's wait for a connection: with one or, if it could not be opened, the error.
-func (a *attempt) given(c *conn, err error) {
+// gotConn ends the try's wait for a connection, with the connection or the error of opening it.
+func (a *attempt) gotConn(c *conn, err error) {
 	a.t.loop.cancel(a)
 	a.conn = c
 	a.start(a.t.clock.Now(), err)
@@ -114,13 +118,13 @@ func (a *attempt) given(c *conn, err error) {
 
 // starved ends a try for which no connection became free in time.
 func (a *attempt) starved() {
-	a.t.pool.leave(a)
+	a.t.pool.dequeue(a)
 	a.t.loop.cancel(a)
 	a.sample.Class, a.sample.Done = results.ClassTimeout, int64(a.t.clock.Now())
 	a.tried()
 }
 
-// start goes on with the connection that the try has got, or ends it with the error of that.
+// start continues the try with its connection, or ends it with the error of opening one.
 func (a *attempt) start(now clock.Instant, err error) {
 	t, s := a.t, &a.sample
 	a.handshake = a.deadline
@@ -128,7 +132,8 @@ func (a *attempt) start(now clock.Instant, err error) {
 		a.handshake = min(a.deadline, now.Add(limit))
 	}
 	if err != nil {
-		s.Phase, s.Class, s.Errno, s.Done = results.PhaseConnect, results.ClassLocal, errnoOf(err), int64(now)
+		s.Phase, s.Class = results.PhaseConnect, results.ClassLocal
+		s.Errno, s.Done = errnoOf(err), int64(now)
 		a.tried()
 		return
 	}
@@ -151,10 +156,11 @@ func (a *attempt) connect(target netip.AddrPort) {
 	a.use()
 }
 
-// unknown ends a try that found out no target: for the client it is as if there were no way.
-func (a *attempt) unknown() {
+// unresolved ends a try whose lookup failed. For the client that is like an unreachable host.
+func (a *attempt) unresolved() {
 	s := &a.sample
-	s.Phase, s.Class, s.Done = results.PhaseConnect, results.ClassUnreachable, int64(a.t.clock.Now())
+	s.Phase, s.Class = results.PhaseConnect, results.ClassUnreachable
+	s.Done = int64(a.t.clock.Now())
 	a.hangUp()
 	a.tried()
 }
@@ -170,7 +176,7 @@ func (a *attempt) hangUp() {
 	}
 }
 
-// use makes the try of the connection that it has, from its present stage.
+// use makes the try on its connection, from the current stage.
 func (a *attempt) use() {
 	a.abort = a.t.cfg.Process == 0 && a.sample.Sequence-a.t.cfg.AbortFrom < a.t.cfg.Aborts
 	a.conn.attempt = a
@@ -184,7 +190,7 @@ var (
 	errAborted = errors.New("aborted by the load itself")
 )
 
-// advance does all that the try can do now, perhaps nothing. What remains is the loop's.
+// advance does everything the try can do now. The loop does the rest.
 func (a *attempt) advance() {
 	for {
 		err := a.step()
@@ -200,8 +206,8 @@ func (a *attempt) advance() {
 	}
 }
 
-// wait has the loop advance the attempt at the next event of its connection, or when there is no
-// time left. It returns errTimeout if there is none left now.
+// wait makes the loop advance the attempt at the next event of its connection or at the deadline.
+// It returns errTimeout if the deadline has passed.
 func (a *attempt) wait() error {
 	until := a.deadline
 	if a.stage == sending && !a.conn.connected {
@@ -222,20 +228,20 @@ func (a *attempt) alarmed() {
 	case a.conn == nil:
 		a.try()
 	default:
-		a.advance() // what has come counts; otherwise wait finds that there is no time left
+		a.advance() // a response that has arrived counts; otherwise wait returns errTimeout
 	}
 }
 
-// step does the next thing. It returns EAGAIN where that has to wait for an event.
+// step takes the next step of the try. It returns EAGAIN if it must wait for an event.
 //
-// On loopback the SYN-ACK is there when connect(2) returns, though a non-blocking connect still
-// says EINPROGRESS: the socket was locked by the call, so the segment waited in its backlog until
-// the lock was released (tcp_v4_rcv, sk_add_backlog). Sending at once saves a turn of the poller.
+// On loopback the SYN-ACK has arrived when connect(2) returns, though a non-blocking connect still
+// returns EINPROGRESS: the call had locked the socket, so the segment waited in its backlog until
+// the lock was released (tcp_v4_rcv, sk_add_backlog). Sending at once saves a turn of the loop.
 func (a *attempt) step() error {
 	switch a.stage {
 	case connecting:
 		switch err := socket.Connect(a.conn.fd, a.conn.target); {
-		case errors.Is(err, unix.EAGAIN): // nothing to wait for
+		case errors.Is(err, unix.EAGAIN): // an error here: there is no event to wait for
 			return fmt.Errorf("connect: %v", err)
 		case err != nil && !errors.Is(err, unix.EINPROGRESS):
 			return err
@@ -248,9 +254,11 @@ func (a *attempt) step() error {
 		}
 		a.conn.connected, a.stage, a.sample.Phase = true, reading, results.PhaseWait
 		if a.abort { // closing it then sends a RST (socket(7), SO_LINGER)
-			return errors.Join(errAborted, unix.SetsockoptLinger(a.conn.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+			reset := unix.Linger{Onoff: 1}
+			return errors.Join(errAborted,
+				unix.SetsockoptLinger(a.conn.fd, unix.SOL_SOCKET, unix.SO_LINGER, &reset))
 		}
-		return unix.EAGAIN // there is no answer yet
+		return unix.EAGAIN // wait for the answer
 	case reading:
 		return a.read()
 	default: // leaving
@@ -259,7 +267,7 @@ func (a *attempt) step() error {
 	}
 }
 
-// send sends the request, which fits any socket buffer, if the connection is there.
+// send sends the request, if the connection is established. It fits any socket buffer.
 func (a *attempt) send() error {
 	n, err := socket.Send(a.conn.fd, a.out)
 	a.written = n
@@ -291,12 +299,13 @@ func (a *attempt) read() error {
 		}
 		a.got += n
 		if a.head == 0 {
-			if a.response, a.head, err = wire.ParseResponse(a.in[:a.got]); err != nil || a.head > 0 && a.head+a.response.BodyLen > len(a.in) {
+			a.response, a.head, err = wire.ParseResponse(a.in[:a.got])
+			if err != nil || a.head > 0 && a.head+a.response.BodyLen > len(a.in) {
 				return errInvalid
 			}
 			if a.head > 0 {
-				s.Status, s.Worker, s.Generation = a.response.Status, a.response.Worker, a.response.Generation
-				a.last = a.response.Close
+				r := a.response
+				s.Status, s.Worker, s.Generation, a.last = r.Status, r.Worker, r.Generation, r.Close
 			}
 		}
 		switch whole := a.head + a.response.BodyLen; {
@@ -308,7 +317,7 @@ func (a *attempt) read() error {
 	}
 }
 
-// recv receives what there is. At the end of the connection there is none: errEOF.
+// recv receives into in. At the end of the connection it returns errEOF.
 func (a *attempt) recv(in []byte) (int, error) {
 	n, err := socket.Recv(a.conn.fd, in, 0)
 	if n == 0 && err == nil {
@@ -317,14 +326,14 @@ func (a *attempt) recv(in []byte) (int, error) {
 	return n, err
 }
 
-// end ends the stage that step was at with err, and says whether that ends the try.
+// end ends the current stage with the error of step, and reports whether the try has ended.
 func (a *attempt) end(err error) bool {
 	s := &a.sample
 	switch {
 	case a.stage == leaving && err == nil:
-		return false // something came, but not what it waits for
+		return false // it received data, but waits for the end
 	case a.stage == leaving:
-		err = errEOF // the connection's only: the attempt was served
+		err = errEOF // only of the connection: the attempt was served
 	case err == nil:
 		s.Class, s.Phase = results.ClassNone, results.PhaseNone
 	default:
@@ -335,8 +344,7 @@ func (a *attempt) end(err error) bool {
 	}
 	switch {
 	case err == nil && a.t.cfg.Ports > 0:
-		// The server's end leaves TIME_WAIT to it: on this side that would keep the port for a
-		// minute.
+		// The server must close first: on this side TIME_WAIT would keep the port for a minute.
 		a.stage = leaving
 		return false
 	case err == nil && a.closing == wire.KeepAlive && !a.last:
@@ -350,8 +358,8 @@ func (a *attempt) end(err error) bool {
 	return true
 }
 
-// tried ends the attempt, unless there is another try. It is unused, or the loop's, when tried
-// returns.
+// tried ends the attempt unless it is tried again. Afterwards the attempt is unused or owned by the
+// loop.
 func (a *attempt) tried() {
 	t, s := a.t, &a.sample
 	if t.retrier != nil {
@@ -359,8 +367,10 @@ func (a *attempt) tried() {
 		again, after, gaveUp := t.retrier.Decide(try)
 		if again {
 			*s = results.Sample{
-				Process: s.Process, Sequence: s.Sequence, Scheduled: s.Scheduled, Sent: s.Sent, Worker: -1, Generation: -1,
-				Failed: append(s.Failed, results.FailedTry{Failure: try.failure(), Opened: a.opened}),
+				Process: s.Process, Sequence: s.Sequence, Worker: -1, Generation: -1,
+				Scheduled: s.Scheduled, Sent: s.Sent,
+				Failed: append(s.Failed,
+					results.FailedTry{Failure: try.failure(), Opened: a.opened}),
 			}
 			t.loop.setAlarm(a, t.clock.Now().Add(after))
 			return
@@ -370,16 +380,17 @@ func (a *attempt) tried() {
 	t.ended(a)
 }
 
-// outcome is the try that has ended.
+// outcome describes the try that has ended.
 func (a *attempt) outcome() Try {
 	s := &a.sample
 	return Try{
-		Attempt: a.index, Number: len(s.Failed) + 1, Method: a.t.method, Phase: s.Phase, Class: s.Class,
-		Written: a.written, Read: a.got, Left: a.deadline.Sub(clock.Instant(s.Done)),
+		Attempt: a.index, Number: len(s.Failed) + 1, Method: a.t.method,
+		Phase: s.Phase, Class: s.Class, Written: a.written, Read: a.got,
+		Left: a.deadline.Sub(clock.Instant(s.Done)),
 	}
 }
 
-// classify is the class of an attempt's error.
+// classify returns the class of an error that an attempt met in the phase.
 func classify(err error, phase results.Phase) results.Class {
 	switch {
 	case err == nil:
@@ -404,7 +415,7 @@ func classify(err error, phase results.Phase) results.Class {
 	return results.ClassInvalid
 }
 
-// errnoOf returns the number of the error that a system call failed with, or 0.
+// errnoOf returns the errno of a failed system call, or 0.
 func errnoOf(err error) int {
 	var errno unix.Errno
 	if errors.As(err, &errno) {

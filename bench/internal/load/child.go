@@ -18,9 +18,10 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Main is a load process, from its configuration on the control pipe to its last sample.
+// Main runs a load process: it reads the configuration from the control pipe, sends the load and
+// writes the samples.
 func Main() error {
-	// Little lives long here; collecting less often disturbs the schedule less.
+	// Few allocations live long, and rarer collections disturb the schedule less.
 	debug.SetGCPercent(200)
 	lines := bufio.NewReader(os.NewFile(child.ControlFD, "control"))
 	var cfg Config
@@ -33,18 +34,18 @@ func Main() error {
 	return nil
 }
 
-// fillLimit bounds how long it takes to open the connections that are kept from the start: time for
-// a SYN or two to be repeated, and less than readyLimit.
+// fillLimit bounds how long it takes to open the connections that are kept from the start. It
+// allows for a SYN or two to be repeated, and is less than readyLimit.
 const fillLimit = 8 * time.Second
 
-// run prepares all that the attack needs, and then waits to be told when it begins.
+// run prepares the attack, reports ready and starts the attack when the parent says so.
 func run(cfg Config, lines *bufio.Reader, out *os.File) error {
 	clk, err := clock.New()
 	if err != nil {
 		return err
 	}
 	if cfg.Lookup != nil {
-		runtime.GOMAXPROCS(2) // questions are asked beside the loop, which keeps one P
+		runtime.GOMAXPROCS(2) // the loop keeps one P; lookups run on the other
 	}
 	t, err := newTransport(cfg, clk, out)
 	if err != nil {
@@ -53,7 +54,7 @@ func run(cfg Config, lines *bufio.Reader, out *os.File) error {
 	if err := t.fill(fillLimit); err != nil {
 		return errors.Join(err, t.close())
 	}
-	_ = sys.ReleaseProgram() // without, it has more resident, and sends as well
+	_ = sys.ReleaseProgram() // only saves memory; sending works without it
 	runtime.GC()
 	if _, err := out.Write([]byte{'r'}); err != nil {
 		return errors.Join(fmt.Errorf("ready: %w", err), t.close())
@@ -81,16 +82,17 @@ func (t *transport) attack(begin clock.Instant) error {
 	t.begins = begin
 	a := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{Transport: t}),
-		// One goroutine has the transport at a time, and it does not wait for answers.
+		// Only one goroutine uses the transport at a time, and it does not wait for answers.
 		vegeta.Workers(1), vegeta.MaxWorkers(1),
 	)
-	targeter := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: "http://" + t.host})
+	target := vegeta.Target{Method: http.MethodGet, URL: "http://" + t.host}
+	targeter := vegeta.NewStaticTargeter(target)
 	p := newPacer(t)
 	for range a.Attack(targeter, p, 0, "") {
-		// The attempt knows more than the attacker, and adds the sample.
+		// The attempt itself adds the sample: it knows more than the attacker.
 	}
 	if p.err != nil {
 		return p.err
 	}
-	return t.settle()
+	return t.awaitAttempts()
 }

@@ -38,23 +38,23 @@ import (
 	"reuseport-bench/servers/worker"
 )
 
-// The latencies that are reported, held against two witnesses that have nothing to do with the
-// load: a packet capture in the lab, stamped by the kernel, and the workers' journals. The capture
-// has its own clock, its own parser (net/http's) and its own schedule (start + n ÷ rate).
+// This test compares the reported latencies with two witnesses that share nothing with the load: a
+// packet capture in the lab, stamped by the kernel, and the workers' journals. The capture has its
+// own clock, its own parser (net/http's) and its own schedule (start + n ÷ rate).
 //
-// Nothing but wakeUp judges how long something took. What is judged is order, which no slow machine
-// can turn round:
+// Only wakeUp judges how long something took. The rest judges order, which no slow machine can
+// reverse:
 //
-//	due ≤ sent ≤ first segment ≤ accept ≤ read ≤ response segment ≤ done ≤ the client's next segment
+//	due ≤ sent ≤ first segment ≤ accept ≤ read ≤ response segment ≤ done ≤ client's next segment
 //
-// The last is a FIN, which the load sends by close(2) after it has taken the time, or the next
-// request on that connection. So every attempt's end is enclosed on either side by kernel stamps;
-// and as sorting keeps what holds for each, every percentile of ours lies between those of the two
-// enclosing times. How far these are apart is the error of the proof, stated in the log; it is the
-// machine's own wake-up, and never assumed.
+// The last is a FIN, which the load sends by close(2) after it has read the clock, or the next
+// request on that connection. So kernel stamps enclose the end of every attempt on both sides.
+// Sorting keeps what holds for each attempt, so every reported percentile lies between those of the
+// two enclosing times. How far these are apart is the uncertainty of the proof, printed in the log.
+// It is the machine's own wake-up time, and never assumed.
 
-// The load of a cross-check, and the servers: exponential, so that latencies vary and requests
-// queue.
+// The load and the servers of a cross-check. The work is exponential, so that latencies vary and
+// requests queue.
 const (
 	crossRate     = 500 // attempts per second; spacing is a whole number of ns
 	crossDuration = 2 * time.Second
@@ -65,11 +65,11 @@ const (
 	crossWorkers  = 2
 )
 
-// childClockError is what a process's clock.Clock may be off by: half the narrowest of 16 nested
+// childClockError is how far a process's clock.Clock may be off: half the narrowest of 16 nested
 // readings, typically 0.1 µs.
 const childClockError = time.Microsecond
 
-// The roles of the test binary: what the lab and the cross-check start.
+// The roles in which the lab and the cross-check start the test binary.
 const (
 	roleInit   = "lab-init"
 	roleWorker = "worker"
@@ -77,7 +77,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	roles := map[string]func() error{roleInit: netlab.Init, roleWorker: worker.Main, roleLoad: load.Main}
+	roles := map[string]func() error{
+		roleInit: netlab.Init, roleWorker: worker.Main, roleLoad: load.Main,
+	}
 	if len(os.Args) == 2 && roles[os.Args[1]] != nil {
 		if err := roles[os.Args[1]](); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -85,14 +87,14 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// An ordinary user's tests run in a user namespace, if there may be one, as 'run' does.
+	// An ordinary user's tests run in a user namespace if the system allows one, as in 'run'.
 	if status, entered, err := netlab.Enter(context.Background()); entered && err == nil {
 		os.Exit(status)
 	}
 	os.Exit(m.Run())
 }
 
-// self is the test binary in a role, started as the command starts itself.
+// self returns the test binary in a role, started as the command starts itself.
 func self(role string) func() *exec.Cmd {
 	return func() *exec.Cmd {
 		cmd := exec.Command("/proc/self/exe", role)
@@ -124,27 +126,32 @@ func TestKernelPacketCapture(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %s", tt.network, tt.connections), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			c := crossCheck{network: tt.network, connections: tt.connections, loadCPUs: place.Load, serverCPUs: place.Servers}
+			c := crossCheck{
+				network: tt.network, connections: tt.connections,
+				loadCPUs: place.Load, serverCPUs: place.Servers,
+			}
 			e, err := c.run(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Log(e.report())
 			if e.clockError > 50*time.Microsecond {
-				t.Fatalf("CLOCK_REALTIME was set meanwhile: its distance from CLOCK_MONOTONIC is known to ± %v only", e.clockError)
+				t.Fatalf("CLOCK_REALTIME was set during the test: "+
+					"its offset from CLOCK_MONOTONIC is known only to ± %v", e.clockError)
 			}
 			for _, p := range e.compare() {
 				t.Error(p)
 			}
 			if !t.Failed() {
-				notices(t, e)
+				checkDetection(t, e)
 			}
 		})
 	}
 }
 
-// notices checks that compare would notice: each entry falsifies what the run gave, in one way.
-func notices(t *testing.T, e *evidence) {
+// checkDetection checks that compare finds every kind of error: each entry falsifies the evidence
+// in one way.
+func checkDetection(t *testing.T, e *evidence) {
 	t.Helper()
 	every := func(change func(*results.Sample)) func(*evidence) {
 		return func(e *evidence) {
@@ -175,31 +182,33 @@ func notices(t *testing.T, e *evidence) {
 		{"no journal entry", func(e *evidence) { delete(e.journal, wire.Attempt{Sequence: 5}) }, "no worker's journal"},
 	} {
 		forged := *e
-		forged.samples, forged.crossings, forged.journal = slices.Clone(e.samples), maps.Clone(e.crossings), maps.Clone(e.journal)
+		forged.samples, forged.crossings = slices.Clone(e.samples), maps.Clone(e.crossings)
+		forged.journal = maps.Clone(e.journal)
 		tt.forge(&forged)
-		if problems := strings.Join(forged.compare(), "\n"); !strings.Contains(problems, tt.reason) {
+		problems := strings.Join(forged.compare(), "\n")
+		if !strings.Contains(problems, tt.reason) {
 			t.Errorf("%s: got problems %q, want one with %q", tt.name, problems, tt.reason)
 		}
 	}
 }
 
-// evidence is what the three witnesses say of the same attempts. All instants are of
+// evidence is what the three witnesses report about the same attempts. All instants are of
 // CLOCK_MONOTONIC.
 type evidence struct {
-	begin      clock.Instant // of the schedule
+	begin      clock.Instant // when the schedule begins
 	clockError time.Duration
-	crossings  map[wire.Attempt]crossing     // the capture's
-	journal    map[wire.Attempt]journalEntry // the workers'
-	samples    []results.Sample              // the load's
+	crossings  map[wire.Attempt]crossing     // from the capture
+	journal    map[wire.Attempt]journalEntry // from the workers
+	samples    []results.Sample              // from the load
 }
 
 // A crossing is one attempt as its segments crossed the network.
 type crossing struct {
 	source   netip.AddrPort
-	worker   int  // as the response says
-	opened   bool // the connection was opened for it
-	first    clock.Instant
-	request  clock.Instant // the segment that completes the request; first is the SYN, or the request's first
+	worker   int           // from the response
+	opened   bool          // the attempt opened the connection
+	first    clock.Instant // the SYN if it did, else the first segment of the request
+	request  clock.Instant // the segment that completes the request
 	response clock.Instant // the segment that completes the response
 	next     clock.Instant // the client's next data or FIN on the connection
 }
@@ -211,7 +220,7 @@ type journalEntry struct {
 	accept, read, responded clock.Instant
 }
 
-// compare returns what the witnesses do not agree about, one line for each kind of disagreement.
+// compare returns the disagreements of the witnesses, one line for each kind.
 func (e *evidence) compare() []string {
 	var p disagreements
 	seen := map[wire.Attempt]bool{}
@@ -226,7 +235,7 @@ func (e *evidence) compare() []string {
 	}
 	for id := range e.crossings {
 		if !inSchedule(id) {
-			p.add("captured, and not in the schedule", "%v", id)
+			p.add("captured, but not in the schedule", "%v", id)
 		}
 	}
 	for n := range crossAttempts {
@@ -234,23 +243,25 @@ func (e *evidence) compare() []string {
 			p.add("no sample", "%v", id)
 		}
 	}
-	if len(p.kinds) == 0 { // else they are of different attempts
+	if len(p.kinds) == 0 { // otherwise the witnesses describe different attempts
 		e.percentiles(&p)
 		e.wakeUp(&p)
 	}
 	return p.lines()
 }
 
-func inSchedule(id wire.Attempt) bool { return id.Process == 0 && id.Sequence < uint64(crossAttempts) }
+func inSchedule(id wire.Attempt) bool {
+	return id.Process == 0 && id.Sequence < uint64(crossAttempts)
+}
 
-// due is when the attempt was to be sent: the schedule, by another hand than the load's.
+// due returns when the attempt was due. It computes the schedule independently of the load.
 func (e *evidence) due(s *results.Sample) clock.Instant {
 	return e.begin.Add(time.Duration(s.Sequence) * crossSpacing)
 }
 
 func (e *evidence) attempt(p *disagreements, id wire.Attempt, s *results.Sample) {
 	if !inSchedule(id) {
-		p.add("a sample that is not in the schedule", "%v", id)
+		p.add("a sample not in the schedule", "%v", id)
 		return
 	}
 	c, captured := e.crossings[id]
@@ -267,13 +278,16 @@ func (e *evidence) attempt(p *disagreements, id wire.Attempt, s *results.Sample)
 		p.add("not served", "%v: %v in phase %v, status %d", id, s.Class, s.Phase, s.Status)
 	}
 	if c.source != s.Source || j.peer != s.Source {
-		p.add("source", "%v: captured from %v, accepted from %v, sample %v", id, c.source, j.peer, s.Source)
+		p.add("source", "%v: %v in the capture, %v in the journal, %v in the sample",
+			id, c.source, j.peer, s.Source)
 	}
 	if c.worker != s.Worker || j.worker != s.Worker {
-		p.add("worker", "%v: response of %d, journal of %d, sample %d", id, c.worker, j.worker, s.Worker)
+		p.add("worker", "%v: %d in the capture, %d in the journal, %d in the sample",
+			id, c.worker, j.worker, s.Worker)
 	}
 	if due := e.due(s); s.Scheduled != int64(due) {
-		p.add("scheduled", "%v: %v from %d ÷ rate", id, time.Duration(s.Scheduled-int64(due)), s.Sequence)
+		p.add("scheduled", "%v: %v after %d ÷ rate",
+			id, time.Duration(s.Scheduled-int64(due)), s.Sequence)
 	}
 	for _, i := range e.intervals(s) {
 		if i.took < -e.clockError {
@@ -282,13 +296,13 @@ func (e *evidence) attempt(p *disagreements, id wire.Attempt, s *results.Sample)
 	}
 }
 
-// An interval is the time from one instant of an attempt to one that cannot be before it.
+// An interval is the time from one instant of an attempt to one that cannot precede it.
 type interval struct {
 	name string
 	took time.Duration
 }
 
-// intervals are those of a sample that the other witnesses know too.
+// intervals returns the intervals of a sample that end or begin with another witness.
 func (e *evidence) intervals(s *results.Sample) []interval {
 	id := wire.Attempt{Process: uint16(s.Process), Sequence: s.Sequence}
 	c, j := e.crossings[id], e.journal[id]
@@ -298,7 +312,7 @@ func (e *evidence) intervals(s *results.Sample) []interval {
 		{"sent → first segment", c.first.Sub(sent)},
 		{"request → read", j.read.Sub(c.request)},
 		{"read → response", c.response.Sub(j.read)},
-		// write(2) gives a small segment to the device before it returns: nothing is ahead of it,
+		// write(2) hands a small segment to the device before it returns: no other segment waits,
 		// and lo and veth have no queue.
 		{"response → written", j.responded.Sub(c.response)},
 		{"response → done", done.Sub(c.response)},
@@ -310,8 +324,8 @@ func (e *evidence) intervals(s *results.Sample) []interval {
 	return all
 }
 
-// enclosed is one latency of every attempt, in ns and sorted: the reported one, and two that
-// enclose it by the capture alone.
+// enclosed holds one latency of every attempt, in ns and sorted: the reported one, and two from the
+// capture that enclose it.
 type enclosed struct {
 	name                  string
 	least, reported, most []int64
@@ -321,10 +335,11 @@ func (e *evidence) latencies() []enclosed {
 	response, service := enclosed{name: "response"}, enclosed{name: "service"}
 	for i := range e.samples {
 		s := &e.samples[i]
-		c, due := e.crossings[wire.Attempt{Process: uint16(s.Process), Sequence: s.Sequence}], e.due(s)
+		id := wire.Attempt{Process: uint16(s.Process), Sequence: s.Sequence}
+		c, due := e.crossings[id], e.due(s)
 		response.add(c.response.Sub(due), time.Duration(s.Done-s.Scheduled), c.next.Sub(due))
-		// No witness saw the instant of sending: it is after the attempt was due and before its
-		// first segment.
+		// No witness saw the instant of sending. It lies between the due instant and the first
+		// segment.
 		service.add(c.response.Sub(c.first), time.Duration(s.Done-s.Sent), c.next.Sub(due))
 	}
 	for _, l := range []*enclosed{&response, &service} {
@@ -341,13 +356,13 @@ func (l *enclosed) add(least, reported, most time.Duration) {
 	l.most = append(l.most, int64(most))
 }
 
-// perMille is the nearest-rank quantile of sorted values; 1000 is the largest.
+// perMille returns the nearest-rank quantile q of 1000 of sorted values; 1000 is the largest.
 func perMille(sorted []int64, q int) int64 {
 	return sorted[max(0, (len(sorted)*q+999)/1000-1)]
 }
 
-// percentiles holds what a report prints against the sorted values, and these against the
-// capture's.
+// percentiles compares the percentiles of a report with the sorted values, and these with the
+// capture.
 func (e *evidence) percentiles(p *disagreements) {
 	for _, l := range e.latencies() {
 		h := results.NewHistogram()
@@ -359,31 +374,37 @@ func (e *evidence) percentiles(p *disagreements) {
 			name  string
 			mille int
 			got   int64
-		}{{"p50", 500, got.P50}, {"p90", 900, got.P90}, {"p99", 990, got.P99}, {"p99.9", 999, got.P999}, {"max", 1000, got.Max}} {
+		}{
+			{"p50", 500, got.P50}, {"p90", 900, got.P90}, {"p99", 990, got.P99},
+			{"p99.9", 999, got.P999}, {"max", 1000, got.Max},
+		} {
 			exact := perMille(l.reported, q.mille)
 			if q.got < exact || q.got > exact+exact/1000 { // Histogram: at most 0.1 % above
-				p.add("histogram", "%s %s: got %d ns, want %d and at most 0.1 %% more", l.name, q.name, q.got, exact)
+				p.add("histogram", "%s %s: got %d ns, want %d and at most 0.1 %% more",
+					l.name, q.name, q.got, exact)
 			}
-			least, most := perMille(l.least, q.mille)-int64(e.clockError), perMille(l.most, q.mille)+int64(e.clockError)
+			least := perMille(l.least, q.mille) - int64(e.clockError)
+			most := perMille(l.most, q.mille) + int64(e.clockError)
 			if exact < least || exact > most {
-				p.add("percentiles", "%s %s: got %d ns, captured %d to %d", l.name, q.name, exact, least, most)
+				p.add("percentiles", "%s %s: got %d ns, captured %d to %d",
+					l.name, q.name, exact, least, most)
 			}
 		}
 	}
 }
 
-// wakeUp checks that the load does not dawdle before it takes the end of an attempt: that would
-// delay its next segment too, so order does not show it. The measure is what a worker needs to wake
-// up; a millisecond is always granted.
+// wakeUp checks that the load reads the clock soon after a response arrives. A late reading delays
+// the load's next segment, too, so order does not reveal it. The limit is ten times what a worker
+// needs to wake up, and at least a millisecond.
 func (e *evidence) wakeUp(p *disagreements) {
 	took := e.intervalTimes()
 	limit := max(time.Millisecond, 10*time.Duration(perMille(took["request → read"], 500)))
 	if got := time.Duration(perMille(took["response → done"], 500)); got > limit {
-		p.add("wake-up", "median from response to done: %v, limit %v", got, limit)
+		p.add("wake-up", "median from response to done: %v, want at most %v", got, limit)
 	}
 }
 
-// intervalTimes are the intervals of all attempts by name, in ns and sorted.
+// intervalTimes returns the intervals of all attempts by name, in ns and sorted.
 func (e *evidence) intervalTimes() map[string][]int64 {
 	all := map[string][]int64{}
 	for i := range e.samples {
@@ -397,7 +418,7 @@ func (e *evidence) intervalTimes() map[string][]int64 {
 	return all
 }
 
-// report is what the witnesses say, in µs.
+// report formats what the witnesses report, in µs.
 func (e *evidence) report() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%d samples, %d captured, %d in journals; clocks compared to ± %v\n",
@@ -422,20 +443,22 @@ func (e *evidence) report() string {
 	fmt.Fprintln(w, "interval, µs\tmin\tp50\tp99\tmax\t")
 	took := e.intervalTimes()
 	for _, name := range []string{
-		"due → sent", "sent → first segment", "SYN → accept", "request → read", "read → response", "response → written",
-		"response → done", "done → next segment",
+		"due → sent", "sent → first segment", "SYN → accept", "request → read",
+		"read → response", "response → written", "response → done", "done → next segment",
 	} {
 		if sorted := took[name]; len(sorted) > 0 {
 			row(name, sorted, 0, 500, 990, 1000)
 		}
 	}
 	_ = w.Flush() // into memory
-	early, late := time.Duration(took["response → done"][0]), time.Duration(took["done → next segment"][0])
-	fmt.Fprintf(&out, "had each attempt's end been reported more than %v too early or %v too late, it would be an error here", early+e.clockError, late+e.clockError)
+	early := time.Duration(took["response → done"][0])
+	late := time.Duration(took["done → next segment"][0])
+	fmt.Fprintf(&out, "this test would detect ends reported more than %v too early or %v too late",
+		early+e.clockError, late+e.clockError)
 	return out.String()
 }
 
-// disagreements are what compare found, by kind; a thousand of a kind are one line.
+// disagreements collects what compare found, by kind: one line for all of a kind.
 type disagreements struct {
 	kinds []string // in order of appearance
 	first map[string]string
@@ -455,13 +478,13 @@ func (p *disagreements) add(kind, format string, args ...any) {
 func (p *disagreements) lines() []string {
 	var lines []string
 	for _, k := range p.kinds {
-		lines = append(lines, fmt.Sprintf("%s: %d of these, the first: %s", k, p.count[k], p.first[k]))
+		lines = append(lines,
+			fmt.Sprintf("%s: %d of these, the first: %s", k, p.count[k], p.first[k]))
 	}
 	return lines
 }
 
-// A crossCheck is one load on one group of workers in a lab, as a trial has them, with a capture
-// beside it.
+// A crossCheck is one load on one group of workers in a lab, set up as in a trial, with a capture.
 type crossCheck struct {
 	network              vocabulary.Network
 	connections          vocabulary.Connections
@@ -478,7 +501,8 @@ func (x *crossCheck) run(ctx context.Context) (e *evidence, err error) {
 	if x.clock, err = clock.New(); err != nil {
 		return nil, err
 	}
-	if x.lab, err = netlab.New(ctx, netlab.Options{Network: x.network, Init: self(roleInit)}); err != nil {
+	options := netlab.Options{Network: x.network, Init: self(roleInit)}
+	if x.lab, err = netlab.New(ctx, options); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, x.lab.Close()) }()
@@ -528,15 +552,21 @@ func (x *crossCheck) run(ctx context.Context) (e *evidence, err error) {
 }
 
 // serve starts the workers.
-func (x *crossCheck) serve(ctx context.Context, target netip.AddrPort) (_ *servers.Generation, err error) {
-	x.journal = journalReader{accepts: map[[2]uint32]journal.Record{}, entries: map[wire.Attempt]journalEntry{}}
+func (x *crossCheck) serve(
+	ctx context.Context, target netip.AddrPort,
+) (_ *servers.Generation, err error) {
+	x.journal = journalReader{
+		accepts: map[[2]uint32]journal.Record{}, entries: map[wire.Attempt]journalEntry{},
+	}
 	x.group, err = servers.NewGroup(servers.Config{
 		Kind: vocabulary.ServerLoop, Sockets: vocabulary.SocketsReuseport, Workers: crossWorkers,
 		Address: target, Backlog: 1024, Seed: 1,
 		Work: servers.Work{Sleep: crossWork, Distribution: vocabulary.DistributionExponential},
 	}, servers.Env{
 		Command: self(roleWorker),
-		Start:   func(c *exec.Cmd, _ []int) error { return x.lab.Start(x.lab.Servers(), c, x.serverCPUs) },
+		Start: func(c *exec.Cmd, _ []int) error {
+			return x.lab.Start(x.lab.Servers(), c, x.serverCPUs)
+		},
 		Do:      func(f func() error) error { return x.lab.Do(x.lab.Servers(), f) },
 		Account: x.journal.record,
 		Clock:   x.clock,
@@ -547,12 +577,17 @@ func (x *crossCheck) serve(ctx context.Context, target netip.AddrPort) (_ *serve
 	return x.group.StartGeneration(ctx)
 }
 
-// attack runs one load process to its end.
-func (x *crossCheck) attack(ctx context.Context, e *evidence, target netip.AddrPort, sources netip.Prefix) error {
-	p, err := load.Start(ctx, load.Config{
-		Processes: 1, Target: target, Sources: sources, Timeout: 5 * time.Second, Connections: x.connections,
+// attack runs one load process until it has ended.
+func (x *crossCheck) attack(
+	ctx context.Context, e *evidence, target netip.AddrPort, sources netip.Prefix,
+) error {
+	cfg := load.Config{
+		Processes: 1, Target: target, Sources: sources,
+		Timeout: 5 * time.Second, Connections: x.connections,
 		Shape: load.Shape{Pace: vocabulary.PaceConstant, Rate: crossRate, Duration: crossDuration},
-	}, self(roleLoad), func(c *exec.Cmd) error { return x.lab.Start(x.lab.Clients(), c, x.loadCPUs) })
+	}
+	start := func(c *exec.Cmd) error { return x.lab.Start(x.lab.Clients(), c, x.loadCPUs) }
+	p, err := load.Start(ctx, cfg, self(roleLoad), start)
 	if err != nil {
 		return err
 	}
@@ -567,7 +602,7 @@ func (x *crossCheck) attack(ctx context.Context, e *evidence, target netip.AddrP
 	return errors.Join(err, waitErr, context.Cause(ctx))
 }
 
-// journalReader puts the records of all workers together, attempt by attempt.
+// journalReader joins the records of all workers by attempt.
 type journalReader struct {
 	accepts map[[2]uint32]journal.Record // by worker and connection
 	entries map[wire.Attempt]journalEntry
@@ -579,7 +614,8 @@ func (j *journalReader) record(w *servers.Worker, r journal.Record) {
 	case journal.Accepted:
 		j.accepts[key] = r
 	case journal.Requested:
-		j.entries[r.Attempt] = journalEntry{worker: w.ID, peer: j.accepts[key].Peer, accept: j.accepts[key].At, read: r.At}
+		a := j.accepts[key]
+		j.entries[r.Attempt] = journalEntry{worker: w.ID, peer: a.Peer, accept: a.At, read: r.At}
 	case journal.Answered:
 		e := j.entries[r.Attempt]
 		e.responded = r.At
@@ -587,43 +623,46 @@ func (j *journalReader) record(w *servers.Worker, r journal.Record) {
 	}
 }
 
-// A clockDistance bounds what CLOCK_REALTIME, which stamps packets, is ahead of CLOCK_MONOTONIC, in
-// ns. Both are slewed as one; only setting the clock, or a leap second, changes it
+// A clockDistance bounds the offset of CLOCK_REALTIME, which stamps packets, from CLOCK_MONOTONIC,
+// in ns. Both are slewed together. Only setting the clock, or a leap second, changes the offset
 // (timekeeping_inject_offset in kernel/time/timekeeping.c).
 type clockDistance struct{ least, most int64 }
 
-// readClocks takes what many nested readings have in common.
+// readClocks returns the intersection of many nested readings.
 func readClocks() (clockDistance, error) {
 	c := clockDistance{-1 << 63, 1<<63 - 1}
 	for range 200 {
 		var readings [3]int64
-		for i, id := range [...]int32{unix.CLOCK_MONOTONIC, unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC} {
+		const monotonic, realtime = unix.CLOCK_MONOTONIC, unix.CLOCK_REALTIME
+		for i, id := range [...]int32{monotonic, realtime, monotonic} {
 			var ts unix.Timespec
 			if err := unix.ClockGettime(id, &ts); err != nil {
 				return c, fmt.Errorf("clock %d: %w", id, err)
 			}
 			readings[i] = ts.Nano()
 		}
-		c.least, c.most = max(c.least, readings[1]-readings[2]), min(c.most, readings[1]-readings[0])
+		c.least = max(c.least, readings[1]-readings[2])
+		c.most = min(c.most, readings[1]-readings[0])
 	}
 	return c, nil
 }
 
-// hull is the middle of what either allows, and how far from it the truth may be.
+// hull returns the middle of the range that covers both, and how far the true offset may be from
+// it.
 func (c clockDistance) hull(d clockDistance) (offset int64, wide time.Duration) {
 	least, most := min(c.least, d.least), max(c.most, d.most)
 	return least + (most-least)/2, time.Duration(most-least+1) / 2
 }
 
-// A packetCapture is a packet socket with a ring that the kernel fills. Nobody reads it before the
-// end, so it wakes nobody up (packet(7), PACKET_RX_RING; Documentation/networking/packet_mmap.rst).
+// A packetCapture is a packet socket with a ring that the kernel fills. It is read only at the end,
+// so it wakes no process (packet(7), PACKET_RX_RING; Documentation/networking/packet_mmap.rst).
 type packetCapture struct {
 	fd   int
 	ring []byte
 }
 
-// Frames of the ring: room for a head each, and for twice as many as a thousand connections on
-// loopback make.
+// The frames of the ring hold a segment's head each. There are twice as many as a thousand
+// connections on loopback need.
 const (
 	ringFrameSize = 512
 	ringFrames    = 1 << 16
@@ -632,8 +671,8 @@ const (
 
 // openCapture captures everything on every link of the calling thread's network namespace.
 func openCapture() (*packetCapture, error) {
-	// Protocol 0 captures nothing until bind. Without link-layer headers a packet starts with its
-	// IP header.
+	// Protocol 0 captures nothing until bind. SOCK_DGRAM leaves out link-layer headers, so a packet
+	// starts with its IP header.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("capture: AF_PACKET socket: %w", err)
@@ -642,14 +681,16 @@ func openCapture() (*packetCapture, error) {
 	err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V2)
 	if err == nil {
 		err = unix.SetsockoptTpacketReq(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &unix.TpacketReq{
-			Block_size: ringFrameSize * ringFrames / ringBlocks, Block_nr: ringBlocks, Frame_size: ringFrameSize, Frame_nr: ringFrames,
+			Block_size: ringFrameSize * ringFrames / ringBlocks, Block_nr: ringBlocks,
+			Frame_size: ringFrameSize, Frame_nr: ringFrames,
 		})
 	}
 	if err == nil {
-		c.ring, err = unix.Mmap(fd, 0, ringFrameSize*ringFrames, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		c.ring, err = unix.Mmap(fd, 0, ringFrameSize*ringFrames,
+			unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	}
 	if err == nil {
-		// Outgoing packets are for those who want all protocols only (dev_queue_xmit_nit).
+		// Only sockets for all protocols see outgoing packets (dev_queue_xmit_nit).
 		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL)})
 	}
 	if err != nil {
@@ -670,16 +711,17 @@ func (c *packetCapture) close() error {
 	return err
 }
 
-// segments are those captured so far, in the order of the ring; offset is what their clock is
-// ahead. A packet is stamped on its way to the ring: if outgoing before its device has it, if
-// incoming before IP has it (tpacket_rcv).
+// segments returns the segments captured so far, in the order of the ring. offset is how far their
+// clock is ahead. The kernel stamps a packet on its way to the ring: an outgoing one before its
+// device gets it, an incoming one before IP gets it (tpacket_rcv).
 func (c *packetCapture) segments(offset int64) ([]tcpSegment, error) {
 	stats, err := unix.GetsockoptTpacketStats(c.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {
 		return nil, fmt.Errorf("capture: PACKET_STATISTICS: %w", err)
 	}
 	if stats.Drops > 0 {
-		return nil, fmt.Errorf("capture: %d of %d packets did not fit the ring", stats.Drops, stats.Packets)
+		return nil, fmt.Errorf("capture: %d of %d packets did not fit in the ring",
+			stats.Drops, stats.Packets)
 	}
 	var all []tcpSegment
 	for i := range ringFrames {
@@ -719,7 +761,8 @@ const (
 	flagRST
 )
 
-// parseSegment is false for what is no TCP segment over IPv4 (RFC 791 §3.1, RFC 9293 §3.1).
+// parseSegment parses a TCP segment over IPv4 (RFC 791 §3.1, RFC 9293 §3.1). It returns false for
+// any other packet.
 func parseSegment(b []byte) (s tcpSegment, ok bool) {
 	const protocolTCP, header = 6, 20
 	if len(b) < 2*header || b[0]>>4 != 4 || b[9] != protocolTCP {
@@ -736,11 +779,12 @@ func parseSegment(b []byte) (s tcpSegment, ok bool) {
 	}
 	s.from = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[12:16])), binary.BigEndian.Uint16(tcp))
 	s.to = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[16:20])), binary.BigEndian.Uint16(tcp[2:]))
-	s.sequence, s.flags, s.payload = binary.BigEndian.Uint32(tcp[4:]), tcp[13], bytes.Clone(tcp[data:])
+	s.sequence, s.flags = binary.BigEndian.Uint32(tcp[4:]), tcp[13]
+	s.payload = bytes.Clone(tcp[data:])
 	return s, true
 }
 
-// crossingsOf follows every connection to the server.
+// crossingsOf follows every connection to the server and returns the crossings of its attempts.
 func crossingsOf(segments []tcpSegment, server netip.AddrPort) (map[wire.Attempt]crossing, error) {
 	connections := map[netip.AddrPort]*tcpConnection{}
 	for _, s := range segments {
@@ -762,9 +806,11 @@ func crossingsOf(segments []tcpSegment, server netip.AddrPort) (map[wire.Attempt
 	all := map[wire.Attempt]crossing{}
 	for client, c := range connections {
 		for i, id := range c.ids {
-			if _, twice := all[id]; twice || c.answered != len(c.ids) || c.crossings[i].next == 0 {
-				return nil, fmt.Errorf("capture: connection of %v: %d requests, %d responses; attempt %v twice (%v), or never closed",
-					client, len(c.ids), c.answered, id, twice)
+			_, twice := all[id]
+			if twice || c.answered != len(c.ids) || c.crossings[i].next == 0 {
+				return nil, fmt.Errorf("capture: connection of %v: %d requests, %d responses; "+
+					"attempt %v: sent twice: %v, followed by a segment: %v",
+					client, len(c.ids), c.answered, id, twice, c.crossings[i].next != 0)
 			}
 			all[id] = c.crossings[i]
 		}
@@ -772,7 +818,7 @@ func crossingsOf(segments []tcpSegment, server netip.AddrPort) (map[wire.Attempt
 	return all, nil
 }
 
-// A tcpConnection is one TCP connection as captured so far.
+// A tcpConnection is a TCP connection as captured so far.
 type tcpConnection struct {
 	client              netip.AddrPort
 	syn                 clock.Instant
@@ -793,8 +839,12 @@ func (c *tcpConnection) follow(s tcpSegment) error {
 	if err := c.requests.append(s); err != nil {
 		return err
 	}
-	if n := len(c.crossings); n > 0 && c.crossings[n-1].next == 0 && (len(c.requests.pending) > 0 || s.flags&(flagFIN|flagRST) != 0) {
-		c.crossings[n-1].next = s.at
+	if n := len(c.crossings); n > 0 {
+		last := &c.crossings[n-1]
+		ends := s.flags&(flagFIN|flagRST) != 0
+		if last.next == 0 && (len(c.requests.pending) > 0 || ends) {
+			last.next = s.at
+		}
 	}
 	if fresh {
 		c.requests.began = s.at
@@ -802,7 +852,7 @@ func (c *tcpConnection) follow(s tcpSegment) error {
 	return c.request(s)
 }
 
-// request takes the request that the segment completes, if it does.
+// request parses the request that the segment completes, if any.
 func (c *tcpConnection) request(s tcpSegment) error {
 	r := bytes.NewReader(c.requests.pending)
 	in := bufio.NewReader(r)
@@ -812,11 +862,11 @@ func (c *tcpConnection) request(s tcpSegment) error {
 	}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil // to be continued
+		return nil // incomplete
 	case err != nil:
 		return err
 	case in.Buffered() > 0 || r.Len() > 0:
-		return errors.New("two requests at once")
+		return errors.New("data after the end of a request")
 	}
 	c.requests.pending = nil
 	process, sequence, _ := strings.Cut(q.Header.Get("Attempt"), "-")
@@ -829,11 +879,12 @@ func (c *tcpConnection) request(s tcpSegment) error {
 	if x.opened {
 		x.first = c.syn
 	}
-	c.ids, c.crossings = append(c.ids, wire.Attempt{Process: uint16(p), Sequence: n}), append(c.crossings, x)
+	c.ids = append(c.ids, wire.Attempt{Process: uint16(p), Sequence: n})
+	c.crossings = append(c.crossings, x)
 	return nil
 }
 
-// response takes the response that the segment completes, if it does.
+// response parses the response that the segment completes, if any.
 func (c *tcpConnection) response(s tcpSegment) error {
 	r := bytes.NewReader(c.responses.pending)
 	in := bufio.NewReader(r)
@@ -861,11 +912,12 @@ func (c *tcpConnection) response(s tcpSegment) error {
 type byteStream struct {
 	known   bool
 	next    uint32        // sequence number
-	pending []byte        // of a message that is not complete
-	began   clock.Instant // the segment with its first byte
+	pending []byte        // the incomplete message
+	began   clock.Instant // when its first segment was captured
 }
 
-// append takes what is new in the segment. What was sent again counts as of the first time.
+// append adds the new data of the segment. Retransmitted data keeps the instant of its first
+// capture.
 func (st *byteStream) append(s tcpSegment) error {
 	if s.flags&flagSYN != 0 {
 		st.known, st.next = true, s.sequence+1
@@ -876,7 +928,7 @@ func (st *byteStream) append(s tcpSegment) error {
 	}
 	old := int(int32(st.next - s.sequence))
 	if !st.known || old < 0 {
-		return fmt.Errorf("%d bytes are missing in the capture", -old)
+		return fmt.Errorf("the capture lacks %d bytes", -old)
 	}
 	if old < len(s.payload) {
 		st.pending = append(st.pending, s.payload[old:]...)

@@ -20,10 +20,10 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// FloorMain is a load process that speaks as Main does, with nothing in it but the system calls:
-// one thread and one epoll set that connects, writes, reads and closes. It has no goroutine per
-// attempt, no timeouts and no causes, and sends its samples when all is over. It is what the load
-// is measured against, by bench-engine; nothing else is measured with it.
+// FloorMain runs a load process with the protocol of Main that makes the bare system calls: one
+// thread and one epoll set connect, write, read and close. It has no goroutine per attempt, no
+// timeouts and no causes, and writes its samples at the end. bench-engine compares the load with
+// it; nothing else uses it.
 func FloorMain() error {
 	lines := bufio.NewReader(os.NewFile(child.ControlFD, "control"))
 	var cfg Config
@@ -61,7 +61,7 @@ type floor struct {
 	epoll    int
 	limit    int // attempts under way at once
 	open     map[int32]*floorConn
-	free     []*floorConn // of connections that were closed
+	free     []*floorConn // closed, and free for reuse
 	idle     []*floorConn // with ConnectionsReused: open, the most recently used last
 	busy     int
 	out      []byte
@@ -76,7 +76,7 @@ type floorConn struct {
 	sample  results.Sample
 }
 
-// floorInFlight is how many attempts of an open loop may be under way at once here.
+// floorInFlight is how many attempts of an open loop may be under way at once.
 const floorInFlight = 1024
 
 func newFloor(cfg Config) (*floor, error) {
@@ -94,8 +94,8 @@ func newFloor(cfg Config) (*floor, error) {
 	return f, errors.Join(err, errClock, errEpoll)
 }
 
-// run sends what is due and reads what has come, until all is answered. It ends with the first
-// error.
+// run sends the attempts that are due and reads the answers, until all are answered. It returns the
+// first error.
 func (f *floor) run(begin clock.Instant) error {
 	events := make([]unix.EpollEvent, 64)
 	end := begin.Add(f.cfg.Shape.Duration + f.cfg.overrun())
@@ -117,7 +117,7 @@ func (f *floor) run(begin clock.Instant) error {
 		if ended && f.busy == 0 {
 			return nil
 		}
-		timeout := time.Duration(-1) // for ever
+		timeout := time.Duration(-1) // no timeout
 		if wait != math.MaxInt64 {
 			timeout = max(0, wait.Sub(f.clock.Now()))
 		}
@@ -133,7 +133,7 @@ func (f *floor) run(begin clock.Instant) error {
 	}
 }
 
-// close closes what is open.
+// close closes all connections and the epoll set.
 func (f *floor) close() error {
 	var errs []error
 	for fd := range f.open {
@@ -159,7 +159,7 @@ func (f *floor) send(index uint64, due clock.Instant) (err error) {
 	return f.write(c)
 }
 
-// take is an idle connection, where they are reused, or nil.
+// take returns an idle connection, or nil.
 func (f *floor) take() *floorConn {
 	last := len(f.idle) - 1
 	if last < 0 {
@@ -192,16 +192,18 @@ func (f *floor) connect(index uint64) (*floorConn, error) {
 	return c, socket.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, c.fd, unix.EPOLLIN, int32(c.fd))
 }
 
-// write writes the request, or asks to be told when it can.
+// write writes the request, or waits for an event if the connection is not yet established.
 func (f *floor) write(c *floorConn) error {
 	closing := wire.Close
 	if f.cfg.Connections == vocabulary.ConnectionsReused {
 		closing = wire.KeepAlive
 	}
-	f.out = wire.AppendRequest(f.out[:0], f.host, wire.Attempt{Sequence: c.sample.Sequence}, nil, closing)
+	identity := wire.Attempt{Sequence: c.sample.Sequence}
+	f.out = wire.AppendRequest(f.out[:0], f.host, identity, nil, closing)
 	switch _, err := socket.Send(c.fd, f.out); {
 	case errors.Is(err, unix.EAGAIN): // still in the handshake
-		return socket.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLIN|unix.EPOLLOUT, int32(c.fd))
+		const events = unix.EPOLLIN | unix.EPOLLOUT
+		return socket.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, events, int32(c.fd))
 	case err != nil:
 		return err
 	}
@@ -209,7 +211,7 @@ func (f *floor) write(c *floorConn) error {
 	return nil
 }
 
-// handle goes on with a connection of which epoll has news.
+// handle continues with a connection that has an event.
 func (f *floor) handle(c *floorConn) error {
 	if c == nil {
 		return nil

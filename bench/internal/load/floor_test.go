@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"testing"
@@ -16,8 +15,7 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// answers is a server that answers every request, and counts connections, until the listener is
-// closed.
+// answers serves every request until the listener is closed, and returns the number of connections.
 func answers(l net.Listener) (connections int) {
 	for {
 		c, err := l.Accept()
@@ -38,7 +36,8 @@ func answers(l net.Listener) (connections int) {
 				if r.Close {
 					closing = wire.Close
 				}
-				if _, werr := c.Write(wire.AppendResponse(nil, 3, 4, closing)); err != nil || werr != nil || r.Close {
+				_, werr := c.Write(wire.AppendResponse(nil, 3, 4, closing))
+				if err != nil || werr != nil || r.Close {
 					return
 				}
 			}
@@ -50,7 +49,7 @@ func TestFloor(t *testing.T) {
 	const attempts = 200
 	for _, tt := range []struct {
 		connections vocabulary.Connections
-		clients     int // of a closed loop
+		clients     int // of a closed loop; 0: an open loop
 		least, most int // connections; 0: as many as attempts
 	}{
 		{vocabulary.ConnectionsNew, 0, attempts, attempts},
@@ -73,11 +72,9 @@ func TestFloor(t *testing.T) {
 				shape.Rate = 2000
 			}
 			f, err := newFloor(Config{
-				Processes: 1, Target: netip.MustParseAddrPort(l.Addr().String()), Timeout: time.Second, Connections: tt.connections,
-				// One that the TIME_WAIT sockets of the case before, or of a run before, do not
-				// have.
-				Sources: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24),
-				Shape:   shape,
+				Processes: 1, Target: netip.MustParseAddrPort(l.Addr().String()),
+				Timeout: time.Second, Connections: tt.connections,
+				Sources: unusedSources(), Shape: shape,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -94,13 +91,14 @@ func TestFloor(t *testing.T) {
 				} else if err != nil {
 					t.Fatal(err)
 				}
-				if !s.Served() || s.Sent < s.Scheduled || s.Done <= s.Sent || s.Worker != 3 || seen[s.Sequence] {
+				if !s.Served() || s.Sent < s.Scheduled || s.Done <= s.Sent || s.Worker != 3 ||
+					seen[s.Sequence] {
 					t.Errorf("attempt %d: %+v", s.Sequence, s)
 				}
 				seen[s.Sequence] = true
 			}
 			wanted := attempts
-			if tt.clients > 0 { // as many as there is time for
+			if tt.clients > 0 { // any number that the time allows
 				wanted = max(tt.clients, len(seen))
 			}
 			least, most := tt.least, tt.most
@@ -108,8 +106,8 @@ func TestFloor(t *testing.T) {
 				least, most = wanted, wanted
 			}
 			if n := <-counted; len(seen) != wanted || n < least || n > most {
-				t.Errorf("%d attempts on %d connections; want %d on %d to %d", len(seen), n, wanted,
-					least, most)
+				t.Errorf("%d attempts on %d connections; want %d on %d to %d",
+					len(seen), n, wanted, least, most)
 			}
 		})
 	}

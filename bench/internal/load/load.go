@@ -1,19 +1,19 @@
-// Package load drives open-loop load: it sends each attempt when the schedule calls for it, however
-// slow the servers are, and accounts for every one. The other kind is a closed loop: so many
-// clients send, each when its last attempt has ended (Shape.Clients).
+// Package load generates the load. An open loop sends each attempt when the schedule calls for it,
+// however slow the servers are, and accounts for every one. A closed loop (Shape.Clients) has a
+// fixed number of clients; each sends its next attempt when its last one has ended.
 //
-// The work is done in child processes (Main), so that the harness never measures inside its own
-// process. In each, a vegeta Attacker makes the loop: it begins what is due at each tick of our
-// Pacer (pacer.go). What vegeta calls the HTTP client is our own RoundTripper (transport.go): it
-// sends and returns. While the Pacer waits for the next attempt to be due, it advances those whose
-// answers have come (loop.go, attempt.go). So one thread does everything, and nothing is handed
-// over. We do all of that by ourselves, because we must
+// Child processes (Main) do the work, so that the harness never measures inside its own process. In
+// each, a vegeta Attacker is the outer loop: it starts the attempts due at each tick of our Pacer
+// (pacer.go). Its HTTP client is our own RoundTripper (transport.go), which sends and returns
+// without waiting for the answer. While the Pacer waits for the next attempt to be due, it advances
+// those whose answers have come (loop.go, attempt.go). So one thread does everything, without
+// handovers. We need our own RoundTripper to
 //
-//   - choose source address and port: they are the key to the kernel's events, and one address
+//   - choose source addresses and ports: they are the key to the kernel's events, and one address
 //     pair would run out of ephemeral ports after 28,232 connections;
-//   - take the instants ourselves: vegeta's timestamps begin when a goroutine picked a tick up;
-//   - repeat a request only where a policy says so (retry.go), and count it, while http.Transport does
-//     it silently on a reused connection;
+//   - take timestamps ourselves: vegeta's begin when a goroutine picks a tick up;
+//   - repeat a request only where a policy says so (retry.go), and count it: http.Transport repeats
+//     silently on a reused connection;
 //   - know the phase and errno of a loss, which vegeta reports as a string.
 package load
 
@@ -30,36 +30,38 @@ import (
 
 // Config describes the part of the load that one process drives.
 type Config struct {
-	Process   int `json:"process"`   // from 0
-	Processes int `json:"processes"` // that share the schedule: process p sends attempts p, p+n, p+2n …
+	Process int `json:"process"` // from 0
+	// Processes is how many share the schedule. Of n, process p sends attempts p, p+n, p+2n …
+	Processes int `json:"processes"`
 
 	Target netip.AddrPort `json:"target"`
-	// Lookup, where it is not nil, finds the address for each connection by name; Target gives the
+	// Lookup, if not nil, finds the address of each connection by name. Target then only gives the
 	// port.
 	Lookup  *Lookup       `json:"lookup,omitempty"`
-	Shape   Shape         `json:"shape"`      // of the schedule of all processes together
-	Timeout time.Duration `json:"timeout_ns"` // of one attempt with all its tries, from sent
+	Shape   Shape         `json:"shape"`      // the schedule of all processes together
+	Timeout time.Duration `json:"timeout_ns"` // for an attempt with all its tries, from sent
 	// Retry says when an attempt is tried again.
 	Retry Retry `json:"retry,omitzero"`
-	// Connections is how attempts come by one, and Keep what becomes of those that are kept.
+	// Connections says whether attempts open or reuse connections, and Keep how many connections
+	// are kept and for how long.
 	Connections vocabulary.Connections `json:"connections"`
 	Keep        Keep                   `json:"keep,omitzero"`
-	// Body, in bytes: attempts are POST requests with a body of that length. 0: GET.
+	// Body is the length of the request body, in bytes. If it is not 0, attempts are POST requests.
 	Body int `json:"body_bytes"`
-	// Aborts, a defect of known size: attempts with sequence in [AbortFrom, AbortFrom+Aborts) of
-	// process 0 are reset by the load itself when the request is sent.
+	// Aborts is a defect of known size: when process 0 has sent the request of an attempt with a
+	// sequence number in [AbortFrom, AbortFrom+Aborts), it resets the connection.
 	AbortFrom uint64 `json:"abort_from"`
 	Aborts    uint64 `json:"aborts"`
-	// Ports is how many of the sources the attempts take in turn, as a client with one address
-	// comes round its ports; 0: each connection has one of its own. Attempts that have the same
-	// must be further apart than Timeout.
+	// Ports is how many sources the attempts take in turn, like a client that has one address and
+	// reuses its ports. 0 gives each connection its own source. Attempts from the same source must
+	// be further apart than Timeout.
 	Ports uint64 `json:"ports,omitzero"`
-	// Sources is the range that source addresses are taken from. Without Ports, every connection of
-	// a trial has its own address and port, so it must have room: see NewSources.
+	// Sources is the range of source addresses. Without Ports every connection of a trial has its
+	// own address and port, so the range must be large enough: see NewSources.
 	Sources netip.Prefix `json:"sources"`
 }
 
-// share returns how many of n things that the processes take in turn are this process's.
+// share returns how many of n things are this process's, if the processes take them in turn.
 func (c Config) share(n uint64) uint64 {
 	before, all := uint64(c.Process), uint64(c.Processes)
 	return (n + all - 1 - before) / all
@@ -67,40 +69,43 @@ func (c Config) share(n uint64) uint64 {
 
 // start is the second line on the control pipe.
 type start struct {
-	At clock.Instant `json:"at"` // of the first scheduled attempt
+	At clock.Instant `json:"at"` // when the first attempt is due
 }
 
-// Ports that attempts are sent from: unprivileged, and many.
+// Attempts are sent from these ports: unprivileged, and many.
 const (
 	firstPort = 10_000
 	ports     = 50_000
 )
 
-// Sources gives every attempt an address and port of its own: the key that joins it to what the
-// kernel and the workers say of the connection.
+// Sources gives every attempt its own address and port: the key that joins it to what the kernel
+// and the workers report about the connection.
 type Sources struct {
 	base netip.Addr
-	turn uint64 // how many there are, which are taken in turn; 0: no end of them
+	turn uint64 // the attempts take the first turn sources again and again; 0: all, each once
 }
 
-// InTurn are the first n of the sources, taken again and again; 0: all, taken once.
+// InTurn returns s limited to its first n sources, which are taken again and again. 0 means no
+// limit: every source is taken once.
 func (s Sources) InTurn(n uint64) Sources {
 	s.turn = n
 	return s
 }
 
-// NewSources checks that the range has an address for every 50,000 attempts.
+// NewSources returns the sources within a range. It fails unless the range has an address for every
+// 50,000 attempts.
 func NewSources(p netip.Prefix, attempts uint64) (Sources, error) {
 	need := attempts/ports + 2 // the first address names the network
 	if bits := p.Addr().BitLen() - p.Bits(); bits < 63 && uint64(1)<<bits < need {
-		return Sources{}, fmt.Errorf("source range %v: %d attempts need %d addresses of it", p, attempts, need)
+		return Sources{}, fmt.Errorf("source range %v is too small: %d attempts need %d addresses",
+			p, attempts, need)
 	}
 	return Sources{base: p.Masked().Addr()}, nil
 }
 
-// At is the source of attempt i, counted over all processes. Of n attempts, that of the connection
-// opened for a later try, counted from 0, is the one of attempt i + try·n; those of Keep.Count
-// connections come after that of the last try.
+// At returns the source of attempt i, counted over all processes. With n attempts, a connection
+// opened for a later try, counted from 0, has the source of attempt i + try·n. The sources of
+// Keep.Count connections follow those of the last try.
 func (s Sources) At(i uint64) netip.AddrPort {
 	if s.turn > 0 {
 		i %= s.turn
@@ -108,7 +113,7 @@ func (s Sources) At(i uint64) netip.AddrPort {
 	return netip.AddrPortFrom(addAddr(s.base, i/ports+1), uint16(firstPort+i%ports))
 }
 
-// addAddr is the address n after a. In one of IPv6, the last eight bytes vary only.
+// addAddr returns the address n after a. In IPv6 only the last eight bytes vary.
 func addAddr(a netip.Addr, n uint64) netip.Addr {
 	if a.Is4() {
 		b := a.As4()
@@ -120,14 +125,14 @@ func addAddr(a netip.Addr, n uint64) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// Of is the attempt that a source belongs to, the first of those that have it in turn, or false if
-// it is none of the range's.
+// Of returns the attempt that a source belongs to: with InTurn, the first of those that share it.
+// It returns false if the source is outside the range.
 func (s Sources) Of(source netip.AddrPort) (uint64, bool) {
 	a, b := s.base.AsSlice(), source.Addr().Unmap().AsSlice()
 	if len(a) != len(b) || source.Port() < firstPort || source.Port() >= firstPort+ports {
 		return 0, false
 	}
-	high := len(a) - min(len(a), 8) // the range varies in its last eight bytes only
+	high := len(a) - min(len(a), 8) // only the last eight bytes vary
 	if !bytes.Equal(a[:high], b[:high]) {
 		return 0, false
 	}

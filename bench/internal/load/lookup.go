@@ -14,20 +14,21 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Lookup is how attempts find out where to connect to.
+// Lookup says how attempts find the address to connect to.
 type Lookup struct {
-	Server netip.AddrPort      `json:"server"` // that answers
-	Name   string              `json:"name"`   // that is asked for, with its last dot
+	Server netip.AddrPort      `json:"server"` // the DNS server
+	Name   string              `json:"name"`   // fully qualified, with its final dot
 	Policy vocabulary.DNSCache `json:"policy"`
-	// Clients share the attempts, in turn: each has a cache of its own.
+	// Clients is how many clients share the attempts, in turn. Each has its own cache.
 	Clients int    `json:"clients"`
 	Seed    uint64 `json:"seed"`
 }
 
-// lookupTimeout of one question: two of them are over before an attempt is.
+// lookupTimeout is for one question. Two questions fit in the timeout of an attempt.
 const lookupTimeout = 300 * time.Millisecond
 
-// names are the clients of a Lookup. They ask beside the loop, which an eventfd tells of answers.
+// names holds the clients of a Lookup. They ask outside the loop, which learns of answers by an
+// eventfd.
 type names struct {
 	name    string
 	port    uint16
@@ -36,11 +37,11 @@ type names struct {
 	eventFD int
 }
 
-// answer is what an attempt is to connect to.
+// answer is the result of a lookup for an attempt.
 type answer struct {
 	attempt *attempt
 	target  netip.AddrPort
-	release func() // to be called when the connection is over
+	release func() // called when the connection has ended
 	err     error
 }
 
@@ -69,18 +70,18 @@ func newNames(cfg Config, l *loop) (*names, error) {
 	return n, nil
 }
 
-// close frees the eventfd. No question may be open.
+// close frees the eventfd. No lookup may be under way.
 func (n *names) close() error { return unix.Close(n.eventFD) }
 
-// find has the attempt connect to what its client's resolver knows, or finds out within the limit.
+// find connects the attempt to the address in its client's cache, or asks for it within the limit.
 func (n *names) find(a *attempt, limit time.Duration) {
 	if known := n.askFor(a, 0); !errors.Is(known.err, context.DeadlineExceeded) {
-		known.give()
+		known.deliver()
 		return
 	}
 	go func() {
 		n.answers <- n.askFor(a, limit)
-		// It fails only after 2⁶⁴ − 2 answers, for it is never read (eventfd(2)).
+		// It fails only after 2⁶⁴ − 2 answers: the eventfd is never read (eventfd(2)).
 		_, _ = unix.Write(n.eventFD, binary.NativeEndian.AppendUint64(nil, 1))
 	}()
 }
@@ -92,8 +93,8 @@ func (n *names) askFor(a *attempt, limit time.Duration) answer {
 	return got
 }
 
-// ask asks the client for the name whose turn it is at that index, and takes the first of the
-// addresses, as most do. With no time it is a look into the client's cache.
+// ask makes the client whose turn it is at that index look the name up, and takes the first
+// address, as most clients do. With a limit of 0 it only looks into the client's cache.
 func (n *names) ask(index uint64, limit time.Duration) answer {
 	r := n.clients[index%uint64(len(n.clients))]
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -107,22 +108,22 @@ func (n *names) ask(index uint64, limit time.Duration) answer {
 	return answer{target: target, release: func() { r.Closed(n.name) }}
 }
 
-// answered gives the attempts the answers that have come.
+// answered delivers the answers that have arrived.
 func (n *names) answered() error {
 	for {
 		select {
 		case got := <-n.answers:
-			got.give()
+			got.deliver()
 		default:
 			return nil
 		}
 	}
 }
 
-// give has the attempt go to the target, or end the try.
-func (got answer) give() {
+// deliver connects the attempt to the target, or ends the try.
+func (got answer) deliver() {
 	if got.err != nil {
-		got.attempt.unknown()
+		got.attempt.unresolved()
 		return
 	}
 	got.attempt.conn.release = got.release

@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// named is a DNS server that knows one name, of an address.
+// named starts a DNS server that knows one name and its address.
 func named(t *testing.T, name string, addr netip.Addr) (server *dns.Server, at netip.AddrPort) {
 	t.Helper()
 	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
@@ -35,10 +35,10 @@ func named(t *testing.T, name string, addr netip.Addr) (server *dns.Server, at n
 	return server, netip.MustParseAddrPort(packets.LocalAddr().String())
 }
 
-// Attempts find their target by name: those of a client that knows it at once, the others when
-// there is an answer. Without any they are lost as unreachable, or tried again.
+// Attempts find their target by name: at once if their client knows it, otherwise when the answer
+// arrives. If the name does not exist they are lost as unreachable, or retried.
 func TestLookup(t *testing.T) {
-	const n, clients = 600, 4 // more answers than a byte counts
+	const n, clients = 600, 4 // more answers than fit a byte
 	name := dns.Name("web", "default")
 	unreachable := results.FailedTry{Failure: results.FailureUnreachable}
 	for _, tt := range []struct {
@@ -53,23 +53,24 @@ func TestLookup(t *testing.T) {
 		{"kept", name, vocabulary.DNSCacheForever, Retry{}, results.ClassNone, nil, clients},
 		{"not kept", name, vocabulary.DNSCacheNone, Retry{}, results.ClassNone, nil, n},
 		{"no such name", dns.Name("none", "default"), vocabulary.DNSCacheNone, Retry{}, results.ClassUnreachable, nil, n},
-		{"asked again", dns.Name("none", "default"), vocabulary.DNSCacheNone,
+		{"retried", dns.Name("none", "default"), vocabulary.DNSCacheNone,
 			Retry{Max: 1, On: safe, ConnectTimeout: time.Second}, results.ClassUnreachable, []results.FailedTry{unreachable}, 2 * n},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			at, _, _ := scripted(t, nil)
 			server, dnsAt := named(t, name, at.Addr())
 			tr, finish := newTestTransport(t, Config{
-				// Of the target the port only is asked for.
-				Processes: 1, Target: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), at.Port()), Timeout: 5 * time.Second,
-				Shape: atOnce(n), Connections: vocabulary.ConnectionsNew, Retry: tt.retry,
+				// Only the port of the target is used.
+				Target:    netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), at.Port()),
+				Processes: 1, Timeout: 5 * time.Second, Shape: atOnce(n),
+				Connections: vocabulary.ConnectionsNew, Retry: tt.retry,
 				Lookup: &Lookup{Server: dnsAt, Name: tt.asked, Policy: tt.policy, Clients: clients},
 			})
 			for i := range uint64(n) {
 				if tr.begin(i); i < n/2 {
-					continue // side by side, and the others one after the other
+					continue // the first half at the same time, the others one by one
 				}
-				if err := tr.settle(); err != nil {
+				if err := tr.awaitAttempts(); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -78,8 +79,10 @@ func TestLookup(t *testing.T) {
 				t.Errorf("%d samples, want %d", len(samples), n)
 			}
 			for _, s := range samples {
-				if diff := cmp.Diff(tt.failed, s.Failed); diff != "" || s.Class != tt.class || s.Done < s.Sent {
-					t.Errorf("attempt %d: %v, want %v; failed tries (-want +got):\n%s", s.Sequence, s.Class, tt.class, diff)
+				diff := cmp.Diff(tt.failed, s.Failed)
+				if diff != "" || s.Class != tt.class || s.Done < s.Sent {
+					t.Errorf("attempt %d: %v, want %v; failed tries (-want +got):\n%s",
+						s.Sequence, s.Class, tt.class, diff)
 				}
 			}
 			if q := server.Questions(); q != tt.questions {

@@ -14,29 +14,29 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// loop waits for the events of attempts: of their sockets, in an epoll set, and of the time, in a
-// heap of alarms. Whoever calls turn is the one that advances the attempts. It has no goroutine, no
-// thread and no lock of its own: see transport.
+// loop waits for what attempts wait for: events of their sockets, in an epoll set, and alarms, in a
+// heap. The caller of turn advances the attempts; loop has no goroutine, thread or lock of its own
+// (see transport).
 //
-// It waits in a system call that Go's scheduler does not know of (package socket). The thread keeps
-// its P meanwhile, and there is nothing to hand over when it wakes up.
+// It waits in a system call that Go's scheduler does not notice (package socket). The thread keeps
+// its P meanwhile, so nothing is handed over when it wakes up.
 type loop struct {
 	clock    *clock.Clock
 	epoll    int
 	alarm    clock.Alarm
-	set      clock.Instant // of alarm; 0: it has gone off
+	set      clock.Instant // what alarm is set to; 0: it has gone off
 	events   [loopBatch]unix.EpollEvent
-	conns    []*conn // all that were ever made; the index is the name of the socket in the set
+	conns    []*conn // all ever made, by their name in the epoll set
 	free     []*conn
-	handlers []func() error // of what is not a connection; nameOf says under which name
+	handlers []func() error // of descriptors other than connections; handler i has the name -1-i
 	alarms   alarms
 }
 
 const (
-	// loopBatch is how many sockets, and how many alarms, have their turn before what else is due.
+	// loopBatch bounds the sockets, and the alarms, that one turn handles.
 	loopBatch = 32
-	// longestWait bounds a wait. Until its end nothing else runs on the thread's P, and the garbage
-	// collector waits.
+	// longestWait bounds a wait. Until it ends, nothing else runs on the thread's P, and the
+	// garbage collector waits.
 	longestWait = 10 * time.Millisecond
 	// never is an instant that does not come.
 	never = clock.Instant(math.MaxInt64)
@@ -62,10 +62,11 @@ func newLoop(clk *clock.Clock) (*loop, error) {
 	return l, nil
 }
 
-// close ends the waiting; nobody may be in turn.
+// close frees the loop's descriptors. turn must not be running.
 func (l *loop) close() error { return errors.Join(l.alarm.Close(), unix.Close(l.epoll)) }
 
-// watch calls f in turn at each of the events (EPOLLET) of a descriptor that is not a connection's.
+// watch makes turn call f at each of the events (EPOLLET) of a descriptor that is not a
+// connection's.
 func (l *loop) watch(fd int, events uint32, f func() error) error {
 	l.handlers = append(l.handlers, f)
 	err := socket.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, events|edge, -int32(len(l.handlers)))
@@ -78,9 +79,9 @@ func (l *loop) watch(fd int, events uint32, f func() error) error {
 // edge is EPOLLET, as EpollCtl takes it.
 const edge = uint32(unix.EPOLLET & 0xffffffff)
 
-// turn advances the attempts whose sockets have events or whose alarms are due, loopBatch of each
-// at most, and returns how many had events. It waits for the first of them until the instant at
-// most, and no longer than longestWait.
+// turn advances the attempts whose sockets have events or whose alarms are due, up to loopBatch of
+// each, and returns how many had events. It waits for the first of them until the given instant,
+// and at most for longestWait.
 func (l *loop) turn(until clock.Instant) (events int, err error) {
 	now := l.clock.Now()
 	if len(l.alarms) > 0 {
@@ -102,7 +103,7 @@ func (l *loop) turn(until clock.Instant) (events int, err error) {
 			if err := l.handlers[-1-e.Fd](); err != nil {
 				return 0, err
 			}
-		} else if a := l.conns[e.Fd].attempt; a != nil { // nil: it was closed, or is idle
+		} else if a := l.conns[e.Fd].attempt; a != nil { // nil: closed or idle
 			a.advance()
 			events++
 		}
@@ -120,7 +121,7 @@ func (l *loop) turn(until clock.Instant) (events int, err error) {
 	return events, nil
 }
 
-// wakeBy sets the alarm to the instant, unless it goes off before.
+// wakeBy sets the alarm to the given instant, unless it is already set to an earlier one.
 func (l *loop) wakeBy(at, now clock.Instant) error {
 	if now < l.set && l.set <= at {
 		return nil
@@ -129,7 +130,7 @@ func (l *loop) wakeBy(at, now clock.Instant) error {
 	return l.alarm.Set(at)
 }
 
-// alarms is a heap of attempts (container/heap), the one filed under the earliest instant on top.
+// alarms is a heap (container/heap) of attempts, ordered by their field filed.
 type alarms []*attempt
 
 func (h alarms) Len() int           { return len(h) }
@@ -153,11 +154,11 @@ func (h *alarms) Pop() any {
 	return a
 }
 
-// setAlarm sets the attempt's only alarm, in place of the one before.
+// setAlarm sets the attempt's only alarm, replacing an earlier one.
 //
-// Nearly every alarm is cancelled by an answer, and the next one of the same attempt is later. So
-// one that is moved back, or cancelled, stays filed where it was until that instant: the heap
-// changes once in a timeout, not twice in an attempt.
+// Nearly every alarm is cancelled by an answer, and the attempt's next alarm is later. So an alarm
+// that is postponed or cancelled keeps its place in the heap until its first instant: the heap
+// changes once in a timeout instead of twice in an attempt.
 func (l *loop) setAlarm(a *attempt, at clock.Instant) {
 	a.alarm = at
 	switch {
@@ -170,10 +171,11 @@ func (l *loop) setAlarm(a *attempt, at clock.Instant) {
 	}
 }
 
-// cancel takes back the attempt's alarm, if it has one.
+// cancel cancels the attempt's alarm, if any.
 func (l *loop) cancel(a *attempt) { a.alarm = never }
 
-// nextDue takes the attempt whose alarm was due first, by now. It returns nil if there is none.
+// nextDue returns the attempt with the earliest alarm that is due now, and clears that alarm. It
+// returns nil if none is due.
 func (l *loop) nextDue(now clock.Instant) *attempt {
 	for len(l.alarms) > 0 && l.alarms[0].filed <= now {
 		a := l.alarms[0]
@@ -190,21 +192,21 @@ func (l *loop) nextDue(now clock.Instant) *attempt {
 	return nil
 }
 
-// conn is a connection, or a socket about to be one. Once it is closed it is used for another.
+// conn is a connection, or a socket that will become one. After close it is reused for another.
 type conn struct {
 	loop      *loop
-	name      int32 // of the socket in the set
+	name      int32 // in the epoll set
 	fd        int
 	source    netip.AddrPort
 	target    netip.AddrPort
-	release   func() // tells the resolver that the connection is over; nil: nobody looked its target up
+	release   func() // tells the resolver that the connection has ended; nil without a lookup
 	connected bool
 	watched   bool
-	// Of a pool that is limited.
-	requests int           // that were answered
-	opened   clock.Instant // the socket was made
-	expires  clock.Instant // it will be closed, if it is idle still
-	attempt  *attempt      // that is advanced at an event; nil: none
+	attempt   *attempt // advanced at an event; nil: none
+	// Only in a pool that is limited.
+	requests int           // answered
+	opened   clock.Instant // when the socket was made
+	expires  clock.Instant // when it is closed, if it is idle
 }
 
 // open makes a non-blocking socket bound to the source. The caller closes it.
@@ -214,8 +216,8 @@ func (l *loop) open(source netip.AddrPort) (*conn, error) {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	if source.Addr().Is6() {
-		// A local route makes the range ours, but an IPv6 bind wants the very address assigned
-		// (ipv6(7)).
+		// A local route makes the range ours, but an IPv6 bind requires that the very address is
+		// assigned (ipv6(7)).
 		err = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
 	}
 	if err == nil {
@@ -241,21 +243,20 @@ func (l *loop) take() *conn {
 	return c
 }
 
-// close closes the socket, which ends the watch over it (epoll(7)).
+// close closes the socket, which also removes it from the epoll set (epoll(7)).
 func (c *conn) close() {
 	if c.release != nil {
 		c.release()
 	}
 	c.attempt = nil
-	// close(2) of a socket that has seen an error gives nothing to act upon: the sample is
-	// complete.
+	// An error of close(2) changes nothing: the sample is complete.
 	_ = socket.Close(c.fd)
 	c.loop.free = append(c.loop.free, c)
 }
 
-// watch has the loop see the events of the socket from now on. The first time, what has happened
-// before is one, too. Of a connection that is established it does not say when there is room to
-// send: a request meets an empty buffer, and has room.
+// watch adds the socket to the epoll set. Events that happened before the first call are reported,
+// too. Room to send is reported only before the connection is established: afterwards the send
+// buffer is empty when a request is sent.
 func (c *conn) watch() error {
 	if c.watched {
 		return nil
@@ -271,7 +272,7 @@ func (c *conn) watch() error {
 	return nil
 }
 
-// alive says that an idle connection has neither been closed nor sent anything unasked.
+// alive reports whether an idle connection is open and has received nothing.
 func (c *conn) alive() bool {
 	var b [1]byte
 	_, err := socket.Recv(c.fd, b[:], unix.MSG_PEEK)

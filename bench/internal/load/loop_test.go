@@ -18,7 +18,7 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// sequences returns the sequence numbers of samples, in their order.
+// sequences returns the sequence numbers of the samples, in order.
 func sequences(samples []results.Sample) (all []uint64) {
 	for _, s := range samples {
 		all = append(all, s.Sequence)
@@ -26,7 +26,7 @@ func sequences(samples []results.Sample) (all []uint64) {
 	return all
 }
 
-// sequence counts up to n.
+// sequence returns the numbers from 0 to n−1.
 func sequence(n uint64) (all []uint64) {
 	for i := range n {
 		all = append(all, i)
@@ -34,12 +34,12 @@ func sequence(n uint64) (all []uint64) {
 	return all
 }
 
-// atOnce is a schedule whose n attempts are all due at its start.
+// atOnce returns a schedule whose n attempts are all due at its start.
 func atOnce(n int) Shape {
 	return Shape{Pace: vocabulary.PaceBurst, Burst: n, Rate: float64(n), Duration: time.Second}
 }
 
-// Alarms come in the order of their instants, whatever was set, moved and cancelled before.
+// Alarms go off in the order of their instants, whatever was set, moved and cancelled before.
 func TestAlarms(t *testing.T) {
 	l, random := &loop{}, rand.New(rand.NewPCG(1, 2))
 	all := make([]*attempt, 100)
@@ -61,18 +61,21 @@ func TestAlarms(t *testing.T) {
 	for now := clock.Instant(0); now <= 1000; now += 100 {
 		for a := l.nextDue(now); a != nil; a = l.nextDue(now) {
 			if at, set := want[a]; !set || at != a.alarm || at < before || at > now {
-				t.Errorf("at %d, an alarm for %d after one for %d; set %t, for %d", now, a.alarm, before, set, at)
+				t.Errorf("at %d: an alarm for %d after one for %d; it was set: %t, for %d",
+					now, a.alarm, before, set, at)
 			}
 			before = a.alarm
 			delete(want, a)
 		}
 	}
 	if len(want) > 0 || len(l.alarms) > 0 {
-		t.Errorf("%d alarms are missing, %d attempts are in the heap still", len(want), len(l.alarms))
+		t.Errorf("%d alarms did not go off, and the heap holds %d attempts; want none",
+			len(want), len(l.alarms))
 	}
 }
 
-// Attempts that have the same time time out in the order in which they were sent, however many.
+// Attempts with the same timeout time out in the order in which they were sent, however many there
+// are.
 func TestTimeouts(t *testing.T) {
 	const n, timeout = 5 * loopBatch, 50 * time.Millisecond
 	tr, finish := newTestTransport(t, Config{
@@ -82,7 +85,7 @@ func TestTimeouts(t *testing.T) {
 	for i := range uint64(n) {
 		tr.begin(i)
 	}
-	if err := tr.settle(); err != nil {
+	if err := tr.awaitAttempts(); err != nil {
 		t.Fatal(err)
 	}
 	samples, _ := finish()
@@ -90,20 +93,27 @@ func TestTimeouts(t *testing.T) {
 		t.Errorf("attempts in the order of their timeouts (-want +got):\n%s", diff)
 	}
 	for _, s := range samples {
-		if took := time.Duration(s.Done - s.Sent); s.Class != results.ClassTimeout || took < timeout {
-			t.Errorf("attempt %d: %v after %v; want a timeout after %v", s.Sequence, s.Class, took, timeout)
+		took := time.Duration(s.Done - s.Sent)
+		if s.Class != results.ClassTimeout || took < timeout {
+			t.Errorf("attempt %d: %v after %v; want a timeout after %v",
+				s.Sequence, s.Class, took, timeout)
 		}
 	}
 	if len(tr.loop.alarms) > 0 || tr.underWay > 0 {
-		t.Errorf("%d alarms, %d attempts under way at the end", len(tr.loop.alarms), tr.underWay)
+		t.Errorf("at the end: %d alarms, %d attempts under way; want none",
+			len(tr.loop.alarms), tr.underWay)
 	}
 }
 
-// A handshake's limit is over before the timeout of attempts that were sent earlier, and a pause
-// between tries beside both. The first two attempts are tried twice, the third waits for an answer.
-func TestTimeoutsOfOneAnother(t *testing.T) {
+// Timeouts of different kinds keep their order: a handshake's and the pause between two tries end
+// before the timeout of an attempt that was sent earlier. Attempts 1 and 2 are tried twice; attempt
+// 0 waits for an answer.
+func TestTimeoutsOfDifferentKinds(t *testing.T) {
 	at, _, _ := scripted(t, script{mute})
-	retry := Retry{Max: 1, On: safe, ConnectTimeout: 20 * time.Millisecond, Backoff: 10 * time.Millisecond}
+	retry := Retry{
+		Max: 1, On: safe,
+		ConnectTimeout: 20 * time.Millisecond, Backoff: 10 * time.Millisecond,
+	}
 	tr, finish := newTestTransport(t, Config{
 		Processes: 1, Target: at, Timeout: 150 * time.Millisecond, Shape: atOnce(3), Retry: retry,
 		Connections: vocabulary.ConnectionsNew,
@@ -112,32 +122,34 @@ func TestTimeoutsOfOneAnother(t *testing.T) {
 	tr.cfg.Target = silent(t)
 	tr.begin(1)
 	tr.begin(2)
-	if err := tr.settle(); err != nil {
+	if err := tr.awaitAttempts(); err != nil {
 		t.Fatal(err)
 	}
 	samples, _ := finish()
 	if diff := cmp.Diff([]uint64{1, 2, 0}, sequences(samples)); diff != "" {
-		t.Fatalf("attempts in the order of their ends (-want +got):\n%s", diff)
+		t.Fatalf("attempts in the order they ended (-want +got):\n%s", diff)
 	}
 	for _, s := range samples {
-		least, tries := 50*time.Millisecond, 1 // twice a handshake, and the pause
+		least, tries := 50*time.Millisecond, 1 // two handshakes and the pause
 		if s.Sequence == 0 {
 			least, tries = 150*time.Millisecond, 0
 		}
-		if took := time.Duration(s.Done - s.Sent); took < least || len(s.Failed) != tries || s.Class != results.ClassTimeout {
-			t.Errorf("attempt %d: %v after %v and %d tries; want a timeout after %v and %d", s.Sequence, s.Class, took, len(s.Failed), least, tries)
+		took := time.Duration(s.Done - s.Sent)
+		if took < least || len(s.Failed) != tries || s.Class != results.ClassTimeout {
+			t.Errorf("attempt %d: %v after %v and %d failed tries; want a timeout after %v and %d",
+				s.Sequence, s.Class, took, len(s.Failed), least, tries)
 		}
 	}
 }
 
-// mute is a part of a script: it holds the connection until the client closes it.
+// mute, an entry of a script, holds the connection until the client closes it.
 func mute(c *net.TCPConn) {
 	_, _ = io.Copy(io.Discard, c)
 	_ = c.Close()
 }
 
-// The loop has its turn, as after a long spin, only when the time of all attempts is over. Those
-// whose answers have come by then are served, however many they are; the others have timed out.
+// The loop turns only after the timeout of all attempts, as after a long spin. Attempts whose
+// answers have arrived are served, however many there are; the others time out.
 func TestLateLoop(t *testing.T) {
 	const n, timeout = 2 * loopBatch, 50 * time.Millisecond
 	answered := make(chan struct{}, n)
@@ -169,20 +181,22 @@ func TestLateLoop(t *testing.T) {
 				<-answered
 			}
 			tr.awaitDue(late)
-			if err := tr.settle(); err != nil {
+			if err := tr.awaitAttempts(); err != nil {
 				t.Fatal(err)
 			}
 			samples, _ := finish()
 			for _, s := range samples {
 				if s.Class != tt.class || s.Done < int64(late) {
-					t.Errorf("attempt %d: %v, %v after the end of its time; want %v", s.Sequence, s.Class, time.Duration(s.Done-int64(late)), tt.class)
+					t.Errorf("attempt %d: %v, %v after its timeout; want %v",
+						s.Sequence, s.Class, time.Duration(s.Done-int64(late)), tt.class)
 				}
 			}
 		})
 	}
 }
 
-// Goroutines that need the whole process stopped do not wait for the next event of the loop.
+// A goroutine that must stop the world, such as the garbage collector, does not wait for the next
+// event of the loop.
 func TestLoopLetsCollect(t *testing.T) {
 	tr, finish := newTestTransport(t, Config{
 		Processes: 1, Target: silent(t), Timeout: 50 * longestWait, Shape: atOnce(1),
@@ -194,11 +208,12 @@ func TestLoopLetsCollect(t *testing.T) {
 		runtime.GC()
 		collected <- tr.clock.Now()
 	}()
-	if err := tr.settle(); err != nil {
+	if err := tr.awaitAttempts(); err != nil {
 		t.Fatal(err)
 	}
 	samples, _ := finish()
 	if at := <-collected; at > clock.Instant(samples[0].Done) {
-		t.Errorf("the collection ended %v after the attempt", at.Sub(clock.Instant(samples[0].Done)))
+		t.Errorf("the collection ended %v after the attempt, want it before",
+			at.Sub(clock.Instant(samples[0].Done)))
 	}
 }

@@ -7,43 +7,42 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// pacer releases the attacker's ticks, each when its attempts are nearly due, and runs the loop
-// until then.
+// pacer releases the attacker's ticks, each just before its attempts are due, and runs the loop in
+// between.
 type pacer struct {
 	*transport
-	end   clock.Instant // from which on nothing more is sent
-	next  uint64        // attempt of this process that no tick has been released for
-	early time.Duration // from a tick to its due instant
-	timed bool          // the last tick was released by the alarm, not late
-	err   error         // of the loop; it ended the attack
+	end   clock.Instant // nothing is sent after it
+	next  uint64        // the first attempt of this process without a tick
+	early time.Duration // how long before its due instant a tick is released
+	timed bool          // the alarm released the last tick; false: the tick was late
+	err   error         // the error of the loop that ended the attack
 }
 
-// A tick is early by what it takes to wake up and to make a socket: then only connect(2) is left to
-// do, and what is left of the time is spun away (awaitDue). How long that takes depends on the
-// machine and on the hour, so it is tracked: an attempt that is late moves early up by a step, one
-// in time down by a tenth of it, so that one in ten is late, by little (a stochastic approximation
-// of the quantile: Robbins and Monro, 1951). One that is later than earliest had to wait for
-// something else, such as a CPU, and says nothing of it.
+// A tick is released early by the time it takes to wake up and to make a socket. Then only
+// connect(2) is left to do, and the rest of the time is spun away (awaitDue). How long that takes
+// depends on the machine and varies, so it is tracked: a late attempt moves early up by a step, one
+// in time moves it down by a tenth of a step, so that one attempt in ten is late, by little (a
+// stochastic approximation of the quantile: Robbins and Monro, 1951). An attempt that is late by
+// more than earliest had to wait for something else, such as a CPU, and is ignored.
 const (
 	earliest  = 100 * time.Microsecond // the most that a tick is early
 	earlyStep = 4 * time.Microsecond
 )
 
-// overrun is how late, after the last due instant, a generator of an open loop that cannot keep up
-// still sends.
+// overrun is how long after the end of the schedule an open loop that cannot keep up still sends.
 const overrun = 250 * time.Millisecond
 
-// tickLimit bounds the attempts of one tick. They keep the answers of others waiting, for some 25
-// µs each.
+// tickLimit bounds the attempts of one tick. Each takes some 25 µs, in which the answers of others
+// wait.
 const tickLimit = 8
 
 func newPacer(t *transport) *pacer {
-	t.begun <- struct{}{} // of no tick: the first Pace does not wait
+	t.begun <- struct{}{} // the first Pace must not wait
 	end := t.begins.Add(t.cfg.Shape.Duration + t.cfg.overrun())
 	return &pacer{transport: t, end: end, early: earliest / 2}
 }
 
-// Pace implements vegeta.Pacer. It returns when the next attempt of this process is nearly due.
+// Pace implements vegeta.Pacer. It returns just before the next attempt of this process is due.
 func (p *pacer) Pace(time.Duration, uint64) (time.Duration, bool) {
 	<-p.begun
 	p.track()
@@ -53,10 +52,10 @@ func (p *pacer) Pace(time.Duration, uint64) (time.Duration, bool) {
 	}
 	wake, now := due.Add(-p.early), p.clock.Now()
 	p.timed = now < wake
-	// Once at least, so that what is under way has its turn when the load is late.
+	// The loop turns at least once, so that attempts under way advance even when the load is late.
 	for again := true; again; {
 		until := wake
-		if p.underWay == p.limit { // each client waits, or an open loop is open no longer
+		if p.underWay == p.limit { // every client waits, or an open loop has reached its limit
 			until = never
 		}
 		var events int
@@ -67,14 +66,15 @@ func (p *pacer) Pace(time.Duration, uint64) (time.Duration, bool) {
 			return 0, true
 		}
 		room := p.limit - p.underWay
-		// A tick costs as much for one attempt as for many: events that are there may make room.
+		// A tick costs as much for one attempt as for many, and handling events may make room for
+		// more.
 		again = now < wake || room == 0 || room < tickLimit && events > 0
 	}
 	p.release(max(now, due))
 	return 0, false
 }
 
-// release releases a tick for the next attempt, and for those after it that are due by then.
+// release releases a tick for the next attempt and for those after it that are due by then.
 func (p *pacer) release(by clock.Instant) {
 	k := tick{p.next, p.next + 1}
 	for room := uint64(min(tickLimit, p.limit-p.underWay)); k.to < k.from+room; k.to++ {
@@ -86,7 +86,7 @@ func (p *pacer) release(by clock.Instant) {
 	p.ticks <- k
 }
 
-// track moves early after a tick.
+// track adjusts early after a tick.
 func (p *pacer) track() {
 	switch {
 	case !p.timed || p.spare < -earliest:

@@ -12,14 +12,14 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// TestPace: every attempt of this process is in one tick, in order; a tick is released no more than
-// earliest before any of its attempts is due, and has more than one only where they are due by
-// then.
+// TestPace checks that every attempt of this process is in exactly one tick, in order; that no tick
+// is released more than earliest before its first attempt is due; and that a tick contains further
+// attempts only if they are due by then.
 func TestPace(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		shape Shape
-		late  time.Duration // of the first tick
+		late  time.Duration // delay of the first tick
 		ticks int           // 0: as many as it takes
 	}{
 		{"on time", Shape{Pace: vocabulary.PaceConstant, Rate: 400,
@@ -46,12 +46,14 @@ func TestPace(t *testing.T) {
 				now := tr.clock.Now()
 				k := <-tr.ticks
 				if k.from != next || k.to <= k.from || k.to > k.from+tickLimit {
-					t.Fatalf("tick %d: attempts %d to %d, want up to %d from %d", ticks, k.from, k.to, tickLimit, next)
+					t.Fatalf("tick %d: attempts %d to %d, want up to %d from %d",
+						ticks, k.from, k.to, tickLimit, next)
 				}
 				next = k.to
 				first, _ := tr.due(k.from)
 				if now < first.Add(-earliest) {
-					t.Errorf("tick %d came %v before attempt %d was due", ticks, first.Sub(now), k.from)
+					t.Errorf("tick %d came %v before attempt %d was due",
+						ticks, first.Sub(now), k.from)
 				}
 				if last, _ := tr.due(k.to - 1); last > max(now, first) {
 					t.Errorf("tick %d: attempt %d is due %v after it", ticks, k.to-1, last.Sub(now))
@@ -59,7 +61,7 @@ func TestPace(t *testing.T) {
 				tr.begun <- struct{}{}
 			}
 			if _, more := tr.due(next); more || p.err != nil {
-				t.Errorf("it ended at attempt %d of %d: %v", next, tr.attempts(), p.err)
+				t.Errorf("the ticks ended at attempt %d of %d: %v", next, tr.attempts(), p.err)
 			}
 			if tt.ticks > 0 && ticks != tt.ticks {
 				t.Errorf("%d ticks, want %d", ticks, tt.ticks)
@@ -69,8 +71,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestTrack: early settles where one tick in ten is late, within its bounds, whatever else delays
-// an attempt.
+// TestTrack checks that early converges to where one tick in ten is late, and stays within its
+// bounds whatever else delays an attempt.
 func TestTrack(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -78,11 +80,12 @@ func TestTrack(t *testing.T) {
 		takes  func(i int) time.Duration // from the tick to the attempt
 		lo, hi time.Duration
 	}{
-		{"10 to 30 µs", true, func(i int) time.Duration { return 10*time.Microsecond + time.Duration(i*8%21)*time.Microsecond },
-			26 * time.Microsecond, 31 * time.Microsecond},
-		{"no time at all", true, func(int) time.Duration { return 0 }, 0, earlyStep},
-		{"more than there may be", true, func(int) time.Duration { return earliest + time.Microsecond }, earliest - earlyStep, earliest},
-		{"a CPU that is not there", true, func(int) time.Duration { return time.Second }, earliest / 2, earliest / 2},
+		{"10 to 30 µs", true, func(i int) time.Duration {
+			return time.Duration(10+i*8%21) * time.Microsecond
+		}, 26 * time.Microsecond, 31 * time.Microsecond},
+		{"no time", true, func(int) time.Duration { return 0 }, 0, earlyStep},
+		{"more than earliest", true, func(int) time.Duration { return earliest + time.Microsecond }, earliest - earlyStep, earliest},
+		{"waits for a CPU", true, func(int) time.Duration { return time.Second }, earliest / 2, earliest / 2},
 		{"behind", false, func(int) time.Duration { return earliest }, earliest / 2, earliest / 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,14 +95,14 @@ func TestTrack(t *testing.T) {
 				p.track()
 			}
 			if p.early < tt.lo || p.early > tt.hi {
-				t.Errorf("%v early, want %v to %v", p.early, tt.lo, tt.hi)
+				t.Errorf("early is %v, want %v to %v", p.early, tt.lo, tt.hi)
 			}
 		})
 	}
 }
 
-// TestClosedLoop: every client sends at the start, and again only when its last attempt has ended;
-// each attempt is due when it is sent.
+// TestClosedLoop checks that every client sends at the start, and again only when its last attempt
+// has ended; each attempt is due when it is sent.
 func TestClosedLoop(t *testing.T) {
 	const clients, duration = 3, 100 * time.Millisecond
 	at, _, _ := scripted(t, nil)
@@ -124,7 +127,7 @@ func TestClosedLoop(t *testing.T) {
 	}
 	slices.Sort(ended)
 	if len(samples) <= clients {
-		t.Fatalf("%d attempts", len(samples))
+		t.Fatalf("%d attempts, want more than %d", len(samples), clients)
 	}
 	for i, s := range samples {
 		// When attempt i is sent, all but clients−1 of those before it have ended.
@@ -135,12 +138,12 @@ func TestClosedLoop(t *testing.T) {
 	}
 	first, last := clock.Instant(samples[0].Sent), samples[clients-1].Sent
 	if first < begins || last > ended[0] {
-		t.Errorf("the clients began at %v to %v, and the first attempt ended at %v", first, last,
-			ended[0])
+		t.Errorf("the clients began from %v to %v, and the first attempt ended at %v; want all to "+
+			"begin after %v and before that end", first, last, ended[0], begins)
 	}
 }
 
-// The clients of a closed loop are shared by its processes.
+// The processes of a closed loop share its clients.
 func TestClientsOfProcess(t *testing.T) {
 	for _, clients := range []int{1, 2, 64, 67} {
 		sum := 0

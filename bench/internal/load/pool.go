@@ -14,39 +14,38 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Keep says how connections are kept that more than one attempt is sent on.
+// Keep says how many connections are kept for more than one attempt, and for how long.
 type Keep struct {
-	// Count, where it is not 0, is how many all load processes keep together, at least one each.
-	// They are opened before the load begins. An attempt is sent on the one that has been free
-	// longest, or opens one while there are fewer; while none is free it waits.
+	// Count, if not 0, is how many connections all load processes keep together, at least one each.
+	// They are opened before the load begins. An attempt takes the connection that has been idle
+	// longest, or opens one if there are fewer than Count. If none is idle it waits.
 	Count int `json:"count,omitzero"`
-	// A connection is closed after that many requests, at that age, and when it has been idle for
-	// that long; but not while an attempt is under way on it. 0: not for that.
+	// These limits close a connection: after so many requests, at an age, and after an idle time. A
+	// connection in use stays open until its attempt has ended. 0 means no limit.
 	MaxRequests int           `json:"max_requests,omitzero"`
 	Lifetime    time.Duration `json:"lifetime_ns,omitzero"`
 	IdleTimeout time.Duration `json:"idle_timeout_ns,omitzero"`
 }
 
-// A pool is the connections of a load process that more than one attempt is sent on.
+// A pool holds the connections of a load process that serve more than one attempt.
 type pool struct {
 	loop *loop
 	keep Keep
-	// least is how many there are before an attempt is sent on one that there is, and most how many
-	// there may be. With Keep.Count both are this process's share of it.
+	// least is how many connections must be open before an attempt reuses one, and most how many
+	// may be open. With Keep.Count both are this process's share of it.
 	least, most int
-	open        int     // those that are idle, and those in use
-	idle        []*conn // the one that has been idle longest first
+	open        int     // how many are open, idle or in use
+	idle        []*conn // the longest idle first
 	waiting     []*attempt
-	serving     bool // serve is under way
-	// limited: connections are closed although both sides could go on. Those that expire while they
-	// are idle are closed at the alarm, which is set to wake.
+	serving     bool // serve is running
+	// limited is set if Keep limits requests, age or idle time. The alarm, set to wake, closes
+	// connections that expire while they are idle.
 	limited bool
 	alarm   clock.Alarm
 	wake    clock.Instant
 }
 
-// newPool makes a pool without connections. count is this process's share of Keep.Count. The caller
-// closes it.
+// newPool makes an empty pool. count is this process's share of Keep.Count. The caller closes it.
 func newPool(l *loop, keep Keep, count int) (*pool, error) {
 	p := &pool{loop: l, keep: keep, most: math.MaxInt, wake: never}
 	p.limited = keep.MaxRequests > 0 || keep.Lifetime > 0 || keep.IdleTimeout > 0
@@ -63,7 +62,7 @@ func newPool(l *loop, keep Keep, count int) (*pool, error) {
 	return p, nil
 }
 
-// close closes what is idle; no attempt may be under way.
+// close closes the idle connections. No attempt may be under way.
 func (p *pool) close() error {
 	for _, c := range p.idle {
 		c.close()
@@ -72,8 +71,8 @@ func (p *pool) close() error {
 	return p.alarm.Close()
 }
 
-// take returns a connection for an attempt: one that is idle and still alive or, from the source, a
-// new one. It returns neither a connection nor an error if the attempt has to wait.
+// take returns a connection for an attempt: an idle one that is still alive, or a new one from the
+// source. It returns nil and no error if the attempt must wait.
 func (p *pool) take(source netip.AddrPort) (*conn, error) {
 	for p.open >= p.least && len(p.idle) > 0 {
 		c := p.next()
@@ -89,8 +88,8 @@ func (p *pool) take(source netip.AddrPort) (*conn, error) {
 	return p.add(source)
 }
 
-// next takes out an idle connection: where their number is given the one that has been idle
-// longest, so that all have their turn; otherwise the most recently used, so that there are few.
+// next removes and returns an idle connection. With Keep.Count it is the longest idle, so that all
+// are used in turn; otherwise the most recently used, so that few are needed.
 func (p *pool) next() *conn {
 	if p.keep.Count > 0 {
 		c := p.idle[0]
@@ -103,7 +102,7 @@ func (p *pool) next() *conn {
 	return c
 }
 
-// add makes a socket for one connection more.
+// add opens a socket for another connection.
 func (p *pool) add(source netip.AddrPort) (*conn, error) {
 	c, err := p.loop.open(source)
 	if err != nil {
@@ -129,8 +128,8 @@ func (p *pool) put(c *conn) {
 	p.serve()
 }
 
-// rest sets when a connection that becomes idle expires, and reports whether it may have another
-// request.
+// rest sets when a connection that becomes idle expires. It reports whether the connection may
+// serve another request.
 func (p *pool) rest(c *conn) bool {
 	now := p.loop.clock.Now()
 	c.expires = never
@@ -145,29 +144,29 @@ func (p *pool) rest(c *conn) bool {
 	return !full && c.expires > now
 }
 
-// drop closes a connection that an attempt had.
+// drop closes a connection that was in use.
 func (p *pool) drop(c *conn) {
 	c.close()
 	p.open--
 	p.serve()
 }
 
-// await has an attempt wait for a connection.
-func (p *pool) await(a *attempt) { p.waiting = append(p.waiting, a) }
+// enqueue makes an attempt wait for a connection.
+func (p *pool) enqueue(a *attempt) { p.waiting = append(p.waiting, a) }
 
-// leave takes back await.
-func (p *pool) leave(a *attempt) {
+// dequeue removes an attempt from those that wait.
+func (p *pool) dequeue(a *attempt) {
 	switch i := slices.Index(p.waiting, a); i {
 	case -1:
-	case 0: // mostly, because whoever came first gives up first
+	case 0: // the usual case: the attempt that came first gives up first
 		p.waiting = p.waiting[1:]
 	default:
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 	}
 }
 
-// serve gives the attempts that wait the connections that there are. What it gives one may end at
-// once, and come back: that is left to the call that is under way.
+// serve gives free connections to the attempts that wait. Such an attempt may end at once and call
+// serve again; that call returns, and the running one goes on.
 func (p *pool) serve() {
 	if p.serving || len(p.waiting) == 0 {
 		return
@@ -184,16 +183,16 @@ func (p *pool) serve() {
 			break
 		}
 		p.waiting = p.waiting[1:]
-		a.given(c, err)
+		a.gotConn(c, err)
 	}
 	p.serving = false
 }
 
-// wakeBy sets the alarm to the instant, unless it goes off before.
+// wakeBy sets the alarm to the given instant, unless it is already set to an earlier one.
 func (p *pool) wakeBy(at clock.Instant) {
 	if at < p.wake {
 		p.wake = at
-		_ = p.alarm.Set(at) // any instant is valid (timerfd_settime(2))
+		_ = p.alarm.Set(at) // cannot fail: every instant is valid (timerfd_settime(2))
 	}
 }
 
@@ -213,13 +212,13 @@ func (p *pool) expire() error {
 	return nil
 }
 
-// fill opens the connections that are there from the start, and returns when all are established.
-// It takes no longer than the limit.
+// fill opens the connections that are kept from the start and returns when all are established, or
+// with an error when the limit is over.
 func (t *transport) fill(limit time.Duration) error {
 	p := t.pool
 	until := t.clock.Now().Add(limit)
 	failed := func(k int, err error) error {
-		return fmt.Errorf("connection %d of the %d that are kept: %w",
+		return fmt.Errorf("open kept connection %d of %d: %w",
 			t.keptIndex(k)+1, p.keep.Count, err)
 	}
 	for k := range p.least {
@@ -243,18 +242,17 @@ func (t *transport) fill(limit time.Duration) error {
 	return nil
 }
 
-// keptIndex returns the index of the connection that this process opens as its k-th, among those of
-// all processes.
+// keptIndex returns the index, among the connections of all processes, of this process's k-th.
 func (t *transport) keptIndex(k int) int { return k*t.cfg.Processes + t.cfg.Process }
 
-// keptSource returns the source of a connection that is there from the start: the sources of tries
-// come before.
+// keptSource returns the source of a connection that is opened before the load begins. These
+// sources follow those of the tries.
 func (t *transport) keptSource(k int) netip.AddrPort {
 	return t.sources.At(t.schedule.Len()*t.cfg.Retry.Tries() + uint64(t.keptIndex(k)))
 }
 
-// dial begins to connect. index says which of the clients of a Lookup asks for the name, until that
-// instant at most.
+// dial begins to connect. index selects the client of a Lookup, which waits for an answer until the
+// given instant at most.
 func (t *transport) dial(c *conn, index int, until clock.Instant) error {
 	if c.target = t.cfg.Target; t.names != nil {
 		found := t.names.ask(uint64(index), max(0, until.Sub(t.clock.Now())))
@@ -269,7 +267,7 @@ func (t *transport) dial(c *conn, index int, until clock.Instant) error {
 	return nil
 }
 
-// establish waits until the handshake is over, and no longer than until that instant.
+// establish waits for the end of the handshake, until the given instant at most.
 func (c *conn) establish(until clock.Instant) error {
 	for {
 		left := until.Sub(c.loop.clock.Now())
@@ -281,7 +279,7 @@ func (c *conn) establish(until clock.Instant) error {
 		case err != nil:
 			return fmt.Errorf("poll: %w", err)
 		case n == 0:
-			return fmt.Errorf("connect: no answer from %v", c.target)
+			return fmt.Errorf("connect %v: no answer", c.target)
 		}
 		errno, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
 		if err == nil && errno != 0 {

@@ -17,9 +17,9 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Few connections are not spread evenly over SO_REUSEPORT sockets: each is thrown like a die, once.
-// The kernel's hash is held against the exact probabilities, by opening again and again what the
-// load keeps.
+// A few connections are not spread evenly over SO_REUSEPORT sockets: each is thrown like a die,
+// once. The test compares the kernel's hash with the exact probabilities, by opening again and
+// again the connections that the load keeps.
 func TestKernelFewConnections(t *testing.T) {
 	choose := func(n, k int) float64 {
 		c := 1.
@@ -28,8 +28,8 @@ func TestKernelFewConnections(t *testing.T) {
 		}
 		return c
 	}
-	// someIdle is the probability that k connections leave one of n sockets idle: inclusion and
-	// exclusion over the sets of sockets that get none.
+	// someIdle returns the probability that k connections leave at least one of n sockets idle, by
+	// inclusion and exclusion over the sets of sockets that get none.
 	someIdle := func(n, k int) (p float64) {
 		for idle := 1; idle < n; idle++ {
 			none := math.Pow(1-float64(idle)/float64(n), float64(k))
@@ -39,8 +39,8 @@ func TestKernelFewConnections(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		sockets, connections int
-		idle                 float64 // sockets without a connection, on average: n·(1−1/n)^k
-		some                 float64 // probability that there is one
+		idle                 float64 // mean number of idle sockets: n·(1−1/n)^k
+		some                 float64 // probability that some socket is idle
 		one                  float64 // probability that one socket has all: n^(1−k)
 		rounds               int
 	}{
@@ -69,9 +69,9 @@ func TestKernelFewConnections(t *testing.T) {
 				one++
 			}
 		}
-		// Five standard deviations: one alarm in a million.
+		// Five standard deviations: one false alarm in a million.
 		within := func(what string, got, want, sd float64) {
-			t.Logf("%d in %d: %s %.4f, right is %.4f ± %.4f", k, n, what, got, want, 5*sd)
+			t.Logf("%d in %d: %s %.4f, want %.4f ± %.4f", k, n, what, got, want, 5*sd)
 			if math.Abs(got-want) > 5*sd {
 				t.Errorf("%d in %d: %s %v, want %v ± %v", k, n, what, got, want, 5*sd)
 			}
@@ -80,14 +80,14 @@ func TestKernelFewConnections(t *testing.T) {
 		binomial := func(p float64) float64 { return math.Sqrt(p * (1 - p) / rounds) }
 		within("some socket is idle in", float64(some)/rounds, tt.some, binomial(tt.some))
 		within("one socket has all in", float64(one)/rounds, tt.one, binomial(tt.one)+1/rounds)
-		// The number of idle ones has at most the variance of a number that is 0 or n.
+		// A variable from 0 to n with this mean has its largest variance if it is always 0 or n.
 		sd := math.Sqrt(tt.idle * (float64(n) - tt.idle) / rounds)
 		within("idle sockets", float64(idle)/rounds, tt.idle, sd)
 	}
 }
 
-// openings opens k connections to n SO_REUSEPORT sockets, again and again from other sources, and
-// returns how many each socket got in each round.
+// openings opens k connections to n SO_REUSEPORT sockets, repeatedly from different sources. It
+// returns how many connections each socket got in each round.
 func openings(t *testing.T, n, k, rounds int) (all [][]int) {
 	t.Helper()
 	at := netip.MustParseAddrPort("127.0.0.1:0")
@@ -142,8 +142,8 @@ func openings(t *testing.T, n, k, rounds int) (all [][]int) {
 	return all
 }
 
-// acceptAll returns how many connections a listener's queue has, and resets them: they leave
-// nothing behind.
+// acceptAll accepts and resets all connections in a listener's queue, and returns their number. The
+// reset leaves no TIME_WAIT.
 func acceptAll(t *testing.T, listener int) (n int) {
 	t.Helper()
 	for ; ; n++ {

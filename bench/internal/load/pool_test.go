@@ -20,7 +20,7 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A keeper is a server that keeps connections, and answers each request when it may.
+// A keeper is a server that keeps its connections open and may delay its answers.
 type keeper struct {
 	at net.Listener
 
@@ -30,11 +30,11 @@ type keeper struct {
 
 type keptConn struct {
 	from     netip.AddrPort
-	requests []uint64 // sequence numbers of what was answered
+	requests []uint64 // sequence numbers of the answered requests
 }
 
-// keeping returns a keeper on a loopback address. may is asked before each answer: it may wait, and
-// close the connection.
+// keeping returns a keeper on a loopback address. It calls may before each answer; may can wait,
+// and close the connection.
 func keeping(t *testing.T, may func(c *net.TCPConn, sequence uint64)) *keeper {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -63,7 +63,7 @@ func keeping(t *testing.T, may func(c *net.TCPConn, sequence uint64)) *keeper {
 	return k
 }
 
-// serve answers requests, of which one comes at a time, until the connection ends.
+// serve answers requests, one at a time, until the connection ends.
 func (k *keeper) serve(c *net.TCPConn, kept *keptConn, may func(*net.TCPConn, uint64)) {
 	defer c.Close()
 	in := make([]byte, wire.MaxHead)
@@ -87,7 +87,7 @@ func (k *keeper) serve(c *net.TCPConn, kept *keptConn, may func(*net.TCPConn, ui
 
 func (k *keeper) target() netip.AddrPort { return netip.MustParseAddrPort(k.at.Addr().String()) }
 
-// served returns the sequence numbers of the requests that were answered on each connection.
+// served returns the sequence numbers of the requests answered on each connection.
 func (k *keeper) served() (all [][]uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -97,7 +97,7 @@ func (k *keeper) served() (all [][]uint64) {
 	return all
 }
 
-// keepConfig is a load of n attempts, all due at once, that keeps connections.
+// keepConfig returns a load of n attempts, all due at once, that keeps connections.
 func keepConfig(k *keeper, n int, keep Keep) Config {
 	return Config{
 		Processes: 1, Target: k.target(), Timeout: 10 * time.Second, Shape: atOnce(n),
@@ -105,12 +105,12 @@ func keepConfig(k *keeper, n int, keep Keep) Config {
 	}
 }
 
-// oneByOne makes the attempts from lo to hi−1, each when the one before has ended.
+// oneByOne makes the attempts lo to hi−1, each after the end of the one before.
 func oneByOne(t *testing.T, tr *transport, lo, hi uint64) {
 	t.Helper()
 	for i := lo; i < hi; i++ {
 		tr.begin(i)
-		if err := tr.settle(); err != nil {
+		if err := tr.awaitAttempts(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,8 +123,8 @@ func filled(t *testing.T, tr *transport) {
 	}
 }
 
-// Three connections that are opened before the first attempt serve all, in turn, and have sources
-// of their own. Connections without a number are as few as will do.
+// Three connections opened before the first attempt serve all attempts in turn, and have their own
+// sources. Without Keep.Count only as many connections are opened as are needed.
 func TestKept(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -157,8 +157,8 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// Load processes share the connections: the k-th is the process's whose turn it is, and has the
-// source of its number.
+// Load processes take the kept connections in turn, and each connection has the source of its
+// number.
 func TestKeptShared(t *testing.T) {
 	all := 0
 	for process := range 3 {
@@ -183,7 +183,8 @@ func TestKeptShared(t *testing.T) {
 	}
 }
 
-// While the only connection is in use attempts wait for it, in their turn. Their wait counts.
+// While the only connection is in use, attempts wait for it in order. Their response time includes
+// the wait.
 func TestKeptWait(t *testing.T) {
 	const n = 5
 	answer := make(chan struct{})
@@ -195,10 +196,10 @@ func TestKeptWait(t *testing.T) {
 	}
 	sent := tr.clock.Now()
 	if got := len(tr.pool.waiting); got != n-1 {
-		t.Errorf("%d attempts wait, want %d", got, n-1)
+		t.Errorf("%d attempts are waiting, want %d", got, n-1)
 	}
 	close(answer)
-	if err := tr.settle(); err != nil {
+	if err := tr.awaitAttempts(); err != nil {
 		t.Fatal(err)
 	}
 	samples, _ := finish()
@@ -210,14 +211,14 @@ func TestKeptWait(t *testing.T) {
 			t.Errorf("attempt %d: %v, sent %d ns too late", s.Sequence, s.Class, s.Sent-int64(sent))
 		}
 		if i > 0 && s.Connected < samples[i-1].Done {
-			t.Errorf("attempt %d had the connection %d ns before the one before had ended",
+			t.Errorf("attempt %d got the connection %d ns before the previous attempt ended",
 				s.Sequence, samples[i-1].Done-s.Connected)
 		}
 	}
 }
 
-// Attempts for which no connection becomes free are lost when their time is over: they never had
-// one. The others go on.
+// Attempts that get no connection before their timeout are lost in phase connect, without a source.
+// The others go on.
 func TestKeptStarved(t *testing.T) {
 	answer := make(chan struct{})
 	k := keeping(t, func(_ *net.TCPConn, sequence uint64) {
@@ -250,17 +251,18 @@ func TestKeptStarved(t *testing.T) {
 		}
 		again := len(s.Failed) > 0
 		if s.Class != class || s.Phase != phase || s.Source.IsValid() == starved || again {
-			t.Errorf("attempt %d: %v, %v, from %v, tried before: %v",
+			t.Errorf("attempt %d: %v, %v, from %v, failed tries %v",
 				s.Sequence, s.Class, s.Phase, s.Source, s.Failed)
 		}
 	}
 	if len(tr.pool.waiting) > 0 || tr.pool.open > 1 {
-		t.Errorf("%d wait for %d connections at the end", len(tr.pool.waiting), tr.pool.open)
+		t.Errorf("at the end %d attempts wait for %d connections",
+			len(tr.pool.waiting), tr.pool.open)
 	}
 }
 
-// The only connection becomes free when the time of those that wait is over, and the loop has not
-// had its turn. They get none, and each is over once.
+// The only connection becomes free after the timeout of the waiting attempts, but before the loop
+// has noticed. They get no connection, and each ends once.
 func TestKeptTooLate(t *testing.T) {
 	answer := make(chan struct{})
 	k := keeping(t, func(*net.TCPConn, uint64) { <-answer })
@@ -282,15 +284,14 @@ func TestKeptTooLate(t *testing.T) {
 	oneByOne(t, tr, 3, 4)
 	samples, _ := finish()
 	if diff := cmp.Diff([]uint64{1, 2, 0, 3}, sequences(samples)); diff != "" {
-		t.Errorf("attempts in the order of their ends (-want +got):\n%s", diff)
+		t.Errorf("attempts in the order they ended (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([][]uint64{{0, 3}}, k.served()); diff != "" || tr.underWay != 0 {
 		t.Errorf("%d under way; requests by connection (-want +got):\n%s", tr.underWay, diff)
 	}
 }
 
-// In place of a connection that has ended the attempt that waits opens another, from its own
-// source.
+// When a kept connection has ended, the waiting attempt opens another from its own source.
 func TestKeptEnds(t *testing.T) {
 	k := keeping(t, func(c *net.TCPConn, sequence uint64) {
 		if sequence == 0 {
@@ -301,7 +302,7 @@ func TestKeptEnds(t *testing.T) {
 	filled(t, tr)
 	tr.begin(0)
 	tr.begin(1)
-	if err := tr.settle(); err != nil {
+	if err := tr.awaitAttempts(); err != nil {
 		t.Fatal(err)
 	}
 	oneByOne(t, tr, 2, 3)
@@ -313,8 +314,8 @@ func TestKeptEnds(t *testing.T) {
 	}
 }
 
-// Nobody listens any more. Each attempt that waits opens a connection, and is refused at once,
-// however many there are.
+// The listener is closed. Each waiting attempt opens a connection and is refused at once, however
+// many there are.
 func TestKeptRefused(t *testing.T) {
 	const n = 3000
 	k := keeping(t, func(c *net.TCPConn, sequence uint64) {
@@ -324,14 +325,14 @@ func TestKeptRefused(t *testing.T) {
 	})
 	tr, finish := newTestTransport(t, keepConfig(k, n, Keep{Count: 1}))
 	filled(t, tr)
-	oneByOne(t, tr, 0, 1) // the server has the connection then
+	oneByOne(t, tr, 0, 1) // so that the server has accepted the connection
 	if err := k.at.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for i := range uint64(n - 1) {
 		tr.begin(i + 1)
 	}
-	if err := tr.settle(); err != nil {
+	if err := tr.awaitAttempts(); err != nil {
 		t.Fatal(err)
 	}
 	samples, _ := finish()
@@ -346,7 +347,7 @@ func TestKeptRefused(t *testing.T) {
 	}
 }
 
-// A connection has so many requests.
+// A connection is closed after MaxRequests requests.
 func TestKeptMaxRequests(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -354,7 +355,7 @@ func TestKeptMaxRequests(t *testing.T) {
 		want [][]uint64
 	}{
 		{"any number", Keep{MaxRequests: 2}, [][]uint64{{0, 1}, {2, 3}, {4}}},
-		// While there are fewer than two another one is opened.
+		// Another one is opened while there are fewer than two.
 		{"two", Keep{Count: 2, MaxRequests: 2}, [][]uint64{{0, 2}, {1, 4}, {3}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -370,8 +371,8 @@ func TestKeptMaxRequests(t *testing.T) {
 	}
 }
 
-// Idle connections are closed when they are too old or have been idle for too long, though nothing
-// else happens, and not before. One that is in use is closed when it is answered.
+// Idle connections are closed by an alarm when they are too old or have been idle for too long, and
+// not before. A connection in use is closed when its request is answered.
 func TestKeptExpires(t *testing.T) {
 	const limit = 30 * time.Millisecond
 	for name, keep := range map[string]Keep{
@@ -393,20 +394,20 @@ func TestKeptExpires(t *testing.T) {
 				t.Errorf("closed %v after the first was opened, want %v", age, limit)
 			}
 			close(answer)
-			if err := tr.settle(); err != nil {
+			if err := tr.awaitAttempts(); err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]int{"lifetime": 0, "idle": 1}[name] // it has only just become idle
+			want := map[string]int{"lifetime": 0, "idle": 1}[name] // the last one just became idle
 			if tr.pool.open != want {
-				t.Errorf("%d connections are left, want %d", tr.pool.open, want)
+				t.Errorf("%d connections still open, want %d", tr.pool.open, want)
 			}
 			finish()
 		})
 	}
 }
 
-// Connections that cannot be opened are an error that says which.
-func TestKeptNowhere(t *testing.T) {
+// If a kept connection cannot be opened, the error says which.
+func TestKeptUnavailable(t *testing.T) {
 	k := keeping(t, nil)
 	cfg := keepConfig(k, 1, Keep{Count: 2})
 	if err := k.at.Close(); err != nil {
@@ -414,21 +415,21 @@ func TestKeptNowhere(t *testing.T) {
 	}
 	refused, finish := newTestTransport(t, cfg)
 	err := refused.fill(5 * time.Second)
-	const which = "connection 1 of the 2 that are kept"
+	const which = "kept connection 1 of 2"
 	if !errors.Is(err, unix.ECONNREFUSED) || !strings.Contains(err.Error(), which) {
-		t.Errorf("where nobody listens: %v", err)
+		t.Errorf("without a listener: %v", err)
 	}
 	finish()
 	cfg.Target = silent(t)
 	unanswered, finish := newTestTransport(t, cfg)
 	err = unanswered.fill(20 * time.Millisecond)
-	if err == nil || !strings.Contains(err.Error(), "no answer from "+cfg.Target.String()) {
-		t.Errorf("where nobody answers: %v", err)
+	if err == nil || !strings.Contains(err.Error(), cfg.Target.String()+": no answer") {
+		t.Errorf("without an answer: %v", err)
 	}
 	finish()
 }
 
-// Each of the connections asks for the name itself.
+// Each kept connection looks the name up itself.
 func TestKeptByName(t *testing.T) {
 	k := keeping(t, nil)
 	name := dns.Name("web", "default")
@@ -447,7 +448,7 @@ func TestKeptByName(t *testing.T) {
 	}
 }
 
-// An alarm is set to the earliest of the instants.
+// The alarm is set to the earliest instant.
 func TestPoolWake(t *testing.T) {
 	k := keeping(t, nil)
 	tr, finish := newTestTransport(t, keepConfig(k, 1, Keep{}))

@@ -15,10 +15,10 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// readyLimit bounds how long a load process may take to be ready.
+// readyLimit bounds how long a load process may take to become ready.
 const readyLimit = 10 * time.Second
 
-// exitLimit bounds how long a load process may take from its last sample to its exit.
+// exitLimit bounds how long a load process may take to exit after its last sample.
 const exitLimit = 10 * time.Second
 
 // A Process is the parent's side of one load process.
@@ -29,11 +29,15 @@ type Process struct {
 	end     end
 }
 
-// Start starts a load process and returns when it is ready to begin. command makes the command
-// that runs Main; start starts it in the clients' network, so that it dies with the caller.
-// The caller ends the process with Wait or Kill.
-func Start(ctx context.Context, cfg Config, command func() *exec.Cmd, start func(*exec.Cmd) error) (*Process, error) {
-	c, err := child.Start(child.Options{Command: command(), Start: start, Control: true, Events: true})
+// Start starts a load process and returns when it is ready for Begin. command makes the command
+// that runs Main. start starts that command in the clients' network, so that it dies with the
+// caller. The caller ends the process with Wait or Kill.
+func Start(
+	ctx context.Context, cfg Config, command func() *exec.Cmd, start func(*exec.Cmd) error,
+) (*Process, error) {
+	c, err := child.Start(child.Options{
+		Command: command(), Start: start, Control: true, Events: true,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("load %d: %w", cfg.Process, err)
 	}
@@ -49,7 +53,7 @@ func Start(ctx context.Context, cfg Config, command func() *exec.Cmd, start func
 	return &Process{cfg: cfg, process: c, samples: bufio.NewReaderSize(c.Events(), 64<<10)}, nil
 }
 
-// PID is the number of the process, as the caller's PID namespace has it.
+// PID returns the process ID in the caller's PID namespace.
 func (p *Process) PID() int { return p.process.PID() }
 
 // Begin tells the process when the first attempt of the schedule is due.
@@ -60,26 +64,26 @@ func (p *Process) Begin(at clock.Instant) error {
 	return nil
 }
 
-// Samples hands every sample to f, as they come, until the process has sent its last: most come
-// only after the last attempt has ended. The sample is f's only until it returns.
+// Samples calls f with every sample as it arrives, until the process has sent its last one. Most
+// arrive only after the last attempt has ended. f must not keep the sample.
 func (p *Process) Samples(f func(*results.Sample)) error {
 	r := results.SampleReader{R: p.samples}
 	var s results.Sample
 	for {
 		next, err := p.samples.Peek(1)
 		switch {
-		case err == nil && next[0] == 0: // the end
+		case err == nil && next[0] == 0: // end follows
 			_, _ = p.samples.Discard(1)
 			err = json.NewDecoder(p.samples).Decode(&p.end)
 		case err == nil:
 			if err = r.Next(&s); err == nil {
 				if p.cfg.Shape.Clients > 0 {
-					s.Scheduled = s.Sent // nothing else says when it was due
+					s.Scheduled = s.Sent // a closed loop has no schedule
 				}
 				f(&s)
 				continue
 			}
-		case errors.Is(err, io.EOF): // it has ended early; Wait knows of what
+		case errors.Is(err, io.EOF): // the process ended early; Wait returns the reason
 			err = nil
 		}
 		if err != nil {
@@ -90,7 +94,7 @@ func (p *Process) Samples(f func(*results.Sample)) error {
 }
 
 // EarlyFlushes returns how often the process wrote samples before its last attempt had ended,
-// because there were more than it keeps. It is known once Samples has returned.
+// because it held more than fit in memory. It is valid once Samples has returned.
 func (p *Process) EarlyFlushes() int { return p.end.EarlyFlushes }
 
 // DriveCPU returns the CPU time of the process while attempts were under way. It is known once
@@ -109,12 +113,12 @@ func (p *Process) Wait() (cpu time.Duration, err error) {
 	return cpu, err
 }
 
-// Interrupt ends the process early; Samples and Wait then return. It may be called beside them.
+// Interrupt kills the process; Samples and Wait then return. It may be called while they run.
 func (p *Process) Interrupt() {
-	_ = p.process.Kill() // it has ended already, or is about to
+	_ = p.process.Kill() // it fails only if the process has ended already
 }
 
-// Kill ends the process and waits for it, when its samples are of no use any more.
+// Kill kills the process and waits for it. Its samples are lost.
 func (p *Process) Kill() error {
 	if err := p.process.Close(); err != nil {
 		return fmt.Errorf("load %d: %w", p.cfg.Process, err)

@@ -12,98 +12,96 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Retry says whether, when and how often a client tries an attempt again. The zero value never
-// does.
+// Retry says whether, when and how often a client retries an attempt. The zero value never retries.
 //
-// An attempt is one request that the schedule called for; it makes one try or more. The policies
-// are real clients', in what they have in common: nothing is repeated that a server may have acted
-// upon, unless that does no harm (RFC 9110, 9.2.2) or On says so; nothing at all once a response
-// has begun.
+// An attempt is one request that the schedule called for; it makes one or more tries. The policies
+// have what real clients have in common: a request that a server may have acted on is not repeated,
+// unless that is harmless (RFC 9110, 9.2.2) or On allows it; and no request is repeated once a
+// response has begun.
 type Retry struct {
 	// Max is how many tries an attempt may make after its first, up to results.MaxFailed.
 	Max int `json:"max"`
-	// Backoff is what a client waits before its second try; before each later one twice as long, up
-	// to MaxBackoff (0: no limit).
+	// Backoff is the wait before the second try. It doubles before each later try, up to MaxBackoff
+	// (0: no limit).
 	Backoff    time.Duration     `json:"backoff_ns"`
 	MaxBackoff time.Duration     `json:"max_backoff_ns"`
 	Jitter     vocabulary.Jitter `json:"jitter"`
-	// On are the outcomes after which there is another try: retryCauses.
+	// On lists the failures that are retried: see retryCauses.
 	On []vocabulary.RetryCause `json:"on"`
-	// ConnectTimeout bounds the handshake of each try. RetryConnectTimeout needs one: without it a
-	// handshake takes all the time the attempt has, and none is left to try again.
+	// ConnectTimeout bounds the handshake of each try. RetryConnectTimeout needs it: without it a
+	// handshake may take the attempt's whole timeout, which leaves no time for another try.
 	ConnectTimeout time.Duration `json:"connect_timeout_ns"`
-	// Budget bounds the tries of all attempts of one load process together. The zero value does
-	// not.
+	// Budget bounds the retries of all attempts of one load process together. The zero value sets
+	// no bound.
 	Budget RetryBudget `json:"budget"`
 }
 
-// retryCauses returns what On may name: every failure, as results call them, and
+// retryCauses returns the values allowed in On: every failure, by its name in the results, and
 // RetryNonIdempotent, which extends RetryUnanswered to every method. The server may then act twice.
 func retryCauses() []vocabulary.RetryCause {
 	return append(vocabulary.SafeRetries(), vocabulary.RetryNonIdempotent)
 }
 
-// RetryBudget is gRPC's throttle (proposal A6, "Throttling Retry Attempts"): a client has Tokens at
-// most and at first; a try that fails in a way that On names costs one, one that is served gives
-// Ratio. While no more than half of Tokens are left, nothing is tried again. It is a switch, not a
-// rate: as long as fewer than Ratio fail for each one served all are tried again, with more soon
-// none.
+// RetryBudget is gRPC's throttle (proposal A6, "Throttling Retry Attempts"). A client starts with
+// Tokens, which is also the maximum. A failed try named by On takes one token; a served try adds
+// Ratio. While at most half of Tokens are left, nothing is retried. It is a switch rather than a
+// rate: with fewer than Ratio failures per served try all are retried, with more soon none.
 type RetryBudget struct {
 	Tokens float64 `json:"tokens"` // 0: no budget
 	Ratio  float64 `json:"ratio"`
 }
 
-// Tries is how many an attempt may make, the first included.
+// Tries returns how many tries an attempt may make, including the first.
 func (r Retry) Tries() uint64 { return uint64(r.Max) + 1 }
 
-// Validate says all that is wrong with the policy.
+// Validate returns all errors of the policy.
 func (r Retry) Validate() error {
 	var errs []error
-	wrong := func(is bool, format string, values ...any) {
-		if is {
+	check := func(wrong bool, format string, values ...any) {
+		if wrong {
 			errs = append(errs, fmt.Errorf("retry: "+format, values...))
 		}
 	}
-	wrong(r.Max < 0 || r.Max > results.MaxFailed, "max %d: want 0 to %d", r.Max, results.MaxFailed)
+	check(r.Max < 0 || r.Max > results.MaxFailed, "max %d: want 0 to %d", r.Max, results.MaxFailed)
 	names := vocabulary.Join(retryCauses(), ", ")
-	wrong(r.Max > 0 && len(r.On) == 0, "max %d, but on is empty; name what is tried again: %s",
+	check(r.Max > 0 && len(r.On) == 0, "max %d, but on is empty: list the failures to retry: %s",
 		r.Max, names)
-	wrong(r.Backoff < 0, "backoff %v: want 0 or more", r.Backoff)
-	wrong(r.MaxBackoff != 0 && r.MaxBackoff < r.Backoff, "max_backoff %v is less than backoff %v", r.MaxBackoff, r.Backoff)
-	wrong(r.Jitter != "" && r.Jitter != vocabulary.JitterNone &&
-		r.Jitter != vocabulary.JitterFull, "jitter %q: want none or full", r.Jitter)
-	wrong(r.ConnectTimeout < 0, "connect_timeout %v: want 0 or more", r.ConnectTimeout)
+	check(r.Backoff < 0, "backoff %v: want 0 or more", r.Backoff)
+	check(r.MaxBackoff != 0 && r.MaxBackoff < r.Backoff,
+		"max_backoff %v is less than backoff %v: want at least that", r.MaxBackoff, r.Backoff)
+	jitters := []vocabulary.Jitter{"", vocabulary.JitterNone, vocabulary.JitterFull}
+	check(!slices.Contains(jitters, r.Jitter), "jitter %q: want none or full", r.Jitter)
+	check(r.ConnectTimeout < 0, "connect_timeout %v: want 0 or more", r.ConnectTimeout)
 	for _, on := range r.On {
-		wrong(!slices.Contains(retryCauses(), on), "on %q: want %s", on, names)
+		check(!slices.Contains(retryCauses(), on), "on %q: want %s", on, names)
 	}
 	on := func(cause vocabulary.RetryCause) bool { return slices.Contains(r.On, cause) }
-	wrong(on(vocabulary.RetryConnectTimeout) &&
-		r.ConnectTimeout == 0, "on %s needs a connect_timeout, less than the request's",
+	check(on(vocabulary.RetryConnectTimeout) && r.ConnectTimeout == 0,
+		"on %s needs a connect_timeout shorter than the request's timeout",
 		vocabulary.RetryConnectTimeout)
-	wrong(on(vocabulary.RetryNonIdempotent) &&
-		!on(vocabulary.RetryUnanswered), "on %s extends %s; name that, too",
+	check(on(vocabulary.RetryNonIdempotent) && !on(vocabulary.RetryUnanswered),
+		"on %s extends %[2]s: add %[2]s",
 		vocabulary.RetryNonIdempotent, vocabulary.RetryUnanswered)
 	b := r.Budget
-	wrong(b.Tokens < 0 || b.Tokens > 1000, "budget: tokens %v: want 0 to 1000", b.Tokens) // A6
-	wrong(b.Tokens > 0 && b.Ratio <= 0, "budget: ratio %v: want more than 0", b.Ratio)
-	wrong(b.Tokens == 0 && b.Ratio != 0, "budget: ratio %v without tokens", b.Ratio)
+	check(b.Tokens < 0 || b.Tokens > 1000, "budget: tokens %v: want 0 to 1000", b.Tokens) // A6
+	check(b.Tokens > 0 && b.Ratio <= 0, "budget: ratio %v: want more than 0", b.Ratio)
+	check(b.Tokens == 0 && b.Ratio != 0, "budget: ratio %v without tokens: set both", b.Ratio)
 	return errors.Join(errs...)
 }
 
-// Try is one try and what became of it.
+// Try describes one try and how it ended.
 type Try struct {
-	Attempt uint64 // its number in the schedule, over all processes
+	Attempt uint64 // its index in the schedule of all processes
 	Number  int    // of the try, from 1
 	Method  string // of the request, in capitals (methods are case-sensitive: RFC 9110, 9.1)
 	Phase   results.Phase
 	Class   results.Class // ClassNone: served
 	Written int           // bytes of the request that the kernel has taken
-	Read    int           // bytes of the response that have come
-	// Left is what is left of the attempt's timeout.
-	Left time.Duration
+	Read    int           // bytes of the response received
+	Left    time.Duration // what is left of the attempt's timeout
 }
 
-// failure is what the try met, as far as there may be another after it.
+// failure returns the failure of the try, or FailureNone if it must not be retried in any case.
 func (t Try) failure() results.Failure {
 	connect := t.Phase == results.PhaseConnect && t.Written == 0
 	switch {
@@ -123,27 +121,28 @@ func (t Try) failure() results.Failure {
 	return results.FailureUnanswered
 }
 
-// idempotent methods may be repeated although the server may have acted on the first (RFC 9110,
-// 9.2.2: the safe ones, PUT and DELETE).
+// idempotent reports whether a request with the method may be repeated although the server may have
+// acted on the first one (RFC 9110, 9.2.2: the safe methods, PUT and DELETE).
 func idempotent(method string) bool {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace,
+		http.MethodPut, http.MethodDelete:
 		return true
 	}
 	return false
 }
 
-// may says that the policy allows another try after this one, whatever the budget says.
-func (r Retry) may(t Try) bool {
+// allows reports whether the policy allows a retry after this try, regardless of the budget.
+func (r Retry) allows(t Try) bool {
 	f := t.failure()
 	return f != results.FailureNone && slices.Contains(r.On, vocabulary.RetryCause(f.String())) &&
 		(f != results.FailureUnanswered || idempotent(t.Method) ||
 			slices.Contains(r.On, vocabulary.RetryNonIdempotent))
 }
 
-// after is the wait between the try and the next: a function of the seed, the attempt and the try,
-// so that it does not depend on the order in which attempts fail.
-func (r Retry) after(seed uint64, t Try) time.Duration {
+// delay returns the wait between the try and the next. It depends only on the seed, the attempt and
+// the try, so not on the order in which attempts fail.
+func (r Retry) delay(seed uint64, t Try) time.Duration {
 	limit := r.MaxBackoff
 	if limit == 0 {
 		limit = 1<<63 - 1
@@ -163,14 +162,15 @@ func (r Retry) after(seed uint64, t Try) time.Duration {
 	return wait
 }
 
-// A Retrier is a client under a Retry policy: it decides. One goroutine at a time may use it.
+// A Retrier decides for a client with a Retry policy. Only one goroutine at a time may use it.
 type Retrier struct {
 	retry  Retry
 	seed   uint64
 	tokens float64
 }
 
-// NewRetrier makes a Retrier with a full budget. The seed is the jitter's. The error is Validate's.
+// NewRetrier makes a Retrier with a full budget. seed determines the jitter. It returns the error
+// of Validate.
 func NewRetrier(r Retry, seed uint64) (*Retrier, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
@@ -179,16 +179,16 @@ func NewRetrier(r Retry, seed uint64) (*Retrier, error) {
 	return &Retrier{retry: r, seed: seed, tokens: r.Budget.Tokens}, nil
 }
 
-// Decide says whether there is to be another try after this one, and after what wait; or what
-// stands against it, if the policy names what the try met. It must be called once for every try
-// that ended, also for those served: they fill the budget.
+// Decide reports whether to retry after this try, and after what wait. If the policy lists the
+// failure but the attempt is not retried, gaveUp says why. Decide must be called once for every try
+// that ended, including the served ones, which fill the budget.
 func (r *Retrier) Decide(t Try) (again bool, after time.Duration, gaveUp results.GaveUp) {
-	may := r.retry.may(t)
-	within := r.spend(t.Class == results.ClassNone, may)
-	if !may {
+	allowed := r.retry.allows(t)
+	within := r.spend(t.Class == results.ClassNone, allowed)
+	if !allowed {
 		return false, 0, results.GaveUpNot
 	}
-	after = r.retry.after(r.seed, t)
+	after = r.retry.delay(r.seed, t)
 	switch {
 	case t.Number > r.retry.Max:
 		gaveUp = results.GaveUpExhausted
@@ -202,7 +202,7 @@ func (r *Retrier) Decide(t Try) (again bool, after time.Duration, gaveUp results
 	return false, 0, gaveUp
 }
 
-// spend enters a try into the budget and says whether there is enough left for another.
+// spend charges a try to the budget and reports whether enough is left for a retry.
 func (r *Retrier) spend(served, failed bool) bool {
 	b := r.retry.Budget
 	if b.Tokens == 0 {

@@ -13,7 +13,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// retryAll is a policy that tries everything again that is harmless.
+// retryAll returns a policy that retries everything that is harmless to retry.
 func retryAll() Retry {
 	return Retry{Max: 2, On: vocabulary.SafeRetries(), ConnectTimeout: time.Second}
 }
@@ -27,26 +27,25 @@ func newRetrier(t *testing.T, r Retry, seed uint64) *Retrier {
 	return retrier
 }
 
-// TestRetryOutcomes: each outcome is tried again under the one name that is its own, and under no
-// other.
+// TestRetryOutcomes checks that each outcome is retried under its own name, and under no other.
 func TestRetryOutcomes(t *testing.T) {
 	const none = ""
 	for _, tt := range []struct {
 		name string
 		try  Try
-		want vocabulary.RetryCause // that it takes
+		want vocabulary.RetryCause // the only name that retries it
 	}{
 		{"served", Try{Phase: results.PhaseNone, Class: results.ClassNone, Written: 90, Read: 200}, none},
 		{"refused", Try{Phase: results.PhaseConnect, Class: results.ClassRefused},
 			vocabulary.RetryRefused},
-		{"refused, as ICMP says of a connection in use", Try{Phase: results.PhaseWait, Class: results.ClassRefused, Written: 90}, none},
+		{"refused by ICMP after the request was sent", Try{Phase: results.PhaseWait, Class: results.ClassRefused, Written: 90}, none},
 		{"unreachable", Try{Phase: results.PhaseConnect, Class: results.ClassUnreachable},
 			vocabulary.RetryUnreachable},
 		{"unreachable after the request was sent", Try{Phase: results.PhaseWait, Class: results.ClassUnreachable, Written: 90}, none},
 		{"no handshake", Try{Phase: results.PhaseConnect, Class: results.ClassTimeout},
 			vocabulary.RetryConnectTimeout},
 		{"no answer", Try{Phase: results.PhaseWait, Class: results.ClassTimeout, Written: 90}, none},
-		{"no more of an answer", Try{Phase: results.PhaseBody, Class: results.ClassTimeout, Written: 90, Read: 10}, none},
+		{"no complete answer", Try{Phase: results.PhaseBody, Class: results.ClassTimeout, Written: 90, Read: 10}, none},
 		{"reset before anything was sent", Try{Phase: results.PhaseSend, Class: results.ClassReset},
 			vocabulary.RetryUnsent},
 		{"closed before anything was sent", Try{Phase: results.PhaseSend, Class: results.ClassEOF},
@@ -62,12 +61,12 @@ func TestRetryOutcomes(t *testing.T) {
 			Written: 90}, vocabulary.RetryUnanswered},
 		{"reset when a response had begun", Try{Phase: results.PhaseBody, Class: results.ClassReset, Written: 90, Read: 1}, none},
 		{"closed when a response had begun", Try{Phase: results.PhaseBody, Class: results.ClassEOF, Written: 90, Read: 100}, none},
-		{"a response had begun, whatever the phase says", Try{Phase: results.PhaseWait, Class: results.ClassReset, Written: 90, Read: 1}, none},
-		{"the same, by the phase alone", Try{Phase: results.PhaseBody, Class: results.ClassReset, Written: 90}, none},
-		{"refused, though something was sent", Try{Phase: results.PhaseConnect, Class: results.ClassRefused, Written: 1}, none},
-		{"refused, though connected", Try{Phase: results.PhaseSend, Class: results.ClassRefused}, none},
-		{"no response we understand", Try{Phase: results.PhaseBody, Class: results.ClassInvalid, Written: 90, Read: 100}, none},
-		{"the client could not", Try{Phase: results.PhaseConnect, Class: results.ClassLocal}, none},
+		{"a response had begun, in an earlier phase", Try{Phase: results.PhaseWait, Class: results.ClassReset, Written: 90, Read: 1}, none},
+		{"a response had begun, by the phase alone", Try{Phase: results.PhaseBody, Class: results.ClassReset, Written: 90}, none},
+		{"refused, although a part was sent", Try{Phase: results.PhaseConnect, Class: results.ClassRefused, Written: 1}, none},
+		{"refused, although connected", Try{Phase: results.PhaseSend, Class: results.ClassRefused}, none},
+		{"an invalid response", Try{Phase: results.PhaseBody, Class: results.ClassInvalid, Written: 90, Read: 100}, none},
+		{"a local error", Try{Phase: results.PhaseConnect, Class: results.ClassLocal}, none},
 		{"never sent", Try{Class: results.ClassUnsent}, none},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -76,15 +75,15 @@ func TestRetryOutcomes(t *testing.T) {
 					ConnectTimeout: time.Second}, 1)
 				tt.try.Number, tt.try.Method, tt.try.Left = 1, http.MethodGet, time.Second
 				if again, _, _ := r.Decide(tt.try); again != (on == tt.want) {
-					t.Errorf("on %s: %v", on, again)
+					t.Errorf("on %s: retried %v, want %v", on, again, on == tt.want)
 				}
 			}
 		})
 	}
 }
 
-// TestRetryMethods: what may have been acted upon is repeated only where that does no harm (RFC
-// 9110, 9.2.2).
+// TestRetryMethods checks that a request that the server may have acted on is repeated only if that
+// is harmless (RFC 9110, 9.2.2).
 func TestRetryMethods(t *testing.T) {
 	unsent := Try{Number: 1, Phase: results.PhaseSend, Class: results.ClassReset, Left: time.Second}
 	part, whole := unsent, unsent
@@ -92,12 +91,12 @@ func TestRetryMethods(t *testing.T) {
 	whole.Phase, whole.Written = results.PhaseWait, 400
 	answered := whole
 	answered.Phase, answered.Read = results.PhaseBody, 1
-	told := retryAll()
-	told.On = append(told.On, vocabulary.RetryNonIdempotent)
+	nonIdempotent := retryAll()
+	nonIdempotent.On = append(nonIdempotent.On, vocabulary.RetryNonIdempotent)
 	for _, tt := range []struct {
-		method                     string
-		unsent, part, whole        bool
-		toldPart, toldWhole, never bool
+		method                   string
+		unsent, part, whole      bool // by retryAll
+		allPart, allWhole, never bool // by nonIdempotent
 	}{
 		{http.MethodGet, true, true, true, true, true, false},
 		{http.MethodHead, true, true, true, true, true, false},
@@ -121,9 +120,9 @@ func TestRetryMethods(t *testing.T) {
 				{"unsent", retryAll(), unsent, tt.unsent},
 				{"sent in part", retryAll(), part, tt.part},
 				{"sent", retryAll(), whole, tt.whole},
-				{"sent in part, told to", told, part, tt.toldPart},
-				{"sent, told to", told, whole, tt.toldWhole},
-				{"answered, told to", told, answered, tt.never},
+				{"sent in part, non-idempotent allowed", nonIdempotent, part, tt.allPart},
+				{"sent, non-idempotent allowed", nonIdempotent, whole, tt.allWhole},
+				{"answered, non-idempotent allowed", nonIdempotent, answered, tt.never},
 			} {
 				c.try.Method = tt.method
 				if again, _, _ := newRetrier(t, c.policy, 1).Decide(c.try); again != c.want {
@@ -134,9 +133,12 @@ func TestRetryMethods(t *testing.T) {
 	}
 }
 
-// refusedTry is what most clients try again.
+// refusedTry returns a refused try, which most clients retry.
 func refusedTry(attempt uint64, number int) Try {
-	return Try{Attempt: attempt, Number: number, Method: http.MethodGet, Phase: results.PhaseConnect, Class: results.ClassRefused, Left: time.Hour}
+	return Try{
+		Attempt: attempt, Number: number, Method: http.MethodGet,
+		Phase: results.PhaseConnect, Class: results.ClassRefused, Left: time.Hour,
+	}
 }
 
 func TestRetryBackoff(t *testing.T) {
@@ -163,8 +165,8 @@ func TestRetryBackoff(t *testing.T) {
 			}
 		})
 	}
-	// Many tries later it is still the largest wait there is, not a negative one.
-	if got := (Retry{Backoff: time.Hour}).after(1, refusedTry(0, 500)); got != math.MaxInt64 {
+	// After many tries the wait is the largest duration, not a negative one.
+	if got := (Retry{Backoff: time.Hour}).delay(1, refusedTry(0, 500)); got != math.MaxInt64 {
 		t.Errorf("after try 500: %v", got)
 	}
 }
@@ -176,31 +178,32 @@ func TestRetryJitter(t *testing.T) {
 	for number, limit := range map[int]float64{1: 0.1, 2: 0.2, 3: 0.4} {
 		var sum, squares float64
 		for i := range uint64(n) {
-			x := r.after(7, refusedTry(i, number)).Seconds() / limit
+			x := r.delay(7, refusedTry(i, number)).Seconds() / limit
 			if x < 0 || x > 1 {
 				t.Fatalf("try %d waits %v of its backoff", number, x)
 			}
 			sum, squares = sum+x, squares+x*x
 		}
-		// Uniform on [0, 1]: mean 1/2, variance 1/12, whose estimate has the deviation √((1/80 −
-		// 1/144)/n).
+		// Uniform on [0, 1]: mean 1/2, variance 1/12. The estimate of the variance has the standard
+		// deviation √((1/80 − 1/144)/n).
 		mean := sum / n
 		variance := squares/n - mean*mean
-		if math.Abs(mean-0.5) > 5/math.Sqrt(12*n) || math.Abs(variance-1./12) > 5*math.Sqrt((1./80-1./144)/n) {
+		if math.Abs(mean-0.5) > 5/math.Sqrt(12*n) ||
+			math.Abs(variance-1./12) > 5*math.Sqrt((1./80-1./144)/n) {
 			t.Errorf("try %d: mean %.4f, variance %.4f; want 0.5, 0.0833", number, mean, variance)
 		}
 	}
-	wait := r.after(7, refusedTry(3, 1))
-	if again := r.after(7, refusedTry(3, 1)); again != wait {
+	wait := r.delay(7, refusedTry(3, 1))
+	if again := r.delay(7, refusedTry(3, 1)); again != wait {
 		t.Errorf("the same attempt waits %v, and %v", wait, again)
 	}
 	for name, other := range map[string]time.Duration{
-		"another seed":     r.after(8, refusedTry(3, 1)),
-		"another attempt":  r.after(7, refusedTry(4, 1)),
-		"half a later one": r.after(7, refusedTry(3, 2)) / 2,
+		"another seed":     r.delay(8, refusedTry(3, 1)),
+		"another attempt":  r.delay(7, refusedTry(4, 1)),
+		"half a later one": r.delay(7, refusedTry(3, 2)) / 2,
 	} {
 		if other == wait {
-			t.Errorf("%s waits as long", name)
+			t.Errorf("%s waits just as long", name)
 		}
 	}
 }
@@ -223,14 +226,14 @@ func TestRetryLimits(t *testing.T) {
 	}{
 		{"the zero value", Retry{}, []Try{refusedTry(0, 1), served}, []bool{false, false}, results.GaveUpNot},
 		{"served", policy, []Try{served}, []bool{false}, results.GaveUpNot},
-		{"served at last", policy, []Try{refusedTry(0, 1), refusedTry(0, 2), {Number: 3, Written: 90, Read: 100}}, []bool{true, true, false}, results.GaveUpNot},
+		{"served by the last try", policy, []Try{refusedTry(0, 1), refusedTry(0, 2), {Number: 3, Written: 90, Read: 100}}, []bool{true, true, false}, results.GaveUpNot},
 		{"max", policy, []Try{refusedTry(0, 1), refusedTry(0, 2), refusedTry(0, 3)}, []bool{true, true, false}, results.GaveUpExhausted},
 		{"time for another", policy, []Try{left(11*time.Millisecond, 1)}, []bool{true}, results.GaveUpNot},
 		{"no time for another", policy, []Try{left(10*time.Millisecond, 1)}, []bool{false}, results.GaveUpNoTime},
 		{"time for the first wait, not for the second", policy, []Try{left(15*time.Millisecond, 1), left(15*time.Millisecond, 2)}, []bool{true, false}, results.GaveUpNoTime},
-		{"no time left at all", Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused}},
+		{"no time left", Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused}},
 			[]Try{left(0, 1)}, []bool{false}, results.GaveUpNoTime},
-		{"not named", Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryUnsent}},
+		{"not in the policy", Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryUnsent}},
 			[]Try{refusedTry(0, 1)}, []bool{false}, results.GaveUpNot},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -243,14 +246,15 @@ func TestRetryLimits(t *testing.T) {
 				again = append(again, yes)
 			}
 			if diff := cmp.Diff(tt.again, again); diff != "" || gaveUp != tt.gaveUp {
-				t.Errorf("gave up for %d, want %d; decisions (-want +got):\n%s", gaveUp, tt.gaveUp, diff)
+				t.Errorf("gave up %d, want %d; decisions (-want +got):\n%s",
+					gaveUp, tt.gaveUp, diff)
 			}
 		})
 	}
 }
 
-// TestRetryBudget: as in the example of proposal A6 there are 10 tokens, so the threshold is 5. An
-// eighth is a ratio without rounding.
+// TestRetryBudget uses the example of proposal A6: 10 tokens, so the threshold is 5. A ratio of 1/8
+// avoids rounding.
 func TestRetryBudget(t *testing.T) {
 	r := newRetrier(t, Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused},
 		Budget: RetryBudget{Tokens: 10, Ratio: 0.125}}, 1)
@@ -263,36 +267,39 @@ func TestRetryBudget(t *testing.T) {
 		return again
 	}
 	served := Try{Number: 1, Written: 90, Read: 100}
-	invalid := Try{Number: 1, Method: http.MethodGet, Phase: results.PhaseBody, Class: results.ClassInvalid, Written: 90, Read: 9}
+	invalid := Try{
+		Number: 1, Method: http.MethodGet, Phase: results.PhaseBody, Class: results.ClassInvalid,
+		Written: 90, Read: 9,
+	}
 	if got := decide(served, 100); got != 0 || r.tokens != 10 {
-		t.Errorf("served ones: %d tried again, %v tokens; want 0 and no more than 10", got, r.tokens)
+		t.Errorf("served tries: %d retried, %v tokens; want 0 and 10", got, r.tokens)
 	}
 	if decide(invalid, 100); r.tokens != 10 {
-		t.Errorf("%v tokens after failures that are not to be repeated, want 10", r.tokens)
+		t.Errorf("%v tokens after failures that are never retried, want 10", r.tokens)
 	}
 	// 9, 8, 7 and 6 are above the threshold, 5 is not.
 	if got := decide(refusedTry(0, 1), 20); got != 4 || r.tokens != 0 {
-		t.Errorf("of 20 failures %d were tried again, %v tokens left; want 4, 0", got, r.tokens)
+		t.Errorf("of 20 failures %d were retried, %v tokens left; want 4, 0", got, r.tokens)
 	}
-	// 48 served ones give 6 tokens: a failure costs one, and 5 is not enough. Another gives what is
-	// missing.
+	// 48 served tries give 6 tokens. A failure takes one, and 5 is not enough. Another served try
+	// gives what is missing.
 	decide(served, 48)
 	if got := decide(refusedTry(0, 1), 1); got != 0 {
-		t.Error("tried again at the threshold")
+		t.Error("retried at the threshold")
 	}
 	decide(served, 9)
 	if got := decide(refusedTry(0, 1), 1); got != 1 {
-		t.Errorf("not tried again above the threshold: %v tokens", r.tokens)
+		t.Errorf("not retried above the threshold: %v tokens", r.tokens)
 	}
-	for range 6 { // as many tokens go
+	for range 6 { // takes 6 tokens
 		r.Decide(refusedTry(0, 1))
 	}
 	if _, _, gaveUp := r.Decide(refusedTry(0, 1)); gaveUp != results.GaveUpBudget {
-		t.Errorf("gave up for %d, want the budget", gaveUp)
+		t.Errorf("gave up %d, want %d", gaveUp, results.GaveUpBudget)
 	}
-	// It is a switch. Eight served give what one failure costs, so every failure is tried again.
-	// Four give half of it: each failure leaves 0.5 less, from 9 after the first to 5.5 after the
-	// eighth, and then never again enough.
+	// The budget is a switch. Eight served tries give what one failure takes, so every failure is
+	// retried. Four give half of it: each failure leaves 0.5 tokens less, from 9 after the first to
+	// 5.5 after the eighth, and then never enough again.
 	for served, want := range map[int]int{8: 1000, 4: 8} {
 		r := newRetrier(t, Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused},
 			Budget: RetryBudget{Tokens: 10, Ratio: 0.125}}, 1)
@@ -306,7 +313,8 @@ func TestRetryBudget(t *testing.T) {
 			}
 		}
 		if got != want {
-			t.Errorf("%d served between failures: %d of 1,000 tried again, want %d", served, got, want)
+			t.Errorf("%d served tries between failures: %d of 1,000 retried, want %d",
+				served, got, want)
 		}
 	}
 }
@@ -316,7 +324,7 @@ func TestRetryValidate(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		retry Retry
-		want  []string // in the error; none: it is valid
+		want  []string // substrings of the error; nil: valid
 	}{
 		{"the zero value", Retry{}, nil},
 		{"everything", Retry{Max: 3, Backoff: time.Second, MaxBackoff: time.Minute,
@@ -325,24 +333,24 @@ func TestRetryValidate(t *testing.T) {
 		{"negative", Retry{Max: -1, Backoff: -1, ConnectTimeout: -1}, []string{"max -1: want 0 to 10", "backoff -1ns", "connect_timeout -1ns"}},
 		{"too often", Retry{Max: 11, On: on}, []string{"max 11"}},
 		{"on nothing", Retry{Max: 1}, []string{"on is empty"}},
-		{"on what is not known", Retry{Max: 1, On: []vocabulary.RetryCause{"5xx"}},
+		{"on an unknown failure", Retry{Max: 1, On: []vocabulary.RetryCause{"5xx"}},
 			[]string{`on "5xx": want refused, unreachable,`}},
 		{"limits crossed", Retry{Max: 1, On: on, Backoff: 2, MaxBackoff: 1}, []string{"max_backoff 1ns is less than backoff 2ns"}},
 		{"another jitter", Retry{Max: 1, On: on, Jitter: "equal"}, []string{`jitter "equal"`}},
-		{"a handshake without a limit",
+		{"a handshake without a timeout",
 			Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryConnectTimeout}},
 			[]string{"needs a connect_timeout"}},
 		{"non-idempotent alone", Retry{Max: 1,
 			On: []vocabulary.RetryCause{vocabulary.RetryNonIdempotent}},
-			[]string{"name that, too"}},
+			[]string{"add unanswered"}},
 		{"too many tokens", Retry{Max: 1, On: on, Budget: RetryBudget{1001, 1}}, []string{"tokens 1001"}},
-		{"tokens that never come back", Retry{Max: 1, On: on, Budget: RetryBudget{10, 0}}, []string{"ratio 0"}},
-		{"a ratio of nothing", Retry{Max: 1, On: on, Budget: RetryBudget{0, 0.1}}, []string{"ratio 0.1 without tokens"}},
+		{"a budget without a ratio", Retry{Max: 1, On: on, Budget: RetryBudget{10, 0}}, []string{"ratio 0"}},
+		{"a ratio without tokens", Retry{Max: 1, On: on, Budget: RetryBudget{0, 0.1}}, []string{"ratio 0.1 without tokens"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := NewRetrier(tt.retry, 1)
 			if (err == nil) != (len(tt.want) == 0) {
-				t.Fatalf("error %v, want %v", err, tt.want)
+				t.Fatalf("error %v, want one with %q", err, tt.want)
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(err.Error(), want) {

@@ -12,33 +12,33 @@ import (
 	"reuseport-bench/results"
 )
 
-// sampleBuffer keeps the samples of a load process until the last attempt has ended, in memory that
-// is there before the first: so neither this process nor its parent has anything to do with them
-// meanwhile. When there are more than it keeps, the loop writes them early, as the pipe takes them.
+// sampleBuffer keeps the samples of a load process until its last attempt has ended, in memory
+// allocated before the first. So neither this process nor its parent handles samples during the
+// load. If they do not fit, the loop writes them early, as fast as the pipe takes them.
 type sampleBuffer struct {
 	out      *os.File
-	fd       int    // out's
-	memory   []byte // outside of Go's heap, which would grow in proportion
-	pending  []byte // in memory
-	written  int    // bytes of pending
-	limit    int    // of pending, in bytes, from which on it is written early
+	fd       int    // of out
+	memory   []byte // outside Go's heap, which would grow in proportion
+	pending  []byte // the samples not yet all written, in memory
+	written  int    // bytes of pending already written
+	limit    int    // length of pending, in bytes, that starts an early write
 	flushing bool
 	end      end
-	err      error // of the first write that failed; what is added from then on is dropped
+	err      error // of the first failed write; later samples are dropped
 }
 
 const (
-	// sampleRoom is what a sample takes at most, unless its attempt was tried more than ten times:
-	// 37 bytes are usual, 49 with IPv6.
+	// sampleRoom is the most a sample takes, unless its attempt was tried more than ten times. 37
+	// bytes are usual, 49 with IPv6.
 	sampleRoom = 64
-	// keptSamples is how many are kept at most, 12.8 MB.
+	// keptSamples is how many samples are kept at most, 12.8 MB.
 	keptSamples = 200_000
-	// flushRoom is for the samples that are added while the others are written early, in bytes.
+	// flushRoom is room, in bytes, for samples added during an early write.
 	flushRoom = 256 << 10
 )
 
-// end is what a load process says after its last sample, as a line of JSON. A zero comes before it,
-// which is not the length of a sample.
+// end is the line of JSON that a load process writes after its last sample. A zero byte precedes
+// it, which cannot be the length of a sample.
 type end struct {
 	EarlyFlushes int `json:"early_flushes"` // see sampleBuffer
 	// DriveCPU is the CPU time of the process from the start of the schedule until its last attempt
@@ -46,10 +46,12 @@ type end struct {
 	DriveCPU time.Duration `json:"drive_cpu_ns"`
 }
 
-// newSampleBuffer makes a buffer for so many attempts. out is a pipe; write closes it. The caller
-// calls free.
+// newSampleBuffer makes a buffer for the given number of attempts. out is a pipe; write closes it.
+// The caller calls free.
 func newSampleBuffer(out *os.File, attempts uint64, l *loop) (*sampleBuffer, error) {
-	b := &sampleBuffer{out: out, fd: int(out.Fd()), limit: int(min(attempts, keptSamples)) * sampleRoom}
+	b := &sampleBuffer{
+		out: out, fd: int(out.Fd()), limit: int(min(attempts, keptSamples)) * sampleRoom,
+	}
 	var err error
 	b.memory, err = unix.Mmap(-1, 0, b.limit+flushRoom, unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
@@ -57,7 +59,7 @@ func newSampleBuffer(out *os.File, attempts uint64, l *loop) (*sampleBuffer, err
 		return nil, fmt.Errorf("memory for samples: mmap: %w", err)
 	}
 	b.pending = b.memory[:0]
-	// A pipe that does not take more must not stop the loop. Only this end becomes non-blocking.
+	// A full pipe must not block the loop. Only this end becomes non-blocking.
 	if err := unix.SetNonblock(b.fd, true); err != nil {
 		return nil, errors.Join(fmt.Errorf("samples: %w", err), b.free())
 	}
@@ -67,7 +69,7 @@ func newSampleBuffer(out *os.File, attempts uint64, l *loop) (*sampleBuffer, err
 	return b, nil
 }
 
-// add adds a sample. If there is no room, it waits for the parent, and all attempts with it.
+// add adds a sample. If there is no room it waits for the parent, which delays all attempts.
 func (b *sampleBuffer) add(s *results.Sample) {
 	for b.err == nil && cap(b.pending)-len(b.pending) < results.MaxSample {
 		wait := []unix.PollFd{{Fd: int32(b.fd), Events: unix.POLLOUT}}
@@ -87,7 +89,7 @@ func (b *sampleBuffer) add(s *results.Sample) {
 	}
 }
 
-// flush writes as much as the pipe takes, if it is time. An error is kept for write.
+// flush continues an early write, as far as the pipe takes it. write returns its error.
 func (b *sampleBuffer) flush() error {
 	for b.flushing && b.err == nil {
 		n, err := unix.Write(b.fd, b.pending[b.written:])
@@ -106,7 +108,7 @@ func (b *sampleBuffer) flush() error {
 	return nil
 }
 
-// write writes the rest, and the end, and closes the pipe. It returns the first error of any write.
+// write writes the rest and the end, and closes the pipe. It returns the first error of any write.
 func (b *sampleBuffer) write() error {
 	if err := errors.Join(b.err, unix.SetNonblock(b.fd, false)); err != nil {
 		return errors.Join(fmt.Errorf("samples: %w", err), b.out.Close())
@@ -114,7 +116,7 @@ func (b *sampleBuffer) write() error {
 	return writeLast(b.out, b.pending[b.written:], b.end)
 }
 
-// writeLast writes the last of the encoded samples, and the end, and closes the pipe.
+// writeLast writes the last encoded samples and the end, and closes the pipe.
 func writeLast(out *os.File, samples []byte, e end) error {
 	_, err := out.Write(samples)
 	if err == nil {

@@ -14,7 +14,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// newTestBuffer makes a buffer for so many samples, and its loop. Both are freed at the test's end.
+// newTestBuffer makes a buffer for the given number of samples, and its loop. Both are freed when
+// the test ends.
 func newTestBuffer(t *testing.T, attempts uint64) (b *sampleBuffer, l *loop, r *os.File) {
 	t.Helper()
 	clk, err := clock.New()
@@ -40,24 +41,26 @@ func newTestBuffer(t *testing.T, attempts uint64) (b *sampleBuffer, l *loop, r *
 	return b, l, r
 }
 
-// addSamples adds n samples that are as large as they get without later tries.
+// addSamples adds n samples of the largest size without retries.
 func addSamples(b *sampleBuffer, n uint64) {
 	for i := range n {
 		b.add(&results.Sample{
-			Sequence: i, Scheduled: 1 << 62, Sent: 1<<62 + 1, Connected: 1<<62 + 1e9, FirstByte: 1<<62 + 1e9,
-			Done: 1<<62 + 1e9, Status: 200, Worker: 300, Generation: 300, Source: netip.MustParseAddrPort("[2001:db8::1]:60000"),
+			Sequence: i, Scheduled: 1 << 62, Sent: 1<<62 + 1, Connected: 1<<62 + 1e9,
+			FirstByte: 1<<62 + 1e9, Done: 1<<62 + 1e9,
+			Status: 200, Worker: 300, Generation: 300,
+			Source: netip.MustParseAddrPort("[2001:db8::1]:60000"),
 		})
 	}
 }
 
-// readSamples reads what the buffer writes, to its end.
+// readSamples reads everything the buffer writes.
 func readSamples(r *os.File) (all []results.Sample, e end, err error) {
 	p := &Process{samples: bufio.NewReader(r)}
 	err = p.Samples(func(s *results.Sample) { all = append(all, *s) })
 	return all, p.end, err
 }
 
-// As many samples as were planned for stay in memory until the end, however large they are.
+// The planned number of samples stays in memory until the end, whatever their size.
 func TestSamplesAreKept(t *testing.T) {
 	const n = 10_000
 	b, l, r := newTestBuffer(t, n)
@@ -66,7 +69,7 @@ func TestSamplesAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	if waiting, err := unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ); err != nil || waiting > 0 {
-		t.Errorf("%d bytes were written before the end, %v", waiting, err)
+		t.Errorf("%d bytes were written early, want 0; error %v", waiting, err)
 	}
 	written := make(chan error, 1)
 	go func() { written <- b.write() }()
@@ -79,13 +82,13 @@ func TestSamplesAreKept(t *testing.T) {
 	}
 }
 
-// Samples beyond are written early, as the parent takes them, and none is lost: neither while the
-// loop turns nor where the parent reads so late that no more fit.
+// Samples beyond the planned number are written early, as the parent reads them, and none is lost:
+// neither while the loop turns nor when the parent reads so late that no more fit.
 func TestSamplesAreFlushed(t *testing.T) {
 	const planned, n = 100, 20_000 // 6 kB, and 1.2 MB
 	for _, tt := range []struct {
 		name string
-		late bool // the parent reads only once nothing fits
+		late bool // the parent reads only when no sample fits
 	}{{"in time", false}, {"late", true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			b, l, r := newTestBuffer(t, planned)
@@ -113,7 +116,8 @@ func TestSamplesAreFlushed(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(samples) != n || e.EarlyFlushes < 1 {
-				t.Errorf("%d samples, %d early flushes; want %d, and some", len(samples), e.EarlyFlushes, n)
+				t.Errorf("%d samples, %d early flushes; want %d, and at least one",
+					len(samples), e.EarlyFlushes, n)
 			}
 			for i, s := range samples {
 				if s.Sequence != uint64(i%planned) {
@@ -124,7 +128,7 @@ func TestSamplesAreFlushed(t *testing.T) {
 	}
 }
 
-// A parent that is gone stops neither the loop nor the end.
+// A dead parent stops neither the loop nor the last write.
 func TestSamplesWithoutParent(t *testing.T) {
 	b, _, r := newTestBuffer(t, 10)
 	if err := r.Close(); err != nil {

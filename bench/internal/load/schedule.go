@@ -9,7 +9,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Shape is all that a schedule depends on.
+// Shape holds everything that determines a schedule.
 type Shape struct {
 	Pace     vocabulary.Pace `json:"pace"`
 	Rate     float64         `json:"rate"` // attempts per second; with PaceRamp, at the end
@@ -17,35 +17,35 @@ type Shape struct {
 	Burst    int             `json:"burst"`
 	Duration time.Duration   `json:"duration_ns"`
 	Seed     uint64          `json:"seed"` // with PacePoisson
-	// Stages, where there are any, follow each other for Duration, with PaceConstant or
-	// PacePoisson. Rate is their mean then.
+	// Stages, if any, follow each other and add up to Duration. They need PaceConstant or
+	// PacePoisson. Rate is then their mean.
 	Stages []Stage `json:"stages,omitempty"`
-	// Clients of a closed loop: each sends its next attempt when its last one has ended. A closed
-	// loop has neither rate nor pace. 0: an open loop.
+	// Clients is the number of clients of a closed loop: each sends its next attempt when its last
+	// one has ended. A closed loop has neither rate nor pace. 0 means an open loop.
 	Clients int `json:"clients,omitempty"`
 }
 
-// A Stage is a part of a schedule, in which the rate is the same or changes evenly.
+// A Stage is a part of a schedule whose rate is constant or changes linearly.
 type Stage struct {
 	From     float64       `json:"from"` // attempts per second at its start
 	Rate     float64       `json:"rate"` // attempts per second at its end
 	Duration time.Duration `json:"duration_ns"`
 }
 
-// MaxAttempts bounds a schedule.
+// MaxAttempts is the largest length of a schedule.
 const MaxAttempts = 10_000_000
 
-// flatOut is more attempts per second than the load processes of any machine send. It bounds those
-// of a closed loop.
+// flatOut is a rate, in attempts per second, that the load processes of no machine reach. It bounds
+// the attempts of a closed loop.
 const flatOut = 1_000_000
 
-// Validate reports what is wrong with a shape that was read from a file: NewSchedule expects one
-// that makes sense.
+// Validate checks a shape that was read from a file. NewSchedule requires a valid one.
 func (s Shape) Validate() error {
 	if s.Clients != 0 {
 		if s.Clients < 0 || s.Duration <= 0 || s.Rate != 0 || len(s.Stages) > 0 {
-			return fmt.Errorf("a closed loop of %d clients at %v/s for %v", s.Clients, s.Rate,
-				s.Duration)
+			return fmt.Errorf("closed loop: %d clients, rate %v/s, duration %v, %d stages: "+
+				"want clients and a duration above 0, no rate and no stages",
+				s.Clients, s.Rate, s.Duration, len(s.Stages))
 		}
 		return nil
 	}
@@ -54,11 +54,12 @@ func (s Shape) Validate() error {
 	}
 	switch attempts := s.Expected(); {
 	case s.Duration <= 0 || !(s.Rate > 0) || !(s.From >= 0):
-		return fmt.Errorf("a schedule of %v/s from %v/s for %v", s.Rate, s.From, s.Duration)
+		return fmt.Errorf("schedule: rate %v/s, from %v/s, duration %v: "+
+			"want a rate and a duration above 0, and from at least 0", s.Rate, s.From, s.Duration)
 	case !(attempts <= MaxAttempts):
-		return fmt.Errorf("a schedule of %.0f attempts; at most %d", attempts, MaxAttempts)
+		return fmt.Errorf("schedule: %.0f attempts: want at most %d", attempts, MaxAttempts)
 	case s.Pace == vocabulary.PaceBurst && s.Burst < 1:
-		return fmt.Errorf("a schedule with bursts of %d", s.Burst)
+		return fmt.Errorf("schedule: bursts of %d: want at least 1", s.Burst)
 	}
 	return nil
 }
@@ -67,19 +68,21 @@ func (s Shape) validateStages() error {
 	var sum time.Duration
 	for _, stage := range s.Stages {
 		if stage.Duration <= 0 || !(stage.Rate > 0) || !(stage.From >= 0) {
-			return fmt.Errorf("a stage of %v/s from %v/s for %v", stage.Rate, stage.From,
-				stage.Duration)
+			return fmt.Errorf("stage: rate %v/s, from %v/s, duration %v: "+
+				"want a rate and a duration above 0, and from at least 0",
+				stage.Rate, stage.From, stage.Duration)
 		}
 		sum += stage.Duration
 	}
 	if len(s.Stages) > 0 && sum != s.Duration {
-		return fmt.Errorf("stages of %v in a schedule of %v", sum, s.Duration)
+		return fmt.Errorf("schedule: stages of %v in all, duration %v: want the same",
+			sum, s.Duration)
 	}
 	return nil
 }
 
-// Expected returns how many attempts the shape calls for: with PacePoisson on average, of a closed
-// loop at most.
+// Expected returns how many attempts the shape calls for: the mean with PacePoisson, the maximum in
+// a closed loop.
 func (s Shape) Expected() float64 {
 	switch {
 	case s.Clients > 0:
@@ -96,7 +99,7 @@ func (s Shape) Expected() float64 {
 	return s.Rate * s.Duration.Seconds()
 }
 
-// Peak returns the highest rate of the shape, in attempts per second; 0 of a closed loop.
+// Peak returns the highest rate of the shape, in attempts per second; 0 for a closed loop.
 func (s Shape) Peak() float64 {
 	peak := s.Rate
 	if s.Pace == vocabulary.PaceRamp {
@@ -108,16 +111,17 @@ func (s Shape) Peak() float64 {
 	return peak
 }
 
-// A Schedule says when attempts are due. It is a pure function of its Shape, so that every process,
-// and the harness afterwards, computes the same one.
+// A Schedule says when attempts are due. It is a pure function of its Shape, so every process and,
+// later, the harness compute the same one.
 type Schedule struct {
 	shape Shape
 	n     uint64
-	// due has every attempt, 8 bytes each, with PacePoisson or Stages; nil otherwise.
+	// due holds the instant of every attempt, 8 bytes each, with PacePoisson or Stages; else it is
+	// nil.
 	due []time.Duration
 }
 
-// NewSchedule lays the attempts out.
+// NewSchedule returns the schedule of a valid shape.
 func NewSchedule(s Shape) Schedule {
 	switch {
 	case s.Clients > 0:
@@ -136,9 +140,9 @@ func NewSchedule(s Shape) Schedule {
 	return Schedule{shape: s, n: uint64(s.Expected() + 1e-6)}
 }
 
-// poisson draws exponential intervals until the duration is over. Where the rate changes they are
-// intervals in the number of attempts to be expected (time rescaling: Lewis & Shedler, Naval Res.
-// Logist. Quart. 26 (1979) 403, their first method).
+// poisson draws exponential intervals until the duration is over. Where the rate changes, they are
+// intervals of the expected number of attempts (time rescaling: Lewis & Shedler, Naval Res. Logist.
+// Quart. 26 (1979) 403, their first method).
 func poisson(s Shape) []time.Duration {
 	random := rand.New(rand.NewPCG(s.Seed, 0x9e3779b97f4a7c15))
 	due := make([]time.Duration, 0, int(s.Expected()*1.05)+16)
@@ -150,14 +154,14 @@ func poisson(s Shape) []time.Duration {
 		}
 		return due
 	}
-	for at := random.ExpFloat64() / s.Rate; at < s.Duration.Seconds(); at += random.ExpFloat64() / s.Rate {
+	interval := func() float64 { return random.ExpFloat64() / s.Rate }
+	for at := interval(); at < s.Duration.Seconds(); at += interval() {
 		due = append(due, time.Duration(at*1e9))
 	}
 	return due
 }
 
-// evenly lays out the attempts of stages: each is due when as many as came before it are to be
-// expected.
+// evenly spaces the attempts of stages: attempt i is due when i attempts are expected.
 func evenly(s Shape) []time.Duration {
 	due := make([]time.Duration, uint64(s.Expected()+1e-6))
 	t := newTimes(s)
@@ -167,17 +171,17 @@ func evenly(s Shape) []time.Duration {
 	return due
 }
 
-// times finds when so many attempts of stages are to be expected, for numbers that grow.
+// times finds when n attempts of stages are expected, for increasing n.
 type times struct {
-	left   []Stage       // the one that was reached, and those after it
-	begins time.Duration // of that one
-	before float64       // attempts to be expected before it
+	left   []Stage       // the current stage and those after it
+	begins time.Duration // when the current stage begins
+	before float64       // attempts expected before it
 }
 
 func newTimes(s Shape) *times { return &times{left: s.Stages} }
 
-// at returns when n attempts are to be expected; the end of the stages and false if that are more
-// than they call for.
+// at returns when n attempts are expected. If the stages call for fewer, it returns their end and
+// false.
 func (t *times) at(n float64) (time.Duration, bool) {
 	for len(t.left) > 0 && n-t.before >= t.left[0].attempts() {
 		t.before += t.left[0].attempts()
@@ -195,11 +199,11 @@ func (t *times) at(n float64) (time.Duration, bool) {
 // attempts returns how many attempts the stage calls for.
 func (s Stage) attempts() float64 { return (s.From + s.Rate) / 2 * s.Duration.Seconds() }
 
-// Len is how many attempts the schedule calls for; of a closed loop, how many there may be.
+// Len returns how many attempts the schedule calls for; for a closed loop, the maximum.
 func (s Schedule) Len() uint64 { return s.n }
 
-// At is when attempt i is due, from the start. It grows with i, also past the last attempt. In a
-// closed loop it is 0: an attempt is due as soon as a client is free.
+// At returns when attempt i is due, from the start. It grows with i, also past the last attempt. In
+// a closed loop it is 0: an attempt is due as soon as a client is free.
 func (s Schedule) At(i uint64) time.Duration {
 	if s.due != nil {
 		if i < uint64(len(s.due)) {
@@ -224,8 +228,8 @@ func rampTime(from, to float64, duration time.Duration, i float64) float64 {
 		return i / to
 	}
 	if i == 0 {
-		return 0 // also of a ramp from 0
+		return 0 // a ramp from 0 would divide 0 by 0
 	}
-	// The form without cancellation for a flat ramp. Past the end of one that falls there is no t.
+	// This form has no cancellation for a flat ramp. A falling ramp has no t past its end.
 	return 2 * i / (from + math.Sqrt(max(0, from*from+2*slope*i)))
 }

@@ -18,7 +18,7 @@ func TestScheduleLengthAndOrder(t *testing.T) {
 	}{
 		{"constant", Shape{Pace: vocabulary.PaceConstant, Rate: 2000,
 			Duration: 1500 * time.Millisecond}, 3000},
-		{"a rate that is no whole number",
+		{"fractional rate",
 			Shape{Pace: vocabulary.PaceConstant, Rate: 0.1, Duration: 10 * time.Second}, 1},
 		{"ramp", Shape{Pace: vocabulary.PaceRamp, From: 100, Rate: 300, Duration: 10 * time.Second},
 			2000},
@@ -28,7 +28,7 @@ func TestScheduleLengthAndOrder(t *testing.T) {
 			Duration: 10 * time.Second}, 2000},
 		{"burst", Shape{Pace: vocabulary.PaceBurst, Rate: 1000, Burst: 100, Duration: time.Second},
 			1000},
-		{"ramp from nothing",
+		{"ramp from zero",
 			Shape{Pace: vocabulary.PaceRamp, Rate: 200, Duration: 10 * time.Second}, 1000},
 		{"stages", stages(vocabulary.PaceConstant, Stage{100, 100, time.Second},
 			Stage{0, 1000, 2 * time.Second}, Stage{1000, 200, time.Second}), 100 + 1000 + 600},
@@ -42,7 +42,8 @@ func TestScheduleLengthAndOrder(t *testing.T) {
 			for i := range s.Len() {
 				at := s.At(i)
 				if at < last || at < 0 || at >= tt.shape.Duration {
-					t.Fatalf("attempt %d is due at %v, after %v, in %v", i, at, last, tt.shape.Duration)
+					t.Fatalf("attempt %d is due at %v, want from %v to %v",
+						i, at, last, tt.shape.Duration)
 				}
 				last = at
 			}
@@ -58,14 +59,15 @@ func TestScheduleInstants(t *testing.T) {
 	}
 	burst := NewSchedule(Shape{Pace: vocabulary.PaceBurst, Rate: 1000, Burst: 100,
 		Duration: time.Second})
-	for i, want := range map[uint64]time.Duration{0: 0, 99: 0, 100: 100 * time.Millisecond, 199: 100 * time.Millisecond} {
+	const next = 100 * time.Millisecond // when the second burst is due
+	for i, want := range map[uint64]time.Duration{0: 0, 99: 0, 100: next, 199: next} {
 		if got := burst.At(i); got != want {
 			t.Errorf("attempt %d of the bursts is due at %v, want %v", i, got, want)
 		}
 	}
 }
 
-// stages returns the shape of stages.
+// stages returns a shape with these stages.
 func stages(pace vocabulary.Pace, all ...Stage) Shape {
 	s := Shape{Pace: pace, Stages: all, Seed: 7}
 	for _, stage := range all {
@@ -75,8 +77,8 @@ func stages(pace vocabulary.Pace, all ...Stage) Shape {
 	return s
 }
 
-// Attempts of a stage are due at its rate, from where the stage before has ended; those of a ramp
-// where the integral of its rate comes to their number.
+// Attempts of a stage are due at its rate, from the end of the stage before. Attempt i of a ramp is
+// due when the integral of the rate is i.
 func TestStages(t *testing.T) {
 	const second = time.Second
 	shape := stages(vocabulary.PaceConstant, Stage{100, 100, second}, Stage{100, 300, second},
@@ -85,12 +87,12 @@ func TestStages(t *testing.T) {
 		t.Error(err)
 	}
 	if shape.Peak() != 400 || shape.Rate != (100+200+400+100.25)/4 {
-		t.Errorf("at most %v/s, %v/s on average", shape.Peak(), shape.Rate)
+		t.Errorf("peak %v/s, mean %v/s", shape.Peak(), shape.Rate)
 	}
 	s := NewSchedule(shape)
 	for i, want := range map[uint64]time.Duration{
 		0: 0, 99: 990 * time.Millisecond,
-		100: second, // of the ramp 100·t + 100·t² have been sent at t
+		100: second, // the ramp has sent 100·t + 100·t² attempts at t
 		124: second + 200*time.Millisecond, 175: second + 500*time.Millisecond, 300: 2 * second,
 		301: 2*second + 2500*time.Microsecond, 700: 3 * second,
 		// 200·t − 99.75·t²
@@ -102,7 +104,7 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// Random arrivals of stages have the rate of each stage, and of each half of a ramp.
+// Random arrivals have the rate of each stage, and of each half of a ramp.
 func TestPoissonStages(t *testing.T) {
 	const second = time.Second
 	s := NewSchedule(stages(vocabulary.PacePoisson, Stage{1000, 1000, 10 * second},
@@ -129,13 +131,13 @@ func TestPoissonStages(t *testing.T) {
 	}
 }
 
-// A closed loop's attempts may begin at once, as many as there is room for.
+// All attempts of a closed loop are due at the start. Their number is limited.
 func TestClosedSchedule(t *testing.T) {
 	shape := Shape{Pace: vocabulary.PaceConstant, Clients: 3, Duration: 100 * time.Millisecond}
 	s := NewSchedule(shape)
 	if s.Len() != flatOut/10 || s.At(0) != 0 || s.At(s.Len()) != 0 || shape.Peak() != 0 {
-		t.Errorf("%d attempts, due at %v to %v, at most %v/s", s.Len(), s.At(0), s.At(s.Len()),
-			shape.Peak())
+		t.Errorf("%d attempts, due from %v to %v, peak %v/s; want %d, due at 0, peak 0",
+			s.Len(), s.At(0), s.At(s.Len()), shape.Peak(), flatOut/10)
 	}
 	shape.Duration = time.Hour
 	if n := NewSchedule(shape).Len(); n != MaxAttempts {
@@ -157,12 +159,12 @@ func TestShapeValidate(t *testing.T) {
 	for name, change := range map[string]func(closed, staged *Shape){
 		"a rate":            func(closed, _ *Shape) { closed.Rate = 5 },
 		"no clients":        func(closed, _ *Shape) { closed.Clients = -1 },
-		"no time":           func(closed, _ *Shape) { closed.Duration = 0 },
-		"stages and none":   func(closed, staged *Shape) { closed.Stages = staged.Stages },
+		"no duration":       func(closed, _ *Shape) { closed.Duration = 0 },
+		"stages":            func(closed, staged *Shape) { closed.Stages = staged.Stages },
 		"a longer schedule": func(_, staged *Shape) { staged.Duration++ },
-		"a stage of nobody": func(_, staged *Shape) { staged.Stages[1].Rate = 0 },
-		"a stage of no one": func(_, staged *Shape) { staged.Stages[0].From = math.NaN() },
-		"a stage of no time": func(_, staged *Shape) {
+		"a stage to 0":      func(_, staged *Shape) { staged.Stages[1].Rate = 0 },
+		"a stage from NaN":  func(_, staged *Shape) { staged.Stages[0].From = math.NaN() },
+		"an empty stage": func(_, staged *Shape) {
 			staged.Stages[0].Duration, staged.Stages[1].Duration = 0, staged.Duration
 		},
 		"too many": func(_, staged *Shape) { staged.Stages[1].Rate = 2*MaxAttempts + 1 },
@@ -196,7 +198,7 @@ func TestPoisson(t *testing.T) {
 	}
 	again := NewSchedule(shape)
 	if again.Len() != s.Len() || again.At(100) != s.At(100) {
-		t.Error("the same seed gives another schedule")
+		t.Error("the same seed gives a different schedule")
 	}
 	shape.Seed = 8
 	if other := NewSchedule(shape); other.At(100) == s.At(100) {
@@ -212,7 +214,9 @@ func TestSources(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen := map[netip.AddrPort]bool{}
-		for _, i := range []uint64{0, 1, ports - 1, ports, 2*ports + 3, 255 * ports, 256 * ports, 9_999_999} {
+		for _, i := range []uint64{
+			0, 1, ports - 1, ports, 2*ports + 3, 255 * ports, 256 * ports, 9_999_999,
+		} {
 			at := s.At(i)
 			if !p.Contains(at.Addr()) || at.Addr() == p.Addr() || seen[at] {
 				t.Errorf("%s: attempt %d is sent from %v", prefix, i, at)
@@ -229,10 +233,12 @@ func TestSources(t *testing.T) {
 		}
 	}
 	all, err := NewSources(netip.MustParsePrefix("198.18.64.0/18"), 1000)
-	if turn := all.InTurn(300); err != nil || turn.At(901) != all.At(1) || all.InTurn(0).At(901) != all.At(901) {
-		t.Errorf("300 in turn: attempt 901 is sent from %v, want %v; %v", turn.At(901), all.At(1), err)
+	turn := all.InTurn(300)
+	if err != nil || turn.At(901) != all.At(1) || all.InTurn(0).At(901) != all.At(901) {
+		t.Errorf("300 in turn: attempt 901 is sent from %v, want %v; %v",
+			turn.At(901), all.At(1), err)
 	}
 	if _, err := NewSources(netip.MustParsePrefix("198.18.0.0/30"), 1_000_000); err == nil {
-		t.Error("a range of four addresses is enough for a million attempts")
+		t.Error("no error for a million attempts from a range of four addresses")
 	}
 }

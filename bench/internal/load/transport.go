@@ -10,46 +10,46 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// transport is the RoundTripper behind the attacker's HTTP client, and all that a load process has.
-// A call of RoundTrip begins the attempts of one tick.
+// transport is the RoundTripper behind the attacker's HTTP client and holds the state of a load
+// process. Each call of RoundTrip begins the attempts of one tick.
 //
-// It belongs to one goroutine at a time: to the pacer's; from the release of a tick until its
-// attempts have begun, to the attacker's; after the attack, to settle's. The channels ticks and
-// begun hand it over, so nothing in it needs a lock.
+// One goroutine owns it at a time: the pacer's; the attacker's, from the release of a tick until
+// its attempts have begun; and, after the attack, the one in awaitAttempts. The channels ticks and
+// begun hand it over, so it needs no lock.
 type transport struct {
 	cfg      Config
 	clock    *clock.Clock
-	begins   clock.Instant // the schedule
+	begins   clock.Instant // when the schedule begins
 	schedule Schedule
 	sources  Sources
 	host     string
 	body     []byte
 	method   string
 	loop     *loop
-	names    *names   // nil: the target is known
-	retrier  *Retrier // nil: nothing is tried again
+	names    *names   // nil: attempts connect to cfg.Target
+	retrier  *Retrier // nil: no retries
 	samples  *sampleBuffer
 	pool     *pool
-	unused   []*attempt // that have ended
-	underWay int        // attempts
-	limit    int        // of underWay
+	unused   []*attempt // ended, and free for reuse
+	underWay int        // how many attempts are under way
+	limit    int        // the most that may be
 
 	ticks chan tick
-	begun chan struct{} // one when the attempts of a tick have begun
+	begun chan struct{} // receives a value when the attempts of a tick have begun
 	spare time.Duration // see awaitDue
 }
 
-// tick is the attempts of this process that the attacker is released for: one, or those that are
-// due at once or have been.
+// tick is a range of this process's attempts that the attacker begins together: one, or several
+// that are due.
 type tick struct{ from, to uint64 }
 
-// maxInFlight bounds the attempts of one process that are under way at once: beyond it an open loop
-// is no longer open, the schedule lags, and the trial is invalid.
+// maxInFlight bounds how many attempts of one process are under way. At the limit an open loop is
+// no longer open: the schedule lags, and the trial is invalid.
 const maxInFlight = 50_000
 
-// inFlight returns how many attempts of the process may be under way at once: of a closed loop its
-// share of the clients, the first processes one more; of an open one more than a schedule makes in
-// the time that an attempt may take.
+// inFlight returns how many attempts of the process may be under way at once. In a closed loop that
+// is its share of the clients (the first processes have one more). In an open loop it is more than
+// the schedule calls for within the timeout of an attempt.
 func (c Config) inFlight() int {
 	if n := c.Shape.Clients; n > 0 {
 		return min((n+c.Processes-1-c.Process)/c.Processes, maxInFlight)
@@ -57,8 +57,8 @@ func (c Config) inFlight() int {
 	return int(min(maxInFlight, c.Shape.Peak()/float64(c.Processes)*c.Timeout.Seconds()*1.2+64))
 }
 
-// overrun returns how long after the end of the schedule the process still sends: a closed loop has
-// nothing to make up for then.
+// overrun returns how long after the end of the schedule the process still sends. A closed loop has
+// nothing to catch up on.
 func (c Config) overrun() time.Duration {
 	if c.Shape.Clients > 0 {
 		return 0
@@ -66,10 +66,11 @@ func (c Config) overrun() time.Duration {
 	return overrun
 }
 
-// newTransport makes a transport that writes its samples into a pipe. The caller closes it.
+// newTransport makes a transport that writes its samples to a pipe. The caller closes it.
 func newTransport(cfg Config, clk *clock.Clock, out *os.File) (t *transport, err error) {
 	t = &transport{
-		cfg: cfg, clock: clk, schedule: NewSchedule(cfg.Shape), host: cfg.Target.String(), method: http.MethodGet,
+		cfg: cfg, clock: clk, schedule: NewSchedule(cfg.Shape),
+		host: cfg.Target.String(), method: http.MethodGet,
 		limit: cfg.inFlight(), ticks: make(chan tick, 1), begun: make(chan struct{}, 1),
 	}
 	if cfg.Body > 0 {
@@ -101,8 +102,8 @@ func newTransport(cfg Config, clk *clock.Clock, out *os.File) (t *transport, err
 	return t, nil
 }
 
-// close closes what is idle and frees the rest; no attempt may be under way. Samples that have not
-// been written are lost.
+// close closes idle connections and frees the rest. No attempt may be under way. Unwritten samples
+// are lost.
 func (t *transport) close() error {
 	var err error
 	if t.pool != nil {
@@ -118,8 +119,8 @@ func (t *transport) close() error {
 	return err
 }
 
-// RoundTrip begins the attempts of a tick. The attacker is told nothing of how they end: the
-// samples say it, and more.
+// RoundTrip begins the attempts of a tick. The attacker does not learn how they end; the samples
+// say.
 func (t *transport) RoundTrip(*http.Request) (*http.Response, error) {
 	for k := <-t.ticks; k.from < k.to; k.from++ {
 		t.begin(k.from)
@@ -128,15 +129,15 @@ func (t *transport) RoundTrip(*http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// response is what the attacker gets. Nobody writes into it.
+// response is what the attacker gets. It is never modified.
 var response = &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: http.NoBody}
 
-// index is the place of an attempt of this process in the schedule of all.
+// index returns the number, in the schedule of all processes, of an attempt of this process.
 func (t *transport) index(sequence uint64) uint64 {
 	return sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
 }
 
-// due is when the attempt is, of this process; false: the schedule has none.
+// due returns when an attempt of this process is due; false if the schedule ends before it.
 func (t *transport) due(sequence uint64) (clock.Instant, bool) {
 	index := t.index(sequence)
 	return t.begins.Add(t.schedule.At(index)), index < t.schedule.Len()
@@ -158,8 +159,8 @@ func (t *transport) begin(sequence uint64) {
 	a.begin(sequence)
 }
 
-// awaitDue spins until an attempt is due. What was left of the time, or by how much it had passed,
-// is spare: of several attempts that of the first, which is the largest.
+// awaitDue spins until an attempt is due. It keeps the time that was left, negative if the attempt
+// was late, in spare. Of several attempts it keeps the largest, which is the first one's.
 func (t *transport) awaitDue(due clock.Instant) {
 	now := t.clock.Now()
 	t.spare = max(t.spare, due.Sub(now))
@@ -167,15 +168,15 @@ func (t *transport) awaitDue(due clock.Instant) {
 	}
 }
 
-// ended takes the sample of an attempt that has ended.
+// ended stores the sample of an attempt that has ended.
 func (t *transport) ended(a *attempt) {
 	t.samples.add(&a.sample)
 	t.unused = append(t.unused, a)
 	t.underWay--
 }
 
-// settle waits until no attempt is under way. None may begin meanwhile.
-func (t *transport) settle() error {
+// awaitAttempts turns the loop until no attempt is under way. None may begin meanwhile.
+func (t *transport) awaitAttempts() error {
 	for t.underWay > 0 {
 		if _, err := t.loop.turn(never); err != nil {
 			return err

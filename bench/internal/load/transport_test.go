@@ -21,33 +21,36 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A script is what a server does with the connections that it accepts, in order; when it is at its
-// end, it answers.
+// A script tells a server what to do with each connection that it accepts, in order. After the last
+// entry the server answers every request.
 type script []func(*net.TCPConn)
 
-// resets is a part of a script: it reads a request and resets the connection.
+// resets, an entry of a script, reads a request and resets the connection.
 func resets(c *net.TCPConn) {
 	_, _ = c.Read(make([]byte, wire.MaxHead))
 	_ = c.SetLinger(0)
 	_ = c.Close()
 }
 
-// ends reads a request and closes the connection.
+// ends, an entry of a script, reads a request and closes the connection.
 func ends(c *net.TCPConn) {
 	_, _ = c.Read(make([]byte, wire.MaxHead))
 	_ = c.Close()
 }
 
-// begins reads a request, answers a part and closes the connection.
+// begins, an entry of a script, reads a request, sends part of a response and closes the
+// connection.
 func begins(c *net.TCPConn) {
 	_, _ = c.Read(make([]byte, wire.MaxHead))
 	_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\n"))
 	_ = c.Close()
 }
 
-// scripted is a server on a loopback address. seen are the identities of the requests that were
-// answered, and from where; ended once the listener is closed.
-func scripted(t *testing.T, s script) (at netip.AddrPort, seen func() []wire.Request, from func() []netip.AddrPort) {
+// scripted starts a server on a loopback address. seen and from close its listener; seen returns
+// the requests that it answered, from the source of each connection.
+func scripted(t *testing.T, s script) (
+	at netip.AddrPort, seen func() []wire.Request, from func() []netip.AddrPort,
+) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -81,12 +84,16 @@ func scripted(t *testing.T, s script) (at netip.AddrPort, seen func() []wire.Req
 		<-done
 	}
 	t.Cleanup(end)
-	return netip.MustParseAddrPort(l.Addr().String()), func() []wire.Request { end(); return requests }, func() []netip.AddrPort { end(); return peers }
+	at = netip.MustParseAddrPort(l.Addr().String())
+	return at, func() []wire.Request { end(); return requests },
+		func() []netip.AddrPort { end(); return peers }
 }
 
-// newTestTransport makes a transport from sources that the TIME_WAIT sockets of a test before, or
-// of a run before, do not have. finish ends it and returns all samples, and the end.
-func newTestTransport(t *testing.T, cfg Config) (tr *transport, finish func() ([]results.Sample, end)) {
+// newTestTransport makes a transport with unused sources: see unusedSources. finish closes it and
+// returns all samples and the end.
+func newTestTransport(t *testing.T, cfg Config) (
+	tr *transport, finish func() ([]results.Sample, end),
+) {
 	t.Helper()
 	clk, err := clock.New()
 	if err != nil {
@@ -97,7 +104,7 @@ func newTestTransport(t *testing.T, cfg Config) (tr *transport, finish func() ([
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.Close() })
-	cfg.Sources = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}), 24)
+	cfg.Sources = unusedSources()
 	if tr, err = newTransport(cfg, clk, w); err != nil {
 		t.Fatal(err)
 	}
@@ -121,15 +128,22 @@ func newTestTransport(t *testing.T, cfg Config) (tr *transport, finish func() ([
 	}
 }
 
-// attempts carries out the first n of 2 attempts, one after the other, and returns their samples.
+// unusedSources returns a range of source addresses that, very likely, no TIME_WAIT socket of an
+// earlier test or run uses.
+func unusedSources() netip.Prefix {
+	addr := [4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}
+	return netip.PrefixFrom(netip.AddrFrom4(addr), 24)
+}
+
+// attempts makes the first n of 2 attempts, one after the other, and returns their samples.
 func attempts(t *testing.T, n uint64, cfg Config) ([]results.Sample, *transport) {
 	t.Helper()
-	cfg.Processes, cfg.Shape = 1, Shape{Pace: vocabulary.PaceConstant, Rate: 2,
-		Duration: time.Second}
+	cfg.Processes = 1
+	cfg.Shape = Shape{Pace: vocabulary.PaceConstant, Rate: 2, Duration: time.Second}
 	tr, finish := newTestTransport(t, cfg)
 	for i := range n {
 		tr.begin(i)
-		if err := tr.settle(); err != nil {
+		if err := tr.awaitAttempts(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -146,12 +160,12 @@ func oneAttempt(t *testing.T, cfg Config) (results.Sample, *transport) {
 	return samples[0], tr
 }
 
-// safe is every failure after which a try does no harm.
+// safe lists the failures after which a retry is harmless.
 var safe = []vocabulary.RetryCause{vocabulary.RetryRefused, vocabulary.RetryUnreachable,
 	vocabulary.RetryConnectTimeout, vocabulary.RetryUnsent, vocabulary.RetryUnanswered}
 
-// TestTries makes attempts whose first connections fail, and looks which are tried again, what is
-// said of them, and what the server saw.
+// TestTries makes attempts whose first connections fail, and checks which are retried, how the
+// sample describes them, and which requests the server answered.
 func TestTries(t *testing.T) {
 	unanswered := results.FailedTry{Failure: results.FailureUnanswered, Opened: true}
 	for _, tt := range []struct {
@@ -163,18 +177,19 @@ func TestTries(t *testing.T) {
 		class  results.Class
 		failed []results.FailedTry
 		gaveUp results.GaveUp
-		tries  []uint8 // of the requests that were answered
+		tries  []uint8 // try numbers of the answered requests
 	}{
 		{"nothing fails", nil, 0, safe, 3, results.ClassNone, nil, results.GaveUpNot, []uint8{0}},
 		{"no policy", script{resets}, 0, nil, 0, results.ClassReset, nil, results.GaveUpNot, nil},
 		{"GET, reset once", script{resets}, 0, safe, 3, results.ClassNone, []results.FailedTry{unanswered}, results.GaveUpNot, []uint8{1}},
 		{"GET, reset and closed", script{resets, ends}, 0, safe, 3, results.ClassNone, []results.FailedTry{unanswered, unanswered}, results.GaveUpNot, []uint8{2}},
-		{"GET, more often than is tried", script{resets, resets, resets}, 0, safe, 2, results.ClassReset, []results.FailedTry{unanswered, unanswered}, results.GaveUpExhausted, nil},
-		{"GET, an answer has begun", script{begins}, 0, safe, 3, results.ClassEOF, nil, results.GaveUpNot, nil},
-		{"GET, not on this", script{resets}, 0, []vocabulary.RetryCause{vocabulary.RetryRefused}, 3,
+		{"GET, reset too often", script{resets, resets, resets}, 0, safe, 2, results.ClassReset, []results.FailedTry{unanswered, unanswered}, results.GaveUpExhausted, nil},
+		{"GET, a response has begun", script{begins}, 0, safe, 3, results.ClassEOF, nil, results.GaveUpNot, nil},
+		{"GET, failure not in the policy", script{resets}, 0,
+			[]vocabulary.RetryCause{vocabulary.RetryRefused}, 3,
 			results.ClassReset, nil, results.GaveUpNot, nil},
 		{"POST, reset once", script{resets}, 10, safe, 3, results.ClassReset, nil, results.GaveUpNot, nil},
-		{"POST, told to", script{resets}, 10,
+		{"POST, non-idempotent allowed", script{resets}, 10,
 			append([]vocabulary.RetryCause{vocabulary.RetryNonIdempotent}, safe...), 3,
 			results.ClassNone, []results.FailedTry{unanswered}, results.GaveUpNot, []uint8{1}},
 	} {
@@ -184,7 +199,8 @@ func TestTries(t *testing.T) {
 			s, tr := oneAttempt(t, Config{Target: at, Timeout: 5 * time.Second,
 				Connections: vocabulary.ConnectionsNew, Body: tt.body, Retry: retry})
 			if s.Class != tt.class || s.GaveUp != tt.gaveUp {
-				t.Errorf("%v, gave up for %d; want %v, %d", s.Class, s.GaveUp, tt.class, tt.gaveUp)
+				t.Errorf("class %v, gave up %d; want %v, %d",
+					s.Class, s.GaveUp, tt.class, tt.gaveUp)
 			}
 			if diff := cmp.Diff(tt.failed, s.Failed); diff != "" {
 				t.Errorf("failed tries (-want +got):\n%s", diff)
@@ -194,9 +210,9 @@ func TestTries(t *testing.T) {
 				tries = append(tries, r.Attempt.Try)
 			}
 			if diff := cmp.Diff(tt.tries, tries); diff != "" {
-				t.Errorf("tries that were answered (-want +got):\n%s", diff)
+				t.Errorf("answered tries (-want +got):\n%s", diff)
 			}
-			// Each connection has a source of its own, and the sample the last one's.
+			// Each connection has its own source. The sample has the source of the last one.
 			for try, peer := range from() {
 				if want := tr.sources.At(uint64(2 * try)); peer != want {
 					t.Errorf("try %d came from %v, want %v", try, peer, want)
@@ -212,31 +228,36 @@ func TestTries(t *testing.T) {
 	}
 }
 
-// TestOwnFailures: what the load fails at by itself has a class and an errno of its own, and what
-// it does on purpose another.
+// TestOwnFailures checks that a failed system call of the load has its own class and an errno, and
+// an intended abort another class.
 func TestOwnFailures(t *testing.T) {
 	at, _, _ := scripted(t, nil)
 	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: vocabulary.ConnectionsNew}
 	t.Run("aborted", func(t *testing.T) {
 		cfg := cfg
 		cfg.Aborts = 1
-		if s, _ := oneAttempt(t, cfg); s.Class != results.ClassAborted || s.Phase != results.PhaseWait || s.Errno != 0 {
-			t.Errorf("%v: %v, errno %d; want an abort of a request that was sent", s.Phase, s.Class, s.Errno)
+		s, _ := oneAttempt(t, cfg)
+		if s.Class != results.ClassAborted || s.Phase != results.PhaseWait || s.Errno != 0 {
+			t.Errorf("phase %v, class %v, errno %d; want an abort after the request was sent",
+				s.Phase, s.Class, s.Errno)
 		}
 	})
 	t.Run("impossible", func(t *testing.T) {
 		cfg := cfg
-		cfg.Target = netip.MustParseAddrPort("[::1]:1") // from a source of IPv4
+		cfg.Target = netip.MustParseAddrPort("[::1]:1") // the source has an IPv4 address
 		cfg.Retry = Retry{Max: 1, On: safe, ConnectTimeout: time.Second}
 		s, _ := oneAttempt(t, cfg)
-		if s.Class != results.ClassLocal || s.Phase != results.PhaseConnect || unix.Errno(s.Errno) != unix.EAFNOSUPPORT || len(s.Failed) != 0 {
-			t.Errorf("%v: %v, errno %v, %d tries before; want %v, and no other try", s.Phase, s.Class, unix.Errno(s.Errno), len(s.Failed), unix.EAFNOSUPPORT)
+		errno := unix.Errno(s.Errno)
+		if s.Class != results.ClassLocal || s.Phase != results.PhaseConnect ||
+			errno != unix.EAFNOSUPPORT || len(s.Failed) != 0 {
+			t.Errorf("phase %v, class %v, errno %v, %d failed tries; want %v and none",
+				s.Phase, s.Class, errno, len(s.Failed), unix.EAFNOSUPPORT)
 		}
 	})
 }
 
-// TestTriesRefused: nobody listens, so every try is refused; the waits between them are part of the
-// attempt.
+// TestTriesRefused checks retries without a listener: every try is refused, and the waits between
+// the tries count as part of the attempt.
 func TestTriesRefused(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -259,8 +280,10 @@ func TestTriesRefused(t *testing.T) {
 	} {
 		s, _ := oneAttempt(t, Config{Target: at, Timeout: tt.timeout,
 			Connections: vocabulary.ConnectionsNew, Body: 10, Retry: retry})
-		if diff := cmp.Diff(tt.failed, s.Failed); diff != "" || s.GaveUp != tt.gaveUp || s.Class != results.ClassRefused {
-			t.Errorf("timeout %v: %v, gave up for %d (want %d), failed (-want +got):\n%s", tt.timeout, s.Class, s.GaveUp, tt.gaveUp, diff)
+		diff := cmp.Diff(tt.failed, s.Failed)
+		if diff != "" || s.GaveUp != tt.gaveUp || s.Class != results.ClassRefused {
+			t.Errorf("timeout %v: class %v, gave up %d (want %d), failed tries (-want +got):\n%s",
+				tt.timeout, s.Class, s.GaveUp, tt.gaveUp, diff)
 		}
 		if took := time.Duration(s.Done - s.Sent); took < tt.least {
 			t.Errorf("timeout %v: it took %v, want at least %v", tt.timeout, took, tt.least)
@@ -268,8 +291,8 @@ func TestTriesRefused(t *testing.T) {
 	}
 }
 
-// TestTriesConnectTimeout: the accept queue is full, so nobody answers the SYN; each try gives up
-// on its own.
+// TestTriesConnectTimeout checks retries with a full accept queue, which leaves the SYN unanswered:
+// each try has its own timeout.
 func TestTriesConnectTimeout(t *testing.T) {
 	at := silent(t)
 	limit := 30 * time.Millisecond
@@ -277,27 +300,31 @@ func TestTriesConnectTimeout(t *testing.T) {
 		Connections: vocabulary.ConnectionsNew,
 		Retry:       Retry{Max: 1, On: safe, ConnectTimeout: limit}})
 	want := []results.FailedTry{{Failure: results.FailureConnectTimeout, Opened: true}}
-	if diff := cmp.Diff(want, s.Failed); diff != "" || s.Class != results.ClassTimeout || s.Phase != results.PhaseConnect || s.GaveUp != results.GaveUpExhausted {
-		t.Errorf("%v: %v, gave up for %d, failed (-want +got):\n%s", s.Phase, s.Class, s.GaveUp, diff)
+	diff := cmp.Diff(want, s.Failed)
+	if diff != "" || s.Class != results.ClassTimeout || s.Phase != results.PhaseConnect ||
+		s.GaveUp != results.GaveUpExhausted {
+		t.Errorf("phase %v, class %v, gave up %d, failed tries (-want +got):\n%s",
+			s.Phase, s.Class, s.GaveUp, diff)
 	}
 	if took := time.Duration(s.Done - s.Sent); took < 2*limit {
 		t.Errorf("two tries took %v, want at least %v", took, 2*limit)
 	}
 }
 
-// TestTriesTimeout: the attempt's timeout covers all its tries. Four handshakes would take twice as
-// long.
+// TestTriesTimeout checks that the attempt's timeout covers all its tries: four handshakes would
+// take twice as long.
 func TestTriesTimeout(t *testing.T) {
 	retry := Retry{Max: 3, On: safe, ConnectTimeout: 200 * time.Millisecond}
 	s, _ := oneAttempt(t, Config{Target: silent(t), Timeout: 350 * time.Millisecond,
 		Connections: vocabulary.ConnectionsNew, Retry: retry})
 	if s.Class != results.ClassTimeout || s.GaveUp != results.GaveUpNoTime || len(s.Failed) > 1 {
-		t.Errorf("%v: %v, gave up for %d, failed %v; want no time after the second try at the latest", s.Phase, s.Class, s.GaveUp, s.Failed)
+		t.Errorf("phase %v, class %v, gave up %d, failed tries %v; "+
+			"want the timeout no later than in the second try",
+			s.Phase, s.Class, s.GaveUp, s.Failed)
 	}
 }
 
-// TestTriesReused: a request on a kept connection is reset when it is read, and tried again on a
-// connection of its own.
+// TestTriesReused checks that a request that is reset on a kept connection is retried on a new one.
 func TestTriesReused(t *testing.T) {
 	at, seen, _ := scripted(t, script{func(c *net.TCPConn) {
 		_, _ = c.Read(make([]byte, wire.MaxHead))
@@ -312,16 +339,19 @@ func TestTriesReused(t *testing.T) {
 	}
 	second := samples[1]
 	want := []results.FailedTry{{Failure: results.FailureUnanswered}}
-	if diff := cmp.Diff(want, second.Failed); diff != "" || !second.Served() || second.Source != tr.sources.At(3) {
-		t.Errorf("second: %v from %v, failed (-want +got):\n%s", second.Class, second.Source, diff)
+	diff := cmp.Diff(want, second.Failed)
+	if diff != "" || !second.Served() || second.Source != tr.sources.At(3) {
+		t.Errorf("second: %v from %v, failed tries (-want +got):\n%s",
+			second.Class, second.Source, diff)
 	}
-	if requests := seen(); len(requests) != 1 || requests[0].Attempt != (wire.Attempt{Sequence: 1, Try: 1}) {
-		t.Errorf("answered: %+v", requests)
+	retried := wire.Attempt{Sequence: 1, Try: 1}
+	if requests := seen(); len(requests) != 1 || requests[0].Attempt != retried {
+		t.Errorf("answered requests: %+v, want one, %+v", requests, retried)
 	}
 }
 
-// silent is where a listener's accept queue is full: it answers no SYN any more (tcp_conn_request
-// in net/ipv4/tcp_input.c).
+// silent returns the address of a listener whose accept queue is full, so that it answers no SYN
+// (tcp_conn_request in net/ipv4/tcp_input.c).
 func silent(t *testing.T) netip.AddrPort {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -329,14 +359,15 @@ func silent(t *testing.T) netip.AddrPort {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, socket.Sockaddr(netip.MustParseAddrPort("127.0.0.1:0"))), unix.Listen(fd, 0)); err != nil {
+	local := socket.Sockaddr(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err := errors.Join(unix.Bind(fd, local), unix.Listen(fd, 0)); err != nil {
 		t.Fatal(err)
 	}
 	name, err := unix.Getsockname(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(name.(*unix.SockaddrInet4).Port))
+	at := socket.AddrPort(name)
 	// A backlog of 0 holds one connection (sk_acceptq_is_full).
 	c, err := net.Dial("tcp4", at.String())
 	if err != nil {
