@@ -16,20 +16,20 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// negativeForever is what Forever keeps failures for: all of them, also those of the network.
+// negativeForever is how long DNSCacheForever keeps failures, including those of the network.
 const negativeForever = 10 * time.Second
 
-// Options describe a Resolver.
+// Options configures a Resolver.
 type Options struct {
 	Server netip.AddrPort
 	Policy vocabulary.DNSCache
-	// Timeout of one try, and how many Tries a lookup makes. 0: 5 s and 2 (resolv.conf(5): timeout,
-	// attempts).
+	// Timeout of one try, and how many Tries a lookup makes. 0 means 5 s and 2 (resolv.conf(5):
+	// timeout, attempts).
 	Timeout time.Duration
 	Tries   int
-	// Source is the address that questions are sent from. The zero Addr leaves it to the kernel.
+	// Source is the address that questions are sent from. With the zero Addr the kernel chooses.
 	Source netip.Addr
-	// Seed of the age of first answers, with TTL.
+	// Seed determines the random age of first answers with DNSCacheTTL.
 	Seed uint64
 }
 
@@ -39,43 +39,44 @@ const (
 	defaultTries   = 2
 )
 
-// An Answer is what a lookup that succeeded gave, and what it cost.
+// An Answer is the result of a successful lookup, and what it cost.
 type Answer struct {
-	Addrs []netip.Addr  // at least one, in the server's order; shared: not to be changed
-	TTL   time.Duration // as the server said
-	Age   time.Duration // since it came from the server; what was drawn for a first answer is not in it
-	Took  time.Duration // what the caller waited
-	Tries int           // questions sent for this lookup; 0: the answer was in the cache, or another lookup's
+	Addrs []netip.Addr  // at least one, in the server's order; shared, so do not modify
+	TTL   time.Duration // from the server
+	Age   time.Duration // since it arrived from the server; excludes a first answer's random age
+	Took  time.Duration // how long the caller waited
+	Tries int           // questions sent for this lookup; 0: it used the cache or another lookup
 }
 
-// What a lookup can fail of, besides errors of the network (such as ECONNREFUSED) and of the
-// caller's context. They come inside a LookupError.
+// The errors of a lookup, apart from network errors (such as ECONNREFUSED) and those of the
+// caller's context. Lookup wraps them in a LookupError.
 var (
 	ErrNoSuchName = errors.New("no such name")                // NXDOMAIN
 	ErrNoAddress  = errors.New("the name has no address")     // NODATA
-	ErrTimeout    = errors.New("no answer")                   // within any try's timeout
-	ErrServer     = errors.New("the server could not answer") // SERVFAIL, REFUSED, …, or an answer that is none
+	ErrTimeout    = errors.New("no answer")                   // within the timeout of any try
+	ErrServer     = errors.New("the server could not answer") // SERVFAIL, REFUSED, … or not DNS
 )
 
-// A LookupError is a lookup that failed.
+// A LookupError describes a failed lookup.
 type LookupError struct {
 	Name   string
 	Server netip.AddrPort
-	Took   time.Duration // what the caller waited
-	Tries  int           // as in Answer; 0: the failure was in the cache, or another lookup's
+	Took   time.Duration // how long the caller waited
+	Tries  int           // as in Answer
 	Err    error
 }
 
 func (e *LookupError) Error() string {
-	return fmt.Sprintf("look up %s at %v: %v (tries: %d, %v)", e.Name, e.Server, e.Err, e.Tries, e.Took)
+	return fmt.Sprintf("look up %s at %v: %v (tries: %d, %v)",
+		e.Name, e.Server, e.Err, e.Tries, e.Took)
 }
 
 func (e *LookupError) Unwrap() error { return e.Err }
 
-// A Resolver is a client's view of names: it asks a server and keeps what its Policy keeps. It
-// needs no closing, and may be used by many goroutines at once.
+// A Resolver is one client's view of names: it asks a server and caches according to its policy. It
+// needs no closing and is safe for concurrent use.
 //
-// It asks for IPv4 addresses of absolute names only: no search list, no AAAA beside the A.
+// It looks up only IPv4 addresses of absolute names: no search list, no AAAA beside the A.
 type Resolver struct {
 	options  Options
 	exchange func(ctx context.Context, network string, question *dns.Msg) (*dns.Msg, error)
@@ -85,19 +86,19 @@ type Resolver struct {
 	names  map[string]*entry
 }
 
-// entry is what is known of a name.
+// entry is what the resolver knows about a name.
 type entry struct {
-	reply   *reply // the last one that may be kept; nil: none
+	reply   *reply // the cached reply; nil: none
 	expires time.Time
-	primed  bool     // the first answer has come
-	asking  *inquiry // under way; nil: none
-	open    int      // connections, with Pool
+	primed  bool     // the first answer has arrived
+	asking  *inquiry // the inquiry under way; nil: none
+	open    int      // open connections, with DNSCachePool
 }
 
-// reply is what a server made of a question.
+// reply is what a server replied, or why it did not.
 type reply struct {
 	addrs []netip.Addr
-	ttl   time.Duration // of a negative answer, too
+	ttl   time.Duration // also of a negative answer
 	at    time.Time
 	tries int
 	err   error
@@ -105,11 +106,11 @@ type reply struct {
 
 // inquiry is a question that several lookups wait for.
 type inquiry struct {
-	done  chan struct{} // closed when reply is there
-	reply *reply        // nil: the lookup that asked was called off
+	done  chan struct{} // closed when reply is set
+	reply *reply        // nil: the lookup that asked was cancelled
 }
 
-// NewResolver makes a resolver that knows nothing yet. An error is the caller's mistake.
+// NewResolver makes a resolver with an empty cache. An error is the caller's mistake.
 func NewResolver(o Options) (*Resolver, error) {
 	switch o.Policy {
 	case vocabulary.DNSCacheNone, vocabulary.DNSCacheTTL, vocabulary.DNSCacheForever,
@@ -118,7 +119,8 @@ func NewResolver(o Options) (*Resolver, error) {
 		return nil, fmt.Errorf("dns: policy %q: want none, ttl, forever or pool", o.Policy)
 	}
 	if o.Timeout < 0 || o.Tries < 0 {
-		return nil, fmt.Errorf("dns: timeout %v, tries %d: want no negative ones", o.Timeout, o.Tries)
+		return nil, fmt.Errorf("dns: timeout %v, tries %d: want neither negative",
+			o.Timeout, o.Tries)
 	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
@@ -126,14 +128,16 @@ func NewResolver(o Options) (*Resolver, error) {
 	if o.Tries == 0 {
 		o.Tries = defaultTries
 	}
-	r := &Resolver{options: o, random: rand.New(rand.NewPCG(o.Seed, 0xa9e)), names: map[string]*entry{}}
+	r := &Resolver{
+		options: o, random: rand.New(rand.NewPCG(o.Seed, 0xa9e)), names: map[string]*entry{},
+	}
 	r.exchange = r.overNetwork
 	return r, nil
 }
 
-// Lookup gives the addresses of an absolute name (with its final dot), from the cache or from the
-// server. It takes no longer than the context allows, and no longer than Tries times Timeout where
-// it asks itself. Every error is a *LookupError.
+// Lookup returns the addresses of an absolute name (with its final dot), from the cache or the
+// server. It is limited by the context and, if it asks the server itself, by Tries times Timeout.
+// Every error is a *LookupError.
 func (r *Resolver) Lookup(ctx context.Context, name string) (Answer, error) {
 	l := lookup{Resolver: r, name: dns.CanonicalName(name), begin: time.Now()}
 	if !dns.IsFqdn(name) {
@@ -166,7 +170,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (Answer, error) {
 			if q.reply != nil {
 				return l.result(q.reply, 0)
 			}
-			// Who asked had no more time. We may have.
+			// The lookup that asked ran out of time. This one may have more.
 		case <-ctx.Done():
 			return l.failed(ctx.Err(), 0)
 		}
@@ -180,7 +184,7 @@ type lookup struct {
 	begin time.Time
 }
 
-// inquire asks for all who want the name and keeps what may be kept.
+// inquire asks for all lookups of the name and caches the reply.
 func (l lookup) inquire(ctx context.Context, e *entry) (Answer, error) {
 	p, err := l.ask(ctx, l.name)
 	l.mu.Lock()
@@ -203,14 +207,18 @@ func (l lookup) result(p *reply, tries int) (Answer, error) {
 		return l.failed(p.err, tries)
 	}
 	now := time.Now()
-	return Answer{Addrs: p.addrs, TTL: p.ttl, Age: now.Sub(p.at), Took: now.Sub(l.begin), Tries: tries}, nil
+	return Answer{
+		Addrs: p.addrs, TTL: p.ttl, Age: now.Sub(p.at), Took: now.Sub(l.begin), Tries: tries,
+	}, nil
 }
 
 func (l lookup) failed(err error, tries int) (Answer, error) {
-	return Answer{}, &LookupError{Name: l.name, Server: l.options.Server, Took: time.Since(l.begin), Tries: tries, Err: err}
+	return Answer{}, &LookupError{
+		Name: l.name, Server: l.options.Server, Took: time.Since(l.begin), Tries: tries, Err: err,
+	}
 }
 
-// entry is the name's; the caller holds the lock.
+// entry returns the entry of a name. The caller holds the lock.
 func (r *Resolver) entry(name string) *entry {
 	e := r.names[name]
 	if e == nil {
@@ -220,7 +228,8 @@ func (r *Resolver) entry(name string) *entry {
 	return e
 }
 
-// fresh says that the entry has a reply that need not be asked for; the caller holds the lock.
+// fresh reports whether the entry has a reply that may be used without asking. The caller holds the
+// lock.
 func (r *Resolver) fresh(e *entry) bool {
 	switch {
 	case e.reply == nil:
@@ -233,7 +242,7 @@ func (r *Resolver) fresh(e *entry) bool {
 	return time.Now().Before(e.expires)
 }
 
-// keep remembers the reply as the policy has it; the caller holds the lock.
+// keep caches the reply according to the policy. The caller holds the lock.
 func (r *Resolver) keep(e *entry, p *reply) {
 	e.reply = nil
 	answered := p.err == nil || errors.Is(p.err, ErrNoSuchName) || errors.Is(p.err, ErrNoAddress)
@@ -256,11 +265,11 @@ func (r *Resolver) keep(e *entry, p *reply) {
 	}
 }
 
-// Opened tells the resolver, for Pool, that a connection to an address of the name is open. Every
-// Opened has its Closed, when that connection is no longer. With other policies they do nothing.
+// Opened tells a resolver with DNSCachePool that a connection to an address of the name is open.
+// Call Closed when that connection is closed. With other policies both do nothing.
 func (r *Resolver) Opened(name string) { r.opened(name, 1) }
 
-// Closed is the end of what Opened began. One too many panics.
+// Closed undoes one Opened. It panics if there was none.
 func (r *Resolver) Closed(name string) { r.opened(name, -1) }
 
 func (r *Resolver) opened(name string, n int) {
@@ -275,8 +284,8 @@ func (r *Resolver) opened(name string, n int) {
 	}
 }
 
-// ask asks until there is an answer or the tries are used up. The error is the context's; what the
-// server or the network had to say is in the reply, which is never nil.
+// ask asks until it gets an answer or has used up its tries. The error is the context's. The reply,
+// which is never nil, has the errors of the server and the network.
 func (r *Resolver) ask(ctx context.Context, name string) (*reply, error) {
 	p := &reply{}
 	q := new(dns.Msg).SetQuestion(name, dns.TypeA)
@@ -300,7 +309,7 @@ func (r *Resolver) ask(ctx context.Context, name string) (*reply, error) {
 	return p, over(ctx)
 }
 
-// try asks once, and once more over TCP if the answer does not fit.
+// try asks once, and again over TCP if the answer was truncated.
 func (r *Resolver) try(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
 	defer cancel()
@@ -317,10 +326,10 @@ func (r *Resolver) try(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
 	case errors.As(err, &network):
 		return nil, err
 	}
-	return nil, fmt.Errorf("%w: %w", ErrServer, err) // not a message
+	return nil, fmt.Errorf("%w: %w", ErrServer, err) // the answer is not a DNS message
 }
 
-// over is the context's error, which comes a little after its deadline.
+// over returns the context's error, already at its deadline: ctx.Err follows a little later.
 func over(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded
@@ -328,7 +337,7 @@ func over(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// read takes the addresses, or the reason why there are none, out of an answer.
+// read takes the addresses, or why there are none, from an answer.
 func (p *reply) read(m *dns.Msg, name string) {
 	p.err = nil
 	ttl := uint32(1<<32 - 1)
@@ -351,15 +360,14 @@ func (p *reply) read(m *dns.Msg, name string) {
 	default:
 		p.err = ErrNoAddress
 	}
-	for _, rr := range m.Ns { // without one, the answer is not kept (RFC 2308, 5)
+	for _, rr := range m.Ns { // without a SOA record the answer is not cached (RFC 2308, 5)
 		if s, ok := rr.(*dns.SOA); ok {
 			p.ttl = time.Duration(min(s.Hdr.Ttl, s.Minttl)) * time.Second
 		}
 	}
 }
 
-// overNetwork sends the question from a socket of its own, as resolvers do, and waits for the
-// answer.
+// overNetwork sends the question from a new socket, as resolvers do, and waits for the answer.
 func (r *Resolver) overNetwork(ctx context.Context, network string, q *dns.Msg) (*dns.Msg, error) {
 	var d net.Dialer
 	if r.options.Source.IsValid() {
@@ -383,9 +391,9 @@ func (r *Resolver) overNetwork(ctx context.Context, network string, q *dns.Msg) 
 			<-closed
 			return
 		}
-		_ = conn.Close() // nothing is left to be written
+		_ = conn.Close() // the exchange has ended, so an error means nothing
 	}()
-	// The client's own timeout is that of the context; its default would be two seconds.
+	// The context sets the timeout; the client's default would be two seconds.
 	client := dns.Client{Timeout: r.options.Timeout}
 	m, _, err := client.ExchangeWithConnContext(ctx, q, &dns.Conn{Conn: conn})
 	return m, err

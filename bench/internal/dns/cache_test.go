@@ -21,17 +21,17 @@ import (
 
 const web = "web.default.svc.cluster.local."
 
-// network stands between a resolver and a server, in a bubble's time.
+// network connects a resolver to a server, in a bubble's time.
 type network struct {
 	server *Server
 	delay  time.Duration // of an answer
-	// fault is what becomes of question n (from 1); nil: it is answered.
+	// fault returns how question n (from 1) fails; nil: it is answered.
 	fault func(n int64) error
 	asked atomic.Int64
-	tcp   atomic.Int64 // of them
+	tcp   atomic.Int64 // how many of asked were over TCP
 }
 
-var errSilence = errors.New("nobody answers")
+var errSilence = errors.New("no answer")
 
 func (n *network) exchange(ctx context.Context, kind string, q *dns.Msg) (*dns.Msg, error) {
 	i := n.asked.Add(1)
@@ -59,7 +59,7 @@ func (n *network) exchange(ctx context.Context, kind string, q *dns.Msg) (*dns.M
 	return w.message, nil
 }
 
-// newResolver is a resolver before a server that knows web under two addresses, with a TTL of ten
+// newResolver makes a resolver whose server knows web under two addresses, with a TTL of ten
 // seconds.
 func newResolver(t *testing.T, o Options) (*Resolver, *network) {
 	t.Helper()
@@ -82,8 +82,7 @@ func lookUp(t *testing.T, r *Resolver, name string) Answer {
 	return a
 }
 
-// skipFirst goes past the phase of the first answer, so that the next one is at the start of its
-// TTL.
+// skipFirst lets the first answer expire, whose age is random, and caches a new one.
 func skipFirst(t *testing.T, r *Resolver, n *network) {
 	t.Helper()
 	lookUp(t, r, web)
@@ -92,11 +91,11 @@ func skipFirst(t *testing.T, r *Resolver, n *network) {
 	n.asked.Store(0)
 }
 
-// TestPolicies follows each policy along one timeline: the addresses change at 1 s.
+// TestPolicies checks each policy along one timeline: the addresses change at 1 s.
 func TestPolicies(t *testing.T) {
 	type step struct {
-		at    time.Duration // since the answer that is kept
-		old   bool          // the old addresses are given
+		at    time.Duration // since the cached answer
+		old   bool          // the old addresses are returned
 		asked int64         // questions so far
 		age   time.Duration
 	}
@@ -122,16 +121,22 @@ func TestPolicies(t *testing.T) {
 				r, n := newResolver(t, Options{Policy: tt.policy})
 				skipFirst(t, r, n)
 				begin := time.Now()
-				time.AfterFunc(time.Second, func() { set(t, n.server, web, 10*time.Second, "198.18.1.9") })
+				time.AfterFunc(time.Second, func() {
+					set(t, n.server, web, 10*time.Second, "198.18.1.9")
+				})
 				for _, s := range tt.steps {
 					time.Sleep(time.Until(begin.Add(s.at)))
 					synctest.Wait()
 					a := lookUp(t, r, web)
-					if old := len(a.Addrs) == 2; old != s.old || n.asked.Load() != s.asked || a.Age != s.age {
-						t.Errorf("at %v: %v, age %v, %d questions; want old: %v, age %v, %d", s.at, a.Addrs, a.Age, n.asked.Load(), s.old, s.age, s.asked)
+					old, asked := len(a.Addrs) == 2, n.asked.Load()
+					if old != s.old || asked != s.asked || a.Age != s.age {
+						t.Errorf("at %v: %v, age %v, %d questions; want old: %v, age %v, %d",
+							s.at, a.Addrs, a.Age, asked, s.old, s.age, s.asked)
 					}
-					if fromServer := a.Age == 0; fromServer != (a.Tries == 1) || fromServer != (a.Took == n.delay) {
-						t.Errorf("at %v: took %v and %d tries", s.at, a.Took, a.Tries)
+					fromServer := a.Age == 0
+					if fromServer != (a.Tries == 1) || fromServer != (a.Took == n.delay) {
+						t.Errorf("at %v: took %v and %d tries, from the server: %v",
+							s.at, a.Took, a.Tries, fromServer)
 					}
 				}
 			})
@@ -139,8 +144,8 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-// TestFirstAnswerHasAnAge: over many seeds the first answer expires evenly in (0, TTL], and only
-// the first.
+// TestFirstAnswerHasAnAge checks that, over many seeds, the first answer expires at a uniform
+// instant in (0, TTL], and later ones after the whole TTL.
 func TestFirstAnswerHasAnAge(t *testing.T) {
 	const ttl, seeds = 10, 3000
 	first := func(t *testing.T, seed uint64) (phase, next time.Duration) {
@@ -166,11 +171,12 @@ func TestFirstAnswerHasAnAge(t *testing.T) {
 			x := phase.Seconds() / ttl
 			sum, squares = sum+x, squares+x*x
 		}
-		// Uniform on (0, 1]: mean 1/2 ± 1/√(12n), variance 1/12; its estimate has the deviation
-		// √((1/80 − 1/144)/n).
+		// Uniform on (0, 1]: mean 1/2 ± 1/√(12n), variance 1/12. The estimate of the variance has
+		// the standard deviation √((1/80 − 1/144)/n).
 		mean := sum / seeds
 		variance := squares/seeds - mean*mean
-		if math.Abs(mean-0.5) > 5/math.Sqrt(12*seeds) || math.Abs(variance-1./12) > 5*math.Sqrt((1./80-1./144)/seeds) {
+		if math.Abs(mean-0.5) > 5/math.Sqrt(12*seeds) ||
+			math.Abs(variance-1./12) > 5*math.Sqrt((1./80-1./144)/seeds) {
 			t.Errorf("mean %.4f, variance %.4f; want 0.5, 0.0833", mean, variance)
 		}
 		one, _ := first(t, 7)
@@ -181,7 +187,8 @@ func TestFirstAnswerHasAnAge(t *testing.T) {
 	})
 }
 
-// TestMissesTogetherAskOnce, but for None, where every connection asks.
+// TestMissesTogetherAskOnce checks that simultaneous lookups of a name not in the cache ask once.
+// With DNSCacheNone every lookup asks.
 func TestMissesTogetherAskOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -192,11 +199,11 @@ func TestMissesTogetherAskOnce(t *testing.T) {
 	}{
 		{"none", vocabulary.DNSCacheNone, nil, 50, nil},
 		{"ttl", vocabulary.DNSCacheTTL, nil, 1, nil},
-		{"ttl, an answer not to be kept", vocabulary.DNSCacheTTL,
+		{"ttl, an answer with TTL 0", vocabulary.DNSCacheTTL,
 			func(t *testing.T, n *network) { set(t, n.server, web, 0, "198.18.1.2") }, 1, nil},
 		{"ttl, no such name", vocabulary.DNSCacheTTL,
 			func(t *testing.T, n *network) { set(t, n.server, web, 0) }, 1, ErrNoSuchName},
-		{"ttl, nobody there", vocabulary.DNSCacheTTL,
+		{"ttl, no answer", vocabulary.DNSCacheTTL,
 			func(_ *testing.T, n *network) { n.fault = func(int64) error { return errSilence } }, 2,
 			ErrTimeout},
 		{"forever", vocabulary.DNSCacheForever, nil, 1, nil},
@@ -222,51 +229,55 @@ func TestMissesTogetherAskOnce(t *testing.T) {
 						}
 						tries.Add(int64(a.Tries))
 						if a.Took < n.delay {
-							t.Errorf("waited %v", a.Took)
+							t.Errorf("waited %v, want at least %v", a.Took, n.delay)
 						}
 					})
 				}
 				all.Wait()
 				if n.asked.Load() != tt.asked || tries.Load() != tt.asked {
-					t.Errorf("%d questions, %d accounted for; want %d", n.asked.Load(), tries.Load(), tt.asked)
+					t.Errorf("%d questions, %d of them in Tries; want %d",
+						n.asked.Load(), tries.Load(), tt.asked)
 				}
 			})
 		})
 	}
 }
 
-// TestLookupCalledOff: who waits for another's question takes over when that one gives up.
-func TestLookupCalledOff(t *testing.T) {
+// TestLookupCancelled checks that a lookup that waits for another one's question asks itself when
+// the other is cancelled.
+func TestLookupCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, n := newResolver(t, Options{Policy: vocabulary.DNSCacheTTL})
 		n.delay = 3 * time.Second
-		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
+		first, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var all sync.WaitGroup
 		defer all.Wait()
 		all.Go(func() {
-			_, err := r.Lookup(hasty, web)
+			_, err := r.Lookup(first, web)
 			var failed *LookupError
-			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTimeout) || !errors.As(err, &failed) || failed.Took != time.Second || failed.Tries != 1 {
-				t.Errorf("the hasty one: %v", err)
+			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTimeout) ||
+				!errors.As(err, &failed) || failed.Took != time.Second || failed.Tries != 1 {
+				t.Errorf("the first lookup: %v, want its deadline after 1s and one try", err)
 			}
 		})
 		synctest.Wait()
-		impatient, cancel2 := context.WithCancel(t.Context())
+		second, cancel2 := context.WithCancel(t.Context())
 		all.Go(func() {
-			if _, err := r.Lookup(impatient, web); !errors.Is(err, context.Canceled) {
-				t.Errorf("the impatient one: %v", err)
+			if _, err := r.Lookup(second, web); !errors.Is(err, context.Canceled) {
+				t.Errorf("the second lookup: %v, want %v", err, context.Canceled)
 			}
 		})
 		time.AfterFunc(500*time.Millisecond, cancel2)
 		a := lookUp(t, r, web)
 		if a.Took != 4*time.Second || a.Tries != 1 || n.asked.Load() != 2 {
-			t.Errorf("took %v and %d tries, %d questions; want 4s, 1, 2", a.Took, a.Tries, n.asked.Load())
+			t.Errorf("the third lookup took %v and %d tries, %d questions; want 4s, 1, 2",
+				a.Took, a.Tries, n.asked.Load())
 		}
 	})
 }
 
-// TestFailuresKept: how long each policy goes without asking again after a failure.
+// TestFailuresKept checks how long each policy caches a failure.
 func TestFailuresKept(t *testing.T) {
 	gone := func(t *testing.T, n *network) { set(t, n.server, web, 7*time.Second) }
 	down := func(_ *testing.T, n *network) { n.fault = func(int64) error { return errSilence } }
@@ -313,7 +324,7 @@ func TestFailuresKept(t *testing.T) {
 	}
 }
 
-// TestPool: the answer lives as long as any of the pool's connections.
+// TestPool checks that the cached answer lives as long as any connection of the pool.
 func TestPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, n := newResolver(t, Options{Policy: vocabulary.DNSCachePool})
@@ -338,12 +349,12 @@ func TestPool(t *testing.T) {
 			t.Errorf("error %v, want %v", err, ErrServer)
 		}
 		n.fault = nil
-		r.Opened(web) // by an address from elsewhere: the old answer stays forgotten
+		r.Opened(web) // an open connection does not bring the old answer back
 		expect("the last lookup failed", 5)
 		r.Closed(web)
 		defer func() {
 			if recover() == nil {
-				t.Error("one Closed too many goes unnoticed")
+				t.Error("no panic for one Closed too many")
 			}
 		}()
 		r.Closed(web)
@@ -356,21 +367,21 @@ func TestTries(t *testing.T) {
 		name    string
 		options Options
 		fault   func(n int64) error
-		limit   time.Duration // of the caller
+		limit   time.Duration // the caller's timeout
 		took    time.Duration
 		tries   int
 		err     error
 	}{
 		{"resolv.conf's defaults", Options{}, func(int64) error { return errSilence }, time.Minute, 10 * time.Second, 2, ErrTimeout},
-		{"one's own", Options{Timeout: 300 * time.Millisecond, Tries: 3}, func(int64) error { return errSilence }, time.Minute, 900 * time.Millisecond, 3, ErrTimeout},
+		{"other limits", Options{Timeout: 300 * time.Millisecond, Tries: 3}, func(int64) error { return errSilence }, time.Minute, 900 * time.Millisecond, 3, ErrTimeout},
 		{"a lost question", Options{}, func(n int64) error {
 			if n == 1 {
 				return errSilence
 			}
 			return nil
 		}, time.Minute, 5*time.Second + time.Millisecond, 2, nil},
-		{"nobody listens: no wait", Options{}, func(int64) error { return refused }, time.Minute, 2 * time.Millisecond, 2, unix.ECONNREFUSED},
-		{"rubbish", Options{Tries: 1}, func(int64) error { return dns.ErrShortRead }, time.Minute, time.Millisecond, 1, ErrServer},
+		{"no listener: no wait", Options{}, func(int64) error { return refused }, time.Minute, 2 * time.Millisecond, 2, unix.ECONNREFUSED},
+		{"not a DNS message", Options{Tries: 1}, func(int64) error { return dns.ErrShortRead }, time.Minute, time.Millisecond, 1, ErrServer},
 		{"the caller has less time", Options{}, func(int64) error { return errSilence }, 7 * time.Second, 7 * time.Second, 2, context.DeadlineExceeded},
 		{"the caller has no time", Options{}, nil, 0, 0, 0, context.DeadlineExceeded},
 	} {
@@ -389,8 +400,10 @@ func TestTries(t *testing.T) {
 				if errors.As(err, &failed) {
 					a.Took, a.Tries = failed.Took, failed.Tries
 				}
-				if a.Took != tt.took || a.Tries != tt.tries || int(n.asked.Load()) != tt.tries {
-					t.Errorf("took %v, tries %d, %d questions; want %v, %d", a.Took, a.Tries, n.asked.Load(), tt.took, tt.tries)
+				asked := int(n.asked.Load())
+				if a.Took != tt.took || a.Tries != tt.tries || asked != tt.tries {
+					t.Errorf("took %v, tries %d, %d questions; want %v, %d",
+						a.Took, a.Tries, asked, tt.took, tt.tries)
 				}
 			})
 		})
@@ -406,26 +419,30 @@ func TestAnswers(t *testing.T) {
 		}{
 			{"no such name", "none.default.svc.cluster.local.", ErrNoSuchName},
 			{"a name without addresses", "default.svc.cluster.local.", ErrNoAddress},
-			{"another's zone", "example.com.", ErrServer},
-			{"in other letters", "Web.Default.svc.cluster.local.", nil},
+			{"another zone", "example.com.", ErrServer},
+			{"upper case", "Web.Default.svc.cluster.local.", nil},
 		} {
 			if _, err := r.Lookup(t.Context(), tt.lookup); !errors.Is(err, tt.err) {
 				t.Errorf("%s: error %v, want %v", tt.name, err, tt.err)
 			}
 		}
 		n.asked.Store(0)
-		if _, err := r.Lookup(t.Context(), "web"); err == nil || n.asked.Load() != 0 {
-			t.Errorf("a relative name: error %v, %d questions; want an error and none", err, n.asked.Load())
+		_, err := r.Lookup(t.Context(), "web")
+		if asked := n.asked.Load(); err == nil || asked != 0 {
+			t.Errorf("a relative name: error %v, %d questions; want an error and none", err, asked)
 		}
-		want := &LookupError{Name: "none.default.svc.cluster.local.", Took: time.Millisecond, Tries: 1, Err: ErrNoSuchName}
-		_, err := r.Lookup(t.Context(), want.Name)
+		want := &LookupError{
+			Name: "none.default.svc.cluster.local.",
+			Took: time.Millisecond, Tries: 1, Err: ErrNoSuchName,
+		}
+		_, err = r.Lookup(t.Context(), want.Name)
 		if diff := cmp.Diff(want.Error(), err.Error()); diff != "" {
 			t.Errorf("error (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// TestLargeAnswers come over TCP, after UDP.
+// TestLargeAnswers checks that a large answer is fetched over TCP, after UDP.
 func TestLargeAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, n := newResolver(t, Options{Policy: vocabulary.DNSCacheNone})
@@ -437,8 +454,11 @@ func TestLargeAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := lookUp(t, r, web)
-		if len(a.Addrs) != 100 || n.asked.Load() != 2 || n.tcp.Load() != 1 || a.Tries != 1 || a.Took != 2*n.delay {
-			t.Errorf("%d addresses by %d exchanges, %d of them TCP, %d tries, %v", len(a.Addrs), n.asked.Load(), n.tcp.Load(), a.Tries, a.Took)
+		asked, tcp := n.asked.Load(), n.tcp.Load()
+		if len(a.Addrs) != 100 || asked != 2 || tcp != 1 || a.Tries != 1 || a.Took != 2*n.delay {
+			t.Errorf("%d addresses by %d exchanges, %d of them TCP, %d tries, took %v; "+
+				"want 100 by 2, 1 TCP, 1 try, %v",
+				len(a.Addrs), asked, tcp, a.Tries, a.Took, 2*n.delay)
 		}
 	})
 }

@@ -37,7 +37,7 @@ func TestKernelNames(t *testing.T) {
 	}
 
 	if _, err := r.Lookup(t.Context(), web); !errors.Is(err, ErrNoSuchName) {
-		t.Errorf("before there is one: %v", err)
+		t.Errorf("before the name is set: %v, want %v", err, ErrNoSuchName)
 	}
 	descriptors := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
@@ -47,15 +47,17 @@ func TestKernelNames(t *testing.T) {
 		return len(entries)
 	}
 	before := descriptors()
-	for i := range 100 { // replaced at once
+	for i := range 100 { // each Set takes effect at once
 		addr := fmt.Sprintf("198.18.1.%d", i)
 		set(t, s, web, 30*time.Second, addr)
-		if a := lookUp(t, r, web); len(a.Addrs) != 1 || a.Addrs[0].String() != addr || a.TTL != 30*time.Second || a.Took <= 0 {
+		a := lookUp(t, r, web)
+		if len(a.Addrs) != 1 || a.Addrs[0].String() != addr || a.TTL != 30*time.Second ||
+			a.Took <= 0 {
 			t.Fatalf("%+v, want %s", a, addr)
 		}
 	}
 	if after := descriptors(); after > before+10 {
-		t.Errorf("%d descriptors are open, %d were before 100 lookups", after, before)
+		t.Errorf("%d open descriptors after 100 lookups, %d before", after, before)
 	}
 	var many []string
 	for i := range 200 {
@@ -63,10 +65,10 @@ func TestKernelNames(t *testing.T) {
 	}
 	set(t, s, web, 0, many...)
 	if a := lookUp(t, r, web); len(a.Addrs) != 200 {
-		t.Errorf("%d addresses of 200 came, over TCP", len(a.Addrs))
+		t.Errorf("%d addresses over TCP, want 200", len(a.Addrs))
 	}
 
-	// A connection that is open and idle does not hold Close up.
+	// An open, idle connection does not delay Close.
 	idle, err := net.Dial("tcp4", server.String())
 	if err != nil {
 		t.Fatal(err)
@@ -77,14 +79,14 @@ func TestKernelNames(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 	if took := time.Since(begin); took > closeLimit/2 {
-		t.Errorf("close took %v", took)
+		t.Errorf("close took %v, want at most %v", took, closeLimit/2)
 	}
 	if _, err := r.Lookup(t.Context(), web); !errors.Is(err, unix.ECONNREFUSED) {
-		t.Errorf("after the server's end: %v, want ECONNREFUSED", err)
+		t.Errorf("after Close: %v, want ECONNREFUSED", err)
 	}
 }
 
-// TestKernelSilence: a socket that nobody reads is waited for as long as the options say.
+// TestKernelSilence checks how long a lookup waits for a socket that never answers.
 func TestKernelSilence(t *testing.T) {
 	silent, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
@@ -98,12 +100,13 @@ func TestKernelSilence(t *testing.T) {
 	}
 	_, err = r.Lookup(t.Context(), web)
 	var failed *LookupError
-	if !errors.Is(err, ErrTimeout) || !errors.As(err, &failed) || failed.Tries != 3 || failed.Took < 60*time.Millisecond {
+	if !errors.Is(err, ErrTimeout) || !errors.As(err, &failed) || failed.Tries != 3 ||
+		failed.Took < 60*time.Millisecond {
 		t.Errorf("%v, want three tries of 20 ms", err)
 	}
 }
 
-// TestKernelServeFails when a socket is no good, and leaves none open.
+// TestKernelServeFails checks that Serve fails on a closed socket and closes the other one.
 func TestKernelServeFails(t *testing.T) {
 	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
@@ -117,7 +120,7 @@ func TestKernelServeFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s, err := Serve(packets, listener, 1); err == nil {
-		t.Errorf("it serves on a closed socket; close: %v", s.Close())
+		t.Errorf("no error for a closed socket; close: %v", s.Close())
 	}
 	if _, err := listener.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the listener is still open: %v", err)

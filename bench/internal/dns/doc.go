@@ -1,11 +1,11 @@
-// Package dns is both ends of service discovery by name: a server that answers for services as a
-// cluster's DNS does, and resolvers that cache as real clients do.
+// Package dns is both ends of service discovery by name: a server that answers for services like a
+// cluster's DNS, and resolvers that cache like real clients.
 //
-// The messages are github.com/miekg/dns's; what is asked, kept and forgotten is this package's own.
-// The server is authoritative for Domain and knows A records only. Whoever makes its sockets
-// decides the network that it listens in.
+// github.com/miekg/dns encodes the messages; the server and the cache are this package's. The
+// server is authoritative for Domain and has only A records. The caller makes its sockets, in the
+// network of its choice.
 //
-// A Resolver is one client's cache. Clients differ in nothing as much as in this, so it is the
-// variable of the experiment: see Policy. A process that stands for many clients has as many
-// resolvers, each with a seed of its own.
+// A Resolver is the cache of one client. The caching policy (vocabulary.DNSCache) is where real
+// clients differ most, so scenarios vary it. A process that stands for many clients has one
+// resolver with its own seed for each.
 package dns

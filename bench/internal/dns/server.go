@@ -19,15 +19,15 @@ import (
 // Domain is the zone that a Server is authoritative for.
 const Domain = "cluster.local."
 
-// Name is the name of a service: service.namespace.svc.cluster.local., with the final dot.
+// Name returns the name of a service: service.namespace.svc.cluster.local., with the final dot.
 func Name(service, namespace string) string { return service + "." + namespace + ".svc." + Domain }
 
 // A Server answers for the names of services, over UDP and TCP.
 //
-// It answers as the Kubernetes DNS specification (github.com/kubernetes/dns, docs/specification.md,
-// 2.3 and 2.4) has it: a name without addresses does not exist (NXDOMAIN, "no ready endpoints"),
-// other types of one that does are empty (NODATA). The order of addresses is random in every
-// answer, as CoreDNS's loadbalance plugin makes it (round_robin, which is in kubeadm's Corefile).
+// It follows the Kubernetes DNS specification (github.com/kubernetes/dns, docs/specification.md,
+// 2.3 and 2.4): a name without addresses does not exist (NXDOMAIN, "no ready endpoints"), and other
+// types of an existing name are empty (NODATA). Every answer has its addresses in random order,
+// like CoreDNS's loadbalance plugin (round_robin, in kubeadm's Corefile).
 type Server struct {
 	parts []*part
 
@@ -40,30 +40,30 @@ type Server struct {
 	closed error
 }
 
-// part is the server of one socket.
+// part serves one socket.
 type part struct {
 	*dns.Server
-	ended chan error // has the part's end, once
+	ended chan error // receives the error of serving, once
 }
 
 type record struct {
-	addrs []netip.Addr // without any, the name does not exist, but those above it do
+	addrs []netip.Addr // if empty, the name does not exist, but the names above it do
 	ttl   time.Duration
 }
 
-// unknownTTL is how long it may be remembered that a name does not exist of which the server was
-// never told: the default of ttl in CoreDNS's kubernetes plugin.
+// unknownTTL is how long a client may remember that a name does not exist if it was never Set: the
+// default ttl of CoreDNS's kubernetes plugin.
 const unknownTTL = 5 * time.Second
 
-// udpSize is the largest answer over UDP, in bytes, to those who can take more than 512 (RFC 6891):
-// what fits every network unfragmented (dnsflagday.net/2020).
+// udpSize is the largest answer over UDP, in bytes, to clients that accept more than 512 (RFC
+// 6891). It fits every network unfragmented (dnsflagday.net/2020).
 const udpSize = 1232
 
-// closeLimit bounds how long Close waits for askers that do not read their answers.
+// closeLimit bounds how long Close waits for clients that do not read their answers.
 const closeLimit = 5 * time.Second
 
-// Serve answers what comes in on the two sockets, which are the server's from here on, also when it
-// fails. They keep the network namespace that they were made in. The seed is that of the order of
+// Serve answers questions on two sockets, which the server owns from here on, even if Serve fails.
+// They stay in the network namespace in which they were made. The seed determines the order of
 // addresses. The caller closes the server.
 func Serve(packets net.PacketConn, listener net.Listener, seed uint64) (*Server, error) {
 	s := &Server{records: map[string]record{}, random: rand.New(rand.NewPCG(seed, 0xd5))}
@@ -77,13 +77,14 @@ func Serve(packets net.PacketConn, listener net.Listener, seed uint64) (*Server,
 		case <-started:
 			s.parts = append(s.parts, p)
 		case err := <-p.ended:
-			return nil, errors.Join(fmt.Errorf("dns: serve %v: %w", packets.LocalAddr(), err), s.Close(), ignoreClosed(packets.Close()), ignoreClosed(listener.Close()))
+			return nil, errors.Join(fmt.Errorf("dns: serve %v: %w", packets.LocalAddr(), err),
+				s.Close(), ignoreClosed(packets.Close()), ignoreClosed(listener.Close()))
 		}
 	}
 	return s, nil
 }
 
-// Close stops listening and returns when every answer under way has been given and every goroutine
+// Close stops listening and returns when every answer under way has been sent and every goroutine
 // has ended. It may be called twice.
 func (s *Server) Close() error {
 	s.close.Do(func() {
@@ -94,7 +95,7 @@ func (s *Server) Close() error {
 			select {
 			case err := <-p.ended:
 				s.closed = errors.Join(s.closed, ignoreClosed(err))
-			case <-ctx.Done(): // Shutdown has said so
+			case <-ctx.Done(): // ShutdownContext has returned that error
 			}
 		}
 		if s.closed != nil {
@@ -112,21 +113,27 @@ func ignoreClosed(err error) error {
 }
 
 // Set replaces the addresses of a name at once and returns the instant of the change,
-// CLOCK_MONOTONIC in nanoseconds: a question that the server reads later than that gets the new
-// ones. The addresses are IPv4, in any order; without any the name ceases to exist. The TTL is in
-// whole seconds, as in DNS; with 0 nobody may keep the answer. An error is the caller's mistake.
-func (s *Server) Set(name string, addrs []netip.Addr, ttl time.Duration) (changed int64, err error) {
+// CLOCK_MONOTONIC in nanoseconds. Questions that the server reads later get the new addresses. They
+// are IPv4, in any order; without any the name ceases to exist. The TTL is in whole seconds, as in
+// DNS; 0 forbids caching. An error is the caller's mistake.
+func (s *Server) Set(
+	name string, addrs []netip.Addr, ttl time.Duration,
+) (changed int64, err error) {
 	canonical := dns.CanonicalName(name)
-	if _, ok := dns.IsDomainName(name); !ok || !dns.IsFqdn(name) || !strings.HasSuffix(canonical, ".svc."+Domain) {
-		return 0, fmt.Errorf("dns: set %q: not the name of a service; want NAME.NAMESPACE.svc.%s", name, Domain)
+	_, ok := dns.IsDomainName(name)
+	if !ok || !dns.IsFqdn(name) || !strings.HasSuffix(canonical, ".svc."+Domain) {
+		return 0, fmt.Errorf("dns: set %q: not the name of a service: want NAME.NAMESPACE.svc.%s",
+			name, Domain)
 	}
 	if ttl < 0 || ttl%time.Second != 0 || ttl > maxTTL {
-		return 0, fmt.Errorf("dns: set %s: TTL %v: want whole seconds from 0 to 2³¹−1: DNS has no others (RFC 2181, 8)", name, ttl)
+		return 0, fmt.Errorf("dns: set %s: TTL %v: want whole seconds, 0 to 2³¹−1 (RFC 2181, 8)",
+			name, ttl)
 	}
 	r := record{ttl: ttl}
 	for _, a := range addrs {
 		if !a.Is4() {
-			return 0, fmt.Errorf("dns: set %s: %v is not an IPv4 address; there are A records only", name, a)
+			return 0, fmt.Errorf("dns: set %s: %v is not an IPv4 address, as A records need",
+				name, a)
 		}
 		if !slices.Contains(r.addrs, a) { // the records of a name are a set (RFC 2181, 5)
 			r.addrs = append(r.addrs, a)
@@ -142,10 +149,10 @@ func (s *Server) Set(name string, addrs []netip.Addr, ttl time.Duration) (change
 	return now.Nano(), nil
 }
 
-// maxTTL is the largest TTL there is (RFC 2181, 8).
+// maxTTL is the largest TTL of DNS (RFC 2181, 8).
 const maxTTL = (1<<31 - 1) * time.Second
 
-// Questions is how many questions have been answered, also with "no such name".
+// Questions returns how many questions the server has answered, including negative answers.
 func (s *Server) Questions() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,10 +169,10 @@ func (s *Server) serve(w dns.ResponseWriter, question *dns.Msg) {
 	}
 	a := s.answer(question)
 	a.Truncate(size)
-	_ = w.WriteMsg(a) // who asked has gone, or asks again
+	_ = w.WriteMsg(a) // a client without an answer asks again
 }
 
-// answer is the answer to a message with one question: package dns rejects others by itself.
+// answer answers a message with one question. The library rejects all others.
 func (s *Server) answer(m *dns.Msg) *dns.Msg {
 	a := new(dns.Msg).SetReply(m)
 	if m.IsEdns0() != nil {
@@ -191,20 +198,24 @@ func (s *Server) answer(m *dns.Msg) *dns.Msg {
 	}
 	if len(r.addrs) > 0 && q.Qtype == dns.TypeA {
 		for _, i := range s.random.Perm(len(r.addrs)) {
-			header := dns.RR_Header{Name: q.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: uint32(r.ttl / time.Second)}
+			header := dns.RR_Header{
+				Name: q.Name, Rrtype: dns.TypeA, Class: dns.ClassINET,
+				Ttl: uint32(r.ttl / time.Second),
+			}
 			a.Answer = append(a.Answer, &dns.A{Hdr: header, A: r.addrs[i].AsSlice()})
 		}
 		return a
 	}
-	if len(r.addrs) == 0 && !s.above(name) {
+	if len(r.addrs) == 0 && !s.hasSubdomain(name) {
 		a.Rcode = dns.RcodeNameError
 	}
 	a.Ns = []dns.RR{soa(r.ttl)}
 	return a
 }
 
-// above says that names below this one are known, so that it exists, without records (RFC 8020).
-func (s *Server) above(name string) bool {
+// hasSubdomain reports whether the name is the zone or has known names below it. Such a name
+// exists, without records (RFC 8020).
+func (s *Server) hasSubdomain(name string) bool {
 	if name == Domain {
 		return true
 	}
@@ -216,13 +227,16 @@ func (s *Server) above(name string) bool {
 	return false
 }
 
-// soa says how long a negative answer may be kept: the lesser of its TTL and its minimum (RFC 2308,
-// 5). The other figures are CoreDNS's (plugin/backend_lookup.go); nobody transfers this zone.
+// soa returns the record that limits how long a negative answer may be kept: the lesser of its TTL
+// and its minimum (RFC 2308, 5). The other values are CoreDNS's (plugin/backend_lookup.go); this
+// zone is never transferred.
 func soa(ttl time.Duration) *dns.SOA {
 	seconds := uint32(ttl / time.Second)
 	return &dns.SOA{
-		Hdr: dns.RR_Header{Name: Domain, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: min(seconds, 300)},
-		Ns:  "ns.dns." + Domain, Mbox: "hostmaster." + Domain,
+		Hdr: dns.RR_Header{
+			Name: Domain, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: min(seconds, 300),
+		},
+		Ns: "ns.dns." + Domain, Mbox: "hostmaster." + Domain,
 		Serial: 1, Refresh: 7200, Retry: 1800, Expire: 86400, Minttl: seconds,
 	}
 }

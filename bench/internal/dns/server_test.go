@@ -23,7 +23,7 @@ func TestName(t *testing.T) {
 	}
 }
 
-// newServer is a server without sockets, for what needs none.
+// newServer makes a server without sockets.
 func newServer() *Server {
 	return &Server{records: map[string]record{}, random: rand.New(rand.NewPCG(1, 2))}
 }
@@ -55,22 +55,22 @@ func TestAnswer(t *testing.T) {
 		name     string
 		question *dns.Msg
 		rcode    int
-		answer   string        // of records
-		negative time.Duration // that the answer may be kept; -1: no SOA
+		answer   string        // the records
+		negative time.Duration // how long it may be cached; -1: no SOA
 	}{
 		{"an address, once", question("web.default.svc.cluster.local.", dns.TypeA), dns.RcodeSuccess, "web.default.svc.cluster.local.\t30\tIN\tA\t198.18.1.2", -1},
-		{"in other letters", question("WEB.default.svc.Cluster.local.", dns.TypeA), dns.RcodeSuccess, "WEB.default.svc.Cluster.local.\t30\tIN\tA\t198.18.1.2", -1},
+		{"upper case", question("WEB.default.svc.Cluster.local.", dns.TypeA), dns.RcodeSuccess, "WEB.default.svc.Cluster.local.\t30\tIN\tA\t198.18.1.2", -1},
 		{"no IPv6 address", question("web.default.svc.cluster.local.", dns.TypeAAAA), dns.RcodeSuccess, "", 30 * time.Second},
 		{"no ready endpoint", question("empty.other.svc.cluster.local.", dns.TypeA), dns.RcodeNameError, "", 7 * time.Second},
-		{"nor an IPv6 one", question("empty.other.svc.cluster.local.", dns.TypeAAAA), dns.RcodeNameError, "", 7 * time.Second},
-		{"never heard of", question("none.default.svc.cluster.local.", dns.TypeA), dns.RcodeNameError, "", 5 * time.Second},
+		{"no ready endpoint, IPv6", question("empty.other.svc.cluster.local.", dns.TypeAAAA), dns.RcodeNameError, "", 7 * time.Second},
+		{"never set", question("none.default.svc.cluster.local.", dns.TypeA), dns.RcodeNameError, "", 5 * time.Second},
 		{"below a service", question("pod.web.default.svc.cluster.local.", dns.TypeA), dns.RcodeNameError, "", 5 * time.Second},
 		{"a namespace", question("other.svc.cluster.local.", dns.TypeA), dns.RcodeSuccess, "", 5 * time.Second},
-		{"the end of one", question("efault.svc.cluster.local.", dns.TypeA), dns.RcodeNameError, "", 5 * time.Second},
+		{"a suffix of a namespace", question("efault.svc.cluster.local.", dns.TypeA), dns.RcodeNameError, "", 5 * time.Second},
 		{"the zone", question("cluster.local.", dns.TypeA), dns.RcodeSuccess, "", 5 * time.Second},
 		{"another zone", question("example.com.", dns.TypeA), dns.RcodeRefused, "", -1},
 		{"another class", chaos, dns.RcodeRefused, "", -1},
-		{"no question", notify, dns.RcodeNotImplemented, "", -1},
+		{"not a query", notify, dns.RcodeNotImplemented, "", -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := s.answer(tt.question)
@@ -79,20 +79,22 @@ func TestAnswer(t *testing.T) {
 				records = append(records, rr.String())
 			}
 			if got := strings.Join(records, "\n"); got != tt.answer || a.Rcode != tt.rcode {
-				t.Errorf("%s %q, want %s %q", dns.RcodeToString[a.Rcode], got, dns.RcodeToString[tt.rcode], tt.answer)
+				t.Errorf("%s %q, want %s %q",
+					dns.RcodeToString[a.Rcode], got, dns.RcodeToString[tt.rcode], tt.answer)
 			}
 			negative := time.Duration(-1)
 			for _, rr := range a.Ns {
 				negative = time.Duration(min(rr.(*dns.SOA).Minttl, rr.Header().Ttl)) * time.Second
 			}
 			if negative != tt.negative {
-				t.Errorf("may be kept for %v, want %v", negative, tt.negative)
+				t.Errorf("may be cached for %v, want %v", negative, tt.negative)
 			}
-			if ours := a.Rcode == dns.RcodeSuccess || a.Rcode == dns.RcodeNameError; a.Authoritative != ours {
-				t.Errorf("authoritative: %v", a.Authoritative)
+			ours := a.Rcode == dns.RcodeSuccess || a.Rcode == dns.RcodeNameError
+			if a.Authoritative != ours {
+				t.Errorf("authoritative: %v, want %v", a.Authoritative, ours)
 			}
 			if a.Id != tt.question.Id || !a.Response {
-				t.Error("it does not answer the question")
+				t.Error("the answer is not to the question")
 			}
 		})
 	}
@@ -107,7 +109,7 @@ func TestSetReplaces(t *testing.T) {
 	first := set(t, s, name, time.Second, "198.18.1.2", "198.18.1.3")
 	second := set(t, s, strings.ToUpper(name), 0, "198.18.1.4")
 	if second < first {
-		t.Errorf("changed at %d, after %d", second, first)
+		t.Errorf("changed at %d, want at %d or later", second, first)
 	}
 	a := s.answer(question(name, dns.TypeA))
 	if len(a.Answer) != 1 || a.Answer[0].String() != name+"\t0\tIN\tA\t198.18.1.4" {
@@ -128,18 +130,19 @@ func TestSetRefuses(t *testing.T) {
 		{"the zone of services", "svc.cluster.local.", v4, time.Second, "not the name of a service"},
 		{"an empty label", "web..svc.cluster.local.", v4, time.Second, "not the name of a service"},
 		{"IPv6", Name("web", "default"), v6, time.Second, "not an IPv4 address"},
-		{"no address at all", Name("web", "default"), netip.Addr{}, time.Second, "not an IPv4 address"},
+		{"no address", Name("web", "default"), netip.Addr{}, time.Second, "not an IPv4 address"},
 		{"half a second", Name("web", "default"), v4, 500 * time.Millisecond, "whole seconds"},
 		{"a negative TTL", Name("web", "default"), v4, -time.Second, "whole seconds"},
 		{"too large a TTL", Name("web", "default"), v4, (1 << 31) * time.Second, "whole seconds"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newServer()
-			if _, err := s.Set(tt.service, []netip.Addr{tt.addr}, tt.ttl); err == nil || !strings.Contains(err.Error(), tt.want) {
+			_, err := s.Set(tt.service, []netip.Addr{tt.addr}, tt.ttl)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
 			if len(s.records) != 0 {
-				t.Error("it was set all the same")
+				t.Error("the name was set despite the error")
 			}
 		})
 	}
@@ -168,8 +171,8 @@ func TestAnswerOrderIsRandom(t *testing.T) {
 	}
 }
 
-// TestAnswerFits: what does not fit UDP is cut, and says so (RFC 1035, 4.2.1). Here a record takes
-// 16 bytes, since names are compressed.
+// TestAnswerFits checks that an answer too large for UDP is truncated and marked so (RFC 1035,
+// 4.2.1). A record takes 16 bytes here, since names are compressed.
 func TestAnswerFits(t *testing.T) {
 	s := newServer()
 	name := Name("web", "default")
@@ -178,7 +181,8 @@ func TestAnswerFits(t *testing.T) {
 		addrs = append(addrs, fmt.Sprintf("198.18.1.%d", i))
 	}
 	set(t, s, name, time.Second, addrs...)
-	plain, edns, huge := question(name, dns.TypeA), question(name, dns.TypeA), question(name, dns.TypeA)
+	plain, edns := question(name, dns.TypeA), question(name, dns.TypeA)
+	huge := question(name, dns.TypeA)
 	edns.SetEdns0(1000, false)
 	huge.SetEdns0(65000, false)
 	for _, tt := range []struct {
@@ -190,7 +194,7 @@ func TestAnswerFits(t *testing.T) {
 	}{
 		{"UDP", plain, "udp", 512, true},
 		{"UDP with EDNS", edns, "udp", 1000, true},
-		{"UDP with more EDNS than is wise", huge, "udp", 1232, true},
+		{"UDP with too large a size in EDNS", huge, "udp", 1232, true},
 		{"TCP", plain, "tcp", 65535, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -200,8 +204,11 @@ func TestAnswerFits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(b) > tt.limit || len(b) < tt.limit-16 && tt.truncated || w.message.Truncated != tt.truncated {
-				t.Errorf("%d bytes, truncated: %v; want up to %d, %v", len(b), w.message.Truncated, tt.limit, tt.truncated)
+			truncated := w.message.Truncated
+			if len(b) > tt.limit || len(b) < tt.limit-16 && tt.truncated ||
+				truncated != tt.truncated {
+				t.Errorf("%d bytes, truncated: %v; want up to %d, %v",
+					len(b), truncated, tt.limit, tt.truncated)
 			}
 			if (tt.question.IsEdns0() != nil) != (w.message.IsEdns0() != nil) {
 				t.Error("EDNS is not answered with EDNS (RFC 6891, 6.1.1)")
@@ -221,7 +228,7 @@ func TestAnswerFits(t *testing.T) {
 	}
 }
 
-// writer takes a server's answer.
+// writer records a server's answer.
 type writer struct {
 	dns.ResponseWriter
 	network string
