@@ -9,17 +9,17 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Config of a HAProxy.
+// Config configures a HAProxy.
 type Config struct {
 	Listen   netip.AddrPort // where clients connect
 	Backends []Backend
 	Checks   vocabulary.HealthChecks // "" is ChecksDefault
-	// Redispatch has a connection that a backend refused tried at another one, at once: with
-	// balance roundrobin and more than one backend up HAProxy does not wait for the last retry,
-	// whatever the manual says (4.2, "option redispatch"; stream_choose_redispatch in
+	// Redispatch retries a connection that a backend refused at another backend, at once: with
+	// balance roundrobin and more than one backend up, HAProxy does not wait for the last retry,
+	// although the manual says so (4.2, "option redispatch"; stream_choose_redispatch in
 	// include/haproxy/stream.h).
 	Redispatch bool
-	Threads    int // 0 is HAProxy's default: one for each CPU that it may use (3.2, "nbthread")
+	Threads    int // 0: HAProxy's default, one for each CPU it may use (3.2, "nbthread")
 }
 
 // A Backend is one server behind HAProxy.
@@ -28,7 +28,7 @@ type Backend struct {
 	Address netip.AddrPort
 }
 
-// What HAProxy is told the names of, and the first two descriptors that os/exec hands to a child.
+// Names in the configuration, and the first two descriptors that os/exec passes to a child.
 const (
 	frontendName = "fe"
 	backendName  = "be"
@@ -36,28 +36,33 @@ const (
 	runtimeFD    = 4
 )
 
-// template leaves HAProxy's defaults where it has them, because they are what people run. Those of
-// 2.6 that decide what a restart costs:
+// template keeps HAProxy's defaults where it can, because they are what people run. Those of 2.6
+// that decide what a restart costs:
 //
-//   - "retries 3" and no "option redispatch", unless Config.Redispatch says so (4.2; proxy_preset_defaults in src/proxy.c): a connection that is refused is
-//     tried again three times at the same server, each after a pause of one second, even if checks find it down meanwhile; then the
-//     client gets a 503, and keeps its connection. With no server up it gets the 503 at once.
-//   - "retry-on conn-failure": a request that was sent is not sent again. If the server ends the connection instead of
-//     answering, the client gets a 502.
-//   - Keep-alive on both sides (4.2, "option http-keep-alive") and "http-reuse safe": the first request of a client's
-//     connection goes over a new connection to a server, and only later ones over idle ones. If a server ends such a
-//     connection instead of answering, the client gets no 502: its own connection is closed in silence, so that it tries
-//     again, and nothing is counted (https://github.com/haproxy/haproxy/issues/2375).
-//   - "maxconn" follows from the descriptors that the process may have, two for each client (3.2).
+//   - "retries 3" and, without Config.Redispatch, no "option redispatch" (4.2;
+//     proxy_preset_defaults in src/proxy.c): HAProxy retries a refused connection three times at
+//     the same server, each after a pause of one second, even if checks find the server down
+//     meanwhile. Then the client gets a 503 and keeps its connection. With no server up it gets
+//     the 503 at once.
+//   - "retry-on conn-failure": a request is sent only once. If the server closes the connection
+//     instead of answering, the client gets a 502.
+//   - Keep-alive on both sides (4.2, "option http-keep-alive") and "http-reuse safe": the first
+//     request of a client's connection uses a new connection to a server; only later ones use idle
+//     connections. If a server closes an idle connection instead of answering, the client gets no
+//     502: HAProxy silently closes the client's connection, so that the client tries again, and
+//     counts nothing (https://github.com/haproxy/haproxy/issues/2375).
+//   - "maxconn" follows from the limit of descriptors, two for each client (3.2).
 const template = `global
-    # Bounds what HAProxy allocates on a system that sets no limit of descriptors (3.1, "fd-hard-limit").
+    # Bounds what HAProxy allocates on a system without a limit of descriptors
+    # (3.1, "fd-hard-limit").
     fd-hard-limit 50000
-    # "set server" is for admins (5.1, "level").
+    # "set server" needs level admin (5.1, "level").
     stats socket fd@%d level admin
 %s
 defaults
     mode http
-    # As in the manual's examples (2.6) and Debian's haproxy.cfg. Without them HAProxy warns, and waits forever.
+    # As in the manual's examples (2.6) and Debian's haproxy.cfg. Without timeouts HAProxy warns,
+    # and waits forever.
     timeout connect 5000ms
     timeout client 50000ms
     timeout server 50000ms
@@ -67,18 +72,18 @@ frontend %s
     default_backend %s
 
 backend %s
-    # The default with no "balance" line, said because it matters (4.2).
+    # The default, written here because it matters (4.2).
     balance roundrobin
 %s`
 
-// serverOptions are what a server line says of its health checks.
+// serverOptions maps health checks to the options of a server line.
 var serverOptions = map[vocabulary.HealthChecks]string{
 	vocabulary.ChecksDefault: " check",
 	vocabulary.ChecksFast:    " check inter 100ms fall 2 rise 1",
 	vocabulary.ChecksOff:     "",
 }
 
-// text is the configuration file.
+// text returns the configuration file.
 func (c Config) text() (string, error) {
 	check, ok := serverOptions[cmp.Or(c.Checks, vocabulary.ChecksDefault)]
 	if !ok {
@@ -94,7 +99,8 @@ func (c Config) text() (string, error) {
 		threads = fmt.Sprintf("    nbthread %d\n", c.Threads)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, template, runtimeFD, threads, frontendName, c.Listen, backendName, backendName, redispatch)
+	fmt.Fprintf(&b, template, runtimeFD, threads, frontendName, c.Listen, backendName,
+		backendName, redispatch)
 	for _, s := range c.Backends {
 		fmt.Fprintf(&b, "    server %s %v%s\n", s.Name, s.Address, check)
 	}

@@ -1,11 +1,10 @@
-// Package haproxy runs one real HAProxy in front of backends: its configuration, its process, and
-// its runtime API.
+// Package haproxy runs a real HAProxy in front of backends: its configuration, its process and its
+// runtime API.
 //
-// Nothing of it is on disk. HAProxy reads its configuration from a memfd and serves its runtime API
-// on a socket that it inherits, both descriptors of the child. The socket is listening before
-// HAProxy exists, so its first answer is the news that it is ready, and nobody has to ask twice;
-// and when HAProxy dies it is gone with it.
+// Nothing is on disk. HAProxy inherits two descriptors: a memfd with its configuration, and the
+// socket of its runtime API. The socket listens before HAProxy starts, so the first answer on it
+// shows that HAProxy is ready, without polling. When HAProxy dies, the socket is gone.
 //
-// References to the manuals mean those of HAProxy 2.6:
+// References to the manuals are to those of HAProxy 2.6:
 // https://docs.haproxy.org/2.6/configuration.html and management.html.
 package haproxy

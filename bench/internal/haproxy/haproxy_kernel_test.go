@@ -23,11 +23,13 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// newLab makes a lab, as root; the way without root is tested with the whole program.
+// newLab makes a lab as root. Tests of the whole program cover ordinary users.
 func newLab(t *testing.T) *netlab.Lab {
 	t.Helper()
 	testkit.RequireRoot(t)
-	l, err := netlab.New(t.Context(), netlab.Options{Init: func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) }})
+	l, err := netlab.New(t.Context(), netlab.Options{
+		Init: func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,14 +48,14 @@ func envOf(l *netlab.Lab) Env {
 	}
 }
 
-// A backend answers every request with its name. Those for /slow are announced, and answered when
-// released.
+// A backend answers every request with its name. It sends its name on slow when a request for /slow
+// arrives, and answers that when released.
 type backend struct {
 	Backend
 	lab     *netlab.Lab
 	server  *http.Server
 	served  atomic.Int64
-	slow    chan string // its name, when it has a slow request
+	slow    chan string // receives Name for each slow request
 	release chan struct{}
 }
 
@@ -66,7 +68,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, b.Name)
 }
 
-// serve listens at the backend's address, or first chooses a port.
+// serve listens at the backend's address, on a port that the first call chooses.
 func (b *backend) serve(t *testing.T) {
 	t.Helper()
 	var l net.Listener
@@ -98,11 +100,11 @@ type site struct {
 	lab      *netlab.Lab
 	backends map[string]*backend
 	slow     chan string
-	release  func() // lets slow requests finish
+	release  func() // answers the slow requests
 	config   Config
 }
 
-// newSite completes the configuration with its addresses.
+// newSite starts a site in a new lab. It adds the addresses to the configuration.
 func newSite(t *testing.T, family vocabulary.Family, c Config) *site {
 	t.Helper()
 	requireHAProxy(t)
@@ -113,7 +115,10 @@ func newSite(t *testing.T, family vocabulary.Family, c Config) *site {
 	s.config = c
 	s.config.Listen, s.config.Threads = netip.AddrPortFrom(address, 8080), 1
 	for _, name := range []string{"one", "two"} {
-		b := &backend{Backend: Backend{Name: name, Address: netip.AddrPortFrom(address, 0)}, lab: s.lab, slow: s.slow, release: release}
+		b := &backend{
+			Backend: Backend{Name: name, Address: netip.AddrPortFrom(address, 0)},
+			lab:     s.lab, slow: s.slow, release: release,
+		}
 		b.serve(t)
 		s.backends[name] = b
 		s.config.Backends = append(s.config.Backends, b.Backend)
@@ -132,7 +137,7 @@ func newSite(t *testing.T, family vocabulary.Family, c Config) *site {
 	return s
 }
 
-// client opens its connections in the lab.
+// client returns a client that opens its connections in the lab.
 func (s *site) client(t *testing.T, connections string) *http.Client {
 	var dialer net.Dialer
 	transport := &http.Transport{
@@ -159,7 +164,7 @@ func (s *site) get(c *http.Client, path string) (status int, body string, err er
 	return r.StatusCode, string(b), err
 }
 
-// answers counts who answers so many requests.
+// answers sends requests and counts the answers by backend.
 func (s *site) answers(t *testing.T, c *http.Client, requests int) map[string]int {
 	t.Helper()
 	got := map[string]int{}
@@ -186,7 +191,7 @@ func (s *site) stats(t *testing.T) map[string]ServerStats {
 	return got
 }
 
-// eventually waits until HAProxy says what is wanted of a backend.
+// eventually waits until wanted returns true for a backend's statistics.
 func (s *site) eventually(t *testing.T, name, what string, wanted func(ServerStats) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -203,11 +208,11 @@ func TestKernelReachesAllBackends(t *testing.T) {
 				s := newSite(t, family, Config{Checks: vocabulary.ChecksDefault})
 				want := map[string]int{"one": 10, "two": 10}
 				if diff := cmp.Diff(want, s.answers(t, s.client(t, connections), 20)); diff != "" {
-					t.Errorf("who answered (-want +got):\n%s", diff)
+					t.Errorf("answers by backend (-want +got):\n%s", diff)
 				}
 				for name, b := range s.stats(t) {
 					if !b.Up() || b.Sessions != 10 || b.CurrentSessions != 0 {
-						t.Errorf("%s: %+v; want up, 10 sessions, none now", name, b)
+						t.Errorf("%s: %+v; want up, 10 sessions, 0 current", name, b)
 					}
 				}
 			})
@@ -216,11 +221,14 @@ func TestKernelReachesAllBackends(t *testing.T) {
 }
 
 func TestKernelDrainWaitsForRequests(t *testing.T) {
-	for _, checks := range []vocabulary.HealthChecks{vocabulary.ChecksDefault, vocabulary.ChecksFast, vocabulary.ChecksOff} {
+	for _, checks := range []vocabulary.HealthChecks{
+		vocabulary.ChecksDefault, vocabulary.ChecksFast, vocabulary.ChecksOff,
+	} {
 		t.Run(string(checks), func(t *testing.T) {
 			s := newSite(t, vocabulary.IPv4, Config{Checks: checks})
-			if status := s.stats(t)["one"].Status; (status == "no check") != (checks == vocabulary.ChecksOff) {
-				t.Errorf("status %q", status)
+			status := s.stats(t)["one"].Status
+			if (status == "no check") != (checks == vocabulary.ChecksOff) {
+				t.Errorf("status %q with checks %s", status, checks)
 			}
 			testDrain(t, s)
 		})
@@ -242,8 +250,10 @@ func testDrain(t *testing.T, s *site) {
 
 	short, cancelShort := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancelShort()
-	if err := s.Drain(short, name); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "DRAIN with 1 sessions") {
-		t.Errorf("with a request in progress: %v; want a deadline and the state", err)
+	err := s.Drain(short, name)
+	if !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "DRAIN with 1 sessions") {
+		t.Errorf("with a request in progress: %v; want the deadline and the state", err)
 	}
 	drained := make(chan error, 1)
 	go func() { drained <- s.Drain(ctx, name) }()
@@ -263,21 +273,23 @@ func testDrain(t *testing.T, s *site) {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(map[string]int{other: 20}, s.answers(t, c, 20)); diff != "" {
-		t.Errorf("drained (-want +got):\n%s", diff)
+		t.Errorf("after %s was drained (-want +got):\n%s", name, diff)
 	}
 	if err := s.Ready(ctx, name); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(map[string]int{name: 10, other: 10}, s.answers(t, c, 20)); diff != "" {
-		t.Errorf("ready again (-want +got):\n%s", diff)
+		t.Errorf("after %s was ready again (-want +got):\n%s", name, diff)
 	}
-	if err := s.Drain(ctx, "three"); err == nil || !strings.Contains(err.Error(), "No such server") {
-		t.Errorf("a backend that is not there: %v", err)
+	err = s.Drain(ctx, "three")
+	if err == nil || !strings.Contains(err.Error(), "No such server") {
+		t.Errorf("an unknown backend: error %v, want one with \"No such server\"", err)
 	}
 }
 
-// TestKernelChecksNotice: a backend that stops goes down, and comes back; with none up the client
-// gets a 503. Ready waits for one that has gone down while drained.
+// TestKernelChecksNotice checks that a backend that stops goes down, and comes back; that the
+// client gets a 503 with none up; and that Ready waits for a backend that has gone down while it
+// was drained.
 func TestKernelChecksNotice(t *testing.T) {
 	s := newSite(t, vocabulary.IPv4, Config{Checks: vocabulary.ChecksFast})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -291,20 +303,20 @@ func TestKernelChecksNotice(t *testing.T) {
 	one.stop()
 	s.eventually(t, "one", "down", down)
 	if diff := cmp.Diff(map[string]int{"two": 6}, s.answers(t, c, 6)); diff != "" {
-		t.Errorf("one is down (-want +got):\n%s", diff)
+		t.Errorf("answers while one is down (-want +got):\n%s", diff)
 	}
 	two.stop()
 	s.eventually(t, "two", "down", down)
 	if status, body, err := s.get(c, "/"); status != http.StatusServiceUnavailable || err != nil {
-		t.Errorf("all are down: status %d, %q, %v; want 503", status, body, err)
+		t.Errorf("all down: status %d, %q, %v; want 503", status, body, err)
 	}
 	if b := s.stats(t)["one"]; b.Downs != 1 || b.FailedChecks != 2 {
-		t.Errorf("%+v; want 2 failed checks and 1 down", b)
+		t.Errorf("one: %+v; want 2 failed checks and 1 change to down", b)
 	}
 	one.serve(t)
 	s.eventually(t, "one", "up", ServerStats.Up)
 	if diff := cmp.Diff(map[string]int{"one": 6}, s.answers(t, c, 6)); diff != "" {
-		t.Errorf("one is back (-want +got):\n%s", diff)
+		t.Errorf("answers after one is back (-want +got):\n%s", diff)
 	}
 
 	if err := s.Drain(ctx, "two"); err != nil {
@@ -313,28 +325,30 @@ func TestKernelChecksNotice(t *testing.T) {
 	short, cancelShort := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancelShort()
 	if err := s.Ready(short, "two"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("ready, of a backend that is down: %v; want a deadline", err)
+		t.Errorf("Ready of a backend that is down: %v; want the deadline", err)
 	}
 	two.serve(t)
 	if err := s.Ready(ctx, "two"); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(map[string]int{"one": 3, "two": 3}, s.answers(t, c, 6)); diff != "" {
-		t.Errorf("both are back (-want +got):\n%s", diff)
+		t.Errorf("answers after both are back (-want +got):\n%s", diff)
 	}
 }
 
-// TestKernelRedispatch: a connection that a backend refuses goes to the other at once, or else the
-// client gets a 503 after three retries. Without checks nobody knows that the backend is gone.
+// TestKernelRedispatch checks what becomes of a connection that a backend refuses: with redispatch
+// it goes to the other backend at once; without, the client gets a 503 after three retries. Without
+// checks HAProxy does not know that the backend is down.
 func TestKernelRedispatch(t *testing.T) {
 	for _, redispatch := range []bool{false, true} {
 		t.Run(fmt.Sprint(redispatch), func(t *testing.T) {
-			s := newSite(t, vocabulary.IPv4, Config{Checks: vocabulary.ChecksOff, Redispatch: redispatch})
+			s := newSite(t, vocabulary.IPv4,
+				Config{Checks: vocabulary.ChecksOff, Redispatch: redispatch})
 			c := s.client(t, "close")
 			s.backends["one"].stop()
 			var slowest time.Duration
 			statuses := map[int]int{}
-			for range 2 { // by turns, so that at least one of them is sent to the backend that is gone
+			for range 2 { // backends alternate, so one request goes to the stopped backend first
 				began := time.Now()
 				status, _, err := s.get(c, "/")
 				if err != nil {
@@ -344,21 +358,26 @@ func TestKernelRedispatch(t *testing.T) {
 				slowest = max(slowest, time.Since(began))
 			}
 			one := s.stats(t)["one"]
+			ok, unavailable := statuses[http.StatusOK], statuses[http.StatusServiceUnavailable]
 			if !redispatch {
-				if statuses[http.StatusOK] != 1 || statuses[http.StatusServiceUnavailable] != 1 || slowest < 3*time.Second || one.Redispatches != 0 || one.Retries != 3 {
-					t.Errorf("statuses %v, the slowest after %v; %+v; want a 503 after three retries, a second apart", statuses, slowest, one)
+				if ok != 1 || unavailable != 1 || slowest < 3*time.Second ||
+					one.Redispatches != 0 || one.Retries != 3 {
+					t.Errorf("statuses %v, the slowest after %v; %+v; "+
+						"want a 503 after three retries, a second apart", statuses, slowest, one)
 				}
 				return
 			}
-			// A retry would have waited for a second.
-			if statuses[http.StatusOK] != 2 || slowest > 900*time.Millisecond || one.Redispatches == 0 || one.Retries != 0 {
-				t.Errorf("statuses %v, the slowest after %v; %+v; want 200 at once, from the other", statuses, slowest, one)
+			// A retry would have waited a second.
+			if ok != 2 || slowest > 900*time.Millisecond ||
+				one.Redispatches == 0 || one.Retries != 0 {
+				t.Errorf("statuses %v, the slowest after %v; %+v; want 200 at once, from the other",
+					statuses, slowest, one)
 			}
 		})
 	}
 }
 
-func TestKernelErrorsCarryHAProxysWords(t *testing.T) {
+func TestKernelStartFails(t *testing.T) {
 	requireHAProxy(t)
 	l := newLab(t)
 	listen := netip.MustParseAddrPort("127.0.0.1:8080")
@@ -367,7 +386,7 @@ func TestKernelErrorsCarryHAProxysWords(t *testing.T) {
 		config Config
 		want   string
 	}{
-		{"an address of nobody", Config{Listen: netip.MustParseAddrPort("192.0.2.1:80")}, "cannot bind socket"},
+		{"an unassigned address", Config{Listen: netip.MustParseAddrPort("192.0.2.1:80")}, "cannot bind socket"},
 		{"a bad name", Config{Listen: listen, Backends: []Backend{{Name: "a/b", Address: listen}}}, "character '/' is not permitted in server name"},
 		{"a bad check", Config{Listen: listen, Checks: "often"}, `checks "often": want default, fast or off`},
 	} {
@@ -375,21 +394,21 @@ func TestKernelErrorsCarryHAProxysWords(t *testing.T) {
 			begin := time.Now()
 			p, err := Start(t.Context(), test.config, envOf(l))
 			if err == nil {
-				t.Fatal("it has started", p.Close())
+				t.Fatalf("no error; close: %v", p.Close())
 			}
 			if !strings.Contains(err.Error(), test.want) {
-				t.Errorf("%v; want %q in it", err, test.want)
+				t.Errorf("error %v, want %q in it", err, test.want)
 			}
 			if d := time.Since(begin); d >= answerLimit {
-				t.Errorf("it took %v to find out", d)
+				t.Errorf("Start failed after %v, want it within %v", d, answerLimit)
 			}
 		})
 	}
 }
 
-// TestKernelReadyIsBounded: a HAProxy that never answers is not waited for longer than the caller
-// wants.
-func TestKernelReadyIsBounded(t *testing.T) {
+// TestKernelStartIsBounded checks that Start waits no longer than its context for a HAProxy that
+// never answers.
+func TestKernelStartIsBounded(t *testing.T) {
 	requireHAProxy(t)
 	l := newLab(t)
 	env := envOf(l)
@@ -400,15 +419,16 @@ func TestKernelReadyIsBounded(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
-	if _, err := Start(ctx, Config{Listen: netip.MustParseAddrPort("127.0.0.1:8080")}, env); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v; want a deadline", err)
+	config := Config{Listen: netip.MustParseAddrPort("127.0.0.1:8080")}
+	if _, err := Start(ctx, config, env); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want %v", err, context.DeadlineExceeded)
 	}
 	if d := time.Since(begin); d >= answerLimit {
-		t.Errorf("it took %v to give up", d)
+		t.Errorf("Start returned after %v, want it within %v", d, answerLimit)
 	}
 }
 
-func TestKernelDeathShows(t *testing.T) {
+func TestKernelDeath(t *testing.T) {
 	s := newSite(t, vocabulary.IPv4, Config{Checks: vocabulary.ChecksOff})
 	if err := s.Err(); err != nil {
 		t.Errorf("while it runs: %v", err)
@@ -419,16 +439,17 @@ func TestKernelDeathShows(t *testing.T) {
 	select {
 	case <-s.Exited():
 	case <-time.After(5 * time.Second):
-		t.Fatal("its end does not show")
+		t.Fatal("Exited is open 5 s after the death")
 	}
 	if err := s.Err(); err == nil || !strings.Contains(err.Error(), "segmentation fault") {
-		t.Errorf("%v; want the signal in it", err)
+		t.Errorf("error %v, want the signal in it", err)
 	}
-	if _, err := s.Stats(t.Context()); !errors.Is(err, unix.ECONNREFUSED) || !strings.Contains(err.Error(), "segmentation fault") {
-		t.Errorf("stats of a dead one: %v; want a refused connection and why", err)
+	_, err := s.Stats(t.Context())
+	if !errors.Is(err, unix.ECONNREFUSED) || !strings.Contains(err.Error(), "segmentation fault") {
+		t.Errorf("Stats after the death: %v; want ECONNREFUSED and the signal", err)
 	}
 	if s.CPU() <= 0 {
-		t.Error("it has used no CPU")
+		t.Error("CPU time 0, want more")
 	}
 }
 

@@ -37,8 +37,8 @@ func requireHAProxy(t *testing.T) {
 	}
 }
 
-// TestConfigurationIsValid: the installed HAProxy finds nothing to say about any of them, not even
-// a warning.
+// TestConfigurationIsValid checks that the installed HAProxy accepts every configuration without a
+// warning.
 func TestConfigurationIsValid(t *testing.T) {
 	requireHAProxy(t)
 	path, err := find()
@@ -47,14 +47,22 @@ func TestConfigurationIsValid(t *testing.T) {
 	}
 	a, b := netip.MustParseAddrPort("127.0.0.1:8080"), netip.MustParseAddrPort("[::1]:8080")
 	var configs []Config
-	for _, checks := range []vocabulary.HealthChecks{"", vocabulary.ChecksDefault, vocabulary.ChecksFast, vocabulary.ChecksOff} {
+	for _, checks := range []vocabulary.HealthChecks{
+		"", vocabulary.ChecksDefault, vocabulary.ChecksFast, vocabulary.ChecksOff,
+	} {
 		for _, redispatch := range []bool{false, true} {
-			configs = append(configs, Config{Listen: a, Backends: []Backend{{"w-1", a}, {"w-2", a}}, Checks: checks, Redispatch: redispatch})
+			configs = append(configs, Config{
+				Listen: a, Backends: []Backend{{"w-1", a}, {"w-2", a}},
+				Checks: checks, Redispatch: redispatch,
+			})
 		}
 	}
-	configs = append(configs, Config{Listen: b, Backends: []Backend{{"w-1", b}}}, Config{Listen: a, Backends: []Backend{{"w-1", b}}, Threads: 2})
+	configs = append(configs, Config{Listen: b, Backends: []Backend{{"w-1", b}}},
+		Config{Listen: a, Backends: []Backend{{"w-1", b}}, Threads: 2})
 	for _, c := range configs {
-		t.Run(fmt.Sprintf("%v checks=%s redispatch=%v threads=%d", c.Listen, c.Checks, c.Redispatch, c.Threads), func(t *testing.T) {
+		name := fmt.Sprintf("%v checks=%s redispatch=%v threads=%d",
+			c.Listen, c.Checks, c.Redispatch, c.Threads)
+		t.Run(name, func(t *testing.T) {
 			text, err := c.text()
 			if err != nil {
 				t.Fatal(err)
@@ -76,15 +84,16 @@ func TestConfigurationIsValid(t *testing.T) {
 			defer inherited.Close()
 			c := exec.CommandContext(t.Context(), path, "-c", "-dW", "-f", "/dev/fd/3")
 			c.ExtraFiles = []*os.File{config, inherited}
-			if out, err := c.CombinedOutput(); err != nil || strings.Contains(string(out), "WARNING") {
+			out, err := c.CombinedOutput()
+			if err != nil || strings.Contains(string(out), "WARNING") {
 				t.Errorf("%v:\n%s\n%s", err, out, text)
 			}
 		})
 	}
 }
 
-// TestReadStats: with fast checks, one was stopped and one request to it given up; two broke off
-// one and has one in progress.
+// TestReadStats reads statistics recorded with fast checks: backend one was stopped, and one
+// request to it failed; backend two broke off one request and has one in progress.
 func TestReadStats(t *testing.T) {
 	f, err := os.Open("testdata/haproxy-2.6/show_stat")
 	if err != nil {
@@ -100,20 +109,21 @@ func TestReadStats(t *testing.T) {
 		{Name: "two", Status: "UP", Sessions: 6, CurrentSessions: 1, ResponseErrors: 1},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("statistics (-want +got):\n%s", diff)
 	}
 }
 
 func TestReadStatsErrors(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
-		{"nothing", "", "not CSV"},
-		{"a complaint", "No such proxy.\n", "not CSV"},
-		{"a column less", "# pxname,svname\nbe,one\n", "no column status"},
-		{"no number", "# pxname,svname,status,scur,stot,econ,eresp,wretr,wredis,chkfail,chkdown\nbe,one,UP,x,0,0,0,0,0,0,0\n", "scur: "},
+		{"empty", "", "not CSV"},
+		{"an error message", "No such proxy.\n", "not CSV"},
+		{"a missing column", "# pxname,svname\nbe,one\n", "no column status"},
+		{"not a number", "# pxname,svname,status,scur,stot,econ,eresp,wretr,wredis,chkfail,chkdown\nbe,one,UP,x,0,0,0,0,0,0,0\n", "scur: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := readStats(strings.NewReader(test.text)); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("%v; want %q in it", err, test.want)
+			_, err := readStats(strings.NewReader(test.text))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q in it", err, test.want)
 			}
 		})
 	}
@@ -123,6 +133,6 @@ func TestVersion(t *testing.T) {
 	requireHAProxy(t)
 	v, err := Version(t.Context())
 	if err != nil || v == "" || v[0] < '0' || v[0] > '9' {
-		t.Errorf("%q, %v; want a number", v, err)
+		t.Errorf("version %q, error %v; want it to begin with a digit", v, err)
 	}
 }

@@ -18,11 +18,11 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// answerLimit bounds the time from a command to its answer; the first comes when HAProxy has
+// answerLimit bounds the time from a command to its answer. The first answer comes once HAProxy has
 // started.
 const answerLimit = 10 * time.Second
 
-// Env is where a HAProxy runs.
+// Env is the environment in which a HAProxy runs.
 type Env struct {
 	// Start starts a command in the network namespace, so that it dies with the caller. It sets
 	// SysProcAttr.
@@ -31,25 +31,25 @@ type Env struct {
 	Do func(f func() error) error
 }
 
-// A Process is one running HAProxy. Its methods may be called from several goroutines.
+// A Process is a running HAProxy. Its methods may be called by several goroutines.
 type Process struct {
 	env     Env
 	process *child.Process
-	runtime *net.UnixAddr // abstract, so of the network namespace (unix(7))
-	closing atomic.Bool   // Close ends it
+	runtime *net.UnixAddr // abstract, so it belongs to the network namespace (unix(7))
+	closing atomic.Bool   // Close is ending the process
 }
 
 // Start starts a HAProxy and returns when its frontend accepts connections and its runtime API
-// answers, within ten seconds. An error carries what HAProxy has written. The caller ends the
-// process with Close.
+// answers, within ten seconds. An error includes HAProxy's output. The caller ends the process with
+// Close.
 func Start(ctx context.Context, cfg Config, env Env) (*Process, error) {
 	p := &Process{env: env}
 	if err := p.launch(cfg); err != nil {
 		return nil, fmt.Errorf("haproxy: %w", err)
 	}
-	// All listeners are bound before anything is answered.
+	// HAProxy binds all listeners before it answers a command.
 	if _, err := p.command(ctx, "show version"); err != nil {
-		select { // one that refuses its configuration is about to end, and says why
+		select { // if HAProxy rejects its configuration, it is about to exit with a message
 		case <-p.Exited():
 		case <-ctx.Done():
 		case <-time.After(time.Second):
@@ -63,7 +63,7 @@ func Start(ctx context.Context, cfg Config, env Env) (*Process, error) {
 	return p, nil
 }
 
-// launch starts the process and closes what only the child needs.
+// launch starts the process and closes the descriptors that only the child needs.
 func (p *Process) launch(cfg Config) error {
 	path, err := find()
 	if err != nil {
@@ -82,7 +82,7 @@ func (p *Process) launch(cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("runtime API: %w", err)
 	}
-	defer socket.Close() // then HAProxy's is the only one, and a call is refused when it has died
+	defer socket.Close() // only HAProxy keeps it, so connections are refused once HAProxy is dead
 	// -db: one process, in the foreground (management manual 3).
 	p.process, err = child.Start(child.Options{
 		Command: exec.Command(path, "-db", "-f", fmt.Sprintf("/dev/fd/%d", configFD)),
@@ -92,8 +92,7 @@ func (p *Process) launch(cfg Config) error {
 	return err
 }
 
-// listen makes the socket of the runtime API. It has no name but the one the kernel chooses
-// (unix(7), "autobind").
+// listen makes the socket of the runtime API. The kernel chooses its name (unix(7), "autobind").
 func (p *Process) listen() (*os.File, error) {
 	var l *net.UnixListener
 	err := p.env.Do(func() (err error) {
@@ -108,13 +107,13 @@ func (p *Process) listen() (*os.File, error) {
 	return l.File()
 }
 
-// PID is the number of the process, as the caller's PID namespace has it.
+// PID returns the process ID in the caller's PID namespace.
 func (p *Process) PID() int { return p.process.PID() }
 
-// Exited is closed when the process has ended, whatever the reason.
+// Exited returns a channel that is closed when the process has ended for any reason.
 func (p *Process) Exited() <-chan struct{} { return p.process.Exited() }
 
-// Err says why the process has ended. It is nil while it runs, and if it was Close that ended it.
+// Err returns why the process has ended. It is nil while the process runs, and if Close ended it.
 func (p *Process) Err() error {
 	select {
 	case <-p.Exited():
@@ -130,7 +129,7 @@ func (p *Process) Err() error {
 	return p.process.Explain(errors.New("haproxy: ended: exit status 0"))
 }
 
-// CPU is the user and system time of a process that has ended.
+// CPU waits for the process to end and returns its user and system time.
 func (p *Process) CPU() time.Duration {
 	<-p.Exited()
 	cpu, _ := p.process.CPU()
@@ -140,7 +139,7 @@ func (p *Process) CPU() time.Duration {
 // Close kills the process and waits until it is gone. Calling it again does nothing.
 func (p *Process) Close() error {
 	select {
-	case <-p.Exited(): // by itself; Err says so
+	case <-p.Exited(): // it ended without Close; Err returns the reason
 	default:
 		p.closing.Store(true)
 	}
@@ -150,14 +149,18 @@ func (p *Process) Close() error {
 	return nil
 }
 
-// find looks for haproxy on PATH, and where distributions put what they think only root wants.
+// find looks for haproxy on PATH and in the directories where distributions put it, which are often
+// only on root's PATH.
 func find() (string, error) {
-	for _, name := range []string{"haproxy", "/usr/local/sbin/haproxy", "/usr/sbin/haproxy", "/sbin/haproxy"} {
+	for _, name := range []string{
+		"haproxy", "/usr/local/sbin/haproxy", "/usr/sbin/haproxy", "/sbin/haproxy",
+	} {
 		if path, err := exec.LookPath(name); err == nil {
 			return filepath.Abs(path)
 		}
 	}
-	return "", fmt.Errorf("haproxy: %w; apt-get install haproxy", exec.ErrNotFound)
+	return "", fmt.Errorf("haproxy: %w: install it, for example with apt-get install haproxy",
+		exec.ErrNotFound)
 }
 
 // versionLine is the first line of "haproxy -v"; before 2.4 the name had a hyphen.
@@ -165,7 +168,7 @@ var versionLine = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^HA-?Proxy version (\S+)`)
 })
 
-// Version is that of the haproxy that Start starts, "2.6.12-1+deb12u4" for example.
+// Version returns the version of the haproxy that Start starts, "2.6.12-1+deb12u4" for example.
 func Version(ctx context.Context) (string, error) {
 	path, err := find()
 	if err != nil {

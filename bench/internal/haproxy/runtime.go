@@ -13,31 +13,35 @@ import (
 	"time"
 )
 
-// lookEvery is how often Drain and Ready look. HAProxy 2.6 has no command that waits. A look costs
-// it 0.1 ms of CPU.
-const lookEvery = 10 * time.Millisecond
+// pollInterval is how often Drain and Ready poll: HAProxy 2.6 has no command that waits. A poll
+// takes 0.1 ms of HAProxy's CPU time.
+const pollInterval = 10 * time.Millisecond
 
-// ServerStats is what HAProxy says of one backend. Counts are since its start (management manual
-// 9.1).
+// ServerStats holds HAProxy's statistics of one backend. Counts are since its start (management
+// manual 9.1).
 type ServerStats struct {
-	Name             string
-	Status           string // "UP", "UP 1/3" on the way down, "DOWN", "DOWN 1/2" on the way up, "DRAIN", "MAINT", "no check"
-	CurrentSessions  int64  // scur: requests that it is answering; idle connections are none
-	Sessions         int64  // stot: requests that it was given; one that is retried counts again each time
-	ConnectionErrors int64  // econ: requests given up because it could not be connected to
-	ResponseErrors   int64  // eresp: requests that it did not answer, but for those on a reused connection
-	Retries          int64  // wretr: connections tried again
-	Redispatches     int64  // wredis: requests taken from it to another
-	FailedChecks     int64  // chkfail: while it was up
-	Downs            int64  // chkdown: from up to down
+	Name string
+	// Status is "UP", "UP 1/3" on the way down, "DOWN", "DOWN 1/2" on the way up, "DRAIN", "MAINT"
+	// or "no check".
+	Status           string
+	CurrentSessions  int64 // scur: requests in progress; idle connections do not count
+	Sessions         int64 // stot: requests sent to it; each retry counts again
+	ConnectionErrors int64 // econ: requests that failed because it could not be connected to
+	ResponseErrors   int64 // eresp: requests it did not answer, except on reused connections
+	Retries          int64 // wretr: connections retried
+	Redispatches     int64 // wredis: requests moved to another backend
+	FailedChecks     int64 // chkfail: failed checks while it was up
+	Downs            int64 // chkdown: changes from up to down
 }
 
-// Up reports whether HAProxy gives the backend new requests.
-func (s ServerStats) Up() bool { return s.Status == "no check" || strings.HasPrefix(s.Status, "UP") }
+// Up reports whether HAProxy sends new requests to the backend.
+func (s ServerStats) Up() bool {
+	return s.Status == "no check" || strings.HasPrefix(s.Status, "UP")
+}
 
-// Stats asks for all backends, in the order of Config.
+// Stats returns the statistics of all backends, in the order of Config.
 func (p *Process) Stats(ctx context.Context) ([]ServerStats, error) {
-	const servers = 4 // the type; -1 is for all of them (management manual 9.3, "show stat")
+	const servers = 4 // the type; -1 selects all of them (management manual 9.3, "show stat")
 	answer, err := p.command(ctx, fmt.Sprintf("show stat %s %d -1", backendName, servers))
 	if err != nil {
 		return nil, err
@@ -49,15 +53,15 @@ func (p *Process) Stats(ctx context.Context) ([]ServerStats, error) {
 	return stats, nil
 }
 
-// Drain takes a backend out of the rotation and returns when it answers no request any more. It
-// waits as long as ctx lets it. A request that is in the pause before a retry is answered by
-// nobody, and not waited for. Idle connections to the backend remain, unused. Checks go on: a
-// backend that is stopped then goes down, and Ready waits until it is back.
+// Drain takes a backend out of the rotation and returns when the backend has no request in
+// progress, or when ctx ends. A request that pauses before a retry is not in progress; it fails.
+// Idle connections to the backend stay open, unused. Checks continue: if the backend then stops, it
+// goes down, and Ready waits until it is up.
 func (p *Process) Drain(ctx context.Context, backend string) error {
 	err := p.setState(ctx, backend, "drain")
 	if err == nil {
-		// The first look is a moment later, so a request that another thread has just given to the
-		// backend is counted by then.
+		// The first poll comes a little later. By then a request that another thread just sent to
+		// the backend is counted.
 		err = p.until(ctx, backend, func(s ServerStats) bool { return s.CurrentSessions == 0 })
 	}
 	if err != nil {
@@ -66,9 +70,8 @@ func (p *Process) Drain(ctx context.Context, backend string) error {
 	return nil
 }
 
-// Ready brings a backend back into the rotation and returns when HAProxy gives it requests: at once
-// if checks have not found it down meanwhile, else when they have found it up. It waits as long as
-// ctx lets it.
+// Ready brings a backend back into the rotation and returns when HAProxy sends requests to it, or
+// when ctx ends. If checks have found the backend down, it waits until they find it up.
 func (p *Process) Ready(ctx context.Context, backend string) error {
 	err := p.setState(ctx, backend, "ready")
 	if err == nil {
@@ -92,16 +95,16 @@ func (p *Process) setState(ctx context.Context, backend, state string) error {
 	return nil
 }
 
-// until returns when the backend is as wanted.
+// until polls the backend until wanted returns true for it, or ctx ends.
 func (p *Process) until(ctx context.Context, backend string, wanted func(ServerStats) bool) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
-	seen := "not looked at yet"
+	seen := "unknown"
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("haproxy: %w; it is still %s", context.Cause(ctx), seen)
+			return fmt.Errorf("haproxy: %w; the last state was %s", context.Cause(ctx), seen)
 		}
 		stats, err := p.Stats(ctx)
 		if err != nil {
@@ -112,7 +115,7 @@ func (p *Process) until(ctx context.Context, backend string, wanted func(ServerS
 		}
 		i := slices.IndexFunc(stats, func(s ServerStats) bool { return s.Name == backend })
 		if i < 0 {
-			return errors.New("haproxy: show stat does not list it")
+			return errors.New("haproxy: show stat does not list this server")
 		}
 		if wanted(stats[i]) {
 			return nil
@@ -121,10 +124,11 @@ func (p *Process) until(ctx context.Context, backend string, wanted func(ServerS
 	}
 }
 
-// command has one command of the runtime API answered, over a connection of its own (management
-// manual 9.3).
+// command runs one command of the runtime API on a new connection and returns the answer
+// (management manual 9.3).
 func (p *Process) command(ctx context.Context, line string) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, fmt.Errorf("no answer within %v", answerLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit,
+		fmt.Errorf("no answer within %v", answerLimit))
 	defer cancel()
 	var c *net.UnixConn
 	err := p.env.Do(func() (err error) {
@@ -159,13 +163,13 @@ func exchange(ctx context.Context, c net.Conn, line string) (string, error) {
 	switch {
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
-	case err == nil && len(answer) == 0: // even a command with nothing to say is answered by an empty line
+	case err == nil && len(answer) == 0: // a complete answer has at least an empty line
 		return "", io.ErrUnexpectedEOF
 	}
 	return string(answer), err
 }
 
-// readStats reads the CSV of "show stat" (management manual 9.1): a line of names, and one for each
+// readStats reads the CSV of "show stat" (management manual 9.1): a header, and a line for each
 // server.
 func readStats(r io.Reader) ([]ServerStats, error) {
 	lines, err := csv.NewReader(r).ReadAll()
@@ -173,7 +177,7 @@ func readStats(r io.Reader) ([]ServerStats, error) {
 		return nil, err
 	}
 	if len(lines) == 0 || lines[0][0] != "# pxname" {
-		return nil, errors.New("not CSV with a line of names")
+		return nil, errors.New("not CSV with a header")
 	}
 	stats := make([]ServerStats, 0, len(lines)-1)
 	for _, line := range lines[1:] {
@@ -197,7 +201,7 @@ func readStats(r io.Reader) ([]ServerStats, error) {
 	return stats, nil
 }
 
-// A row is one line of CSV; err is the first thing wrong with it.
+// A row is one line of the CSV. err joins the errors of reading its fields.
 type row struct {
 	names, values []string
 	err           error
@@ -212,7 +216,8 @@ func (r *row) text(name string) string {
 	return r.values[i]
 }
 
-// count is 0 for an empty field: chkfail and chkdown of a server without checks.
+// count returns the number in a field. It is 0 if the field is empty, as are chkfail and chkdown of
+// a server without checks.
 func (r *row) count(name string) int64 {
 	text := r.text(name)
 	if text == "" {
