@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// An agenda is what is to be done at which time, in order; at the same time, in the order in which
-// it was added.
+// An agenda is a list of functions to call at given times, in order; at the same time, in the order
+// in which they were added.
 type agenda []appointment
 
 type appointment struct {
@@ -24,7 +24,7 @@ func (a *agenda) add(at time.Time, do func()) {
 	*a = slices.Insert(*a, i, appointment{at, do})
 }
 
-// run does what is due by now, also what it adds itself.
+// run calls the functions that are due now, including those they add.
 func (a *agenda) run(now time.Time) {
 	for len(*a) > 0 && !(*a)[0].at.After(now) {
 		do := (*a)[0].do
@@ -33,7 +33,7 @@ func (a *agenda) run(now time.Time) {
 	}
 }
 
-// next is when something is due again.
+// next returns when the next function is due; false if there is none.
 func (a agenda) next() (time.Time, bool) {
 	if len(a) == 0 {
 		return time.Time{}, false
@@ -41,10 +41,10 @@ func (a agenda) next() (time.Time, bool) {
 	return a[0].at, true
 }
 
-// A stream keeps what is sent through it in order, whatever lag each has: a watch does too.
+// A stream delivers in order, whatever lag each message has, as a watch does.
 type stream struct{ last time.Time }
 
-// arrival is when something that is sent now, and lags, arrives.
+// arrival returns when a message that is sent now with the given lag arrives.
 func (s *stream) arrival(now time.Time, lag time.Duration) time.Time {
 	if at := now.Add(lag); at.After(s.last) {
 		s.last = at

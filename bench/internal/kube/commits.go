@@ -13,31 +13,34 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// commits are nft's commits in one network namespace, as the kernel announces them: a message to
-// the group NFNLGRP_NFTABLES, sent as soon as the new rules are in force (nf_tables_commit,
-// net/netfilter/nf_tables_api.c). nft itself goes on for milliseconds after that.
+// commits receives the kernel's announcements of nft's commits in one network namespace: a message
+// to the group NFNLGRP_NFTABLES, sent as soon as the new rules are in force (nf_tables_commit,
+// net/netfilter/nf_tables_api.c). nft itself runs some milliseconds longer.
 type commits struct {
 	clock *clock.Clock
 	conn  *netlink.Conn
 	seen  chan clock.Instant
 	done  chan struct{}
-	err   error // to be read after done
+	err   error // set before done is closed
 }
 
-// announceLimit is how long an announcement may take to be read after nft has ended. It was sent
-// before.
+// announceLimit bounds how long it takes to read an announcement after nft has ended. The kernel
+// has sent it before that.
 const announceLimit = 2 * time.Second
 
 // newGeneration is the type of the message that ends a commit (linux/netfilter/nf_tables.h).
 const newGeneration = netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN)
 
-// watchCommits watches the namespace of the calling thread. Close it.
+// watchCommits watches the network namespace of the calling thread. The caller closes it.
 func watchCommits(clk *clock.Clock) (*commits, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)})
+	groups := &netlink.Config{Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)}
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, groups)
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	c := &commits{clock: clk, conn: conn, seen: make(chan clock.Instant, 64), done: make(chan struct{})}
+	c := &commits{
+		clock: clk, conn: conn, seen: make(chan clock.Instant, 64), done: make(chan struct{}),
+	}
 	go c.read()
 	return c, nil
 }
@@ -47,7 +50,9 @@ func (c *commits) read() {
 	for {
 		messages, err := c.conn.Receive()
 		now := c.clock.Now()
-		if errors.Is(err, unix.ENOBUFS) { // a long transaction's list of objects; its end may have been lost with it
+		// The list of objects of a long transaction overflowed the buffer. The message that ends
+		// the commit may be lost, too.
+		if errors.Is(err, unix.ENOBUFS) {
 			continue
 		}
 		if err != nil {
@@ -58,14 +63,14 @@ func (c *commits) read() {
 			if m.Header.Type == newGeneration && programOf(m) == "nft" {
 				select {
 				case c.seen <- now:
-				default: // nobody has asked for the last 64
+				default: // the last 64 are still unread
 				}
 			}
 		}
 	}
 }
 
-// programOf is who committed, or "" if the message does not say.
+// programOf returns the name of the program that committed, or "" if the message lacks it.
 func programOf(m netlink.Message) string {
 	const header = 4 // struct nfgenmsg
 	if len(m.Data) < header {
@@ -83,7 +88,7 @@ func programOf(m netlink.Message) string {
 	return ""
 }
 
-// since is the first commit after an instant.
+// since returns the instant of the first commit at or after began.
 func (c *commits) since(ctx context.Context, began clock.Instant) (clock.Instant, error) {
 	limit := time.NewTimer(announceLimit)
 	defer limit.Stop()
@@ -103,7 +108,7 @@ func (c *commits) since(ctx context.Context, began clock.Instant) (clock.Instant
 	}
 }
 
-// Close ends the watching.
+// Close stops watching.
 func (c *commits) Close() error {
 	err := c.conn.Close()
 	<-c.done

@@ -14,54 +14,53 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// EmbeddedOptions are what an Embedded control plane is made of.
+// EmbeddedOptions configures an Embedded control plane.
 type EmbeddedOptions struct {
 	Lags Lags
-	// Seed of what is drawn from the lags. The same change of the same pod draws the same, whatever
-	// else has changed meanwhile.
+	// Seed determines the lags drawn from distributions. A given change of a given pod always draws
+	// the same lag, whatever else has changed.
 	Seed uint64
-	// Nodes are those whose rules follow the services, by name. A node may be without pods.
+	// Nodes maps the name of each node to the Syncer of its rules. A node may have no pods.
 	Nodes map[string]Syncer
 	// Clock is required.
 	Clock *clock.Clock
-	// Events is called for each event, in order, on the control plane's own goroutine: it must be
-	// quick, and must not call the control plane (Kubelet.Delete it may). nil: nobody wants to
-	// know.
+	// Events, if not nil, is called for each event, in order, on the control plane's goroutine. It
+	// must be quick and must not call the control plane, but may call Kubelet.Delete.
 	Events func(Event)
 }
 
-// An Embedded control plane does in this process what the EndpointSlice controller and every node's
-// kube-proxy do, with the lags that it is given.
+// An Embedded is a control plane in this process. It does what the EndpointSlice controller and
+// every node's kube-proxy do, with the given lags.
 //
-// One goroutine owns the state. Changes travel as they do through watches: in order, each with its
-// own lag, so a late one holds up those behind it. What arrives is the state at the time of the
-// change, not at that of its arrival.
+// One goroutine owns the state. Changes travel as through watches: in order, each with its own lag,
+// so a late one delays those behind it. What arrives is the state at the time of the change, not of
+// its arrival.
 type Embedded struct {
 	options EmbeddedOptions
 	calls   chan func()
 	end     context.CancelFunc
 	done    chan struct{}
-	err     error // to be read after done
+	err     error // set before done is closed
 
-	// The goroutine's own.
-	drawn    map[string]int      // how often a lag was drawn for each kind of change
-	services map[string]*Service // with their endpoints as the slices list them
+	// Owned by the goroutine.
+	drawn    map[string]int      // how many lags were drawn for each change
+	services map[string]*Service // with the endpoints in their EndpointSlices
 	pods     map[string]*record
-	status   stream // from pods to slices
+	status   stream // from pods to EndpointSlices
 	proxies  []*proxy
 	due      agenda
 }
 
 var _ ControlPlane = (*Embedded)(nil)
 
-// A record is a pod as it is, whoever has heard of it.
+// A record is the current state of a pod, before any lag.
 type record struct {
 	Pod
 	ready, terminating, gone bool
 }
 
-// NewEmbedded starts a control plane without services and pods. The caller closes it, and the
-// Syncers after it.
+// NewEmbedded starts a control plane without services and pods. The caller closes it, and then the
+// Syncers.
 func NewEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	if err := o.Lags.validate(); err != nil {
 		return nil, fmt.Errorf("control plane: %w", err)
@@ -84,7 +83,8 @@ func NewEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	return e, nil
 }
 
-// run is the life of the goroutine that owns the state, and of those that sync.
+// run owns the state until ctx ends. It also starts a goroutine for each node's syncs and waits for
+// them.
 func (e *Embedded) run(ctx context.Context) error {
 	results := make(chan syncResult, len(e.proxies))
 	var workers sync.WaitGroup
@@ -105,7 +105,8 @@ func (e *Embedded) run(ctx context.Context) error {
 		case f := <-e.calls:
 			f()
 		case r := <-results:
-			errs = append(errs, r.proxy.synced(r, e.options.Lags.MinSyncPeriod, e.options.Clock.Now(), e.options.Events))
+			errs = append(errs, r.proxy.synced(r, e.options.Lags.MinSyncPeriod,
+				e.options.Clock.Now(), e.options.Events))
 			r.proxy.sync(&e.due)
 		case <-timer.C:
 		case <-ctx.Done():
@@ -114,14 +115,14 @@ func (e *Embedded) run(ctx context.Context) error {
 	}
 }
 
-// Close implements ControlPlane. A sync that is under way is cut off.
+// Close implements ControlPlane. It interrupts a sync under way.
 func (e *Embedded) Close() error {
 	e.end()
 	<-e.done
 	return e.err
 }
 
-// call has the goroutine do something.
+// call runs f on the control plane's goroutine and returns its error.
 func (e *Embedded) call(ctx context.Context, f func() error) error {
 	result := make(chan error, 1)
 	select {
@@ -155,7 +156,7 @@ func (e *Embedded) CreateService(ctx context.Context, name string, address netip
 	})
 }
 
-// AddPod implements ControlPlane. Its service must be there.
+// AddPod implements ControlPlane. The pod's service must exist.
 func (e *Embedded) AddPod(ctx context.Context, pod Pod) error {
 	return e.call(ctx, func() error {
 		if err := checkAddress(pod.Address); err != nil {
@@ -210,8 +211,10 @@ func (e *Embedded) RemovePod(ctx context.Context, pod string) error {
 	})
 }
 
-// change makes a change of a pod, which says whether it is one.
-func (e *Embedded) change(ctx context.Context, pod string, kind EventKind, f func(*record) bool) error {
+// change applies f to a pod. If f reports a change, the change is published.
+func (e *Embedded) change(
+	ctx context.Context, pod string, kind EventKind, f func(*record) (changed bool),
+) error {
 	return e.call(ctx, func() error {
 		r := e.pods[pod]
 		if r == nil {
@@ -224,53 +227,62 @@ func (e *Embedded) change(ctx context.Context, pod string, kind EventKind, f fun
 	})
 }
 
-// changed tells of what has become of a pod, and sends it on its way to the endpoints.
+// changed emits an event for a changed pod and sends its state to the endpoints.
 func (e *Embedded) changed(r *record, kind EventKind) {
-	e.options.Events(Event{At: e.options.Clock.Now(), Kind: kind, Pod: r.Name, Service: r.Service, Node: r.Node})
-	now, what := *r, r.Name+" "+string(kind)
-	e.due.add(e.status.arrival(time.Now(), e.sample(e.options.Lags.ReadyToEndpoint, "endpoints "+what)), func() { e.reconcile(now, what) })
+	e.options.Events(Event{
+		At: e.options.Clock.Now(), Kind: kind, Pod: r.Name, Service: r.Service, Node: r.Node,
+	})
+	now, id := *r, r.Name+" "+string(kind)
+	lag := e.sample(e.options.Lags.ReadyToEndpoint, "endpoints "+id)
+	e.due.add(e.status.arrival(time.Now(), lag), func() { e.reconcile(now, id) })
 }
 
-// reconcile puts a pod into its service's endpoints as the controller has heard of it. One that is
-// not ready is listed too, without that condition; one that is gone is not. What says which change
-// that is.
-func (e *Embedded) reconcile(r record, what string) {
+// reconcile updates the endpoints of a pod's service with the state that has arrived. It lists an
+// unready pod as not serving, and omits one that is gone. id identifies the change.
+func (e *Embedded) reconcile(r record, id string) {
 	s := e.services[r.Service]
 	i := slices.IndexFunc(s.Endpoints, func(x Endpoint) bool { return x.Pod == r.Name })
-	endpoints := slices.Clone(s.Endpoints) // what was told before stays as it was
-	is := Endpoint{Pod: r.Name, Node: r.Node, Address: r.Address, Serving: r.ready, Terminating: r.terminating}
+	endpoints := slices.Clone(s.Endpoints) // earlier events share the old slice
+	endpoint := Endpoint{
+		Pod: r.Name, Node: r.Node, Address: r.Address,
+		Serving: r.ready, Terminating: r.terminating,
+	}
 	switch {
 	case r.gone:
 		endpoints = slices.Delete(endpoints, i, i+1)
 	case i < 0:
-		endpoints = append(endpoints, is)
+		endpoints = append(endpoints, endpoint)
 	default:
-		endpoints[i] = is
+		endpoints[i] = endpoint
 	}
 	s.Endpoints = endpoints
-	e.options.Events(Event{At: e.options.Clock.Now(), Kind: EndpointsChanged, Service: s.Name, Endpoints: endpoints})
-	e.publish(s, what)
+	e.options.Events(Event{
+		At: e.options.Clock.Now(), Kind: EndpointsChanged, Service: s.Name, Endpoints: endpoints,
+	})
+	e.publish(s, id)
 }
 
-// publish sends a service to every node, because of a change.
-func (e *Embedded) publish(s *Service, what string) {
+// publish sends a changed service to every node. id identifies the change.
+func (e *Embedded) publish(s *Service, id string) {
 	now := *s
 	for _, p := range e.proxies {
-		e.due.add(p.updates.arrival(time.Now(), e.sample(e.options.Lags.EndpointToRules, "rules "+p.node+" "+what)), func() {
-			p.heard[now.Name] = now
+		lag := e.sample(e.options.Lags.EndpointToRules, "rules "+p.node+" "+id)
+		e.due.add(p.updates.arrival(time.Now(), lag), func() {
+			p.received[now.Name] = now
 			p.dirty = true
 			p.sync(&e.due)
 		})
 	}
 }
 
-// sample draws a lag, from a stream of its own for each change.
-func (e *Embedded) sample(d Distribution, what string) time.Duration {
+// sample draws a lag from d for the change that id identifies. Each change has its own random
+// stream.
+func (e *Embedded) sample(d Distribution, id string) time.Duration {
 	if d == nil {
 		return 0
 	}
-	e.drawn[what]++
+	e.drawn[id]++
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s %d", what, e.drawn[what])
+	fmt.Fprintf(h, "%s %d", id, e.drawn[id])
 	return d.Sample(rand.New(rand.NewPCG(e.options.Seed, h.Sum64())))
 }

@@ -16,13 +16,13 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A journal is what happened, each with the time since its start: "30ms a endpoint_added web/p1".
+// A journal records events, each with the time since its start: "30ms endpoint_added a web p1".
 type journal struct {
 	mu    sync.Mutex
 	clock *clock.Clock
 	start clock.Instant
 	lines []string
-	then  func(Event) // nil: nothing
+	then  func(Event) // called for each event; nil: none
 }
 
 func newJournal(t *testing.T) *journal {
@@ -30,7 +30,7 @@ func newJournal(t *testing.T) *journal {
 	return &journal{clock: c, start: c.Now()}
 }
 
-func (j *journal) tell(e Event) {
+func (j *journal) emit(e Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	line := fmt.Sprint(e.At.Sub(j.start), " ", e.Kind)
@@ -48,7 +48,7 @@ func (j *journal) tell(e Event) {
 	}
 }
 
-// of are the lines with one of the kinds.
+// of returns the lines with one of the kinds.
 func (j *journal) of(kinds ...EventKind) []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -66,15 +66,15 @@ func (j *journal) of(kinds ...EventKind) []string {
 func (j *journal) want(t *testing.T, kinds []EventKind, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(want, j.of(kinds...)); diff != "" {
-		t.Errorf("(-want +got):\n%s\nall:\n%s", diff, strings.Join(j.lines, "\n"))
+		t.Errorf("events (-want +got):\n%s\nall events:\n%s", diff, strings.Join(j.lines, "\n"))
 	}
 }
 
-// A slowSyncer takes a while for each sync, and notes how many it is asked for.
+// A slowSyncer takes a while for each sync, and records when each began.
 type slowSyncer struct {
 	clock *clock.Clock
 	takes time.Duration
-	fails int // so many of the first
+	fails int // how many syncs fail, from the first
 	begun []clock.Instant
 }
 
@@ -86,7 +86,7 @@ func (s *slowSyncer) Sync(ctx context.Context, _ []Service) (clock.Instant, erro
 		return 0, ctx.Err()
 	}
 	if len(s.begun) <= s.fails {
-		return 0, errors.New("no rules today")
+		return 0, errors.New("nft failed")
 	}
 	return s.clock.Now(), nil
 }
@@ -105,7 +105,8 @@ func newCluster(t *testing.T, lags Lags, takes time.Duration) *cluster {
 	c := &cluster{journal: j, syncer: &slowSyncer{clock: j.clock, takes: takes}, t: t}
 	var err error
 	c.Embedded, err = NewEmbedded(EmbeddedOptions{
-		Lags: lags, Seed: 1, Nodes: map[string]Syncer{"a": c.syncer}, Clock: j.clock, Events: j.tell,
+		Lags: lags, Seed: 1, Nodes: map[string]Syncer{"a": c.syncer},
+		Clock: j.clock, Events: j.emit,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -124,11 +125,13 @@ func (c *cluster) must(err error) {
 func (c *cluster) add(names ...string) {
 	c.t.Helper()
 	for i, name := range names {
-		c.must(c.AddPod(c.t.Context(), Pod{Name: name, Service: "web", Node: "a", Address: ready(name, uint16(8001+i)).Address}))
+		address := ready(name, uint16(8001+i)).Address
+		pod := Pod{Name: name, Service: "web", Node: "a", Address: address}
+		c.must(c.AddPod(c.t.Context(), pod))
 	}
 }
 
-// restart begins the journal again, after a long time in which everything has come to rest.
+// restart clears the journal after an hour, when nothing is pending.
 func (c *cluster) restart() {
 	time.Sleep(time.Hour)
 	synctest.Wait()
@@ -137,17 +140,20 @@ func (c *cluster) restart() {
 	c.start, c.lines, c.syncer.begun = c.clock.Now(), nil, nil
 }
 
-// bubble runs a test in time of its own, whose clock shows whole times.
+// bubble runs a test in a synctest bubble, so that all times are exact.
 func bubble(t *testing.T, f func(*testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
 }
 
-var way = []EventKind{EndpointsChanged, RulesCommitted, EndpointAdded, EndpointRemoved}
+var pathEvents = []EventKind{EndpointsChanged, RulesCommitted, EndpointAdded, EndpointRemoved}
 
 func TestEmbeddedLife(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		c := newCluster(t, Lags{ReadyToEndpoint: Fixed(10 * time.Millisecond), EndpointToRules: Fixed(20 * time.Millisecond)}, 5*time.Millisecond)
+		c := newCluster(t, Lags{
+			ReadyToEndpoint: Fixed(10 * time.Millisecond),
+			EndpointToRules: Fixed(20 * time.Millisecond),
+		}, 5*time.Millisecond)
 		c.restart()
 		c.add("p")
 		time.Sleep(time.Second)
@@ -161,7 +167,7 @@ func TestEmbeddedLife(t *testing.T) {
 		time.Sleep(time.Second)
 		c.must(c.RemovePod(t.Context(), "p"))
 		time.Sleep(time.Second)
-		c.want(t, append(way, PodAdded, PodReady, PodUnready, DeletionBegun, PodGone),
+		c.want(t, append(pathEvents, PodAdded, PodReady, PodUnready, DeletionBegun, PodGone),
 			"0s pod_added a web p",
 			"10ms endpoints_changed web p(serving=false terminating=false)",
 			"35ms rules_committed a",
@@ -171,7 +177,7 @@ func TestEmbeddedLife(t *testing.T) {
 			"1.035s endpoint_added a web p",
 			"2s deletion_begun a web p",
 			"2.01s endpoints_changed web p(serving=true terminating=true)",
-			"2.035s rules_committed a", // the only one left: used though it is terminating
+			"2.035s rules_committed a", // the only pod is used although it is terminating
 			"3s pod_unready a web p",
 			"3.01s endpoints_changed web p(serving=false terminating=true)",
 			"3.035s rules_committed a",
@@ -183,13 +189,13 @@ func TestEmbeddedLife(t *testing.T) {
 		c.must(c.Close())
 		c.must(c.Close())
 		if err := c.MarkReady(t.Context(), "p"); !errors.Is(err, ErrClosed) {
-			t.Errorf("after Close: %v", err)
+			t.Errorf("after Close: %v, want %v", err, ErrClosed)
 		}
 	})
 }
 
-// TestEmbeddedCarriesSnapshots: a change has its whole lag even if another one is on its way before
-// it.
+// TestEmbeddedCarriesSnapshots checks that a change has its whole lag even if an earlier one is
+// still on its way.
 func TestEmbeddedCarriesSnapshots(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{ReadyToEndpoint: Fixed(100 * time.Millisecond)}, 0)
@@ -202,14 +208,18 @@ func TestEmbeddedCarriesSnapshots(t *testing.T) {
 		c.must(c.MarkUnready(t.Context(), "p"))
 		time.Sleep(time.Second)
 		c.want(t, []EventKind{EndpointAdded, EndpointRemoved},
-			"100ms endpoint_added a web p", "199ms endpoint_added a web q", "199ms endpoint_removed a web p")
+			"100ms endpoint_added a web p",
+			"199ms endpoint_added a web q",
+			"199ms endpoint_removed a web p",
+		)
 	})
 }
 
-// TestEmbeddedKeepsOrder: whatever the lags, what was first stays first.
+// TestEmbeddedKeepsOrder checks that changes arrive in order, whatever their lags.
 func TestEmbeddedKeepsOrder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		c := newCluster(t, Lags{ReadyToEndpoint: Uniform{0, time.Second}, EndpointToRules: Uniform{0, time.Second}}, 0)
+		lag := Uniform{0, time.Second}
+		c := newCluster(t, Lags{ReadyToEndpoint: lag, EndpointToRules: lag}, 0)
 		defer c.Close()
 		c.add("p", "q")
 		c.restart()
@@ -222,8 +232,9 @@ func TestEmbeddedKeepsOrder(t *testing.T) {
 		time.Sleep(time.Hour)
 		got := c.of(EndpointsChanged)
 		for i, line := range got {
-			if want := fmt.Sprintf("p(serving=%v", i%2 == 1); !strings.Contains(line, want) || !strings.Contains(line, "q(serving=true") {
-				t.Errorf("change %d: %s; want %s and q", i, line, want)
+			want := fmt.Sprintf("p(serving=%v", i%2 == 1)
+			if !strings.Contains(line, want) || !strings.Contains(line, "q(serving=true") {
+				t.Errorf("change %d: %s; want %s and q(serving=true", i, line, want)
 			}
 		}
 		if len(got) != 42 {
@@ -232,8 +243,8 @@ func TestEmbeddedKeepsOrder(t *testing.T) {
 	})
 }
 
-// TestEmbeddedMinSyncPeriod: the first change is synced at once, what comes within the period at
-// its end, together. The period counts from the end of a sync.
+// TestEmbeddedMinSyncPeriod checks that the first change is synced at once, and that changes within
+// the period are synced together at its end. The period starts at the end of a sync.
 func TestEmbeddedMinSyncPeriod(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{MinSyncPeriod: time.Second}, 50*time.Millisecond)
@@ -242,7 +253,7 @@ func TestEmbeddedMinSyncPeriod(t *testing.T) {
 		c.restart()
 		c.must(c.MarkReady(t.Context(), "p")) // synced from 0 to 50 ms
 		time.Sleep(20 * time.Millisecond)
-		c.must(c.MarkReady(t.Context(), "q")) // comes during the sync: after 1.05 s
+		c.must(c.MarkReady(t.Context(), "q")) // arrives during the sync: synced from 1.05 s
 		time.Sleep(300 * time.Millisecond)
 		c.must(c.MarkReady(t.Context(), "r"))
 		c.must(c.MarkUnready(t.Context(), "p"))
@@ -251,7 +262,8 @@ func TestEmbeddedMinSyncPeriod(t *testing.T) {
 		time.Sleep(time.Hour)
 		c.want(t, []EventKind{RulesCommitted, EndpointAdded, EndpointRemoved},
 			"50ms rules_committed a", "50ms endpoint_added a web p",
-			"1.1s rules_committed a", "1.1s endpoint_removed a web p", "1.1s endpoint_added a web q", "1.1s endpoint_added a web r",
+			"1.1s rules_committed a", "1.1s endpoint_removed a web p",
+			"1.1s endpoint_added a web q", "1.1s endpoint_added a web r",
 			"2.15s rules_committed a", "2.15s endpoint_removed a web q",
 		)
 		if len(c.syncer.begun) != 3 {
@@ -260,7 +272,7 @@ func TestEmbeddedMinSyncPeriod(t *testing.T) {
 	})
 }
 
-// TestEmbeddedWithoutPeriod: without one, a sync still waits for the one before.
+// TestEmbeddedWithoutPeriod checks that, even without a period, a sync waits for the previous one.
 func TestEmbeddedWithoutPeriod(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 50*time.Millisecond)
@@ -271,17 +283,20 @@ func TestEmbeddedWithoutPeriod(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		c.must(c.MarkReady(t.Context(), "q"))
 		time.Sleep(time.Hour)
-		c.want(t, []EventKind{EndpointAdded}, "50ms endpoint_added a web p", "100ms endpoint_added a web q")
+		c.want(t, []EventKind{EndpointAdded},
+			"50ms endpoint_added a web p", "100ms endpoint_added a web q")
 	})
 }
 
-// TestEmbeddedNodes: each node has its own lag, its own period and its own rules.
+// TestEmbeddedNodes checks that each node has its own lag, period and rules.
 func TestEmbeddedNodes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		j := newJournal(t)
 		e, err := NewEmbedded(EmbeddedOptions{
-			Lags: Lags{EndpointToRules: Uniform{0, time.Second}}, Clock: j.clock, Events: j.tell,
-			Nodes: map[string]Syncer{"a": &slowSyncer{clock: j.clock}, "b": &slowSyncer{clock: j.clock}},
+			Lags: Lags{EndpointToRules: Uniform{0, time.Second}}, Clock: j.clock, Events: j.emit,
+			Nodes: map[string]Syncer{
+				"a": &slowSyncer{clock: j.clock}, "b": &slowSyncer{clock: j.clock},
+			},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -297,12 +312,13 @@ func TestEmbeddedNodes(t *testing.T) {
 			at[f[2]] = f[0]
 		}
 		if len(at) != 2 || at["a"] == at["b"] {
-			t.Errorf("commits: %v; want one on each node, at times of their own", at)
+			t.Errorf("commits: %v; want one on each node, at different times", at)
 		}
 	})
 }
 
-// TestEmbeddedSyncFails: the failure is told, the next change is synced, and Close returns it.
+// TestEmbeddedSyncFails checks that a failed sync is an event, that the next change is synced, and
+// that Close returns the error.
 func TestEmbeddedSyncFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)
@@ -312,15 +328,17 @@ func TestEmbeddedSyncFails(t *testing.T) {
 		synctest.Wait()
 		c.must(c.MarkReady(t.Context(), "p"))
 		synctest.Wait()
-		c.want(t, []EventKind{SyncFailed, EndpointAdded}, "0s sync_failed a", "0s endpoint_added a web p")
-		if err := c.Close(); err == nil || err.Error() != "node a: sync of the rules: no rules today" {
-			t.Errorf("Close: %v", err)
+		c.want(t, []EventKind{SyncFailed, EndpointAdded},
+			"0s sync_failed a", "0s endpoint_added a web p")
+		const want = "node a: sync rules: nft failed"
+		if err := c.Close(); err == nil || err.Error() != want {
+			t.Errorf("Close: %v, want %s", err, want)
 		}
 	})
 }
 
-// TestEmbeddedCloseCutsOff: Close does not wait for what would take long.
-func TestEmbeddedCloseCutsOff(t *testing.T) {
+// TestEmbeddedCloseInterrupts checks that Close does not wait for a sync or a lag.
+func TestEmbeddedCloseInterrupts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{ReadyToEndpoint: Fixed(time.Hour)}, time.Hour)
 		c.add("p")
@@ -328,7 +346,7 @@ func TestEmbeddedCloseCutsOff(t *testing.T) {
 		before := time.Now()
 		c.must(c.Close())
 		if took := time.Since(before); took != 0 {
-			t.Errorf("Close took %v", took)
+			t.Errorf("Close took %v, want 0", took)
 		}
 	})
 }
@@ -339,12 +357,16 @@ func TestEmbeddedRefuses(t *testing.T) {
 		defer c.Close()
 		c.add("p")
 		ctx := t.Context()
+		pod := func(name, service string) Pod {
+			return Pod{Name: name, Service: service, Address: serviceAddress}
+		}
+		remove := func() error { return c.RemovePod(ctx, "p") }
 		for name, x := range map[string]struct{ got, want error }{
-			"service twice":    {c.CreateService(ctx, "web", serviceAddress), ErrExists},
-			"pod twice":        {c.AddPod(ctx, Pod{Name: "p", Service: "web", Address: serviceAddress}), ErrExists},
-			"unknown service":  {c.AddPod(ctx, Pod{Name: "q", Service: "wob", Address: serviceAddress}), ErrUnknown},
-			"unknown pod":      {c.DeletePod(ctx, "q"), ErrUnknown},
-			"pod that is gone": {errors.Join(c.RemovePod(ctx, "p"), c.RemovePod(ctx, "p")), ErrUnknown},
+			"service twice":   {c.CreateService(ctx, "web", serviceAddress), ErrExists},
+			"pod twice":       {c.AddPod(ctx, pod("p", "web")), ErrExists},
+			"unknown service": {c.AddPod(ctx, pod("q", "wob")), ErrUnknown},
+			"unknown pod":     {c.DeletePod(ctx, "q"), ErrUnknown},
+			"removed pod":     {errors.Join(remove(), remove()), ErrUnknown},
 		} {
 			if !errors.Is(x.got, x.want) {
 				t.Errorf("%s: %v, want %v", name, x.got, x.want)
@@ -356,11 +378,11 @@ func TestEmbeddedRefuses(t *testing.T) {
 			"pod address": c.AddPod(ctx, Pod{Name: "r", Service: "web"}),
 		} {
 			if err == nil {
-				t.Errorf("%s: taken", name)
+				t.Errorf("%s: no error", name)
 			}
 		}
 		if _, err := NewEmbedded(EmbeddedOptions{Lags: Lags{MinSyncPeriod: -1}}); err == nil {
-			t.Error("a negative period is taken")
+			t.Error("no error for a negative period")
 		}
 		c.must(c.CreateService(ctx, "headless", netip.AddrPort{}))
 	})

@@ -21,8 +21,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// An ordinary user's tests run in a user namespace, if there may be one; if not, those of the
-	// kernel are skipped.
+	// An ordinary user's tests run in a user namespace, if the system allows one. Otherwise those
+	// of the kernel are skipped.
 	if status, entered, err := netlab.Enter(context.Background()); entered && err == nil {
 		os.Exit(status)
 	}
@@ -40,9 +40,10 @@ func newClock(t testing.TB) *clock.Clock {
 
 var serviceAddress = netip.MustParseAddrPort("198.19.0.1:80")
 
-// ready is an endpoint that is, at 198.18.0.1 and a port.
+// ready returns a ready endpoint at 198.18.0.1 and a port.
 func ready(pod string, port uint16) Endpoint {
-	return Endpoint{Pod: pod, Node: "a", Address: netip.AddrPortFrom(netip.MustParseAddr("198.18.0.1"), port), Serving: true}
+	address := netip.AddrPortFrom(netip.MustParseAddr("198.18.0.1"), port)
+	return Endpoint{Pod: pod, Node: "a", Address: address, Serving: true}
 }
 
 func terminating(pod string, port uint16) Endpoint {

@@ -11,42 +11,43 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A Container is what a kubelet can do to a pod's processes.
+// A Container controls a pod's processes on behalf of a kubelet.
 type Container struct {
-	// Start starts them. The channel is closed when the last of them has ended.
+	// Start starts the processes. The channel is closed when the last of them has ended.
 	Start func(context.Context) (exited <-chan struct{}, err error)
-	// Probe asks whether the pod is ready: nil means yes. It must end with its context. nil: ready
-	// as soon as started.
+	// Probe returns nil if the pod is ready. It must return when its context ends. A nil Probe
+	// means that the pod is ready as soon as it has started.
 	Probe func(context.Context) error
-	// Terminate sends SIGTERM, Kill SIGKILL. They must not fail because the processes have just
-	// ended, and Terminate must not wait for that: the grace counts from when it returns.
+	// Terminate sends SIGTERM, Kill SIGKILL. They must not return an error if the processes have
+	// just ended. Terminate must not wait for their end: the grace period starts when it returns.
 	Terminate, Kill func() error
 }
 
-// A Lifecycle is how a kubelet treats a pod. The defaults are the API's (kubernetes.io, "Pod
-// Lifecycle", "Configure Liveness, Readiness and Startup Probes").
+// A Lifecycle configures how a kubelet starts, probes and ends a pod. The defaults are the API's
+// (kubernetes.io, "Pod Lifecycle", "Configure Liveness, Readiness and Startup Probes").
 type Lifecycle struct {
-	// InitialDelay from start to the first probe; 0 is none.
+	// InitialDelay is the time from the start to the first probe.
 	InitialDelay time.Duration
-	// Period of the probes. 0 means 10 s.
+	// Period is the time from one probe to the next. 0 means 10 s.
 	Period time.Duration
-	// Timeout of one probe, which then has failed. 0 means 1 s.
+	// Timeout is how long a probe may take before it fails. 0 means 1 s.
 	Timeout time.Duration
-	// FailureThreshold is how many probes in a row must fail to make a ready pod unready. 0 means
-	// 3. One success makes it ready again.
+	// FailureThreshold is how many probes in a row must fail before a ready pod becomes unready. 0
+	// means 3. One success makes it ready again.
 	FailureThreshold int
 
-	// DeletionLag from a pod's deletion to its kubelet's hearing of it. 0: at once, while the
-	// endpoints are being changed; nothing orders the two ("Pod Lifecycle", "Termination of Pods":
-	// "at the same time as the kubelet is starting graceful shutdown of the Pod, the control plane
-	// evaluates whether to remove that Pod from EndpointSlice").
+	// DeletionLag is the time from a pod's deletion until its kubelet learns of it. With 0 it
+	// learns at once, while the endpoints are being changed; nothing orders the two ("Pod
+	// Lifecycle", "Termination of Pods": "at the same time as the kubelet is starting graceful
+	// shutdown of the Pod, the control plane evaluates whether to remove that Pod from
+	// EndpointSlice").
 	DeletionLag time.Duration
-	// PreStop is how long the preStop hook sleeps (KEP-3960); SIGTERM comes after it. 0: no hook.
+	// PreStop is how long the preStop hook sleeps (KEP-3960); SIGTERM follows it. 0: no hook.
 	PreStop time.Duration
-	// Grace from the kubelet's hearing of the deletion to SIGKILL, the hook's time included
-	// ("Container Lifecycle Hooks"). A hook that would last longer is cut off. SIGKILL never comes
-	// sooner than 2 s after SIGTERM (killContainer,
-	// pkg/kubelet/kuberuntime/kuberuntime_container.go, minimumGracePeriodInSeconds). 0 means 30 s.
+	// Grace is the time from when the kubelet learns of the deletion to SIGKILL, including the hook
+	// ("Container Lifecycle Hooks"). A longer hook is cut short. SIGKILL follows SIGTERM by at
+	// least 2 s (killContainer, pkg/kubelet/kuberuntime/kuberuntime_container.go,
+	// minimumGracePeriodInSeconds). 0 means 30 s.
 	Grace time.Duration
 }
 
@@ -59,13 +60,13 @@ func (l Lifecycle) withDefaults() Lifecycle {
 }
 
 const (
-	leastGrace = 2 * time.Second  // between SIGTERM and SIGKILL
-	goneLimit  = 10 * time.Second // from SIGKILL until the processes must have ended
+	leastGrace = 2 * time.Second  // the minimum time from SIGTERM to SIGKILL
+	goneLimit  = 10 * time.Second // the maximum time from SIGKILL to the end of the processes
 )
 
-// KubeletOptions are what a Kubelet is made of. Lifecycle and Events may be left out.
+// KubeletOptions configures a Kubelet. Lifecycle and Events are optional.
 type KubeletOptions struct {
-	Pod          string // on the control plane's record
+	Pod          string // the pod's name, known to the control plane
 	Container    Container
 	Lifecycle    Lifecycle
 	ControlPlane ControlPlane
@@ -74,19 +75,19 @@ type KubeletOptions struct {
 	Events func(Event)
 }
 
-// A Kubelet is what a node's kubelet does with one pod: it starts it, tells the control plane
-// whether it is ready, and ends it when its deletion has begun. Processes that end by themselves
-// are not started again; the pod is unready from then on.
+// A Kubelet does for one pod what a node's kubelet does: it starts the pod, reports its readiness
+// to the control plane, and ends it when its deletion has begun. It does not restart processes that
+// end by themselves; the pod is then unready.
 type Kubelet struct {
 	KubeletOptions
 	deleted chan struct{}
 	once    sync.Once
 	done    chan struct{}
-	err     error // to be read after done
+	err     error // set before done is closed
 }
 
-// RunPod starts the pod and looks after it until it is gone, or until ctx ends: then it is killed,
-// and the control plane is not told. The caller calls Delete when the deletion begins, and Wait.
+// RunPod starts the pod and manages it until it is gone. If ctx ends first, it kills the pod
+// without telling the control plane. The caller calls Delete when the deletion begins, and Wait.
 func RunPod(ctx context.Context, o KubeletOptions) *Kubelet {
 	o.Lifecycle = o.Lifecycle.withDefaults()
 	if o.Events == nil {
@@ -102,17 +103,18 @@ func RunPod(ctx context.Context, o KubeletOptions) *Kubelet {
 	return k
 }
 
-// Delete says that the pod's deletion has begun. It returns at once, and does nothing when called
-// again.
+// Delete tells the kubelet that the pod's deletion has begun. It returns at once and may be called
+// twice.
 func (k *Kubelet) Delete() { k.once.Do(func() { close(k.deleted) }) }
 
-// Wait waits until the pod is gone and returns what went wrong.
+// Wait waits until the pod is gone and returns all errors.
 func (k *Kubelet) Wait() error {
 	<-k.done
 	return k.err
 }
 
-// run is the life of the pod. When ctx has ended, what waits no longer waits.
+// run runs the pod from start to removal. Once ctx has ended it waits only for the killed
+// processes.
 func (k *Kubelet) run(ctx context.Context) error {
 	exited, err := k.Container.Start(ctx)
 	if err != nil {
@@ -123,34 +125,33 @@ func (k *Kubelet) run(ctx context.Context) error {
 		k.live(ctx, exited, probes),
 		k.terminate(ctx, exited),
 		k.kill(exited),
-		// Readiness is probed as long as there is something to be asked, during termination too: so
-		// an endpoint that is terminating serves or does not (KEP-1669; syncTerminatingPod in
-		// pkg/kubelet/kubelet.go stops the other probes only).
+		// Readiness is probed until the processes have ended, even during termination, so a
+		// terminating endpoint may serve or not (KEP-1669; syncTerminatingPod in
+		// pkg/kubelet/kubelet.go stops only the other probes).
 		probes.stop(),
 	}
-	return errors.Join(append(errs, say(ctx, k.ControlPlane.RemovePod, k.Pod))...)
+	return errors.Join(append(errs, report(ctx, k.ControlPlane.RemovePod, k.Pod))...)
 }
 
-// say tells the control plane something about the pod. Once ctx has ended it is not told, and that
-// is no error.
-func say(ctx context.Context, what func(context.Context, string) error, pod string) error {
+// report tells the control plane about the pod. If ctx has ended it does nothing and returns nil.
+func report(ctx context.Context, call func(context.Context, string) error, pod string) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if err := what(ctx, pod); err != nil && ctx.Err() == nil {
+	if err := call(ctx, pod); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return nil
 }
 
-// live waits until the kubelet hears of the pod's deletion.
+// live waits until the kubelet learns of the pod's deletion.
 func (k *Kubelet) live(ctx context.Context, exited <-chan struct{}, p *probes) (err error) {
 	select {
 	case <-k.deleted:
 	case <-ctx.Done():
 	case <-exited:
 		if p.stop() == nil {
-			err = say(ctx, k.ControlPlane.MarkUnready, k.Pod)
+			err = report(ctx, k.ControlPlane.MarkUnready, k.Pod)
 		}
 		select {
 		case <-k.deleted:
@@ -161,14 +162,15 @@ func (k *Kubelet) live(ctx context.Context, exited <-chan struct{}, p *probes) (
 	return err
 }
 
-// terminate asks the processes to end, after the preStop hook, and waits until they have or must.
+// terminate sends SIGTERM after the preStop hook, and waits until the processes have ended or the
+// grace period is over.
 func (k *Kubelet) terminate(ctx context.Context, exited <-chan struct{}) error {
 	hook := min(k.Lifecycle.PreStop, k.Lifecycle.Grace)
 	pause(ctx, hook, exited)
 	if ended(exited) || ctx.Err() != nil {
 		return nil
 	}
-	k.tell(TermSent)
+	k.emit(TermSent)
 	if err := k.Container.Terminate(); err != nil {
 		return fmt.Errorf("terminate: %w", err)
 	}
@@ -176,28 +178,27 @@ func (k *Kubelet) terminate(ctx context.Context, exited <-chan struct{}) error {
 	return nil
 }
 
-// kill ends what is still there.
+// kill kills the processes that are left and waits for their end.
 func (k *Kubelet) kill(exited <-chan struct{}) error {
 	if ended(exited) {
 		return nil
 	}
-	k.tell(Killed)
+	k.emit(Killed)
 	if err := k.Container.Kill(); err != nil {
 		return fmt.Errorf("kill: %w", err)
 	}
 	pause(context.Background(), goneLimit, exited)
 	if !ended(exited) {
-		return fmt.Errorf("kill: its processes have not ended after %v", goneLimit)
+		return fmt.Errorf("kill: the processes have not ended after %v", goneLimit)
 	}
 	return nil
 }
 
-func (k *Kubelet) tell(kind EventKind) {
+func (k *Kubelet) emit(kind EventKind) {
 	k.Events(Event{At: k.Clock.Now(), Kind: kind, Pod: k.Pod})
 }
 
-// pause lasts as long as it says, but ends with the processes (nil: they do not matter) and with
-// ctx.
+// pause waits for d, or until the processes or ctx end. With a nil exited it ignores the processes.
 func pause(ctx context.Context, d time.Duration, exited <-chan struct{}) {
 	if d <= 0 {
 		return

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// A fakeContainer ends a while after SIGTERM, or not at all; what it is asked to do is in the
-// journal by the kubelet's events.
+// A fakeContainer ends a while after SIGTERM, or ignores it. The kubelet's events show which
+// signals it gets.
 type fakeContainer struct {
-	drains time.Duration // from SIGTERM to its end; negative: it takes no notice
-	answer func() error  // to probes; nil: ready
+	drains time.Duration // from SIGTERM to its end; negative: it ignores SIGTERM
+	answer func() error  // returns the result of a probe; nil: ready
 	exited chan struct{}
 }
 
@@ -37,14 +37,15 @@ func (f *fakeContainer) container() Container {
 	}
 }
 
-// run has a kubelet run a pod "p" of the cluster; the control plane's events tell it of the
+// run starts a kubelet for a pod "p" of the cluster. The control plane's events tell it of the
 // deletion.
 func (c *cluster) run(l Lifecycle, container Container) *Kubelet {
 	c.t.Helper()
 	c.restart()
 	c.add("p")
 	k := RunPod(c.t.Context(), KubeletOptions{
-		Pod: "p", Container: container, Lifecycle: l, ControlPlane: c, Clock: c.clock, Events: c.tell,
+		Pod: "p", Container: container, Lifecycle: l,
+		ControlPlane: c, Clock: c.clock, Events: c.emit,
 	})
 	c.mu.Lock()
 	c.then = func(e Event) {
@@ -56,9 +57,9 @@ func (c *cluster) run(l Lifecycle, container Container) *Kubelet {
 	return k
 }
 
-var life = []EventKind{PodReady, PodUnready, DeletionBegun, TermSent, Killed, PodGone}
+var podEvents = []EventKind{PodReady, PodUnready, DeletionBegun, TermSent, Killed, PodGone}
 
-// TestKubeletEnds: the order and the times of a deletion, which begins after 1 s.
+// TestKubeletEnds checks the order and the times of a deletion that begins after 1 s.
 func TestKubeletEnds(t *testing.T) {
 	const s = time.Second
 	for _, x := range []struct {
@@ -72,9 +73,9 @@ func TestKubeletEnds(t *testing.T) {
 		{"preStop", Lifecycle{PreStop: 2 * s}, s, "3s sigterm_sent p, 4s gone a web p"},
 		{"default grace", Lifecycle{}, -1, "1s sigterm_sent p, 31s killed p, 31s gone a web p"},
 		{"grace counts the hook", Lifecycle{PreStop: 3 * s, Grace: 10 * s}, -1, "4s sigterm_sent p, 11s killed p, 11s gone a web p"},
-		{"two seconds after all", Lifecycle{PreStop: 9 * s, Grace: 10 * s}, -1, "10s sigterm_sent p, 12s killed p, 12s gone a web p"},
+		{"two seconds at least", Lifecycle{PreStop: 9 * s, Grace: 10 * s}, -1, "10s sigterm_sent p, 12s killed p, 12s gone a web p"},
 		{"hook longer than grace", Lifecycle{PreStop: 60 * s, Grace: 10 * s}, -1, "11s sigterm_sent p, 13s killed p, 13s gone a web p"},
-		{"hears late", Lifecycle{DeletionLag: s, Grace: 10 * s}, -1, "2s sigterm_sent p, 12s killed p, 12s gone a web p"},
+		{"deletion lag", Lifecycle{DeletionLag: s, Grace: 10 * s}, -1, "2s sigterm_sent p, 12s killed p, 12s gone a web p"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -86,13 +87,15 @@ func TestKubeletEnds(t *testing.T) {
 				c.must(c.DeletePod(t.Context(), "p"))
 				c.must(k.Wait())
 				synctest.Wait()
-				c.want(t, life, append([]string{"0s pod_ready a web p", "1s deletion_begun a web p"}, strings.Split(x.want, ", ")...)...)
+				want := []string{"0s pod_ready a web p", "1s deletion_begun a web p"}
+				c.want(t, podEvents, append(want, strings.Split(x.want, ", ")...)...)
 			})
 		})
 	}
 }
 
-// TestKubeletAndEndpoints: SIGTERM and the endpoint's removal are concurrent: either may be first.
+// TestKubeletAndEndpoints checks that SIGTERM and the endpoint's removal are concurrent: either may
+// come first.
 func TestKubeletAndEndpoints(t *testing.T) {
 	for _, x := range []struct {
 		name          string
@@ -108,7 +111,8 @@ func TestKubeletAndEndpoints(t *testing.T) {
 				defer c.Close()
 				f := &fakeContainer{drains: time.Second}
 				k := c.run(Lifecycle{DeletionLag: x.kubelet}, f.container())
-				c.must(c.AddPod(t.Context(), Pod{Name: "other", Service: "web", Address: ready("", 9000).Address}))
+				other := Pod{Name: "other", Service: "web", Address: ready("", 9000).Address}
+				c.must(c.AddPod(t.Context(), other))
 				c.must(c.MarkReady(t.Context(), "other"))
 				time.Sleep(time.Second)
 				c.must(c.DeletePod(t.Context(), "p"))
@@ -119,13 +123,13 @@ func TestKubeletAndEndpoints(t *testing.T) {
 	}
 }
 
-// TestKubeletProbes: initial delay, period, threshold, and probes during termination.
+// TestKubeletProbes checks initial delay, period, threshold, and probes during termination.
 func TestKubeletProbes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)
 		defer c.Close()
 		const s = time.Second
-		// By time: not ready before 3 s, well until 10 s, one slip at 12 s, down from 20 s on.
+		// Not ready before 3 s, a single failure at 12 s, and failures from 20 s on.
 		f := &fakeContainer{drains: 30 * s}
 		f.answer = func() error {
 			switch now := c.clock.Now().Sub(c.start); {
@@ -134,16 +138,19 @@ func TestKubeletProbes(t *testing.T) {
 			}
 			return nil
 		}
-		k := c.run(Lifecycle{InitialDelay: s / 2, Period: s, FailureThreshold: 3, Grace: 60 * s}, f.container())
+		k := c.run(Lifecycle{
+			InitialDelay: s / 2, Period: s, FailureThreshold: 3, Grace: 60 * s,
+		}, f.container())
 		time.Sleep(15 * s)
 		c.must(c.DeletePod(t.Context(), "p"))
 		c.must(k.Wait())
-		c.want(t, life, "3.5s pod_ready a web p", "15s deletion_begun a web p", "15s sigterm_sent p",
+		c.want(t, podEvents,
+			"3.5s pod_ready a web p", "15s deletion_begun a web p", "15s sigterm_sent p",
 			"22.5s pod_unready a web p", "45s gone a web p")
 	})
 }
 
-// TestKubeletProbeHangs: a probe that does not answer has failed after its timeout.
+// TestKubeletProbeHangs checks that a probe without a result fails after its timeout.
 func TestKubeletProbeHangs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)
@@ -162,12 +169,13 @@ func TestKubeletProbeHangs(t *testing.T) {
 		time.Sleep(9 * time.Second)
 		c.must(c.DeletePod(t.Context(), "p"))
 		c.must(k.Wait())
-		c.want(t, []EventKind{PodReady, PodUnready}, "0s pod_ready a web p", "6s pod_unready a web p")
+		c.want(t, []EventKind{PodReady, PodUnready},
+			"0s pod_ready a web p", "6s pod_unready a web p")
 	})
 }
 
-// TestKubeletCrash: processes that end by themselves make the pod unready, and its deletion has
-// nothing left to do.
+// TestKubeletCrash checks that a pod whose processes end by themselves becomes unready, and that
+// its deletion sends no signal.
 func TestKubeletCrash(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)
@@ -181,11 +189,12 @@ func TestKubeletCrash(t *testing.T) {
 		time.Sleep(time.Second)
 		c.must(c.DeletePod(t.Context(), "p"))
 		c.must(k.Wait())
-		c.want(t, life, "0s pod_ready a web p", "1s pod_unready a web p", "2s deletion_begun a web p", "2s gone a web p")
+		c.want(t, podEvents, "0s pod_ready a web p", "1s pod_unready a web p",
+			"2s deletion_begun a web p", "2s gone a web p")
 	})
 }
 
-// TestKubeletContextEnds: the pod is killed, and nobody is told.
+// TestKubeletContextEnds checks that the pod is killed without telling the control plane.
 func TestKubeletContextEnds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)
@@ -194,32 +203,34 @@ func TestKubeletContextEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c.add("p")
 		c.restart()
-		k := RunPod(ctx, KubeletOptions{Pod: "p", Container: f.container(), ControlPlane: c, Clock: c.clock, Events: c.tell})
+		k := RunPod(ctx, KubeletOptions{
+			Pod: "p", Container: f.container(), ControlPlane: c, Clock: c.clock, Events: c.emit,
+		})
 		time.Sleep(time.Second)
 		cancel()
 		c.must(k.Wait())
-		c.want(t, life, "0s pod_ready a web p", "1s killed p")
+		c.want(t, podEvents, "0s pod_ready a web p", "1s killed p")
 	})
 }
 
-// A lastWord ends a kubelet's context while it is being told of a pod.
-type lastWord struct {
+// A cancellingPlane cancels a kubelet's context during a call.
+type cancellingPlane struct {
 	ControlPlane
 	end context.CancelFunc
 }
 
-func (l lastWord) MarkUnready(ctx context.Context, _ string) error {
-	l.end()
+func (p cancellingPlane) MarkUnready(ctx context.Context, _ string) error {
+	p.end()
 	return context.Cause(ctx)
 }
 
-func (l lastWord) RemovePod(ctx context.Context, _ string) error {
-	l.end()
+func (p cancellingPlane) RemovePod(ctx context.Context, _ string) error {
+	p.end()
 	return context.Cause(ctx)
 }
 
-// TestKubeletContextEndsMeanwhile: what the control plane was being told is no failure of the
-// pod's.
+// TestKubeletContextEndsMeanwhile checks that it is no error of the pod if its context ends during
+// a call of the control plane.
 func TestKubeletContextEndsMeanwhile(t *testing.T) {
 	for name, crashes := range map[string]bool{"a crash": true, "a deletion": false} {
 		t.Run(name, func(t *testing.T) {
@@ -230,7 +241,10 @@ func TestKubeletContextEndsMeanwhile(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				c.add("p")
 				c.restart()
-				k := RunPod(ctx, KubeletOptions{Pod: "p", Container: f.container(), ControlPlane: lastWord{c, cancel}, Clock: c.clock, Events: c.tell})
+				k := RunPod(ctx, KubeletOptions{
+					Pod: "p", Container: f.container(), ControlPlane: cancellingPlane{c, cancel},
+					Clock: c.clock, Events: c.emit,
+				})
 				time.Sleep(time.Second)
 				if crashes {
 					close(f.exited)
@@ -238,14 +252,16 @@ func TestKubeletContextEndsMeanwhile(t *testing.T) {
 					k.Delete()
 				}
 				if err := k.Wait(); err != nil || ctx.Err() == nil {
-					t.Errorf("%v; context: %v", err, ctx.Err())
+					t.Errorf("Wait: %v; context: %v; want no error and an ended context",
+						err, ctx.Err())
 				}
 			})
 		})
 	}
 }
 
-// TestKubeletErrors come out of Wait, and the pod is ended all the same.
+// TestKubeletErrors checks that Wait returns the errors of the container, and that the pod ends in
+// spite of them.
 func TestKubeletErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)
@@ -254,8 +270,9 @@ func TestKubeletErrors(t *testing.T) {
 		f := &fakeContainer{}
 		container := f.container()
 		container.Start = func(context.Context) (<-chan struct{}, error) { return nil, boom }
-		if err := c.run(Lifecycle{}, container).Wait(); !errors.Is(err, boom) || err.Error() != "pod p: start: boom" {
-			t.Errorf("start: %v", err)
+		err := c.run(Lifecycle{}, container).Wait()
+		if !errors.Is(err, boom) || err.Error() != "pod p: start: boom" {
+			t.Errorf("start: %v, want pod p: start: boom", err)
 		}
 		c.must(c.RemovePod(t.Context(), "p"))
 
@@ -266,7 +283,7 @@ func TestKubeletErrors(t *testing.T) {
 		time.Sleep(time.Second)
 		c.must(c.DeletePod(t.Context(), "p"))
 		if err := k.Wait(); !errors.Is(err, boom) || !ended(f.exited) {
-			t.Errorf("terminate: %v; ended: %v", err, ended(f.exited))
+			t.Errorf("terminate: %v, ended: %v; want boom, true", err, ended(f.exited))
 		}
 	})
 }

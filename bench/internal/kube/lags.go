@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// Lags are how long an Embedded control plane takes over each stage. The zero value takes no time.
+// Lags sets how long each stage of an Embedded control plane takes. The zero value takes no time.
 type Lags struct {
-	// ReadyToEndpoint is from a pod's becoming ready, unready, terminating or gone to its service's
-	// EndpointSlice. nil: at once.
+	// ReadyToEndpoint is the lag between a change of a pod (ready, unready, terminating or gone)
+	// and the update of its service's EndpointSlice. nil: no lag.
 	ReadyToEndpoint Distribution
-	// EndpointToRules is from a change of endpoints to the node's hearing of it, drawn for each
-	// node. nil: at once. The sync of the rules comes after that, and takes the time it takes.
+	// EndpointToRules is the lag until a node receives a change of endpoints, drawn for each node.
+	// nil: no lag. The sync of the rules follows, and takes additional time.
 	EndpointToRules Distribution
-	// MinSyncPeriod is the least time from the end of a node's sync of its rules to the start of
-	// the next. A change that comes later than that is synced at once; those that come sooner wait
-	// for the period's end, and are synced together. So does kube-proxy, whose default is 1 s
-	// (pkg/proxy/runner, BoundedFrequencyRunner, since Kubernetes 1.34).
+	// MinSyncPeriod is the minimum time from the end of a node's sync of its rules to the start of
+	// the next one. A change after the period is synced at once; changes within it wait for its end
+	// and are synced together. So does kube-proxy, whose default is 1 s (pkg/proxy/runner,
+	// BoundedFrequencyRunner, since Kubernetes 1.34).
 	MinSyncPeriod time.Duration
 }
 
@@ -37,19 +37,20 @@ func (l Lags) validate() error {
 		}
 	}
 	if l.MinSyncPeriod < 0 {
-		errs = append(errs, fmt.Errorf("min sync period %v is negative", l.MinSyncPeriod))
+		errs = append(errs, fmt.Errorf("min sync period %v is negative: want 0 or more",
+			l.MinSyncPeriod))
 	}
 	return errors.Join(errs...)
 }
 
-// A Distribution is what a lag is drawn from. No lag is negative.
+// A Distribution is a distribution of lags. No lag is negative.
 type Distribution interface {
-	// Sample draws one. Only what Validate has no error for may be drawn from.
+	// Sample draws a lag. Validate must have returned nil.
 	Sample(*rand.Rand) time.Duration
 	Validate() error
 }
 
-// Fixed is always the same.
+// Fixed is a constant lag.
 type Fixed time.Duration
 
 // Sample implements Distribution.
@@ -58,7 +59,7 @@ func (f Fixed) Sample(*rand.Rand) time.Duration { return time.Duration(f) }
 // Validate implements Distribution.
 func (f Fixed) Validate() error { return notNegative(time.Duration(f)) }
 
-// Uniform is from Min, included, to Max.
+// Uniform is uniform from Min, included, to Max.
 type Uniform struct{ Min, Max time.Duration }
 
 // Sample implements Distribution.
@@ -69,12 +70,13 @@ func (u Uniform) Sample(r *rand.Rand) time.Duration {
 // Validate implements Distribution.
 func (u Uniform) Validate() error {
 	if u.Max < u.Min {
-		return fmt.Errorf("uniform from %v to %v: the end is before the beginning", u.Min, u.Max)
+		return fmt.Errorf("uniform from %v to %v: want the first to be at most the second",
+			u.Min, u.Max)
 	}
 	return notNegative(u.Min)
 }
 
-// Exponential has the given mean.
+// Exponential is exponential with the given mean.
 type Exponential struct{ Mean time.Duration }
 
 // Sample implements Distribution.
@@ -85,11 +87,11 @@ func (e Exponential) Sample(r *rand.Rand) time.Duration {
 // Validate implements Distribution.
 func (e Exponential) Validate() error { return notNegative(e.Mean) }
 
-// LogNormal is given by two of its quantiles: Median, above 0, and P99, at least that.
+// LogNormal is given by two quantiles: Median, above 0, and P99, at least Median.
 type LogNormal struct{ Median, P99 time.Duration }
 
-// Sample implements Distribution. The logarithm is normal: its mean is that of the median, and its
-// 99th percentile is 2.3263 standard deviations above.
+// Sample implements Distribution. The logarithm is normal: its mean is the logarithm of the median,
+// and its 99th percentile is 2.3263 standard deviations above that.
 func (l LogNormal) Sample(r *rand.Rand) time.Duration {
 	const z99 = 2.3263478740408408 // of the standard normal distribution
 	sigma := math.Log(float64(l.P99)/float64(l.Median)) / z99
@@ -99,12 +101,13 @@ func (l LogNormal) Sample(r *rand.Rand) time.Duration {
 // Validate implements Distribution.
 func (l LogNormal) Validate() error {
 	if l.Median <= 0 || l.P99 < l.Median {
-		return fmt.Errorf("lognormal with median %v and p99 %v: want 0 < median ≤ p99", l.Median, l.P99)
+		return fmt.Errorf("lognormal with median %v and p99 %v: want 0 < median ≤ p99",
+			l.Median, l.P99)
 	}
 	return nil
 }
 
-// Empirical draws from measured values, each as likely as the others.
+// Empirical draws one of the measured values, all equally likely.
 type Empirical []time.Duration
 
 // Sample implements Distribution.
@@ -124,7 +127,7 @@ func (e Empirical) Validate() error {
 
 func notNegative(d time.Duration) error {
 	if d < 0 {
-		return fmt.Errorf("%v is negative", d)
+		return fmt.Errorf("%v is negative: want 0 or more", d)
 	}
 	return nil
 }

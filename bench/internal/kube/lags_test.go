@@ -46,7 +46,7 @@ func TestDistributions(t *testing.T) {
 				}
 			}
 			if samples[0] < 0 {
-				t.Errorf("a lag of %v", samples[0])
+				t.Errorf("the smallest lag is %v, want none below 0", samples[0])
 			}
 		})
 	}

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// probes ask a pod's processes whether they are ready, one after the other, and tell the control
-// plane when the answer changes.
+// probes runs the readiness probes of a pod, one after the other, and tells the control plane when
+// the result changes.
 type probes struct {
 	end  context.CancelFunc
 	done chan struct{}
-	err  error // to be read after done
+	err  error // set before done is closed
 }
 
-// startProbes starts them. They end with stop, which must be called.
+// startProbes starts the probes. The caller must end them with stop.
 func (k *Kubelet) startProbes(ctx context.Context) *probes {
 	ctx, end := context.WithCancel(ctx)
 	p := &probes{end: end, done: make(chan struct{})}
@@ -27,17 +27,17 @@ func (k *Kubelet) startProbes(ctx context.Context) *probes {
 	return p
 }
 
-// stop cuts off the one that is under way, waits, and returns what went wrong. Calling it again
-// does nothing more.
+// stop interrupts the probe under way, waits for its end and returns the error. It may be called
+// twice.
 func (p *probes) stop() error {
 	p.end()
 	<-p.done
 	return p.err
 }
 
-// probe goes on until ctx ends. A pod is unready until a probe succeeds ("Pod Lifecycle",
-// "Container probes": "The default state of readiness before the initial delay is Failure");
-// without a probe it is ready at once.
+// probe probes until ctx ends. A pod is unready until a probe succeeds ("Pod Lifecycle", "Container
+// probes": "The default state of readiness before the initial delay is Failure"). Without a probe
+// it is ready at once.
 func (k *Kubelet) probe(ctx context.Context) error {
 	if k.Container.Probe == nil {
 		return k.mark(ctx, true)
@@ -49,7 +49,7 @@ func (k *Kubelet) probe(ctx context.Context) error {
 	for {
 		err := k.ask(ctx)
 		if ctx.Err() != nil {
-			return nil // cut off: no answer
+			return nil // interrupted: no result
 		}
 		is := ready
 		if err == nil {
@@ -73,9 +73,9 @@ func (k *Kubelet) probe(ctx context.Context) error {
 
 func (k *Kubelet) mark(ctx context.Context, ready bool) error {
 	if ready {
-		return say(ctx, k.ControlPlane.MarkReady, k.Pod)
+		return report(ctx, k.ControlPlane.MarkReady, k.Pod)
 	}
-	return say(ctx, k.ControlPlane.MarkUnready, k.Pod)
+	return report(ctx, k.ControlPlane.MarkUnready, k.Pod)
 }
 
 func (k *Kubelet) ask(ctx context.Context) error {

@@ -12,30 +12,31 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A Syncer makes one node's rules those of the services, as Rules do.
+// A Syncer programs one node's rules, as Rules does.
 type Syncer interface {
-	// Sync returns the instant since which they are in force. It is not called twice at a time. It
-	// must end with its context.
+	// Sync makes the node's rules match the services and returns the instant since which they are
+	// in force. Calls do not overlap. It must return when its context ends.
 	Sync(context.Context, []Service) (clock.Instant, error)
 }
 
-// A proxy is one node's programmer of rules. All but work belongs to the control plane's goroutine.
+// A proxy programs one node's rules, like kube-proxy. The control plane's goroutine owns it and
+// calls its methods, except work.
 type proxy struct {
 	node    string
 	syncer  Syncer
-	jobs    chan []Service // to work; one at a time, so that sending never blocks
-	updates stream         // from slices to this node
+	jobs    chan []Service // to work; at most one, so that sending never blocks
+	updates stream         // from EndpointSlices to this node
 
-	heard map[string]Service // what has arrived
-	dirty bool               // something of it is not in the rules
-	busy  bool               // a sync is under way
-	free  time.Time          // the end of the min sync period
+	received map[string]Service // the services that have arrived, by name
+	dirty    bool               // the rules lack some of their changes
+	busy     bool               // a sync is under way
+	free     time.Time          // the end of the min sync period
 
 	inForce clock.Instant
-	routes  map[route]bool // of the rules in force
+	routes  map[route]bool // in the rules in force
 }
 
-// A route is a way that new connections may take.
+// A route is an endpoint that rules send new connections of a service to.
 type route struct {
 	service, pod string
 	address      netip.AddrPort
@@ -51,12 +52,15 @@ type syncResult struct {
 func newProxies(nodes map[string]Syncer) []*proxy {
 	var all []*proxy
 	for _, name := range slices.Sorted(maps.Keys(nodes)) {
-		all = append(all, &proxy{node: name, syncer: nodes[name], jobs: make(chan []Service, 1), heard: map[string]Service{}})
+		all = append(all, &proxy{
+			node: name, syncer: nodes[name],
+			jobs: make(chan []Service, 1), received: map[string]Service{},
+		})
 	}
 	return all
 }
 
-// work syncs one job after the other. There is room for its result.
+// work syncs one job after the other. results has room for each result.
 func (p *proxy) work(ctx context.Context, results chan<- syncResult) {
 	for services := range p.jobs {
 		at, err := p.syncer.Sync(ctx, services)
@@ -64,32 +68,35 @@ func (p *proxy) work(ctx context.Context, results chan<- syncResult) {
 	}
 }
 
-// sync begins a sync if there is a reason to, none under way, and the min sync period over; or sees
-// to it that it is begun then. Whatever arrives until it begins is part of it.
+// sync begins a sync if something has changed, none is under way and the min sync period is over;
+// within the period it postpones the sync to its end. The sync includes everything that arrives
+// before it begins.
 func (p *proxy) sync(due *agenda) {
 	now := time.Now()
 	switch {
 	case !p.dirty || p.busy:
 	case now.Before(p.free):
-		due.add(p.free, func() { p.sync(due) }) // of several, all but the first find nothing to do
+		due.add(p.free, func() { p.sync(due) }) // if added twice, the second finds nothing to do
 	default:
 		p.dirty, p.busy = false, true
-		services := slices.SortedFunc(maps.Values(p.heard), func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
-		p.jobs <- services
+		byName := func(a, b Service) int { return cmp.Compare(a.Name, b.Name) }
+		p.jobs <- slices.SortedFunc(maps.Values(p.received), byName)
 	}
 }
 
-// synced records the result of a sync and reports it.
-func (p *proxy) synced(r syncResult, minSyncPeriod time.Duration, now clock.Instant, tell func(Event)) error {
+// synced records the result of a sync and emits its events.
+func (p *proxy) synced(
+	r syncResult, minSyncPeriod time.Duration, now clock.Instant, emit func(Event),
+) error {
 	p.busy = false
 	p.free = time.Now().Add(minSyncPeriod)
 	if r.err != nil {
-		tell(Event{At: now, Kind: SyncFailed, Node: p.node, Err: r.err})
-		return fmt.Errorf("node %s: sync of the rules: %w", p.node, r.err)
+		emit(Event{At: now, Kind: SyncFailed, Node: p.node, Err: r.err})
+		return fmt.Errorf("node %s: sync rules: %w", p.node, r.err)
 	}
-	if r.at != p.inForce { // else nothing had to be changed
+	if r.at != p.inForce { // equal if nothing had to be changed
 		p.inForce = r.at
-		tell(Event{At: r.at, Kind: RulesCommitted, Node: p.node})
+		emit(Event{At: r.at, Kind: RulesCommitted, Node: p.node})
 	}
 	routes := map[route]bool{}
 	for _, s := range r.services {
@@ -99,19 +106,21 @@ func (p *proxy) synced(r syncResult, minSyncPeriod time.Duration, now clock.Inst
 			}
 		}
 	}
-	p.tellMissing(EndpointRemoved, p.routes, routes, tell)
-	p.tellMissing(EndpointAdded, routes, p.routes, tell)
+	p.emitMissing(EndpointRemoved, p.routes, routes, emit)
+	p.emitMissing(EndpointAdded, routes, p.routes, emit)
 	p.routes = routes
 	return nil
 }
 
-// tellMissing tells of the routes in one set that are not in the other.
-func (p *proxy) tellMissing(kind EventKind, in, from map[route]bool, tell func(Event)) {
-	for _, r := range slices.SortedFunc(maps.Keys(in), func(a, b route) int {
-		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.pod, b.pod), a.address.Compare(b.address))
-	}) {
+// emitMissing emits an event for each route of in that from lacks.
+func (p *proxy) emitMissing(kind EventKind, in, from map[route]bool, emit func(Event)) {
+	sorted := slices.SortedFunc(maps.Keys(in), func(a, b route) int {
+		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.pod, b.pod),
+			a.address.Compare(b.address))
+	})
+	for _, r := range sorted {
 		if !from[r] {
-			tell(Event{At: p.inForce, Kind: kind, Node: p.node, Service: r.service, Pod: r.pod})
+			emit(Event{At: p.inForce, Kind: kind, Node: p.node, Service: r.service, Pod: r.pod})
 		}
 	}
 }

@@ -16,16 +16,16 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Rules are the service rules of one node: what kube-proxy in nftables mode would have there, for
-// TCP over IPv4.
+// Rules programs the service rules of one node: what kube-proxy in nftables mode would have there,
+// for TCP over IPv4.
 //
-// A change of them is for new connections only. Those that are there keep the endpoint that they
-// have, by conntrack, which is not flushed: kube-proxy does so for UDP alone (pkg/proxy/conntrack).
+// A change affects only new connections. Conntrack keeps existing connections at their endpoint. It
+// is not flushed: kube-proxy flushes it only for UDP (pkg/proxy/conntrack).
 //
-// knftables runs nft(8) as a child, by os/exec, with no say in where. A child begins in the network
-// namespace of the thread that forks it, so Rules has a thread of its own in the node's; the lab's
-// thread stays free for others meanwhile. The children last milliseconds and are waited for, so
-// they need not be in the lab's PID namespace.
+// knftables runs nft(8) as a child, by os/exec, and cannot choose its network namespace. A child
+// starts in that of the thread that forks it, so Rules has a thread in the node's namespace; the
+// lab's thread stays free for others. Rules waits for each child, which runs for milliseconds, so
+// children need not be in the lab's PID namespace.
 type Rules struct {
 	clock   *clock.Clock
 	node    string
@@ -35,21 +35,26 @@ type Rules struct {
 	nft     knftables.Interface
 	commits *commits
 
-	mu    sync.Mutex
-	is    ruleset
-	known bool                     // is: otherwise the table is made anew
-	since clock.Instant            // when they came into force
-	stale map[string]clock.Instant // emptied chains, since when
+	mu      sync.Mutex
+	current ruleset
+	known   bool                     // current is in force; false: create the table again
+	since   clock.Instant            // when current came into force
+	stale   map[string]clock.Instant // when each unused chain was emptied
 }
 
-// staleFor is how long an emptied chain is kept. kube-proxy keeps them for a second too.
+// staleFor is how long an emptied chain is kept, a second as in kube-proxy.
 const staleFor = time.Second
 
-// NewRules makes the table on a host of the lab, without services. An earlier one there is
-// replaced. It needs nft on the PATH (in Debian it is in /usr/sbin) and CAP_NET_ADMIN in the
-// namespace. Close it before the lab. The rules are gone with the lab, not before.
-func NewRules(ctx context.Context, lab *netlab.Lab, host *netlab.Host, clk *clock.Clock) (*Rules, error) {
-	r := &Rules{clock: clk, node: host.Name, calls: make(chan func()), done: make(chan struct{}), stale: map[string]clock.Instant{}}
+// NewRules creates the table on a host of the lab, without services, and replaces an existing one.
+// It needs nft on the PATH (Debian has it in /usr/sbin) and CAP_NET_ADMIN in the namespace. The
+// caller closes it before the lab. The rules stay until the lab is closed.
+func NewRules(
+	ctx context.Context, lab *netlab.Lab, host *netlab.Host, clk *clock.Clock,
+) (*Rules, error) {
+	r := &Rules{
+		clock: clk, node: host.Name, calls: make(chan func()), done: make(chan struct{}),
+		stale: map[string]clock.Instant{},
+	}
 	var ns *os.File
 	err := lab.Do(host, func() (err error) {
 		ns, err = os.Open("/proc/thread-self/ns/net")
@@ -70,8 +75,8 @@ func NewRules(ctx context.Context, lab *netlab.Lab, host *netlab.Host, clk *cloc
 	return r, nil
 }
 
-// thread never unlocks its thread, so the thread ends with the goroutine, and nobody else meets its
-// namespace.
+// thread runs the calls on a locked thread. It never unlocks the thread, so the thread ends with
+// the goroutine, and no other goroutine runs in its namespace.
 func (r *Rules) thread() {
 	runtime.LockOSThread()
 	defer close(r.done)
@@ -88,21 +93,21 @@ func (r *Rules) run(f func() error) error {
 
 func (r *Rules) enter(ns *os.File) (err error) {
 	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("enter its network namespace: %w", err)
+		return fmt.Errorf("enter the network namespace: %w", err)
 	}
 	if r.nft, err = knftables.New(knftables.IPv4Family, tableName); err != nil {
-		return fmt.Errorf("%w; is nft installed and on the PATH (/usr/sbin)?", err)
+		return fmt.Errorf("%w: install nft, and put it on the PATH (it may be in /usr/sbin)", err)
 	}
 	r.commits, err = watchCommits(r.clock)
 	return err
 }
 
-// Sync makes the rules those of the services, in one transaction that holds only what has changed.
-// It returns the instant since which they are in force: of its own commit, or of an earlier one if
-// there was nothing to change. When it fails, nothing has been committed as far as is known, and
-// the next Sync makes the table anew.
+// Sync makes the rules match the services, in one transaction with only the changes. It returns the
+// instant since which they are in force: of its commit, or of an earlier one if nothing had
+// changed. If it fails it is assumed that nothing was committed, and the next Sync creates the
+// table again.
 func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, error) {
-	shall, err := newRuleset(services)
+	wanted, err := newRuleset(services)
 	if err != nil {
 		return 0, err
 	}
@@ -110,16 +115,16 @@ func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, er
 	defer r.mu.Unlock()
 	tx := r.nft.NewTransaction()
 	if !r.known {
-		found(tx)
-		r.is, r.stale = ruleset{}, map[string]clock.Instant{}
+		createTable(tx)
+		r.current, r.stale = ruleset{}, map[string]clock.Instant{}
 	}
-	stale := change(tx, r.is, shall)
+	stale := change(tx, r.current, wanted)
 	if tx.NumOperations() == 0 {
 		return r.since, nil
 	}
 	now := r.clock.Now()
 	for name, since := range r.stale {
-		if _, wanted := shall.chains[name]; wanted {
+		if _, used := wanted.chains[name]; used {
 			delete(r.stale, name)
 		} else if now.Sub(since) > staleFor {
 			tx.Delete(&knftables.Chain{Name: name})
@@ -134,11 +139,11 @@ func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, er
 	if err != nil {
 		return 0, fmt.Errorf("nftables: %w", err)
 	}
-	r.is, r.known, r.since = shall, true, at
+	r.current, r.known, r.since = wanted, true, at
 	return at, nil
 }
 
-// commit runs the transaction and returns when it came into force, by the kernel's own
+// commit runs the transaction and returns when it came into force, according to the kernel's
 // announcement.
 func (r *Rules) commit(ctx context.Context, tx *knftables.Transaction) (clock.Instant, error) {
 	began := r.clock.Now()
@@ -148,8 +153,8 @@ func (r *Rules) commit(ctx context.Context, tx *knftables.Transaction) (clock.In
 	return r.commits.since(ctx, began)
 }
 
-// Close ends the thread. The rules stay. Nothing may be called after it but Close itself, which
-// then does nothing.
+// Close ends the thread. The rules stay in force. Only Close may be called after it, and then does
+// nothing.
 func (r *Rules) Close() (err error) {
 	r.close.Do(func() {
 		close(r.calls)

@@ -22,16 +22,16 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// A rig is a lab whose clients have a route to the service addresses.
-type rig struct {
+// A serviceLab is a lab whose clients have a route to the service addresses.
+type serviceLab struct {
 	lab  *netlab.Lab
 	pods []Endpoint
 }
 
-// newRig makes a lab with three "pods": listeners of the servers' host, that say their name and
-// then echo lines. Their rules are to be those of the clients' host or of the servers', where they
-// are met in PREROUTING.
-func newRig(t testing.TB) *rig {
+// newServiceLab makes a lab with three "pods": listeners on the servers' host that send their name
+// and then echo lines. Rules may be made on the clients' host or on the servers', where connections
+// pass PREROUTING.
+func newServiceLab(t testing.TB) *serviceLab {
 	t.Helper()
 	if _, err := exec.LookPath("nft"); err != nil {
 		testkit.Skip(t, "%v", err)
@@ -51,11 +51,12 @@ func newRig(t testing.TB) *rig {
 			t.Error(err)
 		}
 	})
-	r := &rig{lab: lab}
+	r := &serviceLab{lab: lab}
 	servers := netlab.AddressesOf(vocabulary.NetworkVeth, vocabulary.IPv4).Servers
 	err = lab.Do(lab.Clients(), func() error {
 		return netlink.RouteAdd(&netlink.Route{
-			Dst: &net.IPNet{IP: net.IPv4(198, 19, 0, 0), Mask: net.CIDRMask(16, 32)}, Gw: servers.AsSlice(),
+			Dst: &net.IPNet{IP: net.IPv4(198, 19, 0, 0), Mask: net.CIDRMask(16, 32)},
+			Gw:  servers.AsSlice(),
 		})
 	})
 	if err != nil {
@@ -67,7 +68,7 @@ func newRig(t testing.TB) *rig {
 	return r
 }
 
-func (r *rig) newPod(t testing.TB, name string, addr netip.Addr) Endpoint {
+func (r *serviceLab) newPod(t testing.TB, name string, addr netip.Addr) Endpoint {
 	t.Helper()
 	var l net.Listener
 	err := r.lab.Do(r.lab.Servers(), func() (err error) {
@@ -86,7 +87,7 @@ func (r *rig) newPod(t testing.TB, name string, addr netip.Addr) Endpoint {
 			if err != nil {
 				return
 			}
-			go func() { // ends with its client's connection
+			go func() { // ends when the client closes the connection
 				defer c.Close()
 				if _, err := fmt.Fprintln(c, name); err == nil {
 					_, _ = io.Copy(c, c)
@@ -94,10 +95,11 @@ func (r *rig) newPod(t testing.TB, name string, addr netip.Addr) Endpoint {
 			}()
 		}
 	}()
-	return Endpoint{Pod: name, Node: "servers", Address: netip.MustParseAddrPort(l.Addr().String()), Serving: true}
+	address := netip.MustParseAddrPort(l.Addr().String())
+	return Endpoint{Pod: name, Node: "servers", Address: address, Serving: true}
 }
 
-func (r *rig) newRules(t testing.TB, host *netlab.Host) *Rules {
+func (r *serviceLab) newRules(t testing.TB, host *netlab.Host) *Rules {
 	t.Helper()
 	rules, err := NewRules(t.Context(), r.lab, host, newClock(t))
 	if err != nil {
@@ -117,10 +119,10 @@ func (r *rig) newRules(t testing.TB, host *netlab.Host) *Rules {
 type client struct {
 	net.Conn
 	lines *bufio.Reader
-	pod   string // that it has reached
+	pod   string // the pod it reached
 }
 
-func (r *rig) dial() (*client, error) {
+func (r *serviceLab) dial() (*client, error) {
 	var c net.Conn
 	err := r.lab.Do(r.lab.Clients(), func() (err error) {
 		c, err = net.DialTimeout("tcp", serviceAddress.String(), 2*time.Second)
@@ -141,7 +143,7 @@ func (r *rig) dial() (*client, error) {
 }
 
 // reached counts which pods n new connections reach.
-func (r *rig) reached(t testing.TB, n int) map[string]int {
+func (r *serviceLab) reached(t testing.TB, n int) map[string]int {
 	t.Helper()
 	got := map[string]int{}
 	for range n {
@@ -157,7 +159,7 @@ func (r *rig) reached(t testing.TB, n int) map[string]int {
 	return got
 }
 
-func (r *rig) sync(t testing.TB, rules *Rules, endpoints ...Endpoint) clock.Instant {
+func (r *serviceLab) sync(t testing.TB, rules *Rules, endpoints ...Endpoint) clock.Instant {
 	t.Helper()
 	at, err := rules.Sync(t.Context(), web(endpoints...))
 	if err != nil {
@@ -166,14 +168,14 @@ func (r *rig) sync(t testing.TB, rules *Rules, endpoints ...Endpoint) clock.Inst
 	return at
 }
 
-// A dialed connection: since when, and where it came out.
+// A dialed is a connection: when its dialling began, and the pod it reached.
 type dialed struct {
 	began clock.Instant
 	pod   string
 }
 
-// watch makes connection after connection until its result is asked for.
-func (r *rig) watch(t testing.TB, clk *clock.Clock) (stop func() []dialed) {
+// watch opens connections one after the other until stop is called, which returns them.
+func (r *serviceLab) watch(t testing.TB, clk *clock.Clock) (stop func() []dialed) {
 	end, result := make(chan struct{}), make(chan []dialed, 1)
 	go func() {
 		var all []dialed
@@ -200,12 +202,12 @@ func (r *rig) watch(t testing.TB, clk *clock.Clock) (stop func() []dialed) {
 	}
 }
 
-// TestKernelRulesSpread: connections reach all endpoints about evenly, from the node itself
-// (OUTPUT) and through it (PREROUTING).
+// TestKernelRulesSpread checks that connections reach all endpoints about evenly, from the node
+// itself (OUTPUT) and through it (PREROUTING).
 func TestKernelRulesSpread(t *testing.T) {
 	for _, hook := range []string{"output", "prerouting"} {
 		t.Run(hook, func(t *testing.T) {
-			r := newRig(t)
+			r := newServiceLab(t)
 			host := r.lab.Clients()
 			if hook == "prerouting" {
 				host = r.lab.Servers()
@@ -221,16 +223,16 @@ func TestKernelRulesSpread(t *testing.T) {
 			}
 			// With 2 degrees of freedom the probability of more than x is exp(−x/2): here 5·10⁻⁵.
 			if chi2 > 20 || len(got) != 3 {
-				t.Errorf("χ² = %.1f for %v", chi2, got)
+				t.Errorf("χ² = %.1f for %v, want at most 20, and 3 pods", chi2, got)
 			}
 		})
 	}
 }
 
-// TestKernelRulesRemoval: with the commit no new connection goes to an endpoint that was taken out;
-// those that are there go on.
+// TestKernelRulesRemoval checks that no new connection reaches a removed endpoint after the commit,
+// and that existing connections continue.
 func TestKernelRulesRemoval(t *testing.T) {
-	r := newRig(t)
+	r := newServiceLab(t)
 	rules := r.newRules(t, r.lab.Clients())
 	r.sync(t, rules, r.pods...)
 	old := map[string]*client{}
@@ -249,35 +251,35 @@ func TestKernelRulesRemoval(t *testing.T) {
 	watch := r.watch(t, rules.clock)
 	at := r.sync(t, rules, r.pods[1:]...)
 	if after := rules.clock.Now(); at < before || at > after {
-		t.Errorf("committed at %d, which is not between %d and %d", at, before, after)
+		t.Errorf("committed at %d, want between %d and %d", at, before, after)
 	}
 	for _, d := range watch() {
 		if d.pod == "a" && d.began > at {
-			t.Errorf("a was reached by a connection of %v after the commit", d.began.Sub(at))
+			t.Errorf("a connection begun %v after the commit reached a", d.began.Sub(at))
 		}
 	}
 	if got := r.reached(t, 60); got["a"] != 0 || got["b"] == 0 || got["c"] == 0 {
-		t.Errorf("after a was taken out: %v", got)
+		t.Errorf("after the removal of a: %v, want b and c", got)
 	}
 	for name, c := range old {
 		if _, err := fmt.Fprintln(c, "still there"); err != nil {
 			t.Fatal(err)
 		}
 		if line, err := c.lines.ReadString('\n'); err != nil || line != "still there\n" {
-			t.Errorf("the old connection to %s: %q, %v", name, line, err)
+			t.Errorf("the old connection to %s: %q, %v; want an echo", name, line, err)
 		}
 	}
-	// And back, into the chain that was emptied.
+	// Add a again; its emptied chain still exists.
 	r.sync(t, rules, r.pods...)
 	if got := r.reached(t, 60); len(got) != 3 {
-		t.Errorf("after a came back: %v", got)
+		t.Errorf("after a was added again: %v, want all three", got)
 	}
 }
 
-// TestKernelRulesWithoutEndpoints: a service that has none refuses, one that has only terminating
-// ones uses them.
+// TestKernelRulesWithoutEndpoints checks that a service without usable endpoints refuses
+// connections, and that one with only terminating endpoints uses them.
 func TestKernelRulesWithoutEndpoints(t *testing.T) {
-	r := newRig(t)
+	r := newServiceLab(t)
 	rules := r.newRules(t, r.lab.Clients())
 	leaving := slices.Clone(r.pods)
 	for i := range leaving {
@@ -286,12 +288,13 @@ func TestKernelRulesWithoutEndpoints(t *testing.T) {
 	for _, step := range []struct {
 		name      string
 		endpoints []Endpoint
-		want      string // the pods that may be reached; "": refused
+		want      string // the only pod that connections reach; "": refused
 	}{
 		{"none", nil, ""},
 		{"terminating beside ready", []Endpoint{leaving[0], r.pods[1]}, "b"},
 		{"terminating alone", leaving[:1], "a"},
-		{"terminating and unready", []Endpoint{{Pod: "a", Address: r.pods[0].Address, Terminating: true}}, ""},
+		{"terminating and unready",
+			[]Endpoint{{Pod: "a", Address: r.pods[0].Address, Terminating: true}}, ""},
 		{"ready again", r.pods[2:], "c"},
 		{"none again", nil, ""},
 	} {
@@ -303,38 +306,39 @@ func TestKernelRulesWithoutEndpoints(t *testing.T) {
 			continue
 		}
 		if got := r.reached(t, 20); len(got) != 1 || got[step.want] == 0 {
-			t.Errorf("%s: %v, want %s alone", step.name, got, step.want)
+			t.Errorf("%s: %v, want only %s", step.name, got, step.want)
 		}
 	}
 }
 
-// TestKernelRulesAgain: syncs without a change commit nothing, one that was cut off is made good by
-// the next, emptied chains are deleted in time, and new Rules replace the old.
+// TestKernelRulesAgain checks that a sync without changes commits nothing, that a sync repairs an
+// interrupted one, that emptied chains are deleted after staleFor, and that new Rules replace old
+// ones.
 func TestKernelRulesAgain(t *testing.T) {
-	r := newRig(t)
+	r := newServiceLab(t)
 	rules := r.newRules(t, r.lab.Clients())
 	first := r.sync(t, rules, r.pods...)
 	if again := r.sync(t, rules, r.pods...); again != first {
-		t.Errorf("the same again: in force since %d, want %d", again, first)
+		t.Errorf("the same endpoints again: in force since %d, want %d", again, first)
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := rules.Sync(canceled, web(r.pods[0])); !errors.Is(err, context.Canceled) {
-		t.Errorf("a sync with a context that has ended: %v", err)
+		t.Errorf("a sync with an ended context: %v, want %v", err, context.Canceled)
 	}
 	r.sync(t, rules, r.pods[0])
 	r.sync(t, rules, r.pods[1])
 	for name := range rules.stale {
-		rules.stale[name] = 0 // long ago
+		rules.stale[name] = 0 // long before staleFor
 	}
 	if len(rules.stale) != 1 {
 		t.Errorf("emptied chains: %v, want one", rules.stale)
 	}
 	r.sync(t, rules, r.pods[2])
 	if len(rules.stale) != 1 {
-		t.Errorf("emptied chains after a second: %v, want the youngest alone", rules.stale)
+		t.Errorf("emptied chains after a second: %v, want only the newest", rules.stale)
 	}
-	for i := range 5 { // chains that come and go, and come again
+	for i := range 5 { // chains that are used, emptied and used again
 		r.sync(t, rules, r.pods[i%2])
 		for name := range rules.stale {
 			rules.stale[name] = 0
@@ -342,20 +346,20 @@ func TestKernelRulesAgain(t *testing.T) {
 	}
 	r.sync(t, rules, r.pods[2])
 	if got := r.reached(t, 10); got["c"] != 10 {
-		t.Errorf("reached %v, want c alone", got)
+		t.Errorf("reached %v, want only c", got)
 	}
 	r.sync(t, r.newRules(t, r.lab.Clients()), r.pods[0])
 	if got := r.reached(t, 10); got["a"] != 10 {
-		t.Errorf("with new rules: reached %v, want a alone", got)
+		t.Errorf("with new rules: reached %v, want only a", got)
 	}
 }
 
-// BenchmarkKernelSync is a change from two endpoints to one and back: until its commit, and until
-// nft has ended.
+// BenchmarkKernelSync measures a change from two endpoints to one and back: the time to its commit
+// and to the end of nft.
 func BenchmarkKernelSync(b *testing.B) {
-	r := newRig(b)
+	r := newServiceLab(b)
 	rules := r.newRules(b, r.lab.Clients())
-	var commits, ends []time.Duration
+	var commits, ends []time.Duration // since the start of the sync
 	for b.Loop() {
 		for _, endpoints := range [][]Endpoint{r.pods[:1], r.pods[:2]} {
 			before := rules.clock.Now()

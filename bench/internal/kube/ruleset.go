@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/knftables"
 )
 
-// The layout and its names are those of kube-proxy's nftables mode (kubernetes,
+// The layout and the names are those of kube-proxy's nftables mode (kubernetes,
 // pkg/proxy/nftables/proxier.go), without what no service here has: node ports, external addresses,
 // session affinity, source ranges, traffic policies.
 const (
@@ -30,25 +30,31 @@ const (
 	masqueradeMark = "0x4000" // kube-proxy's default, --iptables-masquerade-bit 14
 )
 
-// baseChains are those that the kernel enters. What is to be rejected is looked at before DNAT has
-// changed its destination, so just before dstnat.
+// baseChains returns the chains that the kernel enters. The filter chains come just before dstnat:
+// connections to reject are recognised by their destination before DNAT.
 func baseChains() []*knftables.Chain {
-	base := func(name string, kind knftables.BaseChainType, hook knftables.BaseChainHook, priority knftables.BaseChainPriority) *knftables.Chain {
+	base := func(
+		name string, kind knftables.BaseChainType, hook knftables.BaseChainHook,
+		priority knftables.BaseChainPriority,
+	) *knftables.Chain {
 		return &knftables.Chain{Name: name, Type: &kind, Hook: &hook, Priority: &priority}
 	}
+	const (
+		filter, nat = knftables.FilterType, knftables.NATType
+		dnat, snat  = knftables.DNATPriority, knftables.SNATPriority
+	)
 	return []*knftables.Chain{
-		base("filter-input", knftables.FilterType, knftables.InputHook, knftables.DNATPriority+"-10"),
-		base("filter-forward", knftables.FilterType, knftables.ForwardHook, knftables.DNATPriority+"-10"),
-		base("filter-output", knftables.FilterType, knftables.OutputHook, knftables.DNATPriority+"-10"),
-		base("nat-prerouting", knftables.NATType, knftables.PreroutingHook, knftables.DNATPriority),
-		base("nat-output", knftables.NATType, knftables.OutputHook, knftables.DNATPriority),
-		base("nat-postrouting", knftables.NATType, knftables.PostroutingHook, knftables.SNATPriority),
+		base("filter-input", filter, knftables.InputHook, dnat+"-10"),
+		base("filter-forward", filter, knftables.ForwardHook, dnat+"-10"),
+		base("filter-output", filter, knftables.OutputHook, dnat+"-10"),
+		base("nat-prerouting", nat, knftables.PreroutingHook, dnat),
+		base("nat-output", nat, knftables.OutputHook, dnat),
+		base("nat-postrouting", nat, knftables.PostroutingHook, snat),
 	}
 }
 
-// found makes the table from the ground up: whatever was there before goes with the same
-// transaction.
-func found(tx *knftables.Transaction) {
+// createTable creates the table. The same transaction deletes an existing one.
+func createTable(tx *knftables.Transaction) {
 	table := &knftables.Table{Comment: knftables.PtrTo("services, as kube-proxy programs them")}
 	tx.Add(table)
 	tx.Delete(table)
@@ -56,7 +62,9 @@ func found(tx *knftables.Transaction) {
 	for _, c := range baseChains() {
 		tx.Add(c)
 	}
-	for _, name := range []string{servicesChain, checkChain, rejectChain, markChain, masqueradeChain} {
+	for _, name := range []string{
+		servicesChain, checkChain, rejectChain, markChain, masqueradeChain,
+	} {
 		tx.Add(&knftables.Chain{Name: name})
 	}
 	for _, name := range []string{serviceMap, noEndpointMap} {
@@ -73,9 +81,9 @@ func found(tx *knftables.Transaction) {
 	rule("nat-postrouting", "jump", masqueradeChain)
 	rule(checkChain, "ip daddr . meta l4proto . th dport vmap", "@", noEndpointMap)
 	rule(servicesChain, "ip daddr . meta l4proto . th dport vmap", "@", serviceMap)
-	// For TCP that is an ICMP "port unreachable" (nft(8), REJECT STATEMENT). A client that is still
-	// in connect(2) when it arrives is refused only when its SYN is repeated (tcp_v4_err in
-	// net/ipv4/tcp_ipv4.c: the socket has an owner).
+	// For TCP too this sends an ICMP "port unreachable" (nft(8), REJECT STATEMENT). A client that
+	// is still in connect(2) when it arrives is refused only after its SYN is repeated (tcp_v4_err
+	// in net/ipv4/tcp_ipv4.c: the socket has an owner).
 	rule(rejectChain, "reject")
 	rule(markChain, "mark set mark or", masqueradeMark)
 	rule(masqueradeChain, "mark and", masqueradeMark, "== 0 return")
@@ -83,21 +91,23 @@ func found(tx *knftables.Transaction) {
 	rule(masqueradeChain, "masquerade fully-random")
 }
 
-// A ruleset is what depends on services: the rules of their chains, and the elements of the two
-// maps.
+// A ruleset is the part of the table that depends on services: the rules of their chains, and the
+// elements of the two maps.
 type ruleset struct {
 	chains   map[string][]string
-	elements map[element]string // to verdicts
+	elements map[element]string // the verdict of each element
 }
 
 type element struct{ in, address, port string }
 
 func (e element) object(verdict string) *knftables.Element {
-	return &knftables.Element{Map: e.in, Key: []string{e.address, "tcp", e.port}, Value: []string{verdict}}
+	return &knftables.Element{
+		Map: e.in, Key: []string{e.address, "tcp", e.port}, Value: []string{verdict},
+	}
 }
 
-// newRuleset is what the services need. It is an error if one has a name or an address that rules
-// cannot have.
+// newRuleset returns the ruleset for the services. It returns an error if rules cannot have a
+// service's name or address.
 func newRuleset(services []Service) (ruleset, error) {
 	set := ruleset{chains: map[string][]string{}, elements: map[element]string{}}
 	var errs []error
@@ -132,16 +142,18 @@ func (set ruleset) add(s Service) error {
 		if err := checkAddress(e.Address); err != nil {
 			return fmt.Errorf("endpoint %s: %w", e.Pod, err)
 		}
-		to := fmt.Sprintf("%s%s/tcp/%s/%s/%d", endpointPrefix, s.Name, port, e.Address.Addr(), e.Address.Port())
+		to := fmt.Sprintf("%s%s/tcp/%s/%s/%d",
+			endpointPrefix, s.Name, port, e.Address.Addr(), e.Address.Port())
 		choices = append(choices, fmt.Sprintf("%d : goto %s", i, to))
 		set.chains[to] = []string{
-			// A pod that meets itself behind the service must see somebody else, or it would answer
-			// itself directly.
+			// Masquerade a pod's connection to itself through the service. Otherwise the pod would
+			// answer its own address directly.
 			knftables.Concat("ip saddr", e.Address.Addr().String(), "jump", markChain),
 			knftables.Concat("meta l4proto tcp dnat to", e.Address.String()),
 		}
 	}
-	set.chains[chain] = []string{fmt.Sprintf("numgen random mod %d vmap { %s }", len(used), strings.Join(choices, " , "))}
+	set.chains[chain] = []string{fmt.Sprintf("numgen random mod %d vmap { %s }",
+		len(used), strings.Join(choices, " , "))}
 	return nil
 }
 
@@ -152,41 +164,41 @@ func checkAddress(a netip.AddrPort) error {
 	return nil
 }
 
-// change makes the rules that are into those that shall be: chains first, then the elements that
-// lead to them. Chains that nothing leads to any more are emptied, and returned. They are not
-// deleted yet: before Linux 6.2 the kernel finds a chain in use for a moment after the last element
-// that named it is gone (kube-proxy does the same).
-func change(tx *knftables.Transaction, is, shall ruleset) (stale []string) {
-	sorted := slices.Sorted(maps.Keys(shall.chains))
+// change adds to the transaction what turns the current rules into the wanted ones: chains first,
+// then the elements that lead to them. It empties the chains that are no longer used and returns
+// their names. They are deleted later: before Linux 6.2 the kernel treats a chain as in use for a
+// moment after the deletion of the last element that names it. kube-proxy does the same.
+func change(tx *knftables.Transaction, current, wanted ruleset) (stale []string) {
+	sorted := slices.Sorted(maps.Keys(wanted.chains))
 	var changed []string
 	for _, name := range sorted {
-		rules, there := is.chains[name]
-		if there && slices.Equal(rules, shall.chains[name]) {
+		rules, exists := current.chains[name]
+		if exists && slices.Equal(rules, wanted.chains[name]) {
 			continue
 		}
 		changed = append(changed, name)
-		// All of them before any rule, which may lead to any. Flushed, because it may be an emptied
-		// one.
+		// Chains before rules, because a rule may lead to any chain. An unused chain of that name
+		// may still exist, so flush it.
 		tx.Add(&knftables.Chain{Name: name})
 		tx.Flush(&knftables.Chain{Name: name})
 	}
 	for _, name := range changed {
-		for _, r := range shall.chains[name] {
+		for _, r := range wanted.chains[name] {
 			tx.Add(&knftables.Rule{Chain: name, Rule: r})
 		}
 	}
-	for _, e := range sortedElements(is.elements) {
-		if shall.elements[e] != is.elements[e] {
-			tx.Delete(e.object(is.elements[e]))
+	for _, e := range sortedElements(current.elements) {
+		if wanted.elements[e] != current.elements[e] {
+			tx.Delete(e.object(current.elements[e]))
 		}
 	}
-	for _, e := range sortedElements(shall.elements) {
-		if shall.elements[e] != is.elements[e] {
-			tx.Add(e.object(shall.elements[e]))
+	for _, e := range sortedElements(wanted.elements) {
+		if wanted.elements[e] != current.elements[e] {
+			tx.Add(e.object(wanted.elements[e]))
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(is.chains)) {
-		if _, wanted := shall.chains[name]; !wanted {
+	for _, name := range slices.Sorted(maps.Keys(current.chains)) {
+		if _, used := wanted.chains[name]; !used {
 			tx.Flush(&knftables.Chain{Name: name})
 			stale = append(stale, name)
 		}

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/knftables"
 
 	"reuseport-bench/servers/testkit"
@@ -28,59 +27,66 @@ func TestUsed(t *testing.T) {
 			for _, e := range (Service{Endpoints: c.all}).Used() {
 				got = append(got, e.Pod)
 			}
-			if diff := cmp.Diff(strings.Fields(c.want), got, cmp.Transformer("join", func(s []string) string { return strings.Join(s, " ") })); diff != "" {
-				t.Error(diff)
+			if got := strings.Join(got, " "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
 	}
 }
 
-// TestRuleset follows a table through the changes of a service: each golden file is a transaction
-// and the table after it.
+// TestRuleset takes a table through the changes of a service. Each golden file is a transaction and
+// the table after it.
 func TestRuleset(t *testing.T) {
 	nft := knftables.NewFake(knftables.IPv4Family, tableName)
-	var is ruleset
+	var current ruleset
 	for i, step := range []struct {
 		name     string
 		services []Service
 	}{
-		{"1-founded", nil},
+		{"1-created", nil},
 		{"2-no-endpoints", web(unready("a", 8001))},
 		{"3-two", web(ready("a", 8001), ready("b", 8002))},
 		{"4-one-terminating", web(terminating("a", 8001), ready("b", 8002))},
 		{"5-all-terminating", web(terminating("a", 8001), terminating("b", 8002))},
 		{"6-headless-beside", append(web(), Service{Name: "db", Endpoints: []Endpoint{ready("c", 5432)}})},
 	} {
-		shall, err := newRuleset(step.services)
+		wanted, err := newRuleset(step.services)
 		if err != nil {
 			t.Fatal(err)
 		}
 		tx := nft.NewTransaction()
 		if i == 0 {
-			found(tx)
+			createTable(tx)
 		}
-		change(tx, is, shall)
-		is = shall
+		change(tx, current, wanted)
+		current = wanted
 		if err := nft.Run(t.Context(), tx); err != nil {
 			t.Fatalf("%s: %v\n%s", step.name, err, tx)
 		}
 		testkit.Golden(t, step.name+".nft", "# transaction\n"+tx.String()+"\n# table\n"+nft.Dump())
 
 		again := nft.NewTransaction()
-		if change(again, is, shall); again.NumOperations() != 0 {
-			t.Errorf("%s: the same once more: %s", step.name, again)
+		if change(again, current, wanted); again.NumOperations() != 0 {
+			t.Errorf("%s: the same ruleset again: %s, want no operations", step.name, again)
 		}
 	}
 }
 
 func TestRulesetRefuses(t *testing.T) {
-	for want, s := range map[string]Service{
-		"service a/b: the name":                                       {Name: "a/b", Address: serviceAddress},
-		"service v6: [2001:2::1]:80: want an IPv4 address":            {Name: "v6", Address: netip.MustParseAddrPort("[2001:2::1]:80")},
-		"service web: endpoint p: 198.18.0.1:0: want an IPv4 address": {Name: "web", Address: serviceAddress, Endpoints: []Endpoint{ready("p", 0)}},
+	v6 := netip.MustParseAddrPort("[2001:2::1]:80")
+	for _, c := range []struct {
+		service Service
+		want    string
+	}{
+		{Service{Name: "a/b", Address: serviceAddress}, `service a/b: name "a/b"`},
+		{Service{Name: "v6", Address: v6},
+			"service v6: [2001:2::1]:80: want an IPv4 address"},
+		{Service{Name: "web", Address: serviceAddress, Endpoints: []Endpoint{ready("p", 0)}},
+			"service web: endpoint p: 198.18.0.1:0: want an IPv4 address"},
 	} {
-		if _, err := newRuleset([]Service{s}); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("got %v, want %s", err, want)
+		_, err := newRuleset([]Service{c.service})
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("error %v, want one that begins with %s", err, c.want)
 		}
 	}
 }
