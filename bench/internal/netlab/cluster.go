@@ -13,49 +13,56 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ClusterAddresses are those of a cluster lab, the same in every one. They are IPv4 only: the lab
-// has no IPv6 but on lo.
+// ClusterAddresses are the addresses of a cluster lab, the same in every one. They are IPv4 only:
+// the lab has IPv6 only on lo.
 type ClusterAddresses struct {
-	Client   netip.Addr
-	Nodes    [2]netip.Addr   // of node A and node B themselves, and of what runs on a node without a network of its own
-	Pods     [2]netip.Prefix // what the pods of each node have their addresses from
-	Services netip.Prefix    // for ClusterIPs: nobody has them, rules on the clients' host translate them
-	Sources  netip.Prefix    // what the load may send from
+	Client netip.Addr
+	// Nodes are node A and node B, and what runs on a node's host network.
+	Nodes [2]netip.Addr
+	Pods  [2]netip.Prefix // the range for the pods of each node
+	// Services is the range for ClusterIPs. No host has such an address; rules on the clients' host
+	// translate it.
+	Services netip.Prefix
+	Sources  netip.Prefix // the range that the load sends from
 }
 
-// AddressesOfCluster are the addresses of a lab with the network Cluster, of the ranges reserved
+// AddressesOfCluster returns the addresses of a lab with NetworkCluster, from the ranges reserved
 // for benchmarking (RFC 2544).
 func AddressesOfCluster() ClusterAddresses {
 	return ClusterAddresses{
-		Client:   netip.MustParseAddr("198.18.0.3"),
-		Nodes:    [2]netip.Addr{netip.MustParseAddr("198.18.0.1"), netip.MustParseAddr("198.18.0.2")},
-		Pods:     [2]netip.Prefix{netip.MustParsePrefix("198.18.10.0/24"), netip.MustParsePrefix("198.18.20.0/24")},
+		Client: netip.MustParseAddr("198.18.0.3"),
+		Nodes: [2]netip.Addr{
+			netip.MustParseAddr("198.18.0.1"), netip.MustParseAddr("198.18.0.2"),
+		},
+		Pods: [2]netip.Prefix{
+			netip.MustParsePrefix("198.18.10.0/24"), netip.MustParsePrefix("198.18.20.0/24"),
+		},
 		Services: netip.MustParsePrefix("198.19.0.0/16"),
 		Sources:  netip.MustParsePrefix("198.18.64.0/18"),
 	}
 }
 
-// clusterRange is all that a pod has a way to.
+// clusterRange is the range that a pod has a route to.
 var clusterRange = netip.MustParsePrefix("198.18.0.0/16")
 
-// The ends of the links: a pod has one, of the name that pods' devices have, and a node one to each
-// of the others.
+// Names of links. A pod has one link, with the name that pods' devices have. A node has one to the
+// clients and one to the other node.
 const (
 	podLink    = "eth0"
 	clientsEnd = "to-clients"
 )
 
-// A node of a cluster lab. What is in it belongs to the lab's thread.
+// A node of a cluster lab. The lab's thread owns it.
 type node struct {
 	host  *Host
 	addr  netip.Addr
 	pods  netip.Prefix
-	last  netip.Addr // the address given last
+	last  netip.Addr // the last address assigned to a pod
 	links []string   // to the clients and to the other node
 	down  bool
 }
 
-// A Pod is a host of its own behind a node. RemovePod ends it, or the lab's Close.
+// A Pod is a host behind a node. RemovePod removes it, as does Lab.Close.
 type Pod struct {
 	*Host
 	Addr netip.Addr
@@ -64,10 +71,10 @@ type Pod struct {
 	link string // the node's end
 }
 
-// setupCluster makes the hosts of a cluster and joins each to each: routed point-to-point links, no
-// bridge. Every host has one address, which all its links share (as with unnumbered links), so no
-// link needs a range of its own. It runs on the lab's thread, in the first of the lab's namespaces,
-// which becomes node A.
+// setupCluster makes the hosts of a cluster and joins each to each by routed point-to-point links,
+// without a bridge. Every host has one address, which all its links share (as with unnumbered
+// links), so links need no address ranges. It runs on the lab's thread in the first of the lab's
+// namespaces, which becomes node A.
 func (l *Lab) setupCluster(receiveCPUs []int) error {
 	a := AddressesOfCluster()
 	l.servers.Name = "node-a"
@@ -80,7 +87,9 @@ func (l *Lab) setupCluster(receiveCPUs []int) error {
 	}
 	l.pods = map[netip.Addr]*Pod{}
 	for i, host := range []*Host{l.servers, other} {
-		l.nodes = append(l.nodes, &node{host: host, addr: a.Nodes[i], pods: a.Pods[i], last: a.Pods[i].Addr()})
+		l.nodes = append(l.nodes, &node{
+			host: host, addr: a.Nodes[i], pods: a.Pods[i], last: a.Pods[i].Addr(),
+		})
 		if err := l.prepare(host, true); err != nil {
 			return err
 		}
@@ -92,13 +101,17 @@ func (l *Lab) setupCluster(receiveCPUs []int) error {
 		return err
 	}
 	for i, n := range l.nodes {
-		if err := l.join(end{n.host, clientsEnd, n.addr}, end{l.clients, "to-" + n.host.Name, a.Client}); err != nil {
+		err := l.join(end{n.host, clientsEnd, n.addr},
+			end{l.clients, "to-" + n.host.Name, a.Client})
+		if err != nil {
 			return err
 		}
 		n.links = []string{clientsEnd, "to-" + l.nodes[1-i].host.Name}
 	}
 	nodeA, nodeB := l.nodes[0], l.nodes[1]
-	if err := l.join(end{nodeA.host, nodeA.links[1], nodeA.addr}, end{nodeB.host, nodeB.links[1], nodeB.addr}); err != nil {
+	err = l.join(end{nodeA.host, nodeA.links[1], nodeA.addr},
+		end{nodeB.host, nodeB.links[1], nodeB.addr})
+	if err != nil {
 		return err
 	}
 	return l.routeCluster(a)
@@ -107,8 +120,8 @@ func (l *Lab) setupCluster(receiveCPUs []int) error {
 func (l *Lab) routeCluster(a ClusterAddresses) error {
 	for i, n := range l.nodes {
 		there := l.nodes[1-i]
-		// What is for no pod is dropped without a word: see RemovePod. A pod's own route is longer
-		// and goes first.
+		// Packets to an address without a pod are dropped silently: see RemovePod. The route of a
+		// pod has a longer prefix and takes precedence.
 		err := l.route(n.host,
 			netlink.Route{Dst: ipNet(a.Sources), Gw: a.Client.AsSlice()},
 			netlink.Route{Dst: ipNet(there.pods), Gw: there.addr.AsSlice()},
@@ -116,16 +129,17 @@ func (l *Lab) routeCluster(a ClusterAddresses) error {
 		if err != nil {
 			return err
 		}
-		if err := l.route(l.clients, netlink.Route{Dst: ipNet(n.pods), Gw: n.addr.AsSlice()}); err != nil {
+		toPods := netlink.Route{Dst: ipNet(n.pods), Gw: n.addr.AsSlice()}
+		if err := l.route(l.clients, toPods); err != nil {
 			return err
 		}
 	}
-	// connect(2) asks for a route before any rule has translated the address; that of the
-	// translated one is looked up again (ip_route_me_harder in net/ipv4/netfilter.c). As on a node
-	// whose default route leads out, this one leads over a link, to node A, which drops what no
-	// rule has translated. A route over lo would silence the rules that reject: the ICMP message
-	// would have the service for its source, an address that no host has (__icmp_send in
-	// net/ipv4/icmp.c, RTCF_LOCAL).
+	// connect(2) looks a route up before any rule has translated the address; the route of the
+	// translated address is looked up later (ip_route_me_harder in net/ipv4/netfilter.c). Like the
+	// default route of a node, this one leads over a link, to node A, which drops untranslated
+	// packets. With a route over lo, rules that reject would be silent: the source of the ICMP
+	// message would be the service, an address that no host has (__icmp_send in net/ipv4/icmp.c,
+	// RTCF_LOCAL).
 	err := l.route(l.nodes[0].host, netlink.Route{Dst: ipNet(a.Services), Type: unix.RTN_BLACKHOLE})
 	if err != nil {
 		return err
@@ -135,9 +149,9 @@ func (l *Lab) routeCluster(a ClusterAddresses) error {
 	})
 }
 
-// prepare sets what the links of a host are to be born with: IPv4 only, or the kernel would send
-// router solicitations and multicast reports over every new one; and forwarding or not, which is
-// otherwise inherited from the machine (devinet_init_net in net/ipv4/devinet.c).
+// prepare configures a host before it gets links: IPv4 only, because the kernel would send router
+// solicitations and multicast reports over every new link; and forwarding or not, which it would
+// otherwise inherit from the machine (devinet_init_net in net/ipv4/devinet.c).
 func (l *Lab) prepare(h *Host, forwards bool) error {
 	if err := l.enter(h); err != nil {
 		return err
@@ -164,8 +178,8 @@ type end struct {
 }
 
 // join makes a veth pair between two hosts, with a route at each end to the address of the other
-// (that of a peer address: ip-address(8)). Both ends are up when it returns, and neither ever asks
-// for its neighbour. It leaves the thread at a.
+// (that of a peer address: ip-address(8)). When it returns, both ends are up and have static
+// neighbour entries, and the thread is at a.
 func (l *Lab) join(a, b end) error {
 	if err := l.enter(a.host); err != nil {
 		return err
@@ -191,16 +205,19 @@ func (l *Lab) join(a, b end) error {
 	if err := l.enter(a.host); err != nil {
 		return err
 	}
-	return a.settle()
+	return a.awaitCarrier()
 }
 
-// configure gives an end its address and its only neighbour, in its namespace, and takes it up.
+// configure gives an end its address and its only neighbour, and sets the link up. The thread is in
+// its namespace.
 func (e end) configure(peer netip.Addr) error {
 	link, err := netlink.LinkByName(e.link)
 	if err != nil {
 		return fmt.Errorf("link %s of %s: %w", e.link, e.host.Name, err)
 	}
-	addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(e.addr, 32)), Peer: ipNet(netip.PrefixFrom(peer, 32))}
+	addr := &netlink.Addr{
+		IPNet: ipNet(netip.PrefixFrom(e.addr, 32)), Peer: ipNet(netip.PrefixFrom(peer, 32)),
+	}
 	if err := netlink.AddrAdd(link, addr); err != nil {
 		return fmt.Errorf("address %v on %s of %s: %w", e.addr, e.link, e.host.Name, err)
 	}
@@ -208,7 +225,8 @@ func (e end) configure(peer netip.Addr) error {
 		return fmt.Errorf("link %s of %s up: %w", e.link, e.host.Name, err)
 	}
 	neighbour := &netlink.Neigh{
-		LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT, IP: peer.AsSlice(), HardwareAddr: hardwareAddr(peer),
+		LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT,
+		IP: peer.AsSlice(), HardwareAddr: hardwareAddr(peer),
 	}
 	if err := netlink.NeighSet(neighbour); err != nil {
 		return fmt.Errorf("neighbour %v on %s of %s: %w", peer, e.link, e.host.Name, err)
@@ -216,12 +234,11 @@ func (e end) configure(peer netip.Addr) error {
 	return nil
 }
 
-// settle has the kernel notice at once that the end of a pair that was taken up first has a carrier
-// now. Otherwise a work queue does (net/core/link_watch.c), and what is sent until then is dropped
-// by the queueing discipline of a device that is down: without this, 12 of 15 runs of 20 pods lost
-// a first SYN. Asking for the state of the link does that work (ethtool_op_get_link in
-// net/ethtool/ioctl.c).
-func (e end) settle() error {
+// awaitCarrier makes the kernel notice at once that the first end of a pair to be set up has a
+// carrier. Otherwise a work queue does so later (net/core/link_watch.c); until then the queueing
+// discipline of the device drops all packets, and 12 of 15 runs of 20 pods lost a first SYN.
+// Querying the state of the link does that work (ethtool_op_get_link in net/ethtool/ioctl.c).
+func (e end) awaitCarrier() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
@@ -236,7 +253,9 @@ func (e end) settle() error {
 	}
 	copy(request.name[:unix.IFNAMSIZ-1], e.link)
 	request.data = unsafe.Pointer(&state)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL,
+		uintptr(unsafe.Pointer(&request)))
+	if errno != 0 {
 		return fmt.Errorf("link %s of %s: ETHTOOL_GLINK: %w", e.link, e.host.Name, errno)
 	}
 	if state.up == 0 {
@@ -245,12 +264,13 @@ func (e end) settle() error {
 	return nil
 }
 
-// hardwareAddr is the locally administered address of every device that has the address.
+// hardwareAddr returns the locally administered MAC address for an IP address. All devices with
+// that IP address share it.
 func hardwareAddr(addr netip.Addr) net.HardwareAddr {
 	return append(net.HardwareAddr{0x02, 0x00}, addr.AsSlice()...)
 }
 
-// route adds routes on a host.
+// route adds routes to a host.
 func (l *Lab) route(h *Host, routes ...netlink.Route) error {
 	if err := l.enter(h); err != nil {
 		return err
@@ -263,14 +283,14 @@ func (l *Lab) route(h *Host, routes ...netlink.Route) error {
 	return nil
 }
 
-// Node is a node of a cluster: 0 is node A, 1 is node B, and any other panics. What Kubernetes
-// calls a pod of the host's network runs on it as it is, at the node's address.
+// Node returns a node of a cluster: 0 is node A, 1 is node B; any other index panics. What
+// Kubernetes calls a pod of the host's network runs directly on it, at the node's address.
 func (l *Lab) Node(i int) *Host { return l.nodes[i].host }
 
-// AddPod adds a pod to a node: a network namespace of its own with one link to the node. Its
-// address is one that no pod of the lab has had, until the range is used up: then that of the pod
-// that has been gone for longest. The pod can be reached from everywhere when AddPod returns, and
-// has a way to everybody but services: no rules are on its node.
+// AddPod adds a pod to a node: a network namespace with one link to the node. The pod gets the next
+// unused address of the node's range; once all have been used, addresses are reused in order. When
+// AddPod returns, every host can reach the pod, and the pod every host, but no service: its node
+// has no rules.
 func (l *Lab) AddPod(ctx context.Context, node int, name string) (*Pod, error) {
 	var p *Pod
 	err := l.call(func() (err error) {
@@ -292,11 +312,12 @@ func (l *Lab) addPod(i int, name string) (*Pod, error) {
 		return nil, err
 	}
 	if n.down {
-		return nil, fmt.Errorf("%s is down", n.host.Name)
+		return nil, fmt.Errorf("%s is down: add the pod to the other node", n.host.Name)
 	}
 	addr, ok := n.next(l.pods)
 	if !ok {
-		return nil, fmt.Errorf("%s: every address of %v has a pod", n.host.Name, n.pods)
+		return nil, fmt.Errorf("%s: every address of %v has a pod: remove one first",
+			n.host.Name, n.pods)
 	}
 	n.last = addr
 	host, err := l.addHost(name)
@@ -318,10 +339,11 @@ func (l *Lab) connectPod(n *node, p *Pod) error {
 	if err := l.join(end{n.host, p.link, n.addr}, end{p.Host, podLink, p.Addr}); err != nil {
 		return err
 	}
-	if err := l.route(p.Host, netlink.Route{Dst: ipNet(clusterRange), Gw: n.addr.AsSlice()}); err != nil {
+	toCluster := netlink.Route{Dst: ipNet(clusterRange), Gw: n.addr.AsSlice()}
+	if err := l.route(p.Host, toCluster); err != nil {
 		return err
 	}
-	// A thread that stayed would keep the namespace when the pod has gone.
+	// Leave the pod's namespace: a thread in it would keep it after the pod is removed.
 	return l.enter(n.host)
 }
 
@@ -332,8 +354,8 @@ func (l *Lab) node(i int) (*node, error) {
 	return l.nodes[i], nil
 }
 
-// next is the first free address after the last one given; the first and the last of the range are
-// nobody's.
+// next returns the first free address after the last one assigned; false if all are used. The first
+// and the last address of the range are never assigned.
 func (n *node) next(used map[netip.Addr]*Pod) (netip.Addr, bool) {
 	first := n.pods.Addr().Next()
 	addr := n.last
@@ -348,17 +370,17 @@ func (n *node) next(used map[netip.Addr]*Pod) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// RemovePod takes a pod's link and route away and lets go of its namespace, which lives on, cut
-// off, while processes are left in it. Doing it again does nothing.
+// RemovePod removes a pod's link and route and closes the lab's descriptor of its namespace, which
+// lives on, cut off, as long as it has processes. Calling it again does nothing.
 //
-// Nothing answers for the pod from then on: whoever connects waits for a timeout, and what is under
-// way on connections that it had is dropped. It is what most clusters do. Calico has a blackhole
-// route on each node for its range, as here (projectcalico/felix issue 210): silence for other
-// hosts, EINVAL for the node itself (projectcalico/calico issue 13570). Cilium drops as "Stale or
-// unroutable IP" (cilium/cilium issue 13451), unless --enable-unreachable-routes, off by default,
-// has it answer by ICMP (cilium/cilium pull request 18505). With the plugins ptp and host-local the
-// packet follows the node's default route, out of the cluster. Where a pod's process ends before
-// its link, which is the rule, there is a time in which its kernel still refuses.
+// From then on nothing answers for the pod: new connections time out, and packets of existing ones
+// are dropped. Most clusters do the same. Calico has a blackhole route on each node for its range,
+// as here (projectcalico/felix issue 210): silence for other hosts, EINVAL for the node itself
+// (projectcalico/calico issue 13570). Cilium drops as "Stale or unroutable IP" (cilium/cilium issue
+// 13451), unless --enable-unreachable-routes, off by default, makes it answer by ICMP
+// (cilium/cilium pull request 18505). With the plugins ptp and host-local the packet follows the
+// node's default route, out of the cluster. Usually a pod's process ends before its link is
+// removed; in between its kernel refuses connections.
 func (l *Lab) RemovePod(p *Pod) error {
 	if err := l.call(func() error { return l.removePod(p) }); err != nil {
 		return fmt.Errorf("pod %s: %w", p.Name, err)
@@ -378,17 +400,18 @@ func (l *Lab) removePod(p *Pod) error {
 	if err == nil {
 		err = netlink.LinkDel(link)
 	}
-	if err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) { // a process in the pod may have deleted its own end
+	// The link is missing if a process in the pod deleted its end.
+	if err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) {
 		return fmt.Errorf("link %s of %s: %w", p.link, n.host.Name, err)
 	}
 	delete(l.pods, p.Addr)
 	return l.dropHost(p.Host)
 }
 
-// NodeDown silences a node for good: nothing gets in or out any more, neither its own nor its
-// pods', and nothing says so, as when a machine loses its power behind a router. What runs there
-// goes on, unheard. (On a network that the client shares with the node the client's kernel would in
-// time miss the neighbour, and say EHOSTUNREACH; here it never asks.) Doing it again does nothing.
+// NodeDown silences a node for good: no packets of the node or its pods get in or out, and no host
+// is notified, as when a machine behind a router loses power. Its processes keep running. (If a
+// client shared a network with the node, its kernel would in time miss the neighbour and return
+// EHOSTUNREACH; here it never asks.) Calling it again does nothing.
 func (l *Lab) NodeDown(node int) error {
 	return l.call(func() error {
 		n, err := l.node(node)
@@ -399,9 +422,9 @@ func (l *Lab) NodeDown(node int) error {
 			return err
 		}
 		n.down = true
-		// At the node's end: at the other the routes would go with the link, and connect(2) would
-		// fail at once. There the link now lacks a carrier, which leaves the routes in force
-		// (net.ipv4.conf.*.ignore_routes_with_linkdown=0: ip-sysctl.rst).
+		// Take the links down at the node's end. At the other end the routes would go with the
+		// link, and connect(2) would fail at once. There the link now has no carrier, which leaves
+		// its routes in force (net.ipv4.conf.*.ignore_routes_with_linkdown=0: ip-sysctl.rst).
 		for _, name := range n.links {
 			link, err := netlink.LinkByName(name)
 			if err != nil {
@@ -415,9 +438,9 @@ func (l *Lab) NodeDown(node int) error {
 	})
 }
 
-// FlushConntrack forgets the connections that the host's connection tracking knows of. An entry
-// outlives the rule that made it: a new connection from the same address and port goes where the
-// last one went, however long that has been gone.
+// FlushConntrack deletes all connections from the host's connection tracking. An entry outlives the
+// rule that created it: a new connection from the same address and port goes where the last one
+// went, even if that pod is gone.
 func (l *Lab) FlushConntrack(h *Host) error {
 	err := l.Do(h, func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
 	if err != nil {
@@ -426,8 +449,8 @@ func (l *Lab) FlushConntrack(h *Host) error {
 	return nil
 }
 
-// Translations returns where the host has sent each IPv4 connection to, by the client's end: what
-// its connection tracking remembers.
+// Translations returns the address that each IPv4 connection was translated to, by the client's
+// address and port, from the host's connection tracking.
 func (l *Lab) Translations(h *Host) (map[netip.AddrPort]netip.Addr, error) {
 	of := map[netip.AddrPort]netip.Addr{}
 	err := l.Do(h, func() error {

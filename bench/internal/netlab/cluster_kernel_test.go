@@ -23,7 +23,6 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// addPod adds a pod.
 func addPod(t *testing.T, l *Lab, node int, name string) *Pod {
 	t.Helper()
 	p, err := l.AddPod(t.Context(), node, name)
@@ -33,7 +32,7 @@ func addPod(t *testing.T, l *Lab, node int, name string) *Pod {
 	return p
 }
 
-// listenOn listens on a host's address; the listener is not accepted from: its kernel answers.
+// listenOn listens on a host's address. Its kernel completes handshakes although nothing accepts.
 func listenOn(t *testing.T, l *Lab, h *Host, addr netip.Addr) *net.TCPListener {
 	t.Helper()
 	var listener net.Listener
@@ -48,9 +47,9 @@ func listenOn(t *testing.T, l *Lab, h *Host, addr netip.Addr) *net.TCPListener {
 	return listener.(*net.TCPListener)
 }
 
-// connect connects from a host, for at most half a second, and says how long that took. The source
-// may be left out.
-func connect(l *Lab, from *Host, source netip.AddrPort, to netip.AddrPort) (took time.Duration, err error) {
+// connect connects from a host within half a second and returns how long that took. A zero source
+// means any.
+func connect(l *Lab, from *Host, source, to netip.AddrPort) (took time.Duration, err error) {
 	c, took, err := dial(l, from, source, to)
 	if err == nil {
 		err = c.Close()
@@ -58,7 +57,9 @@ func connect(l *Lab, from *Host, source netip.AddrPort, to netip.AddrPort) (took
 	return took, err
 }
 
-func dial(l *Lab, from *Host, source, to netip.AddrPort) (c net.Conn, took time.Duration, err error) {
+func dial(
+	l *Lab, from *Host, source, to netip.AddrPort,
+) (c net.Conn, took time.Duration, err error) {
 	err = l.Do(from, func() (err error) {
 		d := net.Dialer{Timeout: 500 * time.Millisecond}
 		if source.IsValid() {
@@ -76,7 +77,7 @@ var anySource netip.AddrPort
 
 func port8080(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, 8080) }
 
-// accepted is where the next connection comes from.
+// accepted accepts a connection and returns its source.
 func accepted(t *testing.T, l *net.TCPListener) netip.AddrPort {
 	t.Helper()
 	if err := l.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
@@ -96,12 +97,16 @@ func TestKernelClusterReachesPods(t *testing.T) {
 	for node := range 2 {
 		p := addPod(t, l, node, fmt.Sprint("pod of ", l.Node(node).Name))
 		if !AddressesOfCluster().Pods[node].Contains(p.Addr) {
-			t.Errorf("%s has the address %v", p.Name, p.Addr)
+			t.Errorf("%s has the address %v, outside its node's range", p.Name, p.Addr)
 		}
 		listener := listenOn(t, l, p.Host, p.Addr)
-		// Any address of the range will do, the first as well as the last.
-		for i, source := range []netip.Addr{sources.Addr().Next(), netip.MustParseAddr("198.18.100.7"), netip.MustParseAddr("198.18.127.254")} {
-			from := netip.AddrPortFrom(source, uint16(12345+node)) // another port, for TIME_WAIT keeps this one
+		// Any address of the range works, from the first to the last.
+		for i, source := range []netip.Addr{
+			sources.Addr().Next(), netip.MustParseAddr("198.18.100.7"),
+			netip.MustParseAddr("198.18.127.254"),
+		} {
+			// A port for each node: TIME_WAIT keeps the first one.
+			from := netip.AddrPortFrom(source, uint16(12345+node))
 			took, err := connect(l, l.Clients(), from, port8080(p.Addr))
 			if err != nil {
 				t.Fatalf("%s from %v: %v", p.Name, from, err)
@@ -114,7 +119,8 @@ func TestKernelClusterReachesPods(t *testing.T) {
 	}
 }
 
-// TestKernelClusterReaches: everybody reaches everybody, by the address that each has.
+// TestKernelClusterReaches checks that every host reaches every host, and is seen by its own
+// address.
 func TestKernelClusterReaches(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	a := AddressesOfCluster()
@@ -135,14 +141,16 @@ func TestKernelClusterReaches(t *testing.T) {
 				continue
 			}
 			if got := accepted(t, listener).Addr(); got != from.addr {
-				t.Errorf("%s → %s: the connection came from %v, want %v", from.host.Name, to.host.Name, got, from.addr)
+				t.Errorf("%s → %s: the connection came from %v, want %v",
+					from.host.Name, to.host.Name, got, from.addr)
 			}
 		}
 	}
 }
 
-// TestKernelClusterPodIsUp: no connection waits for anything, not the first of a new pod either. A
-// SYN that is lost is sent again after a second; 500 ms tell one from a slow machine.
+// TestKernelClusterPodIsUp checks that connections are not delayed, not even the first to a new
+// pod. A lost SYN is repeated after a second; a limit of 500 ms distinguishes that from a slow
+// machine.
 func TestKernelClusterPodIsUp(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	var slowest, adding time.Duration
@@ -152,7 +160,9 @@ func TestKernelClusterPodIsUp(t *testing.T) {
 		p := addPod(t, l, i%2, fmt.Sprint("pod ", i))
 		adding += time.Since(began)
 		listenOn(t, l, p.Host, p.Addr)
-		took, err := connect(l, l.Clients(), netip.AddrPortFrom(AddressesOfCluster().Sources.Addr().Next(), uint16(20000+i)), port8080(p.Addr))
+		source := AddressesOfCluster().Sources.Addr().Next()
+		from := netip.AddrPortFrom(source, uint16(20000+i))
+		took, err := connect(l, l.Clients(), from, port8080(p.Addr))
 		if err != nil {
 			t.Errorf("%s: its first connection: %v", p.Name, err)
 		}
@@ -160,14 +170,14 @@ func TestKernelClusterPodIsUp(t *testing.T) {
 	}
 	t.Logf("%d pods added in %v; the slowest first connection took %v", pods, adding, slowest)
 	if adding > 20*time.Second {
-		t.Errorf("%d pods took %v", pods, adding)
+		t.Errorf("%d pods were added in %v, want at most 20s", pods, adding)
 	}
 	for _, h := range []*Host{l.Clients(), l.Node(0), l.Node(1)} {
 		err := l.Do(h, func() error {
 			all, err := netlink.NeighList(0, netlink.FAMILY_V4)
 			for _, n := range all {
 				if n.State&(netlink.NUD_PERMANENT|netlink.NUD_NOARP) == 0 {
-					t.Errorf("%s had to ask for its neighbour %v", h.Name, n)
+					t.Errorf("%s resolved its neighbour %v, want a static entry", h.Name, n)
 				}
 			}
 			return err
@@ -188,7 +198,7 @@ func TestKernelClusterRemovedPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	served, err := listener.Accept() // or it would be reset with the listener
+	served, err := listener.Accept() // otherwise closing the listener would reset it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,8 +206,9 @@ func TestKernelClusterRemovedPod(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// While the pod is there, its kernel refuses.
-	if _, err := connect(l, l.Clients(), anySource, port8080(p.Addr)); !errors.Is(err, unix.ECONNREFUSED) {
+	// While the pod exists, its kernel refuses connections.
+	_, err = connect(l, l.Clients(), anySource, port8080(p.Addr))
+	if !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("without a listener: %v, want %v", err, unix.ECONNREFUSED)
 	}
 	began := time.Now()
@@ -205,7 +216,7 @@ func TestKernelClusterRemovedPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("removed in %v", time.Since(began))
-	hearsNothing(t, c)
+	checkSilence(t, c)
 	for _, from := range []*Host{l.Clients(), l.Node(1), neighbour.Host, other.Host} {
 		took, err := connect(l, from, anySource, port8080(p.Addr))
 		if !isTimeout(err) {
@@ -216,15 +227,15 @@ func TestKernelClusterRemovedPod(t *testing.T) {
 		t.Errorf("its node → removed pod: %v, want %v", err, unix.EINVAL)
 	}
 	if err := l.RemovePod(p); err != nil {
-		t.Errorf("removed again: %v", err)
+		t.Errorf("second removal: %v", err)
 	}
 	if err := l.Do(p.Host, func() error { return nil }); err == nil {
-		t.Error("a removed pod can be entered")
+		t.Error("no error for a call in a removed pod")
 	}
-	// Its address is not the next pod's, and that can be reached.
+	// The next pod has another address, and can be reached.
 	next := addPod(t, l, 0, "next")
 	if next.Addr == p.Addr {
-		t.Errorf("the next pod has the address %v again", p.Addr)
+		t.Errorf("the next pod has the same address %v", p.Addr)
 	}
 	listenOn(t, l, next.Host, next.Addr)
 	if _, err := connect(l, l.Clients(), anySource, port8080(next.Addr)); err != nil {
@@ -232,8 +243,8 @@ func TestKernelClusterRemovedPod(t *testing.T) {
 	}
 }
 
-// hearsNothing holds an established connection to silence.
-func hearsNothing(t *testing.T, c net.Conn) {
+// checkSilence checks that a write on an established connection is not answered.
+func checkSilence(t *testing.T, c net.Conn) {
 	t.Helper()
 	if _, err := c.Write([]byte("still there?")); err != nil {
 		t.Error(err)
@@ -251,8 +262,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// TestKernelClusterPodMoves: a pod that a node loses comes back on the other, of the same name,
-// with another address.
+// TestKernelClusterPodMoves checks that a pod removed from one node can be added on the other, with
+// the same name and another address.
 func TestKernelClusterPodMoves(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	before := addPod(t, l, 0, "web")
@@ -261,7 +272,8 @@ func TestKernelClusterPodMoves(t *testing.T) {
 	}
 	after := addPod(t, l, 1, "web")
 	if after.Addr == before.Addr || after.Node != 1 {
-		t.Errorf("moved from %v to %v on node %d", before.Addr, after.Addr, after.Node)
+		t.Errorf("moved from %v to %v on node %d, want another address on node 1",
+			before.Addr, after.Addr, after.Node)
 	}
 	listenOn(t, l, after.Host, after.Addr)
 	if _, err := connect(l, l.Clients(), anySource, port8080(after.Addr)); err != nil {
@@ -292,20 +304,21 @@ func TestKernelClusterNodeDown(t *testing.T) {
 			}
 		}
 	}
-	hearsNothing(t, c)
-	// Nothing gets out.
+	checkSilence(t, c)
+	// No packet gets out.
 	listenOn(t, l, l.Clients(), AddressesOfCluster().Client)
 	for _, from := range []*Host{l.Node(1), lost.Host} {
-		if _, err := connect(l, from, anySource, port8080(AddressesOfCluster().Client)); err == nil {
+		_, err := connect(l, from, anySource, port8080(AddressesOfCluster().Client))
+		if err == nil {
 			t.Errorf("%s reaches the clients' host", from.Name)
 		}
 	}
-	// The other node is as it was.
+	// The other node is unaffected.
 	if _, err := connect(l, l.Clients(), anySource, port8080(kept.Addr)); err != nil {
 		t.Error(err)
 	}
 	if _, err := l.AddPod(t.Context(), 1, "late"); err == nil {
-		t.Error("a node that is down has a new pod")
+		t.Error("no error for a new pod on a node that is down")
 	}
 	if err := l.RemovePod(lost); err != nil {
 		t.Error(err)
@@ -317,7 +330,8 @@ func TestKernelClusterHasNoWayOut(t *testing.T) {
 	p := addPod(t, l, 0, "pod")
 	for _, h := range []*Host{l.Clients(), l.Node(0), l.Node(1), p.Host} {
 		err := l.Do(h, func() error {
-			c, err := net.Dial("udp4", "192.0.2.1:9") // TEST-NET-1: nobody's; UDP only asks for a route, and hears no node's answer
+			// TEST-NET-1 is unassigned. A UDP connect only looks up this host's route.
+			c, err := net.Dial("udp4", "192.0.2.1:9")
 			if err == nil {
 				_ = c.Close()
 			}
@@ -327,27 +341,30 @@ func TestKernelClusterHasNoWayOut(t *testing.T) {
 			t.Errorf("%s → 192.0.2.1: %v, want %v", h.Name, err, unix.ENETUNREACH)
 		}
 	}
-	// Services have a route on the clients' host, where rules may translate them; without any,
-	// nobody answers.
+	// The clients' host has a route to services, so that its rules can translate them. Without
+	// rules nothing answers.
 	service := netip.MustParseAddr("198.19.0.10")
 	if took, err := connect(l, l.Clients(), anySource, port8080(service)); !isTimeout(err) {
 		t.Errorf("%s → %v: %v after %v, want silence", l.Clients().Name, service, err, took)
 	}
-	if _, err := connect(l, p.Host, anySource, port8080(service)); !errors.Is(err, unix.ENETUNREACH) {
+	_, err := connect(l, p.Host, anySource, port8080(service))
+	if !errors.Is(err, unix.ENETUNREACH) {
 		t.Errorf("%s → %v: %v, want %v", p.Name, service, err, unix.ENETUNREACH)
 	}
 }
 
-// TestKernelClusterService: a connection to a service's address is translated in the OUTPUT hook of
-// the clients' host, comes from the source it was given, and goes where the rule says once
-// connection tracking has forgotten where it went before.
+// TestKernelClusterService checks that a connection to a service's address is translated in the
+// OUTPUT hook of the clients' host, keeps its source, and follows a new rule once connection
+// tracking has forgotten the old translation.
 func TestKernelClusterService(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
-	service, from := netip.MustParseAddrPort("198.19.0.10:80"), netip.MustParseAddrPort("198.18.64.9:23456")
+	service := netip.MustParseAddrPort("198.19.0.10:80")
+	from := netip.MustParseAddrPort("198.18.64.9:23456")
 	for node := range 2 {
 		p := addPod(t, l, node, fmt.Sprint("pod ", node))
 		listener := listenOn(t, l, p.Host, p.Addr)
-		if err := l.Do(l.Clients(), func() error { return translate(service, port8080(p.Addr)) }); err != nil {
+		err := l.Do(l.Clients(), func() error { return translate(service, port8080(p.Addr)) })
+		if err != nil {
 			t.Fatal(err)
 		}
 		c, took, err := dial(l, l.Clients(), from, service)
@@ -360,9 +377,10 @@ func TestKernelClusterService(t *testing.T) {
 		t.Logf("%s by %v: %v", p.Name, service, took)
 		mss, err := segmentSize(c)
 		if err != nil || mss > 1460 {
-			t.Errorf("%s by %v: segments of %d bytes, %v", p.Name, service, mss, err)
+			t.Errorf("%s by %v: segments of %d bytes, want at most 1460; error %v",
+				p.Name, service, mss, err)
 		}
-		if err := c.(*net.TCPConn).SetLinger(0); err != nil { // a RST: no TIME_WAIT has the port
+		if err := c.(*net.TCPConn).SetLinger(0); err != nil { // close by RST: no TIME_WAIT
 			t.Fatal(err)
 		}
 		if err := c.Close(); err != nil {
@@ -375,13 +393,13 @@ func TestKernelClusterService(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := tracked(t, l, from); got != 0 {
-			t.Errorf("%d connections tracked after the flush", got)
+			t.Errorf("%d connections tracked after the flush, want 0", got)
 		}
 	}
 }
 
-// TestKernelClusterRejects: what a rule on the clients' host rejects is told so. That takes a way
-// back from the service.
+// TestKernelClusterRejects checks that a client learns that a rule on its host has rejected its
+// connection. The ICMP message needs a route back from the service.
 func TestKernelClusterRejects(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	service := netip.MustParseAddrPort("198.19.0.10:80")
@@ -390,11 +408,11 @@ func TestKernelClusterRejects(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, took, err := dial(l, l.Clients(), from, service); !errors.Is(err, unix.ECONNREFUSED) {
-		t.Errorf("%v after %v, want %v", err, took, unix.ECONNREFUSED)
+		t.Errorf("error %v after %v, want %v", err, took, unix.ECONNREFUSED)
 	}
 }
 
-// rejectAll rejects by ICMP whatever the namespace sends over TCP.
+// rejectAll rejects all TCP that leaves the namespace, by ICMP.
 func rejectAll() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -408,13 +426,14 @@ func rejectAll() error {
 	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
-		// Port unreachable, as "reject" without more.
+		// Port unreachable, the default of "reject".
 		&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 3},
 	}})
 	return c.Flush()
 }
 
-// translate is the one rule of the namespace: what goes from here to one address goes to another.
+// translate replaces all rules of the namespace by one that translates the destination address from
+// to the address to.
 func translate(from, to netip.AddrPort) error {
 	c, err := nftables.New()
 	if err != nil {
@@ -423,7 +442,8 @@ func translate(from, to netip.AddrPort) error {
 	c.FlushRuleset()
 	table := c.AddTable(&nftables.Table{Name: "test", Family: nftables.TableFamilyIPv4})
 	chain := c.AddChain(&nftables.Chain{
-		Name: "output", Table: table, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityNATDest,
+		Name: "output", Table: table, Type: nftables.ChainTypeNAT,
+		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityNATDest,
 	})
 	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
@@ -439,7 +459,7 @@ func translate(from, to netip.AddrPort) error {
 	return c.Flush()
 }
 
-// segmentSize is what the client has told the server that it takes in one segment.
+// segmentSize returns the segment size that the client has advertised to the server.
 func segmentSize(c net.Conn) (advertised int, err error) {
 	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {
@@ -454,13 +474,14 @@ func segmentSize(c net.Conn) (advertised int, err error) {
 	return advertised, err
 }
 
-// tracked are the connections from an address that the clients' host keeps track of.
+// tracked returns how many connections from an address and port the clients' host tracks.
 func tracked(t *testing.T, l *Lab, from netip.AddrPort) (n int) {
 	t.Helper()
 	err := l.Do(l.Clients(), func() error {
 		all, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
 		for _, flow := range all {
-			if flow.Forward.SrcIP.Equal(from.Addr().AsSlice()) && flow.Forward.SrcPort == from.Port() {
+			source := flow.Forward
+			if source.SrcIP.Equal(from.Addr().AsSlice()) && source.SrcPort == from.Port() {
 				n++
 			}
 		}
@@ -476,25 +497,25 @@ func TestKernelClusterRefuses(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	for _, node := range []int{-1, 2} {
 		if _, err := l.AddPod(t.Context(), node, "pod"); err == nil {
-			t.Errorf("a pod on node %d", node)
+			t.Errorf("no error for a pod on node %d", node)
 		}
 		if err := l.NodeDown(node); err == nil {
-			t.Errorf("node %d is down", node)
+			t.Errorf("no error for NodeDown(%d)", node)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := l.AddPod(ctx, 0, "pod"); !errors.Is(err, context.Canceled) {
-		t.Errorf("a pod that was called off: %v", err)
+		t.Errorf("AddPod with an ended context: %v, want %v", err, context.Canceled)
 	}
 	veth := newLab(t, vocabulary.NetworkVeth)
 	if _, err := veth.AddPod(t.Context(), 0, "pod"); err == nil {
-		t.Error("a pod in a lab that is no cluster")
+		t.Error("no error for a pod in a lab without a cluster")
 	}
 }
 
-// TestKernelClusterCloseEndsPods: with a process in a pod, one in a removed pod and one on a node,
-// Close leaves neither a process nor a namespace.
+// TestKernelClusterCloseEndsPods checks that Close leaves neither a process nor a namespace, with
+// one process in a pod, one in a removed pod and one on a node.
 func TestKernelClusterCloseEndsPods(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	p, removed := addPod(t, l, 0, "pod"), addPod(t, l, 1, "removed")
@@ -528,7 +549,7 @@ func TestKernelClusterCloseEndsPods(t *testing.T) {
 		t.Fatal(err)
 	}
 	if held := holders(t, namespaces); len(held) < 5 {
-		t.Errorf("namespaces that somebody holds before Close: %v, want all five", held)
+		t.Errorf("namespaces held before Close: %v, want all five", held)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -537,19 +558,19 @@ func TestKernelClusterCloseEndsPods(t *testing.T) {
 		select {
 		case <-waited:
 		case <-time.After(2 * time.Second):
-			t.Fatal("a process is still there")
+			t.Fatal("a process still exists 2 s after Close")
 		}
 	}
 	if held := holders(t, namespaces); len(held) > 0 {
-		t.Errorf("namespaces that outlive the lab: %v", held)
+		t.Errorf("namespaces held after Close: %v, want none", held)
 	}
 	if _, err := l.AddPod(t.Context(), 0, "late"); err == nil {
-		t.Error("a lab that is closed has a new pod")
+		t.Error("no error for a new pod in a closed lab")
 	}
 }
 
-// holders are those of the namespaces that a thread of the machine is in or a descriptor of this
-// process holds: in /proc both are links to net:[inode].
+// holders returns those of the namespaces that a thread of the machine is in or that a descriptor
+// of this process holds: in /proc both are links to net:[inode].
 func holders(t *testing.T, namespaces map[uint32]string) map[string]bool {
 	t.Helper()
 	held := map[string]bool{}
@@ -561,7 +582,7 @@ func holders(t *testing.T, namespaces map[uint32]string) map[string]bool {
 		for _, link := range links {
 			var inode uint32
 			to, err := os.Readlink(link)
-			if err != nil || !strings.HasPrefix(to, "net:[") { // gone meanwhile, or another's
+			if err != nil || !strings.HasPrefix(to, "net:[") { // gone, or not readable
 				continue
 			}
 			if _, err := fmt.Sscanf(to, "net:[%d]", &inode); err != nil {

@@ -7,8 +7,12 @@ import (
 )
 
 func TestNextAddress(t *testing.T) {
-	n := &node{pods: netip.MustParsePrefix("198.18.10.0/29"), last: netip.MustParseAddr("198.18.10.0")}
-	used := map[netip.Addr]*Pod{netip.MustParseAddr("198.18.10.2"): {}, netip.MustParseAddr("198.18.10.6"): {}}
+	n := &node{
+		pods: netip.MustParsePrefix("198.18.10.0/29"), last: netip.MustParseAddr("198.18.10.0"),
+	}
+	used := map[netip.Addr]*Pod{
+		netip.MustParseAddr("198.18.10.2"): {}, netip.MustParseAddr("198.18.10.6"): {},
+	}
 	var got []string
 	for range 6 {
 		addr, ok := n.next(used)
@@ -26,6 +30,6 @@ func TestNextAddress(t *testing.T) {
 		used[addr] = &Pod{}
 	}
 	if addr, ok := n.next(used); ok {
-		t.Errorf("%v in a range that is used up", addr)
+		t.Errorf("got %v from a range without a free address", addr)
 	}
 }

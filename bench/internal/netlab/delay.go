@@ -12,16 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Delay is for how long each packet between clients and servers is held up, in either direction.
+// A Delay says how long each packet between clients and servers is delayed, in each direction.
 type Delay struct {
 	OneWay time.Duration
-	// Relayed: two TUN devices join the hosts instead of a veth pair, and the process that has them
-	// passes the packets on when it is time: see Lab.TUN. Otherwise the kernel does (netem).
+	// Relayed joins the hosts by two TUN devices instead of a veth pair; the process that holds
+	// them forwards each packet after the delay: see Lab.TUN. If it is false, the kernel delays
+	// packets (netem).
 	Relayed bool
 }
 
-// AddNetem has the kernel hold up every packet that leaves by a link of the thread's network
-// namespace, for a time in whole microseconds (tc-netem(8)).
+// AddNetem makes the kernel delay every packet that leaves by a link of the thread's network
+// namespace, in whole microseconds (tc-netem(8)).
 func AddNetem(link string, oneWay time.Duration) error {
 	on, err := netlink.LinkByName(link)
 	if err != nil {
@@ -31,7 +32,7 @@ func AddNetem(link string, oneWay time.Duration) error {
 		netlink.QdiscAttrs{LinkIndex: on.Attrs().Index, Parent: netlink.HANDLE_ROOT},
 		netlink.NetemQdiscAttrs{
 			Latency: uint32(oneWay.Microseconds()),
-			Limit:   math.MaxInt32, // packets held at a time; others it drops, by default 1000
+			Limit:   math.MaxInt32, // packets held at a time; more are dropped (default 1000)
 		}))
 	if err != nil {
 		return fmt.Errorf("netem on %s: %w", link, err)
@@ -41,17 +42,17 @@ func AddNetem(link string, oneWay time.Duration) error {
 
 const (
 	tunPath = "/dev/net/tun"
-	// tunQueue is how many packets may wait for whoever reads a TUN device, which drops others. By
-	// default it is 500 (drivers/net/tun.c).
+	// tunQueue is how many packets may wait to be read from a TUN device, which drops any more. The
+	// default is 500 (drivers/net/tun.c).
 	tunQueue = 16384
 )
 
-// OpenTUN makes a TUN device in the thread's network namespace. It ends when everybody who has the
-// file has closed it. A read of the file takes a packet that leaves by the device; a write makes
-// one arrive.
+// OpenTUN makes a TUN device in the thread's network namespace. The device is removed when every
+// descriptor of the file is closed. A read of the file takes a packet that leaves by the device; a
+// write makes one arrive.
 //
-// The file blocks, so that Go's poller leaves it alone: it would be woken by every packet. The
-// device has no offloads, so no packet is larger than its MTU.
+// The file is blocking, so that Go's poller leaves it alone: every packet would wake it. The device
+// has no offloads, so no packet is larger than its MTU.
 func OpenTUN(name string) (*os.File, error) {
 	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -69,7 +70,7 @@ func OpenTUN(name string) (*os.File, error) {
 	return file, nil
 }
 
-// explainTUN says what to do about the error of opening the file of TUN devices.
+// explainTUN adds what to do to an error of opening tunPath.
 func explainTUN(err error) *Refusal {
 	r := &Refusal{Err: err}
 	switch {
@@ -102,10 +103,10 @@ func (l *Lab) addTUN(name string) error {
 }
 
 // TUN returns the files of the TUN devices that join clients and servers, the clients' first, in a
-// lab whose Delay is Relayed. The lab closes them.
+// lab with Delay.Relayed. The lab closes them.
 func (l *Lab) TUN() [2]*os.File { return [2]*os.File(l.tun) }
 
-// TUNCounts returns how many packets have been read from the lab's TUN devices, and how many they
+// TUNCounts returns how many packets were read from the lab's TUN devices, and how many the devices
 // dropped because too many waited.
 func (l *Lab) TUNCounts() (read, dropped int64, err error) {
 	for host, name := range map[*Host]string{l.clients: clientLink, l.servers: serverLink} {

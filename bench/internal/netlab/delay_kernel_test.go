@@ -16,11 +16,11 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// With netem a handshake takes as long as the delay of both directions together, or longer.
+// With netem a handshake takes at least the delay of both directions together.
 func TestKernelNetem(t *testing.T) {
 	err := Private(func() error { return AddNetem("lo", time.Millisecond) })
 	if err != nil {
-		t.Skipf("%v", err) // no failure where all is required: a relay stands in for it
+		t.Skipf("%v", err) // even with REQUIRE_KERNEL: a relay replaces netem
 	}
 	const oneWay = 15 * time.Millisecond
 	l := newLabOf(t, Options{Network: vocabulary.NetworkVeth, Delay: Delay{OneWay: oneWay}})
@@ -32,7 +32,8 @@ func TestKernelNetem(t *testing.T) {
 	}
 }
 
-// What leaves a host by a TUN device can be read from its file, and the device ends with the file.
+// A packet that leaves a host by a TUN device can be read from its file, and closing the file
+// removes the device.
 func TestKernelOpenTUN(t *testing.T) {
 	testkit.RequireRoot(t)
 	err := Private(func() error {
@@ -51,7 +52,7 @@ func TestKernelOpenTUN(t *testing.T) {
 			return err
 		}
 		if _, err := netlink.LinkByName("tun-test"); !errors.As(err, &netlink.LinkNotFoundError{}) {
-			t.Errorf("after the close: %v", err)
+			t.Errorf("link after the close: %v, want it not found", err)
 		}
 		return nil
 	})
@@ -64,8 +65,8 @@ func TestKernelOpenTUN(t *testing.T) {
 	}
 }
 
-// readPacket sends a packet to an address, and returns the destination of the first IPv4 packet
-// that can be read.
+// readPacket sends a packet to an address and returns the destination of the first IPv4 packet read
+// from the device.
 func readPacket(device uintptr, to string) ([]byte, error) {
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -85,13 +86,13 @@ func readPacket(device uintptr, to string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n >= 20 && b[0]>>4 == 4 { // the kernel has said something in IPv6 as well
+		if n >= 20 && b[0]>>4 == 4 { // skip the kernel's IPv6 packets
 			return slices.Clone(b[16:20]), nil
 		}
 	}
 }
 
-// The error of opening the file of TUN devices says what to do about it.
+// The error of opening tunPath says what to do.
 func TestExplainTUN(t *testing.T) {
 	const absent = "in a container, add --device /dev/net/tun (see docs/containers.md); " +
 		"elsewhere, as root: modprobe tun"

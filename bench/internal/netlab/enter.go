@@ -13,26 +13,26 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// enteredEnv marks a process that Enter has put into a user namespace.
+// enteredEnv marks a process that Enter has started in a user namespace.
 const enteredEnv = "REUSEPORT_BENCH_USERNS"
 
-// Entered says that Enter has started this process, in a user namespace.
+// Entered reports whether Enter has started this process, in a user namespace.
 func Entered() bool { return os.Getenv(enteredEnv) != "" }
 
-// AsRoot reports whether the process can make labs without Enter: it holds CAP_SYS_ADMIN and
-// CAP_NET_ADMIN, and not because of Enter.
+// AsRoot reports whether the process can make labs without Enter: whether it holds CAP_SYS_ADMIN
+// and CAP_NET_ADMIN outside a user namespace of Enter.
 func AsRoot() bool {
 	return !Entered() && sys.Holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN)
 }
 
-// Enter makes labs possible for an ordinary user: it runs this very command again inside a new
-// user namespace, where it is root over the namespaces it makes and nobody outside, waits for it,
-// and returns its exit status with entered true. Where it is not needed, or has been done already,
-// it returns entered false at once.
+// Enter lets an ordinary user make labs: it runs this command again inside a new user namespace,
+// where it is root over the namespaces it makes and has no privileges outside, waits for it, and
+// returns its exit status with entered true. If that is unnecessary, or this process runs in one
+// already, it returns entered false at once.
 //
-// The inner process has a process group of its own, so that no signal of the terminal reaches it.
-// When ctx ends it is sent SIGTERM, once. If that ends it before it can handle signals, Enter
-// returns the cause of ctx.
+// The inner process has its own process group, so no signal of the terminal reaches it. When ctx
+// ends, Enter sends it SIGTERM, once. If that kills it before it handles signals, Enter returns the
+// cause of ctx.
 func Enter(ctx context.Context) (status int, entered bool, err error) {
 	if AsRoot() || Entered() {
 		return 0, false, nil
@@ -51,8 +51,8 @@ func Enter(ctx context.Context) (status int, entered bool, err error) {
 	}
 	ended := make(chan error)
 	go func() {
-		// Pdeathsig is bound to the thread that starts the child; this one lives until the child
-		// has ended.
+		// Pdeathsig is bound to the thread that starts the child, so keep this thread until the
+		// child has ended.
 		runtime.LockOSThread()
 		ended <- cmd.Run()
 	}()

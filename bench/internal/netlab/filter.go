@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Filter is an nftables rule about the next n connections to the servers. Release takes it away.
+// A Filter is an nftables rule for the next n connections to the servers. Release removes it.
 type Filter struct {
 	conn  *nftables.Conn
 	table *nftables.Table
@@ -20,37 +20,43 @@ type Filter struct {
 	ipv6  bool
 }
 
-// The registers that the rules use: nftables has sixteen of 32 bits, from NFT_REG32_00 on
+// The first register that the rules use. nftables has sixteen of 32 bits, from NFT_REG32_00
 // (linux/netfilter/nf_tables.h).
 const firstRegister = unix.NFT_REG32_00
 
-// HoldHandshakes begins to hold up handshakes, on the clients' host: nothing that the clients of
-// the next n connections say after their SYN gets out, so that at the server they stay half-open
-// (TCP_NEW_SYN_RECV). Once released, they go on when the client sends again, 200 ms later or so. It
-// takes CAP_NET_ADMIN, and one Filter per lab at a time.
+// HoldHandshakes holds up the handshakes of the next n connections: on the clients' host it drops
+// every segment after their SYN, so that they stay half-open at the server (TCP_NEW_SYN_RECV).
+// After Release they continue when the client sends again, about 200 ms later. It needs
+// CAP_NET_ADMIN. A lab can have only one Filter at a time.
 func (l *Lab) HoldHandshakes(target netip.AddrPort, n int) (*Filter, error) {
-	return l.filter(l.Clients(), nftables.ChainHookOutput, target, n, true, &expr.Verdict{Kind: expr.VerdictDrop})
+	return l.filter(l.Clients(), nftables.ChainHookOutput, target, n, noSYN,
+		&expr.Verdict{Kind: expr.VerdictDrop})
 }
 
-// DropSYNs begins to drop what comes from the next n connections, on the servers' host, their SYNs
-// to begin with.
+// DropSYNs drops all segments of the next n connections on the servers' host, from their SYNs on.
 func (l *Lab) DropSYNs(target netip.AddrPort, n int) (*Filter, error) {
-	return l.filter(l.Servers(), nftables.ChainHookInput, target, n, false, &expr.Verdict{Kind: expr.VerdictDrop})
+	return l.filter(l.Servers(), nftables.ChainHookInput, target, n, anySegment,
+		&expr.Verdict{Kind: expr.VerdictDrop})
 }
 
-// RejectSYNs begins to answer the SYNs of the next n connections by a RST, on the servers' host.
+// RejectSYNs answers the SYNs of the next n connections with a RST, on the servers' host.
 func (l *Lab) RejectSYNs(target netip.AddrPort, n int) (*Filter, error) {
-	return l.filter(l.Servers(), nftables.ChainHookInput, target, n, false, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST})
+	return l.filter(l.Servers(), nftables.ChainHookInput, target, n, anySegment,
+		&expr.Reject{Type: unix.NFT_REJECT_TCP_RST})
 }
 
-func (l *Lab) filter(host *Host, hook *nftables.ChainHook, target netip.AddrPort, n int, afterSYN bool, verdict expr.Any) (*Filter, error) {
+// filter installs a filter on a host. Its verdict applies to the given segments of the connections.
+func (l *Lab) filter(
+	host *Host, hook *nftables.ChainHook, target netip.AddrPort, n int, segments segment,
+	verdict expr.Any,
+) (*Filter, error) {
 	f := &Filter{ipv6: target.Addr().Is6()}
 	err := l.Do(host, func() (err error) {
-		// The socket stays in the namespace that it is opened in, whoever uses it.
+		// The socket stays in the namespace where it is opened, whatever thread uses it.
 		if f.conn, err = nftables.New(nftables.AsLasting()); err != nil {
 			return err
 		}
-		return f.install(hook, target, n, afterSYN, verdict)
+		return f.install(hook, target, n, segments, verdict)
 	})
 	if err != nil {
 		if f.conn != nil {
@@ -61,12 +67,16 @@ func (l *Lab) filter(host *Host, hook *nftables.ChainHook, target netip.AddrPort
 	return f, nil
 }
 
-func (f *Filter) install(hook *nftables.ChainHook, target netip.AddrPort, n int, afterSYN bool, verdict expr.Any) error {
+func (f *Filter) install(
+	hook *nftables.ChainHook, target netip.AddrPort, n int, segments segment, verdict expr.Any,
+) error {
 	address := nftables.TypeIPAddr
 	if f.ipv6 {
 		address = nftables.TypeIP6Addr
 	}
-	f.table = f.conn.AddTable(&nftables.Table{Name: "reuseport-bench", Family: nftables.TableFamilyINet})
+	f.table = f.conn.AddTable(&nftables.Table{
+		Name: "reuseport-bench", Family: nftables.TableFamilyINet,
+	})
 	f.hit = &nftables.Set{
 		Table: f.table, Name: "hit", Dynamic: true, Concatenation: true, Size: uint32(n),
 		KeyType: nftables.MustConcatSetType(address, nftables.TypeInetService),
@@ -75,46 +85,56 @@ func (f *Filter) install(hook *nftables.ChainHook, target netip.AddrPort, n int,
 		return err
 	}
 	chain := f.conn.AddChain(&nftables.Chain{
-		Name: "filter", Table: f.table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
+		Name: "filter", Table: f.table, Type: nftables.ChainTypeFilter,
+		Hooknum: hook, Priority: nftables.ChainPriorityFilter,
 	})
-	// A SYN is remembered, while there is room: a full set takes no more, and the rule is passed
-	// over.
-	f.conn.AddRule(&nftables.Rule{Table: f.table, Chain: chain, Exprs: append(f.match(target, syn),
-		&expr.Dynset{SrcRegKey: firstRegister, SetName: f.hit.Name, SetID: f.hit.ID, Operation: uint32(unix.NFT_DYNSET_OP_ADD)})})
-	// What comes from those who are remembered meets the verdict.
-	from := anySegment
-	if afterSYN {
-		from = noSYN
-	}
-	f.conn.AddRule(&nftables.Rule{Table: f.table, Chain: chain, Exprs: append(f.match(target, from),
-		&expr.Lookup{SourceRegister: firstRegister, SetName: f.hit.Name, SetID: f.hit.ID}, verdict)})
+	// Add the source of each SYN to the set, up to n of them: adding to a full set fails, and the
+	// rule has no effect.
+	f.conn.AddRule(&nftables.Rule{
+		Table: f.table, Chain: chain, Exprs: append(f.match(target, syn), &expr.Dynset{
+			SrcRegKey: firstRegister, SetName: f.hit.Name, SetID: f.hit.ID,
+			Operation: uint32(unix.NFT_DYNSET_OP_ADD),
+		}),
+	})
+	// Segments from a source in the set meet the verdict.
+	f.conn.AddRule(&nftables.Rule{
+		Table: f.table, Chain: chain, Exprs: append(f.match(target, segments), &expr.Lookup{
+			SourceRegister: firstRegister, SetName: f.hit.Name, SetID: f.hit.ID,
+		}, verdict),
+	})
 	return f.conn.Flush()
 }
 
-// segment says which segments a rule is about.
+// segment says which segments a rule matches.
 type segment int
 
 const (
 	anySegment segment = iota
-	syn                // that open a connection
-	noSYN
+	syn                // those that open a connection
+	noSYN              // all others
 )
 
-// match is such a segment to the target, and leaves where it comes from in the registers.
+// match returns expressions that match such segments to the target, and leave their source address
+// and port in the registers.
 func (f *Filter) match(target netip.AddrPort, which segment) []expr.Any {
 	version, at, size := byte(unix.NFPROTO_IPV4), uint32(12), uint32(4)
 	if f.ipv6 {
 		version, at, size = unix.NFPROTO_IPV6, 8, 16
 	}
 	r := uint32(firstRegister)
-	compare := func(op expr.CmpOp, data []byte) expr.Any { return &expr.Cmp{Op: op, Register: r, Data: data} }
+	const network, transport = expr.PayloadBaseNetworkHeader, expr.PayloadBaseTransportHeader
+	compare := func(op expr.CmpOp, data []byte) expr.Any {
+		return &expr.Cmp{Op: op, Register: r, Data: data}
+	}
 	all := []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: r}, compare(expr.CmpOpEq, []byte{version}),
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: r}, compare(expr.CmpOpEq, []byte{unix.IPPROTO_TCP}),
-		// The destination's address follows the source's, in either version.
-		&expr.Payload{DestRegister: r, Base: expr.PayloadBaseNetworkHeader, Offset: at + size, Len: size},
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: r},
+		compare(expr.CmpOpEq, []byte{version}),
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: r},
+		compare(expr.CmpOpEq, []byte{unix.IPPROTO_TCP}),
+		// The destination's address follows the source's, in IPv4 and IPv6.
+		&expr.Payload{DestRegister: r, Base: network, Offset: at + size, Len: size},
 		compare(expr.CmpOpEq, target.Addr().AsSlice()),
-		&expr.Payload{DestRegister: r, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Payload{DestRegister: r, Base: transport, Offset: 2, Len: 2},
 		compare(expr.CmpOpEq, binaryutil.BigEndian.PutUint16(target.Port())),
 	}
 	if which != anySegment {
@@ -123,24 +143,27 @@ func (f *Filter) match(target netip.AddrPort, which segment) []expr.Any {
 			op = expr.CmpOpNeq
 		}
 		all = append(all,
-			// The flags are in byte 13 (RFC 9293, section 3.1): SYN without ACK.
-			&expr.Payload{DestRegister: r, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
-			&expr.Bitwise{SourceRegister: r, DestRegister: r, Len: 1, Mask: []byte{0x12}, Xor: []byte{0}},
+			// Byte 13 has the flags (RFC 9293, section 3.1): SYN without ACK.
+			&expr.Payload{DestRegister: r, Base: transport, Offset: 13, Len: 1},
+			&expr.Bitwise{
+				SourceRegister: r, DestRegister: r, Len: 1, Mask: []byte{0x12}, Xor: []byte{0},
+			},
 			compare(op, []byte{0x02}))
 	}
 	return append(all,
-		&expr.Payload{DestRegister: r, Base: expr.PayloadBaseNetworkHeader, Offset: at, Len: size},
-		&expr.Payload{DestRegister: r + size/4, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 2})
+		&expr.Payload{DestRegister: r, Base: network, Offset: at, Len: size},
+		&expr.Payload{DestRegister: r + size/4, Base: transport, Offset: 0, Len: 2})
 }
 
-// Hit are the sources of the connections that the filter has met so far.
+// Hit returns the sources of the connections that the filter has met so far.
 func (f *Filter) Hit() ([]netip.AddrPort, error) {
 	elements, err := f.conn.GetSetElements(f.hit)
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
 	var all []netip.AddrPort
-	listed := map[netip.AddrPort]bool{} // a table that grows while it is listed may give an element twice
+	// A set that grows while it is listed may return an element twice.
+	listed := map[netip.AddrPort]bool{}
 	for _, e := range elements {
 		size := 4
 		if f.ipv6 {
@@ -148,9 +171,11 @@ func (f *Filter) Hit() ([]netip.AddrPort, error) {
 		}
 		addr, ok := netip.AddrFromSlice(e.Key[:min(size, len(e.Key))])
 		if !ok || len(e.Key) < size+2 {
-			return nil, fmt.Errorf("nftables: an element of %d bytes", len(e.Key))
+			return nil, fmt.Errorf("nftables: set element of %d bytes: want %d or more",
+				len(e.Key), size+2)
 		}
-		if source := netip.AddrPortFrom(addr, binary.BigEndian.Uint16(e.Key[size:])); !listed[source] {
+		source := netip.AddrPortFrom(addr, binary.BigEndian.Uint16(e.Key[size:]))
+		if !listed[source] {
 			listed[source] = true
 			all = append(all, source)
 		}
@@ -158,7 +183,7 @@ func (f *Filter) Hit() ([]netip.AddrPort, error) {
 	return all, nil
 }
 
-// Release takes the filter away.
+// Release removes the filter.
 func (f *Filter) Release() error {
 	f.conn.DelTable(f.table)
 	err := errors.Join(f.conn.Flush(), f.conn.CloseLasting())

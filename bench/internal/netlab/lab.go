@@ -24,33 +24,34 @@ import (
 	"reuseport-bench/servers/child"
 )
 
-// Options of a Lab.
+// Options configures a Lab.
 type Options struct {
-	// Network defaults to Loopback.
+	// Network defaults to NetworkLoopback.
 	Network vocabulary.Network
-	// ReceiveCPUs, with Veth and on the nodes of a Cluster, take turns at what the servers' end of
-	// the pair receives, by a hash of each flow, as the queues of a network card would (receive
-	// packet steering, Documentation/networking/scaling.rst). Empty: the CPU that sent it, which is
-	// the load's.
+	// ReceiveCPUs, with NetworkVeth and on the nodes of a NetworkCluster, process what the servers'
+	// end of the pair receives, spread by a hash of each flow, as the queues of a network card
+	// would (receive packet steering, Documentation/networking/scaling.rst). Empty: the sending CPU
+	// does, which is the load's.
 	ReceiveCPUs []int
-	// Delay, with Veth, is for how long packets between the hosts are held up. Zero: not at all.
+	// Delay, with NetworkVeth, is how long packets between the hosts are delayed. The zero value
+	// does not delay them.
 	Delay Delay
 	// Init makes the command that runs Init as the lab's PID 1. Required.
 	Init func() *exec.Cmd
 }
 
-// A Lab is a private network and the processes in it. Close ends both. Its methods may be called
-// from several goroutines; they take turns on the lab's thread.
+// A Lab is a private network and the processes in it. Close ends both. Its methods may be called by
+// several goroutines; they take turns on the lab's thread.
 type Lab struct {
 	calls   chan func()
-	closing chan struct{} // the thread is to end
-	done    chan struct{} // it has ended
+	closing chan struct{} // closed to end the thread
+	done    chan struct{} // closed when the thread has ended
 
 	init    *child.Process
 	pids    *os.File // the PID namespace
-	hosts   []*Host  // all of them, to close
+	hosts   []*Host  // all hosts, including pods
 	servers *Host
-	clients *Host      // the servers' host in a loopback lab
+	clients *Host      // the same as servers in a loopback lab
 	tun     []*os.File // see TUN
 
 	nodes []*node // of a cluster
@@ -63,7 +64,8 @@ type Host struct {
 	ns   *os.File
 }
 
-// Inode is that of the host's network namespace, by which the kernel's tracing knows it.
+// Inode returns the inode of the host's network namespace, which identifies it in the kernel's
+// traces.
 func (h *Host) Inode() (uint32, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(h.ns.Fd()), &st); err != nil {
@@ -72,15 +74,15 @@ func (h *Host) Inode() (uint32, error) {
 	return uint32(st.Ino), nil
 }
 
-// Path returns a path of the host's network namespace, for a process of the lab to enter it by
-// (setns(2)). It is valid while the lab has the host.
+// Path returns a path of the host's network namespace, by which a process of the lab can enter it
+// (setns(2)). It is valid as long as the lab has the host.
 func (h *Host) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), h.ns.Fd()) }
 
-// initLimit bounds how long the lab's init may take to come and to go.
+// initLimit bounds the start and the end of the lab's init.
 const initLimit = 5 * time.Second
 
-// New makes a lab. Whatever network it has, nothing leads out of it. It needs
-// CAP_SYS_ADMIN and CAP_NET_ADMIN in the current user namespace: see Enter.
+// New makes a lab. Its network has no route to the outside. New needs CAP_SYS_ADMIN and
+// CAP_NET_ADMIN in the current user namespace: see Enter. The caller closes the lab.
 func New(ctx context.Context, o Options) (*Lab, error) {
 	l := &Lab{calls: make(chan func()), closing: make(chan struct{}), done: make(chan struct{})}
 	go l.thread()
@@ -91,8 +93,8 @@ func New(ctx context.Context, o Options) (*Lab, error) {
 	return l, nil
 }
 
-// thread runs the lab's calls. It never unlocks its thread, so the runtime ends the thread with
-// the goroutine, and with it every namespace it had entered.
+// thread runs the lab's calls. It never unlocks its thread, so the runtime ends the thread with the
+// goroutine, and the thread leaves every namespace it had entered.
 func (l *Lab) thread() {
 	runtime.LockOSThread()
 	defer close(l.done)
@@ -117,8 +119,8 @@ func (l *Lab) call(f func() error) error {
 }
 
 func (l *Lab) setup(ctx context.Context, o Options) error {
-	// Children inherit it. The default of 50 µs would be half of a typical service time, and is
-	// added to every wait of the schedule (prctl(2), PR_SET_TIMERSLACK).
+	// Children inherit this. The default of 50 µs would be half of a typical service time, and
+	// would be added to every wait of the schedule (prctl(2), PR_SET_TIMERSLACK).
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_TIMERSLACK: %w", err)
 	}
@@ -146,7 +148,7 @@ func (l *Lab) setup(ctx context.Context, o Options) error {
 	return l.startInit(ctx, o.Init())
 }
 
-// addHost makes a network namespace with lo in it, and moves the lab's thread there.
+// addHost makes a network namespace with only lo, and moves the lab's thread into it.
 func (l *Lab) addHost(name string) (*Host, error) {
 	if err := newNamespace(); err != nil {
 		return nil, fmt.Errorf("network namespace %s: %w; see 'doctor'", name, err)
@@ -160,16 +162,19 @@ func (l *Lab) addHost(name string) (*Host, error) {
 	return h, nil
 }
 
-// dropHost lets go of a namespace: the kernel ends it with the last process in it.
+// dropHost closes the lab's descriptor of a namespace. The kernel removes the namespace with its
+// last process.
 func (l *Lab) dropHost(h *Host) error {
 	l.hosts = slices.DeleteFunc(l.hosts, func(other *Host) bool { return other == h })
 	return h.ns.Close()
 }
 
-// startInit starts PID 1 of a new PID namespace and makes it the home of the thread's later
-// children.
+// startInit starts PID 1 of a new PID namespace, and makes the thread's later children start in
+// that namespace.
 func (l *Lab) startInit(ctx context.Context, cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setsid: true, Cloneflags: unix.CLONE_NEWPID}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig: unix.SIGKILL, Setsid: true, Cloneflags: unix.CLONE_NEWPID,
+	}
 	init, err := child.Start(child.Options{Command: cmd, Control: true, Events: true})
 	if err != nil {
 		return fmt.Errorf("PID namespace: %w; see 'doctor'", err)
@@ -189,10 +194,10 @@ func (l *Lab) startInit(ctx context.Context, cmd *exec.Cmd) error {
 	return nil
 }
 
-// Init is the life of the lab's PID 1: it says that it is ready, reaps orphans, and ends with its
-// control pipe.
+// Init runs the lab's PID 1: it reports ready, reaps orphans, and returns at the end of its control
+// pipe.
 func Init() error {
-	// Nothing here waits for a child by name, so the kernel may reap them all (wait(2), NOTES).
+	// Nothing here waits for a particular child, so the kernel may reap them all (wait(2), NOTES).
 	signal.Ignore(unix.SIGCHLD)
 	if _, err := os.NewFile(child.EventsFD, "events").Write([]byte{'r'}); err != nil {
 		return fmt.Errorf("lab init: %w", err)
@@ -201,13 +206,13 @@ func Init() error {
 	return err
 }
 
-// Servers is the host that workers run on; in a cluster it is node A.
+// Servers returns the host of the workers; in a cluster, node A.
 func (l *Lab) Servers() *Host { return l.servers }
 
-// Clients is the host that the load runs on; in a loopback lab it is the servers'.
+// Clients returns the host of the load; in a loopback lab, the same as Servers.
 func (l *Lab) Clients() *Host { return l.clients }
 
-// Hosts are all hosts of the lab, each once, but pods.
+// Hosts returns all hosts of the lab except pods, each once.
 func (l *Lab) Hosts() []*Host {
 	if l.clients == l.servers {
 		return []*Host{l.servers}
@@ -236,14 +241,13 @@ func (l *Lab) Do(h *Host, f func() error) error {
 	})
 }
 
-// Start starts cmd inside the lab, on the given CPUs (all, if none are given), in a session of its
-// own, so that a Ctrl-C of the terminal does not reach it. Of cmd.SysProcAttr, which it sets, it
-// keeps the credential, so that the command may be another user's. The caller waits for the
-// command.
+// Start starts cmd inside the lab on the given CPUs (none: all), in its own session, so that a
+// Ctrl-C of the terminal does not reach it. It replaces cmd.SysProcAttr but keeps its Credential,
+// so that the command may run as another user. The caller waits for the command.
 func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
-	// No Pdeathsig: the death of the lab's init is death for all in its PID namespace. Nor would Go
-	// set it here: os/exec compares the child's getppid(2) with its own PID to see whether the
-	// parent is still alive, and a parent outside the child's PID namespace has the number 0.
+	// It sets no Pdeathsig: the death of the lab's init kills everything in its PID namespace. Nor
+	// would it work: os/exec compares the child's getppid(2) with its own PID to see whether the
+	// parent is alive, and a parent outside the child's PID namespace has the PID 0.
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if cmd.SysProcAttr != nil {
 		attr.Credential = cmd.SysProcAttr.Credential
@@ -268,7 +272,7 @@ func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
 }
 
 // SetSysctl writes a sysctl of the host's network namespace, "net.ipv4.tcp_migrate_req" for
-// example. Only net.* belongs to a network namespace, so nothing else is taken.
+// example. It accepts only net.*, which belongs to a network namespace.
 func (l *Lab) SetSysctl(h *Host, name, value string) error {
 	if err := l.Do(h, func() error { return WriteSysctl(name, value) }); err != nil {
 		return fmt.Errorf("%s: %w", h.Name, err)
@@ -293,9 +297,9 @@ func (l *Lab) Sysctl(h *Host, name string) (value string, err error) {
 	return value, nil
 }
 
-// Close kills everything in the lab, waits until it is gone, and ends the lab's thread. A caller
-// that started processes must be waiting for them, or the kernel keeps the namespace. Calling it
-// again does nothing.
+// Close kills everything in the lab, waits for its end, and ends the lab's thread. A caller that
+// started processes must wait for them at the same time, or the kernel keeps the namespace. Calling
+// it again does nothing.
 func (l *Lab) Close() error {
 	select {
 	case <-l.done:
@@ -327,7 +331,8 @@ func (l *Lab) endInit() error {
 		return fmt.Errorf("lab init: %w", err)
 	}
 	if err := l.init.Wait(ctx); err != nil && ctx.Err() != nil {
-		return errors.New("lab init: a process of the lab does not end; is somebody waiting for it?")
+		return errors.New("lab init: a process of the lab does not end: " +
+			"whoever started it must wait for it")
 	}
 	if err := l.init.Close(); err != nil {
 		return fmt.Errorf("lab init: %w", err)
@@ -346,8 +351,8 @@ func linkUp(name string) error {
 	return nil
 }
 
-// Starter returns a function that starts processes on a host: on the CPUs that it is given or,
-// without any, on all of those.
+// Starter returns a function that starts processes on a host: on the CPUs it is given or, if none
+// are given, on all.
 func (l *Lab) Starter(h *Host, all []int) func(*exec.Cmd, []int) error {
 	return func(c *exec.Cmd, cpus []int) error {
 		if len(cpus) == 0 {

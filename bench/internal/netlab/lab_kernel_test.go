@@ -33,7 +33,7 @@ func newLabOf(t *testing.T, o Options) *Lab {
 	o.Init = func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) }
 	l, err := New(t.Context(), o)
 	if errors.Is(err, unix.EPERM) && !AsRoot() {
-		testkit.Skip(t, "%v", err) // a user namespace without capabilities, as AppArmor makes them
+		testkit.Skip(t, "%v", err) // AppArmor may make user namespaces without capabilities
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,10 @@ func TestKernelLabReaches(t *testing.T) {
 						LocalAddr: &net.TCPAddr{IP: source.AsSlice(), Port: 12345},
 						Control: func(_, _ string, c syscall.RawConn) (err error) {
 							if family == vocabulary.IPv6 {
-								_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1) })
+								_ = c.Control(func(fd uintptr) {
+									err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6,
+										unix.IPV6_FREEBIND, 1)
+								})
 							}
 							return err
 						},
@@ -107,19 +110,20 @@ func TestKernelLabHasNoWayOut(t *testing.T) {
 		vocabulary.NetworkVeth} {
 		l := newLab(t, network)
 		err := l.Do(l.Clients(), func() error {
-			c, err := net.DialTimeout("udp", "192.0.2.1:9", time.Second) // TEST-NET-1: nobody's; UDP only asks for a route
+			// TEST-NET-1 is unassigned. A UDP connect only looks the route up.
+			c, err := net.DialTimeout("udp", "192.0.2.1:9", time.Second)
 			if err == nil {
 				_ = c.Close()
 			}
 			return err
 		})
 		if err == nil || !strings.Contains(err.Error(), "unreachable") {
-			t.Errorf("%s: a route to 192.0.2.1: %v", network, err)
+			t.Errorf("%s: connect to 192.0.2.1: %v, want it unreachable", network, err)
 		}
 	}
 }
 
-// A process has the CPUs that it is started on, and the next one has all of them again.
+// A process runs on the CPUs it is started on, and the next one on all of them again.
 func TestKernelStartOnCPUs(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkLoopback)
 	var all unix.CPUSet
@@ -168,17 +172,17 @@ func TestKernelSysctlStaysInside(t *testing.T) {
 		t.Errorf("inside: %q, %v; want 1", got, err)
 	}
 	if after, err := os.ReadFile(path); string(after) != string(outside) || err != nil {
-		t.Errorf("outside: %q, %v; was %q", after, err, outside)
+		t.Errorf("outside: %q, %v; want %q as before", after, err, outside)
 	}
 	for _, bad := range []string{"kernel.panic", "net/../kernel", "net...kernel"} {
 		if err := l.SetSysctl(l.Servers(), bad, "1"); err == nil {
-			t.Errorf("%q is taken for a sysctl of a network namespace", bad)
+			t.Errorf("no error for %q, which is not in a network namespace", bad)
 		}
 	}
 }
 
-// TestKernelCloseEndsStoppedProcesses: SIGKILL by the end of the PID namespace reaches a process
-// that SIGSTOP holds, and its children.
+// TestKernelCloseEndsStoppedProcesses checks that the end of the PID namespace kills a process
+// stopped by SIGSTOP, and its children.
 func TestKernelCloseEndsStoppedProcesses(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkLoopback)
 	c := exec.Command("sh", "-c", "sleep 60 & echo started; wait")
@@ -203,11 +207,11 @@ func TestKernelCloseEndsStoppedProcesses(t *testing.T) {
 	select {
 	case <-waited:
 	case <-time.After(2 * time.Second):
-		t.Fatal("the process is still there")
+		t.Fatal("the process still exists after 2 s")
 	}
 }
 
-// TestKernelClosedLab: a call that comes too late is told so.
+// TestKernelClosedLab checks that a call to a closed lab fails.
 func TestKernelClosedLab(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkLoopback)
 	if err := l.Close(); err != nil {
@@ -215,7 +219,7 @@ func TestKernelClosedLab(t *testing.T) {
 	}
 	for range 20 {
 		if err := l.Do(l.Servers(), func() error { return nil }); err == nil {
-			t.Fatal("a closed lab takes a call")
+			t.Fatal("no error for a call to a closed lab")
 		}
 	}
 }

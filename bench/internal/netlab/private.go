@@ -8,10 +8,10 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Private calls f on a thread with a network namespace of its own, in which only lo exists and is
-// up. The thread ends with f, and the namespace once f has closed its sockets: a socket keeps the
-// namespace it was made in. f must make its sockets itself, not in another goroutine, and bound its
-// waits.
+// Private calls f on a thread with its own network namespace, in which only lo exists and is up.
+// The thread ends with f. The namespace ends when f has also closed its sockets, because a socket
+// keeps the namespace in which it was made. f must make its sockets itself, not in another
+// goroutine, and its waits must have limits.
 func Private(f func() error) error {
 	return sys.OnOwnThread(func() error {
 		if err := newNamespace(); err != nil {

@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// A Refusal is an error of the kernel with its likely reason and a remedy. Most happen in
+// A Refusal is an error of the kernel with its likely reason and a remedy. Most occur in
 // containers: docs/containers.md has the options that each feature needs there.
 type Refusal struct {
 	Err  error
@@ -33,7 +33,7 @@ func (r *Refusal) Error() string {
 func (r *Refusal) Unwrap() error { return r.Err }
 
 const (
-	// RootHint is for root without the capabilities that labs take.
+	// RootHint is for root without the capabilities that labs need.
 	RootHint = "in a container, add --cap-add SYS_ADMIN --cap-add NET_ADMIN " +
 		"(see docs/containers.md)"
 
@@ -41,13 +41,13 @@ const (
 		"--cap-add SYS_ADMIN --cap-add NET_ADMIN (see docs/containers.md)"
 )
 
-// ExplainNamespace explains the error of a call that was to make a user namespace, or another
-// namespace without one, as far as /proc and the capabilities of this thread tell.
+// ExplainNamespace explains why a user namespace, or another namespace without one, could not be
+// made, as far as /proc and the capabilities of this thread show.
 func ExplainNamespace(err error) *Refusal {
 	return explainNamespace(err, caller{os.DirFS("/proc"), os.Geteuid() == 0, sys.Holds})
 }
 
-// A caller is whom the kernel refused something.
+// A caller is the process that the kernel refused a namespace.
 type caller struct {
 	proc  fs.FS // its /proc
 	root  bool
@@ -68,14 +68,14 @@ func explainNamespace(err error, c caller) *Refusal {
 			}
 		}
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
-		r.Why, r.Hint = "the kernel was built without them", "run as root"
+		r.Why, r.Hint = "the kernel was built without such namespaces", "run as root"
 	case errors.Is(err, fs.ErrPermission): // EPERM or EACCES
 		r.Why, r.Hint = c.forbidden()
 	}
 	return r
 }
 
-// forbidden says what forbids the caller user namespaces, and what to do about it.
+// forbidden returns why the caller may not make user namespaces, and what to do about it.
 func (c caller) forbidden() (why, hint string) {
 	setting, restricted := forbiddingSetting(c.proc)
 	switch {
@@ -88,17 +88,17 @@ func (c caller) forbidden() (why, hint string) {
 	default:
 		why, hint = "missing CAP_SYS_ADMIN, a chroot, or a security module", "run as root"
 	}
-	if c.root { // whatever the reason: with these capabilities it needs no user namespace
+	if c.root { // with these capabilities root needs no user namespace
 		hint = RootHint
 		if c.holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN) {
-			hint = "root does not need one"
+			hint = "root does not need a user namespace"
 		}
 	}
 	return why, hint
 }
 
-// UserNamespacesForbidden returns the sysctl, as "kernel.name=value", by which a distribution keeps
-// ordinary users from user namespaces, and "" if none does.
+// UserNamespacesForbidden returns the sysctl, as "kernel.name=value", by which the distribution
+// forbids user namespaces to ordinary users; "" if none does.
 func UserNamespacesForbidden() string {
 	if setting, forbids := forbiddingSetting(os.DirFS("/proc")); forbids {
 		return setting.String()
@@ -106,8 +106,8 @@ func UserNamespacesForbidden() string {
 	return ""
 }
 
-// userNamespaceSetting is a sysctl by which a distribution keeps ordinary users from user
-// namespaces.
+// userNamespaceSetting is a sysctl by which a distribution forbids user namespaces to ordinary
+// users.
 type userNamespaceSetting struct{ name, forbids, hint string }
 
 func (s userNamespaceSetting) String() string { return s.name + "=" + s.forbids }
@@ -129,7 +129,7 @@ func forbiddingSetting(proc fs.FS) (setting userNamespaceSetting, forbids bool) 
 	return userNamespaceSetting{}, false
 }
 
-// readSetting returns the value of a sysctl, "" if it is absent.
+// readSetting returns the value of a sysctl; "" if it does not exist.
 func readSetting(proc fs.FS, name string) string {
 	text, _ := fs.ReadFile(proc, "sys/"+strings.ReplaceAll(name, ".", "/"))
 	return strings.TrimSpace(string(text))

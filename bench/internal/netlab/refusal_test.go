@@ -19,8 +19,8 @@ func TestExplainNamespace(t *testing.T) {
 		files files
 		root  bool
 		holds string
-		why   string // in the reason
-		hint  string // in the hint
+		why   string // a substring of the reason
+		hint  string // a substring of the hint
 	}{
 		{"limit of user namespaces", unix.ENOSPC,
 			files{"sys/user/max_user_namespaces": "0\n"}, false, none,
@@ -45,7 +45,7 @@ func TestExplainNamespace(t *testing.T) {
 		{"container, every capability dropped", unix.EPERM, seccomp, true, none,
 			"CAP_SETFCAP", "add --cap-add SYS_ADMIN"},
 		{"container, as root of labs", unix.EPERM, seccomp, true, makesLabs,
-			"seccomp", "does not need one"},
+			"seccomp", "does not need a user namespace"},
 		{"no filter", unix.EPERM, files{"self/status": "Seccomp:\t0\n"}, false, none,
 			"chroot", "root"},
 		{"not built in", unix.EINVAL, nil, false, none, "built without", "root"},
@@ -69,10 +69,11 @@ func TestExplainNamespace(t *testing.T) {
 			}
 			got := explainNamespace(test.err, caller{proc, test.root, holds})
 			if !strings.Contains(got.Why, test.why) || !strings.Contains(got.Hint, test.hint) {
-				t.Errorf("%q, %q, want %q and %q in them", got.Why, got.Hint, test.why, test.hint)
+				t.Errorf("reason %q, hint %q, want %q and %q in them",
+					got.Why, got.Hint, test.why, test.hint)
 			}
 			if got.Err != test.err || (test.why == "") != (got.Why == "") {
-				t.Errorf("%+v: want %v, and a reason only where one is known", got, test.err)
+				t.Errorf("%+v: want %v, and a reason only if one is known", got, test.err)
 			}
 		})
 	}

@@ -18,8 +18,8 @@ const (
 )
 
 // WriteSysctl writes a sysctl of the calling thread's network namespace, "net.core.somaxconn" for
-// example. The error wraps fs.ErrNotExist where the kernel does not have it. In most containers
-// /proc/sys is read-only, or writing there is forbidden by AppArmor: the error is a Refusal then.
+// example. The error wraps fs.ErrNotExist if the kernel does not have it. In most containers
+// /proc/sys is read-only, or AppArmor forbids writing there; the error is then a Refusal.
 func WriteSysctl(name, value string) error {
 	path, err := sysctlPath(name)
 	if err != nil {
@@ -37,11 +37,12 @@ func WriteSysctl(name, value string) error {
 	return fmt.Errorf("sysctl %s=%s: %w", name, value, err)
 }
 
-// sysctlPath takes only net.*: nothing else belongs to a network namespace.
+// sysctlPath returns the file of a sysctl. It accepts only net.*, which belongs to a network
+// namespace.
 func sysctlPath(name string) (string, error) {
 	if !strings.HasPrefix(name, "net.") || strings.Contains(name, "/") ||
 		strings.Contains(name, "..") {
-		return "", fmt.Errorf("sysctl %q: not a sysctl of a network namespace", name)
+		return "", fmt.Errorf("sysctl %q: not one of a network namespace: want net.*", name)
 	}
 	return "/proc/sys/" + strings.ReplaceAll(name, ".", "/"), nil
 }

@@ -15,16 +15,17 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Addresses are what a lab's hosts have. They are the same in every lab: each is a world of its
-// own.
+// Addresses are the addresses of a lab's hosts. They are the same in every lab, since labs do not
+// see each other.
 type Addresses struct {
 	Servers netip.Addr   // where workers listen
-	Sources netip.Prefix // what the load may send from
+	Sources netip.Prefix // the range that the load sends from
 }
 
-// AddressesOf a lab. On loopback IPv4 has 127.0.0.0/8 by itself; everything else is of the ranges
-// reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180). A cluster has no
-// IPv6 addresses; Servers is its node A, and AddressesOfCluster has the others.
+// AddressesOf returns the addresses of a lab. IPv4 loopback has 127.0.0.0/8 by default; all others
+// are from the ranges reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC
+// 5180). A cluster has no IPv6 addresses; Servers is its node A, and AddressesOfCluster has the
+// others.
 func AddressesOf(network vocabulary.Network, family vocabulary.Family) Addresses {
 	switch {
 	case family == vocabulary.IPv6 && network == vocabulary.NetworkCluster:
@@ -42,7 +43,7 @@ func AddressesOf(network vocabulary.Network, family vocabulary.Family) Addresses
 	return Addresses{netip.MustParseAddr("198.18.0.1"), netip.MustParsePrefix("198.18.64.0/18")}
 }
 
-// The client's own end of the pair: the next hop to the sources.
+// The ends of the pair. The client's end is the next hop to the sources.
 var (
 	clientIPv4 = netip.MustParsePrefix("198.18.0.2/30")
 	serverIPv4 = netip.MustParsePrefix("198.18.0.1/30")
@@ -55,15 +56,15 @@ const (
 	serverLink = "to-clients"
 )
 
-// steerReceived has devices that will be made in the thread's network namespace spread what they
-// receive over the CPUs. It takes Linux 6.3, before which net.core.rps_default_mask did not exist;
-// there, and with no CPUs, it does nothing.
+// steerReceived makes devices that are later added to the thread's network namespace spread what
+// they receive over the CPUs. Without CPUs, and before Linux 6.3, which introduced
+// net.core.rps_default_mask, it does nothing.
 func steerReceived(cpus []int) error {
 	if len(cpus) == 0 {
 		return nil
 	}
-	// Words of 32 bits, the highest first, with commas between (bitmap_print_to_pagebuf in
-	// lib/bitmap-str.c).
+	// The mask is in words of 32 bits, the highest first, separated by commas
+	// (bitmap_print_to_pagebuf in lib/bitmap-str.c).
 	words := make([]uint32, slices.Max(cpus)/32+1)
 	for _, c := range cpus {
 		words[len(words)-1-c/32] |= 1 << (c % 32)
@@ -79,9 +80,9 @@ func steerReceived(cpus []int) error {
 	return nil
 }
 
-// addClients makes a second network namespace for the clients, joined to the first by a veth pair,
-// or by two TUN devices, so that every segment crosses a device. It runs on the lab's thread, and
-// leaves it in the servers' namespace.
+// addClients makes a second network namespace for the clients and joins it to the first by a veth
+// pair or by two TUN devices, so that every segment crosses a device. It runs on the lab's thread,
+// which it leaves in the servers' namespace.
 func (l *Lab) addClients(delay Delay) error {
 	var err error
 	if l.clients, err = l.addHost("clients"); err != nil {
@@ -106,8 +107,8 @@ func (l *Lab) addClients(delay Delay) error {
 	if err := l.addEnd(serverLink, delay, serverIPv4, serverIPv6); err != nil {
 		return err
 	}
-	// The way back to the sources, by the client's own address: no neighbour entry for each of
-	// them.
+	// The routes back to the sources lead over the client's own address, so sources need no
+	// neighbour entries.
 	for _, via := range []struct {
 		sources netip.Prefix
 		gateway netip.Addr
@@ -119,7 +120,9 @@ func (l *Lab) addClients(delay Delay) error {
 		if err != nil {
 			return fmt.Errorf("link %s: %w", serverLink, err)
 		}
-		route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(via.sources), Gw: via.gateway.AsSlice()}
+		route := &netlink.Route{
+			LinkIndex: link.Attrs().Index, Dst: ipNet(via.sources), Gw: via.gateway.AsSlice(),
+		}
 		if err := netlink.RouteAdd(route); err != nil {
 			return fmt.Errorf("route %v via %v: %w", via.sources, via.gateway, err)
 		}
@@ -127,8 +130,8 @@ func (l *Lab) addClients(delay Delay) error {
 	return nil
 }
 
-// addEnd makes an end of the link between clients and servers, in the thread's network namespace,
-// where the veth pair has not made it, and prepares it.
+// addEnd configures one end of the link between clients and servers, in the thread's network
+// namespace. With Delay.Relayed it makes the end, too.
 func (l *Lab) addEnd(name string, delay Delay, addrs ...netip.Prefix) error {
 	if delay.Relayed {
 		if err := l.addTUN(name); err != nil {
@@ -147,8 +150,8 @@ func (l *Lab) addEnd(name string, delay Delay, addrs ...netip.Prefix) error {
 	return nil
 }
 
-// addSources makes the whole range of sources the clients' own (an AnyIP route: ip-route(8), type
-// local). IPv4 loopback has its range by itself.
+// addSources makes the whole range of sources local to the clients (an AnyIP route: ip-route(8),
+// type local). IPv4 loopback addresses are local by default.
 func (l *Lab) addSources(network vocabulary.Network) error {
 	if err := l.enter(l.clients); err != nil {
 		return err
@@ -165,10 +168,13 @@ func (l *Lab) addSources(network vocabulary.Network) error {
 		ranges = append(ranges, AddressesOf(network, vocabulary.IPv4).Sources)
 	}
 	for _, sources := range ranges {
-		route := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipNet(sources), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}
+		route := &netlink.Route{
+			LinkIndex: lo.Attrs().Index, Dst: ipNet(sources), Type: unix.RTN_LOCAL,
+			Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST,
+		}
 		if err := netlink.RouteAdd(route); err != nil {
 			if sources.Addr().Is6() && errors.Is(err, unix.EOPNOTSUPP) {
-				continue // a kernel without IPv6: its variants will fail to bind, and say so
+				continue // a kernel without IPv6; variants with IPv6 will fail to bind
 			}
 			return fmt.Errorf("local route %v: %w", sources, err)
 		}
@@ -176,7 +182,7 @@ func (l *Lab) addSources(network vocabulary.Network) error {
 	return nil
 }
 
-// configure gives a link its addresses and takes it up.
+// configure gives a link its addresses and sets it up.
 func configure(name string, addrs ...netip.Prefix) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
@@ -185,14 +191,14 @@ func configure(name string, addrs ...netip.Prefix) error {
 	for _, a := range addrs {
 		addr := &netlink.Addr{IPNet: ipNet(a)}
 		if a.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD // nobody else is there to ask
+			addr.Flags = unix.IFA_F_NODAD // no other host could have the address
 		}
 		if err := netlink.AddrAdd(link, addr); err != nil {
 			return fmt.Errorf("address %v on %s: %w", a, name, err)
 		}
 	}
-	// Without this the link-local address is tentative for a second, and no neighbour can be asked
-	// for.
+	// Otherwise the link-local address is tentative for a second, during which neighbours cannot be
+	// resolved.
 	err = WriteSysctl("net.ipv6.conf."+name+".accept_dad", "0")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("link %s: %w", name, err)
@@ -203,7 +209,8 @@ func configure(name string, addrs ...netip.Prefix) error {
 	return nil
 }
 
-// ipNet keeps the host bits, as an address wants them; a route's prefix has none.
+// ipNet converts a prefix. It keeps the host bits, which an address needs; a route's prefix has
+// none.
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
