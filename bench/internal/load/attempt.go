@@ -87,7 +87,7 @@ func (a *attempt) try() {
 	}
 	now := t.clock.Now()
 	if a.closing == wire.KeepAlive {
-		// Take it only now, so that it is not one that closed during the wait.
+		// Take a connection only now: one taken earlier might have been closed during the wait.
 		a.conn, err = t.pool.take(a.source())
 		now = t.clock.Now()
 	}
@@ -241,7 +241,7 @@ func (a *attempt) step() error {
 	switch a.stage {
 	case connecting:
 		switch err := socket.Connect(a.conn.fd, a.conn.target); {
-		case errors.Is(err, unix.EAGAIN): // an error here: there is no event to wait for
+		case errors.Is(err, unix.EAGAIN): // a failure: no event would follow
 			return fmt.Errorf("connect: %v", err)
 		case err != nil && !errors.Is(err, unix.EINPROGRESS):
 			return err
@@ -358,8 +358,8 @@ func (a *attempt) end(err error) bool {
 	return true
 }
 
-// tried ends the attempt unless it is tried again. Afterwards the attempt is unused or owned by the
-// loop.
+// tried ends the attempt or, if the policy says so, waits to try again. When it returns, the
+// attempt is unused or owned by the loop.
 func (a *attempt) tried() {
 	t, s := a.t, &a.sample
 	if t.retrier != nil {

@@ -14,9 +14,9 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// loop waits for what attempts wait for: events of their sockets, in an epoll set, and alarms, in a
-// heap. The caller of turn advances the attempts; loop has no goroutine, thread or lock of its own
-// (see transport).
+// loop waits on behalf of attempts: for events of their sockets, in an epoll set, and for their
+// alarms, in a heap. The caller of turn advances the attempts; loop has no goroutine, thread or
+// lock of its own (see transport).
 //
 // It waits in a system call that Go's scheduler does not notice (package socket). The thread keeps
 // its P meanwhile, so nothing is handed over when it wakes up.
@@ -158,7 +158,7 @@ func (h *alarms) Pop() any {
 //
 // Nearly every alarm is cancelled by an answer, and the attempt's next alarm is later. So an alarm
 // that is postponed or cancelled keeps its place in the heap until its first instant: the heap
-// changes once in a timeout instead of twice in an attempt.
+// changes once per timeout instead of twice per attempt.
 func (l *loop) setAlarm(a *attempt, at clock.Instant) {
 	a.alarm = at
 	switch {

@@ -21,7 +21,7 @@ type pacer struct {
 // A tick is released early by the time it takes to wake up and to make a socket. Then only
 // connect(2) is left to do, and the rest of the time is spun away (awaitDue). How long that takes
 // depends on the machine and varies, so it is tracked: a late attempt moves early up by a step, one
-// in time moves it down by a tenth of a step, so that one attempt in ten is late, by little (a
+// in time moves it down by a tenth of a step, so that one attempt in ten is slightly late (a
 // stochastic approximation of the quantile: Robbins and Monro, 1951). An attempt that is late by
 // more than earliest had to wait for something else, such as a CPU, and is ignored.
 const (

@@ -20,8 +20,8 @@ type Keep struct {
 	// They are opened before the load begins. An attempt takes the connection that has been idle
 	// longest, or opens one if there are fewer than Count. If none is idle it waits.
 	Count int `json:"count,omitzero"`
-	// These limits close a connection: after so many requests, at an age, and after an idle time. A
-	// connection in use stays open until its attempt has ended. 0 means no limit.
+	// A connection is closed after MaxRequests requests, at the age Lifetime, and after IdleTimeout
+	// without a request, but never while an attempt is under way on it. 0 means no limit.
 	MaxRequests int           `json:"max_requests,omitzero"`
 	Lifetime    time.Duration `json:"lifetime_ns,omitzero"`
 	IdleTimeout time.Duration `json:"idle_timeout_ns,omitzero"`

@@ -15,9 +15,9 @@ import (
 // Retry says whether, when and how often a client retries an attempt. The zero value never retries.
 //
 // An attempt is one request that the schedule called for; it makes one or more tries. The policies
-// have what real clients have in common: a request that a server may have acted on is not repeated,
-// unless that is harmless (RFC 9110, 9.2.2) or On allows it; and no request is repeated once a
-// response has begun.
+// follow what real clients have in common: a request that a server may have acted on is not
+// repeated, unless that is harmless (RFC 9110, 9.2.2) or On allows it; and no request is repeated
+// once a response has begun.
 type Retry struct {
 	// Max is how many tries an attempt may make after its first, up to results.MaxFailed.
 	Max int `json:"max"`
@@ -92,8 +92,8 @@ func (r Retry) Validate() error {
 // Try describes one try and how it ended.
 type Try struct {
 	Attempt uint64 // its index in the schedule of all processes
-	Number  int    // of the try, from 1
-	Method  string // of the request, in capitals (methods are case-sensitive: RFC 9110, 9.1)
+	Number  int    // the number of the try, from 1
+	Method  string // in capitals (methods are case-sensitive: RFC 9110, 9.1)
 	Phase   results.Phase
 	Class   results.Class // ClassNone: served
 	Written int           // bytes of the request that the kernel has taken
@@ -101,7 +101,7 @@ type Try struct {
 	Left    time.Duration // what is left of the attempt's timeout
 }
 
-// failure returns the failure of the try, or FailureNone if it must not be retried in any case.
+// failure returns the failure of the try, or FailureNone if no policy may retry it.
 func (t Try) failure() results.Failure {
 	connect := t.Phase == results.PhaseConnect && t.Written == 0
 	switch {

@@ -32,7 +32,7 @@ type transport struct {
 	pool     *pool
 	unused   []*attempt // ended, and free for reuse
 	underWay int        // how many attempts are under way
-	limit    int        // the most that may be
+	limit    int        // the maximum of underWay
 
 	ticks chan tick
 	begun chan struct{} // receives a value when the attempts of a tick have begun
@@ -119,8 +119,8 @@ func (t *transport) close() error {
 	return err
 }
 
-// RoundTrip begins the attempts of a tick. The attacker does not learn how they end; the samples
-// say.
+// RoundTrip begins the attempts of a tick. The samples record how they end; the attacker does not
+// learn it.
 func (t *transport) RoundTrip(*http.Request) (*http.Response, error) {
 	for k := <-t.ticks; k.from < k.to; k.from++ {
 		t.begin(k.from)

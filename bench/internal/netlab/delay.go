@@ -42,8 +42,8 @@ func AddNetem(link string, oneWay time.Duration) error {
 
 const (
 	tunPath = "/dev/net/tun"
-	// tunQueue is how many packets may wait to be read from a TUN device, which drops any more. The
-	// default is 500 (drivers/net/tun.c).
+	// tunQueue is how many packets may wait to be read from a TUN device. It drops further ones.
+	// The default is 500 (drivers/net/tun.c).
 	tunQueue = 16384
 )
 
@@ -76,11 +76,11 @@ func explainTUN(err error) *Refusal {
 	switch {
 	case errors.Is(err, unix.EACCES):
 		r.Hint = "as root: chmod 666 " + tunPath + ", as most distributions have it"
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.EPERM): // or a cgroup of devices
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.EPERM): // EPERM: a device cgroup
 		r.Hint = "in a container, add --device " + tunPath + " (see docs/containers.md); " +
 			"elsewhere, as root: modprobe tun"
 	case errors.Is(err, unix.ENODEV):
-		r.Hint = "as root: modprobe tun; a kernel without this module cannot do it"
+		r.Hint = "as root: modprobe tun; without that module there are no TUN devices"
 	}
 	return r
 }

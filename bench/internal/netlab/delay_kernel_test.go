@@ -100,7 +100,7 @@ func TestExplainTUN(t *testing.T) {
 		unix.EACCES: "as root: chmod 666 /dev/net/tun, as most distributions have it",
 		unix.ENOENT: absent,
 		unix.EPERM:  absent,
-		unix.ENODEV: "as root: modprobe tun; a kernel without this module cannot do it",
+		unix.ENODEV: "as root: modprobe tun; without that module there are no TUN devices",
 		unix.EMFILE: "",
 	} {
 		r := explainTUN(&fs.PathError{Op: "open", Path: tunPath, Err: err})

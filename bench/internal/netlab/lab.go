@@ -332,7 +332,7 @@ func (l *Lab) endInit() error {
 	}
 	if err := l.init.Wait(ctx); err != nil && ctx.Err() != nil {
 		return errors.New("lab init: a process of the lab does not end: " +
-			"whoever started it must wait for it")
+			"the code that started it must wait for it")
 	}
 	if err := l.init.Close(); err != nil {
 		return fmt.Errorf("lab init: %w", err)
