@@ -1,12 +1,8 @@
 package scenarios
 
 import (
-	_ "embed"
 	"encoding/json"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"reflect"
 	"strings"
 	"time"
@@ -16,29 +12,15 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// typesSource is where the schema takes its descriptions from, so that an editor says what the
-// types' comments say.
-//
-//go:embed scenario.go
-var typesSource string
-
 // Schema returns a JSON Schema (draft 2020-12) of scenario files, for editors. It knows the keys,
 // the allowed values, the ranges and the defaults; combinations are left to Load.
 func Schema() ([]byte, error) {
-	f := format()
-	comments, err := typeComments()
-	if err != nil {
-		return nil, fmt.Errorf("schema: %w", err)
-	}
 	reflector := &jsonschema.Reflector{
 		FieldNameTag:               "yaml",
 		DoNotReference:             true,
 		RequiredFromJSONSchemaTags: true,
 		Anonymous:                  true,
 		Mapper:                     schemaOf,
-		LookupComment: func(t reflect.Type, field string) string {
-			return comments[strings.TrimSuffix(t.Name()+"."+field, ".")]
-		},
 	}
 	schema := reflector.Reflect(&Scenario{})
 	schema.Title = "reuseport-bench scenario"
@@ -48,8 +30,11 @@ func Schema() ([]byte, error) {
 	} {
 		schemaAt(schema, path).Required = required
 	}
-	for _, s := range f.Settings {
-		describe(s, schemaAt(schema, s.Path))
+	for _, s := range settings() {
+		limit(s, schemaAt(schema, s.Path))
+	}
+	for _, k := range Keys() {
+		schemaAt(schema, k.Path).Description = k.description()
 	}
 	schemaAt(schema, "name").Pattern = namePattern().String()
 
@@ -60,8 +45,10 @@ func Schema() ([]byte, error) {
 		one.Default = nil
 		labels.Properties.Set(path, &one)
 		atLeastOne := uint64(1)
-		block.Properties.Set(path, &jsonschema.Schema{Type: "array", Items: &one, MinItems: &atLeastOne})
+		block.Properties.Set(path,
+			&jsonschema.Schema{Type: "array", Items: &one, MinItems: &atLeastOne})
 	}
+	block.Description = schemaAt(schema, "matrix[]").Description
 	*schemaAt(schema, "matrix[]") = *block
 	for _, path := range []string{"baseline", "gates[].when"} {
 		at := schemaAt(schema, path)
@@ -76,16 +63,18 @@ func Schema() ([]byte, error) {
 
 const durationPattern = `(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)`
 
-// schemaOf gives the types that are not written as they are stored.
+// schemaOf returns the schema of a type that a file does not write as Go stores it; nil for others.
 func schemaOf(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: "^" + durationPattern + "$"}
 	case reflect.TypeFor[Rate]():
-		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)(/s| ?\* ?capacity)$`}
+		const pattern = `^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)(/s| ?\* ?capacity)$`
+		return &jsonschema.Schema{Type: "string", Pattern: pattern}
 	case reflect.TypeFor[Lag]():
-		pattern := "^(D|(uniform|lognormal)\\(D\\.\\.D\\)|exponential\\(D\\))$"
-		return &jsonschema.Schema{Type: "string", Pattern: strings.ReplaceAll(pattern, "D", durationPattern)}
+		pattern := strings.ReplaceAll("^(D|(uniform|lognormal)\\(D\\.\\.D\\)|exponential\\(D\\))$",
+			"D", durationPattern)
+		return &jsonschema.Schema{Type: "string", Pattern: pattern}
 	case reflect.TypeFor[Connections]():
 		count := objectSchema()
 		count.Properties.Set(new(Connections).NumberKey(), &jsonschema.Schema{Type: "integer"})
@@ -99,14 +88,14 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 }
 
 func objectSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
+	return &jsonschema.Schema{
+		Type: "object", Properties: jsonschema.NewProperties(),
+		AdditionalProperties: jsonschema.FalseSchema,
+	}
 }
 
-// describe adds to schema what s allows.
-func describe(s strictyaml.Setting, schema *jsonschema.Schema) {
-	for _, choice := range s.Choices {
-		schema.Description += fmt.Sprintf("\n%s: %s.", choice.Value, choice.Doc)
-	}
+// limit adds to schema what s allows.
+func limit(s strictyaml.Setting, schema *jsonschema.Schema) {
 	if s.Example != "" {
 		schema.Examples = []any{s.Example}
 	}
@@ -123,7 +112,7 @@ func isNumber(schema *jsonschema.Schema) bool {
 	return schema.Type == "integer" || schema.Type == "number"
 }
 
-// bound adds to schema, and to what it is made of, which words and numbers s allows.
+// bound adds to schema, and to the schemas inside it, which words and numbers s allows.
 func bound(s strictyaml.Setting, schema *jsonschema.Schema) {
 	for _, one := range schema.AnyOf {
 		bound(s, one)
@@ -162,31 +151,4 @@ func schemaAt(schema *jsonschema.Schema, path string) *jsonschema.Schema {
 		}
 	}
 	return schema
-}
-
-// typeComments reads the doc comments of this package's types: "Step" and "Step.At" to text in one
-// line.
-func typeComments() (map[string]string, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), "scenario.go", typesSource, parser.ParseComments)
-	if err != nil {
-		return nil, err
-	}
-	comments := map[string]string{}
-	line := func(doc *ast.CommentGroup) string { return strings.Join(strings.Fields(doc.Text()), " ") }
-	for _, declaration := range file.Decls {
-		general, ok := declaration.(*ast.GenDecl)
-		if !ok || general.Tok != token.TYPE {
-			continue
-		}
-		spec := general.Specs[0].(*ast.TypeSpec)
-		comments[spec.Name.Name] = line(general.Doc)
-		if fields, ok := spec.Type.(*ast.StructType); ok {
-			for _, field := range fields.Fields.List {
-				for _, name := range field.Names {
-					comments[spec.Name.Name+"."+name.Name] = line(field.Doc)
-				}
-			}
-		}
-	}
-	return comments, nil
 }

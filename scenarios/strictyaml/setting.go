@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// Setting describes one value of a file beside its Go type. The decoder, the defaults and a schema
-// take it from here.
+// Setting describes one value of a file beside its Go type. The decoder, the defaults, a schema and
+// documentation take it from here.
 type Setting struct {
 	Path     string // dotted; [] stands for any element of a list
+	Doc      string // what it is, in sentences
 	Choices  []Choice
 	Joined   bool    // choices may be joined by +
 	Min, Max float64 // of a duration in ns; of a TextDecoder in the unit that it checks
@@ -17,6 +18,8 @@ type Setting struct {
 	OrZero   bool    // 0 is allowed beside Min to Max
 	Default  string  // as a file would say it; "": the zero value
 	Example  string  // for a hint
+	Unset    string  // what a file without it gets, where Default does not say so
+	Needs    string  // what it has an effect with only, as "path: haproxy"
 }
 
 // Choice is one allowed value of a setting.
@@ -45,14 +48,14 @@ func (s Setting) Allows(x float64) bool {
 // OutOfRange returns the problem of a value that s does not allow. text is the value as the message
 // writes it, format writes the bounds.
 func (s Setting) OutOfRange(text string, format func(float64) string) *Problem {
-	return &Problem{What: text + " is out of range", Hint: s.bounds(format)}
+	return &Problem{What: text + " is out of range", Hint: "allowed: " + s.Range(format)}
 }
 
-// bounds says which numbers are allowed.
-func (s Setting) bounds(format func(float64) string) string {
-	bounds := "allowed: " + format(s.Min) + " to " + format(s.Max)
+// Range says which numbers are allowed. format writes the bounds.
+func (s Setting) Range(format func(float64) string) string {
+	bounds := format(s.Min) + " to " + format(s.Max)
 	if s.Above {
-		bounds = "allowed: more than " + format(s.Min) + ", up to " + format(s.Max)
+		bounds = "more than " + format(s.Min) + ", up to " + format(s.Max)
 	}
 	if s.OrZero {
 		bounds += ", or 0"
@@ -71,7 +74,7 @@ func (s Setting) hint() string {
 	case s.Example != "":
 		return "for example " + s.Example
 	case s.Max > 0:
-		return s.bounds(FormatNumber)
+		return "allowed: " + s.Range(FormatNumber)
 	}
 	return "write one text, in quotes if it holds brackets, commas, # or a colon"
 }

@@ -12,55 +12,53 @@ const (
 )
 
 var paces = []Row[Pace]{
-	{PaceConstant, "evenly spread"},
+	{PaceConstant, "evenly spaced"},
 	{PacePoisson, "independent arrivals with exponential intervals, the same for every variant " +
 		"of a block"},
-	{PaceRamp, "evenly spread, at a rate that grows from load.from to load.rate"},
+	{PaceRamp, "evenly spaced, at a rate that grows from load.from to load.rate"},
 	{PaceBurst, "load.burst attempts at once, then a pause"},
 }
 
-// Connections is how attempts come by a connection.
+// Connections is how attempts get a connection.
 type Connections string
 
-// The ways to come by a connection.
+// The ways to get a connection.
 const (
 	// ConnectionsNew: every attempt opens one and asks the server to close it.
 	ConnectionsNew Connections = "new"
-	// ConnectionsReused: an attempt takes an idle connection if there is one, the most recently
-	// used
-	// first, and opens one otherwise. One that the server has closed meanwhile is not taken.
+	// ConnectionsReused: an attempt takes the most recently used idle connection, and opens a new
+	// one if none is idle. A connection that the server has closed is not taken.
 	ConnectionsReused Connections = "reused"
 	ConnectionsMixed  Connections = "mixed"
 )
 
 var connections = []Row[Connections]{
 	{ConnectionsNew, "one connection per attempt"},
-	{ConnectionsReused, "an idle connection if there is one (keep-alive), a new one otherwise"},
-	{ConnectionsMixed, "attempts take turns, one new, one reused"},
+	{ConnectionsReused, "an idle connection (keep-alive), or a new one if none is idle"},
+	{ConnectionsMixed, "new and reused connections in turn"},
 }
 
-// Jitter is how a backoff is spread, so that clients which failed together do not come back
+// Jitter is how waits before a retry are spread, so that clients that failed together do not retry
 // together.
 type Jitter string
 
 // The jitters.
 const (
 	JitterNone Jitter = "none"
-	// JitterFull is as gRPC (proposal A6) and AWS ("Exponential Backoff and Jitter") do.
+	// JitterFull is what gRPC (proposal A6) and AWS ("Exponential Backoff and Jitter") use.
 	JitterFull Jitter = "full"
 )
 
 var jitters = []Row[Jitter]{
-	{JitterNone, "every wait is as long as the backoff says"},
-	{JitterFull, "evenly between nothing and that, so that clients which failed together do not " +
-		"come " +
-		"back together"},
+	{JitterNone, "every wait is the backoff"},
+	{JitterFull, "every wait is drawn evenly between nothing and the backoff, so that clients " +
+		"that failed together do not retry together"},
 }
 
-// RetryCause is something after which a client may make another try.
+// RetryCause is a failure that a client may retry.
 type RetryCause string
 
-// The causes.
+// The failures, and two names that stand for several or extend one.
 const (
 	RetrySafe           RetryCause = "safe"
 	RetryRefused        RetryCause = "refused"
@@ -71,33 +69,33 @@ const (
 	RetryNonIdempotent  RetryCause = "non-idempotent"
 )
 
-// A RetryCauseRow is the row of a cause of a retry.
+// A RetryCauseRow is the row of a failure that clients retry.
 type RetryCauseRow struct {
 	Name RetryCause
 	Doc  string
-	// Failure: it is what a try met. Others stand for several, or extend one.
+	// Failure: a try can meet it. The others stand for several failures, or extend one.
 	Failure bool
 }
 
 var retryCauses = []RetryCauseRow{
-	{Name: RetrySafe, Doc: "all that follow but non-idempotent"},
+	{Name: RetrySafe, Doc: "every failure of this list; non-idempotent is none of them"},
 	{Name: RetryRefused, Failure: true, Doc: "the connection was refused"},
-	{Name: RetryUnreachable, Failure: true, Doc: "there was no way to the address"},
+	{Name: RetryUnreachable, Failure: true, Doc: "no route led to the address"},
 	{Name: RetryConnectTimeout, Failure: true,
-		Doc: "there was no connection within connect_timeout"},
+		Doc: "no connection was established within load.retry.connect_timeout"},
 	{Name: RetryUnsent, Failure: true,
 		Doc: "the connection ended before any of the request was sent"},
 	{Name: RetryUnanswered, Failure: true,
-		Doc: "it ended when some of the request had been sent, and nothing was answered; of GET " +
-			"only"},
+		Doc: "the connection ended after some of the request was sent and before any of the " +
+			"response came; GET only"},
 	{Name: RetryNonIdempotent,
-		Doc: "unanswered, of POST too: a server may then do twice what was asked for once"},
+		Doc: "extends unanswered to POST, so that a server may do twice what was asked for once"},
 }
 
-func (r RetryCauseRow) value() Value { return Value{string(r.Name), r.Doc} }
+func (r RetryCauseRow) value() Value { return Value{Name: string(r.Name), Doc: r.Doc} }
 
-// SafeRetries returns what RetrySafe stands for: every failure. After any of them another try does
-// no harm.
+// SafeRetries returns what RetrySafe stands for: every failure. A retry after any of them does no
+// harm.
 func SafeRetries() (all []RetryCause) {
 	for _, r := range retryCauses {
 		if r.Failure {

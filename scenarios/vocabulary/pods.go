@@ -17,23 +17,29 @@ const (
 type PlacementRow struct {
 	Name Placement
 	Doc  string
-	// SharesNetwork: all workers have one network namespace, and so compete for one port.
+	// SharesNetwork: all workers are in one network namespace, and so compete for one port.
 	SharesNetwork bool
 }
 
 var placements = []PlacementRow{
-	{Name: PlacementPods, Doc: "each worker is a pod of its own, on the two nodes in turn"},
-	{Name: PlacementOneNode, Doc: "each worker is a pod of its own, all on one node"},
+	{Name: PlacementPods, Doc: "each worker is a pod, on the two nodes in turn"},
+	{Name: PlacementOneNode, Doc: "each worker is a pod, all on one node"},
 	{Name: PlacementContainers, SharesNetwork: true,
 		Doc: "the workers are containers of one pod: one network namespace, one address, one port"},
 	{Name: PlacementHostNetwork, SharesNetwork: true,
-		Doc: "each worker is a pod with hostNetwork: true, all on one node: they have the node's " +
-			"address, and one port (path pod)"},
+		Doc: "each worker is a pod with hostNetwork: true, all on one node: they share the " +
+			"node's address and one port"},
 }
 
-func (r PlacementRow) value() Value { return Value{string(r.Name), r.Doc} }
+func (r PlacementRow) value() Value {
+	var path []string
+	if r.Name == PlacementHostNetwork {
+		path = []string{"path: " + string(PathPod)}
+	}
+	return Value{Name: string(r.Name), Doc: r.Doc, Needs: path}
+}
 
-// Row returns the row of p; the zero row if there is none.
+// Row returns the row of p; the zero row if it has none.
 func (p Placement) Row() PlacementRow { return rowOf(placements, p) }
 
 // Users are the user ids of the workers.
@@ -56,19 +62,21 @@ type UsersRow struct {
 var users = []UsersRow{
 	{Name: UsersOne, Doc: "all workers run under the user id of this program"},
 	{Name: UsersEach, Needs: []Capability{UserIDs},
-		Doc: "each worker of a generation runs under a user id of its own, so that of those in " +
-			"one network only the first gets the port (in pods with path pod; needs root)"},
+		Doc: "each worker of a generation runs under a user id of its own, so that only the " +
+			"first one in a network namespace gets the port; with pods, path: pod only"},
 	{Name: UsersOther, Needs: []Capability{UserIDs},
 		Doc: "workers that steps start run under another user id than those before, so that they " +
-			"do not get the port while others have it (in pods with path pod; needs root)"},
+			"do not get the port while the old ones have it; with pods, path: pod only"},
 }
 
-func (r UsersRow) value() Value { return Value{string(r.Name), r.Doc} }
+func (r UsersRow) value() Value {
+	return Value{Name: string(r.Name), Doc: r.Doc, Needs: capabilityNeeds(r.Needs)}
+}
 
 // AllUsers returns the table of users.
 func AllUsers() []UsersRow { return slices.Clone(users) }
 
-// Row returns the row of u; the zero row if there is none.
+// Row returns the row of u; the zero row if it has none.
 func (u Users) Row() UsersRow { return rowOf(users, u) }
 
 // Readiness is when a pod counts as ready.
@@ -82,10 +90,8 @@ const (
 )
 
 var readinesses = []Row[Readiness]{
-	{ReadinessListening, "at the instant its process listens: a probe could not be better"},
-	{ReadinessStarted, "as soon as its process has been started, listening or not: a pod without " +
-		"a " +
+	{ReadinessListening, "as soon as its process listens, which is the best that a probe can do"},
+	{ReadinessStarted, "as soon as its process has started, listening or not: a pod without a " +
 		"readiness probe"},
-	{ReadinessProbe, "when an HTTP request to it is answered, asked by its node every " +
-		"probe_period"},
+	{ReadinessProbe, "when it answers an HTTP request that its node sends every kube.probe_period"},
 }

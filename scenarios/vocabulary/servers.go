@@ -20,19 +20,20 @@ type ServerKindRow struct {
 
 var serverKinds = []ServerKindRow{
 	{Name: ServerLoop, Accept: AcceptEpoll,
-		Doc: "one thread, one epoll loop that accepts and serves in line"},
-	{Name: ServerHTTP, Accept: AcceptNetpoll, Doc: "Go's net/http, a goroutine per connection"},
+		Doc: "one thread with one epoll loop that accepts and serves, as in nginx or Redis"},
+	{Name: ServerHTTP, Accept: AcceptNetpoll,
+		Doc: "Go's net/http: one goroutine per connection"},
 }
 
-func (r ServerKindRow) value() Value { return Value{string(r.Name), r.Doc} }
+func (r ServerKindRow) value() Value { return Value{Name: string(r.Name), Doc: r.Doc} }
 
 // ServerKinds returns the table of kinds of server.
 func ServerKinds() []ServerKindRow { return slices.Clone(serverKinds) }
 
-// Row returns the row of k; the zero row if there is none.
+// Row returns the row of k; the zero row if it has none.
 func (k ServerKind) Row() ServerKindRow { return rowOf(serverKinds, k) }
 
-// Start is when the processes are started for the workers that steps start.
+// Start is when the processes of workers that steps start are started.
 type Start string
 
 // The ways to start.
@@ -42,9 +43,9 @@ const (
 )
 
 var starts = []Row[Start]{
-	{StartParked, "before the load begins: it initialises itself and waits, and the step makes it " +
-		"listen"},
-	{StartCold, "by the step, which then includes what the system and the program take for a start"},
+	{StartParked, "before the load begins: the process initialises itself and waits, and the " +
+		"step only makes it listen"},
+	{StartCold, "by the step, so that the step includes the start of the process"},
 }
 
 // Distribution is how service time varies from request to request.
@@ -59,8 +60,8 @@ const (
 
 var distributions = []Row[Distribution]{
 	{DistributionFixed, "every request takes sleep or burn"},
-	{DistributionExponential, "sleep or burn is the mean of exponentially distributed times"},
-	{DistributionBimodal, "sleep or burn, but slow for a share of the requests, slow_share"},
+	{DistributionExponential, "exponentially distributed times whose mean is sleep or burn"},
+	{DistributionBimodal, "sleep or burn, and slow for the share slow_share of the requests"},
 }
 
 // Distributions returns the table of distributions.
@@ -76,9 +77,9 @@ const (
 )
 
 var pins = []Row[Pin]{
-	{PinNone, "any of the servers' CPUs, as the scheduler likes"},
-	{PinCPU, "one CPU each: worker i of a generation on the servers' CPU i, starting over where " +
-		"there are more workers"},
+	{PinNone, "any of the servers' CPUs, as the scheduler decides"},
+	{PinCPU, "one CPU each: worker i of a generation runs on the servers' CPU i, modulo their " +
+		"number"},
 }
 
 // Sockets is how the workers of a generation listen.
@@ -92,15 +93,15 @@ const (
 )
 
 var socketModes = []Row[Sockets]{
-	{SocketsShared, "one listening socket, which all workers inherit"},
-	{SocketsReuseport, "one listening socket each, bound with SO_REUSEPORT"},
-	{SocketsExclusive, "one worker's own listening socket, bound without SO_REUSEPORT"},
+	{SocketsShared, "one listening socket that all workers inherit"},
+	{SocketsReuseport, "one listening socket for each worker, bound with SO_REUSEPORT"},
+	{SocketsExclusive, "one worker with a listening socket that is bound without SO_REUSEPORT"},
 }
 
 // Listen is what a listening socket is bound to.
 type Listen string
 
-// The addresses to listen at.
+// The addresses to bind.
 const (
 	ListenSpecific Listen = "specific"
 	ListenAny      Listen = "any"
@@ -109,8 +110,9 @@ const (
 
 var listens = []Row[Listen]{
 	{ListenSpecific, "the address that clients connect to"},
-	{ListenAny, "every address of the host, of that family: 0.0.0.0 or ::"},
-	{ListenDual, "every address of the host, of both families: an IPv6 socket that takes IPv4"},
+	{ListenAny, "every address of the host, of one family: 0.0.0.0 or ::"},
+	{ListenDual, "every address of the host, of both families: an IPv6 socket that takes IPv4, " +
+		"too"},
 }
 
 // AcceptMode is how a worker gets the connections of its listening socket.
@@ -131,53 +133,62 @@ const (
 type AcceptModeRow struct {
 	Name        AcceptMode
 	Doc         string
+	Source      string // see Value.Source
 	Kind        Only[ServerKind]
 	Sockets     Only[Sockets]
 	Connections Only[Connections]
-	// Passes: one process more accepts for all workers, and passes the connections on.
+	// Passes: an extra process accepts for all workers and passes the connections on.
 	Passes bool
 	Needs  []Capability
 }
 
 var (
 	byLoop     = Only[ServerKind]{[]ServerKind{ServerLoop}, "Go's net/http accepts by netpoll"}
-	passedFrom = Only[Sockets]{[]Sockets{SocketsShared}, "it accepts from one socket for all workers"}
+	passedFrom = Only[Sockets]{[]Sockets{SocketsShared}, "it accepts from one socket for all " +
+		"workers"}
 )
 
 var acceptModes = []AcceptModeRow{
-	{Name: AcceptEpoll, Kind: byLoop,
-		Doc: "level-triggered epoll: a connection on a shared socket wakes every idle worker " +
-			"(kind loop)"},
+	{Name: AcceptEpoll, Kind: byLoop, Source: "epoll(7)",
+		Doc: "level-triggered epoll: a connection on a shared socket wakes every idle worker, " +
+			"and one gets it (the herd)"},
 	{Name: AcceptEpollExclusive, Kind: byLoop, Needs: []Capability{EpollExclusive},
-		Doc: "the same, but it wakes only one or a few (EPOLLEXCLUSIVE; kind loop)"},
-	{Name: AcceptEpollEdge, Kind: byLoop,
-		Doc: "edge-triggered epoll: who is woken accepts until the queue is empty (EPOLLET; kind " +
-			"loop)"},
-	{Name: AcceptBlocking, Kind: byLoop,
+		Source: "EPOLLEXCLUSIVE, epoll_ctl(2)",
+		Doc: "level-triggered epoll that wakes one or a few workers, always the same ones " +
+			"first"},
+	{Name: AcceptEpollEdge, Kind: byLoop, Source: "EPOLLET, epoll(7)",
+		Doc: "edge-triggered epoll: the worker that is woken accepts until the queue is empty"},
+	{Name: AcceptBlocking, Kind: byLoop, Source: "accept(2)",
 		Connections: Only[Connections]{[]Connections{ConnectionsNew},
-			"such a worker is its one client's until the connection ends"},
-		Doc: "accept(2) itself: one connection at a time, served to its end (kind loop)"},
+			"such a worker serves one client until the connection ends"},
+		Doc: "accept(2) that blocks: one connection at a time, served to its end; the kernel " +
+			"wakes the workers in turn"},
 	{Name: AcceptAcceptor, Kind: byLoop, Sockets: passedFrom, Passes: true,
-		Doc: "one process more accepts for all workers and passes the connections round in turn " +
-			"(SCM_RIGHTS; kind loop)"},
+		Source: "SCM_RIGHTS, unix(7)",
+		Doc:    "an extra process accepts for all workers and passes the connections on in turn"},
 	{Name: AcceptAcceptorAck, Kind: byLoop, Sockets: passedFrom, Passes: true,
-		Doc: "the same, but a worker gets its next connection only when it has acknowledged the " +
-			"last, as in Node's cluster module (SCM_RIGHTS; kind loop)"},
-	{Name: AcceptNetpoll,
+		Source: "SCM_RIGHTS, unix(7)",
+		Doc: "as acceptor, but a worker gets its next connection only when it has acknowledged " +
+			"the last one, as in Node's cluster module"},
+	{Name: AcceptNetpoll, Source: "runtime/netpoll_epoll.go of Go",
 		Kind: Only[ServerKind]{[]ServerKind{ServerHTTP},
 			"a loop has epoll, epoll-exclusive, epoll-edge, blocking, acceptor and acceptor-ack"},
-		Doc: "Go's own poller (kind http)"},
+		Doc: "the poller of Go's runtime"},
 }
 
-func (r AcceptModeRow) value() Value { return Value{string(r.Name), r.Doc} }
+func (r AcceptModeRow) value() Value {
+	return Value{Name: string(r.Name), Doc: r.Doc, Source: r.Source, Needs: slices.Concat(
+		r.Kind.needs("server.kind"), r.Sockets.needs("sockets"),
+		r.Connections.needs("load.connections"), capabilityNeeds(r.Needs))}
+}
 
 // AcceptModes returns the table of accept modes.
 func AcceptModes() []AcceptModeRow { return slices.Clone(acceptModes) }
 
-// Row returns the row of m; the zero row if there is none.
+// Row returns the row of m; the zero row if it has none.
 func (m AcceptMode) Row() AcceptModeRow { return rowOf(acceptModes, m) }
 
-// Selector is who decides which socket of a reuseport group gets a connection.
+// Selector is what decides which socket of a reuseport group gets a connection.
 type Selector string
 
 // The selectors.
@@ -197,12 +208,14 @@ const (
 type SelectorRow struct {
 	Name    Selector
 	Doc     string
-	BPF     bool // an eBPF program; see servers/selector
+	Source  string // see Value.Source
+	BPF     bool   // an eBPF program; see servers/selector
+	Kind    Only[ServerKind]
 	Sockets Only[Sockets]
 	Pin     Only[Pin]
-	// Inherits: it goes on to work when a socket is handed over instead of bound anew.
+	// Inherits: it keeps working when a socket is handed over instead of bound anew.
 	Inherits bool
-	// LeavesOut: it can leave a worker out whose socket still listens, with an eBPF program.
+	// LeavesOut: its eBPF program can leave out a worker whose socket still listens.
 	LeavesOut bool
 	Needs     []Capability
 }
@@ -213,54 +226,69 @@ var (
 	bpfNeeds = []Capability{SKReuseport, SockArray}
 )
 
+// Sources that several selectors share.
+const (
+	classicBPF = "SO_ATTACH_REUSEPORT_CBPF, socket(7)"
+	bpfSelect  = "BPF_PROG_TYPE_SK_REUSEPORT, include/uapi/linux/bpf.h"
+)
+
 var selectors = []SelectorRow{
 	{Name: SelectorHash, Inherits: true, LeavesOut: true,
-		Doc: "the kernel's hash of addresses and ports"},
-	{Name: SelectorCPU, Sockets: amongSockets, Inherits: true,
-		Doc: "the CPU that handles the SYN, modulo the number of sockets in the group, which it " +
-			"follows (classic BPF)"},
-	{Name: SelectorCPUFixed, Sockets: amongSockets, Inherits: true,
-		Doc: "the same, but modulo the number of workers at the start, whatever the group is: a " +
-			"worker that is added gets nothing, and the share of one that has gone is the hash's"},
+		Source: "reuseport_select_sock, net/core/sock_reuseport.c",
+		Doc:    "the kernel's hash of addresses and ports"},
+	{Name: SelectorCPU, Sockets: amongSockets, Inherits: true, Source: classicBPF,
+		Doc: "the number of the CPU that handles the SYN, modulo the number of sockets in the " +
+			"group"},
+	{Name: SelectorCPUFixed, Sockets: amongSockets, Inherits: true, Source: classicBPF,
+		Doc: "as cpu, but modulo the number of workers at the start: a worker that is added gets " +
+			"nothing, and hash decides about the share of one that is gone"},
 	{Name: SelectorIncomingCPU, Sockets: amongSockets, Needs: []Capability{IncomingCPU},
-		Pin: Only[Pin]{[]Pin{PinCPU}, "it gives each CPU's connections to the worker of that CPU"},
-		Doc: "the worker that is pinned to the CPU that handles the SYN (SO_INCOMING_CPU; needs " +
-			"pin: cpu)"},
+		Source: "SO_INCOMING_CPU, socket(7)",
+		Pin: Only[Pin]{[]Pin{PinCPU}, "it gives each CPU's connections to the worker of that " +
+			"CPU"},
+		Doc: "the worker that is pinned to the CPU that handles the SYN"},
 	{Name: SelectorRoundRobin, BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
-		Doc: "each worker in turn (eBPF; needs root)"},
+		Source: bpfSelect,
+		Doc:    "each worker in turn (eBPF)"},
 	{Name: SelectorWeighted, BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
-		Doc: "at random, the last worker with probability canary (eBPF; needs root)"},
+		Source: bpfSelect,
+		Doc:    "at random; the last worker has the probability canary (eBPF)"},
 	{Name: SelectorSlowStart, BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
-		Doc: "at random; a worker that a cold-start adds gets its share by and by, over that " +
-			"step's " +
-			"for (eBPF; needs root)"},
+		Source: bpfSelect,
+		Doc: "at random; the share of a worker that a cold-start adds grows evenly over that " +
+			"step's for (eBPF)"},
 	{Name: SelectorLeastLoaded, BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
-		Doc: "the worker with the least in its queue and in its hands, but none that is stuck " +
-			"(eBPF; " +
-			"needs root; kind loop)"},
-	{Name: SelectorEmpty, BPF: true, Sockets: amongSockets, Needs: bpfNeeds,
-		Doc: "a stand-in, no selector: an eBPF program that chooses nobody, so that hash does; what " +
-			"it costs, every program costs (needs root)"},
+		Source: bpfSelect,
+		Kind:   Only[ServerKind]{[]ServerKind{ServerLoop}, "only such a loop says how busy it is"},
+		Doc: "the worker with the fewest connections queued and in progress; a worker that is " +
+			"stuck gets none (eBPF)"},
+	{Name: SelectorEmpty, BPF: true, Sockets: amongSockets, Needs: bpfNeeds, Source: bpfSelect,
+		Doc: "an eBPF program that leaves the choice to hash: it shows what running any program " +
+			"costs"},
 }
 
-func (r SelectorRow) value() Value { return Value{string(r.Name), r.Doc} }
+func (r SelectorRow) value() Value {
+	return Value{Name: string(r.Name), Doc: r.Doc, Source: r.Source, Needs: slices.Concat(
+		r.Sockets.needs("sockets"), r.Kind.needs("server.kind"), r.Pin.needs("pin"),
+		capabilityNeeds(r.Needs))}
+}
 
 // Selectors returns the table of selectors.
 func Selectors() []SelectorRow { return slices.Clone(selectors) }
 
-// Row returns the row of s; the zero row if there is none.
+// Row returns the row of s; the zero row if it has none.
 func (s Selector) Row() SelectorRow { return rowOf(selectors, s) }
 
-// Stall is how a worker stands still.
+// Stall is how a step stops a worker from serving for a while.
 type Stall string
 
-// The ways to stand still.
+// The ways to stall.
 const (
 	StallSignal Stall = "sigstop"
 	StallSpin   Stall = "spin"
 )
 
-// A StallRow is the row of a way to stand still.
+// A StallRow is the row of a way to stall.
 type StallRow struct {
 	Name Stall
 	Doc  string
@@ -268,16 +296,18 @@ type StallRow struct {
 }
 
 var stalls = []StallRow{
-	{Name: StallSignal, Doc: "SIGSTOP, and SIGCONT after for: the process is not run"},
+	{Name: StallSignal, Doc: "SIGSTOP, and SIGCONT when for has passed: the process does not run"},
 	{Name: StallSpin,
 		Kind: Only[ServerKind]{[]ServerKind{ServerLoop},
 			"net/http has no one loop that could spin; use sigstop"},
-		Doc: "the worker's loop turns on the spot: it uses its CPU and serves nobody (kind loop)"},
+		Doc: "the worker's loop spins: it uses its CPU and serves no client"},
 }
 
-func (r StallRow) value() Value { return Value{string(r.Name), r.Doc} }
+func (r StallRow) value() Value {
+	return Value{Name: string(r.Name), Doc: r.Doc, Needs: r.Kind.needs("server.kind")}
+}
 
-// Row returns the row of s; the zero row if there is none.
+// Row returns the row of s; the zero row if it has none.
 func (s Stall) Row() StallRow { return rowOf(stalls, s) }
 
 // QueueDepth is where the lengths of accept queues come from.
@@ -290,15 +320,14 @@ const (
 )
 
 var queueDepths = []Row[QueueDepth]{
-	{DepthComputed, "after the load, from when each connection was established and when a worker " +
-		"accepted it"},
-	{DepthSampled, "the kernel is asked as well, 25 times a second while the load runs, which " +
-		"takes about half a percent of a CPU"},
+	{DepthComputed, "computed after the load, from when each connection was established and when " +
+		"a worker accepted it"},
+	{DepthSampled, "also read from the kernel 25 times a second while the load runs, which takes " +
+		"about half a percent of a CPU"},
 }
 
 var traces = []Row[Switch]{
-	{On, "where it may be asked (root, Linux 6.10), the kernel says why each connection was " +
-		"lost; " +
+	{On, "as root on Linux 6.10 or later, the kernel says why each connection was lost; " +
 		"elsewhere causes are inferred"},
 	{Off, "causes are inferred"},
 }

@@ -2,7 +2,7 @@ package vocabulary
 
 import "slices"
 
-// StepName is what a step of the timeline does: its do.
+// StepName names a step of the timeline: the value of its key do.
 type StepName string
 
 // The steps.
@@ -25,15 +25,15 @@ const (
 	StepDropSocket    StepName = "drop-socket"
 )
 
-// Target is what the target of a step is the number of.
+// Target is what the number after target: counts.
 type Target int
 
 // The targets.
 const (
-	TargetNone   Target = iota // such a step has no target
-	TargetWorker               // among those there are at that time
-	TargetNode
-	TargetSocket // among those that the supervisor holds at that time
+	TargetNone   Target = iota // the step has no target
+	TargetWorker               // a worker, among those that run at that time
+	TargetNode                 // a node, 0 or 1
+	TargetSocket               // a socket, among those that the supervisor holds at that time
 )
 
 // A StepKind is the row of a step: what steps of that name do to workers.
@@ -41,16 +41,16 @@ type StepKind struct {
 	Name StepName
 	Doc  string
 
-	Plain    bool          // there is such a step for workers that are in no pods
-	Pods     bool          // … and for pods: path service, dns or pod
-	Restarts bool          // what it loses counts into lost_per_restart
+	Plain    bool          // workers that are not pods can have it
+	Pods     bool          // pods can have it: path service, dns or pod
+	Restarts bool          // its losses count in dropped_per_restart
 	Starts   bool          // it starts workers
 	Stops    bool          // it ends workers by the stop mode; their listeners are closed
-	Kills    bool          // … by SIGKILL
+	Kills    bool          // it ends workers by SIGKILL
 	Lasts    bool          // it has a length: for
-	Replicas bool          // it says how many pods there are to be: replicas
-	Targets  Target        // what target names
-	Sockets  Only[Sockets] // that the workers must have
+	Replicas bool          // it sets the number of pods: replicas
+	Targets  Target        // what target counts
+	Sockets  Only[Sockets] // the values of sockets that it works with
 }
 
 // Ends reports whether steps of the kind end workers.
@@ -63,53 +63,57 @@ var stepKinds = []StepKind{
 	{Name: StepReplace, Plain: true, Restarts: true, Starts: true, Stops: true,
 		Doc: "start a new generation, wait until it is ready, stop the old one"},
 	{Name: StepRoll, Plain: true, Restarts: true, Starts: true, Stops: true,
-		Doc: "a new generation too, but one worker after the other: start one, wait until it is " +
-			"ready, stop one"},
+		Doc: "replace workers one after the other: start one, wait until it is ready, stop one"},
 	{Name: StepAdd, Plain: true, Pods: true, Starts: true,
 		Doc: "start one more worker"},
 	{Name: StepRemove, Plain: true, Pods: true, Stops: true, Targets: TargetWorker,
-		Doc: "stop the target worker, by default the first; nobody takes its place"},
+		Doc: "stop the target worker, by default the first, without a successor"},
 	{Name: StepKill, Plain: true, Pods: true, Kills: true, Targets: TargetWorker,
-		Doc: "SIGKILL the target worker, by default the first; nobody takes its place"},
+		Doc: "SIGKILL the target worker, by default the first, without a successor"},
 	{Name: StepColdStart, Plain: true, Pods: true, Starts: true, Lasts: true,
-		Doc: "start one more worker, which needs time to warm up: its requests take server.cold " +
-			"longer at first, and no longer after for"},
+		Doc: "start one more worker that must warm up: its requests take server.cold longer at " +
+			"first, and no longer once for has passed"},
 	{Name: StepStall, Plain: true, Lasts: true, Targets: TargetWorker,
-		Doc: "every worker, or only the target, stands still for a while"},
+		Doc: "stop every worker, or only the target, from running while for lasts"},
 	{Name: StepDeletePod, Pods: true, Stops: true, Targets: TargetWorker,
-		Doc: "the target worker's pod is deleted, by default the first; nobody takes its place " +
-			"(path service, dns or pod)"},
+		Doc: "delete the target worker's pod, by default the first, without a successor"},
 	{Name: StepRollingUpdate, Pods: true, Restarts: true, Starts: true, Stops: true,
-		Doc: "new pods take the place of the old ones, as a Deployment's do, within " +
-			"kube.max_surge and kube.max_unavailable (path service, dns or pod)"},
+		Doc: "replace all pods as a Deployment does, within kube.max_surge and " +
+			"kube.max_unavailable"},
 	{Name: StepScale, Pods: true, Starts: true, Stops: true, Replicas: true,
-		Doc: "as many pods more or fewer, the newest first, as it takes to have replicas of them " +
-			"(path service, dns or pod)"},
+		Doc: "start or delete pods until there are replicas of them; the newest are deleted first"},
 	{Name: StepMovePod, Pods: true, Starts: true, Stops: true, Targets: TargetWorker,
-		Doc: "the target worker's pod, by default the first, is deleted while another is started " +
-			"on the other node (path service, dns or pod)"},
+		Doc: "delete the target worker's pod, by default the first, while another one starts on " +
+			"the other node"},
 	{Name: StepDrainNode, Pods: true, Starts: true, Stops: true, Targets: TargetNode,
-		Doc: "every pod on the target node, 0 or 1, is evicted while another is started on the " +
-			"other node; that one gets all later pods, too (path service, dns or pod)"},
+		Doc: "evict every pod of the target node, 0 or 1, while others start on the other node; " +
+			"later pods are placed there, too"},
 	{Name: StepNodeDown, Pods: true, Targets: TargetNode,
-		Doc: "the target node, 0 or 1, falls silent for good, with all pods on it (path service, " +
-			"dns or pod)"},
+		Doc: "cut the target node, 0 or 1, off the network for good, with all pods on it"},
 	{Name: StepCrash, Plain: true, Restarts: true, Starts: true, Kills: true, Lasts: true,
 		Targets: TargetWorker,
-		Doc: "SIGKILL the target worker, by default the first; a supervisor starts another after " +
-			"for"},
+		Doc: "SIGKILL the target worker, by default the first; a supervisor starts another one " +
+			"when for has passed"},
 	{Name: StepJoin, Plain: true, Sockets: inGroup,
-		Doc: "one more socket listens in the group, which the supervisor holds, and nobody ever " +
-			"accepts from it (sockets reuseport)"},
+		Doc: "add a listening socket to the group from which no process ever accepts; the " +
+			"supervisor holds it"},
 	{Name: StepDropSocket, Plain: true, Targets: TargetSocket, Sockets: inGroup,
-		Doc: "the supervisor closes the target one of the sockets that it holds (stop inherit, or " +
-			"a join before), by default the first: with its queue, unless a worker has it, too"},
+		Doc: "close the target socket, by default the first, of those that the supervisor holds " +
+			"(stop: inherit, or an earlier join); its queue goes with it unless a worker has the " +
+			"socket, too"},
 }
 
-func (k StepKind) value() Value { return Value{string(k.Name), k.Doc} }
+func (k StepKind) value() Value {
+	var path []string
+	if !k.Plain {
+		path = []string{"path: service, dns or pod"}
+	}
+	return Value{Name: string(k.Name), Doc: k.Doc,
+		Needs: slices.Concat(path, k.Sockets.needs("sockets"))}
+}
 
 // StepKinds returns the table of steps.
 func StepKinds() []StepKind { return slices.Clone(stepKinds) }
 
-// Kind returns the row of n; the zero StepKind if there is none.
+// Kind returns the row of n; the zero StepKind if it has none.
 func (n StepName) Kind() StepKind { return rowOf(stepKinds, n) }

@@ -21,55 +21,55 @@ const (
 	StopShutdown       StopMode = "shutdown"
 )
 
-// Handover is how a worker's successor comes by its listening socket.
+// Handover is how a worker's successor gets its listening socket.
 type Handover string
 
 // The ways to pass a listening socket on.
 const (
-	// NoHandover: each worker binds its own, and a shared one is inherited from the parent at
-	// fork(2), as prefork servers have it.
+	// NoHandover: each worker binds its own socket, or inherits a shared one from the parent at
+	// fork(2), as in prefork servers.
 	NoHandover Handover = ""
-	// SocketActivation: a supervisor, which is the parent, holds the sockets for good and gives
-	// them
-	// to each worker at execve(2), by systemd's convention: LISTEN_FDS, LISTEN_PID and
-	// LISTEN_FDNAMES (sd_listen_fds(3)).
+	// SocketActivation: the parent is a supervisor that keeps the sockets and passes them to each
+	// worker at execve(2), by systemd's convention: LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES
+	// (sd_listen_fds(3)).
 	SocketActivation Handover = "socket-activation"
-	// SCMRights: a worker asks its predecessor, to which it is not related, for the socket over a
-	// Unix socket and gets it as SCM_RIGHTS (unix(7)). HAProxy's expose-fd listeners and -x, and
-	// Meta's Zero Downtime Release, do it so.
+	// SCMRights: a worker connects to its predecessor, an unrelated process, over a Unix socket,
+	// and receives the listening socket as SCM_RIGHTS (unix(7)). HAProxy ("expose-fd listeners"
+	// and -x) and Meta's Zero Downtime Release do the same.
 	SCMRights Handover = "scm-rights"
 	// Tableflip: the predecessor starts its successor and passes it the socket, by
 	// cloudflare/tableflip.
 	Tableflip Handover = "tableflip"
 )
 
-// Closing is what a worker that is told to stop does with its listener.
+// Closing is when a worker that is told to stop closes its listener.
 type Closing int
 
 // The ways to close a listener.
 const (
-	ClosesNever    Closing = iota // the kernel does, when it ends the process
+	ClosesNever    Closing = iota // the kernel closes it when the process ends
 	ClosesAtOnce                  // before anything else
-	ClosesEmpty                   // when it has accepted what is queued
-	ClosesShutdown                // http.Server.Shutdown does
+	ClosesEmpty                   // when its accept queue is empty
+	ClosesShutdown                // http.Server.Shutdown closes it
 )
 
 // A StopModeRow is the row of a stop mode.
 type StopModeRow struct {
 	Name    StopMode
 	Doc     string
+	Source  string // see Value.Source
 	Closes  Closing
 	Sockets Only[Sockets]
 	Kind    Only[ServerKind]
 	Path    Only[Path]
-	Pods    bool // pods end so, too
-	// Handover is how the listener gets to the successor; NoHandover: it has one of its own.
+	Pods    bool // pods can end in this way, too
+	// Handover is how the successor gets the listener; NoHandover: it has one of its own.
 	Handover Handover
-	// Start is how a worker's successor may be started.
+	// Start lists the ways to start a worker's successor.
 	Start Only[Start]
 	// Rebinds: the successor can bind only when the old worker has closed.
 	Rebinds bool
-	// Unlists: an eBPF program stops choosing the worker before it is told to stop.
+	// Unlists: an eBPF program stops choosing the worker before the worker is told to stop.
 	Unlists bool
 	Needs   []Capability
 }
@@ -80,68 +80,83 @@ var (
 	byProgram = Only[Sockets]{[]Sockets{SocketsReuseport},
 		"an eBPF program chooses among the sockets of a reuseport group"}
 	passedOn = Only[Sockets]{[]Sockets{SocketsShared, SocketsReuseport},
-		"the socket is passed on, so nobody has to bind it again"}
+		"the socket is passed on, so no process has to bind it again"}
 	whenFree = Only[Sockets]{[]Sockets{SocketsExclusive},
-		"others need not wait until the address is free; use close"}
+		"other sockets need not wait until the address is free; use close"}
+)
+
+// Sources that several stop modes share.
+const (
+	listenStop = "inet_csk_listen_stop, net/ipv4/inet_connection_sock.c"
+	goShutdown = "https://pkg.go.dev/net/http#Server.Shutdown"
 )
 
 var stopModes = []StopModeRow{
-	{Name: StopKill, Pods: true,
-		Doc: "SIGKILL, whatever is queued or being served"},
-	{Name: StopClose, Closes: ClosesAtOnce, Sockets: notShared, Pods: true,
-		Doc: "close the listener, finish what was accepted, exit"},
-	{Name: StopDrain, Closes: ClosesEmpty, Sockets: notShared, Pods: true,
-		Doc: "accept until the queue is empty, then close"},
-	{Name: StopMigrate, Closes: ClosesAtOnce, Sockets: notShared,
-		Needs: []Capability{TCPMigrateReq},
-		Doc: "close, and let the kernel move the queue to a surviving socket of the group " +
-			"(net.ipv4.tcp_migrate_req)"},
+	{Name: StopKill, Pods: true, Source: "signal(7)",
+		Doc: "the worker dies by SIGKILL, with everything in its accept queue and everything it " +
+			"was serving"},
+	{Name: StopClose, Closes: ClosesAtOnce, Sockets: notShared, Pods: true, Source: listenStop,
+		Doc: "the worker closes its listener, finishes the connections it had accepted, and exits"},
+	{Name: StopDrain, Closes: ClosesEmpty, Sockets: notShared, Pods: true, Source: "accept(2)",
+		Doc: "the worker accepts until its accept queue is empty (EAGAIN), then closes the " +
+			"listener"},
+	{Name: StopMigrate, Closes: ClosesAtOnce, Sockets: notShared, Needs: []Capability{TCPMigrateReq},
+		Source: "tcp_migrate_req, Documentation/networking/ip-sysctl.rst (Linux 5.14)",
+		Doc: "the worker closes its listener, and the kernel moves the accept queue to another " +
+			"socket of the group (net.ipv4.tcp_migrate_req)"},
 	{Name: StopBPFMigrate, Closes: ClosesAtOnce, Sockets: byProgram, Unlists: true,
-		Needs: []Capability{SKMigrate, SockArray},
-		Doc: "close, and let an eBPF program move the queue to the new workers (sockets " +
-			"reuseport; " +
-			"needs root)"},
+		Needs:  []Capability{SKMigrate, SockArray},
+		Source: "BPF_SK_REUSEPORT_SELECT_OR_MIGRATE, include/uapi/linux/bpf.h (Linux 5.14)",
+		Doc: "the worker closes its listener, and an eBPF program moves the accept queue to a " +
+			"worker of the new generation"},
 	{Name: StopBPFDrain, Closes: ClosesEmpty, Sockets: byProgram, Unlists: true,
-		Needs: []Capability{SKReuseport, SockArray, TraceIterTCP},
-		Doc: "an eBPF selector first sends new connections to the new workers only; then, once " +
-			"no " +
-			"handshake is under way at the old one, drain (sockets reuseport; needs root)"},
+		Needs:  []Capability{SKReuseport, SockArray, TraceIterTCP},
+		Source: "BPF_PROG_TYPE_SK_REUSEPORT, include/uapi/linux/bpf.h",
+		Doc: "an eBPF selector sends new connections to the new workers only; once the old " +
+			"listener has no handshake in flight, the worker drains and closes it"},
 	{Name: StopInherit, Closes: ClosesAtOnce, Sockets: passedOn, Handover: SocketActivation,
-		Doc: "a supervisor holds the listening sockets and passes them to each worker at exec " +
-			"(LISTEN_FDS, as systemd); finish what was accepted, exit"},
+		Source: "sd_listen_fds(3)",
+		Doc: "a supervisor keeps the listening sockets open and passes them to each worker at " +
+			"exec, as systemd socket activation does (LISTEN_FDS); the old worker finishes the " +
+			"connections it had accepted, and exits"},
 	{Name: StopHandoff, Closes: ClosesAtOnce, Sockets: passedOn, Handover: SCMRights,
-		Doc: "the successor asks the old worker for its listening socket (SCM_RIGHTS over a Unix " +
-			"socket, as HAProxy); finish what was accepted, exit"},
-	// As the examples of its documentation have it.
+		Source: "SCM_RIGHTS, unix(7)",
+		Doc: "the successor asks the old worker for its listening socket over a Unix socket, as " +
+			"HAProxy -x does (SCM_RIGHTS); the old worker finishes the connections it had " +
+			"accepted, and exits"},
+	// As in the examples of its documentation.
 	{Name: StopTableflip, Closes: ClosesShutdown, Sockets: passedOn, Handover: Tableflip,
+		Source: "https://pkg.go.dev/github.com/cloudflare/tableflip",
 		Kind: Only[ServerKind]{[]ServerKind{ServerHTTP},
 			"it is a library for Go servers; a loop has inherit and handoff"},
-		Start: Only[Start]{[]Start{StartCold}, "there a worker is started by the one that it replaces"},
-		Doc: "cloudflare/tableflip: the old worker starts its successor and passes it the " +
-			"socket, then " +
-			"http.Server.Shutdown (kind http)"},
+		Start: Only[Start]{[]Start{StartCold}, "the old worker starts its successor itself"},
+		Doc: "cloudflare/tableflip: the old worker starts its successor, passes it the socket, " +
+			"and then calls http.Server.Shutdown"},
 	{Name: StopBindAfterClose, Closes: ClosesAtOnce, Sockets: whenFree, Rebinds: true,
-		Doc: "close; the successor, started before, tries to bind every 10 ms and succeeds only " +
-			"then " +
-			"(sockets exclusive)"},
+		Source: "EADDRINUSE, bind(2)",
+		Doc: "the worker closes its listener; its successor, already running, tries to bind " +
+			"every 10 ms and succeeds only then"},
 	{Name: StopLBDrain, Closes: ClosesAtOnce, Sockets: whenFree, Rebinds: true,
+		Source: "\"set server\", HAProxy management guide, 9.3",
 		Path: Only[Path]{[]Path{PathHAProxy},
-			"without a load balancer nobody can be told to send nothing any more; use drain"},
-		Doc: "the load balancer first sends the old worker nothing any more; then " +
-			"bind-after-close " +
-			"(path haproxy)"},
-	// What was accepted and is read only after it began is closed without an answer.
-	{Name: StopShutdown, Closes: ClosesShutdown, Pods: true,
+			"only a load balancer can be told to stop sending connections; use drain"},
+		Doc: "the load balancer first stops sending connections to the old worker; then as " +
+			"bind-after-close"},
+	{Name: StopShutdown, Closes: ClosesShutdown, Pods: true, Source: goShutdown,
 		Kind: Only[ServerKind]{[]ServerKind{ServerHTTP},
 			"it is Go's http.Server.Shutdown; a loop has close and drain"},
-		Doc: "Go's http.Server.Shutdown, which closes what was accepted and is read only then " +
-			"(kind http)"},
+		Doc: "the worker calls Go's http.Server.Shutdown, which drops a connection that was " +
+			"accepted before and whose request is read after"},
 }
 
-func (r StopModeRow) value() Value { return Value{string(r.Name), r.Doc} }
+func (r StopModeRow) value() Value {
+	return Value{Name: string(r.Name), Doc: r.Doc, Source: r.Source, Needs: slices.Concat(
+		r.Sockets.needs("sockets"), r.Kind.needs("server.kind"), r.Path.needs("path"),
+		capabilityNeeds(r.Needs))}
+}
 
 // StopModes returns the table of stop modes.
 func StopModes() []StopModeRow { return slices.Clone(stopModes) }
 
-// Row returns the row of m; the zero row if there is none.
+// Row returns the row of m; the zero row if it has none.
 func (m StopMode) Row() StopModeRow { return rowOf(stopModes, m) }

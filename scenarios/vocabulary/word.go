@@ -11,8 +11,16 @@ type Word struct {
 	Values  []Value
 }
 
-// A Value is one value of a word, and what it means.
-type Value struct{ Name, Doc string }
+// A Value is one value of a word.
+type Value struct {
+	Name string
+	Doc  string // what it means, a phrase
+	// Needs lists what it works with only: settings, as "server.kind: http"; "root"; and probes of
+	// doctor that must answer yes, as "probe veth".
+	Needs []string
+	// Source is a manual page, a file of the kernel or an address that says more; often "".
+	Source string
+}
 
 // Words returns all words.
 func Words() []Word {
@@ -47,7 +55,7 @@ func Words() []Word {
 	}
 }
 
-// Values returns the values of the word that is the setting at path; nil if that is no word.
+// Values returns the values of the setting at path; nil if that setting is not a word.
 func Values(path string) []Value {
 	all := Words()
 	if i := slices.IndexFunc(all, func(w Word) bool { return w.Setting == path }); i >= 0 {
@@ -56,13 +64,13 @@ func Values(path string) []Value {
 	return nil
 }
 
-// A Row is a row of a table that says no more than what its value means.
+// A Row is a row of a table that only explains its value.
 type Row[T ~string] struct {
 	Name T
 	Doc  string
 }
 
-func (r Row[T]) value() Value { return Value{string(r.Name), r.Doc} }
+func (r Row[T]) value() Value { return Value{Name: string(r.Name), Doc: r.Doc} }
 
 // A row is a row of any table.
 type row interface{ value() Value }
@@ -84,7 +92,7 @@ func Join[T ~string](all []T, sep string) string {
 	return strings.Join(names, sep)
 }
 
-// rowOf returns the row of a value; the zero row if the table has none.
+// rowOf returns the row of a value; the zero row if the table does not have it.
 func rowOf[R row, T ~string](table []R, name T) (r R) {
 	if i := slices.IndexFunc(table,
 		func(r R) bool { return r.value().Name == string(name) }); i >= 0 {
@@ -93,8 +101,8 @@ func rowOf[R row, T ~string](table []R, name T) (r R) {
 	return r
 }
 
-// Only lists the values of another word that a value works with, and why not with others. The zero
-// value allows all.
+// Only lists the values of another word that a value works with, and says why it does not work with
+// the others. The zero value allows all.
 type Only[T ~string] struct {
 	Values []T
 	Why    string
@@ -103,9 +111,33 @@ type Only[T ~string] struct {
 // Allows reports whether the value works with v.
 func (o Only[T]) Allows(v T) bool { return len(o.Values) == 0 || slices.Contains(o.Values, v) }
 
-// A Capability is something that a machine may lack: the name of the probe of doctor that looks for
-// it.
+// needs returns the entry of Value.Needs for the setting that o is about.
+func (o Only[T]) needs(setting string) []string {
+	if len(o.Values) == 0 {
+		return nil
+	}
+	return []string{setting + ": " + Join(o.Values, " or ")}
+}
+
+// A Capability is something that a machine may lack. It is the name of the probe of doctor that
+// looks for it.
 type Capability string
+
+// capabilityNeeds returns the entries of Value.Needs for capabilities. "root" stands for those that
+// only root has.
+func capabilityNeeds(all []Capability) (needs []string) {
+	for _, c := range all {
+		need := "probe " + string(c)
+		switch c {
+		case UserIDs, SKReuseport, SKMigrate, SockArray, TraceIterTCP:
+			need = "root"
+		}
+		if !slices.Contains(needs, need) {
+			needs = append(needs, need)
+		}
+	}
+	return needs
+}
 
 // The capabilities that values need.
 const (

@@ -1,0 +1,173 @@
+package scenarios
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"reuseport-bench/scenarios/strictyaml"
+	"reuseport-bench/scenarios/vocabulary"
+)
+
+// A Key is a key of scenario files, described for people.
+type Key struct {
+	Path    string // dotted; [] stands for any element of a list
+	Doc     string // what it is, in sentences
+	Type    string // "duration", "word", "list of …"
+	Range   string // "1ms to 1m"; "" where there are no bounds
+	Default string // what a file without the key gets; "" for a key that holds others
+	Example string // a value, where the type does not show how to write one; else ""
+	Needs   string // what it has an effect with only; "" for none
+	Values  []vocabulary.Value
+}
+
+// Keys returns every key of scenario files, in the order of the file format.
+func Keys() []Key {
+	of := map[string]Key{}
+	for _, s := range settings() {
+		of[s.Path] = settingKey(s)
+	}
+	for _, s := range sections() {
+		of[s.path] = Key{Path: s.path, Doc: s.doc, Type: keyType(s.path), Default: s.unset}
+	}
+	var keys []Key
+	for _, path := range paths(reflect.TypeFor[Scenario](), "") {
+		if k, ok := of[path]; ok {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// paths returns the paths of all keys below a struct, in the order of its fields.
+func paths(t reflect.Type, prefix string) (all []string) {
+	for i := range t.NumField() {
+		field := t.Field(i)
+		key, option, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		if option == "inline" {
+			all = append(all, paths(field.Type, prefix)...)
+			continue
+		}
+		if key == "" || key == "-" {
+			continue
+		}
+		path := strictyaml.Join(prefix, key)
+		all = append(all, path)
+		of := field.Type
+		if of.Kind() == reflect.Slice {
+			path, of = path+"[]", of.Elem()
+			all = append(all, path)
+		}
+		if of.Kind() == reflect.Struct {
+			all = append(all, paths(of, path)...)
+		}
+	}
+	return all
+}
+
+// settingKey describes a single value.
+func settingKey(s strictyaml.Setting) Key {
+	k := Key{
+		Path: s.Path, Doc: s.Doc, Type: keyType(s.Path), Default: s.Unset, Example: s.Example,
+		Needs: s.Needs, Values: vocabulary.Values(s.Path),
+	}
+	if k.Default == "" {
+		k.Default = s.Default
+	}
+	if s.Joined {
+		k.Type = "words joined by +"
+	}
+	if s.Max > 0 {
+		k.Range = s.Range(boundFormat(s.Path))
+	}
+	return k
+}
+
+// boundFormat returns how the bounds of the setting at path are written.
+func boundFormat(path string) func(float64) string {
+	switch fieldAt(path).(type) {
+	case *time.Duration, *Lag:
+		return func(x float64) string { return strictyaml.FormatDuration(time.Duration(x)) }
+	case *Rate:
+		return func(x float64) string { return Rate{PerSecond: x}.String() }
+	}
+	return strictyaml.FormatNumber
+}
+
+// fieldAt returns a pointer to the field at path of a zero scenario.
+func fieldAt(path string) any {
+	inside, isElement := strings.CutSuffix(path, "[]")
+	field, ok := strictyaml.Lookup(new(Scenario), inside)
+	if !ok {
+		panic("scenarios: no key " + path) // a mistake in the tables; every test finds it
+	}
+	if isElement {
+		return reflect.New(reflect.TypeOf(field).Elem().Elem()).Interface()
+	}
+	return field
+}
+
+// keyType names the type of the key at path.
+func keyType(path string) string {
+	field := fieldAt(path)
+	switch field.(type) {
+	case *time.Duration:
+		return "duration"
+	case *Lag:
+		return "duration, or uniform(A..B), exponential(MEAN), lognormal(MEDIAN..P99)"
+	case *Rate:
+		return "rate"
+	case *Connections:
+		return "word or whole number"
+	case *Labels:
+		return "mapping of settings to a value"
+	case *Block:
+		return "mapping of settings to lists of values"
+	}
+	of := reflect.TypeOf(field).Elem()
+	if of.Kind() == reflect.Pointer {
+		of = of.Elem()
+	}
+	switch of.Kind() {
+	case reflect.Int:
+		return "whole number"
+	case reflect.Float64:
+		return "number"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Struct:
+		return "mapping"
+	case reflect.Slice:
+		return "list"
+	}
+	if of.PkgPath() == reflect.TypeFor[vocabulary.Path]().PkgPath() {
+		return "word"
+	}
+	return "text"
+}
+
+// description is what editors show for the key: what it is, what it needs, what it is by default,
+// and what each of its values means. The schema says the rest in fields of its own, except for the
+// bounds of values that are written as text.
+func (k Key) description() string {
+	var b strings.Builder
+	b.WriteString(k.Doc)
+	if k.Range != "" && k.Type != "whole number" && k.Type != "number" {
+		fmt.Fprintf(&b, " Range: %s.", k.Range)
+	}
+	if k.Needs != "" {
+		fmt.Fprintf(&b, " Needs %s.", k.Needs)
+	}
+	if k.Default != "" {
+		fmt.Fprintf(&b, " Default: %s.", k.Default)
+	}
+	for _, v := range k.Values {
+		fmt.Fprintf(&b, "\n%s: %s", v.Name, v.Doc)
+		if len(v.Needs) > 0 {
+			fmt.Fprintf(&b, " (needs %s)", strings.Join(v.Needs, "; "))
+		}
+		b.WriteString(".")
+	}
+	return b.String()
+}
