@@ -16,15 +16,16 @@ var namePattern = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 })
 
-// checkScenario checks what no value alone can show: the whole and its variants, which it keeps in
-// s. d has decoded s.
+// checkScenario checks the scenario as a whole and its variants, and stores the variants in s. d
+// has decoded s.
 func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 	switch {
 	case !d.Trusts("name"):
 	case s.Name == "":
 		d.Fail(d.Line(""), "", "name is missing", "for example name: my-scenario")
 	case len(s.Name) > 64 || !namePattern().MatchString(s.Name):
-		d.Fail(d.Line("name"), "name", fmt.Sprintf("%q is not a name", s.Name), "use lower-case words joined by hyphens, at most 64 characters")
+		d.Fail(d.Line("name"), "name", fmt.Sprintf("%q is not a valid name", s.Name),
+			"use lower-case words joined by hyphens, at most 64 characters")
 	}
 	if n := len(s.About); n > maxAbout {
 		d.Fail(d.Line("about"), "about", fmt.Sprintf("%d bytes", n),
@@ -38,11 +39,12 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 
 	all, ok := points(s.Matrix)
 	if !ok {
-		d.Fail(d.Line("matrix"), "matrix", fmt.Sprintf("more than %d variants", maxVariants), "split the scenario, or list fewer values")
+		d.Fail(d.Line("matrix"), "matrix", fmt.Sprintf("more than %d variants", maxVariants),
+			"split the scenario, or list fewer values")
 	}
 	clean := len(all) > 0 && d.TrustsAll("matrix")
 	if !clean && len(s.Matrix) == 0 || d.Found() > maxListLen {
-		all, clean = nil, false // what would complete the setup could not be read
+		all, clean = nil, false // the setup is incomplete
 	}
 	s.Variants = checkVariants(s, d, all)
 	if clean {
@@ -55,8 +57,8 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 	checkGates(s, d)
 }
 
-// checkVariants checks all variants, and returns them. A problem that the file has without its
-// matrix, and that every variant has, is reported where it stands; any other at the matrix, once
+// checkVariants checks all variants and returns them. A problem that the file has without its
+// matrix, and that every variant has, is reported at its own line; any other at the matrix, once
 // per block, with the labels of the first variant that has it.
 func checkVariants(s *Scenario, d *strictyaml.Decoder, all []point) []Variant {
 	type place struct {
@@ -103,7 +105,7 @@ func checkVariants(s *Scenario, d *strictyaml.Decoder, all []point) []Variant {
 	return variants
 }
 
-// matrixLine is the line of the axis that varies path in a block, or of the block.
+// matrixLine returns the line of the axis that varies path in a block, or of the block.
 func matrixLine(s *Scenario, d *strictyaml.Decoder, block int, path string) int {
 	for _, axis := range s.Matrix[block] {
 		if axis.Key == path {
@@ -113,7 +115,7 @@ func matrixLine(s *Scenario, d *strictyaml.Decoder, block int, path string) int 
 	return d.Line(fmt.Sprintf("matrix[%d]", block))
 }
 
-// checkDuplicates refuses variants that are the same experiment twice.
+// checkDuplicates refuses variants with the same setup.
 func checkDuplicates(d *strictyaml.Decoder, all []point, variants []Variant) {
 	for i, p := range all {
 		for j := range i {
@@ -122,7 +124,8 @@ func checkDuplicates(d *strictyaml.Decoder, all []point, variants []Variant) {
 			}
 			what := fmt.Sprintf("variant %s is listed twice", p.labels)
 			if !p.labels.Equal(all[j].labels) {
-				what = fmt.Sprintf("variant %s is the same setup as variant %s", p.labels, all[j].labels)
+				what = fmt.Sprintf("variant %s is the same setup as variant "+
+					"%s", p.labels, all[j].labels)
 			}
 			path := fmt.Sprintf("matrix[%d]", p.block)
 			d.Fail(d.Line(path), path, what, "remove one of them")
@@ -131,7 +134,7 @@ func checkDuplicates(d *strictyaml.Decoder, all []point, variants []Variant) {
 	}
 }
 
-// checkBaseline makes s.Baseline the labels of the one variant it selects.
+// checkBaseline sets s.Baseline to the labels of the one variant that it selects.
 func checkBaseline(s *Scenario, d *strictyaml.Decoder, all []point) {
 	if !d.Trusts("baseline") {
 		return
@@ -154,7 +157,8 @@ func checkBaseline(s *Scenario, d *strictyaml.Decoder, all []point) {
 		s.Baseline = maps.Clone(selected[0])
 	default:
 		what := fmt.Sprintf("%q names %d variants", s.Baseline.String(), len(selected))
-		d.Fail(d.Line("baseline"), "baseline", what, fmt.Sprintf("name one, for example %s", selected[0]))
+		d.Fail(d.Line("baseline"), "baseline", what,
+			fmt.Sprintf("name one, for example %s", selected[0]))
 	}
 }
 
@@ -180,7 +184,7 @@ func labelsHint(labels Labels, all []point) string {
 	return variantsHint(all)
 }
 
-// variantsHint lists the variants, or as many as fit a line.
+// variantsHint lists the variants, at most eight of them.
 func variantsHint(all []point) string {
 	const most = 8
 	var names []string

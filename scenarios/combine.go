@@ -12,10 +12,10 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// finding is a problem with a setup as a whole, found before it is known where to point.
+// finding is a problem with a setup as a whole. It has a path, and not yet a line.
 type finding struct{ path, what, hint string }
 
-// setupCheck collects the findings of one setup. A rule is not applied when a value it reads has a
+// setupCheck collects the findings of one setup. A rule is skipped when a value that it reads has a
 // problem of its own, so that one mistake is reported once.
 type setupCheck struct {
 	*Setup
@@ -23,7 +23,7 @@ type setupCheck struct {
 	found []finding
 }
 
-// checkSetup looks for values that are missing or do not go together.
+// checkSetup finds values that are missing or do not go together.
 func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c := &setupCheck{Setup: s, d: d}
 	c.stopAndSockets()
@@ -40,7 +40,8 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c.ports()
 	c.connections()
 	if c.filters() > 1 && c.d.Trusts("server.fault") {
-		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns", "one firewall rule at a time, so that each loss has one cause")
+		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns",
+			"one firewall rule at a time, so that each loss has one cause")
 	}
 	c.accept()
 	c.listen()
@@ -63,7 +64,7 @@ func (c *setupCheck) add(path, what, hint string) {
 	c.found = append(c.found, finding{path, path + what, hint})
 }
 
-// stopAndSockets checks the stop mode against what it works with.
+// stopAndSockets checks the stop mode against the settings that it works with.
 func (c *setupCheck) stopAndSockets() {
 	if !c.d.Trusts("stop", "sockets") {
 		return
@@ -80,7 +81,7 @@ func (c *setupCheck) stopAndSockets() {
 			"for stop: "+string(c.Stop)+" use hash, round-robin, weighted or least-loaded")
 	case stop.Handover != vocabulary.NoHandover && !c.Selector.Row().Inherits &&
 		c.d.Trusts("selector"):
-		c.add("selector", ": "+string(c.Selector)+" needs sockets that are bound anew",
+		c.add("selector", ": "+string(c.Selector)+" needs sockets that each worker binds itself",
 			"for stop: "+string(c.Stop)+" use hash or cpu")
 	}
 	if !stop.Kind.Allows(c.Server.Kind) && c.d.Trusts("server.kind") {
@@ -96,7 +97,7 @@ func needs[V, T ~string](c *setupCheck, path string, value V, setting string,
 	c.add(path, fmt.Sprintf(": %s needs %s: %s", value, setting, values), only.Why)
 }
 
-// forMany leaves out of the ways to listen that for a single worker, unless there is no other.
+// forMany removes the way to listen for a single worker, unless it is the only one.
 func forMany(only vocabulary.Only[vocabulary.Sockets]) vocabulary.Only[vocabulary.Sockets] {
 	many := slices.DeleteFunc(slices.Clone(only.Values), func(s vocabulary.Sockets) bool {
 		return s == vocabulary.SocketsExclusive
@@ -107,16 +108,17 @@ func forMany(only vocabulary.Only[vocabulary.Sockets]) vocabulary.Only[vocabular
 	return only
 }
 
-// exclusive checks what one socket, which nobody else can bind beside, allows.
+// exclusive checks what a socket allows that no second one can be bound beside.
 func (c *setupCheck) exclusive() {
 	if c.Sockets != vocabulary.SocketsExclusive ||
 		!c.d.Trusts("sockets", "workers", "workers_per_cpu", "timeline", "stop") {
 		return
 	}
-	// to each worker at its own port
+	// HAProxy connects to each worker at a port of its own.
 	proxied := c.Path == vocabulary.PathHAProxy && c.d.Trusts("path")
 	if !proxied && (c.Workers != 1 || c.WorkersPerCPU != 0) {
-		c.add("workers", ": sockets: exclusive is for one worker", "a second one could not bind the address; set workers: 1")
+		c.add("workers", ": sockets: exclusive is for one worker",
+			"a second worker could not bind the address; set workers: 1")
 	}
 	rebinds := c.Stop == "" || c.Stop.Row().Rebinds
 	for i, s := range c.Timeline {
@@ -124,17 +126,19 @@ func (c *setupCheck) exclusive() {
 		case s.Do == vocabulary.StepRoll && !proxied || s.Do == vocabulary.StepAdd ||
 			s.Do == vocabulary.StepColdStart:
 			c.add(fmt.Sprintf("timeline[%d].do", i),
-				": "+string(s.Do)+" needs an address that two can bind",
+				": "+string(s.Do)+" needs an address that two workers can bind",
 				"use replace, or sockets: reuseport")
 		case s.Do == vocabulary.StepReplace && proxied:
-			c.add(fmt.Sprintf("timeline[%d].do", i), ": workers with an address each are replaced one by one", "use roll")
+			c.add(fmt.Sprintf("timeline[%d].do", i),
+				": workers with an address each can only be replaced one by one", "use roll")
 		case (s.Do == vocabulary.StepReplace || s.Do == vocabulary.StepRoll) && !rebinds:
-			c.add("stop", ": to replace an exclusive socket takes bind-after-close", "the successor cannot be ready before the old worker is gone")
+			c.add("stop", ": an exclusive socket can be replaced by bind-after-close only",
+				"the successor cannot be ready before the old worker is gone")
 		}
 	}
 }
 
-// roundTrip checks what a round trip needs, and whether it leaves time for an attempt.
+// roundTrip checks what a round trip needs, and that it leaves time for an attempt.
 func (c *setupCheck) roundTrip() {
 	if c.RoundTrip == 0 ||
 		!c.d.Trusts("round_trip", "network", "load.timeout", "load.retry") {
@@ -145,45 +149,52 @@ func (c *setupCheck) roundTrip() {
 	connect := cmp.Or(retry.ConnectTimeout, timeout/3)
 	switch {
 	case c.RoundTrip%(2*time.Microsecond) != 0:
-		c.add("round_trip", ": "+trip+" is no even number of microseconds",
+		c.add("round_trip", ": "+trip+" is not an even number of microseconds",
 			"the kernel delays each direction by half of it, in whole microseconds")
 	case c.Network != vocabulary.NetworkVeth:
 		c.add("round_trip", ": needs network: veth",
-			"packets are held up on the way between two hosts; use network: veth, or remove "+
+			"packets are delayed between two hosts; use network: veth, or remove "+
 				"round_trip")
 	case 2*c.RoundTrip >= timeout:
 		c.add("round_trip", fmt.Sprintf(": the handshake and the request take %s each, which "+
 			"leaves no time of load.timeout, %s", trip, strictyaml.FormatDuration(timeout)),
-			"make it less, or load.timeout more")
+			"lower it, or raise load.timeout")
 	case retry.Max > 0 && c.RoundTrip >= connect &&
 		slices.Contains(retry.Causes(), vocabulary.RetryConnectTimeout):
 		c.add("load.retry.connect_timeout", fmt.Sprintf(
-			": no handshake ends within %s, for a round trip takes %s",
+			": no handshake ends within %s, because a round trip takes %s",
 			strictyaml.FormatDuration(connect), trip),
-			"make it more than round_trip")
+			"raise it above round_trip")
 	}
 }
 
-// proxy checks what stands behind a proxy.
+// proxy checks what works behind a proxy.
 func (c *setupCheck) proxy() {
 	if !c.d.Trusts("path", "haproxy.checks", "haproxy.redispatch") {
 		return
 	}
 	switch {
 	case c.Path != vocabulary.PathHAProxy && c.HAProxy.Checks != "":
-		c.add("haproxy.checks", ": only path: haproxy has health checks", "use path: haproxy, or remove haproxy")
+		c.add("haproxy.checks", ": only path: haproxy has health checks",
+			"use path: haproxy, or remove haproxy")
 	case c.Path != vocabulary.PathHAProxy && c.HAProxy.Redispatch != "":
-		c.add("haproxy.redispatch", ": only path: haproxy tries again at another worker", "use path: haproxy, or remove haproxy; clients' own tries are load.retry")
+		c.add("haproxy.redispatch", ": only path: haproxy retries at another worker",
+			"use path: haproxy, or remove haproxy; for retries by clients use load.retry")
 	case c.Path == vocabulary.PathHAProxy && c.filters() > 0 && c.d.Trusts("server.fault"):
-		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need path: direct", "a proxy's connections are its own")
+		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need path: direct",
+			"behind a proxy the workers see the proxy's connections")
 	case c.Path == vocabulary.PathHAProxy && (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) &&
 		c.d.Trusts("load.rate", "search.p99"):
-		c.add("load.rate", ": a share of the capacity, and a search, need path: direct", "give load.rate in attempts per second, for example 1000/s")
+		c.add("load.rate", ": a share of the capacity, and a search, need path: direct",
+			"give load.rate in attempts per second, for example 1000/s")
 	case c.Path == vocabulary.PathHAProxy && c.Network == vocabulary.NetworkVeth &&
 		c.d.Trusts("network"):
-		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
+		c.add("path", ": haproxy needs network: loopback",
+			"it runs beside the workers; use network: loopback")
 	case c.Path == vocabulary.PathHAProxy && c.Accept.Row().Passes && c.d.Trusts("accept"):
-		c.add("accept", ": "+string(c.Accept)+" needs path: direct", "what the acceptor passes on could not be told from what HAProxy drops")
+		c.add("accept", ": "+string(c.Accept)+" needs path: direct",
+			"connections that the acceptor passes on could not be told from those that HAProxy "+
+				"drops")
 	}
 }
 
@@ -201,7 +212,7 @@ func podStops() []string {
 	return append(asked, unasked...)
 }
 
-// placement checks what workers can share that are in one network.
+// placement checks what workers in one network namespace can share.
 func (c *setupCheck) placement() {
 	if !c.d.Trusts("path", "kube", "timeline") || !c.InPods() {
 		return
@@ -209,22 +220,23 @@ func (c *setupCheck) placement() {
 	place := c.Kube.Placement
 	switch {
 	case place == vocabulary.PlacementHostNetwork && c.Path != vocabulary.PathPod:
-		c.add("kube.placement", ": host-network needs path: pod", "to the nodes' rules several pods with one address and port are one endpoint")
+		c.add("kube.placement", ": host-network needs path: pod",
+			"for the nodes' rules, pods with the same address and port are one endpoint")
 	case c.Kube.otherUsers() && c.Path != vocabulary.PathPod:
 		c.add("kube.users", ": "+string(c.Kube.Users)+" needs path: pod",
-			"a pod with a container that cannot have its port is not ready, and so no endpoint")
+			"a pod whose container cannot bind its port is not ready, and so no endpoint")
 	}
 	if !place.Row().SharesNetwork {
 		return
 	}
 	for i := range c.Timeline {
 		c.add(fmt.Sprintf("timeline[%d].do", i),
-			": with kube.placement: "+string(place)+" there are no steps",
-			"they are for pods in networks of their own; use pods or one-node")
+			": with kube.placement: "+string(place)+" a timeline is not allowed",
+			"steps need pods with a network namespace each; use pods or one-node")
 	}
 }
 
-// cluster checks what a cluster can do.
+// cluster checks what works in a cluster.
 func (c *setupCheck) cluster() {
 	if !c.d.Trusts("network", "path", "kube", "family", "sockets", "timeline", "trace") {
 		return
@@ -233,49 +245,57 @@ func (c *setupCheck) cluster() {
 	if c.d.Trusts("dns") {
 		switch {
 		case c.DNS != (DNS{}) && !c.Path.Row().ByName:
-			c.add("dns", ": only path: dns and service look names up", "use path: dns, or remove dns")
+			c.add("dns", ": only with path: dns or service do clients look names up",
+				"use path: dns, or remove dns")
 		case c.DNS.TTL%time.Second != 0:
 			c.add("dns.ttl", ": "+strictyaml.FormatDuration(c.DNS.TTL)+" is not in whole seconds",
-				"DNS has no others; for example 5s")
+				"the TTL of DNS is in whole seconds; for example 5s")
 		}
 	}
 	for i, s := range c.Timeline {
 		if k := s.Do.Kind(); !service && k.Pods && !k.Plain {
 			c.add(fmt.Sprintf("timeline[%d].do", i),
 				": "+string(s.Do)+" needs path: service, dns or pod",
-				"elsewhere there are no pods; use replace, roll or remove")
+				"other paths have no pods; use replace, roll or remove")
 		}
 	}
 	switch {
 	case service && c.Network != vocabulary.NetworkCluster:
 		c.add("path", ": "+string(c.Path)+" needs network: cluster",
-			"its pods are network namespaces of their own")
+			"each of its pods is a network namespace")
 		return
 	case c.Kube != (Kube{}) && !service:
-		c.add("kube", ": only path: service, dns and pod have a control plane", "use path: service, or remove kube")
+		c.add("kube", ": only path: service, dns or pod has a control plane",
+			"use path: service, or remove kube")
 	case c.Network != vocabulary.NetworkCluster:
 		return
 	}
 	switch {
 	case c.Path == vocabulary.PathHAProxy:
-		c.add("path", ": haproxy needs network: loopback", "it runs beside the workers; use network: loopback")
+		c.add("path", ": haproxy needs network: loopback",
+			"it runs beside the workers; use network: loopback")
 	case c.Family == vocabulary.IPv6:
 		c.add("family", ": a cluster has IPv4 only", "use family: ipv4")
 	case c.filters() > 0 && c.d.Trusts("server.fault"):
-		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need network: loopback or veth", "in a cluster the node's own rules stand between")
+		c.add("server.fault",
+			": half_open, dropped_syns and rejected_syns need network: loopback or veth",
+			"in a cluster the node's own rules would interfere")
 	case (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.Trusts("load.rate", "search.p99"):
-		c.add("load.rate", ": a share of the capacity, and a search, need network: loopback or veth", "give load.rate in attempts per second, for example 1000/s")
+		c.add("load.rate",
+			": a share of the capacity, and a search, need network: loopback or veth",
+			"give load.rate in attempts per second, for example 1000/s")
 	case service && c.Sockets == vocabulary.SocketsShared:
-		c.add("sockets", ": shared needs workers on one host", "each pod has a network of its own; use sockets: reuseport")
+		c.add("sockets", ": shared needs workers on one host",
+			"each pod has its own network namespace; use sockets: reuseport")
 	case service && c.Selector != vocabulary.SelectorHash && c.d.Trusts("selector"):
 		c.add("selector", ": "+string(c.Selector)+" selects among the sockets of one host",
-			"behind a Service the node's rules choose, at random; use hash")
+			"behind a Service the node's rules choose a pod at random; use hash")
 	}
 	for i, s := range c.Timeline {
 		if k := s.Do.Kind(); service && k.Plain && !k.Pods {
 			c.add(fmt.Sprintf("timeline[%d].do", i),
-				": "+string(s.Do)+" is not for pods behind a Service",
-				"there use "+strings.Join(stepNames(c.allows), ", "))
+				": "+string(s.Do)+" does not work with pods behind a Service",
+				"use "+strings.Join(stepNames(c.allows), ", "))
 		}
 	}
 	if service {
@@ -284,13 +304,13 @@ func (c *setupCheck) cluster() {
 	}
 	if service && c.d.Trusts("stop") {
 		if c.Stop != "" && !c.Stop.Row().Pods {
-			c.add("stop", ": "+string(c.Stop)+" is between workers on one host",
-				"a pod has its own; use "+strings.Join(podStops(), ", "))
+			c.add("stop", ": "+string(c.Stop)+" works between workers on one host",
+				"pods are hosts of their own; use "+strings.Join(podStops(), ", "))
 		}
 	}
 }
 
-// ports checks what it takes to tell attempts apart that come from the same port.
+// ports checks that attempts from the same port can be told apart.
 func (c *setupCheck) ports() {
 	l := c.Load
 	if l.Ports == 0 || !c.d.Trusts("load", "path") {
@@ -300,26 +320,30 @@ func (c *setupCheck) ports() {
 	const least = 100 * time.Millisecond
 	switch {
 	case l.Closed() || len(l.Stages) > 0:
-		c.add("load.ports", ": needs load.rate", "attempts from one port must be further apart "+
-			"than the timeout; remove ports, or give a rate and a duration")
+		c.add("load.ports", ": needs load.rate",
+			"attempts from one port must be further apart than the timeout; remove ports, or give a rate and a duration")
 	case c.Path != vocabulary.PathService:
-		c.add("load.ports", ": only path: service has them", "they are about what the clients' node remembers; use path: service, or remove ports")
+		c.add("load.ports", ": only path: service has source ports to choose",
+			"they show what the clients' node remembers; use path: service, or remove ports")
 	case l.Connections.How != vocabulary.ConnectionsNew:
-		c.add("load.ports", ": needs load.connections: new", "a connection that is kept keeps its port")
+		c.add("load.ports", ": needs load.connections: new",
+			"a kept connection keeps its port")
 	case l.Retry.Max > 0:
-		c.add("load.ports", ": not with load.retry", "every try has a port of its own")
+		c.add("load.ports", ": does not go with load.retry", "every try uses a port of its own")
 	case l.Pace != vocabulary.PaceConstant:
-		c.add("load.ports", ": needs load.pace: constant", "attempts from one port must be further apart than the timeout")
+		c.add("load.ports", ": needs load.pace: constant",
+			"attempts from one port must be further apart than the timeout")
 	case l.Rate.PerSecond > 0 && apart < l.Timeout+least:
 		round := strictyaml.FormatDuration(apart.Round(time.Millisecond))
 		c.add("load.ports",
-			fmt.Sprintf(": %d at %s come round every %s, which is less than load.timeout and %s",
+			fmt.Sprintf(": %d ports at %s are reused every %s, which is less than load.timeout "+
+				"and %s",
 				l.Ports, l.Rate, round, strictyaml.FormatDuration(least)),
 			fmt.Sprintf("at least %.0f", math.Ceil((l.Timeout+least).Seconds()*l.Rate.PerSecond)))
 	}
 }
 
-// connections checks what becomes of kept connections, and whether there can be any.
+// connections checks the settings of kept connections, and that connections are kept at all.
 func (c *setupCheck) connections() {
 	l, s := c.Load, c.Server
 	if !c.d.Trusts("load.connections") {
@@ -342,18 +366,18 @@ func (c *setupCheck) connections() {
 	switch {
 	case n > 0 && l.Processes > n && c.d.Trusts("load.processes"):
 		c.add("load.processes", fmt.Sprintf(": %d load processes cannot share load.connections: %d",
-			l.Processes, n), "each needs one at least; fewer processes, or more connections")
+			l.Processes, n), "each needs at least one; use fewer processes, or more connections")
 	case n > 0 && s.Fault.DroppedSYNs+s.Fault.RejectedSYNs > 0 && c.d.Trusts("server.fault"):
-		c.add("load.connections", fmt.Sprintf(": %d cannot be opened before the load begins with "+
-			"server.fault.dropped_syns or rejected_syns", n),
+		c.add("load.connections", fmt.Sprintf(": %d connections cannot be opened before the load "+
+			"with server.fault.dropped_syns or rejected_syns", n),
 			"use new or reused, or remove the fault")
 	case n > 0 && s.Fault.HalfOpen > 0 && c.d.Trusts("server.fault"):
-		c.add("load.connections", fmt.Sprintf(": %d are kept, so there are no handshakes that "+
-			"server.fault.half_open could hold up", n), "use new, or remove the fault")
+		c.add("load.connections", fmt.Sprintf(": %d connections are kept, so "+
+			"server.fault.half_open has no handshakes to hold up", n), "use new, or remove the fault")
 	}
 }
 
-// rollout checks the settings of the control plane that belong to one of its ways only.
+// rollout checks the settings of the control plane that only some steps use.
 func (c *setupCheck) rollout() {
 	k := c.Kube
 	update, drain := c.has(vocabulary.StepRollingUpdate), c.has(vocabulary.StepDrainNode)
@@ -361,51 +385,64 @@ func (c *setupCheck) rollout() {
 	deletes := c.doesAny(func(k vocabulary.StepKind) bool { return k.Pods && k.Stops })
 	switch {
 	case k.ProbePeriod > 0 && k.Readiness != vocabulary.ReadinessProbe &&
-		k.Readiness != vocabulary.ReadinessStarted: // a matrix may go from one to the other
-		c.add("kube.probe_period", ": only readiness: probe has one", "use kube.readiness: probe, or remove probe_period")
+		k.Readiness != vocabulary.ReadinessStarted: // a matrix may vary between the two
+		c.add("kube.probe_period", ": only readiness: probe has a probe period",
+			"use kube.readiness: probe, or remove probe_period")
 	case (k.MaxSurge > 0 || k.MaxUnavailable > 0) && !update:
-		c.add("kube", ": max_surge and max_unavailable are a rolling-update's", "add a step rolling-update, or remove them")
+		c.add("kube", ": only a rolling-update uses max_surge and max_unavailable",
+			"add a step rolling-update, or remove them")
 	case k.MinReady > 0 && !awaits:
-		c.add("kube.min_ready", ": no step waits for a new pod", "rolling-update, drain-node, move-pod and scale do; or remove min_ready")
+		c.add("kube.min_ready", ": no step waits for a new pod",
+			"add a step rolling-update, drain-node, move-pod or scale, or remove min_ready")
 	case (k.PreStop > 0 || k.Grace > 0) && !deletes:
-		c.add("kube", ": pre_stop and grace are for pods that are deleted", "add a step such as delete-pod, or remove them")
+		c.add("kube", ": no step deletes a pod, which pre_stop and grace are for",
+			"add a step such as delete-pod, or remove them")
 	case k.Grace > 0 && k.Grace < k.PreStop:
 		c.add("kube.grace", fmt.Sprintf(": %s cuts a preStop delay of %s short",
 			strictyaml.FormatDuration(k.Grace), strictyaml.FormatDuration(k.PreStop)),
-			"it counts from the deletion: make it more, or remove it for 5s after pre_stop")
+			"it counts from the deletion: raise it, or remove it to get 5s after pre_stop")
 	case k.NodeLag > 0 && !c.has(vocabulary.StepNodeDown):
-		c.add("kube.node_lag", ": only a node-down has one", "add a step node-down, or remove node_lag")
+		c.add("kube.node_lag", ": no step is a node-down",
+			"add a step node-down, or remove node_lag")
 	case (k.RulesLag != Lag{} || k.MinSyncPeriod > 0) && c.Path != vocabulary.PathService:
-		c.add("kube", ": rules_lag and min_sync_period are for path: service", "no rule leads to pods that are known by name or address; use endpoint_lag")
+		c.add("kube", ": rules_lag and min_sync_period are for path: service",
+			"clients that know pods by name or address use no rules; use endpoint_lag")
 	case k.MinAvailable > 0 && !drain:
-		c.add("kube.min_available", ": only a drain-node asks for it", "add a step drain-node, or remove min_available")
+		c.add("kube.min_available", ": no step is a drain-node",
+			"add a step drain-node, or remove min_available")
 	case drain && k.MinAvailable >= c.Workers && c.WorkersPerCPU == 0 && c.d.Trusts("workers") &&
 		!c.has(vocabulary.StepAdd, vocabulary.StepColdStart, vocabulary.StepScale):
-		c.add("kube.min_available", fmt.Sprintf(": with %d of %d no pod may ever be evicted", k.MinAvailable, c.Workers), "make it less than workers")
+		c.add("kube.min_available",
+			fmt.Sprintf(": with %d of %d pods none may ever be evicted", k.MinAvailable, c.Workers),
+			"set it below workers")
 	}
 }
 
-// drains checks that a node is left for the pods.
+// drains checks that a node remains for the pods.
 func (c *setupCheck) drains() {
 	left := map[int]bool{0: true, 1: true}
 	down := false
 	for i, s := range c.Timeline {
 		if down && s.Do == vocabulary.StepRollingUpdate {
-			c.add(fmt.Sprintf("timeline[%d]", i), ": a rolling-update deletes pods on the node that is down", "their kubelet does not hear of it; update before the node-down")
+			c.add(fmt.Sprintf("timeline[%d]", i),
+				": a rolling-update would delete pods on the node that is down",
+				"their kubelet cannot be reached; update before the node-down")
 		}
 		if s.Do.Kind().Targets != vocabulary.TargetNode {
 			continue
 		}
 		down = down || s.Do == vocabulary.StepNodeDown
 		if delete(left, s.Node()); len(left) == 0 {
-			c.add(fmt.Sprintf("timeline[%d]", i), ": no node is left for the pods", "the other one was drained, or is down, before")
+			c.add(fmt.Sprintf("timeline[%d]", i), ": no node remains for the pods",
+				"an earlier step drains the other node, or takes it down")
 		}
 	}
 }
 
-// filters is how many of the faults a firewall's rule makes.
+// filters counts the faults that need a firewall rule.
 func (c *setupCheck) filters() (n int) {
-	for _, k := range []int{c.Server.Fault.HalfOpen, c.Server.Fault.DroppedSYNs, c.Server.Fault.RejectedSYNs} {
+	f := c.Server.Fault
+	for _, k := range []int{f.HalfOpen, f.DroppedSYNs, f.RejectedSYNs} {
 		if k > 0 {
 			n++
 		}
@@ -413,7 +450,7 @@ func (c *setupCheck) filters() (n int) {
 	return n
 }
 
-// coldStart checks what a newcomer needs.
+// coldStart checks what a cold worker needs.
 func (c *setupCheck) coldStart() {
 	if !c.d.Trusts("timeline", "server.cold", "selector") {
 		return
@@ -421,15 +458,18 @@ func (c *setupCheck) coldStart() {
 	cold := c.has(vocabulary.StepColdStart)
 	switch {
 	case cold && c.Server.Cold == 0:
-		c.add("server.cold", " is missing", "how much longer requests take at a cold worker, for example cold: 5ms")
+		c.add("server.cold", " is missing",
+			"say how much longer requests take at a cold worker, for example cold: 5ms")
 	case !cold && c.Server.Cold > 0:
-		c.add("server.cold", ": no step starts a cold worker", "add a step cold-start, or remove cold")
+		c.add("server.cold", ": no step starts a cold worker",
+			"add a step cold-start, or remove cold")
 	case !cold && c.Selector == vocabulary.SelectorSlowStart:
-		c.add("selector", ": slow-start needs a step cold-start", "it is about workers that a cold-start adds")
+		c.add("selector", ": slow-start needs a step cold-start",
+			"it raises the share of workers that a cold-start adds; add one, or use hash")
 	}
 }
 
-// start checks how workers are started against what starts them.
+// start checks server.start against the steps that start workers.
 func (c *setupCheck) start() {
 	if c.Server.Start == "" || !c.d.Trusts("timeline", "server.start", "stop") {
 		return
@@ -437,17 +477,18 @@ func (c *setupCheck) start() {
 	only := c.Stop.Row().Start
 	switch {
 	case !c.starts():
-		c.add("server.start", ": no step starts a worker", "add a step such as replace, or remove start")
+		c.add("server.start", ": no step starts a worker",
+			"add a step such as replace, or remove start")
 	case !only.Allows(c.Server.Start):
 		needs(c, "stop", c.Stop, "server.start", only)
 	case c.InPods() && c.Kube.otherUsers() && c.Server.Start == vocabulary.StartParked &&
 		c.d.Trusts("path", "kube"):
 		c.add("server.start", ": parked needs kube.users: one",
-			"another user's process may not enter a pod's network; use cold")
+			"another user's process may not enter a pod's network namespace; use cold")
 	}
 }
 
-// listen checks what sockets are bound to against how they are made.
+// listen checks the addresses of sockets against how the sockets are made.
 func (c *setupCheck) listen() {
 	const path = "server.listen"
 	if !c.d.Trusts(path, "server.defer_accept", "sockets", "stop", "selector", "timeline") {
@@ -457,17 +498,16 @@ func (c *setupCheck) listen() {
 	passedOn := c.Sockets == vocabulary.SocketsShared || stop.Handover != vocabulary.NoHandover
 	switch {
 	case len(c.Server.Listens()) > 2:
-		c.add(path, ": "+c.Server.Listen+" is more than two",
-			"the first is of the workers that there are when the load begins, the second of those "+
-				"that steps start")
+		c.add(path, ": "+c.Server.Listen+" names more than two addresses",
+			"the first is for the workers before the load, the second for those that steps start")
 	case differ && !c.starts():
-		c.add(path, ": no step starts a worker that would listen otherwise",
+		c.add(path, ": no step starts a worker that would listen at the second address",
 			"add a step such as replace, or name one address")
 	case differ && passedOn:
-		c.add(path, ": a socket that is handed on stays bound to what it was",
+		c.add(path, ": a socket that is handed on keeps its address",
 			"use sockets: reuseport with stop: close, drain or migrate")
 	case differ && (c.Selector.Row().BPF || stop.Unlists):
-		c.add(path, ": an eBPF program chooses among sockets that are bound alike",
+		c.add(path, ": an eBPF program chooses among sockets with the same address",
 			"use selector: hash, or name one address")
 	case differ && c.Selector == vocabulary.SelectorCPU:
 		c.add(path, ": selector: cpu counts the sockets of one group, and those that are bound "+
@@ -475,11 +515,11 @@ func (c *setupCheck) listen() {
 	}
 	if c.Server.DeferAccept%time.Second != 0 {
 		c.add("server.defer_accept", ": "+strictyaml.FormatDuration(c.Server.DeferAccept)+
-			" is not in whole seconds", "the kernel has no others; for example 1s")
+			" is not in whole seconds", "the kernel takes whole seconds only; for example 1s")
 	}
 }
 
-// users checks under which user ids workers run.
+// users checks the user ids of workers.
 func (c *setupCheck) users() {
 	users := c.Server.Users
 	if users == vocabulary.UsersOne || !c.d.Trusts("server.users", "path", "stop", "timeline") {
@@ -487,13 +527,15 @@ func (c *setupCheck) users() {
 	}
 	switch {
 	case c.InPods():
-		c.add("server.users", ": in pods it is kube.users", "use that, or path: direct")
+		c.add("server.users", ": with pods use kube.users",
+			"move the value to kube.users, or use path: direct")
 	case c.Stop == vocabulary.StopTableflip:
-		c.add("server.users", ": "+string(users)+" is not for tableflip",
-			"there a worker is started by the one that it replaces, as the same user")
+		c.add("server.users", ": "+string(users)+" does not work with tableflip",
+			"the old worker starts its successor itself, as the same user")
 	case users == vocabulary.UsersEach && c.has(vocabulary.StepJoin) &&
 		c.Stop.Row().Handover != vocabulary.SocketActivation:
-		c.add("server.users", ": no socket of the supervisor's can join a group of other users'",
+		c.add("server.users", ": the supervisor's socket cannot join a group of other users' "+
+			"sockets",
 			"use users: one, or stop: inherit, where every socket is the supervisor's")
 	case users == vocabulary.UsersOther && !c.starts():
 		c.add("server.users", ": no step starts a worker as another user",
@@ -501,7 +543,7 @@ func (c *setupCheck) users() {
 	}
 }
 
-// steps checks the kinds of step against how a worker's successor comes by its socket, and against
+// steps checks the kinds of step against how a worker's successor gets its socket, and against
 // faults.
 func (c *setupCheck) steps() {
 	if !c.d.Trusts("timeline", "stop", "sockets", "server.fault") {
@@ -515,32 +557,34 @@ func (c *setupCheck) steps() {
 		switch {
 		case c.Stop == vocabulary.StopTableflip &&
 			(single || s.Do == vocabulary.StepCrash || s.Do == vocabulary.StepKill):
-			c.add(path, ": "+string(s.Do)+" is not for tableflip",
-				"there a worker is started by the one that it replaces; use replace or roll")
+			c.add(path, ": "+string(s.Do)+" does not work with tableflip",
+				"the old worker starts its successor itself; use replace or roll")
 		case c.Stop == vocabulary.StopInherit && c.Sockets == vocabulary.SocketsReuseport && single:
-			c.add(path, ": "+string(s.Do)+" is not for stop: inherit with a socket each",
+			c.add(path, ": "+string(s.Do)+" does not work with stop: inherit and a socket each",
 				"the supervisor holds every socket, with or without a worker; use sockets: "+
 					"shared, or stop: handoff")
 		case !s.Do.Kind().Sockets.Allows(c.Sockets):
 			needs(c, path, s.Do, "sockets", s.Do.Kind().Sockets)
 		case c.Server.Fault.HalfOpen > 0 && s.Do != vocabulary.StepReplace && s.Do != "" &&
 			s.Do != vocabulary.StepStall:
-			c.add(path, ": server.fault.half_open is for replace only", "of other steps some of the handshakes would be at listeners that stay; use replace")
+			c.add(path, ": server.fault.half_open is for replace only",
+				"with other steps some handshakes would be at listeners that stay open; "+
+					"use replace")
 		}
 	}
 }
 
-// sysctl checks kernel parameters against what sets them, too.
+// sysctl checks kernel parameters against settings that set them, too.
 func (c *setupCheck) sysctl() {
 	given := c.Sysctl.MigrateReq
 	if given != nil && *given == 0 && c.Stop == vocabulary.StopMigrate &&
 		c.d.Trusts("sysctl.migrate_req", "stop") {
-		c.add("sysctl.migrate_req", ": stop: migrate is to have it at 1",
+		c.add("sysctl.migrate_req", ": stop: migrate needs 1",
 			"remove it, or use stop: close")
 	}
 }
 
-// dropped checks that there are sockets for a drop-socket to close.
+// dropped checks that the supervisor holds a socket for each drop-socket to close.
 func (c *setupCheck) dropped() {
 	drops := slices.IndexFunc(c.Timeline, func(s Step) bool {
 		return s.Do == vocabulary.StepDropSocket
@@ -552,15 +596,15 @@ func (c *setupCheck) dropped() {
 	held := c.Stop.Row().Handover == vocabulary.SocketActivation
 	switch {
 	case !held && !c.has(vocabulary.StepJoin):
-		c.add(path, ": there is no socket that the supervisor holds",
-			"use stop: inherit, where it holds every worker's, or add a step join before")
+		c.add(path, ": the supervisor holds no socket",
+			"use stop: inherit, where it holds every worker's socket, or add an earlier step join")
 	case held && c.Server.Start == vocabulary.StartParked && c.d.Trusts("server.start"):
 		c.add(path, ": drop-socket needs server.start: cold, with stop: "+string(c.Stop),
-			"a process that is parked for a later step has been given its socket already")
+			"a parked process has its socket before the load begins")
 	}
 }
 
-// count bounds the steps of a trial.
+// count checks the number of steps in a trial.
 func (c *setupCheck) count() {
 	if !c.d.Trusts("timeline", "load.duration") || !c.d.TrustsAll("load.stages") {
 		return
@@ -571,7 +615,7 @@ func (c *setupCheck) count() {
 	}
 }
 
-// accept checks the ways to accept against what they accept for.
+// accept checks the way to accept against the workers and the timeline.
 func (c *setupCheck) accept() {
 	if !c.d.Trusts("accept", "sockets", "server.kind") {
 		return
@@ -592,13 +636,13 @@ func (c *setupCheck) accept() {
 		if s.Do != "" && s.Do != vocabulary.StepStall && s.Do != vocabulary.StepKill &&
 			c.d.Trusts(fmt.Sprintf("timeline[%d].do", i)) {
 			c.add(fmt.Sprintf("timeline[%d].do", i),
-				": "+string(s.Do)+" is not for workers behind an acceptor",
-				"the acceptor knows only the workers that it was started with; stall or kill them")
+				": "+string(s.Do)+" does not work behind an acceptor",
+				"the acceptor knows only the workers of its start; use stall or kill")
 		}
 	}
 }
 
-// selector checks a selection against what it selects from.
+// selector checks the selector against the sockets that it selects from.
 func (c *setupCheck) selector() {
 	if !c.d.Trusts("selector", "sockets") {
 		return
@@ -612,7 +656,8 @@ func (c *setupCheck) selector() {
 	case c.Selector == vocabulary.SelectorLeastLoaded &&
 		(c.Server.Kind != vocabulary.ServerLoop || c.Accept == vocabulary.AcceptBlocking) &&
 		c.d.Trusts("server.kind", "accept"):
-		c.add("selector", ": least-loaded needs server.kind: loop and accept by epoll", "only such a loop says how busy it is")
+		c.add("selector", ": least-loaded needs server.kind: loop and accept by epoll",
+			"only such a loop says how busy it is")
 	}
 	if !c.d.Trusts("canary") {
 		return
@@ -621,9 +666,11 @@ func (c *setupCheck) selector() {
 	case c.Selector == vocabulary.SelectorWeighted && c.Canary == 0:
 		c.add("canary", " is missing", "for example canary: 0.1, the share of the last worker")
 	case c.Selector == vocabulary.SelectorWeighted && c.Canary == 1:
-		c.add("canary", ": 1 leaves nothing to the other workers", "less than 1, for example canary: 0.1")
+		c.add("canary", ": 1 leaves nothing to the other workers",
+			"use less than 1, for example canary: 0.1")
 	case c.Selector != vocabulary.SelectorWeighted && c.Canary != 0:
-		c.add("canary", ": only the selector weighted has one", "use selector: weighted, or remove canary")
+		c.add("canary", ": only selector: weighted has a canary",
+			"use selector: weighted, or remove canary")
 	}
 }
 
@@ -633,22 +680,25 @@ func (c *setupCheck) work() {
 		c.add("server.work", ": both sleep and burn are set", "use one of them")
 	}
 	const path = "server.work"
-	if !c.d.Trusts(path+".sleep", path+".burn", path+".distribution", path+".slow", path+".slow_share") {
+	if !c.d.Trusts(path+".sleep", path+".burn", path+".distribution", path+".slow",
+		path+".slow_share") {
 		return
 	}
 	bimodal := w.Distribution == vocabulary.DistributionBimodal
 	switch {
 	case w.Distribution != vocabulary.DistributionFixed && w.Sleep == 0 && w.Burn == 0:
 		c.add(path+".distribution", ": "+string(w.Distribution)+" needs sleep or burn",
-			"they say what is used up, and how much of it")
+			"the distribution is of their time")
 	case bimodal && w.Slow == 0:
 		c.add(path+".slow", " is missing", "for example slow: 10ms")
 	case bimodal && w.SlowShare == 0:
 		c.add(path+".slow_share", " is missing", "for example slow_share: 0.05")
 	case !bimodal && w.Slow > 0:
-		c.add(path+".slow", ": only a bimodal distribution has it", "use distribution: bimodal, or remove slow")
+		c.add(path+".slow", ": only a bimodal distribution has slow requests",
+			"use distribution: bimodal, or remove slow")
 	case !bimodal && w.SlowShare > 0:
-		c.add(path+".slow_share", ": only a bimodal distribution has it", "use distribution: bimodal, or remove slow_share")
+		c.add(path+".slow_share", ": only a bimodal distribution has slow requests",
+			"use distribution: bimodal, or remove slow_share")
 	}
 }
 
@@ -676,7 +726,7 @@ func (c *setupCheck) load() {
 	}
 	c.duration()
 	c.pace()
-	// How much a share of the capacity comes to is known when the capacity is.
+	// The rate of a share of the capacity is known once the capacity is measured.
 	if l.Rate.PerSecond == 0 || l.Duration == 0 || !c.d.Trusts("load.rate", "load.duration") {
 		return
 	}
@@ -684,7 +734,7 @@ func (c *setupCheck) load() {
 		l.Rate.PerSecond*l.Duration.Seconds())
 }
 
-// attempts bounds the number of attempts that what says schedules.
+// attempts checks the number of attempts, n. what begins the message.
 func (c *setupCheck) attempts(what string, n float64) {
 	n = math.Round(n*1e6) / 1e6 // so that 0.1/s over 10 s is the one attempt it says
 	switch {
@@ -702,28 +752,28 @@ func (c *setupCheck) duration() {
 	}
 }
 
-// closedLoop checks a closed loop against what needs a schedule.
+// closedLoop checks a closed loop against settings that need a schedule.
 func (c *setupCheck) closedLoop() {
 	l := c.Load
 	const why = "in a closed loop each client sends when its last attempt has ended; remove "
 	switch path := "load.concurrency"; {
 	case l.Rate != (Rate{}) && c.d.Trusts("load.rate"):
-		c.add(path, ": not with load.rate", why+"one of them")
+		c.add(path, ": does not go with load.rate", why+"one of them")
 	case len(l.Stages) > 0:
-		c.add(path, ": not with load.stages", why+"one of them")
+		c.add(path, ": does not go with load.stages", why+"one of them")
 	case l.Pace != vocabulary.PaceConstant && c.d.Trusts("load.pace"):
-		c.add(path, ": not with load.pace: "+string(l.Pace), why+"pace, or concurrency")
+		c.add(path, ": does not go with load.pace: "+string(l.Pace), why+"pace, or concurrency")
 	case l.Processes > 1 && c.d.Trusts("load.processes"):
-		c.add(path, ": not with more than one load process",
+		c.add(path, ": does not go with more than one load process",
 			"the ledger keeps a closed loop's attempts in the order in which one process sent "+
 				"them; remove load.processes")
 	case c.Search.P99 > 0 && c.d.Trusts("search.p99"):
-		c.add(path, ": not with a search",
-			"a search is for the rate of an open loop; remove search, or concurrency")
+		c.add(path, ": does not go with a search",
+			"a search finds the rate of an open loop; remove search, or concurrency")
 	}
 	held := c.Server.Fault.HalfOpen
 	if held > l.Concurrency && c.d.Trusts("server.fault") {
-		c.add("server.fault.half_open", fmt.Sprintf(": %d clients do not open %d connections at a "+
+		c.add("server.fault.half_open", fmt.Sprintf(": %d clients cannot open %d connections at a "+
 			"time", l.Concurrency, held), "raise load.concurrency, or lower half_open")
 	}
 	if len(l.Stages) == 0 {
@@ -749,27 +799,29 @@ func (c *setupCheck) stages() {
 	}
 	switch {
 	case l.Rate != (Rate{}) && c.d.Trusts("load.rate"):
-		c.add(path, ": not with load.rate", "each stage has a rate; remove load.rate")
+		c.add(path, ": does not go with load.rate", "each stage has a rate; remove load.rate")
 	case l.Duration != 0 && c.d.Trusts("load.duration"):
-		c.add(path, ": not with load.duration", "each stage has a duration; remove load.duration")
+		c.add(path, ": does not go with load.duration",
+			"each stage has a duration; remove load.duration")
 	case c.Search.P99 > 0 && c.d.Trusts("search.p99"):
-		c.add(path, ": not with a search",
+		c.add(path, ": does not go with a search",
 			"a search finds the rate itself; remove search, or stages")
 	case l.Pace != vocabulary.PaceConstant && l.Pace != vocabulary.PacePoisson &&
 		c.d.Trusts("load.pace"):
-		c.add(path, ": not with load.pace: "+string(l.Pace),
+		c.add(path, ": does not go with load.pace: "+string(l.Pace),
 			"use pace: constant or poisson; ramp: true makes a stage a ramp")
 	case l.From != (Rate{}) && !l.Stages[0].Ramp && c.d.Trusts("load.from"):
-		c.add("load.from", ": the first stage is no ramp", "add ramp: true to it, or remove from")
+		c.add("load.from", ": the first stage is not a ramp",
+			"add ramp: true to it, or remove from")
 	case l.Burst > 0 && c.d.Trusts("load.burst"):
-		c.add("load.burst", ": not with load.stages", "remove it")
+		c.add("load.burst", ": does not go with load.stages", "remove it")
 	}
 	if !complete {
 		return
 	}
 	if sum := l.Lasts() - l.Duration; sum > maxDuration {
-		c.add(path, ": they last "+strictyaml.FormatDuration(sum),
-			"at most "+strictyaml.FormatDuration(maxDuration)+" in all; shorten some")
+		c.add(path, ": the stages last "+strictyaml.FormatDuration(sum),
+			"at most "+strictyaml.FormatDuration(maxDuration)+" in all; shorten some of them")
 	}
 	n := 0.
 	for i, s := range l.Stages {
@@ -778,28 +830,33 @@ func (c *setupCheck) stages() {
 	c.attempts("the stages schedule", n)
 }
 
-// retry checks a policy against what it is for.
+// retry checks the settings of retries against each other and the load.
 func (c *setupCheck) retry() {
 	r := c.Load.Retry
 	const path = "load.retry"
-	if r == (Retry{}) || !c.d.Trusts(path+".max", path+".on", path+".backoff", path+".max_backoff", path+".jitter",
-		path+".connect_timeout", path+".budget", path+".budget_ratio", "load.timeout") {
+	if r == (Retry{}) || !c.d.Trusts(path+".max", path+".on", path+".backoff",
+		path+".max_backoff", path+".jitter", path+".connect_timeout", path+".budget",
+		path+".budget_ratio", "load.timeout") {
 		return
 	}
 	causes := r.Causes()
 	switch {
 	case r.Max == 0:
-		c.add(path+".max", ": with none there is nothing to say of tries", "for example max: 3, or remove the rest of load.retry")
+		c.add(path+".max", ": 0 means no retries",
+			"set it, for example max: 3, or remove the rest of load.retry")
 	case slices.Contains(causes, vocabulary.RetryNonIdempotent) &&
 		!slices.Contains(causes, vocabulary.RetryUnanswered):
-		c.add(path+".on", ": non-idempotent extends unanswered", "name that too: unanswered+non-idempotent")
+		c.add(path+".on", ": non-idempotent extends unanswered",
+			"name both: unanswered+non-idempotent")
 	case r.Backoff == 0 && r.Jitter == vocabulary.JitterFull:
 		c.add(path+".jitter", ": full needs a backoff", "for example backoff: 50ms")
 	case r.MaxBackoff > 0 && r.Backoff == 0:
-		c.add(path+".max_backoff", ": there is no backoff", "for example backoff: 50ms, or remove max_backoff")
+		c.add(path+".max_backoff", ": there is no backoff",
+			"for example backoff: 50ms, or remove max_backoff")
 	case slices.Equal(causes, []vocabulary.RetryCause{vocabulary.RetryUnanswered}) &&
 		c.Load.Body > 0 && c.d.Trusts("load.body"):
-		c.add(path+".on", ": a request with a body is never sent again once it is unanswered", "add non-idempotent if it may be, or other causes")
+		c.add(path+".on", ": an unanswered request with a body is not retried",
+			"add non-idempotent to allow it, or name other failures")
 	case r.MaxBackoff > 0 && r.MaxBackoff < r.Backoff:
 		c.add(path+".max_backoff", fmt.Sprintf(": %s is less than the backoff, %s",
 			strictyaml.FormatDuration(r.MaxBackoff), strictyaml.FormatDuration(r.Backoff)),
@@ -807,23 +864,28 @@ func (c *setupCheck) retry() {
 	case r.Backoff > 0 && r.Backoff >= c.Load.Timeout:
 		c.add(path+".backoff", fmt.Sprintf(": after %s nothing is left of load.timeout, %s",
 			strictyaml.FormatDuration(r.Backoff), strictyaml.FormatDuration(c.Load.Timeout)),
-			"make it less, or load.timeout more")
+			"lower it, or raise load.timeout")
 	case r.ConnectTimeout > 0 && !slices.Contains(causes, vocabulary.RetryConnectTimeout):
-		c.add(path+".connect_timeout", ": without connect-timeout nothing is tried again after it", "add that to on, or remove connect_timeout")
+		c.add(path+".connect_timeout", ": nothing is retried after it unless on has "+
+			"connect-timeout",
+			"add connect-timeout to on, or remove connect_timeout")
 	case r.ConnectTimeout > 0 && r.ConnectTimeout >= c.Load.Timeout:
 		c.add(path+".connect_timeout", fmt.Sprintf(": %s leaves no time of load.timeout, %s",
 			strictyaml.FormatDuration(r.ConnectTimeout), strictyaml.FormatDuration(c.Load.Timeout)),
-			"make it less, or load.timeout more")
+			"lower it, or raise load.timeout")
 	case r.BudgetRatio > 0 && r.Budget == 0:
-		c.add(path+".budget_ratio", ": there is no budget", "for example budget: 10, or remove budget_ratio")
+		c.add(path+".budget_ratio", ": there is no budget",
+			"for example budget: 10, or remove budget_ratio")
 	case c.Server.Fault.HalfOpen > 0 && c.d.Trusts("server.fault"):
-		c.add(path, ": not with server.fault.half_open", "of an attempt with several tries nobody could tell whose handshake was held up")
+		c.add(path, ": does not go with server.fault.half_open",
+			"in an attempt with several tries the held-up handshake could be any of them")
 	case c.Search.P99 > 0 && c.d.Trusts("search.p99"):
-		c.add(path, ": not with a search", "that is for a rate at which nothing is lost, and tries would hide it")
+		c.add(path, ": does not go with a search",
+			"a search looks for a rate that loses nothing, and retries would hide losses")
 	}
 }
 
-// pace checks the settings that belong to one pace only.
+// pace checks the settings that only one pace has.
 func (c *setupCheck) pace() {
 	l := c.Load
 	if !c.d.Trusts("load.pace", "load.from", "load.burst") {
@@ -835,7 +897,7 @@ func (c *setupCheck) pace() {
 	case l.Pace == vocabulary.PaceBurst && l.Burst == 0:
 		c.add("load.burst", " is missing", "for example burst: 100")
 	case l.Burst > 0 && l.Pace != vocabulary.PaceBurst:
-		c.add("load.burst", ": only the pace burst has one", "use pace: burst, or remove burst")
+		c.add("load.burst", ": only pace: burst has a burst", "use pace: burst, or remove burst")
 	}
 }
 
@@ -849,7 +911,7 @@ func (c *setupCheck) step(i int) {
 		c.d.Trusts(path+".at", "load.duration") && c.d.TrustsAll("load.stages") {
 		c.add(path+".at", fmt.Sprintf(": %s is not before the load's end at %s",
 			strictyaml.FormatDuration(step.At), strictyaml.FormatDuration(end)),
-			"fire earlier, or lengthen load.duration")
+			"make it earlier, or lengthen load.duration")
 	}
 	if !c.d.Trusts(path + ".do") {
 		return
@@ -865,7 +927,7 @@ func (c *setupCheck) step(i int) {
 			modes = podStops()
 		}
 		c.add(path, ": "+string(step.Do)+" needs stop",
-			"say how the old workers end: "+strings.Join(modes, ", "))
+			"name how the old workers end: "+strings.Join(modes, ", "))
 	}
 	if c.d.Trusts(path + ".for") {
 		c.length(path, step)
@@ -873,9 +935,11 @@ func (c *setupCheck) step(i int) {
 	if c.d.Trusts(path + ".replicas") {
 		switch {
 		case kind.Replicas && step.Replicas == nil:
-			c.add(path+".replicas", " is missing", "how many pods there are to be, for example replicas: 4")
+			c.add(path+".replicas", " is missing",
+				"how many pods there are to be, for example replicas: 4")
 		case !kind.Replicas && step.Do != "" && step.Replicas != nil:
-			c.add(path+".replicas", ": only a scale has them", "remove replicas, or use do: scale")
+			c.add(path+".replicas", ": only a scale has replicas",
+				"remove replicas, or use do: scale")
 		}
 	}
 	if step.Target != nil && c.d.Trusts(path+".target") {
@@ -883,28 +947,28 @@ func (c *setupCheck) step(i int) {
 	}
 }
 
-// target checks which worker a step is for, as far as it can be known before the steps are carried
-// out.
+// target checks the target of a step, as far as it is known before the trial.
 func (c *setupCheck) target(path string, step Step) {
 	switch step.Do.Kind().Targets {
 	case vocabulary.TargetNode:
 		if *step.Target > 1 {
-			c.add(path, fmt.Sprintf(": there is no node %d", *step.Target), "they are 0 and 1")
+			c.add(path, fmt.Sprintf(": there is no node %d", *step.Target), "the nodes are 0 and 1")
 		}
 	case vocabulary.TargetWorker:
 		if *step.Target >= c.Workers && c.WorkersPerCPU == 0 &&
 			!c.has(vocabulary.StepAdd, vocabulary.StepColdStart, vocabulary.StepScale) &&
 			c.d.Trusts("workers", "timeline") {
-			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target), fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
+			c.add(path, fmt.Sprintf(": there is no worker %d", *step.Target),
+				fmt.Sprintf("workers count from 0, so the last is %d", c.Workers-1))
 		}
-	case vocabulary.TargetSocket: // which there are then is known only when the step comes
+	case vocabulary.TargetSocket: // known only when the step runs
 	default:
-		c.add(path, ": "+string(step.Do)+" is for no single worker",
+		c.add(path, ": "+string(step.Do)+" has no target",
 			"remove target, or use remove, kill, crash or stall")
 	}
 }
 
-// length checks how long a step lasts.
+// length checks the length of a step.
 func (c *setupCheck) length(path string, step Step) {
 	lasts := step.Do.Kind().Lasts
 	switch {
@@ -916,6 +980,7 @@ func (c *setupCheck) length(path string, step Step) {
 			strictyaml.FormatDuration(step.For), strictyaml.FormatDuration(step.Every)),
 			"make for shorter than every")
 	case !lasts && step.Do != "" && step.For > 0:
-		c.add(path+".for", ": only a stall, a crash or a cold-start has a length", "remove for, or use do: stall")
+		c.add(path+".for", ": only a stall, a crash or a cold-start has a length",
+			"remove for, or use do: stall")
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Connections is how attempts come by a connection.
+// Connections is how attempts get a connection.
 type Connections struct {
 	How vocabulary.Connections
-	// Count, where it is not 0, is how many connections are kept: they are opened before the load
-	// begins, and How is ConnectionsReused.
+	// Count, if it is not 0, is the number of connections that are opened before the load and kept;
+	// How is ConnectionsReused then.
 	Count int
 }
 

@@ -13,8 +13,8 @@ import (
 )
 
 // Explain writes the scenario with every default written out, and then, as comments, its variants
-// with what sets each apart from the baseline. The whole is a scenario file again, if it is not too
-// large for one: a copy to start a scenario of one's own from. s must be valid, as Load returns it.
+// and how each differs from the baseline. The output is a scenario file again, unless it is too
+// large. s must be valid, as Load returns it.
 func (s *Scenario) Explain(w io.Writer) error {
 	file, err := strictyaml.Marshal(*s)
 	if err != nil {
@@ -29,7 +29,7 @@ func (s *Scenario) Explain(w io.Writer) error {
 	return nil
 }
 
-// tableWidth is how many columns the table of variants may have.
+// tableWidth is the maximum width of the table of variants, in columns.
 const tableWidth = 100
 
 func (s *Scenario) explainVariants(out *bytes.Buffer) {
@@ -64,7 +64,7 @@ func (s *Scenario) explainVariants(out *bytes.Buffer) {
 	}
 }
 
-// difference lists what the matrix made different in other, as "stop: close -> drain".
+// difference lists the settings of the matrix that differ in other, as "stop: close -> drain".
 func (s *Scenario) difference(base, other Setup) string {
 	keys := Labels{} // for their order
 	for _, block := range s.Matrix {
@@ -82,7 +82,7 @@ func (s *Scenario) difference(base, other Setup) string {
 	return strings.Join(differences, ", ")
 }
 
-// settingText is the value at a dotted path as a file would say it, "none" for empty text.
+// settingText returns the value at a dotted path as in a file; "none" for empty text.
 func settingText(s Setup, path string) string {
 	v, ok := strictyaml.Lookup(&s, path)
 	if !ok {

@@ -26,12 +26,11 @@ import (
 //	           | ("abs" | "min" | "max") "(" number, ... ")"
 //
 // That is a small part of the language of expr-lang/expr, whose parser reads it. The rest is
-// refused: there is more than one way in it to write something that is accepted and means something
-// else.
+// refused, because it accepts expressions that mean something else than they seem to.
 //
 // Numbers are intervals. When a scenario is loaded, the interval of a figure is the range of its
-// metric, and a comparison with the same result for the whole range is refused: it decides nothing.
-// When results are judged, it is the number that was measured.
+// metric, and a comparison that has the same result for the whole range is refused, because it
+// decides nothing. When results are judged, the interval is the number that was measured.
 type evaluation struct {
 	known    figureNames
 	value    func(name string) interval // of a figure, named as in run.json
@@ -43,13 +42,13 @@ type evaluation struct {
 
 const (
 	exampleExpectation = "for example lost_by_cause.reset_at_close == 0"
-	// grammarHint says what an expectation may be made of.
-	grammarHint = "an expectation compares metrics and numbers (+ - * /, abs, min, max) " +
-		"by < <= > >= == !=, and joins comparisons by and, or, not: " + exampleExpectation
+	// grammarHint says what an expectation may contain.
+	grammarHint = "an expectation compares metrics and numbers (+ - * /, abs, min, max) by < <= " +
+		"> >= == !=, and joins comparisons by and, or, not: " + exampleExpectation
 )
 
-// parseExpectation returns the tree of an expectation, in which durations are numbers of
-// nanoseconds, or what is wrong with it, as a problem without a place.
+// parseExpectation returns the tree of an expectation, with durations as numbers of nanoseconds.
+// Its problem has no line.
 func parseExpectation(expect string) (ast.Node, *Problem) {
 	if n := len(expect); n > maxExpectation {
 		return nil, &Problem{
@@ -72,7 +71,7 @@ func parseExpectation(expect string) (ast.Node, *Problem) {
 	return tree.Node, nil
 }
 
-// unseen refuses what the parser accepts and leaves no trace of in the tree.
+// unseen refuses input that the parser accepts without a trace in the tree.
 func unseen(expect string) *Problem {
 	switch {
 	case strings.Contains(expect, ";"):
@@ -82,16 +81,17 @@ func unseen(expect string) *Problem {
 		}
 	case strings.Contains(strings.ReplaceAll(expect, "||", ""), "|"):
 		return &Problem{What: "| is not allowed in an expectation", Hint: grammarHint}
-	case strings.Contains(expect, "//"), strings.Contains(expect, "/*"), strings.Contains(expect, "#"):
+	case strings.Contains(expect, "//"), strings.Contains(expect, "/*"),
+		strings.Contains(expect, "#"):
 		return &Problem{
 			What: "a comment is not allowed inside an expectation",
-			Hint: "write it behind, outside the quotes, after a # of YAML's",
+			Hint: "write it after the quotes, as a YAML comment (#)",
 		}
 	}
 	return nil
 }
 
-// condition returns what is known of node, which must be true or false.
+// condition evaluates node, which must be a condition.
 func (e *evaluation) condition(node ast.Node) (truth, *Problem) {
 	switch n := node.(type) {
 	case *ast.UnaryNode:
@@ -116,8 +116,8 @@ func (e *evaluation) condition(node ast.Node) (truth, *Problem) {
 	}
 }
 
-// joined returns what is known of two conditions joined by and, or by or. It skips the second if
-// the first decides: attempts == 0 or lost / attempts < 0.1.
+// joined evaluates two conditions joined by and, or by or. It skips the second if the first
+// decides: attempts == 0 or lost / attempts < 0.1.
 func (e *evaluation) joined(n *ast.BinaryNode) (truth, *Problem) {
 	left, problem := e.condition(n.Left)
 	or := n.Operator == "or" || n.Operator == "||"
@@ -131,8 +131,7 @@ func (e *evaluation) joined(n *ast.BinaryNode) (truth, *Problem) {
 	return truth{left.holds && right.holds, left.fails || right.fails}, problem
 }
 
-// comparison returns what is known of a comparison of two numbers. At least one of them must depend
-// on a metric.
+// comparison evaluates a comparison of two numbers. At least one of them must depend on a metric.
 func (e *evaluation) comparison(n *ast.BinaryNode) (truth, *Problem) {
 	before := len(e.names)
 	left, problem := e.number(n.Left)
@@ -158,7 +157,7 @@ func (e *evaluation) comparison(n *ast.BinaryNode) (truth, *Problem) {
 	return is, nil
 }
 
-// constant is the problem of a comparison that always comes out the same.
+// constant returns the problem of a comparison that always has the same result.
 func (e *evaluation) constant(n *ast.BinaryNode, is truth, names []string) *Problem {
 	what := "can never be true"
 	if is.always() {
@@ -174,7 +173,7 @@ func (e *evaluation) constant(n *ast.BinaryNode, is truth, names []string) *Prob
 	}
 }
 
-// number returns what node may be, which must be a number.
+// number evaluates node, which must be a number.
 func (e *evaluation) number(node ast.Node) (interval, *Problem) {
 	if name, ok := dotted(node); ok {
 		known, ok := e.known.names[name]
@@ -199,7 +198,7 @@ func (e *evaluation) number(node ast.Node) (interval, *Problem) {
 	return interval{}, notAllowed(node)
 }
 
-// signed returns what a number with a sign may be.
+// signed evaluates a number with a sign.
 func (e *evaluation) signed(n *ast.UnaryNode) (interval, *Problem) {
 	switch n.Operator {
 	case "+":
@@ -214,7 +213,7 @@ func (e *evaluation) signed(n *ast.UnaryNode) (interval, *Problem) {
 	}
 }
 
-// arithmetic returns what the result of + - * / may be.
+// arithmetic evaluates + - * /.
 func (e *evaluation) arithmetic(n *ast.BinaryNode) (interval, *Problem) {
 	if !slices.Contains([]string{"+", "-", "*", "/"}, n.Operator) {
 		return interval{}, notAllowed(n)
@@ -239,7 +238,7 @@ func (e *evaluation) arithmetic(n *ast.BinaryNode) (interval, *Problem) {
 		if right.lo == 0 && right.hi == 0 {
 			return interval{}, &Problem{
 				What: fmt.Sprintf("division by zero: %s", n),
-				Hint: "divide by what is not always 0",
+				Hint: "divide by a number that is not always 0",
 			}
 		}
 		x = left.over(right)
@@ -247,13 +246,13 @@ func (e *evaluation) arithmetic(n *ast.BinaryNode) (interval, *Problem) {
 	if !(x.lo < math.Inf(1) && x.hi > math.Inf(-1)) {
 		return interval{}, &Problem{
 			What: fmt.Sprintf("%s is too large a number", n),
-			Hint: "use smaller ones",
+			Hint: "use smaller numbers",
 		}
 	}
 	return x, nil
 }
 
-// call returns what the result of a function may be.
+// call evaluates a function.
 func (e *evaluation) call(n *ast.BuiltinNode) (interval, *Problem) {
 	var join func(a, b interval) interval
 	switch n.Name {
@@ -293,7 +292,7 @@ func notAllowed(node ast.Node) *Problem {
 	return &Problem{What: fmt.Sprintf("%s is not allowed here", node), Hint: hint}
 }
 
-// dotted returns the name that node spells: lost_by_cause.timeout, also where it is written
+// dotted returns the name that node spells: lost_by_cause.timeout, also if it is written
 // lost_by_cause["timeout"].
 func dotted(node ast.Node) (name string, ok bool) {
 	switch n := node.(type) {
@@ -308,7 +307,7 @@ func dotted(node ast.Node) (name string, ok bool) {
 	return "", false
 }
 
-// unknownMetric is the problem for a name that is not a metric, or only the beginning of some.
+// unknownMetric returns the problem of a name that is not a metric, or only the beginning of some.
 func unknownMetric(name string, known []string) *Problem {
 	var inside []string
 	for _, k := range known {
@@ -329,12 +328,12 @@ func unknownMetric(name string, known []string) *Problem {
 	}
 }
 
-// unexpected is how the parser names what it did not expect.
+// unexpected matches the parser's message about a token that it did not expect.
 var unexpected = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`unexpected token \w+\("(.*)"\)`)
 })
 
-// parseMessage says in our words what the parser found wrong.
+// parseMessage rewrites an error of the parser in our words.
 func parseMessage(err error) string {
 	var detail *file.Error
 	if !errors.As(err, &detail) {
@@ -353,11 +352,11 @@ func parseMessage(err error) string {
 }
 
 var (
-	// word is a name with all its dots, or whatever stands together with a number.
+	// word matches a name with all its dots, or a number with the letters beside it.
 	word = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`[0-9.][0-9._]*[eE][-+][\pL\pN_.]+|[\pL\pN_.]+`)
 	})
-	// quantity is a number that ends in a unit of time.
+	// quantity matches a number that ends in a unit of time.
 	quantity = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`^\.?[0-9].*(ns|us|µs|μs|ms|s|m|h)$`)
 	})

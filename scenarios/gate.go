@@ -14,8 +14,8 @@ import (
 
 // An Expectation is what a gate expects, compiled.
 type Expectation struct {
-	// Names are the figures that it speaks of, named as in run.json and sorted; the baseline's are
-	// behind BaselinePrefix.
+	// Names are the figures in it, named as in run.json and sorted; the baseline's begin with
+	// BaselinePrefix.
 	Names []string
 
 	gate  Gate
@@ -24,8 +24,8 @@ type Expectation struct {
 	known figureNames
 }
 
-// Compile compiles the gate's expression. It is an error when that is not valid, which Load would
-// have refused.
+// Compile compiles the gate's expression. It fails if the expression is not valid; Load refuses
+// such a gate.
 func (g Gate) Compile() (*Expectation, error) {
 	e, problem := g.compile()
 	if problem != nil {
@@ -34,7 +34,7 @@ func (g Gate) Compile() (*Expectation, error) {
 	return e, nil
 }
 
-// compile is Compile, with a problem without a place instead of an error.
+// compile is Compile, but returns a Problem without a line.
 func (g Gate) compile() (*Expectation, *Problem) {
 	tree, problem := parseExpectation(g.Expect)
 	if problem != nil {
@@ -52,8 +52,7 @@ func (g Gate) compile() (*Expectation, *Problem) {
 	}, nil
 }
 
-// Figures are the figures with an interval that it speaks of, sorted, without the baseline's
-// prefix.
+// Figures returns the figures in it that have an interval, sorted, without the baseline's prefix.
 func (e *Expectation) Figures() (names []string) {
 	for _, name := range e.Names {
 		if !e.known.figure(name).exact {
@@ -64,9 +63,9 @@ func (e *Expectation) Figures() (names []string) {
 	return slices.Compact(names)
 }
 
-// Eval reports whether figures of these values meet the expectation; value is asked for each of
-// Names. It is an error when one was not measured, for which value returns false or NaN, and when
-// the expectation divides by one that is 0.
+// Eval reports whether figures with these values meet the expectation. It calls value for each of
+// Names, and fails if value returns false or NaN, for a figure that was not measured, or if the
+// expectation divides by a figure that is 0.
 func (e *Expectation) Eval(value func(name string) (float64, bool)) (bool, error) {
 	measured := map[string]interval{}
 	for _, name := range e.Names {
@@ -87,8 +86,8 @@ func (e *Expectation) Eval(value func(name string) (float64, bool)) (bool, error
 	return is.always(), nil
 }
 
-// gatingMetrics are the metrics with an interval that gates name, each at the line where it is
-// named first.
+// gatingMetrics returns the metrics with an interval that gates name, each with the line that names
+// it first.
 func gatingMetrics(gates []Gate) (names []string, lines []int) {
 	for _, g := range gates {
 		e, err := g.Compile()
@@ -104,8 +103,8 @@ func gatingMetrics(gates []Gate) (names []string, lines []int) {
 	return names, lines
 }
 
-// equalFigure is a figure with an interval that the expression holds to be equal, or not equal, to
-// something; "" if there is none.
+// equalFigure returns a figure with an interval on either side of == or !=; "" if the expression
+// has none.
 func (e *Expectation) equalFigure() string {
 	for _, name := range e.equal {
 		if !e.known.figure(name).exact {
@@ -115,16 +114,17 @@ func (e *Expectation) equalFigure() string {
 	return ""
 }
 
-// checkGates checks what only all gates together show.
+// checkGates checks all gates together.
 func checkGates(s *Scenario, d *strictyaml.Decoder) {
 	if names, lines := gatingMetrics(s.Gates); len(names) > metrics.MaxGating {
-		d.Fail(lines[metrics.MaxGating], "gates", fmt.Sprintf("the gates judge %d metrics by their intervals: %s", len(names), strings.Join(names, ", ")),
+		d.Fail(lines[metrics.MaxGating], "gates", fmt.Sprintf("the gates judge %d metrics by "+
+			"their intervals: %s", len(names), strings.Join(names, ", ")),
 			fmt.Sprintf("at most %d: each more costs all of them power", metrics.MaxGating))
 	}
 }
 
-// checkGate checks gate i of s. clean says that the matrix could be read in full, so that what a
-// gate selects from all can be judged.
+// checkGate checks gate i of s. clean: the matrix could be read in full, so what a gate selects can
+// be checked.
 func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean bool) {
 	g, path := s.Gates[i], fmt.Sprintf("gates[%d]", i)
 	selects := slices.ContainsFunc(all, func(p point) bool { return p.labels.Includes(g.When) })
@@ -136,7 +136,8 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 	case !d.Trusts(path + ".expect"):
 		return
 	case g.Expect == "":
-		d.Fail(d.Line(path), path, "expect is missing", "for example expect: lost_by_cause.reset_at_close == 0")
+		d.Fail(d.Line(path), path, "expect is missing",
+			"for example expect: lost_by_cause.reset_at_close == 0")
 		return
 	}
 	expectation, problem := g.compile()
@@ -145,7 +146,8 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 		return
 	}
 	if name := expectation.equalFigure(); name != "" {
-		d.Fail(g.Line, path+".expect", name+" is a figure with an interval, which is never exactly one number",
+		d.Fail(g.Line, path+".expect", name+" is a figure with an interval, which is never "+
+			"exactly one number",
 			"compare it with a bound by < or >; counts such as lost can be equal")
 		return
 	}
@@ -155,12 +157,14 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 		case !strings.HasPrefix(name, BaselinePrefix):
 		case f.exact:
 			d.Fail(g.Line, path+".expect", name+" is a plain count: two counts differ by chance",
-				"compare figures that have an interval: lost_per_restart, lost_per_attempt, response_p99_ns")
+				"compare figures that have an interval: lost_per_restart, lost_per_attempt, "+
+					"response_p99_ns")
 		case !f.compared:
-			d.Fail(g.Line, path+".expect", name+" means nothing beside the variant's", "give the variant's own a bound")
+			d.Fail(g.Line, path+".expect", name+" cannot be compared with the variant's",
+				"give the variant's own a bound")
 		}
 	}
-	// A gate on what the timeline never causes would stay undecided after all the trials.
+	// A gate on a figure that the timeline never causes would stay undecided after all trials.
 	for _, name := range expectation.Names {
 		if needs := expectation.known.figure(name).needs; d.Trusts("timeline") && !s.does(needs) {
 			d.Fail(g.Line, path+".expect", name+" is never measured",
@@ -179,7 +183,7 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 }
 
 // otherLoop returns the first variant that includes the labels and has another kind of load; nil if
-// there is none.
+// no variant does.
 func (s *Scenario) otherLoop(loop metrics.Loop, labels Labels) *Variant {
 	closed := loop == metrics.ClosedLoop
 	for i := range s.Variants {
@@ -191,7 +195,7 @@ func (s *Scenario) otherLoop(loop metrics.Loop, labels Labels) *Variant {
 	return nil
 }
 
-// variantName returns how a message calls a variant.
+// variantName returns the name of a variant in messages.
 func variantName(labels Labels) string {
 	if len(labels) == 0 {
 		return "the only variant"
@@ -199,11 +203,11 @@ func variantName(labels Labels) string {
 	return labels.String()
 }
 
-// loopHint says what to do about a figure that takes another kind of load.
+// loopHint says what to do about a figure that needs another kind of load.
 func loopHint(loop metrics.Loop) string {
 	if loop == metrics.ClosedLoop {
-		return "only a closed loop has it: give load.concurrency instead of load.rate, " +
-			"let when select closed loops, or remove the gate"
+		return "only a closed loop has it: give load.concurrency instead of load.rate, let when " +
+			"select closed loops, or remove the gate"
 	}
 	return "a closed loop has no schedule to measure it by: give load.rate instead of " +
 		"load.concurrency, let when select open loops, or remove the gate"

@@ -2,14 +2,14 @@ package scenarios
 
 import "math"
 
-// An interval is what a number of an expectation may be: lo to hi, either of which may be infinite.
-// A number that is known has lo equal to hi.
+// An interval is the values that a number of an expectation may have: lo to hi, either of which may
+// be infinite. A known number has lo equal to hi.
 type interval struct {
 	lo, hi float64
 	whole  bool // whole numbers only
 }
 
-// exactly returns the interval of a number that is known.
+// exactly returns the interval of a known number.
 func exactly(x float64) interval { return interval{x, x, x == math.Trunc(x)} }
 
 func (a interval) negative() interval { return interval{-a.hi, -a.lo, a.whole} }
@@ -23,7 +23,7 @@ func (a interval) minus(b interval) interval { return a.plus(b.negative()) }
 func (a interval) times(b interval) interval {
 	product := func(x, y float64) float64 {
 		if x == 0 || y == 0 {
-			return 0 // also if the other bound is infinite: no value in its interval is
+			return 0 // also if the other bound is infinite, because no value is
 		}
 		return x * y
 	}
@@ -31,7 +31,7 @@ func (a interval) times(b interval) interval {
 		product(a.hi, b.hi))
 }
 
-// over returns a / b. b must not be exactly 0; if 0 is one of several values, it is left out.
+// over returns a / b. b must not be exactly 0; a 0 among several values is omitted.
 func (a interval) over(b interval) interval {
 	if b.lo < 0 && b.hi > 0 {
 		return interval{lo: math.Inf(-1), hi: math.Inf(1)}
@@ -59,17 +59,17 @@ func (a interval) abs() interval {
 	return hull(a.whole, math.Abs(a.lo), math.Abs(a.hi))
 }
 
-// least returns what min of numbers in a and in b may be.
+// least returns the interval of min(x, y), x in a and y in b.
 func least(a, b interval) interval {
 	return interval{min(a.lo, b.lo), min(a.hi, b.hi), a.whole && b.whole}
 }
 
-// greatest returns what max of numbers in a and in b may be.
+// greatest returns the interval of max(x, y), x in a and y in b.
 func greatest(a, b interval) interval {
 	return interval{max(a.lo, b.lo), max(a.hi, b.hi), a.whole && b.whole}
 }
 
-// hull returns the smallest interval that holds the bounds.
+// hull returns the smallest interval that contains the bounds.
 func hull(whole bool, bounds ...float64) interval {
 	h := interval{bounds[0], bounds[0], whole}
 	for _, x := range bounds[1:] {
@@ -78,18 +78,18 @@ func hull(whole bool, bounds ...float64) interval {
 	return h
 }
 
-// A truth is what is known of a condition: whether it holds for some numbers, and fails for some.
+// A truth says whether a condition holds for some numbers, and whether it fails for some.
 type truth struct{ holds, fails bool }
 
-// always reports whether the condition holds whatever the numbers are.
+// always reports whether the condition holds for all numbers.
 func (t truth) always() bool { return t.holds && !t.fails }
 
-// never reports whether it fails whatever they are.
+// never reports whether the condition fails for all numbers.
 func (t truth) never() bool { return t.fails && !t.holds }
 
 func (t truth) not() truth { return truth{t.fails, t.holds} }
 
-// compare returns what is known of a comparison of numbers in a and in b.
+// compare returns whether x operator y holds and fails, for x in a and y in b.
 func (a interval) compare(operator string, b interval) truth {
 	switch operator {
 	case "<":
@@ -105,5 +105,5 @@ func (a interval) compare(operator string, b interval) truth {
 	return truth{holds: !apart, fails: apart || a.lo < a.hi || b.lo < b.hi}
 }
 
-// fraction reports whether a is one number, and not a whole one.
+// fraction reports whether a is a single number that is not whole.
 func (a interval) fraction() bool { return a.lo == a.hi && a.lo != math.Trunc(a.lo) }

@@ -10,9 +10,9 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// A Lag is how long something takes: always the same, or drawn anew each time.
+// A Lag is a duration that is fixed, or drawn anew each time.
 type Lag struct {
-	// Distribution is what it is drawn from: "" (it is always A), "uniform" (from A to B),
+	// Distribution is what it is drawn from: "" (always A), "uniform" (from A to B),
 	// "exponential" (of mean A) or "lognormal" (with median A and 99th percentile B).
 	Distribution string
 	A, B         time.Duration
@@ -31,7 +31,7 @@ func (l Lag) String() string {
 	return fmt.Sprintf("%s(%s..%s)", l.Distribution, a, b)
 }
 
-// Typical is what the lag is about: itself, the middle of its range, its mean, or its median.
+// Typical returns a fixed lag itself, or the middle of its range, its mean or its median.
 func (l Lag) Typical() time.Duration {
 	if l.Distribution == "uniform" {
 		return l.A + (l.B-l.A)/2
@@ -39,14 +39,14 @@ func (l Lag) Typical() time.Duration {
 	return l.A
 }
 
-// Long is more than all but a few of the lags: they are longer less than once in a thousand times.
+// Long returns a duration that at most one lag in a thousand exceeds.
 func (l Lag) Long() time.Duration {
 	switch l.Distribution {
 	case "uniform":
 		return l.B
 	case "exponential":
 		return 7 * l.A // e^-7 is 0.0009
-	case "lognormal": // 3.09 standard deviations, of which there are 2.33 between the median and the 99th percentile
+	case "lognormal": // 3.09 standard deviations; the 99th percentile is at 2.33
 		return 2 * l.B
 	}
 	return l.A
@@ -56,7 +56,8 @@ var drawnLag = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^([a-z]+)\((.*)\)$`)
 })
 
-const lagExamples = "write 100ms, uniform(10ms..1s), exponential(100ms), or lognormal(100ms..1s): median and 99th percentile"
+const lagExamples = "write 100ms, uniform(10ms..1s), exponential(100ms), or " +
+	"lognormal(100ms..1s): median and 99th percentile"
 
 // DecodeText sets l from a duration, or a distribution with one or two of them; see
 // strictyaml.TextDecoder.
@@ -73,7 +74,7 @@ func (l *Lag) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem 
 	first, second, two := strings.Cut(m[2], "..")
 	wants := map[string]bool{"uniform": true, "exponential": false, "lognormal": true}
 	if want, known := wants[lag.Distribution]; !known || two != want {
-		return &strictyaml.Problem{What: fmt.Sprintf("%q is no lag", text), Hint: lagExamples}
+		return &strictyaml.Problem{What: fmt.Sprintf("%q is not a lag", text), Hint: lagExamples}
 	}
 	var p *strictyaml.Problem
 	if lag.A, p = strictyaml.ParseDuration(first, s); p != nil {
@@ -93,7 +94,7 @@ func (l *Lag) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem 
 	case lag.Distribution == "lognormal" && lag.A == 0:
 		return &strictyaml.Problem{
 			What: lag.String() + " has a median of 0",
-			Hint: "all of its lags would be 0; give more than that, or 0s",
+			Hint: "all of its lags would be 0; raise the median, or write 0s",
 		}
 	}
 	*l = lag

@@ -19,20 +19,22 @@ import (
 //go:embed *.yaml
 var embedded embed.FS
 
-// Problem is one thing that is wrong with a scenario file.
+// Problem is one mistake in a scenario file.
 type Problem = strictyaml.Problem
 
-// Problems is the error of Load and Parse for a scenario that is not valid.
+// Problems is the error of Load and Parse for an invalid scenario.
 type Problems = strictyaml.Problems
 
-// Load reads a scenario: an embedded one by its name, or a file, when nameOrPath ends in .yaml or
-// .yml or contains a slash. What is wrong inside the file comes as *Problems.
+// Load reads a scenario: an embedded one by its name, or a file if nameOrPath ends in .yaml or .yml
+// or contains a slash. Mistakes inside the file are returned as *Problems.
 func Load(nameOrPath string) (*Scenario, error) {
-	if strings.Contains(nameOrPath, "/") || slices.Contains([]string{".yaml", ".yml"}, path.Ext(nameOrPath)) {
+	extensions := []string{".yaml", ".yml"}
+	if strings.Contains(nameOrPath, "/") || slices.Contains(extensions, path.Ext(nameOrPath)) {
 		return loadFile(nameOrPath)
 	}
 	if !slices.Contains(Names(), nameOrPath) {
-		return nil, fmt.Errorf("no scenario is called %s; %s (a file needs a name that ends in .yaml)",
+		return nil, fmt.Errorf("no scenario is called %s; %s (a file needs a name that ends in "+
+			".yaml)",
 			strictyaml.Quote(nameOrPath),
 			strictyaml.DidYouMean(nameOrPath, Names(), "'reuseport-bench list' prints their names"))
 	}
@@ -67,8 +69,8 @@ func loadFile(name string) (*Scenario, error) {
 	return Parse(name, data)
 }
 
-// Parse reads a scenario from data; file is its name, for messages. All that is wrong is reported
-// at once, as *Problems.
+// Parse reads a scenario from data; file is its name, for messages. All mistakes are returned at
+// once, as *Problems.
 func Parse(file string, data []byte) (*Scenario, error) {
 	root, d := format().Parse(data)
 	if root == nil {
@@ -102,5 +104,5 @@ func Names() []string {
 	return files
 }
 
-// Default lists the embedded scenarios of the default suite in the order to run them.
+// Default lists the embedded scenarios of the default suite, in the order in which they run.
 func Default() []string { return []string{"steady", "rolling-restart"} }

@@ -49,7 +49,8 @@ func (b Block) EncodeYAML() *yaml.Node {
 	return mapping
 }
 
-// axisKey reports whether key is the path of a single value in Setup, and records a problem if not.
+// axisKey reports whether key is the path of a single value in Setup, and records a problem if it
+// is not.
 func axisKey(d *strictyaml.Decoder, key *yaml.Node, path string) bool {
 	known := variable()
 	if slices.Contains(known, key.Value) {
@@ -88,7 +89,8 @@ func axisValues(d *strictyaml.Decoder, n *yaml.Node, axis *Axis, path string) {
 	case count == 0:
 		d.Fail(n.Line, path, "no values", "remove the key, or list what it should be")
 	case count > maxVariants:
-		d.Fail(n.Line, path, fmt.Sprintf("%d values", count), fmt.Sprintf("at most %d", maxVariants))
+		d.Fail(n.Line, path, fmt.Sprintf("%d values", count),
+			fmt.Sprintf("at most %d", maxVariants))
 		return
 	}
 	for _, value := range n.Content {
@@ -139,8 +141,8 @@ func (s *Setup) complete() {
 	}
 }
 
-// otherUsers reports whether pods' workers run under other user ids than this program's. Such a
-// worker may not enter the network of a pod: it must be started there.
+// otherUsers reports whether workers in pods run under other user ids than this program. Such a
+// worker may not enter a pod's network namespace; it must be started there.
 func (k *Kube) otherUsers() bool { return k.Users != "" && k.Users != vocabulary.UsersOne }
 
 // point is a variant that has not been decoded yet.
@@ -149,9 +151,9 @@ type point struct {
 	block  int // index into the matrix
 }
 
-// points are the variants of a matrix in the order of the file, the last key of a block varying
-// fastest; one without labels if the matrix is empty. ok is false, and the list nil, when there
-// are more than maxVariants.
+// points returns the variants of a matrix in the order of the file, the last key of a block varying
+// fastest; one variant without labels if the matrix is empty. ok is false, and the list nil, if
+// there are more than maxVariants.
 func points(matrix []Block) (all []point, ok bool) {
 	if len(matrix) == 0 {
 		return []point{{labels: Labels{}}}, true

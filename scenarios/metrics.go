@@ -12,17 +12,17 @@ import (
 // BaselinePrefix begins the names of the baseline's figures.
 const BaselinePrefix = "baseline."
 
-// A figure is what an expectation can name: a metric, which has an interval, or a count.
+// A figure is something that an expectation can name: a metric, which has an interval, or a count.
 type figure struct {
 	name     string // as in run.json
 	needs    metrics.Need
 	loop     metrics.Loop
 	values   interval // that it can have
 	exact    bool     // a count: it has no interval
-	compared bool     // it can be held against the baseline's
+	compared bool     // it can be compared with the baseline's
 }
 
-// allowed says which values the figure can have.
+// allowed describes the values that the figure can have.
 func (f figure) allowed() string {
 	switch v := f.values; {
 	case v.lo == 0 && math.IsInf(v.hi, 1) && v.whole:
@@ -55,8 +55,8 @@ func figures() (all []figure) {
 	return all
 }
 
-// aliases are the names, by those of run.json, that percentiles of times had before they were
-// called as there: response_p99_ns was response.p99.
+// aliases returns older names of percentiles, by their names in run.json: response_p99_ns was
+// response.p99.
 func aliases() map[string]string {
 	old := map[string]string{}
 	for _, of := range []string{"response", "service"} {
@@ -67,10 +67,10 @@ func aliases() map[string]string {
 	return old
 }
 
-// A figureNames is what expectations may name.
+// A figureNames holds the names that expectations may use.
 type figureNames struct {
 	spelled []string          // every name, in the order in which hints list them
-	names   map[string]string // as spelled → as in run.json, the baseline's behind BaselinePrefix
+	names   map[string]string // as spelled → as in run.json, with BaselinePrefix for the baseline
 	figures map[string]figure // by the name as in run.json, without BaselinePrefix
 }
 
@@ -96,7 +96,7 @@ func newFigureNames() figureNames {
 	return v
 }
 
-// figure returns the figure of a name as in run.json, the baseline's too.
+// figure returns the figure of a name as in run.json, with or without BaselinePrefix.
 func (v figureNames) figure(name string) figure {
 	return v.figures[strings.TrimPrefix(name, BaselinePrefix)]
 }

@@ -16,13 +16,13 @@ func (r Rate) String() string {
 	return strictyaml.FormatNumber(r.PerSecond) + "/s"
 }
 
-// ofCapacity ends a rate that is a share of the capacity.
+// ofCapacity is the end of a rate that is a share of the capacity.
 const ofCapacity = "*capacity"
 
-// maxOfCapacity bounds the share: twice the capacity overloads any server.
+// maxOfCapacity is the largest share: twice the capacity overloads any server.
 const maxOfCapacity = 2
 
-// shareable is the path of the one rate that can be a share of the capacity.
+// shareable is the path of the only rate that can be a share of the capacity.
 const shareable = "load.rate"
 
 // DecodeText sets r from what String writes; see strictyaml.TextDecoder.
@@ -33,11 +33,13 @@ func (r *Rate) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem
 	number, perSecond := strings.CutSuffix(text, "/s")
 	switch {
 	case strictyaml.IsNumber(text):
-		return &strictyaml.Problem{What: text + " has no unit", Hint: fmt.Sprintf("write %s/s", text)}
+		return &strictyaml.Problem{
+			What: text + " has no unit", Hint: fmt.Sprintf("write %s/s", text),
+		}
 	case !perSecond || !strictyaml.IsNumber(number):
 		hint := "write attempts per second, for example 2000/s"
 		if s.Path == shareable {
-			hint += ", or a share of what the servers can do, 0.7*capacity"
+			hint += ", or a share of the servers' capacity, 0.7*capacity"
 		}
 		return &strictyaml.Problem{What: fmt.Sprintf("%q is not a rate", text), Hint: hint}
 	}

@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A Scenario is one YAML file, decoded and valid. What each key means, its range and its default are
-// in settings.go; comments here add what Go code must know.
+// A Scenario is one YAML file, decoded and valid. What each key means, its range and its default
+// are in settings.go; comments here add what Go code must know.
 type Scenario struct {
 	Name  string `yaml:"name"`
 	About string `yaml:"about"`

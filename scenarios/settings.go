@@ -59,9 +59,9 @@ func labSettings() []strictyaml.Setting {
 			Doc: "The network that the trial runs in."},
 		{Path: "round_trip", Max: 900 * ms, Default: "0s", Example: "20ms",
 			Needs: "network: veth; twice the value must be less than load.timeout",
-			Doc: "The round trip time that the lab adds between clients and servers, half of it " +
-				"in each direction. The kernel delays packets (netem) or, where it cannot, a " +
-				"relay process of this program does."},
+			Doc: "The round trip time, an even number of microseconds, that the lab adds between " +
+				"clients and servers, half of it in each direction. The kernel delays packets " +
+				"(netem) or, where it cannot, a relay process of this program does."},
 		{Path: "family", Default: string(vocabulary.IPv4), Doc: "The IP version."},
 		{Path: "path", Default: string(vocabulary.PathDirect),
 			Doc: "What stands between the load and the workers."},
@@ -128,7 +128,8 @@ func podSettings() []strictyaml.Setting {
 			Doc: "How long after its deletion a pod that still runs is killed " +
 				"(terminationGracePeriodSeconds), but at least 2 s after SIGTERM. See " +
 				"server.grace."},
-		{Path: "kube.node_lag", Max: minute, Default: "0s", Example: "2s", Needs: "a step node-down",
+		{Path: "kube.node_lag", Max: minute, Default: "0s", Example: "2s",
+			Needs: "a step node-down",
 			Doc: "How long after a node has gone down its pods become unready " +
 				"(node-monitor-grace-period, 50 s by default in Kubernetes, 40 s before 1.32)."},
 		{Path: "kube.teardown", Max: minute, Default: "0s", Example: "200ms", Needs: aCluster,
@@ -225,7 +226,8 @@ func serverSettings() []strictyaml.Setting {
 			Doc: "How long a worker that is told to stop may take to finish its requests. Then " +
 				"it closes what is left; a worker that is too busy for that is killed a second " +
 				"later."},
-		{Path: "server.cold", Max: minute, Default: "0s", Example: "5ms", Needs: "a step cold-start",
+		{Path: "server.cold", Max: minute, Default: "0s", Example: "5ms",
+			Needs: "a step cold-start",
 			Doc: "How much longer a request takes at a worker that a cold-start has just added, " +
 				"in the kind of time that server.work uses. It falls evenly to nothing over the " +
 				"step's for."},
@@ -282,7 +284,8 @@ func loadSettings() []strictyaml.Setting {
 			Unset: "an open loop",
 			Doc: "Makes the load a closed loop of this many clients, instead of a rate: each " +
 				"sends its next attempt when its last one has ended. A closed loop has no " +
-				"schedule, and so no schedule lag, gap, outage or drop window."},
+				"schedule, and so no schedule lag, gap, outage or drop window. The first attempt " +
+				"of each client is in no percentile."},
 		{Path: "load.stages[].rate", Above: true, Max: 1e6, Example: "2000/s", Unset: "required",
 			Doc: "Attempts per second in this stage."},
 		{Path: "load.stages[].duration", Min: ms, Max: hour, Example: "3s", Unset: "required",

@@ -24,7 +24,7 @@ func (s Setup) Restarts() bool {
 	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return step.Do.Kind().Restarts })
 }
 
-// occurrences returns how many steps the timeline comes to before the load ends.
+// occurrences returns the number of steps before the load ends.
 func (s Setup) occurrences() (n int) {
 	for _, step := range s.Timeline {
 		switch left := s.Load.Lasts() - step.At; {
@@ -38,7 +38,7 @@ func (s Setup) occurrences() (n int) {
 	return n
 }
 
-// meets reports whether a step of the kind is enough for what needs it.
+// meets reports whether a step of kind k satisfies n.
 func meets(k vocabulary.StepKind, n metrics.Need) bool {
 	switch n {
 	case metrics.Restarts:
@@ -53,14 +53,14 @@ func meets(k vocabulary.StepKind, n metrics.Need) bool {
 	return true
 }
 
-// does reports whether some step of the timeline meets n. No need is always met.
+// does reports whether a step of the timeline satisfies n. Nothing is always satisfied.
 func (s Setup) does(n metrics.Need) bool {
 	return n == metrics.Nothing || slices.ContainsFunc(s.Timeline, func(step Step) bool {
 		return meets(step.Do.Kind(), n)
 	})
 }
 
-// wanted names the kinds of step that would meet n.
+// wanted names the kinds of step that satisfy n.
 func (s Setup) wanted(n metrics.Need) string {
 	if n == metrics.Steps {
 		return "step"
@@ -79,7 +79,7 @@ func (s Setup) starts() bool {
 	return s.doesAny(func(k vocabulary.StepKind) bool { return k.Starts })
 }
 
-// allows reports whether there is such a step for the setup's workers.
+// allows reports whether the setup's workers can have a step of kind k.
 func (s Setup) allows(k vocabulary.StepKind) bool {
 	if s.InPods() {
 		return k.Pods
@@ -87,7 +87,7 @@ func (s Setup) allows(k vocabulary.StepKind) bool {
 	return k.Plain
 }
 
-// has reports whether the timeline holds a step of one of the names.
+// has reports whether the timeline has a step with one of the names.
 func (s Setup) has(names ...vocabulary.StepName) bool {
 	return slices.ContainsFunc(s.Timeline, func(step Step) bool {
 		return slices.Contains(names, step.Do)

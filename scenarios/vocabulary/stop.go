@@ -100,7 +100,8 @@ var stopModes = []StopModeRow{
 	{Name: StopDrain, Closes: ClosesEmpty, Sockets: notShared, Pods: true, Source: "accept(2)",
 		Doc: "the worker accepts until its accept queue is empty (EAGAIN), then closes the " +
 			"listener"},
-	{Name: StopMigrate, Closes: ClosesAtOnce, Sockets: notShared, Needs: []Capability{TCPMigrateReq},
+	{Name: StopMigrate, Closes: ClosesAtOnce, Sockets: notShared,
+		Needs:  []Capability{TCPMigrateReq},
 		Source: "tcp_migrate_req, Documentation/networking/ip-sysctl.rst (Linux 5.14)",
 		Doc: "the worker closes its listener, and the kernel moves the accept queue to another " +
 			"socket of the group (net.ipv4.tcp_migrate_req)"},

@@ -8,6 +8,7 @@ import (
 // A Word is a setting of a scenario that has one of a list of values.
 type Word struct {
 	Setting string // its path in a scenario file, for example server.kind
+	Noun    string // what a value of it is, for example "server kind"
 	Values  []Value
 }
 
@@ -25,33 +26,33 @@ type Value struct {
 // Words returns all words.
 func Words() []Word {
 	return []Word{
-		{"network", values(networks)},
-		{"family", values(families)},
-		{"path", values(paths)},
-		{"haproxy.checks", values(healthChecks)},
-		{"haproxy.redispatch", values(redispatches)},
-		{"dns.cache", values(dnsCaches)},
-		{"kube.placement", values(placements)},
-		{"kube.users", values(users)},
-		{"kube.readiness", values(readinesses)},
-		{"pin", values(pins)},
-		{"sockets", values(socketModes)},
-		{"accept", values(acceptModes)},
-		{"selector", values(selectors)},
-		{"stop", values(stopModes)},
-		{"stall", values(stalls)},
-		{"trace", values(traces)},
-		{"queue_depth", values(queueDepths)},
-		{"server.kind", values(serverKinds)},
-		{"server.start", values(starts)},
-		{"server.listen", values(listens)},
-		{"server.users", values(users)},
-		{"server.work.distribution", values(distributions)},
-		{"load.pace", values(paces)},
-		{"load.connections", values(connections)},
-		{"load.retry.on", values(retryCauses)},
-		{"load.retry.jitter", values(jitters)},
-		{"timeline[].do", values(stepKinds)},
+		{"network", "network", values(networks)},
+		{"family", "IP version", values(families)},
+		{"path", "path", values(paths)},
+		{"haproxy.checks", "health check", values(healthChecks)},
+		{"haproxy.redispatch", "switch", values(redispatches)},
+		{"dns.cache", "DNS cache", values(dnsCaches)},
+		{"kube.placement", "placement of pods", values(placements)},
+		{"kube.users", "user ids", values(users)},
+		{"kube.readiness", "readiness of pods", values(readinesses)},
+		{"pin", "pinning", values(pins)},
+		{"sockets", "way to listen", values(socketModes)},
+		{"accept", "way to accept", values(acceptModes)},
+		{"selector", "selector", values(selectors)},
+		{"stop", "stop mode", values(stopModes)},
+		{"stall", "way to stall", values(stalls)},
+		{"trace", "switch", values(traces)},
+		{"queue_depth", "source of queue lengths", values(queueDepths)},
+		{"server.kind", "server kind", values(serverKinds)},
+		{"server.start", "way to start", values(starts)},
+		{"server.listen", "address to bind", values(listens)},
+		{"server.users", "user ids", values(users)},
+		{"server.work.distribution", "distribution", values(distributions)},
+		{"load.pace", "pace", values(paces)},
+		{"load.connections", "way to get a connection", values(connections)},
+		{"load.retry.on", "failure that is retried", values(retryCauses)},
+		{"load.retry.jitter", "jitter", values(jitters)},
+		{"timeline[].do", "step", values(stepKinds)},
 	}
 }
 
