@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"reuseport-bench/bench/internal/generators"
+	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/results"
 	"reuseport-bench/results/report/document"
 )
@@ -23,6 +26,8 @@ type engineFlags struct {
 	seconds     int
 	generators  []string
 	connections []string
+	out         string // a file to write
+	from        string // a file to read instead of measuring
 }
 
 func newBenchEngine(s *session) *cobra.Command {
@@ -34,7 +39,8 @@ func newBenchEngine(s *session) *cobra.Command {
 only answers: our own; the stock vegeta command, where 'make bench-engine' has built it; wrk, hey and h2load,
 where they are installed; and a floor, one thread with an epoll set and nothing else.
 
-It is a benchmark and decides nothing.`,
+It is a benchmark and decides nothing. --out writes what was measured to a file, as JSON; --from
+prints the tables of such a file again.`,
 		Args:   takes(0, 0, ""),
 		Hidden: true,
 		RunE:   func(c *cobra.Command, _ []string) error { return benchEngine(c, s, f) },
@@ -43,10 +49,50 @@ It is a benchmark and decides nothing.`,
 	c.Flags().IntVar(&f.seconds, "seconds", 2, "length of one measurement")
 	c.Flags().StringSliceVar(&f.generators, "generator", generators.Names(), "which generators: "+strings.Join(generators.Names(), ", "))
 	c.Flags().StringSliceVar(&f.connections, "connections", generators.Connections(), "which connections: "+strings.Join(generators.Connections(), ", "))
+	c.Flags().StringVar(&f.out, "out", "", "write what was measured to this file, as JSON")
+	c.Flags().StringVar(&f.from, "from", "", "print the tables of such a file, and measure nothing")
 	return c
 }
 
+// printRecord prints the tables of a record.
+func printRecord(c *cobra.Command, s *session, r *generators.Record) error {
+	var b strings.Builder
+	if err := printEngines(&b, s.width, r.Generators, r.Rounds, r.CPUs); err != nil {
+		return err
+	}
+	return document.Fold(c.OutOrStdout(), s.width, b.String())
+}
+
+// writeRecord writes a record to a new file, whole or not at all.
+func writeRecord(path string, r *generators.Record) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	err = errors.Join(r.Write(f), f.Chmod(0o644), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
 func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
+	if err := exclusive(c, "one writes what is measured, the other measures nothing",
+		"out", "from"); err != nil {
+		return err
+	}
+	if f.from != "" {
+		record, err := generators.ReadRecord(f.from)
+		if err != nil {
+			return usage(err)
+		}
+		return printRecord(c, s, record)
+	}
 	if f.repeat < 1 || f.seconds < 1 {
 		return usagef(c, "--repeat %d, --seconds %d: both must be at least 1", f.repeat, f.seconds)
 	}
@@ -70,6 +116,7 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 		return err
 	}
 	stderr := c.ErrOrStderr()
+	started := time.Now().UTC()
 	engines, rounds, err := generators.Measure(ctx, generators.Config{
 		Roles: roles(), Floor: self(roleFloor), Tools: engineTools(), Generators: f.generators, Connections: f.connections,
 		Repeat: f.repeat, Duration: time.Duration(f.seconds) * time.Second, Machine: machine,
@@ -82,11 +129,17 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 		return notMeasured(err)
 	}
 	done()
-	var b strings.Builder
-	if err := printEngines(&b, s.width, engines, rounds, len(machine.CPUs)); err != nil {
-		return err
+	record := &generators.Record{
+		Version: generators.RecordVersion, Program: version(), StartedAt: started,
+		Kernel: kernel.Release(), Go: runtime.Version(), CPUModel: kernel.CPUModel(),
+		CPUs: len(machine.CPUs), Seconds: f.seconds, Rounds: rounds, Generators: engines,
 	}
-	return document.Fold(c.OutOrStdout(), s.width, b.String())
+	if f.out != "" {
+		if err := writeRecord(f.out, record); err != nil {
+			return notMeasured(fmt.Errorf("--out: %w", err))
+		}
+	}
+	return printRecord(c, s, record)
 }
 
 // engineTools are the load generators of others that are to be had: vegeta beside this program, as

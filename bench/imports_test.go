@@ -110,8 +110,8 @@ var allowed = map[string][]string{
 	},
 	"bench/internal/generators": {
 		"bench/internal/kernel", "bench/internal/load", "bench/internal/plan",
-		"bench/internal/trial", "results", "scenarios", "servers", "servers/clock",
-		"servers/journal",
+		"bench/internal/trial", "results", "results/input", "results/jsonfile", "scenarios",
+		"servers", "servers/clock", "servers/journal",
 	},
 	"bench/internal/harness": {
 		"bench/internal/gates", "bench/internal/haproxy", "bench/internal/kernel",

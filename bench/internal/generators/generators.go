@@ -85,36 +85,36 @@ func inTrial(name string) bool { return name == OursInTrial || name == FloorInTr
 
 // A Generator holds the measurements of one load generator with one kind of connection.
 type Generator struct {
-	Name        string
-	Connections string // new or reused
-	Runs        []Run
+	Name        string `json:"name"`
+	Connections string `json:"connections"` // new or reused
+	Runs        []Run  `json:"runs"`
 	// Problem says why its measurements ended early; empty: they did not.
-	Problem string
+	Problem string `json:"problem,omitempty"`
 }
 
 // A Run is one measurement of a generator.
 type Run struct {
-	Flat  *Flat  // nil in a trial
-	Paced *Paced // nil if the generator cannot keep a rate
-	// Stolen is the share of both CPUs' time that the host took, flat out or at Pace, whichever is
-	// larger. It is 0 if the kernel does not report it.
-	Stolen float64
+	Flat  *Flat  `json:"flat_out"` // nil in a trial
+	Paced *Paced `json:"paced"`    // nil if the generator keeps no rate
+	// Stolen is the share of both CPUs' time that the host took, flat out or at the pace,
+	// whichever is larger; 0 also if the kernel does not know.
+	Stolen float64 `json:"stolen_share"`
 }
 
 // A Flat is the performance of a generator flat out.
 type Flat struct {
-	PerSecond  float64       // responses, counted in the worker's journal
-	CPU        time.Duration // of the generator, per response
-	WorkerBusy float64       // share of the time that the worker ran on its CPU
+	PerSecond  float64       `json:"responses_per_second"` // by the worker's journal
+	CPU        time.Duration `json:"cpu_per_response_ns"`  // of the generator
+	WorkerBusy float64       `json:"worker_busy_share"`    // of the time, on its CPU
 }
 
 // A Paced is the performance of a generator at Pace.
 type Paced struct {
-	CPU time.Duration // of the generator, per response
-	// Lag is the 99th percentile of the schedule lag. Lag and Response are nil if the generator
-	// does not report them.
-	Lag      *time.Duration
-	Response *results.Percentiles // from the scheduled instant
+	CPU time.Duration `json:"cpu_per_response_ns"` // of the generator
+	// Lag is the 99th percentile of the schedule lag; nil, like Response, if the generator does
+	// not report it.
+	Lag      *time.Duration       `json:"schedule_lag_p99_ns"`
+	Response *results.Percentiles `json:"response_ns"` // from the scheduled instant on
 }
 
 // InFlight is the number of attempts under way at once when a generator is flat out, and of the
