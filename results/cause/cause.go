@@ -1,7 +1,8 @@
-// Package cause names the causes of lost attempts. The harness decides them, run.json stores them,
-// gates and reports speak of them.
+// Package cause names the causes of lost attempts, and says what each means and what to do about
+// it. The harness decides them; run.json stores them; gates and reports name them.
 package cause
 
+// The causes, as in run.json.
 const (
 	ResetAtClose     = "reset_at_close"
 	ResetHalfOpen    = "reset_half_open"
@@ -27,31 +28,189 @@ const (
 // A Cause is one row of All.
 type Cause struct {
 	Name string // as in run.json
-	Doc  string
+	Doc  string // a phrase: what happened to the attempt
+	// Means says in sentences where the attempt was, and what ended it.
+	Means string
+	// Do says what a user can do about it.
+	Do string
+	// Source is where the kernel, a manual or an RFC has it; "" where there is no one place.
+	Source string
 }
 
 // All returns every cause.
 func All() []Cause {
 	return []Cause{
-		{ResetAtClose, "cut off in its accept queue by the close of a listener"},
-		{ResetHalfOpen, "its handshake was under way at a listener that was closed"},
-		{AcceptOverflow, "the accept queue was full"},
-		{QueuedUnaccepted, "left in an accept queue from which nobody accepted it"},
-		{SYNTimeout, "no answer to the SYN"},
-		{Refused, "nobody listened"},
-		{ClosedByWorker, "a worker closed or reset the connection without an answer"},
-		{WorkerCrash, "the worker that had accepted it died"},
-		{NoRoute, "the network said unreachable"},
-		{NoEndpoint, "rejected by a Service's rules, which led to no pod"},
-		{Untranslated, "no rule gave its connection a pod, though there were some"},
-		{StaleEndpoint, "sent to a pod that no longer listened"},
-		{EarlyEndpoint, "sent to a pod that did not listen yet"},
-		{StaleConntrack, "sent by a remembered connection from the same port to a pod without a rule"},
-		{StaleConnection, "sent on a kept connection to a pod that has vanished"},
-		{ProxyError, "a proxy answered with an error of its own, or hung up"},
-		{Timeout, "connected, and no full response in time; or no kept connection was free"},
-		{Client, "the load process itself"},
-		{Unknown, "no account explains it"},
+		{
+			Name: ResetAtClose,
+			Doc:  "reset in its accept queue when the listener was closed",
+			Means: "The connection was established and waited in the accept queue of a listener. " +
+				"The listener was closed, so the kernel reset the connection. Its client had " +
+				"been told that it was connected, and had usually sent its request already.",
+			Do: "Keep the socket open in another process (stop: inherit, handoff), let the " +
+				"kernel move the queue (stop: migrate), or empty the queue before the close " +
+				"(stop: drain).",
+			Source: "inet_csk_listen_stop, net/ipv4/inet_connection_sock.c",
+		},
+		{
+			Name: ResetHalfOpen,
+			Doc:  "its handshake was in flight when the listener was closed",
+			Means: "The listener had answered the SYN and was closed before the client's ACK " +
+				"arrived, so the ACK was answered by a reset. The longer the round trip, the " +
+				"more handshakes are in flight.",
+			Do: "Keep the socket open in another process (stop: inherit, handoff) or let the " +
+				"kernel move handshakes, too (stop: migrate). An empty accept queue (stop: " +
+				"drain) does not help.",
+			Source: "tcp_v4_send_reset, net/ipv4/tcp_ipv4.c; RFC 9293, 3.10.7.1",
+		},
+		{
+			Name: AcceptOverflow,
+			Doc:  "the accept queue was full",
+			Means: "The accept queue of the listener held as many connections as its backlog " +
+				"allows, and the kernel dropped or reset the connection.",
+			Do: "Accept faster or with more workers, or raise the backlog and " +
+				"net.core.somaxconn. A socket for each worker has a queue each, so one slow " +
+				"worker fills its own.",
+			Source: "tcp_conn_request, net/ipv4/tcp_input.c; ListenOverflows in /proc/net/netstat",
+		},
+		{
+			Name: QueuedUnaccepted,
+			Doc:  "left in an accept queue from which no process accepted",
+			Means: "The connection was established, and no process accepted it until the trial " +
+				"ended. Its listening socket was still open, perhaps in a process that no longer " +
+				"accepts.",
+			Do: "Look for a process that holds a socket of the group and does not accept: a " +
+				"stuck worker, or a supervisor that kept the socket of a dead one (ss -ltnp).",
+			Source: "sock_diag(7)",
+		},
+		{
+			Name: SYNTimeout,
+			Doc:  "no answer to the SYN",
+			Means: "The SYN was dropped without an answer, and the timeout of the attempt ended " +
+				"before the client's kernel repeated it (after one second).",
+			Do: "If it happens at a step, a SYN met a listener while that was being closed: keep " +
+				"the socket open in another process. A longer client timeout turns the loss into " +
+				"a delay of a second.",
+			Source: "tcp_v4_rcv, net/ipv4/tcp_ipv4.c; RFC 6298, 2.1",
+		},
+		{
+			Name:  Refused,
+			Doc:   "no process listened",
+			Means: "No socket listened at the address, so a reset answered the SYN (ECONNREFUSED).",
+			Do: "Let the new process listen before the old one closes: with SO_REUSEPORT, or by " +
+				"passing the socket on.",
+			Source: "connect(2)",
+		},
+		{
+			Name: ClosedByWorker,
+			Doc:  "a worker closed the connection without a response",
+			Means: "A worker had accepted the connection and closed or reset it without an " +
+				"answer to its request.",
+			Do: "Finish accepted connections before you exit. Go's http.Server.Shutdown closes " +
+				"connections whose request it reads after the call: drain before you call it.",
+			Source: "https://pkg.go.dev/net/http#Server.Shutdown",
+		},
+		{
+			Name: WorkerCrash,
+			Doc:  "the worker that had accepted it died",
+			Means: "A worker had accepted the connection and ended, by SIGKILL or a crash, " +
+				"before it responded.",
+			Do: "Let clients retry: no way of listening saves what a dead process had accepted. " +
+				"If restarts kill workers, give them time to finish first (server.grace).",
+			Source: "signal(7)",
+		},
+		{
+			Name:   NoRoute,
+			Doc:    "the network reported that the address is unreachable",
+			Means:  "The client got EHOSTUNREACH or ENETUNREACH.",
+			Do:     "Check routes and addresses; behind a Service, whether the pod still exists.",
+			Source: "connect(2)",
+		},
+		{
+			Name: NoEndpoint,
+			Doc:  "rejected by a Service's rules, which led to no pod",
+			Means: "The Service had no endpoint, so the node's rules rejected the connection. " +
+				"Clients on that node see no error at first: their kernel repeats the SYN after " +
+				"a second.",
+			Do: "Keep at least one pod ready: another replica, kube.max_surge, or a preStop " +
+				"delay longer than the successor's start.",
+			Source: "tcp_v4_err, net/ipv4/tcp_ipv4.c",
+		},
+		{
+			Name: Untranslated,
+			Doc:  "no rule gave its connection a pod, though there were some",
+			Means: "The connection met the rules while they were being replaced, and kept the " +
+				"Service's own address, where nothing listens.",
+			Do: "It is rare, about one in a hundred thousand connections while rules are " +
+				"replaced all the time. Let clients retry.",
+			Source: "nft_do_chain, net/netfilter/nf_tables_core.c",
+		},
+		{
+			Name: StaleEndpoint,
+			Doc:  "sent to a pod that no longer listened",
+			Means: "The rules, or a cached DNS answer, still led to the pod after it had closed " +
+				"its listener.",
+			Do: "Let the pod serve longer than endpoints and rules take to follow: a preStop " +
+				"delay (kube.pre_stop).",
+			Source: "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/",
+		},
+		{
+			Name:   EarlyEndpoint,
+			Doc:    "sent to a pod that did not listen yet",
+			Means:  "The pod counted as ready before its process listened.",
+			Do:     "Give the pod a readiness probe (kube.readiness: probe).",
+			Source: "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/",
+		},
+		{
+			Name: StaleConntrack,
+			Doc:  "sent to a pod without a rule by an old entry of connection tracking",
+			Means: "The node remembered an unanswered connection from the same source port to a " +
+				"pod that is gone, and sent this one there, too. Each try renews the entry, " +
+				"which lasts for two minutes.",
+			Do: "Use more source ports or addresses per client, or delete the entries (conntrack " +
+				"-D).",
+			Source: "SYN_SENT, net/netfilter/nf_conntrack_proto_tcp.c",
+		},
+		{
+			Name: StaleConnection,
+			Doc:  "sent on a kept connection to a node that has gone down",
+			Means: "A kept connection led to a pod on a node that no longer answers, and the " +
+				"request on it ran into its timeout.",
+			Do:     "Limit the age and the idle time of kept connections, or set TCP_USER_TIMEOUT.",
+			Source: "tcp(7)",
+		},
+		{
+			Name:  ProxyError,
+			Doc:   "a proxy answered with an error of its own, or closed the connection",
+			Means: "The proxy found no server that took the request.",
+			Do: "Tell the proxy before a server stops (stop: lb-drain), or let it retry at " +
+				"another server (haproxy.redispatch: on).",
+			Source: "HAProxy configuration manual, \"option redispatch\"",
+		},
+		{
+			Name: Timeout,
+			Doc:  "connected, and no full response in time",
+			Means: "The client was connected and had no full response within load.timeout: the " +
+				"connection waited in an accept queue, a worker was too slow, or no kept " +
+				"connection was free.",
+			Do: "Look at the length of the accept queues and at busy workers: lower the rate, " +
+				"add workers, or raise load.timeout.",
+		},
+		{
+			Name: Client,
+			Doc:  "the load process itself failed or aborted the attempt",
+			Means: "The load process did not come to the attempt, could not open a socket, or " +
+				"ended it on purpose (load.aborts). Such attempts are lost, not dropped: they " +
+				"say nothing about the servers.",
+			Do: "Lower load.rate, or give the load more CPUs (--cpus).",
+		},
+		{
+			Name: Unknown,
+			Doc:  "no rule explains the loss",
+			Means: "No evidence of either side explains what happened. It counts into the " +
+				"residual, and the trial is invalid.",
+			Do: "Run as root, so that the kernel is asked; a trial that still has such a loss is " +
+				"worth a bug report, with the run (--keep-facts).",
+		},
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Every constant has a row of All, in the same order, and every row says what its cause is.
+// Every constant has a row of All, in the same order, and every row says what its cause is and what
+// to do about it.
 func TestAll(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "cause.go", nil, 0)
 	if err != nil {
@@ -33,8 +34,8 @@ func TestAll(t *testing.T) {
 		t.Errorf("All and the constants (-got +want):\n%s", diff)
 	}
 	for _, c := range All() {
-		if c.Doc == "" {
-			t.Errorf("%s has no Doc", c.Name)
+		if c.Doc == "" || c.Means == "" || c.Do == "" {
+			t.Errorf("%s: Doc, Means or Do is missing", c.Name)
 		}
 	}
 }

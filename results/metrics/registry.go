@@ -33,6 +33,15 @@ const (
 	ColdStart      // a step cold-start
 )
 
+// String says what the scenario must do, as "a step that starts workers"; "" for Nothing.
+func (n Need) String() string {
+	return [...]string{
+		Nothing: "", Steps: "a step", Restarts: "a step that restarts workers",
+		Starts: "a step that starts workers", Ends: "a step that ends workers",
+		ColdStart: "a step cold-start",
+	}[n]
+}
+
 // A Loop is the kind of load that it takes for a metric to exist.
 type Loop int
 
@@ -42,6 +51,11 @@ const (
 	OpenLoop        // a schedule says when attempts are due
 	ClosedLoop      // each client waits for the end of its last attempt
 )
+
+// String names the kind of load; "" for AnyLoop.
+func (l Loop) String() string {
+	return [...]string{AnyLoop: "", OpenLoop: "an open loop", ClosedLoop: "a closed loop"}[l]
+}
 
 // A Metric has one value per trial, or is a rate of events over several; over trials it has a
 // center and an interval.

@@ -15,8 +15,8 @@ const (
 var registry = []Metric{
 	{
 		Name: HighestRate,
-		Doc: "the highest rate of a search at which nothing was dropped and p99 stayed " +
-			"within its bound",
+		Doc: "the highest rate of a search at which nothing was dropped and p99 stayed within " +
+			"its limit",
 		Unit: unit.PerSecond, Loop: OpenLoop, Better: Higher, Scale: ratio, Threshold: 0.05,
 		Bench: "highest-rate/s", Pool: highestRate,
 	},
@@ -84,14 +84,15 @@ var registry = []Metric{
 	// Of a trial's steps the largest, because one bad switchover is what a user meets.
 	{
 		Name: Gap,
-		Doc:  "the longest time in which everything that was due was dropped",
+		Doc:  "the longest stretch with nothing served in which a step dropped something",
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Better: Lower, Scale: difference, Threshold: 1e6,
 		Needs: Steps, Bench: "gap-sec",
 		Pool: largest(func(s *results.Step) *int64 { return s.GapNS }),
 	},
 	{
 		Name: Outage,
-		Doc:  "the time from the first to the last attempt dropped at a step",
+		Doc: "the time from the first to the last attempt dropped because of a step, plus one " +
+			"spacing",
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Better: Lower, Scale: difference, Threshold: 1e6,
 		Needs: Steps, Bench: "outage-sec",
 		Pool: largest(func(s *results.Step) *int64 { return s.OutageNS }),
@@ -169,7 +170,7 @@ var registry = []Metric{
 	},
 	{
 		Name: Stall,
-		Doc:  "the longest time without a response that a step made",
+		Doc:  "the longest response time of a served attempt at a step",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.25, Needs: Steps,
 		Bench: "stall-sec", Pool: largest(func(s *results.Step) *int64 { return s.StallNS }),
 	},
@@ -185,14 +186,14 @@ var registry = []Metric{
 	},
 	{
 		Name: Takeover,
-		Doc:  "from the stop signal to the first response of a successor",
+		Doc:  "from the stop signal to the first response of a worker that the step started",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Starts,
 		Bench: "takeover-sec",
 		Pool:  medianStep(func(s *results.Step) *int64 { return s.TakeoverNS }),
 	},
 	{
 		Name: Tail,
-		Doc:  "from the stop signal to the last response of a stopped worker",
+		Doc:  "from the stop signal to the last connection that a stopped worker accepted",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Ends,
 		Bench: "tail-sec", Pool: medianStep(func(s *results.Step) *int64 { return s.TailNS }),
 	},
@@ -200,7 +201,7 @@ var registry = []Metric{
 	// Who got the connections, in a cluster without steps, or where workers could not bind.
 	{
 		Name: Listening,
-		Doc:  "workers that could have their address",
+		Doc:  "workers that could bind their address",
 		Unit: unit.Count, Bench: "listening-workers",
 		Pool: shared(func(s sharing) float64 { return float64(s.listening) }),
 	},

@@ -24,6 +24,15 @@ const (
 	Count                     // whole things
 )
 
+// Name says what a value of u counts, as "per restart"; "" for None.
+func (u Unit) Name() string {
+	return [...]string{
+		None: "", Nanoseconds: "nanoseconds", PerSecond: "per second", PerRestart: "per restart",
+		PerStep: "per step", PerAttempt: "per attempt", PerConnection: "per connection",
+		Share: "share", Probability: "probability", Count: "a count",
+	}[u]
+}
+
 // A Scale is the unit that a column of figures is printed in.
 type Scale struct {
 	Name   string  // "" for none
