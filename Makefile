@@ -74,11 +74,13 @@ kill-test:
 check:
 	@scripts/check.sh
 
-# Compiles the eBPF programs and rewrites golden files. Look at the difference before you commit.
+# Compiles the eBPF programs and rewrites golden files, docs/reference.md, docs/glossary.md and the
+# tables between markers in documents. Look at the difference before you commit.
 generate:
 	$(GO) generate ./...
 	$(GO) test ./scenarios ./results/report ./results/report/formats \
 		./bench/internal/plan ./bench/internal/kube -update
+	$(GO) test ./bench -run TestReference -update
 
 clean:
 	rm -rf bin

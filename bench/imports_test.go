@@ -14,6 +14,7 @@ const module = "reuseport-bench/"
 var allowed = map[string][]string{
 	// Leaves, and what is made of them.
 	"results/cause":    {},
+	"results/terms":    {},
 	"results/command":  {},
 	"results/unit":     {},
 	"results/input":    {},
@@ -120,12 +121,16 @@ var allowed = map[string][]string{
 		"results/input", "results/summary", "results/unit", "servers", "servers/clock",
 		"servers/journal", "servers/sys",
 	},
+	"bench/internal/reference": {
+		"results/cause", "results/claims", "results/metrics", "results/report",
+		"results/report/document", "results/terms", "results/unit", "scenarios",
+	},
 	// The command. servers/worker, load and netlab are its child roles.
 	"bench": {
 		"bench/internal/doctor", "bench/internal/generators", "bench/internal/harness",
 		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/load",
-		"bench/internal/netlab", "bench/internal/plan", "bench/internal/relay",
-		"bench/internal/trial", "results", "results/claims", "results/command", "results/compare",
+		"bench/internal/netlab", "bench/internal/plan", "bench/internal/reference",
+		"bench/internal/relay", "bench/internal/trial", "results", "results/claims", "results/command", "results/compare",
 		"results/input", "results/metrics", "results/report",
 		"results/report/document", "results/report/formats", "results/stats", "results/stored",
 		"results/unit", "scenarios", "scenarios/strictyaml", "servers/worker",

@@ -4,13 +4,7 @@
 // Usage: reuseport-bench COMMAND; 'reuseport-bench help' lists the commands. Standard output is the
 // product; progress and messages go to standard error.
 //
-// Exit status:
-//
-//	0    ok
-//	1    a gate failed, or a comparison found something worse; 'report' prints such a run and ends with 0
-//	2    usage or bad input
-//	3    could not measure, or could not write to standard output
-//	130  interrupted, and cleaned up
+// 'reuseport-bench explain 0 1 2 3 130' says what the exit statuses mean.
 package main
 
 import (
@@ -35,14 +29,7 @@ import (
 	"reuseport-bench/servers/worker"
 )
 
-// The exit statuses that other programs rely on.
-const (
-	exitFailed       = 1
-	exitUsage        = 2
-	exitNotMeasured  = 3
-	exitInterrupted  = 130
-	interruptMessage = "interrupted; everything that was started is gone"
-)
+const interruptMessage = "interrupted; everything that was started is gone"
 
 // exitError is an error with its exit status. A nil err has been reported already.
 type exitError struct {
@@ -106,7 +93,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	var exit *exitError
 	switch {
 	case err == nil:
-		return 0
+		return exitOK
 	case errors.Is(err, errInterrupted):
 		status, err = exitInterrupted, errors.New(interruptMessage)
 	case errors.As(err, &exit):
@@ -184,7 +171,7 @@ machine can do.`,
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(newRun(s), newList(s), newShow(s), newSchema(), newReport(s), newCompare(s),
-		newClaims(s), newDoctor(s), newBenchEngine(s))
+		newClaims(s), newExplain(s), newDoctor(s), newBenchEngine(s))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

@@ -321,7 +321,8 @@ func (c *setupCheck) ports() {
 	switch {
 	case l.Closed() || len(l.Stages) > 0:
 		c.add("load.ports", ": needs load.rate",
-			"attempts from one port must be further apart than the timeout; remove ports, or give a rate and a duration")
+			"attempts from one port must be further apart than the timeout; "+
+				"remove ports, or give a rate and a duration")
 	case c.Path != vocabulary.PathService:
 		c.add("load.ports", ": only path: service has source ports to choose",
 			"they show what the clients' node remembers; use path: service, or remove ports")
@@ -373,7 +374,8 @@ func (c *setupCheck) connections() {
 			"use new or reused, or remove the fault")
 	case n > 0 && s.Fault.HalfOpen > 0 && c.d.Trusts("server.fault"):
 		c.add("load.connections", fmt.Sprintf(": %d connections are kept, so "+
-			"server.fault.half_open has no handshakes to hold up", n), "use new, or remove the fault")
+			"server.fault.half_open has no handshakes to hold up", n),
+			"use new, or remove the fault")
 	}
 }
 

@@ -1,0 +1,365 @@
+// Package reference explains every word that a user meets: it gathers the tables of terms, causes,
+// settings, values, metrics, columns and claims, writes docs/reference.md and docs/glossary.md from
+// them, and answers 'reuseport-bench explain'. It has no definitions of its own.
+package reference
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"reuseport-bench/results/cause"
+	"reuseport-bench/results/claims"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/report"
+	"reuseport-bench/results/terms"
+	"reuseport-bench/results/unit"
+	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
+)
+
+// A Command is a subcommand of the program.
+type Command struct {
+	Name  string // as typed, "completion bash"
+	Use   string // with its arguments
+	Doc   string // one line
+	Flags []Flag
+}
+
+// A Flag is a flag of a command.
+type Flag struct {
+	Name    string // without dashes
+	Type    string // "" for a switch
+	Default string // "" for the zero value
+	Doc     string
+}
+
+// A Status is an exit status of the program.
+type Status struct {
+	Code int
+	Doc  string
+}
+
+// The kinds of entry that are not named by the vocabulary, in the order of listings.
+const (
+	kindTerm    = "term"
+	kindCause   = "cause of a lost attempt"
+	kindSetting = "setting"
+	kindSection = "group of settings"
+	kindMetric  = "metric"
+	kindCount   = "count"
+	kindColumn  = "column"
+	kindClaim   = "claim"
+	kindStatus  = "exit status"
+	kindCommand = "command"
+)
+
+// A Fact is something short about a word: its range, say.
+type Fact struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// An Entry explains one word.
+type Entry struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	// Also lists other ways to write the name.
+	Also    []string `json:"also,omitempty"`
+	Doc     string   `json:"doc"`
+	Facts   []Fact   `json:"facts,omitempty"`
+	Related []string `json:"related,omitempty"`
+	Source  string   `json:"source,omitempty"`
+
+	// setting is the path of the setting that a value belongs to.
+	setting string
+}
+
+// fact adds a fact, unless its text is empty.
+func (e *Entry) fact(name, text string) {
+	if text != "" {
+		e.Facts = append(e.Facts, Fact{name, text})
+	}
+}
+
+// Entries returns an entry for every word, kind by kind.
+func Entries(commands []Command, statuses []Status) []Entry {
+	return slices.Concat(
+		termEntries(), causeEntries(), valueEntries(), settingEntries(), metricEntries(),
+		countEntries(), columnEntries(), claimEntries(), statusEntries(statuses),
+		commandEntries(commands),
+	)
+}
+
+func termEntries() (all []Entry) {
+	for _, t := range terms.All() {
+		e := Entry{
+			Kind: kindTerm, Name: t.Name, Also: t.Also, Doc: t.Doc, Related: t.Related,
+			Source: t.Source,
+		}
+		e.fact("unit", t.Unit)
+		all = append(all, e)
+	}
+	return all
+}
+
+func causeEntries() (all []Entry) {
+	for _, c := range cause.All() {
+		e := Entry{Kind: kindCause, Name: c.Name, Doc: c.Means, Source: c.Source}
+		e.fact("to do", c.Do)
+		e.fact("seen in", `the table "Lost by cause", report --losses, and lost_by_cause.`+c.Name+
+			" in run.json and gates")
+		e.Related = []string{"dropped", "known from"}
+		if c.Name == cause.Client {
+			e.Related = []string{"lost", "never sent"}
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// valueEntries explains the values of the words of scenario files.
+func valueEntries() (all []Entry) {
+	for _, w := range vocabulary.Words() {
+		for _, v := range w.Values {
+			e := Entry{
+				Kind: w.Noun, Name: v.Name, Doc: sentence(v.Doc), Source: v.Source,
+				Related: []string{w.Setting}, setting: w.Setting,
+			}
+			key := w.Setting
+			if i := strings.LastIndex(key, "]."); i >= 0 {
+				key = key[i+2:]
+			} else {
+				e.Also = []string{w.Setting + "=" + v.Name}
+			}
+			e.fact("write", key+": "+v.Name)
+			e.fact("needs", strings.Join(v.Needs, "; "))
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func settingEntries() (all []Entry) {
+	for _, k := range scenarios.Keys() {
+		e := Entry{Kind: kindSetting, Name: k.Path, Doc: k.Doc}
+		if strings.HasPrefix(k.Type, "mapping") || k.Type == "list" {
+			e.Kind = kindSection
+		}
+		e.fact("type", k.Type)
+		e.fact("range", k.Range)
+		e.fact("default", k.Default)
+		e.fact("example", k.Example)
+		e.fact("needs", k.Needs)
+		var values []string
+		for _, v := range k.Values {
+			values = append(values, v.Name)
+		}
+		e.fact("values", strings.Join(values, ", "))
+		if i := strings.LastIndex(k.Path, "]."); i >= 0 { // target, for timeline[].target
+			e.Also = []string{k.Path[i+2:]}
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func metricEntries() (all []Entry) {
+	for _, m := range metrics.All() {
+		e := Entry{Kind: kindMetric, Name: m.Name, Doc: sentence(m.Doc)}
+		e.fact("unit", m.Unit.Name())
+		e.fact("better", m.Better)
+		if m.Compared() {
+			e.fact("change that matters", threshold(m))
+		}
+		e.fact("needs", joined("; ", m.Needs.String(), m.Loop.String()))
+		e.fact("seen in", metricPlaces(m.Name))
+		all = append(all, e)
+	}
+	return all
+}
+
+// threshold writes the least change of a metric that matters.
+func threshold(m metrics.Metric) string {
+	if m.Scale == "ratio" {
+		return unit.Digits(100*m.Threshold, 4) + " % of the base"
+	}
+	return joined(" ", m.Unit.Text(m.Threshold, 4), differenceUnit(m.Unit))
+}
+
+// differenceUnit names the unit of a difference, where Text does not write it.
+func differenceUnit(u unit.Unit) string {
+	if u == unit.Nanoseconds || u == unit.Count || u == unit.Share || u == unit.Probability {
+		return ""
+	}
+	return u.Name()
+}
+
+// metricPlaces says where a metric is printed.
+func metricPlaces(name string) string {
+	places := []string{"summary of run.json", "gates"}
+	for _, c := range report.Columns() {
+		if slices.Contains(c.Metrics, name) {
+			places = append(places, `the column "`+c.Head+`"`)
+		}
+	}
+	return strings.Join(places, ", ")
+}
+
+// countEntries explains the totals that gates can name. Those of single causes and phases are
+// explained with these.
+func countEntries() (all []Entry) {
+	for _, c := range metrics.Counts() {
+		if c.Name == metrics.SentAfterClose { // a metric, too
+			continue
+		}
+		e := Entry{Kind: kindCount, Name: c.Name, Doc: sentence(c.Doc)}
+		e.fact("needs", c.Needs.String())
+		e.fact("seen in", "gates, as a total over trials")
+		if name, ok := strings.CutPrefix(c.Name, "lost_by_cause."); ok {
+			e.Related = []string{name}
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// columnEntries explains the columns of reports whose heads are no terms.
+func columnEntries() (all []Entry) {
+	for _, c := range report.Columns() {
+		if _, isTerm := terms.Find(c.Head); isTerm {
+			continue
+		}
+		e := Entry{Kind: kindColumn, Name: c.Head, Related: c.Metrics}
+		var docs []string
+		for _, name := range c.Metrics {
+			m, _ := metrics.Find(name)
+			docs = append(docs, sentence(m.Doc))
+		}
+		e.Doc = strings.Join(docs, " Or: ")
+		all = append(all, e)
+	}
+	return all
+}
+
+func claimEntries() (all []Entry) {
+	for _, r := range claims.Rules() {
+		e := Entry{Kind: kindClaim, Name: r.ID, Doc: r.Sentence}
+		if slices.Contains(scenarios.Names(), r.Scenario) {
+			e.fact("decided by", "reuseport-bench run "+r.Scenario)
+		}
+		e.fact("condition", sentence(r.Condition))
+		e.fact("note", r.Note)
+		e.Related = []string{"claim"}
+		all = append(all, e)
+	}
+	return all
+}
+
+func statusEntries(statuses []Status) (all []Entry) {
+	for _, s := range statuses {
+		name := fmt.Sprint(s.Code)
+		all = append(all, Entry{
+			Kind: kindStatus, Name: name, Also: []string{"status " + name}, Doc: sentence(s.Doc),
+		})
+	}
+	return all
+}
+
+func commandEntries(commands []Command) (all []Entry) {
+	for _, c := range commands {
+		e := Entry{Kind: kindCommand, Name: c.Name, Doc: sentence(c.Doc)}
+		e.fact("usage", "reuseport-bench "+c.Use)
+		for _, f := range c.Flags {
+			e.fact(f.usage(), f.Doc)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// usage writes the flag as it is typed.
+func (f Flag) usage() string {
+	text := joined(" ", "--"+f.Name, f.Type)
+	if f.Default != "" {
+		text += " (" + f.Default + ")"
+	}
+	return text
+}
+
+// joined joins the texts that are not empty.
+func joined(sep string, texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), sep)
+}
+
+// sentence makes a sentence of a phrase.
+func sentence(phrase string) string {
+	if phrase == "" {
+		return ""
+	}
+	first, rest := phrase[:1], phrase[1:]
+	if word, _, _ := strings.Cut(phrase, " "); !strings.ContainsAny(word, "_/.()") {
+		first = strings.ToUpper(first)
+	}
+	return first + strings.TrimSuffix(rest, ".") + "."
+}
+
+// Find returns the entries of a word, in any case. Where terms, causes, values, settings, metrics
+// or commands have it as their name, other spellings of other entries are left out.
+func Find(entries []Entry, word string) []Entry {
+	same := func(s string) bool { return strings.EqualFold(s, word) }
+	var named, also []Entry
+	for _, e := range entries {
+		switch {
+		case same(e.Name):
+			named = append(named, e)
+		case slices.ContainsFunc(e.Also, same):
+			also = append(also, e)
+		}
+	}
+	if len(named) > 0 {
+		return named
+	}
+	if len(also) > 0 {
+		return also
+	}
+	// A label of a setting that takes a number: load.rate=2000/s.
+	if setting, value, isLabel := strings.Cut(word, "="); isLabel && !strings.Contains(value, " ") {
+		return Find(entries, setting)
+	}
+	return nil
+}
+
+// Names returns every name, and other ways to write it, once.
+func Names(entries []Entry) []string {
+	var names []string
+	for _, e := range entries {
+		names = append(append(names, e.Name), e.Also...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// A Kind is the names of all entries of one kind.
+type Kind struct {
+	Name  string
+	Names []string
+}
+
+// Kinds returns the names by kind, the kinds of scenario files by their setting.
+func Kinds(entries []Entry) []Kind {
+	var kinds []Kind
+	for _, e := range entries {
+		name := e.Kind
+		if e.setting != "" {
+			name = cmp.Or(e.setting, name)
+		}
+		i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == name })
+		if i < 0 {
+			i, kinds = len(kinds), append(kinds, Kind{Name: name})
+		}
+		kinds[i].Names = append(kinds[i].Names, e.Name)
+	}
+	return kinds
+}

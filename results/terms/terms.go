@@ -1,0 +1,39 @@
+// Package terms defines the words that reports and documents use, each once. docs/glossary.md and
+// 'reuseport-bench explain' are made from it. Values of settings, causes and metrics have tables of
+// their own: scenarios/vocabulary, results/cause, results/metrics.
+package terms
+
+import (
+	"slices"
+	"strings"
+)
+
+// A Term is a word of reports and documents.
+type Term struct {
+	Name string
+	// Also lists other spellings, such as plurals and the heads of columns.
+	Also []string
+	// Doc is one sentence or a few.
+	Doc string
+	// Unit is what it is measured in; "" for what is not measured.
+	Unit string
+	// Related lists names of other terms, and of metrics, causes and settings.
+	Related []string
+	// Source is a manual page, an RFC, a file of the kernel or a paper; "" where none is needed.
+	Source string
+}
+
+// All returns every term, in alphabetical order.
+func All() []Term { return slices.Clone(all) }
+
+// Find returns the term that is called name, in any case, or has it as another spelling.
+func Find(name string) (Term, bool) {
+	same := func(s string) bool { return strings.EqualFold(s, name) }
+	i := slices.IndexFunc(all, func(t Term) bool {
+		return same(t.Name) || slices.ContainsFunc(t.Also, same)
+	})
+	if i < 0 {
+		return Term{}, false
+	}
+	return all[i], true
+}
