@@ -93,8 +93,8 @@ const (
 
 var stopModes = []StopModeRow{
 	{Name: StopKill, Pods: true, Source: "signal(7)",
-		Doc: "the worker dies by SIGKILL, with everything in its accept queue and everything it " +
-			"was serving"},
+		Doc: "the worker dies by SIGKILL, with everything it was serving, and with its accept " +
+			"queue unless another process has the socket, too"},
 	{Name: StopClose, Closes: ClosesAtOnce, Sockets: notShared, Pods: true, Source: listenStop,
 		Doc: "the worker closes its listener, finishes the connections it had accepted, and exits"},
 	{Name: StopDrain, Closes: ClosesEmpty, Sockets: notShared, Pods: true, Source: "accept(2)",
