@@ -18,38 +18,38 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Activity says how busy CPUs were during a window, without this process.
+// Activity says how busy the CPUs were during a window, apart from this process.
 type Activity struct {
 	Window time.Duration
-	CPUs   int     // that were looked at
-	Others float64 // of them, in use by other programs
-	Steal  float64 // of them, taken by the hypervisor
-	// Runnable is how many tasks of the whole machine ran or wanted to, on average over the window
-	// and without this one.
+	CPUs   int     // number of CPUs watched
+	Others float64 // how many of them other programs used
+	Steal  float64 // how many of them the hypervisor took
+	// Runnable is how many tasks of the whole machine, without this one, ran or wanted to run, on
+	// average over the window.
 	Runnable float64
 	Online   int           // CPUs of the machine
-	Load     float64       // its load average of the last minute
-	Stopped  time.Duration // all of the cgroups' processes stood still, for a quota was used up
-	// Programs are those that used the most CPU time, of the whole machine, the most first. Those
-	// of other PID namespaces are not seen.
+	Load     float64       // the machine's load average over the last minute
+	Stopped  time.Duration // how long a used-up CPU quota stopped the processes of our cgroups
+	// Programs are the programs of the whole machine that used CPU time, most first. Programs in
+	// PID namespaces that this process cannot see are missing.
 	Programs []Program
 }
 
-// A Program is what the processes of one name used.
+// A Program is the CPU use of all processes with one name.
 type Program struct {
 	Name string
-	CPUs float64 // in use
+	CPUs float64 // how many CPUs they used
 }
 
-// Watch looks at the CPUs for the window, or until ctx ends, which is no error. Figures come in
-// ticks of usually 10 ms, so a window of 500 ms tells 2 % of a CPU.
+// Watch watches the CPUs for the window, or until ctx ends, which is not an error. The kernel
+// counts in ticks, usually of 10 ms, so a window of 500 ms resolves 2 % of a CPU.
 func Watch(ctx context.Context, cpus []int, window time.Duration) (a Activity, err error) {
 	began := time.Now()
 	before, err := look(cpus)
 	if err != nil {
 		return a, err
 	}
-	const looks = 10 // at the run queue, which changes from moment to moment
+	const looks = 10 // samples of the run queue, whose length fluctuates
 	ticker := time.NewTicker(max(window/looks, 1))
 	defer ticker.Stop()
 	var runnable, load float64
@@ -76,18 +76,18 @@ func Watch(ctx context.Context, cpus []int, window time.Duration) (a Activity, e
 	return a, nil
 }
 
-// A snapshot is what CPUs and processes had done by then.
+// A snapshot holds the totals of CPUs and processes at an instant.
 type snapshot struct {
-	busy, steal time.Duration // of the CPUs
+	busy, steal time.Duration // of the CPUs watched
 	online      int           // CPUs of the machine
-	own         time.Duration // this process
-	stopped     time.Duration
+	own         time.Duration // CPU time of this process
+	stopped     time.Duration // by CPU quotas
 	processes   map[int]process
 }
 
 type process struct {
 	name string
-	used time.Duration
+	used time.Duration // CPU time
 }
 
 func look(cpus []int) (s snapshot, err error) {
@@ -107,7 +107,7 @@ func look(cpus []int) (s snapshot, err error) {
 	return s, err
 }
 
-// since returns what happened between two snapshots, a window apart.
+// since returns the activity between two snapshots, a window apart.
 func (s snapshot) since(before snapshot, window time.Duration) Activity {
 	share := func(d time.Duration) float64 { return max(0, d.Seconds()) / window.Seconds() }
 	a := Activity{
@@ -129,9 +129,11 @@ func (s snapshot) since(before snapshot, window time.Duration) Activity {
 	return a
 }
 
-// parseBusy sums for how long the CPUs did something, and for how long the hypervisor had taken
-// them. It also counts the CPUs that are online.
-func parseBusy(r io.Reader, cpus []int, ticks int64) (busy, steal time.Duration, online int, err error) {
+// parseBusy returns how long the CPUs were busy, and how long the hypervisor had taken them, in
+// all. It also counts the CPUs that are online.
+func parseBusy(
+	r io.Reader, cpus []int, ticks int64,
+) (busy, steal time.Duration, online int, err error) {
 	found := 0
 	err = eachCPU(r, func(cpu int, columns []string) error {
 		online++
@@ -139,7 +141,7 @@ func parseBusy(r io.Reader, cpus []int, ticks int64) (busy, steal time.Duration,
 			return nil
 		}
 		found++
-		// What follows steal, time of guests, is in user and nice already.
+		// The columns after steal are guests' time, which user and nice already include.
 		for column, text := range columns[:min(len(columns), stealColumn+1)] {
 			n, err := strconv.ParseInt(text, 10, 64)
 			if err != nil {
@@ -161,7 +163,7 @@ func parseBusy(r io.Reader, cpus []int, ticks int64) (busy, steal time.Duration,
 	return busy, steal, online, err
 }
 
-// processes returns what every process that can be seen has used so far.
+// processes returns the CPU time of every visible process so far.
 func processes(ticks int64) (map[int]process, error) {
 	names, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -174,7 +176,8 @@ func processes(ticks int64) (map[int]process, error) {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(name, "stat"))
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrPermission) {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) ||
+			errors.Is(err, os.ErrPermission) {
 			continue // it has ended, or /proc hides it (hidepid)
 		}
 		if err != nil {
@@ -189,15 +192,15 @@ func processes(ticks int64) (map[int]process, error) {
 	return all, nil
 }
 
-// parseProcess reads a process's stat: its name, in parentheses and with anything in it, and fields
-// 14 and 15, user and system time (proc_pid_stat(5)).
+// parseProcess parses a process's stat: its name, which is in parentheses and may contain any
+// character, and fields 14 and 15, user and system time (proc_pid_stat(5)).
 func parseProcess(stat string, ticks int64) (p process, err error) {
 	const userTime = 14
 	from, to := strings.IndexByte(stat, '('), strings.LastIndexByte(stat, ')')
 	if from < 0 || to < from {
 		return p, errors.New("no name")
 	}
-	fields := strings.Fields(stat[to+1:]) // from the third on
+	fields := strings.Fields(stat[to+1:]) // from field 3 on
 	if len(fields) <= userTime-3+1 {
 		return p, io.ErrUnexpectedEOF
 	}
@@ -212,8 +215,8 @@ func parseProcess(stat string, ticks int64) (p process, err error) {
 	return p, nil
 }
 
-// loadAverage returns how many tasks are runnable, the one that asks not counted, and the load
-// average of the last minute (proc_loadavg(5)).
+// loadAverage returns how many tasks are runnable, without the calling one, and the load average
+// over the last minute (proc_loadavg(5)).
 func loadAverage() (runnable int, load float64, err error) {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -222,7 +225,7 @@ func loadAverage() (runnable int, load float64, err error) {
 	return parseLoadAverage(string(text))
 }
 
-// parseLoadAverage reads "19.03 12.50 8.01 10/512 4711".
+// parseLoadAverage parses "19.03 12.50 8.01 10/512 4711".
 func parseLoadAverage(text string) (runnable int, load float64, err error) {
 	var five, fifteen float64
 	if _, err := fmt.Sscanf(text, "%g %g %g %d/", &load, &five, &fifteen, &runnable); err != nil {

@@ -16,7 +16,8 @@ func TestParseBusy(t *testing.T) {
 		"cpu2 10 0 0 5 5 0 0 2 0 0\nintr 1 2 3\n"
 	busy, steal, online, err := parseBusy(strings.NewReader(stat), []int{0, 2}, 100)
 	if err != nil || online != 3 || busy != 1730*time.Millisecond || steal != 100*time.Millisecond {
-		t.Errorf("busy %v, steal %v, %d online, error %v", busy, steal, online, err)
+		t.Errorf("busy %v, steal %v, %d online, error %v; want 1.73s, 100ms, 3",
+			busy, steal, online, err)
 	}
 	for _, bad := range []string{"", "cpu0 x 0 0 0 0 0 0 0\n", "cpux 0 0 0 0 0\n"} {
 		if _, _, _, err := parseBusy(strings.NewReader(bad), []int{0}, 100); err == nil {
@@ -41,7 +42,7 @@ func TestParseProcess(t *testing.T) {
 func TestParseLoadAverage(t *testing.T) {
 	runnable, load, err := parseLoadAverage("19.03 12.50 8.01 10/512 4711\n")
 	if err != nil || runnable != 9 || load != 19.03 {
-		t.Errorf("runnable %d, load %v, error %v", runnable, load, err)
+		t.Errorf("runnable %d, load %v, error %v; want 9, 19.03", runnable, load, err)
 	}
 	if _, _, err := parseLoadAverage("nonsense"); err == nil {
 		t.Error("no error")
@@ -49,24 +50,30 @@ func TestParseLoadAverage(t *testing.T) {
 }
 
 func TestSince(t *testing.T) {
-	before := snapshot{busy: 10 * time.Second, own: time.Second, processes: map[int]process{7: {"make", time.Second}}}
+	before := snapshot{
+		busy: 10 * time.Second, own: time.Second,
+		processes: map[int]process{7: {"make", time.Second}},
+	}
 	after := snapshot{
 		busy: 11500 * time.Millisecond, own: 1250 * time.Millisecond, steal: 100 * time.Millisecond,
-		processes: map[int]process{7: {"make", 1250 * time.Millisecond}, 8: {"cc1", time.Second}, 9: {"idle", 0}},
+		processes: map[int]process{
+			7: {"make", 1250 * time.Millisecond}, 8: {"cc1", time.Second}, 9: {"idle", 0},
+		},
 	}
 	want := Activity{
-		Window: time.Second, Others: 1.25, Steal: 0.1, Programs: []Program{{"cc1", 1}, {"make", 0.25}},
+		Window: time.Second, Others: 1.25, Steal: 0.1,
+		Programs: []Program{{"cc1", 1}, {"make", 0.25}},
 	}
 	if diff := cmp.Diff(after.since(before, time.Second), want); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
 	}
-	// What this process itself used may be counted a tick later than it is taken off.
+	// The kernel may count this process's own time a tick later than since subtracts it.
 	if a := before.since(after, time.Second); a.Others != 0 {
-		t.Errorf("others use %v", a.Others)
+		t.Errorf("others use %v CPUs, want 0", a.Others)
 	}
 }
 
-// A watch that is ended early says what it saw.
+// A watch that is interrupted returns what it saw until then.
 func TestWatch(t *testing.T) {
 	cpus, err := UsableCPUs()
 	if err != nil {
@@ -75,10 +82,11 @@ func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	a, err := Watch(ctx, cpus, time.Minute)
-	if err != nil || a.CPUs != len(cpus) || a.Window < 50*time.Millisecond || a.Window > 10*time.Second {
-		t.Errorf("%+v, error %v", a, err)
+	if err != nil || a.CPUs != len(cpus) ||
+		a.Window < 50*time.Millisecond || a.Window > 10*time.Second {
+		t.Errorf("got %+v, error %v; want %d CPUs and a window of about 50ms", a, err, len(cpus))
 	}
 	if a.Others > float64(len(cpus))+0.5 {
-		t.Errorf("others use %v of %d CPUs", a.Others, len(cpus))
+		t.Errorf("others use %v of %d CPUs, which is more than all", a.Others, len(cpus))
 	}
 }

@@ -9,41 +9,63 @@ import (
 	"strings"
 )
 
-// Counters holds the protocol counters of one network namespace, by the names nstat(8) gives them:
-// the protocol followed by the counter, "TcpOutRsts", "TcpExtListenDrops",
-// "MPTcpExtMPCapableSYNRX". A counter the kernel does not have is absent, so that "did not happen"
-// and "cannot be known" stay apart; use the two-value form of the index.
+// Counters holds the protocol counters of one network namespace, named as by nstat(8): the protocol
+// followed by the counter, such as "TcpOutRsts", "TcpExtListenDrops" or "MPTcpExtMPCapableSYNRX". A
+// counter that the kernel lacks is absent. The two-value form of the index tells "did not happen"
+// from "cannot be known".
 //
-// What the kernel counts in those this program relies on (file: function in the kernel's tree,
+// The counters that this program relies on, and the functions of the kernel that count them (in
 // net/ipv4 unless noted):
 //
-//	TcpActiveOpens              connect() sent a first SYN                          tcp_output.c: tcp_connect
-//	TcpPassiveOpens             a handshake made a child socket                     tcp_minisocks.c: tcp_create_openreq_child
-//	TcpAttemptFails             a handshake ended in CLOSE, on either side          tcp.c: tcp_done; tcp_minisocks.c: tcp_check_req
-//	TcpEstabResets              ESTABLISHED or CLOSE_WAIT went straight to CLOSE    tcp.c: tcp_set_state
-//	TcpCurrEstab                sockets in ESTABLISHED or CLOSE_WAIT now (a gauge)  tcp.c: tcp_set_state
-//	TcpOutRsts                  RST sent: in answer to a segment, or on our own     tcp_ipv4.c: tcp_v4_send_reset; tcp_output.c: tcp_send_active_reset
-//	TcpRetransSegs              segments sent again, SYN and SYN-ACK included       tcp_output.c: __tcp_retransmit_skb, tcp_rtx_synack
-//	TcpExtTCPSynRetrans         of those, SYN and SYN-ACK                           tcp_output.c: __tcp_retransmit_skb, tcp_rtx_synack
-//	TcpExtListenOverflows       SYN or last ACK refused by a full accept queue      tcp_input.c: tcp_conn_request; tcp_ipv4.c: tcp_v4_syn_recv_sock
-//	TcpExtListenDrops           the same, and handshakes refused for other reasons  include/net/tcp.h: tcp_listendrop
-//	TcpExtTCPReqQFullDrop       SYN refused by a full SYN queue, no cookies         tcp_input.c: tcp_syn_flood_action
-//	TcpExtTCPReqQFullDoCookies  SYN answered by a cookie, its queue being full      tcp_input.c: tcp_syn_flood_action
-//	TcpExtEmbryonicRsts         RST received by a half-open connection              tcp_minisocks.c: tcp_check_req
-//	TcpExtTCPMigrateReqSuccess  queued or half-open connection moved to a socket    inet_connection_sock.c: inet_csk_listen_stop,
-//	                            of the same reuseport group                           reqsk_timer_handler, inet_csk_complete_hashdance
-//	TcpExtTCPMigrateReqFailure  one that should have moved and could not            the same; inet_reqsk_clone; tcp_minisocks.c: tcp_check_req
-//	TcpExtTCPAbortOnClose       close() with unread data in the receive queue       tcp.c: __tcp_close
-//	TcpExtTCPAbortOnData        close() with SO_LINGER 0; data arriving after it    tcp.c: __tcp_close; tcp_input.c: tcp_rcv_state_process
-//	TcpExtTCPBacklogDrop        segment dropped, its socket's backlog being full    tcp_ipv4.c: tcp_add_backlog
-//	TcpExtTW                    sockets that entered TIME_WAIT (or FIN_WAIT_2       inet_timewait_sock.c: __inet_twsk_schedule
-//	                            without owner); under 4 s counts as TWKilled
-//	TcpExtTWRecycled            TIME_WAIT ended early by a new connect()            inet_hashtables.c: __inet_check_established
-//	TcpExtTCPTimeWaitOverflow   TIME_WAIT skipped, the table being full             tcp_minisocks.c: tcp_time_wait
+//	TcpActiveOpens              connect() sent a first SYN
+//	                            tcp_output.c: tcp_connect
+//	TcpPassiveOpens             a handshake made a child socket
+//	                            tcp_minisocks.c: tcp_create_openreq_child
+//	TcpAttemptFails             a handshake ended in CLOSE, on either side
+//	                            tcp.c: tcp_done; tcp_minisocks.c: tcp_check_req
+//	TcpEstabResets              ESTABLISHED or CLOSE_WAIT went straight to CLOSE
+//	                            tcp.c: tcp_set_state
+//	TcpCurrEstab                sockets in ESTABLISHED or CLOSE_WAIT now (a gauge)
+//	                            tcp.c: tcp_set_state
+//	TcpOutRsts                  RST sent, in answer to a segment or unprompted
+//	                            tcp_ipv4.c: tcp_v4_send_reset; tcp_output.c: tcp_send_active_reset
+//	TcpRetransSegs              segments sent again, including SYN and SYN-ACK
+//	                            tcp_output.c: __tcp_retransmit_skb, tcp_rtx_synack
+//	TcpExtTCPSynRetrans         SYN and SYN-ACK among them
+//	                            tcp_output.c: __tcp_retransmit_skb, tcp_rtx_synack
+//	TcpExtListenOverflows       SYN or last ACK refused by a full accept queue
+//	                            tcp_input.c: tcp_conn_request; tcp_ipv4.c: tcp_v4_syn_recv_sock
+//	TcpExtListenDrops           the same, and handshakes refused for other reasons
+//	                            include/net/tcp.h: tcp_listendrop
+//	TcpExtTCPReqQFullDrop       SYN refused by a full SYN queue, without cookies
+//	                            tcp_input.c: tcp_syn_flood_action
+//	TcpExtTCPReqQFullDoCookies  SYN answered with a cookie because the SYN queue was full
+//	                            tcp_input.c: tcp_syn_flood_action
+//	TcpExtEmbryonicRsts         RST received by a half-open connection
+//	                            tcp_minisocks.c: tcp_check_req
+//	TcpExtTCPMigrateReqSuccess  queued or half-open connection moved to another socket of its
+//	                            reuseport group
+//	                            inet_connection_sock.c: inet_csk_listen_stop,
+//	                            reqsk_timer_handler, inet_csk_complete_hashdance
+//	TcpExtTCPMigrateReqFailure  connection that should have moved and could not
+//	                            the same; inet_reqsk_clone; tcp_minisocks.c: tcp_check_req
+//	TcpExtTCPAbortOnClose       close() with unread data in the receive queue
+//	                            tcp.c: __tcp_close
+//	TcpExtTCPAbortOnData        close() with SO_LINGER 0; data arriving after it
+//	                            tcp.c: __tcp_close; tcp_input.c: tcp_rcv_state_process
+//	TcpExtTCPBacklogDrop        segment dropped because its socket's backlog was full
+//	                            tcp_ipv4.c: tcp_add_backlog
+//	TcpExtTW                    sockets that entered TIME_WAIT, or FIN_WAIT_2 without an owner;
+//	                            under 4 s counts as TWKilled
+//	                            inet_timewait_sock.c: __inet_twsk_schedule
+//	TcpExtTWRecycled            TIME_WAIT ended early by a new connect()
+//	                            inet_hashtables.c: __inet_check_established
+//	TcpExtTCPTimeWaitOverflow   TIME_WAIT skipped because the table was full
+//	                            tcp_minisocks.c: tcp_time_wait
 //
-// Closing a listener moves TcpOutRsts and TcpEstabResets only: ListenDrops and TCPAbortOnClose do
-// not see the connections that were waiting in its queue. On loopback both ends are in the
-// namespace, and EstabResets counts each of them.
+// Closing a listener moves TcpOutRsts and TcpEstabResets only. ListenDrops and TCPAbortOnClose do
+// not count the connections that waited in its queue. On loopback both ends of a connection are in
+// the namespace, and EstabResets counts each of them.
 type Counters map[string]int64
 
 // Add adds other to c.
@@ -53,7 +75,7 @@ func (c Counters) Add(other Counters) {
 	}
 }
 
-// CountersIn reads the counters of the network namespace in which do runs a function.
+// CountersIn reads the counters of the network namespace in which do runs its argument.
 func CountersIn(do func(func() error) error) (c Counters, err error) {
 	err = do(func() error {
 		c, err = ReadCounters("/proc/thread-self/net")
@@ -62,14 +84,12 @@ func CountersIn(do func(func() error) error) (c Counters, err error) {
 	return c, err
 }
 
-// ReadCounters reads procNet/snmp and procNet/netstat. procNet is the net directory of a process
-// that lives in the namespace of interest, such as "/proc/1234/net". Do not use "/proc/net" or
-// "/proc/self/net" for a thread that has changed its namespace: they follow the main thread;
-// "/proc/thread-self/net" follows the caller's.
+// ReadCounters reads procNet/snmp and procNet/netstat. procNet is the net directory of a process in
+// the namespace of interest, such as "/proc/1234/net". On a thread that has changed its namespace,
+// use "/proc/thread-self/net": "/proc/net" and "/proc/self/net" are the main thread's.
 //
-// The two files are read one after the other, and the kernel sums per-CPU counters while others
-// count on: a difference of a few between counters that "must" agree is possible while traffic
-// flows.
+// The two files are read one after the other, and the kernel sums per-CPU counters while they keep
+// moving. While traffic flows, counters that "must" agree can therefore differ by a few.
 func ReadCounters(procNet string) (Counters, error) {
 	counters := make(Counters)
 	for _, name := range []string{"snmp", "netstat"} {
@@ -92,10 +112,10 @@ func readCounterFile(counters Counters, path string) error {
 	return nil
 }
 
-// Since returns how far each counter has moved from before to after. A counter that before lacks
-// counts from 0, because the kernel prints some only once they have moved (IcmpMsg); one that after
-// lacks stays absent. For the few gauges among them (TcpCurrEstab, MPTcpExtMPCurrEstab) the result
-// is the change, possibly negative.
+// Since returns how far each counter has moved from before to after. A counter missing from before
+// counts from 0, because the kernel prints some only once they have moved (IcmpMsg). A counter
+// missing from after stays absent. For the few gauges (TcpCurrEstab, MPTcpExtMPCurrEstab) the
+// result is the change, which may be negative.
 func (after Counters) Since(before Counters) Counters {
 	moved := make(Counters, len(after))
 	for name, value := range after {
@@ -104,12 +124,12 @@ func (after Counters) Since(before Counters) Counters {
 	return moved
 }
 
-// maxCounterLine bounds one line; TcpExt takes about 3 kB today.
+// maxCounterLine bounds the length of a line. TcpExt takes about 3 kB today.
 const maxCounterLine = 256 << 10
 
-// parseCounters adds to counters what r holds: pairs of lines, the names and then the values, both
-// opening with the protocol ("Tcp: InSegs OutSegs", "Tcp: 10 12"). Format: net/ipv4/proc.c,
-// snmp_seq_show and netstat_seq_show.
+// parseCounters adds the counters in r to counters. r holds pairs of lines, the names and then the
+// values, both starting with the protocol ("Tcp: InSegs OutSegs", "Tcp: 10 12"). Format:
+// net/ipv4/proc.c, snmp_seq_show and netstat_seq_show.
 func parseCounters(counters Counters, r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxCounterLine)

@@ -10,15 +10,21 @@ import (
 	"reuseport-bench/bench/internal/loopback"
 )
 
-// The fact on which the whole accounting of losses rests: a close shows in OutRsts and EstabResets,
-// not in ListenDrops.
+// The whole accounting of losses rests on this fact: closing a listener moves OutRsts and
+// EstabResets, and not ListenDrops.
 func TestKernelCountersOfClose(t *testing.T) {
 	for _, test := range []struct {
 		setting string
 		want    Counters
 	}{
-		{"0", Counters{"TcpOutRsts": 16, "TcpEstabResets": 32, "TcpExtListenDrops": 0, "TcpExtTCPAbortOnClose": 0, "TcpExtTCPMigrateReqSuccess": 0}},
-		{"1", Counters{"TcpOutRsts": 0, "TcpEstabResets": 0, "TcpExtListenDrops": 0, "TcpExtTCPAbortOnClose": 0, "TcpExtTCPMigrateReqSuccess": 16}},
+		{"0", Counters{
+			"TcpOutRsts": 16, "TcpEstabResets": 32, "TcpExtListenDrops": 0,
+			"TcpExtTCPAbortOnClose": 0, "TcpExtTCPMigrateReqSuccess": 0,
+		}},
+		{"1", Counters{
+			"TcpOutRsts": 0, "TcpEstabResets": 0, "TcpExtListenDrops": 0,
+			"TcpExtTCPAbortOnClose": 0, "TcpExtTCPMigrateReqSuccess": 16,
+		}},
 	} {
 		t.Run("tcp_migrate_req="+test.setting, func(t *testing.T) {
 			got := Counters{}
@@ -47,33 +53,34 @@ func TestKernelCountersOfClose(t *testing.T) {
 	}
 }
 
-// closeQueued closes a listener with n connections in its queue, when another one of its group
-// could inherit them. The setting, of net.ipv4.tcp_migrate_req, says whether it does.
+// closeQueued closes a listener with n connections in its queue while its group has another
+// listener. The setting of net.ipv4.tcp_migrate_req decides whether that one, the heir, inherits
+// them.
 func closeQueued(n int, setting string) error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte(setting), 0); err != nil {
 		return err
 	}
-	var r loopback.Sockets
-	defer r.Close()
-	old, err := r.Listen()
+	var s loopback.Sockets
+	defer s.Close()
+	old, err := s.Listen()
 	if err != nil {
 		return err
 	}
-	clients, err := r.Queue(n, old) // before the heir exists, so that all are with old
+	clients, err := s.Queue(n, old) // before there is an heir, so that all are at old
 	if err != nil {
 		return err
 	}
-	heir, err := r.Listen()
+	heir, err := s.Listen()
 	if err != nil {
 		return err
 	}
-	r.CloseSocket(old)
+	s.CloseSocket(old)
 	if setting == "0" {
 		return awaitEnd(clients)
 	}
-	accepted, err := r.Accept(n, heir)
+	accepted, err := s.Accept(n, heir)
 	if err == nil && len(accepted[0]) != n {
-		err = fmt.Errorf("%d of %d connections were inherited", len(accepted[0]), n)
+		err = fmt.Errorf("the heir inherited %d of %d connections", len(accepted[0]), n)
 	}
 	return err
 }

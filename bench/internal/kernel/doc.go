@@ -1,18 +1,18 @@
 // Package kernel reads what the running Linux kernel knows about a trial.
 //
-// Readers, one file each: the protocol counters of a network namespace (counters.go), the time a
-// processor or a process was kept waiting (sched.go), the accept queues of a namespace (queues.go),
-// the connection requests before each (halfopen.go, with a program in halfopen.c), the memory of a
-// process (memory.go), and the facts about the machine that a figure depends on (environment.go).
-// One tracer: why connections were ended or refused, as it happens (losses.go, with programs in
-// losses.c). What the kernel can do is found out by package doctor.
+// It has readers, one file each: the protocol counters of a network namespace (counters.go), the
+// time that threads and CPUs spent waiting (sched.go), the length of accept queues (queues.go), the
+// connections that wait in them (unaccepted.go), the half-open connections of each listener
+// (halfopen.go, with a program in halfopen.c), the memory of a process (memory.go), other programs'
+// use of the CPUs (activity.go), and the machine itself (environment.go, topology.go).
+// It has one tracer, which reports why connections were ended or refused (losses.go, with programs
+// in losses.c). Package doctor finds out what the kernel can do.
 //
-// The package is for Linux only.
+// The package works on Linux only.
 package kernel
 
 import "errors"
 
-// ErrNotSupported says that this kernel, or its configuration, does not offer what was asked for: a
-// file under /proc that is not there, a column that an older kernel does not print. It is never
-// used for missing permission.
+// ErrNotSupported means that this kernel, or its configuration, lacks what was asked for: a file
+// under /proc, or a column that newer kernels print. It is never used for missing permission.
 var ErrNotSupported = errors.New("not available on this kernel")

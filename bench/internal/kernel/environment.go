@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Release returns the kernel's release as uname(2) gives it, such as "6.18.44", or "" should uname
-// fail.
+// Release returns the kernel's release as uname(2) gives it, such as "6.18.44". It returns "" if
+// uname fails.
 func Release() string {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -21,9 +21,9 @@ func Release() string {
 	return unix.ByteSliceToString(name.Release[:])
 }
 
-// CPUModel names the processor as /proc/cpuinfo does. ARM kernels give numbers instead of a name:
-// then it is "implementer 0x41 part 0xd0c", which is what other tools look names up by. "" where
-// neither is known.
+// CPUModel returns the processor's name from /proc/cpuinfo. ARM kernels give numbers instead, which
+// other tools look names up by; CPUModel returns them as "implementer 0x41 part 0xd0c". It returns
+// "" if neither is known.
 func CPUModel() string {
 	file, err := os.Open("/proc/cpuinfo")
 	if err != nil {
@@ -38,7 +38,7 @@ func parseCPUModel(r io.Reader) string {
 	for lines := bufio.NewScanner(r); lines.Scan(); {
 		key, value, _ := strings.Cut(lines.Text(), ":")
 		key = strings.TrimSpace(key)
-		if _, seen := fields[key]; !seen { // the first processor speaks for all
+		if _, seen := fields[key]; !seen { // only the first processor counts
 			fields[key] = strings.TrimSpace(value)
 		}
 	}
@@ -51,9 +51,9 @@ func parseCPUModel(r io.Reader) string {
 	return fields["cpu"] // POWER
 }
 
-// UsableCPUs returns, in ascending order, the CPUs that this process may run on: the affinity of
-// its main thread, which a cpuset, taskset(1) or a container runtime may have narrowed. Other
-// threads may be pinned more narrowly still.
+// UsableCPUs returns, in ascending order, the CPUs that this process may run on. That is the
+// affinity of its main thread, which a cpuset, taskset(1) or a container runtime may have narrowed.
+// Other threads may have a narrower one.
 func UsableCPUs() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(os.Getpid(), &set); err != nil {
@@ -68,9 +68,10 @@ func UsableCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// parseCPUList reads a list such as "0-2,8", the format of cpuset(7).
+// parseCPUList parses a list such as "0-2,8", the format of cpuset(7).
 func parseCPUList(text string) ([]int, error) {
-	const most = 1 << 16 // far more than any kernel supports; keeps a damaged range from eating memory
+	// maxCPU is far more than any kernel supports. It keeps a damaged range from using up memory.
+	const maxCPU = 1 << 16
 	var cpus []int
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -88,7 +89,7 @@ func parseCPUList(text string) ([]int, error) {
 				return nil, fmt.Errorf("CPU list %q: %w", text, err)
 			}
 		}
-		if low < 0 || high < low || high >= most {
+		if low < 0 || high < low || high >= maxCPU {
 			return nil, fmt.Errorf("CPU list %q: bad range %q", text, part)
 		}
 		for cpu := low; cpu <= high; cpu++ {

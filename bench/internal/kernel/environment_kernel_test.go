@@ -42,7 +42,7 @@ func TestKernelAffinityOfThread(t *testing.T) {
 			return err
 		}
 		if got, err := UsableCPUs(); err != nil || !slices.Equal(got, cpus) {
-			t.Errorf("process may use %v (%v), want %v", got, err, cpus)
+			t.Errorf("with one thread pinned, usable CPUs are %v (%v), want %v", got, err, cpus)
 		}
 		return err
 	})

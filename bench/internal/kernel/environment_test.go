@@ -15,9 +15,17 @@ func TestParseCPUModel(t *testing.T) {
 	}
 	for _, test := range []struct{ name, text, want string }{
 		{"x86", string(x86), "Intel(R) Xeon(R) Processor"},
-		{"arm64", "processor\t: 0\nBogoMIPS\t: 50.00\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n\nprocessor\t: 1\nCPU part\t: 0xd40\n",
-			"implementer 0x41 part 0xd0c"},
-		{"POWER", "processor\t: 0\ncpu\t\t: POWER9, altivec supported\n", "POWER9, altivec supported"},
+		{
+			"arm64",
+			"processor\t: 0\nBogoMIPS\t: 50.00\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n\n" +
+				"processor\t: 1\nCPU part\t: 0xd40\n",
+			"implementer 0x41 part 0xd0c",
+		},
+		{
+			"POWER",
+			"processor\t: 0\ncpu\t\t: POWER9, altivec supported\n",
+			"POWER9, altivec supported",
+		},
 		{"nothing known", "processor\t: 0\n", ""},
 	} {
 		if got := parseCPUModel(strings.NewReader(test.text)); got != test.want {
@@ -43,7 +51,7 @@ func TestParseCPUList(t *testing.T) {
 	} {
 		got, err := parseCPUList(test.text)
 		if (err != nil) != test.bad {
-			t.Errorf("%q: error %v, want one: %v", test.text, err, test.bad)
+			t.Errorf("%q: got error %v, want an error: %v", test.text, err, test.bad)
 		}
 		if diff := cmp.Diff(got, test.want); diff != "" {
 			t.Errorf("%q (-got +want):\n%s", test.text, diff)

@@ -1,7 +1,7 @@
 //go:build ignore
 
-// The program of HalfOpenReader. The kernel runs it for every TCP socket of a network namespace; it writes, for each
-// connection request, the inode of the listener that the request is at.
+// The program of HalfOpenReader. The kernel runs it for every TCP socket of a network namespace.
+// For each connection request it writes the inode of the request's listener.
 
 #include <linux/bpf.h>
 
@@ -12,8 +12,8 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-// Of the kernel's structures only what is read here. Where it is in the running kernel is found out when the program
-// is loaded (CO-RE).
+// The members of the kernel's structures that are read here. Loading the program fits them to the
+// running kernel's layout (CO-RE).
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct socket {};
@@ -33,10 +33,10 @@ struct sock {
 
 struct sock_common {
 	volatile unsigned char skc_state;
-	struct sock *skc_listener; // in a union: only of a connection request
+	struct sock *skc_listener; // in a union; valid for a connection request only
 };
 
-struct request_sock { // include/net/request_sock.h, where rsk_listener is a macro for __req_common.skc_listener
+struct request_sock { // include/net/request_sock.h: rsk_listener is __req_common.skc_listener
 	struct sock_common __req_common;
 };
 
@@ -51,8 +51,8 @@ struct bpf_iter__tcp { // net/ipv4/tcp_ipv4.c
 
 #pragma clang attribute pop
 
-// inode_of returns 0 where there is no socket any more. What it reads cannot have been freed: the program runs in a
-// RCU read-side critical section (bpf_iter_run_prog), and sockets' inodes are freed by RCU (sock_free_inode).
+// inode_of returns 0 if the socket is gone. What it reads cannot be freed meanwhile: the program is
+// an RCU reader (bpf_iter_run_prog), and sockets' inodes are freed by RCU (sock_free_inode).
 static __always_inline __u64 inode_of(const struct socket *socket)
 {
 	const struct socket_alloc *alloc;
@@ -72,7 +72,7 @@ int half_open(struct bpf_iter__tcp *ctx)
 	if (!sk || sk->skc_state != TCP_NEW_SYN_RECV) // the last call is without a socket
 		return 0;
 	inode = inode_of(BPF_CORE_READ((const struct request_sock *)sk, __req_common.skc_listener, sk_socket));
-	// Should it not fit, the kernel notices, and comes again with the same socket (bpf_seq_read).
+	// If it does not fit, the kernel calls again with the same socket (bpf_seq_read).
 	bpf_seq_write(ctx->meta->seq, &inode, sizeof(inode));
 	return 0;
 }

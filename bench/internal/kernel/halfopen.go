@@ -18,26 +18,28 @@ import (
 
 //go:generate ../../../scripts/bpf2go.sh halfopen halfopen.c
 
-// A HalfOpenReader counts connection requests (TCP_NEW_SYN_RECV: SYN answered, final ACK
-// outstanding) by listener. With TCP_DEFER_ACCEPT also a connection that sent its ACK, but no data
-// yet, is such a request. SYN cookies leave none, nor does TCP Fast Open. It is not safe for
-// concurrent use; the caller closes it.
+// A HalfOpenReader counts each listener's half-open connections: those whose SYN was answered and
+// whose final ACK has not come. The kernel calls them connection requests (TCP_NEW_SYN_RECV). With
+// TCP_DEFER_ACCEPT a connection stays a request until data follows the ACK. SYN cookies and TCP
+// Fast Open leave no request.
 //
-// It is an eBPF iterator over TCP sockets (halfopen.c), because sock_diag(7) and /proc/net/tcp show
-// connection requests without saying whose they are: their inode is 0 (inet_req_diag_fill in
+// A HalfOpenReader is not safe for concurrent use. The caller closes it.
+//
+// It is an eBPF iterator over TCP sockets (halfopen.c). sock_diag(7) and /proc/net/tcp do not tell
+// which listener a request belongs to: they show its inode as 0 (inet_req_diag_fill in
 // net/ipv4/inet_diag.c, get_openreq4 in net/ipv4/tcp_ipv4.c).
 type HalfOpenReader struct {
 	iterator *link.Iter
-	buffer   []byte // a multiple of recordSize
+	buffer   []byte // its length is a multiple of recordSize
 }
 
-// recordSize is that of what the program writes for each connection request, in bytes.
+// recordSize is the size of the record that the program writes for each request, in bytes.
 const recordSize = 8
 
-// NewHalfOpenReader loads the program and fits it to the kernel's types; nil: it reads them itself.
-// It takes CAP_BPF and CAP_PERFMON in the initial user namespace, or CAP_SYS_ADMIN there; without,
-// the error says what is missing and is unix.EPERM. A kernel without such an iterator (before Linux
-// 5.9) or without type information is ErrNotSupported.
+// NewHalfOpenReader loads the program and fits it to the kernel's types. If types is nil, it reads
+// them itself. It needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the initial user namespace;
+// otherwise the error is unix.EPERM and says what is missing. The error is ErrNotSupported if the
+// kernel has no such iterator (before Linux 5.9) or no type information.
 func NewHalfOpenReader(types *btf.Cache) (*HalfOpenReader, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
 		return nil, fmt.Errorf("half-open connections: needs %s; run as root: %w",
@@ -55,7 +57,7 @@ func NewHalfOpenReader(types *btf.Cache) (*HalfOpenReader, error) {
 	return &HalfOpenReader{iterator: iterator, buffer: make([]byte, 32<<10)}, nil
 }
 
-// explainTracing makes the error of a kernel that has not what the program needs ErrNotSupported.
+// explainTracing turns the error of a kernel that lacks what a program needs into ErrNotSupported.
 func explainTracing(err error) error {
 	if LacksTracing(err) {
 		return fmt.Errorf("%w: %w", ErrNotSupported, err)
@@ -63,26 +65,27 @@ func explainTracing(err error) error {
 	return err
 }
 
-// LacksTracing reports whether err says that the kernel lacks what is to be traced, or type
-// information, rather than that it refuses.
+// LacksTracing reports whether err means that the kernel lacks type information or what is to be
+// traced. It is false if the kernel refuses permission.
 func LacksTracing(err error) bool {
 	return errors.Is(err, btf.ErrNotFound) || errors.Is(err, os.ErrNotExist) ||
 		errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EPERM)
 }
 
-// Read walks the TCP sockets of the calling thread's network namespace, of either family, and
-// returns how many connection requests each listener holds, by the listener's inode (stat(2)). A
-// listener that holds none is absent. Those of listeners that were closed are under 0, until the
-// final ACK or the timer of the SYN-ACK (1 s at first) comes: then they end, or with
-// net.ipv4.tcp_migrate_req go to another listener.
+// Read walks the TCP sockets of the calling thread's network namespace, IPv4 and IPv6. It returns
+// how many connection requests each listener has, by the listener's inode (stat(2)). Listeners
+// without requests are absent. Requests of closed listeners are counted under 0 until the final ACK
+// arrives or the timer of the SYN-ACK expires (after 1 s at first). Then they end or, with
+// net.ipv4.tcp_migrate_req, move to another listener.
 //
-// It is no snapshot: requests that come or go during the walk may be in it or not. And it is not
-// for free: the kernel looks into every bucket of a hash table (net.ipv4.tcp_ehash_entries), which
-// all namespaces share unless net.ipv4.tcp_child_ehash_entries was set when this one was made, and
-// it locks each listener and connection of the namespace for an instant (bpf_iter_tcp_seq_show in
-// net/ipv4/tcp_ipv4.c).
+// The result is not a snapshot: it may or may not include requests that come or go during the walk.
+// Read has a cost. The kernel looks into every bucket of a hash table (net.ipv4.tcp_ehash_entries),
+// which all namespaces share unless net.ipv4.tcp_child_ehash_entries was set when this one was
+// made. It locks each listener and connection of the namespace for an instant
+// (bpf_iter_tcp_seq_show in net/ipv4/tcp_ipv4.c).
 func (r *HalfOpenReader) Read() (map[uint64]int, error) {
-	records, err := r.iterator.Open() // from here on the namespace is fixed (bpf_iter_init_seq_net in fs/proc/proc_net.c)
+	// Open fixes the namespace (bpf_iter_init_seq_net in fs/proc/proc_net.c).
+	records, err := r.iterator.Open()
 	if err != nil {
 		return nil, fmt.Errorf("half-open connections: %w", err)
 	}
@@ -103,7 +106,7 @@ func countInodes(records io.Reader, buffer []byte) (map[uint64]int, error) {
 			return nil, err
 		}
 		if n%recordSize != 0 {
-			return nil, errors.New("a record that is cut off")
+			return nil, errors.New("record cut off")
 		}
 		for i := 0; i < n; i += recordSize {
 			counts[binary.NativeEndian.Uint64(buffer[i:])]++

@@ -16,7 +16,8 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// newHalfOpenReader skips the test where the reader is not permitted.
+// newHalfOpenReader returns a reader that is closed after the test. It skips the test if the kernel
+// cannot do it, or does not permit it.
 func newHalfOpenReader(t *testing.T) *HalfOpenReader {
 	t.Helper()
 	reader, err := NewHalfOpenReader(kernelTypes)
@@ -33,31 +34,32 @@ func newHalfOpenReader(t *testing.T) *HalfOpenReader {
 	return reader
 }
 
-// holdBack has a listener ignore every segment that has neither SYN nor RST, and so the final ACKs:
-// its filter is asked also about what is meant for its connection requests (tcp_v4_rcv in
-// net/ipv4/tcp_ipv4.c). It sees the TCP header (RFC 9293, 3.1: the flags are in byte 13).
+// holdBack makes a listener ignore every segment without SYN or RST, and so the final ACKs. The
+// kernel applies a listener's filter also to segments for its connection requests (tcp_v4_rcv in
+// net/ipv4/tcp_ipv4.c). The filter sees the TCP header; the flags are in byte 13 (RFC 9293, 3.1).
 func holdBack(listener int) error {
 	const synOrRST = 0x02 | 0x04
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 13},
 		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: synOrRST, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16}, // accept so many bytes
+		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16}, // accept this many bytes
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	if err := unix.SetsockoptSockFprog(listener, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
+	err := unix.SetsockoptSockFprog(listener, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program)
+	if err != nil {
 		return fmt.Errorf("SO_ATTACH_FILTER: %w", err)
 	}
 	return nil
 }
 
-// A rig is sockets in states that loopback.Sockets does not know.
-type rig struct{ loopback.Sockets }
+// testSockets add to loopback.Sockets more states of a connection.
+type testSockets struct{ loopback.Sockets }
 
-// halfOpen makes n clients of a group of listeners that hold back their final ACKs.
-func (r *rig) halfOpen(n, group int) (clients, listeners []int, err error) {
+// halfOpen makes a group of listeners that ignore final ACKs, and connects n clients to it.
+func (s *testSockets) halfOpen(n, group int) (clients, listeners []int, err error) {
 	for range group {
-		listener, err := r.Listen()
+		listener, err := s.Listen()
 		if err != nil {
 			return nil, nil, err
 		}
@@ -66,14 +68,15 @@ func (r *rig) halfOpen(n, group int) (clients, listeners []int, err error) {
 		}
 		listeners = append(listeners, listener)
 	}
-	clients, err = r.Connect(n, r.Address)
+	clients, err = s.Connect(n, s.Address)
 	return clients, listeners, err
 }
 
-// letIn ends what holdBack began, and has the clients send what completes the handshake.
+// letIn undoes holdBack. Then it sends a byte from each client, which completes the handshake.
 func letIn(clients, listeners []int) error {
 	for _, listener := range listeners {
-		if err := unix.SetsockoptInt(listener, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); err != nil {
+		err := unix.SetsockoptInt(listener, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+		if err != nil {
 			return fmt.Errorf("SO_DETACH_FILTER: %w", err)
 		}
 	}
@@ -85,6 +88,7 @@ func letIn(clients, listeners []int) error {
 	return nil
 }
 
+// sum returns the sum of the counts.
 func sum(counts map[uint64]int) (n int) {
 	for _, count := range counts {
 		n += count
@@ -92,8 +96,8 @@ func sum(counts map[uint64]int) (n int) {
 	return n
 }
 
-// wantCounts complains if reader does not read want. It returns an error only if it cannot read at
-// all.
+// wantCounts reports a test error if the reader does not read want. It returns an error only if it
+// cannot read.
 func wantCounts(t *testing.T, when string, reader *HalfOpenReader, want map[uint64]int) error {
 	t.Helper()
 	got, err := reader.Read()
@@ -106,33 +110,32 @@ func wantCounts(t *testing.T, when string, reader *HalfOpenReader, want map[uint
 	return nil
 }
 
-// Where the requests belong is known for certain once they are accepted: there as many must have
-// been held.
+// Each listener's requests are as many as the connections that are accepted from it later.
 func TestKernelHalfOpen(t *testing.T) {
 	const n = 32
 	reader := newHalfOpenReader(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		clients, listeners, err := r.halfOpen(n, 2)
+		var s testSockets
+		defer s.Close()
+		clients, listeners, err := s.halfOpen(n, 2)
 		if err != nil {
 			return err
 		}
-		held, err := reader.Read()
+		requests, err := reader.Read()
 		if err != nil {
 			return err
 		}
-		if sum(held) != n {
-			t.Errorf("read %v, want %d in all", held, n)
+		if sum(requests) != n {
+			t.Errorf("read %v, want %d in all", requests, n)
 		}
 		small := &HalfOpenReader{iterator: reader.iterator, buffer: make([]byte, recordSize)}
-		if err := wantCounts(t, "one by one", small, held); err != nil {
+		if err := wantCounts(t, "one by one", small, requests); err != nil {
 			return err
 		}
 		if err := letIn(clients, listeners); err != nil {
 			return err
 		}
-		accepted, err := r.Accept(n, listeners...)
+		accepted, err := s.Accept(n, listeners...)
 		if err != nil {
 			return err
 		}
@@ -146,20 +149,20 @@ func TestKernelHalfOpen(t *testing.T) {
 				want[inode] = len(accepted[i])
 			}
 		}
-		if diff := cmp.Diff(want, held); diff != "" {
-			t.Errorf("accepted and held, by listener's inode (-accepted +held):\n%s", diff)
+		if diff := cmp.Diff(want, requests); diff != "" {
+			t.Errorf("by listener's inode (-accepted +requests):\n%s", diff)
 		}
 		return wantCounts(t, "all accepted", reader, map[uint64]int{})
 	})
 }
 
 func TestKernelHalfOpenReset(t *testing.T) {
-	const n, given = 8, 3
+	const n, reset = 8, 3
 	reader := newHalfOpenReader(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		clients, listeners, err := r.halfOpen(n, 1)
+		var s testSockets
+		defer s.Close()
+		clients, listeners, err := s.halfOpen(n, 1)
 		if err != nil {
 			return err
 		}
@@ -167,29 +170,31 @@ func TestKernelHalfOpenReset(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, client := range clients[:given] {
-			if err := unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		for _, client := range clients[:reset] {
+			linger := &unix.Linger{Onoff: 1}
+			err := unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, linger)
+			if err != nil {
 				return err
 			}
-			r.CloseSocket(client)
+			s.CloseSocket(client)
 		}
-		// A reset raises no event at the listener.
+		// A reset raises no event at the listener, so the test polls.
 		for end := time.Now().Add(loopback.Patience); time.Now().Before(end); unix.Poll(nil, 1) {
-			if got, err := reader.Read(); err != nil || sum(got) == n-given {
+			if got, err := reader.Read(); err != nil || sum(got) == n-reset {
 				break
 			}
 		}
-		return wantCounts(t, "some gave up", reader, map[uint64]int{inode: n - given})
+		return wantCounts(t, "some reset", reader, map[uint64]int{inode: n - reset})
 	})
 }
 
 func TestKernelHalfOpenNamespaces(t *testing.T) {
 	const here, there = 5, 3
-	reader := newHalfOpenReader(t) // belongs to neither
+	reader := newHalfOpenReader(t) // made in neither namespace
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		_, listeners, err := r.halfOpen(here, 1)
+		var s testSockets
+		defer s.Close()
+		_, listeners, err := s.halfOpen(here, 1)
 		if err != nil {
 			return err
 		}
@@ -198,12 +203,12 @@ func TestKernelHalfOpenNamespaces(t *testing.T) {
 			return err
 		}
 		err = netlab.Private(func() error {
-			if err := wantCounts(t, "an empty one", reader, map[uint64]int{}); err != nil {
+			if err := wantCounts(t, "an empty namespace", reader, map[uint64]int{}); err != nil {
 				return err
 			}
-			var r rig
-			defer r.Close()
-			_, listeners, err := r.halfOpen(there, 1)
+			var s testSockets
+			defer s.Close()
+			_, listeners, err := s.halfOpen(there, 1)
 			if err != nil {
 				return err
 			}
@@ -222,25 +227,25 @@ func TestKernelHalfOpenNamespaces(t *testing.T) {
 
 func TestKernelHalfOpenClosedListener(t *testing.T) {
 	const n = 5
-	// TCP_TIMEOUT_INIT in include/net/tcp.h: then the kernel would answer the SYN again, and
-	// notices that nobody listens.
+	// After this time the kernel repeats the SYN-ACK, and notices that the listener is gone
+	// (TCP_TIMEOUT_INIT in include/net/tcp.h).
 	const lifetime = time.Second
 	reader := newHalfOpenReader(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
+		var s testSockets
+		defer s.Close()
 		begin := time.Now()
-		_, listeners, err := r.halfOpen(n, 1)
+		_, listeners, err := s.halfOpen(n, 1)
 		if err != nil {
 			return err
 		}
-		r.CloseSocket(listeners[0])
+		s.CloseSocket(listeners[0])
 		got, err := reader.Read()
 		if err != nil {
 			return err
 		}
 		if spent := time.Since(begin); spent > lifetime {
-			t.Logf("took %v: the requests may be gone already", spent)
+			t.Logf("not tested: it took %v, so the requests may be gone already", spent)
 		} else if diff := cmp.Diff(map[uint64]int{0: n}, got); diff != "" {
 			t.Errorf("requests by inode (-want +got):\n%s", diff)
 		}
@@ -253,7 +258,7 @@ func TestKernelHalfOpenCapabilities(t *testing.T) {
 	for _, test := range []struct {
 		name         string
 		capabilities []int
-		want         string // in the error, "" if it works
+		want         string // in the error; "" if there is none
 	}{
 		{"none", nil, "needs CAP_BPF and CAP_PERFMON"},
 		{"CAP_BPF", []int{unix.CAP_BPF}, "needs CAP_PERFMON"},
@@ -271,7 +276,8 @@ func TestKernelHalfOpenCapabilities(t *testing.T) {
 			switch {
 			case test.want == "" && err != nil:
 				t.Error(err)
-			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, unix.EPERM)):
+			case test.want == "":
+			case !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), test.want):
 				t.Errorf("got error %v, want EPERM and %q", err, test.want)
 			}
 		})

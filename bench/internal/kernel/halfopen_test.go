@@ -20,16 +20,18 @@ func TestCountInodes(t *testing.T) {
 		records = binary.NativeEndian.AppendUint64(records, inode)
 	}
 	want := map[uint64]int{0: 1, 7: 3, 1 << 40: 1}
-	for _, size := range []int{1, 2, 5, 100} { // in records: less than, a divisor of, and more than there are
-		got, err := countInodes(iotest.OneByteReader(bytes.NewReader(records)), make([]byte, size*recordSize))
+	for _, size := range []int{1, 2, 5, 100} { // of the buffer, in records; there are 5
+		bytewise := iotest.OneByteReader(bytes.NewReader(records))
+		got, err := countInodes(bytewise, make([]byte, size*recordSize))
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
-			t.Errorf("buffer of %d: %v, (-want +got):\n%s", size, err, diff)
+			t.Errorf("buffer of %d records: error %v (-want +got):\n%s", size, err, diff)
 		}
 	}
-	if got, err := countInodes(bytes.NewReader(records[1:]), make([]byte, 2*recordSize)); err == nil {
+	buffer := make([]byte, 2*recordSize)
+	if got, err := countInodes(bytes.NewReader(records[1:]), buffer); err == nil {
 		t.Errorf("cut off: got %v and no error", got)
 	}
-	if _, err := countInodes(iotest.ErrReader(unix.EAGAIN), make([]byte, recordSize)); !errors.Is(err, unix.EAGAIN) {
+	if _, err := countInodes(iotest.ErrReader(unix.EAGAIN), buffer); !errors.Is(err, unix.EAGAIN) {
 		t.Errorf("got error %v, want EAGAIN", err)
 	}
 }
@@ -48,7 +50,8 @@ func TestExplainTracing(t *testing.T) {
 	} {
 		got := explainTracing(test.err)
 		if errors.Is(got, ErrNotSupported) != test.want || !errors.Is(got, test.err) {
-			t.Errorf("%s: %v, want ErrNotSupported: %v, and the cause", test.name, got, test.want)
+			t.Errorf("%s: got %v; want it to wrap its cause, and ErrNotSupported: %v",
+				test.name, got, test.want)
 		}
 	}
 }

@@ -12,14 +12,18 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// The test binary plays the children too, told by its first argument.
+// The first argument makes the test binary one of these children.
 const (
-	childBurn      = "burn"       // uses burnedByChild on a thread other than the main one, says so, and waits for its input to end
-	childLoseQueue = "lose-queue" // closes a listener with one connection queued
+	// childBurn uses burnedByChild of CPU time on a thread other than the main one, prints a line,
+	// and waits for its input to end.
+	childBurn = "burn"
+	// childLoseQueue closes a listener with one connection queued.
+	childLoseQueue = "lose-queue"
 )
 
 func TestMain(m *testing.M) {
-	os.Setenv("GORACE", "atexit_sleep_ms=0") // children built with -race would take a second to exit
+	// Otherwise children built with -race take a second to exit.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case childBurn:
@@ -39,8 +43,8 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// inNetwork runs f in a private network namespace. f must not call FailNow or Skip: it is not on
-// the test's goroutine.
+// inNetwork runs f in a private network namespace. f must not call FailNow or Skip, because it does
+// not run on the test's goroutine.
 func inNetwork(t *testing.T, f func() error) {
 	t.Helper()
 	testkit.RequireRoot(t)

@@ -1,9 +1,9 @@
 //go:build ignore
 
-// The programs of LossTrace, one for each tracepoint. What they decide, and what they cannot know, is in losses.go.
+// The programs of LossTrace, one per tracepoint. losses.go says what they report and cannot know.
 //
-// They run for everything on the machine, some of them several times for each connection. So each begins with what most
-// often says that there is nothing to report: the states, the reason, the protocol, the network namespace.
+// They run for all traffic on the machine, some of them several times per connection. So each first
+// tests what most often rules out a report: the states, the reason, the protocol, the namespace.
 
 #include <stdbool.h>
 
@@ -36,12 +36,12 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 // Set once, before loading.
-const volatile __u32 pid_namespace;    // by its inode: processes are numbered as this one has them
+const volatile __u32 pid_namespace;    // inode of the PID namespace whose numbers are reported
 const volatile bool any_namespace;     // only addresses decide
-const volatile bool drop_has_receiver; // kfree_skb hands over the receiving socket too (Linux 6.11)
+const volatile bool drop_has_receiver; // kfree_skb passes the receiving socket, too (Linux 6.11)
 
-// Of the kernel's structures only what is read here. Where it is in the running kernel is found out when the programs
-// are loaded (CO-RE).
+// The members of the kernel's structures that are read here. Loading the programs fits them to the
+// running kernel's layout (CO-RE).
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct ns_common {
@@ -136,7 +136,7 @@ struct task_struct {
 
 #pragma clang attribute pop
 
-// include/net/dropreason-core.h. These numbers do not count: when the programs are loaded, they become the running kernel's.
+// include/net/dropreason-core.h. Loading replaces these numbers with the running kernel's.
 enum skb_drop_reason {
 	SKB_CONSUMED = 1,
 	SKB_DROP_REASON_NOT_SPECIFIED = 2,
@@ -150,7 +150,7 @@ enum kind { // LossKind
 	LISTENER_CLOSED,
 };
 
-// Addresses are as IPv6 has them, those of IPv4 mapped (RFC 4291, 2.5.5.2); ports are numbers.
+// Addresses are IPv6; those of IPv4 are mapped (RFC 4291, 2.5.5.2). Ports are in host byte order.
 struct event {
 	__u64 at;
 	__u64 inode;
@@ -195,8 +195,8 @@ struct {
 	__type(value, __u8);
 } servers SEC(".maps");
 
-// The segment that this CPU answered with a reset last, until it is dropped, which always comes next (tcp_v4_rcv and
-// tcp_v4_do_rcv, and those of IPv6).
+// The segment that this CPU answered with a reset last. The kernel always drops it next (tcp_v4_rcv
+// and tcp_v4_do_rcv, and their IPv6 counterparts), which empties the entry.
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -206,9 +206,9 @@ struct {
 
 __u64 lost; // events that found no room
 
-// argument returns the pointer that the kernel hands over as its nth. The verifier must not know it for a pointer: before
-// Linux 6.13 it takes none for NULL, and removes from a program what it does in that case (raw_tp_null_args in
-// kernel/bpf/btf.c was added for it).
+// argument returns the tracepoint's nth argument, a pointer, in a way that hides its type from the
+// verifier. Before Linux 6.13 the verifier assumes that no argument is NULL, and removes the code
+// for that case (raw_tp_null_args in kernel/bpf/btf.c was added to fix this).
 static __always_inline const void *argument(const __u64 *ctx, int n)
 {
 	__u64 value = 0;
@@ -217,8 +217,8 @@ static __always_inline const void *argument(const __u64 *ctx, int n)
 	return (const void *)value;
 }
 
-// inode_of returns 0 where the socket is nobody's: not accepted yet, closed, or none but a connection request or what is
-// left in TIME_WAIT, of which there is no more than a sock_common.
+// inode_of returns 0 if no process has the socket: it was not accepted yet, or was closed. It also
+// returns 0 for connection requests and TIME_WAIT, which are only a sock_common.
 static __always_inline __u64 inode_of(const struct sock *sk, __u8 state)
 {
 	const struct socket *socket;
@@ -233,8 +233,8 @@ static __always_inline __u64 inode_of(const struct sock *sk, __u8 state)
 	return BPF_CORE_READ(alloc, vfs_inode.i_ino);
 }
 
-// process returns whose time it is, as a process of the namespace pid_namespace is numbered there; 0 for one that is not
-// in it.
+// process returns the running process's number in the namespace pid_namespace, or 0 if it is not in
+// that namespace.
 static __always_inline __u32 process(void)
 {
 	const struct task_struct *task = (const void *)bpf_get_current_task();
@@ -251,8 +251,8 @@ static __always_inline __u32 process(void)
 	return 0;
 }
 
-// namespace_of returns 0 where it cannot be told, or does not matter. In a segment that is in one of TCP's trees, something else
-// is where the device was; but that one has a socket.
+// namespace_of returns 0 if the namespace is unknown or does not matter. The device of a segment in
+// one of TCP's trees is overwritten, but such a segment has a socket.
 static __always_inline __u32 namespace_of(const struct sock *sk, const struct sk_buff *skb)
 {
 	const struct net_device *dev;
@@ -271,12 +271,12 @@ static __always_inline void put_ipv4(__u8 *to, const void *from)
 	__builtin_memcpy(to + 12, from, 4);
 }
 
-// read_segment says whether this is a TCP segment with its header, and copies from it. A fragment other than the first,
-// and one behind IPv6 extension headers, is none.
+// read_segment copies from the headers of a TCP segment. It returns false for anything else, for a
+// fragment other than the first, and for a segment behind IPv6 extension headers.
 static __always_inline bool read_segment(struct event *e, const struct sk_buff *skb)
 {
 	const unsigned char *header = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
-	__u8 ip[40], tcp[14]; // with a TCP header behind it, there are always 40 bytes of the shorter one too
+	__u8 ip[40], tcp[14]; // an IPv4 header is shorter, but TCP's follows: 40 bytes can be read
 	__u32 length;
 
 	if (bpf_probe_read_kernel(ip, sizeof(ip), header))
@@ -305,8 +305,8 @@ static __always_inline bool read_segment(struct event *e, const struct sk_buff *
 	return true;
 }
 
-// read_socket copies the two ends of a socket, its peer as the source. Its own port is that in inet_sock, for skc_num is 0 in
-// what is about to be reset (__inet_put_port).
+// read_socket copies the two ends of a socket, its peer as the source. It takes the local port from
+// inet_sock, because skc_num is 0 in a socket that is about to be reset (__inet_put_port).
 static __always_inline void read_socket(struct event *e, const struct sock *sk)
 {
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
@@ -346,9 +346,9 @@ static __always_inline bool has_server(const struct event *e)
 	return is_server(e->destination, e->destination_port) || is_server(e->source, e->source_port);
 }
 
-// waking returns the flags with which an event is put into the ring. Its reader sleeps until the
-// ring is half full, or it is told to read the rest: an event that woke it would disturb what is
-// measured.
+// waking returns the flags for putting an event into the ring. The reader sleeps until the ring is
+// half full, or until it is told to read the rest: waking it for each event would disturb the
+// measurement.
 static __always_inline __u64 waking(void)
 {
 	bool half = 2 * bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= bpf_ringbuf_query(&events, BPF_RB_RING_SIZE);
@@ -393,7 +393,7 @@ int reset_sent(__u64 *ctx)
 	return 0;
 }
 
-// never_loss says whether the reason is one for which nothing is ever lost.
+// never_loss reports whether a drop for this reason is never a loss.
 static __always_inline bool never_loss(__u32 reason)
 {
 	return !reason || // SKB_NOT_DROPPED_YET
@@ -401,7 +401,7 @@ static __always_inline bool never_loss(__u32 reason)
 		reason == bpf_core_enum_value(enum skb_drop_reason, SKB_CONSUMED));
 }
 
-// defers says whether a listener has TCP_DEFER_ACCEPT.
+// defers reports whether a listener has TCP_DEFER_ACCEPT.
 static __always_inline bool defers(const struct sock *sk)
 {
 	const struct inet_connection_sock *listener = (const void *)sk;
@@ -409,8 +409,8 @@ static __always_inline bool defers(const struct sock *sk)
 	return BPF_CORE_READ(listener, icsk_accept_queue.rskq_defer_accept);
 }
 
-// no_loss says whether this segment, received by sk if any, did all that it could have done. Most connections come by here,
-// so it reads no more than it must. What it lets pass had been handed to TCP, so that the transport header is set.
+// no_loss reports whether dropping this segment, received by sk if any, is no loss. It runs for
+// most connections, so it reads little. For the three reasons below the transport header is set.
 static __always_inline bool no_loss(const struct sk_buff *skb, const struct sock *sk, __u32 reason)
 {
 	__u32 no_socket = bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET);
@@ -425,19 +425,19 @@ static __always_inline bool no_loss(const struct sk_buff *skb, const struct sock
 		return false;
 	if (bpf_probe_read_kernel(tcp, sizeof(tcp), skb->head + skb->transport_header))
 		return false;
-	// A RST for what is gone already is never answered (RFC 9293, 3.10.7.1).
+	// A RST for a connection that is gone is never answered (RFC 9293, 3.10.7.1).
 	if (reason == no_socket)
 		return tcp[13] & TCP_RST;
-	// What TIME_WAIT receives ends here, the peer's FIN above all, and was heeded and acknowledged; what is wrong with it has
-	// another reason, or is answered with a reset (tcp_v4_rcv). But a SYN may mean a new connection.
+	// Segments received in TIME_WAIT, mostly the peer's FIN, were processed and acknowledged. Bad
+	// ones have another reason, or get a reset (tcp_v4_rcv). A SYN may start a new connection.
 	if (reason == unspecified && state == TCP_TIME_WAIT)
 		return !(tcp[13] & TCP_SYN);
-	// With TCP_DEFER_ACCEPT a listener throws away the ACK that ends a handshake, and waits for
-	// the data behind it (tcp_check_req in net/ipv4/tcp_minisocks.c).
+	// With TCP_DEFER_ACCEPT a listener drops the ACK that ends a handshake, and waits for the data
+	// that follows it (tcp_check_req in net/ipv4/tcp_minisocks.c).
 	if (reason == unspecified && state == TCP_LISTEN)
 		return tcp[13] == TCP_ACK && defers(sk);
-	// What a closed socket still has in its receive queue, again the FIN above all, is thrown away with it
-	// (inet_sock_destruct). It was acknowledged; for data among it a reset was sent.
+	// Segments left in the receive queue of a closed socket, mostly the FIN, are freed with it
+	// (inet_sock_destruct). They were acknowledged; for data among them a reset was sent.
 	return reason == purge && state == TCP_CLOSE &&
 	       BPF_CORE_READ((const struct inet_sock *)sk, inet_sport) == bpf_htons(tcp[2] << 8 | tcp[3]);
 }

@@ -22,16 +22,17 @@ import (
 
 //go:generate ../../../scripts/bpf2go.sh -type event -type endpoint losses losses.c
 
-// LossKind is what the kernel did.
+// LossKind says what the kernel did.
 type LossKind uint8
 
 // The kinds of LossEvent, as losses.c numbers them.
 const (
 	// ResetSent: the kernel sent a RST, in answer to a segment or to end a connection.
 	ResetSent LossKind = iota + 1
-	// SegmentDropped: the kernel threw a TCP segment away, and did not answer it with a RST.
+	// SegmentDropped: the kernel dropped a TCP segment, and did not answer it with a RST.
 	SegmentDropped
-	// ListenerClosed: a socket ceased to listen. The resets of what was queued there come after it.
+	// ListenerClosed: a socket stopped listening. The resets of the connections in its queue
+	// follow.
 	ListenerClosed
 )
 
@@ -47,93 +48,97 @@ func (k LossKind) String() string {
 	return "LossKind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// A LossEvent is one thing the kernel did that ends or refuses a connection, or may.
+// A LossEvent is an action of the kernel that ends or refuses a connection, or may do so.
 type LossEvent struct {
 	At   int64 // CLOCK_MONOTONIC, ns
 	Kind LossKind
-	// Reason is the kernel's own name for why, in lower case and without its prefix: from enum
-	// sk_rst_reason for ResetSent, from enum skb_drop_reason for SegmentDropped. ListenerClosed has
-	// none. A number without a name is "reason_" and it.
+	// Reason is the kernel's name for the reason, in lower case and without its prefix: from enum
+	// sk_rst_reason for ResetSent, from enum skb_drop_reason for SegmentDropped. It is "reason_"
+	// and the number if the number has no name. ListenerClosed has no reason.
 	Reason string
-	// Source and Destination are those of the segment that was answered or dropped. Of a reset that
-	// answers none, Destination is the end that sent it, and Source its peer. ListenerClosed has no
-	// Source.
+	// Source and Destination are those of the segment that was answered or dropped. For a reset
+	// that answers no segment, Destination is the end that sent it and Source its peer.
+	// ListenerClosed has no Source.
 	Source, Destination netip.AddrPort
-	Flags               uint8  // of that segment: byte 13 of its header (RFC 9293, 3.1); 0 without a segment
-	Sequence            uint32 // of that segment
-	// Socket is the inode of the socket that the kernel had in hand (stat(2)): who received the
-	// segment, or, where it was dropped on its way out, who sent it. It is 0 without a socket, and
-	// for one that was not accepted yet, was closed by its process, is a connection request, or is
-	// in TIME_WAIT. That tells a connection that was reset in the accept queue from one that its
-	// server reset (SO_LINGER of 0 s): the reason of both is tcp_state. Beware: the final ACK of a
-	// handshake whose listener is gone is received by another listener of its group, which has
-	// nothing to do with why it is reset.
+	// Flags is byte 13 of the segment's header (RFC 9293, 3.1), or 0 without a segment.
+	Flags    uint8
+	Sequence uint32 // of the segment
+	// Socket is the inode (stat(2)) of the socket that received the segment or, if the segment was
+	// dropped on its way out, sent it. It is 0 if there is no socket, and if the socket was not
+	// accepted yet, was closed by its process, is a connection request, or is in TIME_WAIT. So it
+	// tells a connection that was reset in the accept queue from one that its server reset
+	// (SO_LINGER of 0 s), which have the same reason, tcp_state. Beware: if a listener is closed
+	// during a handshake, another listener of the group receives the final ACK. That one has
+	// nothing to do with the reset.
 	Socket uint64
-	// State is the TCP state of that socket (include/net/tcp_states.h), 0 without one. What is
-	// reset when it, or its listener, is closed is in TCP_CLOSE by then; what ceases to listen is
-	// still in TCP_LISTEN.
+	// State is the TCP state of that socket (include/net/tcp_states.h), or 0 without one. A
+	// connection that is reset because it or its listener was closed is already in TCP_CLOSE. A
+	// socket that stops listening is still in TCP_LISTEN.
 	State uint8
-	// PID is the process on whose time it happened, as the PID namespace of this process numbers
-	// it: 0 for one that is not in it, and for an idle CPU. Listeners are closed, and what they had
-	// queued is reset, on the time of who closed them. But what has Flags happens while segments
-	// are received, and that is on anybody's time: on loopback often the sender's.
+	// PID is the process that was running, as numbered in this process's PID namespace. It is 0 for
+	// a process outside that namespace and for an idle CPU. When a listener is closed, it is the
+	// process that closed it, also for the resets of the queued connections. An event with Flags
+	// happens while a segment is received, during any process's time; on loopback often the
+	// sender's.
 	PID int
 }
 
 // LossTraceOptions says what is reported.
 type LossTraceOptions struct {
-	// Namespaces are the network namespaces, by their inodes as stat(2) of /proc/PID/ns/net has
-	// them. Nil: Servers alone decide.
+	// Namespaces are the network namespaces to report on, by inode, as stat(2) of /proc/PID/ns/net
+	// returns it. If it is nil, Servers alone decide.
 	Namespaces []uint32
-	// Servers are where servers listen. What cannot be told to be in any namespace is reported if
-	// one of its ends is among them; without Namespaces that is so for everything. An unspecified
-	// address stands for all, of either family.
+	// Servers are the addresses at which servers listen. An event whose namespace is unknown is
+	// reported if one of its ends is among them. Without Namespaces this applies to every event. An
+	// unspecified address matches all addresses of either family.
 	Servers []netip.AddrPort
-	// BufferBytes is the size of the ring where events wait to be read, 80 bytes each: a power of
-	// two, and a multiple of the page size. 0: 4 MiB.
+	// BufferBytes is the size of the ring in which events wait to be read, 80 bytes each. It must
+	// be a power of two and a multiple of the page size. 0 means 4 MiB.
 	BufferBytes int
-	// Types are this kernel's, to which the programs are fitted. Reading them is most of what a
-	// start takes, so whoever starts several traces keeps them. Nil: they are read for this trace
-	// alone.
+	// Types are this kernel's types, to which the programs are fitted. Reading them takes most of
+	// the time of a start, so a caller that starts several traces keeps them. If it is nil, they
+	// are read for this trace alone.
 	Types *btf.Cache
 }
 
 const defaultLossBuffer = 4 << 20
 
-// A LossTrace reports why the kernel ended or refused TCP connections, by eBPF programs (losses.c)
-// at the tracepoints tcp_send_reset, kfree_skb and inet_sock_set_state. The caller closes it. It is
-// safe for concurrent use.
+// A LossTrace reports why the kernel ended or refused TCP connections. It uses eBPF programs
+// (losses.c) at the tracepoints tcp_send_reset, kfree_skb and inet_sock_set_state. It is safe for
+// concurrent use. The caller closes it.
 //
-// Each occurrence is one event: a segment that is answered with a RST is dropped after that, which
-// is not reported again. Nor is what is no loss for certain: segments that were used up, a RST for
-// a connection that is gone, what arrives in TIME_WAIT (but a SYN), the FIN that a closed socket
-// had not read yet, and the ACK of a handshake at a listener with TCP_DEFER_ACCEPT. So an ordinary
-// connection causes no event, whichever end closes it first; but before Linux 6.11, which does not
-// say who received a segment, the FIN in TIME_WAIT and such an ACK are reported.
+// Each occurrence is one event: a segment that was answered with a RST is then dropped, which is
+// not reported again. Nor does a LossTrace report drops that are certainly no loss: segments that
+// were consumed, a RST for a connection that is gone, any segment but a SYN that arrives in
+// TIME_WAIT, a FIN that a closed socket had not read, and the ACK of a handshake at a listener with
+// TCP_DEFER_ACCEPT. So an ordinary connection causes no event, whichever end closes it first.
+// Kernels before 6.11 do not say which socket received a segment; there the FIN in TIME_WAIT and
+// the ACK at a listener with TCP_DEFER_ACCEPT are reported.
 //
-// Some losses cause none either. A SYN that meets a full accept queue is freed as if it had been of
-// use (tcp_rcv_state_process in net/ipv4/tcp_input.c): see the counter ListenOverflows; only of the
-// final ACK that does it is said. RSTs that are made by netfilter's reject are not TCP's, but the
-// segment that they answer is dropped. A segment behind IPv6 extension headers is not recognised,
-// nor a fragment but the first.
+// Some losses cause no event. A SYN that meets a full accept queue is freed as if it had been
+// consumed (tcp_rcv_state_process in net/ipv4/tcp_input.c); the counter ListenOverflows counts it.
+// A final ACK that meets a full queue is reported. A RST made by netfilter's reject is not TCP's,
+// but the drop of the segment that it answers is reported. Segments behind IPv6 extension headers
+// and fragments other than the first are not recognised.
 type LossTrace struct {
 	collection *ebpf.Collection
 	links      []link.Link
 	missing    []string
 	reasons    map[LossKind]map[uint32]string
 
-	reading sync.Mutex // held by Read as long as it runs
+	reading sync.Mutex // held by Read while it runs
 	reader  *ringbuf.Reader
 
 	state  sync.Mutex
 	closed bool
-	drops  uint64 // final, once closed
+	drops  uint64 // valid once closed
 }
 
-// NewLossTrace begins to trace. It takes CAP_BPF and CAP_PERFMON in the initial user namespace, or
-// CAP_SYS_ADMIN there; without, the error says what is missing and is unix.EPERM. A kernel without
-// ring buffers (before Linux 5.8) or without type information is ErrNotSupported. One that merely
-// lacks a tracepoint, or passes too little to it, is no error: see Missing.
+// NewLossTrace starts a trace. It needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the initial
+// user namespace; otherwise the error is unix.EPERM and says what is missing. The error is
+// ErrNotSupported if the kernel has no ring buffers (before Linux 5.8) or no type information. A
+// kernel that only lacks a tracepoint, or passes too few arguments to it, is not an error: see
+// Missing.
 func NewLossTrace(o LossTraceOptions) (*LossTrace, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
 		return nil, fmt.Errorf("losses: needs %s; run as root: %w",
@@ -168,7 +173,8 @@ func newLossTrace(o LossTraceOptions) (*LossTrace, error) {
 			SegmentDropped: reasonNames(types, "skb_drop_reason", "SKB_DROP_REASON_"),
 		},
 	}
-	if t.collection, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: o.Types}); err != nil {
+	options := ebpf.CollectionOptions{Cache: o.Types}
+	if t.collection, err = ebpf.NewCollectionWithOptions(spec, options); err != nil {
 		return nil, err
 	}
 	if err := t.start(o); err != nil {
@@ -177,13 +183,13 @@ func newLossTrace(o LossTraceOptions) (*LossTrace, error) {
 	return t, nil
 }
 
-// configureLossTrace sets what is fixed once the programs are loaded.
+// configureLossTrace sets the variables and sizes that cannot change once the programs are loaded.
 func configureLossTrace(spec *ebpf.CollectionSpec, types *btf.Spec, o LossTraceOptions) error {
 	if len(o.Namespaces) == 0 && len(o.Servers) == 0 {
 		return errors.New("neither namespaces nor servers were given")
 	}
 	if o.BufferBytes < 0 || o.BufferBytes > math.MaxInt32 {
-		return fmt.Errorf("a buffer of %d bytes", o.BufferBytes)
+		return fmt.Errorf("the size of the buffer, %d bytes, is out of range", o.BufferBytes)
 	}
 	if o.BufferBytes == 0 {
 		o.BufferBytes = defaultLossBuffer
@@ -202,8 +208,8 @@ func configureLossTrace(spec *ebpf.CollectionSpec, types *btf.Spec, o LossTraceO
 	)
 }
 
-// dropMissing takes the programs out of spec that this kernel has no tracepoint for, or one that is
-// handed no reason, and returns the names of those tracepoints.
+// dropMissing removes from spec the programs whose tracepoint this kernel lacks, or does not pass a
+// reason to. It returns the names of those tracepoints.
 func dropMissing(spec *ebpf.CollectionSpec, types *btf.Spec) (missing []string) {
 	const needed = 3
 	for name, program := range spec.Programs {
@@ -216,9 +222,9 @@ func dropMissing(spec *ebpf.CollectionSpec, types *btf.Spec) (missing []string) 
 	return missing
 }
 
-// tracepointArguments is how many arguments the kernel hands to programs at a tracepoint, 0 if
-// there is no such. Source: the type btf_trace_NAME, a pointer to a function that has one argument
-// before those (include/trace/bpf_probe.h).
+// tracepointArguments returns how many arguments the kernel passes to programs at a tracepoint, or
+// 0 if it lacks the tracepoint. Source: the type btf_trace_NAME, a pointer to a function that takes
+// one argument more, before the others (include/trace/bpf_probe.h).
 func tracepointArguments(types *btf.Spec, name string) int {
 	var t *btf.Typedef
 	if err := types.TypeByName("btf_trace_"+name, &t); err != nil {
@@ -235,8 +241,8 @@ func tracepointArguments(types *btf.Spec, name string) int {
 	return len(function.Params) - 1
 }
 
-// reasonNames are those of an enum of this kernel, without prefix. Where there is no such enum,
-// there are no names.
+// reasonNames returns the names of an enum of this kernel, in lower case and without prefix. It
+// returns no names if the kernel lacks the enum.
 func reasonNames(types *btf.Spec, enum, prefix string) map[uint32]string {
 	names := map[uint32]string{}
 	var t *btf.Enum
@@ -278,13 +284,13 @@ func (t *LossTrace) start(o LossTraceOptions) (err error) {
 	return nil
 }
 
-// Missing names the tracepoints that this kernel lacks, or to which it passes no reason:
-// tcp_send_reset before Linux 6.10, kfree_skb before 5.17. Nothing is reported from there.
+// Missing returns the tracepoints that this kernel lacks, or passes no reason to: tcp_send_reset
+// before Linux 6.10, kfree_skb before 5.17. Nothing is reported from them.
 func (t *LossTrace) Missing() []string { return slices.Clone(t.missing) }
 
-// Read calls f for each event, one at a time and in the order of the ring, until Close; then, once
-// all that happened before has been delivered, it returns nil. Events wait in the ring until it is
-// half full, or until Close. f must not call Close.
+// Read calls f for each event, one at a time and in the order of the ring. After Close it delivers
+// the remaining events and returns nil. Events wait in the ring until it is half full, or until
+// Close. f must not call Close.
 func (t *LossTrace) Read(f func(LossEvent)) error {
 	t.reading.Lock()
 	defer t.reading.Unlock()
@@ -325,8 +331,8 @@ func addrPort(address [16]byte, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(address).Unmap(), port)
 }
 
-// Drops returns how many events found no room, and so were lost; after Close, how many there were
-// in all.
+// Drops returns how many events were lost so far because the ring had no room. After Close it
+// returns the final number.
 func (t *LossTrace) Drops() (uint64, error) {
 	t.state.Lock()
 	defer t.state.Unlock()
@@ -343,8 +349,9 @@ func (t *LossTrace) readDrops() (n uint64, err error) {
 	return n, nil
 }
 
-// Close ends the trace, waits until a Read in progress has delivered the rest, and unloads the
-// programs. Without one the rest is gone. A second call does nothing.
+// Close ends the trace, waits until a Read in progress has delivered the remaining events, and
+// unloads the programs. If no Read is in progress, those events are lost. A second call does
+// nothing.
 func (t *LossTrace) Close() error {
 	first, err := t.stop()
 	if !first {
@@ -355,7 +362,7 @@ func (t *LossTrace) Close() error {
 	return errors.Join(err, t.release())
 }
 
-// stop lets no more events come, and Read end. It reports whether it was called for the first time.
+// stop detaches the programs and lets Read end. It reports whether this was the first call.
 func (t *LossTrace) stop() (first bool, err error) {
 	t.state.Lock()
 	defer t.state.Unlock()

@@ -46,10 +46,10 @@ var (
 	anyIPv6   = netip.MustParseAddrPort("[::]:0")
 )
 
-// kernelTypes are kept from trace to trace, as in a run.
+// kernelTypes are read once and shared by all traces, as in a run.
 var kernelTypes = btf.NewCache()
 
-// needLossTrace skips the test where nothing, or not everything, can be traced.
+// needLossTrace skips the test if not everything can be traced.
 func needLossTrace(t *testing.T) {
 	t.Helper()
 	trace, err := NewLossTrace(LossTraceOptions{Namespaces: []uint32{1}})
@@ -66,7 +66,7 @@ func needLossTrace(t *testing.T) {
 	}
 }
 
-// networkInode is that of the calling thread's network namespace.
+// networkInode returns the inode of the calling thread's network namespace.
 func networkInode() (uint32, error) {
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
@@ -75,13 +75,13 @@ func networkInode() (uint32, error) {
 	return uint32(st.Ino), nil
 }
 
-// lossRecord is what an event takes in the ring: a header (BPF_RINGBUF_HDR_SZ in
+// lossRecord is the size of an event in the ring: a header (BPF_RINGBUF_HDR_SZ in
 // include/uapi/linux/bpf.h) and struct event.
 const lossRecord = 8 + 72
 
-// recordLosses returns what is reported while f runs, and until it is n events: segments may arrive
-// late on a busy machine. Without Namespaces and Servers, it is that of the calling thread's
-// namespace.
+// recordLosses returns the events reported while f runs. After f it waits until there are n events,
+// because segments may arrive late on a busy machine. Without Namespaces and Servers it traces the
+// calling thread's namespace.
 func recordLosses(o LossTraceOptions, n int, f func() error) ([]LossEvent, error) {
 	if len(o.Namespaces) == 0 && len(o.Servers) == 0 {
 		here, err := networkInode()
@@ -96,23 +96,24 @@ func recordLosses(o LossTraceOptions, n int, f func() error) ([]LossEvent, error
 		return nil, err
 	}
 	failed := f()
-	for end := time.Now().Add(10 * time.Second); failed == nil && time.Now().Before(end); unix.Poll(nil, 1) {
+	end := time.Now().Add(10 * time.Second)
+	for ; failed == nil && time.Now().Before(end); unix.Poll(nil, 1) {
 		if trace.reader.AvailableBytes() >= n*lossRecord {
 			break
 		}
 	}
 	events, err := readRest(trace)
-	if drops, unread := trace.Drops(); drops != 0 || unread != nil {
-		err = errors.Join(err, unread, fmt.Errorf("%d events found no room", drops))
+	if drops, dropsErr := trace.Drops(); drops != 0 || dropsErr != nil {
+		err = errors.Join(err, dropsErr, fmt.Errorf("%d events found no room", drops))
 	}
 	return events, errors.Join(failed, err)
 }
 
-// readRest returns what is in the ring, and closes the trace.
+// readRest closes the trace and returns the events left in the ring.
 func readRest(trace *LossTrace) (events []LossEvent, err error) {
 	done := make(chan error, 1)
 	go func() { done <- trace.Read(func(e LossEvent) { events = append(events, e) }) }()
-	for trace.reading.TryLock() { // only so that Close does not come before Read
+	for trace.reading.TryLock() { // until Read has begun, so that Close comes after it
 		trace.reading.Unlock()
 		unix.Poll(nil, 1)
 	}
@@ -120,8 +121,8 @@ func readRest(trace *LossTrace) (events []LossEvent, err error) {
 	return events, errors.Join(err, <-done)
 }
 
-// wantLosses compares but for what cannot be known before: At, Sequence, and, where there was a
-// segment, PID.
+// wantLosses compares events. It ignores what the test cannot predict: At, Sequence, and the PID of
+// events with a segment.
 func wantLosses(t *testing.T, want, got []LossEvent) {
 	t.Helper()
 	sorted := func(events []LossEvent) []LossEvent {
@@ -140,24 +141,25 @@ func wantLosses(t *testing.T, want, got []LossEvent) {
 		})
 		return events
 	}
-	if diff := cmp.Diff(sorted(want), sorted(got), cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+	byValue := cmpopts.EquateComparable(netip.AddrPort{})
+	if diff := cmp.Diff(sorted(want), sorted(got), byValue); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	for _, e := range got {
 		if (e.Flags == 0) != (e.Sequence == 0) {
-			t.Errorf("%+v: a sequence number goes with a segment", e)
+			t.Errorf("%+v: want flags and a sequence number, or neither", e)
 		}
 	}
 }
 
-// bound makes a socket of the rig that has an address of its own, with a port of the kernel's
-// choice.
-func (r *rig) bound(address netip.AddrPort) (int, netip.AddrPort, error) {
+// bound makes a socket bound to the address, and returns the address with the port that the kernel
+// chose.
+func (s *testSockets) bound(address netip.AddrPort) (int, netip.AddrPort, error) {
 	fd, err := socket.Open(address.Addr())
 	if err != nil {
 		return -1, address, fmt.Errorf("socket: %w", err)
 	}
-	r.Own(fd)
+	s.Own(fd)
 	if err := socket.Bind(fd, address); err != nil {
 		return -1, address, fmt.Errorf("bind %v: %w", address, err)
 	}
@@ -168,14 +170,17 @@ func (r *rig) bound(address netip.AddrPort) (int, netip.AddrPort, error) {
 	return fd, socket.AddrPort(name), nil
 }
 
-// dial begins n connections, and returns the clients with their addresses.
-func (r *rig) dial(n int, from, to netip.AddrPort) (clients []int, addresses []netip.AddrPort, err error) {
+// dial starts n connections, and returns the clients and their addresses.
+func (s *testSockets) dial(
+	n int, from, to netip.AddrPort,
+) (clients []int, addresses []netip.AddrPort, err error) {
 	for range n {
-		client, address, err := r.bound(from)
+		client, address, err := s.bound(from)
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := unix.Connect(client, socket.Sockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		err = unix.Connect(client, socket.Sockaddr(to))
+		if err != nil && !errors.Is(err, unix.EINPROGRESS) {
 			return nil, nil, fmt.Errorf("connect: %w", err)
 		}
 		clients, addresses = append(clients, client), append(addresses, address)
@@ -183,16 +188,18 @@ func (r *rig) dial(n int, from, to netip.AddrPort) (clients []int, addresses []n
 	return clients, addresses, nil
 }
 
-// listenAt makes a listener, and with n > 0 queues as many connections there.
-func (r *rig) listenAt(address netip.AddrPort, n int, from, to netip.Addr) (listener int, at netip.AddrPort,
-	clients []netip.AddrPort, err error) {
-	if listener, at, err = r.bound(address); err != nil {
+// listenAt makes a listener and waits until n connections are in its queue.
+func (s *testSockets) listenAt(
+	address netip.AddrPort, n int, from, to netip.Addr,
+) (listener int, at netip.AddrPort, clients []netip.AddrPort, err error) {
+	if listener, at, err = s.bound(address); err != nil {
 		return
 	}
 	if err = unix.Listen(listener, 64); err != nil {
 		return
 	}
-	if _, clients, err = r.dial(n, netip.AddrPortFrom(from, 0), netip.AddrPortFrom(to, at.Port())); err != nil {
+	_, clients, err = s.dial(n, netip.AddrPortFrom(from, 0), netip.AddrPortFrom(to, at.Port()))
+	if err != nil {
 		return
 	}
 	for end := time.Now().Add(10 * time.Second); ; unix.Poll(nil, 1) {
@@ -206,7 +213,7 @@ func (r *rig) listenAt(address netip.AddrPort, n int, from, to netip.Addr) (list
 	}
 }
 
-// lost is e once for each source.
+// lost returns a copy of e for each source.
 func lost(e LossEvent, sources []netip.AddrPort) (events []LossEvent) {
 	for _, e.Source = range sources {
 		events = append(events, e)
@@ -227,9 +234,10 @@ func TestKernelLossTraceQueued(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inNetwork(t, func() error {
-				var r rig
-				defer r.Close()
-				listener, at, clients, err := r.listenAt(test.listen, n, test.client.Addr(), test.client.Addr())
+				var s testSockets
+				defer s.Close()
+				client := test.client.Addr()
+				listener, at, clients, err := s.listenAt(test.listen, n, client, client)
 				if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 					t.Logf("not tested: %v", err)
 					return nil
@@ -246,7 +254,7 @@ func TestKernelLossTraceQueued(t *testing.T) {
 				}
 				begin := clk.Now()
 				got, err := recordLosses(LossTraceOptions{}, n+1, func() error {
-					r.CloseSocket(listener)
+					s.CloseSocket(listener)
 					return nil
 				})
 				if err != nil {
@@ -254,18 +262,20 @@ func TestKernelLossTraceQueued(t *testing.T) {
 				}
 				end := clk.Now()
 				want := lost(LossEvent{
-					Kind: ResetSent, Reason: "tcp_state", Destination: netip.AddrPortFrom(test.client.Addr(), at.Port()),
-					State: tcpClose, PID: os.Getpid(),
+					Kind: ResetSent, Reason: "tcp_state",
+					Destination: netip.AddrPortFrom(client, at.Port()),
+					State:       tcpClose, PID: os.Getpid(),
 				}, clients)
 				wantLosses(t, append(want, LossEvent{
-					Kind: ListenerClosed, Destination: at, Socket: inode, State: tcpListen, PID: os.Getpid(),
+					Kind: ListenerClosed, Destination: at, Socket: inode, State: tcpListen,
+					PID: os.Getpid(),
 				}), got)
 				if len(got) > 0 && got[0].Kind != ListenerClosed {
-					t.Errorf("%v comes first", got[0].Kind)
+					t.Errorf("the first event is %v, want listener closed", got[0].Kind)
 				}
 				for _, e := range got {
 					if at := clock.Instant(e.At); at < begin || at > end {
-						t.Errorf("at %d, which is not between %d and %d", e.At, begin, end)
+						t.Errorf("event at %d, want one between %d and %d", e.At, begin, end)
 					}
 				}
 				return nil
@@ -280,20 +290,22 @@ func TestKernelLossTraceHalfOpen(t *testing.T) {
 	for _, survivor := range []bool{false, true} {
 		t.Run(fmt.Sprintf("survivor=%v", survivor), func(t *testing.T) {
 			inNetwork(t, func() error {
-				var r rig
-				defer r.Close()
-				clients, listeners, err := r.halfOpen(n, 1)
+				var s testSockets
+				defer s.Close()
+				clients, listeners, err := s.halfOpen(n, 1)
 				if err != nil {
 					return err
 				}
-				at := netip.AddrPortFrom(localIPv4.Addr(), r.Address.Port())
+				at := netip.AddrPortFrom(localIPv4.Addr(), s.Address.Port())
 				closed, err := socket.Inode(listeners[0])
 				if err != nil {
 					return err
 				}
-				reset := LossEvent{Kind: ResetSent, Reason: "no_socket", Destination: at, Flags: flagACK | flagPSH}
+				reset := LossEvent{
+					Kind: ResetSent, Reason: "no_socket", Destination: at, Flags: flagACK | flagPSH,
+				}
 				if survivor {
-					listener, err := r.Listen()
+					listener, err := s.Listen()
 					if err != nil {
 						return err
 					}
@@ -308,10 +320,11 @@ func TestKernelLossTraceHalfOpen(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					sources = append(sources, netip.AddrPortFrom(localIPv4.Addr(), uint16(name.(*unix.SockaddrInet4).Port)))
+					port := uint16(name.(*unix.SockaddrInet4).Port)
+					sources = append(sources, netip.AddrPortFrom(localIPv4.Addr(), port))
 				}
 				got, err := recordLosses(LossTraceOptions{}, n+1, func() error {
-					r.CloseSocket(listeners[0])
+					s.CloseSocket(listeners[0])
 					if err := letIn(clients, nil); err != nil {
 						return err
 					}
@@ -321,7 +334,8 @@ func TestKernelLossTraceHalfOpen(t *testing.T) {
 					return err
 				}
 				wantLosses(t, append(lost(reset, sources), LossEvent{
-					Kind: ListenerClosed, Destination: at, Socket: closed, State: tcpListen, PID: os.Getpid(),
+					Kind: ListenerClosed, Destination: at, Socket: closed, State: tcpListen,
+					PID: os.Getpid(),
 				}), got)
 				return nil
 			})
@@ -329,11 +343,11 @@ func TestKernelLossTraceHalfOpen(t *testing.T) {
 	}
 }
 
-// awaitEnd waits until each client got a reset or the like.
+// awaitEnd waits until the connection of each client has ended, by a reset for example.
 func awaitEnd(clients []int) error {
 	for _, client := range clients {
 		if ended, err := loopback.Wait(client, unix.POLLHUP, 10*time.Second); err != nil || !ended {
-			return fmt.Errorf("the connection does not end: %w", errors.Join(err, unix.ETIMEDOUT))
+			return fmt.Errorf("the connection did not end: %w", errors.Join(err, unix.ETIMEDOUT))
 		}
 	}
 	return nil
@@ -345,9 +359,9 @@ func TestKernelLossTraceRefused(t *testing.T) {
 	for _, from := range []netip.AddrPort{localIPv4, localIPv6} {
 		t.Run(from.Addr().String(), func(t *testing.T) {
 			inNetwork(t, func() error {
-				var r rig
-				defer r.Close()
-				_, at, err := r.bound(from) // nobody else takes the port
+				var s testSockets
+				defer s.Close()
+				_, at, err := s.bound(from) // so that nothing else takes the port
 				if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 					t.Logf("not tested: %v", err)
 					return nil
@@ -356,66 +370,74 @@ func TestKernelLossTraceRefused(t *testing.T) {
 				}
 				var sources []netip.AddrPort
 				got, err := recordLosses(LossTraceOptions{}, n, func() (err error) {
-					sources, err = r.refused(n, from, at)
+					sources, err = s.refused(n, from, at)
 					return err
 				})
 				if err != nil {
 					return err
 				}
-				wantLosses(t, lost(LossEvent{Kind: ResetSent, Reason: "no_socket", Destination: at, Flags: flagSYN}, sources), got)
+				wantLosses(t, lost(refusal(at), sources), got)
 				return nil
 			})
 		})
 	}
 }
 
-// refused dials where nobody listens, and waits for the answers.
-func (r *rig) refused(n int, from, to netip.AddrPort) ([]netip.AddrPort, error) {
-	clients, sources, err := r.dial(n, from, to)
+// refusal returns the event of a SYN to an address without a listener.
+func refusal(at netip.AddrPort) LossEvent {
+	return LossEvent{Kind: ResetSent, Reason: "no_socket", Destination: at, Flags: flagSYN}
+}
+
+// refused dials an address without a listener n times, and waits for the resets.
+func (s *testSockets) refused(n int, from, to netip.AddrPort) ([]netip.AddrPort, error) {
+	clients, sources, err := s.dial(n, from, to)
 	if err != nil {
 		return nil, err
 	}
 	return sources, awaitEnd(clients)
 }
 
-// What the client does about a lost SYN after 1 s (TCP_TIMEOUT_INIT in include/net/tcp.h) would be
-// one event more.
+// untilRepeated is the time after which a client repeats a lost SYN, which would cause one event
+// more (TCP_TIMEOUT_INIT in include/net/tcp.h).
 const untilRepeated = time.Second
 
 func TestKernelLossTraceFirewall(t *testing.T) {
 	const n = 4
 	needLossTrace(t)
-	for _, hook := range []*nftables.ChainHook{nftables.ChainHookInput, nftables.ChainHookOutput} {
-		name := map[*nftables.ChainHook]string{nftables.ChainHookInput: "input", nftables.ChainHookOutput: "output"}[hook]
+	for name, hook := range map[string]*nftables.ChainHook{
+		"input": nftables.ChainHookInput, "output": nftables.ChainHookOutput,
+	} {
 		t.Run(name, func(t *testing.T) {
 			inNetwork(t, func() error {
-				var r rig
-				defer r.Close()
-				_, at, _, err := r.listenAt(localIPv4, 0, netip.Addr{}, netip.Addr{})
+				var s testSockets
+				defer s.Close()
+				_, at, _, err := s.listenAt(localIPv4, 0, netip.Addr{}, netip.Addr{})
 				if err != nil {
 					return err
 				}
 				if err := addDrop(hook, at.Port()); err != nil {
 					return err
 				}
-				want := LossEvent{Kind: SegmentDropped, Reason: "netfilter_drop", Destination: at, Flags: flagSYN}
+				want := LossEvent{
+					Kind: SegmentDropped, Reason: "netfilter_drop", Destination: at, Flags: flagSYN,
+				}
 				var clients []int
 				var sources []netip.AddrPort
 				var begin time.Time
 				got, err := recordLosses(LossTraceOptions{}, n, func() (err error) {
 					begin = time.Now()
-					clients, sources, err = r.dial(n, localIPv4, at)
+					clients, sources, err = s.dial(n, localIPv4, at)
 					return err
 				})
 				if err != nil {
 					return err
 				}
 				if spent := time.Since(begin); spent > untilRepeated {
-					t.Logf("took %v: SYNs may have been repeated", spent)
+					t.Logf("not tested: it took %v, so SYNs may have been repeated", spent)
 					return nil
 				}
 				wanted := lost(want, sources)
-				if hook == nftables.ChainHookOutput { // then it still belongs to the client
+				if hook == nftables.ChainHookOutput { // the segment still belongs to the client
 					for i := range wanted {
 						if wanted[i].Socket, err = socket.Inode(clients[i]); err != nil {
 							return err
@@ -430,7 +452,7 @@ func TestKernelLossTraceFirewall(t *testing.T) {
 	}
 }
 
-// addDrop adds a rule to the calling thread's namespace: TCP segments to the port are dropped.
+// addDrop adds a rule to the calling thread's namespace that drops TCP segments to the port.
 func addDrop(hook *nftables.ChainHook, port uint16) error {
 	connection, err := nftables.New()
 	if err != nil {
@@ -438,44 +460,50 @@ func addDrop(hook *nftables.ChainHook, port uint16) error {
 	}
 	table := connection.AddTable(&nftables.Table{Name: "losses", Family: nftables.TableFamilyIPv4})
 	chain := connection.AddChain(&nftables.Chain{
-		Name: "drop", Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
+		Name: "drop", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: hook, Priority: nftables.ChainPriorityFilter,
 	})
 	connection.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}, // destination port
+		// destination port
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, port)},
 		&expr.Verdict{Kind: expr.VerdictDrop},
 	}})
 	return connection.Flush()
 }
 
-// The listener's filter (holdBack) drops the final ACKs: the event names the listener.
+// The event of a final ACK that the listener's filter drops (holdBack) names the listener.
 func TestKernelLossTraceFilter(t *testing.T) {
 	const n = 3
 	needLossTrace(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		listener, at, _, err := r.listenAt(localIPv4, 0, netip.Addr{}, netip.Addr{})
+		var s testSockets
+		defer s.Close()
+		listener, at, _, err := s.listenAt(localIPv4, 0, netip.Addr{}, netip.Addr{})
 		if err != nil {
 			return err
 		}
 		if err := holdBack(listener); err != nil {
 			return err
 		}
-		want := LossEvent{Kind: SegmentDropped, Reason: "socket_filter", Destination: at, Flags: flagACK, State: tcpListen}
+		want := LossEvent{
+			Kind: SegmentDropped, Reason: "socket_filter", Destination: at, Flags: flagACK,
+			State: tcpListen,
+		}
 		if want.Socket, err = socket.Inode(listener); err != nil {
 			return err
 		}
 		var sources []netip.AddrPort
 		got, err := recordLosses(LossTraceOptions{}, n, func() error {
 			var clients []int
-			if clients, sources, err = r.dial(n, localIPv4, at); err != nil {
+			if clients, sources, err = s.dial(n, localIPv4, at); err != nil {
 				return err
 			}
 			for _, client := range clients {
-				if ready, err := loopback.Wait(client, unix.POLLOUT, 10*time.Second); err != nil || !ready {
+				ready, err := loopback.Wait(client, unix.POLLOUT, 10*time.Second)
+				if err != nil || !ready {
 					return fmt.Errorf("connect: %w", errors.Join(err, unix.ETIMEDOUT))
 				}
 			}
@@ -489,15 +517,15 @@ func TestKernelLossTraceFilter(t *testing.T) {
 	})
 }
 
-// What the kernel does not tell: should that change, the better, and LossTrace's documentation with
-// it.
+// The kernel reports no SYN that meets a full queue. If that changes, change LossTrace's
+// documentation, too.
 func TestKernelLossTraceOverflow(t *testing.T) {
 	const n = 6
 	needLossTrace(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		listener, at, _, err := r.listenAt(localIPv4, 0, netip.Addr{}, netip.Addr{})
+		var s testSockets
+		defer s.Close()
+		listener, at, _, err := s.listenAt(localIPv4, 0, netip.Addr{}, netip.Addr{})
 		if err != nil {
 			return err
 		}
@@ -505,7 +533,7 @@ func TestKernelLossTraceOverflow(t *testing.T) {
 			return err
 		}
 		got, err := recordLosses(LossTraceOptions{}, 0, func() error {
-			_, _, err := r.dial(n, localIPv4, at)
+			_, _, err := s.dial(n, localIPv4, at)
 			return err
 		})
 		if err != nil {
@@ -523,14 +551,15 @@ func TestKernelLossTraceOverflow(t *testing.T) {
 	})
 }
 
-// The final ACKs are another matter. They were held back until the queue had room for one only.
+// The kernel reports a final ACK that meets a full queue. The test holds the ACKs back until the
+// queue has room for one only.
 func TestKernelLossTraceOverflowACK(t *testing.T) {
 	const n = 3
 	needLossTrace(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		clients, listeners, err := r.halfOpen(n, 1)
+		var s testSockets
+		defer s.Close()
+		clients, listeners, err := s.halfOpen(n, 1)
 		if err != nil {
 			return err
 		}
@@ -549,34 +578,36 @@ func TestKernelLossTraceOverflowACK(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if spent := time.Since(begin); spent > 200*time.Millisecond { // TCP_RTO_MIN in include/net/tcp.h
-			t.Logf("took %v: data may have been repeated", spent)
+		const untilRepeated = 200 * time.Millisecond // TCP_RTO_MIN in include/net/tcp.h
+		if spent := time.Since(begin); spent > untilRepeated {
+			t.Logf("not tested: it took %v, so data may have been repeated", spent)
 			return nil
 		}
 		if len(got) != n-1 {
 			t.Errorf("got %d events, want %d", len(got), n-1)
 		}
 		for _, e := range got {
-			if e.Kind != SegmentDropped || e.Reason != "tcp_listen_overflow" || e.Socket != inode || e.State != tcpListen {
-				t.Errorf("got %+v, want what listener %d dropped for an overflow", e, inode)
+			if e.Kind != SegmentDropped || e.Reason != "tcp_listen_overflow" ||
+				e.Socket != inode || e.State != tcpListen {
+				t.Errorf("got %+v, want a drop by listener %d for overflow", e, inode)
 			}
 		}
 		return nil
 	})
 }
 
-// A connection that its server resets is not like one that nobody has accepted yet: it has a
-// socket.
+// Unlike a connection that was not accepted yet, one that its server resets has a socket.
 func TestKernelLossTraceLinger(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		listener, at, clients, err := r.listenAt(localIPv4, 1, localIPv4.Addr(), localIPv4.Addr())
+		var s testSockets
+		defer s.Close()
+		local := localIPv4.Addr()
+		listener, at, clients, err := s.listenAt(localIPv4, 1, local, local)
 		if err != nil {
 			return err
 		}
-		accepted, err := r.Accept(1, listener)
+		accepted, err := s.Accept(1, listener)
 		if err != nil || len(accepted[0]) != 1 {
 			return fmt.Errorf("accept: %w", errors.Join(err, unix.ETIMEDOUT))
 		}
@@ -585,11 +616,13 @@ func TestKernelLossTraceLinger(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := unix.SetsockoptLinger(server, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		linger := &unix.Linger{Onoff: 1}
+		err = unix.SetsockoptLinger(server, unix.SOL_SOCKET, unix.SO_LINGER, linger)
+		if err != nil {
 			return err
 		}
 		got, err := recordLosses(LossTraceOptions{}, 1, func() error {
-			r.CloseSocket(server)
+			s.CloseSocket(server)
 			return nil
 		})
 		if err != nil {
@@ -606,9 +639,9 @@ func TestKernelLossTraceLinger(t *testing.T) {
 func TestKernelLossTraceNamespaces(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		_, at, err := r.bound(localIPv4)
+		var s testSockets
+		defer s.Close()
+		_, at, err := s.bound(localIPv4)
 		if err != nil {
 			return err
 		}
@@ -621,64 +654,66 @@ func TestKernelLossTraceNamespaces(t *testing.T) {
 			if err := netlab.Private(func() error { return refuseAndFilter(at) }); err != nil {
 				return err
 			}
-			sources, err = r.refused(1, localIPv4, at)
+			sources, err = s.refused(1, localIPv4, at)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		wantLosses(t, lost(LossEvent{Kind: ResetSent, Reason: "no_socket", Destination: at, Flags: flagSYN}, sources), got)
+		wantLosses(t, lost(refusal(at), sources), got)
 		return nil
 	})
 }
 
 // loseQueue closes a listener that has one connection queued.
 func loseQueue() error {
-	var r rig
-	defer r.Close()
-	listener, _, _, err := r.listenAt(localIPv4, 1, localIPv4.Addr(), localIPv4.Addr())
+	var s testSockets
+	defer s.Close()
+	local := localIPv4.Addr()
+	listener, _, _, err := s.listenAt(localIPv4, 1, local, local)
 	if err == nil {
-		r.CloseSocket(listener)
+		s.CloseSocket(listener)
 	}
 	return err
 }
 
-// refuseAndFilter loses a segment to the address by the firewall, after it was refused one.
+// refuseAndFilter loses two SYNs to the address: one is refused, the next dropped by the firewall.
 func refuseAndFilter(at netip.AddrPort) error {
-	var r rig
-	defer r.Close()
-	if _, err := r.refused(1, localIPv4, at); err != nil {
+	var s testSockets
+	defer s.Close()
+	if _, err := s.refused(1, localIPv4, at); err != nil {
 		return err
 	}
 	if err := addDrop(nftables.ChainHookInput, at.Port()); err != nil {
 		return err
 	}
-	_, _, err := r.dial(1, localIPv4, at)
+	_, _, err := s.dial(1, localIPv4, at)
 	return err
 }
 
-// Without namespaces, addresses decide.
+// Without namespaces, addresses decide what is reported.
 func TestKernelLossTraceServers(t *testing.T) {
 	const n = 3
 	needLossTrace(t)
 	for _, test := range []struct {
 		name     string
-		address  netip.Addr // of the server whose losses are to be seen
+		address  netip.Addr // of the server whose losses are asked for
 		reported bool
 	}{
 		{"its own", localIPv4.Addr(), true},
 		{"any", netip.IPv6Unspecified(), true},
-		{"another", netip.MustParseAddr("127.0.0.2"), false},
+		{"another server's", netip.MustParseAddr("127.0.0.2"), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inNetwork(t, func() error {
-				var r rig
-				defer r.Close()
-				_, other, err := r.bound(localIPv4)
+				var s testSockets
+				defer s.Close()
+				_, other, err := s.bound(localIPv4)
 				if err != nil {
 					return err
 				}
-				listener, at, clients, err := r.listenAt(localIPv4, n, localIPv4.Addr(), localIPv4.Addr())
+				local := localIPv4.Addr()
+				listener, at, clients, err := s.listenAt(localIPv4, n, local, local)
 				if err != nil {
 					return err
 				}
@@ -691,19 +726,20 @@ func TestKernelLossTraceServers(t *testing.T) {
 					expected = 1 + n + n + 1
 				}
 				var sources []netip.AddrPort
-				o := LossTraceOptions{Servers: []netip.AddrPort{netip.AddrPortFrom(test.address, at.Port())}}
+				server := netip.AddrPortFrom(test.address, at.Port())
+				o := LossTraceOptions{Servers: []netip.AddrPort{server}}
 				got, err := recordLosses(o, expected, func() error {
-					if _, err := r.refused(n, localIPv4, other); err != nil {
+					if _, err := s.refused(n, localIPv4, other); err != nil {
 						return err
 					}
-					r.CloseSocket(listener)
-					if sources, err = r.refused(n, localIPv4, at); err != nil {
+					s.CloseSocket(listener)
+					if sources, err = s.refused(n, localIPv4, at); err != nil {
 						return err
 					}
 					if err := addDrop(nftables.ChainHookInput, at.Port()); err != nil {
 						return err
 					}
-					_, dropped, err := r.dial(1, localIPv4, at)
+					_, dropped, err := s.dial(1, localIPv4, at)
 					sources = append(sources, dropped...)
 					return err
 				})
@@ -712,15 +748,18 @@ func TestKernelLossTraceServers(t *testing.T) {
 				}
 				var want []LossEvent
 				if test.reported {
-					want = append(want, LossEvent{Kind: ListenerClosed, Destination: at, Socket: inode, State: tcpListen, PID: os.Getpid()})
+					want = append(want, LossEvent{
+						Kind: ListenerClosed, Destination: at, Socket: inode, State: tcpListen,
+						PID: os.Getpid(),
+					})
 					want = append(want, lost(LossEvent{
-						Kind: ResetSent, Reason: "tcp_state", Destination: at, State: tcpClose, PID: os.Getpid(),
+						Kind: ResetSent, Reason: "tcp_state", Destination: at, State: tcpClose,
+						PID: os.Getpid(),
 					}, clients)...)
+					want = append(want, lost(refusal(at), sources[:n])...)
 					want = append(want, lost(LossEvent{
-						Kind: ResetSent, Reason: "no_socket", Destination: at, Flags: flagSYN,
-					}, sources[:n])...)
-					want = append(want, lost(LossEvent{
-						Kind: SegmentDropped, Reason: "netfilter_drop", Destination: at, Flags: flagSYN,
+						Kind: SegmentDropped, Reason: "netfilter_drop", Destination: at,
+						Flags: flagSYN,
 					}, sources[n:])...)
 				}
 				wantLosses(t, want, got)
@@ -732,7 +771,9 @@ func TestKernelLossTraceServers(t *testing.T) {
 
 // withPage calls f in a private network, with an address that has no listener and a trace whose
 // ring is one page. f closes the trace.
-func withPage(t *testing.T, f func(r *rig, at netip.AddrPort, trace *LossTrace) error) {
+func withPage(
+	t *testing.T, f func(s *testSockets, at netip.AddrPort, trace *LossTrace) error,
+) {
 	t.Helper()
 	needLossTrace(t)
 	inNetwork(t, func() error {
@@ -740,25 +781,27 @@ func withPage(t *testing.T, f func(r *rig, at netip.AddrPort, trace *LossTrace) 
 		if err != nil {
 			return err
 		}
-		var r rig
-		defer r.Close()
-		_, at, err := r.bound(localIPv4)
+		var s testSockets
+		defer s.Close()
+		_, at, err := s.bound(localIPv4)
 		if err != nil {
 			return err
 		}
-		trace, err := NewLossTrace(LossTraceOptions{Namespaces: []uint32{here}, BufferBytes: os.Getpagesize()})
+		trace, err := NewLossTrace(LossTraceOptions{
+			Namespaces: []uint32{here}, BufferBytes: os.Getpagesize(),
+		})
 		if err != nil {
 			return err
 		}
-		return f(&r, at, trace)
+		return f(&s, at, trace)
 	})
 }
 
-// Nothing reads while more happens than there is room for.
+// Events that find no room in the ring are counted.
 func TestKernelLossTraceDrops(t *testing.T) {
 	const n = 150
-	withPage(t, func(r *rig, at netip.AddrPort, trace *LossTrace) error {
-		_, failed := r.refused(n, localIPv4, at)
+	withPage(t, func(s *testSockets, at netip.AddrPort, trace *LossTrace) error {
+		_, failed := s.refused(n, localIPv4, at)
 		before, err := trace.Drops()
 		if err != nil {
 			t.Error(err)
@@ -774,22 +817,23 @@ func TestKernelLossTraceDrops(t *testing.T) {
 			t.Errorf("got %d events, %d and in the end %d without room, %v; want %d, %d",
 				len(got), before, after, err, room, n-room)
 		}
-		return trace.Close() // a second time
+		return trace.Close() // for the second time
 	})
 }
 
 // The reader sleeps until the ring is half full.
 func TestKernelLossTraceSleeps(t *testing.T) {
-	withPage(t, func(r *rig, at netip.AddrPort, trace *LossTrace) error {
+	withPage(t, func(s *testSockets, at netip.AddrPort, trace *LossTrace) error {
 		half := os.Getpagesize() / lossRecord / 2
 		read, done := make(chan LossEvent, 2*half), make(chan error, 1)
 		go func() { done <- trace.Read(func(e LossEvent) { read <- e }) }()
-		_, failed := r.refused(half-5, localIPv4, at)
-		unix.Poll(nil, 20) // it would have been woken by now
+		_, failed := s.refused(half-5, localIPv4, at)
+		unix.Poll(nil, 20) // long enough to wake the reader
 		if n := len(read); n > 0 {
-			t.Errorf("%d events were read of %d in a ring with room for %d", n, half-5, 2*half)
+			t.Errorf("read %d of %d events in a ring with room for %d; want none",
+				n, half-5, 2*half)
 		}
-		_, err := r.refused(10, localIPv4, at)
+		_, err := s.refused(10, localIPv4, at)
 		if err = errors.Join(failed, err); err == nil {
 			<-read
 		}
@@ -797,11 +841,11 @@ func TestKernelLossTraceSleeps(t *testing.T) {
 	})
 }
 
-// Close lets a Read in progress deliver everything.
+// Close waits until a Read in progress has delivered every event.
 func TestKernelLossTraceClose(t *testing.T) {
-	n := os.Getpagesize()/lossRecord - 1 // more than half of the room
-	withPage(t, func(r *rig, at netip.AddrPort, trace *LossTrace) error {
-		_, failed := r.refused(n, localIPv4, at)
+	n := os.Getpagesize()/lossRecord - 1 // more than half the ring
+	withPage(t, func(s *testSockets, at netip.AddrPort, trace *LossTrace) error {
+		_, failed := s.refused(n, localIPv4, at)
 		read, closed := 0, make(chan error, 1)
 		err := trace.Read(func(LossEvent) {
 			if read++; read > 1 {
@@ -826,21 +870,23 @@ func TestKernelLossTraceProcess(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		flags uintptr
-	}{{"same namespace", 0}, {"a namespace in this one", unix.CLONE_NEWPID}} {
+	}{{"this namespace", 0}, {"a child namespace", unix.CLONE_NEWPID}} {
 		t.Run(test.name, func(t *testing.T) {
 			inNetwork(t, func() error {
 				var child int
 				got, err := recordLosses(LossTraceOptions{}, 2, func() error {
 					cmd := exec.Command("/proc/self/exe", childLoseQueue)
-					var complaint bytes.Buffer
-					cmd.Stderr = &complaint
-					cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: test.flags, Pdeathsig: unix.SIGKILL}
+					var stderr bytes.Buffer
+					cmd.Stderr = &stderr
+					cmd.SysProcAttr = &syscall.SysProcAttr{
+						Cloneflags: test.flags, Pdeathsig: unix.SIGKILL,
+					}
 					err := cmd.Run()
 					if cmd.Process != nil {
 						child = cmd.Process.Pid
 					}
 					if err != nil {
-						return fmt.Errorf("%w: %s", err, complaint.String())
+						return fmt.Errorf("%w: %s", err, stderr.String())
 					}
 					return nil
 				})
@@ -849,7 +895,8 @@ func TestKernelLossTraceProcess(t *testing.T) {
 				}
 				if len(got) != 2 || got[0].Kind != ListenerClosed || got[1].Kind != ResetSent ||
 					got[0].PID != child || got[1].PID != child {
-					t.Errorf("got %+v, want a listener closed and a reset by process %d", got, child)
+					t.Errorf("got %+v, want a closed listener and a reset, by process %d",
+						got, child)
 				}
 				return nil
 			})
@@ -857,18 +904,20 @@ func TestKernelLossTraceProcess(t *testing.T) {
 	}
 }
 
-// serveOrderly has one connection answered, and closed by whom the name says first.
-func (r *rig) serveOrderly(listener int, first string) error {
-	clients, err := r.Connect(1, r.Address)
+// serveOrderly serves one connection and closes it without a loss. first says which end closes
+// first: "client", "server", "server, unread" (the server never reads the client's FIN), or "half"
+// (the client closes its sending direction only).
+func (s *testSockets) serveOrderly(listener int, first string) error {
+	clients, err := s.Connect(1, s.Address)
 	if err != nil {
 		return err
 	}
-	accepted, err := r.Accept(1, listener)
+	accepted, err := s.Accept(1, listener)
 	if err != nil || len(accepted[0]) != 1 {
 		return fmt.Errorf("accept: %w", errors.Join(err, unix.ETIMEDOUT))
 	}
 	client, server := clients[0], accepted[0][0]
-	// The end of the connection is a read of 0 bytes.
+	// receive reads want bytes; 0 is the end of the connection.
 	receive := func(socket, want int) {
 		if ready, e := loopback.Wait(socket, unix.POLLIN, 10*time.Second); e != nil || !ready {
 			err = errors.Join(err, e, unix.ETIMEDOUT)
@@ -884,23 +933,23 @@ func (r *rig) serveOrderly(listener int, first string) error {
 	}
 	switch first {
 	case "client": // the server's FIN meets a socket in TIME_WAIT
-		r.CloseSocket(client)
+		s.CloseSocket(client)
 		receive(server, 0)
 		err = errors.Join(err, unix.SetsockoptInt(server, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1))
-		r.CloseSocket(server)
+		s.CloseSocket(server)
 	case "server":
-		r.CloseSocket(server)
+		s.CloseSocket(server)
 		receive(client, 0)
-		r.CloseSocket(client)
-	case "server, unread": // the client's FIN stays in the queue of the socket
-		r.CloseSocket(server)
-		r.CloseSocket(client)
+		s.CloseSocket(client)
+	case "server, unread": // the client's FIN stays in the socket's queue
+		s.CloseSocket(server)
+		s.CloseSocket(client)
 	case "half":
 		err = errors.Join(err, unix.Shutdown(client, unix.SHUT_WR))
 		receive(server, 0)
-		r.CloseSocket(server)
+		s.CloseSocket(server)
 		receive(client, 0)
-		r.CloseSocket(client)
+		s.CloseSocket(client)
 	}
 	return err
 }
@@ -909,16 +958,16 @@ func TestKernelLossTraceOrderly(t *testing.T) {
 	const n = 50
 	needLossTrace(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		listener, err := r.Listen()
+		var s testSockets
+		defer s.Close()
+		listener, err := s.Listen()
 		if err != nil {
 			return err
 		}
 		got, err := recordLosses(LossTraceOptions{}, 0, func() error {
 			for range n {
 				for _, first := range []string{"client", "server", "server, unread", "half"} {
-					if err := r.serveOrderly(listener, first); err != nil {
+					if err := s.serveOrderly(listener, first); err != nil {
 						return fmt.Errorf("%s first: %w", first, err)
 					}
 				}
@@ -933,22 +982,21 @@ func TestKernelLossTraceOrderly(t *testing.T) {
 	})
 }
 
-// A server that closes a connection with data unread resets it, and that finds nobody if the client
-// is gone as well.
+// A server that closes a connection with unread data resets it.
 func TestKernelLossTraceUnread(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		listener, err := r.Listen()
+		var s testSockets
+		defer s.Close()
+		listener, err := s.Listen()
 		if err != nil {
 			return err
 		}
-		clients, err := r.Connect(1, r.Address)
+		clients, err := s.Connect(1, s.Address)
 		if err != nil {
 			return err
 		}
-		accepted, err := r.Accept(1, listener)
+		accepted, err := s.Accept(1, listener)
 		if err != nil || len(accepted[0]) != 1 {
 			return fmt.Errorf("accept: %w", errors.Join(err, unix.ETIMEDOUT))
 		}
@@ -956,7 +1004,9 @@ func TestKernelLossTraceUnread(t *testing.T) {
 		if _, err := unix.Write(clients[0], []byte{1}); err != nil {
 			return err
 		}
-		want := LossEvent{Kind: ResetSent, Reason: "tcp_abort_on_close", State: tcpClose, PID: os.Getpid()}
+		want := LossEvent{
+			Kind: ResetSent, Reason: "tcp_abort_on_close", State: tcpClose, PID: os.Getpid(),
+		}
 		if want.Socket, err = socket.Inode(server); err != nil {
 			return err
 		}
@@ -964,10 +1014,11 @@ func TestKernelLossTraceUnread(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		want.Source = netip.AddrPortFrom(localIPv4.Addr(), uint16(client.(*unix.SockaddrInet4).Port))
-		want.Destination = netip.AddrPortFrom(localIPv4.Addr(), r.Address.Port())
+		port := uint16(client.(*unix.SockaddrInet4).Port)
+		want.Source = netip.AddrPortFrom(localIPv4.Addr(), port)
+		want.Destination = netip.AddrPortFrom(localIPv4.Addr(), s.Address.Port())
 		got, err := recordLosses(LossTraceOptions{}, 1, func() error {
-			r.CloseSocket(server)
+			s.CloseSocket(server)
 			return nil
 		})
 		if err != nil {
@@ -978,17 +1029,17 @@ func TestKernelLossTraceUnread(t *testing.T) {
 	})
 }
 
-// A stray RST is nothing; the same segment with FIN instead is answered.
+// A stray RST is no loss. The same segment with ACK instead is answered with a reset.
 func TestKernelLossTraceStrayReset(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		_, from, err := r.bound(localIPv4)
+		var s testSockets
+		defer s.Close()
+		_, from, err := s.bound(localIPv4)
 		if err != nil {
 			return err
 		}
-		_, to, err := r.bound(localIPv4)
+		_, to, err := s.bound(localIPv4)
 		if err != nil {
 			return err
 		}
@@ -998,60 +1049,72 @@ func TestKernelLossTraceStrayReset(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		wantLosses(t, []LossEvent{{Kind: ResetSent, Reason: "no_socket", Source: from, Destination: to, Flags: flagACK}}, got)
+		wantLosses(t, []LossEvent{{
+			Kind: ResetSent, Reason: "no_socket", Source: from, Destination: to, Flags: flagACK,
+		}}, got)
 		return nil
 	})
 }
 
-// A SYN may meet TIME_WAIT, and nobody who listens. It is answered with an ACK, and that, the
-// client being gone, with a reset.
+// A SYN that meets a socket in TIME_WAIT, and no listener, is answered with an ACK. The client is
+// gone, so the ACK is answered with a reset.
 func TestKernelLossTraceTimeWait(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
-		var r rig
-		defer r.Close()
-		listener, at, _, err := r.listenAt(localIPv4, 0, netip.Addr{}, netip.Addr{})
+		var s testSockets
+		defer s.Close()
+		listener, at, _, err := s.listenAt(localIPv4, 0, netip.Addr{}, netip.Addr{})
 		if err != nil {
 			return err
 		}
-		dialed, clients, err := r.dial(1, localIPv4, at)
+		dialed, clients, err := s.dial(1, localIPv4, at)
 		if err != nil {
 			return err
 		}
 		client := dialed[0]
-		accepted, err := r.Accept(1, listener)
+		accepted, err := s.Accept(1, listener)
 		if err != nil || len(accepted[0]) != 1 {
 			return fmt.Errorf("accept: %w", errors.Join(err, unix.ETIMEDOUT))
 		}
-		r.CloseSocket(accepted[0][0])
+		s.CloseSocket(accepted[0][0])
 		if ready, err := loopback.Wait(client, unix.POLLIN, 10*time.Second); err != nil || !ready {
 			return fmt.Errorf("the server's FIN: %w", errors.Join(err, unix.ETIMEDOUT))
 		}
-		r.CloseSocket(client)
-		r.CloseSocket(listener)
-		got, err := recordLosses(LossTraceOptions{}, 2, func() error { return sendSegment(clients[0], at, flagSYN) })
+		s.CloseSocket(client)
+		s.CloseSocket(listener)
+		got, err := recordLosses(LossTraceOptions{}, 2, func() error {
+			return sendSegment(clients[0], at, flagSYN)
+		})
 		if err != nil {
 			return err
 		}
 		wantLosses(t, []LossEvent{
-			{Kind: SegmentDropped, Reason: "not_specified", Source: clients[0], Destination: at, Flags: flagSYN, State: tcpTimeWait},
-			{Kind: ResetSent, Reason: "no_socket", Source: at, Destination: clients[0], Flags: flagACK},
+			{
+				Kind: SegmentDropped, Reason: "not_specified", Source: clients[0], Destination: at,
+				Flags: flagSYN, State: tcpTimeWait,
+			},
+			{
+				Kind: ResetSent, Reason: "no_socket", Source: at, Destination: clients[0],
+				Flags: flagACK,
+			},
 		}, got)
 		return nil
 	})
 }
 
-// sendSegment sends a TCP header alone. Both addresses are 127.0.0.1.
+// sendSegment sends a TCP header without data. Both addresses must be 127.0.0.1.
 func sendSegment(from, to netip.AddrPort, flags byte) error {
 	const sequence = 7
 	header := binary.BigEndian.AppendUint16(nil, from.Port())
 	header = binary.BigEndian.AppendUint16(header, to.Port())
 	header = binary.BigEndian.AppendUint32(header, sequence)
 	header = append(header, 0, 0, 0, 0, 5<<4, flags, 0, 0, 0, 0, 0, 0)
-	pseudo := slices.Concat([]byte{127, 0, 0, 1, 127, 0, 0, 1, 0, unix.IPPROTO_TCP, 0, byte(len(header))}, header) // RFC 9293, 3.1
+	// The checksum covers this pseudo-header, too (RFC 9293, 3.1).
+	pseudo := []byte{127, 0, 0, 1, 127, 0, 0, 1, 0, unix.IPPROTO_TCP, 0, byte(len(header))}
+	summed := slices.Concat(pseudo, header)
 	var total uint32
-	for i := 0; i < len(pseudo); i += 2 {
-		total += uint32(binary.BigEndian.Uint16(pseudo[i:]))
+	for i := 0; i < len(summed); i += 2 {
+		total += uint32(binary.BigEndian.Uint16(summed[i:]))
 	}
 	binary.BigEndian.PutUint16(header[16:], ^uint16(total>>16+total&0xffff))
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
@@ -1059,8 +1122,8 @@ func sendSegment(from, to netip.AddrPort, flags byte) error {
 		return err
 	}
 	defer unix.Close(socket)
-	// Connected to somebody who sends nothing, it gets no copies (raw(7)): their end with the
-	// socket would be losses too.
+	// Connected to an address that sends nothing, the socket gets no copies of segments (raw(7)).
+	// Closing it would drop them, and the drops would be reported as losses.
 	if err := unix.Connect(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 8}}); err != nil {
 		return err
 	}
@@ -1076,14 +1139,19 @@ func TestKernelLossTraceCapabilities(t *testing.T) {
 		}
 		return err
 	})
-	if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "needs CAP_BPF and CAP_PERFMON") {
-		t.Errorf("got error %v, want EPERM and what is missing", err)
+	const want = "needs CAP_BPF and CAP_PERFMON"
+	if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got error %v, want EPERM and %q", err, want)
 	}
 }
 
 func TestKernelLossTraceOptions(t *testing.T) {
 	needLossTrace(t)
-	for _, o := range []LossTraceOptions{{}, {Namespaces: []uint32{1}, BufferBytes: -1}, {Namespaces: []uint32{1}, BufferBytes: 5000}} {
+	for _, o := range []LossTraceOptions{
+		{},
+		{Namespaces: []uint32{1}, BufferBytes: -1},
+		{Namespaces: []uint32{1}, BufferBytes: 5000},
+	} {
 		if trace, err := NewLossTrace(o); err == nil {
 			trace.Close()
 			t.Errorf("%+v: no error", o)

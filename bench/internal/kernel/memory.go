@@ -11,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Memory is what a process has in physical memory, in bytes.
+// Memory is the physical memory of a process, in bytes.
 type Memory struct {
-	// Peak is the most that was resident so far (VmHWM), text that is shared with other processes
-	// included. It is not getrusage's ru_maxrss, which begins with what the parent had resident
-	// (exec_mmap in fs/exec.c).
+	// Peak is the largest resident size so far (VmHWM), including text shared with other processes.
+	// getrusage's ru_maxrss would not do: it starts at the parent's resident size (exec_mmap in
+	// fs/exec.c).
 	Peak int64
-	// Proportional is what is resident now, with each shared page divided by the number of its
-	// sharers (Pss).
+	// Proportional is the resident size now, with each shared page divided by the number of
+	// processes that share it (Pss).
 	Proportional int64
 }
 
-// ReadMemory of process pid. After it has exited, but before somebody has waited for it, there is
-// none: an error that wraps fs.ErrNotExist or unix.ESRCH.
+// ReadMemory reads the memory of process pid. A process that has exited has none, even before its
+// parent has waited for it: the error then wraps fs.ErrNotExist or unix.ESRCH.
 func ReadMemory(pid int) (m Memory, err error) {
 	if m.Peak, err = ReadPeak(pid); err != nil {
 		return m, err
@@ -32,8 +32,8 @@ func ReadMemory(pid int) (m Memory, err error) {
 	return m, err
 }
 
-// ReadPeak is Memory.Peak alone, which costs a few microseconds; the other takes a walk through the
-// page tables.
+// ReadPeak reads Memory.Peak alone. That takes a few microseconds; reading Proportional makes the
+// kernel walk the page tables.
 func ReadPeak(pid int) (int64, error) { return readKilobytes(pid, "status", "VmHWM:") }
 
 func readKilobytes(pid int, file, key string) (int64, error) {
@@ -50,7 +50,7 @@ func readKilobytes(pid int, file, key string) (int64, error) {
 	return bytes, nil
 }
 
-// parseKilobytes finds the line "key  n kB" of a file in /proc.
+// parseKilobytes finds the line "key  n kB" of a file in /proc, and returns n in bytes.
 func parseKilobytes(r io.Reader, key string) (int64, error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -67,5 +67,6 @@ func parseKilobytes(r io.Reader, key string) (int64, error) {
 	if err := lines.Err(); err != nil {
 		return 0, err
 	}
-	return 0, fmt.Errorf("no line %q: %w", key, unix.ESRCH) // a process that has exited has no memory
+	// A process that has exited has no memory.
+	return 0, fmt.Errorf("no line %q: %w", key, unix.ESRCH)
 }

@@ -13,10 +13,11 @@ func TestParseKilobytes(t *testing.T) {
 	if n, err := parseKilobytes(strings.NewReader(status), "VmHWM:"); err != nil || n != 13492<<10 {
 		t.Errorf("got %d, %v; want %d", n, err, 13492<<10)
 	}
-	if _, err := parseKilobytes(strings.NewReader("Name:\tx\n"), "VmHWM:"); !errors.Is(err, unix.ESRCH) {
-		t.Errorf("of a process that has exited: %v, want ESRCH", err)
+	_, err := parseKilobytes(strings.NewReader("Name:\tx\n"), "VmHWM:")
+	if !errors.Is(err, unix.ESRCH) {
+		t.Errorf("exited process: got error %v, want ESRCH", err)
 	}
 	if _, err := parseKilobytes(strings.NewReader("VmHWM:\tmuch kB\n"), "VmHWM:"); err == nil {
-		t.Error("no error for a value that is no number")
+		t.Error("no error for a value that is not a number")
 	}
 }

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A procFile is an open file of /proc. An os.File would be offered to Go's poller first, which
-// takes three system calls to refuse it: as many as a reading does.
+// A procFile is an open file of /proc. Unlike an os.File it is not registered with Go's poller:
+// trying that, and failing, takes three system calls, as many as a whole reading.
 type procFile struct {
 	fd   int
 	path string
 }
 
-// openProc opens a file; the caller closes it. Errors are those of os.Open.
+// openProc opens a file. The caller closes it. It returns the errors of os.Open.
 func openProc(path string) (*procFile, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)

@@ -10,18 +10,18 @@ import (
 
 // A Queue is the accept queue of one listening TCP socket.
 type Queue struct {
-	Inode  uint64 // of the socket, as stat(2) of its descriptor has it
+	Inode  uint64 // of the socket, as stat(2) of its descriptor returns it
 	Port   uint16
-	Queued int // connections that wait to be accepted
-	Limit  int // the kernel refuses when there are more than this
+	Queued int // connections waiting to be accepted
+	Limit  int // the kernel refuses connections while more than this are queued
 }
 
-// A QueueWatch reads the accept queues of all listeners of a network namespace. It needs no
-// privilege and no descriptor of theirs, so it keeps none open. It is not safe for concurrent use;
-// the caller closes it.
+// A QueueWatch reads the accept queues of all listeners of a network namespace. It needs neither
+// privilege nor the listeners' descriptors, so it keeps no listener open. It is not safe for
+// concurrent use. The caller closes it.
 //
-// Source: inet_diag, sock_diag(7). Of a listener idiag_rqueue is the queue and idiag_wqueue its
-// limit.
+// Source: inet_diag, sock_diag(7). For a listener, idiag_rqueue is the length of the queue and
+// idiag_wqueue its limit.
 type QueueWatch struct {
 	fd       int
 	requests [][]byte
@@ -41,8 +41,8 @@ const (
 	diagMessageSize = 72
 )
 
-// NewQueueWatch watches the network namespace that the calling thread is in; later calls may come
-// from any. families are unix.AF_INET and unix.AF_INET6, or one of them.
+// NewQueueWatch watches the calling thread's network namespace. The methods may be called from
+// threads in other namespaces. families are unix.AF_INET, unix.AF_INET6, or both.
 func NewQueueWatch(families ...int) (*QueueWatch, error) {
 	fd, err := openDiag()
 	if err != nil {
@@ -55,7 +55,8 @@ func NewQueueWatch(families ...int) (*QueueWatch, error) {
 	return w, nil
 }
 
-// diagBuffer is what the kernel fills at a time at most (netlink_dump in net/netlink/af_netlink.c).
+// diagBuffer is the most that the kernel sends in one datagram (netlink_dump in
+// net/netlink/af_netlink.c).
 const diagBuffer = 32 << 10
 
 // openDiag returns a sock_diag socket of the calling thread's network namespace.
@@ -64,15 +65,16 @@ func openDiag() (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("sock_diag: %w", err)
 	}
-	// The kernel answers at once; this is only so that nothing can wait for ever.
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
+	// The kernel answers at once. The timeout only makes sure that no read can block for ever.
+	limit := unix.Timeval{Sec: 1}
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
 		return -1, errors.Join(fmt.Errorf("sock_diag: SO_RCVTIMEO: %w", err), unix.Close(fd))
 	}
 	return fd, nil
 }
 
-// diagRequest asks for every TCP socket in the states, a bit each, with that port of its own; 0:
-// any.
+// diagRequest returns a request for all TCP sockets that are in one of the states, a bit each, and
+// have the given local port. Port 0 means any.
 func diagRequest(family int, states uint32, port uint16) []byte {
 	request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
 	order := binary.NativeEndian
@@ -86,8 +88,8 @@ func diagRequest(family int, states uint32, port uint16) []byte {
 	return request
 }
 
-// askDiag sends a request and calls f with each struct inet_diag_msg of the answer, which is valid
-// until f returns. It uses buffer.
+// askDiag sends a request and calls f with each struct inet_diag_msg of the answer. The slice is
+// part of buffer, and valid until f returns.
 func askDiag(fd int, request, buffer []byte, f func(socket []byte)) error {
 	err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	if err != nil {
@@ -106,13 +108,13 @@ func askDiag(fd int, request, buffer []byte, f func(socket []byte)) error {
 	}
 }
 
-// parseDiag calls f with each socket of one datagram. done: the answer ends with it.
+// parseDiag calls f with each socket of one datagram. It reports whether the answer ends with it.
 func parseDiag(b []byte, f func(socket []byte)) (done bool, err error) {
 	order := binary.NativeEndian
 	for len(b) >= unix.NLMSG_HDRLEN {
 		size, kind := int(order.Uint32(b)), order.Uint16(b[4:])
 		if size < unix.NLMSG_HDRLEN || size > len(b) {
-			return true, errors.New("sock_diag: a message that is cut off")
+			return true, errors.New("sock_diag: message cut off")
 		}
 		body := b[unix.NLMSG_HDRLEN:size]
 		switch {
@@ -131,7 +133,7 @@ func parseDiag(b []byte, f func(socket []byte)) (done bool, err error) {
 // diagInode returns the inode of a struct inet_diag_msg.
 func diagInode(socket []byte) uint64 { return uint64(binary.NativeEndian.Uint32(socket[68:])) }
 
-// Read appends every listener's queue to all, as it is now.
+// Read appends the present state of every listener's queue to all.
 func (w *QueueWatch) Read(all []Queue) ([]Queue, error) {
 	for _, request := range w.requests {
 		err := askDiag(w.fd, request, w.buffer, func(socket []byte) {

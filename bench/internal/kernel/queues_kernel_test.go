@@ -10,15 +10,15 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Two listeners of one port, two connections waiting at the first or the second: the watch tells
-// them apart.
+// Two listeners share a port, and two connections wait in their queues. The watch tells the
+// listeners apart.
 func TestKernelQueueWatch(t *testing.T) {
-	var r loopback.Sockets
-	defer r.Close()
+	var s loopback.Sockets
+	defer s.Close()
 	inodes := map[uint64]bool{}
 	var listeners []int
 	for range 2 {
-		listener, err := r.Listen()
+		listener, err := s.Listen()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestKernelQueueWatch(t *testing.T) {
 		inodes[inode] = true
 		listeners = append(listeners, listener)
 	}
-	if _, err := r.Connect(2, r.Address); err != nil {
+	if _, err := s.Connect(2, s.Address); err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(loopback.Patience); ; unix.Poll(nil, 1) {
@@ -50,7 +50,7 @@ func TestKernelQueueWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer watch.Close()
-	for range 2 { // a watch can be read again
+	for range 2 { // a watch can be read more than once
 		all, err := watch.Read(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -58,16 +58,16 @@ func TestKernelQueueWatch(t *testing.T) {
 		queued, seen := 0, 0
 		for _, q := range all {
 			if !inodes[q.Inode] {
-				continue // a listener of somebody else
+				continue // another program's listener
 			}
 			seen++
 			queued += q.Queued
-			if q.Limit != 64 || q.Port != r.Address.Port() {
-				t.Errorf("limit %d at port %d, want 64 at %d", q.Limit, q.Port, r.Address.Port())
+			if q.Limit != 64 || q.Port != s.Address.Port() {
+				t.Errorf("limit %d at port %d, want 64 at %d", q.Limit, q.Port, s.Address.Port())
 			}
 		}
 		if seen != 2 || queued != 2 {
-			t.Errorf("%d of our listeners with %d connections in all, want 2 with 2", seen, queued)
+			t.Errorf("read %d of our listeners with %d connections, want 2 with 2", seen, queued)
 		}
 	}
 }

@@ -18,15 +18,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sched says what the scheduler did with the threads of a process since each of them began.
+// Sched holds a thread's scheduler statistics since its start, or the sums over several threads.
 type Sched struct {
 	Run        time.Duration // on a CPU; precise, unlike the ticks in /proc/<pid>/stat
 	Delay      time.Duration // runnable, but waiting for a CPU ("run-queue delay")
 	Timeslices int64         // times put on a CPU
 }
 
-// Schedstat adds up the threads that process pid has now. A thread that has ended takes its time
-// with it, so a difference of two readings is a lower bound. Errors are those of ThreadSchedstats.
+// Schedstat returns the sums over the threads that process pid has now. The time of threads that
+// have ended is missing, so the difference of two readings is a lower bound. Errors are those of
+// ThreadSchedstats.
 func Schedstat(pid int) (Sched, error) {
 	threads, err := ThreadSchedstats(pid)
 	var sum Sched
@@ -38,9 +39,9 @@ func Schedstat(pid int) (Sched, error) {
 	return sum, err
 }
 
-// ThreadSchedstats is what the scheduler did with each thread that process pid has now, by its
-// number. ErrNotSupported where the kernel keeps no such statistics (CONFIG_SCHED_INFO);
-// fs.ErrNotExist where there is no such process. Source: fs/proc/base.c, proc_pid_schedstat;
+// ThreadSchedstats returns the scheduler statistics of each thread that process pid has now, by
+// thread number. The error is ErrNotSupported if the kernel keeps none (CONFIG_SCHED_INFO), and
+// fs.ErrNotExist if the process does not exist. Source: fs/proc/base.c, proc_pid_schedstat.
 // /proc/<pid>/schedstat itself covers the main thread only.
 func ThreadSchedstats(pid int) (map[int]Sched, error) {
 	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
@@ -52,7 +53,7 @@ func ThreadSchedstats(pid int) (map[int]Sched, error) {
 	for _, thread := range threads {
 		one, err := readSchedstat(filepath.Join(tasks, thread.Name(), "schedstat"))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-			continue // the thread has just ended, or the kernel keeps none at all
+			continue // the thread has just ended, or the kernel keeps no statistics
 		}
 		if err != nil {
 			return nil, err
@@ -85,7 +86,7 @@ func readSchedstat(path string) (Sched, error) {
 	return sched, nil
 }
 
-// parseSchedstat reads "run delay timeslices", the first two in nanoseconds.
+// parseSchedstat parses "run delay timeslices", the first two in nanoseconds.
 func parseSchedstat(r io.Reader) (Sched, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
@@ -101,12 +102,14 @@ func parseSchedstat(r io.Reader) (Sched, error) {
 			return Sched{}, err
 		}
 	}
-	return Sched{Run: time.Duration(numbers[0]), Delay: time.Duration(numbers[1]), Timeslices: numbers[2]}, nil
+	return Sched{
+		Run: time.Duration(numbers[0]), Delay: time.Duration(numbers[1]), Timeslices: numbers[2],
+	}, nil
 }
 
-// ReadPressure returns for how long, since boot, at least one runnable task on the machine was
-// waiting for a CPU: the total of the "some" line of /proc/pressure/cpu, which the kernel keeps in
-// microseconds. ErrNotSupported without CONFIG_PSI or with psi=0. Source:
+// ReadPressure returns how long, since boot, at least one runnable task on the machine was waiting
+// for a CPU. That is the total in the "some" line of /proc/pressure/cpu, which the kernel keeps in
+// microseconds. The error is ErrNotSupported without CONFIG_PSI or with psi=0. Source:
 // Documentation/accounting/psi.rst.
 func ReadPressure() (time.Duration, error) {
 	const path = "/proc/pressure/cpu"
@@ -122,8 +125,7 @@ func ReadPressure() (time.Duration, error) {
 	return some, nil
 }
 
-// absent turns "no such file" and "switched off" into ErrNotSupported and keeps the text of the
-// cause.
+// absent turns "no such file" and "switched off" into ErrNotSupported. It keeps the cause's text.
 func absent(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("%w (%v)", ErrNotSupported, err)
@@ -151,11 +153,11 @@ func parsePressure(r io.Reader) (time.Duration, error) {
 	return 0, fmt.Errorf(`no "some" line with a total: %w`, io.ErrUnexpectedEOF)
 }
 
-// ReadSteal returns, for each of cpus (nil: every CPU online), the time since boot during which the
-// hypervisor ran something else while the CPU had work to do. It comes in ticks of usually 10 ms,
-// and is always 0 on hardware and under hypervisors that do not report it. ErrNotSupported where
-// /proc/stat has no such column; an error for a CPU that is not online. Source: fs/proc/stat.c,
-// show_stat.
+// ReadSteal returns, for each of cpus, the time since boot during which the hypervisor ran
+// something else while the CPU had work to do. If cpus is nil, it reads every CPU online. Steal is
+// counted in ticks, usually of 10 ms. It is always 0 on bare metal and under hypervisors that do
+// not report it. The error is ErrNotSupported if /proc/stat has no such column. A CPU that is
+// offline is an error, too. Source: fs/proc/stat.c, show_stat.
 func ReadSteal(cpus []int) (map[int]time.Duration, error) {
 	const path = "/proc/stat"
 	file, err := openProc(path)
@@ -206,14 +208,16 @@ func parseSteal(r io.Reader, ticksPerSecond int64) (map[int]time.Duration, error
 	return steal, err
 }
 
-// eachCPU calls f with each line "cpu<n> …": the CPU, and its columns in ticks. The other lines of
-// the file may be long (one number for each interrupt), hence no Scanner with its limit on a line.
+// eachCPU calls f for each line "cpu<n> …", with the CPU and its columns in ticks. It does not use
+// a Scanner, which limits the length of a line: other lines of the file may be long, with a number
+// for each interrupt.
 func eachCPU(r io.Reader, f func(cpu int, columns []string) error) error {
 	seen := false
 	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadString('\n')
-		if number, found := strings.CutPrefix(line, "cpu"); found && !strings.HasPrefix(number, " ") {
+		number, found := strings.CutPrefix(line, "cpu")
+		if found && !strings.HasPrefix(number, " ") {
 			fields := strings.Fields(number)
 			if len(fields) == 0 {
 				return fmt.Errorf("a CPU without a number: %w", io.ErrUnexpectedEOF)
@@ -240,41 +244,43 @@ func eachCPU(r io.Reader, f func(cpu int, columns []string) error) error {
 	return nil
 }
 
-// ticksToDuration converts without overflow; what does not fit becomes the longest duration, 292
-// years.
+// ticksToDuration converts ticks to a duration. What would overflow becomes the longest duration,
+// 292 years.
 func ticksToDuration(ticks, perSecond int64) time.Duration {
 	whole, rest := ticks/perSecond, ticks%perSecond
 	if whole >= math.MaxInt64/int64(time.Second) {
 		return math.MaxInt64
 	}
-	return time.Duration(whole)*time.Second + time.Duration(rest)*time.Second/time.Duration(perSecond)
+	fraction := time.Duration(rest) * time.Second / time.Duration(perSecond)
+	return time.Duration(whole)*time.Second + fraction
 }
 
-// ticksPerSecond is CLK_TCK, the unit of the times in /proc, which the kernel hands every process
-// in its auxiliary vector (getauxval(3), AT_CLKTCK). 100 on every architecture that Go supports,
-// should the vector be unreadable.
+// ticksPerSecond returns CLK_TCK, the unit of the times in /proc. The kernel gives it to every
+// process in the auxiliary vector (getauxval(3), AT_CLKTCK). If the vector cannot be read, it
+// returns 100, the value on every architecture that Go supports.
 func ticksPerSecond() int64 {
 	const atCLKTCK, usual = 17, 100
 	vector, err := unix.Auxv()
 	if err != nil {
 		return usual
 	}
-	at := slices.IndexFunc(vector, func(entry [2]uintptr) bool { return entry[0] == atCLKTCK })
+	isTicks := func(entry [2]uintptr) bool { return entry[0] == atCLKTCK }
+	at := slices.IndexFunc(vector, isTicks)
 	if at < 0 || vector[at][1] == 0 {
 		return usual
 	}
 	return int64(vector[at][1])
 }
 
-// SetAffinity confines every thread of process pid to the CPUs, and so those that they will start.
-// A thread that ends meanwhile is no error.
+// SetAffinity confines every thread of process pid to the CPUs, and so all threads that they will
+// start. It ignores threads that end meanwhile.
 func SetAffinity(pid int, cpus []int) error {
 	var set unix.CPUSet
 	for _, c := range cpus {
 		set.Set(c)
 	}
-	// A thread that was started during the first pass by one not yet confined is found by the
-	// second.
+	// The second pass finds threads that were started during the first one by threads not yet
+	// confined.
 	for range 2 {
 		threads, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "task"))
 		if err != nil {
@@ -285,7 +291,8 @@ func SetAffinity(pid int, cpus []int) error {
 			if err != nil {
 				return err
 			}
-			if err := unix.SchedSetaffinity(tid, &set); err != nil && !errors.Is(err, unix.ESRCH) {
+			err = unix.SchedSetaffinity(tid, &set)
+			if err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("thread %d of process %d: CPUs %v: %w", tid, pid, cpus, err)
 			}
 		}
@@ -293,14 +300,14 @@ func SetAffinity(pid int, cpus []int) error {
 	return nil
 }
 
-// A Place is where a thread may run, and the CPU that it is on or was on last.
+// A Place says on which CPUs a thread may run, and on which one it ran last.
 type Place struct {
 	Allowed []int
 	Last    int
 }
 
-// Places returns where the threads of process pid are, by their numbers. A thread that ends
-// meanwhile is left out. Sources: sched_getaffinity(2); proc_pid_stat(5), processor.
+// Places returns where the threads of process pid run, by thread number. It omits threads that end
+// meanwhile. Sources: sched_getaffinity(2); proc_pid_stat(5), processor.
 func Places(pid int) (map[int]Place, error) {
 	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
 	threads, err := os.ReadDir(tasks)
@@ -343,18 +350,18 @@ func placeOf(tasks string, number int) (p Place, err error) {
 	return p, err
 }
 
-// parseProcessor returns field 39 of a thread's stat. The second is its name in parentheses, which
-// may have anything in it.
+// parseProcessor returns field 39 of a thread's stat. Field 2 is the thread's name in parentheses,
+// which may contain any character.
 func parseProcessor(stat string) (int, error) {
 	const processor = 39
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:]) // from the third on
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:]) // from field 3 on
 	if len(fields) <= processor-3 {
 		return 0, fmt.Errorf("stat: %d fields: %w", len(fields)+2, io.ErrUnexpectedEOF)
 	}
 	return strconv.Atoi(fields[processor-3])
 }
 
-// SumSteal returns the time that the hypervisor has taken from those CPUs together.
+// SumSteal returns the time that the hypervisor has taken from the CPUs together.
 func SumSteal(cpus []int) (time.Duration, error) {
 	each, err := ReadSteal(cpus)
 	var total time.Duration

@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// A thread that works shows in the sum, although it is not the main thread.
+// The sum includes the CPU time of threads other than the main one.
 func TestKernelSchedstat(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -46,13 +46,13 @@ func TestKernelSchedstat(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Run < burnedByChild || got.Timeslices == 0 || got.Delay < 0 {
-		t.Errorf("%+v, want at least %v on the CPU, in some slices", got, burnedByChild)
+		t.Errorf("got %+v, want a Run of at least %v, and some slices", got, burnedByChild)
 	}
 }
 
 func TestKernelSchedstatOfNoProcess(t *testing.T) {
 	if _, err := Schedstat(math.MaxInt32); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("error %v, want %v", err, fs.ErrNotExist)
+		t.Errorf("got error %v, want %v", err, fs.ErrNotExist)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestKernelPressure(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after, err := ReadPressure(); err != nil || after < before {
-		t.Errorf("%v, then %v (%v)", before, after, err)
+		t.Errorf("pressure was %v, then %v (error %v)", before, after, err)
 	}
 }
 
@@ -79,20 +79,20 @@ func TestKernelSteal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(steal) != len(cpus) {
-		t.Errorf("steal of %d CPUs, want %d", len(steal), len(cpus))
+		t.Errorf("got the steal of %d CPUs, want %d", len(steal), len(cpus))
 	}
 	all, err := ReadSteal(nil)
 	if err != nil || len(all) < len(cpus) {
-		t.Errorf("all: %d CPUs, %v, want %d or more", len(all), err, len(cpus))
+		t.Errorf("all CPUs: got %d, error %v; want %d or more", len(all), err, len(cpus))
 	}
 	if _, err := ReadSteal([]int{1 << 20}); err == nil {
-		t.Error("no error for a CPU that is not there")
+		t.Error("no error for a missing CPU")
 	}
 }
 
 func TestKernelTicksPerSecond(t *testing.T) {
 	if got := ticksPerSecond(); got != 100 {
-		t.Errorf("CLK_TCK %d, want 100, as on every architecture that Go supports", got)
+		t.Errorf("got CLK_TCK %d, want 100, as on every architecture that Go supports", got)
 	}
 }
 
@@ -108,7 +108,7 @@ func burnAndWait() error {
 	return err
 }
 
-// burn uses so much CPU time of the calling thread.
+// burn uses CPU time on the calling thread.
 func burn(work time.Duration) error {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &now); err != nil {
@@ -122,8 +122,7 @@ func burn(work time.Duration) error {
 	return nil
 }
 
-// Every thread of this process, and one that it starts afterwards, has the one CPU that it is
-// given.
+// A process is confined to the one CPU that it is given.
 func TestKernelSetAffinity(t *testing.T) {
 	cpus, err := UsableCPUs()
 	if err != nil {
@@ -146,9 +145,9 @@ func TestKernelSetAffinity(t *testing.T) {
 		t.Fatal(err)
 	}
 	if set.Count() != 1 || !set.IsSet(last) {
-		t.Errorf("%d CPUs, want CPU %d alone", set.Count(), last)
+		t.Errorf("the process may use %d CPUs, want CPU %d alone", set.Count(), last)
 	}
 	if err := SetAffinity(1<<30, []int{last}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("of no process: %v, want fs.ErrNotExist", err)
+		t.Errorf("missing process: got error %v, want fs.ErrNotExist", err)
 	}
 }

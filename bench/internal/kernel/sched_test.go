@@ -26,8 +26,9 @@ func TestParseSchedstat(t *testing.T) {
 }
 
 func TestParseProcessor(t *testing.T) {
-	// The name of a thread may have spaces and parentheses in it.
-	const rest = " S 1 1 1 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 5 0 99 1000 200 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 "
+	// A thread's name may contain spaces and parentheses.
+	const rest = " S 1 1 1 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 5 0 99 1000 200 " +
+		"18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 "
 	got, err := parseProcessor("12 (a) b (c) 9)" + rest + "3 0 0 0 0 0\n")
 	if err != nil || got != 3 {
 		t.Errorf("got %d, %v, want 3", got, err)
@@ -83,8 +84,9 @@ func TestParseSteal(t *testing.T) {
 		{"cut short", "cpu0 1 2 3 4 5 6 7", ErrNotSupported},
 		{"not a number", "cpu0 1 2 3 4 5 6 7 x 0 0\n", nil},
 	} {
-		if _, err := parseSteal(strings.NewReader(test.text), 100); err == nil || test.want != nil && !errors.Is(err, test.want) {
-			t.Errorf("%s: error %v, want %v", test.name, err, test.want)
+		_, err := parseSteal(strings.NewReader(test.text), 100)
+		if err == nil || test.want != nil && !errors.Is(err, test.want) {
+			t.Errorf("%s: got error %v, want %v", test.name, err, test.want)
 		}
 	}
 }
@@ -110,10 +112,10 @@ func TestTicksToDuration(t *testing.T) {
 func TestAbsent(t *testing.T) {
 	for _, cause := range []error{fs.ErrNotExist, unix.EOPNOTSUPP} {
 		if err := absent(cause); !errors.Is(err, ErrNotSupported) {
-			t.Errorf("%v became %v, want ErrNotSupported", cause, err)
+			t.Errorf("absent turned %v into %v, want ErrNotSupported", cause, err)
 		}
 	}
 	if err := absent(unix.EACCES); errors.Is(err, ErrNotSupported) {
-		t.Errorf("missing permission became %v", err)
+		t.Errorf("absent turned missing permission into %v", err)
 	}
 }

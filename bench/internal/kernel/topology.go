@@ -13,44 +13,44 @@ import (
 	"strings"
 )
 
-// A Topology says how the CPUs of a machine belong together, and how much of them this process may
+// A Topology says which CPUs share a core or a memory node, and how much of them this process may
 // use.
 type Topology struct {
 	CPUs []CPU // those that were asked for, ascending
-	// Quota is for how many CPUs' worth of time the cgroups leave this process, by the smallest of
-	// its own and those around it; 0: as much as there is.
+	// Quota is how many CPUs' worth of time the cgroups allow this process: the smallest quota of
+	// its cgroup and the ones around it. 0 means no quota.
 	Quota float64
-	// Governors are the CPU frequency governors in use, sorted; none where the kernel has none, as
-	// in most virtual machines.
+	// Governors are the CPU frequency governors in use, sorted. It is empty if the kernel has none,
+	// as in most virtual machines.
 	Governors []string
-	// Virtual says what kind of virtual machine this is, or "yes" where that is not known; "" on
-	// bare metal, and where the kernel does not say.
+	// Virtual names the kind of virtual machine, or is "yes" if the kind is unknown. It is "" on
+	// bare metal, and if the kernel does not say.
 	Virtual string
 }
 
-// A CPU is one as the kernel numbers them: a hardware thread.
+// A CPU is a CPU as the kernel numbers them: a hardware thread.
 type CPU struct {
 	Number int
-	Core   int // the lowest number of those that share its physical core
+	Core   int // the lowest number of the CPUs that share its physical core
 	Node   int // of memory (NUMA)
-	// Capacity is how much it gets done beside the others of the machine, of which the fastest have
-	// 1024 (Documentation/scheduler/sched-capacity.rst). 1024 where the kernel does not tell.
+	// Capacity is its speed relative to the machine's fastest CPUs, which have 1024
+	// (Documentation/scheduler/sched-capacity.rst). It is 1024 if the kernel does not say.
 	Capacity int
 }
 
-// slowCapacity is the capacity that stands for "slower than the others": an efficiency core's of
-// Intel, of which the kernel tells the kind and not by how much it is slower.
+// slowCapacity is the capacity given to Intel's efficiency cores. The kernel tells that they are
+// slower than the others, but not by how much.
 const slowCapacity = 512
 
-// ReadTopology reads the topology of these CPUs. What the kernel does not tell is as on the
-// simplest machine: each CPU a core, all alike, one node, no quota.
+// ReadTopology reads the topology of the given CPUs. Where the kernel does not say, it assumes the
+// simplest machine: each CPU is a core, all are equally fast, on one node, without a quota.
 func ReadTopology(cpus []int) Topology { return TopologyOf(os.DirFS("/"), cpus) }
 
-// TopologyOf is ReadTopology of the machine whose /proc and /sys are in root.
+// TopologyOf is like ReadTopology, for the machine whose /proc and /sys are in root.
 func TopologyOf(root fs.FS, cpus []int) Topology {
 	t := Topology{Quota: quota(root), Virtual: virtual(root)}
 	nodes, slow := nodesOf(root), map[int]bool{}
-	// On hybrid processors of Intel each kind of core is a performance-monitoring unit of its own.
+	// On Intel's hybrid processors each kind of core has a performance-monitoring unit of its own.
 	if atoms, err := parseCPUList(text(root, "sys/devices/cpu_atom/cpus")); err == nil {
 		for _, cpu := range atoms {
 			slow[cpu] = true
@@ -85,8 +85,8 @@ func TopologyOf(root fs.FS, cpus []int) Topology {
 	return t
 }
 
-// Count returns how many physical cores and memory nodes the CPUs belong to, and the capacities of
-// the kinds of cores, ascending.
+// Count returns how many physical cores and memory nodes the CPUs belong to, and the different
+// capacities of the cores, ascending.
 func (t Topology) Count() (cores, nodes int, capacities []int) {
 	core, node, capacity := map[int]bool{}, map[int]bool{}, map[int]bool{}
 	for _, c := range t.CPUs {
@@ -95,7 +95,7 @@ func (t Topology) Count() (cores, nodes int, capacities []int) {
 	return len(core), len(node), slices.Sorted(maps.Keys(capacity))
 }
 
-// text is a file's content without the space around it; "" where it cannot be read.
+// text returns the content of a file, without surrounding space, or "" if it cannot be read.
 func text(root fs.FS, name string) string {
 	content, err := fs.ReadFile(root, name)
 	if err != nil {
@@ -104,7 +104,8 @@ func text(root fs.FS, name string) string {
 	return strings.TrimSpace(string(content))
 }
 
-// nodesOf is the node of each CPU; those that no node has are of node 0.
+// nodesOf returns the memory node of each CPU. CPUs that no node lists are missing from the map,
+// and so count as node 0.
 func nodesOf(root fs.FS) map[int]int {
 	nodes := map[int]int{}
 	maps, err := fs.Glob(root, "sys/devices/system/node/node[0-9]*/cpumap")
@@ -123,8 +124,8 @@ func nodesOf(root fs.FS) map[int]int {
 	return nodes
 }
 
-// parseCPUMask reads a mask such as "0000,00000003": words of 32 bits, the last for CPUs 0 to 31.
-// It returns no CPU of a mask that is none.
+// parseCPUMask parses a mask such as "0000,00000003": words of 32 bits, the last for CPUs 0 to 31.
+// It returns no CPU for a malformed mask.
 func parseCPUMask(mask string) (cpus []int) {
 	words := strings.Split(mask, ",")
 	slices.Reverse(words)
@@ -140,7 +141,8 @@ func parseCPUMask(mask string) (cpus []int) {
 	return cpus
 }
 
-// quota is how many CPUs' worth of time the process's cgroups allow; 0: they set no limit.
+// quota returns how many CPUs' worth of time the process's cgroups allow, or 0 if they set no
+// limit.
 func quota(root fs.FS) (cpus float64) {
 	least := func(runtime, period string) {
 		r, errRuntime := strconv.ParseFloat(runtime, 64) // "max", or -1 in version 1: no limit
@@ -158,8 +160,8 @@ func quota(root fs.FS) (cpus float64) {
 	return cpus
 }
 
-// cgroups yields the directories of the process's cgroups for CPU time, of either version, and of
-// those around them, inside out (cgroups(7)).
+// cgroups yields the directories of the process's cgroups for CPU time, of either version, and then
+// those of the cgroups around them, innermost first (cgroups(7)).
 func cgroups(root fs.FS) func(yield func(dir string) bool) {
 	return func(yield func(string) bool) {
 		for line := range strings.Lines(text(root, "proc/self/cgroup")) {
@@ -177,7 +179,8 @@ func cgroups(root fs.FS) func(yield func(dir string) bool) {
 			if mount == "" {
 				continue
 			}
-			// Where the cgroup's path is not that of this namespace, what is mounted is its own.
+			// A path from another cgroup namespace is not below the mount. The mount itself is then
+			// the process's own cgroup.
 			for at := path.Clean("/" + fields[2]); ; at = path.Dir(at) {
 				if !yield(path.Join(mount, at)) {
 					return
@@ -200,9 +203,8 @@ func firstOf(root fs.FS, names ...string) string {
 	return ""
 }
 
-// Throttled returns for how long the process's cgroups have been stopped because a quota was used
-// up, in nanoseconds since they were made, summed over their CPUs. It returns false where the
-// kernel does not say.
+// Throttled returns how long used-up CPU quotas have stopped the process's cgroups since they were
+// created, in nanoseconds, summed over their CPUs. It returns false if the kernel does not say.
 func Throttled() (ns int64, known bool) { return throttled(os.DirFS("/")) }
 
 func throttled(root fs.FS) (ns int64, known bool) {
@@ -218,7 +220,7 @@ func throttled(root fs.FS) (ns int64, known bool) {
 	return ns, known
 }
 
-// virtual is Topology.Virtual. Processors of x86 have a flag for it, which every hypervisor sets.
+// virtual returns Topology.Virtual. On x86 every hypervisor sets a CPU flag for it.
 func virtual(root fs.FS) string {
 	for line := range strings.Lines(text(root, "proc/cpuinfo")) {
 		key, value, _ := strings.Cut(line, ":")
@@ -229,10 +231,11 @@ func virtual(root fs.FS) string {
 			return ""
 		}
 		vendor := text(root, "sys/class/dmi/id/sys_vendor")
-		return cmp.Or(strings.TrimSpace(vendor+" "+text(root, "sys/class/dmi/id/product_name")), "yes")
+		product := text(root, "sys/class/dmi/id/product_name")
+		return cmp.Or(strings.TrimSpace(vendor+" "+product), "yes")
 	}
 	if kind := text(root, "sys/hypervisor/type"); kind != "" {
-		return kind // Xen's
+		return kind // only Xen has the file
 	}
 	return ""
 }

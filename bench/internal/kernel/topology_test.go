@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// recorded is a machine of testdata/machines.
+// recorded returns the /proc and /sys of a machine of testdata/machines.
 func recorded(t *testing.T, name string) fstest.MapFS {
 	t.Helper()
 	return testkit.Tree(t, filepath.Join("testdata/machines", name+".txt"))
@@ -61,14 +61,14 @@ func TestTopologyOfMachines(t *testing.T) {
 	}
 }
 
-// On hybrid processors of Intel there is cpu_atom for the slower ones, since Linux 5.13.
+// On Intel's hybrid processors, cpu_atom lists the slower cores since Linux 5.13.
 func TestTopologyHybrid(t *testing.T) {
 	root := recorded(t, "laptop")
 	add(root, "sys/devices/cpu_core/cpus", "0-3")
 	add(root, "sys/devices/cpu_atom/cpus", "4-7")
 	for _, c := range TopologyOf(root, testkit.UpTo(8)).CPUs {
 		if fast := c.Capacity == 1024; fast != (c.Number < 4) {
-			t.Errorf("CPU %d has capacity %d", c.Number, c.Capacity)
+			t.Errorf("CPU %d has capacity %d; want 1024 for CPUs 0 to 3", c.Number, c.Capacity)
 		}
 	}
 }
@@ -102,7 +102,8 @@ func TestQuotaAndThrottled(t *testing.T) {
 			"sys/fs/cgroup/unrelated/cpu.max": "1000 100000",
 		}, 1.5, 3000},
 		{"version 1, the path of another namespace", map[string]string{
-			"proc/self/cgroup":                            "4:memory:/x\n3:cpu,cpuacct:/docker/1f\n0::/",
+			"proc/self/cgroup": "4:memory:/x\n3:cpu,cpuacct:/docker/1f\n0::/",
+
 			"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us":  "50000",
 			"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
 			"sys/fs/cgroup/cpu,cpuacct/cpu.stat":          "nr_throttled 1\nthrottled_time 42",
@@ -116,8 +117,9 @@ func TestQuotaAndThrottled(t *testing.T) {
 			"proc/self/cgroup": "1:cpu:/", "sys/fs/cgroup/cpu/cpu.stat": "throttled_time 9",
 		}, 0, 9},
 		{"version 1, no limit", map[string]string{
-			"proc/self/cgroup":                   "3:cpu:/",
-			"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+			"proc/self/cgroup":                    "3:cpu:/",
+			"sys/fs/cgroup/cpu/cpu.cfs_quota_us":  "-1",
+			"sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
 		}, 0, 0},
 		{"nonsense", map[string]string{
 			"proc/self/cgroup": "0\n:\n0::/../..", "sys/fs/cgroup/cpu.max": "many few",
@@ -132,7 +134,8 @@ func TestQuotaAndThrottled(t *testing.T) {
 			if got := quota(root); got != test.quota {
 				t.Errorf("quota %v, want %v", got, test.quota)
 			}
-			if got, known := throttled(root); got != test.throttled || known != (test.throttled > 0) {
+			got, known := throttled(root)
+			if got != test.throttled || known != (test.throttled > 0) {
 				t.Errorf("throttled %d, known %t; want %d", got, known, test.throttled)
 			}
 		})
@@ -143,16 +146,16 @@ func TestVirtual(t *testing.T) {
 	root := fstest.MapFS{}
 	add(root, "proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu sse")
 	if got := virtual(root); got != "" {
-		t.Errorf("bare metal is %q", got)
+		t.Errorf("bare metal: got %q, want none", got)
 	}
 	add(root, "proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu hypervisor sse")
 	if got := virtual(root); got != "yes" {
-		t.Errorf("an unknown hypervisor is %q", got)
+		t.Errorf("unknown hypervisor: got %q, want yes", got)
 	}
 	add(root, "sys/class/dmi/id/sys_vendor", "QEMU")
 	add(root, "sys/class/dmi/id/product_name", "Standard PC")
 	if got := virtual(root); got != "QEMU Standard PC" {
-		t.Errorf("virtual %q", got)
+		t.Errorf("got %q, want QEMU Standard PC", got)
 	}
 }
 

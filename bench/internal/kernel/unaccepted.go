@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unaccepted returns the client's ends of the connections to a port that wait in an accept queue of
-// the calling thread's network namespace. families are those of the listeners, unix.AF_INET and
-// unix.AF_INET6, or one of them: IPv4 connections that an IPv6 socket takes are in the latter. It
-// needs no privilege, and takes some milliseconds for each family: the kernel looks into every
-// bucket of its table of connections.
+// Unaccepted returns the clients' addresses of the connections to a port that wait in an accept
+// queue. It looks in the calling thread's network namespace. families are those of the listeners:
+// unix.AF_INET, unix.AF_INET6, or both. IPv4 connections to an IPv6 listener count as AF_INET6.
+// Unaccepted needs no privilege. It takes some milliseconds per family, because the kernel looks
+// into every bucket of its table of connections.
 //
-// Until a process accepts a connection, it has no inode (sock_i_ino in inet_sk_diag_fill,
-// net/ipv4/inet_diag.c). A connection that a process has closed has none either, but it is in
-// neither of the states that are asked for: established, or closed by the client.
+// A connection has no inode until a process accepts it (sock_i_ino in inet_sk_diag_fill,
+// net/ipv4/inet_diag.c). Connections closed by the server have none either, but they are in neither
+// of the two states that Unaccepted asks for, ESTABLISHED and CLOSE_WAIT.
 func Unaccepted(port uint16, families ...int) (clients []netip.AddrPort, err error) {
 	fd, err := openDiag()
 	if err != nil {
@@ -35,8 +35,8 @@ func Unaccepted(port uint16, families ...int) (clients []netip.AddrPort, err err
 	return clients, errors.Join(append(errs, unix.Close(fd))...)
 }
 
-// diagPeer returns the other end of the connection of a struct inet_diag_msg. An IPv4 address is
-// one in an IPv6 socket, too.
+// diagPeer returns the peer's address from a struct inet_diag_msg. It unmaps the IPv4 address of a
+// connection to an IPv6 socket.
 func diagPeer(socket []byte) netip.AddrPort {
 	port := binary.BigEndian.Uint16(socket[6:])
 	if socket[0] == unix.AF_INET {

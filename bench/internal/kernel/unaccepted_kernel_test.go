@@ -13,23 +13,23 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Of four connections one is accepted, and one's client has gone: all but the first still wait,
-// until the listener is closed.
+// One of four connections is accepted, and the client of another closes. All but the accepted one
+// wait until the listener is closed.
 func TestKernelUnaccepted(t *testing.T) {
-	var r loopback.Sockets
-	defer r.Close()
-	listener, err := r.Listen()
+	var s loopback.Sockets
+	defer s.Close()
+	listener, err := s.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients, err := r.Queue(4, listener)
+	clients, err := s.Queue(4, listener)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Accept(1, listener); err != nil {
+	if _, err := s.Accept(1, listener); err != nil {
 		t.Fatal(err)
 	}
-	var want []netip.AddrPort // the first in the queue was the first to be accepted
+	var want []netip.AddrPort // without the first, which was accepted
 	for _, client := range clients[1:] {
 		name, err := unix.Getsockname(client)
 		if err != nil {
@@ -37,10 +37,10 @@ func TestKernelUnaccepted(t *testing.T) {
 		}
 		want = append(want, socket.AddrPort(name))
 	}
-	r.CloseSocket(clients[3])
+	s.CloseSocket(clients[3])
 	read := func() []netip.AddrPort {
 		t.Helper()
-		all, err := Unaccepted(r.Address.Port(), unix.AF_INET)
+		all, err := Unaccepted(s.Address.Port(), unix.AF_INET)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,8 +51,8 @@ func TestKernelUnaccepted(t *testing.T) {
 	if diff := cmp.Diff(read(), want, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 		t.Errorf("unaccepted (-got +want):\n%s", diff)
 	}
-	r.CloseSocket(listener)
+	s.CloseSocket(listener)
 	if got := read(); len(got) != 0 {
-		t.Errorf("without a listener %v wait", got)
+		t.Errorf("after the listener closed, %v still wait", got)
 	}
 }
