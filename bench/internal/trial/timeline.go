@@ -88,7 +88,7 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 		}
 		s := &step{PlannedStep: f, at: t.clock.Now()}
 		s.late = s.at.Sub(due)
-		used, err := t.meter.Beside(func() error { return t.carryOut(ctx, s) })
+		used, err := t.meter.Uncounted(func() error { return t.carryOut(ctx, s) })
 		t.used += used
 		done = t.clock.Now()
 		if errors.Is(err, errTooLate) {
@@ -106,7 +106,7 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 			return fmt.Errorf("step %d (%s at %v): %w", i, f.Do, f.At, err)
 		}
 		t.steps = append(t.steps, s)
-		used, err = t.meter.Beside(t.parking.fill)
+		used, err = t.meter.Uncounted(t.parking.fill)
 		t.used += used
 		if err != nil {
 			return fmt.Errorf("after step %d: %w", i, err)

@@ -13,23 +13,23 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Losses listens to the kernel while a trial runs: what it resets, which segments it drops.
+// Losses records the kernel's resets and dropped segments while a trial runs.
 type Losses struct {
-	trace  *kernel.LossTrace // nil: it is not to be had, and causes are inferred
+	trace  *kernel.LossTrace // nil: unavailable, so that causes are inferred
 	server netip.AddrPort
-	done   chan error // of reading
+	done   chan error // gets the error of Read when it ends
 
-	// events are by the client's end of the connection, in the order in which they came.
+	// events are by the client's address, in the order in which they came.
 	events map[netip.AddrPort][]kernel.LossEvent
 	result *results.Trace
 }
 
-// maxLossEvents bounds what is kept of one trial's events, about 100 bytes each.
+// maxLossEvents bounds the events kept of one trial, about 100 bytes each.
 const maxLossEvents = 1 << 20
 
-// StartLosses listens until Stop to what becomes of connections to the server in the lab. Where the
-// kernel does not allow or offer it nothing is heard, and that is no error. types are the kernel's,
-// as kernel.LossTraceOptions wants them.
+// StartLosses records losses of connections to the server in the lab until Stop. It is not an error
+// if the kernel does not allow or offer that: then nothing is recorded. types are those of
+// kernel.LossTraceOptions.
 func StartLosses(lab *netlab.Lab, server netip.AddrPort, types *btf.Cache) (*Losses, error) {
 	l := &Losses{server: server}
 	o := kernel.LossTraceOptions{Servers: []netip.AddrPort{server}, Types: types}
@@ -52,7 +52,7 @@ func StartLosses(lab *netlab.Lab, server netip.AddrPort, types *btf.Cache) (*Los
 	return l, nil
 }
 
-// NoLosses returns a Losses that does not listen, for that reason.
+// NoLosses returns a Losses that records nothing, and gives why as its reason.
 func NoLosses(why string) *Losses { return &Losses{result: &results.Trace{Unavailable: why}} }
 
 func (l *Losses) take(e kernel.LossEvent) {
@@ -68,7 +68,8 @@ func (l *Losses) take(e kernel.LossEvent) {
 	}
 }
 
-// client is the client's end of the connection that an event is about.
+// client returns the client's address of the connection that an event concerns, and false if it
+// concerns none.
 func (l *Losses) client(e kernel.LossEvent) (netip.AddrPort, bool) {
 	switch l.server {
 	case e.Destination:
@@ -79,12 +80,12 @@ func (l *Losses) client(e kernel.LossEvent) (netip.AddrPort, bool) {
 	return netip.AddrPort{}, false
 }
 
-// Stop stops listening. It is safe twice.
+// Stop stops recording. It is safe twice.
 func (l *Losses) Stop() error {
 	if l.done == nil {
 		return nil
 	}
-	err := l.trace.Close() // delivers what is left in the ring
+	err := l.trace.Close() // delivers the events left in the ring
 	err = errors.Join(err, <-l.done)
 	l.done = nil
 	drops, dropsErr := l.trace.Drops()
@@ -92,11 +93,11 @@ func (l *Losses) Stop() error {
 	return errors.Join(err, dropsErr)
 }
 
-// Result returns what came of asking the kernel. It is valid after Stop.
+// Result returns the summary of the recording. It is valid after Stop.
 func (l *Losses) Result() *results.Trace { return l.result }
 
-// Facts returns the events as the ledger wants them; nil where the kernel was not asked. at places
-// an instant in the trial, and workers names the worker of each process.
+// Facts returns the events in the ledger's form, or nil if nothing was recorded. at converts an
+// instant to a time of the trial. workers maps a PID to its worker.
 func (l *Losses) Facts(at func(clock.Instant) ledger.Time, workers map[int]int) *ledger.Trace {
 	if l.events == nil {
 		return nil
@@ -110,8 +111,9 @@ func (l *Losses) Facts(at func(clock.Instant) ledger.Time, workers map[int]int) 
 					worker = -1
 				}
 				t.Events[client] = append(t.Events[client], ledger.Event{
-					At: at(clock.Instant(e.At)), Kind: kind, Reason: e.Reason, FromServer: e.Destination == l.server,
-					Flags: e.Flags, Socket: e.Socket, Worker: worker,
+					At: at(clock.Instant(e.At)), Kind: kind, Reason: e.Reason,
+					FromServer: e.Destination == l.server,
+					Flags:      e.Flags, Socket: e.Socket, Worker: worker,
 				})
 			}
 		}
@@ -119,7 +121,7 @@ func (l *Losses) Facts(at func(clock.Instant) ledger.Time, workers map[int]int) 
 	return t
 }
 
-// eventKinds are the kinds of event that say something of a connection.
+// eventKinds maps the kinds of event that concern a connection.
 var eventKinds = map[kernel.LossKind]ledger.EventKind{
 	kernel.ResetSent: ledger.ResetSent, kernel.SegmentDropped: ledger.SegmentDropped,
 }

@@ -16,21 +16,21 @@ import (
 )
 
 const (
-	// lookEvery is how far apart two looks at the machine are at most.
-	lookEvery = 100 * time.Millisecond
+	// maxGap is the longest time between two looks at the machine.
+	maxGap = 100 * time.Millisecond
+	// minGap is the shortest time between two looks.
+	minGap = 20 * time.Millisecond
 	// lookBefore is how long before a step the machine is looked at, so that the look does not
-	// delay it.
+	// delay the step.
 	lookBefore = 5 * time.Millisecond
-	// lookApart is how far apart two looks are at least.
-	lookApart = 20 * time.Millisecond
-	// lookShare bounds what looking costs: a look that took long is followed by a pause this many
-	// times as long.
+	// lookShare bounds the cost of looks: after each one comes a pause this many times as long.
 	lookShare = 100
 	// maxWatched bounds the processes whose scheduler statistics are read. With more of them alive
-	// the run-queue delay is not known: a part of them cannot tell a neighbour from the rest.
+	// the run-queue delay is unknown: the statistics of a part cannot tell the delay by other
+	// workers from the delay by other programs.
 	maxWatched = 64
-	// watchWindow bounds the part of a step's window that the machine is held to: what a step
-	// costs, it costs soon.
+	// watchWindow bounds the part of a step's window for which the machine's figures are given. A
+	// step has its cost soon after its trigger.
 	watchWindow = 200 * time.Millisecond
 )
 
@@ -38,44 +38,46 @@ const (
 type MachineOptions struct {
 	Clock                *clock.Clock
 	LoadCPUs, ServerCPUs []int
-	Workers              func() []*servers.Worker // all there have been so far
+	Workers              func() []*servers.Worker // all workers so far
 	Parked               func() []*servers.Worker // processes that may become workers
 	LoadPIDs             []int
-	// ProxyPID is the process that belongs to the servers besides the workers; 0: there is none.
+	// ProxyPID is a process that serves besides the workers, or 0.
 	ProxyPID int
-	// Counters reads the kernel's counters of the lab. Nil: they are not to be read.
+	// Counters reads the kernel's counters of the lab. If it is nil, they are not read.
 	Counters func() (kernel.Counters, error)
-	// Meter adds up what observing costs; Counters must count itself.
+	// Meter adds up the cost of observing. Counters must count its own cost there.
 	Meter *Meter
 }
 
-// A Machine watches what else the machine does while the load runs, and what this program does: a
-// short series of readings, so that each step's window has its own figures.
+// A Machine watches what else the machine does while the load runs, and what this program does. It
+// takes a short series of readings, so that each step's window has its own figures.
 type Machine struct {
 	MachineOptions
-	loadPeaks []int64 // resident bytes, as last read; 0: could not be
+	loadPeaks []int64 // resident bytes, as last read; 0: never read
 
-	series   []reading                                // one at the start, one at the end, and those between
-	zero     reading                                  // as the kernel counts: since boot
+	series   []reading                                // in order
+	zero     reading                                  // the first one, with times since boot
 	scheds   map[*servers.Worker]map[int]kernel.Sched // as last read, by worker and thread
-	asleep   map[*servers.Worker]bool                 // was parked when it was last read
+	asleep   map[*servers.Worker]bool                 // parked when last read
 	proxyRun time.Duration
-	// throttled is for how long the cgroups stopped everything while it watched, in ns; nil: they
-	// do not say.
+	// throttled is how long CPU quotas stopped our cgroups during Watch, in ns. It is nil if the
+	// kernel does not say.
 	throttled *int64
-	before    *int64 // that figure when it came to rest
-	// What the kernel says; false from the first reading on that failed.
+	before    *int64 // the same figure at Rest, since the cgroups were created
+	// Each is true until a reading of that figure fails.
 	hasSteal, hasPressure, hasDelay bool
 }
 
-// reading is what had happened between the start and an instant.
+// A reading holds what happened between the first reading and an instant.
 type reading struct {
-	at               clock.Instant
-	steal, loadSteal time.Duration   // taken from the servers' and the load's CPUs; in ticks of usually 10 ms
+	at clock.Instant
+	// steal and loadSteal are what the hypervisor took from the servers' and the load's CPUs, in
+	// ticks, usually of 10 ms.
+	steal, loadSteal time.Duration
 	stalled          time.Duration   // some task on the machine was waiting for a CPU
-	delayed          time.Duration   // some worker was, see foreignDelay
-	harness, watch   time.Duration   // this process used of the CPUs, and of that its observers
-	counters         kernel.Counters // as they were then; nil: not read
+	delayed          time.Duration   // some worker was waiting for a CPU; see foreignDelay
+	harness, watch   time.Duration   // CPU time of this process since its start, and of observing
+	counters         kernel.Counters // at that instant; nil: not read
 }
 
 // NewMachine prepares a Machine. Rest takes the first reading, and Watch the others.
@@ -87,11 +89,11 @@ func NewMachine(o MachineOptions) *Machine {
 	}
 }
 
-// Rest takes the first reading. The caller calls it when every process started before the load is
-// at rest, so that what a process did before it was parked does not count.
+// Rest takes the first reading. It must be called when every process that was started before the
+// load is at rest, so that what a process did before it was parked does not count.
 func (u *Machine) Rest() error {
 	if err := u.read(false); err != nil {
-		return fmt.Errorf("what else the machine does: %w", err)
+		return fmt.Errorf("watch the machine: %w", err)
 	}
 	if ns, known := kernel.Throttled(); known {
 		u.before = &ns
@@ -99,14 +101,14 @@ func (u *Machine) Rest() error {
 	return nil
 }
 
-// A look is a reading that is to be taken.
+// A look is a planned reading.
 type look struct {
 	at       time.Duration // from the first scheduled attempt
 	counters bool          // the kernel's counters are read, too
 }
 
-// looks returns when the machine is looked at while a load of that duration runs: at its start and
-// end, before each step, at the end of each step's window, and otherwise as rarely as lookEvery.
+// looks plans the looks at the machine during a load of that duration: at its start and end, before
+// each step, at the end of each step's window, and between these so that no gap exceeds maxGap.
 func looks(duration time.Duration, steps []time.Duration) []look {
 	wanted := []look{}
 	for _, at := range steps {
@@ -117,29 +119,32 @@ func looks(duration time.Duration, steps []time.Duration) []look {
 	for _, l := range wanted {
 		last := &all[len(all)-1]
 		switch {
-		case l.at-last.at < lookApart:
+		case l.at-last.at < minGap:
 			last.counters = true
-		case l.at <= duration-lookApart:
+		case l.at <= duration-minGap:
 			all = append(spread(all, l.at), l)
 		}
 	}
 	return append(spread(all, duration), look{duration, true})
 }
 
-// spread adds what it takes to look every lookEvery between the last of all and an instant.
+// spread appends evenly spaced looks, so that no gap between the last of all and until exceeds
+// maxGap.
 func spread(all []look, until time.Duration) []look {
 	last := all[len(all)-1].at
-	pieces := (until - last + lookEvery - 1) / lookEvery
+	pieces := (until - last + maxGap - 1) / maxGap
 	for i := range max(0, pieces-1) {
 		all = append(all, look{last + (until-last)*(i+1)/pieces, false})
 	}
 	return all
 }
 
-// Watch reads from the first scheduled attempt to the end of the load, and around steps that are
-// due at those times. It returns when the last reading is taken, which the end of the context
-// brings forward.
-func (u *Machine) Watch(ctx context.Context, begin clock.Instant, duration time.Duration, steps []time.Duration) {
+// Watch takes readings from the first scheduled attempt to the end of the load, and around steps,
+// given by the times at which they are due. It returns after the last reading. When ctx ends, it
+// takes the last reading at once.
+func (u *Machine) Watch(
+	ctx context.Context, begin clock.Instant, duration time.Duration, steps []time.Duration,
+) {
 	u.series = u.series[:0]
 	defer func() {
 		if ns, known := kernel.Throttled(); known && u.before != nil {
@@ -156,7 +161,7 @@ func (u *Machine) Watch(ctx context.Context, begin clock.Instant, duration time.
 		}
 		stopped := u.Clock.SleepUntil(ctx, at) != nil
 		began := u.Clock.Now()
-		// What could not be read is not known from there on.
+		// A figure whose reading fails is unknown from here on.
 		_, _ = u.Meter.Do(func() error { return u.read(counters || stopped) })
 		if stopped {
 			return
@@ -165,8 +170,8 @@ func (u *Machine) Watch(ctx context.Context, begin clock.Instant, duration time.
 	}
 }
 
-// read appends a reading, of the kernel's counters too or not. What the kernel does not offer is no
-// error; any error ends that figure.
+// read appends a reading, which includes the kernel's counters if counters is true. A figure whose
+// reading fails is not read again. It is not an error if the kernel does not offer a figure.
 func (u *Machine) read(counters bool) error {
 	r := reading{at: u.Clock.Now(), harness: sys.ProcessCPU(), watch: u.Meter.Spent()}
 	var stealErr, pressureErr error
@@ -186,10 +191,11 @@ func (u *Machine) read(counters bool) error {
 	r.stalled -= u.zero.stalled
 	delayErr := u.readDelay(&r)
 	if counters && u.Counters != nil {
-		r.counters, _ = u.Counters() // without, the next reading tells more
+		r.counters, _ = u.Counters() // if it fails, the next reading covers a longer time
 	}
 	for i, pid := range u.LoadPIDs {
-		if peak, err := kernel.ReadPeak(pid); err == nil { // it exits when it has sent its last sample
+		// A load process exits after its last sample; then the peak read before stands.
+		if peak, err := kernel.ReadPeak(pid); err == nil {
 			u.loadPeaks[i] = peak
 		}
 	}
@@ -214,8 +220,8 @@ func (u *Machine) steals() (servers, load time.Duration, err error) {
 	return servers, load, err
 }
 
-// readDelay adds to the reading for how long other programs kept a worker waiting since the last
-// one.
+// readDelay sets the delay of the reading: that of the reading before, and how long other programs
+// have kept a worker waiting since then.
 func (u *Machine) readDelay(r *reading) error {
 	if !u.hasDelay {
 		return nil
@@ -224,7 +230,7 @@ func (u *Machine) readDelay(r *reading) error {
 	alive := 0
 	for _, w := range u.Workers() {
 		if used, exited := w.CPU(); exited {
-			// What it ran since it was last looked at kept the others waiting all the same.
+			// What it ran since the last reading kept other workers waiting, too.
 			if threads, seen := u.scheds[w]; seen {
 				for _, s := range threads {
 					used -= s.Run
@@ -248,7 +254,7 @@ func (u *Machine) readDelay(r *reading) error {
 		}
 		each = append(each, threads...)
 	}
-	// A process that is parked sleeps: what it did until then is read once.
+	// A parked process sleeps, so what it did until then is read only once.
 	for _, w := range u.Parked() {
 		parked := w.IsParked()
 		if u.asleep[w] {
@@ -274,8 +280,8 @@ func (u *Machine) readDelay(r *reading) error {
 	return nil
 }
 
-// look returns what the scheduler did with each of a worker's threads since it was last looked at.
-// An error ends the run-queue delay.
+// look returns the change of the scheduler statistics of each of a worker's threads since the last
+// look at it. After an error the run-queue delay is unknown.
 func (u *Machine) look(w *servers.Worker) (each []kernel.Sched, err error) {
 	threads, err := kernel.ThreadSchedstats(w.PID())
 	if err != nil {
@@ -286,17 +292,17 @@ func (u *Machine) look(w *servers.Worker) (each []kernel.Sched, err error) {
 		return nil, err
 	}
 	for number, s := range threads {
-		before := u.scheds[w][number] // of one that has come since: nothing
+		before := u.scheds[w][number] // zero for a new thread
 		each = append(each, kernel.Sched{Run: s.Run - before.Run, Delay: s.Delay - before.Delay})
 	}
 	u.scheds[w] = threads
 	return each, nil
 }
 
-// awake returns what threads did since they were looked at last, that long ago, when they slept.
-// None can have waited for a CPU for longer than that, but the kernel (6.18) now and then counts
-// the sleep of a thread whose CPUs were changed meanwhile as such a wait: then how long it waited
-// is not known, and taken for nothing.
+// awake corrects the statistics of threads that slept at the last look, since ago. No thread can
+// have waited for a CPU for longer than that. But if the CPUs of a sleeping thread are changed, the
+// kernel (6.18) sometimes counts its sleep as waiting. The true wait is then unknown, and awake
+// sets it to 0.
 func awake(threads []kernel.Sched, since time.Duration) []kernel.Sched {
 	for i := range threads {
 		if threads[i].Delay > since {
@@ -306,10 +312,10 @@ func awake(threads []kernel.Sched, since time.Duration) []kernel.Sched {
 	return threads
 }
 
-// foreignDelay returns for how long at least one of the workers' threads was kept off its CPU by
-// something that is no worker. While a thread waits for another worker, that one runs; so what is
-// left of its wait without all the others' running time must have been a stranger's. On several
-// CPUs the others may have run elsewhere, and it was longer.
+// foreignDelay returns how long other programs kept some thread of the workers off its CPU, as a
+// lower bound. While a thread waits for another worker, that worker runs. So the part of a thread's
+// wait that exceeds the running time of all other threads was caused by other programs. On several
+// CPUs the others may have run elsewhere, and then the true delay is longer.
 func foreignDelay(each []kernel.Sched) time.Duration {
 	var all, longest time.Duration
 	for _, s := range each {
@@ -321,15 +327,20 @@ func foreignDelay(each []kernel.Sched) time.Duration {
 	return longest
 }
 
-// between returns what happened from one instant to another; between two readings it is taken to
-// have happened evenly. An instant before the first reading or after the last stands for that one.
+// between returns what happened from one instant to another. It interpolates between readings.
+// Before the first reading and after the last, nothing happens.
 func (u *Machine) between(from, to clock.Instant) reading {
 	a, b := u.until(from), u.until(to)
-	return reading{at: b.at, steal: b.steal - a.steal, stalled: b.stalled - a.stalled, delayed: b.delayed - a.delayed}
+	return reading{
+		at: b.at, steal: b.steal - a.steal, stalled: b.stalled - a.stalled,
+		delayed: b.delayed - a.delayed,
+	}
 }
 
+// until returns what had happened by an instant.
 func (u *Machine) until(at clock.Instant) reading {
-	n, found := slices.BinarySearchFunc(u.series, at, func(r reading, at clock.Instant) int { return cmp.Compare(r.at, at) })
+	compare := func(r reading, at clock.Instant) int { return cmp.Compare(r.at, at) }
+	n, found := slices.BinarySearchFunc(u.series, at, compare)
 	switch {
 	case found || n == 0:
 		return u.series[n]
@@ -339,11 +350,14 @@ func (u *Machine) until(at clock.Instant) reading {
 	a, b := u.series[n-1], u.series[n]
 	share := float64(at-a.at) / float64(b.at-a.at)
 	mix := func(x, y time.Duration) time.Duration { return x + time.Duration(share*float64(y-x)) }
-	return reading{at: at, steal: mix(a.steal, b.steal), stalled: mix(a.stalled, b.stalled), delayed: mix(a.delayed, b.delayed)}
+	return reading{
+		at: at, steal: mix(a.steal, b.steal), stalled: mix(a.stalled, b.stalled),
+		delayed: mix(a.delayed, b.delayed),
+	}
 }
 
-// Step fills in what the machine did in a step's window, which ends at the next trigger, the end of
-// the schedule, or when the step is old.
+// Step fills in what the machine did in a step's window, from one instant to another, but at most
+// watchWindow.
 func (u *Machine) Step(s *results.Step, from, to clock.Instant) {
 	to = min(to, from.Add(watchWindow))
 	if len(u.series) == 0 || to <= from {
@@ -356,7 +370,8 @@ func (u *Machine) Step(s *results.Step, from, to clock.Instant) {
 	s.RunQueueDelayNS = known(u.hasDelay, int64(use.delayed))
 }
 
-// LoadPeak returns the sum of the load processes' peaks of resident memory, in bytes; 0: not known.
+// LoadPeak returns the sum of the load processes' peaks of resident memory, in bytes. It is 0 if
+// they are unknown.
 func (u *Machine) LoadPeak() (sum int64) {
 	for _, peak := range u.loadPeaks {
 		sum += peak
@@ -381,9 +396,12 @@ func (u *Machine) Trial(c *results.CPU) {
 	c.ThrottledNS = u.throttled
 }
 
-// Counted returns where the counters of full queues and of migrations moved, from one reading to
-// the next. before is what they were at the start; at places an instant in the trial.
-func (u *Machine) Counted(before kernel.Counters, at func(clock.Instant) int64) (all []results.Counted) {
+// Counted returns how far the counters of full queues and of migrations moved from one reading to
+// the next. It omits intervals in which neither moved. before are the counters at the start. at
+// converts an instant to a time of the trial.
+func (u *Machine) Counted(
+	before kernel.Counters, at func(clock.Instant) int64,
+) (all []results.Counted) {
 	if len(u.series) == 0 {
 		return nil
 	}
@@ -405,7 +423,7 @@ func (u *Machine) Counted(before kernel.Counters, at func(clock.Instant) int64) 
 	return all
 }
 
-// known returns a pointer to v, or nil where it is not known.
+// known returns a pointer to v, or nil if v is not known.
 func known[T any](is bool, v T) *T {
 	if !is {
 		return nil

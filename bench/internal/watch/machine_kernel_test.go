@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/servers/worker"
 )
 
-// childWorker, as the only argument, makes the test binary a worker.
+// childWorker is the argument that makes the test binary a worker.
 const childWorker = "worker"
 
 func TestMain(m *testing.M) {
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// What a process did until it was parked is not counted when a worker takes it over.
+// What a process did until it was parked does not count when it becomes a worker.
 func TestKernelMachineOfParked(t *testing.T) {
 	clk, err := clock.New()
 	if err != nil {
@@ -86,6 +86,7 @@ func TestKernelMachineOfParked(t *testing.T) {
 		since += s.Run
 	}
 	if since <= 0 || since >= all.Run {
-		t.Errorf("it ran for %v since it was parked, and for %v in all", since, all.Run)
+		t.Errorf("the worker ran for %v since it was parked; want more than 0 and less than %v",
+			since, all.Run)
 	}
 }

@@ -28,10 +28,22 @@ func TestForeignDelay(t *testing.T) {
 	}{
 		{"no worker", nil, 0},
 		{"one alone", []kernel.Sched{{Run: 20 * ms}}, 0},
-		{"two that keep each other waiting", []kernel.Sched{{Run: 10 * ms, Delay: 10 * ms}, {Run: 10 * ms, Delay: 10 * ms}}, 0},
-		{"one and a stranger", []kernel.Sched{{Run: 10 * ms, Delay: 10 * ms}}, 10 * ms},
-		{"two and a stranger, a third each", []kernel.Sched{{Run: 7 * ms, Delay: 14 * ms}, {Run: 7 * ms, Delay: 14 * ms}}, 7 * ms},
-		{"two that want little, and a stranger", []kernel.Sched{{Run: 1 * ms, Delay: 15 * ms}, {Run: 1 * ms, Delay: 12 * ms}}, 14 * ms},
+		{
+			"two that keep each other waiting",
+			[]kernel.Sched{{Run: 10 * ms, Delay: 10 * ms}, {Run: 10 * ms, Delay: 10 * ms}},
+			0,
+		},
+		{"one and another program", []kernel.Sched{{Run: 10 * ms, Delay: 10 * ms}}, 10 * ms},
+		{
+			"two and another program, a third each",
+			[]kernel.Sched{{Run: 7 * ms, Delay: 14 * ms}, {Run: 7 * ms, Delay: 14 * ms}},
+			7 * ms,
+		},
+		{
+			"two that need little, and another program",
+			[]kernel.Sched{{Run: 1 * ms, Delay: 15 * ms}, {Run: 1 * ms, Delay: 12 * ms}},
+			14 * ms,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := foreignDelay(tt.each); got != tt.want {
@@ -41,14 +53,15 @@ func TestForeignDelay(t *testing.T) {
 	}
 }
 
-// watched is a machine that from 100 ms on steals half of the time and keeps a worker waiting for a
-// quarter.
+// watched returns a Machine that saw, from 100 ms on, half of the time stolen and a worker kept
+// waiting for a quarter of it.
 func watched() *Machine {
 	u := &Machine{hasSteal: true, hasPressure: true, hasDelay: true}
 	for i := range 16 {
 		after := time.Duration(max(0, i-5)) * 20 * time.Millisecond
 		u.series = append(u.series, reading{
-			at: begin.Add(time.Duration(i) * 20 * time.Millisecond), steal: after / 2, stalled: after, delayed: after / 4,
+			at:    begin.Add(time.Duration(i) * 20 * time.Millisecond),
+			steal: after / 2, stalled: after, delayed: after / 4,
 		})
 	}
 	return u
@@ -64,10 +77,14 @@ func TestStepsMachine(t *testing.T) {
 		{"before", 10, 90, nil, machineStep(80, 0, 0, 0)},
 		{"between two readings", 105, 115, nil, machineStep(10, 5*ms, 1, 25*ms/10)},
 		{"half of it", 50, 150, nil, machineStep(100, 25*ms, 0.5, 125*ms/10)},
-		{"no longer than the watched part", 0, 300, nil, machineStep(200, 50*ms, 0.5, 25*ms)},
+		{"longer than watchWindow", 0, 300, nil, machineStep(200, 50*ms, 0.5, 25*ms)},
 		{"past the end", 290, 400, nil, machineStep(110, 5*ms, 10./110, 25*ms/10)},
 		{"after the end", 400, 390, nil, results.Step{}},
-		{"the kernel says nothing", 0, 100, func(u *Machine) { *u = Machine{series: u.series} }, results.Step{WindowNS: number(100 * ms)}},
+		{
+			"the kernel has no figures", 0, 100,
+			func(u *Machine) { *u = Machine{series: u.series} },
+			results.Step{WindowNS: number(100 * ms)},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			u := watched()
@@ -84,13 +101,15 @@ func TestStepsMachine(t *testing.T) {
 }
 
 func machineStep(windowMS, steal int64, pressure float64, delay int64) results.Step {
-	return results.Step{WindowNS: number(windowMS * ms), StealNS: &steal, Pressure: &pressure, RunQueueDelayNS: &delay}
+	return results.Step{
+		WindowNS: number(windowMS * ms), StealNS: &steal, Pressure: &pressure,
+		RunQueueDelayNS: &delay,
+	}
 }
 
 func number(n int64) *int64 { return &n }
 
-// The machine is looked at at the start, at the end, around each step, and at least ten times a
-// second.
+// There is a look at the start, at the end, around each step, and at least ten times a second.
 func TestLooks(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tt := range []struct {
@@ -99,12 +118,17 @@ func TestLooks(t *testing.T) {
 		steps    []time.Duration
 		want     []look
 	}{
-		{"nothing happens", 240 * ms, nil, []look{{0, false}, {80 * ms, false}, {160 * ms, false}, {240 * ms, true}}},
-		{"shorter than a look", 10 * ms, nil, []look{{0, false}, {10 * ms, true}}},
-		{"a step", 350 * ms, []time.Duration{105 * ms}, []look{
-			{0, false}, {100 * ms, true}, {168333333, false}, {236666666, false}, {305 * ms, true}, {350 * ms, true},
+		{"no step", 240 * ms, nil, []look{
+			{0, false}, {80 * ms, false}, {160 * ms, false}, {240 * ms, true},
 		}},
-		{"a step at once and one at the end", 100 * ms, []time.Duration{0, 99 * ms}, []look{{0, true}, {100 * ms, true}}},
+		{"shorter than a gap", 10 * ms, nil, []look{{0, false}, {10 * ms, true}}},
+		{"a step", 350 * ms, []time.Duration{105 * ms}, []look{
+			{0, false}, {100 * ms, true}, {168333333, false}, {236666666, false},
+			{305 * ms, true}, {350 * ms, true},
+		}},
+		{"a step at once and one at the end", 100 * ms, []time.Duration{0, 99 * ms}, []look{
+			{0, true}, {100 * ms, true},
+		}},
 		{"windows that touch", 500 * ms, []time.Duration{100 * ms, 300 * ms}, []look{
 			{0, false}, {95 * ms, true}, {195 * ms, false}, {295 * ms, true},
 			{363333333, false}, {431666666, false}, {500 * ms, true},
@@ -114,14 +138,15 @@ func TestLooks(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(looks(tt.duration, tt.steps), tt.want, cmp.AllowUnexported(look{})); diff != "" {
+			got := looks(tt.duration, tt.steps)
+			if diff := cmp.Diff(got, tt.want, cmp.AllowUnexported(look{})); diff != "" {
 				t.Errorf("got -, want +:\n%s", diff)
 			}
 		})
 	}
 }
 
-// A watch begins and ends with a reading, also one that is ended early, and says what it cost.
+// Watch starts and ends with a reading, also if it is interrupted, and counts its cost.
 func TestMachineWatches(t *testing.T) {
 	clock, err := clock.New()
 	if err != nil {
@@ -141,19 +166,23 @@ func TestMachineWatches(t *testing.T) {
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	for name, ctx := range map[string]context.Context{"to its end": t.Context(), "ended early": ended} {
+	for name, ctx := range map[string]context.Context{
+		"to its end": t.Context(), "interrupted": ended,
+	} {
 		reads = 0
 		before := clock.Now()
 		u.Watch(ctx, before, 60*time.Millisecond, []time.Duration{30 * time.Millisecond})
 		last := u.series[len(u.series)-1].at
 		if name == "to its end" && (len(u.series) < 2 || last < before.Add(60*time.Millisecond)) {
-			t.Errorf("%s: %d readings, the last %v after the start", name, len(u.series), last.Sub(before))
+			t.Errorf("%s: %d readings, the last %v after the start; want 2 or more, and 60ms",
+				name, len(u.series), last.Sub(before))
 		}
 		if !slices.IsSortedFunc(u.series, func(a, b reading) int { return int(a.at - b.at) }) {
 			t.Errorf("%s: the readings are not in order", name)
 		}
 		moved := int64(0)
-		for _, c := range u.Counted(kernel.Counters{"TcpExtListenOverflows": 5}, func(i clockInstant) int64 { return int64(i) }) {
+		start := kernel.Counters{"TcpExtListenOverflows": 5}
+		for _, c := range u.Counted(start, func(i clockInstant) int64 { return int64(i) }) {
 			moved += c.Overflows
 		}
 		if want := int64(10*reads - 5); reads == 0 || moved != want {
@@ -164,13 +193,13 @@ func TestMachineWatches(t *testing.T) {
 	u.Watch(t.Context(), clock.Now(), 60*time.Millisecond, []time.Duration{30 * time.Millisecond})
 	u.Trial(&use)
 	if use.HarnessNS == nil || *use.WatchNS <= 0 || *use.WatchedNS < int64(60*time.Millisecond) {
-		t.Errorf("%+v", use)
+		t.Errorf("got %+v; want some cost, and 60ms watched", use)
 	}
 }
 
-type clockInstant = clock.Instant // the test has a variable of that name
+type clockInstant = clock.Instant // because the test has a variable called clock
 
-// The kernel may count the sleep of a process that was parked as a wait for a CPU.
+// The kernel may count the sleep of a parked process as a wait for a CPU.
 func TestAwake(t *testing.T) {
 	const ms = time.Millisecond
 	got := awake([]kernel.Sched{{Run: ms, Delay: 757 * ms}, {Run: 2 * ms, Delay: 60 * ms}}, 100*ms)

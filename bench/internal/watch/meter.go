@@ -8,11 +8,11 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// A Meter adds up the CPU time that observing takes, over all threads that do it. The zero value
-// has counted nothing; nil counts nothing.
+// A Meter adds up the CPU time of observing, over all threads that do it. The zero value is ready
+// to use. A nil Meter counts nothing.
 type Meter struct{ spent atomic.Int64 }
 
-// Do calls f on the calling thread, and counts and returns what the thread uses meanwhile.
+// Do calls f on the calling thread. It counts, and returns, the CPU time that f uses.
 func (m *Meter) Do(f func() error) (used time.Duration, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -25,14 +25,15 @@ func (m *Meter) Do(f func() error) (used time.Duration, err error) {
 	return used, err
 }
 
-// Beside calls f, and returns what the whole process uses meanwhile beside what is counted.
-func (m *Meter) Beside(f func() error) (used time.Duration, err error) {
+// Uncounted calls f. It returns the CPU time that the whole process uses meanwhile, without what
+// the meter counts.
+func (m *Meter) Uncounted(f func() error) (used time.Duration, err error) {
 	all, counted := sys.ProcessCPU(), m.Spent()
 	err = f()
 	return max(0, sys.ProcessCPU()-all-(m.Spent()-counted)), err
 }
 
-// Spent returns what was counted so far.
+// Spent returns the CPU time counted so far.
 func (m *Meter) Spent() time.Duration {
 	if m == nil {
 		return 0

@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// queueInterval is the time between two samples of the accept queues: 25 a second, unless
-	// sampling takes more than 1/queueShare of the time. A sample takes 16 µs, and to wake up for
-	// it takes this process 46 µs more: at 200 a second that was 1.4 % of a CPU, more than the
-	// harness may use beside idle servers.
+	// queueInterval is the time between two samples of the accept queues: 25 a second, or fewer if
+	// sampling took more than 1/queueShare of the time. A sample takes 16 µs, and waking up for it
+	// 46 µs more. At 200 a second that was 1.4 % of a CPU, more than the harness may use beside
+	// idle servers.
 	queueInterval = 40 * time.Millisecond
 	queueShare    = 50
 )
@@ -24,15 +24,15 @@ type QueueOptions struct {
 	Do func(func() error) error
 	// Families are those of the listeners: unix.AF_INET, unix.AF_INET6.
 	Families []int
-	Meter    *Meter // adds up what reading costs
-	// Window is the length of the windows of the series, and Windows how many there are at most.
+	Meter    *Meter // adds up the cost of reading
+	// Window is the length of the windows of the series, and Windows their largest number.
 	Window  time.Duration
 	Windows int
 }
 
-// Queues reads how long the accept queues on the servers' host are, when it is told to, or all the
-// time. A reading is a system call or two of the harness's own thread, for all listeners at once;
-// the workers take no part in it. A Queues that is nil reads nothing.
+// Queues reads the lengths of the accept queues on the servers' host, on demand (Read) or all the
+// time (Sample). A reading is a system call or two on the harness's own thread, for all listeners
+// at once. The workers take no part in it. A nil Queues reads nothing.
 type Queues struct {
 	QueueOptions
 
@@ -40,7 +40,7 @@ type Queues struct {
 	watch   *kernel.QueueWatch
 	reading []kernel.Queue
 
-	stop, done chan struct{} // nil: it does not sample
+	stop, done chan struct{} // nil: not sampling
 	began      clock.Instant
 	sampled    map[uint64]*QueueSamples // by the listener's inode
 	n          int64
@@ -48,18 +48,18 @@ type Queues struct {
 	interval   time.Duration // the mean; valid once stopped
 }
 
-// QueueSamples is what was sampled of one queue, in connections.
+// QueueSamples are the lengths of one sampled queue, in connections.
 type QueueSamples struct {
 	Max  int64
 	Mean float64 // over samples
-	// Longest is the most in each window, from the start of the series.
+	// Longest is the largest length in each window, from the start of the series.
 	Longest []int64
 
 	n, sum int64
 }
 
-// NewQueues prepares reading; the caller ends it with Stop. Where the kernel does not offer it, it
-// returns nil.
+// NewQueues prepares to read. It returns nil if the kernel does not offer it. The caller ends it
+// with Stop.
 func NewQueues(o QueueOptions) *Queues {
 	q := &Queues{QueueOptions: o, sampled: map[uint64]*QueueSamples{}}
 	err := o.Do(func() (err error) {
@@ -72,8 +72,8 @@ func NewQueues(o QueueOptions) *Queues {
 	return q
 }
 
-// Read returns how many connections wait at each listener, by its inode; nil: the kernel did not
-// say.
+// Read returns how many connections wait at each listener, by its inode. It returns nil if the
+// kernel did not say.
 func (q *Queues) Read() map[uint64]int {
 	if q == nil {
 		return nil
@@ -90,7 +90,7 @@ func (q *Queues) Read() map[uint64]int {
 	return queued
 }
 
-// read fills in reading, and returns the CPU time it took. The caller holds the lock.
+// read fills in q.reading, and returns the CPU time it took. The caller must hold the lock.
 func (q *Queues) read() (took time.Duration, err error) {
 	return q.Meter.Do(func() (err error) {
 		q.reading, err = q.watch.Read(q.reading[:0])
@@ -98,8 +98,7 @@ func (q *Queues) read() (took time.Duration, err error) {
 	})
 }
 
-// Sample reads again and again until Stop. The windows of the series follow each other from begin
-// on.
+// Sample reads every queueInterval until Stop. The first window of the series starts at begin.
 func (q *Queues) Sample(begin clock.Instant) {
 	if q == nil {
 		return
@@ -123,7 +122,7 @@ func (q *Queues) sample() {
 		}
 		took, err := q.take()
 		if err != nil {
-			return // what there is so far stands
+			return // the samples so far stand
 		}
 		q.n++
 		q.cost += took
@@ -179,12 +178,12 @@ func (q *Queues) Stop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.watch != nil {
-		_ = q.watch.Close() // nothing was written to it
+		_ = q.watch.Close() // a socket that was only read from
 		q.watch = nil
 	}
 }
 
-// Of returns what was sampled of a listener; nil where nothing was. It is valid after Stop.
+// Of returns the samples of a listener, or nil if there are none. It is valid after Stop.
 func (q *Queues) Of(inode uint64) *QueueSamples {
 	if q == nil {
 		return nil

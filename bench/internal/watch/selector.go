@@ -11,17 +11,17 @@ import (
 	"reuseport-bench/servers/selector"
 )
 
-// A Selector watches what a group's selector does while the load runs.
+// A Selector counts what a group's selector does while the load runs.
 type Selector struct {
-	selector *selector.Selector // nil: it is no longer watched
+	selector *selector.Selector // nil: nothing to watch, or stopped
 	counting io.Closer          // the kernel's statistics of eBPF programs
-	runs     uint64             // before
-	total    int64              // ns, before
+	runs     uint64             // at the start
+	total    int64              // at the start, ns
 	result   *results.Selector
 }
 
-// StartSelector counts the runs of the selector's program and their time until Stop. Without a
-// selector, or without the capability that the kernel wants for it, there will be no figures.
+// StartSelector counts the runs of the selector's program, and their time, until Stop. There are no
+// figures without a selector, or without the capability that the kernel requires.
 func StartSelector(sel *selector.Selector) (s *Selector, err error) {
 	s = &Selector{}
 	if sel == nil {
@@ -42,7 +42,7 @@ func StartSelector(sel *selector.Selector) (s *Selector, err error) {
 	return s, nil
 }
 
-// Result returns what it did; nil without figures, and before Stop.
+// Result returns the figures, or nil if there are none. It is valid after Stop.
 func (s *Selector) Result() *results.Selector { return s.result }
 
 // Stop takes the figures. It is safe twice.
@@ -54,9 +54,11 @@ func (s *Selector) Stop() {
 		stats := s.selector.Stats()
 		s.result = &results.Selector{
 			Runs: int64(runs - s.runs), NSPerRun: (int64(total) - s.total) / int64(runs-s.runs),
-			Selected: int64(stats.Selected), Fallback: int64(stats.NobodyListed + stats.AllGone), Avoided: int64(stats.Overloaded),
+			Selected: int64(stats.Selected),
+			Fallback: int64(stats.NobodyListed + stats.AllGone),
+			Avoided:  int64(stats.Overloaded),
 		}
 	}
-	_ = s.counting.Close() // a file descriptor that only counts
+	_ = s.counting.Close() // a descriptor whose only purpose is to count
 	s.selector = nil
 }

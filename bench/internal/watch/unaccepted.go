@@ -8,8 +8,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Unaccepted reads, when it is told to, which connections to the server wait to be accepted on the
-// servers' host. One that is nil reads nothing. Its methods belong to one goroutine at a time.
+// Unaccepted reads, on demand, which connections wait to be accepted on the servers' host. A nil
+// Unaccepted reads nothing. It is not safe for concurrent use.
 type Unaccepted struct {
 	Clock *clock.Clock
 	// Do runs a function in the servers' network namespace.
@@ -17,18 +17,18 @@ type Unaccepted struct {
 	Port uint16
 	// Families are those of the listeners: unix.AF_INET, unix.AF_INET6.
 	Families []int
-	Meter    *Meter // adds up what reading costs
+	Meter    *Meter // adds up the cost of reading
 
 	readings []queueReading
 }
 
-// A queueReading is what Unaccepted read once.
+// A queueReading is one reading of Unaccepted.
 type queueReading struct {
 	at      clock.Instant
-	waiting []netip.AddrPort // the clients' ends
+	waiting []netip.AddrPort // the clients' addresses
 }
 
-// Read reads once. What the kernel does not tell is missing from Facts.
+// Read takes one reading. If that fails, the reading is missing from Facts.
 func (u *Unaccepted) Read() {
 	if u == nil {
 		return
@@ -46,7 +46,7 @@ func (u *Unaccepted) Read() {
 	}
 }
 
-// Facts returns the readings as the ledger wants them. at places an instant in the trial.
+// Facts returns the readings in the ledger's form. at converts an instant to a time of the trial.
 func (u *Unaccepted) Facts(at func(clock.Instant) ledger.Time) (all []ledger.QueueReading) {
 	if u == nil {
 		return nil
