@@ -1,8 +1,8 @@
-// Package loopback plays both ends of TCP connections on 127.0.0.1, to find out what the kernel
+// Package loopback makes both ends of TCP connections on 127.0.0.1, to find out what the kernel
 // does with them: a group of listeners with SO_REUSEPORT, and clients.
 //
 // It uses plain system calls, because package net would add MPTCP, a poller and goroutines to what
-// is looked at.
+// is examined.
 package loopback
 
 import (
@@ -17,21 +17,21 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Patience bounds each wait. On loopback things happen within microseconds; a busy machine gets a
-// margin.
+// Patience is the limit of each wait. On loopback things happen within microseconds; the rest is a
+// margin for busy machines.
 const Patience = 250 * time.Millisecond
 
 // host is the address of all sockets.
 var host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// Sockets are a reuseport group and the clients connected to it, in the network namespace of the
-// thread that makes them. All are non-blocking. The zero value has none.
+// Sockets are a reuseport group and its clients, in the network namespace of the thread that makes
+// them. All are non-blocking. The zero value is ready to use. The caller closes it.
 type Sockets struct {
 	Address netip.AddrPort // of the group; set by the first Listen
 	open    []int
 }
 
-// CloseSocket closes one socket before Close does.
+// CloseSocket closes one socket ahead of Close.
 func (s *Sockets) CloseSocket(fd int) {
 	if i := slices.Index(s.open, fd); i >= 0 {
 		unix.Close(fd)
@@ -46,11 +46,11 @@ func (s *Sockets) Close() {
 	}
 }
 
-// Own makes the descriptor one that Close closes, too.
+// Own makes Close close the descriptor, too.
 func (s *Sockets) Own(fd int) { s.open = append(s.open, fd) }
 
-// Listen adds a listener to the group: the first takes a port of the kernel's choice, the others
-// join it.
+// Listen adds a listener to the group. The kernel chooses the port of the first listener, and the
+// others share it.
 func (s *Sockets) Listen() (int, error) {
 	const backlog = 64 // more than any probe queues
 	address := netip.AddrPortFrom(host, s.Address.Port())
@@ -67,7 +67,7 @@ func (s *Sockets) Listen() (int, error) {
 	return listener, nil
 }
 
-// Connect makes n clients to address and waits until each is established.
+// Connect connects n clients to address, and waits until each connection is established.
 func (s *Sockets) Connect(n int, address netip.AddrPort) ([]int, error) {
 	clients := make([]int, n)
 	for i := range clients {
@@ -91,8 +91,9 @@ func (s *Sockets) Connect(n int, address netip.AddrPort) ([]int, error) {
 	return clients, nil
 }
 
-// Queue makes n clients and waits until all are in listener's accept queue: a client is established
-// when it has the SYN-ACK, the server's side only when its ACK has arrived.
+// Queue connects n clients to the group, and waits until all are in listener's accept queue. That
+// is later than Connect: a client is established when it has the SYN-ACK, the server's side when
+// the ACK has arrived.
 func (s *Sockets) Queue(n int, listener int) ([]int, error) {
 	clients, err := s.Connect(n, s.Address)
 	if err != nil {
@@ -109,12 +110,12 @@ func (s *Sockets) Queue(n int, listener int) ([]int, error) {
 		if time.Now().After(end) {
 			return nil, fmt.Errorf("%d of %d connections reached the listener's queue", queued, n)
 		}
-		unix.Poll(nil, 1) // a queue raises no event that says how long it is
+		unix.Poll(nil, 1) // no event tells the length of a queue
 	}
 }
 
-// Accept takes connections off listeners until it has n in all or Patience ends, and returns them
-// listener by listener.
+// Accept accepts from listeners until it has n connections in all, or Patience ends. It returns
+// them by listener.
 func (s *Sockets) Accept(n int, listeners ...int) ([][]int, error) {
 	accepted := make([][]int, len(listeners))
 	polled := make([]unix.PollFd, len(listeners))
@@ -145,12 +146,13 @@ func (s *Sockets) Accept(n int, listeners ...int) ([][]int, error) {
 	return accepted, nil
 }
 
-// Wait returns whether one of events, an error or a hang-up occurs on the descriptor within limit.
+// Wait waits for one of events, an error or a hang-up on the descriptor. It returns false if none
+// occurs within limit.
 func Wait(descriptor int, events int16, limit time.Duration) (bool, error) {
 	return pollUntil([]unix.PollFd{{Fd: int32(descriptor), Events: events}}, time.Now().Add(limit))
 }
 
-// pollUntil is poll(2) with an end instead of a timeout, so that a signal does not prolong it: Go's
+// pollUntil calls poll(2) with an end instead of a timeout, so that signals do not prolong it. Go's
 // runtime sends itself many.
 func pollUntil(polled []unix.PollFd, end time.Time) (bool, error) {
 	for {
@@ -161,7 +163,7 @@ func pollUntil(polled []unix.PollFd, end time.Time) (bool, error) {
 	}
 }
 
-// milliseconds rounds up, and never gives the negative value that would mean "for ever".
+// milliseconds rounds up. It never returns a negative value, which would mean "for ever".
 func milliseconds(d time.Duration) int {
 	return int((max(d, 0) + time.Millisecond - 1) / time.Millisecond)
 }

@@ -22,10 +22,11 @@ func TestKernelQueueDepth(t *testing.T) {
 		t.Helper()
 		queued, gotLimit, err := QueueDepth(listener)
 		if err != nil || queued != want || gotLimit != limit {
-			t.Errorf("%s: %d of %d (%v), want %d of %d", when, queued, gotLimit, err, want, limit)
+			t.Errorf("%s: %d queued, limit %d (%v); want %d, %d",
+				when, queued, gotLimit, err, want, limit)
 		}
 	}
-	check("nobody came", 0)
+	check("no connection", 0)
 	if _, err := s.Queue(limit+1, listener); err != nil {
 		t.Fatal(err)
 	}
@@ -48,9 +49,9 @@ func TestKernelQueueDepthOfOtherSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := QueueDepth(clients[0]); !errors.Is(err, unix.EINVAL) {
-		t.Errorf("connected socket: error %v, want EINVAL", err)
+		t.Errorf("connected socket: got error %v, want EINVAL", err)
 	}
 	if _, _, err := QueueDepth(-1); !errors.Is(err, unix.EBADF) {
-		t.Errorf("no socket: error %v, want EBADF", err)
+		t.Errorf("no socket: got error %v, want EBADF", err)
 	}
 }

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// readyLimit bounds how long a relay may take to be ready.
+	// readyLimit is how long a relay may take to be ready.
 	readyLimit = 10 * time.Second
-	// endLimit bounds how long it may take to report and exit.
+	// endLimit is how long a relay may take to report and exit.
 	endLimit = 5 * time.Second
 )
 
@@ -26,10 +26,10 @@ type Process struct{ process *child.Process }
 type Env struct {
 	Command func() *exec.Cmd      // makes the command that runs Main
 	Start   func(*exec.Cmd) error // starts it, so that it dies with the caller
-	Devices [2]*os.File           // two TUN devices, which stay the caller's
+	Devices [2]*os.File           // two TUN devices, which the caller closes
 }
 
-// Start starts a relay, and returns when it is ready. The caller ends it with End, or Close.
+// Start starts a relay, and returns when it is ready. The caller ends it with End or Close.
 func Start(ctx context.Context, cfg Config, env Env) (*Process, error) {
 	c, err := child.Start(child.Options{
 		Command: env.Command(), Start: env.Start, Control: true, Events: true,
@@ -49,11 +49,11 @@ func Start(ctx context.Context, cfg Config, env Env) (*Process, error) {
 	return &Process{c}, nil
 }
 
-// PID is the number of the process, as the caller's PID namespace has it.
+// PID returns the process's number in the caller's PID namespace.
 func (p *Process) PID() int { return p.process.PID() }
 
-// End ends the process in order, and returns what it measured. It fails if the process has ended
-// before: then packets were lost.
+// End ends the process in order, and returns its report. It fails if the process had ended before,
+// because packets were then lost.
 func (p *Process) End() (r Report, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
@@ -63,7 +63,7 @@ func (p *Process) End() (r Report, err error) {
 		err = json.NewDecoder(events).Decode(&r)
 	}
 	if ended := p.process.Wait(ctx); ended != nil {
-		err = ended // with its last words
+		err = ended // includes what the process wrote to its standard error
 	}
 	if err = errors.Join(err, p.process.Close()); err != nil {
 		return Report{}, fmt.Errorf("relay: %w", err)
@@ -71,8 +71,8 @@ func (p *Process) End() (r Report, err error) {
 	return r, nil
 }
 
-// Close kills the process, if it has not ended, and waits until it is gone. It is safe twice, and
-// after End.
+// Close kills the process if it is still running, and waits until it has ended. It is safe twice,
+// and after End.
 func (p *Process) Close() error {
 	if err := p.process.Close(); err != nil {
 		return fmt.Errorf("relay: %w", err)

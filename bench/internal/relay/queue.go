@@ -2,24 +2,24 @@ package relay
 
 import "reuseport-bench/servers/clock"
 
-// maxPacket is more than any packet has: the devices' MTU is 1500 bytes.
+// maxPacket is larger than any packet, in bytes. The devices' MTU is 1500 bytes.
 const maxPacket = 2048
 
-// A packet is held until it is due.
+// A packet is a packet that is held until it is due.
 type packet struct {
 	due  clock.Instant
-	data []byte // with room for maxPacket
+	data []byte // with a capacity of maxPacket
 }
 
-// A queue holds packets, first in, first out. Its memory is as much as it once needed, and is used
-// again.
+// A queue holds packets, first in, first out. It grows when it is full, never shrinks, and reuses
+// its memory.
 type queue struct {
 	ring []packet
 	head int // index of the first packet
-	n    int // how many there are
+	n    int // number of packets
 }
 
-// next returns the place of the next packet, for the caller to fill in; add puts it into the queue.
+// next returns the next free packet, for the caller to fill in. add then puts it into the queue.
 func (q *queue) next() *packet {
 	if q.n == len(q.ring) {
 		q.grow()
@@ -34,16 +34,16 @@ func (q *queue) next() *packet {
 // add puts the packet that next returned at the end of the queue.
 func (q *queue) add() { q.n++ }
 
-// first returns the packet that has been there for longest. The queue must not be empty.
+// first returns the oldest packet. The queue must not be empty.
 func (q *queue) first() *packet { return &q.ring[q.head] }
 
-// drop takes the first packet out of the queue.
+// drop removes the first packet from the queue.
 func (q *queue) drop() {
 	q.head = (q.head + 1) % len(q.ring)
 	q.n--
 }
 
-// grow doubles the room of a full queue.
+// grow doubles the size of a full queue.
 func (q *queue) grow() {
 	ring := make([]packet, max(64, 2*len(q.ring)))
 	n := copy(ring, q.ring[q.head:])

@@ -1,11 +1,11 @@
-// Package relay delays packets where the kernel cannot: it is a stand-in for netem (tc-netem(8)),
-// which many kernels are built without. A relay is a process between two TUN devices. What leaves a
-// host by one device arrives at the other host, each packet later by the same time, in order, and
-// none is lost.
+// Package relay delays packets where the kernel cannot. It stands in for netem (tc-netem(8)), which
+// many kernels are built without. A relay is a process between two TUN devices. It passes the
+// packets that leave a host by one device on to the other host, each after the same delay, in order
+// and without loss.
 //
 // A relay measures how much longer than asked it held each packet. It cannot see how long a packet
-// waited to be read; the scheduler's statistics of its process (kernel.Schedstat) tell how long it
-// waited for its CPU.
+// waited to be read. The scheduler statistics of its process (kernel.Schedstat) tell how long the
+// process waited for its CPU.
 package relay
 
 import (
@@ -26,35 +26,35 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// A Config says what a relay does.
+// A Config configures a relay.
 type Config struct {
-	OneWay time.Duration `json:"one_way_ns"` // for which it holds each packet
+	OneWay time.Duration `json:"one_way_ns"` // delay of each packet
 }
 
-// A Report is what a relay measured of itself.
+// A Report is a relay's measurement of itself.
 type Report struct {
 	Packets int64 `json:"packets"` // passed on, in both directions
-	// HeldMax is how many packets it held at a time, at most, in one direction.
+	// HeldMax is the largest number of packets held at a time in one direction.
 	HeldMax int64 `json:"held_max"`
-	// Excess is by how much longer than asked it held packets: from when it had read one until it
-	// was about to pass it on. Nil without a packet.
+	// Excess is how much longer than asked packets were held, from the end of the read to just
+	// before the write. It is nil if there was no packet.
 	Excess *results.Percentiles `json:"excess_ns"`
 }
 
-// batch is how many packets are read, or passed on, before others have their turn.
+// batch is the largest number of packets that are read from a lane, or passed on, in one turn.
 const batch = 32
 
-// The names of what a relay waits for in its epoll set; a lane has its index.
+// The epoll set of a relay names its members: a lane by its index, the others by these.
 const (
 	alarmName int32 = 2 + iota
 	controlName
 )
 
-// Main is a relay process, from its configuration on the control pipe to the end of that pipe. The
-// devices are the first files after the pipes.
+// Main runs a relay process. It reads the configuration from the control pipe, and ends when that
+// pipe ends. The devices are the first files after the pipes.
 func Main() error {
 	control := os.NewFile(child.ControlFD, "control")
-	defer control.Close() // not before: its end is what ends the relay
+	defer control.Close() // run waits for the end of the pipe
 	var cfg Config
 	if err := json.NewDecoder(control).Decode(&cfg); err != nil {
 		return fmt.Errorf("relay: configuration: %w", err)
@@ -65,13 +65,13 @@ func Main() error {
 	return nil
 }
 
-// run passes packets on until the control pipe ends, and then reports.
+// run passes packets on until the control pipe ends. Then it writes its report to events.
 func run(cfg Config, events *os.File) error {
 	r, err := newRelay(cfg, [2]int{child.FilesFD, child.FilesFD + 1}, child.ControlFD)
 	if err != nil {
 		return err
 	}
-	_ = sys.ReleaseProgram() // without, it has more resident, and relays as well
+	_ = sys.ReleaseProgram() // it only saves memory
 	runtime.GC()
 	if _, err := events.Write([]byte{'r'}); err != nil {
 		return errors.Join(fmt.Errorf("ready: %w", err), r.close())
@@ -84,15 +84,15 @@ func run(cfg Config, events *os.File) error {
 	return errors.Join(json.NewEncoder(events).Encode(r.report()), r.close())
 }
 
-// A relay passes packets on. It has one thread, and waits in a system call that Go's scheduler does
-// not know of (package socket).
+// A relay passes packets on. It uses one thread, and waits in a system call that is hidden from
+// Go's scheduler (package socket).
 type relay struct {
 	clock  *clock.Clock
 	oneWay time.Duration
 	lanes  [2]lane
 	epoll  int
 	alarm  clock.Alarm
-	set    clock.Instant // of alarm; 0: it has gone off
+	set    clock.Instant // to which the alarm is set; 0: not set
 	events [4]unix.EpollEvent
 
 	heldMax int
@@ -105,8 +105,8 @@ type lane struct {
 	held     queue
 }
 
-// newRelay makes a relay between two devices that ends with the control pipe. The descriptors stay
-// the caller's; the devices' become non-blocking. The caller closes it.
+// newRelay makes a relay between two devices, which ends with the control pipe. It makes the
+// devices non-blocking, and closes none of the descriptors. The caller closes the relay.
 func newRelay(cfg Config, devices [2]int, control int) (*relay, error) {
 	r := &relay{oneWay: cfg.OneWay, excess: results.NewHistogram()}
 	for i := range r.lanes {
@@ -145,8 +145,8 @@ func newRelay(cfg Config, devices [2]int, control int) (*relay, error) {
 
 func (r *relay) close() error { return errors.Join(r.alarm.Close(), unix.Close(r.epoll)) }
 
-// turn waits until there is something to do, and does some of it. more is false when the control
-// pipe has ended.
+// turn waits for an event, then reads and passes on packets, a batch at most of each. more is false
+// when the control pipe has ended.
 func (r *relay) turn() (more bool, err error) {
 	n, err := socket.EpollWait(r.epoll, r.events[:], -1)
 	if err != nil && !errors.Is(err, unix.EINTR) {
@@ -167,7 +167,7 @@ func (r *relay) turn() (more bool, err error) {
 	return true, r.passOn()
 }
 
-// read takes the packets that wait at a lane's beginning, a batch at most.
+// read reads the packets that wait at a lane's device, a batch at most.
 func (r *relay) read(l *lane) error {
 	for range batch {
 		p := l.held.next()
@@ -186,8 +186,7 @@ func (r *relay) read(l *lane) error {
 	return nil
 }
 
-// passOn passes on the packets that are due, a batch at most, and sets the alarm to when the next
-// one is.
+// passOn passes on the packets that are due, a batch at most. It sets the alarm for the next one.
 func (r *relay) passOn() error {
 	for range batch {
 		l := r.first()
@@ -205,12 +204,12 @@ func (r *relay) passOn() error {
 		l.held.drop()
 	}
 	if l := r.first(); l != nil {
-		return r.wakeAt(l.held.first().due) // at once, if that has passed
+		return r.wakeAt(l.held.first().due) // goes off at once if the packet is due
 	}
 	return nil
 }
 
-// first returns the lane whose packet is due first; nil if none holds any.
+// first returns the lane whose packet is due first, or nil if no lane holds a packet.
 func (r *relay) first() (first *lane) {
 	for i := range r.lanes {
 		l := &r.lanes[i]
@@ -237,8 +236,8 @@ func (r *relay) report() Report {
 	}
 }
 
-// call is read(2) or write(2) of a device, hidden from Go's scheduler as the calls of package
-// socket are: neither blocks.
+// call calls read(2) or write(2) for a device, hidden from Go's scheduler like the calls of package
+// socket. It never blocks, since the devices are non-blocking.
 func call(number uintptr, fd int, b []byte) (n int, errno unix.Errno) {
 	done, _, errno := unix.RawSyscall(number, uintptr(fd), uintptr(unsafe.Pointer(&b[0])),
 		uintptr(len(b)))

@@ -39,8 +39,8 @@ func newLab(t *testing.T) *netlab.Lab {
 	return l
 }
 
-// A handshake through a relay takes a round trip, in either version of IP, and what the devices
-// have carried the relay has passed on.
+// A handshake through a relay takes a round trip, over IPv4 and IPv6. The relay passes on every
+// packet of the devices.
 func TestKernelRelayBetweenHosts(t *testing.T) {
 	const oneWay = 15 * time.Millisecond
 	l := newLab(t)
@@ -70,15 +70,15 @@ func TestKernelRelayBetweenHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d packets were read, and %d dropped; %+v, excess %+v", read, dropped, r, r.Excess)
-	// Of each connection SYN, SYN-ACK and ACK at least.
+	// Each connection has at least SYN, SYN-ACK and ACK.
 	if r.Packets < 6 || read < r.Packets || dropped != 0 {
 		t.Errorf("%d packets passed on of %d, %d dropped; want 6 or more, none dropped",
 			r.Packets, read, dropped)
 	}
 }
 
-// connect connects from the clients to the servers and returns how long the client took to be
-// connected. When it returns the last ACK has come.
+// connect connects from the clients to the servers, and returns how long the client's connect took.
+// It returns after the server has received the last ACK.
 func connect(l *netlab.Lab, family vocabulary.Family) (took time.Duration, err error) {
 	a := netlab.AddressesOf(vocabulary.NetworkVeth, family)
 	var listener net.Listener

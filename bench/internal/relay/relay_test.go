@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 
 func self() *exec.Cmd { return exec.Command("/proc/self/exe", roleRelay) }
 
-// devices returns what stands for two TUN devices, and their far ends: sockets that keep packets
-// apart.
+// devices returns two stand-ins for TUN devices, and their far ends: sockets that preserve packet
+// boundaries.
 func devices(t *testing.T) (near, far [2]*os.File) {
 	t.Helper()
 	for i := range near {
@@ -55,9 +55,9 @@ func devices(t *testing.T) (near, far [2]*os.File) {
 	return near, far
 }
 
-// Every packet arrives, in order and whole, and none before it is due, in both directions at once.
+// Every packet arrives whole, in order, and not before it is due, in both directions at once.
 func TestRelayDelays(t *testing.T) {
-	const oneWay, packets = 30 * time.Millisecond, 100 // that fit the buffers of a socket
+	const oneWay, packets = 30 * time.Millisecond, 100 // a socket's buffers hold that many
 	near, far := devices(t)
 	env := Env{Command: self, Start: (*exec.Cmd).Start, Devices: near}
 	p, err := Start(t.Context(), Config{OneWay: oneWay}, env)
@@ -90,11 +90,11 @@ func TestRelayDelays(t *testing.T) {
 	}
 	t.Logf("%+v, excess %+v", r, r.Excess)
 	if r.Packets != 2*packets || r.HeldMax < 1 || r.HeldMax > packets || r.Excess == nil {
-		t.Errorf("the relay says %+v; want %d packets", r, 2*packets)
+		t.Errorf("the relay reports %+v; want %d packets", r, 2*packets)
 	}
 }
 
-// send sends packets of different lengths from an end, each with its name and the instant.
+// send sends packets of different lengths from an end, each with its name and the current time.
 func send(clk *clock.Clock, to *os.File, end, packets int) error {
 	for i := range packets {
 		b := binary.BigEndian.AppendUint64(nil, name(end, i))
@@ -106,10 +106,10 @@ func send(clk *clock.Clock, to *os.File, end, packets int) error {
 	return nil
 }
 
-// name tells the packets of both ends apart.
+// name returns a packet's name, which is unique among the packets of both ends.
 func name(end, number int) uint64 { return uint64(end)<<32 | uint64(number) }
 
-// receive checks the packets that send sends from an end.
+// receive receives and checks the packets that send sends from an end.
 func receive(clk *clock.Clock, from *os.File, end int, oneWay time.Duration, packets int) error {
 	b := make([]byte, maxPacket)
 	for i := range packets {
@@ -119,8 +119,8 @@ func receive(clk *clock.Clock, from *os.File, end int, oneWay time.Duration, pac
 		}
 		got, sent := binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 		took := clk.Now().Sub(clock.Instant(sent))
-		const between = 10 * time.Microsecond // two processes' readings of the clock
-		if n != 16+i || got != name(end, i) || took < oneWay-between {
+		const tolerance = 10 * time.Microsecond // between two processes' readings of the clock
+		if n != 16+i || got != name(end, i) || took < oneWay-tolerance {
 			return fmt.Errorf("packet %x of end %d arrived as %x with %d bytes after %v; "+
 				"want %d bytes after %v or more", i, end, got, n, took, 16+i, oneWay)
 		}
@@ -128,7 +128,7 @@ func receive(clk *clock.Clock, from *os.File, end int, oneWay time.Duration, pac
 	return nil
 }
 
-// A relay that ends by itself says why.
+// A relay that fails says why.
 func TestRelayFails(t *testing.T) {
 	near, far := devices(t)
 	env := Env{Command: self, Start: (*exec.Cmd).Start, Devices: near}
@@ -136,7 +136,7 @@ func TestRelayFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What is written to the far end cannot be passed on once the other one is shut.
+	// After the other far end is shut down, the relay cannot pass packets on.
 	if err := unix.Shutdown(int(far[1].Fd()), unix.SHUT_RD); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestRelayFails(t *testing.T) {
 	}
 }
 
-// A queue gives back what it was given, in order, however often its ring comes round and grows.
+// A queue returns its packets in order, however often its ring wraps around and grows.
 func TestQueue(t *testing.T) {
 	var q queue
 	given, taken := clock.Instant(0), clock.Instant(0)
