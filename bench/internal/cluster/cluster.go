@@ -1,6 +1,7 @@
-// Package cluster is the pods of a trial behind a Service: where they are, when they are ready, who
-// sends connections to them, and at which instants all of that changed. The control plane is a
-// stand-in of this program's (kube.Embedded); the rules and connection tracking are the kernel's.
+// Package cluster runs the pods of a trial behind a Service. It decides where they run and when
+// they are ready, makes the rules that send connections to them, and records when all of that
+// changes. The control plane is this program's stand-in (kube.Embedded). Packet filter rules and
+// connection tracking are the kernel's.
 package cluster
 
 import (
@@ -23,22 +24,23 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Embedded says in the results that the control plane was a stand-in of this program's.
+// Embedded is the results' word for this program's stand-in of a control plane.
 const Embedded = "embedded"
 
-// rulesLimit bounds how long the rules may take, beyond the lags that were asked for.
+// rulesLimit is how long the rules may take, in addition to the lags that were asked for.
 const rulesLimit = 10 * time.Second
 
-// closeTimeout keeps what the clients' node remembers of a refused connection until the trial's
-// end, when it is read.
+// closeTimeout is the sysctl that keeps the conntrack entry of a refused connection until the end
+// of the trial, when it is read.
 const closeTimeout = "net.netfilter.nf_conntrack_tcp_timeout_close"
 
-// Options of a Cluster.
+// Options are the options of New.
 type Options struct {
 	Lab   *netlab.Lab
 	Clock *clock.Clock
 	Plan  *plan.Cluster
-	// Seed is the block's: its variants draw the same lags, other blocks others.
+	// Seed is the block's. The variants of a block draw the same lags, different blocks different
+	// ones.
 	Seed uint64
 	CPUs []int // the servers'
 	// Sysctls are set in each pod's network.
@@ -47,40 +49,41 @@ type Options struct {
 	Stop vocabulary.StopMode
 }
 
-// A Cluster is the pods of a trial, and what sends connections to them.
+// A Cluster holds the pods of a trial, and sends connections to them.
 type Cluster struct {
 	Options
 	lab    *netlab.Lab
 	clock  *clock.Clock
 	plan   *plan.Cluster
-	group  *servers.Group // see Serve
+	group  *servers.Group // set by Serve
 	rules  *kube.Rules
 	plane  *kube.Embedded
-	names  *dns.Server     // nil: a Service's address does
+	names  *dns.Server     // nil: clients know an address
 	ctx    context.Context // of the kubelets
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
 	events   []kube.Event
 	failed   error
-	told     chan struct{} // closed, and made anew, with every event
+	changed  chan struct{} // closed and replaced with every event
 	pods     map[int]*pod  // by worker
-	order    []*pod
-	next     int          // the node of the next pod
-	cordoned map[int]bool // nodes that get no new pods
+	order    []*pod        // in the order of their start
+	next     int           // the node of the next pod
+	cordoned map[int]bool  // nodes that get no new pods
 
 	translations map[netip.AddrPort]netip.Addr
 
 	counting sync.Mutex
-	moved    kernel.Counters // of pods whose networks are gone
+	moved    kernel.Counters // final counters of the pods that were removed
 }
 
-// New makes the Service's rules on the clients' node, and the control plane. The pods come with the
-// workers. The caller ends what is returned with Close, also after an error.
+// New makes the Service's rules on the clients' node, and the control plane. Place makes the pods
+// as workers start. The caller closes the Cluster, also after an error.
 func New(ctx context.Context, o Options) (c *Cluster, err error) {
 	c = &Cluster{
 		Options: o, lab: o.Lab, clock: o.Clock, plan: o.Plan,
-		told: make(chan struct{}), pods: map[int]*pod{}, cordoned: map[int]bool{}, moved: kernel.Counters{},
+		changed: make(chan struct{}), pods: map[int]*pod{}, cordoned: map[int]bool{},
+		moved: kernel.Counters{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if c.rules, err = kube.NewRules(ctx, c.lab, c.lab.Clients(), c.clock); err != nil {
@@ -104,10 +107,11 @@ func New(ctx context.Context, o Options) (c *Cluster, err error) {
 	return c, c.plane.CreateService(ctx, plan.ServiceName, c.plan.Service)
 }
 
-// Serve says whose workers the pods run. It must be called before the first of them starts.
+// Serve sets the group whose workers the pods run. It must be called before the first worker
+// starts.
 func (c *Cluster) Serve(g *servers.Group) { c.group = g }
 
-// serveNames starts the DNS server, on the clients' node.
+// serveNames starts the DNS server on the clients' node.
 func (c *Cluster) serveNames() error {
 	at := c.plan.Names.Server.String()
 	var packets net.PacketConn
@@ -128,8 +132,8 @@ func (c *Cluster) serveNames() error {
 	return err
 }
 
-// publish sets what the name is answered with: the Service's address or, of a headless one, the
-// ready endpoints'.
+// publish sets the addresses of the Service's name: the Service's own or, for path dns, those of
+// the ready endpoints.
 func (c *Cluster) publish(endpoints []kube.Endpoint) error {
 	var addrs []netip.Addr
 	if c.plan.Path == vocabulary.PathService {
@@ -144,6 +148,7 @@ func (c *Cluster) publish(endpoints []kube.Endpoint) error {
 	return err
 }
 
+// event records an event, and publishes changed endpoints.
 func (c *Cluster) event(e kube.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,24 +156,24 @@ func (c *Cluster) event(e kube.Event) {
 		c.failed = errors.Join(c.failed, c.publish(e.Endpoints))
 	}
 	c.events = append(c.events, e)
-	close(c.told)
-	c.told = make(chan struct{})
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 // Cordon stops new pods from being placed on a node.
 func (c *Cluster) Cordon(node int) { c.cordoned[node] = true }
 
-// Cordoned reports whether new pods are placed on a node no more.
+// Cordoned reports whether Cordon or NodeDown was called for the node.
 func (c *Cluster) Cordoned(node int) bool { return c.cordoned[node] }
 
-// PlaceNext places the next pod on that node.
+// PlaceNext chooses the node of the next pod.
 func (c *Cluster) PlaceNext(node int) { c.next = node }
 
 // NodeOf returns the node of a worker's pod.
 func (c *Cluster) NodeOf(w *servers.Worker) int { return c.podOf(w).Node }
 
 // Register puts the workers' pods behind the Service. It does not wait for the rules to follow;
-// AwaitRules does. It does nothing without a cluster.
+// AwaitRules does. On a nil Cluster it does nothing.
 func (c *Cluster) Register(ctx context.Context, workers []*servers.Worker) error {
 	if c == nil {
 		return nil
@@ -181,48 +186,54 @@ func (c *Cluster) Register(ctx context.Context, workers []*servers.Worker) error
 	return nil
 }
 
-// AwaitRules waits until the clients' node sends connections to the pods of all these workers.
-// Where clients know a pod's own address it returns at once: no rule is needed.
+// AwaitRules waits until clients' connections can reach the pods of all these workers: until the
+// rules lead to them or, for path dns, the name resolves to them. With path pod, clients know the
+// pod's own address, and AwaitRules returns at once.
 func (c *Cluster) AwaitRules(ctx context.Context, workers []*servers.Worker) error {
 	if c.plan.Path == vocabulary.PathPod {
 		return nil
 	}
-	return c.await(ctx, c.plan.LongestLags+rulesLimit, "the Service's rules did not come into force in time", func() bool {
-		return !slices.ContainsFunc(workers, func(w *servers.Worker) bool {
-			name := c.pods[w.ID].name
-			return !slices.ContainsFunc(c.events, func(e kube.Event) bool {
-				if c.plan.Path == vocabulary.PathDNS {
-					return hasReady(e, name)
-				}
-				return e.Kind == kube.EndpointAdded && e.Pod == name
-			})
+	reachable := func(w *servers.Worker) bool {
+		name := c.pods[w.ID].name
+		return slices.ContainsFunc(c.events, func(e kube.Event) bool {
+			if c.plan.Path == vocabulary.PathDNS {
+				return hasReady(e, name)
+			}
+			return e.Kind == kube.EndpointAdded && e.Pod == name
 		})
+	}
+	const late = "the Service's rules did not come into force in time"
+	return c.await(ctx, c.plan.LongestLags+rulesLimit, late, func() bool {
+		return !slices.ContainsFunc(workers, func(w *servers.Worker) bool { return !reachable(w) })
 	})
 }
 
-// AwaitReady waits until the worker's kubelet has said that its pod is ready.
+// AwaitReady waits until the kubelet of the worker's pod has reported the pod ready.
 func (c *Cluster) AwaitReady(ctx context.Context, w *servers.Worker) error {
 	name := c.podOf(w).name
+	ready := func(e kube.Event) bool { return e.Kind == kube.PodReady && e.Pod == name }
 	limit := c.plan.Startup + 2*c.plan.ProbePeriod + rulesLimit
 	return c.await(ctx, limit, "pod "+name+" was not ready in time", func() bool {
-		return slices.ContainsFunc(c.events, func(e kube.Event) bool { return e.Kind == kube.PodReady && e.Pod == name })
+		return slices.ContainsFunc(c.events, ready)
 	})
 }
 
-// await waits until the events so far are as they should be. The condition is asked under the
-// cluster's lock.
-func (c *Cluster) await(ctx context.Context, limit time.Duration, otherwise string, is func() bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New(otherwise))
+// await waits until a condition on the events holds. It calls holds under the cluster's lock. After
+// limit it fails with the message late.
+func (c *Cluster) await(
+	ctx context.Context, limit time.Duration, late string, holds func() bool,
+) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New(late))
 	defer cancel()
 	for {
 		c.mu.Lock()
-		ok, told := is(), c.told
+		ok, changed := holds(), c.changed
 		c.mu.Unlock()
 		if ok {
 			return nil
 		}
 		select {
-		case <-told:
+		case <-changed:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -231,17 +242,22 @@ func (c *Cluster) await(ctx context.Context, limit time.Duration, otherwise stri
 
 // hasReady reports whether the pod is among the ready endpoints of the event.
 func hasReady(e kube.Event, pod string) bool {
-	return slices.ContainsFunc(e.Endpoints, func(x kube.Endpoint) bool { return x.Pod == pod && x.Ready() })
+	return slices.ContainsFunc(e.Endpoints, func(x kube.Endpoint) bool {
+		return x.Pod == pod && x.Ready()
+	})
 }
 
-// Delete deletes the workers' pods: their kubelets and the control plane hear of it at the same
-// time. It returns when their listeners are closed.
-func (c *Cluster) Delete(ctx context.Context, workers []*servers.Worker) (trigger, closed clock.Instant, err error) {
+// Delete deletes the workers' pods. It tells their kubelets and the control plane at the same time,
+// and returns when the listeners are closed.
+func (c *Cluster) Delete(
+	ctx context.Context, workers []*servers.Worker,
+) (trigger, closed clock.Instant, err error) {
 	trigger = c.clock.Now()
 	for _, w := range workers {
 		p := c.podOf(w)
 		if p.silenced != 0 {
-			return trigger, 0, fmt.Errorf("pod %s is on a node that is down: its kubelet does not hear of its deletion; aim at another", p.name)
+			return trigger, 0, fmt.Errorf("pod %s is on a node that is down, so its kubelet does "+
+				"not learn of its deletion; delete a pod on another node", p.name)
 		}
 		if err := c.plane.DeletePod(ctx, p.name); err != nil {
 			return trigger, 0, err
@@ -263,7 +279,7 @@ func (c *Cluster) Delete(ctx context.Context, workers []*servers.Worker) (trigge
 	return trigger, closed, err
 }
 
-// NodeDown silences a node, which gets no more pods.
+// NodeDown silences a node, and cordons it.
 func (c *Cluster) NodeDown(node int) error {
 	c.Cordon(node)
 	at := c.clock.Now()
@@ -277,8 +293,8 @@ func (c *Cluster) NodeDown(node int) error {
 	return c.lab.NodeDown(node)
 }
 
-// Unready does what the node controller does to the pods of a node that has been silent for too
-// long: it marks them as not ready.
+// Unready marks the workers' pods as not ready, as the node controller does for the pods of a node
+// that has been silent for too long.
 func (c *Cluster) Unready(ctx context.Context, workers []*servers.Worker) error {
 	var errs []error
 	for _, w := range workers {
@@ -287,12 +303,12 @@ func (c *Cluster) Unready(ctx context.Context, workers []*servers.Worker) error 
 	return errors.Join(errs...)
 }
 
-// Close stops looking after the pods. The group must have ended what they ran. It returns what went
-// wrong with them, and is safe twice.
+// Close ends the kubelets, the control plane and the rules. The workers must have ended before. It
+// returns the errors of the pods, and is safe twice.
 func (c *Cluster) Close() error {
 	for _, p := range c.order {
 		if p.exited != nil {
-			<-p.exited // or its kubelet would kill what has ended
+			<-p.exited // otherwise its kubelet would kill a process that has ended
 		}
 	}
 	c.cancel()
@@ -305,7 +321,7 @@ func (c *Cluster) Close() error {
 		p.mu.Lock()
 		if p.err != nil {
 			errs = append(errs, p.err)
-			p.err = nil // said once
+			p.err = nil // reported once
 		}
 		p.mu.Unlock()
 	}

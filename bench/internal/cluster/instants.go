@@ -9,23 +9,26 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A Timescale places instants of the monotonic clock in a trial. It is a *ledger.Book's.
+// A Timescale converts instants of the monotonic clock to times of a trial. *ledger.Book has one.
 type Timescale interface {
 	Time(clock.Instant) ledger.Time
-	Maybe(clock.Instant) *ledger.Time // nil for 0, an instant that has not come
+	Maybe(clock.Instant) *ledger.Time // nil for 0, an instant that did not come
 }
 
-// ReadTranslations reads what the clients' node remembers of each connection, for Routes. It is for
-// a trial whose load has just ended: some entries live for seconds only.
+// ReadTranslations reads the conntrack entries of the clients' node, for Routes. It must be called
+// as soon as the load has ended, because some entries last only for seconds.
 func (c *Cluster) ReadTranslations() (err error) {
 	c.translations, err = c.lab.Translations(c.lab.Clients())
 	return err
 }
 
-// Routes returns where clients were sent, and when a pod listened there. ReadTranslations must have
-// been called; shared says that attempts took their ports in turn.
-func (c *Cluster) Routes(at Timescale, shared bool) *ledger.Routes {
-	r := &ledger.Routes{Translations: c.translations, SharedPorts: shared, Service: c.plan.Service.Addr()}
+// Routes returns where clients' connections were sent, and when a pod listened there.
+// ReadTranslations must have been called. sharedPorts means that attempts use a limited set of
+// ports in turn.
+func (c *Cluster) Routes(at Timescale, sharedPorts bool) *ledger.Routes {
+	r := &ledger.Routes{
+		Translations: c.translations, SharedPorts: sharedPorts, Service: c.plan.Service.Addr(),
+	}
 	orNever := func(i clock.Instant) ledger.Time {
 		if i == 0 {
 			return ledger.Never
@@ -34,7 +37,7 @@ func (c *Cluster) Routes(at Timescale, shared bool) *ledger.Routes {
 	}
 	for _, p := range c.order {
 		if c.plan.Path == vocabulary.PathPod && p.Addr != c.plan.FirstPod.Addr() {
-			continue // clients do not know it
+			continue // clients do not know its address
 		}
 		pod := ledger.Pod{
 			Addr: p.Addr, Worker: p.workers[0].ID, Silent: orNever(p.silenced),
@@ -46,7 +49,7 @@ func (c *Cluster) Routes(at Timescale, shared bool) *ledger.Routes {
 		case vocabulary.PathPod:
 			pod.Routed = []ledger.Span{{From: -ledger.Never, Until: ledger.Never}}
 		case vocabulary.PathDNS:
-			// Clients go on to a pod that they know by name for as long as the name is cached.
+			// Clients may cache a pod's address, so the span has no end.
 			if i := c.since(p, kube.EndpointsChanged, 0, true); i != 0 {
 				pod.Routed = []ledger.Span{{From: at.Time(i), Until: ledger.Never}}
 			}
@@ -56,8 +59,8 @@ func (c *Cluster) Routes(at Timescale, shared bool) *ledger.Routes {
 	return r
 }
 
-// routed returns when the rules of the clients' node led to the pod. They may leave one out and
-// come back to it: one that is terminating is used where no other is left.
+// routed returns when the rules of the clients' node led to the pod. There may be several spans: a
+// terminating pod that was removed is used again if no other is left.
 func (c *Cluster) routed(at Timescale, p *pod) (all []ledger.Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,22 +76,27 @@ func (c *Cluster) routed(at Timescale, p *pod) (all []ledger.Span) {
 	return all
 }
 
-// Lost returns what happened to the pods that a step took away, which was triggered then.
-func (c *Cluster) Lost(at Timescale, r *ledger.Routes, workers []*servers.Worker, trigger clock.Instant) (all []results.Pod) {
+// Removed returns what happened to the pods that a step removed. trigger is the step's.
+func (c *Cluster) Removed(
+	at Timescale, r *ledger.Routes, workers []*servers.Worker, trigger clock.Instant,
+) (all []results.Pod) {
 	for _, w := range workers {
-		all = append(all, c.lost(at, r, c.podOf(w), trigger))
+		all = append(all, c.removed(at, r, c.podOf(w), trigger))
 	}
 	return all
 }
 
-func (c *Cluster) lost(at Timescale, routes *ledger.Routes, p *pod, trigger clock.Instant) results.Pod {
+func (c *Cluster) removed(
+	at Timescale, routes *ledger.Routes, p *pod, trigger clock.Instant,
+) results.Pod {
 	deleted := c.since(p, kube.DeletionBegun, trigger, false)
 	r := results.Pod{
-		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name, DeletedNS: at.Maybe(deleted).Nanoseconds(),
-		TermNS:   at.Maybe(c.since(p, kube.TermSent, trigger, false)).Nanoseconds(),
-		ClosedNS: at.Maybe(c.gone(p)).Nanoseconds(),
+		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name,
+		DeletedNS: at.Maybe(deleted).Nanoseconds(),
+		TermNS:    at.Maybe(c.since(p, kube.TermSent, trigger, false)).Nanoseconds(),
+		ClosedNS:  at.Maybe(c.gone(p)).Nanoseconds(),
 	}
-	// A pod that was not listed when it went does not leave the endpoints either.
+	// Only a pod that was among the ready endpoints can leave them.
 	if from := max(deleted, trigger); c.listed(p, from) {
 		r.EndpointsNS = at.Maybe(c.since(p, kube.EndpointsChanged, from, false)).Nanoseconds()
 	}
@@ -105,7 +113,9 @@ func (c *Cluster) lost(at Timescale, routes *ledger.Routes, p *pod, trigger cloc
 }
 
 // Added returns what happened to the pods that a step started.
-func (c *Cluster) Added(at Timescale, routes *ledger.Routes, workers []*servers.Worker) (all []results.Pod) {
+func (c *Cluster) Added(
+	at Timescale, routes *ledger.Routes, workers []*servers.Worker,
+) (all []results.Pod) {
 	for _, w := range workers {
 		p := c.podOf(w)
 		r := results.Pod{
@@ -123,10 +133,12 @@ func (c *Cluster) Added(at Timescale, routes *ledger.Routes, workers []*servers.
 	return all
 }
 
-// since returns the instant of the first event of that kind about the pod at or after another; 0:
-// there was none. Endpoints have changed for it when it is among the ready ones (listed), or no
-// longer.
-func (c *Cluster) since(p *pod, kind kube.EventKind, from clock.Instant, listed bool) clock.Instant {
+// since returns the instant of the first event of that kind about the pod at or after from, or 0 if
+// there was none. For EndpointsChanged it returns the first event after which the pod is among the
+// ready endpoints (listed), or is not.
+func (c *Cluster) since(
+	p *pod, kind kube.EventKind, from clock.Instant, listed bool,
+) clock.Instant {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.events {
@@ -145,11 +157,11 @@ func (c *Cluster) since(p *pod, kind kube.EventKind, from clock.Instant, listed 
 func (c *Cluster) listed(p *pod, at clock.Instant) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	is := false
+	listed := false
 	for _, e := range c.events {
 		if e.Kind == kube.EndpointsChanged && e.At <= at {
-			is = hasReady(e, p.name)
+			listed = hasReady(e, p.name)
 		}
 	}
-	return is
+	return listed
 }

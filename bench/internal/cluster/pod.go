@@ -17,28 +17,30 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A pod is a worker in a network of its own, or several, or one in its node's.
+// A pod is one worker or several in a network of their own, or one in its node's network.
 type pod struct {
 	*netlab.Pod
 	name    string
 	workers []*servers.Worker // its containers
 	kubelet *kube.Kubelet
-	exited  chan struct{} // the last of its workers has; nil without a kubelet
-	ended   chan struct{} // it is gone, and its network
+	exited  chan struct{} // closed when all its workers have exited; nil without a kubelet
+	ended   chan struct{} // closed when it and its network are gone
 
-	silenced clock.Instant // its node fell silent; 0: it did not. The cluster's mu guards it
-	removed  bool          // its network is gone, or was never its own. The cluster's counting guards it
+	silenced clock.Instant // when its node fell silent, or 0; guarded by the cluster's mu
+	// removed means that its network is gone, or was never its own. It is guarded by the cluster's
+	// counting.
+	removed bool
 
-	terminating sync.WaitGroup // what waits until workers that were told to end have closed
+	terminating sync.WaitGroup // of goroutines that stop its workers
 
 	mu      sync.Mutex
-	once    sync.Once     // of stopped
-	stopped chan struct{} // its listener is closed
-	closed  clock.Instant // when; 0: it is not
+	once    sync.Once     // guards the close of stopped
+	stopped chan struct{} // closed when its listener is closed
+	closed  clock.Instant // when its listener was closed, or 0
 	err     error
 }
 
-// Place returns where a worker runs: in its pod, which it makes if need be.
+// Place returns where a worker runs: in its pod. It makes the pod if necessary.
 func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placement, error) {
 	p, err := c.podFor(ctx, w)
 	if err != nil {
@@ -49,7 +51,8 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 	at := netip.AddrPortFrom(p.Addr, plan.ServerPort)
 	if first := c.plan.FirstPod; len(c.order) == 0 && c.plan.Path == vocabulary.PathPod &&
 		at != first {
-		return servers.Placement{}, fmt.Errorf("pod %s is at %v, and clients were told %v", p.name, at, first)
+		return servers.Placement{}, fmt.Errorf("pod %s is at %v, but clients connect to %v",
+			p.name, at, first)
 	}
 	if len(p.workers) == 0 {
 		c.order = append(c.order, p)
@@ -61,17 +64,20 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 	}, nil
 }
 
-// podFor returns a new pod for the worker, on the nodes in turn where nothing else is said, or the
-// one pod of all workers.
+// podFor returns a new pod for the worker or, with containers, the one pod of all workers. It
+// places pods on the nodes alternately, unless the plan or PlaceNext says otherwise.
 func (c *Cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 	place := c.plan.Placement
 	if place == vocabulary.PlacementContainers && len(c.order) > 0 {
 		return c.order[0], nil
 	}
-	p := &pod{name: fmt.Sprintf("%s-%d", plan.ServiceName, w.ID), ended: make(chan struct{}), stopped: make(chan struct{})}
+	p := &pod{
+		name:  fmt.Sprintf("%s-%d", plan.ServiceName, w.ID),
+		ended: make(chan struct{}), stopped: make(chan struct{}),
+	}
 	if place == vocabulary.PlacementHostNetwork {
-		// This network is the node's, and so are its counters.
-		p.Pod, p.removed = &netlab.Pod{Host: c.lab.Node(0), Addr: netlab.AddressesOfCluster().Nodes[0]}, true
+		p.Pod = &netlab.Pod{Host: c.lab.Node(0), Addr: netlab.AddressesOfCluster().Nodes[0]}
+		p.removed = true // the network and its counters are the node's
 		return p, nil
 	}
 	node := c.next
@@ -102,22 +108,31 @@ func (c *Cluster) podOf(w *servers.Worker) *pod {
 	return c.pods[w.ID]
 }
 
-// serve puts a pod behind the Service. Its kubelet says when it is ready. A pod with a container
-// that could not bind never is.
+// serve puts a pod behind the Service, and starts its kubelet, which reports when the pod is ready.
+// It does nothing for a pod with a container that could not bind: such a pod is never ready.
 func (c *Cluster) serve(ctx context.Context, p *pod) error {
-	if p.kubelet != nil || slices.ContainsFunc(p.workers, func(w *servers.Worker) bool { return w.BindError() != 0 }) {
+	unbound := func(w *servers.Worker) bool { return w.BindError() != 0 }
+	if p.kubelet != nil || slices.ContainsFunc(p.workers, unbound) {
 		return nil
 	}
-	err := c.plane.AddPod(ctx, kube.Pod{Name: p.name, Service: plan.ServiceName, Node: c.lab.Node(p.Node).Name, Address: netip.AddrPortFrom(p.Addr, plan.ServerPort)})
+	err := c.plane.AddPod(ctx, kube.Pod{
+		Name: p.name, Service: plan.ServiceName, Node: c.lab.Node(p.Node).Name,
+		Address: netip.AddrPortFrom(p.Addr, plan.ServerPort),
+	})
 	if err != nil {
 		return err
 	}
 	p.watch()
 	p.kubelet = kube.RunPod(c.ctx, kube.KubeletOptions{
 		Pod: p.name, ControlPlane: c.plane, Clock: c.clock, Events: c.event,
-		Lifecycle: kube.Lifecycle{PreStop: c.plan.PreStop, Grace: c.plan.Grace, Period: c.plan.ProbePeriod},
+		Lifecycle: kube.Lifecycle{
+			PreStop: c.plan.PreStop, Grace: c.plan.Grace, Period: c.plan.ProbePeriod,
+		},
 		Container: kube.Container{
-			Start:     func(ctx context.Context) (<-chan struct{}, error) { c.awaitStarted(ctx, p); return p.exited, nil },
+			Start: func(ctx context.Context) (<-chan struct{}, error) {
+				c.awaitStarted(ctx, p)
+				return p.exited, nil
+			},
 			Probe:     c.probeOf(p),
 			Terminate: func() error { c.terminate(p); return nil },
 			Kill:      func() error { return c.stop(p, vocabulary.StopKill) },
@@ -127,7 +142,7 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 		defer close(p.ended)
 		err := p.kubelet.Wait()
 		p.terminating.Wait()
-		// At the end of the trial the lab sees to the networks.
+		// At the end of the trial, c.ctx has ended, and the lab removes the networks.
 		if c.clock.SleepUntil(c.ctx, c.clock.Now().Add(c.plan.Teardown)) == nil {
 			err = errors.Join(err, c.remove(p))
 		}
@@ -138,7 +153,7 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 	return nil
 }
 
-// watch closes exited when the last of its workers has ended.
+// watch makes exited, and closes it when the last of the pod's workers has exited.
 func (p *pod) watch() {
 	p.exited = make(chan struct{})
 	go func() {
@@ -161,8 +176,8 @@ func (c *Cluster) terminate(p *pod) {
 }
 
 // stop stops a pod's workers, and returns when their listeners are closed.
-func (c *Cluster) stop(p *pod, way vocabulary.StopMode) error {
-	_, closed, err := c.group.Stop(c.ctx, p.workers, way)
+func (c *Cluster) stop(p *pod, mode vocabulary.StopMode) error {
+	_, closed, err := c.group.Stop(c.ctx, p.workers, mode)
 	p.once.Do(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -172,7 +187,7 @@ func (c *Cluster) stop(p *pod, way vocabulary.StopMode) error {
 	return err
 }
 
-// remove takes a pod's network away; what its counters were is kept.
+// remove removes a pod's network, and keeps its final counters.
 func (c *Cluster) remove(p *pod) error {
 	c.counting.Lock()
 	defer c.counting.Unlock()
@@ -195,7 +210,8 @@ func (c *Cluster) countersOf(p *pod) (kernel.Counters, error) {
 	return counters, nil
 }
 
-// Counters returns the sums over all pods, also those that are gone; nothing without a cluster.
+// Counters returns the kernel's counters, summed over all pods, including removed ones. On a nil
+// Cluster it returns no counters.
 func (c *Cluster) Counters() (kernel.Counters, error) {
 	sum := kernel.Counters{}
 	if c == nil {
@@ -220,8 +236,8 @@ func (c *Cluster) Counters() (kernel.Counters, error) {
 	return sum, nil
 }
 
-// gone returns when a pod ceased to serve, because its listener closed or its node fell silent; 0:
-// it has not.
+// gone returns when a pod stopped serving, because its listener closed or its node fell silent. It
+// returns 0 if the pod still serves.
 func (c *Cluster) gone(p *pod) clock.Instant {
 	from := p.closing()
 	c.mu.Lock()
@@ -232,12 +248,12 @@ func (c *Cluster) gone(p *pod) clock.Instant {
 	return from
 }
 
-// closing returns when the last of its listeners began to close; 0: one has not.
+// closing returns when the last of its listeners began to close, or 0 if one is still open.
 func (p *pod) closing() (last clock.Instant) {
 	for _, w := range p.workers {
 		at := w.Closing().From
 		switch {
-		case w.BindError() != 0: // it had none
+		case w.BindError() != 0: // it had no listener
 		case at == 0:
 			return 0
 		default:

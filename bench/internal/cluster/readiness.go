@@ -19,8 +19,8 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// awaitStarted returns when a pod counts as started: when its processes listen or, where a probe
-// asks for that or none is to, at once.
+// awaitStarted waits until a pod counts as started. With readiness "listening" that is when its
+// processes listen; otherwise it returns at once.
 func (c *Cluster) awaitStarted(ctx context.Context, p *pod) {
 	if c.plan.Readiness != vocabulary.ReadinessListening {
 		return
@@ -34,7 +34,7 @@ func (c *Cluster) awaitStarted(ctx context.Context, p *pod) {
 	}
 }
 
-// probeOf returns the readiness probe of a pod; nil: it has none.
+// probeOf returns the readiness probe of a pod, or nil if it has none.
 func (c *Cluster) probeOf(p *pod) func(context.Context) error {
 	if c.plan.Readiness != vocabulary.ReadinessProbe {
 		return nil
@@ -42,8 +42,8 @@ func (c *Cluster) probeOf(p *pod) func(context.Context) error {
 	return func(ctx context.Context) error { return c.probe(ctx, p) }
 }
 
-// probe asks a pod over HTTP, from its node, as a kubelet does: any status from 200 to 399 is a
-// success (kubernetes.io, "Configure Liveness, Readiness and Startup Probes").
+// probe sends an HTTP request to a pod from its node, as a kubelet does. Any status from 200 to 399
+// is a success (kubernetes.io, "Configure Liveness, Readiness and Startup Probes").
 func (c *Cluster) probe(ctx context.Context, p *pod) (err error) {
 	conn, err := c.dial(ctx, c.lab.Node(p.Node), netip.AddrPortFrom(p.Addr, plan.ServerPort))
 	if err != nil {
@@ -55,9 +55,12 @@ func (c *Cluster) probe(ctx context.Context, p *pod) (err error) {
 			return err
 		}
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // a connection that is closed already
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.SetDeadline(time.Unix(1, 0)) // fails if the connection is closed already
+	})
 	defer stop()
-	if _, err := fmt.Fprintf(conn, "GET /readyz HTTP/1.1\r\nHost: %v\r\nConnection: close\r\n\r\n", p.Addr); err != nil {
+	const request = "GET /readyz HTTP/1.1\r\nHost: %v\r\nConnection: close\r\n\r\n"
+	if _, err := fmt.Fprintf(conn, request, p.Addr); err != nil {
 		return err
 	}
 	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -70,22 +73,26 @@ func (c *Cluster) probe(ctx context.Context, p *pod) (err error) {
 	return errors.Join(err, r.Body.Close())
 }
 
-// dial connects from a host of the lab, without waiting for the handshake: a socket stays in the
-// network namespace that it was made in, so only making it takes the lab's thread.
-func (c *Cluster) dial(ctx context.Context, from *netlab.Host, to netip.AddrPort) (net.Conn, error) {
+// dial starts to connect from a host of the lab, and does not wait for the handshake. Only making
+// the socket needs the lab's thread: a socket stays in the network namespace in which it was made.
+func (c *Cluster) dial(
+	ctx context.Context, from *netlab.Host, to netip.AddrPort,
+) (net.Conn, error) {
 	var fd int
 	err := c.lab.Do(from, func() (err error) {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+		const kind = unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+		fd, err = unix.Socket(unix.AF_INET, kind, unix.IPPROTO_TCP)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), "readiness probe")
-	if err := unix.Connect(fd, socket.Sockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+	err = unix.Connect(fd, socket.Sockaddr(to))
+	if err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return nil, errors.Join(err, file.Close())
 	}
 	conn, err := net.FileConn(file)

@@ -1,14 +1,14 @@
-// Package trial carries out one trial on real processes: it sets up a lab with workers and load
-// processes in it, drives the load while a timeline of steps replaces, kills, stalls and moves the
-// workers, takes everything down, and hands what it saw to the ledger.
+// Package trial carries out one trial on real processes. It sets up a lab with workers and load
+// processes, and drives the load while a timeline of steps replaces, kills, stalls and moves the
+// workers. Then it takes everything down, and gives what it saw to the ledger.
 //
-//	trial.go     the whole of it, on one screen
-//	setup.go     lab, cluster, workers, proxy, load processes
-//	drive.go     load and timeline beside each other
-//	takedown.go  the end of the processes, and the facts
-//	result.go    the trial as it is stored
+//	trial.go     the whole trial, on one screen
+//	setup.go     makes the lab, cluster, workers, proxy and load processes
+//	drive.go     runs load and timeline side by side
+//	takedown.go  ends the processes and collects the facts
+//	result.go    makes the stored form of the trial
 //	park.go      parks processes for the workers that steps will start
-//	timeline.go  carries the steps out; rollout.go those of pods, proxy.go those behind HAProxy
+//	timeline.go  carries out the steps; rollout.go those of pods, proxy.go those behind HAProxy
 //	hold.go      holds up handshakes around a stop
-//	rig.go       a lab with workers alone, for what is measured beside the trials
+//	rig.go       makes a lab with workers alone, for measurements outside trials
 package trial

@@ -21,11 +21,12 @@ import (
 // loadLimit is how long the load may take beyond its duration and the last attempt's timeout.
 const loadLimit = 10 * time.Second
 
-// observe starts what watches the trial.
+// observe prepares the observers of the trial.
 func (s *stage) observe(c *cleanup) (err error) {
 	switch {
 	case s.cluster != nil:
-		s.losses = watch.NoLosses("behind a Service workers are in networks of their own, which come and go")
+		s.losses = watch.NoLosses(
+			"behind a Service workers are in networks of their own, which come and go")
 	case s.variant.Trace:
 		if s.losses, err = watch.StartLosses(s.lab, s.load[0].Target, s.types); err != nil {
 			return err
@@ -51,7 +52,7 @@ func (s *stage) observe(c *cleanup) (err error) {
 	s.machine = watch.NewMachine(o)
 	s.seen.atStart = s.scheds()
 	s.seen.relayAtStart = s.relaySched()
-	if s.cluster == nil { // pods have networks of their own, too
+	if s.cluster == nil { // each pod has queues of its own
 		s.queues = watch.NewQueues(watch.QueueOptions{
 			Clock: s.clock, Do: s.onServers, Families: s.families(), Meter: &s.meter,
 			Window: s.window(), Windows: maxWindows,
@@ -61,7 +62,7 @@ func (s *stage) observe(c *cleanup) (err error) {
 			Clock: s.clock, Do: s.onServers, Port: s.servers.Address.Port(),
 			Families: s.families(), Meter: &s.meter,
 		}
-		s.line.queues, s.line.unaccepted = s.queues, s.unaccepted
+		s.timeline.queues, s.timeline.unaccepted = s.queues, s.unaccepted
 	}
 	return nil
 }
@@ -79,25 +80,25 @@ func (s *stage) families() []int {
 	return all
 }
 
-// The series of a trial has windows of at least leastWindow, about aboutWindows of them, and never
-// more than maxWindows.
+// A trial's series has about usualWindows windows, of at least minWindow each. It never has more
+// than maxWindows.
 const (
-	leastWindow  = 50 * time.Millisecond
-	aboutWindows = 200
-	maxWindows   = 2 * aboutWindows
+	minWindow    = 50 * time.Millisecond
+	usualWindows = 200
+	maxWindows   = 2 * usualWindows
 )
 
 // window returns the length of the windows of the trial's series.
-func (s *stage) window() time.Duration { return max(leastWindow, s.variant.Duration/aboutWindows) }
+func (s *stage) window() time.Duration { return max(minWindow, s.variant.Duration/usualWindows) }
 
-// drive runs load and timeline beside each other. From the first attempt to the last this process
-// sleeps, but for the steps and a few looks at the machine, and stays on CPUs of its own.
+// drive runs load and timeline side by side. From the first attempt to the last, this process
+// sleeps, except for the steps and a few looks at the machine, and stays on CPUs of its own.
 func (s *stage) drive(ctx context.Context) (err error) {
-	back, err := s.settle()
+	restore, err := s.prepareHarness()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, back()) }()
+	defer func() { err = errors.Join(err, restore()) }()
 	if err := s.machine.Rest(); err != nil {
 		return err
 	}
@@ -111,14 +112,14 @@ func (s *stage) drive(ctx context.Context) (err error) {
 	interrupted := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// A load process ends by itself; if it does not, the trial is over all the same.
+	// A load process that does not end by itself ends the trial.
 	limit := time.AfterFunc(s.variant.Duration+s.variant.Timeout+loadLimit, func() {
 		cancel(errors.New("the load did not end in time"))
 	})
 	defer limit.Stop()
 
 	steps := make(chan error, 1)
-	go func() { steps <- s.line.run(ctx, begin) }()
+	go func() { steps <- s.timeline.run(ctx, begin) }()
 	endWatch := s.watch(ctx, begin)
 	loadErr := s.consume(ctx)
 	limit.Stop()
@@ -129,19 +130,19 @@ func (s *stage) drive(ctx context.Context) (err error) {
 		s.problem("%v", err)
 	}
 	for _, w := range s.group.Workers() {
-		s.line.used += w.Reaping() // also a supervisor's
+		s.timeline.used += w.Reaping() // a supervisor would have to do that, too
 	}
 	endWatch()
 	if loadErr != nil {
 		return loadErr
 	}
-	if interrupted.Err() != nil { // while a step was under way: what it would have cost is not known
+	if interrupted.Err() != nil { // perhaps during a step, whose cost is then unknown
 		return context.Cause(interrupted)
 	}
 	return nil
 }
 
-// watch lets the observers watch the load, until what it returns is called.
+// watch starts the observers. The caller stops them with end.
 func (s *stage) watch(ctx context.Context, begin clock.Instant) (end func()) {
 	if s.variant.SampleQueues {
 		s.queues.Sample(begin)
@@ -163,7 +164,7 @@ func (s *stage) watch(ctx context.Context, begin clock.Instant) (end func()) {
 	}
 }
 
-// consume reads the samples of every load process until the last, and waits for the processes.
+// consume reads the samples of all load processes to their end, and waits for the processes.
 func (s *stage) consume(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		for _, p := range s.loads {
@@ -195,7 +196,7 @@ func (s *stage) consume(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// killLoad ends the load processes that have not ended.
+// killLoad kills the load processes that are still running.
 func (s *stage) killLoad() error {
 	var errs []error
 	for _, p := range s.loads {
@@ -220,7 +221,7 @@ func (s *stage) scheds() map[*servers.Worker]kernel.Sched {
 	return all
 }
 
-// counters returns the sums of the kernel's counters over the lab's hosts and pods.
+// counters returns the kernel's counters, summed over the lab's hosts and pods.
 func (s *stage) counters() (kernel.Counters, error) {
 	sum := kernel.Counters{}
 	if s.cluster != nil {

@@ -16,18 +16,19 @@ type holder struct {
 	n      int
 
 	current  *netlab.Filter
-	released chan error // of the hold before, or nil
+	released chan error // of the last letGo, until finish
 }
 
 const (
-	// holdFor is how long after the stop signal the client's side of the handshakes is let go: long
-	// after any close.
+	// holdFor is the time from the stop signal to the release of the handshakes: long enough for
+	// any close.
 	holdFor = 50 * time.Millisecond
-	// holdLimit bounds the wait for as many connections as are to be held up.
+	// holdLimit bounds the wait for enough connections to hold up.
 	holdLimit = 2 * time.Second
 )
 
-// hold returns when the next n connections are half-open. They are until holdFor after letGo.
+// hold holds up the handshakes of the next n connections, until holdFor after letGo. It returns
+// when all are half-open.
 func (h *holder) hold(ctx context.Context) (held []netip.AddrPort, err error) {
 	if err := h.finish(); err != nil {
 		return nil, err
@@ -37,26 +38,29 @@ func (h *holder) hold(ctx context.Context) (held []netip.AddrPort, err error) {
 	}
 	for until := time.Now().Add(holdLimit); len(held) < h.n && err == nil; {
 		time.Sleep(time.Millisecond)
-		if held, err = h.current.Hit(); err == nil && len(held) < h.n && (ctx.Err() != nil || time.Now().After(until)) {
-			err = fmt.Errorf("only %d of %d handshakes could be held up within %v: raise load.rate, or lower server.fault.half_open", len(held), h.n, holdLimit)
+		held, err = h.current.Hit()
+		over := ctx.Err() != nil || time.Now().After(until)
+		if err == nil && len(held) < h.n && over {
+			err = fmt.Errorf("only %d of %d handshakes could be held up within %v: "+
+				"raise load.rate, or lower server.fault.half_open", len(held), h.n, holdLimit)
 		}
 	}
 	return held, err
 }
 
-// letGo has what is held up go on after holdFor.
+// letGo releases the handshakes after holdFor. It does not wait for that; finish does.
 func (h *holder) letGo() {
 	hold, released := h.current, make(chan error, 1)
 	h.current, h.released = nil, released
 	time.AfterFunc(holdFor, func() { released <- hold.Release() })
 }
 
-// finish waits until what was held up has been let go.
+// finish waits until the handshakes have been released.
 func (h *holder) finish() error {
 	switch {
 	case h == nil:
 		return nil
-	case h.current != nil: // the step failed before it stopped anybody
+	case h.current != nil: // the step failed before it stopped a worker
 		h.letGo()
 	case h.released == nil:
 		return nil

@@ -6,24 +6,23 @@ import (
 	"reuseport-bench/servers"
 )
 
-// mostParked bounds how many processes are parked at a time, unless a generation is more.
-const mostParked = 64
+// maxParked is how many processes are parked at a time, unless a generation is larger.
+const maxParked = 64
 
 // A parking parks processes for the workers that steps will start. Its methods belong to one
 // goroutine.
 type parking struct {
 	group *servers.Group
-	most  int
-	next  func() (index int, ok bool) // of the next worker that no process is parked for
+	limit int
+	next  func() (index int, ok bool) // the index of the next worker to park a process for
 }
 
-// fill starts processes until as many are parked, or about to be, as may be. It does nothing
-// without a parking.
+// fill starts processes until limit of them are parked, or about to be. A nil parking does nothing.
 func (p *parking) fill() error {
 	if p == nil {
 		return nil
 	}
-	for n := len(p.group.Parked()); n < p.most; n++ {
+	for n := len(p.group.Parked()); n < p.limit; n++ {
 		index, ok := p.next()
 		if !ok {
 			return nil

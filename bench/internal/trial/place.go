@@ -13,15 +13,14 @@ import (
 	"reuseport-bench/results"
 )
 
-// garbageRoom is how much garbage a drive may make before it is collected in spite of all, in
-// bytes.
+// garbageRoom is how much garbage a drive may make before it is collected after all, in bytes.
 const garbageRoom = 16 << 20
 
-// settle prepares this process for the drive: it collects its garbage and stops collecting, as long
-// as there is room, so that no collection falls into it, and moves all its threads to the harness's
-// CPUs. What it returns moves them back, and notes where they were meanwhile. Processes that are
-// started meanwhile get CPUs of their own.
-func (s *stage) settle() (back func() error, err error) {
+// prepareHarness prepares this process for the drive. It collects garbage, and then stops
+// collecting until garbageRoom is used up, so that no collection disturbs the drive. It moves all
+// threads to the harness's CPUs. Processes started during the drive get CPUs of their own. restore
+// undoes both, and records where the threads ran.
+func (s *stage) prepareHarness() (restore func() error, err error) {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -37,7 +36,7 @@ func (s *stage) settle() (back func() error, err error) {
 		return nil, errors.Join(err, confineHarness(pid, s.plan.Machine.CPUs))
 	}
 	before, err := kernel.ThreadSchedstats(pid)
-	known := err == nil // else the kernel keeps no such statistics
+	known := err == nil // otherwise the kernel keeps no such statistics
 	return func() (err error) {
 		collect()
 		if known {
@@ -54,7 +53,7 @@ func confineHarness(pid int, cpus []int) error {
 	return nil
 }
 
-// threadsSince returns where the threads are that have run since.
+// threadsSince returns on which CPUs the threads that have run since before may run, and ran last.
 func threadsSince(pid int, before map[int]kernel.Sched) (*results.Threads, error) {
 	now, err := kernel.ThreadSchedstats(pid)
 	if err != nil {
@@ -68,7 +67,7 @@ func threadsSince(pid int, before map[int]kernel.Sched) (*results.Threads, error
 	allowed, ran := map[int]bool{}, map[int]bool{}
 	for thread, place := range places {
 		if now[thread].Timeslices == before[thread].Timeslices {
-			continue // it has slept all the time
+			continue // it slept all the time
 		}
 		t.N++
 		ran[place.Last] = true

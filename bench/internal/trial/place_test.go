@@ -10,20 +10,22 @@ import (
 	"reuseport-bench/bench/internal/plan"
 )
 
-// All threads of this process are confined while it is settled, and only then; where they ran is
-// read back.
-func TestSettle(t *testing.T) {
+// prepareHarness confines all threads of this process. What it returns undoes that, and records
+// where the threads ran.
+func TestPrepareHarness(t *testing.T) {
 	cpus, err := kernel.UsableCPUs()
 	if err != nil {
 		t.Fatal(err)
 	}
 	mine := cpus[len(cpus)-1:]
-	s := &stage{plan: &plan.Plan{Machine: plan.Machine{CPUs: cpus}, CPUs: plan.Placement{Harness: mine}}}
-	back, err := s.settle()
+	s := &stage{plan: &plan.Plan{
+		Machine: plan.Machine{CPUs: cpus}, CPUs: plan.Placement{Harness: mine},
+	}}
+	restore, err := s.prepareHarness()
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantPlaces(t, "settled", mine)
+	wantPlaces(t, "prepared", mine)
 	busy := make(chan struct{})
 	go func() {
 		defer close(busy)
@@ -31,14 +33,17 @@ func TestSettle(t *testing.T) {
 		}
 	}()
 	<-busy
-	if err := back(); err != nil {
+	if err := restore(); err != nil {
 		t.Fatal(err)
 	}
-	wantPlaces(t, "and back", cpus)
-	if th := s.seen.threads; th == nil || th.N == 0 || !slices.Equal(th.Ran, mine) || !slices.Equal(th.Allowed, mine) {
-		t.Errorf("threads %+v, want all on %v", th, mine)
+	wantPlaces(t, "restored", cpus)
+	th := s.seen.threads
+	if th == nil || th.N == 0 || !slices.Equal(th.Ran, mine) || !slices.Equal(th.Allowed, mine) {
+		t.Errorf("got threads %+v, want all on %v", th, mine)
 	}
 }
+
+// wantPlaces checks that all threads of this process may run on cpus.
 
 func wantPlaces(t *testing.T, when string, cpus []int) {
 	t.Helper()

@@ -11,12 +11,12 @@ import (
 	"reuseport-bench/servers"
 )
 
-// proxyLimit bounds how long HAProxy may take to drain a backend, or to find it up again: longer
-// than its default checks take, which are 2 s apart, twice.
+// proxyLimit is how long HAProxy may take to drain a backend, or to find it up again. Its default
+// checks take less than that: two of them, 2 s apart.
 const proxyLimit = 10 * time.Second
 
-// startProxy starts HAProxy, where there is to be one, in front of the first generation, on the
-// servers' CPUs, which it shares with them: it is part of what is measured.
+// startProxy starts HAProxy in front of the first generation, if the variant has one. HAProxy is
+// part of what is measured, so it shares the servers' CPUs.
 func (s *stage) startProxy(ctx context.Context, c *cleanup) (err error) {
 	if s.variant.HAProxy == nil {
 		return nil
@@ -28,26 +28,30 @@ func (s *stage) startProxy(ctx context.Context, c *cleanup) (err error) {
 	}
 	if s.servers.PortPerIndex {
 		cfg.Backends = nil
-		for _, w := range s.line.current.Workers {
-			cfg.Backends = append(cfg.Backends, haproxy.Backend{Name: backendOf(w.Index), Address: s.group.Address(w)})
+		for _, w := range s.timeline.current.Workers {
+			cfg.Backends = append(cfg.Backends, haproxy.Backend{
+				Name: backendOf(w.Index), Address: s.group.Address(w),
+			})
 		}
 	}
 	s.proxy, err = haproxy.Start(ctx, cfg, haproxy.Env{
-		Start: func(c *exec.Cmd) error { return s.lab.Start(s.lab.Servers(), c, s.plan.CPUs.Servers) },
-		Do:    s.onServers,
+		Start: func(c *exec.Cmd) error {
+			return s.lab.Start(s.lab.Servers(), c, s.plan.CPUs.Servers)
+		},
+		Do: s.onServers,
 	})
 	if err != nil {
 		return err
 	}
 	c.add(s.proxy.Close)
-	s.line.proxy = s.proxy
+	s.timeline.proxy = s.proxy
 	return nil
 }
 
-// backendOf returns HAProxy's name for the worker in a place.
-func backendOf(place int) string { return fmt.Sprintf("worker-%d", place) }
+// backendOf returns HAProxy's name for the worker with this index.
+func backendOf(index int) string { return fmt.Sprintf("worker-%d", index) }
 
-// endProxy ends HAProxy when the load has ended. One that died meanwhile makes the trial invalid.
+// endProxy ends HAProxy after the load. If HAProxy has died before, the trial is invalid.
 func (s *stage) endProxy() error {
 	if s.proxy == nil {
 		return nil
@@ -62,9 +66,9 @@ func (s *stage) endProxy() error {
 	return nil
 }
 
-// rollBehindProxy replaces workers with an address each, one by one: the successor, started before,
-// binds when its predecessor has closed. With lb-drain HAProxy sends a worker nothing while it is
-// replaced.
+// rollBehindProxy replaces workers that have an address each, one by one. The successor is started
+// first, and binds when its predecessor has closed. With lb-drain, HAProxy sends nothing to a
+// worker while it is replaced.
 func (t *timeline) rollBehindProxy(ctx context.Context, s *step) error {
 	next := t.nextGeneration()
 	for i, old := range next.Workers {
@@ -75,18 +79,21 @@ func (t *timeline) rollBehindProxy(ctx context.Context, s *step) error {
 	return nil
 }
 
-// drainBehindProxy tells HAProxy to send a worker nothing more.
+// drainBehindProxy tells HAProxy to send nothing more to a worker.
 func (t *timeline) drainBehindProxy(ctx context.Context, w *servers.Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
 	defer cancel()
 	return t.proxy.Drain(ctx, backendOf(w.Index))
 }
 
-func (t *timeline) rebindBehindProxy(ctx context.Context, s *step, next *servers.Generation, index int, old *servers.Worker) error {
+// rebindBehindProxy replaces one worker of rollBehindProxy.
+func (t *timeline) rebindBehindProxy(
+	ctx context.Context, s *step, next *servers.Generation, index int, old *servers.Worker,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
 	defer cancel()
 	drain := t.variant.Stop == vocabulary.StopLBDrain
-	trigger := t.clock.Now() // what HAProxy is told is the first signal
+	trigger := t.clock.Now() // telling HAProxy counts as the first signal
 	if drain {
 		if err := t.drainBehindProxy(ctx, old); err != nil {
 			return err

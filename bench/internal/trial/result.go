@@ -15,16 +15,17 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// result returns the judged trial as it is stored, with everything that only the machine can say.
+// result returns the stored form of the trial: the ledger's account, and what the machine did.
 func (s *stage) result(a *ledger.Account) *results.Trial {
 	r := &results.Trial{
-		TimeoutNS: int64(s.variant.Timeout), Target: s.load[0].Target.String(), StepsLate: s.line.late,
-		Workers: s.workers(), Kernel: nonZero(s.seen.after.Since(s.seen.before)),
+		TimeoutNS: int64(s.variant.Timeout), Target: s.load[0].Target.String(),
+		StepsLate: s.timeline.late,
+		Workers:   s.workers(), Kernel: nonZero(s.seen.after.Since(s.seen.before)),
 		Selector: s.selector.Result(), Memory: s.seen.memory, StartNS: int64(s.startTime),
 		RoundTrip: s.roundTrip(),
 	}
 	a.Fill(r)
-	for k := range s.line.steps {
+	for k := range s.timeline.steps {
 		r.Steps = append(r.Steps, s.step(a, k))
 	}
 	r.Starts = s.starts()
@@ -39,12 +40,13 @@ func (s *stage) result(a *ledger.Account) *results.Trial {
 	r.CPU = s.cpu(r.Workers)
 	r.Threads, r.EarlyReads = s.seen.threads, int64(s.group.EarlyReads())
 	r.Occupancy = s.occupancy(a, r)
-	r.InvalidReasons = append(s.problems, ledger.Invalid(s.variant.Validity, len(s.plan.CPUs.Servers), r)...)
+	reasons := ledger.Invalid(s.variant.Validity, len(s.plan.CPUs.Servers), r)
+	r.InvalidReasons = append(s.problems, reasons...)
 	r.Valid = len(r.InvalidReasons) == 0
 	return r
 }
 
-// recording returns everything that the trial was judged by; nil unless it was kept.
+// recording returns everything by which the trial was judged, or nil if it was not kept.
 func (s *stage) recording(a *ledger.Account) *ledger.Recording {
 	r := a.Recording()
 	if r == nil {
@@ -54,9 +56,9 @@ func (s *stage) recording(a *ledger.Account) *ledger.Recording {
 	return r
 }
 
-// step returns step k as it is stored.
+// step returns the stored form of step k.
 func (s *stage) step(a *ledger.Account, k int) results.Step {
-	done := s.line.steps[k]
+	done := s.timeline.steps[k]
 	r := a.Step(k)
 	r.LateNS, r.Queued = new(int64(done.late)), done.queued
 	if done.taken {
@@ -76,10 +78,10 @@ func (s *stage) step(a *ledger.Account, k int) results.Step {
 	return r
 }
 
-// starts counts the workers that steps started; nil: there were none.
+// starts counts the workers that steps started. It returns nil if there were none.
 func (s *stage) starts() *results.Starts {
 	r := results.Starts{Start: s.variant.Start}
-	for _, step := range s.line.steps {
+	for _, step := range s.timeline.steps {
 		for _, w := range step.started {
 			switch at := w.ParkedAt(); {
 			case at == 0:
@@ -97,8 +99,8 @@ func (s *stage) starts() *results.Starts {
 	return &r
 }
 
-// addPods adds to a step what happened to its pods, and when the endpoints and the rules had
-// followed the last of those that it took away.
+// addPods adds to a step what happened to its pods, and when the endpoints and the rules followed
+// the last pod that it removed.
 func (s *stage) addPods(a *ledger.Account, done *step, k int, r *results.Step) {
 	r.Endpoints = done.endpoints
 	if s.variant.Cluster.Path == vocabulary.PathService {
@@ -111,14 +113,15 @@ func (s *stage) addPods(a *ledger.Account, done *step, k int, r *results.Step) {
 		}
 	}
 	routes := a.Routes()
-	r.Pods = s.cluster.Lost(s.book, routes, slices.Concat(done.stopped, done.silenced), done.trigger)
+	removed := slices.Concat(done.stopped, done.silenced)
+	r.Pods = s.cluster.Removed(s.book, routes, removed, done.trigger)
 	if n := len(r.Pods); n > 0 {
 		r.EndpointsNS, r.RulesNS = r.Pods[n-1].EndpointsNS, r.Pods[n-1].RulesNS
 	}
 	r.Pods = append(r.Pods, s.cluster.Added(s.book, routes, done.started)...)
 }
 
-// trace returns what came of asking the kernel; nil where it was not to be asked.
+// trace returns the summary of the loss trace, or nil if there was none.
 func (s *stage) trace(a *ledger.Account) *results.Trace {
 	if s.losses == nil {
 		return nil
@@ -131,8 +134,8 @@ func (s *stage) trace(a *ledger.Account) *results.Trace {
 	return r
 }
 
-// nonZero leaves out the hundreds of counters that did not move; the ones that matter stay, for
-// there a 0 says something.
+// nonZero omits the hundreds of counters that did not move. It keeps those in shownCounters, where
+// a 0 means something.
 func nonZero(moved map[string]int64) map[string]int64 {
 	out := map[string]int64{}
 	for name, v := range moved {
@@ -143,14 +146,16 @@ func nonZero(moved map[string]int64) map[string]int64 {
 	return out
 }
 
+// shownCounters are the counters that are stored even if they did not move.
 var shownCounters = []string{
-	"TcpActiveOpens", "TcpPassiveOpens", "TcpOutRsts", "TcpEstabResets", "TcpAttemptFails", "TcpExtListenOverflows",
-	"TcpExtListenDrops", "TcpExtTCPMigrateReqSuccess", "TcpExtTCPMigrateReqFailure", "TcpExtTCPTimeWaitOverflow",
-	"TcpExtTCPAbortOnClose", "TcpExtTCPSynRetrans",
+	"TcpActiveOpens", "TcpPassiveOpens", "TcpOutRsts", "TcpEstabResets", "TcpAttemptFails",
+	"TcpExtListenOverflows", "TcpExtListenDrops", "TcpExtTCPMigrateReqSuccess",
+	"TcpExtTCPMigrateReqFailure", "TcpExtTCPTimeWaitOverflow", "TcpExtTCPAbortOnClose",
+	"TcpExtTCPSynRetrans",
 }
 
-// workers returns the group's processes as the trial saw them. What a worker costs to start before
-// the load, and to end after it, is not the load's.
+// workers returns the stored form of the workers. Their CPU time is that between the first reading
+// and the last, so it includes neither a start before the load nor an end after it.
 func (s *stage) workers() []results.Worker {
 	var out []results.Worker
 	for _, w := range s.group.Workers() {
@@ -177,19 +182,22 @@ func (s *stage) workers() []results.Worker {
 	return out
 }
 
-// addQueues adds the accept queues, and the trial over time; each worker's longest queue is added
-// to the worker too.
+// addQueues adds the accept queues and the time series to the trial, and its longest queue to each
+// worker.
 func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
+	at := func(i clock.Instant) int64 { return int64(s.book.Time(i)) }
 	series := &results.Series{
 		WindowNS: int64(s.window()), Lost: a.LostOverTime(0, s.window(), maxWindows),
-		Counted: s.machine.Counted(s.seen.before, func(i clock.Instant) int64 { return int64(s.book.Time(i)) }),
+		Counted: s.machine.Counted(s.seen.before, at),
 	}
 	queues := &results.Queues{}
 	add := func(worker *int, q results.ListenerQueue, longest []int64) {
 		q.Worker = worker
 		queues.Listeners = append(queues.Listeners, q)
 		if first := slices.IndexFunc(longest, func(n int64) bool { return n > 0 }); first >= 0 {
-			series.Queues = append(series.Queues, results.QueueSeries{Worker: worker, First: first, Longest: longest[first:]})
+			series.Queues = append(series.Queues, results.QueueSeries{
+				Worker: worker, First: first, Longest: longest[first:],
+			})
 		}
 	}
 	if s.proxy == nil {
@@ -202,7 +210,7 @@ func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 	n, interval, cost := s.queues.Samples()
 	queues.Samples, queues.IntervalNS, queues.CostNS = n, int64(interval), int64(cost)
 	if len(queues.Listeners) == 0 {
-		return // nobody says
+		return // unknown
 	}
 	r.Queues, r.Series = queues, series
 	for _, l := range queues.Listeners {
@@ -214,7 +222,8 @@ func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 	}
 }
 
-// addComputed adds the queues as samples and journals tell of them, with what was sampled beside.
+// addComputed adds the queues as computed from samples and journals. Beside these it adds what
+// s.queues sampled.
 func (s *stage) addComputed(
 	a *ledger.Account, queues *results.Queues, add func(*int, results.ListenerQueue, []int64),
 ) {
@@ -225,7 +234,8 @@ func (s *stage) addComputed(
 	all, unplaced := a.Queues(s.window(), maxWindows)
 	queues.Unplaced = unplaced
 	for _, q := range all {
-		l, listener, worker := results.ListenerQueue{Max: q.Max, Mean: q.Mean}, s.group.Listener(), (*int)(nil)
+		l := results.ListenerQueue{Max: q.Max, Mean: q.Mean}
+		listener, worker := s.group.Listener(), (*int)(nil)
 		if q.Worker >= 0 {
 			listener, worker = listeners[q.Worker], &q.Worker
 		}
@@ -236,9 +246,9 @@ func (s *stage) addComputed(
 	}
 }
 
-// addSampled adds the queues as the kernel told of them.
+// addSampled adds the queues as sampled by s.queues.
 func (s *stage) addSampled(add func(*int, results.ListenerQueue, []int64)) {
-	added := map[uint64]bool{} // a socket that is passed on is its first worker's
+	added := map[uint64]bool{} // a socket that was passed on counts as its first worker's
 	one := func(worker *int, listener uint64) {
 		if q := s.queues.Of(listener); q != nil && !added[listener] {
 			added[listener] = true
@@ -251,6 +261,7 @@ func (s *stage) addSampled(add func(*int, results.ListenerQueue, []int64)) {
 	}
 }
 
+// cpu returns the CPU time of load, servers, proxy and harness, and the machine's figures.
 func (s *stage) cpu(workers []results.Worker) results.CPU {
 	sum := int64(0)
 	for _, w := range workers {
@@ -268,16 +279,18 @@ func (s *stage) cpu(workers []results.Worker) results.CPU {
 	s.machine.Trial(&use)
 	if use.HarnessNS != nil {
 		rest := *use.HarnessNS - *use.WatchNS
-		use.StandInNS = new(min(rest, int64(s.line.used))) // the last step may have gone on for longer
-		if s.cluster != nil {                              // whose parts are goroutines of this process
-			use.StandInNS = &rest
+		use.StandInNS = &rest // the parts of a cluster are goroutines of this process
+		if s.cluster == nil {
+			// The last step may have used CPU time after the last reading.
+			use.StandInNS = new(min(rest, int64(s.timeline.used)))
 		}
 	}
 	return use
 }
 
-// occupancy returns for how long connections kept a worker, and which wait queueing theory makes of
-// that. Only a loop with a connection for each request serves one at a time.
+// occupancy returns how long connections occupied a worker, and the wait that queueing theory
+// predicts from that. It returns nil unless workers serve one connection at a time, as loops do
+// with a new connection for each request.
 func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupancy {
 	cfg := s.servers
 	if cfg.Kind != vocabulary.ServerLoop || s.load[0].Connections != vocabulary.ConnectionsNew ||
@@ -296,12 +309,11 @@ func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupanc
 		WaitNS: r.ResponseNS.Mean - seconds(mean) - int64(s.inTransit()),
 		Load:   sum / (float64(cfg.Workers) * s.variant.Duration.Seconds()),
 	}
-	// The formulas are of workers that are all there and serve at the same time, for independent
-	// arrivals, with a rule that is known. A stall is not in them, nor are workers that wait for
-	// each other's CPU.
+	// The formulas hold for workers that all serve at the same time, for independent arrivals, and
+	// for a known way to select. They hold neither with steps nor if workers share CPUs.
 	together := cfg.Work.Burn == 0 || len(s.plan.CPUs.Servers) >= cfg.Workers
 	shape := s.load[0].Shape
-	if shape.Pace != vocabulary.PacePoisson || len(shape.Stages) > 0 || len(s.line.steps) > 0 ||
+	if shape.Pace != vocabulary.PacePoisson || len(shape.Stages) > 0 || len(s.timeline.steps) > 0 ||
 		o.Load >= 1 || !together {
 		return o
 	}

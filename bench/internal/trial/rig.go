@@ -17,22 +17,22 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// A Rig is a lab with one generation of workers, for what is measured beside the trials: no step is
-// carried out in it and no book is kept.
+// A Rig is a lab with one generation of workers, for measurements outside trials. It has no steps
+// and no ledger.
 type Rig struct {
 	Lab   *netlab.Lab
 	Group *servers.Group
 	Clock *clock.Clock
 }
 
-// RigOptions say what a Rig is made of.
+// RigOptions are the options of NewRig.
 type RigOptions struct {
 	Init, Worker func() *exec.Cmd
 	Network      vocabulary.Network
 	Servers      servers.Config
 	Sysctls      []plan.Sysctl
 	CPUs         []int // the servers'
-	// Account gets the workers' journals.
+	// Account is called with each record of the workers' journals.
 	Account func(*servers.Worker, journal.Record)
 }
 
@@ -47,7 +47,10 @@ func NewRig(ctx context.Context, o RigOptions) (_ *Rig, err error) {
 	if r.Clock, err = clock.New(); err != nil {
 		return nil, err
 	}
-	if r.Lab, err = netlab.New(ctx, netlab.Options{Init: o.Init, Network: o.Network, ReceiveCPUs: o.CPUs}); err != nil {
+	r.Lab, err = netlab.New(ctx, netlab.Options{
+		Init: o.Init, Network: o.Network, ReceiveCPUs: o.CPUs,
+	})
+	if err != nil {
 		return nil, err
 	}
 	for _, set := range o.Sysctls {
@@ -69,10 +72,12 @@ func NewRig(ctx context.Context, o RigOptions) (_ *Rig, err error) {
 	return r, err
 }
 
-// Drive runs load processes on the given CPUs to their last samples, which come one at a time, and
-// returns their CPU time. The first attempt is due at begin.
+// Drive runs load processes on the given CPUs until all have ended. It calls sample with each
+// sample, one at a time. It returns the instant at which the first attempt was due, and the CPU
+// time of the load processes.
 func (r *Rig) Drive(
-	ctx context.Context, command func() *exec.Cmd, all []load.Config, cpus []int, sample func(*results.Sample),
+	ctx context.Context, command func() *exec.Cmd, all []load.Config, cpus []int,
+	sample func(*results.Sample),
 ) (begin clock.Instant, cpu time.Duration, err error) {
 	var processes []*load.Process
 	start := func(c *exec.Cmd) error { return r.Lab.Start(r.Lab.Clients(), c, cpus) }

@@ -12,39 +12,44 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A rollout starts and deletes pods, several at a time, as Kubernetes' controllers do: none waits
-// until the pod that it has deleted is gone. Its methods belong to one goroutine.
+// A rollout starts and deletes pods, several at a time. Like Kubernetes' controllers it does not
+// wait until a deleted pod is gone. Its methods belong to one goroutine.
 type rollout struct {
 	*timeline
 	step *step
 	ctx  context.Context
 	end  context.CancelFunc
 
-	pending   int // outcomes that are still to come
-	outcomes  chan outcome
-	available int // pods that count as available: those there were, less the deleted, and the new ones by and by
+	pending  int // outcomes still to come
+	outcomes chan outcome
+	// available is how many pods count as available: the old ones that were not deleted, and the
+	// new ones that have been ready for long enough.
+	available int
 }
 
-// An outcome is what has come of something that a rollout has begun.
+// An outcome is the outcome of one start or deletion in a rollout.
 type outcome struct {
-	available       bool          // a new pod is
+	available       bool          // a new pod became available
 	trigger, closed clock.Instant // of a deletion
 	err             error
 }
 
 func (t *timeline) newRollout(ctx context.Context, s *step) *rollout {
-	r := &rollout{timeline: t, step: s, available: len(t.current.Workers), outcomes: make(chan outcome)}
+	r := &rollout{
+		timeline: t, step: s, available: len(t.current.Workers), outcomes: make(chan outcome),
+	}
 	r.ctx, r.end = context.WithCancel(ctx)
 	return r
 }
 
-// run does what act can do at the time, and again whenever a pod has become available or is closed,
-// until nothing is under way. After an error it begins nothing more.
+// run calls act, which starts and deletes as many pods as it may at the time. It calls act again
+// after each outcome, until none is pending. After an error it calls act no more.
 func (r *rollout) run(act func() error) error {
 	defer r.end()
 	err := act()
 	for r.pending > 0 {
-		if err != nil && !errors.Is(err, errTooLate) { // what has been started then may still have something to answer
+		// After errTooLate the new pods stay, because they may still have attempts to answer.
+		if err != nil && !errors.Is(err, errTooLate) {
 			r.end()
 		}
 		o := <-r.outcomes
@@ -69,13 +74,13 @@ func (r *rollout) run(act func() error) error {
 	return err
 }
 
-// start starts a pod in the place of a generation, which becomes available when it has been ready
-// for long enough.
-func (r *rollout) start(generation, place int) (*servers.Worker, error) {
+// start starts a pod with the given index in the generation. The pod becomes available when it has
+// been ready for kube.min_ready.
+func (r *rollout) start(generation, index int) (*servers.Worker, error) {
 	if r.step.began == 0 {
 		r.step.began = r.clock.Now()
 	}
-	w, err := r.group.LaunchWorker(r.ctx, generation, place, 0)
+	w, err := r.group.LaunchWorker(r.ctx, generation, index, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +100,7 @@ func (r *rollout) start(generation, place int) (*servers.Worker, error) {
 	return w, nil
 }
 
-// delete begins a pod's deletion. It counts as available no more.
+// delete starts to delete a pod, which from then on does not count as available.
 func (r *rollout) delete(w *servers.Worker) {
 	r.step.stopped, r.step.endpoints = append(r.step.stopped, w), r.endpoints()
 	r.available--
@@ -107,21 +112,21 @@ func (r *rollout) delete(w *servers.Worker) {
 	}()
 }
 
-// rollingUpdate replaces all pods as a Deployment does: it starts new ones while there are no more
-// than max_surge too many, and deletes old ones while no more than max_unavailable are missing
-// (kubernetes.io, "Deployments", "Rolling Update Deployment"). Pods that are being deleted count as
-// neither. That a pod is ready is all it waits for, not that rules lead to it.
+// rollingUpdate replaces all pods as a Deployment does. It starts new pods as long as at most
+// max_surge more than wanted exist, and deletes old pods as long as at most max_unavailable are
+// missing (kubernetes.io, "Deployments", "Rolling Update Deployment"). Terminating pods count
+// neither as existing nor as available. It waits until a pod is ready, not until rules lead to it.
 func (t *timeline) rollingUpdate(ctx context.Context, s *step) error {
 	k := t.variant.Cluster
 	r := t.newRollout(ctx, s)
 	old := slices.Clone(t.current.Workers)
-	places, want := old, len(old)
+	replaced, want := old, len(old)
 	next := t.nextGeneration()
 	err := r.run(func() error {
 		for acted := true; acted; {
 			acted = false
 			for n := len(s.started); n < want && len(old)+n < want+k.MaxSurge; n = len(s.started) {
-				if _, err := r.start(next.Number, places[n].Index); err != nil {
+				if _, err := r.start(next.Number, replaced[n].Index); err != nil {
 					return err
 				}
 				acted = true
@@ -154,7 +159,8 @@ func (t *timeline) scale(ctx context.Context, s *step) error {
 			}
 			now = append(now, w)
 		}
-		slices.SortStableFunc(now, func(a, b *servers.Worker) int { return cmp.Compare(a.ID, b.ID) })
+		byAge := func(a, b *servers.Worker) int { return cmp.Compare(a.ID, b.ID) }
+		slices.SortStableFunc(now, byAge)
 		for len(now) > want {
 			r.delete(now[len(now)-1])
 			now = now[:len(now)-1]
@@ -165,17 +171,18 @@ func (t *timeline) scale(ctx context.Context, s *step) error {
 	return err
 }
 
-// movePod deletes a pod while another is started on the other node.
+// movePod deletes a pod, and at the same time starts another on the other node.
 func (t *timeline) movePod(ctx context.Context, s *step) error {
 	index, old, err := t.single(ctx, s)
 	if err != nil {
 		return err
 	}
-	return t.move(ctx, s, []int{index}, func(*rollout) bool { return true }, 1-t.cluster.NodeOf(old))
+	always := func(*rollout) bool { return true }
+	return t.move(ctx, s, []int{index}, always, 1-t.cluster.NodeOf(old))
 }
 
-// drainNode evicts every pod of a node, as 'kubectl drain' does, one after the other where
-// otherwise too few would be available (a PodDisruptionBudget). The node gets no pod any more.
+// drainNode evicts every pod of a node, as 'kubectl drain' does. It evicts a pod only if enough
+// others are available (a PodDisruptionBudget). No pod is placed on the node after that.
 func (t *timeline) drainNode(ctx context.Context, s *step) error {
 	node := s.Node()
 	s.what = fmt.Sprintf("node %d", node)
@@ -189,13 +196,16 @@ func (t *timeline) drainNode(ctx context.Context, s *step) error {
 	if len(indexes) == 0 {
 		return fmt.Errorf("there is no pod on node %d", node)
 	}
-	least := t.variant.Cluster.MinAvailable
-	return t.move(ctx, s, indexes, func(r *rollout) bool { return r.available-1 >= least }, 1-node)
+	needed := t.variant.Cluster.MinAvailable
+	enough := func(r *rollout) bool { return r.available-1 >= needed }
+	return t.move(ctx, s, indexes, enough, 1-node)
 }
 
-// move deletes pods, each when it may be, and has a new one started on another node for each at the
-// same time: so does a ReplicaSet, which does not count pods that are being deleted.
-func (t *timeline) move(ctx context.Context, s *step, indexes []int, may func(*rollout) bool, node int) error {
+// move deletes the pods with these indexes, each when may allows it. At the same time it starts a
+// new pod for each on another node, like a ReplicaSet, which does not count terminating pods.
+func (t *timeline) move(
+	ctx context.Context, s *step, indexes []int, may func(*rollout) bool, node int,
+) error {
 	if t.cluster.Cordoned(node) {
 		return fmt.Errorf("node %d takes no pods: it is drained, or down", node)
 	}
@@ -217,7 +227,8 @@ func (t *timeline) move(ctx context.Context, s *step, indexes []int, may func(*r
 		return nil
 	})
 	if err == nil && len(indexes) > 0 {
-		err = fmt.Errorf("%d of the node's pods may not be evicted: kube.min_available is %d", len(indexes), t.variant.Cluster.MinAvailable)
+		err = fmt.Errorf("%d of the node's pods may not be evicted: kube.min_available is %d",
+			len(indexes), t.variant.Cluster.MinAvailable)
 	}
 	return err
 }

@@ -10,8 +10,9 @@ import (
 	"reuseport-bench/results"
 )
 
-// startRelay starts the relay that delays packets, where the kernel does not. It runs where this
-// program does, which sleeps while the load runs: where there are three cores, on one of its own.
+// startRelay starts the relay that delays packets, if the kernel does not. The relay runs on the
+// harness's CPUs, since the harness sleeps while the load runs. With three cores they are the
+// relay's alone.
 func (s *stage) startRelay(ctx context.Context, roles Roles, c *cleanup) (err error) {
 	delay := s.variant.RoundTrip.Delay()
 	if !delay.Relayed {
@@ -30,8 +31,8 @@ func (s *stage) startRelay(ctx context.Context, roles Roles, c *cleanup) (err er
 	return nil
 }
 
-// relaySched returns what the scheduler has done with the relay; nil without one, or where the
-// kernel does not say.
+// relaySched returns the relay's scheduler statistics, or nil if there is no relay or the kernel
+// keeps none.
 func (s *stage) relaySched() *kernel.Sched {
 	if s.relay == nil {
 		return nil
@@ -42,9 +43,9 @@ func (s *stage) relaySched() *kernel.Sched {
 	return nil
 }
 
-// endRelay ends the relay when the workers have ended, and keeps what it measured. atEnd is what
-// the scheduler had done with it when the load had ended. A relay that failed, and packets that
-// found no room before it, make the trial invalid.
+// endRelay ends the relay after the workers, and keeps its report. atEnd are the relay's scheduler
+// statistics at the end of the load. The trial is invalid if the relay failed, or if packets were
+// dropped because the relay read too late.
 func (s *stage) endRelay(atEnd *kernel.Sched) error {
 	if s.relay == nil {
 		return nil
@@ -74,7 +75,7 @@ func (s *stage) endRelay(atEnd *kernel.Sched) error {
 	return nil
 }
 
-// roundTrip returns the round trip that was added, as it is stored; nil: none was.
+// roundTrip returns the stored form of the added round trip, or nil if none was added.
 func (s *stage) roundTrip() *results.RoundTrip {
 	trip := s.variant.RoundTrip
 	if trip == nil {
@@ -83,6 +84,6 @@ func (s *stage) roundTrip() *results.RoundTrip {
 	return &results.RoundTrip{AskedNS: int64(trip.Time), By: trip.By, Relay: s.seen.relay}
 }
 
-// inTransit is for how long an attempt that opens a connection is on its way: the handshake and the
+// inTransit returns how long an attempt that opens a connection travels: the handshake and the
 // request take a round trip each.
 func (s *stage) inTransit() time.Duration { return 2 * s.variant.RoundTrip.Whole() }

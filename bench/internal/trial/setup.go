@@ -26,13 +26,14 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// recordedSysctls are read back in the lab, beside those that were set.
+// recordedSysctls are read back in the lab, besides those that were set.
 var recordedSysctls = []string{
-	"net.ipv4.tcp_syncookies", "net.ipv4.tcp_abort_on_overflow", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_synack_retries",
-	"net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_tw_reuse", "net.core.rps_default_mask",
+	"net.ipv4.tcp_syncookies", "net.ipv4.tcp_abort_on_overflow", "net.ipv4.tcp_fin_timeout",
+	"net.ipv4.tcp_synack_retries", "net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_tw_reuse",
+	"net.core.rps_default_mask",
 }
 
-// A stage is a trial under way: the lab, the processes in it, and what observes them.
+// A stage is a trial in progress: the lab, its processes, and their observers.
 type stage struct {
 	plan    *plan.Plan
 	variant *plan.Variant
@@ -45,51 +46,54 @@ type stage struct {
 
 	lab        *netlab.Lab
 	group      *servers.Group
-	handshakes *kernel.HalfOpenReader // nil where no stop mode asks for it
-	cluster    *cluster.Cluster       // nil: the workers are in no pods
-	proxy      *haproxy.Process       // nil without one
-	relay      *relay.Process         // nil: no packet is delayed, or the kernel does it
+	handshakes *kernel.HalfOpenReader // nil unless the stop mode needs it
+	cluster    *cluster.Cluster       // nil: the workers are not in pods
+	proxy      *haproxy.Process       // nil: no proxy
+	relay      *relay.Process         // nil: no packet is delayed, or the kernel delays them
 	loads      []*load.Process
-	line       *timeline
-	startTime  time.Duration // of the first generation
+	timeline   *timeline
+	startTime  time.Duration // how long the first generation took to be ready
 	confined   bool          // the workers are on the servers' CPUs
 
 	machine  *watch.Machine
-	queues   *watch.Queues // nil in a cluster, or where the kernel does not tell
-	meter    watch.Meter   // of what observing costs
+	queues   *watch.Queues // nil in a cluster, or if the kernel does not offer it
+	meter    watch.Meter   // adds up the cost of observing
 	selector *watch.Selector
-	losses   *watch.Losses // nil: the kernel is not to be asked
-	seen     seen
+	losses   *watch.Losses // nil: losses are not traced
+	seen     readings
 
-	unaccepted *watch.Unaccepted // who waits in accept queues; nil behind a Service
+	unaccepted *watch.Unaccepted // nil behind a Service
 
-	problems []string // that make the trial invalid
+	problems []string // reasons why the trial is invalid
 }
 
-// seen is what was read before, during and after the drive.
-type seen struct {
+// readings were taken before, during and after the drive.
+type readings struct {
 	before, after kernel.Counters
 	resetsSent    int64 // while the kernel's events were recorded
-	// atStart and atEnd are what the scheduler had done with each process of a worker, parked ones
-	// included, when the load began and when it had ended.
+	// atStart and atEnd are the scheduler statistics of each worker's process, parked ones
+	// included, from before and after the load.
 	atStart, atEnd    map[*servers.Worker]kernel.Sched
 	loadCPU, proxyCPU time.Duration
 	loadDriveCPU      time.Duration // of loadCPU, while attempts were under way
 	sampleFlushes     int64         // early ones
 	memory            results.Memory
-	threads           *results.Threads // of the harness; nil: not known
-	relayAtStart      *kernel.Sched    // nil: not known
-	relay             *results.Relay   // nil: there was none, or it failed
+	threads           *results.Threads // of the harness; nil: unknown
+	relayAtStart      *kernel.Sched    // nil: unknown
+	relay             *results.Relay   // nil: there was no relay, or it failed
 }
 
+// problem adds a reason why the trial is invalid.
 func (s *stage) problem(format string, args ...any) {
-	// Joined errors come a line each; a reason is one line.
+	// A reason is one line; joined errors are several.
 	s.problems = append(s.problems, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
 }
 
-// setUp makes the lab, and starts in it the first generation of workers, the processes of those
-// that steps will start, and the load processes.
-func setUp(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cleanup) (*stage, error) {
+// setUp makes the lab. In it, it starts the first generation of workers, parked processes for the
+// workers that steps will start, and the load processes.
+func setUp(
+	ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cleanup,
+) (*stage, error) {
 	s := &stage{
 		plan: p, variant: v, load: v.LoadOf(p.Seed, o.Block), servers: v.ServersOf(p.Seed, o.Block),
 		types: o.KernelTypes, sysctls: map[string]string{},
@@ -145,6 +149,7 @@ func (s *stage) makeLab(ctx context.Context, roles Roles, c *cleanup) (err error
 	return nil
 }
 
+// setEverywhere sets a sysctl on all hosts of the lab.
 func setEverywhere(lab *netlab.Lab, set plan.Sysctl) error {
 	for _, h := range lab.Hosts() {
 		if err := lab.SetSysctl(h, set.Name, set.Value); err != nil {
@@ -154,7 +159,7 @@ func setEverywhere(lab *netlab.Lab, set plan.Sysctl) error {
 	return nil
 }
 
-// openBook opens the book that joins what load and workers say.
+// openBook opens the book, which joins the load's samples with the workers' journals.
 func (s *stage) openBook(keep bool) (err error) {
 	first := s.load[0]
 	l := ledger.Load{
@@ -179,8 +184,8 @@ func (s *stage) makeCluster(ctx context.Context, c *cleanup) (err error) {
 		return nil
 	}
 	s.cluster, err = cluster.New(ctx, cluster.Options{
-		Lab: s.lab, Clock: s.clock, Plan: s.variant.Cluster, Seed: s.servers.Seed, CPUs: s.plan.CPUs.Servers,
-		Sysctls: s.variant.Sysctls, Stop: s.variant.Stop,
+		Lab: s.lab, Clock: s.clock, Plan: s.variant.Cluster, Seed: s.servers.Seed,
+		CPUs: s.plan.CPUs.Servers, Sysctls: s.variant.Sysctls, Stop: s.variant.Stop,
 	})
 	c.add(s.cluster.Close)
 	return err
@@ -217,7 +222,7 @@ func (s *stage) makeGroup(roles Roles, c *cleanup) (err error) {
 // onServers runs f in the servers' network namespace.
 func (s *stage) onServers(f func() error) error { return s.lab.Do(s.lab.Servers(), f) }
 
-// halfOpen returns how many handshakes are under way at each listener on the servers' host.
+// halfOpen returns the number of half-open connections of each listener on the servers' host.
 func (s *stage) halfOpen() (open map[uint64]int, err error) {
 	err = s.onServers(func() error {
 		open, err = s.handshakes.Read()
@@ -226,10 +231,10 @@ func (s *stage) halfOpen() (open map[uint64]int, err error) {
 	return open, err
 }
 
-// startWorker starts a worker on the CPUs that are its own or on all of the servers'. Before the
-// load begins workers start on every CPU, since nothing else runs yet: with one CPU for the
-// servers, hundreds of workers are ready in half the time. Not net/http's, which make as many Ps as
-// they have CPUs when they start.
+// startWorker starts a worker, on cpus if it has CPUs of its own, or else on all of the servers'
+// CPUs. Before the load begins, loop workers start on every CPU: nothing else runs yet, and with
+// one CPU for the servers, hundreds of workers are ready in half the time. Workers of net/http do
+// not, because Go sets GOMAXPROCS to the number of CPUs at the start.
 func (s *stage) startWorker(c *exec.Cmd, cpus []int) error {
 	all := s.plan.CPUs.Servers
 	if !s.confined && s.servers.Kind == vocabulary.ServerLoop {
@@ -246,7 +251,7 @@ func (s *stage) watchSelector(c *cleanup) (err error) {
 	return nil
 }
 
-// startWorkers starts the first generation, and waits until clients find it.
+// startWorkers starts the first generation, and waits until clients can reach it.
 func (s *stage) startWorkers(ctx context.Context) error {
 	began := s.clock.Now()
 	first, err := s.group.StartGeneration(ctx)
@@ -262,22 +267,26 @@ func (s *stage) startWorkers(ctx context.Context) error {
 			return err
 		}
 	}
-	s.line = &timeline{variant: s.variant, group: s.group, cluster: s.cluster, clock: s.clock, meter: &s.meter, current: first}
+	s.timeline = &timeline{
+		variant: s.variant, group: s.group, cluster: s.cluster, clock: s.clock,
+		meter: &s.meter, current: first,
+	}
 	return nil
 }
 
-// park starts the processes of the workers that steps will start, where they are to be parked.
+// park parks processes for the workers that steps will start, if the variant wants that.
 func (s *stage) park() error {
 	if s.variant.Start != vocabulary.StartParked {
 		return nil
 	}
-	s.line.parking = &parking{
-		group: s.group, most: max(mostParked, s.servers.Workers), next: s.variant.Starts(),
+	s.timeline.parking = &parking{
+		group: s.group, limit: max(maxParked, s.servers.Workers), next: s.variant.Starts(),
 	}
-	return s.line.parking.fill()
+	return s.timeline.parking.fill()
 }
 
-// confine moves workers that started anywhere to the servers' CPUs, and processes that are parked.
+// confine moves loop workers and parked processes, which may have started on any CPU, to the
+// servers' CPUs.
 func (s *stage) confine() error {
 	s.confined = true
 	if s.servers.Kind != vocabulary.ServerLoop {
@@ -285,7 +294,7 @@ func (s *stage) confine() error {
 	}
 	for _, w := range append(s.group.Workers(), s.group.Parked()...) {
 		if len(s.servers.Pin) > 0 && !w.Acceptor || w.BindError() != 0 {
-			continue // it has its CPU, or has ended
+			continue // it has a CPU of its own, or has ended
 		}
 		if err := kernel.SetAffinity(w.PID(), s.plan.CPUs.Servers); err != nil {
 			return fmt.Errorf("process %d of a worker: %w", w.PID(), err)
@@ -294,12 +303,12 @@ func (s *stage) confine() error {
 	return nil
 }
 
-// addFaults adds the defects that are the lab's.
+// addFaults adds the variant's faults to the lab.
 func (s *stage) addFaults(c *cleanup) error {
 	f, target := s.variant.Fault, s.load[0].Target
 	if f.HalfOpen > 0 {
-		s.line.holder = &holder{lab: s.lab, target: target, n: f.HalfOpen}
-		c.add(s.line.holder.finish)
+		s.timeline.holder = &holder{lab: s.lab, target: target, n: f.HalfOpen}
+		c.add(s.timeline.holder.finish)
 	}
 	drop := func(add func(netip.AddrPort, int) (*netlab.Filter, error), n int) error {
 		if n == 0 {
@@ -321,7 +330,9 @@ func (s *stage) addFaults(c *cleanup) error {
 func (s *stage) startLoad(ctx context.Context, roles Roles, c *cleanup) error {
 	c.add(s.killLoad)
 	for _, cfg := range s.load {
-		start := func(c *exec.Cmd) error { return s.lab.Start(s.lab.Clients(), c, s.plan.CPUs.Load) }
+		start := func(c *exec.Cmd) error {
+			return s.lab.Start(s.lab.Clients(), c, s.plan.CPUs.Load)
+		}
 		p, err := load.Start(ctx, cfg, roles.Load, start)
 		if err != nil {
 			return err

@@ -14,8 +14,8 @@ import (
 	"reuseport-bench/servers"
 )
 
-// takeDown lets the workers take what is still queued, ends all processes, and returns what is
-// known of the trial.
+// takeDown lets the workers accept the connections still queued, ends all processes, and returns
+// the facts of the trial.
 func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 	var err error
 	if s.seen.after, err = s.counters(); err != nil {
@@ -50,7 +50,7 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 			return nil, err
 		}
 	}
-	// What the workers' last stop did, the trace has heard too.
+	// The trace includes the resets of the workers' last stop, so the counters must, too.
 	last, err := s.counters()
 	if err != nil {
 		return nil, err
@@ -59,11 +59,10 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 	return s.facts(), nil
 }
 
-// endGrace is how long workers have to finish when the load has ended. No client waits for what
-// they still do then.
+// endGrace is how long workers have to finish after the load. No client waits for them by then.
 const endGrace = time.Second
 
-// endWorkers ends all workers, and waits until they and their journals have ended.
+// endWorkers ends all workers, and waits for the end of their processes and journals.
 func (s *stage) endWorkers(ctx context.Context) error {
 	if err := s.group.End(ctx, min(endGrace, s.servers.Grace)); err != nil {
 		s.problem("at the end: %v", err)
@@ -84,13 +83,14 @@ func (s *stage) endWorkers(ctx context.Context) error {
 	return nil
 }
 
-// readMemory looks at the last generation while it is still there. What cannot be read stays
-// unknown.
+// readMemory reads the memory of this process, the load, and the last generation, which must still
+// be running. Figures that cannot be read stay unknown.
 func (s *stage) readMemory() {
 	var largest kernel.Memory
-	for _, w := range s.line.current.Workers {
+	for _, w := range s.timeline.current.Workers {
 		if m, err := kernel.ReadMemory(w.PID()); err == nil {
-			largest.Peak, largest.Proportional = max(largest.Peak, m.Peak), max(largest.Proportional, m.Proportional)
+			largest.Peak = max(largest.Peak, m.Peak)
+			largest.Proportional = max(largest.Proportional, m.Proportional)
 		}
 	}
 	own, err := kernel.ReadPeak(os.Getpid())
@@ -103,7 +103,7 @@ func (s *stage) readMemory() {
 	}
 }
 
-// known returns a pointer to v, or nil where it is not known.
+// known returns a pointer to v, or nil if v is not known.
 func known[T any](is bool, v T) *T {
 	if !is {
 		return nil
@@ -111,21 +111,25 @@ func known[T any](is bool, v T) *T {
 	return &v
 }
 
-// facts returns what is known of the trial besides its samples and journals.
+// facts returns the facts of the trial: everything but its samples and journals.
 func (s *stage) facts() *ledger.Facts {
 	f := &ledger.Facts{
-		Duration: s.variant.Duration, Moved: s.seen.after.Since(s.seen.before), ResetsSent: s.seen.resetsSent,
-		Closings: s.closings(), QueueReadings: s.unaccepted.Facts(s.book.Time),
+		Duration:      s.variant.Duration,
+		Moved:         s.seen.after.Since(s.seen.before),
+		ResetsSent:    s.seen.resetsSent,
+		Closings:      s.closings(),
+		QueueReadings: s.unaccepted.Facts(s.book.Time),
 	}
 	workers := map[int]int{} // by PID
 	for _, w := range s.group.Workers() {
 		workers[w.PID()] = w.ID
 		f.Workers = append(f.Workers, ledger.Worker{
-			ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor, BindFailed: w.BindError() != 0, Listener: w.Listener(),
+			ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor,
+			BindFailed: w.BindError() != 0, Listener: w.Listener(),
 			Ready: s.book.Maybe(w.ReadyAt()), Closed: s.book.Maybe(w.Closing().To),
 		})
 	}
-	for _, step := range s.line.steps {
+	for _, step := range s.timeline.steps {
 		f.Steps = append(f.Steps, step.fact(s.book))
 	}
 	if s.losses != nil {
@@ -137,12 +141,14 @@ func (s *stage) facts() *ledger.Facts {
 	return f
 }
 
-// fact returns the step as the ledger wants it.
+// fact returns the step in the ledger's form.
 func (s *step) fact(at *ledger.Book) ledger.Step {
 	return ledger.Step{
 		Do: s.Do, Target: s.what, For: s.For, At: at.Time(s.at),
-		Ready: at.Maybe(s.ready), Trigger: at.Maybe(s.trigger), Began: at.Maybe(s.began), Closed: at.Maybe(s.closed),
-		Stopped: ids(s.stopped), Started: ids(s.started), Held: s.held, Serving: s.serving,
+		Ready: at.Maybe(s.ready), Trigger: at.Maybe(s.trigger),
+		Began: at.Maybe(s.began), Closed: at.Maybe(s.closed),
+		Stopped: ids(s.stopped), Started: ids(s.started),
+		Held: s.heldHandshakes, Serving: s.serving,
 	}
 }
 
@@ -153,9 +159,9 @@ func ids(workers []*servers.Worker) (all []int) {
 	return all
 }
 
-// closings returns the ends of the workers' listeners, and of the sockets that the supervisor
-// dropped. A shared socket outlives every worker, and so does its queue; what waits in the channel
-// of an acceptor goes with its worker.
+// closings returns when the workers' listeners were closed, and the sockets that the supervisor
+// dropped. A shared socket and its queue outlive every worker. The connections in an acceptor's
+// channel end with their worker.
 func (s *stage) closings() []ledger.Closing {
 	var all []ledger.Closing
 	for _, w := range s.group.Workers() {
@@ -166,7 +172,7 @@ func (s *stage) closings() []ledger.Closing {
 			})
 		}
 	}
-	for _, step := range s.line.steps {
+	for _, step := range s.timeline.steps {
 		if d := step.dropped; d != nil && d.Last {
 			all = append(all, ledger.Closing{
 				Worker: -1, From: s.book.Time(d.From), To: s.book.Time(d.To), OwnsQueue: true,
@@ -177,13 +183,13 @@ func (s *stage) closings() []ledger.Closing {
 	return all
 }
 
-// ownsQueue reports whether the queue of a worker's listener ended with the worker: no other
-// process had the socket when it was closed.
+// ownsQueue reports whether the queue of a worker's listener ended with the worker, because no
+// other process had the socket when the worker closed it.
 func (s *stage) ownsQueue(w *servers.Worker) bool {
 	cfg := s.servers
 	switch {
 	case cfg.Accept.Row().Passes:
-		return true // its channel's
+		return true // its queue is its channel
 	case cfg.Handover == vocabulary.SocketActivation && !s.wasDropped(w),
 		cfg.Sockets == vocabulary.SocketsShared && cfg.Handover == vocabulary.NoHandover:
 		return false // the harness holds the socket
@@ -194,17 +200,18 @@ func (s *stage) ownsQueue(w *servers.Worker) bool {
 	for _, other := range s.group.Workers() {
 		same := cfg.Sockets == vocabulary.SocketsShared || other.Listener() == w.Listener()
 		c := other.Closing()
-		if other != w && same && other.ReadyAt() != 0 && other.ReadyAt() < at && (c.Mode == "" || c.To > at) {
+		ready := other.ReadyAt() != 0 && other.ReadyAt() < at
+		if other != w && same && ready && (c.Mode == "" || c.To > at) {
 			return false
 		}
 	}
 	return true
 }
 
-// wasDropped reports whether the harness had closed its own copy of a worker's socket before the
-// worker did.
+// wasDropped reports whether the harness closed its own copy of a worker's socket before the worker
+// did.
 func (s *stage) wasDropped(w *servers.Worker) bool {
-	return slices.ContainsFunc(s.line.steps, func(done *step) bool {
+	return slices.ContainsFunc(s.timeline.steps, func(done *step) bool {
 		d := done.dropped
 		return d != nil && d.Listener == w.Listener() && d.To < w.Closing().To
 	})

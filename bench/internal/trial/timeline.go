@@ -23,25 +23,30 @@ import (
 // A step is one step of the timeline as it was carried out.
 type step struct {
 	plan.PlannedStep
-	what    string // it acted on: "generation 1", "worker 3"
-	at      clock.Instant
-	late    time.Duration // it began after it could have
-	queued  *int64        // connections waited at the listeners it was about to close; nil: not known
-	ready   clock.Instant // the last new worker was ready, or stopped ones went on; 0: neither
-	trigger clock.Instant // just before the first signal; for a step that sends none, before the new worker was started
-	began   clock.Instant // a rollout started its first pod; 0: it is none
-	closed  clock.Instant // 0: closes nothing
-	// stopped and started are the workers whose lives the step ended and began.
+	what string        // target, such as "generation 1" or "worker 3"
+	at   clock.Instant // when it began
+	late time.Duration // how much later it began than it could have
+	// queued is how many connections waited at listeners just before it closed or continued them;
+	// nil: unknown.
+	queued *int64
+	// ready is when the last new worker was ready, or stalled workers continued; 0: neither.
+	ready clock.Instant
+	// trigger is just before the first signal. Without signals, it is just before the start of the
+	// new worker.
+	trigger clock.Instant
+	began   clock.Instant // when a rollout started its first pod; 0: it started none
+	closed  clock.Instant // when the last listener was closed; 0: it closed none
+	// stopped and started are the workers that the step stopped and started.
 	stopped, started []*servers.Worker
-	// held are the connections whose handshakes were held up when it stopped workers.
-	held []netip.AddrPort
-	// serving is how many workers serve when the step has added one.
+	// heldHandshakes are the connections whose handshakes were held up when it stopped workers.
+	heldHandshakes []netip.AddrPort
+	// serving is how many workers serve after the step has added one.
 	serving int
-	// endpoints is how many pods the Service had before the step took one away.
+	// endpoints is how many pods the Service had before the step removed one.
 	endpoints int
-	// silenced are the workers whose node it silenced.
+	// silenced are the workers on the node that it silenced.
 	silenced []*servers.Worker
-	// taken: workers that it started found their address taken, and so nobody made room for them.
+	// taken means that the new workers found their address in use.
 	taken bool
 	// dropped is the socket that the supervisor closed.
 	dropped *servers.Dropped
@@ -50,7 +55,8 @@ type step struct {
 // stopping returns the workers that were told to stop. It does not modify its argument, which may
 // be a generation's own list.
 func stopping(workers []*servers.Worker) []*servers.Worker {
-	return slices.DeleteFunc(slices.Clone(workers), func(w *servers.Worker) bool { return w.Closing().Mode == "" })
+	serving := func(w *servers.Worker) bool { return w.Closing().Mode == "" }
+	return slices.DeleteFunc(slices.Clone(workers), serving)
 }
 
 // A timeline carries out the steps of a trial, one after the other.
@@ -58,26 +64,26 @@ type timeline struct {
 	variant *plan.Variant
 	group   *servers.Group
 	clock   *clock.Clock
-	proxy   *haproxy.Process // nil without one
-	cluster *cluster.Cluster // nil without a Service
-	queues  *watch.Queues    // nil: nobody reads accept queues
+	proxy   *haproxy.Process // nil: no proxy
+	cluster *cluster.Cluster // nil: no Service
+	queues  *watch.Queues    // nil: accept queues are not read
 	meter   *watch.Meter
-	used    time.Duration // of the CPUs, by this process to carry out steps
-	holder  *holder       // nil: no handshake is held up
+	used    time.Duration // CPU time of this process for carrying out steps
+	holder  *holder       // nil: no handshakes are held up
 	parking *parking      // nil: a step starts the processes of its workers itself
 	current *servers.Generation
-	steps   []*step       // that were carried out
+	steps   []*step       // carried out so far
 	end     clock.Instant // of the load
-	late    int           // steps that stopped nobody, because the load had ended before
+	late    int           // number of steps that stopped no worker because the load had ended
 
-	unaccepted *watch.Unaccepted // who waits in accept queues; nil: nobody asks
+	unaccepted *watch.Unaccepted // nil: connections in accept queues are not read
 }
 
-// errTooLate ends a timeline whose next step would only be carried out when the load has ended.
+// errTooLate ends the timeline when the load has ended before a step.
 var errTooLate = errors.New("the load has ended")
 
-// run carries out every step when it is due, or as soon after as the one before it is done. It
-// stops at the first that fails.
+// run carries out each step when it is due, or when the step before is done. It stops at the first
+// error.
 func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 	t.end = begin.Add(t.variant.Duration)
 	done := begin // the step before
@@ -93,13 +99,14 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 		done = t.clock.Now()
 		if errors.Is(err, errTooLate) {
 			t.late = len(t.variant.Steps) - i
-			// What it had done by then has its consequences all the same.
+			// The step counts if it has told workers to stop.
 			s.stopped = stopping(s.stopped)
 			if len(s.stopped) > 0 && s.trigger != 0 {
 				t.steps = append(t.steps, s)
 				t.late--
 			}
-			t.current.Workers = slices.DeleteFunc(t.group.Workers(), func(w *servers.Worker) bool { return !w.Serves() || w.Acceptor })
+			idle := func(w *servers.Worker) bool { return !w.Serves() || w.Acceptor }
+			t.current.Workers = slices.DeleteFunc(t.group.Workers(), idle)
 			break
 		}
 		if err != nil {
@@ -115,7 +122,7 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 	return t.holder.finish()
 }
 
-// actions are what the steps do.
+// actions holds the implementation of each step.
 var actions = map[vocabulary.StepName]func(*timeline, context.Context, *step) error{
 	vocabulary.StepReplace:       (*timeline).replace,
 	vocabulary.StepRoll:          (*timeline).roll,
@@ -135,16 +142,16 @@ var actions = map[vocabulary.StepName]func(*timeline, context.Context, *step) er
 	vocabulary.StepDropSocket:    (*timeline).dropSocket,
 }
 
-// carryOut does what a step says.
+// carryOut carries out one step.
 func (t *timeline) carryOut(ctx context.Context, s *step) error {
 	s.what = fmt.Sprintf("generation %d", t.current.Number)
 	return actions[s.Do](t, ctx, s)
 }
 
-// aim picks the step's worker.
+// aim returns the worker that the step acts on.
 func (t *timeline) aim(s *step, index int) (*servers.Worker, error) {
-	if index >= len(t.current.Workers) {
-		return nil, fmt.Errorf("target %d: there are %d workers now, counted from 0", index, len(t.current.Workers))
+	if n := len(t.current.Workers); index >= n {
+		return nil, fmt.Errorf("target %d: there are %d workers now, counted from 0", index, n)
 	}
 	w := t.current.Workers[index]
 	s.what = fmt.Sprintf("worker %d", w.ID)
@@ -162,7 +169,7 @@ func (t *timeline) replace(ctx context.Context, s *step) error {
 	next, err := t.group.StartGeneration(ctx)
 	if err != nil {
 		if t.holder != nil {
-			t.holder.letGo() // nobody is stopped
+			t.holder.letGo() // the step stops no worker
 		}
 		return s.unlessTaken(err)
 	}
@@ -172,8 +179,9 @@ func (t *timeline) replace(ctx context.Context, s *step) error {
 	return err
 }
 
-// unlessTaken returns the error of starting workers. That they found their address taken is no
-// error of the step: the old workers go on, as they do when a deployment fails.
+// unlessTaken returns err, an error of starting workers, unless it means that their address is in
+// use. That is not an error of the step: the old workers keep serving, as after a failed
+// deployment.
 func (s *step) unlessTaken(err error) error {
 	if s.taken = errors.Is(err, servers.ErrTaken); s.taken {
 		return nil
@@ -181,8 +189,8 @@ func (s *step) unlessTaken(err error) error {
 	return err
 }
 
-// rebind starts a generation that cannot bind until the one before has closed, and stops that one
-// at once.
+// rebind starts a generation and at once stops the one before. The new one can bind only after the
+// old one has closed.
 func (t *timeline) rebind(ctx context.Context, s *step) error {
 	if err := t.hold(ctx, s); err != nil {
 		return err
@@ -195,8 +203,9 @@ func (t *timeline) rebind(ctx context.Context, s *step) error {
 	t.current = next
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if s.trigger, s.closed, err = t.stop(ctx, s, s.stopped, t.variant.Stop); errors.Is(err, errTooLate) {
-		cancel() // nobody will make room for them
+	s.trigger, s.closed, err = t.stop(ctx, s, s.stopped, t.variant.Stop)
+	if errors.Is(err, errTooLate) {
+		cancel() // the old workers will not close, so the new ones cannot bind
 	}
 	awaitErr := t.group.Await(ctx, next)
 	if awaitErr == nil {
@@ -210,7 +219,8 @@ func (t *timeline) rebinds() bool {
 	return t.variant.Stop.Row().Rebinds
 }
 
-// nextGeneration becomes the current one, with the workers of the one before for now.
+// nextGeneration makes a new generation the current one. It starts with the workers of the one
+// before.
 func (t *timeline) nextGeneration() *servers.Generation {
 	next := t.group.NextGeneration()
 	next.Workers = slices.Clone(t.current.Workers)
@@ -218,8 +228,8 @@ func (t *timeline) nextGeneration() *servers.Generation {
 	return next
 }
 
-// roll replaces the workers one by one: it starts one, waits until it is ready, stops one, and goes
-// on. Midway the generation is of both.
+// roll replaces the workers one by one: it starts one, waits until it is ready, and stops an old
+// one. Meanwhile the generation has workers of both kinds.
 func (t *timeline) roll(ctx context.Context, s *step) error {
 	if t.proxy != nil && t.rebinds() {
 		return t.rollBehindProxy(ctx, s)
@@ -247,7 +257,7 @@ func (t *timeline) roll(ctx context.Context, s *step) error {
 	return nil
 }
 
-// endpoints is how many pods the Service has; 0: there is none.
+// endpoints returns how many pods the Service has, or 0 if there is no Service.
 func (t *timeline) endpoints() int {
 	if t.cluster == nil {
 		return 0
@@ -255,7 +265,7 @@ func (t *timeline) endpoints() int {
 	return len(t.current.Workers)
 }
 
-// nodeDown silences a node. Its pods' workers go on, unheard.
+// nodeDown silences a node. The workers in its pods keep running, but are cut off.
 func (t *timeline) nodeDown(ctx context.Context, s *step) error {
 	node := s.Node()
 	s.what, s.endpoints = fmt.Sprintf("node %d", node), t.endpoints()
@@ -274,10 +284,11 @@ func (t *timeline) nodeDown(ctx context.Context, s *step) error {
 	return t.cluster.Unready(ctx, s.silenced)
 }
 
-// add starts one more worker, which gets warm within the step's For; 0: it is warm.
+// add starts one more worker. The step's For is its warm-up time; 0 starts it warm.
 func (t *timeline) add(ctx context.Context, s *step) error {
 	s.trigger = t.clock.Now()
-	w, err := t.group.LaunchWorker(ctx, t.current.Number, plan.FreeIndex(indexes(t.current.Workers)), s.For)
+	index := plan.FreeIndex(indexes(t.current.Workers))
+	w, err := t.group.LaunchWorker(ctx, t.current.Number, index, s.For)
 	if err != nil {
 		return err
 	}
@@ -294,8 +305,8 @@ func (t *timeline) add(ctx context.Context, s *step) error {
 	return nil
 }
 
-// single is the one worker that a step is about to end, and where it stands in the generation: the
-// target, by default the first.
+// single returns the one worker that a step is about to end, and its index in the generation: the
+// target, by default 0. It holds up handshakes, like hold.
 func (t *timeline) single(ctx context.Context, s *step) (index int, w *servers.Worker, err error) {
 	if s.Target != nil {
 		index = *s.Target
@@ -314,7 +325,7 @@ func indexes(workers []*servers.Worker) (all []int) {
 	return all
 }
 
-// remove stops one worker, or kills it; nobody takes its place.
+// remove stops one worker, or kills it, without a replacement.
 func (t *timeline) remove(ctx context.Context, s *step) error {
 	mode := t.variant.Stop
 	if s.Do.Kind().Kills {
@@ -335,7 +346,7 @@ func (t *timeline) remove(ctx context.Context, s *step) error {
 	return err
 }
 
-// crash kills one worker, and starts another in its place a while later, as a supervisor does.
+// crash kills one worker, and starts a replacement after the step's For, as a supervisor does.
 func (t *timeline) crash(ctx context.Context, s *step) error {
 	index, w, err := t.single(ctx, s)
 	if err != nil {
@@ -360,7 +371,7 @@ func (t *timeline) crash(ctx context.Context, s *step) error {
 	return nil
 }
 
-// join makes one more socket listen in the group, from which nobody accepts.
+// join adds a listening socket to the group, from which no process accepts.
 func (t *timeline) join(_ context.Context, s *step) (err error) {
 	s.what = fmt.Sprintf("socket %d", len(t.group.Held()))
 	s.trigger = t.clock.Now()
@@ -368,8 +379,8 @@ func (t *timeline) join(_ context.Context, s *step) (err error) {
 	return err
 }
 
-// dropSocket closes one of the sockets that the supervisor holds. It first reads who waits in the
-// queue: of those whose clients have given up already, nothing would tell afterwards.
+// dropSocket closes one of the sockets that the supervisor holds. First it reads which connections
+// wait in the queue: after the close there is no trace of those whose clients have given up.
 func (t *timeline) dropSocket(_ context.Context, s *step) error {
 	n := 0
 	if s.Target != nil {
@@ -391,8 +402,8 @@ func (t *timeline) dropSocket(_ context.Context, s *step) error {
 	return nil
 }
 
-// stall stops every worker of the generation, or its target, for a while. They go on whatever
-// happens meanwhile.
+// stall stalls every worker of the generation, or the step's target, for the step's For. The
+// workers continue even if ctx ends meanwhile.
 func (t *timeline) stall(ctx context.Context, s *step) error {
 	workers := t.current.Workers
 	if s.Target != nil {
@@ -423,15 +434,15 @@ func (t *timeline) stall(ctx context.Context, s *step) error {
 	return interrupted
 }
 
-// hold holds up handshakes for a step that is about to stop workers, where that is asked for. Done
-// before their successors listen, it makes sure that the handshakes are at listeners that will be
-// closed.
+// hold holds up handshakes for a step that is about to stop workers, if the variant asks for that.
+// It must be called before their successors listen, so that all these handshakes are at listeners
+// that will be closed.
 func (t *timeline) hold(ctx context.Context, s *step) error {
 	if t.holder == nil {
 		return nil
 	}
 	held, err := t.holder.hold(ctx)
-	s.held = append(s.held, held...)
+	s.heldHandshakes = append(s.heldHandshakes, held...)
 	return err
 }
 
@@ -443,7 +454,7 @@ func (t *timeline) listeners(workers []*servers.Worker) (all []uint64) {
 	return all
 }
 
-// readQueues adds to a step how many connections wait at the listeners.
+// readQueues adds to the step's queued how many connections wait at the listeners.
 func (t *timeline) readQueues(s *step, listeners []uint64) {
 	queued := t.queues.Read()
 	seen := map[uint64]bool{}
@@ -460,9 +471,10 @@ func (t *timeline) readQueues(s *step, listeners []uint64) {
 	}
 }
 
-// stop stops workers of a step, or deletes their pods, and lets go what is held up.
-func (t *timeline) stop(ctx context.Context, s *step, workers []*servers.Worker,
-	way vocabulary.StopMode) (trigger, closed clock.Instant, err error) {
+// stop stops workers of a step, or deletes their pods. It releases handshakes that are held up.
+func (t *timeline) stop(
+	ctx context.Context, s *step, workers []*servers.Worker, mode vocabulary.StopMode,
+) (trigger, closed clock.Instant, err error) {
 	if t.holder != nil && t.holder.current != nil {
 		t.holder.letGo()
 	}
@@ -470,16 +482,15 @@ func (t *timeline) stop(ctx context.Context, s *step, workers []*servers.Worker,
 		return 0, 0, errTooLate
 	}
 	t.readQueues(s, t.listeners(workers))
-	// A worker that is busy closes its listener when it comes to it. That is waited for until the
-	// last attempt is over: then nobody is served any more.
+	// A busy worker closes its listener late. stop waits for that until the last attempt is over.
 	left := t.end.Add(t.variant.Timeout).Sub(t.clock.Now())
 	if t.cluster != nil {
 		left += t.variant.Cluster.PreStop
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, left, errTooLate)
 	defer cancel()
-	if t.cluster != nil && way != vocabulary.StopKill {
+	if t.cluster != nil && mode != vocabulary.StopKill {
 		return t.cluster.Delete(ctx, workers)
 	}
-	return t.group.Stop(ctx, workers, way)
+	return t.group.Stop(ctx, workers, mode)
 }

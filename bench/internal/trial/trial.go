@@ -22,26 +22,27 @@ type Roles struct {
 // lead is the time from the last preparation to the first attempt.
 const lead = 20 * time.Millisecond
 
-// Options of Run.
+// Options are the options of Run.
 type Options struct {
 	Roles Roles
 	Block int
-	// KernelTypes are this kernel's, for what is loaded into it. Reading them takes longer than the
-	// loading, so a run keeps them from trial to trial. Nil: they are read where they are needed.
+	// KernelTypes are this kernel's types, for the eBPF programs. Reading them takes longer than
+	// loading the programs, so a run shares them among its trials. If it is nil, each program reads
+	// them.
 	KernelTypes *btf.Cache
-	// KeepFacts keeps everything that the trial is judged by, in Outcome.Facts.
+	// KeepFacts keeps everything by which the trial is judged, in Outcome.Facts.
 	KeepFacts bool
 }
 
-// An Outcome is a trial that was carried out.
+// An Outcome is the outcome of a trial.
 type Outcome struct {
 	*results.Trial
 	Sysctls map[string]string // of its lab
-	Facts   *ledger.Recording // nil unless they were to be kept; without a header
+	Facts   *ledger.Recording // nil without Options.KeepFacts; its header is incomplete
 }
 
 // Run carries out one trial of the variant in a lab of its own, which is gone when it returns. An
-// error means that nothing was measured; a trial that was measured badly is returned as invalid.
+// error means that nothing was measured. A trial that was measured badly is returned as invalid.
 func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outcome, err error) {
 	var c cleanup
 	defer func() { err = errors.Join(err, c.run()) }()
@@ -63,14 +64,14 @@ func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outc
 	return &Outcome{Trial: s.result(account), Sysctls: s.sysctls, Facts: s.recording(account)}, nil
 }
 
-// A cleanup is what has to be ended, whatever happens, in the order in which it was begun.
+// A cleanup is a list of functions that end what was started, in the order of the starts.
 type cleanup []func() error
 
-// add adds something to be ended before all that was added so far. What was ended already by then
-// must bear to be ended again.
+// add adds a function, which run will call before those added earlier. It must be safe to call even
+// if what it ends has ended.
 func (c *cleanup) add(end func() error) { *c = append(*c, end) }
 
-// run ends everything, last things first.
+// run calls the functions, last added first.
 func (c *cleanup) run() error {
 	var errs []error
 	for _, end := range slices.Backward(*c) {
