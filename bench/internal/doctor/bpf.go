@@ -18,11 +18,11 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// The licence of the programs below, as the kernel wants to know it: helpers for tracing are
-// reserved to GPL-compatible ones.
+// bpfLicence is the licence of the programs below. The kernel reserves helpers for tracing to
+// programs with a GPL-compatible licence.
 const bpfLicence = "Dual MIT/GPL"
 
-// returning is a program that does nothing but return value.
+// returning returns a program that only returns value.
 func returning(value int32) asm.Instructions {
 	return asm.Instructions{asm.Mov.Imm(asm.R0, value), asm.Return()}
 }
@@ -33,7 +33,7 @@ func load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	return ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{LogDisabled: true})
 }
 
-// refusedBPF is the result for an error of bpf(2).
+// refusedBPF returns the result for an error of bpf(2).
 func refusedBPF(what string, err error) Result {
 	if !errors.Is(err, unix.EPERM) {
 		return no(what+": "+err.Error(), "")
@@ -49,10 +49,11 @@ func refusedBPF(what string, err error) Result {
 		return no(what+": needs "+strings.Join(missing, ", "), hint)
 	}
 	return no(what+": refused although every capability is held: "+err.Error(),
-		"a seccomp filter or a security module forbids it; before Linux 5.11 also a low limit: ulimit -l unlimited")
+		"a seccomp filter or a security module forbids it; before Linux 5.11 also a low limit: "+
+			"ulimit -l unlimited")
 }
 
-// probeBPF loads the simplest program of the oldest type, and of the type that selectors have.
+// probeBPF loads the simplest program of the oldest type, and of the type of selectors.
 func probeBPF() Result {
 	for _, kind := range []ebpf.ProgramType{ebpf.SocketFilter, ebpf.SkReuseport} {
 		program, err := load(&ebpf.ProgramSpec{Type: kind, Instructions: returning(1)})
@@ -100,7 +101,7 @@ func probeBTF() Result {
 	return yes("%s", path)
 }
 
-// sockArray is the specification of the map from which a selector picks: index → socket.
+// sockArray returns the specification of the map from which a selector picks: index → socket.
 func sockArray(size uint32) *ebpf.MapSpec {
 	return &ebpf.MapSpec{Type: ebpf.ReusePortSockArray, KeySize: 4, ValueSize: 8, MaxEntries: size}
 }
@@ -123,9 +124,10 @@ func probeMap(spec *ebpf.MapSpec) Result {
 // migratingSK is the offset of migrating_sk in struct sk_reuseport_md (include/uapi/linux/bpf.h).
 const migratingSK = 48
 
-// selectProgram picks the socket at index pick of the map for a new connection; for one that has to
-// leave a socket being closed, where the attach type lets it see such, that at index heir. It drops
-// what it cannot place, so that a fallback to the hash cannot pass for success.
+// selectProgram returns a program that picks the socket at index pick of the map for new
+// connections. For connections of a socket that is being closed, which it sees only with attach
+// type AttachSkReuseportSelectOrMigrate, it picks the socket at index heir. If it cannot pick, it
+// drops the connection, so that a fallback to the hash cannot pass for success.
 func selectProgram(sockets *ebpf.Map, pick, heir int32, attach ebpf.AttachType) *ebpf.ProgramSpec {
 	const key = -4 // on the stack
 	code := asm.Instructions{asm.StoreImm(asm.RFP, key, int64(pick), asm.Word)}
@@ -151,10 +153,12 @@ func selectProgram(sockets *ebpf.Map, pick, heir int32, attach ebpf.AttachType) 
 	return &ebpf.ProgramSpec{Type: ebpf.SkReuseport, AttachType: attach, Instructions: code}
 }
 
-// withSelector loads selectProgram over a map of n sockets, and calls f in a private network with a
-// group of n listeners that the program is attached to. Loading comes first: it needs no network,
-// and its refusal says more.
-func withSelector(n int, pick, heir int32, attach ebpf.AttachType, f func(*loopback.Sockets, []int) Result) Result {
+// withSelector loads selectProgram with a map of n sockets. Then it calls f in a private network,
+// with a group of n listeners to which the program is attached. It loads the program before it
+// makes the network, because an error of loading says more than one of the network.
+func withSelector(
+	n int, pick, heir int32, attach ebpf.AttachType, f func(*loopback.Sockets, []int) Result,
+) Result {
 	sockets, err := ebpf.NewMap(sockArray(uint32(n)))
 	if err != nil {
 		return refusedBPF("make a map of sockets", err)
@@ -193,12 +197,15 @@ func group(s *loopback.Sockets, n int, sockets *ebpf.Map, program *ebpf.Program)
 		if err != nil {
 			return nil, err
 		}
-		if err := sockets.Put(uint32(i), uint64(listener)); err != nil { // only a listening socket may enter the map
+		// Only a listening socket may enter the map.
+		if err := sockets.Put(uint32(i), uint64(listener)); err != nil {
 			return nil, fmt.Errorf("socket %d into the map: %w", i, err)
 		}
 		listeners[i] = listener
 	}
-	if err := unix.SetsockoptInt(listeners[0], unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, program.FD()); err != nil {
+	err := unix.SetsockoptInt(
+		listeners[0], unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, program.FD())
+	if err != nil {
 		return nil, fmt.Errorf("SO_ATTACH_REUSEPORT_EBPF: %w", err)
 	}
 	return listeners, nil
@@ -206,7 +213,8 @@ func group(s *loopback.Sockets, n int, sockets *ebpf.Map, program *ebpf.Program)
 
 func probeSKReuseport() Result {
 	const chosen, n = 1, 16 // the hash would do the same by chance once in 2^16
-	return withSelector(2, chosen, chosen, ebpf.AttachNone, func(s *loopback.Sockets, listeners []int) Result {
+	const went = "%d of %d connections went to the socket that the program chose"
+	test := func(s *loopback.Sockets, listeners []int) Result {
 		if _, err := s.Connect(n, s.Address); err != nil {
 			return no(err.Error(), "")
 		}
@@ -215,18 +223,21 @@ func probeSKReuseport() Result {
 			return unknown(err.Error(), "")
 		}
 		if got := len(accepted[chosen]); got != n {
-			return no(fmt.Sprintf("%d of %d connections went to the socket that the program chose", got, n), "")
+			return no(fmt.Sprintf(went, got, n), "")
 		}
-		return yes("%d of %d connections went to the socket that the program chose", n, n)
-	})
+		return yes(went, n, n)
+	}
+	return withSelector(2, chosen, chosen, ebpf.AttachNone, test)
 }
 
-// probeSKMigrate closes socket 0, where the program sends what is new, and expects all that waited
-// there at socket 2: by itself the kernel would share it out, if it migrated at all.
+// probeSKMigrate closes socket 0, to which the program sends new connections. It expects all
+// connections that waited there at socket 2. Without the program the kernel would share them among
+// the other sockets, or reset them.
 func probeSKMigrate() Result {
 	const old, heir = 0, 2
-	return withSelector(3, old, heir, ebpf.AttachSkReuseportSelectOrMigrate, func(s *loopback.Sockets, listeners []int) Result {
-		if err := os.WriteFile(migrateSysctl, []byte("0"), 0); err != nil { // the program must do it, not the sysctl
+	test := func(s *loopback.Sockets, listeners []int) Result {
+		// The program must move the connections, not the sysctl.
+		if err := os.WriteFile(migrateSysctl, []byte("0"), 0); err != nil {
 			return unknown(err.Error(), "see "+NetSysctl)
 		}
 		clients, err := s.Queue(queuedForProbe, listeners[old])
@@ -234,24 +245,28 @@ func probeSKMigrate() Result {
 			return no(err.Error(), "")
 		}
 		return judgeMigration(closeAndWatch(s, listeners[old], listeners[heir], clients))
-	})
+	}
+	return withSelector(3, old, heir, ebpf.AttachSkReuseportSelectOrMigrate, test)
 }
 
-func probeTraceSendReset() Result { return probeTracepoint("tcp_send_reset", 2, "the reset's reason") }
+func probeTraceSendReset() Result {
+	return probeTracepoint("tcp_send_reset", 2, "the reset's reason")
+}
 
 func probeTraceKfreeSKB() Result { return probeTracepoint("kfree_skb", 2, "the drop's reason") }
 
 func probeTraceSockState() Result { return probeTracepoint("inet_sock_set_state", 0, "") }
 
-// probeTracepoint loads a program that reads one argument of the tracepoint, counted from 0; extra
-// names what older kernels do not pass there: the verifier knows how many arguments there are, so
-// that a second try without it tells the two apart.
+// probeTracepoint loads a program that reads one argument of the tracepoint, counted from 0. extra
+// names an argument that older kernels do not pass. The verifier knows the number of arguments, so
+// a second try without it tells a missing argument from a missing tracepoint.
 func probeTracepoint(name string, argument int16, extra string) Result {
 	err := loadTracing(ebpf.AttachTraceRawTp, name, argument)
 	if err == nil && extra != "" {
 		return yes("loaded, with %s", extra)
 	}
-	if err != nil && extra != "" && !errors.Is(err, unix.EPERM) && loadTracing(ebpf.AttachTraceRawTp, name, 0) == nil {
+	if err != nil && extra != "" && !errors.Is(err, unix.EPERM) &&
+		loadTracing(ebpf.AttachTraceRawTp, name, 0) == nil {
 		return yes("loaded, but without %s: this kernel does not pass it", extra)
 	}
 	return judgeTracing("tracepoint "+name, err)
@@ -262,9 +277,10 @@ func probeTraceIterTCP() Result {
 }
 
 func loadTracing(attach ebpf.AttachType, target string, argument int16) error {
+	read := asm.Instructions{asm.LoadMem(asm.R2, asm.R1, 8*argument, asm.DWord)}
 	program, err := load(&ebpf.ProgramSpec{
 		Type: ebpf.Tracing, AttachType: attach, AttachTo: target,
-		Instructions: append(asm.Instructions{asm.LoadMem(asm.R2, asm.R1, 8*argument, asm.DWord)}, returning(0)...),
+		Instructions: append(read, returning(0)...),
 	})
 	if err != nil {
 		return err
@@ -279,7 +295,8 @@ func judgeTracing(what string, err error) Result {
 	case errors.Is(err, btf.ErrNotFound):
 		return no("this kernel has no "+what, "")
 	case kernel.LacksTracing(err):
-		return no(what+": "+err.Error(), "use a kernel built with CONFIG_DEBUG_INFO_BTF (see "+BTF+")")
+		return no(what+": "+err.Error(),
+			"use a kernel built with CONFIG_DEBUG_INFO_BTF (see "+BTF+")")
 	}
 	return refusedBPF(what, err)
 }

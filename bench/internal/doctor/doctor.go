@@ -1,9 +1,9 @@
 // Package doctor finds out what this kernel, this machine and this user can do.
 //
-// Each probe answers "does it work here?" by doing it, never by comparing versions: distributions
-// backport, containers forbid, and the bug that matters most to a migrated connection was fixed in
-// some stable series and not in others. A probe that needs a network makes its own private
-// namespace, which is gone when the probe returns.
+// Each probe answers "does it work here?" by trying it, never by comparing versions: distributions
+// backport, containers forbid, and the bug that hurts migrated connections most was fixed in some
+// stable series and not in others. A probe that needs a network makes a private namespace, which is
+// gone when the probe returns.
 package doctor
 
 import (
@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Status is the answer of one probe.
+// Status is the answer of a probe.
 type Status string
 
 const (
@@ -26,17 +26,18 @@ const (
 	Unknown Status = "unknown" // could not be tried; Detail says why
 )
 
-// Result is what one probe found. Its JSON form is how the child in a user namespace answers.
+// Result is what a probe found. The child in a user namespace sends its results as JSON.
 type Result struct {
-	Name   string `json:"name"`             // one of the constants below
-	What   string `json:"what"`             // what needs it, in a few words
-	Status Status `json:"status"`           //
-	Detail string `json:"detail,omitempty"` // what was seen: figures, or the refusal and its likely reason
-	Hint   string `json:"hint,omitempty"`   // what the user can do about it
+	Name   string `json:"name"` // one of the constants below
+	What   string `json:"what"` // what needs it, in a few words
+	Status Status `json:"status"`
+	// Detail is what the probe saw: figures, or the error and its likely reason.
+	Detail string `json:"detail,omitempty"`
+	Hint   string `json:"hint,omitempty"` // what the user can do about it
 }
 
-// The names of the probes. Where the kernel has a name for the thing, it is that. Those that a
-// value of a scenario needs are words of the vocabulary.
+// The names of the probes are the kernel's names, where it has one. The names of capabilities that
+// a value of a scenario needs are words of the vocabulary.
 const (
 	NetNamespace    = "net_namespace"
 	UserNamespace   = "user_namespace"
@@ -76,59 +77,71 @@ const (
 	UserIDs         = string(vocabulary.UserIDs)
 )
 
-// Options says what to probe, and with what help. The zero value probes everything that can be
-// probed without a child.
+// Options says what to probe, and how. The zero value probes everything that needs no child.
 type Options struct {
 	// UserNamespaceChild is the command line of a child that calls ServeNamespace on its standard
-	// input and output and exits, {"/proc/self/exe", "probe-namespace"} say. It is started in new
-	// user and network namespaces, which a program with more than one thread cannot enter itself.
-	// Empty: the user namespace is not probed, and without root neither is anything that needs a
-	// private network.
+	// input and output and exits, such as {"/proc/self/exe", "probe-namespace"}. It is started in
+	// new user and network namespaces, which a program with more than one thread cannot enter
+	// itself. If it is empty, the user namespace is not probed and, without root, neither is
+	// anything that needs a private network.
 	UserNamespaceChild []string
 
-	// Only names the probes to run; they run in the order of the constants. Empty means all.
+	// Only names the probes to run. They run in the order of the table. Empty means all.
 	Only []string
 
-	// CPUs are those that IdleCPUs looks at; nil: all that this process may use.
+	// CPUs are the CPUs that IdleCPUs watches. Nil means all that this process may use.
 	CPUs []int
 
-	// Timeout limits the whole set: probes not begun by then are "unknown". 0 means 3.5 s.
+	// Timeout limits all probes together. Probes not started by then are "unknown". 0 means 3.5 s.
 	Timeout time.Duration
 }
 
-// A probe tries one thing. Its run fills Status, Detail and Hint of the result.
+// A probe tries one thing. Its run sets Status, Detail and Hint of the result.
 type probe struct {
 	name, what string
-	// inside: run inside a private network namespace. If this process may not make one, the child
-	// in a user namespace runs the probe instead.
+	// inside means that the probe runs in a private network namespace. If this process may not make
+	// one, the child in a user namespace runs the probe instead.
 	inside bool
 	run    func(context.Context, Options) Result
 }
 
-// simple adapts a probe that needs neither context nor options. All its waits must be short and
+// simple adapts a probe that needs neither context nor options. Its waits must be short and
 // bounded.
 func simple(run func() Result) func(context.Context, Options) Result {
 	return func(context.Context, Options) Result { return run() }
 }
 
+// probes returns the table of all probes, in the order in which they run.
 func probes() []probe {
 	return []probe{
-		// First, so that it does not see the other probes at work.
+		// The first probe must not see the work of the others.
 		{IdleCPUs, "trials that count", false, probeIdleCPUs},
 		{NetNamespace, "every lab, as root", false, simple(probeNetNamespace)},
 		{UserNamespace, "every lab, without root", false, probeUserNamespace},
-		{PIDNamespace, "clearing away a lab's grandchildren (HAProxy, kubelets)", true, simple(probePIDNamespace)},
+		{
+			PIDNamespace, "clearing away a lab's grandchildren (HAProxy, kubelets)", true,
+			simple(probePIDNamespace),
+		},
 		{NetSysctl, "every trial", true, simple(probeSysctl)},
 		{Veth, "network: veth and network: cluster", true, simple(probeVeth)},
 		{Netem, "round_trip, delayed by the kernel", true, simple(probeNetem)},
 		{TUN, "round_trip, delayed by a relay of this program", true, simple(probeTUN)},
-		{NFTables, "pods (path: service, dns, pod), and faults of handshakes", true, simple(probeNFTables)},
-		{Conntrack, "pods: a Service's addresses, and which pod a connection was sent to", true, simple(probeConntrack)},
+		{
+			NFTables, "pods (path: service, dns, pod), and faults of handshakes", true,
+			simple(probeNFTables),
+		},
+		{
+			Conntrack, "pods: a Service's addresses, and which pod a connection was sent to", true,
+			simple(probeConntrack),
+		},
 		{TCPMigrateReq, "stop: migrate", true, simple(probeMigrateReq)},
 		{MigrationWakes, "stop: migrate, at low rates", true, simple(probeMigrationWakes)},
 		{QueueDepth, "draining before close, and queue_max", true, simple(probeQueueDepth)},
 		{EpollExclusive, "sharing one socket without a herd", true, simple(probeEpollExclusive)},
-		{IncomingCPU, "spreading by the CPU that received the SYN", true, simple(probeIncomingCPU)},
+		{
+			IncomingCPU, "spreading by the CPU that received the SYN", true,
+			simple(probeIncomingCPU),
+		},
 		{MPTCP, "nothing; Go's listeners become MPTCP where it is on", true, simple(probeMPTCP)},
 		{BPF, "every eBPF selector and loss tracing", false, simple(probeBPF)},
 		{BPFJIT, "selectors at full speed", false, simple(probeBPFJIT)},
@@ -148,19 +161,22 @@ func probes() []probe {
 		{Pressure, "telling a stalled machine from a stalled server", false, simple(probePressure)},
 		{Timer, "a schedule finer than 1 ms", false, simple(probeTimer)},
 		{HAProxyCommand, "path: haproxy", false, simple(probeHAProxyCommand)},
-		{NFTablesCommand, "pods: rules as kube-proxy writes them", false, simple(probeNFTablesCommand)},
+		{
+			NFTablesCommand, "pods: rules as kube-proxy writes them", false,
+			simple(probeNFTablesCommand),
+		},
 		{UserIDs, "server.users, kube.users", false, simple(probeUserIDs)},
 	}
 }
 
-// Examine finds out, by doing, what this kernel, this machine and this user can do. There is one
-// result for each probe, in a fixed order, and one with status Unknown for each name in
-// Options.Only that is no probe. It takes about 1.5 seconds, never much longer than
-// Options.Timeout, and returns early (with Unknown for the rest) when ctx ends.
+// Examine runs the probes. It returns one result for each probe, in a fixed order, and one with
+// status Unknown for each name in Options.Only that is not a probe. It takes about 1.5 seconds,
+// never much longer than Options.Timeout. When ctx ends it returns early, with Unknown for the
+// remaining probes.
 //
-// Network, firewall and sysctls are tried in private network namespaces only, and nothing is left
-// behind. One thing can outlive the call: the kernel may load a module of its own to do what it was
-// asked (nf_tables, veth, nf_conntrack).
+// It tries network, firewall and sysctls in private network namespaces only, and leaves nothing
+// behind, with one exception: the kernel may load a module to do what it was asked (nf_tables,
+// veth, nf_conntrack).
 func Examine(ctx context.Context, options Options) []Result {
 	if options.Timeout == 0 {
 		options.Timeout = 3500 * time.Millisecond
@@ -168,7 +184,7 @@ func Examine(ctx context.Context, options Options) []Result {
 	ctx, cancel := context.WithTimeout(ctx, options.Timeout)
 	defer cancel()
 
-	chosen, strangers := choose(probes(), options.Only)
+	chosen, unmatched := choose(probes(), options.Only)
 	answers := sync.OnceValue(func() map[string]Result { return askChild(ctx, chosen, options) })
 	var results []Result
 	for _, p := range chosen {
@@ -183,11 +199,12 @@ func Examine(ctx context.Context, options Options) []Result {
 		result.Name, result.What = p.name, p.what
 		results = append(results, result)
 	}
-	return append(results, strangers...)
+	return append(results, unmatched...)
 }
 
-// choose keeps the probes named, all if none is, and answers for the names that are no probe.
-func choose(all []probe, only []string) (chosen []probe, strangers []Result) {
+// choose returns the probes named in only, or all if it is empty. It also returns a result for each
+// name that matches no probe.
+func choose(all []probe, only []string) (chosen []probe, unmatched []Result) {
 	if len(only) == 0 {
 		return all, nil
 	}
@@ -198,13 +215,15 @@ func choose(all []probe, only []string) (chosen []probe, strangers []Result) {
 	}
 	for _, name := range only {
 		if !slices.ContainsFunc(all, func(p probe) bool { return p.name == name }) {
-			strangers = append(strangers, Result{Name: name, Status: Unknown, Detail: "no probe of that name"})
+			unmatched = append(unmatched, Result{
+				Name: name, Status: Unknown, Detail: "no probe of that name",
+			})
 		}
 	}
-	return chosen, strangers
+	return chosen, unmatched
 }
 
-// runProbe runs p where it belongs.
+// runProbe runs p, in a private network namespace if it needs one.
 func runProbe(ctx context.Context, p probe, options Options) Result {
 	if err := ctx.Err(); err != nil {
 		return unknown("not reached: "+err.Error(), "")
@@ -223,14 +242,14 @@ func runProbe(ctx context.Context, p probe, options Options) Result {
 	return result
 }
 
-// noNetwork is the result of a probe that found no private network to work in.
+// noNetwork returns the result of a probe that could not get a private network.
 func noNetwork(err error) Result {
 	return unknown(err.Error(), "see "+NetNamespace+" and "+UserNamespace)
 }
 
-// askChild has the child in a user namespace run those of the chosen probes that need a private
-// network, if this process may not make one, and returns its results by name: none if the child was
-// not needed, not given, or of no help. It may use half the time.
+// askChild runs, in the child in a user namespace, the chosen probes that need a private network.
+// It returns their results by name. It returns none if this process can make a private network
+// itself, if there is no child, or if the child failed. It may use half the time.
 func askChild(ctx context.Context, chosen []probe, options Options) map[string]Result {
 	var names []string
 	for _, p := range chosen {
@@ -248,7 +267,7 @@ func askChild(ctx context.Context, chosen []probe, options Options) map[string]R
 	defer cancel()
 	results, err := runInUserNamespace(ctx, options.UserNamespaceChild, names)
 	if err != nil {
-		return nil // the probe of the user namespace says why
+		return nil // the probe of the user namespace reports why
 	}
 	answers := make(map[string]Result, len(results))
 	for _, r := range results {
@@ -271,4 +290,6 @@ func yes(format string, args ...any) Result {
 
 func no(detail, hint string) Result { return Result{Status: No, Detail: detail, Hint: hint} }
 
-func unknown(detail, hint string) Result { return Result{Status: Unknown, Detail: detail, Hint: hint} }
+func unknown(detail, hint string) Result {
+	return Result{Status: Unknown, Detail: detail, Hint: hint}
+}

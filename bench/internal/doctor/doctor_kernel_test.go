@@ -23,8 +23,8 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// inNetwork runs f in a private network namespace. f must not call FailNow or Skip: it is not on
-// the test's goroutine.
+// inNetwork runs f in a private network namespace. f must not call FailNow or Skip, because it does
+// not run on the test's goroutine.
 func inNetwork(t *testing.T, f func() error) {
 	t.Helper()
 	testkit.RequireRoot(t)
@@ -33,11 +33,11 @@ func inNetwork(t *testing.T, f func() error) {
 	}
 }
 
-// varies are the probes that say "no" on machines where nothing is wrong.
+// varies are the probes that may say "no" although nothing is wrong.
 var varies = map[string]bool{
-	CPUs: true, WholeCPUs: true, Cores: true, Governor: true, IdleCPUs: true, Timer: true, Pressure: true, MPTCP: true,
-	HAProxyCommand: true, NFTablesCommand: true,
-	IncomingCPU: true, // one CPU
+	CPUs: true, WholeCPUs: true, Cores: true, Governor: true, IdleCPUs: true, Timer: true,
+	Pressure: true, MPTCP: true, HAProxyCommand: true, NFTablesCommand: true,
+	IncomingCPU: true, // needs two CPUs
 	Netem:       true, // a relay stands in
 }
 
@@ -45,14 +45,14 @@ func TestKernelProbes(t *testing.T) {
 	testkit.RequireRoot(t)
 	begin := time.Now()
 	results := Examine(t.Context(), withChild())
-	t.Logf("took %v; 0.4 s is usual", time.Since(begin)) // not judged: it is the machine's load that decides
+	t.Logf("took %v; 0.4 s is usual", time.Since(begin)) // not tested: it depends on other load
 	if len(results) != len(probes()) {
 		t.Errorf("%d results, want %d", len(results), len(probes()))
 	}
 	for i, r := range results {
 		t.Logf("%-28s %-8s %s | %s", r.Name, r.Status, r.Detail, r.Hint)
 		if p := probes()[i]; r.Name != p.name || r.What != p.what {
-			t.Errorf("result %d is of %q (%q), want %q (%q)", i, r.Name, r.What, p.name, p.what)
+			t.Errorf("result %d is for %q (%q), want %q (%q)", i, r.Name, r.What, p.name, p.what)
 		}
 		if r.Detail == "" {
 			t.Errorf("%s: no detail", r.Name)
@@ -63,24 +63,26 @@ func TestKernelProbes(t *testing.T) {
 	}
 }
 
-// What the probes touch is theirs alone: descriptors, threads, links and sysctls are as before.
+// The probes leave nothing behind: descriptors, threads, links and sysctls are as before.
 func TestKernelProbesLeaveNothing(t *testing.T) {
 	testkit.RequireRoot(t)
-	Examine(t.Context(), withChild()) // what libraries open once and keep is open now
-	before := traces(t)
+	Examine(t.Context(), withChild()) // libraries keep some descriptors open from here on
+	before := leftovers(t)
 	Examine(t.Context(), withChild())
 	var diff string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) { // threads end unheard
-		if diff = cmp.Diff(traces(t), before); diff == "" {
+	// The end of a thread raises no event, so the test polls.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		if diff = cmp.Diff(leftovers(t), before); diff == "" {
 			return
 		}
+		time.Sleep(time.Millisecond)
 	}
 	t.Errorf("left behind (-after +before):\n%s", diff)
 }
 
-// traces lists what a probe could leave behind in this process and in the network namespace it was
-// started in.
-func traces(t *testing.T) map[string]string {
+// leftovers lists everything that a probe could leave behind in this process and in its network
+// namespace.
+func leftovers(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	descriptors, err := os.ReadDir("/proc/self/fd")
@@ -101,7 +103,10 @@ func traces(t *testing.T) map[string]string {
 		}
 	}
 	found["namespaces"] = fmt.Sprint(len(namespaces))
-	for _, sysctl := range []string{migrateSysctl, "/proc/sys/net/ipv4/ip_local_port_range", "/proc/sys/kernel/bpf_stats_enabled"} {
+	for _, sysctl := range []string{
+		migrateSysctl, "/proc/sys/net/ipv4/ip_local_port_range",
+		"/proc/sys/kernel/bpf_stats_enabled",
+	} {
 		text, err := os.ReadFile(sysctl)
 		if err != nil {
 			t.Fatal(err)
@@ -118,7 +123,7 @@ func traces(t *testing.T) map[string]string {
 	return found
 }
 
-// As in a container, whose /proc/sys is read-only.
+// In a container /proc/sys may be read-only.
 func TestKernelReadOnlySysctls(t *testing.T) {
 	testkit.RequireRoot(t)
 	var before, after Result
@@ -127,7 +132,7 @@ func TestKernelReadOnlySysctls(t *testing.T) {
 			return err
 		}
 		before = probeSysctl()
-		// Without MS_PRIVATE the mount would be the machine's, too (mount_namespaces(7)).
+		// Without MS_PRIVATE the mount would appear on the whole machine (mount_namespaces(7)).
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			return err
 		}
@@ -142,14 +147,14 @@ func TestKernelReadOnlySysctls(t *testing.T) {
 		t.Fatal(err)
 	}
 	if before.Status != Yes {
-		t.Errorf("writable: %+v, want yes", before)
+		t.Errorf("writable: got %+v, want yes", before)
 	}
 	if after.Status != No || !strings.Contains(after.Hint, "systempaths=unconfined") {
-		t.Errorf("read-only: %+v, want no, and the option of the container", after)
+		t.Errorf("read-only: got %+v, want no, and the container's option", after)
 	}
 }
 
-// Root of a container may become any user, and may not say on which CPU that user's processes run.
+// Root in a container may become any user, but may not set the CPUs of that user's processes.
 func TestKernelUserIDsWithoutNice(t *testing.T) {
 	testkit.RequireRoot(t)
 	for _, test := range []struct {
@@ -174,13 +179,18 @@ func TestKernelUserIDsWithoutNice(t *testing.T) {
 	}
 }
 
+// allMigrated is the outcome if the heir inherits every connection and is woken.
+var allMigrated = migration{
+	queued: queuedForProbe, accepted: queuedForProbe, served: queuedForProbe, woken: true,
+}
+
 func TestKernelMigrationBySysctl(t *testing.T) {
 	for _, test := range []struct {
 		setting string
 		want    migration
 	}{
 		{"0", migration{queued: queuedForProbe, reset: queuedForProbe}},
-		{"1", migration{queued: queuedForProbe, accepted: queuedForProbe, served: queuedForProbe, woken: true}},
+		{"1", allMigrated},
 	} {
 		t.Run("tcp_migrate_req="+test.setting, func(t *testing.T) {
 			inNetwork(t, func() error {
@@ -194,23 +204,24 @@ func TestKernelMigrationBySysctl(t *testing.T) {
 	}
 }
 
-// The selector of the probes steers: where it points decides, and not the hash.
+// The probes' selector, and not the hash, decides where connections go.
 func TestKernelSelectorSteers(t *testing.T) {
 	testkit.RequireRoot(t)
 	const n = 16
+	count := func(s *loopback.Sockets, listeners []int) Result {
+		if _, err := s.Connect(n, s.Address); err != nil {
+			return no(err.Error(), "")
+		}
+		accepted, err := s.Accept(n, listeners...)
+		if err != nil {
+			return no(err.Error(), "")
+		}
+		return yes("%d %d", len(accepted[0]), len(accepted[1]))
+	}
 	for _, pick := range []int32{0, 1} {
-		r := withSelector(2, pick, pick, ebpf.AttachNone, func(s *loopback.Sockets, listeners []int) Result {
-			if _, err := s.Connect(n, s.Address); err != nil {
-				return no(err.Error(), "")
-			}
-			accepted, err := s.Accept(n, listeners...)
-			if err != nil {
-				return no(err.Error(), "")
-			}
-			return yes("%d %d", len(accepted[0]), len(accepted[1]))
-		})
+		r := withSelector(2, pick, pick, ebpf.AttachNone, count)
 		if want := []string{"16 0", "0 16"}[pick]; r.Status != Yes || r.Detail != want {
-			t.Errorf("pointed at socket %d: %q (%s), want %q", pick, r.Detail, r.Status, want)
+			t.Errorf("picking socket %d: got %q (%s), want %q", pick, r.Detail, r.Status, want)
 		}
 	}
 }
@@ -218,20 +229,21 @@ func TestKernelSelectorSteers(t *testing.T) {
 func TestKernelSelectorMigrates(t *testing.T) {
 	testkit.RequireRoot(t)
 	const old = 0
+	const migrate, selectOnly = ebpf.AttachSkReuseportSelectOrMigrate, ebpf.AttachSkReuseportSelect
 	for _, test := range []struct {
 		name   string
 		attach ebpf.AttachType
-		heir   int32 // where the program sends what has to move
-		watch  int   // where we look
+		heir   int32 // socket to which the program moves connections
+		watch  int   // socket that the test watches
 		want   migration
 	}{
-		{"to the heir", ebpf.AttachSkReuseportSelectOrMigrate, 2, 2,
-			migration{queued: queuedForProbe, accepted: queuedForProbe, served: queuedForProbe, woken: true}},
-		{"not to the other", ebpf.AttachSkReuseportSelectOrMigrate, 2, 1, migration{queued: queuedForProbe, silent: queuedForProbe}},
-		{"select only", ebpf.AttachSkReuseportSelect, 2, 2, migration{queued: queuedForProbe, reset: queuedForProbe}},
+		{"to the heir", migrate, 2, 2, allMigrated},
+		{"not to the other", migrate, 2, 1,
+			migration{queued: queuedForProbe, silent: queuedForProbe}},
+		{"select only", selectOnly, 2, 2, migration{queued: queuedForProbe, reset: queuedForProbe}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := withSelector(3, old, test.heir, test.attach, func(s *loopback.Sockets, listeners []int) Result {
+			run := func(s *loopback.Sockets, listeners []int) Result {
 				clients, err := s.Queue(queuedForProbe, listeners[old])
 				if err != nil {
 					return no(err.Error(), "")
@@ -241,10 +253,11 @@ func TestKernelSelectorMigrates(t *testing.T) {
 					return no(err.Error(), "")
 				}
 				if got != test.want {
-					t.Errorf("%+v, want %+v", got, test.want)
+					t.Errorf("got %+v, want %+v", got, test.want)
 				}
 				return yes("")
-			})
+			}
+			r := withSelector(3, old, test.heir, test.attach, run)
 			if r.Status != Yes {
 				t.Error(r.Detail)
 			}
@@ -263,18 +276,28 @@ func TestKernelUserNamespaceChild(t *testing.T) {
 	}{
 		{"the real one", withChild().UserNamespaceChild, time.Minute, Yes, "made one"},
 		{"none", nil, time.Minute, Unknown, "no child command"},
-		{"no such command", []string{"/reuseport-no-such-command"}, time.Minute, Unknown, "no such file"},
-		{"silent", []string{"/proc/self/exe", childSilent}, time.Minute, Unknown, "reported nothing"},
-		{"hanging", []string{"/proc/self/exe", childHang}, 100 * time.Millisecond, Unknown, "killed"},
+		{
+			"no such command", []string{"/reuseport-no-such-command"}, time.Minute, Unknown,
+			"no such file",
+		},
+		{
+			"silent", []string{"/proc/self/exe", childSilent}, time.Minute, Unknown,
+			"reported nothing",
+		},
+		{
+			"hanging", []string{"/proc/self/exe", childHang}, 100 * time.Millisecond, Unknown,
+			"killed",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			begin := time.Now()
-			got := Examine(t.Context(), Options{UserNamespaceChild: test.argv, Only: only, Timeout: test.limit})[0]
+			o := Options{UserNamespaceChild: test.argv, Only: only, Timeout: test.limit}
+			got := Examine(t.Context(), o)[0]
 			if got.Status == No {
 				testkit.Skip(t, "%s", got.Detail)
 			}
 			if got.Status != test.want || !strings.Contains(got.Detail, test.detail) {
-				t.Errorf("%s, %q, want %s, %q", got.Status, got.Detail, test.want, test.detail)
+				t.Errorf("got %s, %q; want %s, %q", got.Status, got.Detail, test.want, test.detail)
 			}
 			if took := time.Since(begin); test.limit < time.Second && took > 10*time.Second {
 				t.Errorf("took %v, with a limit of %v", took, test.limit)
@@ -283,7 +306,7 @@ func TestKernelUserNamespaceChild(t *testing.T) {
 	}
 }
 
-// An ordinary user gets the network from a user namespace, and a plain word about BPF.
+// An ordinary user gets a network in a user namespace, and a clear message about BPF.
 func TestKernelOrdinaryUser(t *testing.T) {
 	testkit.RequireRoot(t)
 	results, err := examineAsNobody(t)
@@ -295,7 +318,9 @@ func TestKernelOrdinaryUser(t *testing.T) {
 		byName[r.Name] = r
 		t.Logf("%-28s %-8s %s | %s", r.Name, r.Status, r.Detail, r.Hint)
 	}
-	for _, name := range []string{NetNamespace, BPF, SKReuseport, SKMigrate, TraceSendReset, TraceIterTCP} {
+	for _, name := range []string{
+		NetNamespace, BPF, SKReuseport, SKMigrate, TraceSendReset, TraceIterTCP,
+	} {
 		if r := byName[name]; r.Status != No || r.Hint == "" {
 			t.Errorf("%s: %s, hint %q, want no and a hint", name, r.Status, r.Hint)
 		}
@@ -307,13 +332,14 @@ func TestKernelOrdinaryUser(t *testing.T) {
 		testkit.Skip(t, "%s: %s", r.Name, r.Detail)
 	}
 	for _, name := range []string{PIDNamespace, NetSysctl, Veth, TCPMigrateReq, QueueDepth} {
-		if r := byName[name]; r.Status != Yes || !strings.HasSuffix(r.Detail, "in a user namespace") {
-			t.Errorf("%s: %s, %q, want yes, in a user namespace", name, r.Status, r.Detail)
+		r := byName[name]
+		if r.Status != Yes || !strings.HasSuffix(r.Detail, "in a user namespace") {
+			t.Errorf("%s: got %s, %q; want yes, in a user namespace", name, r.Status, r.Detail)
 		}
 	}
 }
 
-// examineAsNobody runs this binary as another user, and returns what that one can do.
+// examineAsNobody runs Examine as the user nobody, in a child.
 func examineAsNobody(t *testing.T) (results []Result, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

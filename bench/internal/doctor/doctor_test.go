@@ -21,16 +21,17 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// The test binary plays the children too, told by its first argument.
+// The first argument makes the test binary one of these children.
 const (
-	childProbe   = "probe-namespace" // what the command gives Options.UserNamespaceChild
-	childExamine = "examine"         // prints what it can do
+	childProbe   = "probe-namespace" // calls ServeNamespace
+	childExamine = "examine"         // prints the results of Examine
 	childHang    = "hang"            // never ends
-	childSilent  = "silent"          // ends at once, without a word
+	childSilent  = "silent"          // ends at once, without output
 )
 
 func TestMain(m *testing.M) {
-	os.Setenv("GORACE", "atexit_sleep_ms=0") // children built with -race would take a second to exit
+	// Otherwise children built with -race take a second to exit.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case childProbe:
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 		case childExamine:
 			exit(json.NewEncoder(os.Stdout).Encode(Examine(context.Background(), withChild())))
 		case childHang:
-			time.Sleep(time.Hour) // an empty select is a deadlock, which a program without C notices
+			time.Sleep(time.Hour) // an empty select would be reported as a deadlock
 		case childSilent:
 			exit(nil)
 		}
@@ -54,8 +55,8 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// withChild are the options the command uses, but for the time: the race detector multiplies it,
-// and so may the machine.
+// withChild returns the options of the doctor command, with a longer timeout for the race detector
+// and busy machines.
 func withChild() Options {
 	return Options{UserNamespaceChild: []string{"/proc/self/exe", childProbe}, Timeout: time.Minute}
 }
@@ -66,14 +67,16 @@ func TestChoose(t *testing.T) {
 		name      string
 		only      []string
 		chosen    string
-		strangers []Result
+		unmatched []Result
 	}{
 		{"all", nil, "abc", nil},
 		{"in the order of the table", []string{"c", "a"}, "ac", nil},
-		{"a stranger", []string{"b", "x"}, "b", []Result{{Name: "x", Status: Unknown, Detail: "no probe of that name"}}},
+		{"an unknown name", []string{"b", "x"}, "b", []Result{
+			{Name: "x", Status: Unknown, Detail: "no probe of that name"},
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			chosen, strangers := choose(all, test.only)
+			chosen, unmatched := choose(all, test.only)
 			var names string
 			for _, p := range chosen {
 				names += p.name
@@ -81,8 +84,8 @@ func TestChoose(t *testing.T) {
 			if names != test.chosen {
 				t.Errorf("chosen %q, want %q", names, test.chosen)
 			}
-			if diff := cmp.Diff(strangers, test.strangers); diff != "" {
-				t.Errorf("strangers (-got +want):\n%s", diff)
+			if diff := cmp.Diff(unmatched, test.unmatched); diff != "" {
+				t.Errorf("unmatched (-got +want):\n%s", diff)
 			}
 		})
 	}
@@ -92,7 +95,7 @@ func TestProbeTable(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range probes() {
 		if p.name == "" || p.what == "" || p.run == nil || seen[p.name] {
-			t.Errorf("probe %q (%q) is incomplete or there twice", p.name, p.what)
+			t.Errorf("probe %q (%q) is incomplete, or in the table twice", p.name, p.what)
 		}
 		seen[p.name] = true
 	}
@@ -119,7 +122,7 @@ func TestProbesAfterTheEnd(t *testing.T) {
 			}
 			for _, r := range results {
 				if r.Status != Unknown || !strings.Contains(r.Detail, test.reason.Error()) {
-					t.Errorf("%s: %s, %q, want unknown and the reason", r.Name, r.Status, r.Detail)
+					t.Errorf("%s: got %s, %q; want unknown and why", r.Name, r.Status, r.Detail)
 				}
 			}
 		})
@@ -135,9 +138,19 @@ func TestJudgeMigration(t *testing.T) {
 		detail  string
 	}{
 		{"all served", migration{queued: 16, accepted: 16, served: 16}, nil, Yes, "16 of 16"},
-		{"all reset", migration{queued: 16, reset: 16}, nil, No, "0 of 16 queued connections survived the close, 16 were reset, 0 got no answer"},
-		{"one silent", migration{queued: 16, accepted: 15, served: 15, silent: 1}, nil, No, "15 of 16"},
-		{"no sysctl", migration{}, &fs.PathError{Op: "open", Path: migrateSysctl, Err: unix.ENOENT}, No, "no net.ipv4.tcp_migrate_req"},
+		{
+			"all reset", migration{queued: 16, reset: 16}, nil, No,
+			"0 of 16 queued connections survived the close, 16 were reset, 0 got no answer",
+		},
+		{
+			"one silent", migration{queued: 16, accepted: 15, served: 15, silent: 1}, nil, No,
+			"15 of 16",
+		},
+		{
+			"no sysctl", migration{},
+			&fs.PathError{Op: "open", Path: migrateSysctl, Err: unix.ENOENT}, No,
+			"no net.ipv4.tcp_migrate_req",
+		},
 		{"read-only /proc/sys", migration{}, unix.EROFS, No, "read-only"},
 		{"AppArmor", migration{}, unix.EACCES, No, "permission denied"},
 		{"something else", migration{}, unix.EMFILE, Unknown, "too many open files"},
@@ -145,7 +158,7 @@ func TestJudgeMigration(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got := judgeMigration(test.outcome, test.err)
 			if got.Status != test.want || !strings.Contains(got.Detail, test.detail) {
-				t.Errorf("%s, %q, want %s, %q", got.Status, got.Detail, test.want, test.detail)
+				t.Errorf("got %s, %q; want %s, %q", got.Status, got.Detail, test.want, test.detail)
 			}
 		})
 	}
@@ -191,10 +204,12 @@ func TestJudgeLateness(t *testing.T) {
 	} {
 		got := judgeLateness(lateness(test.usual, test.worst))
 		if got.Status != test.want || (got.Hint != "") != test.hint {
-			t.Errorf("%s: %s, hint %q, want %s, a hint: %v", test.name, got.Status, got.Hint, test.want, test.hint)
+			t.Errorf("%s: got %s, hint %q; want %s, a hint: %v",
+				test.name, got.Status, got.Hint, test.want, test.hint)
 		}
-		if want := fmt.Sprintf("p50 %v, p99 %v late", test.usual, test.worst); !strings.Contains(got.Detail, want) {
-			t.Errorf("%s: %q, want %q in it", test.name, got.Detail, want)
+		want := fmt.Sprintf("p50 %v, p99 %v late", test.usual, test.worst)
+		if !strings.Contains(got.Detail, want) {
+			t.Errorf("%s: got %q, want %q in it", test.name, got.Detail, want)
 		}
 	}
 }
@@ -223,15 +238,20 @@ func TestJudgeQuota(t *testing.T) {
 		{1, 1.5, Yes, "cannot be used up on 1"},
 	} {
 		got := judgeQuota(test.usable, test.quota)
-		if got.Status != test.want || !strings.Contains(got.Detail, test.detail) || (got.Hint != "") != (test.want == No) {
-			t.Errorf("%v of %d: %+v, want %s, %q, and a hint only with no", test.quota, test.usable, got, test.want, test.detail)
+		hasHint := got.Hint != ""
+		if got.Status != test.want || !strings.Contains(got.Detail, test.detail) ||
+			hasHint != (test.want == No) {
+			t.Errorf("quota %v of %d: got %+v; want %s, %q, and a hint only with no",
+				test.quota, test.usable, got, test.want, test.detail)
 		}
 	}
 }
 
-// What others do on the CPUs is told in the words of 'run'.
+// Surroundings and the probe say the same about other programs.
 func TestJudgeOthers(t *testing.T) {
-	programs := []kernel.Program{{Name: "cc1", CPUs: 0.92}, {Name: "make", CPUs: 0.31}, {Name: "sshd", CPUs: 0.01}}
+	programs := []kernel.Program{
+		{Name: "cc1", CPUs: 0.92}, {Name: "make", CPUs: 0.31}, {Name: "sshd", CPUs: 0.01},
+	}
 	for _, test := range []struct {
 		name string
 		a    kernel.Activity
@@ -239,28 +259,58 @@ func TestJudgeOthers(t *testing.T) {
 		text string // of Surroundings
 	}{
 		{"quiet", kernel.Activity{CPUs: 2, Online: 2, Others: 0.02, Runnable: 5}, Yes, ""},
-		{"a little", kernel.Activity{CPUs: 2, Online: 2, Others: 0.2, Load: 0.3}, No, "other programs use 0.2 of 2 CPUs, " +
-			"load average 0.3; p99 will be longer; end them, or wait"},
-		{"two loops", kernel.Activity{CPUs: 2, Online: 2, Others: 2, Runnable: 2.9, Load: 1.19}, No, "other programs use " +
-			"2 of 2 CPUs, 3 tasks want to run, load average 1.19; p99 will be longer; end them, or wait"},
-		{"some", kernel.Activity{CPUs: 2, Online: 2, Others: 2, Runnable: 5, Load: 1}, No, "other programs use " +
-			"2 of 2 CPUs, 5 tasks want to run, load average 1; some trials will be invalid, and p99 longer; end them, or wait"},
-		{"a build", kernel.Activity{CPUs: 2, Online: 2, Others: 1.4, Runnable: 10.2, Load: 19.03, Programs: programs}, No,
-			"other programs use 1.4 of 2 CPUs (cc1 0.92, make 0.31), 10 tasks want to run, load average 19; " +
-				"most trials will be invalid; end them, or wait"},
-		{"many CPUs", kernel.Activity{CPUs: 64, Online: 64, Others: 1.4, Programs: programs}, Yes, ""},
-		{"the host", kernel.Activity{CPUs: 2, Online: 2, Others: 0.01, Steal: 0.7, Load: 0.5}, No, "the host takes 0.7 of 2 CPUs, " +
-			"load average 0.5; most trials will be invalid; use another machine, or wait"},
-		{"a little of both", kernel.Activity{CPUs: 2, Online: 2, Others: 0.06, Steal: 0.06}, No, "other programs use 0.06 of 2 CPUs, " +
-			"load average 0; p99 will be longer; end them, or wait"},
-		{"a quota", kernel.Activity{CPUs: 2, Online: 2, Stopped: 120 * time.Millisecond}, No, "a CPU quota stopped everything " +
-			"for 120ms, load average 0; some trials will be invalid, and p99 longer; see whole_cpus"},
-		{"nothing seen", kernel.Activity{}, Unknown, ""},
+		{
+			"a little", kernel.Activity{CPUs: 2, Online: 2, Others: 0.2, Load: 0.3}, No,
+			"other programs use 0.2 of 2 CPUs, load average 0.3; p99 will be longer; " +
+				"end them, or wait",
+		},
+		{
+			"two loops",
+			kernel.Activity{CPUs: 2, Online: 2, Others: 2, Runnable: 2.9, Load: 1.19}, No,
+			"other programs use 2 of 2 CPUs, 3 tasks want to run, load average 1.19; " +
+				"p99 will be longer; end them, or wait",
+		},
+		{
+			"some", kernel.Activity{CPUs: 2, Online: 2, Others: 2, Runnable: 5, Load: 1}, No,
+			"other programs use 2 of 2 CPUs, 5 tasks want to run, load average 1; " +
+				"some trials will be invalid, and p99 longer; end them, or wait",
+		},
+		{
+			"a build",
+			kernel.Activity{
+				CPUs: 2, Online: 2, Others: 1.4, Runnable: 10.2, Load: 19.03, Programs: programs,
+			}, No,
+			"other programs use 1.4 of 2 CPUs (cc1 0.92, make 0.31), 10 tasks want to run, " +
+				"load average 19; most trials will be invalid; end them, or wait",
+		},
+		{
+			"many CPUs",
+			kernel.Activity{CPUs: 64, Online: 64, Others: 1.4, Programs: programs}, Yes, "",
+		},
+		{
+			"the host",
+			kernel.Activity{CPUs: 2, Online: 2, Others: 0.01, Steal: 0.7, Load: 0.5}, No,
+			"the host takes 0.7 of 2 CPUs, load average 0.5; most trials will be invalid; " +
+				"use another machine, or wait",
+		},
+		{
+			"a little of both",
+			kernel.Activity{CPUs: 2, Online: 2, Others: 0.06, Steal: 0.06}, No,
+			"other programs use 0.06 of 2 CPUs, load average 0; p99 will be longer; " +
+				"end them, or wait",
+		},
+		{
+			"a quota", kernel.Activity{CPUs: 2, Online: 2, Stopped: 120 * time.Millisecond}, No,
+			"a CPU quota stopped everything for 120ms, load average 0; " +
+				"some trials will be invalid, and p99 longer; see whole_cpus",
+		},
+		{"nothing watched", kernel.Activity{}, Unknown, ""},
 	} {
 		got := judgeOthers(test.a)
 		got.Name = IdleCPUs
 		if text := Surroundings([]Result{got}); got.Status != test.want || text != test.text {
-			t.Errorf("%s: %s, want %s\ngot  %s\nwant %s", test.name, got.Status, test.want, text, test.text)
+			t.Errorf("%s: got %s, want %s\ngot  %s\nwant %s",
+				test.name, got.Status, test.want, text, test.text)
 		}
 	}
 }
@@ -270,17 +320,27 @@ func TestJudgeTopology(t *testing.T) {
 		return kernel.CPU{Number: number, Core: core, Node: node, Capacity: capacity}
 	}
 	for _, test := range []struct {
-		t      kernel.Topology
-		want   Status
-		detail string
+		cpus    []kernel.CPU
+		virtual string
+		want    Status
+		detail  string
 	}{
-		{kernel.Topology{CPUs: []kernel.CPU{cpu(0, 0, 0, 1024), cpu(1, 1, 0, 1024)}}, Yes, "2 physical cores"},
-		{kernel.Topology{CPUs: []kernel.CPU{cpu(0, 0, 0, 1024), cpu(1, 0, 0, 1024)}}, No, "1 physical core"},
-		{kernel.Topology{CPUs: []kernel.CPU{cpu(0, 0, 0, 1024)}, Virtual: "KVM"}, Yes, "1 physical core, in a virtual machine"},
-		{kernel.Topology{CPUs: []kernel.CPU{cpu(0, 0, 0, 1024), cpu(1, 1, 1, 512)}}, Yes, "2 physical cores of 2 kinds on 2 memory nodes"},
+		{[]kernel.CPU{cpu(0, 0, 0, 1024), cpu(1, 1, 0, 1024)}, "", Yes, "2 physical cores"},
+		{[]kernel.CPU{cpu(0, 0, 0, 1024), cpu(1, 0, 0, 1024)}, "", No, "1 physical core"},
+		{
+			[]kernel.CPU{cpu(0, 0, 0, 1024)}, "KVM", Yes,
+			"1 physical core, in a virtual machine",
+		},
+		{
+			[]kernel.CPU{cpu(0, 0, 0, 1024), cpu(1, 1, 1, 512)}, "", Yes,
+			"2 physical cores of 2 kinds on 2 memory nodes",
+		},
 	} {
-		if got := judgeTopology(test.t); got.Status != test.want || got.Detail != test.detail {
-			t.Errorf("%+v: %s, %q; want %s, %q", test.t, got.Status, got.Detail, test.want, test.detail)
+		topology := kernel.Topology{CPUs: test.cpus, Virtual: test.virtual}
+		got := judgeTopology(topology)
+		if got.Status != test.want || got.Detail != test.detail {
+			t.Errorf("%+v: got %s, %q; want %s, %q",
+				topology, got.Status, got.Detail, test.want, test.detail)
 		}
 	}
 }
@@ -293,62 +353,70 @@ func TestRefusedBPF(t *testing.T) {
 	if len(sys.MissingForBPF()) == 0 {
 		want = "although every capability is held"
 	}
-	if got := refusedBPF("x", fmt.Errorf("load: %w", unix.EPERM)); got.Status != No || !strings.Contains(got.Detail, want) || got.Hint == "" {
-		t.Errorf("refused: %+v, want %q and a hint", got, want)
+	got := refusedBPF("x", fmt.Errorf("load: %w", unix.EPERM))
+	if got.Status != No || !strings.Contains(got.Detail, want) || got.Hint == "" {
+		t.Errorf("refused: got %+v, want %q and a hint", got, want)
 	}
 }
 
 func TestModuleHint(t *testing.T) {
-	if got := moduleHint(fmt.Errorf("x: %w", unix.EOPNOTSUPP), "veth"); !strings.Contains(got, "modprobe -a veth") {
-		t.Errorf("hint %q, want the module in it", got)
+	got := moduleHint(fmt.Errorf("x: %w", unix.EOPNOTSUPP), "veth")
+	if !strings.Contains(got, "modprobe -a veth") {
+		t.Errorf("got hint %q, want the module in it", got)
 	}
 	if got := moduleHint(unix.EPERM, "veth"); got != "" {
-		t.Errorf("hint %q for missing permission, want none", got)
+		t.Errorf("got hint %q for missing permission, want none", got)
 	}
 }
 
 func TestProbeCommand(t *testing.T) {
 	directory := t.TempDir()
 	t.Setenv("PATH", directory)
-	if got := probeCommand("reuseport-no-such-program", "pkg", true); got.Status != No || got.Hint != "apt-get install pkg" {
-		t.Errorf("missing: %+v, want how to install it", got)
+	got := probeCommand("reuseport-no-such-program", "pkg", true)
+	if got.Status != No || got.Hint != "apt-get install pkg" {
+		t.Errorf("missing: got %+v, want how to install it", got)
 	}
 	path := filepath.Join(directory, "reuseport-some-program")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got := probeCommand("reuseport-some-program", "pkg", false); got.Status != Yes || got.Detail != path {
-		t.Errorf("present: %+v, want %s", got, path)
+	got = probeCommand("reuseport-some-program", "pkg", false)
+	if got.Status != Yes || got.Detail != path {
+		t.Errorf("present: got %+v, want %s", got, path)
 	}
 }
 
 func TestLimitedBuffer(t *testing.T) {
 	var b limitedBuffer
 	for range 3 {
-		if n, err := b.Write(make([]byte, maxChildOutput/2+1)); n != maxChildOutput/2+1 || err != nil {
-			t.Errorf("Write: %d, %v: the child must not notice", n, err)
+		n, err := b.Write(make([]byte, maxChildOutput/2+1))
+		if n != maxChildOutput/2+1 || err != nil {
+			t.Errorf("Write returned %d, %v; want %d and no error", n, err, maxChildOutput/2+1)
 		}
 	}
 	if b.Len() != maxChildOutput {
-		t.Errorf("%d bytes kept, want %d", b.Len(), maxChildOutput)
+		t.Errorf("%d bytes were kept, want %d", b.Len(), maxChildOutput)
 	}
 }
 
 func TestServeNamespace(t *testing.T) {
 	var out bytes.Buffer
-	if err := ServeNamespace(t.Context(), strings.NewReader(`["no such probe"]`), &out); err != nil {
+	err := ServeNamespace(t.Context(), strings.NewReader(`["no such probe"]`), &out)
+	if err != nil {
 		t.Fatal(err)
 	}
 	var got []Result
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(got, []Result{{Name: "no such probe", Status: Unknown, Detail: "no probe of that name"}}); diff != "" {
+	want := []Result{{Name: "no such probe", Status: Unknown, Detail: "no probe of that name"}}
+	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("results (-got +want):\n%s", diff)
 	}
 	out.Reset()
-	if err := ServeNamespace(t.Context(), strings.NewReader(`[]`), &out); err != nil || out.String() != "[]\n" {
-		t.Errorf("asked for nothing: %q, %v", out.String(), err)
+	err = ServeNamespace(t.Context(), strings.NewReader(`[]`), &out)
+	if err != nil || out.String() != "[]\n" {
+		t.Errorf("no names: got %q, error %v; want []", out.String(), err)
 	}
 	for _, request := range []string{"", "{}", "[1]"} {
 		if err := ServeNamespace(t.Context(), strings.NewReader(request), &out); err == nil {

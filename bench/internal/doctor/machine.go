@@ -25,7 +25,8 @@ func probeCPUs() Result {
 	}
 	detail := fmt.Sprintf("%d usable of %d", len(cpus), runtime.NumCPU())
 	if len(cpus) < 2 {
-		return no(detail, "give the machine or container a second CPU: with one, the load disturbs the servers")
+		return no(detail,
+			"give the machine or container a second CPU: with one, the load disturbs the servers")
 	}
 	if len(cpus) == 2 {
 		detail += "; with a third, this program would not share the load's"
@@ -33,8 +34,8 @@ func probeCPUs() Result {
 	return yes("%s", detail)
 }
 
-// probeWholeCPUs looks for a CPU quota: a container that has used it up stands still until the next
-// period, as if the machine did.
+// probeWholeCPUs looks for a CPU quota. A container that has used up its quota stops until the next
+// period, as if the machine had stopped.
 func probeWholeCPUs() Result {
 	cpus, err := kernel.UsableCPUs()
 	if err != nil {
@@ -43,8 +44,8 @@ func probeWholeCPUs() Result {
 	return judgeQuota(len(cpus), kernel.ReadTopology(cpus).Quota)
 }
 
-// judgeQuota reports whether a CPU quota can stop a program on so many usable CPUs. The quota is in
-// CPUs; 0 means no quota.
+// judgeQuota says whether a CPU quota can stop a program that may use this many CPUs. The quota is
+// in CPUs; 0 means no quota.
 func judgeQuota(usable int, quota float64) Result {
 	switch {
 	case quota == 0:
@@ -57,7 +58,7 @@ func judgeQuota(usable int, quota float64) Result {
 			"limit or the static CPU manager policy (see docs/containers.md)")
 }
 
-// probeTopology tells how the CPUs belong together. All there are can be planned with.
+// probeTopology says how many cores the CPUs are, and asks for two. A plan can use any topology.
 func probeTopology() Result {
 	cpus, err := kernel.UsableCPUs()
 	if err != nil {
@@ -79,13 +80,14 @@ func judgeTopology(t kernel.Topology) Result {
 		detail += ", in a virtual machine"
 	}
 	if cores < 2 && len(t.CPUs) > 1 {
-		return no(detail, "use a machine with a second core: as threads of one core, load and servers slow each other down")
+		return no(detail, "use a machine with a second core: as threads of one core, load and "+
+			"servers slow each other down")
 	}
 	return yes("%s", detail)
 }
 
-// probeGovernor looks whether the CPUs' frequency follows the load: then the first requests after a
-// pause are slower, and figures depend on what was before.
+// probeGovernor checks whether the CPUs' frequency follows the load. If it does, the first requests
+// after a pause are slower, and figures depend on the load before.
 func probeGovernor() Result {
 	governors := kernel.ReadTopology(nil).Governors
 	detail := strings.Join(governors, ", ")
@@ -98,10 +100,10 @@ func probeGovernor() Result {
 	return no("governor "+detail, "cpupower frequency-set --governor performance, as root")
 }
 
-// lookFor is how long other programs are watched before anything is measured.
+// lookFor is how long probeIdleCPUs watches other programs.
 const lookFor = 500 * time.Millisecond
 
-// probeIdleCPUs watches what other programs do on the CPUs of the options.
+// probeIdleCPUs measures how much of the CPUs other programs use.
 func probeIdleCPUs(ctx context.Context, options Options) Result {
 	cpus := options.CPUs
 	if cpus == nil {
@@ -112,7 +114,7 @@ func probeIdleCPUs(ctx context.Context, options Options) Result {
 	}
 	a, err := kernel.Watch(ctx, cpus, lookFor)
 	if err == nil {
-		err = ctx.Err() // it did not watch long enough
+		err = ctx.Err() // Watch may have ended early
 	}
 	if err != nil {
 		return unknown(err.Error(), "")
@@ -120,21 +122,23 @@ func probeIdleCPUs(ctx context.Context, options Options) Result {
 	return judgeOthers(a)
 }
 
-// How much other programs may use, as a share of the CPUs, and how many tasks may want to run, for
-// each CPU of the machine, before trials suffer. On two CPUs, beside loops in sessions of their
-// own: with one or two of them (1 task a CPU) all of 36 trials counted, and p99 of 'steady' was 2.1
-// and 3.7 ms instead of 0.23; with eight (5 a CPU) 15 of 25 were invalid; with twenty (10 a CPU)
-// all 18.
+// How busy the machine may be before trials suffer. Measured on two CPUs, beside busy loops in
+// sessions of their own: with one or two loops (1 task per CPU) all 36 trials were valid, and the
+// p99 of 'steady' was 2.1 and 3.7 ms instead of 0.23; with eight (5 per CPU) 15 of 25 trials were
+// invalid; with twenty (10 per CPU) all 18.
 const (
-	shareNoticed = 0.05
-	tasksSome    = 2
-	tasksMost    = 4
-
-	// The host's share counts against the servers' CPUs directly (validity.steal).
-	stealMost = 0.25
+	// noticedShare is the share of the CPUs used by others from which they are mentioned.
+	noticedShare = 0.05
+	// someInvalidTasks and mostInvalidTasks are the tasks that want to run, per CPU of the machine,
+	// from which some trials and most trials are invalid.
+	someInvalidTasks = 2
+	mostInvalidTasks = 4
+	// mostInvalidSteal is the hypervisor's share of the CPUs from which most trials are invalid. It
+	// counts against the servers' CPUs directly (validity.steal).
+	mostInvalidSteal = 0.25
 )
 
-// judgeOthers names each thing that takes the CPUs, what trials suffer from it, and what helps.
+// judgeOthers names everything that takes CPU time, its effect on trials, and what helps.
 func judgeOthers(a kernel.Activity) Result {
 	if a.CPUs == 0 {
 		return unknown("no CPU was watched", "")
@@ -142,19 +146,22 @@ func judgeOthers(a kernel.Activity) Result {
 	others, steal := a.Others/float64(a.CPUs), a.Steal/float64(a.CPUs)
 	tasks := a.Runnable / float64(max(1, a.Online))
 	detail := fmt.Sprintf("other programs use %.2g of %s", a.Others, unit.Plural(a.CPUs, "CPU"))
-	if others+steal < shareNoticed && a.Stopped == 0 {
+	if others+steal < noticedShare && a.Stopped == 0 {
 		return yes("%s", detail)
 	}
 	var seen, remedies []string
-	if others >= shareNoticed || steal < shareNoticed && a.Stopped == 0 {
-		seen, remedies = append(seen, detail+named(a.Programs)), append(remedies, "end them, or wait")
+	if others >= noticedShare || steal < noticedShare && a.Stopped == 0 {
+		seen = append(seen, detail+named(a.Programs))
+		remedies = append(remedies, "end them, or wait")
 	}
-	if steal >= shareNoticed {
-		seen = append(seen, fmt.Sprintf("the host takes %.2g of %s", a.Steal, unit.Plural(a.CPUs, "CPU")))
+	if steal >= noticedShare {
+		seen = append(seen,
+			fmt.Sprintf("the host takes %.2g of %s", a.Steal, unit.Plural(a.CPUs, "CPU")))
 		remedies = append(remedies, "use another machine, or wait")
 	}
 	if a.Stopped > 0 {
-		seen = append(seen, fmt.Sprintf("a CPU quota stopped everything for %v", a.Stopped.Round(time.Millisecond)))
+		stopped := a.Stopped.Round(time.Millisecond)
+		seen = append(seen, fmt.Sprintf("a CPU quota stopped everything for %v", stopped))
 		remedies = append(remedies, "see "+WholeCPUs)
 	}
 	if tasks >= 1 {
@@ -163,15 +170,16 @@ func judgeOthers(a kernel.Activity) Result {
 	seen = append(seen, fmt.Sprintf("load average %.3g", a.Load))
 	effect := "p99 will be longer"
 	switch {
-	case tasks >= tasksMost || steal >= stealMost:
+	case tasks >= mostInvalidTasks || steal >= mostInvalidSteal:
 		effect = "most trials will be invalid"
-	case tasks >= tasksSome || steal >= shareNoticed || a.Stopped > 0:
+	case tasks >= someInvalidTasks || steal >= noticedShare || a.Stopped > 0:
 		effect = "some trials will be invalid, and p99 longer"
 	}
 	return no(strings.Join(seen, ", ")+"; "+effect, strings.Join(remedies, "; "))
 }
 
-// named lists up to three of the programs, those that use at least a twentieth of a CPU.
+// named lists up to three programs that use at least a twentieth of a CPU. It returns "" if there
+// are none.
 func named(programs []kernel.Program) string {
 	var names []string
 	for _, p := range programs {
@@ -185,7 +193,7 @@ func named(programs []kernel.Program) string {
 	return " (" + strings.Join(names, ", ") + ")"
 }
 
-// Surroundings returns what a user should know before a run: what other programs do on this
+// Surroundings returns what a user should know before a run: how busy other programs keep the
 // machine, if trials will suffer from it. It returns "" if they will not.
 func Surroundings(found []Result) string {
 	for _, r := range found {
@@ -207,8 +215,8 @@ func probePressure() Result {
 	return yes("%v waited for a CPU since boot", some.Round(time.Millisecond))
 }
 
-// probeTimer measures how late clock_nanosleep(2) returns from sleeps of 100 µs. The default timer
-// slack of 50 µs (prctl(2), PR_SET_TIMERSLACK) is in it, as it will be in a schedule.
+// probeTimer measures how late clock_nanosleep(2) returns from sleeps of 100 µs. That includes the
+// default timer slack of 50 µs (prctl(2), PR_SET_TIMERSLACK), as it does in a schedule.
 func probeTimer() Result {
 	const samples, sleep, limit = 200, 100 * time.Microsecond, 250 * time.Millisecond
 	late, err := lateness(samples, sleep, limit)
@@ -218,8 +226,8 @@ func probeTimer() Result {
 	return judgeLateness(late)
 }
 
-// judgeLateness demands a median below half the schedule's coarsest useful step, 1 ms. The tail is
-// the machine's noise rather than a capability: it is told, with a hint, but does not decide.
+// judgeLateness requires a median of at most 500 µs, half the coarsest useful step of a schedule.
+// The tail is noise of the machine, not a capability: a long one causes a hint, but no "no".
 func judgeLateness(late []time.Duration) Result {
 	const bound = 500 * time.Microsecond
 	slices.Sort(late)
@@ -227,7 +235,8 @@ func judgeLateness(late []time.Duration) Result {
 	detail := fmt.Sprintf("a sleep of 100 µs ends p50 %v, p99 %v late (%d samples)",
 		p50.Round(time.Microsecond), p99.Round(time.Microsecond), len(late))
 	if p50 > bound {
-		return no(detail, "use a kernel with high-resolution timers (CONFIG_HIGH_RES_TIMERS), or a less busy machine")
+		return no(detail, "use a kernel with high-resolution timers (CONFIG_HIGH_RES_TIMERS), "+
+			"or a less busy machine")
 	}
 	r := yes("%s", detail)
 	if p99 > bound {
@@ -236,14 +245,14 @@ func judgeLateness(late []time.Duration) Result {
 	return r
 }
 
-// rank is the nearest-rank percentile of sorted values: the smallest that percent of them do not
-// exceed.
+// rank returns the nearest-rank percentile of sorted values: the smallest value that percent of
+// them do not exceed.
 func rank(sorted []time.Duration, percent int) time.Duration {
 	return sorted[(len(sorted)*percent+99)/100-1]
 }
 
-// lateness sleeps on one thread until it has so many samples, or limit has passed; it returns at
-// least one.
+// lateness measures sleeps on one thread until it has the given number of samples, or limit has
+// passed. It returns at least one sample.
 func lateness(samples int, sleep, limit time.Duration) ([]time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -263,7 +272,7 @@ func lateness(samples int, sleep, limit time.Duration) ([]time.Duration, error) 
 	return late, nil
 }
 
-// sleepUntil sleeps to an instant, signals notwithstanding.
+// sleepUntil sleeps until an instant, despite signals.
 func sleepUntil(due clock.Instant) error {
 	until := unix.NsecToTimespec(int64(due))
 	for {
@@ -274,20 +283,20 @@ func sleepUntil(due clock.Instant) error {
 	}
 }
 
-// probeHAProxyCommand takes one beyond PATH too: package haproxy finds it there.
+// probeHAProxyCommand accepts an HAProxy outside PATH, because package haproxy finds it there.
 func probeHAProxyCommand() Result { return probeCommand("haproxy", "haproxy", true) }
 
 func probeNFTablesCommand() Result { return probeCommand("nft", "nftables", false) }
 
-// probeCommand looks for a program on PATH, and beyond it where distributions put what they think
-// only root wants.
-func probeCommand(name, debianPackage string, beyond bool) Result {
+// probeCommand looks for a program on PATH, and in the directories where distributions put programs
+// for root. outsidePATH means that finding it there is enough.
+func probeCommand(name, debianPackage string, outsidePATH bool) Result {
 	if path, err := exec.LookPath(name); err == nil {
 		return yes("%s", path)
 	}
 	for _, directory := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
 		if path, err := exec.LookPath(filepath.Join(directory, name)); err == nil {
-			if beyond {
+			if outsidePATH {
 				return yes("%s", path)
 			}
 			return no(path+" is not on PATH", "PATH=$PATH:"+directory)

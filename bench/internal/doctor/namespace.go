@@ -25,13 +25,14 @@ func probeNetNamespace() Result {
 		if os.Geteuid() == 0 {
 			return no(err.Error(), netlab.RootHint)
 		}
-		return no(err.Error(), "run as root, or where user namespaces are allowed (see "+UserNamespace+")")
+		return no(err.Error(),
+			"run as root, or where user namespaces are allowed (see "+UserNamespace+")")
 	}
 	return yes("made one, with lo up")
 }
 
-// probePIDNamespace leaves its thread unable to make threads of its own process, which is why it
-// must be a throwaway one.
+// probePIDNamespace leaves its thread unable to make more threads of the process. So it must run on
+// a thread that ends after it.
 func probePIDNamespace() Result {
 	if err := unix.Unshare(unix.CLONE_NEWPID); err != nil {
 		return refusedNamespace("unshare(CLONE_NEWPID)", err)
@@ -44,7 +45,7 @@ func refusedNamespace(what string, err error) Result {
 	return no(joinDetail(what+": "+r.Err.Error(), r.Why), r.Hint)
 }
 
-// probeSysctl sets what every lab sets, to the same value.
+// probeSysctl sets a sysctl that every lab sets, to the same value.
 func probeSysctl() Result {
 	const name, value = "net.core.somaxconn", "65535"
 	err := netlab.WriteSysctl(name, value)
@@ -63,7 +64,7 @@ func probeUserNamespace(ctx context.Context, options Options) Result {
 		return unknown("no child command was given to try it with", "")
 	}
 	results, err := runInUserNamespace(ctx, options.UserNamespaceChild, []string{NetNamespace})
-	var refused *fs.PathError // what os/exec returns for clone(2), and for a command that is not there
+	var refused *fs.PathError // os/exec returns it for clone(2), and for a missing command
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return unknown(err.Error(), "")
@@ -73,7 +74,8 @@ func probeUserNamespace(ctx context.Context, options Options) Result {
 		return unknown(err.Error(), "")
 	case len(results) != 1:
 		return unknown("the child ran in one, but reported nothing", "")
-	case results[0].Status != Yes: // AppArmor lets the namespace be made and then withholds its capabilities
+	case results[0].Status != Yes:
+		// AppArmor allows the namespace, but withholds capabilities in it.
 		return refusedNamespace("made one, but without power in it: "+results[0].Detail, unix.EPERM)
 	}
 	if setting := netlab.UserNamespacesForbidden(); setting != "" && os.Geteuid() == 0 {
@@ -83,21 +85,21 @@ func probeUserNamespace(ctx context.Context, options Options) Result {
 	return yes("made one, with a network namespace in it")
 }
 
-// maxChildOutput bounds what is read from a child.
+// maxChildOutput bounds the bytes read from a child.
 const maxChildOutput = 1 << 20
 
-// runInUserNamespace starts argv in new user and network namespaces, as root there, asks it on
-// standard input for the probes named, and returns its answers. The child is killed when ctx ends
-// or when this process dies.
+// runInUserNamespace runs argv as root in new user and network namespaces. It writes the names of
+// the probes to the child's standard input, and returns the child's results. The child is killed
+// when ctx ends or when this process dies.
 func runInUserNamespace(ctx context.Context, argv, names []string) ([]Result, error) {
 	request, err := json.Marshal(names)
 	if err != nil {
 		return nil, err
 	}
-	var output, complaint limitedBuffer
+	var output, stderr limitedBuffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin = bytes.NewReader(request)
-	cmd.Stdout, cmd.Stderr = &output, &complaint
+	cmd.Stdout, cmd.Stderr = &output, &stderr
 	cmd.WaitDelay = 100 * time.Millisecond
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
@@ -105,10 +107,10 @@ func runInUserNamespace(ctx context.Context, argv, names []string) ([]Result, er
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
 		Pdeathsig:   unix.SIGKILL,
 	}
-	runtime.LockOSThread() // Pdeathsig is the death of the thread that started the child
+	runtime.LockOSThread() // Pdeathsig acts when the thread that started the child ends
 	defer runtime.UnlockOSThread()
 	if err := cmd.Run(); err != nil {
-		return nil, withComplaint(fmt.Errorf("child in a user namespace: %w", err), complaint.String())
+		return nil, withStderr(fmt.Errorf("child in a user namespace: %w", err), stderr.String())
 	}
 	if output.Len() == 0 {
 		return nil, nil
@@ -120,16 +122,16 @@ func runInUserNamespace(ctx context.Context, argv, names []string) ([]Result, er
 	return results, nil
 }
 
-// withComplaint adds the first line of what the child wrote to its standard error.
-func withComplaint(err error, complaint string) error {
-	line, _, _ := strings.Cut(strings.TrimSpace(complaint), "\n")
+// withStderr adds the first line of the child's standard error to err.
+func withStderr(err error, stderr string) error {
+	line, _, _ := strings.Cut(strings.TrimSpace(stderr), "\n")
 	if line == "" {
 		return err
 	}
 	return fmt.Errorf("%w: %s", err, line)
 }
 
-// limitedBuffer keeps the first maxChildOutput bytes and lets the rest go.
+// limitedBuffer keeps the first maxChildOutput bytes and discards the rest.
 type limitedBuffer struct{ bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
@@ -137,10 +139,10 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ServeNamespace is the whole of the child that Options.UserNamespaceChild names: it reads from in
-// a JSON list of probe names, runs those probes, and writes to out a JSON list of their results. It
-// starts no children. Called elsewhere it is harmless: the probes make private network namespaces
-// or report that they may not.
+// ServeNamespace runs the child that Options.UserNamespaceChild names. It reads a JSON list of
+// probe names from in, runs those probes, and writes a JSON list of their results to out. It starts
+// no children. It is harmless in any process: the probes make private network namespaces, or report
+// that they may not.
 func ServeNamespace(ctx context.Context, in io.Reader, out io.Writer) error {
 	var names []string
 	if err := json.NewDecoder(io.LimitReader(in, maxChildOutput)).Decode(&names); err != nil {

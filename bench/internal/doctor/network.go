@@ -31,7 +31,7 @@ func probeNetem() Result {
 	if err := netlab.AddNetem("lo", time.Millisecond); err != nil {
 		return no(err.Error(), moduleHint(err, "sch_netem"))
 	}
-	return yes("delayed what leaves by lo")
+	return yes("delayed packets on lo")
 }
 
 func probeTUN() Result {
@@ -49,12 +49,15 @@ func probeTUN() Result {
 	return yes("made a device and removed it")
 }
 
-// moduleHint says which modules would help, if the kernel answered that it does not know the thing
+// moduleHint returns a hint to load modules, if err means that the kernel does not know the thing
 // asked for.
 func moduleHint(err error, modules string) string {
-	for _, unknown := range []error{unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.ENOENT, unix.ENODEV} {
+	for _, unknown := range []error{
+		unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.ENOENT, unix.ENODEV,
+	} {
 		if errors.Is(err, unknown) {
-			return "as root: modprobe -a " + modules + "; a kernel without these modules cannot do it"
+			return "as root: modprobe -a " + modules +
+				"; a kernel without these modules cannot do it"
 		}
 	}
 	return ""
@@ -76,8 +79,8 @@ func probeNFTables() Result {
 	return yes("added a table and deleted it")
 }
 
-// probeConntrack does what a Service does: rewrite the destination of a connection, and find its
-// entry afterwards.
+// probeConntrack does what a Service needs: it rewrites the destination of a connection, and finds
+// its conntrack entry.
 func probeConntrack() Result {
 	const modules = "nft_nat nft_chain_nat nf_conntrack_netlink"
 	var s loopback.Sockets
@@ -86,7 +89,7 @@ func probeConntrack() Result {
 	if err != nil {
 		return unknown(err.Error(), "")
 	}
-	front := netip.AddrPortFrom(s.Address.Addr().Next(), s.Address.Port()) // no one listens there
+	front := netip.AddrPortFrom(s.Address.Addr().Next(), s.Address.Port()) // without a listener
 	if err := addDNAT(front, s.Address); err != nil {
 		return no("NAT rule: "+err.Error(), moduleHint(err, modules))
 	}
@@ -99,17 +102,19 @@ func probeConntrack() Result {
 	}
 	flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
 	if err != nil {
-		return no("list of entries: "+err.Error(), moduleHint(err, modules))
+		return no("list conntrack entries: "+err.Error(), moduleHint(err, modules))
 	}
 	for _, flow := range flows {
-		if flow.Forward.DstIP.Equal(front.Addr().AsSlice()) && flow.Forward.DstPort == front.Port() {
-			return yes("a connection went through a NAT rule and left its entry")
+		to := flow.Forward
+		if to.DstIP.Equal(front.Addr().AsSlice()) && to.DstPort == front.Port() {
+			return yes("a connection through a NAT rule left its conntrack entry")
 		}
 	}
-	return no(fmt.Sprintf("no entry of the connection among %d", len(flows)), "")
+	return no(fmt.Sprintf("none of %d conntrack entries is the connection's", len(flows)), "")
 }
 
-// addDNAT adds a rule to the calling thread's namespace: local connections to front go to back.
+// addDNAT adds a rule to the calling thread's namespace that sends local connections to front to
+// back.
 func addDNAT(front, back netip.AddrPort) error {
 	connection, err := nftables.New()
 	if err != nil {
@@ -123,16 +128,22 @@ func addDNAT(front, back netip.AddrPort) error {
 	const register, second = 1, 2
 	frontPort := binary.BigEndian.AppendUint16(nil, front.Port())
 	backPort := binary.BigEndian.AppendUint16(nil, back.Port())
+	const ip, tcp = expr.PayloadBaseNetworkHeader, expr.PayloadBaseTransportHeader
 	connection.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.IPPROTO_TCP}},
-		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4}, // IPv4 destination
+		// destination address
+		&expr.Payload{DestRegister: register, Base: ip, Offset: 16, Len: 4},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: front.Addr().AsSlice()},
-		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}, // TCP destination port
+		// destination port
+		&expr.Payload{DestRegister: register, Base: tcp, Offset: 2, Len: 2},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: frontPort},
 		&expr.Immediate{Register: register, Data: back.Addr().AsSlice()},
 		&expr.Immediate{Register: second, Data: backPort},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: register, RegProtoMin: second},
+		&expr.NAT{
+			Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4,
+			RegAddrMin: register, RegProtoMin: second,
+		},
 	}})
 	return connection.Flush()
 }

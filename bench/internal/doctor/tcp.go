@@ -16,17 +16,18 @@ import (
 // queuedForProbe is how many connections wait in the queue when a probe closes their listener.
 const queuedForProbe = 16
 
-// A migration is what became of the connections queued at a listener that was closed.
+// A migration is the outcome for the connections queued at a listener that was closed. The heir is
+// the listener that inherits them.
 type migration struct {
 	queued   int  // before the close
-	accepted int  // by the heir, after it
-	served   int  // clients that heard from the heir
+	accepted int  // by the heir after the close
+	served   int  // clients that got an answer from the heir
 	reset    int  // clients that were reset
-	silent   int  // clients that heard nothing
+	silent   int  // clients that got nothing
 	woken    bool // epoll reported the heir after the close
 }
 
-// closeAndWatch closes old, in whose queue the clients wait, and watches what heir gets of them.
+// closeAndWatch closes old, in whose queue the clients wait, and returns what heir gets of them.
 // heir's queue must be empty.
 func closeAndWatch(s *loopback.Sockets, old, heir int, clients []int) (migration, error) {
 	m := migration{queued: len(clients)}
@@ -35,8 +36,8 @@ func closeAndWatch(s *loopback.Sockets, old, heir int, clients []int) (migration
 		return m, fmt.Errorf("epoll_create1: %w", err)
 	}
 	s.Own(epoll)
-	// Edge-triggered, as in Go's poller, and registered before the close: only a wake-up can make
-	// it ready then.
+	// Edge-triggered, as in Go's poller. It is registered before the close, so only a wake-up can
+	// make it ready.
 	interest := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(heir)}
 	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, heir, &interest); err != nil {
 		return m, fmt.Errorf("epoll_ctl: %w", err)
@@ -50,13 +51,13 @@ func closeAndWatch(s *loopback.Sockets, old, heir int, clients []int) (migration
 		return m, err
 	}
 	m.accepted = len(accepted[0])
-	m.served, m.reset, m.silent = hear(clients, accepted[0])
+	m.served, m.reset, m.silent = answer(clients, accepted[0])
 	return m, nil
 }
 
-// hear has the server's side of each connection say one byte, and counts the clients that get it,
-// that get a reset, and that get nothing while Patience lasts.
-func hear(clients, connections []int) (served, reset, silent int) {
+// answer sends one byte from the server's side of each connection. It counts the clients that get
+// the byte, that get a reset, and that get nothing within Patience.
+func answer(clients, connections []int) (served, reset, silent int) {
 	for _, connection := range connections {
 		unix.Write(connection, []byte{1}) // a failure shows at the client
 	}
@@ -79,9 +80,9 @@ func hear(clients, connections []int) (served, reset, silent int) {
 
 const migrateSysctl = "/proc/sys/net/ipv4/tcp_migrate_req"
 
-// migrateBySysctl sets net.ipv4.tcp_migrate_req in the calling thread's namespace, closes the only
-// listener of a group after another has joined it, and says what became of the connections in its
-// queue.
+// migrateBySysctl sets net.ipv4.tcp_migrate_req in the calling thread's namespace. It queues
+// connections at a listener, adds an heir to the group, and closes the listener. It returns what
+// happened to the connections.
 func migrateBySysctl(setting string) (migration, error) {
 	if err := os.WriteFile(migrateSysctl, []byte(setting), 0); err != nil {
 		return migration{}, err
@@ -92,7 +93,7 @@ func migrateBySysctl(setting string) (migration, error) {
 	if err != nil {
 		return migration{}, err
 	}
-	clients, err := s.Queue(queuedForProbe, old) // before the heir exists, so that all are with old
+	clients, err := s.Queue(queuedForProbe, old) // before there is an heir, so that all are at old
 	if err != nil {
 		return migration{}, err
 	}
@@ -108,11 +109,12 @@ func probeMigrateReq() Result {
 	return judgeMigration(m, err)
 }
 
-// judgeMigration gives the verdict for the sysctl and for the eBPF program alike.
+// judgeMigration returns the result of a migration by the sysctl or by the eBPF program.
 func judgeMigration(m migration, err error) Result {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return no("this kernel has no net.ipv4.tcp_migrate_req", "use Linux 5.14 or later, or drain before closing")
+		return no("this kernel has no net.ipv4.tcp_migrate_req",
+			"use Linux 5.14 or later, or drain before closing")
 	case errors.Is(err, unix.EROFS), errors.Is(err, fs.ErrPermission):
 		return no(err.Error(), "see "+NetSysctl)
 	case err != nil:
@@ -120,8 +122,9 @@ func judgeMigration(m migration, err error) Result {
 	case m.served == m.queued:
 		return yes("%d of %d queued connections survived the close", m.served, m.queued)
 	}
-	return no(fmt.Sprintf("%d of %d queued connections survived the close, %d were reset, %d got no answer",
-		m.served, m.queued, m.reset, m.silent), "drain before closing")
+	detail := fmt.Sprintf("%d of %d queued connections survived the close, %d were reset, "+
+		"%d got no answer", m.served, m.queued, m.reset, m.silent)
+	return no(detail, "drain before closing")
 }
 
 func probeMigrationWakes() Result {
@@ -134,8 +137,10 @@ func judgeWaking(m migration, err error) Result {
 	case err != nil || m.accepted == 0:
 		return unknown("nothing migrated (see "+TCPMigrateReq+")", "")
 	case !m.woken:
-		return no(fmt.Sprintf("%d connections arrived and epoll did not say so: each waits for the next one to arrive", m.accepted),
-			"update the kernel to one with \"call sk_data_ready() after listener migration\" (mainline 3864c6ba1e04, 2026)")
+		detail := fmt.Sprintf("%d connections migrated and epoll did not report them: each waits "+
+			"until another connection arrives", m.accepted)
+		return no(detail, "update to a kernel with "+
+			`"call sk_data_ready() after listener migration" (mainline 3864c6ba1e04, 2026)`)
 	}
 	return yes("epoll reports a listener that inherits connections")
 }
@@ -154,8 +159,8 @@ func probeQueueDepth() Result {
 	return yes("%d waiting connections were counted", n)
 }
 
-// probeEpollExclusive makes sure that the kernel knows the flag, and does not just ignore it: one
-// that does refuses to combine it with EPOLLONESHOT (epoll_ctl(2), EINVAL).
+// probeEpollExclusive makes sure that the kernel knows the flag. A kernel that knows it refuses to
+// combine it with EPOLLONESHOT (epoll_ctl(2), EINVAL); one that does not, ignores it.
 func probeEpollExclusive() Result {
 	var s loopback.Sockets
 	defer s.Close()
@@ -168,11 +173,13 @@ func probeEpollExclusive() Result {
 		return unknown("epoll_create1: "+err.Error(), "")
 	}
 	s.Own(epoll)
-	wrong := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE | unix.EPOLLONESHOT, Fd: int32(listener)}
-	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, listener, &wrong); !errors.Is(err, unix.EINVAL) {
+	const events = unix.EPOLLIN | unix.EPOLLEXCLUSIVE
+	wrong := unix.EpollEvent{Events: events | unix.EPOLLONESHOT, Fd: int32(listener)}
+	err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, listener, &wrong)
+	if !errors.Is(err, unix.EINVAL) {
 		return no("epoll ignores the flag", "use Linux 4.5 or later")
 	}
-	right := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: int32(listener)}
+	right := unix.EpollEvent{Events: events, Fd: int32(listener)}
 	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, listener, &right); err != nil {
 		return no("epoll_ctl: "+err.Error(), "use Linux 4.5 or later")
 	}
@@ -185,9 +192,9 @@ func probeEpollExclusive() Result {
 	return yes("a connection was reported to the exclusive waiter")
 }
 
-// probeIncomingCPU gives two listeners of a group a CPU each, and connects from one CPU after the
-// other: on loopback the SYN is received on the CPU that sent it. Kernels before 6.2 accept the
-// option, and pay no attention in a group.
+// probeIncomingCPU gives each of two listeners of a group a CPU, and connects from each of the two
+// CPUs: on loopback the CPU that sends a SYN also receives it. Kernels before 6.2 accept the
+// option, and ignore it in a group.
 func probeIncomingCPU() Result {
 	cpus, err := kernel.UsableCPUs()
 	if err != nil {
@@ -203,15 +210,17 @@ func probeIncomingCPU() Result {
 		if listeners[i], err = s.Listen(); err != nil {
 			return unknown(err.Error(), "")
 		}
-		if err := unix.SetsockoptInt(listeners[i], unix.SOL_SOCKET, unix.SO_INCOMING_CPU, cpus[i]); err != nil {
+		err := unix.SetsockoptInt(listeners[i], unix.SOL_SOCKET, unix.SO_INCOMING_CPU, cpus[i])
+		if err != nil {
 			return no("SO_INCOMING_CPU: "+err.Error(), "")
 		}
 	}
 	const n = 8
+	const went = "%d of %d connections went to the listener of the CPU they came in on"
 	for i := range listeners {
 		var alone unix.CPUSet
 		alone.Set(cpus[i])
-		if err := unix.SchedSetaffinity(0, &alone); err != nil { // the thread is a throwaway one
+		if err := unix.SchedSetaffinity(0, &alone); err != nil { // the thread ends after the probe
 			return unknown("sched_setaffinity: "+err.Error(), "")
 		}
 		if _, err := s.Connect(n, s.Address); err != nil {
@@ -222,11 +231,10 @@ func probeIncomingCPU() Result {
 			return unknown(err.Error(), "")
 		}
 		if got := len(accepted[i]); got != n {
-			return no(fmt.Sprintf("%d of %d connections went to the listener of the CPU they came in on", got, n),
-				"use Linux 6.2 or later, or the eBPF selector")
+			return no(fmt.Sprintf(went, got, n), "use Linux 6.2 or later, or the eBPF selector")
 		}
 	}
-	return yes("%d of %d connections went to the listener of the CPU they came in on", 2*n, 2*n)
+	return yes(went, 2*n, 2*n)
 }
 
 func probeMPTCP() Result {

@@ -12,9 +12,9 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// probeUserIDs looks whether this process may become any of the other users, and then confine their
-// processes to CPUs: setuid(2) takes the capability, and an id that the user namespace maps, and
-// sched_setaffinity(2) takes CAP_SYS_NICE for another user's process.
+// probeUserIDs checks whether this process may become each of the other users, and set the CPUs of
+// their processes. setuid(2) needs capabilities, and ids that the user namespace maps.
+// sched_setaffinity(2) needs CAP_SYS_NICE for another user's process.
 func probeUserIDs() Result {
 	if !sys.Holds(unix.CAP_SETUID, unix.CAP_SETGID) {
 		return no("no CAP_SETUID and CAP_SETGID", "run as root")
@@ -22,18 +22,21 @@ func probeUserIDs() Result {
 	if !sys.Holds(unix.CAP_SYS_NICE) {
 		return no("no CAP_SYS_NICE", "run as root; in a container, add --cap-add SYS_NICE")
 	}
+	const first, last = sys.FirstOtherUser, sys.FirstOtherUser + sys.OtherUsers - 1
 	for _, file := range []string{"/proc/thread-self/uid_map", "/proc/thread-self/gid_map"} {
 		mapped, err := mapsOtherUsers(file)
 		if err != nil {
 			return unknown(err.Error(), "")
 		}
 		if !mapped {
-			return no(fmt.Sprintf("%s has no ids %d to %d", file, sys.FirstOtherUser, sys.FirstOtherUser+sys.OtherUsers-1), "run as root, outside a user namespace")
+			return no(fmt.Sprintf("%s has no ids %d to %d", file, first, last),
+				"run as root, outside a user namespace")
 		}
 	}
-	return yes("%d to %d", sys.FirstOtherUser, sys.FirstOtherUser+sys.OtherUsers-1)
+	return yes("%d to %d", first, last)
 }
 
+// mapsOtherUsers reports whether a map of ids contains those of the other users.
 func mapsOtherUsers(file string) (bool, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -47,8 +50,8 @@ func mapsOtherUsers(file string) (bool, error) {
 	return mapped, nil
 }
 
-// mapsIDs reads a map of user_namespaces(7), lines of "first here, first outside, how many", and
-// says whether one of them has n ids from first on.
+// mapsIDs reports whether a line of a map contains the n ids from first on. The lines are "first id
+// inside, first id outside, number of ids" (user_namespaces(7)).
 func mapsIDs(r io.Reader, first, n uint64) (bool, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {

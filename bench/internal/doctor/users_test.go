@@ -12,19 +12,20 @@ func TestMapsIDs(t *testing.T) {
 		name, text string
 		want       bool
 	}{
-		{"all of them", "         0          0 4294967295\n", true},
-		{"one's own alone", "         0       1000          1\n", false},
-		{"those of 16 bits", "         0     100000      65536\n", false},
-		{"beyond, in a second line", "0 1000 1\n1 100000 100000\n", true},
-		{"the first, and not the last", "0 0 65601\n", false},
+		{"all ids", "         0          0 4294967295\n", true},
+		{"the user's own id", "         0       1000          1\n", false},
+		{"16-bit ids", "         0     100000      65536\n", false},
+		{"in the second line", "0 1000 1\n1 100000 100000\n", true},
+		{"the first, but not the last", "0 0 65601\n", false},
 		{"nothing", "", false},
 	}
 	for _, test := range tests {
-		if got, err := mapsIDs(strings.NewReader(test.text), sys.FirstOtherUser, 2); got != test.want || err != nil {
-			t.Errorf("%s: %v, %v", test.name, got, err)
+		got, err := mapsIDs(strings.NewReader(test.text), sys.FirstOtherUser, 2)
+		if got != test.want || err != nil {
+			t.Errorf("%s: got %v, error %v; want %v", test.name, got, err, test.want)
 		}
 	}
 	if _, err := mapsIDs(strings.NewReader("zero\n"), sys.FirstOtherUser, 2); err == nil {
-		t.Error("no error for a line that is no map")
+		t.Error("no error for a malformed line")
 	}
 }
