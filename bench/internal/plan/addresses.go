@@ -12,31 +12,31 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// ServerPort is where workers listen; every lab has all ports to itself.
+// ServerPort is the port on which workers listen. Every lab has all ports to itself.
 const ServerPort = 8080
 
-// backendPort is where workers listen behind a proxy, which has ServerPort; from there on where
-// each has a port of its own.
+// backendPort is the port on which workers listen behind a proxy, which uses ServerPort. If each
+// worker has a port of its own, it is the first of them.
 const backendPort = 9001
 
-// ServiceName is the one Service of a trial, and serviceDNSName its name in DNS.
+// ServiceName names the one Service of a trial. serviceDNSName is its name in DNS.
 const ServiceName = "web"
 
 var serviceDNSName = dns.Name(ServiceName, "default")
 
 const (
 	dnsPort    = 53
-	dnsClients = 16              // that look names up, where the scenario does not say
-	dnsTTL     = 5 * time.Second // of an answer, where it does not say
+	dnsClients = 16              // default number of clients that look names up
+	dnsTTL     = 5 * time.Second // default TTL of an answer
 )
 
-// serviceAddress returns the Service's ClusterIP, and its port.
+// serviceAddress returns the Service's ClusterIP and port.
 func serviceAddress() netip.AddrPort {
 	return netip.AddrPortFrom(netlab.AddressesOfCluster().Services.Addr().Next(), 80)
 }
 
-// firstPodAddress returns the address of the first pod of a trial, and its port. The first pod is
-// on node A, whose pods are given its addresses in order or, with the host's network, have its own.
+// firstPodAddress returns the address and port of the first pod of a trial. That pod is on node A.
+// Its address is the node's first address for pods or, with the host's network, the node's own.
 func firstPodAddress(p vocabulary.Placement) netip.AddrPort {
 	a := netlab.AddressesOfCluster()
 	if p == vocabulary.PlacementHostNetwork {
@@ -45,20 +45,20 @@ func firstPodAddress(p vocabulary.Placement) netip.AddrPort {
 	return netip.AddrPortFrom(a.Pods[0].Addr().Next(), ServerPort)
 }
 
-// lookup returns how the load finds the pods, or the Service, by name; nil when it knows an
-// address.
+// lookup returns how the load finds the pods or the Service by name, or nil if it knows an address.
 func lookup(s scenarios.Setup) *load.Lookup {
 	if s.Path != vocabulary.PathDNS &&
 		(s.Path != vocabulary.PathService || s.DNS == scenarios.DNS{}) {
 		return nil
 	}
 	return &load.Lookup{
-		Server: netip.AddrPortFrom(netlab.AddressesOfCluster().Client, dnsPort), Name: serviceDNSName,
+		Server: netip.AddrPortFrom(netlab.AddressesOfCluster().Client, dnsPort),
+		Name:   serviceDNSName,
 		Policy: s.DNS.Cache, Clients: cmp.Or(s.DNS.Clients, dnsClients),
 	}
 }
 
-// target returns where the load connects to.
+// target returns the address to which the load connects.
 func target(s scenarios.Setup, addresses netlab.Addresses) netip.AddrPort {
 	switch s.Path {
 	case vocabulary.PathService:

@@ -7,21 +7,22 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// The capacity of servers is the rate at which they answer when there is always something to do: a
-// closed loop of many attempts in flight, for CapacityDuration, CapacityRepeats times.
+// The capacity of servers is the rate at which they answer while they always have work. It is
+// measured by a closed loop of many attempts in flight, for CapacityDuration, CapacityRepeats
+// times.
 const (
 	CapacityRepeats  = 3
 	CapacityDuration = 600 * time.Millisecond
 
-	// CapacityTakes is how long it is expected to take.
+	// CapacityTakes is the expected duration of the measurement.
 	CapacityTakes = CapacityRepeats * (CapacityDuration + trialOverhead)
 )
 
-// expectedTries is how many tries a search takes about, for the estimate of its duration.
+// expectedTries is about how many tries a search takes. It is for estimates of duration.
 const expectedTries = 9
 
-// Capacities returns the variants that a capacity is measured of, by ServersKey: one for each kind
-// of servers whose load is a share of theirs.
+// Capacities returns the variants whose capacity is measured, by ServersKey: one for each kind of
+// servers whose load is a share of their capacity.
 func (p *Scenario) Capacities() map[string]*Variant {
 	all := map[string]*Variant{}
 	for _, v := range p.Variants {
@@ -36,14 +37,17 @@ func (p *Scenario) Capacities() map[string]*Variant {
 }
 
 // NeedsCapacity reports whether the variant's rate is a share of a capacity that is not known yet.
-func (v *Variant) NeedsCapacity() bool { return v.Load == nil && v.Skipped == "" && v.OfCapacity > 0 }
+func (v *Variant) NeedsCapacity() bool {
+	return v.Load == nil && v.Skipped == "" && v.OfCapacity > 0
+}
 
-// ServersKey returns a text that is the same for variants with the same servers and the same kind
-// of load. Variants that differ only in how sockets are listened on and closed, in rate and in
-// timeline have the same servers, and get the same rate.
+// ServersKey returns a text that is equal for variants with the same servers and the same kind of
+// load, which get the same rate. Variants have the same servers even if they differ in how sockets
+// are shared, accepted from and closed, in rate, and in timeline.
 func (v *Variant) ServersKey() string {
 	s := v.setup
-	s.Sockets, s.Accept, s.Selector, s.Canary, s.Stop, s.Stall, s.Trace, s.QueueDepth = "", "", "", 0, "", "", "", ""
+	s.Sockets, s.Accept, s.Selector, s.Canary = "", "", "", 0
+	s.Stop, s.Stall, s.Trace, s.QueueDepth = "", "", "", ""
 	s.Timeline, s.Validity = nil, scenarios.Validity{}
 	s.HAProxy, s.Server.Fault = scenarios.HAProxy{}, scenarios.Fault{}
 	s.Server.Start, s.Server.Cold, s.Server.Grace = "", 0, 0

@@ -11,47 +11,47 @@ import (
 )
 
 const (
-	// defaultGrace is Kubernetes' terminationGracePeriodSeconds; afterHook is what is left of it
-	// after preStop, where the scenario does not say.
+	// defaultGrace is Kubernetes' terminationGracePeriodSeconds. If the scenario does not set the
+	// grace, at least afterHook of it remains after preStop.
 	defaultGrace = 30 * time.Second
 	afterHook    = 5 * time.Second
-	// defaultTeardown is from the end of a pod's processes to that of its network, where the
-	// scenario does not say.
+	// defaultTeardown is the default time from the end of a pod's processes to the removal of its
+	// network.
 	defaultTeardown = 200 * time.Millisecond
-	// defaultProbePeriod is Kubernetes' least.
+	// defaultProbePeriod is the shortest that Kubernetes allows.
 	defaultProbePeriod = time.Second
 )
 
-// A Cluster is how the pods of a trial live, and how clients find them.
+// A Cluster says how the pods of a trial start and end, and how clients find them.
 type Cluster struct {
 	Path vocabulary.Path
-	// Service is the Service's address; the zero value where clients need none.
+	// Service is the Service's address. It is the zero value if clients do not use it.
 	Service netip.AddrPort
-	// FirstPod is where the first pod is, which path pod tells the clients beforehand.
+	// FirstPod is the first pod's address, which clients know in advance with path pod.
 	FirstPod netip.AddrPort
-	// Names is how the Service is found by name; nil where clients know an address.
+	// Names says how the Service is found by name. It is nil if clients know an address.
 	Names *Names
 
 	Lags kube.Lags
-	// LongestLags is longer than all but a few changes take from a pod to the rules.
+	// LongestLags is longer than nearly every change takes from a pod to the rules.
 	LongestLags time.Duration
 
 	Placement vocabulary.Placement
 	Readiness vocabulary.Readiness
-	Startup   time.Duration // what a worker takes before it listens
+	Startup   time.Duration // how long a worker takes before it listens
 
 	PreStop, Grace, Teardown, ProbePeriod, MinReady, NodeLag time.Duration
 	MaxSurge, MaxUnavailable, MinAvailable                   int
 }
 
-// Names is how a Service is found by name.
+// Names says how a Service is found by name.
 type Names struct {
-	Server netip.AddrPort // that answers
+	Server netip.AddrPort // the DNS server
 	Name   string
 	TTL    time.Duration // of an answer
 }
 
-// newCluster returns the cluster of a setup; nil where workers are in no pods.
+// newCluster returns the cluster of a setup, or nil if the workers are not in pods.
 func newCluster(s scenarios.Setup) *Cluster {
 	if !s.InPods() {
 		return nil
@@ -67,12 +67,13 @@ func newCluster(s scenarios.Setup) *Cluster {
 		Placement:   k.Placement,
 		Readiness:   cmp.Or(k.Readiness, vocabulary.ReadinessListening), Startup: s.Server.Startup,
 		PreStop: k.PreStop, Grace: cmp.Or(k.Grace, max(defaultGrace, k.PreStop+afterHook)),
-		Teardown: cmp.Or(k.Teardown, defaultTeardown), ProbePeriod: cmp.Or(k.ProbePeriod, defaultProbePeriod),
-		MinReady: k.MinReady, NodeLag: k.NodeLag,
+		Teardown:    cmp.Or(k.Teardown, defaultTeardown),
+		ProbePeriod: cmp.Or(k.ProbePeriod, defaultProbePeriod),
+		MinReady:    k.MinReady, NodeLag: k.NodeLag,
 		MaxSurge: k.MaxSurge, MaxUnavailable: k.MaxUnavailable, MinAvailable: k.MinAvailable,
 	}
 	if c.MaxSurge == 0 && c.MaxUnavailable == 0 {
-		c.MaxSurge = 1 // something has to give
+		c.MaxSurge = 1 // with both 0, no pod could be replaced
 	}
 	if c.Path == vocabulary.PathService {
 		c.Service = serviceAddress()
@@ -83,7 +84,7 @@ func newCluster(s scenarios.Setup) *Cluster {
 	return c
 }
 
-// distribution returns what a lag of a scenario is drawn from.
+// distribution returns the distribution from which a lag of a scenario is drawn.
 func distribution(l scenarios.Lag) kube.Distribution {
 	switch l.Distribution {
 	case "uniform":

@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Summary says in a line what the plan will take.
+// Summary returns one line about the size of the plan.
 func (p *Plan) Summary() string {
 	n, quick := 0, ""
 	for _, s := range p.Scenarios {
@@ -21,8 +21,8 @@ func (p *Plan) Summary() string {
 			quick += fmt.Sprintf("; %s: %s", s.Spec.Name, look)
 		}
 	}
-	return fmt.Sprintf("%s of %s, about %v, seed %d%s", unit.Plural(n, "trial"), unit.Plural(len(p.Scenarios), "scenario"),
-		roughly(p.Duration()), p.Seed, quick)
+	return fmt.Sprintf("%s of %s, about %v, seed %d%s", unit.Plural(n, "trial"),
+		unit.Plural(len(p.Scenarios), "scenario"), roughly(p.Duration()), p.Seed, quick)
 }
 
 func roughly(d time.Duration) time.Duration { return d.Round(time.Second) }
@@ -44,8 +44,9 @@ func (p *Plan) Describe(w io.Writer) error {
 }
 
 func (p *Scenario) describe(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%s: %s × %s, about %v, at most %s of invalid trials\n",
-		p.Spec.Name, unit.Plural(len(p.Variants), "variant"), unit.Plural(p.Blocks(), "block"), roughly(p.Duration()), unit.Plural(p.Repeats(), "repeat"))
+	fmt.Fprintf(b, "\n%s: %s × %s, about %v, at most %s of invalid trials\n", p.Spec.Name,
+		unit.Plural(len(p.Variants), "variant"), unit.Plural(p.Blocks(), "block"),
+		roughly(p.Duration()), unit.Plural(p.Repeats(), "repeat"))
 	if look := p.QuickLook(); look != "" {
 		fmt.Fprintf(b, "  %s\n", look)
 	}
@@ -70,7 +71,8 @@ func (p *Scenario) describe(b *strings.Builder) {
 			if v.Stop != "" {
 				workers += fmt.Sprintf(", grace %v", v.Servers.Grace)
 			}
-			fmt.Fprintf(b, "     %s%s: %s\n", unit.Plural(len(v.Steps), "step"), workers, describeSteps(v.Steps))
+			fmt.Fprintf(b, "     %s%s: %s\n",
+				unit.Plural(len(v.Steps), "step"), workers, describeSteps(v.Steps))
 		}
 		for _, s := range v.Sysctls {
 			if !common[s] {
@@ -79,7 +81,8 @@ func (p *Scenario) describe(b *strings.Builder) {
 		}
 	}
 	if len(p.Looks) > 0 {
-		fmt.Fprintf(b, "  until the gates are decided, but for at most %v, blocks are added: up to %v in all\n", p.Budget, p.Looks[1:])
+		fmt.Fprintf(b, "  blocks are added until the gates are decided, for %v at most: "+
+			"up to %v in all\n", p.Budget, p.Looks[1:])
 	}
 	b.WriteString("  order of trials, a block a line:\n")
 	for block := range p.Blocks() {
@@ -94,7 +97,8 @@ func (p *Scenario) describe(b *strings.Builder) {
 func describeLoad(b *strings.Builder, v *Variant) {
 	workers := v.Servers.Workers
 	if h := v.HAProxy; h != nil {
-		fmt.Fprintf(b, "     HAProxy at %v, checks %s, redispatch %s\n", v.Load[0].Target, h.Checks, onOff(h.Redispatch))
+		fmt.Fprintf(b, "     HAProxy at %v, checks %s, redispatch %s\n",
+			v.Load[0].Target, h.Checks, onOff(h.Redispatch))
 	}
 	fmt.Fprintf(b, "     %s at %v", unit.Plural(workers, "worker"), v.Servers.Address)
 	if v.Servers.PortPerIndex && workers > 1 {
@@ -107,7 +111,8 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	b.WriteString("\n     ")
 	switch {
 	case v.Search != nil:
-		fmt.Fprintf(b, "search for the highest rate with p99 under %v, tries of %v", v.Search.P99, v.Duration)
+		fmt.Fprintf(b, "search for the highest rate with p99 under %v, tries of %v",
+			v.Search.P99, v.Duration)
 	case v.Load == nil:
 		fmt.Fprintf(b, "%v, which is measured first, for %v", v.setup.Load.Rate, v.Duration)
 	default:
@@ -124,7 +129,7 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	}
 }
 
-// describeSockets says what is particular of the workers' sockets, and who they belong to.
+// describeSockets prints the settings of the workers' sockets and users that are not the defaults.
 func describeSockets(b *strings.Builder, v *Variant) {
 	cfg := v.Servers
 	if at := cfg.ListenAt; len(at) > 1 || at[0] != vocabulary.ListenSpecific {
@@ -138,7 +143,7 @@ func describeSockets(b *strings.Builder, v *Variant) {
 	}
 }
 
-// describeKept says how connections are kept, where that is not for ever.
+// describeKept prints how many connections are kept, and when they are closed.
 func describeKept(b *strings.Builder, v *Variant) {
 	k, s := v.Load[0].Keep, v.Servers
 	if k.Count > 0 {
@@ -153,7 +158,7 @@ func describeKept(b *strings.Builder, v *Variant) {
 	}
 }
 
-// keptUntil says when a kept connection is closed; "" where there is no limit.
+// keptUntil says when a kept connection is closed. It returns "" if there is no limit.
 func keptUntil(requests int, lifetime, idle time.Duration) string {
 	var limits []string
 	if requests > 0 {
@@ -168,7 +173,7 @@ func keptUntil(requests int, lifetime, idle time.Duration) string {
 	return strings.Join(limits, ", ")
 }
 
-// describeShape says how many attempts are sent when.
+// describeShape prints the rate and duration of the load.
 func describeShape(b *strings.Builder, s load.Shape) {
 	if s.Clients > 0 {
 		fmt.Fprintf(b, "closed loop of %s for %v: each sends its next attempt when its last one "+
@@ -193,8 +198,7 @@ func describeShape(b *strings.Builder, s load.Shape) {
 	}
 }
 
-// describeRetry says what clients do where they try again, with the defaults that depend on other
-// settings.
+// describeRetry prints how clients retry, including the defaults that depend on other settings.
 func describeRetry(b *strings.Builder, r load.Retry) {
 	if r.Max == 0 {
 		return
@@ -216,7 +220,7 @@ func describeRetry(b *strings.Builder, r load.Retry) {
 	b.WriteString("\n")
 }
 
-// commonSysctls are those that all variants set alike.
+// commonSysctls returns the sysctls that all variants set to the same value.
 func (p *Scenario) commonSysctls() map[Sysctl]bool {
 	count := map[Sysctl]int{}
 	for _, v := range p.Variants {
@@ -231,8 +235,8 @@ func (p *Scenario) commonSysctls() map[Sysctl]bool {
 	return common
 }
 
-// describeSteps names the first three steps and the last, and what they do where it is not what the
-// one before does.
+// describeSteps lists the first three steps and the last. It omits the name of a step if it is the
+// same as before.
 func describeSteps(all []PlannedStep) string {
 	var b strings.Builder
 	var does vocabulary.StepName
@@ -255,8 +259,8 @@ func describeSteps(all []PlannedStep) string {
 	return b.String()
 }
 
-// variantName is what a variant is called in the order of trials: A to Z, AA, AB and so on, as
-// columns of a spreadsheet are.
+// variantName returns a variant's name in the order of trials: A to Z, AA, AB and so on, like the
+// columns of a spreadsheet.
 func variantName(i int) string {
 	if i < 0 {
 		return ""
@@ -264,7 +268,7 @@ func variantName(i int) string {
 	return variantName(i/26-1) + string(rune('A'+i%26))
 }
 
-// OrNone returns labels, or what is said where there are none.
+// OrNone returns the labels, or a text that says that there are none.
 func OrNone(s string) string {
 	if s == "" {
 		return "(the only variant)"

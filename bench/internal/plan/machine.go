@@ -10,35 +10,39 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 )
 
-// A Machine is what a plan must know of where it will be carried out.
+// A Machine is what a plan must know about the machine that will carry it out.
 type Machine struct {
 	CPUs []int // usable, ascending
-	// Topology says how the CPUs belong together. A CPU missing from it counts as a core.
+	// Topology says which CPUs share a core or a memory node. A CPU missing from it counts as a
+	// core.
 	Topology kernel.Topology
-	// Missing says why a capability is not to be had here, by the name of its probe. Nil: all are.
+	// Missing says why a capability is missing, by the name of its probe. Nil means that none is.
 	Missing map[string]string
-	// Wanted are the CPUs that were asked for; the zero value leaves the choice to Place.
+	// Wanted are the CPUs that were asked for. The zero value leaves the choice to Place.
 	Wanted Placement
 }
 
-// A Placement says who runs on which CPUs while the load runs.
+// A Placement says what runs on which CPUs while the load runs.
 type Placement struct {
 	Load, Servers []int
 	Harness       []int // this program itself
-	// Notes are what a user should know of the choice: what was left out, and who shares what.
+	// Notes tell the user about the choice: which CPUs were left out, and what shares a CPU.
 	Notes []string
 }
 
-// Place chooses the CPUs of load, harness and servers, or takes those that are wanted.
+// Place chooses the CPUs of load, harness and servers, or returns those that are wanted.
 //
-// It plans by whole cores, so that no two of the three share one: load and harness get one thread
-// of each of their cores, whose siblings stay idle, and servers get all threads of theirs, as in
-// production. The cores are of one kind, the fastest with at least three, and of one memory node if
-// that has three. A CPU quota leaves as many cores as it has whole CPUs, one thread of each, but
-// two at least: it limits time, and load and servers use no more of that on two CPUs than on one. A
-// quarter of the cores are the load's, one is the harness's, and the others are the servers'. With
-// two cores the harness has the idle thread of the load's core, or shares its CPU: the load shows a
-// disturbance as schedule lag.
+// It assigns whole cores, so that no two of the three share a core. Load and harness get one thread
+// of each of their cores, whose siblings stay idle. Servers get all threads of theirs, as in
+// production. All cores are of one kind, the fastest kind with at least three cores, and on one
+// memory node if one has at least three.
+//
+// A CPU quota leaves as many cores as it has whole CPUs, but at least two, and one thread of each.
+// A quota limits time, and load and servers use no more time on two CPUs than on one.
+//
+// A quarter of the cores are for the load, one for the harness, and the others for the servers.
+// With two cores the harness gets the idle thread of the load's core, or shares the load's CPU: the
+// load reports a disturbance as schedule lag.
 func (m Machine) Place() Placement {
 	if len(m.Wanted.Load) > 0 {
 		return m.wanted()
@@ -61,7 +65,8 @@ func (m Machine) Place() Placement {
 		p.Harness, rest = rest[0].cpus[:1], rest[1:]
 	case len(first) > 1:
 		p.Harness = first[1:2]
-		p.note("this program has the second thread of the load's core: with a third core it would have one of its own")
+		p.note("this program has the second thread of the load's core: " +
+			"with a third core it would have one of its own")
 	default:
 		p.Harness = p.Load
 		p.note("this program shares the load's CPU: with a third it would have one of its own")
@@ -79,7 +84,7 @@ func (p *Placement) note(format string, args ...any) {
 	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
 }
 
-// onOneCore shares out what one core has.
+// onOneCore divides the threads of one core.
 func (p *Placement) onOneCore(c core) Placement {
 	p.Load, p.Harness, p.Servers = c.cpus[:1], c.cpus[:1], c.cpus[1:]
 	if len(c.cpus) == 1 {
@@ -92,7 +97,7 @@ func (p *Placement) onOneCore(c core) Placement {
 	return *p
 }
 
-// A core is a physical core, or what of it is usable.
+// A core is the usable part of a physical core.
 type core struct {
 	cpus           []int // its threads, ascending
 	node, capacity int
@@ -121,18 +126,19 @@ func (m Machine) cores() (all []core) {
 	return all
 }
 
-// enoughCores is how many it takes that load, harness and servers have one each.
+// enoughCores is enough for load, harness and servers to have one each.
 const enoughCores = 3
 
-// ofOneKind returns the cores of the fastest kind of which there are enough, or all if there is
-// none.
+// ofOneKind returns the cores of the fastest kind with enoughCores, or all cores if no kind has
+// that many.
 func (p *Placement) ofOneKind(cores []core) []core {
 	kinds := group(cores, func(c core) int { return -c.capacity })
 	for _, kind := range kinds {
 		if len(kind) < enoughCores || len(kinds) == 1 {
 			continue
 		}
-		p.note("%d of %d cores: the fastest kind with at least %d", len(kind), len(cores), enoughCores)
+		p.note("%d of %d cores: the fastest kind with at least %d",
+			len(kind), len(cores), enoughCores)
 		return kind
 	}
 	if len(kinds) > 1 {
@@ -141,10 +147,12 @@ func (p *Placement) ofOneKind(cores []core) []core {
 	return cores
 }
 
-// ofOneNode returns the cores of the node that has the most of them, if that is enough.
+// ofOneNode returns the cores of the node with the most cores, or all cores if those are fewer than
+// enoughCores.
 func (p *Placement) ofOneNode(cores []core) []core {
 	nodes := group(cores, func(c core) int { return c.node })
-	largest := slices.MaxFunc(nodes, func(a, b []core) int { return cmp.Compare(len(a), len(b)) })
+	bySize := func(a, b []core) int { return cmp.Compare(len(a), len(b)) }
+	largest := slices.MaxFunc(nodes, bySize)
 	switch {
 	case len(nodes) == 1:
 		return cores
@@ -157,8 +165,8 @@ func (p *Placement) ofOneNode(cores []core) []core {
 	return largest
 }
 
-// withinQuota returns as many cores as the quota has whole CPUs, at least two, with one thread
-// each; all of them with all threads if the quota is that large, or 0 for no quota.
+// withinQuota returns as many cores as the quota has whole CPUs, but at least two, with one thread
+// each. If the quota allows all threads, or is 0 for no quota, it returns all cores unchanged.
 func (p *Placement) withinQuota(cores []core, quota float64) []core {
 	threads := 0
 	for _, c := range cores {
@@ -175,7 +183,8 @@ func (p *Placement) withinQuota(cores []core, quota float64) []core {
 		p.note("one thread of each core: the CPU quota is %s", quotaCPUs(quota))
 	}
 	if float64(n) > quota {
-		p.note("trials that use more than %s are stopped by the quota, and invalid", quotaCPUs(quota))
+		p.note("trials that use more than %s are stopped by the quota, and invalid",
+			quotaCPUs(quota))
 	}
 	if len(cores) > 1 {
 		for i := range cores {
@@ -192,9 +201,11 @@ func quotaCPUs(n float64) string {
 	return fmt.Sprintf("%.4g CPUs", n)
 }
 
-// group returns the cores by their key, those with the least first, and of the same in order.
+// group returns the cores in groups with the same key, the lowest key first. It keeps the order
+// within a group.
 func group(cores []core, key func(core) int) (groups [][]core) {
-	sorted := slices.SortedStableFunc(slices.Values(cores), func(a, b core) int { return cmp.Compare(key(a), key(b)) })
+	byKey := func(a, b core) int { return cmp.Compare(key(a), key(b)) }
+	sorted := slices.SortedStableFunc(slices.Values(cores), byKey)
 	for len(sorted) > 0 {
 		n := slices.IndexFunc(sorted, func(c core) bool { return key(c) != key(sorted[0]) })
 		if n < 0 {
@@ -205,21 +216,23 @@ func group(cores []core, key func(core) int) (groups [][]core) {
 	return groups
 }
 
-// wanted is the placement that was asked for, with a place for the harness if none was named: a
-// core that is neither the load's nor the servers', or the load's.
+// wanted returns the placement that was asked for. If it has no CPU for the harness, the harness
+// gets a core that neither load nor servers use or, without one, shares the load's CPU.
 func (m Machine) wanted() Placement {
 	p := m.Wanted
 	p.Notes = nil
 	cores := m.cores()
 	for _, c := range cores {
 		if common(c.cpus, p.Load) && common(c.cpus, p.Servers) {
-			p.note("load and servers share a core (CPUs %s): they slow each other down", describeCPUs(c.cpus))
+			p.note("load and servers share a core (CPUs %s): they slow each other down",
+				describeCPUs(c.cpus))
 		}
 	}
 	if len(p.Harness) == 0 {
 		p.Harness = p.Load[:1]
 		taken := slices.Concat(p.Load, p.Servers)
-		if i := slices.IndexFunc(cores, func(c core) bool { return !common(c.cpus, taken) }); i >= 0 {
+		free := func(c core) bool { return !common(c.cpus, taken) }
+		if i := slices.IndexFunc(cores, free); i >= 0 {
 			p.Harness = cores[i].cpus[:1]
 		}
 	}
@@ -237,8 +250,8 @@ func common(a, b []int) bool {
 	return slices.ContainsFunc(a, func(cpu int) bool { return slices.Contains(b, cpu) })
 }
 
-// ParsePlacement reads "load=0-3,servers=4-7,8", and perhaps "harness=9", of the usable CPUs.
-// Load and servers then have CPUs, none of them the same.
+// ParsePlacement parses a placement on the usable CPUs, such as "load=0-3,servers=4-7,8". It may
+// also have "harness=9". Load and servers must have CPUs, and share none.
 func ParsePlacement(text string, usable []int) (p Placement, err error) {
 	example := fmt.Sprintf("for example load=%d,servers=%d", usable[0], usable[len(usable)-1])
 	lists := map[string]*[]int{"load": &p.Load, "servers": &p.Servers, "harness": &p.Harness}
@@ -271,20 +284,21 @@ func ParsePlacement(text string, usable []int) (p Placement, err error) {
 		*list = slices.Compact(*list)
 		for _, cpu := range *list {
 			if !slices.Contains(usable, cpu) {
-				return p, fmt.Errorf("CPU %d cannot be used; usable are %s", cpu, describeCPUs(usable))
+				return p, fmt.Errorf("CPU %d cannot be used; usable are %s",
+					cpu, describeCPUs(usable))
 			}
 		}
 	}
 	for _, cpu := range p.Load {
 		if slices.Contains(p.Servers, cpu) {
-			return p, fmt.Errorf("CPU %d is the load's and the servers': what disturbs the load would be "+
-				"measured as the servers'", cpu)
+			return p, fmt.Errorf("CPU %d is the load's and the servers': a delay of the load "+
+				"would be measured as the servers'; give them different CPUs", cpu)
 		}
 	}
 	return p, nil
 }
 
-// parseRange reads "3" or "0-3".
+// parseRange parses "3" or "0-3".
 func parseRange(text string) (cpus []int, err error) {
 	first, last, isRange := strings.Cut(text, "-")
 	from, err := strconv.Atoi(first)
@@ -301,10 +315,10 @@ func parseRange(text string) (cpus []int, err error) {
 	return cpus, nil
 }
 
-// maxCPUs is the most that a kernel of Linux can be built for (NR_CPUS of x86).
+// maxCPUs is the largest number of CPUs that Linux can be built for (NR_CPUS of x86).
 const maxCPUs = 8192
 
-// describeCPUs writes a list of CPUs as the kernel does: 0-3,8.
+// describeCPUs formats a list of CPUs as the kernel does: 0-3,8.
 func describeCPUs(cpus []int) string {
 	s := ""
 	for i := 0; i < len(cpus); {

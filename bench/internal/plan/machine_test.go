@@ -20,12 +20,14 @@ func tree(t *testing.T, name string) fstest.MapFS {
 	return testkit.Tree(t, filepath.Join("../kernel/testdata/machines", name+".txt"))
 }
 
-// Place chooses CPUs on machines whose /proc and /sys were recorded, or made up where none could be
-// had (the files say which).
+// Place chooses CPUs on machines whose /proc and /sys were recorded, or made up if no such machine
+// was available (the files say which).
 func TestPlaceOnMachines(t *testing.T) {
 	file := func(root fstest.MapFS, path, content string) {
 		root[path] = &fstest.MapFile{Data: []byte(content + "\n")}
 	}
+	const sharesCPU = "this program shares the load's CPU: " +
+		"with a third it would have one of its own"
 	for _, tt := range []struct {
 		name, machine          string
 		cpus                   []int
@@ -33,17 +35,19 @@ func TestPlaceOnMachines(t *testing.T) {
 		load, harness, servers string
 		notes                  string
 	}{
-		{"a laptop, four cores with two threads each", "laptop", testkit.UpTo(8), nil, "0", "1", "2-3,6-7", ""},
+		{"a laptop, four cores with two threads each", "laptop", testkit.UpTo(8), nil,
+			"0", "1", "2-3,6-7", ""},
 		{"a laptop, its cores 2 and 3 slower", "laptop", testkit.UpTo(8), func(root fstest.MapFS) {
 			file(root, "sys/devices/cpu_core/cpus", "0-1,4-5")
 			file(root, "sys/devices/cpu_atom/cpus", "2-3,6-7")
-		}, "0", "1", "2-3,6-7", "cores of 2 kinds: latency depends on which of them a worker runs on"},
+		}, "0", "1", "2-3,6-7",
+			"cores of 2 kinds: latency depends on which of them a worker runs on"},
 		{"a laptop with many slower cores", "hybrid", testkit.UpTo(12), nil, "4-5", "6", "7-11",
 			"8 of 10 cores: the fastest kind with at least 3"},
 		{"a phone, three kinds of cores", "phone", testkit.UpTo(8), nil, "3", "4", "5-6",
 			"4 of 8 cores: the fastest kind with at least 3"},
-		{"64 CPUs on three nodes, half of them on one", "xeon-x7550", testkit.UpTo(64), nil, "0,2,4,6", "8",
-			"10,12,14,16,18,20,22,24,26,28,30,42,44,46,48,50,52,54,56,58,60,62",
+		{"64 CPUs on three nodes, half of them on one", "xeon-x7550", testkit.UpTo(64), nil,
+			"0,2,4,6", "8", "10,12,14,16,18,20,22,24,26,28,30,42,44,46,48,50,52,54,56,58,60,62",
 			"16 of 32 cores: those of memory node 0; --cpus chooses others"},
 		{"64 cores on two nodes", "two-nodes", testkit.UpTo(128), nil, "0-7", "8", "9-31,73-95",
 			"32 of 64 cores: those of memory node 0; --cpus chooses others"},
@@ -53,14 +57,13 @@ func TestPlaceOnMachines(t *testing.T) {
 			file(root, "proc/self/cgroup", "0::/")
 			file(root, "sys/fs/cgroup/cpu.max", "200000 100000")
 		}, "0", "0", "1", "32 of 64 cores: those of memory node 0; --cpus chooses others\n" +
-			"2 of 32 cores: the CPU quota is 2 CPUs\n" +
-			"this program shares the load's CPU: with a third it would have one of its own"},
+			"2 of 32 cores: the CPU quota is 2 CPUs\n" + sharesCPU},
 		{"4.5 of 64 CPUs by quota", "two-nodes", testkit.UpTo(128), func(root fstest.MapFS) {
 			file(root, "proc/self/cgroup", "0::/")
 			file(root, "sys/fs/cgroup/cpu.max", "450000 100000")
 		}, "0", "1", "2-3", "32 of 64 cores: those of memory node 0; --cpus chooses others\n" +
 			"4 of 32 cores: the CPU quota is 4.5 CPUs"},
-		{"4 of 8 threads by quota, of a container of version 1", "laptop", testkit.UpTo(8), func(root fstest.MapFS) {
+		{"4 of 8 threads by quota, cgroup v1", "laptop", testkit.UpTo(8), func(root fstest.MapFS) {
 			file(root, "proc/self/cgroup", "3:cpu,cpuacct:/docker/1f")
 			file(root, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "400000")
 			file(root, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000")
@@ -68,20 +71,22 @@ func TestPlaceOnMachines(t *testing.T) {
 		{"1.5 of 2 CPUs by quota", "laptop", []int{0, 1}, func(root fstest.MapFS) {
 			file(root, "proc/self/cgroup", "0::/../..")
 			file(root, "sys/fs/cgroup/cpu.max", "150000 100000")
-		}, "0", "0", "1", "trials that use more than 1.5 CPUs are stopped by the quota, and invalid\n" +
-			"this program shares the load's CPU: with a third it would have one of its own"},
+		}, "0", "0", "1", "trials that use more than 1.5 CPUs are stopped by the quota, " +
+			"and invalid\n" + sharesCPU},
 		{"a quota that cannot be used up", "laptop", []int{0, 1}, func(root fstest.MapFS) {
 			file(root, "proc/self/cgroup", "0::/")
 			file(root, "sys/fs/cgroup/cpu.max", "200000 100000")
-		}, "0", "0", "1", "this program shares the load's CPU: with a third it would have one of its own"},
+		}, "0", "0", "1", sharesCPU},
 		{"2 of 64 CPUs by cpuset, two cores", "two-nodes", []int{17, 40}, nil, "17", "17", "40",
-			"cores of 2 nodes of memory\nthis program shares the load's CPU: with a third it would have one of its own"},
+			"cores of 2 nodes of memory\n" + sharesCPU},
 		{"2 of 64 CPUs by cpuset, one core", "two-nodes", []int{17, 81}, nil, "17", "17", "81",
 			"load and servers are threads of one core: they slow each other down\n" +
 				"this program shares the load's CPU"},
 		{"two cores of two threads", "laptop", []int{1, 2, 5, 6}, nil, "1", "5", "2,6",
-			"this program has the second thread of the load's core: with a third core it would have one of its own"},
-		{"one CPU", "laptop", []int{3}, nil, "3", "3", "3", "load and servers share the only CPU: they disturb each other"},
+			"this program has the second thread of the load's core: " +
+				"with a third core it would have one of its own"},
+		{"one CPU", "laptop", []int{3}, nil, "3", "3", "3",
+			"load and servers share the only CPU: they disturb each other"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := tree(t, tt.machine)
@@ -100,7 +105,7 @@ func TestPlaceOnMachines(t *testing.T) {
 	}
 }
 
-// Where nothing is known, each CPU is a core.
+// Without a topology, each CPU counts as a core.
 func TestPlaceByNumber(t *testing.T) {
 	for _, tt := range []struct {
 		n                      int
@@ -143,7 +148,7 @@ func TestParsePlacement(t *testing.T) {
 		p, err := ParsePlacement(tt.text, m.CPUs)
 		if tt.problem != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.problem) {
-				t.Errorf("%q: %v, want %q", tt.text, err, tt.problem)
+				t.Errorf("%q: got error %v, want %q in it", tt.text, err, tt.problem)
 			}
 			continue
 		}
@@ -160,28 +165,31 @@ func TestParsePlacement(t *testing.T) {
 	}
 }
 
-// A run that is resumed goes on on the CPUs on which it began.
+// A resumed run uses the CPUs on which it began.
 func TestPlaceOfResumed(t *testing.T) {
 	s, err := scenarios.Load("steady")
 	if err != nil {
 		t.Fatal(err)
 	}
-	began := &results.Run{Environment: results.Environment{LoadCPUs: []int{2}, ServerCPUs: []int{0, 1}, HarnessCPUs: []int{3}}}
+	began := &results.Run{Environment: results.Environment{
+		LoadCPUs: []int{2}, ServerCPUs: []int{0, 1}, HarnessCPUs: []int{3},
+	}}
 	stored := &results.Scenario{Name: s.Name, SHA256: s.SHA256, Trials: 1, MinValid: 1}
 	for _, v := range s.Variants {
 		stored.Variants = append(stored.Variants, &results.Variant{Labels: v.Labels})
 	}
 	began.Scenarios = []*results.Scenario{stored}
-	p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: testkit.UpTo(8)}, Options{Resume: began})
+	all, resume := []*scenarios.Scenario{s}, Options{Resume: began}
+	p, err := New(all, 1, Machine{CPUs: testkit.UpTo(8)}, resume)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := describeCPUs(p.CPUs.Load) + " " + describeCPUs(p.CPUs.Servers); got != "2 0-1" {
-		t.Errorf("load and servers on %s", got)
+		t.Errorf("load and servers on %s, want 2 0-1", got)
 	}
-	_, err = New([]*scenarios.Scenario{s}, 1, Machine{CPUs: testkit.UpTo(2)}, Options{Resume: began})
+	_, err = New(all, 1, Machine{CPUs: testkit.UpTo(2)}, resume)
 	if err == nil || !strings.Contains(err.Error(), "began on CPU 2") {
-		t.Errorf("without CPU 2: %v", err)
+		t.Errorf("without CPU 2: got error %v, want that the run began there", err)
 	}
 }
 

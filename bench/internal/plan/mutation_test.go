@@ -16,7 +16,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// A mutation makes another file of the lines of a scenario.
+// A mutation changes the lines of a scenario file.
 type mutation struct {
 	name string
 	make func(r *rand.Rand, lines []string) []string
@@ -94,17 +94,17 @@ var mutations = []mutation{
 	}},
 }
 
-// odd are values that belong nowhere, or nearly so.
+// odd are values that are wrong nearly everywhere.
 var odd = []string{
-	"", "~", "true", "-1", "0", "1e400", "99999999999999999999", "9223372036854775807", ".nan", "0.5",
-	"1h", "5 days", "-3s", "10/s", "[1, 2]", "{a: 1}", "[]", "{}", "'", "\"", "&a x", "*a", "!!int 3",
-	"<<", "? x", "- x", "|", "replace", "lost < 0", "lost / 0 == 0", "lost == 0; lost == 1",
-	"gap_ns < 5ms", "\x1b[31mred", strings.Repeat("x", 3000), strings.Repeat("9", 400),
-	strings.Repeat("[", 40), strings.Repeat("a.", 500),
+	"", "~", "true", "-1", "0", "1e400", "99999999999999999999", "9223372036854775807", ".nan",
+	"0.5", "1h", "5 days", "-3s", "10/s", "[1, 2]", "{a: 1}", "[]", "{}", "'", "\"", "&a x", "*a",
+	"!!int 3", "<<", "? x", "- x", "|", "replace", "lost < 0", "lost / 0 == 0",
+	"lost == 0; lost == 1", "gap_ns < 5ms", "\x1b[31mred", strings.Repeat("x", 3000),
+	strings.Repeat("9", 400), strings.Repeat("[", 40), strings.Repeat("a.", 500),
 }
 
-// Mutated copies of the scenarios that come with the program are refused with lines and hints, in a
-// few lines that are safe to print, or they can be planned, written out and read again.
+// Each mutated copy of a built-in scenario is either refused, in a few printable lines with line
+// numbers and hints, or it can be planned, written out and read again.
 func TestMutatedScenarios(t *testing.T) {
 	files, err := filepath.Glob("../../../scenarios/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -134,16 +134,16 @@ func TestMutatedScenarios(t *testing.T) {
 	for _, m := range mutations {
 		all += refused[m.name]
 		if refused[m.name] == 0 {
-			t.Errorf("%s: nothing was refused", m.name)
+			t.Errorf("%s: no file was refused", m.name)
 		}
 	}
 	if all < 500 || accepted == 0 {
-		t.Errorf("%d were refused and %d accepted; want 500 and some", all, accepted)
+		t.Errorf("%d were refused and %d accepted; want at least 500 and 1", all, accepted)
 	}
 	t.Logf("%d refused, %d accepted", all, accepted)
 }
 
-// Files made by hand, hostile ones and mistakes, are refused in the same way.
+// Hand-made files, with mistakes or hostile, are refused in the same way.
 func TestHostileScenarios(t *testing.T) {
 	const head = "name: x\nload: {rate: 100/s, duration: 1s}\nstop: close\n"
 	const eight = "[1, 2, 3, 4, 5, 6, 7, 8]"
@@ -194,9 +194,10 @@ func TestHostileScenarios(t *testing.T) {
 		"misspelt": head + "matrix:\n" +
 			strings.Repeat("- {worker: [1], socket: [x], stopp: [y]}\n", 256),
 
-		"many bad gates":     head + "gates:\n" + strings.Repeat("- {expect: lots == 0}\n", 256),
-		"a long gate":        gate(strings.Repeat("-", 100_000) + "lost == 0"),
-		"a deep gate":        gate(strings.Repeat("(", 2000) + "lost" + strings.Repeat(")", 2000) + " == 0"),
+		"many bad gates": head + "gates:\n" + strings.Repeat("- {expect: lots == 0}\n", 256),
+		"a long gate":    gate(strings.Repeat("-", 100_000) + "lost == 0"),
+		"a deep gate": gate(
+			strings.Repeat("(", 2000) + "lost" + strings.Repeat(")", 2000) + " == 0"),
 		"a gate of ranges":   gate("lost in 0..100000000"),
 		"a gate that counts": gate("count(1..100000000, {# > 3}) > lost"),
 		"a gate of escapes":  gate(`lost\e[31m == \u202e0`),
@@ -219,7 +220,7 @@ func repeat(format string, n int) string {
 	return b.String()
 }
 
-// indentation returns mappings inside each other.
+// indentation returns nested mappings.
 func indentation(depth int) string {
 	var b strings.Builder
 	for i := range depth {
@@ -228,8 +229,8 @@ func indentation(depth int) string {
 	return b.String()
 }
 
-// survives checks what is said of a file, or what becomes of it. It reports whether the file is
-// accepted.
+// survives checks the refusal of a file or, if it is accepted, that it can be planned, written out
+// and read again. It reports whether the file is accepted.
 func survives(t *testing.T, name, text string) bool {
 	t.Helper()
 	s, err := scenarios.Parse("f.yaml", []byte(text))
@@ -242,7 +243,7 @@ func survives(t *testing.T, name, text string) bool {
 	}
 	p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0, 1}}, Options{})
 	if err != nil {
-		t.Errorf("%s: accepted, and cannot be planned: %v", name, err)
+		t.Errorf("%s: accepted, but cannot be planned: %v", name, err)
 		return true
 	}
 	if err := p.Describe(io.Discard); err != nil {
@@ -253,19 +254,19 @@ func survives(t *testing.T, name, text string) bool {
 		t.Errorf("%s: %v", name, err)
 	}
 	if again, err := scenarios.Parse("again.yaml", written.Bytes()); err != nil {
-		t.Errorf("%s: written out it is refused: %v", name, err)
+		t.Errorf("%s: refused after writing it out: %v", name, err)
 	} else if got, want := len(again.Variants), len(s.Variants); got != want {
-		t.Errorf("%s: written out it has %d variants, and had %d", name, got, want)
+		t.Errorf("%s: %d variants after writing it out, want %d", name, got, want)
 	}
 	return true
 }
 
-// checkRefusal checks what is said of a file that is refused.
+// checkRefusal checks the error for a file that is refused.
 func checkRefusal(t *testing.T, name string, err error) {
 	t.Helper()
 	var problems *scenarios.Problems
 	if !errors.As(err, &problems) {
-		t.Errorf("%s: %v, which is not *Problems", name, err)
+		t.Errorf("%s: got error %v, want *Problems", name, err)
 		return
 	}
 	for _, p := range problems.Problems {
@@ -275,17 +276,19 @@ func checkRefusal(t *testing.T, name string, err error) {
 	}
 	message := err.Error()
 	if lines := strings.Count(message, "\n") + 1; lines > 21 || len(message) > 32<<10 {
-		t.Errorf("%s: %d lines, %d bytes", name, lines, len(message))
+		t.Errorf("%s: the message has %d lines, %d bytes; want at most 21, 32 KiB",
+			name, lines, len(message))
 	}
-	acts := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
-	if i := strings.IndexFunc(message, acts); i >= 0 {
-		t.Errorf("%s: %q is printed as it is", name, message[i:min(len(message), i+20)])
+	unprintable := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+	if i := strings.IndexFunc(message, unprintable); i >= 0 {
+		t.Errorf("%s: %q is not quoted", name, message[i:min(len(message), i+20)])
 	}
 	for _, word := range []string{
-		"scalar", "token", "strconv", "node content", " flow ", "parsing", "unmarshal", "goroutine", "go-yaml",
+		"scalar", "token", "strconv", "node content", " flow ", "parsing", "unmarshal",
+		"goroutine", "go-yaml",
 	} {
 		if strings.Contains(message, word) {
-			t.Errorf("%s: the words of a library: %s", name, message)
+			t.Errorf("%s: the message has a library's word, %q: %s", name, word, message)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // Package plan decides what a run will do before it begins: which trials, in which order, on which
-// CPUs, and for every variant how each process is configured. It is a pure function of scenarios,
-// seed and machine. What comes after it consults no scenario.
+// CPUs, and how each process of every variant is configured. A plan is a pure function of
+// scenarios, seed and machine. Later stages read the plan, not the scenarios.
 package plan
 
 import (
@@ -17,8 +17,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// A Plan is everything a run will do, decided before it begins: a pure function of scenarios, seed
-// and machine.
+// A Plan is everything that a run will do, decided before it begins.
 type Plan struct {
 	Seed      uint64
 	Machine   Machine
@@ -26,25 +25,26 @@ type Plan struct {
 	Scenarios []*Scenario
 }
 
-// A Scenario is a scenario's variants and the order of their trials.
+// A Scenario holds a scenario's variants and the order of their trials.
 type Scenario struct {
 	Spec     *scenarios.Scenario
 	Variants []*Variant
 	Trials   []Trial // in order
 	// MinValid is how many valid trials of a variant the gates need: the scenario's min_valid, but
-	// no more than the trials that were asked for. Options.Budget does not lower it.
+	// at most the number of trials that were asked for. Options.Budget does not lower it.
 	MinValid int
-	// Looks are the numbers of blocks at which the gates are looked at, to see whether more are
-	// needed. Nil: the trials are what they are. Trials are those up to the first of them.
+	// Looks are the numbers of blocks after which the gates are examined, to see whether more
+	// blocks are needed. Trials are at first those up to the first look. Nil means that no blocks
+	// are added.
 	Looks []int
 	// Budget is how long the scenario may take in all while blocks are added.
 	Budget time.Duration
 
-	further []Trial // beyond Trials, up to the last look
+	further []Trial // after Trials, up to the last look
 }
 
-// Validity returns the limits of the scenario's trials. It returns false where the matrix varies
-// them.
+// Validity returns the limits of the scenario's trials. It returns false if the variants have
+// different limits.
 func (s *Scenario) Validity() (limits scenarios.Validity, same bool) {
 	for i, v := range s.Variants {
 		if i > 0 && v.Validity != limits {
@@ -55,51 +55,54 @@ func (s *Scenario) Validity() (limits scenarios.Validity, same bool) {
 	return limits, true
 }
 
-// A Trial is one trial to be run.
+// A Trial is a planned trial.
 type Trial struct {
 	Variant int // index into Scenario.Variants
 	Block   int
 }
 
-// Options of New. The zero value changes nothing.
+// Options are the options of New. The zero value plans the scenarios as they are.
 type Options struct {
 	// Trials replaces the scenarios' number of blocks.
 	Trials int
 	// Only keeps the variants whose labels include these.
 	Only scenarios.Labels
-	// Budget, per scenario, reduces the blocks so that it is expected to end within it, but not
-	// below one. With fewer than the scenario's gates need, they stay undecided.
+	// Budget reduces the blocks of each scenario, to at least one, so that the scenario is expected
+	// to end within it. Gates that need more trials stay undecided.
 	Budget time.Duration
 	// Auto adds blocks, at the looks of AutoLooks, until every gate is decided or AutoBudget is
 	// used up. A scenario without gates is an error.
 	Auto bool
-	// AutoBudget is per scenario.
+	// AutoBudget is the budget of each scenario with Auto.
 	AutoBudget time.Duration
-	// Resume is an unfinished run to go on with. What is planned are its variants, blocks and looks
-	// instead of what the options above say, and its budget unless AutoBudget is another. Its seed
-	// is not looked at.
+	// Resume is an unfinished run to continue. Its variants, blocks and looks replace those of the
+	// options above, and its budget does if AutoBudget is 0. New does not use its seed.
 	Resume *results.Run
 }
 
-// AutoLooks returns the numbers of blocks at which gates are looked at when blocks are added until
-// they are decided. Each look could decide wrongly, so each is allowed only its share of the error
-// (Bonferroni): few looks, each half as far again as the one before.
+// AutoLooks returns the numbers of blocks after which gates are examined, when blocks are added
+// until they are decided. Each look could decide wrongly, so each gets only its share of the error
+// probability (Bonferroni). Therefore looks are few: each is after half as many blocks again as the
+// one before.
 func AutoLooks() []int { return []int{12, 18, 27, 40, 60, 90} }
 
-// trialOverhead is what a trial takes beside its load: lab, processes, the last stop.
+// trialOverhead is the time of a trial apart from its load: for lab, processes and the last stop.
 const trialOverhead = 250 * time.Millisecond
 
-// New plans the scenarios. It fails when nothing is left to do.
+// New plans the scenarios. It fails if the plan would be empty.
 func New(all []*scenarios.Scenario, seed uint64, m Machine, o Options) (*Plan, error) {
 	if len(m.CPUs) == 0 {
 		return nil, fmt.Errorf("plan: no CPU is usable")
 	}
 	if o.Resume != nil {
 		began := o.Resume.Environment
-		m.Wanted = Placement{Load: began.LoadCPUs, Servers: began.ServerCPUs, Harness: began.HarnessCPUs}
+		m.Wanted = Placement{
+			Load: began.LoadCPUs, Servers: began.ServerCPUs, Harness: began.HarnessCPUs,
+		}
 		for _, cpu := range slices.Concat(began.LoadCPUs, began.ServerCPUs, began.HarnessCPUs) {
 			if !slices.Contains(m.CPUs, cpu) {
-				return nil, fmt.Errorf("the run began on CPU %d, which cannot be used now; make it available again, or start a new run", cpu)
+				return nil, fmt.Errorf("the run began on CPU %d, which cannot be used now; "+
+					"make it available again, or start a new run", cpu)
 			}
 		}
 	}
@@ -115,11 +118,13 @@ func New(all []*scenarios.Scenario, seed uint64, m Machine, o Options) (*Plan, e
 		}
 	}
 	if len(p.Scenarios) == 0 {
-		return nil, fmt.Errorf("no variant has the labels %q; 'show NAME' lists a scenario's variants", o.Only)
+		return nil, fmt.Errorf("no variant has the labels %q; 'show NAME' lists a scenario's "+
+			"variants", o.Only)
 	}
 	return p, nil
 }
 
+// planScenario plans one scenario. Its plan has no variants if o.Only excludes all.
 func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Scenario, error) {
 	p := &Scenario{Spec: s}
 	var stored *results.Scenario
@@ -127,14 +132,14 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 		stored = o.Resume.Scenario(s.Name)
 		if stored == nil || stored.SHA256 != s.SHA256 {
 			return nil, fmt.Errorf("scenario %s is not what it was when the run began; "+
-				"put its file back, or start a new run", s.Name)
+				"restore its file, or start a new run", s.Name)
 		}
 		o.Trials, o.Auto, o.Only = stored.Trials, len(stored.Looks) > 0, nil
 		o.AutoBudget, o.Budget = cmp.Or(o.AutoBudget, time.Duration(stored.BudgetNS)), 0
 	}
 	if o.Auto && len(s.Gates) == 0 {
-		return nil, fmt.Errorf("scenario %s has no gates, so nothing says when its trials are enough; "+
-			"give their number", s.Name)
+		return nil, fmt.Errorf("scenario %s has no gates, so nothing says when its trials are "+
+			"enough; give their number", s.Name)
 	}
 	var block time.Duration
 	timeline := steps(s)
@@ -161,7 +166,7 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 		p.MinValid = min(s.MinValid, p.Looks[0])
 		trials = p.Looks[len(p.Looks)-1]
 	}
-	// One stream per scenario: adding a scenario does not reshuffle the others.
+	// Each scenario has its own random stream, so that adding a scenario does not reshuffle others.
 	random := rand.New(rand.NewPCG(seed, nameSeed(s.Name)))
 	for b := range trials {
 		for _, v := range random.Perm(len(p.Variants)) {
@@ -176,31 +181,32 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 			p.Trials, p.further = p.Trials[:first:first], p.Trials[first:]
 		}
 		if d := p.Duration(); d > p.Budget {
-			return nil, fmt.Errorf("scenario %s: gates are first looked at after %d blocks, which take about %v: "+
-				"the budget of %v is less", s.Name, p.Looks[0], roughly(d), p.Budget)
+			return nil, fmt.Errorf("scenario %s: gates are first examined after %d blocks, which "+
+				"take about %v; the budget is %v: raise --budget",
+				s.Name, p.Looks[0], roughly(d), p.Budget)
 		}
 	}
 	if stored != nil {
 		p.MinValid = stored.MinValid
 		if !p.resumes(stored) {
 			return nil, fmt.Errorf("scenario %s has other variants or looks in this version of "+
-				"the program than in the one that began the run; go on with that one, or start a "+
-				"new run", s.Name)
+				"the program than in the version that began the run; resume with that version, "+
+				"or start a new run", s.Name)
 		}
 	}
 	return p, nil
 }
 
-// resumes reports whether the plan is of the same variants and looks as the stored scenario, so
-// that trials can be told apart.
+// resumes reports whether the plan has the same variants and looks as the stored scenario, so that
+// its trials continue the stored ones.
 func (p *Scenario) resumes(stored *results.Scenario) bool {
 	same := func(v *Variant, s *results.Variant) bool { return v.Labels.Equal(s.Labels) }
 	return len(p.Variants) > 0 && slices.EqualFunc(p.Variants, stored.Variants, same) &&
 		slices.Equal(p.Looks, stored.Looks)
 }
 
-// withControl returns the scenario's variants, and the baseline once more, as the A/A arm, when
-// gates need to know whether it differs from itself.
+// withControl returns the scenario's variants. If gates need to know whether the baseline differs
+// from itself, the baseline is in it a second time, as the A/A arm.
 func withControl(s *scenarios.Scenario) []scenarios.Variant {
 	all := slices.Clone(s.Variants)
 	if len(gates.ControlMetrics(s)) == 0 {
@@ -220,7 +226,7 @@ func withControl(s *scenarios.Scenario) []scenarios.Variant {
 	return all
 }
 
-// More returns the trials of up to that many more blocks, and adds them to the plan.
+// More adds the trials of up to that many more blocks to the plan, and returns them.
 func (p *Scenario) More(blocks int) []Trial {
 	until := p.Blocks() + blocks
 	n := slices.IndexFunc(p.further, func(t Trial) bool { return t.Block >= until })
@@ -232,7 +238,7 @@ func (p *Scenario) More(blocks int) []Trial {
 	return added
 }
 
-// BlockDuration returns how long a block is expected to take.
+// BlockDuration returns the expected duration of a block.
 func (p *Scenario) BlockDuration() (d time.Duration) {
 	for _, v := range p.Variants {
 		if v.Skipped == "" {
@@ -242,7 +248,7 @@ func (p *Scenario) BlockDuration() (d time.Duration) {
 	return d
 }
 
-// Alpha returns the error probability of one look at the scenario's gates.
+// Alpha returns the error probability of each look at the scenario's gates.
 func (p *Scenario) Alpha() float64 {
 	if p.Looks == nil {
 		return compare.Alpha
@@ -250,7 +256,7 @@ func (p *Scenario) Alpha() float64 {
 	return compare.Alpha / float64(len(AutoLooks()))
 }
 
-// nameSeed returns FNV-1a of the name.
+// nameSeed returns the FNV-1a hash of the name.
 func nameSeed(name string) uint64 {
 	h := uint64(14695981039346656037)
 	for _, c := range []byte(name) {
@@ -259,10 +265,11 @@ func nameSeed(name string) uint64 {
 	return h
 }
 
-// QuickLook says that the scenario has fewer trials than its gates need; "" if it has enough.
+// QuickLook returns a warning that the scenario has fewer trials than its gates need. It returns ""
+// if it has enough.
 func (p *Scenario) QuickLook() string { return results.QuickLook(p.Blocks(), p.MinValid) }
 
-// Duration returns how long the scenario is expected to take, repeats of invalid trials aside.
+// Duration returns the expected duration of the scenario, without repeats of invalid trials.
 func (p *Scenario) Duration() time.Duration {
 	d := time.Duration(len(p.Capacities())) * CapacityTakes
 	for _, t := range p.Trials {
@@ -290,14 +297,14 @@ func (p *Scenario) Block(n int) []Trial {
 	return block
 }
 
-// Repeats returns how many invalid trials may be run again.
+// Repeats returns how many invalid trials may be repeated.
 func (p *Scenario) Repeats() int { return RepeatsOf(len(p.Trials)) }
 
-// RepeatsOf returns how many of so many planned trials may be run again: three for eight, and at
-// least two.
+// RepeatsOf returns how many repeats are allowed for a number of planned trials: three for eight
+// trials, and at least two.
 func RepeatsOf(trials int) int { return max(2, trials*3/8) }
 
-// Duration returns how long the run is expected to take, repeats of invalid trials aside.
+// Duration returns the expected duration of the run, without repeats of invalid trials.
 func (p *Plan) Duration() time.Duration {
 	var d time.Duration
 	for _, s := range p.Scenarios {

@@ -53,7 +53,8 @@ func TestPlanGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New([]*scenarios.Scenario{s}, 42, Machine{CPUs: []int{0, 1, 2, 3, 6, 7, 9, 11}}, Options{})
+	machine := Machine{CPUs: []int{0, 1, 2, 3, 6, 7, 9, 11}}
+	p, err := New([]*scenarios.Scenario{s}, 42, machine, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,16 +75,17 @@ func TestPlanIsPure(t *testing.T) {
 	}
 	alone := order(7, "rolling-restart")
 	if diff := cmp.Diff(order(7, "rolling-restart", "steady"), alone); diff != "" {
-		t.Errorf("another scenario reshuffles this one:\n%s", diff)
+		t.Errorf("another scenario reshuffles this one (-got +want):\n%s", diff)
 	}
 	if cmp.Equal(order(8, "rolling-restart"), alone) {
 		t.Error("another seed gives the same order")
 	}
 }
 
-// The A/A arm is the plan's own: the scenario keeps its variants.
+// New adds the A/A arm to the plan, and not to the scenario.
 func TestPlanKeepsScenario(t *testing.T) {
-	text := strings.Replace(planTestScenario, "trials: 3", "gates: [{expect: lost_per_attempt < 0.5}]", 1)
+	const gates = "gates: [{expect: lost_per_attempt < 0.5}]"
+	text := strings.Replace(planTestScenario, "trials: 3", gates, 1)
 	s, err := scenarios.Parse("plan-test.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
@@ -97,11 +99,11 @@ func TestPlanKeepsScenario(t *testing.T) {
 		t.Errorf("the plan has %d variants, want %d", got, want)
 	}
 	if diff := cmp.Diff(s.Variants, before); diff != "" {
-		t.Errorf("the scenario's variants after NewPlan (-got +want):\n%s", diff)
+		t.Errorf("the scenario's variants after New (-got +want):\n%s", diff)
 	}
 }
 
-// Variants share the steps of their timeline, and each has those before its load ends.
+// Variants share the slice of steps. Each has the steps before the end of its load.
 func TestPlanSharesSteps(t *testing.T) {
 	const text = `
 name: plan-test
@@ -127,10 +129,10 @@ matrix: [{load.duration: [251ms, 260ms, 1s, 333333333ns]}]
 			t.Errorf("%s: %d steps, want %d", variants[i].Labels, len(got), want)
 		}
 		if &got[0] != &variants[0].Steps[0] {
-			t.Errorf("%s: the steps are its own", variants[i].Labels)
+			t.Errorf("%s: the steps are a copy", variants[i].Labels)
 		}
 		if last := got[len(got)-1].At; last >= variants[i].Duration {
-			t.Errorf("%s: a step at %v", variants[i].Labels, last)
+			t.Errorf("%s: a step at %v, after the load", variants[i].Labels, last)
 		}
 		ordered := slices.IsSortedFunc(got, func(a, b PlannedStep) int { return int(a.At - b.At) })
 		if !ordered {
@@ -139,14 +141,14 @@ matrix: [{load.duration: [251ms, 260ms, 1s, 333333333ns]}]
 	}
 }
 
-// A timeline of as many steps as a scenario may have is planned in full, and one more refused.
+// A timeline with the largest number of steps is planned in full. One step more is refused.
 func TestPlanMostSteps(t *testing.T) {
 	const text = "name: x\nload: {rate: 1/s, duration: %s}\n" +
 		"timeline:\n- {at: 0s, every: 20ms, do: add}\n"
 	for duration, want := range map[string]int{"400s": 20_000, "400.02s": 0} {
 		s, err := scenarios.Parse("f", fmt.Appendf(nil, text, duration))
 		if (err == nil) != (want > 0) {
-			t.Errorf("%s: %v", duration, err)
+			t.Errorf("%s: got error %v, want an error: %v", duration, err, want == 0)
 		}
 		if err != nil {
 			continue
@@ -170,17 +172,21 @@ func TestPlanBlocksAreComplete(t *testing.T) {
 	for _, trial := range p.Scenarios[0].Trials {
 		seen[trial]++
 	}
-	if want := 5 * len(p.Scenarios[0].Variants); len(seen) != want || len(p.Scenarios[0].Trials) != want {
-		t.Errorf("%d trials, %d different, want %d", len(p.Scenarios[0].Trials), len(seen), want)
+	trials := len(p.Scenarios[0].Trials)
+	if want := 5 * len(p.Scenarios[0].Variants); len(seen) != want || trials != want {
+		t.Errorf("%d trials, %d different, want %d", trials, len(seen), want)
 	}
 }
 
 func TestPlanOptions(t *testing.T) {
 	machine := Machine{CPUs: []int{0, 1}}
-	if _, err := New(mustLoad(t, "steady"), 1, machine, Options{Only: scenarios.Labels{"sockets": "none"}}); err == nil {
-		t.Error("a label that no variant has is accepted")
+	unknown := Options{Only: scenarios.Labels{"sockets": "none"}}
+	if _, err := New(mustLoad(t, "steady"), 1, machine, unknown); err == nil {
+		t.Error("no error for a label that no variant has")
 	}
-	p, err := New(mustLoad(t, "steady"), 1, machine, Options{Only: scenarios.Labels{"sockets": "shared"}, Budget: 3500 * time.Millisecond})
+	p, err := New(mustLoad(t, "steady"), 1, machine, Options{
+		Only: scenarios.Labels{"sockets": "shared"}, Budget: 3500 * time.Millisecond,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +195,7 @@ func TestPlanOptions(t *testing.T) {
 	}
 }
 
-// A budget cuts the trials and not what the gates need of them. Fewer that are asked for do both.
+// A budget reduces the trials, but not how many the gates need. Options.Trials reduces both.
 func TestPlanMinValid(t *testing.T) {
 	const quick = "quick: 1 of 2 trials that gates need; decides nothing"
 	gated := planTestScenario + "gates: [{expect: lost == 0}]\n"
@@ -206,7 +212,10 @@ func TestPlanMinValid(t *testing.T) {
 		{"a budget for one", Options{Budget: 6 * time.Second}, 1, 2, quick},
 		{"a budget for none", Options{Budget: time.Second}, 1, 2, quick},
 		{"one is asked for", Options{Trials: 1}, 1, 1, ""},
-		{"two are asked for, with a budget for one", Options{Trials: 2, Budget: time.Second}, 1, 2, quick},
+		{
+			"two are asked for, with a budget for one",
+			Options{Trials: 2, Budget: time.Second}, 1, 2, quick,
+		},
 		{"until the gates are decided", Options{Auto: true, AutoBudget: time.Hour}, 12, 2, ""},
 	}
 	for _, test := range tests {
@@ -221,7 +230,8 @@ func TestPlanMinValid(t *testing.T) {
 			}
 			sp := p.Scenarios[0]
 			if sp.Blocks() != test.blocks || sp.MinValid != test.minValid {
-				t.Errorf("%d blocks and %d valid needed; want %d and %d", sp.Blocks(), sp.MinValid, test.blocks, test.minValid)
+				t.Errorf("%d blocks and %d valid needed; want %d and %d",
+					sp.Blocks(), sp.MinValid, test.blocks, test.minValid)
 			}
 			if sp.QuickLook() != test.quick {
 				t.Errorf("got %q, want %q", sp.QuickLook(), test.quick)
@@ -232,15 +242,15 @@ func TestPlanMinValid(t *testing.T) {
 			}
 			for _, text := range []string{p.Summary(), b.String()} {
 				if strings.Contains(text, "quick:") != (test.quick != "") {
-					t.Errorf("want %q in:\n%s", test.quick, text)
+					t.Errorf("got:\n%s\nwant %q in it", text, test.quick)
 				}
 			}
 		})
 	}
 }
 
-// Where there is one user id only, the variants that need more are skipped, and no other; who is
-// told where the pods are knows it beforehand.
+// With one user id only, the variants that need more are skipped, and no others. The address of the
+// first pod is known in advance.
 func TestPlanSameNodeSharing(t *testing.T) {
 	m := Machine{CPUs: []int{0, 1}, Missing: map[string]string{doctor.UserIDs: "one id"}}
 	p, err := New(mustLoad(t, "same-node-sharing"), 1, m, Options{})
@@ -259,14 +269,17 @@ func TestPlanSameNodeSharing(t *testing.T) {
 		"kube.placement=one-node kube.users=one":     {"198.18.10.1:8080", "", false},
 		"kube.placement=containers kube.users=one":   {"198.18.10.1:8080", "", false},
 		"kube.placement=host-network kube.users=one": {"198.18.0.1:8080", "", false},
-		"kube.placement=containers kube.users=each":  {"198.18.10.1:8080", "user_ids: one id; see 'doctor'", true},
+
+		"kube.placement=containers kube.users=each": {
+			"198.18.10.1:8080", "user_ids: one id; see 'doctor'", true,
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// A policy's defaults depend on the attempt's timeout, and are shown before anything is run.
+// The defaults of a retry policy depend on the attempt's timeout, and the plan shows them.
 func TestPlanRetry(t *testing.T) {
 	harmless := vocabulary.SafeRetries()
 	for _, tt := range []struct {
@@ -274,19 +287,38 @@ func TestPlanRetry(t *testing.T) {
 		want           load.Retry
 	}{
 		{"", "", load.Retry{}},
-		{", retry: {max: 3}", "up to 4 tries, another after refused, unreachable, connect-timeout, unsent, unanswered; 200ms for each handshake\n",
-			load.Retry{Max: 3, On: harmless, ConnectTimeout: 200 * time.Millisecond}},
-		{", retry: {max: 1, on: refused, backoff: 5ms, max_backoff: 1s, jitter: full, budget: 10}", "up to 2 tries, another after refused; backoff 5ms, jitter full, at most 1s; a budget of 10 tokens, ratio 0.1\n",
-			load.Retry{Max: 1, On: []vocabulary.RetryCause{"refused"},
+		{
+			", retry: {max: 3}",
+			"up to 4 tries, another after refused, unreachable, connect-timeout, unsent, " +
+				"unanswered; 200ms for each handshake\n",
+			load.Retry{Max: 3, On: harmless, ConnectTimeout: 200 * time.Millisecond},
+		},
+		{
+			", retry: {max: 1, on: refused, backoff: 5ms, max_backoff: 1s, jitter: full, " +
+				"budget: 10}",
+			"up to 2 tries, another after refused; backoff 5ms, jitter full, at most 1s; " +
+				"a budget of 10 tokens, ratio 0.1\n",
+			load.Retry{
+				Max: 1, On: []vocabulary.RetryCause{"refused"},
 				Backoff: 5 * time.Millisecond, MaxBackoff: time.Second,
 				Jitter: vocabulary.JitterFull,
-				Budget: load.RetryBudget{Tokens: 10, Ratio: 0.1}}},
-		{", retry: {max: 1, on: refused+connect-timeout, connect_timeout: 7ms, budget: 4, budget_ratio: 0.5}", "after refused, connect-timeout; 7ms for each handshake; a budget of 4 tokens, ratio 0.5\n",
-			load.Retry{Max: 1, On: []vocabulary.RetryCause{"refused", "connect-timeout"},
+				Budget: load.RetryBudget{Tokens: 10, Ratio: 0.1},
+			},
+		},
+		{
+			", retry: {max: 1, on: refused+connect-timeout, connect_timeout: 7ms, budget: 4, " +
+				"budget_ratio: 0.5}",
+			"after refused, connect-timeout; 7ms for each handshake; " +
+				"a budget of 4 tokens, ratio 0.5\n",
+			load.Retry{
+				Max: 1, On: []vocabulary.RetryCause{"refused", "connect-timeout"},
 				ConnectTimeout: 7 * time.Millisecond,
-				Budget:         load.RetryBudget{Tokens: 4, Ratio: 0.5}}},
+				Budget:         load.RetryBudget{Tokens: 4, Ratio: 0.5},
+			},
+		},
 	} {
-		s, err := scenarios.Parse("f", []byte("name: x\nload: {rate: 100/s, duration: 1s, timeout: 600ms"+tt.setting+"}\n"))
+		text := "name: x\nload: {rate: 100/s, duration: 1s, timeout: 600ms" + tt.setting + "}\n"
+		s, err := scenarios.Parse("f", []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -301,17 +333,16 @@ func TestPlanRetry(t *testing.T) {
 		if err := got.Validate(); err != nil {
 			t.Errorf("%s: %v", tt.setting, err)
 		}
-		var b bytes.Buffer
-		if err := p.Describe(&b); err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(b.String(), "tries") != (tt.shown != "") || !strings.Contains(b.String(), tt.shown) {
-			t.Errorf("%s: want %q in\n%s", tt.setting, tt.shown, b.String())
+		shown := described(t, p)
+		hasTries := strings.Contains(shown, "tries")
+		if hasTries != (tt.shown != "") || !strings.Contains(shown, tt.shown) {
+			t.Errorf("%s: got\n%s\nwant %q in it", tt.setting, shown, tt.shown)
 		}
 	}
 }
 
-// A closed loop is one load process, whatever the machine; stages have theirs by the highest rate.
+// A closed loop has one load process on every machine. With stages, the highest rate decides the
+// number of processes.
 func TestPlanLoops(t *testing.T) {
 	machine := Machine{CPUs: []int{0, 1, 2, 3, 4, 5, 6, 7}}
 	for _, tt := range []struct {
@@ -351,17 +382,17 @@ func TestPlanLoops(t *testing.T) {
 			t.Errorf("%s: %v", tt.load, err)
 		}
 		if len(v.Load) != tt.processes || v.Duration != 2*time.Second || len(v.Steps) != 1 {
-			t.Errorf("%s: %d processes for %v, %d steps", tt.load, len(v.Load), v.Duration,
-				len(v.Steps))
+			t.Errorf("%s: %d processes for %v, %d steps; want %d for 2s, 1", tt.load,
+				len(v.Load), v.Duration, len(v.Steps), tt.processes)
 		}
 		if text := described(t, p); !strings.Contains(text, tt.shown) {
-			t.Errorf("%s: want %q in\n%s", tt.load, tt.shown, text)
+			t.Errorf("%s: got\n%s\nwant %q in it", tt.load, text, tt.shown)
 		}
 	}
 }
 
-// What keeps servers busy is a closed loop, whatever the load is: with 16 clients for each worker,
-// 64 at least, shared by a process for each of the load's CPUs.
+// FlatOut turns any load into a closed loop with 16 clients for each worker, at least 64. They are
+// shared by one process for each of the load's CPUs.
 func TestFlatOut(t *testing.T) {
 	machine := Machine{CPUs: []int{0, 1, 2, 3, 4, 5, 6, 7}}
 	p, err := New(mustLoad(t, "capacity"), 1, machine, Options{})
@@ -384,13 +415,14 @@ func TestFlatOut(t *testing.T) {
 }
 
 func TestAutoNeedsGates(t *testing.T) {
-	_, err := New(mustLoad(t, "steady"), 1, Machine{CPUs: []int{0, 1}}, Options{Auto: true, AutoBudget: time.Minute})
+	auto := Options{Auto: true, AutoBudget: time.Minute}
+	_, err := New(mustLoad(t, "steady"), 1, Machine{CPUs: []int{0, 1}}, auto)
 	if err == nil || !strings.Contains(err.Error(), "steady has no gates") {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v, want that steady has no gates", err)
 	}
 }
 
-// Only gates that speak of what varies need an A/A arm.
+// Only gates on metrics that vary need an A/A arm.
 func TestPlanControlArm(t *testing.T) {
 	for expect, want := range map[string]int{"residual == 0": 0, "lost_per_attempt < 0.1": 1} {
 		all := withControl(gatestest.Scenario(t, "  - expect: "+expect+"\n"))
@@ -400,10 +432,10 @@ func TestPlanControlArm(t *testing.T) {
 	}
 }
 
-// What a scenario leaves out is in the plan with the default that the schema names: nothing behind
-// the plan knows of defaults.
+// The plan fills in the defaults of settings that a scenario omits. Later stages know no defaults.
 func TestPlanPodDefaults(t *testing.T) {
-	s, err := scenarios.Parse("f", []byte("name: x\nnetwork: cluster\npath: service\nload: {rate: 100/s, duration: 1s}\n"))
+	const text = "name: x\nnetwork: cluster\npath: service\nload: {rate: 100/s, duration: 1s}\n"
+	s, err := scenarios.Parse("f", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,14 +444,16 @@ func TestPlanPodDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := p.Scenarios[0].Variants[0].Cluster
-	if c.Readiness != vocabulary.ReadinessListening || c.MaxSurge != 1 || c.Grace <= 0 || c.Teardown <= 0 || c.ProbePeriod <= 0 {
-		t.Errorf("%+v", c)
+	if c.Readiness != vocabulary.ReadinessListening || c.MaxSurge != 1 ||
+		c.Grace <= 0 || c.Teardown <= 0 || c.ProbePeriod <= 0 {
+		t.Errorf("got %+v; want readiness listening, one surge pod, and all times set", c)
 	}
 }
 
-// How long workers have to stop, and pods, where a scenario does not say; and the kernel parameters
-// that it gives take the place of the lab's own.
+// The grace of workers and pods has a default. The scenario's sysctls replace the lab's own.
 func TestPlanGraceAndSysctls(t *testing.T) {
+	const deletion = "network: cluster\npath: service\nstop: close\n" +
+		"timeline: [{at: 0s, do: delete-pod}]\n"
 	for _, test := range []struct {
 		text         string
 		server, kube time.Duration
@@ -427,16 +461,16 @@ func TestPlanGraceAndSysctls(t *testing.T) {
 	}{
 		{"", 30 * time.Second, 0, map[string]string{
 			"net.core.somaxconn": "65535", "net.ipv4.tcp_migrate_req": "0"}},
-		{"server: {grace: 2s}\nsysctl: {somaxconn: 128, syncookies: 0, migrate_req: 1}\n", 2 * time.Second, 0,
-			map[string]string{"net.core.somaxconn": "128", "net.ipv4.tcp_syncookies": "0",
+		{"server: {grace: 2s}\nsysctl: {somaxconn: 128, syncookies: 0, migrate_req: 1}\n",
+			2 * time.Second, 0, map[string]string{
+				"net.core.somaxconn": "128", "net.ipv4.tcp_syncookies": "0",
 				"net.ipv4.tcp_migrate_req": "1"}},
 		{"network: cluster\npath: service\n", 30 * time.Second, 30 * time.Second, nil},
-		{"network: cluster\npath: service\nstop: close\ntimeline: [{at: 0s, do: delete-pod}]\nkube: {pre_stop: 40s}\n",
-			30 * time.Second, 45 * time.Second, nil},
-		{"network: cluster\npath: service\nstop: close\ntimeline: [{at: 0s, do: delete-pod}]\nkube: {grace: 3s}\n",
-			30 * time.Second, 3 * time.Second, nil},
+		{deletion + "kube: {pre_stop: 40s}\n", 30 * time.Second, 45 * time.Second, nil},
+		{deletion + "kube: {grace: 3s}\n", 30 * time.Second, 3 * time.Second, nil},
 	} {
-		s, err := scenarios.Parse("f", []byte("name: x\nload: {rate: 100/s, duration: 1s}\n"+test.text))
+		text := "name: x\nload: {rate: 100/s, duration: 1s}\n" + test.text
+		s, err := scenarios.Parse("f", []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -450,7 +484,8 @@ func TestPlanGraceAndSysctls(t *testing.T) {
 			kube = v.Cluster.Grace
 		}
 		if v.Servers.Grace != test.server || kube != test.kube {
-			t.Errorf("%q: workers have %v, pods %v; want %v, %v", test.text, v.Servers.Grace, kube, test.server, test.kube)
+			t.Errorf("%q: the grace of workers is %v, of pods %v; want %v, %v",
+				test.text, v.Servers.Grace, kube, test.server, test.kube)
 		}
 		set := map[string]string{}
 		for _, s := range v.Sysctls {
@@ -467,7 +502,7 @@ func TestPlanGraceAndSysctls(t *testing.T) {
 	}
 }
 
-// Every kernel parameter that a scenario can give is set, under its name without tcp_.
+// Every sysctl that a scenario can give is set. Its key is the sysctl's name without tcp_.
 func TestEverySysctl(t *testing.T) {
 	var all scenarios.Sysctl
 	fields := reflect.ValueOf(&all).Elem()
@@ -476,18 +511,18 @@ func TestEverySysctl(t *testing.T) {
 	}
 	set := ownSysctls(all)
 	if len(set) != fields.NumField() {
-		t.Errorf("%d of %d are set", len(set), fields.NumField())
+		t.Errorf("%d of %d sysctls are set", len(set), fields.NumField())
 	}
 	for i, s := range set {
 		key, _, _ := strings.Cut(fields.Type().Field(i).Tag.Get("yaml"), ",")
 		name := s.Name[strings.LastIndex(s.Name, ".")+1:]
 		if strings.TrimPrefix(name, "tcp_") != key {
-			t.Errorf("%s is called %s", s.Name, key)
+			t.Errorf("the key of %s is %s", s.Name, key)
 		}
 	}
 }
 
-// asStored is what run.json says of a plan before its first trial.
+// asStored returns a run as it is stored before its first trial.
 func asStored(p *Plan) *results.Run {
 	run := &results.Run{}
 	for _, sp := range p.Scenarios {
@@ -503,7 +538,8 @@ func asStored(p *Plan) *results.Run {
 	return run
 }
 
-// A run goes on with what it was begun with, whatever that was; nobody has to say it again.
+// A resumed run keeps the variants, trials and budget with which it began. They need not be given
+// again.
 func TestResume(t *testing.T) {
 	machine := Machine{CPUs: []int{0, 1}}
 	for name, o := range map[string]Options{
@@ -516,13 +552,13 @@ func TestResume(t *testing.T) {
 			t.Fatal(err)
 		}
 		other := Options{Trials: 5, Only: scenarios.Labels{"a": "b"}, Resume: asStored(began)}
-		again, err := New(all, 7, machine, other)
+		resumed, err := New(all, 7, machine, other)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if got, want := described(t, again), described(t, began); got != want {
-			t.Errorf("%s: (-began +again)\n%s", name, cmp.Diff(want, got))
+		if got, want := described(t, resumed), described(t, began); got != want {
+			t.Errorf("%s: (-began +resumed)\n%s", name, cmp.Diff(want, got))
 		}
 	}
 	auto := mustLoad(t, "ci-restart")
@@ -531,13 +567,13 @@ func TestResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, budget := range []time.Duration{0, 2 * time.Hour} {
-		again, err := New(auto, 7, machine, Options{AutoBudget: budget, Resume: asStored(began)})
+		resumed, err := New(auto, 7, machine, Options{AutoBudget: budget, Resume: asStored(began)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, want := again.Scenarios[0], max(budget, time.Hour)
+		s, want := resumed.Scenarios[0], max(budget, time.Hour)
 		if s.Budget != want || len(s.Looks) == 0 {
-			t.Errorf("looks %v, a budget of %v; want some, and %v", s.Looks, s.Budget, want)
+			t.Errorf("looks %v, a budget of %v; want some looks, and %v", s.Looks, s.Budget, want)
 		}
 	}
 }
@@ -561,11 +597,12 @@ func TestResumeRefuses(t *testing.T) {
 		edit(run.Scenarios[0])
 		_, err = New(steady, 7, machine, Options{Resume: run})
 		if err == nil || !strings.Contains(err.Error(), what) {
-			t.Errorf("%v; want %q", err, what)
+			t.Errorf("got error %v, want %q in it", err, what)
 		}
 	}
 }
 
+// described returns what Describe prints.
 func described(t *testing.T, p *Plan) string {
 	t.Helper()
 	var b strings.Builder
@@ -575,8 +612,8 @@ func described(t *testing.T, p *Plan) string {
 	return b.String()
 }
 
-// Kept connections are shared by the load processes, of which none is without one, and what closes
-// them is known to whoever does it. Another lifetime is another kind of load to a capacity.
+// The load processes share the kept connections, and each has at least one. Clients and workers
+// know when to close them. A capacity is measured for each lifetime.
 func TestPlanKept(t *testing.T) {
 	const text = `
 name: plan-test
@@ -624,12 +661,12 @@ matrix: [{load.connections: [3, 8, reused]}, {load.connections: [3], load.lifeti
 		}
 		c, all := v.Servers, 30_000+uint64(want.keep.Count)
 		if c.IdleTimeout != 5*time.Second || c.MaxRequests != 7 || c.Requests != all {
-			t.Errorf("%s: workers with %v, %d requests a connection and %d in all",
-				v.Labels, c.IdleTimeout, c.MaxRequests, c.Requests)
+			t.Errorf("%s: workers with %v, %d requests per connection, %d in all; want 5s, 7, %d",
+				v.Labels, c.IdleTimeout, c.MaxRequests, c.Requests, all)
 		}
-		var said strings.Builder
-		if describeLoad(&said, v); !strings.Contains(said.String(), want.says) {
-			t.Errorf("%s: the plan does not say %q:\n%s", v.Labels, want.says, said.String())
+		var b strings.Builder
+		if describeLoad(&b, v); !strings.Contains(b.String(), want.says) {
+			t.Errorf("%s: got\n%s\nwant %q in it", v.Labels, b.String(), want.says)
 		}
 		keys[v.ServersKey()] = true
 	}
@@ -638,7 +675,8 @@ matrix: [{load.connections: [3, 8, reused]}, {load.connections: [3], load.lifeti
 	}
 }
 
-// Servers that differ in how they listen, as whom, and in how far away they are, have one capacity.
+// One capacity serves for servers that differ in how and as which user they listen, or in round
+// trip.
 func TestPlanSameCapacity(t *testing.T) {
 	const text = `
 name: plan-test

@@ -8,7 +8,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// skipped returns which capability that the setup needs is missing; "" if none is.
+// skipped returns which capability that the setup needs is missing, and why. It returns "" if none
+// is missing.
 func skipped(s scenarios.Setup, m Machine) string {
 	needed := slices.Concat(
 		s.Stop.Row().Needs, filterNeeds(s.Server.Fault), s.Selector.Row().Needs,
@@ -31,7 +32,7 @@ func skipped(s scenarios.Setup, m Machine) string {
 	return ""
 }
 
-// sysctlNeeds returns what sysctls need that not every kernel has.
+// sysctlNeeds returns the capabilities that the sysctls need.
 func sysctlNeeds(c scenarios.Sysctl) []vocabulary.Capability {
 	if c.MigrateReq != nil && *c.MigrateReq > 0 {
 		return []vocabulary.Capability{vocabulary.TCPMigrateReq}
@@ -39,7 +40,7 @@ func sysctlNeeds(c scenarios.Sysctl) []vocabulary.Capability {
 	return nil
 }
 
-// filterNeeds returns what a fault needs that a firewall makes.
+// filterNeeds returns the capabilities needed by faults that the firewall makes.
 func filterNeeds(f scenarios.Fault) []vocabulary.Capability {
 	if f.HalfOpen > 0 || f.DroppedSYNs > 0 || f.RejectedSYNs > 0 {
 		return []vocabulary.Capability{vocabulary.NFTables}

@@ -14,13 +14,13 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Where a capability is missing, as an ordinary user's are, the variants that need it are left out
-// with the reason, and the others are planned.
+// If a capability is missing, as some are for an ordinary user, the variants that need it are
+// skipped with the reason, and the others are planned.
 func TestPlanWithoutCapability(t *testing.T) {
 	for _, test := range []struct {
 		missing  string
 		scenario string
-		skipped  []string // the labels of the variants that are left out
+		skipped  []string // labels of the skipped variants
 	}{
 		{doctor.SKReuseport,
 			"matrix: [{sockets: [reuseport], selector: [cpu, round-robin, least-loaded]}, " +
@@ -45,7 +45,8 @@ func TestPlanWithoutCapability(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			machine := Machine{CPUs: []int{0, 1}, Missing: map[string]string{test.missing: "not here"}}
+			missing := map[string]string{test.missing: "not here"}
+			machine := Machine{CPUs: []int{0, 1}, Missing: missing}
 			p, err := New([]*scenarios.Scenario{s}, 1, machine, Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -76,7 +77,7 @@ func TestPlanWithoutCapability(t *testing.T) {
 	}
 }
 
-// Every capability that a value needs is something that doctor looks for.
+// Doctor has a probe for every capability that a value needs.
 func TestNeedsAreProbes(t *testing.T) {
 	needs := []string{string(vocabulary.Netem), string(vocabulary.TUN)} // round_trip
 	add := func(all []vocabulary.Capability) {
@@ -108,15 +109,15 @@ func TestNeedsAreProbes(t *testing.T) {
 		t.Fatalf("the values need only %q", needs)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // the names are asked for, not the answers
+	cancel() // only the names matter, not the answers
 	for _, r := range doctor.Examine(ctx, doctor.Options{Only: needs, Timeout: time.Minute}) {
 		if strings.Contains(r.Detail, "no probe") {
-			t.Errorf("%s is no probe", r.Name)
+			t.Errorf("%s is not a probe", r.Name)
 		}
 	}
 }
 
-// A variant is skipped where one of its values needs what the machine lacks.
+// A variant is skipped if one of its values needs a capability that the machine lacks.
 func TestSkipped(t *testing.T) {
 	machine := Machine{Missing: map[string]string{"iter/tcp": "too old",
 		"nftables": "not compiled in"}}

@@ -9,14 +9,14 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A RoundTrip is added between clients and servers.
+// A RoundTrip is a delay that the lab adds between clients and servers.
 type RoundTrip struct {
-	Time time.Duration // of both ways together
-	By   string        // who delays the packets: results.ByNetem or results.ByRelay
+	Time time.Duration // of both directions together
+	By   string        // what delays the packets: results.ByNetem or results.ByRelay
 }
 
-// newRoundTrip returns the round trip of a setup; nil where it adds none. Netem delays wherever the
-// kernel has it: it costs less, and delays more evenly.
+// newRoundTrip returns the round trip of a setup, or nil if it adds none. It prefers netem if the
+// kernel has it, because netem costs less and delays more evenly.
 func newRoundTrip(s scenarios.Setup, m Machine) *RoundTrip {
 	if s.RoundTrip == 0 {
 		return nil
@@ -27,7 +27,7 @@ func newRoundTrip(s scenarios.Setup, m Machine) *RoundTrip {
 	return &RoundTrip{s.RoundTrip, results.ByNetem}
 }
 
-// Whole returns the time of both ways together; 0 of nil.
+// Whole returns the time of both directions together. For nil it returns 0.
 func (r *RoundTrip) Whole() time.Duration {
 	if r == nil {
 		return 0
@@ -35,7 +35,7 @@ func (r *RoundTrip) Whole() time.Duration {
 	return r.Time
 }
 
-// Delay returns what the lab does to packets.
+// Delay returns the delay as the lab's options have it. For nil it is zero.
 func (r *RoundTrip) Delay() netlab.Delay {
 	if r == nil {
 		return netlab.Delay{}

@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Netem delays packets where the kernel has it, else a relay; without TUN devices the variants that
-// need one are skipped, and the others are not.
+// Netem delays packets if the kernel has it, and a relay otherwise. With neither netem nor TUN
+// devices, only the variants that need one of them are skipped.
 func TestPlanRoundTrip(t *testing.T) {
 	const trip, half = 25 * time.Millisecond, 12500 * time.Microsecond
 	const text = "name: x\nnetwork: veth\nload: {rate: 100/s, duration: 1s}\n" +
@@ -45,17 +45,17 @@ func TestPlanRoundTrip(t *testing.T) {
 			}
 			none, v := p.Scenarios[0].Variants[0], p.Scenarios[0].Variants[1]
 			if r := none.RoundTrip; r != nil || r.Whole() != 0 || r.Delay() != (netlab.Delay{}) {
-				t.Errorf("without: %+v", r)
+				t.Errorf("without a round trip: got %+v", r)
 			}
 			if none.Skipped != "" {
-				t.Errorf("without: skipped for %q", none.Skipped)
+				t.Errorf("without a round trip: skipped for %q", none.Skipped)
 			}
 			if diff := cmp.Diff(v.RoundTrip, test.want); diff != "" {
 				t.Errorf("round trip (-got +want):\n%s", diff)
 			}
 			if v.RoundTrip.Delay() != test.delay || v.Skipped != test.skipped {
-				t.Errorf("%+v, skipped for %q; want %+v, %q", v.RoundTrip.Delay(), v.Skipped,
-					test.delay, test.skipped)
+				t.Errorf("got delay %+v, skipped for %q; want %+v, %q",
+					v.RoundTrip.Delay(), v.Skipped, test.delay, test.skipped)
 			}
 			var b strings.Builder
 			if err := p.Describe(&b); err != nil {

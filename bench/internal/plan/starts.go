@@ -7,9 +7,9 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Starts returns a function that returns the indexes of the workers that the steps will start, one
-// after the other, if each step does what it says, and false after the last. Of a drain-node these
-// are the indexes of all pods: which of them are on the node is not known before.
+// Starts returns an iterator over the indexes of the workers that the steps will start, if every
+// step succeeds. After the last index it returns false. For a drain-node it returns the indexes of
+// all pods, because it is not known in advance which of them are on the node.
 func (v *Variant) Starts() (next func() (index int, ok bool)) {
 	p := &population{size: v.Servers.Workers}
 	p.replaceAll()
@@ -26,25 +26,25 @@ func (v *Variant) Starts() (next func() (index int, ok bool)) {
 	}
 }
 
-// A population is the workers that serve between two steps, in the order in which a step's target
-// counts them.
+// A population is the set of workers that serve between two steps. A step's target is an index into
+// members.
 type population struct {
 	size    int // of a generation
 	members []member
-	started int // workers so far
+	started int // workers started so far
 }
 
-// A member is a worker: its index, and its ID, by which the newest are known.
+// A member is a worker. Newer workers have higher IDs.
 type member struct{ index, id int }
 
-// carryOut does what the step does to the population, and returns the indexes of the workers that
-// it starts.
+// carryOut applies a step to the population. It returns the indexes of the workers that the step
+// starts.
 func (p *population) carryOut(s *PlannedStep) []int {
 	target := 0
 	if s.Target != nil {
 		target = *s.Target
 	}
-	target = min(target, len(p.members)-1) // a step without its target fails
+	target = min(target, len(p.members)-1) // a step whose target is missing fails in a trial
 	switch s.Do {
 	case vocabulary.StepReplace:
 		return p.replaceAll()
@@ -72,13 +72,13 @@ func (p *population) carryOut(s *PlannedStep) []int {
 	return nil
 }
 
-// replaceAll starts a generation in place of what there is.
+// replaceAll replaces all members by a new generation.
 func (p *population) replaceAll() []int {
 	p.members = nil
 	return p.add(p.size)
 }
 
-// add starts n workers, each with the lowest index that is free.
+// add starts n workers, each with the lowest free index.
 func (p *population) add(n int) []int {
 	for range n {
 		p.members = append(p.members, member{FreeIndex(indexes(p.members)), p.started})
@@ -87,7 +87,7 @@ func (p *population) add(n int) []int {
 	return indexes(p.members[len(p.members)-n:])
 }
 
-// replace starts a worker in place of each of some members.
+// replace replaces each of some members by a new worker.
 func (p *population) replace(some []member) []int {
 	for i := range some {
 		some[i].id = p.started
@@ -104,7 +104,7 @@ func indexes(members []member) []int {
 	return all
 }
 
-// FreeIndex returns the lowest index, from 0, that is not taken.
+// FreeIndex returns the lowest index, from 0, that is not in taken.
 func FreeIndex(taken []int) int {
 	free := 0
 	for slices.Contains(taken, free) {

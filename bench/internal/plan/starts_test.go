@@ -19,7 +19,7 @@ func started(v *Variant) (all []int) {
 	return all
 }
 
-// The indexes of the workers that steps start follow from the steps before.
+// Starts predicts the indexes of new workers from all steps before.
 func TestStarts(t *testing.T) {
 	step := func(do vocabulary.StepName, n ...int) PlannedStep {
 		s := PlannedStep{Step: scenarios.Step{Do: do}}
@@ -44,11 +44,15 @@ func TestStarts(t *testing.T) {
 		{"no step", nil, nil},
 		{"two generations", []PlannedStep{step(replace), step(replace)}, []int{0, 1, 2, 0, 1, 2}},
 		{"one after the other", []PlannedStep{step(vocabulary.StepRoll)}, []int{0, 1, 2}},
-		{"none", []PlannedStep{step(vocabulary.StepStall), step(remove), step(kill, 1)}, nil},
-		{"more", []PlannedStep{step(add), step(vocabulary.StepColdStart)}, []int{3, 4}},
-		{"in the place of one that was stopped", []PlannedStep{step(remove, 1), step(add)}, []int{1}},
 		{
-			"targets count those that are there",
+			"steps that start none",
+			[]PlannedStep{step(vocabulary.StepStall), step(remove), step(kill, 1)},
+			nil,
+		},
+		{"more workers", []PlannedStep{step(add), step(vocabulary.StepColdStart)}, []int{3, 4}},
+		{"a free index", []PlannedStep{step(remove, 1), step(add)}, []int{1}},
+		{
+			"targets count the workers left",
 			[]PlannedStep{step(kill), step(crash), step(crash, 1)},
 			[]int{1, 2},
 		},
@@ -58,14 +62,18 @@ func TestStarts(t *testing.T) {
 			[]int{0, 1, 2, 3},
 		},
 		{
-			"the rest, one after the other",
+			"the workers left, one after the other",
 			[]PlannedStep{step(remove, 1), step(vocabulary.StepRoll)},
 			[]int{0, 2},
 		},
-		{"a target that is not there", []PlannedStep{
+		{"a missing target", []PlannedStep{
 			step(kill), step(kill), step(kill), step(kill), step(crash), step(add),
 		}, []int{0}},
-		{"more pods", []PlannedStep{step(scale, 5), step(scale, 2), step(scale, 4)}, []int{3, 4, 2, 3}},
+		{
+			"more pods",
+			[]PlannedStep{step(scale, 5), step(scale, 2), step(scale, 4)},
+			[]int{3, 4, 2, 3},
+		},
 		{
 			"the newest pods go first",
 			[]PlannedStep{step(move), step(scale, 2), step(scale, 3)},
@@ -83,18 +91,19 @@ func TestStarts(t *testing.T) {
 	}
 }
 
-// A step starts workers here if it does so by the vocabulary.
+// The steps that start workers are those that the vocabulary says.
 func TestStartsOfEveryStep(t *testing.T) {
 	for _, k := range vocabulary.StepKinds() {
 		s := PlannedStep{Step: scenarios.Step{Do: k.Name, Replicas: new(3)}}
 		v := &Variant{Servers: servers.Config{Workers: 2}, Steps: []PlannedStep{s}}
 		if n := len(started(v)); n > 0 != k.Starts {
-			t.Errorf("%s starts %d workers; by its row it starts some: %t", k.Name, n, k.Starts)
+			t.Errorf("%s starts %d workers; by the vocabulary it starts some: %t",
+				k.Name, n, k.Starts)
 		}
 	}
 }
 
-// Workers are parked unless the scenario says otherwise, or they cannot be.
+// Workers start parked unless the scenario says otherwise, or the stop mode does not allow it.
 func TestStart(t *testing.T) {
 	const replace = "timeline: [{at: 100ms, do: replace}]\n"
 	for _, test := range []struct {
@@ -104,7 +113,10 @@ func TestStart(t *testing.T) {
 		{"", ""},
 		{"stop: close\n" + replace, vocabulary.StartParked},
 		{"stop: close\nserver: {start: cold}\n" + replace, vocabulary.StartCold},
-		{"sockets: shared\nstop: tableflip\nserver: {kind: http}\n" + replace, vocabulary.StartCold},
+		{
+			"sockets: shared\nstop: tableflip\nserver: {kind: http}\n" + replace,
+			vocabulary.StartCold,
+		},
 	} {
 		s, err := scenarios.Parse("start.yaml", []byte(
 			"name: start\nabout: One variant.\nload: {rate: 100/s, duration: 1s}\n"+test.text))

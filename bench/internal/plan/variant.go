@@ -17,38 +17,38 @@ import (
 	"reuseport-bench/servers"
 )
 
-// A Variant is one variant of a scenario, fully resolved: how each process is configured, and what
-// is done to it when.
+// A Variant is a variant of a scenario, fully resolved: how each process is configured, and what
+// the steps do to it.
 type Variant struct {
 	Labels scenarios.Labels
-	// Skipped is why the variant cannot be run here; empty when it can.
+	// Skipped is the reason why the variant cannot be run here, or "".
 	Skipped string
 
 	Network vocabulary.Network
 	Family  vocabulary.Family
-	Path    vocabulary.Path // how clients get to the workers
+	Path    vocabulary.Path // how clients reach the workers
 	Servers servers.Config
-	Start   vocabulary.Start    // how a step starts a worker; "": none does
-	Stop    vocabulary.StopMode // how a step stops a worker
-	Stall   vocabulary.Stall    // how a step stalls one
+	Start   vocabulary.Start    // how steps start a worker; "": no step does
+	Stop    vocabulary.StopMode // how steps stop a worker
+	Stall   vocabulary.Stall    // how steps stall a worker
 	Steps   []PlannedStep       // before the load ends, in order
 	Sysctls []Sysctl            // set in the lab before anything listens
-	Trace   bool                // the kernel is asked about losses
-	// SampleQueues: the kernel is asked for the lengths of accept queues while the load runs.
+	Trace   bool                // the kernel's resets and drops are traced
+	// SampleQueues means that the lengths of accept queues are sampled while the load runs.
 	SampleQueues bool
 	Fault        Fault
-	HAProxy      *HAProxy   // nil: none stands in front
-	Cluster      *Cluster   // nil: the workers are in no pods
-	RoundTrip    *RoundTrip // that the lab adds between clients and servers; nil: none
+	HAProxy      *HAProxy   // nil: no HAProxy
+	Cluster      *Cluster   // nil: the workers are not in pods
+	RoundTrip    *RoundTrip // nil: none is added
 
 	Duration time.Duration // of the load
 	Timeout  time.Duration // of an attempt
-	// Load configures the load processes; nil while the rate is not known, see At.
+	// Load configures the load processes. It is nil while the rate is unknown; see At.
 	Load []load.Config
-	// OfCapacity is the rate as a share of the servers' capacity; 0: it is given, or searched for,
-	// or there is none.
+	// OfCapacity is the rate as a share of the servers' capacity. It is 0 if the rate is given or
+	// searched for, and for a closed loop.
 	OfCapacity float64
-	Search     *Search // nil: the rate is given
+	Search     *Search // nil: the rate is not searched for
 
 	Validity scenarios.Validity
 
@@ -65,36 +65,38 @@ type PlannedStep struct {
 	scenarios.Step
 }
 
-// Fault is a defect of known size that the lab adds. Those that workers and load add themselves are
-// in their configurations.
+// Fault holds the faults of known size that the lab adds. Workers and load have their own faults in
+// their configurations.
 type Fault struct {
 	HalfOpen     int // handshakes held up at each step that stops workers
-	DroppedSYNs  int // connections, the first of the trial, whose SYN is dropped
-	RejectedSYNs int // … is answered by a RST
+	DroppedSYNs  int // number of the trial's first connections whose SYN is dropped
+	RejectedSYNs int // number of the trial's first connections whose SYN is answered with a RST
 	TimeWait     int // connections that may be in TIME_WAIT; 0: enough for any trial
 }
 
-// HAProxy is how HAProxy is configured.
+// HAProxy configures HAProxy.
 type HAProxy struct {
 	Checks     vocabulary.HealthChecks
 	Redispatch bool
 }
 
-// Search is for the highest rate at which nothing is lost and the 99th percentile of response time
-// stays within P99.
+// Search configures the search for the highest rate at which nothing is lost and the 99th
+// percentile of response time stays within P99.
 type Search struct {
-	P99       time.Duration
-	Precision float64 // ends when the lowest rate that failed is at most this share above the best
+	P99 time.Duration
+	// Precision ends the search when the lowest failed rate exceeds the highest good one by at most
+	// this share.
+	Precision float64
 }
 
-// defaultPrecision is Search.Precision where the scenario does not say.
+// defaultPrecision is the default of Search.Precision.
 const defaultPrecision = 0.03
 
-// maxWorkers is the most that a scenario may ask for by number, and so by CPU.
+// maxWorkers is the largest number of workers, given directly or per CPU.
 const maxWorkers = 1024
 
-// maxAttempts bounds the schedule of a trial whose rate is a share of the capacity, as scenarios
-// bound it where they know the rate.
+// maxAttempts bounds the schedule of a trial whose rate becomes known later. Package scenarios has
+// the same bound for given rates.
 const maxAttempts = 10_000_000
 
 // newVariant resolves a variant. timeline is what steps returns for its scenario.
@@ -128,7 +130,9 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 			Redispatch: s.HAProxy.Redispatch == vocabulary.On}
 	}
 	if s.Search.P99 > 0 {
-		p.Search = &Search{P99: s.Search.P99, Precision: cmp.Or(s.Search.Precision, defaultPrecision)}
+		p.Search = &Search{
+			P99: s.Search.P99, Precision: cmp.Or(s.Search.Precision, defaultPrecision),
+		}
 	}
 	if p.OfCapacity > 0 || p.Search != nil {
 		return p, nil
@@ -140,10 +144,10 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 	addresses := netlab.AddressesOf(s.Network, s.Family)
 	fault, stop, users := s.Server.Fault, s.Stop.Row(), s.Server.Users
-	// Whether workers of several users may meet at one address.
-	meet := s.Sockets == vocabulary.SocketsReuseport && stop.Handover == vocabulary.NoHandover
+	// Whether workers bind the same address, each with a socket of its own.
+	rebind := s.Sockets == vocabulary.SocketsReuseport && stop.Handover == vocabulary.NoHandover
 	if s.InPods() {
-		users, meet = s.Kube.Users, s.Kube.Placement.Row().SharesNetwork
+		users, rebind = s.Kube.Users, s.Kube.Placement.Row().SharesNetwork
 	}
 	cfg := servers.Config{
 		Kind:    s.Server.Kind,
@@ -154,14 +158,15 @@ func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 		Users:  users,
 		Accept: s.Accept, Selection: s.Selector, Canary: s.Canary,
 		Handover:    stop.Handover,
-		MayBeTaken:  users != vocabulary.UsersOne && meet,
+		MayBeTaken:  users != vocabulary.UsersOne && rebind,
 		ListedOnly:  stop.Unlists,
 		BPFMigrates: s.Stop == vocabulary.StopBPFMigrate,
 		Work:        work(s.Server.Work), Startup: s.Server.Startup, Cold: s.Server.Cold,
 		Grace:       s.Server.Grace,
 		IdleTimeout: s.Server.IdleTimeout, MaxRequests: s.Server.MaxRequests,
 		Fault: servers.Fault{
-			ResetFrom: faultFrom, ResetCount: uint64(fault.Resets), ResetEvery: uint64(fault.ResetEvery),
+			ResetFrom: faultFrom, ResetCount: uint64(fault.Resets),
+			ResetEvery: uint64(fault.ResetEvery),
 		},
 	}
 	if s.Path == vocabulary.PathHAProxy {
@@ -179,25 +184,25 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 	p := *v
 	p.setup.Load.Rate = scenarios.Rate{PerSecond: rate}
 	if n := rate * p.Duration.Seconds(); n < 1 || n > maxAttempts {
-		return nil, fmt.Errorf("%s/s for %v is %.0f attempts; at least 1 and at most %d: change load.duration",
-			unit.Digits(rate, 4), p.Duration, n, maxAttempts)
+		return nil, fmt.Errorf("%s/s for %v is %.0f attempts; at least 1 and at most %d: "+
+			"change load.duration", unit.Digits(rate, 4), p.Duration, n, maxAttempts)
 	}
 	return p.resolved(loadProcesses(p.setup.Load, p.machine))
 }
 
-// FlatOut returns the variant with as many clients in a closed loop as keep its servers busy. It is
-// for what is measured without a ledger: there may be a load process for each CPU of the load.
+// FlatOut returns the variant with a closed loop of enough clients to keep its servers busy. It is
+// for measurements without a ledger, because it may have a load process for each CPU of the load.
 func (v *Variant) FlatOut(duration time.Duration) (*Variant, error) {
 	busy := *v
-	// Enough that a worker that gets less than its share of the connections has one all the same.
+	// So many that even a worker with less than its share of the connections has one.
 	busy.setup.Load.Concurrency = max(64, 16*v.Servers.Workers)
 	busy.setup.Load.Pace, busy.setup.Load.Duration = vocabulary.PaceConstant, duration
 	busy.Duration = duration
 	return busy.resolved(cmp.Or(v.setup.Load.Processes, len(v.machine.Place().Load)))
 }
 
-// resolved returns the variant with the configurations of that many load processes, or fewer if
-// there are not as many connections to keep.
+// resolved returns the variant with the configurations of that many load processes. It has fewer if
+// fewer connections are kept, since each process needs one.
 func (v *Variant) resolved(processes int) (*Variant, error) {
 	p := *v
 	if n := p.setup.Load.Connections.Count; n > 0 {
@@ -214,12 +219,13 @@ func (v *Variant) resolved(processes int) (*Variant, error) {
 	return &p, nil
 }
 
-// ratePerProcess is how many attempts per second one load process is given when the scenario leaves
-// their number to the machine: about half of what one core sends flat out.
+// ratePerProcess is how many attempts per second one load process sends at most, if the scenario
+// does not give the number of processes. It is about half of what one core can send.
 const ratePerProcess = 8000
 
-// loadProcesses returns how many load processes the scenario asks for, or else the highest rate. A
-// closed loop has one: a ledger keeps its attempts in the order in which they were sent.
+// loadProcesses returns how many load processes the scenario asks for or, if it does not, how many
+// its highest rate needs. A closed loop has one, because the ledger keeps its attempts in the order
+// in which they were sent.
 func loadProcesses(l scenarios.LoadSpec, machine Machine) int {
 	switch {
 	case l.Concurrency > 0:
@@ -274,33 +280,36 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, n int) []load.Config {
 	return all
 }
 
-// defaultBudgetRatio is that of the example in gRPC's proposal A6.
+// defaultBudgetRatio is the ratio of the example in gRPC's proposal A6.
 const defaultBudgetRatio = 0.1
 
-// retry returns the clients' policy.
+// retry returns the clients' retry policy.
 func retry(l scenarios.LoadSpec) load.Retry {
 	if l.Retry.Max == 0 {
 		return load.Retry{}
 	}
 	r := load.Retry{
 		Max: l.Retry.Max, On: l.Retry.Causes(), Jitter: l.Retry.Jitter,
-		Backoff: l.Retry.Backoff, MaxBackoff: l.Retry.MaxBackoff, ConnectTimeout: l.Retry.ConnectTimeout,
+		Backoff: l.Retry.Backoff, MaxBackoff: l.Retry.MaxBackoff,
+		ConnectTimeout: l.Retry.ConnectTimeout,
 	}
 	if r.ConnectTimeout == 0 && slices.Contains(r.On, vocabulary.RetryConnectTimeout) {
 		r.ConnectTimeout = l.Timeout / 3
 	}
 	if l.Retry.Budget > 0 {
-		r.Budget = load.RetryBudget{Tokens: l.Retry.Budget, Ratio: cmp.Or(l.Retry.BudgetRatio, defaultBudgetRatio)}
+		r.Budget = load.RetryBudget{
+			Tokens: l.Retry.Budget, Ratio: cmp.Or(l.Retry.BudgetRatio, defaultBudgetRatio),
+		}
 	}
 	return r
 }
 
-// faultFrom is the sequence number of the first request that a fault applies to: not the very
-// first, which meets a server that is still warming up.
+// faultFrom is the sequence number of the first request to which a fault applies. It is not the
+// very first request, because that meets a server that is still warming up.
 const faultFrom = 100
 
-// sysctls returns those of the lab's network namespaces, with the scenario's own values. What is
-// not here is at the kernel's default for a new one.
+// sysctls returns the sysctls of the lab's network namespaces, with the scenario's values. The
+// others keep the kernel's defaults for a new namespace.
 func sysctls(s scenarios.Setup) []Sysctl {
 	migrate, timeWait := "0", "4000000"
 	if n := s.Server.Fault.TimeWait; n > 0 {
@@ -314,11 +323,11 @@ func sysctls(s scenarios.Setup) []Sysctl {
 		{"net.core.somaxconn", "65535"},
 		{"net.ipv4.tcp_max_syn_backlog", "65535"},
 		{"net.ipv4.tcp_migrate_req", migrate},
-		// Past this many TIME_WAIT sockets the kernel skips the state, and late segments meet RSTs
-		// (tcp_time_wait in net/ipv4/tcp_minisocks.c).
+		// With more TIME_WAIT sockets than this, the kernel skips the state and answers late
+		// segments with a RST (tcp_time_wait in net/ipv4/tcp_minisocks.c).
 		{"net.ipv4.tcp_max_tw_buckets", timeWait},
-		// Out of the way of the ports that the load binds by itself, and of those that workers
-		// listen at.
+		// Must overlap neither with the ports that the load binds itself, nor with those of workers
+		// behind a proxy.
 		{"net.ipv4.ip_local_port_range", "1024 9000"},
 	}
 	for _, own := range ownSysctls(s.Sysctl) {
@@ -332,7 +341,7 @@ func sysctls(s scenarios.Setup) []Sysctl {
 	return all
 }
 
-// ownSysctls returns those that the scenario gives.
+// ownSysctls returns the sysctls that the scenario sets.
 func ownSysctls(c scenarios.Sysctl) (all []Sysctl) {
 	for _, own := range []struct {
 		name  string
@@ -355,7 +364,7 @@ func ownSysctls(c scenarios.Sysctl) (all []Sysctl) {
 	return all
 }
 
-// steps returns the occurrences of the scenario's steps, in order, until the last load ends. All
+// steps returns the occurrences of the scenario's steps, in order, until the longest load ends. All
 // variants have the same timeline, and share the slice.
 func steps(s *scenarios.Scenario) []PlannedStep {
 	var end time.Duration
@@ -375,7 +384,7 @@ func steps(s *scenarios.Scenario) []PlannedStep {
 	return all
 }
 
-// before returns those steps of a timeline that are due before the load ends.
+// before returns the steps of a timeline that are due before the load ends.
 func before(end time.Duration, timeline []PlannedStep) []PlannedStep {
 	n, _ := slices.BinarySearchFunc(timeline, end, func(s PlannedStep, end time.Duration) int {
 		return cmp.Compare(s.At, end)
@@ -390,16 +399,16 @@ func work(w scenarios.Work) servers.Work {
 	}
 }
 
-// ServersOf returns the servers of one block's trial: what they draw is the same for every variant
-// of a block.
+// ServersOf returns the servers of a trial in one block. All variants of a block get the same seed,
+// so their servers draw the same random numbers.
 func (v *Variant) ServersOf(seed uint64, block int) servers.Config {
 	cfg := v.Servers
 	cfg.Seed = seed + uint64(block)
 	return cfg
 }
 
-// LoadOf returns the load of one block's trial: random arrivals are the same for every variant of a
-// block.
+// LoadOf returns the load of a trial in one block. All variants of a block have the same random
+// arrivals.
 func (v *Variant) LoadOf(seed uint64, block int) []load.Config {
 	all := slices.Clone(v.Load)
 	for i := range all {
@@ -413,18 +422,18 @@ func (v *Variant) LoadOf(seed uint64, block int) []load.Config {
 	return all
 }
 
-// Takes returns how long a trial of the variant is expected to take.
+// Takes returns the expected duration of a trial of the variant.
 func (v *Variant) Takes() time.Duration {
 	if v.Search != nil {
 		return CapacityDuration + trialOverhead + expectedTries*(v.Duration+trialOverhead)
 	}
 	startup, kube := v.Servers.Startup, v.setup.Kube
 	d := v.Duration + trialOverhead + startup
-	// until the clients find the first pods
+	// Before the load starts, clients must be able to reach the first pods.
 	if v.Cluster != nil && v.Cluster.Path != vocabulary.PathPod {
 		d += kube.EndpointLag.Typical() + kube.RulesLag.Typical()
 	}
-	// The last pods that are deleted may go on for longer than the load.
+	// The last pods deleted may run for longer than the load.
 	if n := len(v.Steps); n > 0 && v.Cluster != nil {
 		d += max(0, v.Steps[n-1].At+startup+kube.PreStop-v.Duration)
 	}
