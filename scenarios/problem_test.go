@@ -15,12 +15,11 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// head is the least a scenario needs.
+// head is the smallest valid scenario.
 const head = "name: x\nload: {rate: 100/s, duration: 1s}\n"
 
 // The cases are in testdata/problems, an archive for each subject: CASE.yaml is a scenario, and
-// CASE.problems lists all that is wrong with it. For a new case write its CASE.yaml; -update adds
-// the problems.
+// CASE.problems lists its problems. For a new case write its CASE.yaml; -update adds the problems.
 func TestParseProblems(t *testing.T) {
 	names, err := filepath.Glob("testdata/problems/*.txtar")
 	if err != nil || len(names) == 0 {
@@ -65,7 +64,8 @@ func problemArchive(t *testing.T, name string) {
 					t.Errorf("%s: has no line, or no hint", p)
 				}
 			}
-			if diff := cmp.Diff(strings.Split(err.Error(), "\n"), want); diff != "" && !testkit.Updating() {
+			if diff := cmp.Diff(strings.Split(err.Error(), "\n"), want); diff != "" &&
+				!testkit.Updating() {
 				t.Errorf("problems (-got +want):\n%s", diff)
 			}
 		})
@@ -77,12 +77,12 @@ func problemArchive(t *testing.T, name string) {
 		}
 		return
 	}
-	for stray := range wanted {
-		t.Errorf("%s has no scenario", stray)
+	for unmatched := range wanted {
+		t.Errorf("%s has no scenario", unmatched)
 	}
 }
 
-// What no archive can hold: limits that keep a hostile file from taking long, and bytes that are
+// Cases that no archive can contain: limits that protect against hostile files, and bytes that are
 // not text.
 func TestParseLimits(t *testing.T) {
 	tests := []struct {
@@ -92,17 +92,24 @@ func TestParseLimits(t *testing.T) {
 	}{
 		{"not UTF-8", "name: x\nabout: \"\xff\"\n", "f:2: the file is not UTF-8 text; save it as UTF-8"},
 		{"file", strings.Repeat("#", maxFileSize+1), "f: the file is larger than 131072 bytes; a scenario fits a page; split it, or name another file"},
-		{"depth", head + "about: " + strings.Repeat("[", maxDepth+1), "f:3: lists and mappings are more than 20 deep inside each other; close the brackets that are open, or indent less"},
+		{"depth", head + "about: " + strings.Repeat("[", maxDepth+1), "f:3: lists and mappings are nested more than 20 deep; close the brackets that are open, or indent less"},
 		{"about", head + "about: " + strings.Repeat("x", maxAbout+1), "f:3: about: 2001 bytes; at most 2000: a sentence or two"},
 		{"expectation", head + "gates: [{expect: lost == " + strings.Repeat("0", maxExpectation) + "}]", "f:3: gates[0].expect: 1008 bytes; at most 1000: write a gate for each part"},
-		{"steps", "name: x\nload: {rate: 10/s, duration: 1h}\nstop: close\ntimeline:\n- {at: 0s, every: 100ms, do: replace}\n- {at: 55ms, every: 256ms, do: add}\n",
-			"f:5: timeline: 50063 steps in a trial; at most 20000: fewer entries, a longer every, or a shorter load.duration"},
-		{"steps of a variant", "name: x\nload: {rate: 10/s, duration: 1s}\ntimeline: [{at: 1ms, every: 50ms, do: add}]\nmatrix: [{load.duration: [1s, 1h]}]\n",
-			"f:4: in variant load.duration=1h: timeline: 72000 steps in a trial; at most 20000: fewer entries, a longer every, or a shorter load.duration"},
+		{"steps", "name: x\nload: {rate: 10/s, duration: 1h}\nstop: close\ntimeline:\n- {at: 0s, " +
+			"every: 100ms, do: replace}\n- {at: 55ms, every: 256ms, do: add}\n",
+			"f:5: timeline: 50063 steps in a trial; at most 20000: fewer entries, a longer " +
+				"every, or a shorter load.duration"},
+		{"steps of a variant", "name: x\nload: {rate: 10/s, duration: 1s}\ntimeline: [{at: 1ms, " +
+			"every: 50ms, do: add}]\nmatrix: [{load.duration: [1s, 1h]}]\n",
+			"f:4: in variant load.duration=1h: timeline: 72000 steps in a trial; at most 20000: " +
+				"fewer entries, a longer every, or a shorter load.duration"},
 		{"message", head + "stop: " + strings.Repeat("ö", 1000) + "\n",
-			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) + "…; allowed: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, handoff, tableflip, bind-after-close, lb-drain, shutdown"},
+			"f:3: stop: unknown value \"" + strings.Repeat("ö", 245) +
+				"…; allowed: kill, close, drain, migrate, bpf-migrate, bpf-drain, inherit, " +
+				"handoff, tableflip, bind-after-close, lb-drain, shutdown"},
 		{"message of several lines", head + "baseline: {sockets: \"a\\nb\"}\n",
-			"f:3: baseline: sockets=a b names no variant; the scenario has no matrix, so its only variant has no labels"},
+			"f:3: baseline: sockets=a b names no variant; the scenario has no matrix, so its " +
+				"only variant has no labels"},
 		{"list", head + "timeline: [" + strings.Repeat("{}, ", maxListLen+1) + "]\n", "f:3: timeline: 257 entries; at most 256"},
 		{"values", head + "matrix: [{workers: [" + strings.Repeat("1, ", maxVariants+1) + "]}]\n", "f:3: matrix[0].workers: 257 values; at most 256"},
 		{"keys", head + "baseline: {" + numbered("k%d: 1, ", maxListLen+1) + "}\n", "f:3: baseline: 257 keys; at most 256"},
@@ -117,7 +124,7 @@ func TestParseLimits(t *testing.T) {
 	}
 }
 
-// numbered repeats format n times, with the number put in.
+// numbered repeats format n times, with the numbers from 0.
 func numbered(format string, n int) string {
 	var b strings.Builder
 	for i := range n {

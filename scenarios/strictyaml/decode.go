@@ -9,30 +9,30 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// NodeDecoder is a type with a syntax of its own that is more than a single value. DecodeYAML
-// decodes n, which stands at path, and records problems with d.
+// NodeDecoder is a type with a syntax of its own that is not a single value. DecodeYAML decodes n,
+// which is at path, and records problems with d.
 type NodeDecoder interface {
 	DecodeYAML(d *Decoder, n *yaml.Node, path string)
 }
 
-// Decoder fills Go values from a YAML tree. It continues after a problem, so that all of them are
-// found at once.
+// Decoder fills Go values from a YAML tree. It continues after a problem, so that it finds all of
+// them at once.
 type Decoder struct {
 	Format *Format
 
 	problems []Problem       // the first maxProblems by line
-	found    int             // how many there are in all
-	lines    map[string]int  // of each path in the file
-	bad      map[string]bool // paths of values that cannot be trusted, because they have a problem
+	found    int             // the total number of problems
+	lines    map[string]int  // by path in the file
+	bad      map[string]bool // paths of values that have a problem
 }
 
-// NewDecoder returns a decoder of files in that format.
+// NewDecoder returns a decoder of files in this format.
 func (f *Format) NewDecoder() *Decoder {
 	return &Decoder{Format: f, lines: map[string]int{}, bad: map[string]bool{}}
 }
 
-// Decode sets the defaults in the struct that v points to and then decodes root, the top mapping of
-// a file, into it.
+// Decode sets the defaults in the struct that v points to, and then decodes root, the top mapping
+// of a file, into it.
 func (d *Decoder) Decode(root *yaml.Node, v any) {
 	d.Format.setDefaults(v)
 	d.value(root, reflect.ValueOf(v).Elem(), "")
@@ -55,7 +55,8 @@ func (d *Decoder) Found() int { return d.found }
 // Distrust marks the value at path as one that has a problem.
 func (d *Decoder) Distrust(path string) { d.bad[path] = true }
 
-// Trusts reports whether none of paths, nor anything around them, has a problem.
+// Trusts reports whether neither the values at paths, nor any values that enclose them, have a
+// problem.
 func (d *Decoder) Trusts(paths ...string) bool {
 	for _, path := range paths {
 		for p := range around(path) {
@@ -67,7 +68,7 @@ func (d *Decoder) Trusts(paths ...string) bool {
 	return true
 }
 
-// TrustsAll reports whether neither the value at path, nor anything inside, has a problem.
+// TrustsAll reports whether neither the value at path, nor any value inside it, has a problem.
 func (d *Decoder) TrustsAll(path string) bool {
 	for bad := range d.bad {
 		for p := range around(bad) {
@@ -79,7 +80,7 @@ func (d *Decoder) TrustsAll(path string) bool {
 	return true
 }
 
-// Line returns the line of path, or of the innermost thing around it that is in the file.
+// Line returns the line of path, or of the innermost enclosing value that is in the file.
 func (d *Decoder) Line(path string) int {
 	for p := range around(path) {
 		if line, ok := d.lines[p]; ok {
@@ -89,7 +90,7 @@ func (d *Decoder) Line(path string) int {
 	return d.lines[""]
 }
 
-// around yields path and what encloses it, inside out: "a[0].b", "a[0]", "a".
+// around yields path and the paths that enclose it, from the inside out: "a[0].b", "a[0]", "a".
 func around(path string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for path != "" && yield(path) {
@@ -145,7 +146,7 @@ func (d *Decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	})
 }
 
-// Pairs calls each with every key of the mapping n and its value, once per key.
+// Pairs calls each for every key of the mapping n, with its value.
 func (d *Decoder) Pairs(n *yaml.Node, path string, each func(key, value *yaml.Node)) {
 	if n.Kind != yaml.MappingNode {
 		d.Fail(n.Line, path, "expected a mapping, found "+Describe(n),
@@ -174,8 +175,8 @@ func (d *Decoder) Pairs(n *yaml.Node, path string, each func(key, value *yaml.No
 	}
 }
 
-// unknownKey records that key is not one of known. The key that it was probably meant to be is
-// marked as bad, so that it is not reported missing as well.
+// unknownKey records that key is not one of known. It distrusts the key that was probably meant, so
+// that it is not reported as missing, too.
 func (d *Decoder) unknownKey(key *yaml.Node, path string, known []string) {
 	if near := Nearest(key.Value, known); near != "" {
 		d.Distrust(Join(path, near))
@@ -203,7 +204,8 @@ func (d *Decoder) list(n *yaml.Node, v reflect.Value, path string) {
 
 // tooLong records that n has more than MaxLen entries or keys.
 func (d *Decoder) tooLong(n *yaml.Node, path string, found int, of string) {
-	d.Fail(n.Line, path, fmt.Sprintf("%d %s", found, of), fmt.Sprintf("at most %d", d.Format.MaxLen))
+	what, hint := fmt.Sprintf("%d %s", found, of), fmt.Sprintf("at most %d", d.Format.MaxLen)
+	d.Fail(n.Line, path, what, hint)
 }
 
 // Join returns the path of key inside path.
@@ -214,7 +216,7 @@ func Join(path, key string) string {
 	return path + "." + key
 }
 
-// within introduces a problem inside path; the top of the file needs no introduction.
+// within returns the start of a message about path; "" for the top of the file.
 func within(path string) string {
 	if path == "" {
 		return ""

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// recipe is a file of the tests.
+// recipe is the kind of file that the tests use.
 type recipe struct {
 	Name   string        `yaml:"name"`
 	Oven   oven          `yaml:",inline"`
@@ -51,7 +51,7 @@ func (d *degrees) DecodeText(text string, s Setting) *Problem {
 	return nil
 }
 
-// spices is a NodeDecoder and a NodeEncoder: an amount each.
+// spices is a NodeDecoder and a NodeEncoder: name → amount.
 type spices map[string]string
 
 func (s *spices) DecodeYAML(d *Decoder, n *yaml.Node, path string) {
@@ -70,7 +70,8 @@ func (s spices) EncodeYAML() *yaml.Node {
 func recipes() *Format {
 	modes := []Choice{{Value: "fan"}, {Value: "grill"}, {Value: "bottom"}}
 	return &Format{
-		Noun: "recipe", FirstLine: "name: soup", Template: "the cookbook", MaxSize: 500, MaxDepth: 5, MaxLen: 8,
+		Noun: "recipe", FirstLine: "name: soup", Template: "the cookbook",
+		MaxSize: 500, MaxDepth: 5, MaxLen: 8,
 		Settings: []Setting{
 			{Path: "mode", Choices: modes, Joined: true, Default: "fan", Example: "fan+grill"},
 			{Path: "heat", Min: 50, Max: 250, Default: "180C", Example: "200C"},
@@ -78,7 +79,7 @@ func recipes() *Format {
 			{Path: "steps[].share", Above: true, Max: 1},
 			{Path: "rest", Min: 5, Max: 60, OrZero: true},
 			{Path: "wait", Max: float64(time.Hour), Example: "5m"},
-			{Path: "elsewhere", Default: "1"}, // a struct need not have every value of the format
+			{Path: "elsewhere", Default: "1"}, // not in the struct
 		},
 	}
 }
@@ -133,7 +134,7 @@ wait: 1m30s
 			if err != nil {
 				t.Fatalf("%v, in:\n%s", err, text)
 			}
-			again.Steps = append([]step(nil), again.Steps...) // an empty list is as good as none
+			again.Steps = append([]step(nil), again.Steps...) // an empty list becomes nil
 			if diff := cmp.Diff(*again, test.want); diff != "" {
 				t.Errorf("after Marshal (-got +want):\n%s\n%s", diff, text)
 			}
@@ -147,60 +148,71 @@ func TestProblems(t *testing.T) {
 		want       []string
 	}{
 		{"empty", "", []string{`f:1: the file is empty; start from the cookbook`}},
-		{"as large as can be", "name: x\n#" + strings.Repeat("x", 490) + "\n", nil},
+		{"largest", "name: x\n#" + strings.Repeat("x", 490) + "\n", nil},
 		{"large", strings.Repeat("#", 501), []string{
-			`f: the file is larger than 500 bytes; a recipe fits a page; split it, or name another file`,
+			`f: the file is larger than 500 bytes; a recipe fits a page; split it, or name ` +
+				`another file`,
 		}},
 		{"deep", "steps: [[[[[x]]]]]\n", []string{
-			`f:1: steps[0]: expected a mapping, found a list; write {key: value}, or indented lines of key: value`,
+			`f:1: steps[0]: expected a mapping, found a list; write {key: value}, or indented ` +
+				`lines of key: value`,
 		}},
 		{"too deep", "steps: [[[[[[x]]]]]]\n", []string{
-			`f:1: lists and mappings are more than 5 deep inside each other; close the brackets that are open, or indent less`,
+			`f:1: lists and mappings are nested more than 5 deep; close the brackets that are ` +
+				`open, or indent less`,
 		}},
 		{"too deep by indentation", "a:\n b:\n  c:\n   d:\n    e:\n     f: 1\n", []string{
-			`f:6: lists and mappings are more than 5 deep inside each other; close the brackets that are open, or indent less`,
+			`f:6: lists and mappings are nested more than 5 deep; close the brackets that are ` +
+				`open, or indent less`,
 		}},
 		{"not UTF-8", "name: x\nmode: \"\xff\"\n", []string{
 			`f:2: the file is not UTF-8 text; save it as UTF-8`,
 		}},
 		{"UTF-16", "\xff\xfen\x00a\x00", []string{`f:1: the file is not UTF-8 text; save it as UTF-8`}},
 		{"UTF-16 without a mark", "\x00n\x00a", []string{
-			`f:1: the file holds a NUL byte; remove it, or save the file as UTF-8 if it is UTF-16 or UTF-32`,
+			`f:1: the file holds a NUL byte; remove it, or save the file as UTF-8 if it is ` +
+				`UTF-16 or UTF-32`,
 		}},
 		{"escape", "name: x\nmode: \x1b[31m\n", []string{
-			`f:2: the file holds the control character U+001B; remove it, or write it in double quotes as "\u001B"`,
+			`f:2: the file holds the control character U+001B; remove it, or write it in double ` +
+				`quotes as "\u001B"`,
 		}},
-		{"no mapping", "- soup\n", []string{
+		{"not a mapping", "- soup\n", []string{
 			`f:1: a recipe is a mapping, this is a list; start with a line such as name: soup`,
 		}},
 		{"two documents", "name: x\n---\nname: y\n", []string{
 			`f:2: a second document starts here; put each recipe in a file of its own`,
 		}},
-		{"indirection is a problem, and so is the rest", "name: &a x\nmode: *a\nvegan: maybe\n", []string{
+		{"indirection, and another problem", "name: &a x\nmode: *a\nvegan: maybe\n", []string{
 			`f:1: anchor &a is not allowed; write the value where it is used`,
 			`f:2: alias *a is not allowed; write the value where it is used`,
 			`f:3: vegan: expected true or false, found the text "maybe"; write true or false`,
 		}},
 		{"unknown keys", "name: x\nhaet: 200C\ncolour: red\n", []string{
 			`f:2: unknown key "haet"; did you mean "heat"?`,
-			`f:3: unknown key "colour"; known here: name, mode, heat, steps, spices, rest, vegan, wait`,
+			`f:3: unknown key "colour"; known here: name, mode, heat, steps, spices, rest, ` +
+				`vegan, wait`,
 		}},
-		{"key that is not one", "name: x\nnotes: none\n", []string{
-			`f:2: unknown key "notes"; known here: name, mode, heat, steps, spices, rest, vegan, wait`,
+		{"field without a key", "name: x\nnotes: none\n", []string{
+			`f:2: unknown key "notes"; known here: name, mode, heat, steps, spices, rest, vegan, ` +
+				`wait`,
 		}},
-		{"by line, with paths of elements", "steps: [{do: bake, share: 0}]\nheat: 20C\nrest: 4\n", []string{
-			`f:1: steps[0].share: 0 is out of range; allowed: more than 0, up to 1`,
-			`f:2: heat: 20C is out of range; allowed: 50C to 250C`,
-			`f:3: rest: 4 is out of range; allowed: 5 to 60, or 0`,
-		}},
+		{"by line, with paths of elements", "steps: [{do: bake, share: 0}]\nheat: 20C\nrest: 4\n",
+			[]string{
+				`f:1: steps[0].share: 0 is out of range; allowed: more than 0, up to 1`,
+				`f:2: heat: 20C is out of range; allowed: 50C to 250C`,
+				`f:3: rest: 4 is out of range; allowed: 5 to 60, or 0`,
+			}},
 		{"joined choices", "mode: fan+gril\n", []string{
-			`f:1: mode: unknown value "gril"; did you mean "grill"? (allowed: fan, grill, bottom);` +
+			`f:1: mode: unknown value "gril"; did you mean "grill"? (allowed: fan, grill, ` +
+				`bottom);` +
 				` join several by +, for example fan+grill`,
 		}},
 		{"joined twice", "mode: fan+fan\n", []string{`f:1: mode: "fan" is named twice; name each once, for example fan+grill`}},
 		{"own syntax", "heat: hot\nspices: [salt]\n", []string{
 			`f:1: heat: "hot" is not a temperature; for example 200C`,
-			`f:2: spices: expected a mapping, found a list; write {key: value}, or indented lines of key: value`,
+			`f:2: spices: expected a mapping, found a list; write {key: value}, or indented ` +
+				`lines of key: value`,
 		}},
 		{"durations", "wait: 5\n", []string{
 			`f:1: wait: 5 has no unit; write 5ms, say; units are ns, us, ms, s, m, h`,
@@ -211,12 +223,15 @@ func TestProblems(t *testing.T) {
 			`f:5: merge key << is not allowed; write the value where it is used`,
 		}},
 		{"types", "name: [x]\nheat:\nsteps: all\nrest: 9.5\nvegan: 1\nwait: soon\n", []string{
-			`f:1: name: expected a single value, found a list; write one text, in quotes if it holds brackets, commas, # or a colon`,
+			`f:1: name: expected a single value, found a list; write one text, in quotes if it ` +
+				`holds brackets, commas, # or a colon`,
 			`f:2: heat: expected a single value, found nothing; for example 200C`,
-			`f:3: steps: expected a list, found the text "all"; write [...], or lines that start with a hyphen`,
+			`f:3: steps: expected a list, found the text "all"; write [...], or lines that start ` +
+				`with a hyphen`,
 			`f:4: rest: expected a whole number, found the number 9.5; allowed: 5 to 60, or 0`,
 			`f:5: vegan: expected true or false, found the number 1; write true or false`,
-			`f:6: wait: "soon" is not a duration; write a number and a unit (ns, us, ms, s, m, h), for example 5m`,
+			`f:6: wait: "soon" is not a duration; write a number and a unit (ns, us, ms, s, m, ` +
+				`h), for example 5m`,
 		}},
 		{"number in quotes", "rest: \"7\"\n", []string{
 			`f:1: rest: expected a whole number, found the text "7"; write it without quotes`,
@@ -251,12 +266,12 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// What has a problem is not trusted, nor is what it encloses; what stands beside it is.
+// A value with a problem is not trusted, nor are the values inside it; its neighbours are.
 func TestTrusts(t *testing.T) {
 	_, d, _ := parse("name: x\nsteps:\n- {do: stir}\n- {do: fry}\nhaet: 200C\n")
 	for path, want := range map[string]bool{
 		"name": true, "steps[0].do": true, "steps[1].do": false, "steps[1].do.how": false,
-		"heat":  false, // it was probably meant
+		"heat":  false, // haet probably meant it
 		"steps": true,  // trusted as a list; TrustsAll looks inside
 	} {
 		if got := d.Trusts(path); got != want {
@@ -264,7 +279,7 @@ func TestTrusts(t *testing.T) {
 		}
 	}
 	if d.Trusts("name", "heat") {
-		t.Error("Trusts of a good and a bad value is true")
+		t.Error("Trusts of a good and a bad value = true, want false")
 	}
 	for path, want := range map[string]bool{
 		"name": true, "steps": false, "steps[0]": true, "steps[1]": false,
@@ -298,12 +313,12 @@ func TestFailAndAdd(t *testing.T) {
 		t.Errorf("Err (-got +want):\n%s", diff)
 	}
 	if d.Found() != 3 || d.Trusts("rest") || !d.Trusts("name") {
-		t.Errorf("%d problems, trusts rest %t and name %t; want 3, false, true",
+		t.Errorf("%d problems, trusts rest: %t, name: %t; want 3, false, true",
 			d.Found(), d.Trusts("rest"), d.Trusts("name"))
 	}
 }
 
-// The first problems by line are kept, each once; the others are counted.
+// The first problems by line are listed, each once; the others are counted.
 func TestManyProblems(t *testing.T) {
 	_, d, _ := parse("name: x\n")
 	for line := 30; line > 0; line-- {
@@ -321,12 +336,12 @@ func TestManyProblems(t *testing.T) {
 		t.Errorf("Err (-got +want):\n%s", diff)
 	}
 	if d.Found() != 60 {
-		t.Errorf("%d were found, want 60", d.Found())
+		t.Errorf("found %d problems, want 60", d.Found())
 	}
 }
 
-// Characters that a terminal could act on are not printed. Text of the file loses them, and the
-// name of the file is quoted if it has some.
+// Messages have no characters that a terminal could act on: they are replaced in text of the file,
+// and the name of the file is quoted.
 func TestPrintable(t *testing.T) {
 	p := Problem{File: "a\x1b.yaml", Line: 2, What: "x", Hint: "y"}
 	if got, want := p.String(), `"a\x1b.yaml":2: x; y`; got != want {
@@ -391,12 +406,11 @@ func TestFormatDuration(t *testing.T) {
 	}
 }
 
-// A value that may be missing is decoded where it stands, and where a matrix varies it; text that
-// is no number leaves it as it was.
+// An optional value can be decoded from a scalar. Text that is not a number leaves it unchanged.
 func TestPointers(t *testing.T) {
 	var r recipe
 	if got := Text(&r.Rest); got != "" {
-		t.Errorf("a missing value is %q", got)
+		t.Errorf("a missing value is written %q, want \"\"", got)
 	}
 	field, _ := Lookup(&r, "rest")
 	setting := recipes().Setting("rest")
@@ -407,6 +421,6 @@ func TestPointers(t *testing.T) {
 		t.Errorf("got %v, and the problem %v", r.Rest, p)
 	}
 	if got := Text(field); got != "20" {
-		t.Errorf("the value is %q", got)
+		t.Errorf("the value is written %q, want \"20\"", got)
 	}
 }

@@ -16,19 +16,19 @@ type NodeEncoder interface {
 	EncodeYAML() *yaml.Node
 }
 
-// Marshal writes the struct v as a file that decodes to it, with every value written out, also what
-// is a default. Mappings below the top are in flow style, one a line.
+// Marshal writes the struct v as a file that decodes to it, with every value, including defaults.
+// Mappings below the top are in flow style, one per line.
 func Marshal(v any) ([]byte, error) {
 	return yaml.Dump(encode(reflect.ValueOf(v)), yaml.WithLineWidth(-1))
 }
 
-// Text returns the single value v, or what it points to, as a file would say it.
+// Text returns the single value v, or the value that it points to, as it is written in a file.
 func Text(v any) string { return encode(reflect.ValueOf(v)).Value }
 
 // encode returns the tree that decodes to v: the reverse of Decoder.value.
 func encode(v reflect.Value) *yaml.Node {
 	if v.Kind() == reflect.Pointer {
-		if v.IsNil() { // a value that is missing
+		if v.IsNil() { // a missing value
 			return &yaml.Node{Kind: yaml.ScalarNode}
 		}
 		return encode(v.Elem())
@@ -85,7 +85,7 @@ func encodeStruct(v reflect.Value) *yaml.Node {
 	return mapping
 }
 
-// Scalar returns text as a plain scalar, with the type that a reader will see in it.
+// Scalar returns text as a plain scalar, with the type that YAML gives it.
 func Scalar(text string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 	var document yaml.Node
@@ -95,7 +95,7 @@ func Scalar(text string) *yaml.Node {
 	return n
 }
 
-// Flow makes n be written in flow style, on one line, and returns it.
+// Flow sets n to flow style, on one line, and returns it.
 func Flow(n *yaml.Node) *yaml.Node {
 	n.Style |= yaml.FlowStyle
 	return n

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// fieldNamed returns the field of the struct v that the YAML key stands for.
+// fieldNamed returns the field of the struct v with this YAML key.
 func fieldNamed(v reflect.Value, key string) (reflect.Value, bool) {
 	for i := range v.NumField() {
 		name, option, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
@@ -35,7 +35,7 @@ func fieldNames(t reflect.Type) []string {
 }
 
 // Lookup returns a pointer to the value at a dotted path below the struct that v points to, and
-// whether there is such a value. A list takes part as "[]", which stands for a zero element.
+// whether it exists. In the path, "[]" after a list is a zero element.
 func Lookup(v any, path string) (field any, ok bool) {
 	at := reflect.ValueOf(v).Elem()
 	for key := range strings.SplitSeq(path, ".") {
@@ -55,7 +55,7 @@ func Lookup(v any, path string) (field any, ok bool) {
 	return at.Addr().Interface(), true
 }
 
-// setDefaults sets every value below the struct that v points to that has a default.
+// setDefaults sets the values that have a default, below the struct that v points to.
 func (f *Format) setDefaults(v any) {
 	for _, s := range f.Settings {
 		if s.Default == "" {
@@ -63,7 +63,7 @@ func (f *Format) setDefaults(v any) {
 		}
 		if field, ok := Lookup(v, s.Path); ok {
 			if p := DecodeScalar(Scalar(s.Default), field, s); p != nil {
-				panic("strictyaml: default of " + s.Path + ": " + p.What) // a mistake in the format
+				panic("strictyaml: default of " + s.Path + ": " + p.What) // a bug in the format
 			}
 		}
 	}

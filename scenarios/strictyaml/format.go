@@ -1,15 +1,15 @@
-// Package strictyaml decodes a YAML document into Go structs, strictly: every key must be a field,
-// every value must have the right type and lie in the range of its Setting, and what makes a file
-// mean something else than what it says (anchors, aliases, merge keys, tags) is refused. All
-// problems are found at once, each with its line and a hint.
+// Package strictyaml decodes a YAML document into Go structs, strictly. Every key must be a field,
+// and every value must have the right type and be in the range of its Setting. Constructs that give
+// a text another meaning than it seems to have (anchors, aliases, merge keys, tags) are refused. It
+// finds all problems at once, each with its line and a hint.
 //
-// A Format says what a kind of file may contain. Format.Parse reads the document, Decoder.Decode
-// fills a struct from it. The caller then adds its own checks (Decoder.Fail), which can ask whether
-// the values they look at are free of problems (Decoder.Trusts), and Decoder.Err returns everything
-// that was found. Marshal writes a struct in the form that Decode reads.
+// A Format describes what a kind of file may contain. Format.Parse reads the document,
+// Decoder.Decode fills a struct from it. The caller then adds its own checks (Decoder.Fail), which
+// can ask whether the values they check are free of problems (Decoder.Trusts). Decoder.Err returns
+// all problems. Marshal writes a struct in the form that Decode reads.
 //
-// Values are named by dotted paths from the top of the file, as in "timeline[0].at". The keys of a
-// struct are those of its yaml tags: the name, then ",inline" or ",omitempty"; "-" is no key. A
+// A dotted path from the top of the file names a value, for example "timeline[0].at". The keys of a
+// struct are those of its yaml tags: the name, then ",inline" or ",omitempty"; "-" means no key. A
 // type with a syntax of its own implements TextDecoder and fmt.Stringer if it is a single value,
 // NodeDecoder and NodeEncoder otherwise.
 package strictyaml
@@ -21,24 +21,24 @@ import (
 
 // Format describes a kind of file.
 type Format struct {
-	// Noun is what a file contains, for messages: "scenario".
+	// Noun is what a file describes, for messages: "scenario".
 	Noun string
-	// FirstLine is a line as a file starts with, for a hint: "name: my-scenario".
+	// FirstLine is the kind of line that a file starts with, for a hint: "name: my-scenario".
 	FirstLine string
 	// Template says where to get a file to start from, for a hint.
 	Template string
-	// MaxSize is how many bytes a file may have.
+	// MaxSize is the largest size of a file, in bytes.
 	MaxSize int
-	// MaxDepth is how deep lists and mappings may be inside each other: in flow style ([] and {}),
-	// and as much again by indentation.
+	// MaxDepth is how deeply lists and mappings may be nested: in flow style ([] and {}), and
+	// equally deeply by indentation.
 	MaxDepth int
-	// MaxLen is how many entries a list, and how many keys a mapping, may have.
+	// MaxLen is the largest number of entries of a list, and of keys of a mapping.
 	MaxLen int
 	// Settings lists the single values of a file that are not free text.
 	Settings []Setting
 }
 
-// Setting returns the setting at path, in which elements of lists may be numbered. Free text has
+// Setting returns the setting at path, which may have the indexes of list elements. Free text has
 // the zero setting: no choices and no bounds.
 func (f *Format) Setting(path string) Setting {
 	path = listIndex().ReplaceAllString(path, "[]")

@@ -22,8 +22,8 @@ func DidYouMean(word string, candidates []string, otherwise string) string {
 	return otherwise
 }
 
-// editDistance is the number of insertions, deletions and substitutions of one byte, and swaps of
-// two neighbours, that turn a into b (optimal string alignment); limit if there are more.
+// editDistance returns the number of insertions, deletions and substitutions of a byte, and swaps
+// of two adjacent bytes, that turn a into b (optimal string alignment), or limit if there are more.
 func editDistance(a, b string, limit int) int {
 	if d := len(a) - len(b); d >= limit || -d >= limit {
 		return limit

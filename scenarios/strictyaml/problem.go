@@ -12,10 +12,10 @@ import (
 	"reuseport-bench/results/input"
 )
 
-// Problem is one thing that is wrong with a file.
+// Problem is a mistake in a file.
 type Problem struct {
 	File string
-	Line int    // from 1; 0: the file as a whole
+	Line int    // from 1; 0 for the file as a whole
 	What string // what is wrong
 	Hint string // what to do about it
 }
@@ -29,16 +29,16 @@ func (p Problem) String() string {
 	return s + ": " + p.What + "; " + p.Hint
 }
 
-// maxProblems is how many problems of a file are listed. More would hide the first.
+// maxProblems is how many problems of a file are listed. More would scroll the first away.
 const maxProblems = 20
 
-// Problems is the error for a file that is not valid.
+// Problems is the error of an invalid file.
 type Problems struct {
 	Problems []Problem // the first ones by line, at least one
-	More     int       // how many there are besides
+	More     int       // how many others were found
 }
 
-// Error lists the problems, one a line, and says how many more there are.
+// Error lists the problems, one per line, and says how many more there are.
 func (p *Problems) Error() string {
 	lines := make([]string, len(p.Problems))
 	for i, problem := range p.Problems {
@@ -50,8 +50,8 @@ func (p *Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Err returns the problems found so far as *Problems, sorted by line and with the name of the file;
-// nil if there are none.
+// Err returns the problems found so far as *Problems, sorted by line and with the name of the file,
+// or nil without problems.
 func (d *Decoder) Err(file string) error {
 	if len(d.problems) == 0 {
 		return nil
@@ -63,8 +63,8 @@ func (d *Decoder) Err(file string) error {
 	return &Problems{Problems: first, More: d.found - len(first)}
 }
 
-// Add records a problem that makes no value suspect: one of values that do not go together. Only
-// the first maxProblems by line are kept.
+// Add records a problem without distrusting a value, for example that values contradict each other.
+// It keeps only the first maxProblems by line.
 func (d *Decoder) Add(p Problem) {
 	p.What, p.Hint = oneLine(p.What, maxText), oneLine(p.Hint, maxText)
 	if slices.Contains(d.problems, p) {
@@ -72,17 +72,17 @@ func (d *Decoder) Add(p Problem) {
 	}
 	d.found++
 	at, _ := slices.BinarySearchFunc(d.problems, p, func(q, p Problem) int {
-		return cmp.Or(cmp.Compare(q.Line, p.Line), -1) // behind those of the same line
+		return cmp.Or(cmp.Compare(q.Line, p.Line), -1) // after those of the same line
 	})
 	d.problems = slices.Insert(d.problems, at, p)
 	d.problems = d.problems[:min(len(d.problems), maxProblems)]
 }
 
-// maxText is how many bytes of a problem's text are kept: it may quote a file of any length.
+// maxText bounds the text of a problem, in bytes. It may quote a long value of the file.
 const maxText = 512
 
-// oneLine makes text that may quote a file safe to print. It replaces what is not printable, line
-// breaks too, by blanks, and cuts the text off after limit bytes.
+// oneLine makes text that may quote a file safe to print. It replaces characters that are not
+// printable, including line breaks, by spaces, and cuts the text off after limit bytes.
 func oneLine(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

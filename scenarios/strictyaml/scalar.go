@@ -13,7 +13,7 @@ import (
 )
 
 // TextDecoder is a single value with a syntax of its own. DecodeText sets it from text and checks
-// it against s. If there is a problem, it returns that, without a place, and changes nothing.
+// it against s. If that fails, it returns the problem, without its place, and changes nothing.
 type TextDecoder interface {
 	DecodeText(text string, s Setting) *Problem
 }
@@ -25,8 +25,8 @@ type KeyedNumber interface {
 	NumberKey() string
 }
 
-// Single returns the node of the single value that n is for what v points to: n itself or, for a
-// KeyedNumber, the number in the mapping.
+// Single returns the node with the single value for v: n itself or, if v is a KeyedNumber and n its
+// mapping, the number in the mapping.
 func Single(n *yaml.Node, v any) *yaml.Node {
 	keyed, ok := v.(KeyedNumber)
 	if ok && n.Kind == yaml.MappingNode && len(n.Content) == 2 &&
@@ -36,8 +36,8 @@ func Single(n *yaml.Node, v any) *yaml.Node {
 	return n
 }
 
-// DecodeScalar sets the single value that v points to from n and checks it against s. If there is a
-// problem, it returns that, without a place, and changes nothing.
+// DecodeScalar sets the single value that v points to from n and checks it against s. If that
+// fails, it returns the problem, without its place, and changes nothing.
 func DecodeScalar(n *yaml.Node, v any, s Setting) *Problem {
 	return decodeScalar(n, reflect.ValueOf(v).Elem(), s)
 }
@@ -62,7 +62,7 @@ func decodeScalar(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 		return target.DecodeText(n.Value, s)
 	}
 	switch v.Kind() {
-	case reflect.Pointer: // a value that may be missing
+	case reflect.Pointer: // an optional value
 		target := reflect.New(v.Type().Elem())
 		p := decodeScalar(n, target.Elem(), s)
 		if p == nil {
@@ -159,7 +159,7 @@ func decodeFloat(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 	return nil
 }
 
-// notNumber is the problem of a value that is not what was expected.
+// notNumber returns the problem of a value that is not the expected kind of number.
 func notNumber(expected string, n *yaml.Node, s Setting) *Problem {
 	hint := s.hint()
 	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 && IsNumber(n.Value) {
@@ -168,7 +168,7 @@ func notNumber(expected string, n *yaml.Node, s Setting) *Problem {
 	return &Problem{What: "expected " + expected + ", found " + Describe(n), Hint: hint}
 }
 
-// ParseDuration reads a number with a unit (ns, us, ms, s, m, h) and checks it against s, whose
+// ParseDuration parses a number with a unit (ns, us, ms, s, m, h) and checks it against s, whose
 // bounds are in nanoseconds. The problem has no place.
 func ParseDuration(text string, s Setting) (time.Duration, *Problem) {
 	if IsNumber(text) && text != "0" {

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Setting describes one value of a file beside its Go type. The decoder, the defaults, a schema and
-// documentation take it from here.
+// Setting describes one value of a file beyond its Go type. The decoder, the defaults, a schema and
+// documentation use it.
 type Setting struct {
-	Path     string // dotted; [] stands for any element of a list
+	Path     string // dotted; [] is any element of a list
 	Doc      string // what it is, in sentences
 	Choices  []Choice
 	Joined   bool    // choices may be joined by +
-	Min, Max float64 // of a duration in ns; of a TextDecoder in the unit that it checks
+	Min, Max float64 // for a duration in ns; for a TextDecoder in the unit that it checks
 	Above    bool    // Min itself is not allowed
-	OrZero   bool    // 0 is allowed beside Min to Max
-	Default  string  // as a file would say it; "": the zero value
+	OrZero   bool    // 0 is allowed besides Min to Max
+	Default  string  // as written in a file; "" is the zero value
 	Example  string  // for a hint
 	Unset    string  // what a file without it gets, where Default does not say so
 	Needs    string  // what it has an effect with only, as "path: haproxy"
@@ -37,7 +37,7 @@ func (s Setting) Values() []string {
 	return values
 }
 
-// Allows reports whether x, in the unit of Min and Max, is in range. NaN never is.
+// Allows reports whether x, in the unit of Min and Max, is in range. NaN is not.
 func (s Setting) Allows(x float64) bool {
 	if s.OrZero && x == 0 {
 		return true
@@ -45,8 +45,8 @@ func (s Setting) Allows(x float64) bool {
 	return (x > s.Min || x == s.Min && !s.Above) && x <= s.Max
 }
 
-// OutOfRange returns the problem of a value that s does not allow. text is the value as the message
-// writes it, format writes the bounds.
+// OutOfRange returns the problem of a value that s does not allow. text is the value for the
+// message; format formats the bounds.
 func (s Setting) OutOfRange(text string, format func(float64) string) *Problem {
 	return &Problem{What: text + " is out of range", Hint: "allowed: " + s.Range(format)}
 }
@@ -79,7 +79,7 @@ func (s Setting) hint() string {
 	return "write one text, in quotes if it holds brackets, commas, # or a colon"
 }
 
-// FormatDuration writes d as a file would: ASCII, without trailing zero parts.
+// FormatDuration writes d as in a file: in ASCII, without trailing zero parts.
 func FormatDuration(d time.Duration) string {
 	s := strings.Replace(d.String(), "µs", "us", 1)
 	if strings.HasSuffix(s, "m0s") {

@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// checkText returns the first problem with data as a text, nil if there is none.
+// checkText returns the first problem that keeps data from being text, or nil.
 func checkText(data []byte) *Problem {
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
@@ -34,12 +34,12 @@ func checkText(data []byte) *Problem {
 	return nil
 }
 
-// A syntaxRule says in our words what a message of the YAML library is about.
+// A syntaxRule replaces a message of the YAML library with our own words.
 type syntaxRule struct {
-	message string // part of the library's
+	message string // a part of the library's message
 	what    string
 	hint    string
-	opens   bool // it is about something unfinished, whose first line is added
+	opens   bool // it is about something unclosed; the message adds where that starts
 }
 
 const (
@@ -61,10 +61,10 @@ var syntaxRules = []syntaxRule{
 	{"block sequence entries", "a list entry (-) is not allowed here",
 		"start it on a line of its own, or write the list as [a, b]", false},
 	{"mapping values", "a colon is not allowed here",
-		"write each key: value on a line of its own, with a blank behind the colon; " + alignHint,
+		"write each key: value on a line of its own, with a space after the colon; " + alignHint,
 		false},
 	{"mapping keys", "a key (?) is not allowed here", alignHint, false},
-	{"expected ':'", "expected a colon behind the key", "write key: value", true},
+	{"expected ':'", "expected a colon after the key", "write key: value", true},
 	{"expected key", "expected a key in the mapping", alignHint, true},
 	{"expected '-'", "expected an entry (-) in the list", alignHint, true},
 	{"expected ',' or '}'", "expected a comma or } in the mapping", closeHint, true},
@@ -73,12 +73,12 @@ var syntaxRules = []syntaxRule{
 	{"expected <document", "expected the end of the file", alignHint, false},
 	{"document-end marker", "expected the end of the file", "remove the line that starts with ...",
 		false},
-	{"unknown escape", "a backslash escapes nothing", escapeHint, false},
-	{"hexadecimal number", "a backslash escapes nothing", escapeHint, false},
-	{"escape code", "a backslash escapes no character", escapeHint, false},
+	{"unknown escape", "an unknown escape after a backslash", escapeHint, false},
+	{"hexadecimal number", "an unknown escape after a backslash", escapeHint, false},
+	{"escape code", "the number after a backslash is not a character", escapeHint, false},
 	{"scanning a quoted scalar", "the quotes are not closed in the text", "close them", true},
-	{"without preceding whitespace", "expected a blank before #",
-		"put one there, or the text in quotes", false},
+	{"without preceding whitespace", "expected a space before #",
+		"add one, or put the text in quotes", false},
 	{"unknown anchor", "an alias (*) is not allowed", inlineHint, false},
 	{"scanning an a", "an anchor or alias (&, *) is not allowed", inlineHint, false},
 	{"tag", "a tag (!) is not allowed", plainHint, false},
@@ -94,8 +94,7 @@ func (d *Decoder) syntaxProblem(err error, data []byte) Problem {
 	message := load.Message + " " + load.ContextMsg
 	switch {
 	case strings.Contains(message, "max depth"):
-		p.What = fmt.Sprintf("lists and mappings are more than %d deep inside each other",
-			d.Format.MaxDepth)
+		p.What = fmt.Sprintf("lists and mappings are nested more than %d deep", d.Format.MaxDepth)
 		p.Hint = "close the brackets that are open, or indent less"
 		return p
 	case strings.Contains(message, "cannot start any token"):
@@ -115,7 +114,7 @@ func (d *Decoder) syntaxProblem(err error, data []byte) Problem {
 	return p
 }
 
-// badStart says what is wrong with the character at the mark, with which no value can start.
+// badStart describes the character at the mark, with which no value can start.
 func badStart(data []byte, at yaml.Mark) (what, hint string) {
 	lines := bytes.Split(data, []byte("\n"))
 	if at.Line > len(lines) {

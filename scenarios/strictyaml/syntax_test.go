@@ -17,9 +17,9 @@ func TestSyntax(t *testing.T) {
 		{"größe: 1\nname: [ü, %a]\n", "f:2: not YAML: '%' cannot start a value; put"},
 		{"name: x\nmode: 'fan\n\n", "f:4: not YAML: the quotes are not closed in the text that starts on line 2; close them"},
 		{"mode: \"fan\n---\n", "f:2: not YAML: the quotes are not closed in the text that starts on line 1"},
-		{`name: "\q"`, "f:1: not YAML: a backslash escapes nothing; in double quotes"},
-		{`name: "\xZZ"`, "f:1: not YAML: a backslash escapes nothing; in double quotes"},
-		{`name: "\uD800"`, "f:1: not YAML: a backslash escapes no character; in double quotes"},
+		{`name: "\q"`, "f:1: not YAML: an unknown escape after a backslash; in double quotes"},
+		{`name: "\xZZ"`, "f:1: not YAML: an unknown escape after a backslash; in double quotes"},
+		{`name: "\uD800"`, "f:1: not YAML: the number after a backslash is not a character; in double quotes"},
 		{"name: x: y\n", "f:1: not YAML: a colon is not allowed here; write each key: value"},
 		{"name:x\nmode: fan\n", "f:2: not YAML: a colon is not allowed here; write each key: value"},
 		{"- a\nb: c\n", "f:2: not YAML: expected an entry (-) in the list that starts on line 1; align"},
@@ -30,7 +30,7 @@ func TestSyntax(t *testing.T) {
 		{"steps: [}\n", "f:1: not YAML: expected a value; close brackets"},
 		{"name: - x\n", "f:1: not YAML: a list entry (-) is not allowed here; start it"},
 		{"name: ? x\n", "f:1: not YAML: a key (?) is not allowed here; align"},
-		{"? a\nb\nc", "f:3: not YAML: expected a colon behind the key that starts on line 2; write key: value"},
+		{"? a\nb\nc", "f:3: not YAML: expected a colon after the key that starts on line 2; write key: value"},
 		{"name: *x\n", "f:1: not YAML: an alias (*) is not allowed; write the value where it is used"},
 		{"name: &\n", "f:1: not YAML: an anchor or alias (&, *) is not allowed; write the value"},
 		{"name: !<x\n", "f:1: not YAML: a tag (!) is not allowed; write the value alone"},
@@ -42,7 +42,7 @@ func TestSyntax(t *testing.T) {
 		{"name: >x\n", "f:1: not YAML: the first line of a text in several lines holds more than | or >; start"},
 		{"name: x\n... y\n", "f:2: not YAML: expected the end of the file; remove the line"},
 		{"{name: x} y\n", "f:1: not YAML: expected the end of the file; align"},
-		{"name: \"x\"#y\n", "f:1: not YAML: expected a blank before #; put one there"},
+		{"name: \"x\"#y\n", "f:1: not YAML: expected a space before #; add one"},
 	}
 	for _, test := range tests {
 		_, _, err := parse(test.text)

@@ -10,10 +10,9 @@ import (
 	"go.yaml.in/yaml/v4/plugin/loaderlimits"
 )
 
-// Parse reads data as one YAML document. It returns its top mapping and a decoder that knows the
-// problems found so far; root is nil if there is nothing to decode. Constructs that make a file
-// mean something else than what it says (anchors, aliases, merge keys, tags) are problems, but the
-// rest of such a file can still be decoded.
+// Parse parses data as one YAML document. It returns its top mapping, and a decoder with the
+// problems found so far; root is nil if there is nothing to decode. Anchors, aliases, merge keys
+// and tags are problems, but the rest of such a file can still be decoded.
 func (f *Format) Parse(data []byte) (root *yaml.Node, d *Decoder) {
 	d = f.NewDecoder()
 	return d.parse(data), d
@@ -97,7 +96,7 @@ func (d *Decoder) refuseIndirection(n *yaml.Node) {
 	}
 }
 
-// Describe says what n is, for a message.
+// Describe describes n for a message.
 func Describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -116,5 +115,5 @@ func Describe(n *yaml.Node) string {
 	return fmt.Sprintf("the text %q", n.Value)
 }
 
-// IsNull reports whether n is a null: "~", "null", or nothing at all.
+// IsNull reports whether n is null: "~", "null", or empty.
 func IsNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
