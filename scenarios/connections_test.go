@@ -9,8 +9,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Connections are a word, or a number, which may stand in a mapping. A file written out has the
-// number, and so have the labels of variants.
+// Connections are a word, or a number, which may be in a mapping. Explained files and the labels of
+// variants have the number.
 func TestConnections(t *testing.T) {
 	eight := Connections{How: vocabulary.ConnectionsReused, Count: 8}
 	for text, want := range map[string]Connections{

@@ -27,7 +27,9 @@ func TestExplain(t *testing.T) {
 }
 
 func TestExplainOneVariant(t *testing.T) {
-	s, err := Parse("f", []byte("name: x\nabout: 'It is: #1'\nload: {rate: 0.5/s, duration: 1h}\nserver: {fault: {resets: 3}}\ntimeline: [{at: 0s, do: kill, target: 0}]\nmatrix: [{workers: [2]}]\n"))
+	s, err := Parse("f", []byte("name: x\nabout: 'It is: #1'\n"+
+		"load: {rate: 0.5/s, duration: 1h}\nserver: {fault: {resets: 3}}\n"+
+		"timeline: [{at: 0s, do: kill, target: 0}]\nmatrix: [{workers: [2]}]\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +55,8 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
 
-// likeFile ignores what differs between two files that say the same. A list that is not there is
-// the same as an empty one.
+// likeFile ignores differences between files with the same meaning. A missing list is equal to an
+// empty one.
 var likeFile = cmp.Options{
 	cmpopts.IgnoreFields(Scenario{}, "SHA256", "File"),
 	cmpopts.IgnoreFields(Axis{}, "Line"),
@@ -71,7 +73,7 @@ func explain(t *testing.T, s *Scenario) []byte {
 	return out.Bytes()
 }
 
-// explained returns s written out by Explain and loaded again.
+// explained returns s after Explain wrote it and Parse read it again.
 func explained(t *testing.T, s *Scenario) *Scenario {
 	t.Helper()
 	text := explain(t, s)

@@ -10,8 +10,8 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// An expectation is refused if one of its comparisons comes out the same whatever is measured, and
-// only then.
+// An expectation is refused if one of its comparisons has the same result for all measured values,
+// and only then.
 func TestConstantComparisons(t *testing.T) {
 	const (
 		count  = "lost is a whole number, 0 or more"
@@ -47,8 +47,8 @@ func TestConstantComparisons(t *testing.T) {
 		{"lost / attempts < 0", "lost / attempts < 0 can never be true: " +
 			"attempts is a whole number, 0 or more, " + count},
 		{"response_p99_ns + baseline.response_p99_ns < 0", "response_p99_ns + " +
-			"baseline.response_p99_ns < 0 can never be true: baseline.response_p99_ns is 0 or more, " +
-			"response_p99_ns is 0 or more"},
+			"baseline.response_p99_ns < 0 can never be true: baseline.response_p99_ns is 0 or " +
+			"more, response_p99_ns is 0 or more"},
 
 		{"lost / 0 == 0", "division by zero: lost / 0"},
 		{"lost == 0/0", "division by zero: 0 / 0"},
@@ -67,7 +67,7 @@ func TestConstantComparisons(t *testing.T) {
 		{"lost_share < 1", ""},
 		{"lost_share >= 1", ""},
 		{"lost_share > 0", ""},
-		{"lost - lost == 0", ""}, // the same, which intervals do not see
+		{"lost - lost == 0", ""}, // intervals do not detect that this is constant
 		{"lost - attempts < 0", ""},
 		{"lost / attempts <= 0", ""},
 		{"pod_ready_ns < 0", ""},
@@ -93,8 +93,8 @@ func TestConstantComparisons(t *testing.T) {
 	}
 }
 
-// Whatever two numbers are, the result of an operation on them lies in that of their intervals, and
-// a comparison that is certain for the intervals is true of them.
+// For any two numbers, the result of an operation lies in the result for their intervals, and a
+// comparison that is certain for the intervals is true for the numbers.
 func TestIntervals(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	ends := []float64{math.Inf(-1), -7, -1, -0.5, 0, 0.5, 1, 2, 1e9, math.Inf(1)}
@@ -121,24 +121,24 @@ func TestIntervals(t *testing.T) {
 			}
 			z, within := operation.numbers(x, y), operation.intervals(a, b)
 			if !(within.lo <= z && z <= within.hi) {
-				t.Fatalf("%v %s %v is %v; not in %v of %v and %v", x, name, y, z, within, a, b)
+				t.Fatalf("%v %s %v is %v, not in %v for %v and %v", x, name, y, z, within, a, b)
 			}
 			if within.whole && z != math.Trunc(z) {
-				t.Fatalf("%v %s %v is %v, which is not whole as in %v and %v", x, name, y, z, a, b)
+				t.Fatalf("%v %s %v is %v, want a whole number for %v and %v", x, name, y, z, a, b)
 			}
 			if of := operation.intervals(exactly(x), exactly(y)); of.lo != z || of.hi != z {
-				t.Fatalf("%v %s %v is %v, and of numbers that are known %v", x, name, y, z, of)
+				t.Fatalf("%v %s %v is %v, and for known numbers %v", x, name, y, z, of)
 			}
 		}
 		for operator, is := range map[string]bool{
 			"<": x < y, "<=": x <= y, ">": x > y, ">=": x >= y, "==": x == y, "!=": x != y,
 		} {
 			if known := a.compare(operator, b); known.always() && !is || known.never() && is {
-				t.Fatalf("%v %s %v is %t; of %v and %v: %+v", x, operator, y, is, a, b, known)
+				t.Fatalf("%v %s %v is %t; for %v and %v: %+v", x, operator, y, is, a, b, known)
 			}
 			known := exactly(x).compare(operator, exactly(y))
 			if known.always() != is || known.never() == is {
-				t.Fatalf("%v %s %v is %t; of the numbers: %+v", x, operator, y, is, known)
+				t.Fatalf("%v %s %v is %t; for the numbers: %+v", x, operator, y, is, known)
 			}
 		}
 	}
@@ -154,7 +154,7 @@ func draw(random *rand.Rand, ends []float64) interval {
 	return a
 }
 
-// number returns a number of a, often one of its ends.
+// number returns a number in a, often one of its ends.
 func (a interval) number(random *rand.Rand) float64 {
 	x := a.lo + random.Float64()*(a.hi-a.lo)
 	switch {
@@ -179,8 +179,9 @@ func (a interval) number(random *rand.Rand) float64 {
 	return x
 }
 
-// An expectation is either refused with a hint, or evaluated without an error for all values that
-// figures can have, except divisions by zero and overflow. A comparison refused as constant is.
+// An expectation is either refused with a hint, or can be evaluated for all values that figures can
+// have, without errors except divisions by zero and overflow. A comparison that is refused as
+// constant is constant.
 func FuzzExpectation(f *testing.F) {
 	for _, name := range Names() {
 		s, err := Load(name)
@@ -192,11 +193,13 @@ func FuzzExpectation(f *testing.F) {
 		}
 	}
 	for _, expect := range []string{
-		"1 < lost < 4", "not (lost == 3)", "abs(lost - baseline.lost) / 2 == 1.5", "gap_ns > .0049s",
+		"1 < lost < 4", "not (lost == 3)",
+		"abs(lost - baseline.lost) / 2 == 1.5", "gap_ns > .0049s",
 		"lost == 0 or not (gap_ns > 5ms) and lost > 2", `lost_by_cause["timeout"] != 3`,
 		"max(lost, min(3, -attempts)) >= 6", "lost / (lost - attempts) < 1e300 * lost",
-		"served == 0 || lost / served < 1", "lost < 0", "pod_ready_ns / 0 > 1", "lost == 1; lost == 0",
-		"count(1..9, # > 3) > lost", "let x = lost; x == 0", "lost ?? 1 == $env", "1 / lost_share < 1",
+		"served == 0 || lost / served < 1", "lost < 0", "pod_ready_ns / 0 > 1",
+		"lost == 1; lost == 0", "count(1..9, # > 3) > lost", "let x = lost; x == 0",
+		"lost ?? 1 == $env", "1 / lost_share < 1",
 	} {
 		f.Add(expect, uint64(2))
 	}

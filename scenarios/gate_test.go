@@ -29,8 +29,8 @@ func eval(expect string, v values) (bool, error) {
 	return e.Eval(v.of)
 }
 
-// Every count and every metric can be named, as in run.json, and is the figure it says; percentiles
-// by their older names, too.
+// Every count and every metric can be named as in run.json, percentiles also by their older names,
+// and evaluates to the figure with that name.
 func TestEveryFigure(t *testing.T) {
 	spelled := map[string]string{}
 	for _, c := range metrics.Counts() {
@@ -67,7 +67,8 @@ func TestEveryFigure(t *testing.T) {
 				t.Errorf("%s: %t, %v; want true", expect, met, err)
 			}
 			if _, exact := metrics.FindCount(name); (len(e.Figures()) == 0) != exact {
-				t.Errorf("%s: figures with an interval %q; a count: %t", spelling, e.Figures(), exact)
+				t.Errorf("%s: figures with an interval %q; a count: %t", spelling, e.Figures(),
+					exact)
 			}
 		}
 	}
@@ -77,7 +78,8 @@ func TestGateEval(t *testing.T) {
 	m := values{
 		"attempts": 1000, "lost": 3, "lost_by_cause.timeout": 3,
 		"gap_ns": 4_999_999, "tail_ns": math.NaN(), "response_p99_ns": 1.5e6,
-		"baseline.attempts": 1000, "baseline.lost": 6, "baseline.gap_ns": math.NaN(), "baseline.response_p99_ns": 1e6,
+		"baseline.attempts": 1000, "baseline.lost": 6, "baseline.gap_ns": math.NaN(),
+		"baseline.response_p99_ns": 1e6,
 	}
 	tests := []struct {
 		expect string
@@ -85,7 +87,7 @@ func TestGateEval(t *testing.T) {
 	}{
 		{"lost == 3", "true"},
 		{"lost == 0", "false"},
-		{"lost_by_cause.reset_at_close == 0", "true"}, // did not occur, so it is not in the map
+		{"lost_by_cause.reset_at_close == 0", "true"}, // not in the map, as it did not occur
 		{"lost_by_cause.timeout > 2 && lost <= 0.003 * attempts", "true"},
 		{"gap_ns < 5ms", "true"},
 		{"gap_ns < 4999us", "false"},
@@ -108,14 +110,15 @@ func TestGateEval(t *testing.T) {
 		{"response.p99 == 1_500_000", "true"},
 		{"response_p99_ns == 1500us and response_p99_ns == response.p99", "true"},
 		{"response.p99 == 1.5e6", "true"},
-		{"lost * 9223372036854775807 > 0", "true"}, // in integers it is less than 0
+		{"lost * 9223372036854775807 > 0", "true"}, // with integers it would overflow
 		{"tail_ns < 1s", `gate "tail_ns < 1s": tail_ns was not measured`},
 		{"lost == 3 || baseline.gap_ns > 0", `gate "lost == 3 || baseline.gap_ns > 0": baseline.gap_ns was not measured`},
 		{"lots == 3", `gate "lots == 3": unknown metric "lots"`},
 		{"lost / served < 1", `gate "lost / served < 1": division by zero: lost / served`},
-		{"lost_by_cause.client / lost_by_cause.unknown < 1", `gate "lost_by_cause.client / lost_by_cause.unknown < 1": ` +
-			"division by zero: lost_by_cause.client / lost_by_cause.unknown"},
-		{"served == 0 or lost / served < 1", "true"}, // what decides comes first
+		{"lost_by_cause.client / lost_by_cause.unknown < 1",
+			`gate "lost_by_cause.client / lost_by_cause.unknown < 1": ` +
+				"division by zero: lost_by_cause.client / lost_by_cause.unknown"},
+		{"served == 0 or lost / served < 1", "true"}, // the first operand decides
 		{"served > 0 and lost / served < 1", "false"},
 		{"lost * 1e308 > 1", `gate "lost * 1e308 > 1": lost * 1e+308 is too large a number`},
 		{"gap_ns / tail_ns < 1", `gate "gap_ns / tail_ns < 1": tail_ns was not measured`},
@@ -132,19 +135,21 @@ func TestGateEval(t *testing.T) {
 	}
 }
 
-// Every cause can be a gate, which passes where it did not occur and fails where it did.
+// Every cause can have a gate, which passes if the cause did not occur and fails if it did.
 func TestEveryCause(t *testing.T) {
 	for _, c := range cause.All() {
 		expect := "lost_by_cause." + c.Name + " == 0"
 		for n, want := range []bool{0: true, 1: false} {
-			if met, err := eval(expect, values{"lost_by_cause." + c.Name: float64(n)}); err != nil || met != want {
-				t.Errorf("%s, of %d: %t, %v; want %t", expect, n, met, err, want)
+			met, err := eval(expect, values{"lost_by_cause." + c.Name: float64(n)})
+			if err != nil || met != want {
+				t.Errorf("%s, with %d: %t, %v; want %t", expect, n, met, err, want)
 			}
 		}
 	}
 }
 
-// What the library's language has beyond the grammar is refused: it would pass for something else.
+// Constructs of the library's language that are not in our grammar are refused: they could have
+// another meaning than users expect.
 func TestGrammar(t *testing.T) {
 	const (
 		several = `a ";" is not allowed: an expectation is one expression`
@@ -235,28 +240,30 @@ func TestGrammar(t *testing.T) {
 	}
 }
 
-// A gate on a metric is accepted where a step of the timeline is measured by it, and refused where
-// none is.
+// A gate on a metric is accepted if a step of the timeline has that metric, and refused otherwise.
 func TestGateOnEveryStep(t *testing.T) {
 	const (
-		ends     = "replace roll remove kill crash delete-pod rolling-update scale move-pod drain-node"
+		ends = "replace roll remove kill crash delete-pod rolling-update scale move-pod " +
+			"drain-node"
 		starts   = "replace roll add cold-start crash rolling-update scale move-pod drain-node"
 		restarts = "replace roll crash rolling-update"
 	)
-	only := map[string]string{ // every other metric is of any step
-		"lost_sent_after_close": ends, "tail_ns": ends, "half_open_lost": ends, "takeover_ns": starts,
+	only := map[string]string{ // all steps have the other metrics
+		"lost_sent_after_close": ends, "tail_ns": ends, "half_open_lost": ends,
+		"takeover_ns":    starts,
 		"ready_after_ns": starts,
 	}
-	for _, name := range strings.Fields(`lost_per_restart dropped_per_restart loss_window_ns drop_window_ns
-		reset_at_close_per_restart lost_sent_after_close_per_restart`) {
+	for _, name := range strings.Fields(`lost_per_restart dropped_per_restart loss_window_ns
+		drop_window_ns reset_at_close_per_restart lost_sent_after_close_per_restart`) {
 		only[name] = restarts
 	}
-	for _, name := range strings.Fields(`first_served_ns fair_share_ns newcomer_share newcomer_p50_ns newcomer_p99_ns
-		others_p99_ns`) {
+	for _, name := range strings.Fields(`first_served_ns fair_share_ns newcomer_share
+		newcomer_p50_ns newcomer_p99_ns others_p99_ns`) {
 		only[name] = "cold-start"
 	}
 	settings := map[string]string{
-		"stall": "for: 20ms", "crash": "for: 20ms", "cold-start": "for: 20ms", "scale": "replicas: 3",
+		"stall": "for: 20ms", "crash": "for: 20ms", "cold-start": "for: 20ms",
+		"scale":      "replicas: 3",
 		"drain-node": "target: 0", "node-down": "target: 0",
 	}
 	for _, kind := range vocabulary.StepKinds() {
@@ -291,7 +298,8 @@ func TestGateOnEveryStep(t *testing.T) {
 		var problems *Problems
 		if _, err := Parse("f", []byte(lines)); errors.As(err, &problems) {
 			for _, p := range problems.Problems {
-				if !strings.HasPrefix(p.What, "gates: the gates judge ") { // that they are many
+				// Without the problem that there are too many gates.
+				if !strings.HasPrefix(p.What, "gates: the gates judge ") {
 					_, what, _ := strings.Cut(p.What, ": ")
 					got = append(got, what)
 				}

@@ -30,7 +30,7 @@ func TestLabelsIncludesAndEqual(t *testing.T) {
 		{"none", both, nil, true, false},
 		{"more", Labels{"stop": "kill"}, both, false, false},
 		{"another value", both, Labels{"sockets": "shared", "stop": "close"}, false, false},
-		{"another key of an empty value", both, Labels{"network": ""}, false, false},
+		{"another key with an empty value", both, Labels{"network": ""}, false, false},
 		{"none and empty", nil, Labels{}, true, true},
 	}
 	for _, test := range tests {

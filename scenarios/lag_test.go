@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A lag is written as it was read, and says how long it may be.
+// A lag is written as it was read, and has a typical and a long value.
 func TestLag(t *testing.T) {
 	tests := []struct {
 		text, want    string
@@ -18,14 +18,17 @@ func TestLag(t *testing.T) {
 		{"lognormal(25ms..1s)", "lognormal(25ms..1s)", 25 * time.Millisecond, 2 * time.Second},
 	}
 	for _, test := range tests {
-		s, err := Parse("f", []byte(head+"network: cluster\npath: service\nkube: {rules_lag: "+test.text+"}\n"))
+		file := head + "network: cluster\npath: service\nkube: {rules_lag: " + test.text + "}\n"
+		s, err := Parse("f", []byte(file))
 		if err != nil {
 			t.Errorf("%s: %v", test.text, err)
 			continue
 		}
 		lag := s.Kube.RulesLag
-		if got := lag.String(); got != test.want || lag.Typical() != test.typical || lag.Long() != test.long {
-			t.Errorf("%s: %s, about %v, at most %v; want %s, %v, %v", test.text, got, lag.Typical(), lag.Long(), test.want, test.typical, test.long)
+		got, typical, long := lag.String(), lag.Typical(), lag.Long()
+		if got != test.want || typical != test.typical || long != test.long {
+			t.Errorf("%s: %s, typical %v, long %v; want %s, %v, %v", test.text, got, typical, long,
+				test.want, test.typical, test.long)
 		}
 	}
 }

@@ -20,7 +20,15 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"acceptor-stuck", "backlog-limit", "burning-work", "burst", "capacity", "ci-restart", "ci-steady", "closed-loop", "cold-start", "crash", "distribution", "dns-ttl", "drain-node", "endpoint-lag", "equal-work", "few-connections", "half-open", "idle-wakeups", "joined-socket", "keepalive-race", "listen-address", "load-balancer", "long-requests", "no-endpoint", "node-down", "other-user", "pod-move", "restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update", "round-trip", "rules-lag", "same-node-sharing", "scale-up", "scale", "selector-cost", "service-shields", "silent-member", "stages", "stale-conntrack", "stalled-worker", "starved-newcomer", "steady", "tracing-cost", "unequal-work",
+		"acceptor-stuck", "backlog-limit", "burning-work", "burst", "capacity", "ci-restart",
+		"ci-steady", "closed-loop", "cold-start", "crash", "distribution", "dns-ttl", "drain-node",
+		"endpoint-lag", "equal-work", "few-connections", "half-open", "idle-wakeups",
+		"joined-socket", "keepalive-race", "listen-address", "load-balancer", "long-requests",
+		"no-endpoint", "node-down", "other-user", "pod-move", "restart-matrix",
+		"restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update",
+		"round-trip", "rules-lag", "same-node-sharing", "scale-up", "scale", "selector-cost",
+		"service-shields", "silent-member", "stages", "stale-conntrack", "stalled-worker",
+		"starved-newcomer", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
@@ -31,7 +39,8 @@ func TestEmbedded(t *testing.T) {
 			continue
 		}
 		if s.Name != name || s.About == "" {
-			t.Errorf("%s: name %q, about %q; want the file's name and a sentence", name, s.Name, s.About)
+			t.Errorf("%s: name %q, about %q; want the file's name and a sentence", name, s.Name,
+				s.About)
 		}
 		source, err := embedded.ReadFile(name + ".yaml")
 		if err != nil {
@@ -51,28 +60,61 @@ func TestEmbedded(t *testing.T) {
 	}
 }
 
-// defaults is what a file that says only what it must stands for.
+// defaults returns the setup of a file that has only the required keys.
 func defaults() Setup {
 	return Setup{
-		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none", Sockets: "reuseport", Selector: "hash", Stall: "sigstop", Trace: "on", QueueDepth: "computed",
-		Server:   Server{Kind: "loop", Work: Work{Distribution: "fixed"}, Grace: 30 * time.Second, Backlog: 4096, Listen: "specific", Users: "one"},
-		Load:     LoadSpec{Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant", Connections: Connections{How: "new"}, Timeout: 900 * time.Millisecond},
+		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none",
+		Sockets: "reuseport", Selector: "hash", Stall: "sigstop", Trace: "on",
+		QueueDepth: "computed",
+		Server: Server{
+			Kind: "loop", Work: Work{Distribution: "fixed"}, Grace: 30 * time.Second, Backlog: 4096,
+			Listen: "specific", Users: "one",
+		},
+		Load: LoadSpec{
+			Rate: Rate{PerSecond: 100}, Duration: time.Second, Pace: "constant",
+			Connections: Connections{How: "new"}, Timeout: 900 * time.Millisecond,
+		},
 		Validity: Validity{LagFloor: 30 * time.Millisecond, StepLag: 100 * time.Millisecond, Achieved: 0.99, Steal: 0.5, RunQueue: 0.3, Harness: 0.02},
 	}
 }
 
 func TestParse(t *testing.T) {
-	least := Scenario{Name: "x", Setup: defaults(), Baseline: Labels{}, Trials: 8, MinValid: 4, File: "f"}
+	least := Scenario{
+		Name: "x", Setup: defaults(), Baseline: Labels{}, Trials: 8, MinValid: 4, File: "f",
+	}
 	full := least
 	full.About, full.Trials, full.MinValid = "Everything said.", 9, 3
 	full.Setup = Setup{
-		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu", Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop", Trace: "on", QueueDepth: "sampled", Search: Search{Precision: 0.1},
-		Server: Server{Kind: "http", Work: Work{Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second, SlowShare: 0.25}, Grace: 2 * time.Second, Backlog: 8, Listen: "dual", DeferAccept: time.Second, Users: "other", IdleTimeout: 5 * time.Second, MaxRequests: 7, Fault: Fault{Resets: 7}},
-		Sysctl: Sysctl{Somaxconn: new(128), AbortOnOverflow: new(1), SYNCookies: new(0), MaxSYNBacklog: new(64), SYNACKRetries: new(1), SYNRetries: new(2), MigrateReq: new(0), FinTimeout: new(10), TWReuse: new(2)},
-		Load: LoadSpec{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp", From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Timeout: time.Second,
-			Connections: Connections{How: "mixed"}, MaxRequests: 9, Lifetime: time.Minute, IdleTimeout: time.Hour,
-			Retry: Retry{Max: 3, On: "safe+non-idempotent", Backoff: 50 * time.Millisecond, MaxBackoff: time.Second, Jitter: "full", ConnectTimeout: 300 * time.Millisecond, Budget: 10, BudgetRatio: 0.2}},
-		Timeline: []Step{{At: 0, Every: 10 * time.Millisecond, Do: "replace"}, {At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond}},
+		Network: "veth", Family: "ipv6", Path: "direct", Workers: 3, WorkersPerCPU: 4, Pin: "cpu",
+		Sockets: "shared", Accept: "netpoll", Selector: "hash", Stop: "handoff", Stall: "sigstop",
+		Trace: "on", QueueDepth: "sampled", Search: Search{Precision: 0.1},
+		Server: Server{
+			Kind: "http",
+			Work: Work{
+				Burn: 1500 * time.Microsecond, Distribution: "bimodal", Slow: time.Second,
+				SlowShare: 0.25,
+			},
+			Grace: 2 * time.Second, Backlog: 8, Listen: "dual", DeferAccept: time.Second,
+			Users: "other", IdleTimeout: 5 * time.Second, MaxRequests: 7, Fault: Fault{Resets: 7},
+		},
+		Sysctl: Sysctl{
+			Somaxconn: new(128), AbortOnOverflow: new(1), SYNCookies: new(0),
+			MaxSYNBacklog: new(64), SYNACKRetries: new(1), SYNRetries: new(2), MigrateReq: new(0),
+			FinTimeout: new(10), TWReuse: new(2),
+		},
+		Load: LoadSpec{Rate: Rate{PerSecond: 1500.5}, Duration: 2 * time.Minute, Pace: "ramp",
+			From: Rate{PerSecond: 10}, Body: 64, Processes: 2, Timeout: time.Second,
+			Connections: Connections{How: "mixed"}, MaxRequests: 9, Lifetime: time.Minute,
+			IdleTimeout: time.Hour,
+			Retry: Retry{
+				Max: 3, On: "safe+non-idempotent", Backoff: 50 * time.Millisecond,
+				MaxBackoff: time.Second, Jitter: "full", ConnectTimeout: 300 * time.Millisecond,
+				Budget: 10, BudgetRatio: 0.2,
+			}},
+		Timeline: []Step{
+			{At: 0, Every: 10 * time.Millisecond, Do: "replace"},
+			{At: time.Second, Do: "stall", Target: new(int), For: 50 * time.Microsecond},
+		},
 		Validity: Validity{LagFloor: 0, StepLag: time.Nanosecond, Achieved: 1, Steal: 0.125, RunQueue: 1, Harness: 0.25},
 	}
 	full.Matrix = []Block{
@@ -80,7 +122,9 @@ func TestParse(t *testing.T) {
 		{{Key: "load.rate", Values: []string{"1_000/s"}, Line: 24}},
 	}
 	full.Baseline = Labels{"load.rate": "1_000/s"}
-	full.Gates = []Gate{{When: Labels{"workers": "2"}, Expect: "residual == 0", Soft: true, Line: 28}}
+	full.Gates = []Gate{
+		{When: Labels{"workers": "2"}, Expect: "residual == 0", Soft: true, Line: 28},
+	}
 	trials := least
 	trials.Trials, trials.MinValid = 5, 3
 
@@ -162,9 +206,10 @@ min_valid: 3
 	}
 }
 
-// Where several variants match, one has to be named; fewer labels than it has will do.
+// The baseline may be named by some of its labels, if only one variant has them.
 func TestBaselineByFewerLabels(t *testing.T) {
-	s, err := Parse("f", []byte(head+"matrix: [{sockets: [shared, reuseport], workers: [1]}]\nbaseline: {sockets: reuseport}\n"))
+	const matrix = "matrix: [{sockets: [shared, reuseport], workers: [1]}]\n"
+	s, err := Parse("f", []byte(head+matrix+"baseline: {sockets: reuseport}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,13 +248,15 @@ func TestLoadFile(t *testing.T) {
 	}
 	write(largest + "x")
 	_, err = Load(file)
-	if got, want := fmt.Sprint(err), file+": the file is larger than 131072 bytes; a scenario fits a page; split it, or name another file"; got != want {
+	want := file + ": the file is larger than 131072 bytes; a scenario fits a page; split it, or " +
+		"name another file"
+	if got := fmt.Sprint(err); got != want {
 		t.Errorf("Load of a large file: %s, want %s", got, want)
 	}
 }
 
-// Load fails at once if there is no file, or no regular one, and says what to name instead. It
-// quotes names that a terminal could act on.
+// Load fails at once if a file is missing or not regular, and says what to name instead. It quotes
+// names that a terminal could act on.
 func TestLoadNoFile(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe.yaml")
@@ -231,13 +278,14 @@ func TestLoadNoFile(t *testing.T) {
 		if got := fmt.Sprint(err); got != test.want {
 			t.Errorf("Load(%q): %s, want %s", test.name, got, test.want)
 		}
-		if missing := strings.Contains(test.want, "no such file"); errors.Is(err, fs.ErrNotExist) != missing {
+		missing := strings.Contains(test.want, "no such file")
+		if errors.Is(err, fs.ErrNotExist) != missing {
 			t.Errorf("Load(%q): %v; fs.ErrNotExist: want %t", test.name, err, missing)
 		}
 	}
 }
 
-// A pipe without a name, as /dev/stdin and the <(…) of a shell are, has a writer.
+// Load reads unnamed pipes, like /dev/stdin and a shell's <(…), which have a writer.
 func TestLoadPipe(t *testing.T) {
 	in, out, err := os.Pipe()
 	if err != nil {
@@ -293,9 +341,9 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if len(explain(t, s)) > maxFileSize {
-			return // with everything said it is more than a file may hold
+			return // with every default written out it is too large for a file
 		}
-		// What is valid can be written out, and read again as the same.
+		// A valid scenario can be written out, and read back unchanged.
 		again := explained(t, s)
 		if diff := cmp.Diff(again.Variants, s.Variants, likeFile); diff != "" {
 			t.Fatalf("variants after Explain (-got +want):\n%s", diff)
@@ -308,7 +356,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// A name for all that is harmless, beside names for one thing each.
+// One name stands for all safe causes; the others stand for one each.
 func TestRetryCauses(t *testing.T) {
 	harmless := vocabulary.SafeRetries()
 	for on, want := range map[string][]vocabulary.RetryCause{

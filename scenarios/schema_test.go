@@ -29,7 +29,7 @@ func readSchema(t *testing.T) *jsonschema.Schema {
 	return &schema
 }
 
-// What is embedded, as it stands and written out in full, is right by the schema.
+// The embedded scenarios conform to the schema, as they are and as Explain writes them.
 func TestSchemaCoversEmbedded(t *testing.T) {
 	schema := readSchema(t)
 	if got, want := schema.Version, "https://json-schema.org/draft/2020-12/schema"; got != want {
@@ -52,9 +52,12 @@ func TestSchemaCoversEmbedded(t *testing.T) {
 	}
 }
 
-// What the loader refuses about single values, the schema refuses too.
+// The schema refuses the single values that the loader refuses.
 func TestSchemaRefuses(t *testing.T) {
 	schema := readSchema(t)
+	const safe = `(safe|refused|unreachable|connect-timeout|unsent|unanswered|non-idempotent)`
+	const stops = `[kill close drain migrate bpf-migrate bpf-drain inherit handoff tableflip ` +
+		`bind-after-close lb-drain shutdown]`
 	noConnections := []string{`load.connections: is none of string, integer, object`}
 	tests := []struct {
 		text string
@@ -63,20 +66,24 @@ func TestSchemaRefuses(t *testing.T) {
 		{"sokets: shared", []string{`: no property "sokets"`, `: "name" is required`}},
 		{"name: Has Blanks", []string{`name: "Has Blanks" does not match ^[a-z0-9]+(-[a-z0-9]+)*$`}},
 		{"name: x\nsockets: share\nworkers: 0\nvalidity: {achieved: 2}", []string{
-			`sockets: "share" is not in [shared reuseport exclusive]`, `workers: 0 < 1`, `validity.achieved: 2 > 1`,
+			`sockets: "share" is not in [shared reuseport exclusive]`, `workers: 0 < 1`,
+			`validity.achieved: 2 > 1`,
 		}},
 		{"name: x\nworkers: two\nserver: loop\ntimeline: {do: stall}", []string{
 			`workers: want integer`, `server: want object`, `timeline: want array`,
 		}},
 		{"name: x\ntimeline: [{at: 5}]\nvalidity: {achieved: 0}", []string{
-			`timeline[].at: want string`, `timeline[]: "do" is required`, `validity.achieved: 0 <= 0`,
+			`timeline[].at: want string`, `timeline[]: "do" is required`,
+			`validity.achieved: 0 <= 0`,
 		}},
 		{"name: x\nload: {rate: 20/m, timeout: 5 days}", []string{
-			`load.rate: "20/m" does not match ^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)(/s| ?\* ?capacity)$`,
-			`load.timeout: "5 days" does not match ^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$`,
+			`load.rate: "20/m" does not match ` +
+				`^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)(/s| ?\* ?capacity)$`,
+			`load.timeout: "5 days" does not match ` +
+				`^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$`,
 		}},
 		{"name: x\nload: {retry: {on: refused+often, max: 11}}", []string{
-			`load.retry.on: "refused+often" does not match ^(safe|refused|unreachable|connect-timeout|unsent|unanswered|non-idempotent)(\+(safe|refused|unreachable|connect-timeout|unsent|unanswered|non-idempotent))*$`,
+			`load.retry.on: "refused+often" does not match ^` + safe + `(\+` + safe + `)*$`,
 			`load.retry.max: 11 > 10`,
 		}},
 		{"name: x\nload: {connections: 8}\nmatrix: [{load.connections: [new, {count: 8}]}]", nil},
@@ -84,10 +91,11 @@ func TestSchemaRefuses(t *testing.T) {
 		{"name: x\nload: {connections: kept}", noConnections},
 		{"name: x\nload: {connections: {count: 10001}}", noConnections},
 		{"name: x\nload: {connections: {}}", noConnections},
-		{"name: x\nmatrix: [{stop: [kil], load: [1]}]\nbaseline: {sokets: shared}\ngates: [{when: {stop: kil}}]", []string{
-			`matrix[].stop[]: "kil" is not in [kill close drain migrate bpf-migrate bpf-drain inherit handoff tableflip bind-after-close lb-drain shutdown]`, `matrix[]: no property "load"`,
+		{"name: x\nmatrix: [{stop: [kil], load: [1]}]\nbaseline: {sokets: shared}\n" +
+			"gates: [{when: {stop: kil}}]", []string{
+			`matrix[].stop[]: "kil" is not in ` + stops, `matrix[]: no property "load"`,
 			`baseline: no property "sokets"`,
-			`gates[].when.stop: "kil" is not in [kill close drain migrate bpf-migrate bpf-drain inherit handoff tableflip bind-after-close lb-drain shutdown]`, `gates[]: "expect" is required`,
+			`gates[].when.stop: "kil" is not in ` + stops, `gates[]: "expect" is required`,
 		}},
 	}
 	for _, test := range tests {
@@ -97,7 +105,7 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 }
 
-// Every key says what it is.
+// Every key has a description.
 func TestSchemaDescribesEverything(t *testing.T) {
 	var walk func(schema *jsonschema.Schema, path string)
 	walk = func(schema *jsonschema.Schema, path string) {
@@ -115,18 +123,23 @@ func TestSchemaDescribesEverything(t *testing.T) {
 	walk(readSchema(t), "")
 }
 
-// The defaults that the schema shows are those of the loader.
+// The schema has the same defaults as the loader.
 func TestSchemaDefaults(t *testing.T) {
 	schema := readSchema(t)
 	s, err := Parse("f", []byte(head))
 	if err != nil {
 		t.Fatal(err)
 	}
+	// These have no default, or one that depends on another setting.
+	without := []string{
+		"load.rate", "load.duration", "stop", "accept", "haproxy.checks", "haproxy.redispatch",
+		"dns.cache", "load.retry.on", "load.retry.jitter", "server.start", "kube.readiness",
+		"kube.placement", "kube.users",
+	}
 	for _, path := range variable() {
 		want := settingText(s.Setup, path)
-		if path == "load.rate" || path == "load.duration" || path == "stop" || path == "accept" || path == "haproxy.checks" || path == "haproxy.redispatch" || path == "dns.cache" || path == "load.retry.on" || path == "load.retry.jitter" ||
-			path == "server.start" || path == "kube.readiness" || path == "kube.placement" || path == "kube.users" || strings.HasPrefix(path, "sysctl.") {
-			want = "<nil>" // none, or one that depends on another setting
+		if slices.Contains(without, path) || strings.HasPrefix(path, "sysctl.") {
+			want = "<nil>"
 		}
 		if got := fmt.Sprint(schemaAt(schema, path).Default); got != want {
 			t.Errorf("%s: default %s, want %s", path, got, want)
@@ -134,7 +147,7 @@ func TestSchemaDefaults(t *testing.T) {
 	}
 }
 
-// violations holds a document against the part of JSON Schema that Schema uses.
+// violations checks a document against a schema. It knows the part of JSON Schema that Schema uses.
 func violations(t *testing.T, schema *jsonschema.Schema, text string) []string {
 	t.Helper()
 	var document yaml.Node
@@ -162,8 +175,12 @@ func validate(schema *jsonschema.Schema, n *yaml.Node, path string, found *[]str
 		report("is none of %s", strings.Join(types, ", "))
 		return
 	}
-	types := map[string]string{"!!map": "object", "!!seq": "array", "!!str": "string", "!!int": "integer", "!!float": "number", "!!bool": "boolean"}
-	if got := types[n.ShortTag()]; got != schema.Type && (got != "integer" || schema.Type != "number") {
+	types := map[string]string{
+		"!!map": "object", "!!seq": "array", "!!str": "string", "!!int": "integer",
+		"!!float": "number", "!!bool": "boolean",
+	}
+	if got := types[n.ShortTag()]; got != schema.Type &&
+		(got != "integer" || schema.Type != "number") {
 		report("want %s", schema.Type)
 		return
 	}
@@ -197,14 +214,17 @@ func validate(schema *jsonschema.Schema, n *yaml.Node, path string, found *[]str
 	above(schema.Maximum, func(x float64) bool { return number > x }, ">")
 }
 
-func validateObject(schema *jsonschema.Schema, n *yaml.Node, path string, found *[]string, report func(string, ...any)) {
+func validateObject(
+	schema *jsonschema.Schema, n *yaml.Node, path string, found *[]string,
+	report func(string, ...any),
+) {
 	keys := map[string]bool{}
 	for i := 0; i < len(n.Content); i += 2 {
 		key := n.Content[i].Value
 		keys[key] = true
 		if property, ok := schema.Properties.Get(key); ok {
 			validate(property, n.Content[i+1], strictyaml.Join(path, key), found)
-		} else if schema.AdditionalProperties != nil { // false: nothing else is allowed
+		} else if schema.AdditionalProperties != nil { // the schema says false: no other keys
 			report("no property %q", key)
 		}
 	}

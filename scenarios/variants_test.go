@@ -19,7 +19,9 @@ func TestVariants(t *testing.T) {
 	setup.Load.Rate = Rate{PerSecond: 2000}
 	setup.Load.Duration = 1900 * time.Millisecond
 	setup.Validity.LagFloor, setup.Validity.StepLag = 30*time.Millisecond, 100*time.Millisecond
-	setup.Timeline = []Step{{At: 300 * time.Millisecond, Every: 200 * time.Millisecond, Do: "replace"}}
+	setup.Timeline = []Step{
+		{At: 300 * time.Millisecond, Every: 200 * time.Millisecond, Do: "replace"},
+	}
 	var want []Variant
 	for _, labels := range []Labels{
 		{"sockets": "reuseport", "stop": "kill"},
@@ -43,15 +45,17 @@ func TestVariantsWithoutMatrix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(s.Variants, []Variant{{Labels: Labels{}, Setup: variantDefaults()}}); diff != "" {
+	if diff := cmp.Diff(s.Variants, []Variant{{Labels: Labels{},
+		Setup: variantDefaults()}}); diff != "" {
 		t.Errorf("Variants (-got +want):\n%s", diff)
 	}
 }
 
-// The matrix puts values where the file has none, several keys deep, and over those it has; nothing
-// of one variant is left in the next.
+// The matrix sets missing values, also nested ones, and overrides those of the file. Variants do
+// not affect each other.
 func TestVariantsOverride(t *testing.T) {
-	s, err := Parse("f", []byte("name: x\nload: {rate: 100/s}\nmatrix:\n- {load.duration: [1s, 2s], load.rate: [50/s]}\n- {server.work.sleep: [1ms], load.duration: [1s]}\n"))
+	s, err := Parse("f", []byte("name: x\nload: {rate: 100/s}\nmatrix:\n- {load.duration: [1s, "+
+		"2s], load.rate: [50/s]}\n- {server.work.sleep: [1ms], load.duration: [1s]}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +73,7 @@ func TestVariantsOverride(t *testing.T) {
 	}
 }
 
-// variantDefaults is defaults with what a variant says that a file leaves open.
+// variantDefaults returns defaults with the values that a variant derives.
 func variantDefaults() Setup {
 	s := defaults()
 	s.Accept = "epoll"

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Every word is a setting of scenario files, with a field of the word's own type, and every setting
-// with a field of such a type is a word.
+// Every word of the vocabulary is a setting with a field of the word's type, and every setting with
+// a field of such a type is a word.
 func TestWordsAreSettings(t *testing.T) {
 	words := map[string]bool{}
 	for _, w := range vocabulary.Words() {
@@ -39,7 +39,8 @@ func TestWordsAreSettings(t *testing.T) {
 			of == reflect.TypeFor[Connections]() // a word, or a number
 		// load.retry.on joins several values, so it is text.
 		if is := words[s.Path]; is != typed && !s.Joined {
-			t.Errorf("%s: is it a word: %t; is its field a %v: %t", s.Path, is, of, typed)
+			t.Errorf("%s: in the vocabulary: %t; its field, a %v, has such a type: %t", s.Path, is,
+				of, typed)
 		}
 	}
 }
