@@ -10,10 +10,10 @@ const (
 	ArmControl = "control"
 )
 
-// armAgain is ArmControl in runs that were written before it was called so.
+// armAgain is the value of ArmControl in older runs.
 const armAgain = "again"
 
-// renameArm gives an A/A arm of an older run the label that it has today.
+// renameArm replaces an older run's label of the A/A arm with today's.
 func renameArm(labels map[string]string) {
 	if labels[LabelArm] == armAgain {
 		labels[LabelArm] = ArmControl
@@ -32,10 +32,13 @@ func (s *Scenario) ControlArm() *Variant {
 	return s.Variants[i]
 }
 
-// BaselineVariant is the variant that the scenario's comparisons start from, or nil if it is not
-// there.
+// BaselineVariant returns the variant that the scenario's comparisons start from, or nil if it is
+// missing.
 func (s *Scenario) BaselineVariant() *Variant {
-	i := slices.IndexFunc(s.Variants, func(v *Variant) bool { return LabelString(v.Labels) == LabelString(s.Baseline) })
+	baseline := LabelString(s.Baseline)
+	i := slices.IndexFunc(s.Variants, func(v *Variant) bool {
+		return LabelString(v.Labels) == baseline
+	})
 	if i < 0 {
 		return nil
 	}

@@ -11,30 +11,30 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// What a run may have, or more.
+// Limits of a run, no lower than what this program can write.
 const (
 	maxScenarios = 1000
-	maxVariants  = 1000 // of a scenario, which has at most 256 and an A/A arm
+	maxVariants  = 1000 // per scenario, which has at most 256 and an A/A arm
 	maxInAll     = 10_000
-	maxGates     = 200_000 // in all; a scenario has at most 256 for each variant
+	maxGates     = 200_000 // in all; a scenario has at most 256 per variant
 	maxTrials    = 200_000 // in all
-	maxLabels    = 1000    // of a variant
-	maxBlocks    = 1000    // of a scenario, by its file or by run --trials: no more
+	maxLabels    = 1000    // per variant
+	maxBlocks    = 1000    // per scenario; its file and run --trials have the same limit
 )
 
-// variantKey tells the variants of a run apart.
+// variantKey returns a key that is unique among the variants of a run.
 func variantKey(scenario string, labels map[string]string) string {
-	key, _ := json.Marshal(labels) // sorted; of strings alone, so it cannot fail
+	key, _ := json.Marshal(labels) // sorted; strings cannot fail to encode
 	return scenario + "\x00" + string(key)
 }
 
-// wrongAt returns the error that something in a file is wrong. what ends with what to do.
+// wrongAt returns an error about a place in a file. what is a format that ends with what to do.
 func wrongAt(at place, path, what string, args ...any) error {
 	return fmt.Errorf("%v: %s: "+what, slices.Concat([]any{at, path}, args)...)
 }
 
-// index takes the run's variants, and finds what would be valid JSON but no run: nulls where
-// readers follow pointers, more than there may be, names that are there twice.
+// index records the run's variants. It refuses valid JSON that is not a run: nulls where readers
+// follow pointers, counts over the limits, duplicate names.
 func (l *loader) index(file string, run *Run) error {
 	start := place{file, 1}
 	if n := len(run.Scenarios); n > maxScenarios {
@@ -49,7 +49,7 @@ func (l *loader) index(file string, run *Run) error {
 		case s == nil:
 			return wrongAt(start, path, "null; %s", editedHint)
 		case names[s.Name]:
-			return wrongAt(at, path, "scenario %s is there twice; %s", jsonfile.Quote(s.Name),
+			return wrongAt(at, path, "scenario %s appears twice; %s", jsonfile.Quote(s.Name),
 				twiceHint)
 		case s.Trials < 0 || s.Trials > maxBlocks:
 			return wrongAt(at, path, "%d trials, and a scenario has at most %d; %s", s.Trials,
@@ -74,7 +74,7 @@ func (l *loader) index(file string, run *Run) error {
 	return nil
 }
 
-// indexVariant is index for a variant of the scenario at a place.
+// indexVariant is index for one variant. scenario is where its scenario begins.
 func (l *loader) indexVariant(s *Scenario, v *Variant, scenario place, path string) error {
 	if v == nil {
 		return wrongAt(scenario, path, "null; %s", editedHint)
@@ -87,7 +87,7 @@ func (l *loader) indexVariant(s *Scenario, v *Variant, scenario place, path stri
 	renameArm(v.Labels) // of an older run
 	key := variantKey(s.Name, v.Labels)
 	if _, twice := l.variants[key]; twice {
-		return wrongAt(at, path, "variant %s is there twice; %s",
+		return wrongAt(at, path, "variant %s appears twice; %s",
 			jsonfile.Quote(LabelString(v.Labels)), twiceHint)
 	}
 	if l.variants[key] = (variantAt{v, path}); len(l.variants) > maxInAll {
@@ -99,8 +99,8 @@ func (l *loader) indexVariant(s *Scenario, v *Variant, scenario place, path stri
 	return nil
 }
 
-// checkTrials finds trials that no version of this program writes: those that contradict
-// themselves, and those that are there twice.
+// checkTrials refuses trials that no version of this program writes: those that contradict
+// themselves, and duplicates.
 func (l *loader) checkTrials(run *Run) error {
 	for i, s := range run.Scenarios {
 		for k, v := range s.Variants {
@@ -113,7 +113,7 @@ func (l *loader) checkTrials(run *Run) error {
 	return nil
 }
 
-// checkVariant is checkTrials for a variant.
+// checkVariant is checkTrials for one variant.
 func (l *loader) checkVariant(s *Scenario, v *Variant, path string) error {
 	type turn struct{ block, order int }
 	seen, usable := map[turn]bool{}, map[int]bool{}
@@ -126,9 +126,9 @@ func (l *loader) checkVariant(s *Scenario, v *Variant, path string) error {
 		if wrong != "" {
 			return wrongAt(at, path, "%s; %s", wrong, editedHint)
 		}
-		// An invalid trial is repeated: its block is there again, and was run later.
+		// A block may appear again: an invalid trial is repeated later.
 		if seen[turn{t.Block, t.Order}] || t.Usable() && usable[t.Block] {
-			return wrongAt(at, path, "block %d of %s, %s is there twice; %s", t.Block+1,
+			return wrongAt(at, path, "block %d of %s, %s appears twice; %s", t.Block+1,
 				jsonfile.Quote(s.Name), jsonfile.Quote(LabelString(v.Labels)), twiceHint)
 		}
 		seen[turn{t.Block, t.Order}] = true
@@ -137,15 +137,14 @@ func (l *loader) checkVariant(s *Scenario, v *Variant, path string) error {
 	return nil
 }
 
-// contradiction says in what a trial contradicts itself; "": in nothing.
+// contradiction returns how a trial contradicts itself, or "".
 func (t *Trial) contradiction() string {
 	if path, found := negative(reflect.ValueOf(t).Elem()); found {
 		return path[1:] + " is negative"
 	}
 	switch {
 	case t.Block >= maxBlocks:
-		return fmt.Sprintf("block is %d, and the last one that there may be is %d", t.Block,
-			maxBlocks-1)
+		return fmt.Sprintf("block is %d; the largest is %d", t.Block, maxBlocks-1)
 	case t.Attempts != t.Served+t.Lost:
 		return fmt.Sprintf("%d attempts, of which %d were served and %d lost", t.Attempts, t.Served,
 			t.Lost)
@@ -154,7 +153,7 @@ func (t *Trial) contradiction() string {
 	}
 	for i := range t.Steps {
 		if s := &t.Steps[i]; s.Lost > t.Lost || s.Dropped != nil && *s.Dropped > s.Lost {
-			return fmt.Sprintf("steps[%d] lost more than the %d attempts that were", i, t.Lost)
+			return fmt.Sprintf("steps[%d] lost more than the trial's %d lost attempts", i, t.Lost)
 		}
 	}
 	byCause, byPhase, rows := int64(0), int64(0), int64(0)
@@ -172,23 +171,23 @@ func (t *Trial) contradiction() string {
 	}
 	switch {
 	case byCause != t.Lost:
-		return fmt.Sprintf("%d attempts lost, and %d by cause", t.Lost, byCause)
+		return fmt.Sprintf("%d attempts were lost, but the causes add up to %d", t.Lost, byCause)
 	case byPhase != t.Lost && len(t.LostByPhase) > 0:
-		return fmt.Sprintf("%d attempts lost, and %d by phase", t.Lost, byPhase)
+		return fmt.Sprintf("%d attempts were lost, but the phases add up to %d", t.Lost, byPhase)
 	case rows != t.Attempts && len(t.Ledger) > 0:
-		return fmt.Sprintf("%d attempts, and %d in the ledger", t.Attempts, rows)
+		return fmt.Sprintf("%d attempts, but the ledger has %d", t.Attempts, rows)
 	}
 	return t.listContradiction()
 }
 
-// kernelCounts are the members that hold how far the kernel's own counters moved. These end with
-// the namespace or the thread that they are of, and then a sum of them becomes smaller.
+// kernelCounts are the fields that hold changes of the kernel's counters. They may be negative: a
+// counter ends with its namespace or thread, and the sum over them then falls.
 var kernelCounts = []string{
 	"kernel", "equalities", "syn_retransmits", "overflows", "migrations", "context_switches",
 }
 
-// negative returns where in a trial a number is negative that counts something, and whether there
-// is one. Instants may be before the first scheduled attempt.
+// negative returns the path of a negative count in a trial, and whether it found one. Instants are
+// not counts: they may be before the first scheduled attempt.
 func negative(v reflect.Value) (path string, found bool) {
 	switch v.Kind() {
 	case reflect.Int, reflect.Int64:
@@ -226,28 +225,28 @@ func negative(v reflect.Value) (path string, found bool) {
 // listContradiction is contradiction for the list of losses.
 func (t *Trial) listContradiction() string {
 	if n := int64(len(t.Losses)); n > t.Attempts {
-		return fmt.Sprintf("%d losses are listed of %d attempts", n, t.Attempts)
+		return fmt.Sprintf("%d losses are listed, but only %d attempts were made", n, t.Attempts)
 	}
 	for i, loss := range t.Losses {
 		if loss.Step != nil && (*loss.Step < 0 || *loss.Step >= len(t.Steps)) {
-			return fmt.Sprintf("losses[%d] is of step %d, and there are %d", i, *loss.Step,
+			return fmt.Sprintf("losses[%d] names step %d, but there are %d steps", i, *loss.Step,
 				len(t.Steps))
 		}
 	}
 	return ""
 }
 
-// histogramContradiction is contradiction for the histogram, which takes longer to decode than all
-// the rest.
+// histogramContradiction is contradiction for the histogram, which takes longer to decode than
+// everything else.
 func (t *Trial) histogramContradiction() string {
 	if t.Histogram == "" {
 		return ""
 	}
 	switch h, err := DecodeHistogram(t.Histogram); {
 	case err != nil:
-		return "the histogram is not one that this program makes"
+		return "the histogram was not made by this program"
 	case h.Count() > t.Attempts:
-		return fmt.Sprintf("the histogram is of %d attempts, and there were %d", h.Count(),
+		return fmt.Sprintf("the histogram counts %d attempts, but there were %d", h.Count(),
 			t.Attempts)
 	}
 	return ""

@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// encoded is a value as files have it.
+// encoded returns v as files have it.
 func encoded(t *testing.T, v any) string {
 	t.Helper()
 	var text strings.Builder
@@ -22,8 +22,7 @@ func encoded(t *testing.T, v any) string {
 	return text.String()
 }
 
-// A trial that contradicts itself was not written by this program: neither is it appended, nor
-// read.
+// A trial that contradicts itself was not written by this program: Append and Load refuse it.
 func TestContradictions(t *testing.T) {
 	whole := func() *Trial {
 		trial := restartTrial(2, 1)
@@ -41,14 +40,14 @@ func TestContradictions(t *testing.T) {
 		return trial
 	}
 	if wrong := whole().contradiction() + whole().histogramContradiction(); wrong != "" {
-		t.Fatalf("a trial without any: %s", wrong)
+		t.Fatalf("a consistent trial: %s", wrong)
 	}
 	moved := whole()
 	moved.Kernel = map[string]int64{"TcpCurrEstab": -3}
 	moved.SYNRetransmits, moved.Series = new(int64(-1)), &Series{FromNS: -5, Overflows: []int64{-2}}
 	moved.Steps[0].AtNS = -7
 	if wrong := moved.contradiction(); wrong != "" {
-		t.Errorf("what may be negative: %s", wrong)
+		t.Errorf("values that may be negative: %s", wrong)
 	}
 	more := NewHistogram()
 	for range 1001 {
@@ -60,8 +59,7 @@ func TestContradictions(t *testing.T) {
 	}{
 		"a negative block": {func(t *Trial) { t.Block = -7 }, "block is negative"},
 		"a block too many": {
-			func(t *Trial) { t.Block = 1000 },
-			"block is 1000, and the last one that there may be is 999",
+			func(t *Trial) { t.Block = 1000 }, "block is 1000; the largest is 999",
 		},
 		"a negative order": {func(t *Trial) { t.Order = -1 }, "order is negative"},
 		"negative losses": {
@@ -78,43 +76,46 @@ func TestContradictions(t *testing.T) {
 			func(t *Trial) { t.Dropped = 4 }, "4 of 3 lost attempts were dropped",
 		},
 		"causes": {
-			func(t *Trial) { t.LostByCause[cause.Refused] = 1 }, "3 attempts lost, and 4 by cause",
+			func(t *Trial) { t.LostByCause[cause.Refused] = 1 },
+			"3 attempts were lost, but the causes add up to 4",
 		},
 		"an unknown cause": {
 			func(t *Trial) { t.LostByCause["a\x1b"] = 0 }, `unknown cause "a\x1b"`,
 		},
 		"phases": {
-			func(t *Trial) { t.LostByPhase["wait"] = 2 }, "3 attempts lost, and 2 by phase",
+			func(t *Trial) { t.LostByPhase["wait"] = 2 },
+			"3 attempts were lost, but the phases add up to 2",
 		},
 		"the ledger": {
-			func(t *Trial) { t.Ledger[0].Attempts = 1 }, "1000 attempts, and 4 in the ledger",
+			func(t *Trial) { t.Ledger[0].Attempts = 1 }, "1000 attempts, but the ledger has 4",
 		},
 		"a step's losses": {
 			func(t *Trial) { t.Steps[0].Lost = 4 },
-			"steps[0] lost more than the 3 attempts that were",
+			"steps[0] lost more than the trial's 3 lost attempts",
 		},
 		"a step's drops": {
 			func(t *Trial) { t.Steps[0].Dropped = new(int64(3)) },
-			"steps[0] lost more than the 3 attempts that were",
+			"steps[0] lost more than the trial's 3 lost attempts",
 		},
-		"a step that is none": {
-			func(t *Trial) { t.Losses[0].Step = new(2) }, "losses[0] is of step 2, and there are 2",
+		"a missing step": {
+			func(t *Trial) { t.Losses[0].Step = new(2) },
+			"losses[0] names step 2, but there are 2 steps",
 		},
-		"losses without end": {
+		"more losses than attempts": {
 			func(t *Trial) { t.Losses = make([]Loss, 1001) },
-			"1001 losses are listed of 1000 attempts",
+			"1001 losses are listed, but only 1000 attempts were made",
 		},
 		"a histogram of more": {
 			func(t *Trial) { t.Histogram = more.Encode() },
-			"the histogram is of 1001 attempts, and there were 1000",
+			"the histogram counts 1001 attempts, but there were 1000",
 		},
 		"another histogram": {
 			func(t *Trial) { t.Histogram = "HISTFAAAACR42pJpmSzMwMDAxQABzFAaRjMZ" },
-			"the histogram is not one that this program makes",
+			"the histogram was not made by this program",
 		},
 		"a histogram of a text": {
 			func(t *Trial) { t.Histogram = "text" },
-			"the histogram is not one that this program makes",
+			"the histogram was not made by this program",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,11 +123,11 @@ func TestContradictions(t *testing.T) {
 			test.change(trial)
 			s := create(t)
 			err := s.Append("rolling-restart", closeLabels, trial)
-			if !strings.Contains(name, "histogram") { // which is not looked at then
+			if !strings.Contains(name, "histogram") { // Append does not check it
 				wantError(t, err, `trial of "rolling-restart", "sockets=reuseport stop=close": `+
 					test.want, "please report it")
 			}
-			// As an older program, without checksums, would have written it.
+			// As an older program wrote it, without checksums.
 			old := encoded(t, line{Scenario: "rolling-restart", Labels: closeLabels, Trial: trial})
 			if err := os.WriteFile(s.path(), []byte(old+"\n"), 0o666); err != nil {
 				t.Fatal(err)
@@ -138,18 +139,18 @@ func TestContradictions(t *testing.T) {
 	}
 }
 
-// What is there twice would count twice.
-func TestThereTwice(t *testing.T) {
+// A duplicate trial, variant or scenario is refused: it would count twice.
+func TestDuplicates(t *testing.T) {
 	valid, invalid, repeated := restartTrial(1), restartTrial(2), inBlock(1, restartTrial(3))
 	invalid.Valid = false
 	repeated.Block = 0
 	for name, test := range map[string]struct {
 		trials []*Trial
-		want   string // "": it is not there twice
+		want   string // "": no duplicate
 	}{
-		"a repeat of an invalid one": {[]*Trial{invalid, repeated}, ""},
-		"the same line":              {[]*Trial{invalid, invalid}, "trials.jsonl:2: "},
-		"another of its block":       {[]*Trial{valid, repeated}, "trials.jsonl:2: "},
+		"a repeat of an invalid trial": {[]*Trial{invalid, repeated}, ""},
+		"the same line":                {[]*Trial{invalid, invalid}, "trials.jsonl:2: "},
+		"another trial of its block":   {[]*Trial{valid, repeated}, "trials.jsonl:2: "},
 	} {
 		s := create(t)
 		for _, trial := range test.trials {
@@ -164,15 +165,16 @@ func TestThereTwice(t *testing.T) {
 			}
 			continue
 		}
-		wantError(t, err, test.want, `block 1 of "rolling-restart", "sockets=reuseport stop=close" is `+
-			"there twice; remove one of them")
+		wantError(t, err, test.want, `block 1 of "rolling-restart", `+
+			`"sockets=reuseport stop=close" appears twice; remove one of them`)
 	}
 	refusedScenarios(t, map[string]string{
-		`{"name":"a"},` + "\n" + `{"name":"a"}`: `:2: scenarios[1]: scenario "a" is there twice`,
+		`{"name":"a"},` + "\n" + `{"name":"a"}`: `:2: scenarios[1]: scenario "a" appears twice`,
 		`{"variants":[{"labels":{"a":"b"}},` + "\n" + `{"labels":{"a":"b"}}]}`: ":2: " +
-			`scenarios[0].variants[1]: variant "a=b" is there twice`,
-		`{"variants":[{"labels":{"arm":"again"}},` + "\n" + `{"labels":{"arm":"control"}}]}`: ":2: " +
-			`scenarios[0].variants[1]: variant "arm=control" is there twice`,
+			`scenarios[0].variants[1]: variant "a=b" appears twice`,
+		`{"variants":[{"labels":{"arm":"again"}},` + "\n" +
+			`{"labels":{"arm":"control"}}]}`: ":2: " +
+			`scenarios[0].variants[1]: variant "arm=control" appears twice`,
 	})
 }
 
@@ -190,7 +192,7 @@ func refusedScenarios(t *testing.T, errors map[string]string) {
 	}
 }
 
-// A run of more than there may be is refused before anything looks through all of it repeatedly.
+// A run over the limits is refused before anything searches it repeatedly.
 func TestTooMany(t *testing.T) {
 	list := func(n int, format string) string {
 		var text strings.Builder
@@ -202,19 +204,19 @@ func TestTooMany(t *testing.T) {
 	variants := list(maxVariants, `{"labels":{"a":"%d"}}`)
 	refusedScenarios(t, map[string]string{
 		list(maxScenarios+1, `{"name":"%d"}`): ":1: scenarios: 1001 of them, and a run has at most",
-		`{"variants":[` + list(maxVariants+1, `{"labels":{"a":"%d"}}`) + "]}": ":1: scenarios[0]: " +
-			"1001 variants, and a scenario has at most 1000",
+		`{"variants":[` + list(maxVariants+1, `{"labels":{"a":"%d"}}`) + "]}": ":1: " +
+			"scenarios[0]: 1001 variants, and a scenario has at most 1000",
 		`{"variants":[{"labels":{` + list(maxLabels+1, `"%d":""`) + "}}]}": ":1: " +
 			"scenarios[0].variants[0]: 1001 labels, and a variant has at most 1000",
 		list(maxInAll/maxVariants+1, `{"name":"%d","variants":[`+variants+"]}"): ":10001: " +
 			"scenarios[10].variants[0]: more than 10000 variants in all",
-		`{"name":"a"},` + "\n" + `{"name":"b","trials":1001}`: ":2: scenarios[1]: 1001 trials, and " +
-			"a scenario has at most 1000",
+		`{"name":"a"},` + "\n" + `{"name":"b","trials":1001}`: ":2: scenarios[1]: 1001 trials, " +
+			"and a scenario has at most 1000",
 		`{"name":"a","aa":[null]}`: ":1: scenarios[0]: aa has a null",
 	})
 }
 
-// Every run that is kept in the repository, by whatever version it was written, is read.
+// Every run in the repository can be read, whatever version wrote it.
 func TestKeptRuns(t *testing.T) {
 	seen := 0
 	for _, pattern := range []string{"baseline/*/run.json.gz", "baseline/*/*/run.json.gz"} {
@@ -234,8 +236,8 @@ func TestKeptRuns(t *testing.T) {
 	}
 }
 
-// A checksum that is not that of the content is told, in a finished run and in a line of an
-// unfinished one; without one, the content is read as it is.
+// A checksum that does not match is an error, in a finished run and in a line of an unfinished one.
+// Content without a checksum is read as it is.
 func TestChecksums(t *testing.T) {
 	finished := create(t)
 	run := newRun()
@@ -247,9 +249,9 @@ func TestChecksums(t *testing.T) {
 	unfinished := create(t)
 	appendTrial(t, unfinished, closeLabels, restartTrial(1))
 	for file, where := range map[string]string{
-		filepath.Join(finished.Dir(), RunFile):      ":2: the content is not what was written",
-		filepath.Join(unfinished.Dir(), RunFile):    ":2: the content is not what was written",
-		filepath.Join(unfinished.Dir(), TrialsFile): ":1: the line is not what was written",
+		filepath.Join(finished.Dir(), RunFile):      ":2: the checksum does not match the content",
+		filepath.Join(unfinished.Dir(), RunFile):    ":2: the checksum does not match the content",
+		filepath.Join(unfinished.Dir(), TrialsFile): ":1: the checksum does not match the line",
 	} {
 		content, err := os.ReadFile(file)
 		if err != nil {
@@ -280,7 +282,7 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
-// The causes of a loss are never renamed: run.json has them.
+// Causes are never renamed: run.json contains them.
 func TestCausesStay(t *testing.T) {
 	for _, name := range []string{
 		"reset_at_close", "reset_half_open", "accept_overflow", "syn_timeout", "refused",

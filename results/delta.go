@@ -5,54 +5,59 @@ import "reuseport-bench/results/unit"
 // The scales on which a metric of two variants is compared.
 const (
 	ScaleRatio      = "ratio"      // head ÷ base
-	ScaleDifference = "difference" // head − base: of what may well be 0
+	ScaleDifference = "difference" // head − base: for metrics that are often 0
 )
 
 // The outcomes of a Delta.
 const (
 	DeltaWorse   = "worse"
 	DeltaBetter  = "better"
-	DeltaDiffers = "differs" // of a metric that is neither
-	// DeltaNone: no difference could be told, or none that matters.
+	DeltaDiffers = "differs" // for a metric without a better direction
+	// DeltaNone: no difference was found, or none that matters.
 	DeltaNone = "none"
 )
 
-// The verdicts of a Delta are its outcomes, with "none" told apart.
+// The verdicts of a Delta are its outcomes, with "none" split in two.
 const (
 	// VerdictSame: the whole interval lies within the threshold.
 	VerdictSame = "same"
-	// VerdictUnknown: the interval is too wide to tell, or there is none.
+	// VerdictUnknown: the interval is too wide to tell, or missing.
 	VerdictUnknown = "unknown"
 )
 
-// A Delta is what a metric of one variant, the head, is against that of another, the base.
+// A Delta compares a metric of one variant, the head, with that of another, the base.
 type Delta struct {
 	Metric string  `json:"metric"`
-	Scale  string  `json:"scale"`  // ratio | difference
-	Base   Summary `json:"base"`   // each by itself
-	Head   Summary `json:"head"`   //
-	Change Summary `json:"change"` // head ÷ base, or head − base; n is blocks, or where the trials are no pairs those of the smaller side
+	Scale  string  `json:"scale"` // ratio | difference
+	Base   Summary `json:"base"`  // by itself
+	Head   Summary `json:"head"`  // by itself
+	// Change is head ÷ base, or head − base. Its n counts blocks; where the trials are not paired,
+	// the trials of the smaller side.
+	Change Summary `json:"change"`
 	Paired bool    `json:"paired"` // by block
-	// P is the probability of a change at least as large where nothing differs; PAdjusted is
-	// Holm's, over the comparisons of the scenario.
+	// P is the probability of a change at least this large if nothing differs. PAdjusted is Holm's
+	// adjustment of it, over the comparisons of the scenario.
 	P         float64 `json:"p"`
 	PAdjusted float64 `json:"p_adjusted"`
-	// Threshold is the least change that matters: a share of the base, or for a difference the
-	// metric's unit.
+	// Threshold is the smallest change that matters: a share of the base, or for a difference in
+	// the metric's unit.
 	Threshold float64 `json:"threshold"`
 	Outcome   string  `json:"outcome"`
-	// Verdict is the outcome where that is not "none", else "same" or "unknown".
+	// Verdict is the outcome, with "same" or "unknown" in place of "none".
 	Verdict string `json:"verdict"`
-	// MoreTrials is about how many more blocks, or trials of the smaller side, would tell what is
-	// unknown, if they vary as those seen; null: it is known, or nobody can tell.
+	// MoreTrials estimates how many more blocks, or trials of the smaller side, would decide an
+	// unknown verdict, if they vary like those seen. Null: the verdict is known, or there is no
+	// estimate.
 	MoreTrials *int `json:"more_trials,omitempty"`
-	// Unlike is why the two are not like for like, whatever the change; empty: nothing is known
-	// against it.
+	// Unlike is why the two are not comparable, whatever the change; empty where no reason is
+	// known.
 	Unlike string `json:"unlike,omitempty"`
 }
 
-// String is the change with its interval, for messages: "ratio 1.12 [1.05, 1.2], p 0.004".
+// String returns the change with its interval, for messages: "gap_ns difference 12 [5, 20], p
+// 0.004".
 func (d Delta) String() string {
-	change := unit.Spread(d.Change.Center, d.Change.Lo, d.Change.Hi, func(x float64) string { return unit.Digits(x, 3) })
+	digits := func(x float64) string { return unit.Digits(x, 3) }
+	change := unit.Spread(d.Change.Center, d.Change.Lo, d.Change.Hi, digits)
 	return d.Metric + " " + d.Scale + " " + change + ", p " + unit.PValue(d.PAdjusted)
 }

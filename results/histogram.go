@@ -8,7 +8,7 @@ import (
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// The geometry of every histogram: it must be one and the same, or merging would lose counts.
+// The geometry of every histogram. All must share it: merging different ones would lose counts.
 const (
 	histogramUnitNS  = 1
 	histogramMaxNS   = int64(10 * time.Minute)
@@ -16,8 +16,8 @@ const (
 )
 
 // A Histogram counts durations from 0 to 10 minutes in units of 1 ns, with three significant
-// figures: a value read back is at most 0.1 % above the one recorded. It takes 254 kB whatever
-// it holds. It is not safe for concurrent use.
+// figures: a value read back is at most 0.1 % above the one recorded. It takes 254 kB, full or
+// empty. It is not safe for concurrent use.
 type Histogram struct {
 	counts  *hdr.Histogram
 	clamped int64
@@ -28,7 +28,7 @@ func NewHistogram() *Histogram {
 	return &Histogram{counts: hdr.New(histogramUnitNS, histogramMaxNS, histogramFigures)}
 }
 
-// Record counts one duration, in nanoseconds. A value outside 0 to 10 minutes is counted at the
+// Record counts one duration, in nanoseconds. It counts a value outside 0 to 10 minutes at the
 // nearer end, and in Clamped.
 func (h *Histogram) Record(ns int64) {
 	inside := min(max(ns, 0), histogramMaxNS)
@@ -39,20 +39,20 @@ func (h *Histogram) Record(ns int64) {
 	_ = h.counts.RecordValue(inside)
 }
 
-// Merge adds all of other's counts, including those clamped. Percentiles of several processes
-// of one trial come from merging, never from averaging.
+// Merge adds all of other's counts, clamped ones included. Percentiles over the processes of a
+// trial come from merging, never from averaging.
 func (h *Histogram) Merge(other *Histogram) {
 	h.counts.Merge(other.counts) // drops nothing: one geometry
 	h.clamped += other.clamped
 }
 
-// Count is how many values were recorded.
+// Count returns how many values were recorded.
 func (h *Histogram) Count() int64 { return h.counts.TotalCount() }
 
-// Clamped is how many of them were outside the range. It does not survive Encode.
+// Clamped returns how many of them were outside the range. Encode does not keep it.
 func (h *Histogram) Clamped() int64 { return h.clamped }
 
-// Percentiles returns nil when nothing was recorded.
+// Percentiles returns the percentiles, or nil if nothing was recorded.
 func (h *Histogram) Percentiles() *Percentiles {
 	if h.Count() == 0 {
 		return nil
@@ -62,7 +62,7 @@ func (h *Histogram) Percentiles() *Percentiles {
 		Mean: int64(h.counts.Mean()), SD: int64(h.counts.StdDev())}
 }
 
-// Encode returns the histogram as HdrHistogram V2, compressed, base64: what run.json holds and
+// Encode returns the histogram as HdrHistogram V2, compressed, base64: the form in run.json, which
 // every HdrHistogram library reads.
 func (h *Histogram) Encode() string {
 	encoded, err := h.counts.EncodeV2()
@@ -72,7 +72,7 @@ func (h *Histogram) Encode() string {
 	return string(encoded)
 }
 
-// DecodeHistogram reads what Encode wrote. A histogram of another geometry is refused.
+// DecodeHistogram reads what Encode wrote. It refuses a histogram of another geometry.
 func DecodeHistogram(encoded string) (*Histogram, error) {
 	if encoded == "" {
 		return nil, errors.New("histogram: empty")
@@ -81,11 +81,11 @@ func DecodeHistogram(encoded string) (*Histogram, error) {
 	if err != nil {
 		return nil, fmt.Errorf("histogram: %w", err)
 	}
-	if counts.LowestTrackableValue() != histogramUnitNS || counts.HighestTrackableValue() != histogramMaxNS ||
-		counts.SignificantFigures() != histogramFigures {
+	lowest, highest := counts.LowestTrackableValue(), counts.HighestTrackableValue()
+	figures := counts.SignificantFigures()
+	if lowest != histogramUnitNS || highest != histogramMaxNS || figures != histogramFigures {
 		return nil, fmt.Errorf("histogram: %d to %d at %d figures; want %d to %d ns at %d",
-			counts.LowestTrackableValue(), counts.HighestTrackableValue(), counts.SignificantFigures(),
-			histogramUnitNS, histogramMaxNS, histogramFigures)
+			lowest, highest, figures, histogramUnitNS, histogramMaxNS, histogramFigures)
 	}
 	return &Histogram{counts: counts}, nil
 }

@@ -2,6 +2,7 @@ package results
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// withinFigures: three significant figures, read back no smaller than recorded.
+// withinFigures reports whether got is want to three significant figures, and no smaller than want.
 func withinFigures(got, want int64) bool {
 	return got >= want && float64(got-want) <= float64(want)/1000
 }
@@ -46,7 +47,9 @@ func TestHistogramSmallValuesAreExact(t *testing.T) {
 
 func TestHistogramClamps(t *testing.T) {
 	h := NewHistogram()
-	for _, ns := range []int64{-1, math.MinInt64, 0, histogramMaxNS, histogramMaxNS + 1, math.MaxInt64} {
+	inside := []int64{0, histogramMaxNS}
+	outside := []int64{-1, math.MinInt64, histogramMaxNS + 1, math.MaxInt64}
+	for _, ns := range slices.Concat(inside, outside) {
 		h.Record(ns)
 	}
 	if h.Count() != 6 || h.Clamped() != 4 {
@@ -84,10 +87,11 @@ func TestHistogramEncode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(h.Percentiles(), back.Percentiles()); diff != "" || back.Count() != h.Count() {
+	diff := cmp.Diff(h.Percentiles(), back.Percentiles())
+	if diff != "" || back.Count() != h.Count() {
 		t.Errorf("count %d, want %d; percentiles (-want +got):\n%s", back.Count(), h.Count(), diff)
 	}
-	// "HISTFAAA" is how every V2 compressed histogram begins in base64.
+	// Every V2 compressed histogram begins with "HISTFAAA" in base64.
 	if !strings.HasPrefix(encoded, "HISTFAAA") {
 		t.Errorf("not V2: %.20s…", encoded)
 	}
@@ -108,14 +112,15 @@ func TestDecodeHistogramRefuses(t *testing.T) {
 		{"another range", encoded(hdr.New(1, 1000, 3)), "1 to 1000 at 3 figures"},
 		{"another precision", encoded(hdr.New(1, histogramMaxNS, 2)), "at 2 figures"},
 	} {
-		if _, err := DecodeHistogram(test.encoded); err == nil || !strings.Contains(err.Error(), test.want) {
+		_, err := DecodeHistogram(test.encoded)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want …%s…", test.name, err, test.want)
 		}
 	}
 }
 
-func TestHistogramIsModest(t *testing.T) {
+func TestHistogramSize(t *testing.T) {
 	if size := NewHistogram().counts.ByteSize(); size > 256<<10 {
-		t.Errorf("%d bytes", size)
+		t.Errorf("%d bytes, want at most 256 KiB", size)
 	}
 }

@@ -20,10 +20,10 @@ func LabelString(labels map[string]string) string {
 	return strings.Join(keys, " ")
 }
 
-// LabelKeys are the labels' keys in the order of reports: sockets first, then stop, then the others
-// in alphabetical order.
+// LabelKeys returns the labels' keys in the order of reports: sockets first, then stop, then the
+// others in alphabetical order.
 func LabelKeys(labels map[string]string) []string {
-	first := []string{"stop", "sockets"} // backwards: what is not in it has index -1
+	first := []string{"stop", "sockets"} // backwards, as other keys have index -1
 	rank := func(key string) int { return -slices.Index(first, key) }
 	return slices.SortedFunc(maps.Keys(labels), func(a, b string) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
@@ -40,7 +40,7 @@ func Includes(labels, other map[string]string) bool {
 	return true
 }
 
-// Scenario returns the scenario of that name, or nil.
+// Scenario returns the scenario with this name, or nil.
 func (r *Run) Scenario(name string) *Scenario {
 	for _, s := range r.Scenarios {
 		if s.Name == name {

@@ -18,18 +18,18 @@ import (
 )
 
 // Load reads a run: path is a run directory or its RunFile, which may be compressed by gzip and
-// then has ".gz" after its name. A run that has not finished is put together from RunFile and
-// TrialsFile, without summaries; a last line of TrialsFile that a crash cut off is left out and
-// reported in Run.Warnings. Of a finished run, a TrialsFile left beside it is ignored. Package
-// stored reads a run with what this program knows beyond the one that wrote it.
+// then ends in ".gz". It reads an unfinished run from RunFile and TrialsFile, without summaries; it
+// skips a last line of TrialsFile that a crash cut off, and reports it in Run.Warnings. For a
+// finished run it ignores TrialsFile. Package stored also brings the run up to date with this
+// program.
 //
-// Reading is strict: an unknown field, trailing data, another schema version, a checksum that is
-// not that of the content, or what no version of the program writes is an error that names the
-// file, the place and what to do. It takes memory for the run, and little besides; a run that takes
-// more than maxMemory is an error.
+// Reading is strict. An unknown field, trailing data, another schema version, a checksum that does
+// not match, and content that no version of the program writes are errors, which name the file, the
+// place and what to do. So is a run that needs more than maxMemory. Reading takes little memory
+// beyond the run's own.
 func Load(path string) (*Run, error) {
-	// What is read stays. Collecting often costs little, and keeps the heap from growing to twice
-	// that.
+	// Almost everything read is kept. Frequent garbage collection costs little then, and keeps the
+	// heap from doubling.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	file, err := runFile(path)
 	if err != nil {
@@ -51,8 +51,7 @@ func Load(path string) (*Run, error) {
 	return run, nil
 }
 
-// LoadAll reads a run, see Load, or all runs that are directly below a directory, the earliest
-// first.
+// LoadAll reads a run as Load does, or all runs directly below a directory, the earliest first.
 func LoadAll(path string) ([]*Run, error) {
 	run, err := Load(path)
 	if err == nil {
@@ -86,7 +85,7 @@ func LoadAll(path string) ([]*Run, error) {
 	return runs, nil
 }
 
-// runFile is the RunFile that path means.
+// runFile returns the RunFile that path stands for.
 func runFile(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -108,12 +107,11 @@ func runFile(path string) (string, error) {
 	return file, nil
 }
 
-// compressed ends the name of a RunFile that gzip has compressed, as those are that are kept in a
-// repository.
+// compressed ends the name of a RunFile compressed by gzip, like those kept in the repository.
 const compressed = ".gz"
 
-// Latest returns the newest run directory right under parent, by started_at. What is not a
-// readable run does not count.
+// Latest returns the newest run directory directly below parent, by started_at. It skips entries
+// that are not readable runs.
 func Latest(parent string) (string, error) {
 	entries, err := os.ReadDir(parent)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -133,7 +131,7 @@ func Latest(parent string) (string, error) {
 	return dir, nil
 }
 
-// startOf reads when a run began, and no more of its RunFile than it takes.
+// startOf reads started_at from a RunFile, and no further.
 func startOf(file string) (started time.Time, err error) {
 	f, err := input.Open(file)
 	if err != nil {
@@ -144,12 +142,12 @@ func startOf(file string) (started time.Time, err error) {
 	return started, err
 }
 
-// Bounds of a run: a thousand trials of each of eight variants, with 16 steps and 34 workers each,
-// are 258 MiB of text and take 145 MiB of memory. Store.Append keeps a run within them.
+// Bounds of a run. For scale: eight variants of a thousand trials, with 16 steps and 34 workers
+// each, are 258 MiB of text and take 145 MiB of memory. Store.Append keeps a run within them.
 const (
-	// maxBytes bounds the text of RunFile, and that of TrialsFile.
+	// maxBytes bounds the text of RunFile, and of TrialsFile.
 	maxBytes = 384 << 20
-	// maxMemory bounds what the trials and gates take once they are decoded.
+	// maxMemory bounds the memory of the decoded trials and gates.
 	maxMemory = 192 << 20
 	// maxLine bounds a line of TrialsFile.
 	maxLine = 16 << 20
@@ -159,27 +157,27 @@ const (
 const (
 	notRunHint  = "name the directory of a run, or its " + RunFile
 	damagedHint = "the file is damaged or cut off; if this was a copy, copy it again"
-	newerHint   = "it is damaged, or of a newer reuseport-bench: copy it again, or read it with that"
+	newerHint   = "it is damaged, or of a newer reuseport-bench: copy it again, or use that program"
 	editedHint  = "the file was not written by this program, or edited"
-	largeHint   = "reuseport-bench writes no run of that size; is it one?"
-	lineHint    = "the file is damaged: remove that line, and its trial is lost"
+	largeHint   = "reuseport-bench writes no run of that size; is it a run?"
+	lineHint    = "the file is damaged: to read the rest, remove that line; its trial is lost"
 	twiceHint   = "remove one of them"
 )
 
 // A loader reads the files of one run.
 type loader struct {
 	memory *jsonfile.Budget
-	// places are where scenarios and variants begin, by their paths in the run; trials are where
-	// those of a variant do, by the variant's path.
+	// places are where scenarios and variants begin, by their paths in the run. trials are where
+	// the trials of a variant begin, by the variant's path.
 	places map[string]place
 	trials map[string][]place
-	// variants are the run's, by their keys.
+	// variants are the run's variants, by variantKey.
 	variants map[string]variantAt
-	// unsummed: something had no checksum, so that more of it is looked at.
+	// unsummed: something had no checksum, so more of the run is checked.
 	unsummed bool
 }
 
-// A variantAt is a variant, and its path in the run.
+// A variantAt is a variant with its path in the run.
 type variantAt struct {
 	*Variant
 	path string
@@ -202,12 +200,13 @@ func newLoader() *loader {
 
 // A storedRun is the content of RunFile.
 type storedRun struct {
-	// Checksum is that of all the rest, see jsonfile.Decoder.Checksum. Nil: of an older program.
+	// Checksum covers everything else, see jsonfile.Decoder.Checksum. Nil: an older program wrote
+	// it.
 	Checksum *string `json:"checksum,omitempty"`
 	*Run
 }
 
-// runFile reads RunFile, or another file of that kind.
+// runFile reads a RunFile, whatever its name.
 func (l *loader) runFile(file string) (*Run, error) {
 	f, err := input.Open(file)
 	if err != nil {
@@ -220,7 +219,7 @@ func (l *loader) runFile(file string) (*Run, error) {
 	}
 	d := jsonfile.NewDecoder(r, jsonfile.Limits{Bytes: maxBytes, Memory: l.memory})
 	stored := storedRun{Run: &Run{}}
-	within := "" // of the last one that began: for trials, their variant
+	within := "" // path of the last scenario or variant that began: for trials, their variant
 	begins := func(at jsonfile.Place) {
 		within = at.Path
 		l.places[within] = place{file, at.Line}
@@ -232,16 +231,16 @@ func (l *loader) runFile(file string) (*Run, error) {
 		return nil, err
 	}
 	if sum, line := d.Checksum(); stored.Checksum != nil && *stored.Checksum != sum {
-		return nil, fmt.Errorf("%v: the content is not what was written, for its checksum is %s: a "+
-			"damaged copy, or edited by hand; copy it again, or delete the line \"checksum\" to read it "+
-			"as it is", place{file, line}, sum)
+		return nil, fmt.Errorf("%v: the checksum does not match the content, which has %s: a "+
+			"damaged copy, or edited by hand; copy it again, or delete the line \"checksum\" to "+
+			"read it as it is", place{file, line}, sum)
 	}
 	l.unsummed = stored.Checksum == nil
 	return stored.Run, l.index(file, stored.Run)
 }
 
-// runError says what is wrong with RunFile, by the version of its schema, 0 for none, and by the
-// *Error of its decoder, if any; nil: nothing is.
+// runError returns what is wrong with RunFile, or nil. version is its schema's, 0 if it is missing;
+// err is the decoder's, a *jsonfile.Error or nil.
 func runError(file string, version int, err error) error {
 	wrong := &jsonfile.Error{Place: jsonfile.Place{Line: 1}, What: "no schema_version"}
 	errors.As(err, &wrong)
@@ -250,16 +249,16 @@ func runError(file string, version int, err error) error {
 	case wrong.TooLarge:
 		return fmt.Errorf("%v: %w; %s", at, wrong, largeHint)
 	case version == 0 && wrong.Syntax:
-		return fmt.Errorf("%v: no run of reuseport-bench, or a damaged one: %w; copy it again, or %s",
-			at, wrong, notRunHint)
+		return fmt.Errorf("%v: not a run of reuseport-bench, or a damaged one: %w; copy it again, "+
+			"or %s", at, wrong, notRunHint)
 	case version == 0:
-		return fmt.Errorf("%v: no run of reuseport-bench: %w; %s", at, wrong, notRunHint)
-	case version != SchemaVersion: // of another version, unknown fields are only the consequence
-		return fmt.Errorf("%v: schema_version is %d, this program reads %d; use the program that wrote "+
-			"it, or make a new run", at, version, SchemaVersion)
+		return fmt.Errorf("%v: not a run of reuseport-bench: %w; %s", at, wrong, notRunHint)
+	case version != SchemaVersion: // before unknown fields, which another version explains
+		return fmt.Errorf("%v: schema_version is %d, this program reads %d; use the program that "+
+			"wrote it, or make a new run", at, version, SchemaVersion)
 	case err == nil:
 		return nil
-	case wrong.Syntax || errors.Unwrap(wrong) != nil: // or it cannot be read
+	case wrong.Syntax || errors.Unwrap(wrong) != nil: // it wraps an error of reading
 		return fmt.Errorf("%v: %w; %s", at, wrong, damagedHint)
 	}
 	return fmt.Errorf("%v: %w; %s", at, wrong, newerHint)
@@ -267,21 +266,21 @@ func runError(file string, version int, err error) error {
 
 // A line is one line of TrialsFile.
 type line struct {
-	// Checksum is that of the rest of the line. Nil: of an older program.
+	// Checksum covers the rest of the line. Nil: an older program wrote it.
 	Checksum *string           `json:"checksum,omitempty"`
 	Scenario string            `json:"scenario"`
 	Labels   map[string]string `json:"labels"`
 	Trial    *Trial            `json:"trial"`
 }
 
-// trialsFile adds the lines of TrialsFile to run. No such file: nothing to add.
+// trialsFile adds the trials of TrialsFile to run. A missing file adds none.
 func (l *loader) trialsFile(run *Run, file string) error {
 	f, err := input.Open(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("%w; remove it, and its trials are lost", err)
+		return fmt.Errorf("%w; to read the run without its trials, remove it", err)
 	}
 	defer f.Close()
 	if err := run.holdsNoTrials(file); err != nil {
@@ -309,7 +308,7 @@ func (l *loader) trialsFile(run *Run, file string) error {
 	}
 }
 
-// trialLine puts a line's trial where it belongs.
+// trialLine adds a line's trial to its variant.
 func (l *loader) trialLine(at place, text []byte) error {
 	d := jsonfile.NewDecoder(bytes.NewReader(text),
 		jsonfile.Limits{Bytes: maxLine, Memory: l.memory})
@@ -322,9 +321,9 @@ func (l *loader) trialLine(at place, text []byte) error {
 		return fmt.Errorf("%v: %w; %s", at, err, lineHint)
 	}
 	if sum, _ := d.Checksum(); stored.Checksum != nil && *stored.Checksum != sum {
-		return fmt.Errorf("%v: the line is not what was written, for its checksum is %s: a damaged "+
-			"copy, or edited by hand; copy the file again, or remove the line, and its trial is lost",
-			at, sum)
+		return fmt.Errorf("%v: the checksum does not match the line, which has %s: a damaged "+
+			"copy, or edited by hand; copy the file again, or remove the line, which loses its "+
+			"trial", at, sum)
 	}
 	l.unsummed = l.unsummed || stored.Checksum == nil
 	renameArm(stored.Labels)
@@ -333,21 +332,23 @@ func (l *loader) trialLine(at place, text []byte) error {
 	case stored.Trial == nil:
 		return fmt.Errorf("%v: the line has no trial; %s", at, lineHint)
 	case !known:
-		return fmt.Errorf("%v: %s has no variant %s of a scenario %s; do both files belong to one run?",
-			at, RunFile, jsonfile.Quote(LabelString(stored.Labels)), jsonfile.Quote(stored.Scenario))
+		return fmt.Errorf("%v: %s has no variant %s of a scenario %s; do both files belong to one "+
+			"run?", at, RunFile, jsonfile.Quote(LabelString(stored.Labels)),
+			jsonfile.Quote(stored.Scenario))
 	}
 	l.trials[v.path] = append(l.trials[v.path], at)
 	v.Trials = append(v.Trials, stored.Trial)
 	return nil
 }
 
-// holdsNoTrials guards against counting trials twice.
+// holdsNoTrials returns an error if run has trials already: those of TrialsFile would count twice.
 func (r *Run) holdsNoTrials(file string) error {
 	for _, s := range r.Scenarios {
 		for _, v := range s.Variants {
 			if len(v.Trials) > 0 {
-				return fmt.Errorf("%v: %s beside it is unfinished and yet holds trials of %s; remove the one "+
-					"that is not wanted", place{file, 1}, RunFile, jsonfile.Quote(s.Name))
+				return fmt.Errorf("%v: %s beside it is unfinished but already holds trials of %s; "+
+					"remove the file you do not want", place{file, 1}, RunFile,
+					jsonfile.Quote(s.Name))
 			}
 		}
 	}

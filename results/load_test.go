@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// startedIn are finished runs that started in these minutes.
+// startedIn returns finished runs that started in these minutes.
 func startedIn(minutes ...int) (runs []*Run) {
 	for _, m := range minutes {
 		r := newRun()
@@ -35,14 +35,12 @@ func saveRun(t *testing.T, dir string, run *Run) {
 
 func TestLoadAll(t *testing.T) {
 	dir := t.TempDir()
-	// The names are in another order than the times.
+	// The order of the names differs from that of the times.
 	for i, run := range startedIn(2, 0, 1) {
 		saveRun(t, filepath.Join(dir, fmt.Sprintf("block-%d", i)), run)
 	}
-	for _, name := range []string{"log"} {
-		if err := os.MkdirAll(filepath.Join(dir, name), 0o777); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.MkdirAll(filepath.Join(dir, "log"), 0o777); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o666); err != nil {
 		t.Fatal(err)
@@ -58,7 +56,8 @@ func TestLoadAll(t *testing.T) {
 	if diff := cmp.Diff([]int{0, 1, 2}, minutes); diff != "" {
 		t.Errorf("minutes (-want +got):\n%s", diff)
 	}
-	for _, path := range []string{filepath.Join(dir, "block-0"), filepath.Join(dir, "block-0", RunFile)} {
+	one := filepath.Join(dir, "block-0")
+	for _, path := range []string{one, filepath.Join(one, RunFile)} {
 		if runs, err := LoadAll(path); err != nil || len(runs) != 1 {
 			t.Errorf("%s: %d runs, %v", path, len(runs), err)
 		}
@@ -75,7 +74,7 @@ func TestLoadAllErrors(t *testing.T) {
 	_, err = LoadAll(filepath.Join(empty, "nothing"))
 	wantError(t, err, "no run at "+filepath.Join(empty, "nothing"))
 
-	// One that is damaged is not left out in silence.
+	// A damaged run is an error, and not skipped.
 	dir := t.TempDir()
 	for i, run := range startedIn(0, 1) {
 		saveRun(t, filepath.Join(dir, fmt.Sprint(i)), run)
@@ -92,8 +91,8 @@ func TestLoadAllErrors(t *testing.T) {
 	wantError(t, err, file+":", "cut off")
 }
 
-// The A/A arm had another label once. It is read under that of today, from run.json and from
-// trials.jsonl, so that old runs and new ones are compared.
+// Older runs have another label for the A/A arm. Load replaces it with today's, in run.json and in
+// trials.jsonl, so that old and new runs can be compared.
 func TestLoadRenamesTheControlArm(t *testing.T) {
 	old := func() map[string]string { return map[string]string{"stop": "close", LabelArm: "again"} }
 	run := newRun()
@@ -116,7 +115,7 @@ func TestLoadRenamesTheControlArm(t *testing.T) {
 	}
 	got := read.Scenarios[0]
 	if v := got.ControlArm(); v == nil || v.Labels[LabelArm] != ArmControl || len(v.Trials) != 1 {
-		t.Errorf("A/A arm %+v, want one of a trial with %s=%s", v, LabelArm, ArmControl)
+		t.Errorf("A/A arm %+v, want one with a trial and %s=%s", v, LabelArm, ArmControl)
 	}
 	if arm := got.Gates[0].Labels[LabelArm]; arm != ArmControl {
 		t.Errorf("the gate's labels have %s=%s", LabelArm, arm)

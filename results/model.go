@@ -1,6 +1,6 @@
-// Package results is the model of what was measured: runs, scenarios, variants, trials; their
-// storage in a run directory; and the statistics over them. It knows nothing of how a trial is
-// carried out: labels are plain strings, instants are nanoseconds.
+// Package results is the model of what was measured (runs, scenarios, variants, trials) and its
+// storage in a run directory. It does not depend on how a trial is carried out: labels are plain
+// strings, instants are nanoseconds.
 //
 // Conventions of run.json: base units, the unit last in the name; null means "not applicable
 // here"; a field that could not be measured is null, never 0.
@@ -27,8 +27,8 @@ type Run struct {
 	Environment   Environment `json:"environment"`
 	Scenarios     []*Scenario `json:"scenarios"`
 	Claims        []Claim     `json:"claims"` // null until the run has finished
-	// Warnings say what is wrong with the files the run was read from, for example a last line
-	// that a crash cut off. They concern the whole run; a figure's own are in Summary.
+	// Warnings say what is wrong with the files the run was read from, for example a last line that
+	// a crash cut off. They concern the whole run; Summary has those of a figure.
 	Warnings []string `json:"warnings"`
 }
 
@@ -39,29 +39,28 @@ type Environment struct {
 	CPUs         int               `json:"cpus"` // usable by this process
 	CPUModel     string            `json:"cpu_model"`
 	Sysctls      map[string]string `json:"sysctls"`      // as set inside the lab
-	Capabilities map[string]string `json:"capabilities"` // probe → "yes" or the reason it is not
-	// Machine says how the CPUs belong together, and how much of them the program might use; null
-	// in older runs.
+	Capabilities map[string]string `json:"capabilities"` // probe → "yes" or the reason why not
+	// Machine describes the CPUs, and how much of them the program might use; null in older runs.
 	Machine    *Machine `json:"machine,omitempty"`
 	LoadCPUs   []int    `json:"load_cpus"`
 	ServerCPUs []int    `json:"server_cpus"`
-	// HarnessCPUs are where this program itself runs while the load does; absent in older runs, in
-	// which it ran on any.
-	HarnessCPUs []int  `json:"harness_cpus,omitempty"`
-	Privileged  bool   `json:"privileged"`        // false: inside a user namespace
-	HAProxy     string `json:"haproxy,omitempty"` // its version, where a variant's path leads through it
+	// HarnessCPUs are where this program itself runs during the load; absent in older runs, where
+	// it ran on any CPU.
+	HarnessCPUs []int `json:"harness_cpus,omitempty"`
+	Privileged  bool  `json:"privileged"` // false: inside a user namespace
+	// HAProxy is its version, where a variant's path leads through it.
+	HAProxy string `json:"haproxy,omitempty"`
 }
 
-// Machine is what is known of the CPUs that the program might use.
+// Machine describes the CPUs that the program might use.
 type Machine struct {
-	Cores      int   `json:"cores"`      // physical ones
-	Nodes      int   `json:"nodes"`      // of memory (NUMA)
-	Capacities []int `json:"capacities"` // of each kind of core; the machine's fastest has 1024
-	// QuotaCPUs is how many CPUs' worth of time the cgroups left the program; null: as much as
-	// there is.
+	Cores      int   `json:"cores"`      // physical cores
+	Nodes      int   `json:"nodes"`      // NUMA nodes
+	Capacities []int `json:"capacities"` // one per kind of core; the machine's fastest has 1024
+	// QuotaCPUs is how many CPUs' worth of time the cgroups allowed the program; null: no quota.
 	QuotaCPUs *float64 `json:"quota_cpus"`
-	Governors []string `json:"governors"` // of CPU frequency; none where the kernel has none
-	Virtual   string   `json:"virtual"`   // kind of virtual machine; "" on bare metal, or not known
+	Governors []string `json:"governors"` // of CPU frequency; empty where the kernel has none
+	Virtual   string   `json:"virtual"`   // kind of virtual machine; "" on bare metal or unknown
 }
 
 // Scenario holds the variants of one scenario.
@@ -75,17 +74,17 @@ type Scenario struct {
 	Trials   int               `json:"trials"` // planned per variant
 	Variants []*Variant        `json:"variants"`
 	Gates    []GateResult      `json:"gates"`
-	// AA is the baseline against itself, measured again, in what the gates speak of; empty without
-	// gates that need it.
+	// AA compares the baseline with itself, measured a second time, in the metrics of the gates;
+	// empty without gates that need it.
 	AA []*Delta `json:"aa,omitempty"`
-	// Void is why the gates decide nothing: the baseline differs from itself. Empty: it does not.
+	// Void is why the gates decide nothing: the baseline differs from itself. Empty if it does not.
 	Void string `json:"void,omitempty"`
-	// Looks are the numbers of blocks at which the gates were to be looked at, where blocks were
+	// Looks are the numbers of blocks after which the gates were to be judged, where blocks were
 	// added until they were decided.
 	Looks []int `json:"looks,omitempty"`
-	// Stopped is why the scenario was ended before all its trials were run; empty: it was not.
+	// Stopped is why the scenario ended before all its trials were run; empty if it did not.
 	Stopped string `json:"stopped,omitempty"`
-	// BudgetNS is how long that was to take at most.
+	// BudgetNS is the most time that the scenario was to take.
 	BudgetNS int64 `json:"budget_ns,omitempty"`
 }
 
@@ -102,12 +101,12 @@ type GateResult struct {
 	Expect  string            `json:"expect"`
 	Outcome string            `json:"outcome"` // pass | fail | undecided
 	Note    string            `json:"note"`    // the figures that decided it
-	// MoreTrials is how many more trials of each variant would decide, if they vary as those seen;
-	// null: it is decided, or nobody can tell.
+	// MoreTrials estimates how many more trials of each variant would decide the gate, if they vary
+	// like those seen. Null: it is decided, or there is no estimate.
 	MoreTrials *int `json:"more_trials,omitempty"`
 	// Undecidable: no number of trials would decide it.
 	Undecidable bool `json:"undecidable,omitempty"`
-	// Soft: undecided is no failure.
+	// Soft: an undecided gate is not a failure.
 	Soft bool   `json:"soft,omitempty"`
 	File string `json:"file,omitempty"` // of the scenario
 	Line int    `json:"line,omitempty"` // of the gate
@@ -116,10 +115,10 @@ type GateResult struct {
 // Variant is one point of a scenario's matrix.
 type Variant struct {
 	Labels map[string]string `json:"labels"`
-	// SkippedReason is why the variant was not run here; null when it was.
+	// SkippedReason is why the variant was not run; null if it was.
 	SkippedReason *string `json:"skipped_reason"`
-	// CapacityPerSecond is what the servers were found to answer when there was always something to
-	// do; null where the load is no share of it.
+	// CapacityPerSecond is how many attempts per second the servers answered when kept busy all the
+	// time; null where the load is not given as a share of it.
 	CapacityPerSecond *float64           `json:"capacity_per_second"`
 	Trials            []*Trial           `json:"trials"`
 	Summary           map[string]Summary `json:"summary"` // metric → value over valid trials
@@ -130,15 +129,14 @@ type Summary struct {
 	Center     float64  `json:"center"`
 	Lo         *float64 `json:"lo"` // null: too few trials for the confidence asked for
 	Hi         *float64 `json:"hi"`
-	Confidence float64  `json:"confidence"` // the level actually reached, 0 to 1; 0 without an interval
+	Confidence float64  `json:"confidence"` // the level reached, 0 to 1; 0 without an interval
 	N          int      `json:"n"`          // trials, or restarts for *_per_restart
-	// Method is how lo and hi were computed, one of the Method constants; MethodNone when they
-	// are null.
+	// Method is how lo and hi were computed, a Method constant; MethodNone when they are null.
 	Method string `json:"method"`
-	// TooFew: so few restarts that lo and hi say nothing worth reading. Reports print the count.
+	// TooFew: there are too few restarts for lo and hi to mean anything. Reports print the count.
 	TooFew bool `json:"too_few,omitempty"`
-	// Warnings qualify the figure; reports print them as footnotes. Of a figure that should have an
-	// interval and has none, the first says why.
+	// Warnings qualify the figure; reports print them as footnotes. Where an expected interval is
+	// missing, the first says why.
 	Warnings []string `json:"warnings"`
 }
 
@@ -153,8 +151,8 @@ type Trial struct {
 	Served   int64 `json:"served"`
 	Lost     int64 `json:"lost"`
 	Dropped  int64 `json:"dropped"` // lost for any cause but client
-	// NeverSent is how many attempts the load did not come to before the trial ended. They are lost
-	// for the cause client. It is absent in older runs; Unsent works it out.
+	// NeverSent is how many attempts the load had not reached when the trial ended. They are lost,
+	// with cause client. Absent in older runs; Unsent computes it.
 	NeverSent *int64 `json:"never_sent,omitempty"`
 	// LocalErrors counts attempts that failed in the load process itself, by errno: "EMFILE": 3.
 	LocalErrors map[string]int64 `json:"local_errors,omitempty"`
@@ -167,7 +165,7 @@ type Trial struct {
 	LostSentAfterClose *int64 `json:"lost_sent_after_close"`
 	SYNRetransmits     *int64 `json:"syn_retransmits"`
 
-	// CapacityPerSecond is the variant's, so that a run that is resumed goes on with it.
+	// CapacityPerSecond is the variant's. It is here for a resumed run to reuse.
 	CapacityPerSecond *float64 `json:"capacity_per_second"`
 
 	// Concurrency is how many clients the load had, where it was a closed loop: each sent its next
@@ -176,49 +174,50 @@ type Trial struct {
 
 	OfferedPerSecond  *float64 `json:"offered_per_second"` // null in a closed loop
 	AchievedPerSecond float64  `json:"achieved_per_second"`
-	// ServedPerSecond is, in a closed loop, how many attempts were served per second while the
+	// ServedPerSecond is how many attempts of a closed loop were served per second while the
 	// clients sent; null in an open loop.
 	ServedPerSecond  *float64 `json:"served_per_second,omitempty"`
 	TimeoutNS        int64    `json:"timeout_ns"`
 	ScheduleLagP99NS *int64   `json:"schedule_lag_p99_ns"` // null in a closed loop
 
 	// ResponseNS and ServiceNS are over served attempts; null when nothing was served. ResponseNS
-	// counts from when an attempt was due: in a closed loop that is when it was sent. There the
-	// first attempts, one for each client and all sent at once, are in no percentile.
+	// counts from when an attempt was due, which in a closed loop is when it was sent. Percentiles
+	// of a closed loop leave out each client's first attempt, as all of these are sent at once.
 	ResponseNS *Percentiles `json:"response_ns"`
 	ServiceNS  *Percentiles `json:"service_ns"`
-	// ConnectNS and FirstByteNS are how long after it was sent a served attempt had its connection
-	// and had handed over its request, and had the first byte of its response; the whole took
-	// ServiceNS. ConnectNS is of those that opened a connection. Where clients try again both count
-	// from the last try. Absent in older runs.
+	// ConnectNS is the time from when a served attempt was sent until it had a connection and had
+	// handed over its request; FirstByteNS, until the first byte of its response; ServiceNS, until
+	// the last. ConnectNS covers only attempts that opened a connection. Where clients retry, both
+	// count from the last try. Absent in older runs.
 	ConnectNS   *Percentiles `json:"connect_ns,omitempty"`
 	FirstByteNS *Percentiles `json:"first_byte_ns,omitempty"`
-	// Stages are those of the load's schedule; absent without.
+	// Stages are those of the load's schedule; absent if it has none.
 	Stages []Stage `json:"stages,omitempty"`
-	// Histogram is ResponseNS's: HdrHistogram V2, compressed, base64; 1 ns unit, 3 significant
-	// figures.
+	// Histogram is that of ResponseNS: HdrHistogram V2, compressed, base64; 1 ns unit, 3
+	// significant figures.
 	Histogram string `json:"histogram"`
 
 	Steps []Step `json:"steps"`
-	// StepsLate is how many steps of the timeline stopped nobody, because the steps before took
+	// StepsLate is how many steps of the timeline stopped no worker, because earlier steps took
 	// until the load had ended.
 	StepsLate int       `json:"steps_late,omitempty"`
 	Workers   []Worker  `json:"workers"`
 	Fairness  *Fairness `json:"fairness"` // of the longest-lived generation
-	Queues    *Queues   `json:"queues"`   // null where nothing tells
-	// Series is queues, overflows, migrations and losses over time; null where nothing tells.
-	Series *Series          `json:"series,omitempty"`
-	Kernel map[string]int64 `json:"kernel"` // counter → change over the trial, in the lab's namespaces
+	Queues    *Queues   `json:"queues"`   // null where they are unknown
+	// Series is queues, overflows, migrations and losses over time; null where they are unknown.
+	Series *Series `json:"series,omitempty"`
+	// Kernel maps each kernel counter to its change over the trial, in the lab's namespaces.
+	Kernel map[string]int64 `json:"kernel"`
 	CPU    CPU              `json:"cpu"`
 	Memory Memory           `json:"memory"`
-	// Threads is where this program's own threads ran while the load did. Absent in older runs.
+	// Threads is where this program's own threads ran during the load. Absent in older runs.
 	Threads *Threads `json:"threads,omitempty"`
-	// EarlyReads is how often journals were read while the load ran, because they had become too
-	// large to wait.
+	// EarlyReads is how often journals were read during the load, because they had grown too large
+	// to wait for its end.
 	EarlyReads int64 `json:"early_reads,omitempty"`
 	// Selector is what a selector in eBPF did; null without one.
 	Selector *Selector `json:"selector"`
-	// Occupancy is for how long connections kept a worker, from accept to end; null where a worker
+	// Occupancy is how long connections kept a worker busy, from accept to end; null where a worker
 	// has several at a time.
 	Occupancy *Occupancy `json:"occupancy"`
 	// Search is how the trial's rate was found; null where it was given.
@@ -227,37 +226,37 @@ type Trial struct {
 	// ready.
 	StartNS int64 `json:"start_ns"`
 
-	// Starts counts the workers that steps started by when their processes were started; null where
-	// there were none. It is absent in older runs, where all started cold.
+	// Starts counts the workers that steps started, by when their processes were started; null if
+	// they started none. Absent in older runs, where all started cold.
 	Starts *Starts `json:"starts,omitempty"`
 
-	// RoundTrip is the round trip that the lab added between clients and servers; null where it
-	// added none, and in older runs.
+	// RoundTrip is the round trip that the lab added between clients and servers; null if it added
+	// none, and in older runs.
 	RoundTrip *RoundTrip `json:"round_trip,omitempty"`
 
-	// Retries is what came of clients' trying again; null where they did not.
+	// Retries counts the clients' retries; null where they do not retry.
 	Retries *Retries `json:"retries,omitempty"`
 
-	// Trace is what came of asking the kernel about the losses.
+	// Trace is what the kernel's events say about the losses.
 	Trace *Trace `json:"trace,omitempty"`
 
 	// Ledger is the client × server table, one row per pair that occurred.
 	Ledger []LedgerRow `json:"ledger"`
-	// Equalities are the kernel's counters against the ledger; empty behind a proxy, whose
-	// connections are its own.
+	// Equalities compare the kernel's counters with the ledger; empty behind a proxy, which makes
+	// connections of its own.
 	Equalities []Equality `json:"equalities,omitempty"`
-	// ControlPlane is what stood behind a Service: "embedded" is this program's own stand-in, with
-	// lags that were set; empty without one.
+	// ControlPlane is the control plane behind a Service: "embedded" is this program's stand-in,
+	// with configured lags; empty without a Service.
 	ControlPlane string `json:"control_plane,omitempty"`
 	// Target is where the load connected to.
 	Target string `json:"target,omitempty"`
-	// Losses lists lost attempts one by one, up to a bound; LossesOmitted is how many more there
-	// were.
+	// Losses lists lost attempts one by one, up to a bound. LossesOmitted is how many it leaves
+	// out.
 	Losses        []Loss `json:"losses"`
 	LossesOmitted int64  `json:"losses_omitted"`
 }
 
-// Evidence counts lost attempts by what their cause rests on.
+// Evidence counts lost attempts by the evidence for their cause.
 type Evidence struct {
 	Kernel  int64 `json:"kernel"`  // a kernel event
 	Counter int64 `json:"counter"` // a kernel counter's change
@@ -269,11 +268,11 @@ type Evidence struct {
 type Stage struct {
 	FromNS     int64 `json:"from_ns"`
 	DurationNS int64 `json:"duration_ns"`
-	// The rate at its beginning and at its end, in attempts per second.
+	// The rate at its start and at its end, in attempts per second.
 	FromPerSecond float64 `json:"from_per_second"`
 	ToPerSecond   float64 `json:"to_per_second"`
 
-	// What became of the attempts due in it.
+	// The attempts due in it.
 	Attempts   int64        `json:"attempts"`
 	Lost       int64        `json:"lost"`
 	Dropped    int64        `json:"dropped"`
@@ -297,38 +296,38 @@ type Step struct {
 	Target string              `json:"target"` // what it acted on: "generation 1", "worker 3"
 
 	AtNS int64 `json:"at_ns"` // when it began
-	// LateNS is how long after it could have begun: when it was due, or the step before it was
-	// done. Absent in older runs.
+	// LateNS is AtNS less the earliest possible start: when the step was due, or when the step
+	// before it was done, whichever is later. Absent in older runs.
 	LateNS   *int64 `json:"late_ns,omitempty"`
-	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready; stopped workers went on
+	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready, or stalled workers resumed
 	StopNS   *int64 `json:"stop_ns"`   // the trigger: the first stop signal was sent
 	ClosedNS *int64 `json:"closed_ns"` // the last old listener was closed
-	// BindError is EADDRINUSE where workers that the step started could not have their address:
-	// then it took nobody away for them. Empty: they could.
+	// BindError is EADDRINUSE if workers that the step started could not bind their address. Then
+	// the step stopped no old worker. Empty if they could.
 	BindError string `json:"bind_error,omitempty"`
-	// EndpointsNS and RulesNS are, behind a Service, when the last stopped worker's pod was among
-	// its ready endpoints no more, and when the clients' node sent no more connections to it; null
-	// elsewhere, and where that did not happen in the trial.
+	// EndpointsNS is, behind a Service, when the last stopped worker's pod left its ready
+	// endpoints; RulesNS is when the clients' node stopped sending connections to it. Null
+	// elsewhere, and if that did not happen in the trial.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is how many pods the Service had before a step that took one away; 0 elsewhere.
-	// Clients that know one pod's own address go to that one alone.
+	// Endpoints is how many pods the Service had before a step that removed one; 0 elsewhere.
+	// Clients that use a pod's own address reach only that pod.
 	Endpoints int `json:"endpoints,omitempty"`
 
-	// DeadNS is the time from the step to the next one or the end of the schedule, weighed with the
-	// share of the pods that the rules of the clients' node led to where nobody listened; all of it
-	// counts while they led to none. Null where attempts are not one connection each.
+	// DeadNS is the time from the step to the next one or the end of the schedule, weighted by the
+	// share of pods in the rules of the clients' node on which nothing listened. While the rules
+	// led to no pod, the weight is 1. Null where attempts are not one connection each.
 	DeadNS *int64 `json:"dead_ns,omitempty"`
-	// PredictedLost is how many attempts of that window are to be expected lost, by the offered
-	// rate, the instants of rules and listeners, and for how long clients wait. Null where that
-	// cannot be said; Unpredicted is why, behind a Service.
+	// PredictedLost is how many attempts of that window are expected to be lost. It follows from
+	// the offered rate, the instants of rules and listeners, and how long clients wait. Null where
+	// it cannot be computed; behind a Service, Unpredicted says why.
 	PredictedLost *float64 `json:"predicted_lost,omitempty"`
 	Unpredicted   string   `json:"unpredicted,omitempty"`
-	// Pods are, behind a Service, those that the step took away and then those that it started.
+	// Pods are, behind a Service, those that the step removed, then those that it started.
 	Pods []Pod `json:"pods,omitempty"`
 
-	// GapNS, OutageNS, LostShare and Censored are of attempts that were dropped. They, and
-	// ResolutionNS, take a schedule: in a closed loop they are null, or false.
+	// GapNS, OutageNS, LostShare and Censored are about dropped attempts. They and ResolutionNS
+	// need a schedule: in a closed loop they are null, or false.
 	GapNS        *int64   `json:"gap_ns"`
 	OutageNS     *int64   `json:"outage_ns"`
 	LostShare    *float64 `json:"lost_share"` // within the outage, 0 to 1
@@ -338,58 +337,59 @@ type Step struct {
 	TakeoverNS   *int64   `json:"takeover_ns"`
 	TailNS       *int64   `json:"tail_ns"`
 	Lost         int64    `json:"lost"` // for any cause
-	// Dropped is Lost without the cause client. It is absent in older runs; StepDropped works it
-	// out.
+	// Dropped is Lost without the cause client. Absent in older runs; StepDropped computes it.
 	Dropped *int64 `json:"dropped,omitempty"`
-	// NeverSent is how many attempts that were due in the step's window the load did not come to.
-	// Absent in older runs.
+	// NeverSent is how many of the attempts due in the step's window the load never reached. Absent
+	// in older runs.
 	NeverSent        *int64 `json:"never_sent,omitempty"`
 	ScheduleLagMaxNS *int64 `json:"schedule_lag_max_ns"` // null in a closed loop
 
 	// Queued is how many connections waited in the accept queues of the listeners that the step was
-	// about to close, by the kernel's word (sock_diag) just before the stop signal; of a stall, in
-	// those of the stopped workers just before they went on. Null where it was not asked.
+	// about to close, as the kernel (sock_diag) reported just before the stop signal; for a stall,
+	// in those of the stalled workers just before they resumed. Null where the kernel was not
+	// asked.
 	Queued *int64 `json:"queued,omitempty"`
 
-	// HalfOpen is what became of connections whose handshakes were held up; null where none were.
+	// HalfOpen counts the connections whose handshakes were held up; null where none were.
 	HalfOpen *HalfOpen `json:"half_open,omitempty"`
-	// ColdStart is of a cold-start.
+	// ColdStart is set for a cold-start.
 	ColdStart *ColdStart `json:"cold_start,omitempty"`
 
-	// WindowNS is the part of the step's window that the next three are about: from the trigger to
-	// the next one or the end of the schedule, but at most 200 ms.
+	// WindowNS is the part of the step's window that the next three fields cover: from its trigger
+	// to the next one or the end of the schedule, but at most 200 ms.
 	WindowNS *int64 `json:"window_ns"`
 	// StealNS is the time that the hypervisor took from the servers' CPUs, in ticks of usually 10
-	// ms.
+	// ms (/proc/stat).
 	StealNS *int64 `json:"steal_ns"`
 	// Pressure is the share of the window in which some task on the machine waited for a CPU, 0 to
 	// 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something
-	// that is no worker, at least. Null also with more than 64 workers at a time.
+	// RunQueueDelayNS is the longest time, or a lower bound of it, that a thread of a worker waited
+	// for a CPU because of something other than a worker. Null also with more than 64 workers at a
+	// time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 
-// Pod is what a step did to one pod. Instants are as those of Step; null: that did not happen to
-// it, or not in the trial.
+// Pod is what a step did to one pod. Instants count as in Step; null: it did not happen in the
+// trial.
 type Pod struct {
 	Worker  int    `json:"worker"`
 	Node    string `json:"node"`
-	Started bool   `json:"started"` // by the step; otherwise it took it away
+	Started bool   `json:"started"` // true: by the step; false: the step removed it
 
 	ListenNS *int64 `json:"listen_ns,omitempty"` // its process listened
 	ReadyNS  *int64 `json:"ready_ns,omitempty"`  // its kubelet said that it was ready
 
 	DeletedNS *int64 `json:"deleted_ns,omitempty"` // its deletion began
-	TermNS    *int64 `json:"sigterm_ns,omitempty"` // its process was told to end
-	ClosedNS  *int64 `json:"closed_ns,omitempty"`  // its listener was closed, or its node fell silent
+	TermNS    *int64 `json:"sigterm_ns,omitempty"` // SIGTERM was sent to its process
+	ClosedNS  *int64 `json:"closed_ns,omitempty"`  // its listener closed, or its node fell silent
 
-	// EndpointsNS is when the Service's ready endpoints were with it, or without it, and RulesNS
-	// when the rules of the clients' node were.
+	// EndpointsNS is when the pod joined the Service's ready endpoints, or left them; RulesNS is
+	// when the rules of the clients' node followed.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is how many pods those rules led to when it was closed, itself included; 0 where
-	// none led to it then.
+	// Endpoints is how many pods those rules led to when this one was closed, itself included; 0
+	// if none led to it then.
 	Endpoints int `json:"endpoints,omitempty"`
 }
 
@@ -402,17 +402,17 @@ type HalfOpen struct {
 
 // ColdStart is how a worker that starts cold came into service.
 type ColdStart struct {
-	// FirstServedNS is the time from ready to the newcomer's first response; null: there was none.
+	// FirstServedNS is the time from ready to the newcomer's first response; null if it gave none.
 	FirstServedNS *int64 `json:"first_served_ns"`
 	// FairShareNS is the time from ready until the newcomer had served a fair share, 0.9/n of the
-	// last 50 n attempts of n workers; null: it had not when the load ended. It is at least as long
-	// as those attempts took.
+	// last 50 n attempts of n workers; null if the load ended before. It is at least the time that
+	// those attempts took.
 	FairShareNS *int64 `json:"fair_share_ns"`
-	// Share is the newcomer's part of what was served, 0 to 1; that, and what follows, until it was
-	// warm.
+	// Share is the newcomer's share of the served attempts, 0 to 1. It and the next two fields
+	// cover the time until the newcomer was warm.
 	Share float64 `json:"share"`
-	// NewcomerNS and OthersNS are response times of attempts that the newcomer served, and that the
-	// others did; null: none.
+	// NewcomerNS and OthersNS are the response times of attempts served by the newcomer, and by the
+	// other workers; null if they served none.
 	NewcomerNS *Percentiles `json:"newcomer_ns"`
 	OthersNS   *Percentiles `json:"others_ns"`
 }
@@ -423,14 +423,14 @@ type Worker struct {
 	Generation int    `json:"generation"`
 	Accepted   int64  `json:"accepted"` // connections
 	Served     int64  `json:"served"`   // responses written in full
-	CPUNS      *int64 `json:"cpu_ns"`   // user + system, while the load ran; null when it is not known
-	// BindError is why it could not have its address, "EADDRINUSE": it ended without having
-	// listened. Empty: it listened.
+	CPUNS      *int64 `json:"cpu_ns"`   // user + system, during the load; null if unknown
+	// BindError is why it could not bind its address, "EADDRINUSE"; it ended without listening.
+	// Empty if it listened.
 	BindError string `json:"bind_error,omitempty"`
-	// Acceptor says that it served nobody and accepted for the others.
+	// Acceptor: it served no connection, but accepted them for the other workers.
 	Acceptor bool `json:"acceptor,omitempty"`
-	// ContextSwitches is how often the worker's threads were put on a CPU while the load ran; null
-	// for one that did not live to its end.
+	// ContextSwitches is how often the worker's threads were put on a CPU during the load; null for
+	// a worker that ended before the load did.
 	ContextSwitches *int64 `json:"context_switches"`
 	QueueMax        *int64 `json:"queue_max"`
 }
@@ -438,13 +438,13 @@ type Worker struct {
 // Starts counts the workers that steps started.
 type Starts struct {
 	Start       vocabulary.Start `json:"start"`        // how they were to start: server.start
-	Parked      int64            `json:"parked"`       // their processes before the load began
-	ParkedLater int64            `json:"parked_later"` // … while the load ran, ahead of the step
+	Parked      int64            `json:"parked"`       // process started before the load
+	ParkedLater int64            `json:"parked_later"` // … during the load, ahead of the step
 	Cold        int64            `json:"cold"`         // … by the step
 }
 
-// RoundTrip is a round trip that was added between clients and servers: half of it for each packet,
-// in either direction.
+// RoundTrip is a round trip added between clients and servers: each packet, in either direction, is
+// delayed by half of it.
 type RoundTrip struct {
 	AskedNS int64  `json:"asked_ns"`
 	By      string `json:"by"` // who delays the packets, one of the constants
@@ -459,49 +459,49 @@ const (
 )
 
 // Relay is what a relay did from when it was ready until the workers had ended, and what it cost
-// while the load ran.
+// during the load.
 type Relay struct {
 	Packets int64 `json:"packets"` // passed on, in both directions
 	// Dropped is how many packets were lost because too many waited for the relay: a trial with any
 	// is invalid.
 	Dropped int64 `json:"dropped"`
 	HeldMax int64 `json:"held_max"` // packets held at a time, in one direction
-	// ExcessNS is by how much longer than half of AskedNS packets were held, from when the relay
-	// had read one until it was about to pass it on; null without a packet.
+	// ExcessNS is how much longer than half of AskedNS the relay held packets, from reading one
+	// until just before passing it on; null without a packet.
 	ExcessNS *Percentiles `json:"excess_ns"`
-	// WaitNS is for how long the relay waited for its CPU each time it was woken, on average: what
-	// came meanwhile was read that much later, which ExcessNS does not have. Null where the kernel
-	// does not say.
+	// WaitNS is how long the relay waited for its CPU when it was woken, on average. Packets that
+	// came meanwhile were read that much later, which ExcessNS does not include. Null where the
+	// kernel does not report it.
 	WaitNS *int64 `json:"wait_ns"`
-	CPUNS  *int64 `json:"cpu_ns"` // null where the kernel does not say
+	CPUNS  *int64 `json:"cpu_ns"` // null where the kernel does not report it
 }
 
 // Retries counts the tries of a trial's attempts. An attempt is one request that the schedule
-// called for; it makes a try or more.
+// called for; it makes one try or more.
 type Retries struct {
 	Tries      int64 `json:"tries"`       // of all attempts, the first included
 	TriedAgain int64 `json:"tried_again"` // attempts with more than one try
-	Masked     int64 `json:"masked"`      // of those, served all the same
-	// Repeated is how many attempts' requests a server has read more than once.
+	Masked     int64 `json:"masked"`      // of those, served in the end
+	// Repeated is how many attempts' requests a server read more than once.
 	Repeated int64 `json:"repeated"`
-	// RepeatedUnhandled is how many of those a handler was given at most once: the other readings
-	// came to nothing, as those after http.Server.Shutdown do. The rest may have been acted upon
-	// twice, and that is harm if it must not be. Missing in older runs.
+	// RepeatedUnhandled is how many of those reached a handler at most once: the server dropped the
+	// other readings, as it does after http.Server.Shutdown. The rest may have been carried out
+	// twice, which does harm if the request is not idempotent. Missing in older runs.
 	RepeatedUnhandled *int64 `json:"repeated_unhandled,omitempty"`
-	// Failed are the tries that another one followed, by what they met.
+	// Failed counts the tries that were followed by another, by how they failed.
 	Failed map[string]int64 `json:"failed,omitempty"`
-	// Attempts that were lost although the policy names what their last try met, by what stood
-	// against another one: the number of tries, the attempt's timeout, the budget.
+	// Attempts whose last try failed in a way that the policy retries, by why there was no other
+	// try: the number of tries, the attempt's timeout, the budget.
 	Exhausted  int64 `json:"exhausted"`
 	NoTime     int64 `json:"no_time"`
 	OverBudget int64 `json:"over_budget"`
-	// MaskedNS are the response times of the masked, which have in them the tries that failed and
-	// the waits between; null without any.
+	// MaskedNS are the response times of the masked attempts, failed tries and the waits between
+	// included; null without any.
 	MaskedNS *Percentiles `json:"masked_ns,omitempty"`
 }
 
-// Fairness of the connections accepted by the workers of one generation, and of the work that came
-// over them.
+// Fairness is how evenly connections, and the work they brought, were spread over the workers of
+// one generation.
 type Fairness struct {
 	Generation  int     `json:"generation"`
 	Jain        float64 `json:"jain"`          // (Σx)²/(n·Σx²), 1/n to 1
@@ -509,12 +509,12 @@ type Fairness struct {
 	// TopShare is the largest share that one worker got, 1/n to 1; absent in older runs.
 	TopShare float64 `json:"top_share,omitempty"`
 	Chi2P    float64 `json:"chi2_p"` // p of Pearson's χ² against equal shares
-	// Requests is of the requests that the workers answered, and BusyTime of the time from reading
-	// a request to handing over its answer. Null where there was none; absent in older runs.
+	// Requests is the spread of answered requests, BusyTime that of the time from reading a request
+	// to handing over its answer. Null where there was none; absent in older runs.
 	Requests *Spread `json:"requests,omitempty"`
 	BusyTime *Spread `json:"busy_time,omitempty"`
-	// Windows is the same over time, from the first scheduled attempt on; those in which nothing
-	// was accepted are left out.
+	// Windows is the spread of connections over time, from the first scheduled attempt. Windows in
+	// which nothing was accepted are left out.
 	Windows []FairnessWindow `json:"windows"`
 }
 
@@ -525,7 +525,7 @@ type Spread struct {
 	TopShare    float64 `json:"top_share"`
 }
 
-// FairnessWindow is the fairness of what was accepted within FairnessWindowNS.
+// FairnessWindow is the fairness of the connections accepted within FairnessWindowNS.
 type FairnessWindow struct {
 	FromNS      int64   `json:"from_ns"`
 	Connections int64   `json:"connections"`
@@ -536,16 +536,16 @@ type FairnessWindow struct {
 // FairnessWindowNS is the length of a FairnessWindow.
 const FairnessWindowNS = int64(100 * time.Millisecond)
 
-// Queues is how long the accept queues were while the load ran.
+// Queues is how long the accept queues were during the load.
 type Queues struct {
-	// Source says where Max and Mean of the listeners come from, one of the constants; empty, in
-	// older runs: sampled.
+	// Source says how Max and Mean of the listeners were found, one of the constants. Empty in
+	// older runs, which sampled.
 	Source string `json:"source,omitempty"`
-	// Unplaced is how many connections of the load waited at a listener that is not known, because
-	// no worker accepted them: they are in no figure. Only where the figures are computed.
+	// Unplaced is how many connections of the load waited at an unknown listener, because no worker
+	// accepted them. No figure includes them. Only where the figures are computed.
 	Unplaced int64 `json:"unplaced,omitempty"`
 
-	// Of what was sampled: how often, how far apart on average, and the mean CPU time of one.
+	// The samples: how many, how far apart on average, and the mean CPU time of one.
 	Samples    int64 `json:"samples,omitempty"`
 	IntervalNS int64 `json:"interval_ns,omitempty"`
 	CostNS     int64 `json:"cost_ns,omitempty"`
@@ -555,8 +555,8 @@ type Queues struct {
 
 // The sources of a queue's length.
 const (
-	// QueuesComputed: each connection of the load waited from when its client had sent its request
-	// until a worker noted that it had accepted it.
+	// QueuesComputed: each connection of the load counts from when its client had sent its request
+	// until a worker recorded its accept.
 	QueuesComputed = "computed"
 	// QueuesSampled: the kernel was asked (sock_diag), Samples times.
 	QueuesSampled = "sampled"
@@ -568,7 +568,8 @@ type ListenerQueue struct {
 	Worker *int    `json:"worker"` // null: the shared socket
 	Max    int64   `json:"max"`
 	Mean   float64 `json:"mean"`
-	// SampledMax and SampledMean are what was sampled beside what was computed; null without.
+	// SampledMax and SampledMean are what samples found where Max and Mean are computed; null
+	// without samples.
 	SampledMax  *int64   `json:"sampled_max,omitempty"`
 	SampledMean *float64 `json:"sampled_mean,omitempty"`
 }
@@ -578,35 +579,35 @@ type ListenerQueue struct {
 type Series struct {
 	FromNS   int64         `json:"from_ns"` // where the first window begins
 	WindowNS int64         `json:"window_ns"`
-	Queues   []QueueSeries `json:"queues"` // of listeners at which anything ever waited
-	// Overflows and Migrations are of older runs, in which the kernel's counters were read at the
-	// end of each window; null in others.
+	Queues   []QueueSeries `json:"queues"` // listeners at which something waited
+	// Overflows and Migrations are in older runs only, which read the kernel's counters at the end
+	// of each window; null in others.
 	Overflows  []int64 `json:"overflows"`
 	Migrations []int64 `json:"migrations"`
-	// Counted are the kernel's counters between two readings, where they moved: they are read
-	// around the steps, and at the end.
+	// Counted are the changes of the kernel's counters between two readings, where they moved. They
+	// are read around the steps, and at the end.
 	Counted []Counted `json:"counted,omitempty"`
-	Lost    []int64   `json:"lost"` // attempts, by the instant at which they were over
+	Lost    []int64   `json:"lost"` // attempts, by the instant at which they ended
 }
 
-// Counted is by how much counters of the kernel moved from one reading to the next.
+// Counted is how far the kernel's counters moved from one reading to the next.
 type Counted struct {
 	FromNS int64 `json:"from_ns"`
 	ToNS   int64 `json:"to_ns"`
-	// Overflows are connections that a full accept queue refused, Migrations queued or half-open
-	// ones that were moved to another listener.
+	// Overflows are connections that a full accept queue refused. Migrations are queued or
+	// half-open ones that the kernel moved to another listener.
 	Overflows  int64 `json:"overflows"`
 	Migrations int64 `json:"migrations"`
 }
 
-// QueueSeries is the longest that one accept queue was in each window, in connections.
+// QueueSeries is the greatest length of one accept queue in each window, in connections.
 type QueueSeries struct {
 	Worker  *int    `json:"worker"` // null: the shared socket
 	First   int     `json:"first"`  // the window of the first value
 	Longest []int64 `json:"longest"`
 }
 
-// At is the longest in a window, by its number from 0.
+// At returns the greatest length in a window. Windows are numbered from 0.
 func (q QueueSeries) At(window int) int64 {
 	if window < q.First || window >= q.First+len(q.Longest) {
 		return 0
@@ -614,83 +615,83 @@ func (q QueueSeries) At(window int) int64 {
 	return q.Longest[window-q.First]
 }
 
-// CPU is who used the processors during the trial.
+// CPU is the processor time of a trial.
 type CPU struct {
 	LoadNS *int64 `json:"load_ns"`
-	// LoadDriveNS is the part of LoadNS while attempts were under way; absent in older runs.
+	// LoadDriveNS is the part of LoadNS during which attempts were in flight; absent in older runs.
 	LoadDriveNS *int64 `json:"load_drive_ns,omitempty"`
 	ServersNS   *int64 `json:"servers_ns"`
-	// ProxyNS is HAProxy's; null without one.
+	// ProxyNS is HAProxy's; null without HAProxy.
 	ProxyNS *int64 `json:"proxy_ns,omitempty"`
 	// HarnessNS is what this program itself used within WatchedNS, without its children; absent in
-	// older runs. WatchNS is the part of it in which it observed the trial, and StandInNS that in
-	// which it stood in for a system: a supervisor that carries out the steps and, in a cluster,
-	// the control plane, kubelets and DNS server. The rest is bookkeeping.
+	// older runs. WatchNS is the part spent observing the trial. StandInNS is the part spent
+	// standing in for a real system: for a supervisor that carries out the steps and, in a cluster,
+	// for the control plane, kubelets and DNS server. The rest is bookkeeping.
 	HarnessNS *int64 `json:"harness_ns,omitempty"`
 	WatchNS   *int64 `json:"watch_ns,omitempty"`
 	StandInNS *int64 `json:"stand_in_ns,omitempty"`
-	// WatchedNS is the time that HarnessNS and what follows are about: while the load ran.
+	// WatchedNS is the time that HarnessNS and the fields below cover: the load's.
 	WatchedNS   *int64 `json:"watched_ns"`
 	StealNS     *int64 `json:"steal_ns"`      // taken from the servers' CPUs by the hypervisor
 	LoadStealNS *int64 `json:"load_steal_ns"` // taken from the load's CPUs
 	// Pressure is the growth of "some" in /proc/pressure/cpu over that time, 0 to 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is for how long a thread of a worker was kept waiting for a CPU by something
-	// that is no worker, at least. Null also with more than 64 workers at a time.
+	// RunQueueDelayNS is as in Step.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
-	// ThrottledNS is for how long a CPU quota stopped this program and all it had started, summed
-	// over the CPUs; absent where the kernel does not say, and in older runs.
+	// ThrottledNS is how long a CPU quota stopped this program and everything it had started,
+	// summed over the CPUs; absent where the kernel does not report it, and in older runs.
 	ThrottledNS *int64 `json:"throttled_ns,omitempty"`
 }
 
-// Threads is where the threads of a process were allowed to run and where each ran last, as
-// /proc/self/task has it.
+// Threads is where the threads of a process were allowed to run, and where each ran last
+// (/proc/self/task).
 type Threads struct {
 	N       int   `json:"n"`
 	Allowed []int `json:"allowed"` // CPUs, over all threads
 	Ran     []int `json:"ran"`
 }
 
-// Memory is what processes had resident at most (VmHWM), the program's text that they share
-// included; null where it could not be read.
+// Memory is the peak resident memory of processes (VmHWM), including the program text they share;
+// null where it could not be read.
 type Memory struct {
 	LoadBytes    *int64 `json:"load_bytes"`    // all load processes
 	HarnessBytes *int64 `json:"harness_bytes"` // since the run began
-	// WorkerBytes is that of the largest worker of the last generation, since before it listened:
-	// then the pages of the program that its start touched are given back, and the peak begins
-	// anew, where the kernel lets it (servers/sys/program.go).
+	// WorkerBytes is that of the largest worker of the last generation. Just before listening a
+	// worker gives back the pages of program text that its start touched, and resets its peak,
+	// where the kernel allows it (servers/sys/program.go).
 	WorkerBytes *int64 `json:"worker_bytes"`
-	// WorkerProportionalBytes is the largest such worker's at the end, with shared pages divided by
-	// their sharers (Pss).
+	// WorkerProportionalBytes is that of the largest such worker at the end, with each shared page
+	// divided by the number of its sharers (Pss).
 	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`
 	// SampleFlushes is how often a load process wrote samples before its last attempt had ended,
-	// because there were more than it keeps; null in older runs, which wrote them all the time.
+	// because it had more than it can keep; null in older runs, which wrote them continuously.
 	SampleFlushes *int64 `json:"sample_flushes,omitempty"`
 }
 
-// Selector is what a program that chooses among a group's sockets did in the trial, by the kernel's
-// statistics and its own.
+// Selector is what an eBPF program that chooses among a group's sockets did in the trial, from the
+// kernel's statistics and its own.
 type Selector struct {
-	Runs     int64 `json:"runs"`       // of the program; also for segments that open no connection
-	NSPerRun int64 `json:"ns_per_run"` // with the two readings of the clock that measure it
+	Runs     int64 `json:"runs"`       // also for segments that open no connection
+	NSPerRun int64 `json:"ns_per_run"` // including the two clock readings that measure it
 	Selected int64 `json:"selected"`   // connections that the program gave to a worker
 	Fallback int64 `json:"fallback"`   // connections that it left to the kernel's hash
-	// Avoided is how many of those selected went to a worker to be avoided, because all were.
+	// Avoided is how many of those selected went to a worker that should be avoided, because all
+	// workers should be.
 	Avoided int64 `json:"avoided"`
 }
 
-// Occupancy is for how long connections kept a worker that serves one at a time, from accept to
-// end, and what queueing theory makes of it.
+// Occupancy is how long connections kept a worker that serves one at a time, from accept to end,
+// and the wait that queueing theory predicts from it.
 type Occupancy struct {
 	MeanNS int64 `json:"mean_ns"`
 	SDNS   int64 `json:"sd_ns"`
-	// Load is the share of the time for which the workers were occupied, 0 to 1.
+	// Load is the share of the time in which the workers were occupied, 0 to 1.
 	Load float64 `json:"load"`
-	// WaitNS is the mean response time of served attempts beyond MeanNS, and two round trips where
-	// one was added: the wait for a worker, and the client's own time.
+	// WaitNS is the mean response time of served attempts, less MeanNS, and less two round trips
+	// where one was added. It is the wait for a worker and the client's own time.
 	WaitNS int64 `json:"wait_ns"`
-	// PredictedWaitNS is the mean wait for a worker that theory expects of independent arrivals at
-	// that load; null where arrivals were not independent, or nobody knows a formula. See
+	// PredictedWaitNS is the mean wait for a worker that theory predicts for independent arrivals
+	// at that load; null where arrivals were not independent, or no formula is known. See
 	// stats.WaitOwnQueues and stats.WaitOneQueue.
 	PredictedWaitNS *int64 `json:"predicted_wait_ns"`
 }
@@ -698,7 +699,7 @@ type Occupancy struct {
 // Search is a search for the highest rate at which nothing is dropped and p99 stays within a bound.
 type Search struct {
 	P99BoundNS int64   `json:"p99_bound_ns"`
-	PerSecond  float64 `json:"per_second"` // the highest rate that passed; 0: none
+	PerSecond  float64 `json:"per_second"` // the highest rate that passed; 0 if none did
 	Tries      []Try   `json:"tries"`      // in order
 }
 
@@ -706,7 +707,7 @@ type Search struct {
 type Try struct {
 	PerSecond float64 `json:"per_second"`
 	Outcome   string  `json:"outcome"` // passed | failed | invalid
-	Note      string  `json:"note"`    // why not passed
+	Note      string  `json:"note"`    // why it did not pass
 }
 
 // The outcomes of a Try.
@@ -716,14 +717,14 @@ const (
 	TryInvalid = "invalid"
 )
 
-// Equality holds a counter of the kernel against what the ledger says it should have counted. They
-// may differ: the counter sees what no attempt is told of, and the difference says how much of that
-// there was.
+// Equality compares a counter of the kernel with what it should be according to the ledger. They
+// may differ: the counter also counts events that no attempt notices, and the difference is how
+// many.
 type Equality struct {
 	Counter string `json:"counter"`
 	Kernel  int64  `json:"kernel"`
 	Ledger  int64  `json:"books"`
-	What    string `json:"what"` // that the ledger counted
+	What    string `json:"what"` // what the ledger counted
 }
 
 // LedgerRow is one cell of the client × server table.
@@ -732,27 +733,27 @@ type LedgerRow struct {
 	Server   string `json:"server"`
 	Cause    string `json:"cause"` // "" for served attempts
 	Attempts int64  `json:"attempts"`
-	// Explained is false for a row that the ledger does not allow: its attempts are the residual.
+	// Explained is false for a combination that no rule of the ledger explains: its attempts are
+	// the residual.
 	Explained bool `json:"explained"`
 }
 
-// Trace is what came of asking the kernel about the losses: by eBPF programs at the places where it
+// Trace is what the kernel reported about the losses. eBPF programs observe the places where it
 // resets connections and drops segments.
 type Trace struct {
-	// Unavailable is why the kernel was not asked; then causes are inferred.
+	// Unavailable is why the kernel was not asked; causes are inferred then.
 	Unavailable string   `json:"unavailable,omitempty"`
 	Missing     []string `json:"missing,omitempty"` // tracepoints that this kernel lacks
 	Events      int64    `json:"events"`
 	Resets      int64    `json:"resets"`  // of those, RSTs that the kernel sent
-	Dropped     int64    `json:"dropped"` // events that found no room, so that nobody knows of what
-	// Unheard is how many resets the kernel has counted (TcpOutRsts) beyond those that it told of.
+	Dropped     int64    `json:"dropped"` // events lost because a buffer was full
+	// Unheard is how many more resets the kernel counted (TcpOutRsts) than it reported as events.
 	Unheard int64 `json:"unheard,omitempty"`
-	// Agreement is how the lost attempts came out by inference, and with the kernel's word.
+	// Agreement compares the causes that were inferred with those that the kernel's events gave.
 	Agreement []Agreement `json:"agreement,omitempty"`
 }
 
-// Agreement counts lost attempts by the cause that was inferred for them and the one that the trace
-// gave.
+// Agreement counts lost attempts by their inferred cause and the cause from the trace.
 type Agreement struct {
 	Inferred string `json:"inferred"`
 	Traced   string `json:"traced"`
@@ -766,19 +767,19 @@ type Loss struct {
 	ScheduledNS int64  `json:"scheduled_ns"`
 	SentNS      int64  `json:"sent_ns"`
 	DoneNS      int64  `json:"done_ns"`
-	Source      string `json:"source"` // address:port; empty where it had no connection
+	Source      string `json:"source"` // address:port; empty without a connection
 	Phase       string `json:"phase"`
 	Error       string `json:"error"`
 	Server      string `json:"server"` // the server side's outcome
 	Cause       string `json:"cause"`
 	Evidence    string `json:"evidence"`
-	// Kernel is the kernel's own reason for the reset or the drop that decided the cause, with
-	// which of them it was; empty without.
+	// Kernel is the kernel's own reason for the event that decided the cause, and whether that was
+	// a reset or a drop; empty without one.
 	Kernel string `json:"kernel,omitempty"`
 	Worker *int   `json:"worker"` // whose close, crash or answer it was, where known
 	Step   *int   `json:"step"`   // index into Steps
-	// Tries is how many the attempt made, where it made more than one; what is said here is of the
-	// last, but the first was sent at SentNS.
+	// Tries is how many tries the attempt made, if more than one. The other fields describe the
+	// last try, except SentNS, when the first was sent.
 	Tries int `json:"tries,omitempty"`
 }
 

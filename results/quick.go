@@ -2,9 +2,9 @@ package results
 
 import "fmt"
 
-// QuickLook returns what is said of a scenario with fewer trials than its gates need, as run
-// --quick plans them: "quick: 1 of 4 trials that gates need; decides nothing". It is "" for any
-// other.
+// QuickLook returns the note for a scenario with fewer trials than its gates need, as run --quick
+// plans them: "quick: 1 of 4 trials that gates need; decides nothing". For other scenarios it
+// returns "".
 func QuickLook(trials, minValid int) string {
 	if trials >= minValid || trials < 1 {
 		return ""
@@ -12,5 +12,5 @@ func QuickLook(trials, minValid int) string {
 	return fmt.Sprintf("quick: %d of %d trials that gates need; decides nothing", trials, minValid)
 }
 
-// QuickLook is QuickLook of the scenario's trials.
+// QuickLook returns the note for the scenario's trials.
 func (s *Scenario) QuickLook() string { return QuickLook(s.Trials, s.MinValid) }

@@ -7,13 +7,13 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// A size is what a trial, or all of a run's, takes of a run's bounds, in bytes.
+// A size is how much of a run's bounds one trial uses, or all of them, in bytes.
 type size struct {
-	text   int64 // in RunFile, indented; in TrialsFile it takes less
-	memory int64 // once it is decoded
+	text   int64 // in RunFile, indented; TrialsFile is smaller
+	memory int64 // after decoding
 }
 
-// trialDepth is how deep a trial is in RunFile: in lists of trials, variants and scenarios.
+// trialDepth is the depth of a trial in RunFile: inside lists of trials, variants and scenarios.
 const trialDepth = 6
 
 func sizeOf(t *Trial) (size, error) {
@@ -21,17 +21,18 @@ func sizeOf(t *Trial) (size, error) {
 	return size{text, jsonfile.Memory(t)}, err
 }
 
-// maxSize bounds all trials of a run: what Load takes, less a part for what else there is.
+// maxSize returns the bound for all trials of a run: what Load accepts, less a part for everything
+// else in the run.
 func maxSize() size { return size{maxBytes - maxBytes/8, maxMemory - maxMemory/16} }
 
-// A room watches that a run can be read again.
+// A room keeps a run small enough for Load to read.
 type room struct {
 	planned int // trials, repeats of invalid ones aside
-	block   int // trials of each block
-	// alike: those that are planned are of one scenario and will be run, so that the first say how
+	block   int // trials of one block
+	// alike: all planned trials are of one scenario and will be run, so the first ones tell how
 	// large the rest will be.
 	alike  bool
-	trials int // that there are
+	trials int // so far
 	used   size
 }
 
@@ -41,7 +42,7 @@ func newRoom(run *Run) (r room) {
 	for _, s := range run.Scenarios {
 		blocks := s.Trials
 		for _, look := range s.Looks {
-			blocks, r.alike = max(blocks, look), false // so many may be added
+			blocks, r.alike = max(blocks, look), false // blocks may be added up to this look
 		}
 		for _, v := range s.Variants {
 			if v.SkippedReason == nil {
@@ -53,14 +54,14 @@ func newRoom(run *Run) (r room) {
 	return r
 }
 
-// add takes the size of a trial.
+// add counts a trial of this size.
 func (r *room) add(s size) {
 	r.trials++
 	r.used.text += s.text
 	r.used.memory += s.memory
 }
 
-// addRun takes the sizes of a run's trials.
+// addRun counts the trials of a run.
 func (r *room) addRun(run *Run) error {
 	for _, s := range run.Scenarios {
 		for _, v := range s.Variants {
@@ -76,19 +77,19 @@ func (r *room) addRun(run *Run) error {
 	return nil
 }
 
-// fit returns the size of one more trial, whose list of losses it cuts short if it takes more than
-// its share. It is an error that the run would become too large: at once, or when there is a block
-// and the run has as many trials of that size as are planned, which are alike.
+// fit returns the size of one more trial. If the trial takes more than its share, fit cuts its list
+// of losses short. It returns an error if the run would become too large: with this trial or, once
+// a block is complete and the planned trials are alike, with all of them.
 func (r *room) fit(t *Trial) (size, error) {
 	s, err := sizeOf(t)
 	if err != nil {
 		return s, err
 	}
 	limit := maxSize()
-	// Invalid trials are repeated, at most three for eight.
+	// Leave room for repeats of invalid trials: at most three for every eight.
 	share := int64(max(1, r.planned) + r.planned/2)
 	if s.text > limit.text/share || s.memory > limit.memory/share {
-		// Not by proportion: what a list takes grows in steps.
+		// A search, not a proportion: the size of a list grows in steps.
 		listed := t.Losses
 		keep := sort.Search(len(listed), func(n int) bool {
 			t.Losses = listed[:n+1]
@@ -108,9 +109,9 @@ func (r *room) fit(t *Trial) (size, error) {
 		with.used.memory += with.used.memory / int64(with.trials) * more
 	}
 	if with.used.text > limit.text || with.used.memory > limit.memory {
-		return s, fmt.Errorf("with %d trials like those so far the run would have more than %d MiB, "+
-			"or take more than %d MiB of memory, and could not be read again; plan fewer trials, "+
-			"or variants",
+		return s, fmt.Errorf("with %d trials like those so far the run would have more than %d "+
+			"MiB, or take more than %d MiB of memory, and could not be read again; plan fewer "+
+			"trials, or variants",
 			max(with.trials, r.planned), limit.text>>20, limit.memory>>20)
 	}
 	return s, nil

@@ -9,29 +9,28 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// plannedRun is a run of one scenario, of which so many trials of each of two variants are planned.
+// plannedRun returns a run of one scenario and two variants, with this many trials planned of each.
 func plannedRun(trials int) *Run {
 	run := newRun()
 	run.Scenarios[0].Trials = trials
 	return run
 }
 
-// longTrial is a trial that lost, and lists, so many attempts.
+// longTrial returns a trial that lost this many attempts, and lists them all.
 func longTrial(losses int) *Trial {
 	t := restartTrial(int64(losses))
 	t.Attempts, t.Served = 10_000, 10_000-t.Lost
 	for i := range losses {
 		t.Losses = append(t.Losses, Loss{
-			Sequence: int64(
-				i,
-			), Source: "127.0.3.7:20481", Phase: "wait", Error: "reset", Server: "never accepted",
-			Cause: "reset_at_close", Evidence: "kernel", Worker: new(2), Step: new(0),
+			Sequence: int64(i), Source: "127.0.3.7:20481", Phase: "wait", Error: "reset",
+			Server: "never accepted", Cause: "reset_at_close", Evidence: "kernel",
+			Worker: new(2), Step: new(0),
 		})
 	}
 	return t
 }
 
-// In a run of many trials, each lists as many losses as there is room for; all are counted.
+// In a run of many trials, each lists as many losses as fit; all are counted.
 func TestLossesAreCutShort(t *testing.T) {
 	for _, test := range []struct{ trials, least, most int }{
 		{8, 2000, 2000}, {200, 700, 1999}, {1000, 50, 400},
@@ -57,7 +56,8 @@ func TestLossesAreCutShort(t *testing.T) {
 	}
 }
 
-// That a run would become too large is told when a block of it is there, not when it is.
+// Append refuses a run that would become too large once its first block is complete, long before it
+// is too large.
 func TestTooLargeARun(t *testing.T) {
 	large := func() *Trial {
 		trial := restartTrial(0)
@@ -77,7 +77,7 @@ func TestTooLargeARun(t *testing.T) {
 	if n := len(load(t, s.Dir()).Scenarios[0].Variants[0].Trials); n != 1 {
 		t.Errorf("%d trials are kept, want the first", n)
 	}
-	// It goes on so when the run is gone on with.
+	// A resumed run has the same room.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,8 +101,8 @@ func TestTooLargeARun(t *testing.T) {
 	}
 }
 
-// The trials of one scenario say nothing of another's, nor those that may be added of themselves.
-func TestRoomOfSeveral(t *testing.T) {
+// The size of a run is not extrapolated to other scenarios, or to trials that may not be run.
+func TestRoomWithoutExtrapolation(t *testing.T) {
 	large := restartTrial(0)
 	large.Workers = make([]Worker, 2000)
 	several, auto := plannedRun(500), plannedRun(1)
@@ -121,7 +121,7 @@ func TestRoomOfSeveral(t *testing.T) {
 		}
 		r.used.text = maxSize().text
 		if _, err := r.fit(large); err == nil {
-			t.Errorf("%s: there is room in a run that is full", name)
+			t.Errorf("%s: a full run has room for another trial", name)
 		}
 	}
 }
@@ -145,7 +145,7 @@ func TestUnreadableTrial(t *testing.T) {
 	}
 }
 
-// A trial takes as much of the file as it is said to take.
+// sizeOf returns what a trial adds to the file.
 func TestSizeOf(t *testing.T) {
 	run := newRun()
 	run.FinishedAt = new(startedAt())
@@ -168,6 +168,6 @@ func TestSizeOf(t *testing.T) {
 	}
 	between := len(",\n" + strings.Repeat(jsonfile.Indent, trialDepth))
 	if got := int64(lengths[2] - lengths[1] - between); got != size.text {
-		t.Errorf("a trial takes %d bytes of the file, and is said to take %d", got, size.text)
+		t.Errorf("sizeOf returned %d bytes; the trial added %d to the file", size.text, got)
 	}
 }

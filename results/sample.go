@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A Sample is the client's account of one attempt. Instants are CLOCK_MONOTONIC nanoseconds; one
-// that was not reached is 0.
+// A Sample is the client's record of one attempt. Instants are CLOCK_MONOTONIC nanoseconds; 0 if
+// the attempt did not get so far.
 type Sample struct {
 	Process  int
 	Sequence uint64 // within the load process
@@ -22,42 +22,45 @@ type Sample struct {
 	Source netip.AddrPort // local address of the connection
 	Phase  Phase          // where it was lost
 	Class  Class          // ClassNone: served
-	Errno  int            // of ClassLocal; 0 where no system call failed
+	Errno  int            // for ClassLocal; 0 if no system call failed
 	Status int            // HTTP status, 0 without a response head
-	// Worker and Generation are what the response said; -1 without one.
+	// Worker and Generation are from the response; -1 without one.
 	Worker, Generation int
 
-	// Failed are the tries that another one followed, in order, at most MaxFailed. What else is
-	// said here is of the last try; but Scheduled and Sent are those of the first, and LastSent, 0
-	// without Failed, is when the last began.
+	// Failed are the tries that were followed by another, in order, at most MaxFailed. Scheduled
+	// and Sent are those of the first try, the other fields those of the last. LastSent is when the
+	// last try began; 0 without Failed.
 	Failed   []FailedTry
 	LastSent int64
 	GaveUp   GaveUp
 }
 
-// MaxFailed bounds Sample.Failed: their number has four bits.
+// MaxFailed bounds Sample.Failed; its length is encoded in four bits.
 const MaxFailed = 10
 
-// A FailedTry is what is kept of a try that another one followed.
+// A FailedTry is a try that was followed by another.
 type FailedTry struct {
 	Failure Failure
-	Opened  bool // a connection was opened for it; else it was sent on an idle one
+	Opened  bool // true: it opened a connection; false: it was sent on an idle one
 }
 
-// Failure is what a try met after which a client may make another.
+// Failure is how a try failed, if a client may retry after it.
 type Failure uint8
 
-// The failures. A reset, or an end, of the connection is one of the last two.
+// The failures. A reset or close of the connection is one of the last two.
 const (
-	FailureNone           Failure = iota // none after which there ever is another
+	FailureNone           Failure = iota // not one that is ever retried
 	FailureRefused                       // the connection was refused
-	FailureUnreachable                   // there was no way to the address
-	FailureConnectTimeout                // no connection in the time that a try has for it
-	FailureUnsent                        // ended before a byte of the request was handed to the kernel
-	FailureUnanswered                    // ended when the request, or a part of it, had been sent and nothing had been answered
+	FailureUnreachable                   // no route to the address
+	FailureConnectTimeout                // no connection within a try's limit
+	// FailureUnsent: it ended before any byte of the request was handed to the kernel.
+	FailureUnsent
+	// FailureUnanswered: it ended after the request, or a part of it, was sent, and before the
+	// first byte of a response.
+	FailureUnanswered
 )
 
-// failureCauses are what the failures are called where a scenario says what is tried again.
+// failureCauses are the failures' names in a scenario's retry policy.
 var failureCauses = [...]vocabulary.RetryCause{
 	FailureNone:           "",
 	FailureRefused:        vocabulary.RetryRefused,
@@ -69,7 +72,7 @@ var failureCauses = [...]vocabulary.RetryCause{
 
 func (f Failure) String() string { return string(nameOf(failureCauses[:], int(f))) }
 
-// GaveUp is why there was no try after the last one, though the policy names what it met.
+// GaveUp is why a client made no other try after a failure that its policy retries.
 type GaveUp uint8
 
 // The reasons to give up.
@@ -77,10 +80,10 @@ const (
 	GaveUpNot       GaveUp = iota
 	GaveUpExhausted        // as many tries as the policy allows were made
 	GaveUpNoTime           // the attempt's timeout would have passed before the next
-	GaveUpBudget           // too many tries have failed of late
+	GaveUpBudget           // too many recent tries had failed
 )
 
-// Served says whether the attempt got its full, valid response in time.
+// Served reports whether the attempt got its full, valid response in time.
 func (s *Sample) Served() bool { return s.Class == ClassNone }
 
 // Phase is the part of an attempt in which it was lost.
@@ -102,7 +105,7 @@ func (p Phase) String() string { return nameOf(phaseNames[:], int(p)) }
 // Phases returns the names of the phases in which an attempt can be lost.
 func Phases() []string { return slices.Clone(phaseNames[PhaseConnect:]) }
 
-// Class is the class of the error that an attempt was lost with.
+// Class is the kind of error that ended a lost attempt.
 type Class uint8
 
 // The classes.
@@ -110,16 +113,19 @@ const (
 	ClassNone        Class = iota // served
 	ClassReset                    // ECONNRESET, EPIPE
 	ClassRefused                  // ECONNREFUSED
-	ClassEOF                      // the server closed in order, before its response was complete
+	ClassEOF                      // FIN before the response was complete
 	ClassTimeout                  // the attempt's timeout
 	ClassUnreachable              // EHOSTUNREACH, ENETUNREACH
-	ClassInvalid                  // a response that is none: malformed, or not 200
-	ClassLocal                    // the client could not: EADDRINUSE, EMFILE, …
-	ClassUnsent                   // the generator never came to it
+	ClassInvalid                  // a malformed response, or a status other than 200
+	ClassLocal                    // the client's own error: EADDRINUSE, EMFILE, …
+	ClassUnsent                   // the generator never reached it
 	ClassAborted                  // the load reset the connection on purpose
 )
 
-var classNames = [...]string{"served", "reset", "refused", "eof", "timeout", "unreachable", "invalid", "local", "unsent", "aborted"}
+var classNames = [...]string{
+	"served", "reset", "refused", "eof", "timeout", "unreachable", "invalid", "local", "unsent",
+	"aborted",
+}
 
 func (c Class) String() string { return nameOf(classNames[:], int(c)) }
 
@@ -134,8 +140,8 @@ func nameOf[T ~string](names []T, i int) T {
 // ones, an address, and single bytes.
 const MaxSample = 128
 
-// Append appends the sample's encoding: a length byte, then the fields; instants as differences,
-// most of which fit three bytes.
+// Append appends the sample's encoding: a length byte, then the fields. Instants are encoded as
+// differences, most of which fit three bytes.
 func (s *Sample) Append(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, 0)
@@ -145,7 +151,8 @@ func (s *Sample) Append(dst []byte) []byte {
 	for _, i := range [...]int64{s.Sent, s.Connected, s.FirstByte, s.Done} {
 		dst = s.appendInstant(dst, i)
 	}
-	// Phases and classes have four bits each; what retries add costs nothing where there are none.
+	// The phase and the class take four bits each. Retries use the other bits, so samples without
+	// retries are not longer.
 	dst = append(dst, byte(s.Phase)|byte(len(s.Failed))<<4, byte(s.Class)|byte(s.GaveUp)<<4)
 	for _, f := range s.Failed {
 		b := byte(f.Failure)
@@ -170,11 +177,11 @@ func (s *Sample) Append(dst []byte) []byte {
 	return dst
 }
 
-// openedBit of an encoded FailedTry.
+// openedBit is FailedTry.Opened in an encoded FailedTry.
 const openedBit = 1 << 7
 
-// appendInstant appends an instant as its difference from Scheduled, moved out of the way of 0,
-// which stands for "not reached".
+// appendInstant appends an instant as its difference from Scheduled. It adds 1 to differences from
+// 0 up, as 0 stands for "not reached".
 func (s *Sample) appendInstant(dst []byte, i int64) []byte {
 	if i == 0 {
 		return append(dst, 0)
@@ -186,7 +193,7 @@ func (s *Sample) appendInstant(dst []byte, i int64) []byte {
 	return binary.AppendVarint(dst, d)
 }
 
-// ErrSample is the error of a stream of samples that is not one.
+// ErrSample is the error of a malformed stream of samples.
 var ErrSample = errors.New("malformed sample")
 
 // A SampleReader decodes a stream of samples.
@@ -198,8 +205,8 @@ type SampleReader struct {
 	buf [MaxSample]byte
 }
 
-// Next decodes the next sample into s, whose Failed it uses again. It returns io.EOF at the end of
-// the stream, and io.ErrUnexpectedEOF if the stream ends inside a sample.
+// Next decodes the next sample into s, and reuses the memory of s.Failed. It returns io.EOF at the
+// end of the stream, and io.ErrUnexpectedEOF if the stream ends inside a sample.
 func (r *SampleReader) Next(s *Sample) error {
 	n, err := r.R.ReadByte()
 	if err != nil {
@@ -227,7 +234,8 @@ func (r *SampleReader) Next(s *Sample) error {
 	s.Failed, s.LastSent = s.Failed[:0], 0
 	for range min(phase>>4, MaxFailed) {
 		b := d.byte()
-		s.Failed = append(s.Failed, FailedTry{Failure: Failure(b &^ openedBit), Opened: b&openedBit != 0})
+		failed := FailedTry{Failure: Failure(b &^ openedBit), Opened: b&openedBit != 0}
+		s.Failed = append(s.Failed, failed)
 	}
 	if len(s.Failed) > 0 {
 		s.LastSent = d.instant(s.Scheduled)
@@ -261,7 +269,7 @@ func (d *sampleDecoder) varint() int64 {
 	return take(d, v, n)
 }
 
-// instant reads what appendInstant has written.
+// instant reads what appendInstant wrote.
 func (d *sampleDecoder) instant(scheduled int64) int64 {
 	v := d.varint()
 	switch {

@@ -14,12 +14,28 @@ import (
 
 func testSamples() []Sample {
 	return []Sample{
-		{Process: 1, Sequence: 1 << 40, Scheduled: 5_000_000_000, Sent: 5_000_000_100, Connected: 5_000_020_000,
-			FirstByte: 5_000_200_000, Done: 5_000_210_000, Source: netip.MustParseAddrPort("127.1.2.3:40000"), Status: 200, Worker: 3, Generation: 1},
-		{Scheduled: 7, Sent: 7, Done: 900, Source: netip.MustParseAddrPort("[fd00::1]:9"), Phase: PhaseConnect, Class: ClassTimeout, Worker: -1, Generation: -1},
-		{Scheduled: 9000, Sent: 8999, Done: 9000, Phase: PhaseConnect, Class: ClassLocal, Errno: 98, Worker: -1, Generation: -1}, // sent early, no address
-		{Scheduled: 9000, Sent: 9001, Done: 12000, Status: 200, Failed: []FailedTry{{FailureRefused, true}, {FailureUnanswered, false}}, LastSent: 11000},
-		{Scheduled: 9000, Sent: 9000, Done: 9900, Phase: PhaseBody, Class: ClassUnsent, GaveUp: GaveUpBudget, Worker: -1, Generation: -1},
+		{
+			Process: 1, Sequence: 1 << 40, Scheduled: 5_000_000_000, Sent: 5_000_000_100,
+			Connected: 5_000_020_000, FirstByte: 5_000_200_000, Done: 5_000_210_000,
+			Source: netip.MustParseAddrPort("127.1.2.3:40000"), Status: 200,
+			Worker: 3, Generation: 1,
+		},
+		{
+			Scheduled: 7, Sent: 7, Done: 900, Source: netip.MustParseAddrPort("[fd00::1]:9"),
+			Phase: PhaseConnect, Class: ClassTimeout, Worker: -1, Generation: -1,
+		},
+		{ // sent early, without an address
+			Scheduled: 9000, Sent: 8999, Done: 9000, Phase: PhaseConnect, Class: ClassLocal,
+			Errno: 98, Worker: -1, Generation: -1,
+		},
+		{
+			Scheduled: 9000, Sent: 9001, Done: 12000, Status: 200, LastSent: 11000,
+			Failed: []FailedTry{{FailureRefused, true}, {FailureUnanswered, false}},
+		},
+		{
+			Scheduled: 9000, Sent: 9000, Done: 9900, Phase: PhaseBody, Class: ClassUnsent,
+			GaveUp: GaveUpBudget, Worker: -1, Generation: -1,
+		},
 	}
 }
 
@@ -68,7 +84,7 @@ func FuzzSampleReader(f *testing.F) {
 			again := SampleReader{R: bufio.NewReader(bytes.NewReader(s.Append(nil)))}
 			var s2 Sample
 			if err := again.Next(&s2); err != nil {
-				t.Fatalf("%+v does not survive: %v", s, err)
+				t.Fatalf("%+v, encoded again, cannot be decoded: %v", s, err)
 			}
 		}
 	})

@@ -24,21 +24,21 @@ import (
 
 // The files of a run directory.
 const (
-	// RunFile holds the run: without its trials while it is under way, with them once it finished.
+	// RunFile holds the run: without its trials until it has finished, then with them.
 	RunFile = "run.json"
 	// TrialsFile holds the trials of an unfinished run, one JSON object a line.
 	TrialsFile = "trials.jsonl"
 )
 
-// ErrNoRun is wrapped by the errors of Load, Open and Latest when there is no run at all.
+// ErrNoRun is wrapped by the errors of Load, Open and Latest when there is no run.
 var ErrNoRun = errors.New("no run")
 
 // noRunHint ends the messages that wrap ErrNoRun.
 const noRunHint = `make one with "reuseport-bench run"`
 
-// A Store writes one run directory. Every trial is on disk when Append returns, so whatever ends
-// the program costs one trial at most. The caller must Finish or Close it; it is not safe for
-// concurrent use, and a lock on TrialsFile keeps a second process out.
+// A Store writes one run directory. Every trial is on disk when Append returns, so a crash costs
+// one trial at most. The caller must Finish, Discard or Close it. It is not safe for concurrent
+// use; a lock on TrialsFile keeps a second process out.
 type Store struct {
 	dir    string
 	trials *os.File
@@ -46,14 +46,14 @@ type Store struct {
 	room   room
 }
 
-// savedTrials are the complete lines of a TrialsFile.
+// savedTrials measures the complete lines of a TrialsFile.
 type savedTrials struct {
 	lines int
 	size  int64 // in bytes
 }
 
-// Create starts the run directory dir, which must be empty or not exist yet, and writes RunFile
-// with everything known of run so far, trials left out.
+// Create starts the run directory dir, which must be empty or not exist. It writes RunFile with
+// everything known about run so far, except trials.
 func Create(dir string, run *Run) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
@@ -71,8 +71,8 @@ func Create(dir string, run *Run) (*Store, error) {
 	return s, nil
 }
 
-// Vacant returns an error that says why no run can be begun in dir: it is no directory, it is not
-// empty, or nothing may be written there.
+// Vacant returns an error if no run can start in dir: it is not a directory, not empty, or not
+// writable.
 func Vacant(dir string) error {
 	entries, err := os.ReadDir(dir)
 	switch {
@@ -81,7 +81,7 @@ func Vacant(dir string) error {
 	case err != nil:
 		return fmt.Errorf("run directory: %w", err)
 	case slices.ContainsFunc(entries, ofRun):
-		return fmt.Errorf("run directory %q has a run already; name a new one, or go on: %s",
+		return fmt.Errorf("run directory %q has a run already; name a new one, or resume it: %s",
 			dir, command.Line("run", "--resume", dir))
 	case len(entries) > 0:
 		return fmt.Errorf("run directory %q is not empty (it has %q); "+
@@ -97,8 +97,8 @@ func ofRun(e fs.DirEntry) bool {
 	return slices.Contains([]string{RunFile, RunFile + compressed, TrialsFile}, e.Name())
 }
 
-// LoadUnfinished reads the run in dir as Load does. A finished run is an error, and so is one
-// without scenarios: there is nothing to go on with.
+// LoadUnfinished reads the run in dir as Load does. A run that is finished, or has no scenarios, is
+// an error: it cannot be resumed.
 func LoadUnfinished(dir string) (*Run, error) {
 	run, err := Load(dir)
 	switch {
@@ -113,10 +113,10 @@ func LoadUnfinished(dir string) (*Run, error) {
 	return run, nil
 }
 
-// Open goes on with the run in dir, and returns it as LoadUnfinished does. A last line that a crash
-// cut off is removed: that trial is to be run again.
+// Open resumes the run in dir, and returns it as LoadUnfinished does. It removes a last line that a
+// crash cut off; that trial must be run again.
 func Open(dir string) (*Store, *Run, error) {
-	run, err := LoadUnfinished(dir) // before TrialsFile is made
+	run, err := LoadUnfinished(dir) // before TrialsFile is created
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,7 +124,7 @@ func Open(dir string) (*Store, *Run, error) {
 	if err := s.openTrials(os.O_CREATE); err != nil {
 		return nil, nil, err
 	}
-	// Read again under the lock: the file may have grown, or the run been finished.
+	// Read again under the lock: another process may have added trials, or finished the run.
 	run, err = LoadUnfinished(dir)
 	if err == nil {
 		err = s.countTrials(run)
@@ -140,20 +140,23 @@ func (s *Store) openTrials(flags int) error {
 	f, err := os.OpenFile(s.path(), os.O_RDWR|os.O_APPEND|flags, 0o666)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("run directory %q: another run has just begun in it; name a new one",
+		return fmt.Errorf("run directory %q: another run has just started in it; name a new one",
 			s.dir)
 	case err != nil:
 		return fmt.Errorf("run directory: %w", err)
 	}
-	// flock(2): released with the last descriptor, so also when the process is killed.
+	// flock(2): the kernel releases it with the last descriptor, also when the process is killed.
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return errors.Join(fmt.Errorf("%s: locked (%w); another process is still working on this run", s.path(), err), f.Close())
+		err = fmt.Errorf("%s: locked (%w); another process is still working on this run", s.path(),
+			err)
+		return errors.Join(err, f.Close())
 	}
 	s.trials = f
 	return nil
 }
 
-// countTrials takes the run's trials for saved, and cuts TrialsFile behind its last complete line.
+// countTrials counts the run's trials as saved, and truncates TrialsFile after its last complete
+// line.
 func (s *Store) countTrials(run *Run) error {
 	lines := bufio.NewReader(io.NewSectionReader(s.trials, 0, math.MaxInt64))
 	for {
@@ -170,18 +173,18 @@ func (s *Store) countTrials(run *Run) error {
 
 func (s *Store) path() string { return filepath.Join(s.dir, TrialsFile) }
 
-// Dir is the run directory.
+// Dir returns the run directory.
 func (s *Store) Dir() string { return s.dir }
 
 // Append saves one trial, valid or not. It is on disk when Append returns nil. After an error the
-// file is as it was before, and Append may be called again. Of a trial that is large for the run it
-// cuts the list of losses short, in t too: what is written can be read again.
+// file is as it was before, and Append may be called again. To keep the run readable, Append cuts
+// short the list of losses of a trial that is too large, in t too.
 func (s *Store) Append(scenario string, labels map[string]string, t *Trial) error {
 	fail := func(err error) error {
 		return fmt.Errorf("trial of %q, %q: %w", scenario, LabelString(labels), err)
 	}
 	if wrong := t.contradiction(); wrong != "" {
-		return fail(fmt.Errorf("%s; that is a mistake of reuseport-bench, please report it", wrong))
+		return fail(fmt.Errorf("%s; that is a bug in reuseport-bench, please report it", wrong))
 	}
 	takes, err := s.room.fit(t)
 	if err != nil {
@@ -206,15 +209,16 @@ func (s *Store) Append(scenario string, labels map[string]string, t *Trial) erro
 		err = s.trials.Sync()
 	}
 	if err != nil {
-		return fmt.Errorf("%w; saved there before this one: %s; free some space",
-			errors.Join(err, os.Truncate(s.path(), s.saved.size)), unit.Plural(s.saved.lines, "trial"))
+		err = errors.Join(err, os.Truncate(s.path(), s.saved.size))
+		return fmt.Errorf("%w; saved there before this one: %s; free some space", err,
+			unit.Plural(s.saved.lines, "trial"))
 	}
 	s.saved = savedTrials{s.saved.lines + 1, s.saved.size + int64(encoded.Len())}
 	s.room.add(takes)
 	return nil
 }
 
-// readable returns an error for a trial that Load would refuse, in the line or in RunFile.
+// readable returns an error if Load would refuse the trial, as a line or in RunFile.
 func readable(text []byte, takes size) error {
 	limits := jsonfile.Limits{Bytes: maxLine, Memory: jsonfile.NewBudget(maxMemory)}
 	d := jsonfile.NewDecoder(bytes.NewReader(text), limits)
@@ -228,12 +232,13 @@ func readable(text []byte, takes size) error {
 	return nil
 }
 
-// Finish replaces RunFile by the complete run, which must have FinishedAt, removes TrialsFile and
-// closes the store. An interrupted run is closed, not finished: all it has is on disk already.
-// When Finish fails the trials are still in TrialsFile, and the store stays open.
+// Finish replaces RunFile with the complete run, which must have FinishedAt, removes TrialsFile and
+// closes the store. Close an interrupted run instead: its trials are on disk already. When Finish
+// fails, the trials are still in TrialsFile, and the store stays open.
 func (s *Store) Finish(run *Run) error {
 	if run.FinishedAt == nil {
-		return fmt.Errorf("%s: a run without finished_at is not finished; Close keeps what it has", s.dir)
+		return fmt.Errorf("%s: a run without finished_at is not finished; Close keeps its trials",
+			s.dir)
 	}
 	if err := writeRun(s.dir, withTrials(run)); err != nil {
 		return fmt.Errorf("%w; saved in %s: %s", err, s.path(), unit.Plural(s.saved.lines, "trial"))
@@ -260,17 +265,17 @@ func (s *Store) Close() error {
 	return f.Close()
 }
 
-// withoutTrials is a copy of run as it stands in RunFile while under way.
+// withoutTrials returns a copy of run as RunFile has it before the run has finished.
 func withoutTrials(run *Run) *Run {
 	return copyRun(run, func(v *Variant) { v.Trials, v.Summary = nil, nil })
 }
 
-// withTrials is a copy of run in which a variant without trials has an empty list, not null:
-// null would mean that the field does not apply.
+// withTrials returns a copy of run in which a variant without trials has an empty list, not null,
+// which would mean that the field does not apply.
 func withTrials(run *Run) *Run { return copyRun(run, func(*Variant) {}) }
 
-// copyRun copies run down to its variants, applies edit to those, and makes empty what would be
-// null.
+// copyRun copies run down to its variants, applies edit to those, and replaces nil lists and maps
+// with empty ones.
 func copyRun(run *Run, edit func(*Variant)) *Run {
 	out := *run
 	out.SchemaVersion = SchemaVersion
@@ -294,8 +299,8 @@ func copyRun(run *Run, edit func(*Variant)) *Run {
 	return &out
 }
 
-// EncodeJSON writes run as RunFile has it, with its checksum. Its schema_version is always this
-// package's.
+// EncodeJSON writes run as RunFile has it, with its checksum and the schema_version of this
+// package.
 func EncodeJSON(w io.Writer, run *Run) error {
 	stored := storedRun{Run: withTrials(run)}
 	sum, err := jsonfile.Checksum(stored)
@@ -306,16 +311,17 @@ func EncodeJSON(w io.Writer, run *Run) error {
 	return jsonfile.EncodeIndented(w, stored)
 }
 
-// writeRun replaces RunFile in one step: readers see the old file or the new one, whole. It is an
-// error, and the old one stays, that the new one could not be read.
+// writeRun replaces RunFile atomically: readers see the whole old file or the whole new one. If the
+// new one could not be read, it returns an error and keeps the old one.
 func writeRun(dir string, run *Run) (err error) {
+	file := filepath.Join(dir, RunFile)
 	f, err := os.CreateTemp(dir, RunFile+".*")
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", filepath.Join(dir, RunFile), err)
+		return fmt.Errorf("writing %s: %w", file, err)
 	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("writing %s: %w", filepath.Join(dir, RunFile), errors.Join(err, removeIfThere(f.Name())))
+			err = fmt.Errorf("writing %s: %w", file, errors.Join(err, removeIfThere(f.Name())))
 		}
 	}()
 	out := bufio.NewWriter(f)
@@ -332,7 +338,7 @@ func writeRun(dir string, run *Run) (err error) {
 	if _, err = Load(f.Name()); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), filepath.Join(dir, RunFile)); err != nil {
+	if err = os.Rename(f.Name(), file); err != nil {
 		return err
 	}
 	return syncDir(dir)

@@ -23,10 +23,11 @@ var (
 
 func startedAt() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
 
-// newRun is a run of one scenario with two variants, nothing done yet.
+// newRun returns a run of one scenario with two variants, without trials.
 func newRun() *Run {
 	return &Run{
-		SchemaVersion: SchemaVersion, Program: "reuseport-bench", Version: "v0.1.0", Seed: 42, StartedAt: startedAt(),
+		SchemaVersion: SchemaVersion, Program: "reuseport-bench", Version: "v0.1.0", Seed: 42,
+		StartedAt: startedAt(),
 		Environment: Environment{
 			Kernel: "6.18.44", Sysctls: map[string]string{}, Capabilities: map[string]string{},
 		},
@@ -37,10 +38,11 @@ func newRun() *Run {
 	}
 }
 
-// restartTrial is a valid trial of 1000 attempts at 2000/s whose restarts lost these many.
+// restartTrial returns a valid trial of 1000 attempts at 2000/s whose restarts lost this many.
 func restartTrial(lost ...int64) *Trial {
 	t := &Trial{
-		Valid: true, Attempts: 1000, OfferedPerSecond: new(2000.), ScheduleLagP99NS: new(int64(100_000)),
+		Valid: true, Attempts: 1000, OfferedPerSecond: new(2000.),
+		ScheduleLagP99NS:   new(int64(100_000)),
 		LostByCause:        map[string]int64{},
 		LostSentAfterClose: new(int64(0)),
 		ResponseNS:         &Percentiles{P50: 1, P90: 2, P99: 3, P999: 4, Max: 5},
@@ -49,21 +51,23 @@ func restartTrial(lost ...int64) *Trial {
 		t.Lost, t.Dropped = t.Lost+n, t.Dropped+n
 		t.LostByCause["reset_at_close"] += n
 		t.Steps = append(t.Steps, Step{
-			Do: "replace", Lost: n, GapNS: new(int64(i+1) * 100), OutageNS: new(int64(i+1) * 1000), ResolutionNS: new(int64(500)),
-			StallNS: new(int64(i+1) * 10), TakeoverNS: new(int64(i+1) * 7), TailNS: new(int64(i + 1)),
+			Do: "replace", Lost: n, GapNS: new(int64(i+1) * 100),
+			OutageNS: new(int64(i+1) * 1000), ResolutionNS: new(int64(500)),
+			StallNS: new(int64(i+1) * 10), TakeoverNS: new(int64(i+1) * 7),
+			TailNS: new(int64(i + 1)),
 		})
 	}
 	t.Served = t.Attempts - t.Lost
 	return t
 }
 
-// inBlock gives a trial its place in a run.
+// inBlock sets a trial's block and order to n.
 func inBlock(n int, t *Trial) *Trial {
 	t.Block, t.Order = n, n
 	return t
 }
 
-// create starts a run directory below a new one.
+// create starts a run in a new directory. The test closes it at its end.
 func create(t *testing.T) *Store {
 	t.Helper()
 	s, err := Create(filepath.Join(t.TempDir(), "runs", "one"), newRun())
@@ -96,7 +100,7 @@ func load(t *testing.T, path string) *Run {
 	return run
 }
 
-// files are the names in dir, sorted.
+// files returns the names in dir, sorted.
 func files(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -147,11 +151,13 @@ func TestUnfinishedRunIsReadable(t *testing.T) {
 	}
 }
 
-// Trials are appended one by one: what the caller's run already holds must not be there twice.
+// Create leaves out trials that the caller's run already has: Append adds them one by one.
 func TestCreateLeavesOutTrials(t *testing.T) {
 	run := newRun()
 	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1)}
-	run.Scenarios[0].Variants[0].Summary = map[string]Summary{"gap_ns": {Center: 100, N: 1, Method: MethodNone}}
+	run.Scenarios[0].Variants[0].Summary = map[string]Summary{
+		"gap_ns": {Center: 100, N: 1, Method: MethodNone},
+	}
 	s, err := Create(t.TempDir(), run)
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +179,9 @@ func TestFinish(t *testing.T) {
 	appendTrial(t, s, closeLabels, trial)
 	run.Scenarios[0].Variants[0].Trials = []*Trial{trial}
 	run.FinishedAt = new(startedAt().Add(time.Minute))
-	run.Scenarios[0].Variants[0].Summary = map[string]Summary{"gap_ns": {Center: 100, N: 1, Method: MethodNone}}
+	run.Scenarios[0].Variants[0].Summary = map[string]Summary{
+		"gap_ns": {Center: 100, N: 1, Method: MethodNone},
+	}
 	run.Claims = []Claim{{ID: "any", Verdict: "not tested"}}
 	if err := s.Finish(run); err != nil {
 		t.Fatal(err)
@@ -181,7 +189,8 @@ func TestFinish(t *testing.T) {
 	if diff := cmp.Diff([]string{RunFile}, files(t, s.Dir())); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	run.Scenarios[0].Variants[1].Trials, run.Scenarios[0].Variants[1].Summary = []*Trial{}, map[string]Summary{}
+	run.Scenarios[0].Variants[1].Trials = []*Trial{}
+	run.Scenarios[0].Variants[1].Summary = map[string]Summary{}
 	if diff := cmp.Diff(run, load(t, s.Dir())); diff != "" {
 		t.Errorf("(-finished +loaded):\n%s", diff)
 	}
@@ -200,16 +209,16 @@ func TestFinishedRunWinsOverTrialsFile(t *testing.T) {
 	run := newRun()
 	run.FinishedAt = new(startedAt())
 	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(2), inBlock(1, restartTrial(3))}
-	// As a crash between the rename and the removal leaves it.
+	// As a crash between Finish's rename and its removal leaves the directory.
 	if err := writeRun(s.Dir(), withTrials(run)); err != nil {
 		t.Fatal(err)
 	}
-	if got := load(t, s.Dir()); len(got.Scenarios[0].Variants[0].Trials) != 2 {
-		t.Errorf("got %d trials, want the finished run's 2", len(got.Scenarios[0].Variants[0].Trials))
+	if n := len(load(t, s.Dir()).Scenarios[0].Variants[0].Trials); n != 2 {
+		t.Errorf("got %d trials, want the finished run's 2", n)
 	}
 }
 
-func TestCreateRefusesWhatIsThere(t *testing.T) {
+func TestCreateRefusesUsedDirectories(t *testing.T) {
 	s := create(t)
 	_, err := Create(s.Dir(), newRun())
 	wantError(t, err, s.Dir(), "has a run already", "reuseport-bench run --resume "+s.Dir())
@@ -226,11 +235,11 @@ func TestCreateRefusesWhatIsThere(t *testing.T) {
 	wantError(t, Vacant(file), strconv.Quote(file)+" is a file")
 }
 
-// Another run begins in the directory between the look and the first file.
+// Another run starts in the directory after Vacant and before the first file.
 func TestCreateIsExclusive(t *testing.T) {
 	s := create(t)
 	err := (&Store{dir: s.Dir()}).openTrials(os.O_CREATE | os.O_EXCL)
-	wantError(t, err, s.Dir(), "another run has just begun in it")
+	wantError(t, err, s.Dir(), "another run has just started in it")
 }
 
 func TestDiscard(t *testing.T) {
@@ -276,7 +285,7 @@ func TestCreateTakesAnEmptyDirectory(t *testing.T) {
 	}
 }
 
-// A run that JSON cannot hold: nothing of the attempt may stay behind.
+// If run cannot be encoded as JSON, Create leaves no file behind.
 func TestCreateCleansUp(t *testing.T) {
 	dir := t.TempDir()
 	run := newRun()
@@ -304,7 +313,7 @@ func TestResume(t *testing.T) {
 	}
 	appendTrial(t, again, closeLabels, restartTrial(2))
 	if n := len(load(t, s.Dir()).Scenarios[0].Variants[0].Trials); n != 2 {
-		t.Errorf("after going on: got %d trials, want 2", n)
+		t.Errorf("after resuming: got %d trials, want 2", n)
 	}
 }
 
@@ -317,7 +326,7 @@ func TestOneProcessAtATime(t *testing.T) {
 	}
 }
 
-// damage appends raw bytes to the trials file, as a crash in mid-write leaves them.
+// damage appends raw bytes to the trials file, as a crash in the middle of a write leaves them.
 func damage(t *testing.T, s *Store, raw string) {
 	t.Helper()
 	f, err := os.OpenFile(s.path(), os.O_WRONLY|os.O_APPEND, 0)
@@ -346,7 +355,7 @@ func TestTruncatedLastLine(t *testing.T) {
 	if n := len(run.Scenarios[0].Variants[0].Trials); n != 1 {
 		t.Errorf("got %d trials, want 1", n)
 	}
-	// Going on must not glue the next trial to the rest of the last.
+	// A resumed run must not append the next trial to the remains of the last.
 	again, _, err := Open(s.Dir())
 	if err != nil {
 		t.Fatal(err)
@@ -354,8 +363,8 @@ func TestTruncatedLastLine(t *testing.T) {
 	defer again.Close()
 	appendTrial(t, again, drainLabels, restartTrial(0))
 	run = load(t, s.Dir())
-	if len(run.Warnings) != 0 || len(run.Scenarios[0].Variants[1].Trials) != 1 {
-		t.Errorf("after going on: warnings %q, %d trials of drain", run.Warnings, len(run.Scenarios[0].Variants[1].Trials))
+	if n := len(run.Scenarios[0].Variants[1].Trials); len(run.Warnings) != 0 || n != 1 {
+		t.Errorf("after resuming: warnings %q, %d trials of drain", run.Warnings, n)
 	}
 }
 
@@ -369,7 +378,7 @@ func TestDamagedTrialsFile(t *testing.T) {
 			"unknown field", `{"scenario":"rolling-restart","colour":1}`,
 			[]string{TrialsFile + ":2:", `"colour"`},
 		},
-		{"two values", `{} {}`, []string{TrialsFile + ":2:", "more behind the end"}},
+		{"two values", `{} {}`, []string{TrialsFile + ":2:", "more data after the end"}},
 		{
 			"no trial",
 			`{"scenario":"rolling-restart","labels":{"sockets":"reuseport","stop":"close"}}`,
@@ -395,8 +404,7 @@ func TestDamagedTrialsFile(t *testing.T) {
 	}
 }
 
-// A run that was compressed is read as if it had not been, and one that was cut short is not taken
-// for whole.
+// Load reads a compressed run like any other, and refuses one that was cut short.
 func TestLoadCompressed(t *testing.T) {
 	s := create(t)
 	run := newRun()
@@ -445,7 +453,10 @@ func TestLoadRefuses(t *testing.T) {
 	}{
 		{
 			"empty", "",
-			[]string{":1: no run of reuseport-bench, or a damaged one: it is empty; copy it again, or name"},
+			[]string{
+				":1: not a run of reuseport-bench, or a damaged one: it is empty; ",
+				"copy it again, or name",
+			},
 		},
 		{
 			"cut off", "{\n\"schema_version\": 1,\n\"program\": \"reu",
@@ -453,21 +464,21 @@ func TestLoadRefuses(t *testing.T) {
 		},
 		{
 			"not JSON", "hello",
-			[]string{":1: no run of reuseport-bench, or a damaged one: not JSON: invalid character"},
+			[]string{":1: not a run of reuseport-bench, or a damaged one: not JSON: invalid char"},
 		},
 		{
 			"binary", "\x7fELF\x02\x01\x01\x00",
-			[]string{`:1: no run of reuseport-bench, or a damaged one: not JSON: `, `\x7f`},
+			[]string{`:1: not a run of reuseport-bench, or a damaged one: not JSON: `, `\x7f`},
 		},
 		{
 			"another value", `[]`,
-			[]string{":1: no run of reuseport-bench: expected an object, found an array; name the"},
+			[]string{":1: not a run of reuseport-bench: expected an object, found an array; name"},
 		},
 		{
 			"another object", `{"name":"x"}`,
-			[]string{`:1: no run of reuseport-bench: unknown field "name"`},
+			[]string{`:1: not a run of reuseport-bench: unknown field "name"`},
 		},
-		{"no object", `{}`, []string{":1: no run of reuseport-bench: no schema_version"}},
+		{"empty object", `{}`, []string{":1: not a run of reuseport-bench: no schema_version"}},
 		{
 			"newer", `{"schema_version":2,"unheard_of":true}`,
 			[]string{"schema_version is 2, this program reads 1", "make a new run"},
@@ -480,11 +491,13 @@ func TestLoadRefuses(t *testing.T) {
 			"wrong type", "{\"schema_version\":1,\n\"seed\":\"x\"}",
 			[]string{":2: seed: expected a whole number, 0 or more, found a string"},
 		},
-		{"wrong type of a trial", `{"schema_version":1,"scenarios":[{"variants":[{"trials":[{},` +
+		{"wrong type in a trial", `{"schema_version":1,"scenarios":[{"variants":[{"trials":[{},` +
 			"\n\n" + `{"attempts":"7"}]}]}]}`,
-			[]string{":3: scenarios[0].variants[0].trials[1].attempts: expected a whole number, found a"}},
+			[]string{
+				":3: scenarios[0].variants[0].trials[1].attempts: expected a whole number, found",
+			}},
 		{
-			"no whole number", `{"schema_version":1,"scenarios":[{"trials":1.5}]}`,
+			"not a whole number", `{"schema_version":1,"scenarios":[{"trials":1.5}]}`,
 			[]string{"scenarios[0].trials: expected a whole number, found 1.5"},
 		},
 		{
@@ -492,13 +505,13 @@ func TestLoadRefuses(t *testing.T) {
 			[]string{"seed: expected a whole number, 0 or more, found 1e99"},
 		},
 		{
-			"no time", `{"schema_version":1,"started_at":"today"}`,
+			"not a time", `{"schema_version":1,"started_at":"today"}`,
 			[]string{`started_at: expected a time such as "2026-03-04T05:06:07Z", found a string`},
 		},
-		{"twice", `{"schema_version":1,"seed":1,"seed":1}`, []string{`"seed" is there twice`}},
+		{"twice", `{"schema_version":1,"seed":1,"seed":1}`, []string{`"seed" appears twice`}},
 		{
 			"trailing data", `{"schema_version":1} {}`,
-			[]string{"more behind the end of the JSON value"},
+			[]string{"more data after the end of the JSON value"},
 		},
 		{
 			"null scenario", `{"schema_version":1,"scenarios":[null]}`,
@@ -531,7 +544,8 @@ func TestNoRun(t *testing.T) {
 	_, errLatest := Latest(dir)
 	_, errLatestAbsent := Latest(absent)
 	for name, err := range map[string]error{
-		absent: errAbsent, dir: errEmpty, "at " + absent: errOpen, "under " + dir: errLatest, "under " + absent: errLatestAbsent,
+		absent: errAbsent, dir: errEmpty, "at " + absent: errOpen, "under " + dir: errLatest,
+		"under " + absent: errLatestAbsent,
 	} {
 		wantError(t, err, "no run", name, `make one with "reuseport-bench run"`)
 		if !errors.Is(err, ErrNoRun) {
@@ -552,7 +566,7 @@ func TestTwiceCountedTrials(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Load(s.Dir())
-	wantError(t, err, TrialsFile, `unfinished and yet holds trials of "rolling-restart"`)
+	wantError(t, err, TrialsFile, `unfinished but already holds trials of "rolling-restart"`)
 }
 
 // full makes every write of the store fail as on a full disk.
@@ -572,7 +586,7 @@ func TestAppendOnFullDisk(t *testing.T) {
 	s := create(t)
 	appendTrial(t, s, closeLabels, restartTrial(1))
 	appendTrial(t, s, closeLabels, restartTrial(2))
-	damage(t, s, `{"scena`) // what a write that stops half-way leaves
+	damage(t, s, `{"scena`) // as a partial write leaves it
 	full(t, s)
 	err := s.Append("rolling-restart", closeLabels, restartTrial(3))
 	wantError(t, err, "no space left", "saved there before this one: 2 trials; free some space")
@@ -592,7 +606,7 @@ func TestAppendSaysWhichTrialCannotBeEncoded(t *testing.T) {
 	wantError(t, err, "rolling-restart", "stop=close", "NaN")
 }
 
-// When the last step fails the trials must still be there.
+// When Finish fails, the trials must still be on disk.
 func TestFinishFails(t *testing.T) {
 	s := create(t)
 	appendTrial(t, s, closeLabels, restartTrial(1))
@@ -603,8 +617,8 @@ func TestFinishFails(t *testing.T) {
 	if diff := cmp.Diff([]string{RunFile, TrialsFile}, files(t, s.Dir())); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	if got := load(t, s.Dir()); len(got.Scenarios[0].Variants[0].Trials) != 1 {
-		t.Errorf("got %d trials, want 1", len(got.Scenarios[0].Variants[0].Trials))
+	if n := len(load(t, s.Dir()).Scenarios[0].Variants[0].Trials); n != 1 {
+		t.Errorf("got %d trials, want 1", n)
 	}
 }
 
@@ -626,7 +640,8 @@ func TestLatest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(parent, "broken", RunFile), []byte("{"), 0o666); err != nil {
+	broken := filepath.Join(parent, "broken", RunFile)
+	if err := os.WriteFile(broken, []byte("{"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	got, err := Latest(parent)
@@ -639,15 +654,18 @@ func TestLatest(t *testing.T) {
 func TestJSONNames(t *testing.T) {
 	run := newRun()
 	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1)}
-	run.Scenarios[0].Variants[0].Summary = map[string]Summary{"gap_ns": {Center: 100, N: 1, Method: MethodNone}}
+	run.Scenarios[0].Variants[0].Summary = map[string]Summary{
+		"gap_ns": {Center: 100, N: 1, Method: MethodNone},
+	}
 	var out strings.Builder
 	if err := EncodeJSON(&out, run); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`"schema_version": 1`, `"finished_at": null`, `"claims": null`, `"started_at": "2026-03-04T05:06:07Z"`,
-		`"skipped_reason": null`, `"trials": []`, `"summary": {}`, `"lost_sent_after_close": 0`, `"service_ns": null`,
-		`"p999": 4`, `"stop_ns": null`, `"takeover_ns": 7`, `"method": "none"`, `"reset_at_close": 1`,
+		`"schema_version": 1`, `"finished_at": null`, `"claims": null`,
+		`"started_at": "2026-03-04T05:06:07Z"`, `"skipped_reason": null`, `"trials": []`,
+		`"summary": {}`, `"lost_sent_after_close": 0`, `"service_ns": null`, `"p999": 4`,
+		`"stop_ns": null`, `"takeover_ns": 7`, `"method": "none"`, `"reset_at_close": 1`,
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out.String())

@@ -1,6 +1,6 @@
 package results
 
-// Totals are what trials add up to.
+// Totals are sums over trials.
 type Totals struct {
 	Attempts, Served, Lost, Dropped, Residual int64
 	LostByCause                               map[string]int64

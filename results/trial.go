@@ -14,7 +14,7 @@ import (
 // Usable reports whether the trial's figures count: it is valid and its ledger balances.
 func (t *Trial) Usable() bool { return t.Valid && t.Residual == 0 }
 
-// ValidTrials are the trials whose figures count.
+// ValidTrials returns the trials whose figures count.
 func (v *Variant) ValidTrials() []*Trial {
 	var valid []*Trial
 	for _, t := range v.Trials {
@@ -25,15 +25,16 @@ func (v *Variant) ValidTrials() []*Trial {
 	return valid
 }
 
-// Invalid is a reason why trials of a variant do not count, and how many it spoilt.
+// Invalid is a reason why trials of a variant do not count, and how many it applies to.
 type Invalid struct {
-	Reason string // the first trial's
-	Varied bool   // the others' differ from it in their numbers
+	Reason string // of the first such trial
+	Varied bool   // the reasons of the others have other numbers
 	Trials int
 }
 
-// InvalidTrials says how many of the variant's trials do not count, and why, most frequent reason
-// first. Reasons that differ only in numbers are one. A trial with two reasons is under both.
+// InvalidTrials returns how many of the variant's trials do not count, and why, most frequent
+// reason first. Reasons that differ only in numbers count as one. A trial with two reasons counts
+// for both.
 func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
 	known := map[string]int{} // shape → index of the reason
 	for _, t := range v.Trials {
@@ -62,8 +63,8 @@ func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
 	return trials, reasons
 }
 
-// ShortReason returns a reason without what is in parentheses, what follows from it, and what to do
-// about it.
+// ShortReason returns a reason without its parentheses, its consequence (", so …", ", which …") and
+// its remedy ("; …").
 func ShortReason(reason string) string {
 	reason = parentheses.ReplaceAllString(reason, "")
 	for _, rest := range []string{";", ", so ", ", which "} {
@@ -80,11 +81,12 @@ func Remedy(reason string) string {
 
 var parentheses = regexp.MustCompile(` *\([^()]*\)`)
 
-// ReasonCount finds the commonest of many reasons. Those that differ only in numbers are one.
+// ReasonCount finds the most common of many reasons. Those that differ only in numbers count as
+// one.
 type ReasonCount struct {
 	counts map[string]int // by short reason without numbers
-	most   string         // a whole reason
-	n      int
+	most   string         // the most common one, whole
+	n      int            // how often most was counted
 }
 
 // Add counts a reason.
@@ -98,16 +100,16 @@ func (c *ReasonCount) Add(reason string) {
 	}
 }
 
-// Commonest returns one of the commonest reasons, and how often such were counted.
+// Commonest returns the most common reason, in the wording that came last, and its count.
 func (c *ReasonCount) Commonest() (reason string, n int) { return c.most, c.n }
 
-// numbers finds every number, and a unit right behind it.
+// numbers matches a number, and a unit directly after it.
 var numbers = regexp.MustCompile(`[0-9][0-9.]*[a-zµ]*`)
 
 func withoutNumbers(reason string) string { return numbers.ReplaceAllString(reason, "#") }
 
-// Reasons are why the trial does not count: InvalidReasons, or what is to be said when there are
-// none; nil when it counts.
+// Reasons returns why the trial does not count: InvalidReasons or, without any, a substitute. It
+// returns nil for a trial that counts.
 func (t *Trial) Reasons() []string {
 	switch {
 	case t.Usable():
@@ -120,19 +122,19 @@ func (t *Trial) Reasons() []string {
 	return []string{"no reason recorded"}
 }
 
-// Restarts are the trial's steps that restarted workers.
+// Restarts returns the trial's steps that restarted workers.
 func (t *Trial) Restarts() []Step {
 	return slices.DeleteFunc(slices.Clone(t.Steps), func(s Step) bool { return !s.Restarts() })
 }
 
-// Restarts reports whether the step restarted workers. One whose new workers could not have their
-// address did not.
+// Restarts reports whether the step restarted workers. A step whose new workers could not bind
+// their address did not.
 func (s *Step) Restarts() bool {
 	return s.Do.Kind().Restarts && s.BindError == ""
 }
 
-// HandledTwice returns how many attempts a handler was given more than once, and false in an older
-// run, which does not tell.
+// HandledTwice returns how many attempts were given to a handler more than once, and false for an
+// older run, which lacks it.
 func (r *Retries) HandledTwice() (n int64, known bool) {
 	if r.RepeatedUnhandled == nil {
 		return 0, false
@@ -140,8 +142,8 @@ func (r *Retries) HandledTwice() (n int64, known bool) {
 	return r.Repeated - *r.RepeatedUnhandled, true
 }
 
-// Start returns how the trial's steps started workers, as server.start names it; "": they started
-// none. In older runs they started cold.
+// Start returns how the trial's steps started workers, in the words of server.start, or "" if they
+// started none. In older runs they started cold.
 func (t *Trial) Start() vocabulary.Start {
 	switch {
 	case t.Starts != nil:
@@ -153,7 +155,7 @@ func (t *Trial) Start() vocabulary.Start {
 }
 
 // ReadyAfterNS returns the time from the start of a step until the last worker that it started was
-// ready; nil: it started none, or stopped others before all were.
+// ready. It returns nil if the step started none, or stopped others before all were ready.
 func (s *Step) ReadyAfterNS() *int64 {
 	if !s.Do.Kind().Starts || s.ReadyNS == nil || s.StopNS != nil && *s.StopNS < *s.ReadyNS {
 		return nil
@@ -161,8 +163,8 @@ func (s *Step) ReadyAfterNS() *int64 {
 	return new(*s.ReadyNS - s.AtNS)
 }
 
-// StepDropped returns how many attempts step k dropped, and false where that is not known. Older
-// runs did not store it: there it follows from the list of losses, unless that was cut short.
+// StepDropped returns how many attempts step k dropped, and false if that is unknown. For older
+// runs, which did not store it, it counts the list of losses, unless that was cut short.
 func (t *Trial) StepDropped(k int) (n int64, ok bool) {
 	s := &t.Steps[k]
 	switch {
@@ -182,8 +184,8 @@ func (t *Trial) StepDropped(k int) (n int64, ok bool) {
 	return n, true
 }
 
-// Unsent returns how many attempts the load did not come to, and false where that is not known. In
-// older runs the ledger has their number.
+// Unsent returns how many attempts the load never reached, and false if that is unknown. For older
+// runs it reads the ledger.
 func (t *Trial) Unsent() (n int64, ok bool) {
 	if t.NeverSent != nil {
 		return *t.NeverSent, true
@@ -196,7 +198,7 @@ func (t *Trial) Unsent() (n int64, ok bool) {
 	return n, len(t.Ledger) > 0 || t.Lost == t.Dropped
 }
 
-// Causes returns every cause of loss in the variants' trials that count, sorted.
+// Causes returns every cause of loss in the scenario's valid trials, sorted.
 func (s *Scenario) Causes() []string {
 	seen := map[string]bool{}
 	for _, v := range s.Variants {
@@ -214,9 +216,9 @@ func (s *Scenario) Causes() []string {
 // synRepeatedNS is when a client sends its first SYN again: TCP_TIMEOUT_INIT in include/net/tcp.h.
 const synRepeatedNS = 1e9
 
-// PredictedLost returns what a step was to be expected to lose; nil: that is not known. Runs from
-// before predicted_lost have the dead time alone, which says it only where clients gave up before
-// they sent a second SYN.
+// PredictedLost returns how many attempts a step was expected to lose, or nil if that is unknown.
+// Older runs have only the dead time, from which it follows only if clients gave up before they
+// sent a second SYN.
 func (t *Trial) PredictedLost(s *Step) *float64 {
 	recent := s.PredictedLost != nil || s.Unpredicted != ""
 	if recent || s.DeadNS == nil || t.OfferedPerSecond == nil || t.TimeoutNS >= synRepeatedNS {
@@ -226,8 +228,8 @@ func (t *Trial) PredictedLost(s *Step) *float64 {
 	return &lost
 }
 
-// Unpredicted returns why it is not known what one of the variant's steps was to be expected to
-// lose; empty: it is known, or the question does not arise.
+// Unpredicted returns why one of the variant's steps has no predicted loss, or "" if all have one
+// or need none.
 func (v *Variant) Unpredicted() string {
 	for _, t := range v.ValidTrials() {
 		for i := range t.Steps {
@@ -236,7 +238,7 @@ func (v *Variant) Unpredicted() string {
 			case s.Unpredicted != "":
 				return "not predicted: " + s.Unpredicted
 			case s.DeadNS != nil && t.PredictedLost(s) == nil:
-				return "not predicted: an older run, whose clients waited until they sent a second SYN"
+				return "not predicted: an older run, whose clients waited for a second SYN"
 			}
 		}
 	}

@@ -19,7 +19,10 @@ func TestInvalidTrials(t *testing.T) {
 		{},
 	}}
 	n, reasons := v.InvalidTrials()
-	want := []Invalid{{"lag 1.2s > 3ms", true, 3}, {"stalled", false, 2}, {"residual 2", false, 1}, {"no reason recorded", false, 1}}
+	want := []Invalid{
+		{"lag 1.2s > 3ms", true, 3}, {"stalled", false, 2}, {"residual 2", false, 1},
+		{"no reason recorded", false, 1},
+	}
 	if diff := cmp.Diff(want, reasons); n != 6 || diff != "" {
 		t.Errorf("%d trials; reasons (-want +got):\n%s", n, diff)
 	}
@@ -28,7 +31,9 @@ func TestInvalidTrials(t *testing.T) {
 func TestLabelString(t *testing.T) {
 	for want, labels := range map[string]map[string]string{
 		"(no labels)": nil,
-		"sockets=reuseport stop=close load.rate=500/s workers=4": {"workers": "4", "stop": "close", "load.rate": "500/s", "sockets": "reuseport"},
+		"sockets=reuseport stop=close load.rate=500/s workers=4": {
+			"workers": "4", "stop": "close", "load.rate": "500/s", "sockets": "reuseport",
+		},
 	} {
 		if got := LabelString(labels); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -60,17 +65,19 @@ func TestTrialStart(t *testing.T) {
 func TestReadyAfter(t *testing.T) {
 	at := func(ns int64) *int64 { return &ns }
 	for _, test := range []struct {
-		name string
-		step Step
-		want *int64
+		name        string
+		do          vocabulary.StepName
+		ready, stop *int64
+		want        *int64
 	}{
-		{"started, then stopped", Step{Do: vocabulary.StepReplace, AtNS: 10, ReadyNS: at(12), StopNS: at(12)}, at(2)},
-		{"stopped nobody", Step{Do: vocabulary.StepAdd, AtNS: 10, ReadyNS: at(13)}, at(3)},
-		{"stopped before", Step{Do: vocabulary.StepCrash, AtNS: 10, ReadyNS: at(13), StopNS: at(11)}, nil},
-		{"never ready", Step{Do: vocabulary.StepReplace, AtNS: 10, StopNS: at(11)}, nil},
-		{"started nobody", Step{Do: vocabulary.StepStall, AtNS: 10, ReadyNS: at(20)}, nil},
+		{"started, then stopped", vocabulary.StepReplace, at(12), at(12), at(2)},
+		{"stopped no worker", vocabulary.StepAdd, at(13), nil, at(3)},
+		{"stopped before", vocabulary.StepCrash, at(13), at(11), nil},
+		{"never ready", vocabulary.StepReplace, nil, at(11), nil},
+		{"started no worker", vocabulary.StepStall, at(20), nil, nil},
 	} {
-		got := test.step.ReadyAfterNS()
+		step := Step{Do: test.do, AtNS: 10, ReadyNS: test.ready, StopNS: test.stop}
+		got := step.ReadyAfterNS()
 		if (got == nil) != (test.want == nil) || got != nil && *got != *test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
@@ -79,10 +86,13 @@ func TestReadyAfter(t *testing.T) {
 
 func TestShortReason(t *testing.T) {
 	for reason, want := range map[string]string{
-		"the load generator ran late (p99 138ms, allowed 50ms), so this trial says nothing": "the load generator ran late",
-		"a CPU quota stopped everything (for 1s); give it whole CPUs":                       "a CPU quota stopped everything",
-		"worker 3 (generation 1): signal: killed":                                           "worker 3: signal: killed",
-		"attempts failed in the load process itself (1: EMFILE 1), which says nothing":      "attempts failed in the load process itself",
+		"the generator ran late (p99 138ms, allowed 50ms), so it says nothing": "the generator " +
+			"ran late",
+		"a CPU quota stopped everything (for 1s); give it whole CPUs": "a CPU quota stopped " +
+			"everything",
+		"worker 3 (generation 1): signal: killed": "worker 3: signal: killed",
+		"attempts failed in the load (1: EMFILE 1), which says little": "attempts failed in the " +
+			"load",
 		"residual 3": "residual 3",
 		"":           "",
 	} {
@@ -99,10 +109,12 @@ func TestShortReason(t *testing.T) {
 		}
 	}
 	var c ReasonCount
-	for _, reason := range []string{"late (1ms)", "worker 3: killed", "worker 4: killed", "late (2ms)", "worker 5: killed"} {
+	for _, reason := range []string{
+		"late (1ms)", "worker 3: killed", "worker 4: killed", "late (2ms)", "worker 5: killed",
+	} {
 		c.Add(reason)
 	}
 	if got, n := c.Commonest(); got != "worker 5: killed" || n != 3 {
-		t.Errorf("commonest %q, %d times", got, n)
+		t.Errorf("most common: %q, %d times; want \"worker 5: killed\", 3 times", got, n)
 	}
 }

@@ -10,29 +10,29 @@ import (
 // checksumName is the member of an object that holds the object's checksum.
 const checksumName = "checksum"
 
-// checksumOf returns a checksum as it is stored: the algorithm, and the sum in hexadecimal.
+// checksumOf returns a checksum in its stored form: the algorithm, and the sum in hexadecimal.
 func checksumOf(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
 
-// A compactor sums the JSON object that passes, without the blanks between its values and without
-// the member that holds its checksum. So the sum is the same however the object is indented. What
-// it sums of a text that is not a JSON object has no meaning.
+// A compactor computes the checksum of the JSON object that passes through it, without the white
+// space between its values and without the member that holds the checksum. So the sum does not
+// depend on indentation. For a text that is not a JSON object, the sum has no meaning.
 type compactor struct {
 	sum    hash.Hash
 	lines  int // newlines so far
-	blanks int // in a row, up to now
+	blanks int // white space in a row, up to now
 
 	depth             int
 	inString, escaped bool
-	out               []byte // to be summed; kept for its memory
+	out               []byte // to be summed; reused
 
-	// Of the outermost object: a member is held until its name is known.
+	// A member of the outermost object is held back until its name is known.
 	member  memberState
-	held    []byte // from the comma in front of it
-	members int    // that were summed
-	where   int    // the line of the one that was dropped
+	pending []byte // the held member, with the comma before it
+	members int    // members summed so far
+	where   int    // the line of the dropped member
 }
 
-// A memberState says what becomes of the bytes of a member of the outermost object.
+// A memberState is what happens to the bytes of a member of the outermost object.
 type memberState uint8
 
 const (
@@ -43,7 +43,7 @@ const (
 
 func newCompactor() compactor { return compactor{sum: sha256.New()} }
 
-// add takes the next bytes of the text.
+// add processes the next bytes of the text.
 func (c *compactor) add(text []byte) {
 	c.out = c.out[:0]
 	for _, b := range text {
@@ -82,23 +82,23 @@ func (c *compactor) add(text []byte) {
 	c.sum.Write(c.out)
 }
 
-// outermost takes a byte of the outermost object, or of a member of it that is not simply summed.
+// outermost processes a byte of the outermost object, or of a member that is held or dropped.
 func (c *compactor) outermost(b byte) {
 	switch {
 	case b == ',' && c.depth == 1 && !c.inString:
 		c.release()
-		c.member, c.held = memberHeld, append(c.held, b)
+		c.member, c.pending = memberHeld, append(c.pending, b)
 	case c.depth <= 0: // the object has ended
 		c.release()
 		c.member = memberSummed
 		c.out = append(c.out, b)
 	case c.member == memberDropped:
 	case c.member == memberHeld:
-		c.held = append(c.held, b)
-		name := bytes.TrimPrefix(c.held, []byte{','})
+		c.pending = append(c.pending, b)
+		name := bytes.TrimPrefix(c.pending, []byte{','})
 		switch {
 		case string(name) == `"`+checksumName+`":`:
-			c.member, c.held, c.where = memberDropped, c.held[:0], c.lines+1
+			c.member, c.pending, c.where = memberDropped, c.pending[:0], c.lines+1
 		case len(name) > len(checksumName)+2:
 			c.release()
 		}
@@ -110,17 +110,16 @@ func (c *compactor) outermost(b byte) {
 	}
 }
 
-// release sums the member that is held. The comma in front of the first one belongs to a member
-// that was dropped.
+// release sums the held member. The comma before the first summed member belongs to a dropped one.
 func (c *compactor) release() {
 	if c.member != memberHeld {
 		return
 	}
 	if c.members++; c.members == 1 {
-		c.held = bytes.TrimPrefix(c.held, []byte{','})
+		c.pending = bytes.TrimPrefix(c.pending, []byte{','})
 	}
-	c.out = append(c.out, c.held...)
-	c.member, c.held = memberSummed, c.held[:0]
+	c.out = append(c.out, c.pending...)
+	c.member, c.pending = memberSummed, c.pending[:0]
 }
 
 // checksum returns the checksum of the text so far.

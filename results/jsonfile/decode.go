@@ -1,6 +1,7 @@
-// Package jsonfile writes JSON files, and reads them strictly: without unknown or repeated members,
-// within bounds, and with the place of every mistake, in plain words. A checksum says whether a
-// file is what was written. The package knows nothing of what the files mean.
+// Package jsonfile writes JSON files, and reads them strictly: it refuses unknown and repeated
+// members and files beyond its limits, and reports the place of every mistake in plain words. A
+// checksum shows whether a file was changed. The package does not depend on the meaning of the
+// files.
 package jsonfile
 
 import (
@@ -17,13 +18,14 @@ import (
 	"reuseport-bench/results/input"
 )
 
-// Limits bound what a Decoder takes.
+// Limits bound the input of a Decoder.
 type Limits struct {
-	// Bytes is the length of the text.
+	// Bytes bounds the length of the text.
 	Bytes int64
-	// Piece is the length of a part, and of all that is in no part; see Part. 0: 32 MiB.
+	// Piece bounds the length of each part, and of everything outside of parts together; see Part.
+	// 0: 32 MiB.
 	Piece int
-	// Memory is what all parts together may take. Nil: they are not bounded.
+	// Memory bounds the memory of all parts together. Nil: no bound.
 	Memory *Budget
 }
 
@@ -32,18 +34,18 @@ type Budget struct {
 	limit, left int64
 }
 
-// NewBudget returns a budget of that many bytes.
+// NewBudget returns a budget of limit bytes.
 func NewBudget(limit int64) *Budget { return &Budget{limit, limit} }
 
-// A Decoder decodes a text of JSON values. What it holds at a time is bounded, whatever the text
-// is: see Part for large values. Its errors are *Error.
+// A Decoder decodes a text of JSON values. Its memory is bounded for any text; see Part for large
+// values. Its errors are *Error.
 type Decoder struct {
 	text   *text
 	json   *jsontext.Decoder
 	limits Limits
 }
 
-// NewDecoder returns a decoder of what r reads.
+// NewDecoder returns a decoder that reads from r.
 func NewDecoder(r io.Reader, l Limits) *Decoder {
 	t := &text{
 		compactor: newCompactor(),
@@ -53,8 +55,8 @@ func NewDecoder(r io.Reader, l Limits) *Decoder {
 	return &Decoder{t, jsontext.NewDecoder(t), l}
 }
 
-// Decode decodes the text into a value, which must be all that there is. What was decoded before an
-// error is in the value.
+// Decode decodes the text, which must be a single value. After an error, into has what was decoded
+// before it.
 func (d *Decoder) Decode(into any, parts ...*json.Unmarshalers) error {
 	all := options()
 	if len(parts) > 0 {
@@ -67,7 +69,7 @@ func (d *Decoder) Decode(into any, parts ...*json.Unmarshalers) error {
 	case err == nil:
 		return &Error{
 			Place:  Place{Line: d.Line()},
-			What:   "there is more behind the end of the JSON value",
+			What:   "there is more data after the end of the JSON value",
 			Syntax: true,
 		}
 	case err != io.EOF:
@@ -76,7 +78,7 @@ func (d *Decoder) Decode(into any, parts ...*json.Unmarshalers) error {
 	return nil
 }
 
-// Next decodes the next value of a text that has several. At the end it returns io.EOF.
+// Next decodes the next value of a text with several. At the end it returns io.EOF.
 func (d *Decoder) Next(into any) error {
 	d.text.size, d.text.marks = 0, 0 // each value is a piece
 	err := json.UnmarshalDecode(d.json, into, options())
@@ -86,18 +88,18 @@ func (d *Decoder) Next(into any) error {
 	return d.explain(err)
 }
 
-// Line returns the line, from 1, of the first byte that is not decoded yet.
+// Line returns the line, from 1, of the first byte not yet decoded.
 func (d *Decoder) Line() int {
 	return 1 + d.text.lines - bytes.Count(d.json.UnreadBuffer(), []byte("\n"))
 }
 
-// options are those of every value. A time.Duration is a number of nanoseconds.
+// options returns the options for all values. A time.Duration is a number of nanoseconds.
 func options() json.Options {
 	return json.JoinOptions(json.RejectUnknownMembers(true), jsonv1.FormatDurationAsNano(true))
 }
 
-// Member decodes one member of the object that the text is, and reads no further. Without such a
-// member it returns io.EOF; any other error is an *Error.
+// Member decodes one member of a text that is an object, and reads no further. It returns io.EOF if
+// there is no such member; any other error is an *Error.
 func (d *Decoder) Member(name string, into any) error {
 	if _, err := d.json.ReadToken(); err != nil {
 		return d.explain(err)
@@ -121,14 +123,14 @@ func (d *Decoder) Member(name string, into any) error {
 	}
 }
 
-// Checksum returns the checksum of the object that was decoded, which may be stored in a member
-// "checksum" of its own. Blanks between values do not count, nor does that member, and line is
-// where it is; 0: there is none.
+// Checksum returns the checksum of the decoded object, which the object may store in its member
+// "checksum". The sum leaves out that member, and white space between values. line is where the
+// member is; 0 if it is missing.
 func (d *Decoder) Checksum() (sum string, line int) { return d.text.checksum(), d.text.where }
 
-// Part makes the decoder decode each value of a type by itself, and take it from the limits'
-// memory; more than most of them are an error. took, unless nil, is told the line in which each one
-// begins.
+// Part makes the decoder decode each value of type T by itself, and take its size from
+// Limits.Memory. More than most values are an error. If took is not nil, Part calls it with the
+// line on which each value begins.
 func Part[T any](d *Decoder, most int, took func(line int)) *json.Unmarshalers {
 	return json.UnmarshalFunc(func(text []byte, v *T) error {
 		if most--; most < 0 {
@@ -153,19 +155,20 @@ func Part[T any](d *Decoder, most int, took func(line int)) *json.Unmarshalers {
 	})
 }
 
-// Start makes the decoder tell where each value of a type begins, which is an element of a list.
+// Start makes the decoder call at with the place where each value of type T begins. The values must
+// be elements of a list.
 func Start[T any](d *Decoder, at func(Place)) *json.Unmarshalers {
 	return json.UnmarshalFromFunc(func(dec *jsontext.Decoder, _ *T) error {
 		list := dec.StackPointer()
 		_, n := dec.StackIndex(dec.StackDepth())
 		if n > 0 {
-			list = list.Parent() // of the element before
+			list = list.Parent() // the pointer is at the element before
 		}
-		dec.PeekKind() // reads the blanks before it; an error comes again
+		dec.PeekKind() // reads the white space before it; decoding returns an error again
 		unread := dec.UnreadBuffer()
 		blanks := len(unread) - len(bytes.TrimLeft(unread, " \t\r\n,"))
 		line := d.Line() + bytes.Count(unread[:blanks], []byte("\n"))
 		at(Place{line, pathOf(list.AppendToken(strconv.FormatInt(n, 10)))})
-		return errors.ErrUnsupported // goes on as without this function
+		return errors.ErrUnsupported // decode as without this function
 	})
 }

@@ -14,14 +14,15 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
-// Indent is the indentation of a file that people look at.
+// Indent is the indentation of a file for human readers.
 const Indent = "  "
 
-// Encode writes a value as encoding/json does, on one line without an end. Strings have no
-// character in them that does not print: those are escaped. It holds little of what it writes.
+// Encode writes a value as encoding/json does, on one line without a newline. It escapes characters
+// that are not printable. It buffers little of its output.
 func Encode(w io.Writer, v any) error { return encode(w, v) }
 
-// EncodeIndented is Encode with each value on a line of its own, indented by Indent, and an end.
+// EncodeIndented is Encode with each value on a line of its own, indented by Indent, and a newline
+// at the end.
 func EncodeIndented(w io.Writer, v any) error {
 	if err := encode(w, v, jsontext.WithIndent(Indent)); err != nil {
 		return err
@@ -30,8 +31,8 @@ func EncodeIndented(w io.Writer, v any) error {
 	return err
 }
 
-// IndentedSize returns the length of what EncodeIndented writes of a value that is so many levels
-// deep in another one, without the end of the line.
+// IndentedSize returns the length of EncodeIndented's output for a value at this depth inside
+// another one, without the newline.
 func IndentedSize(v any, depth int) (int64, error) {
 	var n counter
 	prefix := ""
@@ -43,7 +44,7 @@ func IndentedSize(v any, depth int) (int64, error) {
 }
 
 // Checksum returns the checksum of a value as Encode and EncodeIndented write it: see
-// Decoder.Checksum. The value must not have its checksum in it.
+// Decoder.Checksum. The value must not contain its checksum.
 func Checksum(v any) (string, error) {
 	sum := sha256.New()
 	err := encode(sum, v)
@@ -72,13 +73,14 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A printable writes JSON on, with what does not print escaped. The encoder has escaped control
-// characters; left are DEL, those of C1, and marks that turn the direction of writing.
+// A printable passes JSON on, and escapes characters that are not printable. The encoder has
+// escaped most control characters. The rest are DEL, C1 controls, and marks that change the writing
+// direction.
 type printable struct {
 	w    io.Writer
-	tail []byte // the beginning of a character
-	out  []byte // kept for its memory
-	err  error  // the first
+	tail []byte // the first bytes of an incomplete character
+	out  []byte // reused
+	err  error  // the first error
 }
 
 // Write implements io.Writer.
@@ -109,7 +111,7 @@ func (p *printable) Write(text []byte) (int, error) {
 	return len(text), p.err
 }
 
-// isPlain reports whether a text is of ASCII characters that print, in lines.
+// isPlain reports whether a text has only printable ASCII characters and newlines.
 func isPlain(text []byte) bool {
 	for _, b := range text {
 		if (b < ' ' || b > '~') && b != '\n' {

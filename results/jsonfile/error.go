@@ -21,22 +21,22 @@ import (
 	"reuseport-bench/results/input"
 )
 
-// A Place is where in a text something is.
+// A Place is a position in a text.
 type Place struct {
-	Line int    // from 1; 0: it is not known
-	Path string // "scenarios[0].trials[3].attempts"; "": the whole
+	Line int    // from 1; 0 if unknown
+	Path string // "scenarios[0].trials[3].attempts"; "" for the whole text
 }
 
-// An Error says what is wrong with a text, and where.
+// An Error is a mistake in a text, and its place.
 type Error struct {
 	Place
 	What string
-	// Syntax: it is not JSON, or not all that was written. Otherwise it is JSON of something else.
+	// Syntax: the text is not JSON, or is cut off. Otherwise it is JSON of another form.
 	Syntax bool
-	// TooLarge: it is more than a Decoder takes.
+	// TooLarge: the text exceeds the Decoder's limits.
 	TooLarge bool
 
-	err error // of the system; nil: none
+	err error // of reading, or nil
 }
 
 func (e *Error) Error() string {
@@ -48,12 +48,12 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.err }
 
-// A readError is the error of a text that cannot be read, as opposed to one that is wrong.
+// A readError is the error of reading a text, as opposed to decoding it.
 type readError struct{ error }
 
 func (e *readError) Unwrap() error { return e.error }
 
-// A sizeError says what there is too much of. Of what has no limit in bytes, what is "".
+// A sizeError says what there is too much of. what is "" if the limit is not in bytes.
 type sizeError struct {
 	what  string
 	limit int64
@@ -69,10 +69,10 @@ func (e *sizeError) Error() string {
 	return fmt.Sprintf("more than %d MiB %s", e.limit>>20, e.what)
 }
 
-// atEnd is the offset of an error where reading ended.
+// atEnd is the offset of an error at the place where reading ended.
 const atEnd = math.MaxInt64
 
-// explain returns the *Error that an error of the decoder means.
+// explain returns the *Error for an error of the decoder.
 func (d *Decoder) explain(err error) error {
 	var known *Error
 	if errors.As(err, &known) {
@@ -80,14 +80,14 @@ func (d *Decoder) explain(err error) error {
 	}
 	e, offset := newError("", err)
 	unread := d.json.UnreadBuffer()
-	// An error of what has been decoded is of its last value, which is in the line where it ended.
+	// An error in text that was decoded is in its last value, on the line where decoding stopped.
 	ahead := max(0, min(offset-d.json.InputOffset(), int64(len(unread))))
 	e.Line = d.Line() + bytes.Count(unread[:ahead], []byte("\n"))
 	return e
 }
 
-// newError returns what an error means, without its line, and its offset in the text; atEnd for
-// where reading ended. The text is that of the value at a pointer.
+// newError returns the *Error for an error of decoding the value at a pointer, without its line,
+// and its offset in the value's text; atEnd if it is where reading ended.
 func newError(at jsontext.Pointer, err error) (e *Error, offset int64) {
 	var (
 		large     *input.TooLargeError
@@ -114,7 +114,7 @@ func newError(at jsontext.Pointer, err error) (e *Error, offset int64) {
 		}
 		return &Error{What: "it cannot be read: " + why.Error(), err: why}, atEnd
 	case errors.As(err, &syntactic):
-		// Not with its path: names in it are wrong where they have left the decoder's buffer.
+		// Without its path: names in it are wrong once they have left the decoder's buffer.
 		return &Error{What: syntaxText(syntactic), Syntax: true}, syntactic.ByteOffset
 	case errors.As(err, &semantic):
 		if errors.Is(semantic.Err, json.ErrUnknownName) {
@@ -129,20 +129,20 @@ func newError(at jsontext.Pointer, err error) (e *Error, offset int64) {
 	return &Error{What: err.Error()}, 0
 }
 
-// syntaxText says what is wrong with what is not JSON.
+// syntaxText describes an error in the syntax of JSON.
 func syntaxText(err *jsontext.SyntacticError) string {
 	switch {
 	case errors.Is(err.Err, io.ErrUnexpectedEOF):
 		return "it ends in the middle"
 	case errors.Is(err.Err, jsontext.ErrDuplicateName):
-		return Quote(err.JSONPointer.LastToken()) + " is there twice"
+		return Quote(err.JSONPointer.LastToken()) + " appears twice"
 	case errors.Is(err.Err, jsontext.ErrNonStringName):
 		return "not JSON: a member without a name"
 	}
 	return "not JSON: " + err.Err.Error()
 }
 
-// mismatchText says what was expected and what there is.
+// mismatchText says what was expected and what was found.
 func mismatchText(err *json.SemanticError) string {
 	found := foundText(err)
 	switch {
@@ -159,7 +159,7 @@ var (
 	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// expectedText says what a type is in JSON.
+// expectedText describes the JSON of a type.
 func expectedText(t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -187,7 +187,7 @@ func expectedText(t reflect.Type) string {
 	return "an object"
 }
 
-// foundText says what there is.
+// foundText describes the JSON that was found.
 func foundText(err *json.SemanticError) string {
 	switch err.JSONKind {
 	case jsontext.KindNull:
@@ -207,10 +207,10 @@ func foundText(err *json.SemanticError) string {
 	return "an object"
 }
 
-// maxName bounds what a message repeats of a text.
+// maxName bounds how much of a text a message quotes, in bytes.
 const maxName = 80
 
-// cut shortens what came from a text.
+// cut shortens s to maxName bytes and an ellipsis, if it is longer.
 func cut(s string) string {
 	if len(s) <= maxName {
 		return s
@@ -222,11 +222,11 @@ func cut(s string) string {
 	return s[:end] + "…"
 }
 
-// Quote returns what came from a text as messages have it: not too long, and so that it moves no
-// terminal's cursor.
+// Quote quotes a part of a text for a message. It shortens it, and escapes characters that could
+// move a terminal's cursor.
 func Quote(s string) string { return strconv.Quote(cut(s)) }
 
-// pathOf writes a JSON pointer as programs do: /scenarios/0/name is scenarios[0].name.
+// pathOf writes a JSON pointer in the syntax of programs: /scenarios/0/name is scenarios[0].name.
 func pathOf(p jsontext.Pointer) string {
 	var path strings.Builder
 	for token := range p.Tokens() {

@@ -33,7 +33,7 @@ type part struct {
 	Inner   *part   `json:"inner"`
 }
 
-// limits are enough for what is small.
+// limits are enough for small texts.
 var limits = Limits{Bytes: 1 << 20}
 
 func decode(t *testing.T, text string, l Limits) (document, error) {
@@ -43,11 +43,13 @@ func decode(t *testing.T, text string, l Limits) (document, error) {
 	return v, d.Decode(&v, Part[part](d, math.MaxInt, nil))
 }
 
-// What encoding/json writes is written, but for what does not print, and means the same.
+// Encode writes what encoding/json writes, except that characters that are not printable are
+// escaped.
 func TestEncode(t *testing.T) {
 	v := document{
-		Name: "<a & b>\u2028 \x1b[31m \x7f \u009b \u202e \U000e0041 \t größe", Count: -3, Share: 1e-7,
-		At: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Took: time.Second,
+		Name: "<a & b>\u2028 \x1b[31m \x7f \u009b \u202e \U000e0041 \t größe", Count: -3,
+		Share: 1e-7,
+		At:    time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Took: time.Second,
 		Labels: map[string]string{"b": "2", "a": "1"}, Parts: []*part{{Numbers: []int64{1, 2}}, {}},
 	}
 	var want bytes.Buffer
@@ -81,14 +83,14 @@ func TestEncode(t *testing.T) {
 	}
 	if err := Encode(io.Discard, document{Parts: []*part{}, Share: math.NaN()}); err == nil ||
 		err.Error() != "share: unsupported value: NaN" {
-		t.Errorf("a number that JSON does not have: %v", err)
+		t.Errorf("NaN: %v", err)
 	}
 	if err := Encode(iotest.TruncateWriter(nil, 0), v); err != nil {
-		t.Errorf("a writer that takes nothing: %v", err)
+		t.Errorf("a writer that discards everything: %v", err)
 	}
 }
 
-// However the output is cut into writes, characters stay whole.
+// Characters stay whole, however the output is split into writes.
 func TestPrintable(t *testing.T) {
 	const text = "a\u009b\U000e0041größe"
 	for size := 1; size < 6; size++ {
@@ -102,12 +104,12 @@ func TestPrintable(t *testing.T) {
 			rest = rest[n:]
 		}
 		if want := `a\u009b\udb40\udc41größe`; out.String() != want {
-			t.Errorf("by %d bytes: %q, want %q", size, out.String(), want)
+			t.Errorf("in writes of %d bytes: %q, want %q", size, out.String(), want)
 		}
 	}
 }
 
-// The checksum is that of the content, wherever it is stored and however the content is indented.
+// The checksum depends only on the content: not on indentation, or on where the checksum is stored.
 func TestChecksum(t *testing.T) {
 	sum := func(text string) string {
 		t.Helper()
@@ -123,7 +125,7 @@ func TestChecksum(t *testing.T) {
 			got[s] = true
 		}
 		if len(got) != 1 {
-			t.Errorf("%s: the checksum depends on how it is read", text)
+			t.Errorf("%s: the checksum depends on the sizes of reads", text)
 		}
 		for s := range got {
 			return s
@@ -145,7 +147,7 @@ func TestChecksum(t *testing.T) {
 		want := sum(same[0])
 		for _, text := range same[1:] {
 			if got := sum(text); got != want {
-				t.Errorf("%s and %s: their checksums differ", same[0], text)
+				t.Errorf("%s and %s have different checksums", same[0], text)
 			}
 		}
 		var v any
@@ -153,13 +155,14 @@ func TestChecksum(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := Checksum(json.RawMessage(same[0])); err != nil || got != want {
-			t.Errorf("%s: written with %s, read with %s, %v", same[0], got, want, err)
+			t.Errorf("%s: Checksum is %s, Decoder.Checksum %s, %v", same[0], got, want, err)
 		}
 	}
 	seen := map[string]string{}
 	for _, text := range []string{
 		`{}`, `{"a":1}`, `{"a":2}`, `{"b":1}`, `{"a":"1"}`, `{"a":" 1"}`, `{"a":"1 "}`, `{"a":[1]}`,
-		`{"a":[1,1]}`, `{"a":[11]}`, `{"a":{"checksum":1}}`, `{"a":{"checksum":2}}`, `{"checksum2":1}`,
+		`{"a":[1,1]}`, `{"a":[11]}`, `{"a":{"checksum":1}}`, `{"a":{"checksum":2}}`,
+		`{"checksum2":1}`,
 		`{"a":1,"b":2}`, `{"b":2,"a":1}`,
 	} {
 		s := sum(text)
@@ -174,11 +177,11 @@ func TestChecksum(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, line := d.Checksum(); line != 3 || v.Checksum == nil || *v.Checksum != "x" {
-		t.Errorf("the checksum %v is in line %d, want 3", v.Checksum, line)
+		t.Errorf("the checksum %v is on line %d, want 3", v.Checksum, line)
 	}
 }
 
-// Every mistake has its line and its path, in plain words.
+// Errors have a line, a path, and plain words.
 func TestDecodeErrors(t *testing.T) {
 	for _, test := range []struct {
 		text   string
@@ -195,8 +198,8 @@ func TestDecodeErrors(t *testing.T) {
 			"{\n\"name\":\"a\" \"count\":1}",
 			"not JSON: invalid character '\"' after object value (expecting ',' or '}')", 2, true,
 		},
-		{"{\"name\":\"a\",\n\n\"name\":\"b\"}", `"name" is there twice`, 3, true},
-		{"{}\n{}", "there is more behind the end of the JSON value", 2, true},
+		{"{\"name\":\"a\",\n\n\"name\":\"b\"}", `"name" appears twice`, 3, true},
+		{"{}\n{}", "there is more data after the end of the JSON value", 2, true},
 		{"{}\nx", "not JSON: invalid character 'x' at start of value", 2, true},
 		{"{\"name\":\"\xff\"}", "not JSON: invalid UTF-8", 1, true},
 		{"[]", "expected an object, found an array", 1, false},
@@ -268,7 +271,7 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
-// Parts and elements are told of where they begin.
+// Part and Start report where values begin.
 func TestPlaces(t *testing.T) {
 	const text = "{\"parts\": [\n\n {\"numbers\":\n[]},\n{\n}, {}]}"
 	var lines []int
@@ -283,7 +286,7 @@ func TestPlaces(t *testing.T) {
 	var e *Error
 	d = NewDecoder(strings.NewReader(text), limits)
 	if err := d.Decode(&document{}, Part[part](d, 2, nil)); !errors.As(err, &e) || !e.TooLarge {
-		t.Errorf("three parts, of which there may be two: %v", err)
+		t.Errorf("three parts, at most two allowed: %v", err)
 	}
 	var places []Place
 	d = NewDecoder(strings.NewReader(text), limits)
@@ -311,7 +314,7 @@ func TestMember(t *testing.T) {
 	}
 }
 
-// endless repeats a text after a head.
+// endless returns a reader of head, and then text without end.
 func endless(head, text string) io.Reader {
 	return io.MultiReader(strings.NewReader(head), &repeated{text: text})
 }
@@ -329,11 +332,11 @@ func (r *repeated) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// What would take too much is refused long before.
+// A text beyond the limits is refused before it takes much memory.
 func TestLimits(t *testing.T) {
 	for name, text := range map[string]io.Reader{
-		"blanks":           endless("", " "),
-		"blanks within":    endless("{", "\n"),
+		"white space":      endless("", " "),
+		"white space in {": endless("{", "\n"),
 		"zeros":            endless("", "\x00"),
 		"a text":           endless(`{"name":"`, "a"),
 		"a name":           endless(`{"`, "a"),
@@ -360,13 +363,14 @@ func TestLimits(t *testing.T) {
 				!strings.Contains(e.What, "expected") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if strings.HasPrefix(name, "blanks") != strings.HasSuffix(err.Error(), "64 KiB of blanks") {
+		blanks := strings.HasPrefix(name, "white space")
+		if blanks != strings.HasSuffix(err.Error(), "64 KiB of white space") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// Memory is about what the runtime takes for a value.
+// Memory is close to what the runtime allocates for a value.
 func TestMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()

@@ -5,19 +5,18 @@ import (
 	"reflect"
 )
 
-// Memory returns about how many bytes a value takes once it has been decoded, everything that it
-// points to included.
+// Memory estimates how many bytes a decoded value takes, including everything that it points to.
 func Memory(v any) int64 {
 	m := memory{map[reflect.Type]bool{}}
 	value := reflect.ValueOf(v)
 	return int64(value.Type().Size()) + m.beyond(value)
 }
 
-// memory remembers which types point to nothing.
+// memory remembers which types contain no pointers.
 type memory struct{ flat map[reflect.Type]bool }
 
-// capacity returns that of a list to which n elements were appended one by one: it doubles up to
-// 256, and then grows by a quarter each time, half of which is unused on average.
+// capacity returns the capacity of a slice after n elements were appended one by one. It doubles up
+// to 256, then grows by a quarter each time, half of which is unused on average.
 func capacity(n int64) int64 {
 	const threshold = 256
 	switch {
@@ -29,9 +28,9 @@ func capacity(n int64) int64 {
 	return 1 << bits.Len64(uint64(n-1))
 }
 
-// sizeOfMap returns what a map with n entries takes, keys and elements of so many bytes included: a
-// head, and groups of eight entries with a byte of control each, which are at most 7/8 full and
-// half as full when there is more than one and it has just grown (internal/runtime/maps).
+// sizeOfMap returns the size of a map with n entries, whose keys and elements have entry bytes: a
+// head, and groups of eight entries, each with a control byte. Groups are at most 7/8 full; with
+// more than one, half as full after the map has grown (internal/runtime/maps).
 func sizeOfMap(n, entry int64) int64 {
 	const head, group = 48, 8
 	switch {
@@ -43,11 +42,11 @@ func sizeOfMap(n, entry int64) int64 {
 	return head + n*(entry+1)*3/2
 }
 
-// beyond returns what a value points to.
+// beyond returns the size of everything that a value points to.
 func (m memory) beyond(v reflect.Value) (n int64) {
 	switch v.Kind() {
 	case reflect.String:
-		return (int64(v.Len()) + 15) &^ 15 // most classes of small objects are 16 bytes apart
+		return (int64(v.Len()) + 15) &^ 15 // most size classes of small objects are 16 bytes apart
 	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {
 			return 0
@@ -74,7 +73,7 @@ func (m memory) beyond(v reflect.Value) (n int64) {
 	return n
 }
 
-// isFlat reports whether values of a type point to nothing.
+// isFlat reports whether values of a type contain no pointers.
 func (m memory) isFlat(t reflect.Type) bool {
 	flat, known := m.flat[t]
 	if known {

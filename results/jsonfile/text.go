@@ -5,34 +5,34 @@ import (
 	"io"
 )
 
-// Bounds of any text. What a decoder needs at a time is a few times as much.
+// Bounds of any text. A decoder's memory is a few times as much.
 const (
-	// maxChunk bounds one read, so that what is counted is not far ahead of what is decoded.
+	// maxChunk bounds one read, so that counting does not run far ahead of decoding.
 	maxChunk = 64 << 10
-	// maxBlanks bounds blanks in a row, which the decoder keeps.
+	// maxBlanks bounds white space in a row, which the decoder buffers.
 	maxBlanks = 64 << 10
-	// DefaultPiece is Limits.Piece unless that is set.
+	// DefaultPiece is the default of Limits.Piece.
 	DefaultPiece = 32 << 20
-	// bytesPerMark is how long a piece must be for each mark in it, see marks.
+	// bytesPerMark is how many bytes Limits.Piece needs for each mark, see marks.
 	bytesPerMark = 16
 )
 
-// marks counts what decoding a text costs beyond the text itself: 16 for each object, 4 for each of
-// its members, 1 for each further value. A list of empty objects takes a hundred times its text.
+// marks estimates the memory that decoding a text needs beyond the text itself: 16 for each object,
+// 4 for each of its members, 1 for each further value. A list of empty objects takes a hundred
+// times its text.
 func marks(text []byte) int {
 	objects, members := bytes.Count(text, []byte("{")), bytes.Count(text, []byte(":"))
 	return 16*objects + 4*members + bytes.Count(text, []byte(","))
 }
 
-// A text is what a decoder reads, looked at as it passes: how long it is, where its lines are, and
-// its checksum.
+// A text passes input to a decoder, and computes its length, its lines, and its checksum.
 type text struct {
 	compactor
 	r io.Reader
-	// size and marks are of everything that has passed and is in no part that was decoded.
+	// size and marks cover everything that was read, except decoded parts.
 	size, marks int
 	piece       int   // Limits.Piece
-	err         error // of an earlier read
+	err         error // the first error of Read
 }
 
 // Read implements io.Reader. Errors other than io.EOF are a readError.
@@ -48,7 +48,7 @@ func (t *text) Read(p []byte) (int, error) {
 	case err != nil && err != io.EOF:
 		t.err = &readError{err}
 	case t.blanks > maxBlanks:
-		t.err = &readError{&sizeError{"of blanks", maxBlanks}}
+		t.err = &readError{&sizeError{"of white space", maxBlanks}}
 	case t.size > t.piece:
 		t.err = &readError{&sizeError{"in one piece", int64(t.piece)}}
 	case t.marks > t.piece/bytesPerMark:
@@ -59,7 +59,7 @@ func (t *text) Read(p []byte) (int, error) {
 	return n, t.err
 }
 
-// forget takes a part that was decoded out of what is counted.
+// forget subtracts a decoded part from size and marks.
 func (t *text) forget(part []byte) {
 	t.size -= len(part)
 	t.marks -= marks(part)
