@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Line returns the command line that calls this program with these arguments.
+// Line returns the command line that runs this program with these arguments.
 func Line(arguments ...string) string {
 	words := []string{"reuseport-bench"}
 	for _, argument := range arguments {
@@ -18,7 +18,7 @@ func Line(arguments ...string) string {
 	return strings.Join(words, " ")
 }
 
-// Path returns a path that no program takes for an option.
+// Path returns path with "./" in front if it looks like an option.
 func Path(path string) string {
 	if strings.HasPrefix(path, "-") {
 		return "./" + path
@@ -27,9 +27,9 @@ func Path(path string) string {
 }
 
 // Quote returns a word that a POSIX shell reads as s. Single quotes preserve everything but
-// themselves (POSIX.1-2024, Shell Command Language, 2.2.2). Characters that are not printable,
-// which could move a terminal's cursor, are left to printf(1); it loses a newline at the end
-// (2.6.3).
+// themselves (POSIX.1-2024, Shell Command Language, 2.2.2). Characters that are not printable could
+// move a terminal's cursor, so the word has printf(1) write them; command substitution drops a
+// newline at the end (2.6.3).
 func Quote(s string) string {
 	switch {
 	case s != "" && !strings.ContainsFunc(s, special):
@@ -40,7 +40,7 @@ func Quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// plain are the characters that mean nothing to any shell, besides letters and digits.
+// plain are the characters without a special meaning in any shell, besides letters and digits.
 const plain = "%+,-./:=@_"
 
 func special(r rune) bool {
@@ -50,8 +50,8 @@ func special(r rune) bool {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// escape writes s as a format of printf(1) that neither begins with a "-" nor needs other quotes
-// than single ones.
+// escape writes s as a format of printf(1) that does not begin with "-" and needs only single
+// quotes around it.
 func escape(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A shell reads each word of a line as the argument that it was made of.
+// A shell reads a line back as the arguments from which it was made.
 func TestLine(t *testing.T) {
 	arguments := []string{
 		"run", "", "o u t", "it's", `"$HOME"`, "`id`", `back\slash`, "*?[a]", "~", "#no",
@@ -16,7 +16,7 @@ func TestLine(t *testing.T) {
 	}
 	line := Line(arguments...)
 	if i := strings.IndexFunc(line, unprintable); i >= 0 {
-		t.Errorf("%q is printed as it is", line[i:])
+		t.Errorf("%q is not escaped", line[i:])
 	}
 	got := words(t, line)
 	if want := append([]string{"reuseport-bench"}, arguments...); !slices.Equal(got, want) {
@@ -24,7 +24,7 @@ func TestLine(t *testing.T) {
 	}
 	const plain = "reuseport-bench run --resume results/runs/2026-11-30T10-00-00 --only stop=close"
 	if got := Line(strings.Fields(plain)[1:]...); got != plain {
-		t.Errorf("got %s; what needs no quotes has none", got)
+		t.Errorf("got %s; want no quotes", got)
 	}
 }
 
@@ -36,7 +36,7 @@ func TestPath(t *testing.T) {
 	}
 }
 
-// words returns what a shell makes of a line.
+// words returns the words that a shell reads from a line.
 func words(t *testing.T, line string) []string {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", `printf '%s\0' `+line).Output()

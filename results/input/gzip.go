@@ -8,8 +8,7 @@ import (
 	"io/fs"
 )
 
-// A DamagedError is the error of a compressed file that gzip did not write, or not all of which is
-// there.
+// A DamagedError is the error of a compressed file that is damaged or cut off.
 type DamagedError struct{ What string }
 
 func (e *DamagedError) Error() string { return e.What }
@@ -17,12 +16,12 @@ func (e *DamagedError) Error() string { return e.What }
 // gzipMagic begins every gzip file (RFC 1952, 2.3.1).
 const gzipMagic = "\x1f\x8b"
 
-// Decompressed returns a reader of what r reads, decompressed if that is a gzip file: its first
-// bytes say so, whatever it is called. The error of what gzip cannot read is a DamagedError.
+// Decompressed returns a reader of r that decompresses it if it is a gzip file, which its first
+// bytes show. An invalid gzip file is a DamagedError.
 func Decompressed(r io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReader(r)
 	if start, err := buffered.Peek(len(gzipMagic)); err != nil || string(start) != gzipMagic {
-		return buffered, nil // an error comes again when it is read
+		return buffered, nil // reading returns the error again
 	}
 	packed, err := gzip.NewReader(buffered)
 	if err != nil {
@@ -41,8 +40,8 @@ func (d *decompressed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// inGzip returns what an error of package gzip means. The errors of the file beneath stay as they
-// are.
+// inGzip returns the DamagedError for an error of package gzip. It returns errors of the underlying
+// file as they are.
 func inGzip(err error) error {
 	var path *fs.PathError
 	switch {

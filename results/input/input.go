@@ -1,5 +1,5 @@
-// Package input reads files that people name. What they name may be no file at all: a pipe that
-// nobody writes to, a device without an end, or more than fits the memory.
+// Package input reads files that users name. A name may not be that of a regular file: it may be a
+// pipe without a writer, an endless device, or too large for memory.
 package input
 
 import (
@@ -19,12 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open opens a file for reading; the caller closes it. It never waits: besides regular files it
-// opens what has a writer, or somebody who types: pipes that have no name (/dev/stdin, the <(…) of
-// a shell) and terminals. The error for anything else says what it is. Errors name the file.
+// Open opens a file for reading; the caller closes it. It never blocks. It opens regular files,
+// unnamed pipes (/dev/stdin, a shell's <(…)), which have a writer, and terminals. The error for
+// anything else says what it is. Errors name the file.
 func Open(name string) (*os.File, error) {
-	// Looked at before it is opened, for that can wait, and has effects on devices. Opened without
-	// waiting, for it may be something else by then.
+	// Check before opening, because open(2) can block, and can have effects on devices. Open with
+	// O_NONBLOCK, because the file may have changed since.
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, Named(name, err)
@@ -49,7 +49,7 @@ func Open(name string) (*os.File, error) {
 	return f, nil
 }
 
-// refuse returns the error for what cannot be read to its end.
+// refuse returns an error for a file that cannot be read to its end.
 func refuse(name string, info fs.FileInfo) error {
 	is := ""
 	switch mode := info.Mode(); {
@@ -58,7 +58,7 @@ func refuse(name string, info fs.FileInfo) error {
 	case mode.IsDir():
 		is = "a directory"
 	case mode&fs.ModeNamedPipe != 0:
-		// A pipe without a name is a link in /proc/self/fd that leads to no path.
+		// An unnamed pipe is a link in /proc/self/fd that resolves to no path.
 		if _, err := filepath.EvalSymlinks(name); err != nil {
 			return nil
 		}
@@ -83,7 +83,8 @@ func notRegular(name, is string) error {
 	return fmt.Errorf("%q is %s, not a regular file", name, is)
 }
 
-// Named returns the error of a system call on a file, with the file in front instead of the call.
+// Named returns the error of a system call on a file, prefixed with the file's name and not the
+// call.
 func Named(name string, err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -92,11 +93,12 @@ func Named(name string, err error) error {
 	return fmt.Errorf("%s: %w", Name(name), err)
 }
 
-// maxName is how many bytes of a name a message repeats: PATH_MAX, the longest name of a file.
+// maxName is how many bytes of a name a message quotes: PATH_MAX, the longest path.
 const maxName = 4096
 
-// Name returns a name, of a file or of something in it, as messages have it: as it is, or quoted if
-// it would not be seen as it is, or would move a terminal's cursor. What is too long is cut off.
+// Name returns a name, of a file or of something in it, for messages. It quotes a name that is
+// empty, or has characters that are not printable, which could move a terminal's cursor. It cuts
+// off a name that is too long.
 func Name(name string) string {
 	if len(name) > maxName {
 		name = strings.ToValidUTF8(name[:maxName], "") + "…"
@@ -108,19 +110,18 @@ func Name(name string) string {
 	return name
 }
 
-// A TooLargeError is the error of a Limit that was exceeded.
+// A TooLargeError is the error of input beyond a limit, in bytes.
 type TooLargeError struct{ Limit int64 }
 
 func (e *TooLargeError) Error() string { return fmt.Sprintf("more than %d bytes", e.Limit) }
 
-// Limit returns a reader of r that fails with a TooLargeError instead of reading more than limit
-// bytes.
+// Limit returns a reader of r that fails with a TooLargeError after limit bytes.
 func Limit(r io.Reader, limit int64) io.Reader {
 	return &limited{r: io.LimitReader(r, limit+1), left: limit, limit: limit}
 }
 
-// Line reads a line with its end, of at most limit bytes: a longer one is a TooLargeError. At the
-// end of what there is it returns io.EOF, and what there is of a line.
+// Line reads a line, with its newline, of at most limit bytes; a longer one is a TooLargeError. At
+// the end of the input it returns io.EOF, and the rest without a newline.
 func Line(r *bufio.Reader, limit int) (text []byte, err error) {
 	for {
 		part, err := r.ReadSlice('\n')

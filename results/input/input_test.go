@@ -17,7 +17,7 @@ import (
 	"testing/iotest"
 )
 
-// A test of Open that hangs is a failure: nothing writes to the named pipe.
+// Open must not block: nothing writes to the named pipe.
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
 	regular := filepath.Join(dir, "regular")
@@ -56,7 +56,7 @@ func TestOpen(t *testing.T) {
 		}
 	}
 	if _, err := Open(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("Open of nothing: %v", err)
+		t.Errorf("Open of a missing file: %v", err)
 	}
 	for _, name := range []string{regular, link} {
 		if got := read(t, name); got != "text" {
@@ -65,7 +65,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// A pipe without a name is what a shell's <(…) and /dev/stdin are. Its writer may be late, or gone.
+// Open opens unnamed pipes, like a shell's <(…) and /dev/stdin. The writer may be late, or gone.
 func TestOpenPipe(t *testing.T) {
 	for _, late := range []bool{true, false} {
 		r, w, err := os.Pipe()
@@ -93,7 +93,7 @@ func TestOpenPipe(t *testing.T) {
 	}
 }
 
-// fdOf is the descriptor's number; Fd would make it blocking.
+// fdOf returns the number of a descriptor. File.Fd would make it blocking.
 func fdOf(f *os.File) string {
 	number := ""
 	raw, err := f.SyscallConn()
@@ -139,8 +139,9 @@ func TestLimit(t *testing.T) {
 
 func TestName(t *testing.T) {
 	for name, want := range map[string]string{
-		"run.json": "run.json", "dir/größe 1": "dir/größe 1", "": `""`, "a\x1b[31m": `"a\x1b[31m"`, "a\nb": `"a\nb"`,
-		"\u202ea": `"\u202ea"`, "bad\xff": `"bad\xff"`, "a\"b": `a"b`, "\u009b31m": `"\u009b31m"`,
+		"run.json": "run.json", "dir/größe 1": "dir/größe 1", "": `""`,
+		"a\x1b[31m": `"a\x1b[31m"`, "a\nb": `"a\nb"`, "\u202ea": `"\u202ea"`,
+		"bad\xff": `"bad\xff"`, "a\"b": `a"b`, "\u009b31m": `"\u009b31m"`,
 		strings.Repeat("x", 5000):       strings.Repeat("x", maxName) + "…",
 		"x" + strings.Repeat("ö", 5000): "x" + strings.Repeat("ö", maxName/2-1) + "…",
 	} {
@@ -150,7 +151,7 @@ func TestName(t *testing.T) {
 	}
 	_, err := Open(filepath.Join(t.TempDir(), "none\n"))
 	if err == nil || !strings.HasSuffix(err.Error(), `/none\n": no such file or directory`) {
-		t.Errorf("Open of nothing: %v", err)
+		t.Errorf("Open of a missing file: %v", err)
 	}
 }
 
@@ -176,7 +177,8 @@ func TestLine(t *testing.T) {
 			lines = append(lines, string(line))
 		}
 		if !slices.Equal(lines, test.lines) || err.Error() != test.end.Error() {
-			t.Errorf("%.20q: %d lines, %v; want %d, %v", test.text, len(lines), err, len(test.lines), test.end)
+			t.Errorf("%.20q: %d lines, %v; want %d, %v", test.text, len(lines), err,
+				len(test.lines), test.end)
 		}
 	}
 }
@@ -195,16 +197,19 @@ func TestDecompressed(t *testing.T) {
 	flipped := []byte(whole)
 	flipped[len(flipped)/2] ^= 1
 	for name, test := range map[string]struct{ file, want, failure string }{
-		"as it is":        {text, text, ""},
-		"empty":           {"", "", ""},
-		"one byte":        {"\x1f", "\x1f", ""},
-		"compressed":      {whole, text, ""},
-		"twice":           {whole + whole, text + text, ""},
-		"cut off at once": {whole[:5], "", "the compressed file is cut off"},
-		"cut off":         {whole[:len(whole)-9], "", "the compressed file is cut off"},
-		"a checksum":      {whole[:len(whole)-5] + "?" + whole[len(whole)-4:], "", "the compressed file is damaged"},
-		"a bit":           {string(flipped), "", "the compressed file is damaged"},
-		"more behind it":  {whole + "more than a header", "", "the compressed file is damaged"},
+		"uncompressed":  {text, text, ""},
+		"empty":         {"", "", ""},
+		"one byte":      {"\x1f", "\x1f", ""},
+		"compressed":    {whole, text, ""},
+		"twice":         {whole + whole, text + text, ""},
+		"cut off early": {whole[:5], "", "the compressed file is cut off"},
+		"cut off":       {whole[:len(whole)-9], "", "the compressed file is cut off"},
+		"wrong checksum": {
+			whole[:len(whole)-5] + "?" + whole[len(whole)-4:], "",
+			"the compressed file is damaged",
+		},
+		"flipped bit":   {string(flipped), "", "the compressed file is damaged"},
+		"trailing data": {whole + "more than a header", "", "the compressed file is damaged"},
 	} {
 		r, err := Decompressed(strings.NewReader(test.file))
 		var got []byte
@@ -219,7 +224,7 @@ func TestDecompressed(t *testing.T) {
 			t.Errorf("%s: %v; want %s", name, err, test.failure)
 		}
 	}
-	f, err := os.Open("/proc/self/mem") // of which the first page cannot be read
+	f, err := os.Open("/proc/self/mem") // its first page is unreadable
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,6 +234,6 @@ func TestDecompressed(t *testing.T) {
 		_, err = r.Read(make([]byte, 1))
 	}
 	if !errors.Is(err, syscall.EIO) {
-		t.Errorf("what cannot be read: %v", err)
+		t.Errorf("unreadable file: got %v, want EIO", err)
 	}
 }

@@ -1,4 +1,4 @@
-// Package stored reads stored runs, with what this program knows beyond the one that wrote them.
+// Package stored reads stored runs, and adds what the program that wrote them did not know yet.
 package stored
 
 import (
@@ -7,8 +7,8 @@ import (
 	"reuseport-bench/results/summary"
 )
 
-// Load reads a run, see results.Load, computes the summaries that it lacks, and adds what an older
-// program did not know.
+// Load reads a run as results.Load does, computes missing summaries, and adds what an older program
+// did not know.
 func Load(path string) (*results.Run, error) {
 	run, err := results.Load(path)
 	if err != nil {
@@ -18,9 +18,8 @@ func Load(path string) (*results.Run, error) {
 	return run, nil
 }
 
-// refresh gives a run that an older program wrote what this one knows besides: metrics, what there
-// is to say about a figure, verdicts. The figures stay as they were written, also those that were
-// computed in another way.
+// refresh adds to a run what this program knows and the one that wrote it did not: metrics,
+// warnings, verdicts. Stored figures stay, even if this program would compute others.
 func refresh(r *results.Run) {
 	for _, s := range r.Scenarios {
 		for _, v := range s.Variants {
@@ -41,7 +40,7 @@ func refresh(r *results.Run) {
 	}
 }
 
-// LoadAll is results.LoadAll of runs as Load returns them.
+// LoadAll reads runs as results.LoadAll does, and refreshes them as Load does.
 func LoadAll(path string) ([]*results.Run, error) {
 	all, err := results.LoadAll(path)
 	for _, run := range all {

@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/results/summary"
 )
 
-// A stored run of before is read with the metrics that it does not know, and keeps what it has.
+// A run of an older program gets new metrics, and keeps the figures that it has.
 func TestNewMetricsOfStoredRuns(t *testing.T) {
 	run, err := Load("../baseline/ci")
 	if err != nil {
@@ -24,11 +24,14 @@ func TestNewMetricsOfStoredRuns(t *testing.T) {
 	for _, s := range run.Scenarios {
 		for _, v := range s.Variants {
 			for dropped, lost := range map[string]string{
-				metrics.DroppedPerAttempt: metrics.LostPerAttempt, metrics.DroppedPerRestart: metrics.LostPerRestart,
+				metrics.DroppedPerAttempt: metrics.LostPerAttempt,
+				metrics.DroppedPerRestart: metrics.LostPerRestart,
 			} {
 				l, known := v.Summary[lost]
-				if d, ok := v.Summary[dropped]; ok != known || d.Center != l.Center || d.N != l.N {
-					t.Errorf("%s %s: %s %v of %d, %s %v of %d", s.Name, results.LabelString(v.Labels), dropped, d.Center, d.N, lost, l.Center, l.N)
+				d, ok := v.Summary[dropped]
+				if ok != known || d.Center != l.Center || d.N != l.N {
+					t.Errorf("%s %s: %s %v of %d, %s %v of %d", s.Name,
+						results.LabelString(v.Labels), dropped, d.Center, d.N, lost, l.Center, l.N)
 				}
 				seen++
 			}
@@ -42,12 +45,14 @@ func TestNewMetricsOfStoredRuns(t *testing.T) {
 		Summary: map[string]results.Summary{metrics.LostPerRestart: {Center: 77}},
 	}
 	refresh(&results.Run{Scenarios: []*results.Scenario{{Variants: []*results.Variant{v}}}})
-	if got := v.Summary[metrics.LostPerRestart].Center; got != 77 || v.Summary[metrics.DroppedPerRestart].Center != 3 {
-		t.Errorf("lost %v and dropped %v per restart; want the stored 77, and 3", got, v.Summary[metrics.DroppedPerRestart].Center)
+	lost := v.Summary[metrics.LostPerRestart].Center
+	dropped := v.Summary[metrics.DroppedPerRestart].Center
+	if lost != 77 || dropped != 3 {
+		t.Errorf("lost %v and dropped %v per restart; want the stored 77, and 3", lost, dropped)
 	}
 }
 
-// What an older program wrote keeps its figures, and gets what this program says of them, and its
+// A run of an older program keeps its figures, and gets this program's warnings about them, and its
 // metrics.
 func TestLoadRefreshes(t *testing.T) {
 	run := resultstest.NewRun()
@@ -60,12 +65,17 @@ func TestLoadRefreshes(t *testing.T) {
 	delete(v.Summary, metrics.ScheduleLag)
 	lo, hi := 0.1, 0.2
 	v.Summary["of_an_older_program"] = results.Summary{Center: 7}
-	v.Summary[metrics.LostPerRestart] = results.Summary{Center: 0.3, Lo: &lo, Hi: &hi, N: 3, Method: "bootstrap"}
+	v.Summary[metrics.LostPerRestart] = results.Summary{
+		Center: 0.3, Lo: &lo, Hi: &hi, N: 3, Method: "bootstrap",
+	}
 	p99 := v.Summary["response_p99_ns"]
 	p99.Warnings = []string{"includes schedule lag, p99 1.5e+02 ms"}
 	v.Summary["response_p99_ns"] = p99
 	change := results.Summary{Center: 0, Lo: new(-1.), Hi: new(1.), N: 8}
-	run.Scenarios[0].AA = []*results.Delta{{Metric: metrics.Gap, Scale: results.ScaleDifference, Change: change, P: 1, PAdjusted: 1, Threshold: 1e6, Outcome: results.DeltaNone}}
+	run.Scenarios[0].AA = []*results.Delta{{
+		Metric: metrics.Gap, Scale: results.ScaleDifference, Change: change, P: 1, PAdjusted: 1,
+		Threshold: 1e6, Outcome: results.DeltaNone,
+	}}
 	dir := t.TempDir()
 	s, err := results.Create(dir, run)
 	if err != nil {
@@ -85,18 +95,18 @@ func TestLoadRefreshes(t *testing.T) {
 	}
 	want := results.Summary{Center: 0.3, Lo: &lo, Hi: &hi, N: 3, Method: "bootstrap", TooFew: true}
 	if diff := cmp.Diff(want, got[metrics.LostPerRestart]); diff != "" {
-		t.Errorf("a figure that would be another today (-want +got):\n%s", diff)
+		t.Errorf("a figure that this program computes differently (-want +got):\n%s", diff)
 	}
-	if said := strings.Join(got["response_p99_ns"].Warnings, "\n"); !strings.Contains(said, "p99 150 ms") || strings.Contains(said, "e+02") {
-		t.Errorf("of the same figure it says %q", said)
+	warnings := strings.Join(got["response_p99_ns"].Warnings, "\n")
+	if !strings.Contains(warnings, "p99 150 ms") || strings.Contains(warnings, "e+02") {
+		t.Errorf("an unchanged figure has the warnings %q", warnings)
 	}
 	if v := loaded.AA[0].Verdict; v != results.VerdictSame {
 		t.Errorf("the A/A arm has the verdict %q", v)
 	}
 }
 
-// A run whose A/A arm has the label of older programs is compared with one of today, its arm with
-// that of today's.
+// An older run, whose A/A arm has another label, can be compared with a new one.
 func TestOldRunIsComparedWithNew(t *testing.T) {
 	stored := func(arm string, started time.Duration, control int64) []*results.Run {
 		run := resultstest.NewRun()
@@ -130,16 +140,18 @@ func TestOldRunIsComparedWithNew(t *testing.T) {
 	}
 	today := stored(results.ArmControl, time.Hour, 0)
 	for control, void := range map[int64]int{0: 0, 700: 1} {
-		c, err := compare.Runs(stored("again", 0, control), today, compare.Options{Metrics: []string{metrics.ResponseP50}})
+		options := compare.Options{Metrics: []string{metrics.ResponseP50}}
+		c, err := compare.Runs(stored("again", 0, control), today, options)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := c.Scenarios[0]
 		if len(s.Variants) != 1 || len(s.Unmeasured)+len(s.Warnings) > 0 {
-			t.Errorf("compared %d variants, want the baseline; unmeasured %q, warnings %q", len(s.Variants), s.Unmeasured, s.Warnings)
+			t.Errorf("compared %d variants, want the baseline; unmeasured %q, warnings %q",
+				len(s.Variants), s.Unmeasured, s.Warnings)
 		}
 		if len(s.Void) != void {
-			t.Errorf("an old A/A arm that is %d ns slower: void %q", control, s.Void)
+			t.Errorf("an old A/A arm that is %d ns slower: void %q, want %d", control, s.Void, void)
 		}
 	}
 }

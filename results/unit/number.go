@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Plural writes how many there are of what the noun names: "1 trial", "0 trials", "2 load
-// processes".
+// Plural writes a number with its noun: "1 trial", "0 trials", "2 load processes".
 func Plural[N int | int64](n N, noun string) string {
 	text := strconv.FormatInt(int64(n), 10) + " " + noun
 	switch {
@@ -19,16 +18,18 @@ func Plural[N int | int64](n N, noun string) string {
 	return text + "s"
 }
 
+// Sizes outside of these are written as a bound: digits like those of 0.000000000123 are hard to
+// count.
 const (
-	leastWritten = 1e-6 // what is smaller is written as a bound: nobody counts the zeros of 0.000000000123
-	mostWritten  = 1e15 // nor the digits of what is larger
+	leastWritten = 1e-6
+	mostWritten  = 1e15
 )
 
-// Number writes x with three significant digits, from 100 on without decimals, and never in
+// Number writes x with three significant digits, without decimals from 100 up, and never in
 // exponent form.
 func Number(x float64) string { return decimal(x, 3) }
 
-// Digits is Number with so many significant digits, and without the zeros behind them.
+// Digits is Number with this many significant digits, and without trailing zeros.
 func Digits(x float64, digits int) string {
 	text := decimal(x, digits)
 	if strings.ContainsRune(text, '.') && !strings.ContainsRune(text, ' ') {
@@ -53,7 +54,7 @@ func decimal(x float64, digits int) string {
 	return strconv.FormatFloat(x, 'f', decimals, 64)
 }
 
-// beyond writes that a size is smaller, or larger, than a bound.
+// beyond writes a size that is smaller or larger than a bound.
 func beyond(negative bool, sign string, bound float64) string {
 	text := strconv.FormatFloat(bound, 'f', -1, 64)
 	if !negative {
@@ -62,7 +63,7 @@ func beyond(negative bool, sign string, bound float64) string {
 	return map[string]string{"<": ">", ">": "<"}[sign] + " -" + text
 }
 
-// PValue writes a p: to three decimals, tiny ones as a bound.
+// PValue writes a p to three decimals, or as a bound if it is tiny.
 func PValue(p float64) string {
 	if p < 0.001 {
 		return "< 0.001"

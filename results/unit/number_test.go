@@ -10,13 +10,14 @@ func TestPlural(t *testing.T) {
 		n          int
 		noun, want string
 	}{
-		{0, "trial", "0 trials"}, {1, "trial", "1 trial"}, {2, "valid trial", "2 valid trials"}, {1, "load process", "1 load process"}, {3, "load process", "3 load processes"},
+		{0, "trial", "0 trials"}, {1, "trial", "1 trial"}, {2, "valid trial", "2 valid trials"},
+		{1, "load process", "1 load process"}, {3, "load process", "3 load processes"},
 	} {
 		if got := Plural(test.n, test.noun); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
 		if got := Plural(int64(test.n), test.noun); got != test.want {
-			t.Errorf("of 64 bits: got %q, want %q", got, test.want)
+			t.Errorf("int64: got %q, want %q", got, test.want)
 		}
 	}
 }
@@ -24,7 +25,7 @@ func TestPlural(t *testing.T) {
 func TestNumbers(t *testing.T) {
 	for _, test := range []struct {
 		x              float64
-		number, digits string // the latter of two
+		number, digits string // digits: two of them
 	}{
 		{0, "0", "0"},
 		{1, "1.00", "1"},
@@ -49,7 +50,9 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("Digits(%v, 2): got %q, want %q", test.x, got, test.digits)
 		}
 	}
-	for p, want := range map[float64]string{0: "< 0.001", 1e-9: "< 0.001", 0.0319: "0.032", 1: "1.000"} {
+	for p, want := range map[float64]string{
+		0: "< 0.001", 1e-9: "< 0.001", 0.0319: "0.032", 1: "1.000",
+	} {
 		if got := PValue(p); got != want {
 			t.Errorf("p %v: got %q, want %q", p, got, want)
 		}
@@ -58,8 +61,9 @@ func TestNumbers(t *testing.T) {
 
 func TestNumber(t *testing.T) {
 	for want, x := range map[string]float64{
-		"0": 0, "1.00": 1, "1.23": 1.234, "12.3": 12.34, "123": 123.4, "1234": 1234.5, "0.500": 0.5, "0.0123": 0.01234,
-		"0.00123": 0.001234, "0.0000625": 6.25e-5, "12345678": 12345678, "-4.50": -4.5, "< 0.000001": 1e-9,
+		"0": 0, "1.00": 1, "1.23": 1.234, "12.3": 12.34, "123": 123.4, "1234": 1234.5,
+		"0.500": 0.5, "0.0123": 0.01234, "0.00123": 0.001234, "0.0000625": 6.25e-5,
+		"12345678": 12345678, "-4.50": -4.5, "< 0.000001": 1e-9,
 	} {
 		if got := Number(x); got != want || len(got) > 10 {
 			t.Errorf("Number(%v): got %q, want %q", x, got, want)

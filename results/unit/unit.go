@@ -1,5 +1,5 @@
-// Package unit writes figures. Each metric has one Unit; values are stored in base units and are
-// scaled only here.
+// Package unit writes figures. Each metric has one Unit. Values are stored in base units; only this
+// package scales them.
 package unit
 
 import (
@@ -19,9 +19,9 @@ const (
 	PerStep                   // events per step of the timeline
 	PerAttempt                // events per attempt
 	PerConnection             // events per connection
-	Share                     // of a whole, 0 to 1
+	Share                     // a part of a whole, 0 to 1
 	Probability               // a p value, 0 to 1
-	Count                     // whole things
+	Count                     // a number of things
 )
 
 // Name says what a value of u counts, as "per restart"; "" for None.
@@ -39,15 +39,15 @@ type Scale struct {
 	Factor float64 // the scale's unit in base units
 }
 
-// Plain leaves figures as they are.
+// Plain returns the scale that leaves figures as they are.
 func Plain() Scale { return Scale{"", 1} }
 
-// Seconds is the base unit of time in formats that know no nanoseconds.
+// Seconds returns the scale of times in formats without nanoseconds.
 func Seconds() Scale { return Scale{"s", 1e9} }
 
-// Scale returns one scale for all the values, which are in base units. Of times it is the largest
-// unit that leaves the largest value at 1 or more; seconds only from 10 s on, because milliseconds
-// are what readers compare, and milliseconds for 0.
+// Scale returns one scale for all the values, which are in base units. For times it is the largest
+// unit in which the largest value is at least 1, but milliseconds up to 10 s, because readers
+// compare milliseconds, and milliseconds for 0.
 func (u Unit) Scale(values ...float64) Scale {
 	if u != Nanoseconds {
 		return Plain()
@@ -67,11 +67,11 @@ func (u Unit) Scale(values ...float64) Scale {
 	return Scale{"ns", 1}
 }
 
-// Of writes x, in base units, in the scale's unit, see Number.
+// Of writes x, which is in base units, in the scale's unit as Number does.
 func (s Scale) Of(x float64) string { return Number(x / s.Factor) }
 
-// Text writes x by itself: a time with its unit and three significant figures, anything else with
-// that many digits.
+// Text writes x for use outside of a table: a time with its unit and three significant figures,
+// other values with this many digits.
 func (u Unit) Text(x float64, digits int) string {
 	if u == Nanoseconds {
 		return Duration(x).String()
@@ -88,7 +88,7 @@ func Duration(ns float64) time.Duration {
 	return time.Duration(math.Round(ns/step) * step)
 }
 
-// Spread writes a figure and, where it has one, its interval: "x [lo, hi]".
+// Spread writes a figure with its interval, if it has one: "x [lo, hi]".
 func Spread(center float64, lo, hi *float64, write func(float64) string) string {
 	text := write(center)
 	if lo != nil && hi != nil {

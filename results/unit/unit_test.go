@@ -7,15 +7,16 @@ func TestScale(t *testing.T) {
 		ns   []float64
 		want string
 	}{
-		{nil, "ms"}, {[]float64{0}, "ms"}, {[]float64{1}, "ns"}, {[]float64{999}, "ns"}, {[]float64{1, 1000}, "µs"}, {[]float64{999_999}, "µs"},
-		{[]float64{1e6, 3}, "ms"}, {[]float64{9.9e9}, "ms"}, {[]float64{1e10}, "s"}, {[]float64{-5e6}, "ms"},
+		{nil, "ms"}, {[]float64{0}, "ms"}, {[]float64{1}, "ns"}, {[]float64{999}, "ns"},
+		{[]float64{1, 1000}, "µs"}, {[]float64{999_999}, "µs"}, {[]float64{1e6, 3}, "ms"},
+		{[]float64{9.9e9}, "ms"}, {[]float64{1e10}, "s"}, {[]float64{-5e6}, "ms"},
 	} {
 		if got := Nanoseconds.Scale(test.ns...); got.Name != test.want {
 			t.Errorf("%v: got %s, want %s", test.ns, got.Name, test.want)
 		}
 	}
 	if got := PerSecond.Scale(1e12); got != Plain() {
-		t.Errorf("a rate is scaled: %+v", got)
+		t.Errorf("a rate has the scale %+v, want Plain", got)
 	}
 }
 
