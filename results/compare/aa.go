@@ -7,8 +7,8 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// AA compares the scenario's A/A arm with its baseline in these metrics, a family of their own. Nil
-// without such an arm, or where neither can be compared.
+// AA compares the scenario's A/A arm with its baseline in these metrics. The deltas are a family of
+// their own. It returns nil without an A/A arm or baseline, or if no metric can be compared.
 func AA(s *results.Scenario, names []string) []*results.Delta {
 	control, baseline := s.ControlArm(), s.BaselineVariant()
 	if control == nil || baseline == nil {
@@ -24,7 +24,7 @@ func AA(s *results.Scenario, names []string) []*results.Delta {
 	return deltas
 }
 
-// Void is why the deltas of an A/A arm void what was measured beside it; empty when they do not.
+// Void returns why the deltas of an A/A arm void the scenario, or "" if they do not.
 func Void(aa []*results.Delta) string {
 	for _, d := range aa {
 		if d.Outcome != results.DeltaNone {

@@ -11,14 +11,15 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// bankDir holds recorded trials of setups that are the same but in name: any two trials of a block
-// are an A/A pair.
+// bankDir holds recorded trials of variants that differ only in name: any two trials of a block are
+// an A/A pair.
 const bankDir = "../baseline/bank"
 
-// A bank is the recorded trials that count, by block, of each setup.
+// A bank is the recorded valid trials of each stop mode, by block.
 type bank map[string][][]*results.Trial
 
-// loadBank reads the bank. A block of fewer than two trials that count is no pair.
+// loadBank reads the bank. It leaves out blocks with fewer than two valid trials, which have no
+// pair.
 func loadBank(t *testing.T) bank {
 	t.Helper()
 	runs, err := results.LoadAll(bankDir)
@@ -49,17 +50,17 @@ func loadBank(t *testing.T) bank {
 		}
 	}
 	if least := 200; trials < least {
-		t.Fatalf("%s holds %d trials that count, want at least %d", bankDir, trials, least)
+		t.Fatalf("%s holds %d valid trials, want at least %d", bankDir, trials, least)
 	}
 	return all
 }
 
-// A fault is put into a recorded trial to see whether it is found. It returns a copy.
+// A fault returns a copy of a recorded trial with a regression, which a comparison should find.
 type fault func(results.Trial) results.Trial
 
 func noFault(t results.Trial) results.Trial { return t }
 
-// slower makes every response time of the trial as many times as long.
+// slower multiplies every response time of the trial.
 func slower(factor float64) fault {
 	return func(t results.Trial) results.Trial {
 		p := *t.ResponseNS
@@ -71,7 +72,7 @@ func slower(factor float64) fault {
 	}
 }
 
-// oneMoreLost loses one more attempt in every restart.
+// oneMoreLost adds one lost attempt to every restart.
 func oneMoreLost(t results.Trial) results.Trial {
 	t.Steps = slices.Clone(t.Steps)
 	for i := range t.Steps {
@@ -85,7 +86,7 @@ func oneMoreLost(t results.Trial) results.Trial {
 	return t
 }
 
-// gapOf makes every restart's gap at least that long.
+// gapOf makes every restart's gap at least this long.
 func gapOf(ns int64) fault {
 	return func(t results.Trial) results.Trial {
 		t.Steps = slices.Clone(t.Steps)
@@ -96,8 +97,8 @@ func gapOf(ns int64) fault {
 	}
 }
 
-// pairs draws n blocks, and of each two trials by chance; the second gets the fault. Up to the
-// number of blocks they are drawn without replacement.
+// pairs draws n blocks at random, and two trials of each; the second gets the fault. It draws
+// blocks with replacement only if n is greater than their number.
 func (b bank) pairs(random *rand.Rand, stop string, n int, f fault) (base, head *results.Variant) {
 	blocks := b[stop]
 	order := random.Perm(len(blocks))
@@ -115,7 +116,7 @@ func (b bank) pairs(random *rand.Rand, stop string, n int, f fault) (base, head 
 	return base, head
 }
 
-// outcomes compares two variants as CompareRuns does those of a scenario of one variant.
+// outcomes compares two variants as Runs compares a scenario of one variant.
 func outcomes(t *testing.T, base, head *results.Variant) map[string]string {
 	t.Helper()
 	var family []*results.Delta
@@ -134,11 +135,11 @@ func outcomes(t *testing.T, base, head *results.Variant) map[string]string {
 	return of
 }
 
-// TestSelfBankFalseAlarms compares recorded trials that do not differ: hardly any comparison may
-// say that they do.
+// TestSelfBankFalseAlarms compares recorded trials that do not differ. At most 2 % of the
+// comparisons may report a difference.
 func TestSelfBankFalseAlarms(t *testing.T) {
 	b := loadBank(t)
-	rounds := 120 // a setup and a size: 1,080 comparisons
+	rounds := 120 // of each stop mode and size: 1,080 comparisons
 	if *selftest {
 		rounds = 2000
 	}
@@ -160,12 +161,14 @@ func TestSelfBankFalseAlarms(t *testing.T) {
 					alarmed++
 				}
 			}
-			t.Logf("stop=%-5s %2d blocks (of %d): %d of %d A/A comparisons alarmed (%.2f %%) %v", stop, n, len(b[stop]), alarmed, rounds, 100*float64(alarmed)/float64(rounds), by)
+			t.Logf("stop=%-5s %2d blocks (of %d): %d of %d A/A comparisons alarmed (%.2f %%) %v",
+				stop, n, len(b[stop]), alarmed, rounds, 100*float64(alarmed)/float64(rounds), by)
 			all, alarms = all+rounds, alarms+alarmed
 		}
 	}
 	if share := float64(alarms) / float64(all); share > 0.02 {
-		t.Errorf("%d of %d comparisons of trials that do not differ said they do: %.2f %%, want at most 2 %%", alarms, all, 100*share)
+		t.Errorf("%d of %d comparisons of trials that do not differ reported a difference: "+
+			"%.2f %%, want at most 2 %%", alarms, all, 100*share)
 	}
 }
 
@@ -174,7 +177,7 @@ func TestSelfBankFalseAlarms(t *testing.T) {
 func TestSelfBankPower(t *testing.T) {
 	b := loadBank(t)
 	rounds := 60
-	var sizes []int // the short form looks at the one that must do
+	var sizes []int // the short form tries only the size that must suffice
 	if *selftest {
 		rounds, sizes = 1000, []int{8, 12, 16, 20, 30, 40, 60, 90, 120, 160, 240}
 	}
@@ -183,13 +186,13 @@ func TestSelfBankPower(t *testing.T) {
 		fault  fault
 		stop   string
 		metric string
-		blocks int // with so many it is found in 95 %
+		blocks int // with this many, 95 % of the faults must be found
 	}{
-		{"response time +10 %, of 2 ms", slower(1.1), "handoff", "response_p50_ns", 8},
-		{"response time +10 %, of 0.2 ms", slower(1.1), "drain", "response_p50_ns", 12},
-		{"one more lost per restart, of none", oneMoreLost, "handoff", metrics.DroppedPerRestart, 8},
-		{"one more lost per restart, of 0.02", oneMoreLost, "drain", metrics.DroppedPerRestart, 8},
-		{"one more lost per restart, of 0.5", oneMoreLost, "close", metrics.DroppedPerRestart, 12},
+		{"2 ms response time + 10 %", slower(1.1), "handoff", "response_p50_ns", 8},
+		{"0.2 ms response time + 10 %", slower(1.1), "drain", "response_p50_ns", 12},
+		{"0 + 1 lost per restart", oneMoreLost, "handoff", metrics.DroppedPerRestart, 8},
+		{"0.02 + 1 lost per restart", oneMoreLost, "drain", metrics.DroppedPerRestart, 8},
+		{"0.5 + 1 lost per restart", oneMoreLost, "close", metrics.DroppedPerRestart, 12},
 		{"a gap of 20 ms", gapOf(20e6), "handoff", metrics.Gap, 8},
 		{"a gap of 20 ms", gapOf(20e6), "close", metrics.Gap, 12},
 	}
@@ -213,9 +216,10 @@ func TestSelfBankPower(t *testing.T) {
 				break
 			}
 		}
-		t.Logf("%s, stop=%s, found with so many blocks:%s", test.name, test.stop, line)
+		t.Logf("%s, stop=%s, found by number of blocks:%s", test.name, test.stop, line)
 		if enough == 0 || enough > test.blocks {
-			t.Errorf("%s, stop=%s: found in 95 %% with %d blocks (0: never), want at most %d", test.name, test.stop, enough, test.blocks)
+			t.Errorf("%s, stop=%s: found in 95 %% with %d blocks (0: never), want at most %d",
+				test.name, test.stop, enough, test.blocks)
 		}
 	}
 }

@@ -19,10 +19,11 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-var selftest = flag.Bool("selftest", false, "simulate coverage and error rates in the long form: 10 000 rounds each")
+var selftest = flag.Bool("selftest", false,
+	"simulate coverage and error rates in the long form: 10 000 rounds each")
 
-// simulationRounds is how often a row is simulated: in the short form mostly of n = 8, where
-// methods differ.
+// simulationRounds returns how often a row is simulated. The short form simulates mostly n = 8,
+// where methods differ most.
 func simulationRounds(n int) int {
 	switch {
 	case *selftest:
@@ -33,8 +34,8 @@ func simulationRounds(n int) int {
 	return 100
 }
 
-// twoErrors is two standard errors of a share that was simulated, √(c(1−c)/rounds): in the short
-// form what holds may miss by so much. The long form is held to the figure itself.
+// twoErrors returns two standard errors of a simulated share c, 2√(c(1−c)/rounds): the tolerance of
+// the short form. The long form has none.
 func twoErrors(share float64, rounds int) float64 {
 	if *selftest {
 		return 0
@@ -42,10 +43,10 @@ func twoErrors(share float64, rounds int) float64 {
 	return 2 * math.Sqrt(share*(1-share)/float64(rounds))
 }
 
-// dice makes the data of a simulation.
+// dice generates the data of a simulation.
 type dice struct{ *rand.Rand }
 
-// newDice has a seed of its own for each name, so that a row does not depend on those above it.
+// newDice derives the seed from the name, so that a row does not depend on those above it.
 func newDice(name string) dice {
 	return dice{rand.New(rand.NewChaCha8(sha256.Sum256([]byte(name))))}
 }
@@ -56,12 +57,12 @@ func (d dice) poisson(mean float64) int64 {
 	return int64(distuv.Poisson{Lambda: mean, Src: d}.Rand())
 }
 
-// gamma has mean 1.
+// gamma returns a value of a gamma distribution with mean 1.
 func (d dice) gamma(shape float64) float64 {
 	return distuv.Gamma{Alpha: shape, Beta: shape, Src: d}.Rand()
 }
 
-// A shape makes one trial's value.
+// A shape generates one trial's value.
 type shape struct {
 	name   string
 	median float64
@@ -72,11 +73,12 @@ func skewed() shape {
 	return shape{"lognormal 0.3", 1, func(d dice) float64 { return d.lognormal(0.3) }}
 }
 
-// bimodal takes three times as long in a share of the trials.
+// bimodal returns a shape in which a share of the trials takes three times as long.
 func bimodal(share float64) shape {
 	const sigma = 0.1
 	below := func(log float64) float64 {
-		return (1-share)*distuv.UnitNormal.CDF(log/sigma) + share*distuv.UnitNormal.CDF((log-math.Log(3))/sigma)
+		return (1-share)*distuv.UnitNormal.CDF(log/sigma) +
+			share*distuv.UnitNormal.CDF((log-math.Log(3))/sigma)
 	}
 	lo, hi := -1., 1.
 	for range 60 {
@@ -95,15 +97,15 @@ func bimodal(share float64) shape {
 	}}
 }
 
-// A spread makes the counts of one trial's restarts, of that mean each.
+// A spread generates the counts of one trial's restarts, each with the given mean.
 type spread struct {
 	name     string
 	restarts int
 	counts   func(d dice, restarts int, mean float64) []int64
 }
 
-// gammaPoisson clusters have a count of their own each, gamma-Poisson of that index of dispersion;
-// 1: Poisson.
+// gammaPoisson returns a spread of independent gamma-Poisson counts with this index of dispersion;
+// 1 is Poisson.
 func gammaPoisson(dispersion float64) spread {
 	name := "Poisson"
 	if dispersion > 1 {
@@ -122,46 +124,53 @@ func gammaPoisson(dispersion float64) spread {
 	}}
 }
 
-// twoLevels are eight Poisson restarts of trials whose means differ, gamma with that coefficient of
-// variation.
+// twoLevels returns a spread of eight Poisson restarts per trial. The trials' means follow a gamma
+// distribution with this coefficient of variation.
 func twoLevels(cv float64) spread {
 	if cv == 0 {
 		s := gammaPoisson(1)
 		s.name, s.restarts = "8 × Poisson", 8
 		return s
 	}
-	return spread{fmt.Sprintf("8 × Poisson, cv %.2g", cv), 8, func(d dice, restarts int, mean float64) []int64 {
+	counts := func(d dice, restarts int, mean float64) []int64 {
 		return gammaPoisson(1).counts(d, restarts, mean*d.gamma(1/(cv*cv)))
-	}}
+	}
+	return spread{fmt.Sprintf("8 × Poisson, cv %.2g", cv), 8, counts}
 }
 
 func (s spread) trials(d dice, n int, mean float64) []metrics.Tally {
 	trials := make([]metrics.Tally, n)
 	for i := range trials {
-		trials[i] = metrics.Tally{Counts: s.counts(d, s.restarts, mean), Exposure: slices.Repeat([]float64{1}, s.restarts)}
+		trials[i] = metrics.Tally{
+			Counts:   s.counts(d, s.restarts, mean),
+			Exposure: slices.Repeat([]float64{1}, s.restarts),
+		}
 	}
 	return trials
 }
 
-// A coverage is one row: a method and data of which the truth is known.
+// A coverage is one row: a method, and data whose true value is known.
 type coverage struct {
 	method, data string
 	truth        float64
 	unpromised   bool // known to cover less than 93 %: shown as such, not asserted
-	// sample makes data, its interval, and one resampling of that data for the bootstrap.
-	sample func(d dice, n int) (results.Summary, func() float64)
+	sample       sampler
 }
 
-// notPromised is the row, of data that the method is not good for.
+// A sampler generates data, and returns its interval and a function that resamples the data for the
+// bootstrap.
+type sampler func(d dice, n int) (results.Summary, func() float64)
+
+// notPromised marks a row whose data the method does not suit.
 func notPromised(c coverage) coverage {
 	c.unpromised = true
 	return c
 }
 
-const trueRatio = 1.1 // of the rows that compare
+const trueRatio = 1.1 // in the rows that compare
 
 func pairedRatio(s shape) coverage {
-	return coverage{method: "PairedRatio", data: s.name, truth: trueRatio, sample: func(d dice, n int) (results.Summary, func() float64) {
+	sample := func(d dice, n int) (results.Summary, func() float64) {
 		ratios := make([]float64, n)
 		for i := range ratios {
 			drift := d.lognormal(0.3)
@@ -170,11 +179,12 @@ func pairedRatio(s shape) coverage {
 		}
 		ours, _ := stats.PairedRatio(ratios, stats.Confidence)
 		return ours, resampledMedian(d, ratios)
-	}}
+	}
+	return coverage{method: "PairedRatio", data: s.name, truth: trueRatio, sample: sample}
 }
 
-// oneSided pairs: only the head has slow trials, so the quotients are skewed. The truth is that of
-// the center, their pseudomedian.
+// oneSided compares pairs in which only the head has slow trials, so the quotients are skewed. The
+// true value is that of the center, their pseudomedian.
 func oneSided(slow shape) coverage {
 	var truth []float64
 	d := newDice("oneSided")
@@ -183,19 +193,22 @@ func oneSided(slow shape) coverage {
 		truth = append(truth, math.Sqrt(quotient(d)*quotient(d)))
 	}
 	slices.Sort(truth)
-	return coverage{method: "PairedRatio", data: slow.name + " of head", truth: (truth[(len(truth)-1)/2] + truth[len(truth)/2]) / 2,
-		sample: func(d dice, n int) (results.Summary, func() float64) {
-			ratios := make([]float64, n)
-			for i := range ratios {
-				ratios[i] = quotient(d)
-			}
-			ours, _ := stats.PairedRatio(ratios, stats.Confidence)
-			return ours, resampledMedian(d, ratios)
-		}}
+	sample := func(d dice, n int) (results.Summary, func() float64) {
+		ratios := make([]float64, n)
+		for i := range ratios {
+			ratios[i] = quotient(d)
+		}
+		ours, _ := stats.PairedRatio(ratios, stats.Confidence)
+		return ours, resampledMedian(d, ratios)
+	}
+	middle := (truth[(len(truth)-1)/2] + truth[len(truth)/2]) / 2
+	return coverage{
+		method: "PairedRatio", data: slow.name + " of head", truth: middle, sample: sample,
+	}
 }
 
 func pairedDifference(s shape) coverage {
-	return coverage{method: "PairedDifference", data: s.name, truth: 0.5, sample: func(d dice, n int) (results.Summary, func() float64) {
+	sample := func(d dice, n int) (results.Summary, func() float64) {
 		differences := make([]float64, n)
 		for i := range differences {
 			drift := d.lognormal(0.3)
@@ -203,22 +216,24 @@ func pairedDifference(s shape) coverage {
 		}
 		ours, _ := stats.PairedDifference(differences, stats.Confidence)
 		return ours, resampledMedian(d, differences)
-	}}
+	}
+	return coverage{method: "PairedDifference", data: s.name, truth: 0.5, sample: sample}
 }
 
 func median(s shape) coverage {
-	return coverage{method: "Median", data: s.name, truth: s.median, sample: func(d dice, n int) (results.Summary, func() float64) {
+	sample := func(d dice, n int) (results.Summary, func() float64) {
 		values := make([]float64, n)
 		for i := range values {
 			values[i] = s.value(d)
 		}
 		return stats.Median(values, stats.Confidence), resampledMedian(d, values)
-	}}
+	}
+	return coverage{method: "Median", data: s.name, truth: s.median, sample: sample}
 }
 
 // unpaired compares two samples of n each.
 func unpaired(s shape) coverage {
-	return coverage{method: "UnpairedRatio", data: s.name, truth: trueRatio, sample: func(d dice, n int) (results.Summary, func() float64) {
+	sample := func(d dice, n int) (results.Summary, func() float64) {
 		base, head := make([]float64, n), make([]float64, n)
 		for i := range base {
 			base[i], head[i] = s.value(d), trueRatio*s.value(d)
@@ -226,17 +241,20 @@ func unpaired(s shape) coverage {
 		ours, _ := stats.UnpairedRatio(base, head, stats.Confidence)
 		b, h := resampledMedian(d, base), resampledMedian(d, head)
 		return ours, func() float64 { return h() / b() }
-	}}
+	}
+	return coverage{method: "UnpairedRatio", data: s.name, truth: trueRatio, sample: sample}
 }
 
-// lostPerRestart is the rate of trials that counted these.
+// lostPerRestart returns the rate of trials with these counts.
 func lostPerRestart(trials []metrics.Tally) results.Summary {
 	m, _ := metrics.Find(metrics.LostPerRestart)
 	return summary.Counted(m, trials, stats.Confidence)
 }
 
 func rate(s spread, mean float64) coverage {
-	row := coverage{method: "Counted", data: fmt.Sprintf("%s, mean %.3g", s.name, mean), truth: mean}
+	row := coverage{
+		method: "Counted", data: fmt.Sprintf("%s, mean %.3g", s.name, mean), truth: mean,
+	}
 	if s.restarts == 1 {
 		row.method = "Rate"
 	}
@@ -247,21 +265,21 @@ func rate(s spread, mean float64) coverage {
 	return row
 }
 
-// rates compares two rates, the head half as large again.
+// rates compares two rates; the head's is 1.5 times the base's.
 func rates(s spread, mean float64) coverage {
-	row := coverage{method: "difference", data: fmt.Sprintf("%s, mean %.3g", s.name, mean), truth: mean / 2}
-	row.sample = func(d dice, n int) (results.Summary, func() float64) {
+	sample := func(d dice, n int) (results.Summary, func() float64) {
 		base, head := s.trials(d, n, mean), s.trials(d, n, 1.5*mean)
 		b, h := resampledRate(d, base), resampledRate(d, head)
-		return stats.Difference(lostPerRestart(head), lostPerRestart(base), stats.Confidence), func() float64 { return h() - b() }
+		ours := stats.Difference(lostPerRestart(head), lostPerRestart(base), stats.Confidence)
+		return ours, func() float64 { return h() - b() }
 	}
-	return row
+	data := fmt.Sprintf("%s, mean %.3g", s.name, mean)
+	return coverage{method: "difference", data: data, truth: mean / 2, sample: sample}
 }
 
-// oneMore compares counts, paired by block: the head loses one more in every restart.
+// oneMore compares counts, paired by block; the head loses one more attempt in every restart.
 func oneMore(s spread, mean float64) coverage {
-	row := coverage{method: "compareCounts", data: fmt.Sprintf("%s, mean %.3g", s.name, mean), truth: 1}
-	row.sample = func(d dice, n int) (results.Summary, func() float64) {
+	sample := func(d dice, n int) (results.Summary, func() float64) {
 		base, head := s.trials(d, n, mean), s.trials(d, n, mean)
 		for _, t := range head {
 			for i := range t.Counts {
@@ -272,14 +290,17 @@ func oneMore(s spread, mean float64) coverage {
 		delta, _ := countedPairs(base, head).compare(metrics.LostPerRestart, stats.Confidence)
 		return delta.Change, func() float64 { return h() - b() }
 	}
-	return row
+	data := fmt.Sprintf("%s, mean %.3g", s.name, mean)
+	return coverage{method: "compareCounts", data: data, truth: 1, sample: sample}
 }
 
-// counted are sides of trials with these counts of their restarts, that are no pairs.
+// counted returns unpaired trials whose restarts have these counts.
 func counted(base, head []metrics.Tally) sides {
 	trials := func(tallies []metrics.Tally) (all []*results.Trial) {
 		for _, t := range tallies {
-			one := &results.Trial{Attempts: 1000, Lost: t.Count(), Steps: make([]results.Step, len(t.Counts))}
+			one := &results.Trial{
+				Attempts: 1000, Lost: t.Count(), Steps: make([]results.Step, len(t.Counts)),
+			}
 			for i, lost := range t.Counts {
 				one.Steps[i] = results.Step{Do: vocabulary.StepReplace, Lost: lost}
 			}
@@ -290,7 +311,7 @@ func counted(base, head []metrics.Tally) sides {
 	return sides{base: trials(base), head: trials(head)}
 }
 
-// countedPairs are the same, paired by place.
+// countedPairs returns such trials, paired by index.
 func countedPairs(base, head []metrics.Tally) sides {
 	s := counted(base, head)
 	for i, b := range s.base {
@@ -299,7 +320,8 @@ func countedPairs(base, head []metrics.Tally) sides {
 	return s
 }
 
-// resampledMedian is the median of as many values, drawn with replacement.
+// resampledMedian returns a function that draws as many values with replacement, and returns their
+// median.
 func resampledMedian(d dice, values []float64) func() float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
@@ -320,8 +342,8 @@ func resampledMedian(d dice, values []float64) func() float64 {
 	}
 }
 
-// resampledRate is the rate of as many trials, drawn with replacement: restarts of a trial share
-// its luck.
+// resampledRate returns a function that draws as many trials with replacement, and returns their
+// rate. It draws whole trials, as the restarts of a trial are not independent.
 func resampledRate(d dice, trials []metrics.Tally) func() float64 {
 	sums := summary.ByTrial(trials)
 	return func() float64 {
@@ -334,9 +356,11 @@ func resampledRate(d dice, trials []metrics.Tally) func() float64 {
 	}
 }
 
-// percentiles are the bootstrap's interval at 95 %.
+// percentiles returns the bootstrap's interval at 95 %.
 func percentiles(draw func() float64) (lo, hi float64) {
-	const resamples = 399 // (resamples+1)·2.5 % is whole: Davison & Hinkley, Bootstrap Methods and their Application, 1997, §2.4
+	// (resamples+1)·2.5 % is an integer: Davison & Hinkley, Bootstrap Methods and their
+	// Application, 1997, §2.4.
+	const resamples = 399
 	drawn := make([]float64, resamples)
 	for i := range drawn {
 		drawn[i] = draw()
@@ -359,10 +383,12 @@ func (c tallied) per(rounds int) tallied {
 	return tallied{c.covered / float64(rounds), c.width / float64(rounds)}
 }
 
-// bootstrapEvery: it takes nearly all the time, and nothing is asserted of it.
+// bootstrapEvery: one round in so many computes the bootstrap, which takes nearly all the time and
+// is not asserted.
 const bootstrapEvery = 10
 
-// run simulates the row for n trials, or blocks: ours, and the percentile bootstrap.
+// run simulates the row with n trials or blocks: our method, and the percentile bootstrap. A
+// missing interval counts as one that does not cover.
 func (c coverage) run(n, rounds int) (ours, bootstrap tallied) {
 	d := newDice(fmt.Sprintf("%d %s %s", n, c.data, c.method))
 	for round := range rounds {
@@ -375,39 +401,43 @@ func (c coverage) run(n, rounds int) (ours, bootstrap tallied) {
 			bootstrap.add(lo, hi, c.truth)
 		}
 	}
-	return ours.per(rounds), bootstrap.per(rounds / bootstrapEvery) // no interval is one that does not cover
+	return ours.per(rounds), bootstrap.per(rounds / bootstrapEvery)
 }
 
 // everyN are the numbers of trials, or blocks.
 var everyN = []int{8, 12, 20}
 
-// TestIntervalCoverage holds intervals at 95 % against data of which the truth is known: 93 % cover
-// it, or in the short form twoErrors less. Beside ours is the percentile bootstrap, of fewer
-// rounds, to show why it was not taken.
+// TestIntervalCoverage checks intervals at 95 % on data whose true value is known: at least 93 %
+// must cover it, in the short form twoErrors less. The table also shows the percentile bootstrap,
+// from fewer rounds, to show why we do not use it.
 func TestIntervalCoverage(t *testing.T) {
 	rows := []coverage{
 		pairedRatio(skewed()), pairedRatio(bimodal(0.1)), pairedRatio(bimodal(0.3)),
-		// Slow trials of one side change the shape, not the scale: the test that the interval
-		// inverts takes the logarithms of the quotients to be symmetric.
+		// Slow trials on one side change the shape, not the scale. The interval inverts a test that
+		// assumes a symmetric distribution of the quotients' logarithms.
 		notPromised(oneSided(bimodal(0.3))),
 		pairedDifference(skewed()), pairedDifference(bimodal(0.1)), pairedDifference(bimodal(0.3)),
 		median(skewed()), median(bimodal(0.1)), median(bimodal(0.3)),
 		unpaired(skewed()), unpaired(bimodal(0.1)), unpaired(bimodal(0.3)),
-		rate(gammaPoisson(1), 0.3), rate(gammaPoisson(1), 2), rate(gammaPoisson(3), 2), rate(gammaPoisson(3), 10),
-		// Three in five lose nothing, one in seventeen ten or more: a sample without such a one
-		// shows neither the rate nor the dispersion.
+		rate(gammaPoisson(1), 0.3), rate(gammaPoisson(1), 2), rate(gammaPoisson(3), 2),
+		rate(gammaPoisson(3), 10),
+		// Three trials in five lose nothing, and one in seventeen loses ten or more. A sample
+		// without one of those shows neither the rate nor the dispersion.
 		notPromised(rate(gammaPoisson(11), 2)),
-		rate(twoLevels(0), 0.3), rate(twoLevels(0), 2), rate(twoLevels(0.3), 2), rate(twoLevels(0.5), 0.3), rate(twoLevels(0.5), 2),
+		rate(twoLevels(0), 0.3), rate(twoLevels(0), 2), rate(twoLevels(0.3), 2),
+		rate(twoLevels(0.5), 0.3), rate(twoLevels(0.5), 2),
 		rates(gammaPoisson(1), 0.3), rates(gammaPoisson(1), 2), rates(gammaPoisson(3), 2),
-		notPromised(rates(gammaPoisson(11), 2)), // see its rate
+		notPromised(rates(gammaPoisson(11), 2)), // for the same reason
 		rates(twoLevels(0.5), 0.3), rates(twoLevels(0.5), 2),
 		oneMore(gammaPoisson(1), 2), oneMore(gammaPoisson(3), 2), oneMore(gammaPoisson(11), 2),
 		oneMore(twoLevels(0.5), 0.3), oneMore(twoLevels(0.5), 2),
 	}
 	var table strings.Builder
-	fmt.Fprintf(&table, "%d rounds of n = 8, else %d; of the bootstrap one in %d\n", simulationRounds(8), simulationRounds(12), bootstrapEvery)
+	fmt.Fprintf(&table, "%d rounds of n = 8, %d of others; one bootstrap in %d rounds\n",
+		simulationRounds(8), simulationRounds(12), bootstrapEvery)
 	fmt.Fprintf(&table, "%-17s%-31s%3s  %-14s   bootstrap\n", "", "", "", "ours")
-	fmt.Fprintf(&table, "%-17s%-31s%3s  %6s %7s   %6s %7s\n", "method", "data", "n", "covers", "width", "covers", "width")
+	fmt.Fprintf(&table, "%-17s%-31s%3s  %6s %7s   %6s %7s\n",
+		"method", "data", "n", "covers", "width", "covers", "width")
 	for _, row := range rows {
 		for _, n := range everyN {
 			rounds, note := simulationRounds(n), ""
@@ -415,18 +445,20 @@ func TestIntervalCoverage(t *testing.T) {
 			if row.unpromised {
 				note = "  not promised"
 			}
-			fmt.Fprintf(&table, "%-17s%-31s%3d  %4.1f %% %7.3f   %4.1f %% %7.3f%s\n", row.method, row.data, n,
-				100*ours.covered, ours.width, 100*bootstrap.covered, bootstrap.width, note)
+			fmt.Fprintf(&table, "%-17s%-31s%3d  %4.1f %% %7.3f   %4.1f %% %7.3f%s\n",
+				row.method, row.data, n, 100*ours.covered, ours.width,
+				100*bootstrap.covered, bootstrap.width, note)
 			if ours.covered < 0.93-twoErrors(0.93, rounds) && !row.unpromised {
-				t.Errorf("%s of %s, n = %d: %.1f %% cover the truth, want 93 %% or more", row.method, row.data, n, 100*ours.covered)
+				t.Errorf("%s of %s, n = %d: %.1f %% cover the true value, want 93 %% or more",
+					row.method, row.data, n, 100*ours.covered)
 			}
 		}
 	}
 	t.Log(table.String())
 }
 
-// TestPIsCalibrated: where nothing differs, p is 0.05 or less in at most 5 % of comparisons. 5.5 %
-// pass and, in the short form, twoErrors more.
+// TestPIsCalibrated checks that p is at most 0.05 in at most 5 % of comparisons if nothing differs.
+// It tolerates 5.5 % and, in the short form, twoErrors more.
 func TestPIsCalibrated(t *testing.T) {
 	ratios := func(d dice, n int) float64 {
 		xs := make([]float64, n)
@@ -449,14 +481,14 @@ func TestPIsCalibrated(t *testing.T) {
 			return stats.PoissonP(exposed(s.trials(d, n, mean)), exposed(s.trials(d, n, mean)))
 		}
 	}
-	// pairedCounts is all of compareCounts, which looks at the data before it takes the one test or
-	// the other.
+	// pairedCounts runs the whole of compareCounts, which chooses its test by the data.
 	pairedCounts := func(s spread, mean float64) func(d dice, n int) float64 {
 		return func(d dice, n int) float64 {
 			var base, head []metrics.Tally
 			for range n {
 				drift := d.lognormal(0.3) // of the block
-				base, head = append(base, s.trials(d, 1, drift*mean)...), append(head, s.trials(d, 1, drift*mean)...)
+				base = append(base, s.trials(d, 1, drift*mean)...)
+				head = append(head, s.trials(d, 1, drift*mean)...)
 			}
 			delta, _ := countedPairs(base, head).compare(metrics.LostPerRestart, stats.Confidence)
 			return delta.P
@@ -464,7 +496,8 @@ func TestPIsCalibrated(t *testing.T) {
 	}
 	unpairedCounts := func(s spread, mean float64) func(d dice, n int) float64 {
 		return func(d dice, n int) float64 {
-			delta, _ := counted(s.trials(d, n, mean), s.trials(d, n, mean)).compare(metrics.LostPerRestart, stats.Confidence)
+			s := counted(s.trials(d, n, mean), s.trials(d, n, mean))
+			delta, _ := s.compare(metrics.LostPerRestart, stats.Confidence)
 			return delta.P
 		}
 	}
@@ -498,16 +531,17 @@ func TestPIsCalibrated(t *testing.T) {
 			share := float64(small) / float64(rounds)
 			fmt.Fprintf(&table, "%-34s%3d %8d  %.2f %%\n", test.name, n, rounds, 100*share)
 			if share > 0.055+twoErrors(0.055, rounds) {
-				t.Errorf("%s, n = %d: p ≤ 0.05 in %.2f %%, want 5.5 %% at most", test.name, n, 100*share)
+				t.Errorf("%s, n = %d: p ≤ 0.05 in %.2f %%, want 5.5 %% at most",
+					test.name, n, 100*share)
 			}
 		}
 	}
 	t.Log("\n" + table.String())
 }
 
-// TestDecideErrsSeldom: of four metrics that do not differ, and go together, at least one is said
-// to in at most Alpha of scenarios, and a tenth more.
-func TestDecideErrsSeldom(t *testing.T) {
+// TestDecideErrorRate checks that Decide reports a difference in at most Alpha of scenarios, and a
+// tenth more, if none of four correlated metrics differs.
+func TestDecideErrorRate(t *testing.T) {
 	const most = 1.1 * Alpha
 	for _, n := range everyN {
 		d := newDice(fmt.Sprintf("family %d", n))
@@ -515,19 +549,21 @@ func TestDecideErrsSeldom(t *testing.T) {
 		for range rounds {
 			var changes [metrics.MaxGating][]float64
 			for range n {
-				common := d.lognormal(0.3) / d.lognormal(0.3) // the two trials' luck, in all four
+				common := d.lognormal(0.3) / d.lognormal(0.3) // of the two trials, in all four
 				for i := range changes {
 					changes[i] = append(changes[i], common*d.lognormal(0.2)/d.lognormal(0.2))
 				}
 			}
 			var family []*results.Delta
 			for _, ratios := range changes {
-				one := &results.Delta{Metric: "response_p50_ns", Scale: results.ScaleRatio} // threshold 0: whatever the size
+				// The threshold is 0: any size of change matters.
+				one := &results.Delta{Metric: "response_p50_ns", Scale: results.ScaleRatio}
 				one.Change, one.P = stats.PairedRatio(ratios, stats.Confidence)
 				family = append(family, one)
 			}
 			Decide(family)
-			if slices.ContainsFunc(family, func(one *results.Delta) bool { return one.Outcome != results.DeltaNone }) {
+			differs := func(one *results.Delta) bool { return one.Outcome != results.DeltaNone }
+			if slices.ContainsFunc(family, differs) {
 				wrong++
 			}
 		}

@@ -14,13 +14,13 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Alpha is the probability with which a family of comparisons that do not differ may be said to, at
-// most (Holm). Not 0.05: then 2.4 % of A/A comparisons of recorded trials alarmed, and one in fifty
-// is what a gate is forgiven (TestSelfBankFalseAlarms). Nor less: four metrics of eight blocks that
-// all agree have an adjusted p of 4·2/2⁸ = 0.03125.
+// Alpha bounds the probability that any comparison of a family reports a difference when nothing
+// differs (Holm). At 0.05, 2.4 % of A/A comparisons of recorded trials raised an alarm; a gate may
+// do so in 2 % (TestSelfBankFalseAlarms). It cannot be much smaller: four metrics in which all
+// eight blocks change in the same direction have an adjusted p of 4·2/2⁸ = 0.03125.
 const Alpha = 0.032
 
-// beyond reports whether the change, at its center, is one that matters.
+// beyond reports whether the center of the change is at or beyond the threshold.
 func beyond(d *results.Delta) bool {
 	if d.Scale == results.ScaleRatio {
 		return math.Abs(math.Log(d.Change.Center)) >= math.Log1p(d.Threshold)
@@ -29,13 +29,13 @@ func beyond(d *results.Delta) bool {
 }
 
 // decide sets the outcome from p_adjusted and the threshold, and the verdict from the outcome and
-// the interval. holm is the factor by which the p was adjusted for its family.
+// the interval. holm is the factor by which p was adjusted for its family.
 func decide(d *results.Delta, holm float64) {
 	decideOutcome(d)
 	judge(d, holm)
 }
 
-// judge sets the verdict.
+// judge sets the verdict, and how many more trials would decide it.
 func judge(d *results.Delta, holm float64) {
 	d.Verdict, d.MoreTrials = d.Outcome, nil
 	switch {
@@ -47,7 +47,7 @@ func judge(d *results.Delta, holm float64) {
 	}
 }
 
-// GiveVerdict adds the verdict to a delta that was stored before there were any.
+// GiveVerdict adds the verdict to a delta of an older run, which has none.
 func GiveVerdict(d *results.Delta) {
 	if d != nil && d.Verdict == "" {
 		judge(d, d.PAdjusted/d.P)
@@ -74,17 +74,18 @@ func decideOutcome(d *results.Delta) {
 	}
 }
 
-// distances are the change with its interval as distances from no change, and the threshold, all in
-// one scale: of ratios the logarithm, so that a ratio and its inverse are as far.
+// distances returns the change, its interval and the threshold as distances from no change. Of
+// ratios it takes logarithms, so that a ratio and its inverse are equally far.
 func distances(d *results.Delta) (center, lo, hi, threshold float64) {
 	center, lo, hi, threshold = d.Change.Center, *d.Change.Lo, *d.Change.Hi, d.Threshold
 	if d.Scale == results.ScaleRatio {
-		center, lo, hi, threshold = math.Log(center), math.Log(lo), math.Log(hi), math.Log1p(threshold)
+		center, lo, hi = math.Log(center), math.Log(lo), math.Log(hi)
+		threshold = math.Log1p(threshold)
 	}
 	return center, lo, hi, threshold
 }
 
-// within reports whether every change that the interval holds is smaller than one that matters.
+// within reports whether the whole interval lies within the threshold.
 func within(d *results.Delta) bool {
 	if d.Change.Lo == nil || d.Change.Hi == nil || clustered(d) {
 		return false
@@ -93,22 +94,25 @@ func within(d *results.Delta) bool {
 	return lo == 0 && hi == 0 || -threshold < lo && hi < threshold
 }
 
-// clustered reports whether the change is that of a typical trial: however narrow, it does not show
-// that as much is lost on either side.
-func clustered(d *results.Delta) bool { return slices.Contains(d.Change.Warnings, clusteredWarning) }
+// clustered reports whether the change is that of a typical trial. Even a narrow interval does not
+// show then that both sides lose equally much.
+func clustered(d *results.Delta) bool {
+	return slices.Contains(d.Change.Warnings, clusteredWarning)
+}
 
-// MaxMore is the largest number of further trials that is named: nobody would make more.
+// MaxMore is the largest number of further trials that is suggested. Larger numbers are
+// impractical.
 const MaxMore = 10_000
 
-// moreTrials is how many more would tell, if the center stays where it is: an interval shrinks with
-// the root of their number, until it lies within the threshold, or its p is low enough for a change
-// that matters.
+// moreTrials estimates how many more trials would decide the verdict, if the center stays where it
+// is. The interval shrinks with the root of their number, until it lies within the threshold or, if
+// the center is beyond that, until p is low enough. It returns nil if there is no estimate.
 func moreTrials(d *results.Delta, holm float64) *int {
 	if d.Change.Lo == nil || d.Change.Hi == nil || d.Change.N == 0 || clustered(d) && !beyond(d) {
 		return nil
 	}
 	center, lo, hi, threshold := distances(d)
-	var shrink float64 // the part of its width at which the interval tells
+	var shrink float64 // the factor for the interval's width at which the verdict is decided
 	if beyond(d) {
 		shrink = stats.NormalQuantile(1-d.P/2) / stats.NormalQuantile(1-Alpha/holm/2)
 	} else {
@@ -116,20 +120,20 @@ func moreTrials(d *results.Delta, holm float64) *int {
 	}
 	enough := 1 / (shrink * shrink) // times as many
 	if d.Base.Method == results.MethodRuleOfThree && d.Head.Method == results.MethodRuleOfThree {
-		enough = 1 / shrink // while none is seen the bounds fall with the number itself
+		enough = 1 / shrink // while no event is seen, the bounds fall with the number itself
 	}
 	more := float64(d.Change.N) * (enough - 1)
 	if !(shrink > 0) || !(more <= MaxMore) {
 		return nil
 	}
 	whole := max(1, int(math.Ceil(more)))
-	// Two digits: "about" says no more.
+	// Round up to two digits: it is an estimate.
 	unit := int(math.Pow(10, max(0, math.Floor(math.Log10(float64(whole)))-1)))
 	whole = (whole + unit - 1) / unit * unit
 	return &whole
 }
 
-// Decide adjusts the p of deltas that are one family by Holm's method, and says how each came out.
+// Decide adjusts the p of a family of deltas by Holm's method, and sets each outcome and verdict.
 func Decide(family []*results.Delta) {
 	ps := make([]float64, len(family))
 	for i, d := range family {
@@ -141,17 +145,18 @@ func Decide(family []*results.Delta) {
 	}
 }
 
-// Variants compares a metric of a variant with that of another, by the trials that count: paired by
-// block, which ran close together in time. See stats.PairedRatio, and for losses compareCounts. The
-// quotient of two medians would carry the drift of the machine between blocks. False: the metric
-// cannot be compared, or no block has both. P is not yet adjusted, see Decide.
+// Variants compares a metric of two variants over their valid trials, paired by block, as trials of
+// a block ran close together in time. The quotient of two medians would include the machine's drift
+// between blocks. See stats.PairedRatio and, for losses, compareCounts. It returns false if the
+// metric cannot be compared, or no block has both variants. P is not yet adjusted for a family;
+// Decide does that.
 func Variants(head, base *results.Variant, metric string, level float64) (results.Delta, bool) {
 	s := sides{base: base.ValidTrials(), head: head.ValidTrials()}
 	s.pairs = pairsOf(s.base, s.head)
 	return s.compare(metric, level)
 }
 
-// pairsOf are the trials of the same blocks, base first.
+// pairsOf returns the pairs of trials of the same block, base first. It is never nil.
 func pairsOf(base, head []*results.Trial) [][2]*results.Trial {
 	of := map[int]*results.Trial{}
 	for _, t := range base {
@@ -169,7 +174,8 @@ func pairsOf(base, head []*results.Trial) [][2]*results.Trial {
 // sides are the trials that are compared.
 type sides struct {
 	base, head []*results.Trial
-	pairs      [][2]*results.Trial // of trials that ran close together, base first; nil: there are no pairs
+	// pairs are trials that ran close together, base first; nil: the trials are not paired.
+	pairs [][2]*results.Trial
 }
 
 func (s sides) compare(metric string, level float64) (results.Delta, bool) {
@@ -177,37 +183,39 @@ func (s sides) compare(metric string, level float64) (results.Delta, bool) {
 	if !ok || s.pairs != nil && len(s.pairs) == 0 {
 		return results.Delta{}, false
 	}
-	d := results.Delta{Metric: metric, Scale: kind.Scale, Threshold: kind.Threshold, Paired: s.pairs != nil}
+	d := results.Delta{
+		Metric: metric, Scale: kind.Scale, Threshold: kind.Threshold, Paired: s.pairs != nil,
+	}
 	if kind.Tally != nil {
 		ok = s.compareCounts(&d, kind, level)
 	} else {
 		ok = s.compareValues(&d, kind, level)
 	}
-	d.PAdjusted = d.P // alone it is a family of one
+	d.PAdjusted = d.P // a family of one
 	decide(&d, 1)
 	d.Unlike = s.unlike()
 	return d, ok
 }
 
-// rateShare is by how much the offered rates of two sides may differ for a change not to be theirs.
+// rateShare is how far apart the offered rates of comparable sides may be, as a share of the lower.
 const rateShare = 0.05
 
-// unlike says in what the two sides are not like for like; "": nothing is known.
+// unlike returns why the two sides are not comparable, or "" if no reason is known.
 func (s sides) unlike() string {
 	return cmp.Or(s.unlikeLoad(), s.unlikeStart())
 }
 
-// unlikeStart says where the two sides' steps did not start workers in the same way.
+// unlikeStart returns how the two sides' steps started workers, if they did it in different ways.
 func (s sides) unlikeStart() string {
 	base, head := startOf(s.base), startOf(s.head)
 	if base == "" || head == "" || base == head {
 		return ""
 	}
-	return fmt.Sprintf("not like for like: its steps started workers %s, and those of what it is compared with %s; "+
-		"a cold start takes the servers' CPU just before the stop", head, base)
+	return fmt.Sprintf("not like for like: its steps started workers %s, its counterpart's %s; a "+
+		"cold start uses the servers' CPU just before the stop", head, base)
 }
 
-// startOf returns how the steps of trials started workers; "": they started none.
+// startOf returns how the steps of trials started workers, or "" if they started none.
 func startOf(trials []*results.Trial) vocabulary.Start {
 	for _, t := range trials {
 		if start := t.Start(); start != "" {
@@ -217,13 +225,12 @@ func startOf(trials []*results.Trial) vocabulary.Start {
 	return ""
 }
 
-// unlikeLoad says where the two sides were not offered the same load. A searched rate is a result,
-// and no reason.
+// unlikeLoad returns what load the two sides were offered, if it differs. A rate that a search
+// found is a result, and may differ.
 func (s sides) unlikeLoad() string {
 	if base, head := loopOf(s.base), loopOf(s.head); base != head {
-		return fmt.Sprintf("not like for like: its load was %s, and that of what it is compared "+
-			"with %s; in a closed loop the number of clients decides how long they wait",
-			head, base)
+		return fmt.Sprintf("not like for like: its load was %s, its counterpart's %s; in a closed "+
+			"loop the number of clients decides how long they wait", head, base)
 	}
 	offered := func(trials []*results.Trial) (rates []float64) {
 		for _, t := range trials {
@@ -241,11 +248,11 @@ func (s sides) unlikeLoad() string {
 	if max(b, h) <= (1+rateShare)*min(b, h) {
 		return ""
 	}
-	return fmt.Sprintf("not like for like: it was offered %s/s, and what it is compared with %s/s; "+
-		"more load by itself costs waiting and losses", unit.Number(h), unit.Number(b))
+	return fmt.Sprintf("not like for like: it was offered %s/s, its counterpart %s/s; more load "+
+		"alone causes waits and losses", unit.Number(h), unit.Number(b))
 }
 
-// loopOf returns what kind of load trials had.
+// loopOf describes the kind of load that trials had.
 func loopOf(trials []*results.Trial) string {
 	for _, t := range trials {
 		if t.Concurrency > 0 {
@@ -255,7 +262,7 @@ func loopOf(trials []*results.Trial) string {
 	return "an open loop"
 }
 
-// compareValues is for metrics of one value per trial.
+// compareValues compares a metric with one value per trial.
 func (s sides) compareValues(d *results.Delta, m metrics.Metric, level float64) bool {
 	value := func(t *results.Trial) (float64, bool) {
 		x, ok := m.Of(t)
@@ -303,18 +310,17 @@ func (s sides) compareValues(d *results.Delta, m metrics.Metric, level float64) 
 		d.Change, d.P = stats.PairedDifference(changes, level)
 	}
 	if n := max(len(s.base), len(s.head)); len(changes) < n {
-		d.Change.Warn("both are there in %d of %s only", len(changes), unit.Plural(n, "block"))
+		d.Change.Warn("only %d of %s have both", len(changes), unit.Plural(n, "block"))
 	}
 	return true
 }
 
-// compareCounts is for events per exposure. While they come alone on either side, the change is the
-// difference of the rates, its interval made of each side's (MOVER: Zou & Donner, Statist. Med. 27
-// (2008) 1693), and p is exact, given how many there were in all (Przyborowski & Wilenski,
-// Biometrika 31 (1940) 313). Where they come in clusters, one of which can outweigh all trials
-// else, each trial has its own rate, and those are compared as other figures are, by rank: a
-// permutation of the sums needed three times as many trials to find one more lost per restart
-// (TestSelfBankPower).
+// compareCounts compares events per exposure. If they come one by one on both sides, the change is
+// the difference of the rates, with an interval from each side's (MOVER: Zou & Donner, Statist.
+// Med. 27 (2008) 1693), and p is exact, given the total count (Przyborowski & Wilenski, Biometrika
+// 31 (1940) 313). If they come in clusters, a single cluster can outweigh all other trials. Then
+// the trials' own rates are compared by rank, like other metrics: a permutation test of the sums
+// needed three times as many trials to find one more lost attempt per restart (TestSelfBankPower).
 func (s sides) compareCounts(d *results.Delta, m metrics.Metric, level float64) bool {
 	base, head := m.Tallies(s.base), m.Tallies(s.head)
 	if len(base) == 0 || len(head) == 0 || s.pairs != nil && len(s.pairs) == 0 {
@@ -333,20 +339,22 @@ func (s sides) compareCounts(d *results.Delta, m metrics.Metric, level float64) 
 	return true
 }
 
-const clusteredWarning = "losses come in clusters: the change is that of a typical trial, and a rare trial that loses many is not seen in it"
+const clusteredWarning = "losses come in clusters: the change is that of a typical trial, and " +
+	"does not show a rare trial that loses many"
 
 // poissonDispersion is the largest index of dispersion at which counts are tested as Poisson.
 const poissonDispersion = 1.3
 
-// dispersed says that events come in clusters, within trials or by trial.
+// dispersed reports whether events come in clusters, within trials or by trial.
 func dispersed(trials []metrics.Tally) bool {
 	over := func(t metrics.Tally) bool {
-		return t.Count() > 0 && len(t.Counts) > 1 && stats.Dispersion(t.Counts, t.Exposure) > poissonDispersion
+		return t.Count() > 0 && len(t.Counts) > 1 &&
+			stats.Dispersion(t.Counts, t.Exposure) > poissonDispersion
 	}
 	return over(summary.Clusters(trials)) || over(summary.ByTrial(trials))
 }
 
-// exposed is how many events the trials counted, in how much exposure.
+// exposed returns how many events the trials counted, and their exposure.
 func exposed(trials []metrics.Tally) stats.Exposed {
 	all := summary.ByTrial(trials)
 	return stats.Exposed{Count: float64(all.Count()), Units: all.Units()}

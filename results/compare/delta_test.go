@@ -16,28 +16,34 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// blocks are trials with that p99 each, in blocks 0, 1, ….
+// blocks returns trials with these p99, in blocks 0, 1, ….
 func blocks(p99 ...int64) *results.Variant {
 	v := &results.Variant{}
 	for block, ns := range p99 {
-		v.Trials = append(v.Trials, &results.Trial{Valid: true, Block: block, ResponseNS: &results.Percentiles{P99: ns}})
+		v.Trials = append(v.Trials, &results.Trial{
+			Valid: true, Block: block, ResponseNS: &results.Percentiles{P99: ns},
+		})
 	}
 	return v
 }
 
-// Blocks twice as slow as each other: the pairs' quotients all are 1.5, whatever the blocks did. A
-// block of one only, an invalid trial and a value of 0 are left out.
+// Each block is twice as slow as the one before, but the quotient of every pair is 1.5. Blocks with
+// one variant only, invalid trials and values of 0 are left out.
 func TestCompareIsByBlock(t *testing.T) {
-	head, base := blocks(3, 6, 12, 24, 48, 96, 192, 1000, 1000, 1000), blocks(2, 4, 8, 16, 32, 64, 128, 1, 0)
+	head := blocks(3, 6, 12, 24, 48, 96, 192, 1000, 1000, 1000)
+	base := blocks(2, 4, 8, 16, 32, 64, 128, 1, 0)
 	base.Trials[7].Valid = false
 	got, ok := Variants(head, base, "response_p99_ns", stats.Confidence)
-	want := results.Summary{Center: 1.5, Lo: new(1.5), Hi: new(1.5), Confidence: 1 - 2*3./128, N: 7, Method: results.MethodSignedRank,
-		Warnings: []string{"both are there in 7 of 10 blocks only"}}
+	want := results.Summary{Center: 1.5, Lo: new(1.5), Hi: new(1.5), Confidence: 1 - 2*3./128, N: 7,
+		Method:   results.MethodSignedRank,
+		Warnings: []string{"only 7 of 10 blocks have both"}}
 	if diff := cmp.Diff(want, got.Change, near); !ok || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", ok, diff)
 	}
-	if want := 2. / 128; got.P != want || got.PAdjusted != want || !got.Paired || got.Outcome != results.DeltaWorse {
-		t.Errorf("p %v, adjusted %v, want %v; paired %v, %s", got.P, got.PAdjusted, want, got.Paired, got.Outcome)
+	if want := 2. / 128; got.P != want || got.PAdjusted != want || !got.Paired ||
+		got.Outcome != results.DeltaWorse {
+		t.Errorf("p %v, adjusted %v, want %v; paired %v, %s", got.P, got.PAdjusted, want,
+			got.Paired, got.Outcome)
 	}
 }
 
@@ -60,7 +66,10 @@ func TestCompareNeedsBoth(t *testing.T) {
 		{"no head", "response_p99_ns", &results.Variant{}, blocks(1)},
 		{"base is 0", "response_p99_ns", blocks(1), blocks(0)},
 		{"no block in common", "response_p99_ns", blocks(1, 2), shifted},
-		{"no block in common, counted", metrics.LostPerAttempt, lossless(blocks(1, 2)), lossless(shifted)},
+		{
+			"no block in common, counted", metrics.LostPerAttempt, lossless(blocks(1, 2)),
+			lossless(shifted),
+		},
 		{"no restarts", metrics.LostPerRestart, blocks(1), blocks(1)},
 		{"only describes", metrics.Offered, blocks(1), blocks(1)},
 		{"unknown", "speed", blocks(1), blocks(1)},
@@ -72,16 +81,21 @@ func TestCompareNeedsBoth(t *testing.T) {
 	}
 }
 
-// Which of the two is the base must not matter but for the sign, of ratios that of their logarithm.
+// Swapping base and head must only change the sign; of ratios, that of their logarithm.
 func TestCompareIsSymmetric(t *testing.T) {
-	a, b := blocks(103, 120, 95, 230, 111, 87, 140, 99), blocks(100, 100, 105, 200, 121, 80, 133, 110)
+	a := blocks(103, 120, 95, 230, 111, 87, 140, 99)
+	b := blocks(100, 100, 105, 200, 121, 80, 133, 110)
 	for i, trials := range [][]*results.Trial{a.Trials, b.Trials} {
 		for j, trial := range trials {
 			trial.Attempts, trial.Lost = 1000, int64((i+1)*j)
-			trial.Steps = []results.Step{{Do: "replace", Lost: trial.Lost, GapNS: &trial.ResponseNS.P99}}
+			trial.Steps = []results.Step{
+				{Do: "replace", Lost: trial.Lost, GapNS: &trial.ResponseNS.P99},
+			}
 		}
 	}
-	for _, metric := range []string{"response_p99_ns", metrics.Gap, metrics.LostPerRestart, metrics.LostPerAttempt} {
+	for _, metric := range []string{
+		"response_p99_ns", metrics.Gap, metrics.LostPerRestart, metrics.LostPerAttempt,
+	} {
 		there, _ := Variants(a, b, metric, stats.Confidence)
 		back, _ := Variants(b, a, metric, stats.Confidence)
 		inverse := func(x float64) float64 { return -x }
@@ -89,12 +103,15 @@ func TestCompareIsSymmetric(t *testing.T) {
 			inverse = func(x float64) float64 { return 1 / x }
 		}
 		got := []float64{back.Change.Center, *back.Change.Lo, *back.Change.Hi, back.P}
-		want := []float64{inverse(there.Change.Center), inverse(*there.Change.Hi), inverse(*there.Change.Lo), there.P}
+		want := []float64{
+			inverse(there.Change.Center), inverse(*there.Change.Hi), inverse(*there.Change.Lo),
+			there.P,
+		}
 		if diff := cmp.Diff(want, got, near); diff != "" {
 			t.Errorf("%s: center, lo, hi, p (-want +got):\n%s", metric, diff)
 		}
 		if there.P == 1 || !cmp.Equal(there.Base, back.Head) {
-			t.Errorf("%s: p %v; base %+v, head the other way %+v", metric, there.P, there.Base, back.Head)
+			t.Errorf("%s: p %v; base %+v, as head %+v", metric, there.P, there.Base, back.Head)
 		}
 	}
 }
@@ -108,20 +125,24 @@ func TestCompareCounts(t *testing.T) {
 		head.Trials[block].Block, base.Trials[block].Block = block, block
 	}
 	got, ok := Variants(head, base, metrics.LostPerRestart, stats.Confidence)
-	if !ok || got.Scale != results.ScaleDifference || got.Outcome != results.DeltaWorse || math.Abs(got.P-math.Exp2(-19)) > 1e-12 {
+	if !ok || got.Scale != results.ScaleDifference || got.Outcome != results.DeltaWorse ||
+		math.Abs(got.P-math.Exp2(-19)) > 1e-12 {
 		t.Errorf("got %v, %+v; want worse, p 2⁻¹⁹", ok, got)
 	}
-	// 3.688879/40 is the bound of nothing seen, of two sides; 12.21652 and 30.88838 are Garwood's
-	// limits of 20.
-	want := results.Summary{Center: 0.5, Lo: new(0.5 - math.Hypot(0.5-12.21652/40, 3/40.*math.Log(0.025)/math.Log(0.05))), Hi: new(30.88838 / 40),
-		Confidence: 0.95, N: 10, Method: results.MethodDifference}
+	// 3.688879/40 is the two-sided bound for no events; 12.21652 and 30.88838 are Garwood's limits
+	// for 20.
+	lo := 0.5 - math.Hypot(0.5-12.21652/40, 3/40.*math.Log(0.025)/math.Log(0.05))
+	want := results.Summary{
+		Center: 0.5, Lo: &lo, Hi: new(30.88838 / 40),
+		Confidence: 0.95, N: 10, Method: results.MethodDifference,
+	}
 	if diff := cmp.Diff(want, got.Change, near); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// Where losses come in clusters the trials' own rates are compared, by rank; base and head are
-// pooled all the same.
+// Where losses come in clusters, the trials' own rates are compared, by rank. The figures of base
+// and head are still pooled.
 func TestCompareClusters(t *testing.T) {
 	var base, head []metrics.Tally
 	for range 10 {
@@ -141,26 +162,44 @@ func TestCompareClusters(t *testing.T) {
 		outcome      string
 	}{
 		{
-			// Differences of ½, nine times, and 7¾: of 55 Walsh averages the last ten are 4⅛, nine
-			// times, and 7¾. T = 8, of 25 subsets.
+			// The differences are ½, nine times, and 7¾. The last ten of 55 Walsh averages are 4⅛,
+			// nine times, and 7¾. T = 8, with 25 subsets.
 			"one cluster in blocks", metrics.LostPerRestart, countedPairs(base, head), 0, 49. / 40,
-			results.Summary{Center: 0.5, Lo: new(0.5), Hi: new(4.125), Confidence: 1 - 2*25./1024, N: 10, Method: results.MethodSignedRank}, 2. / 1024, results.DeltaWorse,
+			results.Summary{
+				Center: 0.5, Lo: new(0.5), Hi: new(4.125), Confidence: 1 - 2*25./1024, N: 10,
+				Method: results.MethodSignedRank,
+			},
+			2. / 1024, results.DeltaWorse,
 		},
 		{
-			"one cluster of the base", metrics.LostPerRestart, countedPairs(head, base), 49. / 40, 0,
-			results.Summary{Center: -0.5, Lo: new(-4.125), Hi: new(-0.5), Confidence: 1 - 2*25./1024, N: 10, Method: results.MethodSignedRank}, 2. / 1024, results.DeltaBetter,
+			"one cluster in the base", metrics.LostPerRestart, countedPairs(head, base), 49. / 40,
+			0,
+			results.Summary{
+				Center: -0.5, Lo: new(-4.125), Hi: new(-0.5), Confidence: 1 - 2*25./1024, N: 10,
+				Method: results.MethodSignedRank,
+			},
+			2. / 1024, results.DeltaBetter,
 		},
 		{
-			// Differences of 10, 20, 30, 40 and 50, five times each, cut at the third; see
+			// The differences are 10, 20, 30, 40 and 50, five times each, cut at the third; see
 			// TestRankSum.
-			"no pairs", metrics.LostPerRestart, counted(single(0, 0, 0, 0, 0), single(10, 20, 30, 40, 50)), 0, 30,
-			results.Summary{Center: 30, Lo: new(10.), Hi: new(50.), Confidence: 1 - 2*4./252, N: 5, Method: results.MethodRankSum}, 2. / 252, results.DeltaWorse,
+			"no pairs", metrics.LostPerRestart,
+			counted(single(0, 0, 0, 0, 0), single(10, 20, 30, 40, 50)), 0, 30,
+			results.Summary{
+				Center: 30, Lo: new(10.), Hi: new(50.), Confidence: 1 - 2*4./252, N: 5,
+				Method: results.MethodRankSum,
+			},
+			2. / 252, results.DeltaWorse,
 		},
 		{
-			// 63 of 8750 attempts; of each trial 1, 4, 16, 4, 16 and 8 per 1000. Of 21 Walsh
-			// averages the 11th is 8½: before it are 1, 2½, 2½, 4, 4, 4, 4½, 6, 6 and 8.
+			// 63 of 8750 attempts; per trial 1, 4, 16, 4, 16 and 8 per 1000. The 11th of 21 Walsh
+			// averages is 8½, after 1, 2½, 2½, 4, 4, 4, 4½, 6, 6 and 8.
 			"per attempt", metrics.LostPerAttempt, byAttempt, 0, 63. / 8750,
-			results.Summary{Center: 0.0085, Lo: new(0.001), Hi: new(0.016), Confidence: 1 - 2./64, N: 6, Method: results.MethodSignedRank}, 2. / 64, results.DeltaWorse,
+			results.Summary{
+				Center: 0.0085, Lo: new(0.001), Hi: new(0.016), Confidence: 1 - 2./64, N: 6,
+				Method: results.MethodSignedRank,
+			},
+			2. / 64, results.DeltaWorse,
 		},
 	}
 	for _, test := range tests {
@@ -169,10 +208,14 @@ func TestCompareClusters(t *testing.T) {
 		if diff := cmp.Diff(test.change, got.Change, near); !ok || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", test.name, ok, diff)
 		}
-		if math.Abs(got.P-test.p) > 1e-9 || got.Scale != results.ScaleDifference || got.Outcome != test.outcome {
-			t.Errorf("%s: p %v, %s, %s; want %v of a difference, %s", test.name, got.P, got.Scale, got.Outcome, test.p, test.outcome)
+		if math.Abs(got.P-test.p) > 1e-9 || got.Scale != results.ScaleDifference ||
+			got.Outcome != test.outcome {
+			t.Errorf("%s: p %v, %s, %s; want %v of a difference, %s", test.name, got.P, got.Scale,
+				got.Outcome, test.p, test.outcome)
 		}
-		if diff := cmp.Diff([]float64{test.base, test.head}, []float64{got.Base.Center, got.Head.Center}, near); diff != "" {
+		want := []float64{test.base, test.head}
+		centers := []float64{got.Base.Center, got.Head.Center}
+		if diff := cmp.Diff(want, centers, near); diff != "" {
 			t.Errorf("%s: base and head (-want +got):\n%s", test.name, diff)
 		}
 	}
@@ -190,9 +233,23 @@ func TestDispersed(t *testing.T) {
 		{"1.56", single(0, 0, 0, 0, 0, 0, 0, 2, 2, 2), true},
 		{"one trial of clusters", []metrics.Tally{ofRestarts(0, 0, 0, 4)}, true},
 		// Four per trial: between trials 0, within 48/15.
-		{"within trials", []metrics.Tally{ofRestarts(0, 0, 0, 4), ofRestarts(0, 0, 0, 4), ofRestarts(0, 0, 0, 4), ofRestarts(0, 0, 0, 4)}, true},
+		{
+			"within trials",
+			[]metrics.Tally{
+				ofRestarts(0, 0, 0, 4), ofRestarts(0, 0, 0, 4), ofRestarts(0, 0, 0, 4),
+				ofRestarts(0, 0, 0, 4),
+			},
+			true,
+		},
 		// 0, 0, 8 and 8 by trial: 16/3, of restarts 16/15.
-		{"between trials", []metrics.Tally{ofRestarts(0, 0, 0, 0), ofRestarts(0, 0, 0, 0), ofRestarts(2, 2, 2, 2), ofRestarts(2, 2, 2, 2)}, true},
+		{
+			"between trials",
+			[]metrics.Tally{
+				ofRestarts(0, 0, 0, 0), ofRestarts(0, 0, 0, 0), ofRestarts(2, 2, 2, 2),
+				ofRestarts(2, 2, 2, 2),
+			},
+			true,
+		},
 	}
 	for _, test := range tests {
 		if got := dispersed(test.trials); got != test.want {
@@ -201,7 +258,7 @@ func TestDispersed(t *testing.T) {
 	}
 }
 
-// single are trials of one restart each.
+// single returns trials of one restart each.
 func single(counts ...int64) []metrics.Tally {
 	var trials []metrics.Tally
 	for _, c := range counts {
@@ -210,7 +267,7 @@ func single(counts ...int64) []metrics.Tally {
 	return trials
 }
 
-// ofRestarts is a trial whose restarts lost these many.
+// ofRestarts returns a trial whose restarts lost this many.
 func ofRestarts(counts ...int64) metrics.Tally {
 	return metrics.Tally{Counts: counts, Exposure: slices.Repeat([]float64{1}, len(counts))}
 }
@@ -220,7 +277,10 @@ func ofRestarts(counts ...int64) metrics.Tally {
 func TestDecideAdjusts(t *testing.T) {
 	var family []*results.Delta
 	for _, p := range []float64{0.01, 0.04, 0.03, 0.005} {
-		family = append(family, &results.Delta{Metric: metrics.Gap, Scale: results.ScaleDifference, P: p, Change: results.Summary{Center: 1}})
+		family = append(family, &results.Delta{
+			Metric: metrics.Gap, Scale: results.ScaleDifference, P: p,
+			Change: results.Summary{Center: 1},
+		})
 	}
 	Decide(family)
 	var got []float64
@@ -231,7 +291,8 @@ func TestDecideAdjusts(t *testing.T) {
 	if diff := cmp.Diff([]float64{0.03, 0.06, 0.06, 0.02}, got, near); diff != "" {
 		t.Errorf("adjusted p (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{results.DeltaWorse, results.DeltaNone, results.DeltaNone, results.DeltaWorse}, outcomes); diff != "" {
+	want := []string{results.DeltaWorse, results.DeltaNone, results.DeltaNone, results.DeltaWorse}
+	if diff := cmp.Diff(want, outcomes); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
 	large := []*results.Delta{{P: 0.6}, {P: 0.7}}
@@ -241,16 +302,22 @@ func TestDecideAdjusts(t *testing.T) {
 	}
 }
 
-// Of 10 pairs with an interval twice as wide as it may be, 40 would do. A p of 0.1 is 1.645
-// standard deviations, and 0.032 2.144: (2.144 ÷ 1.645)² = 1.70 times as many; among two
-// comparisons 0.016, which is 2.409: 2.14 times.
+// If 10 pairs have an interval twice as wide as allowed, 40 are enough. A p of 0.1 is 1.645
+// standard deviations and 0.032 is 2.144, so (2.144 ÷ 1.645)² = 1.70 times as many are enough.
+// Among two comparisons the limit is 0.016, which is 2.409: 2.14 times as many.
 func TestVerdict(t *testing.T) {
 	delta := func(scale string, p, threshold, center, lo, hi float64, n int) *results.Delta {
-		d := &results.Delta{Metric: metrics.Gap, Scale: scale, P: p, Threshold: threshold, Change: results.Summary{Center: center, N: n}}
+		d := &results.Delta{
+			Metric: metrics.Gap, Scale: scale, P: p, Threshold: threshold,
+			Change: results.Summary{Center: center, N: n},
+		}
 		d.Change.Bound(lo, hi, stats.Confidence, results.MethodSignedRank)
 		return d
 	}
-	bare := &results.Delta{Metric: metrics.Gap, Scale: results.ScaleDifference, P: 0.5, Threshold: 1, Change: results.Summary{Center: 0.1, N: 3}}
+	bare := &results.Delta{
+		Metric: metrics.Gap, Scale: results.ScaleDifference, P: 0.5, Threshold: 1,
+		Change: results.Summary{Center: 0.1, N: 3},
+	}
 	none := delta(results.ScaleDifference, 1, 0.05, 0, -0.1, 0.1, 30)
 	none.Base.Method, none.Head.Method = results.MethodRuleOfThree, results.MethodRuleOfThree
 	clusters := delta(results.ScaleDifference, 1, 0.05, 0, 0, 0, 22)
@@ -258,39 +325,84 @@ func TestVerdict(t *testing.T) {
 	far := delta(results.ScaleRatio, 0.1, 0.1, math.Exp(0.2), math.Exp(-0.1), math.Exp(0.5), 10)
 	for _, test := range []struct {
 		name   string
-		family []*results.Delta // the first is looked at
+		family []*results.Delta // the first is checked
 		want   string
 		more   *int
 	}{
-		{"within", []*results.Delta{delta(results.ScaleDifference, 0.3, 1, 0.1, -0.9, 0.9, 10)}, results.VerdictSame, nil},
-		{"at the threshold", []*results.Delta{delta(results.ScaleDifference, 0.3, 1, 0, -1, 0.9, 10)}, results.VerdictUnknown, new(1)},
-		{"no change at all, and any matters", []*results.Delta{delta(results.ScaleDifference, 1, 0, 0, 0, 0, 10)}, results.VerdictSame, nil},
-		{"a difference that does not matter", []*results.Delta{delta(results.ScaleRatio, 0.001, 0.1, 1.03, 1.01, 1.05, 10)}, results.VerdictSame, nil},
-		{"a ratio and its inverse", []*results.Delta{delta(results.ScaleRatio, 1, 0.1, 1, 1/1.21, 1.21, 10)}, results.VerdictUnknown, new(30)},
-		{"two digits", []*results.Delta{delta(results.ScaleDifference, 1, 1, 0, -3.5, 3.5, 20)}, results.VerdictUnknown, new(230)},
-		{"off the middle", []*results.Delta{delta(results.ScaleDifference, 0.5, 1, 0.5, -0.4, 1.5, 10)}, results.VerdictUnknown, new(30)},
+		{
+			"within", []*results.Delta{delta(results.ScaleDifference, 0.3, 1, 0.1, -0.9, 0.9, 10)},
+			results.VerdictSame, nil,
+		},
+		{
+			"at the threshold",
+			[]*results.Delta{delta(results.ScaleDifference, 0.3, 1, 0, -1, 0.9, 10)},
+			results.VerdictUnknown, new(1),
+		},
+		{
+			"no change, threshold 0",
+			[]*results.Delta{delta(results.ScaleDifference, 1, 0, 0, 0, 0, 10)},
+			results.VerdictSame, nil,
+		},
+		{
+			"a difference that does not matter",
+			[]*results.Delta{delta(results.ScaleRatio, 0.001, 0.1, 1.03, 1.01, 1.05, 10)},
+			results.VerdictSame, nil,
+		},
+		{
+			"a ratio and its inverse",
+			[]*results.Delta{delta(results.ScaleRatio, 1, 0.1, 1, 1/1.21, 1.21, 10)},
+			results.VerdictUnknown, new(30),
+		},
+		{
+			"two digits", []*results.Delta{delta(results.ScaleDifference, 1, 1, 0, -3.5, 3.5, 20)},
+			results.VerdictUnknown, new(230),
+		},
+		{
+			"off the middle",
+			[]*results.Delta{delta(results.ScaleDifference, 0.5, 1, 0.5, -0.4, 1.5, 10)},
+			results.VerdictUnknown, new(30),
+		},
 		{"beyond", []*results.Delta{far}, results.VerdictUnknown, new(7)},
-		{"beyond, one of two", []*results.Delta{delta(results.ScaleRatio, 0.1, 0.1, math.Exp(0.2), math.Exp(-0.1), math.Exp(0.5), 10), {P: 0.9}}, results.VerdictUnknown, new(12)},
+		{
+			"beyond, one of two",
+			[]*results.Delta{
+				delta(results.ScaleRatio, 0.1, 0.1, math.Exp(0.2), math.Exp(-0.1),
+					math.Exp(0.5), 10),
+				{P: 0.9},
+			},
+			results.VerdictUnknown, new(12),
+		},
 		{"none seen on either side", []*results.Delta{none}, results.VerdictUnknown, new(30)},
-		{"the typical trial loses as much", []*results.Delta{clusters}, results.VerdictUnknown, nil},
+		{
+			"the typical trial loses as much", []*results.Delta{clusters}, results.VerdictUnknown,
+			nil,
+		},
 		{"no interval", []*results.Delta{bare}, results.VerdictUnknown, nil},
-		{"more than anyone makes", []*results.Delta{delta(results.ScaleDifference, 1, 1, 0, -40, 40, 10)}, results.VerdictUnknown, nil},
-		{"worse", []*results.Delta{delta(results.ScaleDifference, 0.001, 1, 2, 1.5, 2.5, 10)}, results.DeltaWorse, nil},
+		{
+			"more than MaxMore",
+			[]*results.Delta{delta(results.ScaleDifference, 1, 1, 0, -40, 40, 10)},
+			results.VerdictUnknown, nil,
+		},
+		{
+			"worse", []*results.Delta{delta(results.ScaleDifference, 0.001, 1, 2, 1.5, 2.5, 10)},
+			results.DeltaWorse, nil,
+		},
 	} {
 		Decide(test.family)
 		d := test.family[0]
 		if d.Verdict != test.want || cmp.Diff(test.more, d.MoreTrials) != "" {
-			t.Errorf("%s: got %s, want %s; more trials (-want +got):\n%s", test.name, d.Verdict, test.want, cmp.Diff(test.more, d.MoreTrials))
+			t.Errorf("%s: got %s, want %s; more trials (-want +got):\n%s", test.name, d.Verdict,
+				test.want, cmp.Diff(test.more, d.MoreTrials))
 		}
-		if told := d.Outcome != results.DeltaNone; told != (d.Verdict == d.Outcome) {
+		if differs := d.Outcome != results.DeltaNone; differs != (d.Verdict == d.Outcome) {
 			t.Errorf("%s: outcome %s, verdict %s", test.name, d.Outcome, d.Verdict)
 		}
 	}
 }
 
-// Sides that were offered rates more than 5 % apart are not like for like, unless the rate is what
-// was found out. Neither are those whose steps started workers in different ways; in older runs the
-// steps started the processes.
+// Sides that were offered rates more than 5 % apart are not like for like, unless a search found
+// the rates. Neither are sides whose steps started workers in different ways; in older runs workers
+// started cold.
 func TestUnlike(t *testing.T) {
 	variant := func(rate float64, search *results.Search) *results.Variant {
 		trial := resultstest.RestartTrial(0)
@@ -315,19 +427,22 @@ func TestUnlike(t *testing.T) {
 		want       string
 	}{
 		{variant(1000, nil), variant(1050, nil), ""},
-		{variant(264, nil), variant(529, nil), "it was offered 264/s, and what it is compared with 529/s;"},
-		{variant(529, nil), variant(264, nil), "it was offered 529/s, and what it is compared with 264/s;"},
+		{variant(264, nil), variant(529, nil), "it was offered 264/s, its counterpart 529/s;"},
+		{variant(529, nil), variant(264, nil), "it was offered 529/s, its counterpart 264/s;"},
 		{variant(0, nil), variant(264, nil), ""},
-		{variant(529, &results.Search{PerSecond: 529}), variant(264, &results.Search{PerSecond: 264}), ""},
+		{
+			variant(529, &results.Search{PerSecond: 529}),
+			variant(264, &results.Search{PerSecond: 264}), "",
+		},
 		{closed(67), closed(67), ""},
-		{closed(67), closed(33), "its load was a closed loop of 67 clients, and that of what it " +
-			"is compared with a closed loop of 33 clients;"},
-		{closed(1), variant(264, nil), "its load was a closed loop of 1 client, and that of what " +
-			"it is compared with an open loop;"},
+		{closed(67), closed(33), "its load was a closed loop of 67 clients, its counterpart's a " +
+			"closed loop of 33 clients;"},
+		{closed(1), variant(264, nil), "its load was a closed loop of 1 client, its " +
+			"counterpart's an open loop;"},
 		{parked, parked, ""},
 		{started(nil), cold, ""},
-		{parked, started(nil), "its steps started workers parked, and those of what it is compared with cold;"},
-		{cold, parked, "its steps started workers cold, and those of what it is compared with parked;"},
+		{parked, started(nil), "its steps started workers parked, its counterpart's cold;"},
+		{cold, parked, "its steps started workers cold, its counterpart's parked;"},
 		{parked, stepless, ""},
 	} {
 		d, ok := Variants(test.head, test.base, "response_p99_ns", stats.Confidence)
@@ -355,19 +470,23 @@ func TestDecideOutcome(t *testing.T) {
 		{metrics.Gap, results.ScaleDifference, 0.01, -2e6, 1e6, results.DeltaBetter},
 		{metrics.Jain, results.ScaleDifference, 0.01, 0.03, 0.02, results.DeltaBetter},
 		{metrics.Jain, results.ScaleDifference, 0.01, -0.03, 0.02, results.DeltaWorse},
-		{metrics.Offered, results.ScaleRatio, 0.01, 2, 0.05, results.DeltaDiffers}, // neither is better
+		// Neither direction is better.
+		{metrics.Offered, results.ScaleRatio, 0.01, 2, 0.05, results.DeltaDiffers},
 	}
 	for _, test := range tests {
-		d := results.Delta{Metric: test.metric, Scale: test.scale, P: test.p, Threshold: test.matter, Change: results.Summary{Center: test.center}}
+		d := results.Delta{
+			Metric: test.metric, Scale: test.scale, P: test.p, Threshold: test.matter,
+			Change: results.Summary{Center: test.center},
+		}
 		Decide([]*results.Delta{&d})
 		if d.Outcome != test.want {
-			t.Errorf("%s %s %v, p %v: got %s, want %s", test.metric, test.scale, test.center, test.p, d.Outcome, test.want)
+			t.Errorf("%s %s %v, p %v: got %s, want %s", test.metric, test.scale, test.center,
+				test.p, d.Outcome, test.want)
 		}
 	}
 }
 
-// Of trials that lost nearly everything, some more and some less, the intervals of both sides would
-// go past all of it.
+// If trials lost nearly everything, the intervals of the shares end at 1.
 func TestCompareLostShareIsAtMostAll(t *testing.T) {
 	v := &results.Variant{}
 	for i := range int64(8) {
@@ -379,5 +498,5 @@ func TestCompareLostShareIsAtMostAll(t *testing.T) {
 	}
 }
 
-// near is how close figures must be.
+// near compares floats to six significant digits.
 var near = cmpopts.EquateApprox(1e-6, 1e-6)

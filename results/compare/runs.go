@@ -1,6 +1,6 @@
-// Package compare compares variants of a run, a baseline with itself, and runs with one another:
-// paired by block where trials ran close together, with Holm's adjustment over each family and a
-// threshold of what matters.
+// Package compare compares variants of a run, a baseline with itself, and runs with one another.
+// Trials that ran close together are paired by block. Each family of comparisons gets Holm's
+// adjustment, and each metric a threshold for changes that matter.
 package compare
 
 import (
@@ -20,7 +20,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// What two runs must have in common to be compared, by the names that Options.Allow takes.
+// What must be equal in two runs that are compared. Options.Allow takes these names.
 const (
 	AllowKernel     = "kernel"
 	AllowCPUs       = "cpus"
@@ -29,61 +29,61 @@ const (
 	AllowScenario   = "scenario"
 )
 
-// Allowances are the values of Options.Allow.
+// Allowances returns the values that Options.Allow takes.
 func Allowances() []string {
 	return []string{AllowKernel, AllowCPUs, AllowCPUModel, AllowPrivileged, AllowScenario}
 }
 
-// ErrRefused is the error of a comparison of what cannot be compared.
+// ErrRefused is wrapped by the errors about runs that are not comparable.
 var ErrRefused = errors.New("not comparable")
 
 // Options say what to compare, and how strictly. The zero value compares everything, strictly.
 type Options struct {
-	// Scenarios are the names of those to compare. Empty: all that both sides have.
+	// Scenarios are the names of the scenarios to compare. Empty: all that both sides have.
 	Scenarios []string
 	// Only keeps the variants whose labels include these.
 	Only map[string]string
-	// Metrics decide, at most MaxGating. Empty: metrics.Gating.
+	// Metrics are the metrics that decide, at most metrics.MaxGating. Empty: metrics.Gating.
 	Metrics []string
-	// Thresholds replace the metrics' own: metric → least change that matters.
+	// Thresholds replace the metrics' own: metric → smallest change that matters.
 	Thresholds map[string]float64
-	// Allow names in what the sides may differ all the same.
+	// Allow names what may differ between the sides.
 	Allow []string
 }
 
-// A Comparison is what changed from the base to the head, each one run or several.
+// A Comparison is what changed from the base to the head. Each is one run or several.
 type Comparison struct {
 	Base Side `json:"base"`
 	Head Side `json:"head"`
-	// Paired: the runs of the two sides took turns, a block each, and are compared in pairs.
+	// Paired: the runs of the two sides alternated, one block each, and are compared in pairs.
 	Paired    bool                  `json:"paired"`
 	Scenarios []*ScenarioComparison `json:"scenarios"`
 	Warnings  []string              `json:"warnings"`
 }
 
-// A Side is what is compared: runs of one program on one machine.
+// A Side describes the base or the head: runs of one program on one machine.
 type Side struct {
 	Version   string    `json:"version"`
 	Kernel    string    `json:"kernel"`
 	Runs      int       `json:"runs"`
-	StartedAt time.Time `json:"started_at"` // of the first
+	StartedAt time.Time `json:"started_at"` // of the first run
 }
 
-// A ScenarioComparison is one family: Holm's adjustment is over all its deltas.
+// A ScenarioComparison compares one scenario. Its deltas are one family of Holm's adjustment.
 type ScenarioComparison struct {
 	Name     string               `json:"name"`
-	File     string               `json:"file,omitempty"` // where the head was read from
+	File     string               `json:"file,omitempty"` // the head's
 	Variants []*VariantComparison `json:"variants"`
-	// Void is why nothing follows: the A/A arm of a side differs. Unmeasured is why something is
-	// missing.
+	// Void is why the comparison decides nothing: the A/A arm of a side differs from its baseline.
+	// Unmeasured is what could not be compared, and why.
 	Void       []string `json:"void"`
 	Unmeasured []string `json:"unmeasured"`
 	Warnings   []string `json:"warnings"`
 
-	none bool // no variant has the labels that were asked for
+	none bool // no variant has the labels of Options.Only
 }
 
-// A VariantComparison is one variant on either side.
+// A VariantComparison compares one variant of both sides.
 type VariantComparison struct {
 	Labels map[string]string `json:"labels"`
 	Base   Measured          `json:"base"`
@@ -91,16 +91,16 @@ type VariantComparison struct {
 	Deltas []*results.Delta  `json:"deltas"`
 }
 
-// Measured is what a side has of a variant.
+// Measured is one side's measurements of a variant.
 type Measured struct {
 	Trials int `json:"trials"`
 	Valid  int `json:"valid"`
-	// ResponseNS is over all attempts served in valid trials, their histograms merged; null: there
-	// are none.
+	// ResponseNS is over all attempts served in valid trials, from their merged histograms; null
+	// without histograms.
 	ResponseNS *results.Percentiles `json:"response_ns"`
 }
 
-// Worse lists the deltas that got worse, of scenarios that are not void.
+// Worse lists the deltas that got worse, except those of void scenarios.
 func (c *Comparison) Worse() (worse []string) {
 	for _, s := range c.Scenarios {
 		if len(s.Void) > 0 {
@@ -109,7 +109,8 @@ func (c *Comparison) Worse() (worse []string) {
 		for _, v := range s.Variants {
 			for _, d := range v.Deltas {
 				if d.Outcome == results.DeltaWorse {
-					worse = append(worse, fmt.Sprintf("%s %s: %s", s.Name, results.LabelString(v.Labels), d))
+					worse = append(worse, fmt.Sprintf("%s %s: %s", s.Name,
+						results.LabelString(v.Labels), d))
 				}
 			}
 		}
@@ -117,7 +118,7 @@ func (c *Comparison) Worse() (worse []string) {
 	return worse
 }
 
-// Unmeasured lists why something could not be compared: void scenarios, too few trials.
+// Unmeasured lists what could not be compared, and why: void scenarios, too few trials.
 func (c *Comparison) Unmeasured() (reasons []string) {
 	for _, s := range c.Scenarios {
 		for _, r := range slices.Concat(s.Void, s.Unmeasured) {
@@ -128,20 +129,22 @@ func (c *Comparison) Unmeasured() (reasons []string) {
 }
 
 func byTime(runs []*results.Run) []*results.Run {
-	return slices.SortedStableFunc(slices.Values(runs), func(a, b *results.Run) int { return a.StartedAt.Compare(b.StartedAt) })
+	return slices.SortedStableFunc(slices.Values(runs), func(a, b *results.Run) int {
+		return a.StartedAt.Compare(b.StartedAt)
+	})
 }
 
-// Runs compares head with base, each at least one run. Where both sides are as many runs of a
-// single block that took turns, base and head, head and base, they are compared in pairs (see
-// stats.PairedRatio); else as two samples, which drift of the machine between them can tell apart
-// as well as a change of the program. It refuses, with ErrRefused, what differs in kernel, CPUs,
-// privileges or scenario, and what has nothing in common.
+// Runs compares head with base, each at least one run. It compares in pairs (see stats.PairedRatio)
+// if both sides have equally many runs, of one block each, that alternated: base and head, head and
+// base. Otherwise it compares two samples, which may also differ because the machine drifted
+// between them. It refuses, with ErrRefused, runs that differ in kernel, CPUs, privileges or
+// scenario, and runs that have nothing in common.
 func Runs(base, head []*results.Run, o Options) (*Comparison, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	base, head = byTime(base), byTime(head)
-	c := &Comparison{Base: sideOf(base), Head: sideOf(head), Paired: takeTurns(base, head)}
+	c := &Comparison{Base: sideOf(base), Head: sideOf(head), Paired: alternate(base, head)}
 	all := slices.Concat(base, head)
 	var errs []error
 	for _, r := range all[1:] {
@@ -161,7 +164,8 @@ func Runs(base, head []*results.Run, o Options) (*Comparison, error) {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("scenario %s is only in the base", name))
 			continue
 		}
-		c.Scenarios = append(c.Scenarios, o.scenario(mergeScenario(base, name), mergeScenario(head, name), c.Paired))
+		s := o.scenario(mergeScenario(base, name), mergeScenario(head, name), c.Paired)
+		c.Scenarios = append(c.Scenarios, s)
 	}
 	for _, name := range scenarioNames(head) {
 		if !slices.Contains(scenarioNames(base), name) {
@@ -169,13 +173,16 @@ func Runs(base, head []*results.Run, o Options) (*Comparison, error) {
 		}
 	}
 	for _, name := range o.Scenarios {
-		if !slices.ContainsFunc(c.Scenarios, func(s *ScenarioComparison) bool { return s.Name == name }) {
-			return nil, fmt.Errorf("%w: scenario %q is not in both; the base has %s", ErrRefused, name,
-				listText(scenarioNames(base)))
+		named := func(s *ScenarioComparison) bool { return s.Name == name }
+		if !slices.ContainsFunc(c.Scenarios, named) {
+			return nil, fmt.Errorf("%w: scenario %q is not in both; the base has %s", ErrRefused,
+				name, listText(scenarioNames(base)))
 		}
 	}
-	if len(c.Scenarios) > 0 && !slices.ContainsFunc(c.Scenarios, func(s *ScenarioComparison) bool { return !s.none }) {
-		return nil, fmt.Errorf("%w: no variant has the labels %s", ErrRefused, results.LabelString(o.Only))
+	some := func(s *ScenarioComparison) bool { return !s.none }
+	if len(c.Scenarios) > 0 && !slices.ContainsFunc(c.Scenarios, some) {
+		return nil, fmt.Errorf("%w: no variant has the labels %s", ErrRefused,
+			results.LabelString(o.Only))
 	}
 	if len(c.Scenarios) == 0 {
 		return nil, fmt.Errorf("%w: no scenario is in both; the base has %s, the head %s",
@@ -184,14 +191,16 @@ func Runs(base, head []*results.Run, o Options) (*Comparison, error) {
 	return c, nil
 }
 
-// check refuses names that mean nothing.
+// check refuses unknown names, too many metrics and negative thresholds.
 func (o Options) check() error {
 	if len(o.Metrics) > metrics.MaxGating {
-		return fmt.Errorf("%d metrics are to decide; at most %d may: each more costs all of them power", len(o.Metrics), metrics.MaxGating)
+		return fmt.Errorf("%d metrics are chosen to decide; at most %d may: each further one "+
+			"makes changes in all of them harder to find", len(o.Metrics), metrics.MaxGating)
 	}
 	for _, m := range slices.Concat(o.Metrics, slices.Sorted(maps.Keys(o.Thresholds))) {
 		if _, ok := metrics.FindCompared(m); !ok {
-			return fmt.Errorf("metric %q cannot be compared; these can: %s", m, strings.Join(metrics.Compared(), ", "))
+			return fmt.Errorf("metric %q cannot be compared; these can: %s", m,
+				strings.Join(metrics.Compared(), ", "))
 		}
 	}
 	for m, x := range o.Thresholds {
@@ -201,18 +210,24 @@ func (o Options) check() error {
 	}
 	for _, a := range o.Allow {
 		if !slices.Contains(Allowances(), a) {
-			return fmt.Errorf("nothing called %q can be allowed to differ; these can: %s", a, strings.Join(Allowances(), ", "))
+			return fmt.Errorf("%q cannot be allowed to differ; these can: %s", a,
+				strings.Join(Allowances(), ", "))
 		}
 	}
 	return nil
 }
 
 func sideOf(runs []*results.Run) Side {
-	return Side{Version: runs[0].Version, Kernel: runs[0].Environment.Kernel, Runs: len(runs), StartedAt: runs[0].StartedAt}
+	first := runs[0]
+	return Side{
+		Version: first.Version, Kernel: first.Environment.Kernel, Runs: len(runs),
+		StartedAt: first.StartedAt,
+	}
 }
 
-// takeTurns says that the runs, of one block each, alternate between the sides in whichever order.
-func takeTurns(base, head []*results.Run) bool {
+// alternate reports whether the runs, of one block each, come in turn from either side: of the
+// first two, the next two and so on, one is of the base and one of the head.
+func alternate(base, head []*results.Run) bool {
 	if len(base) != len(head) || len(base) < 2 {
 		return false
 	}
@@ -240,17 +255,17 @@ func takeTurns(base, head []*results.Run) bool {
 	return true
 }
 
-// A refusal is a difference that comparisons do not bear.
+// A refusal is the error of a difference that rules out a comparison.
 type refusal struct{ what, a, b string }
 
 func (r *refusal) Error() string {
-	return fmt.Sprintf("%v: %s differs: %s and %s; --allow %s compares all the same", ErrRefused,
+	return fmt.Sprintf("%v: %s differs: %s and %s; --allow %s compares them anyway", ErrRefused,
 		r.what, input.Name(r.a), input.Name(r.b), r.what)
 }
 
 func (r *refusal) Unwrap() error { return ErrRefused }
 
-// refusals are the differences between two runs that are not allowed.
+// refusals returns the differences between two runs that are not allowed.
 func (o Options) refusals(a, b *results.Run) (errs []error) {
 	check := func(what, x, y string) {
 		if x != y && !slices.Contains(o.Allow, what) {
@@ -260,7 +275,8 @@ func (o Options) refusals(a, b *results.Run) (errs []error) {
 	ea, eb := a.Environment, b.Environment
 	check(AllowKernel, ea.Kernel, eb.Kernel)
 	cpus := func(e results.Environment) string {
-		return fmt.Sprintf("%s (load %v, servers %v)", unit.Plural(e.CPUs, "CPU"), e.LoadCPUs, e.ServerCPUs)
+		return fmt.Sprintf("%s (load %v, servers %v)", unit.Plural(e.CPUs, "CPU"), e.LoadCPUs,
+			e.ServerCPUs)
 	}
 	check(AllowCPUs, cpus(ea), cpus(eb))
 	check(AllowCPUModel, ea.CPUModel, eb.CPUModel)
@@ -271,13 +287,14 @@ func (o Options) refusals(a, b *results.Run) (errs []error) {
 			continue
 		}
 		if other := b.Scenario(s.Name); other != nil {
-			check(AllowScenario, fmt.Sprintf("%s %.12s", s.Name, s.SHA256), fmt.Sprintf("%s %.12s", s.Name, other.SHA256))
+			check(AllowScenario, fmt.Sprintf("%s %.12s", s.Name, s.SHA256),
+				fmt.Sprintf("%s %.12s", s.Name, other.SHA256))
 		}
 	}
 	return errs
 }
 
-// firstOfEach leaves out what was said before.
+// firstOfEach returns the errors without those whose text came before.
 func firstOfEach(errs []error) (first []error) {
 	seen := map[string]bool{}
 	for _, err := range errs {
@@ -289,7 +306,7 @@ func firstOfEach(errs []error) (first []error) {
 	return first
 }
 
-// harnessOn says where the harness ran while the load did.
+// harnessOn returns where the harness ran during the load.
 func harnessOn(r *results.Run) string {
 	if r.Environment.HarnessCPUs == nil {
 		return "any CPU"
@@ -297,7 +314,7 @@ func harnessOn(r *results.Run) string {
 	return fmt.Sprintf("CPUs %v", r.Environment.HarnessCPUs)
 }
 
-// queueSources names the sources of the run's queue lengths; "" where there are none.
+// queueSources names the sources of the run's queue lengths, or returns "" without any.
 func queueSources(r *results.Run) string {
 	seen := map[string]bool{}
 	for _, s := range r.Scenarios {
@@ -312,7 +329,8 @@ func queueSources(r *results.Run) string {
 	return strings.Join(slices.Sorted(maps.Keys(seen)), " and ")
 }
 
-// environmentWarnings are differences that may explain a change, and are no reason not to look.
+// environmentWarnings returns differences that may explain a change, but do not rule out a
+// comparison.
 func environmentWarnings(a, b *results.Run) (warnings []string) {
 	differ := func(what, x, y string) {
 		if x != y {
@@ -321,8 +339,8 @@ func environmentWarnings(a, b *results.Run) (warnings []string) {
 	}
 	differ("Go", a.Environment.Go, b.Environment.Go)
 	differ("HAProxy", a.Environment.HAProxy, b.Environment.HAProxy)
-	differ("where the harness runs", harnessOn(a), harnessOn(b))
-	differ("where lengths of accept queues come from", queueSources(a), queueSources(b))
+	differ("the harness's placement", harnessOn(a), harnessOn(b))
+	differ("the source of accept queue lengths", queueSources(a), queueSources(b))
 	for _, name := range slices.Sorted(maps.Keys(a.Environment.Sysctls)) {
 		if y, ok := b.Environment.Sysctls[name]; ok {
 			differ("sysctl "+name, a.Environment.Sysctls[name], y)
@@ -330,7 +348,8 @@ func environmentWarnings(a, b *results.Run) (warnings []string) {
 	}
 	for _, r := range []*results.Run{a, b} {
 		if r.FinishedAt == nil {
-			warnings = append(warnings, fmt.Sprintf("the run that began at %s has not finished", r.StartedAt.Format(time.RFC3339)))
+			warnings = append(warnings, fmt.Sprintf("the run started at %s has not finished",
+				r.StartedAt.Format(time.RFC3339)))
 		}
 		warnings = append(warnings, r.Warnings...)
 	}
@@ -360,19 +379,21 @@ func listText(names []string) string {
 	return strings.Join(all, ", ")
 }
 
-// mergeScenario puts the trials of all runs together. Of several runs, the blocks of each are
-// behind those of the one before.
+// mergeScenario returns the scenario with the trials of all runs. It renumbers the blocks of each
+// run to follow those of the run before.
 func mergeScenario(runs []*results.Run, name string) *results.Scenario {
 	var merged *results.Scenario
 	blocks := 0
 	for _, r := range runs {
 		s := r.Scenario(name)
 		if s == nil {
-			blocks++ // or the blocks behind it would be paired with others of the other side
+			blocks++ // keeps later blocks paired with those of the other side
 			continue
 		}
 		if merged == nil {
-			merged = &results.Scenario{Name: name, About: s.About, File: s.File, SHA256: s.SHA256, Baseline: s.Baseline}
+			merged = &results.Scenario{
+				Name: name, About: s.About, File: s.File, SHA256: s.SHA256, Baseline: s.Baseline,
+			}
 		}
 		for _, v := range s.Variants {
 			into := merged.Variant(v.Labels)
@@ -381,9 +402,9 @@ func mergeScenario(runs []*results.Run, name string) *results.Scenario {
 				merged.Variants = append(merged.Variants, into)
 			}
 			if len(v.Trials) > 0 {
-				into.SkippedReason = nil // by some of the runs only
+				into.SkippedReason = nil // only some of the runs skipped it
 			}
-			if blocks == 0 { // they stay where they are
+			if blocks == 0 { // nothing to renumber
 				into.Trials = append(into.Trials, v.Trials...)
 				continue
 			}
@@ -404,7 +425,7 @@ func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioCo
 	c := &ScenarioComparison{Name: base.Name, File: head.File}
 	var family []*results.Delta
 	fewest := base.Trials
-	// Once: it looks at every trial.
+	// Compute it once: it reads every trial.
 	needed := sync.OnceValue(func() int { return o.needed(base, head, paired) })
 	for _, b := range base.Variants {
 		if !results.Includes(b.Labels, o.Only) || b.IsAA() {
@@ -420,7 +441,8 @@ func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioCo
 			c.Unmeasured = append(c.Unmeasured, name+" is only in the base")
 			continue
 		case h.SkippedReason != nil:
-			c.Unmeasured = append(c.Unmeasured, name+" was measured in the base and skipped in the head: "+*h.SkippedReason)
+			c.Unmeasured = append(c.Unmeasured,
+				name+" was measured in the base and skipped in the head: "+*h.SkippedReason)
 			continue
 		}
 		v, s := o.variant(b, h, paired)
@@ -440,17 +462,25 @@ func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioCo
 		}
 	}
 	Decide(family)
-	if len(base.Variants) > 0 && !slices.ContainsFunc(slices.Concat(base.Variants, head.Variants), func(v *results.Variant) bool { return results.Includes(v.Labels, o.Only) }) {
-		c.none = true
-	}
-	if needed := replicatesFor(len(family), paired); len(family) > 0 && fewest < needed && len(c.Unmeasured) == 0 {
-		what := map[bool]string{true: unit.Plural(fewest, "pair"), false: unit.Plural(fewest, "trial") + " a side"}[paired]
-		c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("with %s nothing can pass for a change in %s; %d are needed", what, unit.Plural(len(family), "comparison"), needed))
+	all := slices.Concat(base.Variants, head.Variants)
+	c.none = len(base.Variants) > 0 && !slices.ContainsFunc(all, func(v *results.Variant) bool {
+		return results.Includes(v.Labels, o.Only)
+	})
+	least := replicatesFor(len(family), paired)
+	if len(family) > 0 && fewest < least && len(c.Unmeasured) == 0 {
+		what := unit.Plural(fewest, "trial") + " a side"
+		if paired {
+			what = unit.Plural(fewest, "pair")
+		}
+		c.Unmeasured = append(c.Unmeasured, fmt.Sprintf("with %s no change can be significant "+
+			"among %s; %d are needed", what, unit.Plural(len(family), "comparison"), least))
 	}
 	if len(c.Variants) == 0 {
 		c.Unmeasured = append(c.Unmeasured, "no variant is in both")
 	}
-	control := map[string][]*results.Delta{"base": AA(base, o.metrics(base)), "head": AA(head, o.metrics(head))}
+	control := map[string][]*results.Delta{
+		"base": AA(base, o.metrics(base)), "head": AA(head, o.metrics(head)),
+	}
 	Decide(slices.Concat(control["base"], control["head"])) // one family
 	for _, side := range []string{"base", "head"} {
 		if why := Void(control[side]); why != "" {
@@ -460,8 +490,8 @@ func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioCo
 	return c
 }
 
-// needed is how many pairs, or trials a side, it takes to compare all variants that both sides
-// have.
+// needed returns how many pairs, or trials a side, a comparison of all variants that both sides
+// have needs.
 func (o Options) needed(base, head *results.Scenario, paired bool) int {
 	n, each := 0, len(o.metrics(base, head))
 	for _, v := range base.Variants {
@@ -472,13 +502,12 @@ func (o Options) needed(base, head *results.Scenario, paired bool) int {
 	return replicatesFor(n, paired)
 }
 
-// minCompared is how many valid trials, or pairs, a comparison takes: with fewer there is no
-// interval at 95 %.
+// minCompared is how many valid trials, or pairs, a comparison needs: fewer have no 95 % interval.
 const minCompared = 6
 
-// replicatesFor is how many pairs, or trials a side, so many comparisons take for one of them to
-// differ, all others being equal: with fewer the least p of the test, 2/2ⁿ or 2/C(2n, n), is above
-// Holm's first limit.
+// replicatesFor returns how many pairs, or trials a side, are needed for one of this many
+// comparisons to be significant when the others are not. With fewer, the smallest p of the test,
+// 2/2ⁿ or 2/C(2n, n), is above Holm's first limit.
 func replicatesFor(comparisons int, paired bool) int {
 	level := Alpha / float64(max(1, comparisons))
 	if paired {
@@ -492,13 +521,15 @@ func replicatesFor(comparisons int, paired bool) int {
 	return n
 }
 
-// lacking are the metrics in which a variant could not be compared, though it has trials enough.
+// lacking returns the metrics in which a variant could not be compared, although it has enough
+// trials.
 func (o Options) lacking(name string, v *VariantComparison) (reasons []string) {
 	if len(v.Deltas) == 0 && len(o.Metrics) == 0 {
 		return []string{name + " has no metric to be compared in"}
 	}
 	for _, metric := range o.Metrics {
-		if !slices.ContainsFunc(v.Deltas, func(d *results.Delta) bool { return d.Metric == metric }) {
+		of := func(d *results.Delta) bool { return d.Metric == metric }
+		if !slices.ContainsFunc(v.Deltas, of) {
 			reasons = append(reasons, fmt.Sprintf("%s has no %s", name, metric))
 		}
 	}
@@ -508,13 +539,14 @@ func (o Options) lacking(name string, v *VariantComparison) (reasons []string) {
 			what = "pair"
 		}
 		if d.Change.N < minCompared {
-			reasons = append(reasons, fmt.Sprintf("%s has %s in %s, and %d are needed", name, d.Metric, unit.Plural(d.Change.N, what), minCompared))
+			reasons = append(reasons, fmt.Sprintf("%s has %s in %s, and %d are needed", name,
+				d.Metric, unit.Plural(d.Change.N, what), minCompared))
 		}
 	}
 	return reasons
 }
 
-// metrics are those that decide.
+// metrics returns the metrics that decide.
 func (o Options) metrics(scenarios ...*results.Scenario) []string {
 	if len(o.Metrics) > 0 {
 		return o.Metrics
@@ -557,12 +589,12 @@ func measuredOf(v *results.Variant) Measured {
 	m := Measured{Trials: len(v.Trials), Valid: len(valid)}
 	all := results.NewHistogram()
 	for _, t := range valid {
-		if t.Histogram == "" { // an older run's, or one that was made lighter
+		if t.Histogram == "" { // an older run, or one without histograms to save room
 			continue
 		}
 		h, err := results.DecodeHistogram(t.Histogram)
 		if err != nil {
-			return m // not those of the others as if they were all
+			return m // percentiles of the other trials alone would mislead
 		}
 		all.Merge(h)
 	}
@@ -570,7 +602,7 @@ func measuredOf(v *results.Variant) Measured {
 	return m
 }
 
-// replicates is how many pairs, or trials of the smaller side, there are.
+// replicates returns how many pairs, or trials of the smaller side, there are.
 func (s sides) replicates() int {
 	if s.pairs != nil {
 		return len(s.pairs)

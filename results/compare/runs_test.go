@@ -15,12 +15,12 @@ import (
 	"reuseport-bench/results/resultstest"
 )
 
-// A runShape says how to make runs of one side.
+// A runShape describes the runs of one side.
 type runShape struct {
 	starts []int // minutes, one run each
-	blocks int   // of each
+	blocks int   // per run
 	head   bool
-	// trial makes the trial of a block, counted over all runs; nil: restartTrial.
+	// trial returns the trial of a block, numbered over all runs; nil: RestartTrial(0).
 	trial func(block int) *results.Trial
 }
 
@@ -29,12 +29,15 @@ func (s runShape) runs() (runs []*results.Run) {
 		r := resultstest.NewRun()
 		r.StartedAt = r.StartedAt.Add(time.Duration(start) * time.Minute)
 		r.FinishedAt = new(r.StartedAt.Add(time.Minute))
-		r.Environment = results.Environment{Kernel: "6.18.44", CPUs: 2, CPUModel: "EPYC", LoadCPUs: []int{0}, ServerCPUs: []int{1}}
+		r.Environment = results.Environment{
+			Kernel: "6.18.44", CPUs: 2, CPUModel: "EPYC", LoadCPUs: []int{0}, ServerCPUs: []int{1},
+		}
 		if s.head {
 			r.Version = "v0.2.0"
 		}
 		scenario := r.Scenarios[0]
-		scenario.SHA256, scenario.Trials, scenario.Baseline = "5f", s.blocks, resultstest.CloseLabels()
+		scenario.SHA256, scenario.Trials = "5f", s.blocks
+		scenario.Baseline = resultstest.CloseLabels()
 		for _, v := range scenario.Variants {
 			for b := range s.blocks {
 				t := resultstest.RestartTrial(0)
@@ -50,14 +53,14 @@ func (s runShape) runs() (runs []*results.Run) {
 	return runs
 }
 
-// timed is a trial with these response times, all of them.
+// timed returns a trial in which all response times are the same.
 func timed(ns int64) *results.Trial {
 	t := resultstest.RestartTrial(0)
 	t.ResponseNS = &results.Percentiles{P50: ns, P90: ns, P99: ns, P999: ns, Max: ns}
 	return t
 }
 
-// abba are the starts of n runs a side, the base first and the head first by turns.
+// abba returns the starts of n runs a side, in the order base, head, head, base, ….
 func abba(n int) (base, head []int) {
 	for i := range n {
 		first, second := 2*i, 2*i+1
@@ -78,7 +81,7 @@ func compareRuns(t *testing.T, base, head []*results.Run, o Options) *Comparison
 	return c
 }
 
-func TestTakeTurns(t *testing.T) {
+func TestAlternate(t *testing.T) {
 	for name, test := range map[string]struct {
 		base, head []int
 		blocks     int
@@ -93,47 +96,57 @@ func TestTakeTurns(t *testing.T) {
 		"one more on a side":  {[]int{0, 2}, []int{1, 3, 4}, 1, false},
 		"more blocks per run": {[]int{0, 3}, []int{1, 2}, 2, false},
 	} {
-		base, head := runShape{starts: test.base, blocks: test.blocks}.runs(), runShape{starts: test.head, blocks: test.blocks, head: true}.runs()
-		if got := takeTurns(base, head); got != test.want {
+		base := runShape{starts: test.base, blocks: test.blocks}.runs()
+		head := runShape{starts: test.head, blocks: test.blocks, head: true}.runs()
+		if got := alternate(base, head); got != test.want {
 			t.Errorf("%s: got %t, want %t", name, got, test.want)
 		}
 	}
 }
 
-// Where the machine drifts tenfold, only the pairs show that the head is a tenth slower.
+// If the machine drifts tenfold, only pairs show that the head is 10 % slower.
 func TestCompareRunsPairs(t *testing.T) {
 	b, h := abba(10)
-	base := runShape{starts: b, blocks: 1, trial: func(block int) *results.Trial { return timed(int64(1000 * (block + 1))) }}.runs()
-	head := runShape{starts: h, blocks: 1, head: true, trial: func(block int) *results.Trial { return timed(int64(1100*(block+1) + block)) }}.runs()
+	slow := func(block int) *results.Trial { return timed(int64(1000 * (block + 1))) }
+	slower := func(block int) *results.Trial { return timed(int64(1100*(block+1) + block)) }
+	base := runShape{starts: b, blocks: 1, trial: slow}.runs()
+	head := runShape{starts: h, blocks: 1, head: true, trial: slower}.runs()
 	o := Options{Metrics: []string{"response_p50_ns"}}
 	c := compareRuns(t, base, head, o)
 	if !c.Paired || len(c.Worse()) != 2 || len(c.Unmeasured()) != 0 {
-		t.Errorf("paired %t, worse %q, unmeasured %q; want two worse", c.Paired, c.Worse(), c.Unmeasured())
+		t.Errorf("paired %t, worse %q, unmeasured %q; want two worse", c.Paired, c.Worse(),
+			c.Unmeasured())
 	}
-	if d := c.Scenarios[0].Variants[0].Deltas[0]; d.Change.Center < 1.1 || d.Change.Center > 1.101 || d.Change.N != 10 || !d.Paired {
+	d := c.Scenarios[0].Variants[0].Deltas[0]
+	if x := d.Change; x.Center < 1.1 || x.Center > 1.101 || x.N != 10 || !d.Paired {
 		t.Errorf("got %+v, want a ratio of 1.1 of 10 pairs", d)
 	}
 	slices.SortFunc(head, func(a, b *results.Run) int { return a.StartedAt.Compare(b.StartedAt) })
-	for i, r := range head { // the same trials, all of the head after all of the base
+	for i, r := range head { // the same trials, but the head's after the base's
 		r.StartedAt = r.StartedAt.Add(time.Duration(100+i) * time.Minute)
 	}
 	if c := compareRuns(t, base, head, o); c.Paired || len(c.Worse()) != 0 {
-		t.Errorf("in a row: paired %t, worse %q; want nothing told apart", c.Paired, c.Worse())
+		t.Errorf("in a row: paired %t, worse %q; want unpaired, no change", c.Paired, c.Worse())
 	}
-	if want := (Side{Version: "v0.2.0", Kernel: "6.18.44", Runs: 10, StartedAt: head[0].StartedAt}); compareRuns(t, base, head, o).Head != want {
-		t.Errorf("head: got %+v, want %+v", compareRuns(t, base, head, o).Head, want)
+	want := Side{Version: "v0.2.0", Kernel: "6.18.44", Runs: 10, StartedAt: head[0].StartedAt}
+	if got := compareRuns(t, base, head, o).Head; got != want {
+		t.Errorf("head: got %+v, want %+v", got, want)
 	}
 }
 
-// A run that lacks the scenario must not shift the pairs of those behind it.
+// A run that lacks the scenario must not shift the pairs of later runs.
 func TestCompareRunsPairsPastAMissingScenario(t *testing.T) {
 	b, h := abba(10)
-	shape := runShape{starts: b, blocks: 1, trial: func(block int) *results.Trial { return timed(int64(1000 * (block + 1))) }}
+	shape := runShape{
+		starts: b, blocks: 1,
+		trial: func(block int) *results.Trial { return timed(int64(1000 * (block + 1))) },
+	}
 	base := shape.runs()
 	shape.starts, shape.head = h, true
 	head := shape.runs()
 	base[2].Scenarios[0].Name = "another"
-	d := compareRuns(t, base, head, Options{Metrics: []string{"response_p50_ns"}}).Scenarios[0].Variants[0].Deltas[0]
+	c := compareRuns(t, base, head, Options{Metrics: []string{"response_p50_ns"}})
+	d := c.Scenarios[0].Variants[0].Deltas[0]
 	if d.Change.Center != 1 || d.Change.N != 9 || *d.Change.Lo != 1 || *d.Change.Hi != 1 {
 		t.Errorf("got %v of %d pairs, want exactly 1 of 9", d, d.Change.N)
 	}
@@ -144,14 +157,30 @@ func TestCompareRunsRefuses(t *testing.T) {
 		change func(*results.Run)
 		want   string
 	}{
-		AllowKernel:     {func(r *results.Run) { r.Environment.Kernel = "5.10.0" }, "kernel differs: 6.18.44 and 5.10.0"},
-		AllowCPUs:       {func(r *results.Run) { r.Environment.ServerCPUs = []int{0, 1} }, "2 CPUs (load [0], servers [1]) and 2 CPUs (load [0], servers [0 1])"},
-		AllowCPUModel:   {func(r *results.Run) { r.Environment.CPUModel = "Xeon" }, "cpu_model differs: EPYC and Xeon"},
-		AllowPrivileged: {func(r *results.Run) { r.Environment.Privileged = true }, "privileged differs: without root and as root"},
-		AllowScenario:   {func(r *results.Run) { r.Scenarios[0].SHA256 = "6e" }, "scenario differs: rolling-restart 5f and rolling-restart 6e"},
+		AllowKernel: {
+			func(r *results.Run) { r.Environment.Kernel = "5.10.0" },
+			"kernel differs: 6.18.44 and 5.10.0",
+		},
+		AllowCPUs: {
+			func(r *results.Run) { r.Environment.ServerCPUs = []int{0, 1} },
+			"2 CPUs (load [0], servers [1]) and 2 CPUs (load [0], servers [0 1])",
+		},
+		AllowCPUModel: {
+			func(r *results.Run) { r.Environment.CPUModel = "Xeon" },
+			"cpu_model differs: EPYC and Xeon",
+		},
+		AllowPrivileged: {
+			func(r *results.Run) { r.Environment.Privileged = true },
+			"privileged differs: without root and as root",
+		},
+		AllowScenario: {
+			func(r *results.Run) { r.Scenarios[0].SHA256 = "6e" },
+			"scenario differs: rolling-restart 5f and rolling-restart 6e",
+		},
 	} {
 		t.Run(allow, func(t *testing.T) {
-			base, head := runShape{starts: []int{0, 1}, blocks: 6}.runs(), runShape{starts: []int{2, 3}, blocks: 6}.runs()
+			base := runShape{starts: []int{0, 1}, blocks: 6}.runs()
+			head := runShape{starts: []int{2, 3}, blocks: 6}.runs()
 			test.change(head[1])
 			_, err := Runs(base, head, Options{})
 			if !errors.Is(err, ErrRefused) {
@@ -165,25 +194,28 @@ func TestCompareRunsRefuses(t *testing.T) {
 			if _, err := Runs(base, head, Options{Allow: []string{allow}}); err != nil {
 				t.Errorf("allowed: %v", err)
 			}
-			test.change(head[0]) // both differ alike: once is enough
+			test.change(head[0]) // both runs differ in the same way: one error
 			if _, err := Runs(base, head, Options{}); strings.Count(fmt.Sprint(err), "\n") != 0 {
-				t.Errorf("said twice: %v", err)
+				t.Errorf("got the same error twice: %v", err)
 			}
 		})
 	}
 }
 
 func TestCompareRunsNothingInCommon(t *testing.T) {
-	base, head := runShape{starts: []int{0}, blocks: 6}.runs(), runShape{starts: []int{1}, blocks: 6}.runs()
+	base := runShape{starts: []int{0}, blocks: 6}.runs()
+	head := runShape{starts: []int{1}, blocks: 6}.runs()
 	head[0].Scenarios[0].Name = "steady"
 	_, err := Runs(base, head, Options{})
-	resultstest.WantError(t, err, "no scenario is in both; the base has rolling-restart, the head steady")
+	resultstest.WantError(t, err, "no scenario is in both; the base has rolling-restart, the "+
+		"head steady")
 	if !errors.Is(err, ErrRefused) {
 		t.Errorf("got %v, want ErrRefused", err)
 	}
 	base[0].Scenarios = append(base[0].Scenarios, head[0].Scenarios...)
 	_, err = Runs(base, head, Options{Scenarios: []string{"rolling-restart"}})
-	resultstest.WantError(t, err, `scenario "rolling-restart" is not in both; the base has rolling-restart, steady`)
+	resultstest.WantError(t, err, `scenario "rolling-restart" is not in both; the base has `+
+		`rolling-restart, steady`)
 	c := compareRuns(t, base, head, Options{Scenarios: []string{"steady"}})
 	if len(c.Scenarios) != 1 || c.Scenarios[0].Name != "steady" {
 		t.Errorf("got %d scenarios", len(c.Scenarios))
@@ -193,27 +225,41 @@ func TestCompareRunsNothingInCommon(t *testing.T) {
 }
 
 func TestCompareOptionsCheck(t *testing.T) {
-	base, head := runShape{starts: []int{0}, blocks: 6}.runs(), runShape{starts: []int{1}, blocks: 6}.runs()
+	base := runShape{starts: []int{0}, blocks: 6}.runs()
+	head := runShape{starts: []int{1}, blocks: 6}.runs()
 	for _, test := range []struct {
 		o    Options
 		want string
 	}{
-		{Options{Metrics: []string{"p99"}}, `metric "p99" cannot be compared; these can: highest_rate_per_second, `},
-		{Options{Metrics: slices.Repeat([]string{metrics.Gap}, 5)}, "5 metrics are to decide; at most 4 may"},
+		{
+			Options{Metrics: []string{"p99"}},
+			`metric "p99" cannot be compared; these can: highest_rate_per_second, `,
+		},
+		{
+			Options{Metrics: slices.Repeat([]string{metrics.Gap}, 5)},
+			"5 metrics are chosen to decide; at most 4 may",
+		},
 		{Options{Thresholds: map[string]float64{"p99": 1}}, `metric "p99" cannot be compared`},
-		{Options{Thresholds: map[string]float64{metrics.Gap: -1}}, "threshold gap_ns=-1: must be 0 or more"},
-		{Options{Allow: []string{"weather"}}, `nothing called "weather" can be allowed to differ; these can: kernel, cpus, `},
+		{
+			Options{Thresholds: map[string]float64{metrics.Gap: -1}},
+			"threshold gap_ns=-1: must be 0 or more",
+		},
+		{
+			Options{Allow: []string{"weather"}},
+			`"weather" cannot be allowed to differ; these can: kernel, cpus, `,
+		},
 	} {
 		_, err := Runs(base, head, test.o)
 		resultstest.WantError(t, err, test.want)
 		if errors.Is(err, ErrRefused) {
-			t.Errorf("%v: is ErrRefused, but the runs are not to blame", err)
+			t.Errorf("%v: is ErrRefused, which is for runs, not options", err)
 		}
 	}
 }
 
 func TestCompareRunsWarns(t *testing.T) {
-	base, head := runShape{starts: []int{0}, blocks: 6}.runs(), runShape{starts: []int{1}, blocks: 6}.runs()
+	base := runShape{starts: []int{0}, blocks: 6}.runs()
+	head := runShape{starts: []int{1}, blocks: 6}.runs()
 	b, h := base[0], head[0]
 	b.Scenarios = append(b.Scenarios, &results.Scenario{Name: "steady"})
 	h.Scenarios = append(h.Scenarios, &results.Scenario{Name: "burst"})
@@ -221,15 +267,23 @@ func TestCompareRunsWarns(t *testing.T) {
 	extra := func(labels map[string]string, reason *string) *results.Variant {
 		return &results.Variant{Labels: labels, SkippedReason: reason}
 	}
-	b.Scenarios[0].Variants = append(b.Scenarios[0].Variants, extra(map[string]string{"stop": "kill"}, nil), extra(skipped, nil))
-	h.Scenarios[0].Variants = append(h.Scenarios[0].Variants, extra(map[string]string{"stop": "migrate"}, nil), extra(skipped, new("needs CAP_BPF")))
-	h.Environment.Go, h.Environment.Sysctls = "go1.27", map[string]string{"net.core.somaxconn": "128", "net.new": "1"}
-	b.Environment.Go, b.Environment.Sysctls = "go1.26", map[string]string{"net.core.somaxconn": "4096", "net.old": "1"}
+	b.Scenarios[0].Variants = append(b.Scenarios[0].Variants,
+		extra(map[string]string{"stop": "kill"}, nil), extra(skipped, nil))
+	h.Scenarios[0].Variants = append(h.Scenarios[0].Variants,
+		extra(map[string]string{"stop": "migrate"}, nil), extra(skipped, new("needs CAP_BPF")))
+	h.Environment.Go, h.Environment.Sysctls = "go1.27", map[string]string{
+		"net.core.somaxconn": "128", "net.new": "1",
+	}
+	b.Environment.Go, b.Environment.Sysctls = "go1.26", map[string]string{
+		"net.core.somaxconn": "4096", "net.old": "1",
+	}
 	h.FinishedAt, b.Warnings = nil, []string{"cut off"}
 	c := compareRuns(t, base, head, Options{})
 	want := []string{
-		"Go differs: go1.26 and go1.27", "cut off", "sysctl net.core.somaxconn differs: 4096 and 128",
-		"the run that began at 2026-03-04T05:07:07Z has not finished", "scenario steady is only in the base", "scenario burst is only in the head",
+		"Go differs: go1.26 and go1.27", "cut off",
+		"sysctl net.core.somaxconn differs: 4096 and 128",
+		"the run started at 2026-03-04T05:07:07Z has not finished",
+		"scenario steady is only in the base", "scenario burst is only in the head",
 	}
 	if diff := cmp.Diff(want, c.Warnings); diff != "" {
 		t.Errorf("of the runs (-want +got):\n%s", diff)
@@ -241,17 +295,18 @@ func TestCompareRunsWarns(t *testing.T) {
 	if len(c.Scenarios) != 1 || len(c.Scenarios[0].Variants) != 2 {
 		t.Errorf("got %d scenarios, %d variants", len(c.Scenarios), len(c.Scenarios[0].Variants))
 	}
-	// What the head no longer measures is no warning: nobody would see it go.
+	// A variant that the head no longer measures is an error: a warning would be overlooked.
 	want = []string{
 		"rolling-restart: stop=kill is only in the base",
-		"rolling-restart: stop=bpf-drain was measured in the base and skipped in the head: needs CAP_BPF",
+		"rolling-restart: stop=bpf-drain was measured in the base and skipped in the head: needs " +
+			"CAP_BPF",
 	}
 	if diff := cmp.Diff(want, c.Unmeasured()); diff != "" {
 		t.Errorf("unmeasured (-want +got):\n%s", diff)
 	}
 }
 
-// All runs of a side count, the invalid trials of none.
+// All runs of a side count, without their invalid trials.
 func TestCompareRunsMerges(t *testing.T) {
 	base := runShape{starts: []int{0, 1, 2}, blocks: 4}.runs()
 	head := runShape{starts: []int{3, 4}, blocks: 4, trial: func(block int) *results.Trial {
@@ -266,8 +321,10 @@ func TestCompareRunsMerges(t *testing.T) {
 		t.Errorf("file %q, want the head's", s.File)
 	}
 	for _, v := range s.Variants {
-		if v.Base != (Measured{Trials: 12, Valid: 12}) || v.Head != (Measured{Trials: 8, Valid: 7}) {
-			t.Errorf("%s: got %+v and %+v, want 12 of 12 and 7 of 8", results.LabelString(v.Labels), v.Base, v.Head)
+		if v.Base != (Measured{Trials: 12, Valid: 12}) ||
+			v.Head != (Measured{Trials: 8, Valid: 7}) {
+			t.Errorf("%s: got %+v and %+v, want 12 of 12 and 7 of 8", results.LabelString(v.Labels),
+				v.Base, v.Head)
 		}
 		if d := v.Deltas[0]; d.Change.N != 7 || d.Paired {
 			t.Errorf("%s: %+v, want 7 trials and no pairs", results.LabelString(v.Labels), d)
@@ -278,7 +335,8 @@ func TestCompareRunsMerges(t *testing.T) {
 	for _, trial := range merged.Variants[0].Trials {
 		blocks = append(blocks, trial.Block)
 	}
-	if diff := cmp.Diff([]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, blocks); diff != "" || merged.Trials != 12 {
+	if diff := cmp.Diff([]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, blocks); diff != "" ||
+		merged.Trials != 12 {
 		t.Errorf("%d planned; blocks (-want +got):\n%s", merged.Trials, diff)
 	}
 	if base[1].Scenarios[0].Variants[0].Trials[0].Block != 0 {
@@ -286,7 +344,7 @@ func TestCompareRunsMerges(t *testing.T) {
 	}
 }
 
-// Percentiles over all attempts are those of all attempts, not of percentiles.
+// Percentiles over several trials come from merged histograms, and not from percentiles.
 func TestCompareRunsMergesHistograms(t *testing.T) {
 	all := results.NewHistogram()
 	base := runShape{starts: []int{0, 1}, blocks: 3, trial: func(block int) *results.Trial {
@@ -304,15 +362,17 @@ func TestCompareRunsMergesHistograms(t *testing.T) {
 	h.Record(int64(9 * time.Minute))
 	other.Valid, other.Histogram = false, h.Encode()
 	lost.Trials = append(lost.Trials, other)
-	// Both variants recorded the same.
-	got := compareRuns(t, base, runShape{starts: []int{5}, blocks: 6}.runs(), Options{}).Scenarios[0].Variants
+	// Both variants have the same histograms.
+	head := runShape{starts: []int{5}, blocks: 6}.runs()
+	got := compareRuns(t, base, head, Options{}).Scenarios[0].Variants
 	want := all.Percentiles()
 	for _, v := range got {
 		if diff := cmp.Diff(want, v.Base.ResponseNS); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", results.LabelString(v.Labels), diff)
 		}
 		if v.Head.ResponseNS != nil {
-			t.Errorf("%s: percentiles without histograms: %+v", results.LabelString(v.Labels), v.Head.ResponseNS)
+			t.Errorf("%s: percentiles without histograms: %+v", results.LabelString(v.Labels),
+				v.Head.ResponseNS)
 		}
 	}
 }
@@ -339,18 +399,41 @@ func TestCompareRunsUnmeasured(t *testing.T) {
 		want       []string
 	}{
 		"too few pairs": {few, fewHead, nil, []string{
-			"rolling-restart: sockets=reuseport stop=close has 5 pairs of valid trials, and 9 are needed",
-			"rolling-restart: sockets=reuseport stop=drain has 5 pairs of valid trials, and 9 are needed"}},
+			"rolling-restart: sockets=reuseport stop=close has 5 pairs of valid trials, and 9 " +
+				"are needed",
+			"rolling-restart: sockets=reuseport stop=drain has 5 pairs of valid trials, and 9 " +
+				"are needed"}},
 		"too few trials": {few[:1], fewHead[:1], []string{metrics.Gap}, []string{
-			"rolling-restart: sockets=reuseport stop=close has 1 and 1 valid trials, and 6 are needed",
-			"rolling-restart: sockets=reuseport stop=drain has 1 and 1 valid trials, and 6 are needed"}},
+			"rolling-restart: sockets=reuseport stop=close has 1 and 1 valid trials, and 6 are " +
+				"needed",
+			"rolling-restart: sockets=reuseport stop=drain has 1 and 1 valid trials, and 6 are " +
+				"needed"}},
 		// 2¹⁻ⁿ ≤ 0.032/8 from n = 9 on
-		"a family too large": {large, largeHead, nil, []string{"rolling-restart: with 8 pairs nothing can pass for a change in 8 comparisons; 9 are needed"}},
+		"a family too large": {
+			large, largeHead, nil,
+			[]string{
+				"rolling-restart: with 8 pairs no change can be significant among 8 comparisons; " +
+					"9 are needed",
+			},
+		},
 		"a family that fits": {right, rightHead, nil, nil},
-		"pairs with a trial": {invalid, invalidHead, nil, []string{"rolling-restart: sockets=reuseport stop=drain has 5 pairs of valid trials, and 9 are needed"}},
-		"a metric in a few":  {gapless, gaplessHead, []string{metrics.Gap}, []string{"rolling-restart: sockets=reuseport stop=close has gap_ns in 5 pairs, and 6 are needed"}},
-		"a metric nobody has": {right, rightHead, []string{metrics.Jain}, []string{
-			"rolling-restart: sockets=reuseport stop=close has no jain", "rolling-restart: sockets=reuseport stop=drain has no jain"}},
+		"pairs with an invalid trial": {
+			invalid, invalidHead, nil,
+			[]string{
+				"rolling-restart: sockets=reuseport stop=drain has 5 pairs of valid trials, and " +
+					"9 are needed",
+			},
+		},
+		"a metric in a few pairs": {
+			gapless, gaplessHead, []string{metrics.Gap},
+			[]string{
+				"rolling-restart: sockets=reuseport stop=close has gap_ns in 5 pairs, and 6 are " +
+					"needed",
+			},
+		},
+		"a missing metric": {right, rightHead, []string{metrics.Jain}, []string{
+			"rolling-restart: sockets=reuseport stop=close has no jain",
+			"rolling-restart: sockets=reuseport stop=drain has no jain"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := compareRuns(t, test.base, test.head, Options{Metrics: test.metrics})
@@ -361,7 +444,8 @@ func TestCompareRunsUnmeasured(t *testing.T) {
 	}
 }
 
-// 2/2ⁿ and 2/C(2n, n) against 0.05/m, by hand.
+// The smallest p, 2/2ⁿ for pairs and 2/C(2n, n) for trials, against 0.032/m for m comparisons, by
+// hand.
 func TestReplicatesFor(t *testing.T) {
 	for _, test := range []struct{ comparisons, pairs, trials int }{
 		{0, 6, 4}, {1, 6, 4}, // 2/2⁶ and 2/70 < 0.032 < 2/20
@@ -370,13 +454,16 @@ func TestReplicatesFor(t *testing.T) {
 		{64, 12, 8},  // 2/2¹² and 2/12870 < 0.0005 < 2/3432
 		{100, 13, 8}, // 2/2¹³ < 0.00032 < 2/2¹²
 	} {
-		if pairs, trials := replicatesFor(test.comparisons, true), replicatesFor(test.comparisons, false); pairs != test.pairs || trials != test.trials {
-			t.Errorf("%d comparisons: got %d pairs, %d trials; want %d, %d", test.comparisons, pairs, trials, test.pairs, test.trials)
+		pairs := replicatesFor(test.comparisons, true)
+		trials := replicatesFor(test.comparisons, false)
+		if pairs != test.pairs || trials != test.trials {
+			t.Errorf("%d comparisons: got %d pairs, %d trials; want %d, %d", test.comparisons,
+				pairs, trials, test.pairs, test.trials)
 		}
 	}
 }
 
-// Where a baseline differs from itself nothing follows, not even from what is plain to see.
+// If a baseline differs from itself, nothing is decided, not even by a large change.
 func TestCompareRunsVoid(t *testing.T) {
 	control := resultstest.CloseLabels()
 	control[results.LabelArm] = results.ArmControl
@@ -385,7 +472,8 @@ func TestCompareRunsVoid(t *testing.T) {
 			return func(b int) *results.Trial { return timed(ns + int64(b)) }
 		}
 		runs := runShape{starts: []int{start}, blocks: 10, head: head, trial: vary(ns)}.runs()
-		arm := runShape{starts: []int{start}, blocks: 10, trial: vary(controlNS)}.runs()[0].Scenarios[0].Variants[0]
+		again := runShape{starts: []int{start}, blocks: 10, trial: vary(controlNS)}.runs()
+		arm := again[0].Scenarios[0].Variants[0]
 		arm.Labels = control
 		runs[0].Scenarios[0].Variants = append(runs[0].Scenarios[0].Variants, arm)
 		return runs
@@ -395,13 +483,19 @@ func TestCompareRunsVoid(t *testing.T) {
 		void       string
 	}{
 		"neither": {make(0, false, 1000, 1001), make(1, true, 2000, 2001), ""},
-		"base":    {make(0, false, 1000, 1500), make(1, true, 2000, 2001), "base: the baseline, measured twice, differs from itself: response_p50_ns ratio 1.5 "},
-		"head":    {make(0, false, 1000, 1001), make(1, true, 2000, 1500), "head: the baseline, measured twice, differs from itself: response_p50_ns ratio 0.751 "},
+		"base": {
+			make(0, false, 1000, 1500), make(1, true, 2000, 2001),
+			"base: the baseline, measured twice, differs from itself: response_p50_ns ratio 1.5 ",
+		},
+		"head": {
+			make(0, false, 1000, 1001), make(1, true, 2000, 1500),
+			"head: the baseline, measured twice, differs from itself: response_p50_ns ratio 0.751 ",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := compareRuns(t, test.base, test.head, Options{Metrics: []string{"response_p50_ns"}})
 			if n := len(c.Scenarios[0].Variants); n != 2 {
-				t.Errorf("%d variants compared, want 2: an arm is none", n)
+				t.Errorf("%d variants compared, want 2: the A/A arm is not one", n)
 			}
 			if test.void == "" {
 				if len(c.Worse()) != 2 || len(c.Unmeasured()) != 0 {
@@ -409,7 +503,8 @@ func TestCompareRunsVoid(t *testing.T) {
 				}
 				return
 			}
-			if void := c.Scenarios[0].Void; len(void) != 1 || !strings.HasPrefix(void[0], test.void) {
+			void := c.Scenarios[0].Void
+			if len(void) != 1 || !strings.HasPrefix(void[0], test.void) {
 				t.Errorf("void %q, want %q", void, test.void)
 			}
 			if len(c.Worse()) != 0 || len(c.Unmeasured()) != 1 {
@@ -419,7 +514,7 @@ func TestCompareRunsVoid(t *testing.T) {
 	}
 }
 
-// What is asked for decides, and from where on.
+// Options choose the metrics that decide, their thresholds and the variants.
 func TestCompareRunsOptions(t *testing.T) {
 	vary := func(ns int64) func(int) *results.Trial {
 		return func(b int) *results.Trial { return timed(ns + int64(b)) }
@@ -427,10 +522,13 @@ func TestCompareRunsOptions(t *testing.T) {
 	base := runShape{starts: []int{0}, blocks: 10, trial: vary(1000)}.runs()
 	head := runShape{starts: []int{1}, blocks: 10, trial: vary(1200)}.runs()
 	c := compareRuns(t, base, head, Options{
-		Metrics: []string{"response_p50_ns", "response_p90_ns"}, Thresholds: map[string]float64{"response_p90_ns": 0.3}, Only: map[string]string{"stop": "drain"},
+		Metrics:    []string{"response_p50_ns", "response_p90_ns"},
+		Thresholds: map[string]float64{"response_p90_ns": 0.3},
+		Only:       map[string]string{"stop": "drain"},
 	})
 	worse := c.Worse()
-	if len(worse) != 1 || !strings.HasPrefix(worse[0], "rolling-restart sockets=reuseport stop=drain: response_p50_ns ratio 1.2 ") {
+	want := "rolling-restart sockets=reuseport stop=drain: response_p50_ns ratio 1.2 "
+	if len(worse) != 1 || !strings.HasPrefix(worse[0], want) {
 		t.Errorf("worse %q, want p50 of drain alone", worse)
 	}
 	if n := len(c.Scenarios[0].Variants); n != 1 {

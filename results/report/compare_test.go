@@ -148,7 +148,7 @@ func TestCompareUnlike(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const why = "not like for like: it was offered 1800/s, and what it is compared with 2000/s"
+	const why = "not like for like: it was offered 1800/s, its counterpart 2000/s"
 	for _, format := range []string{"text", "markdown", "json"} {
 		p := comparePrinters[format]
 		if out := compared(t, p, c); !strings.Contains(strings.Join(strings.Fields(out), " "), why) {

@@ -8,7 +8,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// Difference is head − base of two rates, with an interval where both have one, made of each side's
+// Difference returns head − base of two rates. If both have an interval, it combines them into one
 // (MOVER: Zou & Donner, Statist. Med. 27 (2008) 1693).
 func Difference(head, base results.Summary, level float64) results.Summary {
 	d := results.Summary{Center: head.Center - base.Center, N: head.N, Method: results.MethodNone}
@@ -18,11 +18,14 @@ func Difference(head, base results.Summary, level float64) results.Summary {
 		d.Warn("one side has a single trial, so no interval")
 		return d
 	}
-	d.Bound(d.Center-math.Hypot(head.Center-lo2, hi1-base.Center), d.Center+math.Hypot(hi2-head.Center, base.Center-lo1), level, results.MethodDifference)
+	lo := d.Center - math.Hypot(head.Center-lo2, hi1-base.Center)
+	hi := d.Center + math.Hypot(hi2-head.Center, base.Center-lo1)
+	d.Bound(lo, hi, level, results.MethodDifference)
 	return d
 }
 
-// bounds are both ends of a rate's interval, of two sides also where nothing was seen.
+// bounds returns both ends of a rate's interval, and whether it has one. Where no event was seen it
+// converts the one-sided bound to a two-sided one.
 func bounds(s results.Summary, level float64) (lo, hi float64, ok bool) {
 	switch {
 	case s.Lo == nil || s.Hi == nil:
@@ -33,12 +36,12 @@ func bounds(s results.Summary, level float64) (lo, hi float64, ok bool) {
 	return *s.Lo, *s.Hi, true
 }
 
-// An Exposed is how many events there were in so much exposure.
+// An Exposed is a number of events, and the exposure in which they were counted.
 type Exposed struct{ Count, Units float64 }
 
-// PoissonP is the two-sided p that two rates of single events are the same, exact, given how many
-// events there were in all, each of which is the head's with the probability of its share of the
-// exposure (Przyborowski & Wilenski, Biometrika 31 (1940) 313).
+// PoissonP returns the exact two-sided p for two equal rates of single events. It is conditional on
+// the total number of events: each is the head's with a probability equal to the head's share of
+// the exposure (Przyborowski & Wilenski, Biometrika 31 (1940) 313).
 func PoissonP(base, head Exposed) float64 {
 	all := base.Count + head.Count
 	if all == 0 {
@@ -46,6 +49,7 @@ func PoissonP(base, head Exposed) float64 {
 	}
 	units := base.Units + head.Units
 	few := distuv.Binomial{N: all, P: head.Units / units}.CDF(head.Count)
-	many := distuv.Binomial{N: all, P: base.Units / units}.CDF(base.Count) // not 1 − CDF(k−1), of which nothing is left below 1e-16
+	// Not 1 − CDF(k−1), which is 0 below 1e-16.
+	many := distuv.Binomial{N: all, P: base.Units / units}.CDF(base.Count)
 	return min(1, 2*min(few, many))
 }

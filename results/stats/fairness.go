@@ -8,9 +8,9 @@ import (
 	"reuseport-bench/results"
 )
 
-// FairnessWindows is the fairness of what the workers of one generation accepted over time. counts
-// has a list for each worker: its connections, by window. Windows in which nothing was accepted are
-// left out.
+// FairnessWindows returns the fairness of the connections that the workers of one generation
+// accepted, by window. counts has a list for each worker: its connections per window. Windows in
+// which nothing was accepted are left out.
 func FairnessWindows(counts [][]int64) (all []results.FairnessWindow) {
 	windows := 0
 	for _, c := range counts {
@@ -25,20 +25,21 @@ func FairnessWindows(counts [][]int64) (all []results.FairnessWindow) {
 		}
 		if one := Fairness(0, each); one != nil {
 			all = append(all, results.FairnessWindow{
-				FromNS: int64(window) * results.FairnessWindowNS, Connections: sum(each), Jain: one.Jain, MaxOverMean: one.MaxOverMean,
+				FromNS: int64(window) * results.FairnessWindowNS, Connections: sum(each),
+				Jain: one.Jain, MaxOverMean: one.MaxOverMean,
 			})
 		}
 	}
 	return all
 }
 
-// Fairness compares the connections that the workers of one generation accepted with equal
-// shares. It is nil when nothing was accepted: there was nothing to share.
+// Fairness compares the connections that the workers of one generation accepted with equal shares.
+// It returns nil if nothing was accepted.
 //
 // Jain's index is (Σx)²/(n·Σx²) (Jain, Chiu & Hawe, DEC-TR-301, 1984). Chi2P is the upper tail of
-// Pearson's χ² with n−1 degrees of freedom: small means more uneven than a fair coin; a hash gives
-// a uniform p, not p = 1. One worker alone has p = 1. The approximation wants five or more
-// connections per worker.
+// Pearson's χ² with n−1 degrees of freedom. A small p means more uneven than random; a hash gives a
+// uniformly distributed p, not p = 1. A single worker has p = 1. The approximation needs five or
+// more connections per worker.
 func Fairness(generation int, counts []int64) *results.Fairness {
 	s := Spread(counts)
 	if s == nil {
@@ -59,8 +60,8 @@ func Fairness(generation int, counts []int64) *results.Fairness {
 	return f
 }
 
-// Spread compares what each worker had of something with equal shares, as Fairness does. It is nil
-// when there was nothing.
+// Spread compares an amount per worker with equal shares, as Fairness does. It returns nil if the
+// amounts add up to 0.
 func Spread[T int64 | time.Duration](amounts []T) *results.Spread {
 	var sum, squares, largest float64
 	for _, amount := range amounts {

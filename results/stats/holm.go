@@ -7,14 +7,14 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// An Adjusted is a p within its family.
+// An Adjusted is a p adjusted for its family.
 type Adjusted struct {
 	P      float64 // at most 1
-	Factor float64 // by which the p was raised; may take it past 1
+	Factor float64 // by which p was multiplied; the product may exceed 1
 }
 
-// Holm adjusts the p of comparisons that are one family by Holm's method (Scand. J. Statist. 6
-// (1979) 65). It returns them in the order given.
+// Holm adjusts the p of a family of comparisons by Holm's method (Scand. J. Statist. 6 (1979) 65).
+// It returns them in the order given.
 func Holm(ps []float64) []Adjusted {
 	order := make([]int, len(ps))
 	for i := range order {
@@ -30,5 +30,5 @@ func Holm(ps []float64) []Adjusted {
 	return adjusted
 }
 
-// NormalQuantile is the quantile of the standard normal distribution.
+// NormalQuantile returns the p-quantile of the standard normal distribution.
 func NormalQuantile(p float64) float64 { return distuv.UnitNormal.Quantile(p) }

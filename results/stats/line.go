@@ -10,13 +10,14 @@ import (
 // A Line is fitted to points by least squares.
 type Line struct {
 	N      int     // points
-	Slope  float64 // y for each x
-	Half   float64 // of the 95 % interval of the slope, which is Slope ± Half
-	AtNone float64 // y where x is 0
+	Slope  float64 // y per x
+	Half   float64 // the 95 % interval of the slope is Slope ± Half
+	AtNone float64 // y at x = 0
 }
 
-// LeastSquares fits a line; the standard error of its slope is that of the residuals over the
-// spread of x (Montgomery, Peck and Vining, "Introduction to Linear Regression Analysis", 2.3).
+// LeastSquares fits a line to at least three points. The standard error of the slope is that of the
+// residuals over the spread of x (Montgomery, Peck and Vining, "Introduction to Linear Regression
+// Analysis", 2.3).
 func LeastSquares(x, y []float64) Line {
 	atNone, slope := stat.LinearRegression(x, y, nil, false)
 	var residual, spread float64
@@ -27,5 +28,6 @@ func LeastSquares(x, y []float64) Line {
 	}
 	freedom := float64(len(x) - 2)
 	t := distuv.StudentsT{Sigma: 1, Nu: freedom}.Quantile(1 - (1-Confidence)/2)
-	return Line{N: len(x), Slope: slope, Half: t * math.Sqrt(residual/freedom/spread), AtNone: atNone}
+	half := t * math.Sqrt(residual/freedom/spread)
+	return Line{N: len(x), Slope: slope, Half: half, AtNone: atNone}
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A line that is in every textbook: Anscombe's first data set (The American Statistician 27, 1973):
-// y = 3.0001 + 0.5001 x, standard error of the slope 0.1179, 9 degrees of freedom.
+// The textbook example is Anscombe's first data set (The American Statistician 27, 1973): y =
+// 3.0001 + 0.5001 x, standard error of the slope 0.1179, 9 degrees of freedom.
 func TestLeastSquares(t *testing.T) {
 	x := []float64{10, 8, 13, 9, 11, 14, 6, 4, 12, 7, 5}
 	y := []float64{8.04, 6.95, 7.58, 8.81, 8.33, 9.96, 7.24, 4.26, 10.84, 4.82, 5.68}
@@ -16,6 +16,6 @@ func TestLeastSquares(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	if want := 2.2622 * 0.1179; math.Abs(got.Half-want) > 2e-4 {
-		t.Errorf("half of the interval %.5f, want %.5f", got.Half, want)
+		t.Errorf("half the interval is %.5f, want %.5f", got.Half, want)
 	}
 }

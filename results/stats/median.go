@@ -1,6 +1,6 @@
 // Package stats turns samples and counts into figures with intervals: medians, rates, ratios and
-// differences, paired and not, and their p values. It knows no metric and no trial. Of this module
-// it alone imports statistics libraries.
+// differences, paired and not, and their p values. It does not depend on metrics or trials.
+// Non-test code elsewhere imports no statistics library.
 package stats
 
 import (
@@ -11,17 +11,18 @@ import (
 	"reuseport-bench/results"
 )
 
-// Confidence is the level of every interval that says no other.
+// Confidence is the level of intervals unless another is stated.
 const Confidence = 0.95
 
 // Median summarizes one value per trial: the median, and the shortest symmetric pair of order
-// statistics that covers the population's median with at least that level, 0.95 say. For 95 % it
-// needs six values; with fewer, lo and hi are null and a warning says so. It panics on no values.
+// statistics that covers the population's median with at least this level, for example 0.95. At
+// 0.95 it needs six values; with fewer, lo and hi are null and a warning says so. It panics without
+// values.
 //
 // Order statistics x(l) and x(n+1-l) cover the median with probability 1 − 2·P(B < l), B
-// binomial(n, ½) (David & Nagaraja, Order Statistics, 2003, §7.1). benchmath.AssumeNothing rests on
-// the same sum but, where one end may be trimmed, always trims the upper: at n = 8 it returns x(1),
-// x(7). For response times that is the optimistic end, so the symmetric pair is taken here.
+// binomial(n, ½) (David & Nagaraja, Order Statistics, 2003, §7.1). benchmath.AssumeNothing uses the
+// same sum but, where one end can be trimmed, always trims the upper: at n = 8 it returns x(1),
+// x(7). For response times that is the optimistic end, so Median takes the symmetric pair.
 func Median(values []float64, level float64) results.Summary {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
@@ -35,8 +36,8 @@ func Median(values []float64, level float64) results.Summary {
 	return s
 }
 
-// medianRank is the largest l, 1-based, for which x(l) to x(n+1-l) reaches the level, and
-// the level it reaches; 0, 0 when even the extremes do not.
+// medianRank returns the largest l, 1-based, for which x(l) to x(n+1-l) reaches the level, and the
+// level that it reaches. It returns 0, 0 if even the extremes do not reach the level.
 func medianRank(n int, level float64) (rank int, reached float64) {
 	binomial := distuv.Binomial{N: float64(n), P: 0.5}
 	for l := 1; l <= n/2; l++ {
@@ -49,7 +50,7 @@ func medianRank(n int, level float64) (rank int, reached float64) {
 	return rank, reached
 }
 
-// middle is the median of sorted values.
+// middle returns the median of sorted values.
 func middle(sorted []float64) float64 {
 	n := len(sorted)
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2

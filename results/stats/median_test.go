@@ -11,10 +11,10 @@ import (
 	"reuseport-bench/results"
 )
 
-// near compares figures to a relative 10⁻⁶ and a like absolute margin.
+// near compares floats to a relative or absolute 10⁻⁶.
 var near = cmpopts.EquateApprox(1e-6, 1e-6)
 
-// upTo is 1, 2, … n: its order statistics are their own ranks. Reversed, so that sorting matters.
+// upTo returns n, … 2, 1: the order statistics are their own ranks, and sorting matters.
 func upTo(n int) []float64 {
 	xs := make([]float64, n)
 	for i := range xs {
@@ -33,7 +33,7 @@ func TestMedian(t *testing.T) {
 	}{
 		{6, 3.5, 1, 6, 1 - 2./64},
 		{7, 4, 1, 7, 1 - 2./128},
-		{8, 4.5, 1, 8, 1 - 2./256}, // both ends: benchmath has 1 to 7
+		{8, 4.5, 1, 8, 1 - 2./256}, // benchmath has 1 to 7
 		{9, 5, 2, 8, 1 - 2*(1+9)/512.},
 		{10, 5.5, 2, 9, 1 - 2*(1+10)/1024.},
 		{20, 10.5, 6, 15, 1 - 2*(1+20+190+1140+4845+15504)/1048576.},
@@ -42,7 +42,10 @@ func TestMedian(t *testing.T) {
 	}
 	for _, test := range tests {
 		got := Median(upTo(test.n), Confidence)
-		want := results.Summary{Center: test.center, Lo: &test.lo, Hi: &test.hi, Confidence: test.level, N: test.n, Method: results.MethodOrder}
+		want := results.Summary{
+			Center: test.center, Lo: &test.lo, Hi: &test.hi, Confidence: test.level, N: test.n,
+			Method: results.MethodOrder,
+		}
 		if diff := cmp.Diff(want, got, near); diff != "" {
 			t.Errorf("n = %d (-want +got):\n%s", test.n, diff)
 		}
@@ -52,10 +55,12 @@ func TestMedian(t *testing.T) {
 func TestMedianOfTooFew(t *testing.T) {
 	for n := 1; n <= 5; n++ {
 		got := Median(upTo(n), Confidence)
-		if got.Lo != nil || got.Hi != nil || got.Confidence != 0 || got.Method != results.MethodNone {
-			t.Errorf("n = %d: got an interval: %+v", n, got)
+		if got.Lo != nil || got.Hi != nil || got.Confidence != 0 ||
+			got.Method != results.MethodNone {
+			t.Errorf("n = %d: got %+v, want no interval", n, got)
 		}
-		if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "need ≥ 6 trials for a 95 % interval") {
+		const warning = "need ≥ 6 trials for a 95 % interval"
+		if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], warning) {
 			t.Errorf("n = %d: warnings %q", n, got.Warnings)
 		}
 		if want := float64(n+1) / 2; got.Center != want {
@@ -84,8 +89,9 @@ func TestFairnessOf(t *testing.T) {
 		want   *results.Fairness
 	}{
 		{"equal", []int64{5, 5, 5, 5}, fair(1, 1, 0.25, 1)},
-		// Jain, Chiu & Hawe: k of n users served equally have index k/n. χ² is 4·5²/5 = 20, then
-		// (6² + 3·2²)/2 = 24, with 3 degrees of freedom: p is erfc(√(x/2)) + √(2x/π)·exp(−x/2).
+		// Jain, Chiu & Hawe: if k of n users are served equally, the index is k/n. χ² is 4·5²/5 =
+		// 20, then (6² + 3·2²)/2 = 24, with 3 degrees of freedom: p is erfc(√(x/2)) +
+		// √(2x/π)·exp(−x/2).
 		{"two of four", []int64{10, 10, 0, 0}, fair(0.5, 2, 0.5, 0.000169742)},
 		{"one of four", []int64{8, 0, 0, 0}, fair(0.25, 4, 1, 0.0000249800)},
 		// A die thrown 60 times: χ² = 13.4 with 5 degrees of freedom, the worked example of
@@ -95,10 +101,11 @@ func TestFairnessOf(t *testing.T) {
 		{"coin", []int64{60, 40}, fair(10000./10400, 1.2, 0.6, 0.0455003)},
 		{"alone", []int64{9}, fair(1, 1, 1, 1)},
 		{"nothing accepted", []int64{0, 0}, nil},
-		{"nobody", nil, nil},
+		{"no workers", nil, nil},
 	}
 	for _, test := range tests {
-		if diff := cmp.Diff(test.want, Fairness(7, test.counts), cmpopts.EquateApprox(1e-4, 1e-6)); diff != "" {
+		got := Fairness(7, test.counts)
+		if diff := cmp.Diff(test.want, got, cmpopts.EquateApprox(1e-4, 1e-6)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}

@@ -10,21 +10,21 @@ import (
 	"reuseport-bench/results"
 )
 
-// exactPairs is the largest number of pairs for which the signed-rank distribution is computed and
-// not approximated.
+// exactPairs is the largest number of pairs for which the signed-rank distribution is exact; above
+// it is approximated.
 const exactPairs = 60
 
-// PairedRatio summarizes the quotients of pairs, all of them positive: how many times as large the
-// first of a pair is. The center is their pseudomedian (Hodges & Lehmann, Ann. Math. Statist. 34
-// (1963) 598), the interval that of all ratios which Wilcoxon's signed-rank test, exact, does not
-// reject at 1 − level; p is the test's for a ratio of 1. It needs six pairs for an interval at 95
-// %; with fewer, lo and hi are null and a warning says so. It panics on no ratios.
+// PairedRatio summarizes the quotients of pairs, all of them positive. The center is their
+// pseudomedian (Hodges & Lehmann, Ann. Math. Statist. 34 (1963) 598). The interval has all ratios
+// that Wilcoxon's exact signed-rank test does not reject at 1 − level; p is the test's for a ratio
+// of 1. An interval at 95 % needs six pairs; with fewer, lo and hi are null and a warning says so.
+// It panics without ratios.
 //
-// Logarithms are ranked, so that a ratio and its inverse count alike. The test asks that they lie
-// symmetrically about their center. Where nothing differs they do, whatever the distribution: the
-// trials of a block are run in random order, so a ratio is as likely as its inverse. A bootstrap of
-// the median covers too seldom with 8 pairs (TestIntervalCoverage), and has no p that is exact
-// where nothing differs.
+// The test ranks logarithms, so that a ratio and its inverse count equally. It assumes that the
+// logarithms are symmetric about their center. If nothing differs they are, whatever the
+// distribution: the trials of a block run in random order, so a ratio is as likely as its inverse.
+// A bootstrap of the median covers too rarely with 8 pairs (TestIntervalCoverage), and its p is not
+// exact if nothing differs.
 func PairedRatio(ratios []float64, level float64) (s results.Summary, p float64) {
 	logs := make([]float64, len(ratios))
 	for i, r := range ratios {
@@ -38,8 +38,8 @@ func PairedRatio(ratios []float64, level float64) (s results.Summary, p float64)
 	return s, p
 }
 
-// PairedDifference is the same for what may be 0, and so has no ratio: by how much the first of a
-// pair is larger.
+// PairedDifference is PairedRatio for differences of pairs, for values that may be 0 and so have no
+// ratio.
 func PairedDifference(differences []float64, level float64) (s results.Summary, p float64) {
 	return signedRank(differences, level)
 }
@@ -63,14 +63,15 @@ func signedRank(differences []float64, level float64) (results.Summary, float64)
 	return s, signedRankP(differences)
 }
 
-// PairsFor is the least number of pairs for which there is an interval at the level: all of one
-// sign have probability 2^(1−n).
+// PairsFor returns the smallest number of pairs that have an interval at the level: the probability
+// that all n have the same sign is 2^(1−n).
 func PairsFor(level float64) int {
 	return int(math.Ceil(1 - math.Log2(1-level)))
 }
 
-// signedRankCut is the largest k, 1-based, such that the k-th Walsh average from either end bounds
-// the center at the level, and the level reached; 0, 0 where even the outermost do not.
+// signedRankCut returns the largest k, 1-based, such that the k-th Walsh averages from both ends
+// bound the center at the level, and the level that they reach. It returns 0, 0 if even the
+// outermost do not reach the level.
 func signedRankCut(n int, level float64) (k int, reached float64) {
 	if n <= exactPairs {
 		below := 0.0
@@ -94,7 +95,7 @@ func signedRankMoments(n int) (mean, sd float64) {
 	return m * (m + 1) / 4, math.Sqrt(m * (m + 1) * (2*m + 1) / 24)
 }
 
-// signedRanks are 1 to n.
+// signedRanks returns 1 to n.
 func signedRanks(n int) []int {
 	ranks := make([]int, n)
 	for i := range ranks {
@@ -103,8 +104,8 @@ func signedRanks(n int) []int {
 	return ranks
 }
 
-// signedRankChances is the distribution of the sum of the ranks of which each counts or does not,
-// by a fair coin.
+// signedRankChances returns the distribution of the sum of the ranks if a fair coin decides which
+// ranks count.
 func signedRankChances(ranks []int) []float64 {
 	total := 0
 	for _, r := range ranks {
@@ -126,20 +127,21 @@ func signedRankChances(ranks []int) []float64 {
 	return chances
 }
 
-// signedRankP is the two-sided p of Wilcoxon's test that differences are symmetric about 0: exact,
-// given which are tied, up to exactPairs. Differences of 0 say nothing of a direction and are left
-// out, as Wilcoxon did.
+// signedRankP returns the two-sided p of Wilcoxon's test that differences are symmetric about 0. Up
+// to exactPairs it is exact, with ties taken into account. Differences of 0 have no direction and
+// are left out, as in Wilcoxon's paper.
 func signedRankP(differences []float64) float64 {
 	apart := slices.DeleteFunc(slices.Clone(differences), func(d float64) bool { return d == 0 })
 	if len(apart) == 0 {
 		return 1
 	}
 	slices.SortFunc(apart, func(a, b float64) int { return cmp.Compare(math.Abs(a), math.Abs(b)) })
-	ranks := make([]int, len(apart)) // doubled, so that the mean of tied ranks is whole
+	ranks := make([]int, len(apart)) // doubled, so that the mean of tied ranks is an integer
 	positive, squares := 0, 0.0
 	for i := 0; i < len(apart); {
 		j := i
-		for j < len(apart) && math.Abs(apart[j]) <= math.Abs(apart[i])*(1+1e-12) { // a ratio and its inverse tie, but for rounding
+		// The tolerance ties a ratio with its inverse despite rounding.
+		for j < len(apart) && math.Abs(apart[j]) <= math.Abs(apart[i])*(1+1e-12) {
 			j++
 		}
 		for k := i; k < j; k++ {
@@ -154,7 +156,9 @@ func signedRankP(differences []float64) float64 {
 	total := len(apart) * (len(apart) + 1)
 	smaller := min(positive, total-positive)
 	if len(apart) > exactPairs {
-		z := (math.Abs(float64(positive)-float64(total)/2) - 1) / math.Sqrt(squares/4) // 1: half a rank, doubled
+		const continuity = 1 // half a rank, doubled
+		distance := math.Abs(float64(positive) - float64(total)/2)
+		z := (distance - continuity) / math.Sqrt(squares/4)
 		return min(1, 2*distuv.UnitNormal.CDF(-max(0, z)))
 	}
 	p := 0.0

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// How many of the 2⁸ subsets of 1 to 8 have the sum 0, 1, … 10: partitions into distinct parts, of
-// which 9 and 10 are none.
+// The numbers of subsets of 1 to 8 whose sums are 0, 1, … 10 are the numbers of partitions into
+// distinct parts, without 9 and 10 as parts.
 func TestSignedRankChances(t *testing.T) {
 	var got []float64
 	for _, chance := range signedRankChances(signedRanks(8))[:11] {
@@ -22,27 +22,32 @@ func TestSignedRankChances(t *testing.T) {
 	}
 }
 
-// The largest T that is significant, two-sided, as in the table of Wilcoxon & Wilcox, Some Rapid
-// Approximate Statistical Procedures, 1964, and every textbook since. The interval starts one Walsh
-// average further in.
+// The largest significant T, two-sided, from the table of Wilcoxon & Wilcox, Some Rapid Approximate
+// Statistical Procedures, 1964. The interval starts one Walsh average further in.
 func TestSignedRankCut(t *testing.T) {
 	tests := []struct {
 		level float64
 		table map[int]int // pairs → T
 	}{
-		{0.95, map[int]int{6: 0, 7: 2, 8: 3, 9: 5, 10: 8, 11: 10, 12: 13, 13: 17, 14: 21, 15: 25, 16: 29, 20: 52, 25: 89, 30: 137}},
-		{0.99, map[int]int{8: 0, 9: 1, 10: 3, 11: 5, 12: 7, 13: 9, 14: 12, 15: 15, 16: 19, 20: 37}},
+		{0.95, map[int]int{
+			6: 0, 7: 2, 8: 3, 9: 5, 10: 8, 11: 10, 12: 13, 13: 17, 14: 21, 15: 25, 16: 29, 20: 52,
+			25: 89, 30: 137,
+		}},
+		{0.99, map[int]int{
+			8: 0, 9: 1, 10: 3, 11: 5, 12: 7, 13: 9, 14: 12, 15: 15, 16: 19, 20: 37,
+		}},
 	}
 	for _, test := range tests {
 		for n, want := range test.table {
 			if k, reached := signedRankCut(n, test.level); k-1 != want || reached < test.level {
-				t.Errorf("n = %d: got T = %d at %v, want %d at %v or more", n, k-1, reached, want, test.level)
+				t.Errorf("n = %d: got T = %d at %v, want %d at %v or more", n, k-1, reached, want,
+					test.level)
 			}
 		}
 	}
 	for n, level := range map[int]float64{5: 0.95, 7: 0.99} {
 		if k, _ := signedRankCut(n, level); k != 0 {
-			t.Errorf("n = %d: got an interval at %v", n, level)
+			t.Errorf("n = %d: got an interval at %v, want none", n, level)
 		}
 	}
 }
@@ -55,15 +60,21 @@ func TestSignedRankP(t *testing.T) {
 	}{
 		{"six of one sign", []float64{6, 1, 5, 2, 4, 3}, 2. / 64},
 		{"six of the other", []float64{-6, -1, -5, -2, -4, -3}, 2. / 64},
-		{"the smallest of eight against the rest", []float64{-1, 2, 3, 4, 5, 6, 7, 8}, 2 * 2. / 256},
-		{"zeros say nothing", []float64{0, 6, 1, 5, 0, 2, 4, 3}, 2. / 64},
-		{"nothing else", []float64{0, 0}, 1},
-		{"no difference on the whole", []float64{1, -2, -3, 4}, 1},
-		// Ranks 3½ each, so that it is the sign test: at most two of six heads.
+		{
+			"the smallest of eight against the rest", []float64{-1, 2, 3, 4, 5, 6, 7, 8},
+			2 * 2. / 256,
+		},
+		{"zeros are left out", []float64{0, 6, 1, 5, 0, 2, 4, 3}, 2. / 64},
+		{"only zeros", []float64{0, 0}, 1},
+		{"no difference overall", []float64{1, -2, -3, 4}, 1},
+		// All ranks are 3½, so this is the sign test: at most two heads of six.
 		{"all tied", []float64{1, 1, 1, 1, -1, -1}, 2 * (1 + 6 + 15) / 64.},
-		// Ranks 1½, 1½, 3, 4: sums up to 1½ are of no rank, the first, or the second.
+		// The ranks are 1½, 1½, 3, 4: no rank, the first, and the second have sums up to 1½.
 		{"some tied", []float64{-1, 1, 2, 3}, 2 * 3. / 16},
-		{"a ratio and its inverse tie", []float64{math.Log(1.1), math.Log(1 / 1.1), math.Log(1.5)}, 2 * 3. / 8},
+		{
+			"a ratio and its inverse tie",
+			[]float64{math.Log(1.1), math.Log(1 / 1.1), math.Log(1.5)}, 2 * 3. / 8,
+		},
 	}
 	for _, test := range tests {
 		if got := signedRankP(test.differences); math.Abs(got-test.want) > 1e-9 {
@@ -72,7 +83,7 @@ func TestSignedRankP(t *testing.T) {
 	}
 }
 
-// One pair beyond those that are exact the approximation has to be as good.
+// Just above exactPairs the approximation must be close to the exact values.
 func TestSignedRankOfMany(t *testing.T) {
 	const n = exactPairs + 1
 	chances := signedRankChances(signedRanks(n))
@@ -82,7 +93,7 @@ func TestSignedRankOfMany(t *testing.T) {
 		}
 		return p
 	}
-	for _, every := range []int{3, 4, 8, 61} { // one in so many is negative
+	for _, every := range []int{3, 4, 8, 61} { // one in every is negative
 		differences, negative := make([]float64, n), 0
 		for i := range differences {
 			differences[i] = float64(i + 1)
@@ -96,12 +107,14 @@ func TestSignedRankOfMany(t *testing.T) {
 		}
 	}
 	k, reached := signedRankCut(n, Confidence)
-	if want := 1 - 2*upTo(k-1); want < Confidence || 1-2*upTo(k+1) >= Confidence || math.Abs(reached-want) > 1e-3 {
-		t.Errorf("Walsh average %d at %v: the level is %v, two further in %v", k, reached, want, 1-2*upTo(k+1))
+	want, further := 1-2*upTo(k-1), 1-2*upTo(k+1)
+	if want < Confidence || further >= Confidence || math.Abs(reached-want) > 1e-3 {
+		t.Errorf("Walsh average %d at %v: the level is %v, two further in %v", k, reached, want,
+			further)
 	}
 }
 
-// Powers of 2 have Walsh averages that are all different, and easily put in order.
+// The Walsh averages of powers of 2 are all different and easy to order.
 func TestPairedDifference(t *testing.T) {
 	tests := []struct {
 		name        string
@@ -110,20 +123,32 @@ func TestPairedDifference(t *testing.T) {
 		p           float64
 	}{
 		{
-			// 1, 1½, 2, 2½, 3, 4, 4½, 5, 6, 8, 8½ … 32: the 11th of 21, and T = 0: from the first
-			// to the last.
+			// The Walsh averages are 1, 1½, 2, 2½, 3, 4, 4½, 5, 6, 8, 8½ … 32. The center is the
+			// 11th of 21. T = 0: the interval is from the first to the last.
 			"six", []float64{1, 2, 4, 8, 16, 32},
-			results.Summary{Center: 8.5, Lo: new(1.), Hi: new(32.), Confidence: 1 - 2./64, N: 6, Method: results.MethodSignedRank}, 2. / 64,
+			results.Summary{
+				Center: 8.5, Lo: new(1.), Hi: new(32.), Confidence: 1 - 2./64, N: 6,
+				Method: results.MethodSignedRank,
+			},
+			2. / 64,
 		},
 		{
-			// The 14th and 15th of 28 are 12 and 16; T = 2: from the third, 2, to the last but two,
+			// The 14th and 15th of 28 are 12 and 16. T = 2: from the third, 2, to the third last,
 			// 40.
 			"seven", []float64{64, 1, 2, 4, 8, 16, 32},
-			results.Summary{Center: 14, Lo: new(2.), Hi: new(40.), Confidence: 1 - 2*3./128, N: 7, Method: results.MethodSignedRank}, 2. / 128,
+			results.Summary{
+				Center: 14, Lo: new(2.), Hi: new(40.), Confidence: 1 - 2*3./128, N: 7,
+				Method: results.MethodSignedRank,
+			},
+			2. / 128,
 		},
 		{
 			"too few", []float64{1, 2, 3, 4, 5},
-			results.Summary{Center: 3, N: 5, Method: results.MethodNone, Warnings: []string{"need ≥ 6 blocks for a 95 % interval, have 5"}}, 2. / 32,
+			results.Summary{
+				Center: 3, N: 5, Method: results.MethodNone,
+				Warnings: []string{"need ≥ 6 blocks for a 95 % interval, have 5"},
+			},
+			2. / 32,
 		},
 	}
 	for _, test := range tests {
@@ -140,17 +165,24 @@ func TestPairedRatio(t *testing.T) {
 		same[i] = 1.5
 	}
 	got, p := PairedRatio(same, Confidence)
-	want := results.Summary{Center: 1.5, Lo: new(1.5), Hi: new(1.5), Confidence: 1 - 2*5./256, N: 8, Method: results.MethodSignedRank}
+	want := results.Summary{
+		Center: 1.5, Lo: new(1.5), Hi: new(1.5), Confidence: 1 - 2*5./256, N: 8,
+		Method: results.MethodSignedRank,
+	}
 	if diff := cmp.Diff(want, got, near); diff != "" || p != 2./256 {
 		t.Errorf("all 1.5: p %v, want 2/256 (-want +got):\n%s", p, diff)
 	}
 	// 2 to the powers 1, 2, 4 … 32, as above.
 	got, _ = PairedRatio([]float64{2, 4, 16, 256, 1 << 16, 1 << 32}, Confidence)
-	want = results.Summary{Center: math.Exp2(8.5), Lo: new(2.), Hi: new(math.Exp2(32)), Confidence: 1 - 2./64, N: 6, Method: results.MethodSignedRank}
+	want = results.Summary{
+		Center: math.Exp2(8.5), Lo: new(2.), Hi: new(math.Exp2(32)), Confidence: 1 - 2./64, N: 6,
+		Method: results.MethodSignedRank,
+	}
 	if diff := cmp.Diff(want, got, near); diff != "" {
 		t.Errorf("powers (-want +got):\n%s", diff)
 	}
-	if got, _ := PairedRatio([]float64{2, 3}, Confidence); got.Lo != nil || !strings.Contains(got.Warnings[0], "need ≥ 6 blocks") {
+	got, _ = PairedRatio([]float64{2, 3}, Confidence)
+	if got.Lo != nil || !strings.Contains(got.Warnings[0], "need ≥ 6 blocks") {
 		t.Errorf("two: got %+v", got)
 	}
 }

@@ -30,7 +30,7 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// The approximation against a simulation (a simulation, not a measurement) of M/D/4.
+// The approximation must be close to a simulation of M/D/4.
 func TestWaitOneQueueAgainstSimulation(t *testing.T) {
 	for _, rho := range []float64{0.5, 0.7, 0.9} {
 		simulated := simulateMDn(4, rho, 400_000)
@@ -40,8 +40,8 @@ func TestWaitOneQueueAgainstSimulation(t *testing.T) {
 	}
 }
 
-// simulateMDn is the mean wait of n arrivals' at servers of service time 1, by the recursion of
-// Kiefer and Wolfowitz: who is free first takes the next.
+// simulateMDn returns the mean wait of arrivals at servers with service time 1. It uses the
+// recursion of Kiefer and Wolfowitz: the server that is free first takes the next arrival.
 func simulateMDn(servers int, rho float64, arrivals int) float64 {
 	random := rand.New(rand.NewPCG(7, 7))
 	free := make([]float64, servers)

@@ -11,22 +11,23 @@ import (
 	"reuseport-bench/results"
 )
 
-// UnpairedRatio compares two samples that are not paired, all values positive, by the quotients of
-// a value of the head and one of the base; see UnpairedDifference.
+// UnpairedRatio is UnpairedDifference with quotients in place of differences. All values must be
+// positive.
 func UnpairedRatio(base, head []float64, level float64) (results.Summary, float64) {
 	return rankSum(base, head, func(h, b float64) float64 { return h / b }, level)
 }
 
-// UnpairedDifference compares two samples that are not paired by the differences of a value of the
-// head and one of the base. The center is the median of all quotients, or differences, of one value
-// of either (Hodges & Lehmann), the interval that of those which the Mann-Whitney test does not
-// reject: the k-th from either end (Conover, Practical Nonparametric Statistics, 1999, §5.4). p is
-// the test's.
+// UnpairedDifference compares two samples by all differences of a value of the head and one of the
+// base. The center is their median (Hodges & Lehmann). The interval has the differences that the
+// Mann-Whitney test does not reject, from the k-th smallest to the k-th largest (Conover, Practical
+// Nonparametric Statistics, 1999, §5.4). p is the test's.
 func UnpairedDifference(base, head []float64, level float64) (results.Summary, float64) {
 	return rankSum(base, head, func(h, b float64) float64 { return h - b }, level)
 }
 
-func rankSum(base, head []float64, change func(h, b float64) float64, level float64) (results.Summary, float64) {
+func rankSum(
+	base, head []float64, change func(h, b float64) float64, level float64,
+) (results.Summary, float64) {
 	apart := make([]float64, 0, len(base)*len(head))
 	for _, h := range head {
 		for _, b := range base {
@@ -34,7 +35,9 @@ func rankSum(base, head []float64, change func(h, b float64) float64, level floa
 		}
 	}
 	slices.Sort(apart)
-	s := results.Summary{Center: middle(apart), N: min(len(base), len(head)), Method: results.MethodNone}
+	s := results.Summary{
+		Center: middle(apart), N: min(len(base), len(head)), Method: results.MethodNone,
+	}
 	u := stats.UDist{N1: len(base), N2: len(head)}
 	k, reached := 0, 0.0
 	if len(base)+len(head) > 2*exactPairs {
@@ -43,7 +46,8 @@ func rankSum(base, head []float64, change func(h, b float64) float64, level floa
 		k = max(0, int(math.Floor(normal.Quantile((1-level)/2))))
 		reached = 1 - 2*normal.CDF(float64(k)-0.5)
 	} else {
-		covered := func(k int) float64 { return 1 - 2*u.CDF(float64(k-1)) } // each takes milliseconds: of 60 and 60 there would be 1400 one by one
+		// A call takes milliseconds. A linear search over 60 and 60 values would need 1400 of them.
+		covered := func(k int) float64 { return 1 - 2*u.CDF(float64(k-1)) }
 		k = sort.Search(len(apart)/2, func(k int) bool { return covered(k+1) < level })
 		if k > 0 {
 			reached = covered(k)
@@ -55,7 +59,7 @@ func rankSum(base, head []float64, change func(h, b float64) float64, level floa
 		s.Bound(apart[k-1], apart[len(apart)-k], reached, results.MethodRankSum)
 	}
 	test, err := stats.MannWhitneyUTest(base, head, stats.LocationDiffers)
-	if err != nil { // all values are the same
+	if err != nil { // all values are equal
 		return s, 1
 	}
 	return s, min(1, test.P)

@@ -11,17 +11,17 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// Rate summarizes counts of events that come in clusters, as events per unit of exposure: losses
-// per restart (one count per restart, each of exposure 1), or losses per attempt (one count per
-// trial, its exposure the attempts). The center is the pooled ratio Σcounts ÷ Σexposure. N is the
-// number of clusters. It panics when the slices differ in length or the exposure is not positive.
+// Rate summarizes counts of events that may come in clusters, as events per unit of exposure:
+// losses per restart (one count per restart, with exposure 1), or losses per attempt (one count per
+// trial, with its attempts as exposure). The center is the pooled ratio Σcounts ÷ Σexposure. N is
+// the number of counts. It panics if the slices differ in length or the exposure is not positive.
 //
-// The interval, at that level, is Garwood's while the index of dispersion φ is at most 1. Above, it
-// is Garwood's for Σcounts/φ events, scaled back, its tails those of Student's t with n−1 degrees
-// of freedom, because φ is an estimate of n clusters (quasi-Poisson: McCullagh & Nelder,
-// Generalized Linear Models, 1989, §6.2.3). A percentile bootstrap covers less: of 8 clusters with
-// φ = 3 it holds the truth in 86 %, this in 94 % (TestIntervalCoverage). With no event at all it is
-// the rule of three, 0 to 3/exposure at 95 %.
+// The interval is Garwood's if the index of dispersion φ is at most 1. Above 1, it is Garwood's for
+// Σcounts/φ events, scaled back, with the tails of Student's t with n−1 degrees of freedom, because
+// φ is estimated from n counts (quasi-Poisson: McCullagh & Nelder, Generalized Linear Models, 1989,
+// §6.2.3). A percentile bootstrap covers less: for 8 clusters with φ = 3 it covers the true value
+// in 86 %, this interval in 94 % (TestIntervalCoverage). Without events it is the rule of three, 0
+// to 3/exposure at 95 %.
 func Rate(counts []int64, exposure []float64, level float64) results.Summary {
 	if len(counts) != len(exposure) {
 		panic(fmt.Sprintf("stats.Rate: %d counts, %d exposures", len(counts), len(exposure)))
@@ -40,18 +40,20 @@ func Rate(counts []int64, exposure []float64, level float64) results.Summary {
 		}
 		s.Bound(0, bound/units, level, results.MethodRuleOfThree)
 	case len(counts) < 2:
-		s.Warn("one count only: whether events come in clusters cannot be told, so no interval")
+		s.Warn("only one count: it does not show whether events come in clusters, so no interval")
 	default:
 		φ := Dispersion(counts, exposure)
-		if φ <= 1+1e-9 { // one event among equal exposures has exactly 1, but for rounding
+		if φ <= 1+1e-9 { // a single event among equal exposures has 1, except for rounding
 			lo, hi := garwood(total, (1-level)/2)
 			s.Bound(lo/units, hi/units, level, results.MethodPoisson)
 			break
 		}
 		t := distuv.StudentsT{Sigma: 1, Nu: float64(len(counts) - 1)}.Quantile((1 + level) / 2)
-		tail := distuv.UnitNormal.CDF(-t) // its Survival is 1 − CDF, 0 from t = 8.3 on
+		// Survival is computed as 1 − CDF, which is 0 above t = 8.3
+		tail := distuv.UnitNormal.CDF(-t)
 		if tail < leastTail {
-			s.Warn("%s only, which differ by more than chance: no interval at %.4g %%", unit.Plural(len(counts), "count"), 100*level)
+			s.Warn("only %s, which differ by more than chance: no interval at %.4g %%",
+				unit.Plural(len(counts), "count"), 100*level)
 			break
 		}
 		lo, hi := garwood(total/φ, tail)
@@ -60,9 +62,10 @@ func Rate(counts []int64, exposure []float64, level float64) results.Summary {
 	return s
 }
 
-// Dispersion is Pearson's index of dispersion of counts around their pooled rate, Σ(x−λe)²/(λe) ÷
-// (n−1): for equal exposures the variance over the mean. It is 1 for Poisson counts, larger when
-// events come in clusters, and NaN with fewer than two counts or no event.
+// Dispersion returns Pearson's index of dispersion of counts around their pooled rate,
+// Σ(x−λe)²/(λe) ÷ (n−1). For equal exposures it is the variance over the mean. It is about 1 for
+// Poisson counts, larger if events come in clusters, and NaN with fewer than two counts or without
+// events.
 func Dispersion(counts []int64, exposure []float64) float64 {
 	rate := float64(sum(counts)) / sum(exposure)
 	var pearson float64
@@ -73,15 +76,16 @@ func Dispersion(counts []int64, exposure []float64) float64 {
 	return pearson / float64(len(counts)-1)
 }
 
-// leastTail is the smallest tail that garwood is sure about: the inverse of the incomplete gamma
-// function panics or underflows somewhere below. Two counts are past it at 95 %, three at 99.
+// leastTail is the smallest tail for which garwood is reliable: below, the inverse of the
+// incomplete gamma function panics or underflows. Two counts have a smaller tail at 95 %, three at
+// 99 %.
 const leastTail = 1e-12
 
-// garwood is the exact two-sided interval of a Poisson mean of which k > 0 events were seen, with
-// that probability in each tail (F. Garwood, Biometrika 28 (1936) 437).
+// garwood returns the exact two-sided interval of a Poisson mean after k > 0 events, with this
+// probability in each tail (F. Garwood, Biometrika 28 (1936) 437).
 func garwood(k, tail float64) (lo, hi float64) {
 	lo = mathext.GammaIncRegInv(k, tail)
-	hi = mathext.GammaIncRegCompInv(k+1, tail) // not of 1 − tail, of which little is left
+	hi = mathext.GammaIncRegCompInv(k+1, tail) // 1 − tail would lose precision
 	return lo, hi
 }
 

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// Deaths by horse kick in 14 Prussian corps over 20 years, 10 of the corps: the textbook Poisson
-// sample (L. von Bortkiewicz, Das Gesetz der kleinen Zahlen, 1898). Mean 0.61, variance 0.611.
+// Deaths by horse kick in 10 of 14 Prussian corps over 20 years are the textbook Poisson sample (L.
+// von Bortkiewicz, Das Gesetz der kleinen Zahlen, 1898). The mean is 0.61, the variance 0.611.
 func horseKicks() (counts []int64, exposure []float64) {
 	for deaths, years := range []int{109, 65, 22, 3, 1} {
 		for range years {
@@ -57,13 +57,19 @@ func TestGarwood(t *testing.T) {
 	} {
 		lo, hi := garwood(test.k, (1-test.level)/2)
 		if math.Abs(lo-test.lo) > 5e-4 || math.Abs(hi-test.hi) > 1e-3 {
-			t.Errorf("k = %v at %v: got %v to %v, want %v to %v", test.k, test.level, lo, hi, test.lo, test.hi)
+			t.Errorf("k = %v at %v: got %v to %v, want %v to %v", test.k, test.level, lo, hi,
+				test.lo, test.hi)
 		}
 	}
 }
 
 func TestRate(t *testing.T) {
 	ones := func(n int) []float64 { return slices.Repeat([]float64{1}, n) }
+	want := func(center, lo, hi float64, n int, method string) results.Summary {
+		return results.Summary{
+			Center: center, Lo: &lo, Hi: &hi, Confidence: 0.95, N: n, Method: method,
+		}
+	}
 	tests := []struct {
 		name     string
 		counts   []int64
@@ -72,46 +78,49 @@ func TestRate(t *testing.T) {
 	}{
 		{
 			"even: Poisson", slices.Repeat([]int64{1}, 10), ones(10),
-			results.Summary{Center: 1, Lo: new(0.4795389), Hi: new(1.8390356), Confidence: 0.95, N: 10, Method: results.MethodPoisson},
+			want(1, 0.4795389, 1.8390356, 10, results.MethodPoisson),
 		},
 		{
 			"per attempt: Poisson over the exposure", []int64{5, 5}, []float64{1000, 1000},
-			results.Summary{Center: 0.005, Lo: new(4.795389 / 2000), Hi: new(18.390356 / 2000), Confidence: 0.95, N: 2, Method: results.MethodPoisson},
+			want(0.005, 4.795389/2000, 18.390356/2000, 2, results.MethodPoisson),
 		},
 		{
-			// φ is 4, so they are one event: Garwood's limits are −ln(1 − tail), and the x with
-			// (1+x)·e⁻ˣ = tail. Student's t with 3 degrees of freedom is 3.182446 at 97.5 %, beyond
-			// which a normal has 7.302·10⁻⁴.
+			// φ is 4, so they count as one event: Garwood's limits are −ln(1 − tail), and the x
+			// with (1+x)·e⁻ˣ = tail. Student's t with 3 degrees of freedom is 3.182446 at 97.5 %;
+			// the normal tail beyond it is 7.302·10⁻⁴.
 			"one cluster of four in four", []int64{0, 0, 0, 4}, ones(4),
-			results.Summary{Center: 1, Lo: new(0.000730450), Hi: new(9.581304), Confidence: 0.95, N: 4, Method: results.MethodQuasiPoisson},
+			want(1, 0.000730450, 9.581304, 4, results.MethodQuasiPoisson),
 		},
 		{
 			"the same, per 1000 attempts", []int64{0, 0, 0, 4}, slices.Repeat([]float64{1000}, 4),
-			results.Summary{Center: 0.001, Lo: new(0.000730450 / 1000), Hi: new(9.581304 / 1000), Confidence: 0.95, N: 4, Method: results.MethodQuasiPoisson},
+			want(0.001, 0.000730450/1000, 9.581304/1000, 4, results.MethodQuasiPoisson),
 		},
 		{
 			"none: rule of three", slices.Repeat([]int64{0}, 300), ones(300),
-			results.Summary{Center: 0, Lo: new(0.), Hi: new(0.01), Confidence: 0.95, N: 300, Method: results.MethodRuleOfThree},
+			want(0, 0, 0.01, 300, results.MethodRuleOfThree),
 		},
 		{
-			// φ is exactly 1, but 20 quotients add up to a little more.
+			// φ is 1, but the sum of the 20 quotients is rounded up.
 			"one in twenty: Poisson", append(slices.Repeat([]int64{0}, 19), 1), ones(20),
-			results.Summary{Center: 0.05, Lo: new(0.0253178 / 20), Hi: new(5.5716434 / 20), Confidence: 0.95, N: 20, Method: results.MethodPoisson},
+			want(0.05, 0.0253178/20, 5.5716434/20, 20, results.MethodPoisson),
 		},
 		{
-			"one restart says nothing of clusters", []int64{3}, ones(1),
-			results.Summary{Center: 3, N: 1, Method: results.MethodNone,
-				Warnings: []string{"one count only: whether events come in clusters cannot be told, so no interval"}},
+			"one restart does not show clusters", []int64{3}, ones(1),
+			results.Summary{Center: 3, N: 1, Method: results.MethodNone, Warnings: []string{
+				"only one count: it does not show whether events come in clusters, so no interval",
+			}},
 		},
 	}
 	for _, test := range tests {
-		if diff := cmp.Diff(test.want, Rate(test.counts, test.exposure, Confidence), near); diff != "" {
+		got := Rate(test.counts, test.exposure, Confidence)
+		if diff := cmp.Diff(test.want, got, near); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}
 }
 
-// The two sides of a dispersion of 1: of so many counts of 0 and of 2 it is 2 × zeros ÷ (n−1).
+// Rate chooses its method by whether the dispersion is above 1. With counts of 0 and 2 it is 2 ×
+// zeros ÷ (n−1).
 func TestRateChoosesByDispersion(t *testing.T) {
 	for _, test := range []struct {
 		zeros, twos int
@@ -121,25 +130,30 @@ func TestRateChoosesByDispersion(t *testing.T) {
 		{5, 4, results.MethodQuasiPoisson}, // 1.25
 		{7, 3, results.MethodQuasiPoisson}, // 1.56
 	} {
-		counts := append(slices.Repeat([]int64{0}, test.zeros), slices.Repeat([]int64{2}, test.twos)...)
+		counts := slices.Repeat([]int64{0}, test.zeros)
+		counts = append(counts, slices.Repeat([]int64{2}, test.twos)...)
 		exposure := slices.Repeat([]float64{1}, len(counts))
 		if got := Rate(counts, exposure, Confidence); got.Method != test.want {
-			t.Errorf("dispersion %.2f: got %s, want %s", Dispersion(counts, exposure), got.Method, test.want)
+			t.Errorf("dispersion %.2f: got %s, want %s", Dispersion(counts, exposure), got.Method,
+				test.want)
 		}
 	}
 }
 
-// The rule of three is that of another level: 300 without event are at most 4.605/300 at 99 %.
+// At another level the rule of three has another bound: 4.605/300 for 300 without events at 99 %.
 func TestRuleOfThreeAtLevel(t *testing.T) {
 	got := Rate([]int64{0, 0}, []float64{100, 200}, 0.99)
-	want := results.Summary{Lo: new(0.), Hi: new(4.605170 / 300), Confidence: 0.99, N: 2, Method: results.MethodRuleOfThree}
+	want := results.Summary{
+		Lo: new(0.), Hi: new(4.605170 / 300), Confidence: 0.99, N: 2,
+		Method: results.MethodRuleOfThree,
+	}
 	if diff := cmp.Diff(want, got, near); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// Of two counts that differ nothing can be said, and nothing panics; the limits of whatever else a
-// rate can ask for are numbers.
+// Two counts that differ have no interval. Whatever else Rate can ask of garwood, the limits are
+// finite numbers.
 func TestGarwoodIsDefined(t *testing.T) {
 	for _, level := range []float64{0.95, 0.98, 0.995, 0.9999} {
 		for _, counts := range [][]int64{{15, 1}, {0, 7}, {1000, 3, 0}, {0, 0, 0, 0, 40}} {

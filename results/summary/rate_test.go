@@ -12,32 +12,49 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// Over trials from six of them on, else over restarts. N is restarts either way.
+// A rate is over trials if there are six or more, otherwise over restarts. N counts restarts in
+// both cases.
 func TestClusteredRate(t *testing.T) {
 	none, all := ofRestarts(0, 0, 0, 0), ofRestarts(2, 2, 2, 2)
 	of := func(n int, rest ...metrics.Tally) []metrics.Tally {
 		return append(slices.Repeat([]metrics.Tally{none}, n), rest...)
 	}
-	overRestarts := stats.Rate(append(make([]int64, 16), 2, 2, 2, 2), slices.Repeat([]float64{1}, 20), 0.95)
-	overRestarts.Warnings = []string{"5 trials only: the interval takes their restarts for independent"}
-	const lo, hi = 15.3772529, 35.7100976 // Garwood's of 24
+	counts, ones := append(make([]int64, 16), 2, 2, 2, 2), slices.Repeat([]float64{1}, 20)
+	overRestarts := stats.Rate(counts, ones, 0.95)
+	overRestarts.Warnings = []string{"only 5 trials: the interval assumes independent restarts"}
+	const lo, hi = 15.3772529, 35.7100976 // Garwood's for 24
 	tests := []struct {
 		name   string
 		trials []metrics.Tally
 		want   results.Summary
 	}{
 		{
-			// φ is 8, so they are one event, see TestRate. Student's t with 5 degrees of freedom is
-			// 2.570582 at 97.5 %, beyond which a normal has 5.0765·10⁻³.
+			// φ is 8, so they count as one event, see TestRate. Student's t with 5 degrees of
+			// freedom is 2.570582 at 97.5 %; the normal tail beyond it is 5.0765·10⁻³.
 			"six", of(5, all),
-			results.Summary{Center: 1. / 3, Lo: new(0.00508932 * 8 / 24), Hi: new(7.412924 * 8 / 24), Confidence: 0.95, N: 24, Method: results.MethodQuasiPoisson},
+			results.Summary{
+				Center: 1. / 3, Lo: new(0.00508932 * 8 / 24), Hi: new(7.412924 * 8 / 24),
+				Confidence: 0.95, N: 24, Method: results.MethodQuasiPoisson,
+			},
 		},
 		{"five", of(4, all), overRestarts},
-		// Restarts of 0 and 2 have a dispersion of 24/23, trials one of 0.
+		// The restarts, of 0 and 2, have a dispersion of 24/23, the trials one of 0.
 		{"six, alike", slices.Repeat([]metrics.Tally{ofRestarts(0, 2, 0, 2)}, 6),
-			results.Summary{Center: 1, Lo: new(lo / 24), Hi: new(hi / 24), Confidence: 0.95, N: 24, Method: results.MethodPoisson}},
-		{"five, nothing lost", of(5), results.Summary{Lo: new(0.), Hi: new(3. / 20), Confidence: 0.95, N: 20, Method: results.MethodRuleOfThree}},
-		{"five, of one restart each", single(1, 0, 4, 0, 2), stats.Rate([]int64{1, 0, 4, 0, 2}, []float64{1, 1, 1, 1, 1}, 0.95)},
+			results.Summary{
+				Center: 1, Lo: new(lo / 24), Hi: new(hi / 24), Confidence: 0.95, N: 24,
+				Method: results.MethodPoisson,
+			}},
+		{
+			"five, nothing lost", of(5),
+			results.Summary{
+				Lo: new(0.), Hi: new(3. / 20), Confidence: 0.95, N: 20,
+				Method: results.MethodRuleOfThree,
+			},
+		},
+		{
+			"five, of one restart each", single(1, 0, 4, 0, 2),
+			stats.Rate([]int64{1, 0, 4, 0, 2}, []float64{1, 1, 1, 1, 1}, 0.95),
+		},
 	}
 	for _, test := range tests {
 		if diff := cmp.Diff(test.want, clusteredRate(test.trials, 0.95), near); diff != "" {
@@ -46,10 +63,10 @@ func TestClusteredRate(t *testing.T) {
 	}
 }
 
-// near is how close figures must be.
+// near compares floats to six significant digits.
 var near = cmpopts.EquateApprox(1e-6, 1e-6)
 
-// single are trials of one restart each.
+// single returns trials of one restart each.
 func single(counts ...int64) []metrics.Tally {
 	var trials []metrics.Tally
 	for _, c := range counts {
@@ -58,7 +75,7 @@ func single(counts ...int64) []metrics.Tally {
 	return trials
 }
 
-// ofRestarts is a trial whose restarts lost these many.
+// ofRestarts returns a trial whose restarts lost this many.
 func ofRestarts(counts ...int64) metrics.Tally {
 	return metrics.Tally{Counts: counts, Exposure: slices.Repeat([]float64{1}, len(counts))}
 }

@@ -10,15 +10,16 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// A Slope is how a metric follows a lag that variants differ in, over their trials.
+// A Slope is how a metric depends on a lag in which variants differ, over their trials.
 type Slope struct {
 	Key        string // the label that has the lag
-	Rest       string // what else the variants are labelled, or ""
+	Rest       string // the variants' other labels, or ""
 	stats.Line        // over nanoseconds
 }
 
-// Slopes are those of the metric over the lags that the labels with those keys have, where at least
-// three variants, alike in all else, have different ones. Lags that are drawn have no value.
+// Slopes fits lines of the metric over the lags that the labels with these keys name. A line needs
+// at least three variants with different lags and otherwise the same labels. Random lags, which
+// have no single value, are left out.
 func Slopes(s *results.Scenario, metric string, keys ...string) []Slope {
 	m, _ := metrics.Find(metric)
 	type group struct{ key, rest string }
@@ -52,7 +53,8 @@ func Slopes(s *results.Scenario, metric string, keys ...string) []Slope {
 	var all []Slope
 	for _, g := range order {
 		p := groups[g]
-		if lags := slices.Compact(slices.Sorted(slices.Values(p.x))); len(lags) < 3 || len(p.x) < 6 {
+		if lags := slices.Compact(slices.Sorted(slices.Values(p.x))); len(lags) < 3 ||
+			len(p.x) < 6 {
 			continue
 		}
 		all = append(all, Slope{Key: g.key, Rest: g.rest, Line: stats.LeastSquares(p.x, p.y)})

@@ -1,5 +1,5 @@
-// Package summary makes the figures of variants from those of their trials: centers, intervals, and
-// what qualifies them.
+// Package summary computes the figures of variants from those of their trials: centers, intervals,
+// and warnings.
 package summary
 
 import (
@@ -13,27 +13,24 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// Fill fills v.Summary from the trials that count; invalid ones never enter a figure. A
-// metric that no such trial has is absent.
+// Fill fills v.Summary from the valid trials. A metric that none of them has is absent.
 //
 // The unit of replication is the trial: fresh processes, one value per metric, from
 // metrics.Figures. A trial's percentile comes from its own merged histogram; over trials the center
-// is the median and the interval that of stats.Median. Percentiles are never averaged, and requests
-// of different trials never thrown into one histogram: ten thousand requests of one trial share
-// that trial's luck, so they are one observation, and an interval over requests would be far too
-// narrow.
+// is the median and the interval that of stats.Median. Percentiles are never averaged, and the
+// requests of different trials never share a histogram. The ten thousand requests of one trial are
+// not independent, so they are one observation; an interval over requests would be far too narrow.
 //
 // Losses are rates, see stats.Rate: dropped_per_restart and lost_per_restart over restarts,
-// dropped_per_attempt and lost_per_attempt over trials. Lost is for any cause; dropped leaves out
-// what the load itself failed at, so it is what speaks of the servers. drop_window_ns and
-// loss_window_ns are dropped_per_restart and lost_per_restart over the offered connections per
-// second, their intervals scaled; they assume one connection per attempt, and a closed loop has
-// none. lost_sent_after_close is
-// a plain total and has no interval; lost_sent_after_close_per_restart and
-// reset_at_close_per_restart have, with trials as clusters.
+// dropped_per_attempt and lost_per_attempt over trials. Lost counts all causes. Dropped leaves out
+// the load's own failures, so it is the figure for the servers. drop_window_ns and loss_window_ns
+// are dropped_per_restart and lost_per_restart divided by the offered connections per second, with
+// scaled intervals. They assume one connection per attempt; a closed loop has neither.
+// lost_sent_after_close is a plain total without an interval; lost_sent_after_close_per_restart and
+// reset_at_close_per_restart have intervals, with trials as clusters.
 func Fill(v *results.Variant) { v.Summary = At(v, stats.Confidence) }
 
-// At returns what Fill stores, with intervals of another level.
+// At returns the summary that Fill stores, with intervals of another level.
 func At(v *results.Variant, level float64) map[string]results.Summary {
 	s := &summarizer{level: level, summary: map[string]results.Summary{}}
 	if trials := v.ValidTrials(); len(trials) > 0 {
@@ -42,7 +39,7 @@ func At(v *results.Variant, level float64) map[string]results.Summary {
 	return s.summary
 }
 
-// A summarizer makes the summary of a variant.
+// A summarizer builds the summary of a variant.
 type summarizer struct {
 	level   float64
 	summary map[string]results.Summary
@@ -58,7 +55,8 @@ func (z *summarizer) add(trials []*results.Trial) {
 	for metric, xs := range values {
 		s := stats.Median(xs, z.level)
 		if len(xs) < len(trials) {
-			s.Warn("this figure is of %d of %s only", len(xs), unit.Plural(len(trials), "valid trial"))
+			s.Warn("only %d of %s have this figure", len(xs),
+				unit.Plural(len(trials), "valid trial"))
 		}
 		z.summary[metric] = s
 	}
@@ -69,31 +67,33 @@ func (z *summarizer) add(trials []*results.Trial) {
 	z.summarizeRestarts(trials)
 }
 
-// lagShare is the share of an upper percentile of the response time from which on the p99 schedule
-// lag is mentioned beside it.
+// lagShare is the share of an upper percentile of the response time above which the p99 schedule
+// lag is mentioned.
 const lagShare = 0.1
 
-// warnLag marks upper percentiles of the response time of which a good part is the generator's own
-// delay: the attempt was sent late, and response time counts from the schedule.
+// warnLag warns about upper percentiles of the response time that are to a large part the
+// generator's own delay: response time counts from the schedule, and the attempts were sent late.
 func (z *summarizer) warnLag() {
 	lag := z.summary[metrics.ScheduleLag]
-	for _, metric := range []string{metrics.ResponseP99, metrics.ResponseP999, metrics.ResponseMax} {
+	for _, metric := range []string{metrics.ResponseP99, metrics.ResponseP999,
+		metrics.ResponseMax} {
 		s := z.summary[metric]
 		if s.N == 0 || lag.Center <= lagShare*s.Center {
 			continue
 		}
-		s.Warn("includes schedule lag, p99 %s ms: the machine stood still, or the generator was late", unit.Digits(lag.Center/1e6, 2))
+		s.Warn("includes schedule lag, p99 %s ms: the machine stood still, or the generator was "+
+			"late",
+			unit.Digits(lag.Center/1e6, 2))
 		z.summary[metric] = s
 	}
 }
 
-// occupancyShare is by how much of the share of capacity that was offered the workers' occupancy
-// may differ from it unsaid.
+// occupancyShare is how far the workers' occupancy may be from the offered share of capacity
+// without a warning, as a part of that share.
 const occupancyShare = 0.1
 
-// warnOccupancy says beside the offered rate and the occupancy where a share of the capacity was
-// offered and the workers were occupied for another share of the time. More than all of the time
-// they cannot be.
+// warnOccupancy warns, beside the offered rate and the occupancy, if the workers were occupied for
+// another share of the time than the offered share of capacity. Occupancy cannot exceed 1.
 func (z *summarizer) warnOccupancy(trials []*results.Trial) {
 	var offered, occupied, capacity []float64
 	for _, t := range trials {
@@ -102,7 +102,8 @@ func (z *summarizer) warnOccupancy(trials []*results.Trial) {
 			continue
 		}
 		offered = append(offered, *t.OfferedPerSecond / *t.CapacityPerSecond)
-		occupied, capacity = append(occupied, t.Occupancy.Load), append(capacity, *t.CapacityPerSecond)
+		occupied = append(occupied, t.Occupancy.Load)
+		capacity = append(capacity, *t.CapacityPerSecond)
 	}
 	if len(offered) == 0 {
 		return
@@ -117,14 +118,15 @@ func (z *summarizer) warnOccupancy(trials []*results.Trial) {
 	}
 	for _, metric := range []string{metrics.Offered, metrics.Load} {
 		s := z.summary[metric]
-		s.Warn("offered %s of capacity, the workers were occupied %s of the time: when capacity was measured, "+
-			"%s/s before the trials, each request cost the workers %s time",
-			unit.Digits(want, 2), unit.Digits(got, 2), unit.Number(stats.Median(capacity, z.level).Center), then)
+		s.Warn("offered %s of capacity, the workers were occupied %s of the time: when capacity "+
+			"was measured, %s/s before the trials, each request cost the workers %s time",
+			unit.Digits(want, 2), unit.Digits(got, 2),
+			unit.Number(stats.Median(capacity, z.level).Center), then)
 		z.summary[metric] = s
 	}
 }
 
-// warnCensored marks gaps and outages of steps that the trial's end cut short.
+// warnCensored warns about gaps and outages that the trial's end cut off.
 func (z *summarizer) warnCensored(trials []*results.Trial) {
 	steps, censored := 0, 0
 	for _, t := range trials {
@@ -140,7 +142,8 @@ func (z *summarizer) warnCensored(trials []*results.Trial) {
 	}
 	for _, metric := range []string{metrics.Gap, metrics.Outage} {
 		s := z.summary[metric]
-		s.Warn("cut off by the trial's end in %d of %s: the true value may be larger", censored, unit.Plural(steps, "step"))
+		s.Warn("cut off by the trial's end in %d of %s: the true value may be larger", censored,
+			unit.Plural(steps, "step"))
 		z.summary[metric] = s
 	}
 }
@@ -160,12 +163,13 @@ func (z *summarizer) perAttempt(trials []*results.Trial, metric, what string) {
 	s := stats.Rate(all.Counts, all.Exposure, z.level)
 	atMostOne(&s)
 	if s.Method == results.MethodRuleOfThree {
-		s.Warn("nothing %s in %s; the bound takes losses for independent", what, unit.Plural(len(tallies), "trial"))
+		s.Warn("nothing %s in %s; the bound assumes independent losses", what,
+			unit.Plural(len(tallies), "trial"))
 	}
 	z.summary[metric] = s
 }
 
-// summarizeRestarts fills what is counted per restart; nothing when there was none.
+// summarizeRestarts fills the figures per restart, if there were restarts.
 func (z *summarizer) summarizeRestarts(trials []*results.Trial) {
 	var afterClose, resets []int64
 	var restartsAfterClose, restarts []float64
@@ -182,7 +186,8 @@ func (z *summarizer) summarizeRestarts(trials []*results.Trial) {
 		resets = append(resets, t.LostByCause[cause.ResetAtClose])
 		restarts = append(restarts, float64(len(steps)))
 		if t.LostSentAfterClose != nil {
-			allAfterClose, allRestarts = allAfterClose+*t.LostSentAfterClose, allRestarts+float64(len(steps))
+			allAfterClose += *t.LostSentAfterClose
+			allRestarts += float64(len(steps))
 			afterClose = append(afterClose, *t.LostSentAfterClose)
 			restartsAfterClose = append(restartsAfterClose, float64(len(steps)))
 		}
@@ -194,13 +199,19 @@ func (z *summarizer) summarizeRestarts(trials []*results.Trial) {
 	z.perRestart(trials, metrics.DroppedPerRestart, metrics.DropWindow, "dropped", dropped, late)
 	z.summary[metrics.ResetAtClosePer] = ratePerRestart(resets, restarts, z.level)
 	if len(afterClose) > 0 {
-		z.summary[metrics.SentAfterClosePer] = ratePerRestart(afterClose, restartsAfterClose, z.level)
-		z.summary[metrics.SentAfterClose] = results.Summary{Center: float64(allAfterClose), N: int(allRestarts), Method: results.MethodNone}
+		rate := ratePerRestart(afterClose, restartsAfterClose, z.level)
+		z.summary[metrics.SentAfterClosePer] = rate
+		z.summary[metrics.SentAfterClose] = results.Summary{
+			Center: float64(allAfterClose), N: int(allRestarts), Method: results.MethodNone,
+		}
 	}
 }
 
-// perRestart fills the metric and its window, of which the trials with restarts counted all.
-func (z *summarizer) perRestart(trials []*results.Trial, metric, window, what string, all int64, late int) {
+// perRestart fills a metric of losses per restart, and its window. all is how many attempts the
+// trials with restarts lost in total, late is how many steps were skipped.
+func (z *summarizer) perRestart(
+	trials []*results.Trial, metric, window, what string, all int64, late int,
+) {
 	m, _ := metrics.Find(metric)
 	tallies := m.Tallies(trials)
 	if len(tallies) == 0 {
@@ -209,9 +220,12 @@ func (z *summarizer) perRestart(trials []*results.Trial, metric, window, what st
 	s := clusteredRate(tallies, z.level)
 	warnRestarts(&s)
 	if late > 0 {
-		s.Warn("not carried out: %s, because the ones before took until the load had ended", unit.Plural(late, "more step"))
+		s.Warn("skipped: %s, because earlier ones took until the load had ended",
+			unit.Plural(late, "more step"))
 	}
-	restarted := slices.DeleteFunc(slices.Clone(trials), func(t *results.Trial) bool { return len(t.Restarts()) == 0 })
+	restarted := slices.DeleteFunc(slices.Clone(trials), func(t *results.Trial) bool {
+		return len(t.Restarts()) == 0
+	})
 	if n := len(restarted); len(tallies) < n {
 		s.Warn("only %d of %s have this figure", len(tallies), unit.Plural(n, "valid trial"))
 	} else if in := Clusters(tallies).Count(); all > in {
@@ -223,7 +237,8 @@ func (z *summarizer) perRestart(trials []*results.Trial, metric, window, what st
 	}
 }
 
-// ratePerRestart is Rate with trials as clusters, their restarts as exposure; N is the restarts.
+// ratePerRestart returns stats.Rate with trials as clusters and their restarts as exposure. N
+// counts restarts.
 func ratePerRestart(counts []int64, restarts []float64, level float64) results.Summary {
 	s := stats.Rate(counts, restarts, level)
 	s.N = 0
