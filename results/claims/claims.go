@@ -1,4 +1,4 @@
-// Package claims decides what is widely said about SO_REUSEPORT and switchover, by the rules of
+// Package claims decides widespread claims about SO_REUSEPORT and switchover, by the rules of
 // claims.yaml and the figures of a run.
 package claims
 
@@ -29,7 +29,7 @@ const (
 //go:embed claims.yaml
 var claimsYAML []byte
 
-// A Rule is a claim and what decides it; claims.yaml says what the fields mean.
+// A Rule is a claim and the predicates that decide it; claims.yaml documents the fields.
 type Rule struct {
 	ID          string                `yaml:"id"`
 	Sentence    string                `yaml:"sentence"`
@@ -49,15 +49,15 @@ type FigureRule struct {
 	Optional bool              `yaml:"optional"`
 }
 
-// A figure is what a predicate sees of a Summary.
+// A figure is the part of a Summary that predicates can use.
 type figure struct {
 	Center float64 `expr:"center"`
-	Lo     float64 `expr:"lo"` // NaN: no interval
+	Lo     float64 `expr:"lo"` // NaN without an interval, as Hi
 	Hi     float64 `expr:"hi"`
 	N      int     `expr:"n"`
 }
 
-// Rules returns the ledger in its order.
+// Rules returns the claims ledger in its order.
 func Rules() []Rule {
 	var rules []Rule
 	if err := yaml.Load(claimsYAML, &rules, yaml.WithKnownFields()); err != nil {
@@ -66,10 +66,10 @@ func Rules() []Rule {
 	return rules
 }
 
-// Decide gives a verdict on every claim of the ledger from the run's summaries, which must
-// have been computed. Available names the scenarios that this version has. The verdict is "not
-// tested", with the reason, where the scenario does not exist, was not run, lacks a variant or has
-// too few valid trials of it, and where the figures do not decide.
+// Decide returns a verdict on every claim of the ledger, from the summaries of the run, which must
+// be filled. available names the scenarios of this version. The verdict is "not tested", with the
+// reason, if the scenario does not exist, was not run, lacks a variant or has too few valid trials
+// of it, or if the figures do not decide.
 func Decide(run *results.Run, available []string) []results.Claim {
 	rules := Rules()
 	claims := make([]results.Claim, len(rules))
@@ -108,10 +108,14 @@ func (r *Rule) decide(run *results.Run, available []string) (verdict string, evi
 	return r.combine(settings, verdicts, evidence)
 }
 
-// combine makes one verdict of those at the settings: theirs when all that could be tested agree,
-// else conditional on the setting.
-func (r *Rule) combine(settings []string, verdicts map[string]string, evidence []string) (string, []string) {
-	tested := slices.DeleteFunc(slices.Clone(settings), func(s string) bool { return verdicts[s] == VerdictNotTested })
+// combine returns one verdict for all settings: theirs if all that were tested agree, otherwise
+// conditional on the setting.
+func (r *Rule) combine(
+	settings []string, verdicts map[string]string, evidence []string,
+) (string, []string) {
+	tested := slices.DeleteFunc(slices.Clone(settings), func(s string) bool {
+		return verdicts[s] == VerdictNotTested
+	})
 	if len(tested) == 0 {
 		return VerdictNotTested, evidence
 	}
@@ -126,8 +130,9 @@ func (r *Rule) combine(settings []string, verdicts map[string]string, evidence [
 	return VerdictConditional, append([]string{strings.Join(parts, ", ")}, evidence...)
 }
 
-// settings are the remaining labels under which the scenario has all required figures' variants: a
-// matrix that also varies the rate decides the claim once per rate. "" when nothing else varies.
+// settings returns the remaining labels for which the scenario has the variants of all required
+// figures: a matrix that also varies the rate decides the claim once per rate. A setting is "" if
+// nothing else varies.
 func (r *Rule) settings(s *results.Scenario) []string {
 	var found []string
 	for _, v := range s.Variants {
@@ -147,7 +152,8 @@ func (r *Rule) settings(s *results.Scenario) []string {
 	})
 }
 
-// rest is what of the variant's labels the figure does not name, and whether the figure selects it.
+// rest returns the variant's labels that the figure does not name, and whether the figure selects
+// the variant.
 func (f FigureRule) rest(v *results.Variant) (string, bool) {
 	if v.IsAA() || !results.Includes(v.Labels, f.Labels) {
 		return "", false
@@ -160,7 +166,7 @@ func (f FigureRule) rest(v *results.Variant) (string, bool) {
 	return results.LabelString(rest), true
 }
 
-// find is the variant that the figure selects under the remaining labels, or nil.
+// find returns the variant that the figure selects for the remaining labels, or nil.
 func (f FigureRule) find(s *results.Scenario, rest string) *results.Variant {
 	for _, v := range s.Variants {
 		if have, ok := f.rest(v); ok && have == rest {
@@ -170,19 +176,23 @@ func (f FigureRule) find(s *results.Scenario, rest string) *results.Variant {
 	return nil
 }
 
-// missing says which required variant the scenario lacks.
+// missing returns which required variant the scenario lacks.
 func (r *Rule) missing(s *results.Scenario) string {
 	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
 		f := r.Figures[name]
-		has := slices.ContainsFunc(s.Variants, func(v *results.Variant) bool { _, ok := f.rest(v); return ok })
+		has := slices.ContainsFunc(s.Variants, func(v *results.Variant) bool {
+			_, ok := f.rest(v)
+			return ok
+		})
 		if !f.Optional && !has {
-			return fmt.Sprintf("%s was run without a variant %s", s.Name, results.LabelString(f.Labels))
+			return fmt.Sprintf("%s was run without a variant %s", s.Name,
+				results.LabelString(f.Labels))
 		}
 	}
 	return fmt.Sprintf("%s has no set of variants that differ in nothing else", s.Name)
 }
 
-// judge decides at one setting.
+// judge decides the claim at one setting.
 func (r *Rule) judge(s *results.Scenario, rest string) (verdict string, evidence []string) {
 	env := map[string]any{}
 	byLabels := map[string]int{} // → line of evidence
@@ -217,10 +227,11 @@ func (r *Rule) judge(s *results.Scenario, rest string) (verdict string, evidence
 		}
 		return p.verdict, evidence
 	}
-	return VerdictNotTested, append([]string{"the figures do not decide; more trials may"}, evidence...)
+	const why = "the figures do not decide; more trials may"
+	return VerdictNotTested, append([]string{why}, evidence...)
 }
 
-// read is the figure's summary, or the reason why there is none that counts.
+// read returns the figure's summary, or the reason why it cannot be used.
 func (f FigureRule) read(s *results.Scenario, v *results.Variant) (results.Summary, string) {
 	if v == nil {
 		return results.Summary{}, "no variant " + results.LabelString(f.Labels)
@@ -232,7 +243,8 @@ func (f FigureRule) read(s *results.Scenario, v *results.Variant) (results.Summa
 	case v.SkippedReason != nil:
 		return results.Summary{}, fmt.Sprintf("%s was skipped: %s", name, *v.SkippedReason)
 	case valid < max(s.MinValid, 1):
-		return results.Summary{}, fmt.Sprintf("%s has %s of %d, and needs %d", name, unit.Plural(valid, "valid trial"), len(v.Trials), max(s.MinValid, 1))
+		return results.Summary{}, fmt.Sprintf("%s has %s of %d, and needs %d", name,
+			unit.Plural(valid, "valid trial"), len(v.Trials), max(s.MinValid, 1))
 	case !ok:
 		return results.Summary{}, fmt.Sprintf("%s has no %s", name, f.Metric)
 	}
@@ -247,16 +259,18 @@ func newFigure(s results.Summary) figure {
 	return f
 }
 
-// evaluate runs a predicate of the ledger.
+// evaluate evaluates a predicate of the ledger.
 func evaluate(predicate string, env map[string]any) bool {
 	out, err := expr.Eval(predicate, env)
 	if err != nil {
-		panic(fmt.Sprintf("claims.yaml, embedded: %s: %v", predicate, err)) // a test checks the types
+		// A test checks the types.
+		panic(fmt.Sprintf("claims.yaml, embedded: %s: %v", predicate, err))
 	}
 	return out.(bool)
 }
 
-// describe writes a summary as evidence: the figure, its interval, what it was counted over.
+// describe writes a summary as evidence: the figure, its interval, and the number of trials or
+// restarts.
 func describe(metric string, s results.Summary) string {
 	m, _ := metrics.Find(metric)
 	write := func(x float64) string { return m.Unit.Text(x, 3) }
@@ -265,10 +279,12 @@ func describe(metric string, s results.Summary) string {
 		over = "restart"
 	}
 	if s.TooFew {
-		return fmt.Sprintf("%s %s in %s: too few", metric, unit.Digits(s.Center*float64(s.N), 6), unit.Plural(s.N, over))
+		return fmt.Sprintf("%s %s in %s: too few", metric, unit.Digits(s.Center*float64(s.N), 6),
+			unit.Plural(s.N, over))
 	}
 	if s.Method == results.MethodRuleOfThree && s.Hi != nil {
 		return fmt.Sprintf("%s none in %s (≤ %s)", metric, unit.Plural(s.N, over), write(*s.Hi))
 	}
-	return fmt.Sprintf("%s %s (%s)", metric, unit.Spread(s.Center, s.Lo, s.Hi, write), unit.Plural(s.N, over))
+	figure := unit.Spread(s.Center, s.Lo, s.Hi, write)
+	return fmt.Sprintf("%s %s (%s)", metric, figure, unit.Plural(s.N, over))
 }

@@ -16,16 +16,18 @@ import (
 	"reuseport-bench/results/summary"
 )
 
-// A predicate may speak of the required figures only, and must be true or false of them.
+// A predicate must be a boolean expression over the required figures.
 func TestClaimRulesAreSound(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range Rules() {
 		if r.ID == "" || seen[r.ID] {
-			t.Errorf("id %q: empty or twice", r.ID)
+			t.Errorf("id %q: empty or a duplicate", r.ID)
 		}
 		seen[r.ID] = true
-		if r.Scenario == "" || r.Note == "" || !strings.HasSuffix(r.Sentence, ".") || strings.Count(r.Sentence, ". ") > 0 {
-			t.Errorf("%s: needs a scenario, a note and one sentence; has %q, %q, %q", r.ID, r.Scenario, r.Note, r.Sentence)
+		one := strings.HasSuffix(r.Sentence, ".") && !strings.Contains(r.Sentence, ". ")
+		if r.Scenario == "" || r.Note == "" || !one {
+			t.Errorf("%s: needs a scenario, a note and one sentence; has %q, %q, %q", r.ID,
+				r.Scenario, r.Note, r.Sentence)
 		}
 		env := map[string]any{}
 		for name, f := range r.Figures {
@@ -45,16 +47,19 @@ func TestClaimRulesAreSound(t *testing.T) {
 			}
 		}
 		if (r.Conditional == "") != (r.Condition == "") {
-			t.Errorf("%s: conditional and condition go together", r.ID)
+			t.Errorf("%s: conditional and condition need each other", r.ID)
 		}
 		if decidable := r.Holds != "" || r.Fails != ""; decidable != (len(env) > 0) {
-			t.Errorf("%s: predicates and figures go together", r.ID)
+			t.Errorf("%s: predicates and figures need each other", r.ID)
 		}
 	}
-	for _, id := range []string{"instant-switch", "close-is-enough", "restart-without", "lb-coordination", "own-queue-latency", "even-spread",
-		"less-loss", "stalled-worker", "cold-start", "independent-of-control-plane", "k8s-endpoint-instant",
-		"k8s-sigterm-after-isolation", "k8s-not-needed", "same-node-sharing", "pod-move-window", "rules-lag", "dns-ttl",
-		"service-shields", "retry-masks"} {
+	for _, id := range []string{
+		"instant-switch", "close-is-enough", "restart-without", "lb-coordination",
+		"own-queue-latency", "even-spread", "less-loss", "stalled-worker", "cold-start",
+		"independent-of-control-plane", "k8s-endpoint-instant", "k8s-sigterm-after-isolation",
+		"k8s-not-needed", "same-node-sharing", "pod-move-window", "rules-lag", "dns-ttl",
+		"service-shields", "retry-masks",
+	} {
 		if !seen[id] {
 			t.Errorf("claim %s is missing", id)
 		}
@@ -65,7 +70,8 @@ func TestClaimRulesAreSound(t *testing.T) {
 	}
 }
 
-// restarts is a variant of ten trials of four restarts, of which the first ones lost these many.
+// restarts returns a variant of ten trials with four restarts each. The first restarts of the first
+// trials lost this many.
 func restarts(labels map[string]string, lost ...int64) *results.Variant {
 	v := &results.Variant{Labels: labels}
 	for range 10 {
@@ -77,9 +83,11 @@ func restarts(labels map[string]string, lost ...int64) *results.Variant {
 	return v
 }
 
-// runOf is a run of rolling-restart with these variants, summarized.
+// runOf returns a summarized run of rolling-restart with these variants.
 func runOf(variants ...*results.Variant) *results.Run {
-	run := &results.Run{Scenarios: []*results.Scenario{{Name: "rolling-restart", MinValid: 4, Variants: variants}}}
+	run := &results.Run{Scenarios: []*results.Scenario{
+		{Name: "rolling-restart", MinValid: 4, Variants: variants},
+	}}
 	summary.FillRun(run)
 	return run
 }
@@ -90,7 +98,7 @@ func withLabel(v *results.Variant, key, value string) *results.Variant {
 	return v
 }
 
-// decided is the verdict and evidence of one claim.
+// decided returns the verdict and evidence of one claim.
 func decided(t *testing.T, id string, run *results.Run) (string, string) {
 	t.Helper()
 	claims := Decide(run, []string{"rolling-restart"})
@@ -102,7 +110,9 @@ func decided(t *testing.T, id string, run *results.Run) (string, string) {
 }
 
 func TestDecideClaims(t *testing.T) {
-	lossy := func() *results.Variant { return restarts(resultstest.CloseLabels(), 2, 1, 1, 2, 1, 1) }
+	lossy := func() *results.Variant {
+		return restarts(resultstest.CloseLabels(), 2, 1, 1, 2, 1, 1)
+	}
 	late := func(n int64) *results.Variant {
 		v := lossy()
 		for _, trial := range v.Trials {
@@ -112,12 +122,15 @@ func TestDecideClaims(t *testing.T) {
 	}
 	oneLate := restarts(resultstest.CloseLabels())
 	oneLate.Trials[0].LostSentAfterClose = new(int64(1))
+	slow := func(v *results.Variant) *results.Variant { return withLabel(v, "load.rate", "500/s") }
+	fast := func(v *results.Variant) *results.Variant { return withLabel(v, "load.rate", "2000/s") }
+	labels := resultstest.CloseLabels()
 	few := func() *results.Variant {
-		return &results.Variant{Labels: resultstest.CloseLabels(), Trials: restarts(nil, 1).Trials[:3]}
+		return &results.Variant{Labels: labels, Trials: restarts(nil, 1).Trials[:3]}
 	}
-	fewClean := &results.Variant{Labels: resultstest.CloseLabels(), Trials: restarts(nil).Trials[:7]}
-	skipped := &results.Variant{Labels: resultstest.CloseLabels(), SkippedReason: new("needs CAP_BPF")}
-	unclosed := restarts(resultstest.CloseLabels())
+	fewClean := &results.Variant{Labels: labels, Trials: restarts(nil).Trials[:7]}
+	skipped := &results.Variant{Labels: labels, SkippedReason: new("needs CAP_BPF")}
+	unclosed := restarts(labels)
 	for _, trial := range unclosed.Trials {
 		trial.LostSentAfterClose = nil
 	}
@@ -128,45 +141,86 @@ func TestDecideClaims(t *testing.T) {
 		verdict  string
 		evidence []string // parts
 	}{
-		{"queued ones are reset", "instant-switch", runOf(lossy()), VerdictConditional, []string{
-			"those already in the closing listener's queue are reset\n",
-			"sockets=reuseport stop=close: lost_sent_after_close_per_restart none in 40 restarts (≤ 0.075)",
-			"; reset_at_close_per_restart 0.2 [",
-			"; drop_window_ns 100µs [", "; takeover_ns 18ns [",
-		}},
-		{"nothing is lost", "instant-switch", runOf(restarts(resultstest.CloseLabels())), VerdictHolds, []string{"none in 40 restarts"}},
-		{"later ones are lost", "instant-switch", runOf(late(1)), VerdictFails, []string{"lost_sent_after_close_per_restart 0.25 ["}},
-		{"one stray loss", "instant-switch", runOf(oneLate), VerdictNotTested, []string{"the figures do not decide"}},
-		{"too few restarts", "instant-switch", runOf(fewClean), VerdictNotTested, []string{"the figures do not decide"}},
-		{"closing not observed", "instant-switch", runOf(unclosed), VerdictNotTested, []string{"has no lost_sent_after_close_per_restart"}},
+		{"queued connections are reset", "instant-switch", runOf(lossy()), VerdictConditional,
+			[]string{
+				"those already in the closing listener's queue are reset\n",
+				"sockets=reuseport stop=close: lost_sent_after_close_per_restart none in 40 " +
+					"restarts (≤ 0.075)",
+				"; reset_at_close_per_restart 0.2 [",
+				"; drop_window_ns 100µs [", "; takeover_ns 18ns [",
+			}},
+		{
+			"nothing is lost", "instant-switch", runOf(restarts(resultstest.CloseLabels())),
+			VerdictHolds, []string{"none in 40 restarts"},
+		},
+		{
+			"later connections are lost", "instant-switch", runOf(late(1)), VerdictFails,
+			[]string{"lost_sent_after_close_per_restart 0.25 ["},
+		},
+		{
+			"one stray loss", "instant-switch", runOf(oneLate), VerdictNotTested,
+			[]string{"the figures do not decide"},
+		},
+		{
+			"too few restarts", "instant-switch", runOf(fewClean), VerdictNotTested,
+			[]string{"the figures do not decide"},
+		},
+		{
+			"closing not observed", "instant-switch", runOf(unclosed), VerdictNotTested,
+			[]string{"has no lost_sent_after_close_per_restart"},
+		},
 
-		{"close loses", "close-is-enough", runOf(lossy(), restarts(resultstest.DrainLabels())), VerdictFails, []string{
-			"sockets=reuseport stop=close: dropped_per_restart 0.2 [",
-			"sockets=reuseport stop=drain: dropped_per_restart none in 40 restarts (≤ 0.075)",
-		}},
-		{"close loses nothing", "close-is-enough", runOf(restarts(resultstest.CloseLabels()), restarts(resultstest.DrainLabels(), 5)), VerdictHolds, []string{
-			"stop=drain: dropped_per_restart 0.125 [",
-		}},
-		// Nine clients that a close reset, in one restart of forty, do disprove that closing is
-		// enough; only how often is not known.
-		{"one cluster", "close-is-enough", runOf(restarts(resultstest.CloseLabels(), 9)), VerdictFails, []string{"0.225 ["}},
-		{"too few valid", "close-is-enough", runOf(few()), VerdictNotTested, []string{"stop=close has 3 valid trials of 3, and needs 4"}},
-		{"skipped", "close-is-enough", runOf(skipped), VerdictNotTested, []string{"stop=close was skipped: needs CAP_BPF"}},
-		{"not in the matrix", "close-is-enough", runOf(restarts(resultstest.DrainLabels())), VerdictNotTested,
+		{"close loses", "close-is-enough", runOf(lossy(), restarts(resultstest.DrainLabels())),
+			VerdictFails, []string{
+				"sockets=reuseport stop=close: dropped_per_restart 0.2 [",
+				"sockets=reuseport stop=drain: dropped_per_restart none in 40 restarts (≤ 0.075)",
+			}},
+		{"close loses nothing", "close-is-enough",
+			runOf(restarts(labels), restarts(resultstest.DrainLabels(), 5)), VerdictHolds, []string{
+				"stop=drain: dropped_per_restart 0.125 [",
+			}},
+		// A close that resets nine clients, in one restart of forty, disproves that closing is
+		// enough; only its frequency is unknown.
+		{
+			"one cluster", "close-is-enough", runOf(restarts(resultstest.CloseLabels(), 9)),
+			VerdictFails, []string{"0.225 ["},
+		},
+		{
+			"too few valid", "close-is-enough", runOf(few()), VerdictNotTested,
+			[]string{"stop=close has 3 valid trials of 3, and needs 4"},
+		},
+		{
+			"skipped", "close-is-enough", runOf(skipped), VerdictNotTested,
+			[]string{"stop=close was skipped: needs CAP_BPF"},
+		},
+		{"not in the matrix", "close-is-enough", runOf(restarts(resultstest.DrainLabels())),
+			VerdictNotTested,
 			[]string{"rolling-restart was run without a variant sockets=reuseport stop=close"}},
-		{"not run", "close-is-enough", &results.Run{}, VerdictNotTested, []string{"run scenario rolling-restart"}},
-		{"no such scenario", "even-spread", runOf(lossy()), VerdictNotTested, []string{"needs scenario distribution (not in this version)"}},
-		{"no such scenario", "own-queue-latency", &results.Run{}, VerdictNotTested, []string{"needs scenario unequal-work (not in this version)"}},
+		{
+			"not run", "close-is-enough", &results.Run{}, VerdictNotTested,
+			[]string{"run scenario rolling-restart"},
+		},
+		{
+			"no such scenario", "even-spread", runOf(lossy()), VerdictNotTested,
+			[]string{"needs scenario distribution (not in this version)"},
+		},
+		{
+			"no such scenario", "own-queue-latency", &results.Run{}, VerdictNotTested,
+			[]string{"needs scenario unequal-work (not in this version)"},
+		},
 
 		{"same at both rates", "close-is-enough",
-			runOf(withLabel(lossy(), "load.rate", "500/s"), withLabel(lossy(), "load.rate", "2000/s")), VerdictFails,
+			runOf(slow(lossy()), fast(lossy())), VerdictFails,
 			[]string{"at load.rate=500/s: sockets=reuseport stop=close", "at load.rate=2000/s: "}},
 		{"another at each rate", "close-is-enough",
-			runOf(withLabel(restarts(resultstest.CloseLabels()), "load.rate", "500/s"), withLabel(lossy(), "load.rate", "2000/s")), VerdictConditional,
+			runOf(slow(restarts(resultstest.CloseLabels())), fast(lossy())), VerdictConditional,
 			[]string{"holds at load.rate=500/s, fails at load.rate=2000/s\n"}},
 		{"only one rate decides", "close-is-enough",
-			runOf(withLabel(few(), "load.rate", "500/s"), withLabel(lossy(), "load.rate", "2000/s")), VerdictFails,
-			[]string{"at load.rate=500/s: sockets=reuseport stop=close load.rate=500/s has 3 valid trials"}},
+			runOf(slow(few()), fast(lossy())), VerdictFails,
+			[]string{
+				"at load.rate=500/s: sockets=reuseport stop=close load.rate=500/s has 3 valid " +
+					"trials",
+			}},
 	}
 	for _, test := range tests {
 		t.Run(test.id+" "+test.name, func(t *testing.T) {
@@ -183,10 +237,12 @@ func TestDecideClaims(t *testing.T) {
 	}
 }
 
-// sharing is a variant of same-node-sharing, of three trials in which the workers accepted these
-// many connections; one of none could not bind.
+// sharing returns a variant of same-node-sharing with three trials. Its workers accepted this many
+// connections; a worker with -1 could not bind.
 func sharing(placement, users string, accepted ...int64) *results.Variant {
-	v := &results.Variant{Labels: map[string]string{"kube.placement": placement, "kube.users": users}}
+	v := &results.Variant{Labels: map[string]string{
+		"kube.placement": placement, "kube.users": users,
+	}}
 	for range 3 {
 		trial := &results.Trial{Valid: true, Attempts: 900, Served: 900, ControlPlane: "embedded"}
 		for _, n := range accepted {
@@ -201,10 +257,10 @@ func sharing(placement, users string, accepted ...int64) *results.Variant {
 	return v
 }
 
-// Whether containers share is decided by who got connections, and not by what is known of the
-// kernel.
+// The connections that workers got decide whether containers share a port.
 func TestSameNodeSharing(t *testing.T) {
-	alone, together, others := []int64{900, 0, 0}, []int64{290, 300, 310}, []int64{900, -1, -1}
+	alone, together := []int64{900, 0, 0}, []int64{290, 300, 310}
+	others := []int64{900, -1, -1}
 	skipped := func() *results.Variant {
 		v := sharing("containers", "each", others...)
 		v.Trials, v.SkippedReason = nil, new("needs root")
@@ -216,40 +272,58 @@ func TestSameNodeSharing(t *testing.T) {
 		users            *results.Variant
 		want, evidence   string
 	}{
-		{"as kernels are", alone, together, sharing("containers", "each", others...), VerdictConditional, "workers_listening 1"},
+		{
+			"as on Linux", alone, together, sharing("containers", "each", others...),
+			VerdictConditional, "workers_listening 1",
+		},
 		{"without root", alone, together, skipped(), VerdictConditional, "share_min 0.322"},
 		{"pods share too", together, together, skipped(), VerdictHolds, "workers_serving 3"},
-		{"nobody shares", alone, alone, skipped(), VerdictFails, "share_min 0"},
-		{"one gets next to nothing", alone, []int64{500, 399, 1}, skipped(), VerdictNotTested, "the figures do not decide"},
+		{"none share", alone, alone, skipped(), VerdictFails, "share_min 0"},
+		{
+			"one gets almost nothing", alone, []int64{500, 399, 1}, skipped(), VerdictNotTested,
+			"the figures do not decide",
+		},
 	}
 	for _, test := range tests {
-		run := &results.Run{Scenarios: []*results.Scenario{{Name: "same-node-sharing", MinValid: 3, Variants: []*results.Variant{
-			sharing("one-node", "one", test.pods...), sharing("containers", "one", test.containers...),
+		variants := []*results.Variant{
+			sharing("one-node", "one", test.pods...),
+			sharing("containers", "one", test.containers...),
 			sharing("host-network", "one", test.containers...), test.users,
-		}}}}
+		}
+		run := &results.Run{Scenarios: []*results.Scenario{
+			{Name: "same-node-sharing", MinValid: 3, Variants: variants},
+		}}
 		summary.FillRun(run)
-		if verdict, evidence := decided(t, "same-node-sharing", run); verdict != test.want || !strings.Contains(evidence, test.evidence) {
-			t.Errorf("%s: %s, %s; want %s with %q", test.name, verdict, evidence, test.want, test.evidence)
+		verdict, evidence := decided(t, "same-node-sharing", run)
+		if verdict != test.want || !strings.Contains(evidence, test.evidence) {
+			t.Errorf("%s: %s, %s; want %s with %q", test.name, verdict, evidence, test.want,
+				test.evidence)
 		}
 	}
 }
 
 func TestClaimWithoutRule(t *testing.T) {
 	claims := Decide(&results.Run{}, []string{"pod-deletion"})
-	i := slices.IndexFunc(claims, func(c results.Claim) bool { return c.ID == "k8s-endpoint-instant" })
-	want := results.Claim{ID: "k8s-endpoint-instant", Verdict: VerdictNotTested, Evidence: []string{"this version has no rule to decide it by"}}
+	i := slices.IndexFunc(claims, func(c results.Claim) bool {
+		return c.ID == "k8s-endpoint-instant"
+	})
+	want := results.Claim{
+		ID: "k8s-endpoint-instant", Verdict: VerdictNotTested,
+		Evidence: []string{"this version has no rule to decide it by"},
+	}
 	if diff := cmp.Diff(want, claims[i]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// retried is a variant of scenario retries, of six trials with so many lost at the move and before
-// it.
+// retried returns a variant of scenario retries with six trials. Each lost this many attempts at
+// the move and before it.
 func retried(labels map[string]string, atMove, before int64) *results.Variant {
 	v := &results.Variant{Labels: labels}
 	for range 6 {
 		v.Trials = append(v.Trials, &results.Trial{
-			Valid: true, Attempts: 1500, Lost: atMove + before, Dropped: atMove + before, Steps: []results.Step{{Do: "move-pod", Endpoints: 2, Lost: atMove}},
+			Valid: true, Attempts: 1500, Lost: atMove + before, Dropped: atMove + before,
+			Steps: []results.Step{{Do: "move-pod", Endpoints: 2, Lost: atMove}},
 		})
 	}
 	summary.Fill(v)
@@ -269,14 +343,19 @@ func TestClaimOfRetries(t *testing.T) {
 		none, waited, get, post int64
 		want                    string
 	}{
-		{"hidden, but for what must not be repeated", 80, 2, 0, 20, VerdictConditional},
-		{"hidden, whatever it is", 80, 2, 0, 0, VerdictHolds},
-		{"half of it hidden", 80, 40, 0, 20, VerdictFails},
-		{"just so much", 80, 8, 0, 20, VerdictNotTested},
+		{"hidden, except requests that must not be repeated", 80, 2, 0, 20, VerdictConditional},
+		{"hidden for all requests", 80, 2, 0, 0, VerdictHolds},
+		{"half hidden", 80, 40, 0, 20, VerdictFails},
+		{"exactly at the limit", 80, 8, 0, 20, VerdictNotTested},
 	} {
-		run := &results.Run{Scenarios: []*results.Scenario{{Name: "retries", MinValid: 3, Variants: []*results.Variant{
-			retried(labels("0", "0"), test.none, 20), retried(labels("0", "3"), test.waited, test.get), retried(labels("200", "3"), test.waited, test.post),
-		}}}}
+		variants := []*results.Variant{
+			retried(labels("0", "0"), test.none, 20),
+			retried(labels("0", "3"), test.waited, test.get),
+			retried(labels("200", "3"), test.waited, test.post),
+		}
+		run := &results.Run{Scenarios: []*results.Scenario{
+			{Name: "retries", MinValid: 3, Variants: variants},
+		}}
 		if got, evidence := decided(t, "retry-masks", run); got != test.want {
 			t.Errorf("%s: %s, want %s:\n%s", test.name, got, test.want, evidence)
 		}
@@ -286,17 +365,20 @@ func TestClaimOfRetries(t *testing.T) {
 // The verdicts follow the ledger's order, and no evidence is empty.
 func TestClaimsAreAllAnswered(t *testing.T) {
 	rules := Rules()
-	for i, c := range Decide(runOf(restarts(resultstest.CloseLabels(), 1)), []string{"rolling-restart"}) {
+	run := runOf(restarts(resultstest.CloseLabels(), 1))
+	for i, c := range Decide(run, []string{"rolling-restart"}) {
 		if c.ID != rules[i].ID || len(c.Evidence) == 0 || slices.Contains(c.Evidence, "") {
 			t.Errorf("%d: %+v, want an answer on %s", i, c, rules[i].ID)
 		}
 	}
 }
 
-// A bound that does not exist must not decide: 0 would, in "hi < 1".
+// A missing bound must not decide a claim. As 0 it would, in "hi < 1".
 func TestFigureWithoutInterval(t *testing.T) {
 	env := map[string]any{"f": newFigure(results.Summary{Center: 1, N: 2})}
-	for _, predicate := range []string{"f.hi < 1", "f.hi > 1", "f.lo < 1", "f.lo > 1", "f.lo == 0"} {
+	for _, predicate := range []string{
+		"f.hi < 1", "f.hi > 1", "f.lo < 1", "f.lo > 1", "f.lo == 0",
+	} {
 		if evaluate(predicate, env) {
 			t.Errorf("%s is true of a figure without an interval", predicate)
 		}
@@ -309,11 +391,24 @@ func TestDescribe(t *testing.T) {
 		summary results.Summary
 		want    string
 	}{
-		{metrics.Takeover, results.Summary{Center: 44_123_456, Lo: new(40_100_000.), Hi: new(1_234_567_890.), N: 8}, "takeover_ns 44.1ms [40.1ms, 1.23s] (8 trials)"},
+		{
+			metrics.Takeover,
+			results.Summary{
+				Center: 44_123_456, Lo: new(40_100_000.), Hi: new(1_234_567_890.), N: 8,
+			},
+			"takeover_ns 44.1ms [40.1ms, 1.23s] (8 trials)",
+		},
 		{metrics.Takeover, results.Summary{Center: 7, N: 2}, "takeover_ns 7ns (2 trials)"},
 		{metrics.Gap, results.Summary{N: 8}, "gap_ns 0s (8 trials)"},
-		{metrics.LostPerRestart, results.Summary{Center: 0.123456, N: 80}, "lost_per_restart 0.123 (80 restarts)"},
-		{metrics.LossWindow, results.Summary{Hi: new(18_750.), N: 80, Method: results.MethodRuleOfThree}, "loss_window_ns none in 80 restarts (≤ 18.8µs)"},
+		{
+			metrics.LostPerRestart, results.Summary{Center: 0.123456, N: 80},
+			"lost_per_restart 0.123 (80 restarts)",
+		},
+		{
+			metrics.LossWindow,
+			results.Summary{Hi: new(18_750.), N: 80, Method: results.MethodRuleOfThree},
+			"loss_window_ns none in 80 restarts (≤ 18.8µs)",
+		},
 	} {
 		if got := describe(test.metric, test.summary); got != test.want {
 			t.Errorf("got  %s\nwant %s", got, test.want)
@@ -321,7 +416,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// No text of the ledger may hold a verdict: verdicts are computed.
+// The ledger must not contain verdicts: they are computed.
 func TestNoVerdictInLedger(t *testing.T) {
 	if line := regexp.MustCompile(`(?m)^\s*verdict\s*:.*$`).Find(claimsYAML); line != nil {
 		t.Errorf("claims.yaml: %s", line)

@@ -10,9 +10,9 @@ type Count struct {
 	Name  string
 	Doc   string
 	Needs Need
-	// Of is what a trial adds; false: the trial did not count it.
+	// Of returns what a trial adds; false: the trial did not count it.
 	Of func(*results.Trial) (int64, bool)
-	// Invalid: trials that are not usable add to it as well.
+	// Invalid: trials that are not usable count, too.
 	Invalid bool
 }
 
@@ -30,10 +30,14 @@ func Counts() []Count {
 		}
 	}
 	all := []Count{
-		{Name: "attempts", Doc: "attempts that the schedule called for", Of: always(func(t *results.Trial) int64 { return t.Attempts })},
-		{Name: "served", Doc: "attempts that were served", Of: always(func(t *results.Trial) int64 { return t.Served })},
-		{Name: "lost", Doc: "attempts lost for any cause", Of: always(func(t *results.Trial) int64 { return t.Lost })},
-		{Name: "dropped", Doc: "attempts lost for any cause but the load's own", Of: always(func(t *results.Trial) int64 { return t.Dropped })},
+		{Name: "attempts", Doc: "attempts that the schedule called for",
+			Of: always(func(t *results.Trial) int64 { return t.Attempts })},
+		{Name: "served", Doc: "attempts that were served",
+			Of: always(func(t *results.Trial) int64 { return t.Served })},
+		{Name: "lost", Doc: "attempts lost for any cause",
+			Of: always(func(t *results.Trial) int64 { return t.Lost })},
+		{Name: "dropped", Doc: "attempts lost for any cause but the load's own",
+			Of: always(func(t *results.Trial) int64 { return t.Dropped })},
 	}
 	for _, c := range cause.Names() {
 		all = append(all, Count{Name: "lost_by_cause." + c, Doc: "attempts lost for this cause",
@@ -44,26 +48,29 @@ func Counts() []Count {
 			Of: always(func(t *results.Trial) int64 { return t.LostByPhase[phase] })})
 	}
 	return append(all,
-		// One that is not 0 makes its trial invalid.
+		// A residual other than 0 makes its trial invalid.
 		Count{Name: "residual", Doc: "attempts that nothing explains", Invalid: true,
 			Of: always(func(t *results.Trial) int64 { return t.Residual })},
-		Count{Name: SentAfterClose, Doc: "lost attempts that were sent after the last old listener had been closed", Needs: Ends,
+		Count{
+			Name: SentAfterClose, Needs: Ends,
+			Doc: "lost attempts that were sent after the last old listener had been closed",
 			Of: func(t *results.Trial) (int64, bool) {
 				if t.LostSentAfterClose == nil {
 					return 0, false
 				}
 				return *t.LostSentAfterClose, true
-			}},
+			},
+		},
 		Count{Name: "masked", Doc: "attempts served only after a try that failed",
 			Of: retries(func(r *results.Retries) (int64, bool) { return r.Masked, true })},
 		Count{Name: "repeated", Doc: "attempts that a server read more than once",
 			Of: retries(func(r *results.Retries) (int64, bool) { return r.Repeated, true })},
-		Count{Name: "handled_twice", Doc: "attempts that a handler was given more than once",
+		Count{Name: "handled_twice", Doc: "attempts given to a handler more than once",
 			Of: retries((*results.Retries).HandledTwice)},
 	)
 }
 
-// FindCount returns the count of that name.
+// FindCount returns the count with this name.
 func FindCount(name string) (Count, bool) {
 	for _, c := range Counts() {
 		if c.Name == name {
@@ -73,7 +80,7 @@ func FindCount(name string) (Count, bool) {
 	return Count{}, false
 }
 
-// Total sums the count over the variant's trials; false: no usable one counted it.
+// Total sums the count over the variant's trials. It returns false if no usable trial counted it.
 func (c Count) Total(v *results.Variant) (total int64, counted bool) {
 	for _, t := range v.Trials {
 		if !c.Invalid && !t.Usable() {

@@ -6,8 +6,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// Totals are of usable trials, but the residual's, which makes its trial unusable; what no usable
-// trial counted has none.
+// Totals are over usable trials, except the residual, which makes its trial unusable. A count that
+// no usable trial has is missing.
 func TestTotal(t *testing.T) {
 	v := &results.Variant{Trials: []*results.Trial{
 		{
@@ -33,6 +33,6 @@ func TestTotal(t *testing.T) {
 		}
 	}
 	if _, ok := FindCount("gap_ns"); ok {
-		t.Error("gap_ns is a count")
+		t.Error("FindCount found gap_ns, which is not a count")
 	}
 }

@@ -1,6 +1,6 @@
 package metrics
 
-// The metrics that code names.
+// The names of metrics that code refers to.
 const (
 	HighestRate          = "highest_rate_per_second"
 	DroppedPerRestart    = "dropped_per_restart"

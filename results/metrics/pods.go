@@ -2,7 +2,7 @@ package metrics
 
 import "reuseport-bench/results"
 
-// A podSteps is what the steps that took pods of a Service away cost together.
+// A podSteps sums up the steps that removed pods of a Service.
 type podSteps struct {
 	steps, lost, dropped, predicted float64
 	droppedKnown, predictable       bool
@@ -52,12 +52,12 @@ func lostShare(t *results.Trial) (float64, bool) {
 	return p.lostShare, p.anyOutage
 }
 
-// podLags are how late a trial's endpoints and rules were for its pods, in nanoseconds.
+// podLags are the lags of a trial's endpoints and rules for its pods, in nanoseconds.
 type podLags struct {
 	endpoints, rules []float64
 	ready, routed    []float64
 	stale            []float64
-	deleted, first   float64 // pods, and of those whom the endpoints followed after SIGTERM
+	deleted, first   float64 // deleted pods, and those that got SIGTERM before endpoints changed
 }
 
 func podLagsOf(t *results.Trial) *podLags {
@@ -82,7 +82,7 @@ func (l *podLags) add(p results.Pod) {
 		between(&l.ready, p.ListenNS, p.ReadyNS)
 		routed := p.RulesNS
 		if routed == nil {
-			routed = p.EndpointsNS // of who is known by name
+			routed = p.EndpointsNS // for pods reached by name
 		}
 		between(&l.routed, p.ListenNS, routed)
 		return
@@ -99,7 +99,7 @@ func (l *podLags) add(p results.Pod) {
 	}
 }
 
-// medianLag is the median of a lag over the trial's pods.
+// medianLag pools a lag by the median over the trial's pods.
 func medianLag(of func(*podLags) []float64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) { return median(of(podLagsOf(t))) }
 }

@@ -7,7 +7,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// median is the median of values, which it sorts; false without any.
+// median returns the median of values, which it sorts; false without values.
 func median(values []float64) (float64, bool) {
 	n := len(values)
 	if n == 0 {
@@ -17,7 +17,7 @@ func median(values []float64) (float64, bool) {
 	return (values[(n-1)/2] + values[n/2]) / 2, true
 }
 
-// known is what a figure that may be missing is as a number.
+// known returns the number that x points to; false if x is nil.
 func known(x *int64) (float64, bool) {
 	if x == nil {
 		return 0, false
@@ -106,7 +106,7 @@ func longest(p *results.Percentiles) *int64 {
 	return &p.Max
 }
 
-// mean and deviation are 0 in runs that were written before they were measured.
+// mean returns nil for older runs, which did not measure it; so does deviation.
 func mean(p *results.Percentiles) *int64 {
 	if p == nil || p.Mean <= 0 {
 		return nil
@@ -131,7 +131,7 @@ func fairness(of func(*results.Fairness) float64) func(*results.Trial) (float64,
 	}
 }
 
-// connectionsTopShare is the largest share of the connections; older runs do not say.
+// connectionsTopShare returns the largest share of the connections; older runs lack it.
 func connectionsTopShare(t *results.Trial) (float64, bool) {
 	if t.Fairness == nil || t.Fairness.TopShare == 0 {
 		return 0, false
@@ -139,7 +139,7 @@ func connectionsTopShare(t *results.Trial) (float64, bool) {
 	return t.Fairness.TopShare, true
 }
 
-// spread reads a figure of how evenly something was spread; older runs do not say.
+// spread reads a figure of how evenly something was spread; older runs lack it.
 func spread(
 	of func(*results.Fairness) *results.Spread, figure func(*results.Spread) float64,
 ) func(*results.Trial) (float64, bool) {
@@ -158,7 +158,7 @@ func jain(s *results.Spread) float64        { return s.Jain }
 func maxOverMean(s *results.Spread) float64 { return s.MaxOverMean }
 func topShare(s *results.Spread) float64    { return s.TopShare }
 
-// retried is a count of tries per attempt; there is none where clients do not try again.
+// retried reads a count of retries, per attempt; it is missing where clients do not retry.
 func retried(of func(*results.Retries) (int64, bool)) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		if t.Retries == nil || t.Attempts == 0 {
@@ -169,7 +169,7 @@ func retried(of func(*results.Retries) (int64, bool)) func(*results.Trial) (floa
 	}
 }
 
-// cpuPerAttempt is a side's CPU time per attempt.
+// cpuPerAttempt reads a side's CPU time per attempt.
 func cpuPerAttempt(of func(*results.CPU) *int64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		x, ok := known(of(&t.CPU))
@@ -195,19 +195,19 @@ func lastCold(of func(*results.ColdStart) (float64, bool)) func(*results.Trial) 
 	}
 }
 
-// lastColdNS is lastCold of a time.
+// lastColdNS is lastCold for a time.
 func lastColdNS(of func(*results.ColdStart) *int64) func(*results.Trial) (float64, bool) {
 	return lastCold(func(c *results.ColdStart) (float64, bool) { return known(of(c)) })
 }
 
-// sharing is who got the connections.
+// sharing is how the connections were shared among workers.
 type sharing struct {
 	listening, serving    int64 // workers
 	accepted, least, most int64 // connections, of all and of one worker
 }
 
-// shared reads a figure of who got the connections where the workers were the same all the time, in
-// a cluster or where some of them could not have their address.
+// shared reads a figure of how the connections were shared. It needs the same workers all the time,
+// in a cluster or where some of them could not bind their address.
 func shared(of func(sharing) float64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		unbound := func(w results.Worker) bool { return w.BindError != "" }
@@ -250,7 +250,7 @@ func halfOpenLost(t *results.Trial) (float64, bool) {
 	return float64(lost) / float64(held), held > 0
 }
 
-// switches is of the workers, and an acceptor, together.
+// switches counts those of all workers, including an acceptor.
 func switches(t *results.Trial) (float64, bool) {
 	var sum, accepted int64
 	for _, w := range t.Workers {
@@ -266,7 +266,7 @@ func switches(t *results.Trial) (float64, bool) {
 	return float64(sum) / float64(accepted), accepted > 0
 }
 
-// cpuShare reads a time while the load ran as a share of one CPU's.
+// cpuShare reads a CPU time during the load, as a share of one CPU.
 func cpuShare(of func(*results.CPU) *int64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		used, all := of(&t.CPU), t.CPU.WatchedNS
@@ -316,7 +316,7 @@ func predictedWait(t *results.Trial) (float64, bool) {
 	return known(t.Occupancy.PredictedWaitNS)
 }
 
-// perSecond is a rate that may be missing as a number.
+// perSecond returns the rate that x points to; false if x is nil.
 func perSecond(x *float64) (float64, bool) {
 	if x == nil {
 		return 0, false

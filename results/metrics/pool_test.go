@@ -15,7 +15,9 @@ func TestFiguresPoolsSteps(t *testing.T) {
 	trial := resultstest.RestartTrial(0, 1, 0, 0)
 	trial.Steps[3].StallNS = nil
 	trial.Steps[3].TakeoverNS = nil
-	trial.Steps[0], trial.Steps[1], trial.Steps[3] = trial.Steps[3], trial.Steps[0], trial.Steps[1] // in no order of size
+	// Not in order of size.
+	s := trial.Steps
+	s[0], s[1], s[3] = s[3], s[0], s[1]
 	got := Figures(trial)
 	want := map[string]float64{
 		Gap: 400, Outage: 4000, Resolution: 500,
@@ -23,7 +25,8 @@ func TestFiguresPoolsSteps(t *testing.T) {
 		Takeover: 14,  // the median of 7, 14, 21
 		Tail:     2.5, // the median of 1, 2, 3, 4
 		Offered:  2000, ScheduleLag: 100_000,
-		"response_p50_ns": 1, "response_p90_ns": 2, "response_p99_ns": 3, "response_p999_ns": 4, "response_max_ns": 5,
+		"response_p50_ns": 1, "response_p90_ns": 2, "response_p99_ns": 3, "response_p999_ns": 4,
+		"response_max_ns": 5,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -32,15 +35,22 @@ func TestFiguresPoolsSteps(t *testing.T) {
 
 func TestFiguresOfWorkers(t *testing.T) {
 	trial := resultstest.RestartTrial()
-	trial.Workers = []results.Worker{{Accepted: 30, ContextSwitches: new(int64(50))}, {Accepted: 10, ContextSwitches: new(int64(20))}, {Acceptor: true, ContextSwitches: new(int64(10))}}
-	trial.Queues = &results.Queues{Samples: 9, Listeners: []results.ListenerQueue{{Max: 3}, {Max: 7}}}
+	trial.Workers = []results.Worker{
+		{Accepted: 30, ContextSwitches: new(int64(50))},
+		{Accepted: 10, ContextSwitches: new(int64(20))},
+		{Acceptor: true, ContextSwitches: new(int64(10))},
+	}
+	trial.Queues = &results.Queues{
+		Samples: 9, Listeners: []results.ListenerQueue{{Max: 3}, {Max: 7}},
+	}
 	got := Figures(trial)
 	if got[Switches] != 2 || got[QueueMax] != 7 {
-		t.Errorf("%v switches per connection, longest queue %v; want 2 (an acceptor's too) and 7", got[Switches], got[QueueMax])
+		t.Errorf("%v switches per connection, longest queue %v; want 2, with the acceptor's, and 7",
+			got[Switches], got[QueueMax])
 	}
-	trial.Workers[1].ContextSwitches = nil // killed: what it did is not known
+	trial.Workers[1].ContextSwitches = nil // killed, so unknown
 	if x, ok := Figures(trial)[Switches]; ok {
-		t.Errorf("%v switches per connection, though one worker's are not known", x)
+		t.Errorf("%v switches per connection, although one worker's are unknown", x)
 	}
 }
 
@@ -63,14 +73,14 @@ func TestFiguresOfCPU(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", metric, got[metric], want)
 		}
 	}
-	// An older run has the spread of connections, without its largest share.
+	// An older run has only the spread of connections, without the largest share.
 	trial.Fairness = &results.Fairness{Jain: 0.9, MaxOverMean: 1.2, Chi2P: 0.3}
 	got = Figures(trial)
 	for _, metric := range []string{
 		TopShare, RequestsJain, RequestsMaxOverMean, RequestsTopShare, BusyJain, BusyMaxOverMean,
 	} {
 		if x, ok := got[metric]; ok {
-			t.Errorf("%s is %v in a run that does not say", metric, x)
+			t.Errorf("%s is %v in a run that lacks it", metric, x)
 		}
 	}
 	trial.Attempts = 0
@@ -79,24 +89,30 @@ func TestFiguresOfCPU(t *testing.T) {
 	}
 }
 
-// Of 200 attempts, 10 were tried again, three of them twice.
+// Of 200 attempts, 10 were retried, three of them twice.
 func TestRetryFigures(t *testing.T) {
-	trial := &results.Trial{Attempts: 200, Retries: &results.Retries{Tries: 213, TriedAgain: 10, Masked: 8, Repeated: 5, RepeatedUnhandled: new(int64(3)), Exhausted: 2, MaskedNS: &results.Percentiles{P50: 30, P99: 70}}}
+	trial := &results.Trial{Attempts: 200, Retries: &results.Retries{
+		Tries: 213, TriedAgain: 10, Masked: 8, Repeated: 5, RepeatedUnhandled: new(int64(3)),
+		Exhausted: 2, MaskedNS: &results.Percentiles{P50: 30, P99: 70},
+	}}
 	f := Figures(trial)
-	for metric, want := range map[string]float64{Tries: 1.065, Masked: 0.04, Repeated: 0.025, HandledTwice: 0.01, MaskedP50: 30, MaskedP99: 70} {
+	for metric, want := range map[string]float64{
+		Tries: 1.065, Masked: 0.04, Repeated: 0.025, HandledTwice: 0.01, MaskedP50: 30,
+		MaskedP99: 70,
+	} {
 		if got := f[metric]; got != want {
 			t.Errorf("%s %v, want %v", metric, got, want)
 		}
 	}
 	trial.Retries.RepeatedUnhandled = nil // as in an older run
 	if got, ok := Figures(trial)[HandledTwice]; ok {
-		t.Errorf("handled twice %v, of a run that does not tell", got)
+		t.Errorf("got %v handled twice, in a run that lacks it", got)
 	}
 	trial.Retries.MaskedNS = nil
 	if _, ok := Figures(trial)[MaskedP50]; ok {
-		t.Error("nothing was masked, and yet it took a time")
+		t.Error("got a masked response time, although nothing was masked")
 	}
 	if _, ok := Figures(&results.Trial{Attempts: 1})[Tries]; ok {
-		t.Error("without retries there are tries")
+		t.Error("got tries per attempt, although clients do not retry")
 	}
 }

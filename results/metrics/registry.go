@@ -1,6 +1,6 @@
-// Package metrics is the one table of what trials are measured by: how each metric is named, in
-// what unit, which way it is better, how it is compared, what must happen for it to exist, and the
-// function that pools a trial into one value. Reports, comparisons, gates and claims look it up.
+// Package metrics is the table of all metrics of a trial. It has each metric's name, unit, better
+// direction, comparison, requirements, and the function that pools a trial into one value. Reports,
+// comparisons, gates and claims look metrics up here.
 //
 // A metric's name is that of run.json, everywhere.
 package metrics
@@ -20,7 +20,7 @@ const (
 	Higher = "higher"
 )
 
-// A Need is what the scenario must do for a metric or a count to exist.
+// A Need is what a scenario must do for a metric or a count to exist.
 type Need int
 
 // The needs.
@@ -33,7 +33,7 @@ const (
 	ColdStart      // a step cold-start
 )
 
-// String says what the scenario must do, as "a step that starts workers"; "" for Nothing.
+// String returns what the scenario must do, as "a step that starts workers"; "" for Nothing.
 func (n Need) String() string {
 	return [...]string{
 		Nothing: "", Steps: "a step", Restarts: "a step that restarts workers",
@@ -42,7 +42,7 @@ func (n Need) String() string {
 	}[n]
 }
 
-// A Loop is the kind of load that it takes for a metric to exist.
+// A Loop is the kind of load that a metric needs to exist.
 type Loop int
 
 // The loops.
@@ -57,47 +57,48 @@ func (l Loop) String() string {
 	return [...]string{AnyLoop: "", OpenLoop: "an open loop", ClosedLoop: "a closed loop"}[l]
 }
 
-// A Metric has one value per trial, or is a rate of events over several; over trials it has a
-// center and an interval.
+// A Metric has one value per trial, or is a rate of events over several trials. Over trials it has
+// a center and an interval.
 type Metric struct {
 	Name string // its key in run.json
 	Doc  string
 	Unit unit.Unit
 
-	// Better is Lower, Higher, or "": neither is.
+	// Better is Lower, Higher, or "" for neither.
 	Better string
-	// Scale is how two variants are compared, results.ScaleRatio or results.ScaleDifference; "":
-	// it only describes a trial, and is not compared.
+	// Scale is how two variants are compared, results.ScaleRatio or results.ScaleDifference; "" if
+	// the metric only describes a trial, and is not compared.
 	Scale string
-	// Threshold is the least change that matters in practice: a share of the base for ratios, for
-	// differences the metric's own unit.
+	// Threshold is the smallest change that matters in practice: a share of the base for ratios, in
+	// the metric's own unit for differences.
 	Threshold float64
-	// Needs is what must happen for it to exist, and Loop under which load.
+	// Needs is what must happen for the metric to exist, and Loop is the kind of load that it
+	// needs.
 	Needs Need
 	Loop  Loop
-	// Signed says that it can be negative. All others are at least 0.
+	// Signed: it can be negative. All others are at least 0.
 	Signed bool
-	// Most is the largest value that it can have; 0: there is none.
+	// Most is the largest value that it can have; 0 if it has no bound.
 	Most float64
-	// OverRestarts: its number of observations is that of restarts, not of trials.
+	// OverRestarts: its observations are restarts, not trials.
 	OverRestarts bool
-	// Bench is its unit in the Go benchmark format; "": it is not printed there. Times are in
-	// seconds there.
+	// Bench is its unit in the Go benchmark format, where times are in seconds; "" if it is not
+	// printed there.
 	Bench string
 
-	// Pool returns the trial's one value; false: it has none. It is nil for metrics that are no one
+	// Pool returns the trial's one value; false if it has none. It is nil for metrics without one
 	// value per trial.
 	Pool func(*results.Trial) (float64, bool)
-	// Tally returns what the trial counted, of metrics that are events per exposure; else it is
-	// nil.
+	// Tally returns what the trial counted. It is nil except for metrics that are events per
+	// exposure.
 	Tally func(*results.Trial) (Tally, bool)
 }
 
 // Compared reports whether two variants can be compared in the metric.
 func (m Metric) Compared() bool { return m.Scale != "" }
 
-// Range returns the least and the largest value that the metric can have, infinite where it has no
-// bound.
+// Range returns the smallest and the largest value that the metric can have, infinite where it has
+// no bound.
 func (m Metric) Range() (lo, hi float64) {
 	lo, hi = 0, math.Inf(1)
 	if m.Signed {
@@ -109,8 +110,8 @@ func (m Metric) Range() (lo, hi float64) {
 	return lo, hi
 }
 
-// Of returns the trial's one value of the metric: of one that counts, the trial's own rate. False:
-// it has none.
+// Of returns the trial's value of the metric: its own rate if the metric counts events. It returns
+// false if the trial has none.
 func (m Metric) Of(t *results.Trial) (float64, bool) {
 	switch {
 	case m.Tally != nil:
@@ -125,7 +126,7 @@ func (m Metric) Of(t *results.Trial) (float64, bool) {
 	return 0, false
 }
 
-// In returns the metric's name with the unit of the scale instead of that of the base: "gap [ms]".
+// In returns the metric's name with the unit of the scale in place of the base unit: "gap [ms]".
 func (m Metric) In(scale unit.Scale) string {
 	if scale.Name == "" {
 		return m.Name
@@ -136,7 +137,7 @@ func (m Metric) In(scale unit.Scale) string {
 // All returns every metric, in the order of reports.
 func All() []Metric { return slices.Clone(registry) }
 
-// Find returns the metric of that name.
+// Find returns the metric with this name.
 func Find(name string) (Metric, bool) {
 	i := slices.IndexFunc(registry, func(m Metric) bool { return m.Name == name })
 	if i < 0 {
@@ -145,7 +146,7 @@ func Find(name string) (Metric, bool) {
 	return registry[i], true
 }
 
-// UnitOf returns the unit of the metric of that name; unit.None, if this program does not know it.
+// UnitOf returns the unit of the metric with this name, or unit.None if the name is unknown.
 func UnitOf(name string) unit.Unit {
 	m, _ := Find(name)
 	return m.Unit
@@ -167,8 +168,8 @@ func Compared() (names []string) {
 	return names
 }
 
-// Figures returns the trial's value of each metric that is one value per trial; a metric that it
-// does not have is absent.
+// Figures returns the trial's values of the metrics with one value per trial. Metrics that the
+// trial lacks are absent.
 func Figures(t *results.Trial) map[string]float64 {
 	figures := map[string]float64{}
 	for _, m := range registry {
@@ -183,11 +184,11 @@ func Figures(t *results.Trial) map[string]float64 {
 }
 
 // MaxGating is how many metrics may decide a comparison of two variants, or the gates of a
-// scenario: each more costs all of them power.
+// scenario: each further metric makes changes in all of them harder to find.
 const MaxGating = 4
 
-// Gating are the metrics by which a comparison is decided where nothing else is asked for: what the
-// usable trials were made to find out.
+// Gating returns the metrics that decide a comparison by default. They depend on what the usable
+// trials measured: a search, restarts, or neither.
 func Gating(trials []*results.Trial) []string {
 	has := func(what func(*results.Trial) bool) bool { return slices.ContainsFunc(trials, what) }
 	switch {

@@ -12,35 +12,34 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// What can be compared has a least change that matters; rates are compared by difference, because
-// they may well be 0; no name stands for two metrics.
+// A compared metric has a threshold. Rates are compared by difference, because they are often 0.
+// Names are unique.
 func TestRegistry(t *testing.T) {
 	names, benches := map[string]bool{}, map[string]bool{}
 	for _, m := range All() {
 		if names[m.Name] || m.Bench != "" && benches[m.Bench] {
-			t.Errorf("%s, %q: a second of that name", m.Name, m.Bench)
+			t.Errorf("%s, %q: duplicate name", m.Name, m.Bench)
 		}
 		names[m.Name], benches[m.Bench] = true, true
 		if m.Doc == "" {
-			t.Errorf("%s: no sentence says what it is", m.Name)
+			t.Errorf("%s: no Doc", m.Name)
 		}
 		if m.Compared() && (m.Threshold <= 0 || m.Better == "") {
 			t.Errorf("%s: compared, better %q and threshold %v", m.Name, m.Better, m.Threshold)
 		}
 		if m.Tally != nil && (m.Pool != nil || m.Scale != results.ScaleDifference) {
-			t.Errorf("%s: counts events, and is one value per trial, or not compared by difference", m.Name)
+			t.Errorf("%s counts events, but has one value per trial, or no difference", m.Name)
 		}
 		if timed := strings.HasSuffix(m.Name, "_ns"); timed != (m.Unit == unit.Nanoseconds) {
 			t.Errorf("%s: in unit %d", m.Name, m.Unit)
 		}
 	}
 	if _, ok := Find("of_a_newer_program"); ok {
-		t.Error("a metric that there is not was found")
+		t.Error("Find found an unknown metric")
 	}
 }
 
-// Every value of a metric, in all trials of the runs that are kept, lies in the range that the
-// table gives.
+// In all trials of the runs in the repository, every value of a metric lies in its range.
 func TestRanges(t *testing.T) {
 	files, err := filepath.Glob("../baseline/*/run.json.gz")
 	if err != nil || len(files) == 0 {
@@ -70,7 +69,7 @@ func TestRanges(t *testing.T) {
 	}
 	for _, name := range []string{PodReady, Wait} {
 		if !negative[name] {
-			t.Errorf("%s was never negative; is there a reason to call it signed?", name)
+			t.Errorf("%s was never negative; is there a reason for Signed?", name)
 		}
 	}
 }
@@ -83,8 +82,14 @@ func TestGatingMetrics(t *testing.T) {
 		want   []string
 	}{
 		{"search", []*results.Trial{search}, []string{HighestRate}},
-		{"restarts", []*results.Trial{resultstest.RestartTrial(0)}, []string{DroppedPerRestart, Gap, "response_p50_ns", "response_p99_ns"}},
-		{"steady", []*results.Trial{resultstest.RestartTrial()}, []string{DroppedPerAttempt, "response_p50_ns", "response_p99_ns", ServersCPUPerAttempt}},
+		{
+			"restarts", []*results.Trial{resultstest.RestartTrial(0)},
+			[]string{DroppedPerRestart, Gap, "response_p50_ns", "response_p99_ns"},
+		},
+		{
+			"steady", []*results.Trial{resultstest.RestartTrial()},
+			[]string{DroppedPerAttempt, "response_p50_ns", "response_p99_ns", ServersCPUPerAttempt},
+		},
 	}
 	for _, test := range tests {
 		got := Gating(test.trials)

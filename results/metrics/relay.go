@@ -14,7 +14,7 @@ func relayed(
 	}
 }
 
-// roundTrip is of both ways, on each of which the relay holds packets up.
+// roundTrip covers both directions; the relay delays packets in each.
 func roundTrip(t *results.Trial, r *results.Relay) (float64, bool) {
 	wait, known := relayWait(t, r)
 	if !known || r.ExcessNS == nil {

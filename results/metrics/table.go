@@ -59,8 +59,8 @@ var registry = []Metric{
 	},
 	{
 		Name: ResetAtClosePer,
-		Doc: "attempts lost per restart to resets of connections that were in a closed " +
-			"listener's queue",
+		Doc: "attempts lost per restart because a closed listener reset the connections in " +
+			"its queue",
 		Unit: unit.PerRestart, Better: Lower, Scale: difference, Threshold: 0.05, Needs: Restarts,
 		OverRestarts: true, Tally: resetAtClosePerRestart,
 	},
@@ -81,7 +81,7 @@ var registry = []Metric{
 		Bench: "half-open-lost/held", Pool: halfOpenLost,
 	},
 
-	// Of a trial's steps the largest, because one bad switchover is what a user meets.
+	// The largest over a trial's steps, because users notice a single bad switchover.
 	{
 		Name: Gap,
 		Doc:  "the longest stretch with nothing served in which a step dropped something",
@@ -105,20 +105,20 @@ var registry = []Metric{
 	},
 	{
 		Name: DroppedPerStep,
-		Doc:  "attempts dropped per step that takes pods of a Service away",
+		Doc:  "attempts dropped per step that removes pods of a Service",
 		Unit: unit.PerStep, Better: Lower, Scale: difference, Threshold: 1, Needs: Steps,
 		Bench: "dropped/step", Pool: droppedPerStep,
 	},
 	{
 		Name: LostPerStep,
-		Doc:  "attempts lost per step that takes pods of a Service away",
+		Doc:  "attempts lost per step that removes pods of a Service",
 		Unit: unit.PerStep, Better: Lower, Scale: difference, Threshold: 1, Needs: Steps,
 		Bench: "lost/step", Pool: lostPerStep,
 	},
 	{
 		Name: PredictedLost,
-		Doc: "what such a step should lose: offered rate × time in which rules led to pods " +
-			"where nobody listened",
+		Doc: "the predicted loss of such a step: offered rate × time in which rules led to pods " +
+			"where nothing listened",
 		Unit: unit.PerStep, Loop: OpenLoop, Needs: Steps, Pool: predictedLost,
 	},
 	{
@@ -129,13 +129,13 @@ var registry = []Metric{
 	},
 	{
 		Name: StaleRules,
-		Doc:  "behind a Service, from the close of a listener to the rules that send nobody there",
+		Doc:  "behind a Service, from a listener's close until no rule sends connections there",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
 		Bench: "stale-rules-sec", Pool: medianLag(func(l *podLags) []float64 { return l.stale }),
 	},
 	{
 		Name: EndpointsLag,
-		Doc:  "from a pod's deletion to its Service's endpoints without it",
+		Doc:  "from a pod's deletion until its Service's endpoints no longer include it",
 		Unit: unit.Nanoseconds, Signed: true,
 		Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
 		Bench: "endpoints-lag-sec",
@@ -143,27 +143,27 @@ var registry = []Metric{
 	},
 	{
 		Name: RulesLag,
-		Doc:  "from changed endpoints to the rules of the clients' node",
+		Doc:  "from changed endpoints until the rules of the clients' node follow",
 		Unit: unit.Nanoseconds, Signed: true,
 		Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
 		Bench: "rules-lag-sec", Pool: medianLag(func(l *podLags) []float64 { return l.rules }),
 	},
 	{
 		Name: TermFirst,
-		Doc:  "share of the deleted pods that were told to end before the endpoints had changed",
+		Doc:  "share of the deleted pods that got SIGTERM before the endpoints had changed",
 		Unit: unit.Share, Most: 1, Needs: Steps, Bench: "sigterm-first-share", Pool: termFirst,
 	},
 	{
 		Name: PodReady,
-		Doc: "from a new pod's listening to its being ready; negative: it was ready before " +
-			"it listened",
+		Doc: "from when a new pod listens until it is ready; negative if it was ready before it " +
+			"listened",
 		Unit: unit.Nanoseconds, Signed: true,
 		Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
 		Bench: "pod-ready-sec", Pool: medianLag(func(l *podLags) []float64 { return l.ready }),
 	},
 	{
 		Name: PodRouted,
-		Doc:  "from a new pod's listening until connections are sent to it",
+		Doc:  "from when a new pod listens until connections are sent to it",
 		Unit: unit.Nanoseconds, Signed: true,
 		Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
 		Bench: "pod-routed-sec", Pool: medianLag(func(l *podLags) []float64 { return l.routed }),
@@ -174,12 +174,12 @@ var registry = []Metric{
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.25, Needs: Steps,
 		Bench: "stall-sec", Pool: largest(func(s *results.Step) *int64 { return s.StallNS }),
 	},
-	// Of a trial's steps the median, because they describe the way of switching and not an
+	// The median over a trial's steps, because they describe the kind of switchover, not an
 	// accident.
 	{
 		Name: ReadyAfter,
-		Doc: "from the start of a step until the last worker that it started was ready, of steps " +
-			"that stop none before",
+		Doc: "from the start of a step until the last worker that it started was ready, for " +
+			"steps that stop no worker before",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Starts,
 		Bench: "ready-after-sec",
 		Pool:  medianStep((*results.Step).ReadyAfterNS),
@@ -198,7 +198,7 @@ var registry = []Metric{
 		Bench: "tail-sec", Pool: medianStep(func(s *results.Step) *int64 { return s.TailNS }),
 	},
 
-	// Who got the connections, in a cluster without steps, or where workers could not bind.
+	// How connections were shared, in a cluster without steps, or where workers could not bind.
 	{
 		Name: Listening,
 		Doc:  "workers that could bind their address",
@@ -207,7 +207,7 @@ var registry = []Metric{
 	},
 	{
 		Name: Serving,
-		Doc:  "of those that listened, the workers that got a connection",
+		Doc:  "workers that listened and got a connection",
 		Unit: unit.Count, Bench: "serving-workers",
 		Pool: shared(func(s sharing) float64 { return float64(s.serving) }),
 	},
@@ -224,24 +224,24 @@ var registry = []Metric{
 		Pool: shared(func(s sharing) float64 { return float64(s.least) / float64(s.accepted) }),
 	},
 
-	// Of several cold starts the last one counts.
+	// The last one of several cold starts counts.
 	{
 		Name: FirstServed,
-		Doc:  "from a cold worker's being ready to its first response",
+		Doc:  "from when a cold worker is ready to its first response",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
 		Bench: "first-served-sec",
 		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return c.FirstServedNS }),
 	},
 	{
 		Name: FairShare,
-		Doc:  "from a cold worker's being ready until it had served a fair share",
+		Doc:  "from when a cold worker is ready until it has served a fair share",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
 		Bench: "fair-share-sec",
 		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return c.FairShareNS }),
 	},
 	{
 		Name: NewcomerShare,
-		Doc:  "a cold worker's share of what was served until it was warm",
+		Doc:  "a cold worker's share of the attempts served until it was warm",
 		Unit: unit.Share, Most: 1, Needs: ColdStart, Bench: "newcomer-share",
 		Pool: lastCold(func(c *results.ColdStart) (float64, bool) { return c.Share, true }),
 	},
@@ -261,7 +261,7 @@ var registry = []Metric{
 	},
 	{
 		Name: OthersP99,
-		Doc:  "99th percentile of the other workers' response time meanwhile",
+		Doc:  "99th percentile of the other workers' response time until it was warm",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
 		Bench: "others-p99-sec",
 		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return p99(c.OthersNS) }),
@@ -269,8 +269,8 @@ var registry = []Metric{
 
 	{
 		Name: ResponseP50,
-		Doc: "median response time of served attempts, from their schedule; in a closed loop " +
-			"from the instant they were sent",
+		Doc: "median response time of served attempts, from when they were due; in a closed loop " +
+			"from when they were sent",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Bench: "response-p50-sec", Pool: pooled(response, p50),
 	},
@@ -312,7 +312,7 @@ var registry = []Metric{
 	},
 	{
 		Name: "service_p50_ns",
-		Doc:  "median service time of served attempts, from the instant they were sent",
+		Doc:  "median service time of served attempts, from when they were sent",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Pool: pooled(service, p50),
 	},
@@ -355,8 +355,8 @@ var registry = []Metric{
 
 	{
 		Name: "connect_p50_ns",
-		Doc: "median time from the instant an attempt was sent until its connection was there " +
-			"and its request on the way, of served attempts that opened one",
+		Doc: "median time from when an attempt was sent until it was connected and its request " +
+			"was on the way, for served attempts that opened a connection",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Pool: pooled(connect, p50),
 	},
@@ -374,8 +374,7 @@ var registry = []Metric{
 	},
 	{
 		Name: "first_byte_p50_ns",
-		Doc: "median time from the instant an attempt was sent to the first byte of its " +
-			"response, of served attempts",
+		Doc:  "median time from when a served attempt was sent to the first byte of its response",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Pool: pooled(firstByte, p50),
 	},
@@ -394,22 +393,22 @@ var registry = []Metric{
 
 	{
 		Name: Wait,
-		Doc: "mean response time beyond that for which a connection keeps a worker: the wait " +
-			"for one",
+		Doc: "mean response time less the time that a connection occupies a worker: the wait for " +
+			"a worker",
 		Unit: unit.Nanoseconds, Signed: true, Better: Lower, Scale: ratio, Threshold: 0.1,
 		Bench: "wait-mean-sec", Pool: meanWait,
 	},
 	{
 		Name: PredictedWait,
-		Doc:  "the mean wait that queueing theory expects",
+		Doc:  "the mean wait that queueing theory predicts",
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Pool: predictedWait,
 	},
 
-	// Of a relay that adds a round trip.
+	// For a relay that adds a round trip.
 	{
 		Name: RoundTrip,
-		Doc: "the round trip that a relay added: as asked, and for how much longer it held " +
-			"packets and waited for its CPU on average, both ways",
+		Doc: "the round trip that a relay added: as asked, plus how much longer it held packets " +
+			"and waited for its CPU on average, in both directions",
 		Unit: unit.Nanoseconds, Pool: relayed(roundTrip),
 	},
 	{
@@ -419,7 +418,7 @@ var registry = []Metric{
 	},
 	{
 		Name: RelayWait,
-		Doc:  "for how long a relay waited for its CPU each time it was woken, on average",
+		Doc:  "how long a relay waited for its CPU each time it was woken, on average",
 		Unit: unit.Nanoseconds, Pool: relayed(relayWait),
 	},
 	{
@@ -429,16 +428,17 @@ var registry = []Metric{
 	},
 	{
 		Name: RelayShare,
-		Doc:  "CPU time of a relay while the load runs, as a share of one CPU's",
+		Doc:  "CPU time of a relay during the load, as a share of one CPU",
 		Unit: unit.Share, Pool: relayed(relayShare),
 	},
 
-	// Where clients try again.
+	// Where clients retry.
 	{
 		Name: Tries,
-		Doc:  "tries per attempt; 1: nothing was tried again",
+		Doc:  "tries per attempt; 1 if nothing was retried",
 		Unit: unit.PerAttempt, Better: Lower, Scale: ratio, Threshold: 0.01,
-		Bench: "tries/attempt", Pool: retried(func(r *results.Retries) (int64, bool) { return r.Tries, true }),
+		Bench: "tries/attempt",
+		Pool:  retried(func(r *results.Retries) (int64, bool) { return r.Tries, true }),
 	},
 	{
 		Name: Masked,
@@ -455,7 +455,7 @@ var registry = []Metric{
 	},
 	{
 		Name: HandledTwice,
-		Doc:  "attempts that a handler was given more than once, of all attempts",
+		Doc:  "attempts given to a handler more than once, of all attempts",
 		Unit: unit.PerAttempt, Most: 1, Better: Lower, Scale: difference, Threshold: 1e-4,
 		Bench: "handled-twice/attempt",
 		Pool:  retried((*results.Retries).HandledTwice),
@@ -473,7 +473,7 @@ var registry = []Metric{
 		Bench: "masked-p99-sec", Pool: pooled(masked, p99),
 	},
 
-	// Of the generation that listened longest.
+	// For the generation that listened longest.
 	{
 		Name: Jain,
 		Doc:  "Jain's index of the connections per worker, 1/n to 1",
@@ -558,29 +558,29 @@ var registry = []Metric{
 	},
 	{
 		Name: HarnessShare,
-		Doc:  "CPU time of this program itself while the load runs, as a share of one CPU's",
+		Doc:  "CPU time of this program itself during the load, as a share of one CPU",
 		Unit: unit.Share, Pool: cpuShare(func(c *results.CPU) *int64 { return c.HarnessNS }),
 	},
 	{
 		Name: WatchShare,
-		Doc:  "the part of harness_cpu_share that observes",
+		Doc:  "the part of harness_cpu_share spent observing",
 		Unit: unit.Share, Pool: cpuShare(func(c *results.CPU) *int64 { return c.WatchNS }),
 	},
 	{
 		Name: StandInShare,
-		Doc: "the part of harness_cpu_share that stands in for a supervisor, and for a control " +
-			"plane and a DNS server",
+		Doc: "the part of harness_cpu_share spent standing in for a supervisor, a control plane " +
+			"and a DNS server",
 		Unit: unit.Share, Pool: cpuShare(func(c *results.CPU) *int64 { return c.StandInNS }),
 	},
 	{
 		Name: StepLate,
-		Doc:  "how long after it could have begun a step began",
+		Doc:  "how long after its earliest possible start a step began",
 		Unit: unit.Nanoseconds, Needs: Steps,
 		Pool: largest(func(s *results.Step) *int64 { return s.LateNS }),
 	},
 	{
 		Name: Load,
-		Doc:  "share of the time for which workers were occupied",
+		Doc:  "share of the time in which workers were occupied",
 		Unit: unit.Share, Bench: "occupied-share", Pool: occupied,
 	},
 	{
@@ -601,7 +601,7 @@ var registry = []Metric{
 	},
 	{
 		Name: Capacity,
-		Doc:  "what the servers were found to answer, where the load is a share of it",
+		Doc:  "most attempts per second that the servers answer, where the load is a share of it",
 		Unit: unit.PerSecond, Loop: OpenLoop, Bench: "capacity/s", Pool: capacity,
 	},
 	{

@@ -11,7 +11,7 @@ type Tally struct {
 	Exposure []float64
 }
 
-// Count returns how many events there were in all.
+// Count returns the total number of events.
 func (t Tally) Count() (n int64) {
 	for _, c := range t.Counts {
 		n += c
@@ -19,7 +19,7 @@ func (t Tally) Count() (n int64) {
 	return n
 }
 
-// Units returns the exposure in all.
+// Units returns the total exposure.
 func (t Tally) Units() (units float64) {
 	for _, e := range t.Exposure {
 		units += e
@@ -27,7 +27,7 @@ func (t Tally) Units() (units float64) {
 	return units
 }
 
-// Tallies returns those of the trials that have one.
+// Tallies returns the tallies of the trials that have one.
 func (m Metric) Tallies(trials []*results.Trial) (all []Tally) {
 	for _, t := range trials {
 		if one, ok := m.Tally(t); ok {
@@ -47,10 +47,11 @@ func droppedPerAttempt(t *results.Trial) (Tally, bool) {
 
 func resetAtClosePerRestart(t *results.Trial) (Tally, bool) {
 	restarts := len(t.Restarts())
-	return Tally{[]int64{t.LostByCause[cause.ResetAtClose]}, []float64{float64(restarts)}}, restarts > 0
+	return Tally{[]int64{t.LostByCause[cause.ResetAtClose]}, []float64{float64(restarts)}},
+		restarts > 0
 }
 
-// perRestart counts what each restart lost; it is false where one of them is not known.
+// perRestart counts what each restart lost; false if one of these counts is unknown.
 func perRestart(of func(*results.Trial, int) (int64, bool)) func(*results.Trial) (Tally, bool) {
 	return func(t *results.Trial) (Tally, bool) {
 		var all Tally
