@@ -21,23 +21,23 @@ import (
 
 // Benchfmt prints the run in the Go benchmark format
 // (https://golang.org/design/14313-benchmark-format), for benchstat: one line per valid trial, so
-// that benchstat's medians and intervals are over trials, as ours are. It knows no rates: where
-// most trials lose nothing its median of dropped/restart is 0, whatever the others lose, and it has
-// no bound like our "≤ 3/R".
+// that benchstat's medians and intervals are over trials, like ours. benchstat has no rates: if
+// most trials lose nothing, its median of dropped/restart is 0, whatever the others lose, and it
+// has no bound like our "≤ 3/R".
 //
-//	BenchmarkRollingRestart/sockets=reuseport/stop=close 1 0.4 dropped/restart 0.00091 response-p99-sec
+//	BenchmarkRollingRestart/sockets=reuseport/stop=close 1 0.4 dropped/restart 0.0005 gap-sec
 //
-// A scenario is a benchmark, its hyphens turned into capitals; a label is a part of its name, for
-// -col, -row and -filter: "benchstat -col /stop". In labels, what the format has a meaning for is
-// percent-encoded (url.PathUnescape reverses it): load.rate=2000%2Fs. A scenario's baseline comes
-// first, so that it is what -col compares with.
+// A scenario is a benchmark, named in camel case; a label is a part of its name, for -col, -row and
+// -filter: "benchstat -col /stop". Characters with a meaning in the format are percent-encoded in
+// labels (url.PathUnescape reverses it): load.rate=2000%2Fs. A scenario's baseline comes first, so
+// that -col compares with it.
 //
-// Configuration lines are what benchstat must not mix unasked: it prints a table for each kernel
-// and each CPU, or compares them with "-col kernel". Seed, version and time of the run are in a
-// comment, because two runs that only differ in those are comparable.
+// Configuration lines have what benchstat must not mix by default: it prints a table for each
+// kernel and each CPU, or compares them with "-col kernel". Seed, version and time of the run are
+// in a comment, because runs that differ only in those are comparable.
 //
-// Units are base units. Not "ns": benchstat's reader makes "sec" of that, but not of a value of 0,
-// and many a gap is 0.
+// Units are base units. Times are in "sec", not "ns": benchstat's reader converts "ns" to "sec",
+// but not if the value is 0, and many gaps are 0.
 func Benchfmt(w io.Writer, run *results.Run, opts report.Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -63,27 +63,27 @@ func Benchfmt(w io.Writer, run *results.Run, opts report.Options) error {
 	return out.Flush()
 }
 
-// benchUnits are the metrics that are printed, in benchstat's order of tables: what the text report
-// has columns for.
+// benchUnits returns the metrics that are printed, in the order of benchstat's tables. They are
+// those that have columns in the text report.
 func benchUnits() []metrics.Metric {
 	return slices.DeleteFunc(metrics.All(), func(m metrics.Metric) bool { return m.Bench == "" })
 }
 
-// benchFigure is the trial's value of the metric, in base units; false: it has none.
+// benchFigure returns the trial's value of the metric, in base units; false if it has none.
 func benchFigure(m metrics.Metric, t *results.Trial) (float64, bool) {
 	x, ok := m.Of(t)
 	switch {
 	case !ok, math.IsNaN(x), math.IsInf(x, 0):
 		return 0, false
 	case m.Name == metrics.Offered && x == 0:
-		return 0, false // nothing was offered, so nobody measured at what rate
+		return 0, false // nothing was offered, so there is no rate
 	case m.Unit == unit.Nanoseconds:
 		x /= unit.Seconds().Factor
 	}
 	return x, true
 }
 
-// unitsOf are those that a valid trial has a figure in.
+// unitsOf returns the metrics of which at least one valid trial has a figure.
 func unitsOf(scenarios []*results.Scenario) []metrics.Metric {
 	return slices.DeleteFunc(benchUnits(), func(m metrics.Metric) bool {
 		has := func(t *results.Trial) bool { _, ok := benchFigure(m, t); return ok }
@@ -95,9 +95,12 @@ func unitsOf(scenarios []*results.Scenario) []metrics.Metric {
 	})
 }
 
-// benchHead writes where and when.
+// benchHead writes where and when the run was made.
 func benchHead(out io.Writer, run *results.Run, scenarios []*results.Scenario) {
-	about := []string{strings.TrimSpace(run.Program + " " + run.Version), "seed " + strconv.FormatUint(run.Seed, 10)}
+	about := []string{
+		strings.TrimSpace(run.Program + " " + run.Version),
+		"seed " + strconv.FormatUint(run.Seed, 10),
+	}
 	if !run.StartedAt.IsZero() {
 		about = append(about, "started "+run.StartedAt.UTC().Format(time.RFC3339))
 	}
@@ -110,7 +113,8 @@ func benchHead(out io.Writer, run *results.Run, scenarios []*results.Scenario) {
 	}
 	e := run.Environment
 	for _, c := range []struct{ key, value string }{
-		{"goos", "linux"}, {"pkg", "reuseport-bench"}, {"kernel", e.Kernel}, {"go", e.Go}, {"cpu", e.CPUModel}, {"cpus", known(e.CPUs)},
+		{"goos", "linux"}, {"pkg", "reuseport-bench"}, {"kernel", e.Kernel}, {"go", e.Go},
+		{"cpu", e.CPUModel}, {"cpus", known(e.CPUs)},
 	} {
 		if c.value != "" {
 			fmt.Fprintf(out, "%s: %s\n", c.key, oneLine(c.value))
@@ -118,8 +122,7 @@ func benchHead(out io.Writer, run *results.Run, scenarios []*results.Scenario) {
 	}
 }
 
-// benchOutside says in comments what is not in the scenario's lines, and what of them is not the
-// whole truth.
+// benchOutside writes comments about what the scenario's lines leave out, or show incompletely.
 func benchOutside(out io.Writer, s *results.Scenario) {
 	for _, v := range s.Variants {
 		name := s.Name + " " + results.LabelString(v.Labels)
@@ -136,12 +139,13 @@ func benchOutside(out io.Writer, s *results.Scenario) {
 			}
 		}
 		if censored > 0 {
-			comment(out, name+", gap and outage are lower bounds in "+unit.Plural(censored, "trial")+" that ended before serving resumed")
+			comment(out, name+", gap and outage are lower bounds in "+
+				unit.Plural(censored, "trial")+" that ended before serving resumed")
 		}
 	}
 }
 
-// known is n, or "" for the 0 of a run that does not say.
+// known returns n as text, or "" for 0, which means that the run lacks it.
 func known(n int) string {
 	if n == 0 {
 		return ""
@@ -154,17 +158,19 @@ func comment(out io.Writer, text string) { fmt.Fprintf(out, "# %s\n", oneLine(te
 
 func oneLine(text string) string { return strings.ReplaceAll(document.Clean(text), "\n", " ") }
 
-// baselineFirst are the scenario's variants, the baseline before the others.
+// baselineFirst returns the scenario's variants, with the baseline first.
 func baselineFirst(s *results.Scenario) []*results.Variant {
 	baseline := s.BaselineVariant()
 	if baseline == nil {
 		return s.Variants
 	}
-	others := slices.DeleteFunc(slices.Clone(s.Variants), func(v *results.Variant) bool { return v == baseline })
+	others := slices.DeleteFunc(slices.Clone(s.Variants), func(v *results.Variant) bool {
+		return v == baseline
+	})
 	return slices.Insert(others, 0, baseline)
 }
 
-// benchLine writes a trial; nothing if it has no figure, because the format has no such line.
+// benchLine writes a trial. It writes nothing if the trial has no figure: the format requires one.
 func benchLine(out io.Writer, name string, t *results.Trial) {
 	var fields strings.Builder
 	for _, m := range benchUnits() {
@@ -177,18 +183,19 @@ func benchLine(out io.Writer, name string, t *results.Trial) {
 	}
 }
 
-// benchName is the name of a variant's benchmark. Different variants have different names.
+// benchName returns the name of a variant's benchmark. Different variants have different names.
 func benchName(scenario string, labels map[string]string) string {
 	var name strings.Builder
 	name.WriteString("Benchmark" + benchTitle(scenario))
 	for _, key := range results.LabelKeys(labels) {
-		name.WriteString("/" + strings.ReplaceAll(percentEncoded(key), "=", "%3D") + "=" + benchValue(labels[key]))
+		key, value := strings.ReplaceAll(percentEncoded(key), "=", "%3D"), benchValue(labels[key])
+		name.WriteString("/" + key + "=" + value)
 	}
 	return name.String()
 }
 
-// benchTitle makes RollingRestart of rolling-restart, because a benchmark's name has a capital
-// after "Benchmark". A hyphen before a digit has no capital to stand for it.
+// benchTitle turns rolling-restart into RollingRestart, because a benchmark's name has a capital
+// after "Benchmark". It percent-encodes a hyphen before a digit, which has no capital.
 func benchTitle(scenario string) string {
 	var title strings.Builder
 	for i, word := range strings.Split(percentEncoded(scenario), "-") {
@@ -203,7 +210,8 @@ func benchTitle(scenario string) string {
 	return title.String()
 }
 
-// benchValue is the value of a label. A "-2" at the end of a name would be taken for GOMAXPROCS.
+// benchValue encodes the value of a label. It escapes the hyphen of a final "-2", which benchstat
+// would read as GOMAXPROCS.
 func benchValue(value string) string {
 	value = percentEncoded(value)
 	rest := strings.TrimRight(value, "0123456789")
@@ -213,17 +221,18 @@ func benchValue(value string) string {
 	return value
 }
 
-// percentEncoded has no slash, no space, and nothing that does not print.
+// percentEncoded encodes slashes, spaces, percent signs and characters that are not printable.
 func percentEncoded(s string) string {
 	var out strings.Builder
 	for i, r := range s {
 		_, size := utf8.DecodeRuneInString(s[i:])
-		if c := s[i : i+size]; r == '/' || r == '%' || r == ' ' || !unicode.IsPrint(r) || r == utf8.RuneError {
-			for _, b := range []byte(c) {
-				fmt.Fprintf(&out, "%%%02X", b)
-			}
-		} else {
+		c := s[i : i+size]
+		if !strings.ContainsRune("/% ", r) && unicode.IsPrint(r) && r != utf8.RuneError {
 			out.WriteString(c)
+			continue
+		}
+		for _, b := range []byte(c) {
+			fmt.Fprintf(&out, "%%%02X", b)
 		}
 	}
 	return out.String()

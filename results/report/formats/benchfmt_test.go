@@ -19,7 +19,8 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// readBenchfmt reads as benchstat does. Whatever is no result and no unit fails the test.
+// readBenchfmt reads text as benchstat does. A line that is neither a result nor a unit fails the
+// test.
 func readBenchfmt(t *testing.T, text string) ([]*benchfmt.Result, benchfmt.UnitMetadataMap) {
 	t.Helper()
 	var all []*benchfmt.Result
@@ -39,10 +40,12 @@ func readBenchfmt(t *testing.T, text string) ([]*benchfmt.Result, benchfmt.UnitM
 	return all, r.Units()
 }
 
-// benchstat's reader takes every line that is meant for it, and finds a result for every valid
-// trial.
+// benchstat's reader accepts every line, and finds a result for every valid trial.
 func TestBenchfmtReads(t *testing.T) {
-	for name, run := range map[string]*results.Run{"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "small": reporttest.SmallRun(), "nasty": reporttest.NastyRun()} {
+	for name, run := range map[string]*results.Run{
+		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(),
+		"small": reporttest.SmallRun(), "nasty": reporttest.NastyRun(),
+	} {
 		want := 0
 		for _, s := range run.Scenarios {
 			for _, v := range s.Variants {
@@ -65,52 +68,65 @@ func TestBenchfmtValues(t *testing.T) {
 	got := map[string][]string{}
 	for _, r := range all {
 		var values []string
-		for _, unit := range []string{"lost/restart", "lost/attempt", "gap-sec", "tail-sec", "response-p99-sec", "servers-cpu-sec/attempt", "offered/s"} {
+		for _, unit := range []string{
+			"lost/restart", "lost/attempt", "gap-sec", "tail-sec", "response-p99-sec",
+			"servers-cpu-sec/attempt", "offered/s",
+		} {
 			if x, ok := r.Value(unit); ok {
 				values = append(values, fmt.Sprintf("%.6g %s", x, unit))
 			}
 		}
 		got[r.Name.String()] = append(got[r.Name.String()], strings.Join(values, ", "))
 	}
-	if names := []string{
-		"RollingRestart/sockets=reuseport/stop=close", "RollingRestart/sockets=reuseport/stop=drain", "RollingRestart/sockets=shared/stop=handoff", "Steady",
-	}; !slices.Equal(slices.Sorted(maps.Keys(got)), names) {
-		t.Errorf("got %q, want %q", slices.Sorted(maps.Keys(got)), names)
+	names := []string{
+		"RollingRestart/sockets=reuseport/stop=close",
+		"RollingRestart/sockets=reuseport/stop=drain",
+		"RollingRestart/sockets=shared/stop=handoff", "Steady",
+	}
+	if diff := cmp.Diff(names, slices.Sorted(maps.Keys(got))); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
 	}
 	for name, want := range map[string]string{
-		"RollingRestart/sockets=reuseport/stop=close": "0.4 lost/restart, 0.000333333 lost/attempt, 0.0005 gap-sec, 1.2e-06 tail-sec, 0.00091 response-p99-sec, 2000 offered/s",
-		"RollingRestart/sockets=reuseport/stop=drain": "0 lost/restart, 0 lost/attempt, 0 gap-sec, 1.2e-06 tail-sec, 0.00091 response-p99-sec, 2000 offered/s",
+		"RollingRestart/sockets=reuseport/stop=close": "0.4 lost/restart, " +
+			"0.000333333 lost/attempt, 0.0005 gap-sec, 1.2e-06 tail-sec, " +
+			"0.00091 response-p99-sec, 2000 offered/s",
+		"RollingRestart/sockets=reuseport/stop=drain": "0 lost/restart, 0 lost/attempt, " +
+			"0 gap-sec, 1.2e-06 tail-sec, 0.00091 response-p99-sec, 2000 offered/s",
 		"Steady": "0 lost/attempt, 0.00091 response-p99-sec, 2000 offered/s",
 	} {
 		if len(got[name]) != 8 || got[name][0] != want {
-			t.Errorf("%s: got %d lines, the first %s, want 8, %s", name, len(got[name]), got[name][0], want)
+			t.Errorf("%s: got %d lines, the first %s, want 8, %s", name, len(got[name]),
+				got[name][0], want)
 		}
 	}
-	for unit, want := range map[string]int{"lost/restart": -1, "gap-sec": -1, "response-p99-sec": -1, "jain": 1, "offered/s": 0} {
+	for unit, want := range map[string]int{
+		"lost/restart": -1, "gap-sec": -1, "response-p99-sec": -1, "jain": 1, "offered/s": 0,
+	} {
 		if better := units.GetBetter(unit); better != want {
 			t.Errorf("better of %s: got %d, want %d", unit, better, want)
 		}
 	}
 	if m := units.Get("half-open-lost/held", "better"); m != nil {
-		t.Errorf("a unit that no trial has: %v", m)
+		t.Errorf("got a unit that no trial has: %v", m)
 	}
 }
 
-// Units are base units: the reader does not scale a 0, so that "0 gap-ns" and "500000 gap-ns" would
-// be two units to benchstat.
+// Units are base units. The reader does not convert the unit of a 0, so "0 gap-ns" and "500000
+// gap-ns" would have different units in benchstat.
 func TestBenchUnits(t *testing.T) {
 	for _, m := range benchUnits() {
-		if _, tidy := benchunit.Tidy(1, m.Bench); tidy != m.Bench || benchunit.ClassOf(m.Bench) != benchunit.Decimal {
-			t.Errorf("%s: benchstat makes %s of it", m.Bench, tidy)
+		_, tidy := benchunit.Tidy(1, m.Bench)
+		if tidy != m.Bench || benchunit.ClassOf(m.Bench) != benchunit.Decimal {
+			t.Errorf("%s: benchstat converts it to %s", m.Bench, tidy)
 		}
 		words := strings.FieldsFunc(m.Bench, func(r rune) bool { return r == '-' || r == '/' })
 		if slices.Contains(words, "sec") != (m.Unit == unit.Nanoseconds) {
-			t.Errorf("%s is called %s", m.Name, m.Bench)
+			t.Errorf("%s has the unit %s", m.Name, m.Bench)
 		}
 	}
 	all, _ := readBenchfmt(t, "BenchmarkA 1 0 gap-ns\nBenchmarkA 1 5 gap-ns\n")
 	if a, b := all[0].Values[0].Unit, all[1].Values[0].Unit; a == b {
-		t.Errorf("the reader makes %s of 0 gap-ns now, as of others; nanoseconds would do", a)
+		t.Errorf("the reader now converts 0 gap-ns to %s, like others; nanoseconds would work", a)
 	}
 }
 
@@ -122,7 +138,11 @@ func TestBenchName(t *testing.T) {
 		want     string
 	}{
 		{"steady", nil, "BenchmarkSteady"},
-		{"rolling-restart", reporttest.Labels("stop", "close", "accept", "epoll", "sockets", "reuseport"), "BenchmarkRollingRestart/sockets=reuseport/stop=close/accept=epoll"},
+		{
+			"rolling-restart",
+			reporttest.Labels("stop", "close", "accept", "epoll", "sockets", "reuseport"),
+			"BenchmarkRollingRestart/sockets=reuseport/stop=close/accept=epoll",
+		},
 		{"http-2", nil, "BenchmarkHttp%2D2"},
 		{"http2", nil, "BenchmarkHttp2"},
 		{"a-b-2c", nil, "BenchmarkAB%2D2c"},
@@ -139,14 +159,17 @@ func TestBenchName(t *testing.T) {
 		{"s", reporttest.Labels("a=b", "c"), "BenchmarkS/a%3Db=c"},
 		{"s", reporttest.Labels("a", "b=c"), "BenchmarkS/a=b=c"},
 		{"s", reporttest.Labels("/", "a%b"), "BenchmarkS/%2F=a%25b"},
-		{"s", reporttest.Labels("a", "b c\t\n\u00a0\u2028\xff漢µ\ufffd"), "BenchmarkS/a=b%20c%09%0A%C2%A0%E2%80%A8%FF漢µ%EF%BF%BD"},
+		{
+			"s", reporttest.Labels("a", "b c\t\n\u00a0\u2028\xff漢µ\ufffd"),
+			"BenchmarkS/a=b%20c%09%0A%C2%A0%E2%80%A8%FF漢µ%EF%BF%BD",
+		},
 	} {
 		got := benchName(test.scenario, test.labels)
 		if got != test.want {
 			t.Errorf("got %s, want %s", got, test.want)
 		}
 		if other, ok := seen[got]; ok {
-			t.Errorf("%s is %s and %s", got, other, test.scenario)
+			t.Errorf("%s stands for %s and %s", got, other, test.scenario)
 		}
 		seen[got] = test.scenario
 		all, _ := readBenchfmt(t, got+" 1 1 gap-sec\n")
@@ -160,7 +183,7 @@ func TestBenchName(t *testing.T) {
 
 var capitalOrEscape = regexp.MustCompile(`%[0-9A-F]{2}|[A-Z]`)
 
-// back undoes benchName, by benchstat's own idea of a name's parts.
+// back checks that benchName can be reversed, with benchstat's split of a name into parts.
 func back(t *testing.T, r *benchfmt.Result, scenario string, want map[string]string) {
 	t.Helper()
 	base, parts := r.Name.Parts()
@@ -200,7 +223,8 @@ func TestBenchfmtProjections(t *testing.T) {
 	}
 	s.Baseline = s.Variants[1].Labels
 	all, _ := readBenchfmt(t, reporttest.Printed(t, Benchfmt, run))
-	filter, err := benchproc.NewFilter(`.name:RollingRestart /load.rate:2000%2Fs kernel:6.18.44 cpus:2 .unit:gap-sec`)
+	const query = `.name:RollingRestart /load.rate:2000%2Fs kernel:6.18.44 cpus:2 .unit:gap-sec`
+	filter, err := benchproc.NewFilter(query)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +254,7 @@ func TestBenchfmtProjections(t *testing.T) {
 	}
 }
 
-// What would split or end a line does not, and what is in no line is said in a comment.
+// Newlines in values do not split lines, and comments say what no line shows.
 func TestBenchfmtComments(t *testing.T) {
 	run := reporttest.FinishedRun()
 	run.Warnings = []string{"two\nBenchmarkLines 1 1 gap-sec"}
@@ -240,9 +264,12 @@ func TestBenchfmtComments(t *testing.T) {
 		"# reuseport-bench v0.1.0, seed 20260304, started 2026-03-04T05:06:07Z\n",
 		"# two BenchmarkLines 1 1 gap-sec\n",
 		"\ncpu: odd seed: 7\n",
-		"# rolling-restart sockets=reuseport stop=drain, 2 of 10 trials invalid: residual is 1, not 0\n",
-		"# rolling-restart sockets=shared stop=handoff, gap and outage are lower bounds in 1 trial that ended before serving resumed\n",
-		"# rolling-restart sockets=reuseport stop=bpf-migrate, skipped: needs CAP_BPF: run as root\n",
+		"# rolling-restart sockets=reuseport stop=drain, 2 of 10 trials invalid: residual is 1, " +
+			"not 0\n",
+		"# rolling-restart sockets=shared stop=handoff, gap and outage are lower bounds in 1 " +
+			"trial that ended before serving resumed\n",
+		"# rolling-restart sockets=reuseport stop=bpf-migrate, skipped: needs CAP_BPF: run as " +
+			"root\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -250,16 +277,18 @@ func TestBenchfmtComments(t *testing.T) {
 	}
 	all, _ := readBenchfmt(t, text)
 	if got := all[0].GetConfig("seed"); got != "" {
-		t.Errorf("seed is configuration: %q; runs that only differ in it are to be compared", got)
+		t.Errorf("seed is configuration: %q; runs that only differ in it are comparable", got)
 	}
 	if strings.Contains(text, "88.8") {
-		t.Error("an invalid trial's response time shows")
+		t.Error("the output has the response time of an invalid trial")
 	}
 }
 
-// A trial without figures has no line, and what a run does not say no configuration.
+// A trial without figures has no line, and a missing value of the environment no configuration.
 func TestBenchfmtOfLittle(t *testing.T) {
-	text := reporttest.Printed(t, Benchfmt, &results.Run{Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}})
+	variants := []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}
+	run := &results.Run{Scenarios: []*results.Scenario{{Name: "s", Variants: variants}}}
+	text := reporttest.Printed(t, Benchfmt, run)
 	for _, absent := range []string{"Benchmark", "kernel:", "cpu:", "cpus:", "go:", "Unit"} {
 		if strings.Contains(text, absent) {
 			t.Errorf("%q in\n%s", absent, text)

@@ -16,10 +16,10 @@ import (
 	"reuseport-bench/results/report/document"
 )
 
-// CSV prints one row per trial, valid or not, for spreadsheets and data frames. Columns are the
-// trial's place (scenario, one "label.…" per label of any variant, block, order), its validity, its
-// counts, one "lost_by_cause.…" per cause that occurred, and its figures: see
-// metrics.Figures. An empty field means that the trial has no such figure.
+// CSV prints one row per trial, valid or not, for spreadsheets and data frames. The columns are the
+// scenario, one "label.…" per label of any variant, block and order; then validity, counts, one
+// "lost_by_cause.…" per cause that occurred, and the figures of metrics.Figures. An empty field
+// means that the trial has no such figure.
 func CSV(w io.Writer, run *results.Run, opts report.Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -43,7 +43,7 @@ func CSV(w io.Writer, run *results.Run, opts report.Options) error {
 	return out.Error()
 }
 
-// csvColumns are the columns that depend on what the run holds.
+// csvColumns are the columns that depend on the run.
 type csvColumns struct {
 	labels, causes, figures []string
 }
@@ -75,14 +75,15 @@ func (c csvColumns) head() []string {
 		head = append(head, "label."+label)
 	}
 	head = append(head, "block", "order", "valid", "invalid_reasons",
-		"attempts", "served", "lost", "dropped", "never_sent", "residual", "restarts", "lost_sent_after_close", "syn_retransmits")
+		"attempts", "served", "lost", "dropped", "never_sent", "residual", "restarts",
+		"lost_sent_after_close", "syn_retransmits")
 	for _, cause := range c.causes {
 		head = append(head, "lost_by_cause."+cause)
 	}
 	return append(head, c.figures...)
 }
 
-// unsent is how many attempts the load did not come to; nil where the trial does not say.
+// unsent returns how many attempts the load never reached, or nil if that is unknown.
 func unsent(t *results.Trial) *int64 {
 	n, ok := t.Unsent()
 	if !ok {
@@ -103,9 +104,11 @@ func (c csvColumns) row(s *results.Scenario, v *results.Variant, t *results.Tria
 	for _, label := range c.labels {
 		row = append(row, v.Labels[label])
 	}
-	row = append(row, strconv.Itoa(t.Block), strconv.Itoa(t.Order), strconv.FormatBool(t.Usable()), strings.Join(t.Reasons(), "; "),
-		integer(t.Attempts), integer(t.Served), integer(t.Lost), integer(t.Dropped), optional(unsent(t)), integer(t.Residual),
-		strconv.Itoa(len(t.Restarts())), optional(t.LostSentAfterClose), optional(t.SYNRetransmits))
+	row = append(row, strconv.Itoa(t.Block), strconv.Itoa(t.Order),
+		strconv.FormatBool(t.Usable()), strings.Join(t.Reasons(), "; "),
+		integer(t.Attempts), integer(t.Served), integer(t.Lost), integer(t.Dropped),
+		optional(unsent(t)), integer(t.Residual), strconv.Itoa(len(t.Restarts())),
+		optional(t.LostSentAfterClose), optional(t.SYNRetransmits))
 	for _, cause := range c.causes {
 		row = append(row, integer(t.LostByCause[cause]))
 	}

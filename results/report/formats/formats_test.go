@@ -57,20 +57,22 @@ func TestEveryFormatOfLittle(t *testing.T) {
 func TestOptionsScenarios(t *testing.T) {
 	for format, p := range printers {
 		err := p(io.Discard, reporttest.FinishedRun(), report.Options{Scenarios: []string{"burst"}})
-		if err == nil || !strings.Contains(err.Error(), `"burst" is not in this run; it has rolling-restart, steady`) {
+		const want = `"burst" is not in this run; it has rolling-restart, steady`
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", format, err)
 		}
 	}
 }
 
-// A full disk behind the pipe must not pass for success.
+// A write error, such as a full disk, must be returned.
 func TestWriteErrors(t *testing.T) {
 	for format, p := range printers {
 		whole := len(reporttest.Printed(t, p, reporttest.FinishedRun()))
 		for _, room := range []int{0, 1, whole / 2, whole - 1} {
 			w := reporttest.Failing(room)
 			if err := p(&w, reporttest.FinishedRun(), report.Options{}); err == nil {
-				t.Errorf("%s: no error although only %d of %d bytes were written", format, room, whole)
+				t.Errorf("%s: no error although only %d of %d bytes were written", format, room,
+					whole)
 			}
 		}
 	}
@@ -80,27 +82,31 @@ func TestFormatsKeepPrecision(t *testing.T) {
 	run := reporttest.SharesRun()
 	run.Scenarios[0].Variants[0].Trials[0].Occupancy.Load = 0.1234567890123456
 	for _, format := range []string{"csv", "benchfmt"} {
-		if out := reporttest.Printed(t, printers[format], run); !strings.Contains(out, "0.1234567890123456") {
+		out := reporttest.Printed(t, printers[format], run)
+		if !strings.Contains(out, "0.1234567890123456") {
 			t.Errorf("%s lost digits", format)
 		}
 	}
 }
 
-// A run that was stored and read is printed as the one that was made.
+// A run that was stored and loaded is printed like the original.
 func TestStoredRun(t *testing.T) {
 	run, err := stored.Load("../testdata/small.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for format, p := range printers {
-		if diff := cmp.Diff(reporttest.Printed(t, p, reporttest.SmallRun()), reporttest.Printed(t, p, run)); diff != "" {
-			t.Errorf("%s (-made +loaded):\n%s", format, diff)
+		original, loaded := reporttest.Printed(t, p, reporttest.SmallRun()),
+			reporttest.Printed(t, p, run)
+		if diff := cmp.Diff(original, loaded); diff != "" {
+			t.Errorf("%s (-original +loaded):\n%s", format, diff)
 		}
 	}
 }
 
 func TestCSVIsOneRowPerTrial(t *testing.T) {
-	rows, err := csv.NewReader(strings.NewReader(reporttest.Printed(t, CSV, reporttest.FinishedRun()))).ReadAll()
+	text := reporttest.Printed(t, CSV, reporttest.FinishedRun())
+	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +122,22 @@ func TestCSVIsOneRowPerTrial(t *testing.T) {
 		row          []string
 		column, want string
 	}{
-		{first, "scenario", "rolling-restart"}, {first, "label.stop", "close"}, {first, "valid", "true"}, {first, "lost", "2"},
-		{first, "lost_by_cause.reset_at_close", "2"}, {first, "response_p99_ns", "910000"}, {first, "gap_ns", "500000"},
-		{lagging, "valid", "false"}, {lagging, "invalid_reasons", "schedule lag p99 31.2 ms > 10 % of response p99; residual is 1, not 0"},
-		{steady, "scenario", "steady"}, {steady, "label.stop", ""}, {steady, "gap_ns", ""}, {steady, "lost_sent_after_close", ""},
+		{first, "scenario", "rolling-restart"},
+		{first, "label.stop", "close"},
+		{first, "valid", "true"},
+		{first, "lost", "2"},
+		{first, "lost_by_cause.reset_at_close", "2"},
+		{first, "response_p99_ns", "910000"},
+		{first, "gap_ns", "500000"},
+		{lagging, "valid", "false"},
+		{
+			lagging, "invalid_reasons",
+			"schedule lag p99 31.2 ms > 10 % of response p99; residual is 1, not 0",
+		},
+		{steady, "scenario", "steady"},
+		{steady, "label.stop", ""},
+		{steady, "gap_ns", ""},
+		{steady, "lost_sent_after_close", ""},
 	} {
 		if got := test.row[column[test.column]]; got != test.want {
 			t.Errorf("%s: got %q, want %q", test.column, got, test.want)
@@ -135,8 +153,10 @@ func TestTries(t *testing.T) {
 		}
 	}
 	lines := reporttest.Printed(t, Benchfmt, run)
-	if !strings.Contains(lines, " 1.25 tries/attempt") || !strings.Contains(lines, " 0.137 masked-p50-sec") {
-		t.Errorf("benchfmt lacks tries:\n%.2000s", lines)
+	for _, want := range []string{" 1.25 tries/attempt", " 0.137 masked-p50-sec"} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("no %q in\n%.2000s", want, lines)
+		}
 	}
 }
 
@@ -150,11 +170,13 @@ func TestNeverSent(t *testing.T) {
 	}
 }
 
-// What JUnit says is read by people.
+// The texts in JUnit XML have no faults that people would notice, see reporttest.Faults.
 func TestJUnitReadsWell(t *testing.T) {
 	for name, run := range map[string]*results.Run{
-		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "small": reporttest.SmallRun(),
-		"nasty": reporttest.NastyRun(), "gated": reporttest.GatedRun(), "shares": reporttest.SharesRun(), "few": reporttest.FewRun(),
+		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(),
+		"small": reporttest.SmallRun(), "nasty": reporttest.NastyRun(),
+		"gated": reporttest.GatedRun(), "shares": reporttest.SharesRun(),
+		"few": reporttest.FewRun(),
 	} {
 		for _, fault := range reporttest.Faults(reporttest.Printed(t, JUnit, run)) {
 			t.Errorf("%s: %s", name, fault)

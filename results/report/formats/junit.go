@@ -16,18 +16,19 @@ import (
 )
 
 // JUnit prints the run as JUnit XML for CI systems, in the dialect of Jenkins, which GitLab and
-// others read too (junit-10.xsd of its xUnit plugin, https://github.com/jenkinsci/xunit-plugin). A
+// others read, too (junit-10.xsd of its xUnit plugin, https://github.com/jenkinsci/xunit-plugin). A
 // scenario is a test suite. Its test cases are
 //
-//   - "measured [labels]" for each variant: skipped with the variant's reason, an error when it has fewer valid
-//     trials than the scenario needs;
-//   - "expect [labels]" for each gate on each variant: a failure when the gate failed, an error when it is undecided, a skip if it is soft;
-//   - "A/A: …", an error when the baseline differs from itself, where it was measured twice;
-//   - "finished", an error, when the run did not: nobody has judged its gates.
+//   - "measured [labels]" for each variant: skipped with the variant's reason, an error if it has
+//     fewer valid trials than the scenario needs;
+//   - "expect [labels]" for each gate on each variant: a failure if the gate failed, an error if it
+//     is undecided, or a skip if it is also soft;
+//   - "A/A: …" if the baseline was measured twice: an error if it differs from itself;
+//   - "finished" only if the run did not finish: an error, as its gates were not judged.
 //
-// The time of a case is for how long load ran in its trials, and that of a suite the sum; it is
-// left out where it is not known of all of them. A timestamp is the run's start. Characters that
-// XML cannot hold become U+FFFD, as do those that do not print.
+// The time of a case is how long the load ran in its trials, that of a suite is the sum. It is left
+// out if it is unknown for one trial. A timestamp is the run's start. Characters that XML cannot
+// represent, or that are not printable, become U+FFFD.
 func JUnit(w io.Writer, run *results.Run, opts report.Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -88,7 +89,8 @@ type (
 		Failure   *junitProblem `xml:"failure"`
 		SystemOut string        `xml:"system-out,omitempty"`
 	}
-	// junitProblem has in its text what a reader needs: GitLab shows that and not the message.
+	// junitProblem has everything a reader needs in its text: GitLab shows that and not the
+	// message.
 	junitProblem struct {
 		Type    string `xml:"type,attr,omitempty"`
 		Message string `xml:"message,attr"`
@@ -98,17 +100,23 @@ type (
 
 func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 	suite := junitSuite{
-		Name: s.Name, Time: watched(s.Variants), Properties: junitProperties(run, s), SystemErr: strings.Join(run.Warnings, "\n"),
+		Name: s.Name, Time: watched(s.Variants), Properties: junitProperties(run, s),
+		SystemErr: strings.Join(run.Warnings, "\n"),
+	}
+	unfinished := func(kind, what string) {
+		suite.Cases = append(suite.Cases, junitCase{
+			Name: "finished", Class: s.Name, Error: &junitProblem{kind, what, what},
+		})
 	}
 	if !run.StartedAt.IsZero() {
 		suite.Timestamp = run.StartedAt.UTC().Format(time.RFC3339)
 	}
 	if run.FinishedAt == nil {
-		what := "the run was interrupted, or is still running: " + report.Progress([]*results.Scenario{s}) + "; its gates are not judged"
-		suite.Cases = append(suite.Cases, junitCase{Name: "finished", Class: s.Name, Error: &junitProblem{"interrupted", what, what}})
+		unfinished("interrupted", "the run was interrupted, or is still running: "+
+			report.Progress([]*results.Scenario{s})+"; its gates are not judged")
 	}
 	if s.Stopped != "" {
-		suite.Cases = append(suite.Cases, junitCase{Name: "finished", Class: s.Name, Error: &junitProblem{"stopped", s.Stopped, s.Stopped}})
+		unfinished("stopped", s.Stopped)
 	}
 	for _, v := range s.Variants {
 		suite.Cases = append(suite.Cases, measuredCase(s, v))
@@ -117,9 +125,13 @@ func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 		suite.Cases = append(suite.Cases, gateCase(s, g))
 	}
 	if len(s.AA) > 0 {
-		c := junitCase{Name: "A/A: the baseline does not differ from itself", Class: s.Name, SystemOut: report.AAText(s.AA)}
+		c := junitCase{
+			Name: "A/A: the baseline does not differ from itself", Class: s.Name,
+			SystemOut: report.AAText(s.AA),
+		}
 		if s.Void != "" {
-			c.Error = &junitProblem{"void", s.Void, s.Void + "\nThe machine did not repeat itself, so the gates decide nothing."}
+			text := s.Void + "\nThe machine did not repeat itself, so the gates decide nothing."
+			c.Error = &junitProblem{"void", s.Void, text}
 		}
 		suite.Cases = append(suite.Cases, c)
 	}
@@ -137,19 +149,20 @@ func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 	return suite
 }
 
-// junitProperties are what could have changed a figure, and nothing that names the machine; what
-// the run does not say is left out.
+// junitProperties returns what could have changed a figure, but nothing that identifies the
+// machine. It leaves out what the run lacks.
 func junitProperties(run *results.Run, s *results.Scenario) []junitProperty {
 	e := run.Environment
 	properties := []junitProperty{
-		{"version", run.Version}, {"seed", strconv.FormatUint(run.Seed, 10)}, {"scenario_sha256", s.SHA256},
+		{"version", run.Version}, {"seed", strconv.FormatUint(run.Seed, 10)},
+		{"scenario_sha256", s.SHA256},
 		{"kernel", e.Kernel}, {"go", e.Go}, {"cpus", known(e.CPUs)}, {"cpu_model", e.CPUModel},
 		{"privileged", strconv.FormatBool(e.Privileged)}, {"haproxy", e.HAProxy},
 	}
 	return slices.DeleteFunc(properties, func(p junitProperty) bool { return p.Value == "" })
 }
 
-// caseName is what of which variant.
+// caseName returns the name of a case for the variant with these labels.
 func caseName(what string, labels map[string]string) string {
 	if len(labels) == 0 {
 		return what
@@ -157,7 +170,7 @@ func caseName(what string, labels map[string]string) string {
 	return what + " [" + results.LabelString(labels) + "]"
 }
 
-// measuredCase says whether the variant has the trials that its figures need.
+// measuredCase returns the case for whether the variant has enough valid trials.
 func measuredCase(s *results.Scenario, v *results.Variant) junitCase {
 	c := junitCase{Name: caseName("measured", v.Labels), Class: s.Name}
 	if v.SkippedReason != nil {
@@ -169,15 +182,15 @@ func measuredCase(s *results.Scenario, v *results.Variant) junitCase {
 	why := report.InvalidTexts(v)
 	if valid < need {
 		what := fmt.Sprintf("%s, %d needed", unit.Plural(valid, "valid trial"), need)
-		c.Error = &junitProblem{"too-few-valid-trials", what, strings.Join(slices.Insert(why, 0, what), "\n")}
+		text := strings.Join(slices.Insert(why, 0, what), "\n")
+		c.Error = &junitProblem{"too-few-valid-trials", what, text}
 		return c
 	}
 	c.SystemOut = strings.Join(why, "\n")
 	return c
 }
 
-// gateCase says how a gate came out on a variant. An outcome that this program does not know is no
-// pass.
+// gateCase returns the case for a gate on a variant. An unknown outcome is an error.
 func gateCase(s *results.Scenario, g results.GateResult) junitCase {
 	c := junitCase{Name: caseName(g.Expect, g.Labels), Class: s.Name}
 	text := "expected: " + g.Expect + "\nfigures: " + g.Note
@@ -188,19 +201,20 @@ func gateCase(s *results.Scenario, g results.GateResult) junitCase {
 	case results.GateUndecided:
 		problem := &junitProblem{results.GateUndecided, g.Note, text}
 		if g.Soft {
-			problem.Type = "" // which a skip has not
+			problem.Type = "" // a skip has none
 			c.Skipped = problem
 		} else {
 			c.Error = problem
 		}
 	default:
-		c.Error = &junitProblem{"unknown-outcome", fmt.Sprintf("outcome %q, which this program does not know", g.Outcome), text}
+		what := fmt.Sprintf("outcome %q, which this program does not know", g.Outcome)
+		c.Error = &junitProblem{"unknown-outcome", what, text}
 	}
 	return c
 }
 
-// watched is for how long load ran in the variants' trials, in seconds, of which the schema allows
-// three decimals; "" without trials, or where it is not known of one.
+// watched returns how long the load ran in the variants' trials, in seconds with the three decimals
+// that the schema allows. It returns "" without trials, or if the time of one is unknown.
 func watched(variants []*results.Variant) string {
 	var total time.Duration
 	trials := 0

@@ -20,8 +20,8 @@ import (
 	"reuseport-bench/results/report/reporttest"
 )
 
-// junitElement is what the schema of Jenkins' xUnit plugin, junit-10.xsd, says of an element that
-// JUnit prints: which attributes it must and may have, and what may be inside.
+// junitElement describes an element in the schema of Jenkins' xUnit plugin, junit-10.xsd: its
+// required and optional attributes, its children, and whether it has text.
 type junitElement struct {
 	must, may, children []string
 	text                bool
@@ -30,17 +30,23 @@ type junitElement struct {
 var junitSchema = map[string]junitElement{
 	"": {children: []string{"testsuites"}},
 	"testsuites": {
-		may: []string{"name", "time", "tests", "failures", "errors"}, children: []string{"testsuite"},
+		may:      []string{"name", "time", "tests", "failures", "errors"},
+		children: []string{"testsuite"},
 	},
 	"testsuite": {
-		must:     []string{"name", "tests", "failures", "errors"},
-		may:      []string{"group", "time", "skipped", "timestamp", "id", "package", "file", "log", "url", "version"}, // hostname: not ours to tell
+		must: []string{"name", "tests", "failures", "errors"},
+		// Without hostname, which the schema allows and we do not disclose.
+		may: []string{
+			"group", "time", "skipped", "timestamp", "id", "package", "file", "log", "url",
+			"version",
+		},
 		children: []string{"properties", "testcase", "system-out", "system-err"},
 	},
 	"properties": {children: []string{"property"}},
 	"property":   {must: []string{"name", "value"}},
 	"testcase": {
-		must: []string{"name", "classname"}, may: []string{"time", "group"}, // classname: by the schema it may, Jenkins needs it
+		// classname is optional in the schema, but Jenkins needs it.
+		must: []string{"name", "classname"}, may: []string{"time", "group"},
 		children: []string{"skipped", "error", "failure", "system-out", "system-err"},
 	},
 	"skipped":    {may: []string{"type", "message"}, text: true},
@@ -50,21 +56,22 @@ var junitSchema = map[string]junitElement{
 	"system-err": {text: true},
 }
 
-// surefireTime is the schema's pattern for a suite's time, without thousands.
+// surefireTime is the schema's pattern for a suite's time, without thousands separators.
 var surefireTime = regexp.MustCompile(`^[0-9]+\.[0-9]{3}$`)
 
-// checkJUnit says how a document breaks the schema, and where its counts are not those of its
-// elements.
+// checkJUnit returns how a document violates the schema, and which counts differ from its elements.
 func checkJUnit(document string) error {
 	var problems []error
-	complain := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	complain := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf(format, args...))
+	}
 	if !utf8.ValidString(document) {
 		complain("not UTF-8")
 	}
 	type open struct {
 		name   string
-		counts map[string]int    // of what is inside
-		attr   map[string]string // its own
+		counts map[string]int // of the elements inside
+		attr   map[string]string
 	}
 	stack := []open{{counts: map[string]int{}}}
 	decoder := xml.NewDecoder(strings.NewReader(document))
@@ -86,7 +93,8 @@ func checkJUnit(document string) error {
 			attributes := map[string]string{}
 			for _, a := range token.Attr {
 				attributes[a.Name.Local] = a.Value
-				if schema := junitSchema[name]; !slices.Contains(append(schema.must, schema.may...), a.Name.Local) {
+				schema := junitSchema[name]
+				if !slices.Contains(slices.Concat(schema.must, schema.may), a.Name.Local) {
 					complain("<%s %s>", name, a.Name.Local)
 				}
 				if a.Name.Local == "time" && !surefireTime.MatchString(a.Value) {
@@ -106,12 +114,18 @@ func checkJUnit(document string) error {
 				above[inside] += n
 			}
 			above[parent.name]++
-			if outcomes := parent.counts["skipped"] + parent.counts["error"] + parent.counts["failure"]; parent.name == "testcase" && outcomes > 1 {
+			inside := parent.counts
+			outcomes := inside["skipped"] + inside["error"] + inside["failure"]
+			if parent.name == "testcase" && outcomes > 1 {
 				complain("testcase %q has %d outcomes", parent.attr["name"], outcomes)
 			}
-			for attribute, element := range map[string]string{"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"} {
-				if said, ok := parent.attr[attribute]; ok && said != strconv.Itoa(parent.counts[element]) {
-					complain("<%s %s=%q> holds %d <%s>", parent.name, attribute, said, parent.counts[element], element)
+			for attribute, element := range map[string]string{
+				"tests": "testcase", "failures": "failure", "errors": "error",
+				"skipped": "skipped",
+			} {
+				n := inside[element]
+				if count, ok := parent.attr[attribute]; ok && count != strconv.Itoa(n) {
+					complain("<%s %s=%q> has %d <%s>", parent.name, attribute, count, n, element)
 				}
 			}
 		case xml.CharData:
@@ -131,9 +145,11 @@ func TestJUnitSchema(t *testing.T) {
 	for _, s := range timed.Scenarios {
 		setWatched(s, 1_234_567_890)
 	}
+	bare := []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}
 	for name, run := range map[string]*results.Run{
-		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "small": reporttest.SmallRun(), "nasty": reporttest.NastyRun(), "timed": timed,
-		"nothing": {}, "bare": {Scenarios: []*results.Scenario{{Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}},
+		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(),
+		"small": reporttest.SmallRun(), "nasty": reporttest.NastyRun(), "timed": timed,
+		"nothing": {}, "bare": {Scenarios: []*results.Scenario{{Variants: bare}}},
 	} {
 		if err := checkJUnit(reporttest.Printed(t, JUnit, run)); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -141,7 +157,7 @@ func TestJUnitSchema(t *testing.T) {
 	}
 }
 
-// The check finds what it is there to find.
+// checkJUnit finds every kind of violation.
 func TestCheckJUnit(t *testing.T) {
 	good := reporttest.Printed(t, JUnit, reporttest.FinishedRun())
 	for old, broken := range map[string]string{
@@ -168,7 +184,7 @@ func TestCheckJUnit(t *testing.T) {
 	}
 }
 
-// junitOutcomes is what a reader sees: each suite's cases, as "classname: name: outcome".
+// junitOutcomes returns the cases of each suite, as "classname: name: outcome".
 func junitOutcomes(t *testing.T, run *results.Run) []string {
 	t.Helper()
 	var suites junitSuites
@@ -181,7 +197,8 @@ func junitOutcomes(t *testing.T, run *results.Run) []string {
 			outcome := "passed"
 			switch {
 			case c.Failure != nil:
-				outcome = "failure " + c.Failure.Type + ": " + c.Failure.Message + " | " + c.Failure.Text
+				outcome = "failure " + c.Failure.Type + ": " + c.Failure.Message + " | " +
+					c.Failure.Text
 			case c.Error != nil:
 				outcome = "error " + c.Error.Type + ": " + c.Error.Message + " | " + c.Error.Text
 			case c.Skipped != nil:
@@ -197,24 +214,30 @@ func TestJUnitOutcomes(t *testing.T) {
 	run := reporttest.FinishedRun()
 	s := run.Scenarios[0]
 	s.Gates = append(s.Gates,
-		results.GateResult{Labels: s.Variants[0].Labels, Expect: "lost == 0", Outcome: results.GateFail, Note: "8 valid trials, 20 lost"},
+		results.GateResult{
+			Labels: s.Variants[0].Labels, Expect: "lost == 0", Outcome: results.GateFail,
+			Note: "8 valid trials, 20 lost",
+		},
 		results.GateResult{Expect: "gap_ns < 1ms", Outcome: "pending", Note: "none"})
 	few := s.Variants[2]
 	few.Trials = append(few.Trials, reporttest.LaggingTrial(3), reporttest.ResidualTrial(4))
 	want := []string{
 		"rolling-restart: measured [sockets=reuseport stop=close]: passed",
 		"rolling-restart: measured [sockets=reuseport stop=drain]: passed",
-		"rolling-restart: measured [sockets=shared stop=handoff]: error too-few-valid-trials: 3 valid trials, 4 needed | 3 valid trials, 4 needed\n" +
+		"rolling-restart: measured [sockets=shared stop=handoff]: error too-few-valid-trials: " +
+			"3 valid trials, 4 needed | 3 valid trials, 4 needed\n" +
 			"2 of 5 trials invalid: residual is 1, not 0\n" +
 			"1 of 5 trials invalid: schedule lag p99 31.2 ms > 10 % of response p99",
-		"rolling-restart: measured [sockets=reuseport stop=bpf-migrate]: skipped: needs CAP_BPF: run as root",
+		"rolling-restart: measured [sockets=reuseport stop=bpf-migrate]: skipped: needs CAP_BPF: " +
+			"run as root",
 		"rolling-restart: lost_by_cause.reset_at_close == 0 [sockets=reuseport stop=drain]: passed",
-		"rolling-restart: lost_by_cause.reset_at_close == 0 [sockets=shared stop=handoff]: error undecided: 3 valid trials, 4 needed | " +
+		"rolling-restart: lost_by_cause.reset_at_close == 0 [sockets=shared stop=handoff]: error " +
+			"undecided: 3 valid trials, 4 needed | " +
 			"expected: lost_by_cause.reset_at_close == 0\nfigures: 3 valid trials, 4 needed",
-		"rolling-restart: lost == 0 [sockets=reuseport stop=close]: failure gate: 8 valid trials, 20 lost | " +
-			"expected: lost == 0\nfigures: 8 valid trials, 20 lost",
-		`rolling-restart: gap_ns < 1ms: error unknown-outcome: outcome "pending", which this program does not know | ` +
-			"expected: gap_ns < 1ms\nfigures: none",
+		"rolling-restart: lost == 0 [sockets=reuseport stop=close]: failure gate: 8 valid " +
+			"trials, 20 lost | expected: lost == 0\nfigures: 8 valid trials, 20 lost",
+		`rolling-restart: gap_ns < 1ms: error unknown-outcome: outcome "pending", which this ` +
+			"program does not know | expected: gap_ns < 1ms\nfigures: none",
 		"steady: measured: passed",
 	}
 	if diff := cmp.Diff(want, junitOutcomes(t, run)); diff != "" {
@@ -222,21 +245,28 @@ func TestJUnitOutcomes(t *testing.T) {
 	}
 }
 
-// What was not judged, or not measured at all, must not look as if it had passed.
+// Gates that were not judged, and variants that were not measured, must not look like a pass.
 func TestJUnitNoFalsePass(t *testing.T) {
 	unfinished := reporttest.FinishedRun()
 	unfinished.FinishedAt = nil
 	first := junitOutcomes(t, unfinished)[0]
-	if want := "rolling-restart: finished: error interrupted: the run was interrupted, or is still running: 21 of 24 planned trials done"; !strings.HasPrefix(first, want) {
+	want := "rolling-restart: finished: error interrupted: the run was interrupted, or is still " +
+		"running: 21 of 24 planned trials done"
+	if !strings.HasPrefix(first, want) {
 		t.Errorf("got %s, want %s…", first, want)
 	}
-	untried := &results.Run{FinishedAt: unfinished.FinishedAt, Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{}}}}}
-	if got, want := junitOutcomes(t, untried)[1], "s: measured: error too-few-valid-trials: 0 valid trials, 1 needed"; !strings.HasPrefix(got, want) {
+	untried := &results.Run{
+		FinishedAt: unfinished.FinishedAt,
+		Scenarios:  []*results.Scenario{{Name: "s", Variants: []*results.Variant{{}}}},
+	}
+	got := junitOutcomes(t, untried)[1]
+	want = "s: measured: error too-few-valid-trials: 0 valid trials, 1 needed"
+	if !strings.HasPrefix(got, want) {
 		t.Errorf("got %s, want %s…", got, want)
 	}
 }
 
-// setWatched makes every trial of the scenario last so long.
+// setWatched sets how long the load ran in every trial of the scenario.
 func setWatched(s *results.Scenario, ns int64) {
 	for _, v := range s.Variants {
 		for _, t := range v.Trials {
@@ -245,7 +275,7 @@ func setWatched(s *results.Scenario, ns int64) {
 	}
 }
 
-// A time that is not known of every trial is left out, above it too.
+// If the time of one trial is unknown, those of its case, suite and document are left out.
 func TestJUnitTime(t *testing.T) {
 	times := func(run *results.Run) (suites string, each []string) {
 		var got junitSuites
@@ -266,18 +296,20 @@ func TestJUnitTime(t *testing.T) {
 	setWatched(run.Scenarios[0], 1_250_000_000)
 	suites, each := times(run)
 	if want := []string{
-		"rolling-restart 26.250", "measured [sockets=reuseport stop=close] 10.000", "measured [sockets=reuseport stop=drain] 12.500",
+		"rolling-restart 26.250", "measured [sockets=reuseport stop=close] 10.000",
+		"measured [sockets=reuseport stop=drain] 12.500",
 		"measured [sockets=shared stop=handoff] 3.750", "steady ",
 	}; suites != "" || !slices.Equal(each, want) {
 		t.Errorf("got %q, %q, want none, %q", suites, each, want)
 	}
 	setWatched(run.Scenarios[1], 500_000_000)
 	if suites, _ := times(run); suites != "30.250" {
-		t.Errorf("got %q in all, want 30.250", suites)
+		t.Errorf("got a total of %q, want 30.250", suites)
 	}
 	run.Scenarios[0].Variants[0].Trials[3].CPU.WatchedNS = nil
 	suites, each = times(run)
-	if want := []string{"rolling-restart ", "measured [sockets=reuseport stop=drain] 12.500"}; suites != "" || !slices.Equal(each[:2], want) {
+	want := []string{"rolling-restart ", "measured [sockets=reuseport stop=drain] 12.500"}
+	if suites != "" || !slices.Equal(each[:2], want) {
 		t.Errorf("one unknown: got %q, %q", suites, each)
 	}
 }
@@ -304,21 +336,27 @@ func TestJUnitText(t *testing.T) {
 		got[p.Name] = p.Value
 	}
 	properties := map[string]string{
-		"version": "v0.1.0", "seed": "20260304", "scenario_sha256": "5f", "kernel": "6.18.44", "go": "go1.26.8", "cpus": "2", "privileged": "false",
+		"version": "v0.1.0", "seed": "20260304", "scenario_sha256": "5f", "kernel": "6.18.44",
+		"go": "go1.26.8", "cpus": "2", "privileged": "false",
 	}
 	if !maps.Equal(got, properties) {
 		t.Errorf("(-want +got):\n%s", cmp.Diff(properties, got))
 	}
 }
 
-// A soft gate that is undecided fails nothing; a baseline that differs from itself does.
+// An undecided soft gate is a skip; a baseline that differs from itself is an error.
 func TestJUnitSoftAndVoid(t *testing.T) {
 	run := reporttest.FinishedRun()
 	run.Scenarios = run.Scenarios[:1]
 	s := run.Scenarios[0]
 	s.Variants, s.MinValid = s.Variants[:1], 1
-	s.Gates = []results.GateResult{{Expect: "response.p50 < 1ms", Outcome: results.GateUndecided, Note: "straddles", Soft: true}}
-	s.AA = []*results.Delta{{Metric: "response_p50_ns", Scale: results.ScaleRatio, Change: results.Summary{Center: 1.01}, P: 0.5, PAdjusted: 0.5, Outcome: results.DeltaNone}}
+	s.Gates = []results.GateResult{{
+		Expect: "response.p50 < 1ms", Outcome: results.GateUndecided, Note: "straddles", Soft: true,
+	}}
+	s.AA = []*results.Delta{{
+		Metric: "response_p50_ns", Scale: results.ScaleRatio, P: 0.5, PAdjusted: 0.5,
+		Change: results.Summary{Center: 1.01}, Outcome: results.DeltaNone,
+	}}
 	want := []string{
 		"rolling-restart: measured [sockets=reuseport stop=close]: passed",
 		"rolling-restart: response.p50 < 1ms: skipped: straddles",
@@ -328,8 +366,9 @@ func TestJUnitSoftAndVoid(t *testing.T) {
 		t.Errorf("outcomes (-got +want):\n%s", diff)
 	}
 	s.Void = "the baseline differs"
-	want[2] = "rolling-restart: A/A: the baseline does not differ from itself: error void: the baseline differs | " +
-		"the baseline differs\nThe machine did not repeat itself, so the gates decide nothing."
+	want[2] = "rolling-restart: A/A: the baseline does not differ from itself: error void: the " +
+		"baseline differs | the baseline differs\nThe machine did not repeat itself, so the " +
+		"gates decide nothing."
 	if diff := cmp.Diff(junitOutcomes(t, run), want); diff != "" {
 		t.Errorf("outcomes (-got +want):\n%s", diff)
 	}
