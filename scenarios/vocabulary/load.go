@@ -32,10 +32,11 @@ const (
 	ConnectionsMixed  Connections = "mixed"
 )
 
-var connections = []Row[Connections]{
-	{ConnectionsNew, "one connection per attempt"},
-	{ConnectionsReused, "an idle connection (keep-alive), or a new one if none is idle"},
-	{ConnectionsMixed, "new and reused connections in turn"},
+var connections = []PhrasedRow[Connections]{
+	{ConnectionsNew, "one connection per attempt", "new connections"},
+	{ConnectionsReused, "an idle connection (keep-alive), or a new one if none is idle",
+		"kept connections"},
+	{ConnectionsMixed, "new and reused connections in turn", "new and kept connections"},
 }
 
 // Jitter is how waits before a retry are spread, so that clients that failed together do not retry

@@ -14,23 +14,28 @@ const (
 
 // A NetworkRow is the row of a network.
 type NetworkRow struct {
-	Name  Network
-	Doc   string
-	Needs []Capability
+	Name   Network
+	Doc    string
+	Phrase string // see Value.Phrase
+	Needs  []Capability
 }
 
 var networks = []NetworkRow{
-	{Name: NetworkLoopback, Doc: "the loopback interface of a private network namespace"},
-	{Name: NetworkVeth, Needs: []Capability{Veth},
+	{Name: NetworkLoopback, Phrase: "the loopback interface",
+		Doc: "the loopback interface of a private network namespace"},
+	{Name: NetworkVeth, Phrase: "a veth pair",
+		Needs: []Capability{Veth},
 		Doc: "one namespace for the servers and one for the load, joined by a veth pair: every " +
 			"segment crosses a device"},
-	{Name: NetworkCluster, Needs: []Capability{Veth},
+	{Name: NetworkCluster, Phrase: "a cluster",
+		Needs: []Capability{Veth},
 		Doc: "one node for the clients and two for pods, joined by veth pairs and routed, and a " +
 			"namespace for each pod; IPv4 only"},
 }
 
 func (r NetworkRow) value() Value {
-	return Value{Name: string(r.Name), Doc: r.Doc, Needs: capabilityNeeds(r.Needs)}
+	return Value{Name: string(r.Name), Doc: r.Doc, Phrase: r.Phrase,
+		Needs: capabilityNeeds(r.Needs)}
 }
 
 // Networks returns the table of networks.
@@ -69,25 +74,31 @@ const (
 type PathRow struct {
 	Name   Path
 	Doc    string
-	InPods bool // the workers are pods of a cluster
-	ByName bool // clients may look up a name
+	Phrase string // see Value.Phrase
+	InPods bool   // the workers are pods of a cluster
+	ByName bool   // clients may look up a name
 	Needs  []Capability
 }
 
 var podsNeed = []Capability{NFTables, Conntrack, NFTablesCommand}
 
 var paths = []PathRow{
-	{Name: PathDirect, Doc: "the load connects to the workers' own address"},
-	{Name: PathService, InPods: true, ByName: true, Needs: podsNeed,
+	{Name: PathDirect, Phrase: "the workers' own address",
+		Doc: "the load connects to the workers' own address"},
+	{Name: PathService, Phrase: "a Kubernetes Service",
+		InPods: true, ByName: true, Needs: podsNeed,
 		Doc: "a Kubernetes Service: the clients' node rewrites its address to that of a pod by " +
 			"nftables and connection tracking, as kube-proxy does; each worker is a pod"},
-	{Name: PathDNS, InPods: true, ByName: true, Needs: podsNeed,
+	{Name: PathDNS, Phrase: "pods found by DNS",
+		InPods: true, ByName: true, Needs: podsNeed,
 		Doc: "a headless Kubernetes Service: clients look up its name and connect to a pod's own " +
 			"address"},
-	{Name: PathPod, InPods: true, Needs: podsNeed,
+	{Name: PathPod, Phrase: "one pod's own address",
+		InPods: true, Needs: podsNeed,
 		Doc: "clients know the first worker's pod by its own address, and look for no other when " +
 			"it is gone"},
-	{Name: PathHAProxy, Needs: []Capability{HAProxyCommand},
+	{Name: PathHAProxy, Phrase: "HAProxy in front",
+		Needs: []Capability{HAProxyCommand},
 		Doc: "HAProxy stands in front: of one address with sockets: reuseport, of one address " +
 			"for each worker with sockets: exclusive"},
 }
@@ -97,7 +108,7 @@ func (r PathRow) value() Value {
 	if r.InPods {
 		network = []string{"network: " + string(NetworkCluster)}
 	}
-	return Value{Name: string(r.Name), Doc: r.Doc,
+	return Value{Name: string(r.Name), Doc: r.Doc, Phrase: r.Phrase,
 		Needs: slices.Concat(network, capabilityNeeds(r.Needs))}
 }
 

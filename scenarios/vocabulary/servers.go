@@ -15,17 +15,22 @@ const (
 type ServerKindRow struct {
 	Name   ServerKind
 	Doc    string
+	Phrase string     // see Value.Phrase
 	Accept AcceptMode // by default
 }
 
 var serverKinds = []ServerKindRow{
-	{Name: ServerLoop, Accept: AcceptEpoll,
-		Doc: "one thread with one epoll loop that accepts and serves, as in nginx or Redis"},
-	{Name: ServerHTTP, Accept: AcceptNetpoll,
-		Doc: "Go's net/http: one goroutine per connection"},
+	{Name: ServerLoop, Phrase: "epoll loops",
+		Accept: AcceptEpoll,
+		Doc:    "one thread with one epoll loop that accepts and serves, as in nginx or Redis"},
+	{Name: ServerHTTP, Phrase: "Go's net/http",
+		Accept: AcceptNetpoll,
+		Doc:    "Go's net/http: one goroutine per connection"},
 }
 
-func (r ServerKindRow) value() Value { return Value{Name: string(r.Name), Doc: r.Doc} }
+func (r ServerKindRow) value() Value {
+	return Value{Name: string(r.Name), Doc: r.Doc, Phrase: r.Phrase}
+}
 
 // ServerKinds returns the table of kinds of server.
 func ServerKinds() []ServerKindRow { return slices.Clone(serverKinds) }
@@ -92,10 +97,12 @@ const (
 	SocketsExclusive Sockets = "exclusive"
 )
 
-var socketModes = []Row[Sockets]{
-	{SocketsShared, "one listening socket that all workers inherit"},
-	{SocketsReuseport, "one listening socket for each worker, bound with SO_REUSEPORT"},
-	{SocketsExclusive, "one worker with a listening socket that is bound without SO_REUSEPORT"},
+var socketModes = []PhrasedRow[Sockets]{
+	{SocketsShared, "one listening socket that all workers inherit", "one shared socket"},
+	{SocketsReuseport, "one listening socket for each worker, bound with SO_REUSEPORT",
+		"a SO_REUSEPORT socket each"},
+	{SocketsExclusive, "one worker with a listening socket that is bound without SO_REUSEPORT",
+		"a socket without SO_REUSEPORT"},
 }
 
 // Listen is what a listening socket is bound to.
@@ -133,6 +140,7 @@ const (
 type AcceptModeRow struct {
 	Name        AcceptMode
 	Doc         string
+	Phrase      string // see Value.Phrase
 	Source      string // see Value.Source
 	Kind        Only[ServerKind]
 	Sockets     Only[Sockets]
@@ -149,37 +157,45 @@ var (
 )
 
 var acceptModes = []AcceptModeRow{
-	{Name: AcceptEpoll, Kind: byLoop, Source: "epoll(7)",
+	{Name: AcceptEpoll, Phrase: "epoll",
+		Kind: byLoop, Source: "epoll(7)",
 		Doc: "level-triggered epoll: a connection on a shared socket wakes every idle worker, " +
 			"and one gets it (the herd)"},
-	{Name: AcceptEpollExclusive, Kind: byLoop, Needs: []Capability{EpollExclusive},
+	{Name: AcceptEpollExclusive, Phrase: "EPOLLEXCLUSIVE",
+		Kind: byLoop, Needs: []Capability{EpollExclusive},
 		Source: "EPOLLEXCLUSIVE, epoll_ctl(2)",
 		Doc: "level-triggered epoll that wakes one or a few workers, always the same ones " +
 			"first"},
-	{Name: AcceptEpollEdge, Kind: byLoop, Source: "EPOLLET, epoll(7)",
+	{Name: AcceptEpollEdge, Phrase: "edge-triggered epoll",
+		Kind: byLoop, Source: "EPOLLET, epoll(7)",
 		Doc: "edge-triggered epoll: the worker that is woken accepts until the queue is empty"},
-	{Name: AcceptBlocking, Kind: byLoop, Source: "accept(2)",
+	{Name: AcceptBlocking, Phrase: "a blocking accept",
+		Kind: byLoop, Source: "accept(2)",
 		Connections: Only[Connections]{[]Connections{ConnectionsNew},
 			"such a worker serves one client until the connection ends"},
 		Doc: "accept(2) that blocks: one connection at a time, served to its end; the kernel " +
 			"wakes the workers in turn"},
-	{Name: AcceptAcceptor, Kind: byLoop, Sockets: passedFrom, Passes: true,
+	{Name: AcceptAcceptor, Phrase: "one acceptor for all",
+		Kind: byLoop, Sockets: passedFrom, Passes: true,
 		Source: "SCM_RIGHTS, unix(7)",
 		Doc:    "an extra process accepts for all workers and passes the connections on in turn"},
-	{Name: AcceptAcceptorAck, Kind: byLoop, Sockets: passedFrom, Passes: true,
+	{Name: AcceptAcceptorAck, Phrase: "one acceptor that waits for acknowledgements",
+		Kind: byLoop, Sockets: passedFrom, Passes: true,
 		Source: "SCM_RIGHTS, unix(7)",
 		Doc: "as acceptor, but a worker gets its next connection only when it has acknowledged " +
 			"the last one, as in Node's cluster module"},
-	{Name: AcceptNetpoll, Source: "runtime/netpoll_epoll.go of Go",
+	{Name: AcceptNetpoll, Phrase: "Go's own poller",
+		Source: "runtime/netpoll_epoll.go of Go",
 		Kind: Only[ServerKind]{[]ServerKind{ServerHTTP},
 			"a loop has epoll, epoll-exclusive, epoll-edge, blocking, acceptor and acceptor-ack"},
 		Doc: "the poller of Go's runtime"},
 }
 
 func (r AcceptModeRow) value() Value {
-	return Value{Name: string(r.Name), Doc: r.Doc, Source: r.Source, Needs: slices.Concat(
-		r.Kind.needs("server.kind"), r.Sockets.needs("sockets"),
-		r.Connections.needs("load.connections"), capabilityNeeds(r.Needs))}
+	return Value{Name: string(r.Name), Doc: r.Doc, Phrase: r.Phrase, Source: r.Source,
+		Needs: slices.Concat(
+			r.Kind.needs("server.kind"), r.Sockets.needs("sockets"),
+			r.Connections.needs("load.connections"), capabilityNeeds(r.Needs))}
 }
 
 // AcceptModes returns the table of accept modes.
@@ -208,6 +224,7 @@ const (
 type SelectorRow struct {
 	Name    Selector
 	Doc     string
+	Phrase  string // see Value.Phrase
 	Source  string // see Value.Source
 	BPF     bool   // an eBPF program; see servers/selector
 	Kind    Only[ServerKind]
@@ -233,44 +250,54 @@ const (
 )
 
 var selectors = []SelectorRow{
-	{Name: SelectorHash, Inherits: true, LeavesOut: true,
+	{Name: SelectorHash, Phrase: "the kernel's hash",
+		Inherits: true, LeavesOut: true,
 		Source: "reuseport_select_sock, net/core/sock_reuseport.c",
 		Doc:    "the kernel's hash of addresses and ports"},
-	{Name: SelectorCPU, Sockets: amongSockets, Inherits: true, Source: classicBPF,
+	{Name: SelectorCPU, Phrase: "a choice by CPU",
+		Sockets: amongSockets, Inherits: true, Source: classicBPF,
 		Doc: "the number of the CPU that handles the SYN, modulo the number of sockets in the " +
 			"group"},
-	{Name: SelectorCPUFixed, Sockets: amongSockets, Inherits: true, Source: classicBPF,
+	{Name: SelectorCPUFixed, Phrase: "a choice by CPU of a fixed number",
+		Sockets: amongSockets, Inherits: true, Source: classicBPF,
 		Doc: "as cpu, but modulo the number of workers at the start: a worker that is added gets " +
 			"nothing, and hash decides about the share of one that is gone"},
-	{Name: SelectorIncomingCPU, Sockets: amongSockets, Needs: []Capability{IncomingCPU},
+	{Name: SelectorIncomingCPU, Phrase: "SO_INCOMING_CPU",
+		Sockets: amongSockets, Needs: []Capability{IncomingCPU},
 		Source: "SO_INCOMING_CPU, socket(7)",
 		Pin: Only[Pin]{[]Pin{PinCPU}, "it gives each CPU's connections to the worker of that " +
 			"CPU"},
 		Doc: "the worker that is pinned to the CPU that handles the SYN"},
-	{Name: SelectorRoundRobin, BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
+	{Name: SelectorRoundRobin, Phrase: "round robin",
+		BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
 		Source: bpfSelect,
 		Doc:    "each worker in turn (eBPF)"},
-	{Name: SelectorWeighted, BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
+	{Name: SelectorWeighted, Phrase: "weights",
+		BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
 		Source: bpfSelect,
 		Doc:    "at random; the last worker has the probability canary (eBPF)"},
-	{Name: SelectorSlowStart, BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
+	{Name: SelectorSlowStart, Phrase: "a slow start",
+		BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
 		Source: bpfSelect,
 		Doc: "at random; the share of a worker that a cold-start adds grows evenly over that " +
 			"step's for (eBPF)"},
-	{Name: SelectorLeastLoaded, BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
+	{Name: SelectorLeastLoaded, Phrase: "the least loaded worker",
+		BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
 		Source: bpfSelect,
 		Kind:   Only[ServerKind]{[]ServerKind{ServerLoop}, "only such a loop says how busy it is"},
 		Doc: "the worker with the fewest connections queued and in progress; a worker that is " +
 			"stuck gets none (eBPF)"},
-	{Name: SelectorEmpty, BPF: true, Sockets: amongSockets, Needs: bpfNeeds, Source: bpfSelect,
+	{Name: SelectorEmpty, Phrase: "an empty eBPF program",
+		BPF: true, Sockets: amongSockets, Needs: bpfNeeds, Source: bpfSelect,
 		Doc: "an eBPF program that leaves the choice to hash: it shows what running any program " +
 			"costs"},
 }
 
 func (r SelectorRow) value() Value {
-	return Value{Name: string(r.Name), Doc: r.Doc, Source: r.Source, Needs: slices.Concat(
-		r.Sockets.needs("sockets"), r.Kind.needs("server.kind"), r.Pin.needs("pin"),
-		capabilityNeeds(r.Needs))}
+	return Value{Name: string(r.Name), Doc: r.Doc, Phrase: r.Phrase, Source: r.Source,
+		Needs: slices.Concat(
+			r.Sockets.needs("sockets"), r.Kind.needs("server.kind"), r.Pin.needs("pin"),
+			capabilityNeeds(r.Needs))}
 }
 
 // Selectors returns the table of selectors.

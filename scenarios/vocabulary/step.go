@@ -38,8 +38,9 @@ const (
 
 // A StepKind is the row of a step: what steps of that name do to workers.
 type StepKind struct {
-	Name StepName
-	Doc  string
+	Name   StepName
+	Doc    string
+	Phrase string // see Value.Phrase
 
 	Plain    bool          // workers that are not pods can have it
 	Pods     bool          // pods can have it: path service, dns or pod
@@ -60,44 +61,60 @@ var inGroup = Only[Sockets]{[]Sockets{SocketsReuseport},
 	"only a reuseport group has several sockets at one address"}
 
 var stepKinds = []StepKind{
-	{Name: StepReplace, Plain: true, Restarts: true, Starts: true, Stops: true,
+	{Name: StepReplace, Phrase: "replacing the workers",
+		Plain: true, Restarts: true, Starts: true, Stops: true,
 		Doc: "start a new generation, wait until it is ready, stop the old one"},
-	{Name: StepRoll, Plain: true, Restarts: true, Starts: true, Stops: true,
+	{Name: StepRoll, Phrase: "replacing the workers one by one",
+		Plain: true, Restarts: true, Starts: true, Stops: true,
 		Doc: "replace workers one after the other: start one, wait until it is ready, stop one"},
-	{Name: StepAdd, Plain: true, Pods: true, Starts: true,
+	{Name: StepAdd, Phrase: "adding a worker",
+		Plain: true, Pods: true, Starts: true,
 		Doc: "start one more worker"},
-	{Name: StepRemove, Plain: true, Pods: true, Stops: true, Targets: TargetWorker,
+	{Name: StepRemove, Phrase: "removing a worker",
+		Plain: true, Pods: true, Stops: true, Targets: TargetWorker,
 		Doc: "stop the target worker, by default the first, without a successor"},
-	{Name: StepKill, Plain: true, Pods: true, Kills: true, Targets: TargetWorker,
+	{Name: StepKill, Phrase: "killing a worker",
+		Plain: true, Pods: true, Kills: true, Targets: TargetWorker,
 		Doc: "SIGKILL the target worker, by default the first, without a successor"},
-	{Name: StepColdStart, Plain: true, Pods: true, Starts: true, Lasts: true,
+	{Name: StepColdStart, Phrase: "adding a cold worker",
+		Plain: true, Pods: true, Starts: true, Lasts: true,
 		Doc: "start one more worker that must warm up: its requests take server.cold longer at " +
 			"first, and no longer once for has passed"},
-	{Name: StepStall, Plain: true, Lasts: true, Targets: TargetWorker,
+	{Name: StepStall, Phrase: "stalling a worker",
+		Plain: true, Lasts: true, Targets: TargetWorker,
 		Doc: "stop every worker, or only the target, from running while for lasts"},
-	{Name: StepDeletePod, Pods: true, Stops: true, Targets: TargetWorker,
+	{Name: StepDeletePod, Phrase: "deleting a pod",
+		Pods: true, Stops: true, Targets: TargetWorker,
 		Doc: "delete the target worker's pod, by default the first, without a successor"},
-	{Name: StepRollingUpdate, Pods: true, Restarts: true, Starts: true, Stops: true,
+	{Name: StepRollingUpdate, Phrase: "a rolling update",
+		Pods: true, Restarts: true, Starts: true, Stops: true,
 		Doc: "replace all pods as a Deployment does, within kube.max_surge and " +
 			"kube.max_unavailable"},
-	{Name: StepScale, Pods: true, Starts: true, Stops: true, Replicas: true,
+	{Name: StepScale, Phrase: "scaling",
+		Pods: true, Starts: true, Stops: true, Replicas: true,
 		Doc: "start or delete pods until there are replicas of them; the newest are deleted first"},
-	{Name: StepMovePod, Pods: true, Starts: true, Stops: true, Targets: TargetWorker,
+	{Name: StepMovePod, Phrase: "moving a pod",
+		Pods: true, Starts: true, Stops: true, Targets: TargetWorker,
 		Doc: "delete the target worker's pod, by default the first, while another one starts on " +
 			"the other node"},
-	{Name: StepDrainNode, Pods: true, Starts: true, Stops: true, Targets: TargetNode,
+	{Name: StepDrainNode, Phrase: "draining a node",
+		Pods: true, Starts: true, Stops: true, Targets: TargetNode,
 		Doc: "evict every pod of the target node, 0 or 1, while others start on the other node; " +
 			"later pods are placed there, too"},
-	{Name: StepNodeDown, Pods: true, Targets: TargetNode,
+	{Name: StepNodeDown, Phrase: "losing a node",
+		Pods: true, Targets: TargetNode,
 		Doc: "cut the target node, 0 or 1, off the network for good, with all pods on it"},
-	{Name: StepCrash, Plain: true, Restarts: true, Starts: true, Kills: true, Lasts: true,
+	{Name: StepCrash, Phrase: "a crash",
+		Plain: true, Restarts: true, Starts: true, Kills: true, Lasts: true,
 		Targets: TargetWorker,
 		Doc: "SIGKILL the target worker, by default the first; a supervisor starts another one " +
 			"when for has passed"},
-	{Name: StepJoin, Plain: true, Sockets: inGroup,
+	{Name: StepJoin, Phrase: "a socket without a worker",
+		Plain: true, Sockets: inGroup,
 		Doc: "add a listening socket to the group from which no process ever accepts; the " +
 			"supervisor holds it"},
-	{Name: StepDropSocket, Plain: true, Targets: TargetSocket, Sockets: inGroup,
+	{Name: StepDropSocket, Phrase: "closing a socket of the group",
+		Plain: true, Targets: TargetSocket, Sockets: inGroup,
 		Doc: "close the target socket, by default the first, of those that the supervisor holds " +
 			"(stop: inherit, or an earlier join); its queue goes with it unless a worker has the " +
 			"socket, too"},
@@ -108,7 +125,7 @@ func (k StepKind) value() Value {
 	if !k.Plain {
 		path = []string{"path: service, dns or pod"}
 	}
-	return Value{Name: string(k.Name), Doc: k.Doc,
+	return Value{Name: string(k.Name), Doc: k.Doc, Phrase: k.Phrase,
 		Needs: slices.Concat(path, k.Sockets.needs("sockets"))}
 }
 

@@ -57,6 +57,7 @@ const (
 type StopModeRow struct {
 	Name    StopMode
 	Doc     string
+	Phrase  string // see Value.Phrase
 	Source  string // see Value.Source
 	Closes  Closing
 	Sockets Only[Sockets]
@@ -92,58 +93,70 @@ const (
 )
 
 var stopModes = []StopModeRow{
-	{Name: StopKill, Pods: true, Source: "signal(7)",
+	{Name: StopKill, Phrase: "killing the workers",
+		Pods: true, Source: "signal(7)",
 		Doc: "the worker dies by SIGKILL, with everything it was serving, and with its accept " +
 			"queue unless another process has the socket, too"},
-	{Name: StopClose, Closes: ClosesAtOnce, Sockets: notShared, Pods: true, Source: listenStop,
+	{Name: StopClose, Phrase: "closing the listener",
+		Closes: ClosesAtOnce, Sockets: notShared, Pods: true, Source: listenStop,
 		Doc: "the worker closes its listener, finishes the connections it had accepted, and exits"},
-	{Name: StopDrain, Closes: ClosesEmpty, Sockets: notShared, Pods: true, Source: "accept(2)",
+	{Name: StopDrain, Phrase: "draining the accept queue before closing",
+		Closes: ClosesEmpty, Sockets: notShared, Pods: true, Source: "accept(2)",
 		Doc: "the worker accepts until its accept queue is empty (EAGAIN), then closes the " +
 			"listener"},
-	{Name: StopMigrate, Closes: ClosesAtOnce, Sockets: notShared,
+	{Name: StopMigrate, Phrase: "letting the kernel migrate the queue",
+		Closes: ClosesAtOnce, Sockets: notShared,
 		Needs:  []Capability{TCPMigrateReq},
 		Source: "tcp_migrate_req, Documentation/networking/ip-sysctl.rst (Linux 5.14)",
 		Doc: "the worker closes its listener, and the kernel moves the accept queue to another " +
 			"socket of the group (net.ipv4.tcp_migrate_req)"},
-	{Name: StopBPFMigrate, Closes: ClosesAtOnce, Sockets: byProgram, Unlists: true,
+	{Name: StopBPFMigrate, Phrase: "letting an eBPF program migrate the queue",
+		Closes: ClosesAtOnce, Sockets: byProgram, Unlists: true,
 		Needs:  []Capability{SKMigrate, SockArray},
 		Source: "BPF_SK_REUSEPORT_SELECT_OR_MIGRATE, include/uapi/linux/bpf.h (Linux 5.14)",
 		Doc: "the worker closes its listener, and an eBPF program moves the accept queue to a " +
 			"worker of the new generation"},
-	{Name: StopBPFDrain, Closes: ClosesEmpty, Sockets: byProgram, Unlists: true,
+	{Name: StopBPFDrain, Phrase: "draining behind an eBPF program that steers new connections away",
+		Closes: ClosesEmpty, Sockets: byProgram, Unlists: true,
 		Needs:  []Capability{SKReuseport, SockArray, TraceIterTCP},
 		Source: "BPF_PROG_TYPE_SK_REUSEPORT, include/uapi/linux/bpf.h",
 		Doc: "an eBPF selector sends new connections to the new workers only; once the old " +
 			"listener has no handshake in flight, the worker drains and closes it"},
-	{Name: StopInherit, Closes: ClosesAtOnce, Sockets: passedOn, Handover: SocketActivation,
+	{Name: StopInherit, Phrase: "inheriting the socket from a supervisor (as with systemd)",
+		Closes: ClosesAtOnce, Sockets: passedOn, Handover: SocketActivation,
 		Source: "sd_listen_fds(3)",
 		Doc: "a supervisor keeps the listening sockets open and passes them to each worker at " +
 			"exec, as systemd socket activation does (LISTEN_FDS); the old worker finishes the " +
 			"connections it had accepted, and exits"},
-	{Name: StopHandoff, Closes: ClosesAtOnce, Sockets: passedOn, Handover: SCMRights,
+	{Name: StopHandoff, Phrase: "handing the socket off to the successor (as HAProxy does)",
+		Closes: ClosesAtOnce, Sockets: passedOn, Handover: SCMRights,
 		Source: "SCM_RIGHTS, unix(7)",
 		Doc: "the successor asks the old worker for its listening socket over a Unix socket, as " +
 			"HAProxy -x does (SCM_RIGHTS); the old worker finishes the connections it had " +
 			"accepted, and exits"},
 	// As in the examples of its documentation.
-	{Name: StopTableflip, Closes: ClosesShutdown, Sockets: passedOn, Handover: Tableflip,
+	{Name: StopTableflip, Phrase: "passing the socket on with cloudflare/tableflip",
+		Closes: ClosesShutdown, Sockets: passedOn, Handover: Tableflip,
 		Source: "https://pkg.go.dev/github.com/cloudflare/tableflip",
 		Kind: Only[ServerKind]{[]ServerKind{ServerHTTP},
 			"it is a library for Go servers; a loop has inherit and handoff"},
 		Start: Only[Start]{[]Start{StartCold}, "the old worker starts its successor itself"},
 		Doc: "cloudflare/tableflip: the old worker starts its successor, passes it the socket, " +
 			"and then calls http.Server.Shutdown"},
-	{Name: StopBindAfterClose, Closes: ClosesAtOnce, Sockets: whenFree, Rebinds: true,
+	{Name: StopBindAfterClose, Phrase: "binding the address after the old worker has closed it",
+		Closes: ClosesAtOnce, Sockets: whenFree, Rebinds: true,
 		Source: "EADDRINUSE, bind(2)",
 		Doc: "the worker closes its listener; its successor, already running, tries to bind " +
 			"every 10 ms and succeeds only then"},
-	{Name: StopLBDrain, Closes: ClosesAtOnce, Sockets: whenFree, Rebinds: true,
+	{Name: StopLBDrain, Phrase: "draining the worker at the load balancer first",
+		Closes: ClosesAtOnce, Sockets: whenFree, Rebinds: true,
 		Source: "\"set server\", HAProxy management guide, 9.3",
 		Path: Only[Path]{[]Path{PathHAProxy},
 			"only a load balancer can be told to stop sending connections; use drain"},
 		Doc: "the load balancer first stops sending connections to the old worker; then as " +
 			"bind-after-close"},
-	{Name: StopShutdown, Closes: ClosesShutdown, Pods: true, Source: goShutdown,
+	{Name: StopShutdown, Phrase: "calling http.Server.Shutdown",
+		Closes: ClosesShutdown, Pods: true, Source: goShutdown,
 		Kind: Only[ServerKind]{[]ServerKind{ServerHTTP},
 			"it is Go's http.Server.Shutdown; a loop has close and drain"},
 		Doc: "the worker calls Go's http.Server.Shutdown, which drops a connection that was " +
@@ -151,9 +164,10 @@ var stopModes = []StopModeRow{
 }
 
 func (r StopModeRow) value() Value {
-	return Value{Name: string(r.Name), Doc: r.Doc, Source: r.Source, Needs: slices.Concat(
-		r.Sockets.needs("sockets"), r.Kind.needs("server.kind"), r.Path.needs("path"),
-		capabilityNeeds(r.Needs))}
+	return Value{Name: string(r.Name), Doc: r.Doc, Phrase: r.Phrase, Source: r.Source,
+		Needs: slices.Concat(
+			r.Sockets.needs("sockets"), r.Kind.needs("server.kind"), r.Path.needs("path"),
+			capabilityNeeds(r.Needs))}
 }
 
 // StopModes returns the table of stop modes.

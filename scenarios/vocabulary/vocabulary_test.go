@@ -93,6 +93,26 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// Reports make sentences of these words, so each of their values has a phrase, and no other has it.
+func TestPhrases(t *testing.T) {
+	for _, setting := range []string{
+		"stop", "sockets", "selector", "accept", "server.kind", "path", "network",
+		"load.connections", "timeline[].do",
+	} {
+		seen := map[string]bool{}
+		for _, v := range Values(setting) {
+			phrase := Phrase(setting, v.Name)
+			if phrase == "" || seen[phrase] || strings.HasSuffix(phrase, ".") {
+				t.Errorf("%s %s: the phrase is %q", setting, v.Name, phrase)
+			}
+			seen[phrase] = true
+		}
+	}
+	if got := Phrase("stop", "nothing") + Phrase("nothing", "close"); got != "" {
+		t.Errorf("what is in no table has the phrase %q", got)
+	}
+}
+
 // A row is found by its value, and a value without a row has the zero row.
 func TestRow(t *testing.T) {
 	if got := StopBPFDrain.Row(); got.Name != StopBPFDrain || !got.Unlists {

@@ -16,6 +16,9 @@ type Word struct {
 type Value struct {
 	Name string
 	Doc  string // what it means, a phrase
+	// Phrase names it in a sentence of a report: "one shared socket", or of stop modes and steps,
+	// which are done, "closing the listener". "": it has none.
+	Phrase string
 	// Needs lists what it works with only: settings, as "server.kind: http"; "root"; and probes of
 	// doctor that must answer yes, as "probe veth".
 	Needs []string
@@ -65,6 +68,15 @@ func Values(path string) []Value {
 	return nil
 }
 
+// Phrase returns the phrase of a value of the setting at path; "" if it has none.
+func Phrase(path, value string) string {
+	all := Values(path)
+	if i := slices.IndexFunc(all, func(v Value) bool { return v.Name == value }); i >= 0 {
+		return all[i].Phrase
+	}
+	return ""
+}
+
 // A Row is a row of a table that only explains its value.
 type Row[T ~string] struct {
 	Name T
@@ -72,6 +84,16 @@ type Row[T ~string] struct {
 }
 
 func (r Row[T]) value() Value { return Value{Name: string(r.Name), Doc: r.Doc} }
+
+// A PhrasedRow is a Row whose value has a phrase.
+type PhrasedRow[T ~string] struct {
+	Name        T
+	Doc, Phrase string
+}
+
+func (r PhrasedRow[T]) value() Value {
+	return Value{Name: string(r.Name), Doc: r.Doc, Phrase: r.Phrase}
+}
 
 // A row is a row of any table.
 type row interface{ value() Value }
