@@ -22,7 +22,7 @@ under ` + runsDir + `.`,
 				return usage(err)
 			}
 			run.Claims = claims.Decide(run, scenarios.Names())
-			return report.Claims(c.OutOrStdout(), run, report.Options{Width: s.width})
+			return report.Claims(c.OutOrStdout(), run, s.reportOptions())
 		},
 	}
 }

@@ -24,11 +24,11 @@ import (
 
 type compareFunc func(io.Writer, *compare.Comparison) error
 
-// compareFormats are the formats of a comparison; text is in lines of at most width columns.
-func compareFormats(width int) map[string]compareFunc {
+// compareFormats returns the formats of a comparison. Text has the look.
+func compareFormats(look document.Look) map[string]compareFunc {
 	return map[string]compareFunc{
 		"text": func(w io.Writer, c *compare.Comparison) error {
-			return report.CompareText(w, c, width)
+			return report.CompareText(w, c, look)
 		},
 		"markdown": report.CompareMarkdown, "json": report.CompareJSON,
 		"github": report.CompareGitHub, "annotations": report.CompareAnnotations,
@@ -90,7 +90,7 @@ compared, see --allow; 3 something could not be compared, and nothing is known t
   reuseport-bench compare OLD NEW --format github >> "$GITHUB_STEP_SUMMARY"`,
 		Args: takes(2, 2, "two runs, BASE and HEAD"),
 		RunE: func(c *cobra.Command, args []string) error {
-			formats := compareFormats(s.width)
+			formats := compareFormats(s.look())
 			print, ok := formats[f.format]
 			if !ok {
 				return usagef(c, "--format %s: there is none; %s", quoted(f.format),

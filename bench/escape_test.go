@@ -11,6 +11,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/results/compare"
 	"reuseport-bench/results/report"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/report/reporttest"
 )
 
@@ -145,7 +146,7 @@ func printedComparison(t *testing.T, base, head *results.Run) map[string]string 
 		printed["error"] = err.Error()
 		return printed
 	}
-	for format, print := range compareFormats(0) {
+	for format, print := range compareFormats(document.Look{}) {
 		var out strings.Builder
 		if err := print(&out, c); err != nil {
 			t.Errorf("compare, format %s: %v", format, err)

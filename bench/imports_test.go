@@ -45,9 +45,9 @@ var allowed = map[string][]string{
 	"results/stored":          {"results", "results/compare", "results/summary"},
 	"results/report/document": {},
 	"results/report": {
-		"results", "results/cause", "results/claims", "results/compare", "results/input",
-		"results/jsonfile", "results/metrics", "results/report/document", "results/stats",
-		"results/summary", "results/unit",
+		"results", "results/cause", "results/claims", "results/command", "results/compare",
+		"results/input", "results/jsonfile", "results/metrics", "results/report/document",
+		"results/stats", "results/summary", "results/unit",
 	},
 	"results/report/formats": {
 		"results", "results/metrics", "results/report", "results/report/document", "results/unit",

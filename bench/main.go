@@ -79,13 +79,18 @@ func main() {
 // A session is what the commands know of the process that they run in.
 type session struct {
 	*interrupter
-	width int // columns of text on standard output
+	width    int        // columns of text on standard output
+	terminal bool       // standard output is a terminal
+	colour   colourMode // --color
 }
 
 // run is the program without its child roles; it returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
-	s := &session{interrupter: newInterrupter(), width: textWidth(stdout)}
+	s := &session{
+		interrupter: newInterrupter(),
+		width:       textWidth(stdout), terminal: isTerminal(stdout), colour: colourAuto,
+	}
 	root := newRoot(s, out, stderr)
 	root.SetArgs(args)
 	err := cmp.Or(root.Execute(), out.err)
@@ -166,6 +171,8 @@ machine can do.`,
 		return c.Help()
 	}
 	root.PersistentPreRunE = noEmpty
+	root.PersistentFlags().Var(&s.colour, "color",
+		"colour verdicts: auto (on a terminal, unless NO_COLOR is set), always or never")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/report/reporttest"
 )
 
@@ -29,7 +30,7 @@ func printing(t *testing.T) (all [][]string) {
 	for format := range reportFormats {
 		all = append(all, []string{"report", gated, "--format", format})
 	}
-	for format := range compareFormats(0) {
+	for format := range compareFormats(document.Look{}) {
 		if format != "annotations" { // of a run with itself there are none
 			all = append(all, []string{"compare", run, run, "--format", format})
 		}

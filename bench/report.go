@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -18,13 +21,14 @@ import (
 type reportFunc func(io.Writer, *results.Run, report.Options) error
 
 var reportFormats = map[string]reportFunc{
-	"text": report.Text, "markdown": report.Markdown, "html": report.HTML, "csv": formats.CSV, "json": report.JSON,
-	"junit": formats.JUnit, "benchfmt": formats.Benchfmt, "github": report.GitHub, "annotations": report.Annotations,
+	"text": report.Brief, "markdown": report.Markdown, "html": report.HTML, "csv": formats.CSV,
+	"json": report.JSON, "junit": formats.JUnit, "benchfmt": formats.Benchfmt,
+	"github": report.GitHub, "annotations": report.Annotations,
 }
 
 func newReport(s *session) *cobra.Command {
 	var format string
-	var ledger, losses, rejudge bool
+	var full, ledger, losses, rejudge bool
 	var only []string
 	var trial string
 	c := &cobra.Command{
@@ -32,6 +36,9 @@ func newReport(s *session) *cobra.Command {
 		Short: "Print the report of a run",
 		Long: `Report prints the report of a run: a run directory, finished or not, or a run.json file. Without
 RUN it takes the newest under ` + runsDir + `.
+
+As text it is one screen: what the run decided, a table of the variants, what does not count, gates
+and claims. --full prints every table, and so do --format markdown and html.
 
 --format junit is JUnit XML, for CI systems: a test case for each variant, an error when it has too few valid
 trials, and one for each gate, a failure when it failed and an error when it is undecided.
@@ -62,7 +69,7 @@ missing.`,
 			facts, ofFacts := factsFormats[format]
 			print, ok := reportFormats[format]
 			err := exclusive(c, "each is a report of its own",
-				"ledger", "losses", "format", "rejudge")
+				"full", "ledger", "losses", "format", "rejudge")
 			switch {
 			case err != nil:
 				return err
@@ -78,12 +85,18 @@ missing.`,
 				return printFacts(c, args, only, trial, facts)
 			}
 			switch {
+			case full:
+				print = report.Text
 			case ledger:
 				print = report.Ledger
 			case losses:
 				print = report.Losses
 			}
-			run, err := loadRun(args)
+			path, err := runPath(args)
+			if err != nil {
+				return usage(err)
+			}
+			run, err := stored.Load(path)
 			if err != nil {
 				return usage(err)
 			}
@@ -96,16 +109,48 @@ missing.`,
 			if run.FinishedAt != nil { // by this version's rules, as 'claims' does
 				run.Claims = claims.Decide(run, scenarios.Names())
 			}
-			return print(c.OutOrStdout(), run, report.Options{Scenarios: only, Width: s.width})
+			options := s.reportOptions()
+			options.Scenarios, options.Path, options.Page = only, path, pageOf(path)
+			return print(c.OutOrStdout(), run, options)
 		},
 	}
 	c.Flags().StringVar(&format, "format", "text", "text, markdown, html, csv, json, junit, benchfmt, github or annotations; of kept facts attempts or vegeta")
+	c.Flags().BoolVar(&full, "full", false, "print every table")
 	c.Flags().BoolVar(&ledger, "ledger", false, "print what became of every attempt, as the client and as the servers saw it")
 	c.Flags().BoolVar(&losses, "losses", false, "list the lost attempts one by one")
 	c.Flags().BoolVar(&rejudge, "rejudge", false, "judge kept facts again, and list what comes out differently")
 	c.Flags().StringVar(&trial, "trial", "", "of kept facts, only this trial: SCENARIO-VARIANT-BLOCK, as its file is called")
 	c.Flags().StringArrayVar(&only, "scenario", nil, "only this scenario; may be repeated")
 	return c
+}
+
+// reportOptions returns the look of reports on standard output.
+func (s *session) reportOptions() report.Options {
+	look := s.look()
+	return report.Options{Width: look.Width, Colour: look.Colour}
+}
+
+// pageName is the file of a run directory that holds the report as a page.
+const pageName = "report.html"
+
+// pageOf returns where the page of the run at path is; "" if it has none.
+func pageOf(path string) string {
+	page := filepath.Join(path, pageName)
+	if info, err := os.Stat(page); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return page
+}
+
+// writePage writes the report of the run into its directory, and returns where it is.
+func writePage(dir string, run *results.Run) (page string, err error) {
+	page = filepath.Join(dir, pageName)
+	f, err := os.Create(page)
+	if err != nil {
+		return "", err
+	}
+	err = report.HTML(f, run, report.Options{})
+	return page, errors.Join(err, f.Close())
 }
 
 func formatNames() []string {

@@ -72,7 +72,8 @@ func newRun(s *session) *cobra.Command {
 Trials are run in blocks, one trial of each variant in random order. Invalid trials are shown with
 their reasons and repeated, at most three for eight that were planned.
 
-The report goes to standard output, the results to a new directory under ` + runsDir + `. An
+A screen of what was found goes to standard output ('report --full' has all tables), the results and
+the report as a page to a new directory under ` + runsDir + `. An
 interrupted run keeps every trial that had ended: 'report' reads it, --resume goes on with it.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := cmp.Or(
@@ -164,12 +165,43 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	done()
 	// A reader that has seen enough must not keep the program from saying the rest.
 	signal.Ignore(syscall.SIGPIPE)
-	if err = printRun(c.OutOrStdout(), s.width, run, f.json); errors.Is(err, syscall.EPIPE) {
+	page, pageErr := writePage(dir.Path(), run)
+	if pageErr != nil {
+		fmt.Fprintf(stderr, "the report as a page: %v\n", pageErr)
+	}
+	judged := verdict(run, planned)
+	if f.json {
+		err = report.JSON(c.OutOrStdout(), run, report.Options{})
+		fmt.Fprintf(stderr, "results are in %s; to print them: %s\n", command.Quote(dir.Path()),
+			command.Line("report", command.Path(dir.Path())))
+	} else {
+		options := s.reportOptions()
+		options.Path, options.Page = dir.Path(), page
+		err = report.Brief(c.OutOrStdout(), run, options)
+		judged = inShort(judged, run, planned)
+	}
+	if errors.Is(err, syscall.EPIPE) {
 		err = nil
 	}
-	fmt.Fprintf(stderr, "results are in %s; to print them again: %s\n", command.Quote(dir.Path()),
-		command.Line("report", command.Path(dir.Path()), "--format", "markdown"))
-	return errors.Join(err, verdict(run, planned))
+	return errors.Join(err, judged)
+}
+
+// inShort returns the error of verdict without what Brief has printed: with the verdict in a line,
+// and the advice.
+func inShort(err error, run *results.Run, p *plan.Plan) error {
+	var exit *exitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	text, failed := report.Verdict(run, report.Options{})
+	stopped := func(s *results.Scenario) bool { return s.Stopped != "" }
+	// Where all variants were skipped the gates say nothing, and of a scenario that was stopped
+	// the error says what to do.
+	said := strings.Contains(text, "could not measure") || strings.Contains(text, "failed")
+	if failed != nil || !said || slices.ContainsFunc(run.Scenarios, stopped) {
+		return err
+	}
+	return &exitError{exit.status, errors.New(text + quickHint(run) + advice(run, p))}
 }
 
 // enter makes labs possible, see netlab.Enter. It reports whether the command goes on in this
@@ -369,13 +401,6 @@ func loadScenarios(names []string) (all []*scenarios.Scenario, err error) {
 		return nil, errors.New(strings.Join(firstOf(problems), "\n"))
 	}
 	return all, nil
-}
-
-func printRun(w io.Writer, width int, run *results.Run, asJSON bool) error {
-	if asJSON {
-		return report.JSON(w, run, report.Options{})
-	}
-	return report.Text(w, run, report.Options{Width: width})
 }
 
 // verdict is nil when everything was measured and every gate passed. p is what was planned; with

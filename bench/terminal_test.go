@@ -77,9 +77,9 @@ func TestTextWidth(t *testing.T) {
 		want    int
 	}{
 		{"", file, 100}, {"60", file, 60}, {"0", file, 100}, {"-5", file, 100}, {"x", file, 100},
-		{"10", file, 40}, {"99999", file, 100},
+		{"10", file, 40}, {"99999", file, 160},
 		{"", newPseudoterminal(t, 72).slave, 72}, {"60", newPseudoterminal(t, 72).slave, 60},
-		{"", newPseudoterminal(t, 20).slave, 40}, {"", newPseudoterminal(t, 200).slave, 100},
+		{"", newPseudoterminal(t, 20).slave, 40}, {"", newPseudoterminal(t, 200).slave, 160},
 		{"", newPseudoterminal(t, 0).slave, 100},
 	} {
 		t.Setenv("COLUMNS", test.columns)
@@ -94,13 +94,15 @@ func TestTextWidth(t *testing.T) {
 // columns.
 func TestTerminalWidth(t *testing.T) {
 	t.Setenv("COLUMNS", "")
+	t.Setenv("NO_COLOR", "1")
 	p := newProgram(t)
 	run, err := filepath.Abs("../results/baseline/ci")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, command := range []string{
-		"list", "run --dry-run --seed 1 steady", "claims RUN", "report RUN", "report RUN --ledger",
+		"list", "run --dry-run --seed 1 steady", "claims RUN", "report RUN", "report RUN --full",
+		"report RUN --ledger",
 		"report RUN --losses", "compare RUN RUN",
 	} {
 		args := strings.Fields(strings.ReplaceAll(command, "RUN", run))

@@ -106,6 +106,7 @@ var flagValues = map[string]string{
 	"int":      "a whole number",
 	"uint64":   "a whole number from 0 to 2^64-1",
 	"duration": "a duration, for example 90s or 5m",
+	"colour":   "auto, always or never",
 }
 
 // flagError says in our words what is wrong with the flags of a command.

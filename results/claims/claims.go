@@ -80,6 +80,13 @@ func Decide(run *results.Run, available []string) []results.Claim {
 	return claims
 }
 
+// Tests reports whether the run has the scenario that decides the claim.
+func Tests(run *results.Run, id string) bool {
+	return slices.ContainsFunc(Rules(), func(r Rule) bool {
+		return r.ID == id && run.Scenario(r.Scenario) != nil
+	})
+}
+
 func (r *Rule) decide(run *results.Run, available []string) (verdict string, evidence []string) {
 	scenario := run.Scenario(r.Scenario)
 	switch {

@@ -9,21 +9,26 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/results/claims"
 	"reuseport-bench/results/report/document"
+	"reuseport-bench/results/unit"
 )
 
 // Claims prints the claims ledger as the run decided it: each claim in a sentence, the scenario
-// that tests it, the verdict, the figures behind it, and how to read them. Of the options it needs
-// the width.
+// that tests it, the verdict, the figures behind it, and how to read them. It uses only the look
+// of the options.
 func Claims(w io.Writer, run *results.Run, opts Options) error {
 	d := &document.Document{}
 	d.Heading(1, "Claims")
-	d.Paragraph(fmt.Sprintf("As the run of %s decides them, on kernel %s.", run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
+	d.Paragraph(fmt.Sprintf("As the run of %s decides them, on kernel %s.",
+		startText(run), run.Environment.Kernel))
 	if run.Claims == nil {
 		d.Paragraph(undecided)
-		return d.Text(w, opts.Width)
+		return d.Text(w, opts.look())
 	}
 	rules := claims.Rules()
-	t := &document.Table{Columns: []document.Column{document.Left("claim"), document.Left("verdict"), document.Left("what it says, and what decides it here")}, Ruled: true}
+	t := &document.Table{Ruled: true, Columns: []document.Column{
+		document.Left("claim"), document.Left("verdict").Toned(verdictTone),
+		document.Left("what it says, and what decides it here"),
+	}}
 	for _, c := range run.Claims {
 		lines := c.Evidence
 		if i := slices.IndexFunc(rules, func(r claims.Rule) bool { return r.ID == c.ID }); i >= 0 {
@@ -32,23 +37,52 @@ func Claims(w io.Writer, run *results.Run, opts Options) error {
 		t.Add(c.ID, c.Verdict, strings.Join(lines, "\n"))
 	}
 	d.Table(t)
-	return d.Text(w, opts.Width)
+	return d.Text(w, opts.look())
 }
 
 const undecided = "Not decided: the run has not finished."
 
-// claimBlocks is the verdicts with their evidence.
+// claimBlocks adds the verdicts on the claims that the run could decide, with their evidence.
 func claimBlocks(d *document.Document, run *results.Run) {
 	d.Heading(2, "Claims")
 	if run.Claims == nil {
 		d.Paragraph(undecided)
 		return
 	}
-	t := &document.Table{Columns: []document.Column{document.Left("claim"), document.Left("verdict"), document.Left("evidence")}}
-	for _, c := range run.Claims {
+	t := &document.Table{Columns: []document.Column{
+		document.Left("claim"), document.Left("verdict").Toned(verdictTone),
+		document.Left("evidence"),
+	}}
+	touched, others := touchedClaims(run)
+	for _, c := range touched {
 		t.Add(c.ID, c.Verdict, strings.Join(c.Evidence, "\n"))
 	}
 	d.Table(t)
+	if others > 0 {
+		d.Paragraph(sentence(untouchedText(len(touched), others)) + ".")
+	}
+}
+
+// touchedClaims returns the claims that the run says something about, and the number of others.
+func touchedClaims(run *results.Run) (touched []results.Claim, others int) {
+	for _, c := range run.Claims {
+		if c.Verdict != claims.VerdictNotTested || claims.Tests(run, c.ID) {
+			touched = append(touched, c)
+		} else {
+			others++
+		}
+	}
+	return touched, others
+}
+
+// untouchedText says of how many claims the run says nothing.
+func untouchedText(touched, others int) string {
+	if touched == 0 {
+		return fmt.Sprintf("none of %s is tested by this run: reuseport-bench claims",
+			unit.Plural(others, "claim"))
+	}
+	return fmt.Sprintf("%s not tested by this run: reuseport-bench claims",
+		unit.Plural(others, "other"))
 }
 
 func bullets(lines []string) []string {

@@ -17,9 +17,9 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// CompareText prints the comparison for a terminal of so many columns.
-func CompareText(w io.Writer, c *compare.Comparison, width int) error {
-	return compareDocument(c, layoutText).Text(w, width)
+// CompareText prints the comparison for a terminal.
+func CompareText(w io.Writer, c *compare.Comparison, look document.Look) error {
+	return compareDocument(c, layoutText).Text(w, look)
 }
 
 // CompareMarkdown prints the comparison in GitHub's Markdown.
@@ -95,7 +95,7 @@ func deltaTable(s *compare.ScenarioComparison, layout compareLayout, show func(*
 		t.Columns = []document.Column{document.Left("variant, metric")}
 	}
 	t.Columns = append(t.Columns, document.Right("base"), document.Right("head"), document.Right("change [95 %]"),
-		document.Right("p"), document.Right("n"), document.Left("outcome"))
+		document.Right("p"), document.Right("n"), document.Left("outcome").Toned(verdictTone))
 	scales := deltaScales(s)
 	for _, v := range s.Variants {
 		name := results.LabelString(v.Labels)

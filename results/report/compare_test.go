@@ -26,7 +26,7 @@ type comparePrinter func(io.Writer, *compare.Comparison) error
 
 // textOf prints a comparison as text in lines of so many columns.
 func textOf(width int) comparePrinter {
-	return func(w io.Writer, c *compare.Comparison) error { return CompareText(w, c, width) }
+	return func(w io.Writer, c *compare.Comparison) error { return CompareText(w, c, document.Look{Width: width}) }
 }
 
 var comparePrinters = map[string]comparePrinter{

@@ -164,7 +164,22 @@ func runHead(run *results.Run, scenarios []*results.Scenario, left string) *docu
 	return d
 }
 
-// runVerdict is how the gates came out. What could not be measured comes first, as in the exit
+// Verdict says in a line how the gates came out, and what could not be measured, without signs.
+func Verdict(run *results.Run, opts Options) (string, error) {
+	scenarios, err := opts.Select(run)
+	if err != nil {
+		return "", err
+	}
+	return plainVerdict(run, scenarios), nil
+}
+
+// plainVerdict is runVerdict without signs.
+func plainVerdict(run *results.Run, scenarios []*results.Scenario) string {
+	unsigned := strings.NewReplacer(signGood+" ", "", signBad+" ", "", signOpen+" ", "")
+	return unsigned.Replace(runVerdict(run, scenarios))
+}
+
+// runVerdict says how the gates came out. What could not be measured comes first, as in the exit
 // status of 'run'.
 func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	var gates, failed, undecided, soft, few, void, stopped int
@@ -242,12 +257,14 @@ func tooFew(s *results.Scenario) (lines []string) {
 	if s.Stopped != "" {
 		return nil
 	}
+	n := newNames(s)
 	for _, v := range s.Variants {
 		valid, need := len(v.ValidTrials()), max(1, s.MinValid)
 		if v.SkippedReason != nil || valid >= need {
 			continue
 		}
-		line := fmt.Sprintf("%s has %s and needs %d", results.LabelString(v.Labels), unit.Plural(valid, "valid trial"), need)
+		line := fmt.Sprintf("%s has %s and needs %d",
+			n.of(v), unit.Plural(valid, "valid trial"), need)
 		lines = append(lines, strings.Join(append([]string{line}, InvalidTexts(v)...), "; "))
 	}
 	return lines
@@ -256,10 +273,15 @@ func tooFew(s *results.Scenario) (lines []string) {
 // gatePart is every gate that did not pass, failed ones first, and behind a fold those that did.
 func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 	newTable := func() *document.Table {
-		return &document.Table{Columns: []document.Column{document.Left("gate"), document.Left("scenario"), document.Left("variant"), document.Left("expected"), document.Left("figures")}}
+		t := &document.Table{}
+		for _, head := range []string{"gate", "scenario", "variant", "expected", "figures"} {
+			t.Columns = append(t.Columns, document.Left(head))
+		}
+		return t
 	}
 	failed, open, passed := newTable(), newTable(), newTable()
 	for _, s := range scenarios {
+		n := newNames(s)
 		for _, g := range s.Gates {
 			t, sign := open, signOpen
 			switch g.Outcome {
@@ -272,7 +294,7 @@ func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 			if g.Soft {
 				what += ", soft"
 			}
-			t.Add(what, s.Name, results.LabelString(g.Labels), g.Expect, g.Note)
+			t.Add(what, s.Name, n.ofLabels(g.Labels), g.Expect, g.Note)
 		}
 	}
 	failed.Rows = append(failed.Rows, open.Rows...)

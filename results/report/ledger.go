@@ -31,7 +31,7 @@ func Ledger(w io.Writer, run *results.Run, opts Options) error {
 			}
 		}
 	}
-	return d.Text(w, opts.Width)
+	return d.Text(w, opts.look())
 }
 
 func ledgerBlocks(d *document.Document, v *results.Variant) {
@@ -241,7 +241,7 @@ func Losses(w io.Writer, run *results.Run, opts Options) error {
 			d.Paragraph("None was recorded.")
 		}
 	}
-	return d.Text(w, opts.Width)
+	return d.Text(w, opts.look())
 }
 
 func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {

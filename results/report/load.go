@@ -43,11 +43,12 @@ func loopText(v *results.Variant) string {
 }
 
 // closedBlock says which variants' loads were closed loops, and what is not known of those.
-func closedBlock(d *document.Document, measured []*results.Variant) {
+func closedBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
+	n := newNames(s)
 	var closed []string
 	for _, v := range measured {
 		if clients(v) > 0 {
-			closed = append(closed, results.LabelString(v.Labels))
+			closed = append(closed, n.of(v))
 		}
 	}
 	if len(closed) == 0 {
@@ -76,10 +77,11 @@ type stageRow struct {
 }
 
 // stageBlock adds the stages of loads that have some; percentiles are medians over trials.
-func stageBlock(d *document.Document, measured []*results.Variant) {
+func stageBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
+	n := newNames(s)
 	var rows []stageRow
 	for _, v := range measured {
-		rows = append(rows, stageRows(v)...)
+		rows = append(rows, stageRows(v, n.of(v))...)
 	}
 	if len(rows) == 0 {
 		return
@@ -96,19 +98,18 @@ func stageBlock(d *document.Document, measured []*results.Variant) {
 	}}
 	for _, r := range rows {
 		t.Add(r.variant, r.name, count(r.attempts), count(r.dropped),
-			spread(r.median, inMedian), spread(r.high, inHigh))
+			medianText(r.median, inMedian), medianText(r.high, inHigh))
 	}
 	d.Heading(3, "Stages of the load, and response time of what was due in each")
 	d.Table(t)
 }
 
 // stageRows returns the stages of a variant's load.
-func stageRows(v *results.Variant) (rows []stageRow) {
+func stageRows(v *results.Variant, name string) (rows []stageRow) {
 	for _, t := range v.ValidTrials() {
 		for k := range t.Stages {
 			s := &t.Stages[k]
 			if k == len(rows) {
-				name := results.LabelString(v.Labels)
 				rows = append(rows, stageRow{variant: name, name: stageName(s)})
 			}
 			r := &rows[k]
@@ -139,8 +140,8 @@ func center(values []float64) float64 {
 	return stats.Median(values, stats.Confidence).Center
 }
 
-// spread writes the median of values with its interval.
-func spread(values []float64, in unit.Scale) string {
+// medianText writes the median of values with its interval.
+func medianText(values []float64, in unit.Scale) string {
 	if len(values) == 0 {
 		return missing
 	}
@@ -180,9 +181,10 @@ func phaseBlock(d *document.Document, s *results.Scenario, measured []*results.V
 		scales[i] = unit.Nanoseconds.Scale(values...)
 		t.Columns = append(t.Columns, document.Right(headIn(p.name, scales[i])))
 	}
+	n := newNames(s)
 	for _, v := range measured {
 		for _, percentile := range percentiles {
-			cells := []string{results.LabelString(v.Labels), percentile}
+			cells := []string{n.of(v), percentile}
 			for i, p := range phases {
 				c := figureColumn{metric: p.metric(percentile), interval: true}
 				cells = append(cells, c.cell(t, s, v, scales[i]))

@@ -2,9 +2,12 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/unit"
 )
 
@@ -67,5 +70,59 @@ func figure(s results.Summary, u unit.Unit, in unit.Scale, withInterval bool) st
 	case !withInterval:
 		return in.Of(s.Center)
 	}
-	return unit.Spread(s.Center, s.Lo, s.Hi, in.Of)
+	return spread(s, in)
+}
+
+// wide is the width of an interval, as a share of its figure, from which on two significant digits
+// say all there is to say.
+const wide = 0.1
+
+// spread writes a figure with its interval: three significant digits, or two where the interval is
+// wide.
+func spread(s results.Summary, in unit.Scale) string {
+	return unit.Spread(s.Center, s.Lo, s.Hi, digits(s, in))
+}
+
+// digits returns how spread writes the figure and the ends of its interval.
+func digits(s results.Summary, in unit.Scale) func(float64) string {
+	if s.Lo == nil || s.Hi == nil || *s.Hi-*s.Lo <= wide*math.Abs(s.Center) {
+		return in.Of
+	}
+	size := math.Abs(s.Center)
+	if size == 0 {
+		size = max(math.Abs(*s.Lo), math.Abs(*s.Hi))
+	}
+	// An end much smaller than the figure has one decimal more than it.
+	most := max(0, 1-int(math.Floor(math.Log10(size/in.Factor)))) + 1
+	return func(x float64) string {
+		x /= in.Factor
+		if x == 0 {
+			return "0"
+		}
+		decimals := max(0, 1-int(math.Floor(math.Log10(math.Abs(x)))))
+		text := strconv.FormatFloat(x, 'f', min(decimals, most), 64)
+		if strings.Trim(text, "-0.") == "" {
+			return "0"
+		}
+		return text
+	}
+}
+
+// verdictTone returns the tone of a cell that begins with a verdict, or is one.
+func verdictTone(cell string) document.Tone {
+	for _, t := range []struct {
+		tone  document.Tone
+		words []string
+	}{
+		{document.Bad, []string{"fail", "worse", "void"}},
+		{document.Open, []string{"undecided", "invalid", "conditional", "too few", "stopped", "differs", markUnknown}},
+		{document.Good, []string{"pass", "holds", "better"}},
+	} {
+		for _, word := range t.words {
+			if strings.Contains(cell, word) {
+				return t.tone
+			}
+		}
+	}
+	return document.Neutral
 }

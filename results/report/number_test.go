@@ -28,11 +28,11 @@ func TestVerdictMark(t *testing.T) {
 func TestShareOfCapacity(t *testing.T) {
 	out := reporttest.Printed(t, Markdown, reporttest.SharesRun())
 	for _, want := range []string{
-		"| server.kind=loop | 8/8 | 529¹ | 882 |", // noted
-		"| server.kind=http | 8/8 | 264 | 440 |",  // nothing is known of its occupancy
+		"| loop | 8/8 | 529ᵃ | 882 |", // noted
+		"| http | 8/8 | 264 | 440 |",  // nothing is known of its occupancy
 		"offered 0.6 of capacity, the workers were occupied 0.44 of the time",
-		"| server.kind=http¹ |",
-		"not like for like: it was offered 264/s, its counterpart 529/s",
+		"| httpᵃ |",
+		"not like for like: it was offered 264/s, and what it is compared with 529/s",
 		"Changes that matter are, at least: p50 5 %",
 		"=: the same",
 	} {
@@ -115,7 +115,13 @@ func TestFigure(t *testing.T) {
 		interval bool
 		want     string
 	}{
-		{"with interval", some, unit.Nanoseconds, ms, true, "2.50 [2.00, 3.00]"},
+		{"with interval", some, unit.Nanoseconds, ms, true, "2.5 [2.0, 3.0]"},
+		{"narrow interval", results.Summary{Center: 2.5e6, Lo: new(2.45e6), Hi: new(2.55e6)},
+			unit.Nanoseconds, ms, true, "2.50 [2.45, 2.55]"},
+		{"an end near 0", results.Summary{Center: 2. / 3, Lo: new(5.63e-6), Hi: new(9.61)},
+			unit.PerRestart, one, true, "0.67 [0, 9.6]"},
+		{"an end below", results.Summary{Center: 0.0219, Lo: new(0.00879), Hi: new(0.0451)},
+			unit.PerRestart, one, true, "0.022 [0.0088, 0.045]"},
 		{"without", some, unit.Nanoseconds, ms, false, "2.50"},
 		{"too few trials", results.Summary{Center: 2.5e6}, unit.Nanoseconds, ms, true, "2.50"},
 		{"no loss", none, unit.PerRestart, one, true, "≤ 3/80"},

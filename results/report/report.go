@@ -8,13 +8,21 @@ import (
 	"reuseport-bench/results/report/document"
 )
 
-// Options says what of a run to print. The zero value prints everything.
+// Options says what of a run to print, and how. The zero value prints all of it for a file.
 type Options struct {
 	// Scenarios are the names of those to print. Empty: all.
 	Scenarios []string
-	// Width is how many columns text may take, document.MinWidth to MaxWidth. 0: MaxWidth.
+	// Width is how many columns text may take, see document.Look. 0: document.DefaultWidth.
 	Width int
+	// Colour prints verdicts in colour, and intervals and notes dim.
+	Colour bool
+	// Path is where the run is, as a user names it: Brief says so. "": the newest.
+	Path string
+	// Page is where the run is as HTML. "": nowhere.
+	Page string
 }
+
+func (o Options) look() document.Look { return document.Look{Width: o.Width, Colour: o.Colour} }
 
 // Select returns the scenarios of the run that o selects; an unknown name is an error.
 func (o Options) Select(run *results.Run) ([]*results.Scenario, error) {
@@ -25,16 +33,17 @@ func (o Options) Select(run *results.Run) ([]*results.Scenario, error) {
 	for _, name := range o.Scenarios {
 		s := run.Scenario(name)
 		if s == nil {
-			return nil, fmt.Errorf("scenario %q is not in this run; it has %s", name, names(run))
+			return nil, fmt.Errorf("scenario %q is not in this run; it has %s",
+				name, scenarioList(run))
 		}
 		out = append(out, s)
 	}
 	return out, nil
 }
 
-// Text prints the run for a terminal.
+// Text prints the whole report of the run for a terminal. Brief prints one screen.
 func Text(w io.Writer, run *results.Run, opts Options) error {
-	return write(run, opts, func(d *document.Document) error { return d.Text(w, opts.Width) })
+	return write(run, opts, func(d *document.Document) error { return d.Text(w, opts.look()) })
 }
 
 // Markdown prints the run in GitHub's Markdown, to be pasted into documents and pull requests.

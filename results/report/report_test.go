@@ -290,7 +290,7 @@ func TestRetryTable(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, table)
 		}
 	}
-	if rows := strings.Count(table, "\n| sockets="); rows < 2 {
+	if rows := strings.Count(table, " · "); rows < 2 {
 		t.Errorf("the others are not beside it:\n%s", table)
 	}
 	ledger := reporttest.Printed(t, Ledger, run)
@@ -388,7 +388,7 @@ func TestNeverSentIsApart(t *testing.T) {
 		cells, was := strings.Split(after[i], "|"), strings.Split(before[i], "|")
 		isColumn := func(head string) bool { return strings.TrimSpace(head) == "never sent" }
 		column := slices.IndexFunc(strings.Split(head, "|"), isColumn)
-		_, stop, _ := strings.Cut(strings.TrimSpace(cells[1]), "stop=")
+		_, stop, _ := strings.Cut(strings.TrimSpace(cells[1]), " · ")
 		if got := strings.TrimSpace(cells[column]); got != want[stop] {
 			t.Errorf("%s: %q never sent, want %q", stop, got, want[stop])
 		}

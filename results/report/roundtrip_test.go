@@ -51,8 +51,8 @@ func TestRoundTrip(t *testing.T) {
 		{"relay", roundTripRun(results.ByRelay, relay), []string{
 			byRelay, slope,
 			// Twice 60 + 25 µs more than asked; p99, wait, 60,000 ÷ 6000, 0.5 ÷ 2 s.
-			"| stop=drain round_trip=10ms | 10.2¹ | 400¹ | 25.0¹ | 10.0 | 0.250 |",
-			"| stop=drain round_trip=20ms | 20.2¹ |",
+			"| round_trip=10ms | 10.2ᵃ | 400ᵃ | 25.0ᵃ | 10.0 | 0.250 |",
+			"| round_trip=20ms | 20.2ᵃ |",
 		}, []string{byNetem, "round_trip=0ms"}},
 		{"netem", roundTripRun(results.ByNetem, nil), []string{byNetem, slope}, []string{byRelay}},
 	} {

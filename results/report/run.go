@@ -14,8 +14,8 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// names lists the run's scenarios.
-func names(run *results.Run) string {
+// scenarioList names the run's scenarios.
+func scenarioList(run *results.Run) string {
 	if len(run.Scenarios) == 0 {
 		return "none"
 	}
@@ -26,32 +26,60 @@ func names(run *results.Run) string {
 	return strings.Join(out, ", ")
 }
 
-// runDocument is the whole report: where, what, and how the claims stand.
+// runDocument returns the whole report: the verdict, each scenario, the claims, and where all this
+// was measured.
 func runDocument(run *results.Run, opts Options) (*document.Document, error) {
 	scenarios, err := opts.Select(run)
 	if err != nil {
 		return nil, err
 	}
 	d := &document.Document{}
-	d.Heading(1, fmt.Sprintf("%s %s, %s", run.Program, run.Version, run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC")))
+	d.Heading(1, title(scenarios)+": "+plainVerdict(run, scenarios))
+	d.Paragraph(fmt.Sprintf("%s %s, %s", run.Program, run.Version, startText(run)))
 	if run.FinishedAt == nil {
-		d.Paragraph("INTERRUPTED, or still running: " + Progress(scenarios) + ". What follows rests on those alone.")
+		d.Paragraph(interruptedText(scenarios))
 	}
 	d.List(run.Warnings)
-	d.List(environment(run))
 	for _, s := range scenarios {
 		scenarioBlocks(d, s)
 	}
 	claimBlocks(d, run)
+	d.Heading(2, "Where it was measured")
+	d.List(environment(run))
 	return d, nil
 }
 
-// Progress is how far an unfinished run came.
+// fewScenarios is how many scenarios a title names; of more it says how many they are.
+const fewScenarios = 3
+
+// title names the scenarios.
+func title(scenarios []*results.Scenario) string {
+	if len(scenarios) == 0 || len(scenarios) > fewScenarios {
+		return unit.Plural(len(scenarios), "scenario")
+	}
+	var all []string
+	for _, s := range scenarios {
+		all = append(all, s.Name)
+	}
+	return strings.Join(all, ", ")
+}
+
+// startText says when a run began.
+func startText(run *results.Run) string {
+	return run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+// interruptedText says how far a run came that has not finished.
+func interruptedText(scenarios []*results.Scenario) string {
+	return "INTERRUPTED, or still running: " + Progress(scenarios) + ". All figures are of those alone."
+}
+
+// Progress says how far an unfinished run came.
 func Progress(scenarios []*results.Scenario) string {
 	done, planned := 0, 0
 	for _, s := range scenarios {
 		blocks := s.Trials
-		if len(s.Looks) > 0 { // they were added by and by
+		if len(s.Looks) > 0 { // blocks were added while gates were undecided
 			for _, v := range s.Variants {
 				for _, t := range v.Trials {
 					blocks = max(blocks, t.Block+1)
@@ -68,7 +96,7 @@ func Progress(scenarios []*results.Scenario) string {
 	return fmt.Sprintf("%d of %s done", done, unit.Plural(planned, "planned trial"))
 }
 
-// environment is what could have changed a figure, one line each.
+// environment lists what could have changed a figure, one line each.
 func environment(run *results.Run) []string {
 	e := run.Environment
 	where := "inside a user namespace (unprivileged)"
@@ -77,8 +105,8 @@ func environment(run *results.Run) []string {
 	}
 	items := []string{
 		fmt.Sprintf("kernel %s, %s, %s", e.Kernel, e.Go, where),
-		fmt.Sprintf("%s (%s): load on %s, servers on %s%s", unit.Plural(e.CPUs, "CPU"), e.CPUModel, cpuSet(e.LoadCPUs), cpuSet(e.ServerCPUs),
-			harnessPlace(run)),
+		fmt.Sprintf("%s (%s): load on %s, servers on %s%s", unit.Plural(e.CPUs, "CPU"), e.CPUModel,
+			cpuSet(e.LoadCPUs), cpuSet(e.ServerCPUs), harnessPlace(run)),
 	}
 	if m := e.Machine; m != nil {
 		items = append(items, cpuFacts(m))
@@ -118,7 +146,7 @@ const idleCPUs = "idle_cpus"
 // same.
 var states = []string{idleCPUs, "cores", "cpu_governor", "whole_cpus"}
 
-// cpuFacts says how the CPUs belong together, and what else bears on how fast they are.
+// cpuFacts says how the CPUs belong together, and what else decides how fast they are.
 func cpuFacts(m *results.Machine) string {
 	facts := []string{unit.Plural(m.Cores, "physical core")}
 	if len(m.Capacities) > 1 {
@@ -143,8 +171,8 @@ func cpuFacts(m *results.Machine) string {
 	return strings.Join(facts, ", ")
 }
 
-// harnessPlace says where the harness was to run while the load did, and where its threads had run
-// when it ended; "" of a run in which it ran anywhere.
+// harnessPlace says on which CPUs the harness was to run while the load did, and on which its
+// threads had run when the load ended; "" of a run in which it was not bound to any.
 func harnessPlace(run *results.Run) string {
 	e := run.Environment
 	if len(e.HarnessCPUs) == 0 {
@@ -165,7 +193,8 @@ func harnessPlace(run *results.Run) string {
 					continue
 				}
 				trials++
-				if slices.ContainsFunc(t.Threads.Ran, func(cpu int) bool { return !slices.Contains(e.HarnessCPUs, cpu) }) {
+				other := func(cpu int) bool { return !slices.Contains(e.HarnessCPUs, cpu) }
+				if slices.ContainsFunc(t.Threads.Ran, other) {
 					elsewhere++
 				}
 			}
@@ -176,7 +205,8 @@ func harnessPlace(run *results.Run) string {
 	case elsewhere == 0:
 		place += ", as read back after each trial"
 	default:
-		place += fmt.Sprintf(", but after %d of %s a thread of it had run elsewhere", elsewhere, unit.Plural(trials, "trial"))
+		place += fmt.Sprintf(", but after %d of %s one of its threads had run elsewhere",
+			elsewhere, unit.Plural(trials, "trial"))
 	}
 	return place
 }

@@ -28,7 +28,10 @@ type figureColumn struct {
 	// text, where set, writes the cell instead of the metric.
 	text func(*document.Table, *results.Scenario, *results.Variant) string
 	// why, where set, says why a variant's figure is not to be printed; empty: print it.
-	why func(*results.Variant) string
+	why     func(*results.Variant) string
+	unnoted bool // without the notes of its figures
+	// tone, where set, colours the cell.
+	tone func(string) document.Tone
 }
 
 var (
@@ -164,7 +167,8 @@ var (
 	}
 )
 
-// scenarioBlocks adds one scenario: what it is, its tables, and what is in none of them.
+// scenarioBlocks adds one scenario: what it is, what it decided, its tables, and what is in none of
+// them.
 func scenarioBlocks(d *document.Document, s *results.Scenario) {
 	aboutBlocks(d, s)
 	measuredBlocks(d, s)
@@ -173,22 +177,60 @@ func scenarioBlocks(d *document.Document, s *results.Scenario) {
 
 func aboutBlocks(d *document.Document, s *results.Scenario) {
 	d.Heading(2, s.Name)
-	about := s.About
-	if about != "" {
-		about += "\n"
+	if s.About != "" {
+		d.Paragraph(s.About)
 	}
-	d.Paragraph(fmt.Sprintf("%sTrials per variant: %d planned, %d valid needed. Baseline: %s.%s",
-		about, s.Trials, s.MinValid, results.LabelString(s.Baseline), capacityText(s)))
+	d.List(answers(s))
+	n := newNames(s)
+	lines := []string{fmt.Sprintf("Trials per variant: %d planned, %d valid needed.",
+		s.Trials, s.MinValid)}
+	if len(s.Baseline) > 0 {
+		lines[0] += " Baseline: " + n.ofLabels(s.Baseline) + "."
+	}
+	if shared := n.sharedText(); shared != "" {
+		lines = append(lines, shared+".")
+	}
+	if capacity := capacityText(s); capacity != "" {
+		lines = append(lines, capacity)
+	}
+	d.Paragraph(strings.Join(lines, "\n"))
 	if look := s.QuickLook(); look != "" {
-		d.Paragraph(strings.ToUpper(look[:1]) + look[1:] + ".")
+		d.Paragraph(sentence(look) + ".")
 	}
 	if s.Stopped != "" {
 		d.Paragraph("STOPPED before its end: " + s.Stopped + ".")
 	}
 }
 
+// ordered returns the scenario's variants in the order of all its tables: where steps may lose
+// something, those first that lose least; else as the scenario has them.
+func ordered(s *results.Scenario) []*results.Variant {
+	all := slices.Clone(s.Variants)
+	_, steps := kinds(all)
+	if steps {
+		slices.SortStableFunc(all, func(a, b *results.Variant) int {
+			return cmp.Compare(lossOf(a), lossOf(b))
+		})
+	}
+	return all
+}
+
+// lossOf returns the figure by which a variant is sorted; one without comes last.
+func lossOf(v *results.Variant) float64 {
+	if s, ok := v.Summary[metrics.DroppedPerRestart]; ok {
+		return s.Center
+	}
+	sum := results.Total(v.ValidTrials())
+	if sum.Attempts == 0 {
+		return math.Inf(1)
+	}
+	return float64(sum.Dropped) / float64(sum.Attempts)
+}
+
 func measuredBlocks(d *document.Document, s *results.Scenario) {
-	measured := slices.DeleteFunc(slices.Clone(s.Variants), func(v *results.Variant) bool { return v.SkippedReason != nil })
+	measured := slices.DeleteFunc(ordered(s), func(v *results.Variant) bool {
+		return v.SkippedReason != nil
+	})
 	if len(measured) > 0 {
 		figureBlocks(d, s, measured)
 	}
@@ -196,7 +238,7 @@ func measuredBlocks(d *document.Document, s *results.Scenario) {
 	outsideBlocks(d, s)
 }
 
-// capacityText says what the load was a share of, where it was one.
+// capacityText says of which capacity the load was a share; "" where it was no share.
 func capacityText(s *results.Scenario) string {
 	var all []float64
 	for _, v := range s.Variants {
@@ -209,9 +251,10 @@ func capacityText(s *results.Scenario) string {
 	}
 	low, high := slices.Min(all), slices.Max(all)
 	if low == high {
-		return fmt.Sprintf("\nCapacity of the servers, measured before the trials: %.0f/s.", low)
+		return fmt.Sprintf("Capacity of the servers, measured before the trials: %.0f/s.", low)
 	}
-	return fmt.Sprintf("\nCapacity of the servers, measured before the trials: %.0f/s to %.0f/s.", low, high)
+	return fmt.Sprintf("Capacity of the servers, measured before the trials: %.0f/s to %.0f/s.",
+		low, high)
 }
 
 // figureBlocks adds the tables of figures: switchover where there were steps, spread where not.
@@ -221,7 +264,7 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 	if restarts {
 		lossColumns = restartLossColumns
 	}
-	closedBlock(d, measured)
+	closedBlock(d, s, measured)
 	lossColumns = slices.Insert(slices.Clone(lossColumns), 1, closedColumns...)
 	if slices.ContainsFunc(measured, func(v *results.Variant) bool { return neverSent(v) > 0 }) {
 		lossColumns = append(lossColumns, neverSentColumn)
@@ -231,11 +274,9 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 		d.Table(searched)
 	}
 	switch {
-	case restarts: // one table, the least loss first
-		byLoss := slices.Clone(measured)
-		slices.SortStableFunc(byLoss, func(a, b *results.Variant) int { return cmp.Compare(lossOf(a), lossOf(b)) })
+	case restarts:
 		d.Heading(3, "Restarts, by loss")
-		d.Table(figureTable(s, byLoss, slices.Concat(lossColumns, switchColumns)))
+		d.Table(figureTable(s, measured, slices.Concat(lossColumns, switchColumns)))
 	default:
 		d.Heading(3, "Losses")
 		d.Table(figureTable(s, measured, lossColumns))
@@ -268,10 +309,10 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 		d.Heading(3, "Switchover")
 		d.Table(figureTable(s, measured, switchColumns))
 	}
-	startsBlock(d, measured)
+	startsBlock(d, s, measured)
 	d.Heading(3, "Response time of served attempts")
 	d.Table(figureTable(s, measured, responseColumns))
-	stageBlock(d, measured)
+	stageBlock(d, s, measured)
 	phaseBlock(d, s, measured)
 	if !steps {
 		d.Heading(3, "Spread of connections over workers")
@@ -374,20 +415,13 @@ func behindService(variants []*results.Variant) []*results.Variant {
 	})
 }
 
-// lossOf is a variant's figure to sort by; one without comes last.
-func lossOf(v *results.Variant) float64 {
-	if s, ok := v.Summary[metrics.DroppedPerRestart]; ok {
-		return s.Center
-	}
-	return math.Inf(1)
-}
-
 // ratioBlock adds the variants against the baseline, block by block.
 func ratioBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	baseline := s.BaselineVariant()
 	if baseline == nil || len(measured) < 2 || len(baseline.ValidTrials()) == 0 {
 		return
 	}
+	n := newNames(s)
 	t := &document.Table{Columns: []document.Column{document.Left("variant ÷ baseline")}}
 	columns := slices.DeleteFunc(slices.Clone(ratioColumns), func(c figureColumn) bool {
 		return !slices.ContainsFunc(measured, func(v *results.Variant) bool {
@@ -416,7 +450,7 @@ func ratioBlock(d *document.Document, s *results.Scenario, measured []*results.V
 			unlike = cmp.Or(unlike, delta.Unlike)
 			cells = append(cells, ratioText(&delta)+t.Note(delta.Change.Warnings...))
 		}
-		if cells[0] = results.LabelString(v.Labels); unlike != "" {
+		if cells[0] = n.of(v); unlike != "" {
 			cells[0] += t.Note(unlike)
 		}
 		t.Add(cells...)
@@ -451,8 +485,19 @@ func kinds(variants []*results.Variant) (restarts, steps bool) {
 	return restarts, steps
 }
 
-// figureTable is a row per variant, a column per metric.
-func figureTable(s *results.Scenario, variants []*results.Variant, columns []figureColumn) *document.Table {
+// figureTable returns a table with a row per variant and a column per metric.
+func figureTable(
+	s *results.Scenario, variants []*results.Variant, columns []figureColumn,
+) *document.Table {
+	t := &document.Table{}
+	fillFigures(t, s, variants, columns)
+	return t
+}
+
+// fillFigures adds the columns and rows of figureTable.
+func fillFigures(
+	t *document.Table, s *results.Scenario, variants []*results.Variant, columns []figureColumn,
+) {
 	// A column that no variant has a figure for says nothing.
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c figureColumn) bool {
 		return (c.text == nil || c.metric != "") && !slices.ContainsFunc(variants, func(v *results.Variant) bool {
@@ -460,20 +505,22 @@ func figureTable(s *results.Scenario, variants []*results.Variant, columns []fig
 			return ok || c.why != nil && c.why(v) != ""
 		})
 	})
-	t := &document.Table{Columns: []document.Column{document.Left("variant")}}
+	n := newNames(s)
+	t.Columns = []document.Column{document.Left("variant")}
 	scales := make([]unit.Scale, len(columns))
 	for i, c := range columns {
 		scales[i] = c.scale(variants)
-		t.Columns = append(t.Columns, document.Right(headIn(c.head, scales[i])))
+		column := document.Right(headIn(c.head, scales[i]))
+		column.Tone = c.tone
+		t.Columns = append(t.Columns, column)
 	}
 	for _, v := range variants {
-		cells := []string{results.LabelString(v.Labels)}
+		cells := []string{n.of(v)}
 		for i, c := range columns {
 			cells = append(cells, c.cell(t, s, v, scales[i]))
 		}
 		t.Add(cells...)
 	}
-	return t
 }
 
 // trialCount is "valid/all", noted when too few are valid.
@@ -592,6 +639,9 @@ func (c figureColumn) cell(t *document.Table, scenario *results.Scenario, v *res
 		text = figure(s, c.unit(), in, c.interval)
 	}
 	warnings := s.Warnings
+	if c.unnoted {
+		return text
+	}
 	if !c.interval && s.Method == results.MethodNone && len(warnings) > 0 {
 		warnings = warnings[1:] // why there is no interval: none is printed here
 	}
@@ -604,7 +654,10 @@ func causeBlocks(d *document.Document, s *results.Scenario, variants []*results.
 	if len(causes) == 0 {
 		return
 	}
-	t := &document.Table{Columns: []document.Column{document.Left("variant"), document.Right("attempts"), document.Right("lost")}}
+	n := newNames(s)
+	t := &document.Table{Columns: []document.Column{
+		document.Left("variant"), document.Right("attempts"), document.Right("lost"),
+	}}
 	for _, c := range causes {
 		t.Columns = append(t.Columns, document.Right(c))
 		if c == cause.Client {
@@ -615,12 +668,12 @@ func causeBlocks(d *document.Document, s *results.Scenario, variants []*results.
 	for _, v := range variants {
 		if len(v.ValidTrials()) == 0 {
 			cells := slices.Repeat([]string{missing}, len(t.Columns))
-			cells[0] = results.LabelString(v.Labels)
+			cells[0] = n.of(v)
 			t.Add(cells...)
 			continue
 		}
 		l := results.Total(v.ValidTrials())
-		cells := []string{results.LabelString(v.Labels), count(l.Attempts), count(l.Lost)}
+		cells := []string{n.of(v), count(l.Attempts), count(l.Lost)}
 		for _, c := range causes {
 			cells = append(cells, count(l.LostByCause[c]))
 			if c == cause.Client {
@@ -669,8 +722,9 @@ func inferredText(variants []*results.Variant) string {
 // outsideBlocks lists what is in no figure: invalid trials and skipped variants.
 func outsideBlocks(d *document.Document, s *results.Scenario) {
 	var invalid, skipped []string
-	for _, v := range s.Variants {
-		name := results.LabelString(v.Labels)
+	n := newNames(s)
+	for _, v := range ordered(s) {
+		name := n.of(v)
 		if v.SkippedReason != nil {
 			skipped = append(skipped, name+": "+*v.SkippedReason)
 		}
@@ -707,13 +761,17 @@ func gateBlocks(d *document.Document, s *results.Scenario) {
 	if len(s.Gates) == 0 {
 		return
 	}
-	t := &document.Table{Columns: []document.Column{document.Left("gate"), document.Left("variant"), document.Left("expected"), document.Left("figures")}}
+	n := newNames(s)
+	t := &document.Table{Columns: []document.Column{
+		document.Left("gate").Toned(verdictTone), document.Left("variant"),
+		document.Left("expected"), document.Left("figures"),
+	}}
 	for _, g := range s.Gates {
 		outcome := g.Outcome
 		if g.Soft {
 			outcome += " (soft)"
 		}
-		t.Add(outcome, results.LabelString(g.Labels), g.Expect, g.Note)
+		t.Add(outcome, n.ofLabels(g.Labels), g.Expect, g.Note)
 	}
 	d.Heading(3, "Gates")
 	if s.Void != "" {

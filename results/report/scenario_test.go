@@ -35,7 +35,7 @@ func TestUnpredicted(t *testing.T) {
 			}
 		}
 	}
-	if got, want := strings.Join(column, " "), "311 –¹ –²"; got != want {
+	if got, want := strings.Join(column, " "), "311 –ᵃ –ᵇ"; got != want {
 		t.Errorf("predicted: %q, want %q", got, want)
 	}
 	for _, note := range []string{"older run", "about then"} {

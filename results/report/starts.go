@@ -22,7 +22,8 @@ type starts struct {
 
 // startsBlock says how steps started workers, and how soon those were ready; nothing where none
 // did.
-func startsBlock(d *document.Document, measured []*results.Variant) {
+func startsBlock(d *document.Document, scenario *results.Scenario, measured []*results.Variant) {
+	n := newNames(scenario)
 	var all []*starts
 	for _, v := range measured {
 		for _, t := range v.ValidTrials() {
@@ -34,7 +35,7 @@ func startsBlock(d *document.Document, measured []*results.Variant) {
 				i = len(all)
 				all = append(all, &starts{start: t.Start()})
 			}
-			all[i].add(v, t)
+			all[i].add(n.of(v), t)
 		}
 	}
 	var lines []string
@@ -62,8 +63,8 @@ func (s *starts) where() string {
 	return in + " (" + strings.Join(s.variants, "; ") + ")"
 }
 
-func (s *starts) add(v *results.Variant, t *results.Trial) {
-	if name := results.LabelString(v.Labels); !slices.Contains(s.variants, name) {
+func (s *starts) add(name string, t *results.Trial) {
+	if !slices.Contains(s.variants, name) {
 		s.variants = append(s.variants, name)
 	}
 	for k := range t.Steps {

@@ -66,15 +66,15 @@ func TestStartsBlock(t *testing.T) {
 			},
 			"In 4 variants, workers that steps started had been parked: their processes were started before the load began, and waited. " +
 				"They were ready 1ms after the step began (median of 4 steps, the longest 1ms). " +
-				"In 1 variant (stop=tableflip), workers that steps started were cold: the step started their processes, too. " +
+				"In 1 variant (tableflip), workers that steps started were cold: the step started their processes, too. " +
 				"They were ready 15ms after the step began (median of 1 step, the longest 15ms).",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := &document.Document{}
-			startsBlock(d, test.variants)
+			startsBlock(d, &results.Scenario{Variants: test.variants}, test.variants)
 			var b bytes.Buffer
-			if err := d.Text(&b, 0); err != nil {
+			if err := d.Text(&b, document.Look{}); err != nil {
 				t.Fatal(err)
 			}
 			if got := strings.Join(strings.Fields(b.String()), " "); got != test.want {

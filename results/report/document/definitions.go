@@ -17,13 +17,13 @@ func WriteDefinitions(w io.Writer, width int, all []Definition) error {
 	for _, d := range all {
 		widest = max(widest, DisplayWidth(d.Word))
 	}
-	column := between // where the texts begin
+	column := Between // where the texts begin
 	if widest > 0 {
-		column += widest + between
+		column += widest + Between
 	}
 	indent := strings.Repeat(" ", column)
 	for _, d := range all {
-		prefix := strings.Repeat(" ", between) + Clean(d.Word)
+		prefix := strings.Repeat(" ", Between) + Clean(d.Word)
 		prefix += strings.Repeat(" ", column-DisplayWidth(prefix))
 		if err := writeWrapped(w, width, Clean(d.Text), prefix, indent); err != nil {
 			return err

@@ -1,14 +1,13 @@
 // Package document prints headings, paragraphs, lists and tables: as text for terminals, as
-// GitHub's Markdown, as one HTML page. It knows nothing of what they say.
+// GitHub's Markdown, as one HTML page. It does not know what they say.
 package document
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 )
 
-// A Document is what every format for people prints; only the marks around it differ.
+// A Document is what every format for people prints; the formats differ in the marks around it.
 type Document struct {
 	blocks []block
 }
@@ -28,21 +27,43 @@ type list []string
 
 // A Table's first column names the row; it is repeated when the table must be split.
 type Table struct {
+	Caption string // a line above the table; "": none
 	Columns []Column
 	Rows    [][]string
 	Ruled   bool // a rule between rows: for rows of many lines
+	Plain   bool // as text without heads and rules: a list whose items have columns
+	Unnoted bool // no notes, whatever Note is given
 
-	notes []string // notes[i] is marked by mark(i+1)
+	notes notes
 }
 
 // A Column of a table: its head, which may have several lines.
 type Column struct {
 	Head  string
 	Right bool // numbers
+	// Tone returns the tone in which a cell is printed, where text has colours. Nil: none has one.
+	Tone func(cell string) Tone
 }
+
+// A Tone is how good the news in a cell is.
+type Tone int
+
+// The tones.
+const (
+	Neutral Tone = iota
+	Good
+	Bad
+	Open // neither, or not known
+)
 
 // Left is a column of text, aligned to the left.
 func Left(head string) Column { return Column{Head: Clean(head)} }
+
+// Toned returns the column with cells printed in the tone that tone returns for them.
+func (c Column) Toned(tone func(cell string) Tone) Column {
+	c.Tone = tone
+	return c
+}
 
 // Right is a column of numbers, aligned to the right.
 func Right(head string) Column { return Column{Head: Clean(head), Right: true} }
@@ -73,31 +94,6 @@ func (d *Document) Table(t *Table) {
 // Add appends a row; a cell may have several lines.
 func (t *Table) Add(cells ...string) {
 	t.Rows = append(t.Rows, CleanAll(cells))
-}
-
-// Note returns the marks of the notes with these texts, adding those that are new.
-func (t *Table) Note(texts ...string) string {
-	var marks []string
-	for _, text := range texts {
-		text = Clean(text)
-		i := slices.Index(t.notes, text)
-		if i < 0 {
-			i = len(t.notes)
-			t.notes = append(t.notes, text)
-		}
-		marks = append(marks, mark(i+1))
-	}
-	return strings.Join(marks, "⁺")
-}
-
-// mark writes n in superscript digits.
-func mark(n int) string {
-	const digits = "⁰¹²³⁴⁵⁶⁷⁸⁹"
-	superscript := []rune(digits)
-	if n < 10 {
-		return string(superscript[n])
-	}
-	return mark(n/10) + string(superscript[n%10])
 }
 
 // Clean makes what came from a file safe to print: control characters, which could move a

@@ -12,9 +12,7 @@ var pageTemplate string
 
 // HTML prints the document as one page that needs no other file and no script.
 func (d *Document) HTML(w io.Writer) error {
-	page, err := template.New("page").Funcs(template.FuncMap{
-		"mark": func(i int) string { return mark(i + 1) },
-	}).Parse(pageTemplate)
+	page, err := template.New("page").Funcs(template.FuncMap{"mark": mark}).Parse(pageTemplate)
 	if err != nil {
 		return err
 	}
@@ -33,9 +31,10 @@ type htmlBlock struct {
 }
 
 type htmlTable struct {
-	Heads []htmlCell
-	Rows  [][]htmlCell
-	Notes []string
+	Caption string
+	Heads   []htmlCell
+	Rows    [][]htmlCell
+	Notes   []string
 }
 
 type htmlCell struct {
@@ -60,11 +59,11 @@ func newHTMLBlock(b block) htmlBlock {
 	case *Table:
 		return htmlBlock{Table: b.html()}
 	}
-	panic("report: unknown block " + strconv.Quote(template.HTMLEscaper(b)))
+	panic("document: unknown block " + strconv.Quote(template.HTMLEscaper(b)))
 }
 
 func (t *Table) html() *htmlTable {
-	out := &htmlTable{Notes: t.notes}
+	out := &htmlTable{Caption: t.Caption, Notes: t.notes.texts()}
 	for _, c := range t.Columns {
 		out.Heads = append(out.Heads, htmlCell{c.Head, c.Right})
 	}

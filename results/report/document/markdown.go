@@ -21,9 +21,12 @@ func (d *Document) Markdown(w io.Writer) error {
 		case list:
 			err = markdownList(w, b)
 		case *Table:
+			if b.Caption != "" {
+				fmt.Fprintf(w, "%s\n\n", EscapeMarkdown(b.Caption))
+			}
 			if err = b.markdown(w); err == nil && len(b.notes) > 0 {
 				fmt.Fprintln(w)
-				err = markdownNotes(w, b.notes)
+				err = markdownNotes(w, b.notes.texts())
 			}
 		}
 		if err != nil {
@@ -35,7 +38,8 @@ func (d *Document) Markdown(w io.Writer) error {
 
 func markdownList(w io.Writer, items list) error {
 	for _, item := range items {
-		if _, err := fmt.Fprintf(w, "- %s\n", strings.ReplaceAll(EscapeMarkdown(item), "\n", " ")); err != nil {
+		item = strings.ReplaceAll(EscapeMarkdown(item), "\n", " ")
+		if _, err := fmt.Fprintf(w, "- %s\n", item); err != nil {
 			return err
 		}
 	}
@@ -46,7 +50,7 @@ func markdownList(w io.Writer, items list) error {
 func markdownNotes(w io.Writer, notes []string) error {
 	lines := make([]string, len(notes))
 	for i, note := range notes {
-		lines[i] = mark(i+1) + " " + EscapeMarkdown(note)
+		lines[i] = mark(i) + " " + EscapeMarkdown(note)
 	}
 	_, err := fmt.Fprintln(w, strings.Join(lines, "\\\n"))
 	return err
@@ -54,8 +58,8 @@ func markdownNotes(w io.Writer, notes []string) error {
 
 var markdownEscapes = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "<", "&lt;", "|", `\|`)
 
-// EscapeMarkdown keeps what came from a file from being taken for markup. Underscores within words
-// are none in GitHub's Markdown.
+// EscapeMarkdown keeps what came from a file from being taken for markup. It leaves underscores:
+// within words they are no markup in GitHub's Markdown.
 func EscapeMarkdown(s string) string { return markdownEscapes.Replace(s) }
 
 // escapeCells is EscapeMarkdown for the cells of a table's row, each of which has one line.

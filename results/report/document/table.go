@@ -3,6 +3,7 @@ package document
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/olekukonko/tablewriter"
@@ -11,55 +12,70 @@ import (
 	"github.com/olekukonko/tablewriter/tw"
 )
 
-// Only this file uses tablewriter. The library aligns, pads and draws; wrapping and splitting are
-// done here. The library's own wrapping gives every column the same share of the width, truncates
-// words that are wider than their column, and has no answer to more columns than fit.
+// Only this file uses tablewriter. The library aligns, pads and draws; this file wraps and splits.
+// The library's own wrapping gives every column the same share of the width, truncates words that
+// are wider than their column, and has no answer to more columns than fit.
 
-const (
-	// MaxWidth is how many columns text takes where there is room, and MinWidth how many it takes
-	// at least.
-	MaxWidth, MinWidth = 100, 40
-	// between is the space between two columns.
-	between = 2
-)
+// Between is the space between two columns of a table.
+const Between = 2
 
-// columns returns how many columns text takes that is to take width: what MinWidth and MaxWidth
-// leave of it, and MaxWidth for 0.
-func columns(width int) int {
-	if width == 0 {
-		return MaxWidth
-	}
-	return max(MinWidth, min(width, MaxWidth))
-}
+// narrow returns the width under which a column is not wrapped within words; the table is split
+// instead. Two such columns fit beside each other.
+func narrow(width int) int { return min(24, (width-Between)/2) }
 
-// narrow is the width under which a column is not wrapped within words; the table is split instead.
-// Two such columns fit beside each other.
-func narrow(width int) int { return min(24, (width-between)/2) }
-
-// DisplayWidth returns how many columns of a terminal s takes. The locale does not change it, and
-// it is the measure that tablewriter lays tables out by.
+// DisplayWidth returns how many columns of a terminal s takes, without its escape sequences. It
+// does not depend on the locale. tablewriter measures in the same way.
 func DisplayWidth(s string) int {
 	return twwidth.WidthWithOptions(s, twwidth.Options{EastAsianWidth: false})
 }
 
-// text prints the table in lines of at most width columns, split if it must be, then its notes.
-func (t *Table) text(w io.Writer, width int) error {
-	for i, part := range t.split(width) {
+// text prints the caption, the table in lines of at most look.Width columns, split if it must be,
+// and its notes.
+func (t *Table) text(w io.Writer, look Look) error {
+	if t.Caption != "" {
+		if err := writeLines(w, look.Width, t.Caption); err != nil {
+			return err
+		}
+	}
+	for i, part := range t.split(look.Width) {
 		if i > 0 {
 			fmt.Fprintln(w)
+		}
+		if look.Colour {
+			part.colour()
 		}
 		if err := part.render(w); err != nil {
 			return err
 		}
 	}
-	for i, note := range t.notes {
-		marked := mark(i+1) + " "
+	var below strings.Builder
+	for i, note := range t.notes.texts() {
+		marked := mark(i) + " "
 		indent := strings.Repeat(" ", DisplayWidth(marked))
-		if err := writeWrapped(w, width, note, marked, indent); err != nil {
+		if err := writeWrapped(&below, look.Width, note, marked, indent); err != nil {
 			return err
 		}
 	}
-	return nil
+	notes := below.String()
+	if look.Colour {
+		notes = coloured(dim, strings.TrimSuffix(notes, "\n")) + notes[len(strings.TrimSuffix(notes, "\n")):]
+	}
+	_, err := io.WriteString(w, notes)
+	return err
+}
+
+// colour puts escape sequences around verdicts and intervals.
+func (t *Table) colour() {
+	for _, row := range t.Rows {
+		for i, c := range t.Columns {
+			switch {
+			case c.Tone != nil:
+				row[i] = coloured(colours[c.Tone(row[i])], row[i])
+			case c.Right:
+				row[i] = dimIntervals(row[i])
+			}
+		}
+	}
 }
 
 // split divides the table's columns so that each part fits into width, wrapping cells first.
@@ -69,7 +85,7 @@ func (t *Table) split(width int) []*Table {
 		return []*Table{t.wrapped(shrunk)}
 	}
 	// Any column fits beside the first, which stands in every part: a narrow one makes fewer parts.
-	widest := (width - between) / 2
+	widest := (width - Between) / 2
 	widths[0] = min(widths[0], max(narrow(width), t.longestWord(0)), widest)
 	for i, c := range t.Columns {
 		if !c.Right {
@@ -82,8 +98,8 @@ func (t *Table) split(width int) []*Table {
 	var parts []*Table
 	for first := 1; first < len(t.Columns); {
 		last, total := first, widths[0]
-		for last < len(t.Columns) && (last == first || total+between+widths[last] <= width) {
-			total += between + widths[last]
+		for last < len(t.Columns) && (last == first || total+Between+widths[last] <= width) {
+			total += Between + widths[last]
 			last++
 		}
 		parts = append(parts, wrapped.part(first, last))
@@ -92,17 +108,18 @@ func (t *Table) split(width int) []*Table {
 	return parts
 }
 
-// part is the table's first column and columns first to last−1.
+// part returns a table of the first column and columns first to last−1.
 func (t *Table) part(first, last int) *Table {
-	p := &Table{Columns: append([]Column{t.Columns[0]}, t.Columns[first:last]...), Ruled: t.Ruled}
+	p := &Table{Ruled: t.Ruled, Plain: t.Plain}
+	p.Columns = append([]Column{t.Columns[0]}, t.Columns[first:last]...)
 	for _, row := range t.Rows {
 		p.Rows = append(p.Rows, append([]string{row[0]}, row[first:last]...))
 	}
 	return p
 }
 
-// widths returns the widths of the columns as they stand. tablewriter draws an empty one as one
-// column of the terminal.
+// widths returns the widths of the columns as they are. tablewriter draws an empty one as one column
+// of the terminal.
 func (t *Table) widths() []int {
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
@@ -114,7 +131,7 @@ func (t *Table) widths() []int {
 	return widths
 }
 
-// blockWidth is the width of the widest line of s.
+// blockWidth returns the width of the widest line of s.
 func blockWidth(s string) int {
 	widest := 0
 	for line := range strings.Lines(s) {
@@ -131,7 +148,7 @@ func (t *Table) shrink(widths []int, width int) ([]int, bool) {
 		least[i] = min(t.longestWord(i), narrow(width))
 	}
 	for {
-		total := between * (len(out) - 1)
+		total := Between * (len(out) - 1)
 		victim := -1
 		for i, w := range out {
 			total += w
@@ -149,7 +166,7 @@ func (t *Table) shrink(widths []int, width int) ([]int, bool) {
 	}
 }
 
-// longestWord is the width that column i needs without breaking words.
+// longestWord returns the width that column i needs without breaking words.
 func (t *Table) longestWord(i int) int {
 	words := strings.Fields(t.Columns[i].Head)
 	for _, row := range t.Rows {
@@ -162,11 +179,11 @@ func (t *Table) longestWord(i int) int {
 	return longest
 }
 
-// wrapped is the table with every cell wrapped to its column's width.
+// wrapped returns the table with every cell wrapped to its column's width.
 func (t *Table) wrapped(widths []int) *Table {
-	out := &Table{Columns: make([]Column, len(t.Columns)), Ruled: t.Ruled}
-	for i, c := range t.Columns {
-		out.Columns[i] = Column{wrap(c.Head, widths[i]), c.Right}
+	out := &Table{Columns: slices.Clone(t.Columns), Ruled: t.Ruled, Plain: t.Plain}
+	for i := range out.Columns {
+		out.Columns[i].Head = wrap(out.Columns[i].Head, widths[i])
 	}
 	for _, row := range t.Rows {
 		cells := make([]string, len(row))
@@ -187,7 +204,7 @@ func (t *Table) render(w io.Writer) error {
 	look := renderer.NewBlueprint(tw.Rendition{
 		Borders: tw.BorderNone,
 		Symbols: tw.NewSymbolCustom("rules only").WithRow("─").
-			WithColumn(strings.Repeat(" ", between)).WithCenter(strings.Repeat("─", between)),
+			WithColumn(strings.Repeat(" ", Between)).WithCenter(strings.Repeat("─", Between)),
 		Settings: tw.Settings{Separators: tw.Separators{BetweenRows: rules}},
 	})
 	out, err := t.draw(look, tw.CellConfig{Padding: tw.CellPadding{Global: tw.PaddingNone}})
@@ -202,9 +219,11 @@ func (t *Table) render(w io.Writer) error {
 	return nil
 }
 
-// markdown prints the table as GitHub's Markdown has them, however wide.
+// markdown prints the table as GitHub's Markdown, however wide it is.
 func (t *Table) markdown(w io.Writer) error {
-	out, err := t.draw(renderer.NewMarkdown(), tw.CellConfig{
+	headed := *t
+	headed.Plain = false // Markdown has no tables without heads
+	out, err := headed.draw(renderer.NewMarkdown(), tw.CellConfig{
 		Padding: tw.CellPadding{Global: tw.PaddingDefault},
 		Filter:  tw.CellFilter{Global: escapeCells},
 	})
@@ -216,7 +235,7 @@ func (t *Table) markdown(w io.Writer) error {
 }
 
 // draw returns the table as the renderer draws it, with the padding and the filter of cells. It
-// turns off what tablewriter does unasked: rewriting headers ("p50" to "P 50"), trimming cells, and
+// turns off tablewriter's defaults: rewriting headers ("p50" to "P 50"), trimming cells, and
 // measuring by the locale. It returns a string because tablewriter ignores the errors of a writer.
 func (t *Table) draw(look tw.Renderer, cells tw.CellConfig) (string, error) {
 	heads := make([]string, len(t.Columns))
@@ -236,7 +255,9 @@ func (t *Table) draw(look tw.Renderer, cells tw.CellConfig) (string, error) {
 		tablewriter.WithRowConfig(cells),
 		tablewriter.WithBehavior(tw.Behavior{TrimSpace: tw.Off, TrimTab: tw.Off, TrimLine: tw.Off}),
 		tablewriter.WithEastAsian(tw.Off))
-	writer.Header(heads)
+	if !t.Plain {
+		writer.Header(heads)
+	}
 	if err := writer.Bulk(t.Rows); err != nil {
 		return "", fmt.Errorf("table: %w", err)
 	}
@@ -327,9 +348,9 @@ func writeWrapped(w io.Writer, width int, text, prefix, indent string) error {
 	return nil
 }
 
-// Fold prints text in lines of at most width columns, without tabs and control characters. The
-// rest of a line that is too long goes into the next, indented by four more, and as a comment if
-// the line was one.
+// Fold prints text in lines of at most width columns, without tabs and control characters. It
+// continues a line that is too long in the next one, indented by four more, and as a comment if the
+// line is one.
 func Fold(w io.Writer, width int, text string) error {
 	width = columns(width)
 	for line := range strings.Lines(Clean(text)) {
@@ -352,8 +373,8 @@ func Fold(w io.Writer, width int, text string) error {
 	return nil
 }
 
-// WriteTable prints a table of text by itself: one heading per column, rows of as many
-// cells, in lines of at most width columns.
+// WriteTable prints a table of text by itself: one heading per column, rows of as many cells, in
+// lines of at most width columns.
 func WriteTable(w io.Writer, width int, headings []string, rows [][]string) error {
 	width = columns(width)
 	t := &Table{}
@@ -367,5 +388,5 @@ func WriteTable(w io.Writer, width int, headings []string, rows [][]string) erro
 		}
 		t.Add(cells...)
 	}
-	return t.text(w, width)
+	return t.text(w, Look{Width: width})
 }

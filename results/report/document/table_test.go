@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -12,31 +13,31 @@ import (
 
 func rendered(t *testing.T, table *Table) string {
 	t.Helper()
-	return renderedIn(t, MaxWidth, table)
+	return renderedIn(t, DefaultWidth, table)
 }
 
 func renderedIn(t *testing.T, width int, table *Table) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := table.text(&out, width); err != nil {
+	if err := table.text(&out, Look{Width: width}); err != nil {
 		t.Fatal(err)
 	}
 	return "\n" + out.String()
 }
 
-// The library would write "P 50 [MS]", trim and pad on its own: none of it.
+// The library does not rewrite heads ("P 50 [MS]"), trim or pad.
 func TestTableText(t *testing.T) {
-	plain := &Table{Columns: []Column{{Head: "variant"}, {"p50 [µs]", true}, {Head: "note_x"}}}
+	plain := &Table{Columns: []Column{{Head: "variant"}, {Head: "p50 [µs]", Right: true}, {Head: "note_x"}}}
 	plain.Add("a", "1"+plain.Note("first"), "")
 	plain.Add("b b", "22"+plain.Note("second", "first"), "two\nlines")
 	want := `
 variant  p50 [µs]  note_x
 ─────────────────────────
-a              1¹
-b b         22²⁺¹  two
+a              1ᵃ
+b b          22ᵃᵇ  two
                    lines
-¹ first
-² second
+ᵃ first
+ᵇ second
 `
 	if diff := cmp.Diff(want, rendered(t, plain)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -54,7 +55,7 @@ func TestTableRules(t *testing.T) {
 
 // Spaces at either end of a cell, empty lines in it and equal neighbours stay as they are.
 func TestTableKeepsCells(t *testing.T) {
-	table := &Table{Columns: []Column{{Head: " a "}, {"camelCase", true}, {Head: "b"}}}
+	table := &Table{Columns: []Column{{Head: " a "}, {Head: "camelCase", Right: true}, {Head: "b"}}}
 	table.Add("  x", "same", "same")
 	table.Add("-\n\n-", "1 ", "")
 	table.Add("-", "same", "same")
@@ -74,11 +75,11 @@ func TestTableKeepsCells(t *testing.T) {
 
 // A column in which nothing stands has a width, too.
 func TestTableEmptyColumn(t *testing.T) {
-	for width := MaxWidth - between - 3; width <= MaxWidth; width++ {
+	for width := DefaultWidth - Between - 3; width <= DefaultWidth; width++ {
 		table := &Table{Columns: []Column{{Head: "a"}, {}}}
 		table.Add(strings.Repeat("w ", width/2)+strings.Repeat("w", width%2), "")
 		for line := range strings.Lines(rendered(t, table)) {
-			if w := DisplayWidth(strings.TrimSuffix(line, "\n")); w > MaxWidth {
+			if w := DisplayWidth(strings.TrimSuffix(line, "\n")); w > DefaultWidth {
 				t.Errorf("%d Columns: %q", w, line)
 			}
 		}
@@ -87,7 +88,7 @@ func TestTableEmptyColumn(t *testing.T) {
 
 // Nothing in a cell ends it, starts another line, or becomes markup.
 func TestTableMarkdown(t *testing.T) {
-	table := &Table{Columns: []Column{{Head: "a|b"}, {"p50\n[µs]", true}}}
+	table := &Table{Columns: []Column{{Head: "a|b"}, {Head: "p50\n[µs]", Right: true}}}
 	table.Add("one|two\\|", "1")
 	table.Add(" <b>\n`c`", "")
 	want := "" +
@@ -109,7 +110,7 @@ func TestTableWrapsThenSplits(t *testing.T) {
 	wide := &Table{Columns: []Column{{Head: "variant"}}}
 	cells := []string{"sockets=reuseport stop=migrate"}
 	for range 5 {
-		wide.Columns = append(wide.Columns, Column{strings.Repeat("h", 13), true})
+		wide.Columns = append(wide.Columns, Column{Head: strings.Repeat("h", 13), Right: true})
 		cells = append(cells, "1")
 	}
 	wide.Add(cells...)
@@ -122,8 +123,8 @@ stop=migrate
 	if diff := cmp.Diff(want, rendered(t, wide)); diff != "" {
 		t.Errorf("wrapped (-want +got):\n%s", diff)
 	}
-	wide.Columns = append(wide.Columns, Column{"more", true})
-	wide.Columns = append(wide.Columns, Column{"and more", true})
+	wide.Columns = append(wide.Columns, Column{Head: "more", Right: true})
+	wide.Columns = append(wide.Columns, Column{Head: "and more", Right: true})
 	wide.Rows[0] = append(wide.Rows[0], "2", "3")
 	want = `
 variant            hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  hhhhhhhhhhhhh  more
@@ -156,7 +157,7 @@ func TestTableFitsAnything(t *testing.T) {
 		columns := 2 + random.IntN(12)
 		table := &Table{Ruled: random.IntN(2) == 0}
 		for range columns {
-			table.Columns = append(table.Columns, Column{Clean(text()), random.IntN(2) == 0})
+			table.Columns = append(table.Columns, Column{Head: Clean(text()), Right: random.IntN(2) == 0})
 		}
 		for range 1 + random.IntN(4) {
 			cells := make([]string, columns)
@@ -242,17 +243,90 @@ func TestFold(t *testing.T) {
 		strings.Repeat("a  ", 33) + "z": strings.Repeat("a  ", 33) + "z\n",
 	} {
 		var out strings.Builder
-		if err := Fold(&out, MaxWidth, in); err != nil || out.String() != want {
+		if err := Fold(&out, DefaultWidth, in); err != nil || out.String() != want {
 			t.Errorf("%q: %v, got %q, want %q", in, err, out.String(), want)
 		}
 	}
 }
 
 func TestMark(t *testing.T) {
-	for n, want := range map[int]string{1: "¹", 9: "⁹", 10: "¹⁰", 123: "¹²³"} {
-		if got := mark(n); got != want {
-			t.Errorf("mark(%d): got %s, want %s", n, got, want)
+	for i, want := range map[int]string{0: "ᵃ", 24: "ᶻ", 25: "ᵃ′", 51: "ᵇ′′"} {
+		if got := mark(i); got != want {
+			t.Errorf("mark(%d): got %s, want %s", i, got, want)
 		}
+	}
+}
+
+// Texts that differ in numbers alone are one note, with the range of each number.
+func TestNotesMerge(t *testing.T) {
+	table := &Table{Columns: []Column{Left("a")}}
+	marks := []string{
+		table.Note("need 6, have 3", "other"), table.Note("need 6, have 12"),
+		table.Note("need 6, have 3"), table.Note("need 6, have 4", "need 6, have 3"),
+	}
+	if diff := cmp.Diff([]string{"ᵃᵇ", "ᵃ", "ᵃ", "ᵃ"}, marks); diff != "" {
+		t.Errorf("marks (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"need 6, have 3–12", "other"}, table.notes.texts()); diff != "" {
+		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+	unnoted := &Table{Unnoted: true}
+	if m := unnoted.Note("a"); m != "" || len(unnoted.notes) > 0 {
+		t.Errorf("a table that is to have no notes has %q", m)
+	}
+}
+
+// Colours change nothing but the colour: without their escape sequences the text is the same.
+func TestColour(t *testing.T) {
+	d := &Document{}
+	verdict := func(cell string) Tone {
+		return map[string]Tone{"pass": Good, "fail": Bad, "open or so": Open}[cell]
+	}
+	table := &Table{Columns: []Column{
+		Left("variant"), Left("verdict").Toned(verdict), Right("x [95 %]"),
+	}}
+	table.Add("a", "pass", "1 [0, 2]"+table.Note("why"))
+	table.Add("b", "open or so", "10")
+	table.Add("c", "fail", "100 [10, 1000]")
+	d.Table(table)
+	for _, width := range []int{MinWidth, DefaultWidth} {
+		var plain, coloured strings.Builder
+		if err := d.Text(&plain, Look{Width: width}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Text(&coloured, Look{Width: width, Colour: true}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(plain.String(), "\x1b") {
+			t.Errorf("an escape sequence without colours: %q", plain.String())
+		}
+		for _, want := range []string{
+			green + "pass" + reset, red + "fail" + reset, dim + "[0, 2]" + reset, dim + "ᵃ why" + reset,
+		} {
+			if !strings.Contains(coloured.String(), want) {
+				t.Errorf("no %q in %q", want, coloured.String())
+			}
+		}
+		bare := regexp.MustCompile("\x1b\\[[0-9]*m").ReplaceAllString(coloured.String(), "")
+		if diff := cmp.Diff(plain.String(), bare); diff != "" {
+			t.Errorf("width %d (-plain +coloured):\n%s", width, diff)
+		}
+	}
+}
+
+// A plain table has neither heads nor rules, and a caption stands above any table.
+func TestPlainTable(t *testing.T) {
+	table := &Table{Plain: true, Caption: "All", Columns: []Column{Left("word"), Left("text")}}
+	table.Add("gate fail", strings.Repeat("text ", 8))
+	table.Add("more", "text")
+	want := `
+All
+gate fail  text text text text text text
+           text text
+more       text
+`
+	if diff := cmp.Diff(want, renderedIn(t, MinWidth, table)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -266,7 +340,7 @@ func TestFoldEnds(t *testing.T) {
 			d := &Document{}
 			d.List([]string{text})
 			var folded, printed bytes.Buffer
-			if err := errors.Join(Fold(&folded, width, text), d.Text(&printed, width)); err != nil {
+			if err := errors.Join(Fold(&folded, width, text), d.Text(&printed, Look{Width: width})); err != nil {
 				t.Fatal(err)
 			}
 			for line := range strings.Lines(folded.String() + printed.String()) {

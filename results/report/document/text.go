@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// Text prints the document in lines of at most width columns, MinWidth to MaxWidth; 0: MaxWidth.
-func (d *Document) Text(w io.Writer, width int) error {
-	width = columns(width)
+// Text prints the document in lines of at most look.Width columns.
+func (d *Document) Text(w io.Writer, look Look) error {
+	look.Width = columns(look.Width)
+	width := look.Width
 	for i, b := range d.blocks {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -26,7 +27,7 @@ func (d *Document) Text(w io.Writer, width int) error {
 				}
 			}
 		case *Table:
-			err = b.text(w, width)
+			err = b.text(w, look)
 		}
 		if err != nil {
 			return err

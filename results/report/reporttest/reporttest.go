@@ -458,8 +458,8 @@ func LittleRuns() map[string]*results.Run {
 	}
 }
 
-// Widths are widths of terminals that text is to fit, in columns.
-func Widths() []int { return []int{40, 60, 80, 100} }
+// Widths are widths of terminals that text is to fit, in columns. The last is that of files.
+func Widths() []int { return []int{40, 60, 80, 160, 100} }
 
 // Printed is what p prints of the run, with the zero value of its options.
 func Printed[O any](t testing.TB, p func(io.Writer, *results.Run, O) error, run *results.Run) string {

@@ -1,0 +1,200 @@
+package report
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/report/reporttest"
+	"reuseport-bench/results/summary"
+)
+
+// restartVariant is of ten trials of four restarts, of which the first ones lost these many.
+func restartVariant(labels map[string]string, lost ...int64) *results.Variant {
+	v := &results.Variant{Labels: labels}
+	for i := range 10 {
+		n := int64(0)
+		if i < len(lost) {
+			n = lost[i]
+		}
+		v.Trials = append(v.Trials, reporttest.RestartTrial(i, n, 0, 0, 0))
+	}
+	return v
+}
+
+// steadyVariant is of eight trials without steps, whose p99 is times as long as usual.
+func steadyVariant(labels map[string]string, times int64) *results.Variant {
+	v := &results.Variant{Labels: labels}
+	for i := range 8 {
+		trial := reporttest.RestartTrial(i)
+		trial.ResponseNS.P99 *= times
+		v.Trials = append(v.Trials, trial)
+	}
+	return v
+}
+
+func scenarioOf(baseline map[string]string, variants ...*results.Variant) *results.Scenario {
+	s := &results.Scenario{Name: "s", MinValid: 3, Trials: 8, Baseline: baseline, Variants: variants}
+	summary.FillRun(&results.Run{Scenarios: []*results.Scenario{s}})
+	return s
+}
+
+func TestAnswers(t *testing.T) {
+	labels := reporttest.Labels
+	shared := labels("sockets", "shared", "load.rate", "500/s")
+	short := restartVariant(labels("stop", "close"), 2)
+	short.Trials = short.Trials[:2]
+	few := scenarioOf(nil, short)
+	few.MinValid = 1
+	void := scenarioOf(nil, restartVariant(labels("stop", "close"), 2))
+	void.Void = "it differs from itself"
+	for _, test := range []struct {
+		name     string
+		scenario *results.Scenario
+		want     []string
+	}{
+		{"restarts", scenarioOf(nil,
+			restartVariant(labels("sockets", "reuseport", "stop", "close"), 9, 9, 9, 8, 9, 9, 9, 9, 9, 9),
+			restartVariant(labels("sockets", "reuseport", "stop", "handoff")),
+			restartVariant(labels("sockets", "shared", "stop", "handoff")),
+			restartVariant(labels("sockets", "reuseport", "stop", "drain")),
+			restartVariant(labels("sockets", "reuseport", "stop", "kill"), 9, 8, 9, 9, 9, 9, 9, 9, 9, 9),
+		), []string{
+			"Handing the socket off to the successor (as HAProxy does) and draining the accept " +
+				"queue before closing lost none in 40 restarts each (at most 3 in 40).",
+			"Closing the listener and killing the workers lose 2.2 requests per restart [1.8, 2.7].",
+		}},
+		{"told apart by another label", scenarioOf(nil,
+			restartVariant(labels("stop", "drain", "sockets", "shared")),
+			restartVariant(labels("stop", "close", "sockets", "shared"), 9, 9, 9, 9, 9, 9, 9, 9, 9, 9),
+			restartVariant(labels("stop", "close", "sockets", "reuseport")),
+		), []string{
+			"Draining the accept queue before closing and closing the listener with a " +
+				"SO_REUSEPORT socket each lost none in 40 restarts each (at most 3 in 40).",
+			"Closing the listener with one shared socket loses 2.2 requests per restart [1.8, 2.8].",
+		}},
+		{"by a label without a phrase", scenarioOf(nil,
+			restartVariant(labels("round_trip", "0s")),
+			restartVariant(labels("round_trip", "5ms"), 9, 9, 9, 9, 9, 9, 9, 9, 9, 9),
+		), []string{
+			"Replacing the workers with round_trip 0s lost none in 40 restarts (at most 3 in 40).",
+			"Replacing the workers with round_trip 5ms loses 2.2 requests per restart [1.8, 2.8].",
+		}},
+		{"too few restarts", few, []string{
+			"Closing the listener lost 2 in 8 restarts: too few to say how many it loses.",
+		}},
+		{"void", void, nil},
+		{"latency, by the rate", scenarioOf(shared,
+			steadyVariant(shared, 1),
+			steadyVariant(labels("sockets", "reuseport", "load.rate", "500/s"), 2),
+			steadyVariant(labels("sockets", "shared", "load.rate", "0.7*capacity"), 3),
+			steadyVariant(labels("sockets", "reuseport", "load.rate", "0.7*capacity"), 3),
+		), []string{
+			"No request was lost: 0 of 192,000.",
+			"With a SO_REUSEPORT socket each at 500/s, p99 is 2 [2, 2] times that with one shared " +
+				"socket: 1.9 ms against 950 µs.",
+			"With a SO_REUSEPORT socket each at 0.7 of capacity, p99 is that with one shared " +
+				"socket within 10 %: 1 [1, 1] times.",
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, answers(test.scenario)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Conditions select the group, all of it and nothing else, and name what its variants share.
+func TestConditions(t *testing.T) {
+	var all []*results.Variant
+	for _, stop := range []string{"close", "drain"} {
+		for _, wait := range []string{"0s", "1s"} {
+			for _, lag := range []string{"10ms", "1s"} {
+				if stop == "close" || wait == "1s" {
+					labels := reporttest.Labels("stop", stop, "kube.pre_stop", wait, "kube.endpoint_lag", lag)
+					all = append(all, &results.Variant{Labels: labels})
+				}
+			}
+		}
+	}
+	n := newNames(&results.Scenario{Variants: all})
+	for members := range 1 << len(all) {
+		var group []*results.Variant
+		for i, v := range all {
+			if members>>i&1 == 1 {
+				group = append(group, v)
+			}
+		}
+		if len(group) == 0 {
+			continue
+		}
+		found := n.conditions(group, all)
+		for i, v := range all {
+			selected := false
+			for _, c := range found {
+				selected = selected || c.selects(v)
+			}
+			if want := members>>i&1 == 1; selected != want {
+				t.Errorf("group %b: conditions %v select %s: %v", members, found, n.of(v), selected)
+			}
+		}
+	}
+	drained := n.conditions(all[len(all)-2:], all)
+	want := []condition{{"stop": "drain", "kube.pre_stop": "1s"}}
+	if diff := cmp.Diff(want, drained); diff != "" {
+		t.Errorf("drained (-want +got):\n%s", diff)
+	}
+}
+
+func TestNames(t *testing.T) {
+	labels := reporttest.Labels
+	n := newNames(&results.Scenario{Variants: []*results.Variant{
+		{Labels: labels("sockets", "shared", "stop", "handoff", "load.rate", "1000/s",
+			"load.retry.max", "1", "kube.users", "one")},
+		{Labels: labels("sockets", "reuseport", "stop", "close", "load.rate", "2000/s",
+			"load.retry.max", "3", "server.users", "each", "kube.users", "one")},
+	}})
+	got := []string{n.of(n.scenario.Variants[0]), n.of(n.scenario.Variants[1]), n.sharedText()}
+	want := []string{
+		"shared · handoff · 1000/s · retry.max=1", "reuseport · close · 2000/s · retry.max=3 · users=each",
+		"All: kube.users=one",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	one := newNames(&results.Scenario{Variants: []*results.Variant{{Labels: labels("stop", "close")}}})
+	if name, shared := one.of(one.scenario.Variants[0]), one.sharedText(); name != "stop=close" || shared != "" {
+		t.Errorf("a variant alone is called %q, and shares %q", name, shared)
+	}
+}
+
+// Every table has its rows in the same order.
+func TestOrderOfRows(t *testing.T) {
+	text := reporttest.Printed(t, Markdown, reporttest.FinishedRun())
+	text, _, _ = strings.Cut(text, "## steady")
+	var orders [][]string
+	for _, table := range strings.Split(text, "\n\n") {
+		var order []string
+		for row := range strings.Lines(table) {
+			name, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " |")
+			name = strings.TrimSpace(name)
+			if strings.HasPrefix(row, "| ") && strings.Contains(name, " · ") && !strings.Contains(name, "close") {
+				order = append(order, name)
+			}
+		}
+		if len(order) > 0 {
+			orders = append(orders, order)
+		}
+	}
+	if len(orders) < 4 {
+		t.Fatalf("%d tables in\n%s", len(orders), text)
+	}
+	for _, order := range orders[1:] {
+		if diff := cmp.Diff(orders[0], order); diff != "" {
+			t.Errorf("(-first +this):\n%s", diff)
+		}
+	}
+}

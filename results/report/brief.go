@@ -1,0 +1,406 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/claims"
+	"reuseport-bench/results/command"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/report/document"
+	"reuseport-bench/results/unit"
+)
+
+// ScreenLines is how many lines Brief prints at most of a run of few scenarios.
+const ScreenLines = 40
+
+// Brief prints one screen of the run: for each scenario what it decided and a table of its
+// variants; what does not count; gates and claims; and where to find the rest. Of many scenarios it
+// prints the sentences alone, and then it may take more than a screen.
+func Brief(w io.Writer, run *results.Run, opts Options) error {
+	scenarios, err := opts.Select(run)
+	if err != nil {
+		return err
+	}
+	var screen []byte
+	for _, room := range rooms {
+		var page bytes.Buffer
+		if err := briefDocument(run, scenarios, opts, room).Text(&page, opts.look()); err != nil {
+			return err
+		}
+		if screen = page.Bytes(); bytes.Count(screen, []byte("\n")) <= ScreenLines {
+			break
+		}
+	}
+	_, err = w.Write(screen)
+	return err
+}
+
+// room is how much of each part a screen has room for.
+type room struct {
+	sentences int  // of a scenario
+	rows      int  // of a table; 0: there is no table
+	notes     bool // of tables
+	lines     int  // of gates, of reasons, and of claims
+	whole     bool // none of these lines is cut off
+}
+
+// rooms are tried in this order, until all fits.
+var rooms = []room{
+	{sentences: 12, rows: 24, notes: true, lines: 12, whole: true},
+	{sentences: 12, rows: 24, lines: 8, whole: true},
+	{sentences: 10, rows: 20, lines: 6, whole: true},
+	{sentences: 8, rows: 18, lines: 5, whole: true},
+	{sentences: 8, rows: 16, lines: 4},
+	{sentences: 7, rows: 16, lines: 3},
+	{sentences: 6, rows: 16, lines: 3},
+	{sentences: 5, rows: 16, lines: 3},
+	{sentences: 4, rows: 16, lines: 3},
+	{sentences: 4, rows: 14, lines: 3},
+	{sentences: 4, rows: 12, lines: 3},
+	{sentences: 4, rows: 10, lines: 2},
+	{sentences: 4, rows: 8, lines: 2},
+	{sentences: 3, rows: 6, lines: 2},
+	{sentences: 3, rows: 4, lines: 2},
+	{sentences: 4, lines: 2},
+	{sentences: 3, lines: 2},
+	{sentences: 2, lines: 1},
+}
+
+// briefDocument returns the screen with so much room.
+func briefDocument(
+	run *results.Run, scenarios []*results.Scenario, opts Options, r room,
+) *document.Document {
+	d := &document.Document{}
+	if run.FinishedAt == nil {
+		d.Paragraph(interruptedText(scenarios))
+	}
+	for _, s := range scenarios {
+		briefScenario(d, s, r)
+	}
+	t := &document.Table{Plain: true, Columns: []document.Column{
+		document.Left("").Toned(verdictTone), document.Left(""),
+	}}
+	lines, more := briefLines(run, scenarios, r), moreLines(opts)
+	words := 0
+	for _, line := range slices.Concat(lines, more) {
+		words = max(words, document.DisplayWidth(line.word))
+	}
+	for _, line := range lines {
+		if room := opts.textWidth() - words - document.Between; !r.whole && room > 0 {
+			line.text = document.Shorten(line.text, room)
+		}
+		t.Add(line.word, line.text)
+	}
+	for _, line := range more {
+		t.Add(line.word, line.text)
+	}
+	d.Table(t)
+	return d
+}
+
+func (o Options) textWidth() int {
+	if o.Width == 0 {
+		return document.DefaultWidth
+	}
+	return max(document.MinWidth, min(o.Width, document.MaxWidth))
+}
+
+// briefScenario adds the sentences and the table of a scenario.
+func briefScenario(d *document.Document, s *results.Scenario, r room) {
+	head := s.Name
+	if s.About != "" {
+		head += ": " + s.About
+	}
+	d.Paragraph(head)
+	lines := answers(s)
+	if look := s.QuickLook(); look != "" && len(lines) > 0 {
+		lines = append([]string{sentence(look) + "."}, lines...)
+	}
+	switch {
+	case s.Void != "":
+		lines = []string{"Void, so nothing follows: " + s.Void + "."}
+	case s.Stopped != "":
+		lines = []string{"Stopped before its end: " + s.Stopped + "."}
+	case len(lines) == 0:
+		lines = []string{"Nothing is decided: no variant has enough valid trials."}
+	}
+	if left := len(lines) - r.sentences; left > 0 {
+		// The best ones, and the worst.
+		last := lines[len(lines)-1]
+		lines = append(slices.Clone(lines[:r.sentences-1]),
+			fmt.Sprintf("(%d more between these: report --full)", left), last)
+	}
+	d.List(lines)
+	if r.rows > 0 {
+		d.Table(briefTable(s, r))
+	}
+}
+
+// The columns of a screen's table, by what the scenario has. Those that no variant has a figure for
+// are left out.
+var (
+	briefRestartColumns = []figureColumn{
+		{
+			head: "dropped/restart [95 %]", metric: metrics.DroppedPerRestart, interval: true,
+			unnoted: true,
+		},
+		{head: "gap", metric: metrics.Gap},
+		{head: "p99", metric: metrics.ResponseP99},
+	}
+	briefStepColumns = []figureColumn{
+		{head: "dropped", text: droppedCount},
+		{head: "dropped/step [95 %]", metric: metrics.DroppedPerStep, interval: true},
+		{head: "outage", metric: metrics.Outage},
+		{head: "gap", metric: metrics.Gap},
+		{head: "fair share after", metric: metrics.FairShare},
+		{head: "its p99", metric: metrics.NewcomerP99},
+		{head: "others' p99", metric: metrics.OthersP99},
+		{head: "p99", metric: metrics.ResponseP99},
+	}
+	briefSteadyColumns = []figureColumn{
+		{head: "highest rate [1/s]", metric: metrics.HighestRate, interval: true},
+		{head: "p50", metric: metrics.ResponseP50},
+		{head: "p99 [95 %]", metric: metrics.ResponseP99, interval: true},
+		{head: "dropped", text: droppedCount},
+		{head: "spread,\nmax/mean", metric: metrics.MaxOverMean},
+	}
+)
+
+// briefTable returns the table of a screen.
+func briefTable(s *results.Scenario, r room) *document.Table {
+	var shown []*results.Variant
+	for _, v := range ordered(s) {
+		if v.SkippedReason == nil && !v.IsAA() && len(v.ValidTrials()) > 0 {
+			shown = append(shown, v)
+		}
+	}
+	columns := briefSteadyColumns
+	switch restarts, steps := kinds(shown); {
+	case restarts:
+		columns = briefRestartColumns
+	case steps:
+		columns = briefStepColumns
+	}
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c figureColumn) bool {
+		return saysNothing(c, shown)
+	})
+	if len(s.Gates) > 0 {
+		columns = append(slices.Clone(columns), figureColumn{
+			head: "gates", text: gateCount, tone: verdictTone,
+		})
+	}
+	t := &document.Table{Caption: newNames(s).sharedText(), Unnoted: !r.notes}
+	fillFigures(t, s, shown, columns)
+	bound := func(row []string) bool { return slices.ContainsFunc(row, isBound) }
+	if slices.ContainsFunc(t.Rows, bound) {
+		t.Caption = strings.TrimPrefix(t.Caption+". ≤ 3/N: none seen in N restarts", ". ")
+	}
+	if left := len(t.Rows) - r.rows; left > 0 {
+		// The best ones, and the worst.
+		first := (r.rows + 1) / 2
+		between := make([]string, len(t.Columns))
+		between[0] = fmt.Sprintf("… %s", unit.Plural(left+1, "more variant"))
+		t.Rows = slices.Concat(t.Rows[:first], [][]string{between}, t.Rows[first+left+1:])
+	}
+	return t
+}
+
+// saysNothing reports whether a column says nothing that others of a screen do not say: a gap and
+// an outage that no variant has, and a count of what another column has per step.
+func saysNothing(c figureColumn, variants []*results.Variant) bool {
+	every := func(is func(*results.Variant) bool) bool {
+		return !slices.ContainsFunc(variants, func(v *results.Variant) bool { return !is(v) })
+	}
+	switch {
+	case c.metric == metrics.Gap || c.metric == metrics.Outage:
+		return every(func(v *results.Variant) bool { return v.Summary[c.metric].Center == 0 })
+	case c.head == "dropped":
+		return every(func(v *results.Variant) bool {
+			_, ok := v.Summary[metrics.DroppedPerStep]
+			return ok
+		})
+	}
+	return false
+}
+
+// isBound reports whether a cell is a bound on how many restarts lose something.
+func isBound(cell string) bool { return strings.HasPrefix(cell, "≤ 3/") }
+
+// droppedCount writes how many of all attempts were dropped.
+func droppedCount(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
+	sum := results.Total(v.ValidTrials())
+	return fmt.Sprintf("%d of %s", sum.Dropped, thousands(sum.Attempts))
+}
+
+// gateCount writes how the gates of a variant came out.
+func gateCount(_ *document.Table, s *results.Scenario, v *results.Variant) string {
+	n := map[string]int{}
+	for _, g := range s.Gates {
+		if results.Includes(v.Labels, g.Labels) && results.Includes(g.Labels, v.Labels) {
+			n[g.Outcome]++
+		}
+	}
+	var parts []string
+	for _, outcome := range []string{results.GateFail, results.GateUndecided, results.GatePass} {
+		if n[outcome] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[outcome], outcome))
+		}
+	}
+	if len(parts) == 0 {
+		return missing
+	}
+	return strings.Join(parts, ", ")
+}
+
+// A line is one of a screen's last lines: a word, often a verdict, and what it is about.
+type line struct{ word, text string }
+
+// briefLines returns what does not count and why, the gates, and the claims.
+func briefLines(run *results.Run, scenarios []*results.Scenario, r room) (lines []line) {
+	several := len(scenarios) > 1
+	var failed, undecided, trouble []line
+	gates, passed := 0, 0
+	for _, s := range scenarios {
+		prefix := ""
+		if several {
+			prefix = s.Name + ": "
+		}
+		n := newNames(s)
+		for _, g := range s.Gates {
+			gates++
+			text := fmt.Sprintf("%s%s: %s: %s", prefix, n.ofLabels(g.Labels), g.Expect, g.Note)
+			switch {
+			case g.Outcome == results.GatePass:
+				passed++
+			case g.Outcome == results.GateFail:
+				failed = append(failed, line{"gate fail", text})
+			case g.Soft:
+				undecided = append(undecided, line{"gate undecided", text + " (soft)"})
+			default:
+				undecided = append(undecided, line{"gate undecided", text})
+			}
+		}
+		trouble = append(trouble, invalidLines(s, prefix, r.lines)...)
+	}
+	lines = append(lines, trouble...)
+	for _, kind := range [][]line{failed, undecided} {
+		lines = append(lines, firstLines(kind, r.lines, "gate")...)
+	}
+	if passed > 0 {
+		lines = append(lines, line{"gates pass", fmt.Sprintf("%d of %d", passed, gates)})
+	}
+	return append(lines, claimLines(run, r.lines)...)
+}
+
+// firstLines returns as many lines as there is room for, and says how many are left out.
+func firstLines(lines []line, most int, noun string) []line {
+	left := len(lines) - most
+	if left <= 0 {
+		return lines
+	}
+	last := line{lines[0].word, fmt.Sprintf("… %s: report --full", unit.Plural(left, "more "+noun))}
+	return append(slices.Clone(lines[:most]), last)
+}
+
+// invalidLines says which trials and variants do not count, a reason each.
+func invalidLines(s *results.Scenario, prefix string, most int) (lines []line) {
+	n := newNames(s)
+	trials := 0
+	spoilt := map[string]int{}       // by reason
+	skipped := map[string][]string{} // names by reason
+	var reasons, why []string
+	for _, v := range s.Variants {
+		if v.SkippedReason != nil {
+			if skipped[*v.SkippedReason] == nil {
+				why = append(why, *v.SkippedReason)
+			}
+			skipped[*v.SkippedReason] = append(skipped[*v.SkippedReason], n.of(v))
+			continue
+		}
+		trials += len(v.Trials)
+		_, invalid := v.InvalidTrials()
+		for _, i := range invalid {
+			reason := results.ShortReason(i.Reason)
+			same := func(known string) bool { return document.SameButNumbers(known, reason) }
+			if at := slices.IndexFunc(reasons, same); at >= 0 {
+				reason = reasons[at]
+			} else {
+				reasons = append(reasons, reason)
+			}
+			spoilt[reason] += i.Trials
+		}
+	}
+	slices.SortStableFunc(reasons, func(a, b string) int { return spoilt[b] - spoilt[a] })
+	for _, reason := range reasons {
+		lines = append(lines, line{"invalid", fmt.Sprintf("%s%d of %s: %s",
+			prefix, spoilt[reason], unit.Plural(trials, "trial"), reason)})
+	}
+	lines = firstLines(lines, most, "reason")
+	for _, reason := range why {
+		lines = append(lines, line{"skipped", prefix + strings.Join(skipped[reason], ", ") + ": " + reason})
+	}
+	if s.Stopped == "" {
+		for _, v := range s.Variants {
+			if valid := len(v.ValidTrials()); v.SkippedReason == nil && valid < neededTrials(s) {
+				lines = append(lines, line{"too few", fmt.Sprintf("%s%s has %s and needs %d",
+					prefix, n.of(v), unit.Plural(valid, "valid trial"), neededTrials(s))})
+			}
+		}
+	}
+	return lines
+}
+
+// claimLines says how the claims came out that the run tests, a line each.
+func claimLines(run *results.Run, most int) (lines []line) {
+	if run.Claims == nil {
+		return nil
+	}
+	rules := claims.Rules()
+	touched, others := touchedClaims(run)
+	for _, c := range touched {
+		text := c.ID
+		if i := slices.IndexFunc(rules, func(r claims.Rule) bool { return r.ID == c.ID }); i >= 0 {
+			text = rules[i].Sentence
+		}
+		word := "claim " + c.Verdict
+		if c.Verdict == claims.VerdictNotTested {
+			word = "claim undecided"
+		}
+		open := c.Verdict == claims.VerdictNotTested || c.Verdict == claims.VerdictConditional
+		if open && len(c.Evidence) > 0 { // the first says why, or on what it depends
+			text = strings.TrimSuffix(text, ".") + ": " + c.Evidence[0]
+		}
+		lines = append(lines, line{word, text})
+	}
+	lines = firstLines(lines, max(most, 4), "claim")
+	if others > 0 {
+		lines = append(lines, line{"claims", untouchedText(len(touched), others)})
+	}
+	return lines
+}
+
+// moreLines says where the run is, and how to see more of it.
+func moreLines(opts Options) (lines []line) {
+	var run []string
+	if opts.Path != "" {
+		where := opts.Path
+		if filepath.Ext(where) != ".json" && filepath.Ext(where) != ".gz" {
+			where = filepath.Join(where, "run.json")
+		}
+		if opts.Page != "" {
+			where += ", " + opts.Page
+		}
+		lines = append(lines, line{"results", where})
+		run = []string{command.Path(opts.Path)}
+	}
+	return append(lines,
+		line{"all tables", command.Line(append([]string{"report", "--full"}, run...)...)},
+		line{"each loss", command.Line(append([]string{"report", "--losses"}, run...)...)},
+	)
+}

@@ -1,0 +1,174 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/report/reporttest"
+	"reuseport-bench/results/stored"
+	"reuseport-bench/results/summary"
+	"reuseport-bench/servers/testkit"
+)
+
+// brief returns the screen of a run.
+func brief(t *testing.T, run *results.Run, opts Options) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := Brief(&out, run, opts); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestBriefGolden(t *testing.T) {
+	for name, run := range map[string]*results.Run{
+		"finished": reporttest.FinishedRun(), "gated": reporttest.GatedRun(),
+		"stopped": reporttest.StoppedRun(), "interrupted": reporttest.InterruptedRun(),
+		"loops": reporttest.LoopsRun(), "few": reporttest.FewRun(),
+	} {
+		for _, width := range []int{80, 100, 160} {
+			if width != 100 && name != "finished" {
+				continue
+			}
+			file := fmt.Sprintf("%s.brief.%d.txt", name, width)
+			t.Run(file, func(t *testing.T) {
+				testkit.Golden(t, file, brief(t, run, Options{
+					Width: width, Path: "results/runs/x", Page: "results/runs/x/report.html",
+				}))
+			})
+		}
+	}
+}
+
+// storedRuns returns the runs that the repository has.
+func storedRuns(t *testing.T) map[string]*results.Run {
+	t.Helper()
+	var files []string
+	for _, pattern := range []string{"*/run.json.gz", "*/*/run.json.gz"} {
+		some, err := filepath.Glob(filepath.Join("..", "baseline", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, some...)
+	}
+	if len(files) < 20 {
+		t.Fatalf("%d stored runs were found, and there are more", len(files))
+	}
+	runs := map[string]*results.Run{}
+	for _, file := range files {
+		run, err := stored.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs[file] = run
+	}
+	return runs
+}
+
+// Every stored run has a screen of at most 40 lines, at any width from 80 columns on, with a
+// sentence for each scenario that decided something and no word that moves a cursor.
+func TestBriefFitsAScreen(t *testing.T) {
+	for name, run := range storedRuns(t) {
+		for _, width := range []int{80, 100, 120, 160} {
+			out := brief(t, run, Options{Width: width, Path: filepath.Dir(name)})
+			if n := strings.Count(out, "\n"); n > ScreenLines {
+				t.Errorf("%s: %d lines at %d columns:\n%s", name, n, width, out)
+			}
+			textFits(t, name, out, width)
+			if !strings.Contains(out, "  - ") || strings.Contains(out, "Nothing is decided") {
+				t.Errorf("%s: no sentence at %d columns:\n%s", name, width, out)
+			}
+			for line := range strings.Lines(out) {
+				for _, fault := range reporttest.Faults(line) {
+					t.Errorf("%s: %s", name, fault)
+				}
+			}
+		}
+	}
+}
+
+// A screen fits any terminal, whatever the run holds, and has no escape sequence unless it is to
+// have colours.
+func TestBriefWidth(t *testing.T) {
+	escape := regexp.MustCompile("\x1b\\[[0-9]*m")
+	for name, run := range map[string]*results.Run{
+		"finished": reporttest.FinishedRun(), "nasty": reporttest.NastyRun(),
+		"gated": reporttest.GatedRun(), "watched": reporttest.WatchedRun(),
+	} {
+		for _, width := range reporttest.Widths() {
+			plain := brief(t, run, Options{Width: width})
+			textFits(t, name, plain, width)
+			coloured := brief(t, run, Options{Width: width, Colour: true})
+			if !escape.MatchString(coloured) {
+				t.Errorf("%s: no colours in\n%s", name, coloured)
+			}
+			if diff := cmp.Diff(plain, escape.ReplaceAllString(coloured, "")); diff != "" {
+				t.Errorf("%s: colours change the text (-plain +coloured):\n%s", name, diff)
+			}
+		}
+	}
+	for name, run := range reporttest.LittleRuns() {
+		if out := brief(t, run, Options{}); !strings.Contains(out, "report --full") {
+			t.Errorf("%s: nothing leads to the rest:\n%s", name, out)
+		}
+	}
+}
+
+// A run of many scenarios has their sentences, and says where the rest is.
+func TestBriefOfMany(t *testing.T) {
+	run := reporttest.FinishedRun()
+	first := run.Scenarios[0]
+	for i := range 12 {
+		s := *first
+		s.Name = fmt.Sprintf("restart-%d", i)
+		run.Scenarios = append(run.Scenarios, &s)
+	}
+	out := brief(t, run, Options{Width: 80})
+	for _, s := range run.Scenarios {
+		if !strings.Contains(out, s.Name+": ") {
+			t.Errorf("%s is missing:\n%s", s.Name, out)
+		}
+	}
+	if strings.Contains(out, "───") || !strings.Contains(out, "report --full") {
+		t.Errorf("tables, or no word on where they are:\n%s", out)
+	}
+}
+
+// What was not measured has no sentence and no row.
+func TestNothingUnmeasured(t *testing.T) {
+	run := reporttest.FinishedRun()
+	s := run.Scenarios[0]
+	for _, trial := range s.Variants[0].Trials { // close, which loses
+		trial.Valid, trial.InvalidReasons = false, []string{"late"}
+	}
+	summary.FillRun(run)
+	out := brief(t, run, Options{})
+	for _, unwanted := range []string{"Closing the listener loses", "reuseport · close  ", "bpf-migrate  "} {
+		if strings.Contains(out, unwanted) {
+			t.Errorf("%q is of trials that do not count, or were not made:\n%s", unwanted, out)
+		}
+	}
+	for _, want := range []string{
+		"Draining the accept queue before closing lost none in 40 restarts (at most 3 in 40).",
+		"8 of 21 trials: late", "reuseport · bpf-migrate: needs CAP_BPF",
+		"reuseport · close has 0 valid trials and needs 4",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	for _, v := range s.Variants {
+		v.Trials = nil
+	}
+	summary.FillRun(run)
+	if lines := answers(s); len(lines) > 0 {
+		t.Errorf("without a trial: %q", lines)
+	}
+}

@@ -1,0 +1,109 @@
+package report
+
+import (
+	"slices"
+	"strings"
+
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
+)
+
+// names are how the variants of a scenario are called in its tables: by the labels in which they
+// differ. Those that all share are said once.
+type names struct {
+	scenario *results.Scenario
+	varying  []string // keys, in the order of reports
+	shared   map[string]string
+}
+
+// newNames returns the names of the scenario's variants.
+func newNames(s *results.Scenario) names {
+	n := names{scenario: s, shared: map[string]string{}}
+	all := map[string]string{}
+	for _, v := range s.Variants {
+		for key, value := range v.Labels {
+			all[key] = value
+		}
+	}
+	for _, key := range results.LabelKeys(all) {
+		same := func(v *results.Variant) bool {
+			value, ok := v.Labels[key]
+			return ok && value == all[key]
+		}
+		if slices.ContainsFunc(s.Variants, func(v *results.Variant) bool { return !same(v) }) {
+			n.varying = append(n.varying, key)
+		} else {
+			n.shared[key] = all[key]
+		}
+	}
+	return n
+}
+
+// of returns the name of a variant.
+func (n names) of(v *results.Variant) string { return n.ofLabels(v.Labels) }
+
+// ofLabels returns the name of the variant with these labels. One that differs from no other is
+// called by all its labels, and without any as the scenario.
+func (n names) ofLabels(labels map[string]string) string {
+	var parts []string
+	for _, key := range n.varying {
+		if value, ok := labels[key]; ok {
+			parts = append(parts, n.label(key, value))
+		}
+	}
+	switch {
+	case len(parts) > 0:
+		return strings.Join(parts, " · ")
+	case len(n.varying) == 0 && len(labels) == 0:
+		return n.scenario.Name
+	}
+	return results.LabelString(labels)
+}
+
+// sharedText returns what all variants have in common, for a caption; "" if that is in their names,
+// or there is nothing.
+func (n names) sharedText() string {
+	if len(n.varying) == 0 || len(n.shared) == 0 {
+		return ""
+	}
+	return "All: " + results.LabelString(n.shared)
+}
+
+// tellingKeys are settings whose values say what they are without the setting's name.
+var tellingKeys = []string{
+	"sockets", "stop", "selector", "accept", "server.kind", "path", "network", "load.rate",
+	"load.pace", results.LabelArm,
+}
+
+// label writes a label: its value alone where that says what it is.
+func (n names) label(key, value string) string {
+	_, isWord := wordOf(key, value)
+	if slices.Contains(tellingKeys, key) || key == "load.connections" && isWord {
+		return value
+	}
+	return n.shortKey(key) + "=" + value
+}
+
+// shortKey returns the end of a setting's path, as much of it as tells it from other varying ones.
+func (n names) shortKey(key string) string {
+	parts := strings.Split(key, ".")
+	for i := len(parts) - 1; i > 0; i-- {
+		short := strings.Join(parts[i:], ".")
+		others := func(other string) bool { return other != key && strings.HasSuffix(other, "."+short) }
+		// The last part of a path of three says too little: retry.max.
+		if len(parts)-i >= len(parts)-1 && !slices.ContainsFunc(n.varying, others) {
+			return short
+		}
+	}
+	return key
+}
+
+// wordOf returns the phrase of a value, and whether the setting is a word that has the value.
+func wordOf(key, value string) (phrase string, ok bool) {
+	for _, v := range vocabulary.Values(key) {
+		if v.Name == value {
+			return v.Phrase, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,191 @@
+package report
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"reuseport-bench/results"
+	"reuseport-bench/scenarios/vocabulary"
+)
+
+// A condition selects the variants that have all its labels; "" stands for a label that they lack.
+type condition map[string]string
+
+// selects reports whether the variant has all labels of the condition.
+func (c condition) selects(v *results.Variant) bool {
+	for key, value := range c {
+		if v.Labels[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// mostVarying is how many labels a condition is searched in: their subsets are tried.
+const mostVarying = 8
+
+// conditions returns few short conditions that select the variants of the group, and no other of
+// all. Each has all varying labels that its variants share, but for those that follow from others.
+func (n names) conditions(group, all []*results.Variant) []condition {
+	// How workers stop is part of every condition, if they differ in it: it is what was done.
+	var always, keys []string
+	for _, key := range n.varying[:min(len(n.varying), mostVarying)] {
+		if key == "stop" {
+			always = []string{key}
+		} else {
+			keys = append(keys, key)
+		}
+	}
+	left := slices.Clone(group)
+	outside := slices.DeleteFunc(slices.Clone(all), func(v *results.Variant) bool {
+		return slices.Contains(group, v)
+	})
+	var found []condition
+	for size := 0; size <= len(keys) && len(left) > 0; size++ {
+		for len(left) > 0 {
+			best, most := condition(nil), 0
+			for _, v := range left {
+				for _, subset := range subsets(keys, size) {
+					c := condition{}
+					for _, key := range slices.Concat(always, subset) {
+						c[key] = v.Labels[key]
+					}
+					if covers := countSelected(c, left); covers > most &&
+						countSelected(c, outside) == 0 {
+						best, most = c, covers
+					}
+				}
+			}
+			if best == nil {
+				break
+			}
+			found = append(found, best)
+			left = slices.DeleteFunc(left, best.selects)
+		}
+	}
+	for _, c := range found {
+		n.complete(c, all)
+	}
+	return found
+}
+
+// complete adds the varying labels that all variants of the condition share.
+func (n names) complete(c condition, all []*results.Variant) {
+	selected := slices.DeleteFunc(slices.Clone(all), func(v *results.Variant) bool {
+		return !c.selects(v)
+	})
+	for _, key := range n.varying {
+		_, has := c[key]
+		value := selected[0].Labels[key]
+		differs := func(v *results.Variant) bool { return v.Labels[key] != value }
+		if !has && value != "" && !follows(key, c) && !slices.ContainsFunc(selected, differs) {
+			c[key] = value
+		}
+	}
+}
+
+// follows reports whether a label follows from others: how a worker stops and who selects decide
+// which sockets and servers can be meant.
+func follows(key string, c condition) bool {
+	switch key {
+	case "sockets":
+		return c["stop"] != "" || c["selector"] != ""
+	case "server.kind", "workers":
+		return c["stop"] != ""
+	case "network":
+		return c["path"] != ""
+	}
+	return false
+}
+
+func countSelected(c condition, variants []*results.Variant) (n int) {
+	for _, v := range variants {
+		if c.selects(v) {
+			n++
+		}
+	}
+	return n
+}
+
+// subsets returns the subsets of so many keys.
+func subsets(keys []string, size int) (all [][]string) {
+	if size == 0 {
+		return [][]string{nil}
+	}
+	for i, key := range keys {
+		for _, rest := range subsets(keys[i+1:], size-1) {
+			all = append(all, append([]string{key}, rest...))
+		}
+	}
+	return all
+}
+
+// with returns the labels of a condition as they end a sentence's subject: "with one shared socket
+// at 2000/s"; "" if there are none to name.
+func (n names) with(labels map[string]string) string {
+	var parts []string
+	end := ""
+	for _, key := range results.LabelKeys(labels) {
+		value := labels[key]
+		phrase, _ := wordOf(key, value)
+		switch {
+		case value == "" || key == "stop":
+		case key == "load.rate":
+			end += " at " + strings.Replace(value, "*capacity", " of capacity", 1)
+		case key == "load.connections" && phrase != "":
+			end += " on " + phrase
+		case key == "workers" && value == "1":
+			parts = append(parts, "1 worker")
+		case key == "workers":
+			parts = append(parts, value+" workers")
+		case phrase != "":
+			parts = append(parts, phrase)
+		default:
+			parts = append(parts, n.shortKey(key)+" "+value)
+		}
+	}
+	if len(parts) > 0 {
+		return "with " + enumerate(parts) + end
+	}
+	return strings.TrimSpace(end)
+}
+
+// doing returns the subject that a condition is of: how workers are stopped, or what the step does.
+func (n names) doing(c condition, step string) string {
+	stop := cmp.Or(c["stop"], n.shared["stop"])
+	subject := cmp.Or(vocabulary.Phrase("stop", stop), stop, step)
+	return strings.TrimSpace(subject + " " + n.with(c))
+}
+
+// mostSubjects is how many subjects a sentence names; of more it says how many there are.
+const mostSubjects = 6
+
+// enumerate joins parts as a sentence does: "a, b and c"; parts that are lists themselves "a; b; c".
+func enumerate(parts []string) string {
+	last := len(parts) - 1
+	isList := func(part string) bool { return strings.Contains(part, " and ") }
+	switch {
+	case last < 1:
+		return strings.Join(parts, "")
+	case slices.ContainsFunc(parts, isList):
+		return strings.Join(parts, "; ")
+	}
+	return strings.Join(parts[:last], ", ") + " and " + parts[last]
+}
+
+// sentence begins the text with a capital letter.
+func sentence(text string) string {
+	r, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(r)) + text[size:]
+}
+
+// labelsWith returns the labels with these keys.
+func labelsWith(v *results.Variant, keep func(key string) bool) map[string]string {
+	labels := maps.Clone(v.Labels)
+	maps.DeleteFunc(labels, func(key, _ string) bool { return !keep(key) })
+	return labels
+}
