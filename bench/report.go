@@ -34,36 +34,39 @@ func newReport(s *session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "report [RUN]",
 		Short: "Print the report of a run",
-		Long: `Report prints the report of a run: a run directory, finished or not, or a run.json file. Without
-RUN it takes the newest under ` + runsDir + `.
+		Long: `Report prints the report of a run: a run directory, finished or not, or a run.json file.
+Without RUN it takes the newest under ` + runsDir + `.
 
 As text it is one screen: what the run decided, a table of the variants, what does not count, gates
 and claims. --full prints every table, and so do --format markdown and html.
 
---format junit is JUnit XML, for CI systems: a test case for each variant, an error when it has too few valid
-trials, and one for each gate, a failure when it failed and an error when it is undecided.
+--format junit is JUnit XML, for CI systems: a test case for each variant, an error when it has too
+few valid trials, and one for each gate, a failure when it failed and an error when it is undecided.
 
---format github is a job summary for GitHub Actions: the verdict, the gates, and the figures folded away; at most 1 MiB,
-GitHub's limit, which may leave out whole scenarios. --format annotations is its workflow commands, which put every gate that did
-not pass at its line of the scenario's file: an error, or a warning for a soft gate that is undecided; at most ten of each.
+--format github is a job summary for GitHub Actions: the verdict, the gates, and the figures folded
+away. GitHub takes at most 1 MiB, so whole scenarios may be left out. --format annotations is its
+workflow commands, which put every gate that did not pass at its line of the scenario's file: an
+error, or a warning for a soft gate that is undecided; at most ten of each.
 
---format benchfmt is the Go benchmark format, for benchstat (golang.org/x/perf/cmd/benchstat): one line for each valid
-trial. benchstat's medians are over trials, so that of a loss in one trial of eight is 0: rare losses are in the other
-formats.
+--format benchfmt is the Go benchmark format, for benchstat (golang.org/x/perf/cmd/benchstat): one
+line for each valid trial. benchstat takes medians over trials, so a loss in one trial of eight
+becomes 0: rare losses are in the other formats.
 
-Of a run with --keep-facts: --format attempts is a line of CSV for each attempt. --format vegeta is vegeta's own
-encoding, for its 'report', 'plot' and 'encode': of one trial, --trial, with latencies that count from the schedule.
---rejudge judges every trial again by the rules of this version, and lists what comes out differently. It says so where
-facts are missing, or are not those of the trial that run.json has.
+Of a run with --keep-facts: --format attempts is a line of CSV for each attempt. --format vegeta is
+vegeta's own encoding, for its 'report', 'plot' and 'encode': of one trial, --trial, with latencies
+that count from the schedule. --rejudge judges every trial again by the rules of this version, and
+lists what comes out differently. It says where facts are missing, or belong to another trial than
+the one in run.json.
 
-The exit status is 0 however the gates came out; it is 'run' that fails. With --rejudge it is 1 when anything differs, and 3 when facts are
-missing.`,
+The exit status is 0 however the gates came out; 'run' is what fails. With --rejudge it is 1 when
+anything differs, and 3 when facts are missing.`,
 		Example: `  reuseport-bench report --format github >> "$GITHUB_STEP_SUMMARY"
   reuseport-bench report --format benchfmt OLD > old.txt
   reuseport-bench report --format benchfmt NEW > new.txt
   benchstat -filter '.unit:(dropped/restart OR response-p99-sec)' old.txt new.txt
   benchstat -col /stop new.txt
-  reuseport-bench report --format vegeta --trial rolling-restart-00-00 RUN | vegeta plot > plot.html`,
+  reuseport-bench report --format vegeta --trial rolling-restart-00-00 RUN |
+    vegeta plot > plot.html`,
 		Args: takes(0, 1, "one run"),
 		RunE: func(c *cobra.Command, args []string) error {
 			facts, ofFacts := factsFormats[format]
@@ -114,12 +117,16 @@ missing.`,
 			return print(c.OutOrStdout(), run, options)
 		},
 	}
-	c.Flags().StringVar(&format, "format", "text", "text, markdown, html, csv, json, junit, benchfmt, github or annotations; of kept facts attempts or vegeta")
+	c.Flags().StringVar(&format, "format", "text", "text, markdown, html, csv, json, junit, "+
+		"benchfmt, github or annotations; of kept facts attempts or vegeta")
 	c.Flags().BoolVar(&full, "full", false, "print every table")
-	c.Flags().BoolVar(&ledger, "ledger", false, "print what became of every attempt, as the client and as the servers saw it")
+	c.Flags().BoolVar(&ledger, "ledger", false,
+		"print what became of every attempt, as the client and as the servers saw it")
 	c.Flags().BoolVar(&losses, "losses", false, "list the lost attempts one by one")
-	c.Flags().BoolVar(&rejudge, "rejudge", false, "judge kept facts again, and list what comes out differently")
-	c.Flags().StringVar(&trial, "trial", "", "of kept facts, only this trial: SCENARIO-VARIANT-BLOCK, as its file is called")
+	c.Flags().BoolVar(&rejudge, "rejudge", false,
+		"judge kept facts again, and list what comes out differently")
+	c.Flags().StringVar(&trial, "trial", "",
+		"of kept facts, only this trial: SCENARIO-VARIANT-BLOCK, as its file is called")
 	c.Flags().StringArrayVar(&only, "scenario", nil, "only this scenario; may be repeated")
 	return c
 }

@@ -68,13 +68,13 @@ func newRun(s *session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run [NAME|FILE.yaml …]",
 		Short: "Run scenarios, print the report, and keep the results",
-		Long: `Run runs the named scenarios (see 'list'), or YAML files of your own, or without any the default suite.
-Trials are run in blocks, one trial of each variant in random order. Invalid trials are shown with
-their reasons and repeated, at most three for eight that were planned.
+		Long: `Run runs the named scenarios (see 'list'), or YAML files of your own, or without any the
+default suite. Trials are run in blocks, one trial of each variant in random order. Invalid trials
+are shown with their reasons and repeated, at most three for eight that were planned.
 
-A screen of what was found goes to standard output ('report --full' has all tables), the results and
-the report as a page to a new directory under ` + runsDir + `. An
-interrupted run keeps every trial that had ended: 'report' reads it, --resume goes on with it.`,
+Standard output gets one screen: what was found, in sentences and a table. 'report --full' prints
+all tables. The results, and the report as a page, go to a new directory under ` + runsDir + `.
+An interrupted run keeps every trial that had ended: 'report' reads it, --resume continues it.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := cmp.Or(
 				exclusive(c, "a run goes on in its own directory", "out", "resume"),
@@ -99,18 +99,27 @@ interrupted run keeps every trial that had ended: 'report' reads it, --resume go
 			return runScenarios(c, s, args, f)
 		},
 	}
-	c.Flags().StringVar(&f.trials, "trials", "", "number of blocks, instead of the scenarios' own; auto: as many as the gates need")
-	c.Flags().DurationVar(&f.budget, "budget", autoBudget, "with --trials auto, how long a scenario may take")
-	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed of the order of trials (default: random, and recorded)")
-	c.Flags().BoolVar(&f.quick, "quick", false, "at most a minute per scenario: fewer blocks, wider intervals; gates need as many as ever")
-	c.Flags().StringArrayVar(&f.only, "only", nil, "only variants with this label, KEY=VALUE; may be repeated")
-	c.Flags().StringVar(&f.out, "out", "", "run directory, new or empty (default: "+runsDir+"/TIME)")
+	c.Flags().StringVar(&f.trials, "trials", "",
+		"number of blocks, instead of the scenarios' own; auto: as many as the gates need")
+	c.Flags().DurationVar(&f.budget, "budget", autoBudget,
+		"with --trials auto, how long a scenario may take")
+	c.Flags().Uint64Var(&f.seed, "seed", 0,
+		"seed of the order of trials (default: random, and recorded)")
+	c.Flags().BoolVar(&f.quick, "quick", false, "at most a minute per scenario: fewer blocks, "+
+		"wider intervals; gates need as many as ever")
+	c.Flags().StringArrayVar(&f.only, "only", nil,
+		"only variants with this label, KEY=VALUE; may be repeated")
+	c.Flags().StringVar(&f.out, "out", "",
+		"run directory, new or empty (default: "+runsDir+"/TIME)")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and do nothing")
 	c.Flags().BoolVar(&f.json, "json", false, "print run.json instead of the report")
-	c.Flags().BoolVar(&f.keepFacts, "keep-facts", false, "keep what each trial is judged by; takes 1.2 MB per 1000 attempts; --resume goes on as the run began")
-	c.Flags().StringVar(&f.cpus, "cpus", "", "CPUs of load, servers and this program: load=LIST,servers=LIST[,harness=LIST], for example load=0,servers=2-5 "+
+	c.Flags().BoolVar(&f.keepFacts, "keep-facts", false, "keep what each trial is judged by; "+
+		"takes 1.2 MB per 1000 attempts; --resume continues as the run began")
+	c.Flags().StringVar(&f.cpus, "cpus", "", "CPUs of load, servers and this program: "+
+		"load=LIST,servers=LIST[,harness=LIST], for example load=0,servers=2-5 "+
 		"(default: whole cores, of one kind and one memory node; see --dry-run)")
-	c.Flags().BoolVar(&f.keepGoing, "keep-going", false, "do not stop a scenario whose first two blocks have no valid trial")
+	c.Flags().BoolVar(&f.keepGoing, "keep-going", false,
+		"do not stop a scenario whose first two blocks have no valid trial")
 	c.Flags().StringVar(&f.resume, "resume", "", "go on with the unfinished run in this directory")
 	return c
 }
@@ -360,7 +369,8 @@ func (f *runFlags) options() (o plan.Options, err error) {
 	case f.trials == trialsAuto:
 		o.Auto = true
 	case f.trials != "":
-		if o.Trials, err = strconv.Atoi(f.trials); err != nil || o.Trials < 1 || o.Trials > maxTrials {
+		o.Trials, err = strconv.Atoi(f.trials)
+		if err != nil || o.Trials < 1 || o.Trials > maxTrials {
 			return o, fmt.Errorf("--trials %s: must be at least 1 and at most %d, or auto",
 				quoted(f.trials), maxTrials)
 		}
@@ -410,7 +420,8 @@ func verdict(run *results.Run, p *plan.Plan) error {
 	for _, s := range run.Scenarios {
 		skipped := 0
 		if s.Stopped != "" {
-			unmeasured = append(unmeasured, fmt.Sprintf("%s was stopped: %s; use --keep-going to run it anyway", s.Name, s.Stopped))
+			unmeasured = append(unmeasured, fmt.Sprintf(
+				"%s was stopped: %s; use --keep-going to run it anyway", s.Name, s.Stopped))
 		}
 		for _, v := range s.Variants {
 			if v.SkippedReason != nil {
@@ -423,14 +434,17 @@ func verdict(run *results.Run, p *plan.Plan) error {
 			needed := min(s.MinValid, max(1, s.Trials))
 			if n := len(v.ValidTrials()); v.SkippedReason == nil && n < needed {
 				unmeasured = append(unmeasured, fmt.Sprintf("%s %s has %s and needs %d%s",
-					s.Name, results.LabelString(v.Labels), unit.Plural(n, "valid trial"), needed, firstReason(v)))
+					s.Name, results.LabelString(v.Labels), unit.Plural(n, "valid trial"), needed,
+					firstReason(v)))
 			}
 		}
 		if skipped == len(s.Variants) {
-			left = append(left, fmt.Sprintf("%s: every variant asked for was skipped: %s", s.Name, *s.Variants[0].SkippedReason))
+			left = append(left, fmt.Sprintf("%s: every variant asked for was skipped: %s",
+				s.Name, *s.Variants[0].SkippedReason))
 		}
 		for _, g := range s.Gates {
-			text := fmt.Sprintf("%s %s: %s: %s", s.Name, results.LabelString(g.Labels), g.Expect, g.Note)
+			text := fmt.Sprintf("%s %s: %s: %s",
+				s.Name, results.LabelString(g.Labels), g.Expect, g.Note)
 			switch g.Outcome {
 			case results.GateFail:
 				failed = append(failed, text)

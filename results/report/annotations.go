@@ -44,17 +44,21 @@ func Annotations(w io.Writer, run *results.Run, opts Options) error {
 	var failed, unmeasured, undecided []annotation
 	if run.FinishedAt == nil {
 		unmeasured = append(unmeasured, annotation{kind: annotationError, title: "not finished",
-			text: "interrupted, or still running: " + Progress(scenarios) + "; its gates are not judged"})
+			text: "interrupted, or still running: " + Progress(scenarios) +
+				"; its gates are not judged"})
 	}
 	for _, s := range scenarios {
 		if s.Void != "" {
-			unmeasured = append(unmeasured, annotation{annotationError, s.File, 1, s.Name + " is void", s.Void})
+			unmeasured = append(unmeasured, annotation{annotationError, s.File, 1, s.Name +
+				" is void", s.Void})
 		}
 		if s.Stopped != "" {
-			unmeasured = append(unmeasured, annotation{annotationError, s.File, 1, s.Name + " was stopped", s.Stopped})
+			unmeasured = append(unmeasured, annotation{annotationError, s.File, 1, s.Name +
+				" was stopped", s.Stopped})
 		}
 		for _, text := range tooFew(s) {
-			unmeasured = append(unmeasured, annotation{annotationError, s.File, 1, s.Name + ": too few valid trials", text})
+			unmeasured = append(unmeasured, annotation{annotationError, s.File, 1, s.Name +
+				": too few valid trials", text})
 		}
 		for _, g := range s.Gates {
 			a := gateAnnotation(s, g)
@@ -105,7 +109,8 @@ func CompareAnnotations(w io.Writer, c *compare.Comparison) error {
 		for _, v := range s.Variants {
 			for _, d := range v.Deltas {
 				if d.Outcome == results.DeltaWorse {
-					worse = append(worse, at(annotationError, "got worse", results.LabelString(v.Labels)+": "+d.String()))
+					worse = append(worse, at(annotationError, "got worse",
+						results.LabelString(v.Labels)+": "+d.String()))
 				}
 			}
 		}
@@ -127,7 +132,8 @@ func writeAnnotations(w io.Writer, lists ...[]annotation) error {
 		shown := all[:min(maxAnnotations, len(all))]
 		for i, a := range shown {
 			if more := len(all) - len(shown); more > 0 && i == len(shown)-1 {
-				a.text += fmt.Sprintf("\n%s more; GitHub shows %d of a step, the report has all", unit.Plural(more, kind), maxAnnotations)
+				a.text += fmt.Sprintf("\n%s more; GitHub shows %d of a step, the report has all",
+					unit.Plural(more, kind), maxAnnotations)
 			}
 			out.WriteString(a.String() + "\n")
 		}
@@ -140,7 +146,8 @@ func writeAnnotations(w io.Writer, lists ...[]annotation) error {
 // (https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts).
 var (
 	escapeData     = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
-	escapeProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	escapeProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",",
+		"%2C")
 )
 
 // String is the workflow command.
@@ -148,7 +155,8 @@ func (a annotation) String() string {
 	property := func(value string) string { return document.Clean(escapeProperty.Replace(value)) }
 	var properties []string
 	if a.file != "" {
-		properties = append(properties, "file="+property(a.file), "line="+strconv.Itoa(max(1, a.line)))
+		properties = append(properties, "file="+property(a.file),
+			"line="+strconv.Itoa(max(1, a.line)))
 	}
 	properties = append(properties, "title="+property(a.title))
 	text := document.Clean(escapeData.Replace(a.text))

@@ -46,7 +46,8 @@ func answers(s *results.Scenario) []string {
 	lines := a.losses(restarts)
 	lines = append(lines, a.newcomers()...)
 	lines = append(lines, a.sharing()...)
-	if !restarts && !a.has(metrics.DroppedPerStep) && !a.has(metrics.Serving) && !a.has(metrics.NewcomerP99) {
+	if !restarts && !a.has(metrics.DroppedPerStep) && !a.has(metrics.Serving) &&
+		!a.has(metrics.NewcomerP99) {
 		lines = append(lines, a.ratios(ratioQuestion{
 			metric: metrics.ResponseP99, what: "p99",
 			write: func(x float64) string { return duration(x) },
@@ -83,7 +84,8 @@ func stepPhrase(variants []*results.Variant, restarts bool) string {
 		for _, t := range v.ValidTrials() {
 			for _, step := range t.Steps {
 				if !restarts || step.Restarts() {
-					return cmp.Or(vocabulary.Phrase("timeline[].do", string(step.Do)), string(step.Do))
+					return cmp.Or(vocabulary.Phrase("timeline[].do", string(step.Do)),
+						string(step.Do))
 				}
 			}
 		}
@@ -131,8 +133,9 @@ func (a *answer) losses(restarts bool) (lines []string) {
 		lines = append(lines, a.lostSome(group))
 	}
 	for _, l := range few {
-		lines = append(lines, sentence(fmt.Sprintf("%s lost %d in %s: too few to say how many it loses.",
-			a.subject([]loss{l}), l.total, unit.Plural(l.n, l.of))))
+		lines = append(lines,
+			sentence(fmt.Sprintf("%s lost %d in %s: too few to say how many it loses.",
+				a.subject([]loss{l}), l.total, unit.Plural(l.n, l.of))))
 	}
 	return lines
 }
@@ -210,7 +213,9 @@ func (a *answer) list(group []loss) []string {
 }
 
 // subjects writes the conditions that select the variants, each once.
-func (a *answer) subjects(variants []*results.Variant, write func(condition) string) (all []string) {
+func (a *answer) subjects(
+	variants []*results.Variant, write func(condition) string,
+) (all []string) {
 	for _, c := range a.names.conditions(variants, a.all) {
 		if text := write(c); !slices.Contains(all, text) {
 			all = append(all, text)
@@ -347,7 +352,8 @@ func (a *answer) sharing() (lines []string) {
 
 // withSubject puts what a variant is before what is said of it.
 func (a *answer) withSubject(v *results.Variant, text string) string {
-	if with := enumerate(a.subjects([]*results.Variant{v}, func(c condition) string { return a.names.with(c) })); with != "" {
+	if with := enumerate(a.subjects([]*results.Variant{v},
+		func(c condition) string { return a.names.with(c) })); with != "" {
 		text = with + ", " + text
 	}
 	return sentence(text) + "."
@@ -455,7 +461,8 @@ func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) st
 		return sentence(fmt.Sprintf("%s, %s is that%s within %s %%: %s times.",
 			subject, q.what, against, percent, times))
 	}
-	text := fmt.Sprintf("%s, no difference is shown in %s from that%s: %s times", subject, q.what, against, times)
+	text := fmt.Sprintf("%s, no difference is shown in %s from that%s: %s times", subject, q.what,
+		against, times)
 	if more > 0 && more <= fewMore {
 		text += fmt.Sprintf("; about %s would tell", unit.Plural(more, "more trial"))
 	}
@@ -493,7 +500,8 @@ func (a *answer) like(v *results.Variant) *results.Variant {
 		return nil
 	}
 	treated := func(v *results.Variant) string {
-		return results.LabelString(labelsWith(v, func(key string) bool { return slices.Contains(treatments, key) }))
+		return results.LabelString(labelsWith(v,
+			func(key string) bool { return slices.Contains(treatments, key) }))
 	}
 	if treated(v) == treated(baseline) {
 		differs := func(other *results.Variant) bool { return treated(other) != treated(baseline) }

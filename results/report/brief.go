@@ -343,7 +343,8 @@ func invalidLines(s *results.Scenario, prefix string, most int) (lines []line) {
 	}
 	lines = firstLines(lines, most, "reason")
 	for _, reason := range why {
-		lines = append(lines, line{"skipped", prefix + strings.Join(skipped[reason], ", ") + ": " + reason})
+		lines = append(lines, line{"skipped", prefix + strings.Join(skipped[reason], ", ") + ": " +
+			reason})
 	}
 	if s.Stopped == "" {
 		for _, v := range s.Variants {

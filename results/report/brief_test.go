@@ -150,7 +150,8 @@ func TestNothingUnmeasured(t *testing.T) {
 	}
 	summary.FillRun(run)
 	out := brief(t, run, Options{})
-	for _, unwanted := range []string{"Closing the listener loses", "reuseport · close  ", "bpf-migrate  "} {
+	for _, unwanted := range []string{"Closing the listener loses", "reuseport · close  ",
+		"bpf-migrate  "} {
 		if strings.Contains(out, unwanted) {
 			t.Errorf("%q is of trials that do not count, or were not made:\n%s", unwanted, out)
 		}

@@ -32,7 +32,8 @@ func Claims(w io.Writer, run *results.Run, opts Options) error {
 	for _, c := range run.Claims {
 		lines := c.Evidence
 		if i := slices.IndexFunc(rules, func(r claims.Rule) bool { return r.ID == c.ID }); i >= 0 {
-			lines = slices.Concat([]string{rules[i].Sentence}, bullets(c.Evidence), []string{rules[i].Note})
+			lines = slices.Concat([]string{rules[i].Sentence}, bullets(c.Evidence),
+				[]string{rules[i].Note})
 		}
 		t.Add(c.ID, c.Verdict, strings.Join(lines, "\n"))
 	}

@@ -37,8 +37,9 @@ func CompareJSON(w io.Writer, c *compare.Comparison) error {
 type compareLayout int
 
 const (
-	layoutText compareLayout = iota // a line of its own above the variant's deltas: a column would take too much of 100
-	layoutWide                      // a column
+	// a line of its own above the variant's deltas: a column would take too much of 100
+	layoutText compareLayout = iota
+	layoutWide               // a column
 )
 
 func compareDocument(c *compare.Comparison, layout compareLayout) *document.Document {
@@ -60,13 +61,15 @@ func compareDocument(c *compare.Comparison, layout compareLayout) *document.Docu
 func sidesText(c *compare.Comparison) string { return c.Base.Version + " → " + c.Head.Version }
 
 func sideText(s compare.Side) string {
-	return fmt.Sprintf("%s, kernel %s, %s, from %s", s.Version, s.Kernel, unit.Plural(s.Runs, "run"), s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+	return fmt.Sprintf("%s, kernel %s, %s, from %s", s.Version, s.Kernel,
+		unit.Plural(s.Runs, "run"), s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 }
 
 // methodText says in a line how a scenario was compared.
 func methodText(c *compare.Comparison, s *compare.ScenarioComparison) string {
 	deltas := deltasOf(s)
-	how, besides := "As two samples", "\nWhat the machine did between base and head counts as a change too; runs that take turns are compared in pairs."
+	how, besides := "As two samples", "\nWhat the machine did between base and head counts as a "+
+		"change too; runs that take turns are compared in pairs."
 	if c.Paired {
 		pairs := 0
 		for _, d := range deltas {
@@ -78,7 +81,8 @@ func methodText(c *compare.Comparison, s *compare.ScenarioComparison) string {
 	if c.Base.Kernel != kernel {
 		kernel = c.Base.Kernel + " → " + kernel
 	}
-	return fmt.Sprintf("%s; %s in the family; %s, kernel %s.%s", how, unit.Plural(len(deltas), "comparison"), sidesText(c), kernel, besides)
+	return fmt.Sprintf("%s; %s in the family; %s, kernel %s.%s", how,
+		unit.Plural(len(deltas), "comparison"), sidesText(c), kernel, besides)
 }
 
 func deltasOf(s *compare.ScenarioComparison) (deltas []*results.Delta) {
@@ -89,17 +93,22 @@ func deltasOf(s *compare.ScenarioComparison) (deltas []*results.Delta) {
 }
 
 // deltaTable is a row for each delta to show.
-func deltaTable(s *compare.ScenarioComparison, layout compareLayout, show func(*results.Delta) bool) *document.Table {
-	t := &document.Table{Columns: []document.Column{document.Left("variant"), document.Left("metric")}}
+func deltaTable(
+	s *compare.ScenarioComparison, layout compareLayout, show func(*results.Delta) bool,
+) *document.Table {
+	t := &document.Table{Columns: []document.Column{document.Left("variant"),
+		document.Left("metric")}}
 	if layout == layoutText {
 		t.Columns = []document.Column{document.Left("variant, metric")}
 	}
-	t.Columns = append(t.Columns, document.Right("base"), document.Right("head"), document.Right("change [95 %]"),
+	t.Columns = append(t.Columns, document.Right("base"), document.Right("head"),
+		document.Right("change [95 %]"),
 		document.Right("p"), document.Right("n"), document.Left("outcome").Toned(verdictTone))
 	scales := deltaScales(s)
 	for _, v := range s.Variants {
 		name := results.LabelString(v.Labels)
-		shown := slices.DeleteFunc(slices.Clone(v.Deltas), func(d *results.Delta) bool { return !show(d) })
+		shown := slices.DeleteFunc(slices.Clone(v.Deltas),
+			func(d *results.Delta) bool { return !show(d) })
 		if len(shown) > 0 && layout == layoutText {
 			t.Add(append([]string{name}, make([]string, len(t.Columns)-1)...)...)
 		}
@@ -165,7 +174,8 @@ func spreadText(s results.Summary, metric string, in unit.Scale) string {
 		return text
 	}
 	far := max(s.Center-*s.Lo, *s.Hi-s.Center)
-	if s.Center == 0 || far > math.Abs(s.Center) { // a share of more than all of it says less than the distance
+	// a share of more than all of it says less than the distance
+	if s.Center == 0 || far > math.Abs(s.Center) {
 		return text + " ± " + unit.Digits(far/in.Factor, 2)
 	}
 	return fmt.Sprintf("%s ± %.0f %%", text, 100*far/math.Abs(s.Center))
@@ -212,8 +222,10 @@ func thresholdText(s *compare.ScenarioComparison) string {
 	if len(parts) == 0 {
 		return "Nothing could be compared."
 	}
-	return fmt.Sprintf("Changes that matter are, at least: %s. A change is named when chance makes one in at most %.3g %% of cases.\n%s\n"+
-		"±: the farther end of the 95 %% interval. p: adjusted for the whole family. n: pairs, or trials of the side that has fewer.",
+	return fmt.Sprintf("Changes that matter are, at least: %s. A change is named when chance "+
+		"makes one in at most %.3g %% of cases.\n%s\n"+
+		"±: the farther end of the 95 %% interval. p: adjusted for the whole family. n: pairs, or "+
+		"trials of the side that has fewer.",
 		strings.Join(parts, ", "), 100*compare.Alpha, markText("pairs or trials"))
 }
 
@@ -241,18 +253,21 @@ var mergedColumns = []responseColumn{
 
 // responseBlock adds the response time over all attempts, and how many trials it is of.
 func responseBlock(d *document.Document, s *compare.ScenarioComparison) {
-	t := &document.Table{Columns: []document.Column{document.Left("variant"), document.Right("valid/all\ntrials")}}
+	t := &document.Table{Columns: []document.Column{document.Left("variant"),
+		document.Right("valid/all\ntrials")}}
 	scales := make([]unit.Scale, len(mergedColumns))
 	for i, c := range mergedColumns {
 		scales[i] = c.scale(s)
 		t.Columns = append(t.Columns, document.Right(headIn(c.head, scales[i])))
 	}
 	for _, v := range s.Variants {
-		cells := []string{results.LabelString(v.Labels), fmt.Sprintf("%d/%d → %d/%d", v.Base.Valid, v.Base.Trials, v.Head.Valid, v.Head.Trials)}
+		cells := []string{results.LabelString(v.Labels), fmt.Sprintf("%d/%d → %d/%d", v.Base.Valid,
+			v.Base.Trials, v.Head.Valid, v.Head.Trials)}
 		for i, c := range mergedColumns {
 			text := missing
 			if v.Base.ResponseNS != nil || v.Head.ResponseNS != nil {
-				text = c.cell(v.Base.ResponseNS, scales[i]) + " → " + c.cell(v.Head.ResponseNS, scales[i])
+				text = c.cell(v.Base.ResponseNS, scales[i]) + " → " +
+					c.cell(v.Head.ResponseNS, scales[i])
 			}
 			cells = append(cells, text)
 		}
@@ -263,7 +278,8 @@ func responseBlock(d *document.Document, s *compare.ScenarioComparison) {
 	}
 	d.Heading(3, "Response time over all attempts served in valid trials, base → head")
 	d.Table(t)
-	d.Paragraph("Histograms merged, no interval: attempts within a trial are not independent, and one slow trial can own the tail.")
+	d.Paragraph("Histograms merged, no interval: attempts within a trial are not independent, " +
+		"and one slow trial can own the tail.")
 }
 
 func (c responseColumn) scale(s *compare.ScenarioComparison) unit.Scale {

@@ -26,7 +26,10 @@ type comparePrinter func(io.Writer, *compare.Comparison) error
 
 // textOf prints a comparison as text in lines of so many columns.
 func textOf(width int) comparePrinter {
-	return func(w io.Writer, c *compare.Comparison) error { return CompareText(w, c, document.Look{Width: width}) }
+	return func(w io.Writer, c *compare.Comparison) error {
+		return CompareText(w, c,
+			document.Look{Width: width})
+	}
 }
 
 var comparePrinters = map[string]comparePrinter{
@@ -45,7 +48,9 @@ func compared(t *testing.T, p comparePrinter, c *compare.Comparison) string {
 
 // blockRuns are runs of one block each, of which the k-th of 2n began k minutes after the first:
 // base and head took turns, the one before the other and the other way round.
-func blockRuns(version string, n int, head bool, trial func(block int) map[string]*results.Trial) (runs []*results.Run) {
+func blockRuns(
+	version string, n int, head bool, trial func(block int) map[string]*results.Trial,
+) (runs []*results.Run) {
 	for block := range n {
 		turn := 2 * block
 		if head != (block%2 == 1) {
@@ -53,15 +58,19 @@ func blockRuns(version string, n int, head bool, trial func(block int) map[strin
 		}
 		at := time.Date(2026, 3, 4, 5, turn, 0, 0, time.UTC)
 		s := &results.Scenario{
-			Name: "rolling-restart", File: "bench/scenarios/rolling-restart.yaml", SHA256: "5f", Trials: 1, MinValid: 1,
+			Name: "rolling-restart", File: "bench/scenarios/rolling-restart.yaml", SHA256: "5f",
+			Trials: 1, MinValid: 1,
 			Baseline: reporttest.Labels("sockets", "reuseport", "stop", "close"),
 		}
 		trials := trial(block)
 		for _, stop := range []string{"close", "drain"} {
-			s.Variants = append(s.Variants, &results.Variant{Labels: reporttest.Labels("sockets", "reuseport", "stop", stop), Trials: []*results.Trial{trials[stop]}})
+			s.Variants = append(s.Variants,
+				&results.Variant{Labels: reporttest.Labels("sockets", "reuseport", "stop", stop),
+					Trials: []*results.Trial{trials[stop]}})
 		}
 		runs = append(runs, &results.Run{
-			Program: "reuseport-bench", Version: version, StartedAt: at, FinishedAt: new(at.Add(50 * time.Second)),
+			Program: "reuseport-bench", Version: version, StartedAt: at,
+			FinishedAt:  new(at.Add(50 * time.Second)),
 			Environment: results.Environment{Kernel: "6.18.44", Go: "go1.26.8", CPUs: 2, LoadCPUs: []int{0}, ServerCPUs: []int{1}},
 			Scenarios:   []*results.Scenario{s},
 		})
@@ -87,12 +96,15 @@ func slower(block int, percent int64, lost ...int64) *results.Trial {
 func comparison(t *testing.T) *compare.Comparison {
 	t.Helper()
 	base := blockRuns("v0.1.0", 16, false, func(b int) map[string]*results.Trial {
-		return map[string]*results.Trial{"close": slower(b, 0, 0, 1, 0, 0, 1), "drain": slower(b, 0, 0, 0, 0, 0, 0)}
+		return map[string]*results.Trial{"close": slower(b, 0, 0, 1, 0, 0, 1),
+			"drain": slower(b, 0, 0, 0, 0, 0, 0)}
 	})
 	head := blockRuns("v0.2.0", 16, true, func(b int) map[string]*results.Trial {
-		trials := map[string]*results.Trial{"close": slower(b, 30, 0, 0, 0, 0, 0), "drain": slower(b, 1, 0, 0, 0, 0, 0)}
+		trials := map[string]*results.Trial{"close": slower(b, 30, 0, 0, 0, 0, 0),
+			"drain": slower(b, 1, 0, 0, 0, 0, 0)}
 		if b > 2 {
-			trials["drain"].Valid, trials["drain"].InvalidReasons = false, []string{"residual is 1, not 0"}
+			trials["drain"].Valid, trials["drain"].InvalidReasons = false,
+				[]string{"residual is 1, not 0"}
 		}
 		return trials
 	})
@@ -116,7 +128,8 @@ func TestCompareGolden(t *testing.T) {
 		{"compare.github.md", CompareGitHub},
 		{"compare.annotations.txt", CompareAnnotations},
 	} {
-		t.Run(test.file, func(t *testing.T) { testkit.Golden(t, test.file, compared(t, test.print, c)) })
+		t.Run(test.file,
+			func(t *testing.T) { testkit.Golden(t, test.file, compared(t, test.print, c)) })
 	}
 }
 
@@ -127,7 +140,8 @@ func TestCompareTextKeepsItsWord(t *testing.T) {
 		"Go differs: go1.26.8 and go1.26.9",
 		"gap_ns 1 ms, response_p50_ns 5 %,", "response_p99_ns 10 %. A change is named",
 		"sockets=reuseport stop=drain has 3 pairs of valid trials, and 9 are needed",
-		"In pairs, by turns, 16 blocks each; 8 comparisons in the family; v0.1.0 → v0.2.0, kernel 6.18.44.",
+		"In pairs, by turns, 16 blocks each; 8 comparisons in the family; v0.1.0 → v0.2.0, " +
+			"kernel 6.18.44.",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -139,19 +153,22 @@ func TestCompareTextKeepsItsWord(t *testing.T) {
 func TestCompareUnlike(t *testing.T) {
 	trials := func(rate float64) func(int) map[string]*results.Trial {
 		return func(block int) map[string]*results.Trial {
-			both := map[string]*results.Trial{"close": slower(block, 0, 1), "drain": slower(block, 0, 0)}
+			both := map[string]*results.Trial{"close": slower(block, 0, 1),
+				"drain": slower(block, 0, 0)}
 			both["close"].OfferedPerSecond = &rate
 			return both
 		}
 	}
-	c, err := compare.Runs(blockRuns("a", 9, false, trials(2000)), blockRuns("b", 9, true, trials(1800)), compare.Options{})
+	c, err := compare.Runs(blockRuns("a", 9, false, trials(2000)),
+		blockRuns("b", 9, true, trials(1800)), compare.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	const why = "not like for like: it was offered 1800/s, its counterpart 2000/s"
 	for _, format := range []string{"text", "markdown", "json"} {
 		p := comparePrinters[format]
-		if out := compared(t, p, c); !strings.Contains(strings.Join(strings.Fields(out), " "), why) {
+		if out := compared(t, p, c); !strings.Contains(strings.Join(strings.Fields(out), " "),
+			why) {
 			t.Errorf("%s: no %q in\n%s", format, why, out)
 		}
 	}
@@ -205,10 +222,12 @@ func TestCompareJSONIsReadBack(t *testing.T) {
 // A comparison of little gives a report, not a stack trace.
 func TestEveryCompareFormatOfLittle(t *testing.T) {
 	for name, c := range map[string]*compare.Comparison{
-		"nothing":      {},
-		"scenario":     {Scenarios: []*compare.ScenarioComparison{{Name: "s"}}},
-		"bare variant": {Scenarios: []*compare.ScenarioComparison{{Name: "s", Variants: []*compare.VariantComparison{{}}}}},
-		"bare delta":   {Scenarios: []*compare.ScenarioComparison{{Name: "s", Variants: []*compare.VariantComparison{{Deltas: []*results.Delta{{}}}}}}},
+		"nothing":  {},
+		"scenario": {Scenarios: []*compare.ScenarioComparison{{Name: "s"}}},
+		"bare variant": {Scenarios: []*compare.ScenarioComparison{{Name: "s",
+			Variants: []*compare.VariantComparison{{}}}}},
+		"bare delta": {Scenarios: []*compare.ScenarioComparison{{Name: "s",
+			Variants: []*compare.VariantComparison{{Deltas: []*results.Delta{{}}}}}}},
 	} {
 		for format, p := range comparePrinters {
 			t.Run(name+" "+format, func(t *testing.T) {
@@ -226,7 +245,8 @@ func TestCompareWriteErrors(t *testing.T) {
 		for _, room := range []int{0, 1, whole / 2, whole - 1} {
 			w := reporttest.Failing(room)
 			if err := p(&w, comparison(t)); err == nil {
-				t.Errorf("%s: no error although only %d of %d bytes were written", format, room, whole)
+				t.Errorf("%s: no error although only %d of %d bytes were written", format, room,
+					whole)
 			}
 		}
 	}
@@ -271,7 +291,8 @@ func TestSpreadText(t *testing.T) {
 		{results.Summary{Center: 0, Lo: new(0.), Hi: new(0.5)}, "0 ± 0.5"},
 		{results.Summary{Center: 200}, "200"},
 		{results.Summary{Center: 200, Lo: new(0.), Hi: new(400.)}, "200 ± 100 %"},
-		{results.Summary{Center: 0.667, Lo: new(5.63e-6), Hi: new(9.61)}, "0.667 ± 8.9"}, // 1341 % of it
+		// 1341 % of it
+		{results.Summary{Center: 0.667, Lo: new(5.63e-6), Hi: new(9.61)}, "0.667 ± 8.9"},
 	} {
 		if got := spreadText(test.s, metrics.LostPerAttempt, unit.Plain()); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
@@ -287,7 +308,8 @@ func TestSpreadText(t *testing.T) {
 func TestCompareGitHubLimit(t *testing.T) {
 	c := comparison(t)
 	c.Scenarios[0].Void = nil
-	quiet := compare.ScenarioComparison{Warnings: slices.Repeat([]string{strings.Repeat("w ", 500)}, 60)}
+	quiet := compare.ScenarioComparison{Warnings: slices.Repeat([]string{strings.Repeat("w ", 500)},
+		60)}
 	for i := range 30 {
 		s := quiet
 		s.Name = fmt.Sprintf("quiet-%02d", i)
@@ -298,7 +320,8 @@ func TestCompareGitHubLimit(t *testing.T) {
 		t.Errorf("%d bytes", len(out))
 	}
 	for want, there := range map[string]bool{
-		"\n## rolling-restart\n": true, "\n## quiet-00\n": true, "\n## quiet-29\n": false, "left out, because a job summary holds 1 MiB: quiet-29, quiet-28": true,
+		"\n## rolling-restart\n": true, "\n## quiet-00\n": true, "\n## quiet-29\n": false,
+		"left out, because a job summary holds 1 MiB: quiet-29, quiet-28": true,
 	} {
 		if strings.Contains(out, want) != there {
 			t.Errorf("%q there: got %t, want %t", want, !there, there)

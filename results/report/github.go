@@ -43,7 +43,8 @@ func GitHub(w io.Writer, run *results.Run, opts Options) error {
 		}
 		return p, p.err
 	}
-	return writeSummary(w, scenarios, isGood, func(s *results.Scenario) string { return s.Name }, page)
+	return writeSummary(w, scenarios, isGood, func(s *results.Scenario) string { return s.Name },
+		page)
 }
 
 // CompareGitHub prints the comparison as a job summary, see GitHub.
@@ -59,7 +60,8 @@ func CompareGitHub(w io.Writer, c *compare.Comparison) error {
 	good := func(s *compare.ScenarioComparison) bool {
 		return len(s.Void)+len(s.Unmeasured)+countOutcomes(s)[results.DeltaWorse] == 0
 	}
-	return writeSummary(w, c.Scenarios, good, func(s *compare.ScenarioComparison) string { return s.Name }, page)
+	return writeSummary(w, c.Scenarios, good,
+		func(s *compare.ScenarioComparison) string { return s.Name }, page)
 }
 
 // writeSummary prints as many scenarios as there is room for.
@@ -116,7 +118,8 @@ func leftText(left []string) string {
 	if len(left) > named {
 		names += fmt.Sprintf(" and %d more", len(left)-named)
 	}
-	return fmt.Sprintf("%s left out, because a job summary holds 1 MiB: %s. 'report --format markdown' prints all.", unit.Plural(len(left), "scenario"), names)
+	return fmt.Sprintf("%s left out, because a job summary holds 1 MiB: %s. 'report --format "+
+		"markdown' prints all.", unit.Plural(len(left), "scenario"), names)
 }
 
 // A summaryPage is Markdown in which parts can be folded away.
@@ -140,7 +143,8 @@ func (p *summaryPage) fold(line string, d *document.Document) {
 	if d.Empty() {
 		return
 	}
-	fmt.Fprintf(p, "\n<details><summary>%s</summary>\n", strings.ReplaceAll(document.EscapeMarkdown(document.Clean(line)), "\n", " "))
+	fmt.Fprintf(p, "\n<details><summary>%s</summary>\n",
+		strings.ReplaceAll(document.EscapeMarkdown(document.Clean(line)), "\n", " "))
 	p.put(d)
 	fmt.Fprint(p, "\n</details>\n")
 }
@@ -149,7 +153,8 @@ func (p *summaryPage) fold(line string, d *document.Document) {
 func runHead(run *results.Run, scenarios []*results.Scenario, left string) *document.Document {
 	d := &document.Document{}
 	d.Heading(1, runVerdict(run, scenarios))
-	d.Paragraph(fmt.Sprintf("%s %s, %s, kernel %s", run.Program, run.Version, run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
+	d.Paragraph(fmt.Sprintf("%s %s, %s, kernel %s", run.Program, run.Version,
+		run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), run.Environment.Kernel))
 	var lines []string
 	for _, s := range scenarios {
 		for _, line := range scenarioTrouble(s) {
@@ -222,12 +227,14 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	}
 	switch {
 	case failed > 0:
-		parts = append(parts, fmt.Sprintf("%s %d of %s failed", signBad, failed, unit.Plural(gates, "gate")))
+		parts = append(parts, fmt.Sprintf("%s %d of %s failed", signBad, failed,
+			unit.Plural(gates, "gate")))
 	case len(open) > 0:
 	case gates == 0:
 		parts = append(parts, signGood+" measured; there are no gates")
 	case soft > 0:
-		parts = append(parts, fmt.Sprintf("%s no gate failed; %s undecided, which is no failure", signGood, unit.Plural(soft, "soft gate")))
+		parts = append(parts, fmt.Sprintf("%s no gate failed; %s undecided, which is no failure",
+			signGood, unit.Plural(soft, "soft gate")))
 	default:
 		parts = append(parts, fmt.Sprintf("%s %s passed", signGood, unit.Plural(gates, "gate")))
 	}
@@ -248,7 +255,8 @@ func scenarioTrouble(s *results.Scenario) (lines []string) {
 // isGood says that the scenario was measured and that its gates passed.
 func isGood(s *results.Scenario) bool {
 	return len(scenarioTrouble(s)) == 0 &&
-		!slices.ContainsFunc(s.Gates, func(g results.GateResult) bool { return g.Outcome != results.GatePass })
+		!slices.ContainsFunc(s.Gates,
+			func(g results.GateResult) bool { return g.Outcome != results.GatePass })
 }
 
 // tooFew says which variants have fewer valid trials than the scenario needs, and why. Of a
@@ -340,13 +348,16 @@ func compareVerdict(c *compare.Comparison) string {
 	}
 	var parts []string
 	if n := len(c.Worse()); n > 0 {
-		parts = append(parts, fmt.Sprintf("%s worse in %d of %s", signBad, n, unit.Plural(all, "comparison")))
+		parts = append(parts, fmt.Sprintf("%s worse in %d of %s", signBad, n,
+			unit.Plural(all, "comparison")))
 	}
 	if n := len(c.Unmeasured()); n > 0 {
-		parts = append(parts, fmt.Sprintf("%s could not measure, for %s", signOpen, unit.Plural(n, "reason")))
+		parts = append(parts, fmt.Sprintf("%s could not measure, for %s", signOpen,
+			unit.Plural(n, "reason")))
 	}
 	if len(parts) == 0 {
-		parts = append(parts, fmt.Sprintf("%s nothing worse in %s", signGood, unit.Plural(all, "comparison")))
+		parts = append(parts, fmt.Sprintf("%s nothing worse in %s", signGood,
+			unit.Plural(all, "comparison")))
 	}
 	if better > 0 {
 		parts = append(parts, fmt.Sprintf("better in %d", better))
@@ -360,7 +371,8 @@ func compareVerdict(c *compare.Comparison) string {
 // unchangedText says how much is known where no change was found.
 func unchangedText(s *compare.ScenarioComparison) string {
 	if n := countUnknown(s); n > 0 {
-		return fmt.Sprintf("No change that matters was found; %d of %s too wide to tell.", n, unit.Plural(len(deltasOf(s)), "comparison"))
+		return fmt.Sprintf("No change that matters was found; %d of %s too wide to tell.", n,
+			unit.Plural(len(deltasOf(s)), "comparison"))
 	}
 	return "No change that matters."
 }
@@ -388,7 +400,8 @@ func comparedPart(p *summaryPage, c *compare.Comparison, s *compare.ScenarioComp
 	d.Heading(2, s.Name)
 	missingBlocks(d, s)
 	d.Paragraph(methodText(c, s))
-	changed := deltaTable(s, layoutWide, func(d *results.Delta) bool { return d.Outcome != results.DeltaNone })
+	changed := deltaTable(s, layoutWide,
+		func(d *results.Delta) bool { return d.Outcome != results.DeltaNone })
 	d.Table(changed)
 	if len(changed.Rows) == 0 && len(s.Unmeasured) == 0 {
 		d.Paragraph(unchangedText(s))

@@ -42,23 +42,28 @@ func TestGitHubLimit(t *testing.T) {
 	run := reporttest.GatedRun()
 	about := strings.Repeat("word ", 20_000)
 	for i := range 14 {
-		run.Scenarios = append(run.Scenarios, &results.Scenario{Name: fmt.Sprintf("good-%02d", i), About: about})
+		run.Scenarios = append(run.Scenarios, &results.Scenario{Name: fmt.Sprintf("good-%02d", i),
+			About: about})
 	}
-	run.Scenarios = append(run.Scenarios, &results.Scenario{Name: "bad", Gates: []results.GateResult{{Outcome: results.GateFail}}})
+	run.Scenarios = append(run.Scenarios, &results.Scenario{Name: "bad",
+		Gates: []results.GateResult{{Outcome: results.GateFail}}})
 	out := reporttest.Printed(t, GitHub, run)
 	if len(out) > maxSummary || len(out) < maxSummary/2 {
 		t.Errorf("%d bytes", len(out))
 	}
 	for want, there := range map[string]bool{
-		"\n## rolling-restart\n": true, "\n## steady\n": true, "\n## bad\n": true, "\n## good-00\n": true, "\n## good-13\n": false,
+		"\n## rolling-restart\n": true, "\n## steady\n": true, "\n## bad\n": true,
+		"\n## good-00\n": true, "\n## good-13\n": false,
 		"left out, because a job summary holds 1 MiB: good-13, good-12": true,
 	} {
 		if strings.Contains(out, want) != there {
 			t.Errorf("%q there: got %t, want %t", want, !there, there)
 		}
 	}
-	run.Scenarios[0].About = strings.Repeat(about, 20) // too large by itself, and all others are good
-	if out := reporttest.Printed(t, GitHub, run); len(out) > maxSummary || strings.Contains(out, "\n## rolling-restart\n") {
+	// too large by itself, and all others are good
+	run.Scenarios[0].About = strings.Repeat(about, 20)
+	if out := reporttest.Printed(t, GitHub, run); len(out) > maxSummary ||
+		strings.Contains(out, "\n## rolling-restart\n") {
 		t.Errorf("%d bytes", len(out))
 	}
 }
@@ -66,7 +71,8 @@ func TestGitHubLimit(t *testing.T) {
 // As packages/core/src/command.ts of actions/toolkit writes them.
 func TestAnnotationEscapes(t *testing.T) {
 	a := annotation{annotationError, "a,b:c%.yaml", 7, "x: y,\r\nz", "50 %: a,\r\nb"}
-	if got, want := a.String(), "::error file=a%2Cb%3Ac%25.yaml,line=7,title=x%3A y%2C%0D%0Az::50 %25: a,%0D%0Ab"; got != want {
+	if got, want := a.String(), "::error file=a%2Cb%3Ac%25.yaml,line=7,title=x%3A y%2C%0D%0Az::50 "+
+		"%25: a,%0D%0Ab"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	a.file, a.kind = "", annotationWarning

@@ -54,7 +54,8 @@ func ledgerBlocks(d *document.Document, v *results.Variant) {
 		return
 	}
 	d.Paragraph(fmt.Sprintf("Left out: %s, not valid.", unit.Plural(len(invalid), "trial")))
-	if t := ledgerTable(invalid, func(row results.LedgerRow) bool { return !row.Explained }); len(t.Rows) > 0 {
+	if t := ledgerTable(invalid,
+		func(row results.LedgerRow) bool { return !row.Explained }); len(t.Rows) > 0 {
 		d.Paragraph("What nothing explains in those:")
 		d.Table(t)
 	}
@@ -77,7 +78,8 @@ func triesLine(trials []*results.Trial) string {
 		sum.Repeated += r.Repeated
 		n, tells := r.HandledTwice()
 		handledTwice, told = handledTwice+n, told && tells
-		sum.Exhausted, sum.NoTime, sum.OverBudget = sum.Exhausted+r.Exhausted, sum.NoTime+r.NoTime, sum.OverBudget+r.OverBudget
+		sum.Exhausted, sum.NoTime, sum.OverBudget = sum.Exhausted+r.Exhausted, sum.NoTime+r.NoTime,
+			sum.OverBudget+r.OverBudget
 		for failure, n := range r.Failed {
 			failed[failure] += n
 		}
@@ -89,7 +91,8 @@ func triesLine(trials []*results.Trial) string {
 	for _, failure := range slices.Sorted(maps.Keys(failed)) {
 		met = append(met, count(failed[failure])+" "+failure)
 	}
-	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served, and %s read more than once",
+	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served, and %s read more " +
+		"than once",
 		count(sum.Tries), unit.Plural(sum.TriedAgain, "attempt"), count(sum.Masked),
 		count(sum.Repeated))
 	if told {
@@ -99,7 +102,8 @@ func triesLine(trials []*results.Trial) string {
 	if len(met) > 0 {
 		line += " Followed by another try: " + strings.Join(met, ", ") + "."
 	}
-	return fmt.Sprintf("%s Lost where the policy would have gone on: %s for the number of tries, %s for the timeout, %s for the budget.",
+	return fmt.Sprintf("%s Lost where the policy would have gone on: %s for the number of tries, "+
+		"%s for the timeout, %s for the budget.",
 		line, count(sum.Exhausted), count(sum.NoTime), count(sum.OverBudget))
 }
 
@@ -108,7 +112,8 @@ func equalityBlock(d *document.Document, trials []*results.Trial) {
 	var all []results.Equality
 	for _, t := range trials {
 		for _, e := range t.Equalities {
-			i := slices.IndexFunc(all, func(have results.Equality) bool { return have.Counter == e.Counter })
+			i := slices.IndexFunc(all,
+				func(have results.Equality) bool { return have.Counter == e.Counter })
 			if i < 0 {
 				i = len(all)
 				all = append(all, results.Equality{Counter: e.Counter, What: e.What})
@@ -120,9 +125,12 @@ func equalityBlock(d *document.Document, trials []*results.Trial) {
 	if len(all) == 0 {
 		return
 	}
-	t := &document.Table{Columns: []document.Column{document.Left("the kernel's counter"), document.Right("kernel"), document.Right("ledger"), document.Right("difference"), document.Left("what the ledger counted")}}
+	t := &document.Table{Columns: []document.Column{document.Left("the kernel's counter"),
+		document.Right("kernel"), document.Right("ledger"), document.Right("difference"),
+		document.Left("what the ledger counted")}}
 	for _, e := range all {
-		t.Add(e.Counter, count(e.Kernel), count(e.Ledger), fmt.Sprintf("%+d", e.Kernel-e.Ledger), e.What)
+		t.Add(e.Counter, count(e.Kernel), count(e.Ledger), fmt.Sprintf("%+d", e.Kernel-e.Ledger),
+			e.What)
 	}
 	d.Table(t)
 }
@@ -142,7 +150,8 @@ func agreementBlock(d *document.Document, trials []*results.Trial) {
 	if len(attempts) == 0 {
 		return
 	}
-	t := &document.Table{Columns: []document.Column{document.Left("cause, inferred"), document.Left("by the kernel's word"), document.Right("attempts")}}
+	t := &document.Table{Columns: []document.Column{document.Left("cause, inferred"),
+		document.Left("by the kernel's word"), document.Right("attempts")}}
 	for _, a := range slices.SortedFunc(maps.Keys(attempts), func(a, b results.Agreement) int {
 		return cmp.Or(cmp.Compare(a.Inferred, b.Inferred), cmp.Compare(a.Traced, b.Traced))
 	}) {
@@ -170,7 +179,8 @@ func balance(trials []*results.Trial) string {
 	if sum != all.Attempts {
 		sign = "≠"
 	}
-	return fmt.Sprintf("%s: %s attempts %s %s; residual %s", unit.Plural(len(trials), "valid trial"),
+	return fmt.Sprintf("%s: %s attempts %s %s; residual %s",
+		unit.Plural(len(trials), "valid trial"),
 		count(all.Attempts), sign, strings.Join(terms, " + "), count(all.Residual))
 }
 
@@ -190,7 +200,8 @@ func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *do
 		return cmp.Or(cmp.Compare(attempts[b], attempts[a]), cmp.Compare(a.Client, b.Client),
 			cmp.Compare(a.Server, b.Server), cmp.Compare(a.Cause, b.Cause))
 	})
-	t := &document.Table{Columns: []document.Column{document.Left("client"), document.Left("server"), document.Left("cause"), document.Right("attempts")}}
+	t := &document.Table{Columns: []document.Column{document.Left("client"),
+		document.Left("server"), document.Left("cause"), document.Right("attempts")}}
 	for _, row := range rows {
 		cause := cmp.Or(row.Cause, missing)
 		if !row.Explained {
@@ -254,11 +265,13 @@ func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {
 	}
 	d.Heading(2, title)
 	out := &document.Table{Columns: []document.Column{
-		document.Right("due\n[ms]"), document.Right("took\n[ms]"), document.Left("source"), document.Left("phase: error"), document.Left("server"),
+		document.Right("due\n[ms]"), document.Right("took\n[ms]"), document.Left("source"),
+		document.Left("phase: error"), document.Left("server"),
 		document.Left("cause\n(known from)"), document.Right("worker"), document.Right("step"),
 	}}
 	losses := slices.SortedFunc(slices.Values(t.Losses), func(a, b results.Loss) int {
-		return cmp.Or(cmp.Compare(a.ScheduledNS, b.ScheduledNS), cmp.Compare(a.LoadProcess, b.LoadProcess), cmp.Compare(a.Sequence, b.Sequence))
+		return cmp.Or(cmp.Compare(a.ScheduledNS, b.ScheduledNS),
+			cmp.Compare(a.LoadProcess, b.LoadProcess), cmp.Compare(a.Sequence, b.Sequence))
 	})
 	for _, l := range losses {
 		worker, step := missing, missing
@@ -272,7 +285,8 @@ func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {
 		if l.Kernel != "" {
 			cause += "\n" + l.Kernel
 		}
-		out.Add(milliseconds(l.ScheduledNS), milliseconds(l.DoneNS-l.ScheduledNS), l.Source, lastError(l), l.Server, cause, worker, step)
+		out.Add(milliseconds(l.ScheduledNS), milliseconds(l.DoneNS-l.ScheduledNS), l.Source,
+			lastError(l), l.Server, cause, worker, step)
 	}
 	d.Table(out)
 	seriesBlock(d, t)
@@ -302,7 +316,8 @@ func seriesBlock(d *document.Document, t *results.Trial) {
 	if byWindow {
 		columns = append(columns, document.Right("overflows"), document.Right("migrations"))
 	}
-	out := &document.Table{Columns: append(columns, document.Right("longest\nqueue"), document.Left("steps"))}
+	out := &document.Table{Columns: append(columns, document.Right("longest\nqueue"),
+		document.Left("steps"))}
 	at := func(values []int64, i int) int64 {
 		if i < len(values) {
 			return values[i]
@@ -336,11 +351,13 @@ func seriesBlock(d *document.Document, t *results.Trial) {
 	}
 	var counted []string
 	for _, c := range s.Counted {
-		counted = append(counted, fmt.Sprintf("%s to %s ms: %s, %s", milliseconds(c.FromNS), milliseconds(c.ToNS),
+		counted = append(counted, fmt.Sprintf("%s to %s ms: %s, %s", milliseconds(c.FromNS),
+			milliseconds(c.ToNS),
 			unit.Plural(c.Overflows, "overflow"), unit.Plural(c.Migrations, "migration")))
 	}
 	if len(counted) > 0 {
-		d.Paragraph("By the kernel's counters, read around the steps: " + strings.Join(counted, "; ") + ".")
+		d.Paragraph("By the kernel's counters, read around the steps: " +
+			strings.Join(counted, "; ") + ".")
 	}
 }
 

@@ -89,7 +89,10 @@ func (n names) shortKey(key string) string {
 	parts := strings.Split(key, ".")
 	for i := len(parts) - 1; i > 0; i-- {
 		short := strings.Join(parts[i:], ".")
-		others := func(other string) bool { return other != key && strings.HasSuffix(other, "."+short) }
+		others := func(other string) bool {
+			return other != key &&
+				strings.HasSuffix(other, "."+short)
+		}
 		// The last part of a path of three says too little: retry.max.
 		if len(parts)-i >= len(parts)-1 && !slices.ContainsFunc(n.varying, others) {
 			return short

@@ -48,7 +48,8 @@ func verdictMark(d *results.Delta) string {
 // markText explains the marks; what is one of those that shrink an interval.
 func markText(what string) string {
 	return fmt.Sprintf("%s: the same, the whole interval is less than a change that matters. "+
-		"%s: the interval is too wide to tell; +N: about N more %s of each would tell, if they vary as those seen.",
+		"%s: the interval is too wide to tell; +N: about N more %s of each would tell, if they "+
+		"vary as those seen.",
 		markSame, markUnknown, what)
 }
 

@@ -46,7 +46,10 @@ func TestShareOfCapacity(t *testing.T) {
 func TestEveryFormatReadsWell(t *testing.T) {
 	reports := map[string]string{}
 	for name, run := range map[string]*results.Run{
-		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(), "small": reporttest.SmallRun(), "nasty": reporttest.NastyRun(), "gated": reporttest.GatedRun(), "shares": reporttest.SharesRun(), "few": reporttest.FewRun(),
+		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(),
+		"small": reporttest.SmallRun(), "nasty": reporttest.NastyRun(),
+		"gated": reporttest.GatedRun(), "shares": reporttest.SharesRun(),
+		"few":   reporttest.FewRun(),
 		"loops": reporttest.LoopsRun(),
 	} {
 		for format, p := range map[string]printer{
@@ -63,7 +66,8 @@ func TestEveryFormatReadsWell(t *testing.T) {
 			d.Base = results.Summary{Center: 2. / 3, N: 3, Lo: new(5.63e-6), Hi: new(9.61)}
 		}
 	}
-	for name, c := range map[string]*compare.Comparison{"comparison": comparison(t), "comparison of little": little} {
+	for name, c := range map[string]*compare.Comparison{"comparison": comparison(t),
+		"comparison of little": little} {
 		for format, p := range comparePrinters {
 			if format != "json" {
 				reports[name+" as "+format] = compared(t, p, c)
@@ -75,7 +79,8 @@ func TestEveryFormatReadsWell(t *testing.T) {
 			t.Errorf("%s: %s", name, fault)
 		}
 	}
-	if few := reports["few as text"]; !strings.Contains(few, "0 in 2: too few") || !strings.Contains(few, "4 in 2: too few") || !strings.Contains(few, "p99 150 ms") {
+	if few := reports["few as text"]; !strings.Contains(few, "0 in 2: too few") ||
+		!strings.Contains(few, "4 in 2: too few") || !strings.Contains(few, "p99 150 ms") {
 		t.Errorf("the run of few has no few:\n%s", few)
 	}
 }
@@ -154,12 +159,15 @@ func TestCPUSet(t *testing.T) {
 
 // A ledger that does not balance must say so.
 func TestBalance(t *testing.T) {
-	trial := &results.Trial{Attempts: 10, Served: 7, LostByCause: map[string]int64{"refused": 2, "client": 0}, Residual: 1}
-	if got, want := balance([]*results.Trial{trial}), "1 valid trial: 10 attempts ≠ 7 served + 2 refused; residual 1"; got != want {
+	trial := &results.Trial{Attempts: 10, Served: 7, LostByCause: map[string]int64{"refused": 2,
+		"client": 0}, Residual: 1}
+	if got, want := balance([]*results.Trial{trial}), "1 valid trial: 10 attempts ≠ 7 served + 2 "+
+		"refused; residual 1"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	trial.Served = 8
-	if got, want := balance([]*results.Trial{trial, trial}), "2 valid trials: 20 attempts = 16 served + 4 refused; residual 2"; got != want {
+	if got, want := balance([]*results.Trial{trial, trial}), "2 valid trials: 20 attempts = 16 "+
+		"served + 4 refused; residual 2"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

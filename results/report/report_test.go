@@ -68,7 +68,8 @@ func TestJSONRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, p := range map[string]printer{"text": Text, "json": JSON, "ledger": Ledger} {
-		if diff := cmp.Diff(reporttest.Printed(t, p, reporttest.SmallRun()), reporttest.Printed(t, p, run)); diff != "" {
+		if diff := cmp.Diff(reporttest.Printed(t, p, reporttest.SmallRun()),
+			reporttest.Printed(t, p, run)); diff != "" {
 			t.Errorf("%s (-made +loaded):\n%s", name, diff)
 		}
 	}
@@ -112,7 +113,8 @@ func textFits(t *testing.T, name, out string, width int) {
 // when the process starts, hence another process.
 func TestGoldenInAnotherLocale(t *testing.T) {
 	test := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGolden$")
-	test.Env = append(os.Environ(), "LANG=zh_CN.UTF-8", "LC_ALL=zh_CN.UTF-8", "LC_CTYPE=zh_CN.UTF-8", "RUNEWIDTH_EASTASIAN=1", "TERM_PROGRAM=", "WT_SESSION=")
+	test.Env = append(os.Environ(), "LANG=zh_CN.UTF-8", "LC_ALL=zh_CN.UTF-8",
+		"LC_CTYPE=zh_CN.UTF-8", "RUNEWIDTH_EASTASIAN=1", "TERM_PROGRAM=", "WT_SESSION=")
 	if out, err := test.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -161,15 +163,20 @@ func TestEveryFormatOfLittle(t *testing.T) {
 
 func TestOptionsScenarios(t *testing.T) {
 	var out bytes.Buffer
-	if err := Text(&out, reporttest.FinishedRun(), Options{Scenarios: []string{"steady"}}); err != nil {
+	if err := Text(&out, reporttest.FinishedRun(),
+		Options{Scenarios: []string{"steady"}}); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(out.String(), "rolling-restart\n───") || !strings.Contains(out.String(), "steady\n───") {
+	if strings.Contains(out.String(), "rolling-restart\n───") ||
+		!strings.Contains(out.String(), "steady\n───") {
 		t.Errorf("want steady alone:\n%s", out.String())
 	}
-	for format, p := range map[string]printer{"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub, "annotations": Annotations, "ledger": Ledger, "losses": Losses} {
+	for format, p := range map[string]printer{"text": Text, "markdown": Markdown, "html": HTML,
+		"json": JSON, "github": GitHub, "annotations": Annotations, "ledger": Ledger,
+		"losses": Losses} {
 		err := p(io.Discard, reporttest.FinishedRun(), Options{Scenarios: []string{"burst"}})
-		if err == nil || !strings.Contains(err.Error(), `"burst" is not in this run; it has rolling-restart, steady`) {
+		const want = `"burst" is not in this run; it has rolling-restart, steady`
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", format, err)
 		}
 	}
@@ -185,7 +192,8 @@ func TestWriteErrors(t *testing.T) {
 		for _, room := range []int{0, 1, whole / 2, whole - 1} {
 			w := reporttest.Failing(room)
 			if err := p(&w, reporttest.FinishedRun(), Options{}); err == nil {
-				t.Errorf("%s: no error although only %d of %d bytes were written", format, room, whole)
+				t.Errorf("%s: no error although only %d of %d bytes were written", format, room,
+					whole)
 			}
 		}
 	}
@@ -206,14 +214,16 @@ func TestMarkupIsEscaped(t *testing.T) {
 		}
 	}
 	text := reporttest.Printed(t, Markdown, run)
-	if strings.Contains(text, "<script") || !strings.Contains(text, `a\|b<br>c&lt;script>`) || !strings.Contains(text, "\\*c\\* \\`d\\`") {
+	if strings.Contains(text, "<script") || !strings.Contains(text, `a\|b<br>c&lt;script>`) ||
+		!strings.Contains(text, "\\*c\\* \\`d\\`") {
 		t.Errorf("markdown:\n%s", text)
 	}
 }
 
 func TestJSONSelects(t *testing.T) {
 	var out bytes.Buffer
-	if err := JSON(&out, reporttest.FinishedRun(), Options{Scenarios: []string{"steady"}}); err != nil {
+	if err := JSON(&out, reporttest.FinishedRun(),
+		Options{Scenarios: []string{"steady"}}); err != nil {
 		t.Fatal(err)
 	}
 	var run results.Run
@@ -227,16 +237,19 @@ func TestJSONSelects(t *testing.T) {
 
 // Who could listen, and who got connections, is counted in workers of workers.
 func TestSharingTable(t *testing.T) {
-	trial := &results.Trial{Valid: true, Attempts: 40, Served: 40, ControlPlane: "embedded", Workers: []results.Worker{
-		{ID: 0, Accepted: 30}, {ID: 1, Accepted: 10}, {ID: 2, BindError: "EADDRINUSE"},
-	}}
+	trial := &results.Trial{Valid: true, Attempts: 40, Served: 40, ControlPlane: "embedded",
+		Workers: []results.Worker{
+			{ID: 0, Accepted: 30}, {ID: 1, Accepted: 10}, {ID: 2, BindError: "EADDRINUSE"},
+		}}
 	run := &results.Run{SchemaVersion: results.SchemaVersion, Scenarios: []*results.Scenario{{
-		Name: "same-node-sharing", MinValid: 1, Trials: 1, Variants: []*results.Variant{{Trials: []*results.Trial{trial}}},
+		Name: "same-node-sharing", MinValid: 1, Trials: 1,
+		Variants: []*results.Variant{{Trials: []*results.Trial{trial}}},
 	}}}
 	summary.FillRun(run)
 	out := reporttest.Printed(t, Text, run)
 	_, table, _ := strings.Cut(out, "Which workers got the connections")
-	for _, want := range []string{"listening", "got connections", "largest share", "smallest share", "2 of 3", "0.750"} {
+	for _, want := range []string{"listening", "got connections", "largest share", "smallest share",
+		"2 of 3", "0.750"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -277,7 +290,9 @@ func TestRetryTable(t *testing.T) {
 		t.Errorf("nobody tried again, and yet:\n%s", text)
 	}
 	for _, trial := range run.Scenarios[0].Variants[0].Trials {
-		trial.Retries = &results.Retries{Tries: trial.Attempts * 5 / 4, TriedAgain: 9, Masked: 8, Repeated: 3, RepeatedUnhandled: new(int64(2)), MaskedNS: &results.Percentiles{P50: 137e6, P99: 857e6}}
+		trial.Retries = &results.Retries{Tries: trial.Attempts * 5 / 4, TriedAgain: 9, Masked: 8,
+			Repeated: 3, RepeatedUnhandled: new(int64(2)),
+			MaskedNS: &results.Percentiles{P50: 137e6, P99: 857e6}}
 	}
 	first := run.Scenarios[0].Variants[0].Trials[0].Retries
 	first.Failed, first.Exhausted = map[string]int64{"unanswered": 4, "refused": 5}, 3
@@ -285,7 +300,8 @@ func TestRetryTable(t *testing.T) {
 	text := reporttest.Printed(t, Markdown, run)
 	_, table, _ := strings.Cut(text, head)
 	table, _, _ = strings.Cut(table, "\n#")
-	for _, want := range []string{"tries/attempt", "masked/attempt", "more/attempt", "masked p50 [ms]", "| 1.25 [", " 137 ["} {
+	for _, want := range []string{"tries/attempt", "masked/attempt", "more/attempt",
+		"masked p50 [ms]", "| 1.25 [", " 137 ["} {
 		if !strings.Contains(table, want) {
 			t.Errorf("lacks %q:\n%s", want, table)
 		}
@@ -294,7 +310,8 @@ func TestRetryTable(t *testing.T) {
 		t.Errorf("the others are not beside it:\n%s", table)
 	}
 	ledger := reporttest.Printed(t, Ledger, run)
-	for _, want := range []string{"72 attempts tried again, of which 64 were served, and 24 read more than once (8 given", "5 refused, 4 unanswered.", "3 for the number of tries"} {
+	for _, want := range []string{"72 attempts tried again, of which 64 were served, and 24 read " +
+		"more than once (8 given", "5 refused, 4 unanswered.", "3 for the number of tries"} {
 		if !strings.Contains(strings.Join(strings.Fields(ledger), " "), want) {
 			t.Errorf("ledger lacks %q:\n%.3000s", want, ledger)
 		}
@@ -339,17 +356,20 @@ func TestSlopeLine(t *testing.T) {
 	for lag, ms := range map[string]int64{"0s": 0, "100ms": 100, "1s": 1000} {
 		v := &results.Variant{Labels: map[string]string{"kube.endpoint_lag": lag}}
 		for extra := range int64(2) {
-			v.Trials = append(v.Trials, &results.Trial{Valid: true, Attempts: 10, Served: 10, ControlPlane: "embedded", Steps: []results.Step{
-				{Do: "delete-pod", Endpoints: 2, OutageNS: new((2*ms + 3 + 2*extra) * 1e6)},
-			}})
+			v.Trials = append(v.Trials, &results.Trial{Valid: true, Attempts: 10, Served: 10,
+				ControlPlane: "embedded", Steps: []results.Step{
+					{Do: "delete-pod", Endpoints: 2, OutageNS: new((2*ms + 3 + 2*extra) * 1e6)},
+				}})
 		}
 		scenario.Variants = append(scenario.Variants, v)
 	}
-	run := &results.Run{SchemaVersion: results.SchemaVersion, Scenarios: []*results.Scenario{scenario}}
+	run := &results.Run{SchemaVersion: results.SchemaVersion,
+		Scenarios: []*results.Scenario{scenario}}
 	summary.FillRun(run)
 	out := reporttest.Printed(t, Text, run)
 	// By hand: six points 1 ms off the line, s² = 1.5 ms², Σ(x-x̄)² = 1.2133 s², t = 2.776.
-	want := "Outage over kube.endpoint_lag: 2 ± 0.0031 s for each second, 4ms where there is none (6 trials, least squares, 95 %)."
+	want := "Outage over kube.endpoint_lag: 2 ± 0.0031 s for each second, 4ms where there is " +
+		"none (6 trials, least squares, 95 %)."
 	if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
 		t.Errorf("no such line in\n%s", out)
 	}

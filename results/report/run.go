@@ -71,7 +71,8 @@ func startText(run *results.Run) string {
 
 // interruptedText says how far a run came that has not finished.
 func interruptedText(scenarios []*results.Scenario) string {
-	return "INTERRUPTED, or still running: " + Progress(scenarios) + ". All figures are of those alone."
+	return "INTERRUPTED, or still running: " + Progress(scenarios) + ". All figures are of " +
+		"those alone."
 }
 
 // Progress says how far an unfinished run came.
@@ -113,7 +114,8 @@ func environment(run *results.Run) []string {
 	}
 	items = append(items, "seed "+strconv.FormatUint(run.Seed, 10))
 	if run.FinishedAt != nil {
-		items[len(items)-1] += ", took " + run.FinishedAt.Sub(run.StartedAt).Round(time.Second).String()
+		items[len(items)-1] += ", took " +
+			run.FinishedAt.Sub(run.StartedAt).Round(time.Second).String()
 	}
 	if e.HAProxy != "" {
 		items = append(items, "HAProxy "+e.HAProxy)

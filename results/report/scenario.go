@@ -38,7 +38,8 @@ var (
 	trialsColumn  = figureColumn{head: "valid/all\ntrials", text: trialCount}
 	offeredColumn = figureColumn{head: "offered [1/s]", metric: metrics.Offered}
 	// capacityColumn is empty, and so left out, unless the load is a share of the capacity.
-	capacityColumn = figureColumn{head: "capacity [1/s]", metric: metrics.Capacity, text: capacityCell}
+	capacityColumn = figureColumn{head: "capacity [1/s]", metric: metrics.Capacity,
+		text: capacityCell}
 	// closedColumns are empty, and so left out, unless the load was a closed loop.
 	closedColumns = []figureColumn{
 		{head: "closed loop,\nclients", metric: metrics.Concurrency, text: clientCount},
@@ -47,7 +48,10 @@ var (
 	// neverSentColumn is printed where there is something in it.
 	neverSentColumn = figureColumn{
 		head: "never\nsent",
-		text: func(_ *document.Table, _ *results.Scenario, v *results.Variant) string { return neverSentCount(v) },
+		text: func(_ *document.Table, _ *results.Scenario,
+			v *results.Variant) string {
+			return neverSentCount(v)
+		},
 	}
 
 	restartLossColumns = []figureColumn{
@@ -285,16 +289,22 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 		d.Heading(3, "Cold start of one more worker")
 		d.Table(cold)
 	}
-	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.Rows) > 0 && len(behind.Columns) > 1 {
+	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.Rows) > 0 &&
+		len(behind.Columns) > 1 {
 		d.Heading(3, "Behind a Service, by the embedded control plane")
-		d.Paragraph("The control plane is this program's own stand-in, with the lags that the scenario sets; rules and connection tracking are the kernel's. " +
-			"Predicted: offered rate × time in which rules led to pods where nobody listened, weighed with their share, and to none at all. " +
-			"A client that waits longer than 1 s sends a rejected SYN again, and is lost only if that meets nobody either.")
+		d.Paragraph("The control plane is this program's own stand-in, with the lags that the " +
+			"scenario sets; rules and connection tracking are the kernel's. " +
+			"Predicted: offered rate × time in which rules led to pods where nobody listened, " +
+			"weighed with their share, and to none at all. " +
+			"A client that waits longer than 1 s sends a rejected SYN again, and is lost only if " +
+			"that meets nobody either.")
 		d.Table(behind)
 		slopeBlock(d, s)
 		if pods := figureTable(s, behindService(measured), podColumns); len(pods.Columns) > 1 {
-			d.Paragraph("What endpoints and rules took to follow the pods. SIGTERM first: the share of deleted pods that were told to end before the endpoints had " +
-				"changed. Listening to ready: negative where a pod counts as ready before it listens.")
+			d.Paragraph("What endpoints and rules took to follow the pods. SIGTERM first: the " +
+				"share of deleted pods that were told to end before the endpoints had " +
+				"changed. Listening to ready: negative where a pod counts as ready before " +
+				"it listens.")
 			d.Table(pods)
 		}
 	}
@@ -322,8 +332,12 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 		d.Heading(3, "Spread of requests, and of the time spent on them, over workers")
 		d.Table(work)
 	}
-	if slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[metrics.PredictedWait]; return ok }) {
-		d.Heading(3, "Wait for a worker, measured (with the client's own time) and by queueing theory")
+	if slices.ContainsFunc(measured, func(v *results.Variant) bool {
+		_, ok := v.Summary[metrics.PredictedWait]
+		return ok
+	}) {
+		d.Heading(3, "Wait for a worker, measured (with the client's own time) and by "+
+			"queueing theory")
 		d.Table(figureTable(s, measured, waitColumns))
 	}
 	if cost := figureTable(s, measured, costColumns); len(cost.Columns) > 1 {
@@ -345,7 +359,8 @@ func earlyBlock(d *document.Document, measured []*results.Variant) {
 		}
 	}
 	if early > 0 {
-		d.Paragraph(fmt.Sprintf("In %d of %s journals had become too large to wait for the end: they were read %s while the load ran.",
+		d.Paragraph(fmt.Sprintf("In %d of %s journals had become too large to wait for the end: "+
+			"they were read %s while the load ran.",
 			early, unit.Plural(trials, "trial"), unit.Plural(reads, "time")))
 	}
 }
@@ -365,22 +380,28 @@ func takenBlock(d *document.Document, measured []*results.Variant) {
 	}
 	if taken > 0 {
 		d.Paragraph(fmt.Sprintf("In %d of %s new workers found their address taken (EADDRINUSE), "+
-			"so that the old ones went on: not counted as restarts.", taken, unit.Plural(all, "step")))
+			"so that the old ones went on: not counted as restarts.", taken,
+			unit.Plural(all, "step")))
 	}
 }
 
 // retryBlock adds what trying again hid and cost, where clients did; the other variants stand
 // beside them.
 func retryBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
-	if !slices.ContainsFunc(measured, func(v *results.Variant) bool { _, ok := v.Summary[metrics.Tries]; return ok }) {
+	if !slices.ContainsFunc(measured, func(v *results.Variant) bool {
+		_, ok := v.Summary[metrics.Tries]
+		return ok
+	}) {
 		return
 	}
 	d.Heading(3, "Clients that try again")
-	d.Paragraph("An attempt is one request that the schedule called for; it makes one try or more.\n" +
-		"Masked: served, but not by the first try. Their response times have in them the tries that failed and the waits between.\n" +
+	d.Paragraph("An attempt is one request that the schedule called for; it makes one try " +
+		"or more.\n" +
+		"Masked: served, but not by the first try. Their response times have in them the tries " +
+		"that failed and the waits between.\n" +
 		"Read twice or more: a server had read the request when the client tried again.\n" +
-		"Handled twice or more: it had also given it to a handler, so what it asked for may have been " +
-		"done twice; after http.Server.Shutdown requests are read and dropped.")
+		"Handled twice or more: it had also given it to a handler, so what it asked for may " +
+		"have been done twice; after http.Server.Shutdown requests are read and dropped.")
 	d.Table(figureTable(s, measured, retryColumns))
 }
 
@@ -411,7 +432,8 @@ func slopeText(what string, s summary.Slope, perSecond, atNone string) string {
 // behindService are the variants with a control plane.
 func behindService(variants []*results.Variant) []*results.Variant {
 	return slices.DeleteFunc(slices.Clone(variants), func(v *results.Variant) bool {
-		return !slices.ContainsFunc(v.Trials, func(t *results.Trial) bool { return t.ControlPlane != "" })
+		return !slices.ContainsFunc(v.Trials,
+			func(t *results.Trial) bool { return t.ControlPlane != "" })
 	})
 }
 
@@ -462,7 +484,8 @@ func ratioBlock(d *document.Document, s *results.Scenario, measured []*results.V
 		kind, _ := metrics.FindCompared(c.metric)
 		thresholds = append(thresholds, c.head+" "+unit.Digits(100*kind.Threshold, 4)+" %")
 	}
-	d.Paragraph("Changes that matter are, at least: " + strings.Join(thresholds, ", ") + ".\n" + markText("blocks"))
+	d.Paragraph("Changes that matter are, at least: " + strings.Join(thresholds, ", ") + ".\n" +
+		markText("blocks"))
 }
 
 // ratioText is a ratio with its interval, and the mark of what does not tell it from 1.
@@ -500,10 +523,11 @@ func fillFigures(
 ) {
 	// A column that no variant has a figure for says nothing.
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c figureColumn) bool {
-		return (c.text == nil || c.metric != "") && !slices.ContainsFunc(variants, func(v *results.Variant) bool {
-			_, ok := v.Summary[c.metric]
-			return ok || c.why != nil && c.why(v) != ""
-		})
+		return (c.text == nil || c.metric != "") &&
+			!slices.ContainsFunc(variants, func(v *results.Variant) bool {
+				_, ok := v.Summary[c.metric]
+				return ok || c.why != nil && c.why(v) != ""
+			})
 	})
 	n := newNames(s)
 	t.Columns = []document.Column{document.Left("variant")}
@@ -528,7 +552,8 @@ func trialCount(t *document.Table, s *results.Scenario, v *results.Variant) stri
 	valid := len(v.ValidTrials())
 	text := fmt.Sprintf("%d/%d", valid, len(v.Trials))
 	if valid < s.MinValid {
-		text += t.Note(fmt.Sprintf("fewer valid trials than the %d that the scenario needs: its figures decide nothing", s.MinValid))
+		text += t.Note(fmt.Sprintf("fewer valid trials than the %d that the scenario needs: its "+
+			"figures decide nothing", s.MinValid))
 	}
 	return text
 }
@@ -617,7 +642,9 @@ func (c figureColumn) scale(variants []*results.Variant) unit.Scale {
 }
 
 // cell writes the variant's figure and the marks of its warnings.
-func (c figureColumn) cell(t *document.Table, scenario *results.Scenario, v *results.Variant, in unit.Scale) string {
+func (c figureColumn) cell(
+	t *document.Table, scenario *results.Scenario, v *results.Variant, in unit.Scale,
+) string {
 	if c.text != nil {
 		return c.text(t, scenario, v)
 	}
@@ -680,7 +707,8 @@ func causeBlocks(d *document.Document, s *results.Scenario, variants []*results.
 				cells = append(cells, neverSentCount(v))
 			}
 		}
-		known := []string{count(l.Evidence.Kernel), count(l.Evidence.Counter), count(l.Evidence.Worker), count(l.Evidence.Client)}
+		known := []string{count(l.Evidence.Kernel), count(l.Evidence.Counter),
+			count(l.Evidence.Worker), count(l.Evidence.Client)}
 		t.Add(append(cells, strings.Join(known, "/"))...)
 	}
 	d.Heading(3, "Lost by cause")
@@ -702,19 +730,22 @@ func inferredText(variants []*results.Variant) string {
 			}
 			dropped += t.Trace.Dropped + t.Trace.Unheard
 			if why := t.Trace.Unavailable; why != "" {
-				if line := "Causes are inferred, the kernel was not asked: " + why + "."; !slices.Contains(lines, line) {
+				if line := "Causes are inferred, the kernel was not asked: " + why +
+					"."; !slices.Contains(lines, line) {
 					lines = append(lines, line)
 				}
 			}
 			if len(t.Trace.Missing) > 0 {
-				if line := "This kernel does not tell of " + strings.Join(t.Trace.Missing, ", ") + "; see 'doctor'."; !slices.Contains(lines, line) {
+				if line := "This kernel does not tell of " + strings.Join(t.Trace.Missing, ", ") +
+					"; see 'doctor'."; !slices.Contains(lines, line) {
 					lines = append(lines, line)
 				}
 			}
 		}
 	}
 	if dropped > 0 {
-		lines = append(lines, fmt.Sprintf("%s of the kernel were not heard: those causes are inferred.", unit.Plural(dropped, "event")))
+		lines = append(lines, fmt.Sprintf("%s of the kernel were not heard: those causes "+
+			"are inferred.", unit.Plural(dropped, "event")))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -751,7 +782,8 @@ func InvalidTexts(v *results.Variant) []string {
 		if r.Varied {
 			example = "for example "
 		}
-		texts = append(texts, fmt.Sprintf("%d of %s invalid: %s%s", r.Trials, unit.Plural(len(v.Trials), "trial"), example, r.Reason))
+		texts = append(texts, fmt.Sprintf("%d of %s invalid: %s%s", r.Trials,
+			unit.Plural(len(v.Trials), "trial"), example, r.Reason))
 	}
 	return texts
 }
@@ -775,7 +807,8 @@ func gateBlocks(d *document.Document, s *results.Scenario) {
 	}
 	d.Heading(3, "Gates")
 	if s.Void != "" {
-		d.Paragraph("VOID: " + s.Void + ". The machine did not repeat itself, so the gates decide nothing.")
+		d.Paragraph("VOID: " + s.Void + ". The machine did not repeat itself, so the gates " +
+			"decide nothing.")
 	}
 	d.Table(t)
 	if text := AAText(s.AA); text != "" {

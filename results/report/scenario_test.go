@@ -13,20 +13,24 @@ import (
 // has stored.
 func TestUnpredicted(t *testing.T) {
 	variant := func(timeout string, step results.Step, stored bool) *results.Variant {
-		v := &results.Variant{Labels: map[string]string{"timeout": timeout}, Summary: map[string]results.Summary{
-			metrics.LostPerStep: {Center: 7},
-		}}
+		v := &results.Variant{Labels: map[string]string{"timeout": timeout},
+			Summary: map[string]results.Summary{
+				metrics.LostPerStep: {Center: 7},
+			}}
 		if stored {
 			v.Summary[metrics.PredictedLost] = results.Summary{Center: 311}
 		}
-		v.Trials = []*results.Trial{{Valid: true, TimeoutNS: 3e9, ControlPlane: "embedded", Steps: []results.Step{step}}}
+		v.Trials = []*results.Trial{{Valid: true, TimeoutNS: 3e9, ControlPlane: "embedded",
+			Steps: []results.Step{step}}}
 		return v
 	}
 	dead, lost := int64(622e6), 311.0
 	known := variant("900ms", results.Step{Endpoints: 1, DeadNS: &dead, PredictedLost: &lost}, true)
 	older := variant("3s", results.Step{Endpoints: 1, DeadNS: &dead}, true)
-	unknown := variant("1s", results.Step{Endpoints: 1, DeadNS: &dead, Unpredicted: "it ends about then"}, false)
-	table := figureTable(&results.Scenario{}, []*results.Variant{known, older, unknown}, serviceColumns)
+	unknown := variant("1s", results.Step{Endpoints: 1, DeadNS: &dead, Unpredicted: "it ends " +
+		"about then"}, false)
+	table := figureTable(&results.Scenario{}, []*results.Variant{known, older, unknown},
+		serviceColumns)
 	var column []string
 	for i, c := range table.Columns {
 		for _, row := range table.Rows {

@@ -82,8 +82,8 @@ func (s *starts) add(name string, t *results.Trial) {
 // text is what is said of the workers, whom the sentence begins with.
 func (s *starts) text() string {
 	if s.start == vocabulary.StartParked {
-		return " that steps started had been parked: their processes were started before the load " +
-			"began, and waited." + s.exceptions() + s.readiness()
+		return " that steps started had been parked: their processes were started before the " +
+			"load began, and waited." + s.exceptions() + s.readiness()
 	}
 	return " that steps started were cold: the step started their processes, too." + s.readiness()
 }
@@ -92,10 +92,12 @@ func (s *starts) text() string {
 func (s *starts) exceptions() (text string) {
 	all := s.counts.Parked + s.counts.ParkedLater + s.counts.Cold
 	if n := s.counts.ParkedLater; n > 0 {
-		text += fmt.Sprintf(" %d of %d were started while the load ran, ahead of their step.", n, all)
+		text += fmt.Sprintf(" %d of %d were started while the load ran, ahead of their step.", n,
+			all)
 	}
 	if n := s.counts.Cold; n > 0 {
-		text += fmt.Sprintf(" %d of %d were started by their step: none was parked in time.", n, all)
+		text += fmt.Sprintf(" %d of %d were started by their step: none was parked in time.", n,
+			all)
 	}
 	return text
 }
@@ -112,7 +114,8 @@ func (s *starts) readiness() string {
 		return unit.Nanoseconds.Text(ns, 3)
 	}
 	if n < 100 {
-		return fmt.Sprintf(" They were ready %s after the step began (median of %s, the longest %s).",
+		return fmt.Sprintf(" They were ready %s after the step began (median of %s, the "+
+			"longest %s).",
 			at(0.5), unit.Plural(n, "step"), at(1))
 	}
 	return fmt.Sprintf(" They were ready %s after the step began (median of %s, 99 %% within %s).",

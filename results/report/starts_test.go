@@ -15,7 +15,8 @@ func started(stop string, starts *results.Starts, ready ...int64) *results.Varia
 	t := &results.Trial{Valid: true, Starts: starts}
 	for _, ms := range ready {
 		t.Steps = append(t.Steps, results.Step{
-			Do: vocabulary.StepReplace, AtNS: 5e6, ReadyNS: new(5e6 + ms*1e6), StopNS: new(5e6 + ms*1e6),
+			Do: vocabulary.StepReplace, AtNS: 5e6, ReadyNS: new(5e6 + ms*1e6),
+			StopNS: new(5e6 + ms*1e6),
 		})
 	}
 	return &results.Variant{
@@ -43,13 +44,16 @@ func TestStartsBlock(t *testing.T) {
 				"They were ready 9ms after the step began (median of 1 step, the longest 9ms).",
 		},
 		{
-			"parked", []*results.Variant{started("close", parked, 1, 4), started("drain", parked, 2)},
-			"Workers that steps started had been parked: their processes were started before the load began, and waited. " +
+			"parked", []*results.Variant{started("close", parked, 1, 4),
+				started("drain", parked, 2)},
+			"Workers that steps started had been parked: their processes were started before the " +
+				"load began, and waited. " +
 				"They were ready 2ms after the step began (median of 3 steps, the longest 4ms).",
 		},
 		{
 			"not all in time", []*results.Variant{started("close", some, 1)},
-			"Workers that steps started had been parked: their processes were started before the load began, and waited. " +
+			"Workers that steps started had been parked: their processes were started before the " +
+				"load began, and waited. " +
 				"3 of 10 were started while the load ran, ahead of their step. " +
 				"1 of 10 were started by their step: none was parked in time. " +
 				"They were ready 1ms after the step began (median of 1 step, the longest 1ms).",
@@ -57,16 +61,19 @@ func TestStartsBlock(t *testing.T) {
 		{
 			"many steps", []*results.Variant{started("close", cold, hundred...)},
 			"Workers that steps started were cold: the step started their processes, too. " +
-				"They were ready 50ms after the step began (median of 100 steps, 99 % within 99ms).",
+				"They were ready 50ms after the step began (median of 100 steps, 99 % " +
+				"within 99ms).",
 		},
 		{
 			"both", []*results.Variant{
 				started("a", parked, 1), started("b", parked, 1), started("c", parked, 1),
 				started("d", parked, 1), started("tableflip", cold, 15),
 			},
-			"In 4 variants, workers that steps started had been parked: their processes were started before the load began, and waited. " +
+			"In 4 variants, workers that steps started had been parked: their processes were " +
+				"started before the load began, and waited. " +
 				"They were ready 1ms after the step began (median of 4 steps, the longest 1ms). " +
-				"In 1 variant (tableflip), workers that steps started were cold: the step started their processes, too. " +
+				"In 1 variant (tableflip), workers that steps started were cold: the step " +
+				"started their processes, too. " +
 				"They were ready 15ms after the step began (median of 1 step, the longest 15ms).",
 		},
 	} {

@@ -164,7 +164,7 @@ func (n names) doing(c condition, step string) string {
 // mostSubjects is how many subjects a sentence names; of more it says how many there are.
 const mostSubjects = 6
 
-// enumerate joins parts as a sentence does: "a, b and c"; parts that are lists themselves "a; b; c".
+// enumerate joins parts as a sentence does: "a, b and c"; and parts that are lists: "a; b; c".
 func enumerate(parts []string) string {
 	last := len(parts) - 1
 	isList := func(part string) bool { return strings.Contains(part, " and ") }

@@ -3,6 +3,7 @@ package document
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // A Look is how text is printed. The zero value is for files and pipes.
@@ -45,9 +46,12 @@ func coloured(sequence, text string) string {
 	return sequence + strings.ReplaceAll(text, "\n", reset+"\n"+sequence) + reset
 }
 
-var bracketed = regexp.MustCompile(`\[[^\[\]\n]*\]`)
+// bracketed matches what stands in brackets. It is compiled when it is first called.
+var bracketed = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\[[^\[\]\n]*\]`)
+})
 
 // dimIntervals returns the text with what stands in brackets dim.
 func dimIntervals(text string) string {
-	return bracketed.ReplaceAllString(text, dim+"$0"+reset)
+	return bracketed().ReplaceAllString(text, dim+"$0"+reset)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // notes are the notes of a table. Texts that differ only in numbers are one note.
@@ -35,7 +36,7 @@ func (t *Table) Note(texts ...string) string {
 
 // add returns the number of the note with that text, counted from 0.
 func (all *notes) add(text string) int {
-	shape := number.ReplaceAllString(text, "#")
+	shape := number().ReplaceAllString(text, "#")
 	i := slices.IndexFunc(*all, func(n note) bool { return n.shape == shape })
 	if i < 0 {
 		i = len(*all)
@@ -65,8 +66,11 @@ func mark(i int) string {
 	return string(all[i%len(all)]) + strings.Repeat("′", i/len(all))
 }
 
-// number matches the numbers in which texts of one note may differ.
-var number = regexp.MustCompile(`[0-9]+(\.[0-9]+)?`)
+// number matches the numbers in which texts of one note may differ. It is compiled when it is first
+// called.
+var number = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[0-9]+(\.[0-9]+)?`)
+})
 
 // String returns the note's text. A number in which its texts differ is written as a range.
 func (n note) String() string {
@@ -74,9 +78,9 @@ func (n note) String() string {
 	if len(n.texts) == 1 {
 		return first
 	}
-	least, most := number.FindAllString(first, -1), number.FindAllString(first, -1)
+	least, most := number().FindAllString(first, -1), number().FindAllString(first, -1)
 	for _, text := range n.texts[1:] {
-		for i, x := range number.FindAllString(text, -1) {
+		for i, x := range number().FindAllString(text, -1) {
 			if value(x) < value(least[i]) {
 				least[i] = x
 			}
@@ -86,7 +90,7 @@ func (n note) String() string {
 		}
 	}
 	i := -1
-	return number.ReplaceAllStringFunc(first, func(x string) string {
+	return number().ReplaceAllStringFunc(first, func(x string) string {
 		if i++; least[i] == most[i] {
 			return x
 		}
@@ -102,5 +106,5 @@ func value(text string) float64 {
 
 // SameButNumbers reports whether two texts differ at most in numbers.
 func SameButNumbers(a, b string) bool {
-	return number.ReplaceAllString(a, "#") == number.ReplaceAllString(b, "#")
+	return number().ReplaceAllString(a, "#") == number().ReplaceAllString(b, "#")
 }

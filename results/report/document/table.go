@@ -58,7 +58,8 @@ func (t *Table) text(w io.Writer, look Look) error {
 	}
 	notes := below.String()
 	if look.Colour {
-		notes = coloured(dim, strings.TrimSuffix(notes, "\n")) + notes[len(strings.TrimSuffix(notes, "\n")):]
+		notes = coloured(dim, strings.TrimSuffix(notes, "\n")) +
+			notes[len(strings.TrimSuffix(notes, "\n")):]
 	}
 	_, err := io.WriteString(w, notes)
 	return err
@@ -118,8 +119,8 @@ func (t *Table) part(first, last int) *Table {
 	return p
 }
 
-// widths returns the widths of the columns as they are. tablewriter draws an empty one as one column
-// of the terminal.
+// widths returns the widths of the columns as they are. tablewriter draws an empty one as one
+// column of the terminal.
 func (t *Table) widths() []int {
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {

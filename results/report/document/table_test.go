@@ -27,7 +27,8 @@ func renderedIn(t *testing.T, width int, table *Table) string {
 
 // The library does not rewrite heads ("P 50 [MS]"), trim or pad.
 func TestTableText(t *testing.T) {
-	plain := &Table{Columns: []Column{{Head: "variant"}, {Head: "p50 [µs]", Right: true}, {Head: "note_x"}}}
+	plain := &Table{Columns: []Column{{Head: "variant"}, {Head: "p50 [µs]", Right: true},
+		{Head: "note_x"}}}
 	plain.Add("a", "1"+plain.Note("first"), "")
 	plain.Add("b b", "22"+plain.Note("second", "first"), "two\nlines")
 	want := `
@@ -157,7 +158,8 @@ func TestTableFitsAnything(t *testing.T) {
 		columns := 2 + random.IntN(12)
 		table := &Table{Ruled: random.IntN(2) == 0}
 		for range columns {
-			table.Columns = append(table.Columns, Column{Head: Clean(text()), Right: random.IntN(2) == 0})
+			table.Columns = append(table.Columns,
+				Column{Head: Clean(text()), Right: random.IntN(2) == 0})
 		}
 		for range 1 + random.IntN(4) {
 			cells := make([]string, columns)
@@ -301,7 +303,8 @@ func TestColour(t *testing.T) {
 			t.Errorf("an escape sequence without colours: %q", plain.String())
 		}
 		for _, want := range []string{
-			green + "pass" + reset, red + "fail" + reset, dim + "[0, 2]" + reset, dim + "ᵃ why" + reset,
+			green + "pass" + reset, red + "fail" + reset, dim + "[0, 2]" + reset, dim + "ᵃ why" +
+				reset,
 		} {
 			if !strings.Contains(coloured.String(), want) {
 				t.Errorf("no %q in %q", want, coloured.String())
@@ -340,7 +343,8 @@ func TestFoldEnds(t *testing.T) {
 			d := &Document{}
 			d.List([]string{text})
 			var folded, printed bytes.Buffer
-			if err := errors.Join(Fold(&folded, width, text), d.Text(&printed, Look{Width: width})); err != nil {
+			if err := errors.Join(Fold(&folded, width, text),
+				d.Text(&printed, Look{Width: width})); err != nil {
 				t.Fatal(err)
 			}
 			for line := range strings.Lines(folded.String() + printed.String()) {

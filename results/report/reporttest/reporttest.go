@@ -36,9 +36,11 @@ func RestartTrial(i int, lost ...int64) *results.Trial {
 		Valid: true, Block: i, Order: i, Attempts: 6000, Served: 6000,
 		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
 		LostSentAfterClose: new(int64(0)), SYNRetransmits: new(int64(0)),
-		OfferedPerSecond: new(2000.), AchievedPerSecond: 1999.5, TimeoutNS: 900e6, ScheduleLagP99NS: new(130_000 + vary),
+		OfferedPerSecond: new(2000.), AchievedPerSecond: 1999.5, TimeoutNS: 900e6,
+		ScheduleLagP99NS: new(130_000 + vary),
 		ResponseNS: &results.Percentiles{
-			P50: 210_000 + vary, P90: 380_000 + 2*vary, P99: 910_000 + 9*vary, P999: 4_500_000 + 30*vary, Max: 12_300_000 + 100*vary,
+			P50: 210_000 + vary, P90: 380_000 + 2*vary, P99: 910_000 + 9*vary, P999: 4_500_000 +
+				30*vary, Max: 12_300_000 + 100*vary,
 		},
 		Fairness: &results.Fairness{
 			Generation: 3, Jain: 0.999, MaxOverMean: 1.02, TopShare: 0.51, Chi2P: 0.41,
@@ -46,14 +48,18 @@ func RestartTrial(i int, lost ...int64) *results.Trial {
 			BusyTime: &results.Spread{Jain: 0.8, MaxOverMean: 1.5, TopShare: 0.75},
 		},
 		Kernel: map[string]int64{"TcpOutRsts": 0, "TcpExtListenDrops": 0},
-		Ledger: []results.LedgerRow{{Client: "served", Server: "served", Attempts: 6000, Explained: true}},
+		Ledger: []results.LedgerRow{{Client: "served", Server: "served", Attempts: 6000,
+			Explained: true}},
 	}
 	for k, n := range lost {
 		at := int64(500e6) + int64(k)*200e6
 		t.Steps = append(t.Steps, results.Step{
-			Do: "replace", Target: "generation 1", AtNS: at, ReadyNS: new(at + 9e6), StopNS: new(at + 10e6), ClosedNS: new(at + 10_200_000),
-			GapNS: new(n * 500_000), OutageNS: new(n * 700_000), LostShare: new(min(float64(n), 1)), ResolutionNS: new(int64(500_000)), ScheduleLagMaxNS: new(int64(0)),
-			StallNS: new(8_000_000 + 50*vary), TakeoverNS: new(412_000 + vary), TailNS: new(1_200 + vary/10), Lost: n,
+			Do: "replace", Target: "generation 1", AtNS: at, ReadyNS: new(at + 9e6),
+			StopNS: new(at + 10e6), ClosedNS: new(at + 10_200_000),
+			GapNS: new(n * 500_000), OutageNS: new(n * 700_000), LostShare: new(min(float64(n), 1)),
+			ResolutionNS: new(int64(500_000)), ScheduleLagMaxNS: new(int64(0)),
+			StallNS: new(8_000_000 + 50*vary), TakeoverNS: new(412_000 + vary),
+			TailNS: new(1_200 + vary/10), Lost: n,
 		})
 		for j := range n {
 			lose(t, k, at+10e6+j*500_000)
@@ -73,11 +79,13 @@ func lose(t *results.Trial, k int, scheduled int64) {
 	t.Kernel["TcpOutRsts"]++
 	t.Ledger[0].Attempts--
 	if len(t.Ledger) == 1 {
-		t.Ledger = append(t.Ledger, results.LedgerRow{Client: "lost: reset", Server: "never accepted", Cause: "reset_at_close", Explained: true})
+		t.Ledger = append(t.Ledger, results.LedgerRow{Client: "lost: reset",
+			Server: "never accepted", Cause: "reset_at_close", Explained: true})
 	}
 	t.Ledger[1].Attempts++
 	t.Losses = append(t.Losses, results.Loss{
-		Sequence: int64(len(t.Losses)), ScheduledNS: scheduled, SentNS: scheduled + 90_000, DoneNS: scheduled + 310_000,
+		Sequence: int64(len(t.Losses)), ScheduledNS: scheduled, SentNS: scheduled + 90_000,
+		DoneNS: scheduled + 310_000,
 		Source: "127.0.3.7:20481", Phase: "wait", Error: "reset", Server: "never accepted",
 		Cause: "reset_at_close", Evidence: "kernel", Worker: new(2), Step: new(k),
 	})
@@ -90,7 +98,8 @@ func FinishedRun() *results.Run {
 	lossy := &results.Variant{Labels: Labels("sockets", "reuseport", "stop", "close")}
 	clean := &results.Variant{Labels: Labels("sockets", "reuseport", "stop", "drain")}
 	few := &results.Variant{Labels: Labels("sockets", "shared", "stop", "handoff")}
-	skipped := &results.Variant{Labels: Labels("sockets", "reuseport", "stop", "bpf-migrate"), SkippedReason: new("needs CAP_BPF: run as root")}
+	skipped := &results.Variant{Labels: Labels("sockets", "reuseport", "stop", "bpf-migrate"),
+		SkippedReason: new("needs CAP_BPF: run as root")}
 	for i := range 8 {
 		lossy.Trials = append(lossy.Trials, RestartTrial(i, 1, 0, int64(i%2), 0, 1))
 		clean.Trials = append(clean.Trials, RestartTrial(i, 0, 0, 0, 0, 0))
@@ -111,19 +120,23 @@ func FinishedRun() *results.Run {
 	}
 
 	run := &results.Run{
-		SchemaVersion: results.SchemaVersion, Program: "reuseport-bench", Version: "v0.1.0", Seed: 20260304,
+		SchemaVersion: results.SchemaVersion, Program: "reuseport-bench", Version: "v0.1.0",
+		Seed:       20260304,
 		StartedAt:  time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
 		FinishedAt: new(time.Date(2026, 3, 4, 5, 8, 50, 0, time.UTC)),
 		Environment: results.Environment{
 			Kernel: "6.18.44", Go: "go1.26.8", CPUs: 2, CPUModel: "AMD EPYC 7763 64-Core Processor",
-			Sysctls:      map[string]string{"net.core.somaxconn": "4096", "net.ipv4.tcp_max_tw_buckets": "262144"},
+			Sysctls: map[string]string{"net.core.somaxconn": "4096",
+				"net.ipv4.tcp_max_tw_buckets": "262144"},
 			Capabilities: map[string]string{"user_namespace": "yes", "bpf": "no CAP_BPF"},
 			LoadCPUs:     []int{0}, ServerCPUs: []int{1},
 		},
 		Scenarios: []*results.Scenario{
 			{
-				Name: "rolling-restart", About: "Replace every worker under load. What does each way of stopping lose?",
-				SHA256: "5f", Baseline: Labels("sockets", "reuseport", "stop", "close"), MinValid: 4, Trials: 8,
+				Name: "rolling-restart", About: "Replace every worker under load. What does each " +
+					"way of stopping lose?",
+				SHA256: "5f", Baseline: Labels("sockets", "reuseport", "stop", "close"),
+				MinValid: 4, Trials: 8,
 				Variants: []*results.Variant{lossy, clean, few, skipped},
 				Gates: []results.GateResult{
 					{Labels: clean.Labels, Expect: "lost_by_cause.reset_at_close == 0", Outcome: "pass", Note: "0 in 40 restarts"},
@@ -143,7 +156,8 @@ func ResidualTrial(i int) *results.Trial {
 	t := RestartTrial(i, 0, 0, 0, 0, 0)
 	t.Valid, t.InvalidReasons, t.Residual = false, []string{"residual is 1, not 0"}, 1
 	t.Ledger[0].Attempts--
-	t.Ledger = append(t.Ledger, results.LedgerRow{Client: "served", Server: "never accepted", Attempts: 1})
+	t.Ledger = append(t.Ledger, results.LedgerRow{Client: "served", Server: "never accepted",
+		Attempts: 1})
 	return t
 }
 
@@ -151,8 +165,10 @@ func ResidualTrial(i int) *results.Trial {
 // show.
 func LaggingTrial(i int) *results.Trial {
 	t := RestartTrial(i, 3, 3, 3, 3, 3)
-	t.Valid, t.InvalidReasons = false, []string{"schedule lag p99 31.2 ms > 10 % of response p99", "residual is 1, not 0"}
-	t.ResponseNS = &results.Percentiles{P50: 88.8e9, P90: 88.8e9, P99: 88.8e9, P999: 88.8e9, Max: 88.8e9}
+	t.Valid, t.InvalidReasons = false, []string{"schedule lag p99 31.2 ms > 10 % of response p99",
+		"residual is 1, not 0"}
+	t.ResponseNS = &results.Percentiles{P50: 88.8e9, P90: 88.8e9, P99: 88.8e9, P999: 88.8e9,
+		Max: 88.8e9}
 	return t
 }
 
@@ -160,7 +176,8 @@ func LaggingTrial(i int) *results.Trial {
 func InterruptedRun() *results.Run {
 	run := FinishedRun()
 	run.FinishedAt, run.Claims = nil, nil
-	run.Warnings = []string{"results/runs/x/trials.jsonl:7: cut off in mid-line by a crash; that trial is lost"}
+	run.Warnings = []string{"results/runs/x/trials.jsonl:7: cut off in mid-line by a crash; that " +
+		"trial is lost"}
 	run.Scenarios = run.Scenarios[:1]
 	s := run.Scenarios[0]
 	s.Gates = nil
@@ -178,14 +195,18 @@ func InterruptedRun() *results.Run {
 func StoppedRun() *results.Run {
 	run := FinishedRun()
 	run.Environment.Machine = &results.Machine{
-		Cores: 10, Nodes: 2, Capacities: []int{512, 1024}, QuotaCPUs: new(1.5), Governors: []string{"powersave"},
-		Virtual: "QEMU",
+		Cores: 10, Nodes: 2, Capacities: []int{512, 1024}, QuotaCPUs: new(1.5),
+		Governors: []string{"powersave"},
+		Virtual:   "QEMU",
 	}
-	run.Environment.Capabilities["idle_cpus"] = "no: other programs use 1.4 of 2 CPUs (cc1 0.92); most trials will be invalid"
+	run.Environment.Capabilities["idle_cpus"] = "no: other programs use 1.4 of 2 CPUs (cc1 " +
+		"0.92); most trials will be invalid"
 	run.Environment.Capabilities["whole_cpus"] = "no: a quota of 1.5 CPUs on 2"
 	s := run.Scenarios[0]
-	const reason = "a CPU quota stopped this program and all it had started (for 1.2s); give it whole CPUs and no quota"
-	s.Stopped = "none of 6 trials was valid; no setting helps: a CPU quota stopped this program and all it had started " +
+	const reason = "a CPU quota stopped this program and all it had started (for 1.2s); give it " +
+		"whole CPUs and no quota"
+	s.Stopped = "none of 6 trials was valid; no setting helps: a CPU quota stopped this program " +
+		"and all it had started " +
 		"in 6 of 6 trials"
 	for _, v := range s.Variants {
 		v.Trials = v.Trials[:min(2, len(v.Trials))]
@@ -236,10 +257,13 @@ func watched(t *results.Trial) {
 	t.Threads = &results.Threads{N: 6, Allowed: []int{0}, Ran: []int{0}}
 	t.CPU = results.CPU{
 		LoadNS: new(int64(700e6)), ServersNS: new(int64(400e6)), WatchedNS: new(int64(3e9)),
-		HarnessNS: new(int64(12e6)), WatchNS: new(int64(4e6)), StandInNS: new(int64(len(t.Steps)) * 1e6),
+		HarnessNS: new(int64(12e6)), WatchNS: new(int64(4e6)),
+		StandInNS: new(int64(len(t.Steps)) * 1e6),
 	}
-	t.Queues = &results.Queues{Source: results.QueuesComputed, Listeners: []results.ListenerQueue{{Worker: new(0), Max: 3, Mean: 0.04}}}
-	t.Series = &results.Series{WindowNS: 50e6, Queues: []results.QueueSeries{{Worker: new(0), First: 10, Longest: []int64{1, 3}}}}
+	t.Queues = &results.Queues{Source: results.QueuesComputed,
+		Listeners: []results.ListenerQueue{{Worker: new(0), Max: 3, Mean: 0.04}}}
+	t.Series = &results.Series{WindowNS: 50e6,
+		Queues: []results.QueueSeries{{Worker: new(0), First: 10, Longest: []int64{1, 3}}}}
 	for k := range t.Steps {
 		s := &t.Steps[k]
 		s.LateNS, s.Queued = new(int64(40_000*(k+1))), new(int64(k))
@@ -247,7 +271,8 @@ func watched(t *results.Trial) {
 			at := int(s.AtNS / t.Series.WindowNS)
 			t.Series.Lost = append(t.Series.Lost, make([]int64, at+1-len(t.Series.Lost))...)
 			t.Series.Lost[at] += s.Lost
-			t.Series.Counted = append(t.Series.Counted, results.Counted{FromNS: s.AtNS - 5e6, ToNS: s.AtNS + 195e6, Overflows: 2, Migrations: 1})
+			t.Series.Counted = append(t.Series.Counted, results.Counted{FromNS: s.AtNS - 5e6,
+				ToNS: s.AtNS + 195e6, Overflows: 2, Migrations: 1})
 		}
 	}
 }
@@ -275,7 +300,8 @@ func NastyRun() *results.Run {
 	}
 	s := run.Scenarios[0]
 	s.Name, s.About, s.Stopped = long, strings.Repeat("word ", 100)+long, long
-	e.Machine = &results.Machine{Cores: 1 << 62, Nodes: 1 << 62, Governors: []string{long}, Virtual: "\x1b[31m" + long}
+	e.Machine = &results.Machine{Cores: 1 << 62, Nodes: 1 << 62, Governors: []string{long},
+		Virtual: "\x1b[31m" + long}
 	e.Capabilities["idle_cpus"] = "no: " + long
 	for i, v := range s.Variants {
 		v.Labels = maps.Clone(v.Labels)
@@ -286,7 +312,8 @@ func NastyRun() *results.Run {
 			nastyTrial(t, long)
 		}
 	}
-	s.Gates = append(s.Gates, results.GateResult{Labels: s.Variants[0].Labels, Expect: long, Outcome: long, Note: long})
+	s.Gates = append(s.Gates, results.GateResult{Labels: s.Variants[0].Labels, Expect: long,
+		Outcome: long, Note: long})
 	summary.FillRun(run)
 	for _, v := range s.Variants {
 		for metric, summary := range v.Summary {
@@ -294,7 +321,8 @@ func NastyRun() *results.Run {
 			v.Summary[metric] = summary
 		}
 	}
-	run.Claims = append(slices.Clone(run.Claims), results.Claim{ID: long, Verdict: long, Evidence: []string{long, long}})
+	run.Claims = append(slices.Clone(run.Claims), results.Claim{ID: long, Verdict: long,
+		Evidence: []string{long, long}})
 	return run
 }
 
@@ -303,12 +331,15 @@ func nastyTrial(t *results.Trial, long string) {
 	t.Attempts, t.Served, t.Lost = 1<<62, 1<<61, 1<<61
 	t.Kernel[long] = -1 << 62
 	t.OfferedPerSecond = new(123456789.123)
-	t.Evidence = results.Evidence{Kernel: 1 << 60, Counter: 1 << 60, Worker: 1 << 60, Client: 1 << 60}
-	for _, cause := range []string{"reset_half_open", "accept_overflow", "syn_timeout", "refused", "closed_by_worker", "worker_crash",
+	t.Evidence = results.Evidence{Kernel: 1 << 60, Counter: 1 << 60, Worker: 1 << 60,
+		Client: 1 << 60}
+	for _, cause := range []string{"reset_half_open", "accept_overflow", "syn_timeout", "refused",
+		"closed_by_worker", "worker_crash",
 		"no_route", "stale_endpoint", "stale_conntrack", "timeout", "client", "unknown", long} {
 		t.LostByCause[cause] = 1 << 60
 	}
-	t.ResponseNS = &results.Percentiles{P50: 1, P90: 1 << 40, P99: 1 << 50, P999: 1 << 60, Max: 1 << 62}
+	t.ResponseNS = &results.Percentiles{P50: 1, P90: 1 << 40, P99: 1 << 50, P999: 1 << 60,
+		Max: 1 << 62}
 	for k := range t.Steps {
 		t.Steps[k].GapNS, t.Steps[k].ResolutionNS = new(1<<62-int64(k)), new(int64(1<<61))
 		t.Steps[k].Lost = 1 << 55 >> (7 * k)
@@ -334,14 +365,16 @@ func SharesRun() *results.Run {
 			trial.OfferedPerSecond, trial.CapacityPerSecond = new(0.6*capacity), &capacity
 			trial.ResponseNS.Max += int64(i%2) * 12e6 // a wide interval
 			if load > 0 {
-				trial.Occupancy = &results.Occupancy{MeanNS: 2e6, SDNS: 1e6, Load: load, WaitNS: 1e6, PredictedWaitNS: new(int64(9e5))}
+				trial.Occupancy = &results.Occupancy{MeanNS: 2e6, SDNS: 1e6, Load: load,
+					WaitNS: 1e6, PredictedWaitNS: new(int64(9e5))}
 			}
 			v.Trials = append(v.Trials, trial)
 		}
 		return v
 	}
 	run := &results.Run{
-		SchemaVersion: results.SchemaVersion, Program: "reuseport-bench", StartedAt: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
+		SchemaVersion: results.SchemaVersion, Program: "reuseport-bench",
+		StartedAt:   time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
 		Environment: results.Environment{CPUs: 1},
 		Scenarios: []*results.Scenario{{
 			Name: "shares", MinValid: 1, Trials: 8, Baseline: Labels("server.kind", "loop"),
@@ -421,7 +454,8 @@ func FewRun() *results.Run {
 	for i, v := range s.Variants {
 		if v.SkippedReason == nil {
 			v.Trials = []*results.Trial{RestartTrial(0, int64(2*i), 0)}
-			v.Trials[0].ScheduleLagP99NS, v.Trials[0].StepsLate, v.Trials[0].Steps[0].Censored = new(int64(150e6)), 1, true
+			v.Trials[0].ScheduleLagP99NS, v.Trials[0].StepsLate,
+				v.Trials[0].Steps[0].Censored = new(int64(150e6)), 1, true
 			v.Trials[0].Lost++
 		}
 	}
@@ -436,10 +470,12 @@ func GatedRun() *results.Run {
 	s, steady := run.Scenarios[0], run.Scenarios[1]
 	s.File, steady.File = "scenarios/rolling-restart.yaml", "scenarios/steady.yaml"
 	s.Gates = append(s.Gates,
-		results.GateResult{Labels: s.Variants[0].Labels, Expect: "lost_per_restart <= 0.1", Outcome: results.GateFail,
-			Note: "0.500 [0.305, 0.772]", File: s.File, Line: 31},
-		results.GateResult{Labels: s.Variants[1].Labels, Expect: "p99 < 1ms", Outcome: results.GateUndecided,
-			Note: "100 %: of\nboth", Soft: true, File: s.File, Line: 33},
+		results.GateResult{Labels: s.Variants[0].Labels, Expect: "lost_per_restart <= 0.1",
+			Outcome: results.GateFail,
+			Note:    "0.500 [0.305, 0.772]", File: s.File, Line: 31},
+		results.GateResult{Labels: s.Variants[1].Labels, Expect: "p99 < 1ms",
+			Outcome: results.GateUndecided,
+			Note:    "100 %: of\nboth", Soft: true, File: s.File, Line: 33},
 	)
 	steady.Void = "the baseline, measured twice, differs from itself: response_p50_ns ratio 1.2"
 	return run
@@ -448,13 +484,22 @@ func GatedRun() *results.Run {
 // LittleRuns are runs that hold next to nothing.
 func LittleRuns() map[string]*results.Run {
 	return map[string]*results.Run{
-		"nothing":         {},
-		"empty scenario":  {Scenarios: []*results.Scenario{{Name: "s"}}},
-		"untried variant": {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{}}}}},
-		"bare trial":      {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}},
-		"half a summary": {Scenarios: []*results.Scenario{{Name: "s", Variants: []*results.Variant{{Summary: map[string]results.Summary{
-			metrics.LostPerRestart: {Method: results.MethodRuleOfThree}, metrics.Gap: {Lo: new(1.)},
-		}, Trials: []*results.Trial{{Valid: true, Steps: []results.Step{{Do: "replace"}}, Losses: []results.Loss{{}}}}}}}}},
+		"nothing":        {},
+		"empty scenario": {Scenarios: []*results.Scenario{{Name: "s"}}},
+		"untried variant": {Scenarios: []*results.Scenario{{Name: "s",
+			Variants: []*results.Variant{{}}}}},
+		"bare trial": {Scenarios: []*results.Scenario{{Name: "s",
+			Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}}},
+		"half a summary": {Scenarios: []*results.Scenario{{Name: "s",
+			Variants: []*results.Variant{{
+				Summary: map[string]results.Summary{
+					metrics.LostPerRestart: {Method: results.MethodRuleOfThree},
+					metrics.Gap:            {Lo: new(1.)},
+				},
+				Trials: []*results.Trial{{
+					Valid: true, Steps: []results.Step{{Do: "replace"}}, Losses: []results.Loss{{}},
+				}},
+			}}}}},
 	}
 }
 
@@ -462,7 +507,9 @@ func LittleRuns() map[string]*results.Run {
 func Widths() []int { return []int{40, 60, 80, 160, 100} }
 
 // Printed is what p prints of the run, with the zero value of its options.
-func Printed[O any](t testing.TB, p func(io.Writer, *results.Run, O) error, run *results.Run) string {
+func Printed[O any](
+	t testing.TB, p func(io.Writer, *results.Run, O) error, run *results.Run,
+) string {
 	t.Helper()
 	var out bytes.Buffer
 	var options O
@@ -491,7 +538,8 @@ func NeverSend(t *results.Trial, n int64) {
 	t.LostByCause[cause.Client] += n
 	t.Ledger[0].Attempts -= n
 	t.Ledger = append(t.Ledger, results.LedgerRow{
-		Client: "connect: unsent", Server: "never accepted", Cause: cause.Client, Attempts: n, Explained: true,
+		Client: "connect: unsent", Server: "never accepted", Cause: cause.Client, Attempts: n,
+		Explained: true,
 	})
 }
 
