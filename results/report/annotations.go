@@ -33,9 +33,9 @@ type annotation struct {
 	text  string
 }
 
-// Annotations prints the run's gates that did not pass as workflow commands of GitHub Actions, and
-// what made it measure too little. Ten errors and ten warnings at most: GitHub shows no more, the
-// tenth says how many there were besides.
+// Annotations prints workflow commands of GitHub Actions for the run's gates that did not pass, and
+// for what it could not measure. It prints at most ten errors and ten warnings, since GitHub shows
+// no more; the tenth says how many are left out.
 func Annotations(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -89,8 +89,8 @@ func gateAnnotation(s *results.Scenario, g results.GateResult) annotation {
 	return a
 }
 
-// CompareAnnotations prints what got worse as workflow commands of GitHub Actions, and what could
-// not be compared; see Annotations.
+// CompareAnnotations prints workflow commands of GitHub Actions for what got worse, and for what
+// could not be compared; see Annotations.
 func CompareAnnotations(w io.Writer, c *compare.Comparison) error {
 	var worse, unmeasured []annotation
 	for _, s := range c.Scenarios {
@@ -150,7 +150,7 @@ var (
 		"%2C")
 )
 
-// String is the workflow command.
+// String returns the workflow command.
 func (a annotation) String() string {
 	property := func(value string) string { return document.Clean(escapeProperty.Replace(value)) }
 	var properties []string

@@ -66,7 +66,7 @@ type answer struct {
 	scenario *results.Scenario
 	all      []*results.Variant // that were run, in the order of reports, without the A/A arm
 	decided  []*results.Variant // those of them with enough valid trials
-	step     string             // what the scenario's step does
+	step     string             // what the scenario's step does; "": it has none
 }
 
 // has reports whether a variant has the metric.
@@ -78,7 +78,7 @@ func (a *answer) has(metric string) bool {
 }
 
 // stepPhrase returns what the steps of the variants do: the first one that restarts workers, or the
-// first.
+// first; "" without steps.
 func stepPhrase(variants []*results.Variant, restarts bool) string {
 	for _, v := range variants {
 		for _, t := range v.ValidTrials() {
@@ -90,7 +90,7 @@ func stepPhrase(variants []*results.Variant, restarts bool) string {
 			}
 		}
 	}
-	return "the load"
+	return ""
 }
 
 // A loss is what a variant lost, in the unit that its scenario is about.
@@ -134,7 +134,7 @@ func (a *answer) losses(restarts bool) (lines []string) {
 	}
 	for _, l := range few {
 		lines = append(lines,
-			sentence(fmt.Sprintf("%s lost %d in %s: too few to say how many it loses.",
+			sentence(fmt.Sprintf("%s lost %d in %s: too few to say how many.",
 				a.subject([]loss{l}), l.total, unit.Plural(l.n, l.of))))
 	}
 	return lines
@@ -209,7 +209,23 @@ func (a *answer) list(group []loss) []string {
 	for i, l := range group {
 		variants[i] = l.variant
 	}
-	return a.subjects(variants, func(c condition) string { return a.names.doing(c, a.step) })
+	return a.subjects(variants, func(c condition) string {
+		if a.step == "" {
+			return a.names.with(c)
+		}
+		return a.names.doing(c, a.step)
+	})
+}
+
+// lost makes a sentence of what was lost with a subject: of a step it is what loses it.
+func (a *answer) lost(subject, byStep, otherwise string) string {
+	switch {
+	case a.step != "":
+		return sentence(subject + " " + byStep)
+	case subject == "":
+		return sentence(otherwise)
+	}
+	return sentence(subject + ", " + otherwise)
 }
 
 // subjects writes the conditions that select the variants, each once.
@@ -242,7 +258,10 @@ func (a *answer) lostNone(group []loss, alone bool) string {
 		seen = fmt.Sprintf("%d to %s", least, seen)
 	}
 	if of == "attempt" {
-		seen = strings.Replace(seen, of, "request", 1)
+		seen = thousands(int64(most)) + " requests"
+		if least < most {
+			seen = thousands(int64(least)) + " to " + seen
+		}
 	}
 	if len(group) > 1 {
 		seen += " each"
@@ -254,7 +273,7 @@ func (a *answer) lostNone(group []loss, alone bool) string {
 	if subjects := a.list(group); len(subjects) > 2 && len(subjects) <= mostSubjects {
 		return "None was lost in " + seen + " by " + enumerate(subjects) + "."
 	}
-	return sentence(a.subject(group)+" lost none in "+seen) + "."
+	return a.lost(a.subject(group), "lost none in "+seen, "nothing was lost in "+seen) + "."
 }
 
 // lostSome says what variants lose that the figures do not tell apart.
@@ -288,7 +307,7 @@ func (a *answer) lostSome(group []loss) string {
 	if known {
 		text += " [" + write(lo) + ", " + write(hi) + "]"
 	}
-	return sentence(a.subject(group)+" "+lose+" "+text) + outage(group) + "."
+	return a.lost(a.subject(group), lose+" "+text, text+" are lost") + outage(group) + "."
 }
 
 // outage says how long the outages of variants behind a Service are; "" of others.
@@ -445,8 +464,12 @@ func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) st
 	}
 	c := group[0].delta.Change
 	times := unit.Spread(c.Center, c.Lo, c.Hi, twoDigits)
+	few := ""
+	if c.Lo == nil {
+		few = " (too few trials for an interval)"
+	}
 	if len(group) > 1 {
-		times = twoDigits(least)
+		times, few = twoDigits(least), ""
 		if to := twoDigits(most); to != times {
 			times += " to " + to
 		}
@@ -461,8 +484,8 @@ func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) st
 		return sentence(fmt.Sprintf("%s, %s is that%s within %s %%: %s times.",
 			subject, q.what, against, percent, times))
 	}
-	text := fmt.Sprintf("%s, no difference is shown in %s from that%s: %s times", subject, q.what,
-		against, times)
+	text := fmt.Sprintf("%s, no difference is shown in %s from that%s: %s times%s", subject, q.what,
+		against, times, few)
 	if more > 0 && more <= fewMore {
 		text += fmt.Sprintf("; about %s would tell", unit.Plural(more, "more trial"))
 	}

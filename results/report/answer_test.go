@@ -36,6 +36,11 @@ func steadyVariant(labels map[string]string, times int64) *results.Variant {
 	return v
 }
 
+// first returns the variant with its first trials alone.
+func first(trials int, v *results.Variant) *results.Variant {
+	return &results.Variant{Labels: v.Labels, Trials: v.Trials[:trials]}
+}
+
 func scenarioOf(baseline map[string]string, variants ...*results.Variant) *results.Scenario {
 	s := &results.Scenario{Name: "s", MinValid: 3, Trials: 8, Baseline: baseline,
 		Variants: variants}
@@ -51,6 +56,10 @@ func TestAnswers(t *testing.T) {
 	short.Trials = short.Trials[:2]
 	few := scenarioOf(nil, short)
 	few.MinValid = 1
+	burst := steadyVariant(labels("sockets", "reuseport", "load.rate", "500/s"), 1)
+	for _, trial := range burst.Trials {
+		trial.Lost, trial.Dropped, trial.Served = 100, 100, trial.Attempts-100
+	}
 	void := scenarioOf(nil, restartVariant(labels("stop", "close"), 2))
 	void.Void = "it differs from itself"
 	for _, test := range []struct {
@@ -88,7 +97,7 @@ func TestAnswers(t *testing.T) {
 			"Replacing the workers with round_trip 5ms loses 2.2 requests per restart [1.8, 2.8].",
 		}},
 		{"too few restarts", few, []string{
-			"Closing the listener lost 2 in 8 restarts: too few to say how many it loses.",
+			"Closing the listener lost 2 in 8 restarts: too few to say how many.",
 		}},
 		{"void", void, nil},
 		{"latency, by the rate", scenarioOf(shared,
@@ -103,6 +112,19 @@ func TestAnswers(t *testing.T) {
 			"With a SO_REUSEPORT socket each at 0.7 of capacity, p99 is that with one shared " +
 				"socket within 10 %: 1 [1, 1] times.",
 		}},
+		{"losses without a step", scenarioOf(shared, steadyVariant(shared, 1), burst), []string{
+			"With one shared socket, nothing was lost in 48,000 requests.",
+			"With a SO_REUSEPORT socket each, 1.7 % of the requests [1.6, 1.8] are lost.",
+			"With a SO_REUSEPORT socket each, p99 is that with one shared socket within 10 %: " +
+				"1 [1, 1] times.",
+		}},
+		{"few trials", scenarioOf(shared, first(3, steadyVariant(shared, 1)), first(3, burst)),
+			[]string{
+				"With one shared socket, nothing was lost in 18,000 requests.",
+				"With a SO_REUSEPORT socket each, 1.7 % of the requests [1.5, 1.9] are lost.",
+				"With a SO_REUSEPORT socket each, no difference is shown in p99 from that with " +
+					"one shared socket: 1 times (too few trials for an interval).",
+			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, answers(test.scenario)); diff != "" {

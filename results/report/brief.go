@@ -61,6 +61,7 @@ var rooms = []room{
 	{sentences: 6, rows: 16, lines: 3},
 	{sentences: 5, rows: 16, lines: 3},
 	{sentences: 4, rows: 16, lines: 3},
+	{sentences: 3, rows: 16, lines: 3},
 	{sentences: 4, rows: 14, lines: 3},
 	{sentences: 4, rows: 12, lines: 3},
 	{sentences: 4, rows: 10, lines: 2},

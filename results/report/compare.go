@@ -37,9 +37,9 @@ func CompareJSON(w io.Writer, c *compare.Comparison) error {
 type compareLayout int
 
 const (
-	// a line of its own above the variant's deltas: a column would take too much of 100
+	// layoutText has a line above the variant's deltas: a column would take too much of the width.
 	layoutText compareLayout = iota
-	layoutWide               // a column
+	layoutWide               // has a column
 )
 
 func compareDocument(c *compare.Comparison, layout compareLayout) *document.Document {
@@ -92,7 +92,7 @@ func deltasOf(s *compare.ScenarioComparison) (deltas []*results.Delta) {
 	return deltas
 }
 
-// deltaTable is a row for each delta to show.
+// deltaTable returns a table with a row for each delta to show.
 func deltaTable(
 	s *compare.ScenarioComparison, layout compareLayout, show func(*results.Delta) bool,
 ) *document.Table {
@@ -123,10 +123,10 @@ func deltaTable(
 	return t
 }
 
-// indent sets a variant's metrics off from its name; a table trims spaces.
+// indent sets a variant's metrics off from its name; a table would trim spaces.
 const indent = "· "
 
-// deltaScales are one scale for each metric of the scenario.
+// deltaScales returns one scale for each metric of the scenario.
 func deltaScales(s *compare.ScenarioComparison) map[string]unit.Scale {
 	values := map[string][]float64{}
 	for _, d := range deltasOf(s) {
@@ -142,8 +142,7 @@ func deltaScales(s *compare.ScenarioComparison) map[string]unit.Scale {
 	return scales
 }
 
-// metricText is the metric with the unit in which it is printed instead of that in which it is
-// stored.
+// metricText returns the metric's name with the unit in which it is printed.
 func metricText(d *results.Delta, in unit.Scale) string {
 	m, ok := metrics.Find(d.Metric)
 	if !ok {
@@ -166,23 +165,23 @@ func deltaCells(t *document.Table, d *results.Delta, in unit.Scale) []string {
 	}
 }
 
-// spreadText is a center, and how far the farther end of its interval is, as benchstat writes it:
-// both whole intervals would not fit beside the change's.
+// spreadText writes a center, and the distance of the farther end of its interval, as benchstat
+// does: two whole intervals would not fit beside the change's.
 func spreadText(s results.Summary, metric string, in unit.Scale) string {
 	text := figure(s, metrics.UnitOf(metric), in, false)
 	if s.Lo == nil || s.Hi == nil || s.Method == results.MethodRuleOfThree || s.TooFew {
 		return text
 	}
 	far := max(s.Center-*s.Lo, *s.Hi-s.Center)
-	// a share of more than all of it says less than the distance
+	// More than 100 % says less than the distance itself.
 	if s.Center == 0 || far > math.Abs(s.Center) {
 		return text + " ± " + unit.Digits(far/in.Factor, 2)
 	}
 	return fmt.Sprintf("%s ± %.0f %%", text, 100*far/math.Abs(s.Center))
 }
 
-// changeText is a ratio as the percent by which it differs from 1, a difference in the metric's
-// unit.
+// changeText writes a ratio as the percent by which it differs from 1, and a difference in the
+// metric's unit.
 func changeText(d *results.Delta, in unit.Scale) string {
 	write, suffix := func(x float64) string { return signed(x/in.Factor, unit.Number) }, ""
 	if d.Scale == results.ScaleRatio {
@@ -199,7 +198,7 @@ func signed(x float64, write func(float64) string) string {
 	return text
 }
 
-// tenths writes percents: tenths of them below 100, and no −0.0.
+// tenths writes percents with one decimal below 100, and without the sign of a zero.
 func tenths(x float64) string {
 	if math.Abs(x) < 0.05 {
 		return "0.0"
@@ -210,7 +209,7 @@ func tenths(x float64) string {
 	return strconv.FormatFloat(x, 'f', 1, 64)
 }
 
-// thresholdText says from where on a change matters, and how to read the table.
+// thresholdText says which changes matter, and how to read the table.
 func thresholdText(s *compare.ScenarioComparison) string {
 	var parts []string
 	for _, d := range deltasOf(s) {

@@ -15,7 +15,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// maxSummary is how large a step's job summary may be, in bytes; GitHub refuses a larger one whole
+// maxSummary is the size limit of a step's job summary, in bytes; GitHub refuses a larger one whole
 // (https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits).
 const maxSummary = 1 << 20
 
@@ -27,8 +27,8 @@ const (
 )
 
 // GitHub prints the run as a job summary of GitHub Actions, for $GITHUB_STEP_SUMMARY: the verdict
-// in a line, the gates, and what was measured folded away. It is at most 1 MiB: of more, whole
-// scenarios are left out, the last one of which every gate passed first.
+// in a line, the gates, and the figures folded away. It takes at most 1 MiB: where that is too
+// little, whole scenarios are left out, first those whose gates passed, the last of them first.
 func GitHub(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -138,7 +138,7 @@ func (p *summaryPage) put(d *document.Document) {
 	p.err = d.Markdown(p)
 }
 
-// fold puts the document behind a line that opens it.
+// fold adds the document, hidden behind a line that opens it.
 func (p *summaryPage) fold(line string, d *document.Document) {
 	if d.Empty() {
 		return
@@ -149,7 +149,7 @@ func (p *summaryPage) fold(line string, d *document.Document) {
 	fmt.Fprint(p, "\n</details>\n")
 }
 
-// runHead is the verdict, where it was measured, and what is wrong with the run as a whole.
+// runHead returns the verdict, where it was measured, and what is wrong with the run as a whole.
 func runHead(run *results.Run, scenarios []*results.Scenario, left string) *document.Document {
 	d := &document.Document{}
 	d.Heading(1, runVerdict(run, scenarios))
@@ -178,7 +178,7 @@ func Verdict(run *results.Run, opts Options) (string, error) {
 	return plainVerdict(run, scenarios), nil
 }
 
-// plainVerdict is runVerdict without signs.
+// plainVerdict returns what runVerdict does, without signs.
 func plainVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	unsigned := strings.NewReplacer(signGood+" ", "", signBad+" ", "", signOpen+" ", "")
 	return unsigned.Replace(runVerdict(run, scenarios))
@@ -241,7 +241,7 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	return strings.Join(parts, "; ")
 }
 
-// scenarioTrouble is why nothing, or not all, follows from a scenario, a line each.
+// scenarioTrouble says why a scenario decides nothing, or not all it should, a reason each.
 func scenarioTrouble(s *results.Scenario) (lines []string) {
 	if s.Void != "" {
 		lines = append(lines, "void: "+s.Void)
@@ -252,7 +252,7 @@ func scenarioTrouble(s *results.Scenario) (lines []string) {
 	return append(lines, tooFew(s)...)
 }
 
-// isGood says that the scenario was measured and that its gates passed.
+// isGood reports whether the scenario was measured and its gates passed.
 func isGood(s *results.Scenario) bool {
 	return len(scenarioTrouble(s)) == 0 &&
 		!slices.ContainsFunc(s.Gates,
@@ -278,7 +278,7 @@ func tooFew(s *results.Scenario) (lines []string) {
 	return lines
 }
 
-// gatePart is every gate that did not pass, failed ones first, and behind a fold those that did.
+// gatePart adds every gate that did not pass, failed ones first, and folded those that did.
 func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 	newTable := func() *document.Table {
 		t := &document.Table{}
@@ -316,7 +316,7 @@ func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 	p.fold(unit.Plural(len(passed.Rows), "gate")+" passed", folded)
 }
 
-// scenarioPart is what the scenario is and, folded, its figures.
+// scenarioPart adds what the scenario is and what it decided, and folded its figures.
 func scenarioPart(p *summaryPage, s *results.Scenario) {
 	d, figures := &document.Document{}, &document.Document{}
 	aboutBlocks(d, s)
@@ -325,7 +325,7 @@ func scenarioPart(p *summaryPage, s *results.Scenario) {
 	p.fold("losses and response time of "+unit.Plural(len(s.Variants), "variant"), figures)
 }
 
-// compareHead is the verdict, and what was compared.
+// compareHead returns the verdict, and what was compared.
 func compareHead(c *compare.Comparison, left string) *document.Document {
 	d := &document.Document{}
 	d.Heading(1, compareVerdict(c))
@@ -337,7 +337,7 @@ func compareHead(c *compare.Comparison, left string) *document.Document {
 	return d
 }
 
-// compareVerdict names what the exit status of 'compare' is made of.
+// compareVerdict says in a line what the exit status of 'compare' is made of.
 func compareVerdict(c *compare.Comparison) string {
 	all, better, unknown := 0, 0, 0
 	for _, s := range c.Scenarios {
@@ -394,7 +394,7 @@ func countOutcomes(s *compare.ScenarioComparison) map[string]int {
 	return n
 }
 
-// comparedPart is what changed, and behind a fold all that was compared.
+// comparedPart adds what changed, and folded all that was compared.
 func comparedPart(p *summaryPage, c *compare.Comparison, s *compare.ScenarioComparison) {
 	d := &document.Document{}
 	d.Heading(2, s.Name)

@@ -61,8 +61,8 @@ func ledgerBlocks(d *document.Document, v *results.Variant) {
 	}
 }
 
-// triesLine sums the tries of clients that try again; "" where they do not. The ledger above it has
-// each attempt by its last one.
+// triesLine sums the tries of clients that try again; "" where they do not. The ledger above it
+// counts each attempt by its last try.
 func triesLine(trials []*results.Trial) string {
 	var sum results.Retries
 	failed := map[string]int64{}
@@ -107,7 +107,7 @@ func triesLine(trials []*results.Trial) string {
 		line, count(sum.Exhausted), count(sum.NoTime), count(sum.OverBudget))
 }
 
-// equalityBlock holds the kernel's counters against the ledger.
+// equalityBlock compares the kernel's counters with the ledger.
 func equalityBlock(d *document.Document, trials []*results.Trial) {
 	var all []results.Equality
 	for _, t := range trials {
@@ -135,8 +135,7 @@ func equalityBlock(d *document.Document, trials []*results.Trial) {
 	d.Table(t)
 }
 
-// agreementBlock holds the causes that are inferred without the kernel's word against those with
-// it.
+// agreementBlock compares the causes that are inferred with those that the kernel's events give.
 func agreementBlock(d *document.Document, trials []*results.Trial) {
 	attempts := map[results.Agreement]int64{}
 	for _, t := range trials {
@@ -164,7 +163,7 @@ func agreementBlock(d *document.Document, trials []*results.Trial) {
 	d.Table(t)
 }
 
-// balance is the equation that the ledger must satisfy.
+// balance writes the equation that the ledger must satisfy.
 func balance(trials []*results.Trial) string {
 	all := results.Total(trials)
 	terms := []string{count(all.Served) + " served"}
@@ -184,7 +183,7 @@ func balance(trials []*results.Trial) string {
 		count(all.Attempts), sign, strings.Join(terms, " + "), count(all.Residual))
 }
 
-// ledgerTable sums the trials' ledger rows that keep selects, largest first.
+// ledgerTable returns the trials' ledger rows that keep selects, summed, largest first.
 func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *document.Table {
 	attempts := map[results.LedgerRow]int64{}
 	for _, t := range trials {
@@ -295,7 +294,7 @@ func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {
 	}
 }
 
-// lastError is what a lost attempt met, in its last try.
+// lastError returns how a lost attempt's last try failed.
 func lastError(l results.Loss) string {
 	text := l.Phase + ": " + l.Error
 	if l.Tries > 1 {
@@ -304,8 +303,8 @@ func lastError(l results.Loss) string {
 	return text
 }
 
-// seriesBlock prints the windows of a trial in which something was lost, with the queues and the
-// steps of that time, and when the kernel counted that connections were refused or moved.
+// seriesBlock adds the windows of a trial in which something was lost, with the queues and the
+// steps of that time, and when the kernel counted refused or moved connections.
 func seriesBlock(d *document.Document, t *results.Trial) {
 	s := t.Series
 	if s == nil {
@@ -361,6 +360,6 @@ func seriesBlock(d *document.Document, t *results.Trial) {
 	}
 }
 
-// milliseconds with microseconds: instants are compared with one another, so they keep their
-// figures.
+// milliseconds writes an instant in ms with three decimals: instants are compared with each other,
+// so they are not rounded.
 func milliseconds(ns int64) string { return strconv.FormatFloat(float64(ns)/1e6, 'f', 3, 64) }

@@ -13,8 +13,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// clients returns how many clients the variant's load had where it was a closed loop; 0: it was an
-// open one.
+// clients returns how many clients the variant's closed loop had; 0: its load was an open loop.
 func clients(v *results.Variant) int {
 	for _, t := range v.Trials {
 		if t.Concurrency > 0 {
@@ -32,8 +31,7 @@ func clientCount(_ *document.Table, _ *results.Scenario, v *results.Variant) str
 	return missing
 }
 
-// loopText is how a variant is called whose load was a closed loop: its labels, and that; else its
-// labels alone.
+// loopText returns a variant's labels and, where its load was a closed loop, says so.
 func loopText(v *results.Variant) string {
 	text := results.LabelString(v.Labels)
 	if n := clients(v); n > 0 {
@@ -42,7 +40,7 @@ func loopText(v *results.Variant) string {
 	return text
 }
 
-// closedBlock says which variants' loads were closed loops, and what is not known of those.
+// closedBlock says which variants had closed loops, and what is not known of those.
 func closedBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	n := newNames(s)
 	var closed []string
@@ -76,7 +74,8 @@ type stageRow struct {
 	median, high      []float64 // of response time, ns: p50 and p99 of each trial
 }
 
-// stageBlock adds the stages of loads that have some; percentiles are medians over trials.
+// stageBlock adds a table of the loads' stages, if they have any; percentiles are medians over
+// trials.
 func stageBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	n := newNames(s)
 	var rows []stageRow
@@ -122,7 +121,7 @@ func stageRows(v *results.Variant, name string) (rows []stageRow) {
 	return rows
 }
 
-// stageName is when a stage begins, and its rate.
+// stageName says when a stage begins, how long it takes, and its rate.
 func stageName(s *results.Stage) string {
 	rate := unit.Digits(s.ToPerSecond, 6) + "/s"
 	if s.FromPerSecond != s.ToPerSecond {
@@ -132,7 +131,7 @@ func stageName(s *results.Stage) string {
 	return fmt.Sprintf("at %v for %v: %s", at, length, rate)
 }
 
-// center is the median of values; 0 without any.
+// center returns the median of values; 0 without any.
 func center(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -154,12 +153,12 @@ type phase struct {
 	of   string // what its metrics begin with
 }
 
-// metric returns the name of the metric that says when, by its percentile.
+// metric returns the name of the metric for a percentile of the time until the phase is reached.
 func (p phase) metric(percentile string) string { return p.of + "_" + percentile + "_ns" }
 
 var phases = []phase{{"connected", "connect"}, {"first byte", "first_byte"}, {"whole", "service"}}
 
-// phaseBlock adds when served attempts had come how far; nothing in runs that do not say.
+// phaseBlock adds when served attempts reached each phase; nothing in runs without phases.
 func phaseBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	known := func(v *results.Variant) bool {
 		_, ok := v.Summary[phases[0].metric("p50")]

@@ -14,7 +14,7 @@ import (
 // missing stands where a variant has no such figure.
 const missing = "–"
 
-// headIn is a column's head with its scale's unit.
+// headIn returns a column's head with its scale's unit.
 func headIn(head string, in unit.Scale) string {
 	if in.Name == "" {
 		return head
@@ -31,8 +31,8 @@ const (
 	markUnknown = "?"
 )
 
-// verdictMark is how a comparison that shows no change is marked, and in how many more trials it
-// might; "" for any other.
+// verdictMark returns the mark of a comparison that shows no change, with the number of trials
+// after which it might; "" for any other.
 func verdictMark(d *results.Delta) string {
 	switch {
 	case d.Verdict == results.VerdictSame:
@@ -53,8 +53,8 @@ func markText(what string) string {
 		markSame, markUnknown, what)
 }
 
-// figure writes a summary of a metric in that unit, in its column's scale. A rate per restart is a
-// count in few restarts, and "≤ 3/R" where nothing was seen in R.
+// figure writes a summary of a metric that has the unit u, in its column's scale. A rate per
+// restart is written as a count if there were few restarts, and as "≤ 3/R" if nothing was seen in R.
 func figure(s results.Summary, u unit.Unit, in unit.Scale, withInterval bool) string {
 	perRestart := u == unit.PerRestart
 	switch {

@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// roundTripBlock says who added a round trip, how well, and how the losses follow it.
+// roundTripBlock says who added a round trip, how exactly, and how the losses depend on it.
 func roundTripBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	by := func(who string) []*results.Variant {
 		return slices.DeleteFunc(slices.Clone(measured), func(v *results.Variant) bool {

@@ -37,15 +37,15 @@ type figureColumn struct {
 var (
 	trialsColumn  = figureColumn{head: "valid/all\ntrials", text: trialCount}
 	offeredColumn = figureColumn{head: "offered [1/s]", metric: metrics.Offered}
-	// capacityColumn is empty, and so left out, unless the load is a share of the capacity.
+	// capacityColumn is left out, because it is empty, unless the load is a share of the capacity.
 	capacityColumn = figureColumn{head: "capacity [1/s]", metric: metrics.Capacity,
 		text: capacityCell}
-	// closedColumns are empty, and so left out, unless the load was a closed loop.
+	// closedColumns are left out, because they are empty, unless the load was a closed loop.
 	closedColumns = []figureColumn{
 		{head: "closed loop,\nclients", metric: metrics.Concurrency, text: clientCount},
 		{head: "served [1/s]", metric: metrics.ServedPerSecond, interval: true},
 	}
-	// neverSentColumn is printed where there is something in it.
+	// neverSentColumn is printed if a variant has attempts that were never sent.
 	neverSentColumn = figureColumn{
 		head: "never\nsent",
 		text: func(_ *document.Table, _ *results.Scenario,
@@ -359,13 +359,13 @@ func earlyBlock(d *document.Document, measured []*results.Variant) {
 		}
 	}
 	if early > 0 {
-		d.Paragraph(fmt.Sprintf("In %d of %s journals had become too large to wait for the end: "+
+		d.Paragraph(fmt.Sprintf("In %d of %s journals had grown too large to wait for the end: "+
 			"they were read %s while the load ran.",
 			early, unit.Plural(trials, "trial"), unit.Plural(reads, "time")))
 	}
 }
 
-// takenBlock says how many steps took nobody away, because new workers could not have their
+// takenBlock says how many steps replaced no worker because new workers could not bind their
 // address.
 func takenBlock(d *document.Document, measured []*results.Variant) {
 	taken, all := 0, 0
@@ -380,13 +380,13 @@ func takenBlock(d *document.Document, measured []*results.Variant) {
 	}
 	if taken > 0 {
 		d.Paragraph(fmt.Sprintf("In %d of %s new workers found their address taken (EADDRINUSE), "+
-			"so that the old ones went on: not counted as restarts.", taken,
+			"so the old ones kept serving: those steps do not count as restarts.", taken,
 			unit.Plural(all, "step")))
 	}
 }
 
-// retryBlock adds what trying again hid and cost, where clients did; the other variants stand
-// beside them.
+// retryBlock adds what retries hid and cost, where clients tried again. Variants whose clients did
+// not are in the table, too.
 func retryBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	if !slices.ContainsFunc(measured, func(v *results.Variant) bool {
 		_, ok := v.Summary[metrics.Tries]
@@ -418,8 +418,8 @@ func slopeBlock(d *document.Document, s *results.Scenario) {
 	}
 }
 
-// slopeText says how something follows a lag: by how much for each second, and what it is where
-// there is none.
+// slopeText says how something follows a lag: by how much for each second, and what it is without
+// lag.
 func slopeText(what string, s summary.Slope, perSecond, atNone string) string {
 	over := s.Key
 	if s.Rest != "" {
@@ -429,7 +429,7 @@ func slopeText(what string, s summary.Slope, perSecond, atNone string) string {
 		"(%s, least squares, 95 %%).", what, over, perSecond, atNone, unit.Plural(s.N, "trial"))
 }
 
-// behindService are the variants with a control plane.
+// behindService returns the variants with a control plane.
 func behindService(variants []*results.Variant) []*results.Variant {
 	return slices.DeleteFunc(slices.Clone(variants), func(v *results.Variant) bool {
 		return !slices.ContainsFunc(v.Trials,
@@ -437,7 +437,7 @@ func behindService(variants []*results.Variant) []*results.Variant {
 	})
 }
 
-// ratioBlock adds the variants against the baseline, block by block.
+// ratioBlock adds the ratios of the variants to the baseline, paired by block.
 func ratioBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	baseline := s.BaselineVariant()
 	if baseline == nil || len(measured) < 2 || len(baseline.ValidTrials()) == 0 {
@@ -488,7 +488,7 @@ func ratioBlock(d *document.Document, s *results.Scenario, measured []*results.V
 		markText("blocks"))
 }
 
-// ratioText is a ratio with its interval, and the mark of what does not tell it from 1.
+// ratioText writes a ratio with its interval, and the mark of verdictMark.
 func ratioText(d *results.Delta) string {
 	text := figure(d.Change, unit.None, unit.Plain(), true)
 	if m := verdictMark(d); m != "" {
@@ -497,7 +497,7 @@ func ratioText(d *results.Delta) string {
 	return text
 }
 
-// kinds says whether any trial that counts had restarts, and whether any had steps at all.
+// kinds reports whether any trial that counts had restarts, and whether any had steps.
 func kinds(variants []*results.Variant) (restarts, steps bool) {
 	for _, v := range variants {
 		for _, t := range v.ValidTrials() {
@@ -547,7 +547,7 @@ func fillFigures(
 	}
 }
 
-// trialCount is "valid/all", noted when too few are valid.
+// trialCount writes "valid/all", with a note when too few are valid.
 func trialCount(t *document.Table, s *results.Scenario, v *results.Variant) string {
 	valid := len(v.ValidTrials())
 	text := fmt.Sprintf("%d/%d", valid, len(v.Trials))
@@ -558,7 +558,8 @@ func trialCount(t *document.Table, s *results.Scenario, v *results.Variant) stri
 	return text
 }
 
-// capacityCell is the capacity that the variant's load is a share of, also where no trial counts.
+// capacityCell writes the capacity of which the variant's load is a share, also where no trial
+// counts.
 func capacityCell(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 	if v.CapacityPerSecond == nil {
 		return missing
@@ -566,7 +567,7 @@ func capacityCell(_ *document.Table, _ *results.Scenario, v *results.Variant) st
 	return unit.Number(*v.CapacityPerSecond)
 }
 
-// ofWorkers is how many workers of how many a metric counts.
+// ofWorkers returns how to write a metric that counts workers: "1 of 3".
 func ofWorkers(metric string) func(*document.Table, *results.Scenario, *results.Variant) string {
 	return func(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 		s, ok := v.Summary[metric]
@@ -585,8 +586,7 @@ func restartCount(_ *document.Table, _ *results.Scenario, v *results.Variant) st
 	return count(int64(n))
 }
 
-// neverSent is how many attempts the load did not come to, in the variant's trials that count and
-// say so.
+// neverSent returns how many attempts the load never sent, in the variant's trials that count.
 func neverSent(v *results.Variant) (sum int64) {
 	for _, t := range v.ValidTrials() {
 		n, _ := t.Unsent()
@@ -595,7 +595,7 @@ func neverSent(v *results.Variant) (sum int64) {
 	return sum
 }
 
-// neverSentCount writes neverSent, unless a trial does not say.
+// neverSentCount writes neverSent, if all trials that count recorded it.
 func neverSentCount(v *results.Variant) string {
 	valid := v.ValidTrials()
 	unknown := func(t *results.Trial) bool { _, ok := t.Unsent(); return !ok }
@@ -605,7 +605,7 @@ func neverSentCount(v *results.Variant) string {
 	return count(neverSent(v))
 }
 
-// halfOpenCount is how many handshakes were held up, and how many of those were lost.
+// halfOpenCount writes how many of the handshakes that were held up were lost.
 func halfOpenCount(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 	var h results.HalfOpen
 	for _, t := range v.ValidTrials() {
@@ -621,10 +621,10 @@ func halfOpenCount(_ *document.Table, _ *results.Scenario, v *results.Variant) s
 	return count(h.Lost) + "/" + count(h.Held)
 }
 
-// unit is that of the column's metric.
+// unit returns the unit of the column's metric.
 func (c figureColumn) unit() unit.Unit { return metrics.UnitOf(c.metric) }
 
-// scale is one for the whole column.
+// scale returns one scale for the whole column.
 func (c figureColumn) scale(variants []*results.Variant) unit.Scale {
 	var values []float64
 	for _, v := range variants {
@@ -648,7 +648,7 @@ func (c figureColumn) cell(
 	if c.text != nil {
 		return c.text(t, scenario, v)
 	}
-	// Also where an older run has stored a figure.
+	// An older run may have stored a figure nonetheless.
 	if c.why != nil && c.why(v) != "" {
 		return missing + t.Note(c.why(v))
 	}
@@ -675,7 +675,7 @@ func (c figureColumn) cell(
 	return text + t.Note(warnings...)
 }
 
-// causeBlocks says why attempts were lost, and what that rests on.
+// causeBlocks adds the causes of lost attempts, and how they are known.
 func causeBlocks(d *document.Document, s *results.Scenario, variants []*results.Variant) {
 	causes := s.Causes()
 	if len(causes) == 0 {
@@ -718,8 +718,8 @@ func causeBlocks(d *document.Document, s *results.Scenario, variants []*results.
 	}
 }
 
-// inferredText says where the kernel was not asked for the causes, or not everything it said was
-// heard.
+// inferredText says where causes are inferred: the kernel was not asked, or some of its events were
+// missed.
 func inferredText(variants []*results.Variant) string {
 	var lines []string
 	dropped := int64(0)
@@ -736,7 +736,7 @@ func inferredText(variants []*results.Variant) string {
 				}
 			}
 			if len(t.Trace.Missing) > 0 {
-				if line := "This kernel does not tell of " + strings.Join(t.Trace.Missing, ", ") +
+				if line := "This kernel has no events for " + strings.Join(t.Trace.Missing, ", ") +
 					"; see 'doctor'."; !slices.Contains(lines, line) {
 					lines = append(lines, line)
 				}
@@ -744,7 +744,7 @@ func inferredText(variants []*results.Variant) string {
 		}
 	}
 	if dropped > 0 {
-		lines = append(lines, fmt.Sprintf("%s of the kernel were not heard: those causes "+
+		lines = append(lines, fmt.Sprintf("%s of the kernel were missed: those causes "+
 			"are inferred.", unit.Plural(dropped, "event")))
 	}
 	return strings.Join(lines, "\n")
@@ -788,7 +788,7 @@ func InvalidTexts(v *results.Variant) []string {
 	return texts
 }
 
-// gateBlocks shows how the gates came out.
+// gateBlocks adds how the gates came out.
 func gateBlocks(d *document.Document, s *results.Scenario) {
 	if len(s.Gates) == 0 {
 		return

@@ -12,16 +12,16 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// starts is the trials that count of those variants whose steps started workers in one way.
+// starts counts the trials of variants whose steps started workers in one way.
 type starts struct {
 	start    vocabulary.Start
 	variants []string
-	ready    []int64 // from the begin of a step until its workers were ready, ns
+	ready    []int64 // from the start of a step until its workers were ready, ns
 	counts   results.Starts
 }
 
-// startsBlock says how steps started workers, and how soon those were ready; nothing where none
-// did.
+// startsBlock says how steps started workers, and how soon those were ready; it adds nothing if no
+// step started any.
 func startsBlock(d *document.Document, scenario *results.Scenario, measured []*results.Variant) {
 	n := newNames(scenario)
 	var all []*starts
@@ -79,7 +79,7 @@ func (s *starts) add(name string, t *results.Trial) {
 	}
 }
 
-// text is what is said of the workers, whom the sentence begins with.
+// text returns a sentence without its subject, the workers.
 func (s *starts) text() string {
 	if s.start == vocabulary.StartParked {
 		return " that steps started had been parked: their processes were started before the " +
@@ -88,7 +88,7 @@ func (s *starts) text() string {
 	return " that steps started were cold: the step started their processes, too." + s.readiness()
 }
 
-// exceptions says which processes were not started when they were to be.
+// exceptions says which processes were started later than planned.
 func (s *starts) exceptions() (text string) {
 	all := s.counts.Parked + s.counts.ParkedLater + s.counts.Cold
 	if n := s.counts.ParkedLater; n > 0 {
