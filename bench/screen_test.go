@@ -31,8 +31,9 @@ func TestInShort(t *testing.T) {
 		want   string
 	}{
 		"a gate failed": {failed, exitFailed, "1 of 1 gate failed"},
-		"stopped":       {reporttest.StoppedRun(), exitNotMeasured, "use --keep-going to run it anyway"},
-		"skipped":       {skipped, exitNotMeasured, reason},
+		"stopped": {reporttest.StoppedRun(), exitNotMeasured,
+			"use --keep-going to run it anyway"},
+		"skipped": {skipped, exitNotMeasured, reason},
 		"too few": {reporttest.FinishedRun(), exitNotMeasured,
 			"could not measure: 1 variant with too few valid trials, 1 gate undecided"},
 	} {

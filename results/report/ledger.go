@@ -91,7 +91,7 @@ func triesLine(trials []*results.Trial) string {
 	for _, failure := range slices.Sorted(maps.Keys(failed)) {
 		met = append(met, count(failed[failure])+" "+failure)
 	}
-	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served, and %s read more " +
+	line := fmt.Sprintf("Tries: %s; %s tried again, of which %s were served, and %s read more "+
 		"than once",
 		count(sum.Tries), unit.Plural(sum.TriedAgain, "attempt"), count(sum.Masked),
 		count(sum.Repeated))

@@ -54,7 +54,8 @@ func markText(what string) string {
 }
 
 // figure writes a summary of a metric that has the unit u, in its column's scale. A rate per
-// restart is written as a count if there were few restarts, and as "≤ 3/R" if nothing was seen in R.
+// restart is written as a count if there were few restarts, and as "≤ 3/R" if nothing was seen in
+// R of them.
 func figure(s results.Summary, u unit.Unit, in unit.Scale, withInterval bool) string {
 	perRestart := u == unit.PerRestart
 	switch {
