@@ -32,7 +32,7 @@ func TestShareOfCapacity(t *testing.T) {
 		"| http | 8/8 | 264 | 440 |",  // nothing is known of its occupancy
 		"offered 0.6 of capacity, the workers were occupied 0.44 of the time",
 		"| httpᵃ |",
-		"not like for like: it was offered 264/s, and what it is compared with 529/s",
+		"not like for like: it was offered 264/s, its counterpart 529/s",
 		"Changes that matter are, at least: p50 5 %",
 		"=: the same",
 	} {
