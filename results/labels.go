@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // LabelString writes labels as "sockets=reuseport stop=close", in the order of LabelKeys. It is a
@@ -40,10 +42,16 @@ func Includes(labels, other map[string]string) bool {
 	return true
 }
 
-// Scenario returns the scenario with this name, or nil.
+// Scenario returns the scenario of that name, or the one that was renamed from or to it; nil if
+// there is neither.
 func (r *Run) Scenario(name string) *Scenario {
 	for _, s := range r.Scenarios {
 		if s.Name == name {
+			return s
+		}
+	}
+	for _, s := range r.Scenarios {
+		if vocabulary.ScenarioName(s.Name) == vocabulary.ScenarioName(name) {
 			return s
 		}
 	}

@@ -10,11 +10,12 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios/strictyaml"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Explain writes the scenario with every default written out, and then, as comments, its variants
-// and how each differs from the baseline. The output is a scenario file again, unless it is too
-// large. s must be valid, as Load returns it.
+// Explain writes the scenario with every default written out. As comments follow its variants and
+// how each differs from the baseline, and what the values mean that the matrix lists. The output is
+// a scenario file again, unless it is too large. s must be valid, as Load returns it.
 func (s *Scenario) Explain(w io.Writer) error {
 	file, err := strictyaml.Marshal(*s)
 	if err != nil {
@@ -23,6 +24,7 @@ func (s *Scenario) Explain(w io.Writer) error {
 	var out bytes.Buffer
 	out.Write(file)
 	s.explainVariants(&out)
+	s.explainValues(&out)
 	if _, err := w.Write(out.Bytes()); err != nil {
 		return fmt.Errorf("explain %s: %w", s.Name, err)
 	}
@@ -61,6 +63,24 @@ func (s *Scenario) explainVariants(out *bytes.Buffer) {
 	}
 	for i, v := range variants {
 		fmt.Fprintf(out, "#   %-*s%s%s\n", width, v.Labels, between, differences[i])
+	}
+}
+
+// explainValues writes what the values mean that the matrix lists.
+func (s *Scenario) explainValues(out *bytes.Buffer) {
+	var lines []string
+	for _, block := range s.Matrix {
+		for _, axis := range block {
+			for _, v := range vocabulary.Values(axis.Key) {
+				line := fmt.Sprintf("#   %s: %s: %s\n", axis.Key, v.Name, v.Doc)
+				if slices.Contains(axis.Values, v.Name) && !slices.Contains(lines, line) {
+					lines = append(lines, line)
+				}
+			}
+		}
+	}
+	if len(lines) > 0 {
+		out.WriteString("#\n# What the values mean:\n" + strings.Join(lines, ""))
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 func TestExplain(t *testing.T) {
-	for _, name := range []string{"rolling-restart", "steady"} {
+	for _, name := range []string{"restart", "steady"} {
 		t.Run(name, func(t *testing.T) {
 			s, err := Load(name)
 			if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"reuseport-bench/results/input"
 	"reuseport-bench/scenarios/strictyaml"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 //go:embed *.yaml
@@ -25,20 +26,21 @@ type Problem = strictyaml.Problem
 // Problems is the error of Load and Parse for an invalid scenario.
 type Problems = strictyaml.Problems
 
-// Load reads a scenario: an embedded one by its name, or a file if nameOrPath ends in .yaml or .yml
-// or contains a slash. Mistakes inside the file are returned as *Problems.
+// Load reads a scenario: an embedded one by its name, current or old, or a file if nameOrPath ends in
+// .yaml or .yml or contains a slash. Mistakes inside the file are returned as *Problems.
 func Load(nameOrPath string) (*Scenario, error) {
 	extensions := []string{".yaml", ".yml"}
 	if strings.Contains(nameOrPath, "/") || slices.Contains(extensions, path.Ext(nameOrPath)) {
 		return loadFile(nameOrPath)
 	}
-	if !slices.Contains(Names(), nameOrPath) {
+	name := vocabulary.ScenarioName(nameOrPath)
+	if !slices.Contains(Names(), name) {
 		return nil, fmt.Errorf("no scenario is called %s; %s (a file needs a name that ends in "+
 			".yaml)",
 			strictyaml.Quote(nameOrPath),
 			strictyaml.DidYouMean(nameOrPath, Names(), "'reuseport-bench list' prints their names"))
 	}
-	file := nameOrPath + ".yaml"
+	file := name + ".yaml"
 	data, err := embedded.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("embedded scenario: %w", err)
@@ -101,8 +103,9 @@ func Names() []string {
 	for i, file := range files {
 		files[i] = strings.TrimSuffix(file, ".yaml")
 	}
+	slices.Sort(files)
 	return files
 }
 
 // Default lists the embedded scenarios of the default suite, in the order in which they run.
-func Default() []string { return []string{"steady", "rolling-restart"} }
+func Default() []string { return []string{"steady", "restart"} }

@@ -24,9 +24,9 @@ func TestEmbedded(t *testing.T) {
 		"ci-steady", "closed-loop", "cold-start", "crash", "distribution", "dns-ttl", "drain-node",
 		"endpoint-lag", "equal-work", "few-connections", "half-open", "idle-wakeups",
 		"joined-socket", "keepalive-race", "listen-address", "load-balancer", "long-requests",
-		"no-endpoint", "node-down", "other-user", "pod-move", "restart-matrix",
-		"restart-without-reuseport", "retries", "roll", "rolling-restart", "rolling-update",
-		"round-trip", "rules-lag", "same-node-sharing", "scale-up", "scale", "selector-cost",
+		"no-endpoint", "node-down", "other-user", "pod-move", "restart",
+		"restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-update",
+		"round-trip", "rules-lag", "same-node-sharing", "scale", "scale-up", "selector-cost",
 		"service-shields", "silent-member", "stages", "stale-conntrack", "stalled-worker",
 		"starved-newcomer", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
@@ -50,7 +50,7 @@ func TestEmbedded(t *testing.T) {
 			t.Errorf("%s: SHA256 = %s, want %s", name, got, want)
 		}
 	}
-	if diff := cmp.Diff(Default(), []string{"steady", "rolling-restart"}); diff != "" {
+	if diff := cmp.Diff(Default(), []string{"steady", "restart"}); diff != "" {
 		t.Errorf("Default (-got +want):\n%s", diff)
 	}
 	for _, name := range Default() {

@@ -10,7 +10,7 @@ import (
 )
 
 func TestVariants(t *testing.T) {
-	s, err := Load("rolling-restart")
+	s, err := Load("restart")
 	if err != nil {
 		t.Fatal(err)
 	}

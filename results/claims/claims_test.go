@@ -83,10 +83,10 @@ func restarts(labels map[string]string, lost ...int64) *results.Variant {
 	return v
 }
 
-// runOf returns a summarized run of rolling-restart with these variants.
+// runOf returns a summarized run of restart with these variants.
 func runOf(variants ...*results.Variant) *results.Run {
 	run := &results.Run{Scenarios: []*results.Scenario{
-		{Name: "rolling-restart", MinValid: 4, Variants: variants},
+		{Name: "restart", MinValid: 4, Variants: variants},
 	}}
 	summary.FillRun(run)
 	return run
@@ -101,7 +101,7 @@ func withLabel(v *results.Variant, key, value string) *results.Variant {
 // decided returns the verdict and evidence of one claim.
 func decided(t *testing.T, id string, run *results.Run) (string, string) {
 	t.Helper()
-	claims := Decide(run, []string{"rolling-restart"})
+	claims := Decide(run, []string{"restart"})
 	i := slices.IndexFunc(claims, func(c results.Claim) bool { return c.ID == id })
 	if i < 0 {
 		t.Fatalf("no claim %s", id)
@@ -195,10 +195,10 @@ func TestDecideClaims(t *testing.T) {
 		},
 		{"not in the matrix", "close-is-enough", runOf(restarts(resultstest.DrainLabels())),
 			VerdictNotTested,
-			[]string{"rolling-restart was run without a variant sockets=reuseport stop=close"}},
+			[]string{"restart was run without a variant sockets=reuseport stop=close"}},
 		{
 			"not run", "close-is-enough", &results.Run{}, VerdictNotTested,
-			[]string{"run scenario rolling-restart"},
+			[]string{"run scenario restart"},
 		},
 		{
 			"no such scenario", "even-spread", runOf(lossy()), VerdictNotTested,
@@ -366,7 +366,7 @@ func TestClaimOfRetries(t *testing.T) {
 func TestClaimsAreAllAnswered(t *testing.T) {
 	rules := Rules()
 	run := runOf(restarts(resultstest.CloseLabels(), 1))
-	for i, c := range Decide(run, []string{"rolling-restart"}) {
+	for i, c := range Decide(run, []string{"restart"}) {
 		if c.ID != rules[i].ID || len(c.Evidence) == 0 || slices.Contains(c.Evidence, "") {
 			t.Errorf("%d: %+v, want an answer on %s", i, c, rules[i].ID)
 		}

@@ -2,9 +2,12 @@
 package stored
 
 import (
+	"strings"
+
 	"reuseport-bench/results"
 	"reuseport-bench/results/compare"
 	"reuseport-bench/results/summary"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // Load reads a run as results.Load does, computes missing summaries, and adds what an older program
@@ -18,10 +21,12 @@ func Load(path string) (*results.Run, error) {
 	return run, nil
 }
 
-// refresh adds to a run what this program knows and the one that wrote it did not: metrics,
-// warnings, verdicts. Stored figures stay, even if this program would compute others.
+// refresh adds to a run what this program knows and the one that wrote it did not: current names of
+// scenarios, metrics, warnings, verdicts. Stored figures stay, even if this program would compute
+// others.
 func refresh(r *results.Run) {
 	for _, s := range r.Scenarios {
+		rename(s)
 		for _, v := range s.Variants {
 			written := v.Summary
 			summary.Fill(v)
@@ -37,6 +42,13 @@ func refresh(r *results.Run) {
 		for _, d := range s.AA {
 			compare.GiveVerdict(d)
 		}
+	}
+}
+
+// rename gives an embedded scenario its current name. A user's own file keeps the name it has.
+func rename(s *results.Scenario) {
+	if strings.HasSuffix(s.File, "scenarios/"+s.Name+".yaml") {
+		s.Name = vocabulary.ScenarioName(s.Name)
 	}
 }
 

@@ -155,3 +155,24 @@ func TestOldRunIsComparedWithNew(t *testing.T) {
 		}
 	}
 }
+
+// A run of a scenario that has been renamed is read under the current name. A scenario of a user's
+// own keeps its name.
+func TestLoadRenames(t *testing.T) {
+	for file, want := range map[string]string{
+		"": "rolling-restart", "scenarios/rolling-restart.yaml": "restart",
+		"bench/scenarios/rolling-restart.yaml": "restart", "my.yaml": "rolling-restart",
+	} {
+		s := &results.Scenario{Name: "rolling-restart", File: file}
+		run := &results.Run{Scenarios: []*results.Scenario{s}}
+		refresh(run)
+		if s.Name != want {
+			t.Errorf("of file %q: the name is %q, want %q", file, s.Name, want)
+		}
+		for _, name := range []string{"restart", "rolling-restart"} {
+			if run.Scenario(name) != s {
+				t.Errorf("of file %q: not found as %q", file, name)
+			}
+		}
+	}
+}

@@ -73,11 +73,11 @@ func TestPlanIsPure(t *testing.T) {
 		}
 		return p.Scenarios[0].Trials
 	}
-	alone := order(7, "rolling-restart")
-	if diff := cmp.Diff(order(7, "rolling-restart", "steady"), alone); diff != "" {
+	alone := order(7, "restart")
+	if diff := cmp.Diff(order(7, "restart", "steady"), alone); diff != "" {
 		t.Errorf("another scenario reshuffles this one (-got +want):\n%s", diff)
 	}
-	if cmp.Equal(order(8, "rolling-restart"), alone) {
+	if cmp.Equal(order(8, "restart"), alone) {
 		t.Error("another seed gives the same order")
 	}
 }
@@ -164,7 +164,7 @@ func TestPlanMostSteps(t *testing.T) {
 }
 
 func TestPlanBlocksAreComplete(t *testing.T) {
-	p, err := New(mustLoad(t, "rolling-restart"), 1, Machine{CPUs: []int{0}}, Options{Trials: 5})
+	p, err := New(mustLoad(t, "restart"), 1, Machine{CPUs: []int{0}}, Options{Trials: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -546,7 +546,7 @@ func TestResume(t *testing.T) {
 		"as it is": {}, "fewer trials": {Trials: 2}, "quick": {Budget: 20 * time.Second},
 		"variants": {Only: scenarios.Labels{"stop": "drain"}},
 	} {
-		all := mustLoad(t, "restart-matrix", "rolling-restart")
+		all := mustLoad(t, "restart-matrix", "restart")
 		began, err := New(all, 7, machine, o)
 		if err != nil {
 			t.Fatal(err)

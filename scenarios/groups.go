@@ -1,0 +1,34 @@
+package scenarios
+
+import "slices"
+
+// A Group is the embedded scenarios that are about one kind of deployment.
+type Group struct {
+	Title string
+	Names []string // those to read first come first
+}
+
+var groups = []Group{
+	{"Go service on a VM", []string{
+		"steady", "restart", "restart-matrix", "roll", "restart-without-reuseport",
+		"long-requests", "crash", "silent-member", "other-user", "listen-address", "cold-start",
+		"burst", "backlog-limit",
+	}},
+	{"nginx, HAProxy and other event loops", []string{
+		"unequal-work", "equal-work", "burning-work", "closed-loop", "stages", "distribution",
+		"stalled-worker", "acceptor-stuck", "idle-wakeups", "half-open", "round-trip",
+		"joined-socket", "starved-newcomer",
+	}},
+	{"Behind a load balancer", []string{"load-balancer", "keepalive-race", "few-connections"}},
+	{"Kubernetes", []string{
+		"rolling-update", "endpoint-lag", "rules-lag", "drain-node", "pod-move", "node-down",
+		"no-endpoint", "scale-up", "service-shields", "dns-ttl", "retries", "stale-conntrack",
+		"same-node-sharing",
+	}},
+	{"Method and CI", []string{
+		"ci-restart", "ci-steady", "capacity", "scale", "selector-cost", "tracing-cost",
+	}},
+}
+
+// Groups returns the embedded scenarios, each in one group.
+func Groups() []Group { return slices.Clone(groups) }
