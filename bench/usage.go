@@ -49,12 +49,9 @@ func firstOf(items []string) []string {
 	return append(slices.Clone(items[:maxListed]), fmt.Sprintf("and %d more", len(items)-maxListed))
 }
 
-// instead is the hint for an unknown word: the nearest one, or those that there are.
+// instead is the hint for an unknown word: those near it, or else those that there are.
 func instead(word string, among []string) string {
-	if near := strictyaml.Nearest(word, among); near != "" {
-		return "did you mean " + quoted(near) + "?"
-	}
-	return "there are: " + strings.Join(firstOf(among), ", ")
+	return strictyaml.DidYouMean(word, among, "there are: "+strings.Join(firstOf(among), ", "))
 }
 
 // takes checks the number of arguments; what names them.

@@ -384,6 +384,9 @@ func TestNearest(t *testing.T) {
 		{"hand-off", "handoff", `did you mean "handoff"?`},
 		{"stop", "", all},
 		{"", "", all},
+		{"hand", "", `did you mean "handoff"?`},
+		{"drain-lb", "", `did you mean "drain" or "lb-drain"?`},
+		{"it", "", all},
 	}
 	for _, test := range tests {
 		if got := Nearest(test.word, words); got != test.want {

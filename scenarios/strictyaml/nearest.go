@@ -1,25 +1,96 @@
 package strictyaml
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
 
 // Nearest returns the candidate that word was probably meant to be, or "".
 func Nearest(word string, candidates []string) string {
-	best, least := "", 1+max(1, min(3, len(word)/3))
-	for _, candidate := range candidates {
-		if d := editDistance(word, candidate, least); d < least {
-			best, least = candidate, d
-		}
+	if near := similar(word, candidates); len(near) > 0 {
+		return near[0]
 	}
-	return best
+	return ""
 }
 
-// DidYouMean returns the hint for a word that is not one of candidates: the nearest one, or
-// otherwise if none is near.
-func DidYouMean(word string, candidates []string, otherwise string) string {
-	if near := Nearest(word, candidates); near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
+// mostNear bounds how many candidates a hint names.
+const mostNear = 3
+
+// Near returns up to three candidates that word may have been meant to be: those that are spelled
+// most like it, or else those that have a part of it in their names.
+func Near(word string, candidates []string) []string {
+	near := similar(word, candidates)
+	if len(near) == 0 {
+		near = related(word, candidates)
 	}
-	return otherwise
+	return near[:min(len(near), mostNear)]
+}
+
+// DidYouMean returns the hint for a word that is not one of candidates: those near it, or otherwise
+// if none is near.
+func DidYouMean(word string, candidates []string, otherwise string) string {
+	near := Near(word, candidates)
+	for i, candidate := range near {
+		near[i] = fmt.Sprintf("%q", candidate)
+	}
+	switch n := len(near); n {
+	case 0:
+		return otherwise
+	case 1:
+		return "did you mean " + near[0] + "?"
+	default:
+		return fmt.Sprintf("did you mean %s or %s?", strings.Join(near[:n-1], ", "), near[n-1])
+	}
+}
+
+// similar returns the candidates at the least edit distance from word, if that is small.
+func similar(word string, candidates []string) (near []string) {
+	least := 1 + max(1, min(3, len(word)/3))
+	for _, candidate := range candidates {
+		switch d := editDistance(word, candidate, least+1); {
+		case d < least:
+			near, least = []string{candidate}, d
+		case d == least && len(near) > 0:
+			near = append(near, candidate)
+		}
+	}
+	return near
+}
+
+// leastPart is how long a part of a word must be to say what was meant.
+const leastPart = 3
+
+// related returns the candidates that have word in them, or else a part of it: a run of letters and
+// digits.
+func related(word string, candidates []string) []string {
+	if len(word) < leastPart {
+		return nil
+	}
+	if near := having(candidates, word); len(near) > 0 {
+		return near
+	}
+	apart := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	var parts []string
+	for _, part := range strings.FieldsFunc(word, apart) {
+		if len(part) > leastPart {
+			parts = append(parts, part)
+		}
+	}
+	return having(candidates, parts...)
+}
+
+// having returns the candidates that contain one of parts.
+func having(candidates []string, parts ...string) (all []string) {
+	for _, candidate := range candidates {
+		for _, part := range parts {
+			if strings.Contains(candidate, part) {
+				all = append(all, candidate)
+				break
+			}
+		}
+	}
+	return all
 }
 
 // editDistance returns the number of insertions, deletions and substitutions of a byte, and swaps
