@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -259,6 +260,10 @@ func ParsePlacement(text string, usable []int) (p Placement, err error) {
 	for item := range strings.SplitSeq(text, ",") {
 		name, cpus, named := strings.Cut(item, "=")
 		switch {
+		case item == "" && text != "":
+			return p, fmt.Errorf("%q has an empty element: a comma too many", text)
+		case strings.ContainsAny(item, " \t\n"):
+			return p, fmt.Errorf("%q has a blank in it; write it without, %s", item, example)
 		case !named && current == nil:
 			return p, fmt.Errorf("%q: say whose CPUs these are, %s", item, example)
 		case !named:
@@ -272,7 +277,7 @@ func ParsePlacement(text string, usable []int) (p Placement, err error) {
 		}
 		some, err := parseRange(cpus)
 		if err != nil {
-			return p, err
+			return p, fmt.Errorf("%q: %w", item, err)
 		}
 		*current = append(*current, some...)
 	}
@@ -306,8 +311,13 @@ func parseRange(text string) (cpus []int, err error) {
 	if err == nil && isRange {
 		to, err = strconv.Atoi(last)
 	}
-	if err != nil || from < 0 || to < from || to-from >= maxCPUs {
+	switch {
+	case text == "":
+		return nil, errors.New("no CPU is named; want a CPU or a range, such as 3 or 0-3")
+	case err != nil || from < 0 || to-from >= maxCPUs:
 		return nil, fmt.Errorf("%q is not a CPU or a range of them, such as 3 or 0-3", text)
+	case to < from:
+		return nil, fmt.Errorf("the range ends before it begins; write %d-%d", to, from)
 	}
 	for cpu := from; cpu <= to; cpu++ {
 		cpus = append(cpus, cpu)

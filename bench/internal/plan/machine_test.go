@@ -139,10 +139,13 @@ func TestParsePlacement(t *testing.T) {
 		{"load=0,load=1,servers=2", "", "", "", "load is given twice"},
 		{"load=0,servers=8", "", "", "", "CPU 8 cannot be used; usable are 0-7"},
 		{"load=0-1,servers=1-2", "", "", "", "CPU 1 is the load's and the servers'"},
-		{"load=3-1,servers=0", "", "", "", `"3-1" is not a CPU or a range`},
+		{"load=3-1,servers=0", "", "", "", `"load=3-1": the range ends before it begins; write 1-3`},
+		{"load=0,,servers=1", "", "", "", `"load=0,,servers=1" has an empty element`},
+		{"load=0, servers=1", "", "", "", `" servers=1" has a blank in it`},
+		{"load=0,servers=1,x", "", "", "", `"x" is not a CPU or a range`},
 		{"load=-1,servers=0", "", "", "", `"-1" is not a CPU or a range`},
 		{"load=0-99999999,servers=0", "", "", "", "is not a CPU or a range"},
-		{"load=,servers=0", "", "", "", `"" is not a CPU or a range`},
+		{"load=,servers=0", "", "", "", `"load=": no CPU is named`},
 	} {
 		m := Machine{CPUs: testkit.UpTo(8)}
 		p, err := ParsePlacement(tt.text, m.CPUs)
