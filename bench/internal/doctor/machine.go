@@ -23,10 +23,13 @@ func probeCPUs() Result {
 	if err != nil {
 		return unknown(err.Error(), "")
 	}
-	detail := fmt.Sprintf("%d usable of %d", len(cpus), runtime.NumCPU())
+	detail := fmt.Sprintf("%d usable", len(cpus))
+	if online, err := kernel.OnlineCPUs(); err == nil {
+		detail += fmt.Sprintf(" of %d", len(online))
+	}
 	if len(cpus) < 2 {
-		return no(detail,
-			"give the machine or container a second CPU: with one, the load disturbs the servers")
+		return no(detail, "let this program use a second CPU (taskset, cpuset, or the machine): with "+
+			"one, the load disturbs the servers")
 	}
 	if len(cpus) == 2 {
 		detail += "; with a third, this program would not share the load's"

@@ -68,7 +68,22 @@ func UsableCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// parseCPUList parses a list such as "0-2,8", the format of cpuset(7).
+// OnlineCPUs returns the CPUs of the machine that are online, those included that this process may
+// not use. Source: Documentation/admin-guide/cputopology.rst.
+func OnlineCPUs() ([]int, error) {
+	const file = "/sys/devices/system/cpu/online"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	cpus, err := parseCPUList(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return cpus, nil
+}
+
+// parseCPUList reads a list such as "0-2,8", the format of cpuset(7).
 func parseCPUList(text string) ([]int, error) {
 	// maxCPU is far more than any kernel supports. It keeps a damaged range from using up memory.
 	const maxCPU = 1 << 16
