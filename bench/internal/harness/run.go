@@ -276,6 +276,10 @@ func (r *runner) trials(ctx context.Context) error {
 			r.pace.add(j.scenario, sp.Variants[j.Variant].Takes())
 		}
 		r.progress(sp, j, trial, took)
+		planned := func(q job) bool { return q.scenario == j.scenario && !q.repeat }
+		if !slices.ContainsFunc(queue, planned) {
+			continue // only repeats are left: there is little to save
+		}
 		if out.Stopped = r.futile(sp, out); out.Stopped != "" {
 			queue = slices.DeleteFunc(queue, func(q job) bool {
 				if q.scenario != j.scenario {
