@@ -81,8 +81,7 @@ func Vacant(dir string) error {
 	case err != nil:
 		return fmt.Errorf("run directory: %w", err)
 	case slices.ContainsFunc(entries, ofRun):
-		return fmt.Errorf("run directory %q has a run already; name a new one, or resume it: %s",
-			dir, command.Line("run", "--resume", dir))
+		return fmt.Errorf("run directory %q has a run already; name a new one%s", dir, goOn(dir))
 	case len(entries) > 0:
 		return fmt.Errorf("run directory %q is not empty (it has %q); "+
 			"name a new directory, or an empty one", dir, entries[0].Name())
@@ -91,6 +90,14 @@ func Vacant(dir string) error {
 		return fmt.Errorf("run directory %q: %w; name another one", dir, err)
 	}
 	return nil
+}
+
+// goOn is what a message adds about a run that can be gone on with; "" if it has finished.
+func goOn(dir string) string {
+	if _, err := os.Stat(filepath.Join(dir, TrialsFile)); err != nil { // Finish removes it
+		return ""
+	}
+	return ", or go on with that one: " + command.Line("run", "--resume", dir)
 }
 
 func ofRun(e fs.DirEntry) bool {

@@ -222,6 +222,14 @@ func TestCreateRefusesUsedDirectories(t *testing.T) {
 	s := create(t)
 	_, err := Create(s.Dir(), newRun())
 	wantError(t, err, s.Dir(), "has a run already", "reuseport-bench run --resume "+s.Dir())
+	finished := newRun()
+	finished.FinishedAt = new(startedAt())
+	if err := s.Finish(finished); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Create(s.Dir(), newRun()); err == nil || strings.Contains(err.Error(), "--resume") {
+		t.Errorf("of a finished run: %v; want no hint to go on with it", err)
+	}
 
 	other := t.TempDir()
 	file := filepath.Join(other, "file\n")
