@@ -93,7 +93,7 @@ func measureTracing(
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	stderr := c.ErrOrStderr()
 	fmt.Fprintln(stderr, planned.Summary())
-	p := newProgress(stderr)
+	p := newProgress(stderr, planned)
 	run, err := harness.Run(ctx, planned, harness.RunConfig{
 		Roles: roles(), Version: version(), Directory: dir, Capabilities: capabilities(found),
 		Progress: p.show,

@@ -4,98 +4,214 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"reuseport-bench/bench/internal/harness"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/results"
 	"reuseport-bench/results/report/document"
+	"reuseport-bench/scenarios"
 )
 
-// progress shows how far a run is: a bar on a terminal, a line per trial elsewhere.
+// progress shows how far a run is: on a terminal in one line that is written again after each
+// trial, elsewhere in a line for each trial.
 type progress struct {
-	w      io.Writer
-	bar    *progressbar.ProgressBar // nil: lines
-	saucer int                      // columns of the bar itself
+	w        io.Writer
+	terminal bool
+	names    map[*plan.Variant]string // what sets a variant apart in its scenario
+	planned  int                      // trials, the most so far
+	left     countdown
+	// lost lists the variants of the scenario that is being run with what they dropped so far.
+	scenario string
+	lost     []dropped
 }
 
-func newProgress(w io.Writer) *progress {
-	p := &progress{w: w}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.saucer = min(20, textWidth(w)/5)
-		p.bar = progressbar.NewOptions(1,
-			progressbar.OptionSetWriter(w),
-			progressbar.OptionSetWidth(p.saucer),
-			progressbar.OptionShowCount(),
-			progressbar.OptionSetPredictTime(false), // the pace of the trials knows better
-			progressbar.OptionClearOnFinish(),
-		)
-	}
-	return p
+// dropped is how many attempts of a variant were dropped so far.
+type dropped struct {
+	variant string
+	n       int64
 }
 
-func (p *progress) show(s harness.Progress) {
-	left := fmt.Sprintf("%9v left", s.Left.Round(time.Second))
-	if p.bar == nil {
-		line := fmt.Sprintf("%3d/%-3d %2d repeats %3d invalid %s  %s", s.Done, s.Planned, s.Repeated, s.Invalid, left, s.Scenario)
-		if s.Note != "" {
-			line += ": " + s.Note
-		} else {
-			line += fmt.Sprintf(" %s %s: %s", s.Variant.Labels, block(s), outcome(s))
+func newProgress(w io.Writer, p *plan.Plan) *progress {
+	f, ok := w.(*os.File)
+	shown := &progress{w: w, names: map[*plan.Variant]string{}}
+	shown.terminal = ok && term.IsTerminal(int(f.Fd()))
+	for _, s := range p.Scenarios {
+		for i, name := range variantNames(s.Variants) {
+			shown.names[s.Variants[i]] = name
 		}
-		fmt.Fprintln(p.w, document.Shorten(line, maxLine))
+	}
+	return shown
+}
+
+// variantNames returns the values of the labels that differ between variants, joined by slashes, as
+// in shared/handoff; "" for a single variant.
+func variantNames(variants []*plan.Variant) (names []string) {
+	var keys []string
+	all := scenarios.Labels{}
+	for _, v := range variants {
+		for key := range v.Labels {
+			all[key] = ""
+		}
+	}
+	for _, key := range results.LabelKeys(all) {
+		for _, v := range variants {
+			if v.Labels[key] != variants[0].Labels[key] {
+				keys = append(keys, key)
+				break
+			}
+		}
+	}
+	for _, v := range variants {
+		var values []string
+		for _, key := range keys {
+			if value, ok := v.Labels[key]; ok {
+				values = append(values, value)
+			}
+		}
+		names = append(names, strings.Join(values, "/"))
+	}
+	return names
+}
+
+// show shows the state of the run after a trial.
+func (p *progress) show(s harness.Progress) {
+	p.count(s)
+	if !p.terminal {
+		fmt.Fprintln(p.w, document.Shorten(p.fileLine(s), maxLine))
 		return
 	}
-	// The line must fit, or each one leaves another behind. After the description come " 100% |",
-	// the bar, "| (8/16) ", and the cursor. It always has the same width, so that the bar stays
-	// where it is.
-	most := s.Planned + s.Repeats
-	room := textWidth(p.w) - len(", ") - len(left) - len(" 100% |") - p.saucer -
-		len(fmt.Sprintf("| (%d/%[1]d) ", most)) - 1
-	description := strings.TrimSpace(left)
-	if room >= leastRoom {
-		what := document.Shorten(briefly(s), room)
-		description = what + strings.Repeat(" ", room-document.DisplayWidth(what)) + "  " + left
-	}
-	p.bar.ChangeMax(most)
-	p.bar.Describe(description)
 	// An error of the terminal is no reason to end a run.
-	_ = p.bar.Set(min(s.Done+s.Repeated, most-1)) // a full bar is never drawn again
+	_, _ = fmt.Fprint(p.w, "\r"+p.line(s, textWidth(p.w)-1)+eraseLine)
 }
 
-// leastRoom is how many columns it takes to say what is done.
-const leastRoom = 10
+// eraseLine erases what is right of the cursor (ECMA-48, EL).
+const eraseLine = "\x1b[K"
+
+// close erases the line.
+func (p *progress) close() {
+	if p.terminal {
+		_, _ = fmt.Fprint(p.w, "\r"+eraseLine)
+	}
+}
+
+// count keeps what is shown across trials.
+func (p *progress) count(s harness.Progress) {
+	p.planned = max(p.planned, s.Planned)
+	p.left.update(s.Left, time.Now())
+	if s.Scenario != p.scenario {
+		p.scenario, p.lost = s.Scenario, nil
+	}
+	if s.Variant == nil || s.Attempts == 0 {
+		return
+	}
+	name := p.names[s.Variant]
+	for i, d := range p.lost {
+		if d.variant == name {
+			p.lost[i].n = s.Dropped
+			return
+		}
+	}
+	p.lost = append(p.lost, dropped{name, s.Dropped})
+}
+
+// The widths of what is shown of a run on a terminal, in columns.
+const (
+	widestBar   = 20
+	reasonWidth = 30  // of why trials were invalid
+	wide        = 110 // a terminal that has room for it
+	leastRoom   = 10  // to say which trial it was
+)
+
+// line writes the state in at most width columns: a bar, the planned trials that have ended, those
+// that were invalid and why, the time that is left, the scenario and variant of the last trial, and
+// what each variant dropped so far. Each column always has the same width.
+func (p *progress) line(s harness.Progress, width int) string {
+	bar := max(4, min(widestBar, width/8))
+	full := 0
+	if p.planned > 0 {
+		full = min(bar, bar*s.Done/p.planned)
+	}
+	digits := len(strconv.Itoa(p.planned))
+	text := fmt.Sprintf("[%s%s] %*d/%d", strings.Repeat("█", full), strings.Repeat("·", bar-full),
+		digits, s.Done, p.planned)
+	invalid := fmt.Sprintf("  %*d invalid", digits, s.Invalid)
+	if width >= wide {
+		reason := ""
+		if s.Invalid > 0 {
+			reason = "(" + document.Shorten(s.Reason, reasonWidth-len("()")) + ")"
+		}
+		invalid += " " + pad(reason, reasonWidth)
+	}
+	left := fmt.Sprintf("  %7v left", p.left.shown)
+	fits := func(s string) bool { return document.DisplayWidth(s) <= width }
+	switch {
+	case fits(text + invalid + left):
+		text += invalid + left
+	case fits(text + left):
+		text += left
+	}
+	if room := width - document.DisplayWidth(text) - len("  "); room >= leastRoom {
+		text += "  " + document.Shorten(p.doing(s, room), room)
+	}
+	return text
+}
+
+// doing says what was done last: the variant and what it dropped so far. If there is room in so many
+// columns it adds what the other variants of the scenario dropped.
+func (p *progress) doing(s harness.Progress, room int) string {
+	if s.Note != "" {
+		return s.Scenario + ": " + s.Note
+	}
+	text := s.Scenario
+	if s.Repeat {
+		text = fmt.Sprintf("repeating %d of %d: %s", s.Repeated, s.Repeats, text)
+	}
+	name := p.names[s.Variant]
+	if name != "" {
+		text += "  " + name
+	}
+	if s.Attempts > 0 {
+		text += fmt.Sprintf(": %d dropped", s.Dropped)
+	}
+	before := "  ("
+	all := text
+	for _, d := range p.lost {
+		if d.variant != name {
+			all += fmt.Sprintf("%s%s: %d", before, d.variant, d.n)
+			before = ", "
+		}
+	}
+	if all != text && document.DisplayWidth(all) < room {
+		return all + ")"
+	}
+	return text
+}
+
+func pad(s string, width int) string {
+	return s + strings.Repeat(" ", max(0, width-document.DisplayWidth(s)))
+}
 
 // maxLine bounds a line about a trial, in columns: the reason why one was invalid may be long.
 const maxLine = 1000
 
-// block says which of a variant's trials has ended.
-func block(s harness.Progress) string {
-	if s.Repeat {
-		return fmt.Sprintf("repeat of block %d", s.Block+1)
-	}
-	return fmt.Sprintf("block %d", s.Block+1)
-}
-
-// briefly says what is done, on a terminal: what is bad first.
-func briefly(s harness.Progress) string {
+// fileLine writes the state, and how the last trial ended.
+func (p *progress) fileLine(s harness.Progress) string {
+	digits := len(strconv.Itoa(p.planned))
+	line := fmt.Sprintf("%*d/%d  %*d invalid  %7v left  %s", digits, s.Done, p.planned,
+		digits, s.Invalid, p.left.shown, s.Scenario)
 	if s.Note != "" {
-		return s.Scenario + ": " + s.Note
+		return line + ": " + s.Note
 	}
-	text := ""
-	if s.Invalid > 0 {
-		text = fmt.Sprintf("%d invalid (%s), ", s.Invalid, s.Reason)
-	}
+	block := fmt.Sprintf("block %d", s.Block+1)
 	if s.Repeat {
-		text += "repeating "
+		block = "repeating " + block
 	}
-	text += fmt.Sprintf("%s %s", s.Scenario, s.Variant.Labels)
-	if s.Attempts > 0 {
-		text += fmt.Sprintf(": %d dropped so far", s.Dropped)
-	}
-	return text
+	return fmt.Sprintf("%s  %s  %s: %s", line, s.Variant.Labels, block, outcome(s))
 }
 
 func outcome(s harness.Progress) string {
@@ -116,9 +232,23 @@ func outcome(s harness.Progress) string {
 	return text
 }
 
-// close removes the bar.
-func (p *progress) close() {
-	if p.bar != nil {
-		_ = p.bar.Finish()
+// A countdown is the time that is left, in seconds. It follows estimates that go up and down
+// without doing so itself: each moves it by a quarter of the difference.
+type countdown struct {
+	left  time.Duration
+	at    time.Time // of left; zero: there was no estimate yet
+	shown time.Duration
+}
+
+func (c *countdown) update(estimate time.Duration, now time.Time) {
+	if c.at.IsZero() {
+		c.left = estimate
+	} else {
+		c.left = max(0, c.left-now.Sub(c.at))
+		c.left += (estimate - c.left) / 4
 	}
+	if estimate == 0 {
+		c.left = 0
+	}
+	c.at, c.shown = now, c.left.Round(time.Second)
 }

@@ -161,7 +161,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	if text := doctor.Surroundings(found); text != "" {
 		fmt.Fprintln(stderr, "this machine: "+text)
 	}
-	p := newProgress(stderr)
+	p := newProgress(stderr, planned)
 	run, err := harness.Run(ctx, planned, harness.RunConfig{
 		Roles: roles(), Version: version(), Directory: dir, KeepFacts: f.keepFacts,
 		Capabilities: capabilities(found), Scenarios: scenarios.Names(), Progress: p.show,

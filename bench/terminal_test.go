@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/harness"
@@ -127,41 +127,126 @@ func TestTerminalWidth(t *testing.T) {
 	}
 }
 
-// The bar stays on its line, whatever the variants are called and however narrow the terminal is.
+// planOf is the plan of a scenario with one variant for each of labels.
+func planOf(name string, labels ...scenarios.Labels) *plan.Plan {
+	s := &plan.Scenario{Spec: &scenarios.Scenario{Name: name}}
+	for _, l := range labels {
+		s.Variants = append(s.Variants, &plan.Variant{Labels: l})
+	}
+	return &plan.Plan{Scenarios: []*plan.Scenario{s}}
+}
+
+// The line stays on its line, whatever the variants are called and however narrow the terminal is.
 func TestProgressWidth(t *testing.T) {
 	t.Setenv("COLUMNS", "")
-	long := &plan.Variant{Labels: scenarios.Labels{
-		"a": "b\n\x1b[31m", "long": strings.Repeat("漢字x", 30),
-	}}
-	short := &plan.Variant{Labels: scenarios.Labels{"stop": "close"}}
+	of := planOf("restart-matrix", scenarios.Labels{"stop": "close"},
+		scenarios.Labels{"a": "b\n\x1b[31m", "long": strings.Repeat("漢字x", 30)})
+	short, long := of.Scenarios[0].Variants[0], of.Scenarios[0].Variants[1]
 	for _, width := range reporttest.Widths() {
 		terminal := newPseudoterminal(t, width)
 		shown := terminal.during(func() {
-			p := newProgress(terminal.slave)
+			p := newProgress(terminal.slave, of)
 			for i, v := range []*plan.Variant{short, long, short} {
 				p.show(harness.Progress{
 					Done: i, Planned: 9000, Left: time.Hour + time.Second,
-					Scenario: "restart-matrix", Variant: v,
+					Scenario: "restart-matrix", Variant: v, Attempts: 1, Dropped: 12,
 				})
 			}
 			p.show(harness.Progress{
 				Done: 3, Planned: 9000, Scenario: "steady", Note: strings.Repeat("note ", 30),
+				Left: time.Hour,
 			})
 			p.show(harness.Progress{ // all that was planned has ended, and two repeats have not
-				Done: 9000, Planned: 9000, Repeated: 7, Repeats: 9, Repeat: true, Invalid: 9, Reason: "late",
-				Left: 3 * time.Second, Scenario: "steady", Variant: short,
+				Done: 9000, Planned: 9000, Repeated: 7, Repeats: 9, Repeat: true, Invalid: 9,
+				Reason: strings.Repeat("late ", 30), Scenario: "steady", Variant: short,
 			})
 			p.close()
 		})
-		for _, line := range regexp.MustCompile("[\r\n]+").Split(shown, -1) {
-			if w := document.DisplayWidth(line); w >= width {
+		lines := strings.Split(strings.ReplaceAll(shown, eraseLine, ""), "\r")
+		for _, line := range lines {
+			if w := document.DisplayWidth(line); w >= width || strings.ContainsAny(line, "\x1b\n") {
 				t.Errorf("%d columns: a line of %d: %q", width, w, line)
 			}
 		}
-		for _, want := range []string{"1h0m1s left", "(2/9000)", "3s left", "(9007/9009)"} {
+		for _, want := range []string{"1h0m1s left", "   2/9000", "9000/9000", "0s left"} {
 			if !strings.Contains(shown, want) {
 				t.Errorf("%d columns: no %q in\n%q", width, want, shown)
 			}
+		}
+		column(t, lines, "/9000")
+		column(t, lines, " left")
+	}
+}
+
+// column checks that text begins in the same column of all the lines that have it.
+func column(t *testing.T, lines []string, text string) {
+	t.Helper()
+	first := -1
+	for _, line := range lines {
+		before, _, found := strings.Cut(line, text)
+		switch at := document.DisplayWidth(before); {
+		case !found:
+		case first < 0:
+			first = at
+		case at != first:
+			t.Errorf("%q is in column %d, and before in %d: %q", text, at, first, line)
+		}
+	}
+}
+
+// A run as a terminal shows it: what was invalid and why, what is repeated, and what each variant
+// dropped where there is room for that.
+func TestProgressTerminal(t *testing.T) {
+	of := planOf("restart", scenarios.Labels{"sockets": "reuseport", "stop": "close"},
+		scenarios.Labels{"sockets": "shared", "stop": "handoff"})
+	closes, handsOff := of.Scenarios[0].Variants[0], of.Scenarios[0].Variants[1]
+	t.Setenv("COLUMNS", "")
+	terminal := newPseudoterminal(t, 100)
+	states := []harness.Progress{
+		{Done: 1, Planned: 4, Left: 2 * time.Minute, Variant: closes, Attempts: 3800, Dropped: 31},
+		{Done: 2, Planned: 4, Left: 2 * time.Minute, Variant: handsOff, Attempts: 3800},
+		{Done: 4, Planned: 4, Left: 2 * time.Minute, Variant: closes, Attempts: 3800, Dropped: 31,
+			Invalid: 1, Reason: "the load generator ran late", Repeats: 1},
+		{Done: 4, Planned: 4, Repeated: 1, Repeats: 1, Repeat: true, Variant: closes,
+			Attempts: 7600, Dropped: 60, Invalid: 1, Reason: "the load generator ran late"},
+	}
+	shown := terminal.during(func() {
+		p := newProgress(terminal.slave, of)
+		for _, s := range states {
+			s.Scenario = "restart"
+			p.show(s)
+		}
+		p.close()
+	})
+	lines := strings.Split(strings.ReplaceAll(shown, eraseLine, ""), "\r")
+	want := []string{"",
+		"[███·········] 1/4  0 invalid     2m0s left  restart  reuseport/close: 31 dropped",
+		"[██████······] 2/4  0 invalid     2m0s left  restart  shared/handoff: 0 dropped",
+		"[████████████] 4/4  1 invalid     2m0s left  restart  reuseport/close: 31 dropped",
+		"[████████████] 4/4  1 invalid       0s left  repeating 1 of 1: restart  " +
+			"reuseport/close: 60 dropped",
+		"",
+	}
+	if diff := cmp.Diff(lines, want); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
+	t.Log(strings.ReplaceAll(strings.ReplaceAll(shown, eraseLine, ""), "\r", "\n"))
+}
+
+// The time that is left does not jump when an estimate does, and ends at 0.
+func TestCountdown(t *testing.T) {
+	var c countdown
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for i, step := range []struct{ estimate, want time.Duration }{
+		{100 * time.Second, 100 * time.Second},
+		{100 * time.Second, 93 * time.Second}, // 90 s, and a quarter of the way up
+		{200 * time.Second, 112 * time.Second},
+		{20 * time.Second, 81 * time.Second},
+		{0, 0},
+	} {
+		c.update(step.estimate, at.Add(time.Duration(i)*10*time.Second))
+		if got := c.shown; got.Round(time.Second) != step.want {
+			t.Errorf("%d: %v are left, want %v", i, got, step.want)
 		}
 	}
 }
@@ -169,17 +254,20 @@ func TestProgressWidth(t *testing.T) {
 // Where there is no terminal each trial has a line, in which nothing moves a cursor.
 func TestProgressLines(t *testing.T) {
 	var out strings.Builder
-	p := newProgress(&out)
-	v := &plan.Variant{Labels: scenarios.Labels{"a": "b\n\x1b[31m"}}
+	of := planOf("steady", scenarios.Labels{"a": "b\n\x1b[31m"})
+	p := newProgress(&out, of)
 	trial := &results.Trial{InvalidReasons: []string{"late\r"}}
-	at := harness.Progress{Done: 1, Planned: 2, Invalid: 1, Left: time.Second, Scenario: "steady", Repeat: true}
+	at := harness.Progress{
+		Done: 1, Planned: 12, Invalid: 1, Left: time.Second, Scenario: "steady", Repeat: true,
+	}
 	ended, note := at, at
-	ended.Variant, ended.Trial, note.Note = v, trial, "measuring"
+	ended.Variant, ended.Trial, note.Note = of.Scenarios[0].Variants[0], trial, "measuring"
 	p.show(ended)
 	p.show(note)
 	p.close()
-	const want = "  1/2    0 repeats   1 invalid        1s left  steady a=b \ufffd[31m repeat of block 1: invalid: late \n" +
-		"  1/2    0 repeats   1 invalid        1s left  steady: measuring\n"
+	const want = " 1/12   1 invalid       1s left  steady  a=b \ufffd[31m  repeating block 1: " +
+		"invalid: late \n" +
+		" 1/12   1 invalid       1s left  steady: measuring\n"
 	if got := out.String(); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
