@@ -1,44 +1,272 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"reuseport-bench/bench/internal/doctor"
+	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 func newList(s *session) *cobra.Command {
-	var namesOnly bool
+	var namesOnly, asJSON bool
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List the scenarios",
-		Args:  takes(0, 0, ""),
+		Short: "List the scenarios: what each asks, how long it takes, what it needs",
+		Long: `List prints the scenarios by what you run: the question that each answers, how long it takes
+without repeats of invalid trials, how many of its variants need root, and what is missing here.`,
+		Args: takes(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
-			var rows [][]string
-			for _, name := range scenarios.Names() {
-				scenario, err := scenarios.Load(name)
-				if err != nil {
-					return err
-				}
-				about := scenario.About
-				if slices.Contains(scenarios.Default(), name) {
-					about += " (default suite)"
-				}
-				rows = append(rows, []string{name, about})
-				if namesOnly {
-					fmt.Fprintln(c.OutOrStdout(), name)
-				}
+			if err := exclusive(c, "names are text", "names", "json"); err != nil {
+				return err
 			}
+			w := c.OutOrStdout()
 			if namesOnly {
-				return nil
+				_, err := fmt.Fprintln(w, strings.Join(scenarios.Names(), "\n"))
+				return err
 			}
-			heads := []string{"scenario", "about"}
-			return document.WriteTable(c.OutOrStdout(), s.width, heads, rows)
+			ctx, done := s.begin(c.Context())
+			defer done()
+			all, err := listScenarios(ctx)
+			if err != nil {
+				return err
+			}
+			done()
+			if asJSON {
+				return writeJSON(w, map[string]any{"scenarios": all})
+			}
+			return printList(w, s.width, all)
 		},
 	}
 	c.Flags().BoolVar(&namesOnly, "names", false, "print the names alone, one a line")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: results/README.md has its form")
 	return c
+}
+
+// A listed is what list says of a scenario. Its JSON form is a contract.
+type listed struct {
+	Name     string `json:"name"`
+	Group    string `json:"group"`
+	Question string `json:"question"`
+	Default  bool   `json:"default_suite"`
+	Variants int    `json:"variants"`
+	Trials   int    `json:"trials"` // of all variants
+	// ExpectedNS is how long the run takes as --dry-run computes it.
+	ExpectedNS int64 `json:"expected_ns"`
+	// NeedRoot is how many variants need root.
+	NeedRoot int `json:"variants_needing_root"`
+	// Skipped is how many variants would be skipped here, and Missing the capabilities that they
+	// lack, by the names of doctor's probes.
+	Skipped int      `json:"variants_skipped_here"`
+	Missing []string `json:"missing_here"`
+}
+
+// listScenarios describes the scenarios, group by group, after it has tried what they need.
+func listScenarios(ctx context.Context) ([]listed, error) {
+	machine, err := thisMachine(nil)
+	if err != nil {
+		return nil, err
+	}
+	p, err := planAll(machine)
+	if err != nil {
+		return nil, err
+	}
+	options := probeOptions()
+	options.Only = neededProbes(p)
+	found := doctor.Examine(ctx, options)
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	missing := map[vocabulary.Capability]bool{}
+	for _, r := range found {
+		missing[vocabulary.Capability(r.Name)] = r.Status == doctor.No
+	}
+	return describeScenarios(p, missing), nil
+}
+
+// planAll plans every scenario for a machine.
+func planAll(machine plan.Machine) (*plan.Plan, error) {
+	all, err := loadScenarios(scenarios.Names())
+	if err != nil {
+		return nil, err
+	}
+	return plan.New(all, 1, machine, plan.Options{})
+}
+
+// neededProbes returns the names of the probes for what some variant needs.
+func neededProbes(p *plan.Plan) (names []string) {
+	for _, s := range p.Scenarios {
+		for _, v := range s.Variants {
+			for _, c := range slices.Concat(v.Needs(), tripNeeds(v)) {
+				if !slices.Contains(names, string(c)) {
+					names = append(names, string(c))
+				}
+			}
+		}
+	}
+	return names
+}
+
+// tripNeeds returns what can delay packets, where the variant's lab does; one of them is enough.
+func tripNeeds(v *plan.Variant) []vocabulary.Capability {
+	if v.RoundTrip == nil {
+		return nil
+	}
+	return []vocabulary.Capability{vocabulary.Netem, vocabulary.TUN}
+}
+
+// describeScenarios describes the scenarios of a plan in the order of their groups.
+func describeScenarios(p *plan.Plan, missing map[vocabulary.Capability]bool) (all []listed) {
+	planned := map[string]*plan.Scenario{}
+	for _, s := range p.Scenarios {
+		planned[s.Spec.Name] = s
+	}
+	for _, group := range scenarios.Groups() {
+		for _, name := range group.Names {
+			s := planned[name]
+			l := listed{
+				Name: name, Group: group.Title, Question: s.Spec.About,
+				Default:  slices.Contains(scenarios.Default(), name),
+				Variants: len(s.Variants), Trials: len(s.Trials),
+				ExpectedNS: int64(s.Duration()), Missing: []string{},
+			}
+			for _, v := range s.Variants {
+				l.add(v, missing)
+			}
+			slices.Sort(l.Missing)
+			l.Missing = slices.Compact(l.Missing)
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// add counts what a variant needs.
+func (l *listed) add(v *plan.Variant, missing map[vocabulary.Capability]bool) {
+	if slices.ContainsFunc(v.Needs(), vocabulary.Capability.NeedsRoot) {
+		l.NeedRoot++
+	}
+	lacks := slices.DeleteFunc(v.Needs(), func(c vocabulary.Capability) bool { return !missing[c] })
+	if trip := tripNeeds(v); len(trip) > 0 && missing[trip[0]] && missing[trip[1]] {
+		lacks = append(lacks, trip...)
+	}
+	if len(lacks) > 0 {
+		l.Skipped++
+	}
+	for _, c := range lacks {
+		l.Missing = append(l.Missing, string(c))
+	}
+}
+
+// takes is the expected duration, to the second.
+func (l *listed) takes() string {
+	return time.Duration(l.ExpectedNS).Round(time.Second).String()
+}
+
+// needs says which of the variants need root, and what is missing here.
+func (l *listed) needs() string {
+	var all []string
+	if l.NeedRoot > 0 {
+		all = append(all, "root for "+l.share(l.NeedRoot))
+	}
+	if l.Skipped > 0 {
+		all = append(all, fmt.Sprintf("missing here: %s, for %s",
+			strings.Join(l.Missing, ", "), l.share(l.Skipped)))
+	}
+	return strings.Join(all, "; ")
+}
+
+// share writes a number of the scenario's variants.
+func (l *listed) share(n int) string {
+	if n == l.Variants {
+		return "all variants"
+	}
+	return fmt.Sprintf("%d of %d", n, l.Variants)
+}
+
+// about is the question, and whether 'run' without a name asks it.
+func (l *listed) about() string {
+	if l.Default {
+		return l.Question + " (default suite)"
+	}
+	return l.Question
+}
+
+// byGroup returns the scenarios group by group.
+func byGroup(all []listed) (groups [][]listed) {
+	for len(all) > 0 {
+		n := slices.IndexFunc(all, func(l listed) bool { return l.Group != all[0].Group })
+		if n < 0 {
+			n = len(all)
+		}
+		groups, all = append(groups, all[:n]), all[n:]
+	}
+	return groups
+}
+
+// printList prints a table for each group, and how to go on.
+func printList(w io.Writer, width int, all []listed) error {
+	skipped := 0
+	for _, group := range byGroup(all) {
+		var rows [][]string
+		for _, l := range group {
+			rows = append(rows, []string{l.Name, l.takes(), l.about(), l.needs()})
+			skipped += l.Skipped
+		}
+		heads := []string{group[0].Group, "takes", "question", "needs"}
+		if err := document.WriteTable(w, width, heads, rows); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	hint := "'run NAME' runs a scenario, 'show NAME' has its settings and variants, " +
+		"'init' writes one of your own."
+	if skipped > 0 {
+		hint += " 'doctor' says why something is missing, and how to get it."
+	}
+	return document.Fold(w, width, hint+"\n")
+}
+
+// scenariosMarkdown returns the tables of scenarios for the documents, a heading and a table for
+// each group, as they are on a machine that lacks nothing.
+func scenariosMarkdown() (string, error) {
+	p, err := planAll(plan.Machine{CPUs: []int{0, 1}})
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for i, group := range byGroup(describeScenarios(p, nil)) {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "**%s**\n\n| scenario | question | takes |\n|---|---|---|\n",
+			group[0].Group)
+		for _, l := range group {
+			question := l.about()
+			if l.NeedRoot > 0 {
+				question += fmt.Sprintf(" Needs root: %s.", l.share(l.NeedRoot))
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n",
+				l.Name, document.EscapeMarkdown(question), l.takes())
+		}
+	}
+	return b.String(), nil
+}
+
+// writeJSON prints a value as indented JSON.
+func writeJSON(w io.Writer, value any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(value)
 }

@@ -146,13 +146,20 @@ func (o Only[T]) needs(setting string) []string {
 // looks for it.
 type Capability string
 
+// NeedsRoot reports whether only root has the capability: user namespaces give an ordinary user
+// every other one.
+func (c Capability) NeedsRoot() bool {
+	return slices.Contains([]Capability{
+		UserIDs, SKReuseport, SKMigrate, SockArray, TraceIterTCP,
+	}, c)
+}
+
 // capabilityNeeds returns the entries of Value.Needs for capabilities. "root" stands for those that
 // only root has.
 func capabilityNeeds(all []Capability) (needs []string) {
 	for _, c := range all {
 		need := "probe " + string(c)
-		switch c {
-		case UserIDs, SKReuseport, SKMigrate, SockArray, TraceIterTCP:
+		if c.NeedsRoot() {
 			need = "root"
 		}
 		if !slices.Contains(needs, need) {

@@ -8,17 +8,23 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// skipped returns which capability that the setup needs is missing, and why. It returns "" if none
-// is missing.
-func skipped(s scenarios.Setup, m Machine) string {
-	needed := slices.Concat(
+// Needs returns the capabilities without which the variant is skipped. Those that a round trip
+// needs are not among them: either of the two will do.
+func (v *Variant) Needs() []vocabulary.Capability { return needs(v.setup) }
+
+func needs(s scenarios.Setup) []vocabulary.Capability {
+	return slices.Concat(
 		s.Stop.Row().Needs, filterNeeds(s.Server.Fault), s.Selector.Row().Needs,
 		s.Accept.Row().Needs,
 		s.Path.Row().Needs, s.Kube.Users.Row().Needs, s.Server.Users.Row().Needs,
 		s.Network.Row().Needs,
 		sysctlNeeds(s.Sysctl),
 	)
-	for _, c := range needed {
+}
+
+// skipped returns which capability that the setup needs is missing; "" if none is.
+func skipped(s scenarios.Setup, m Machine) string {
+	for _, c := range needs(s) {
 		if why, missing := m.Missing[string(c)]; missing {
 			return fmt.Sprintf("%s: %s; see 'doctor'", c, why)
 		}
