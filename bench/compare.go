@@ -20,6 +20,7 @@ import (
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/stored"
 	"reuseport-bench/results/unit"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 type compareFunc func(io.Writer, *compare.Comparison) error
@@ -46,50 +47,66 @@ type compareFlags struct {
 
 func newCompare(s *session) *cobra.Command {
 	var f compareFlags
+	asJSON := false
 	c := &cobra.Command{
 		Use:   "compare BASE HEAD",
 		Short: "Say what changed from one run, or several, to another",
-		Long: `Compare says what got worse from BASE to HEAD, what got better, and what cannot be told. Each is a run directory, a
-run.json file (also run.json.gz), or a directory whose subdirectories are runs.
+		Long: `Compare says what got worse from BASE to HEAD, what got better, and what cannot be told. Each is
+a run directory, a run.json file (also run.json.gz), or a directory whose subdirectories are runs.
 
-Two runs, one after the other, are two samples: each variant's trials of the base against those of the head, by the
-Mann-Whitney test. That the machine was slower in the second hour looks like a change of the program. So do it by turns:
-many runs of a single block (run --trials 1), base and head, head and base. Runs that took turns are compared in pairs, and
-what both of a pair have in common cancels out. scripts/bench-compare.sh does this for two revisions.
+Two runs, one after the other, are two samples: each variant's trials of the base are compared with
+those of the head by the Mann-Whitney test. If the machine was slower in the second hour, that looks
+like a change of the program. So let base and head take turns: many runs of a single block (run
+--trials 1), base and head, head and base. Runs that took turns are compared in pairs, and what both
+of a pair have in common cancels out. scripts/bench-compare.sh does this for two revisions.
 
-Of each pair the ratio head ÷ base is taken, or the difference where a figure may well be 0 (losses, gaps). The change is
-their middle (Hodges and Lehmann), its interval what Wilcoxon's signed-rank test does not reject. Lost attempts are
-counted: their rates are compared, exactly, where losses come one by one; where they come in clusters, each trial has its rate,
-and those are ranked like other figures.
+For each pair compare takes the ratio head ÷ base, or the difference where a figure may well be 0
+(losses, gaps). The change is the middle of these (Hodges and Lehmann), its interval what Wilcoxon's
+signed-rank test does not reject. Lost attempts are counted. Where losses come one by one, their
+rates are compared exactly; where they come in clusters, each trial has its rate, and those are
+ranked like other figures.
 
-Every variant and metric of a scenario is one comparison, and one in twenty would seem to change where nothing did. So the p
-are adjusted by Holm's method over all comparisons of a scenario: with 97 % none of those that did not change is said to have.
-The fewer there are, the more each can tell: --only, --scenario and --metric leave out what is not the question. Choose
-before you look, not after.
+Every variant and metric of a scenario is one comparison, and one in twenty would seem to change
+where nothing did. So the p values are adjusted by Holm's method over all comparisons of a scenario:
+with 97 % probability none of those that did not change is reported as changed. Fewer comparisons
+can each show smaller changes: --only, --scenario and --metric leave out what is not the question.
+Choose before you look, not after.
 
-A change counts when p is at most 0.032 and the change is one that matters: 5 % of the median response time, 0.05 dropped
-per restart. The report names the thresholds, --threshold replaces them. "=" says that the whole interval is less than a change
-that matters: shown to be the same. "?" says that the interval is too wide to tell, and "? +40" that about 40 more pairs, or
-trials of each side, would tell. Neither is "worse". In JSON that is the verdict (same, unknown) beside the outcome (none).
+A change counts when p is at most 0.032 and the change is one that matters: 5 % of the median
+response time, 0.05 dropped per restart. The report names the thresholds; --threshold replaces them.
+"=" means that the whole interval is less than a change that matters: shown to be the same. "?" means
+that the interval is too wide to tell, and "? +40" that about 40 more pairs, or trials of each side,
+would tell. Neither is "worse". In JSON that is the verdict (same, unknown) beside the outcome
+(none).
 
-Figures of sides that were offered rates more than 5 % apart are compared, and marked: they are not like for like.
+Figures of sides that were offered rates more than 5 % apart are compared, and marked: they are not
+like for like.
 
-A scenario with gates measures its baseline twice. Where a baseline differs from itself the machine did not repeat itself, and
-the scenario's comparisons are void. At least 6 valid trials, or pairs, of each variant are needed, and more the
-more comparisons there are: compare says how many.
+A scenario with gates measures its baseline twice. Where the baseline differs from itself, the
+machine did not repeat itself, and the scenario's comparisons are void. Each variant needs at least
+6 valid trials, or pairs, and more when there are more comparisons: compare says how many.
 
-Exit status: 0 nothing is known to have got worse, also where a "?" leaves it open; 1 something did, whatever else could not be compared; 2 bad input, or runs that cannot be
-compared, see --allow; 3 something could not be compared, and nothing is known to be worse. But for 2 the report is printed.`,
+Exit status: 0 nothing is known to have got worse, even if a "?" leaves it open; 1 something did,
+whatever else could not be compared; 2 bad input, or runs that cannot be compared, see --allow;
+3 something could not be compared, and nothing is known to be worse. Except with status 2 the report
+is printed.`,
 		Example: `  # The working tree against main: 16 blocks of each, by turns.
   scripts/bench-compare.sh main 16
-  # Two runs that are there.
+  # Two stored runs.
   reuseport-bench compare results/runs/OLD results/runs/NEW
-  # One question: the tail, of one way of stopping, from 5 % on.
-  reuseport-bench compare OLD NEW --metric response_p99_ns --only stop=drain --threshold response_p99_ns=5%
+  # One question: the p99 of one stop mode, changes of 5 % or more.
+  reuseport-bench compare OLD NEW --metric response_p99_ns --only stop=drain \
+    --threshold response_p99_ns=5%
   # In a job of GitHub Actions.
   reuseport-bench compare OLD NEW --format github >> "$GITHUB_STEP_SUMMARY"`,
 		Args: takes(2, 2, "two runs, BASE and HEAD"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := exclusive(c, "JSON is a format", "json", "format"); err != nil {
+				return err
+			}
+			if asJSON {
+				f.format = "json"
+			}
 			formats := compareFormats(s.look())
 			print, ok := formats[f.format]
 			if !ok {
@@ -106,12 +123,33 @@ compared, see --allow; 3 something could not be compared, and nothing is known t
 			return compareVerdict(comparison)
 		},
 	}
-	c.Flags().StringVar(&f.format, "format", "text", "text, markdown, json, github (a job summary) or annotations (workflow commands)")
-	c.Flags().StringArrayVar(&f.metrics, "metric", nil, fmt.Sprintf("decide by this metric; may be repeated, at most %d (default: what the trials were made to find out)", metrics.MaxGating))
-	c.Flags().StringArrayVar(&f.thresholds, "threshold", nil, "METRIC=VALUE, the least change that matters: a share of the base (0.1 or 10%), or for differences the metric's unit (2ms); may be repeated")
-	c.Flags().StringArrayVar(&f.only, "only", nil, "only variants with this label, KEY=VALUE; may be repeated")
+	c.Flags().StringVar(&f.format, "format", "text",
+		"text, markdown, json, github (a job summary) or annotations (workflow commands)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, as --format json does")
+	c.Flags().StringArrayVar(&f.metrics, "metric", nil, fmt.Sprintf("decide by this metric; may be "+
+		"repeated, at most %d (default: what the scenario is about)", metrics.MaxGating))
+	c.Flags().StringArrayVar(&f.thresholds, "threshold", nil, "METRIC=VALUE, the least change that "+
+		"matters: a share of the base (0.1 or 10%), or for differences the metric's unit (2ms); "+
+		"may be repeated")
+	c.Flags().StringArrayVar(&f.only, "only", nil,
+		"only variants with this label, KEY=VALUE; may be repeated")
 	c.Flags().StringArrayVar(&f.scenarios, "scenario", nil, "only this scenario; may be repeated")
-	c.Flags().StringArrayVar(&f.allow, "allow", nil, "compare although this differs: "+strings.Join(compare.Allowances(), ", ")+"; may be repeated")
+	c.Flags().StringArrayVar(&f.allow, "allow", nil, "compare although this differs: "+
+		strings.Join(compare.Allowances(), ", ")+"; may be repeated")
+	completeRuns(c, 2)
+	completeFlag(c, "format", always(func() []string {
+		return slices.Sorted(maps.Keys(compareFormats(0)))
+	}))
+	completeFlag(c, "metric", always(metrics.Compared))
+	completeFlag(c, "threshold", always(func() (all []string) {
+		for _, metric := range metrics.Compared() {
+			all = append(all, metric+"=")
+		}
+		return all
+	}))
+	completeFlag(c, "only", labelsOfRuns)
+	completeFlag(c, "scenario", scenariosOfRuns)
+	completeFlag(c, "allow", always(compare.Allowances))
 	return c
 }
 
@@ -144,11 +182,13 @@ func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {
 		return nil, err
 	}
 	return compare.Runs(baseRuns, headRuns, compare.Options{
-		Scenarios: f.scenarios, Only: only, Metrics: f.metrics, Thresholds: thresholds, Allow: f.allow,
+		Scenarios: f.scenarios, Only: only, Metrics: f.metrics, Thresholds: thresholds,
+		Allow: f.allow,
 	})
 }
 
-// checkNames rejects scenarios and labels that no run has.
+// checkNames rejects scenarios and labels that no run has, and replaces old names of scenarios by
+// the current ones.
 func (f compareFlags) checkNames(only map[string]string, runs []*results.Run) error {
 	var names []string
 	var labels []map[string]string
@@ -162,8 +202,11 @@ func (f compareFlags) checkNames(only map[string]string, runs []*results.Run) er
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	for _, name := range f.scenarios {
+	for i, name := range f.scenarios {
 		if !slices.Contains(names, name) {
+			f.scenarios[i] = vocabulary.ScenarioName(name)
+		}
+		if !slices.Contains(names, f.scenarios[i]) {
 			return fmt.Errorf("--scenario %s: no run has one of that name; %s",
 				quoted(name), instead(name, names))
 		}

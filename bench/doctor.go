@@ -26,20 +26,23 @@ import (
 )
 
 func newDoctor(s *session) *cobra.Command {
-	measure, trials := false, ""
+	measure, asJSON, trials := false, false, ""
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this kernel can and cannot do, by trying",
-		Long: `Doctor tries each thing that the program may need, in namespaces of its own, and says what it found: yes,
-no, or unknown where trying was not possible. What is missing is a hint, not an error; only a machine on which
-no trial can be run at all ends with status 3.
+		Long: `Doctor tries each thing that the program may need, in namespaces of its own, and says what it
+found: yes, no, or unknown where it could not be tried. What is missing is a hint, not an error; only
+a machine on which no trial can be run at all ends with status 3.
 
-With --measure it measures what the program's own instrument costs instead: the same load with the tracing of losses off and
-on, in turn.`,
+With --measure it measures what the program's own instrument costs instead: the same load with the
+tracing of losses off and on, in turn.`,
 		Args: takes(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if trials != "" && !measure {
 				return usagef(c, "--trials goes with --measure")
+			}
+			if err := exclusive(c, "what it measures is a table", "measure", "json"); err != nil {
+				return err
 			}
 			ctx, done := s.begin(c.Context())
 			defer done()
@@ -51,11 +54,15 @@ on, in turn.`,
 				return measureTracing(ctx, c, s, found, trials)
 			}
 			done()
+			if asJSON {
+				return diagnoseJSON(c.OutOrStdout(), found)
+			}
 			return diagnose(c.OutOrStdout(), s.width, found)
 		},
 	}
 	c.Flags().BoolVar(&measure, "measure", false, "measure what tracing costs: about a minute, as root")
 	c.Flags().StringVar(&trials, "trials", "", "with --measure: number of pairs, instead of 12")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: results/README.md has its form")
 	return c
 }
 
@@ -111,7 +118,8 @@ func measureTracing(
 // printCost holds the variant with tracing against the one without.
 func printCost(w io.Writer, width int, s *results.Scenario) error {
 	off := s.BaselineVariant()
-	on := s.Variants[slices.IndexFunc(s.Variants, func(v *results.Variant) bool { return v != off })]
+	isOn := func(v *results.Variant) bool { return v != off }
+	on := s.Variants[slices.IndexFunc(s.Variants, isOn)]
 	var events, dropped int64
 	for _, t := range on.ValidTrials() {
 		if t.Trace == nil || t.Trace.Unavailable != "" {
@@ -119,8 +127,9 @@ func printCost(w io.Writer, width int, s *results.Scenario) error {
 		}
 		events, dropped = events+t.Trace.Events, dropped+t.Trace.Dropped
 	}
-	if len(on.ValidTrials()) < s.MinValid || len(off.ValidTrials()) < s.MinValid {
-		return notMeasured(fmt.Errorf("%d and %d valid trials, and %d are needed: the machine is too busy", len(off.ValidTrials()), len(on.ValidTrials()), s.MinValid))
+	if n, m := len(off.ValidTrials()), len(on.ValidTrials()); min(n, m) < s.MinValid {
+		return notMeasured(fmt.Errorf("%d and %d valid trials, and %d are needed: the machine is "+
+			"too busy", n, m, s.MinValid))
 	}
 	var rows [][]string
 	for _, m := range costMetrics {
@@ -133,7 +142,9 @@ func printCost(w io.Writer, width int, s *results.Scenario) error {
 		if ratio.Lo != nil && ratio.Hi != nil {
 			text += fmt.Sprintf(" [%.3f, %.3f]", *ratio.Lo, *ratio.Hi)
 		}
-		rows = append(rows, []string{m.name, centerMicroseconds(off, m.metric), centerMicroseconds(on, m.metric), text})
+		rows = append(rows, []string{
+			m.name, centerMicroseconds(off, m.metric), centerMicroseconds(on, m.metric), text,
+		})
 	}
 	heads := []string{"tracing of losses", "off [µs]", "on [µs]", "on ÷ off, paired [95 %]"}
 	if err := document.WriteTable(w, width, heads, rows); err != nil {
@@ -164,21 +175,31 @@ func probeOptions() doctor.Options {
 	return doctor.Options{UserNamespaceChild: []string{"/proc/self/exe", roleProbe}}
 }
 
-// whatCanRun says how many of the scenarios can run here, and what the others need.
-func whatCanRun(found []doctor.Result) (string, error) {
-	names := scenarios.Names()
+// What can run here, of the scenarios. Its JSON form is a contract.
+type runnable struct {
+	Scenarios int      `json:"scenarios"`
+	CanRun    int      `json:"can_run"` // with at least one variant
+	InPart    int      `json:"in_part"` // of these, with variants left out
+	Missing   []string `json:"missing"` // what the others need, and why it is not there
+	// MayNotCount names the probes that say why trials may be invalid here.
+	MayNotCount []string `json:"may_not_count"`
+}
+
+// whatCanRun returns how many of the scenarios can run here, and what the others need.
+func whatCanRun(found []doctor.Result) (runnable, error) {
+	can := runnable{Scenarios: len(scenarios.Names()), Missing: []string{}, MayNotCount: []string{}}
 	if why := noTrial(found); why != "" {
-		return fmt.Sprintf("0 of %d scenarios can run; missing: %s.", len(names), why), nil
+		can.Missing = append(can.Missing, why)
+		return can, nil
 	}
 	machine, err := thisMachine(found)
 	if err != nil {
-		return "", err
+		return can, err
 	}
-	all, err := loadScenarios(names)
+	all, err := loadScenarios(scenarios.Names())
 	if err != nil {
-		return "", err
+		return can, err
 	}
-	whole, partly := 0, 0
 	missing := map[string]bool{}
 	for _, s := range all {
 		p, err := plan.New([]*scenarios.Scenario{s}, 1, machine, plan.Options{})
@@ -193,32 +214,36 @@ func whatCanRun(found []doctor.Result) (string, error) {
 				missing[strings.TrimSuffix(v.Skipped, "; see 'doctor'")] = true
 			}
 		}
-		switch skipped {
-		case 0:
-			whole++
-		case len(variants):
-		default:
-			partly++
+		if skipped < len(variants) {
+			can.CanRun++
+		}
+		if skipped > 0 && skipped < len(variants) {
+			can.InPart++
 		}
 	}
-	text := fmt.Sprintf("%d of %d scenarios can run", whole+partly, len(names))
-	if partly > 0 {
-		text += fmt.Sprintf(", %d of them in part", partly)
+	can.Missing = slices.AppendSeq(can.Missing, slices.Values(slices.Sorted(maps.Keys(missing))))
+	busy := []string{doctor.IdleCPUs, doctor.WholeCPUs, doctor.CPUs}
+	for _, r := range found {
+		if r.Status == doctor.No && slices.Contains(busy, r.Name) {
+			can.MayNotCount = append(can.MayNotCount, r.Name)
+		}
 	}
-	if len(missing) > 0 {
-		text += "; missing: " + strings.Join(slices.Sorted(maps.Keys(missing)), "; ")
+	return can, nil
+}
+
+func (can runnable) String() string {
+	text := fmt.Sprintf("%d of %d scenarios can run", can.CanRun, can.Scenarios)
+	if can.InPart > 0 {
+		text += fmt.Sprintf(", %d of them in part", can.InPart)
+	}
+	if len(can.Missing) > 0 {
+		text += "; missing: " + strings.Join(can.Missing, "; ")
 	}
 	text += "."
-	var see []string
-	for _, r := range found {
-		if r.Status == doctor.No && slices.Contains([]string{doctor.IdleCPUs, doctor.WholeCPUs, doctor.CPUs}, r.Name) {
-			see = append(see, r.Name)
-		}
+	if len(can.MayNotCount) > 0 {
+		text += " Trials may not count: see " + strings.Join(can.MayNotCount, ", ") + "."
 	}
-	if len(see) > 0 {
-		text += " Trials may not count: see " + strings.Join(see, ", ") + "."
-	}
-	return text, nil
+	return text
 }
 
 // noTrial returns why no trial can be run here at all, or "".
@@ -229,8 +254,8 @@ func noTrial(found []doctor.Result) string {
 	}
 	switch {
 	case status[doctor.NetNamespace] != doctor.Yes && status[doctor.UserNamespace] != doctor.Yes:
-		return "a lab: neither root's network namespaces nor user namespaces are allowed (in a container " +
-			"see docs/containers.md)"
+		return "a lab: neither root's network namespaces nor user namespaces are allowed (in a " +
+			"container see docs/containers.md)"
 	case status[doctor.NetSysctl] == doctor.No:
 		return "the sysctls of a lab cannot be set, see " + doctor.NetSysctl
 	}
@@ -255,9 +280,27 @@ func diagnose(w io.Writer, width int, found []doctor.Result) error {
 	if err != nil {
 		return err
 	}
-	if err := document.Fold(w, width, "\n"+can+"\n"); err != nil {
+	if err := document.Fold(w, width, fmt.Sprintf("\n%s\n", can)); err != nil {
 		return err
 	}
+	return diagnosis(found)
+}
+
+// diagnoseJSON prints what diagnose prints, as JSON.
+func diagnoseJSON(w io.Writer, found []doctor.Result) error {
+	can, err := whatCanRun(found)
+	if err != nil {
+		return err
+	}
+	err = writeJSON(w, map[string]any{"probes": found, "scenarios": can})
+	if err != nil {
+		return err
+	}
+	return diagnosis(found)
+}
+
+// diagnosis is an error if no trial can be run here.
+func diagnosis(found []doctor.Result) error {
 	if why := noTrial(found); why != "" {
 		return notMeasured(errors.New("no trial can be run here; missing: " + why))
 	}

@@ -22,6 +22,7 @@ import (
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/stored"
 	"reuseport-bench/results/unit"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // kept is what a run has of facts, or a part of that.
@@ -39,7 +40,7 @@ var factsFormats = map[string]factsFunc{"attempts": attemptsCSV, "vegeta": veget
 
 // printFacts prints the recordings of a run: of these scenarios, or of one trial; empty: of all.
 func printFacts(c *cobra.Command, args, scenarios []string, trial string, print factsFunc) error {
-	path, err := runPath(args)
+	path, err := runPath(c, args)
 	if err != nil {
 		return usage(err)
 	}
@@ -58,11 +59,16 @@ func printFacts(c *cobra.Command, args, scenarios []string, trial string, print 
 		names, trials = append(names, f.Scenario), append(trials, f.Name)
 	}
 	names = slices.Compact(names)
-	for _, s := range scenarios {
-		if !slices.Contains(names, s) {
+	for i, s := range scenarios {
+		named := func(name string) bool {
+			return vocabulary.ScenarioName(name) == vocabulary.ScenarioName(s)
+		}
+		n := slices.IndexFunc(names, named)
+		if n < 0 {
 			return usagef(c, "--scenario %s: the run has no facts of it; %s",
 				quoted(s), instead(s, names))
 		}
+		scenarios[i] = names[n]
 	}
 	if trial != "" && !slices.Contains(trials, trial) {
 		return usagef(c, "--trial %s: the run has no facts of it; %s",

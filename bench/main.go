@@ -16,7 +16,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +28,7 @@ import (
 	"reuseport-bench/servers/worker"
 )
 
-const interruptMessage = "interrupted; everything that was started is gone"
+const interruptMessage = "interrupted; every process that it started has ended"
 
 // exitError is an error with its exit status. A nil err has been reported already.
 type exitError struct {
@@ -126,7 +125,9 @@ var childRoles = map[string]func() error{
 	roleLoad:   load.Main,
 	roleRelay:  relay.Main,
 	roleFloor:  load.FloorMain,
-	roleProbe:  func() error { return doctor.ServeNamespace(context.Background(), os.Stdin, os.Stdout) },
+	roleProbe: func() error {
+		return doctor.ServeNamespace(context.Background(), os.Stdin, os.Stdout)
+	},
 }
 
 // self is a command that runs this binary in a child role. Each role is one thread's work, so its
@@ -153,12 +154,12 @@ func newRoot(s *session, stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "reuseport-bench",
 		Short: "One shared listening socket or one SO_REUSEPORT socket each? Measured on this machine.",
-		Long: `reuseport-bench starts real listener processes in a private network, drives open-loop load at them,
-replaces, kills and stalls them meanwhile, and reports latency, drops and switchover gaps: each lost
-connection with its cause, each figure with its interval.
+		Long: `reuseport-bench starts real listener processes in a private network and sends them requests at a
+fixed rate. Meanwhile it replaces, kills and stalls them. It reports latency, dropped connections and
+gaps: each lost connection with its cause, each figure with its interval.
 
-No command needs root. Without it, everything runs inside a user namespace; 'doctor' says what this
-machine can do.`,
+No command needs root. Without root everything runs inside a user namespace; 'doctor' says what this
+machine can do. 'list' has the questions that it answers, and 'init' writes one of your own.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version(),
@@ -178,34 +179,12 @@ machine can do.`,
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(newRun(s), newList(s), newShow(s), newSchema(), newReport(s), newCompare(s),
-		newClaims(s), newExplain(s), newDoctor(s), newBenchEngine(s))
-	root.CompletionOptions.HiddenDefaultCmd = true
+		newClaims(s), newExplain(s), newDoctor(s), newVersion(), newBenchEngine(s))
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
-			completionErrors(c)
+			adaptCompletion(c)
 		}
 	}
 	return root
-}
-
-// version is the module's, or the revision it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	revision, modified := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			modified = "+modified"
-		}
-	}
-	if revision != "" {
-		return revision + modified
-	}
-	return info.Main.Version
 }

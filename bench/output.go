@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -8,18 +9,19 @@ import (
 	"syscall"
 )
 
-// An output is standard output. It remembers the first write that failed: not everything that
-// prints help and reports returns the error.
+// An output is standard output, or a file in its place. It remembers the first write that failed:
+// not everything that prints help and reports returns the error.
 //
 // It does not notice that standard output was closed before the start. The Go runtime opens
 // /dev/null in its place (checkfds in runtime/fds_unix.go), exactly as Python's subprocess.DEVNULL
 // and Node's stdio 'ignore' do.
 type output struct {
-	w   io.Writer
-	err error
+	w    io.Writer
+	what string // the file, in quotes; "": standard output
+	err  error
 }
 
-// Write writes to standard output. Its error has the exit status 3.
+// Write writes to the output. Its error has the exit status 3.
 //
 // A reader that ends early ("report | head") is no failure. SIGPIPE ends the program then, as it
 // ends others; where it is ignored, the error is EPIPE, and is not remembered.
@@ -33,8 +35,9 @@ func (o *output) Write(b []byte) (int, error) {
 		if errors.As(err, &path) {
 			err = path.Err
 		}
-		o.err = notMeasured(fmt.Errorf("standard output could not be written: %w; "+
-			"free some space, or write to another place", err))
+		o.err = notMeasured(fmt.Errorf("%s could not be written: %w; "+
+			"free some space, or write to another place",
+			cmp.Or(o.what, "standard output"), err))
 	}
 	return n, o.err
 }

@@ -14,7 +14,6 @@ import (
 	"reuseport-bench/results/claims"
 	"reuseport-bench/results/report"
 	"reuseport-bench/results/report/formats"
-	"reuseport-bench/results/stored"
 	"reuseport-bench/scenarios"
 )
 
@@ -65,8 +64,7 @@ anything differs, and 3 when facts are missing.`,
   reuseport-bench report --format benchfmt NEW > new.txt
   benchstat -filter '.unit:(dropped/restart OR response-p99-sec)' old.txt new.txt
   benchstat -col /stop new.txt
-  reuseport-bench report --format vegeta --trial rolling-restart-00-00 RUN |
-    vegeta plot > plot.html`,
+  reuseport-bench report --format vegeta --trial restart-00-00 RUN | vegeta plot > plot.html`,
 		Args: takes(0, 1, "one run"),
 		RunE: func(c *cobra.Command, args []string) error {
 			facts, ofFacts := factsFormats[format]
@@ -95,7 +93,7 @@ anything differs, and 3 when facts are missing.`,
 			case losses:
 				print = report.Losses
 			}
-			path, err := runPath(args)
+			path, err := runPath(c, args)
 			if err != nil {
 				return usage(err)
 			}
@@ -103,11 +101,13 @@ anything differs, and 3 when facts are missing.`,
 			if err != nil {
 				return usage(err)
 			}
-			for _, name := range only {
-				if names := scenarioNames(run); !slices.Contains(names, name) {
+			for i, name := range only {
+				s := run.Scenario(name)
+				if s == nil {
 					return usagef(c, "--scenario %s: the run has none of that name; %s",
-						quoted(name), instead(name, names))
+						quoted(name), instead(name, scenarioNames(run)))
 				}
+				only[i] = s.Name
 			}
 			if run.FinishedAt != nil { // by this version's rules, as 'claims' does
 				run.Claims = claims.Decide(run, scenarios.Names())
@@ -128,7 +128,11 @@ anything differs, and 3 when facts are missing.`,
 	c.Flags().StringVar(&trial, "trial", "",
 		"of kept facts, only this trial: SCENARIO-VARIANT-BLOCK, as its file is called")
 	c.Flags().StringArrayVar(&only, "scenario", nil, "only this scenario; may be repeated")
-	return c
+	completeRuns(c, 1)
+	completeFlag(c, "format", always(formatNames))
+	completeFlag(c, "scenario", scenariosOfRuns)
+	completeFlag(c, "trial", trialsOfRun)
+	return toFile(s, c)
 }
 
 // reportOptions returns the look of reports on standard output.
@@ -164,21 +168,4 @@ func formatNames() []string {
 	names := slices.AppendSeq(slices.Collect(maps.Keys(reportFormats)), maps.Keys(factsFormats))
 	slices.Sort(names)
 	return names
-}
-
-// loadRun reads the run that is named, or the newest.
-func loadRun(args []string) (*results.Run, error) {
-	path, err := runPath(args)
-	if err != nil {
-		return nil, err
-	}
-	return stored.Load(path)
-}
-
-// runPath returns where the run is that is named, or the newest.
-func runPath(args []string) (string, error) {
-	if len(args) > 0 {
-		return args[0], nil
-	}
-	return results.Latest(runsDir)
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -12,10 +14,11 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/results/command"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
-// planAgain plans the run that --resume names once more. The run itself says what it is made of;
-// names and flags may repeat that, and nothing else.
+// planAgain plans the run that --resume names again. The run says which scenarios it has; names and
+// flags may repeat that, but not change it.
 func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*plan.Plan, error) {
 	run, err := results.LoadUnfinished(f.resume)
 	if err != nil {
@@ -37,7 +40,7 @@ func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*p
 		return fail(err)
 	}
 	if differ := f.differences(p, all, o.Only); len(differ) > 0 {
-		return fail(fmt.Errorf("%s; a run goes on as it was begun: %s", strings.Join(differ, "; "),
+		return fail(fmt.Errorf("%s; a run goes on as it began: %s", strings.Join(differ, "; "),
 			command.Line("run", "--resume", f.resume)))
 	}
 	return p, nil
@@ -74,9 +77,9 @@ func scenariosOf(run *results.Run, names []string) (all []*scenarios.Scenario, e
 // scenarioOf loads a scenario of a run again: the embedded one if it was that, else its file.
 func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 	var embedded *scenarios.Scenario
-	if slices.Contains(scenarios.Names(), stored.Name) {
+	if name := vocabulary.ScenarioName(stored.Name); slices.Contains(scenarios.Names(), name) {
 		var err error
-		embedded, err = scenarios.Load(stored.Name)
+		embedded, err = scenarios.Load(name)
 		if err != nil || embedded.SHA256 == stored.SHA256 {
 			return embedded, err
 		}
@@ -88,11 +91,19 @@ func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 	case embedded != nil:
 		return embedded, nil // of another version of the program; the plan says so
 	}
-	return nil, fmt.Errorf("%w; name the file of scenario %q after the directory",
-		err, stored.Name)
+	from := "a file"
+	if stored.File != "" {
+		from = quoted(stored.File)
+	}
+	why := err.Error()
+	if errors.Is(err, fs.ErrNotExist) || stored.File == "" {
+		why = "it is not there now"
+	}
+	return nil, fmt.Errorf("scenario %q was read from %s: %s; name the file after the directory",
+		stored.Name, from, why)
 }
 
-// differences says in what the flags differ from those that the run was begun with.
+// differences lists how the flags differ from those that the run was begun with.
 func (f *runFlags) differences(
 	p *plan.Plan, all []*scenarios.Scenario, only scenarios.Labels,
 ) (differ []string) {

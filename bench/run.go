@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os/signal"
 	"path/filepath"
@@ -121,6 +122,10 @@ An interrupted run keeps every trial that had ended: 'report' reads it, --resume
 	c.Flags().BoolVar(&f.keepGoing, "keep-going", false,
 		"do not stop a scenario whose first two blocks have no valid trial")
 	c.Flags().StringVar(&f.resume, "resume", "", "go on with the unfinished run in this directory")
+	completeScenarios(c, math.MaxInt)
+	completeFlag(c, "only", labelsOfScenarios)
+	completeFlag(c, "resume", always(unfinishedRuns))
+	completeFlag(c, "trials", always(func() []string { return []string{trialsAuto} }))
 	return c
 }
 
@@ -131,6 +136,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		return usage(err)
 	}
 	if f.dryRun {
+		sayRenamed(c.ErrOrStderr(), names)
 		return describe(c.OutOrStdout(), s.width, planned)
 	}
 	// From here on the lab needs namespaces: an ordinary user gets them in a child.
@@ -154,6 +160,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		return usage(err)
 	}
 	stderr := c.ErrOrStderr()
+	sayRenamed(stderr, names)
 	fmt.Fprintf(stderr, "%s; results go to %s\n", planned.Summary(), command.Quote(dir.Path()))
 	for _, note := range planned.CPUs.Notes {
 		fmt.Fprintln(stderr, "CPUs: "+note)
@@ -252,7 +259,7 @@ func (f *runFlags) unfinished(
 	ctx context.Context, stderr io.Writer, run *results.Run, dir string, err error,
 ) error {
 	if run == nil {
-		fmt.Fprintln(stderr, "no trial has ended yet: nothing is kept")
+		fmt.Fprintln(stderr, "no trial had ended: nothing is kept")
 	} else {
 		again := []string{"run", "--resume", dir}
 		if f.keepFacts {
@@ -264,8 +271,9 @@ func (f *runFlags) unfinished(
 		if f.json {
 			again = append(again, "--json")
 		}
-		fmt.Fprintf(stderr, "unfinished, but kept: %s; to go on: %s\n",
-			unit.Plural(countTrials(run), "trial"), command.Line(again...))
+		fmt.Fprintf(stderr, "kept: %s; to print them: %s; to go on: %s\n",
+			unit.Plural(countTrials(run), "finished trial"),
+			command.Line("report", command.Path(dir)), command.Line(again...))
 	}
 	if ctx.Err() != nil {
 		return errInterrupted

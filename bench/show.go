@@ -12,7 +12,7 @@ import (
 )
 
 func newShow(s *session) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "show NAME|FILE.yaml",
 		Short: "Show a scenario fully expanded: every default, every variant",
 		Args:  takes(1, 1, "one scenario"),
@@ -21,9 +21,12 @@ func newShow(s *session) *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
+			sayRenamed(c.ErrOrStderr(), args)
 			return show(c.OutOrStdout(), s.width, scenario)
 		},
 	}
+	completeScenarios(c, 1)
+	return c
 }
 
 // show prints the scenario, and its variants in lines of at most width columns. The lines of the

@@ -72,6 +72,9 @@ func takes(least, most int, what string) cobra.PositionalArgs {
 
 // noEmpty rejects empty arguments and values of flags: an unset shell variable is not the default.
 func noEmpty(c *cobra.Command, args []string) (err error) {
+	if isCompletion(c) { // the word to complete may be empty
+		return nil
+	}
 	c.Flags().Visit(func(f *pflag.Flag) {
 		values := []string{f.Value.String()}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
@@ -174,8 +177,12 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// completionErrors gives the library's command for completions our errors.
-func completionErrors(c *cobra.Command) {
+// adaptCompletion gives the library's command for completions our words and errors.
+func adaptCompletion(c *cobra.Command) {
+	c.Short = "Print the script that completes commands, scenarios, labels and runs in a shell"
+	c.Long = c.Short + `.
+
+  source <(reuseport-bench completion bash)   # for this shell; 'make install' does it for all`
 	c.Args = cobra.ArbitraryArgs
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {

@@ -93,7 +93,7 @@ func TestWhatCanRun(t *testing.T) {
 	} {
 		found := all(test.status)
 		got, err := whatCanRun(found)
-		if err != nil || !strings.HasPrefix(got, test.want) || (noTrial(found) != "") != test.no {
+		if err != nil || !strings.HasPrefix(got.String(), test.want) || (noTrial(found) != "") != test.no {
 			t.Errorf("%v: %q, error %v; want %q", test.status, got, err, test.want)
 		}
 	}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// replaceFile writes a file as a whole or not at all: what was there stays until all is written. It
+// refuses a directory. What is no regular file, such as a pipe, is written to as it is.
+func replaceFile(path string, write func(io.Writer) error) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("%s is a directory; name a file in it", quoted(path))
+	case err == nil && !info.Mode().IsRegular():
+		return writeFile(path, os.O_WRONLY, write)
+	}
+	draft := path + ".tmp"
+	if err := writeFile(draft, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, write); err != nil {
+		return errors.Join(err, removed(draft))
+	}
+	if err := os.Rename(draft, path); err != nil {
+		return errors.Join(cannotWrite(path, err), removed(draft))
+	}
+	return nil
+}
+
+func writeFile(path string, flag int, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, flag, 0o666)
+	if err != nil {
+		return cannotWrite(path, err)
+	}
+	out := &output{w: f, what: quoted(path)}
+	err = write(out)
+	if err == nil {
+		err = out.err
+	}
+	if closed := f.Close(); err == nil && closed != nil {
+		err = cannotWrite(path, closed)
+	}
+	return err
+}
+
+// removed removes a draft, if there is one.
+func removed(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// cannotWrite names a file once in the error of a system call.
+func cannotWrite(path string, err error) error {
+	var at *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &at):
+		err = at.Err
+	case errors.As(err, &link):
+		err = link.Err
+	}
+	return usage(fmt.Errorf("%s cannot be written: %w; name another file", quoted(path), err))
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"reuseport-bench/results/report/document"
+)
+
+// formatsByName are the formats of files that are named so.
+var formatsByName = map[string]string{
+	".html": "html", ".md": "markdown", ".csv": "csv", ".json": "json", ".xml": "junit",
+}
+
+// toFile gives a command that prints a report the flag --output: what it would print goes to a file,
+// as a whole or not at all, in lines as wide as files have them. The file's name says the format
+// where no flag does.
+func toFile(s *session, c *cobra.Command) *cobra.Command {
+	path, print := "", c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if path == "" {
+			return print(c, args)
+		}
+		format, known := formatsByName[filepath.Ext(path)]
+		if known && !anyChanged(c, "format", "ledger", "losses", "rejudge") {
+			if err := c.Flags().Set("format", format); err != nil {
+				return err
+			}
+		}
+		var verdict error // of a report that was printed as a whole
+		err := replaceFile(path, func(w io.Writer) error {
+			s.width, s.terminal = document.DefaultWidth, false
+			c.SetOut(w)
+			err := print(c, args)
+			if exit := (*exitError)(nil); errors.As(err, &exit) && exit.err == nil {
+				verdict, err = err, nil
+			}
+			return err
+		})
+		return cmp.Or(err, verdict)
+	}
+	c.Flags().StringVarP(&path, "output", "o", "",
+		"write to this file; .html, .md, .csv, .json and .xml (JUnit) say the format, too")
+	return c
+}
+
+func anyChanged(c *cobra.Command, names ...string) bool {
+	for _, name := range names {
+		if c.Flags().Changed(name) {
+			return true
+		}
+	}
+	return false
+}
