@@ -109,6 +109,7 @@ var allowed = map[string][]string{
 		"bench/internal/plan", "bench/internal/relay", "bench/internal/watch", "results",
 		"results/stats", "servers", "servers/clock", "servers/journal",
 	},
+	"bench/internal/starter": {"scenarios/strictyaml"},
 	"bench/internal/generators": {
 		"bench/internal/kernel", "bench/internal/load", "bench/internal/plan",
 		"bench/internal/trial", "results", "results/input", "results/jsonfile", "scenarios",
@@ -130,7 +131,8 @@ var allowed = map[string][]string{
 		"bench/internal/doctor", "bench/internal/generators", "bench/internal/harness",
 		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/load",
 		"bench/internal/netlab", "bench/internal/plan", "bench/internal/reference",
-		"bench/internal/relay", "bench/internal/trial", "results", "results/claims", "results/command", "results/compare",
+		"bench/internal/relay", "bench/internal/starter", "bench/internal/trial", "results",
+		"results/claims", "results/command", "results/compare",
 		"results/input", "results/metrics", "results/report",
 		"results/report/document", "results/report/formats", "results/stats", "results/stored",
 		"results/unit", "scenarios", "scenarios/strictyaml", "servers/worker",

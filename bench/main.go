@@ -178,8 +178,8 @@ machine can do. 'list' has the questions that it answers, and 'init' writes one 
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newRun(s), newList(s), newShow(s), newSchema(), newReport(s), newCompare(s),
-		newClaims(s), newExplain(s), newDoctor(s), newVersion(), newBenchEngine(s))
+	root.AddCommand(newRun(s), newList(s), newShow(s), newInit(s), newSchema(), newReport(s),
+		newCompare(s), newClaims(s), newExplain(s), newDoctor(s), newVersion(), newBenchEngine(s))
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {

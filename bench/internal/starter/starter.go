@@ -1,0 +1,358 @@
+// Package starter knows which settings of a scenario stand for a user's program, and writes a first
+// scenario from four answers: what the program is, how many workers it has, how it is restarted, and
+// its load.
+package starter
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+	"unicode/utf8"
+
+	"reuseport-bench/scenarios/strictyaml"
+	"reuseport-bench/scenarios/vocabulary"
+)
+
+// A Program is a kind of server program, and what stands for it in a scenario.
+type Program struct {
+	Name string // on the command line
+	Is   string // completes "my program is"
+	Kind vocabulary.ServerKind
+	// Accept is how its workers get connections; "": as the kind does by default.
+	Accept vocabulary.AcceptMode
+	Burns  bool // a request uses a CPU for its work; otherwise it waits
+	Serial bool // a worker serves one request at a time
+	// Matters says when it makes a difference how the workers listen.
+	Matters string
+}
+
+// Programs returns the kinds of program, the commonest first.
+func Programs() []Program {
+	return []Program{
+		{Name: "go", Kind: vocabulary.ServerHTTP,
+			Is: "a Go service whose handlers mostly wait: for a database, other services, a disk",
+			Matters: "Only in a restart. Each connection gets a goroutine at once, so none waits " +
+				"for a busy worker."},
+		{Name: "go-cpu", Kind: vocabulary.ServerHTTP, Burns: true,
+			Is: "a Go service whose handlers compute",
+			Matters: "In a restart, and when all CPUs are busy. It takes a CPU for each worker to " +
+				"see more than workers that compete."},
+		{Name: "event-loop", Kind: vocabulary.ServerLoop, Serial: true,
+			Is: "an event loop in each process or thread: nginx, HAProxy, Envoy, Redis, Node.js",
+			Matters: "In a restart, and under load: while a loop is busy, what is in its queue " +
+				"waits. With a socket each, a connection waits although another worker is idle."},
+		{Name: "prefork", Kind: vocabulary.ServerLoop, Accept: vocabulary.AcceptBlocking,
+			Serial: true,
+			Is:     "a process for each client at a time: PHP-FPM, Gunicorn sync, uWSGI, Unicorn",
+			Matters: "In a restart, and under any load: a slow request keeps a worker's whole " +
+				"queue waiting, so one queue for all is the usual choice."},
+		{Name: "node-cluster", Kind: vocabulary.ServerLoop, Accept: vocabulary.AcceptAcceptorAck,
+			Serial: true,
+			Is:     "Node.js with its cluster module, where the primary accepts for all",
+			Matters: "Not at all: there is one queue, the primary's. What matters is whether a " +
+				"stuck worker still gets connections."},
+	}
+}
+
+// A Restart is how a user replaces the program today.
+type Restart struct {
+	Name    string // on the command line
+	Is      string // completes "today"
+	Sockets vocabulary.Sockets
+	// Loop and HTTP are how a worker of that kind stops; "": it is not restarted.
+	Loop, HTTP vocabulary.StopMode
+	Path       vocabulary.Path // what stands in front
+}
+
+// Restarts returns the ways to restart, and not to.
+func Restarts() []Restart {
+	const direct = vocabulary.PathDirect
+	same := func(name, is string, sockets vocabulary.Sockets, stop vocabulary.StopMode) Restart {
+		return Restart{name, is, sockets, stop, stop, direct}
+	}
+	return []Restart{
+		{"reuseport", "new workers bind the port, too (SO_REUSEPORT), then the old ones close it",
+			vocabulary.SocketsReuseport, vocabulary.StopClose, vocabulary.StopShutdown, direct},
+		same("stop-start", "the old process stops, then the new one starts (systemctl restart)",
+			vocabulary.SocketsExclusive, vocabulary.StopBindAfterClose),
+		same("systemd", "systemd holds the socket (socket activation)",
+			vocabulary.SocketsShared, vocabulary.StopInherit),
+		same("handoff", "the new process asks the old one for the socket (HAProxy -x, Envoy)",
+			vocabulary.SocketsShared, vocabulary.StopHandoff),
+		{"upgrade", "the old process starts the new one, which inherits the socket (tableflip, " +
+			"nginx USR2)",
+			vocabulary.SocketsShared, vocabulary.StopHandoff, vocabulary.StopTableflip, direct},
+		same("kill", "it is killed, or crashes",
+			vocabulary.SocketsReuseport, vocabulary.StopKill),
+		{"load-balancer", "HAProxy in front is told to send it nothing, then it restarts",
+			vocabulary.SocketsExclusive, vocabulary.StopLBDrain, vocabulary.StopLBDrain,
+			vocabulary.PathHAProxy},
+		{"kubernetes", "a rolling update of a Deployment behind a Service",
+			vocabulary.SocketsReuseport, vocabulary.StopClose, vocabulary.StopShutdown,
+			vocabulary.PathService},
+		{"none", "not at all: the question is who serves, and how long it takes",
+			vocabulary.SocketsShared, "", "", direct},
+	}
+}
+
+// Answers are what a first scenario is made of.
+type Answers struct {
+	Program string        // the name of one of Programs
+	Workers int           // 1 to MaxWorkers
+	Restart string        // the name of one of Restarts
+	Rate    float64       // new connections a second, 1 to MaxRate
+	Work    time.Duration // of one request, up to MaxWork
+}
+
+// Bounds of the answers.
+const (
+	MaxWorkers = 64
+	MaxRate    = 100_000
+	MaxWork    = 5 * time.Second
+)
+
+// Defaults returns the answers that are taken where none is given.
+func Defaults() Answers {
+	return Answers{Program: "go", Workers: 2, Restart: "reuseport", Rate: 400,
+		Work: 2 * time.Millisecond}
+}
+
+// Columns is how wide a scenario is written.
+const Columns = 100
+
+// Scenario returns the text of a scenario file with that name. It is an error when an answer is out
+// of range, or when they do not go together.
+func (a Answers) Scenario(name string) (string, error) {
+	program, restart, err := a.rows()
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	if err := scenarioTemplate().Execute(&b, newView(name, a, program, restart)); err != nil {
+		return "", fmt.Errorf("scenario %s: %w", name, err)
+	}
+	return wrapComments(b.String()), nil
+}
+
+// wrapComments breaks comments that are wider than Columns.
+func wrapComments(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		body := strings.TrimLeft(line, " #")
+		prefix := strings.TrimSuffix(line, body)
+		if utf8.RuneCountInString(line) <= Columns+1 || !strings.Contains(prefix, "#") {
+			b.WriteString(line)
+			continue
+		}
+		written := utf8.RuneCountInString(prefix)
+		b.WriteString(prefix)
+		for i, word := range strings.Fields(body) {
+			if i > 0 && written+1+utf8.RuneCountInString(word) > Columns {
+				b.WriteString("\n" + prefix)
+				written = utf8.RuneCountInString(prefix)
+			} else if i > 0 {
+				b.WriteString(" ")
+				written++
+			}
+			b.WriteString(word)
+			written += utf8.RuneCountInString(word)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// rows returns the rows of the answers' program and restart.
+func (a Answers) rows() (p Program, r Restart, err error) {
+	i := slices.IndexFunc(Programs(), func(p Program) bool { return p.Name == a.Program })
+	k := slices.IndexFunc(Restarts(), func(r Restart) bool { return r.Name == a.Restart })
+	switch {
+	case i < 0:
+		return p, r, fmt.Errorf("no kind of program is called %q", a.Program)
+	case k < 0:
+		return p, r, fmt.Errorf("no way to restart is called %q", a.Restart)
+	case a.Workers < 1 || a.Workers > MaxWorkers:
+		return p, r, fmt.Errorf("%d workers: must be 1 to %d", a.Workers, MaxWorkers)
+	case !(a.Rate >= 1 && a.Rate <= MaxRate):
+		return p, r, fmt.Errorf("a rate of %g/s: must be 1/s to %d/s", a.Rate, MaxRate)
+	case a.Work <= 0 || a.Work > MaxWork:
+		return p, r, fmt.Errorf("work of %v: must be more than 0, and at most %v", a.Work, MaxWork)
+	}
+	p, r = Programs()[i], Restarts()[k]
+	most := float64(a.workers(r)) / a.Work.Seconds()
+	switch {
+	case p.Accept == vocabulary.AcceptAcceptorAck && r.Loop != "":
+		return p, r, errors.New("workers behind an acceptor cannot be replaced one generation by " +
+			"another; leave the restart out (none)")
+	case p.Serial && a.Rate >= most:
+		return p, r, fmt.Errorf("%g/s is more than the workers can serve: at %v a request that "+
+			"is %.4g/s; lower the rate, or add workers", a.Rate, a.Work, most)
+	}
+	return p, r, nil
+}
+
+// workers is how many workers serve at once: a socket that nobody else may bind has one.
+func (a Answers) workers(r Restart) int {
+	if r.Sockets == vocabulary.SocketsExclusive && r.Path == vocabulary.PathDirect {
+		return 1
+	}
+	return a.Workers
+}
+
+// A variant is one way to listen and to stop.
+type variant struct {
+	Sockets vocabulary.Sockets
+	Stop    vocabulary.StopMode
+}
+
+// A view is what the template of a scenario is filled with.
+type view struct {
+	Name     string
+	Answers  Answers
+	Program  Program
+	Restart  Restart
+	Today    variant
+	Others   []variant // that today's is compared with
+	Serve    int       // workers at once
+	Every    string    // between restarts
+	Duration string
+	Timeout  string
+	Work     string
+}
+
+func newView(name string, a Answers, p Program, r Restart) *view {
+	v := &view{Name: name, Answers: a, Program: p, Restart: r, Serve: a.workers(r)}
+	stop := func(loop, http vocabulary.StopMode) vocabulary.StopMode {
+		if p.Kind == vocabulary.ServerHTTP {
+			return http
+		}
+		return loop
+	}
+	v.Today = variant{r.Sockets, stop(r.Loop, r.HTTP)}
+	reuseport, shared := vocabulary.SocketsReuseport, vocabulary.SocketsShared
+	others := []variant{
+		{reuseport, stop(vocabulary.StopClose, vocabulary.StopShutdown)},
+		{reuseport, vocabulary.StopDrain}, {shared, vocabulary.StopInherit},
+	}
+	if r.Path == vocabulary.PathHAProxy {
+		others = []variant{
+			{vocabulary.SocketsExclusive, vocabulary.StopBindAfterClose},
+			{reuseport, vocabulary.StopDrain},
+		}
+	}
+	for _, other := range others {
+		if other != v.Today {
+			v.Others = append(v.Others, other)
+		}
+	}
+	every := roundUp(max(200*time.Millisecond, 4*a.Work), 100*time.Millisecond)
+	duration := 300*time.Millisecond + 8*every
+	switch {
+	case r.Name == "none":
+		duration = max(1500*time.Millisecond, roundUp(100*a.Work, time.Second))
+	case r.Path == vocabulary.PathHAProxy:
+		every = max(4*time.Second, time.Duration(a.Workers)*2*time.Second)
+		duration = time.Second + 2*every
+	case r.Path == vocabulary.PathService:
+		each := roundUp(time.Second+2*a.Work, 100*time.Millisecond)
+		duration = 3*time.Second + time.Duration(a.Workers)*each
+	}
+	v.Every, v.Duration = text(every), text(duration)
+	v.Timeout, v.Work = text(max(900*time.Millisecond, 10*a.Work)), text(a.Work)
+	return v
+}
+
+func text(d time.Duration) string { return strictyaml.FormatDuration(d) }
+
+func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1) / unit * unit }
+
+// Uses is the kind of time that a request takes.
+func (v *view) Uses() string {
+	if v.Program.Burns {
+		return "burn"
+	}
+	return "sleep"
+}
+
+// Busy is how many workers the load keeps busy, on average.
+func (v *view) Busy() string {
+	return fmt.Sprintf("%.2g", v.Answers.Rate*v.Answers.Work.Seconds())
+}
+
+// Blocks are the lines of the matrix, one for each way to listen.
+func (v *view) Blocks() (lines []string) {
+	for _, sockets := range []vocabulary.Sockets{
+		vocabulary.SocketsExclusive, vocabulary.SocketsReuseport, vocabulary.SocketsShared,
+	} {
+		var stops []vocabulary.StopMode
+		for _, one := range v.variants() {
+			if one.Sockets == sockets {
+				stops = append(stops, one.Stop)
+			}
+		}
+		workers := ""
+		if sockets == vocabulary.SocketsExclusive && v.Restart.Path == vocabulary.PathDirect {
+			workers = "workers: [1], "
+		}
+		if len(stops) > 0 {
+			lines = append(lines, fmt.Sprintf("{sockets: [%s], %sstop: [%s]}",
+				sockets, workers, vocabulary.Join(stops, ", ")))
+		}
+	}
+	return lines
+}
+
+func (v *view) variants() []variant { return append([]variant{v.Today}, v.Others...) }
+
+// Stops are the stop modes that are compared, each once, with what they do.
+func (v *view) Stops() (all []string) {
+	add := func(m vocabulary.StopMode) {
+		line := fmt.Sprintf("%s: %s.", m, m.Row().Doc)
+		if !slices.Contains(all, line) {
+			all = append(all, line)
+		}
+	}
+	if v.Restart.Path == vocabulary.PathService {
+		add(v.Today.Stop)
+		add(vocabulary.StopDrain)
+		return all
+	}
+	for _, one := range v.variants() {
+		add(one.Stop)
+	}
+	return all
+}
+
+// Markdown returns the table of programs for the documents.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString("| my program is | settings | when it matters how the workers listen |\n" +
+		"|---|---|---|\n")
+	for _, p := range Programs() {
+		fmt.Fprintf(&b, "| %s (`init --kind %s`) | %s | %s |\n",
+			p.Is, p.Name, p.settings(), p.Matters)
+	}
+	return b.String()
+}
+
+// settings writes the settings that stand for the program, as Markdown.
+func (p Program) settings() string {
+	work := "{sleep: 2ms}"
+	if p.Burns {
+		work = "{burn: 2ms}"
+	}
+	settings := fmt.Sprintf("`server: {kind: %s, work: %s}`", p.Kind, work)
+	if p.Accept != "" {
+		settings += fmt.Sprintf(", `accept: %s`", p.Accept)
+	}
+	return settings
+}
+
+// scenarioTemplate returns the template of a scenario file.
+func scenarioTemplate() *template.Template {
+	return template.Must(template.New("scenario").Parse(scenarioText))
+}
