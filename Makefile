@@ -8,24 +8,41 @@ CI_SCENARIOS := ci-restart ci-steady
 # sooner without the dynamic linker.
 export CGO_ENABLED = 0
 
-.PHONY: build bench bench-ci bench-full bench-engine baseline
+# make ends with 2 whatever a command ended with. So the status is printed: 1 a gate failed, 3 could
+# not measure.
+say_status = || { \
+	status=$$?; echo "reuseport-bench ended with status $$status; make ends with 2" >&2; exit $$status; }
+
+# Where 'make install' puts the program and its completions, below DESTDIR.
+PREFIX := /usr/local
+
+.PHONY: build install bench bench-ci bench-full bench-engine baseline
 .PHONY: test test-race selftest kill-test image check generate clean
 
 build:
 	$(GO) build -o $(BIN) ./bench
 
+# The program, and the scripts with which shells complete its commands, scenarios, labels and runs.
+install: build
+	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/reuseport-bench
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	./$(BIN) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/reuseport-bench
+	./$(BIN) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_reuseport-bench
+	./$(BIN) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/reuseport-bench.fish
+
 # The default suite: at most three minutes on two CPUs. RUN_FLAGS adds options, for example
 # make bench RUN_FLAGS='--trials 20'.
 bench: build
-	./$(BIN) run $(RUN_FLAGS)
+	./$(BIN) run $(RUN_FLAGS) $(say_status)
 
 # What CI runs. Its gates can fail. Under four minutes on two CPUs.
 bench-ci: build
-	./$(BIN) run $(RUN_FLAGS) $(CI_SCENARIOS)
+	./$(BIN) run $(RUN_FLAGS) $(CI_SCENARIOS) $(say_status)
 
 # Every scenario. Continue an interrupted run with RUN_FLAGS='--resume DIR'.
 bench-full: build
-	./$(BIN) run $(RUN_FLAGS) $$(./$(BIN) list --names)
+	./$(BIN) run $(RUN_FLAGS) $$(./$(BIN) list --names) $(say_status)
 
 # Compares the load generator with stock vegeta, wrk and others. It is a benchmark, not a test.
 # ENGINE_FLAGS adds options.
