@@ -178,16 +178,15 @@ func (p *progress) doing(s harness.Progress, room int) string {
 	if s.Attempts > 0 {
 		text += fmt.Sprintf(": %d dropped", s.Dropped)
 	}
-	before := "  ("
-	all := text
+	others := ""
 	for _, d := range p.lost {
-		if d.variant != name {
-			all += fmt.Sprintf("%s%s: %d", before, d.variant, d.n)
-			before = ", "
+		more := strings.TrimPrefix(fmt.Sprintf("%s, %s: %d", others, d.variant, d.n), ", ")
+		if d.variant != name && document.DisplayWidth(text+"  ("+more+")") <= room {
+			others = more
 		}
 	}
-	if all != text && document.DisplayWidth(all) < room {
-		return all + ")"
+	if others != "" {
+		text += "  (" + others + ")"
 	}
 	return text
 }
