@@ -20,7 +20,8 @@ import (
 var (
 	interrupts = flag.Int("interrupts", 4,
 		"how many runs of each scenario TestKernelNothingIsLeft ends at a random instant")
-	interruptSeed = flag.Uint64("interrupt-seed", 0, "draws those instants; 0: another one each time")
+	interruptSeed = flag.Uint64("interrupt-seed", 0,
+		"draws those instants; 0: another one each time")
 )
 
 // TestKernelNothingIsLeft ends runs in the middle, by signal and by force, and looks for what is
@@ -67,7 +68,8 @@ func nothingIsLeft(t *testing.T, scenario string) {
 	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL}
 	for i := range *interrupts {
 		by := interruption{
-			signal: signals[i%len(signals)], after: time.Duration(random.IntN(4000)) * time.Millisecond,
+			signal: signals[i%len(signals)],
+			after:  time.Duration(random.IntN(4000)) * time.Millisecond,
 		}
 		if i >= *interrupts/2 {
 			by.trials, by.after = 1, by.after/4
@@ -230,7 +232,8 @@ func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption)
 	status := c.ProcessState.ExitCode()
 	t.Logf("%v, %v after trial %d: exit status %d", by.signal, by.after, stored, status)
 	if by.signal != syscall.SIGKILL && status != exitInterrupted {
-		t.Errorf("%v: exit status %d, want %d\n%s", by.signal, status, exitInterrupted, stderr.String())
+		t.Errorf("%v: exit status %d, want %d\n%s", by.signal, status, exitInterrupted,
+			stderr.String())
 	}
 	if strings.Contains(stderr.String(), "goroutine") {
 		t.Errorf("%v: a trace:\n%s", by.signal, stderr.String())
@@ -242,7 +245,8 @@ func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption)
 	}
 	p.gone(t)
 	if stored < by.trials {
-		t.Fatalf("%d trials were stored within %v, want %d\n%s", stored, awaitLimit, by.trials, stderr.String())
+		t.Fatalf("%d trials were stored within %v, want %d\n%s", stored, awaitLimit, by.trials,
+			stderr.String())
 	}
 	if _, err := os.Stat(filepath.Join(out, results.RunFile)); err != nil && by.trials == 0 {
 		// The run had not come to the end of its first trial.

@@ -126,11 +126,11 @@ is printed.`,
 	c.Flags().StringVar(&f.format, "format", "text",
 		"text, markdown, json, github (a job summary) or annotations (workflow commands)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, as --format json does")
-	c.Flags().StringArrayVar(&f.metrics, "metric", nil, fmt.Sprintf("decide by this metric; may be "+
-		"repeated, at most %d (default: what the scenario is about)", metrics.MaxGating))
-	c.Flags().StringArrayVar(&f.thresholds, "threshold", nil, "METRIC=VALUE, the least change that "+
-		"matters: a share of the base (0.1 or 10%), or for differences the metric's unit (2ms); "+
-		"may be repeated")
+	c.Flags().StringArrayVar(&f.metrics, "metric", nil, fmt.Sprintf("decide by this metric; "+
+		"may be repeated, at most %d (default: what the scenario is about)", metrics.MaxGating))
+	c.Flags().StringArrayVar(&f.thresholds, "threshold", nil, "METRIC=VALUE, the least change "+
+		"that matters: a share of the base (0.1 or 10%), or for differences the metric's unit "+
+		"(2ms); may be repeated")
 	c.Flags().StringArrayVar(&f.only, "only", nil,
 		"only variants with this label, KEY=VALUE; may be repeated")
 	c.Flags().StringArrayVar(&f.scenarios, "scenario", nil, "only this scenario; may be repeated")

@@ -8,15 +8,18 @@ import (
 )
 
 func TestParseThresholds(t *testing.T) {
-	got, err := parseThresholds([]string{"response_p50_ns=10%", "response_p99_ns=0.2", "gap_ns=2ms", "lost_per_restart=0.5", "tail_ns=0"})
+	got, err := parseThresholds([]string{"response_p50_ns=10%", "response_p99_ns=0.2", "gap_ns=2ms",
+		"lost_per_restart=0.5", "tail_ns=0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]float64{"response_p50_ns": 0.1, "response_p99_ns": 0.2, "gap_ns": 2e6, "lost_per_restart": 0.5, "tail_ns": 0}
+	want := map[string]float64{"response_p50_ns": 0.1, "response_p99_ns": 0.2, "gap_ns": 2e6,
+		"lost_per_restart": 0.5, "tail_ns": 0}
 	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-12, 0)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for _, bad := range []string{"", "gap_ns", "gap_ns=", "=1", "p99=1", "gap_ns=2", "response_p50_ns=NaN", "response_p50_ns=Inf", "lost_per_restart=1%"} {
+	for _, bad := range []string{"", "gap_ns", "gap_ns=", "=1", "p99=1", "gap_ns=2",
+		"response_p50_ns=NaN", "response_p50_ns=Inf", "lost_per_restart=1%"} {
 		if got, err := parseThresholds([]string{bad}); err == nil {
 			t.Errorf("%q: got %v, want an error", bad, got)
 		}

@@ -238,7 +238,8 @@ func TestDamagedRuns(t *testing.T) {
 // damaged returns a copy of a run's files, one of which is damaged.
 func damaged(r *rand.Rand, kind string, run *storedRun) *storedRun {
 	damage := damages[kind]
-	ofText := strings.HasPrefix(kind, "by hand") || strings.Contains(kind, "line") || kind == "digit changed"
+	ofText := strings.HasPrefix(kind, "by hand") || strings.Contains(kind, "line") ||
+		kind == "digit changed"
 	bytewise := !ofText && r.IntN(2) == 0
 	d := *run
 	switch {
@@ -350,14 +351,16 @@ func printAll(t *testing.T, name, dir string) {
 func FuzzLoad(f *testing.F) {
 	// Small ones, for the engine makes each smaller that it finds to be of interest.
 	const head = `{"schema_version":1,"program":"p","version":"v","seed":1,` +
-		`"started_at":"2026-03-04T05:06:07Z",%s"scenarios":[{"name":"steady","min_valid":1,"trials":2,` +
+		`"started_at":"2026-03-04T05:06:07Z",%s` +
+		`"scenarios":[{"name":"steady","min_valid":1,"trials":2,` +
 		`"baseline":{"stop":"close"},"variants":[{"labels":{"stop":"close"},"trials":[%s]}],` +
 		`"gates":[{"labels":{"stop":"close"},"expect":"lost == 0","outcome":"fail","line":3}]}]}`
 	const trial = `{"valid":true,"attempts":9,"served":8,"lost":1,"dropped":1,` +
 		`"lost_by_cause":{"refused":1},"offered_per_second":9,"response_ns":{"p50":1,"p99":2},` +
 		`"steps":[{"do":"replace","stop_ns":5,"lost":1,"pods":[{"worker":1}]}],` +
 		`"workers":[{"id":1,"accepted":9}],"queues":{"samples":1,"listeners":[{"max":2}]},` +
-		`"series":{"window_ns":10,"queues":[{"longest":[1]}],"lost":[1]},"kernel":{"TcpOutRsts":1},` +
+		`"series":{"window_ns":10,"queues":[{"longest":[1]}],"lost":[1]},` +
+		`"kernel":{"TcpOutRsts":1},` +
 		`"losses":[{"sequence":3,"cause":"refused","step":0}],` +
 		`"ledger":[{"client":"served","attempts":9}]}`
 	f.Add(fmt.Appendf(nil, head, `"finished_at":"2026-03-04T05:07:07Z",`, trial), []byte{})

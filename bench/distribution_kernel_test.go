@@ -83,7 +83,8 @@ func inTurn(t *testing.T, what string, tr *results.Trial, counts []int64) {
 func binomial(n int64, p, tail float64) (lo, hi int64) {
 	lgamma := func(x int64) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
 	density := func(k int64) float64 {
-		return math.Exp(lgamma(n) - lgamma(k) - lgamma(n-k) + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
+		return math.Exp(lgamma(n) - lgamma(k) - lgamma(n-k) + float64(k)*math.Log(p) +
+			float64(n-k)*math.Log1p(-p))
 	}
 	for below := density(0); below < tail; below += density(lo) {
 		lo++
@@ -97,7 +98,9 @@ func binomial(n int64, p, tail float64) (lo, hi int64) {
 
 func TestBinomial(t *testing.T) {
 	// Fair coins: 10 tosses give 0 or 1 heads with probability 11/1024, 2 or fewer with 56/1024.
-	for tail, want := range map[float64][2]int64{0.0005: {0, 10}, 0.005: {1, 9}, 0.02: {2, 8}, 0.1: {3, 7}} {
+	for tail, want := range map[float64][2]int64{
+		0.0005: {0, 10}, 0.005: {1, 9}, 0.02: {2, 8}, 0.1: {3, 7},
+	} {
 		if lo, hi := binomial(10, 0.5, tail); lo != want[0] || hi != want[1] {
 			t.Errorf("tail %v: %d to %d, want %d to %d", tail, lo, hi, want[0], want[1])
 		}
@@ -146,9 +149,11 @@ func TestKernelDistribution(t *testing.T) {
 		}
 		tr := v.Trials[0]
 		counts := accepted(tr, 0)
-		t.Logf("%s: accepted %v, Jain %.3f, %d context switches", what, counts, tr.Fairness.Jain, switches(tr))
+		t.Logf("%s: accepted %v, Jain %.3f, %d context switches", what, counts, tr.Fairness.Jain,
+			switches(tr))
 		if tr.Attempts != attempts || tr.Lost != 0 || len(counts) != 4 || sum(counts) != attempts {
-			t.Errorf("%s: %d attempts, %d lost: %v; accepted %v", what, tr.Attempts, tr.Lost, tr.LostByCause, counts)
+			t.Errorf("%s: %d attempts, %d lost: %v; accepted %v", what, tr.Attempts, tr.Lost,
+				tr.LostByCause, counts)
 		}
 		total := int64(0)
 		for _, w := range tr.Fairness.Windows {
@@ -163,7 +168,8 @@ func TestKernelDistribution(t *testing.T) {
 	// A connection wakes one worker, or the herd: about 550 against 1600 on a quiet machine, where
 	// one that pauses wakes fewer.
 	all := byLabels(run)
-	one, herd := switches(all["sockets=shared accept=epoll-exclusive"]), switches(all["sockets=shared accept=epoll"])
+	one := switches(all["sockets=shared accept=epoll-exclusive"])
+	herd := switches(all["sockets=shared accept=epoll"])
 	if one < attempts/2 || 10*one > 9*herd {
 		t.Errorf("%d context switches with EPOLLEXCLUSIVE, %d without", one, herd)
 	}
@@ -185,7 +191,9 @@ func queuesOf(t *testing.T, what string, tr *results.Trial, shared bool) {
 		t.Errorf("%s: %d listeners, want %d", what, len(q.Listeners), want)
 	}
 	for i, l := range q.Listeners {
-		if shared && l.Worker != nil || !shared && (l.Worker == nil || *l.Worker != i || tr.Workers[i].QueueMax == nil || *tr.Workers[i].QueueMax != l.Max) {
+		own := l.Worker != nil && *l.Worker == i && tr.Workers[i].QueueMax != nil &&
+			*tr.Workers[i].QueueMax == l.Max
+		if shared && l.Worker != nil || !shared && !own {
 			t.Errorf("%s: listener %d is %+v of %+v", what, i, l, tr.Workers)
 		}
 		if l.Max < 0 || l.Mean > float64(l.Max) {
@@ -195,7 +203,10 @@ func queuesOf(t *testing.T, what string, tr *results.Trial, shared bool) {
 }
 
 // asNamed checks what sets one way apart from the others.
-func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Trial, counts []int64, loadCPUs []int) {
+func asNamed(
+	t *testing.T, what string, labels map[string]string, tr *results.Trial, counts []int64,
+	loadCPUs []int,
+) {
 	t.Helper()
 	switch way := cmp.Or(labels["selector"], labels["accept"]); {
 	case way == "acceptor", way == "round-robin":
@@ -208,7 +219,8 @@ func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Tr
 		// The selector draws by the run's seed, so this does not depend on luck. Tails of 0.05 %
 		// each.
 		if lo, hi := binomial(tr.Attempts, canary, 0.0005); counts[3] < lo || counts[3] > hi {
-			t.Errorf("%s: the canary accepted %d of %d, want %d to %d", what, counts[3], tr.Attempts, lo, hi)
+			t.Errorf("%s: the canary accepted %d of %d, want %d to %d", what, counts[3],
+				tr.Attempts, lo, hi)
 		}
 	case way == "cpu":
 		// On loopback the load's CPU handles the SYN.
@@ -216,13 +228,16 @@ func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Tr
 		for _, c := range loadCPUs {
 			places[c%4] = true
 		}
-		if got := len(slices.DeleteFunc(slices.Clone(counts), func(n int64) bool { return n == 0 })); got > len(places) {
-			t.Errorf("%s: %d workers accepted %v; the load runs on the CPUs %v", what, got, counts, loadCPUs)
+		idle := func(n int64) bool { return n == 0 }
+		if got := len(slices.DeleteFunc(slices.Clone(counts), idle)); got > len(places) {
+			t.Errorf("%s: %d workers accepted %v; the load runs on the CPUs %v", what, got, counts,
+				loadCPUs)
 		}
 	case way == "blocking" && labels["sockets"] == "shared":
 		// Woken in turn; but whoever is late for that, on a CPU that is taken away, leaves its turn
 		// to the next. On a quiet machine this is over 0.99, of workers with epoll about 0.6.
-		jain := max(tr.Fairness.Jain, windows(tr, func(w results.FairnessWindow) float64 { return w.Jain }))
+		ofWindow := func(w results.FairnessWindow) float64 { return w.Jain }
+		jain := max(tr.Fairness.Jain, windows(tr, ofWindow))
 		if jain < 0.85 {
 			t.Errorf("%s: Jain %.3f; accepted %v", what, jain, counts)
 		}
@@ -230,8 +245,10 @@ func asNamed(t *testing.T, what string, labels map[string]string, tr *results.Tr
 		// The first in the queue of those who wait is woken each time, unless it has not gone back
 		// to epoll_wait yet: then the next one. How often that is so depends on how late it gets
 		// its CPU, and there are four workers to one.
-		if ratio := windows(tr, func(w results.FairnessWindow) float64 { return w.MaxOverMean }); ratio < 1.5 {
-			t.Errorf("%s: the busiest worker has %.2f of the mean in the median window; accepted %v", what, ratio, counts)
+		ofWindow := func(w results.FairnessWindow) float64 { return w.MaxOverMean }
+		if ratio := windows(tr, ofWindow); ratio < 1.5 {
+			t.Errorf("%s: the busiest worker has %.2f of the mean in the median window; "+
+				"accepted %v", what, ratio, counts)
 		}
 	}
 	for _, w := range tr.Workers {
@@ -261,11 +278,13 @@ trials: 1
 	for sockets, list := range trials(run, "sockets") {
 		tr := list[0]
 		queuesOf(t, sockets, tr, sockets == "shared")
-		longest, sampled := int64(0), int64(0) // all queues were longest at once, just before the workers went on
+		// All queues were longest at once, just before the workers went on.
+		longest, sampled := int64(0), int64(0)
 		for i, l := range tr.Queues.Listeners {
 			longest += l.Max
 			if l.SampledMax == nil || l.SampledMean == nil || *l.SampledMax > l.Max+2 {
-				t.Errorf("%s: listener %d: sampled %v and %v of %d", sockets, i, l.SampledMax, l.SampledMean, l.Max)
+				t.Errorf("%s: listener %d: sampled %v and %v of %d", sockets, i, l.SampledMax,
+					l.SampledMean, l.Max)
 				continue
 			}
 			sampled += *l.SampledMax
@@ -279,18 +298,23 @@ trials: 1
 		// queued at once. Fewer are where the machine pauses the load.
 		limit := *s.StallNS / *s.ResolutionNS + 2
 		if sockets == "reuseport" {
-			limit += limit / 2 // four queues, which were not longest at one instant: workers go on when they get their CPU
+			// The four queues were not longest at one instant: a worker goes on when it gets its
+			// CPU.
+			limit += limit / 2
 		}
-		t.Logf("%s: %d queued, %d sampled, %d when the workers went on, %d due while they were stopped", sockets, longest, sampled, *s.Queued, expected)
+		t.Logf("%s: %d queued, %d sampled, %d when the workers went on, %d due while they were "+
+			"stopped", sockets, longest, sampled, *s.Queued, expected)
 		if longest < expected/2 || longest > limit {
-			t.Errorf("%s: %d queued at most; %d attempts were due in the stall, want %d to %d", sockets, longest, expected, expected/2, limit)
+			t.Errorf("%s: %d queued at most; %d attempts were due in the stall, want %d to %d",
+				sockets, longest, expected, expected/2, limit)
 		}
 		// More connections may come until the workers accept, but none leaves before.
 		if *s.Queued > longest+2 || *s.Queued < expected/2 {
 			t.Errorf("%s: the kernel said %d, of at most %d", sockets, *s.Queued, longest)
 		}
 		if first := slices.Max(tr.Series.Queues[0].Longest); first != tr.Queues.Listeners[0].Max {
-			t.Errorf("%s: the longest window has %d, the queue %d", sockets, first, tr.Queues.Listeners[0].Max)
+			t.Errorf("%s: the longest window has %d, the queue %d", sockets, first,
+				tr.Queues.Listeners[0].Max)
 		}
 	}
 }
@@ -322,7 +346,8 @@ trials: 1
 		t.Logf("%s: %d lost: %v", what, tr.Lost, tr.LostByCause)
 		lostOnlyBy(t, what, tr, "reset_at_close", "reset_half_open", "worker_crash")
 		if len(tr.Steps) != 5 || len(tr.Workers) != 12 {
-			t.Errorf("%s: %d steps, %d workers; want 5 and 12", what, len(tr.Steps), len(tr.Workers))
+			t.Errorf("%s: %d steps, %d workers; want 5 and 12", what, len(tr.Steps),
+				len(tr.Workers))
 			continue
 		}
 		// Workers 0 to 3; 4 is added, 0 removed, 1 killed; 2, 3 and 4 give way to 5, 6 and 7; those
@@ -330,7 +355,8 @@ trials: 1
 		steps := map[int]int{4: 0, 5: 3, 6: 3, 7: 3, 8: 4, 9: 4, 10: 4, 11: 4}
 		for _, w := range tr.Workers {
 			step, started := steps[w.ID]
-			late := started && *tr.Steps[step].ReadyNS > int64(1300*time.Millisecond) // which this machine can be
+			// This machine can be that late.
+			late := started && *tr.Steps[step].ReadyNS > int64(1300*time.Millisecond)
 			if w.Accepted == 0 && !late {
 				t.Errorf("%s: worker %d accepted nothing", what, w.ID)
 			}
@@ -365,9 +391,11 @@ trials: 1
 				lost++
 			}
 		}
-		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS                     // 360
-		tooEarly := (*s.ReadyNS - *s.StopNS - tr.TimeoutNS) / *s.ResolutionNS // 180: who came later was still served
-		t.Logf("%s: %d lost by the stalled worker, %d in all, of %d due in the stall", what, lost, tr.Lost, due)
+		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // 360
+		// 180 came too early: a later one was still served.
+		tooEarly := (*s.ReadyNS - *s.StopNS - tr.TimeoutNS) / *s.ResolutionNS
+		t.Logf("%s: %d lost by the stalled worker, %d in all, of %d due in the stall", what, lost,
+			tr.Lost, due)
 		if s.Target != "worker 1" || *s.ReadyNS-*s.StopNS < 300e6 {
 			t.Errorf("%s: step %+v", what, s)
 		}
@@ -418,15 +446,17 @@ trials: 1
 		"sockets=shared stop=handoff": nil, "sockets=shared stop=kill": {crash},
 		// A SYN that meets a closing listener is dropped without an answer: rare, and put down to
 		// that closing.
-		"sockets=reuseport stop=close": {resetAtClose, halfOpen, "syn_timeout"}, "sockets=reuseport stop=drain": {resetAtClose, halfOpen, "syn_timeout"},
-		"sockets=reuseport stop=kill": {resetAtClose, halfOpen, "syn_timeout", crash},
+		"sockets=reuseport stop=close": {resetAtClose, halfOpen, "syn_timeout"},
+		"sockets=reuseport stop=drain": {resetAtClose, halfOpen, "syn_timeout"},
+		"sockets=reuseport stop=kill":  {resetAtClose, halfOpen, "syn_timeout", crash},
 	}
 	for what, tr := range byLabels(run) {
 		causes, known := allowed[what]
 		t.Logf("%s: %v", what, tr.LostByCause)
 		lostOnlyBy(t, what, tr, causes...)
 		if !known || len(tr.Steps) != 3 || len(tr.Workers) != 8 || tr.Served < tr.Attempts*9/10 {
-			t.Errorf("%s: %d of %d served in %d steps by %d workers", what, tr.Served, tr.Attempts, len(tr.Steps), len(tr.Workers))
+			t.Errorf("%s: %d of %d served in %d steps by %d workers", what, tr.Served, tr.Attempts,
+				len(tr.Steps), len(tr.Workers))
 		}
 	}
 }
@@ -450,7 +480,8 @@ trials: 1
 	tr := run.Scenarios[0].Variants[0].Trials[0]
 	counts := accepted(tr, 0)
 	if tr.Lost > tr.Attempts/4 || len(tr.Steps) != 1 || sum(counts) < tr.Served {
-		t.Errorf("%d of %d lost: %v; accepted %v\n%s", tr.Lost, tr.Attempts, tr.LostByCause, counts, stderr)
+		t.Errorf("%d of %d lost: %v; accepted %v\n%s", tr.Lost, tr.Attempts, tr.LostByCause, counts,
+			stderr)
 	}
 	inTurn(t, "survivors", tr, []int64{counts[0], counts[2], counts[3]})
 	if counts[1] >= counts[0] {

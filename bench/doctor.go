@@ -60,7 +60,8 @@ tracing of losses off and on, in turn.`,
 			return diagnose(c.OutOrStdout(), s.width, found)
 		},
 	}
-	c.Flags().BoolVar(&measure, "measure", false, "measure what tracing costs: about a minute, as root")
+	c.Flags().BoolVar(&measure, "measure", false,
+		"measure what tracing costs: about a minute, as root")
 	c.Flags().StringVar(&trials, "trials", "", "with --measure: number of pairs, instead of 12")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: results/README.md has its form")
 	return c

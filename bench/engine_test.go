@@ -27,7 +27,8 @@ func TestSpread(t *testing.T) {
 // Ratios are of the same repetition: what disturbs the machine disturbs both.
 func TestPrintEngines(t *testing.T) {
 	run := func(perSecond float64) generators.Run {
-		return generators.Run{Flat: &generators.Flat{PerSecond: perSecond, CPU: 50 * time.Microsecond, WorkerBusy: 0.5}}
+		return generators.Run{Flat: &generators.Flat{PerSecond: perSecond,
+			CPU: 50 * time.Microsecond, WorkerBusy: 0.5}}
 	}
 	var out strings.Builder
 	err := printEngines(&out, 100, []*generators.Generator{
@@ -38,7 +39,8 @@ func TestPrintEngines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"2.50 [2.00–3.00]", "[1000–10000]", "hey, new connections: exit status 7", "Of 5 rounds, the 2 "} {
+	for _, want := range []string{"2.50 [2.00–3.00]", "[1000–10000]",
+		"hey, new connections: exit status 7", "Of 5 rounds, the 2 "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}

@@ -122,7 +122,8 @@ func TestNothingMovesTheCursor(t *testing.T) {
 	another.Environment.Kernel = "7"
 	empty := &results.Run{Environment: reporttest.FinishedRun().Environment}
 	for _, head := range []*results.Run{
-		reporttest.FinishedRun(), reporttest.SmallRun(), reporttest.InterruptedRun(), another, empty,
+		reporttest.FinishedRun(), reporttest.SmallRun(), reporttest.InterruptedRun(), another,
+		empty,
 	} {
 		base := reporttest.FinishedRun()
 		poisoned(reflect.ValueOf(base))

@@ -102,7 +102,8 @@ func judged(f harness.FactsFile) (*ledger.Recording, *ledger.Account, error) {
 func attemptsCSV(w io.Writer, k kept) error {
 	out := csv.NewWriter(w)
 	err := out.Write([]string{
-		"trial", "labels", "load_process", "sequence", "scheduled_ns", "sent_ns", "done_ns", "worker", "tries",
+		"trial", "labels", "load_process", "sequence", "scheduled_ns", "sent_ns", "done_ns",
+		"worker", "tries",
 		"outcome", "phase", "error", "cause", "evidence", "step",
 	})
 	for _, f := range k.files {
@@ -119,7 +120,8 @@ func attemptsCSV(w io.Writer, k kept) error {
 			}
 			sent, done := "", ""
 			if row.Tries > 0 {
-				sent, done = strconv.FormatInt(int64(row.Sent), 10), strconv.FormatInt(int64(row.Done), 10)
+				sent = strconv.FormatInt(int64(row.Sent), 10)
+				done = strconv.FormatInt(int64(row.Done), 10)
 			}
 			err = errors.Join(err, out.Write([]string{
 				name, labels, strconv.Itoa(row.Process), strconv.FormatUint(row.Sequence, 10),
@@ -148,7 +150,8 @@ func orEmpty(n int) string {
 // schedule begins at the Unix epoch. Latency is response time, which counts from the schedule.
 func vegetaResults(w io.Writer, k kept) error {
 	if len(k.files) > 1 {
-		return usage(fmt.Errorf("--format vegeta is of one trial: choose with --trial %s, or another of %d",
+		return usage(fmt.Errorf("--format vegeta is of one trial: choose with --trial %s, or "+
+			"another of %d",
 			k.files[0].Name, len(k.files)))
 	}
 	r, a, err := judged(k.files[0])
@@ -165,9 +168,12 @@ func vegetaResults(w io.Writer, k kept) error {
 			continue // the load did not come to it: vegeta would take it for one of no time
 		}
 		result := vegeta.Result{
-			Attack: k.files[0].Name, Seq: row.Sequence*uint64(r.Load.Processes) + uint64(row.Process), Code: uint16(row.Status),
-			Timestamp: time.Unix(0, int64(row.Scheduled)).UTC(), Latency: row.Done.Sub(row.Scheduled),
-			Method: method, URL: "http://" + r.Trial.Target + "/",
+			Attack:    k.files[0].Name,
+			Seq:       row.Sequence*uint64(r.Load.Processes) + uint64(row.Process),
+			Code:      uint16(row.Status),
+			Timestamp: time.Unix(0, int64(row.Scheduled)).UTC(),
+			Latency:   row.Done.Sub(row.Scheduled),
+			Method:    method, URL: "http://" + r.Trial.Target + "/",
 		}
 		if !row.Served {
 			if result.Code < 400 {
@@ -206,7 +212,8 @@ func rejudgeFacts(w io.Writer, k kept) error {
 		var again results.Trial
 		a.Fill(&again)
 		if again.Residual != r.Trial.Residual {
-			changes = append(changes, fmt.Sprintf("residual %d, was %d", again.Residual, r.Trial.Residual))
+			changes = append(changes, fmt.Sprintf("residual %d, was %d", again.Residual,
+				r.Trial.Residual))
 		}
 		if len(changes) == 0 {
 			continue
@@ -228,7 +235,8 @@ func rejudgeFacts(w io.Writer, k kept) error {
 		}
 	}
 	_, err = fmt.Fprintf(w, "%s of %s judged again: %d come out differently, in %s\n",
-		unit.Plural(attempts, "attempt"), unit.Plural(len(k.files), "trial"), differ, unit.Plural(trials, "trial"))
+		unit.Plural(attempts, "attempt"), unit.Plural(len(k.files), "trial"), differ,
+		unit.Plural(trials, "trial"))
 	if all := countTrials(run); err == nil && k.whole && len(k.files) < all {
 		_, err = fmt.Fprintf(w, "Of %d of the run's %s there are no facts: they were not judged.\n",
 			all-len(k.files), unit.Plural(all, "trial"))
@@ -260,8 +268,8 @@ func belongs(r *ledger.Recording, run *results.Run, f harness.FactsFile) error {
 			continue
 		}
 		if !maps.Equal(t.LostByCause, r.Trial.LostByCause) {
-			return fmt.Errorf("run.json says that %v were lost, by cause, and these facts say otherwise",
-				t.LostByCause)
+			return fmt.Errorf("run.json says that %v were lost, by cause, and these facts "+
+				"say otherwise", t.LostByCause)
 		}
 		return nil
 	}

@@ -48,11 +48,13 @@ func TestKernelKeepFacts(t *testing.T) {
 		t.Helper()
 		c := p.command(t.Context(), "report", filepath.Dir(kept), "--rejudge")
 		output, _ := c.CombinedOutput()
-		if status := c.ProcessState.ExitCode(); status != want || !strings.Contains(string(output), says) {
+		if status := c.ProcessState.ExitCode(); status != want ||
+			!strings.Contains(string(output), says) {
 			t.Errorf("exit status %d, want %d and %q:\n%s", status, want, says, output)
 		}
 	}
-	first, second := filepath.Join(kept, "kept-00-00.jsonl.gz"), filepath.Join(kept, "kept-00-01.jsonl.gz")
+	first := filepath.Join(kept, "kept-00-00.jsonl.gz")
+	second := filepath.Join(kept, "kept-00-01.jsonl.gz")
 	again(0, "200 attempts of 2 trials judged again: 0 come out differently")
 	content, err := os.ReadFile(second)
 	if err != nil {

@@ -63,12 +63,14 @@ trials: 1
 		return
 	}
 	tr := lastTrial(v)
-	lostOnlyBy(t, "pod-grace", tr, "worker_crash", "stale_endpoint", "reset_at_close", "closed_by_worker")
+	lostOnlyBy(t, "pod-grace", tr, "worker_crash", "stale_endpoint", "reset_at_close",
+		"closed_by_worker")
 	// Fifteen were sent before it was deleted, none of which takes less than 2 s from then on.
 	if killed := tr.LostByCause["worker_crash"]; killed < 12 || killed > 16 {
 		t.Errorf("%d lost to the kill: %v", killed, tr.LostByCause)
 	}
-	if pods := tr.Steps[0].Pods; len(pods) != 1 || pods[0].ClosedNS == nil || *pods[0].ClosedNS > 1e9 {
+	if pods := tr.Steps[0].Pods; len(pods) != 1 || pods[0].ClosedNS == nil ||
+		*pods[0].ClosedNS > 1e9 {
 		t.Errorf("its listener was to be closed at once: %+v", pods)
 	}
 }

@@ -85,8 +85,9 @@ var allowed = map[string][]string{
 		"results/summary", "results/unit", "scenarios",
 	},
 	"bench/internal/plan": {
-		"bench/internal/dns", "bench/internal/gates", "bench/internal/kernel", "bench/internal/kube",
-		"bench/internal/load", "bench/internal/netlab", "results", "results/compare", "results/unit", "scenarios",
+		"bench/internal/dns", "bench/internal/gates", "bench/internal/kernel",
+		"bench/internal/kube", "bench/internal/load", "bench/internal/netlab", "results",
+		"results/compare", "results/unit", "scenarios",
 		"servers",
 	},
 	"bench/internal/ledger": {
@@ -150,7 +151,8 @@ var allowed = map[string][]string{
 const words = "scenarios/vocabulary"
 
 func TestImports(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", module+"...").Output()
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}",
+		module+"...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
@@ -167,11 +169,14 @@ func TestImports(t *testing.T) {
 			}
 		}
 		for _, imported := range fields[1:] {
-			statistics := strings.HasPrefix(imported, "gonum.org/") || strings.Contains(imported, "go-moremath")
+			statistics := strings.HasPrefix(imported, "gonum.org/") ||
+				strings.Contains(imported, "go-moremath")
 			if statistics && pkg != "results/stats" {
-				t.Errorf("%s imports %s: only results/stats imports statistics libraries", pkg, imported)
+				t.Errorf("%s imports %s: only results/stats imports statistics libraries", pkg,
+					imported)
 			}
-			if name, ours := strings.CutPrefix(imported, module); ours && name != words && !slices.Contains(may, name) {
+			if name, ours := strings.CutPrefix(imported, module); ours && name != words &&
+				!slices.Contains(may, name) {
 				t.Errorf("%s imports %s, against the graph in ARCHITECTURE.md", pkg, name)
 			}
 		}

@@ -21,8 +21,10 @@ func TestInitialisation(t *testing.T) {
 	}
 	c := exec.Command(exe, roleInit)
 	c.Env = append(os.Environ(), "GODEBUG=inittrace=1") // package runtime: a line for each package
-	out, _ := c.CombinedOutput()                        // without its pipes the process fails, after that
-	lines := regexp.MustCompile(`(?m)^init (\S+) @.* clock, (\d+) bytes`).FindAllStringSubmatch(string(out), -1)
+	// The output is the trace, then an error: the process has no pipes.
+	out, _ := c.CombinedOutput()
+	line := regexp.MustCompile(`(?m)^init (\S+) @.* clock, (\d+) bytes`)
+	lines := line.FindAllStringSubmatch(string(out), -1)
 	ours := 0
 	for _, line := range lines {
 		name, found := strings.CutPrefix(line[1], module)
@@ -32,7 +34,8 @@ func TestInitialisation(t *testing.T) {
 		ours++
 		bytes, err := strconv.Atoi(line[2])
 		if err != nil || bytes > limit {
-			t.Errorf("%s allocates %s bytes before main, want at most %d; make it when it is first used",
+			t.Errorf("%s allocates %s bytes before main, want at most %d; make it when it is "+
+				"first used",
 				name, line[2], limit)
 		}
 	}

@@ -69,7 +69,8 @@ trials: 1
 	for _, v := range run.Scenarios[0].Variants {
 		for _, tr := range v.Trials {
 			if tr.Served < tr.Attempts*9/10 || len(tr.Steps) != 2 {
-				t.Errorf("%s: %d of %d served in %d steps", results.LabelString(v.Labels), tr.Served, tr.Attempts, len(tr.Steps))
+				t.Errorf("%s: %d of %d served in %d steps", results.LabelString(v.Labels),
+					tr.Served, tr.Attempts, len(tr.Steps))
 			}
 		}
 	}
@@ -127,8 +128,10 @@ matrix:
 trials: 1
 `+lenient)
 	low, high := run.Scenarios[0].Variants[0], run.Scenarios[0].Variants[1]
-	if low.CapacityPerSecond == nil || high.CapacityPerSecond == nil || *low.CapacityPerSecond != *high.CapacityPerSecond {
-		t.Fatalf("capacities %v and %v, want the same one", low.CapacityPerSecond, high.CapacityPerSecond)
+	if low.CapacityPerSecond == nil || high.CapacityPerSecond == nil ||
+		*low.CapacityPerSecond != *high.CapacityPerSecond {
+		t.Fatalf("capacities %v and %v, want the same one", low.CapacityPerSecond,
+			high.CapacityPerSecond)
 	}
 	capacity := *low.CapacityPerSecond
 	if capacity > 501 || capacity < 50 {
@@ -286,7 +289,8 @@ func TestKernelLoadFails(t *testing.T) {
 		local          bool
 	}{
 		{"stopped, with a step before", replace, stopped,
-			"the load generator never sent attempts due in a step's window (%d, the first after step 0, replace)", false},
+			"the load generator never sent attempts due in a step's window (%d, the first after " +
+				"step 0, replace)", false},
 		{"stopped, without steps", "", stopped,
 			"the load generator never sent attempts (%d of 900 outside any step's window", false},
 		{"out of descriptors", replace, outOfDescriptors,
@@ -314,7 +318,8 @@ trials: 1
 			v := run.Scenarios[0].Variants[0]
 			bad, again := v.Trials[0], lastTrial(v)
 			if bad.Valid || !again.Valid {
-				t.Fatalf("valid %t, repeated %t; want the first trial invalid: %v", bad.Valid, again.Valid, bad.LostByCause)
+				t.Fatalf("valid %t, repeated %t; want the first trial invalid: %v", bad.Valid,
+					again.Valid, bad.LostByCause)
 			}
 			k := *bad.NeverSent
 			if test.local {
@@ -327,10 +332,13 @@ trials: 1
 				t.Errorf("invalid because %q, want %q", bad.InvalidReasons, want)
 			}
 			if bad.Lost-bad.Dropped < k || bad.Residual != 0 {
-				t.Errorf("%d lost, %d dropped, residual %d, by cause %v", bad.Lost, bad.Dropped, bad.Residual, bad.LostByCause)
+				t.Errorf("%d lost, %d dropped, residual %d, by cause %v", bad.Lost, bad.Dropped,
+					bad.Residual, bad.LostByCause)
 			}
-			if s := v.Summary[metrics.LostPerAttempt]; s.Center != float64(again.Lost)/float64(again.Attempts) {
-				t.Errorf("%v lost per attempt; want that of the valid trial, which lost %d", s.Center, again.Lost)
+			lost := float64(again.Lost) / float64(again.Attempts)
+			if s := v.Summary[metrics.LostPerAttempt]; s.Center != lost {
+				t.Errorf("%v lost per attempt; want that of the valid trial, which lost %d",
+					s.Center, again.Lost)
 			}
 		})
 	}

@@ -21,19 +21,22 @@ var injections = []struct {
 	setup                 string
 }{
 	{
-		name: "a firewall drops SYNs", cause: synTimeout, evidence: "kernel", inferred: "client", kernel: "segment dropped: netfilter_drop",
+		name: "a firewall drops SYNs", cause: synTimeout, evidence: "kernel", inferred: "client",
+		kernel: "segment dropped: netfilter_drop",
 		setup: `
 server: {fault: {dropped_syns: 137}}
 load: {rate: 1000/s, duration: 500ms}
 `},
 	{
-		name: "a firewall rejects SYNs", cause: "refused", evidence: "kernel", inferred: "client", kernel: "segment dropped: netfilter_drop",
+		name: "a firewall rejects SYNs", cause: "refused", evidence: "kernel", inferred: "client",
+		kernel: "segment dropped: netfilter_drop",
 		setup: `
 server: {fault: {rejected_syns: 137}}
 load: {rate: 1000/s, duration: 500ms}
 `},
 	{
-		name: "nobody listens", cause: "refused", evidence: "kernel", inferred: "client", kernel: "reset sent: no_socket",
+		name: "nobody listens", cause: "refused", evidence: "kernel", inferred: "client",
+		kernel: "reset sent: no_socket",
 		// The one worker is gone before any but the first attempt is due.
 		others: []string{resetAtClose, workerCrash},
 		setup: `
@@ -43,7 +46,8 @@ load: {rate: 137/s, duration: 2s, pace: burst, burst: 137}
 timeline: [{at: 700ms, do: kill}]
 `},
 	{
-		name: "a listener is closed with a queue", cause: resetAtClose, evidence: "kernel", inferred: "worker", kernel: "reset sent: tcp_state",
+		name: "a listener is closed with a queue", cause: resetAtClose, evidence: "kernel",
+		inferred: "worker", kernel: "reset sent: tcp_state",
 		// One connection is being served while the others come, and the command to close is read
 		// right after it.
 		setup: `
@@ -56,7 +60,8 @@ load: {rate: 1380/s, duration: 100ms, pace: burst, burst: 138, timeout: 5s}
 timeline: [{at: 50ms, do: remove}]
 `},
 	{
-		name: "a queue overflows", cause: "accept_overflow", evidence: "counter", inferred: "counter",
+		name: "a queue overflows", cause: "accept_overflow", evidence: "counter",
+		inferred: "counter",
 		// One connection is being served, nine wait: the kernel takes one more than the backlog
 		// says.
 		others: []string{"timeout"},
@@ -68,7 +73,8 @@ server: {work: {sleep: 80ms}, backlog: 8}
 load: {rate: 1470/s, duration: 100ms, pace: burst, burst: 147}
 `},
 	{
-		name: "a worker is killed with requests in hand", cause: workerCrash, evidence: "worker", inferred: "worker",
+		name: "a worker is killed with requests in hand", cause: workerCrash, evidence: "worker",
+		inferred: "worker",
 		setup: `
 workers: 1
 sockets: exclusive
@@ -88,14 +94,16 @@ func TestKernelInjectedLosses(t *testing.T) {
 	t.Parallel()
 	for _, in := range injections {
 		t.Run(in.name, func(t *testing.T) {
-			run, stderr, status := newProgram(t).run(t, "name: injected\nabout: "+in.name+".\ntrials: 1\n"+in.setup+lenient)
+			run, stderr, status := newProgram(t).run(t,
+				"name: injected\nabout: "+in.name+".\ntrials: 1\n"+in.setup+lenient)
 			if status != 0 {
 				t.Fatalf("exit status %d:\n%s", status, stderr)
 			}
 			balanced(t, run)
 			tr := run.Scenarios[0].Variants[0].Trials[0]
 			if got := tr.LostByCause[in.cause]; got != injected {
-				t.Errorf("%d lost by %s, by cause %v, want %d: %+v", got, in.cause, tr.LostByCause, injected, tr.Ledger)
+				t.Errorf("%d lost by %s, by cause %v, want %d: %+v", got, in.cause, tr.LostByCause,
+					injected, tr.Ledger)
 			}
 			lostOnlyBy(t, in.name, tr, append(in.others, in.cause)...)
 			want := in.inferred
@@ -112,8 +120,11 @@ func TestKernelInjectedLosses(t *testing.T) {
 			}
 			t.Logf("%s: evidence %v; trace %+v", in.cause, by, tr.Trace)
 			for _, l := range tr.Losses {
-				if l.Cause == in.cause && (l.Evidence != want || want == "kernel" && in.kernel != "" && l.Kernel != in.kernel) {
-					t.Fatalf("%s: evidence %s %q, want %s %q", l.Cause, l.Evidence, l.Kernel, want, in.kernel)
+				if l.Cause == in.cause &&
+					(l.Evidence != want || want == "kernel" && in.kernel != "" &&
+						l.Kernel != in.kernel) {
+					t.Fatalf("%s: evidence %s %q, want %s %q", l.Cause, l.Evidence, l.Kernel, want,
+						in.kernel)
 				}
 			}
 		})

@@ -153,7 +153,7 @@ func roles() trial.Roles {
 func newRoot(s *session, stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "reuseport-bench",
-		Short: "One shared listening socket or one SO_REUSEPORT socket each? Measured on this machine.",
+		Short: "One shared listening socket, or one SO_REUSEPORT socket each? Measured here.",
 		Long: `reuseport-bench starts real listener processes in a private network and sends them requests at a
 fixed rate. Meanwhile it replaces, kills and stalls them. It reports latency, dropped connections and
 gaps: each lost connection with its cause, each figure with its interval.

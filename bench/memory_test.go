@@ -57,7 +57,9 @@ func TestScenarioMemory(t *testing.T) {
 		{"anchors in a file that is not too large", repeated("k%d: &a x\n", 9000), false},
 		{"a long gate", gate(strings.Repeat("-", 500_000) + "lost == 0"), false},
 		{"a gate that is long in a file that is not too large",
-			gate(strings.Repeat("(", 60_000) + "lost" + strings.Repeat(")", 60_000) + " == 0"), false},
+			gate(strings.Repeat("(", 60_000) + "lost" + strings.Repeat(")", 60_000) + " == 0"),
+			false,
+		},
 		{"many gates", head + variants + "gates:\n" +
 			repeated("- {expect: \"min("+strings.Repeat("lost, ", 60)+"1%d) == 0\"}\n", 256), true},
 		{"many random arrivals",
@@ -73,7 +75,8 @@ func TestScenarioMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, command := range [][]string{{"show"}, {"run", "--dry-run"}} {
-			c := exec.Command("/proc/self/exe", slices.Concat([]string{measured}, command, []string{file})...)
+			c := exec.Command("/proc/self/exe",
+				slices.Concat([]string{measured}, command, []string{file})...)
 			var stderr bytes.Buffer
 			c.Stderr = &stderr
 			err := c.Run()

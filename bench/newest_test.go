@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/results/report/reporttest"
 )
 
-// Without a run the commands take the newest, and say which it is. What they print goes to a file as
-// a whole: one that cannot be written whole stays as it was.
+// Without a run the commands take the newest, and say which it is. With -o a file is written as a
+// whole, or stays as it was.
 func TestNewestRunToFile(t *testing.T) {
 	p := newProgram(t)
 	if err := os.MkdirAll(filepath.Join(p.dir, "results"), 0o777); err != nil {
@@ -61,7 +61,8 @@ func TestNewestRunToFile(t *testing.T) {
 	if html, err := os.ReadFile(page); err != nil || !strings.Contains(string(html), "<html") {
 		t.Errorf("out.html is no page: %.80q, %v", html, err)
 	}
-	if _, why := said(exitUsage, "report", run, "-o", p.dir); !strings.Contains(why, "is a directory") {
+	_, why := said(exitUsage, "report", run, "-o", p.dir)
+	if !strings.Contains(why, "is a directory") {
 		t.Errorf("-o of a directory: %s", why)
 	}
 	if left, _ := filepath.Glob(filepath.Join(p.dir, "*.tmp")); len(left) > 0 {

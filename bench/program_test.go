@@ -109,7 +109,8 @@ func (p *program) processes(t *testing.T) (pids []int) {
 		if json.Unmarshal([]byte(e.Name()), &pid) != nil {
 			continue
 		}
-		if exe, err := os.Readlink("/proc/" + e.Name() + "/exe"); err == nil && strings.HasPrefix(exe, p.path) {
+		exe, err := os.Readlink("/proc/" + e.Name() + "/exe")
+		if err == nil && strings.HasPrefix(exe, p.path) {
 			pids = append(pids, pid)
 		}
 	}
@@ -133,10 +134,13 @@ func (p *program) gone(t *testing.T) {
 }
 
 // lenient keeps a busy machine from making trials invalid: these tests are about the ledger.
-const lenient = "\nvalidity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1, run_queue: 1, harness: 1}\n"
+const lenient = "\n" +
+	"validity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1, run_queue: 1, harness: 1}\n"
 
 // run runs a scenario and returns what it wrote, its standard error, and its exit status.
-func (p *program) run(t *testing.T, yaml string, args ...string) (run *results.Run, stderr string, status int) {
+func (p *program) run(
+	t *testing.T, yaml string, args ...string,
+) (run *results.Run, stderr string, status int) {
 	t.Helper()
 	file := filepath.Join(p.dir, "scenario.yaml")
 	if err := os.WriteFile(file, []byte(yaml), 0o666); err != nil {
@@ -203,9 +207,11 @@ func balanced(t *testing.T, run *results.Run) {
 				rows += r.Attempts
 			}
 			e := tr.Evidence
-			if tr.Attempts != tr.Served+tr.Lost || causes != tr.Lost || phases != tr.Lost || rows != tr.Attempts ||
+			if tr.Attempts != tr.Served+tr.Lost || causes != tr.Lost || phases != tr.Lost ||
+				rows != tr.Attempts ||
 				e.Kernel+e.Counter+e.Worker+e.Client != tr.Lost {
-				t.Errorf("%s: %d attempts, %d served, %d lost; %d by cause, %d by phase, %d in the ledger, evidence %+v",
+				t.Errorf("%s: %d attempts, %d served, %d lost; %d by cause, %d by phase, %d in "+
+					"the ledger, evidence %+v",
 					label, tr.Attempts, tr.Served, tr.Lost, causes, phases, rows, e)
 			}
 			if tr.Residual != 0 {

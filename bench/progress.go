@@ -161,8 +161,8 @@ func (p *progress) line(s harness.Progress, width int) string {
 	return text
 }
 
-// doing says what was done last: the variant and what it dropped so far. If there is room in so many
-// columns it adds what the other variants of the scenario dropped.
+// doing says what was done last: the variant and what it dropped so far. It adds what the other
+// variants of the scenario dropped, as far as room columns allow.
 func (p *progress) doing(s harness.Progress, room int) string {
 	if s.Note != "" {
 		return s.Scenario + ": " + s.Note

@@ -29,7 +29,8 @@ func TestRequirements(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The command's own packages: those that only tests import are not among them.
-	const imports = "{{with .Module}}{{if .Main}}{{range $.Imports}}{{println .}}{{end}}{{end}}{{end}}"
+	const imports = "{{with .Module}}{{if .Main}}" +
+		"{{range $.Imports}}{{println .}}{{end}}{{end}}{{end}}"
 	out, err := exec.Command("go", "list", "-deps", "-f", imports, module+"bench").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
@@ -153,7 +154,9 @@ require example.com/d v1.0.0 // indirect
 		},
 		{
 			name: "direct among the indirect", old: "d v1.0.0 // indirect", new: "cd v1.0.0",
-			want: []string{"14: example.com/cd" + inNone + toProgram, "14: example.com/cd" + noReason},
+			want: []string{
+				"14: example.com/cd" + inNone + toProgram, "14: example.com/cd" + noReason,
+			},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -24,16 +24,19 @@ func TestKernelRestartsBalance(t *testing.T) {
 	run := carriedOut(t, restartScenario)
 	for _, tr := range trials(run, "stop")["handoff"] {
 		if tr.LostByCause["reset_at_close"] != 0 || len(tr.Steps) != 4 {
-			t.Errorf("handoff: %d reset at close in %d steps", tr.LostByCause["reset_at_close"], len(tr.Steps))
+			t.Errorf("handoff: %d reset at close in %d steps", tr.LostByCause["reset_at_close"],
+				len(tr.Steps))
 		}
 	}
 	for label, list := range trials(run, "stop") {
 		for _, tr := range list {
 			if n := tr.LostSentAfterClose; n != nil && *n != 0 {
-				t.Errorf("%s: %d attempts were lost that were sent after the close: %+v", label, *n, tr.Losses)
+				t.Errorf("%s: %d attempts were lost that were sent after the close: %+v", label, *n,
+					tr.Losses)
 			}
 			if tr.Kernel["TcpActiveOpens"] != tr.Attempts-tr.LostByCause["client"] {
-				t.Errorf("%s: the kernel opened %d connections for %d attempts", label, tr.Kernel["TcpActiveOpens"], tr.Attempts)
+				t.Errorf("%s: the kernel opened %d connections for %d attempts", label,
+					tr.Kernel["TcpActiveOpens"], tr.Attempts)
 			}
 		}
 	}
@@ -52,8 +55,10 @@ trials: 1
 `+lenient)
 	for label, list := range trials(run, "sockets") {
 		for _, tr := range list {
-			if tr.LostByCause["closed_by_worker"] != k || tr.Lost != k || tr.Evidence.Worker+tr.Evidence.Kernel != k || tr.Kernel["TcpOutRsts"] != k {
-				t.Errorf("%s: %d lost, by cause %v, evidence %+v, TcpOutRsts %d; want %d of each", label, tr.Lost, tr.LostByCause, tr.Evidence, tr.Kernel["TcpOutRsts"], k)
+			if tr.LostByCause["closed_by_worker"] != k || tr.Lost != k ||
+				tr.Evidence.Worker+tr.Evidence.Kernel != k || tr.Kernel["TcpOutRsts"] != k {
+				t.Errorf("%s: %d lost, by cause %v, evidence %+v, TcpOutRsts %d; want %d of each",
+					label, tr.Lost, tr.LostByCause, tr.Evidence, tr.Kernel["TcpOutRsts"], k)
 			}
 		}
 	}
@@ -80,7 +85,8 @@ trials: 1
 		// its turn comes. The slack above is the machine's.
 		stopped, stall := *s.ReadyNS-*s.StopNS, *s.StallNS
 		if stopped < 200e6 || stall < stopped-*s.ResolutionNS-2e6 || stall > stopped+150e6 {
-			t.Errorf("%s: stall %v for workers stopped %v", label, time.Duration(stall), time.Duration(stopped))
+			t.Errorf("%s: stall %v for workers stopped %v", label, time.Duration(stall),
+				time.Duration(stopped))
 		}
 	}
 }

@@ -14,7 +14,8 @@ func equal(t *testing.T, tr *results.Trial, counters ...string) {
 	for _, e := range tr.Equalities {
 		for _, counter := range counters {
 			if e.Counter == counter && e.Kernel != e.Ledger {
-				t.Errorf("%s: the kernel counts %d, the ledger %d %s", counter, e.Kernel, e.Ledger, e.What)
+				t.Errorf("%s: the kernel counts %d, the ledger %d %s", counter, e.Kernel, e.Ledger,
+					e.What)
 			}
 		}
 	}
@@ -43,7 +44,8 @@ gates: [{when: {load.body: 0, server.kind: http}, expect: masked == 17 && repeat
 	for _, v := range run.Scenarios[0].Variants {
 		for _, tr := range v.Trials {
 			again := int64(k)
-			if v.Labels["load.body"] == "100" && v.Labels["load.retry.on"] == "" || v.Labels["load.retry.on"] == "refused" {
+			on := v.Labels["load.retry.on"]
+			if v.Labels["load.body"] == "100" && on == "" || on == "refused" {
 				again = 0
 			}
 			want := &results.Retries{
@@ -62,7 +64,8 @@ gates: [{when: {load.body: 0, server.kind: http}, expect: masked == 17 && repeat
 			}
 			got.MaskedNS = nil
 			if diff := cmp.Diff(want, &got); diff != "" || tr.Lost != k-again {
-				t.Errorf("%v: %d lost %v, want %d; retries (-want +got):\n%s", v.Labels, tr.Lost, tr.LostByCause, k-again, diff)
+				t.Errorf("%v: %d lost %v, want %d; retries (-want +got):\n%s", v.Labels, tr.Lost,
+					tr.LostByCause, k-again, diff)
 			}
 			if n := tr.Kernel["TcpOutRsts"]; n != k {
 				t.Errorf("%v: %d resets, want %d", v.Labels, n, k)
@@ -111,15 +114,18 @@ trials: 1
 				}
 			case v.Labels["load.retry.max"] == "10":
 				if r.Failed[failure]+tr.Lost != k || r.Repeated != 0 || r.Exhausted != tr.Lost {
-					t.Errorf("%v: %d lost %v, %+v; want %d tries that failed", v.Labels, tr.Lost, tr.LostByCause, r, k)
+					t.Errorf("%v: %d lost %v, %+v; want %d tries that failed", v.Labels, tr.Lost,
+						tr.LostByCause, r, k)
 				}
 			default:
 				want := &results.Retries{
-					Tries: tr.Attempts + k, TriedAgain: k, Masked: k, RepeatedUnhandled: new(int64(0)),
-					Failed: map[string]int64{failure: k}, MaskedNS: r.MaskedNS,
+					Tries: tr.Attempts + k, TriedAgain: k, Masked: k,
+					RepeatedUnhandled: new(int64(0)),
+					Failed:            map[string]int64{failure: k}, MaskedNS: r.MaskedNS,
 				}
 				if diff := cmp.Diff(want, r); diff != "" || tr.Lost != 0 {
-					t.Errorf("%v: %d lost %v; retries (-want +got):\n%s", v.Labels, tr.Lost, tr.LostByCause, diff)
+					t.Errorf("%v: %d lost %v; retries (-want +got):\n%s", v.Labels, tr.Lost,
+						tr.LostByCause, diff)
 				}
 				// A third of the attempt's timeout is what a handshake has where nothing else is
 				// said.
@@ -197,10 +203,12 @@ trials: 1
 		switch v.Labels["load.retry.max"] {
 		case "0": // one of two endpoints for 150 ms and some: of 45 half
 			if tr.Retries != nil || stale < 8 {
-				t.Errorf("%v: %d lost to a stale endpoint, retries %+v", v.Labels, stale, tr.Retries)
+				t.Errorf("%v: %d lost to a stale endpoint, retries %+v", v.Labels, stale,
+					tr.Retries)
 			}
 		case "1":
-			if r := tr.Retries; stale == 0 || r.Exhausted != stale || r.Masked == 0 || r.Repeated != 0 {
+			if r := tr.Retries; stale == 0 || r.Exhausted != stale || r.Masked == 0 ||
+				r.Repeated != 0 {
 				t.Errorf("%v: %d lost to a stale endpoint, retries %+v", v.Labels, stale, r)
 			}
 		case "5": // the waits alone come to 50 + 100 + 200 ms before the last but one

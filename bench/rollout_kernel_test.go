@@ -26,12 +26,16 @@ func TestKernelRollingUpdate(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			trial := podTrial(t, "server: {work: {sleep: 100us}, startup: 200ms}\nstop: close\ntimeline: [{at: 300ms, do: rolling-update}]\nkube: {"+test.kube+"}")
+			trial := podTrial(t,
+				"server: {work: {sleep: 100us}, startup: 200ms}\nstop: close\n"+
+					"timeline: [{at: 300ms, do: rolling-update}]\nkube: {"+test.kube+"}")
 			step := trial.Steps[0]
 			if len(step.Pods) != 4 {
-				t.Fatalf("%d pods, want two that went and two that came: %+v", len(step.Pods), step.Pods)
+				t.Fatalf("%d pods, want two that went and two that came: %+v", len(step.Pods),
+					step.Pods)
 			}
-			if test.cause == "" && trial.Lost != 0 || test.cause != "" && trial.LostByCause[test.cause]*2 <= trial.Lost {
+			if test.cause == "" && trial.Lost != 0 ||
+				test.cause != "" && trial.LostByCause[test.cause]*2 <= trial.Lost {
 				t.Errorf("%d lost: %v", trial.Lost, trial.LostByCause)
 			}
 			early := 0 // new pods that were ready when the first old one's deletion began
@@ -41,7 +45,8 @@ func TestKernelRollingUpdate(t *testing.T) {
 				}
 			}
 			if early != test.surplus {
-				t.Errorf("%d pods were ready before the first was deleted, want %d: %+v", early, test.surplus, step.Pods)
+				t.Errorf("%d pods were ready before the first was deleted, want %d: %+v", early,
+					test.surplus, step.Pods)
 			}
 			if p := step.Pods[2]; test.cause == "early_endpoint" != (*p.ReadyNS < *p.ListenNS) {
 				t.Errorf("listened at %d, ready at %d", *p.ListenNS, *p.ReadyNS)
@@ -77,7 +82,8 @@ trials: 2
 	}
 	// With this seed the two are some 100 ms or more apart; a busy machine adds to each.
 	apart := func(a, b int64) bool { return max(a-b, b-a) > 50e6 }
-	if c, d := lag["close"], lag["drain"]; len(c) != 2 || len(d) != 2 || !apart(c[0], c[1]) || apart(c[0], d[0]) || apart(c[1], d[1]) {
+	if c, d := lag["close"], lag["drain"]; len(c) != 2 || len(d) != 2 || !apart(c[0], c[1]) ||
+		apart(c[0], d[0]) || apart(c[1], d[1]) {
 		t.Errorf("lags in ns, two of each variant: %v", lag)
 	}
 }
@@ -89,45 +95,62 @@ func TestKernelPods(t *testing.T) {
 	t.Parallel()
 	const settings = "server: {work: {sleep: 100us}}\nstop: close\n"
 	t.Run("scale", func(t *testing.T) {
-		trial := podTrial(t, settings+"kube: {pre_stop: 300ms}\ntimeline: [{at: 200ms, do: scale, replicas: 4}, {at: 900ms, do: scale, replicas: 1}]")
+		trial := podTrial(t,
+			settings+"kube: {pre_stop: 300ms}\n"+
+				"timeline: [{at: 200ms, do: scale, replicas: 4}, "+
+				"{at: 900ms, do: scale, replicas: 1}]")
 		up, down := trial.Steps[0], trial.Steps[1]
-		if trial.Lost != 0 || len(up.Pods) != 2 || !up.Pods[0].Started || len(down.Pods) != 3 || down.Pods[0].Started || down.Pods[0].Worker != 3 {
-			t.Errorf("%d lost %v; pods %+v, then %+v", trial.Lost, trial.LostByCause, up.Pods, down.Pods)
+		if trial.Lost != 0 || len(up.Pods) != 2 || !up.Pods[0].Started || len(down.Pods) != 3 ||
+			down.Pods[0].Started || down.Pods[0].Worker != 3 {
+			t.Errorf("%d lost %v; pods %+v, then %+v", trial.Lost, trial.LostByCause, up.Pods,
+				down.Pods)
 		}
 	})
 	t.Run("drain-node", func(t *testing.T) {
-		trial := podTrial(t, settings+"workers: 4\nkube: {pre_stop: 300ms, min_available: 3}\ntimeline: [{at: 200ms, do: drain-node, target: 1}]")
+		trial := podTrial(t,
+			settings+"workers: 4\nkube: {pre_stop: 300ms, min_available: 3}\n"+
+				"timeline: [{at: 200ms, do: drain-node, target: 1}]")
 		pods := trial.Steps[0].Pods
 		if trial.Lost != 0 || len(pods) != 4 {
 			t.Fatalf("%d lost %v; pods %+v", trial.Lost, trial.LostByCause, pods)
 		}
 		for i, p := range pods {
-			if want := map[bool]string{false: "node-b", true: "node-a"}[i >= 2]; p.Node != want || p.Started != (i >= 2) {
+			if want := map[bool]string{false: "node-b", true: "node-a"}[i >= 2]; p.Node != want ||
+				p.Started != (i >= 2) {
 				t.Errorf("pod %d: %+v, want it on %s", i, p, want)
 			}
 		}
 		// With three of four to be there, the second may go when the first one's successor is
 		// ready.
 		if *pods[1].DeletedNS < *pods[2].ReadyNS {
-			t.Errorf("evicted at %d, while the other's successor was ready at %d", *pods[1].DeletedNS, *pods[2].ReadyNS)
+			t.Errorf("evicted at %d, while the other's successor was ready at %d",
+				*pods[1].DeletedNS, *pods[2].ReadyNS)
 		}
 	})
 	t.Run("cold-start", func(t *testing.T) {
-		trial := podTrial(t, "server: {work: {sleep: 100us}, cold: 2ms}\nkube: {endpoint_lag: 300ms}\ntimeline: [{at: 200ms, do: cold-start, for: 200ms}]")
+		trial := podTrial(t,
+			"server: {work: {sleep: 100us}, cold: 2ms}\nkube: {endpoint_lag: 300ms}\n"+
+				"timeline: [{at: 200ms, do: cold-start, for: 200ms}]")
 		cold, pod := trial.Steps[0].ColdStart, trial.Steps[0].Pods[0]
-		if trial.Lost != 0 || cold.FirstServedNS == nil || *cold.FirstServedNS < 300e6 || *pod.RulesNS-*pod.ListenNS < 300e6 {
-			t.Errorf("%d lost; first served after %v ns; pod %+v", trial.Lost, cold.FirstServedNS, pod)
+		if trial.Lost != 0 || cold.FirstServedNS == nil || *cold.FirstServedNS < 300e6 ||
+			*pod.RulesNS-*pod.ListenNS < 300e6 {
+			t.Errorf("%d lost; first served after %v ns; pod %+v", trial.Lost, cold.FirstServedNS,
+				pod)
 		}
 	})
 	// Kept connections to a node that falls silent: those in use and those that are taken up again
 	// wait for their timeout. They are not the endpoints' fault, which new connections are.
 	t.Run("kept connections", func(t *testing.T) {
-		trial := podTrial(t, "server: {work: {sleep: 100us}}\nkube: {node_lag: 200ms}\ntimeline: [{at: 500ms, do: node-down, target: 1}]")
+		trial := podTrial(t,
+			"server: {work: {sleep: 100us}}\nkube: {node_lag: 200ms}\n"+
+				"timeline: [{at: 500ms, do: node-down, target: 1}]")
 		if n := trial.LostByCause["stale_connection"]; n != 0 {
 			t.Errorf("%d lost on kept connections where none is kept", n)
 		}
-		trial = podTrial(t, "load: {rate: 200/s, duration: 2500ms, timeout: 400ms, connections: reused}\nserver: {kind: http, work: {sleep: 100ms}}\n"+
-			"kube: {node_lag: 200ms}\ntimeline: [{at: 500ms, do: node-down, target: 1}]")
+		trial = podTrial(t,
+			"load: {rate: 200/s, duration: 2500ms, timeout: 400ms, connections: reused}\n"+
+				"server: {kind: http, work: {sleep: 100ms}}\n"+
+				"kube: {node_lag: 200ms}\ntimeline: [{at: 500ms, do: node-down, target: 1}]")
 		if n := trial.LostByCause["stale_connection"]; n < 3 {
 			t.Errorf("%d lost on kept connections, want some: %v", n, trial.LostByCause)
 		}
@@ -142,7 +165,8 @@ func podTrial(t *testing.T, settings string) *results.Trial {
 	if strings.HasPrefix(settings, "load:") {
 		load = ""
 	}
-	run := carriedOut(t, "name: pods\nabout: Pods behind a Service.\nnetwork: cluster\npath: service\n"+load+settings+"\ntrials: 1\n"+lenient)
+	run := carriedOut(t, "name: pods\nabout: Pods behind a Service.\nnetwork: cluster\n"+
+		"path: service\n"+load+settings+"\ntrials: 1\n"+lenient)
 	v := run.Scenarios[0].Variants[0]
 	if skips(t, v) {
 		t.SkipNow()

@@ -13,7 +13,8 @@ import (
 	"reuseport-bench/results"
 )
 
-var selftest = flag.Bool("selftest", false, "measure the program itself in the long form: 20 runs of a minute or more each, twice")
+var selftest = flag.Bool("selftest", false,
+	"measure the program itself in the long form: 20 runs of a minute or more each, twice")
 
 // A tally of a self-test: how the gates came out that must fail, and those that must not.
 type selfTally struct {
@@ -39,7 +40,8 @@ func (s *selfTally) add(t *testing.T, out *results.Scenario, faults map[string]s
 				fault = label
 			}
 		}
-		what := fmt.Sprintf("run %d, %s: %s: %s: %s", s.runs, results.LabelString(g.Labels), g.Expect, g.Outcome, g.Note)
+		what := fmt.Sprintf("run %d, %s: %s: %s: %s", s.runs, results.LabelString(g.Labels),
+			g.Expect, g.Outcome, g.Note)
 		switch {
 		case fault != "" && g.Outcome == results.GateFail:
 			s.found[fault]++
@@ -77,10 +79,13 @@ func TestKernelSelfTest(t *testing.T) {
 	if *selftest {
 		runs, trials = 20, trialsAuto
 	}
-	faults := map[string]string{"server.work.sleep=2550us": "response.p50", "server.fault.resets=4": "dropped_per_restart"}
+	faults := map[string]string{
+		"server.work.sleep=2550us": "response.p50", "server.fault.resets=4": "dropped_per_restart",
+	}
 	s := newSelfTally()
 	for i := range runs {
-		run, stderr, status := newProgram(t).run(t, string(yaml), "--trials", trials, "--seed", strconv.Itoa(i+1))
+		run, stderr, status := newProgram(t).run(t, string(yaml), "--trials", trials, "--seed",
+			strconv.Itoa(i+1))
 		if run == nil {
 			t.Fatalf("exit status %d:\n%s", status, stderr)
 		}
@@ -92,13 +97,16 @@ func TestKernelSelfTest(t *testing.T) {
 		// An injected reset is an attempt lost, exactly.
 		for _, v := range out.Variants {
 			for _, trial := range v.ValidTrials() {
-				if want := map[string]int64{"4": 4}[v.Labels["server.fault.resets"]]; trial.LostByCause["closed_by_worker"] != want {
-					t.Errorf("%v: %d attempts answered by a reset, want %d", v.Labels, trial.LostByCause["closed_by_worker"], want)
+				want := map[string]int64{"4": 4}[v.Labels["server.fault.resets"]]
+				if trial.LostByCause["closed_by_worker"] != want {
+					t.Errorf("%v: %d attempts answered by a reset, want %d", v.Labels,
+						trial.LostByCause["closed_by_worker"], want)
 				}
 			}
 		}
 	}
-	t.Logf("%d runs, %d void; found %v, undecided %v; gates on nothing changed: %d pass, %d undecided, %d fail",
+	t.Logf("%d runs, %d void; found %v, undecided %v; gates on nothing changed: %d pass, %d "+
+		"undecided, %d fail",
 		s.runs, s.void, s.found, s.undecided, s.quiet, s.open, s.falseFail)
 	if *selftest {
 		for fault := range faults {
@@ -126,12 +134,14 @@ func TestKernelSelfTestBusy(t *testing.T) {
 		t.Fatal("selftest.yaml has no matrix before its baseline")
 	}
 	// Another name for the baseline: nothing takes as long as its timeout.
-	same := head + "matrix:\n  - {server.work.sleep: [2ms], load.timeout: [900ms, 901ms]}\nbaseline:" +
+	same := head +
+		"matrix:\n  - {server.work.sleep: [2ms], load.timeout: [900ms, 901ms]}\nbaseline:" +
 		strings.Replace(gates, "{server.work.sleep: 2ms}", "{load.timeout: 900ms}", 1)
 	occupy(t, []int{runtime.NumCPU() - 1})
 	s := newSelfTally()
 	for i := range 20 {
-		run, stderr, status := newProgram(t).run(t, same, "--trials", "12", "--seed", strconv.Itoa(i+1))
+		run, stderr, status := newProgram(t).run(t, same, "--trials", "12", "--seed",
+			strconv.Itoa(i+1))
 		if run == nil {
 			t.Fatalf("exit status %d:\n%s", status, stderr)
 		}
@@ -140,5 +150,6 @@ func TestKernelSelfTestBusy(t *testing.T) {
 			t.Errorf("exit status 1, and nothing has changed:\n%s", stderr)
 		}
 	}
-	t.Logf("%d runs beside a process that uses up a CPU, %d void; gates: %d pass, %d undecided, %d fail", s.runs, s.void, s.quiet, s.open, s.falseFail)
+	t.Logf("%d runs beside a process that uses up a CPU, %d void; gates: %d pass, %d undecided, "+
+		"%d fail", s.runs, s.void, s.quiet, s.open, s.falseFail)
 }

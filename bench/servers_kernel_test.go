@@ -29,7 +29,8 @@ func lostOnlyBy(t *testing.T, what string, tr *results.Trial, causes ...string) 
 		lost -= tr.LostByCause[c]
 	}
 	if lost != 0 {
-		t.Errorf("%s: lost by cause %v, allowed are %v: %+v", what, tr.LostByCause, causes, tr.Losses)
+		t.Errorf("%s: lost by cause %v, allowed are %v: %+v", what, tr.LostByCause, causes,
+			tr.Losses)
 	}
 }
 
@@ -39,9 +40,11 @@ func TestKernelHTTP(t *testing.T) {
 	run := carriedOut(t, httpScenario)
 	allowed := map[string][]string{
 		"reuseport kill": {resetAtClose, resetHalfOpen, workerCrash}, "shared kill": {workerCrash},
-		"reuseport close": {resetAtClose, resetHalfOpen}, "reuseport drain": {resetAtClose, resetHalfOpen},
+		"reuseport close":   {resetAtClose, resetHalfOpen},
+		"reuseport drain":   {resetAtClose, resetHalfOpen},
 		"reuseport migrate": {resetAtClose, resetHalfOpen}, "shared handoff": {},
-		"reuseport shutdown": {resetAtClose, resetHalfOpen, closedByWorker}, "shared shutdown": {closedByWorker},
+		"reuseport shutdown": {resetAtClose, resetHalfOpen, closedByWorker},
+		"shared shutdown":    {closedByWorker},
 	}
 	for _, v := range run.Scenarios[0].Variants {
 		what := v.Labels["sockets"] + " " + v.Labels["stop"]
@@ -49,7 +52,8 @@ func TestKernelHTTP(t *testing.T) {
 			t.Logf("%s: %v", what, tr.LostByCause)
 			lostOnlyBy(t, what, tr, allowed[what]...)
 			if tr.Served == 0 || len(tr.Steps) != 4 || len(tr.Workers) != 10 {
-				t.Errorf("%s: %d served, %d steps, %d workers; want 4 steps and 10 workers", what, tr.Served, len(tr.Steps), len(tr.Workers))
+				t.Errorf("%s: %d served, %d steps, %d workers; want 4 steps and 10 workers", what,
+					tr.Served, len(tr.Steps), len(tr.Workers))
 			}
 		}
 	}
@@ -83,7 +87,8 @@ trials: 1
 			}
 			lostOnlyBy(t, what, tr, allowed...)
 			if tr.Kernel["TcpActiveOpens"] > tr.Attempts/2 {
-				t.Errorf("%s: %d connections for %d attempts; they are not kept alive", what, tr.Kernel["TcpActiveOpens"], tr.Attempts)
+				t.Errorf("%s: %d connections for %d attempts; they are not kept alive", what,
+					tr.Kernel["TcpActiveOpens"], tr.Attempts)
 			}
 		}
 	}
@@ -99,8 +104,10 @@ server: {kind: http, fault: {resets: %d}}
 load: {rate: 1000/s, duration: 500ms}
 trials: 1
 `, k)+lenient)
-	if tr := run.Scenarios[0].Variants[0].Trials[0]; tr.Lost != k || tr.LostByCause["closed_by_worker"] != k || tr.Kernel["TcpOutRsts"] != k {
-		t.Errorf("lost %d, by cause %v, TcpOutRsts %d; want %d", tr.Lost, tr.LostByCause, tr.Kernel["TcpOutRsts"], k)
+	if tr := run.Scenarios[0].Variants[0].Trials[0]; tr.Lost != k ||
+		tr.LostByCause["closed_by_worker"] != k || tr.Kernel["TcpOutRsts"] != k {
+		t.Errorf("lost %d, by cause %v, TcpOutRsts %d; want %d", tr.Lost, tr.LostByCause,
+			tr.Kernel["TcpOutRsts"], k)
 	}
 }
 
@@ -120,15 +127,18 @@ trials: 1
 `+lenient)
 	for _, v := range run.Scenarios[0].Variants {
 		tr := v.Trials[0]
-		lostOnlyBy(t, v.Labels["server.kind"], tr, "refused", "reset_at_close", "reset_half_open", "syn_timeout")
+		lostOnlyBy(t, v.Labels["server.kind"], tr, "refused", "reset_at_close", "reset_half_open",
+			"syn_timeout")
 		if tr.LostByCause["refused"] == 0 || len(tr.Steps) != 4 {
-			t.Errorf("%s: %d refused in %d steps; want some in each of 4", v.Labels["server.kind"], tr.LostByCause["refused"], len(tr.Steps))
+			t.Errorf("%s: %d refused in %d steps; want some in each of 4", v.Labels["server.kind"],
+				tr.LostByCause["refused"], len(tr.Steps))
 		}
 		for i, s := range tr.Steps {
 			// It could bind once close(2) had begun, which is after the stop and may be before the
 			// old one says that it has closed.
 			if s.ReadyNS == nil || s.ClosedNS == nil || *s.ReadyNS < *s.StopNS {
-				t.Errorf("%s, step %d: the new worker was ready at %v, before the old one was stopped at %v", v.Labels["server.kind"], i, s.ReadyNS, s.StopNS)
+				t.Errorf("%s, step %d: the new worker was ready at %v, before the old one was "+
+					"stopped at %v", v.Labels["server.kind"], i, s.ReadyNS, s.StopNS)
 			}
 		}
 	}
@@ -149,16 +159,19 @@ trials: 1
 	for _, v := range run.Scenarios[0].Variants {
 		tr := v.Trials[0]
 		if len(tr.Steps) != 3 || len(tr.Workers) != 6 {
-			t.Fatalf("%s: %d steps, %d workers; want 3 and 6", v.Labels["sockets"], len(tr.Steps), len(tr.Workers))
+			t.Fatalf("%s: %d steps, %d workers; want 3 and 6", v.Labels["sockets"], len(tr.Steps),
+				len(tr.Workers))
 		}
 		for i, s := range tr.Steps {
 			if s.ReadyNS == nil || *s.ReadyNS-*s.StopNS < int64(100*time.Millisecond) {
-				t.Errorf("%s, step %d: ready %v, killed %v; want 100 ms between", v.Labels["sockets"], i, s.ReadyNS, s.StopNS)
+				t.Errorf("%s, step %d: ready %v, killed %v; want 100 ms between",
+					v.Labels["sockets"], i, s.ReadyNS, s.StopNS)
 			}
 		}
 		for _, w := range tr.Workers[3:] {
 			if w.Accepted == 0 && w.ID != 5 { // the last one may have come too late
-				t.Errorf("%s: worker %d, started after a crash, got nothing", v.Labels["sockets"], w.ID)
+				t.Errorf("%s: worker %d, started after a crash, got nothing", v.Labels["sockets"],
+					w.ID)
 			}
 		}
 	}
@@ -200,7 +213,8 @@ trials: 1
 		for _, s := range tr.Steps {
 			got = append(got, string(s.Do)+" "+s.Target)
 		}
-		want := []string{"add worker 3", "remove worker 1", "kill worker 3", "stall worker 0", "roll generation 0"}
+		want := []string{"add worker 3", "remove worker 1", "kill worker 3", "stall worker 0",
+			"roll generation 0"}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Fatalf("%s: steps %v, want %v", label, got, want)
 		}
@@ -212,23 +226,28 @@ trials: 1
 				t.Errorf("%s: worker %d served nothing", label, w.ID)
 			}
 		}
-		add, remove, kill, stall, roll := tr.Steps[0], tr.Steps[1], tr.Steps[2], tr.Steps[3], tr.Steps[4]
+		add, remove, kill := tr.Steps[0], tr.Steps[1], tr.Steps[2]
+		stall, roll := tr.Steps[3], tr.Steps[4]
 		if add.StopNS != nil || add.ClosedNS != nil || add.TailNS != nil || add.ReadyNS == nil {
 			t.Errorf("%s: add %+v", label, add)
 		}
 		for _, s := range []results.Step{remove, kill} {
-			if s.ReadyNS != nil || s.StopNS == nil || s.ClosedNS == nil || s.TailNS == nil || s.TakeoverNS != nil {
+			if s.ReadyNS != nil || s.StopNS == nil || s.ClosedNS == nil || s.TailNS == nil ||
+				s.TakeoverNS != nil {
 				t.Errorf("%s: %+v", label, s)
 			}
 		}
 		if *remove.LostShare == 1 && *remove.GapNS > int64(100*time.Millisecond) {
-			t.Errorf("%s: nobody served for %v while one worker was removed", label, time.Duration(*remove.GapNS))
+			t.Errorf("%s: nobody served for %v while one worker was removed", label,
+				time.Duration(*remove.GapNS))
 		}
 		if stalled := *stall.ReadyNS - *stall.StopNS; stalled < 100e6 {
 			t.Errorf("%s: worker 0 was stopped for %v", label, time.Duration(stalled))
 		}
-		if roll.ReadyNS == nil || roll.ClosedNS == nil || roll.TailNS == nil || *roll.ReadyNS < *roll.StopNS {
-			t.Errorf("%s: roll %+v; the second new worker is ready after the first old one is stopped", label, roll)
+		if roll.ReadyNS == nil || roll.ClosedNS == nil || roll.TailNS == nil ||
+			*roll.ReadyNS < *roll.StopNS {
+			t.Errorf("%s: roll %+v; the second new worker is ready after the first old one is "+
+				"stopped", label, roll)
 		}
 	}
 }

@@ -25,9 +25,11 @@ func TestKernelService(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			trial := podTrial(t, "load: {rate: 300/s, duration: 3s, timeout: 900ms}\nserver: {work: {sleep: 100us}}\n"+test.settings)
+			trial := podTrial(t, "load: {rate: 300/s, duration: 3s, timeout: 900ms}\n"+
+				"server: {work: {sleep: 100us}}\n"+test.settings)
 			step := trial.Steps[0]
-			if trial.ControlPlane != "embedded" || step.Endpoints != 2 || step.RulesNS == nil || step.EndpointsNS == nil {
+			if trial.ControlPlane != "embedded" || step.Endpoints != 2 || step.RulesNS == nil ||
+				step.EndpointsNS == nil {
 				t.Fatalf("control plane %q, step %+v", trial.ControlPlane, step)
 			}
 			if !test.stale {
@@ -43,8 +45,10 @@ func TestKernelService(t *testing.T) {
 			// One of two endpoints, so half of the attempts: of 90 between 25 and 65, but for one
 			// in ten thousand.
 			want := 300 * late / 1e9 / 2
-			if stale := float64(trial.LostByCause["stale_endpoint"]); stale < want*0.5 || stale > want*1.5 {
-				t.Errorf("%v lost to a stale endpoint, want about %.0f; all by cause %v", stale, want, trial.LostByCause)
+			if stale := float64(trial.LostByCause["stale_endpoint"]); stale < want*0.5 ||
+				stale > want*1.5 {
+				t.Errorf("%v lost to a stale endpoint, want about %.0f; all by cause %v", stale,
+					want, trial.LostByCause)
 			}
 			// A silent node takes what it was serving with it: requests that it had before its link
 			// was down, which time out. Who comes later finds nobody to connect to.
@@ -53,7 +57,8 @@ func TestKernelService(t *testing.T) {
 					l.Cause == "timeout" && step.Do == "node-down" && l.SentNS < *step.StopNS+100e6
 			})
 			if trial.LossesOmitted != 0 || len(others) > 0 {
-				t.Errorf("%d losses are not listed, and %d have nothing to do with the stop at %d ns: %+v", trial.LossesOmitted, len(others), *step.StopNS,
+				t.Errorf("%d losses are not listed, and %d have nothing to do with the stop at "+
+					"%d ns: %+v", trial.LossesOmitted, len(others), *step.StopNS,
 					others[:min(1, len(others))])
 			}
 			if outage := float64(*step.OutageNS); outage < 0.5*late || outage > late+100e6 {
@@ -106,7 +111,8 @@ trials: 1
 				least, most = rate*max(0, window-1.08), rate*(max(0, window-1)+0.1)
 			}
 			if predicted < least || predicted > most {
-				t.Errorf("predicted %.0f in %.3f s, want %.0f to %.0f", predicted, window, least, most)
+				t.Errorf("predicted %.0f in %.3f s, want %.0f to %.0f", predicted, window, least,
+					most)
 			}
 			for _, l := range trial.Losses {
 				after := l.DoneNS - l.SentNS
@@ -128,16 +134,21 @@ func TestKernelStaleConntrack(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
 	const rate, ports, teardown, lag = 300, 300, 0.2, 0.6
-	trial := podTrial(t, "load: {rate: 300/s, duration: 3500ms, timeout: 400ms, ports: 300}\nserver: {work: {sleep: 100us}}\n"+
-		"stop: close\ntimeline: [{at: 500ms, do: delete-pod}]\nkube: {endpoint_lag: 600ms, teardown: 200ms}")
+	trial := podTrial(t, "load: {rate: 300/s, duration: 3500ms, timeout: 400ms, ports: 300}\n"+
+		"server: {work: {sleep: 100us}}\nstop: close\n"+
+		"timeline: [{at: 500ms, do: delete-pod}]\n"+
+		"kube: {endpoint_lag: 600ms, teardown: 200ms}")
 	stale := float64(trial.LostByCause["stale_conntrack"])
 	// Half of what came while the pod's network was gone and rules still led there, each time
 	// round: at 1 to 3 s, twice or three times.
 	if once := rate * (lag - teardown) / 2; stale < 1.5*once || stale > 3.5*once {
-		t.Errorf("%v lost to old entries, want two or three times %v: %v", stale, once, trial.LostByCause)
+		t.Errorf("%v lost to old entries, want two or three times %v: %v", stale, once,
+			trial.LostByCause)
 	}
-	if step := trial.Steps[0]; *step.OutageNS > 800e6 || step.Lost != trial.LostByCause["stale_endpoint"]+trial.LostByCause["reset_at_close"] {
-		t.Errorf("the switch is blamed for %d in %d ms: %v", step.Lost, *step.OutageNS/1e6, trial.LostByCause)
+	if step := trial.Steps[0]; *step.OutageNS > 800e6 ||
+		step.Lost != trial.LostByCause["stale_endpoint"]+trial.LostByCause["reset_at_close"] {
+		t.Errorf("the switch is blamed for %d in %d ms: %v", step.Lost, *step.OutageNS/1e6,
+			trial.LostByCause)
 	}
 }
 
@@ -167,14 +178,20 @@ trials: 1
 		}
 		trial := lastTrial(v)
 		step := trial.Steps[0]
-		t.Logf("%v: %d of %d lost %v, outage %d ms", v.Labels, trial.Lost, trial.Attempts, trial.LostByCause, *step.OutageNS/1e6)
+		t.Logf("%v: %d of %d lost %v, outage %d ms", v.Labels, trial.Lost, trial.Attempts,
+			trial.LostByCause, *step.OutageNS/1e6)
 		// The shortest and the longest outage: what is cached lives for a second at most, and
 		// sixteen clients are not all lucky.
-		least, most := map[string]int64{"none": 0, "ttl": 300, "forever": 2500}[v.Labels["dns.cache"]], map[string]int64{"none": 400, "ttl": 1500, "forever": 3100}[v.Labels["dns.cache"]]
+		bounds := map[string][2]int64{
+			"none": {0, 400}, "ttl": {300, 1500}, "forever": {2500, 3100},
+		}[v.Labels["dns.cache"]]
+		least, most := bounds[0], bounds[1]
 		if ms := *step.OutageNS / 1e6; ms < least || ms > most {
 			t.Errorf("%v: an outage of %d ms, want %d to %d", v.Labels, ms, least, most)
 		}
-		if others := trial.Lost - trial.LostByCause["stale_endpoint"] - trial.LostByCause["reset_at_close"]; others != 0 {
+		others := trial.Lost - trial.LostByCause["stale_endpoint"] -
+			trial.LostByCause["reset_at_close"]
+		if others != 0 {
 			t.Errorf("%v: lost by cause %v", v.Labels, trial.LostByCause)
 		}
 	}
@@ -206,13 +223,16 @@ trials: 1
 			}
 			trial := lastTrial(v)
 			step := trial.Steps[0]
-			if trial.ControlPlane != "embedded" || trial.Target != "198.18.10.1:8080" || step.EndpointsNS == nil || step.RulesNS != nil {
-				t.Errorf("control plane %q, target %s, step %+v", trial.ControlPlane, trial.Target, step)
+			if trial.ControlPlane != "embedded" || trial.Target != "198.18.10.1:8080" ||
+				step.EndpointsNS == nil || step.RulesNS != nil {
+				t.Errorf("control plane %q, target %s, step %+v", trial.ControlPlane, trial.Target,
+					step)
 			}
 			if other := trial.Workers[1]; trial.Residual != 0 || other.Accepted != 0 {
 				t.Errorf("residual %d; worker 1 accepted %d", trial.Residual, other.Accepted)
 			}
-			if q := trial.Queues; q == nil || q.Source != results.QueuesComputed || len(q.Listeners) != 2 || q.Listeners[1].Max != 0 {
+			if q := trial.Queues; q == nil || q.Source != results.QueuesComputed ||
+				len(q.Listeners) != 2 || q.Listeners[1].Max != 0 {
 				t.Errorf("queues %+v, want those of two pods, the second one's empty", q)
 			}
 			if !want {
@@ -224,7 +244,9 @@ trials: 1
 			// All that were due after the close, of 600; an attempt that the close meets in its
 			// queue is reset.
 			due := int64(float64(trial.Attempts) * (1 - float64(*step.ClosedNS)/2e9))
-			if stale, atClose := trial.LostByCause["stale_endpoint"], trial.LostByCause["reset_at_close"]; stale < due-30 || stale > due+30 || stale+atClose != trial.Lost || !step.Censored {
+			stale := trial.LostByCause["stale_endpoint"]
+			atClose := trial.LostByCause["reset_at_close"]
+			if stale < due-30 || stale > due+30 || stale+atClose != trial.Lost || !step.Censored {
 				t.Errorf("%d due after the close; lost %v, %+v", due, trial.LostByCause, step)
 			}
 		})
@@ -261,9 +283,11 @@ trials: 1
 			}
 			trial := lastTrial(v)
 			if trial.Lost != 0 || trial.Residual != 0 || len(trial.Workers) != 3 {
-				t.Fatalf("lost %v, residual %d, %d workers", trial.LostByCause, trial.Residual, len(trial.Workers))
+				t.Fatalf("lost %v, residual %d, %d workers", trial.LostByCause, trial.Residual,
+					len(trial.Workers))
 			}
-			network := v.Labels["kube.placement"] == "containers" || v.Labels["kube.placement"] == "host-network"
+			network := v.Labels["kube.placement"] == "containers" ||
+				v.Labels["kube.placement"] == "host-network"
 			for i, w := range trial.Workers {
 				// The first one has the address, and the port; of 800 a third each is 267, within 7
 				// standard deviations of 13.
@@ -277,7 +301,8 @@ trials: 1
 					bind = "EADDRINUSE"
 				}
 				if w.Accepted < least || w.Accepted > most || w.BindError != bind {
-					t.Errorf("worker %d accepted %d, want %d to %d; bind error %q, want %q", i, w.Accepted, least, most, w.BindError, bind)
+					t.Errorf("worker %d accepted %d, want %d to %d; bind error %q, want %q", i,
+						w.Accepted, least, most, w.BindError, bind)
 				}
 			}
 		})

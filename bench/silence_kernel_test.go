@@ -29,16 +29,19 @@ trials: 1
 `+lenient)
 	tr := run.Scenarios[0].Variants[0].Trials[0]
 	mine := run.Environment.HarnessCPUs
-	if th := tr.Threads; th == nil || th.N == 0 || !slices.Equal(th.Allowed, mine) || !areAmong(th.Ran, mine) {
+	if th := tr.Threads; th == nil || th.N == 0 || !slices.Equal(th.Allowed, mine) ||
+		!areAmong(th.Ran, mine) {
 		t.Errorf("threads %+v, want all on %v", th, mine)
 	}
 	c := tr.CPU
-	if c.HarnessNS == nil || c.WatchNS == nil || c.StandInNS == nil || *c.WatchNS <= 0 || *c.StandInNS <= 0 || *c.WatchNS+*c.StandInNS > *c.HarnessNS {
+	if c.HarnessNS == nil || c.WatchNS == nil || c.StandInNS == nil || *c.WatchNS <= 0 ||
+		*c.StandInNS <= 0 || *c.WatchNS+*c.StandInNS > *c.HarnessNS {
 		t.Fatalf("%+v", c)
 	}
 	// It used as much as the load when it read everything at once.
 	if 3**c.HarnessNS > *c.LoadNS {
-		t.Errorf("the harness used %v of CPU time, the load %v", time.Duration(*c.HarnessNS), time.Duration(*c.LoadNS))
+		t.Errorf("the harness used %v of CPU time, the load %v", time.Duration(*c.HarnessNS),
+			time.Duration(*c.LoadNS))
 	}
 	if tr.EarlyReads != 0 {
 		t.Errorf("journals were read %d times while the load ran", tr.EarlyReads)
@@ -100,10 +103,12 @@ trials: 1
 		late = max(late, *s.LateNS)
 	}
 	if time.Duration(late) < 300*time.Millisecond {
-		t.Errorf("no step was more than %v late, though the harness stood still for 500 ms", time.Duration(late))
+		t.Errorf("no step was more than %v late, though the harness stood still for 500 ms",
+			time.Duration(late))
 	}
 	if tr.Lost != 0 || tr.Residual != 0 || !tr.Valid || tr.Attempts != 2000 || tr.EarlyReads != 0 {
-		t.Errorf("%d of %d lost, residual %d, valid %v: %v; %d early reads", tr.Lost, tr.Attempts, tr.Residual, tr.Valid, tr.InvalidReasons, tr.EarlyReads)
+		t.Errorf("%d of %d lost, residual %d, valid %v: %v; %d early reads", tr.Lost, tr.Attempts,
+			tr.Residual, tr.Valid, tr.InvalidReasons, tr.EarlyReads)
 	}
 }
 
@@ -123,7 +128,8 @@ func (p *program) roles(t *testing.T) map[string][]int {
 // await waits until a process of that role runs.
 func (p *program) await(t *testing.T, role string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); len(p.roles(t)[role]) == 0; time.Sleep(time.Millisecond) {
+	end := time.Now().Add(20 * time.Second)
+	for ; len(p.roles(t)[role]) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("no %s process after 20 s", role)
 		}

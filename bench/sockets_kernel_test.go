@@ -35,7 +35,8 @@ trials: 1
 			lo, hi = after-10, after+10
 		}
 		if second < lo || second > hi || tr.Lost != 0 {
-			t.Errorf("%s: the second worker accepted %d, want %d to %d; lost %v", what, second, lo, hi, tr.LostByCause)
+			t.Errorf("%s: the second worker accepted %d, want %d to %d; lost %v", what, second, lo,
+				hi, tr.LostByCause)
 		}
 	}
 }
@@ -73,8 +74,10 @@ trials: 1
 			}
 		}
 		lostOnlyBy(t, what, tr, "reset_at_close", "reset_half_open", "syn_timeout")
-		if bound != 4 || len(tr.Workers) != 4 || len(tr.Restarts()) != restarts || (tr.Steps[0].BindError == "") != (restarts == 1) {
-			t.Errorf("%s: %d restarts, workers %+v, step %+v", what, len(tr.Restarts()), tr.Workers, tr.Steps[0])
+		if bound != 4 || len(tr.Workers) != 4 || len(tr.Restarts()) != restarts ||
+			(tr.Steps[0].BindError == "") != (restarts == 1) {
+			t.Errorf("%s: %d restarts, workers %+v, step %+v", what, len(tr.Restarts()), tr.Workers,
+				tr.Steps[0])
 		}
 		if restarts == 0 && tr.Lost != 0 {
 			t.Errorf("%s: nobody was replaced, and yet %v were lost", what, tr.LostByCause)
@@ -96,7 +99,8 @@ trials: 1
 `+lenient)
 	tr := lastTrial(run.Scenarios[0].Variants[0])
 	if tr.Lost != 0 || tr.Kernel["TcpExtTCPDeferAcceptDrop"] < tr.Attempts {
-		t.Errorf("lost %v; %d ACKs dropped of %d", tr.LostByCause, tr.Kernel["TcpExtTCPDeferAcceptDrop"], tr.Attempts)
+		t.Errorf("lost %v; %d ACKs dropped of %d", tr.LostByCause,
+			tr.Kernel["TcpExtTCPDeferAcceptDrop"], tr.Attempts)
 	}
 	if tr.Trace != nil && tr.Trace.Unavailable == "" && tr.Trace.Events > tr.Attempts/10 {
 		t.Errorf("%d events of %d connections of which none was lost", tr.Trace.Events, tr.Attempts)

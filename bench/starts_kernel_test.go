@@ -36,7 +36,8 @@ trials: 2
 		var cpu []int64
 		for _, tr := range v.Trials {
 			if tr.Starts == nil || *tr.Starts != want {
-				t.Errorf("%s: started %+v, want %+v", results.LabelString(v.Labels), tr.Starts, want)
+				t.Errorf("%s: started %+v, want %+v", results.LabelString(v.Labels), tr.Starts,
+					want)
 			}
 			cpu = append(cpu, *tr.CPU.ServersNS)
 		}
@@ -51,10 +52,12 @@ trials: 2
 		t.Logf("%s: ready after %.0f µs and %.0f µs, servers' CPU %.1f ms and %.1f ms", stop,
 			parked.ready/1e3, cold.ready/1e3, parked.cpu/1e6, cold.cpu/1e6)
 		if parked.ready == 0 || parked.ready*2 > cold.ready {
-			t.Errorf("%s: parked workers were ready after %.0f ns, cold ones after %.0f", stop, parked.ready, cold.ready)
+			t.Errorf("%s: parked workers were ready after %.0f ns, cold ones after %.0f", stop,
+				parked.ready, cold.ready)
 		}
 		if parked.cpu == 0 || parked.cpu*1.3 > cold.cpu {
-			t.Errorf("%s: with parked workers the servers used %.0f ns, with cold ones %.0f", stop, parked.cpu, cold.cpu)
+			t.Errorf("%s: with parked workers the servers used %.0f ns, with cold ones %.0f", stop,
+				parked.cpu, cold.cpu)
 		}
 	}
 }

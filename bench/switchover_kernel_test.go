@@ -81,7 +81,8 @@ trials: 1
 			}
 		}
 		if len(tr.Steps) != 3 || len(tr.Workers) != 8 {
-			t.Errorf("%s: %d steps and %d workers, want 3 and 8", way(v), len(tr.Steps), len(tr.Workers))
+			t.Errorf("%s: %d steps and %d workers, want 3 and 8", way(v), len(tr.Steps),
+				len(tr.Workers))
 		}
 		for _, w := range tr.Workers {
 			if w.CPUNS == nil {
@@ -127,7 +128,8 @@ trials: 1
 			// microseconds, so hardly more than one is.
 			others := tr.LostByCause[resetHalfOpen] - want
 			if held != 3*k || lost != want || others < 0 || others > 2 {
-				t.Errorf("%v: %d of %d half-open connections lost, by cause %v; want %d of %d", v.Labels, lost, held, tr.LostByCause, want, 3*k)
+				t.Errorf("%v: %d of %d half-open connections lost, by cause %v; want %d of %d",
+					v.Labels, lost, held, tr.LostByCause, want, 3*k)
 			}
 		}
 	}
@@ -179,8 +181,10 @@ trials: 1
 				t.Errorf("%s: nothing lost: were the workers restarted at all?", way(v))
 			}
 		}
-		if len(tr.Steps) != 2 || len(tr.Workers) != 6 || tr.CPU.ProxyNS == nil || *tr.CPU.ProxyNS == 0 {
-			t.Errorf("%s: %d steps, %d workers, HAProxy's CPU time %v; want 2, 6 and some", way(v), len(tr.Steps), len(tr.Workers), tr.CPU.ProxyNS)
+		if len(tr.Steps) != 2 || len(tr.Workers) != 6 || tr.CPU.ProxyNS == nil ||
+			*tr.CPU.ProxyNS == 0 {
+			t.Errorf("%s: %d steps, %d workers, HAProxy's CPU time %v; want 2, 6 and some", way(v),
+				len(tr.Steps), len(tr.Workers), tr.CPU.ProxyNS)
 		}
 	}
 }
@@ -218,7 +222,8 @@ trials: 1
 		// The mean over the time is half of cold; a queue forms besides, as one in three goes
 		// there.
 		if selector == "hash" && (slower < 6*time.Millisecond || c.Share < 0.2 || c.Share > 0.5) {
-			t.Errorf("hash: slower by %v, share %.2f; want about 10ms or more, and a third", slower, c.Share)
+			t.Errorf("hash: slower by %v, share %.2f; want about 10ms or more, and a third", slower,
+				c.Share)
 		}
 		if tr.Steps[0].StopNS != nil || tr.Steps[0].TakeoverNS == nil {
 			t.Errorf("%s: step %+v", selector, tr.Steps[0])
@@ -228,7 +233,8 @@ trials: 1
 		t.Errorf("shares while cold %v: slow-start should give it about half", shares)
 	}
 	for _, v := range run.Scenarios[0].Variants {
-		if v.SkippedReason == nil && slices.ContainsFunc(v.Trials, func(tr *results.Trial) bool { return len(tr.Workers) != 3 }) {
+		other := func(tr *results.Trial) bool { return len(tr.Workers) != 3 }
+		if v.SkippedReason == nil && slices.ContainsFunc(v.Trials, other) {
 			t.Errorf("%v: not three workers", v.Labels)
 		}
 	}
@@ -263,7 +269,9 @@ trials: 1
 		}
 		var allowed []string
 		switch {
-		case v.Labels["stop"] == "close", v.Labels["sockets"] == "reuseport" && v.Labels["stop"] == "handoff": // a removed worker's socket is nobody's
+		// The socket of a worker that was removed belongs to no worker.
+		case v.Labels["stop"] == "close",
+			v.Labels["sockets"] == "reuseport" && v.Labels["stop"] == "handoff":
 			allowed = []string{resetAtClose, resetHalfOpen, synTimeout}
 		}
 		t.Logf("%s, trace %s: %v", way(v), v.Labels["trace"], v.Trials[0].LostByCause)

@@ -41,7 +41,8 @@ trials: 1
 			t.Errorf("%s: %d of %d in the queue, want 129; %d refused", what, longest, due, full)
 		}
 	}
-	if got := run.Environment.Sysctls["net.core.somaxconn"]; !strings.Contains(got, "128") || !strings.Contains(got, "4096") {
+	if got := run.Environment.Sysctls["net.core.somaxconn"]; !strings.Contains(got, "128") ||
+		!strings.Contains(got, "4096") {
 		t.Errorf("the run has net.core.somaxconn=%q", got)
 	}
 }
@@ -81,9 +82,10 @@ trials: 1
 		if v.Labels["trace"] == "on" && tr.Trace.Unavailable == "" {
 			want = "kernel"
 		}
-		t.Logf("%s: %v; %d reset, known from %v; %d EmbryonicRsts", what, tr.LostByCause, aborted, evidence,
-			tr.Kernel["TcpExtEmbryonicRsts"])
-		if on := v.Labels["sysctl.abort_on_overflow"] == "1"; (aborted > 0) != on || evidence[want] != aborted {
+		t.Logf("%s: %v; %d reset, known from %v; %d EmbryonicRsts", what, tr.LostByCause, aborted,
+			evidence, tr.Kernel["TcpExtEmbryonicRsts"])
+		if on := v.Labels["sysctl.abort_on_overflow"] == "1"; (aborted > 0) != on ||
+			evidence[want] != aborted {
 			t.Errorf("%s: %d reset, known from %v, want %s", what, aborted, evidence, want)
 		}
 	}

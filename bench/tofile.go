@@ -16,9 +16,9 @@ var formatsByName = map[string]string{
 	".html": "html", ".md": "markdown", ".csv": "csv", ".json": "json", ".xml": "junit",
 }
 
-// toFile gives a command that prints a report the flag --output: what it would print goes to a file,
-// as a whole or not at all, in lines as wide as files have them. The file's name says the format
-// where no flag does.
+// toFile adds the flag --output to a command that prints a report. With it the report goes to a
+// file, as a whole or not at all, in lines as wide as in any file. If no flag names a format, the
+// file's name does.
 func toFile(s *session, c *cobra.Command) *cobra.Command {
 	path, print := "", c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {

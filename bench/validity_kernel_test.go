@@ -87,13 +87,16 @@ func onlyInvalid(t *testing.T, run *results.Run, texts ...string) {
 	for label, list := range trials(run, "sockets") {
 		for _, tr := range list {
 			contains := func(reason string) bool {
-				return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(reason, text) })
+				lacks := func(text string) bool { return !strings.Contains(reason, text) }
+				return !slices.ContainsFunc(texts, lacks)
 			}
 			if tr.Valid || !slices.ContainsFunc(tr.InvalidReasons, contains) {
-				t.Errorf("%s: valid %v, because of %q; want a reason with %q", label, tr.Valid, tr.InvalidReasons, texts)
+				t.Errorf("%s: valid %v, because of %q; want a reason with %q", label, tr.Valid,
+					tr.InvalidReasons, texts)
 			}
 			if d := tr.CPU.RunQueueDelayNS; d != nil {
-				t.Logf("%s: run-queue delay %v of %v", label, time.Duration(*d), time.Duration(*tr.CPU.WatchedNS))
+				t.Logf("%s: run-queue delay %v of %v", label, time.Duration(*d),
+					time.Duration(*tr.CPU.WatchedNS))
 			}
 		}
 	}
@@ -102,7 +105,8 @@ func onlyInvalid(t *testing.T, run *results.Run, texts ...string) {
 func TestKernelStolenCPU(t *testing.T) {
 	requireLab(t)
 	_, servers := cpuSides(t)
-	occupy(t, append(slices.Clone(servers), servers...)) // two each: the worker gets a third of its CPU
+	// Two on each CPU: the worker gets a third of its own.
+	occupy(t, append(slices.Clone(servers), servers...))
 	for _, tt := range []struct{ name, timeline, where string }{
 		{"in a step's window", "timeline: [{at: 100ms, every: 100ms, do: stall, for: 1ms}]", "in the window of step "},
 		{"during the trial", "", "during the trial"},
@@ -141,8 +145,10 @@ trials: 1
 	}
 	for _, tr := range run.Scenarios[0].Variants[0].Trials {
 		reasons := strings.Join(tr.InvalidReasons, "\n")
-		if tr.Valid || !strings.Contains(reasons, "than the kernel keeps in TIME_WAIT") || tr.Kernel["TcpExtTCPTimeWaitOverflow"] < 300 {
-			t.Errorf("valid %v, TCPTimeWaitOverflow %d; reasons: %s", tr.Valid, tr.Kernel["TcpExtTCPTimeWaitOverflow"], reasons)
+		if tr.Valid || !strings.Contains(reasons, "than the kernel keeps in TIME_WAIT") ||
+			tr.Kernel["TcpExtTCPTimeWaitOverflow"] < 300 {
+			t.Errorf("valid %v, TCPTimeWaitOverflow %d; reasons: %s", tr.Valid,
+				tr.Kernel["TcpExtTCPTimeWaitOverflow"], reasons)
 		}
 	}
 }
@@ -176,7 +182,8 @@ load: {rate: 900000/s, duration: 300ms}
 trials: 1
 `)
 	if status != exitNotMeasured || !strings.Contains(stderr, "could not keep up") {
-		t.Errorf("exit status %d, want %d with \"could not keep up\":\n%s", status, exitNotMeasured, stderr)
+		t.Errorf("exit status %d, want %d with \"could not keep up\":\n%s", status, exitNotMeasured,
+			stderr)
 	}
 	for _, v := range run.Scenarios[0].Variants {
 		if _, ok := v.Summary["response_p99_ns"]; ok || len(v.ValidTrials()) > 0 {

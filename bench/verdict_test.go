@@ -15,13 +15,17 @@ import (
 // of several.
 func TestVerdictOfSkipped(t *testing.T) {
 	why := "haproxy: not found"
-	skipped := &results.Scenario{Name: "load-balancer", MinValid: 1, Variants: []*results.Variant{{SkippedReason: &why}}}
-	measured := &results.Scenario{Name: "steady", MinValid: 1, Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}
+	skipped := &results.Scenario{Name: "load-balancer", MinValid: 1,
+		Variants: []*results.Variant{{SkippedReason: &why}}}
+	measured := &results.Scenario{Name: "steady", MinValid: 1,
+		Variants: []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}}
 	var exit *exitError
-	if err := verdict(&results.Run{Scenarios: []*results.Scenario{skipped}}, nil); !errors.As(err, &exit) || exit.status != exitNotMeasured {
+	err := verdict(&results.Run{Scenarios: []*results.Scenario{skipped}}, nil)
+	if !errors.As(err, &exit) || exit.status != exitNotMeasured {
 		t.Errorf("alone: %v, want exit status %d", err, exitNotMeasured)
 	}
-	if err := verdict(&results.Run{Scenarios: []*results.Scenario{measured, skipped}}, nil); err != nil {
+	err = verdict(&results.Run{Scenarios: []*results.Scenario{measured, skipped}}, nil)
+	if err != nil {
 		t.Errorf("among others: %v", err)
 	}
 }
@@ -39,8 +43,10 @@ func TestVerdictOfQuickLook(t *testing.T) {
 		t.Errorf("without gates: %v", err)
 	}
 	var exit *exitError
-	err := look(true, results.GateResult{Expect: "lost == 0", Outcome: results.GateUndecided, Note: "quick"})
-	if !errors.As(err, &exit) || exit.status != exitNotMeasured || !strings.Contains(err.Error(), "without --quick") {
+	err := look(true, results.GateResult{Expect: "lost == 0", Outcome: results.GateUndecided,
+		Note: "quick"})
+	if !errors.As(err, &exit) || exit.status != exitNotMeasured ||
+		!strings.Contains(err.Error(), "without --quick") {
 		t.Errorf("with a gate: %v, want exit status %d and what to do", err, exitNotMeasured)
 	}
 	if err := look(false); !errors.As(err, &exit) || exit.status != exitNotMeasured {
@@ -52,11 +58,14 @@ func TestVerdictOfQuickLook(t *testing.T) {
 func TestVerdictOfStopped(t *testing.T) {
 	stopped := &results.Scenario{
 		Name: "steady", Trials: 8, MinValid: 4, Stopped: "none of 4 trials was valid",
-		Variants: []*results.Variant{{Trials: []*results.Trial{{}, {}}}, {Trials: []*results.Trial{{}, {}}}},
-		Gates:    []results.GateResult{{Outcome: results.GateUndecided}},
+		Variants: []*results.Variant{
+			{Trials: []*results.Trial{{}, {}}}, {Trials: []*results.Trial{{}, {}}},
+		},
+		Gates: []results.GateResult{{Outcome: results.GateUndecided}},
 	}
 	err := verdict(&results.Run{Scenarios: []*results.Scenario{stopped}}, nil)
-	const want = "could not measure:\n  steady was stopped: none of 4 trials was valid; use --keep-going to run it anyway"
+	const want = "could not measure:\n" +
+		"  steady was stopped: none of 4 trials was valid; use --keep-going to run it anyway"
 	var exit *exitError
 	if !errors.As(err, &exit) || exit.status != exitNotMeasured || exit.Error() != want {
 		t.Errorf("%v, want exit status %d and\n%s", err, exitNotMeasured, want)
@@ -66,7 +75,8 @@ func TestVerdictOfStopped(t *testing.T) {
 // 'doctor' says that nothing can run where no lab can be made, and does not count scenarios then.
 func TestWhatCanRun(t *testing.T) {
 	all := func(status map[string]doctor.Status) (found []doctor.Result) {
-		for _, name := range []string{doctor.NetNamespace, doctor.UserNamespace, doctor.NetSysctl, doctor.HAProxyCommand} {
+		for _, name := range []string{doctor.NetNamespace, doctor.UserNamespace, doctor.NetSysctl,
+			doctor.HAProxyCommand} {
 			r := doctor.Result{Name: name, Status: doctor.Yes, Detail: "found"}
 			if s, ok := status[name]; ok {
 				r.Status, r.Detail = s, "refused"
@@ -87,13 +97,15 @@ func TestWhatCanRun(t *testing.T) {
 			fmt.Sprintf("%d of %d scenarios can run; missing: haproxy: refused.", n-1, n), false},
 		{map[string]doctor.Status{doctor.NetSysctl: doctor.Unknown}, fmt.Sprintf("%d of %d scenarios can run.", n, n), false},
 		{map[string]doctor.Status{doctor.NetSysctl: doctor.No},
-			fmt.Sprintf("0 of %d scenarios can run; missing: the sysctls of a lab cannot be set, see net_sysctl.", n), true},
+			fmt.Sprintf("0 of %d scenarios can run; missing: the sysctls of a lab cannot be set, "+
+				"see net_sysctl.", n), true},
 		{map[string]doctor.Status{doctor.NetNamespace: doctor.No, doctor.UserNamespace: doctor.No},
 			fmt.Sprintf("0 of %d scenarios can run; missing: a lab: neither", n), true},
 	} {
 		found := all(test.status)
 		got, err := whatCanRun(found)
-		if err != nil || !strings.HasPrefix(got.String(), test.want) || (noTrial(found) != "") != test.no {
+		if err != nil || !strings.HasPrefix(got.String(), test.want) ||
+			(noTrial(found) != "") != test.no {
 			t.Errorf("%v: %q, error %v; want %q", test.status, got, err, test.want)
 		}
 	}

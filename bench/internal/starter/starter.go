@@ -1,6 +1,6 @@
-// Package starter knows which settings of a scenario stand for a user's program, and writes a first
-// scenario from four answers: what the program is, how many workers it has, how it is restarted, and
-// its load.
+// Package starter knows which settings of a scenario stand for a user's program. It writes a first
+// scenario from four answers: what the program is, how many workers it has, how it is restarted,
+// and its load.
 package starter
 
 import (
@@ -39,8 +39,8 @@ func Programs() []Program {
 				"for a busy worker."},
 		{Name: "go-cpu", Kind: vocabulary.ServerHTTP, Burns: true,
 			Is: "a Go service whose handlers compute",
-			Matters: "In a restart, and when all CPUs are busy. It takes a CPU for each worker to " +
-				"see more than workers that compete."},
+			Matters: "In a restart, and when all CPUs are busy. With fewer CPUs than workers, " +
+				"the workers compete for them, and that hides the rest."},
 		{Name: "event-loop", Kind: vocabulary.ServerLoop, Serial: true,
 			Is: "an event loop in each process or thread: nginx, HAProxy, Envoy, Redis, Node.js",
 			Matters: "In a restart, and under load: while a loop is busy, what is in its queue " +
@@ -111,9 +111,13 @@ type Answers struct {
 // Bounds of the answers.
 const (
 	MaxWorkers = 64
-	MaxRate    = 100_000
-	MaxWork    = 5 * time.Second
+	MaxRate    = 10_000
+	MaxWork    = time.Second
 )
+
+// mostBusy is the largest share of the time that workers may be busy that serve one request at a
+// time. Beyond it their queues grow for as long as the load lasts.
+const mostBusy = 0.9
 
 // Defaults returns the answers that are taken where none is given.
 func Defaults() Answers {
@@ -188,9 +192,9 @@ func (a Answers) rows() (p Program, r Restart, err error) {
 	case p.Accept == vocabulary.AcceptAcceptorAck && r.Loop != "":
 		return p, r, errors.New("workers behind an acceptor cannot be replaced one generation by " +
 			"another; leave the restart out (none)")
-	case p.Serial && a.Rate >= most:
-		return p, r, fmt.Errorf("%g/s is more than the workers can serve: at %v a request that "+
-			"is %.4g/s; lower the rate, or add workers", a.Rate, a.Work, most)
+	case p.Serial && a.Rate > mostBusy*most:
+		return p, r, fmt.Errorf("%g/s keeps the workers busier than %.0f %%: at %v a request they "+
+			"serve %.4g/s at most; lower the rate, or add workers", a.Rate, 100*mostBusy, a.Work, most)
 	}
 	return p, r, nil
 }
