@@ -97,7 +97,7 @@ generate:
 	$(GO) generate ./...
 	$(GO) test ./scenarios ./results/report ./results/report/formats \
 		./bench/internal/plan ./bench/internal/kube -update
-	$(GO) test ./bench -run TestReference -update
+	$(GO) test ./bench -run 'TestReference|TestTables' -update
 
 clean:
 	rm -rf bin

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"reuseport-bench/bench/internal/harness"
+	"reuseport-bench/bench/internal/reference"
 	"reuseport-bench/results"
 	"reuseport-bench/results/stored"
 	"reuseport-bench/scenarios"
@@ -74,6 +75,16 @@ func completeRuns(c *cobra.Command, most int) {
 			return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 		}
 		return nil, cobra.ShellCompDirectiveFilterDirs
+	}
+}
+
+// completeWords completes the words that explain knows.
+func completeWords(c *cobra.Command) {
+	c.ValidArgsFunction = func(c *cobra.Command, _ []string, begun string) (
+		[]string, cobra.ShellCompDirective,
+	) {
+		names := reference.Names(referenceEntries(c.Root()))
+		return beginning(names, begun), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 

@@ -54,6 +54,7 @@ func TestCompletion(t *testing.T) {
 		{"compare --allow k", []string{"kernel"}},
 		{"compare --format git", []string{"github"}},
 		{"compare " + relative(newer) + " --only stop=ha", []string{"stop=handoff"}},
+		{"explain reset_at", []string{"reset_at_close", "reset_at_close_per_restart"}},
 		{"lis", []string{"list"}},
 		{"vers", []string{"version"}},
 	} {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -36,15 +35,13 @@ exit statuses and commands. Without a WORD it lists them all.`,
 				return err
 			}
 			if asJSON {
-				encoder := json.NewEncoder(c.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				encoder.SetEscapeHTML(false)
-				return encoder.Encode(found)
+				return writeJSON(c.OutOrStdout(), found)
 			}
 			return printEntries(c.OutOrStdout(), s.width, found)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array of entries")
+	completeWords(c)
 	return c
 }
 

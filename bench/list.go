@@ -15,6 +15,7 @@ import (
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/strictyaml"
 	"reuseport-bench/scenarios/vocabulary"
 )
 
@@ -170,7 +171,7 @@ func (l *listed) add(v *plan.Variant, missing map[vocabulary.Capability]bool) {
 
 // takes is the expected duration, to the second.
 func (l *listed) takes() string {
-	return time.Duration(l.ExpectedNS).Round(time.Second).String()
+	return strictyaml.FormatDuration(time.Duration(l.ExpectedNS).Round(time.Second))
 }
 
 // needs says which of the variants need root, and what is missing here.

@@ -4,13 +4,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 // markedTable matches a table between markers in a Markdown document.
-var markedTable = regexp.MustCompile(`(?s)(<!-- table: ([a-z0-9-]+) -->\n)(.*?)(<!-- end -->)`)
+var markedTable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?s)(<!-- table: ([a-z0-9-]+) -->\n)(.*?)(<!-- end -->)`)
+})
 
 // Documents returns README.md and the documents of docs; root is the top of the repository.
 func Documents(t testing.TB, root string) []string {
@@ -33,8 +36,8 @@ func Tables(t testing.TB, documents []string, tables map[string]string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := markedTable.ReplaceAllFunc(text, func(block []byte) []byte {
-			parts := markedTable.FindSubmatch(block)
+		got := markedTable().ReplaceAllFunc(text, func(block []byte) []byte {
+			parts := markedTable().FindSubmatch(block)
 			table, ours := tables[string(parts[2])]
 			if !ours {
 				return block

@@ -15,7 +15,7 @@ import (
 func every(f func(Answers)) {
 	for _, p := range Programs() {
 		for _, r := range Restarts() {
-			for _, workers := range []int{1, 2, MaxWorkers} {
+			for _, workers := range []int{1, MaxWorkers} {
 				for _, rate := range []float64{1, 400, MaxRate} {
 					for _, work := range []time.Duration{1e3, 2e6, MaxWork} {
 						f(Answers{p.Name, workers, r.Name, rate, work})
