@@ -138,7 +138,7 @@ is printed.`,
 		strings.Join(compare.Allowances(), ", ")+"; may be repeated")
 	completeRuns(c, 2)
 	completeFlag(c, "format", always(func() []string {
-		return slices.Sorted(maps.Keys(compareFormats(0)))
+		return slices.Sorted(maps.Keys(compareFormats(document.Look{})))
 	}))
 	completeFlag(c, "metric", always(metrics.Compared))
 	completeFlag(c, "threshold", always(func() (all []string) {

@@ -14,6 +14,7 @@ import (
 	"reuseport-bench/results/claims"
 	"reuseport-bench/results/report"
 	"reuseport-bench/results/report/formats"
+	"reuseport-bench/results/stored"
 	"reuseport-bench/scenarios"
 )
 
