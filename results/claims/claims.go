@@ -35,11 +35,20 @@ type Rule struct {
 	Sentence    string                `yaml:"sentence"`
 	Scenario    string                `yaml:"scenario"`
 	Figures     map[string]FigureRule `yaml:"figures"`
+	Also        []Source              `yaml:"also"`
 	Fails       string                `yaml:"fails"`
 	Conditional string                `yaml:"conditional"`
 	Condition   string                `yaml:"condition"`
 	Holds       string                `yaml:"holds"`
 	Note        string                `yaml:"note"`
+}
+
+// A Source is another scenario that decides a claim.
+type Source struct {
+	Scenario string `yaml:"scenario"`
+	// Labels are those of the variants there, by figure; a figure that it does not name is not
+	// read there. Nil: the rule's own.
+	Labels map[string]map[string]string `yaml:"labels"`
 }
 
 // A FigureRule names a metric of the variants that have all of Labels.
@@ -80,14 +89,53 @@ func Decide(run *results.Run, available []string) []results.Claim {
 	return claims
 }
 
-// Tests reports whether the run has the scenario that decides the claim.
+// Tests reports whether the run has a scenario with the variants that decide the claim.
 func Tests(run *results.Run, id string) bool {
-	return slices.ContainsFunc(Rules(), func(r Rule) bool {
-		return r.ID == id && run.Scenario(r.Scenario) != nil
-	})
+	for _, r := range Rules() {
+		if r.ID != id {
+			continue
+		}
+		return run.Scenario(r.Scenario) != nil ||
+			slices.ContainsFunc(r.Also, func(source Source) bool {
+				s := run.Scenario(source.Scenario)
+				return s != nil && len(r.from(source).settings(s)) > 0
+			})
+	}
+	return false
 }
 
+// decide asks the rule's own scenario first, then the others that were run.
 func (r *Rule) decide(run *results.Run, available []string) (verdict string, evidence []string) {
+	verdict, evidence = r.decideBy(run, available)
+	if verdict != VerdictNotTested {
+		return verdict, evidence
+	}
+	for _, source := range r.Also {
+		v, lines := r.from(source).decideBy(run, available)
+		if v != VerdictNotTested {
+			return v, append([]string{"by scenario " + source.Scenario}, lines...)
+		}
+	}
+	return verdict, evidence
+}
+
+// from returns the rule as it reads the figures of another scenario.
+func (r *Rule) from(source Source) *Rule {
+	other := *r
+	other.Scenario, other.Also = source.Scenario, nil
+	if source.Labels == nil {
+		return &other
+	}
+	other.Figures = map[string]FigureRule{}
+	for name, labels := range source.Labels {
+		figure := r.Figures[name]
+		figure.Labels = labels
+		other.Figures[name] = figure
+	}
+	return &other
+}
+
+func (r *Rule) decideBy(run *results.Run, available []string) (verdict string, evidence []string) {
 	scenario := run.Scenario(r.Scenario)
 	switch {
 	case scenario == nil && !slices.Contains(available, r.Scenario):

@@ -46,6 +46,18 @@ func TestClaimRulesAreSound(t *testing.T) {
 				t.Errorf("%s: %s: %v", r.ID, predicate, err)
 			}
 		}
+		for _, source := range r.Also {
+			for name := range source.Labels {
+				if _, ok := r.Figures[name]; !ok {
+					t.Errorf("%s: by %s: no figure %s", r.ID, source.Scenario, name)
+				}
+			}
+			for name := range env {
+				if _, ok := source.Labels[name]; source.Labels != nil && !ok {
+					t.Errorf("%s: by %s: figure %s is required", r.ID, source.Scenario, name)
+				}
+			}
+		}
 		if (r.Conditional == "") != (r.Condition == "") {
 			t.Errorf("%s: conditional and condition need each other", r.ID)
 		}
@@ -107,6 +119,41 @@ func decided(t *testing.T, id string, run *results.Run) (string, string) {
 		t.Fatalf("no claim %s", id)
 	}
 	return claims[i].Verdict, strings.Join(claims[i].Evidence, "\n")
+}
+
+// A claim is decided by another scenario where its own was not run, or does not decide.
+func TestDecideByAnotherScenario(t *testing.T) {
+	alone := map[string]string{"sockets": "exclusive", "stop": "bind-after-close", "workers": "1"}
+	lossy := func() *results.Run { return runOf(restarts(alone, 5, 6, 5, 4, 5, 6, 5, 4, 5, 5)) }
+	own := lossy()
+	own.Scenarios[0].Name = "restart-without-reuseport"
+	own.Scenarios[0].Variants[0] = restarts(alone)
+	both := &results.Run{Scenarios: append(lossy().Scenarios, own.Scenarios...)}
+	summary.FillRun(both)
+	matrix := runOf(restarts(resultstest.CloseLabels(), 2, 1, 1, 2, 1, 1))
+	matrix.Scenarios[0].Name = "restart-matrix"
+	for _, test := range []struct {
+		name, id string
+		run      *results.Run
+		verdict  string
+		evidence string
+	}{
+		{"with labels of its own", "restart-without", lossy(), VerdictHolds,
+			"by scenario restart\nat workers=1: sockets=exclusive stop=bind-after-close: "},
+		{"with the same labels", "close-is-enough", matrix, VerdictFails, "by scenario restart-matrix\n"},
+		{"its own comes first", "restart-without", both, VerdictFails, "at workers=1: "},
+		{"it does not decide either", "restart-without", runOf(), VerdictNotTested,
+			"run scenario restart-without-reuseport"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			claims := Decide(test.run, []string{"restart-without-reuseport", "restart"})
+			i := slices.IndexFunc(claims, func(c results.Claim) bool { return c.ID == test.id })
+			evidence := strings.Join(claims[i].Evidence, "\n")
+			if claims[i].Verdict != test.verdict || !strings.HasPrefix(evidence, test.evidence) {
+				t.Errorf("got %s, %s; want %s, %s…", claims[i].Verdict, evidence, test.verdict, test.evidence)
+			}
+		})
+	}
 }
 
 func TestDecideClaims(t *testing.T) {
