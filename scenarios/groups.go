@@ -10,7 +10,7 @@ type Group struct {
 
 var groups = []Group{
 	{"Go service on a VM", []string{
-		"steady", "restart", "restart-matrix", "roll", "restart-without-reuseport",
+		"steady", "restart", "stall", "restart-matrix", "roll", "restart-without-reuseport",
 		"long-requests", "crash", "silent-member", "other-user", "listen-address", "cold-start",
 		"burst", "backlog-limit",
 	}},

@@ -108,4 +108,4 @@ func Names() []string {
 }
 
 // Default lists the embedded scenarios of the default suite, in the order in which they run.
-func Default() []string { return []string{"steady", "restart"} }
+func Default() []string { return []string{"steady", "restart", "stall"} }

@@ -27,7 +27,8 @@ func TestEmbedded(t *testing.T) {
 		"no-endpoint", "node-down", "other-user", "pod-move", "restart",
 		"restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-update",
 		"round-trip", "rules-lag", "same-node-sharing", "scale", "scale-up", "selector-cost",
-		"service-shields", "silent-member", "stages", "stale-conntrack", "stalled-worker",
+		"service-shields", "silent-member", "stages", "stale-conntrack", "stall",
+		"stalled-worker",
 		"starved-newcomer", "steady", "tracing-cost", "unequal-work",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
@@ -50,7 +51,7 @@ func TestEmbedded(t *testing.T) {
 			t.Errorf("%s: SHA256 = %s, want %s", name, got, want)
 		}
 	}
-	if diff := cmp.Diff(Default(), []string{"steady", "restart"}); diff != "" {
+	if diff := cmp.Diff(Default(), []string{"steady", "restart", "stall"}); diff != "" {
 		t.Errorf("Default (-got +want):\n%s", diff)
 	}
 	for _, name := range Default() {

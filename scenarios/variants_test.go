@@ -17,10 +17,10 @@ func TestVariants(t *testing.T) {
 	setup := variantDefaults()
 	setup.Server.Start, setup.Server.Work.Sleep = vocabulary.StartParked, 100*time.Microsecond
 	setup.Load.Rate = Rate{PerSecond: 2000}
-	setup.Load.Duration = 1900 * time.Millisecond
+	setup.Load.Duration = 1500 * time.Millisecond
 	setup.Validity.LagFloor, setup.Validity.StepLag = 30*time.Millisecond, 100*time.Millisecond
 	setup.Timeline = []Step{
-		{At: 300 * time.Millisecond, Every: 200 * time.Millisecond, Do: "replace"},
+		{At: 250 * time.Millisecond, Every: 150 * time.Millisecond, Do: "replace"},
 	}
 	var want []Variant
 	for _, labels := range []Labels{
@@ -30,9 +30,13 @@ func TestVariants(t *testing.T) {
 		{"sockets": "reuseport", "stop": "migrate"},
 		{"sockets": "shared", "stop": "kill"},
 		{"sockets": "shared", "stop": "handoff"},
+		{"sockets": "exclusive", "stop": "bind-after-close", "workers": "1"},
 	} {
 		setup.Sockets = vocabulary.Sockets(labels["sockets"])
 		setup.Stop = vocabulary.StopMode(labels["stop"])
+		if labels["workers"] != "" {
+			setup.Workers = 1
+		}
 		want = append(want, Variant{Labels: labels, Setup: setup})
 	}
 	if diff := cmp.Diff(s.Variants, want); diff != "" {
