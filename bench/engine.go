@@ -45,10 +45,13 @@ prints the tables of such a file again.`,
 		Hidden: true,
 		RunE:   func(c *cobra.Command, _ []string) error { return benchEngine(c, s, f) },
 	}
-	c.Flags().IntVar(&f.repeat, "repeat", 3, "how many quiet rounds are wanted; at most three times as many are made")
+	c.Flags().IntVar(&f.repeat, "repeat", 3,
+		"how many quiet rounds are wanted; at most three times as many are made")
 	c.Flags().IntVar(&f.seconds, "seconds", 2, "length of one measurement")
-	c.Flags().StringSliceVar(&f.generators, "generator", generators.Names(), "which generators: "+strings.Join(generators.Names(), ", "))
-	c.Flags().StringSliceVar(&f.connections, "connections", generators.Connections(), "which connections: "+strings.Join(generators.Connections(), ", "))
+	c.Flags().StringSliceVar(&f.generators, "generator", generators.Names(),
+		"which generators: "+strings.Join(generators.Names(), ", "))
+	c.Flags().StringSliceVar(&f.connections, "connections", generators.Connections(),
+		"which connections: "+strings.Join(generators.Connections(), ", "))
 	c.Flags().StringVar(&f.out, "out", "", "write what was measured to this file, as JSON")
 	c.Flags().StringVar(&f.from, "from", "", "print the tables of such a file, and measure nothing")
 	return c
@@ -118,7 +121,8 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 	stderr := c.ErrOrStderr()
 	started := time.Now().UTC()
 	engines, rounds, err := generators.Measure(ctx, generators.Config{
-		Roles: roles(), Floor: self(roleFloor), Tools: engineTools(), Generators: f.generators, Connections: f.connections,
+		Roles: roles(), Floor: self(roleFloor), Tools: engineTools(),
+		Generators: f.generators, Connections: f.connections,
 		Repeat: f.repeat, Duration: time.Duration(f.seconds) * time.Second, Machine: machine,
 		Progress: func(what string) { fmt.Fprintln(stderr, what) },
 	})
@@ -179,7 +183,9 @@ func flatFigures() []engineFigure {
 	return []engineFigure{
 		flat("attempts/s", func(f *generators.Flat) float64 { return f.PerSecond }),
 		flat("CPU µs/attempt", func(f *generators.Flat) float64 { return microseconds(f.CPU) }),
-		flat("generator busy %", func(f *generators.Flat) float64 { return 100 * f.PerSecond * f.CPU.Seconds() }),
+		flat("generator busy %", func(f *generators.Flat) float64 {
+			return 100 * f.PerSecond * f.CPU.Seconds()
+		}),
 		flat("worker busy %", func(f *generators.Flat) float64 { return 100 * f.WorkerBusy }),
 		{"stolen %", func(r generators.Run) (float64, bool) { return 100 * r.Stolen, r.Flat != nil }},
 	}
@@ -204,7 +210,9 @@ func pacedFigures() []engineFigure {
 		})
 	}
 	return []engineFigure{
-		paced("CPU µs/attempt", func(p *generators.Paced) (float64, bool) { return microseconds(p.CPU), true }),
+		paced("CPU µs/attempt", func(p *generators.Paced) (float64, bool) {
+			return microseconds(p.CPU), true
+		}),
 		paced("schedule lag p99 µs", func(p *generators.Paced) (float64, bool) {
 			if p.Lag == nil {
 				return 0, false
@@ -267,10 +275,12 @@ func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, c
 		kept = max(kept, len(e.Runs))
 	}
 	if kept < rounds {
-		fmt.Fprintf(w, "Of %d rounds, the %d from which the host took the least CPU time (stolen).\n", rounds, kept)
+		fmt.Fprintf(w, "Of %d rounds, the %d from which the host took the least CPU time "+
+			"(stolen).\n", rounds, kept)
 	}
 	fmt.Fprintln(w, "A generator's CPU time includes its start and its end. Where, flat out, "+
-		"neither it nor the worker was busy nearly all the time, something else was: then believe nothing.")
+		"neither it nor the worker was busy nearly all the time, something else was: then "+
+		"believe nothing.")
 	if cpus == 1 {
 		fmt.Fprintln(w, "Generators and worker shared the only CPU.")
 	}
@@ -287,7 +297,8 @@ func withFigure(all []*generators.Generator, f engineFigure) (some []*generators
 	return some
 }
 
-func printFigures(w io.Writer, width int, all []*generators.Generator, figures []engineFigure) error {
+func printFigures(w io.Writer, width int, all []*generators.Generator,
+	figures []engineFigure) error {
 	headings := []string{"generator"}
 	for _, f := range figures {
 		headings = append(headings, f.heading)

@@ -26,8 +26,8 @@ type Problem = strictyaml.Problem
 // Problems is the error of Load and Parse for an invalid scenario.
 type Problems = strictyaml.Problems
 
-// Load reads a scenario: an embedded one by its name, current or old, or a file if nameOrPath ends in
-// .yaml or .yml or contains a slash. Mistakes inside the file are returned as *Problems.
+// Load reads a scenario: an embedded one by its name, current or old, or a file if nameOrPath ends
+// in .yaml or .yml or contains a slash. Mistakes inside the file are returned as *Problems.
 func Load(nameOrPath string) (*Scenario, error) {
 	extensions := []string{".yaml", ".yml"}
 	if strings.Contains(nameOrPath, "/") || slices.Contains(extensions, path.Ext(nameOrPath)) {

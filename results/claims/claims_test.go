@@ -150,7 +150,8 @@ func TestDecideByAnotherScenario(t *testing.T) {
 			i := slices.IndexFunc(claims, func(c results.Claim) bool { return c.ID == test.id })
 			evidence := strings.Join(claims[i].Evidence, "\n")
 			if claims[i].Verdict != test.verdict || !strings.HasPrefix(evidence, test.evidence) {
-				t.Errorf("got %s, %s; want %s, %s…", claims[i].Verdict, evidence, test.verdict, test.evidence)
+				t.Errorf("got %s, %s; want %s, %s…", claims[i].Verdict, evidence, test.verdict,
+					test.evidence)
 			}
 		})
 	}

@@ -28,8 +28,8 @@ func probeCPUs() Result {
 		detail += fmt.Sprintf(" of %d", len(online))
 	}
 	if len(cpus) < 2 {
-		return no(detail, "let this program use a second CPU (taskset, cpuset, or the machine): with "+
-			"one, the load disturbs the servers")
+		return no(detail, "let this program use a second CPU (taskset, cpuset, or the machine): "+
+			"with one, the load disturbs the servers")
 	}
 	if len(cpus) == 2 {
 		detail += "; with a third, this program would not share the load's"

@@ -194,7 +194,8 @@ func (a Answers) rows() (p Program, r Restart, err error) {
 			"another; leave the restart out (none)")
 	case p.Serial && a.Rate > mostBusy*most:
 		return p, r, fmt.Errorf("%g/s keeps the workers busier than %.0f %%: at %v a request they "+
-			"serve %.4g/s at most; lower the rate, or add workers", a.Rate, 100*mostBusy, a.Work, most)
+			"serve %.4g/s at most; lower the rate, or add workers",
+			a.Rate, 100*mostBusy, a.Work, most)
 	}
 	return p, r, nil
 }
