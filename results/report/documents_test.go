@@ -52,6 +52,7 @@ func TestDocuments(t *testing.T) {
 	b := baselines{t, map[string]*results.Run{}}
 	tables := map[string]string{}
 	for name, table := range map[string]documentTable{
+		"answer":             readmeAnswer(),
 		"restart-matrix":     b.restarts(),
 		"restart-rates":      b.restartRates(),
 		"load-balancer":      b.loadBalancer(),
@@ -201,6 +202,13 @@ var (
 	perRestartCell = documentColumn{
 		head: "dropped/restart [95 %]", metric: metrics.DroppedPerRestart, interval: true,
 	}
+	halfOpenCell = documentColumn{
+		head: "half-open lost", run: "half-open",
+		same: map[string]string{"load.rate": "", "load.connections": ""},
+		text: func(v *results.Variant) string {
+			return strings.Replace(halfOpenCount(nil, nil, v), "/", " of ", 1)
+		},
+	}
 	causesCell = documentColumn{head: "causes", text: func(v *results.Variant) string {
 		var causes []string
 		byCause := results.Total(v.ValidTrials()).LostByCause
@@ -265,20 +273,49 @@ func (b baselines) restartRows() []documentRow {
 	return rows
 }
 
-func (b baselines) restarts() documentTable {
-	halfOpen := documentColumn{
-		head: "half-open lost", run: "half-open",
-		same: map[string]string{"load.rate": "", "load.connections": ""},
-		text: func(v *results.Variant) string {
-			return strings.Replace(halfOpenCount(nil, nil, v), "/", " of ", 1)
+// readmeAnswer is the table of README: the stop modes that a reader may have today, and what to use.
+func readmeAnswer() documentTable {
+	const (
+		at   = " load.rate=2000/s load.connections=new"
+		each = "sockets=reuseport stop="
+		loop = at + " server.kind="
+	)
+	handshakes := halfOpenCell
+	handshakes.head = "handshakes lost"
+	return documentTable{
+		heads: []string{"stop mode", "what happens to the listening socket"},
+		rows: slices.Concat(rowsOf("restart-matrix",
+			"`handoff` | the new process gets it from the old one (HAProxy `-x`, Envoy)",
+			"sockets=shared stop=handoff"+at,
+			"`inherit` | a supervisor keeps it (systemd socket activation, nginx's master)",
+			"sockets=shared stop=inherit"+at,
+			"`bpf-drain` | one each; eBPF sends new connections to the new workers, then the old "+
+				"ones close", each+"bpf-drain"+at,
+			"`migrate` | one each; the kernel moves the queue of a closed one (`tcp_migrate_req=1`)",
+			each+"migrate"+at,
+			"`drain` | one each; the old worker empties its queue, then closes", each+"drain"+loop,
+			"`close` | one each; the old worker closes at once", each+"close"+at,
+			"`tableflip` | passed on by cloudflare/tableflip, then Go's `Shutdown`",
+			each+"tableflip"+at,
+			"`shutdown` | one each; Go's `http.Server.Shutdown`", each+"shutdown"+at,
+			"`kill` | one each; the old worker is killed (a crash, the OOM killer)", each+"kill"+at,
+		), rowsOf("restart-matrix-bind",
+			"`bind-after-close` | stop, then start (`systemctl restart`)",
+			"stop=bind-after-close"+at,
+		)),
+		columns: []documentColumn{
+			perRestartCell, {head: "gap", metric: metrics.Gap}, handshakes,
 		},
 	}
+}
+
+func (b baselines) restarts() documentTable {
 	return documentTable{
 		heads: []string{"way"}, rows: b.restartRows(),
 		columns: []documentColumn{
 			restartsCell, perRestartCell,
 			{head: "drop window", metric: metrics.DropWindow, interval: true, scale: "µs"},
-			halfOpen,
+			halfOpenCell,
 			{head: "gap", metric: metrics.Gap}, {head: "outage", metric: metrics.Outage},
 			{head: "stall", metric: metrics.Stall}, {head: "takeover", metric: metrics.Takeover},
 			{head: "tail", metric: metrics.Tail},
