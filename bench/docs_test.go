@@ -1,0 +1,117 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// The most lines of a document; others in docs have documentLines.
+var mostLines = map[string]int{
+	"README.md": 150, "ARCHITECTURE.md": 150,
+	"docs/glossary.md": 1000, "docs/reference.md": 1000, // generated, to be searched and not read
+}
+
+const documentLines = 200
+
+// Documents are short, and their links to each other and to files of the repository lead somewhere.
+func TestDocumentLinks(t *testing.T) {
+	documents := readDocuments(t)
+	for path, text := range documents {
+		most, listed := mostLines[path]
+		if !listed && strings.HasPrefix(path, "docs/") {
+			most, listed = documentLines, true
+		}
+		if n := strings.Count(text, "\n"); listed && n > most {
+			t.Errorf("%s has %d lines, want at most %d", path, n, most)
+		}
+		for _, link := range links(text) {
+			file, anchor, _ := strings.Cut(link, "#")
+			target := path
+			if file != "" {
+				target = filepath.Join(filepath.Dir(path), file)
+			}
+			if _, err := os.Stat(filepath.Join("..", target)); err != nil {
+				t.Errorf("%s: the link %s leads nowhere", path, link)
+			} else if anchor != "" && !anchors(documents[target])[anchor] {
+				t.Errorf("%s: the link %s: no such heading in %s", path, link, target)
+			}
+		}
+	}
+}
+
+// readDocuments returns the Markdown files of the repository by their path from its root.
+func readDocuments(t *testing.T) map[string]string {
+	t.Helper()
+	documents := map[string]string{}
+	root := os.DirFS("..")
+	err := fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == "testdata" || path == "results/runs" || path == ".git"):
+			return fs.SkipDir
+		case entry.IsDir() || filepath.Ext(path) != ".md":
+			return nil
+		}
+		text, err := fs.ReadFile(root, path)
+		documents[path] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return documents
+}
+
+var (
+	codeBlock  = regexp.MustCompile("(?ms)^```.*?^```$")
+	inlineLink = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+)
+
+// links returns the targets of a document's links that are no addresses of the web.
+func links(text string) (targets []string) {
+	for _, m := range inlineLink.FindAllStringSubmatch(codeBlock.ReplaceAllString(text, ""), -1) {
+		if !strings.Contains(m[1], "://") {
+			targets = append(targets, m[1])
+		}
+	}
+	return targets
+}
+
+// anchors returns the anchors that GitHub makes of a document's headings: lower case, hyphens for
+// blanks, no punctuation.
+func anchors(text string) map[string]bool {
+	found := map[string]bool{}
+	for line := range strings.Lines(codeBlock.ReplaceAllString(text, "")) {
+		heading, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " ")
+		if !ok || !strings.HasPrefix(line, "#") {
+			continue
+		}
+		found[strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+				return r
+			}
+			return -1
+		}, strings.ToLower(strings.TrimSpace(heading)))] = true
+	}
+	return found
+}
+
+func TestAnchors(t *testing.T) {
+	found := anchors("# A round trip: away?\n```\n# no heading\n```\n### `kube.x`, y\n")
+	if !found["a-round-trip-away"] || !found["kubex-y"] || len(found) != 2 {
+		t.Errorf("got %v", found)
+	}
+	got := links("[a](b.md#c) [web](https://x.y/z)\n```\n[no](link)\n```\n[own](#d)")
+	if len(got) != 2 || got[0] != "b.md#c" || got[1] != "#d" {
+		t.Errorf("got links %q", got)
+	}
+}
