@@ -21,10 +21,10 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// maxResident is what a command may have resident at most that reads a hostile run, in bytes.
+// maxResident is how many bytes a command may have resident while it reads a hostile run.
 const maxResident = 300e6
 
-// hung is after what time a command is taken to hang. None takes more than a few seconds.
+// hung is how long a command may run. None takes more than a few seconds.
 const hung = time.Minute
 
 // A finished command.
@@ -34,7 +34,7 @@ type finished struct {
 	resident       int64 // at most, in bytes
 }
 
-// end runs the program to its end.
+// end runs the program until it exits.
 func (p *program) end(t *testing.T, stdin io.Reader, args ...string) finished {
 	t.Helper()
 	// A child's peak is at least that of its parent, whose memory it has until its execve(2)
@@ -58,16 +58,16 @@ func (p *program) end(t *testing.T, stdin io.Reader, args ...string) finished {
 	return finished{stdout.String(), stderr.String(), c.ProcessState.ExitCode(), peak}
 }
 
-// A hostile file is what a small gzip file may be that is large when it is unpacked: head, a text
-// so many times, and tail. A number in the text is another one each time.
+// A hostile file is small as gzip and large when unpacked: head, a text repeated many times, and
+// tail. A number in the text differs each time.
 type hostile struct {
 	head, text string
 	times      int
 	tail       string
 }
 
-// write writes the file in pieces: what this process has resident, its children have when they
-// begin.
+// write writes the file in pieces, because children start with the memory that this process has
+// resident.
 func (h hostile) write(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Create(path)
@@ -103,8 +103,7 @@ const (
 	trialHead   = variantHead + `{"valid":true,`
 )
 
-// A hostile run takes little memory, whatever it would be, and the message says where and what to
-// do.
+// Reading a hostile run takes little memory, and the message says where it is wrong and what to do.
 func TestHostileRuns(t *testing.T) {
 	const many = 1 << 30 // bytes
 	p := newProgram(t)
@@ -148,8 +147,8 @@ func TestHostileRuns(t *testing.T) {
 	}
 }
 
-// refuses checks that a command calls a file bad input, at a line and with a hint, and took little
-// memory to find out.
+// refuses checks that a command rejects a file as bad input, names the line, gives a hint, and uses
+// little memory.
 func refuses(t *testing.T, p *program, file string, args ...string) {
 	t.Helper()
 	got := p.end(t, nil, args...)
@@ -167,8 +166,8 @@ func refuses(t *testing.T, p *program, file string, args ...string) {
 		errors.New(strings.TrimSuffix(message, "\n")))
 }
 
-// The same of every command that reads runs, of files that are not compressed, and of the trials of
-// a run that has not finished.
+// The same for every command that reads runs, for uncompressed files, and for the trials of an
+// unfinished run.
 func TestHostileFiles(t *testing.T) {
 	p := newProgram(t)
 	good, unfinished := filepath.Join(t.TempDir(), "good"), filepath.Join(t.TempDir(), "unfinished")
@@ -219,7 +218,7 @@ func TestHostileFiles(t *testing.T) {
 	refuses(t, p, trials, "report", unfinished)
 }
 
-// What is no file is named, at once: nobody writes to the pipes.
+// A path that is not a file is rejected at once, by name: nothing writes to these pipes.
 func TestNoFiles(t *testing.T) {
 	p := newProgram(t)
 	pipe := func(path string) {
@@ -285,7 +284,7 @@ func TestNoFiles(t *testing.T) {
 	}
 }
 
-// A pipe without a name has somebody who writes to it: it is read, whatever it is called.
+// A pipe without a name has a writer, so it is read.
 func TestRunFromPipe(t *testing.T) {
 	p := newProgram(t)
 	content := storedRuns(t)["finished"].runFile

@@ -54,8 +54,8 @@ trials: 50
 	})
 }
 
-// nothingIsLeft ends half of the runs at any instant, which may be before the first trial, and the
-// other half when a trial has been stored and others are under way.
+// nothingIsLeft ends half of the runs at a random instant, perhaps before the first trial, and the
+// other half when a trial has been stored and others are running.
 func nothingIsLeft(t *testing.T, scenario string) {
 	t.Helper()
 	p := newProgram(t)
@@ -78,11 +78,11 @@ func nothingIsLeft(t *testing.T, scenario string) {
 	}
 }
 
-// TestKernelNothingIsLeftOfWaits does the same to what waits in a system call that Go does not know
-// of, and to workers for whom another process accepts.
+// TestKernelNothingIsLeftOfWaits does the same to processes that wait in a system call that Go does
+// not know about, and to workers behind an acceptor.
 func TestKernelNothingIsLeftOfWaits(t *testing.T) {
 	requireLab(t)
-	// With three trials stored, one of either kind was, and another is under way.
+	// With three trials stored, there was one of each kind, and another is running.
 	newProgram(t).interrupt(t, `
 name: waits
 about: Workers that wait in accept, or behind an acceptor.
@@ -95,7 +95,7 @@ trials: 50
 `+lenient, "run", interruption{signal: syscall.SIGINT, trials: 3})
 }
 
-// TestKernelSignals ends runs by each signal that ends one, of root and of an ordinary user.
+// TestKernelSignals ends runs by each signal that ends one, as root and as an ordinary user.
 func TestKernelSignals(t *testing.T) {
 	requireLab(t)
 	for _, user := range users(t) {
@@ -110,8 +110,8 @@ func TestKernelSignals(t *testing.T) {
 	}
 }
 
-// A second signal ends the program at once. Of its labs and of an ordinary user's second process
-// nothing is left either.
+// A second signal ends the program at once. Its labs and an ordinary user's second process end with
+// it.
 func TestKernelSecondSignal(t *testing.T) {
 	requireLab(t)
 	for _, user := range users(t) {
@@ -171,7 +171,7 @@ func TestKernelNoHangUp(t *testing.T) {
 	}
 }
 
-// idle is a scenario of many short trials, of which little is asked.
+// idle is a scenario of many short trials under little load.
 const idle = `
 name: idle
 about: Trials that only need to be there.
@@ -179,13 +179,13 @@ load: {rate: 50/s, duration: 500ms}
 trials: 50
 `
 
-// A user is somebody whose runs are tried.
+// A user is a user as whom runs are tried.
 type user struct {
 	name       string
 	credential *syscall.Credential // nil: whoever runs the tests
 }
 
-// users are whoever runs the tests and, if that is root, an ordinary user.
+// users returns the user of the tests and, if that is root, an ordinary user.
 func users(t *testing.T) []user {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -209,8 +209,8 @@ type interruption struct {
 	after  time.Duration
 }
 
-// interrupt starts a run of the scenario, ends it, and checks that no process is left, and that
-// what was stored can be reported.
+// interrupt starts a run of the scenario, ends it, and checks that no process is left and that the
+// stored trials can be reported.
 func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption) {
 	t.Helper()
 	file, out := filepath.Join(p.dir, "scenario.yaml"), filepath.Join(p.dir, dir)
@@ -249,7 +249,7 @@ func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption)
 			stderr.String())
 	}
 	if _, err := os.Stat(filepath.Join(out, results.RunFile)); err != nil && by.trials == 0 {
-		// The run had not come to the end of its first trial.
+		// The first trial of the run had not ended.
 		if _, err := os.Stat(out); err == nil && by.signal != syscall.SIGKILL {
 			t.Errorf("%v: the directory is left, without a run", by.signal)
 		}

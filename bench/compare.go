@@ -214,13 +214,13 @@ func (f compareFlags) checkNames(only map[string]string, runs []*results.Run) er
 	return checkOnly(only, labels)
 }
 
-// notCompared is the error for a metric of a flag that cannot be compared.
+// notCompared returns the error for a metric that cannot be compared.
 func notCompared(flag, metric string) error {
 	return fmt.Errorf("--%s %s: cannot be compared; %s",
 		flag, quoted(metric), instead(metric, metrics.Compared()))
 }
 
-// parseThresholds reads METRIC=VALUE.
+// parseThresholds parses METRIC=VALUE.
 func parseThresholds(list []string) (map[string]float64, error) {
 	thresholds := map[string]float64{}
 	for _, text := range list {
@@ -246,7 +246,7 @@ func parseThresholds(list []string) (map[string]float64, error) {
 	return thresholds, nil
 }
 
-// parseThreshold reads a share of the base for a ratio, else a number of the metric's unit.
+// parseThreshold parses a share of the base for a ratio, else a number in the metric's unit.
 func parseThreshold(m metrics.Metric, value string) (float64, error) {
 	what, factor := "a number of the metric's unit, for example 0.05", 1.0
 	var x float64

@@ -49,8 +49,8 @@ func (s *storedRun) write(t *testing.T, dir string) {
 	}
 }
 
-// storedRuns are a run that has finished, the same compressed, and one that has not finished, as
-// they are stored.
+// storedRuns returns the files of a finished run, of the same run compressed, and of an unfinished
+// one.
 func storedRuns(t *testing.T) map[string]*storedRun {
 	t.Helper()
 	read := func(dir, name string) []byte {
@@ -84,8 +84,8 @@ func compress(content []byte) []byte {
 // jsonValue is a member's name and a value without parts.
 var jsonValue = regexp.MustCompile(`"([a-z0-9_]+)": ?("[^"]*"|-?[0-9.e+-]+|true|false|null)`)
 
-// damages are what may become of a text. Those that are by hand take the checksums away first, so
-// that the checks behind them are what is tested.
+// damages returns ways to damage a text. Those made by hand remove the checksums first, to test the
+// checks behind them.
 var damages = map[string]func(*rand.Rand, []byte) []byte{
 	"truncated": func(r *rand.Rand, b []byte) []byte { return b[:r.IntN(len(b))] },
 	"bit flipped": func(r *rand.Rand, b []byte) []byte {
@@ -175,7 +175,7 @@ var damages = map[string]func(*rand.Rand, []byte) []byte{
 
 var checksums = regexp.MustCompile(`"checksum": ?"[^"]*", *`)
 
-// byHand is damage to one value, by somebody who has removed the checksums, as the message says.
+// byHand changes one value, after removing the checksums as the message suggests.
 func byHand(change func(r *rand.Rand, name, value string) string) func(*rand.Rand, []byte) []byte {
 	return func(r *rand.Rand, b []byte) []byte {
 		b = checksums.ReplaceAll(b, nil)
@@ -190,9 +190,8 @@ func byHand(change func(r *rand.Rand, name, value string) string) func(*rand.Ran
 	}
 }
 
-// Of a run that is damaged, all is read as it was written, or nothing, and then the message says
-// where the damage is and what to do. What was changed by hand is read, or refused likewise. No
-// format minds what is read.
+// A damaged run is read as it was written, or rejected with a message that says where the damage is
+// and what to do. A run changed by hand is read or rejected. Every format prints what was read.
 func TestDamagedRuns(t *testing.T) {
 	kinds := slices.Sorted(maps.Keys(damages))
 	outcomes := map[string]int{}
@@ -235,7 +234,7 @@ func TestDamagedRuns(t *testing.T) {
 	t.Log(outcomes)
 }
 
-// damaged returns a copy of a run's files, one of which is damaged.
+// damaged returns a copy of a run's files with one of them damaged.
 func damaged(r *rand.Rand, kind string, run *storedRun) *storedRun {
 	damage := damages[kind]
 	ofText := strings.HasPrefix(kind, "by hand") || strings.Contains(kind, "line") ||
@@ -263,8 +262,8 @@ func damaged(r *rand.Rand, kind string, run *storedRun) *storedRun {
 	return &d
 }
 
-// sameTrials reports whether all that was read is what was written. Of an unfinished run trials may
-// be missing, or in another order: that is how a run looks that was interrupted earlier.
+// sameTrials reports whether what was read is what was written. Trials of an unfinished run may be
+// missing or in another order, as after an interruption.
 func sameTrials(want, got *results.Run) bool {
 	if want.FinishedAt != nil {
 		return cmp.Equal(want, got)
@@ -286,11 +285,11 @@ func sameTrials(want, got *results.Run) bool {
 	return true
 }
 
-// hasPlace finds the place in one of a run's files that a message is about.
+// hasPlace reports whether a message names a place in one of the run's files.
 var hasPlace = regexp.MustCompile(`(^|/)(run\.json|run\.json\.gz|trials\.jsonl):[1-9][0-9]*: `)
 
-// plainMessage checks that a message says where, what, and what to do, in words that are not those
-// of the libraries.
+// plainMessage checks that a message says where, what, and what to do, without the libraries'
+// words.
 func plainMessage(t *testing.T, name, dir string, err error) {
 	t.Helper()
 	message := err.Error()
@@ -346,10 +345,9 @@ func printAll(t *testing.T, name, dir string) {
 	}
 }
 
-// Whatever the files of a run are, they are read or refused with a plain message, and what is read
-// can be printed.
+// Any files of a run are read or rejected with a plain message, and what was read can be printed.
 func FuzzLoad(f *testing.F) {
-	// Small ones, for the engine makes each smaller that it finds to be of interest.
+	// Small seeds: the fuzzing engine minimizes each input that it finds interesting.
 	const head = `{"schema_version":1,"program":"p","version":"v","seed":1,` +
 		`"started_at":"2026-03-04T05:06:07Z",%s` +
 		`"scenarios":[{"name":"steady","min_valid":1,"trials":2,` +

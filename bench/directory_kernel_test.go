@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A directory that will not do is told before anything is announced, and by status 2.
+// An unusable directory is reported with status 2, before anything is announced.
 func TestKernelBadDirectory(t *testing.T) {
 	requireLab(t)
 	p := newProgram(t)

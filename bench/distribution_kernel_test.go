@@ -27,7 +27,7 @@ func requireSelectors(t *testing.T) {
 	}
 }
 
-// byLabels are the trials of a run whose variants have one trial each.
+// byLabels returns the trials of a run whose variants have one trial each.
 func byLabels(run *results.Run) map[string]*results.Trial {
 	all := map[string]*results.Trial{}
 	for _, v := range run.Scenarios[0].Variants {
@@ -38,7 +38,7 @@ func byLabels(run *results.Run) map[string]*results.Trial {
 	return all
 }
 
-// accepted is how many connections the workers of a generation took, by their place in it.
+// accepted returns how many connections each worker of a generation took, by index.
 func accepted(tr *results.Trial, generation int) (counts []int64) {
 	for _, w := range tr.Workers {
 		if w.Generation == generation && !w.Acceptor {
@@ -55,7 +55,7 @@ func sum(counts []int64) (n int64) {
 	return n
 }
 
-// switches is how often the workers were put on a CPU while the load ran.
+// switches returns how often the workers were scheduled while the load ran.
 func switches(tr *results.Trial) (n int64) {
 	for _, w := range tr.Workers {
 		if w.ContextSwitches != nil {
@@ -78,8 +78,8 @@ func inTurn(t *testing.T, what string, tr *results.Trial, counts []int64) {
 	}
 }
 
-// binomial is the interval around the centre outside of which, on either side, the number of
-// successes of n tries with probability p falls with a probability of less than tail.
+// binomial returns an interval: the number of successes of n tries with probability p falls outside
+// of it, on either side, with a probability of less than tail.
 func binomial(n int64, p, tail float64) (lo, hi int64) {
 	lgamma := func(x int64) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
 	density := func(k int64) float64 {
@@ -107,8 +107,8 @@ func TestBinomial(t *testing.T) {
 	}
 }
 
-// windows is the median over the windows of a trial, which a pause of the machine in one of them
-// does not move.
+// windows returns the median over the windows of a trial. A pause of the machine in one window does
+// not move it.
 func windows(tr *results.Trial, value func(results.FairnessWindow) float64) float64 {
 	var all []float64
 	for _, w := range tr.Fairness.Windows {
@@ -135,8 +135,7 @@ matrix:
 trials: 1
 ` + lenient
 
-// Every way to distribute connections, at a rate at which nobody is busy: each does what its name
-// says.
+// Every way to distribute connections does what its name says, at a rate that keeps no worker busy.
 func TestKernelDistribution(t *testing.T) {
 	requireSelectors(t)
 	run := carriedOut(t, distributionScenario, "--seed", "11")
@@ -165,8 +164,8 @@ func TestKernelDistribution(t *testing.T) {
 		queuesOf(t, what, tr, v.Labels["sockets"] == "shared")
 		asNamed(t, what, v.Labels, tr, counts, run.Environment.LoadCPUs)
 	}
-	// A connection wakes one worker, or the herd: about 550 against 1600 on a quiet machine, where
-	// one that pauses wakes fewer.
+	// A connection wakes one worker, or all: about 550 wake-ups against 1600 on a quiet machine. A
+	// machine that pauses has fewer.
 	all := byLabels(run)
 	one := switches(all["sockets=shared accept=epoll-exclusive"])
 	herd := switches(all["sockets=shared accept=epoll"])
@@ -175,7 +174,7 @@ func TestKernelDistribution(t *testing.T) {
 	}
 }
 
-// queuesOf checks that the queue of every listener, or of the one that is shared, is known.
+// queuesOf checks that the queue of each listener, or of the shared one, is known.
 func queuesOf(t *testing.T, what string, tr *results.Trial, shared bool) {
 	t.Helper()
 	q := tr.Queues
@@ -202,7 +201,7 @@ func queuesOf(t *testing.T, what string, tr *results.Trial, shared bool) {
 	}
 }
 
-// asNamed checks what sets one way apart from the others.
+// asNamed checks what distinguishes a way to distribute connections.
 func asNamed(
 	t *testing.T, what string, labels map[string]string, tr *results.Trial, counts []int64,
 	loadCPUs []int,
@@ -234,17 +233,18 @@ func asNamed(
 				loadCPUs)
 		}
 	case way == "blocking" && labels["sockets"] == "shared":
-		// Woken in turn; but whoever is late for that, on a CPU that is taken away, leaves its turn
-		// to the next. On a quiet machine this is over 0.99, of workers with epoll about 0.6.
+		// Workers are woken in turn. One that is late, because its CPU was taken away, leaves its
+		// turn to the next. On a quiet machine Jain's index is over 0.99; with epoll it is about
+		// 0.6.
 		ofWindow := func(w results.FairnessWindow) float64 { return w.Jain }
 		jain := max(tr.Fairness.Jain, windows(tr, ofWindow))
 		if jain < 0.85 {
 			t.Errorf("%s: Jain %.3f; accepted %v", what, jain, counts)
 		}
 	case way == "epoll-exclusive" && labels["sockets"] == "shared":
-		// The first in the queue of those who wait is woken each time, unless it has not gone back
-		// to epoll_wait yet: then the next one. How often that is so depends on how late it gets
-		// its CPU, and there are four workers to one.
+		// The first waiter is woken each time, unless it has not returned to epoll_wait yet: then
+		// the next one is. How often that happens depends on when it gets its CPU, which four
+		// workers share.
 		ofWindow := func(w results.FairnessWindow) float64 { return w.MaxOverMean }
 		if ratio := windows(tr, ofWindow); ratio < 1.5 {
 			t.Errorf("%s: the busiest worker has %.2f of the mean in the median window; "+
@@ -261,8 +261,8 @@ func asNamed(
 	}
 }
 
-// While the workers are stopped, each attempt makes a queue longer by one. Both sources say so:
-// samples and journals, and the kernel.
+// While the workers are stopped, each attempt adds one to a queue. Both sources say so: samples
+// with journals, and the kernel.
 func TestKernelQueues(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -294,8 +294,8 @@ trials: 1
 			t.Fatalf("%s: the kernel was not asked how many were queued", sockets)
 		}
 		expected := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // 200
-		// No one that was served had waited for longer than the stall, so no more can have been
-		// queued at once. Fewer are where the machine pauses the load.
+		// No attempt that was served had waited longer than the stall, so no more can have been
+		// queued at once. There are fewer if the machine pauses the load.
 		limit := *s.StallNS / *s.ResolutionNS + 2
 		if sockets == "reuseport" {
 			// The four queues were not longest at one instant: a worker goes on when it gets its
@@ -319,8 +319,8 @@ trials: 1
 	}
 }
 
-// Restarts under a selector: whoever is new gets connections, and nothing is lost but what the way
-// of stopping explains.
+// Restarts under a selector: new workers get connections, and only the stop mode's own losses
+// occur.
 func TestKernelSelectorsAndSteps(t *testing.T) {
 	requireSelectors(t)
 	t.Parallel()
@@ -369,8 +369,8 @@ trials: 1
 	}
 }
 
-// One of four workers stands still for 300 ms, and its clients wait for half as long. A worker that
-// is stopped finds their connections when it goes on, so they are known to be its own.
+// One of four workers stands still for 300 ms, and its clients wait half as long. A stopped worker
+// finds their connections when it continues, so they are known to be its own.
 func TestKernelOneStalled(t *testing.T) {
 	requireSelectors(t)
 	run := carriedOut(t, `
@@ -402,12 +402,12 @@ trials: 1
 		lo, hi := int64(0), int64(0)
 		switch {
 		case strings.Contains(what, "hash"):
-			// A quarter of 180 is 45; the standard deviation of that is 6. More when the worker
-			// goes on late.
+			// A quarter of 180 is 45, with a standard deviation of 6. There are more if the worker
+			// continues late.
 			lo, hi = tooEarly/8, due/2
 		case strings.Contains(what, "least-loaded"):
-			// The others are better as soon as something waits here, but for the time in which the
-			// machine keeps them standing, too.
+			// The others are preferred as soon as something waits here, except while the machine
+			// keeps them waiting, too.
 			hi = due / 20
 			for _, paused := range []*int64{s.StealNS, s.RunQueueDelayNS} {
 				if paused != nil {
@@ -415,8 +415,8 @@ trials: 1
 				}
 			}
 		default:
-			// Whatever it had accepted and not answered: one, but for a request that had not come
-			// yet.
+			// It had accepted one attempt without answering, except for a request that had not
+			// arrived yet.
 			hi = 5
 		}
 		if lost < lo || lost > hi {
@@ -444,8 +444,8 @@ trials: 1
 	const resetAtClose, halfOpen, crash = "reset_at_close", "reset_half_open", "worker_crash"
 	allowed := map[string][]string{
 		"sockets=shared stop=handoff": nil, "sockets=shared stop=kill": {crash},
-		// A SYN that meets a closing listener is dropped without an answer: rare, and put down to
-		// that closing.
+		// A SYN that meets a closing listener is dropped without an answer. That is rare, and
+		// attributed to the close.
 		"sockets=reuseport stop=close": {resetAtClose, halfOpen, "syn_timeout"},
 		"sockets=reuseport stop=drain": {resetAtClose, halfOpen, "syn_timeout"},
 		"sockets=reuseport stop=kill":  {resetAtClose, halfOpen, "syn_timeout", crash},
@@ -461,8 +461,8 @@ trials: 1
 	}
 }
 
-// A worker behind an acceptor is killed. The others take its turns; what it had been given is lost
-// with it.
+// A worker behind an acceptor is killed. The others take its turns; connections it had been given
+// are lost with it.
 func TestKernelKillBehindAcceptor(t *testing.T) {
 	requireLab(t)
 	run, stderr, _ := newProgram(t).run(t, `

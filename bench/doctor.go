@@ -67,7 +67,7 @@ tracing of losses off and on, in turn.`,
 	return c
 }
 
-// costMetrics are what an instrument may change.
+// costMetrics are the metrics that tracing may change.
 var costMetrics = []struct{ name, metric string }{
 	{"the load's CPU per attempt", metrics.LoadCPUPerAttempt},
 	{"the servers' CPU per attempt", metrics.ServersCPUPerAttempt},
@@ -116,7 +116,7 @@ func measureTracing(
 	return printCost(c.OutOrStdout(), s.width, run.Scenarios[0])
 }
 
-// printCost holds the variant with tracing against the one without.
+// printCost compares the variant with tracing to the one without.
 func printCost(w io.Writer, width int, s *results.Scenario) error {
 	off := s.BaselineVariant()
 	isOn := func(v *results.Variant) bool { return v != off }
@@ -171,12 +171,12 @@ func centerMicroseconds(v *results.Variant, metric string) string {
 	return unit.Digits(s.Center/1e3, 4)
 }
 
-// probeOptions lets the probes use a child in a user namespace.
+// probeOptions returns the options with which probes may start a child in a user namespace.
 func probeOptions() doctor.Options {
 	return doctor.Options{UserNamespaceChild: []string{"/proc/self/exe", roleProbe}}
 }
 
-// What can run here, of the scenarios. Its JSON form is a contract.
+// runnable says how many of the scenarios can run here. Its JSON form is a contract.
 type runnable struct {
 	Scenarios int      `json:"scenarios"`
 	CanRun    int      `json:"can_run"` // with at least one variant
@@ -263,7 +263,7 @@ func noTrial(found []doctor.Result) string {
 	return ""
 }
 
-// diagnose prints what was found, and in the last line what can run.
+// diagnose prints what was found and, in the last line, what can run.
 func diagnose(w io.Writer, width int, found []doctor.Result) error {
 	var rows [][]string
 	for _, r := range found {

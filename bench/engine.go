@@ -46,12 +46,14 @@ prints the tables of such a file again.`,
 		RunE:   func(c *cobra.Command, _ []string) error { return benchEngine(c, s, f) },
 	}
 	c.Flags().IntVar(&f.repeat, "repeat", 3,
-		"how many quiet rounds are wanted; at most three times as many are made")
+		"how many quiet rounds are wanted; it makes up to three times as many")
 	c.Flags().IntVar(&f.seconds, "seconds", 2, "length of one measurement")
 	c.Flags().StringSliceVar(&f.generators, "generator", generators.Names(),
 		"which generators: "+strings.Join(generators.Names(), ", "))
 	c.Flags().StringSliceVar(&f.connections, "connections", generators.Connections(),
 		"which connections: "+strings.Join(generators.Connections(), ", "))
+	completeFlag(c, "generator", always(generators.Names))
+	completeFlag(c, "connections", always(generators.Connections))
 	c.Flags().StringVar(&f.out, "out", "", "write what was measured to this file, as JSON")
 	c.Flags().StringVar(&f.from, "from", "", "print the tables of such a file, and measure nothing")
 	return c
@@ -146,8 +148,8 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 	return printRecord(c, s, record)
 }
 
-// engineTools are the load generators of others that are to be had: vegeta beside this program, as
-// built from the same module version, and the rest where the shell finds them.
+// engineTools returns the installed load generators of others: vegeta beside this program, built
+// from the same module version, and the rest on the PATH.
 func engineTools() map[string]string {
 	tools := map[string]string{}
 	if exe, err := os.Executable(); err == nil {
@@ -279,8 +281,8 @@ func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, c
 			"(stolen).\n", rounds, kept)
 	}
 	fmt.Fprintln(w, "A generator's CPU time includes its start and its end. Where, flat out, "+
-		"neither it nor the worker was busy nearly all the time, something else was: then "+
-		"believe nothing.")
+		"neither it nor the worker was busy nearly all the time, something else was the limit: "+
+		"do not use those figures.")
 	if cpus == 1 {
 		fmt.Fprintln(w, "Generators and worker shared the only CPU.")
 	}
@@ -297,8 +299,9 @@ func withFigure(all []*generators.Generator, f engineFigure) (some []*generators
 	return some
 }
 
-func printFigures(w io.Writer, width int, all []*generators.Generator,
-	figures []engineFigure) error {
+func printFigures(
+	w io.Writer, width int, all []*generators.Generator, figures []engineFigure,
+) error {
 	headings := []string{"generator"}
 	for _, f := range figures {
 		headings = append(headings, f.heading)

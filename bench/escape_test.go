@@ -15,8 +15,8 @@ import (
 	"reuseport-bench/results/report/reporttest"
 )
 
-// poison does something to a terminal in every way that there is: escape sequences of C0 and of C1,
-// the bell, NUL, carriage return, marks that turn the direction of writing, a line of its own.
+// poison holds everything that affects a terminal: C0 and C1 escape sequences, the bell, NUL,
+// carriage return, marks that change the writing direction, and a newline.
 const poison = "\x1b[31m\x07\x00\u009b32m\u202e\u2066\r::error::\n\x7f\u2028\ufeff"
 
 // poisoned puts poison into every string of a value, names and keys included.
@@ -51,7 +51,7 @@ func poisoned(v reflect.Value) {
 	}
 }
 
-// moves reports whether a character does something to a terminal but being printed.
+// moves reports whether a character does more to a terminal than being printed.
 func moves(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 // printedRun is a run in every format.
@@ -71,8 +71,8 @@ func printedRun(t *testing.T, run *results.Run) map[string]string {
 	return printed
 }
 
-// poisonedRuns are runs every string of which has poison in it; those that mean something by
-// themselves, as outcomes do, have it in one and not in the other.
+// poisonedRuns returns runs with poison in every string. Strings that have a meaning, such as
+// outcomes, have it in one run and not in the other.
 func poisonedRuns() map[string]*results.Run {
 	all := map[string]*results.Run{}
 	for name, run := range map[string]*results.Run{
@@ -100,10 +100,10 @@ func poisonedRuns() map[string]*results.Run {
 	return all
 }
 
-// ownCommand is a workflow command that this program writes; poison has another one in it.
+// ownCommand matches a workflow command that this program writes; poison has another one.
 var ownCommand = regexp.MustCompile("^::(error|warning) (file|title)=")
 
-// Nothing that a run holds, in whatever string, gets to a terminal as anything but text.
+// Every string of a run reaches a terminal as plain text.
 func TestNothingMovesTheCursor(t *testing.T) {
 	for name, run := range poisonedRuns() {
 		for format, text := range printedRun(t, run) {

@@ -25,7 +25,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// kept is what a run has of facts, or a part of that.
+// kept holds the recordings of a run, or some of them.
 type kept struct {
 	dir   string // the run's
 	files []harness.FactsFile
@@ -138,7 +138,7 @@ func attemptsCSV(w io.Writer, k kept) error {
 	return errors.Join(err, out.Error())
 }
 
-// orEmpty returns a number, or nothing for one that is negative.
+// orEmpty writes a number; a negative one is "".
 func orEmpty(n int) string {
 	if n < 0 {
 		return ""
@@ -188,11 +188,11 @@ func vegetaResults(w io.Writer, k kept) error {
 	return nil
 }
 
-// maxDifferences bounds what is listed of a trial that comes out differently.
+// maxDifferences is how many differences of a trial are listed.
 const maxDifferences = 20
 
-// rejudgeFacts judges every recording again, and lists the attempts that come out differently. Then
-// it fails, and so it does where recordings are missing or are not of the run's trials.
+// rejudgeFacts judges every recording again and lists the attempts that come out differently. It
+// fails if there are any, and if recordings are missing or are not of the run's trials.
 func rejudgeFacts(w io.Writer, k kept) error {
 	run, err := stored.Load(k.dir)
 	if err != nil {
@@ -250,8 +250,8 @@ func rejudgeFacts(w io.Writer, k kept) error {
 	return err
 }
 
-// belongs says why a recording is not of the trial that its file is named for, or does not agree
-// with what the run has stored of that trial; nil: it does.
+// belongs returns an error if a recording is not of the trial that its file is named for, or
+// disagrees with what the run has stored of that trial.
 func belongs(r *ledger.Recording, run *results.Run, f harness.FactsFile) error {
 	s := run.Scenario(f.Scenario)
 	if s == nil || f.Variant >= len(s.Variants) {

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// A run that keeps facts has a file for each trial, with every sample, record and verdict; one that
-// does not has none.
+// A run that keeps facts has a file for each trial, with every sample, record and verdict; another
+// run has none.
 func TestKernelKeepFacts(t *testing.T) {
 	requireLab(t)
 	p := newProgram(t)
@@ -43,7 +43,7 @@ func TestKernelKeepFacts(t *testing.T) {
 		t.Errorf("facts without --keep-facts: %v", err)
 	}
 
-	// They are judged again: all of them, and as those of the trials that they are named for.
+	// They are judged again, each as the trial that its file is named for.
 	again := func(want int, says string) {
 		t.Helper()
 		c := p.command(t.Context(), "report", filepath.Dir(kept), "--rejudge")

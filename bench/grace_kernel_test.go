@@ -2,9 +2,9 @@ package main
 
 import "testing"
 
-// Requests of 400 ms, a hundred a second: at a stop forty are under way. They are finished where
-// workers have time for it; with 100 ms, thirty are cut off. A loop that is busy when it is told to
-// stop does not fail the trial.
+// Requests take 400 ms, and a hundred come a second, so forty are in progress at a stop. Workers
+// with enough grace finish them; with 100 ms, thirty are cut off. A loop that is busy when it is
+// told to stop does not fail the trial.
 func TestKernelLongRequests(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -34,15 +34,15 @@ trials: 1
 			continue // which is far from keeping up
 		}
 		lostOnlyBy(t, v.Labels["server.grace"], tr, "closed_by_worker")
-		// More or fewer only if the worker goes on late.
+		// There are more or fewer only if the worker continues late.
 		if cut && (closed < 22 || closed > 38) || !cut && closed != 0 {
 			t.Errorf("%v: %d cut off", v.Labels, closed)
 		}
 	}
 }
 
-// A pod has its grace from its deletion on, two seconds at least after SIGTERM. Then it is killed,
-// whatever its worker would like.
+// A pod's grace counts from its deletion, and is at least two seconds from SIGTERM. Then the pod is
+// killed.
 func TestKernelPodGrace(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -65,7 +65,7 @@ trials: 1
 	tr := lastTrial(v)
 	lostOnlyBy(t, "pod-grace", tr, "worker_crash", "stale_endpoint", "reset_at_close",
 		"closed_by_worker")
-	// Fifteen were sent before it was deleted, none of which takes less than 2 s from then on.
+	// Fifteen were sent before the deletion, and none of those takes less than 2 s from then on.
 	if killed := tr.LostByCause["worker_crash"]; killed < 12 || killed > 16 {
 		t.Errorf("%d lost to the kill: %v", killed, tr.LostByCause)
 	}

@@ -13,8 +13,7 @@ const (
 	acceptOverflow   = "accept_overflow"
 )
 
-// knownBy checks that every loss of that cause rests on that evidence, and on that word of the
-// kernel.
+// knownBy checks the evidence of every loss of a cause, and the kernel's reason.
 func knownBy(t *testing.T, what string, tr *results.Trial, cause, evidence, kernel string) {
 	t.Helper()
 	for _, l := range tr.Losses {

@@ -9,19 +9,19 @@ import (
 	"syscall"
 )
 
-// errInterrupted is the cause of the context that a signal ends.
+// errInterrupted is the cause of a context that a signal has ended.
 var errInterrupted = errors.New("interrupted")
 
-// An interrupter ends the program when a signal asks for it. While there is something to clear away
-// the first signal ends a context, and the next one the program. At any other time the first signal
-// ends the program, whatever it waits for.
+// An interrupter ends the program on a signal. While there is something to clean up, the first
+// signal ends a context and the second one the program. At any other time the first signal ends the
+// program.
 type interrupter struct {
 	mu  sync.Mutex
 	end context.CancelCauseFunc // ends what is under way; nil: nothing is, or it is ending
 }
 
-// newInterrupter starts to heed the signals that users, terminals and supervisors end programs
-// with. Where SIGHUP is ignored, as in programs that nohup(1) starts, it stays so.
+// newInterrupter starts to handle the signals by which users, terminals and supervisors end
+// programs. If SIGHUP is ignored, as in programs that nohup(1) starts, it stays ignored.
 func newInterrupter() *interrupter {
 	i := &interrupter{}
 	signals := make(chan os.Signal, 4)
@@ -37,8 +37,8 @@ func newInterrupter() *interrupter {
 	return i
 }
 
-// interrupt ends what is under way, or else the program: under the lock, so that nothing can begin
-// meanwhile, and without a message, because writing it might block.
+// interrupt ends the context of begin, or the program if there is none. It holds the lock, so that
+// nothing can begin meanwhile, and prints nothing, because writing might block.
 func (i *interrupter) interrupt() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -50,7 +50,7 @@ func (i *interrupter) interrupt() {
 }
 
 // begin returns a context that the next signal ends, with the cause errInterrupted. The caller must
-// call done when nothing is left to clear away.
+// call done once everything is cleaned up.
 func (i *interrupter) begin(parent context.Context) (ctx context.Context, done func()) {
 	ctx, end := context.WithCancelCause(parent)
 	i.mu.Lock()

@@ -13,8 +13,8 @@ import (
 // endings are the signals that end a run.
 var endings = []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 
-// While nothing is started the first signal ends the program, here in a read that nobody answers:
-// without a word, and without a trace of goroutines.
+// While nothing has been started the first signal ends the program, here in a read that blocks,
+// without a message or a trace of goroutines.
 func TestSignalWhileReading(t *testing.T) {
 	p := newProgram(t)
 	for _, by := range endings {

@@ -7,8 +7,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// The documents have the tables of scenarios and of programs; -update (make generate) rewrites
-// them.
+// The documents have the tables of scenarios and programs; -update (make generate) rewrites them.
 func TestTables(t *testing.T) {
 	table, err := scenariosMarkdown()
 	if err != nil {

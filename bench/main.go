@@ -30,7 +30,7 @@ import (
 
 const interruptMessage = "interrupted; every process that it started has ended"
 
-// exitError is an error with its exit status. A nil err has been reported already.
+// exitError is an error with its exit status. If err is nil, it has been reported already.
 type exitError struct {
 	status int
 	err    error
@@ -64,7 +64,7 @@ func main() {
 			os.Exit(0)
 		}
 	}
-	// Where nft is, and not on an ordinary user's path in Debian.
+	// nft is there; in Debian that is not on an ordinary user's path.
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
 		fmt.Fprintln(os.Stderr, "reuseport-bench:", err)
 		os.Exit(exitUsage)
@@ -75,7 +75,7 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// A session is what the commands know of the process that they run in.
+// A session holds what the commands need to know about this process.
 type session struct {
 	*interrupter
 	width    int        // columns of text on standard output
@@ -109,7 +109,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return status
 }
 
-// The hidden child roles: the same binary, started by itself.
+// The hidden child roles, in which the program starts itself.
 const (
 	roleInit   = "lab-init"
 	roleWorker = "worker"
@@ -130,10 +130,10 @@ var childRoles = map[string]func() error{
 	},
 }
 
-// self is a command that runs this binary in a child role. Each role is one thread's work, so its
-// scheduler has one P: a second one would only be woken to look for work, and put to sleep again.
-// Without asynchronous preemption no signal interrupts the one goroutine that runs. A net/http
-// worker gives itself the Ps that it is meant to have.
+// self returns a command that runs this binary in a child role. A role is the work of one thread,
+// so its scheduler has one P: a second one would only wake up to look for work. Asynchronous
+// preemption is off, so that no signal interrupts the one goroutine that runs. A net/http worker
+// sets its own number of Ps.
 func self(role string) func() *exec.Cmd {
 	return func() *exec.Cmd {
 		cmd := exec.Command("/proc/self/exe", role)

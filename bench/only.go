@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// parseLabels reads what --only was given: KEY=VALUE, each key once.
+// parseLabels parses the values of --only: KEY=VALUE, each key once.
 func parseLabels(list []string) (scenarios.Labels, error) {
 	labels := scenarios.Labels{}
 	for _, kv := range list {
@@ -29,7 +29,7 @@ func parseLabels(list []string) (scenarios.Labels, error) {
 	return labels, nil
 }
 
-// checkOnly returns an error if no variant has the labels. It names those that there are.
+// checkOnly returns an error, which names the existing labels, if no variant has these.
 func checkOnly(only scenarios.Labels, variants []map[string]string) error {
 	has := func(v map[string]string) bool { return results.Includes(v, only) }
 	if len(only) == 0 || slices.ContainsFunc(variants, has) {
@@ -61,7 +61,7 @@ func checkOnly(only scenarios.Labels, variants []map[string]string) error {
 	return fmt.Errorf("--only: no variant has all of %s; leave one out", quoted(only.String()))
 }
 
-// labelsOf are the labels of a plan's variants.
+// labelsOf returns the labels of a plan's variants.
 func labelsOf(p *plan.Plan) (all []map[string]string) {
 	for _, s := range p.Scenarios {
 		for _, v := range s.Variants {

@@ -9,12 +9,11 @@ import (
 	"syscall"
 )
 
-// An output is standard output, or a file in its place. It remembers the first write that failed:
-// not everything that prints help and reports returns the error.
+// An output is standard output, or a file in its place. It remembers the first write that failed,
+// because not all code that prints help and reports returns the error.
 //
-// It does not notice that standard output was closed before the start. The Go runtime opens
-// /dev/null in its place (checkfds in runtime/fds_unix.go), exactly as Python's subprocess.DEVNULL
-// and Node's stdio 'ignore' do.
+// It does not notice that standard output was closed before the start: the Go runtime opens
+// /dev/null in its place (checkfds in runtime/fds_unix.go).
 type output struct {
 	w    io.Writer
 	what string // the file, in quotes; "": standard output
@@ -23,8 +22,8 @@ type output struct {
 
 // Write writes to the output. Its error has the exit status 3.
 //
-// A reader that ends early ("report | head") is no failure. SIGPIPE ends the program then, as it
-// ends others; where it is ignored, the error is EPIPE, and is not remembered.
+// A reader that ends early ("report | head") is not a failure: SIGPIPE ends the program, as it ends
+// others. Where SIGPIPE is ignored the error is EPIPE, and is not remembered.
 func (o *output) Write(b []byte) (int, error) {
 	n, err := o.w.Write(b)
 	switch {

@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/results/report/reporttest"
 )
 
-// printing are commands that print something, and measure nothing.
+// printing returns commands that print something and measure nothing.
 func printing(t *testing.T) (all [][]string) {
 	t.Helper()
 	run, err := filepath.Abs("../results/baseline/ci")
@@ -38,7 +38,7 @@ func printing(t *testing.T) (all [][]string) {
 	return all
 }
 
-// Whatever is printed: that it could not be is told, and is no mistake of the user's.
+// A write that fails is reported, whatever is printed, and is not a usage error.
 func TestFullOutput(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -60,7 +60,7 @@ func TestFullOutput(t *testing.T) {
 	}
 }
 
-// A reader that has seen enough ends the program, without a word.
+// A reader that ends early ends the program, without a message.
 func TestNoReader(t *testing.T) {
 	p := newProgram(t)
 	for _, args := range printing(t) {

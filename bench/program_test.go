@@ -35,8 +35,8 @@ func requireLab(t *testing.T) {
 	testkit.Skip(t, "no network namespace is to be had, as root or without")
 }
 
-// program is the command under its own name, in a binary of its own: what is left of it afterwards
-// can be told from everything else on the machine.
+// A program is the command in a binary of its own, so that its processes can be told from all
+// others on the machine.
 type program struct {
 	path string
 	dir  string
@@ -54,8 +54,8 @@ func newProgram(t *testing.T) *program {
 }
 
 // copyProgram copies the test binary. A process that another test starts meanwhile would hold the
-// copy open for writing until its execve(2), and the copy could not be executed (ETXTBSY): so none
-// is started.
+// copy open for writing until its execve(2), and the copy could not be executed (ETXTBSY), so no
+// process is started meanwhile.
 func copyProgram(path string) error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -97,7 +97,7 @@ func (p *program) actAs(t *testing.T, user *syscall.Credential) {
 	}
 }
 
-// processes are those that run this binary.
+// processes returns the processes that run this binary.
 func (p *program) processes(t *testing.T) (pids []int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
@@ -117,7 +117,7 @@ func (p *program) processes(t *testing.T) (pids []int) {
 	return pids
 }
 
-// gone waits until no process of the program is left, for 2 s at most.
+// gone waits until no process of the program is left, up to 2 s.
 func (p *program) gone(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(2 * time.Second)
@@ -165,7 +165,7 @@ func (p *program) run(
 	return run, errs.String(), c.ProcessState.ExitCode()
 }
 
-// trials are all trials of the run, by the value of a label.
+// trials returns all trials of the run, by the value of a label.
 func trials(run *results.Run, label string) map[string][]*results.Trial {
 	all := map[string][]*results.Trial{}
 	for _, s := range run.Scenarios {
@@ -176,8 +176,8 @@ func trials(run *results.Run, label string) map[string][]*results.Trial {
 	return all
 }
 
-// carriedOut is the run of a scenario, by a program of its own, which ends with status 0 and whose
-// ledger balances.
+// carriedOut runs a scenario in a program of its own, and checks that it ends with status 0 and a
+// balanced ledger.
 func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
 	t.Helper()
 	run, stderr, status := newProgram(t).run(t, yaml, args...)
@@ -188,7 +188,8 @@ func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
 	return run
 }
 
-// lastTrial is the trial of a variant that counts where there is to be one: repeats come last.
+// lastTrial returns the last trial of a variant, which is the valid one if there is any: repeats
+// come last.
 func lastTrial(v *results.Variant) *results.Trial { return v.Trials[len(v.Trials)-1] }
 
 // balanced checks what must hold of every trial, valid or not.

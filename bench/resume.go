@@ -46,8 +46,7 @@ func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*p
 	return p, nil
 }
 
-// scenariosOf loads the scenarios of a run, in its order: those that are named, or as the run had
-// them.
+// scenariosOf loads the scenarios of a run in its order, from the named files where there are some.
 func scenariosOf(run *results.Run, names []string) (all []*scenarios.Scenario, err error) {
 	given, err := loadScenarios(names)
 	if err != nil {
@@ -74,7 +73,7 @@ func scenariosOf(run *results.Run, names []string) (all []*scenarios.Scenario, e
 	return all, nil
 }
 
-// scenarioOf loads a scenario of a run again: the embedded one if it was that, else its file.
+// scenarioOf loads a scenario of a run again: the embedded one if it was embedded, else its file.
 func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 	var embedded *scenarios.Scenario
 	if name := vocabulary.ScenarioName(stored.Name); slices.Contains(scenarios.Names(), name) {
@@ -103,7 +102,7 @@ func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 		stored.Name, from, why)
 }
 
-// differences lists how the flags differ from those that the run was begun with.
+// differences lists how the flags differ from those of the run.
 func (f *runFlags) differences(
 	p *plan.Plan, all []*scenarios.Scenario, only scenarios.Labels,
 ) (differ []string) {

@@ -21,8 +21,8 @@ matrix: [{sockets: [shared, reuseport]}]
 trials: 3
 `
 
-// begun begins a run with these arguments, and returns the plan and the run's directory. No trial
-// is run.
+// begun begins a run with these arguments, without running a trial, and returns the plan and the
+// run's directory.
 func begun(t *testing.T, f runFlags, names ...string) (*plan.Plan, string) {
 	t.Helper()
 	p, err := f.plan(names, nil)
@@ -88,7 +88,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// What a run was not begun with is told, with the command that goes on.
+// Arguments that the run did not begin with are refused, with the command that goes on.
 func TestResumeDiffers(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "my.yaml", ownScenario)

@@ -7,8 +7,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// What a rolling update loses depends on when a pod counts as ready and on when the old one is told
-// to end; nothing is lost where both are as they should be.
+// What a rolling update loses depends on when a pod counts as ready and when the old one is told to
+// end. With both right, nothing is lost.
 func TestKernelRollingUpdate(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -55,7 +55,7 @@ func TestKernelRollingUpdate(t *testing.T) {
 	}
 }
 
-// Lags that are drawn differ from block to block, and not within one.
+// Drawn lags differ from block to block, but not within a block.
 func TestKernelDrawnLags(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -88,8 +88,8 @@ trials: 2
 	}
 }
 
-// Pods that are added, taken away and driven off a node, while the others serve: with a preStop
-// delay nothing is lost.
+// Pods are added, removed and evicted from a node while the others serve: with a preStop delay
+// nothing is lost.
 func TestKernelPods(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -138,8 +138,8 @@ func TestKernelPods(t *testing.T) {
 				pod)
 		}
 	})
-	// Kept connections to a node that falls silent: those in use and those that are taken up again
-	// wait for their timeout. They are not the endpoints' fault, which new connections are.
+	// Kept connections to a node that falls silent, used or reused, wait for their timeout. The
+	// endpoints are blamed for new connections only.
 	t.Run("kept connections", func(t *testing.T) {
 		trial := podTrial(t,
 			"server: {work: {sleep: 100us}}\nkube: {node_lag: 200ms}\n"+
@@ -157,8 +157,8 @@ func TestKernelPods(t *testing.T) {
 	})
 }
 
-// podTrial is the one trial of a scenario of two pods behind a Service, with these settings
-// besides.
+// podTrial runs a scenario of two pods behind a Service, with these settings, and returns its one
+// trial.
 func podTrial(t *testing.T, settings string) *results.Trial {
 	t.Helper()
 	load := "load: {rate: 300/s, duration: 2500ms, timeout: 400ms}\n"

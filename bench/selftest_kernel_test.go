@@ -16,7 +16,8 @@ import (
 var selftest = flag.Bool("selftest", false,
 	"measure the program itself in the long form: 20 runs of a minute or more each, twice")
 
-// A tally of a self-test: how the gates came out that must fail, and those that must not.
+// A tally counts how the gates of a self-test came out: those that must fail, and those that must
+// not.
 type selfTally struct {
 	runs, void             int
 	found, undecided       map[string]int // by fault

@@ -21,7 +21,7 @@ matrix:
 trials: 1
 ` + lenient
 
-// lostOnlyBy checks that a trial lost attempts for no other cause.
+// lostOnlyBy checks that a trial lost attempts for these causes only.
 func lostOnlyBy(t *testing.T, what string, tr *results.Trial, causes ...string) {
 	t.Helper()
 	lost := tr.Lost
@@ -59,9 +59,8 @@ func TestKernelHTTP(t *testing.T) {
 	}
 }
 
-// A connection that a stopped worker keeps alive is told to go with the answer to its next request,
-// so that none is in flight when it ends. http.Server.Shutdown gives idle connections a FIN at
-// once.
+// A stopped worker announces the end of a kept connection with its next response, so no request is
+// in flight when it ends. http.Server.Shutdown sends idle connections a FIN at once.
 func TestKernelKeepAlive(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -111,8 +110,8 @@ trials: 1
 	}
 }
 
-// A process that binds its address alone leaves a hole when it is replaced: who comes meanwhile is
-// refused.
+// A process that binds its address alone leaves a hole when it is replaced: connections in between
+// are refused.
 func TestKernelBindAfterClose(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -144,7 +143,7 @@ trials: 1
 	}
 }
 
-// A crash takes one worker away, and a supervisor brings one back in its place.
+// A crash removes one worker, and a supervisor starts another in its place.
 func TestKernelCrash(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `

@@ -7,9 +7,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// A pod that is deleted, updated or moved, and a node that falls silent, behind a Service: what is
-// lost is put down to the endpoint that nobody was at any more, for as long as the control plane's
-// lag and no longer.
+// A pod behind a Service is deleted, updated or moved, or a node falls silent. The losses are
+// attributed to the stale endpoint, for as long as the control plane lags and no longer.
 func TestKernelService(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -42,16 +41,15 @@ func TestKernelService(t *testing.T) {
 			if late < lag || late > lag+1e9 {
 				t.Errorf("the rules followed after %.0f ms, want %.0f and some", late/1e6, lag/1e6)
 			}
-			// One of two endpoints, so half of the attempts: of 90 between 25 and 65, but for one
-			// in ten thousand.
+			// One of two endpoints gets half of the attempts: of 90 between 25 and 65, with an
+			// error of one in ten thousand.
 			want := 300 * late / 1e9 / 2
 			if stale := float64(trial.LostByCause["stale_endpoint"]); stale < want*0.5 ||
 				stale > want*1.5 {
 				t.Errorf("%v lost to a stale endpoint, want about %.0f; all by cause %v", stale,
 					want, trial.LostByCause)
 			}
-			// A silent node takes what it was serving with it: requests that it had before its link
-			// was down, which time out. Who comes later finds nobody to connect to.
+			// Requests that a silent node was serving time out. Later connections find no listener.
 			others := slices.DeleteFunc(trial.Losses, func(l results.Loss) bool {
 				return l.Cause == "stale_endpoint" || l.Cause == "reset_at_close" ||
 					l.Cause == "timeout" && step.Do == "node-down" && l.SentNS < *step.StopNS+100e6
@@ -68,9 +66,9 @@ func TestKernelService(t *testing.T) {
 	}
 }
 
-// While a Service has no endpoint its rules reject. An impatient client is lost; a patient one is
-// served a second late, or refused then. What is predicted from the rules' instants is what is
-// lost.
+// While a Service has no endpoint its rules reject connections. An impatient client is lost; a
+// patient one is served a second late, or refused then. The prediction from the rules' instants is
+// what is lost.
 func TestKernelNoEndpoint(t *testing.T) {
 	requireLab(t)
 	const rate = 500.0
@@ -99,8 +97,8 @@ trials: 1
 			if step.DeadNS == nil || step.PredictedLost == nil {
 				t.Fatalf("nothing is predicted of %+v", step)
 			}
-			// The SYN is sent again after 1.00 to 1.08 s. Some attempts more are lost where the
-			// machine stands still.
+			// The SYN is sent again after 1.00 to 1.08 s. Some more attempts are lost if the
+			// machine pauses.
 			lost, predicted := float64(trial.Lost), *step.PredictedLost
 			if lost < predicted-0.08*rate-5 || lost > predicted+0.1*predicted+25 {
 				t.Errorf("%.0f lost %v, predicted %.0f", lost, trial.LostByCause, predicted)
@@ -128,8 +126,8 @@ trials: 1
 	}
 }
 
-// Clients that come round their ports go on to a pod that no rule leads to any more, by what their
-// node remembers. That is told from what the switch costs.
+// Clients that reuse their source ports are still sent to a pod that no rule leads to, because
+// their node remembers the old connection. These losses are separate from those of the switch.
 func TestKernelStaleConntrack(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -152,8 +150,8 @@ func TestKernelStaleConntrack(t *testing.T) {
 	}
 }
 
-// Clients that know the pods by name go on to one that has gone for as long as their caches let
-// them: for ever, until the TTL has passed, or hardly at all.
+// Clients that know the pods by name connect to one that has gone for as long as their caches keep
+// it: for ever, until the TTL has passed, or hardly at all.
 func TestKernelNames(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -197,8 +195,8 @@ trials: 1
 	}
 }
 
-// Clients that know one pod's own address have nobody to go to when it has gone, and do not notice
-// when another has.
+// Clients that know one pod's own address fail once it has gone, and do not notice when another pod
+// goes.
 func TestKernelPodAddress(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -253,7 +251,7 @@ trials: 1
 	}
 }
 
-// Who shares a port is who shares a network namespace, under one user id.
+// Workers share a port if they share a network namespace and a user id.
 func TestKernelSharing(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Terminals have room for the variants of every scenario, and for its plan. What is shown of a
-// scenario is that scenario still.
+// The variants and the plan of every scenario fit a terminal, and a shown scenario is still that
+// scenario.
 func TestLinesFit(t *testing.T) {
 	for _, width := range reporttest.Widths() {
 		t.Run(strconv.Itoa(width), func(t *testing.T) { linesFit(t, width) })

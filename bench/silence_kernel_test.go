@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// While the load runs the harness sleeps, on the CPUs that are its own, and says what it used.
+// While the load runs the harness sleeps, on its own CPUs, and reports what it used.
 func TestKernelHarnessSleeps(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -38,7 +38,7 @@ trials: 1
 		*c.StandInNS <= 0 || *c.WatchNS+*c.StandInNS > *c.HarnessNS {
 		t.Fatalf("%+v", c)
 	}
-	// It used as much as the load when it read everything at once.
+	// The harness used as much as the load when it read everything during the load.
 	if 3**c.HarnessNS > *c.LoadNS {
 		t.Errorf("the harness used %v of CPU time, the load %v", time.Duration(*c.HarnessNS),
 			time.Duration(*c.LoadNS))
@@ -61,7 +61,7 @@ func areAmong(some, all []int) bool {
 	return !slices.ContainsFunc(some, func(cpu int) bool { return !slices.Contains(all, cpu) })
 }
 
-// A harness that stands still for half a second is late with its steps. Nothing else is lost by it.
+// If the harness stands still for half a second, its steps are late, and nothing else is affected.
 func TestKernelHarnessStandsStill(t *testing.T) {
 	requireLab(t)
 	p := newProgram(t)
@@ -112,7 +112,7 @@ trials: 1
 	}
 }
 
-// roles are the program's processes, by the subcommand that each runs.
+// roles returns the program's processes by the subcommand that each runs.
 func (p *program) roles(t *testing.T) map[string][]int {
 	t.Helper()
 	all := map[string][]int{}

@@ -41,8 +41,8 @@ trials: 1
 	}
 }
 
-// The kernel lets sockets of one user alone share a port. A generation of another user's does not
-// get it, and the old one goes on, unless it is given the socket itself.
+// The kernel lets sockets of one user share a port. A generation of another user does not get it,
+// and the old one continues, unless the new one is given the socket itself.
 func TestKernelUsers(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

@@ -9,8 +9,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Workers whose processes were parked are ready sooner than those that their step starts, and cost
-// the servers less while the load runs. Nothing else about them differs: the books balance.
+// Parked workers are ready sooner than those that their step starts, and cost the servers less CPU
+// while the load runs. Nothing else about them differs: the ledger balances.
 func TestKernelStarts(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -62,7 +62,7 @@ trials: 2
 	}
 }
 
-// No more than 64 processes are parked at a time. The others follow when steps have made room.
+// At most 64 processes are parked at a time. Others follow when steps have used some.
 func TestKernelStartsOfMany(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `

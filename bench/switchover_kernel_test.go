@@ -31,7 +31,7 @@ func way(v *results.Variant) string {
 	return strings.Join(words, " ")
 }
 
-// skips says that a variant was skipped, which is an error where everything is to be tested.
+// skips logs that a variant was skipped; under REQUIRE_KERNEL that is an error.
 func skips(t *testing.T, v *results.Variant) bool {
 	t.Helper()
 	if v.SkippedReason == nil {
@@ -43,9 +43,9 @@ func skips(t *testing.T, v *results.Variant) bool {
 	return true
 }
 
-// Ways that leave the listening socket open lose nothing, and neither does a selector that empties
-// it first; requests with a body, which nobody may repeat, are told to leave on kept connections as
-// well.
+// Stop modes that leave the listening socket open lose nothing, nor does a selector that empties it
+// first. Requests with a body, which must not be repeated, are told in time that a kept connection
+// ends.
 func TestKernelPassedOn(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -124,8 +124,8 @@ trials: 1
 			if stop := v.Labels["stop"]; stop == "close" || stop == "drain" {
 				want = 3 * k
 			}
-			// A handshake that nobody held up may be under way as well: one takes some ten
-			// microseconds, so hardly more than one is.
+			// Another handshake may be under way as well: one takes about ten microseconds, so
+			// hardly more than one is.
 			others := tr.LostByCause[resetHalfOpen] - want
 			if held != 3*k || lost != want || others < 0 || others > 2 {
 				t.Errorf("%v: %d of %d half-open connections lost, by cause %v; want %d of %d",
@@ -135,7 +135,7 @@ trials: 1
 	}
 }
 
-// requireHAProxy skips a test where there is none.
+// requireHAProxy skips a test without HAProxy.
 func requireHAProxy(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("haproxy"); err == nil {
@@ -147,8 +147,8 @@ func requireHAProxy(t *testing.T) {
 	testkit.Skip(t, "haproxy is not installed")
 }
 
-// Behind HAProxy a drained worker loses nothing; one that is restarted unannounced leaves requests
-// that nobody takes, and the ledger balances although the workers' connections are HAProxy's.
+// Behind HAProxy a drained worker loses nothing, and one that restarts unannounced leaves requests
+// unserved. The ledger balances although the workers' connections are HAProxy's.
 func TestKernelLoadBalancer(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -189,7 +189,7 @@ trials: 1
 	}
 }
 
-// What a cold worker's requests take longer is reported at its size, and a selector that starts it
+// The extra time of a cold worker's requests is reported at its size, and a selector that starts it
 // slowly spares most of them.
 func TestKernelColdStart(t *testing.T) {
 	requireLab(t)
@@ -240,8 +240,8 @@ trials: 1
 	}
 }
 
-// Workers that go, come and are replaced in any order leave nobody at a socket that nobody serves,
-// and the ledger balances, with the kernel's word and without.
+// Workers leave, come and are replaced in any order: no attempt is left at a socket that nobody
+// serves, and the ledger balances with the kernel's events and without.
 func TestKernelStepsInAnyOrder(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

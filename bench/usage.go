@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// usagef is an error of usage of a command, with a pointer to its help.
+// usagef returns a usage error of a command, with a pointer to its help.
 func usagef(c *cobra.Command, format string, args ...any) error {
 	help := "reuseport-bench help"
 	if c.HasParent() {
@@ -23,10 +23,11 @@ func usagef(c *cobra.Command, format string, args ...any) error {
 	return usage(fmt.Errorf("%s; see '%s'", fmt.Sprintf(format, args...), help))
 }
 
-// maxQuoted bounds what a message repeats of an argument, in bytes.
+// maxQuoted is how many bytes of an argument a message repeats.
 const maxQuoted = 80
 
-// quoted repeats an argument in a message: in quotes, without what moves a cursor, and cut off.
+// quoted returns an argument for a message: in quotes, with control characters escaped, and cut off
+// if it is long.
 func quoted(s string) string {
 	if len(s) <= maxQuoted {
 		return strconv.Quote(s)
@@ -38,10 +39,10 @@ func quoted(s string) string {
 	return strconv.Quote(s[:at]+"…") + fmt.Sprintf(" (%d bytes)", len(s))
 }
 
-// maxListed bounds a list of problems, or of what there is instead.
+// maxListed is how many problems or words a message lists.
 const maxListed = 20
 
-// firstOf returns the first items, and how many more there are.
+// firstOf returns the first items, and a last one that counts the others.
 func firstOf(items []string) []string {
 	if len(items) <= maxListed {
 		return items
@@ -49,12 +50,12 @@ func firstOf(items []string) []string {
 	return append(slices.Clone(items[:maxListed]), fmt.Sprintf("and %d more", len(items)-maxListed))
 }
 
-// instead is the hint for an unknown word: those near it, or else those that there are.
+// instead returns the hint for an unknown word: words like it, or else the known ones.
 func instead(word string, among []string) string {
 	return strictyaml.DidYouMean(word, among, "there are: "+strings.Join(firstOf(among), ", "))
 }
 
-// takes checks the number of arguments; what names them.
+// takes returns a check of the number of arguments; what names them in messages.
 func takes(least, most int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch n := len(args); {
@@ -91,7 +92,7 @@ func noEmpty(c *cobra.Command, args []string) (err error) {
 	return err
 }
 
-// exclusive rejects flags that do not go together; why is the reason.
+// exclusive returns an error if two of the flags are given; why is the reason.
 func exclusive(c *cobra.Command, why string, names ...string) error {
 	names = slices.DeleteFunc(names, func(name string) bool { return !c.Flags().Changed(name) })
 	if len(names) < 2 {
@@ -100,7 +101,7 @@ func exclusive(c *cobra.Command, why string, names ...string) error {
 	return usagef(c, "--%s and --%s do not go together: %s", names[0], names[1], why)
 }
 
-// flagValues say what a flag of a type takes.
+// flagValues describes the values of a flag by its type.
 var flagValues = map[string]string{
 	"bool":     "true or false, or nothing",
 	"int":      "a whole number",
@@ -109,7 +110,7 @@ var flagValues = map[string]string{
 	"colour":   "auto, always or never",
 }
 
-// flagError says in our words what is wrong with the flags of a command.
+// flagError replaces the library's errors about flags by our own.
 func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var invalid *pflag.InvalidValueError
@@ -142,7 +143,7 @@ func flagNames(c *cobra.Command) (names []string) {
 	return names
 }
 
-// unknownCommand is the error for a word that is not a command below c.
+// unknownCommand returns the error for a word that is not a command below c.
 func unknownCommand(c *cobra.Command, word string) error {
 	var names []string
 	for _, sub := range c.Commands() {

@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// burn is the life of a process that uses up one CPU. It ends with its standard input.
+// burn uses up one CPU until its standard input ends.
 func burn(cpu string) error {
 	number, err := strconv.Atoi(cpu)
 	if err != nil {
@@ -68,7 +68,7 @@ func occupy(t *testing.T, cpus []int) {
 	}
 }
 
-// cpuSides are the CPUs that a plan gives to the load and to the servers.
+// cpuSides returns the CPUs that a plan gives to the load and to the servers.
 func cpuSides(t *testing.T) (load, servers []int) {
 	t.Helper()
 	p, err := (&runFlags{}).plan([]string{"steady"}, nil)
@@ -129,8 +129,8 @@ trials: 1
 	}
 }
 
-// More connections in TIME_WAIT than the kernel keeps: those beyond skip the state, and the trial
-// is no measurement.
+// There are more connections in TIME_WAIT than the kernel keeps. The others skip the state, and the
+// trial is invalid.
 func TestKernelTimeWaitOverflow(t *testing.T) {
 	requireLab(t)
 	run, stderr, status := newProgram(t).run(t, `
@@ -156,7 +156,7 @@ trials: 1
 func TestKernelStarvedGenerator(t *testing.T) {
 	requireLab(t)
 	load, _ := cpuSides(t)
-	// Several: one neighbour leaves half of the CPU, which may do.
+	// Several: one neighbour leaves half of the CPU, which may be enough.
 	for range 5 {
 		occupy(t, load)
 	}

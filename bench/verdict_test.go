@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// A scenario that cannot be run here fails a run that asks for it alone, and is left out of a run
-// of several.
+// A scenario that cannot run here fails a run of that scenario alone, and is left out of a run of
+// several.
 func TestVerdictOfSkipped(t *testing.T) {
 	why := "haproxy: not found"
 	skipped := &results.Scenario{Name: "load-balancer", MinValid: 1,
@@ -72,7 +72,7 @@ func TestVerdictOfStopped(t *testing.T) {
 	}
 }
 
-// 'doctor' says that nothing can run where no lab can be made, and does not count scenarios then.
+// Doctor says that nothing can run where no lab can be made, and then does not count scenarios.
 func TestWhatCanRun(t *testing.T) {
 	all := func(status map[string]doctor.Status) (found []doctor.Result) {
 		for _, name := range []string{doctor.NetNamespace, doctor.UserNamespace, doctor.NetSysctl,

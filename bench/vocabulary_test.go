@@ -245,7 +245,7 @@ func planWord(t *testing.T, s *scenarios.Scenario) *plan.Variant {
 	return v
 }
 
-// headerKeys are the words in the header of recorded facts, by setting.
+// headerKeys holds the names of words in the header of recorded facts, by setting.
 var headerKeys = map[string]string{
 	"network": "network", "family": "family", "path": "path", "sockets": "sockets",
 	"accept": "accept",

@@ -193,8 +193,8 @@ func (a Answers) rows() (p Program, r Restart, err error) {
 		return p, r, errors.New("workers behind an acceptor cannot be replaced one generation by " +
 			"another; leave the restart out (none)")
 	case p.Serial && a.Rate > mostBusy*most:
-		return p, r, fmt.Errorf("%g/s keeps the workers busier than %.0f %%: at %v a request they "+
-			"serve %.4g/s at most; lower the rate, or add workers",
+		return p, r, fmt.Errorf("%g/s keeps the workers busier than %.0f %%: at %v a request "+
+			"they serve %.4g/s at most; lower the rate, or add workers",
 			a.Rate, 100*mostBusy, a.Work, most)
 	}
 	return p, r, nil
