@@ -26,7 +26,7 @@ func toFile(s *session, c *cobra.Command) *cobra.Command {
 			return print(c, args)
 		}
 		format, known := formatsByName[filepath.Ext(path)]
-		if known && !anyChanged(c, "format", "ledger", "losses", "rejudge") {
+		if known && !anyChanged(c, "format", "full", "ledger", "losses", "rejudge") {
 			if err := c.Flags().Set("format", format); err != nil {
 				return err
 			}
