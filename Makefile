@@ -34,15 +34,15 @@ install: build
 # The default suite: at most three minutes on two CPUs. RUN_FLAGS adds options, for example
 # make bench RUN_FLAGS='--trials 20'.
 bench: build
-	./$(BIN) run $(RUN_FLAGS) $(say_status)
+	@./$(BIN) run $(RUN_FLAGS) $(say_status)
 
 # What CI runs. Its gates can fail. Under four minutes on two CPUs.
 bench-ci: build
-	./$(BIN) run $(RUN_FLAGS) $(CI_SCENARIOS) $(say_status)
+	@./$(BIN) run $(RUN_FLAGS) $(CI_SCENARIOS) $(say_status)
 
 # Every scenario. Continue an interrupted run with RUN_FLAGS='--resume DIR'.
 bench-full: build
-	./$(BIN) run $(RUN_FLAGS) $$(./$(BIN) list --names) $(say_status)
+	@./$(BIN) run $(RUN_FLAGS) $$(./$(BIN) list --names) $(say_status)
 
 # Compares the load generator with stock vegeta, wrk and others. It is a benchmark, not a test.
 # ENGINE_FLAGS adds options.

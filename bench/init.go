@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -185,19 +184,19 @@ func (f *initFlags) sayWritten(w io.Writer, file, text string) error {
 type question struct {
 	flag    string // that answers it, too
 	asks    string
-	choices [][]string // word and meaning; nil: any text
-	usual   string     // the default
+	choices []document.Definition // nil: any text
+	usual   string                // the default
 	take    func(answer string) error
 }
 
 func (f *initFlags) questions() []question {
 	a, usual := &f.answers, starter.Defaults()
-	var programs, restarts [][]string
+	var programs, restarts []document.Definition
 	for _, p := range starter.Programs() {
-		programs = append(programs, []string{p.Name, p.Is})
+		programs = append(programs, document.Definition{Word: p.Name, Text: p.Is})
 	}
 	for _, r := range starter.Restarts() {
-		restarts = append(restarts, []string{r.Name, r.Is})
+		restarts = append(restarts, document.Definition{Word: r.Name, Text: r.Is})
 	}
 	oneOf := func(into *string, names []string) func(string) error {
 		return func(answer string) error {
@@ -253,7 +252,7 @@ func (f *initFlags) ask(c *cobra.Command, width int, in *bufio.Reader) error {
 			continue
 		}
 		fmt.Fprintln(w, q.asks)
-		if err := writeChoices(w, width, q.choices); err != nil {
+		if err := document.WriteDefinitions(w, width, q.choices); err != nil {
 			return err
 		}
 		for {
@@ -271,17 +270,4 @@ func (f *initFlags) ask(c *cobra.Command, width int, in *bufio.Reader) error {
 		fmt.Fprintln(w)
 	}
 	return nil
-}
-
-// writeChoices prints words and their meanings, if there are any.
-func writeChoices(w io.Writer, width int, choices [][]string) error {
-	longest := 0
-	for _, choice := range choices {
-		longest = max(longest, len(choice[0]))
-	}
-	var b bytes.Buffer
-	for _, choice := range choices {
-		fmt.Fprintf(&b, "  %-*s  %s\n", longest, choice[0], choice[1])
-	}
-	return document.Fold(w, width, b.String())
 }

@@ -174,23 +174,30 @@ func (l *listed) takes() string {
 	return strictyaml.FormatDuration(time.Duration(l.ExpectedNS).Round(time.Second))
 }
 
-// needs says which of the variants need root, and what is missing here.
+// needs says which of the variants need root, and what else is missing here.
 func (l *listed) needs() string {
-	var all []string
-	if l.NeedRoot > 0 {
-		all = append(all, "root for "+l.share(l.NeedRoot))
+	byRoot := func(name string) bool { return vocabulary.Capability(name).NeedsRoot() }
+	others := slices.DeleteFunc(slices.Clone(l.Missing), byRoot)
+	switch {
+	case len(others) > 0:
+		text := fmt.Sprintf("%s: missing here, %s skipped", strings.Join(others, ", "),
+			l.share(l.Skipped))
+		if l.NeedRoot > 0 {
+			text = fmt.Sprintf("root for %s; %s", l.share(l.NeedRoot), text)
+		}
+		return text
+	case l.Skipped > 0:
+		return fmt.Sprintf("root: %s skipped here", l.share(l.Skipped))
+	case l.NeedRoot > 0:
+		return "root for " + l.share(l.NeedRoot)
 	}
-	if l.Skipped > 0 {
-		all = append(all, fmt.Sprintf("missing here: %s, for %s",
-			strings.Join(l.Missing, ", "), l.share(l.Skipped)))
-	}
-	return strings.Join(all, "; ")
+	return ""
 }
 
 // share writes a number of the scenario's variants.
 func (l *listed) share(n int) string {
 	if n == l.Variants {
-		return "all variants"
+		return fmt.Sprintf("all %d", n)
 	}
 	return fmt.Sprintf("%d of %d", n, l.Variants)
 }
