@@ -53,7 +53,8 @@ func readDocuments(t *testing.T) map[string]string {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (entry.Name() == "testdata" || path == "results/runs" || path == ".git"):
+		case entry.IsDir() && (entry.Name() == "testdata" || path == "results/runs" ||
+			path == ".git"):
 			return fs.SkipDir
 		case entry.IsDir() || filepath.Ext(path) != ".md":
 			return nil

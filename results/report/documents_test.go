@@ -273,7 +273,8 @@ func (b baselines) restartRows() []documentRow {
 	return rows
 }
 
-// readmeAnswer is the table of README: the stop modes that a reader may have today, and what to use.
+// readmeAnswer is the table of README: the stop modes that a reader may have today, and what to
+// use.
 func readmeAnswer() documentTable {
 	const (
 		at   = " load.rate=2000/s load.connections=new"
@@ -291,7 +292,8 @@ func readmeAnswer() documentTable {
 			"sockets=shared stop=inherit"+at,
 			"`bpf-drain` | one each; eBPF sends new connections to the new workers, then the old "+
 				"ones close", each+"bpf-drain"+at,
-			"`migrate` | one each; the kernel moves the queue of a closed one (`tcp_migrate_req=1`)",
+			"`migrate` | one each; the kernel moves the queue of a closed one "+
+				"(`tcp_migrate_req=1`)",
 			each+"migrate"+at,
 			"`drain` | one each; the old worker empties its queue, then closes", each+"drain"+loop,
 			"`close` | one each; the old worker closes at once", each+"close"+at,
