@@ -303,7 +303,10 @@ func (a *answer) lostSome(group []loss) string {
 	if to := write(last.Center); to != text {
 		text += " to " + to
 	}
-	text = strings.Replace(text+" "+unitText, "1 requests", "1 request", 1)
+	if text == "1" {
+		unitText = strings.Replace(unitText, "requests", "request", 1)
+	}
+	text += " " + unitText
 	if known {
 		text += " [" + write(lo) + ", " + write(hi) + "]"
 	}
@@ -464,12 +467,8 @@ func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) st
 	}
 	c := group[0].delta.Change
 	times := unit.Spread(c.Center, c.Lo, c.Hi, twoDigits)
-	few := ""
-	if c.Lo == nil {
-		few = " (too few trials for an interval)"
-	}
 	if len(group) > 1 {
-		times, few = twoDigits(least), ""
+		times = twoDigits(least)
 		if to := twoDigits(most); to != times {
 			times += " to " + to
 		}
@@ -484,8 +483,12 @@ func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) st
 		return sentence(fmt.Sprintf("%s, %s is that%s within %s %%: %s times.",
 			subject, q.what, against, percent, times))
 	}
-	text := fmt.Sprintf("%s, no difference is shown in %s from that%s: %s times%s", subject, q.what,
-		against, times, few)
+	if c.Lo == nil {
+		return sentence(fmt.Sprintf("%s, %s is not compared with that%s: there are too few trials.",
+			subject, q.what, against))
+	}
+	text := fmt.Sprintf("%s, no difference is shown in %s from that%s: %s times", subject, q.what,
+		against, times)
 	if more > 0 && more <= fewMore {
 		text += fmt.Sprintf("; about %s would tell", unit.Plural(more, "more trial"))
 	}

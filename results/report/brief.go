@@ -45,6 +45,7 @@ func Brief(w io.Writer, run *results.Run, opts Options) error {
 type room struct {
 	sentences int  // of a scenario
 	rows      int  // of a table; 0: there is no table
+	main      bool // only the scenario with the most variants has one
 	notes     bool // of tables
 	lines     int  // of gates, of reasons, and of claims
 	whole     bool // none of these lines is cut off
@@ -68,6 +69,9 @@ var rooms = []room{
 	{sentences: 4, rows: 8, lines: 2},
 	{sentences: 3, rows: 6, lines: 2},
 	{sentences: 3, rows: 4, lines: 2},
+	{sentences: 3, rows: 12, main: true, lines: 2},
+	{sentences: 2, rows: 12, main: true, lines: 2},
+	{sentences: 2, rows: 8, main: true, lines: 2},
 	{sentences: 4, lines: 2},
 	{sentences: 3, lines: 2},
 	{sentences: 2, lines: 1},
@@ -81,8 +85,16 @@ func briefDocument(
 	if run.FinishedAt == nil {
 		d.Paragraph(interruptedText(scenarios))
 	}
+	most := 0
 	for _, s := range scenarios {
-		briefScenario(d, s, r)
+		most = max(most, len(s.Variants))
+	}
+	for _, s := range scenarios {
+		table := r
+		if r.main && len(s.Variants) < most {
+			table.rows = 0
+		}
+		briefScenario(d, s, table)
 	}
 	t := &document.Table{Plain: true, Columns: []document.Column{
 		document.Left("").Toned(verdictTone), document.Left(""),
@@ -118,7 +130,7 @@ func briefScenario(d *document.Document, s *results.Scenario, r room) {
 	if s.About != "" {
 		head += ": " + s.About
 	}
-	d.Paragraph(head)
+	d.Lead(head)
 	lines := answers(s)
 	if look := s.QuickLook(); look != "" && len(lines) > 0 {
 		lines = append([]string{sentence(look) + "."}, lines...)
@@ -131,11 +143,15 @@ func briefScenario(d *document.Document, s *results.Scenario, r room) {
 	case len(lines) == 0:
 		lines = []string{"Nothing is decided: no variant has enough valid trials."}
 	}
+	where := "report --full"
+	if r.rows > 0 && !(len(s.Variants) > r.rows) {
+		where = "see the table"
+	}
 	if left := len(lines) - r.sentences; left > 0 {
 		// The best ones, and the worst.
 		last := lines[len(lines)-1]
 		lines = append(slices.Clone(lines[:r.sentences-1]),
-			fmt.Sprintf("(%d more between these: report --full)", left), last)
+			fmt.Sprintf("(%d more between these: %s)", left, where), last)
 	}
 	d.List(lines)
 	if r.rows > 0 {

@@ -22,6 +22,9 @@ type heading struct {
 
 type paragraph string
 
+// lead is a paragraph that introduces the next block.
+type lead string
+
 // list is a bullet list.
 type list []string
 
@@ -75,6 +78,10 @@ func (d *Document) Heading(level int, text string) {
 
 // Paragraph adds a paragraph; it may have several lines.
 func (d *Document) Paragraph(text string) { d.blocks = append(d.blocks, paragraph(Clean(text))) }
+
+// Lead adds a paragraph that introduces the next block. As text there is no blank line between the
+// two.
+func (d *Document) Lead(text string) { d.blocks = append(d.blocks, lead(Clean(text))) }
 
 // List adds a bullet list, unless it is empty.
 func (d *Document) List(items []string) {

@@ -12,10 +12,14 @@ func (d *Document) Text(w io.Writer, look Look) error {
 	width := look.Width
 	for i, b := range d.blocks {
 		if i > 0 {
-			fmt.Fprintln(w)
+			if _, introduced := d.blocks[i-1].(lead); !introduced {
+				fmt.Fprintln(w)
+			}
 		}
 		var err error
 		switch b := b.(type) {
+		case lead:
+			err = writeLines(w, width, string(b))
 		case heading:
 			err = b.textTo(w, width)
 		case paragraph:
