@@ -17,7 +17,7 @@ func TestVariants(t *testing.T) {
 	setup := variantDefaults()
 	setup.Server.Start, setup.Server.Work.Sleep = vocabulary.StartParked, 100*time.Microsecond
 	setup.Load.Rate = Rate{PerSecond: 2000}
-	setup.Load.Duration = 1500 * time.Millisecond
+	setup.Load.Duration = 1450 * time.Millisecond
 	setup.Validity.LagFloor, setup.Validity.StepLag = 30*time.Millisecond, 100*time.Millisecond
 	setup.Timeline = []Step{
 		{At: 250 * time.Millisecond, Every: 150 * time.Millisecond, Do: "replace"},
