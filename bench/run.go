@@ -188,13 +188,15 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	judged := verdict(run, planned)
 	if f.json {
 		err = report.JSON(c.OutOrStdout(), run, report.Options{})
-		fmt.Fprintf(stderr, "results are in %s; to print them: %s\n", command.Quote(dir.Path()),
-			command.Line("report", command.Path(dir.Path())))
 	} else {
 		options := s.reportOptions()
 		options.Path, options.Page = dir.Path(), page
 		err = report.Brief(c.OutOrStdout(), run, options)
 		judged = inShort(judged, run, planned)
+	}
+	if f.json || err != nil { // Brief says it at its end
+		fmt.Fprintf(stderr, "results are in %s; to print them: %s\n", command.Quote(dir.Path()),
+			command.Line("report", command.Path(dir.Path())))
 	}
 	if errors.Is(err, syscall.EPIPE) {
 		err = nil
