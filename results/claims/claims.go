@@ -33,14 +33,17 @@ var claimsYAML []byte
 type Rule struct {
 	ID          string                `yaml:"id"`
 	Sentence    string                `yaml:"sentence"`
+	Short       string                `yaml:"short"`
 	Scenario    string                `yaml:"scenario"`
 	Figures     map[string]FigureRule `yaml:"figures"`
 	Also        []Source              `yaml:"also"`
 	Fails       string                `yaml:"fails"`
 	Conditional string                `yaml:"conditional"`
 	Condition   string                `yaml:"condition"`
-	Holds       string                `yaml:"holds"`
-	Note        string                `yaml:"note"`
+	// ShortCondition is Condition in a few words.
+	ShortCondition string `yaml:"short_condition"`
+	Holds          string `yaml:"holds"`
+	Note           string `yaml:"note"`
 }
 
 // A Source is another scenario that decides a claim.

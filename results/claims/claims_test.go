@@ -46,6 +46,10 @@ func TestClaimRulesAreSound(t *testing.T) {
 				t.Errorf("%s: %s: %v", r.ID, predicate, err)
 			}
 		}
+		// The screen gives it a line of 100 columns, 19 of which the verdict takes.
+		if n := len(r.Short) + len(": ") + len(r.ShortCondition); r.Short == "" || n > 81 {
+			t.Errorf("%s: %q, %q: %d characters, want 1 to 81", r.ID, r.Short, r.ShortCondition, n)
+		}
 		for _, source := range r.Also {
 			for name := range source.Labels {
 				if _, ok := r.Figures[name]; !ok {

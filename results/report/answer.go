@@ -480,15 +480,19 @@ func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) st
 	}
 	if verdict == results.VerdictSame {
 		percent := unit.Digits(100*group[0].delta.Threshold, 2)
-		return sentence(fmt.Sprintf("%s, %s is that%s within %s %%: %s times.",
-			subject, q.what, against, percent, times))
+		return sentence(fmt.Sprintf("%s, %s is within %s %% of that%s: %s times.",
+			subject, q.what, percent, against, times))
 	}
-	if c.Lo == nil {
-		return sentence(fmt.Sprintf("%s, %s is not compared with that%s: there are too few trials.",
-			subject, q.what, against))
+	lo, hi := math.Inf(1), math.Inf(-1)
+	for _, r := range group {
+		if r.delta.Change.Lo == nil || r.delta.Change.Hi == nil {
+			return sentence(fmt.Sprintf("%s, %s cannot be compared with that%s: there are too few "+
+				"trials.", subject, q.what, against))
+		}
+		lo, hi = min(lo, *r.delta.Change.Lo), max(hi, *r.delta.Change.Hi)
 	}
-	text := fmt.Sprintf("%s, no difference is shown in %s from that%s: %s times", subject, q.what,
-		against, times)
+	text := fmt.Sprintf("%s, %s is %s to %s times that%s: no difference is shown", subject, q.what,
+		twoDigits(lo), twoDigits(hi), against)
 	if more > 0 && more <= fewMore {
 		text += fmt.Sprintf("; about %s would tell", unit.Plural(more, "more trial"))
 	}

@@ -109,21 +109,21 @@ func TestAnswers(t *testing.T) {
 			"No request was lost: 0 of 192,000.",
 			"With a SO_REUSEPORT socket each at 500/s, p99 is 2 [2, 2] times that with one " +
 				"shared socket: 1.9 ms against 950 µs.",
-			"With a SO_REUSEPORT socket each at 0.7 of capacity, p99 is that with one shared " +
-				"socket within 10 %: 1 [1, 1] times.",
+			"With a SO_REUSEPORT socket each at 0.7 of capacity, p99 is within 10 % of that " +
+				"with one shared socket: 1 [1, 1] times.",
 		}},
 		{"losses without a step", scenarioOf(shared, steadyVariant(shared, 1), burst), []string{
 			"With one shared socket, nothing was lost in 48,000 requests.",
 			"With a SO_REUSEPORT socket each, 1.7 % of the requests [1.6, 1.8] are lost.",
-			"With a SO_REUSEPORT socket each, p99 is that with one shared socket within 10 %: " +
-				"1 [1, 1] times.",
+			"With a SO_REUSEPORT socket each, p99 is within 10 % of that with one shared " +
+				"socket: 1 [1, 1] times.",
 		}},
 		{"few trials", scenarioOf(shared, first(3, steadyVariant(shared, 1)), first(3, burst)),
 			[]string{
 				"With one shared socket, nothing was lost in 18,000 requests.",
 				"With a SO_REUSEPORT socket each, 1.7 % of the requests [1.5, 1.9] are lost.",
-				"With a SO_REUSEPORT socket each, p99 is not compared with that with one shared " +
-					"socket: there are too few trials.",
+				"With a SO_REUSEPORT socket each, p99 cannot be compared with that with one " +
+					"shared socket: there are too few trials.",
 			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

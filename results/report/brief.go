@@ -147,11 +147,11 @@ func briefScenario(d *document.Document, s *results.Scenario, r room) {
 	if r.rows > 0 && !(len(s.Variants) > r.rows) {
 		where = "see the table"
 	}
-	if left := len(lines) - r.sentences; left > 0 {
+	if left := len(lines) - r.sentences; left > 1 {
 		// The best ones, and the worst.
 		last := lines[len(lines)-1]
 		lines = append(slices.Clone(lines[:r.sentences-1]),
-			fmt.Sprintf("(%d more between these: %s)", left, where), last)
+			fmt.Sprintf("(%d more sentences between these: %s)", left, where), last)
 	}
 	d.List(lines)
 	if r.rows > 0 {
@@ -168,7 +168,7 @@ var (
 			unnoted: true,
 		},
 		{head: "gap", metric: metrics.Gap},
-		{head: "p99", metric: metrics.ResponseP99},
+		{head: "p99 of\nserved", metric: metrics.ResponseP99},
 	}
 	briefStepColumns = []figureColumn{
 		{head: "dropped", text: droppedCount},
@@ -216,7 +216,8 @@ func briefTable(s *results.Scenario, r room) *document.Table {
 	fillFigures(t, s, shown, columns)
 	bound := func(row []string) bool { return slices.ContainsFunc(row, isBound) }
 	if slices.ContainsFunc(t.Rows, bound) {
-		t.Caption = strings.TrimPrefix(t.Caption+". ≤ 3/N: none seen in N restarts", ". ")
+		t.Caption = strings.TrimPrefix(t.Caption+
+			". ≤ 3/N: none lost in N restarts, so at most 3 in N lose any (95 %)", ". ")
 	}
 	if left := len(t.Rows) - r.rows; left > 0 {
 		// The best ones, and the worst.
@@ -305,14 +306,37 @@ func briefLines(run *results.Run, scenarios []*results.Scenario, r room) (lines 
 		}
 		trouble = append(trouble, invalidLines(s, prefix, r.lines)...)
 	}
+	lines = append(lines, trialsLine(run, scenarios))
 	lines = append(lines, trouble...)
 	for _, kind := range [][]line{failed, undecided} {
 		lines = append(lines, firstLines(kind, r.lines, "gate")...)
 	}
 	if passed > 0 {
-		lines = append(lines, line{"gates pass", fmt.Sprintf("%d of %d", passed, gates)})
+		lines = append(lines, line{"gates pass", fmt.Sprintf("%d of %s that the %s", passed,
+			unit.Plural(gates, "check"), scenariosMake(scenarios))})
 	}
 	return append(lines, claimLines(run, r.lines)...)
+}
+
+// scenariosMake says who makes the gates.
+func scenariosMake(scenarios []*results.Scenario) string {
+	if len(scenarios) > 1 {
+		return "scenarios make"
+	}
+	return "scenario makes"
+}
+
+// trialsLine says how many trials count, and on what machine they were.
+func trialsLine(run *results.Run, scenarios []*results.Scenario) line {
+	valid, all := 0, 0
+	for _, s := range scenarios {
+		for _, v := range s.Variants {
+			valid, all = valid+len(v.ValidTrials()), all+len(v.Trials)
+		}
+	}
+	e := run.Environment
+	return line{"trials", fmt.Sprintf("%d of %d valid; Linux %s, %s", valid, all, e.Kernel,
+		unit.Plural(e.CPUs, "CPU"))}
 }
 
 // firstLines returns as many lines as there is room for, and says how many are left out.
@@ -383,20 +407,23 @@ func claimLines(run *results.Run, most int) (lines []line) {
 	touched, others := touchedClaims(run)
 	for _, c := range touched {
 		text := c.ID
+		condition := ""
 		if i := slices.IndexFunc(rules, func(r claims.Rule) bool { return r.ID == c.ID }); i >= 0 {
-			text = rules[i].Sentence
+			text, condition = rules[i].Short, rules[i].ShortCondition
 		}
 		word := "claim " + c.Verdict
-		if c.Verdict == claims.VerdictNotTested {
+		switch {
+		case c.Verdict == claims.VerdictNotTested:
 			word = "claim undecided"
-		}
-		open := c.Verdict == claims.VerdictNotTested || c.Verdict == claims.VerdictConditional
-		if open && len(c.Evidence) > 0 { // the first says why, or on what it depends
-			text = strings.TrimSuffix(text, ".") + ": " + c.Evidence[0]
+			if len(c.Evidence) > 0 { // the first says why
+				text = strings.TrimSuffix(text, ".") + ": " + c.Evidence[0]
+			}
+		case c.Verdict == claims.VerdictConditional && condition != "":
+			text = strings.TrimSuffix(text, ".") + ": " + condition + "."
 		}
 		lines = append(lines, line{word, text})
 	}
-	lines = firstLines(lines, max(most, 4), "claim")
+	lines = firstLines(lines, max(most, 5), "claim")
 	if others > 0 {
 		lines = append(lines, line{"claims", untouchedText(len(touched), others)})
 	}
@@ -412,7 +439,7 @@ func moreLines(opts Options) (lines []line) {
 			where = filepath.Join(where, "run.json")
 		}
 		if opts.Page != "" {
-			where += ", " + opts.Page
+			where += " and " + filepath.Base(opts.Page)
 		}
 		lines = append(lines, line{"results", where})
 		run = []string{command.Path(opts.Path)}
