@@ -100,6 +100,46 @@ func TestKernelEndedJournalsAreReadEarly(t *testing.T) {
 	}
 }
 
+// TestKernelDrainTakesResetConnections checks that a draining worker survives connections that
+// their clients have reset in its queue, and records all of them.
+func TestKernelDrainTakesResetConnections(t *testing.T) {
+	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
+		t.Run(string(kind), func(t *testing.T) {
+			g := newTestGroup(t, Config{
+				Kind: kind, Sockets: vocabulary.SocketsReuseport, Workers: 1,
+			})
+			w := g.generation().Workers[0]
+			if err := Signal([]*Worker{w}, unix.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			const n = 100
+			for range n {
+				c, err := net.Dial("tcp", g.target.String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(c.(*net.TCPConn).SetLinger(0), c.Close()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.ExpectStop(vocabulary.StopDrain)
+			err := w.Process().Send(Command{Stop: vocabulary.StopDrain})
+			if err := errors.Join(err, Signal([]*Worker{w}, unix.SIGCONT)); err != nil {
+				t.Fatal(err)
+			}
+			within(t, 5*time.Second, w.Exited(), "the worker to exit")
+			if err := g.Close(); err != nil {
+				t.Fatal(err)
+			}
+			r := g.kinds(w)
+			if r[journal.Accepted] != n || r[journal.Ended] != n {
+				t.Errorf("%d accepted and %d ended; want %d each", r[journal.Accepted],
+					r[journal.Ended], n)
+			}
+		})
+	}
+}
+
 // repeat sends n requests on one connection.
 func (g *testGroup) repeat(n int) {
 	g.t.Helper()

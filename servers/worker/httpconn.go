@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/servers/journal"
+	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/wire"
 )
 
@@ -29,28 +30,34 @@ type httpListener struct {
 // closes the listener and fails.
 func (l *httpListener) Accept() (net.Conn, error) {
 	c, err := l.AcceptTCP()
+	var from netip.AddrPort
+	if err == nil {
+		from = c.RemoteAddr().(*net.TCPAddr).AddrPort()
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// With an expired deadline the runtime does not call accept(2), so call it here.
-		if c, err = l.acceptQueued(); errors.Is(err, errQueueEmpty) {
+		if c, from, err = l.acceptQueued(); errors.Is(err, errQueueEmpty) {
 			err = errors.Join(err, l.Close()) // resets connections that arrived since
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return l.server.accepted(c)
+	return l.server.accepted(c, from)
 }
 
-// acceptQueued takes one connection off the queue. It returns errQueueEmpty if there is none.
-func (l *httpListener) acceptQueued() (*net.TCPConn, error) {
+// acceptQueued takes one connection off the queue and returns it with its client's address. It
+// returns errQueueEmpty if there is none. The connection has no RemoteAddr if the client has reset
+// it, because getpeername(2) then fails.
+func (l *httpListener) acceptQueued() (c *net.TCPConn, from netip.AddrPort, err error) {
 	raw, err := l.SyscallConn()
 	if err != nil {
-		return nil, err
+		return nil, from, err
 	}
-	fd, acceptErr := -1, error(nil)
+	fd, sa, acceptErr := -1, unix.Sockaddr(nil), error(nil)
 	err = raw.Control(func(listener uintptr) {
 		for {
-			fd, _, acceptErr = unix.Accept4(int(listener), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			fd, sa, acceptErr = unix.Accept4(int(listener), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			if !errors.Is(acceptErr, unix.EINTR) && !errors.Is(acceptErr, unix.ECONNABORTED) {
 				return
 			}
@@ -58,18 +65,18 @@ func (l *httpListener) acceptQueued() (*net.TCPConn, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, from, err
 	case errors.Is(acceptErr, unix.EAGAIN):
-		return nil, errQueueEmpty
+		return nil, from, errQueueEmpty
 	case acceptErr != nil:
-		return nil, os.NewSyscallError("accept4", acceptErr)
+		return nil, from, os.NewSyscallError("accept4", acceptErr)
 	}
 	f := os.NewFile(uintptr(fd), "connection")
-	c, err := net.FileConn(f) // a duplicate
+	duplicate, err := net.FileConn(f)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
+		return nil, from, err
 	}
-	return c.(*net.TCPConn), nil
+	return duplicate.(*net.TCPConn), socket.AddrPort(sa), nil
 }
 
 // Close implements net.Listener. net.TCPListener.Close returns after close(2).
@@ -101,13 +108,12 @@ type httpConn struct {
 	errno      unix.Errno  // of the failure
 }
 
-func (h *httpServer) accepted(tcp *net.TCPConn) (*httpConn, error) {
+func (h *httpServer) accepted(tcp *net.TCPConn, from netip.AddrPort) (*httpConn, error) {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	c := &httpConn{TCPConn: tcp, server: h, raw: raw}
-	from := tcp.RemoteAddr().(*net.TCPAddr).AddrPort()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.number = h.conns
