@@ -26,7 +26,13 @@ func toFile(s *session, c *cobra.Command) *cobra.Command {
 			return print(c, args)
 		}
 		format, known := formatsByName[filepath.Ext(path)]
-		if known && !anyChanged(c, "format", "full", "ledger", "losses", "rejudge") {
+		for _, text := range []string{"full", "ledger", "losses", "rejudge"} {
+			if known && anyChanged(c, text) {
+				return usagef(c, "--%s prints text, and %s is named as %s; leave out --%s, or "+
+					"name the file .txt", text, quoted(path), format, text)
+			}
+		}
+		if known && !anyChanged(c, "format") {
 			if err := c.Flags().Set("format", format); err != nil {
 				return err
 			}

@@ -296,8 +296,9 @@ var all = []Term{
 		Related: []string{"predicted_lost_per_step", "predicted_wait_mean_ns", "mean wait"},
 	},
 	{
-		Name:    "quick look",
-		Doc:     "A run with --quick: few trials, and gates that decide nothing.",
+		Name: "quick look",
+		Doc: "A run with --quick: as many trials as fit into a minute. A gate that needs more " +
+			"trials stays undecided.",
 		Related: []string{"run", "gate"},
 	},
 	{
