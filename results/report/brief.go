@@ -419,6 +419,7 @@ func claimLines(run *results.Run, most int) (lines []line) {
 				text = strings.TrimSuffix(text, ".") + ": " + c.Evidence[0]
 			}
 		case c.Verdict == claims.VerdictConditional && condition != "":
+			word = "claim in part"
 			text = strings.TrimSuffix(text, ".") + ": " + condition + "."
 		}
 		lines = append(lines, line{word, text})

@@ -80,10 +80,10 @@ func touchedClaims(run *results.Run) (touched []results.Claim, others int) {
 func untouchedText(touched, others int) string {
 	if touched == 0 {
 		return fmt.Sprintf("none of %s is tested by this run: reuseport-bench claims",
-			unit.Plural(others, "claim"))
+			unit.Plural(others, "common claim"))
 	}
 	return fmt.Sprintf("%s not tested by this run: reuseport-bench claims",
-		unit.Plural(others, "other"))
+		unit.Plural(others, "other common claim"))
 }
 
 func bullets(lines []string) []string {
