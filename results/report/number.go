@@ -117,8 +117,10 @@ func verdictTone(cell string) document.Tone {
 		words []string
 	}{
 		{document.Bad, []string{"fail", "worse", "void"}},
-		{document.Open, []string{"undecided", "invalid", "conditional", "in part", "too few", "stopped",
-			"differs", markUnknown}},
+		{document.Open, []string{
+			"undecided", "invalid", "conditional", "in part", "too few", "stopped", "differs",
+			markUnknown,
+		}},
 		{document.Good, []string{"pass", "holds", "better"}},
 	} {
 		for _, word := range t.words {
