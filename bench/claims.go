@@ -45,7 +45,7 @@ type describedClaim struct {
 	Note     string   `json:"note"`
 }
 
-// described adds what each claim says to the verdicts of a run.
+// described adds the text of each claim to its verdict in a run.
 func described(verdicts []results.Claim) []describedClaim {
 	all := []describedClaim{}
 	for _, rule := range claims.Rules() {

@@ -25,7 +25,7 @@ import (
 
 type compareFunc func(io.Writer, *compare.Comparison) error
 
-// compareFormats returns the formats of a comparison. Text has the look.
+// compareFormats returns the formats of a comparison. Only the format text uses look.
 func compareFormats(look document.Look) map[string]compareFunc {
 	return map[string]compareFunc{
 		"text": func(w io.Writer, c *compare.Comparison) error {
@@ -187,8 +187,8 @@ func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {
 	})
 }
 
-// checkNames rejects scenarios and labels that no run has, and replaces old names of scenarios by
-// the current ones.
+// checkNames returns an error for a scenario or label that no run has. It replaces the old names of
+// scenarios by the current ones.
 func (f compareFlags) checkNames(only map[string]string, runs []*results.Run) error {
 	var names []string
 	var labels []map[string]string
@@ -246,7 +246,8 @@ func parseThresholds(list []string) (map[string]float64, error) {
 	return thresholds, nil
 }
 
-// parseThreshold parses a share of the base for a ratio, else a number in the metric's unit.
+// parseThreshold parses a threshold: a share of the base if the metric is compared by ratio,
+// otherwise a number in the metric's unit.
 func parseThreshold(m metrics.Metric, value string) (float64, error) {
 	what, factor := "a number of the metric's unit, for example 0.05", 1.0
 	var x float64
@@ -273,7 +274,7 @@ func parseThreshold(m metrics.Metric, value string) (float64, error) {
 	return x, nil
 }
 
-// compareVerdict is nil when everything was compared and nothing got worse.
+// compareVerdict returns nil if everything was compared and nothing got worse.
 func compareVerdict(c *compare.Comparison) error {
 	unmeasured, worse := c.Unmeasured(), c.Worse()
 	for i, w := range worse {
@@ -283,7 +284,7 @@ func compareVerdict(c *compare.Comparison) error {
 		unmeasured[i] = "could not be compared: " + document.Clean(u)
 	}
 	switch {
-	case len(worse) > 0: // that is certain, whatever else could not be told
+	case len(worse) > 0: // certain, even if other metrics could not be compared
 		all := firstOf(slices.Concat(worse, unmeasured))
 		return &exitError{exitFailed, fmt.Errorf("got worse:\n  %s", strings.Join(all, "\n  "))}
 	case len(unmeasured) > 0:

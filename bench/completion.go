@@ -16,15 +16,15 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// A completer returns the words that may stand at a place, given the arguments before it.
+// A completer returns the words that may follow the given arguments.
 type completer func(c *cobra.Command, args []string) []string
 
-// always returns a completer of words that are the same everywhere.
+// always returns a completer whose words do not depend on the arguments.
 func always(of func() []string) completer {
 	return func(*cobra.Command, []string) []string { return of() }
 }
 
-// completeFlag completes the values of a flag. They are no files.
+// completeFlag completes the values of a flag. It does not offer file names.
 func completeFlag(c *cobra.Command, flag string, of completer) {
 	complete := func(c *cobra.Command, args []string, begun string) (
 		[]string, cobra.ShellCompDirective,
@@ -32,16 +32,16 @@ func completeFlag(c *cobra.Command, flag string, of completer) {
 		return beginning(of(c, args), begun), cobra.ShellCompDirectiveNoFileComp
 	}
 	if err := c.RegisterFlagCompletionFunc(flag, complete); err != nil {
-		panic(err) // there is no such flag
+		panic(err) // the flag does not exist
 	}
 }
 
-// beginning returns the words that begin so. A tab separates a word from its meaning.
+// beginning returns the words that start with begun. A tab separates a word from its meaning.
 func beginning(all []string, begun string) []string {
 	return slices.DeleteFunc(all, func(word string) bool { return !strings.HasPrefix(word, begun) })
 }
 
-// completeScenarios completes up to most scenarios: their names, or else YAML files.
+// completeScenarios completes up to most scenarios: by name or, if no name matches, by YAML file.
 func completeScenarios(c *cobra.Command, most int) {
 	c.ValidArgsFunction = func(_ *cobra.Command, args []string, begun string) (
 		[]string, cobra.ShellCompDirective,
@@ -62,8 +62,8 @@ func completeScenarios(c *cobra.Command, most int) {
 	}
 }
 
-// completeRuns completes up to most runs: the directories under runsDir, the newest first, or else
-// any directory.
+// completeRuns completes up to most runs. It offers the directories under runsDir, the newest first
+// or, if none matches, any directory.
 func completeRuns(c *cobra.Command, most int) {
 	c.ValidArgsFunction = func(_ *cobra.Command, args []string, begun string) (
 		[]string, cobra.ShellCompDirective,
@@ -88,8 +88,8 @@ func completeWords(c *cobra.Command) {
 	}
 }
 
-// runsWith returns the directories under runsDir that have such a file. They are named by time, and
-// the newest comes first.
+// runsWith returns the directories under runsDir that contain the named file. Directories are named
+// by time, and the newest comes first.
 func runsWith(file string) []string {
 	files, _ := filepath.Glob(filepath.Join(runsDir, "*", file)) // the pattern is well formed
 	slices.Sort(files)
@@ -100,10 +100,10 @@ func runsWith(file string) []string {
 	return files
 }
 
-// unfinishedRuns returns the runs that --resume can go on with.
+// unfinishedRuns returns the runs that --resume can continue.
 func unfinishedRuns() []string { return runsWith(results.TrialsFile) }
 
-// labelsOfScenarios completes --only of scenarios that are to be run.
+// labelsOfScenarios completes --only for the scenarios to run.
 func labelsOfScenarios(_ *cobra.Command, args []string) []string {
 	if len(args) == 0 {
 		args = scenarios.Default()
@@ -121,7 +121,7 @@ func labelsOfScenarios(_ *cobra.Command, args []string) []string {
 	return slices.Sorted(maps.Keys(labels))
 }
 
-// labelsOfRuns completes --only of runs that are to be compared.
+// labelsOfRuns completes --only for the runs to compare.
 func labelsOfRuns(_ *cobra.Command, args []string) []string {
 	labels := map[string]bool{}
 	for _, path := range args {
@@ -142,7 +142,7 @@ func addLabels(all map[string]bool, labels map[string]string) {
 	}
 }
 
-// scenariosOfRuns completes --scenario: of the runs that are named, or the newest.
+// scenariosOfRuns completes --scenario: those of the named runs or, by default, of the newest.
 func scenariosOfRuns(_ *cobra.Command, args []string) (names []string) {
 	if len(args) == 0 {
 		if newest, err := results.Latest(runsDir); err == nil {
@@ -158,7 +158,7 @@ func scenariosOfRuns(_ *cobra.Command, args []string) (names []string) {
 	return slices.Compact(names)
 }
 
-// runsAt returns the runs at a path; none if it has none.
+// runsAt returns the runs at a path, or nil if there are none.
 func runsAt(path string) []*results.Run {
 	all, err := stored.LoadAll(path)
 	if err != nil {
@@ -167,7 +167,7 @@ func runsAt(path string) []*results.Run {
 	return all
 }
 
-// trialsOfRun completes --trial: the recordings of the run that is named, or of the newest.
+// trialsOfRun completes --trial: the recordings of the named run or, by default, of the newest.
 func trialsOfRun(_ *cobra.Command, args []string) (names []string) {
 	dir := ""
 	if len(args) > 0 {

@@ -176,17 +176,17 @@ func probeOptions() doctor.Options {
 	return doctor.Options{UserNamespaceChild: []string{"/proc/self/exe", roleProbe}}
 }
 
-// runnable says how many of the scenarios can run here. Its JSON form is a contract.
+// runnable counts the scenarios that can run here. Its JSON form is a contract.
 type runnable struct {
 	Scenarios int      `json:"scenarios"`
-	CanRun    int      `json:"can_run"` // with at least one variant
-	InPart    int      `json:"in_part"` // of these, with variants left out
-	Missing   []string `json:"missing"` // what the others need, and why it is not there
-	// MayNotCount names the probes that say why trials may be invalid here.
+	CanRun    int      `json:"can_run"` // scenarios with at least one variant that can run
+	InPart    int      `json:"in_part"` // those of CanRun that leave variants out
+	Missing   []string `json:"missing"` // what the other scenarios need, and why it is missing
+	// MayNotCount names the probes that warn that trials may be invalid here.
 	MayNotCount []string `json:"may_not_count"`
 }
 
-// whatCanRun returns how many of the scenarios can run here, and what the others need.
+// whatCanRun returns how many of the scenarios can run here, and what the other scenarios need.
 func whatCanRun(found []doctor.Result) (runnable, error) {
 	can := runnable{Scenarios: len(scenarios.Names()), Missing: []string{}, MayNotCount: []string{}}
 	if why := noTrial(found); why != "" {
@@ -247,7 +247,7 @@ func (can runnable) String() string {
 	return text
 }
 
-// noTrial returns why no trial can be run here at all, or "".
+// noTrial returns the reason why no trial can run here, or "" if trials can.
 func noTrial(found []doctor.Result) string {
 	status := map[string]doctor.Status{}
 	for _, r := range found {
@@ -300,7 +300,7 @@ func diagnoseJSON(w io.Writer, found []doctor.Result) error {
 	return diagnosis(found)
 }
 
-// diagnosis is an error if no trial can be run here.
+// diagnosis returns an error if no trial can run here.
 func diagnosis(found []doctor.Result) error {
 	if why := noTrial(found); why != "" {
 		return notMeasured(errors.New("no trial can be run here; missing: " + why))

@@ -148,8 +148,8 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 	return printRecord(c, s, record)
 }
 
-// engineTools returns the installed load generators of others: vegeta beside this program, built
-// from the same module version, and the rest on the PATH.
+// engineTools returns the paths of the other load generators that are installed. Vegeta is the one
+// beside this program, built from the same module version. The others are looked up in PATH.
 func engineTools() map[string]string {
 	tools := map[string]string{}
 	if exe, err := os.Executable(); err == nil {
@@ -166,13 +166,13 @@ func engineTools() map[string]string {
 	return tools
 }
 
-// engineFigure is a column of a table. ok is false for what a generator cannot do.
+// engineFigure is a column of a table. ok is false if the generator cannot do that.
 type engineFigure struct {
 	heading string
 	of      func(generators.Run) (value float64, ok bool)
 }
 
-// flatFigures are the columns of the table of what generators do flat out.
+// flatFigures returns the columns of the table of generators that run flat out.
 func flatFigures() []engineFigure {
 	flat := func(heading string, of func(*generators.Flat) float64) engineFigure {
 		return engineFigure{heading, func(r generators.Run) (float64, bool) {
@@ -193,7 +193,7 @@ func flatFigures() []engineFigure {
 	}
 }
 
-// pacedFigures are the columns of the table of what generators do at the pace.
+// pacedFigures returns the columns of the table of generators that run at the pace.
 func pacedFigures() []engineFigure {
 	paced := func(heading string, of func(*generators.Paced) (float64, bool)) engineFigure {
 		return engineFigure{heading, func(r generators.Run) (float64, bool) {
@@ -230,7 +230,7 @@ func pacedFigures() []engineFigure {
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// printEngines prints, for new and for reused connections, the figures and their ratios.
+// printEngines prints the figures and their ratios, first for new and then for reused connections.
 func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, cpus int) error {
 	for _, connections := range generators.Connections() {
 		var some []*generators.Generator
@@ -246,7 +246,7 @@ func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, c
 		for _, table := range []struct {
 			name    string
 			figures []engineFigure
-			beside  []string // that the first two are divided by
+			beside  []string // generators that the first two figures are compared with
 		}{
 			{fmt.Sprintf("Flat out, %d under way at once", generators.InFlight), flatFigures(),
 				[]string{generators.Vegeta, generators.Wrk}},
@@ -289,7 +289,7 @@ func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, c
 	return nil
 }
 
-// withFigure returns the generators that have a figure.
+// withFigure returns the generators that have the figure.
 func withFigure(all []*generators.Generator, f engineFigure) (some []*generators.Generator) {
 	for _, g := range all {
 		if len(values(g, f)) > 0 {
@@ -317,8 +317,8 @@ func printFigures(
 	return document.WriteTable(w, width, headings, rows)
 }
 
-// printRatios pairs each round of a generator with that of the others named in beside. It prints
-// nothing where none of them was measured.
+// printRatios compares each round of a generator with the same round of the generators named in
+// beside. It prints nothing if none of those was measured.
 func printRatios(
 	w io.Writer, width int, all []*generators.Generator, figures []engineFigure, beside []string,
 ) error {
@@ -364,7 +364,7 @@ func ratios(a, b []float64) (all []float64) {
 	return all
 }
 
-// spread writes the median of some values, with the least and the most.
+// spread formats the median of the values with their minimum and maximum.
 func spread(all []float64) string {
 	if len(all) == 0 {
 		return "–"

@@ -50,8 +50,8 @@ func referenceEntries(root *cobra.Command) []reference.Entry {
 	return reference.Entries(referenceCommands(root), exitStatuses())
 }
 
-// findWords returns the entries of words: of all of them together, "drop window", or else of each.
-// Without words it returns all entries.
+// findWords returns the entries for words. It first looks the words up together, as in "drop
+// window", and then one by one. Without words it returns all entries.
 func findWords(
 	c *cobra.Command, all []reference.Entry, words []string,
 ) (found []reference.Entry, err error) {
@@ -72,7 +72,7 @@ func findWords(
 	return found, nil
 }
 
-// insteadOfWord is the hint for an unknown word.
+// insteadOfWord returns the hint for an unknown word.
 func insteadOfWord(word string, names []string) string {
 	if hint := instead(strings.ToLower(word), names); strings.HasPrefix(hint, "did you mean") {
 		return hint
@@ -80,7 +80,7 @@ func insteadOfWord(word string, names []string) string {
 	return "'reuseport-bench explain' lists all words"
 }
 
-// printEntries prints what the entries say, one below the other.
+// printEntries prints the text of each entry, one below the other.
 func printEntries(w io.Writer, width int, entries []reference.Entry) error {
 	for i, e := range entries {
 		if i > 0 {
@@ -131,7 +131,7 @@ func listWords(w io.Writer, width int, all []reference.Entry) error {
 	return nil
 }
 
-// referenceCommands describes the commands of the program that help lists.
+// referenceCommands describes the commands that the program's help lists.
 func referenceCommands(root *cobra.Command) (all []reference.Command) {
 	for _, c := range root.Commands() {
 		if !c.IsAvailableCommand() {
@@ -150,7 +150,7 @@ func referenceCommands(root *cobra.Command) (all []reference.Command) {
 	return all
 }
 
-// flagTypes names the values of flags by their types in pflag; "" for a switch.
+// flagTypes maps a flag's type in pflag to the name of its value. The name is "" for a switch.
 var flagTypes = map[string]string{
 	"": "", "string": "TEXT", "stringArray": "TEXT", "strings": "LIST", "int": "N", "uint": "N",
 	"duration": "DURATION",

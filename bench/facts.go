@@ -27,9 +27,9 @@ import (
 
 // kept holds the recordings of a run, or some of them.
 type kept struct {
-	dir   string // the run's
+	dir   string // the run's directory
 	files []harness.FactsFile
-	whole bool // nothing was left out by --scenario or --trial
+	whole bool // neither --scenario nor --trial left anything out
 }
 
 // A factsFunc prints the recordings of a run.
@@ -38,7 +38,7 @@ type factsFunc func(io.Writer, kept) error
 // factsFormats are the formats that need kept facts.
 var factsFormats = map[string]factsFunc{"attempts": attemptsCSV, "vegeta": vegetaResults}
 
-// printFacts prints the recordings of a run: of these scenarios, or of one trial; empty: of all.
+// printFacts prints the recordings of the given scenarios and trial. An empty argument means all.
 func printFacts(c *cobra.Command, args, scenarios []string, trial string, print factsFunc) error {
 	path, err := runPath(c, args)
 	if err != nil {
@@ -97,8 +97,8 @@ func judged(f harness.FactsFile) (*ledger.Recording, *ledger.Account, error) {
 	return r, a, nil
 }
 
-// attemptsCSV prints a line for each attempt. Instants are nanoseconds from the first scheduled
-// attempt; what does not apply is empty.
+// attemptsCSV prints a line for each attempt. Instants are in nanoseconds since the first scheduled
+// attempt. A field that does not apply is empty.
 func attemptsCSV(w io.Writer, k kept) error {
 	out := csv.NewWriter(w)
 	err := out.Write([]string{
@@ -109,7 +109,7 @@ func attemptsCSV(w io.Writer, k kept) error {
 	for _, f := range k.files {
 		r, a, judgeErr := judged(f)
 		if judgeErr != nil {
-			out.Flush() // whole lines
+			out.Flush() // leave no line half printed
 			return judgeErr
 		}
 		name, labels := document.Clean(f.Name), document.Clean(results.LabelString(r.Header.Labels))
@@ -138,7 +138,7 @@ func attemptsCSV(w io.Writer, k kept) error {
 	return errors.Join(err, out.Error())
 }
 
-// orEmpty writes a number; a negative one is "".
+// orEmpty formats n. It returns "" if n is negative.
 func orEmpty(n int) string {
 	if n < 0 {
 		return ""
@@ -146,8 +146,8 @@ func orEmpty(n int) string {
 	return strconv.Itoa(n)
 }
 
-// vegetaResults prints one trial in vegeta's own encoding. The trial's clock knows no date, so the
-// schedule begins at the Unix epoch. Latency is response time, which counts from the schedule.
+// vegetaResults prints one trial in vegeta's own encoding. The trial's clock has no date, so the
+// schedule starts at the Unix epoch. Latency is response time, counted from the schedule.
 func vegetaResults(w io.Writer, k kept) error {
 	if len(k.files) > 1 {
 		return usage(fmt.Errorf("--format vegeta is of one trial: choose with --trial %s, or "+
@@ -165,7 +165,7 @@ func vegetaResults(w io.Writer, k kept) error {
 	encode := vegeta.NewEncoder(w)
 	for row := range a.Rows() {
 		if row.Tries == 0 {
-			continue // the load did not come to it: vegeta would take it for one of no time
+			continue // never sent; vegeta would count it as done in no time
 		}
 		result := vegeta.Result{
 			Attack:    k.files[0].Name,
@@ -177,7 +177,7 @@ func vegetaResults(w io.Writer, k kept) error {
 		}
 		if !row.Served {
 			if result.Code < 400 {
-				result.Code = 0 // vegeta takes 200 for success, also of a response that was cut off
+				result.Code = 0 // vegeta counts 200 as success even if the response was cut off
 			}
 			result.Error = fmt.Sprintf("%s: %s (%s)", row.Phase, row.Error, row.Verdict.Cause)
 		}
@@ -188,11 +188,11 @@ func vegetaResults(w io.Writer, k kept) error {
 	return nil
 }
 
-// maxDifferences is how many differences of a trial are listed.
+// maxDifferences is the maximum number of differences that are listed for a trial.
 const maxDifferences = 20
 
-// rejudgeFacts judges every recording again and lists the attempts that come out differently. It
-// fails if there are any, and if recordings are missing or are not of the run's trials.
+// rejudgeFacts judges every recording again and lists the attempts whose verdict changed. It fails
+// if there are any, or if recordings are missing or belong to another run.
 func rejudgeFacts(w io.Writer, k kept) error {
 	run, err := stored.Load(k.dir)
 	if err != nil {
@@ -250,8 +250,8 @@ func rejudgeFacts(w io.Writer, k kept) error {
 	return err
 }
 
-// belongs returns an error if a recording is not of the trial that its file is named for, or
-// disagrees with what the run has stored of that trial.
+// belongs returns an error if a recording is from another trial than its file's name says, or if it
+// disagrees with that trial as the run has stored it.
 func belongs(r *ledger.Recording, run *results.Run, f harness.FactsFile) error {
 	s := run.Scenario(f.Scenario)
 	if s == nil || f.Variant >= len(s.Variants) {

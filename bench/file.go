@@ -8,8 +8,9 @@ import (
 	"os"
 )
 
-// replaceFile writes a file as a whole or not at all: what was there stays until all is written. It
-// refuses a directory. What is no regular file, such as a pipe, is written to as it is.
+// replaceFile writes a file as a whole or not at all: the old file stays until the new one is
+// complete. It refuses a directory. It writes directly to anything else that is not a regular file,
+// such as a pipe.
 func replaceFile(path string, write func(io.Writer) error) error {
 	info, err := os.Stat(path)
 	switch {
@@ -44,7 +45,7 @@ func writeFile(path string, flag int, write func(io.Writer) error) error {
 	return err
 }
 
-// removed removes a draft, if there is one.
+// removed removes a draft if it exists.
 func removed(path string) error {
 	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -52,7 +53,7 @@ func removed(path string) error {
 	return nil
 }
 
-// cannotWrite names a file once in the error of a system call.
+// cannotWrite adds the path to a system call's error, from which it first removes any path.
 func cannotWrite(path string, err error) error {
 	var at *fs.PathError
 	var link *os.LinkError

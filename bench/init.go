@@ -26,7 +26,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// starterFile is where init writes unless it is told another file.
+// starterFile is the file that init writes if no other is named.
 const starterFile = "my-service.yaml"
 
 type initFlags struct {
@@ -90,7 +90,7 @@ func restartNames() (names []string) {
 
 func perSecond(rate float64) string { return strconv.FormatFloat(rate, 'f', -1, 64) + "/s" }
 
-// init asks what the flags leave open, and writes the scenario.
+// init asks the questions that no flag answers, and writes the scenario.
 func (f *initFlags) init(c *cobra.Command, s *session, file string) error {
 	toStdout := file == "-"
 	if ext := filepath.Ext(file); !toStdout && ext != ".yaml" && ext != ".yml" {
@@ -126,7 +126,7 @@ func (f *initFlags) init(c *cobra.Command, s *session, file string) error {
 	return f.sayWritten(c.ErrOrStderr(), file, text)
 }
 
-// scenarioName makes the name of a scenario of that of its file.
+// scenarioName returns the scenario's name, which it derives from the name of its file.
 func scenarioName(file string) string {
 	name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 	name = strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).
@@ -134,7 +134,7 @@ func scenarioName(file string) string {
 	return cmp.Or(strings.Trim(name[:min(len(name), 64)], "-"), "my-service")
 }
 
-// write writes the file, and leaves one that exists alone unless --force is given.
+// write writes the file. It leaves an existing file alone unless --force is given.
 func (f *initFlags) write(file, text string) error {
 	if f.force {
 		return replaceFile(file, func(w io.Writer) error {
@@ -154,7 +154,7 @@ func (f *initFlags) write(file, text string) error {
 	return errors.Join(err, out.Close())
 }
 
-// sayWritten says how long the scenario takes, and how to run it.
+// sayWritten prints how long the scenario takes and how to run it.
 func (f *initFlags) sayWritten(w io.Writer, file, text string) error {
 	s, err := scenarios.Parse(file, []byte(text))
 	if err != nil {
@@ -180,9 +180,9 @@ func (f *initFlags) sayWritten(w io.Writer, file, text string) error {
 	return err
 }
 
-// A question is about one of the answers.
+// A question asks for one of the answers.
 type question struct {
-	flag    string // that answers it, too
+	flag    string // the flag that answers it, too
 	asks    string
 	choices []document.Definition // nil: any text
 	usual   string                // the default
@@ -244,7 +244,7 @@ func (f *initFlags) questions() []question {
 	}
 }
 
-// ask puts the questions that no flag has answered, on standard error, until each has an answer.
+// ask asks, on standard error, each question that no flag has answered, until it has an answer.
 func (f *initFlags) ask(c *cobra.Command, width int, in *bufio.Reader) error {
 	w := c.ErrOrStderr()
 	for _, q := range f.questions() {

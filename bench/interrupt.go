@@ -9,19 +9,19 @@ import (
 	"syscall"
 )
 
-// errInterrupted is the cause of a context that a signal has ended.
+// errInterrupted is the cause of a context that was ended by a signal.
 var errInterrupted = errors.New("interrupted")
 
 // An interrupter ends the program on a signal. While there is something to clean up, the first
-// signal ends a context and the second one the program. At any other time the first signal ends the
-// program.
+// signal only ends a context, and the second one ends the program. At any other time the first
+// signal ends the program.
 type interrupter struct {
 	mu  sync.Mutex
-	end context.CancelCauseFunc // ends what is under way; nil: nothing is, or it is ending
+	end context.CancelCauseFunc // ends the context of begin; nil: there is none, or it is ending
 }
 
 // newInterrupter starts to handle the signals by which users, terminals and supervisors end
-// programs. If SIGHUP is ignored, as in programs that nohup(1) starts, it stays ignored.
+// programs. It keeps ignoring SIGHUP if the program was started that way, as by nohup(1).
 func newInterrupter() *interrupter {
 	i := &interrupter{}
 	signals := make(chan os.Signal, 4)
@@ -37,8 +37,8 @@ func newInterrupter() *interrupter {
 	return i
 }
 
-// interrupt ends the context of begin, or the program if there is none. It holds the lock, so that
-// nothing can begin meanwhile, and prints nothing, because writing might block.
+// interrupt ends the context that begin returned, or the program if there is none. It holds the
+// lock, so that begin has to wait. It prints nothing, because writing might block.
 func (i *interrupter) interrupt() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

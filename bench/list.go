@@ -54,25 +54,25 @@ without repeats of invalid trials, how many of its variants need root, and what 
 	return c
 }
 
-// A listed is what list says of a scenario. Its JSON form is a contract.
+// A listed is a scenario as list describes it. Its JSON form is a contract.
 type listed struct {
 	Name     string `json:"name"`
 	Group    string `json:"group"`
 	Question string `json:"question"`
 	Default  bool   `json:"default_suite"`
 	Variants int    `json:"variants"`
-	Trials   int    `json:"trials"` // of all variants
-	// ExpectedNS is how long the run takes as --dry-run computes it.
+	Trials   int    `json:"trials"` // in all variants together
+	// ExpectedNS is the expected duration of the run, as --dry-run computes it.
 	ExpectedNS int64 `json:"expected_ns"`
-	// NeedRoot is how many variants need root.
+	// NeedRoot is the number of variants that need root.
 	NeedRoot int `json:"variants_needing_root"`
-	// Skipped is how many variants would be skipped here, and Missing the capabilities that they
-	// lack, by the names of doctor's probes.
+	// Skipped is the number of variants that would be skipped here. Missing lists the capabilities
+	// that those variants lack, by the names of doctor's probes.
 	Skipped int      `json:"variants_skipped_here"`
 	Missing []string `json:"missing_here"`
 }
 
-// listScenarios describes the scenarios, group by group, after it has tried what they need.
+// listScenarios probes what the scenarios need, and then describes them group by group.
 func listScenarios(ctx context.Context) ([]listed, error) {
 	machine, err := thisMachine(nil)
 	if err != nil {
@@ -104,7 +104,7 @@ func planAll(machine plan.Machine) (*plan.Plan, error) {
 	return plan.New(all, 1, machine, plan.Options{})
 }
 
-// neededProbes returns the names of the probes for what some variant needs.
+// neededProbes returns the names of the probes for everything that any variant needs.
 func neededProbes(p *plan.Plan) (names []string) {
 	for _, s := range p.Scenarios {
 		for _, v := range s.Variants {
@@ -118,7 +118,7 @@ func neededProbes(p *plan.Plan) (names []string) {
 	return names
 }
 
-// tripNeeds returns what can delay packets, where the variant's lab does; one of them is enough.
+// tripNeeds returns the ways to delay packets if the variant has a round trip. One is enough.
 func tripNeeds(v *plan.Variant) []vocabulary.Capability {
 	if v.RoundTrip == nil {
 		return nil
@@ -152,7 +152,7 @@ func describeScenarios(p *plan.Plan, missing map[vocabulary.Capability]bool) (al
 	return all
 }
 
-// add counts what a variant needs.
+// add counts the needs of a variant.
 func (l *listed) add(v *plan.Variant, missing map[vocabulary.Capability]bool) {
 	if slices.ContainsFunc(v.Needs(), vocabulary.Capability.NeedsRoot) {
 		l.NeedRoot++
@@ -169,12 +169,12 @@ func (l *listed) add(v *plan.Variant, missing map[vocabulary.Capability]bool) {
 	}
 }
 
-// takes is the expected duration, to the second.
+// takes returns the expected duration, rounded to seconds.
 func (l *listed) takes() string {
 	return strictyaml.FormatDuration(time.Duration(l.ExpectedNS).Round(time.Second))
 }
 
-// needs says which of the variants need root, and what else is missing here.
+// needs describes how many variants need root, and what else is missing here.
 func (l *listed) needs() string {
 	byRoot := func(name string) bool { return vocabulary.Capability(name).NeedsRoot() }
 	others := slices.DeleteFunc(slices.Clone(l.Missing), byRoot)
@@ -194,7 +194,7 @@ func (l *listed) needs() string {
 	return ""
 }
 
-// share writes a number of the scenario's variants.
+// share formats n as a number of the scenario's variants.
 func (l *listed) share(n int) string {
 	if n == l.Variants {
 		return fmt.Sprintf("all %d", n)
@@ -202,7 +202,7 @@ func (l *listed) share(n int) string {
 	return fmt.Sprintf("%d of %d", n, l.Variants)
 }
 
-// about is the question, and whether 'run' without a name asks it.
+// about returns the scenario's question, and marks scenarios of the default suite.
 func (l *listed) about() string {
 	if l.Default {
 		return l.Question + " (default suite)"
@@ -222,7 +222,7 @@ func byGroup(all []listed) (groups [][]listed) {
 	return groups
 }
 
-// printList prints a table for each group, and how to go on.
+// printList prints a table for each group, and the commands to use next.
 func printList(w io.Writer, width int, all []listed) error {
 	skipped := 0
 	for _, group := range byGroup(all) {
@@ -245,8 +245,8 @@ func printList(w io.Writer, width int, all []listed) error {
 	return document.Fold(w, width, hint+"\n")
 }
 
-// scenariosMarkdown returns the tables of scenarios for the documents, a heading and a table for
-// each group, as they are on a machine that lacks nothing.
+// scenariosMarkdown returns the tables of scenarios for the documents: a heading and a table for
+// each group, for a machine that lacks nothing.
 func scenariosMarkdown() (string, error) {
 	p, err := planAll(plan.Machine{CPUs: []int{0, 1}})
 	if err != nil {

@@ -30,7 +30,7 @@ import (
 
 const interruptMessage = "interrupted; every process that it started has ended"
 
-// exitError is an error with its exit status. If err is nil, it has been reported already.
+// exitError is an error with its exit status. A nil err means that the error was already reported.
 type exitError struct {
 	status int
 	err    error
@@ -64,18 +64,18 @@ func main() {
 			os.Exit(0)
 		}
 	}
-	// nft is there; in Debian that is not on an ordinary user's path.
+	// Debian has nft in a directory that is not in an ordinary user's PATH.
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
 		fmt.Fprintln(os.Stderr, "reuseport-bench:", err)
 		os.Exit(exitUsage)
 	}
-	// The labs' threads change their namespaces and end with their goroutines. A goroutine that
-	// lands on the main thread could not end it, so nothing else may run there.
+	// A lab's thread changes its namespaces and ends with its goroutine. The main thread cannot be
+	// ended like that, so it must run no other goroutine.
 	runtime.LockOSThread()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// A session holds what the commands need to know about this process.
+// A session holds the facts about this process that the commands need.
 type session struct {
 	*interrupter
 	width    int        // columns of text on standard output
@@ -83,7 +83,7 @@ type session struct {
 	colour   colourMode // --color
 }
 
-// run is the program without its child roles; it returns the exit status.
+// run runs the program, except for the child roles, and returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
 	s := &session{
@@ -130,10 +130,10 @@ var childRoles = map[string]func() error{
 	},
 }
 
-// self returns a command that runs this binary in a child role. A role is the work of one thread,
-// so its scheduler has one P: a second one would only wake up to look for work. Asynchronous
-// preemption is off, so that no signal interrupts the one goroutine that runs. A net/http worker
-// sets its own number of Ps.
+// self returns a function that makes a command to run this binary in a child role. A role is the
+// work of one thread, so its scheduler has one P: a second P would only wake up to look for work.
+// Asynchronous preemption is off, so that no signal interrupts the only running goroutine. A
+// net/http worker sets its own number of Ps.
 func self(role string) func() *exec.Cmd {
 	return func() *exec.Cmd {
 		cmd := exec.Command("/proc/self/exe", role)

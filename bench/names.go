@@ -7,7 +7,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// sayRenamed says which of these scenarios have another name now.
+// sayRenamed prints the new name of each scenario that was given by an old one.
 func sayRenamed(w io.Writer, names []string) {
 	for _, name := range names {
 		if now := vocabulary.ScenarioName(name); now != name {

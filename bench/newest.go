@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/results/stored"
 )
 
-// loadRun reads the run that is named, or the newest.
+// loadRun reads the named run or, without a name, the newest.
 func loadRun(c *cobra.Command, args []string) (*results.Run, error) {
 	path, err := runPath(c, args)
 	if err != nil {
@@ -19,8 +19,8 @@ func loadRun(c *cobra.Command, args []string) (*results.Run, error) {
 	return stored.Load(path)
 }
 
-// runPath returns where the run is that is named. If none is, that is the newest, and runPath says
-// which it is.
+// runPath returns the path of the named run. Without a name it returns that of the newest run, and
+// prints which one that is.
 func runPath(c *cobra.Command, args []string) (string, error) {
 	if len(args) > 0 {
 		return args[0], nil

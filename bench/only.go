@@ -29,7 +29,7 @@ func parseLabels(list []string) (scenarios.Labels, error) {
 	return labels, nil
 }
 
-// checkOnly returns an error, which names the existing labels, if no variant has these.
+// checkOnly returns an error that names the existing labels if no variant has those in only.
 func checkOnly(only scenarios.Labels, variants []map[string]string) error {
 	has := func(v map[string]string) bool { return results.Includes(v, only) }
 	if len(only) == 0 || slices.ContainsFunc(variants, has) {

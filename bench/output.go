@@ -10,20 +10,20 @@ import (
 )
 
 // An output is standard output, or a file in its place. It remembers the first write that failed,
-// because not all code that prints help and reports returns the error.
+// because some code that prints help and reports drops the error.
 //
-// It does not notice that standard output was closed before the start: the Go runtime opens
-// /dev/null in its place (checkfds in runtime/fds_unix.go).
+// It does not notice that standard output was closed before the program started: the Go runtime
+// opens /dev/null in its place (checkfds in runtime/fds_unix.go).
 type output struct {
 	w    io.Writer
-	what string // the file, in quotes; "": standard output
+	what string // the file's name in quotes, or "" for standard output
 	err  error
 }
 
-// Write writes to the output. Its error has the exit status 3.
+// Write writes to the output. Its errors have the exit status 3.
 //
-// A reader that ends early ("report | head") is not a failure: SIGPIPE ends the program, as it ends
-// others. Where SIGPIPE is ignored the error is EPIPE, and is not remembered.
+// A reader that stops early ("report | head") is no failure: SIGPIPE ends the program, as it ends
+// other programs. If SIGPIPE is ignored, Write returns EPIPE and does not remember it.
 func (o *output) Write(b []byte) (int, error) {
 	n, err := o.w.Write(b)
 	switch {

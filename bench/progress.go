@@ -17,20 +17,20 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// progress shows how far a run is: on a terminal in one line that is written again after each
-// trial, elsewhere in a line for each trial.
+// progress shows how far a run is. On a terminal it rewrites one line after each trial. Elsewhere
+// it prints a line for each trial.
 type progress struct {
 	w        io.Writer
 	terminal bool
-	names    map[*plan.Variant]string // what sets a variant apart in its scenario
-	planned  int                      // trials, the most so far
+	names    map[*plan.Variant]string // the labels that distinguish a variant in its scenario
+	planned  int                      // the largest number of planned trials so far
 	left     countdown
-	// lost lists the variants of the scenario that is being run with what they dropped so far.
+	// lost lists the variants of the current scenario, each with the attempts it dropped so far.
 	scenario string
 	lost     []dropped
 }
 
-// dropped is how many attempts of a variant were dropped so far.
+// dropped is a variant and the number of attempts that it dropped so far.
 type dropped struct {
 	variant string
 	n       int64
@@ -85,11 +85,11 @@ func (p *progress) show(s harness.Progress) {
 		fmt.Fprintln(p.w, document.Shorten(p.fileLine(s), maxLine))
 		return
 	}
-	// An error of the terminal is no reason to end a run.
+	// A terminal's error is no reason to end a run.
 	_, _ = fmt.Fprint(p.w, "\r"+p.line(s, textWidth(p.w)-1)+eraseLine)
 }
 
-// eraseLine erases what is right of the cursor (ECMA-48, EL).
+// eraseLine erases the line from the cursor to its end (ECMA-48, EL).
 const eraseLine = "\x1b[K"
 
 // close erases the line.
@@ -99,7 +99,7 @@ func (p *progress) close() {
 	}
 }
 
-// count keeps what is shown across trials.
+// count updates the figures that are kept from trial to trial.
 func (p *progress) count(s harness.Progress) {
 	p.planned = max(p.planned, s.Planned)
 	p.left.update(s.Left, time.Now())
@@ -119,12 +119,12 @@ func (p *progress) count(s harness.Progress) {
 	p.lost = append(p.lost, dropped{name, s.Dropped})
 }
 
-// The widths of what is shown of a run on a terminal, in columns.
+// The widths of the parts of the line on a terminal, in columns.
 const (
 	widestBar   = 20
-	reasonWidth = 30  // of why trials were invalid
-	wide        = 110 // a terminal that has room for it
-	leastRoom   = 10  // to say which trial it was
+	reasonWidth = 30  // why trials were invalid
+	wide        = 110 // terminals from this width on show the reasons
+	leastRoom   = 10  // the least room for the scenario and variant
 )
 
 // line writes the state in at most width columns: a bar, the planned trials that have ended, those
@@ -161,8 +161,8 @@ func (p *progress) line(s harness.Progress, width int) string {
 	return text
 }
 
-// doing says what was done last: the variant and what it dropped so far. It adds what the other
-// variants of the scenario dropped, as far as room columns allow.
+// doing describes the last trial: its variant, and the attempts which that variant dropped so far.
+// It adds the figures of the scenario's other variants if room columns allow.
 func (p *progress) doing(s harness.Progress, room int) string {
 	if s.Note != "" {
 		return s.Scenario + ": " + s.Note
@@ -195,10 +195,10 @@ func pad(s string, width int) string {
 	return s + strings.Repeat(" ", max(0, width-document.DisplayWidth(s)))
 }
 
-// maxLine bounds a line about a trial, in columns: the reason why one was invalid may be long.
+// maxLine is the maximum width of a line about a trial, in columns. The reason in it may be long.
 const maxLine = 1000
 
-// fileLine writes the state, and how the last trial ended.
+// fileLine returns the state of the run and the outcome of the last trial.
 func (p *progress) fileLine(s harness.Progress) string {
 	digits := len(strconv.Itoa(p.planned))
 	line := fmt.Sprintf("%*d/%d  %*d invalid  %7v left  %s", digits, s.Done, p.planned,
@@ -231,11 +231,11 @@ func outcome(s harness.Progress) string {
 	return text
 }
 
-// A countdown is the time that is left, in seconds. It follows estimates that go up and down
-// without doing so itself: each moves it by a quarter of the difference.
+// A countdown is the time left, shown in seconds. Each new estimate moves it by a quarter of the
+// difference, so it jumps less than the estimates do.
 type countdown struct {
 	left  time.Duration
-	at    time.Time // of left; zero: there was no estimate yet
+	at    time.Time // when left was set; zero: there was no estimate yet
 	shown time.Duration
 }
 

@@ -110,7 +110,7 @@ anything differs, and 3 when facts are missing.`,
 				}
 				only[i] = s.Name
 			}
-			if run.FinishedAt != nil { // by this version's rules, as 'claims' does
+			if run.FinishedAt != nil { // decide by this version's rules, as 'claims' does
 				run.Claims = claims.Decide(run, scenarios.Names())
 			}
 			options := s.reportOptions()
@@ -142,10 +142,10 @@ func (s *session) reportOptions() report.Options {
 	return report.Options{Width: look.Width, Colour: look.Colour}
 }
 
-// pageName is the file of a run directory that holds the report as a page.
+// pageName is the file in a run directory that contains the report as an HTML page.
 const pageName = "report.html"
 
-// pageOf returns where the page of the run at path is; "" if it has none.
+// pageOf returns the path of the page of the run at path, or "" if the run has none.
 func pageOf(path string) string {
 	page := filepath.Join(path, pageName)
 	if info, err := os.Stat(page); err != nil || !info.Mode().IsRegular() {
@@ -154,7 +154,7 @@ func pageOf(path string) string {
 	return page
 }
 
-// writePage writes the report of the run into its directory, and returns where it is.
+// writePage writes the report of the run into its directory and returns the path.
 func writePage(dir string, run *results.Run) (page string, err error) {
 	page = filepath.Join(dir, pageName)
 	f, err := os.Create(page)

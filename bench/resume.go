@@ -17,8 +17,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// planAgain plans the run that --resume names again. The run says which scenarios it has; names and
-// flags may repeat that, but not change it.
+// planAgain plans again the run that --resume names. The stored run determines the scenarios. Names
+// and flags may repeat its settings, but not change them.
 func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*plan.Plan, error) {
 	run, err := results.LoadUnfinished(f.resume)
 	if err != nil {
@@ -32,7 +32,7 @@ func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*p
 		return fail(err)
 	}
 	if !f.budgetSet {
-		o.AutoBudget = 0 // the run's
+		o.AutoBudget = 0 // use the budget of the run
 	}
 	o.Resume = run
 	p, err := plan.New(all, run.Seed, m, o)
@@ -46,7 +46,7 @@ func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*p
 	return p, nil
 }
 
-// scenariosOf loads the scenarios of a run in its order, from the named files where there are some.
+// scenariosOf loads the scenarios of a run in its order, from the named files if there are any.
 func scenariosOf(run *results.Run, names []string) (all []*scenarios.Scenario, err error) {
 	given, err := loadScenarios(names)
 	if err != nil {
@@ -73,7 +73,7 @@ func scenariosOf(run *results.Run, names []string) (all []*scenarios.Scenario, e
 	return all, nil
 }
 
-// scenarioOf loads a scenario of a run again: the embedded one if it was embedded, else its file.
+// scenarioOf loads a scenario of a run again: the embedded one if the run used it, else its file.
 func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 	var embedded *scenarios.Scenario
 	if name := vocabulary.ScenarioName(stored.Name); slices.Contains(scenarios.Names(), name) {
@@ -88,7 +88,7 @@ func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 	case err == nil && (embedded == nil || s.SHA256 == stored.SHA256):
 		return s, nil
 	case embedded != nil:
-		return embedded, nil // of another version of the program; the plan says so
+		return embedded, nil // from another version of the program; the plan says so
 	}
 	from := "a file"
 	if stored.File != "" {
@@ -102,7 +102,7 @@ func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 		stored.Name, from, why)
 }
 
-// differences lists how the flags differ from those of the run.
+// differences lists the differences between the flags and the run.
 func (f *runFlags) differences(
 	p *plan.Plan, all []*scenarios.Scenario, only scenarios.Labels,
 ) (differ []string) {

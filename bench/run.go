@@ -32,25 +32,25 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// runsDir is where runs go by default, beneath the current directory.
+// runsDir is the default directory for runs, relative to the current directory.
 const runsDir = "results/runs"
 
-// quickBudget is what --quick allows a scenario, repeats of invalid trials included.
+// quickBudget is the time that --quick allows a scenario, including repeats of invalid trials.
 const quickBudget = 40 * time.Second
 
-// autoBudget is how long a scenario may take while blocks are added.
+// autoBudget is the default time that a scenario may take while blocks are added.
 const autoBudget = 5 * time.Minute
 
-// trialsAuto is the value of --trials that adds blocks until the gates are decided.
+// trialsAuto is the value of --trials for adding blocks until the gates are decided.
 const trialsAuto = "auto"
 
-// maxTrials bounds --trials as scenarios bound their own.
+// maxTrials is the maximum of --trials. Scenario files have the same maximum.
 const maxTrials = 1000
 
 type runFlags struct {
 	trials string
 	budget time.Duration
-	// budgetSet: it is not the default.
+	// budgetSet reports whether --budget was given.
 	budgetSet bool
 	seed      uint64
 	quick     bool
@@ -87,7 +87,7 @@ An interrupted run keeps every trial that had ended: 'report' reads it, --resume
 				return err
 			}
 			f.budgetSet = c.Flags().Changed("budget")
-			// A run that has facts goes on to have them.
+			// A run that keeps facts continues to keep them.
 			if f.resume != "" && !c.Flags().Changed("keep-facts") {
 				f.keepFacts = harness.HasFacts(f.resume)
 			}
@@ -130,7 +130,7 @@ An interrupted run keeps every trial that had ended: 'report' reads it, --resume
 }
 
 func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err error) {
-	// Bad input is told before anything is started.
+	// Report bad input before anything is started.
 	planned, err := f.plan(names, nil)
 	if err != nil {
 		return usage(err)
@@ -139,7 +139,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		sayRenamed(c.ErrOrStderr(), names)
 		return describe(c.OutOrStdout(), s.width, planned)
 	}
-	// From here on the lab needs namespaces: an ordinary user gets them in a child.
+	// From here on the lab needs namespaces. For an ordinary user a child process creates them.
 	ctx, done := s.begin(c.Context())
 	defer done()
 	if here, err := enter(ctx); err != nil || !here {
@@ -179,7 +179,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		return f.unfinished(ctx, stderr, run, dir.Path(), err)
 	}
 	done()
-	// A reader that has seen enough must not keep the program from saying the rest.
+	// If the reader has stopped reading, the program must still print the rest to standard error.
 	signal.Ignore(syscall.SIGPIPE)
 	page, pageErr := writePage(dir.Path(), run)
 	if pageErr != nil {
@@ -194,7 +194,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		err = report.Brief(c.OutOrStdout(), run, options)
 		judged = inShort(judged, run, planned)
 	}
-	if f.json || err != nil { // Brief says it at its end
+	if f.json || err != nil { // otherwise Brief has printed it at its end
 		fmt.Fprintf(stderr, "results are in %s; to print them: %s\n", command.Quote(dir.Path()),
 			command.Line("report", command.Path(dir.Path())))
 	}
@@ -204,8 +204,8 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	return errors.Join(err, judged)
 }
 
-// inShort returns the error of verdict without what Brief has printed: with the verdict in a line,
-// and the advice.
+// inShort returns the error of verdict without the parts that Brief has printed. The verdict in one
+// line and the advice are left.
 func inShort(err error, run *results.Run, p *plan.Plan) error {
 	var exit *exitError
 	if !errors.As(err, &exit) {
@@ -213,8 +213,8 @@ func inShort(err error, run *results.Run, p *plan.Plan) error {
 	}
 	text, failed := report.Verdict(run, report.Options{})
 	stopped := func(s *results.Scenario) bool { return s.Stopped != "" }
-	// Where all variants were skipped the gates say nothing, and of a scenario that was stopped
-	// the error says what to do.
+	// If all variants were skipped, the gates say nothing. If a scenario was stopped, only the
+	// whole error says what to do.
 	said := strings.Contains(text, "could not measure") || strings.Contains(text, "failed")
 	if failed != nil || !said || slices.ContainsFunc(run.Scenarios, stopped) {
 		return err
@@ -222,8 +222,8 @@ func inShort(err error, run *results.Run, p *plan.Plan) error {
 	return &exitError{exit.status, errors.New(text + quickHint(run) + advice(run, p))}
 }
 
-// enter makes labs possible, see netlab.Enter. It reports whether the command goes on in this
-// process; where it did in another, the error has the exit status of that.
+// enter makes labs possible; see netlab.Enter. It reports whether to continue in this process. If
+// another process did the work, the error has the exit status of that process.
 func enter(ctx context.Context) (here bool, err error) {
 	status, entered, err := netlab.Enter(ctx)
 	switch {
@@ -237,7 +237,7 @@ func enter(ctx context.Context) (here bool, err error) {
 	return !entered, nil
 }
 
-// examine finds out what this machine can do, and how busy these CPUs are; nil: all usable ones.
+// examine probes this machine and measures how busy cpus (nil: all usable CPUs) are.
 func examine(ctx context.Context, cpus []int) ([]doctor.Result, error) {
 	options := probeOptions()
 	options.CPUs = slices.Compact(slices.Sorted(slices.Values(cpus)))
@@ -245,7 +245,7 @@ func examine(ctx context.Context, cpus []int) ([]doctor.Result, error) {
 	return found, context.Cause(ctx)
 }
 
-// directory makes the run directory, or opens that of the run to go on with.
+// directory makes the run directory, or opens the directory of the run to resume.
 func (f *runFlags) directory() (*harness.Directory, error) {
 	switch {
 	case f.resume != "":
@@ -256,7 +256,7 @@ func (f *runFlags) directory() (*harness.Directory, error) {
 	return harness.NewDirectory(filepath.Join(runsDir, time.Now().Format("2006-01-02T15-04-05")))
 }
 
-// unfinished says what a run that did not come to its end has left behind, and how to go on.
+// unfinished prints how many trials of an unfinished run were kept, and how to continue.
 func (f *runFlags) unfinished(
 	ctx context.Context, stderr io.Writer, run *results.Run, dir string, err error,
 ) error {
@@ -308,8 +308,8 @@ func describe(w io.Writer, width int, p *plan.Plan) error {
 	return document.Fold(w, width, b.String())
 }
 
-// plan loads the scenarios and plans them for this machine. What was found missing is left out; nil
-// leaves nothing out.
+// plan loads the scenarios and plans them for this machine. It leaves out variants that need what
+// found says is missing. If found is nil, it leaves out nothing.
 func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, error) {
 	o, err := f.options()
 	if err != nil {
@@ -363,7 +363,7 @@ func thisMachine(found []doctor.Result) (plan.Machine, error) {
 	return machine, err
 }
 
-// options are those of the plan that flags set.
+// options returns the options of the plan that flags set.
 func (f *runFlags) options() (o plan.Options, err error) {
 	if o.Only, err = parseLabels(f.only); err != nil {
 		return o, err
@@ -388,7 +388,7 @@ func (f *runFlags) options() (o plan.Options, err error) {
 	return o, nil
 }
 
-// capabilities is what was found, as run.json has it.
+// capabilities returns the results of the probes in the form that run.json has.
 func capabilities(found []doctor.Result) map[string]string {
 	out := map[string]string{}
 	for _, r := range found {
@@ -400,7 +400,7 @@ func capabilities(found []doctor.Result) map[string]string {
 	return out
 }
 
-// loadScenarios loads scenarios, each once. What is wrong with the first ones comes at once.
+// loadScenarios loads scenarios, each once. It reports the first problems of all of them together.
 func loadScenarios(names []string) (all []*scenarios.Scenario, err error) {
 	var problems []string
 	seen := map[string]bool{}
@@ -423,8 +423,8 @@ func loadScenarios(names []string) (all []*scenarios.Scenario, err error) {
 	return all, nil
 }
 
-// verdict is nil when everything was measured and every gate passed. p is what was planned; with
-// nil there is no advice on what to change.
+// verdict returns nil if everything was measured and every gate passed. p is the plan of the run.
+// If it is nil, the error contains no advice.
 func verdict(run *results.Run, p *plan.Plan) error {
 	var unmeasured, failed, left []string
 	for _, s := range run.Scenarios {
@@ -440,7 +440,7 @@ func verdict(run *results.Run, p *plan.Plan) error {
 			if s.Stopped != "" {
 				continue
 			}
-			// A quick look has no more than its trials; its gates say that they need more.
+			// A quick look runs fewer trials. If its gates need more, they say so.
 			needed := min(s.MinValid, max(1, s.Trials))
 			if n := len(v.ValidTrials()); v.SkippedReason == nil && n < needed {
 				unmeasured = append(unmeasured, fmt.Sprintf("%s %s has %s and needs %d%s",
@@ -468,8 +468,8 @@ func verdict(run *results.Run, p *plan.Plan) error {
 			unmeasured = append(unmeasured, fmt.Sprintf("%s is void: %s", s.Name, s.Void))
 		}
 	}
-	// A scenario for which this machine lacks something is left out of a run of several; of one
-	// that was asked for by its name nothing would be left.
+	// In a run of several scenarios, a scenario that was skipped is not an error. If all were
+	// skipped, it is.
 	if len(left) == len(run.Scenarios) {
 		unmeasured = append(unmeasured, left...)
 	}
@@ -485,7 +485,7 @@ func verdict(run *results.Run, p *plan.Plan) error {
 	return nil
 }
 
-// quickHint says what to do where gates were given fewer trials than they need.
+// quickHint returns the hint for a quick look whose gates had too few trials.
 func quickHint(run *results.Run) string {
 	for _, s := range run.Scenarios {
 		if s.QuickLook() != "" && len(s.Gates) > 0 {
@@ -495,7 +495,7 @@ func quickHint(run *results.Run) string {
 	return ""
 }
 
-// advice says what would have made more trials count, for each scenario of which a third did not.
+// advice says how more trials could have been valid, for each scenario with over a third invalid.
 func advice(run *results.Run, p *plan.Plan) (text string) {
 	if p == nil {
 		return ""
@@ -519,7 +519,7 @@ func advice(run *results.Run, p *plan.Plan) (text string) {
 	return text
 }
 
-// firstReason is the commonest reason for which the variant's trials were invalid.
+// firstReason returns the commonest reason why the variant's trials were invalid.
 func firstReason(v *results.Variant) string {
 	if _, reasons := v.InvalidTrials(); len(reasons) > 0 {
 		return ": invalid: " + reasons[0].Reason

@@ -29,8 +29,8 @@ func newShow(s *session) *cobra.Command {
 	return c
 }
 
-// show prints the scenario, and its variants in lines of at most width columns. It does not break
-// the lines of the file before them: a broken line may mean something else.
+// show prints the scenario's file, and then its variants in lines of at most width columns. It does
+// not wrap lines of the file, because that may change their meaning.
 func show(w io.Writer, width int, s *scenarios.Scenario) error {
 	var b strings.Builder
 	if err := s.Explain(&b); err != nil {

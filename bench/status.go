@@ -2,7 +2,7 @@ package main
 
 import "reuseport-bench/bench/internal/reference"
 
-// The exit statuses that other programs rely on; exitStatuses says what each means.
+// The exit statuses that other programs rely on. exitStatuses describes them.
 const (
 	exitOK          = 0
 	exitFailed      = 1
@@ -11,7 +11,7 @@ const (
 	exitInterrupted = 130
 )
 
-// exitStatuses says what each exit status means.
+// exitStatuses describes each exit status.
 func exitStatuses() []reference.Status {
 	return []reference.Status{
 		{Code: exitOK, Doc: "ok"},

@@ -11,14 +11,14 @@ import (
 	"reuseport-bench/results/report/document"
 )
 
-// formatsByName are the formats of files that are named so.
+// formatsByName maps file name extensions to formats.
 var formatsByName = map[string]string{
 	".html": "html", ".md": "markdown", ".csv": "csv", ".json": "json", ".xml": "junit",
 }
 
-// toFile adds the flag --output to a command that prints a report. With it the report goes to a
-// file, as a whole or not at all, in lines as wide as in any file. If no flag names a format, the
-// file's name does.
+// toFile adds the flag --output to a command that prints a report. With the flag, the report is
+// written to a file, as a whole or not at all, in lines of the width for files. If no flag names a
+// format, the file's name determines it.
 func toFile(s *session, c *cobra.Command) *cobra.Command {
 	path, print := "", c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -37,7 +37,7 @@ func toFile(s *session, c *cobra.Command) *cobra.Command {
 				return err
 			}
 		}
-		var verdict error // of a report that was printed as a whole
+		var verdict error // the command's error after it printed the whole report
 		err := replaceFile(path, func(w io.Writer) error {
 			s.width, s.terminal = document.DefaultWidth, false
 			c.SetOut(w)

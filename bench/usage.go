@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// usagef returns a usage error of a command, with a pointer to its help.
+// usagef returns a usage error for a command. The error points to the command's help.
 func usagef(c *cobra.Command, format string, args ...any) error {
 	help := "reuseport-bench help"
 	if c.HasParent() {
@@ -23,7 +23,7 @@ func usagef(c *cobra.Command, format string, args ...any) error {
 	return usage(fmt.Errorf("%s; see '%s'", fmt.Sprintf(format, args...), help))
 }
 
-// maxQuoted is how many bytes of an argument a message repeats.
+// maxQuoted is the maximum number of bytes of an argument that a message repeats.
 const maxQuoted = 80
 
 // quoted returns an argument for a message: in quotes, with control characters escaped, and cut off
@@ -39,10 +39,10 @@ func quoted(s string) string {
 	return strconv.Quote(s[:at]+"…") + fmt.Sprintf(" (%d bytes)", len(s))
 }
 
-// maxListed is how many problems or words a message lists.
+// maxListed is the maximum number of problems or words that a message lists.
 const maxListed = 20
 
-// firstOf returns the first items, and a last one that counts the others.
+// firstOf returns the first maxListed items. If there are more, a last item counts them.
 func firstOf(items []string) []string {
 	if len(items) <= maxListed {
 		return items
@@ -50,12 +50,12 @@ func firstOf(items []string) []string {
 	return append(slices.Clone(items[:maxListed]), fmt.Sprintf("and %d more", len(items)-maxListed))
 }
 
-// instead returns the hint for an unknown word: words like it, or else the known ones.
+// instead returns the hint for an unknown word: similar words, or else all known ones.
 func instead(word string, among []string) string {
 	return strictyaml.DidYouMean(word, among, "there are: "+strings.Join(firstOf(among), ", "))
 }
 
-// takes returns a check of the number of arguments; what names them in messages.
+// takes returns a function that checks the number of arguments. what describes them in messages.
 func takes(least, most int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch n := len(args); {
@@ -71,7 +71,7 @@ func takes(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
-// noEmpty rejects empty arguments and values of flags: an unset shell variable is not the default.
+// noEmpty rejects empty arguments and flag values, which may come from an unset shell variable.
 func noEmpty(c *cobra.Command, args []string) (err error) {
 	if isCompletion(c) { // the word to complete may be empty
 		return nil
@@ -92,7 +92,7 @@ func noEmpty(c *cobra.Command, args []string) (err error) {
 	return err
 }
 
-// exclusive returns an error if two of the flags are given; why is the reason.
+// exclusive returns an error with the reason why if more than one of the flags is given.
 func exclusive(c *cobra.Command, why string, names ...string) error {
 	names = slices.DeleteFunc(names, func(name string) bool { return !c.Flags().Changed(name) })
 	if len(names) < 2 {
@@ -101,7 +101,7 @@ func exclusive(c *cobra.Command, why string, names ...string) error {
 	return usagef(c, "--%s and --%s do not go together: %s", names[0], names[1], why)
 }
 
-// flagValues describes the values of a flag by its type.
+// flagValues maps the type of a flag to a description of its values.
 var flagValues = map[string]string{
 	"bool":     "true or false, or nothing",
 	"int":      "a whole number",
@@ -158,7 +158,7 @@ func unknownCommand(c *cobra.Command, word string) error {
 	return usagef(c, "there is no command %s; %s", quoted(word), instead(word, names))
 }
 
-// newHelp is the help command. Unlike the library's it rejects unknown commands.
+// newHelp returns the help command. Unlike the library's, it rejects unknown commands.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -178,7 +178,7 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// adaptCompletion gives the library's command for completions our words and errors.
+// adaptCompletion replaces the texts and errors of the library's completion command by our own.
 func adaptCompletion(c *cobra.Command) {
 	c.Short = "Print the script that completes commands, scenarios, labels and runs in a shell"
 	c.Long = c.Short + `.

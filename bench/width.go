@@ -11,9 +11,9 @@ import (
 	"reuseport-bench/results/report/document"
 )
 
-// textWidth returns how many columns text takes on w: those of a terminal, within
-// document.MinWidth and MaxWidth, or document.DefaultWidth in files and pipes. COLUMNS in the
-// environment replaces either (POSIX.1-2024, Base Definitions, 8.3).
+// textWidth returns the width of text on w in columns, from document.MinWidth to MaxWidth. It is
+// the terminal's width, or document.DefaultWidth for files and pipes. COLUMNS in the environment
+// overrides both (POSIX.1-2024, Base Definitions, 8.3).
 func textWidth(w io.Writer) int {
 	width, err := strconv.Atoi(os.Getenv("COLUMNS"))
 	if err != nil || width <= 0 {
@@ -22,14 +22,14 @@ func textWidth(w io.Writer) int {
 	return max(document.MinWidth, min(width, document.MaxWidth))
 }
 
-// terminalWidth returns how many columns a terminal has, or document.DefaultWidth if w is none.
+// terminalWidth returns the columns of the terminal w, or document.DefaultWidth for other writers.
 func terminalWidth(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok {
 		return document.DefaultWidth
 	}
 	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil || width <= 0 { // a terminal may not know its size
+	if err != nil || width <= 0 { // some terminals do not know their size
 		return document.DefaultWidth
 	}
 	return width
@@ -46,15 +46,15 @@ type colourMode string
 
 // The colour modes.
 const (
-	colourAuto   colourMode = "auto" // on a terminal
+	colourAuto   colourMode = "auto" // colours on a terminal
 	colourAlways colourMode = "always"
 	colourNever  colourMode = "never"
 )
 
-// String, Set and Type make it a pflag.Value.
+// String, Set and Type implement pflag.Value.
 func (m *colourMode) String() string { return string(*m) }
 
-// Type returns the key of flagValues.
+// Type returns the mode's key in flagValues.
 func (m *colourMode) Type() string { return "colour" }
 
 // Set sets the mode.
@@ -67,8 +67,8 @@ func (m *colourMode) Set(text string) error {
 	return fmt.Errorf("must be %s", flagValues[m.Type()])
 }
 
-// look returns how text is to be printed on standard output. In colour mode auto NO_COLOR, if it is
-// not empty, turns colours off (https://no-color.org), and so does a terminal without them.
+// look returns the look of text on standard output. In colour mode auto there are no colours if
+// NO_COLOR is not empty (https://no-color.org) or the terminal has none.
 func (s *session) look() document.Look {
 	look := document.Look{Width: s.width}
 	switch s.colour {
