@@ -21,24 +21,24 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// maxResident is how many bytes a command may have resident while it reads a hostile run.
+// maxResident is the maximum resident memory of a command that reads a hostile run, in bytes.
 const maxResident = 300e6
 
-// hung is how long a command may run. None takes more than a few seconds.
+// hung is the time limit for a command. No command takes more than a few seconds.
 const hung = time.Minute
 
-// A finished command.
+// finished is a command that has exited.
 type finished struct {
 	stdout, stderr string
 	status         int
-	resident       int64 // at most, in bytes
+	resident       int64 // upper bound, in bytes
 }
 
-// end runs the program until it exits.
+// end runs the program and waits until it exits.
 func (p *program) end(t *testing.T, stdin io.Reader, args ...string) finished {
 	t.Helper()
-	// A child's peak is at least that of its parent, whose memory it has until its execve(2)
-	// (exec_mmap in fs/exec.c).
+	// The peak of a child is at least the memory of its parent: the child has that memory until its
+	// execve(2) (exec_mmap in fs/exec.c).
 	debug.FreeOSMemory()
 	if err := sys.ReleaseProgram(); err != nil {
 		t.Log(err)
@@ -58,16 +58,16 @@ func (p *program) end(t *testing.T, stdin io.Reader, args ...string) finished {
 	return finished{stdout.String(), stderr.String(), c.ProcessState.ExitCode(), peak}
 }
 
-// A hostile file is small as gzip and large when unpacked: head, a text repeated many times, and
-// tail. A number in the text differs each time.
+// A hostile file is small when compressed by gzip and large when unpacked. It consists of head, a
+// text repeated many times, and tail. A number in the text differs each time.
 type hostile struct {
 	head, text string
 	times      int
 	tail       string
 }
 
-// write writes the file in pieces, because children start with the memory that this process has
-// resident.
+// write writes the file in pieces to keep this process small, because children start with the
+// memory that it has resident.
 func (h hostile) write(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Create(path)
@@ -103,7 +103,7 @@ const (
 	trialHead   = variantHead + `{"valid":true,`
 )
 
-// Reading a hostile run takes little memory, and the message says where it is wrong and what to do.
+// Reading a hostile run takes little memory. The error says where the file is wrong and what to do.
 func TestHostileRuns(t *testing.T) {
 	const many = 1 << 30 // bytes
 	p := newProgram(t)
@@ -166,8 +166,8 @@ func refuses(t *testing.T, p *program, file string, args ...string) {
 		errors.New(strings.TrimSuffix(message, "\n")))
 }
 
-// The same for every command that reads runs, for uncompressed files, and for the trials of an
-// unfinished run.
+// Every command that reads runs refuses hostile files in the same way, also uncompressed files and
+// the trials of an unfinished run.
 func TestHostileFiles(t *testing.T) {
 	p := newProgram(t)
 	good, unfinished := filepath.Join(t.TempDir(), "good"), filepath.Join(t.TempDir(), "unfinished")
@@ -187,7 +187,7 @@ func TestHostileFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{run, trials} {
-		if err := os.Truncate(file, 10<<30); err != nil { // of which nothing is on disk
+		if err := os.Truncate(file, 10<<30); err != nil { // sparse: takes no room on disk
 			t.Fatal(err)
 		}
 	}
@@ -203,7 +203,7 @@ func TestHostileFiles(t *testing.T) {
 	} {
 		refuses(t, p, trials, args...)
 	}
-	// Many trials, each of which is good.
+	// Many trials, each of them valid.
 	line := lines[:bytes.IndexByte(lines, '\n')+1]
 	f, err := os.Create(trials)
 	if err != nil {
@@ -218,7 +218,7 @@ func TestHostileFiles(t *testing.T) {
 	refuses(t, p, trials, "report", unfinished)
 }
 
-// A path that is not a file is rejected at once, by name: nothing writes to these pipes.
+// A path that is not a regular file is rejected at once, by name. The pipes here have no writer.
 func TestNoFiles(t *testing.T) {
 	p := newProgram(t)
 	pipe := func(path string) {
@@ -272,7 +272,7 @@ func TestNoFiles(t *testing.T) {
 			}
 		}
 	}
-	// One of many runs that cannot be read is passed over where the newest is looked for.
+	// The search for the newest run skips a run that cannot be read.
 	pipes := filepath.Join(p.dir, runsDir, "pipe")
 	if err := os.MkdirAll(pipes, 0o777); err != nil {
 		t.Fatal(err)

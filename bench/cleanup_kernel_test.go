@@ -24,8 +24,8 @@ var (
 		"draws those instants; 0: another one each time")
 )
 
-// TestKernelNothingIsLeft ends runs in the middle, by signal and by force, and looks for what is
-// left.
+// TestKernelNothingIsLeft ends runs in the middle, by signals including SIGKILL, and checks that
+// nothing is left.
 func TestKernelNothingIsLeft(t *testing.T) {
 	requireLab(t)
 	t.Run("stopped workers, parked successors", func(t *testing.T) {
@@ -54,8 +54,8 @@ trials: 50
 	})
 }
 
-// nothingIsLeft ends half of the runs at a random instant, perhaps before the first trial, and the
-// other half when a trial has been stored and others are running.
+// nothingIsLeft ends half of the runs at a random instant, which may be before the first trial. It
+// ends the other half after a trial has been stored, while others are running.
 func nothingIsLeft(t *testing.T, scenario string) {
 	t.Helper()
 	p := newProgram(t)
@@ -78,11 +78,11 @@ func nothingIsLeft(t *testing.T, scenario string) {
 	}
 }
 
-// TestKernelNothingIsLeftOfWaits does the same to processes that wait in a system call that Go does
-// not know about, and to workers behind an acceptor.
+// TestKernelNothingIsLeftOfWaits does the same to workers behind an acceptor, and to processes that
+// wait in a system call that the Go runtime does not know about.
 func TestKernelNothingIsLeftOfWaits(t *testing.T) {
 	requireLab(t)
-	// With three trials stored, there was one of each kind, and another is running.
+	// Three stored trials include one of each accept mode. The next trial is running.
 	newProgram(t).interrupt(t, `
 name: waits
 about: Workers that wait in accept, or behind an acceptor.
@@ -95,7 +95,7 @@ trials: 50
 `+lenient, "run", interruption{signal: syscall.SIGINT, trials: 3})
 }
 
-// TestKernelSignals ends runs by each signal that ends one, as root and as an ordinary user.
+// TestKernelSignals ends runs by each signal that can end one, as root and as an ordinary user.
 func TestKernelSignals(t *testing.T) {
 	requireLab(t)
 	for _, user := range users(t) {
@@ -110,8 +110,8 @@ func TestKernelSignals(t *testing.T) {
 	}
 }
 
-// A second signal ends the program at once. Its labs and an ordinary user's second process end with
-// it.
+// A second signal ends the program at once. The labs end with it, and so does the second process
+// that an ordinary user's run has.
 func TestKernelSecondSignal(t *testing.T) {
 	requireLab(t)
 	for _, user := range users(t) {
@@ -171,7 +171,7 @@ func TestKernelNoHangUp(t *testing.T) {
 	}
 }
 
-// idle is a scenario of many short trials under little load.
+// idle is a scenario with many short trials under little load.
 const idle = `
 name: idle
 about: Trials that only need to be there.
@@ -179,10 +179,10 @@ load: {rate: 50/s, duration: 500ms}
 trials: 50
 `
 
-// A user is a user as whom runs are tried.
+// A user is one of the users that the tests run the program as.
 type user struct {
 	name       string
-	credential *syscall.Credential // nil: whoever runs the tests
+	credential *syscall.Credential // nil: the user of the tests
 }
 
 // users returns the user of the tests and, if that is root, an ordinary user.
@@ -202,7 +202,7 @@ func users(t *testing.T) []user {
 	return all
 }
 
-// An interruption ends a run by a signal, some time after so many trials were stored.
+// An interruption ends a run by a signal, some time after a number of trials were stored.
 type interruption struct {
 	signal syscall.Signal
 	trials int
@@ -249,7 +249,7 @@ func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption)
 			stderr.String())
 	}
 	if _, err := os.Stat(filepath.Join(out, results.RunFile)); err != nil && by.trials == 0 {
-		// The first trial of the run had not ended.
+		// The first trial of the run had not ended, so nothing should be stored.
 		if _, err := os.Stat(out); err == nil && by.signal != syscall.SIGKILL {
 			t.Errorf("%v: the directory is left, without a run", by.signal)
 		}
@@ -260,10 +260,10 @@ func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption)
 	}
 }
 
-// awaitLimit is how long a run may take to store the trials that a test waits for.
+// awaitLimit is the time limit for a run to store the trials that a test waits for.
 const awaitLimit = 20 * time.Second
 
-// awaitTrials waits until n trials are stored, and returns how many are.
+// awaitTrials waits until n trials are stored. It returns the number of stored trials.
 func awaitTrials(t *testing.T, out string, n int) (stored int) {
 	t.Helper()
 	for end := time.Now().Add(awaitLimit); stored < n && time.Now().Before(end); {

@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Shells are offered what there is: scenarios, labels, formats, metrics and runs.
+// Completion offers the words that exist: scenarios, labels, formats, metrics and runs.
 func TestCompletion(t *testing.T) {
 	p := newProgram(t)
 	older := filepath.Join(p.dir, runsDir, "2026-03-04T05-06-07")
@@ -28,7 +28,7 @@ func TestCompletion(t *testing.T) {
 	}
 	relative := func(dir string) string { return filepath.Join(runsDir, filepath.Base(dir)) }
 	for _, test := range []struct {
-		args string // the last one is begun
+		args string // the last one is the beginning of a word
 		want []string
 	}{
 		{"run ro", []string{"roll", "rolling-update", "round-trip"}},

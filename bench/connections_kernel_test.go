@@ -9,7 +9,7 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// counted returns an equality of the trial: what the kernel counted and what the ledger says.
+// counted returns both sides of an equality of the trial: the kernel's count and the ledger's.
 func counted(t *testing.T, tr *results.Trial, counter string) (kernel, ledger int64) {
 	t.Helper()
 	for _, e := range tr.Equalities {
@@ -21,9 +21,9 @@ func counted(t *testing.T, tr *results.Trial, counter string) (kernel, ledger in
 	return 0, 0
 }
 
-// Eight connections that are kept from the start carry all attempts, in turn, so that a worker has
-// as many requests as its connections bring. After ten requests, closed by either side, another one
-// is opened: 320 attempts take 32, of which eight were there.
+// Eight connections, kept from the start, carry all attempts in turn. So a worker's requests are
+// proportional to its connections. If either side closes a connection after ten requests, another
+// is opened: 320 attempts need 32 connections, and eight of those existed before the load.
 func TestKernelKeptConnections(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -58,7 +58,7 @@ trials: 1
 			var all, requests []int64
 			for _, w := range tr.Workers {
 				all, requests = append(all, w.Accepted), append(requests, w.Served)
-				// 40 for each connection, or 10: in their turn, but for those that wait.
+				// Connections take turns, unless they wait: 40 requests each, or 10.
 				each := map[bool]float64{false: 40, true: 10}[limited]
 				got, want := float64(w.Served), each*float64(w.Accepted)
 				if math.Abs(got-want) > 0.25*want+each {
@@ -82,8 +82,8 @@ trials: 1
 	}
 }
 
-// Connections that end while they are idle, by either side's limit, are not used again: every
-// attempt opens one, and none is lost.
+// A connection that either side closes because it is idle is not used again. Every attempt opens a
+// new one, and none is lost.
 func TestKernelIdleConnections(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -101,7 +101,7 @@ trials: 1
 	for _, v := range run.Scenarios[0].Variants {
 		tr := lastTrial(v)
 		opened, said := counted(t, tr, "TcpActiveOpens")
-		// A machine that stands still for 20 ms may leave a connection to the next attempt.
+		// If the machine pauses for 20 ms, the next attempt may still find the connection open.
 		if opened != said || opened < 16 || tr.Lost > tr.Attempts-opened {
 			t.Errorf("%s: %d opened for %d attempts, and the ledger says %d; lost %v",
 				results.LabelString(v.Labels), opened, tr.Attempts, said, tr.LostByCause)
@@ -109,8 +109,8 @@ trials: 1
 	}
 }
 
-// A server closes idle connections while requests are on their way, and some of those are lost. A
-// client that closes them sooner loses none.
+// A server that closes idle connections while requests are on their way loses some of those. A
+// client that closes its connections sooner than the server loses none.
 func TestKernelKeepaliveRace(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -136,8 +136,8 @@ trials: 1
 	}
 }
 
-// Kept connections stay at the pods that there were when they were opened, however many come. New
-// ones go to all: two of four get half of what comes after them.
+// Kept connections stay with the pods that existed when they were opened, however many are added.
+// New connections go to all pods: two new pods of four get half of the later attempts.
 func TestKernelScaleUpKept(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -161,7 +161,7 @@ trials: 1
 			continue
 		}
 		tr := lastTrial(v)
-		var routed int64 // to the last of the newcomers
+		var routed int64 // when rules led to the last of the newcomers
 		for _, p := range tr.Steps[0].Pods {
 			if p.RulesNS != nil {
 				routed = max(routed, *p.RulesNS)
@@ -178,7 +178,8 @@ trials: 1
 			t.Errorf("%s: lost %v, routed at %d ns, %d workers",
 				what, tr.LostByCause, routed, len(tr.Workers))
 		case !kept:
-			// Half, within five standard deviations, and a few that came to one before the other.
+			// Half, within five standard deviations, and a few that reached one newcomer before the
+			// other had its rules.
 			if got := float64(newcomers); math.Abs(got-after/2) > 5*math.Sqrt(after)/2+25 {
 				t.Errorf("%s: %v requests at newcomers, want about %.0f", what, got, after/2)
 			}

@@ -26,9 +26,9 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// A storedRun is the files of a run.
+// A storedRun contains the files of a run.
 type storedRun struct {
-	runFile, trials []byte // trials: of one that has not finished
+	runFile, trials []byte // trials: of an unfinished run
 	packed          bool   // runFile is compressed
 }
 
@@ -49,8 +49,8 @@ func (s *storedRun) write(t *testing.T, dir string) {
 	}
 }
 
-// storedRuns returns the files of a finished run, of the same run compressed, and of an unfinished
-// one.
+// storedRuns returns the files of three runs: a finished one, the same one compressed, and an
+// unfinished one.
 func storedRuns(t *testing.T) map[string]*storedRun {
 	t.Helper()
 	read := func(dir, name string) []byte {
@@ -81,11 +81,11 @@ func compress(content []byte) []byte {
 	return packed.Bytes()
 }
 
-// jsonValue is a member's name and a value without parts.
+// jsonValue matches a member of an object with its name, if the value is neither object nor array.
 var jsonValue = regexp.MustCompile(`"([a-z0-9_]+)": ?("[^"]*"|-?[0-9.e+-]+|true|false|null)`)
 
-// damages returns ways to damage a text. Those made by hand remove the checksums first, to test the
-// checks behind them.
+// damages lists ways to damage a text. Those called byHand first remove the checksums, to test the
+// checks that come after them.
 var damages = map[string]func(*rand.Rand, []byte) []byte{
 	"truncated": func(r *rand.Rand, b []byte) []byte { return b[:r.IntN(len(b))] },
 	"bit flipped": func(r *rand.Rand, b []byte) []byte {
@@ -175,7 +175,7 @@ var damages = map[string]func(*rand.Rand, []byte) []byte{
 
 var checksums = regexp.MustCompile(`"checksum": ?"[^"]*", *`)
 
-// byHand changes one value, after removing the checksums as the message suggests.
+// byHand changes one value. It first removes the checksums, as the error message suggests.
 func byHand(change func(r *rand.Rand, name, value string) string) func(*rand.Rand, []byte) []byte {
 	return func(r *rand.Rand, b []byte) []byte {
 		b = checksums.ReplaceAll(b, nil)
@@ -190,8 +190,9 @@ func byHand(change func(r *rand.Rand, name, value string) string) func(*rand.Ran
 	}
 }
 
-// A damaged run is read as it was written, or rejected with a message that says where the damage is
-// and what to do. A run changed by hand is read or rejected. Every format prints what was read.
+// A damaged run is read as it was written, or rejected with an error that says where the damage is
+// and what to do. A run changed by hand is read or rejected. A run that was read prints in every
+// format.
 func TestDamagedRuns(t *testing.T) {
 	kinds := slices.Sorted(maps.Keys(damages))
 	outcomes := map[string]int{}
@@ -248,7 +249,7 @@ func damaged(r *rand.Rand, kind string, run *storedRun) *storedRun {
 		d.runFile = damage(r, bytes.Clone(d.runFile))
 	case bytewise:
 		d.runFile = damage(r, bytes.Clone(d.runFile))
-	default: // before it was compressed
+	default: // damage the content before compression
 		unpacked, err := gzip.NewReader(bytes.NewReader(d.runFile))
 		if err != nil {
 			panic(err)
@@ -262,8 +263,8 @@ func damaged(r *rand.Rand, kind string, run *storedRun) *storedRun {
 	return &d
 }
 
-// sameTrials reports whether what was read is what was written. Trials of an unfinished run may be
-// missing or in another order, as after an interruption.
+// sameTrials reports whether got has the trials of want. Trials of an unfinished run may be missing
+// or in another order, as after an interruption.
 func sameTrials(want, got *results.Run) bool {
 	if want.FinishedAt != nil {
 		return cmp.Equal(want, got)
@@ -285,11 +286,11 @@ func sameTrials(want, got *results.Run) bool {
 	return true
 }
 
-// hasPlace reports whether a message names a place in one of the run's files.
+// hasPlace matches a place in one of the run's files.
 var hasPlace = regexp.MustCompile(`(^|/)(run\.json|run\.json\.gz|trials\.jsonl):[1-9][0-9]*: `)
 
-// plainMessage checks that a message says where, what, and what to do, without the libraries'
-// words.
+// plainMessage checks that an error says where and what is wrong, and what to do, and that it has
+// no words of the libraries.
 func plainMessage(t *testing.T, name, dir string, err error) {
 	t.Helper()
 	message := err.Error()
@@ -345,7 +346,7 @@ func printAll(t *testing.T, name, dir string) {
 	}
 }
 
-// Any files of a run are read or rejected with a plain message, and what was read can be printed.
+// Load reads any files, or rejects them with a plain message. A run that was read can be printed.
 func FuzzLoad(f *testing.F) {
 	// Small seeds: the fuzzing engine minimizes each input that it finds interesting.
 	const head = `{"schema_version":1,"program":"p","version":"v","seed":1,` +

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// An unusable directory is reported with status 2, before anything is announced.
+// An unusable directory ends a run with status 2, before it prints anything else.
 func TestKernelBadDirectory(t *testing.T) {
 	requireLab(t)
 	p := newProgram(t)
@@ -27,7 +27,7 @@ func TestKernelBadDirectory(t *testing.T) {
 	}
 }
 
-// Runs that begin in the same instant have a directory each.
+// Runs that start at the same instant get separate directories.
 func TestKernelRunsAtOnce(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -53,7 +53,7 @@ func TestKernelRunsAtOnce(t *testing.T) {
 	}
 }
 
-// A run whose report cannot be printed is kept, and says where it is.
+// A run whose report cannot be printed is kept, and an error says where.
 func TestKernelNoOutput(t *testing.T) {
 	requireLab(t)
 	p := newProgram(t)

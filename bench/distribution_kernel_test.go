@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// requireSelectors skips a test of selectors in eBPF where they cannot be loaded.
+// requireSelectors skips a test that needs eBPF selectors if they cannot be loaded.
 func requireSelectors(t *testing.T) {
 	t.Helper()
 	requireLab(t)
@@ -27,7 +27,7 @@ func requireSelectors(t *testing.T) {
 	}
 }
 
-// byLabels returns the trials of a run whose variants have one trial each.
+// byLabels maps labels to trials, for a run with one trial for each variant.
 func byLabels(run *results.Run) map[string]*results.Trial {
 	all := map[string]*results.Trial{}
 	for _, v := range run.Scenarios[0].Variants {
@@ -38,7 +38,7 @@ func byLabels(run *results.Run) map[string]*results.Trial {
 	return all
 }
 
-// accepted returns how many connections each worker of a generation took, by index.
+// accepted returns the number of connections that each worker of a generation accepted, by index.
 func accepted(tr *results.Trial, generation int) (counts []int64) {
 	for _, w := range tr.Workers {
 		if w.Generation == generation && !w.Acceptor {
@@ -55,7 +55,7 @@ func sum(counts []int64) (n int64) {
 	return n
 }
 
-// switches returns how often the workers were scheduled while the load ran.
+// switches returns the number of times that workers were scheduled while the load ran.
 func switches(tr *results.Trial) (n int64) {
 	for _, w := range tr.Workers {
 		if w.ContextSwitches != nil {
@@ -65,8 +65,8 @@ func switches(tr *results.Trial) (n int64) {
 	return n
 }
 
-// inTurn checks that workers took turns: none has two connections more than another. A SYN that was
-// sent again may have been assigned twice.
+// inTurn checks that workers took turns: the counts differ by at most one. A retransmitted SYN may
+// have been assigned twice.
 func inTurn(t *testing.T, what string, tr *results.Trial, counts []int64) {
 	t.Helper()
 	slack := int64(1)
@@ -78,8 +78,8 @@ func inTurn(t *testing.T, what string, tr *results.Trial, counts []int64) {
 	}
 }
 
-// binomial returns an interval: the number of successes of n tries with probability p falls outside
-// of it, on either side, with a probability of less than tail.
+// binomial returns an interval for the number of successes in n tries with probability p. The
+// number is below the interval with a probability less than tail, and above it as well.
 func binomial(n int64, p, tail float64) (lo, hi int64) {
 	lgamma := func(x int64) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
 	density := func(k int64) float64 {
@@ -107,8 +107,8 @@ func TestBinomial(t *testing.T) {
 	}
 }
 
-// windows returns the median over the windows of a trial. A pause of the machine in one window does
-// not move it.
+// windows returns the median of value over the windows of a trial. A pause of the machine in one
+// window does not change the median.
 func windows(tr *results.Trial, value func(results.FairnessWindow) float64) float64 {
 	var all []float64
 	for _, w := range tr.Fairness.Windows {
@@ -135,7 +135,7 @@ matrix:
 trials: 1
 ` + lenient
 
-// Every way to distribute connections does what its name says, at a rate that keeps no worker busy.
+// Each way to distribute connections does what its name says, at a rate that leaves workers idle.
 func TestKernelDistribution(t *testing.T) {
 	requireSelectors(t)
 	run := carriedOut(t, distributionScenario, "--seed", "11")
@@ -164,8 +164,8 @@ func TestKernelDistribution(t *testing.T) {
 		queuesOf(t, what, tr, v.Labels["sockets"] == "shared")
 		asNamed(t, what, v.Labels, tr, counts, run.Environment.LoadCPUs)
 	}
-	// A connection wakes one worker, or all: about 550 wake-ups against 1600 on a quiet machine. A
-	// machine that pauses has fewer.
+	// A connection wakes either one worker or all: about 550 wake-ups against 1600 on a quiet
+	// machine. On a machine that pauses there are fewer.
 	all := byLabels(run)
 	one := switches(all["sockets=shared accept=epoll-exclusive"])
 	herd := switches(all["sockets=shared accept=epoll"])
@@ -174,7 +174,7 @@ func TestKernelDistribution(t *testing.T) {
 	}
 }
 
-// queuesOf checks that the queue of each listener, or of the shared one, is known.
+// queuesOf checks that the length of every listener's queue, or of the shared queue, is known.
 func queuesOf(t *testing.T, what string, tr *results.Trial, shared bool) {
 	t.Helper()
 	q := tr.Queues
@@ -201,7 +201,7 @@ func queuesOf(t *testing.T, what string, tr *results.Trial, shared bool) {
 	}
 }
 
-// asNamed checks what distinguishes a way to distribute connections.
+// asNamed checks the property that distinguishes a way to distribute connections.
 func asNamed(
 	t *testing.T, what string, labels map[string]string, tr *results.Trial, counts []int64,
 	loadCPUs []int,
@@ -215,14 +215,14 @@ func asNamed(
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The selector draws by the run's seed, so this does not depend on luck. Tails of 0.05 %
-		// each.
+		// The selector's random numbers depend on the run's seed, so the test always has the same
+		// result. The interval has tails of 0.05 % each.
 		if lo, hi := binomial(tr.Attempts, canary, 0.0005); counts[3] < lo || counts[3] > hi {
 			t.Errorf("%s: the canary accepted %d of %d, want %d to %d", what, counts[3],
 				tr.Attempts, lo, hi)
 		}
 	case way == "cpu":
-		// On loopback the load's CPU handles the SYN.
+		// On loopback the SYN is handled on the CPU of the load process that sent it.
 		places := map[int]bool{}
 		for _, c := range loadCPUs {
 			places[c%4] = true
@@ -233,18 +233,17 @@ func asNamed(
 				loadCPUs)
 		}
 	case way == "blocking" && labels["sockets"] == "shared":
-		// Workers are woken in turn. One that is late, because its CPU was taken away, leaves its
-		// turn to the next. On a quiet machine Jain's index is over 0.99; with epoll it is about
-		// 0.6.
+		// Workers are woken in turn. A worker that has lost its CPU leaves its turn to the next. On
+		// a quiet machine Jain's index is over 0.99; with epoll it is about 0.6.
 		ofWindow := func(w results.FairnessWindow) float64 { return w.Jain }
 		jain := max(tr.Fairness.Jain, windows(tr, ofWindow))
 		if jain < 0.85 {
 			t.Errorf("%s: Jain %.3f; accepted %v", what, jain, counts)
 		}
 	case way == "epoll-exclusive" && labels["sockets"] == "shared":
-		// The first waiter is woken each time, unless it has not returned to epoll_wait yet: then
-		// the next one is. How often that happens depends on when it gets its CPU, which four
-		// workers share.
+		// The first waiter is woken each time. If it has not yet returned to epoll_wait, the next
+		// one is woken instead. How often that happens depends on the CPU, which four workers
+		// share.
 		ofWindow := func(w results.FairnessWindow) float64 { return w.MaxOverMean }
 		if ratio := windows(tr, ofWindow); ratio < 1.5 {
 			t.Errorf("%s: the busiest worker has %.2f of the mean in the median window; "+
@@ -261,8 +260,8 @@ func asNamed(
 	}
 }
 
-// While the workers are stopped, each attempt adds one to a queue. Both sources say so: samples
-// with journals, and the kernel.
+// While the workers are stopped, each attempt adds one connection to a queue. Both sources agree:
+// the samples joined with the journals, and the kernel.
 func TestKernelQueues(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -278,7 +277,7 @@ trials: 1
 	for sockets, list := range trials(run, "sockets") {
 		tr := list[0]
 		queuesOf(t, sockets, tr, sockets == "shared")
-		// All queues were longest at once, just before the workers went on.
+		// All queues were longest at the same instant, just before the workers continued.
 		longest, sampled := int64(0), int64(0)
 		for i, l := range tr.Queues.Listeners {
 			longest += l.Max
@@ -294,12 +293,12 @@ trials: 1
 			t.Fatalf("%s: the kernel was not asked how many were queued", sockets)
 		}
 		expected := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // 200
-		// No attempt that was served had waited longer than the stall, so no more can have been
-		// queued at once. There are fewer if the machine pauses the load.
+		// No served attempt waited longer than the stall, which limits how many were queued at
+		// once. If the machine pauses the load, there are fewer.
 		limit := *s.StallNS / *s.ResolutionNS + 2
 		if sockets == "reuseport" {
-			// The four queues were not longest at one instant: a worker goes on when it gets its
-			// CPU.
+			// The four queues were longest at different instants: each worker continues when it
+			// gets a CPU.
 			limit += limit / 2
 		}
 		t.Logf("%s: %d queued, %d sampled, %d when the workers went on, %d due while they were "+
@@ -308,7 +307,7 @@ trials: 1
 			t.Errorf("%s: %d queued at most; %d attempts were due in the stall, want %d to %d",
 				sockets, longest, expected, expected/2, limit)
 		}
-		// More connections may come until the workers accept, but none leaves before.
+		// More connections may come before the workers accept, but none leaves the queues before.
 		if *s.Queued > longest+2 || *s.Queued < expected/2 {
 			t.Errorf("%s: the kernel said %d, of at most %d", sockets, *s.Queued, longest)
 		}
@@ -319,8 +318,8 @@ trials: 1
 	}
 }
 
-// Restarts under a selector: new workers get connections, and only the stop mode's own losses
-// occur.
+// With every selector, new workers get connections after a restart, and the only losses are those
+// of the stop mode.
 func TestKernelSelectorsAndSteps(t *testing.T) {
 	requireSelectors(t)
 	t.Parallel()
@@ -350,12 +349,12 @@ trials: 1
 				len(tr.Workers))
 			continue
 		}
-		// Workers 0 to 3; 4 is added, 0 removed, 1 killed; 2, 3 and 4 give way to 5, 6 and 7; those
-		// to 8 to 11.
+		// The first workers are 0 to 3. Step 0 adds 4, step 1 removes 0, step 2 kills 1. Step 3
+		// replaces 2, 3 and 4 by 5, 6 and 7, and step 4 those by 8 to 11.
 		steps := map[int]int{4: 0, 5: 3, 6: 3, 7: 3, 8: 4, 9: 4, 10: 4, 11: 4}
 		for _, w := range tr.Workers {
 			step, started := steps[w.ID]
-			// This machine can be that late.
+			// A busy machine can start a worker that late.
 			late := started && *tr.Steps[step].ReadyNS > int64(1300*time.Millisecond)
 			if w.Accepted == 0 && !late {
 				t.Errorf("%s: worker %d accepted nothing", what, w.ID)
@@ -369,8 +368,8 @@ trials: 1
 	}
 }
 
-// One of four workers stands still for 300 ms, and its clients wait half as long. A stopped worker
-// finds their connections when it continues, so they are known to be its own.
+// One of four workers stalls for 300 ms, and its clients wait half as long. When the worker
+// continues, it finds their connections in its queue, so the ledger knows that they were its own.
 func TestKernelOneStalled(t *testing.T) {
 	requireSelectors(t)
 	run := carriedOut(t, `
@@ -392,7 +391,7 @@ trials: 1
 			}
 		}
 		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // 360
-		// 180 came too early: a later one was still served.
+		// 180 attempts were too early. A later one was still served.
 		tooEarly := (*s.ReadyNS - *s.StopNS - tr.TimeoutNS) / *s.ResolutionNS
 		t.Logf("%s: %d lost by the stalled worker, %d in all, of %d due in the stall", what, lost,
 			tr.Lost, due)
@@ -402,12 +401,12 @@ trials: 1
 		lo, hi := int64(0), int64(0)
 		switch {
 		case strings.Contains(what, "hash"):
-			// A quarter of 180 is 45, with a standard deviation of 6. There are more if the worker
-			// continues late.
+			// A quarter of 180 is 45, with a standard deviation of 6. If the worker continues late,
+			// there are more.
 			lo, hi = tooEarly/8, due/2
 		case strings.Contains(what, "least-loaded"):
-			// The others are preferred as soon as something waits here, except while the machine
-			// keeps them waiting, too.
+			// The selector prefers the other workers as soon as a connection waits in this worker's
+			// queue, unless the machine delays the others, too.
 			hi = due / 20
 			for _, paused := range []*int64{s.StealNS, s.RunQueueDelayNS} {
 				if paused != nil {
@@ -415,8 +414,8 @@ trials: 1
 				}
 			}
 		default:
-			// It had accepted one attempt without answering, except for a request that had not
-			// arrived yet.
+			// The worker had at most one attempt accepted and not answered. A few others are
+			// possible whose requests had not arrived yet.
 			hi = 5
 		}
 		if lost < lo || lost > hi {
@@ -425,7 +424,7 @@ trials: 1
 	}
 }
 
-// Workers that wait in accept(2), through restarts.
+// Workers that block in accept(2) are restarted.
 func TestKernelBlockingRestarts(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -444,8 +443,8 @@ trials: 1
 	const resetAtClose, halfOpen, crash = "reset_at_close", "reset_half_open", "worker_crash"
 	allowed := map[string][]string{
 		"sockets=shared stop=handoff": nil, "sockets=shared stop=kill": {crash},
-		// A SYN that meets a closing listener is dropped without an answer. That is rare, and
-		// attributed to the close.
+		// The kernel drops a SYN that meets a closing listener and sends no answer. This is rare,
+		// and the loss is attributed to the close.
 		"sockets=reuseport stop=close": {resetAtClose, halfOpen, "syn_timeout"},
 		"sockets=reuseport stop=drain": {resetAtClose, halfOpen, "syn_timeout"},
 		"sockets=reuseport stop=kill":  {resetAtClose, halfOpen, "syn_timeout", crash},
@@ -461,8 +460,8 @@ trials: 1
 	}
 }
 
-// A worker behind an acceptor is killed. The others take its turns; connections it had been given
-// are lost with it.
+// A worker behind an acceptor is killed. The others take over its turns. The connections that it
+// already had are lost.
 func TestKernelKillBehindAcceptor(t *testing.T) {
 	requireLab(t)
 	run, stderr, _ := newProgram(t).run(t, `

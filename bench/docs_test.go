@@ -10,15 +10,15 @@ import (
 	"unicode"
 )
 
-// The most lines of a document; others in docs have documentLines.
+// mostLines has the maximum number of lines of each document. Others in docs have documentLines.
 var mostLines = map[string]int{
 	"README.md": 150, "ARCHITECTURE.md": 150,
-	"docs/glossary.md": 1000, "docs/reference.md": 1000, // generated, to be searched and not read
+	"docs/glossary.md": 1000, "docs/reference.md": 1000, // generated, for searching
 }
 
 const documentLines = 200
 
-// Documents are short, and their links to each other and to files of the repository lead somewhere.
+// Documents are short, and their links to each other and to files in the repository work.
 func TestDocumentLinks(t *testing.T) {
 	documents := readDocuments(t)
 	for path, text := range documents {
@@ -44,7 +44,7 @@ func TestDocumentLinks(t *testing.T) {
 	}
 }
 
-// readDocuments returns the Markdown files of the repository by their path from its root.
+// readDocuments returns the repository's Markdown files by their path from its root.
 func readDocuments(t *testing.T) map[string]string {
 	t.Helper()
 	documents := map[string]string{}
@@ -74,7 +74,7 @@ var (
 	inlineLink = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 )
 
-// links returns the targets of a document's links that are no addresses of the web.
+// links returns the targets of a document's links, except for web addresses.
 func links(text string) (targets []string) {
 	for _, m := range inlineLink.FindAllStringSubmatch(codeBlock.ReplaceAllString(text, ""), -1) {
 		if !strings.Contains(m[1], "://") {
@@ -84,8 +84,8 @@ func links(text string) (targets []string) {
 	return targets
 }
 
-// anchors returns the anchors that GitHub makes of a document's headings: lower case, hyphens for
-// blanks, no punctuation.
+// anchors returns the anchors that GitHub makes from a document's headings: in lower case, with
+// hyphens for blanks, without punctuation.
 func anchors(text string) map[string]bool {
 	found := map[string]bool{}
 	for line := range strings.Lines(codeBlock.ReplaceAllString(text, "")) {

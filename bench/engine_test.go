@@ -24,7 +24,7 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// Ratios are of the same repetition: what disturbs the machine disturbs both.
+// A ratio is of one round, because a disturbance of the machine affects all its generators.
 func TestPrintEngines(t *testing.T) {
 	run := func(perSecond float64) generators.Run {
 		return generators.Run{Flat: &generators.Flat{PerSecond: perSecond,

@@ -15,11 +15,11 @@ import (
 	"reuseport-bench/results/report/reporttest"
 )
 
-// poison holds everything that affects a terminal: C0 and C1 escape sequences, the bell, NUL,
+// poison contains everything that affects a terminal: C0 and C1 escape sequences, the bell, NUL,
 // carriage return, marks that change the writing direction, and a newline.
 const poison = "\x1b[31m\x07\x00\u009b32m\u202e\u2066\r::error::\n\x7f\u2028\ufeff"
 
-// poisoned puts poison into every string of a value, names and keys included.
+// poisoned appends poison to every string in a value, including names and map keys.
 func poisoned(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -44,17 +44,17 @@ func poisoned(v reflect.Value) {
 			poisoned(key)
 			poisoned(value)
 			v.SetMapIndex(entry.Key(), reflect.Value{})
-			defer v.SetMapIndex(key, value) // when all have been visited
+			defer v.SetMapIndex(key, value) // after the loop has visited all entries
 		}
 	case reflect.String:
 		v.SetString(v.String() + poison)
 	}
 }
 
-// moves reports whether a character does more to a terminal than being printed.
+// moves reports whether printing r does more to a terminal than show a character.
 func moves(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
-// printedRun is a run in every format.
+// printedRun returns the run in every format.
 func printedRun(t *testing.T, run *results.Run) map[string]string {
 	t.Helper()
 	all := maps.Clone(reportFormats)
@@ -72,7 +72,7 @@ func printedRun(t *testing.T, run *results.Run) map[string]string {
 }
 
 // poisonedRuns returns runs with poison in every string. Strings that have a meaning, such as
-// outcomes, have it in one run and not in the other.
+// outcomes, are poisoned in only one of the runs.
 func poisonedRuns() map[string]*results.Run {
 	all := map[string]*results.Run{}
 	for name, run := range map[string]*results.Run{
@@ -100,10 +100,10 @@ func poisonedRuns() map[string]*results.Run {
 	return all
 }
 
-// ownCommand matches a workflow command that this program writes; poison has another one.
+// ownCommand matches the workflow commands that this program writes. The one in poison differs.
 var ownCommand = regexp.MustCompile("^::(error|warning) (file|title)=")
 
-// Every string of a run reaches a terminal as plain text.
+// Every string in a run reaches the terminal as plain text.
 func TestNothingMovesTheCursor(t *testing.T) {
 	for name, run := range poisonedRuns() {
 		for format, text := range printedRun(t, run) {
@@ -137,8 +137,8 @@ func TestNothingMovesTheCursor(t *testing.T) {
 	}
 }
 
-// printedComparison is the comparison of two runs in every format, and what is said of it to
-// standard error.
+// printedComparison returns the comparison of two runs in every format, and its message on standard
+// error.
 func printedComparison(t *testing.T, base, head *results.Run) map[string]string {
 	t.Helper()
 	printed := map[string]string{}

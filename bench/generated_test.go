@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// The committed eBPF programs are what their source compiles to. With another version of clang the
-// test is skipped.
+// The committed eBPF programs match their source. The test is skipped if clang has another version.
 func TestGenerated(t *testing.T) {
 	const compiler = "Debian clang version 14.0.6"
 	for _, tool := range []string{"clang", "llvm-strip", "gcc"} {
@@ -33,7 +32,7 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// testGenerated compiles the programs of the package in dir anew.
+// testGenerated compiles the programs of the package in dir again.
 func testGenerated(t *testing.T, dir string) {
 	fresh := t.TempDir()
 	cmd := exec.Command("go", "generate", dir)

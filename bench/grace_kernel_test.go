@@ -3,8 +3,8 @@ package main
 import "testing"
 
 // Requests take 400 ms, and a hundred come a second, so forty are in progress at a stop. Workers
-// with enough grace finish them; with 100 ms, thirty are cut off. A loop that is busy when it is
-// told to stop does not fail the trial.
+// with enough grace finish them. With a grace of 100 ms, thirty are cut off. A loop that is busy
+// when it is told to stop does not make the trial invalid.
 func TestKernelLongRequests(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -31,18 +31,18 @@ trials: 1
 			t.Errorf("%v: stopped at %v, closed at %v", v.Labels, s.StopNS, s.ClosedNS)
 		}
 		if v.Labels["server.kind"] == "loop" {
-			continue // which is far from keeping up
+			continue // a loop is far too slow for this load
 		}
 		lostOnlyBy(t, v.Labels["server.grace"], tr, "closed_by_worker")
-		// There are more or fewer only if the worker continues late.
+		// The number differs by more only if the worker continues late.
 		if cut && (closed < 22 || closed > 38) || !cut && closed != 0 {
 			t.Errorf("%v: %d cut off", v.Labels, closed)
 		}
 	}
 }
 
-// A pod's grace counts from its deletion, and is at least two seconds from SIGTERM. Then the pod is
-// killed.
+// A pod's grace starts at its deletion, but lasts at least two seconds from SIGTERM. Then the pod
+// is killed.
 func TestKernelPodGrace(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -65,7 +65,7 @@ trials: 1
 	tr := lastTrial(v)
 	lostOnlyBy(t, "pod-grace", tr, "worker_crash", "stale_endpoint", "reset_at_close",
 		"closed_by_worker")
-	// Fifteen were sent before the deletion, and none of those takes less than 2 s from then on.
+	// Fifteen requests were sent before the deletion. None of them ends within 2 s of it.
 	if killed := tr.LostByCause["worker_crash"]; killed < 12 || killed > 16 {
 		t.Errorf("%d lost to the kill: %v", killed, tr.LostByCause)
 	}

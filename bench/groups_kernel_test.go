@@ -13,7 +13,7 @@ const (
 	acceptOverflow   = "accept_overflow"
 )
 
-// knownBy checks the evidence of every loss of a cause, and the kernel's reason.
+// knownBy checks the evidence and the kernel's reason for every loss with the cause.
 func knownBy(t *testing.T, what string, tr *results.Trial, cause, evidence, kernel string) {
 	t.Helper()
 	for _, l := range tr.Losses {
@@ -26,9 +26,9 @@ func knownBy(t *testing.T, what string, tr *results.Trial, cause, evidence, kern
 
 const stillQueued = "still queued: no process has accepted it"
 
-// One of four workers dies, and its socket is held open: the kernel goes on giving it a quarter of
-// the connections. As many as the backlog holds and one more wait in its queue, the rest meet a
-// full one. A socket that dies with its worker takes nobody, nor does one that is shared.
+// One of four workers dies, but its socket is held open, so the kernel keeps giving that socket a
+// quarter of the connections. One more than the backlog wait in its queue; the rest find it full.
+// No connections go to a socket that dies with its worker. Survivors serve a shared socket.
 func TestKernelSilentMember(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -51,7 +51,7 @@ trials: 1
 		t.Logf("%s: %v", what, tr.LostByCause)
 		queued, overflowed := tr.LostByCause[queuedUnaccepted], tr.LostByCause[acceptOverflow]
 		if v.Labels["sockets"] == "shared" || v.Labels["stop"] == "close" {
-			// What the killed worker had in hand, and in its own queue.
+			// Only what the killed worker was serving or had in its own queue may be lost.
 			lostOnlyBy(t, what, tr, workerCrash, resetAtClose, resetHalfOpen, synTimeout)
 			if tr.Lost > 3 {
 				t.Errorf("%s: lost by cause %v", what, tr.LostByCause)
@@ -60,7 +60,7 @@ trials: 1
 		}
 		lostOnlyBy(t, what, tr, queuedUnaccepted, acceptOverflow, workerCrash)
 		knownBy(t, what, tr, queuedUnaccepted, "kernel", stillQueued)
-		// Tails of 0.05 % each.
+		// The interval has tails of 0.05 % each.
 		lo, hi := binomial(after, 0.25, 0.0005)
 		if n := queued + overflowed; n < lo || n > hi {
 			t.Errorf("%s: %d met the socket, want %d to %d", what, n, lo, hi)
@@ -76,8 +76,8 @@ trials: 1
 	}
 }
 
-// A socket joins four others, and nobody accepts from it: it gets a fifth of what comes. When it is
-// closed, those whose clients still wait are reset; the others had been left in its queue.
+// A fifth socket joins four others, but nobody accepts from it. It gets a fifth of the connections.
+// When it is closed, clients that still wait are reset. The others had already given up.
 func TestKernelJoinedSocket(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -121,8 +121,9 @@ trials: 1
 	equal(t, tr, "TcpPassiveOpens")
 }
 
-// One of four workers behind an acceptor stands still for longer than clients wait. Strictly in
-// turn, a quarter of them wait for it in vain; one does where it must acknowledge that one first.
+// One of four workers behind an acceptor stalls for longer than clients wait. If turns are strict,
+// a quarter of the clients wait for it in vain. If a worker must acknowledge a connection before it
+// gets the next, only one client does.
 func TestKernelAcceptorStuck(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -140,10 +141,10 @@ trials: 1
 		tr := list[len(list)-1]
 		t.Logf("%s: %v", accept, tr.LostByCause)
 		lostOnlyBy(t, accept, tr, "timeout")
-		// Of the 120 that are due while clients still wait in vain, every fourth.
+		// Every fourth of the 120 attempts that come too early to be served after the stall.
 		lo, hi := int64(28), int64(32)
 		if accept == "acceptor-ack" {
-			lo, hi = 1, 2 // it may have been stopped just when it had acknowledged one
+			lo, hi = 1, 2 // the worker may have stopped just after it acknowledged one
 		}
 		if tr.Lost < lo || tr.Lost > hi {
 			t.Errorf("%s: %d lost, want %d to %d", accept, tr.Lost, lo, hi)
@@ -151,8 +152,9 @@ trials: 1
 	}
 }
 
-// A worker is added to a group of one. By the hash it gets half of what comes from then on; by the
-// CPU, what the CPUs that handle SYNs say modulo two, and nothing modulo one.
+// A worker is added to a group of one. With hash it gets half of the later connections. With cpu
+// its share depends on the CPUs that handle SYNs, modulo two. With cpu-fixed it gets none: modulo
+// one.
 func TestKernelStarvedNewcomer(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -180,7 +182,7 @@ trials: 1
 		case selector == "cpu-fixed", selector == "cpu" && !slices.ContainsFunc(servers, odd):
 			lo, hi = 0, 0
 		case selector == "cpu" && !slices.ContainsFunc(servers, even):
-			lo, hi = 290, 305 // but for those of the step itself
+			lo, hi = 290, 305 // except for a few during the step itself
 		case selector == "cpu":
 			lo, hi = 1, 305
 		}

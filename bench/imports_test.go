@@ -9,10 +9,10 @@ import (
 
 const module = "reuseport-bench/"
 
-// allowed is the graph of ARCHITECTURE.md: what each package may import of this module, besides
-// the standard library and other modules. Arrows point one way, so there are no cycles.
+// allowed is the graph in ARCHITECTURE.md. It lists the packages of this module that each package
+// may import. Arrows point one way, so there are no cycles.
 var allowed = map[string][]string{
-	// Leaves, and what is made of them.
+	// Leaves, and packages that import only those.
 	"results/cause":    {},
 	"results/terms":    {},
 	"results/command":  {},
@@ -31,7 +31,7 @@ var allowed = map[string][]string{
 	"servers/child":        {"servers/sys"},
 	"servers/journal":      {"servers/clock", "servers/sys", "servers/wire"},
 	"servers/selector":     {"servers/sys"},
-	// What results say.
+	// The contents of results.
 	"results/stats":   {"results", "results/unit"},
 	"results/metrics": {"results", "results/cause", "results/unit"},
 	"results/summary": {
@@ -53,7 +53,7 @@ var allowed = map[string][]string{
 		"results", "results/metrics", "results/report", "results/report/document", "results/unit",
 	},
 	"scenarios": {"results", "results/input", "results/metrics", "scenarios/strictyaml"},
-	// What is measured, and what it is measured with.
+	// Servers, and the tools that measure them.
 	"servers": {
 		"servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket",
 		"servers/sys",
@@ -79,7 +79,7 @@ var allowed = map[string][]string{
 		"bench/internal/dns", "results", "servers/child", "servers/clock", "servers/socket",
 		"servers/sys", "servers/wire",
 	},
-	// What a run is made of, in the order in which data flows.
+	// The parts of a run, in the order of the data flow.
 	"bench/internal/gates": {
 		"results", "results/cause", "results/compare", "results/metrics", "results/stats",
 		"results/summary", "results/unit", "scenarios",
@@ -147,7 +147,7 @@ var allowed = map[string][]string{
 	"servers/testkit": {"servers/sys"},
 }
 
-// words is the words that all packages have in common: any may import it, and it none.
+// words is the vocabulary of all packages. Any package may import it, and it imports none.
 const words = "scenarios/vocabulary"
 
 func TestImports(t *testing.T) {

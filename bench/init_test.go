@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Without a terminal nothing is asked, and what no flag says has its default.
+// Without a terminal init asks nothing. Answers that no flag gives have their defaults.
 func TestInit(t *testing.T) {
 	p := newProgram(t)
 	file := filepath.Join(p.dir, "Our API.yaml")
@@ -39,7 +39,7 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// A file that exists is left alone, or replaced as a whole.
+// An existing file is left alone or replaced as a whole.
 func TestInitReplaces(t *testing.T) {
 	p := newProgram(t)
 	file := filepath.Join(p.dir, "mine.yaml")
@@ -65,7 +65,7 @@ func TestInitReplaces(t *testing.T) {
 	}
 }
 
-// On a terminal each question is asked until its answer will do; a flag is an answer.
+// On a terminal init repeats a question until the answer is valid, or skips it if a flag answers.
 func TestInitAsks(t *testing.T) {
 	p := newProgram(t)
 	file := filepath.Join(p.dir, "asked.yaml")

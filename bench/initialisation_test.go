@@ -9,12 +9,11 @@ import (
 	"testing"
 )
 
-// TestInitialisation checks that none of this module's packages builds much before main starts:
-// every process pays for all of them, a worker that a step starts too. A compiled regular
-// expression takes 5 KB or more, so what few processes need is made when it is first used
-// (sync.OnceValue).
+// TestInitialisation checks that no package of this module builds much before main starts, because
+// every process pays for that, including workers that a step starts. A compiled regular expression
+// takes 5 KB or more. Data that few processes need is made on first use (sync.OnceValue).
 func TestInitialisation(t *testing.T) {
-	const limit = 4 << 10 // bytes, of one package
+	const limit = 4 << 10 // bytes, for one package
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +27,7 @@ func TestInitialisation(t *testing.T) {
 	ours := 0
 	for _, line := range lines {
 		name, found := strings.CutPrefix(line[1], module)
-		if !found || name == "bench" { // the tables of its tests are in it
+		if !found || name == "bench" { // its init includes the tables of these tests
 			continue
 		}
 		ours++

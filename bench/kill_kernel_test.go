@@ -26,7 +26,7 @@ import (
 var kills = flag.Int("kills", 0,
 	"how many runs TestKernelKills ends at a random instant, and goes on with: five seconds each")
 
-// killed are scenarios of every kind of lab: short trials, of which little is asked.
+// killed has a scenario for every kind of lab. The trials are short, and almost any trial is valid.
 var killed = map[string]string{
 	"loopback": `
 load: {rate: 300/s, duration: 500ms}
@@ -62,8 +62,8 @@ timeline: [{at: 200ms, do: roll}]
 }
 
 // TestKernelKills ends runs at any instant, in every lab, by every signal, as root and as an
-// ordinary user. Nothing may be left on the machine; what was stored can be reported, and the run
-// goes on to its end, by the command that it suggests. Half of the runs have stored a trial.
+// ordinary user. Half of the runs have stored a trial. Nothing may be left on the machine. The
+// stored trials can be reported, and the suggested command completes the run.
 //
 //	make kill-test KILLS=200
 func TestKernelKills(t *testing.T) {
@@ -91,10 +91,10 @@ func TestKernelKills(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newProgram(t)
 			p.actAs(t, user.credential)
-			before := takeStock(t) // each time: others may add to the machine, too
+			before := takeStock(t) // again, in case others change it meanwhile
 			p.kill(t, "name: "+lab+killed[lab]+"trials: 5"+lenient, by)
 			after := takeStock(t)
-			// The kernel may have loaded a module, with sysctls of its own.
+			// The kernel may have loaded a module that has its own sysctls.
 			maps.DeleteFunc(after.Sysctls, func(name, _ string) bool {
 				return before.Sysctls[name] == ""
 			})
@@ -105,10 +105,10 @@ func TestKernelKills(t *testing.T) {
 	}
 }
 
-// kill starts a run, ends it, and goes on with what is left.
+// kill starts a run, ends it, and resumes it if anything was stored.
 func (p *program) kill(t *testing.T, scenario string, by interruption) {
 	t.Helper()
-	const dir = "-o u't" // the hardest to suggest
+	const dir = "-o u't" // the name that is hardest to quote
 	write(t, filepath.Join(p.dir, "kill.yaml"), scenario)
 	c := p.command(t.Context(), "run", "kill.yaml", "--out", dir)
 	var said bytes.Buffer
@@ -167,7 +167,7 @@ func (p *program) kill(t *testing.T, scenario string, by interruption) {
 	}
 }
 
-// shell has a shell carry out a command line that the program has suggested.
+// shell runs, in a shell, a command line that the program has suggested.
 func (p *program) shell(t *testing.T, line string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -180,10 +180,10 @@ func (p *program) shell(t *testing.T, line string) {
 	}
 }
 
-// A stock is what the machine has that a lab could leave behind or change, beside processes.
+// A stock is the state of the machine, except processes, that a lab could leave or change.
 type stock struct {
 	Mounts, Links, Namespaces, Cgroups []string
-	Sysctls                            map[string]string // of the network
+	Sysctls                            map[string]string // for the network
 }
 
 func takeStock(t *testing.T) (s stock) {
@@ -205,7 +205,7 @@ func takeStock(t *testing.T) (s stock) {
 	}
 	s.Sysctls = map[string]string{}
 	_ = filepath.WalkDir("/proc/sys/net", func(path string, _ fs.DirEntry, _ error) error {
-		// Some cannot be read, and this one counts connections of the host's.
+		// Some files cannot be read. nf_conntrack_count counts connections of the host.
 		if b, err := os.ReadFile(path); err == nil && filepath.Base(path) != "nf_conntrack_count" {
 			s.Sysctls[path] = string(b)
 		}

@@ -13,13 +13,13 @@ import (
 	"unicode/utf8"
 )
 
-// The widest lines, in columns; a tab takes four.
+// The maximum widths of lines, in columns. A tab takes four.
 const (
 	goColumns       = 100
 	markdownColumns = 120
 )
 
-// Lines of Go and of Markdown fit beside each other on a screen. Rows of tables are excepted.
+// A file of Go and one of Markdown fit on a screen side by side. Rows of tables may be wider.
 func TestLineWidth(t *testing.T) {
 	root := ".."
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -58,12 +58,12 @@ func TestLineWidth(t *testing.T) {
 
 var (
 	generatedFile = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
-	// tableRow matches an element of a composite literal that takes one line.
+	// tableRow matches an element of a composite literal that fits on one line.
 	tableRow = regexp.MustCompile(`^\s*([\w."-]+: )?&?[\w.]*\{.*\},?$`)
 )
 
-// wideGo returns the numbers of lines over goColumns. It omits generated files, table rows, lines
-// within a raw string, and what cannot be broken: a comment of one word, such as an address.
+// wideGo returns the numbers of the lines that are wider than goColumns. It omits generated files,
+// table rows, lines in raw strings, and comments of one word, such as an address.
 func wideGo(text []byte) []int {
 	if generatedFile.Match(text) {
 		return nil
@@ -76,8 +76,8 @@ func wideGo(text []byte) []int {
 	})
 }
 
-// wideMarkdown returns the numbers of lines over markdownColumns. It omits tables, code, and what
-// cannot be broken: a line of one word.
+// wideMarkdown returns the numbers of the lines that are wider than markdownColumns. It omits
+// tables, code, and lines of one word.
 func wideMarkdown(text []byte) []int {
 	code := false
 	return wideLines(text, markdownColumns, func(_ int, line string) bool {
@@ -88,8 +88,8 @@ func wideMarkdown(text []byte) []int {
 	})
 }
 
-// wideLines returns the numbers, from 1, of the lines over limit columns that are not excepted.
-// It asks excepted about every line, in order.
+// wideLines returns the numbers, from 1, of the lines that are wider than limit columns and not
+// excepted. It calls excepted for every line, in order.
 func wideLines(text []byte, limit int, excepted func(number int, line string) bool) []int {
 	var wide []int
 	for i, line := range strings.Split(string(text), "\n") {
@@ -101,7 +101,7 @@ func wideLines(text []byte, limit int, excepted func(number int, line string) bo
 	return wide
 }
 
-// rawStringLines returns the lines on which a raw string of several lines begins or goes on.
+// rawStringLines returns the lines on which a raw string of several lines begins or continues.
 func rawStringLines(text []byte) map[int]bool {
 	files := token.NewFileSet()
 	file := files.AddFile("", files.Base(), len(text))

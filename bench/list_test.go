@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// The documents have the tables of scenarios and programs; -update (make generate) rewrites them.
+// The documents have the current tables; -update (make generate) rewrites them.
 func TestTables(t *testing.T) {
 	table, err := scenariosMarkdown()
 	if err != nil {
@@ -21,7 +21,7 @@ func TestTables(t *testing.T) {
 	})
 }
 
-// What a scenario needs is counted by variants, and what is missing here is named.
+// list counts the variants that need something, and names what is missing here.
 func TestListed(t *testing.T) {
 	p, err := planAll(plan.Machine{CPUs: []int{0, 1}})
 	if err != nil {
@@ -38,7 +38,7 @@ func TestListed(t *testing.T) {
 		{[]vocabulary.Capability{vocabulary.HAProxyCommand}, "roll", "root for 1 of 7"},
 		{[]vocabulary.Capability{vocabulary.HAProxyCommand}, "load-balancer",
 			"haproxy: missing here, all 12 skipped"},
-		{[]vocabulary.Capability{vocabulary.TUN}, "round-trip", ""}, // netem will do
+		{[]vocabulary.Capability{vocabulary.TUN}, "round-trip", ""}, // netem is enough
 		{[]vocabulary.Capability{vocabulary.TUN, vocabulary.Netem}, "round-trip",
 			"netem, tun: missing here, 6 of 8 skipped"},
 	} {

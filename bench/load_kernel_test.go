@@ -19,7 +19,7 @@ import (
 	"reuseport-bench/results/metrics"
 )
 
-// Two load processes share one schedule: together they send what one would, and each attempt once.
+// Two load processes share one schedule. Together they send the same attempts as one, each once.
 func TestKernelTwoLoadProcesses(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -76,8 +76,8 @@ trials: 1
 	}
 }
 
-// Reused connections through restarts: told to leave with an answer, and none cut off with a
-// request in flight.
+// During restarts, a worker's response tells clients of a reused connection that it will be closed.
+// No connection is cut off while a request is in flight.
 func TestKernelReusedConnections(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -101,8 +101,8 @@ trials: 2
 			}
 		}
 	}
-	// One new connection per attempt, per other attempt, and per wave of idle ones that were told
-	// to leave.
+	// new opens one connection for each attempt, mixed one for every other attempt. reused opens
+	// some whenever a stopping worker closes its idle connections.
 	if n := opened["new"]; n != 1800 {
 		t.Errorf("new: %d connections for 1800 attempts", n)
 	}
@@ -114,7 +114,7 @@ trials: 2
 	}
 }
 
-// A worker that sleeps 2 ms for each request answers at most 500 a second, whatever the machine.
+// A worker that sleeps 2 ms for each request answers at most 500 a second, on any machine.
 func TestKernelShareOfCapacity(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -169,9 +169,9 @@ trials: 1
 	}
 }
 
-// A closed loop has as many attempts under way as clients, whatever the machine: by Little's law
-// the mean response time times what is served per second is their number. What takes a schedule is
-// not known.
+// In a closed loop the number of attempts in progress is the number of clients. By Little's law it
+// is the mean response time times the attempts served per second. Figures that need a schedule are
+// unknown.
 func TestKernelClosedLoop(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -214,8 +214,8 @@ trials: 1
 	}
 }
 
-// Stages have the attempts that their rates call for, however many processes share them; and phases
-// follow each other.
+// Stages have the number of attempts that their rates require, with any number of load processes.
+// Phases follow each other.
 func TestKernelStages(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -247,7 +247,7 @@ trials: 1
 	}
 }
 
-// disturbLoad waits for the first load process of the program, and then disturbs it.
+// disturbLoad waits for the program's first load process, and then disturbs it.
 func (p *program) disturbLoad(
 	ctx context.Context, t *testing.T, disturb func(pid int) error,
 ) error {
@@ -262,12 +262,12 @@ func (p *program) disturbLoad(
 	return errors.New("no load process came")
 }
 
-// What the load fails at by itself makes a trial invalid, whatever the scenario tolerates: nothing
-// of it is in a figure.
+// A failure of the load itself makes a trial invalid, whatever validity the scenario allows. No
+// figure contains it.
 func TestKernelLoadFails(t *testing.T) {
 	requireLab(t)
 	stopped := func(pid int) error {
-		time.Sleep(400 * time.Millisecond) // to be in the schedule, and past the first step
+		time.Sleep(400 * time.Millisecond) // past the first step of the schedule
 		err := syscall.Kill(pid, syscall.SIGSTOP)
 		time.Sleep(1500 * time.Millisecond)
 		return errors.Join(err, syscall.Kill(pid, syscall.SIGCONT))

@@ -9,14 +9,14 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// injected is how many losses of a kind are made on purpose.
+// injected is the number of losses of a kind that a test causes on purpose.
 const injected = 137
 
-// injections make exactly injected losses of one cause each, and possibly others that are named.
+// injections cause exactly injected losses of one cause each, and possibly losses in others.
 var injections = []struct {
-	name, cause, evidence string // evidence with the kernel's word, and
-	inferred              string // without
-	kernel                string // what the kernel said, "" where it says nothing
+	name, cause, evidence string // evidence if the kernel reports the loss
+	inferred              string // evidence without the kernel's report
+	kernel                string // the kernel's report, or "" if there is none
 	others                []string
 	setup                 string
 }{
@@ -37,7 +37,7 @@ load: {rate: 1000/s, duration: 500ms}
 	{
 		name: "nobody listens", cause: "refused", evidence: "kernel", inferred: "client",
 		kernel: "reset sent: no_socket",
-		// The one worker is gone before any but the first attempt is due.
+		// The only worker dies before any attempt but the first is due.
 		others: []string{resetAtClose, workerCrash},
 		setup: `
 workers: 1
@@ -48,8 +48,8 @@ timeline: [{at: 700ms, do: kill}]
 	{
 		name: "a listener is closed with a queue", cause: resetAtClose, evidence: "kernel",
 		inferred: "worker", kernel: "reset sent: tcp_state",
-		// One connection is being served while the others come, and the command to close is read
-		// right after it.
+		// One connection is being served while the others arrive. The worker reads the command to
+		// close right after it.
 		setup: `
 workers: 1
 sockets: exclusive
@@ -62,8 +62,8 @@ timeline: [{at: 50ms, do: remove}]
 	{
 		name: "a queue overflows", cause: "accept_overflow", evidence: "counter",
 		inferred: "counter",
-		// One connection is being served, nine wait: the kernel takes one more than the backlog
-		// says.
+		// One connection is being served, and nine wait: the kernel queues one more than the
+		// backlog.
 		others: []string{"timeout"},
 		setup: `
 workers: 1
@@ -131,5 +131,5 @@ func TestKernelInjectedLosses(t *testing.T) {
 	}
 }
 
-// traced says that the kernel was asked.
+// traced reports whether the kernel's events were traced.
 func traced(tr *results.Trial) bool { return tr.Trace != nil && tr.Trace.Unavailable == "" }

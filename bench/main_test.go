@@ -7,8 +7,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain makes the test binary be the program when it is called by its name, so that its child
-// roles, and an ordinary user's second process, are this binary too.
+// TestMain runs the program if the test binary is called by the program's name. So the child roles
+// and an ordinary user's second process can use the test binary, too.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && childRoles[os.Args[1]] != nil {
 		main() // exits

@@ -11,13 +11,13 @@ import (
 	"testing"
 )
 
-// measured is a role of the test binary: it runs the program, then prints the peak of its memory.
-// The parent cannot find that out: ru_maxrss of a child in wait4(2) includes the parent's own
-// memory, in which the child ran between vfork(2) and execve(2).
+// measured is a role of the test binary. It runs the program and then prints its own peak memory.
+// The parent cannot measure that: a child's ru_maxrss in wait4(2) includes the parent's memory, in
+// which the child ran between vfork(2) and execve(2).
 const measured = "measured"
 
-// runMeasured runs the program and writes the peak of its memory, as proc_pid_status(5) has it, to
-// standard error. It returns the exit status.
+// runMeasured runs the program and writes its peak memory to standard error, from
+// proc_pid_status(5). It returns the exit status.
 func runMeasured(args []string) int {
 	status := run(args, os.Stdout, os.Stderr)
 	text, err := os.ReadFile("/proc/self/status")
@@ -32,8 +32,7 @@ func runMeasured(args []string) int {
 	return status
 }
 
-// No scenario file, as large as it may be or larger, makes the program take much memory, whether it
-// is refused or planned. (An ordinary one takes 20 MB.)
+// A scenario file of any size, refused or planned, takes little memory. (An ordinary one: 20 MB.)
 func TestScenarioMemory(t *testing.T) {
 	const most = 150 << 10 // kB
 	const head = "name: x\nload: {rate: 10/s, duration: 10s}\nstop: close\n"
@@ -100,7 +99,7 @@ func TestScenarioMemory(t *testing.T) {
 	}
 }
 
-// repeated repeats format n times, with the number put in.
+// repeated formats the numbers below n and joins the results.
 func repeated(format string, n int) string {
 	var b strings.Builder
 	for i := range n {

@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/results/report/reporttest"
 )
 
-// Without a run the commands take the newest, and say which it is. With -o a file is written as a
-// whole, or stays as it was.
+// Without the name of a run, commands use the newest run and say which it is. With -o they write a
+// file as a whole, or leave it as it was.
 func TestNewestRunToFile(t *testing.T) {
 	p := newProgram(t)
 	if err := os.MkdirAll(filepath.Join(p.dir, "results"), 0o777); err != nil {
@@ -70,7 +70,7 @@ func TestNewestRunToFile(t *testing.T) {
 	}
 }
 
-// What the commands print with --json is JSON, with the keys that results/README.md names.
+// With --json the commands print JSON with the keys that results/README.md lists.
 func TestJSON(t *testing.T) {
 	p := newProgram(t)
 	run, err := filepath.Abs("../results/baseline/ci")
@@ -93,7 +93,7 @@ func TestJSON(t *testing.T) {
 			continue
 		}
 		if strings.HasPrefix(args, "compare") {
-			continue // results/compare documents its own
+			continue // the document of results/compare lists these
 		}
 		objects := []map[string]json.RawMessage{got}
 		if list != "" {

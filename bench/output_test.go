@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/results/report/reporttest"
 )
 
-// printing returns commands that print something and measure nothing.
+// printing returns commands that print something but measure nothing.
 func printing(t *testing.T) (all [][]string) {
 	t.Helper()
 	run, err := filepath.Abs("../results/baseline/ci")
@@ -26,19 +26,19 @@ func printing(t *testing.T) (all [][]string) {
 	} {
 		all = append(all, strings.Fields(strings.ReplaceAll(args, "RUN", run)))
 	}
-	gated := saveRun(t, reporttest.GatedRun()) // there is something to annotate
+	gated := saveRun(t, reporttest.GatedRun()) // has failed gates to annotate
 	for format := range reportFormats {
 		all = append(all, []string{"report", gated, "--format", format})
 	}
 	for format := range compareFormats(document.Look{}) {
-		if format != "annotations" { // of a run with itself there are none
+		if format != "annotations" { // a run compared with itself has none
 			all = append(all, []string{"compare", run, run, "--format", format})
 		}
 	}
 	return all
 }
 
-// A write that fails is reported, whatever is printed, and is not a usage error.
+// A failed write is reported by every command, and is not a usage error.
 func TestFullOutput(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -60,7 +60,7 @@ func TestFullOutput(t *testing.T) {
 	}
 }
 
-// A reader that ends early ends the program, without a message.
+// A reader that stops early ends the program, without a message.
 func TestNoReader(t *testing.T) {
 	p := newProgram(t)
 	for _, args := range printing(t) {

@@ -19,7 +19,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// requireLab skips a test that needs namespaces where there are none.
+// requireLab skips a test that needs namespaces if there are none.
 func requireLab(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -35,12 +35,12 @@ func requireLab(t *testing.T) {
 	testkit.Skip(t, "no network namespace is to be had, as root or without")
 }
 
-// A program is the command in a binary of its own, so that its processes can be told from all
-// others on the machine.
+// A program is the command in its own copy of the binary, which distinguishes its processes from
+// all others on the machine.
 type program struct {
 	path string
 	dir  string
-	user *syscall.Credential // nil: whoever runs the tests
+	user *syscall.Credential // nil: the user of the tests
 }
 
 func newProgram(t *testing.T) *program {
@@ -53,9 +53,9 @@ func newProgram(t *testing.T) *program {
 	return p
 }
 
-// copyProgram copies the test binary. A process that another test starts meanwhile would hold the
-// copy open for writing until its execve(2), and the copy could not be executed (ETXTBSY), so no
-// process is started meanwhile.
+// copyProgram copies the test binary. No other test may start a process meanwhile: the process
+// would have the copy open for writing until its execve(2), and the copy could not be executed
+// (ETXTBSY).
 func copyProgram(path string) error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -83,14 +83,14 @@ func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
 	return c
 }
 
-// actAs makes the program another user's, and its directory too. Nil changes nothing.
+// actAs gives the program and its directory to another user. Nil changes nothing.
 func (p *program) actAs(t *testing.T, user *syscall.Credential) {
 	t.Helper()
 	if user == nil {
 		return
 	}
 	p.user = user
-	// What is above the directory is the test's alone.
+	// Only this test uses the parent directory.
 	err := os.Chmod(filepath.Dir(p.dir), 0o755)
 	if err = errors.Join(err, os.Chown(p.dir, int(user.Uid), int(user.Gid))); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func (p *program) processes(t *testing.T) (pids []int) {
 	return pids
 }
 
-// gone waits until no process of the program is left, up to 2 s.
+// gone waits up to 2 s until no process of the program is left.
 func (p *program) gone(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(2 * time.Second)
@@ -133,11 +133,11 @@ func (p *program) gone(t *testing.T) {
 	}
 }
 
-// lenient keeps a busy machine from making trials invalid: these tests are about the ledger.
+// lenient keeps trials on a busy machine valid, because these tests are about the ledger.
 const lenient = "\n" +
 	"validity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1, run_queue: 1, harness: 1}\n"
 
-// run runs a scenario and returns what it wrote, its standard error, and its exit status.
+// run runs a scenario. It returns the stored run, the standard error and the exit status.
 func (p *program) run(
 	t *testing.T, yaml string, args ...string,
 ) (run *results.Run, stderr string, status int) {
@@ -165,7 +165,7 @@ func (p *program) run(
 	return run, errs.String(), c.ProcessState.ExitCode()
 }
 
-// trials returns all trials of the run, by the value of a label.
+// trials returns all trials of the run, keyed by the value of a label.
 func trials(run *results.Run, label string) map[string][]*results.Trial {
 	all := map[string][]*results.Trial{}
 	for _, s := range run.Scenarios {
@@ -176,8 +176,8 @@ func trials(run *results.Run, label string) map[string][]*results.Trial {
 	return all
 }
 
-// carriedOut runs a scenario in a program of its own, and checks that it ends with status 0 and a
-// balanced ledger.
+// carriedOut runs a scenario in its own program. It checks that the exit status is 0 and that the
+// ledger balances.
 func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
 	t.Helper()
 	run, stderr, status := newProgram(t).run(t, yaml, args...)
@@ -188,11 +188,11 @@ func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
 	return run
 }
 
-// lastTrial returns the last trial of a variant, which is the valid one if there is any: repeats
-// come last.
+// lastTrial returns the last trial of a variant. Repeats come last, so this is the valid trial if
+// there is one.
 func lastTrial(v *results.Variant) *results.Trial { return v.Trials[len(v.Trials)-1] }
 
-// balanced checks what must hold of every trial, valid or not.
+// balanced checks the properties that every trial must have, valid or not.
 func balanced(t *testing.T, run *results.Run) {
 	t.Helper()
 	for label, list := range trials(run, "stop") {

@@ -11,24 +11,24 @@ import (
 	"golang.org/x/mod/modfile"
 )
 
-// The blocks of go.mod, by the comment above each.
+// The blocks in go.mod, named by the comment above each.
 const (
 	programBlock  = "Imported by the program."
 	testBlock     = "Imported by tests only."
-	indirectBlock = "" // go mod tidy adds to a block only if it has no comment
+	indirectBlock = "" // no comment, so that go mod tidy adds to it
 )
 
-// TestRequirements checks that every direct requirement has a reason and stands in its block.
+// TestRequirements checks that every direct requirement has a reason and is in the right block.
 //
-// With "go 1.26" in go.mod, go mod tidy leaves commented blocks alone. With "go 1.27" it will join
-// the direct ones and keep the reasons (cmd/go/testdata/script/mod_simplify_require.txt).
+// With "go 1.26" in go.mod, go mod tidy leaves commented blocks alone. With "go 1.27" it will
+// join the direct blocks and keep the reasons (cmd/go/testdata/script/mod_simplify_require.txt).
 func TestRequirements(t *testing.T) {
 	const path = "../go.mod"
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The command's own packages: those that only tests import are not among them.
+	// List the imports of the command's own packages, without those of the tests.
 	const imports = "{{with .Module}}{{if .Main}}" +
 		"{{range $.Imports}}{{println .}}{{end}}{{end}}{{end}}"
 	out, err := exec.Command("go", "list", "-deps", "-f", imports, module+"bench").Output()
@@ -40,8 +40,8 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
-// requirementProblems returns what is wrong with the requirements of a go.mod, as "line: what".
-// imports are the packages that the program imports without its tests.
+// requirementProblems returns the errors in the requirements of a go.mod, as "line: what". imports
+// lists the packages that the program imports, without those of the tests.
 func requirementProblems(t *testing.T, text string, imports []string) (problems []string) {
 	t.Helper()
 	file, err := modfile.Parse("go.mod", []byte(text), nil)
@@ -55,7 +55,7 @@ func requirementProblems(t *testing.T, text string, imports []string) (problems 
 			for _, line := range statement.Line {
 				headings[line] = comment(statement.Before)
 			}
-		case *modfile.Line: // go mod tidy writes a block of one line so
+		case *modfile.Line: // go mod tidy writes a block of one line like this
 			headings[statement] = comment(statement.Before)
 		}
 	}
@@ -81,7 +81,7 @@ func requirementProblems(t *testing.T, text string, imports []string) (problems 
 	return problems
 }
 
-// blockName returns how a message names the block with that comment.
+// blockName returns the name, for a message, of the block with the comment heading.
 func blockName(heading string) string {
 	if heading == "" {
 		return "the block without a comment"
@@ -89,7 +89,7 @@ func blockName(heading string) string {
 	return fmt.Sprintf("the block %q", heading)
 }
 
-// comment returns the text of comments, without their slashes.
+// comment returns the text of comments without the slashes.
 func comment(all []modfile.Comment) string {
 	var words []string
 	for _, c := range all {
@@ -98,7 +98,7 @@ func comment(all []modfile.Comment) string {
 	return strings.Join(words, " ")
 }
 
-// importsOf says whether one of the imports is a package of the module with that path.
+// importsOf reports whether one of the imports is in the module with the given path.
 func importsOf(path string, imports []string) bool {
 	for _, name := range imports {
 		if name == path || strings.HasPrefix(name, path+"/") {

@@ -80,9 +80,9 @@ trials: 1
 		if s.StallNS == nil || s.ReadyNS == nil || s.StopNS == nil {
 			t.Fatalf("%s: step %+v", label, s)
 		}
-		// From the signal to the workers' going on; at least the length that was asked for. The
-		// first attempt to meet stopped workers comes up to one spacing later, and is served when
-		// its turn comes. The slack above is the machine's.
+		// The stop lasts from the signal until the workers continue, which is at least the stall's
+		// length. The first attempt that meets stopped workers is due up to one interval later, and
+		// is served in its turn. The rest of the tolerance is for the machine.
 		stopped, stall := *s.ReadyNS-*s.StopNS, *s.StallNS
 		if stopped < 200e6 || stall < stopped-*s.ResolutionNS-2e6 || stall > stopped+150e6 {
 			t.Errorf("%s: stall %v for workers stopped %v", label, time.Duration(stall),

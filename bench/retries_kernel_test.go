@@ -8,7 +8,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// equal holds what the kernel's counters and the ledger say against each other.
+// equal checks that the kernel's counters and the ledger agree.
 func equal(t *testing.T, tr *results.Trial, counters ...string) {
 	t.Helper()
 	for _, e := range tr.Equalities {
@@ -21,8 +21,8 @@ func equal(t *testing.T, tr *results.Trial, counters ...string) {
 	}
 }
 
-// Seventeen requests are read and their connections reset. A client that may tries them again, each
-// once, and a server has read them twice; what may not be repeated is lost.
+// Seventeen requests are read, and their connections are then reset. Clients that may repeat a
+// request do so once, and a server has read it twice. Requests that may not be repeated are lost.
 func TestKernelRetries(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -75,9 +75,9 @@ gates: [{when: {load.body: 0, server.kind: http}, expect: masked == 17 && repeat
 	}
 }
 
-// Seventeen connections are refused, each of which is a try that nobody has heard of: POST is
-// repeated as well. The waits are longer than it takes to refuse them all, so none is met twice;
-// without a wait a client may meet more than one.
+// Seventeen connections are refused. No server has read their requests, so even a POST is repeated.
+// The wait before a repeat is longer than the time to refuse all seventeen, so no client is refused
+// twice. Without the wait a client may be.
 func TestKernelRetriesRefused(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -107,8 +107,8 @@ trials: 1
 			t.Logf("%v: %d lost %v, %+v", v.Labels, tr.Lost, tr.LostByCause, *r)
 			switch {
 			case v.Labels["load.retry.budget"] != "":
-				// Of ten tokens four can go while more than half of them are left: 9, 8, 7, 6. The
-				// first to give any back comes after all 17.
+				// With ten tokens, four retries are allowed before half are left: 9, 8, 7, 6. The
+				// first success returns tokens only after all 17.
 				if r.Failed[failure] != 4 || r.OverBudget != k-4 || tr.Lost != k-4 {
 					t.Errorf("%v: %d lost, %+v", v.Labels, tr.Lost, r)
 				}
@@ -127,8 +127,7 @@ trials: 1
 					t.Errorf("%v: %d lost %v; retries (-want +got):\n%s", v.Labels, tr.Lost,
 						tr.LostByCause, diff)
 				}
-				// A third of the attempt's timeout is what a handshake has where nothing else is
-				// said.
+				// By default a handshake may take a third of the attempt's timeout.
 				if r.MaskedNS == nil || r.MaskedNS.P50 < 100e6 || r.MaskedNS.P50 >= 300e6 {
 					t.Errorf("%v: the masked took %+v, the wait included", v.Labels, r.MaskedNS)
 				}
@@ -137,8 +136,8 @@ trials: 1
 	}
 }
 
-// Workers are replaced under load while clients try again, also on kept connections: the ledger
-// balances, and what must not be repeated is not.
+// Workers are replaced under load while clients retry, also on kept connections. The ledger
+// balances, and requests that must not be repeated are not.
 func TestKernelRetriesOfRestarts(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -168,9 +167,9 @@ trials: 1
 	}
 }
 
-// A pod is deleted, and clients go on to it until rules or caches have followed. Tries that take
-// longer than that find the other pod; one at once meets either. All are of requests that nobody
-// has read.
+// A pod is deleted, and clients still connect to it until rules or caches have changed. Clients
+// that retry for longer than that reach the other pod. A single immediate retry may reach either.
+// No server has read any of the repeated requests.
 func TestKernelRetriesOfPods(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -201,7 +200,7 @@ trials: 1
 			t.Errorf("%v: lost by cause %v", v.Labels, tr.LostByCause)
 		}
 		switch v.Labels["load.retry.max"] {
-		case "0": // one of two endpoints for 150 ms and some: of 45 half
+		case "0": // half of the 45 attempts in 150 ms go to the deleted pod
 			if tr.Retries != nil || stale < 8 {
 				t.Errorf("%v: %d lost to a stale endpoint, retries %+v", v.Labels, stale,
 					tr.Retries)
@@ -211,7 +210,7 @@ trials: 1
 				r.Repeated != 0 {
 				t.Errorf("%v: %d lost to a stale endpoint, retries %+v", v.Labels, stale, r)
 			}
-		case "5": // the waits alone come to 50 + 100 + 200 ms before the last but one
+		case "5": // the waits add up to 50 + 100 + 200 ms before the last try but one
 			if r := tr.Retries; stale != 0 || r.Masked < 8 || r.Repeated != 0 {
 				t.Errorf("%v: %d lost to a stale endpoint, retries %+v", v.Labels, stale, r)
 			}

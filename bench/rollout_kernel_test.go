@@ -7,15 +7,15 @@ import (
 	"reuseport-bench/results"
 )
 
-// What a rolling update loses depends on when a pod counts as ready and when the old one is told to
-// end. With both right, nothing is lost.
+// The losses in a rolling update depend on when a pod counts as ready and when the old pod gets its
+// SIGTERM. If both are right, nothing is lost.
 func TestKernelRollingUpdate(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
 	tests := []struct {
 		name, kube string
-		cause      string // of most that is lost; "": nothing is
-		surplus    int    // new pods that are started before an old one is deleted, at least
+		cause      string // of most losses; "": nothing is lost
+		surplus    int    // the least number of new pods started before an old one is deleted
 	}{
 		{"ready before it listens", "readiness: started", "early_endpoint", 1},
 		{"ready when it is asked", "readiness: probe, probe_period: 50ms, endpoint_lag: 200ms", "stale_endpoint", 1},
@@ -38,7 +38,7 @@ func TestKernelRollingUpdate(t *testing.T) {
 				test.cause != "" && trial.LostByCause[test.cause]*2 <= trial.Lost {
 				t.Errorf("%d lost: %v", trial.Lost, trial.LostByCause)
 			}
-			early := 0 // new pods that were ready when the first old one's deletion began
+			early := 0 // new pods that were ready before the first old pod was deleted
 			for _, p := range step.Pods[2:] {
 				if p.ReadyNS != nil && *p.ReadyNS <= *step.Pods[0].DeletedNS {
 					early++
@@ -80,7 +80,7 @@ trials: 2
 			lag[v.Labels["stop"]] = append(lag[v.Labels["stop"]], *pod.EndpointsNS-*pod.DeletedNS)
 		}
 	}
-	// With this seed the two are some 100 ms or more apart; a busy machine adds to each.
+	// With this seed the two differ by about 100 ms or more. A busy machine adds to both.
 	apart := func(a, b int64) bool { return max(a-b, b-a) > 50e6 }
 	if c, d := lag["close"], lag["drain"]; len(c) != 2 || len(d) != 2 || !apart(c[0], c[1]) ||
 		apart(c[0], d[0]) || apart(c[1], d[1]) {
@@ -88,7 +88,7 @@ trials: 2
 	}
 }
 
-// Pods are added, removed and evicted from a node while the others serve: with a preStop delay
+// Pods are added, removed and evicted from a node while the others serve. With a preStop delay
 // nothing is lost.
 func TestKernelPods(t *testing.T) {
 	requireLab(t)
@@ -120,8 +120,8 @@ func TestKernelPods(t *testing.T) {
 				t.Errorf("pod %d: %+v, want it on %s", i, p, want)
 			}
 		}
-		// With three of four to be there, the second may go when the first one's successor is
-		// ready.
+		// Three of four pods must be available, so the second is evicted only when the first one's
+		// successor is ready.
 		if *pods[1].DeletedNS < *pods[2].ReadyNS {
 			t.Errorf("evicted at %d, while the other's successor was ready at %d",
 				*pods[1].DeletedNS, *pods[2].ReadyNS)
@@ -138,8 +138,8 @@ func TestKernelPods(t *testing.T) {
 				pod)
 		}
 	})
-	// Kept connections to a node that falls silent, used or reused, wait for their timeout. The
-	// endpoints are blamed for new connections only.
+	// Attempts on kept connections to a silent node wait for their timeout. Only losses on new
+	// connections are attributed to the endpoints.
 	t.Run("kept connections", func(t *testing.T) {
 		trial := podTrial(t,
 			"server: {work: {sleep: 100us}}\nkube: {node_lag: 200ms}\n"+
@@ -157,8 +157,8 @@ func TestKernelPods(t *testing.T) {
 	})
 }
 
-// podTrial runs a scenario of two pods behind a Service, with these settings, and returns its one
-// trial.
+// podTrial runs a scenario of two pods behind a Service with the given settings, and returns its
+// only trial.
 func podTrial(t *testing.T, settings string) *results.Trial {
 	t.Helper()
 	load := "load: {rate: 300/s, duration: 2500ms, timeout: 400ms}\n"

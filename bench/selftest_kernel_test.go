@@ -16,15 +16,15 @@ import (
 var selftest = flag.Bool("selftest", false,
 	"measure the program itself in the long form: 20 runs of a minute or more each, twice")
 
-// A tally counts how the gates of a self-test came out: those that must fail, and those that must
-// not.
+// A selfTally counts the outcomes of the gates in a self-test, separately for gates that must fail
+// and gates that must not.
 type selfTally struct {
 	runs, void             int
 	found, undecided       map[string]int // by fault
-	quiet, open, falseFail int            // gates on what has not changed
+	quiet, open, falseFail int            // gates that must not fail
 }
 
-// add counts one run. faults is the gate that must fail, by a label of its variant.
+// add counts one run. faults maps a label of a variant to the gate that must fail.
 func (s *selfTally) add(t *testing.T, out *results.Scenario, faults map[string]string) {
 	t.Helper()
 	s.runs++
@@ -67,9 +67,9 @@ func newSelfTally() *selfTally {
 	return &selfTally{found: map[string]int{}, undecided: map[string]int{}}
 }
 
-// TestKernelSelfTest puts faults of known size into live trials: a response time longer by a
-// quarter, one more reset per restart. The gate on each finds it, the gates on what has not changed
-// do not fail, and the baseline does not differ from itself.
+// TestKernelSelfTest injects faults of known size into live trials: a response time longer by a
+// quarter, and one more reset per restart. The gate on each fault must find it. The other gates
+// must not fail, and the baseline must not differ from itself.
 func TestKernelSelfTest(t *testing.T) {
 	requireLab(t)
 	yaml, err := os.ReadFile(filepath.Join("testdata", "selftest.yaml"))
@@ -95,7 +95,7 @@ func TestKernelSelfTest(t *testing.T) {
 		if status == 0 {
 			t.Errorf("exit status 0 with faults built in:\n%s", stderr)
 		}
-		// An injected reset is an attempt lost, exactly.
+		// Each injected reset loses exactly one attempt.
 		for _, v := range out.Variants {
 			for _, trial := range v.ValidTrials() {
 				want := map[string]int64{"4": 4}[v.Labels["server.fault.resets"]]
@@ -118,8 +118,8 @@ func TestKernelSelfTest(t *testing.T) {
 	}
 }
 
-// TestKernelSelfTestBusy compares what is the same while another process uses up a CPU: gates pass,
-// stay undecided or are void, and never fail.
+// TestKernelSelfTestBusy compares equal variants while another process uses up a CPU. Gates may
+// pass, stay undecided or be void, but must never fail.
 func TestKernelSelfTestBusy(t *testing.T) {
 	requireLab(t)
 	if !*selftest {
@@ -134,7 +134,7 @@ func TestKernelSelfTestBusy(t *testing.T) {
 	if !ok || !ok2 {
 		t.Fatal("selftest.yaml has no matrix before its baseline")
 	}
-	// Another name for the baseline: nothing takes as long as its timeout.
+	// This variant equals the baseline: no response takes as long as the timeout.
 	same := head +
 		"matrix:\n  - {server.work.sleep: [2ms], load.timeout: [900ms, 901ms]}\nbaseline:" +
 		strings.Replace(gates, "{server.work.sleep: 2ms}", "{load.timeout: 900ms}", 1)

@@ -21,7 +21,7 @@ matrix:
 trials: 1
 ` + lenient
 
-// lostOnlyBy checks that a trial lost attempts for these causes only.
+// lostOnlyBy checks that every lost attempt in a trial has one of these causes.
 func lostOnlyBy(t *testing.T, what string, tr *results.Trial, causes ...string) {
 	t.Helper()
 	lost := tr.Lost
@@ -59,8 +59,8 @@ func TestKernelHTTP(t *testing.T) {
 	}
 }
 
-// A stopped worker announces the end of a kept connection with its next response, so no request is
-// in flight when it ends. http.Server.Shutdown sends idle connections a FIN at once.
+// A stopped worker announces the end of a kept connection in its next response, so no request is in
+// flight when the connection is closed. http.Server.Shutdown sends idle connections a FIN at once.
 func TestKernelKeepAlive(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -110,8 +110,8 @@ trials: 1
 	}
 }
 
-// A process that binds its address alone leaves a hole when it is replaced: connections in between
-// are refused.
+// If only one process can bind the address, no socket listens while that process is replaced, and
+// connections are refused.
 func TestKernelBindAfterClose(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -133,8 +133,8 @@ trials: 1
 				tr.LostByCause["refused"], len(tr.Steps))
 		}
 		for i, s := range tr.Steps {
-			// It could bind once close(2) had begun, which is after the stop and may be before the
-			// old one says that it has closed.
+			// The new worker could bind once close(2) had started. That is after the stop, but may
+			// be before the old worker reports the close.
 			if s.ReadyNS == nil || s.ClosedNS == nil || *s.ReadyNS < *s.StopNS {
 				t.Errorf("%s, step %d: the new worker was ready at %v, before the old one was "+
 					"stopped at %v", v.Labels["server.kind"], i, s.ReadyNS, s.StopNS)
@@ -168,7 +168,7 @@ trials: 1
 			}
 		}
 		for _, w := range tr.Workers[3:] {
-			if w.Accepted == 0 && w.ID != 5 { // the last one may have come too late
+			if w.Accepted == 0 && w.ID != 5 { // the last one may have started too late
 				t.Errorf("%s: worker %d, started after a crash, got nothing", v.Labels["sockets"],
 					w.ID)
 			}
@@ -206,8 +206,8 @@ trials: 1
 	for label, list := range trials(run, "stop") {
 		tr := list[0]
 		lostOnlyBy(t, label, tr, "reset_at_close", "reset_half_open", "worker_crash")
-		// Workers 0, 1, 2; 3 is added, 1 removed: 0, 2, 3; 3 killed; 0 stalled; then 0 and 2 give
-		// way to 4 and 5.
+		// The first workers are 0, 1 and 2. 3 is added, 1 is removed, 3 is killed, 0 is stalled.
+		// Then 0 and 2 are replaced by 4 and 5.
 		var got []string
 		for _, s := range tr.Steps {
 			got = append(got, string(s.Do)+" "+s.Target)
@@ -221,7 +221,7 @@ trials: 1
 			t.Errorf("%s: workers %+v", label, tr.Workers)
 		}
 		for _, w := range tr.Workers {
-			if w.Served == 0 && label != "handoff" { // a shared queue may leave one out
+			if w.Served == 0 && label != "handoff" { // a shared queue may skip a worker
 				t.Errorf("%s: worker %d served nothing", label, w.ID)
 			}
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // A pod behind a Service is deleted, updated or moved, or a node falls silent. The losses are
-// attributed to the stale endpoint, for as long as the control plane lags and no longer.
+// attributed to the stale endpoint for exactly as long as the control plane lags.
 func TestKernelService(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -41,8 +41,8 @@ func TestKernelService(t *testing.T) {
 			if late < lag || late > lag+1e9 {
 				t.Errorf("the rules followed after %.0f ms, want %.0f and some", late/1e6, lag/1e6)
 			}
-			// One of two endpoints gets half of the attempts: of 90 between 25 and 65, with an
-			// error of one in ten thousand.
+			// One of two endpoints gets half of the 90 attempts: between 25 and 65, with an error
+			// probability of 1 in 10,000.
 			want := 300 * late / 1e9 / 2
 			if stale := float64(trial.LostByCause["stale_endpoint"]); stale < want*0.5 ||
 				stale > want*1.5 {
@@ -66,9 +66,9 @@ func TestKernelService(t *testing.T) {
 	}
 }
 
-// While a Service has no endpoint its rules reject connections. An impatient client is lost; a
-// patient one is served a second late, or refused then. The prediction from the rules' instants is
-// what is lost.
+// While a Service has no endpoint, its rules reject connections. Impatient clients are lost.
+// Patient clients are served a second late, or refused then. The loss that is predicted from the
+// rules' instants equals the measured loss.
 func TestKernelNoEndpoint(t *testing.T) {
 	requireLab(t)
 	const rate = 500.0
@@ -97,15 +97,15 @@ trials: 1
 			if step.DeadNS == nil || step.PredictedLost == nil {
 				t.Fatalf("nothing is predicted of %+v", step)
 			}
-			// The SYN is sent again after 1.00 to 1.08 s. Some more attempts are lost if the
-			// machine pauses.
+			// The client's kernel sends the SYN again after 1.00 to 1.08 s. If the machine pauses,
+			// a few more attempts are lost.
 			lost, predicted := float64(trial.Lost), *step.PredictedLost
 			if lost < predicted-0.08*rate-5 || lost > predicted+0.1*predicted+25 {
 				t.Errorf("%.0f lost %v, predicted %.0f", lost, trial.LostByCause, predicted)
 			}
 			window := float64(*step.DeadNS) / 1e9
 			least, most := rate*window*0.95, rate*window*1.05
-			if patient { // a little is stale
+			if patient { // a few attempts are stale
 				least, most = rate*max(0, window-1.08), rate*(max(0, window-1)+0.1)
 			}
 			if predicted < least || predicted > most {
@@ -126,8 +126,8 @@ trials: 1
 	}
 }
 
-// Clients that reuse their source ports are still sent to a pod that no rule leads to, because
-// their node remembers the old connection. These losses are separate from those of the switch.
+// A client that reuses a source port is still sent to the old pod, which no rule leads to, because
+// its node remembers the old connection. These losses are counted apart from those of the switch.
 func TestKernelStaleConntrack(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -137,8 +137,8 @@ func TestKernelStaleConntrack(t *testing.T) {
 		"timeline: [{at: 500ms, do: delete-pod}]\n"+
 		"kube: {endpoint_lag: 600ms, teardown: 200ms}")
 	stale := float64(trial.LostByCause["stale_conntrack"])
-	// Half of what came while the pod's network was gone and rules still led there, each time
-	// round: at 1 to 3 s, twice or three times.
+	// Half of the connections opened between the end of the pod's network and the change of the
+	// rules. Their ports come round two or three times, after 1 to 3 s.
 	if once := rate * (lag - teardown) / 2; stale < 1.5*once || stale > 3.5*once {
 		t.Errorf("%v lost to old entries, want two or three times %v: %v", stale, once,
 			trial.LostByCause)
@@ -150,8 +150,8 @@ func TestKernelStaleConntrack(t *testing.T) {
 	}
 }
 
-// Clients that know the pods by name connect to one that has gone for as long as their caches keep
-// it: for ever, until the TTL has passed, or hardly at all.
+// Clients that resolve pods by name connect to a deleted pod as long as their caches keep it: for
+// ever, until the TTL has passed, or hardly at all.
 func TestKernelNames(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -178,8 +178,8 @@ trials: 1
 		step := trial.Steps[0]
 		t.Logf("%v: %d of %d lost %v, outage %d ms", v.Labels, trial.Lost, trial.Attempts,
 			trial.LostByCause, *step.OutageNS/1e6)
-		// The shortest and the longest outage: what is cached lives for a second at most, and
-		// sixteen clients are not all lucky.
+		// The bounds of the outage, in ms. A cached address expires after at most a second. Of
+		// sixteen clients, some still have the old one.
 		bounds := map[string][2]int64{
 			"none": {0, 400}, "ttl": {300, 1500}, "forever": {2500, 3100},
 		}[v.Labels["dns.cache"]]
@@ -195,8 +195,8 @@ trials: 1
 	}
 }
 
-// Clients that know one pod's own address fail once it has gone, and do not notice when another pod
-// goes.
+// Clients that use one pod's own address fail once that pod has gone. They do not notice when
+// another pod goes.
 func TestKernelPodAddress(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -239,8 +239,8 @@ trials: 1
 				}
 				return
 			}
-			// All that were due after the close, of 600; an attempt that the close meets in its
-			// queue is reset.
+			// All of the 600 attempts that were due after the close. Attempts that were in the
+			// queue at the close are reset.
 			due := int64(float64(trial.Attempts) * (1 - float64(*step.ClosedNS)/2e9))
 			stale := trial.LostByCause["stale_endpoint"]
 			atClose := trial.LostByCause["reset_at_close"]
@@ -251,7 +251,7 @@ trials: 1
 	}
 }
 
-// Workers share a port if they share a network namespace and a user id.
+// Workers can share a port if they are in one network namespace and have the same user id.
 func TestKernelSharing(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -287,8 +287,8 @@ trials: 1
 			network := v.Labels["kube.placement"] == "containers" ||
 				v.Labels["kube.placement"] == "host-network"
 			for i, w := range trial.Workers {
-				// The first one has the address, and the port; of 800 a third each is 267, within 7
-				// standard deviations of 13.
+				// Unless all share the port, worker 0 alone gets the 800 attempts. A third of 800
+				// is 267; the bounds are 7 standard deviations (13) away.
 				least, most, bind := int64(0), int64(0), ""
 				switch {
 				case network && v.Labels["kube.users"] == "one":

@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// While the load runs the harness sleeps, on its own CPUs, and reports what it used.
+// While the load runs, the harness sleeps on its own CPUs. It reports the CPU time it used.
 func TestKernelHarnessSleeps(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -38,7 +38,7 @@ trials: 1
 		*c.StandInNS <= 0 || *c.WatchNS+*c.StandInNS > *c.HarnessNS {
 		t.Fatalf("%+v", c)
 	}
-	// The harness used as much as the load when it read everything during the load.
+	// A harness that read everything during the load would use as much CPU time as the load.
 	if 3**c.HarnessNS > *c.LoadNS {
 		t.Errorf("the harness used %v of CPU time, the load %v", time.Duration(*c.HarnessNS),
 			time.Duration(*c.LoadNS))
@@ -56,12 +56,12 @@ trials: 1
 	}
 }
 
-// areAmong reports whether every CPU of some is one of all.
+// areAmong reports whether every CPU in some is in all.
 func areAmong(some, all []int) bool {
 	return !slices.ContainsFunc(some, func(cpu int) bool { return !slices.Contains(all, cpu) })
 }
 
-// If the harness stands still for half a second, its steps are late, and nothing else is affected.
+// If the harness stops for half a second, its steps are late, but nothing else is affected.
 func TestKernelHarnessStandsStill(t *testing.T) {
 	requireLab(t)
 	p := newProgram(t)
@@ -85,7 +85,7 @@ trials: 1
 		t.Fatal(err)
 	}
 	p.await(t, "load")
-	time.Sleep(500 * time.Millisecond) // the load begins 20 ms after it is ready, and takes 2 s
+	time.Sleep(500 * time.Millisecond) // the load starts 20 ms after it is ready, and lasts 2 s
 	p.signal(t, "run", syscall.SIGSTOP)
 	time.Sleep(500 * time.Millisecond)
 	p.signal(t, "run", syscall.SIGCONT)
@@ -112,7 +112,7 @@ trials: 1
 	}
 }
 
-// roles returns the program's processes by the subcommand that each runs.
+// roles returns the program's processes, grouped by the subcommand that each runs.
 func (p *program) roles(t *testing.T) map[string][]int {
 	t.Helper()
 	all := map[string][]int{}
@@ -125,7 +125,7 @@ func (p *program) roles(t *testing.T) map[string][]int {
 	return all
 }
 
-// await waits until a process of that role runs.
+// await waits until a process with the role runs.
 func (p *program) await(t *testing.T, role string) {
 	t.Helper()
 	end := time.Now().Add(20 * time.Second)
@@ -136,7 +136,7 @@ func (p *program) await(t *testing.T, role string) {
 	}
 }
 
-// signal signals all processes of a role.
+// signal sends a signal to all processes with the role.
 func (p *program) signal(t *testing.T, role string, s syscall.Signal) {
 	t.Helper()
 	for _, pid := range p.roles(t)[role] {

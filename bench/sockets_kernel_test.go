@@ -7,8 +7,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// Of sockets at one port the kernel chooses the most specific (inet_csk's compute_score), whoever
-// was there first; only those that are bound alike share. IPv6 sockets that take IPv4 come last.
+// Of the sockets at a port, the kernel chooses the most specific (inet_csk's compute_score), not
+// the oldest. Only sockets that are bound alike share. IPv6 sockets that also take IPv4 come last.
 func TestKernelListen(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -41,8 +41,8 @@ trials: 1
 	}
 }
 
-// The kernel lets sockets of one user share a port. A generation of another user does not get it,
-// and the old one continues, unless the new one is given the socket itself.
+// The kernel lets sockets of one user share a port. A generation with another user cannot bind it,
+// and the old one continues, unless the new generation is given the socket itself.
 func TestKernelUsers(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -63,7 +63,7 @@ trials: 1
 		tr, what := lastTrial(v), results.LabelString(v.Labels)
 		bound, restarts := 4, 1
 		switch what {
-		case "stop=close server.users=each": // one of each generation
+		case "stop=close server.users=each": // one worker of each generation
 			bound = 2
 		case "stop=close server.users=other":
 			bound, restarts = 2, 0
@@ -85,8 +85,8 @@ trials: 1
 	}
 }
 
-// With TCP_DEFER_ACCEPT the kernel drops the ACK that ends a handshake, of every connection.
-// Nothing is lost, and the kernel's word for that is no loss.
+// With TCP_DEFER_ACCEPT the kernel drops the ACK that ends each handshake. Nothing is lost, so the
+// kernel's report of that drop must not count as a loss.
 func TestKernelDeferAccept(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

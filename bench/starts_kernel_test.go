@@ -9,8 +9,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Parked workers are ready sooner than those that their step starts, and cost the servers less CPU
-// while the load runs. Nothing else about them differs: the ledger balances.
+// Parked workers are ready sooner than cold ones, and take less CPU time from the servers while the
+// load runs. There is no other difference: the ledger balances.
 func TestKernelStarts(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -62,7 +62,7 @@ trials: 2
 	}
 }
 
-// At most 64 processes are parked at a time. Others follow when steps have used some.
+// At most 64 processes are parked at a time. More are parked when steps have used some.
 func TestKernelStartsOfMany(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `

@@ -8,8 +8,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A step starts and ends workers as its kind says, so that a gate on what is measured of those is
-// refused or decided, and never waits.
+// Every step starts and ends workers as its Kind says. So a gate on their metrics is refused or
+// decided, and never waits for more trials.
 func TestKernelStepKinds(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -59,7 +59,7 @@ timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 500ms, do: node-down, ta
 				skipped = true
 				t.SkipNow()
 			}
-			// What steps of a kind do: a scale starts workers or ends them.
+			// Collect by step, because a scale either starts workers or ends them.
 			starts, ends := map[vocabulary.StepName]bool{}, map[vocabulary.StepName]bool{}
 			trial := lastTrial(v)
 			for _, s := range trial.Steps {
@@ -76,7 +76,7 @@ timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 500ms, do: node-down, ta
 						name, starts[name], ends[name], kind.Starts, kind.Ends())
 				}
 			}
-			// The plan knew which workers they would start.
+			// The plan predicted which workers the steps would start.
 			if trial.Starts == nil || trial.Starts.Parked == 0 || trial.Starts.Cold > 0 {
 				t.Errorf("workers started: %+v; want all of them parked", trial.Starts)
 			}

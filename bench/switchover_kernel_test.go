@@ -20,7 +20,7 @@ const (
 	synTimeout     = "syn_timeout"
 )
 
-// way names a variant by how its workers are replaced.
+// way names a variant by the way its workers are replaced.
 func way(v *results.Variant) string {
 	var words []string
 	for _, label := range []string{"server.kind", "sockets", "stop", "load.connections"} {
@@ -31,7 +31,7 @@ func way(v *results.Variant) string {
 	return strings.Join(words, " ")
 }
 
-// skips logs that a variant was skipped; under REQUIRE_KERNEL that is an error.
+// skips reports whether a variant was skipped, and logs it. Under REQUIRE_KERNEL that is an error.
 func skips(t *testing.T, v *results.Variant) bool {
 	t.Helper()
 	if v.SkippedReason == nil {
@@ -43,9 +43,9 @@ func skips(t *testing.T, v *results.Variant) bool {
 	return true
 }
 
-// Stop modes that leave the listening socket open lose nothing, nor does a selector that empties it
-// first. Requests with a body, which must not be repeated, are told in time that a kept connection
-// ends.
+// Stop modes that keep the listening socket open lose nothing, and neither does a selector that
+// empties the socket first. Clients whose requests have a body, and so must not be repeated, learn
+// in time that a kept connection ends.
 func TestKernelPassedOn(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -92,8 +92,8 @@ trials: 1
 	}
 }
 
-// Of connections that are half-open when the last listener that answered their SYN is closed,
-// exactly all are lost, or none.
+// When the last listener closes, either all or none of the connections are lost that were half-open
+// on it.
 func TestKernelHalfOpen(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -124,8 +124,8 @@ trials: 1
 			if stop := v.Labels["stop"]; stop == "close" || stop == "drain" {
 				want = 3 * k
 			}
-			// Another handshake may be under way as well: one takes about ten microseconds, so
-			// hardly more than one is.
+			// Another handshake may be half-open as well. A handshake takes about ten microseconds,
+			// so there is hardly ever more than one.
 			others := tr.LostByCause[resetHalfOpen] - want
 			if held != 3*k || lost != want || others < 0 || others > 2 {
 				t.Errorf("%v: %d of %d half-open connections lost, by cause %v; want %d of %d",
@@ -135,7 +135,7 @@ trials: 1
 	}
 }
 
-// requireHAProxy skips a test without HAProxy.
+// requireHAProxy skips a test if HAProxy is not installed.
 func requireHAProxy(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("haproxy"); err == nil {
@@ -147,8 +147,8 @@ func requireHAProxy(t *testing.T) {
 	testkit.Skip(t, "haproxy is not installed")
 }
 
-// Behind HAProxy a drained worker loses nothing, and one that restarts unannounced leaves requests
-// unserved. The ledger balances although the workers' connections are HAProxy's.
+// Behind HAProxy a drained worker loses nothing. A worker that restarts unannounced loses requests.
+// The ledger balances although it was HAProxy that opened the workers' connections.
 func TestKernelLoadBalancer(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -171,7 +171,7 @@ trials: 1
 		t.Logf("%s: %v", way(v), tr.LostByCause)
 		switch v.Labels["stop"] {
 		case "lb-drain":
-			// HAProxy may close a kept connection whose worker has left just when a request comes.
+			// HAProxy may close a kept connection to a stopped worker just when a request arrives.
 			lostOnlyBy(t, way(v), tr)
 		case "drain":
 			lostOnlyBy(t, way(v), tr, resetAtClose, "proxy_error", "timeout")
@@ -189,8 +189,8 @@ trials: 1
 	}
 }
 
-// The extra time of a cold worker's requests is reported at its size, and a selector that starts it
-// slowly spares most of them.
+// The report states the right extra time for a cold worker's requests. A selector with slow start
+// spares most requests that time.
 func TestKernelColdStart(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -219,8 +219,8 @@ trials: 1
 		if selector == "hash" && c.FairShareNS == nil {
 			t.Error("hash: its share never became fair")
 		}
-		// The mean over the time is half of cold; a queue forms besides, as one in three goes
-		// there.
+		// The mean over the warm-up is half of cold. Because one connection in three goes to the
+		// cold worker, a queue adds to it.
 		if selector == "hash" && (slower < 6*time.Millisecond || c.Share < 0.2 || c.Share > 0.5) {
 			t.Errorf("hash: slower by %v, share %.2f; want about 10ms or more, and a third", slower,
 				c.Share)
@@ -240,8 +240,8 @@ trials: 1
 	}
 }
 
-// Workers leave, come and are replaced in any order: no attempt is left at a socket that nobody
-// serves, and the ledger balances with the kernel's events and without.
+// Workers are removed, added and replaced in any order. No attempt is left at a socket that nobody
+// serves, and the ledger balances with kernel events and without.
 func TestKernelStepsInAnyOrder(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -269,7 +269,7 @@ trials: 1
 		}
 		var allowed []string
 		switch {
-		// The socket of a worker that was removed belongs to no worker.
+		// No worker takes over the socket of a removed worker, so closing it loses connections.
 		case v.Labels["stop"] == "close",
 			v.Labels["sockets"] == "reuseport" && v.Labels["stop"] == "handoff":
 			allowed = []string{resetAtClose, resetHalfOpen, synTimeout}

@@ -7,8 +7,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// listen(2) cuts a backlog to net.core.somaxconn, and a queue holds one more than that. The worker
-// stands still meanwhile; whoever comes when the queue is full is refused in silence.
+// listen(2) limits a backlog to net.core.somaxconn, and a queue holds one more than that. While the
+// worker is stopped, the kernel silently drops connections that find the queue full.
 func TestKernelSomaxconn(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -47,8 +47,9 @@ trials: 1
 	}
 }
 
-// A handshake whose last ACK finds the queue full waits for room or, with tcp_abort_on_overflow, is
-// reset at once: its client had been connected. The kernel says so, and its counters do.
+// If the last ACK of a handshake finds the queue full, the handshake waits for room. With
+// tcp_abort_on_overflow it is reset at once, although the client was connected. The kernel's events
+// and counters show the reset.
 func TestKernelAbortOnOverflow(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

@@ -20,7 +20,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// A pseudoterminal of so many columns (pty(7)).
+// A pseudoterminal has a fixed number of columns (pty(7)).
 type pseudoterminal struct {
 	master, slave *os.File
 }
@@ -52,12 +52,12 @@ func newPseudoterminal(t *testing.T, columns int) pseudoterminal {
 	return pseudoterminal{master, slave}
 }
 
-// during returns what the terminal shows while f runs.
+// during returns the terminal's output while f runs.
 func (p pseudoterminal) during(f func()) string {
 	shown := make(chan string)
 	go func() {
 		var b bytes.Buffer
-		_, _ = b.ReadFrom(p.master) // ends with EIO when nobody has the slave any more
+		_, _ = b.ReadFrom(p.master) // EIO when no process has the slave open
 		shown <- b.String()
 	}()
 	f()
@@ -90,7 +90,7 @@ func TestTextWidth(t *testing.T) {
 	}
 }
 
-// What the commands print fits the terminal that they print to. In a file it is as on one of 100
+// The commands' output fits the terminal. In a file it has the same lines as on a terminal of 100
 // columns.
 func TestTerminalWidth(t *testing.T) {
 	t.Setenv("COLUMNS", "")
@@ -112,7 +112,7 @@ func TestTerminalWidth(t *testing.T) {
 			shown = terminal.during(func() {
 				c := p.command(t.Context(), args...)
 				c.Stdout = terminal.slave
-				_ = c.Run() // the comparison has a status of its own
+				_ = c.Run() // compare may fail by its verdict
 			})
 			shown = strings.ReplaceAll(shown, "\r\n", "\n")
 			for line := range strings.Lines(shown) {
@@ -127,7 +127,7 @@ func TestTerminalWidth(t *testing.T) {
 	}
 }
 
-// planOf is the plan of a scenario with one variant for each of labels.
+// planOf returns a plan of a scenario with one variant for each element of labels.
 func planOf(name string, labels ...scenarios.Labels) *plan.Plan {
 	s := &plan.Scenario{Spec: &scenarios.Scenario{Name: name}}
 	for _, l := range labels {
@@ -136,7 +136,7 @@ func planOf(name string, labels ...scenarios.Labels) *plan.Plan {
 	return &plan.Plan{Scenarios: []*plan.Scenario{s}}
 }
 
-// The line stays on its line, whatever the variants are called and however narrow the terminal is.
+// Progress takes one line, however long the variants' names are and however narrow the terminal is.
 func TestProgressWidth(t *testing.T) {
 	t.Setenv("COLUMNS", "")
 	of := planOf("restart-matrix", scenarios.Labels{"stop": "close"},
@@ -156,7 +156,7 @@ func TestProgressWidth(t *testing.T) {
 				Done: 3, Planned: 9000, Scenario: "steady", Note: strings.Repeat("note ", 30),
 				Left: time.Hour,
 			})
-			p.show(harness.Progress{ // all that was planned has ended, and two repeats have not
+			p.show(harness.Progress{ // all planned trials have ended, and two repeats have not
 				Done: 9000, Planned: 9000, Repeated: 7, Repeats: 9, Repeat: true, Invalid: 9,
 				Reason: strings.Repeat("late ", 30), Scenario: "steady", Variant: short,
 			})
@@ -178,7 +178,7 @@ func TestProgressWidth(t *testing.T) {
 	}
 }
 
-// column checks that text begins in the same column of all the lines that have it.
+// column checks that text starts in the same column on all lines that contain it.
 func column(t *testing.T, lines []string, text string) {
 	t.Helper()
 	first := -1
@@ -194,8 +194,8 @@ func column(t *testing.T, lines []string, text string) {
 	}
 }
 
-// A run as a terminal shows it: what was invalid and why, what is repeated, and what each variant
-// dropped where there is room for that.
+// On a terminal progress shows what was invalid and why, what is repeated and, if there is room,
+// how many attempts each variant dropped.
 func TestProgressTerminal(t *testing.T) {
 	of := planOf("restart", scenarios.Labels{"sockets": "reuseport", "stop": "close"},
 		scenarios.Labels{"sockets": "shared", "stop": "handoff"})
@@ -233,7 +233,7 @@ func TestProgressTerminal(t *testing.T) {
 	t.Log(strings.ReplaceAll(strings.ReplaceAll(shown, eraseLine, ""), "\r", "\n"))
 }
 
-// The time that is left does not jump when an estimate does, and ends at 0.
+// The time left does not jump when an estimate does, and ends at 0.
 func TestCountdown(t *testing.T) {
 	var c countdown
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
@@ -251,7 +251,7 @@ func TestCountdown(t *testing.T) {
 	}
 }
 
-// Where there is no terminal each trial has a line, in which nothing moves a cursor.
+// Without a terminal each trial gets a line, without control sequences.
 func TestProgressLines(t *testing.T) {
 	var out strings.Builder
 	of := planOf("steady", scenarios.Labels{"a": "b\n\x1b[31m"})

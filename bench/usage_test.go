@@ -9,13 +9,13 @@ import (
 	"unicode"
 )
 
-// foreign lists words of the language and the libraries that the program is written in.
+// foreign lists words from the Go language and its libraries that no message should contain.
 var foreign = []string{
 	"strconv", "unmarshal", "EOF", "in the group", "arg(s)", "goroutine", "invalid syntax",
 	"invalid argument", "shorthand", "unknown flag", "unknown command", "parsing", "<nil>", "%!",
 }
 
-// A user's mistake ends with status 2 and one line, which says where, what, and what to do.
+// A user's mistake ends with status 2 and a line that says where, what is wrong, and what to do.
 func TestUsage(t *testing.T) {
 	t.Chdir(t.TempDir())
 	p := newProgram(t)
@@ -146,7 +146,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// saysWhat lists what is wrong with a message that must have these parts.
+// saysWhat lists the faults of a message that must contain these parts.
 func saysWhat(message string, parts []string) (problems []string) {
 	ours := strings.HasPrefix(message, "reuseport-bench: ")
 	if !ours || strings.Count(message, "\n") != 1 || len(message) > 1500 {
@@ -168,7 +168,7 @@ func saysWhat(message string, parts []string) (problems []string) {
 	return problems
 }
 
-// One mistake made many times does not hide the others.
+// One mistake that is made many times does not hide the others.
 func TestManyProblems(t *testing.T) {
 	var names []string
 	for i := range 3000 {

@@ -39,16 +39,16 @@ func burn(cpu string) error {
 	return nil
 }
 
-// burner is the argument that makes the test binary burn; the next one is the CPU.
+// burner is the argument that makes the test binary call burn. The next argument is the CPU.
 const burner = "burn"
 
-// occupy keeps CPUs busy, each with a process of its own, until the test ends.
+// occupy keeps CPUs busy until the test ends, with one process for each element of cpus.
 func occupy(t *testing.T, cpus []int) {
 	t.Helper()
 	for _, cpu := range cpus {
 		cmd := exec.Command("/proc/self/exe", burner, strconv.Itoa(cpu))
-		// A session of its own, as the workers have: the scheduler shares a CPU out by sessions
-		// (autogroup, sched(7)).
+		// Each process gets its own session, as workers do: the scheduler divides a CPU among
+		// sessions (autogroup, sched(7)).
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		stdin, err := cmd.StdinPipe()
 		if err != nil {
@@ -81,7 +81,7 @@ func cpuSides(t *testing.T) (load, servers []int) {
 	return p.CPUs.Load, p.CPUs.Servers
 }
 
-// onlyInvalid checks that each of the run's trials has a reason that contains the texts.
+// onlyInvalid checks that each trial of the run is invalid for a reason that contains the texts.
 func onlyInvalid(t *testing.T, run *results.Run, texts ...string) {
 	t.Helper()
 	for label, list := range trials(run, "sockets") {
@@ -105,7 +105,7 @@ func onlyInvalid(t *testing.T, run *results.Run, texts ...string) {
 func TestKernelStolenCPU(t *testing.T) {
 	requireLab(t)
 	_, servers := cpuSides(t)
-	// Two on each CPU: the worker gets a third of its own.
+	// Two on each CPU leave the worker a third of its CPU.
 	occupy(t, append(slices.Clone(servers), servers...))
 	for _, tt := range []struct{ name, timeline, where string }{
 		{"in a step's window", "timeline: [{at: 100ms, every: 100ms, do: stall, for: 1ms}]", "in the window of step "},
@@ -129,8 +129,8 @@ trials: 1
 	}
 }
 
-// There are more connections in TIME_WAIT than the kernel keeps. The others skip the state, and the
-// trial is invalid.
+// More connections reach TIME_WAIT than the kernel keeps in it. The excess skips that state, and
+// the trial is invalid.
 func TestKernelTimeWaitOverflow(t *testing.T) {
 	requireLab(t)
 	run, stderr, status := newProgram(t).run(t, `
@@ -156,7 +156,7 @@ trials: 1
 func TestKernelStarvedGenerator(t *testing.T) {
 	requireLab(t)
 	load, _ := cpuSides(t)
-	// Several: one neighbour leaves half of the CPU, which may be enough.
+	// Several processes, because a single one leaves half of the CPU, which may be enough.
 	for range 5 {
 		occupy(t, load)
 	}

@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// A scenario that cannot run here fails a run of that scenario alone, and is left out of a run of
-// several.
+// A scenario that cannot run here fails a run of that scenario alone. A run of several scenarios
+// leaves it out.
 func TestVerdictOfSkipped(t *testing.T) {
 	why := "haproxy: not found"
 	skipped := &results.Scenario{Name: "load-balancer", MinValid: 1,
@@ -30,8 +30,8 @@ func TestVerdictOfSkipped(t *testing.T) {
 	}
 }
 
-// A quick look whose trials all went well ends with status 3 where a gate needs more of them, and
-// with 0 where there is no gate.
+// A quick look whose trials are all valid ends with status 3 if a gate needs more trials, and with
+// 0 if there is no gate.
 func TestVerdictOfQuickLook(t *testing.T) {
 	look := func(valid bool, gates ...results.GateResult) error {
 		return verdict(&results.Run{Scenarios: []*results.Scenario{{
@@ -54,7 +54,7 @@ func TestVerdictOfQuickLook(t *testing.T) {
 	}
 }
 
-// A scenario that was stopped fails the run once, not again for each variant and gate.
+// A stopped scenario fails the run once, not again for each variant and gate.
 func TestVerdictOfStopped(t *testing.T) {
 	stopped := &results.Scenario{
 		Name: "steady", Trials: 8, MinValid: 4, Stopped: "none of 4 trials was valid",
@@ -72,7 +72,7 @@ func TestVerdictOfStopped(t *testing.T) {
 	}
 }
 
-// Doctor says that nothing can run where no lab can be made, and then does not count scenarios.
+// If no lab can be made, doctor says that nothing can run, and does not count scenarios.
 func TestWhatCanRun(t *testing.T) {
 	all := func(status map[string]doctor.Status) (found []doctor.Result) {
 		for _, name := range []string{doctor.NetNamespace, doctor.UserNamespace, doctor.NetSysctl,
@@ -89,7 +89,7 @@ func TestWhatCanRun(t *testing.T) {
 	for _, test := range []struct {
 		status map[string]doctor.Status
 		want   string
-		no     bool // trial at all
+		no     bool // no trial can run at all
 	}{
 		{nil, fmt.Sprintf("%d of %d scenarios can run.", n, n), false},
 		{map[string]doctor.Status{doctor.NetNamespace: doctor.No}, fmt.Sprintf("%d of %d scenarios can run.", n, n), false},

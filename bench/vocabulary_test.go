@@ -24,8 +24,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Every value of every word is allowed by the schema, is planned, recorded, judged, stored and
-// printed.
+// The schema allows every value of every word, and each value can be planned, recorded, judged,
+// stored and printed.
 func TestVocabulary(t *testing.T) {
 	schema := schemaValues(t)
 	for _, word := range vocabulary.Words() {
@@ -43,7 +43,7 @@ func TestVocabulary(t *testing.T) {
 	}
 }
 
-// schemaValues returns whether the schema of scenario files allows a value of a setting.
+// schemaValues returns a function that reports whether the schema allows a value of a setting.
 func schemaValues(t *testing.T) func(setting, value string) bool {
 	t.Helper()
 	text, err := scenarios.Schema()
@@ -84,8 +84,8 @@ func schemaValues(t *testing.T) func(setting, value string) bool {
 	}
 }
 
-// wordScenario returns a scenario with one variant, in which the setting has that value and
-// everything else is as that value needs it.
+// wordScenario returns a scenario with one variant that has the value for the setting, and the
+// other settings that this value needs.
 func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 	t.Helper()
 	base := map[string]string{"load.rate": "500/s", "load.duration": "1s"}
@@ -198,7 +198,7 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 	if setting != "timeline[].do" {
 		set(setting, value)
 	}
-	// Every setting is an axis, so that the variant has a label for it.
+	// Each setting is an axis of the matrix, so the variant has a label for it.
 	var axes []string
 	for _, key := range slices.Sorted(maps.Keys(base)) {
 		axes = append(axes, fmt.Sprintf("%s: [%s]", key, base[key]))
@@ -211,7 +211,7 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 	return s
 }
 
-// needed returns the first value that o allows; "" where it allows all.
+// needed returns the first value that o allows, or "" if it allows all.
 func needed[T ~string](o vocabulary.Only[T]) string {
 	if len(o.Values) == 0 {
 		return ""
@@ -219,7 +219,7 @@ func needed[T ~string](o vocabulary.Only[T]) string {
 	return string(o.Values[0])
 }
 
-// planWord returns the only variant of a plan of s.
+// planWord plans s and returns its only variant.
 func planWord(t *testing.T, s *scenarios.Scenario) *plan.Variant {
 	t.Helper()
 	machine := plan.Machine{CPUs: []int{0, 1, 2, 3}}
@@ -245,15 +245,15 @@ func planWord(t *testing.T, s *scenarios.Scenario) *plan.Variant {
 	return v
 }
 
-// headerKeys holds the names of words in the header of recorded facts, by setting.
+// headerKeys maps settings to the names of their words in the header of a recording.
 var headerKeys = map[string]string{
 	"network": "network", "family": "family", "path": "path", "sockets": "sockets",
 	"accept": "accept",
 	"stop":   "stop", "server.kind": "kind", "load.connections": "connections",
 }
 
-// judgeWord judges a trial of v in which nothing was sent, records it, reads that, and judges it
-// again. It returns the trial as it is stored.
+// judgeWord judges a trial of v without attempts, records it, reads the recording, and judges that
+// again. It returns the trial in its stored form.
 func judgeWord(t *testing.T, v *plan.Variant) *results.Trial {
 	t.Helper()
 	first := v.Load[0]
@@ -310,7 +310,7 @@ func judgeWord(t *testing.T, v *plan.Variant) *results.Trial {
 	return trial
 }
 
-// reportWord stores a run with the trial, and prints it.
+// reportWord stores a run with the trial and prints the run.
 func reportWord(t *testing.T, s *scenarios.Scenario, v *plan.Variant, trial *results.Trial) {
 	t.Helper()
 	measured := &results.Variant{Labels: v.Labels, Trials: []*results.Trial{trial}}
