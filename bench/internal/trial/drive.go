@@ -18,7 +18,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// loadLimit is how long the load may take beyond its duration and the last attempt's timeout.
+// loadLimit is the time that the load processes have to end, after the load's duration and the
+// timeout of its last attempt.
 const loadLimit = 10 * time.Second
 
 // observe prepares the observers of the trial.
@@ -91,8 +92,9 @@ const (
 // window returns the length of the windows of the trial's series.
 func (s *stage) window() time.Duration { return max(minWindow, s.variant.Duration/usualWindows) }
 
-// drive runs load and timeline side by side. From the first attempt to the last, this process
-// sleeps, except for the steps and a few looks at the machine, and stays on CPUs of its own.
+// drive runs load and timeline side by side. From the first attempt to the last, this process stays
+// on CPUs of its own. It sleeps, except to carry out steps and to take a few readings of the
+// machine.
 func (s *stage) drive(ctx context.Context) (err error) {
 	restore, err := s.prepareHarness()
 	if err != nil {
@@ -130,13 +132,13 @@ func (s *stage) drive(ctx context.Context) (err error) {
 		s.problem("%v", err)
 	}
 	for _, w := range s.group.Workers() {
-		s.timeline.used += w.Reaping() // a supervisor would have to do that, too
+		s.timeline.used += w.Reaping() // a supervisor reaps its workers, too
 	}
 	endWatch()
 	if loadErr != nil {
 		return loadErr
 	}
-	if interrupted.Err() != nil { // perhaps during a step, whose cost is then unknown
+	if interrupted.Err() != nil { // a step may have been cut off, so its cost is unknown
 		return context.Cause(interrupted)
 	}
 	return nil
@@ -206,8 +208,8 @@ func (s *stage) killLoad() error {
 	return errors.Join(errs...)
 }
 
-// scheds reads the scheduler statistics of every process of a worker, parked ones included. Those
-// that cannot be read are omitted.
+// scheds reads the scheduler statistics of every process of a worker, parked ones included.
+// Statistics that cannot be read are omitted.
 func (s *stage) scheds() map[*servers.Worker]kernel.Sched {
 	all := map[*servers.Worker]kernel.Sched{}
 	for _, w := range append(s.group.Workers(), s.group.Parked()...) {

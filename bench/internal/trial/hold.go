@@ -9,14 +9,14 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 )
 
-// A holder holds up handshakes around every stop of workers, for server.fault.half_open.
+// A holder implements server.fault.half_open: it holds up handshakes around every stop of workers.
 type holder struct {
 	lab    *netlab.Lab
 	target netip.AddrPort
 	n      int
 
 	current  *netlab.Filter
-	released chan error // of the last letGo, until finish
+	released chan error // gets the error of the release; nil: none is due
 }
 
 const (
@@ -27,8 +27,8 @@ const (
 	holdLimit = 2 * time.Second
 )
 
-// hold holds up the handshakes of the next n connections, until holdFor after letGo. It returns
-// when all are half-open.
+// hold holds up the handshakes of the next n connections until letGo releases them. It returns when
+// all n connections are half-open.
 func (h *holder) hold(ctx context.Context) (held []netip.AddrPort, err error) {
 	if err := h.finish(); err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (h *holder) hold(ctx context.Context) (held []netip.AddrPort, err error) {
 	return held, err
 }
 
-// letGo releases the handshakes after holdFor. It does not wait for that; finish does.
+// letGo releases the handshakes after holdFor. It does not wait for the release; finish does.
 func (h *holder) letGo() {
 	hold, released := h.current, make(chan error, 1)
 	h.current, h.released = nil, released

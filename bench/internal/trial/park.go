@@ -6,7 +6,8 @@ import (
 	"reuseport-bench/servers"
 )
 
-// maxParked is how many processes are parked at a time, unless a generation is larger.
+// maxParked is the maximum number of parked processes. If a generation has more workers, the
+// maximum is their number.
 const maxParked = 64
 
 // A parking parks processes for the workers that steps will start. Its methods belong to one
@@ -17,7 +18,8 @@ type parking struct {
 	next  func() (index int, ok bool) // the index of the next worker to park a process for
 }
 
-// fill starts processes until limit of them are parked, or about to be. A nil parking does nothing.
+// fill starts processes until limit processes are parked or preparing to park. On a nil parking it
+// does nothing.
 func (p *parking) fill() error {
 	if p == nil {
 		return nil

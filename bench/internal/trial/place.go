@@ -13,13 +13,13 @@ import (
 	"reuseport-bench/results"
 )
 
-// garbageRoom is how much garbage a drive may make before it is collected after all, in bytes.
+// garbageRoom is the amount of garbage, in bytes, that a drive may make before the collector runs.
 const garbageRoom = 16 << 20
 
 // prepareHarness prepares this process for the drive. It collects garbage, and then stops
 // collecting until garbageRoom is used up, so that no collection disturbs the drive. It moves all
 // threads to the harness's CPUs. Processes started during the drive get CPUs of their own. restore
-// undoes both, and records where the threads ran.
+// undoes all of this, and records where the threads ran.
 func (s *stage) prepareHarness() (restore func() error, err error) {
 	runtime.GC()
 	var m runtime.MemStats
@@ -36,7 +36,7 @@ func (s *stage) prepareHarness() (restore func() error, err error) {
 		return nil, errors.Join(err, confineHarness(pid, s.plan.Machine.CPUs))
 	}
 	before, err := kernel.ThreadSchedstats(pid)
-	known := err == nil // otherwise the kernel keeps no such statistics
+	known := err == nil // false: the kernel keeps no such statistics
 	return func() (err error) {
 		collect()
 		if known {
@@ -53,7 +53,8 @@ func confineHarness(pid int, cpus []int) error {
 	return nil
 }
 
-// threadsSince returns on which CPUs the threads that have run since before may run, and ran last.
+// threadsSince looks at the threads that have run since the reading before. It returns the CPUs on
+// which they may run, and those on which they last ran.
 func threadsSince(pid int, before map[int]kernel.Sched) (*results.Threads, error) {
 	now, err := kernel.ThreadSchedstats(pid)
 	if err != nil {
@@ -67,7 +68,7 @@ func threadsSince(pid int, before map[int]kernel.Sched) (*results.Threads, error
 	allowed, ran := map[int]bool{}, map[int]bool{}
 	for thread, place := range places {
 		if now[thread].Timeslices == before[thread].Timeslices {
-			continue // it slept all the time
+			continue // the thread slept all the time
 		}
 		t.N++
 		ran[place.Last] = true

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/bench/internal/plan"
 )
 
-// prepareHarness confines all threads of this process. What it returns undoes that, and records
-// where the threads ran.
+// TestPrepareHarness checks that prepareHarness confines all threads of this process, and that the
+// returned function undoes this and records where the threads ran.
 func TestPrepareHarness(t *testing.T) {
 	cpus, err := kernel.UsableCPUs()
 	if err != nil {

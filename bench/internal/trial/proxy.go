@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/servers"
 )
 
-// proxyLimit is how long HAProxy may take to drain a backend, or to find it up again. Its default
-// checks take less than that: two of them, 2 s apart.
+// proxyLimit is the maximum time for HAProxy to drain a backend, or to find it up again. The latter
+// takes two checks, by default 2 s apart.
 const proxyLimit = 10 * time.Second
 
 // startProxy starts HAProxy in front of the first generation, if the variant has one. HAProxy is
@@ -51,7 +51,7 @@ func (s *stage) startProxy(ctx context.Context, c *cleanup) (err error) {
 // backendOf returns HAProxy's name for the worker with this index.
 func backendOf(index int) string { return fmt.Sprintf("worker-%d", index) }
 
-// endProxy ends HAProxy after the load. If HAProxy has died before, the trial is invalid.
+// endProxy ends HAProxy after the load. If HAProxy died earlier, the trial is invalid.
 func (s *stage) endProxy() error {
 	if s.proxy == nil {
 		return nil
@@ -66,9 +66,9 @@ func (s *stage) endProxy() error {
 	return nil
 }
 
-// rollBehindProxy replaces workers that have an address each, one by one. The successor is started
-// first, and binds when its predecessor has closed. With lb-drain, HAProxy sends nothing to a
-// worker while it is replaced.
+// rollBehindProxy replaces the workers one by one. Each worker has its own address. Its successor
+// is started first, and binds once the worker has closed its listener. With lb-drain, HAProxy sends
+// nothing to a worker while it is replaced.
 func (t *timeline) rollBehindProxy(ctx context.Context, s *step) error {
 	next := t.nextGeneration()
 	for i, old := range next.Workers {
@@ -86,7 +86,7 @@ func (t *timeline) drainBehindProxy(ctx context.Context, w *servers.Worker) erro
 	return t.proxy.Drain(ctx, backendOf(w.Index))
 }
 
-// rebindBehindProxy replaces one worker of rollBehindProxy.
+// rebindBehindProxy replaces one worker for rollBehindProxy.
 func (t *timeline) rebindBehindProxy(
 	ctx context.Context, s *step, next *servers.Generation, index int, old *servers.Worker,
 ) error {

@@ -46,7 +46,7 @@ func (s *stage) result(a *ledger.Account) *results.Trial {
 	return r
 }
 
-// recording returns everything by which the trial was judged, or nil if it was not kept.
+// recording returns all facts by which the trial was judged, or nil if they were not kept.
 func (s *stage) recording(a *ledger.Account) *ledger.Recording {
 	r := a.Recording()
 	if r == nil {
@@ -134,8 +134,8 @@ func (s *stage) trace(a *ledger.Account) *results.Trace {
 	return r
 }
 
-// nonZero omits the hundreds of counters that did not move. It keeps those in shownCounters, where
-// a 0 means something.
+// nonZero returns the counters that moved, and those in shownCounters, for which 0 is informative.
+// It omits the hundreds of others.
 func nonZero(moved map[string]int64) map[string]int64 {
 	out := map[string]int64{}
 	for name, v := range moved {
@@ -154,8 +154,8 @@ var shownCounters = []string{
 	"TcpExtTCPSynRetrans",
 }
 
-// workers returns the stored form of the workers. Their CPU time is that between the first reading
-// and the last, so it includes neither a start before the load nor an end after it.
+// workers returns the stored form of the workers. Their CPU time is measured from the first reading
+// to the last. So it excludes starts before the load and ends after it.
 func (s *stage) workers() []results.Worker {
 	var out []results.Worker
 	for _, w := range s.group.Workers() {
@@ -182,8 +182,8 @@ func (s *stage) workers() []results.Worker {
 	return out
 }
 
-// addQueues adds the accept queues and the time series to the trial, and its longest queue to each
-// worker.
+// addQueues adds the accept queues and the time series to the trial. To each worker it adds the
+// largest length of its queue.
 func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 	at := func(i clock.Instant) int64 { return int64(s.book.Time(i)) }
 	series := &results.Series{
@@ -222,7 +222,7 @@ func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 	}
 }
 
-// addComputed adds the queues as computed from samples and journals. Beside these it adds what
+// addComputed adds the queues computed from samples and journals, and beside each the lengths that
 // s.queues sampled.
 func (s *stage) addComputed(
 	a *ledger.Account, queues *results.Queues, add func(*int, results.ListenerQueue, []int64),
@@ -246,9 +246,9 @@ func (s *stage) addComputed(
 	}
 }
 
-// addSampled adds the queues as sampled by s.queues.
+// addSampled adds the queues that s.queues sampled.
 func (s *stage) addSampled(add func(*int, results.ListenerQueue, []int64)) {
-	added := map[uint64]bool{} // a socket that was passed on counts as its first worker's
+	added := map[uint64]bool{} // a socket that was passed on belongs to its first worker
 	one := func(worker *int, listener uint64) {
 		if q := s.queues.Of(listener); q != nil && !added[listener] {
 			added[listener] = true
@@ -310,7 +310,7 @@ func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupanc
 		Load:   sum / (float64(cfg.Workers) * s.variant.Duration.Seconds()),
 	}
 	// The formulas hold for workers that all serve at the same time, for independent arrivals, and
-	// for a known way to select. They hold neither with steps nor if workers share CPUs.
+	// for a known way to select. They do not hold if there are steps or if workers share CPUs.
 	together := cfg.Work.Burn == 0 || len(s.plan.CPUs.Servers) >= cfg.Workers
 	shape := s.load[0].Shape
 	if shape.Pace != vocabulary.PacePoisson || len(shape.Stages) > 0 || len(s.timeline.steps) > 0 ||

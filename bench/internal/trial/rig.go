@@ -31,7 +31,7 @@ type RigOptions struct {
 	Network      vocabulary.Network
 	Servers      servers.Config
 	Sysctls      []plan.Sysctl
-	CPUs         []int // the servers'
+	CPUs         []int // those of the servers
 	// Account is called with each record of the workers' journals.
 	Account func(*servers.Worker, journal.Record)
 }
@@ -119,7 +119,7 @@ func (r *Rig) Drive(
 	return begin, cpu, errors.Join(errs...)
 }
 
-// Close ends the workers and the lab. It is safe twice.
+// Close ends the workers and the lab. It may be called twice.
 func (r *Rig) Close() error {
 	var errs []error
 	if r.Group != nil {

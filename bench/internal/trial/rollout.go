@@ -22,8 +22,8 @@ type rollout struct {
 
 	pending  int // outcomes still to come
 	outcomes chan outcome
-	// available is how many pods count as available: the old ones that were not deleted, and the
-	// new ones that have been ready for long enough.
+	// available is the number of available pods: old pods that were not deleted, and new pods that
+	// have been ready for long enough.
 	available int
 }
 
@@ -42,8 +42,8 @@ func (t *timeline) newRollout(ctx context.Context, s *step) *rollout {
 	return r
 }
 
-// run calls act, which starts and deletes as many pods as it may at the time. It calls act again
-// after each outcome, until none is pending. After an error it calls act no more.
+// run calls act, which starts and deletes as many pods as are allowed at that moment. It calls act
+// again after each outcome, until no outcome is pending. After an error it no longer calls act.
 func (r *rollout) run(act func() error) error {
 	defer r.end()
 	err := act()
@@ -100,7 +100,7 @@ func (r *rollout) start(generation, index int) (*servers.Worker, error) {
 	return w, nil
 }
 
-// delete starts to delete a pod, which from then on does not count as available.
+// delete starts to delete a pod. From then on the pod does not count as available.
 func (r *rollout) delete(w *servers.Worker) {
 	r.step.stopped, r.step.endpoints = append(r.step.stopped, w), r.endpoints()
 	r.available--
@@ -112,10 +112,11 @@ func (r *rollout) delete(w *servers.Worker) {
 	}()
 }
 
-// rollingUpdate replaces all pods as a Deployment does. It starts new pods as long as at most
-// max_surge more than wanted exist, and deletes old pods as long as at most max_unavailable are
-// missing (kubernetes.io, "Deployments", "Rolling Update Deployment"). Terminating pods count
-// neither as existing nor as available. It waits until a pod is ready, not until rules lead to it.
+// rollingUpdate replaces all pods as a Deployment does. It starts new pods while at most max_surge
+// pods more than wanted exist, and deletes old pods while at most max_unavailable pods are missing
+// (kubernetes.io, "Deployments", "Rolling Update Deployment"). Terminating pods count neither as
+// existing nor as available. rollingUpdate waits until a new pod is ready, but not until the rules
+// lead to it.
 func (t *timeline) rollingUpdate(ctx context.Context, s *step) error {
 	k := t.variant.Cluster
 	r := t.newRollout(ctx, s)
@@ -142,7 +143,7 @@ func (t *timeline) rollingUpdate(ctx context.Context, s *step) error {
 	return err
 }
 
-// scale starts pods, or deletes the newest, until there are as many as the step says.
+// scale starts pods, or deletes the newest ones, to reach the number that the step asks for.
 func (t *timeline) scale(ctx context.Context, s *step) error {
 	r := t.newRollout(ctx, s)
 	now := slices.Clone(t.current.Workers)
@@ -201,8 +202,9 @@ func (t *timeline) drainNode(ctx context.Context, s *step) error {
 	return t.move(ctx, s, indexes, enough, 1-node)
 }
 
-// move deletes the pods with these indexes, each when may allows it. At the same time it starts a
-// new pod for each on another node, like a ReplicaSet, which does not count terminating pods.
+// move deletes the pods with these indexes, each as soon as may allows it. At the same time it
+// starts a replacement for each on another node. A ReplicaSet does so, too, because it does not
+// count terminating pods.
 func (t *timeline) move(
 	ctx context.Context, s *step, indexes []int, may func(*rollout) bool, node int,
 ) error {

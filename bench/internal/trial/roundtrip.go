@@ -10,9 +10,9 @@ import (
 	"reuseport-bench/results"
 )
 
-// startRelay starts the relay that delays packets, if the kernel does not. The relay runs on the
-// harness's CPUs, since the harness sleeps while the load runs. With three cores they are the
-// relay's alone.
+// startRelay starts the relay that delays packets, if the kernel does not delay them. The relay
+// runs on the harness's CPUs, since the harness sleeps while the load runs. On three cores the
+// relay has these CPUs to itself.
 func (s *stage) startRelay(ctx context.Context, roles Roles, c *cleanup) (err error) {
 	delay := s.variant.RoundTrip.Delay()
 	if !delay.Relayed {
@@ -43,9 +43,9 @@ func (s *stage) relaySched() *kernel.Sched {
 	return nil
 }
 
-// endRelay ends the relay after the workers, and keeps its report. atEnd are the relay's scheduler
-// statistics at the end of the load. The trial is invalid if the relay failed, or if packets were
-// dropped because the relay read too late.
+// endRelay ends the relay after the workers, and keeps its report. atEnd holds the relay's
+// scheduler statistics from the end of the load. The trial is invalid if the relay failed, or if
+// packets were dropped because the relay read too late.
 func (s *stage) endRelay(atEnd *kernel.Sched) error {
 	if s.relay == nil {
 		return nil
@@ -84,6 +84,6 @@ func (s *stage) roundTrip() *results.RoundTrip {
 	return &results.RoundTrip{AskedNS: int64(trip.Time), By: trip.By, Relay: s.seen.relay}
 }
 
-// inTransit returns how long an attempt that opens a connection travels: the handshake and the
-// request take a round trip each.
+// inTransit returns the time that an attempt with a new connection spends in transit: one round
+// trip for the handshake, and one for the request.
 func (s *stage) inTransit() time.Duration { return 2 * s.variant.RoundTrip.Whole() }

@@ -26,7 +26,7 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// recordedSysctls are read back in the lab, besides those that were set.
+// recordedSysctls are read back in the lab, in addition to the sysctls that were set.
 var recordedSysctls = []string{
 	"net.ipv4.tcp_syncookies", "net.ipv4.tcp_abort_on_overflow", "net.ipv4.tcp_fin_timeout",
 	"net.ipv4.tcp_synack_retries", "net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_tw_reuse",
@@ -52,11 +52,11 @@ type stage struct {
 	relay      *relay.Process         // nil: no packet is delayed, or the kernel delays them
 	loads      []*load.Process
 	timeline   *timeline
-	startTime  time.Duration // how long the first generation took to be ready
+	startTime  time.Duration // from the start of the first generation until it was ready
 	confined   bool          // the workers are on the servers' CPUs
 
 	machine  *watch.Machine
-	queues   *watch.Queues // nil in a cluster, or if the kernel does not offer it
+	queues   *watch.Queues // nil in a cluster, or if the kernel cannot report them
 	meter    watch.Meter   // adds up the cost of observing
 	selector *watch.Selector
 	losses   *watch.Losses // nil: losses are not traced
@@ -67,7 +67,7 @@ type stage struct {
 	problems []string // reasons why the trial is invalid
 }
 
-// readings were taken before, during and after the drive.
+// readings holds what was read before, during and after the drive.
 type readings struct {
 	before, after kernel.Counters
 	resetsSent    int64 // while the kernel's events were recorded
@@ -75,8 +75,8 @@ type readings struct {
 	// included, from before and after the load.
 	atStart, atEnd    map[*servers.Worker]kernel.Sched
 	loadCPU, proxyCPU time.Duration
-	loadDriveCPU      time.Duration // of loadCPU, while attempts were under way
-	sampleFlushes     int64         // early ones
+	loadDriveCPU      time.Duration // the part of loadCPU used while attempts were under way
+	sampleFlushes     int64         // number of early flushes
 	memory            results.Memory
 	threads           *results.Threads // of the harness; nil: unknown
 	relayAtStart      *kernel.Sched    // nil: unknown
@@ -85,11 +85,11 @@ type readings struct {
 
 // problem adds a reason why the trial is invalid.
 func (s *stage) problem(format string, args ...any) {
-	// A reason is one line; joined errors are several.
+	// A reason must be a single line, but joined errors have one line each.
 	s.problems = append(s.problems, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
 }
 
-// setUp makes the lab. In it, it starts the first generation of workers, parked processes for the
+// setUp makes the lab. There it starts the first generation of workers, parked processes for the
 // workers that steps will start, and the load processes.
 func setUp(
 	ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cleanup,

@@ -50,7 +50,8 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 			return nil, err
 		}
 	}
-	// The trace includes the resets of the workers' last stop, so the counters must, too.
+	// The trace includes the resets of the workers' last stop, so the counters must include them,
+	// too.
 	last, err := s.counters()
 	if err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 	return s.facts(), nil
 }
 
-// endGrace is how long workers have to finish after the load. No client waits for them by then.
+// endGrace is the time that workers have to finish after the load. By then no client is waiting.
 const endGrace = time.Second
 
 // endWorkers ends all workers, and waits for the end of their processes and journals.

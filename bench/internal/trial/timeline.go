@@ -26,25 +26,27 @@ type step struct {
 	what string        // target, such as "generation 1" or "worker 3"
 	at   clock.Instant // when it began
 	late time.Duration // how much later it began than it could have
-	// queued is how many connections waited at listeners just before it closed or continued them;
-	// nil: unknown.
+	// queued is the number of connections that waited at listeners just before the step closed them
+	// or continued their workers; nil: unknown.
 	queued *int64
-	// ready is when the last new worker was ready, or stalled workers continued; 0: neither.
+	// ready is the instant at which the last new worker was ready, or stalled workers continued. 0
+	// means that neither happened.
 	ready clock.Instant
-	// trigger is just before the first signal. Without signals, it is just before the start of the
-	// new worker.
+	// trigger is the instant just before the first signal or, if the step sends no signal, just
+	// before the start of the new worker.
 	trigger clock.Instant
 	began   clock.Instant // when a rollout started its first pod; 0: it started none
 	closed  clock.Instant // when the last listener was closed; 0: it closed none
 	// stopped and started are the workers that the step stopped and started.
 	stopped, started []*servers.Worker
-	// heldHandshakes are the connections whose handshakes were held up when it stopped workers.
+	// heldHandshakes are the connections whose handshakes were held up while the step stopped
+	// workers.
 	heldHandshakes []netip.AddrPort
-	// serving is how many workers serve after the step has added one.
+	// serving is the number of workers that serve after the step has added one.
 	serving int
-	// endpoints is how many pods the Service had before the step removed one.
+	// endpoints is the number of pods that the Service had before the step removed one.
 	endpoints int
-	// silenced are the workers on the node that it silenced.
+	// silenced are the workers on the node that the step silenced.
 	silenced []*servers.Worker
 	// taken means that the new workers found their address in use.
 	taken bool
@@ -82,11 +84,11 @@ type timeline struct {
 // errTooLate ends the timeline when the load has ended before a step.
 var errTooLate = errors.New("the load has ended")
 
-// run carries out each step when it is due, or when the step before is done. It stops at the first
-// error.
+// run carries out each step when it is due, but not before the previous step is done. It stops at
+// the first error.
 func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 	t.end = begin.Add(t.variant.Duration)
-	done := begin // the step before
+	done := begin // when the previous step was done
 	for i, f := range t.variant.Steps {
 		due := max(begin.Add(f.At), done)
 		if err := t.clock.SleepUntil(ctx, due); err != nil {
@@ -99,7 +101,7 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 		done = t.clock.Now()
 		if errors.Is(err, errTooLate) {
 			t.late = len(t.variant.Steps) - i
-			// The step counts if it has told workers to stop.
+			// The step still counts if it has told workers to stop.
 			s.stopped = stopping(s.stopped)
 			if len(s.stopped) > 0 && s.trigger != 0 {
 				t.steps = append(t.steps, s)
@@ -158,7 +160,7 @@ func (t *timeline) aim(s *step, index int) (*servers.Worker, error) {
 	return w, nil
 }
 
-// replace starts a generation, waits until it is ready, and stops the one before.
+// replace starts a generation, waits until it is ready, and stops the previous one.
 func (t *timeline) replace(ctx context.Context, s *step) error {
 	if t.rebinds() {
 		return t.rebind(ctx, s)
@@ -189,8 +191,8 @@ func (s *step) unlessTaken(err error) error {
 	return err
 }
 
-// rebind starts a generation and at once stops the one before. The new one can bind only after the
-// old one has closed.
+// rebind starts a generation and at once stops the previous one. The new generation can bind only
+// after the previous one has closed its listeners.
 func (t *timeline) rebind(ctx context.Context, s *step) error {
 	if err := t.hold(ctx, s); err != nil {
 		return err
@@ -219,8 +221,8 @@ func (t *timeline) rebinds() bool {
 	return t.variant.Stop.Row().Rebinds
 }
 
-// nextGeneration makes a new generation the current one. It starts with the workers of the one
-// before.
+// nextGeneration makes a new generation current. At first the new generation has the workers of the
+// previous one.
 func (t *timeline) nextGeneration() *servers.Generation {
 	next := t.group.NextGeneration()
 	next.Workers = slices.Clone(t.current.Workers)
@@ -229,7 +231,7 @@ func (t *timeline) nextGeneration() *servers.Generation {
 }
 
 // roll replaces the workers one by one: it starts one, waits until it is ready, and stops an old
-// one. Meanwhile the generation has workers of both kinds.
+// one. Meanwhile the generation has old and new workers.
 func (t *timeline) roll(ctx context.Context, s *step) error {
 	if t.proxy != nil && t.rebinds() {
 		return t.rollBehindProxy(ctx, s)
@@ -257,7 +259,7 @@ func (t *timeline) roll(ctx context.Context, s *step) error {
 	return nil
 }
 
-// endpoints returns how many pods the Service has, or 0 if there is no Service.
+// endpoints returns the number of pods that the Service has, or 0 if there is no Service.
 func (t *timeline) endpoints() int {
 	if t.cluster == nil {
 		return 0
@@ -305,8 +307,8 @@ func (t *timeline) add(ctx context.Context, s *step) error {
 	return nil
 }
 
-// single returns the one worker that a step is about to end, and its index in the generation: the
-// target, by default 0. It holds up handshakes, like hold.
+// single returns the worker that a step is about to end, and its index in the generation. The index
+// is the step's target, by default 0. Like hold, single holds up handshakes.
 func (t *timeline) single(ctx context.Context, s *step) (index int, w *servers.Worker, err error) {
 	if s.Target != nil {
 		index = *s.Target
@@ -346,7 +348,8 @@ func (t *timeline) remove(ctx context.Context, s *step) error {
 	return err
 }
 
-// crash kills one worker, and starts a replacement after the step's For, as a supervisor does.
+// crash kills one worker. After the step's For has passed, it starts a replacement, as a supervisor
+// does.
 func (t *timeline) crash(ctx context.Context, s *step) error {
 	index, w, err := t.single(ctx, s)
 	if err != nil {
@@ -380,7 +383,7 @@ func (t *timeline) join(_ context.Context, s *step) (err error) {
 }
 
 // dropSocket closes one of the sockets that the supervisor holds. First it reads which connections
-// wait in the queue: after the close there is no trace of those whose clients have given up.
+// wait in the queue, because the close leaves no trace of those whose clients have given up.
 func (t *timeline) dropSocket(_ context.Context, s *step) error {
 	n := 0
 	if s.Target != nil {
@@ -435,8 +438,8 @@ func (t *timeline) stall(ctx context.Context, s *step) error {
 }
 
 // hold holds up handshakes for a step that is about to stop workers, if the variant asks for that.
-// It must be called before their successors listen, so that all these handshakes are at listeners
-// that will be closed.
+// It must be called before the successors of these workers listen. Then all the handshakes are at
+// listeners that will be closed.
 func (t *timeline) hold(ctx context.Context, s *step) error {
 	if t.holder == nil {
 		return nil
@@ -454,7 +457,7 @@ func (t *timeline) listeners(workers []*servers.Worker) (all []uint64) {
 	return all
 }
 
-// readQueues adds to the step's queued how many connections wait at the listeners.
+// readQueues adds the number of connections that wait at the listeners to the step's queued.
 func (t *timeline) readQueues(s *step, listeners []uint64) {
 	queued := t.queues.Read()
 	seen := map[uint64]bool{}
@@ -471,7 +474,8 @@ func (t *timeline) readQueues(s *step, listeners []uint64) {
 	}
 }
 
-// stop stops workers of a step, or deletes their pods. It releases handshakes that are held up.
+// stop stops workers for a step, or deletes their pods. It also releases the handshakes that were
+// held up.
 func (t *timeline) stop(
 	ctx context.Context, s *step, workers []*servers.Worker, mode vocabulary.StopMode,
 ) (trigger, closed clock.Instant, err error) {
@@ -482,7 +486,8 @@ func (t *timeline) stop(
 		return 0, 0, errTooLate
 	}
 	t.readQueues(s, t.listeners(workers))
-	// A busy worker closes its listener late. stop waits for that until the last attempt is over.
+	// A busy worker closes its listener late. stop waits for the close, but only until the last
+	// attempt is over.
 	left := t.end.Add(t.variant.Timeout).Sub(t.clock.Now())
 	if t.cluster != nil {
 		left += t.variant.Cluster.PreStop

@@ -6,7 +6,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// The steps that are implemented are those of the vocabulary.
+// TestActions checks that actions has exactly the steps of the vocabulary.
 func TestActions(t *testing.T) {
 	known := map[vocabulary.StepName]bool{}
 	for _, k := range vocabulary.StepKinds() {

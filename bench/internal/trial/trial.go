@@ -30,7 +30,7 @@ type Options struct {
 	// loading the programs, so a run shares them among its trials. If it is nil, each program reads
 	// them.
 	KernelTypes *btf.Cache
-	// KeepFacts keeps everything by which the trial is judged, in Outcome.Facts.
+	// KeepFacts keeps all facts by which the trial is judged, in Outcome.Facts.
 	KeepFacts bool
 }
 
@@ -41,8 +41,8 @@ type Outcome struct {
 	Facts   *ledger.Recording // nil without Options.KeepFacts; its header is incomplete
 }
 
-// Run carries out one trial of the variant in a lab of its own, which is gone when it returns. An
-// error means that nothing was measured. A trial that was measured badly is returned as invalid.
+// Run carries out one trial of the variant in its own lab, and removes the lab before it returns.
+// An error means that nothing was measured. A trial that was measured badly is returned as invalid.
 func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outcome, err error) {
 	var c cleanup
 	defer func() { err = errors.Join(err, c.run()) }()
