@@ -24,10 +24,10 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Embedded is the results' word for this program's stand-in of a control plane.
+// Embedded is the name in results for this program's stand-in for a control plane.
 const Embedded = "embedded"
 
-// rulesLimit is how long the rules may take, in addition to the lags that were asked for.
+// rulesLimit is the maximum time for the rules to change, in addition to the configured lags.
 const rulesLimit = 10 * time.Second
 
 // closeTimeout is the sysctl that keeps the conntrack entry of a refused connection until the end
@@ -39,13 +39,13 @@ type Options struct {
 	Lab   *netlab.Lab
 	Clock *clock.Clock
 	Plan  *plan.Cluster
-	// Seed is the block's. The variants of a block draw the same lags, different blocks different
-	// ones.
+	// Seed is the seed of the block. All variants of a block draw the same lags; other blocks draw
+	// other lags.
 	Seed uint64
-	CPUs []int // the servers'
+	CPUs []int // those of the servers
 	// Sysctls are set in each pod's network.
 	Sysctls []plan.Sysctl
-	// Stop is how a pod's workers are stopped.
+	// Stop is the stop mode of the workers.
 	Stop vocabulary.StopMode
 }
 
@@ -65,7 +65,7 @@ type Cluster struct {
 	mu       sync.Mutex
 	events   []kube.Event
 	failed   error
-	changed  chan struct{} // closed and replaced with every event
+	changed  chan struct{} // closed and replaced at every event
 	pods     map[int]*pod  // by worker
 	order    []*pod        // in the order of their start
 	next     int           // the node of the next pod
@@ -78,7 +78,7 @@ type Cluster struct {
 }
 
 // New makes the Service's rules on the clients' node, and the control plane. Place makes the pods
-// as workers start. The caller closes the Cluster, also after an error.
+// as workers start. The caller closes the Cluster, even after an error.
 func New(ctx context.Context, o Options) (c *Cluster, err error) {
 	c = &Cluster{
 		Options: o, lab: o.Lab, clock: o.Clock, plan: o.Plan,
@@ -218,8 +218,8 @@ func (c *Cluster) AwaitReady(ctx context.Context, w *servers.Worker) error {
 	})
 }
 
-// await waits until a condition on the events holds. It calls holds under the cluster's lock. After
-// limit it fails with the message late.
+// await waits until holds returns true. It calls holds at once and after each event, with the
+// cluster's lock held. After limit it returns an error with the message late.
 func (c *Cluster) await(
 	ctx context.Context, limit time.Duration, late string, holds func() bool,
 ) error {
@@ -304,7 +304,7 @@ func (c *Cluster) Unready(ctx context.Context, workers []*servers.Worker) error 
 }
 
 // Close ends the kubelets, the control plane and the rules. The workers must have ended before. It
-// returns the errors of the pods, and is safe twice.
+// returns the errors of the pods. It may be called twice.
 func (c *Cluster) Close() error {
 	for _, p := range c.order {
 		if p.exited != nil {

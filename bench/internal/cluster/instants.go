@@ -12,7 +12,7 @@ import (
 // A Timescale converts instants of the monotonic clock to times of a trial. *ledger.Book has one.
 type Timescale interface {
 	Time(clock.Instant) ledger.Time
-	Maybe(clock.Instant) *ledger.Time // nil for 0, an instant that did not come
+	Maybe(clock.Instant) *ledger.Time // nil for 0, which stands for an instant that never came
 }
 
 // ReadTranslations reads the conntrack entries of the clients' node, for Routes. It must be called
@@ -59,8 +59,8 @@ func (c *Cluster) Routes(at Timescale, sharedPorts bool) *ledger.Routes {
 	return r
 }
 
-// routed returns when the rules of the clients' node led to the pod. There may be several spans: a
-// terminating pod that was removed is used again if no other is left.
+// routed returns the spans in which the rules of the clients' node led to the pod. There may be
+// several, because rules lead to a removed, terminating pod again if no other pod is left.
 func (c *Cluster) routed(at Timescale, p *pod) (all []ledger.Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +76,8 @@ func (c *Cluster) routed(at Timescale, p *pod) (all []ledger.Span) {
 	return all
 }
 
-// Removed returns what happened to the pods that a step removed. trigger is the step's.
+// Removed returns what happened to the pods that a step removed. trigger is the trigger of the
+// step.
 func (c *Cluster) Removed(
 	at Timescale, r *ledger.Routes, workers []*servers.Worker, trigger clock.Instant,
 ) (all []results.Pod) {

@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A pod is one worker or several in a network of their own, or one in its node's network.
+// A pod has one or more workers in a network of its own, or one worker in its node's network.
 type pod struct {
 	*netlab.Pod
 	name    string
@@ -27,8 +27,8 @@ type pod struct {
 	ended   chan struct{} // closed when it and its network are gone
 
 	silenced clock.Instant // when its node fell silent, or 0; guarded by the cluster's mu
-	// removed means that its network is gone, or was never its own. It is guarded by the cluster's
-	// counting.
+	// removed means that the pod's network is gone, or that it never had its own. The cluster's
+	// counting guards removed.
 	removed bool
 
 	terminating sync.WaitGroup // of goroutines that stop its workers
@@ -164,8 +164,8 @@ func (p *pod) watch() {
 	}()
 }
 
-// terminate tells a pod's workers to end. It does not wait for them: the kubelet's grace counts
-// from here.
+// terminate tells a pod's workers to end. It does not wait for their end, because the kubelet's
+// grace period begins when terminate returns.
 func (c *Cluster) terminate(p *pod) {
 	p.terminating.Go(func() {
 		err := c.stop(p, c.Stop)
@@ -248,12 +248,12 @@ func (c *Cluster) gone(p *pod) clock.Instant {
 	return from
 }
 
-// closing returns when the last of its listeners began to close, or 0 if one is still open.
+// closing returns when the last of the pod's listeners began to close, or 0 if one is still open.
 func (p *pod) closing() (last clock.Instant) {
 	for _, w := range p.workers {
 		at := w.Closing().From
 		switch {
-		case w.BindError() != 0: // it had no listener
+		case w.BindError() != 0: // the worker had no listener
 		case at == 0:
 			return 0
 		default:
