@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// An agenda is a list of functions to call at given times, in order; at the same time, in the order
-// in which they were added.
+// An agenda is a list of functions to call at given times. Functions with the same time are called
+// in the order in which they were added.
 type agenda []appointment
 
 type appointment struct {
@@ -33,7 +33,7 @@ func (a *agenda) run(now time.Time) {
 	}
 }
 
-// next returns when the next function is due; false if there is none.
+// next returns the time at which the next function is due, or false if there is none.
 func (a agenda) next() (time.Time, bool) {
 	if len(a) == 0 {
 		return time.Time{}, false
@@ -41,7 +41,8 @@ func (a agenda) next() (time.Time, bool) {
 	return a[0].at, true
 }
 
-// A stream delivers in order, whatever lag each message has, as a watch does.
+// A stream delivers messages in the order in which they were sent, whatever their lags. So does a
+// Kubernetes watch.
 type stream struct{ last time.Time }
 
 // arrival returns when a message that is sent now with the given lag arrives.

@@ -24,8 +24,8 @@ type commits struct {
 	err   error // set before done is closed
 }
 
-// announceLimit bounds how long it takes to read an announcement after nft has ended. The kernel
-// has sent it before that.
+// announceLimit bounds the wait for an announcement after nft has ended. By then the kernel has
+// sent it.
 const announceLimit = 2 * time.Second
 
 // newGeneration is the type of the message that ends a commit (linux/netfilter/nf_tables.h).

@@ -22,13 +22,13 @@ type ControlPlane interface {
 	CreateService(ctx context.Context, name string, address netip.AddrPort) error
 	// AddPod adds a pod that is not ready.
 	AddPod(ctx context.Context, pod Pod) error
-	// MarkReady says that the pod's readiness probe succeeds, MarkUnready that it fails. Repeating
-	// a call changes nothing. Kubelets call them; a control plane with its own kubelets may return
-	// ErrNotSupported.
+	// MarkReady records that the pod's readiness probe succeeds, and MarkUnready that it fails.
+	// Repeating a call changes nothing. Kubelets call them; a control plane with its own kubelets
+	// may return ErrNotSupported.
 	MarkReady(ctx context.Context, pod string) error
 	MarkUnready(ctx context.Context, pod string) error
-	// DeletePod begins the pod's deletion: the pod is now terminating, and its kubelet is to end
-	// it. Calling it again changes nothing.
+	// DeletePod begins the pod's deletion: the pod is now terminating, and its kubelet must end it.
+	// Calling it again changes nothing.
 	DeletePod(ctx context.Context, pod string) error
 	// RemovePod removes a pod whose processes have ended. Kubelets call it at the end of a
 	// deletion.
@@ -73,11 +73,11 @@ type Endpoint struct {
 	Terminating bool
 }
 
-// Ready reports the condition of that name: serving and not terminating (KEP-1672).
+// Ready reports whether the endpoint is serving and not terminating (KEP-1672, condition "ready").
 func (e Endpoint) Ready() bool { return e.Serving && !e.Terminating }
 
-// Used returns the endpoints that new connections go to: the ready ones or, without any, those that
-// are terminating but still serve (KEP-1669, "proxy terminating endpoints").
+// Used returns the endpoints that new connections go to: the ready ones or, if there are none,
+// those that are terminating but still serve (KEP-1669, "proxy terminating endpoints").
 func (s Service) Used() []Endpoint {
 	var ready, last []Endpoint
 	for _, e := range s.Endpoints {
@@ -119,17 +119,17 @@ const (
 	EndpointsChanged EventKind = "endpoints_changed"
 	// RulesCommitted reports that new rules of the Node are in force.
 	RulesCommitted EventKind = "rules_committed"
-	// EndpointAdded reports that the Node's rules send new connections to the Pod since this
-	// commit.
+	// EndpointAdded reports a commit after which the Node's rules send new connections to the Pod.
 	EndpointAdded EventKind = "endpoint_added"
-	// EndpointRemoved reports that they no longer do since this commit.
+	// EndpointRemoved reports a commit after which the Node's rules no longer send new connections
+	// to the Pod.
 	EndpointRemoved EventKind = "endpoint_removed"
 	DeletionBegun   EventKind = "deletion_begun"
 	TermSent        EventKind = "sigterm_sent" // the instant just before SIGTERM
 	Killed          EventKind = "killed"       // the instant just before SIGKILL
 	PodGone         EventKind = "gone"
 	// SyncFailed reports that a sync of the Node's rules failed with Err. The next change retries
-	// it.
+	// the sync.
 	SyncFailed EventKind = "sync_failed"
 )
 

@@ -1,16 +1,16 @@
-// Package kube switches traffic between pods as Kubernetes does: from outside, by changing the
-// rules by which every node translates a service's address into a pod's.
+// Package kube switches traffic between pods as Kubernetes does: on every node, it changes the
+// rules that translate a service's address into the address of a pod.
 //
 //	Kubelet ──ready, gone──► ControlPlane ──endpoints, lag──► Rules of every node ──nft──► kernel
 //	   ▲                          │
 //	   └──────deletion begun──────┘
 //
 // A ControlPlane holds services and pods, and updates the services' endpoints as the pods change.
-// Embedded runs in this process: its lags are settings, and its order of events is that of
-// Kubernetes. The components of a real Kubernetes can implement the same interface. Rules is the
+// Embedded runs in this process. Its lags are settings, and its events have the same order as those
+// of Kubernetes. The components of a real Kubernetes can implement the same interface. Rules is the
 // data path of one node, the same that kube-proxy's nftables mode programs. A Kubelet manages the
-// processes of one pod. It is not part of the control plane, and not needed where a real kubelet
-// runs the pods.
+// processes of one pod. It is not part of the control plane. If real kubelets run the pods, it is
+// not needed.
 //
-// Instants are of the clock that all processes of the program share (clock.Clock).
+// All instants are from the clock that the processes of the program share (clock.Clock).
 package kube

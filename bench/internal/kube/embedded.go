@@ -32,9 +32,9 @@ type EmbeddedOptions struct {
 // An Embedded is a control plane in this process. It does what the EndpointSlice controller and
 // every node's kube-proxy do, with the given lags.
 //
-// One goroutine owns the state. Changes travel as through watches: in order, each with its own lag,
-// so a late one delays those behind it. What arrives is the state at the time of the change, not of
-// its arrival.
+// One goroutine owns the state. Changes arrive in order, as in Kubernetes watches. Each has its own
+// lag, so a late change delays those behind it. A change carries the state as it was when the
+// change was made.
 type Embedded struct {
 	options EmbeddedOptions
 	calls   chan func()
@@ -43,7 +43,7 @@ type Embedded struct {
 	err     error // set before done is closed
 
 	// Owned by the goroutine.
-	drawn    map[string]int      // how many lags were drawn for each change
+	drawn    map[string]int      // number of lags drawn for each change
 	services map[string]*Service // with the endpoints in their EndpointSlices
 	pods     map[string]*record
 	status   stream // from pods to EndpointSlices

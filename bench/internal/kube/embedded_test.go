@@ -16,7 +16,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A journal records events, each with the time since its start: "30ms endpoint_added a web p1".
+// A journal records events, each with the time since the journal's start: "30ms endpoint_added a
+// web p1".
 type journal struct {
 	mu    sync.Mutex
 	clock *clock.Clock
@@ -48,7 +49,7 @@ func (j *journal) emit(e Event) {
 	}
 }
 
-// of returns the lines with one of the kinds.
+// of returns the lines whose kind is one of kinds.
 func (j *journal) of(kinds ...EventKind) []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -74,7 +75,7 @@ func (j *journal) want(t *testing.T, kinds []EventKind, want ...string) {
 type slowSyncer struct {
 	clock *clock.Clock
 	takes time.Duration
-	fails int // how many syncs fail, from the first
+	fails int // number of syncs that fail, from the first one on
 	begun []clock.Instant
 }
 

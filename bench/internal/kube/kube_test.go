@@ -21,8 +21,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// An ordinary user's tests run in a user namespace, if the system allows one. Otherwise those
-	// of the kernel are skipped.
+	// An ordinary user's tests run in a user namespace, if the system allows one. Otherwise the
+	// kernel tests are skipped.
 	if status, entered, err := netlab.Enter(context.Background()); entered && err == nil {
 		os.Exit(status)
 	}

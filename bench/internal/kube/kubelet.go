@@ -18,31 +18,33 @@ type Container struct {
 	// Probe returns nil if the pod is ready. It must return when its context ends. A nil Probe
 	// means that the pod is ready as soon as it has started.
 	Probe func(context.Context) error
-	// Terminate sends SIGTERM, Kill SIGKILL. They must not return an error if the processes have
-	// just ended. Terminate must not wait for their end: the grace period starts when it returns.
+	// Terminate sends SIGTERM, and Kill sends SIGKILL. Neither may return an error if the processes
+	// have just ended. Terminate must not wait for their end, because the grace period starts when
+	// it returns.
 	Terminate, Kill func() error
 }
 
-// A Lifecycle configures how a kubelet starts, probes and ends a pod. The defaults are the API's
-// (kubernetes.io, "Pod Lifecycle", "Configure Liveness, Readiness and Startup Probes").
+// A Lifecycle configures how a kubelet starts, probes and ends a pod. The defaults are those of the
+// Kubernetes API (kubernetes.io, "Pod Lifecycle", "Configure Liveness, Readiness and Startup
+// Probes").
 type Lifecycle struct {
 	// InitialDelay is the time from the start to the first probe.
 	InitialDelay time.Duration
 	// Period is the time from one probe to the next. 0 means 10 s.
 	Period time.Duration
-	// Timeout is how long a probe may take before it fails. 0 means 1 s.
+	// Timeout is the time after which a probe fails. 0 means 1 s.
 	Timeout time.Duration
-	// FailureThreshold is how many probes in a row must fail before a ready pod becomes unready. 0
-	// means 3. One success makes it ready again.
+	// FailureThreshold is the number of probes in a row that must fail before a ready pod becomes
+	// unready. 0 means 3. One success makes the pod ready again.
 	FailureThreshold int
 
-	// DeletionLag is the time from a pod's deletion until its kubelet learns of it. With 0 it
-	// learns at once, while the endpoints are being changed; nothing orders the two ("Pod
+	// DeletionLag is the time from a pod's deletion until its kubelet learns of it. With 0 the
+	// kubelet learns at once, while the endpoints are being changed. Either may come first ("Pod
 	// Lifecycle", "Termination of Pods": "at the same time as the kubelet is starting graceful
 	// shutdown of the Pod, the control plane evaluates whether to remove that Pod from
 	// EndpointSlice").
 	DeletionLag time.Duration
-	// PreStop is how long the preStop hook sleeps (KEP-3960); SIGTERM follows it. 0: no hook.
+	// PreStop is the time that the preStop hook sleeps before SIGTERM (KEP-3960). 0 means no hook.
 	PreStop time.Duration
 	// Grace is the time from when the kubelet learns of the deletion to SIGKILL, including the hook
 	// ("Container Lifecycle Hooks"). A longer hook is cut short. SIGKILL follows SIGTERM by at
@@ -87,7 +89,8 @@ type Kubelet struct {
 }
 
 // RunPod starts the pod and manages it until it is gone. If ctx ends first, it kills the pod
-// without telling the control plane. The caller calls Delete when the deletion begins, and Wait.
+// without telling the control plane. The caller calls Delete when the deletion begins, and then
+// Wait.
 func RunPod(ctx context.Context, o KubeletOptions) *Kubelet {
 	o.Lifecycle = o.Lifecycle.withDefaults()
 	if o.Events == nil {
@@ -133,7 +136,8 @@ func (k *Kubelet) run(ctx context.Context) error {
 	return errors.Join(append(errs, report(ctx, k.ControlPlane.RemovePod, k.Pod))...)
 }
 
-// report tells the control plane about the pod. If ctx has ended it does nothing and returns nil.
+// report tells the control plane about the pod. If ctx has ended, report does nothing and returns
+// nil.
 func report(ctx context.Context, call func(context.Context, string) error, pod string) error {
 	if ctx.Err() != nil {
 		return nil

@@ -229,8 +229,8 @@ func (p cancellingPlane) RemovePod(ctx context.Context, _ string) error {
 	return context.Cause(ctx)
 }
 
-// TestKubeletContextEndsMeanwhile checks that it is no error of the pod if its context ends during
-// a call of the control plane.
+// TestKubeletContextEndsMeanwhile checks that Wait returns no error if the context ends during a
+// call to the control plane.
 func TestKubeletContextEndsMeanwhile(t *testing.T) {
 	for name, crashes := range map[string]bool{"a crash": true, "a deletion": false} {
 		t.Run(name, func(t *testing.T) {
@@ -260,8 +260,8 @@ func TestKubeletContextEndsMeanwhile(t *testing.T) {
 	}
 }
 
-// TestKubeletErrors checks that Wait returns the errors of the container, and that the pod ends in
-// spite of them.
+// TestKubeletErrors checks that Wait returns the errors of the container, and that the pod ends
+// despite them.
 func TestKubeletErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)

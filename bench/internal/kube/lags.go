@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Lags sets how long each stage of an Embedded control plane takes. The zero value takes no time.
+// Lags sets how long each stage of an Embedded control plane takes. With the zero value no stage
+// takes any time.
 type Lags struct {
 	// ReadyToEndpoint is the lag between a change of a pod (ready, unready, terminating or gone)
 	// and the update of its service's EndpointSlice. nil: no lag.
@@ -18,7 +19,7 @@ type Lags struct {
 	EndpointToRules Distribution
 	// MinSyncPeriod is the minimum time from the end of a node's sync of its rules to the start of
 	// the next one. A change after the period is synced at once; changes within it wait for its end
-	// and are synced together. So does kube-proxy, whose default is 1 s (pkg/proxy/runner,
+	// and are synced together. kube-proxy does the same; its default is 1 s (pkg/proxy/runner,
 	// BoundedFrequencyRunner, since Kubernetes 1.34).
 	MinSyncPeriod time.Duration
 }
@@ -59,7 +60,7 @@ func (f Fixed) Sample(*rand.Rand) time.Duration { return time.Duration(f) }
 // Validate implements Distribution.
 func (f Fixed) Validate() error { return notNegative(time.Duration(f)) }
 
-// Uniform is uniform from Min, included, to Max.
+// Uniform is the uniform distribution from Min (included) to Max.
 type Uniform struct{ Min, Max time.Duration }
 
 // Sample implements Distribution.
@@ -76,7 +77,7 @@ func (u Uniform) Validate() error {
 	return notNegative(u.Min)
 }
 
-// Exponential is exponential with the given mean.
+// Exponential is the exponential distribution with the given mean.
 type Exponential struct{ Mean time.Duration }
 
 // Sample implements Distribution.
@@ -87,7 +88,8 @@ func (e Exponential) Sample(r *rand.Rand) time.Duration {
 // Validate implements Distribution.
 func (e Exponential) Validate() error { return notNegative(e.Mean) }
 
-// LogNormal is given by two quantiles: Median, above 0, and P99, at least Median.
+// LogNormal is the log-normal distribution with the given median, which must be above 0, and 99th
+// percentile, which must be at least the median.
 type LogNormal struct{ Median, P99 time.Duration }
 
 // Sample implements Distribution. The logarithm is normal: its mean is the logarithm of the median,

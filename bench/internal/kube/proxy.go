@@ -14,8 +14,8 @@ import (
 
 // A Syncer programs one node's rules, as Rules does.
 type Syncer interface {
-	// Sync makes the node's rules match the services and returns the instant since which they are
-	// in force. Calls do not overlap. It must return when its context ends.
+	// Sync makes the node's rules match the services. It returns the instant at which these rules
+	// came into force. Calls do not overlap. It must return when its context ends.
 	Sync(context.Context, []Service) (clock.Instant, error)
 }
 
@@ -28,7 +28,7 @@ type proxy struct {
 	updates stream         // from EndpointSlices to this node
 
 	received map[string]Service // the services that have arrived, by name
-	dirty    bool               // the rules lack some of their changes
+	dirty    bool               // some received changes are not in the rules yet
 	busy     bool               // a sync is under way
 	free     time.Time          // the end of the min sync period
 
@@ -68,9 +68,9 @@ func (p *proxy) work(ctx context.Context, results chan<- syncResult) {
 	}
 }
 
-// sync begins a sync if something has changed, none is under way and the min sync period is over;
-// within the period it postpones the sync to its end. The sync includes everything that arrives
-// before it begins.
+// sync begins a sync if something has changed, no sync is under way and the min sync period is
+// over. Within the period, it postpones the sync to the end of the period. The sync includes
+// everything that arrives before it begins.
 func (p *proxy) sync(due *agenda) {
 	now := time.Now()
 	switch {
@@ -112,7 +112,7 @@ func (p *proxy) synced(
 	return nil
 }
 
-// emitMissing emits an event for each route of in that from lacks.
+// emitMissing emits an event for each route that is in the set in but missing from the set from.
 func (p *proxy) emitMissing(kind EventKind, in, from map[route]bool, emit func(Event)) {
 	sorted := slices.SortedFunc(maps.Keys(in), func(a, b route) int {
 		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.pod, b.pod),

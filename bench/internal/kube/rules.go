@@ -16,16 +16,16 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Rules programs the service rules of one node: what kube-proxy in nftables mode would have there,
-// for TCP over IPv4.
+// Rules programs the service rules of one node. They are those of kube-proxy's nftables mode, for
+// TCP over IPv4.
 //
 // A change affects only new connections. Conntrack keeps existing connections at their endpoint. It
 // is not flushed: kube-proxy flushes it only for UDP (pkg/proxy/conntrack).
 //
 // knftables runs nft(8) as a child, by os/exec, and cannot choose its network namespace. A child
-// starts in that of the thread that forks it, so Rules has a thread in the node's namespace; the
-// lab's thread stays free for others. Rules waits for each child, which runs for milliseconds, so
-// children need not be in the lab's PID namespace.
+// starts in the namespace of the thread that forks it, so Rules has its own thread in the node's
+// namespace. The lab's thread stays free for others. Rules waits for each child, which runs for
+// milliseconds, so children need not be in the lab's PID namespace.
 type Rules struct {
 	clock   *clock.Clock
 	node    string
@@ -42,7 +42,7 @@ type Rules struct {
 	stale   map[string]clock.Instant // when each unused chain was emptied
 }
 
-// staleFor is how long an emptied chain is kept, a second as in kube-proxy.
+// staleFor is the time for which an emptied chain is kept. kube-proxy uses the same time.
 const staleFor = time.Second
 
 // NewRules creates the table on a host of the lab, without services, and replaces an existing one.
@@ -103,9 +103,9 @@ func (r *Rules) enter(ns *os.File) (err error) {
 }
 
 // Sync makes the rules match the services, in one transaction with only the changes. It returns the
-// instant since which they are in force: of its commit, or of an earlier one if nothing had
-// changed. If it fails it is assumed that nothing was committed, and the next Sync creates the
-// table again.
+// instant at which these rules came into force: that of its commit or, if nothing had changed, of
+// an earlier one. If Sync fails, it assumes that nothing was committed, and the next Sync creates
+// the table again.
 func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, error) {
 	wanted, err := newRuleset(services)
 	if err != nil {
@@ -153,7 +153,7 @@ func (r *Rules) commit(ctx context.Context, tx *knftables.Transaction) (clock.In
 	return r.commits.since(ctx, began)
 }
 
-// Close ends the thread. The rules stay in force. Only Close may be called after it, and then does
+// Close ends the thread. The rules stay in force. Afterwards only Close may be called; it then does
 // nothing.
 func (r *Rules) Close() (err error) {
 	r.close.Do(func() {

@@ -12,8 +12,8 @@ import (
 )
 
 // The layout and the names are those of kube-proxy's nftables mode (kubernetes,
-// pkg/proxy/nftables/proxier.go), without what no service here has: node ports, external addresses,
-// session affinity, source ranges, traffic policies.
+// pkg/proxy/nftables/proxier.go), without the features that no service here uses: node ports,
+// external addresses, session affinity, source ranges, traffic policies.
 const (
 	tableName       = "kube-proxy"
 	servicesChain   = "services"
@@ -106,8 +106,8 @@ func (e element) object(verdict string) *knftables.Element {
 	}
 }
 
-// newRuleset returns the ruleset for the services. It returns an error if rules cannot have a
-// service's name or address.
+// newRuleset returns the ruleset for the services. It returns an error if a service's name or
+// address cannot be used in rules.
 func newRuleset(services []Service) (ruleset, error) {
 	set := ruleset{chains: map[string][]string{}, elements: map[element]string{}}
 	var errs []error
@@ -164,10 +164,10 @@ func checkAddress(a netip.AddrPort) error {
 	return nil
 }
 
-// change adds to the transaction what turns the current rules into the wanted ones: chains first,
-// then the elements that lead to them. It empties the chains that are no longer used and returns
-// their names. They are deleted later: before Linux 6.2 the kernel treats a chain as in use for a
-// moment after the deletion of the last element that names it. kube-proxy does the same.
+// change adds the commands to the transaction that turn the current rules into the wanted ones:
+// chains first, then the elements that lead to them. It empties the chains that are no longer used
+// and returns their names. They are deleted later: before Linux 6.2 the kernel treats a chain as in
+// use for a moment after the deletion of the last element that names it. kube-proxy does the same.
 func change(tx *knftables.Transaction, current, wanted ruleset) (stale []string) {
 	sorted := slices.Sorted(maps.Keys(wanted.chains))
 	var changed []string
