@@ -18,7 +18,7 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// bpfLicence is the licence of the programs below. The kernel reserves helpers for tracing to
+// bpfLicence is the licence of the programs below. The kernel offers some tracing helpers only to
 // programs with a GPL-compatible licence.
 const bpfLicence = "Dual MIT/GPL"
 
@@ -53,7 +53,7 @@ func refusedBPF(what string, err error) Result {
 			"ulimit -l unlimited")
 }
 
-// probeBPF loads the simplest program of the oldest type, and of the type of selectors.
+// probeBPF loads a minimal program of the oldest type, and one of the type that selectors have.
 func probeBPF() Result {
 	for _, kind := range []ebpf.ProgramType{ebpf.SocketFilter, ebpf.SkReuseport} {
 		program, err := load(&ebpf.ProgramSpec{Type: kind, Instructions: returning(1)})
@@ -155,7 +155,7 @@ func selectProgram(sockets *ebpf.Map, pick, heir int32, attach ebpf.AttachType) 
 
 // withSelector loads selectProgram with a map of n sockets. Then it calls f in a private network,
 // with a group of n listeners to which the program is attached. It loads the program before it
-// makes the network, because an error of loading says more than one of the network.
+// makes the network, because a load error says more than a network error.
 func withSelector(
 	n int, pick, heir int32, attach ebpf.AttachType, f func(*loopback.Sockets, []int) Result,
 ) Result {
@@ -231,8 +231,8 @@ func probeSKReuseport() Result {
 }
 
 // probeSKMigrate closes socket 0, to which the program sends new connections. It expects all
-// connections that waited there at socket 2. Without the program the kernel would share them among
-// the other sockets, or reset them.
+// connections that waited at socket 0 to move to socket 2. Without the program the kernel would
+// share them among the other sockets, or reset them.
 func probeSKMigrate() Result {
 	const old, heir = 0, 2
 	test := func(s *loopback.Sockets, listeners []int) Result {

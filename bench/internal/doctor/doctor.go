@@ -1,9 +1,9 @@
 // Package doctor finds out what this kernel, this machine and this user can do.
 //
 // Each probe answers "does it work here?" by trying it, never by comparing versions: distributions
-// backport, containers forbid, and the bug that hurts migrated connections most was fixed in some
-// stable series and not in others. A probe that needs a network makes a private namespace, which is
-// gone when the probe returns.
+// backport features, containers forbid them, and the bug that hurts migrated connections most was
+// fixed in some stable series and not in others. A probe that needs a network makes a private
+// namespace, which is gone when the probe returns.
 package doctor
 
 import (
@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Status is the answer of a probe.
+// Status is a probe's answer.
 type Status string
 
 const (
@@ -26,10 +26,10 @@ const (
 	Unknown Status = "unknown" // could not be tried; Detail says why
 )
 
-// Result is what a probe found. The child in a user namespace sends its results as JSON.
+// Result is the finding of a probe. The child in a user namespace sends its results as JSON.
 type Result struct {
 	Name   string `json:"name"` // one of the constants below
-	What   string `json:"what"` // what needs it, in a few words
+	What   string `json:"what"` // the feature that needs it, in a few words
 	Status Status `json:"status"`
 	// Detail is what the probe saw: figures, or the error and its likely reason.
 	Detail string `json:"detail,omitempty"`
@@ -249,7 +249,7 @@ func noNetwork(err error) Result {
 
 // askChild runs, in the child in a user namespace, the chosen probes that need a private network.
 // It returns their results by name. It returns none if this process can make a private network
-// itself, if there is no child, or if the child failed. It may use half the time.
+// itself, if there is no child, or if the child failed. It may use half of Options.Timeout.
 func askChild(ctx context.Context, chosen []probe, options Options) map[string]Result {
 	var names []string
 	for _, p := range chosen {

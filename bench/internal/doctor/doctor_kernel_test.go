@@ -33,7 +33,7 @@ func inNetwork(t *testing.T, f func() error) {
 	}
 }
 
-// varies are the probes that may say "no" although nothing is wrong.
+// varies lists the probes that may answer "no" although nothing is wrong.
 var varies = map[string]bool{
 	CPUs: true, WholeCPUs: true, Cores: true, Governor: true, IdleCPUs: true, Timer: true,
 	Pressure: true, MPTCP: true, HAProxyCommand: true, NFTablesCommand: true,
@@ -63,7 +63,8 @@ func TestKernelProbes(t *testing.T) {
 	}
 }
 
-// The probes leave nothing behind: descriptors, threads, links and sysctls are as before.
+// TestKernelProbesLeaveNothing checks that the probes leave nothing behind: descriptors, threads,
+// links and sysctls are as before.
 func TestKernelProbesLeaveNothing(t *testing.T) {
 	testkit.RequireRoot(t)
 	Examine(t.Context(), withChild()) // libraries keep some descriptors open from here on
@@ -123,7 +124,7 @@ func leftovers(t *testing.T) map[string]string {
 	return found
 }
 
-// In a container /proc/sys may be read-only.
+// TestKernelReadOnlySysctls makes /proc/sys read-only, as it may be in a container.
 func TestKernelReadOnlySysctls(t *testing.T) {
 	testkit.RequireRoot(t)
 	var before, after Result
@@ -154,7 +155,8 @@ func TestKernelReadOnlySysctls(t *testing.T) {
 	}
 }
 
-// Root in a container may become any user, but may not set the CPUs of that user's processes.
+// TestKernelUserIDsWithoutNice runs the probe without some capabilities. Root in a container often
+// lacks CAP_SYS_NICE: it may become any user, but may not set the CPUs of that user's processes.
 func TestKernelUserIDsWithoutNice(t *testing.T) {
 	testkit.RequireRoot(t)
 	for _, test := range []struct {
@@ -179,7 +181,7 @@ func TestKernelUserIDsWithoutNice(t *testing.T) {
 	}
 }
 
-// allMigrated is the outcome if the heir inherits every connection and is woken.
+// allMigrated is the result when the heir inherits every connection and is woken.
 var allMigrated = migration{
 	queued: queuedForProbe, accepted: queuedForProbe, served: queuedForProbe, woken: true,
 }
@@ -204,7 +206,8 @@ func TestKernelMigrationBySysctl(t *testing.T) {
 	}
 }
 
-// The probes' selector, and not the hash, decides where connections go.
+// TestKernelSelectorSteers checks that the probes' selector, and not the hash, decides where
+// connections go.
 func TestKernelSelectorSteers(t *testing.T) {
 	testkit.RequireRoot(t)
 	const n = 16
@@ -306,7 +309,8 @@ func TestKernelUserNamespaceChild(t *testing.T) {
 	}
 }
 
-// An ordinary user gets a network in a user namespace, and a clear message about BPF.
+// TestKernelOrdinaryUser checks that an ordinary user gets a network in a user namespace, and a
+// clear message about BPF.
 func TestKernelOrdinaryUser(t *testing.T) {
 	testkit.RequireRoot(t)
 	results, err := examineAsNobody(t)

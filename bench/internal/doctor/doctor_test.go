@@ -214,7 +214,7 @@ func TestJudgeLateness(t *testing.T) {
 	}
 }
 
-// The example of the nearest-rank method in https://en.wikipedia.org/wiki/Percentile.
+// TestRank uses the example of the nearest-rank method in https://en.wikipedia.org/wiki/Percentile.
 func TestRank(t *testing.T) {
 	values := []time.Duration{15, 20, 35, 40, 50}
 	for percent, want := range map[int]time.Duration{5: 15, 30: 20, 40: 20, 50: 35, 100: 50} {
@@ -247,7 +247,7 @@ func TestJudgeQuota(t *testing.T) {
 	}
 }
 
-// Surroundings and the probe say the same about other programs.
+// TestJudgeOthers checks that Surroundings and the probe say the same about other programs.
 func TestJudgeOthers(t *testing.T) {
 	programs := []kernel.Program{
 		{Name: "cc1", CPUs: 0.92}, {Name: "make", CPUs: 0.31}, {Name: "sshd", CPUs: 0.01},

@@ -61,7 +61,8 @@ func judgeQuota(usable int, quota float64) Result {
 			"limit or the static CPU manager policy (see docs/containers.md)")
 }
 
-// probeTopology says how many cores the CPUs are, and asks for two. A plan can use any topology.
+// probeTopology counts the physical cores, and recommends at least two. A plan can use any
+// topology.
 func probeTopology() Result {
 	cpus, err := kernel.UsableCPUs()
 	if err != nil {
@@ -90,7 +91,7 @@ func judgeTopology(t kernel.Topology) Result {
 }
 
 // probeGovernor checks whether the CPUs' frequency follows the load. If it does, the first requests
-// after a pause are slower, and figures depend on the load before.
+// after a pause are slower, and figures depend on earlier load.
 func probeGovernor() Result {
 	governors := kernel.ReadTopology(nil).Governors
 	detail := strings.Join(governors, ", ")
@@ -103,7 +104,7 @@ func probeGovernor() Result {
 	return no("governor "+detail, "cpupower frequency-set --governor performance, as root")
 }
 
-// lookFor is how long probeIdleCPUs watches other programs.
+// lookFor is the time for which probeIdleCPUs watches other programs.
 const lookFor = 500 * time.Millisecond
 
 // probeIdleCPUs measures how much of the CPUs other programs use.
@@ -125,19 +126,19 @@ func probeIdleCPUs(ctx context.Context, options Options) Result {
 	return judgeOthers(a)
 }
 
-// How busy the machine may be before trials suffer. Measured on two CPUs, beside busy loops in
-// sessions of their own: with one or two loops (1 task per CPU) all 36 trials were valid, and the
-// p99 of 'steady' was 2.1 and 3.7 ms instead of 0.23; with eight (5 per CPU) 15 of 25 trials were
-// invalid; with twenty (10 per CPU) all 18.
+// These constants say how busy the machine may be before trials suffer. They were measured on two
+// CPUs, beside busy loops in sessions of their own. With one or two loops (1 task per CPU) all 36
+// trials were valid, and the p99 of 'steady' was 2.1 and 3.7 ms instead of 0.23. With eight loops
+// (5 per CPU) 15 of 25 trials were invalid, and with twenty (10 per CPU) all 18.
 const (
-	// noticedShare is the share of the CPUs used by others from which they are mentioned.
+	// noticedShare is the share of the CPUs that other programs must use to be mentioned.
 	noticedShare = 0.05
-	// someInvalidTasks and mostInvalidTasks are the tasks that want to run, per CPU of the machine,
-	// from which some trials and most trials are invalid.
+	// someInvalidTasks and mostInvalidTasks are numbers of runnable tasks per CPU of the machine.
+	// From the first on, some trials are invalid, and from the second on, most.
 	someInvalidTasks = 2
 	mostInvalidTasks = 4
-	// mostInvalidSteal is the hypervisor's share of the CPUs from which most trials are invalid. It
-	// counts against the servers' CPUs directly (validity.steal).
+	// mostInvalidSteal is a share of the CPUs. If the hypervisor takes that much or more, most
+	// trials are invalid, because steal from the servers' CPUs counts directly (validity.steal).
 	mostInvalidSteal = 0.25
 )
 
@@ -196,8 +197,8 @@ func named(programs []kernel.Program) string {
 	return " (" + strings.Join(names, ", ") + ")"
 }
 
-// Surroundings returns what a user should know before a run: how busy other programs keep the
-// machine, if trials will suffer from it. It returns "" if they will not.
+// Surroundings tells a user, before a run, how busy other programs keep the machine. It returns ""
+// if trials will not suffer from that.
 func Surroundings(found []Result) string {
 	for _, r := range found {
 		if r.Name == IdleCPUs && r.Status == No {
@@ -218,8 +219,9 @@ func probePressure() Result {
 	return yes("%v waited for a CPU since boot", some.Round(time.Millisecond))
 }
 
-// probeTimer measures how late clock_nanosleep(2) returns from sleeps of 100 µs. That includes the
-// default timer slack of 50 µs (prctl(2), PR_SET_TIMERSLACK), as it does in a schedule.
+// probeTimer measures how late clock_nanosleep(2) returns from sleeps of 100 µs. The lateness
+// includes the default timer slack of 50 µs (prctl(2), PR_SET_TIMERSLACK), as it does in a
+// schedule.
 func probeTimer() Result {
 	const samples, sleep, limit = 200, 100 * time.Microsecond, 250 * time.Millisecond
 	late, err := lateness(samples, sleep, limit)
@@ -229,8 +231,8 @@ func probeTimer() Result {
 	return judgeLateness(late)
 }
 
-// judgeLateness requires a median of at most 500 µs, half the coarsest useful step of a schedule.
-// The tail is noise of the machine, not a capability: a long one causes a hint, but no "no".
+// judgeLateness requires a median of at most 500 µs, half the coarsest useful step of a schedule. A
+// long tail is noise of the machine. It adds a hint, but the answer stays "yes".
 func judgeLateness(late []time.Duration) Result {
 	const bound = 500 * time.Microsecond
 	slices.Sort(late)

@@ -32,7 +32,7 @@ func probeNetNamespace() Result {
 }
 
 // probePIDNamespace leaves its thread unable to make more threads of the process. So it must run on
-// a thread that ends after it.
+// a thread that ends with the probe.
 func probePIDNamespace() Result {
 	if err := unix.Unshare(unix.CLONE_NEWPID); err != nil {
 		return refusedNamespace("unshare(CLONE_NEWPID)", err)

@@ -49,8 +49,7 @@ func probeTUN() Result {
 	return yes("made a device and removed it")
 }
 
-// moduleHint returns a hint to load modules, if err means that the kernel does not know the thing
-// asked for.
+// moduleHint returns a hint to load modules, if err means that the kernel lacks a feature.
 func moduleHint(err error, modules string) string {
 	for _, unknown := range []error{
 		unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.ENOENT, unix.ENODEV,
@@ -113,8 +112,8 @@ func probeConntrack() Result {
 	return no(fmt.Sprintf("none of %d conntrack entries is the connection's", len(flows)), "")
 }
 
-// addDNAT adds a rule to the calling thread's namespace that sends local connections to front to
-// back.
+// addDNAT adds a rule to the calling thread's namespace. The rule changes the destination of local
+// connections from front to back.
 func addDNAT(front, back netip.AddrPort) error {
 	connection, err := nftables.New()
 	if err != nil {

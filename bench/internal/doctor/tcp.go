@@ -13,11 +13,12 @@ import (
 	"reuseport-bench/bench/internal/loopback"
 )
 
-// queuedForProbe is how many connections wait in the queue when a probe closes their listener.
+// queuedForProbe is the number of connections that wait in a listener's queue when a probe closes
+// the listener.
 const queuedForProbe = 16
 
-// A migration is the outcome for the connections queued at a listener that was closed. The heir is
-// the listener that inherits them.
+// A migration counts what happened to the connections queued at a listener that was closed. The
+// heir is the listener that inherits them.
 type migration struct {
 	queued   int  // before the close
 	accepted int  // by the heir after the close
@@ -27,8 +28,8 @@ type migration struct {
 	woken    bool // epoll reported the heir after the close
 }
 
-// closeAndWatch closes old, in whose queue the clients wait, and returns what heir gets of them.
-// heir's queue must be empty.
+// closeAndWatch closes the listener old, whose queue holds the clients' connections. It returns
+// what happened to them. The queue of heir must be empty.
 func closeAndWatch(s *loopback.Sockets, old, heir int, clients []int) (migration, error) {
 	m := migration{queued: len(clients)}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)

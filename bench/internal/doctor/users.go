@@ -36,7 +36,7 @@ func probeUserIDs() Result {
 	return yes("%d to %d", first, last)
 }
 
-// mapsOtherUsers reports whether a map of ids contains those of the other users.
+// mapsOtherUsers reports whether a map of ids contains the ids of the other users.
 func mapsOtherUsers(file string) (bool, error) {
 	f, err := os.Open(file)
 	if err != nil {
