@@ -15,21 +15,21 @@ import (
 
 // Losses records the kernel's resets and dropped segments while a trial runs.
 type Losses struct {
-	trace  *kernel.LossTrace // nil: unavailable, so that causes are inferred
+	trace  *kernel.LossTrace // nil: unavailable, so causes are inferred
 	server netip.AddrPort
 	done   chan error // gets the error of Read when it ends
 
-	// events are by the client's address, in the order in which they came.
+	// events holds the events of each client's address, in the order in which they came.
 	events map[netip.AddrPort][]kernel.LossEvent
 	result *results.Trace
 }
 
-// maxLossEvents bounds the events kept of one trial, about 100 bytes each.
+// maxLossEvents is the maximum number of events kept for one trial, at about 100 bytes each.
 const maxLossEvents = 1 << 20
 
-// StartLosses records losses of connections to the server in the lab until Stop. It is not an error
-// if the kernel does not allow or offer that: then nothing is recorded. types are those of
-// kernel.LossTraceOptions.
+// StartLosses records losses of connections to the server in the lab until Stop. If the kernel does
+// not allow or offer that, nothing is recorded, and there is no error. types has the same meaning
+// as in kernel.LossTraceOptions.
 func StartLosses(lab *netlab.Lab, server netip.AddrPort, types *btf.Cache) (*Losses, error) {
 	l := &Losses{server: server}
 	o := kernel.LossTraceOptions{Servers: []netip.AddrPort{server}, Types: types}
@@ -68,8 +68,8 @@ func (l *Losses) take(e kernel.LossEvent) {
 	}
 }
 
-// client returns the client's address of the connection that an event concerns, and false if it
-// concerns none.
+// client returns the client's address of the connection that an event concerns, and false if the
+// event concerns no connection.
 func (l *Losses) client(e kernel.LossEvent) (netip.AddrPort, bool) {
 	switch l.server {
 	case e.Destination:
@@ -80,7 +80,7 @@ func (l *Losses) client(e kernel.LossEvent) (netip.AddrPort, bool) {
 	return netip.AddrPort{}, false
 }
 
-// Stop stops recording. It is safe twice.
+// Stop stops recording. It may be called twice.
 func (l *Losses) Stop() error {
 	if l.done == nil {
 		return nil

@@ -20,17 +20,18 @@ const (
 	maxGap = 100 * time.Millisecond
 	// minGap is the shortest time between two looks.
 	minGap = 20 * time.Millisecond
-	// lookBefore is how long before a step the machine is looked at, so that the look does not
-	// delay the step.
+	// lookBefore is the time from a look to the step after it, so that the look does not delay the
+	// step.
 	lookBefore = 5 * time.Millisecond
-	// lookShare bounds the cost of looks: after each one comes a pause this many times as long.
+	// lookShare bounds the cost of looks: the pause after a look is at least lookShare times as
+	// long as the look.
 	lookShare = 100
-	// maxWatched bounds the processes whose scheduler statistics are read. With more of them alive
-	// the run-queue delay is unknown: the statistics of a part cannot tell the delay by other
-	// workers from the delay by other programs.
+	// maxWatched bounds the processes whose scheduler statistics are read. If more are alive, the
+	// run-queue delay is unknown: without the statistics of all, delay by other workers looks the
+	// same as delay by other programs.
 	maxWatched = 64
-	// watchWindow bounds the part of a step's window for which the machine's figures are given. A
-	// step has its cost soon after its trigger.
+	// watchWindow is the maximum part of a step's window for which the machine's figures are given.
+	// A step costs most soon after its trigger.
 	watchWindow = 200 * time.Millisecond
 )
 
@@ -60,8 +61,8 @@ type Machine struct {
 	scheds   map[*servers.Worker]map[int]kernel.Sched // as last read, by worker and thread
 	asleep   map[*servers.Worker]bool                 // parked when last read
 	proxyRun time.Duration
-	// throttled is how long CPU quotas stopped our cgroups during Watch, in ns. It is nil if the
-	// kernel does not say.
+	// throttled is the time for which CPU quotas stopped our cgroups during Watch, in ns. It is nil
+	// if the kernel does not say.
 	throttled *int64
 	before    *int64 // the same figure at Rest, since the cgroups were created
 	// Each is true until a reading of that figure fails.
@@ -71,11 +72,11 @@ type Machine struct {
 // A reading holds what happened between the first reading and an instant.
 type reading struct {
 	at clock.Instant
-	// steal and loadSteal are what the hypervisor took from the servers' and the load's CPUs, in
-	// ticks, usually of 10 ms.
+	// steal and loadSteal are the time that the hypervisor took from the servers' and the load's
+	// CPUs. The kernel counts it in ticks, usually of 10 ms.
 	steal, loadSteal time.Duration
-	stalled          time.Duration   // some task on the machine was waiting for a CPU
-	delayed          time.Duration   // some worker was waiting for a CPU; see foreignDelay
+	stalled          time.Duration   // while some task on the machine waited for a CPU
+	delayed          time.Duration   // while some worker waited for a CPU; see foreignDelay
 	harness, watch   time.Duration   // CPU time of this process since its start, and of observing
 	counters         kernel.Counters // at that instant; nil: not read
 }
@@ -90,7 +91,7 @@ func NewMachine(o MachineOptions) *Machine {
 }
 
 // Rest takes the first reading. It must be called when every process that was started before the
-// load is at rest, so that what a process did before it was parked does not count.
+// load is at rest. Then the CPU time that a process used before it was parked does not count.
 func (u *Machine) Rest() error {
 	if err := u.read(false); err != nil {
 		return fmt.Errorf("watch the machine: %w", err)
@@ -107,8 +108,9 @@ type look struct {
 	counters bool          // the kernel's counters are read, too
 }
 
-// looks plans the looks at the machine during a load of that duration: at its start and end, before
-// each step, at the end of each step's window, and between these so that no gap exceeds maxGap.
+// looks plans the looks at the machine during a load of the given duration: at its start and end,
+// before each step, at the end of each step's window, and between these so that no gap exceeds
+// maxGap.
 func looks(duration time.Duration, steps []time.Duration) []look {
 	wanted := []look{}
 	for _, at := range steps {
@@ -128,7 +130,7 @@ func looks(duration time.Duration, steps []time.Duration) []look {
 	return append(spread(all, duration), look{duration, true})
 }
 
-// spread appends evenly spaced looks, so that no gap between the last of all and until exceeds
+// spread appends evenly spaced looks to all, so that no gap from its last look to until exceeds
 // maxGap.
 func spread(all []look, until time.Duration) []look {
 	last := all[len(all)-1].at
@@ -139,9 +141,9 @@ func spread(all []look, until time.Duration) []look {
 	return all
 }
 
-// Watch takes readings from the first scheduled attempt to the end of the load, and around steps,
-// given by the times at which they are due. It returns after the last reading. When ctx ends, it
-// takes the last reading at once.
+// Watch takes readings from the first scheduled attempt to the end of the load, and around each
+// step. steps are the times at which the steps are due. It returns after the last reading. When ctx
+// ends, it takes the last reading at once.
 func (u *Machine) Watch(
 	ctx context.Context, begin clock.Instant, duration time.Duration, steps []time.Duration,
 ) {
@@ -194,7 +196,7 @@ func (u *Machine) read(counters bool) error {
 		r.counters, _ = u.Counters() // if it fails, the next reading covers a longer time
 	}
 	for i, pid := range u.LoadPIDs {
-		// A load process exits after its last sample; then the peak read before stands.
+		// A load process exits after its last sample. Then the peak that was read last stands.
 		if peak, err := kernel.ReadPeak(pid); err == nil {
 			u.loadPeaks[i] = peak
 		}
@@ -220,8 +222,8 @@ func (u *Machine) steals() (servers, load time.Duration, err error) {
 	return servers, load, err
 }
 
-// readDelay sets the delay of the reading: that of the reading before, and how long other programs
-// have kept a worker waiting since then.
+// readDelay sets the reading's delay: the delay of the previous reading, plus the time for which
+// other programs have kept a worker waiting since.
 func (u *Machine) readDelay(r *reading) error {
 	if !u.hasDelay {
 		return nil
@@ -230,7 +232,7 @@ func (u *Machine) readDelay(r *reading) error {
 	alive := 0
 	for _, w := range u.Workers() {
 		if used, exited := w.CPU(); exited {
-			// What it ran since the last reading kept other workers waiting, too.
+			// Its running time since the last reading kept other workers waiting, too.
 			if threads, seen := u.scheds[w]; seen {
 				for _, s := range threads {
 					used -= s.Run
@@ -254,7 +256,7 @@ func (u *Machine) readDelay(r *reading) error {
 		}
 		each = append(each, threads...)
 	}
-	// A parked process sleeps, so what it did until then is read only once.
+	// A parked process sleeps, so its statistics are read only once.
 	for _, w := range u.Parked() {
 		parked := w.IsParked()
 		if u.asleep[w] {
@@ -299,10 +301,10 @@ func (u *Machine) look(w *servers.Worker) (each []kernel.Sched, err error) {
 	return each, nil
 }
 
-// awake corrects the statistics of threads that slept at the last look, since ago. No thread can
-// have waited for a CPU for longer than that. But if the CPUs of a sleeping thread are changed, the
-// kernel (6.18) sometimes counts its sleep as waiting. The true wait is then unknown, and awake
-// sets it to 0.
+// awake corrects the statistics of threads that slept at the last look. since is the time since
+// that look. No thread can have waited for a CPU for longer. But if the CPUs of a sleeping thread
+// are changed, the kernel (6.18) sometimes counts its sleep as waiting. The true wait is then
+// unknown, and awake sets it to 0.
 func awake(threads []kernel.Sched, since time.Duration) []kernel.Sched {
 	for i := range threads {
 		if threads[i].Delay > since {
@@ -370,8 +372,8 @@ func (u *Machine) Step(s *results.Step, from, to clock.Instant) {
 	s.RunQueueDelayNS = known(u.hasDelay, int64(use.delayed))
 }
 
-// LoadPeak returns the sum of the load processes' peaks of resident memory, in bytes. It is 0 if
-// they are unknown.
+// LoadPeak returns the sum of the load processes' peaks of resident memory, in bytes. It returns 0
+// if the peaks are unknown.
 func (u *Machine) LoadPeak() (sum int64) {
 	for _, peak := range u.loadPeaks {
 		sum += peak
@@ -396,8 +398,8 @@ func (u *Machine) Trial(c *results.CPU) {
 	c.ThrottledNS = u.throttled
 }
 
-// Counted returns how far the counters of full queues and of migrations moved from one reading to
-// the next. It omits intervals in which neither moved. before are the counters at the start. at
+// Counted returns by how much the counters of full queues and of migrations moved from each reading
+// to the next. It omits intervals in which neither moved. before are the counters at the start. at
 // converts an instant to a time of the trial.
 func (u *Machine) Counted(
 	before kernel.Counters, at func(clock.Instant) int64,

@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// What a process did until it was parked does not count when it becomes a worker.
+// TestKernelMachineOfParked checks that a process's CPU use before it was parked does not count
+// when it becomes a worker.
 func TestKernelMachineOfParked(t *testing.T) {
 	clk, err := clock.New()
 	if err != nil {

@@ -109,7 +109,8 @@ func machineStep(windowMS, steal int64, pressure float64, delay int64) results.S
 
 func number(n int64) *int64 { return &n }
 
-// There is a look at the start, at the end, around each step, and at least ten times a second.
+// TestLooks checks that there is a look at the start, at the end, around each step, and at least
+// ten times a second.
 func TestLooks(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tt := range []struct {
@@ -146,7 +147,8 @@ func TestLooks(t *testing.T) {
 	}
 }
 
-// Watch starts and ends with a reading, also if it is interrupted, and counts its cost.
+// TestMachineWatches checks that Watch starts and ends with a reading, even if it is interrupted,
+// and counts its cost.
 func TestMachineWatches(t *testing.T) {
 	clock, err := clock.New()
 	if err != nil {
@@ -199,7 +201,8 @@ func TestMachineWatches(t *testing.T) {
 
 type clockInstant = clock.Instant // because the test has a variable called clock
 
-// The kernel may count the sleep of a parked process as a wait for a CPU.
+// TestAwake checks that a delay longer than the time since the last look is not counted: the kernel
+// may count the sleep of a parked process as a wait for a CPU.
 func TestAwake(t *testing.T) {
 	const ms = time.Millisecond
 	got := awake([]kernel.Sched{{Run: ms, Delay: 757 * ms}, {Run: 2 * ms, Delay: 60 * ms}}, 100*ms)

@@ -22,10 +22,10 @@ type QueueOptions struct {
 	Clock *clock.Clock
 	// Do runs a function in the servers' network namespace.
 	Do func(func() error) error
-	// Families are those of the listeners: unix.AF_INET, unix.AF_INET6.
+	// Families are the listeners' address families: unix.AF_INET, unix.AF_INET6.
 	Families []int
 	Meter    *Meter // adds up the cost of reading
-	// Window is the length of the windows of the series, and Windows their largest number.
+	// Window is the length of a window of the series, and Windows the maximum number of windows.
 	Window  time.Duration
 	Windows int
 }
@@ -58,8 +58,8 @@ type QueueSamples struct {
 	n, sum int64
 }
 
-// NewQueues prepares to read. It returns nil if the kernel does not offer it. The caller ends it
-// with Stop.
+// NewQueues returns Queues that is ready to read, or nil if the kernel cannot report the lengths.
+// The caller ends it with Stop.
 func NewQueues(o QueueOptions) *Queues {
 	q := &Queues{QueueOptions: o, sampled: map[uint64]*QueueSamples{}}
 	err := o.Do(func() (err error) {
@@ -73,7 +73,7 @@ func NewQueues(o QueueOptions) *Queues {
 }
 
 // Read returns how many connections wait at each listener, by its inode. It returns nil if the
-// kernel did not say.
+// kernel did not report them.
 func (q *Queues) Read() map[uint64]int {
 	if q == nil {
 		return nil
@@ -165,7 +165,7 @@ func (s *QueueSamples) add(queued int64, window, windows int) {
 	s.Longest[window] = max(s.Longest[window], queued)
 }
 
-// Stop stops reading. It is safe twice.
+// Stop stops reading. It may be called twice.
 func (q *Queues) Stop() {
 	if q == nil {
 		return
@@ -191,8 +191,8 @@ func (q *Queues) Of(inode uint64) *QueueSamples {
 	return q.sampled[inode]
 }
 
-// Samples returns how many samples were taken, how far apart on average, and the mean CPU time of
-// one. It is valid after Stop.
+// Samples returns the number of samples, the mean interval between them, and the mean CPU time of a
+// sample. It is valid after Stop.
 func (q *Queues) Samples() (n int64, interval, cost time.Duration) {
 	if q == nil || q.n == 0 {
 		return 0, 0, 0

@@ -20,8 +20,8 @@ type Selector struct {
 	result   *results.Selector
 }
 
-// StartSelector counts the runs of the selector's program, and their time, until Stop. There are no
-// figures without a selector, or without the capability that the kernel requires.
+// StartSelector counts the runs of the selector's program, and their time, until Stop. If there is
+// no selector, or the capability that the kernel requires is missing, there are no figures.
 func StartSelector(sel *selector.Selector) (s *Selector, err error) {
 	s = &Selector{}
 	if sel == nil {
@@ -45,7 +45,7 @@ func StartSelector(sel *selector.Selector) (s *Selector, err error) {
 // Result returns the figures, or nil if there are none. It is valid after Stop.
 func (s *Selector) Result() *results.Selector { return s.result }
 
-// Stop takes the figures. It is safe twice.
+// Stop stops counting and keeps the figures. It may be called twice.
 func (s *Selector) Stop() {
 	if s.selector == nil {
 		return

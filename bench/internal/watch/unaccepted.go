@@ -15,7 +15,7 @@ type Unaccepted struct {
 	// Do runs a function in the servers' network namespace.
 	Do   func(func() error) error
 	Port uint16
-	// Families are those of the listeners: unix.AF_INET, unix.AF_INET6.
+	// Families are the listeners' address families: unix.AF_INET, unix.AF_INET6.
 	Families []int
 	Meter    *Meter // adds up the cost of reading
 
