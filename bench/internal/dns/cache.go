@@ -16,15 +16,15 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// negativeForever is how long DNSCacheForever keeps failures, including those of the network.
+// negativeForever is the time for which DNSCacheForever keeps failures, including network errors.
 const negativeForever = 10 * time.Second
 
 // Options configures a Resolver.
 type Options struct {
 	Server netip.AddrPort
 	Policy vocabulary.DNSCache
-	// Timeout of one try, and how many Tries a lookup makes. 0 means 5 s and 2 (resolv.conf(5):
-	// timeout, attempts).
+	// Timeout is the timeout of one try, and Tries the number of tries in a lookup. 0 means 5 s and
+	// 2 tries (resolv.conf(5): timeout, attempts).
 	Timeout time.Duration
 	Tries   int
 	// Source is the address that questions are sent from. With the zero Addr the kernel chooses.
@@ -95,10 +95,10 @@ type entry struct {
 	open    int      // open connections, with DNSCachePool
 }
 
-// reply is what a server replied, or why it did not.
+// reply is a server's reply, or the reason why there is none.
 type reply struct {
 	addrs []netip.Addr
-	ttl   time.Duration // also of a negative answer
+	ttl   time.Duration // applies to negative answers, too
 	at    time.Time
 	tries int
 	err   error
@@ -110,7 +110,7 @@ type inquiry struct {
 	reply *reply        // nil: the lookup that asked was cancelled
 }
 
-// NewResolver makes a resolver with an empty cache. An error is the caller's mistake.
+// NewResolver makes a resolver with an empty cache. An error means that the caller made a mistake.
 func NewResolver(o Options) (*Resolver, error) {
 	switch o.Policy {
 	case vocabulary.DNSCacheNone, vocabulary.DNSCacheTTL, vocabulary.DNSCacheForever,
@@ -269,7 +269,7 @@ func (r *Resolver) keep(e *entry, p *reply) {
 // Call Closed when that connection is closed. With other policies both do nothing.
 func (r *Resolver) Opened(name string) { r.opened(name, 1) }
 
-// Closed undoes one Opened. It panics if there was none.
+// Closed undoes one call of Opened. It panics if there was no such call.
 func (r *Resolver) Closed(name string) { r.opened(name, -1) }
 
 func (r *Resolver) opened(name string, n int) {
@@ -329,7 +329,8 @@ func (r *Resolver) try(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
 	return nil, fmt.Errorf("%w: %w", ErrServer, err) // the answer is not a DNS message
 }
 
-// over returns the context's error, already at its deadline: ctx.Err follows a little later.
+// over returns the context's error. Once the deadline has passed, that is DeadlineExceeded, even if
+// ctx.Err does not return it yet.
 func over(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded
@@ -337,7 +338,7 @@ func over(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// read takes the addresses, or why there are none, from an answer.
+// read takes the addresses from an answer, or the reason why it has none.
 func (p *reply) read(m *dns.Msg, name string) {
 	p.err = nil
 	ttl := uint32(1<<32 - 1)

@@ -21,14 +21,14 @@ import (
 
 const web = "web.default.svc.cluster.local."
 
-// network connects a resolver to a server, in a bubble's time.
+// network connects a resolver to a server, inside a synctest bubble.
 type network struct {
 	server *Server
 	delay  time.Duration // of an answer
-	// fault returns how question n (from 1) fails; nil: it is answered.
+	// fault returns the error with which question n (from 1) fails, or nil if it is answered.
 	fault func(n int64) error
 	asked atomic.Int64
-	tcp   atomic.Int64 // how many of asked were over TCP
+	tcp   atomic.Int64 // the part of asked that came over TCP
 }
 
 var errSilence = errors.New("no answer")
@@ -82,7 +82,7 @@ func lookUp(t *testing.T, r *Resolver, name string) Answer {
 	return a
 }
 
-// skipFirst lets the first answer expire, whose age is random, and caches a new one.
+// skipFirst waits until the first answer, whose age is random, has expired, and caches a new one.
 func skipFirst(t *testing.T, r *Resolver, n *network) {
 	t.Helper()
 	lookUp(t, r, web)
@@ -187,8 +187,8 @@ func TestFirstAnswerHasAnAge(t *testing.T) {
 	})
 }
 
-// TestMissesTogetherAskOnce checks that simultaneous lookups of a name not in the cache ask once.
-// With DNSCacheNone every lookup asks.
+// TestMissesTogetherAskOnce checks that simultaneous lookups of an uncached name send one question.
+// With DNSCacheNone every lookup sends its own.
 func TestMissesTogetherAskOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -243,8 +243,8 @@ func TestMissesTogetherAskOnce(t *testing.T) {
 	}
 }
 
-// TestLookupCancelled checks that a lookup that waits for another one's question asks itself when
-// the other is cancelled.
+// TestLookupCancelled checks that a lookup that waits for another lookup's question sends its own
+// when the other is cancelled.
 func TestLookupCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, n := newResolver(t, Options{Policy: vocabulary.DNSCacheTTL})

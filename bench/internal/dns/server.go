@@ -51,12 +51,12 @@ type record struct {
 	ttl   time.Duration
 }
 
-// unknownTTL is how long a client may remember that a name does not exist if it was never Set: the
-// default ttl of CoreDNS's kubernetes plugin.
+// unknownTTL is the time for which a client may remember that a name that was never Set does not
+// exist: the default ttl of CoreDNS's kubernetes plugin.
 const unknownTTL = 5 * time.Second
 
 // udpSize is the largest answer over UDP, in bytes, to clients that accept more than 512 (RFC
-// 6891). It fits every network unfragmented (dnsflagday.net/2020).
+// 6891). No network fragments an answer of this size (dnsflagday.net/2020).
 const udpSize = 1232
 
 // closeLimit bounds how long Close waits for clients that do not read their answers.
@@ -113,9 +113,9 @@ func ignoreClosed(err error) error {
 }
 
 // Set replaces the addresses of a name at once and returns the instant of the change,
-// CLOCK_MONOTONIC in nanoseconds. Questions that the server reads later get the new addresses. They
-// are IPv4, in any order; without any the name ceases to exist. The TTL is in whole seconds, as in
-// DNS; 0 forbids caching. An error is the caller's mistake.
+// CLOCK_MONOTONIC in nanoseconds. Questions that the server reads later get the new addresses. The
+// addresses are IPv4, in any order. If there are none, the name ceases to exist. The TTL is in
+// whole seconds, as in DNS; 0 forbids caching. An error means that the caller made a mistake.
 func (s *Server) Set(
 	name string, addrs []netip.Addr, ttl time.Duration,
 ) (changed int64, err error) {
@@ -227,9 +227,9 @@ func (s *Server) hasSubdomain(name string) bool {
 	return false
 }
 
-// soa returns the record that limits how long a negative answer may be kept: the lesser of its TTL
-// and its minimum (RFC 2308, 5). The other values are CoreDNS's (plugin/backend_lookup.go); this
-// zone is never transferred.
+// soa returns the SOA record. A negative answer may be kept for the lesser of the record's TTL and
+// its minimum (RFC 2308, 5). The other values are CoreDNS's (plugin/backend_lookup.go); this zone
+// is never transferred.
 func soa(ttl time.Duration) *dns.SOA {
 	seconds := uint32(ttl / time.Second)
 	return &dns.SOA{
