@@ -16,7 +16,7 @@ type Config struct {
 	Checks   vocabulary.HealthChecks // "" is ChecksDefault
 	// Redispatch retries a connection that a backend refused at another backend, at once: with
 	// balance roundrobin and more than one backend up, HAProxy does not wait for the last retry,
-	// although the manual says so (4.2, "option redispatch"; stream_choose_redispatch in
+	// although the manual says that it does (4.2, "option redispatch"; stream_choose_redispatch in
 	// include/haproxy/stream.h).
 	Redispatch bool
 	Threads    int // 0: HAProxy's default, one for each CPU it may use (3.2, "nbthread")
@@ -36,8 +36,8 @@ const (
 	runtimeFD    = 4
 )
 
-// template keeps HAProxy's defaults where it can, because they are what people run. Those of 2.6
-// that decide what a restart costs:
+// template keeps HAProxy's defaults where it can, because most people run them. These defaults of
+// 2.6 decide what a restart costs:
 //
 //   - "retries 3" and, without Config.Redispatch, no "option redispatch" (4.2;
 //     proxy_preset_defaults in src/proxy.c): HAProxy retries a refused connection three times at

@@ -5,6 +5,6 @@
 // socket of its runtime API. The socket listens before HAProxy starts, so the first answer on it
 // shows that HAProxy is ready, without polling. When HAProxy dies, the socket is gone.
 //
-// References to the manuals are to those of HAProxy 2.6:
+// References to the manuals mean the manuals of HAProxy 2.6:
 // https://docs.haproxy.org/2.6/configuration.html and management.html.
 package haproxy

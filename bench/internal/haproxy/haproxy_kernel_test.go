@@ -48,8 +48,8 @@ func envOf(l *netlab.Lab) Env {
 	}
 }
 
-// A backend answers every request with its name. It sends its name on slow when a request for /slow
-// arrives, and answers that when released.
+// A backend answers every request with its name. When a request for /slow arrives, the backend
+// sends its name on slow, and answers when released.
 type backend struct {
 	Backend
 	lab     *netlab.Lab
@@ -287,8 +287,8 @@ func testDrain(t *testing.T, s *site) {
 	}
 }
 
-// TestKernelChecksNotice checks that a backend that stops goes down, and comes back; that the
-// client gets a 503 with none up; and that Ready waits for a backend that has gone down while it
+// TestKernelChecksNotice checks that a backend goes down when it stops, and comes back up; that the
+// client gets a 503 if no backend is up; and that Ready waits for a backend that went down while it
 // was drained.
 func TestKernelChecksNotice(t *testing.T) {
 	s := newSite(t, vocabulary.IPv4, Config{Checks: vocabulary.ChecksFast})
@@ -336,9 +336,9 @@ func TestKernelChecksNotice(t *testing.T) {
 	}
 }
 
-// TestKernelRedispatch checks what becomes of a connection that a backend refuses: with redispatch
-// it goes to the other backend at once; without, the client gets a 503 after three retries. Without
-// checks HAProxy does not know that the backend is down.
+// TestKernelRedispatch checks what happens to a connection that a backend refuses. With redispatch
+// it goes to the other backend at once. Otherwise the client gets a 503 after three retries. There
+// are no checks, so HAProxy does not know that the backend is down.
 func TestKernelRedispatch(t *testing.T) {
 	for _, redispatch := range []bool{false, true} {
 		t.Run(fmt.Sprint(redispatch), func(t *testing.T) {

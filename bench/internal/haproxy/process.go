@@ -113,7 +113,8 @@ func (p *Process) PID() int { return p.process.PID() }
 // Exited returns a channel that is closed when the process has ended for any reason.
 func (p *Process) Exited() <-chan struct{} { return p.process.Exited() }
 
-// Err returns why the process has ended. It is nil while the process runs, and if Close ended it.
+// Err returns why the process has ended. It returns nil while the process runs, and if Close ended
+// the process.
 func (p *Process) Err() error {
 	select {
 	case <-p.Exited():

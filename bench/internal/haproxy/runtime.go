@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// pollInterval is how often Drain and Ready poll: HAProxy 2.6 has no command that waits. A poll
-// takes 0.1 ms of HAProxy's CPU time.
+// pollInterval is the time between two polls in Drain and Ready. HAProxy 2.6 has no command that
+// waits. A poll takes 0.1 ms of HAProxy's CPU time.
 const pollInterval = 10 * time.Millisecond
 
 // ServerStats holds HAProxy's statistics of one backend. Counts are since its start (management
@@ -26,7 +26,7 @@ type ServerStats struct {
 	Status           string
 	CurrentSessions  int64 // scur: requests in progress; idle connections do not count
 	Sessions         int64 // stot: requests sent to it; each retry counts again
-	ConnectionErrors int64 // econ: requests that failed because it could not be connected to
+	ConnectionErrors int64 // econ: requests that failed for want of a connection to it
 	ResponseErrors   int64 // eresp: requests it did not answer, except on reused connections
 	Retries          int64 // wretr: connections retried
 	Redispatches     int64 // wredis: requests moved to another backend
@@ -169,8 +169,8 @@ func exchange(ctx context.Context, c net.Conn, line string) (string, error) {
 	return string(answer), err
 }
 
-// readStats reads the CSV of "show stat" (management manual 9.1): a header, and a line for each
-// server.
+// readStats reads the CSV that "show stat" prints (management manual 9.1): a header, and a line for
+// each server.
 func readStats(r io.Reader) ([]ServerStats, error) {
 	lines, err := csv.NewReader(r).ReadAll()
 	if err != nil {
