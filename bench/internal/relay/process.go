@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// readyLimit is how long a relay may take to be ready.
+	// readyLimit is the maximum time from the start of a relay until it is ready.
 	readyLimit = 10 * time.Second
-	// endLimit is how long a relay may take to report and exit.
+	// endLimit is the maximum time for a relay to report and exit.
 	endLimit = 5 * time.Second
 )
 
 // A Process is the parent's side of a relay.
 type Process struct{ process *child.Process }
 
-// Env is what a relay runs with.
+// Env holds what Start needs to run a relay.
 type Env struct {
 	Command func() *exec.Cmd      // makes the command that runs Main
 	Start   func(*exec.Cmd) error // starts it, so that it dies with the caller
@@ -71,8 +71,8 @@ func (p *Process) End() (r Report, err error) {
 	return r, nil
 }
 
-// Close kills the process if it is still running, and waits until it has ended. It is safe twice,
-// and after End.
+// Close kills the process if it is still running, and waits until it has ended. It may be called
+// twice, and after End.
 func (p *Process) Close() error {
 	if err := p.process.Close(); err != nil {
 		return fmt.Errorf("relay: %w", err)

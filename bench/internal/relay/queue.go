@@ -5,7 +5,7 @@ import "reuseport-bench/servers/clock"
 // maxPacket is larger than any packet, in bytes. The devices' MTU is 1500 bytes.
 const maxPacket = 2048
 
-// A packet is a packet that is held until it is due.
+// A packet is a network packet that a queue holds until it is due.
 type packet struct {
 	due  clock.Instant
 	data []byte // with a capacity of maxPacket

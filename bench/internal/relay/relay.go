@@ -1,11 +1,11 @@
 // Package relay delays packets where the kernel cannot. It stands in for netem (tc-netem(8)), which
-// many kernels are built without. A relay is a process between two TUN devices. It passes the
-// packets that leave a host by one device on to the other host, each after the same delay, in order
-// and without loss.
+// many kernels are built without. A relay is a process between two TUN devices. It takes the
+// packets that leave a host through one device, and passes them on to the other host: each after
+// the same delay, in order and without loss.
 //
-// A relay measures how much longer than asked it held each packet. It cannot see how long a packet
-// waited to be read. The scheduler statistics of its process (kernel.Schedstat) tell how long the
-// process waited for its CPU.
+// A relay measures how long it held each packet beyond the configured delay. It cannot see how long
+// a packet waited to be read. The scheduler statistics of its process (kernel.Schedstat) tell how
+// long the process waited for its CPU.
 package relay
 
 import (
@@ -36,15 +36,15 @@ type Report struct {
 	Packets int64 `json:"packets"` // passed on, in both directions
 	// HeldMax is the largest number of packets held at a time in one direction.
 	HeldMax int64 `json:"held_max"`
-	// Excess is how much longer than asked packets were held, from the end of the read to just
-	// before the write. It is nil if there was no packet.
+	// Excess is the time that packets were held beyond the configured delay, from the end of the
+	// read to just before the write. It is nil if there was no packet.
 	Excess *results.Percentiles `json:"excess_ns"`
 }
 
 // batch is the largest number of packets that are read from a lane, or passed on, in one turn.
 const batch = 32
 
-// The epoll set of a relay names its members: a lane by its index, the others by these.
+// These numbers identify members of a relay's epoll set. A lane is identified by its index.
 const (
 	alarmName int32 = 2 + iota
 	controlName
@@ -92,7 +92,7 @@ type relay struct {
 	lanes  [2]lane
 	epoll  int
 	alarm  clock.Alarm
-	set    clock.Instant // to which the alarm is set; 0: not set
+	set    clock.Instant // when the alarm goes off; 0: it is not set
 	events [4]unix.EpollEvent
 
 	heldMax int
@@ -145,8 +145,8 @@ func newRelay(cfg Config, devices [2]int, control int) (*relay, error) {
 
 func (r *relay) close() error { return errors.Join(r.alarm.Close(), unix.Close(r.epoll)) }
 
-// turn waits for an event, then reads and passes on packets, a batch at most of each. more is false
-// when the control pipe has ended.
+// turn waits for an event, then reads at most a batch of packets from each lane, and passes on at
+// most a batch. more is false once the control pipe has ended.
 func (r *relay) turn() (more bool, err error) {
 	n, err := socket.EpollWait(r.epoll, r.events[:], -1)
 	if err != nil && !errors.Is(err, unix.EINTR) {
@@ -167,7 +167,7 @@ func (r *relay) turn() (more bool, err error) {
 	return true, r.passOn()
 }
 
-// read reads the packets that wait at a lane's device, a batch at most.
+// read reads the packets that wait at a lane's device, at most a batch.
 func (r *relay) read(l *lane) error {
 	for range batch {
 		p := l.held.next()
@@ -186,7 +186,8 @@ func (r *relay) read(l *lane) error {
 	return nil
 }
 
-// passOn passes on the packets that are due, a batch at most. It sets the alarm for the next one.
+// passOn passes on the packets that are due, at most a batch. It sets the alarm for the next
+// packet.
 func (r *relay) passOn() error {
 	for range batch {
 		l := r.first()

@@ -39,8 +39,8 @@ func newLab(t *testing.T) *netlab.Lab {
 	return l
 }
 
-// A handshake through a relay takes a round trip, over IPv4 and IPv6. The relay passes on every
-// packet of the devices.
+// TestKernelRelayBetweenHosts checks that a handshake through a relay takes a round trip, over IPv4
+// and IPv6, and that the relay passes on every packet of the devices.
 func TestKernelRelayBetweenHosts(t *testing.T) {
 	const oneWay = 15 * time.Millisecond
 	l := newLab(t)

@@ -55,7 +55,8 @@ func devices(t *testing.T) (near, far [2]*os.File) {
 	return near, far
 }
 
-// Every packet arrives whole, in order, and not before it is due, in both directions at once.
+// TestRelayDelays checks that every packet arrives whole, in order, and not before it is due, in
+// both directions at once.
 func TestRelayDelays(t *testing.T) {
 	const oneWay, packets = 30 * time.Millisecond, 100 // a socket's buffers hold that many
 	near, far := devices(t)
@@ -128,7 +129,7 @@ func receive(clk *clock.Clock, from *os.File, end int, oneWay time.Duration, pac
 	return nil
 }
 
-// A relay that fails says why.
+// TestRelayFails checks that a relay that fails says why.
 func TestRelayFails(t *testing.T) {
 	near, far := devices(t)
 	env := Env{Command: self, Start: (*exec.Cmd).Start, Devices: near}
@@ -150,7 +151,8 @@ func TestRelayFails(t *testing.T) {
 	}
 }
 
-// A queue returns its packets in order, however often its ring wraps around and grows.
+// TestQueue checks that a queue returns its packets in order, however often its ring wraps around
+// and grows.
 func TestQueue(t *testing.T) {
 	var q queue
 	given, taken := clock.Instant(0), clock.Instant(0)
