@@ -1,5 +1,6 @@
 // Package generators measures load generators against one worker that does nothing but answer. It
-// compares ours, the bare system calls beneath it, and third-party ones. make bench-engine runs it.
+// compares our own generator, one that makes only the same system calls, and third-party ones. make
+// bench-engine runs it.
 package generators
 
 import (
@@ -38,16 +39,17 @@ type Config struct {
 	Floor func() *exec.Cmd
 	// Tools maps the names of third-party load generators to their executables.
 	Tools map[string]string
-	// Generators and Connections name those to measure, in this order.
+	// Generators and Connections name the generators and the kinds of connection to measure, in
+	// this order.
 	Generators, Connections []string
 	// Repeat is the number of rounds to keep; each round measures every generator once. Up to
-	// maxRounds times as many are run, and those from which the host stole the least CPU time are
-	// kept.
+	// maxRounds times as many rounds are run. Those from which the host stole the least CPU time
+	// are kept.
 	Repeat int
-	// Duration of one measurement.
+	// Duration is the length of one measurement.
 	Duration time.Duration
 	Machine  plan.Machine
-	// Progress is called with what is measured next, unless it is nil.
+	// Progress, if not nil, is called before each measurement, with its description.
 	Progress func(string)
 }
 
@@ -62,7 +64,7 @@ const (
 	Wrk    = "wrk"
 	Hey    = "hey"
 	H2load = "h2load"
-	// Our own as the load of a whole trial, with all its observers.
+	// Our own generators as the load of a whole trial, with all its observers.
 	OursInTrial  = "reuseport-bench-in-trial"
 	FloorInTrial = "floor-in-trial"
 )
@@ -96,14 +98,14 @@ type Generator struct {
 type Run struct {
 	Flat  *Flat  `json:"flat_out"` // nil in a trial
 	Paced *Paced `json:"paced"`    // nil if the generator keeps no rate
-	// Stolen is the share of both CPUs' time that the host took, flat out or at the pace,
-	// whichever is larger; 0 also if the kernel does not know.
+	// Stolen is the share of both CPUs' time that the host took, flat out or at the pace, whichever
+	// is larger. It is also 0 if the kernel does not report it.
 	Stolen float64 `json:"stolen_share"`
 }
 
 // A Flat is the performance of a generator flat out.
 type Flat struct {
-	PerSecond  float64       `json:"responses_per_second"` // by the worker's journal
+	PerSecond  float64       `json:"responses_per_second"` // according to the worker's journal
 	CPU        time.Duration `json:"cpu_per_response_ns"`  // of the generator
 	WorkerBusy float64       `json:"worker_busy_share"`    // of the time, on its CPU
 }
@@ -117,13 +119,13 @@ type Paced struct {
 	Response *results.Percentiles `json:"response_ns"` // from the scheduled instant on
 }
 
-// InFlight is the number of attempts under way at once when a generator is flat out, and of the
-// connections of wrk and its like.
+// InFlight is the number of concurrent attempts of a generator flat out, and the number of
+// connections of wrk and similar tools.
 const InFlight = 64
 
-// A round in which the host took more than maxStolen of the two CPUs' time from one of the
-// measurements is repeated, because its generators did not have the same machine. maxRounds limits
-// all rounds to that multiple of the wanted ones.
+// A round is repeated if the host took more than maxStolen of the two CPUs' time during one of its
+// measurements, because its generators then did not have the same machine. At most maxRounds times
+// as many rounds as wanted are run.
 const (
 	maxRounds = 3
 	maxStolen = 0.02
@@ -154,8 +156,8 @@ func Measure(ctx context.Context, cfg Config) (all []*Generator, rounds int, err
 	return all, rounds, nil
 }
 
-// measureRound measures every generator that has not failed once more. The order is random, because
-// a host may take more time from the first.
+// measureRound measures each generator once more, except those that have failed. The order is
+// random, because a host may take more time from the first.
 func measureRound(ctx context.Context, cfg Config, all []*Generator, round int) error {
 	place := cfg.Machine.Place()
 	for _, i := range rand.Perm(len(all)) {
@@ -371,8 +373,8 @@ func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err
 	return f, nil
 }
 
-// responses counts what the worker answered. It is the same measure for every generator, whatever
-// the generator reports itself.
+// responses counts what the worker answered. This measure is the same for every generator, and
+// independent of what the generator reports.
 type responses struct {
 	within time.Duration // after the first connection
 
@@ -429,7 +431,7 @@ func (r *measurement) driveOurs(
 	return cpu, nil
 }
 
-// toolLimit is how much longer than its duration a generator may take.
+// toolLimit is the time that a generator may take in addition to its duration.
 const toolLimit = 10 * time.Second
 
 // driveTool runs a third-party generator and returns its CPU time. It ignores the generator's

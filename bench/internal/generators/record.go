@@ -10,10 +10,10 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// RecordVersion is the version of the form of a Record.
+// RecordVersion is the version of a Record's format.
 const RecordVersion = 1
 
-// A Record is what one call of Measure found, with what it was measured on.
+// A Record holds the results of one call of Measure, and describes the machine.
 type Record struct {
 	Version    int          `json:"generators_version"` // RecordVersion
 	Program    string       `json:"program_version"`
@@ -23,18 +23,18 @@ type Record struct {
 	CPUModel   string       `json:"cpu_model"`
 	CPUs       int          `json:"cpus"`    // usable by the program
 	Seconds    int          `json:"seconds"` // of one measurement
-	Rounds     int          `json:"rounds"`  // made; those kept are in Generators
+	Rounds     int          `json:"rounds"`  // rounds run; Generators has those that were kept
 	Generators []*Generator `json:"generators"`
 }
 
-// A summed is a Record as a file has it. Its checksum is of the rest: see
+// A summed is a Record as it is stored in a file. The checksum covers the other fields: see
 // jsonfile.Decoder.Checksum.
 type summed struct {
 	*Record
 	Checksum string `json:"checksum,omitempty"`
 }
 
-// maxRecord is how large a file may be, in bytes; one of hundreds of rounds is smaller.
+// maxRecord is the maximum size of a file, in bytes. A file with hundreds of rounds is smaller.
 const maxRecord = 1 << 20
 
 // Write writes the record as JSON, with its checksum.

@@ -13,7 +13,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// What is written is read again, and a digit that was changed is an error.
+// TestRecord checks that a written record can be read, and that a changed digit is an error.
 func TestRecord(t *testing.T) {
 	lag := 12 * time.Microsecond
 	want := &Record{
