@@ -2,9 +2,9 @@ package results
 
 import "slices"
 
-// A gated scenario measures its baseline twice, the second time under this label: the A/A arm.
-// Where the two differ, the machine did not repeat itself, and the scenario's gates and comparisons
-// are void.
+// A scenario with gates measures its baseline twice, the second time under this label: the A/A arm.
+// Where the two measurements differ, the machine did not repeat itself, and the scenario's gates
+// and comparisons are void.
 const (
 	LabelArm   = "arm"
 	ArmControl = "control"

@@ -14,10 +14,10 @@ import (
 // Limits of a run, no lower than what this program can write.
 const (
 	maxScenarios = 1000
-	maxVariants  = 1000 // per scenario, which has at most 256 and an A/A arm
+	maxVariants  = 1000 // per scenario; scenarios have at most 256 and an A/A arm
 	maxInAll     = 10_000
-	maxGates     = 200_000 // in all; a scenario has at most 256 per variant
-	maxTrials    = 200_000 // in all
+	maxGates     = 200_000 // per run; a scenario has at most 256 per variant
+	maxTrials    = 200_000 // per run
 	maxLabels    = 1000    // per variant
 	maxBlocks    = 1000    // per scenario; its file and run --trials have the same limit
 )
@@ -28,7 +28,8 @@ func variantKey(scenario string, labels map[string]string) string {
 	return scenario + "\x00" + string(key)
 }
 
-// wrongAt returns an error about a place in a file. what is a format that ends with what to do.
+// wrongAt returns an error about a place in a file. what is a format string, which ends with
+// advice.
 func wrongAt(at place, path, what string, args ...any) error {
 	return fmt.Errorf("%v: %s: "+what, slices.Concat([]any{at, path}, args)...)
 }
@@ -74,7 +75,7 @@ func (l *loader) index(file string, run *Run) error {
 	return nil
 }
 
-// indexVariant is index for one variant. scenario is where its scenario begins.
+// indexVariant records one variant. scenario is the place where its scenario begins.
 func (l *loader) indexVariant(s *Scenario, v *Variant, scenario place, path string) error {
 	if v == nil {
 		return wrongAt(scenario, path, "null; %s", editedHint)
@@ -84,7 +85,7 @@ func (l *loader) indexVariant(s *Scenario, v *Variant, scenario place, path stri
 		return wrongAt(at, path, "%d labels, and a variant has at most %d; %s", n, maxLabels,
 			editedHint)
 	}
-	renameArm(v.Labels) // of an older run
+	renameArm(v.Labels) // an older run may have another label
 	key := variantKey(s.Name, v.Labels)
 	if _, twice := l.variants[key]; twice {
 		return wrongAt(at, path, "variant %s appears twice; %s",
@@ -113,7 +114,7 @@ func (l *loader) checkTrials(run *Run) error {
 	return nil
 }
 
-// checkVariant is checkTrials for one variant.
+// checkVariant does the work of checkTrials for one variant.
 func (l *loader) checkVariant(s *Scenario, v *Variant, path string) error {
 	type turn struct{ block, order int }
 	seen, usable := map[turn]bool{}, map[int]bool{}
@@ -137,7 +138,7 @@ func (l *loader) checkVariant(s *Scenario, v *Variant, path string) error {
 	return nil
 }
 
-// contradiction returns how a trial contradicts itself, or "".
+// contradiction describes how the trial contradicts itself, or returns "".
 func (t *Trial) contradiction() string {
 	if path, found := negative(reflect.ValueOf(t).Elem()); found {
 		return path[1:] + " is negative"
@@ -181,13 +182,13 @@ func (t *Trial) contradiction() string {
 }
 
 // kernelCounts are the fields that hold changes of the kernel's counters. They may be negative: a
-// counter ends with its namespace or thread, and the sum over them then falls.
+// counter ends with its namespace or thread, and then the sum of the counters falls.
 var kernelCounts = []string{
 	"kernel", "equalities", "syn_retransmits", "overflows", "migrations", "context_switches",
 }
 
-// negative returns the path of a negative count in a trial, and whether it found one. Instants are
-// not counts: they may be before the first scheduled attempt.
+// negative returns the path of a negative count in a trial, and whether it found one. It ignores
+// instants, which are negative before the first scheduled attempt.
 func negative(v reflect.Value) (path string, found bool) {
 	switch v.Kind() {
 	case reflect.Int, reflect.Int64:
@@ -222,7 +223,7 @@ func negative(v reflect.Value) (path string, found bool) {
 	return "", false
 }
 
-// listContradiction is contradiction for the list of losses.
+// listContradiction does the work of contradiction for the list of losses.
 func (t *Trial) listContradiction() string {
 	if n := int64(len(t.Losses)); n > t.Attempts {
 		return fmt.Sprintf("%d losses are listed, but only %d attempts were made", n, t.Attempts)
@@ -236,8 +237,8 @@ func (t *Trial) listContradiction() string {
 	return ""
 }
 
-// histogramContradiction is contradiction for the histogram, which takes longer to decode than
-// everything else.
+// histogramContradiction does the work of contradiction for the histogram. It is separate because
+// decoding the histogram takes longer than all other checks.
 func (t *Trial) histogramContradiction() string {
 	if t.Histogram == "" {
 		return ""

@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// encoded returns v as files have it.
+// encoded returns v as JSON, as it is in files.
 func encoded(t *testing.T, v any) string {
 	t.Helper()
 	var text strings.Builder
@@ -127,7 +127,7 @@ func TestContradictions(t *testing.T) {
 				wantError(t, err, `trial of "rolling-restart", "sockets=reuseport stop=close": `+
 					test.want, "please report it")
 			}
-			// As an older program wrote it, without checksums.
+			// Write the trial as older programs did, without checksums.
 			old := encoded(t, line{Scenario: "rolling-restart", Labels: closeLabels, Trial: trial})
 			if err := os.WriteFile(s.path(), []byte(old+"\n"), 0o666); err != nil {
 				t.Fatal(err)
@@ -178,7 +178,7 @@ func TestDuplicates(t *testing.T) {
 	})
 }
 
-// refusedScenarios checks the errors of runs with these scenarios.
+// refusedScenarios checks that runs with these scenarios are refused with the right errors.
 func refusedScenarios(t *testing.T, errors map[string]string) {
 	t.Helper()
 	for scenarios, want := range errors {

@@ -25,36 +25,36 @@ const (
 	VerdictUnknown = "unknown"
 )
 
-// A Delta compares a metric of one variant, the head, with that of another, the base.
+// A Delta compares a metric of one variant, the head, with that of another variant, the base.
 type Delta struct {
 	Metric string  `json:"metric"`
 	Scale  string  `json:"scale"` // ratio | difference
 	Base   Summary `json:"base"`  // by itself
 	Head   Summary `json:"head"`  // by itself
-	// Change is head ÷ base, or head − base. Its n counts blocks; where the trials are not paired,
-	// the trials of the smaller side.
+	// Change is head ÷ base, or head − base. Its n is the number of blocks or, if the trials are
+	// not paired, the number of trials of the smaller side.
 	Change Summary `json:"change"`
 	Paired bool    `json:"paired"` // by block
-	// P is the probability of a change at least this large if nothing differs. PAdjusted is Holm's
-	// adjustment of it, over the comparisons of the scenario.
+	// P is the probability of a change at least this large if nothing differs. PAdjusted is P after
+	// Holm's adjustment for all comparisons of the scenario.
 	P         float64 `json:"p"`
 	PAdjusted float64 `json:"p_adjusted"`
-	// Threshold is the smallest change that matters: a share of the base, or for a difference in
-	// the metric's unit.
+	// Threshold is the smallest change that matters: a share of the base for a ratio, a value in
+	// the metric's unit for a difference.
 	Threshold float64 `json:"threshold"`
 	Outcome   string  `json:"outcome"`
-	// Verdict is the outcome, with "same" or "unknown" in place of "none".
+	// Verdict is the same as Outcome, except that "none" is replaced by "same" or "unknown".
 	Verdict string `json:"verdict"`
 	// MoreTrials estimates how many more blocks, or trials of the smaller side, would decide an
 	// unknown verdict, if they vary like those seen. Null: the verdict is known, or there is no
 	// estimate.
 	MoreTrials *int `json:"more_trials,omitempty"`
-	// Unlike is why the two are not comparable, whatever the change; empty where no reason is
-	// known.
+	// Unlike is the reason why the two variants are not comparable, whatever the change. It is
+	// empty if no reason is known.
 	Unlike string `json:"unlike,omitempty"`
 }
 
-// String returns the change with its interval, for messages: "gap_ns difference 12 [5, 20], p
+// String writes the change with its interval, for messages: "gap_ns difference 12 [5, 20], p
 // 0.004".
 func (d Delta) String() string {
 	digits := func(x float64) string { return unit.Digits(x, 3) }

@@ -28,28 +28,28 @@ func NewHistogram() *Histogram {
 	return &Histogram{counts: hdr.New(histogramUnitNS, histogramMaxNS, histogramFigures)}
 }
 
-// Record counts one duration, in nanoseconds. It counts a value outside 0 to 10 minutes at the
+// Record counts one duration, in nanoseconds. A value outside 0 to 10 minutes is counted at the
 // nearer end, and in Clamped.
 func (h *Histogram) Record(ns int64) {
 	inside := min(max(ns, 0), histogramMaxNS)
 	if inside != ns {
 		h.clamped++
 	}
-	// In range by construction; the other error, 2⁶³ values, is out of reach.
+	// The value is in range. The only other error needs 2⁶³ values.
 	_ = h.counts.RecordValue(inside)
 }
 
-// Merge adds all of other's counts, clamped ones included. Percentiles over the processes of a
+// Merge adds all counts of other, clamped values included. Percentiles over the processes of a
 // trial come from merging, never from averaging.
 func (h *Histogram) Merge(other *Histogram) {
-	h.counts.Merge(other.counts) // drops nothing: one geometry
+	h.counts.Merge(other.counts) // drops nothing: both have the same geometry
 	h.clamped += other.clamped
 }
 
-// Count returns how many values were recorded.
+// Count returns the number of values that were recorded.
 func (h *Histogram) Count() int64 { return h.counts.TotalCount() }
 
-// Clamped returns how many of them were outside the range. Encode does not keep it.
+// Clamped returns the number of recorded values that were outside the range. Encode omits it.
 func (h *Histogram) Clamped() int64 { return h.clamped }
 
 // Percentiles returns the percentiles, or nil if nothing was recorded.
@@ -62,17 +62,17 @@ func (h *Histogram) Percentiles() *Percentiles {
 		Mean: int64(h.counts.Mean()), SD: int64(h.counts.StdDev())}
 }
 
-// Encode returns the histogram as HdrHistogram V2, compressed, base64: the form in run.json, which
-// every HdrHistogram library reads.
+// Encode returns the histogram in the form of run.json: HdrHistogram V2, compressed, base64. Every
+// HdrHistogram library reads it.
 func (h *Histogram) Encode() string {
 	encoded, err := h.counts.EncodeV2()
-	if err != nil { // it writes to memory, in the one version it knows
+	if err != nil { // cannot happen: it writes a known version to memory
 		panic(fmt.Sprintf("encoding a histogram in memory: %v", err))
 	}
 	return string(encoded)
 }
 
-// DecodeHistogram reads what Encode wrote. It refuses a histogram of another geometry.
+// DecodeHistogram reads what Encode wrote. It refuses histograms with another geometry.
 func DecodeHistogram(encoded string) (*Histogram, error) {
 	if encoded == "" {
 		return nil, errors.New("histogram: empty")

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// withinFigures reports whether got is want to three significant figures, and no smaller than want.
+// withinFigures reports whether got equals want to three significant figures, and is not smaller.
 func withinFigures(got, want int64) bool {
 	return got >= want && float64(got-want) <= float64(want)/1000
 }

@@ -25,7 +25,7 @@ func LabelString(labels map[string]string) string {
 // LabelKeys returns the labels' keys in the order of reports: sockets first, then stop, then the
 // others in alphabetical order.
 func LabelKeys(labels map[string]string) []string {
-	first := []string{"stop", "sockets"} // backwards, as other keys have index -1
+	first := []string{"stop", "sockets"} // in reverse, because other keys have index -1
 	rank := func(key string) int { return -slices.Index(first, key) }
 	return slices.SortedFunc(maps.Keys(labels), func(a, b string) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
@@ -42,8 +42,8 @@ func Includes(labels, other map[string]string) bool {
 	return true
 }
 
-// Scenario returns the scenario of that name, or the one that was renamed from or to it; nil if
-// there is neither.
+// Scenario returns the scenario with that name, or with an older or newer form of the name if the
+// scenario was renamed. It returns nil if there is neither.
 func (r *Run) Scenario(name string) *Scenario {
 	for _, s := range r.Scenarios {
 		if s.Name == name {

@@ -17,19 +17,19 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// Load reads a run: path is a run directory or its RunFile, which may be compressed by gzip and
-// then ends in ".gz". It reads an unfinished run from RunFile and TrialsFile, without summaries; it
-// skips a last line of TrialsFile that a crash cut off, and reports it in Run.Warnings. For a
-// finished run it ignores TrialsFile. Package stored also brings the run up to date with this
-// program.
+// Load reads a run. path is a run directory or its RunFile. A RunFile may be compressed by gzip;
+// its name then ends in ".gz". Load reads an unfinished run, which has no summaries, from RunFile
+// and TrialsFile. If a crash cut off the last line of TrialsFile, it skips the line and reports it
+// in Run.Warnings. For a finished run it ignores TrialsFile. Package stored also brings the run up
+// to date with this program.
 //
-// Reading is strict. An unknown field, trailing data, another schema version, a checksum that does
-// not match, and content that no version of the program writes are errors, which name the file, the
-// place and what to do. So is a run that needs more than maxMemory. Reading takes little memory
+// Reading is strict. These are errors: an unknown field, trailing data, another schema version, a
+// checksum that does not match, content that no version of the program writes, and a run that needs
+// more than maxMemory. Errors name the file, the place and what to do. Reading takes little memory
 // beyond the run's own.
 func Load(path string) (*Run, error) {
-	// Almost everything read is kept. Frequent garbage collection costs little then, and keeps the
-	// heap from doubling.
+	// Almost everything that is read is kept. Frequent garbage collection then costs little, and
+	// prevents the heap from doubling.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	file, err := runFile(path)
 	if err != nil {
@@ -107,11 +107,11 @@ func runFile(path string) (string, error) {
 	return file, nil
 }
 
-// compressed ends the name of a RunFile compressed by gzip, like those kept in the repository.
+// compressed is the suffix of a RunFile compressed by gzip, like those kept in the repository.
 const compressed = ".gz"
 
-// Latest returns the newest run directory directly below parent, by started_at. It skips entries
-// that are not readable runs.
+// Latest returns the run directory directly below parent with the latest started_at. It skips
+// entries that are not readable runs.
 func Latest(parent string) (string, error) {
 	entries, err := os.ReadDir(parent)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -131,7 +131,7 @@ func Latest(parent string) (string, error) {
 	return dir, nil
 }
 
-// startOf reads started_at from a RunFile, and no further.
+// startOf reads started_at from a RunFile, and stops there.
 func startOf(file string) (started time.Time, err error) {
 	f, err := input.Open(file)
 	if err != nil {
@@ -167,13 +167,13 @@ const (
 // A loader reads the files of one run.
 type loader struct {
 	memory *jsonfile.Budget
-	// places are where scenarios and variants begin, by their paths in the run. trials are where
-	// the trials of a variant begin, by the variant's path.
+	// places are where scenarios and variants begin, by path in the run. trials are where the
+	// trials of a variant begin, by the path of the variant.
 	places map[string]place
 	trials map[string][]place
 	// variants are the run's variants, by variantKey.
 	variants map[string]variantAt
-	// unsummed: something had no checksum, so more of the run is checked.
+	// unsummed: something had no checksum, so more checks are made on the run.
 	unsummed bool
 }
 
@@ -200,13 +200,13 @@ func newLoader() *loader {
 
 // A storedRun is the content of RunFile.
 type storedRun struct {
-	// Checksum covers everything else, see jsonfile.Decoder.Checksum. Nil: an older program wrote
-	// it.
+	// Checksum covers everything else; see jsonfile.Decoder.Checksum. Nil: the file is from an
+	// older program.
 	Checksum *string `json:"checksum,omitempty"`
 	*Run
 }
 
-// runFile reads a RunFile, whatever its name.
+// runFile reads a RunFile, whatever the file is called.
 func (l *loader) runFile(file string) (*Run, error) {
 	f, err := input.Open(file)
 	if err != nil {
@@ -239,8 +239,8 @@ func (l *loader) runFile(file string) (*Run, error) {
 	return stored.Run, l.index(file, stored.Run)
 }
 
-// runError returns what is wrong with RunFile, or nil. version is its schema's, 0 if it is missing;
-// err is the decoder's, a *jsonfile.Error or nil.
+// runError returns the error in RunFile, or nil. version is its schema version, 0 if it is missing.
+// err is a *jsonfile.Error from the decoder, or nil.
 func runError(file string, version int, err error) error {
 	wrong := &jsonfile.Error{Place: jsonfile.Place{Line: 1}, What: "no schema_version"}
 	errors.As(err, &wrong)
@@ -253,12 +253,12 @@ func runError(file string, version int, err error) error {
 			"or %s", at, wrong, notRunHint)
 	case version == 0:
 		return fmt.Errorf("%v: not a run of reuseport-bench: %w; %s", at, wrong, notRunHint)
-	case version != SchemaVersion: // before unknown fields, which another version explains
+	case version != SchemaVersion: // check before unknown fields: another version explains them
 		return fmt.Errorf("%v: schema_version is %d, this program reads %d; use the program that "+
 			"wrote it, or make a new run", at, version, SchemaVersion)
 	case err == nil:
 		return nil
-	case wrong.Syntax || errors.Unwrap(wrong) != nil: // it wraps an error of reading
+	case wrong.Syntax || errors.Unwrap(wrong) != nil: // it wraps a read error
 		return fmt.Errorf("%v: %w; %s", at, wrong, damagedHint)
 	}
 	return fmt.Errorf("%v: %w; %s", at, wrong, newerHint)
@@ -266,7 +266,7 @@ func runError(file string, version int, err error) error {
 
 // A line is one line of TrialsFile.
 type line struct {
-	// Checksum covers the rest of the line. Nil: an older program wrote it.
+	// Checksum covers the rest of the line. Nil: the line is from an older program.
 	Checksum *string           `json:"checksum,omitempty"`
 	Scenario string            `json:"scenario"`
 	Labels   map[string]string `json:"labels"`
@@ -341,7 +341,7 @@ func (l *loader) trialLine(at place, text []byte) error {
 	return nil
 }
 
-// holdsNoTrials returns an error if run has trials already: those of TrialsFile would count twice.
+// holdsNoTrials returns an error if run already has trials: those in TrialsFile would count twice.
 func (r *Run) holdsNoTrials(file string) error {
 	for _, s := range r.Scenarios {
 		for _, v := range s.Variants {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// startedIn returns finished runs that started in these minutes.
+// startedIn returns finished runs that started at these minutes.
 func startedIn(minutes ...int) (runs []*Run) {
 	for _, m := range minutes {
 		r := newRun()
@@ -35,7 +35,7 @@ func saveRun(t *testing.T, dir string, run *Run) {
 
 func TestLoadAll(t *testing.T) {
 	dir := t.TempDir()
-	// The order of the names differs from that of the times.
+	// The order of the names differs from the order of the times.
 	for i, run := range startedIn(2, 0, 1) {
 		saveRun(t, filepath.Join(dir, fmt.Sprintf("block-%d", i)), run)
 	}
@@ -74,7 +74,7 @@ func TestLoadAllErrors(t *testing.T) {
 	_, err = LoadAll(filepath.Join(empty, "nothing"))
 	wantError(t, err, "no run at "+filepath.Join(empty, "nothing"))
 
-	// A damaged run is an error, and not skipped.
+	// A damaged run is an error; it is not skipped.
 	dir := t.TempDir()
 	for i, run := range startedIn(0, 1) {
 		saveRun(t, filepath.Join(dir, fmt.Sprint(i)), run)

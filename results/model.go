@@ -2,8 +2,8 @@
 // storage in a run directory. It does not depend on how a trial is carried out: labels are plain
 // strings, instants are nanoseconds.
 //
-// Conventions of run.json: base units, the unit last in the name; null means "not applicable
-// here"; a field that could not be measured is null, never 0.
+// Conventions of run.json: values are in base units, and the unit comes last in the name. null
+// means "not applicable here". A field that could not be measured is null, never 0.
 package results
 
 import (
@@ -12,11 +12,11 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// SchemaVersion is written to run.json. It changes when a reader of the previous version could
-// misread the file; added fields do not change it.
+// SchemaVersion is written to run.json. It changes if a reader of the previous version could
+// misread the file. Added fields do not change it.
 const SchemaVersion = 1
 
-// Run is everything one invocation did.
+// Run is everything that one invocation did.
 type Run struct {
 	SchemaVersion int         `json:"schema_version"`
 	Program       string      `json:"program"` // "reuseport-bench"
@@ -27,8 +27,8 @@ type Run struct {
 	Environment   Environment `json:"environment"`
 	Scenarios     []*Scenario `json:"scenarios"`
 	Claims        []Claim     `json:"claims"` // null until the run has finished
-	// Warnings say what is wrong with the files the run was read from, for example a last line that
-	// a crash cut off. They concern the whole run; Summary has those of a figure.
+	// Warnings say what is wrong with the files from which the run was read, for example a last
+	// line that a crash cut off. They concern the whole run; those of one figure are in Summary.
 	Warnings []string `json:"warnings"`
 }
 
@@ -40,15 +40,16 @@ type Environment struct {
 	CPUModel     string            `json:"cpu_model"`
 	Sysctls      map[string]string `json:"sysctls"`      // as set inside the lab
 	Capabilities map[string]string `json:"capabilities"` // probe → "yes" or the reason why not
-	// Machine describes the CPUs, and how much of them the program might use; null in older runs.
+	// Machine describes the CPUs, and how much of them the program might use. It is null in older
+	// runs.
 	Machine    *Machine `json:"machine,omitempty"`
 	LoadCPUs   []int    `json:"load_cpus"`
 	ServerCPUs []int    `json:"server_cpus"`
-	// HarnessCPUs are where this program itself runs during the load; absent in older runs, where
-	// it ran on any CPU.
+	// HarnessCPUs are the CPUs on which this program itself runs during the load. They are absent
+	// in older runs, where it ran on any CPU.
 	HarnessCPUs []int `json:"harness_cpus,omitempty"`
 	Privileged  bool  `json:"privileged"` // false: inside a user namespace
-	// HAProxy is its version, where a variant's path leads through it.
+	// HAProxy is the version of HAProxy, if a variant's path leads through it.
 	HAProxy string `json:"haproxy,omitempty"`
 }
 
@@ -74,17 +75,19 @@ type Scenario struct {
 	Trials   int               `json:"trials"` // planned per variant
 	Variants []*Variant        `json:"variants"`
 	Gates    []GateResult      `json:"gates"`
-	// AA compares the baseline with itself, measured a second time, in the metrics of the gates;
-	// empty without gates that need it.
+	// AA compares the baseline with a second measurement of itself, in the metrics of the gates. It
+	// is empty if no gate needs it.
 	AA []*Delta `json:"aa,omitempty"`
-	// Void is why the gates decide nothing: the baseline differs from itself. Empty if it does not.
+	// Void is the reason why the gates decide nothing: the baseline differs from itself. It is
+	// empty if the gates decide.
 	Void string `json:"void,omitempty"`
-	// Looks are the numbers of blocks after which the gates were to be judged, where blocks were
-	// added until they were decided.
+	// Looks are the numbers of blocks after which the gates were to be judged, if blocks were added
+	// until the gates were decided.
 	Looks []int `json:"looks,omitempty"`
-	// Stopped is why the scenario ended before all its trials were run; empty if it did not.
+	// Stopped is the reason why the scenario ended before all its trials were run. It is empty if
+	// all were run.
 	Stopped string `json:"stopped,omitempty"`
-	// BudgetNS is the most time that the scenario was to take.
+	// BudgetNS is the longest time that the scenario was allowed to take.
 	BudgetNS int64 `json:"budget_ns,omitempty"`
 }
 
@@ -102,9 +105,9 @@ type GateResult struct {
 	Outcome string            `json:"outcome"` // pass | fail | undecided
 	Note    string            `json:"note"`    // the figures that decided it
 	// MoreTrials estimates how many more trials of each variant would decide the gate, if they vary
-	// like those seen. Null: it is decided, or there is no estimate.
+	// like those seen. Null: the gate is decided, or there is no estimate.
 	MoreTrials *int `json:"more_trials,omitempty"`
-	// Undecidable: no number of trials would decide it.
+	// Undecidable: no number of trials would decide the gate.
 	Undecidable bool `json:"undecidable,omitempty"`
 	// Soft: an undecided gate is not a failure.
 	Soft bool   `json:"soft,omitempty"`
@@ -115,10 +118,10 @@ type GateResult struct {
 // Variant is one point of a scenario's matrix.
 type Variant struct {
 	Labels map[string]string `json:"labels"`
-	// SkippedReason is why the variant was not run; null if it was.
+	// SkippedReason is the reason why the variant was not run, or null if it was run.
 	SkippedReason *string `json:"skipped_reason"`
-	// CapacityPerSecond is how many attempts per second the servers answered when kept busy all the
-	// time; null where the load is not given as a share of it.
+	// CapacityPerSecond is the number of attempts per second that the servers answered when kept
+	// busy all the time. It is null if the load is not given as a share of the capacity.
 	CapacityPerSecond *float64           `json:"capacity_per_second"`
 	Trials            []*Trial           `json:"trials"`
 	Summary           map[string]Summary `json:"summary"` // metric → value over valid trials
@@ -131,12 +134,13 @@ type Summary struct {
 	Hi         *float64 `json:"hi"`
 	Confidence float64  `json:"confidence"` // the level reached, 0 to 1; 0 without an interval
 	N          int      `json:"n"`          // trials, or restarts for *_per_restart
-	// Method is how lo and hi were computed, a Method constant; MethodNone when they are null.
+	// Method is the way in which lo and hi were computed, a Method constant. It is MethodNone if
+	// they are null.
 	Method string `json:"method"`
 	// TooFew: there are too few restarts for lo and hi to mean anything. Reports print the count.
 	TooFew bool `json:"too_few,omitempty"`
-	// Warnings qualify the figure; reports print them as footnotes. Where an expected interval is
-	// missing, the first says why.
+	// Warnings qualify the figure; reports print them as footnotes. If an expected interval is
+	// missing, the first warning says why.
 	Warnings []string `json:"warnings"`
 }
 
@@ -151,8 +155,8 @@ type Trial struct {
 	Served   int64 `json:"served"`
 	Lost     int64 `json:"lost"`
 	Dropped  int64 `json:"dropped"` // lost for any cause but client
-	// NeverSent is how many attempts the load had not reached when the trial ended. They are lost,
-	// with cause client. Absent in older runs; Unsent computes it.
+	// NeverSent is the number of attempts that the load had not reached when the trial ended. They
+	// are lost, with cause client. It is absent in older runs; Unsent computes it.
 	NeverSent *int64 `json:"never_sent,omitempty"`
 	// LocalErrors counts attempts that failed in the load process itself, by errno: "EMFILE": 3.
 	LocalErrors map[string]int64 `json:"local_errors,omitempty"`
@@ -160,98 +164,104 @@ type Trial struct {
 	LostByPhase map[string]int64 `json:"lost_by_phase"`
 	Evidence    Evidence         `json:"evidence"`
 	Residual    int64            `json:"residual"`
-	// LostSentAfterClose counts lost attempts whose connect(2) started after the last listener of
-	// the stopped generation had been closed and before the next trigger; null without such a step.
+	// LostSentAfterClose counts lost attempts whose connect(2) started after the stopped
+	// generation's last listener had been closed, and before the next trigger. It is null without
+	// such a step.
 	LostSentAfterClose *int64 `json:"lost_sent_after_close"`
 	SYNRetransmits     *int64 `json:"syn_retransmits"`
 
-	// CapacityPerSecond is the variant's. It is here for a resumed run to reuse.
+	// CapacityPerSecond is the variant's capacity. It is stored here so that a resumed run can
+	// reuse it.
 	CapacityPerSecond *float64 `json:"capacity_per_second"`
 
-	// Concurrency is how many clients the load had, where it was a closed loop: each sent its next
-	// attempt when its last one had ended. 0, absent: an open loop.
+	// Concurrency is the number of clients in a closed loop. Each client sent its next attempt when
+	// its last one had ended. It is 0 or absent in an open loop.
 	Concurrency int `json:"concurrency,omitempty"`
 
 	OfferedPerSecond  *float64 `json:"offered_per_second"` // null in a closed loop
 	AchievedPerSecond float64  `json:"achieved_per_second"`
-	// ServedPerSecond is how many attempts of a closed loop were served per second while the
-	// clients sent; null in an open loop.
+	// ServedPerSecond is the number of attempts served per second while the clients of a closed
+	// loop sent. It is null in an open loop.
 	ServedPerSecond  *float64 `json:"served_per_second,omitempty"`
 	TimeoutNS        int64    `json:"timeout_ns"`
 	ScheduleLagP99NS *int64   `json:"schedule_lag_p99_ns"` // null in a closed loop
 
-	// ResponseNS and ServiceNS are over served attempts; null when nothing was served. ResponseNS
-	// counts from when an attempt was due, which in a closed loop is when it was sent. Percentiles
-	// of a closed loop leave out each client's first attempt, as all of these are sent at once.
+	// ResponseNS and ServiceNS cover served attempts. They are null if none was served. ResponseNS
+	// counts from when an attempt was due, which in a closed loop is when it was sent. In a closed
+	// loop the percentiles leave out each client's first attempt, because all first attempts are
+	// sent at once.
 	ResponseNS *Percentiles `json:"response_ns"`
 	ServiceNS  *Percentiles `json:"service_ns"`
 	// ConnectNS is the time from when a served attempt was sent until it had a connection and had
-	// handed over its request; FirstByteNS, until the first byte of its response; ServiceNS, until
-	// the last. ConnectNS covers only attempts that opened a connection. Where clients retry, both
-	// count from the last try. Absent in older runs.
+	// handed over its request; FirstByteNS is the time until the first byte of its response,
+	// ServiceNS until the last byte. ConnectNS covers only attempts that opened a connection. If
+	// clients retry, ConnectNS and FirstByteNS count from the last try. Both are absent in older
+	// runs.
 	ConnectNS   *Percentiles `json:"connect_ns,omitempty"`
 	FirstByteNS *Percentiles `json:"first_byte_ns,omitempty"`
-	// Stages are those of the load's schedule; absent if it has none.
+	// Stages are the stages of the load's schedule. They are absent if it has none.
 	Stages []Stage `json:"stages,omitempty"`
-	// Histogram is that of ResponseNS: HdrHistogram V2, compressed, base64; 1 ns unit, 3
+	// Histogram is the histogram of ResponseNS: HdrHistogram V2, compressed, base64; 1 ns unit, 3
 	// significant figures.
 	Histogram string `json:"histogram"`
 
 	Steps []Step `json:"steps"`
-	// StepsLate is how many steps of the timeline stopped no worker, because earlier steps took
-	// until the load had ended.
+	// StepsLate is the number of steps that stopped no worker, because earlier steps took until the
+	// load had ended.
 	StepsLate int       `json:"steps_late,omitempty"`
 	Workers   []Worker  `json:"workers"`
 	Fairness  *Fairness `json:"fairness"` // of the longest-lived generation
 	Queues    *Queues   `json:"queues"`   // null where they are unknown
-	// Series is queues, overflows, migrations and losses over time; null where they are unknown.
+	// Series has queues, overflows, migrations and losses over time. It is null if they are
+	// unknown.
 	Series *Series `json:"series,omitempty"`
-	// Kernel maps each kernel counter to its change over the trial, in the lab's namespaces.
+	// Kernel maps each kernel counter to its change during the trial, in the lab's namespaces.
 	Kernel map[string]int64 `json:"kernel"`
 	CPU    CPU              `json:"cpu"`
 	Memory Memory           `json:"memory"`
-	// Threads is where this program's own threads ran during the load. Absent in older runs.
+	// Threads says where this program's own threads ran during the load. It is absent in older
+	// runs.
 	Threads *Threads `json:"threads,omitempty"`
-	// EarlyReads is how often journals were read during the load, because they had grown too large
-	// to wait for its end.
+	// EarlyReads is the number of times that journals were read during the load, because they had
+	// grown too large to wait for its end.
 	EarlyReads int64 `json:"early_reads,omitempty"`
-	// Selector is what a selector in eBPF did; null without one.
+	// Selector describes what an eBPF selector did. It is null without one.
 	Selector *Selector `json:"selector"`
-	// Occupancy is how long connections kept a worker busy, from accept to end; null where a worker
-	// has several at a time.
+	// Occupancy describes how long connections kept a worker busy, from accept to end. It is null
+	// if a worker has several connections at a time.
 	Occupancy *Occupancy `json:"occupancy"`
-	// Search is how the trial's rate was found; null where it was given.
+	// Search describes how the trial's rate was found. It is null if the rate was given.
 	Search *Search `json:"search"`
-	// StartNS is the time from the start of the first worker until all of the first generation were
-	// ready.
+	// StartNS is the time from the start of the first worker until all workers of the first
+	// generation were ready.
 	StartNS int64 `json:"start_ns"`
 
-	// Starts counts the workers that steps started, by when their processes were started; null if
-	// they started none. Absent in older runs, where all started cold.
+	// Starts counts the workers that steps started, by when their processes were started. It is
+	// null if steps started none. It is absent in older runs, where all workers started cold.
 	Starts *Starts `json:"starts,omitempty"`
 
-	// RoundTrip is the round trip that the lab added between clients and servers; null if it added
-	// none, and in older runs.
+	// RoundTrip is the round trip that the lab added between clients and servers. It is null if it
+	// added none, and in older runs.
 	RoundTrip *RoundTrip `json:"round_trip,omitempty"`
 
-	// Retries counts the clients' retries; null where they do not retry.
+	// Retries counts the clients' retries. It is null if clients do not retry.
 	Retries *Retries `json:"retries,omitempty"`
 
-	// Trace is what the kernel's events say about the losses.
+	// Trace holds what the kernel's events say about the losses.
 	Trace *Trace `json:"trace,omitempty"`
 
 	// Ledger is the client × server table, one row per pair that occurred.
 	Ledger []LedgerRow `json:"ledger"`
-	// Equalities compare the kernel's counters with the ledger; empty behind a proxy, which makes
-	// connections of its own.
+	// Equalities compare the kernel's counters with the ledger. They are empty behind a proxy,
+	// which makes connections of its own.
 	Equalities []Equality `json:"equalities,omitempty"`
-	// ControlPlane is the control plane behind a Service: "embedded" is this program's stand-in,
-	// with configured lags; empty without a Service.
+	// ControlPlane is the kind of control plane behind a Service. "embedded" is this program's
+	// stand-in, with configured lags. It is empty without a Service.
 	ControlPlane string `json:"control_plane,omitempty"`
-	// Target is where the load connected to.
+	// Target is the address to which the load connected.
 	Target string `json:"target,omitempty"`
-	// Losses lists lost attempts one by one, up to a bound. LossesOmitted is how many it leaves
-	// out.
+	// Losses lists lost attempts one by one, up to a bound. LossesOmitted is the number of lost
+	// attempts that are not listed.
 	Losses        []Loss `json:"losses"`
 	LossesOmitted int64  `json:"losses_omitted"`
 }
@@ -264,19 +274,19 @@ type Evidence struct {
 	Client  int64 `json:"client"`  // the client's view alone
 }
 
-// A Stage is a part of the load's schedule. FromNS counts from the first scheduled attempt.
+// A Stage is a part of the load's schedule. FromNS is measured from the first scheduled attempt.
 type Stage struct {
 	FromNS     int64 `json:"from_ns"`
 	DurationNS int64 `json:"duration_ns"`
-	// The rate at its start and at its end, in attempts per second.
+	// The rate at the start and at the end of the stage, in attempts per second.
 	FromPerSecond float64 `json:"from_per_second"`
 	ToPerSecond   float64 `json:"to_per_second"`
 
-	// The attempts due in it.
+	// The attempts due in the stage.
 	Attempts   int64        `json:"attempts"`
 	Lost       int64        `json:"lost"`
 	Dropped    int64        `json:"dropped"`
-	ResponseNS *Percentiles `json:"response_ns"` // null when nothing was served
+	ResponseNS *Percentiles `json:"response_ns"` // null if none was served
 }
 
 // Percentiles of a histogram, in nanoseconds.
@@ -290,44 +300,46 @@ type Percentiles struct {
 	SD   int64 `json:"sd"` // standard deviation
 }
 
-// Step is one execution of a step of the timeline. Instants count from the first scheduled attempt.
+// Step is one execution of a step of the timeline. Instants are measured from the first scheduled
+// attempt.
 type Step struct {
 	Do     vocabulary.StepName `json:"do"`
-	Target string              `json:"target"` // what it acted on: "generation 1", "worker 3"
+	Target string              `json:"target"` // what the step acted on: "generation 1", "worker 3"
 
-	AtNS int64 `json:"at_ns"` // when it began
-	// LateNS is AtNS less the earliest possible start: when the step was due, or when the step
-	// before it was done, whichever is later. Absent in older runs.
+	AtNS int64 `json:"at_ns"` // when the step began
+	// LateNS is AtNS minus the earliest possible start: when the step was due, or when the step
+	// before it had ended, whichever is later. It is absent in older runs.
 	LateNS   *int64 `json:"late_ns,omitempty"`
 	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready, or stalled workers resumed
 	StopNS   *int64 `json:"stop_ns"`   // the trigger: the first stop signal was sent
 	ClosedNS *int64 `json:"closed_ns"` // the last old listener was closed
 	// BindError is EADDRINUSE if workers that the step started could not bind their address. Then
-	// the step stopped no old worker. Empty if they could.
+	// the step stopped no old worker. It is empty if they could.
 	BindError string `json:"bind_error,omitempty"`
-	// EndpointsNS is, behind a Service, when the last stopped worker's pod left its ready
-	// endpoints; RulesNS is when the clients' node stopped sending connections to it. Null
-	// elsewhere, and if that did not happen in the trial.
+	// EndpointsNS and RulesNS exist behind a Service. EndpointsNS is when the last stopped worker's
+	// pod left the ready endpoints. RulesNS is when the clients' node stopped sending connections
+	// to the pod. They are null elsewhere, and if this did not happen in the trial.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is how many pods the Service had before a step that removed one; 0 elsewhere.
-	// Clients that use a pod's own address reach only that pod.
+	// Endpoints is the number of pods that the Service had before a step that removed one; 0
+	// elsewhere. Clients that use a pod's own address reach only that pod.
 	Endpoints int `json:"endpoints,omitempty"`
 
-	// DeadNS is the time from the step to the next one or the end of the schedule, weighted by the
-	// share of pods in the rules of the clients' node on which nothing listened. While the rules
-	// led to no pod, the weight is 1. Null where attempts are not one connection each.
+	// DeadNS is the time from the step to the next step or the end of the schedule, weighted by the
+	// share of dead pods: those in the rules of the clients' node on which nothing listened. While
+	// the rules led to no pod, the weight is 1. It is null if attempts do not have one connection
+	// each.
 	DeadNS *int64 `json:"dead_ns,omitempty"`
-	// PredictedLost is how many attempts of that window are expected to be lost. It follows from
-	// the offered rate, the instants of rules and listeners, and how long clients wait. Null where
-	// it cannot be computed; behind a Service, Unpredicted says why.
+	// PredictedLost is the number of attempts in that time that are expected to be lost. It follows
+	// from the offered rate, the instants of rules and listeners, and how long clients wait. It is
+	// null if it cannot be computed; behind a Service, Unpredicted says why.
 	PredictedLost *float64 `json:"predicted_lost,omitempty"`
 	Unpredicted   string   `json:"unpredicted,omitempty"`
-	// Pods are, behind a Service, those that the step removed, then those that it started.
+	// Pods lists, behind a Service, the pods that the step removed, then those that it started.
 	Pods []Pod `json:"pods,omitempty"`
 
-	// GapNS, OutageNS, LostShare and Censored are about dropped attempts. They and ResolutionNS
-	// need a schedule: in a closed loop they are null, or false.
+	// GapNS, OutageNS, LostShare and Censored cover dropped attempts. They and ResolutionNS need a
+	// schedule; in a closed loop they are null, or false.
 	GapNS        *int64   `json:"gap_ns"`
 	OutageNS     *int64   `json:"outage_ns"`
 	LostShare    *float64 `json:"lost_share"` // within the outage, 0 to 1
@@ -337,41 +349,42 @@ type Step struct {
 	TakeoverNS   *int64   `json:"takeover_ns"`
 	TailNS       *int64   `json:"tail_ns"`
 	Lost         int64    `json:"lost"` // for any cause
-	// Dropped is Lost without the cause client. Absent in older runs; StepDropped computes it.
+	// Dropped is Lost without the losses whose cause is client. It is absent in older runs;
+	// StepDropped computes it.
 	Dropped *int64 `json:"dropped,omitempty"`
-	// NeverSent is how many of the attempts due in the step's window the load never reached. Absent
-	// in older runs.
+	// NeverSent is the number of attempts due in the step's window that the load never reached. It
+	// is absent in older runs.
 	NeverSent        *int64 `json:"never_sent,omitempty"`
 	ScheduleLagMaxNS *int64 `json:"schedule_lag_max_ns"` // null in a closed loop
 
-	// Queued is how many connections waited in the accept queues of the listeners that the step was
-	// about to close, as the kernel (sock_diag) reported just before the stop signal; for a stall,
-	// in those of the stalled workers just before they resumed. Null where the kernel was not
-	// asked.
+	// Queued is the number of connections in the accept queues of the listeners that the step was
+	// about to close, as the kernel (sock_diag) reported just before the stop signal. For a stall,
+	// it is the number in the queues of the stalled workers just before they resumed. It is null if
+	// the kernel was not asked.
 	Queued *int64 `json:"queued,omitempty"`
 
-	// HalfOpen counts the connections whose handshakes were held up; null where none were.
+	// HalfOpen counts the connections whose handshakes were held up. It is null if none were.
 	HalfOpen *HalfOpen `json:"half_open,omitempty"`
-	// ColdStart is set for a cold-start.
+	// ColdStart is set for a cold-start step.
 	ColdStart *ColdStart `json:"cold_start,omitempty"`
 
 	// WindowNS is the part of the step's window that the next three fields cover: from its trigger
 	// to the next one or the end of the schedule, but at most 200 ms.
 	WindowNS *int64 `json:"window_ns"`
-	// StealNS is the time that the hypervisor took from the servers' CPUs, in ticks of usually 10
-	// ms (/proc/stat).
+	// StealNS is the time that the hypervisor took from the servers' CPUs. It is counted in ticks
+	// of usually 10 ms (/proc/stat).
 	StealNS *int64 `json:"steal_ns"`
 	// Pressure is the share of the window in which some task on the machine waited for a CPU, 0 to
 	// 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is the longest time, or a lower bound of it, that a thread of a worker waited
-	// for a CPU because of something other than a worker. Null also with more than 64 workers at a
-	// time.
+	// RunQueueDelayNS is the longest time that a worker's thread waited for a CPU because of
+	// something other than a worker, or a lower bound of it. It is also null with more than 64
+	// workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 
-// Pod is what a step did to one pod. Instants count as in Step; null: it did not happen in the
-// trial.
+// Pod is what a step did to one pod. Instants are measured as in Step; null means that the event
+// did not happen in the trial.
 type Pod struct {
 	Worker  int    `json:"worker"`
 	Node    string `json:"node"`
@@ -384,12 +397,12 @@ type Pod struct {
 	TermNS    *int64 `json:"sigterm_ns,omitempty"` // SIGTERM was sent to its process
 	ClosedNS  *int64 `json:"closed_ns,omitempty"`  // its listener closed, or its node fell silent
 
-	// EndpointsNS is when the pod joined the Service's ready endpoints, or left them; RulesNS is
-	// when the rules of the clients' node followed.
+	// EndpointsNS is when the pod joined or left the Service's ready endpoints. RulesNS is when the
+	// rules of the clients' node followed.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is how many pods those rules led to when this one was closed, itself included; 0
-	// if none led to it then.
+	// Endpoints is the number of pods to which those rules led when this pod was closed, itself
+	// included. It is 0 if no rule led to this pod then.
 	Endpoints int `json:"endpoints,omitempty"`
 }
 
@@ -400,44 +413,45 @@ type HalfOpen struct {
 	Lost int64 `json:"lost"` // of those held
 }
 
-// ColdStart is how a worker that starts cold came into service.
+// ColdStart describes how a worker that starts cold came into service.
 type ColdStart struct {
-	// FirstServedNS is the time from ready to the newcomer's first response; null if it gave none.
+	// FirstServedNS is the time from when the newcomer was ready to its first response, or null if
+	// it gave none.
 	FirstServedNS *int64 `json:"first_served_ns"`
-	// FairShareNS is the time from ready until the newcomer had served a fair share, 0.9/n of the
-	// last 50 n attempts of n workers; null if the load ended before. It is at least the time that
-	// those attempts took.
+	// FairShareNS is the time from when the newcomer was ready until it had served a fair share:
+	// 0.9/n of the last 50 n attempts of n workers. It is at least the time that those attempts
+	// took. It is null if the load ended earlier.
 	FairShareNS *int64 `json:"fair_share_ns"`
 	// Share is the newcomer's share of the served attempts, 0 to 1. It and the next two fields
 	// cover the time until the newcomer was warm.
 	Share float64 `json:"share"`
-	// NewcomerNS and OthersNS are the response times of attempts served by the newcomer, and by the
-	// other workers; null if they served none.
+	// NewcomerNS has the response times of attempts served by the newcomer, and OthersNS those of
+	// attempts served by the other workers. Each is null if there are none.
 	NewcomerNS *Percentiles `json:"newcomer_ns"`
 	OthersNS   *Percentiles `json:"others_ns"`
 }
 
-// Worker is one listener process as the trial saw it.
+// Worker describes one listener process.
 type Worker struct {
 	ID         int    `json:"id"`
 	Generation int    `json:"generation"`
 	Accepted   int64  `json:"accepted"` // connections
 	Served     int64  `json:"served"`   // responses written in full
 	CPUNS      *int64 `json:"cpu_ns"`   // user + system, during the load; null if unknown
-	// BindError is why it could not bind its address, "EADDRINUSE"; it ended without listening.
-	// Empty if it listened.
+	// BindError is the reason why the worker could not bind its address, "EADDRINUSE". Such a
+	// worker ended without listening. It is empty if the worker listened.
 	BindError string `json:"bind_error,omitempty"`
-	// Acceptor: it served no connection, but accepted them for the other workers.
+	// Acceptor: the worker served no connection, but accepted connections for the other workers.
 	Acceptor bool `json:"acceptor,omitempty"`
-	// ContextSwitches is how often the worker's threads were put on a CPU during the load; null for
-	// a worker that ended before the load did.
+	// ContextSwitches is the number of times that the worker's threads were put on a CPU during the
+	// load. It is null for a worker that ended before the load did.
 	ContextSwitches *int64 `json:"context_switches"`
 	QueueMax        *int64 `json:"queue_max"`
 }
 
 // Starts counts the workers that steps started.
 type Starts struct {
-	Start       vocabulary.Start `json:"start"`        // how they were to start: server.start
+	Start       vocabulary.Start `json:"start"`        // how workers were to start: server.start
 	Parked      int64            `json:"parked"`       // process started before the load
 	ParkedLater int64            `json:"parked_later"` // … during the load, ahead of the step
 	Cold        int64            `json:"cold"`         // … by the step
@@ -447,70 +461,72 @@ type Starts struct {
 // delayed by half of it.
 type RoundTrip struct {
 	AskedNS int64  `json:"asked_ns"`
-	By      string `json:"by"` // who delays the packets, one of the constants
-	// Relay is what a relay measured of itself; null where the kernel delays.
+	By      string `json:"by"` // what delays the packets, one of the constants
+	// Relay is what a relay measured about itself. It is null if the kernel delays packets.
 	Relay *Relay `json:"relay,omitempty"`
 }
 
-// Who delays packets.
+// What delays packets.
 const (
 	ByNetem = "netem" // the kernel (tc-netem(8))
 	ByRelay = "relay" // a relay of this program, which stands in for netem
 )
 
-// Relay is what a relay did from when it was ready until the workers had ended, and what it cost
+// Relay describes what a relay did from when it was ready until the workers had ended, and its cost
 // during the load.
 type Relay struct {
 	Packets int64 `json:"packets"` // passed on, in both directions
-	// Dropped is how many packets were lost because too many waited for the relay: a trial with any
-	// is invalid.
+	// Dropped is the number of packets that were lost because too many waited for the relay. If it
+	// is not 0, the trial is invalid.
 	Dropped int64 `json:"dropped"`
-	HeldMax int64 `json:"held_max"` // packets held at a time, in one direction
-	// ExcessNS is how much longer than half of AskedNS the relay held packets, from reading one
-	// until just before passing it on; null without a packet.
+	HeldMax int64 `json:"held_max"` // the most packets held at a time, in one direction
+	// ExcessNS is how much longer than half of AskedNS the relay held each packet, from reading it
+	// until just before passing it on. It is null if there were no packets.
 	ExcessNS *Percentiles `json:"excess_ns"`
-	// WaitNS is how long the relay waited for its CPU when it was woken, on average. Packets that
-	// came meanwhile were read that much later, which ExcessNS does not include. Null where the
+	// WaitNS is the mean time that the relay waited for its CPU after it was woken. Packets that
+	// came meanwhile were read that much later, which ExcessNS does not include. It is null if the
 	// kernel does not report it.
 	WaitNS *int64 `json:"wait_ns"`
 	CPUNS  *int64 `json:"cpu_ns"` // null where the kernel does not report it
 }
 
-// Retries counts the tries of a trial's attempts. An attempt is one request that the schedule
-// called for; it makes one try or more.
+// Retries counts the tries in a trial. An attempt is one request that the schedule called for; it
+// consists of one or more tries.
 type Retries struct {
 	Tries      int64 `json:"tries"`       // of all attempts, the first included
 	TriedAgain int64 `json:"tried_again"` // attempts with more than one try
 	Masked     int64 `json:"masked"`      // of those, served in the end
-	// Repeated is how many attempts' requests a server read more than once.
+	// Repeated is the number of attempts whose request a server read more than once.
 	Repeated int64 `json:"repeated"`
-	// RepeatedUnhandled is how many of those reached a handler at most once: the server dropped the
-	// other readings, as it does after http.Server.Shutdown. The rest may have been carried out
-	// twice, which does harm if the request is not idempotent. Missing in older runs.
+	// RepeatedUnhandled is the number of those attempts that reached a handler at most once: the
+	// server dropped the other readings, as it does after http.Server.Shutdown. The rest may have
+	// been carried out twice, which does harm if the request is not idempotent. It is absent in
+	// older runs.
 	RepeatedUnhandled *int64 `json:"repeated_unhandled,omitempty"`
-	// Failed counts the tries that were followed by another, by how they failed.
+	// Failed counts the tries that were followed by another try, by the kind of failure.
 	Failed map[string]int64 `json:"failed,omitempty"`
-	// Attempts whose last try failed in a way that the policy retries, by why there was no other
-	// try: the number of tries, the attempt's timeout, the budget.
+	// The number of attempts whose last try failed in a way that the policy retries, by the reason
+	// why no other try followed: the limit of tries, the attempt's timeout, the budget.
 	Exhausted  int64 `json:"exhausted"`
 	NoTime     int64 `json:"no_time"`
 	OverBudget int64 `json:"over_budget"`
-	// MaskedNS are the response times of the masked attempts, failed tries and the waits between
-	// included; null without any.
+	// MaskedNS has the response times of the masked attempts, including failed tries and the waits
+	// between them. It is null without any.
 	MaskedNS *Percentiles `json:"masked_ns,omitempty"`
 }
 
-// Fairness is how evenly connections, and the work they brought, were spread over the workers of
-// one generation.
+// Fairness describes how evenly connections, and the work they brought, were spread over the
+// workers of one generation.
 type Fairness struct {
 	Generation  int     `json:"generation"`
 	Jain        float64 `json:"jain"`          // (Σx)²/(n·Σx²), 1/n to 1
 	MaxOverMean float64 `json:"max_over_mean"` // 1 to n
-	// TopShare is the largest share that one worker got, 1/n to 1; absent in older runs.
+	// TopShare is the largest share that one worker got, 1/n to 1. It is absent in older runs.
 	TopShare float64 `json:"top_share,omitempty"`
 	Chi2P    float64 `json:"chi2_p"` // p of Pearson's χ² against equal shares
-	// Requests is the spread of answered requests, BusyTime that of the time from reading a request
-	// to handing over its answer. Null where there was none; absent in older runs.
+	// Requests is the spread of answered requests. BusyTime is the spread of the time from reading
+	// a request to handing over its answer. They are null if there was none, and absent in older
+	// runs.
 	Requests *Spread `json:"requests,omitempty"`
 	BusyTime *Spread `json:"busy_time,omitempty"`
 	// Windows is the spread of connections over time, from the first scheduled attempt. Windows in
@@ -518,7 +534,8 @@ type Fairness struct {
 	Windows []FairnessWindow `json:"windows"`
 }
 
-// Spread is how evenly something was spread over the workers of one generation, as in Fairness.
+// Spread describes how evenly something was spread over the workers of one generation, as in
+// Fairness.
 type Spread struct {
 	Jain        float64 `json:"jain"`
 	MaxOverMean float64 `json:"max_over_mean"`
@@ -536,16 +553,16 @@ type FairnessWindow struct {
 // FairnessWindowNS is the length of a FairnessWindow.
 const FairnessWindowNS = int64(100 * time.Millisecond)
 
-// Queues is how long the accept queues were during the load.
+// Queues describes the lengths of the accept queues during the load.
 type Queues struct {
-	// Source says how Max and Mean of the listeners were found, one of the constants. Empty in
-	// older runs, which sampled.
+	// Source says how Max and Mean of the listeners were found. It is one of the constants below,
+	// and empty in older runs, which sampled.
 	Source string `json:"source,omitempty"`
-	// Unplaced is how many connections of the load waited at an unknown listener, because no worker
-	// accepted them. No figure includes them. Only where the figures are computed.
+	// Unplaced is the number of the load's connections that waited at an unknown listener, because
+	// no worker accepted them. No figure includes them. It exists only if the figures are computed.
 	Unplaced int64 `json:"unplaced,omitempty"`
 
-	// The samples: how many, how far apart on average, and the mean CPU time of one.
+	// The samples: their number, the mean interval between them, and the mean CPU time of one.
 	Samples    int64 `json:"samples,omitempty"`
 	IntervalNS int64 `json:"interval_ns,omitempty"`
 	CostNS     int64 `json:"cost_ns,omitempty"`
@@ -568,34 +585,34 @@ type ListenerQueue struct {
 	Worker *int    `json:"worker"` // null: the shared socket
 	Max    int64   `json:"max"`
 	Mean   float64 `json:"mean"`
-	// SampledMax and SampledMean are what samples found where Max and Mean are computed; null
-	// without samples.
+	// SampledMax and SampledMean are what samples found, if Max and Mean are computed. They are
+	// null without samples.
 	SampledMax  *int64   `json:"sampled_max,omitempty"`
 	SampledMean *float64 `json:"sampled_mean,omitempty"`
 }
 
-// Series is what happened over time, one value for each window of WindowNS; windows after the last
-// value are 0.
+// Series shows what happened over time, with one value for each window of WindowNS. Windows after
+// the last value are 0.
 type Series struct {
 	FromNS   int64         `json:"from_ns"` // where the first window begins
 	WindowNS int64         `json:"window_ns"`
-	Queues   []QueueSeries `json:"queues"` // listeners at which something waited
-	// Overflows and Migrations are in older runs only, which read the kernel's counters at the end
-	// of each window; null in others.
+	Queues   []QueueSeries `json:"queues"` // listeners at which connections waited
+	// Overflows and Migrations exist only in older runs, which read the kernel's counters at the
+	// end of each window. They are null in others.
 	Overflows  []int64 `json:"overflows"`
 	Migrations []int64 `json:"migrations"`
-	// Counted are the changes of the kernel's counters between two readings, where they moved. They
-	// are read around the steps, and at the end.
+	// Counted lists the changes of the kernel's counters between two readings, if there was any.
+	// The counters are read before and after the steps, and at the end.
 	Counted []Counted `json:"counted,omitempty"`
 	Lost    []int64   `json:"lost"` // attempts, by the instant at which they ended
 }
 
-// Counted is how far the kernel's counters moved from one reading to the next.
+// Counted is the change of the kernel's counters from one reading to the next.
 type Counted struct {
 	FromNS int64 `json:"from_ns"`
 	ToNS   int64 `json:"to_ns"`
-	// Overflows are connections that a full accept queue refused. Migrations are queued or
-	// half-open ones that the kernel moved to another listener.
+	// Overflows are connections that were refused because an accept queue was full. Migrations are
+	// queued or half-open connections that the kernel moved to another listener.
 	Overflows  int64 `json:"overflows"`
 	Migrations int64 `json:"migrations"`
 }
@@ -615,35 +632,37 @@ func (q QueueSeries) At(window int) int64 {
 	return q.Longest[window-q.First]
 }
 
-// CPU is the processor time of a trial.
+// CPU is the processor time used in a trial.
 type CPU struct {
 	LoadNS *int64 `json:"load_ns"`
-	// LoadDriveNS is the part of LoadNS during which attempts were in flight; absent in older runs.
+	// LoadDriveNS is the part of LoadNS during which attempts were in flight. It is absent in older
+	// runs.
 	LoadDriveNS *int64 `json:"load_drive_ns,omitempty"`
 	ServersNS   *int64 `json:"servers_ns"`
-	// ProxyNS is HAProxy's; null without HAProxy.
+	// ProxyNS is the time used by HAProxy. It is null without HAProxy.
 	ProxyNS *int64 `json:"proxy_ns,omitempty"`
-	// HarnessNS is what this program itself used within WatchedNS, without its children; absent in
-	// older runs. WatchNS is the part spent observing the trial. StandInNS is the part spent
-	// standing in for a real system: for a supervisor that carries out the steps and, in a cluster,
-	// for the control plane, kubelets and DNS server. The rest is bookkeeping.
+	// HarnessNS is the time that this program itself used within WatchedNS, without its children.
+	// WatchNS is the part spent observing the trial. StandInNS is the part spent standing in for a
+	// real system: for a supervisor that carries out the steps and, in a cluster, for the control
+	// plane, kubelets and DNS server. The rest is bookkeeping. HarnessNS is absent in older runs.
 	HarnessNS *int64 `json:"harness_ns,omitempty"`
 	WatchNS   *int64 `json:"watch_ns,omitempty"`
 	StandInNS *int64 `json:"stand_in_ns,omitempty"`
-	// WatchedNS is the time that HarnessNS and the fields below cover: the load's.
+	// WatchedNS is the length of the time that HarnessNS and the fields below cover: that of the
+	// load.
 	WatchedNS   *int64 `json:"watched_ns"`
 	StealNS     *int64 `json:"steal_ns"`      // taken from the servers' CPUs by the hypervisor
 	LoadStealNS *int64 `json:"load_steal_ns"` // taken from the load's CPUs
-	// Pressure is the growth of "some" in /proc/pressure/cpu over that time, 0 to 1.
+	// Pressure is the growth of "some" in /proc/pressure/cpu during that time, as a share, 0 to 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is as in Step.
+	// RunQueueDelayNS is defined as in Step.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
-	// ThrottledNS is how long a CPU quota stopped this program and everything it had started,
-	// summed over the CPUs; absent where the kernel does not report it, and in older runs.
+	// ThrottledNS is how long a CPU quota stopped this program and everything that it had started,
+	// summed over the CPUs. It is absent if the kernel does not report it, and in older runs.
 	ThrottledNS *int64 `json:"throttled_ns,omitempty"`
 }
 
-// Threads is where the threads of a process were allowed to run, and where each ran last
+// Threads says where the threads of a process were allowed to run, and where each ran last
 // (/proc/self/task).
 type Threads struct {
 	N       int   `json:"n"`
@@ -651,47 +670,48 @@ type Threads struct {
 	Ran     []int `json:"ran"`
 }
 
-// Memory is the peak resident memory of processes (VmHWM), including the program text they share;
-// null where it could not be read.
+// Memory is the peak resident memory of processes (VmHWM), including the program text that they
+// share. Values are null if they could not be read.
 type Memory struct {
 	LoadBytes    *int64 `json:"load_bytes"`    // all load processes
 	HarnessBytes *int64 `json:"harness_bytes"` // since the run began
-	// WorkerBytes is that of the largest worker of the last generation. Just before listening a
-	// worker gives back the pages of program text that its start touched, and resets its peak,
-	// where the kernel allows it (servers/sys/program.go).
+	// WorkerBytes is the peak of the largest worker of the last generation. Just before listening,
+	// a worker gives back the pages of program text that its start touched, and resets its peak, if
+	// the kernel allows it (servers/sys/program.go).
 	WorkerBytes *int64 `json:"worker_bytes"`
-	// WorkerProportionalBytes is that of the largest such worker at the end, with each shared page
-	// divided by the number of its sharers (Pss).
+	// WorkerProportionalBytes is the memory of the largest such worker at the end, with the size of
+	// each shared page divided by the number of its sharers (Pss).
 	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`
-	// SampleFlushes is how often a load process wrote samples before its last attempt had ended,
-	// because it had more than it can keep; null in older runs, which wrote them continuously.
+	// SampleFlushes is the number of times that a load process wrote samples before its last
+	// attempt had ended, because it had more than it can keep. It is null in older runs, which
+	// wrote samples continuously.
 	SampleFlushes *int64 `json:"sample_flushes,omitempty"`
 }
 
-// Selector is what an eBPF program that chooses among a group's sockets did in the trial, from the
-// kernel's statistics and its own.
+// Selector describes what an eBPF program that chooses among a group's sockets did in the trial,
+// according to the kernel's statistics and its own.
 type Selector struct {
 	Runs     int64 `json:"runs"`       // also for segments that open no connection
 	NSPerRun int64 `json:"ns_per_run"` // including the two clock readings that measure it
 	Selected int64 `json:"selected"`   // connections that the program gave to a worker
 	Fallback int64 `json:"fallback"`   // connections that it left to the kernel's hash
-	// Avoided is how many of those selected went to a worker that should be avoided, because all
-	// workers should be.
+	// Avoided is the number of selected connections that went to a worker that should be avoided,
+	// because all workers should be.
 	Avoided int64 `json:"avoided"`
 }
 
-// Occupancy is how long connections kept a worker that serves one at a time, from accept to end,
-// and the wait that queueing theory predicts from it.
+// Occupancy describes how long connections kept a worker that serves one at a time busy, from
+// accept to end, and the wait that queueing theory predicts from this.
 type Occupancy struct {
 	MeanNS int64 `json:"mean_ns"`
 	SDNS   int64 `json:"sd_ns"`
 	// Load is the share of the time in which the workers were occupied, 0 to 1.
 	Load float64 `json:"load"`
-	// WaitNS is the mean response time of served attempts, less MeanNS, and less two round trips
-	// where one was added. It is the wait for a worker and the client's own time.
+	// WaitNS is the mean response time of served attempts minus MeanNS and, if a round trip was
+	// added, minus two round trips. It consists of the wait for a worker and the client's own time.
 	WaitNS int64 `json:"wait_ns"`
 	// PredictedWaitNS is the mean wait for a worker that theory predicts for independent arrivals
-	// at that load; null where arrivals were not independent, or no formula is known. See
+	// at that load. It is null if arrivals were not independent, or if no formula is known. See
 	// stats.WaitOwnQueues and stats.WaitOneQueue.
 	PredictedWaitNS *int64 `json:"predicted_wait_ns"`
 }
@@ -717,9 +737,9 @@ const (
 	TryInvalid = "invalid"
 )
 
-// Equality compares a counter of the kernel with what it should be according to the ledger. They
-// may differ: the counter also counts events that no attempt notices, and the difference is how
-// many.
+// Equality compares a counter of the kernel with its expected value according to the ledger. They
+// may differ, because the counter also counts events that no attempt notices. The difference is the
+// number of such events.
 type Equality struct {
 	Counter string `json:"counter"`
 	Kernel  int64  `json:"kernel"`
@@ -738,18 +758,19 @@ type LedgerRow struct {
 	Explained bool `json:"explained"`
 }
 
-// Trace is what the kernel reported about the losses. eBPF programs observe the places where it
-// resets connections and drops segments.
+// Trace holds what the kernel reported about the losses. eBPF programs observe the places where the
+// kernel resets connections and drops segments.
 type Trace struct {
-	// Unavailable is why the kernel was not asked; causes are inferred then.
+	// Unavailable is the reason why the kernel was not asked. Causes are inferred then.
 	Unavailable string   `json:"unavailable,omitempty"`
 	Missing     []string `json:"missing,omitempty"` // tracepoints that this kernel lacks
 	Events      int64    `json:"events"`
 	Resets      int64    `json:"resets"`  // of those, RSTs that the kernel sent
 	Dropped     int64    `json:"dropped"` // events lost because a buffer was full
-	// Unheard is how many more resets the kernel counted (TcpOutRsts) than it reported as events.
+	// Unheard is the number of resets that the kernel counted (TcpOutRsts) but did not report as
+	// events.
 	Unheard int64 `json:"unheard,omitempty"`
-	// Agreement compares the causes that were inferred with those that the kernel's events gave.
+	// Agreement compares the inferred causes with those from the kernel's events.
 	Agreement []Agreement `json:"agreement,omitempty"`
 }
 
@@ -773,13 +794,13 @@ type Loss struct {
 	Server      string `json:"server"` // the server side's outcome
 	Cause       string `json:"cause"`
 	Evidence    string `json:"evidence"`
-	// Kernel is the kernel's own reason for the event that decided the cause, and whether that was
-	// a reset or a drop; empty without one.
+	// Kernel is the kernel's reason for the event that decided the cause, and says whether the
+	// event was a reset or a drop. It is empty without such an event.
 	Kernel string `json:"kernel,omitempty"`
 	Worker *int   `json:"worker"` // whose close, crash or answer it was, where known
 	Step   *int   `json:"step"`   // index into Steps
-	// Tries is how many tries the attempt made, if more than one. The other fields describe the
-	// last try, except SentNS, when the first was sent.
+	// Tries is the number of tries that the attempt made, if more than one. The other fields
+	// describe the last try, except SentNS, which is when the first was sent.
 	Tries int `json:"tries,omitempty"`
 }
 

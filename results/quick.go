@@ -2,9 +2,8 @@ package results
 
 import "fmt"
 
-// QuickLook returns the note for a scenario with fewer trials than its gates need, as run --quick
-// plans them: "quick: 1 of 4 trials that gates need; decides nothing". For other scenarios it
-// returns "".
+// QuickLook returns a note for a scenario with fewer trials than its gates need, as in run --quick:
+// "quick: 1 of 4 trials that gates need; decides nothing". For other scenarios it returns "".
 func QuickLook(trials, minValid int) string {
 	if trials >= minValid || trials < 1 {
 		return ""

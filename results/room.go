@@ -7,7 +7,7 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// A size is how much of a run's bounds one trial uses, or all of them, in bytes.
+// A size is the part of a run's bounds that one trial or all trials use, in bytes.
 type size struct {
 	text   int64 // in RunFile, indented; TrialsFile is smaller
 	memory int64 // after decoding
@@ -21,22 +21,22 @@ func sizeOf(t *Trial) (size, error) {
 	return size{text, jsonfile.Memory(t)}, err
 }
 
-// maxSize returns the bound for all trials of a run: what Load accepts, less a part for everything
+// maxSize returns the bound for all trials of a run: what Load accepts, minus a part for everything
 // else in the run.
 func maxSize() size { return size{maxBytes - maxBytes/8, maxMemory - maxMemory/16} }
 
 // A room keeps a run small enough for Load to read.
 type room struct {
-	planned int // trials, repeats of invalid ones aside
+	planned int // without repeats of invalid trials
 	block   int // trials of one block
-	// alike: all planned trials are of one scenario and will be run, so the first ones tell how
-	// large the rest will be.
+	// alike: all planned trials are of one scenario and will be run, so the sizes of the first
+	// trials predict those of the rest.
 	alike  bool
 	trials int // so far
 	used   size
 }
 
-// newRoom returns the room of a run that has no trials yet.
+// newRoom returns the room for a run that has no trials yet.
 func newRoom(run *Run) (r room) {
 	r.alike = len(run.Scenarios) == 1
 	for _, s := range run.Scenarios {
@@ -54,7 +54,7 @@ func newRoom(run *Run) (r room) {
 	return r
 }
 
-// add counts a trial of this size.
+// add counts a trial with this size.
 func (r *room) add(s size) {
 	r.trials++
 	r.used.text += s.text
@@ -77,9 +77,9 @@ func (r *room) addRun(run *Run) error {
 	return nil
 }
 
-// fit returns the size of one more trial. If the trial takes more than its share, fit cuts its list
-// of losses short. It returns an error if the run would become too large: with this trial or, once
-// a block is complete and the planned trials are alike, with all of them.
+// fit returns the size of one more trial. If the trial takes more than its share, fit shortens its
+// list of losses. It returns an error if this trial makes the run too large. It also does so if a
+// block is complete, the planned trials are alike, and all of them would make the run too large.
 func (r *room) fit(t *Trial) (size, error) {
 	s, err := sizeOf(t)
 	if err != nil {
@@ -89,7 +89,7 @@ func (r *room) fit(t *Trial) (size, error) {
 	// Leave room for repeats of invalid trials: at most three for every eight.
 	share := int64(max(1, r.planned) + r.planned/2)
 	if s.text > limit.text/share || s.memory > limit.memory/share {
-		// A search, not a proportion: the size of a list grows in steps.
+		// Search for the length, because the size of a list grows in steps.
 		listed := t.Losses
 		keep := sort.Search(len(listed), func(n int) bool {
 			t.Losses = listed[:n+1]

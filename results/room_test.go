@@ -9,7 +9,7 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// plannedRun returns a run of one scenario and two variants, with this many trials planned of each.
+// plannedRun returns a run of one scenario and two variants, with this many planned trials each.
 func plannedRun(trials int) *Run {
 	run := newRun()
 	run.Scenarios[0].Trials = trials
@@ -56,8 +56,8 @@ func TestLossesAreCutShort(t *testing.T) {
 	}
 }
 
-// Append refuses a run that would become too large once its first block is complete, long before it
-// is too large.
+// Append refuses a run that would become too large as soon as its first block is complete, long
+// before the limit is reached.
 func TestTooLargeARun(t *testing.T) {
 	large := func() *Trial {
 		trial := restartTrial(0)
@@ -77,7 +77,7 @@ func TestTooLargeARun(t *testing.T) {
 	if n := len(load(t, s.Dir()).Scenarios[0].Variants[0].Trials); n != 1 {
 		t.Errorf("%d trials are kept, want the first", n)
 	}
-	// A resumed run has the same room.
+	// A resumed run has the same limits.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A Sample is the client's record of one attempt. Instants are CLOCK_MONOTONIC nanoseconds; 0 if
-// the attempt did not get so far.
+// A Sample is the client's record of one attempt. Instants are CLOCK_MONOTONIC nanoseconds. An
+// instant is 0 if the attempt did not reach it.
 type Sample struct {
 	Process  int
 	Sequence uint64 // within the load process
@@ -21,21 +21,22 @@ type Sample struct {
 
 	Source netip.AddrPort // local address of the connection
 	Phase  Phase          // where it was lost
-	Class  Class          // ClassNone: served
+	Class  Class          // ClassNone: the attempt was served
 	Errno  int            // for ClassLocal; 0 if no system call failed
 	Status int            // HTTP status, 0 without a response head
 	// Worker and Generation are from the response; -1 without one.
 	Worker, Generation int
 
-	// Failed are the tries that were followed by another, in order, at most MaxFailed. Scheduled
-	// and Sent are those of the first try, the other fields those of the last. LastSent is when the
-	// last try began; 0 without Failed.
+	// Failed lists, in order, the tries that were followed by another; at most MaxFailed. Scheduled
+	// and Sent describe the first try, the other fields the last. LastSent is when the last try
+	// began, or 0 without Failed.
 	Failed   []FailedTry
 	LastSent int64
 	GaveUp   GaveUp
 }
 
-// MaxFailed bounds Sample.Failed; its length is encoded in four bits.
+// MaxFailed is the maximum length of Sample.Failed. The length is encoded in four bits, so
+// MaxFailed cannot exceed 15.
 const MaxFailed = 10
 
 // A FailedTry is a try that was followed by another.
@@ -44,23 +45,23 @@ type FailedTry struct {
 	Opened  bool // true: it opened a connection; false: it was sent on an idle one
 }
 
-// Failure is how a try failed, if a client may retry after it.
+// Failure is the way in which a try failed, if a client may retry after it.
 type Failure uint8
 
 // The failures. A reset or close of the connection is one of the last two.
 const (
-	FailureNone           Failure = iota // not one that is ever retried
+	FailureNone           Failure = iota // never retried
 	FailureRefused                       // the connection was refused
 	FailureUnreachable                   // no route to the address
 	FailureConnectTimeout                // no connection within a try's limit
-	// FailureUnsent: it ended before any byte of the request was handed to the kernel.
+	// FailureUnsent: the try ended before any byte of the request was handed to the kernel.
 	FailureUnsent
-	// FailureUnanswered: it ended after the request, or a part of it, was sent, and before the
+	// FailureUnanswered: the try ended after the request, or a part of it, was sent, and before the
 	// first byte of a response.
 	FailureUnanswered
 )
 
-// failureCauses are the failures' names in a scenario's retry policy.
+// failureCauses are the names of the failures in a scenario's retry policy.
 var failureCauses = [...]vocabulary.RetryCause{
 	FailureNone:           "",
 	FailureRefused:        vocabulary.RetryRefused,
@@ -72,14 +73,14 @@ var failureCauses = [...]vocabulary.RetryCause{
 
 func (f Failure) String() string { return string(nameOf(failureCauses[:], int(f))) }
 
-// GaveUp is why a client made no other try after a failure that its policy retries.
+// GaveUp is the reason why a client made no other try after a failure that its policy retries.
 type GaveUp uint8
 
 // The reasons to give up.
 const (
 	GaveUpNot       GaveUp = iota
-	GaveUpExhausted        // as many tries as the policy allows were made
-	GaveUpNoTime           // the attempt's timeout would have passed before the next
+	GaveUpExhausted        // the number of tries reached the policy's limit
+	GaveUpNoTime           // the attempt's timeout would have passed before the next try
 	GaveUpBudget           // too many recent tries had failed
 )
 
@@ -118,7 +119,7 @@ const (
 	ClassUnreachable              // EHOSTUNREACH, ENETUNREACH
 	ClassInvalid                  // a malformed response, or a status other than 200
 	ClassLocal                    // the client's own error: EADDRINUSE, EMFILE, …
-	ClassUnsent                   // the generator never reached it
+	ClassUnsent                   // the generator never reached the attempt
 	ClassAborted                  // the load reset the connection on purpose
 )
 
@@ -136,12 +137,12 @@ func nameOf[T ~string](names []T, i int) T {
 	return T(fmt.Sprintf("unknown(%d)", i))
 }
 
-// MaxSample bounds an encoded sample, in bytes: eight varints of instants and numbers, three short
-// ones, an address, and single bytes.
+// MaxSample is the maximum size of an encoded sample, in bytes: eight varints for instants and
+// numbers, three short varints, an address, and single bytes.
 const MaxSample = 128
 
 // Append appends the sample's encoding: a length byte, then the fields. Instants are encoded as
-// differences, most of which fit three bytes.
+// differences, most of which fit in three bytes.
 func (s *Sample) Append(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, 0)
@@ -180,8 +181,8 @@ func (s *Sample) Append(dst []byte) []byte {
 // openedBit is FailedTry.Opened in an encoded FailedTry.
 const openedBit = 1 << 7
 
-// appendInstant appends an instant as its difference from Scheduled. It adds 1 to differences from
-// 0 up, as 0 stands for "not reached".
+// appendInstant appends an instant as its difference from Scheduled. It adds 1 to differences that
+// are not negative, because 0 stands for "not reached".
 func (s *Sample) appendInstant(dst []byte, i int64) []byte {
 	if i == 0 {
 		return append(dst, 0)
@@ -193,7 +194,7 @@ func (s *Sample) appendInstant(dst []byte, i int64) []byte {
 	return binary.AppendVarint(dst, d)
 }
 
-// ErrSample is the error of a malformed stream of samples.
+// ErrSample is the error for a malformed stream of samples.
 var ErrSample = errors.New("malformed sample")
 
 // A SampleReader decodes a stream of samples.

@@ -22,31 +22,31 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// The files of a run directory.
+// The files in a run directory.
 const (
-	// RunFile holds the run: without its trials until it has finished, then with them.
+	// RunFile holds the run. It has no trials until the run has finished.
 	RunFile = "run.json"
-	// TrialsFile holds the trials of an unfinished run, one JSON object a line.
+	// TrialsFile holds the trials of an unfinished run, one JSON object per line.
 	TrialsFile = "trials.jsonl"
 )
 
 // ErrNoRun is wrapped by the errors of Load, Open and Latest when there is no run.
 var ErrNoRun = errors.New("no run")
 
-// noRunHint ends the messages that wrap ErrNoRun.
+// noRunHint is the end of messages that wrap ErrNoRun.
 const noRunHint = `make one with "reuseport-bench run"`
 
-// A Store writes one run directory. Every trial is on disk when Append returns, so a crash costs
-// one trial at most. The caller must Finish, Discard or Close it. It is not safe for concurrent
-// use; a lock on TrialsFile keeps a second process out.
+// A Store writes one run directory. Every trial is on disk when Append returns, so a crash costs at
+// most one trial. The caller must call Finish, Discard or Close. A Store is not safe for concurrent
+// use. A lock on TrialsFile keeps out other processes.
 type Store struct {
 	dir    string
 	trials *os.File
-	saved  savedTrials // in TrialsFile, up to its last complete line
+	saved  savedTrials // the complete lines in TrialsFile
 	room   room
 }
 
-// savedTrials measures the complete lines of a TrialsFile.
+// savedTrials describes the complete lines of a TrialsFile.
 type savedTrials struct {
 	lines int
 	size  int64 // in bytes
@@ -92,7 +92,8 @@ func Vacant(dir string) error {
 	return nil
 }
 
-// goOn is what a message adds about a run that can be gone on with; "" if it has finished.
+// goOn returns the advice to resume the run in dir, for the end of a message. It returns "" if the
+// run has finished.
 func goOn(dir string) string {
 	if _, err := os.Stat(filepath.Join(dir, TrialsFile)); err != nil { // Finish removes it
 		return ""
@@ -104,8 +105,8 @@ func ofRun(e fs.DirEntry) bool {
 	return slices.Contains([]string{RunFile, RunFile + compressed, TrialsFile}, e.Name())
 }
 
-// LoadUnfinished reads the run in dir as Load does. A run that is finished, or has no scenarios, is
-// an error: it cannot be resumed.
+// LoadUnfinished reads the run in dir as Load does. It returns an error if the run cannot be
+// resumed, because it has finished or has no scenarios.
 func LoadUnfinished(dir string) (*Run, error) {
 	run, err := Load(dir)
 	switch {
@@ -120,8 +121,8 @@ func LoadUnfinished(dir string) (*Run, error) {
 	return run, nil
 }
 
-// Open resumes the run in dir, and returns it as LoadUnfinished does. It removes a last line that a
-// crash cut off; that trial must be run again.
+// Open resumes the run in dir, and returns it as LoadUnfinished does. If a crash cut off the last
+// line, Open removes it, and that trial must be run again.
 func Open(dir string) (*Store, *Run, error) {
 	run, err := LoadUnfinished(dir) // before TrialsFile is created
 	if err != nil {
@@ -152,7 +153,8 @@ func (s *Store) openTrials(flags int) error {
 	case err != nil:
 		return fmt.Errorf("run directory: %w", err)
 	}
-	// flock(2): the kernel releases it with the last descriptor, also when the process is killed.
+	// The kernel releases the lock (flock(2)) with the last descriptor, also when the process is
+	// killed.
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		err = fmt.Errorf("%s: locked (%w); another process is still working on this run", s.path(),
 			err)
@@ -162,7 +164,7 @@ func (s *Store) openTrials(flags int) error {
 	return nil
 }
 
-// countTrials counts the run's trials as saved, and truncates TrialsFile after its last complete
+// countTrials counts the run's trials as saved. It truncates TrialsFile after its last complete
 // line.
 func (s *Store) countTrials(run *Run) error {
 	lines := bufio.NewReader(io.NewSectionReader(s.trials, 0, math.MaxInt64))
@@ -183,9 +185,9 @@ func (s *Store) path() string { return filepath.Join(s.dir, TrialsFile) }
 // Dir returns the run directory.
 func (s *Store) Dir() string { return s.dir }
 
-// Append saves one trial, valid or not. It is on disk when Append returns nil. After an error the
-// file is as it was before, and Append may be called again. To keep the run readable, Append cuts
-// short the list of losses of a trial that is too large, in t too.
+// Append saves one trial, valid or not. The trial is on disk when Append returns nil. After an
+// error the file is unchanged, and Append may be called again. To keep the run readable, Append
+// shortens the list of losses of a trial that is too large, in *t as well.
 func (s *Store) Append(scenario string, labels map[string]string, t *Trial) error {
 	fail := func(err error) error {
 		return fmt.Errorf("trial of %q, %q: %w", scenario, LabelString(labels), err)
@@ -225,7 +227,7 @@ func (s *Store) Append(scenario string, labels map[string]string, t *Trial) erro
 	return nil
 }
 
-// readable returns an error if Load would refuse the trial, as a line or in RunFile.
+// readable returns an error if Load would refuse the trial, as a line of TrialsFile or in RunFile.
 func readable(text []byte, takes size) error {
 	limits := jsonfile.Limits{Bytes: maxLine, Memory: jsonfile.NewBudget(maxMemory)}
 	d := jsonfile.NewDecoder(bytes.NewReader(text), limits)
@@ -240,8 +242,8 @@ func readable(text []byte, takes size) error {
 }
 
 // Finish replaces RunFile with the complete run, which must have FinishedAt, removes TrialsFile and
-// closes the store. Close an interrupted run instead: its trials are on disk already. When Finish
-// fails, the trials are still in TrialsFile, and the store stays open.
+// closes the store. For an interrupted run, call Close instead: its trials are already on disk. If
+// Finish fails, the trials are still in TrialsFile, and the store stays open.
 func (s *Store) Finish(run *Run) error {
 	if run.FinishedAt == nil {
 		return fmt.Errorf("%s: a run without finished_at is not finished; Close keeps its trials",
@@ -256,13 +258,13 @@ func (s *Store) Finish(run *Run) error {
 	return errors.Join(syncDir(s.dir), s.Close())
 }
 
-// Discard closes the store and removes its files: the directory is as Create found it.
+// Discard closes the store and removes its files. The directory is then as Create found it.
 func (s *Store) Discard() error {
 	err := removeIfThere(filepath.Join(s.dir, RunFile))
 	return errors.Join(err, removeIfThere(s.path()), s.Close())
 }
 
-// Close ends writing. Closing twice does nothing.
+// Close ends writing. Closing again does nothing.
 func (s *Store) Close() error {
 	if s.trials == nil {
 		return nil
@@ -272,17 +274,17 @@ func (s *Store) Close() error {
 	return f.Close()
 }
 
-// withoutTrials returns a copy of run as RunFile has it before the run has finished.
+// withoutTrials returns a copy of run in the form that RunFile has before the run has finished.
 func withoutTrials(run *Run) *Run {
 	return copyRun(run, func(v *Variant) { v.Trials, v.Summary = nil, nil })
 }
 
-// withTrials returns a copy of run in which a variant without trials has an empty list, not null,
-// which would mean that the field does not apply.
+// withTrials returns a copy of run in which variants without trials have an empty list. A null
+// would mean that the field does not apply.
 func withTrials(run *Run) *Run { return copyRun(run, func(*Variant) {}) }
 
-// copyRun copies run down to its variants, applies edit to those, and replaces nil lists and maps
-// with empty ones.
+// copyRun copies run down to its variants and applies edit to the copied variants. It replaces nil
+// lists and maps with empty ones.
 func copyRun(run *Run, edit func(*Variant)) *Run {
 	out := *run
 	out.SchemaVersion = SchemaVersion
@@ -306,7 +308,7 @@ func copyRun(run *Run, edit func(*Variant)) *Run {
 	return &out
 }
 
-// EncodeJSON writes run as RunFile has it, with its checksum and the schema_version of this
+// EncodeJSON writes run in the form of RunFile, with its checksum and the schema_version of this
 // package.
 func EncodeJSON(w io.Writer, run *Run) error {
 	stored := storedRun{Run: withTrials(run)}
@@ -318,8 +320,8 @@ func EncodeJSON(w io.Writer, run *Run) error {
 	return jsonfile.EncodeIndented(w, stored)
 }
 
-// writeRun replaces RunFile atomically: readers see the whole old file or the whole new one. If the
-// new one could not be read, it returns an error and keeps the old one.
+// writeRun replaces RunFile atomically: readers see either the old file or the new one, complete.
+// If the new one could not be read back, it returns an error and keeps the old one.
 func writeRun(dir string, run *Run) (err error) {
 	file := filepath.Join(dir, RunFile)
 	f, err := os.CreateTemp(dir, RunFile+".*")
@@ -334,7 +336,7 @@ func writeRun(dir string, run *Run) (err error) {
 	out := bufio.NewWriter(f)
 	err = cmp.Or(EncodeJSON(out, run), out.Flush())
 	if err == nil {
-		err = f.Chmod(0o644) // CreateTemp makes it private
+		err = f.Chmod(0o644) // CreateTemp makes the file private
 	}
 	if err == nil {
 		err = f.Sync()

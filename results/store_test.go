@@ -38,7 +38,8 @@ func newRun() *Run {
 	}
 }
 
-// restartTrial returns a valid trial of 1000 attempts at 2000/s whose restarts lost this many.
+// restartTrial returns a valid trial of 1000 attempts at 2000/s. lost has the number of attempts
+// that each restart lost.
 func restartTrial(lost ...int64) *Trial {
 	t := &Trial{
 		Valid: true, Attempts: 1000, OfferedPerSecond: new(2000.),
@@ -67,7 +68,7 @@ func inBlock(n int, t *Trial) *Trial {
 	return t
 }
 
-// create starts a run in a new directory. The test closes it at its end.
+// create starts a run in a new directory. It closes the store at the end of the test.
 func create(t *testing.T) *Store {
 	t.Helper()
 	s, err := Create(filepath.Join(t.TempDir(), "runs", "one"), newRun())
@@ -82,7 +83,7 @@ func create(t *testing.T) *Store {
 	return s
 }
 
-// appendTrial appends a trial as the next one of the run.
+// appendTrial appends a trial as the run's next one.
 func appendTrial(t *testing.T, s *Store, labels map[string]string, trial *Trial) {
 	t.Helper()
 	trial.Block, trial.Order = s.saved.lines, s.saved.lines
@@ -151,7 +152,7 @@ func TestUnfinishedRunIsReadable(t *testing.T) {
 	}
 }
 
-// Create leaves out trials that the caller's run already has: Append adds them one by one.
+// Create leaves out trials that the caller's run already has. Append adds trials one by one.
 func TestCreateLeavesOutTrials(t *testing.T) {
 	run := newRun()
 	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1)}
@@ -209,7 +210,7 @@ func TestFinishedRunWinsOverTrialsFile(t *testing.T) {
 	run := newRun()
 	run.FinishedAt = new(startedAt())
 	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(2), inBlock(1, restartTrial(3))}
-	// As a crash between Finish's rename and its removal leaves the directory.
+	// Leave the directory as after a crash between Finish's rename and its removal.
 	if err := writeRun(s.Dir(), withTrials(run)); err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +364,7 @@ func TestTruncatedLastLine(t *testing.T) {
 	if n := len(run.Scenarios[0].Variants[0].Trials); n != 1 {
 		t.Errorf("got %d trials, want 1", n)
 	}
-	// A resumed run must not append the next trial to the remains of the last.
+	// Open must not append the next trial to the remains of the last.
 	again, _, err := Open(s.Dir())
 	if err != nil {
 		t.Fatal(err)
@@ -577,7 +578,7 @@ func TestTwiceCountedTrials(t *testing.T) {
 	wantError(t, err, TrialsFile, `unfinished but already holds trials of "rolling-restart"`)
 }
 
-// full makes every write of the store fail as on a full disk.
+// full makes every write of the store fail, as with a full disk.
 func full(t *testing.T, s *Store) {
 	t.Helper()
 	dev, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -614,7 +615,7 @@ func TestAppendSaysWhichTrialCannotBeEncoded(t *testing.T) {
 	wantError(t, err, "rolling-restart", "stop=close", "NaN")
 }
 
-// When Finish fails, the trials must still be on disk.
+// If Finish fails, the trials must still be on disk.
 func TestFinishFails(t *testing.T) {
 	s := create(t)
 	appendTrial(t, s, closeLabels, restartTrial(1))
@@ -658,7 +659,7 @@ func TestLatest(t *testing.T) {
 	}
 }
 
-// The names are a contract: see README.md.
+// The names are a contract; see README.md.
 func TestJSONNames(t *testing.T) {
 	run := newRun()
 	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1)}

@@ -2,7 +2,7 @@ package results
 
 import "fmt"
 
-// How the interval of a Summary was computed.
+// The methods for computing the interval of a Summary.
 const (
 	// MethodNone: there is no interval; lo and hi are null.
 	MethodNone = "none"
@@ -19,7 +19,7 @@ const (
 	// MethodRankSum: the ratios or differences of two samples that the Mann-Whitney test does not
 	// reject.
 	MethodRankSum = "rank_sum"
-	// MethodDifference: the difference of two rates, from the interval of each (MOVER).
+	// MethodDifference: the difference of two rates, from the intervals of both (MOVER).
 	MethodDifference = "mover"
 	// MethodRuleOfThree: nothing was seen; hi is a one-sided 95 % bound, 3/exposure.
 	MethodRuleOfThree = "rule_of_three"

@@ -25,16 +25,16 @@ func (v *Variant) ValidTrials() []*Trial {
 	return valid
 }
 
-// Invalid is a reason why trials of a variant do not count, and how many it applies to.
+// Invalid is a reason why trials of a variant do not count, with the number of these trials.
 type Invalid struct {
-	Reason string // of the first such trial
-	Varied bool   // the reasons of the others have other numbers
+	Reason string // as worded in the first such trial
+	Varied bool   // the numbers differ in other trials
 	Trials int
 }
 
-// InvalidTrials returns how many of the variant's trials do not count, and why, most frequent
-// reason first. Reasons that differ only in numbers count as one. A trial with two reasons counts
-// for both.
+// InvalidTrials returns the number of the variant's trials that do not count, and the reasons, the
+// most frequent first. Reasons that differ only in numbers count as one. A trial with two reasons
+// counts for both.
 func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
 	known := map[string]int{} // shape → index of the reason
 	for _, t := range v.Trials {
@@ -73,7 +73,7 @@ func ShortReason(reason string) string {
 	return strings.TrimSpace(reason)
 }
 
-// Remedy returns what a reason says to do about it, or "".
+// Remedy returns the remedy in a reason, or "".
 func Remedy(reason string) string {
 	_, remedy, _ := strings.Cut(parentheses.ReplaceAllString(reason, ""), "; ")
 	return remedy
@@ -81,12 +81,12 @@ func Remedy(reason string) string {
 
 var parentheses = regexp.MustCompile(` *\([^()]*\)`)
 
-// ReasonCount finds the most common of many reasons. Those that differ only in numbers count as
-// one.
+// ReasonCount finds the most common among many reasons. Reasons that differ only in numbers count
+// as one.
 type ReasonCount struct {
 	counts map[string]int // by short reason without numbers
 	most   string         // the most common one, whole
-	n      int            // how often most was counted
+	n      int            // the count of that reason
 }
 
 // Add counts a reason.
@@ -100,7 +100,7 @@ func (c *ReasonCount) Add(reason string) {
 	}
 }
 
-// Commonest returns the most common reason, in the wording that came last, and its count.
+// Commonest returns the most common reason, in its latest wording, and its count.
 func (c *ReasonCount) Commonest() (reason string, n int) { return c.most, c.n }
 
 // numbers matches a number, and a unit directly after it.
@@ -108,8 +108,8 @@ var numbers = regexp.MustCompile(`[0-9][0-9.]*[a-zµ]*`)
 
 func withoutNumbers(reason string) string { return numbers.ReplaceAllString(reason, "#") }
 
-// Reasons returns why the trial does not count: InvalidReasons or, without any, a substitute. It
-// returns nil for a trial that counts.
+// Reasons returns the reasons why the trial does not count: InvalidReasons or, if that is empty, a
+// substitute. It returns nil for a trial that counts.
 func (t *Trial) Reasons() []string {
 	switch {
 	case t.Usable():
@@ -127,14 +127,14 @@ func (t *Trial) Restarts() []Step {
 	return slices.DeleteFunc(slices.Clone(t.Steps), func(s Step) bool { return !s.Restarts() })
 }
 
-// Restarts reports whether the step restarted workers. A step whose new workers could not bind
-// their address did not.
+// Restarts reports whether the step restarted workers. If new workers could not bind their address,
+// the step restarted none.
 func (s *Step) Restarts() bool {
 	return s.Do.Kind().Restarts && s.BindError == ""
 }
 
-// HandledTwice returns how many attempts were given to a handler more than once, and false for an
-// older run, which lacks it.
+// HandledTwice returns the number of attempts that were given to a handler more than once. It
+// returns false for an older run, which lacks the number.
 func (r *Retries) HandledTwice() (n int64, known bool) {
 	if r.RepeatedUnhandled == nil {
 		return 0, false
@@ -142,8 +142,8 @@ func (r *Retries) HandledTwice() (n int64, known bool) {
 	return r.Repeated - *r.RepeatedUnhandled, true
 }
 
-// Start returns how the trial's steps started workers, in the words of server.start, or "" if they
-// started none. In older runs they started cold.
+// Start returns how the trial's steps started workers, as a value of server.start. It returns "" if
+// they started none. In older runs all workers started cold.
 func (t *Trial) Start() vocabulary.Start {
 	switch {
 	case t.Starts != nil:
@@ -155,7 +155,7 @@ func (t *Trial) Start() vocabulary.Start {
 }
 
 // ReadyAfterNS returns the time from the start of a step until the last worker that it started was
-// ready. It returns nil if the step started none, or stopped others before all were ready.
+// ready. It returns nil if the step started none, or stopped other workers before all were ready.
 func (s *Step) ReadyAfterNS() *int64 {
 	if !s.Do.Kind().Starts || s.ReadyNS == nil || s.StopNS != nil && *s.StopNS < *s.ReadyNS {
 		return nil
@@ -163,8 +163,8 @@ func (s *Step) ReadyAfterNS() *int64 {
 	return new(*s.ReadyNS - s.AtNS)
 }
 
-// StepDropped returns how many attempts step k dropped, and false if that is unknown. For older
-// runs, which did not store it, it counts the list of losses, unless that was cut short.
+// StepDropped returns the number of attempts that step k dropped, and false if it is unknown. Older
+// runs did not store it; for them it counts the list of losses, unless that was cut short.
 func (t *Trial) StepDropped(k int) (n int64, ok bool) {
 	s := &t.Steps[k]
 	switch {
@@ -184,8 +184,8 @@ func (t *Trial) StepDropped(k int) (n int64, ok bool) {
 	return n, true
 }
 
-// Unsent returns how many attempts the load never reached, and false if that is unknown. For older
-// runs it reads the ledger.
+// Unsent returns the number of attempts that the load never reached, and false if it is unknown.
+// For older runs it reads the ledger.
 func (t *Trial) Unsent() (n int64, ok bool) {
 	if t.NeverSent != nil {
 		return *t.NeverSent, true
@@ -213,12 +213,13 @@ func (s *Scenario) Causes() []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// synRepeatedNS is when a client sends its first SYN again: TCP_TIMEOUT_INIT in include/net/tcp.h.
+// synRepeatedNS is the time after which a client repeats its first SYN: TCP_TIMEOUT_INIT in
+// include/net/tcp.h.
 const synRepeatedNS = 1e9
 
-// PredictedLost returns how many attempts a step was expected to lose, or nil if that is unknown.
-// Older runs have only the dead time, from which it follows only if clients gave up before they
-// sent a second SYN.
+// PredictedLost returns the number of attempts that a step was expected to lose, or nil if it is
+// unknown. Older runs stored only the dead time. The number follows from it only if clients gave up
+// before they sent a second SYN.
 func (t *Trial) PredictedLost(s *Step) *float64 {
 	recent := s.PredictedLost != nil || s.Unpredicted != ""
 	if recent || s.DeadNS == nil || t.OfferedPerSecond == nil || t.TimeoutNS >= synRepeatedNS {
@@ -228,8 +229,8 @@ func (t *Trial) PredictedLost(s *Step) *float64 {
 	return &lost
 }
 
-// Unpredicted returns why one of the variant's steps has no predicted loss, or "" if all have one
-// or need none.
+// Unpredicted returns the reason why one of the variant's steps has no predicted loss. It returns
+// "" if all steps have one or need none.
 func (v *Variant) Unpredicted() string {
 	for _, t := range v.ValidTrials() {
 		for i := range t.Steps {

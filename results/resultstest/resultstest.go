@@ -10,7 +10,8 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// RestartTrial returns a valid trial of 1000 attempts at 2000/s whose restarts lost this many.
+// RestartTrial returns a valid trial of 1000 attempts at 2000/s. lost has the number of attempts
+// that each restart lost.
 func RestartTrial(lost ...int64) *results.Trial {
 	t := &results.Trial{
 		Valid: true, Attempts: 1000, OfferedPerSecond: new(2000.),
