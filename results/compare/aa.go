@@ -24,7 +24,7 @@ func AA(s *results.Scenario, names []string) []*results.Delta {
 	return deltas
 }
 
-// Void returns why the deltas of an A/A arm void the scenario, or "" if they do not.
+// Void returns the reason why the deltas of an A/A arm void the scenario, or "" if they do not.
 func Void(aa []*results.Delta) string {
 	for _, d := range aa {
 		if d.Outcome != results.DeltaNone {

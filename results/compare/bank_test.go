@@ -55,7 +55,7 @@ func loadBank(t *testing.T) bank {
 	return all
 }
 
-// A fault returns a copy of a recorded trial with a regression, which a comparison should find.
+// A fault returns a copy of a recorded trial with a regression that a comparison should find.
 type fault func(results.Trial) results.Trial
 
 func noFault(t results.Trial) results.Trial { return t }
@@ -97,8 +97,8 @@ func gapOf(ns int64) fault {
 	}
 }
 
-// pairs draws n blocks at random, and two trials of each; the second gets the fault. It draws
-// blocks with replacement only if n is greater than their number.
+// pairs draws n blocks at random, and two trials from each. The second trial gets the fault. Blocks
+// are drawn with replacement only if n is greater than their number.
 func (b bank) pairs(random *rand.Rand, stop string, n int, f fault) (base, head *results.Variant) {
 	blocks := b[stop]
 	order := random.Perm(len(blocks))
@@ -116,7 +116,7 @@ func (b bank) pairs(random *rand.Rand, stop string, n int, f fault) (base, head 
 	return base, head
 }
 
-// outcomes compares two variants as Runs compares a scenario of one variant.
+// outcomes compares two variants in the same way as Runs compares a scenario with one variant.
 func outcomes(t *testing.T, base, head *results.Variant) map[string]string {
 	t.Helper()
 	var family []*results.Delta
@@ -139,7 +139,7 @@ func outcomes(t *testing.T, base, head *results.Variant) map[string]string {
 // comparisons may report a difference.
 func TestSelfBankFalseAlarms(t *testing.T) {
 	b := loadBank(t)
-	rounds := 120 // of each stop mode and size: 1,080 comparisons
+	rounds := 120 // for each stop mode and size: 1,080 comparisons
 	if *selftest {
 		rounds = 2000
 	}
@@ -186,7 +186,7 @@ func TestSelfBankPower(t *testing.T) {
 		fault  fault
 		stop   string
 		metric string
-		blocks int // with this many, 95 % of the faults must be found
+		blocks int // with this many blocks, 95 % of the faults must be found
 	}{
 		{"2 ms response time + 10 %", slower(1.1), "handoff", "response_p50_ns", 8},
 		{"0.2 ms response time + 10 %", slower(1.1), "drain", "response_p50_ns", 12},

@@ -46,7 +46,7 @@ func twoErrors(share float64, rounds int) float64 {
 // dice generates the data of a simulation.
 type dice struct{ *rand.Rand }
 
-// newDice derives the seed from the name, so that a row does not depend on those above it.
+// newDice derives the seed from the name, so that a row's data do not depend on the rows above it.
 func newDice(name string) dice {
 	return dice{rand.New(rand.NewChaCha8(sha256.Sum256([]byte(name))))}
 }
@@ -161,7 +161,7 @@ type coverage struct {
 // bootstrap.
 type sampler func(d dice, n int) (results.Summary, func() float64)
 
-// notPromised marks a row whose data the method does not suit.
+// notPromised marks a row whose data do not suit the method.
 func notPromised(c coverage) coverage {
 	c.unpromised = true
 	return c
@@ -184,7 +184,7 @@ func pairedRatio(s shape) coverage {
 }
 
 // oneSided compares pairs in which only the head has slow trials, so the quotients are skewed. The
-// true value is that of the center, their pseudomedian.
+// true value is the pseudomedian of the quotients, which is what the center estimates.
 func oneSided(slow shape) coverage {
 	var truth []float64
 	d := newDice("oneSided")
@@ -311,7 +311,7 @@ func counted(base, head []metrics.Tally) sides {
 	return sides{base: trials(base), head: trials(head)}
 }
 
-// countedPairs returns such trials, paired by index.
+// countedPairs returns trials whose restarts have these counts, paired by index.
 func countedPairs(base, head []metrics.Tally) sides {
 	s := counted(base, head)
 	for i, b := range s.base {
@@ -320,8 +320,8 @@ func countedPairs(base, head []metrics.Tally) sides {
 	return s
 }
 
-// resampledMedian returns a function that draws as many values with replacement, and returns their
-// median.
+// resampledMedian returns a function that draws len(values) values with replacement, and returns
+// their median.
 func resampledMedian(d dice, values []float64) func() float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
@@ -342,8 +342,8 @@ func resampledMedian(d dice, values []float64) func() float64 {
 	}
 }
 
-// resampledRate returns a function that draws as many trials with replacement, and returns their
-// rate. It draws whole trials, as the restarts of a trial are not independent.
+// resampledRate returns a function that draws len(trials) trials with replacement, and returns
+// their rate. It draws whole trials, as the restarts of a trial are not independent.
 func resampledRate(d dice, trials []metrics.Tally) func() float64 {
 	sums := summary.ByTrial(trials)
 	return func() float64 {
@@ -369,7 +369,7 @@ func percentiles(draw func() float64) (lo, hi float64) {
 	return drawn[9], drawn[389]
 }
 
-// tallied is how often intervals covered the truth, and how wide they were.
+// tallied holds how often intervals covered the truth, and how wide the intervals were.
 type tallied struct{ covered, width float64 }
 
 func (c *tallied) add(lo, hi, truth float64) {
@@ -383,12 +383,12 @@ func (c tallied) per(rounds int) tallied {
 	return tallied{c.covered / float64(rounds), c.width / float64(rounds)}
 }
 
-// bootstrapEvery: one round in so many computes the bootstrap, which takes nearly all the time and
-// is not asserted.
+// bootstrapEvery: one round in this many also computes the bootstrap, which takes nearly all the
+// time and is not asserted.
 const bootstrapEvery = 10
 
-// run simulates the row with n trials or blocks: our method, and the percentile bootstrap. A
-// missing interval counts as one that does not cover.
+// run simulates the row with n trials or blocks. It returns the tallies of our method and of the
+// percentile bootstrap. A missing interval counts as one that does not cover.
 func (c coverage) run(n, rounds int) (ours, bootstrap tallied) {
 	d := newDice(fmt.Sprintf("%d %s %s", n, c.data, c.method))
 	for round := range rounds {
@@ -404,12 +404,12 @@ func (c coverage) run(n, rounds int) (ours, bootstrap tallied) {
 	return ours.per(rounds), bootstrap.per(rounds / bootstrapEvery)
 }
 
-// everyN are the numbers of trials, or blocks.
+// everyN lists the numbers of trials, or of blocks.
 var everyN = []int{8, 12, 20}
 
-// TestIntervalCoverage checks intervals at 95 % on data whose true value is known: at least 93 %
-// must cover it, in the short form twoErrors less. The table also shows the percentile bootstrap,
-// from fewer rounds, to show why we do not use it.
+// TestIntervalCoverage checks intervals at 95 % on data whose true value is known. At least 93 %
+// must cover it; the short form allows twoErrors less. The table also shows the percentile
+// bootstrap, from fewer rounds, to show why we do not use it.
 func TestIntervalCoverage(t *testing.T) {
 	rows := []coverage{
 		pairedRatio(skewed()), pairedRatio(bimodal(0.1)), pairedRatio(bimodal(0.3)),
@@ -421,8 +421,8 @@ func TestIntervalCoverage(t *testing.T) {
 		unpaired(skewed()), unpaired(bimodal(0.1)), unpaired(bimodal(0.3)),
 		rate(gammaPoisson(1), 0.3), rate(gammaPoisson(1), 2), rate(gammaPoisson(3), 2),
 		rate(gammaPoisson(3), 10),
-		// Three trials in five lose nothing, and one in seventeen loses ten or more. A sample
-		// without one of those shows neither the rate nor the dispersion.
+		// Three trials in five lose nothing, and one in seventeen loses ten or more. A sample that
+		// lacks either kind shows neither the rate nor the dispersion.
 		notPromised(rate(gammaPoisson(11), 2)),
 		rate(twoLevels(0), 0.3), rate(twoLevels(0), 2), rate(twoLevels(0.3), 2),
 		rate(twoLevels(0.5), 0.3), rate(twoLevels(0.5), 2),
@@ -458,7 +458,7 @@ func TestIntervalCoverage(t *testing.T) {
 }
 
 // TestPIsCalibrated checks that p is at most 0.05 in at most 5 % of comparisons if nothing differs.
-// It tolerates 5.5 % and, in the short form, twoErrors more.
+// It allows 5.5 %, and in the short form twoErrors more.
 func TestPIsCalibrated(t *testing.T) {
 	ratios := func(d dice, n int) float64 {
 		xs := make([]float64, n)
@@ -481,12 +481,12 @@ func TestPIsCalibrated(t *testing.T) {
 			return stats.PoissonP(exposed(s.trials(d, n, mean)), exposed(s.trials(d, n, mean)))
 		}
 	}
-	// pairedCounts runs the whole of compareCounts, which chooses its test by the data.
+	// pairedCounts runs all of compareCounts, which chooses its test by the data.
 	pairedCounts := func(s spread, mean float64) func(d dice, n int) float64 {
 		return func(d dice, n int) float64 {
 			var base, head []metrics.Tally
 			for range n {
-				drift := d.lognormal(0.3) // of the block
+				drift := d.lognormal(0.3) // shared by the trials of a block
 				base = append(base, s.trials(d, 1, drift*mean)...)
 				head = append(head, s.trials(d, 1, drift*mean)...)
 			}
@@ -539,8 +539,8 @@ func TestPIsCalibrated(t *testing.T) {
 	t.Log("\n" + table.String())
 }
 
-// TestDecideErrorRate checks that Decide reports a difference in at most Alpha of scenarios, and a
-// tenth more, if none of four correlated metrics differs.
+// TestDecideErrorRate checks Decide with four correlated metrics, none of which differs. Decide may
+// report a difference in at most a share Alpha of scenarios; the test allows a tenth more.
 func TestDecideErrorRate(t *testing.T) {
 	const most = 1.1 * Alpha
 	for _, n := range everyN {
@@ -549,7 +549,7 @@ func TestDecideErrorRate(t *testing.T) {
 		for range rounds {
 			var changes [metrics.MaxGating][]float64
 			for range n {
-				common := d.lognormal(0.3) / d.lognormal(0.3) // of the two trials, in all four
+				common := d.lognormal(0.3) / d.lognormal(0.3) // of the two trials, in all metrics
 				for i := range changes {
 					changes[i] = append(changes[i], common*d.lognormal(0.2)/d.lognormal(0.2))
 				}

@@ -14,10 +14,10 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Alpha bounds the probability that any comparison of a family reports a difference when nothing
-// differs (Holm). At 0.05, 2.4 % of A/A comparisons of recorded trials raised an alarm; a gate may
-// do so in 2 % (TestSelfBankFalseAlarms). It cannot be much smaller: four metrics in which all
-// eight blocks change in the same direction have an adjusted p of 4·2/2⁸ = 0.03125.
+// Alpha bounds the probability that any comparison in a family reports a difference when nothing
+// differs (Holm). At 0.05, 2.4 % of A/A comparisons of recorded trials raised a false alarm; at
+// most 2 % may (TestSelfBankFalseAlarms). Alpha cannot be much smaller: if all eight blocks change
+// in the same direction in four metrics, the adjusted p is 4·2/2⁸ = 0.03125.
 const Alpha = 0.032
 
 // beyond reports whether the center of the change is at or beyond the threshold.
@@ -35,7 +35,7 @@ func decide(d *results.Delta, holm float64) {
 	judge(d, holm)
 }
 
-// judge sets the verdict, and how many more trials would decide it.
+// judge sets the verdict, and the number of further trials that would decide it.
 func judge(d *results.Delta, holm float64) {
 	d.Verdict, d.MoreTrials = d.Outcome, nil
 	switch {
@@ -74,8 +74,8 @@ func decideOutcome(d *results.Delta) {
 	}
 }
 
-// distances returns the change, its interval and the threshold as distances from no change. Of
-// ratios it takes logarithms, so that a ratio and its inverse are equally far.
+// distances returns the change, its interval and the threshold as distances from no change. For
+// ratios it returns logarithms, so that a ratio and its inverse are equally far from no change.
 func distances(d *results.Delta) (center, lo, hi, threshold float64) {
 	center, lo, hi, threshold = d.Change.Center, *d.Change.Lo, *d.Change.Hi, d.Threshold
 	if d.Scale == results.ScaleRatio {
@@ -94,8 +94,8 @@ func within(d *results.Delta) bool {
 	return lo == 0 && hi == 0 || -threshold < lo && hi < threshold
 }
 
-// clustered reports whether the change is that of a typical trial. Even a narrow interval does not
-// show then that both sides lose equally much.
+// clustered reports whether the change compares typical trials, because losses come in clusters.
+// Then even a narrow interval does not show that both sides lose equally much.
 func clustered(d *results.Delta) bool {
 	return slices.Contains(d.Change.Warnings, clusteredWarning)
 }
@@ -104,23 +104,24 @@ func clustered(d *results.Delta) bool {
 // impractical.
 const MaxMore = 10_000
 
-// moreTrials estimates how many more trials would decide the verdict, if the center stays where it
-// is. The interval shrinks with the root of their number, until it lies within the threshold or, if
-// the center is beyond that, until p is low enough. It returns nil if there is no estimate.
+// moreTrials estimates how many more trials would decide the verdict, if the center does not move.
+// The interval's width falls with the square root of the number of trials. The verdict is decided
+// when the interval lies within the threshold or, if the center is beyond the threshold, when p is
+// low enough. It returns nil if there is no estimate.
 func moreTrials(d *results.Delta, holm float64) *int {
 	if d.Change.Lo == nil || d.Change.Hi == nil || d.Change.N == 0 || clustered(d) && !beyond(d) {
 		return nil
 	}
 	center, lo, hi, threshold := distances(d)
-	var shrink float64 // the factor for the interval's width at which the verdict is decided
+	var shrink float64 // the deciding width of the interval, as a part of the present one
 	if beyond(d) {
 		shrink = stats.NormalQuantile(1-d.P/2) / stats.NormalQuantile(1-Alpha/holm/2)
 	} else {
 		shrink = min((threshold-center)/(hi-center), (threshold+center)/(center-lo))
 	}
-	enough := 1 / (shrink * shrink) // times as many
+	enough := 1 / (shrink * shrink) // the factor for the number of trials
 	if d.Base.Method == results.MethodRuleOfThree && d.Head.Method == results.MethodRuleOfThree {
-		enough = 1 / shrink // while no event is seen, the bounds fall with the number itself
+		enough = 1 / shrink // without events, the bounds fall in proportion to trials
 	}
 	more := float64(d.Change.N) * (enough - 1)
 	if !(shrink > 0) || !(more <= MaxMore) {
@@ -133,7 +134,8 @@ func moreTrials(d *results.Delta, holm float64) *int {
 	return &whole
 }
 
-// Decide adjusts the p of a family of deltas by Holm's method, and sets each outcome and verdict.
+// Decide adjusts the p values of a family of deltas by Holm's method. It sets the outcome and the
+// verdict of each.
 func Decide(family []*results.Delta) {
 	ps := make([]float64, len(family))
 	for i, d := range family {
@@ -145,11 +147,11 @@ func Decide(family []*results.Delta) {
 	}
 }
 
-// Variants compares a metric of two variants over their valid trials, paired by block, as trials of
-// a block ran close together in time. The quotient of two medians would include the machine's drift
-// between blocks. See stats.PairedRatio and, for losses, compareCounts. It returns false if the
-// metric cannot be compared, or no block has both variants. P is not yet adjusted for a family;
-// Decide does that.
+// Variants compares a metric of two variants over their valid trials, paired by block: the trials
+// of a block ran close together in time, while the quotient of two medians would include the
+// machine's drift between blocks. See stats.PairedRatio and, for losses, compareCounts. It returns
+// false if the metric cannot be compared, or if no block has both variants. P is not yet adjusted
+// for a family; Decide does that.
 func Variants(head, base *results.Variant, metric string, level float64) (results.Delta, bool) {
 	s := sides{base: base.ValidTrials(), head: head.ValidTrials()}
 	s.pairs = pairsOf(s.base, s.head)
@@ -171,10 +173,10 @@ func pairsOf(base, head []*results.Trial) [][2]*results.Trial {
 	return pairs
 }
 
-// sides are the trials that are compared.
+// sides are the trials of the base and of the head that are compared.
 type sides struct {
 	base, head []*results.Trial
-	// pairs are trials that ran close together, base first; nil: the trials are not paired.
+	// pairs are trials that ran close together, base first. Nil: the trials are not paired.
 	pairs [][2]*results.Trial
 }
 
@@ -197,15 +199,17 @@ func (s sides) compare(metric string, level float64) (results.Delta, bool) {
 	return d, ok
 }
 
-// rateShare is how far apart the offered rates of comparable sides may be, as a share of the lower.
+// rateShare is the largest difference between the offered rates of comparable sides, as a share of
+// the lower rate.
 const rateShare = 0.05
 
-// unlike returns why the two sides are not comparable, or "" if no reason is known.
+// unlike returns the reason why the two sides are not comparable, or "" if none is known.
 func (s sides) unlike() string {
 	return cmp.Or(s.unlikeLoad(), s.unlikeStart())
 }
 
-// unlikeStart returns how the two sides' steps started workers, if they did it in different ways.
+// unlikeStart describes how the two sides' steps started workers, if they started them in different
+// ways.
 func (s sides) unlikeStart() string {
 	base, head := startOf(s.base), startOf(s.head)
 	if base == "" || head == "" || base == head {
@@ -225,8 +229,8 @@ func startOf(trials []*results.Trial) vocabulary.Start {
 	return ""
 }
 
-// unlikeLoad returns what load the two sides were offered, if it differs. A rate that a search
-// found is a result, and may differ.
+// unlikeLoad describes the loads that were offered to the two sides, if the loads differ. A rate
+// that a search found is a result, and may differ.
 func (s sides) unlikeLoad() string {
 	if base, head := loopOf(s.base), loopOf(s.head); base != head {
 		return fmt.Sprintf("not like for like: its load was %s, its counterpart's %s; in a closed "+
@@ -252,7 +256,7 @@ func (s sides) unlikeLoad() string {
 		"alone causes waits and losses", unit.Number(h), unit.Number(b))
 }
 
-// loopOf describes the kind of load that trials had.
+// loopOf describes the kind of load of the trials.
 func loopOf(trials []*results.Trial) string {
 	for _, t := range trials {
 		if t.Concurrency > 0 {
@@ -315,12 +319,13 @@ func (s sides) compareValues(d *results.Delta, m metrics.Metric, level float64) 
 	return true
 }
 
-// compareCounts compares events per exposure. If they come one by one on both sides, the change is
-// the difference of the rates, with an interval from each side's (MOVER: Zou & Donner, Statist.
-// Med. 27 (2008) 1693), and p is exact, given the total count (Przyborowski & Wilenski, Biometrika
-// 31 (1940) 313). If they come in clusters, a single cluster can outweigh all other trials. Then
-// the trials' own rates are compared by rank, like other metrics: a permutation test of the sums
-// needed three times as many trials to find one more lost attempt per restart (TestSelfBankPower).
+// compareCounts compares events per exposure. If single events are independent on both sides, the
+// change is the difference of the rates. Its interval combines each side's interval (MOVER: Zou &
+// Donner, Statist. Med. 27 (2008) 1693). p is exact, given the total count (Przyborowski &
+// Wilenski, Biometrika 31 (1940) 313). If events come in clusters, a single cluster can outweigh
+// all other trials. Then the rates of the trials are compared by rank, like other metrics. A
+// permutation test of the sums needed three times as many trials to find one more lost attempt per
+// restart (TestSelfBankPower).
 func (s sides) compareCounts(d *results.Delta, m metrics.Metric, level float64) bool {
 	base, head := m.Tallies(s.base), m.Tallies(s.head)
 	if len(base) == 0 || len(head) == 0 || s.pairs != nil && len(s.pairs) == 0 {
@@ -345,7 +350,7 @@ const clusteredWarning = "losses come in clusters: the change is that of a typic
 // poissonDispersion is the largest index of dispersion at which counts are tested as Poisson.
 const poissonDispersion = 1.3
 
-// dispersed reports whether events come in clusters, within trials or by trial.
+// dispersed reports whether events come in clusters, within trials or between trials.
 func dispersed(trials []metrics.Tally) bool {
 	over := func(t metrics.Tally) bool {
 		return t.Count() > 0 && len(t.Counts) > 1 &&
@@ -354,7 +359,7 @@ func dispersed(trials []metrics.Tally) bool {
 	return over(summary.Clusters(trials)) || over(summary.ByTrial(trials))
 }
 
-// exposed returns how many events the trials counted, and their exposure.
+// exposed returns the number of events that the trials counted, and their exposure.
 func exposed(trials []metrics.Tally) stats.Exposed {
 	all := summary.ByTrial(trials)
 	return stats.Exposed{Count: float64(all.Count()), Units: all.Units()}

@@ -16,7 +16,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// blocks returns trials with these p99, in blocks 0, 1, ….
+// blocks returns a variant with one trial per block, numbered from 0, with these p99.
 func blocks(p99 ...int64) *results.Variant {
 	v := &results.Variant{}
 	for block, ns := range p99 {
@@ -28,7 +28,7 @@ func blocks(p99 ...int64) *results.Variant {
 }
 
 // Each block is twice as slow as the one before, but the quotient of every pair is 1.5. Blocks with
-// one variant only, invalid trials and values of 0 are left out.
+// only one variant, invalid trials and values of 0 are left out.
 func TestCompareIsByBlock(t *testing.T) {
 	head := blocks(3, 6, 12, 24, 48, 96, 192, 1000, 1000, 1000)
 	base := blocks(2, 4, 8, 16, 32, 64, 128, 1, 0)
@@ -81,7 +81,8 @@ func TestCompareNeedsBoth(t *testing.T) {
 	}
 }
 
-// Swapping base and head must only change the sign; of ratios, that of their logarithm.
+// Swapping base and head changes only the sign of a difference, and only the sign of a ratio's
+// logarithm.
 func TestCompareIsSymmetric(t *testing.T) {
 	a := blocks(103, 120, 95, 230, 111, 87, 140, 99)
 	b := blocks(100, 100, 105, 200, 121, 80, 133, 110)
@@ -116,7 +117,8 @@ func TestCompareIsSymmetric(t *testing.T) {
 	}
 }
 
-// Nothing lost against one in two restarts: 20 of 40, Poisson, see TestSummarizeRestarts.
+// One side loses nothing; the other loses one in two restarts: 20 of 40, Poisson, see
+// TestSummarizeRestarts.
 func TestCompareCounts(t *testing.T) {
 	head, base := &results.Variant{}, &results.Variant{}
 	for block := range 10 {
@@ -141,7 +143,7 @@ func TestCompareCounts(t *testing.T) {
 	}
 }
 
-// Where losses come in clusters, the trials' own rates are compared, by rank. The figures of base
+// Where losses come in clusters, the rates of the trials are compared by rank. The figures of base
 // and head are still pooled.
 func TestCompareClusters(t *testing.T) {
 	var base, head []metrics.Tally
@@ -232,7 +234,7 @@ func TestDispersed(t *testing.T) {
 		{"1.25", single(0, 0, 0, 0, 0, 2, 2, 2, 2), false}, // 2 × zeros ÷ (n−1)
 		{"1.56", single(0, 0, 0, 0, 0, 0, 0, 2, 2, 2), true},
 		{"one trial of clusters", []metrics.Tally{ofRestarts(0, 0, 0, 4)}, true},
-		// Four per trial: between trials 0, within 48/15.
+		// Four per trial: the dispersion between trials is 0, within trials 48/15.
 		{
 			"within trials",
 			[]metrics.Tally{
@@ -241,7 +243,7 @@ func TestDispersed(t *testing.T) {
 			},
 			true,
 		},
-		// 0, 0, 8 and 8 by trial: 16/3, of restarts 16/15.
+		// 0, 0, 8 and 8 by trial: the dispersion of trials is 16/3, of restarts 16/15.
 		{
 			"between trials",
 			[]metrics.Tally{
@@ -267,13 +269,13 @@ func single(counts ...int64) []metrics.Tally {
 	return trials
 }
 
-// ofRestarts returns a trial whose restarts lost this many.
+// ofRestarts returns a trial whose restarts lost these numbers of attempts.
 func ofRestarts(counts ...int64) metrics.Tally {
 	return metrics.Tally{Counts: counts, Exposure: slices.Repeat([]float64{1}, len(counts))}
 }
 
-// The example of en.wikipedia.org/wiki/Holm–Bonferroni_method: of 0.01, 0.04, 0.03 and 0.005 the
-// first and the last are rejected.
+// The example is from en.wikipedia.org/wiki/Holm–Bonferroni_method: of 0.01, 0.04, 0.03 and 0.005,
+// the first and the last are rejected.
 func TestDecideAdjusts(t *testing.T) {
 	var family []*results.Delta
 	for _, p := range []float64{0.01, 0.04, 0.03, 0.005} {
@@ -302,9 +304,9 @@ func TestDecideAdjusts(t *testing.T) {
 	}
 }
 
-// If 10 pairs have an interval twice as wide as allowed, 40 are enough. A p of 0.1 is 1.645
-// standard deviations and 0.032 is 2.144, so (2.144 ÷ 1.645)² = 1.70 times as many are enough.
-// Among two comparisons the limit is 0.016, which is 2.409: 2.14 times as many.
+// If the interval of 10 pairs is twice as wide as allowed, 40 pairs are enough. A p of 0.1 is 1.645
+// standard deviations and 0.032 is 2.144, so (2.144 ÷ 1.645)² = 1.70 times as many pairs are
+// enough. With two comparisons the limit is 0.016, which is 2.409: 2.14 times as many.
 func TestVerdict(t *testing.T) {
 	delta := func(scale string, p, threshold, center, lo, hi float64, n int) *results.Delta {
 		d := &results.Delta{
@@ -400,9 +402,9 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// Sides that were offered rates more than 5 % apart are not like for like, unless a search found
-// the rates. Neither are sides whose steps started workers in different ways; in older runs workers
-// started cold.
+// Two sides are not comparable if their offered rates differ by more than 5 %, unless a search
+// found the rates. Nor are they if their steps started workers in different ways. In older runs all
+// workers started cold.
 func TestUnlike(t *testing.T) {
 	variant := func(rate float64, search *results.Search) *results.Variant {
 		trial := resultstest.RestartTrial(0)
@@ -486,7 +488,7 @@ func TestDecideOutcome(t *testing.T) {
 	}
 }
 
-// If trials lost nearly everything, the intervals of the shares end at 1.
+// Where trials lost nearly everything, the intervals of the shares end at 1.
 func TestCompareLostShareIsAtMostAll(t *testing.T) {
 	v := &results.Variant{}
 	for i := range int64(8) {

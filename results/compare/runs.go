@@ -1,6 +1,6 @@
 // Package compare compares variants of a run, a baseline with itself, and runs with one another.
-// Trials that ran close together are paired by block. Each family of comparisons gets Holm's
-// adjustment, and each metric a threshold for changes that matter.
+// Trials that ran close together are paired by block. The p values of each family of comparisons
+// are adjusted by Holm's method. Each metric has a threshold below which changes do not matter.
 package compare
 
 import (
@@ -20,7 +20,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// What must be equal in two runs that are compared. Options.Allow takes these names.
+// The properties that must be equal in two runs for a comparison. Options.Allow takes these names.
 const (
 	AllowKernel     = "kernel"
 	AllowCPUs       = "cpus"
@@ -39,23 +39,26 @@ var ErrRefused = errors.New("not comparable")
 
 // Options say what to compare, and how strictly. The zero value compares everything, strictly.
 type Options struct {
-	// Scenarios are the names of the scenarios to compare. Empty: all that both sides have.
+	// Scenarios are the names of the scenarios to compare. Empty: all scenarios that both sides
+	// have.
 	Scenarios []string
-	// Only keeps the variants whose labels include these.
+	// Only selects the variants whose labels include these.
 	Only map[string]string
-	// Metrics are the metrics that decide, at most metrics.MaxGating. Empty: metrics.Gating.
+	// Metrics are the metrics that decide, at most metrics.MaxGating. Empty: those of
+	// metrics.Gating.
 	Metrics []string
-	// Thresholds replace the metrics' own: metric → smallest change that matters.
+	// Thresholds replace the metrics' own thresholds: metric → smallest change that matters.
 	Thresholds map[string]float64
 	// Allow names what may differ between the sides.
 	Allow []string
 }
 
-// A Comparison is what changed from the base to the head. Each is one run or several.
+// A Comparison is what changed from the base to the head. Each side is one run or several.
 type Comparison struct {
 	Base Side `json:"base"`
 	Head Side `json:"head"`
-	// Paired: the runs of the two sides alternated, one block each, and are compared in pairs.
+	// Paired: the runs of the two sides have one block each and alternated. They are compared in
+	// pairs.
 	Paired    bool                  `json:"paired"`
 	Scenarios []*ScenarioComparison `json:"scenarios"`
 	Warnings  []string              `json:"warnings"`
@@ -66,21 +69,21 @@ type Side struct {
 	Version   string    `json:"version"`
 	Kernel    string    `json:"kernel"`
 	Runs      int       `json:"runs"`
-	StartedAt time.Time `json:"started_at"` // of the first run
+	StartedAt time.Time `json:"started_at"` // when the first run started
 }
 
-// A ScenarioComparison compares one scenario. Its deltas are one family of Holm's adjustment.
+// A ScenarioComparison compares one scenario. Its deltas are one family in Holm's adjustment.
 type ScenarioComparison struct {
 	Name     string               `json:"name"`
 	File     string               `json:"file,omitempty"` // the head's
 	Variants []*VariantComparison `json:"variants"`
-	// Void is why the comparison decides nothing: the A/A arm of a side differs from its baseline.
-	// Unmeasured is what could not be compared, and why.
+	// Void lists the reasons why the comparison decides nothing: a side's A/A arm differs from its
+	// baseline. Unmeasured lists what could not be compared, and why.
 	Void       []string `json:"void"`
 	Unmeasured []string `json:"unmeasured"`
 	Warnings   []string `json:"warnings"`
 
-	none bool // no variant has the labels of Options.Only
+	none bool // no variant has all labels of Options.Only
 }
 
 // A VariantComparison compares one variant of both sides.
@@ -91,12 +94,12 @@ type VariantComparison struct {
 	Deltas []*results.Delta  `json:"deltas"`
 }
 
-// Measured is one side's measurements of a variant.
+// Measured is what one side measured for a variant.
 type Measured struct {
 	Trials int `json:"trials"`
 	Valid  int `json:"valid"`
-	// ResponseNS is over all attempts served in valid trials, from their merged histograms; null
-	// without histograms.
+	// ResponseNS covers all attempts served in valid trials, from their merged histograms. It is
+	// null without histograms.
 	ResponseNS *results.Percentiles `json:"response_ns"`
 }
 
@@ -118,7 +121,7 @@ func (c *Comparison) Worse() (worse []string) {
 	return worse
 }
 
-// Unmeasured lists what could not be compared, and why: void scenarios, too few trials.
+// Unmeasured lists what could not be compared, and why, such as void scenarios or too few trials.
 func (c *Comparison) Unmeasured() (reasons []string) {
 	for _, s := range c.Scenarios {
 		for _, r := range slices.Concat(s.Void, s.Unmeasured) {
@@ -134,11 +137,11 @@ func byTime(runs []*results.Run) []*results.Run {
 	})
 }
 
-// Runs compares head with base, each at least one run. It compares in pairs (see stats.PairedRatio)
-// if both sides have equally many runs, of one block each, that alternated: base and head, head and
-// base. Otherwise it compares two samples, which may also differ because the machine drifted
-// between them. It refuses, with ErrRefused, runs that differ in kernel, CPUs, privileges or
-// scenario, and runs that have nothing in common.
+// Runs compares head with base, each at least one run. It compares pairs of runs (see
+// stats.PairedRatio) if both sides have the same number of runs, of one block each, and the runs
+// alternated: base, head, head, base. Otherwise it compares two samples, which may also differ
+// because the machine drifted between them. It refuses, with ErrRefused, runs that differ in
+// kernel, CPUs, privileges or scenario, and runs that have nothing in common.
 func Runs(base, head []*results.Run, o Options) (*Comparison, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -191,7 +194,7 @@ func Runs(base, head []*results.Run, o Options) (*Comparison, error) {
 	return c, nil
 }
 
-// check refuses unknown names, too many metrics and negative thresholds.
+// check returns an error for unknown names, too many metrics and negative thresholds.
 func (o Options) check() error {
 	if len(o.Metrics) > metrics.MaxGating {
 		return fmt.Errorf("%d metrics are chosen to decide; at most %d may: each further one "+
@@ -225,8 +228,8 @@ func sideOf(runs []*results.Run) Side {
 	}
 }
 
-// alternate reports whether the runs, of one block each, come in turn from either side: of the
-// first two, the next two and so on, one is of the base and one of the head.
+// alternate reports whether the runs have one block each and the two sides took turns: of the first
+// two runs, the next two and so on, one is of the base and one of the head.
 func alternate(base, head []*results.Run) bool {
 	if len(base) != len(head) || len(base) < 2 {
 		return false
@@ -255,7 +258,7 @@ func alternate(base, head []*results.Run) bool {
 	return true
 }
 
-// A refusal is the error of a difference that rules out a comparison.
+// A refusal is an error about a difference that rules out a comparison.
 type refusal struct{ what, a, b string }
 
 func (r *refusal) Error() string {
@@ -294,7 +297,7 @@ func (o Options) refusals(a, b *results.Run) (errs []error) {
 	return errs
 }
 
-// firstOfEach returns the errors without those whose text came before.
+// firstOfEach returns the errors without those that repeat the text of an earlier one.
 func firstOfEach(errs []error) (first []error) {
 	seen := map[string]bool{}
 	for _, err := range errs {
@@ -306,7 +309,7 @@ func firstOfEach(errs []error) (first []error) {
 	return first
 }
 
-// harnessOn returns where the harness ran during the load.
+// harnessOn describes where the harness ran during the load.
 func harnessOn(r *results.Run) string {
 	if r.Environment.HarnessCPUs == nil {
 		return "any CPU"
@@ -314,7 +317,7 @@ func harnessOn(r *results.Run) string {
 	return fmt.Sprintf("CPUs %v", r.Environment.HarnessCPUs)
 }
 
-// queueSources names the sources of the run's queue lengths, or returns "" without any.
+// queueSources names the sources of the run's queue lengths. It returns "" without queue lengths.
 func queueSources(r *results.Run) string {
 	seen := map[string]bool{}
 	for _, s := range r.Scenarios {
@@ -367,7 +370,7 @@ func scenarioNames(runs []*results.Run) (names []string) {
 	return names
 }
 
-// listText writes names in a line.
+// listText joins names in one line.
 func listText(names []string) string {
 	if len(names) == 0 {
 		return "none"
@@ -380,14 +383,14 @@ func listText(names []string) string {
 }
 
 // mergeScenario returns the scenario with the trials of all runs. It renumbers the blocks of each
-// run to follow those of the run before.
+// run so that they follow the blocks of the run before.
 func mergeScenario(runs []*results.Run, name string) *results.Scenario {
 	var merged *results.Scenario
 	blocks := 0
 	for _, r := range runs {
 		s := r.Scenario(name)
 		if s == nil {
-			blocks++ // keeps later blocks paired with those of the other side
+			blocks++ // keep later blocks paired with those of the other side
 			continue
 		}
 		if merged == nil {
@@ -402,7 +405,7 @@ func mergeScenario(runs []*results.Run, name string) *results.Scenario {
 				merged.Variants = append(merged.Variants, into)
 			}
 			if len(v.Trials) > 0 {
-				into.SkippedReason = nil // only some of the runs skipped it
+				into.SkippedReason = nil // only some of the runs skipped the variant
 			}
 			if blocks == 0 { // nothing to renumber
 				into.Trials = append(into.Trials, v.Trials...)
@@ -425,7 +428,7 @@ func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioCo
 	c := &ScenarioComparison{Name: base.Name, File: head.File}
 	var family []*results.Delta
 	fewest := base.Trials
-	// Compute it once: it reads every trial.
+	// Compute the number once: it requires reading every trial.
 	needed := sync.OnceValue(func() int { return o.needed(base, head, paired) })
 	for _, b := range base.Variants {
 		if !results.Includes(b.Labels, o.Only) || b.IsAA() {
@@ -490,8 +493,8 @@ func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioCo
 	return c
 }
 
-// needed returns how many pairs, or trials a side, a comparison of all variants that both sides
-// have needs.
+// needed returns the number of pairs, or of trials per side, that a comparison of all the variants
+// in both sides needs.
 func (o Options) needed(base, head *results.Scenario, paired bool) int {
 	n, each := 0, len(o.metrics(base, head))
 	for _, v := range base.Variants {
@@ -502,11 +505,12 @@ func (o Options) needed(base, head *results.Scenario, paired bool) int {
 	return replicatesFor(n, paired)
 }
 
-// minCompared is how many valid trials, or pairs, a comparison needs: fewer have no 95 % interval.
+// minCompared is the number of valid trials, or pairs, that a comparison needs. Fewer have no 95 %
+// interval.
 const minCompared = 6
 
-// replicatesFor returns how many pairs, or trials a side, are needed for one of this many
-// comparisons to be significant when the others are not. With fewer, the smallest p of the test,
+// replicatesFor returns the number of pairs, or of trials per side, at which one of this many
+// comparisons can be significant when the others are not. With fewer, the smallest p of the test,
 // 2/2ⁿ or 2/C(2n, n), is above Holm's first limit.
 func replicatesFor(comparisons int, paired bool) int {
 	level := Alpha / float64(max(1, comparisons))
@@ -521,8 +525,7 @@ func replicatesFor(comparisons int, paired bool) int {
 	return n
 }
 
-// lacking returns the metrics in which a variant could not be compared, although it has enough
-// trials.
+// lacking lists the metrics in which a variant could not be compared although it has enough trials.
 func (o Options) lacking(name string, v *VariantComparison) (reasons []string) {
 	if len(v.Deltas) == 0 && len(o.Metrics) == 0 {
 		return []string{name + " has no metric to be compared in"}
@@ -594,7 +597,7 @@ func measuredOf(v *results.Variant) Measured {
 		}
 		h, err := results.DecodeHistogram(t.Histogram)
 		if err != nil {
-			return m // percentiles of the other trials alone would mislead
+			return m // the percentiles of only some of the trials would mislead
 		}
 		all.Merge(h)
 	}
@@ -602,7 +605,7 @@ func measuredOf(v *results.Variant) Measured {
 	return m
 }
 
-// replicates returns how many pairs, or trials of the smaller side, there are.
+// replicates returns the number of pairs, or of trials of the smaller side.
 func (s sides) replicates() int {
 	if s.pairs != nil {
 		return len(s.pairs)

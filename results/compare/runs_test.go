@@ -20,7 +20,8 @@ type runShape struct {
 	starts []int // minutes, one run each
 	blocks int   // per run
 	head   bool
-	// trial returns the trial of a block, numbered over all runs; nil: RestartTrial(0).
+	// trial returns the trial of a block, numbered over all runs. Nil: each trial is
+	// RestartTrial(0).
 	trial func(block int) *results.Trial
 }
 
@@ -60,7 +61,7 @@ func timed(ns int64) *results.Trial {
 	return t
 }
 
-// abba returns the starts of n runs a side, in the order base, head, head, base, ….
+// abba returns the starts of n runs per side, in the order base, head, head, base, ….
 func abba(n int) (base, head []int) {
 	for i := range n {
 		first, second := 2*i, 2*i+1
@@ -122,7 +123,7 @@ func TestCompareRunsPairs(t *testing.T) {
 		t.Errorf("got %+v, want a ratio of 1.1 of 10 pairs", d)
 	}
 	slices.SortFunc(head, func(a, b *results.Run) int { return a.StartedAt.Compare(b.StartedAt) })
-	for i, r := range head { // the same trials, but the head's after the base's
+	for i, r := range head { // the same trials, but all of the head's after the base's
 		r.StartedAt = r.StartedAt.Add(time.Duration(100+i) * time.Minute)
 	}
 	if c := compareRuns(t, base, head, o); c.Paired || len(c.Worse()) != 0 {
@@ -134,7 +135,7 @@ func TestCompareRunsPairs(t *testing.T) {
 	}
 }
 
-// A run that lacks the scenario must not shift the pairs of later runs.
+// A missing scenario in one run must not shift the pairs of later runs.
 func TestCompareRunsPairsPastAMissingScenario(t *testing.T) {
 	b, h := abba(10)
 	shape := runShape{
@@ -306,7 +307,7 @@ func TestCompareRunsWarns(t *testing.T) {
 	}
 }
 
-// All runs of a side count, without their invalid trials.
+// All runs of a side count. Their invalid trials do not.
 func TestCompareRunsMerges(t *testing.T) {
 	base := runShape{starts: []int{0, 1, 2}, blocks: 4}.runs()
 	head := runShape{starts: []int{3, 4}, blocks: 4, trial: func(block int) *results.Trial {
@@ -344,7 +345,7 @@ func TestCompareRunsMerges(t *testing.T) {
 	}
 }
 
-// Percentiles over several trials come from merged histograms, and not from percentiles.
+// Percentiles over several trials come from merged histograms, not from the trials' percentiles.
 func TestCompareRunsMergesHistograms(t *testing.T) {
 	all := results.NewHistogram()
 	base := runShape{starts: []int{0, 1}, blocks: 3, trial: func(block int) *results.Trial {
@@ -444,8 +445,8 @@ func TestCompareRunsUnmeasured(t *testing.T) {
 	}
 }
 
-// The smallest p, 2/2ⁿ for pairs and 2/C(2n, n) for trials, against 0.032/m for m comparisons, by
-// hand.
+// The smallest p is 2/2ⁿ for pairs and 2/C(2n, n) for trials. For m comparisons it must be below
+// 0.032/m. Computed by hand.
 func TestReplicatesFor(t *testing.T) {
 	for _, test := range []struct{ comparisons, pairs, trials int }{
 		{0, 6, 4}, {1, 6, 4}, // 2/2⁶ and 2/70 < 0.032 < 2/20
@@ -514,7 +515,7 @@ func TestCompareRunsVoid(t *testing.T) {
 	}
 }
 
-// Options choose the metrics that decide, their thresholds and the variants.
+// Options choose the variants, the metrics that decide, and their thresholds.
 func TestCompareRunsOptions(t *testing.T) {
 	vary := func(ns int64) func(int) *results.Trial {
 		return func(b int) *results.Trial { return timed(ns + int64(b)) }

@@ -13,8 +13,8 @@ import (
 // instead of trials: the tails of Student's t are too wide there.
 const fewTrials = 6
 
-// clusteredRate returns stats.Rate over trials, the unit of replication: the restarts of one trial
-// are not independent. With fewer than fewTrials it is over their restarts, and warns.
+// clusteredRate returns stats.Rate with trials as clusters, because the restarts of one trial are
+// not independent. With fewer than fewTrials trials it uses restarts as clusters, and warns.
 func clusteredRate(trials []metrics.Tally, level float64) results.Summary {
 	fine, coarse := Clusters(trials), ByTrial(trials)
 	if len(trials) >= fewTrials {
@@ -30,8 +30,8 @@ func clusteredRate(trials []metrics.Tally, level float64) results.Summary {
 	return s
 }
 
-// Counted returns the rate of a metric that counts events, over trials. It sets TooFew of rates per
-// restart, and bounds rates per attempt by 1.
+// Counted returns the rate of a metric that counts events, over trials. For rates per restart it
+// sets TooFew. For rates per attempt it limits the interval to at most 1.
 func Counted(m metrics.Metric, trials []metrics.Tally, level float64) results.Summary {
 	s := clusteredRate(trials, level)
 	switch m.Unit {
@@ -61,20 +61,20 @@ func ByTrial(trials []metrics.Tally) (all metrics.Tally) {
 }
 
 // fewRestarts is the number of restarts below which the interval of a rate per restart says too
-// little: after nine restarts without loss, one in three may still lose some.
+// little. After nine restarts without loss, one restart in three may still lose some attempts.
 const fewRestarts = 10
 
 // markFew sets TooFew for a rate per restart.
 func markFew(s *results.Summary) { s.TooFew = s.N < fewRestarts }
 
-// atMostOne bounds the interval of a share by 1.
+// atMostOne limits the interval of a share to at most 1.
 func atMostOne(s *results.Summary) {
 	if s.Hi != nil {
 		s.Bound(min(1, *s.Lo), min(1, *s.Hi), s.Confidence, s.Method)
 	}
 }
 
-// warnRestarts warns that there were too few restarts, or says what follows from N without loss.
+// warnRestarts warns that there were too few restarts, or says what N restarts without loss imply.
 func warnRestarts(s *results.Summary) {
 	markFew(s)
 	switch {

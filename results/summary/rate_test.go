@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// A rate is over trials if there are six or more, otherwise over restarts. N counts restarts in
+// A rate has trials as clusters if there are six or more, otherwise restarts. N counts restarts in
 // both cases.
 func TestClusteredRate(t *testing.T) {
 	none, all := ofRestarts(0, 0, 0, 0), ofRestarts(2, 2, 2, 2)
@@ -22,14 +22,14 @@ func TestClusteredRate(t *testing.T) {
 	counts, ones := append(make([]int64, 16), 2, 2, 2, 2), slices.Repeat([]float64{1}, 20)
 	overRestarts := stats.Rate(counts, ones, 0.95)
 	overRestarts.Warnings = []string{"only 5 trials: the interval assumes independent restarts"}
-	const lo, hi = 15.3772529, 35.7100976 // Garwood's for 24
+	const lo, hi = 15.3772529, 35.7100976 // Garwood's limits for 24
 	tests := []struct {
 		name   string
 		trials []metrics.Tally
 		want   results.Summary
 	}{
 		{
-			// φ is 8, so they count as one event, see TestRate. Student's t with 5 degrees of
+			// φ is 8, so the events count as one; see TestRate. Student's t with 5 degrees of
 			// freedom is 2.570582 at 97.5 %; the normal tail beyond it is 5.0765·10⁻³.
 			"six", of(5, all),
 			results.Summary{
@@ -38,7 +38,7 @@ func TestClusteredRate(t *testing.T) {
 			},
 		},
 		{"five", of(4, all), overRestarts},
-		// The restarts, of 0 and 2, have a dispersion of 24/23, the trials one of 0.
+		// The restarts lost 0 and 2. Their dispersion is 24/23, that of the trials is 0.
 		{"six, alike", slices.Repeat([]metrics.Tally{ofRestarts(0, 2, 0, 2)}, 6),
 			results.Summary{
 				Center: 1, Lo: new(lo / 24), Hi: new(hi / 24), Confidence: 0.95, N: 24,
@@ -75,7 +75,7 @@ func single(counts ...int64) []metrics.Tally {
 	return trials
 }
 
-// ofRestarts returns a trial whose restarts lost this many.
+// ofRestarts returns a trial whose restarts lost these numbers of attempts.
 func ofRestarts(counts ...int64) metrics.Tally {
 	return metrics.Tally{Counts: counts, Exposure: slices.Repeat([]float64{1}, len(counts))}
 }

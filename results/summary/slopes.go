@@ -10,16 +10,16 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// A Slope is how a metric depends on a lag in which variants differ, over their trials.
+// A Slope says how a metric depends on a lag in which variants differ, over the trials of these.
 type Slope struct {
-	Key        string // the label that has the lag
+	Key        string // the label with the lag
 	Rest       string // the variants' other labels, or ""
-	stats.Line        // over nanoseconds
+	stats.Line        // x is in nanoseconds
 }
 
-// Slopes fits lines of the metric over the lags that the labels with these keys name. A line needs
-// at least three variants with different lags and otherwise the same labels. Random lags, which
-// have no single value, are left out.
+// Slopes fits lines of the metric over the lags in the labels with these keys. A line needs at
+// least three variants with different lags, whose other labels are the same. Random lags have no
+// single value, and are left out.
 func Slopes(s *results.Scenario, metric string, keys ...string) []Slope {
 	m, _ := metrics.Find(metric)
 	type group struct{ key, rest string }

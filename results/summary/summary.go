@@ -1,5 +1,5 @@
-// Package summary computes the figures of variants from those of their trials: centers, intervals,
-// and warnings.
+// Package summary computes the figures of variants from the figures of their trials: centers,
+// intervals, and warnings.
 package summary
 
 import (
@@ -13,24 +13,25 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// Fill fills v.Summary from the valid trials. A metric that none of them has is absent.
+// Fill fills v.Summary from the valid trials. A metric that no valid trial has is absent.
 //
 // The unit of replication is the trial: fresh processes, one value per metric, from
-// metrics.Figures. A trial's percentile comes from its own merged histogram; over trials the center
-// is the median and the interval that of stats.Median. Percentiles are never averaged, and the
-// requests of different trials never share a histogram. The ten thousand requests of one trial are
-// not independent, so they are one observation; an interval over requests would be far too narrow.
+// metrics.Figures. A trial's percentile comes from its own merged histogram. Over trials, the
+// center is the median and the interval is that of stats.Median. Percentiles are never averaged,
+// and the requests of different trials never share a histogram. The ten thousand requests of one
+// trial are not independent, so they are one observation; an interval over requests would be far
+// too narrow.
 //
-// Losses are rates, see stats.Rate: dropped_per_restart and lost_per_restart over restarts,
+// Losses are rates; see stats.Rate. dropped_per_restart and lost_per_restart are over restarts,
 // dropped_per_attempt and lost_per_attempt over trials. Lost counts all causes. Dropped leaves out
-// the load's own failures, so it is the figure for the servers. drop_window_ns and loss_window_ns
-// are dropped_per_restart and lost_per_restart divided by the offered connections per second, with
-// scaled intervals. They assume one connection per attempt; a closed loop has neither.
-// lost_sent_after_close is a plain total without an interval; lost_sent_after_close_per_restart and
+// the load's own failures, so it describes the servers. drop_window_ns and loss_window_ns are
+// dropped_per_restart and lost_per_restart divided by the offered connections per second, with
+// scaled intervals. They assume one connection per attempt. A closed loop has neither.
+// lost_sent_after_close is a plain total without an interval. lost_sent_after_close_per_restart and
 // reset_at_close_per_restart have intervals, with trials as clusters.
 func Fill(v *results.Variant) { v.Summary = At(v, stats.Confidence) }
 
-// At returns the summary that Fill stores, with intervals of another level.
+// At returns the summary that Fill stores, but with intervals at this level.
 func At(v *results.Variant, level float64) map[string]results.Summary {
 	s := &summarizer{level: level, summary: map[string]results.Summary{}}
 	if trials := v.ValidTrials(); len(trials) > 0 {
@@ -67,12 +68,12 @@ func (z *summarizer) add(trials []*results.Trial) {
 	z.summarizeRestarts(trials)
 }
 
-// lagShare is the share of an upper percentile of the response time above which the p99 schedule
-// lag is mentioned.
+// lagShare is the limit for mentioning the p99 schedule lag: a share of an upper percentile of the
+// response time.
 const lagShare = 0.1
 
-// warnLag warns about upper percentiles of the response time that are to a large part the
-// generator's own delay: response time counts from the schedule, and the attempts were sent late.
+// warnLag warns about upper percentiles of the response time if a large part of them is the
+// generator's own delay. Response time counts from the schedule, and the attempts were sent late.
 func (z *summarizer) warnLag() {
 	lag := z.summary[metrics.ScheduleLag]
 	for _, metric := range []string{metrics.ResponseP99, metrics.ResponseP999,
@@ -88,12 +89,12 @@ func (z *summarizer) warnLag() {
 	}
 }
 
-// occupancyShare is how far the workers' occupancy may be from the offered share of capacity
-// without a warning, as a part of that share.
+// occupancyShare is the largest difference between the workers' occupancy and the offered share of
+// capacity without a warning, as a part of that share.
 const occupancyShare = 0.1
 
-// warnOccupancy warns, beside the offered rate and the occupancy, if the workers were occupied for
-// another share of the time than the offered share of capacity. Occupancy cannot exceed 1.
+// warnOccupancy adds warnings to the offered rate and the occupancy if the workers' occupancy
+// differs from the offered share of capacity. Occupancy cannot exceed 1.
 func (z *summarizer) warnOccupancy(trials []*results.Trial) {
 	var offered, occupied, capacity []float64
 	for _, t := range trials {
@@ -207,8 +208,8 @@ func (z *summarizer) summarizeRestarts(trials []*results.Trial) {
 	}
 }
 
-// perRestart fills a metric of losses per restart, and its window. all is how many attempts the
-// trials with restarts lost in total, late is how many steps were skipped.
+// perRestart fills a metric of losses per restart, and its window. all is the number of attempts
+// lost in all trials with restarts. late is the number of skipped steps.
 func (z *summarizer) perRestart(
 	trials []*results.Trial, metric, window, what string, all int64, late int,
 ) {

@@ -46,14 +46,15 @@ func TestSummarizeLeavesOutInvalidTrials(t *testing.T) {
 func TestSummarizeRestarts(t *testing.T) {
 	v := &results.Variant{}
 	for range 10 {
-		// 20 in 40, one cluster each: dispersion 0.51.
+		// 20 in 40, in single events: dispersion 0.51.
 		v.Trials = append(v.Trials, resultstest.RestartTrial(1, 0, 1, 0))
 	}
 	v.Trials[0].LostSentAfterClose = new(int64(2))
 	Fill(v)
-	// poisson is 20 events in 40 restarts, each unit times as large.
+	// poisson returns the summary of 20 events in n restarts, with the centre and both bounds
+	// multiplied by unit.
 	poisson := func(n int, unit float64) results.Summary {
-		const lo, hi = 12.21652, 30.88838 // Garwood's for 20
+		const lo, hi = 12.21652, 30.88838 // Garwood's limits for 20
 		return results.Summary{
 			Center: 20 * unit, Lo: new(lo * unit), Hi: new(hi * unit), Confidence: 0.95, N: n,
 			Method: results.MethodPoisson,
@@ -80,7 +81,7 @@ func TestSummarizeRestarts(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", metric, diff)
 		}
 	}
-	// Two losses in one trial of ten have a dispersion of 2: clusters.
+	// Two losses in one trial of ten have a dispersion of 2, so they are clusters.
 	after := v.Summary[metrics.SentAfterClosePer]
 	if after.Center != 0.05 || after.N != 40 || after.Method != results.MethodQuasiPoisson {
 		t.Errorf("%s: %+v", metrics.SentAfterClosePer, after)
@@ -88,7 +89,7 @@ func TestSummarizeRestarts(t *testing.T) {
 }
 
 func TestSummarizeNoLoss(t *testing.T) {
-	// restarted returns trials with this many restarts, none of which lost any.
+	// restarted returns trials with these numbers of restarts, none of which lost any attempts.
 	restarted := func(restarts ...int) (trials []*results.Trial) {
 		for _, n := range restarts {
 			trials = append(trials, resultstest.RestartTrial(make([]int64, n)...))
@@ -155,8 +156,8 @@ func TestLagWarning(t *testing.T) {
 	}
 }
 
-// There is a warning if the workers' occupancy is known and differs from the offered rate over the
-// capacity.
+// There is a warning if the workers' occupancy is known, and differs from the offered rate divided
+// by the capacity.
 func TestOccupancyWarning(t *testing.T) {
 	for _, test := range []struct {
 		name                        string
@@ -299,7 +300,7 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	}
 }
 
-// The load's own failures count as lost, and not as dropped.
+// The load's own failures count as lost, but not as dropped.
 func TestDroppedAndLost(t *testing.T) {
 	v := &results.Variant{}
 	for range 10 {
