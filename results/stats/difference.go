@@ -8,8 +8,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// Difference returns head − base of two rates. If both have an interval, it combines them into one
-// (MOVER: Zou & Donner, Statist. Med. 27 (2008) 1693).
+// Difference returns head − base for two rates. If both rates have an interval, so has the
+// difference (MOVER: Zou & Donner, Statist. Med. 27 (2008) 1693).
 func Difference(head, base results.Summary, level float64) results.Summary {
 	d := results.Summary{Center: head.Center - base.Center, N: head.N, Method: results.MethodNone}
 	lo1, hi1, ok1 := bounds(base, level)
@@ -24,7 +24,7 @@ func Difference(head, base results.Summary, level float64) results.Summary {
 	return d
 }
 
-// bounds returns both ends of a rate's interval, and whether it has one. Where no event was seen it
+// bounds returns the ends of a rate's interval, and whether it has one. If no event was seen, it
 // converts the one-sided bound to a two-sided one.
 func bounds(s results.Summary, level float64) (lo, hi float64, ok bool) {
 	switch {
@@ -36,12 +36,12 @@ func bounds(s results.Summary, level float64) (lo, hi float64, ok bool) {
 	return *s.Lo, *s.Hi, true
 }
 
-// An Exposed is a number of events, and the exposure in which they were counted.
+// An Exposed is a number of events and the exposure in which they were counted.
 type Exposed struct{ Count, Units float64 }
 
-// PoissonP returns the exact two-sided p for two equal rates of single events. It is conditional on
-// the total number of events: each is the head's with a probability equal to the head's share of
-// the exposure (Przyborowski & Wilenski, Biometrika 31 (1940) 313).
+// PoissonP returns the exact two-sided p for the equality of two rates of single events. It is
+// conditional on the total number of events: the probability that an event is the head's equals the
+// head's share of the exposure (Przyborowski & Wilenski, Biometrika 31 (1940) 313).
 func PoissonP(base, head Exposed) float64 {
 	all := base.Count + head.Count
 	if all == 0 {
@@ -49,7 +49,7 @@ func PoissonP(base, head Exposed) float64 {
 	}
 	units := base.Units + head.Units
 	few := distuv.Binomial{N: all, P: head.Units / units}.CDF(head.Count)
-	// Not 1 − CDF(k−1), which is 0 below 1e-16.
+	// Do not use 1 − CDF(k−1), which is 0 below 1e-16.
 	many := distuv.Binomial{N: all, P: base.Units / units}.CDF(base.Count)
 	return min(1, 2*min(few, many))
 }

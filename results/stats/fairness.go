@@ -8,8 +8,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// FairnessWindows returns the fairness of the connections that the workers of one generation
-// accepted, by window. counts has a list for each worker: its connections per window. Windows in
+// FairnessWindows returns the fairness, in each window, of the connections that the workers of one
+// generation accepted. counts has a list for each worker: its connections per window. Windows in
 // which nothing was accepted are left out.
 func FairnessWindows(counts [][]int64) (all []results.FairnessWindow) {
 	windows := 0
@@ -37,9 +37,9 @@ func FairnessWindows(counts [][]int64) (all []results.FairnessWindow) {
 // It returns nil if nothing was accepted.
 //
 // Jain's index is (Σx)²/(n·Σx²) (Jain, Chiu & Hawe, DEC-TR-301, 1984). Chi2P is the upper tail of
-// Pearson's χ² with n−1 degrees of freedom. A small p means more uneven than random; a hash gives a
-// uniformly distributed p, not p = 1. A single worker has p = 1. The approximation needs five or
-// more connections per worker.
+// Pearson's χ² with n−1 degrees of freedom. A small p means that the spread is less even than a
+// random one; a hash gives a uniformly distributed p, not p = 1. A single worker has p = 1. The
+// approximation needs five or more connections per worker.
 func Fairness(generation int, counts []int64) *results.Fairness {
 	s := Spread(counts)
 	if s == nil {
@@ -60,8 +60,8 @@ func Fairness(generation int, counts []int64) *results.Fairness {
 	return f
 }
 
-// Spread compares an amount per worker with equal shares, as Fairness does. It returns nil if the
-// amounts add up to 0.
+// Spread compares amounts, one per worker, with equal shares, as Fairness does. It returns nil if
+// the amounts add up to 0.
 func Spread[T int64 | time.Duration](amounts []T) *results.Spread {
 	var sum, squares, largest float64
 	for _, amount := range amounts {

@@ -7,14 +7,14 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// An Adjusted is a p adjusted for its family.
+// An Adjusted is a p value adjusted for its family.
 type Adjusted struct {
 	P      float64 // at most 1
-	Factor float64 // by which p was multiplied; the product may exceed 1
+	Factor float64 // the factor by which p was multiplied; the product may exceed 1
 }
 
-// Holm adjusts the p of a family of comparisons by Holm's method (Scand. J. Statist. 6 (1979) 65).
-// It returns them in the order given.
+// Holm adjusts the p values of a family of comparisons by Holm's method (Scand. J. Statist. 6
+// (1979) 65). It returns the results in the order of ps.
 func Holm(ps []float64) []Adjusted {
 	order := make([]int, len(ps))
 	for i := range order {

@@ -7,7 +7,7 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// A Line is fitted to points by least squares.
+// A Line is a straight line fitted to points by least squares.
 type Line struct {
 	N      int     // points
 	Slope  float64 // y per x
@@ -15,9 +15,9 @@ type Line struct {
 	AtNone float64 // y at x = 0
 }
 
-// LeastSquares fits a line to at least three points. The standard error of the slope is that of the
-// residuals over the spread of x (Montgomery, Peck and Vining, "Introduction to Linear Regression
-// Analysis", 2.3).
+// LeastSquares fits a line to at least three points. It computes the slope's standard error from
+// the residuals and the spread of x (Montgomery, Peck and Vining, "Introduction to Linear
+// Regression Analysis", 2.3).
 func LeastSquares(x, y []float64) Line {
 	atNone, slope := stat.LinearRegression(x, y, nil, false)
 	var residual, spread float64

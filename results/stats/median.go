@@ -1,6 +1,6 @@
-// Package stats turns samples and counts into figures with intervals: medians, rates, ratios and
-// differences, paired and not, and their p values. It does not depend on metrics or trials.
-// Non-test code elsewhere imports no statistics library.
+// Package stats turns samples and counts into figures with intervals: medians, rates, and paired
+// and unpaired ratios and differences, with their p values. It does not depend on metrics or
+// trials. Outside of tests no other package imports a statistics library.
 package stats
 
 import (
@@ -14,15 +14,16 @@ import (
 // Confidence is the level of intervals unless another is stated.
 const Confidence = 0.95
 
-// Median summarizes one value per trial: the median, and the shortest symmetric pair of order
-// statistics that covers the population's median with at least this level, for example 0.95. At
-// 0.95 it needs six values; with fewer, lo and hi are null and a warning says so. It panics without
-// values.
+// Median summarizes one value per trial. The center is the median. The interval is the shortest
+// symmetric pair of order statistics that covers the population's median with at least this level,
+// for example 0.95. At 0.95 it needs six values; with fewer, lo and hi are null and a warning says
+// so. Median panics without values.
 //
-// Order statistics x(l) and x(n+1-l) cover the median with probability 1 − 2·P(B < l), B
-// binomial(n, ½) (David & Nagaraja, Order Statistics, 2003, §7.1). benchmath.AssumeNothing uses the
-// same sum but, where one end can be trimmed, always trims the upper: at n = 8 it returns x(1),
-// x(7). For response times that is the optimistic end, so Median takes the symmetric pair.
+// The order statistics x(l) and x(n+1-l) cover the median with probability 1 − 2·P(B < l), where B
+// is binomial(n, ½) (David & Nagaraja, Order Statistics, 2003, §7.1). benchmath.AssumeNothing uses
+// the same sum. But if one end can be trimmed, it always trims the upper one: at n = 8 it returns
+// x(1), x(7). For response times that end is the optimistic one, so Median takes the symmetric
+// pair.
 func Median(values []float64, level float64) results.Summary {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
@@ -37,7 +38,7 @@ func Median(values []float64, level float64) results.Summary {
 }
 
 // medianRank returns the largest l, 1-based, for which x(l) to x(n+1-l) reaches the level, and the
-// level that it reaches. It returns 0, 0 if even the extremes do not reach the level.
+// level reached. It returns 0, 0 if even the extremes do not reach it.
 func medianRank(n int, level float64) (rank int, reached float64) {
 	binomial := distuv.Binomial{N: float64(n), P: 0.5}
 	for l := 1; l <= n/2; l++ {

@@ -11,10 +11,10 @@ import (
 	"reuseport-bench/results"
 )
 
-// near compares floats to a relative or absolute 10⁻⁶.
+// near compares floats with a relative or absolute tolerance of 10⁻⁶.
 var near = cmpopts.EquateApprox(1e-6, 1e-6)
 
-// upTo returns n, … 2, 1: the order statistics are their own ranks, and sorting matters.
+// upTo returns n, … 2, 1. The order statistics equal their ranks, and the values are not sorted.
 func upTo(n int) []float64 {
 	xs := make([]float64, n)
 	for i := range xs {
@@ -23,7 +23,7 @@ func upTo(n int) []float64 {
 	return xs
 }
 
-// The ranks and levels are those of the usual tables for a 95 % interval of the median, for example
+// The ranks and levels are from the usual tables for a 95 % interval of the median, for example
 // Conover, Practical Nonparametric Statistics, table A3 (n, r, s).
 func TestMedian(t *testing.T) {
 	tests := []struct {

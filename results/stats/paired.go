@@ -10,21 +10,21 @@ import (
 	"reuseport-bench/results"
 )
 
-// exactPairs is the largest number of pairs for which the signed-rank distribution is exact; above
-// it is approximated.
+// exactPairs is the largest number of pairs for which the signed-rank distribution is computed
+// exactly. For more pairs it is approximated.
 const exactPairs = 60
 
 // PairedRatio summarizes the quotients of pairs, all of them positive. The center is their
 // pseudomedian (Hodges & Lehmann, Ann. Math. Statist. 34 (1963) 598). The interval has all ratios
-// that Wilcoxon's exact signed-rank test does not reject at 1 − level; p is the test's for a ratio
-// of 1. An interval at 95 % needs six pairs; with fewer, lo and hi are null and a warning says so.
-// It panics without ratios.
+// that Wilcoxon's exact signed-rank test does not reject at 1 − level; p is the test's p value for
+// a ratio of 1. An interval at 95 % needs six pairs; with fewer, lo and hi are null and a warning
+// says so. PairedRatio panics without ratios.
 //
 // The test ranks logarithms, so that a ratio and its inverse count equally. It assumes that the
 // logarithms are symmetric about their center. If nothing differs they are, whatever the
 // distribution: the trials of a block run in random order, so a ratio is as likely as its inverse.
-// A bootstrap of the median covers too rarely with 8 pairs (TestIntervalCoverage), and its p is not
-// exact if nothing differs.
+// A bootstrap of the median has two faults: with 8 pairs it covers too rarely
+// (TestIntervalCoverage), and its p is not exact if nothing differs.
 func PairedRatio(ratios []float64, level float64) (s results.Summary, p float64) {
 	logs := make([]float64, len(ratios))
 	for i, r := range ratios {
@@ -38,8 +38,8 @@ func PairedRatio(ratios []float64, level float64) (s results.Summary, p float64)
 	return s, p
 }
 
-// PairedDifference is PairedRatio for differences of pairs, for values that may be 0 and so have no
-// ratio.
+// PairedDifference is like PairedRatio, but for differences of pairs. It suits values that may be
+// 0, which have no ratio.
 func PairedDifference(differences []float64, level float64) (s results.Summary, p float64) {
 	return signedRank(differences, level)
 }
@@ -63,15 +63,15 @@ func signedRank(differences []float64, level float64) (results.Summary, float64)
 	return s, signedRankP(differences)
 }
 
-// PairsFor returns the smallest number of pairs that have an interval at the level: the probability
-// that all n have the same sign is 2^(1−n).
+// PairsFor returns the smallest number of pairs that have an interval at the level. The probability
+// that all n differences have the same sign is 2^(1−n).
 func PairsFor(level float64) int {
 	return int(math.Ceil(1 - math.Log2(1-level)))
 }
 
 // signedRankCut returns the largest k, 1-based, such that the k-th Walsh averages from both ends
-// bound the center at the level, and the level that they reach. It returns 0, 0 if even the
-// outermost do not reach the level.
+// bound the center at the level. It also returns the level reached. It returns 0, 0 if even the
+// outermost averages do not reach the level.
 func signedRankCut(n int, level float64) (k int, reached float64) {
 	if n <= exactPairs {
 		below := 0.0
@@ -104,8 +104,8 @@ func signedRanks(n int) []int {
 	return ranks
 }
 
-// signedRankChances returns the distribution of the sum of the ranks if a fair coin decides which
-// ranks count.
+// signedRankChances returns the distribution of the sum of the ranks that count, if a fair coin
+// decides for each rank whether it counts.
 func signedRankChances(ranks []int) []float64 {
 	total := 0
 	for _, r := range ranks {
@@ -127,9 +127,9 @@ func signedRankChances(ranks []int) []float64 {
 	return chances
 }
 
-// signedRankP returns the two-sided p of Wilcoxon's test that differences are symmetric about 0. Up
-// to exactPairs it is exact, with ties taken into account. Differences of 0 have no direction and
-// are left out, as in Wilcoxon's paper.
+// signedRankP returns the two-sided p of Wilcoxon's test that differences are symmetric about 0. It
+// is exact for up to exactPairs pairs, including ties. Differences of 0 have no direction and are
+// left out, as in Wilcoxon's paper.
 func signedRankP(differences []float64) float64 {
 	apart := slices.DeleteFunc(slices.Clone(differences), func(d float64) bool { return d == 0 })
 	if len(apart) == 0 {
@@ -140,7 +140,7 @@ func signedRankP(differences []float64) float64 {
 	positive, squares := 0, 0.0
 	for i := 0; i < len(apart); {
 		j := i
-		// The tolerance ties a ratio with its inverse despite rounding.
+		// The tolerance makes a ratio and its inverse a tie despite rounding.
 		for j < len(apart) && math.Abs(apart[j]) <= math.Abs(apart[i])*(1+1e-12) {
 			j++
 		}

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// The numbers of subsets of 1 to 8 whose sums are 0, 1, … 10 are the numbers of partitions into
-// distinct parts, without 9 and 10 as parts.
+// The number of subsets of 1 to 8 with sum n, for n from 0 to 10, is the number of partitions of n
+// into distinct parts, without those that have 9 or 10 as a part.
 func TestSignedRankChances(t *testing.T) {
 	var got []float64
 	for _, chance := range signedRankChances(signedRanks(8))[:11] {
@@ -22,8 +22,8 @@ func TestSignedRankChances(t *testing.T) {
 	}
 }
 
-// The largest significant T, two-sided, from the table of Wilcoxon & Wilcox, Some Rapid Approximate
-// Statistical Procedures, 1964. The interval starts one Walsh average further in.
+// The values are the largest significant T, two-sided, from the table in Wilcoxon & Wilcox, Some
+// Rapid Approximate Statistical Procedures, 1964. The interval starts one Walsh average further in.
 func TestSignedRankCut(t *testing.T) {
 	tests := []struct {
 		level float64
@@ -67,9 +67,10 @@ func TestSignedRankP(t *testing.T) {
 		{"zeros are left out", []float64{0, 6, 1, 5, 0, 2, 4, 3}, 2. / 64},
 		{"only zeros", []float64{0, 0}, 1},
 		{"no difference overall", []float64{1, -2, -3, 4}, 1},
-		// All ranks are 3½, so this is the sign test: at most two heads of six.
+		// All ranks are 3½, so this is the sign test, with at most two heads in six.
 		{"all tied", []float64{1, 1, 1, 1, -1, -1}, 2 * (1 + 6 + 15) / 64.},
-		// The ranks are 1½, 1½, 3, 4: no rank, the first, and the second have sums up to 1½.
+		// The ranks are 1½, 1½, 3, 4. Three subsets have a sum of at most 1½: the empty one, the
+		// first rank, and the second.
 		{"some tied", []float64{-1, 1, 2, 3}, 2 * 3. / 16},
 		{
 			"a ratio and its inverse tie",
@@ -93,7 +94,7 @@ func TestSignedRankOfMany(t *testing.T) {
 		}
 		return p
 	}
-	for _, every := range []int{3, 4, 8, 61} { // one in every is negative
+	for _, every := range []int{3, 4, 8, 61} { // one difference in this many is negative
 		differences, negative := make([]float64, n), 0
 		for i := range differences {
 			differences[i] = float64(i + 1)
@@ -124,7 +125,7 @@ func TestPairedDifference(t *testing.T) {
 	}{
 		{
 			// The Walsh averages are 1, 1½, 2, 2½, 3, 4, 4½, 5, 6, 8, 8½ … 32. The center is the
-			// 11th of 21. T = 0: the interval is from the first to the last.
+			// 11th of 21. T = 0: the interval is from the first average to the last.
 			"six", []float64{1, 2, 4, 8, 16, 32},
 			results.Summary{
 				Center: 8.5, Lo: new(1.), Hi: new(32.), Confidence: 1 - 2./64, N: 6,
@@ -133,8 +134,8 @@ func TestPairedDifference(t *testing.T) {
 			2. / 64,
 		},
 		{
-			// The 14th and 15th of 28 are 12 and 16. T = 2: from the third, 2, to the third last,
-			// 40.
+			// The 14th and 15th of the 28 averages are 12 and 16. T = 2: the interval is from the
+			// third, 2, to the third last, 40.
 			"seven", []float64{64, 1, 2, 4, 8, 16, 32},
 			results.Summary{
 				Center: 14, Lo: new(2.), Hi: new(40.), Confidence: 1 - 2*3./128, N: 7,

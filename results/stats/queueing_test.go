@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Values by hand: M/D/1 waits ρ/2(1−ρ), M/M/1 ρ/(1−ρ); Erlang's C of two servers at ρ is 2ρ²/(1+ρ),
-// so M/M/2 waits ρ²/(1−ρ²).
+// The values are computed by hand. The wait is ρ/2(1−ρ) for M/D/1, and ρ/(1−ρ) for M/M/1. Erlang's
+// C for two servers at ρ is 2ρ²/(1+ρ), so the wait is ρ²/(1−ρ²) for M/M/2.
 func TestWaits(t *testing.T) {
 	for _, test := range []struct {
 		name      string

@@ -11,16 +11,16 @@ import (
 	"reuseport-bench/results"
 )
 
-// UnpairedRatio is UnpairedDifference with quotients in place of differences. All values must be
-// positive.
+// UnpairedRatio is like UnpairedDifference, but with quotients instead of differences. All values
+// must be positive.
 func UnpairedRatio(base, head []float64, level float64) (results.Summary, float64) {
 	return rankSum(base, head, func(h, b float64) float64 { return h / b }, level)
 }
 
-// UnpairedDifference compares two samples by all differences of a value of the head and one of the
-// base. The center is their median (Hodges & Lehmann). The interval has the differences that the
-// Mann-Whitney test does not reject, from the k-th smallest to the k-th largest (Conover, Practical
-// Nonparametric Statistics, 1999, §5.4). p is the test's.
+// UnpairedDifference compares two samples by all differences between a value of the head and one of
+// the base. The center is the median of the differences (Hodges & Lehmann). The interval has the
+// differences that the Mann-Whitney test does not reject, from the k-th smallest to the k-th
+// largest (Conover, Practical Nonparametric Statistics, 1999, §5.4). p is the test's p value.
 func UnpairedDifference(base, head []float64, level float64) (results.Summary, float64) {
 	return rankSum(base, head, func(h, b float64) float64 { return h - b }, level)
 }
@@ -46,7 +46,7 @@ func rankSum(
 		k = max(0, int(math.Floor(normal.Quantile((1-level)/2))))
 		reached = 1 - 2*normal.CDF(float64(k)-0.5)
 	} else {
-		// A call takes milliseconds. A linear search over 60 and 60 values would need 1400 of them.
+		// A call takes milliseconds. For 60 and 60 values a linear search would need 1400 calls.
 		covered := func(k int) float64 { return 1 - 2*u.CDF(float64(k-1)) }
 		k = sort.Search(len(apart)/2, func(k int) bool { return covered(k+1) < level })
 		if k > 0 {

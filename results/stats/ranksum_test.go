@@ -10,8 +10,8 @@ import (
 )
 
 // The differences are 1, 2 … n², so the ends of the interval are ranks. u is the largest
-// significant U in the tables since Mann & Whitney (1947), for example Siegel, Nonparametric
-// Statistics, 1956, table K, two-sided 5 %.
+// significant U, two-sided at 5 %, from the tables since Mann & Whitney (1947), for example Siegel,
+// Nonparametric Statistics, 1956, table K.
 func TestRankSumInterval(t *testing.T) {
 	for n, u := range map[int]int{4: 0, 5: 2, 6: 5, 7: 8, 8: 13, 9: 17, 10: 23, 15: 64, 20: 127} {
 		var base, head []float64
@@ -39,8 +39,8 @@ func TestRankSum(t *testing.T) {
 		p          float64
 	}{
 		{
-			// Two of C(10,5) = 252 orders are as extreme; P(U ≤ 2) is 4/252. The differences are 6,
-			// 7, 7 … 13, 13, 14.
+			// Two of C(10,5) = 252 orders are at least as extreme; P(U ≤ 2) is 4/252. The
+			// differences are 6, 7, 7 … 13, 13, 14.
 			"apart", UnpairedDifference, []float64{1, 2, 3, 4, 5}, []float64{11, 12, 13, 14, 15},
 			results.Summary{
 				Center: 10, Lo: new(7.), Hi: new(13.), Confidence: 1 - 2*4./252, N: 5,
@@ -111,8 +111,8 @@ func TestDifference(t *testing.T) {
 		lo, hi     float64
 	}{
 		{"by hand", rate(5, 3, 9), rate(2, 1, 4), 3 - math.Sqrt(2*2+2*2), 3 + math.Sqrt(4*4+1*1)},
-		// Without events the interval is one-sided. The two-sided bound, at 2.5 %, is −ln 0.025 =
-		// 3.688879 (3.694 with the rule's 3 for 2.996).
+		// Without events the interval is one-sided. The two-sided bound, with 2.5 % on each side,
+		// is −ln 0.025 = 3.688879; it is 3.694 if the rule's 3 is used for 2.996.
 		{"base without events", rate(0.1, 0.05, 0.2), none, 0.1 - math.Hypot(0.05, 0.0369413), 0.2},
 		{"both without events", none, none, -0.0369413, 0.0369413},
 	}

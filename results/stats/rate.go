@@ -11,17 +11,18 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// Rate summarizes counts of events that may come in clusters, as events per unit of exposure:
-// losses per restart (one count per restart, with exposure 1), or losses per attempt (one count per
-// trial, with its attempts as exposure). The center is the pooled ratio Σcounts ÷ Σexposure. N is
-// the number of counts. It panics if the slices differ in length or the exposure is not positive.
+// Rate summarizes counts of events that may come in clusters, as events per unit of exposure. For
+// losses per restart there is one count per restart, with exposure 1. For losses per attempt there
+// is one count per trial, with its attempts as exposure. The center is the pooled ratio Σcounts ÷
+// Σexposure. N is the number of counts. Rate panics if the slices differ in length or the exposure
+// is not positive.
 //
-// The interval is Garwood's if the index of dispersion φ is at most 1. Above 1, it is Garwood's for
-// Σcounts/φ events, scaled back, with the tails of Student's t with n−1 degrees of freedom, because
-// φ is estimated from n counts (quasi-Poisson: McCullagh & Nelder, Generalized Linear Models, 1989,
-// §6.2.3). A percentile bootstrap covers less: for 8 clusters with φ = 3 it covers the true value
-// in 86 %, this interval in 94 % (TestIntervalCoverage). Without events it is the rule of three, 0
-// to 3/exposure at 95 %.
+// The interval is Garwood's if the index of dispersion φ is at most 1. Above 1, it is Garwood's
+// interval for Σcounts/φ events, multiplied by φ. Its tails are then those of Student's t with n−1
+// degrees of freedom, because φ is estimated from n counts (quasi-Poisson: McCullagh & Nelder,
+// Generalized Linear Models, 1989, §6.2.3). A percentile bootstrap covers the true value less
+// often: for 8 clusters with φ = 3 in 86 % of cases, this interval in 94 % (TestIntervalCoverage).
+// Without events the interval is the rule of three, 0 to 3/exposure at 95 %.
 func Rate(counts []int64, exposure []float64, level float64) results.Summary {
 	if len(counts) != len(exposure) {
 		panic(fmt.Sprintf("stats.Rate: %d counts, %d exposures", len(counts), len(exposure)))
@@ -43,13 +44,13 @@ func Rate(counts []int64, exposure []float64, level float64) results.Summary {
 		s.Warn("only one count: it does not show whether events come in clusters, so no interval")
 	default:
 		φ := Dispersion(counts, exposure)
-		if φ <= 1+1e-9 { // a single event among equal exposures has 1, except for rounding
+		if φ <= 1+1e-9 { // for a single event among equal exposures φ is 1, except for rounding
 			lo, hi := garwood(total, (1-level)/2)
 			s.Bound(lo/units, hi/units, level, results.MethodPoisson)
 			break
 		}
 		t := distuv.StudentsT{Sigma: 1, Nu: float64(len(counts) - 1)}.Quantile((1 + level) / 2)
-		// Survival is computed as 1 − CDF, which is 0 above t = 8.3
+		// Survival is computed as 1 − CDF, which is 0 above t = 8.3.
 		tail := distuv.UnitNormal.CDF(-t)
 		if tail < leastTail {
 			s.Warn("only %s, which differ by more than chance: no interval at %.4g %%",
@@ -76,13 +77,13 @@ func Dispersion(counts []int64, exposure []float64) float64 {
 	return pearson / float64(len(counts)-1)
 }
 
-// leastTail is the smallest tail for which garwood is reliable: below, the inverse of the
-// incomplete gamma function panics or underflows. Two counts have a smaller tail at 95 %, three at
-// 99 %.
+// leastTail is the smallest tail for which garwood is reliable. Below it, the inverse of the
+// incomplete gamma function panics or underflows. The tail is smaller for two counts at 95 %, and
+// for three counts at 99 %.
 const leastTail = 1e-12
 
-// garwood returns the exact two-sided interval of a Poisson mean after k > 0 events, with this
-// probability in each tail (F. Garwood, Biometrika 28 (1936) 437).
+// garwood returns the exact two-sided interval for a Poisson mean after k > 0 events, with
+// probability tail on each side (F. Garwood, Biometrika 28 (1936) 437).
 func garwood(k, tail float64) (lo, hi float64) {
 	lo = mathext.GammaIncRegInv(k, tail)
 	hi = mathext.GammaIncRegCompInv(k+1, tail) // 1 − tail would lose precision

@@ -10,8 +10,9 @@ import (
 	"reuseport-bench/results"
 )
 
-// Deaths by horse kick in 10 of 14 Prussian corps over 20 years are the textbook Poisson sample (L.
-// von Bortkiewicz, Das Gesetz der kleinen Zahlen, 1898). The mean is 0.61, the variance 0.611.
+// horseKicks returns the textbook Poisson sample: deaths by horse kick in 10 of 14 Prussian corps
+// over 20 years (L. von Bortkiewicz, Das Gesetz der kleinen Zahlen, 1898). The mean is 0.61, the
+// variance 0.611.
 func horseKicks() (counts []int64, exposure []float64) {
 	for deaths, years := range []int{109, 65, 22, 3, 1} {
 		for range years {
@@ -33,7 +34,7 @@ func TestDispersion(t *testing.T) {
 		{"horse kicks", kicks, years, 0.610955 / 0.61},
 		{"one cluster of four in four", []int64{0, 0, 0, 4}, []float64{1, 1, 1, 1}, 4},
 		{"equal counts", []int64{2, 2, 2}, []float64{1, 1, 1}, 0},
-		// Rate 0.5: expected 1 and 5; (2−1)²/1 + (4−5)²/5 over one degree of freedom.
+		// The rate is 0.5, so 1 and 5 are expected: (2−1)²/1 + (4−5)²/5 over one degree of freedom.
 		{"unequal exposure", []int64{2, 4}, []float64{2, 10}, 1.2},
 	}
 	for _, test := range tests {
@@ -43,8 +44,8 @@ func TestDispersion(t *testing.T) {
 	}
 }
 
-// Limits for k events as in the table of Garwood (1936), also in Ulm, Am. J. Epidemiol. 131 (1990)
-// 373.
+// The limits for k events are from the table in Garwood (1936), also in Ulm, Am. J. Epidemiol. 131
+// (1990) 373.
 func TestGarwood(t *testing.T) {
 	for _, test := range []struct{ k, level, lo, hi float64 }{
 		{1, 0.95, 0.025318, 5.571643},
@@ -85,7 +86,7 @@ func TestRate(t *testing.T) {
 			want(0.005, 4.795389/2000, 18.390356/2000, 2, results.MethodPoisson),
 		},
 		{
-			// φ is 4, so they count as one event: Garwood's limits are −ln(1 − tail), and the x
+			// φ is 4, so the events count as one. Garwood's limits are −ln(1 − tail), and the x
 			// with (1+x)·e⁻ˣ = tail. Student's t with 3 degrees of freedom is 3.182446 at 97.5 %;
 			// the normal tail beyond it is 7.302·10⁻⁴.
 			"one cluster of four in four", []int64{0, 0, 0, 4}, ones(4),
@@ -119,8 +120,8 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// Rate chooses its method by whether the dispersion is above 1. With counts of 0 and 2 it is 2 ×
-// zeros ÷ (n−1).
+// Rate chooses its method according to whether the dispersion is above 1. For counts of 0 and 2 the
+// dispersion is 2 × zeros ÷ (n−1).
 func TestRateChoosesByDispersion(t *testing.T) {
 	for _, test := range []struct {
 		zeros, twos int
@@ -152,8 +153,8 @@ func TestRuleOfThreeAtLevel(t *testing.T) {
 	}
 }
 
-// Two counts that differ have no interval. Whatever else Rate can ask of garwood, the limits are
-// finite numbers.
+// Two different counts have no interval. For all other arguments that Rate passes to garwood, the
+// limits are finite numbers.
 func TestGarwoodIsDefined(t *testing.T) {
 	for _, level := range []float64{0.95, 0.98, 0.995, 0.9999} {
 		for _, counts := range [][]int64{{15, 1}, {0, 7}, {1000, 3, 0}, {0, 0, 0, 0, 40}} {

@@ -18,18 +18,17 @@ func Plural[N int | int64](n N, noun string) string {
 	return text + "s"
 }
 
-// Sizes outside of these are written as a bound: digits like those of 0.000000000123 are hard to
-// count.
+// Sizes beyond these are written as a bound: the digits of 0.000000000123 are hard to count.
 const (
 	leastWritten = 1e-6
 	mostWritten  = 1e15
 )
 
-// Number writes x with three significant digits, without decimals from 100 up, and never in
-// exponent form.
+// Number writes x with three significant digits, never in exponent form. From 100 up it writes no
+// decimals.
 func Number(x float64) string { return decimal(x, 3) }
 
-// Digits is Number with this many significant digits, and without trailing zeros.
+// Digits is like Number, but with this many significant digits and without trailing zeros.
 func Digits(x float64, digits int) string {
 	text := decimal(x, digits)
 	if strings.ContainsRune(text, '.') && !strings.ContainsRune(text, ' ') {
@@ -54,7 +53,7 @@ func decimal(x float64, digits int) string {
 	return strconv.FormatFloat(x, 'f', decimals, 64)
 }
 
-// beyond writes a size that is smaller or larger than a bound.
+// beyond writes a size that is beyond a bound.
 func beyond(negative bool, sign string, bound float64) string {
 	text := strconv.FormatFloat(bound, 'f', -1, 64)
 	if !negative {
@@ -63,7 +62,7 @@ func beyond(negative bool, sign string, bound float64) string {
 	return map[string]string{"<": ">", ">": "<"}[sign] + " -" + text
 }
 
-// PValue writes a p to three decimals, or as a bound if it is tiny.
+// PValue writes a p value with three decimals, or as a bound if it is tiny.
 func PValue(p float64) string {
 	if p < 0.001 {
 		return "< 0.001"

@@ -24,7 +24,7 @@ const (
 	Count                     // a number of things
 )
 
-// Name says what a value of u counts, as "per restart"; "" for None.
+// Name describes the unit in words, such as "per restart". For None it returns "".
 func (u Unit) Name() string {
 	return [...]string{
 		None: "", Nanoseconds: "nanoseconds", PerSecond: "per second", PerRestart: "per restart",
@@ -33,21 +33,21 @@ func (u Unit) Name() string {
 	}[u]
 }
 
-// A Scale is the unit that a column of figures is printed in.
+// A Scale is the unit in which a column of figures is printed.
 type Scale struct {
 	Name   string  // "" for none
-	Factor float64 // the scale's unit in base units
+	Factor float64 // the size of the scale's unit in base units
 }
 
 // Plain returns the scale that leaves figures as they are.
 func Plain() Scale { return Scale{"", 1} }
 
-// Seconds returns the scale of times in formats without nanoseconds.
+// Seconds returns the scale for times in formats without nanoseconds.
 func Seconds() Scale { return Scale{"s", 1e9} }
 
 // Scale returns one scale for all the values, which are in base units. For times it is the largest
-// unit in which the largest value is at least 1, but milliseconds up to 10 s, because readers
-// compare milliseconds, and milliseconds for 0.
+// unit in which the largest value is at least 1. Up to 10 s, however, it is not larger than
+// milliseconds, because readers compare milliseconds. For 0 it is milliseconds.
 func (u Unit) Scale(values ...float64) Scale {
 	if u != Nanoseconds {
 		return Plain()
@@ -67,11 +67,11 @@ func (u Unit) Scale(values ...float64) Scale {
 	return Scale{"ns", 1}
 }
 
-// Of writes x, which is in base units, in the scale's unit as Number does.
+// Of writes x, which is in base units, in the scale's unit, in the same way as Number.
 func (s Scale) Of(x float64) string { return Number(x / s.Factor) }
 
-// Text writes x for use outside of a table: a time with its unit and three significant figures,
-// other values with this many digits.
+// Text writes x for use outside of a table. It writes a time with its unit and three significant
+// figures, and other values with this many digits.
 func (u Unit) Text(x float64, digits int) string {
 	if u == Nanoseconds {
 		return Duration(x).String()
